@@ -1,0 +1,42 @@
+# Two commands are enough: `make run` and `make test`.
+PYTHON ?= python3
+BIN := .venv/bin
+SOURCE := foldlog ingest compactor shared tests bench
+
+.DEFAULT_GOAL := help
+.PHONY: help setup run test check format bench clean
+
+help: ## Show this list
+	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+
+# pip 23 installs nothing from this file by itself, so it is brought up to date inside the environment first.
+.venv/installed: pyproject.toml constraints.txt
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Foldlog needs Python 3.11 or later; try: make PYTHON=python3.11 setup")'
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --upgrade pip
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev]'
+	@touch $@
+
+setup: .venv/installed ## Make .venv and install everything into it
+
+run: setup ## Serve on http://127.0.0.1:8080 with the data in ./data
+	$(BIN)/foldlog serve
+
+test: setup ## Run the test suite
+	$(BIN)/python -m pytest
+
+check: setup ## Format, lint, types and tests: what CI runs
+	$(BIN)/ruff format --check $(SOURCE)
+	$(BIN)/ruff check $(SOURCE)
+	$(BIN)/mypy
+	$(BIN)/python -m pytest
+
+format: setup ## Format the source and mend what ruff can mend
+	$(BIN)/ruff format $(SOURCE)
+	$(BIN)/ruff check --fix $(SOURCE)
+
+bench: setup ## Measure ingest and fold and print the table of docs/performance.md
+	$(BIN)/python -m bench
+
+clean: ## Remove .venv and caches; never touches ./data
+	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -1,0 +1,169 @@
+"""One compactor pass, top to bottom: segments → fold → parts → snapshot → retention.
+
+Everything before the commit can be done again, everything after it can be left undone: a pass that is killed anywhere is
+repeated by the next one, and nothing is counted twice or lost.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from contextlib import closing
+from dataclasses import dataclass
+from datetime import date
+from pathlib import Path
+from typing import Protocol
+
+import duckdb
+import msgspec
+
+from compactor.commit import CompactorLock, commit, drop_old_snapshots
+from compactor.fold import Folded, LinesDoNotParse, deduplicate, read_lines
+from compactor.parts import count_fresh, write_day
+from compactor.plan import PASS_MAX_BYTES, clock_doubt, expired_segments, ledger_after, plan_segments
+from compactor.retention import retain
+from compactor.segment_check import Checked, check
+from shared.engine import connect
+from shared.layout import DataDirectory
+from shared.publish import remove, scratch
+from shared.recovery import WriterAlive, recover
+from shared.segments import Segment, active_segments, sealed_segments
+from shared.settings import Settings
+from shared.snapshot import Day, LastPass, Snapshot, Totals, load
+from shared.timestamps import rfc3339
+
+THREADS = 2
+
+
+class Log(Protocol):
+    """Where a pass says what an operator should hear."""
+
+    def info(self, event: str, **fields: object) -> object: ...
+
+    def warning(self, event: str, **fields: object) -> object: ...
+
+
+@dataclass(frozen=True)
+class Pass:
+    """What one pass did. `more` says that unfolded segments are left because one pass is bounded."""
+
+    snapshot: Snapshot
+    folded: Folded
+    more: bool
+
+
+def run_pass(
+    data: DataDirectory, settings: Settings, log: Log, lock: CompactorLock, now_ms: int, max_bytes: int = PASS_MAX_BYTES
+) -> Pass:
+    """Fold the next sealed segments and publish the next generation. Raises CommitLost when somebody else did."""
+    started = time.monotonic()
+    before = load(data)
+    recover_orphans(data, log)
+    sealed = sealed_segments(data)
+    chosen = plan_segments(before, sealed, max_bytes)
+
+    with scratch(data) as spill, closing(connect(settings.fold_memory, THREADS, spill)) as database:
+        checked = read_segments(database, data, chosen, spill, settings)
+        folded = deduplicate(database, data, before)
+        days = write_parts(database, data, before, folded, settings, now_ms)
+        after = next_snapshot(before, checked, folded, days, now_ms, time.monotonic() - started)
+        after = retain(database, data, before, after, now_ms, settings)
+        expired = [] if clock_doubt(before, now_ms) else expired_segments(after, sealed, now_ms, settings)
+        after = with_expired_segments(after, len(expired))
+        commit(data, before, after, lock)
+
+    remove([path for segment in expired for path in (segment.path, segment.checksum)])
+    drop_old_snapshots(data, after)
+    say(log, after, checked, folded)
+    return Pass(after, folded, more=len(plan_segments(after, sealed, 1)) > 0)
+
+
+def recover_orphans(data: DataDirectory, log: Log) -> None:
+    """Seal what dead writers left open. A living writer's lock is not free, and it is left alone."""
+    for writer in active_segments(data):
+        try:
+            recovered = recover(data, writer)
+        except WriterAlive:
+            continue
+        if recovered is not None:
+            log.info("recovered", writer=writer, lines=recovered.lines, quarantined=recovered.quarantined)
+
+
+def read_segments(
+    database: duckdb.DuckDBPyConnection, data: DataDirectory, chosen: Sequence[Segment], spill: Path, settings: Settings
+) -> list[Checked]:
+    """Make the tables of the fold from these segments; look at every line when their bytes are not what was sealed."""
+    checked = [check(data, segment, spill) for segment in chosen]
+    try:
+        read_lines(database, checked, settings.sites)
+    except LinesDoNotParse:
+        checked = [check(data, segment, spill, distrust=True) for segment in chosen]
+        read_lines(database, checked, settings.sites)
+    return checked
+
+
+def write_parts(
+    database: duckdb.DuckDBPyConnection,
+    data: DataDirectory,
+    before: Snapshot,
+    folded: Folded,
+    settings: Settings,
+    now_ms: int,
+) -> dict[date, Day]:
+    """Publish the parts of every day that this pass touches."""
+    count_fresh(database)
+    generation, added_at = before.generation + 1, rfc3339(now_ms)
+    return {
+        day: write_day(
+            database, data, day, before.days.get(day, Day(added_at)), folded, generation, added_at, settings.max_values
+        )
+        for day in folded.days
+    }
+
+
+def next_snapshot(
+    before: Snapshot, checked: Sequence[Checked], folded: Folded, days: dict[date, Day], now_ms: int, seconds: float
+) -> Snapshot:
+    """The next generation, before retention. Counts and the ledger of what was counted change together (P5)."""
+    highest, waiting = ledger_after(before, [each.segment.name for each in checked])
+    lines = sum(each.lines + each.quarantined for each in checked)
+    old = before.totals
+    return msgspec.structs.replace(
+        before,
+        generation=before.generation + 1,
+        as_of=rfc3339(now_ms),
+        folded=highest,
+        waiting=waiting,
+        totals=Totals(
+            lines=old.lines + lines,
+            counted=old.counted + folded.counted,
+            duplicates=old.duplicates + folded.duplicates,
+            conflicts=old.conflicts + folded.conflicts,
+            quarantined=old.quarantined + sum(each.quarantined for each in checked),
+            damaged_segments=old.damaged_segments + sum(each.damaged for each in checked),
+        ),
+        days={**before.days, **days},
+        last_pass=LastPass(len(checked), lines, round(seconds, 3)),
+    )
+
+
+def with_expired_segments(after: Snapshot, count: int) -> Snapshot:
+    return msgspec.structs.replace(after, retention=msgspec.structs.replace(after.retention, segments=count))
+
+
+def say(log: Log, after: Snapshot, checked: Sequence[Checked], folded: Folded) -> None:
+    """One line for the pass, and one for each segment that was not what it should be."""
+    for each in checked:
+        if each.damaged:
+            log.warning("segment_damaged", segment=each.segment.path.name, lines=each.lines, quarantined=each.quarantined)
+    if after.retention.skipped:
+        log.warning("retention_skipped", reason=after.retention.skipped)
+    log.info(
+        "folded",
+        generation=after.generation,
+        segments=after.last_pass.segments,
+        lines=after.last_pass.lines,
+        counted=folded.counted,
+        duplicates=folded.duplicates,
+        seconds=after.last_pass.seconds,
+    )

@@ -1,0 +1,205 @@
+"""The fold: new events, each once, in DuckDB's tables (P6, P7). What is written to disk is in parts.py.
+
+Of several lines with one (site, id) the one that was received first counts, wherever it stands and whichever pass sees it;
+so any split of the same segments into passes ends in the same events. A line that turns out to precede one that an earlier
+pass archived takes its place, and the day that held the other is written again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import date
+from pathlib import Path
+
+import duckdb
+
+from compactor.agents import parse_agent
+from compactor.plan import neighbours
+from compactor.segment_check import Checked
+from shared.layout import DataDirectory
+from shared.line import COLUMNS, LINE_MAX_BYTES, SCHEMA_VERSION, DataFromNewerVersion
+from shared.snapshot import Snapshot
+
+
+class LinesDoNotParse(Exception):
+    """DuckDB made of the files something else than their lines. Check every line, then fold again."""
+
+
+@dataclass
+class Folded:
+    """What deduplication found. `replaced` are archived events, by UTC day, that a new line takes the place of."""
+
+    new: dict[date, int] = field(default_factory=dict)
+    duplicates: int = 0
+    conflicts: int = 0
+    replaced: dict[date, int] = field(default_factory=dict)
+
+    @property
+    def counted(self) -> int:
+        """How many more events are counted than before."""
+        return sum(self.new.values()) - sum(self.replaced.values())
+
+    @property
+    def days(self) -> list[date]:
+        return sorted({*self.new, *self.replaced})
+
+
+def read_lines(database: duckdb.DuckDBPyConnection, checked: Sequence[Checked], sites: tuple[str, ...]) -> None:
+    """Make the table `incoming` and the view `fresh` (with what a user agent says) from the lines of segments."""
+    files = [str(each.path) for each in checked if each.lines]
+    database.execute(f"CREATE OR REPLACE TEMP TABLE incoming ({_INCOMING_COLUMNS})")
+    if files:
+        _insert_lines(database, files, sites)
+    expected = sum(each.lines for each in checked)
+    (found, placed, newest) = _one(
+        database,
+        "SELECT count(*), count(*) FILTER (id IS NOT NULL AND event IS NOT NULL AND time IS NOT NULL "
+        "AND received IS NOT NULL AND site IS NOT NULL AND v IS NOT NULL), max(v) FROM incoming",
+    )
+    if newest is not None and newest > SCHEMA_VERSION:
+        raise DataFromNewerVersion(f"a log line has schema version {newest}; this Foldlog reads up to {SCHEMA_VERSION}.")
+    if found != expected or placed != expected:
+        raise LinesDoNotParse(f"{expected} lines were written, {found} were read, {placed} of them are events")
+    _read_agents(database)
+
+
+_INCOMING_COLUMNS = """
+    v INTEGER, id VARCHAR, event VARCHAR, time TIMESTAMP, received TIMESTAMP, site VARCHAR, visitor VARCHAR,
+    session VARCHAR, url VARCHAR, referrer_url VARCHAR, ua VARCHAR, language VARCHAR, country VARCHAR, consent VARCHAR,
+    value DOUBLE, props VARCHAR, path VARCHAR, referrer VARCHAR, utm_source VARCHAR, utm_medium VARCHAR, utm_campaign VARCHAR
+"""
+
+
+def _insert_lines(database: duckdb.DuckDBPyConnection, files: list[str], sites: tuple[str, ...]) -> None:
+    columns = ", ".join(f"{name}: '{kind}'" for name, kind in {"v": "INTEGER", **COLUMNS}.items())
+    utm = ", ".join(
+        f"CASE WHEN contains(url, 'utm_') THEN nullif(left(url_decode(replace("
+        f"regexp_extract(url, '[?&]utm_{part}=([^&#]*)', 1), '+', ' ')), 200), '') END AS utm_{part}"
+        for part in ("source", "medium", "campaign")
+    )
+    try:
+        database.execute(
+            f"""
+            INSERT INTO incoming
+            SELECT v, id, name, try_cast(time AS TIMESTAMP), try_cast(received AS TIMESTAMP), site, visitor, session, url,
+                referrer, ua, language, country, consent, value, props::VARCHAR,
+                CASE WHEN url IS NOT NULL
+                    THEN coalesce(nullif(regexp_extract(url, '^[a-zA-Z]+://[^/?#]*([^?#]*)', 1), ''), '/') END AS path,
+                CASE WHEN host = '' OR host = site OR host = 'www.' || site OR 'www.' || host = site
+                    OR list_contains($sites::VARCHAR[], host) THEN NULL ELSE host END AS referrer,
+                {utm}
+            FROM (
+                SELECT *, lower(regexp_extract(referrer, '^[a-zA-Z]+://(?:[^/?#@]*@)?([^/?#:]+)', 1)) AS host
+                FROM read_json($files, format = 'newline_delimited', columns = {{{columns}}},
+                    maximum_object_size = {LINE_MAX_BYTES * 4})
+            )
+            """,
+            {"files": files, "sites": list(sites)},
+        )
+    except (duckdb.InvalidInputException, duckdb.ConversionException) as error:
+        raise LinesDoNotParse(str(error)) from error
+
+
+def _read_agents(database: duckdb.DuckDBPyConnection) -> None:
+    """Parse each distinct user agent once, and join what it says to its events."""
+    distinct = database.execute("SELECT DISTINCT ua FROM incoming WHERE ua IS NOT NULL").fetchall()
+    agents = [parse_agent(ua) for (ua,) in distinct]
+    database.execute(
+        "CREATE OR REPLACE TEMP TABLE agent (ua VARCHAR, browser VARCHAR, os VARCHAR, device VARCHAR, bot BOOLEAN)"
+    )
+    if agents:
+        columns = [list(column) for column in zip(*agents, strict=True)]
+        database.execute(
+            "INSERT INTO agent SELECT unnest($1::VARCHAR[]), unnest($2::VARCHAR[]), unnest($3::VARCHAR[]), "
+            "unnest($4::VARCHAR[]), unnest($5::BOOLEAN[])",
+            columns,
+        )
+    database.execute(
+        "CREATE OR REPLACE TEMP VIEW fresh AS SELECT i.* EXCLUDE (v), a.browser, a.os, a.device, coalesce(a.bot, false) AS bot "
+        "FROM incoming i LEFT JOIN agent a ON i.ua = a.ua"
+    )
+
+
+def _payload(table: str) -> str:
+    """What must be equal for a second line with the same id to be a retry and not a conflict."""
+    columns = ("event", "url", "referrer_url", "value", "props")
+    return "concat_ws(chr(31), " + ", ".join(f"coalesce({table}.{column}::VARCHAR, '')" for column in columns) + ")"
+
+
+def _precedence(table: str) -> str:
+    """A text that orders the lines of one id: the first received first, and no two different lines equal."""
+    others = ("visitor", "session", "ua", "language", "country", "consent")
+    rest = ", ".join(f"coalesce({table}.{column}, '')" for column in others)
+    return f"concat_ws(chr(31), {table}.received::VARCHAR, {table}.time::VARCHAR, {_payload(table)}, {rest})"
+
+
+def deduplicate(database: duckdb.DuckDBPyConnection, data: DataDirectory, before: Snapshot) -> Folded:
+    """Leave in `incoming` one line of each (site, id), and none that an archived event precedes.
+
+    Makes the table `replaced` of archived events that a line left in `incoming` precedes.
+    """
+    folded = Folded()
+    _drop_repeats_within(database, folded)
+    _drop_repeats_of_archived(database, data, before, folded)
+    folded.new = dict(database.execute("SELECT time::DATE, count(*) FROM incoming GROUP BY ALL").fetchall())
+    folded.replaced = dict(database.execute("SELECT day, count(*) FROM replaced GROUP BY ALL").fetchall())
+    return folded
+
+
+def _drop_repeats_within(database: duckdb.DuckDBPyConnection, folded: Folded) -> None:
+    database.execute(
+        f"""
+        CREATE OR REPLACE TEMP TABLE ranked AS
+        SELECT i.rowid AS line, row_number() OVER copies AS place,
+            {_payload("i")} <> first_value({_payload("i")}) OVER copies AS conflict
+        FROM incoming i SEMI JOIN (SELECT site, id FROM incoming GROUP BY ALL HAVING count(*) > 1) r
+            ON i.site = r.site AND i.id = r.id
+        WINDOW copies AS (PARTITION BY i.site, i.id ORDER BY {_precedence("i")})
+        """
+    )
+    (repeats, conflicts) = _one(
+        database, "SELECT count(*) FILTER (place > 1), count(*) FILTER (place > 1 AND conflict) FROM ranked"
+    )
+    if repeats:
+        database.execute("DELETE FROM incoming WHERE rowid IN (SELECT line FROM ranked WHERE place > 1)")
+    folded.duplicates += repeats
+    folded.conflicts += conflicts
+
+
+def _drop_repeats_of_archived(
+    database: duckdb.DuckDBPyConnection, data: DataDirectory, before: Snapshot, folded: Folded
+) -> None:
+    database.execute("CREATE OR REPLACE TEMP TABLE replaced (site VARCHAR, id VARCHAR, day DATE)")
+    touched = [day for (day,) in database.execute("SELECT DISTINCT time::DATE FROM incoming").fetchall()]
+    paths = archive_paths(data, before, sorted(neighbours(touched)))
+    if not paths:
+        return
+    database.execute(
+        f"""
+        CREATE OR REPLACE TEMP TABLE met AS
+        SELECT i.rowid AS line, a.site, a.id, a.time::DATE AS day, {_precedence("i")} < {_precedence("a")} AS precedes,
+            {_payload("i")} <> {_payload("a")} AS conflict
+        FROM read_parquet($paths) a JOIN incoming i ON a.site = i.site AND a.id = i.id
+        """,
+        {"paths": [str(path) for path in paths]},
+    )
+    (repeats, conflicts) = _one(database, "SELECT count(*), count(*) FILTER (conflict) FROM met")
+    if repeats:
+        database.execute("DELETE FROM incoming WHERE rowid IN (SELECT line FROM met WHERE NOT precedes)")
+        database.execute("INSERT INTO replaced SELECT site, id, day FROM met WHERE precedes")
+    folded.duplicates += repeats
+    folded.conflicts += conflicts
+
+
+def archive_paths(data: DataDirectory, snapshot: Snapshot, days: Sequence[date]) -> list[Path]:
+    """The archive parts of these days, as far as there are any."""
+    kept = ((day, snapshot.days[day]) for day in days if day in snapshot.days)
+    return [data.part("archive", day, part.generation) for day, entry in kept for part in entry.archive]
+
+
+def _one(database: duckdb.DuckDBPyConnection, sql: str) -> tuple[int, ...]:
+    row = database.execute(sql).fetchone()
+    if row is None:
+        raise AssertionError("an aggregate has one row")
+    return row

@@ -1,0 +1,167 @@
+"""The parts that a pass writes: for each day touched one archive part with its new events, and its counters anew.
+
+Counters of a day are the old ones plus the new events, unless something old changed (an event was replaced, or values were
+counted under `(other)`): then they are counted again from the day's whole archive, so that they depend on the events alone.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from datetime import date
+from pathlib import Path
+
+import duckdb
+import msgspec
+
+from compactor.fold import Folded
+from compactor.plan import parts_to_merge
+from shared.layout import DataDirectory
+from shared.parts import ARCHIVE_COLUMNS, COUNTED_DIMENSIONS, COUNTER_COLUMNS, OTHER, TOTAL
+from shared.publish import publishing
+from shared.snapshot import Day, Part
+
+_EVENT_COLUMNS = ", ".join(ARCHIVE_COLUMNS)
+_COUNTER_COLUMNS = ", ".join(COUNTER_COLUMNS)
+
+
+def count_fresh(database: duckdb.DuckDBPyConnection) -> None:
+    """Make the table `delta`: the counters of all new events of the pass, whatever their day."""
+    database.execute(f"CREATE OR REPLACE TEMP TABLE delta AS {counting_sql('fresh')}")
+
+
+def counting_sql(source: str) -> str:
+    """SQL that counts the events of a relation by quarter of an hour, event and every dimension."""
+    dimensions = {TOTAL: "NULL", **{name: name for name in COUNTED_DIMENSIONS}}
+    return " UNION ALL ".join(
+        f"SELECT time_bucket(INTERVAL 15 minutes, time) AS bucket, site, bot, event, '{dimension}' AS dimension, "
+        f"{column}::VARCHAR AS value, count(*) AS events, NULL::BIGINT AS visitors FROM {source} GROUP BY ALL"
+        for dimension, column in dimensions.items()
+    )
+
+
+def write_day(
+    database: duckdb.DuckDBPyConnection,
+    data: DataDirectory,
+    day: date,
+    old: Day,
+    folded: Folded,
+    generation: int,
+    added_at: str,
+    max_values: int,
+) -> Day:
+    """Write what this pass changes of one day. Returns the day as the new snapshot names it."""
+    new_rows = folded.new.get(day, 0)
+    replaced = folded.replaced.get(day, 0)
+    merged = list(old.archive) if replaced else parts_to_merge(old.archive, new_rows)
+    rows = new_rows + sum(part.rows for part in merged) - replaced
+    part = write_part(database, data.part("archive", day, generation), generation, _archive_sql(data, day, merged), rows)
+    archive = (*(part for part in old.archive if part not in merged), *([part] if part else []))
+
+    recount = (replaced or old.capped) and not old.expired
+    if recount:
+        _count_again(database, data, day, archive, old)
+    else:
+        _add_counters(database, data, day, old)
+    capped = cap_values(database, max_values)
+    counters = write_counters(database, data, day, generation)
+    return msgspec.structs.replace(old, added_at=added_at, archive=archive, counters=counters, capped=capped)
+
+
+def write_counters(database: duckdb.DuckDBPyConnection, data: DataDirectory, day: date, generation: int) -> Part | None:
+    """Publish the table `counted` as the counters of a day."""
+    sql = f"SELECT {_COUNTER_COLUMNS} FROM counted ORDER BY dimension, site, bucket, event, bot, value"
+    return write_part(database, data.part("counters", day, generation), generation, sql, _count(database, "counted"))
+
+
+def _archive_sql(data: DataDirectory, day: date, merged: list[Part]) -> str:
+    fresh = f"SELECT {_EVENT_COLUMNS} FROM fresh WHERE time::DATE = DATE '{day}'"
+    if merged:
+        paths = [data.part("archive", day, part.generation) for part in merged]
+        fresh += (
+            f" UNION ALL SELECT {_EVENT_COLUMNS} FROM read_parquet({sql_list(paths)}) a "
+            f"ANTI JOIN (FROM replaced WHERE day = DATE '{day}') r ON a.site = r.site AND a.id = r.id"
+        )
+    return f"{fresh} ORDER BY time, site, id"
+
+
+def _add_counters(database: duckdb.DuckDBPyConnection, data: DataDirectory, day: date, old: Day) -> None:
+    source = f"SELECT {_COUNTER_COLUMNS} FROM delta WHERE bucket::DATE = DATE '{day}'"
+    if old.counters is not None:
+        path = data.part("counters", day, old.counters.generation)
+        source += f" UNION ALL SELECT {_COUNTER_COLUMNS} FROM read_parquet({sql_list([path])})"
+    make_counted(database, source)
+
+
+def _count_again(
+    database: duckdb.DuckDBPyConnection, data: DataDirectory, day: date, archive: tuple[Part, ...], old: Day
+) -> None:
+    paths = [data.part("archive", day, part.generation) for part in archive]
+    source = counting_sql(f"read_parquet({sql_list(paths)})") if paths else "FROM delta WHERE false"
+    if old.counters is not None:  # visitors kept of a day cannot be counted again
+        path = data.part("counters", day, old.counters.generation)
+        source += f" UNION ALL SELECT {_COUNTER_COLUMNS} FROM read_parquet({sql_list([path])}) WHERE visitors IS NOT NULL"
+    make_counted(database, source)
+
+
+def make_counted(database: duckdb.DuckDBPyConnection, source: str) -> None:
+    """Make the table `counted`, the counters of one day, from rows of counters that may repeat a key."""
+    database.execute(
+        "CREATE OR REPLACE TEMP TABLE counted AS SELECT bucket, site, bot, event, dimension, value, "
+        f"sum(events)::BIGINT AS events, visitors FROM ({source}) GROUP BY ALL"
+    )
+
+
+def cap_values(database: duckdb.DuckDBPyConnection, max_values: int) -> tuple[str, ...]:
+    """Count the rarest values of a dimension that has too many under `(other)`. Returns the dimensions that had."""
+    capped = []
+    for dimension, column, where in (
+        ("event", "event", f"dimension = '{TOTAL}'"),
+        ("site", "site", f"dimension = '{TOTAL}'"),
+        *((name, "value", f"dimension = '{name}'") for name in COUNTED_DIMENSIONS),
+    ):
+        if _distinct(database, column, where) > max_values:
+            scope = "" if column != "value" else f"AND {where}"
+            database.execute(
+                f"""
+                CREATE OR REPLACE TEMP TABLE counted AS
+                SELECT bucket, site, bot, event, dimension, value, sum(events)::BIGINT AS events, visitors FROM (
+                    SELECT * REPLACE (CASE WHEN {column} IS NOT NULL AND visitors IS NULL {scope} AND {column} NOT IN (
+                        SELECT {column} FROM counted WHERE {where} AND {column} IS NOT NULL AND visitors IS NULL
+                        GROUP BY ALL ORDER BY sum(events) DESC, {column} LIMIT {max_values}
+                    ) THEN '{OTHER}' ELSE {column} END AS {column}) FROM counted
+                ) GROUP BY ALL
+                """
+            )
+            capped.append(dimension)
+    return tuple(capped)
+
+
+def write_part(database: duckdb.DuckDBPyConnection, path: Path, generation: int, sql: str, rows: int) -> Part | None:
+    """Publish the result of a query as a part, or nothing when it has no rows."""
+    if not rows:
+        return None
+    with publishing(path) as beside:
+        database.execute(f"COPY ({sql}) TO {_sql_text(str(beside))} (FORMAT parquet, COMPRESSION zstd)")
+        with beside.open("rb") as file:
+            sha256 = hashlib.file_digest(file, "sha256").hexdigest()
+        return Part(generation, rows, beside.stat().st_size, sha256)
+
+
+def _distinct(database: duckdb.DuckDBPyConnection, column: str, where: str) -> int:
+    return _count(
+        database, f"(SELECT DISTINCT {column} FROM counted WHERE {where} AND {column} IS NOT NULL AND visitors IS NULL)"
+    )
+
+
+def _count(database: duckdb.DuckDBPyConnection, relation: str) -> int:
+    row = database.execute(f"SELECT count(*) FROM {relation}").fetchone()
+    return row[0] if row else 0
+
+
+def sql_list(paths: list[Path]) -> str:
+    return "[" + ", ".join(_sql_text(str(path)) for path in paths) + "]"
+
+
+def _sql_text(text: str) -> str:
+    """A path of our own as an SQL literal: COPY takes no parameter for it."""
+    return "'" + text.replace("'", "''") + "'"

@@ -1,0 +1,118 @@
+"""What a pass will do, decided before it touches anything. Pure functions of the snapshot, the listing and the clock."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+from datetime import date, timedelta
+
+from shared.layout import SegmentName
+from shared.segments import Segment
+from shared.settings import Settings
+from shared.snapshot import Part, Snapshot
+from shared.timestamps import DAY_S, epoch_ms, utc_day
+
+PASS_MAX_BYTES = 256 << 20
+CLOCK_AHEAD_MAX_MS = 2 * DAY_S * 1000
+# An id may be sent again until its event is too late to be accepted: 72 hours span at most three midnights (P7).
+DEDUPE_DAYS = 3
+TIER_PARTS = 8
+
+
+def plan_segments(snapshot: Snapshot, sealed: Iterable[Segment], max_bytes: int) -> list[Segment]:
+    """The next unfolded segments, per writer in sequence, up to `max_bytes` in all but at least one."""
+    chosen: list[Segment] = []
+    total = 0
+    for segment in sorted(sealed, key=lambda segment: (segment.name.sealed_at, segment.name)):
+        if snapshot.has_folded(segment.name.writer, segment.name.sequence):
+            continue
+        total += segment.bytes
+        if chosen and total > max_bytes:
+            break
+        chosen.append(segment)
+    return chosen
+
+
+def ledger_after(snapshot: Snapshot, folded: Iterable[SegmentName]) -> tuple[dict[str, int], dict[str, tuple[int, ...]]]:
+    """`folded` and `waiting` once these segments are folded: the highest number per writer, and the gaps below it."""
+    highest = dict(snapshot.folded)
+    waiting = {writer: set(gaps) for writer, gaps in snapshot.waiting.items()}
+    for name in sorted(folded):
+        before = highest.get(name.writer, 0)
+        gaps = waiting.setdefault(name.writer, set())
+        gaps |= set(range(before + 1, name.sequence))
+        gaps.discard(name.sequence)
+        highest[name.writer] = max(before, name.sequence)
+    return highest, {writer: tuple(sorted(gaps)) for writer, gaps in waiting.items() if gaps}
+
+
+def parts_to_merge(parts: Sequence[Part], new_rows: int) -> list[Part]:
+    """The parts of a day to write together with its new rows: those of a size that has become too common.
+
+    Sizes are in tiers of factor TIER_PARTS, so that a row is written again only once per tier, however many passes a day has.
+    """
+    if not new_rows:
+        return []
+    merged: list[Part] = []
+    rows = new_rows
+    while True:
+        tier = _tier(rows)
+        same = [part for part in parts if part not in merged and _tier(part.rows) <= tier]
+        if len(same) < TIER_PARTS - 1:
+            return merged
+        merged += same
+        rows += sum(part.rows for part in same)
+
+
+def _tier(rows: int) -> int:
+    return int(math.log(max(rows, 1), TIER_PARTS))
+
+
+def neighbours(days: Iterable[date]) -> set[date]:
+    """The days on which an event of these days may have been counted before."""
+    return {day + timedelta(days=shift) for day in days for shift in range(-DEDUPE_DAYS, DEDUPE_DAYS + 1)}
+
+
+def clock_doubt(snapshot: Snapshot, now_ms: int) -> str | None:
+    """Why nothing may be deleted in this pass (P9), or None. A clock that jumped must not make anything old."""
+    if snapshot.generation == 0:
+        return None
+    last_ms = epoch_ms(snapshot.as_of)
+    if now_ms < last_ms:
+        return "the clock is behind the last snapshot"
+    if now_ms > last_ms + CLOCK_AHEAD_MAX_MS:
+        return "the clock is more than 48 hours ahead of the last snapshot"
+    return None
+
+
+def expired_segments(snapshot: Snapshot, sealed: Iterable[Segment], now_ms: int, settings: Settings) -> list[Segment]:
+    """Folded segments that were sealed longer ago than the log is kept."""
+    limit_ms = now_ms - settings.log_retention_days * DAY_S * 1000
+    return [
+        segment
+        for segment in sealed
+        if snapshot.has_folded(segment.name.writer, segment.name.sequence)
+        and segment.name.sealed_at.timestamp() * 1000 < limit_ms
+    ]
+
+
+def expired_archive_days(snapshot: Snapshot, now_ms: int, settings: Settings) -> list[date]:
+    """Days whose archive goes: older than its retention, counted from the later of the day and the last fold into it."""
+    oldest = utc_day(now_ms) - timedelta(days=settings.archive_retention_days)
+    return sorted(
+        day
+        for day, kept in snapshot.days.items()
+        if kept.archive and day < oldest and utc_day(epoch_ms(kept.added_at)) < oldest
+    )
+
+
+def expired_counter_days(snapshot: Snapshot, now_ms: int, settings: Settings) -> list[date]:
+    """Days of which nothing is kept any longer. Never one that still has an archive; 0 keeps counters for ever."""
+    if not settings.counters_retention_days:
+        return []
+    oldest = utc_day(now_ms) - timedelta(days=settings.counters_retention_days)
+    return sorted(
+        day
+        for day, kept in snapshot.days.items()
+        if not kept.archive and day < oldest and utc_day(epoch_ms(kept.added_at)) < oldest
+    )

@@ -1,0 +1,172 @@
+"""`foldlog rebuild`: fold the retained log again with today's rules, and publish what comes out.
+
+The log is folded from nothing into a scratch directory by the ordinary pass. Then each day is written again: events that the
+retained log still holds as they are folded now, older ones as they were archived. Only the commit changes what readers see.
+"""
+
+from __future__ import annotations
+
+from contextlib import closing
+from dataclasses import replace
+from datetime import date
+from typing import NamedTuple
+
+import duckdb
+import msgspec
+
+from compactor.commit import commit, compactor_lock, drop_old_snapshots
+from compactor.compaction import THREADS, Log, run_pass
+from compactor.fold import archive_paths
+from compactor.parts import cap_values, counting_sql, make_counted, sql_list, write_counters, write_part
+from compactor.plan import neighbours
+from compactor.verify import count
+from shared.engine import connect
+from shared.layout import DataDirectory
+from shared.parts import ARCHIVE_COLUMNS, no_rows
+from shared.publish import make_data_directory, scratch
+from shared.segments import sealed_segments
+from shared.settings import Settings
+from shared.snapshot import Day, Snapshot, load
+from shared.timestamps import rfc3339
+
+LOCK_PATIENCE_S = 60.0
+_COLUMNS = ", ".join(ARCHIVE_COLUMNS)
+
+
+class DayChange(NamedTuple):
+    """One day before and after: events, and distinct visitors."""
+
+    day: date
+    events_before: int
+    events_after: int
+    visitors_before: int
+    visitors_after: int
+    rows_changed: int
+
+    @property
+    def changed(self) -> bool:
+        return self.rows_changed > 0 or self.events_before != self.events_after
+
+
+def rebuild(data: DataDirectory, settings: Settings, log: Log, now_ms: int, *, dry_run: bool) -> list[DayChange]:
+    """Fold the retained log again. Returns every day that it speaks of. Raises CompactorBusy and CommitLost."""
+    with (
+        compactor_lock(data, LOCK_PATIENCE_S) as lock,
+        scratch(data) as spill,
+        closing(connect(settings.fold_memory, THREADS, spill)) as database,
+    ):
+        before = load(data)
+        refolded_data = DataDirectory(spill / "refolded")
+        refolded = _refold(data, refolded_data, before, settings, log, now_ms)
+        changes = []
+        days = dict(before.days)
+        for day in sorted({*refolded.days, *(neighbours(refolded.days) & before.days.keys())}):
+            old = before.days.get(day, Day(rfc3339(now_ms)))
+            if old.expired:
+                continue  # what its archive held is gone: the retained log is not all of that day
+            _make_rebuilt(database, data, before, refolded_data, refolded, day)
+            changes.append(_compare(database, data, before, day))
+            if not dry_run:
+                days[day] = _write(database, data, day, old, before.generation + 1, settings.max_values)
+        if not dry_run:
+            after = _next(before, days, refolded, now_ms)
+            commit(data, before, after, lock)
+            drop_old_snapshots(data, after)
+        return changes
+
+
+def _refold(data: DataDirectory, into: DataDirectory, before: Snapshot, settings: Settings, log: Log, now_ms: int) -> Snapshot:
+    """Fold all segments that the published snapshot has folded, by ordinary passes, into another directory."""
+    make_data_directory(into)
+    for segment in sealed_segments(data):
+        if before.has_folded(segment.name.writer, segment.name.sequence):
+            (into.log / segment.path.name).symlink_to(segment.path.absolute())
+            if segment.checksum.exists():
+                (into.log / segment.checksum.name).symlink_to(segment.checksum.absolute())
+    for_ever = replace(settings, log_retention_days=36_500, archive_retention_days=36_500, counters_retention_days=0)
+    with compactor_lock(into) as lock:
+        while True:
+            done = run_pass(into, for_ever, _Quiet(log), lock, now_ms)
+            if not done.more:
+                return done.snapshot
+
+
+class _Quiet:
+    """The passes of a refold are not the service's passes: only their warnings are worth a line."""
+
+    def __init__(self, log: Log) -> None:
+        self._log = log
+
+    def info(self, event: str, **fields: object) -> None:
+        """Nothing."""
+
+    def warning(self, event: str, **fields: object) -> None:
+        self._log.warning(event, **fields)
+
+
+def _make_rebuilt(
+    database: duckdb.DuckDBPyConnection,
+    data: DataDirectory,
+    before: Snapshot,
+    refolded_data: DataDirectory,
+    refolded: Snapshot,
+    day: date,
+) -> None:
+    """Make the table `rebuilt`: a day's events as folded now, and the archived ones that the retained log does not hold.
+
+    Of an event both in the log and in the archive the copy received first counts, as in any fold; the refolded one if equal.
+    """
+    near = sorted(neighbours([day]))
+    database.execute(
+        f"""
+        CREATE OR REPLACE TEMP TABLE rebuilt AS
+        SELECT {_COLUMNS} FROM {_events(refolded_data, refolded, [day])} r WHERE NOT EXISTS (
+            FROM {_events(data, before, near)} b WHERE b.site = r.site AND b.id = r.id AND b.received < r.received)
+        UNION ALL
+        SELECT {_COLUMNS} FROM {_events(data, before, [day])} o WHERE NOT EXISTS (
+            FROM {_events(refolded_data, refolded, near)} n WHERE n.site = o.site AND n.id = o.id AND n.received <= o.received)
+        """
+    )
+
+
+def _events(data: DataDirectory, snapshot: Snapshot, days: list[date]) -> str:
+    """SQL of the archived events of these days."""
+    paths = archive_paths(data, snapshot, days)
+    return f"read_parquet({sql_list(paths)})" if paths else no_rows(ARCHIVE_COLUMNS)
+
+
+def _compare(database: duckdb.DuckDBPyConnection, data: DataDirectory, before: Snapshot, day: date) -> DayChange:
+    old = _events(data, before, [day])
+    visitors = "SELECT DISTINCT visitor FROM {} WHERE visitor IS NOT NULL"
+    return DayChange(
+        day,
+        count(database, f"FROM {old}"),
+        count(database, "FROM rebuilt"),
+        count(database, visitors.format(old)),
+        count(database, visitors.format("rebuilt")),
+        count(database, f"SELECT {_COLUMNS} FROM rebuilt EXCEPT SELECT {_COLUMNS} FROM {old}"),
+    )
+
+
+def _write(
+    database: duckdb.DuckDBPyConnection, data: DataDirectory, day: date, old: Day, generation: int, max_values: int
+) -> Day:
+    rows = count(database, "FROM rebuilt")
+    sql = f"SELECT {_COLUMNS} FROM rebuilt ORDER BY time, site, id"
+    part = write_part(database, data.part("archive", day, generation), generation, sql, rows)
+    make_counted(database, counting_sql("rebuilt"))
+    capped = cap_values(database, max_values)
+    counters = write_counters(database, data, day, generation)
+    archive = (part,) if part else ()
+    return msgspec.structs.replace(old, archive=archive, counters=counters, capped=capped)
+
+
+def _next(before: Snapshot, days: dict[date, Day], refolded: Snapshot, now_ms: int) -> Snapshot:
+    """The next generation: the ledger is the same, and what is counted more or less is balanced by the duplicates."""
+    rows_before = sum(part.rows for kept in before.days.values() for part in kept.archive)
+    rows_after = sum(part.rows for kept in days.values() for part in kept.archive)
+    gained = rows_after - rows_before
+    totals = msgspec.structs.replace(
+        before.totals, counted=before.totals.counted + gained, duplicates=before.totals.duplicates - gained
+    )
+    return msgspec.structs.replace(before, generation=before.generation + 1, as_of=rfc3339(now_ms), days=days, totals=totals)

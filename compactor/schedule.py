@@ -1,0 +1,152 @@
+"""The compactor as a process: APScheduler runs the pass, and a watch on the monotonic clock sees that it does.
+
+The scheduler waits on the wall clock, so a clock that steps back an hour would keep it idle for an hour. A pass is therefore
+also due when it was asked for, or when none has run for longer than it should. The pass itself does not depend on any of it.
+"""
+
+from __future__ import annotations
+
+import signal
+import sys
+import threading
+import time
+from datetime import UTC, datetime
+from types import FrameType
+
+import duckdb
+from apscheduler.schedulers.background import BackgroundScheduler
+
+from compactor.commit import CommitLost, CompactorBusy, compactor_lock, sweep_orphans
+from compactor.compaction import Log, Pass, recover_orphans, run_pass
+from compactor.fold import LinesDoNotParse
+from compactor.plan import PASS_MAX_BYTES
+from shared.layout import DataDirectory
+from shared.line import DataFromNewerVersion
+from shared.publish import make_data_directory
+from shared.requests import NobodyAnswered, Watch, seal_now
+from shared.settings import Settings
+from shared.snapshot import SnapshotDamaged, load
+from shared.timestamps import now_ms
+
+EXIT_DONE = 0
+EXIT_USAGE = 2
+EXIT_TRY_AGAIN = 75
+
+POLL_S = 0.1
+SEAL_PATIENCE_S = 3.0
+OVERDUE = 1.5
+
+
+def compact_once(data: DataDirectory, settings: Settings, log: Log) -> Pass:
+    """Fold everything that is sealed now, in as many bounded passes as it takes. Raises CompactorBusy."""
+    make_data_directory(data)
+    with compactor_lock(data) as lock:
+        max_bytes = PASS_MAX_BYTES
+        while True:
+            try:
+                done = run_pass(data, settings, log, lock, now_ms(), max_bytes)
+            except duckdb.OutOfMemoryException:
+                # Not an error of the data: the same segments fit when fewer are taken at once.
+                if max_bytes == 1:
+                    raise
+                max_bytes = max_bytes // 4 if max_bytes > (1 << 20) else 1
+                log.warning("pass_made_smaller", max_bytes=max_bytes)
+                continue
+            if not done.more:
+                return done
+
+
+class Compactor:
+    """The scheduled pass of one data directory."""
+
+    def __init__(self, data: DataDirectory, settings: Settings, log: Log) -> None:
+        self._data = data
+        self._settings = settings
+        self._log = log
+        self._last_pass = time.monotonic()
+        self._idle = threading.Event()
+        self._idle.set()
+
+    def sweep(self) -> None:
+        """Remove what a killed pass left behind."""
+        with compactor_lock(self._data) as _:
+            removed = sweep_orphans(self._data, load(self._data))
+        if removed:
+            self._log.info("swept", parts=removed)
+
+    def run(self) -> None:
+        """The job: what is in the active segments is sealed first, so that a report is at most one interval behind."""
+        self._idle.clear()
+        self._last_pass = time.monotonic()
+        try:
+            recover_orphans(self._data, self._log)
+            seal_now(self._data, SEAL_PATIENCE_S)
+        except (NobodyAnswered, OSError) as error:
+            self._log.warning("not_sealed", reason=str(error))
+        try:
+            compact_once(self._data, self._settings, self._log)
+        except (CompactorBusy, CommitLost) as error:
+            self._log.warning("pass_lost", reason=str(error))
+        except (OSError, duckdb.Error, LinesDoNotParse, SnapshotDamaged, DataFromNewerVersion) as error:
+            self._log.warning("pass_failed", reason=str(error)[:1000])
+        finally:
+            self._idle.set()
+
+    def is_idle(self) -> bool:
+        return self._idle.is_set()
+
+    def is_overdue(self) -> bool:
+        return time.monotonic() - self._last_pass > OVERDUE * self._settings.fold_interval
+
+
+def run_compactor(settings: Settings, log: Log, *, supervised: bool = False) -> int:
+    """Fold on schedule until SIGTERM or SIGINT (or, `supervised`, the end of standard input). Returns the exit code."""
+    data = DataDirectory(settings.data_dir)
+    make_data_directory(data)
+    compactor = Compactor(data, settings, log)
+    try:
+        compactor.sweep()
+    except CompactorBusy as error:
+        log.warning("busy", reason=str(error))
+        return EXIT_TRY_AGAIN
+    except (SnapshotDamaged, DataFromNewerVersion) as error:
+        log.warning("refused", reason=str(error))
+        return EXIT_USAGE
+    stop = _stop_event(supervised=supervised)
+    requests = Watch(data.fold_request)
+    scheduler = BackgroundScheduler(timezone=UTC)
+    job = scheduler.add_job(
+        compactor.run,
+        "interval",
+        seconds=settings.fold_interval,
+        coalesce=True,
+        max_instances=1,
+        misfire_grace_time=None,
+    )
+    scheduler.start()
+    asked = False
+    while not stop.wait(POLL_S):
+        asked = requests.requested() or asked or compactor.is_overdue()
+        if asked and compactor.is_idle():  # a request during a pass is for the next one: this one has made its plan
+            job.modify(next_run_time=datetime.now(UTC))
+            asked = False
+    scheduler.shutdown(wait=True)  # a pass under way is finished: it takes seconds, and repeating it would take them again
+    return EXIT_DONE
+
+
+def _stop_event(*, supervised: bool) -> threading.Event:
+    stop = threading.Event()
+
+    def on_signal(_number: int, _frame: FrameType | None) -> None:
+        stop.set()
+
+    signal.signal(signal.SIGTERM, on_signal)
+    signal.signal(signal.SIGINT, on_signal)
+    if supervised:
+
+        def watch_supervisor() -> None:
+            sys.stdin.buffer.read()
+            stop.set()
+
+        threading.Thread(target=watch_supervisor, daemon=True).start()
+    return stop

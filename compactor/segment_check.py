@@ -1,0 +1,81 @@
+"""Which bytes of a segment may be folded: all of an intact one, line by line of a damaged one, the rest to quarantine (P2)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import msgspec
+
+from shared.layout import DataDirectory
+from shared.line import ScannedLine, scan
+from shared.recovery import publish_quarantine
+from shared.segments import Segment, digest, open_segment
+from shared.timestamps import epoch_ms
+
+
+@dataclass(frozen=True)
+class Checked:
+    """A segment ready to be folded: where its good lines are, how many, and how many went to quarantine."""
+
+    segment: Segment
+    path: Path
+    lines: int
+    quarantined: int = 0
+    damaged: bool = False
+
+
+class _Required(msgspec.Struct):
+    """What a line must have for the fold to place it."""
+
+    v: int
+    id: str
+    name: str
+    time: str
+    received: str
+    site: str
+    value: float | None = None
+
+
+_LINE = msgspec.json.Decoder(_Required)
+
+
+def check(data: DataDirectory, segment: Segment, scratch: Path, *, distrust: bool = False) -> Checked:
+    """Compare a segment with its `.sha256`; when they differ (or with `distrust`), keep what its CRCs vouch for."""
+    found = digest(segment)
+    if found.intact and not distrust:
+        return Checked(segment, segment.path, found.lines)
+    return _keep_good_lines(data, segment, scratch, damaged=not found.intact)
+
+
+def _keep_good_lines(data: DataDirectory, segment: Segment, scratch: Path, *, damaged: bool) -> Checked:
+    good = scratch / segment.name.file
+    bad = []
+    lines = 0
+    try:
+        with open_segment(segment.path) as file, good.open("wb") as out:
+            for line in scan(file):
+                reason = line.reason or _unreadable(line.content)
+                if reason is None:
+                    out.write(line.content)
+                    lines += 1
+                else:
+                    bad.append(line._replace(reason=reason))
+    except (EOFError, OSError) as error:
+        if segment.path.suffix != ".gz":
+            raise
+        bad.append(ScannedLine(-1, b"", f"the compressed data cannot be read any further: {error}"))
+    if bad:
+        publish_quarantine(data, segment.name.stem, segment.path.name, bad)
+    return Checked(segment, good, lines, len(bad), damaged or bool(bad))
+
+
+def _unreadable(line: bytes) -> str | None:
+    """Why a line whose CRC holds still cannot be folded, or None."""
+    try:
+        found = _LINE.decode(line)
+        epoch_ms(found.time)
+        epoch_ms(found.received)
+    except (msgspec.DecodeError, UnicodeDecodeError, ValueError, OverflowError) as error:
+        return f"not an event: {error}"
+    return None

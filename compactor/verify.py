@@ -1,0 +1,209 @@
+"""`foldlog verify`: count everything again from the retained log and the archive, and compare it with what is published.
+
+It believes nothing that a pass has written down. Each finding names the file, what is wrong, and what to do.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from datetime import date
+from typing import NamedTuple
+
+import duckdb
+
+from compactor.commit import compactor_lock
+from compactor.compaction import THREADS
+from compactor.fold import archive_paths, read_lines
+from compactor.parts import cap_values, counting_sql, make_counted, sql_list
+from compactor.segment_check import Checked, check
+from shared.engine import connect
+from shared.layout import DataDirectory
+from shared.line import scan
+from shared.publish import scratch
+from shared.segments import Segment, active_segments, open_segment, sealed_segments
+from shared.settings import Settings
+from shared.snapshot import Part, Snapshot, load
+
+LOCK_PATIENCE_S = 60.0
+
+
+class Finding(NamedTuple):
+    """Something that is not as it was promised."""
+
+    where: str
+    what: str
+    do: str
+
+
+class Verified(NamedTuple):
+    """What was looked at and what was found. Nothing found means that every check held."""
+
+    segments: int
+    lines: int
+    parts: int
+    events: int
+    findings: list[Finding]
+
+
+def verify(data: DataDirectory, settings: Settings, progress: Callable[[str], None]) -> Verified:
+    """Check sha256, CRC, ledger, counters and the balance of P8. Raises CompactorBusy when a pass does not end."""
+    with (
+        compactor_lock(data, LOCK_PATIENCE_S),
+        scratch(data) as spill,
+        closing(connect(settings.fold_memory, THREADS, spill)) as database,
+    ):
+        snapshot = load(data)
+        segments = sealed_segments(data)
+        findings = [*check_ledger(snapshot, segments), *check_totals(data, snapshot)]
+        progress("segments")
+        checked = [check(data, segment, spill) for segment in segments]
+        findings += check_segments(checked)
+        findings += check_active(data)
+        progress("parts")
+        findings += check_parts(data, snapshot)
+        if not findings:  # what cannot be read cannot be counted
+            progress("counters")
+            findings += check_counters(database, data, snapshot, settings)
+            progress("log against archive")
+            findings += check_log(database, data, snapshot, checked, settings)
+        lines = sum(each.lines for each in checked)
+        parts = sum(len(kept.archive) + (kept.counters is not None) for kept in snapshot.days.values())
+        return Verified(len(segments), lines, parts, snapshot.totals.counted, findings)
+
+
+def check_ledger(snapshot: Snapshot, segments: list[Segment]) -> Iterator[Finding]:
+    """Sequences: none twice, none missing between the folded and the newest."""
+    numbers: dict[str, list[int]] = {}
+    for segment in segments:
+        numbers.setdefault(segment.name.writer, []).append(segment.name.sequence)
+    for writer, found in numbers.items():
+        unfolded = [number for number in found if number > snapshot.folded.get(writer, 0)]
+        expected = set(range(snapshot.folded.get(writer, 0) + 1, max(unfolded, default=0) + 1))
+        for number in sorted(expected - set(unfolded)):
+            yield Finding(f"log/*-{writer}-{number:010d}.ndjson", "is missing and was not folded", "restore it from a backup")
+    for writer, gaps in snapshot.waiting.items():
+        for number in gaps:
+            if number not in numbers.get(writer, []):
+                yield Finding(
+                    f"log/*-{writer}-{number:010d}.ndjson",
+                    "was missing when later ones were folded",
+                    "restore it; it will be folded",
+                )
+
+
+def check_totals(data: DataDirectory, snapshot: Snapshot) -> Iterator[Finding]:
+    """P8 in the snapshot: every line that was folded went somewhere."""
+    totals = snapshot.totals
+    accounted = totals.counted + totals.duplicates + totals.quarantined
+    if totals.lines != accounted:
+        yield Finding(
+            data.snapshot.name,
+            f"{totals.lines} lines were folded, but {totals.counted} counted, {totals.duplicates} duplicates and "
+            f"{totals.quarantined} quarantined make {accounted}",
+            "run `foldlog rebuild`",
+        )
+
+
+def check_segments(checked: list[Checked]) -> Iterator[Finding]:
+    """Sealed segments are what was sealed, and hold good lines only."""
+    for each in checked:
+        if each.damaged:
+            what = f"differs from its .sha256; {each.lines} lines hold, {each.quarantined} are in quarantine"
+            yield Finding(f"log/{each.segment.path.name}", what, "restore it from a backup, then run `foldlog rebuild`")
+
+
+def check_active(data: DataDirectory) -> Iterator[Finding]:
+    """Lines of active segments; the last one may still be on its way."""
+    for path in active_segments(data).values():
+        with open_segment(path) as file:
+            for line in scan(file):
+                if line.reason and line.content.endswith(b"\n"):
+                    yield Finding(
+                        f"log/{path.name} at byte {line.offset}",
+                        line.reason,
+                        "restart the worker: it recovers the rest",
+                    )
+
+
+def check_parts(data: DataDirectory, snapshot: Snapshot) -> Iterator[Finding]:
+    """Every part is there, byte for byte."""
+    for kind, day, part in _parts(snapshot):
+        path = data.part(kind, day, part.generation)
+        where = str(path.relative_to(data.root))
+        try:
+            with path.open("rb") as file:
+                found = hashlib.file_digest(file, "sha256").hexdigest()
+        except OSError as error:
+            yield Finding(where, f"cannot be read: {error.strerror}", "restore it from a backup")
+            continue
+        if found != part.sha256:
+            yield Finding(where, "differs from the sha256 in the snapshot", "restore it from a backup")
+
+
+def _parts(snapshot: Snapshot) -> Iterator[tuple[str, date, Part]]:
+    for day, kept in snapshot.days.items():
+        for part in kept.archive:
+            yield "archive", day, part
+        if kept.counters is not None:
+            yield "counters", day, kept.counters
+
+
+def check_counters(
+    database: duckdb.DuckDBPyConnection, data: DataDirectory, snapshot: Snapshot, settings: Settings
+) -> Iterator[Finding]:
+    """The counters of each day are what its archive holds, counted anew, and no event is archived twice."""
+    counted = 0
+    for day, kept in snapshot.days.items():
+        counted += sum(part.rows for part in kept.archive)
+        if kept.expired or kept.counters is None:
+            continue
+        paths = sql_list(archive_paths(data, snapshot, [day]))
+        make_counted(database, counting_sql(f"read_parquet({paths})"))
+        cap_values(database, settings.max_values)
+        published = sql_list([data.part("counters", day, kept.counters.generation)])
+        columns = "bucket, site, bot, event, dimension, value, events"
+        stored = f"SELECT {columns} FROM read_parquet({published}) WHERE visitors IS NULL"
+        again = f"SELECT {columns} FROM counted"
+        differing = count(database, f"(({stored}) EXCEPT ({again})) UNION ALL (({again}) EXCEPT ({stored}))")
+        if differing:
+            where = f"counters/{day}"
+            yield Finding(where, f"{differing} rows differ from a recount of the archive", "run `foldlog rebuild`")
+        repeated = count(database, f"SELECT 1 FROM read_parquet({paths}) GROUP BY site, id HAVING count(*) > 1")
+        if repeated:
+            yield Finding(f"archive/{day}", f"{repeated} events are counted twice", "run `foldlog rebuild`")
+    if not any(kept.expired for kept in snapshot.days.values()) and counted != snapshot.totals.counted:
+        what = f"{snapshot.totals.counted} events were counted, the archive holds {counted}"
+        yield Finding(data.snapshot.name, what, "run `foldlog rebuild`")
+
+
+def check_log(
+    database: duckdb.DuckDBPyConnection,
+    data: DataDirectory,
+    snapshot: Snapshot,
+    checked: list[Checked],
+    settings: Settings,
+) -> Iterator[Finding]:
+    """Every retained line of a folded segment is in the archive of its day, or one with its id is near."""
+    archive = archive_paths(data, snapshot, list(snapshot.days))
+    gone = [day for day, kept in snapshot.days.items() if kept.expired]
+    for each in checked:
+        name = each.segment.name
+        if not snapshot.has_folded(name.writer, name.sequence) or not each.lines:
+            continue
+        read_lines(database, [each], settings.sites)
+        missing = "SELECT DISTINCT site, id FROM incoming WHERE NOT list_contains($gone::DATE[], time::DATE)"
+        values: dict[str, object] = {"gone": gone}
+        if archive:
+            missing += " EXCEPT SELECT site, id FROM read_parquet($archive)"
+            values["archive"] = [str(path) for path in archive]
+        lost = count(database, missing, values)
+        if lost:
+            where = f"log/{each.segment.path.name}"
+            yield Finding(where, f"{lost} of its events are not in the archive", "run `foldlog rebuild`")
+
+
+def count(database: duckdb.DuckDBPyConnection, sql: str, values: dict[str, object] | None = None) -> int:
+    row = database.execute(f"SELECT count(*) FROM ({sql})", values or {}).fetchone()
+    return row[0] if row else 0

@@ -1,0 +1,175 @@
+"""How commands show things on a terminal. Text from outside is printed as text, never as markup or control characters."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import fields
+from typing import Any
+
+from rich.console import Console
+from rich.progress import BarColumn, DownloadColumn, Progress, TimeRemainingColumn, TransferSpeedColumn
+from rich.table import Table
+from rich.text import Text
+
+from compactor.rebuild import DayChange
+from compactor.verify import Verified
+from ingest.keyring import Token
+from shared.settings import Settings
+
+_SECRET = {"admin_token", "ingest_keys"}
+
+
+def _plain(value: object) -> Text:
+    text = "" if value is None else f"{value:,}" if isinstance(value, int) else str(value)
+    return Text("".join(c if c.isprintable() else f"\\u{ord(c):04x}" for c in text))
+
+
+def _table(console: Console, columns: Sequence[tuple[str, bool]], rows: Sequence[Sequence[object]]) -> None:
+    """`columns` are names, and whether they hold numbers."""
+    shown = Table(box=None, pad_edge=False)
+    for name, number in columns:
+        shown.add_column(name, justify="right" if number else "left", overflow="fold")
+    for row in rows:
+        shown.add_row(*[_plain(value) for value in row])
+    console.print(shown)
+
+
+def report(console: Console, made: Mapping[str, Any]) -> None:
+    """A report as a table, its total below."""
+    columns = [(name, False) for name, given in (("time", made["interval"] != "none"), ("value", made["by"])) if given]
+    names = [name for name, _ in columns]
+    rows = [[_value(row, name) for name in names] + [row["events"], row["visitors"]] for row in made["rows"]]
+    total = made["total"]
+    if names:
+        label = ["total", *[""] * (len(names) - 1)]
+        rows.append([*label, total["events"], total["visitors"]])
+    _table(console, [*columns, ("events", True), ("visitors", True)], rows)
+    console.print(_plain(f"{made['from']} to {made['to']}, as of {made['as_of']}"), style="dim")
+    if "reason" in made:
+        console.print(_plain(f"Left empty: {made['reason']}"))
+
+
+def _value(row: Mapping[str, Any], name: str) -> object:
+    value = row[name]
+    return "(none)" if name == "value" and value is None else value
+
+
+def status(console: Console, found: Mapping[str, Any]) -> None:
+    """The status on one screen."""
+    balance, segments, disk = found["balance"], found["segments"], found["disk"]
+    rows = [
+        ("accepted", balance["accepted"]),
+        ("  counted", balance["counted"]),
+        ("  duplicates", f"{balance['duplicates']:,} (with another content: {balance['conflicts']:,})"),
+        ("  quarantined", balance["quarantined"]),
+        ("  not yet folded", balance["not_yet_folded"]),
+        (
+            "  difference",
+            f"{balance['difference']:,}{'' if balance['difference'] == 0 else '  EVENTS ARE MISSING: foldlog verify'}",
+        ),
+        ("generation", found["generation"]),
+        ("as of", found["as_of"]),
+        ("lag", "nothing folded yet" if found["lag_s"] is None else f"{found['lag_s']:.0f} s"),
+        ("last fold", "{segments} segments, {lines} lines, {seconds} s".format(**found["last_fold"])),
+        (
+            "active segments",
+            ", ".join(f"{writer}: {_size(size)}" for writer, size in segments["active"].items()) or "none",
+        ),
+        ("sealed, not folded", segments["sealed_unfolded"]),
+        ("damaged segments", segments["damaged"]),
+        ("missing segments", ", ".join(f"{w}: {n}" for w, n in segments["missing"].items()) or "none"),
+        ("last retention", _retention(found["last_retention"])),
+        ("disk free", f"{_size(disk['free_bytes'])} (reserve {_size(disk['reserve_bytes'])})"),
+        ("log, archive, counters", ", ".join(_size(disk[f"{kind}_bytes"]) for kind in ("log", "archive", "counters"))),
+    ]
+    _table(console, [("", False), ("", False)], rows)
+
+
+def _retention(run: Mapping[str, Any]) -> str:
+    if run["skipped"]:
+        return f"skipped: {run['skipped']}"
+    return "{at}: {segments} segments, {archive_days} archive days, {counter_days} counter days".format(**run)
+
+
+def _size(count: int) -> str:
+    value = float(count)
+    for unit in ("B", "KiB", "MiB", "GiB"):
+        if value < 1024:
+            return f"{value:.0f} {unit}" if unit == "B" else f"{value:.1f} {unit}"
+        value /= 1024
+    return f"{value:.1f} TiB"
+
+
+def verified(console: Console, done: Verified) -> None:
+    """What was checked, then each finding with what to do."""
+    console.print(
+        _plain(f"checked {done.segments:,} segments, {done.lines:,} lines, {done.parts:,} parts, {done.events:,} events")
+    )
+    for finding in done.findings:
+        console.print(_plain(f"WRONG {finding.where}: {finding.what}. To do: {finding.do}."))
+    if not done.findings:
+        console.print("nothing wrong")
+
+
+def changes(console: Console, made: Sequence[DayChange], *, dry_run: bool) -> None:
+    """What a rebuild changed, day by day."""
+    changed = [day for day in made if day.changed]
+    if changed:
+        columns = [("day", False)] + [
+            (name, True) for name in ("events before", "after", "visitors before", "after", "rows that differ")
+        ]
+        rows = [(d.day, d.events_before, d.events_after, d.visitors_before, d.visitors_after, d.rows_changed) for d in changed]
+        _table(console, columns, rows)
+    verb = "would change" if dry_run else "changed"
+    console.print(_plain(f"{len(changed)} of {len(made)} days {verb}"))
+
+
+def tokens(console: Console, kept: Sequence[Token], *, from_settings: bool) -> None:
+    _table(
+        console,
+        [("id", False), ("scope", False), ("created", False)],
+        [(token.id, token.scope, token.created) for token in kept],
+    )
+    if from_settings:
+        console.print("and those in FOLDLOG_ADMIN_TOKEN and FOLDLOG_INGEST_KEYS")
+
+
+def settings(console: Console, found: Settings) -> None:
+    """Every setting in force. Secrets show only whether they are set."""
+    rows = [(f"FOLDLOG_{field.name.upper()}", _setting(field.name, getattr(found, field.name))) for field in fields(found)]
+    _table(console, [("", False), ("", False)], rows)
+
+
+def _setting(name: str, value: object) -> str:
+    if name in _SECRET:
+        return "(set)" if value else "(not set)"
+    if isinstance(value, tuple):
+        separator = {"listen": ":", "consent_cookie": "="}.get(name, " ")
+        return separator.join(str(part) for part in value)
+    return str(value)
+
+
+@contextmanager
+def steps(console: Console) -> Iterator[Callable[[str], None]]:
+    """Show which step of long work is being done; silent where nobody looks."""
+    if not console.is_terminal:
+        yield lambda _step: None
+        return
+    with console.status("starting") as shown:
+        yield lambda step: shown.update(f"checking {step}")
+
+
+@contextmanager
+def bytes_done(console: Console, total: int) -> Iterator[Callable[[int], None]]:
+    """A progress bar over the bytes of a file; silent where nobody looks."""
+    with Progress(
+        BarColumn(),
+        DownloadColumn(),
+        TransferSpeedColumn(),
+        TimeRemainingColumn(),
+        console=console,
+        disable=not console.is_terminal,
+    ) as bar:
+        task = bar.add_task("", total=total)
+        yield lambda done: bar.update(task, completed=done)

@@ -1,0 +1,161 @@
+"""The active segment: the one file that this writer appends to, and the rules for doing so (P1, P3, P4).
+
+Open means locked: the lock is on the segment's own descriptor, so it is free exactly when its writer is gone. Every commit
+looks before it writes and after it synced: a file that was renamed, truncated or deleted behind the writer's back is
+abandoned and never acknowledged into.
+"""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import os
+from pathlib import Path
+from typing import Literal
+
+from filelock import lock_descriptor
+
+from shared.layout import DataDirectory, SegmentName
+from shared.publish import publish, sync_directory
+from shared.recovery import is_still, now_to_the_second
+from shared.segments import sha256_line
+
+FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
+
+
+class CommitFailed(OSError):
+    """A group was not made durable. `full` says that only space was missing; the segment is as it was before the group."""
+
+    def __init__(self, message: str, *, full: bool = False) -> None:
+        super().__init__(message)
+        self.full = full
+
+
+class SegmentSuspect(CommitFailed):
+    """The file system no longer vouches for this segment: never sync it again, never append to it again."""
+
+
+class SegmentMoved(CommitFailed):
+    """Somebody renamed, truncated, replaced or deleted the segment. `written` says whether the group went into it."""
+
+    def __init__(self, message: str, *, written: bool) -> None:
+        super().__init__(message)
+        self.written = written
+
+
+class ActiveSegment:
+    """An open segment. Not thread-safe: it belongs to the writer thread."""
+
+    def __init__(self, data: DataDirectory, writer: str, sequence: int, durability: Literal["fsync", "os"]) -> None:
+        """Create it. Raises FileExistsError when there is one (recover it first), OSError when it cannot be made."""
+        self.writer = writer
+        self.sequence = sequence
+        self.path = data.active(writer)
+        self.bytes = 0
+        self.lines = 0
+        self._data = data
+        self._sync = os.fdatasync if durability == "fsync" else _no_sync
+        self._sha256 = hashlib.sha256()
+        self._descriptor = _create_locked(self.path)
+
+    def commit(self, blob: bytes, lines: int) -> None:
+        """Append whole lines. When it returns they are on disk; when it raises CommitFailed nobody may be told so."""
+        self._must_be_ours(self.bytes, written=False)
+        self._write(blob)
+        try:
+            self._sync(self._descriptor)
+        except OSError as error:
+            # The kernel may have dropped the pages and report success next time: a failed sync is never repeated.
+            raise SegmentSuspect(f"cannot sync {self.path}: {error.strerror}") from error
+        self._must_be_ours(self.bytes + len(blob), written=True)
+        self._sha256.update(blob)
+        self.bytes += len(blob)
+        self.lines += lines
+
+    def seal(self) -> SegmentName | None:
+        """Close the segment for ever, under the name it keeps. An empty one is removed instead: None."""
+        if not self.lines:
+            self._remove_empty()
+            return None
+        name = SegmentName(self.writer, self.sequence, now_to_the_second())
+        try:
+            self._must_be_ours(self.bytes, written=True)
+            os.fsync(self._descriptor)
+            publish(self._data.log / name.checksum, sha256_line(self._sha256.hexdigest(), name.file))
+            self._rename(name)
+        finally:
+            self.abandon()
+        return name
+
+    def seal_as_suspect(self) -> SegmentName | None:
+        """Seal without a sync and without a `.sha256`: the fold then trusts each line only as far as its own CRC."""
+        name = SegmentName(self.writer, self.sequence, now_to_the_second())
+        try:
+            self._must_be_ours(os.fstat(self._descriptor).st_size, written=True)
+            self._rename(name)
+        except OSError:
+            return None  # left where it is: its lock is free now, so the next start recovers it
+        finally:
+            self.abandon()
+        return name
+
+    def abandon(self) -> None:
+        """Let go of the file as it is. Closing frees the lock."""
+        if self._descriptor >= 0:
+            os.close(self._descriptor)
+            self._descriptor = -1
+
+    def _write(self, blob: bytes) -> None:
+        view = memoryview(blob)
+        try:
+            while view:  # a short write is normal near a full disk
+                view = view[os.write(self._descriptor, view) :]
+        except OSError as error:
+            self._truncate_back()
+            raise CommitFailed(f"cannot write to {self.path}: {error.strerror}", full=error.errno in FULL) from error
+
+    def _truncate_back(self) -> None:
+        try:
+            os.ftruncate(self._descriptor, self.bytes)
+            os.fsync(self._descriptor)
+        except OSError as error:
+            raise SegmentSuspect(f"cannot truncate {self.path} back to {self.bytes} bytes: {error.strerror}") from error
+
+    def _must_be_ours(self, size: int, *, written: bool) -> None:
+        found = os.fstat(self._descriptor)
+        if found.st_nlink != 1 or not is_still(self.path, self._descriptor):
+            raise SegmentMoved(f"{self.path} was renamed or deleted while it was open", written=written)
+        if found.st_size != size:
+            raise SegmentMoved(f"{self.path} has {found.st_size} bytes where {size} were written", written=written)
+
+    def _rename(self, name: SegmentName) -> None:
+        self.path.rename(self._data.log / name.file)
+        sync_directory(self._data.log)
+
+    def _remove_empty(self) -> None:
+        try:
+            if is_still(self.path, self._descriptor):
+                self.path.unlink()
+                sync_directory(self._data.log)
+        finally:
+            self.abandon()
+
+
+def _no_sync(_descriptor: int) -> None:
+    """FOLDLOG_DURABILITY=os: the operating system writes when it likes; answers are 202."""
+
+
+def _create_locked(path: Path) -> int:
+    flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+    descriptor = os.open(path, flags, 0o640)
+    try:
+        lock_descriptor(descriptor)
+        # Between open and lock a recovery may have taken this for an orphan, and removed it for being empty.
+        if not is_still(path, descriptor):
+            raise FileNotFoundError(errno.ENOENT, "removed while it was being created; try again", str(path))
+        os.fsync(descriptor)
+        sync_directory(path.parent)
+    except BaseException:
+        os.close(descriptor)
+        raise
+    return descriptor

@@ -1,0 +1,161 @@
+"""The read half: snapshot, report, export, status, fold, and the page that shows them. Never touches the write path."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from datetime import UTC, datetime
+from importlib import resources
+
+import orjson
+from aiohttp import web
+
+from ingest import export, table
+from ingest.query import QueryError, parse
+from ingest.refusal import Refusal
+from ingest.service import SERVICE, Service
+from ingest.status import read_status
+from shared.requests import NobodyAnswered, fold_now, seal_now
+from shared.snapshot import load
+
+SEAL_TIMEOUT_S = 10
+FOLD_TIMEOUT_S = 120
+
+Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+
+# The page loads nothing from anywhere else, and no other page may frame it.
+_PAGE_POLICY = (
+    "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; connect-src 'self'; img-src 'self' data:; "
+    "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+)
+_PAGE_HEADERS = {
+    "Content-Security-Policy": _PAGE_POLICY,
+    "X-Content-Type-Options": "nosniff",
+    "Referrer-Policy": "no-referrer",
+    "Cache-Control": "no-cache",
+}
+_PAGE_FILES = {
+    "index.html": "text/html",
+    "page.js": "text/javascript",
+    "page.css": "text/css",
+    "uPlot.iife.min.js": "text/javascript",
+    "uPlot.min.css": "text/css",
+}
+
+
+def may_read(service: Service, request: web.Request) -> None:
+    """Raises Refusal 401 or 403 unless the request brings a token that may read."""
+    scopes = service.keyring.scopes(request.headers)
+    if not scopes:
+        raise Refusal(401, "token", "send the admin token as Authorization: Bearer <token>, or as the password of Basic")
+    if not scopes & {"read", "admin"}:
+        raise Refusal(403, "scope", "this token may write events only")
+
+
+def may_act(service: Service, request: web.Request) -> None:
+    """Raises Refusal unless the request may change something: an admin token, and no other site behind the browser."""
+    may_read(service, request)
+    if "admin" not in (service.keyring.scopes(request.headers) or ()):
+        raise Refusal(403, "scope", "this token may read only")
+    if request.headers.get("Sec-Fetch-Site", "same-origin") not in {"same-origin", "none"}:
+        raise Refusal(403, "origin", "another site's page cannot do this")
+
+
+async def get_snapshot(request: web.Request) -> web.Response:
+    """The snapshot as it is on disk; its ETag is its generation."""
+    service = request.app[SERVICE]
+    may_read(service, request)
+    snapshot = load(service.data)
+    etag = f'"{snapshot.generation}"'
+    headers = {"ETag": etag, "Cache-Control": "private, no-cache"}
+    if request.headers.get("If-None-Match") == etag:
+        return web.Response(status=304, headers=headers)
+    if snapshot.generation == 0:
+        raise Refusal(404, "no_snapshot", "nothing has been folded yet")
+    return web.Response(body=service.data.snapshot.read_bytes(), content_type="application/json", headers=headers)
+
+
+async def get_report(request: web.Request) -> web.Response:
+    """One report; ingest/query.py is the grammar of its parameters."""
+    service = request.app[SERVICE]
+    may_read(service, request)
+    parameters = checked(request, service, tuple(table.FORMATS))
+    format_ = parameters.pop("format", "json")
+    content = await service.reader.report(parameters, format_)
+    return web.Response(
+        body=content, content_type=table.FORMATS[format_], charset="utf-8", headers={"Cache-Control": "no-store"}
+    )
+
+
+async def get_export(request: web.Request) -> web.StreamResponse:
+    """The archived events of a time, streamed."""
+    service = request.app[SERVICE]
+    may_read(service, request)
+    parameters = checked(request, service, tuple(export.FORMATS), only=("from", "to", "tz", "format"))
+    format_ = parameters.pop("format", "ndjson")
+    response = web.StreamResponse(headers={"Cache-Control": "no-store"})
+    response.content_type = export.FORMATS[format_]
+    response.headers["Content-Disposition"] = f'attachment; filename="foldlog.{format_}"'
+    await response.prepare(request)
+    async for block in service.reader.export(parameters, format_):
+        await response.write(block)
+    await response.write_eof()
+    return response
+
+
+async def get_status(request: web.Request) -> web.Response:
+    """The balance of P8, segments, lag and disk."""
+    service = request.app[SERVICE]
+    may_read(service, request)
+    status = await asyncio.to_thread(read_status, service.data, service.settings)
+    return web.Response(body=orjson.dumps(status), content_type="application/json", headers={"Cache-Control": "no-store"})
+
+
+async def post_fold(request: web.Request) -> web.Response:
+    """Seal and fold now; answers when the snapshot that holds everything accepted before is published."""
+    service = request.app[SERVICE]
+    may_act(service, request)
+    try:
+        await asyncio.to_thread(seal_now, service.data, SEAL_TIMEOUT_S)
+        snapshot = await asyncio.to_thread(fold_now, service.data, FOLD_TIMEOUT_S)
+    except NobodyAnswered as error:
+        raise Refusal(503, "fold", str(error), retry_after_s=10) from None
+    return web.json_response({"generation": snapshot.generation, "as_of": snapshot.as_of})
+
+
+def checked(request: web.Request, service: Service, formats: tuple[str, ...], only: tuple[str, ...] = ()) -> dict[str, str]:
+    """The URL's parameters, once each and understood. Raises Refusal 400."""
+    parameters = dict(request.query)
+    if len(parameters) != len(request.query):
+        raise Refusal(400, "query", "each parameter may be given once")
+    if only and (unknown := sorted(set(parameters) - set(only))):
+        raise Refusal(400, "query", f"{unknown[0]}: there is no such parameter; there are {', '.join(only)}")
+    if parameters.get("format", formats[0]) not in formats:
+        raise Refusal(400, "query", f"format: one of {', '.join(formats)}")
+    try:
+        parse(parameters, datetime.now(UTC), service.settings.timezone)
+    except QueryError as error:
+        raise Refusal(400, "query", str(error)) from None
+    return parameters
+
+
+def page_file(name: str) -> Handler:
+    """A handler for one file of the page. The page itself is public: what it shows, it fetches with the token."""
+    content = resources.files("ingest").joinpath("page", name).read_bytes()
+
+    async def get_page_file(_request: web.Request) -> web.Response:
+        return web.Response(body=content, content_type=_PAGE_FILES[name], charset="utf-8", headers=_PAGE_HEADERS)
+
+    return get_page_file
+
+
+def admin_routes() -> list[web.RouteDef]:
+    routes = [
+        web.get("/admin/api/snapshot", get_snapshot),
+        web.get("/admin/api/report", get_report),
+        web.get("/admin/api/export", get_export),
+        web.get("/admin/api/status", get_status),
+        web.post("/admin/api/fold", post_fold),
+        web.get("/admin/", page_file("index.html")),
+    ]
+    return routes + [web.get(f"/admin/{name}", page_file(name)) for name in _PAGE_FILES if name != "index.html"]

@@ -1,0 +1,142 @@
+"""From the bytes of a body to decoded events: inflate within the cap, then decode; what is not JSON is a 400.
+
+A batch is decoded as a whole. Only when something in it does not fit is it decoded event by event, to find which.
+"""
+
+from __future__ import annotations
+
+import re
+import zlib
+from datetime import datetime
+from typing import Any, NamedTuple
+
+import msgspec
+import zstandard
+
+from ingest.event import EVENT_MAX_BYTES, Batch, Event, RawBatch
+from ingest.refusal import Refusal
+from ingest.verdict import Rejection, rejection, too_large
+
+JSON = "application/json"
+NDJSON = "application/x-ndjson"
+TEXT = "text/plain"
+MEDIA_TYPES = frozenset({JSON, NDJSON, TEXT})
+ENCODINGS = frozenset({"gzip", "zstd"})
+
+_BATCH = msgspec.json.Decoder(Batch)
+_RAW_BATCH = msgspec.json.Decoder(RawBatch)
+_EVENT = msgspec.json.Decoder(Event)
+_ZSTD_WINDOW_MAX = 8 << 20
+
+
+class Decoded(NamedTuple):
+    """A batch: its events in order, each decoded or already rejected."""
+
+    events: list[Event] | list[Event | Rejection]
+    sent_at: datetime | int | None
+    consent: str | None
+
+
+def inflate(body: bytes, encoding: str | None, max_bytes: int) -> bytes:
+    """The body as it was before Content-Encoding. Raises Refusal 400 (damaged or cut short) or 413."""
+    if not encoding:
+        return body
+    return _gunzip(body, max_bytes) if encoding == "gzip" else _unzstd(body, max_bytes)
+
+
+def _inflated_too_large(max_bytes: int) -> Refusal:
+    return Refusal(413, "too_large", f"the inflated body may have {max_bytes} bytes")
+
+
+def _gunzip(body: bytes, max_bytes: int) -> bytes:
+    plain = b""
+    while body:  # gzip members may follow one another
+        member = zlib.decompressobj(wbits=31)
+        try:
+            plain += member.decompress(body, max_bytes + 1 - len(plain))
+        except zlib.error:
+            raise Refusal(400, "malformed", "the gzip data is damaged") from None
+        if len(plain) > max_bytes:
+            raise _inflated_too_large(max_bytes)
+        if not member.eof:
+            raise Refusal(400, "malformed", "the gzip data is cut short")
+        body = member.unused_data
+    return plain
+
+
+def _unzstd(body: bytes, max_bytes: int) -> bytes:
+    decompressor = zstandard.ZstdDecompressor(max_window_size=_ZSTD_WINDOW_MAX)
+    try:
+        declared = zstandard.get_frame_parameters(body).content_size
+        if declared != zstandard.CONTENTSIZE_UNKNOWN and declared > max_bytes:
+            raise _inflated_too_large(max_bytes)
+        return decompressor.decompress(body, max_output_size=max_bytes, allow_extra_data=False)
+    except zstandard.ZstdError:
+        # The library does not say which it was: too large for the cap, cut short, or damaged.
+        if _inflates_past(decompressor, body, max_bytes):
+            raise _inflated_too_large(max_bytes) from None
+        raise Refusal(400, "malformed", "the zstd data is damaged, cut short, or has bytes after it") from None
+
+
+def _inflates_past(decompressor: zstandard.ZstdDecompressor, body: bytes, max_bytes: int) -> bool:
+    try:
+        return len(decompressor.stream_reader(body).read(max_bytes + 1)) > max_bytes
+    except zstandard.ZstdError:
+        return False
+
+
+def decode(body: bytes, media_type: str, max_events: int) -> Decoded:
+    """Decode a plain body. Raises Refusal 400 (not JSON), 413 (too many events) or 422 (not a batch)."""
+    try:
+        decoded = _decode_ndjson(body) if media_type == NDJSON else _decode_json(body)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise _not_a_batch(body, error) from None
+    if len(decoded.events) > max_events:
+        raise Refusal(413, "too_many_events", f"one request may hold {max_events} events")
+    if not decoded.events:
+        raise Refusal(422, "batch_empty", "the batch holds no events")
+    return decoded
+
+
+def _decode_json(body: bytes) -> Decoded:
+    if len(body) <= EVENT_MAX_BYTES:
+        try:
+            return Decoded(*_fields(_BATCH.decode(body)))
+        except msgspec.ValidationError:
+            pass  # find out below which event it is, or that it is the batch itself
+    raw = _RAW_BATCH.decode(body)
+    return Decoded([_decode_event(index, bytes(event)) for index, event in enumerate(raw.events)], raw.sent_at, raw.consent)
+
+
+def _fields(batch: Batch) -> tuple[list[Event], datetime | int | None, str | None]:
+    return batch.events, batch.sent_at, batch.consent
+
+
+def _decode_ndjson(body: bytes) -> Decoded:
+    lines = [line for line in body.split(b"\n") if line.strip()]
+    return Decoded([_decode_event(index, line) for index, line in enumerate(lines)], None, None)
+
+
+def _decode_event(index: int, raw: bytes) -> Event | Rejection:
+    if len(raw) > EVENT_MAX_BYTES:
+        return too_large(index)
+    try:
+        return _EVENT.decode(raw)
+    except msgspec.ValidationError as error:
+        return rejection(index, str(error))
+
+
+def _not_a_batch(body: bytes, error: Any) -> Refusal:
+    if not body.strip():
+        return Refusal(400, "malformed", "the body is empty")
+    # A bare array is the likeliest mistake of somebody who has not read the docs: say what is missing.
+    if isinstance(error, msgspec.ValidationError) and not body.lstrip().startswith(b"["):
+        field = re.search(r"`\$?\.?(\w+)`?$|field `(\w{1,40})`", str(error))
+        name = next((group for group in field.groups() if group), None) if field else None
+        where = f" ({name})" if name else ""
+        return Refusal(
+            422,
+            "batch_invalid",
+            f'the body is {{"events":[…],"sent_at":…,"consent":…}}; something else was sent{where}',
+        )
+    return Refusal(400, "malformed", 'the body is not valid JSON of the form {"events":[…]}, in UTF-8')

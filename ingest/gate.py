@@ -1,0 +1,190 @@
+"""The gate: who may write, decided from the request's head before its body is read. Pure functions, cheapest check first.
+
+method (the router) → size → media type → key or same origin → consent → disk reserve → queue. Each raises Refusal.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal
+from urllib.parse import urlsplit
+
+from ingest.body import ENCODINGS, MEDIA_TYPES
+from ingest.keyring import Scope
+from ingest.refusal import Refusal
+from shared.settings import Settings
+
+KEY_BODY_MAX_BYTES = 1 << 20
+RETRY_AFTER_S = 30
+
+Headers = Mapping[str, str]
+Basis = Literal["granted", "implied"]
+
+
+@dataclass(frozen=True)
+class Form:
+    """How the body is written."""
+
+    media_type: str
+    encoding: str | None
+
+
+@dataclass(frozen=True)
+class Sender:
+    """Who writes: a page of `site`, or a server with a key. `consent` is None while only the batch can still give it."""
+
+    site: str
+    keyed: bool
+    body_max_bytes: int
+    consent: Basis | None
+
+
+def admit(headers: Headers, host: str, scopes: frozenset[Scope] | None, settings: Settings) -> tuple[Form, Sender]:
+    """Everything the head of a request decides. `host` is its Host header, `scopes` what its key allows (None: no key)."""
+    check_length(headers.get("Content-Length"), KEY_BODY_MAX_BYTES)
+    form = body_form(headers)
+    keyed = scopes is not None
+    if keyed:
+        check_key(scopes or frozenset())
+        site = settings.sites[0] if settings.sites else _hostname(host)
+        limit = max(KEY_BODY_MAX_BYTES, settings.max_body_bytes)
+    else:
+        site = same_origin(headers, host, settings.sites)
+        limit = settings.max_body_bytes
+    check_length(headers.get("Content-Length"), limit)
+    return form, Sender(site, keyed, limit, head_consent(headers, settings))
+
+
+def check_length(content_length: str | None, max_bytes: int) -> None:
+    """Refuse a body that announces itself as too large, before a byte of it is read."""
+    if content_length is not None and int(content_length) > max_bytes:
+        raise Refusal(413, "too_large", f"the body may have {max_bytes} bytes")
+
+
+def body_form(headers: Headers) -> Form:
+    """Media type and encoding of the body."""
+    media_type, _, parameters = headers.get("Content-Type", "").partition(";")
+    media_type = media_type.strip().lower()
+    if media_type not in MEDIA_TYPES:
+        raise Refusal(415, "media_type", "send application/json, application/x-ndjson or text/plain")
+    if parameters and "charset" in parameters.lower() and "utf-8" not in parameters.lower():
+        raise Refusal(415, "media_type", "send UTF-8")
+    encoding = headers.get("Content-Encoding", "").strip().lower()
+    if encoding and encoding not in ENCODINGS:
+        raise Refusal(415, "content_encoding", "send the body as it is, or compressed with gzip or zstd")
+    return Form(media_type, encoding or None)
+
+
+def check_key(scopes: frozenset[Scope]) -> None:
+    """A key that is given must be valid and may write."""
+    if not scopes:
+        raise Refusal(401, "key", "the key is not valid")
+    if not scopes & {"ingest", "admin"}:
+        raise Refusal(403, "scope", "this key may not write events")
+
+
+def same_origin(headers: Headers, host: str, sites: tuple[str, ...]) -> str:
+    """The site whose page sent this. A browser cannot forge what is looked at; with nothing to go by it is refused."""
+    fetch_site = headers.get("Sec-Fetch-Site")
+    claimed = headers.get("Origin", headers.get("Referer"))
+    netloc = _netloc(claimed) if claimed is not None else host.lower()
+    site = _hostname(netloc)
+    if fetch_site == "same-origin":
+        allowed = bool(netloc)
+    elif fetch_site is None:
+        allowed = claimed is not None and bool(netloc) and (netloc == host.lower() or site in sites)
+    else:  # same-site, cross-site; "none" is a navigation, which sends no events
+        allowed = fetch_site != "none" and site in sites
+    if not allowed:
+        raise Refusal(403, "origin", "events come from a page of this site or of FOLDLOG_SITES, or with a key")
+    return site
+
+
+def _netloc(url: str) -> str:
+    try:
+        parts = urlsplit(url)
+    except ValueError:
+        return ""
+    return parts.netloc.rpartition("@")[2].lower() if parts.scheme in {"http", "https"} else ""
+
+
+def _hostname(netloc: str) -> str:
+    """The host without its port, in lower case."""
+    name, colon, port = netloc.lower().rpartition(":")
+    return (name if colon and port.isdecimal() else netloc.lower())[:253]
+
+
+def head_consent(headers: Headers, settings: Settings) -> Basis | None:
+    """Consent as far as the head tells. A signal against tracking refuses whatever else is said."""
+    if (settings.honor_gpc and headers.get("Sec-GPC") == "1") or (settings.honor_dnt and headers.get("DNT") == "1"):
+        raise Refusal(403, "consent", "the browser asks not to be tracked")
+    given = headers.get("Foldlog-Consent")
+    if given is not None:
+        return batch_consent(given, None)
+    if _cookie(headers.get("Cookie", ""), settings.consent_cookie):
+        return "granted"
+    return "implied" if settings.consent == "implied" else None
+
+
+def batch_consent(given: str | None, before: Basis | None) -> Basis:
+    """Consent after the batch was read: what it says counts, else what the head said, else it is refused."""
+    if given == "granted":
+        return "granted"
+    if given is not None or before is None:
+        raise Refusal(403, "consent", 'consent was not given: say "granted" in the cookie, the batch or Foldlog-Consent')
+    return before
+
+
+def _cookie(header: str, wanted: tuple[str, str]) -> bool:
+    pairs = (part.strip().partition("=") for part in header.split(";")) if header else ()
+    return any((name, value.strip('"')) == wanted for name, _, value in pairs)
+
+
+def client_address(peer: str, headers: Headers, settings: Settings) -> str:
+    """The address of the client: the right-most hop that is not a trusted proxy. Used for the visitor hash only."""
+    hops = [hop.strip() for hop in headers.get("X-Forwarded-For", "").split(",")] if settings.trusted_proxies else []
+    address = peer
+    while hops and _is_trusted(address, settings):
+        hop = hops.pop()
+        if not _is_address(hop):
+            break
+        address = hop
+    return address
+
+
+def _is_trusted(address: str, settings: Settings) -> bool:
+    if not _is_address(address):
+        return False
+    found = ipaddress.ip_address(address)
+    return any(found in network for network in settings.trusted_proxies)
+
+
+def _is_address(text: str) -> bool:
+    try:
+        ipaddress.ip_address(text)
+    except ValueError:
+        return False
+    return True
+
+
+def passed_on_agent(ua: str | None, *, keyed: bool) -> str | None:
+    """The visitor's user agent. With a key the sender is a server: only a browser's agent can be one it passes on."""
+    if ua is None or (keyed and not ua.startswith("Mozilla/")):
+        return None
+    return ua[:500]
+
+
+def language(accept: str | None) -> str | None:
+    """The primary language of an Accept-Language header: `de` from `de-DE,en;q=0.5`."""
+    if not accept:
+        return None
+    tag = accept[:64].partition(",")[0].partition(";")[0].strip().partition("-")[0].lower()
+    return tag if 2 <= len(tag) <= 3 and tag.isascii() and tag.isalpha() else None
+
+
+def check_disk(free_bytes: int | None, reserve_bytes: int) -> None:
+    """P10: refuse early, while there is still room to fold and to delete."""
+    if reserve_bytes and free_bytes is not None and free_bytes < reserve_bytes:
+        raise Refusal(507, "disk_reserve", "the disk is nearly full; events are not accepted", retry_after_s=RETRY_AFTER_S)

@@ -1,0 +1,102 @@
+"""A worker's side of the reading process: start it when first needed, ask it one thing at a time, replace it when it hangs."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from collections.abc import AsyncIterator, Mapping
+
+import msgspec
+
+from ingest.reader_process import Answer, Question
+from ingest.refusal import Refusal
+from shared.settings import Settings
+
+_STREAM_LIMIT = 1 << 20
+_BLOCK = 1 << 16
+_STATUS = {"query": 400, "snapshot": 503, "report_memory": 503}
+
+
+class Reader:
+    """Asks for reports and exports in a process of its own. Raises Refusal when there is no answer."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._turn = asyncio.Lock()
+        self._process: asyncio.subprocess.Process | None = None
+
+    async def report(self, parameters: Mapping[str, str], format_: str) -> bytes:
+        """The encoded report."""
+        question = self._question("report", parameters, format_)
+        async with self._turn:
+            try:
+                answer, content = await asyncio.wait_for(self._ask(question), self._settings.report_timeout)
+            except (TimeoutError, asyncio.IncompleteReadError, OSError) as error:
+                await self.close()
+                slow = isinstance(error, TimeoutError)
+                detail = "the report took too long; ask for less" if slow else "the report failed; the log says why"
+                raise Refusal(503, "report_timeout" if slow else "report_failed", detail, retry_after_s=5) from None
+            except asyncio.CancelledError:
+                await self.close()  # its answer to this question must not be read as that to the next
+                raise
+        if answer.code:
+            raise Refusal(_STATUS[answer.code], answer.code, answer.detail)
+        return content
+
+    async def export(self, parameters: Mapping[str, str], format_: str) -> AsyncIterator[bytes]:
+        """The export in blocks, from a process of its own. Check the parameters before: nothing can be said in between."""
+        process = await self._start()
+        try:
+            if process.stdin is None or process.stdout is None:
+                raise AssertionError("both are pipes")
+            process.stdin.write(self._question("export", parameters, format_))
+            await process.stdin.drain()
+            while block := await process.stdout.read(_BLOCK):
+                yield block
+            if await process.wait() != 0:
+                raise ConnectionAbortedError("the export failed")
+        finally:
+            if process.returncode is None:
+                process.kill()
+                await process.wait()
+
+    async def close(self) -> None:
+        """End the process, whatever it is doing."""
+        process, self._process = self._process, None
+        if process is not None and process.returncode is None:
+            process.kill()
+            await process.wait()
+
+    def _question(self, kind: str, parameters: Mapping[str, str], format_: str) -> bytes:
+        settings = self._settings
+        question = Question(
+            kind,  # type: ignore[arg-type]
+            str(settings.data_dir),
+            settings.timezone,
+            settings.report_memory,
+            format_,
+            dict(parameters),
+        )
+        return msgspec.json.encode(question) + b"\n"
+
+    async def _ask(self, question: bytes) -> tuple[Answer, bytes]:
+        if self._process is None or self._process.returncode is not None:
+            self._process = await self._start()
+        stdin, stdout = self._process.stdin, self._process.stdout
+        if stdin is None or stdout is None:
+            raise AssertionError("both are pipes")
+        stdin.write(question)
+        await stdin.drain()
+        answer = msgspec.json.decode(await stdout.readuntil(b"\n"), type=Answer)
+        return answer, await stdout.readexactly(answer.bytes)
+
+    @staticmethod
+    async def _start() -> asyncio.subprocess.Process:
+        return await asyncio.create_subprocess_exec(
+            sys.executable,
+            "-m",
+            "ingest.reader_process",
+            stdin=asyncio.subprocess.PIPE,
+            stdout=asyncio.subprocess.PIPE,
+            limit=_STREAM_LIMIT,
+        )

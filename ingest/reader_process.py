@@ -1,0 +1,105 @@
+"""The process that reads: reports one after another on its standard input and output, or one export as a stream.
+
+It has its own bounded memory and a lower priority, so that a heavy question cannot hold up a worker that takes events; it
+ends when its input does, so it cannot outlive that worker.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sys
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, BinaryIO, Literal
+
+import duckdb
+import msgspec
+
+from ingest import table
+from ingest.export import export
+from ingest.query import QueryError, parse
+from ingest.report import make_report
+from shared.engine import connect
+from shared.layout import DataDirectory
+from shared.line import DataFromNewerVersion
+from shared.snapshot import Snapshot, SnapshotDamaged, load
+
+NICENESS = 10
+
+
+class Question(msgspec.Struct):
+    """One thing to read. `parameters` are those of the URL."""
+
+    kind: Literal["report", "export"]
+    data_dir: str
+    timezone: str
+    memory_bytes: int
+    format: str
+    parameters: dict[str, str]
+
+
+class Answer(msgspec.Struct):
+    """How it went; `bytes` of content follow. `code` is empty when it went well, else `detail` is for the client."""
+
+    code: str
+    detail: str
+    bytes: int
+
+
+def main() -> None:
+    os.nice(NICENESS)
+    decoder = msgspec.json.Decoder(Question)
+    for line in sys.stdin.buffer:
+        question = decoder.decode(line)
+        if question.kind == "export":
+            stream_export(question, sys.stdout.buffer)
+            return
+        answer, content = answer_report(question)
+        sys.stdout.buffer.write(msgspec.json.encode(answer) + b"\n" + content)
+        sys.stdout.buffer.flush()
+
+
+def answer_report(question: Question) -> tuple[Answer, bytes]:
+    """A report, or why there is none."""
+    try:
+        content = table.encode_report(report(question), question.format)
+    except QueryError as error:
+        return Answer("query", str(error), 0), b""
+    except (SnapshotDamaged, DataFromNewerVersion) as error:
+        return Answer("snapshot", str(error), 0), b""
+    except duckdb.OutOfMemoryException:
+        return Answer("report_memory", "the report needs more memory than FOLDLOG_REPORT_MEMORY; ask for less", 0), b""
+    return Answer("", "", len(content)), content
+
+
+def report(question: Question) -> dict[str, Any]:
+    """Ask the snapshot that is published now; ask the next one once when its parts were swept away meanwhile."""
+    data = DataDirectory(Path(question.data_dir))
+    query = parse(question.parameters, datetime.now(UTC), question.timezone)
+    snapshot = load(data)
+    try:
+        return _report(question, data, snapshot, query)
+    except duckdb.IOException:
+        again = load(data)
+        if again.generation == snapshot.generation:
+            raise
+        return _report(question, data, again, query)
+
+
+def _report(question: Question, data: DataDirectory, snapshot: Snapshot, query: Any) -> dict[str, Any]:
+    with contextlib.closing(connect(question.memory_bytes, 1)) as database:
+        return make_report(database, data, snapshot, query)
+
+
+def stream_export(question: Question, out: BinaryIO) -> None:
+    """Write an export to `out`. The query was checked before this process was started."""
+    data = DataDirectory(Path(question.data_dir))
+    query = parse(question.parameters, datetime.now(UTC), question.timezone)
+    with contextlib.closing(connect(question.memory_bytes, 1, data.spill)) as database:
+        export(database, data, load(data), query, question.format, out)
+    out.flush()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,287 @@
+"""A report: from a query and a snapshot to rows of exact numbers.
+
+Events without a filter are summed from the counters. Filters, and visitors always, are answered from the archive. A number
+that the data no longer gives is None with a reason. Everything that comes from outside is a bound parameter of the SQL.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, timedelta
+from typing import Any
+
+import duckdb
+
+from ingest.query import PROPS, Query, edges, midnight
+from shared.layout import DataDirectory
+from shared.parts import ARCHIVE_COLUMNS, BUCKET_S, COUNTED_DIMENSIONS, COUNTER_COLUMNS, OTHER, TOTAL, no_rows
+from shared.snapshot import Day, Snapshot
+
+EXPIRED = "the archive of that time is past its retention, and visitors cannot be added up"
+EXPIRED_FILTER = "the archive of that time is past its retention, and this question needs it"
+
+Row = dict[str, Any]
+
+
+def make_report(database: duckdb.DuckDBPyConnection, data: DataDirectory, snapshot: Snapshot, query: Query) -> Row:
+    """The report as it is answered: rows, their total, and which snapshot they are from. docs/api.md shows one."""
+    report = Report(database, query, touched(snapshot, data, query))
+    rows, total = report.rows(), report.total()
+    shown = {
+        "from": _local(query.start, query),
+        "to": _local(query.end, query),
+        "tz": query.zone.key,
+        "interval": query.interval,
+        "by": query.by,
+        "rows": rows,
+        "total": total,
+        "generation": snapshot.generation,
+        "as_of": snapshot.as_of,
+    }
+    if total["events"] is None:
+        shown["reason"] = EXPIRED_FILTER
+    elif total["visitors"] is None or any(row["visitors"] is None for row in rows):
+        shown["reason"] = EXPIRED
+    return shown
+
+
+@dataclass(frozen=True)
+class Span:
+    """The UTC days that a query touches, and what the snapshot still holds of them."""
+
+    days: dict[date, Day]
+    archive: list[str]
+    counters: list[str]
+
+    @property
+    def expired(self) -> list[date]:
+        return [day for day, kept in self.days.items() if kept.expired]
+
+    def capped(self, dimension: str | None) -> list[date]:
+        return [day for day, kept in self.days.items() if dimension in kept.capped]
+
+
+def touched(snapshot: Snapshot, data: DataDirectory, query: Query) -> Span:
+    """What a query has to read."""
+    first, last = query.start.date(), (query.end - timedelta(microseconds=1)).date()
+    days = {day: snapshot.days[day] for day in sorted(snapshot.days) if first <= day <= last}
+    return Span(
+        days,
+        [str(data.part("archive", day, part.generation)) for day, kept in days.items() for part in kept.archive],
+        [str(data.part("counters", day, kept.counters.generation)) for day, kept in days.items() if kept.counters],
+    )
+
+
+def _local(moment: datetime, query: Query) -> str:
+    return moment.astimezone(query.zone).isoformat()
+
+
+def _naive(moment: datetime) -> datetime:
+    """As DuckDB's TIMESTAMP columns hold it: UTC without a zone."""
+    return moment.astimezone(UTC).replace(tzinfo=None)
+
+
+class Report:
+    """The SQL of one query. Fragments are fixed text; values are in `_values` and bound by name."""
+
+    def __init__(self, database: duckdb.DuckDBPyConnection, query: Query, span: Span) -> None:
+        self._database = database
+        self._query = query
+        self._span = span
+        self._values: dict[str, Any] = {
+            "start": _naive(query.start),
+            "end": _naive(query.end),
+            "limit": query.limit,
+            "archive": span.archive,
+            "counters": span.counters,
+            "edges": [_naive(edge) for edge in edges(query)] if query.interval != "none" else [],
+            "event": query.event,
+            "site": query.site,
+            "by": _json_pointer(query.by or ""),
+        }
+        self._by_counter = query.by if query.by in COUNTED_DIMENSIONS else TOTAL
+        self._from_counters = self._counters_suffice()
+        self._kept_visitors: dict[tuple[datetime, str | None], int] | None = None
+
+    def rows(self) -> list[Row]:
+        if not self._from_counters and self._span.expired:
+            return []
+        found = self._fetch(f"WITH {self._events_and_visitors()} {_TOP} {_JOINED}")
+        rows = [self._row(*values) for values in found]
+        if self._query.by is None:
+            rows = self._with_empty_buckets(rows)
+        return self._without_lost_visitors(rows)
+
+    def total(self) -> Row:
+        """Over all rows, also those beyond `limit`. Visitors of the whole time are counted once."""
+        if not self._from_counters and self._span.expired:
+            return {"events": None, "visitors": None}
+        (visitors, archived), *_ = self._fetch(f"SELECT count(DISTINCT visitor), count(*) FROM {self._archive(values=False)}")
+        events = archived
+        if self._from_counters:
+            ((events,),) = self._fetch(f"SELECT coalesce(sum(events), 0)::BIGINT FROM {self._counters()}")
+        if self._is_lost(self._query.start, self._query.end):
+            visitors = self._kept(self._query.start, self._query.end, None) if self._query.by is None else None
+        return {"events": events, "visitors": visitors}
+
+    def _counters_suffice(self) -> bool:
+        query, span = self._query, self._span
+        aligned = query.start.timestamp() % BUCKET_S == 0 == query.end.timestamp() % BUCKET_S
+        asks_capped = (query.event and span.capped("event")) or (query.site and span.capped("site"))
+        asks_props = query.by is not None and query.by.startswith(PROPS)
+        return aligned and not query.conditions and not asks_props and not asks_capped
+
+    def _events_and_visitors(self) -> str:
+        if self._from_counters:
+            return (
+                f"e AS (SELECT t, value, sum(events)::BIGINT AS events FROM {self._counters()} GROUP BY ALL), "
+                f"v AS (SELECT t, value, count(DISTINCT visitor) AS visitors FROM {self._archive()} GROUP BY ALL),"
+            )
+        return (
+            "ev AS MATERIALIZED (SELECT t, value, count(*) AS events, count(DISTINCT visitor) AS visitors "
+            f"FROM {self._archive()} GROUP BY ALL), e AS (FROM ev), v AS (FROM ev),"
+        )
+
+    def _counters(self) -> str:
+        value = {"event": "c.event", "site": "c.site", None: "NULL"}.get(self._query.by, "c.value")
+        self._values["dimension"] = self._by_counter
+        where = "c.visitors IS NULL AND c.dimension = $dimension AND c.bucket >= $start AND c.bucket < $end"
+        source = "read_parquet($counters)" if self._span.counters else no_rows(COUNTER_COLUMNS)
+        return (
+            f"(SELECT {self._bucket()} AS t, {value} AS value, c.events FROM {source} c {self._edges('c.bucket')} "
+            f"WHERE {where} {self._asked('c')})"
+        )
+
+    def _archive(self, *, values: bool = True) -> str:
+        source = "read_parquet($archive)" if self._span.archive else no_rows(ARCHIVE_COLUMNS)
+        value, kept = self._archive_value() if values else ("NULL", "")
+        edges = self._edges("a.time") if values else ""
+        return (
+            f"(SELECT {self._bucket() if values else 'NULL'} AS t, {value} AS value, a.visitor FROM {source} a {edges} {kept} "
+            f"WHERE a.time >= $start AND a.time < $end {self._asked('a')} {self._conditions()})"
+        )
+
+    def _archive_value(self) -> tuple[str, str]:
+        """The SQL of `by` in the archive, and the join that it needs: values counted under (other) must be so here, too."""
+        by = self._query.by
+        if by is None:
+            return "NULL", ""
+        if by.startswith(PROPS):
+            return "json_extract_string(a.props, $by)", ""
+        capped = self._span.capped(by)
+        if not capped or not self._from_counters:
+            return f"a.{by}", ""
+        self._values["capped"] = capped
+        kept_value = by if by in {"event", "site"} else "value"
+        self._values["dimension"] = self._by_counter
+        join = (
+            f"LEFT JOIN (SELECT DISTINCT bucket::DATE AS day, {kept_value} AS value FROM read_parquet($counters) "
+            "WHERE dimension = $dimension AND visitors IS NULL) k ON k.day = a.time::DATE AND k.value = a." + by
+        )
+        other = f"a.{by} IS NOT NULL AND k.value IS NULL AND list_contains($capped::DATE[], a.time::DATE)"
+        return f"CASE WHEN {other} THEN '{OTHER}' ELSE a.{by} END", join
+
+    def _bucket(self) -> str:
+        return "NULL::TIMESTAMP" if self._query.interval == "none" else "g.edge"
+
+    def _edges(self, time: str) -> str:
+        if self._query.interval == "none":
+            return ""
+        return f"ASOF JOIN (SELECT unnest($edges::TIMESTAMP[]) AS edge) g ON {time} >= g.edge"
+
+    def _asked(self, table: str) -> str:
+        parts = {"exclude": f"AND NOT {table}.bot", "only": f"AND {table}.bot", "include": ""}[self._query.bots]
+        if self._query.event is not None:
+            parts += f" AND {table}.event = $event"
+        if self._query.site is not None:
+            parts += f" AND {table}.site = $site"
+        return parts
+
+    def _conditions(self) -> str:
+        parts = []
+        for number, condition in enumerate(self._query.conditions):
+            column = f"a.{condition.field}"
+            if condition.field.startswith(PROPS):
+                self._values[f"key{number}"] = _json_pointer(condition.field)
+                column = f"json_extract_string(a.props, $key{number})"
+            self._values[f"value{number}"] = condition.value or None
+            parts.append(f"AND {column} IS {'NOT' if condition.equal else ''} DISTINCT FROM $value{number}")
+        return " ".join(parts)
+
+    def _fetch(self, sql: str) -> list[tuple[Any, ...]]:
+        used = {name: value for name, value in self._values.items() if re.search(rf"\${name}\b", sql)}
+        return self._database.execute(sql, used).fetchall()
+
+    def _row(self, time: datetime | None, value: str | None, events: int, visitors: int) -> Row:
+        row: Row = {}
+        if self._query.interval != "none" and time is not None:
+            row["time"] = _local(time.replace(tzinfo=UTC), self._query)
+        if self._query.by is not None:
+            row["value"] = value
+        return row | {"events": events, "visitors": visitors}
+
+    def _with_empty_buckets(self, rows: list[Row]) -> list[Row]:
+        if self._query.interval == "none":
+            return rows or [{"events": 0, "visitors": 0}]
+        by_time = {row["time"]: row for row in rows}
+        times = [_local(edge, self._query) for edge in edges(self._query)]
+        return [by_time.get(time, {"time": time, "events": 0, "visitors": 0}) for time in times]
+
+    def _without_lost_visitors(self, rows: list[Row]) -> list[Row]:
+        """Where the archive of a day is gone: the visitors that were kept of it, else None."""
+        if not self._span.expired:
+            return rows
+        starts = edges(self._query) if self._query.interval != "none" else [self._query.start]
+        ends = dict(zip(starts, [*starts[1:], self._query.end], strict=True))
+        for row in rows:
+            start = datetime.fromisoformat(row["time"]).astimezone(UTC) if "time" in row else self._query.start
+            if self._is_lost(start, ends[start]):
+                row["visitors"] = self._kept(start, ends[start], row.get("value"))
+        return rows
+
+    def _is_lost(self, start: datetime, end: datetime) -> bool:
+        return any(_overlaps(day, start, end) for day in self._span.expired)
+
+    def _kept(self, start: datetime, end: datetime, value: str | None) -> int | None:
+        """Visitors of one calendar day that stayed with its counters when its archive went."""
+        if self._kept_visitors is None:
+            self._kept_visitors = self._fetch_kept_visitors()
+        if not self._is_day(start, end):
+            return None
+        return self._kept_visitors.get((_naive(start), value))
+
+    def _is_day(self, start: datetime, end: datetime) -> bool:
+        day = start.astimezone(self._query.zone).date()
+        return start == midnight(day, self._query.zone) and end == midnight(day + timedelta(days=1), self._query.zone)
+
+    def _fetch_kept_visitors(self) -> dict[tuple[datetime, str | None], int]:
+        query = self._query
+        zones = {kept.visitor_zone for kept in self._span.days.values() if kept.expired}
+        if query.conditions or zones != {query.zone.key} or (query.event and query.by) or not self._span.counters:
+            return {}
+        self._values["kept"] = "event" if query.event else query.by or TOTAL
+        self._values["bot"] = {"exclude": False, "only": True, "include": None}[query.bots]
+        found = self._fetch(
+            "SELECT bucket, value, visitors FROM read_parquet($counters) WHERE visitors IS NOT NULL AND dimension = $kept "
+            "AND site IS NOT DISTINCT FROM $site AND bot IS NOT DISTINCT FROM $bot"
+        )
+        return {(bucket, None if query.event else value): n for bucket, value, n in found if query.event in (None, value)}
+
+
+_TOP = "top AS (SELECT value FROM e GROUP BY value ORDER BY sum(events) DESC, value LIMIT $limit)"
+_JOINED = (
+    "SELECT e.t, e.value, e.events, coalesce(v.visitors, 0) AS visitors FROM e "
+    "JOIN top ON e.value IS NOT DISTINCT FROM top.value "
+    "LEFT JOIN v ON e.t IS NOT DISTINCT FROM v.t AND e.value IS NOT DISTINCT FROM v.value "
+    "ORDER BY e.t, e.events DESC, visitors DESC, e.value"
+)
+
+
+def _json_pointer(field: str) -> str:
+    return "/" + field.removeprefix(PROPS).replace("~", "~0").replace("/", "~1")
+
+
+def _overlaps(day: date, start: datetime, end: datetime) -> bool:
+    begins = datetime(day.year, day.month, day.day, tzinfo=UTC)
+    return begins < end and start < begins + timedelta(days=1)

@@ -1,0 +1,138 @@
+"""One ingest worker: an aiohttp application on a port that workers share, and the writer behind it."""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import signal
+import sys
+import time
+from collections.abc import Awaitable, Callable
+
+import uvloop
+from aiohttp import web
+
+from ingest.admin import admin_routes
+from ingest.collect import post_events
+from ingest.keyring import Keyring
+from ingest.reader import Reader
+from ingest.refusal import Refusal
+from ingest.service import SERVICE, Service
+from ingest.visitor import VisitorHash
+from ingest.writer import GroupCommitWriter, Log
+from shared.layout import DataDirectory
+from shared.publish import make_data_directory
+from shared.recovery import WriterAlive
+from shared.settings import Settings
+
+EXIT_DONE = 0
+EXIT_TRY_AGAIN = 75
+
+KEEPALIVE_S = 15.0
+SHUTDOWN_S = 10.0
+# A thread that waits for the interpreter gets it after this long; the default of 5 ms would be the latency of a commit.
+SWITCH_INTERVAL_S = 0.0005
+LOCK_PATIENCE_S = 5.0
+
+Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+
+
+def run_worker(settings: Settings, writer: str, log: Log, *, supervised: bool = False) -> int:
+    """Serve until SIGTERM or SIGINT (or, `supervised`, the end of standard input). Returns the exit code."""
+    sys.setswitchinterval(SWITCH_INTERVAL_S)
+    return uvloop.run(_serve(settings, writer, log, supervised=supervised))
+
+
+async def _serve(settings: Settings, writer: str, log: Log, *, supervised: bool) -> int:
+    data = DataDirectory(settings.data_dir)
+    make_data_directory(data)
+    stop = asyncio.Event()
+    exit_code = EXIT_DONE
+
+    def fail() -> None:
+        nonlocal exit_code
+        exit_code = EXIT_TRY_AGAIN
+        loop.call_soon_threadsafe(stop.set)
+
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    if supervised:
+        loop.add_reader(sys.stdin.fileno(), stop.set)
+
+    try:
+        log_writer = await _open_writer(data, writer, settings, log, fail)
+    except WriterAlive:
+        log.error("writer_alive", writer=writer, reason=f"{data.active(writer)} is open in another process")
+        return EXIT_TRY_AGAIN
+    service = Service(settings, data, log_writer, Keyring(data, settings), VisitorHash(data, settings), Reader(settings), log)
+    runner = web.AppRunner(
+        make_app(service),
+        access_log=None,
+        auto_decompress=False,
+        keepalive_timeout=KEEPALIVE_S,
+        shutdown_timeout=SHUTDOWN_S,
+    )
+    await runner.setup()
+    host, port = settings.listen
+    try:
+        await web.TCPSite(runner, host, port, reuse_port=True, backlog=1024).start()
+        log.info("listening", writer=writer, address=f"{host}:{port}")
+        await stop.wait()
+    except OSError as error:
+        log.error("cannot_listen", address=f"{host}:{port}", reason=error.strerror)
+        exit_code = EXIT_TRY_AGAIN if error.errno == errno.EADDRINUSE else 2
+    finally:
+        await runner.cleanup()  # no new requests; those under way are answered
+        await asyncio.to_thread(log_writer.close)  # what they wrote is committed and sealed
+        await service.reader.close()
+        log.info("stopped", writer=writer)
+    return exit_code
+
+
+async def _open_writer(
+    data: DataDirectory, writer: str, settings: Settings, log: Log, fail: Callable[[], None]
+) -> GroupCommitWriter:
+    """Open the log, with patience for a recovery by the compactor or for a predecessor that is still sealing."""
+    deadline = time.monotonic() + LOCK_PATIENCE_S
+    while True:
+        try:
+            return GroupCommitWriter(data, writer, settings, log, fail)
+        except WriterAlive:
+            if time.monotonic() > deadline:
+                raise
+            await asyncio.sleep(0.1)
+
+
+def make_app(service: Service) -> web.Application:
+    """All routes. Where a behaviour lives: writing in collect.py, reading in admin.py, refusing in refusal.py."""
+    app = web.Application(middlewares=[answer_problems])
+    app[SERVICE] = service
+    app.router.add_post("/v1/events", post_events)
+    app.router.add_get("/healthz", get_health)
+    app.add_routes(admin_routes())
+    return app
+
+
+async def get_health(_request: web.Request) -> web.Response:
+    """The process runs."""
+    return web.json_response({"status": "ok"})
+
+
+@web.middleware
+async def answer_problems(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """Every refusal, ours and aiohttp's, becomes problem+json; what nobody foresaw is logged and a 500 without details."""
+    try:
+        return await handler(request)
+    except Refusal as refusal:
+        return refusal.response()
+    except web.HTTPMethodNotAllowed as error:
+        allow = ", ".join(sorted(error.allowed_methods))
+        return Refusal(405, "method", f"this takes {allow}", allow=allow).response()
+    except web.HTTPException as error:
+        if error.status == 404:
+            return Refusal(404, "not_found", "there is nothing here; docs/api.md lists what there is").response()
+        return Refusal(error.status, "http", error.reason).response()
+    except Exception as error:  # noqa: BLE001  the last resort: a defect must not show its inside, nor end the worker
+        request.app[SERVICE].log.error("defect", path=request.path[:100], error=repr(error)[:1000])
+        return Refusal(500, "internal", "this is a defect of the server; its log says more").response()

@@ -1,0 +1,106 @@
+"""Where everything is: the balance of P8, the segments, the lag, the disk. For `foldlog status` and GET /admin/api/status."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from typing import Any
+
+from shared.layout import DataDirectory
+from shared.recovery import quarantined_by_recovery
+from shared.segments import active_segments, count_lines, sealed_segments
+from shared.settings import Settings
+from shared.snapshot import Snapshot, load
+from shared.timestamps import epoch_ms, now_ms
+
+_TRIES = 5
+
+
+@dataclass(frozen=True)
+class Balance:
+    """P8: accepted = counted + duplicates + quarantined + not yet folded."""
+
+    accepted: int
+    counted: int
+    duplicates: int
+    quarantined: int
+    not_yet_folded: int
+
+    @property
+    def difference(self) -> int:
+        """0, or events have disappeared."""
+        return self.accepted - self.counted - self.duplicates - self.quarantined - self.not_yet_folded
+
+
+def read_status(data: DataDirectory, settings: Settings) -> dict[str, Any]:
+    """The status as JSON shows it; docs/api.md explains each part. Reads the unfolded part of the log, nothing else of it."""
+    for _ in range(_TRIES):
+        try:
+            return _read_status(data, settings)
+        except FileNotFoundError:
+            continue  # a segment was sealed or removed between being listed and being read
+    return _read_status(data, settings)
+
+
+def _read_status(data: DataDirectory, settings: Settings) -> dict[str, Any]:
+    snapshot = load(data)
+    unfolded = [s for s in sealed_segments(data) if not snapshot.has_folded(s.name.writer, s.name.sequence)]
+    active = active_segments(data)
+    waiting = sum(count_lines(path) for path in active.values())
+    sealed_waiting = sum(count_lines(segment.path) for segment in unfolded)
+    balance = make_balance(snapshot, waiting + sealed_waiting, quarantined_by_recovery(data))
+    disk = os.statvfs(data.root)
+    return {
+        "balance": vars(balance) | {"difference": balance.difference, "conflicts": snapshot.totals.conflicts},
+        "segments": {
+            "active": {writer: path.stat().st_size for writer, path in active.items()},
+            "sealed_unfolded": len(unfolded),
+            "missing": {writer: list(sequences) for writer, sequences in snapshot.waiting.items() if sequences},
+            "damaged": snapshot.totals.damaged_segments,
+        },
+        "generation": snapshot.generation,
+        "as_of": snapshot.as_of,
+        "lag_s": max(0.0, (now_ms() - epoch_ms(snapshot.as_of)) / 1000) if snapshot.generation else None,
+        "last_fold": {
+            "segments": snapshot.last_pass.segments,
+            "lines": snapshot.last_pass.lines,
+            "seconds": snapshot.last_pass.seconds,
+        },
+        "last_retention": {
+            "at": snapshot.retention.at,
+            "segments": snapshot.retention.segments,
+            "archive_days": snapshot.retention.archive_days,
+            "counter_days": snapshot.retention.counter_days,
+            "skipped": snapshot.retention.skipped,
+        },
+        "disk": {
+            "free_bytes": disk.f_bavail * disk.f_frsize,
+            "reserve_bytes": settings.disk_reserve,
+            "log_bytes": _bytes_below(data.log),
+            "archive_bytes": sum(part.bytes for day in snapshot.days.values() for part in day.archive),
+            "counters_bytes": sum(day.counters.bytes for day in snapshot.days.values() if day.counters),
+        },
+        "days": {"first": str(min(snapshot.days)), "last": str(max(snapshot.days))} if snapshot.days else None,
+    }
+
+
+def make_balance(snapshot: Snapshot, not_yet_folded: int, recovery_quarantined: int) -> Balance:
+    totals = snapshot.totals
+    return Balance(
+        accepted=totals.lines + recovery_quarantined + not_yet_folded,
+        counted=totals.counted,
+        duplicates=totals.duplicates,
+        quarantined=totals.quarantined + recovery_quarantined,
+        not_yet_folded=not_yet_folded,
+    )
+
+
+def _bytes_below(directory: os.PathLike[str]) -> int:
+    total = 0
+    with os.scandir(directory) as entries:
+        for entry in entries:
+            try:
+                total += entry.stat().st_size
+            except FileNotFoundError:
+                continue
+    return total

@@ -1,0 +1,39 @@
+"""Rows as JSON, NDJSON or CSV. A CSV cell that a spreadsheet would run as a formula is prefixed with an apostrophe."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import orjson
+
+FORMATS = {"json": "application/json", "ndjson": "application/x-ndjson", "csv": "text/csv"}
+
+# What OWASP lists as the beginnings of a formula.
+_FORMULA = ("=", "+", "-", "@", "\t", "\r")
+
+
+def encode_report(report: Mapping[str, Any], format_: str) -> bytes:
+    """A report in one of FORMATS. CSV and NDJSON hold the rows only."""
+    if format_ == "json":
+        return orjson.dumps(report)
+    if format_ == "ndjson":
+        return b"".join(orjson.dumps(row) + b"\n" for row in report["rows"])
+    columns = [name for name, shown in (("time", report["interval"] != "none"), ("value", report["by"])) if shown]
+    return encode_csv([*columns, "events", "visitors"], report["rows"]).encode("utf-8")
+
+
+def encode_csv(columns: list[str], rows: Iterable[Mapping[str, Any]], *, header: bool = True) -> str:
+    """CSV as RFC 4180 has it, with a header line; None is an empty cell."""
+    text = io.StringIO()
+    writer = csv.writer(text)
+    if header:
+        writer.writerow(columns)
+    writer.writerows([[_cell(row.get(name)) for name in columns] for row in rows])
+    return text.getvalue()
+
+
+def _cell(value: Any) -> Any:
+    return f"'{value}" if isinstance(value, str) and value.startswith(_FORMULA) else value

@@ -1,0 +1,192 @@
+"""One verdict per event: accepted, with its time and in order, or rejected with a code, a field and a sentence (P12).
+
+Pure functions. A whole batch is looked at together first: where nothing in it can be wrong, no event is examined alone.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import datetime
+from typing import NamedTuple
+
+from ingest.event import EVENT_MAX_BYTES, Event
+from shared.timestamps import DAY_S
+
+FUTURE_MAX_MS = 5 * 60 * 1000
+LATENESS_MAX_MS = 3 * DAY_S * 1000
+
+# C0, DEL, C1, line separators and the bidirectional controls: what may rewrite a terminal or hide text in it.
+HAZARD = re.compile("[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]")
+
+_ID_BYTES = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_-"
+_HTTP = ("http://", "https://")
+# What broken client code sends in place of an id: counted, it would be one visitor who is everybody.
+_JUNK = frozenset(
+    [
+        "null",
+        "undefined",
+        "none",
+        "nil",
+        "nan",
+        "anonymous",
+        "anon",
+        "guest",
+        "unknown",
+        "undef",
+        "true",
+        "false",
+        "id",
+        "visitor",
+        "distinct_id",
+        "user_id",
+        "not_authenticated",
+        "[object",
+        "object]",
+        "{}",
+        "[]",
+        "0",
+        "-1",
+    ]
+) | {"[object object]"}
+
+
+@dataclass(frozen=True, slots=True)
+class Rejection:
+    """Why one event was not taken. `field` may be a name that the client made up."""
+
+    index: int
+    code: str
+    field: str | None
+    detail: str
+
+
+class Accepted(NamedTuple):
+    """An event that will be stored, and when it happened (epoch milliseconds)."""
+
+    event: Event
+    time_ms: int
+
+
+class Verdicts(NamedTuple):
+    accepted: list[Accepted]
+    rejected: list[Rejection]
+
+
+def judge(events: Iterable[Event | Rejection], received_ms: int, sent_at: datetime | int | None) -> Verdicts:
+    """Verdicts on decoded events; those that did not decode come as Rejections and stay so."""
+    events = list(events)
+    decoded = [event for event in events if isinstance(event, Event)]
+    examine = flaw if may_have_flaws(decoded) else _no_flaw
+    skew_ms = received_ms - to_ms(sent_at) if sent_at is not None else 0
+    accepted = []
+    rejected = []
+    for index, event in enumerate(events):
+        if isinstance(event, Rejection):
+            rejected.append(event)
+            continue
+        time_ms = received_ms if event.time is None else to_ms(event.time) + skew_ms
+        if time_ms > received_ms + FUTURE_MAX_MS:
+            time_ms = received_ms
+        found = examine(event) if time_ms >= received_ms - LATENESS_MAX_MS else _TOO_OLD
+        if found is None:
+            accepted.append(Accepted(event, time_ms))
+        else:
+            rejected.append(Rejection(index, *found))
+    return Verdicts(accepted, rejected)
+
+
+def to_ms(moment: datetime | int) -> int:
+    """Epoch milliseconds."""
+    return moment if isinstance(moment, int) else round(moment.timestamp() * 1000)
+
+
+Flaw = tuple[str, str, str]
+_TOO_OLD: Flaw = ("too_old", "time", "the event is more than 72 hours old")
+
+
+def may_have_flaws(events: list[Event]) -> bool:
+    """False only when `flaw` finds nothing in any of these events. Looks at all of them at once, which is cheap."""
+    identities = [event.visitor for event in events if event.visitor is not None]
+    identities += [event.session for event in events if event.session is not None]
+    addresses = [event.url for event in events if event.url is not None]
+    addresses += [event.referrer for event in events if event.referrer is not None]
+    ids = "".join([event.id for event in events if event.id is not None])
+    return (
+        not ids.isascii()
+        or bool(ids.encode("ascii").translate(None, _ID_BYTES))
+        or not "".join([event.name for event in events]).isprintable()
+        or not "".join(identities).isprintable()
+        or not "".join(addresses).isprintable()
+        or not all([address.startswith(_HTTP) for address in addresses])
+        or any([is_junk(identity) for identity in identities])
+    )
+
+
+def flaw(event: Event) -> Flaw | None:
+    """What is wrong with one event that its types could not say: (code, field, detail)."""
+    if HAZARD.search(event.name):
+        return "name_invalid", "name", "a name holds no control or text-direction characters"
+    if event.id is not None and event.id.encode("utf-8").translate(None, _ID_BYTES):
+        return "id_invalid", "id", "an id is 8 to 64 of A-Z, a-z, 0-9, _ and -"
+    for field, identity in (("visitor", event.visitor), ("session", event.session)):
+        if identity is None:
+            continue
+        if HAZARD.search(identity):
+            return f"{field}_invalid", field, f"a {field} holds no control or text-direction characters"
+        if is_junk(identity):
+            return f"{field}_junk", field, f"this is no {field} but a placeholder; leave the field out instead"
+    for field, address in (("url", event.url), ("referrer", event.referrer)):
+        if address is not None and (HAZARD.search(address) or not address.lower().startswith(_HTTP)):
+            return (
+                f"{field}_invalid",
+                field,
+                f"a {field} begins with http:// or https:// and holds no control characters",
+            )
+    return None
+
+
+def _no_flaw(_event: Event) -> None:
+    return None
+
+
+def is_junk(identity: str) -> bool:
+    """Whether an id is one of the placeholders that broken clients send for everybody."""
+    return not identity.strip("0- ") or identity.lower() in _JUNK
+
+
+_MESSAGE = re.compile(r"(?P<what>.*?)(?: - at (?P<where>.*))?", re.DOTALL)
+_FIELD = re.compile(r"`\$\.(\w+)")
+_KINDS = (
+    (re.compile(r"of length <= (\d+)"), "too_long", "{field} is longer than {limit}"),
+    (re.compile(r"of length >= (\d+)"), "too_short", "{field} is shorter than {limit}"),
+    (re.compile(r"Expected `int` [<>]=|out of range"), "out_of_range", "{field} is out of range"),
+    (re.compile(r"RFC3339|timezone"), "invalid", "{field} is RFC 3339 with a zone, or integer epoch milliseconds"),
+    (re.compile(r""), "type", "{field} has the wrong type"),
+)
+
+
+def rejection(index: int, message: str) -> Rejection:
+    """The rejection of an event whose types did not fit, from msgspec's words for it (tests/test_verdict.py pins them)."""
+    match = _MESSAGE.fullmatch(message)
+    what, where = (match["what"], match["where"] or "") if match else (message, "")
+    if "unknown field" in what:
+        return Rejection(index, "unknown_field", what.split("`")[1][:100], "there is no such field")
+    if "missing required" in what:
+        field = what.split("`")[1]
+        return Rejection(index, f"{field}_missing", field, f"{field} is required")
+    found = _FIELD.search(where)
+    if found is None:
+        return Rejection(index, "event_type", None, "an event is a JSON object")
+    field = found[1]
+    for pattern, kind, detail in _KINDS:
+        if limit := pattern.search(what):
+            shown = limit[1] if pattern.groups else ""
+            inside = f"a key of {field}" if "key" in where else f"a value of {field}" if "[" in where else field
+            return Rejection(index, f"{field}_{kind}", field, detail.format(field=inside, limit=shown))
+    raise AssertionError("the last pattern matches everything")
+
+
+def too_large(index: int) -> Rejection:
+    return Rejection(index, "event_too_large", None, f"one event may have {EVENT_MAX_BYTES} bytes")

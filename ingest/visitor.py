@@ -1,0 +1,68 @@
+"""Visitors who bring no id: a keyed hash of site, address and user agent under a salt that lives one day (P11).
+
+The salt is shared by all workers through private/salt.json and replaced at midnight of FOLDLOG_TIMEZONE; the old one is gone
+then, and with it every way back from a hash to an address. The address itself is never stored.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import hmac
+import secrets
+from datetime import UTC, datetime
+
+import msgspec
+from filelock import UnixFileLock
+
+from shared.layout import DataDirectory
+from shared.publish import PRIVATE_MODE, publish
+from shared.settings import Settings
+
+_HASH_BYTES = 12
+
+
+class Salt(msgspec.Struct, frozen=True):
+    """The salt of one calendar day in `FOLDLOG_TIMEZONE`, as hex."""
+
+    day: str
+    salt: str
+
+
+class VisitorHash:
+    """Makes visitor ids. The same for all workers, and after a restart on the same day."""
+
+    def __init__(self, data: DataDirectory, settings: Settings) -> None:
+        self._data = data
+        self._zone = settings.zone
+        self._salt = Salt("", "")
+
+    def __call__(self, received_ms: int, site: str, address: str, ua: str) -> str:
+        day = datetime.fromtimestamp(received_ms / 1000, UTC).astimezone(self._zone).date().isoformat()
+        if day != self._salt.day:
+            self._salt = salt_of_day(self._data, day)
+        return hash_visitor(bytes.fromhex(self._salt.salt), site, address, ua)
+
+
+def hash_visitor(salt: bytes, site: str, address: str, ua: str) -> str:
+    """16 characters of HMAC-SHA-256 over the three, unambiguously separated."""
+    message = "\x00".join((site, address, ua)).encode("utf-8", "surrogateescape")
+    return base64.urlsafe_b64encode(hmac.digest(salt, message, hashlib.sha256)[:_HASH_BYTES]).decode("ascii")
+
+
+def salt_of_day(data: DataDirectory, day: str) -> Salt:
+    """Today's salt: the kept one, or a new one that replaces it. A clock that steps back does not bring an old one back."""
+    with UnixFileLock(data.salt_lock, fallback_to_soft=False, mode=PRIVATE_MODE):
+        kept = _load(data)
+        if kept is not None and kept.day == day:
+            return kept
+        made = Salt(day, secrets.token_hex(32))
+        publish(data.salt, msgspec.json.encode(made) + b"\n", PRIVATE_MODE)
+        return made
+
+
+def _load(data: DataDirectory) -> Salt | None:
+    try:
+        return msgspec.json.decode(data.salt.read_bytes(), type=Salt)
+    except (FileNotFoundError, msgspec.DecodeError):
+        return None

@@ -1,0 +1,165 @@
+"""Every file name in the data directory is made and parsed here, and nowhere else. docs/formats.md is the contract."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from datetime import UTC, date, datetime
+from pathlib import Path
+
+IMPORT_WRITER = "import"
+
+_WRITER = r"[a-z0-9_]{1,32}"
+_ACTIVE = re.compile(rf"active-({_WRITER})\.ndjson")
+_SEALED = re.compile(rf"(\d{{8}}T\d{{6}}Z)-({_WRITER})-(\d{{10}})\.ndjson(\.gz)?")
+_SHA256 = re.compile(rf"(\d{{8}}T\d{{6}}Z)-({_WRITER})-(\d{{10}})\.sha256")
+_PART = re.compile(r"g(\d{10})\.parquet")
+_SNAPSHOT = re.compile(r"snapshot\.(\d+)\.json")
+_STAMP = "%Y%m%dT%H%M%SZ"
+
+TEMPORARY_SUFFIX = ".tmp"
+
+
+@dataclass(frozen=True, order=True)
+class SegmentName:
+    """A sealed segment: who wrote it, its place in that writer's sequence, when it was sealed (UTC, to the second)."""
+
+    writer: str
+    sequence: int
+    sealed_at: datetime
+
+    @property
+    def stem(self) -> str:
+        return f"{self.sealed_at.strftime(_STAMP)}-{self.writer}-{self.sequence:010d}"
+
+    @property
+    def file(self) -> str:
+        return f"{self.stem}.ndjson"
+
+    @property
+    def checksum(self) -> str:
+        return f"{self.stem}.sha256"
+
+
+def parse_segment(file: str) -> SegmentName | None:
+    """The name of a sealed segment (plain or .gz), or None for any other file."""
+    return _segment(_SEALED.fullmatch(file))
+
+
+def parse_checksum(file: str) -> SegmentName | None:
+    """The segment that a `.sha256` file speaks of, or None for any other file."""
+    return _segment(_SHA256.fullmatch(file))
+
+
+def _segment(match: re.Match[str] | None) -> SegmentName | None:
+    if match is None:
+        return None
+    try:
+        sealed_at = datetime.strptime(match[1], _STAMP).replace(tzinfo=UTC)
+    except ValueError:
+        return None
+    return SegmentName(match[2], int(match[3]), sealed_at)
+
+
+def parse_active(file: str) -> str | None:
+    """The writer of an active segment, or None for any other file."""
+    match = _ACTIVE.fullmatch(file)
+    return match[1] if match else None
+
+
+def parse_part(file: str) -> int | None:
+    """The generation that made a part, or None for any other file."""
+    match = _PART.fullmatch(file)
+    return int(match[1]) if match else None
+
+
+def parse_day(folder: str) -> date | None:
+    """The UTC day of a folder of parts, or None for any other folder."""
+    try:
+        return date.fromisoformat(folder) if len(folder) == 10 else None
+    except ValueError:
+        return None
+
+
+def parse_kept_snapshot(file: str) -> int | None:
+    """The generation of a kept snapshot, or None for any other file."""
+    match = _SNAPSHOT.fullmatch(file)
+    return int(match[1]) if match else None
+
+
+@dataclass(frozen=True)
+class DataDirectory:
+    """Where everything is. Holds no state and touches no file."""
+
+    root: Path
+
+    @property
+    def log(self) -> Path:
+        return self.root / "log"
+
+    @property
+    def archive(self) -> Path:
+        return self.root / "archive"
+
+    @property
+    def counters(self) -> Path:
+        return self.root / "counters"
+
+    @property
+    def quarantine(self) -> Path:
+        return self.root / "quarantine"
+
+    @property
+    def private(self) -> Path:
+        return self.root / "private"
+
+    @property
+    def spill(self) -> Path:
+        """Where the fold puts what does not fit into memory. Empty between passes."""
+        return self.root / "spill"
+
+    @property
+    def snapshot(self) -> Path:
+        return self.root / "snapshot.json"
+
+    def kept_snapshot(self, generation: int) -> Path:
+        return self.root / f"snapshot.{generation}.json"
+
+    @property
+    def compact_lock(self) -> Path:
+        return self.root / "compact.lock"
+
+    @property
+    def serve_lock(self) -> Path:
+        return self.root / "serve.lock"
+
+    @property
+    def seal_request(self) -> Path:
+        """Published anew by whoever wants the writers to seal; they watch its modification time."""
+        return self.root / "seal.request"
+
+    @property
+    def fold_request(self) -> Path:
+        """Published anew by whoever wants a fold now; the compactor watches its modification time."""
+        return self.root / "fold.request"
+
+    @property
+    def tokens(self) -> Path:
+        return self.private / "tokens.json"
+
+    @property
+    def salt(self) -> Path:
+        return self.private / "salt.json"
+
+    @property
+    def salt_lock(self) -> Path:
+        return self.private / "salt.lock"
+
+    def active(self, writer: str) -> Path:
+        if not re.fullmatch(_WRITER, writer):
+            raise ValueError(f"a writer is named with a-z, 0-9 and _, not {writer!r}")
+        return self.log / f"active-{writer}.ndjson"
+
+    def part(self, kind: str, day: date, generation: int) -> Path:
+        """`kind` is `archive` or `counters`."""
+        return self.root / kind / day.isoformat() / f"g{generation:010d}.parquet"

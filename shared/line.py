@@ -1,0 +1,79 @@
+"""A log line, schema version 1: JSON whose last field is the CRC-32 of the bytes before it (P2). docs/formats.md shows one."""
+
+from __future__ import annotations
+
+import binascii
+import re
+from collections.abc import Iterable, Iterator
+from typing import NamedTuple
+
+SCHEMA_VERSION = 1
+CRC_BYTES = len(b',"crc":"1a2b3c4d"}')
+LINE_MAX_BYTES = 256 << 10
+
+# The columns of a line in the order in which they are written; `v` before and `crc` after them are the envelope.
+COLUMNS = {
+    "id": "VARCHAR",
+    "name": "VARCHAR",
+    "time": "VARCHAR",
+    "received": "VARCHAR",
+    "site": "VARCHAR",
+    "visitor": "VARCHAR",
+    "session": "VARCHAR",
+    "url": "VARCHAR",
+    "referrer": "VARCHAR",
+    "ua": "VARCHAR",
+    "language": "VARCHAR",
+    "country": "VARCHAR",
+    "consent": "VARCHAR",
+    "value": "DOUBLE",
+    "props": "JSON",
+}
+
+_CRC_FIELD = re.compile(rb',"crc":"([0-9a-f]{8})"}')
+_VERSION = re.compile(rb'{"v":(\d+),')
+
+
+class DataFromNewerVersion(Exception):
+    """The data directory was written by a later Foldlog. Reading it would guess, so nothing is read."""
+
+
+class ScannedLine(NamedTuple):
+    """One line of a file with its byte offset; `reason` is None when its CRC holds, else why it is bad."""
+
+    offset: int
+    content: bytes
+    reason: str | None
+
+
+def seal_line(body: bytes) -> bytes:
+    """A finished log line from an encoded JSON object: the CRC goes in front of its closing brace."""
+    head = body[:-1]
+    return b'%b,"crc":"%08x"}\n' % (head, binascii.crc32(head))
+
+
+def flaw(line: bytes) -> str | None:
+    """Why a line (with its newline) cannot be trusted, or None. Raises DataFromNewerVersion for a later schema."""
+    if not line.endswith(b"\n"):
+        return "torn: no newline at its end"
+    field = _CRC_FIELD.fullmatch(line, len(line) - CRC_BYTES - 1, len(line) - 1)
+    if field is None:
+        return "no CRC at its end"
+    if binascii.crc32(line[: -CRC_BYTES - 1]) != int(field[1], 16):
+        return "the CRC does not match"
+    version = _VERSION.match(line)
+    if version is None:
+        return "no schema version at its start"
+    if int(version[1]) > SCHEMA_VERSION:
+        raise DataFromNewerVersion(
+            f"a log line has schema version {int(version[1])}; this Foldlog reads up to {SCHEMA_VERSION}. Install a newer one."
+        )
+    return None
+
+
+def scan(lines: Iterable[bytes]) -> Iterator[ScannedLine]:
+    """Look at each line of a file by itself: a bad one costs none of its neighbours."""
+    offset = 0
+    for line in lines:
+        yield ScannedLine(offset, line, flaw(line))
+        offset += len(line)

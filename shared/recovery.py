@@ -1,0 +1,146 @@
+"""Recovery of an active segment whose writer is dead (P2, P3).
+
+A free lock on an active segment means that its writer died. Every line whose CRC holds is kept, wherever it stands, and
+sealed as a new file; everything else goes to quarantine with its offset and reason; only then is the orphan removed. Killed
+at any point and run again it leaves the same bytes, because what it seals depends on the orphan alone.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import os
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+import orjson
+from filelock import lock_descriptor
+
+from shared.layout import DataDirectory, SegmentName, parse_checksum
+from shared.line import ScannedLine, scan
+from shared.publish import publish, publishing, remove
+from shared.segments import count_lines, recorded_sha256, sealed_segments, sha256_line
+from shared.snapshot import load
+
+RECOVERED_PREFIX = "recovered-"
+
+
+class WriterAlive(BlockingIOError):
+    """The segment is locked: its writer lives, there is nothing to recover."""
+
+
+@dataclass(frozen=True)
+class Recovered:
+    """What recovery kept and what it put into quarantine. `sealed` is None when there was no good line."""
+
+    writer: str
+    sealed: SegmentName | None
+    lines: int
+    quarantined: int
+
+
+def recover(data: DataDirectory, writer: str) -> Recovered | None:
+    """Seal what an orphaned active segment holds. None when there is none. Raises WriterAlive when it is not an orphan."""
+    path = data.active(writer)
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return None
+    try:
+        if not lock_descriptor(descriptor, blocking=False):
+            raise WriterAlive(f"{path} is open in a running process")
+        if not is_still(path, descriptor):
+            return None  # sealed or recovered by someone else between open and lock
+        return _seal_good_lines(data, writer, path, descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def is_still(path: Path, descriptor: int) -> bool:
+    """Whether `path` still is the file behind `descriptor`: a lock on a file that was renamed or removed protects nothing."""
+    try:
+        named = path.lstat()
+    except FileNotFoundError:
+        return False
+    held = os.fstat(descriptor)
+    return (named.st_ino, named.st_dev) == (held.st_ino, held.st_dev)
+
+
+def next_sequence(data: DataDirectory, writer: str) -> int:
+    """One more than any sequence number this writer has used: in the log, or folded and since removed by retention."""
+    on_disk = (segment.name.sequence for segment in sealed_segments(data) if segment.name.writer == writer)
+    return max(load(data).folded.get(writer, 0), *on_disk, 0) + 1
+
+
+def now_to_the_second() -> datetime:
+    return datetime.now(UTC).replace(microsecond=0)
+
+
+def _seal_good_lines(data: DataDirectory, writer: str, path: Path, descriptor: int) -> Recovered:
+    sha256 = hashlib.sha256()
+    lines = 0
+    bad = []
+    for line in _scan_file(descriptor):
+        if line.reason is None:
+            sha256.update(line.content)
+            lines += 1
+        else:
+            bad.append(line)
+    if bad:
+        publish_quarantine(data, f"{RECOVERED_PREFIX}{writer}-{_inode(descriptor)}", path.name, bad)
+    sealed = _sealed_before(data, writer, sha256.hexdigest()) if lines else None
+    if lines and sealed is None:
+        sealed = SegmentName(writer, next_sequence(data, writer), now_to_the_second())
+        remove(_stray_checksums(data, writer))
+        with publishing(data.log / sealed.file) as beside:
+            with beside.open("xb") as good:
+                good.writelines(line.content for line in _scan_file(descriptor) if line.reason is None)
+            publish(data.log / sealed.checksum, sha256_line(sha256.hexdigest(), sealed.file))
+    remove([path])
+    return Recovered(writer, sealed, lines, len(bad))
+
+
+def _scan_file(descriptor: int) -> Iterator[ScannedLine]:
+    os.lseek(descriptor, 0, os.SEEK_SET)
+    with open(descriptor, "rb", closefd=False) as file:
+        yield from scan(file)
+
+
+def _inode(descriptor: int) -> int:
+    return os.fstat(descriptor).st_ino
+
+
+def _sealed_before(data: DataDirectory, writer: str, sha256: str) -> SegmentName | None:
+    """The segment that an interrupted recovery already made of these lines: the writer's newest, with the same hash."""
+    mine = [segment for segment in sealed_segments(data) if segment.name.writer == writer]
+    return mine[-1].name if mine and recorded_sha256(mine[-1].checksum) == sha256 else None
+
+
+def _stray_checksums(data: DataDirectory, writer: str) -> list[Path]:
+    """`.sha256` files of a seal that was killed before its rename."""
+    named = {segment.name for segment in sealed_segments(data)}
+    checksums = ((parse_checksum(path.name), path) for path in data.log.glob("*.sha256"))
+    return [path for name, path in checksums if name is not None and name.writer == writer and name not in named]
+
+
+def publish_quarantine(data: DataDirectory, stem: str, source: str, bad: Iterable[ScannedLine]) -> None:
+    """Keep bad lines, byte for byte, with where they were and what is wrong with them."""
+    rows = (
+        orjson.dumps(
+            {
+                "file": source,
+                "offset": line.offset,
+                "reason": line.reason,
+                "base64": base64.b64encode(line.content).decode("ascii"),
+            }
+        )
+        for line in bad
+    )
+    publish(data.quarantine / f"{stem}.ndjson", b"\n".join(rows) + b"\n")
+
+
+def quarantined_by_recovery(data: DataDirectory) -> int:
+    """Lines that recovery could not keep, over all its files."""
+    return sum(count_lines(path) for path in data.quarantine.glob(f"{RECOVERED_PREFIX}*.ndjson"))

@@ -1,0 +1,100 @@
+"""Asking another process to act: a request is a published file, and its modification time is the message.
+
+Writers watch `seal.request`, the compactor watches `fold.request`. No pid is involved, so it works the same for `serve`,
+for separately supervised processes and for the command line, and a request made while nobody runs does no harm.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from shared.layout import DataDirectory
+from shared.publish import publish
+from shared.segments import active_segments, sealed_segments
+from shared.snapshot import Snapshot, load
+from shared.timestamps import now_ms, rfc3339
+
+POLL_S = 0.1
+
+
+class NobodyAnswered(TimeoutError):
+    """A request was made and nothing happened in time: the process that should act is not running, or is stuck."""
+
+
+class Watch:
+    """Sees whether a request file was published since the last look."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._seen = self._stamp()
+
+    def _stamp(self) -> tuple[int, int] | None:
+        try:
+            found = self._path.stat()
+        except FileNotFoundError:
+            return None
+        return found.st_ino, found.st_mtime_ns
+
+    def requested(self) -> bool:
+        """True once for each request, however many were made since the last look."""
+        seen, self._seen = self._seen, self._stamp()
+        return self._seen is not None and self._seen != seen
+
+
+def request(path: Path) -> None:
+    """Publish a request anew."""
+    publish(path, f"{rfc3339(now_ms())}\n".encode("ascii"))
+
+
+def seal_now(data: DataDirectory, timeout_s: float) -> None:
+    """Ask all writers to seal, and wait until every line that was in an active segment is in a sealed one.
+
+    Raises NobodyAnswered when a writer did not seal in time.
+    """
+    open_now = {path: path.stat().st_ino for path in active_segments(data).values() if _has_lines(path)}
+    if not open_now:
+        return
+    request(data.seal_request)
+    _wait(
+        lambda: not any(_inode(path) == inode for path, inode in open_now.items()),
+        timeout_s,
+        "no writer sealed its segment",
+    )
+
+
+def fold_now(data: DataDirectory, timeout_s: float) -> Snapshot:
+    """Ask the compactor to fold, and return the snapshot that holds every segment sealed by now. Raises NobodyAnswered."""
+    before = load(data).generation
+    sealed = [segment.name for segment in sealed_segments(data)]
+
+    def folded() -> bool:
+        snapshot = load(data)
+        return snapshot.generation > before and all(snapshot.has_folded(name.writer, name.sequence) for name in sealed)
+
+    request(data.fold_request)
+    _wait(folded, timeout_s, "no compactor published a snapshot")
+    return load(data)
+
+
+def _has_lines(path: Path) -> bool:
+    try:
+        return path.stat().st_size > 0
+    except FileNotFoundError:
+        return False
+
+
+def _inode(path: Path) -> int | None:
+    try:
+        return path.stat().st_ino
+    except FileNotFoundError:
+        return None
+
+
+def _wait(done: Callable[[], bool], timeout_s: float, complaint: str) -> None:
+    deadline = time.monotonic() + timeout_s
+    while not done():
+        if time.monotonic() > deadline:
+            raise NobodyAnswered(f"{complaint} within {timeout_s:g} s; is `foldlog serve` running?")
+        time.sleep(POLL_S)

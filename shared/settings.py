@@ -1,0 +1,255 @@
+"""Settings: read once, frozen, passed as a value.
+
+Each field is one setting. Its name in upper case after `FOLDLOG_` is the environment variable, its name in lower case
+the key in the optional TOML file. The environment wins over the file. docs/settings.md lists every field; a test holds that.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+import tomllib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, fields, replace
+from datetime import timedelta
+from pathlib import Path
+from typing import Any, Literal, get_args
+from zoneinfo import ZoneInfo
+
+Consent = Literal["required", "implied"]
+Durability = Literal["fsync", "os"]
+Store = Literal["file"]
+
+PREFIX = "FOLDLOG_"
+CONFIG_FILE = "FOLDLOG_CONFIG"
+
+_BYTES = {"": 1, "b": 1, "kib": 1 << 10, "mib": 1 << 20, "gib": 1 << 30}
+_SECONDS = {"": 1.0, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
+_HOST = re.compile(r"(?=.{1,253}$)[a-z0-9_]([a-z0-9_-]*[a-z0-9_])?(\.[a-z0-9_]([a-z0-9_-]*[a-z0-9_])?)*")
+
+
+class SettingsError(ValueError):
+    """A setting that cannot be used; the message names it and says what would be accepted."""
+
+
+@dataclass(frozen=True)
+class Settings:
+    """All settings with their defaults. Sizes in bytes, times in seconds, retention in days."""
+
+    data_dir: Path = Path("data")
+    listen: tuple[str, int] = ("127.0.0.1", 8080)
+    workers: int = 1
+    sites: tuple[str, ...] = ()
+    consent: Consent = "required"
+    consent_cookie: tuple[str, str] = ("analytics_consent", "granted")
+    honor_gpc: bool = True
+    honor_dnt: bool = True
+    trusted_proxies: tuple[ipaddress.IPv4Network | ipaddress.IPv6Network, ...] = ()
+    ingest_keys: tuple[str, ...] = ()
+    admin_token: str = ""
+    max_body_bytes: int = 64 << 10
+    max_events: int = 500
+    durability: Durability = "fsync"
+    segment_max_bytes: int = 64 << 20
+    segment_max_age: float = 60.0
+    queue_max_bytes: int = 32 << 20
+    fold_interval: float = 60.0
+    fold_memory: int = 512 << 20
+    report_memory: int = 256 << 20
+    report_timeout: float = 60.0
+    log_retention_days: int = 30
+    archive_retention_days: int = 760
+    counters_retention_days: int = 0
+    disk_reserve: int = 512 << 20
+    timezone: str = "UTC"
+    max_values: int = 10_000
+    store: Store = "file"
+
+    @property
+    def zone(self) -> ZoneInfo:
+        """The time zone whose midnight changes the visitor salt and begins a stored visitor day."""
+        return ZoneInfo(self.timezone)
+
+    @property
+    def dashboard(self) -> str:
+        """Address of the dashboard as a person on this host would type it."""
+        host, port = self.listen
+        shown = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(host, f"[{host}]" if ":" in host else host)  # noqa: S104
+        return f"http://{shown}:{port}/admin/"
+
+
+def size(text: str) -> int:
+    """Bytes from `512 MiB`, `64KiB` or a plain number."""
+    match = re.fullmatch(r"(\d+)\s*([A-Za-z]*)", text.strip())
+    if match is None or match[2].lower() not in _BYTES:
+        raise ValueError("a size such as 67108864, 64 MiB or 1 GiB")
+    return int(match[1]) * _BYTES[match[2].lower()]
+
+
+def duration(text: str) -> float:
+    """Seconds from `60`, `60s`, `5m`, `1h` or `1d`."""
+    match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([smhd]?)", text.strip())
+    if match is None:
+        raise ValueError("a duration such as 60, 60s, 5m or 1h")
+    return float(match[1]) * _SECONDS[match[2]]
+
+
+def _whole(text: str) -> int:
+    if not re.fullmatch(r"\d{1,15}", text.strip()):
+        raise ValueError("a whole number")
+    return int(text)
+
+
+def _flag(text: str) -> bool:
+    try:
+        return {
+            "1": True,
+            "true": True,
+            "yes": True,
+            "on": True,
+            "0": False,
+            "false": False,
+            "no": False,
+            "off": False,
+        }[text.strip().lower()]
+    except KeyError:
+        raise ValueError("true or false") from None
+
+
+def _list(text: str) -> tuple[str, ...]:
+    return tuple(part for part in re.split(r"[\s,]+", text.strip()) if part)
+
+
+def _sites(text: str) -> tuple[str, ...]:
+    sites = tuple(part.lower() for part in _list(text))
+    for site in sites:
+        if not _HOST.fullmatch(site):
+            raise ValueError(f"host names such as example.com, www.example.com (not {site!r})")
+    return sites
+
+
+def _networks(text: str) -> tuple[ipaddress.IPv4Network | ipaddress.IPv6Network, ...]:
+    try:
+        return tuple(ipaddress.ip_network(part) for part in _list(text))
+    except ValueError:
+        raise ValueError("addresses or networks such as 127.0.0.1, 10.0.0.0/8, fd00::/8") from None
+
+
+def _listen(text: str) -> tuple[str, int]:
+    host, _, port = text.strip().rpartition(":")
+    if not host or not port.isdecimal() or not 0 < int(port) < 65536:
+        raise ValueError("host:port such as 127.0.0.1:8080 or [::1]:8080")
+    return host.strip("[]"), int(port)
+
+
+def _cookie(text: str) -> tuple[str, str]:
+    name, equals, value = text.strip().partition("=")
+    if not name or not equals or not value:
+        raise ValueError("name=value such as analytics_consent=granted")
+    return name, value
+
+
+def _timezone(text: str) -> str:
+    try:
+        ZoneInfo(text.strip())
+    except (ValueError, OSError, KeyError):
+        raise ValueError("a zone such as UTC, Europe/Berlin, America/New_York") from None
+    return text.strip()
+
+
+def _choice(kind: Any) -> Callable[[str], str]:
+    def parse(text: str) -> str:
+        if text.strip() not in get_args(kind):
+            raise ValueError(" or ".join(get_args(kind)))
+        return text.strip()
+
+    return parse
+
+
+_PARSE: dict[str, Callable[[str], Any]] = {
+    "data_dir": Path,
+    "listen": _listen,
+    "sites": _sites,
+    "consent": _choice(Consent),
+    "consent_cookie": _cookie,
+    "honor_gpc": _flag,
+    "honor_dnt": _flag,
+    "trusted_proxies": _networks,
+    "ingest_keys": _list,
+    "admin_token": str.strip,
+    "max_body_bytes": size,
+    "durability": _choice(Durability),
+    "segment_max_bytes": size,
+    "segment_max_age": duration,
+    "queue_max_bytes": size,
+    "fold_interval": duration,
+    "fold_memory": size,
+    "report_memory": size,
+    "report_timeout": duration,
+    "disk_reserve": size,
+    "timezone": _timezone,
+    "store": _choice(Store),
+}
+
+# (smallest, largest) where a value outside would stop the service from working at all.
+_RANGE: dict[str, tuple[float, float]] = {
+    "workers": (1, 64),
+    "max_body_bytes": (1 << 10, 16 << 20),
+    "max_events": (1, 10_000),
+    "segment_max_bytes": (64 << 10, 2 << 30),
+    "segment_max_age": (1, timedelta(days=1).total_seconds()),
+    "queue_max_bytes": (1 << 20, 4 << 30),
+    "fold_interval": (1, timedelta(days=1).total_seconds()),
+    "fold_memory": (128 << 20, 1 << 40),
+    "report_memory": (64 << 20, 1 << 40),
+    "report_timeout": (1, 3600),
+    "archive_retention_days": (7, 36_500),
+    "max_values": (10, 1_000_000),
+}
+
+
+def load(environ: Mapping[str, str], config: Path | None = None) -> Settings:
+    """Settings from a TOML file (`config`, or the path in FOLDLOG_CONFIG) and the environment, which wins.
+
+    Raises SettingsError for an unknown name, an unreadable file or a value out of range.
+    """
+    if config is None and environ.get(CONFIG_FILE):
+        config = Path(environ[CONFIG_FILE])
+    given = _from_file(config) if config else {}
+    known = {field.name for field in fields(Settings)}
+    for name, text in environ.items():
+        if name.startswith(PREFIX) and name != CONFIG_FILE:
+            given[name.removeprefix(PREFIX).lower()] = (name, text)
+    changes: dict[str, Any] = {}
+    for key, (shown, text) in given.items():
+        if key not in known:
+            raise SettingsError(f"{shown} is not a setting. docs/settings.md lists them all.")
+        changes[key] = _value(key, shown, text)
+    return replace(Settings(), **changes)
+
+
+def _value(key: str, shown: str, text: str) -> Any:
+    try:
+        value = _PARSE.get(key, _whole)(text)
+    except ValueError as error:
+        # The values of these two are secrets: a message must not repeat them.
+        was = "" if key in {"ingest_keys", "admin_token"} else f", not {text!r}"
+        raise SettingsError(f"{shown} takes {error}{was}.") from None
+    low, high = _RANGE.get(key, (float("-inf"), float("inf")))
+    if isinstance(value, (int, float)) and not low <= value <= high:
+        raise SettingsError(f"{shown} takes {low:g} to {high:g}, not {text!r}.")
+    return value
+
+
+def _from_file(path: Path) -> dict[str, tuple[str, str]]:
+    try:
+        table = tomllib.loads(path.read_text("utf-8"))
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise SettingsError(f"cannot read the settings file {path}: {error}") from None
+    return {key: (f"{key} in {path}", _toml_text(value)) for key, value in table.items()}
+
+
+def _toml_text(value: object) -> str:
+    if isinstance(value, list):
+        return " ".join(str(item) for item in value)
+    return str(value).lower() if isinstance(value, bool) else str(value)
