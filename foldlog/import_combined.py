@@ -121,7 +121,7 @@ async def _import(
             done.events += len(lines)
             progress(position)
     finally:
-        await asyncio.to_thread(writer.close)
+        await writer.close()
     return done
 
 

@@ -51,6 +51,7 @@ class ActiveSegment:
         self.writer = writer
         self.sequence = sequence
         self.path = data.active(writer)
+        self._name = str(self.path)  # looked at before every commit: Path would cost more than the call
         self.bytes = 0
         self.lines = 0
         self._data = data
@@ -79,7 +80,7 @@ class ActiveSegment:
             return None
         name = SegmentName(self.writer, self.sequence, now_to_the_second())
         try:
-            self._must_be_ours(self.bytes, written=True)
+            self._must_be_ours(self.bytes, written=False)
             os.fsync(self._descriptor)
             publish(self._data.log / name.checksum, sha256_line(self._sha256.hexdigest(), name.file))
             self._rename(name)
@@ -91,7 +92,7 @@ class ActiveSegment:
         """Seal without a sync and without a `.sha256`: the fold then trusts each line only as far as its own CRC."""
         name = SegmentName(self.writer, self.sequence, now_to_the_second())
         try:
-            self._must_be_ours(os.fstat(self._descriptor).st_size, written=True)
+            self._must_be_ours(os.fstat(self._descriptor).st_size, written=False)
             self._rename(name)
         except OSError:
             return None  # left where it is: its lock is free now, so the next start recovers it
@@ -122,11 +123,19 @@ class ActiveSegment:
             raise SegmentSuspect(f"cannot truncate {self.path} back to {self.bytes} bytes: {error.strerror}") from error
 
     def _must_be_ours(self, size: int, *, written: bool) -> None:
-        found = os.fstat(self._descriptor)
-        if found.st_nlink != 1 or not is_still(self.path, self._descriptor):
+        """The file behind the descriptor, and before a write also the file behind the name, are what this writer made."""
+        held = os.fstat(self._descriptor)
+        if held.st_nlink != 1 or not (written or self._is_named(held)):
             raise SegmentMoved(f"{self.path} was renamed or deleted while it was open", written=written)
-        if found.st_size != size:
-            raise SegmentMoved(f"{self.path} has {found.st_size} bytes where {size} were written", written=written)
+        if held.st_size != size:
+            raise SegmentMoved(f"{self.path} has {held.st_size} bytes where {size} were written", written=written)
+
+    def _is_named(self, held: os.stat_result) -> bool:
+        try:
+            named = os.lstat(self._name)
+        except FileNotFoundError:
+            return False
+        return named.st_ino == held.st_ino and named.st_dev == held.st_dev
 
     def _rename(self, name: SegmentName) -> None:
         self.path.rename(self._data.log / name.file)

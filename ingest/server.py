@@ -84,7 +84,7 @@ async def _serve(settings: Settings, writer: str, log: Log, *, supervised: bool)
         exit_code = EXIT_TRY_AGAIN if error.errno == errno.EADDRINUSE else 2
     finally:
         await runner.cleanup()  # no new requests; those under way are answered
-        await asyncio.to_thread(log_writer.close)  # what they wrote is committed and sealed
+        await log_writer.close()  # what they wrote is committed and sealed
         await service.reader.close()
         log.info("stopped", writer=writer)
     return exit_code

@@ -1,17 +1,18 @@
 """Group commit: one thread, one bounded queue, one write and one sync for everything that arrived while the last one ran (P1).
 
-Requests hand over finished lines and await a future; the thread commits them together and resolves the futures on the event
-loop. It seals by size, by age and when asked, and opens a new segment before the queue goes on.
+Requests hand over finished lines and await a future. The event loop gives the thread one group at a time: what has gathered
+when the last one is done, so groups grow as large as the disk is slow. The thread commits, seals by size, by age and when
+asked, and opens a new segment before the queue goes on.
 """
 
 from __future__ import annotations
 
 import asyncio
+import queue
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from ingest.active import FULL, ActiveSegment, CommitFailed, SegmentMoved, SegmentSuspect
 from shared.layout import DataDirectory
@@ -55,38 +56,39 @@ class Log(Protocol):
     def error(self, event: str, **fields: object) -> object: ...
 
 
-@dataclass(frozen=True, slots=True)
-class _Waiting:
+class _Waiting(NamedTuple):
     blob: bytes
     lines: int
     done: asyncio.Future[None]
 
 
+_Group = list[_Waiting]
+
+
 class GroupCommitWriter:
-    """The log of one writer. `append` is called on the event loop; everything else happens in its thread.
+    """The log of one writer. `append` and `close` belong to the event loop, everything about the disk to the thread.
 
     `on_fatal` is called from the thread when the segment is suspect: the process should end and be started anew.
     """
 
     def __init__(
-        self,
-        data: DataDirectory,
-        writer: str,
-        settings: Settings,
-        log: Log,
-        on_fatal: Callable[[], None] = lambda: None,
+        self, data: DataDirectory, writer: str, settings: Settings, log: Log, on_fatal: Callable[[], None] = lambda: None
     ) -> None:
         self._data = data
         self._writer = writer
         self._settings = settings
         self._log = log
         self._on_fatal = on_fatal
-        self._seal_requests = Watch(data.seal_request)
         self._loop = asyncio.get_running_loop()
-        self._change = threading.Condition()
-        self._queue: list[_Waiting] = []
-        self._queued_bytes = 0
+        # Of the event loop:
+        self._waiting: _Group = []
+        self._bytes = 0  # waiting and in flight
+        self._in_flight = False
         self._stopping = False
+        # Between the two; None asks the thread to seal and end:
+        self._handed: queue.SimpleQueue[_Group | None] = queue.SimpleQueue()
+        # Of the thread:
+        self._seal_requests = Watch(data.seal_request)
         self._active: ActiveSegment | None = None
         self._sequence = 0
         self._seal_at = float("inf")
@@ -99,67 +101,86 @@ class GroupCommitWriter:
 
         A caller that is cancelled cancels its future only: the write goes on.
         """
-        with self._change:
-            if self._stopping:
-                raise Stopping("the server is shutting down")
-            if self._queued_bytes + len(blob) > self._settings.queue_max_bytes:
-                raise Busy("more is waiting for the disk than may wait")
-            done: asyncio.Future[None] = self._loop.create_future()
-            self._queue.append(_Waiting(blob, lines, done))
-            self._queued_bytes += len(blob)
-            self._change.notify()
+        if self._stopping:
+            raise Stopping("the server is shutting down")
+        if self._bytes + len(blob) > self._settings.queue_max_bytes:
+            raise Busy("more is waiting for the disk than may wait")
+        done: asyncio.Future[None] = self._loop.create_future()
+        self._waiting.append(_Waiting(blob, lines, done))
+        self._bytes += len(blob)
+        if not self._in_flight:
+            self._in_flight = True
+            self._loop.call_soon(self._hand_over)  # soon, so that requests of the same moment go together
         return done
 
-    def close(self) -> None:
+    async def close(self) -> None:
         """Commit what is queued, seal, end the thread. New appends are refused from now on."""
-        with self._change:
-            self._stopping = True
-            self._change.notify()
-        self._thread.join()
+        self._stopping = True
+        while self._in_flight:
+            await asyncio.sleep(0.005)
+        self._handed.put(None)
+        await asyncio.to_thread(self._thread.join)
+
+    def _hand_over(self) -> None:
+        """Give the thread what waits, up to one group's size."""
+        count = taken = 0
+        for waiting in self._waiting:
+            if count and taken + len(waiting.blob) > GROUP_MAX_BYTES:
+                break
+            taken += len(waiting.blob)
+            count += 1
+        group, self._waiting = self._waiting[:count], self._waiting[count:]
+        self._handed.put(group)
+
+    def _finish(self, group: _Group, error: Unavailable | None) -> None:
+        """On the event loop: tell those who wait, then hand over what has gathered meanwhile."""
+        for blob, _, done in group:
+            self._bytes -= len(blob)
+            if done.done():  # the client went away; its lines were stored all the same
+                continue
+            if error is None:
+                done.set_result(None)
+            else:
+                done.set_exception(error)
+        if self._waiting:
+            self._hand_over()
+        else:
+            self._in_flight = False
+
+    def _refuse_all(self, error: Unavailable) -> None:
+        """On the event loop, after the thread has ended for good."""
+        self._stopping = True
+        group, self._waiting = self._waiting, []
+        self._finish(group, error)
 
     def _run(self) -> None:
         while True:
-            group, stopping = self._take()
+            try:
+                group = self._handed.get(timeout=POLL_S)
+            except queue.Empty:
+                group = []
             try:
                 if group:
                     self._commit(group)
-                if stopping or self._seal_is_due():
-                    self._seal()
+                if group is None or self._seal_is_due():
+                    self._seal(reopen=group is not None)
             except SegmentSuspect as error:
-                self._fail_for_good(error)
+                self._fail_for_good(group or [], error)
                 return
-            if stopping and not group:
+            if group is None:
                 return
 
-    def _take(self) -> tuple[list[_Waiting], bool]:
-        """Everything that waits, up to one group's size; at the latest after POLL_S an empty group."""
-        with self._change:
-            if not self._queue and not self._stopping:
-                self._change.wait(POLL_S)
-            taken = 0
-            count = 0
-            for waiting in self._queue:
-                if count and taken + len(waiting.blob) > GROUP_MAX_BYTES:
-                    break
-                taken += len(waiting.blob)
-                count += 1
-            group, self._queue = self._queue[:count], self._queue[count:]
-            self._queued_bytes -= taken
-            return group, self._stopping and not self._queue
-
-    def _commit(self, group: list[_Waiting]) -> None:
-        blob = b"".join([waiting.blob for waiting in group])
-        lines = sum(waiting.lines for waiting in group)
+    def _commit(self, group: _Group) -> None:
+        error: Unavailable | None = None
+        lines = sum([waiting.lines for waiting in group])
         try:
-            self._commit_blob(blob, lines)
+            self._commit_blob(b"".join([waiting.blob for waiting in group]), lines)
         except SegmentSuspect:
-            self._resolve(group, Unavailable("the disk failed while storing the events"))
             raise
-        except (CommitFailed, OSError) as error:
-            self._log.error("commit_failed", writer=self._writer, lines=lines, reason=str(error))
-            self._resolve(group, _for_client(error))
-        else:
-            self._resolve(group, None)
+        except OSError as failure:
+            self._log.error("commit_failed", writer=self._writer, lines=lines, reason=str(failure))
+            error = _for_client(failure)
+        self._loop.call_soon_threadsafe(self._finish, group, error)
 
     def _commit_blob(self, blob: bytes, lines: int) -> None:
         active = self._active or self._open_segment()
@@ -172,13 +193,10 @@ class GroupCommitWriter:
             self._open_segment().commit(blob, lines)
         except CommitFailed as error:
             if error.full:
-                self._seal()  # what is full may become half-written: go on in a new segment only
+                self._seal(reopen=False)  # what is full may become half-written: go on in a new segment only
             raise
         if self._active is not None and self._active.lines == lines:
             self._seal_at = time.monotonic() + self._settings.segment_max_age
-
-    def _resolve(self, group: list[_Waiting], error: Unavailable | None) -> None:
-        self._loop.call_soon_threadsafe(_finish, group, error)
 
     def _seal_is_due(self) -> bool:
         # Look at the request even when nothing could be sealed, so that an old one does not seal a later segment.
@@ -188,7 +206,7 @@ class GroupCommitWriter:
             return False
         return requested or active.bytes >= self._settings.segment_max_bytes or time.monotonic() >= self._seal_at
 
-    def _seal(self) -> None:
+    def _seal(self, *, reopen: bool) -> None:
         active, self._active = self._active, None
         if active is None:
             return
@@ -197,7 +215,7 @@ class GroupCommitWriter:
             if name is not None:
                 self._sequence += 1
                 self._log.info("sealed", segment=name.file, lines=active.lines, bytes=active.bytes)
-            if not self._stopping:
+            if reopen:
                 self._open_segment()
         except SegmentMoved as error:
             self._abandon(active, error)
@@ -221,14 +239,13 @@ class GroupCommitWriter:
         active.abandon()
         self._active = None
 
-    def _fail_for_good(self, error: SegmentSuspect) -> None:
+    def _fail_for_good(self, group: _Group, error: SegmentSuspect) -> None:
         if self._active is not None:
             name = self._active.seal_as_suspect()
             self._log.error("segment_suspect", segment=name.file if name else None, reason=str(error))
-        with self._change:
-            self._stopping = True
-            group, self._queue = self._queue, []
-        self._resolve(group, Unavailable("the disk failed while storing the events"))
+        refusal = Unavailable("the disk failed while storing the events")
+        self._loop.call_soon_threadsafe(self._finish, group, refusal)
+        self._loop.call_soon_threadsafe(self._refuse_all, refusal)
         self._on_fatal()
 
 
@@ -241,16 +258,6 @@ def log_recovered(log: Log, recovered: Recovered) -> None:
         lines=recovered.lines,
         quarantined=recovered.quarantined,
     )
-
-
-def _finish(group: list[_Waiting], error: Unavailable | None) -> None:
-    for waiting in group:
-        if waiting.done.done():  # the client went away; its lines were stored all the same
-            continue
-        if error is None:
-            waiting.done.set_result(None)
-        else:
-            waiting.done.set_exception(error)
 
 
 def _for_client(error: OSError) -> Unavailable:

@@ -1,0 +1,219 @@
+"""A real `foldlog serve` for tests: started as an operator starts it, asked over HTTP, stopped by a signal, then verified.
+
+    with Server(tmp_path, durability="os") as server:
+        assert server.post([{"name": "pageview"}]).status == 202
+
+Leaving the block stops the server and runs `foldlog verify` on what it left: every test that touches a data directory ends
+with the whole of it checked.
+"""
+
+from __future__ import annotations
+
+import http.client
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from email.message import Message
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+from urllib.parse import urlencode
+
+from shared.layout import DataDirectory
+from shared.line import flaw
+from shared.segments import active_segments, open_segment, sealed_segments
+
+ADMIN_TOKEN = "admin-token-of-the-tests"  # noqa: S105
+INGEST_KEY = "ingest-key-of-the-tests"
+START_TIMEOUT_S = 20.0
+STOP_TIMEOUT_S = 40.0
+FOLD_TIMEOUT_S = 10.0
+REQUEST_TIMEOUT_S = 20.0
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What the server answered."""
+
+    status: int
+    headers: Message
+    body: bytes
+
+    def json(self) -> Any:
+        return json.loads(self.body)
+
+    @property
+    def code(self) -> str | None:
+        """The `code` of a problem, else None."""
+        is_problem = self.headers.get_content_type() == "application/problem+json"
+        return str(self.json()["code"]) if is_problem else None
+
+
+class Server:
+    """One `foldlog serve` on a port of its own, with its data in `directory`/data.
+
+    `settings` are named as in shared/settings.py: `Server(tmp_path, durability="os", workers=2)`.
+    """
+
+    def __init__(self, directory: Path, **settings: object) -> None:
+        # Bound and not listening, for as long as this object lives: nobody else is given the port between two starts.
+        self._port_holder = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+        self._port_holder.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        self._port_holder.bind(("127.0.0.1", 0))
+        self.port: int = self._port_holder.getsockname()[1]
+        self.host = f"127.0.0.1:{self.port}"
+        self.data = DataDirectory(directory / "data")
+        self.stderr_path = directory / "serve.stderr"
+        self.environ = environment(self.data.root, listen=self.host, **settings)
+        self.process: subprocess.Popen[bytes] | None = None
+
+    def __enter__(self) -> Server:
+        self.start()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        try:
+            if self.process is not None:
+                self.stop()
+            if kind is None:
+                verify(self.data.root, self.environ)
+        finally:
+            if self.process is not None:
+                self.kill()
+            self._port_holder.close()
+
+    def start(self) -> None:
+        """Start, and wait until it takes events and folds."""
+        with self.stderr_path.open("ab") as stderr:
+            self.process = subprocess.Popen(
+                [sys.executable, "-m", "foldlog", "serve"],
+                env=self.environ,
+                stdin=subprocess.DEVNULL,
+                stdout=stderr,
+                stderr=stderr,
+                start_new_session=True,
+            )
+        deadline = time.monotonic() + START_TIMEOUT_S
+        while not self._is_ready():
+            if time.monotonic() > deadline or self.process.poll() is not None:
+                self.kill()
+                raise AssertionError(f"the server did not start:\n{self.stderr()}")
+            time.sleep(0.02)
+
+    def _is_ready(self) -> bool:
+        try:
+            healthy = self.request("GET", "/healthz").status == 200
+        except OSError:
+            return False
+        return healthy and self.data.compact_lock.exists()
+
+    def stop(self) -> int:
+        """SIGTERM, as an operator stops it. Returns the exit code."""
+        process, self.process = self.running, None
+        process.terminate()
+        try:
+            return process.wait(STOP_TIMEOUT_S)
+        except subprocess.TimeoutExpired:
+            os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
+            raise AssertionError(f"the server did not stop:\n{self.stderr()}") from None
+
+    def kill(self) -> None:
+        """SIGKILL to the supervisor and its children at once, as the end of a container does it."""
+        process, self.process = self.running, None
+        try:
+            os.killpg(process.pid, signal.SIGKILL)
+        except ProcessLookupError:
+            pass
+        process.wait()
+
+    @property
+    def running(self) -> subprocess.Popen[bytes]:
+        if self.process is None:
+            raise AssertionError("the server does not run")
+        return self.process
+
+    def stderr(self) -> str:
+        return self.stderr_path.read_text("utf-8")
+
+    def request(self, method: str, path: str, body: bytes | None = None, headers: Mapping[str, str] | None = None) -> Answer:
+        """One request on a connection of its own, with exactly these headers and those that HTTP needs."""
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=REQUEST_TIMEOUT_S)
+        try:
+            connection.request(method, path, body, dict(headers or {}))
+            response = connection.getresponse()
+            return Answer(response.status, response.headers, response.read())
+        finally:
+            connection.close()
+
+    def post(self, events: list[Any], query: str = "", headers: Mapping[str, str] | None = None, **batch: object) -> Answer:
+        """POST /v1/events as a server with a key does it. `headers` replace or add, `batch` is beside `events`."""
+        body = json.dumps({"events": events, "consent": "granted"} | batch).encode("utf-8")
+        return self.request("POST", f"/v1/events{query}", body, keyed() | dict(headers or {}))
+
+    def get(self, path: str, headers: Mapping[str, str] | None = None, **parameters: str) -> Answer:
+        """GET with the admin token."""
+        query = f"?{urlencode(parameters)}" if parameters else ""
+        return self.request("GET", path + query, headers=bearer(ADMIN_TOKEN) | dict(headers or {}))
+
+    def fold(self) -> int:
+        """Seal and fold now. Returns the generation that holds every event acknowledged before."""
+        answer = self.request("POST", "/admin/api/fold", b"", bearer(ADMIN_TOKEN))
+        assert answer.status == 200, answer
+        return int(answer.json()["generation"])
+
+    def lines(self) -> list[dict[str, Any]]:
+        """Every line in data/log now, sealed or not, decoded; each with a good CRC."""
+        return lines_of(self.data)
+
+
+def environment(root: Path, **settings: object) -> dict[str, str]:
+    """The environment of a `foldlog` process: defaults for tests, and `settings` over them."""
+    defaults: dict[str, object] = {
+        "data_dir": root,
+        "admin_token": ADMIN_TOKEN,
+        "ingest_keys": INGEST_KEY,
+        "disk_reserve": 0,
+        "fold_interval": 3600,
+    }
+    inherited = {name: value for name, value in os.environ.items() if not name.startswith("FOLDLOG_")}
+    return inherited | {f"FOLDLOG_{name.upper()}": str(value) for name, value in (defaults | settings).items()}
+
+
+def bearer(token: str) -> dict[str, str]:
+    return {"Authorization": f"Bearer {token}"}
+
+
+def keyed() -> dict[str, str]:
+    """The headers of a server that sends JSON with its key."""
+    return bearer(INGEST_KEY) | {"Content-Type": "application/json"}
+
+
+def verify(root: Path, environ: Mapping[str, str] | None = None) -> None:
+    """Run `foldlog verify` on a data directory and assert that it finds nothing wrong."""
+    done = run_foldlog(["verify"], environ or environment(root))
+    assert done.returncode == 0, f"verify found something wrong:\n{done.stdout}{done.stderr}"
+
+
+def run_foldlog(arguments: list[str], environ: Mapping[str, str]) -> subprocess.CompletedProcess[str]:
+    """Run one `foldlog` command to its end."""
+    command = [sys.executable, "-m", "foldlog", *arguments]
+    return subprocess.run(command, env=dict(environ), capture_output=True, text=True, timeout=60, check=False)
+
+
+def lines_of(data: DataDirectory) -> list[dict[str, Any]]:
+    """Every line of a log, decoded; each with a good CRC."""
+    found: list[dict[str, Any]] = []
+    paths = [segment.path for segment in sealed_segments(data)] + list(active_segments(data).values())
+    for path in paths:
+        with open_segment(path) as file:
+            for line in file:
+                assert flaw(line) is None, (path, line)
+                found.append(json.loads(line))
+    return found
