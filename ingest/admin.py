@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
 from importlib import resources
 
@@ -13,15 +12,14 @@ from aiohttp import web
 from ingest import export, table
 from ingest.query import QueryError, parse
 from ingest.refusal import Refusal
-from ingest.service import SERVICE, Service
+from ingest.routes import Handler
+from ingest.service import Service
 from ingest.status import read_status
 from shared.requests import NobodyAnswered, fold_now, seal_now
 from shared.snapshot import load
 
 SEAL_TIMEOUT_S = 10
 FOLD_TIMEOUT_S = 120
-
-Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 # The page loads nothing from anywhere else, and no other page may frame it.
 _PAGE_POLICY = (
@@ -61,9 +59,8 @@ def may_act(service: Service, request: web.Request) -> None:
         raise Refusal(403, "origin", "another site's page cannot do this")
 
 
-async def get_snapshot(request: web.Request) -> web.Response:
+async def get_snapshot(service: Service, request: web.Request) -> web.Response:
     """The snapshot as it is on disk; its ETag is its generation."""
-    service = request.app[SERVICE]
     may_read(service, request)
     snapshot = load(service.data)
     etag = f'"{snapshot.generation}"'
@@ -75,9 +72,8 @@ async def get_snapshot(request: web.Request) -> web.Response:
     return web.Response(body=service.data.snapshot.read_bytes(), content_type="application/json", headers=headers)
 
 
-async def get_report(request: web.Request) -> web.Response:
+async def get_report(service: Service, request: web.Request) -> web.Response:
     """One report; ingest/query.py is the grammar of its parameters."""
-    service = request.app[SERVICE]
     may_read(service, request)
     parameters = checked(request, service, tuple(table.FORMATS))
     format_ = parameters.pop("format", "json")
@@ -87,9 +83,8 @@ async def get_report(request: web.Request) -> web.Response:
     )
 
 
-async def get_export(request: web.Request) -> web.StreamResponse:
+async def get_export(service: Service, request: web.Request) -> web.StreamResponse:
     """The archived events of a time, streamed."""
-    service = request.app[SERVICE]
     may_read(service, request)
     parameters = checked(request, service, tuple(export.FORMATS), only=("from", "to", "tz", "format"))
     format_ = parameters.pop("format", "ndjson")
@@ -103,17 +98,15 @@ async def get_export(request: web.Request) -> web.StreamResponse:
     return response
 
 
-async def get_status(request: web.Request) -> web.Response:
+async def get_status(service: Service, request: web.Request) -> web.Response:
     """The balance of P8, segments, lag and disk."""
-    service = request.app[SERVICE]
     may_read(service, request)
     status = await asyncio.to_thread(read_status, service.data, service.settings)
     return web.Response(body=orjson.dumps(status), content_type="application/json", headers={"Cache-Control": "no-store"})
 
 
-async def post_fold(request: web.Request) -> web.Response:
+async def post_fold(service: Service, request: web.Request) -> web.Response:
     """Seal and fold now; answers when the snapshot that holds everything accepted before is published."""
-    service = request.app[SERVICE]
     may_act(service, request)
     try:
         await asyncio.to_thread(seal_now, service.data, SEAL_TIMEOUT_S)
@@ -143,19 +136,18 @@ def page_file(name: str) -> Handler:
     """A handler for one file of the page. The page itself is public: what it shows, it fetches with the token."""
     content = resources.files("ingest").joinpath("page", name).read_bytes()
 
-    async def get_page_file(_request: web.Request) -> web.Response:
+    async def get_page_file(_service: Service, _request: web.Request) -> web.Response:
         return web.Response(body=content, content_type=_PAGE_FILES[name], charset="utf-8", headers=_PAGE_HEADERS)
 
     return get_page_file
 
 
-def admin_routes() -> list[web.RouteDef]:
-    routes = [
-        web.get("/admin/api/snapshot", get_snapshot),
-        web.get("/admin/api/report", get_report),
-        web.get("/admin/api/export", get_export),
-        web.get("/admin/api/status", get_status),
-        web.post("/admin/api/fold", post_fold),
-        web.get("/admin/", page_file("index.html")),
-    ]
-    return routes + [web.get(f"/admin/{name}", page_file(name)) for name in _PAGE_FILES if name != "index.html"]
+ROUTES: list[tuple[str, str, Handler]] = [
+    ("GET", "/admin/api/snapshot", get_snapshot),
+    ("GET", "/admin/api/report", get_report),
+    ("GET", "/admin/api/export", get_export),
+    ("GET", "/admin/api/status", get_status),
+    ("POST", "/admin/api/fold", post_fold),
+    ("GET", "/admin/", page_file("index.html")),
+    *(("GET", f"/admin/{name}", page_file(name)) for name in _PAGE_FILES if name != "index.html"),
+]

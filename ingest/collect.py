@@ -10,29 +10,29 @@ from aiohttp import web
 from ingest import body, gate, lines
 from ingest.gate import Basis, Sender
 from ingest.refusal import Refusal
-from ingest.service import SERVICE, Service
+from ingest.service import Service
 from ingest.verdict import Accepted, Rejection, Verdicts, judge
 from ingest.writer import Busy, DiskFull, Stopping, Unavailable
 
 
-async def post_events(request: web.Request) -> web.Response:
+async def post_events(service: Service, request: web.Request) -> web.Response:
     """Store a batch of events and say which were taken. 200 means synced to disk (202 with FOLDLOG_DURABILITY=os)."""
-    service = request.app[SERVICE]
     headers = request.headers
+    settings = service.settings
 
-    form, sender = gate.admit(headers, request.host, service.keyring.scopes(headers), service.settings)
-    gate.check_disk(service.disk_free(), service.settings.disk_reserve)
+    form, sender = gate.admit(headers, service.keyring.scopes(headers), settings)
+    gate.check_disk(service.disk_free(), settings.disk_reserve)
 
     content = await read_body(request, sender.body_max_bytes)
     plain = body.inflate(content, form.encoding, sender.body_max_bytes)
-    batch = body.decode(plain, form.media_type, service.settings.max_events)
+    batch = body.decode(plain, form.media_type, settings.max_events)
     consent = gate.batch_consent(batch.consent, sender.consent)
 
     received_ms = service.now_ms()
     verdicts = judge(batch.events, received_ms, batch.sent_at)
 
-    if verdicts.accepted and request.query.get("dry_run") != "1":
-        origin = about_sender(request, service, sender, consent, received_ms, verdicts.accepted)
+    if verdicts.accepted and not is_dry_run(request):
+        origin = about_sender(service, request, sender, consent, received_ms, verdicts.accepted)
         await append(service, lines.encode(verdicts.accepted, origin, received_ms), len(verdicts.accepted))
 
     return answer(verdicts, service.stored_status)
@@ -42,19 +42,28 @@ async def read_body(request: web.Request, max_bytes: int) -> bytes:
     """The whole body as sent. Raises Refusal 413 as soon as it is too long, 400 when the client sends none or breaks off."""
     if not request.can_read_body:
         raise Refusal(400, "malformed", "the request has no body")
-    content = bytearray()
+    stream = request.content
+    content = b""
     try:
-        async for chunk in request.content.iter_any():
-            content += chunk
+        while not stream.is_eof():
+            content += await stream.readany()
             if len(content) > max_bytes:
                 raise Refusal(413, "too_large", f"the body may have {max_bytes} bytes")
+        content += stream.read_nowait()  # most bodies arrive together with the head, and this is all
     except web.RequestPayloadError:
         raise Refusal(400, "malformed", "the body is not what its headers announce") from None
-    return bytes(content)
+    if len(content) > max_bytes:
+        raise Refusal(413, "too_large", f"the body may have {max_bytes} bytes")
+    return content
+
+
+def is_dry_run(request: web.Request) -> bool:
+    """Whether the URL has `dry_run=1`."""
+    return "?" in request.raw_path and request.query.get("dry_run") == "1"
 
 
 def about_sender(
-    request: web.Request, service: Service, sender: Sender, consent: Basis, received_ms: int, accepted: list[Accepted]
+    service: Service, request: web.Request, sender: Sender, consent: Basis, received_ms: int, accepted: list[Accepted]
 ) -> lines.Origin:
     """What goes on each line of this request. The address is used for the visitor hash here and goes no further."""
     headers = request.headers

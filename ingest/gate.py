@@ -1,14 +1,15 @@
 """The gate: who may write, decided from the request's head before its body is read. Pure functions, cheapest check first.
 
 method (the router) → size → media type → key or same origin → consent → disk reserve → queue. Each raises Refusal.
+Pages send the same few headers again and again: what depends on them alone is remembered.
 """
 
 from __future__ import annotations
 
 import ipaddress
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Literal
+from functools import lru_cache
+from typing import Literal, NamedTuple
 from urllib.parse import urlsplit
 
 from ingest.body import ENCODINGS, MEDIA_TYPES
@@ -18,21 +19,20 @@ from shared.settings import Settings
 
 KEY_BODY_MAX_BYTES = 1 << 20
 RETRY_AFTER_S = 30
+_REMEMBERED = 1024
 
 Headers = Mapping[str, str]
 Basis = Literal["granted", "implied"]
 
 
-@dataclass(frozen=True)
-class Form:
+class Form(NamedTuple):
     """How the body is written."""
 
     media_type: str
     encoding: str | None
 
 
-@dataclass(frozen=True)
-class Sender:
+class Sender(NamedTuple):
     """Who writes: a page of `site`, or a server with a key. `consent` is None while only the batch can still give it."""
 
     site: str
@@ -41,20 +41,22 @@ class Sender:
     consent: Basis | None
 
 
-def admit(headers: Headers, host: str, scopes: frozenset[Scope] | None, settings: Settings) -> tuple[Form, Sender]:
-    """Everything the head of a request decides. `host` is its Host header, `scopes` what its key allows (None: no key)."""
-    check_length(headers.get("Content-Length"), KEY_BODY_MAX_BYTES)
-    form = body_form(headers)
-    keyed = scopes is not None
-    if keyed:
-        check_key(scopes or frozenset())
-        site = settings.sites[0] if settings.sites else _hostname(host)
+def admit(headers: Headers, scopes: frozenset[Scope] | None, settings: Settings) -> tuple[Form, Sender]:
+    """Everything the head of a request decides. `scopes` is what its key allows (None: it has no key)."""
+    get = headers.get
+    length = get("Content-Length")
+    check_length(length, KEY_BODY_MAX_BYTES)
+    form = body_form(get("Content-Type", ""), get("Content-Encoding", ""))
+    host = get("Host", "").lower()
+    if scopes is not None:
+        check_key(scopes)
+        site = settings.sites[0] if settings.sites else hostname(host)
         limit = max(KEY_BODY_MAX_BYTES, settings.max_body_bytes)
     else:
-        site = same_origin(headers, host, settings.sites)
+        site = same_origin(get("Sec-Fetch-Site"), get("Origin", get("Referer")), host, settings.sites)
         limit = settings.max_body_bytes
-    check_length(headers.get("Content-Length"), limit)
-    return form, Sender(site, keyed, limit, head_consent(headers, settings))
+        check_length(length, limit)
+    return form, Sender(site, scopes is not None, limit, head_consent(headers, settings))
 
 
 def check_length(content_length: str | None, max_bytes: int) -> None:
@@ -63,15 +65,16 @@ def check_length(content_length: str | None, max_bytes: int) -> None:
         raise Refusal(413, "too_large", f"the body may have {max_bytes} bytes")
 
 
-def body_form(headers: Headers) -> Form:
+@lru_cache(maxsize=_REMEMBERED)
+def body_form(content_type: str, content_encoding: str) -> Form:
     """Media type and encoding of the body."""
-    media_type, _, parameters = headers.get("Content-Type", "").partition(";")
+    media_type, _, parameters = content_type.partition(";")
     media_type = media_type.strip().lower()
     if media_type not in MEDIA_TYPES:
         raise Refusal(415, "media_type", "send application/json, application/x-ndjson or text/plain")
-    if parameters and "charset" in parameters.lower() and "utf-8" not in parameters.lower():
+    if "charset" in parameters.lower() and "utf-8" not in parameters.lower():
         raise Refusal(415, "media_type", "send UTF-8")
-    encoding = headers.get("Content-Encoding", "").strip().lower()
+    encoding = content_encoding.strip().lower()
     if encoding and encoding not in ENCODINGS:
         raise Refusal(415, "content_encoding", "send the body as it is, or compressed with gzip or zstd")
     return Form(media_type, encoding or None)
@@ -85,16 +88,18 @@ def check_key(scopes: frozenset[Scope]) -> None:
         raise Refusal(403, "scope", "this key may not write events")
 
 
-def same_origin(headers: Headers, host: str, sites: tuple[str, ...]) -> str:
-    """The site whose page sent this. A browser cannot forge what is looked at; with nothing to go by it is refused."""
-    fetch_site = headers.get("Sec-Fetch-Site")
-    claimed = headers.get("Origin", headers.get("Referer"))
-    netloc = _netloc(claimed) if claimed is not None else host.lower()
-    site = _hostname(netloc)
+@lru_cache(maxsize=_REMEMBERED)
+def same_origin(fetch_site: str | None, claimed: str | None, host: str, sites: tuple[str, ...]) -> str:
+    """The site whose page sent this. A browser cannot forge what is looked at; with nothing to go by it is refused.
+
+    `claimed` is the Origin header, or the Referer where there is none; `host` the Host header in lower case.
+    """
+    netloc = _netloc(claimed) if claimed is not None else host
+    site = hostname(netloc)
     if fetch_site == "same-origin":
         allowed = bool(netloc)
     elif fetch_site is None:
-        allowed = claimed is not None and bool(netloc) and (netloc == host.lower() or site in sites)
+        allowed = claimed is not None and bool(netloc) and (netloc == host or site in sites)
     else:  # same-site, cross-site; "none" is a navigation, which sends no events
         allowed = fetch_site != "none" and site in sites
     if not allowed:
@@ -110,7 +115,7 @@ def _netloc(url: str) -> str:
     return parts.netloc.rpartition("@")[2].lower() if parts.scheme in {"http", "https"} else ""
 
 
-def _hostname(netloc: str) -> str:
+def hostname(netloc: str) -> str:
     """The host without its port, in lower case."""
     name, colon, port = netloc.lower().rpartition(":")
     return (name if colon and port.isdecimal() else netloc.lower())[:253]
@@ -176,6 +181,7 @@ def passed_on_agent(ua: str | None, *, keyed: bool) -> str | None:
     return ua[:500]
 
 
+@lru_cache(maxsize=_REMEMBERED)
 def language(accept: str | None) -> str | None:
     """The primary language of an Accept-Language header: `de` from `de-DE,en;q=0.5`."""
     if not accept:

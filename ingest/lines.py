@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import msgspec
 
@@ -35,8 +35,7 @@ class Line(msgspec.Struct, omit_defaults=True, gc=False):
     props: dict[str, Property] | None = None
 
 
-@dataclass(frozen=True)
-class Origin:
+class Origin(NamedTuple):
     """What a request says about all of its events. `visitor` stands in for events that name none."""
 
     site: str

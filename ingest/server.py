@@ -7,17 +7,17 @@ import errno
 import signal
 import sys
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 
 import uvloop
 from aiohttp import web
 
-from ingest.admin import admin_routes
+from ingest import admin
 from ingest.collect import post_events
 from ingest.keyring import Keyring
 from ingest.reader import Reader
-from ingest.refusal import Refusal
-from ingest.service import SERVICE, Service
+from ingest.routes import Route, add_routes
+from ingest.service import Service
 from ingest.visitor import VisitorHash
 from ingest.writer import GroupCommitWriter, Log
 from shared.layout import DataDirectory
@@ -33,8 +33,6 @@ SHUTDOWN_S = 10.0
 # A thread that waits for the interpreter gets it after this long; the default of 5 ms would be the latency of a commit.
 SWITCH_INTERVAL_S = 0.0005
 LOCK_PATIENCE_S = 5.0
-
-Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
 def run_worker(settings: Settings, writer: str, log: Log, *, supervised: bool = False) -> int:
@@ -106,33 +104,18 @@ async def _open_writer(
 
 def make_app(service: Service) -> web.Application:
     """All routes. Where a behaviour lives: writing in collect.py, reading in admin.py, refusing in refusal.py."""
-    app = web.Application(middlewares=[answer_problems])
-    app[SERVICE] = service
-    app.router.add_post("/v1/events", post_events)
-    app.router.add_get("/healthz", get_health)
-    app.add_routes(admin_routes())
+    app = web.Application()
+    add_routes(app, service, ROUTES)
     return app
 
 
-async def get_health(_request: web.Request) -> web.Response:
+async def get_health(_service: Service, _request: web.Request) -> web.Response:
     """The process runs."""
     return web.json_response({"status": "ok"})
 
 
-@web.middleware
-async def answer_problems(request: web.Request, handler: Handler) -> web.StreamResponse:
-    """Every refusal, ours and aiohttp's, becomes problem+json; what nobody foresaw is logged and a 500 without details."""
-    try:
-        return await handler(request)
-    except Refusal as refusal:
-        return refusal.response()
-    except web.HTTPMethodNotAllowed as error:
-        allow = ", ".join(sorted(error.allowed_methods))
-        return Refusal(405, "method", f"this takes {allow}", allow=allow).response()
-    except web.HTTPException as error:
-        if error.status == 404:
-            return Refusal(404, "not_found", "there is nothing here; docs/api.md lists what there is").response()
-        return Refusal(error.status, "http", error.reason).response()
-    except Exception as error:  # noqa: BLE001  the last resort: a defect must not show its inside, nor end the worker
-        request.app[SERVICE].log.error("defect", path=request.path[:100], error=repr(error)[:1000])
-        return Refusal(500, "internal", "this is a defect of the server; its log says more").response()
+ROUTES: list[Route] = [
+    ("POST", "/v1/events", post_events),
+    ("GET", "/healthz", get_health),
+    *admin.ROUTES,
+]

@@ -7,8 +7,6 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from aiohttp import web
-
 from ingest.keyring import Keyring
 from ingest.reader import Reader
 from ingest.visitor import VisitorHash
@@ -51,6 +49,3 @@ class Service:
             except OSError:
                 self._disk_free = None
         return self._disk_free
-
-
-SERVICE = web.AppKey("service", Service)

@@ -1,6 +1,6 @@
 """One verdict per event: accepted, with its time and in order, or rejected with a code, a field and a sentence (P12).
 
-Pure functions. A whole batch is looked at together first: where nothing in it can be wrong, no event is examined alone.
+Pure functions, on the path of every event: the usual case of each check is one call into C.
 """
 
 from __future__ import annotations
@@ -76,10 +76,8 @@ class Verdicts(NamedTuple):
 
 def judge(events: Iterable[Event | Rejection], received_ms: int, sent_at: datetime | int | None) -> Verdicts:
     """Verdicts on decoded events; those that did not decode come as Rejections and stay so."""
-    events = list(events)
-    decoded = [event for event in events if isinstance(event, Event)]
-    examine = flaw if may_have_flaws(decoded) else _no_flaw
     skew_ms = received_ms - to_ms(sent_at) if sent_at is not None else 0
+    earliest_ms, latest_ms = received_ms - LATENESS_MAX_MS, received_ms + FUTURE_MAX_MS
     accepted = []
     rejected = []
     for index, event in enumerate(events):
@@ -87,9 +85,9 @@ def judge(events: Iterable[Event | Rejection], received_ms: int, sent_at: dateti
             rejected.append(event)
             continue
         time_ms = received_ms if event.time is None else to_ms(event.time) + skew_ms
-        if time_ms > received_ms + FUTURE_MAX_MS:
+        if time_ms > latest_ms:
             time_ms = received_ms
-        found = examine(event) if time_ms >= received_ms - LATENESS_MAX_MS else _TOO_OLD
+        found = flaw(event) if time_ms >= earliest_ms else _TOO_OLD
         if found is None:
             accepted.append(Accepted(event, time_ms))
         else:
@@ -106,49 +104,47 @@ Flaw = tuple[str, str, str]
 _TOO_OLD: Flaw = ("too_old", "time", "the event is more than 72 hours old")
 
 
-def may_have_flaws(events: list[Event]) -> bool:
-    """False only when `flaw` finds nothing in any of these events. Looks at all of them at once, which is cheap."""
-    identities = [event.visitor for event in events if event.visitor is not None]
-    identities += [event.session for event in events if event.session is not None]
-    addresses = [event.url for event in events if event.url is not None]
-    addresses += [event.referrer for event in events if event.referrer is not None]
-    ids = "".join([event.id for event in events if event.id is not None])
-    return (
-        not ids.isascii()
-        or bool(ids.encode("ascii").translate(None, _ID_BYTES))
-        or not "".join([event.name for event in events]).isprintable()
-        or not "".join(identities).isprintable()
-        or not "".join(addresses).isprintable()
-        or not all([address.startswith(_HTTP) for address in addresses])
-        or any([is_junk(identity) for identity in identities])
-    )
-
-
 def flaw(event: Event) -> Flaw | None:
     """What is wrong with one event that its types could not say: (code, field, detail)."""
-    if HAZARD.search(event.name):
+    name, id_, visitor, session, url, referrer = (
+        event.name, event.id, event.visitor, event.session, event.url, event.referrer
+    )  # fmt: skip
+    if not is_harmless(name):
         return "name_invalid", "name", "a name holds no control or text-direction characters"
-    if event.id is not None and event.id.encode("utf-8").translate(None, _ID_BYTES):
+    if id_ is not None and not is_id(id_):
         return "id_invalid", "id", "an id is 8 to 64 of A-Z, a-z, 0-9, _ and -"
-    for field, identity in (("visitor", event.visitor), ("session", event.session)):
-        if identity is None:
-            continue
-        if HAZARD.search(identity):
-            return f"{field}_invalid", field, f"a {field} holds no control or text-direction characters"
-        if is_junk(identity):
-            return f"{field}_junk", field, f"this is no {field} but a placeholder; leave the field out instead"
-    for field, address in (("url", event.url), ("referrer", event.referrer)):
-        if address is not None and (HAZARD.search(address) or not address.lower().startswith(_HTTP)):
-            return (
-                f"{field}_invalid",
-                field,
-                f"a {field} begins with http:// or https:// and holds no control characters",
-            )
+    if visitor is not None and (found := _identity_flaw("visitor", visitor)):
+        return found
+    if session is not None and (found := _identity_flaw("session", session)):
+        return found
+    if url is not None and not is_address(url):
+        return "url_invalid", "url", "a url begins with http:// or https:// and holds no control characters"
+    if referrer is not None and not is_address(referrer):
+        return "referrer_invalid", "referrer", "a referrer begins with http:// or https:// and holds no control characters"
     return None
 
 
-def _no_flaw(_event: Event) -> None:
+def _identity_flaw(field: str, identity: str) -> Flaw | None:
+    if not is_harmless(identity):
+        return f"{field}_invalid", field, f"a {field} holds no control or text-direction characters"
+    if is_junk(identity):
+        return f"{field}_junk", field, f"this is no {field} but a placeholder; leave the field out instead"
     return None
+
+
+def is_harmless(text: str) -> bool:
+    """No character that may rewrite a terminal or hide text. What is printable is harmless, and quick to tell."""
+    return text.isprintable() or HAZARD.search(text) is None
+
+
+def is_id(text: str) -> bool:
+    """Nothing but A-Z, a-z, 0-9, _ and -."""
+    return text.isascii() and not text.encode("ascii").translate(None, _ID_BYTES)
+
+
+def is_address(text: str) -> bool:
+    """An http or https URL, as far as a log needs to know."""
+    return (text.startswith(_HTTP) or text.lower().startswith(_HTTP)) and is_harmless(text)
 
 
 def is_junk(identity: str) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from datetime import UTC, date, datetime
 from functools import lru_cache
 
@@ -10,7 +11,7 @@ DAY_S = 86_400
 
 def now_ms() -> int:
     """Wall clock in epoch milliseconds."""
-    return int(datetime.now(UTC).timestamp() * 1000)
+    return time.time_ns() // 1_000_000
 
 
 def rfc3339(epoch_ms: int) -> str:

@@ -20,6 +20,7 @@ const RANGES = {
 const TOPS = { path: "(none)", referrer: "(direct)", event: "(none)" };
 
 const $ = (id) => document.getElementById(id);
+const BLANK = $("dashboard").cloneNode(true);
 
 let round = 0; // counts refreshes, so that an answer that was overtaken by a newer question is dropped
 let refreshedAt = 0;
@@ -70,6 +71,8 @@ async function signIn(event) {
 function signOut(message = "Signed out.", kind = "") {
   sessionStorage.removeItem(TOKEN);
   round += 1;
+  plot = charted = null;
+  $("dashboard").replaceWith(BLANK.cloneNode(true)); // no number is left in the page
   showSignedIn(false);
   say(message, kind);
   $("token").focus();
@@ -357,7 +360,7 @@ function start() {
   $("range").addEventListener("change", refresh);
   document.addEventListener("visibilitychange", refreshIfDue);
   setInterval(refreshIfDue, REFRESH_MS);
-  new ResizeObserver(fitChart).observe($("chart"));
+  addEventListener("resize", fitChart);
   matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => charted && showChart(charted));
   const token = sessionStorage.getItem(TOKEN);
   showSignedIn(Boolean(token));
