@@ -20,7 +20,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from ingest.lines import Line, seal
+from ingest.lines import Line
 from ingest.visitor import hash_visitor
 from ingest.writer import GroupCommitWriter
 from shared.layout import IMPORT_WRITER, DataDirectory
@@ -117,7 +117,7 @@ async def _import(
                 seen[digest] += 1
                 lines.append(_line(request, event_id(raw, seen[digest]), site, salt))
             if lines:
-                await writer.append(seal(lines), len(lines))
+                await writer.append(lines, sum(map(len, batch)))
             done.events += len(lines)
             progress(position)
     finally:

@@ -8,6 +8,7 @@ from importlib import resources
 
 import orjson
 from aiohttp import web
+from aiohttp.web_request import BaseRequest
 
 from ingest import export, table
 from ingest.query import QueryError, parse
@@ -41,7 +42,7 @@ _PAGE_FILES = {
 }
 
 
-def may_read(service: Service, request: web.Request) -> None:
+def may_read(service: Service, request: BaseRequest) -> None:
     """Raises Refusal 401 or 403 unless the request brings a token that may read."""
     scopes = service.keyring.scopes(request.headers)
     if not scopes:
@@ -50,7 +51,7 @@ def may_read(service: Service, request: web.Request) -> None:
         raise Refusal(403, "scope", "this token may write events only")
 
 
-def may_act(service: Service, request: web.Request) -> None:
+def may_act(service: Service, request: BaseRequest) -> None:
     """Raises Refusal unless the request may change something: an admin token, and no other site behind the browser."""
     may_read(service, request)
     if "admin" not in (service.keyring.scopes(request.headers) or ()):
@@ -59,7 +60,7 @@ def may_act(service: Service, request: web.Request) -> None:
         raise Refusal(403, "origin", "another site's page cannot do this")
 
 
-async def get_snapshot(service: Service, request: web.Request) -> web.Response:
+async def get_snapshot(service: Service, request: BaseRequest) -> web.Response:
     """The snapshot as it is on disk; its ETag is its generation."""
     may_read(service, request)
     snapshot = load(service.data)
@@ -72,7 +73,7 @@ async def get_snapshot(service: Service, request: web.Request) -> web.Response:
     return web.Response(body=service.data.snapshot.read_bytes(), content_type="application/json", headers=headers)
 
 
-async def get_report(service: Service, request: web.Request) -> web.Response:
+async def get_report(service: Service, request: BaseRequest) -> web.Response:
     """One report; ingest/query.py is the grammar of its parameters."""
     may_read(service, request)
     parameters = checked(request, service, tuple(table.FORMATS))
@@ -83,7 +84,7 @@ async def get_report(service: Service, request: web.Request) -> web.Response:
     )
 
 
-async def get_export(service: Service, request: web.Request) -> web.StreamResponse:
+async def get_export(service: Service, request: BaseRequest) -> web.StreamResponse:
     """The archived events of a time, streamed."""
     may_read(service, request)
     parameters = checked(request, service, tuple(export.FORMATS), only=("from", "to", "tz", "format"))
@@ -98,14 +99,14 @@ async def get_export(service: Service, request: web.Request) -> web.StreamRespon
     return response
 
 
-async def get_status(service: Service, request: web.Request) -> web.Response:
+async def get_status(service: Service, request: BaseRequest) -> web.Response:
     """The balance of P8, segments, lag and disk."""
     may_read(service, request)
     status = await asyncio.to_thread(read_status, service.data, service.settings)
     return web.Response(body=orjson.dumps(status), content_type="application/json", headers={"Cache-Control": "no-store"})
 
 
-async def post_fold(service: Service, request: web.Request) -> web.Response:
+async def post_fold(service: Service, request: BaseRequest) -> web.Response:
     """Seal and fold now; answers when the snapshot that holds everything accepted before is published."""
     may_act(service, request)
     try:
@@ -116,7 +117,7 @@ async def post_fold(service: Service, request: web.Request) -> web.Response:
     return web.json_response({"generation": snapshot.generation, "as_of": snapshot.as_of})
 
 
-def checked(request: web.Request, service: Service, formats: tuple[str, ...], only: tuple[str, ...] = ()) -> dict[str, str]:
+def checked(request: BaseRequest, service: Service, formats: tuple[str, ...], only: tuple[str, ...] = ()) -> dict[str, str]:
     """The URL's parameters, once each and understood. Raises Refusal 400."""
     parameters = dict(request.query)
     if len(parameters) != len(request.query):
@@ -136,7 +137,7 @@ def page_file(name: str) -> Handler:
     """A handler for one file of the page. The page itself is public: what it shows, it fetches with the token."""
     content = resources.files("ingest").joinpath("page", name).read_bytes()
 
-    async def get_page_file(_service: Service, _request: web.Request) -> web.Response:
+    async def get_page_file(_service: Service, _request: BaseRequest) -> web.Response:
         return web.Response(body=content, content_type=_PAGE_FILES[name], charset="utf-8", headers=_PAGE_HEADERS)
 
     return get_page_file

@@ -6,6 +6,7 @@ from typing import Any
 
 import orjson
 from aiohttp import web
+from aiohttp.web_request import BaseRequest
 
 from ingest import body, gate, lines
 from ingest.gate import Basis, Sender
@@ -15,7 +16,7 @@ from ingest.verdict import Accepted, Rejection, Verdicts, judge
 from ingest.writer import Busy, DiskFull, Stopping, Unavailable
 
 
-async def post_events(service: Service, request: web.Request) -> web.Response:
+async def post_events(service: Service, request: BaseRequest) -> web.Response:
     """Store a batch of events and say which were taken. 200 means synced to disk (202 with FOLDLOG_DURABILITY=os)."""
     headers = request.headers
     settings = service.settings
@@ -33,12 +34,12 @@ async def post_events(service: Service, request: web.Request) -> web.Response:
 
     if verdicts.accepted and not is_dry_run(request):
         origin = about_sender(service, request, sender, consent, received_ms, verdicts.accepted)
-        await append(service, lines.encode(verdicts.accepted, origin, received_ms), len(verdicts.accepted))
+        await append(service, lines.make_lines(verdicts.accepted, origin, received_ms), len(plain))
 
     return answer(verdicts, service.stored_status)
 
 
-async def read_body(request: web.Request, max_bytes: int) -> bytes:
+async def read_body(request: BaseRequest, max_bytes: int) -> bytes:
     """The whole body as sent. Raises Refusal 413 as soon as it is too long, 400 when the client sends none or breaks off."""
     if not request.can_read_body:
         raise Refusal(400, "malformed", "the request has no body")
@@ -57,13 +58,13 @@ async def read_body(request: web.Request, max_bytes: int) -> bytes:
     return content
 
 
-def is_dry_run(request: web.Request) -> bool:
+def is_dry_run(request: BaseRequest) -> bool:
     """Whether the URL has `dry_run=1`."""
     return "?" in request.raw_path and request.query.get("dry_run") == "1"
 
 
 def about_sender(
-    service: Service, request: web.Request, sender: Sender, consent: Basis, received_ms: int, accepted: list[Accepted]
+    service: Service, request: BaseRequest, sender: Sender, consent: Basis, received_ms: int, accepted: list[Accepted]
 ) -> lines.Origin:
     """What goes on each line of this request. The address is used for the visitor hash here and goes no further."""
     headers = request.headers
@@ -82,10 +83,10 @@ def about_sender(
     )
 
 
-async def append(service: Service, blob: bytes, count: int) -> None:
+async def append(service: Service, made: list[lines.Line], size: int) -> None:
     """Wait until the lines are durable. Raises Refusal 503 or 507."""
     try:
-        await service.writer.append(blob, count)
+        await service.writer.append(made, size)
     except DiskFull as error:
         raise Refusal(507, error.code, str(error), retry_after_s=gate.RETRY_AFTER_S) from None
     except (Busy, Stopping) as error:

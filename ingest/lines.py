@@ -1,4 +1,7 @@
-"""From accepted events to log lines. What needs the request (address, user agent, consent) is put on each line here (P11)."""
+"""From accepted events to log lines. What needs the request (address, user agent, consent) is put on each line here (P11).
+
+Requests make their lines one by one; the writer encodes those of a whole group together, which costs a third of it.
+"""
 
 from __future__ import annotations
 
@@ -52,27 +55,25 @@ _RANDOM_BYTES = 10
 _HAZARD = re.compile("[\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]")
 
 
-def encode(accepted: list[Accepted], origin: Origin, received_ms: int) -> bytes:
-    """The log lines of a request, in order, each sealed with its CRC."""
+def make_lines(accepted: list[Accepted], origin: Origin, received_ms: int) -> list[Line]:
+    """The log lines of a request, in order."""
     received = rfc3339(received_ms)
     made = server_ids(len(accepted), received_ms) if any([event.id is None for event, _ in accepted]) else []
     site, visitor, ua, language, country, consent = (
         origin.site, origin.visitor, origin.ua, origin.language, origin.country, origin.consent
     )  # fmt: skip
-    return seal(
-        [
-            Line(
-                SCHEMA_VERSION, event.id or made[index], event.name, rfc3339(time_ms), received, site,
-                event.visitor or visitor, event.session, event.url, event.referrer, ua, language, country, consent,
-                event.value, event.props,
-            )
-            for index, (event, time_ms) in enumerate(accepted)
-        ]
-    )  # fmt: skip
+    return [
+        Line(
+            SCHEMA_VERSION, event.id or made[index], event.name, rfc3339(time_ms), received, site,
+            event.visitor or visitor, event.session, event.url, event.referrer, ua, language, country, consent,
+            event.value, event.props,
+        )
+        for index, (event, time_ms) in enumerate(accepted)
+    ]  # fmt: skip
 
 
 def seal(lines: list[Line]) -> bytes:
-    """Encode lines. Characters that a terminal would act on are escaped, so that a log can be tailed."""
+    """Encode lines, each with its CRC. Characters that a terminal would act on are escaped, so that a log can be tailed."""
     encoded = _ENCODER.encode_lines(lines)
     if not encoded.isascii() or b"\x7f" in encoded:
         encoded = _HAZARD.sub(_escape, encoded.decode("utf-8")).encode("utf-8")

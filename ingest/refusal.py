@@ -16,6 +16,7 @@ _TITLES = {
     408: "Too slow",
     413: "Too large",
     415: "Media type not supported",
+    417: "Expectation failed",
     422: "Not acceptable",
     500: "Internal error",
     503: "Try again",

@@ -1,7 +1,7 @@
 """From a request to its handler, and from whatever that raises to an answer. Every handler takes (service, request).
 
-One wrapper around each handler, and a last route for everything that is not there, instead of aiohttp's middlewares: these
-cost every request as much as decoding an event does.
+Every path is fixed, so a dictionary routes them: aiohttp's own router and middlewares would cost a request more than decoding
+and checking its event does.
 """
 
 from __future__ import annotations
@@ -9,31 +9,29 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Sequence
 
 from aiohttp import web
+from aiohttp.web_request import BaseRequest
 
 from ingest.refusal import Refusal
 from ingest.service import Service
 
-Handler = Callable[[Service, web.Request], Awaitable[web.StreamResponse]]
+Handler = Callable[[Service, BaseRequest], Awaitable[web.StreamResponse]]
 Route = tuple[str, str, Handler]
 
 
-def add_routes(app: web.Application, service: Service, routes: Sequence[Route]) -> None:
-    """Add (method, path, handler) triples; any other method is 405, any other path 404, each with a problem."""
-    allowed: dict[str, list[str]] = {}
+def dispatch(service: Service, routes: Sequence[Route]) -> Callable[[BaseRequest], Awaitable[web.StreamResponse]]:
+    """What aiohttp calls for each request, made of (method, path, handler) triples.
+
+    Refusals become problem+json; what nobody foresaw is logged, and a 500 without details.
+    """
+    table: dict[str, dict[str, Handler]] = {}
     for method, path, handler in routes:
-        app.router.add_route(method, path, answering(service, handler))
-        allowed.setdefault(path, []).append(method)
-    for path, methods in allowed.items():
-        app.router.add_route("*", path, answering(service, _refuse_method(methods)))
-    app.router.add_route("*", "/{rest:.*}", answering(service, refuse_path))
+        table.setdefault(path, {})[method] = handler
 
-
-def answering(service: Service, handler: Handler) -> Callable[[web.Request], Awaitable[web.StreamResponse]]:
-    """The handler as aiohttp wants it. Refusals become problem+json; what nobody foresaw is logged, and a 500 without details."""
-
-    async def answer(request: web.Request) -> web.StreamResponse:
+    async def answer(request: BaseRequest) -> web.StreamResponse:
         try:
-            return await handler(service, request)
+            if "Expect" in request.headers:
+                await expect(request)
+            return await find(table, request)(service, request)
         except Refusal as refusal:
             return refusal.response()
         except Exception as error:  # noqa: BLE001  the last resort: a defect must not show its inside, nor end the worker
@@ -43,14 +41,21 @@ def answering(service: Service, handler: Handler) -> Callable[[web.Request], Awa
     return answer
 
 
-async def refuse_path(_service: Service, _request: web.Request) -> web.StreamResponse:
-    raise Refusal(404, "not_found", "there is nothing here; docs/api.md lists what there is")
-
-
-def _refuse_method(methods: Sequence[str]) -> Handler:
-    allow = ", ".join(sorted(methods))
-
-    async def refuse_method(_service: Service, _request: web.Request) -> web.StreamResponse:
+def find(table: dict[str, dict[str, Handler]], request: BaseRequest) -> Handler:
+    """The handler of a request. Raises Refusal 404 or 405."""
+    methods = table.get(request.raw_path.partition("?")[0])
+    if methods is None:
+        raise Refusal(404, "not_found", "there is nothing here; docs/api.md lists what there is")
+    handler = methods.get(request.method)
+    if handler is None:
+        allow = ", ".join(sorted(methods))
         raise Refusal(405, "method", f"this takes {allow}", allow=allow)
+    return handler
 
-    return refuse_method
+
+async def expect(request: BaseRequest) -> None:
+    """`Expect: 100-continue`: the client waits for a sign before it sends its body. Raises Refusal 417 for anything else."""
+    if request.headers["Expect"].lower() != "100-continue":
+        raise Refusal(417, "expect", "only Expect: 100-continue is understood")
+    await request.writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+    request.writer.output_size = 0  # it is not part of the answer

@@ -1,4 +1,7 @@
-"""One ingest worker: an aiohttp application on a port that workers share, and the writer behind it."""
+"""One ingest worker: an aiohttp server on a port that workers share, and the writer behind it.
+
+Where a behaviour lives: writing in collect.py, reading in admin.py, routing and the last resort in routes.py.
+"""
 
 from __future__ import annotations
 
@@ -11,12 +14,13 @@ from collections.abc import Callable
 
 import uvloop
 from aiohttp import web
+from aiohttp.web_request import BaseRequest
 
 from ingest import admin
 from ingest.collect import post_events
 from ingest.keyring import Keyring
 from ingest.reader import Reader
-from ingest.routes import Route, add_routes
+from ingest.routes import Route, dispatch
 from ingest.service import Service
 from ingest.visitor import VisitorHash
 from ingest.writer import GroupCommitWriter, Log
@@ -64,13 +68,8 @@ async def _serve(settings: Settings, writer: str, log: Log, *, supervised: bool)
         log.error("writer_alive", writer=writer, reason=f"{data.active(writer)} is open in another process")
         return EXIT_TRY_AGAIN
     service = Service(settings, data, log_writer, Keyring(data, settings), VisitorHash(data, settings), Reader(settings), log)
-    runner = web.AppRunner(
-        make_app(service),
-        access_log=None,
-        auto_decompress=False,
-        keepalive_timeout=KEEPALIVE_S,
-        shutdown_timeout=SHUTDOWN_S,
-    )
+    server = web.Server(dispatch(service, ROUTES), access_log=None, auto_decompress=False, keepalive_timeout=KEEPALIVE_S)
+    runner = web.ServerRunner(server, shutdown_timeout=SHUTDOWN_S)
     await runner.setup()
     host, port = settings.listen
     try:
@@ -102,18 +101,12 @@ async def _open_writer(
             await asyncio.sleep(0.1)
 
 
-def make_app(service: Service) -> web.Application:
-    """All routes. Where a behaviour lives: writing in collect.py, reading in admin.py, refusing in refusal.py."""
-    app = web.Application()
-    add_routes(app, service, ROUTES)
-    return app
-
-
-async def get_health(_service: Service, _request: web.Request) -> web.Response:
+async def get_health(_service: Service, _request: BaseRequest) -> web.Response:
     """The process runs."""
     return web.json_response({"status": "ok"})
 
 
+# Everything there is, and all that docs/api.md must list.
 ROUTES: list[Route] = [
     ("POST", "/v1/events", post_events),
     ("GET", "/healthz", get_health),

@@ -15,6 +15,7 @@ from collections.abc import Callable
 from typing import NamedTuple, Protocol
 
 from ingest.active import FULL, ActiveSegment, CommitFailed, SegmentMoved, SegmentSuspect
+from ingest.lines import Line, seal
 from shared.layout import DataDirectory
 from shared.recovery import Recovered, next_sequence, recover
 from shared.requests import Watch
@@ -57,8 +58,8 @@ class Log(Protocol):
 
 
 class _Waiting(NamedTuple):
-    blob: bytes
-    lines: int
+    lines: list[Line]
+    size: int
     done: asyncio.Future[None]
 
 
@@ -84,6 +85,7 @@ class GroupCommitWriter:
         self._waiting: _Group = []
         self._bytes = 0  # waiting and in flight
         self._in_flight = False
+        self._idle = asyncio.Event()
         self._stopping = False
         # Between the two; None asks the thread to seal and end:
         self._handed: queue.SimpleQueue[_Group | None] = queue.SimpleQueue()
@@ -96,18 +98,20 @@ class GroupCommitWriter:
         self._thread = threading.Thread(target=self._run, name=f"writer-{writer}", daemon=True)
         self._thread.start()
 
-    def append(self, blob: bytes, lines: int) -> asyncio.Future[None]:
-        """Queue whole log lines. The future is done when they are durable, or fails with Unavailable. Raises it at once too.
+    def append(self, lines: list[Line], size: int) -> asyncio.Future[None]:
+        """Queue log lines; `size` is about how many bytes they are. Raises Unavailable when they may not wait.
+
+        The future is done when they are durable, or fails with Unavailable.
 
         A caller that is cancelled cancels its future only: the write goes on.
         """
         if self._stopping:
             raise Stopping("the server is shutting down")
-        if self._bytes + len(blob) > self._settings.queue_max_bytes:
+        if self._bytes + size > self._settings.queue_max_bytes:
             raise Busy("more is waiting for the disk than may wait")
         done: asyncio.Future[None] = self._loop.create_future()
-        self._waiting.append(_Waiting(blob, lines, done))
-        self._bytes += len(blob)
+        self._waiting.append(_Waiting(lines, size, done))
+        self._bytes += size
         if not self._in_flight:
             self._in_flight = True
             self._loop.call_soon(self._hand_over)  # soon, so that requests of the same moment go together
@@ -117,7 +121,8 @@ class GroupCommitWriter:
         """Commit what is queued, seal, end the thread. New appends are refused from now on."""
         self._stopping = True
         while self._in_flight:
-            await asyncio.sleep(0.005)
+            self._idle.clear()
+            await self._idle.wait()
         self._handed.put(None)
         await asyncio.to_thread(self._thread.join)
 
@@ -125,17 +130,17 @@ class GroupCommitWriter:
         """Give the thread what waits, up to one group's size."""
         count = taken = 0
         for waiting in self._waiting:
-            if count and taken + len(waiting.blob) > GROUP_MAX_BYTES:
+            if count and taken + waiting.size > GROUP_MAX_BYTES:
                 break
-            taken += len(waiting.blob)
+            taken += waiting.size
             count += 1
         group, self._waiting = self._waiting[:count], self._waiting[count:]
         self._handed.put(group)
 
     def _finish(self, group: _Group, error: Unavailable | None) -> None:
         """On the event loop: tell those who wait, then hand over what has gathered meanwhile."""
-        for blob, _, done in group:
-            self._bytes -= len(blob)
+        for _, size, done in group:
+            self._bytes -= size
             if done.done():  # the client went away; its lines were stored all the same
                 continue
             if error is None:
@@ -146,6 +151,7 @@ class GroupCommitWriter:
             self._hand_over()
         else:
             self._in_flight = False
+            self._idle.set()
 
     def _refuse_all(self, error: Unavailable) -> None:
         """On the event loop, after the thread has ended for good."""
@@ -172,13 +178,13 @@ class GroupCommitWriter:
 
     def _commit(self, group: _Group) -> None:
         error: Unavailable | None = None
-        lines = sum([waiting.lines for waiting in group])
+        lines = [line for waiting in group for line in waiting.lines]
         try:
-            self._commit_blob(b"".join([waiting.blob for waiting in group]), lines)
+            self._commit_blob(seal(lines), len(lines))
         except SegmentSuspect:
             raise
         except OSError as failure:
-            self._log.error("commit_failed", writer=self._writer, lines=lines, reason=str(failure))
+            self._log.error("commit_failed", writer=self._writer, lines=len(lines), reason=str(failure))
             error = _for_client(failure)
         self._loop.call_soon_threadsafe(self._finish, group, error)
 

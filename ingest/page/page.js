@@ -8,14 +8,14 @@
 const REFRESH_MS = 60_000;
 const TOKEN = "foldlog.token";
 const WRONG_TOKEN = "That token is not valid. Check that all of it was copied, or make another with: foldlog token create";
-const ZONE = browserZone();
-
+const zone = Intl.DateTimeFormat().resolvedOptions().timeZone;
+const ZONE = !zone || zone === "Etc/Unknown" ? "UTC" : zone;
 const RANGES = {
   today: { days: 1, interval: "hour" },
   week: { days: 7, interval: "hour" },
   month: { days: 30, interval: "day" },
 };
-
+const WHOLE_STEPS = Array.from({ length: 10 }, (_, power) => [1, 2, 5].map((digit) => digit * 10 ** power)).flat();
 // The tables of top values, and what is shown where an event has no value.
 const TOPS = { path: "(none)", referrer: "(direct)", event: "(none)" };
 
@@ -25,13 +25,12 @@ const BLANK = $("dashboard").cloneNode(true);
 let round = 0; // counts refreshes, so that an answer that was overtaken by a newer question is dropped
 let refreshedAt = 0;
 let plot = null;
-let charted = null; // the report in the chart, to draw it again in other colours
 
 // ---- The API
 
 class Problem extends Error {
-  constructor(status, message) {
-    super(message);
+  constructor(status, detail) {
+    super(detail.charAt(0).toUpperCase() + detail.slice(1));
     this.status = status;
   }
 }
@@ -39,25 +38,23 @@ class Problem extends Error {
 async function ask(path, { method = "GET", token = sessionStorage.getItem(TOKEN) } = {}) {
   let response;
   try {
-    // Credentials are left out because the browser would otherwise answer a 401 with its own password window.
+    // Without `omit` the browser would answer a 401 by opening its own password window.
     response = await fetch(`api/${path}`, { method, credentials: "omit", headers: { Authorization: `Bearer ${token}` } });
   } catch {
     throw new Problem(0, "The server cannot be reached. The page tries again every minute.");
   }
   if (response.ok) return response.json();
-  const problem = await response.json().catch(() => ({}));
+  const problem = await response.json().catch(() => ({})); // a proxy's answer need not be JSON
   throw new Problem(response.status, problem.detail ?? `The server answered with status ${response.status}.`);
 }
 
-const askReport = (parameters) => ask(`report?${new URLSearchParams(parameters)}`);
-
-// ---- Signing in and out
+// ---- Signing in and out, and messages
 
 async function signIn(event) {
   event.preventDefault();
   const token = $("token").value.trim();
   try {
-    if (!/^[\x21-\x7e]+$/.test(token)) throw new Problem(401, WRONG_TOKEN); // fetch would refuse it as a header
+    if (!/^[\x21-\x7e]+$/.test(token)) throw new Problem(401, WRONG_TOKEN); // no header can carry it
     await ask("status", { token });
   } catch (problem) {
     return say(problem.status === 401 ? WRONG_TOKEN : problem.message, "error");
@@ -68,10 +65,10 @@ async function signIn(event) {
   return refresh();
 }
 
-function signOut(message = "Signed out.", kind = "") {
+function signOut(message, kind) {
   sessionStorage.removeItem(TOKEN);
   round += 1;
-  plot = charted = null;
+  plot = null;
   $("dashboard").replaceWith(BLANK.cloneNode(true)); // no number is left in the page
   showSignedIn(false);
   say(message, kind);
@@ -81,13 +78,9 @@ function signOut(message = "Signed out.", kind = "") {
 function showSignedIn(signedIn) {
   $("token").value = "";
   $("sign-in").hidden = signedIn;
-  $("sign-out").hidden = !signedIn;
-  $("toolbar").hidden = !signedIn;
-  $("dashboard").hidden = true; // until there are numbers to show
+  $("sign-out").hidden = $("toolbar").hidden = !signedIn;
   say(signedIn ? "Loading…" : "");
 }
-
-// ---- Messages
 
 function say(text, kind = "") {
   $("message").textContent = text;
@@ -105,137 +98,124 @@ function complain(problem) {
 async function refresh() {
   const mine = (round += 1);
   refreshedAt = Date.now();
-  const range = chosenRange();
+  $("dashboard").ariaBusy = "true";
   try {
-    const [status, chart, ...tops] = await Promise.all([
-      ask("status"),
-      askReport(range),
-      ...Object.keys(TOPS).map((by) => askReport({ ...range, interval: "none", by, limit: 10 })),
-    ]);
+    const reports = questions().map((question) => ask(`report?${new URLSearchParams(question)}`));
+    const found = await Promise.all([ask("status"), ...reports]);
     if (mine !== round) return false;
-    show(status, chart, tops);
     say("");
+    show(...found);
     return true;
   } catch (problem) {
     if (mine === round) complain(problem);
     return false;
+  } finally {
+    if (mine === round) $("dashboard").ariaBusy = "false";
   }
+}
+
+/** The parameters of the reports: first the chart's, then those of the tables. Days are the browser's. */
+function questions() {
+  const { days, interval } = RANGES[document.querySelector("#range input:checked").value];
+  const now = new Date();
+  const date = (ago) => new Date(Date.UTC(now.getFullYear(), now.getMonth(), now.getDate() - ago)).toISOString().slice(0, 10);
+  const range = { from: date(days - 1), to: date(0), tz: ZONE };
+  return [{ ...range, interval }, ...Object.keys(TOPS).map((by) => ({ ...range, by, limit: 10 }))];
 }
 
 function refreshIfDue() {
-  if (sessionStorage.getItem(TOKEN) && !document.hidden && Date.now() - refreshedAt > REFRESH_MS - 1000) refresh();
+  const isDue = Date.now() - refreshedAt > REFRESH_MS / 2;
+  if (isDue && sessionStorage.getItem(TOKEN) && !document.hidden) refresh();
 }
 
 async function fold() {
-  const button = $("fold");
-  if (button.getAttribute("aria-disabled") === "true") return;
-  button.setAttribute("aria-disabled", "true");
+  if ($("fold").ariaDisabled === "true") return;
+  $("fold").ariaDisabled = "true"; // `disabled` would take the keyboard's focus away
   say("Folding…");
   try {
     const { generation } = await ask("fold", { method: "POST" });
-    if (await refresh()) say(`Folded. Generation ${generation} counts every event accepted before.`);
+    if (await refresh()) say(`Folded: generation ${generation} counts every event accepted before.`);
   } catch (problem) {
     if (sessionStorage.getItem(TOKEN)) complain(problem);
   } finally {
-    button.removeAttribute("aria-disabled");
+    $("fold").ariaDisabled = "false";
   }
-}
-
-function chosenRange() {
-  const { days, interval } = RANGES[document.querySelector("#range input:checked").value];
-  const today = new Date();
-  const first = new Date(today.getFullYear(), today.getMonth(), today.getDate() - days + 1);
-  return { from: isoDate(first), to: isoDate(today), tz: ZONE, interval };
 }
 
 // ---- Showing
 
-function show(status, chart, tops) {
+function show(status, chart, ...tops) {
   $("dashboard").hidden = false;
-  showTotals(chart, tops, status);
+  showTotals(chart, tops);
   showEmpty(chart, status);
-  if (!$("report").hidden) {
-    showChart(chart);
-    Object.entries(TOPS).forEach(([by, absent], i) => fillTable($(`top-${by}`), tops[i].rows, (row) => row.value ?? absent));
-  }
+  if (chart.total.events !== 0) showChart(chart);
+  Object.entries(TOPS).forEach(([by, absent], i) => fillTable($(`top-${by}`), tops[i].rows, (row) => row.value ?? absent));
   showWarnings(status);
   showStatus(status);
 }
 
-function showTotals(chart, tops, status) {
+function showTotals(chart, tops) {
   $("visitors").textContent = count(chart.total.visitors);
   $("events").textContent = count(chart.total.events);
   const reasons = new Set([chart, ...tops].map((report) => report.reason).filter(Boolean));
-  $("reason").textContent = [...reasons].map((reason) => `“–” where a number cannot be given: ${reason}.`).join(" ");
-  const folded = chart.generation
-    ? `Folded ${duration(status.lag_s)} ago: generation ${count(chart.generation)}, as of ${moment(chart.as_of)}.`
-    : "Nothing has been folded yet.";
-  $("freshness").textContent = `${folded} Times are in ${ZONE}. Known bots are left out.`;
+  $("reason").textContent = [...reasons].map((reason) => `“–” where there is no exact number: ${reason}.`).join(" ");
+  const asOf = chart.generation ? `As of ${MOMENT.format(new Date(chart.as_of))}.` : "Nothing has been folded yet.";
+  $("as-of").textContent = `${asOf} Times are in ${ZONE}. Known bots are left out.`;
 }
 
-function showEmpty(chart, status) {
-  const { accepted, not_yet_folded: waiting } = status.balance;
+function showEmpty(chart, { balance, days }) {
   const isEmpty = chart.total.events === 0;
+  const isNew = balance.accepted === 0;
+  document.querySelectorAll(".origin").forEach((place) => { place.textContent = location.origin; });
   $("empty").hidden = !isEmpty;
   $("report").hidden = isEmpty;
-  $("first-event").hidden = accepted > 0;
-  $("empty-title").textContent = accepted > 0 ? "No events in this time" : "No events yet";
-  if (accepted === 0) $("empty-text").textContent = "Foldlog is ready. This is how to send the first event:";
-  else if (waiting > 0) $("empty-text").textContent = `${count(waiting)} accepted, not yet folded. “Fold now” counts them at once.`;
-  else $("empty-text").textContent = status.days ? `There is data from ${status.days.first} to ${status.days.last} (UTC).` : "";
+  $("first-event").hidden = !isNew;
+  $("empty-title").textContent = isNew ? "No events yet" : "No events in this time";
+  $("empty-text").textContent = [
+    isNew && "Foldlog is ready. This is how to send the first event.",
+    days && `There is data from ${days.first} to ${days.last} (UTC).`,
+    balance.not_yet_folded > 0 && `Waiting to be folded: ${count(balance.not_yet_folded)}. “Fold now” counts them at once.`,
+  ].filter(Boolean).join(" ");
 }
 
 function showWarnings({ balance, disk, segments, last_retention: retention }) {
   const missing = Object.values(segments.missing).flat().length;
   const found = [
-    balance.difference !== 0 && `${unbalanced(balance)} Run: foldlog verify`,
-    disk.free_bytes < disk.reserve_bytes && `The disk is nearly full (${bytes(disk.free_bytes)} free): new events are refused.`,
+    balance.difference !== 0 && `${verdict(balance)} Run: foldlog verify`,
+    disk.free_bytes < disk.reserve_bytes && `The disk is nearly full (${bytes(disk.free_bytes)} free): events are refused.`,
     segments.damaged > 0 && `Damaged segments: ${count(segments.damaged)}. What could not be read is in quarantine/.`,
     missing > 0 && `Segments missing from the log: ${count(missing)}. Run: foldlog verify`,
     retention.skipped && `Retention deleted nothing: ${retention.skipped}.`,
   ].filter(Boolean);
-  const shown = [...$("warnings").children].map((item) => item.textContent);
-  if (found.join("\n") === shown.join("\n")) return; // said already; a screen reader need not hear it every minute
-  $("warnings").replaceChildren(...found.map((text) => element("li", text)));
+  const said = [...$("warnings").children].map((warning) => warning.textContent);
+  if (String(found) === String(said)) return; // a screen reader need not hear it every minute
+  $("warnings").replaceChildren(...found.map((text) => element("p", text)));
 }
 
-function showStatus({ balance, disk, segments, lag_s: lag, generation, last_fold: last }) {
-  fillList($("status-fold"), {
-    Lag: lag === null ? "–" : duration(lag),
-    Generation: count(generation),
-    "Last pass": `${count(last.lines)} events in ${last.seconds} s`,
-    "Segments waiting": count(segments.sealed_unfolded),
-  });
-  fillList($("status-balance"), {
-    Accepted: count(balance.accepted),
-    Counted: count(balance.counted),
-    Duplicates: count(balance.duplicates),
-    Quarantined: count(balance.quarantined),
-    "Not yet folded": count(balance.not_yet_folded),
-  });
-  $("verdict").textContent = balance.difference === 0 ? "It adds up: no accepted event is missing." : unbalanced(balance);
-  $("verdict").className = balance.difference === 0 ? "good" : "bad";
-  fillList($("status-disk"), {
-    Free: bytes(disk.free_bytes),
-    Log: bytes(disk.log_bytes),
-    Archive: bytes(disk.archive_bytes),
-    Counters: bytes(disk.counters_bytes),
-  });
+/** What index.html marks with data-count or data-bytes: the path of a number in the status. */
+function showStatus(status) {
+  const numberAt = (path) => path.split(".").reduce((part, name) => part[name], status);
+  document.querySelectorAll("[data-count]").forEach((place) => { place.textContent = count(numberAt(place.dataset.count)); });
+  document.querySelectorAll("[data-bytes]").forEach((place) => { place.textContent = bytes(numberAt(place.dataset.bytes)); });
+  $("lag").textContent = status.lag_s === null ? "–" : `${count(Math.round(status.lag_s))} s`;
+  $("verdict").textContent = verdict(status.balance);
+  $("verdict").className = status.balance.difference === 0 ? "good" : "bad";
+}
+
+function verdict({ difference }) {
+  if (difference === 0) return "It adds up: no accepted event is missing.";
+  return `It does not add up: ${count(Math.abs(difference))} ${difference > 0 ? "accepted events are missing" : "too many"}.`;
 }
 
 function fillTable(table, rows, label) {
   const most = Math.max(1, ...rows.map((row) => row.events));
   table.tBodies[0].replaceChildren(...rows.map((row) => {
-    const line = element("tr", element("th", element("bdi", label(row))), element("td", count(row.visitors)), element("td", count(row.events)));
-    line.cells[0].scope = "row";
-    line.classList.toggle("absent", row.value === null);
-    line.style.setProperty("--share", `${(100 * row.events) / most}%`);
-    return line;
+    const head = element("th", element("bdi", label(row)));
+    head.scope = "row";
+    head.className = row.value === null ? "absent" : "";
+    head.style.setProperty("--share", `${(100 * row.events) / most}%`);
+    return element("tr", head, element("td", count(row.visitors)), element("td", count(row.events)));
   }));
-}
-
-function fillList(list, pairs) {
-  list.replaceChildren(...Object.entries(pairs).map(([name, text]) => element("div", element("dt", name), element("dd", text))));
 }
 
 function element(tag, ...children) {
@@ -247,48 +227,38 @@ function element(tag, ...children) {
 // ---- The chart
 
 function showChart(report) {
-  charted = report;
-  const begun = report.rows.filter((row) => Date.parse(row.time) <= Date.parse(report.as_of)); // the rest is unknown, not 0
-  const hourly = report.interval === "hour";
   const ends = [...report.rows.slice(1).map((row) => row.time), report.to];
-  const label = (row) => (hourly ? hours(row.time, ends[report.rows.indexOf(row)]) : day(row.time));
+  const rows = report.rows.map((row, i) => ({ ...row, label: timeLabel(row.time, ends[i], report.interval) }));
+  const begun = rows.filter((row) => seconds(row.time) <= seconds(report.as_of)); // the rest is unknown, not 0
+  const column = (name) => rows.map((_, i) => begun[i]?.[name] ?? null);
   $("chart-title").textContent = `Visitors and events by ${report.interval}`;
-  fillTable($("chart-table"), [...begun].reverse(), label);
+  fillTable($("chart-table"), begun.toReversed(), (row) => row.label);
   plot?.destroy();
-  plot = new uPlot(chartOptions(report, begun, label), chartData(report, begun), $("chart"));
+  const data = [rows.map((row) => seconds(row.time)), column("events"), column("visitors")];
+  plot = new uPlot(chartOptions(report, rows), data, $("chart"));
 }
 
-function chartData(report, begun) {
-  const column = (name) => report.rows.map((_, i) => begun[i]?.[name] ?? null);
-  return [report.rows.map((row) => seconds(row.time)), column("events"), column("visitors")];
-}
-
-function chartOptions(report, begun, label) {
+function chartOptions({ from, to, interval }, rows) {
   const colour = (name) => getComputedStyle(document.documentElement).getPropertyValue(`--${name}`).trim();
-  const axis = { stroke: colour("muted"), grid: { stroke: colour("line"), width: 1 }, ticks: { show: false }, font: "12px system-ui, sans-serif" };
-  const bars = (name, fill) => ({
-    label: name,
-    fill: colour(fill),
-    width: 0,
-    paths: uPlot.paths.bars({ size: [0.8, Infinity], align: 1 }), // a bar begins where its hour begins
-    points: { show: false },
-    value: (_, number) => count(number),
-  });
+  const ticks = (_, at, __, ___, step_s) => at.map((tick) => tickLabel(tick, step_s));
+  const axis = { stroke: colour("muted"), grid: { stroke: colour("line"), width: 1 }, ticks: { show: false } };
+  const bars = uPlot.paths.bars({ size: [0.8, Infinity], align: 1 }); // a bar begins where its hour begins
+  const series = { width: 0, paths: bars, points: { show: false }, value: (_, number) => count(number) };
   return {
     width: $("chart").clientWidth,
-    height: 260,
+    height: 240,
     scales: {
-      x: { range: () => [seconds(report.from), seconds(report.to)] },
-      y: { range: (_, low, high) => [0, Math.max(4, high * 1.05)] },
+      x: { range: () => [seconds(from), seconds(to)] },
+      y: { range: (_, __, most) => [0, Math.max(4, most * 1.05)] },
     },
     axes: [
-      { ...axis, grid: { show: false }, space: 60, values: (_, ticks, __, ___, step) => ticks.map((tick) => tickLabel(tick, step)) },
-      { ...axis, size: 48, incrs: wholeSteps(), values: (_, ticks) => ticks.map(compact) },
+      { ...axis, size: 32, space: 64, grid: { show: false }, values: ticks },
+      { ...axis, size: 48, incrs: WHOLE_STEPS, values: (_, at) => at.map((number) => COMPACT.format(number)) },
     ],
     series: [
-      { label: report.interval === "hour" ? "Hour" : "Day", value: (_, __, ___, i) => (report.rows[i] ? label(report.rows[i]) : "point at a bar") },
-      bars("Events", "events"),
-      bars("Visitors", "visitors"),
+      { label: interval === "hour" ? "Hour" : "Day", value: (_, __, ___, i) => rows[i]?.label ?? "point at a bar" },
+      { ...series, label: "Events", fill: colour("events") },
+      { ...series, label: "Visitors", fill: colour("visitors") },
     ],
     cursor: {
       y: false,
@@ -300,18 +270,6 @@ function chartOptions(report, begun, label) {
   };
 }
 
-const wholeSteps = () => Array.from({ length: 12 }, (_, power) => [1, 2, 5].map((n) => n * 10 ** power)).flat();
-
-function tickLabel(tick, step) {
-  const at = new Date(tick * 1000);
-  const isMidnight = at.getHours() === 0 && at.getMinutes() === 0;
-  return step >= 86_400 || isMidnight ? DATE.format(at) : TIME.format(at);
-}
-
-function fitChart() {
-  if (plot && $("chart").clientWidth) plot.setSize({ width: $("chart").clientWidth, height: plot.height });
-}
-
 // ---- Numbers and times as text, in the language of the browser
 
 const NUMBER = new Intl.NumberFormat();
@@ -321,50 +279,39 @@ const DAY = new Intl.DateTimeFormat(undefined, { weekday: "short", day: "numeric
 const TIME = new Intl.DateTimeFormat(undefined, { hour: "2-digit", minute: "2-digit" });
 const MOMENT = new Intl.DateTimeFormat(undefined, { dateStyle: "medium", timeStyle: "medium" });
 
-const count = (number) => (number === null || number === undefined ? "–" : NUMBER.format(number));
-const compact = (number) => COMPACT.format(number);
+const count = (number) => (number === null ? "–" : NUMBER.format(number));
 const seconds = (time) => Date.parse(time) / 1000;
-const day = (time) => DAY.format(new Date(time));
-const hours = (from, to) => `${day(from)}, ${TIME.format(new Date(from))}–${TIME.format(new Date(to))}`;
-const moment = (time) => MOMENT.format(new Date(time));
-const unbalanced = ({ difference }) => `It does not add up: ${count(Math.abs(difference))} ${difference > 0 ? "accepted events are missing" : "events too many"}.`;
 
-function isoDate(date) {
-  const padded = (number) => String(number).padStart(2, "0");
-  return `${date.getFullYear()}-${padded(date.getMonth() + 1)}-${padded(date.getDate())}`;
+function timeLabel(from, to, interval) {
+  const day = DAY.format(new Date(from));
+  return interval === "hour" ? `${day}, ${TIME.format(new Date(from))}–${TIME.format(new Date(to))}` : day;
+}
+
+function tickLabel(tick, step_s) {
+  const at = new Date(tick * 1000);
+  return step_s >= 86_400 || (at.getHours() === 0 && at.getMinutes() === 0) ? DATE.format(at) : TIME.format(at);
 }
 
 function bytes(number) {
-  const power = number < 1 ? 0 : Math.min(4, Math.floor(Math.log2(number) / 10));
-  const shown = (number / 1024 ** power).toLocaleString(undefined, { maximumFractionDigits: power && number < 10 * 1024 ** power ? 1 : 0 });
+  const power = number < 1024 ? 0 : Math.min(4, Math.floor(Math.log2(number) / 10));
+  const shown = (number / 1024 ** power).toLocaleString(undefined, { maximumSignificantDigits: 3 });
   return `${shown} ${["B", "KiB", "MiB", "GiB", "TiB"][power]}`;
-}
-
-function duration(total) {
-  if (total < 120) return `${Math.round(total)} s`;
-  return total < 7200 ? `${Math.round(total / 60)} min` : `${Math.round(total / 3600)} h`;
-}
-
-function browserZone() {
-  const zone = Intl.DateTimeFormat().resolvedOptions().timeZone;
-  return zone && zone !== "Etc/Unknown" ? zone : "UTC";
 }
 
 // ---- Beginning
 
 function start() {
-  document.querySelectorAll(".origin").forEach((place) => { place.textContent = location.origin; });
   $("sign-in").addEventListener("submit", signIn);
-  $("sign-out").addEventListener("click", () => signOut());
+  $("sign-out").addEventListener("click", () => signOut("Signed out."));
   $("fold").addEventListener("click", fold);
   $("range").addEventListener("change", refresh);
+  addEventListener("resize", () => plot?.setSize({ width: $("chart").clientWidth, height: plot.height }));
+  matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => plot && refresh()); // in other colours
   document.addEventListener("visibilitychange", refreshIfDue);
   setInterval(refreshIfDue, REFRESH_MS);
-  addEventListener("resize", fitChart);
-  matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => charted && showChart(charted));
-  const token = sessionStorage.getItem(TOKEN);
-  showSignedIn(Boolean(token));
-  if (token) refresh();
+  const isSignedIn = sessionStorage.getItem(TOKEN) !== null;
+  showSignedIn(isSignedIn);
+  if (isSignedIn) refresh();
 }
 
 start();
