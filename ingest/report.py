@@ -236,7 +236,7 @@ class Report:
         ends = dict(zip(starts, [*starts[1:], self._query.end], strict=True))
         for row in rows:
             start = datetime.fromisoformat(row["time"]).astimezone(UTC) if "time" in row else self._query.start
-            if self._is_lost(start, ends[start]):
+            if row["events"] and self._is_lost(start, ends[start]):
                 row["visitors"] = self._kept(start, ends[start], row.get("value"))
         return rows
 

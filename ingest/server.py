@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import gc
 import signal
 import sys
 import time
@@ -37,11 +38,14 @@ SHUTDOWN_S = 10.0
 # A thread that waits for the interpreter gets it after this long; the default of 5 ms would be the latency of a commit.
 SWITCH_INTERVAL_S = 0.0005
 LOCK_PATIENCE_S = 5.0
+GC_YOUNG = 10_000
 
 
 def run_worker(settings: Settings, writer: str, log: Log, *, supervised: bool = False) -> int:
     """Serve until SIGTERM or SIGINT (or, `supervised`, the end of standard input). Returns the exit code."""
     sys.setswitchinterval(SWITCH_INTERVAL_S)
+    gc.freeze()  # what is loaded by now stays: the collector need not look at it again and again
+    gc.set_threshold(GC_YOUNG)
     return uvloop.run(_serve(settings, writer, log, supervised=supervised))
 
 

@@ -57,12 +57,12 @@ async function signIn(event) {
     if (!/^[\x21-\x7e]+$/.test(token)) throw new Problem(401, WRONG_TOKEN); // no header can carry it
     await ask("status", { token });
   } catch (problem) {
-    return say(problem.status === 401 ? WRONG_TOKEN : problem.message, "error");
+    say(problem.status === 401 ? WRONG_TOKEN : problem.message, "error");
+    return;
   }
   sessionStorage.setItem(TOKEN, token);
   showSignedIn(true);
-  $("dashboard").focus();
-  return refresh();
+  if (await refresh()) $("dashboard").focus({ preventScroll: true });
 }
 
 function signOut(message, kind) {
