@@ -18,6 +18,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from email.message import Message
 from pathlib import Path
@@ -33,7 +34,6 @@ ADMIN_TOKEN = "admin-token-of-the-tests"  # noqa: S105
 INGEST_KEY = "ingest-key-of-the-tests"
 START_TIMEOUT_S = 20.0
 STOP_TIMEOUT_S = 40.0
-FOLD_TIMEOUT_S = 10.0
 REQUEST_TIMEOUT_S = 20.0
 
 
@@ -79,9 +79,9 @@ class Server:
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         try:
-            if self.process is not None:
-                self.stop()
+            exit_code = self.stop() if self.process is not None else 0
             if kind is None:
+                assert exit_code == 0, self.stderr()
                 verify(self.data.root, self.environ)
         finally:
             if self.process is not None:
@@ -127,10 +127,8 @@ class Server:
     def kill(self) -> None:
         """SIGKILL to the supervisor and its children at once, as the end of a container does it."""
         process, self.process = self.running, None
-        try:
+        with suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)
-        except ProcessLookupError:
-            pass
         process.wait()
 
     @property
