@@ -153,11 +153,11 @@ class GroupCommitWriter:
             self._in_flight = False
             self._idle.set()
 
-    def _refuse_all(self, error: Unavailable) -> None:
-        """On the event loop, after the thread has ended for good."""
+    def _refuse_all(self, group: _Group, error: Unavailable) -> None:
+        """On the event loop, after the thread has ended for good: neither its last group nor what waits is stored."""
         self._stopping = True
-        group, self._waiting = self._waiting, []
-        self._finish(group, error)
+        waiting, self._waiting = self._waiting, []
+        self._finish(group + waiting, error)
 
     def _run(self) -> None:
         while True:
@@ -250,8 +250,7 @@ class GroupCommitWriter:
             name = self._active.seal_as_suspect()
             self._log.error("segment_suspect", segment=name.file if name else None, reason=str(error))
         refusal = Unavailable("the disk failed while storing the events")
-        self._loop.call_soon_threadsafe(self._finish, group, refusal)
-        self._loop.call_soon_threadsafe(self._refuse_all, refusal)
+        self._loop.call_soon_threadsafe(self._refuse_all, group, refusal)
         self._on_fatal()
 
 
