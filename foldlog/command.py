@@ -125,13 +125,11 @@ def run_tail(given: Arguments, _settings: Settings, data: DataDirectory) -> int:
             sys.stdout.write(line.decode("utf-8") if given.json else tail.readable(line) + "\n")
         sys.stdout.flush()
 
-    _existing(data)
-    followed = tail.follow(data) if given.follow else iter(())
-    first = next(followed, [])  # from here on nothing is missed, while the last lines are looked up
-    write(tail.last_lines(data, given.lines))
-    write(first)
-    for lines in followed:
-        write(lines)
+    looks = tail.follow(_existing(data), given.lines)
+    write(next(looks))
+    if given.follow:
+        for lines in looks:
+            write(lines)
     return DONE
 
 

@@ -6,6 +6,7 @@ import os
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import orjson
@@ -32,38 +33,39 @@ class _Reading:
         return [line + b"\n" for line in lines]
 
 
-def last_lines(data: DataDirectory, count: int) -> list[bytes]:
-    """The `count` lines of the log that were received last, in that order."""
-    lines: list[bytes] = []
-    for path in active_segments(data).values():
-        lines += _all_lines(path)
+def follow(data: DataDirectory, count: int) -> Iterator[list[bytes]]:
+    """First the `count` lines that were received last, then at each look the new ones, in order. Does not end."""
+    reading: dict[int, _Reading] = {}
+    lines = _look(data, reading)
     for segment in sorted(sealed_segments(data), key=lambda segment: segment.name.sealed_at, reverse=True):
         if len(lines) >= count:
             break
-        lines += _all_lines(segment.path)
-    return sorted(lines, key=_received)[-count:] if count else []
-
-
-def follow(data: DataDirectory) -> Iterator[list[bytes]]:
-    """From now on, the new lines of each look at the log, in the order in which they were received. Does not end."""
-    reading: dict[int, _Reading] = {}
-    first = True
+        if segment.path.stat().st_ino not in reading:  # sealed since the look
+            lines += _all_lines(segment.path)
+    yield sorted(lines, key=_received)[-count:] if count else []
     while True:
-        for path in active_segments(data).values():
-            try:
-                inode = path.stat().st_ino
-                if inode not in reading:
-                    reading[inode] = _Reading(os.open(path, os.O_RDONLY | os.O_CLOEXEC))
-                    if first:
-                        reading[inode].new_lines()
-            except FileNotFoundError:
-                continue
-        open_now = {path.stat().st_ino for path in active_segments(data).values() if path.exists()}
-        yield sorted((line for each in reading.values() for line in each.new_lines()), key=_received)
-        for inode in [inode for inode in reading if inode not in open_now]:
-            os.close(reading.pop(inode).descriptor)
-        first = False
         time.sleep(POLL_S)
+        yield sorted(_look(data, reading), key=_received)
+
+
+def _look(data: DataDirectory, reading: dict[int, _Reading]) -> list[bytes]:
+    """New lines of all active segments, and the last ones of those that were sealed since the last look."""
+    open_now = set()
+    for path in active_segments(data).values():
+        try:
+            descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        except FileNotFoundError:
+            continue
+        inode = os.fstat(descriptor).st_ino
+        open_now.add(inode)
+        if inode in reading:
+            os.close(descriptor)
+        else:
+            reading[inode] = _Reading(descriptor)
+    lines = [line for each in reading.values() for line in each.new_lines()]
+    for inode in [inode for inode in reading if inode not in open_now]:
+        os.close(reading.pop(inode).descriptor)
+    return lines
 
 
 def readable(line: bytes) -> str:
@@ -82,9 +84,9 @@ def _harmless(text: Any) -> str:
     return "".join(c if c.isprintable() else f"\\u{ord(c):04x}" for c in str(text))
 
 
-def _all_lines(path: os.PathLike[str]) -> list[bytes]:
+def _all_lines(path: Path) -> list[bytes]:
     try:
-        with open_segment(path) as file:  # type: ignore[arg-type]
+        with open_segment(path) as file:
             return [line for line in file if flaw(line) is None]
     except FileNotFoundError:
         return []

@@ -1,0 +1,229 @@
+"""Group commit: what a caller is told is true, whatever happens to the disk or the caller."""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import os
+import shutil
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ingest.lines import Line
+from ingest.writer import Busy, DiskFull, GroupCommitWriter, Stopping, Unavailable
+from shared.layout import DataDirectory
+from shared.recovery import WriterAlive
+from shared.requests import request
+from shared.segments import sealed_segments
+from shared.settings import Settings
+from tests.logs import SilentLog, data_directory, line
+from tests.server import lines_of
+
+
+def start(
+    data: DataDirectory, log: SilentLog | None = None, on_fatal: Any = lambda: None, **settings: Any
+) -> GroupCommitWriter:
+    return GroupCommitWriter(data, "0", Settings(data_dir=data.root, **settings), log or SilentLog(), on_fatal)
+
+
+def events(*numbers: int) -> list[Line]:
+    return [line(f"event-{number:04d}") for number in numbers]
+
+
+def ids(data: DataDirectory) -> list[str]:
+    return sorted(each["id"] for each in lines_of(data))
+
+
+async def test_awaited_lines_are_on_disk(tmp_path: Path) -> None:
+    data = data_directory(tmp_path)
+    writer = start(data)
+    await writer.append(events(1, 2), 500)
+    assert ids(data) == ["event-0001", "event-0002"]
+    await writer.close()
+
+
+async def test_many_callers_share_few_commits(tmp_path: Path) -> None:
+    data = data_directory(tmp_path)
+    writer = start(data)
+    syncs = []
+    assert writer._active is not None
+    real = writer._active._sync
+    writer._active._sync = lambda descriptor: (syncs.append(1), real(descriptor))[1]
+    await asyncio.gather(*[writer.append(events(number), 300) for number in range(200)])
+    assert len(ids(data)) == 200
+    assert len(syncs) < 20
+    await writer.close()
+
+
+async def test_close_commits_what_waits_and_seals(tmp_path: Path) -> None:
+    data = data_directory(tmp_path)
+    writer = start(data)
+    waiting = [writer.append(events(number), 300) for number in range(50)]
+    await writer.close()
+    assert all(done.done() and done.exception() is None for done in waiting)
+    assert not data.active("0").exists()
+    assert len(ids(data)) == 50
+    with pytest.raises(Stopping):
+        writer.append(events(51), 300)
+
+
+async def test_client_that_goes_away_does_not_cancel_the_write(tmp_path: Path) -> None:
+    data = data_directory(tmp_path)
+    writer = start(data)
+    gone = writer.append(events(1), 300)
+    gone.cancel()
+    await writer.append(events(2), 300)
+    assert ids(data) == ["event-0001", "event-0002"]
+    await writer.close()
+
+
+async def test_queue_is_bounded_by_bytes(tmp_path: Path) -> None:
+    writer = start(data_directory(tmp_path), queue_max_bytes=1000)
+    first = writer.append(events(1), 900)
+    with pytest.raises(Busy):
+        writer.append(events(2), 200)
+    await first
+    await writer.append(events(3), 900)
+    await writer.close()
+
+
+async def test_seals_by_size(tmp_path: Path) -> None:
+    data = data_directory(tmp_path)
+    writer = start(data, segment_max_bytes=500)
+    for number in range(6):
+        await writer.append(events(number), 300)
+    await writer.close()
+    assert [found.name.sequence for found in sealed_segments(data)] == [1, 2, 3]
+    assert len(ids(data)) == 6
+
+
+async def test_seals_by_age_without_traffic(tmp_path: Path) -> None:
+    data = data_directory(tmp_path)
+    writer = start(data, segment_max_age=0.3)
+    await writer.append(events(1), 300)
+    for _ in range(50):
+        await asyncio.sleep(0.1)
+        if sealed_segments(data) and data.active("0").exists():
+            break
+    assert len(sealed_segments(data)) == 1
+    assert data.active("0").stat().st_size == 0
+    await writer.close()
+
+
+async def test_seals_when_asked(tmp_path: Path) -> None:
+    data = data_directory(tmp_path)
+    writer = start(data)
+    await writer.append(events(1), 300)
+    request(data.seal_request)
+    for _ in range(50):
+        await asyncio.sleep(0.1)
+        if sealed_segments(data):
+            break
+    assert len(sealed_segments(data)) == 1
+    await writer.close()
+
+
+async def test_orphan_is_recovered_before_the_first_request(tmp_path: Path) -> None:
+    data = data_directory(tmp_path)
+    first = start(data)
+    await first.append(events(1), 300)
+    content = data.active("0").read_bytes()
+    await first.close()
+    for path in data.log.iterdir():
+        path.unlink()
+    data.active("0").write_bytes(content + b"torn")
+    log = SilentLog()
+    second = start(data, log)
+    assert log.events() == ["recovered"]
+    assert ids(data) == ["event-0001"]
+    await second.close()
+
+
+async def test_second_writer_of_the_same_name_is_refused(tmp_path: Path) -> None:
+    data = data_directory(tmp_path)
+    writer = start(data)
+    with pytest.raises(WriterAlive):
+        start(data)
+    await writer.close()
+
+
+@pytest.mark.parametrize("deed", ["rename", "delete", "truncate"])
+async def test_log_that_somebody_touched_is_never_acknowledged_into(tmp_path: Path, deed: str) -> None:
+    data = data_directory(tmp_path)
+    log = SilentLog()
+    writer = start(data, log)
+    await writer.append(events(1), 300)
+    path = data.active("0")
+    if deed == "rename":
+        path.rename(path.with_name("rotated.1"))
+    elif deed == "delete":
+        path.unlink()
+    else:
+        os.truncate(path, 0)
+    await writer.append(events(2), 300)
+    assert "segment_abandoned" in log.events()
+    assert "event-0002" in ids(data)
+    await writer.close()
+
+
+async def test_failed_sync_is_not_acknowledged_and_ends_the_writer(tmp_path: Path) -> None:
+    data = data_directory(tmp_path)
+    log = SilentLog()
+    ended = []
+    writer = start(data, log, lambda: ended.append(1))
+    await writer.append(events(1), 300)
+
+    def fail(_descriptor: int) -> None:
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    assert writer._active is not None
+    writer._active._sync = fail
+    first = writer.append(events(2), 300)
+    await asyncio.sleep(0)
+    second = writer.append(events(3), 300)
+    for failed in (first, second):
+        with pytest.raises(Unavailable):
+            await failed
+    assert ended == [1]
+    assert "segment_suspect" in log.events()
+    with pytest.raises(Stopping):
+        writer.append(events(4), 300)
+    await writer.close()
+    assert "event-0001" in ids(data)
+
+
+@contextmanager
+def small_disk(directory: Path, size: str) -> Iterator[Path]:
+    """A tmpfs of its own: a disk that can really be full."""
+    directory.mkdir()
+    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", str(directory)], check=False)  # noqa: S607
+    if mounted.returncode:
+        pytest.skip("mounting a small disk needs root")
+    try:
+        yield directory
+    finally:
+        subprocess.run(["umount", "-l", str(directory)], check=True)  # noqa: S607
+
+
+@pytest.mark.skipif(os.geteuid() != 0 or shutil.which("mount") is None, reason="mounting a small disk needs root")
+async def test_full_disk_is_refused_and_recovers_by_itself(tmp_path: Path) -> None:
+    with small_disk(tmp_path / "disk", "512k") as disk:
+        data = data_directory(disk / "data")
+        writer = start(data)
+        ballast = disk / "ballast"
+        ballast.write_bytes(bytes(340_000))
+        stored = []
+        with pytest.raises(DiskFull):
+            for number in range(10_000):
+                await writer.append(events(number), 300)
+                stored.append(f"event-{number:04d}")
+        assert len(stored) > 100
+        ballast.unlink()
+        await writer.append(events(10_000), 300)
+        await writer.close()
+        assert ids(data) == sorted([*stored, "event-10000"])
