@@ -72,33 +72,47 @@ _INCOMING_COLUMNS = """
 
 
 def _insert_lines(database: duckdb.DuckDBPyConnection, files: list[str], sites: tuple[str, ...]) -> None:
-    columns = ", ".join(f"{name}: '{kind}'" for name, kind in {"v": "INTEGER", **COLUMNS}.items())
-    utm = ", ".join(
-        f"CASE WHEN contains(url, 'utm_') THEN nullif(left(url_decode(replace("
-        f"regexp_extract(url, '[?&]utm_{part}=([^&#]*)', 1), '+', ' ')), 200), '') END AS utm_{part}"
-        for part in ("source", "medium", "campaign")
-    )
+    """Parse the files and take URLs apart. String functions do it in half the time of regular expressions."""
+    kinds = {"v": "INTEGER", **COLUMNS, "time": "TIMESTAMP", "received": "TIMESTAMP"}
+    columns = ", ".join(f"{name}: '{kind}'" for name, kind in kinds.items())
+    utm = ", ".join(f"{_utm(part)} AS utm_{part}" for part in ("source", "medium", "campaign"))
     try:
         database.execute(
             f"""
             INSERT INTO incoming
-            SELECT v, id, name, try_cast(time AS TIMESTAMP), try_cast(received AS TIMESTAMP), site, visitor, session, url,
-                referrer, ua, language, country, consent, value, props::VARCHAR,
-                CASE WHEN url IS NOT NULL
-                    THEN coalesce(nullif(regexp_extract(url, '^[a-zA-Z]+://[^/?#]*([^?#]*)', 1), ''), '/') END AS path,
-                CASE WHEN host = '' OR host = site OR host = 'www.' || site OR 'www.' || host = site
-                    OR list_contains($sites::VARCHAR[], host) THEN NULL ELSE host END AS referrer,
+            SELECT v, id, name, time, received, site, visitor, session, url, referrer, ua, language, country, consent, value,
+                props::VARCHAR,
+                CASE WHEN url IS NULL THEN NULL WHEN contains(place, '/') THEN substr(place, instr(place, '/')) ELSE '/' END,
+                CASE WHEN host IN ('', site, 'www.' || site) OR 'www.' || host = site
+                    OR list_contains($sites::VARCHAR[], host) THEN NULL ELSE host END,
                 {utm}
             FROM (
-                SELECT *, lower(regexp_extract(referrer, '^[a-zA-Z]+://(?:[^/?#@]*@)?([^/?#:]+)', 1)) AS host
-                FROM read_json($files, format = 'newline_delimited', columns = {{{columns}}},
-                    maximum_object_size = {LINE_MAX_BYTES * 4})
+                SELECT *, split_part(split_part(address, '?', 1), '://', 2) AS place,
+                    '&' || substr(address, instr(address, '?') + 1) AS query,
+                    lower(split_part(split_part({_authority("referrer")}, '@', -1), ':', 1)) AS host
+                FROM (
+                    SELECT *, split_part(url, '#', 1) AS address
+                    FROM read_json($files, format = 'newline_delimited', columns = {{{columns}}},
+                        maximum_object_size = {LINE_MAX_BYTES * 4})
+                )
             )
             """,
             {"files": files, "sites": list(sites)},
         )
     except (duckdb.InvalidInputException, duckdb.ConversionException) as error:
         raise LinesDoNotParse(str(error)) from error
+
+
+def _authority(url: str) -> str:
+    """SQL of what stands between `//` and the path, query or fragment."""
+    return f"split_part(split_part(split_part(split_part({url}, '://', 2), '/', 1), '?', 1), '#', 1)"
+
+
+def _utm(part: str) -> str:
+    """SQL of one utm parameter, decoded, at most 200 characters; NULL where it is absent or empty."""
+    key = f"&utm_{part}="
+    value = f"url_decode(split_part(split_part(replace(query, '+', ' '), '{key}', 2), '&', 1))"
+    return f"CASE WHEN contains(query, '{key}') THEN nullif(left({value}, 200), '') END"
 
 
 def _read_agents(database: duckdb.DuckDBPyConnection) -> None:

@@ -5,13 +5,15 @@ from __future__ import annotations
 import gzip
 import os
 import threading
-from datetime import date
+from datetime import UTC, date, datetime
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from compactor.commit import CommitLost, CompactorBusy, compactor_lock, sweep_orphans
 from compactor.compaction import run_pass
+from ingest.lines import seal
 from ingest.query import parse
 from ingest.report import make_report
 from ingest.status import read_status
@@ -159,8 +161,6 @@ def test_pass_that_lost_its_right_publishes_nothing(tmp_path: Path, thief: str) 
 
 def _orphan(data: DataDirectory) -> None:
     """An active segment without a writer: its recovery is when the thief strikes, in the middle of the pass."""
-    from ingest.lines import seal
-
     data.active("7").write_bytes(seal([line("event-7")]))
 
 
@@ -258,7 +258,7 @@ def test_unfolded_segment_is_never_deleted(tmp_path: Path) -> None:
     assert load(data).totals.counted == 1
 
 
-def expire(data: DataDirectory, now: int, **settings: object) -> None:
+def expire(data: DataDirectory, now: int, **settings: Any) -> None:
     """Daily passes until the archive of everything so far is past a retention of ten days."""
     for days in range(1, 13):
         fold(data, now + days * DAY_MS, archive_retention_days=10, **settings)
@@ -294,9 +294,7 @@ def test_visitors_of_a_day_stay_when_its_archive_goes(tmp_path: Path, zone: str)
     assert filtered["total"] == {"events": None, "visitors": None}
 
 
-def report(data: DataDirectory, asked: dict[str, str]) -> dict[str, object] | dict[str, list[dict[str, object]]]:
-    from datetime import UTC, datetime
-
+def report(data: DataDirectory, asked: dict[str, str]) -> dict[str, Any]:
     query = parse(asked, datetime.fromtimestamp(NOON / 1000, UTC), "UTC")
     with connect(256 << 20, 1) as database:
         return make_report(database, data, load(data), query)

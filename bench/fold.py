@@ -1,0 +1,140 @@
+"""The fold: events a second, peak memory, and what history costs. Each pass is a process of its own, as the compactor is."""
+
+from __future__ import annotations
+
+import random
+import subprocess
+import sys
+import time
+import uuid
+from collections.abc import Iterator
+from contextlib import closing
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import orjson
+
+from bench.load import AGENT
+from compactor.schedule import compact_once
+from ingest.active import ActiveSegment
+from ingest.lines import Line, seal
+from shared.engine import connect
+from shared.layout import DataDirectory
+from shared.publish import make_data_directory
+from shared.recovery import next_sequence
+from shared.segments import sealed_segments
+from shared.settings import Settings
+from shared.snapshot import load
+from shared.timestamps import rfc3339
+
+SEGMENT_EVENTS = 125_000  # about 64 MiB
+DAY = datetime(2026, 11, 22, tzinfo=UTC)
+
+
+class Quiet:
+    """Says warnings only."""
+
+    def info(self, event: str, **fields: object) -> None: ...
+
+    def warning(self, event: str, **fields: object) -> None:
+        sys.stderr.write(f"{event} {fields}\n")
+
+
+def make_lines(count: int, day: datetime, seed: int) -> Iterator[Line]:
+    """Events of one day: 100,000 visitors, 10,000 paths, 200 user agents, 1 in 50 sent twice."""
+    pick = random.Random(seed)
+    start = int(day.timestamp() * 1000)
+    last: Line | None = None
+    for number in range(count):
+        if last is not None and pick.random() < 0.02:
+            yield last
+            continue
+        time_ms = start + number * 86_000_000 // count
+        last = Line(
+            1,
+            uuid.UUID(int=pick.getrandbits(128)).hex,
+            pick.choice(("pageview", "pageview", "pageview", "signup", "click")),
+            rfc3339(time_ms),
+            rfc3339(time_ms + 40),
+            "example.com",
+            f"v{pick.randrange(100_000):08d}",
+            None,
+            f"https://example.com/articles/{pick.randrange(10_000)}?utm_source=s{pick.randrange(5)}&utm_medium=mail",
+            pick.choice(("https://www.example.org/search", "https://news.example.net/", None)),
+            AGENT.replace("131", str(pick.randrange(50, 250))),
+            pick.choice(("de", "en", "fr")),
+            pick.choice(("DE", "FR", "US", None)),
+            "granted",
+            None,
+            {"plan": pick.choice(("free", "pro"))},
+        )
+        yield last
+
+
+def write_segments(data: DataDirectory, count: int, day: datetime, seed: int = 1) -> int:
+    """Seal `count` events. Returns how many different ones they are."""
+    made = list(make_lines(count, day, seed))
+    for start in range(0, count, SEGMENT_EVENTS):
+        lines = made[start : start + SEGMENT_EVENTS]
+        segment = ActiveSegment(data, "0", next_sequence(data, "0"), "os")
+        segment.commit(seal(lines), len(lines))
+        segment.seal()
+    return len({line.id for line in made})
+
+
+def days(count: int) -> timedelta:
+    return timedelta(days=count)
+
+
+def make_history(data: DataDirectory, days: int, events: int) -> None:
+    """Fold `events` events on each of the days before DAY."""
+    for back in range(days, 0, -1):
+        write_segments(data, events, DAY - timedelta(days=back), seed=1000 + back)
+        if back % 30 == 1:
+            compact_once(data, Settings(data_dir=data.root, log_retention_days=36_500), Quiet())
+    for segment in sealed_segments(data):
+        segment.path.unlink()
+        segment.checksum.unlink()
+
+
+def measure(root: Path) -> dict[str, float]:
+    """Fold what is sealed in a process of its own. Seconds are of its passes, memory is the peak of the process in MiB."""
+    command = [sys.executable, "-m", "bench.fold", str(root)]
+    done = subprocess.run(command, capture_output=True, check=True, timeout=600)
+    result: dict[str, float] = orjson.loads(done.stdout)
+    return result
+
+
+def parse_seconds(root: Path) -> float:
+    """The floor: the same segments, only parsed by the same engine."""
+    data = DataDirectory(root)
+    files = [str(segment.path) for segment in sealed_segments(data)]
+    with closing(connect(512 << 20, 2)) as database:
+        started = time.perf_counter()
+        database.execute(
+            "SELECT count(*), max(id), max(visitor), max(url), max(ua) FROM read_json($1, format = 'newline_delimited', "
+            "columns = {id: 'VARCHAR', visitor: 'VARCHAR', url: 'VARCHAR', ua: 'VARCHAR', time: 'VARCHAR'})",
+            [files],
+        ).fetchall()
+        return time.perf_counter() - started
+
+
+def fresh(root: Path) -> DataDirectory:
+    data = DataDirectory(root)
+    make_data_directory(data)
+    return data
+
+
+def main() -> None:
+    data = DataDirectory(Path(sys.argv[1]))
+    started = time.perf_counter()
+    compact_once(data, Settings(data_dir=data.root, log_retention_days=36_500), Quiet())
+    seconds = time.perf_counter() - started
+    # Not ru_maxrss: across an exec that keeps the peak of the process that started this one.
+    peak = next(line for line in Path("/proc/self/status").read_text("ascii").splitlines() if line.startswith("VmHWM"))
+    peak_mib = int(peak.split()[1]) / 1024
+    sys.stdout.buffer.write(orjson.dumps({"seconds": seconds, "peak_mib": peak_mib, "counted": load(data).totals.counted}))
+
+
+if __name__ == "__main__":
+    main()
