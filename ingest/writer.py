@@ -63,7 +63,12 @@ class _Waiting(NamedTuple):
     done: asyncio.Future[None]
 
 
-_Group = list[_Waiting]
+class _Group(NamedTuple):
+    """What one commit makes durable, and who waits for it."""
+
+    members: list[_Waiting]
+    blob: bytes
+    lines: int
 
 
 class GroupCommitWriter:
@@ -82,7 +87,7 @@ class GroupCommitWriter:
         self._on_fatal = on_fatal
         self._loop = asyncio.get_running_loop()
         # Of the event loop:
-        self._waiting: _Group = []
+        self._waiting: list[_Waiting] = []
         self._bytes = 0  # waiting and in flight
         self._in_flight = False
         self._idle = asyncio.Event()
@@ -135,11 +140,13 @@ class GroupCommitWriter:
             taken += waiting.size
             count += 1
         group, self._waiting = self._waiting[:count], self._waiting[count:]
-        self._handed.put(group)
+        # Encoded here and not in the thread, which would only take turns with this one for the interpreter.
+        lines = [line for waiting in group for line in waiting.lines]
+        self._handed.put(_Group(group, seal(lines), len(lines)))
 
-    def _finish(self, group: _Group, error: Unavailable | None) -> None:
+    def _finish(self, members: list[_Waiting], error: Unavailable | None) -> None:
         """On the event loop: tell those who wait, then hand over what has gathered meanwhile."""
-        for _, size, done in group:
+        for _, size, done in members:
             self._bytes -= size
             if done.done():  # the client went away; its lines were stored all the same
                 continue
@@ -153,40 +160,42 @@ class GroupCommitWriter:
             self._in_flight = False
             self._idle.set()
 
-    def _refuse_all(self, group: _Group, error: Unavailable) -> None:
+    def _refuse_all(self, members: list[_Waiting], error: Unavailable) -> None:
         """On the event loop, after the thread has ended for good: neither its last group nor what waits is stored."""
         self._stopping = True
         waiting, self._waiting = self._waiting, []
-        self._finish(group + waiting, error)
+        self._finish(members + waiting, error)
 
     def _run(self) -> None:
         while True:
+            group: _Group | None = None
+            stop = False
             try:
                 group = self._handed.get(timeout=POLL_S)
+                stop = group is None
             except queue.Empty:
-                group = []
+                pass
             try:
-                if group:
+                if group is not None:
                     self._commit(group)
-                if group is None or self._seal_is_due():
-                    self._seal(reopen=group is not None)
+                if stop or self._seal_is_due():
+                    self._seal(reopen=not stop)
             except SegmentSuspect as error:
-                self._fail_for_good(group or [], error)
+                self._fail_for_good(group.members if group else [], error)
                 return
-            if group is None:
+            if stop:
                 return
 
     def _commit(self, group: _Group) -> None:
         error: Unavailable | None = None
-        lines = [line for waiting in group for line in waiting.lines]
         try:
-            self._commit_blob(seal(lines), len(lines))
+            self._commit_blob(group.blob, group.lines)
         except SegmentSuspect:
             raise
         except OSError as failure:
-            self._log.error("commit_failed", writer=self._writer, lines=len(lines), reason=str(failure))
+            self._log.error("commit_failed", writer=self._writer, lines=group.lines, reason=str(failure))
             error = _for_client(failure)
-        self._loop.call_soon_threadsafe(self._finish, group, error)
+        self._loop.call_soon_threadsafe(self._finish, group.members, error)
 
     def _commit_blob(self, blob: bytes, lines: int) -> None:
         active = self._active or self._open_segment()
@@ -245,13 +254,13 @@ class GroupCommitWriter:
         active.abandon()
         self._active = None
 
-    def _fail_for_good(self, group: _Group, error: SegmentSuspect) -> None:
+    def _fail_for_good(self, members: list[_Waiting], error: SegmentSuspect) -> None:
         if self._active is not None:
             name = self._active.seal_as_suspect()
             self._log.error("segment_suspect", segment=name.file if name else None, reason=str(error))
         refusal = Unavailable("the disk failed while storing the events")
-        self._loop.call_soon_threadsafe(self._refuse_all, group, refusal)
         self._on_fatal()
+        self._loop.call_soon_threadsafe(self._refuse_all, members, refusal)
 
 
 def log_recovered(log: Log, recovered: Recovered) -> None:

@@ -18,7 +18,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Mapping
-from contextlib import suppress
+from contextlib import closing, suppress
 from dataclasses import dataclass
 from email.message import Message
 from pathlib import Path
@@ -74,7 +74,11 @@ class Server:
         self.process: subprocess.Popen[bytes] | None = None
 
     def __enter__(self) -> Server:
-        self.start()
+        try:
+            self.start()
+        except BaseException:
+            self._port_holder.close()
+            raise
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
@@ -140,6 +144,11 @@ class Server:
     def stderr(self) -> str:
         return self.stderr_path.read_text("utf-8")
 
+    def child(self, name: str) -> int:
+        """The process id of a child, as the supervisor logged it last: `ingest-0`, `compact`."""
+        logged = [json.loads(line) for line in self.stderr().splitlines() if line.startswith("{")]
+        return [int(line["pid"]) for line in logged if line["event"] == "started" and line.get("child") == name][-1]
+
     def request(self, method: str, path: str, body: bytes | None = None, headers: Mapping[str, str] | None = None) -> Answer:
         """One request on a connection of its own, with exactly these headers and those that HTTP needs."""
         connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=REQUEST_TIMEOUT_S)
@@ -150,12 +159,19 @@ class Server:
         finally:
             connection.close()
 
+    def exchange(self, sent: bytes, timeout_s: float = REQUEST_TIMEOUT_S) -> Answer:
+        """Send bytes as they are, on a connection of their own, and read one answer."""
+        with socket.create_connection(("127.0.0.1", self.port), timeout_s) as connection:
+            with suppress(BrokenPipeError, ConnectionResetError):  # a refusal may come before all was sent
+                connection.sendall(sent)
+            return read_answer(connection)
+
     def post(self, events: list[Any], query: str = "", headers: Mapping[str, str] | None = None, **batch: object) -> Answer:
         """POST /v1/events as a server with a key does it. `headers` replace or add, `batch` is beside `events`."""
         body = json.dumps({"events": events, "consent": "granted"} | batch).encode("utf-8")
         return self.request("POST", f"/v1/events{query}", body, keyed() | dict(headers or {}))
 
-    def get(self, path: str, headers: Mapping[str, str] | None = None, **parameters: str) -> Answer:
+    def get(self, path: str, headers: Mapping[str, str] | None = None, /, **parameters: str) -> Answer:
         """GET with the admin token."""
         query = f"?{urlencode(parameters)}" if parameters else ""
         return self.request("GET", path + query, headers=bearer(ADMIN_TOKEN) | dict(headers or {}))
@@ -169,6 +185,13 @@ class Server:
     def lines(self) -> list[dict[str, Any]]:
         """Every line in data/log now, sealed or not, decoded; each with a good CRC."""
         return lines_of(self.data)
+
+
+def read_answer(connection: socket.socket) -> Answer:
+    """One answer from a connection, which stays open."""
+    with closing(http.client.HTTPResponse(connection)) as response:
+        response.begin()
+        return Answer(response.status, response.headers, response.read())
 
 
 def environment(root: Path, **settings: object) -> dict[str, str]:

@@ -1,0 +1,155 @@
+"""Keys and tokens: who is recognised, with which scope; and that no secret is kept in a form that opens anything."""
+
+from __future__ import annotations
+
+import base64
+import stat
+from collections.abc import Mapping
+from pathlib import Path
+
+import pytest
+
+from ingest.keyring import Keyring, Scope, create_token, load_tokens, revoke_token
+from shared.layout import DataDirectory
+from shared.publish import make_data_directory
+from shared.settings import Settings
+
+ADMIN = "admin-secret"
+KEYS = ("first-key", "second-key")
+SETTINGS = Settings(admin_token=ADMIN, ingest_keys=KEYS)
+
+
+@pytest.fixture
+def data(tmp_path: Path) -> DataDirectory:
+    directory = DataDirectory(tmp_path / "data")
+    make_data_directory(directory)
+    return directory
+
+
+def bearer(secret: str) -> dict[str, str]:
+    return {"Authorization": f"Bearer {secret}"}
+
+
+def basic(userinfo: str | bytes) -> dict[str, str]:
+    content = userinfo.encode("utf-8") if isinstance(userinfo, str) else userinfo
+    return {"Authorization": f"Basic {base64.b64encode(content).decode('ascii')}"}
+
+
+RECOGNISED: dict[str, tuple[Mapping[str, str], Scope]] = {
+    "admin token": (bearer(ADMIN), "admin"),
+    "first key": (bearer("first-key"), "ingest"),
+    "second key": (bearer("second-key"), "ingest"),
+    "scheme in another case": ({"Authorization": f"bEaReR {ADMIN}"}, "admin"),
+    "blanks around": ({"Authorization": f"Bearer   {ADMIN} "}, "admin"),
+    "Basic password": (basic(f"anybody:{ADMIN}"), "admin"),
+    "Basic password without a user": (basic(f":{ADMIN}"), "admin"),
+    "Basic with a key": (basic("x:first-key"), "ingest"),
+}
+
+
+@pytest.mark.parametrize(("headers", "scope"), RECOGNISED.values(), ids=RECOGNISED)
+def test_secret_is_recognised(data: DataDirectory, headers: Mapping[str, str], scope: Scope) -> None:
+    assert Keyring(data, SETTINGS).scopes(headers) == frozenset([scope])
+
+
+REFUSED: dict[str, Mapping[str, str]] = {
+    "another secret": bearer("wrong"),
+    "empty": bearer(""),
+    "only the scheme": {"Authorization": "Bearer"},
+    "nothing in it": {"Authorization": ""},
+    "the secret without a scheme": {"Authorization": ADMIN},
+    "an unknown scheme": {"Authorization": f"Digest {ADMIN}"},
+    "the beginning of a secret": bearer(ADMIN[:-1]),
+    "a secret and more": bearer(ADMIN + "x"),
+    "a secret in upper case": bearer(ADMIN.upper()),
+    "two keys as they stand in the settings": bearer(" ".join(KEYS)),
+    "a megabyte": bearer("x" * (1 << 20)),
+    "not ASCII": bearer("ключ"),
+    "bytes that are not UTF-8": bearer("\udcff\udc80"),
+    "Basic with the token as user": basic(f"{ADMIN}:"),
+    "Basic without a colon": basic(ADMIN),
+    "Basic that is not base64": {"Authorization": "Basic !!!"},
+    "Basic with a length that cannot be": {"Authorization": "Basic YQ"},
+    "Basic that is not UTF-8": basic(b"x:\xff\xfe"),
+    "Basic with nothing in it": {"Authorization": "Basic "},
+}
+
+
+@pytest.mark.parametrize("headers", REFUSED.values(), ids=REFUSED)
+def test_anything_else_is_not_valid(data: DataDirectory, headers: Mapping[str, str]) -> None:
+    assert Keyring(data, SETTINGS).scopes(headers) == frozenset()
+
+
+@pytest.mark.xfail(
+    strict=True, raises=ValueError, reason="keyring._secret: b64decode raises a bare ValueError for non-ASCII text"
+)
+@pytest.mark.parametrize("text", ["é", "\udcff"])
+def test_basic_that_is_not_ascii_is_not_valid(data: DataDirectory, text: str) -> None:
+    assert Keyring(data, SETTINGS).scopes({"Authorization": f"Basic {text}"}) == frozenset()
+
+
+def test_no_authorization_is_no_key_rather_than_a_wrong_one(data: DataDirectory) -> None:
+    assert Keyring(data, SETTINGS).scopes({}) is None
+
+
+def test_without_secrets_in_the_settings_nothing_is_valid(data: DataDirectory) -> None:
+    keyring = Keyring(data, Settings())
+    assert [keyring.scopes(headers) for headers in (bearer(""), basic(":"), bearer("x"))] == [frozenset()] * 3
+
+
+@pytest.mark.parametrize("scope", ["ingest", "read", "admin"])
+def test_token_works_at_once_and_until_it_is_revoked(data: DataDirectory, scope: Scope) -> None:
+    keyring = Keyring(data, SETTINGS)
+    token, secret = create_token(data, scope)
+    assert keyring.scopes(bearer(secret)) == frozenset([scope])
+    assert Keyring(data, SETTINGS).scopes(bearer(secret)) == frozenset([scope])
+    assert revoke_token(data, token.id)
+    assert keyring.scopes(bearer(secret)) == frozenset()
+    assert keyring.scopes(bearer(ADMIN)) == frozenset(["admin"])
+
+
+def test_revoking_one_token_leaves_the_others(data: DataDirectory) -> None:
+    keyring = Keyring(data, SETTINGS)
+    (first, first_secret), (_, second_secret) = create_token(data, "read"), create_token(data, "admin")
+    assert revoke_token(data, first.id)
+    assert keyring.scopes(bearer(first_secret)) == frozenset()
+    assert keyring.scopes(bearer(second_secret)) == frozenset(["admin"])
+
+
+def test_revoking_what_is_not_there_says_so(data: DataDirectory) -> None:
+    create_token(data, "read")
+    assert not revoke_token(data, "00000000")
+    assert len(load_tokens(data)) == 1
+
+
+def test_every_token_is_another_one(data: DataDirectory) -> None:
+    made = [create_token(data, "read") for _ in range(20)]
+    assert len({secret for _, secret in made}) == len({token.id for token, _ in made}) == 20
+    assert [token for token, _ in made] == list(load_tokens(data))
+
+
+def test_tokens_that_are_gone_open_nothing(data: DataDirectory) -> None:
+    keyring = Keyring(data, SETTINGS)
+    _, secret = create_token(data, "admin")
+    assert keyring.scopes(bearer(secret)) == frozenset(["admin"])
+    data.tokens.unlink()
+    assert keyring.scopes(bearer(secret)) == frozenset()
+
+
+def test_kept_is_a_hash_that_only_the_owner_may_read(data: DataDirectory) -> None:
+    token, secret = create_token(data, "admin")
+    content = data.tokens.read_text("utf-8")
+    assert secret not in content
+    assert secret.rpartition("_")[2] not in content
+    assert token.sha256 in content
+    assert stat.S_IMODE(data.tokens.stat().st_mode) == 0o600
+    assert stat.S_IMODE(data.private.stat().st_mode) == 0o700
+
+
+def test_hash_of_a_token_is_not_a_token(data: DataDirectory) -> None:
+    token, _ = create_token(data, "admin")
+    assert Keyring(data, SETTINGS).scopes(bearer(token.sha256)) == frozenset()
+
+
+def test_secret_says_what_it_is_for(data: DataDirectory) -> None:
+    assert create_token(data, "ingest")[1].startswith("fl_ingest_")

@@ -1,0 +1,225 @@
+"""A log line is JSON whose last field is the CRC of what stands before it; any change is seen, any terminal survives it."""
+
+from __future__ import annotations
+
+import json
+import re
+import zlib
+from itertools import pairwise
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from ingest.event import Event, Property
+from ingest.lines import Origin, make_lines, seal, server_ids
+from ingest.verdict import HAZARD, Accepted, is_id
+from shared.line import COLUMNS, LINE_MAX_BYTES, DataFromNewerVersion, flaw, scan, seal_line
+from shared.timestamps import epoch_ms
+
+RECEIVED_MS = epoch_ms("2026-11-22T16:00:00.120Z")
+TIME_MS = RECEIVED_MS - 1999
+PAGE = Origin(site="example.com", visitor="hashed", ua="Mozilla/5.0", language="de", country=None, consent="granted")
+BARE = Origin(site="example.com", visitor=None, ua=None, language=None, country=None, consent="implied")
+FULL = Event(
+    name="order",
+    id="order-0001",
+    time=None,
+    visitor="v-1",
+    session="s-1",
+    url="https://example.com/a?b=c",
+    referrer="https://other.example/",
+    value=9.5,
+    props={"plan": "pro", "n": 1, "x": 0.5, "ok": True, "none": None},
+)
+
+
+def encode(events: list[Event], origin: Origin = PAGE) -> bytes:
+    """The log lines of a request, as they go to disk."""
+    return seal(make_lines([Accepted(event, TIME_MS) for event in events], origin, RECEIVED_MS))
+
+
+def line_of(event: Event, origin: Origin = PAGE) -> bytes:
+    return encode([event], origin)
+
+
+def test_line_has_its_fields_in_the_order_of_the_format() -> None:
+    line = line_of(FULL, PAGE._replace(country="DE"))
+    assert list(json.loads(line)) == ["v", *COLUMNS, "crc"]
+
+
+def test_line_is_what_the_format_shows() -> None:
+    body = (
+        b'{"v":1,"id":"order-0001","name":"order","time":"2026-11-22T15:59:58.121Z","received":"2026-11-22T16:00:00.120Z",'
+        b'"site":"example.com","visitor":"v-1","session":"s-1","url":"https://example.com/a?b=c",'
+        b'"referrer":"https://other.example/","ua":"Mozilla/5.0","language":"de","consent":"granted","value":9.5,'
+        b'"props":{"plan":"pro","n":1,"x":0.5,"ok":true,"none":null}'
+    )
+    assert line_of(FULL) == body + b',"crc":"%08x"}\n' % zlib.crc32(body)
+
+
+def test_absent_fields_are_left_out() -> None:
+    line = line_of(Event(name="pageview", id="abcdefgh"), BARE)
+    assert list(json.loads(line)) == ["v", "id", "name", "time", "received", "site", "consent", "crc"]
+
+
+def test_visitor_of_the_request_stands_in_only_where_the_event_names_none() -> None:
+    blob = encode([Event(name="a", visitor="own"), Event(name="b")])
+    assert [json.loads(line)["visitor"] for line in blob.splitlines()] == ["own", "hashed"]
+
+
+def test_lines_are_in_the_order_of_the_events() -> None:
+    blob = encode([Event(name=f"event {n}") for n in range(100)])
+    assert [json.loads(line)["name"] for line in blob.splitlines()] == [f"event {n}" for n in range(100)]
+
+
+def test_crc_is_of_the_bytes_before_it() -> None:
+    for line in encode([FULL, Event(name="ä")]).splitlines():
+        head, _, tail = line.rpartition(b',"crc"')
+        assert tail == b':"%08x"}' % zlib.crc32(head)
+
+
+# Characters that a terminal acts on, or that hide or reorder text; and some that it must not touch.
+HAZARDS = "\0\a\b\t\n\v\f\r\x1b\x1f\x7f\x80\x85\x90\x9b\x9d\x9f\u061c\u200e\u200f\u2028\u2029\u202a\u202e\u2066\u2069"
+HARMLESS = 'aZ09 "\\/äß漢😀\u00a0\u00ad\u200b\ufeff'
+
+
+@pytest.mark.parametrize("hazard", HAZARDS, ids=[f"U+{ord(hazard):04X}" for hazard in HAZARDS])
+def test_hazard_is_escaped_and_kept(hazard: str) -> None:
+    text = f"a{hazard}b"
+    line = line_of(Event(name="x", url=f"https://e.example/{text}", props={text: text}), PAGE._replace(ua=text))
+    assert HAZARD.search(line[:-1].decode("utf-8")) is None
+    assert flaw(line) is None
+    read = json.loads(line)
+    assert (read["url"], read["props"], read["ua"]) == (f"https://e.example/{text}", {text: text}, text)
+
+
+TEXTS = st.text(st.one_of(st.sampled_from(HAZARDS + HARMLESS), st.characters(exclude_categories=["Cs"])), max_size=20)
+PROPERTIES: st.SearchStrategy[Property] = st.one_of(
+    TEXTS, st.floats(allow_nan=False, allow_infinity=False), st.integers(), st.booleans(), st.none()
+)
+ORIGINS = st.builds(
+    Origin,
+    site=TEXTS,
+    visitor=st.none() | TEXTS.filter(bool),
+    ua=st.none() | TEXTS,
+    language=st.none() | TEXTS,
+    country=st.none() | TEXTS,
+    consent=st.sampled_from(["granted", "implied"]),
+)
+EVENTS = st.builds(
+    Event,
+    name=TEXTS.filter(bool),
+    id=st.none() | st.from_regex(r"[A-Za-z0-9_-]{8,64}", fullmatch=True),
+    visitor=st.none() | TEXTS.filter(bool),
+    session=st.none() | TEXTS,
+    url=st.none() | TEXTS,
+    referrer=st.none() | TEXTS,
+    value=st.none() | st.floats(allow_nan=False, allow_infinity=False),
+    props=st.none() | st.dictionaries(TEXTS, PROPERTIES, max_size=4),
+)
+
+
+@settings(max_examples=500, deadline=None)
+@given(st.lists(EVENTS, min_size=1, max_size=5), ORIGINS)
+def test_every_line_is_whole_harmless_and_says_what_the_events_said(events: list[Event], origin: Origin) -> None:
+    blob = encode(events, origin)
+    found = list(scan(blob.splitlines(keepends=True)))
+    assert [line.reason for line in found] == [None] * len(events)
+    assert HAZARD.search(blob.decode("utf-8").replace("\n", "")) is None
+    for line, event in zip(found, events, strict=True):
+        read = json.loads(line.content)
+        assert is_id(read["id"])
+        assert read["id"] == event.id or event.id is None
+        assert read["visitor"] == (event.visitor or origin.visitor) if "visitor" in read else not origin.visitor
+        for field in ("name", "session", "url", "referrer", "value", "props"):
+            assert read.get(field) == getattr(event, field)
+
+
+LINE = line_of(FULL, PAGE._replace(ua="a\u009bb"))
+
+
+@settings(max_examples=500, deadline=None)
+@given(position=st.integers(0, len(LINE) - 1), byte=st.integers(0, 255))
+def test_no_change_of_a_byte_goes_unseen(position: int, byte: int) -> None:
+    changed = LINE[:position] + bytes([byte]) + LINE[position + 1 :]
+    assert (flaw(changed) is None) == (changed == LINE)
+
+
+def test_no_flipped_bit_goes_unseen() -> None:
+    for bit in range(8 * len(LINE)):
+        changed = bytearray(LINE)
+        changed[bit // 8] ^= 1 << bit % 8
+        assert flaw(bytes(changed)) is not None, bit
+
+
+def test_no_truncation_goes_unseen() -> None:
+    for length in range(len(LINE) - 1):
+        assert flaw(LINE[:length]) is not None, length
+        assert flaw(LINE[:length] + b"\n") is not None, length
+        assert flaw(LINE[length + 1 :]) is not None, length
+    assert flaw(LINE[:-1]) is not None
+
+
+@settings(max_examples=300, deadline=None)
+@given(start=st.integers(0, len(LINE)), length=st.integers(1, 20), inserted=st.binary(max_size=8))
+def test_no_splice_goes_unseen(start: int, length: int, inserted: bytes) -> None:
+    changed = LINE[:start] + inserted + LINE[start + length :]
+    assert (flaw(changed) is None) == (changed == LINE)
+
+
+def test_two_lines_without_the_newline_between_are_not_one() -> None:
+    assert flaw(LINE[:-1] + LINE) is not None
+
+
+FLAWS = {
+    "empty": (b"", "newline"),
+    "only a newline": (b"\n", "CRC"),
+    "no newline": (LINE[:-1], "newline"),
+    "no CRC": (b'{"v":1,"id":"x"}\n', "CRC"),
+    "CRC in upper case": (LINE[:-11] + LINE[-11:].upper(), "CRC"),
+    "CRC of something else": (LINE[:-11] + b'00000000"}\n', "CRC"),
+    "text after it": (LINE[:-1] + b"x\n", "CRC"),
+    "no version": (seal_line(b'{"id":"x"}'), "version"),
+    "version not first": (seal_line(b'{"id":"x","v":1}'), "version"),
+}
+
+
+@pytest.mark.parametrize(("line", "word"), FLAWS.values(), ids=FLAWS)
+def test_flaw_says_what_is_wrong(line: bytes, word: str) -> None:
+    assert word in (flaw(line) or "")
+
+
+def test_line_of_a_newer_version_is_not_guessed_at() -> None:
+    with pytest.raises(DataFromNewerVersion, match="schema version 2"):
+        flaw(seal_line(b'{"v":2,"id":"abcdefgh"}'))
+
+
+def test_bad_line_costs_none_of_its_neighbours() -> None:
+    found = list(scan([LINE, b"torn", LINE, LINE[:-1]]))
+    assert [line.reason is None for line in found] == [True, False, True, False]
+    assert [line.offset for line in found] == [0, len(LINE), len(LINE) + 4, 2 * len(LINE) + 4]
+
+
+def test_largest_event_that_is_accepted_fits_into_a_line() -> None:
+    """32 KiB of DEL, each byte of which is escaped to six, with the longest user agent."""
+    props: dict[str, Any] = {f"k{n}": "\x7f" * 2000 for n in range(16)}
+    line = line_of(Event(name="x", url="https://e.example/" + "\x7f" * 900, props=props), PAGE._replace(ua="\x7f" * 500))
+    assert len(line) < LINE_MAX_BYTES
+
+
+def test_server_ids_are_unique_ordered_by_time_and_ids_by_the_rule() -> None:
+    made = [server_ids(500, RECEIVED_MS + later) for later in range(20)]
+    ids = [id_ for group in made for id_ in group]
+    assert len(set(ids)) == len(ids)
+    assert all(re.fullmatch(r"[A-Za-z0-9_-]{8,64}", id_) for id_ in ids)
+    assert all(max(before) < min(after) for before, after in pairwise(made))
+
+
+def test_server_makes_ids_only_for_events_that_bring_none() -> None:
+    events = [Event(name="a", id="client-id"), Event(name="b"), Event(name="c", id="another-id"), Event(name="d")]
+    blob = encode(events)
+    ids = [json.loads(line)["id"] for line in blob.splitlines()]
+    assert (ids[0], ids[2]) == ("client-id", "another-id")
+    assert len(set(ids)) == 4
