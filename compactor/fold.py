@@ -87,7 +87,7 @@ def _insert_lines(database: duckdb.DuckDBPyConnection, files: list[str], sites: 
                     OR list_contains($sites::VARCHAR[], host) THEN NULL ELSE host END,
                 {utm}
             FROM (
-                SELECT *, split_part(split_part(address, '?', 1), '://', 2) AS place,
+                SELECT *, substr(split_part(address, '?', 1), instr(address, '://') + 3) AS place,
                     '&' || substr(address, instr(address, '?') + 1) AS query,
                     lower(split_part(split_part({_authority("referrer")}, '@', -1), ':', 1)) AS host
                 FROM (

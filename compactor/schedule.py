@@ -6,6 +6,7 @@ also due when it was asked for, or when none has run for longer than it should. 
 
 from __future__ import annotations
 
+import os
 import signal
 import sys
 import threading
@@ -26,7 +27,7 @@ from shared.publish import make_data_directory
 from shared.requests import NobodyAnswered, Watch, seal_now
 from shared.settings import Settings
 from shared.snapshot import SnapshotDamaged, load
-from shared.timestamps import now_ms
+from shared.timestamps import epoch_ms, now_ms
 
 EXIT_DONE = 0
 EXIT_USAGE = 2
@@ -124,7 +125,7 @@ def run_compactor(settings: Settings, log: Log, *, supervised: bool = False) -> 
         misfire_grace_time=None,
     )
     scheduler.start()
-    asked = False
+    asked = _asked_while_away(data)
     while not stop.wait(POLL_S):
         asked = requests.requested() or asked or compactor.is_overdue()
         if asked and compactor.is_idle():  # a request during a pass is for the next one: this one has made its plan
@@ -132,6 +133,14 @@ def run_compactor(settings: Settings, log: Log, *, supervised: bool = False) -> 
             asked = False
     scheduler.shutdown(wait=True)  # a pass under way is finished: it takes seconds, and repeating it would take them again
     return EXIT_DONE
+
+
+def _asked_while_away(data: DataDirectory) -> bool:
+    """Whether a fold was asked for after the last snapshot: while no compactor ran, or this one was starting."""
+    try:
+        return data.fold_request.stat().st_mtime * 1000 > epoch_ms(load(data).as_of)
+    except FileNotFoundError:
+        return False
 
 
 def _stop_event(*, supervised: bool) -> threading.Event:
@@ -145,7 +154,8 @@ def _stop_event(*, supervised: bool) -> threading.Event:
     if supervised:
 
         def watch_supervisor() -> None:
-            sys.stdin.buffer.read()
+            while os.read(sys.stdin.fileno(), 1):  # not sys.stdin.read: its lock, held here, aborts the interpreter at exit
+                pass
             stop.set()
 
         threading.Thread(target=watch_supervisor, daemon=True).start()

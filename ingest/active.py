@@ -10,6 +10,7 @@ from __future__ import annotations
 import errno
 import hashlib
 import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import Literal
 
@@ -55,7 +56,7 @@ class ActiveSegment:
         self.bytes = 0
         self.lines = 0
         self._data = data
-        self._sync = os.fdatasync if durability == "fsync" else _no_sync
+        self._sync: Callable[[int], None] = os.fdatasync if durability == "fsync" else _no_sync
         self._sha256 = hashlib.sha256()
         self._descriptor = _create_locked(self.path)
 

@@ -17,7 +17,7 @@ from ingest.routes import Handler
 from ingest.service import Service
 from ingest.status import read_status
 from shared.requests import NobodyAnswered, fold_now, seal_now
-from shared.snapshot import load
+from shared.snapshot import decode
 
 SEAL_TIMEOUT_S = 10
 FOLD_TIMEOUT_S = 120
@@ -56,21 +56,26 @@ def may_act(service: Service, request: BaseRequest) -> None:
     may_read(service, request)
     if "admin" not in (service.keyring.scopes(request.headers) or ()):
         raise Refusal(403, "scope", "this token may read only")
-    if request.headers.get("Sec-Fetch-Site", "same-origin") not in {"same-origin", "none"}:
+    headers = request.headers
+    origin = headers.get("Origin")
+    foreign = origin is not None and origin.partition("//")[2] != headers.get("Host")
+    if headers.get("Sec-Fetch-Site", "none" if not foreign else "") not in {"same-origin", "none"}:
         raise Refusal(403, "origin", "another site's page cannot do this")
 
 
 async def get_snapshot(service: Service, request: BaseRequest) -> web.Response:
     """The snapshot as it is on disk; its ETag is its generation."""
     may_read(service, request)
-    snapshot = load(service.data)
+    try:
+        content = service.data.snapshot.read_bytes()
+    except FileNotFoundError:
+        raise Refusal(404, "no_snapshot", "nothing has been folded yet") from None
+    snapshot = decode(content, service.data.snapshot)
     etag = f'"{snapshot.generation}"'
     headers = {"ETag": etag, "Cache-Control": "private, no-cache"}
     if request.headers.get("If-None-Match") == etag:
         return web.Response(status=304, headers=headers)
-    if snapshot.generation == 0:
-        raise Refusal(404, "no_snapshot", "nothing has been folded yet")
-    return web.Response(body=service.data.snapshot.read_bytes(), content_type="application/json", headers=headers)
+    return web.Response(body=content, content_type="application/json", headers=headers)
 
 
 async def get_report(service: Service, request: BaseRequest) -> web.Response:

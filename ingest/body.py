@@ -88,32 +88,38 @@ def _inflates_past(decompressor: zstandard.ZstdDecompressor, body: bytes, max_by
 def decode(body: bytes, media_type: str, max_events: int) -> Decoded:
     """Decode a plain body. Raises Refusal 400 (not JSON), 413 (too many events) or 422 (not a batch)."""
     try:
-        decoded = _decode_ndjson(body) if media_type == NDJSON else _decode_json(body)
+        decoded = _decode_ndjson(body, max_events) if media_type == NDJSON else _decode_json(body, max_events)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise _not_a_batch(body, error) from None
-    if len(decoded.events) > max_events:
-        raise Refusal(413, "too_many_events", f"one request may hold {max_events} events")
+    _check_count(len(decoded.events), max_events)
     if not decoded.events:
         raise Refusal(422, "batch_empty", "the batch holds no events")
     return decoded
 
 
-def _decode_json(body: bytes) -> Decoded:
+def _decode_json(body: bytes, max_events: int) -> Decoded:
     if len(body) <= EVENT_MAX_BYTES:
         try:
             return Decoded(*_fields(_BATCH.decode(body)))
         except msgspec.ValidationError:
             pass  # find out below which event it is, or that it is the batch itself
     raw = _RAW_BATCH.decode(body)
+    _check_count(len(raw.events), max_events)
     return Decoded([_decode_event(index, bytes(event)) for index, event in enumerate(raw.events)], raw.sent_at, raw.consent)
+
+
+def _check_count(count: int, max_events: int) -> None:
+    if count > max_events:
+        raise Refusal(413, "too_many_events", f"one request may hold {max_events} events")
 
 
 def _fields(batch: Batch) -> tuple[list[Event], datetime | int | None, str | None]:
     return batch.events, batch.sent_at, batch.consent
 
 
-def _decode_ndjson(body: bytes) -> Decoded:
+def _decode_ndjson(body: bytes, max_events: int) -> Decoded:
     lines = [line for line in body.split(b"\n") if line.strip()]
+    _check_count(len(lines), max_events)
     return Decoded([_decode_event(index, line) for index, line in enumerate(lines)], None, None)
 
 
@@ -131,7 +137,7 @@ def _not_a_batch(body: bytes, error: Any) -> Refusal:
         return Refusal(400, "malformed", "the body is empty")
     # A bare array is the likeliest mistake of somebody who has not read the docs: say what is missing.
     if isinstance(error, msgspec.ValidationError) and not body.lstrip().startswith(b"["):
-        field = re.search(r"`\$?\.?(\w+)`?$|field `(\w{1,40})`", str(error))
+        field = re.search(r"`\$?\.?(\w{1,40})`?$|field `(\w{1,40})`", str(error))
         name = next((group for group in field.groups() if group), None) if field else None
         where = f" ({name})" if name else ""
         return Refusal(

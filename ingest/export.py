@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import shutil
+import tempfile
 from collections.abc import Iterator
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import BinaryIO
 
 import duckdb
@@ -32,12 +35,12 @@ def export(
     archive = touched(snapshot, data, query).archive
     source = "read_parquet($archive)" if archive else no_rows(ARCHIVE_COLUMNS)
     sql = f"SELECT {', '.join(ARCHIVE_COLUMNS)} FROM {source} WHERE time >= $start AND time < $end ORDER BY time, site, id"
-    values = {
+    values: dict[str, object] = {
         "start": query.start.astimezone(UTC).replace(tzinfo=None),
         "end": query.end.astimezone(UTC).replace(tzinfo=None),
     } | ({"archive": archive} if archive else {})
     if format_ == "parquet":
-        database.execute(f"COPY ({sql}) TO '/dev/stdout' (FORMAT parquet, COMPRESSION zstd)", values)
+        _export_parquet(database, sql, values, out)
         return
     columns = list(ARCHIVE_COLUMNS)
     if format_ == "csv":
@@ -47,6 +50,15 @@ def export(
             out.write(encode_csv(columns, rows, header=False).encode("utf-8"))
         else:
             out.write(b"".join(orjson.dumps(_without_absent(row)) + b"\n" for row in rows))
+
+
+def _export_parquet(database: duckdb.DuckDBPyConnection, sql: str, values: dict[str, object], out: BinaryIO) -> None:
+    """By way of a temporary file: the format ends with an index of the whole, and `out` may be a socket, which has no name."""
+    with tempfile.TemporaryDirectory(prefix="foldlog-export-") as directory:
+        path = Path(directory, "export.parquet")
+        database.execute(f"COPY ({sql}) TO '{path}' (FORMAT parquet, COMPRESSION zstd)", values)
+        with path.open("rb") as file:
+            shutil.copyfileobj(file, out)
 
 
 def _batches(result: duckdb.DuckDBPyConnection) -> Iterator[list[dict[str, object]]]:

@@ -7,10 +7,12 @@ Pages send the same few headers again and again: what depends on them alone is r
 from __future__ import annotations
 
 import ipaddress
-from collections.abc import Mapping
+import re
 from functools import lru_cache
 from typing import Literal, NamedTuple
 from urllib.parse import urlsplit
+
+from multidict import MultiMapping
 
 from ingest.body import ENCODINGS, MEDIA_TYPES
 from ingest.keyring import Scope
@@ -20,8 +22,9 @@ from shared.settings import Settings
 KEY_BODY_MAX_BYTES = 1 << 20
 RETRY_AFTER_S = 30
 _REMEMBERED = 1024
+_SITE = re.compile(r"[a-z0-9_]([a-z0-9._-]{0,251}[a-z0-9_])?|\[[0-9a-f:.]{2,45}\]")
 
-Headers = Mapping[str, str]
+Headers = MultiMapping[str]
 Basis = Literal["granted", "implied"]
 
 
@@ -45,12 +48,12 @@ def admit(headers: Headers, scopes: frozenset[Scope] | None, settings: Settings)
     """Everything the head of a request decides. `scopes` is what its key allows (None: it has no key)."""
     get = headers.get
     length = get("Content-Length")
-    check_length(length, KEY_BODY_MAX_BYTES)
+    check_length(length, max(KEY_BODY_MAX_BYTES, settings.max_body_bytes))
     form = body_form(get("Content-Type", ""), get("Content-Encoding", ""))
     host = get("Host", "").lower()
     if scopes is not None:
         check_key(scopes)
-        site = settings.sites[0] if settings.sites else hostname(host)
+        site = settings.sites[0] if settings.sites else site_of(host)
         limit = max(KEY_BODY_MAX_BYTES, settings.max_body_bytes)
     else:
         site = same_origin(get("Sec-Fetch-Site"), get("Origin", get("Referer")), host, settings.sites)
@@ -95,13 +98,13 @@ def same_origin(fetch_site: str | None, claimed: str | None, host: str, sites: t
     `claimed` is the Origin header, or the Referer where there is none; `host` the Host header in lower case.
     """
     netloc = _netloc(claimed) if claimed is not None else host
-    site = hostname(netloc)
+    site = site_of(netloc)
     if fetch_site == "same-origin":
         allowed = bool(netloc)
     elif fetch_site is None:
         allowed = claimed is not None and bool(netloc) and (netloc == host or site in sites)
     else:  # same-site, cross-site; "none" is a navigation, which sends no events
-        allowed = fetch_site != "none" and site in sites
+        allowed = fetch_site != "none" and claimed is not None and site in sites
     if not allowed:
         raise Refusal(403, "origin", "events come from a page of this site or of FOLDLOG_SITES, or with a key")
     return site
@@ -115,10 +118,13 @@ def _netloc(url: str) -> str:
     return parts.netloc.rpartition("@")[2].lower() if parts.scheme in {"http", "https"} else ""
 
 
-def hostname(netloc: str) -> str:
-    """The host without its port, in lower case."""
-    name, colon, port = netloc.lower().rpartition(":")
-    return (name if colon and port.isdecimal() else netloc.lower())[:253]
+def site_of(netloc: str) -> str:
+    """The host name without its port. Raises Refusal for what is no host name: it becomes a value that reports show."""
+    name, colon, port = netloc.rpartition(":")
+    site = name if colon and port.isdecimal() else netloc
+    if not _SITE.fullmatch(site):
+        raise Refusal(403, "origin", "the request does not say which site it is from")
+    return site
 
 
 def head_consent(headers: Headers, settings: Settings) -> Basis | None:
@@ -149,7 +155,9 @@ def _cookie(header: str, wanted: tuple[str, str]) -> bool:
 
 def client_address(peer: str, headers: Headers, settings: Settings) -> str:
     """The address of the client: the right-most hop that is not a trusted proxy. Used for the visitor hash only."""
-    hops = [hop.strip() for hop in headers.get("X-Forwarded-For", "").split(",")] if settings.trusted_proxies else []
+    # Proxies may append to the header or add another of its kind: together, in order, they are one list.
+    forwarded = ",".join(headers.getall("X-Forwarded-For", [])) if settings.trusted_proxies else ""
+    hops = [hop.strip() for hop in forwarded.split(",")] if forwarded else []
     address = peer
     while hops and _is_trusted(address, settings):
         hop = hops.pop()
@@ -178,7 +186,8 @@ def passed_on_agent(ua: str | None, *, keyed: bool) -> str | None:
     """The visitor's user agent. With a key the sender is a server: only a browser's agent can be one it passes on."""
     if ua is None or (keyed and not ua.startswith("Mozilla/")):
         return None
-    return ua[:500]
+    # Bytes that are not UTF-8 come as surrogates, which no JSON can hold.
+    return ua[:500] if ua.isascii() else ua[:500].encode("utf-8", "surrogateescape").decode("utf-8", "replace")
 
 
 @lru_cache(maxsize=_REMEMBERED)

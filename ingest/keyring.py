@@ -7,7 +7,6 @@ as bytes, in constant time.
 from __future__ import annotations
 
 import base64
-import binascii
 import hashlib
 import hmac
 import secrets
@@ -111,6 +110,6 @@ def _secret(authorization: str) -> str:
     if kind.lower() == "basic":
         try:
             return base64.b64decode(rest.strip(), validate=True).decode("utf-8").partition(":")[2]
-        except (binascii.Error, UnicodeDecodeError):
+        except ValueError:  # not base64, not ASCII, not UTF-8
             return ""
     return ""

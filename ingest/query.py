@@ -101,17 +101,28 @@ def _edges_from(start: datetime, interval: Interval, zone: ZoneInfo) -> Iterator
         edge = start - timedelta(minutes=local.minute % minutes, seconds=local.second, microseconds=local.microsecond)
         while True:
             yield edge
-            edge += timedelta(minutes=minutes)
-            # Where the clock is set by half an hour the next full hour comes sooner.
-            edge -= timedelta(minutes=edge.astimezone(zone).minute % minutes)
+            edge = _next_quarter_or_hour(edge, minutes, zone)
     day = local.date()
     if interval == "week":
         day -= timedelta(days=day.weekday())
     if interval == "month":
         day = day.replace(day=1)
     while True:
-        yield midnight(day, zone)
+        edge = midnight(day, zone)
         day = _next(day, interval)
+        if midnight(day, zone) > edge:  # a zone that crossed the date line skipped a day
+            yield edge
+
+
+def _next_quarter_or_hour(edge: datetime, minutes: int, zone: ZoneInfo) -> datetime:
+    """The next time at which the clock of a zone shows a full quarter or hour, or is set."""
+    quarter = timedelta(minutes=15)
+    before, edge = edge, edge + quarter
+    while minutes == 60 and edge.astimezone(zone).minute:
+        if edge.astimezone(zone).utcoffset() != before.astimezone(zone).utcoffset():
+            break  # clocks that are set by half an hour begin a new hour there
+        before, edge = edge, edge + quarter
+    return edge
 
 
 def _next(day: date, interval: Interval) -> date:
@@ -146,8 +157,8 @@ def _span(from_: str, to: str, now: datetime, zone: ZoneInfo) -> tuple[datetime,
 
 def _instant(parameter: str, text: str, zone: ZoneInfo, *, ends: bool) -> datetime:
     try:
-        if len(text) == 10:
-            return midnight(date.fromisoformat(text) + timedelta(days=ends), zone)
+        if len(text) == 10 and 1970 <= (day := date.fromisoformat(text)).year < 9999:
+            return midnight(day + timedelta(days=ends), zone)
         found = datetime.fromisoformat(text.replace(" ", "+"))  # a + in a URL arrives as a space
         if found.tzinfo is not None and 1970 <= found.year < 9999:
             return found.astimezone(UTC)

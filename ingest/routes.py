@@ -28,15 +28,22 @@ def dispatch(service: Service, routes: Sequence[Route]) -> Callable[[BaseRequest
         table.setdefault(path, {})[method] = handler
 
     async def answer(request: BaseRequest) -> web.StreamResponse:
+        service.under_way += 1
         try:
             if "Expect" in request.headers:
                 await expect(request)
             return await find(table, request)(service, request)
         except Refusal as refusal:
             return refusal.response()
+        except ConnectionError:  # the client went away, or an answer that has begun cannot be finished
+            if request.transport is not None:
+                request.transport.abort()
+            return web.Response(status=400)
         except Exception as error:  # noqa: BLE001  the last resort: a defect must not show its inside, nor end the worker
             service.log.error("defect", path=request.path[:100], error=repr(error)[:1000])
             return Refusal(500, "internal", "this is a defect of the server; its log says more").response()
+        finally:
+            service.under_way -= 1
 
     return answer
 

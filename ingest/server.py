@@ -15,12 +15,14 @@ from collections.abc import Callable
 
 import uvloop
 from aiohttp import web
+from aiohttp.web_protocol import RequestHandler
 from aiohttp.web_request import BaseRequest
 
 from ingest import admin
 from ingest.collect import post_events
 from ingest.keyring import Keyring
 from ingest.reader import Reader
+from ingest.refusal import Refusal
 from ingest.routes import Route, dispatch
 from ingest.service import Service
 from ingest.visitor import VisitorHash
@@ -34,6 +36,7 @@ EXIT_DONE = 0
 EXIT_TRY_AGAIN = 75
 
 KEEPALIVE_S = 15.0
+DRAIN_S = 5.0
 SHUTDOWN_S = 10.0
 # A thread that waits for the interpreter gets it after this long; the default of 5 ms would be the latency of a commit.
 SWITCH_INTERVAL_S = 0.0005
@@ -72,7 +75,7 @@ async def _serve(settings: Settings, writer: str, log: Log, *, supervised: bool)
         log.error("writer_alive", writer=writer, reason=f"{data.active(writer)} is open in another process")
         return EXIT_TRY_AGAIN
     service = Service(settings, data, log_writer, Keyring(data, settings), VisitorHash(data, settings), Reader(settings), log)
-    server = web.Server(dispatch(service, ROUTES), access_log=None, auto_decompress=False, keepalive_timeout=KEEPALIVE_S)
+    server = _Server(dispatch(service, ROUTES), access_log=None, auto_decompress=False, keepalive_timeout=KEEPALIVE_S)
     runner = web.ServerRunner(server, shutdown_timeout=SHUTDOWN_S)
     await runner.setup()
     host, port = settings.listen
@@ -84,11 +87,39 @@ async def _serve(settings: Settings, writer: str, log: Log, *, supervised: bool)
         log.error("cannot_listen", address=f"{host}:{port}", reason=error.strerror)
         exit_code = EXIT_TRY_AGAIN if error.errno == errno.EADDRINUSE else 2
     finally:
-        await runner.cleanup()  # no new requests; those under way are answered
+        await _drain(service, runner)
+        await runner.cleanup()
         await log_writer.close()  # what they wrote is committed and sealed
         await service.reader.close()
         log.info("stopped", writer=writer)
     return exit_code
+
+
+class _Connection(RequestHandler):
+    """A connection whose broken HTTP is answered with a problem: aiohttp would log the client's address and echo the input."""
+
+    def handle_error(
+        self, request: BaseRequest, status: int = 500, exc: BaseException | None = None, message: str | None = None
+    ) -> web.StreamResponse:
+        if request.writer.output_size > 0:
+            raise ConnectionError("an answer has begun already")
+        response = Refusal(status, "http", "this is not HTTP as it should be").response()
+        response.force_close()
+        return response
+
+
+class _Server(web.Server):
+    def __call__(self) -> RequestHandler:
+        return _Connection(self, loop=self._loop, **self._kwargs)
+
+
+async def _drain(service: Service, runner: web.ServerRunner) -> None:
+    """Take no new connections, and give the requests under way time to be answered."""
+    for site in list(runner.sites):
+        await site.stop()
+    deadline = time.monotonic() + DRAIN_S
+    while service.under_way and time.monotonic() < deadline:  # noqa: ASYNC110  a counter, looked at only while stopping
+        await asyncio.sleep(0.02)
 
 
 async def _open_writer(

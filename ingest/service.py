@@ -30,6 +30,7 @@ class Service:
     reader: Reader
     log: Log
     now_ms: Callable[[], int] = now_ms
+    under_way: int = 0  # requests that are being answered
     _disk_looked_at: float = field(default=-DISK_LOOK_S, init=False)
     _disk_free: int | None = field(default=None, init=False)
 

@@ -142,7 +142,13 @@ class GroupCommitWriter:
         group, self._waiting = self._waiting[:count], self._waiting[count:]
         # Encoded here and not in the thread, which would only take turns with this one for the interpreter.
         lines = [line for waiting in group for line in waiting.lines]
-        self._handed.put(_Group(group, seal(lines), len(lines)))
+        try:
+            blob = seal(lines)
+        except Exception as defect:  # noqa: BLE001  whatever it is, it must not leave everybody waiting for ever
+            self._log.error("defect", writer=self._writer, error=repr(defect)[:1000])
+            self._loop.call_soon(self._finish, group, Unavailable("the events cannot be written"))
+            return
+        self._handed.put(_Group(group, blob, len(lines)))
 
     def _finish(self, members: list[_Waiting], error: Unavailable | None) -> None:
         """On the event loop: tell those who wait, then hand over what has gathered meanwhile."""
@@ -180,7 +186,7 @@ class GroupCommitWriter:
                     self._commit(group)
                 if stop or self._seal_is_due():
                     self._seal(reopen=not stop)
-            except SegmentSuspect as error:
+            except Exception as error:  # noqa: BLE001  a suspect segment or a defect: this thread is of no use any longer
                 self._fail_for_good(group.members if group else [], error)
                 return
             if stop:
@@ -254,7 +260,7 @@ class GroupCommitWriter:
         active.abandon()
         self._active = None
 
-    def _fail_for_good(self, members: list[_Waiting], error: SegmentSuspect) -> None:
+    def _fail_for_good(self, members: list[_Waiting], error: Exception) -> None:
         if self._active is not None:
             name = self._active.seal_as_suspect()
             self._log.error("segment_suspect", segment=name.file if name else None, reason=str(error))

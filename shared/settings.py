@@ -10,7 +10,7 @@ import ipaddress
 import re
 import tomllib
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, field, fields, replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Any, Literal, get_args
@@ -45,8 +45,8 @@ class Settings:
     honor_gpc: bool = True
     honor_dnt: bool = True
     trusted_proxies: tuple[ipaddress.IPv4Network | ipaddress.IPv6Network, ...] = ()
-    ingest_keys: tuple[str, ...] = ()
-    admin_token: str = ""
+    ingest_keys: tuple[str, ...] = field(default=(), repr=False)
+    admin_token: str = field(default="", repr=False)
     max_body_bytes: int = 64 << 10
     max_events: int = 500
     durability: Durability = "fsync"

@@ -1,4 +1,4 @@
-"""The active segment and its recovery: P1 to P4 on real files, with real errors of the operating system where they can be had."""
+"""The active segment and its recovery: P1 to P4 on real files, with errors of the system where they can be had."""
 
 from __future__ import annotations
 
@@ -120,7 +120,7 @@ def test_segment_that_somebody_touched_is_not_written_to(tmp_path: Path, deed: C
 
 
 def test_short_writes_are_finished_or_undone(tmp_path: Path) -> None:
-    """RLIMIT_FSIZE makes the kernel write as much as fits and refuse the rest: in a child, for a limit cannot be raised again."""
+    """RLIMIT_FSIZE makes the kernel write what fits and refuse the rest: in a child, for limits stay."""
     child = textwrap.dedent(
         """
         import errno, resource, signal, sys
@@ -153,7 +153,7 @@ def test_failed_sync_makes_the_segment_suspect_and_is_not_repeated(tmp_path: Pat
     segment.commit(ONE, 1)
     calls = []
 
-    def fail(descriptor: int) -> None:
+    def fail(descriptor: object) -> None:
         calls.append(descriptor)
         raise OSError(errno.EIO, os.strerror(errno.EIO))
 

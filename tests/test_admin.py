@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import csv
-import http.client
 import io
 import json
 import os
@@ -136,7 +135,6 @@ def test_page_of_another_site_cannot_fold(server: Server, headers: dict[str, str
     assert server.get("/admin/api/snapshot").headers["ETag"] == before
 
 
-@pytest.mark.xfail(strict=True, reason="admin.may_act looks at Sec-Fetch-Site only: an older browser sends nothing but Origin")
 @pytest.mark.parametrize("origin", ["https://evil.example", "null"])
 def test_page_of_another_site_cannot_fold_from_an_older_browser(server: Server, origin: str) -> None:
     answer = ask(server, FOLD, basic(f"admin:{ADMIN_TOKEN}") | {"Origin": origin})
@@ -301,7 +299,6 @@ def exported(server: Server, form: str, **asked: str) -> Answer:
     return answer
 
 
-NO_PARQUET = "export.export: DuckDB cannot open /dev/stdout, which is a socket where uvloop started the process"
 IDS = [f"event-{number:02}" for number in range(1, 10)]
 
 
@@ -328,7 +325,6 @@ def test_export_as_csv_says_the_same(server: Server) -> None:
     assert rows[2]["referrer"] == ""
 
 
-@pytest.mark.xfail(strict=True, raises=http.client.IncompleteRead, reason=NO_PARQUET)
 def test_export_as_parquet_says_the_same(server: Server, tmp_path: Path) -> None:
     answer = exported(server, "parquet")
     path = tmp_path / "foldlog.parquet"
@@ -340,7 +336,6 @@ def test_export_as_parquet_says_the_same(server: Server, tmp_path: Path) -> None
     assert rows[7][1] == "=1+1"
 
 
-@pytest.mark.xfail(strict=True, raises=http.client.IncompleteRead, reason=NO_PARQUET)
 def test_export_of_no_events_as_parquet_is_a_table_without_rows(server: Server, tmp_path: Path) -> None:
     path = tmp_path / "foldlog.parquet"
     path.write_bytes(exported(server, "parquet", **{"from": "2020-01-01", "to": "2020-01-02"}).body)
@@ -348,7 +343,6 @@ def test_export_of_no_events_as_parquet_is_a_table_without_rows(server: Server, 
         assert database.execute(f"SELECT count(*) FROM '{path}'").fetchone() == (0,)
 
 
-@pytest.mark.xfail(strict=True, reason="routes.dispatch answers 500 into the stream of an export that has begun")
 def test_export_that_fails_is_cut_off_and_cannot_be_taken_for_a_whole_one(server: Server) -> None:
     (part,) = (server.data.archive / str(D1)).iterdir()
     away = part.rename(part.with_suffix(".away"))
@@ -412,9 +406,6 @@ def test_fold_answers_when_everything_acknowledged_before_is_counted(server: Ser
         assert found["total"]["events"] == number + 1
 
 
-@pytest.mark.xfail(
-    strict=True, reason="a fold asked for while the compactor starts is forgotten: requests.Watch takes it for an old one"
-)
 def test_fold_that_is_asked_for_while_the_compactor_is_started_again_is_done(server: Server) -> None:
     try:
         os.kill(server.child("compact"), signal.SIGKILL)

@@ -405,9 +405,6 @@ BROKEN_HTTP = {
 }
 
 
-@pytest.mark.xfail(
-    strict=True, reason="aiohttp answers what its parser refuses itself, in text/plain with a piece of the request"
-)
 @pytest.mark.parametrize("sent", BROKEN_HTTP.values(), ids=BROKEN_HTTP)
 def test_broken_http_is_a_problem_without_an_echo_too(server: Server, sent: bytes) -> None:
     answer = server.exchange(sent)
@@ -416,9 +413,6 @@ def test_broken_http_is_a_problem_without_an_echo_too(server: Server, sent: byte
     assert answer.code
 
 
-@pytest.mark.xfail(
-    strict=True, reason="aiohttp logs 'Error handling request from <address>' with a traceback on standard error (P11)"
-)
 def test_broken_http_does_not_log_the_address(server: Server) -> None:
     server.exchange(BROKEN_HTTP["a broken header"])
     assert "from 127.0.0.1" not in server.stderr()
@@ -487,9 +481,6 @@ def test_client_that_goes_away_stores_nothing_and_harms_nobody(server: Server, s
     assert [line["name"] for line in appended(server, before)] == ["next"]
 
 
-@pytest.mark.xfail(
-    strict=True, reason="routes.dispatch logs the ConnectionResetError of read_body as a defect and makes a 500 of it"
-)
 def test_client_that_goes_away_is_no_defect(server: Server) -> None:
     """Row 30."""
     with socket.create_connection(("127.0.0.1", server.port), 5) as gone:
@@ -524,7 +515,6 @@ def test_ids_that_differ_in_case_are_two_events(server: Server) -> None:
     assert server.get("/admin/api/report", event="case").json()["total"]["events"] == 2
 
 
-@pytest.mark.xfail(strict=True, reason="aiohttp drops what arrives after SIGTERM: no answer, and 10 s until the exit")
 def test_body_that_ends_after_sigterm_is_answered_or_refused_at_once(tmp_path: Path) -> None:
     """Row 83."""
     with Server(tmp_path) as server, socket.create_connection(("127.0.0.1", server.port), 2) as connection:
@@ -541,9 +531,6 @@ def test_body_that_ends_after_sigterm_is_answered_or_refused_at_once(tmp_path: P
             server.kill()
 
 
-@pytest.mark.xfail(
-    strict=True, reason="schedule._stop_event: a thread that holds standard input's lock aborts the interpreter at its end"
-)
 def test_stop_is_no_crash(tmp_path: Path) -> None:
     with Server(tmp_path) as server:
         assert server.stop() == 0
@@ -558,9 +545,6 @@ NOT_UTF_8 = {
 }
 
 
-@pytest.mark.xfail(
-    strict=True, reason="lines.seal raises UnicodeEncodeError outside of any request, and the writer waits for ever"
-)
 def test_header_that_is_not_utf_8_harms_nobody(tmp_path: Path) -> None:
     with Server(tmp_path) as server:
         try:

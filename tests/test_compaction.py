@@ -207,7 +207,7 @@ def test_newer_formats_are_refused_with_a_clear_message(tmp_path: Path) -> None:
     with pytest.raises(DataFromNewerVersion, match="format 2"):
         load(data)
     data.snapshot.write_text("{}")
-    with pytest.raises(SnapshotDamaged, match="snapshot.<generation>.json"):
+    with pytest.raises(SnapshotDamaged, match=r"snapshot\.<generation>\.json"):
         load(data)
 
 

@@ -23,7 +23,7 @@ pytestmark = pytest.mark.crash
 
 
 class Client(threading.Thread):
-    """Sends events one by one until told to stop, again when no answer came, and writes down what it intended and what was said.
+    """Sends events until told to stop, again when no answer came, and writes down what it intended and what was said.
 
     The files are the oracle: they are on no path of the server's, and an id is acknowledged only after a 200.
     """

@@ -156,6 +156,7 @@ def test_same_id_on_two_sites_counts_twice(tmp_path: Path) -> None:
         ("path", {"url": "https://example.com/a/b?c=d#e"}, "path", "/a/b"),
         ("path of a bare host", {"url": "https://example.com"}, "path", "/"),
         ("path of a bare query", {"url": "https://example.com?x=1"}, "path", "/"),
+        ("path that holds a url", {"url": "https://example.com/go/http://a.org/x"}, "path", "/go/http://a.org/x"),
         ("no url", {}, "path", None),
         ("referrer host", {"referrer": "https://user@Www.Google.COM:443/search?q=1"}, "referrer", "www.google.com"),
         ("own site", {"referrer": "https://example.com/x"}, "referrer", None),

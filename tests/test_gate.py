@@ -110,7 +110,6 @@ def test_host_with_a_port_is_compared_with_it(headers: dict[str, str], site: str
     assert found == REFUSED if site is None else isinstance(found[1], Sender) and found[1].site == site
 
 
-@pytest.mark.xfail(strict=True, reason="gate.same_origin falls back to Host whatever Sec-Fetch-Site says")
 @pytest.mark.parametrize("fetch_site", ["cross-site", "same-site"])
 def test_cross_site_request_that_names_no_site_is_refused_though_our_host_is_a_known_site(fetch_site: str) -> None:
     assert admit({"Host": "shop.example", "Sec-Fetch-Site": fetch_site} | JSON | CONSENT) == REFUSED
@@ -289,9 +288,6 @@ def test_announced_length_is_limited(
     assert isinstance(found[1], Sender) if fits else found == (413, "too_large")
 
 
-@pytest.mark.xfail(
-    strict=True, reason="gate.admit looks at the announced length first with 1 MiB, whatever MAX_BODY_BYTES says"
-)
 @pytest.mark.parametrize("scopes", [None, INGEST], ids=["page", "key"])
 def test_limit_above_a_megabyte_holds(scopes: frozenset[Scope] | None) -> None:
     headers = SAME_ORIGIN | JSON | CONSENT | {"Content-Length": str(2 << 20)}
@@ -348,9 +344,6 @@ def test_without_trusted_proxies_the_address_is_the_peer(peer: str, forwarded: s
     assert gate.client_address(peer, CIMultiDict(headers), NO_SITES) == peer
 
 
-@pytest.mark.xfail(
-    strict=True, reason="gate.client_address reads the first X-Forwarded-For, which is the one that the client forged"
-)
 def test_proxy_that_adds_a_second_forwarded_header_is_believed_not_the_client() -> None:
     """HAProxy's `option forwardfor` adds a header of its own after the client's."""
     headers = CIMultiDict([("X-Forwarded-For", "1.2.3.4"), ("X-Forwarded-For", "198.51.100.7")])

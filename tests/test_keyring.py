@@ -80,9 +80,6 @@ def test_anything_else_is_not_valid(data: DataDirectory, headers: Mapping[str, s
     assert Keyring(data, SETTINGS).scopes(headers) == frozenset()
 
 
-@pytest.mark.xfail(
-    strict=True, raises=ValueError, reason="keyring._secret: b64decode raises a bare ValueError for non-ASCII text"
-)
 @pytest.mark.parametrize("text", ["é", "\udcff"])
 def test_basic_that_is_not_ascii_is_not_valid(data: DataDirectory, text: str) -> None:
     assert Keyring(data, SETTINGS).scopes({"Authorization": f"Basic {text}"}) == frozenset()

@@ -143,7 +143,7 @@ def test_no_address_is_kept_of_an_import(tmp_path: Path, real: list[Get]) -> Non
         server.fold()
         server.stop()
         addresses = [get.address.encode() for get in real]
-        content = b"".join(path.read_bytes() for path in server.data.log.iterdir())
+        content = b"".join(path.read_bytes() for path in server.data.log.glob("*.ndjson"))
         assert not [address for address in set(addresses) if b'"' + address + b'"' in content]
         assert json.loads(content.splitlines()[0])["consent"] == "imported"
         verify(server.data.root, server.environ)

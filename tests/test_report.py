@@ -203,7 +203,7 @@ def test_no_data_is_zero(tmp_path: Path) -> None:
 def test_capped_values_have_exact_visitors(tmp_path: Path) -> None:
     data = data_directory(tmp_path)
     made = [line(f"event-{n:04d}", FIRST + n, url=f"https://example.com/{n % 12}", visitor=f"v-{n % 5}") for n in range(100)]
-    sealed(data, made + [line("event-more", FIRST, url="https://example.com/0")])
+    sealed(data, [*made, line("event-more", FIRST, url="https://example.com/0")])
     fold(data, FIRST, max_values=3)
     rows = {row["value"]: (row["events"], row["visitors"]) for row in ask(data, **{"from": "2026-10-24", "by": "path"})["rows"]}
     assert rows == {"(other)": (73, 5), "/0": (10, 6), "/1": (9, 5), "/2": (9, 5)}

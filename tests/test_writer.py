@@ -53,7 +53,12 @@ async def test_many_callers_share_few_commits(tmp_path: Path) -> None:
     syncs = []
     assert writer._active is not None
     real = writer._active._sync
-    writer._active._sync = lambda descriptor: (syncs.append(1), real(descriptor))[1]
+
+    def counting(descriptor: int) -> None:
+        syncs.append(descriptor)
+        real(descriptor)
+
+    writer._active._sync = counting
     await asyncio.gather(*[writer.append(events(number), 300) for number in range(200)])
     assert len(ids(data)) == 200
     assert len(syncs) < 20
@@ -178,7 +183,7 @@ async def test_failed_sync_is_not_acknowledged_and_ends_the_writer(tmp_path: Pat
     writer = start(data, log, lambda: ended.append(1))
     await writer.append(events(1), 300)
 
-    def fail(_descriptor: int) -> None:
+    def fail(_descriptor: object) -> None:
         raise OSError(errno.EIO, os.strerror(errno.EIO))
 
     assert writer._active is not None
@@ -195,6 +200,18 @@ async def test_failed_sync_is_not_acknowledged_and_ends_the_writer(tmp_path: Pat
         writer.append(events(4), 300)
     await writer.close()
     assert "event-0001" in ids(data)
+
+
+async def test_line_that_cannot_be_written_costs_nobody_else(tmp_path: Path) -> None:
+    data = data_directory(tmp_path)
+    log = SilentLog()
+    writer = start(data, log)
+    with pytest.raises(Unavailable):
+        await writer.append([line("event-0001", url="https://example.com/\udcff")], 300)
+    await writer.append(events(2), 300)
+    await writer.close()
+    assert "defect" in log.events()
+    assert ids(data) == ["event-0002"]
 
 
 @contextmanager
