@@ -88,7 +88,7 @@ def _insert_lines(database: duckdb.DuckDBPyConnection, files: list[str], sites: 
                 {utm}
             FROM (
                 SELECT *, substr(split_part(address, '?', 1), instr(address, '://') + 3) AS place,
-                    '&' || substr(address, instr(address, '?') + 1) AS query,
+                    CASE WHEN contains(address, '?') THEN '&' || substr(address, instr(address, '?') + 1) END AS query,
                     lower(split_part(split_part({_authority("referrer")}, '@', -1), ':', 1)) AS host
                 FROM (
                     SELECT *, split_part(url, '#', 1) AS address
@@ -111,8 +111,9 @@ def _authority(url: str) -> str:
 def _utm(part: str) -> str:
     """SQL of one utm parameter, decoded, at most 200 characters; NULL where it is absent or empty."""
     key = f"&utm_{part}="
-    value = f"url_decode(split_part(split_part(replace(query, '+', ' '), '{key}', 2), '&', 1))"
-    return f"CASE WHEN contains(query, '{key}') THEN nullif(left({value}, 200), '') END"
+    value = f"split_part(split_part(replace(query, '+', ' '), '{key}', 2), '&', 1)"
+    # What does not decode (a lone %, bytes that are not UTF-8) stays as it was sent: one odd URL must not stop the fold.
+    return f"CASE WHEN contains(query, '{key}') THEN nullif(left(coalesce(TRY(url_decode({value})), {value}), 200), '') END"
 
 
 def _read_agents(database: duckdb.DuckDBPyConnection) -> None:

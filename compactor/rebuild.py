@@ -166,7 +166,13 @@ def _next(before: Snapshot, days: dict[date, Day], refolded: Snapshot, now_ms: i
     rows_before = sum(part.rows for kept in before.days.values() for part in kept.archive)
     rows_after = sum(part.rows for kept in days.values() for part in kept.archive)
     gained = rows_after - rows_before
+    old = before.totals
+    # Lines counted in addition were duplicates before, or in quarantine: the sum of all stays (P8).
+    from_quarantine = max(0, gained - old.duplicates)
     totals = msgspec.structs.replace(
-        before.totals, counted=before.totals.counted + gained, duplicates=before.totals.duplicates - gained
+        old,
+        counted=old.counted + gained,
+        duplicates=old.duplicates - gained + from_quarantine,
+        quarantined=old.quarantined - from_quarantine,
     )
     return msgspec.structs.replace(before, generation=before.generation + 1, as_of=rfc3339(now_ms), days=days, totals=totals)

@@ -5,8 +5,10 @@ from __future__ import annotations
 import argparse
 import contextlib
 import os
+import re
 import signal
 import sys
+import tempfile
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
@@ -24,7 +26,7 @@ from foldlog import __version__, show, tail
 from foldlog.exits import DONE, TRY_AGAIN, USAGE, WRONG
 from foldlog.import_combined import import_combined
 from foldlog.log import configure_log, get_log
-from foldlog.serve import AlreadyServed, serve
+from foldlog.serve import AddressInUse, AlreadyServed, serve
 from ingest import table
 from ingest.export import FORMATS, export
 from ingest.keyring import create_token, load_tokens, revoke_token
@@ -32,6 +34,7 @@ from ingest.query import QueryError, parse
 from ingest.report import make_report
 from ingest.server import run_worker
 from ingest.status import read_status
+from ingest.writer import Unavailable
 from shared.engine import connect
 from shared.layout import DataDirectory
 from shared.line import DataFromNewerVersion
@@ -60,10 +63,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return command(given, settings, DataDirectory(settings.data_dir))
     except (SettingsError, QueryError, SnapshotDamaged, DataFromNewerVersion) as error:
         return _complain(str(error), USAGE)
-    except (AlreadyServed, CompactorBusy, CommitLost, WriterAlive, NobodyAnswered) as error:
+    except (AlreadyServed, AddressInUse, Unavailable, CompactorBusy, CommitLost, WriterAlive, NobodyAnswered) as error:
         return _complain(str(error), TRY_AGAIN)
     except duckdb.OutOfMemoryException:
-        return _complain("not enough memory for this: raise FOLDLOG_REPORT_MEMORY or ask for less", TRY_AGAIN)
+        return _complain(
+            "not enough memory: ask for less, or raise FOLDLOG_REPORT_MEMORY (FOLDLOG_FOLD_MEMORY for the fold)",
+            TRY_AGAIN,
+        )
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # the reader has seen enough
         return DONE
@@ -83,6 +89,8 @@ def run_serve(given: Arguments, settings: Settings, _data: DataDirectory) -> int
 
 
 def run_ingest(given: Arguments, settings: Settings, _data: DataDirectory) -> int:
+    if not re.fullmatch("[a-z0-9_]{1,32}", given.writer):
+        raise SettingsError("--writer takes a-z, 0-9 and _")
     return run_worker(settings, given.writer, get_log("ingest"), supervised=given.supervised)
 
 
@@ -102,7 +110,7 @@ def run_rotate(_given: Arguments, _settings: Settings, data: DataDirectory) -> i
 def run_report(given: Arguments, settings: Settings, data: DataDirectory) -> int:
     query = parse(_query_options(given), datetime.now(UTC), settings.timezone)
     with contextlib.closing(connect(settings.report_memory, 2)) as database:
-        report = make_report(database, data, load_snapshot(data), query)
+        report = make_report(database, _existing(data), load_snapshot(data), query)
     if given.json or given.csv:
         sys.stdout.buffer.write(table.encode_report(report, "json" if given.json else "csv"))
         return DONE
@@ -153,6 +161,8 @@ def run_import(given: Arguments, settings: Settings, data: DataDirectory) -> int
         raise SettingsError("the log does not say which site it is from: give --site example.com")
     make_data_directory(data)
     file = Path(given.file)
+    if not file.is_file():
+        raise SettingsError(f"there is no file {file}")
     with show.bytes_done(Console(stderr=True), file.stat().st_size) as progress:
         done = import_combined(file, site, data, settings, get_log("import"), progress)
     print(f"{done.lines} lines: {done.events} events appended, {done.skipped} other requests, {done.unreadable} not understood")
@@ -163,7 +173,10 @@ def run_export(given: Arguments, settings: Settings, data: DataDirectory) -> int
     query = parse(_query_options(given), datetime.now(UTC), settings.timezone)
     if given.format == "parquet" and sys.stdout.isatty():
         raise QueryError("format", "parquet is not for a terminal; redirect it to a file")
-    with contextlib.closing(connect(settings.report_memory, 2, data.spill)) as database:
+    with (
+        tempfile.TemporaryDirectory(prefix="foldlog-export-") as spill,
+        contextlib.closing(connect(settings.report_memory, 2, Path(spill))) as database,
+    ):
         export(database, data, load_snapshot(data), query, given.format, sys.stdout.buffer)
     return DONE
 

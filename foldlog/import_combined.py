@@ -64,6 +64,8 @@ def parse_line(line: bytes) -> Request | None:
     if match is None:
         raise ValueError("not in combined format")
     time_ms = round(datetime.strptime(match["time"].decode("ascii"), _TIME).timestamp() * 1000)  # noqa: DTZ007  %z is in _TIME
+    if time_ms < 0:
+        raise ValueError("before 1970")
     method, _, rest = match["request"].decode("utf-8", "replace").partition(" ")
     target = rest.partition(" ")[0]
     if method != "GET" or not target.startswith("/"):
@@ -113,7 +115,7 @@ async def _import(
                 if request is None:
                     done.skipped += 1
                     continue
-                digest = hashlib.sha256(raw).digest()
+                digest = hashlib.sha256(raw.rstrip(b"\r\n")).digest()
                 seen[digest] += 1
                 lines.append(_line(request, event_id(raw, seen[digest]), site, salt))
             if lines:

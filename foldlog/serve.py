@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -36,6 +37,10 @@ STOP_S = 30.0
 
 class AlreadyServed(Exception):
     """Another `serve` holds this data directory."""
+
+
+class AddressInUse(Exception):
+    """Something answers where this `serve` would listen."""
 
 
 @dataclass
@@ -88,6 +93,7 @@ def serve(settings: Settings, config: str | None, log: Any) -> int:
     make_data_directory(data)
     load(data)  # a snapshot that cannot be read is said here, once, and not by every child again and again
     with serve_lock(data):
+        check_address(settings.listen)
         announce(data, settings)
         stopping = _stop_flag()
         children = make_children(settings, config)
@@ -99,6 +105,17 @@ def serve(settings: Settings, config: str | None, log: Any) -> int:
         finally:
             stop_in_order(children, log)
     return DONE
+
+
+def check_address(listen: tuple[str, int]) -> None:
+    """Workers share their port, and the system would let those of another directory share it, too. Raises AddressInUse."""
+    host, port = listen
+    try:
+        with socket.create_connection(({"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host), port), timeout=1):  # noqa: S104
+            pass
+    except OSError:
+        return
+    raise AddressInUse(f"something listens on {host}:{port} already; stop it, or set FOLDLOG_LISTEN")
 
 
 def make_children(settings: Settings, config: str | None) -> list[Child]:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import orjson
+import msgspec
 
 from shared.layout import DataDirectory
 from shared.line import flaw
@@ -70,7 +70,7 @@ def _look(data: DataDirectory, reading: dict[int, _Reading]) -> list[bytes]:
 
 def readable(line: bytes) -> str:
     """One line for a terminal: when, what, where, who."""
-    event = orjson.loads(line)
+    event = msgspec.json.decode(line)
     place = event.get("url") or event["site"]
     shown = [event["time"], event["name"], place, f"visitor={event['visitor']}" if "visitor" in event else ""]
     if "value" in event:

@@ -13,7 +13,9 @@ EPOCH_MS_MAX = 253_402_300_799_999  # 9999-12-31T23:59:59.999Z
 Moment = Annotated[datetime, Meta(tz=True)] | Annotated[int, Meta(ge=0, le=EPOCH_MS_MAX)]
 Identity = Annotated[str, Meta(min_length=1, max_length=100)]
 Address = Annotated[str, Meta(min_length=1, max_length=2000)]
-Property = Annotated[str, Meta(max_length=2000)] | float | int | bool | None
+# Beyond these, readers that keep numbers as doubles would show another one.
+Whole = Annotated[int, Meta(ge=-(2**53) + 1, le=2**53 - 1)]
+Property = Annotated[str, Meta(max_length=2000)] | float | Whole | bool | None
 Props = Annotated[dict[Annotated[str, Meta(min_length=1, max_length=100)], Property], Meta(max_length=30)]
 
 

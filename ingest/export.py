@@ -12,6 +12,7 @@ from typing import BinaryIO
 import duckdb
 import orjson
 
+from ingest.lines import harmless_json
 from ingest.query import Query
 from ingest.report import touched
 from ingest.table import encode_csv
@@ -49,7 +50,7 @@ def export(
         if format_ == "csv":
             out.write(encode_csv(columns, rows, header=False).encode("utf-8"))
         else:
-            out.write(b"".join(orjson.dumps(_without_absent(row)) + b"\n" for row in rows))
+            out.write(harmless_json(b"".join(orjson.dumps(_without_absent(row)) + b"\n" for row in rows)))
 
 
 def _export_parquet(database: duckdb.DuckDBPyConnection, sql: str, values: dict[str, object], out: BinaryIO) -> None:

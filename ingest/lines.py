@@ -74,10 +74,14 @@ def make_lines(accepted: list[Accepted], origin: Origin, received_ms: int) -> li
 
 def seal(lines: list[Line]) -> bytes:
     """Encode lines, each with its CRC. Characters that a terminal would act on are escaped, so that a log can be tailed."""
-    encoded = _ENCODER.encode_lines(lines)
-    if not encoded.isascii() or b"\x7f" in encoded:
-        encoded = _HAZARD.sub(_escape, encoded.decode("utf-8")).encode("utf-8")
-    return b"".join([seal_line(line) for line in encoded.splitlines()])
+    return b"".join([seal_line(line) for line in harmless_json(_ENCODER.encode_lines(lines)).splitlines()])
+
+
+def harmless_json(encoded: bytes) -> bytes:
+    """The same JSON, with what a terminal would act on written as escapes."""
+    if encoded.isascii() and b"\x7f" not in encoded:
+        return encoded
+    return _HAZARD.sub(_escape, encoded.decode("utf-8")).encode("utf-8")
 
 
 def _escape(match: re.Match[str]) -> str:

@@ -40,7 +40,8 @@ class Reader:
                 await self.close()  # its answer to this question must not be read as that to the next
                 raise
         if answer.code:
-            raise Refusal(_STATUS[answer.code], answer.code, answer.detail)
+            status = _STATUS[answer.code]
+            raise Refusal(status, answer.code, answer.detail, retry_after_s=5 if status == 503 else None)
         return content
 
     async def export(self, parameters: Mapping[str, str], format_: str) -> AsyncIterator[bytes]:

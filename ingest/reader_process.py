@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import os
 import sys
+import tempfile
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, BinaryIO, Literal
@@ -96,7 +97,10 @@ def stream_export(question: Question, out: BinaryIO) -> None:
     """Write an export to `out`. The query was checked before this process was started."""
     data = DataDirectory(Path(question.data_dir))
     query = parse(question.parameters, datetime.now(UTC), question.timezone)
-    with contextlib.closing(connect(question.memory_bytes, 1, data.spill)) as database:
+    with (
+        tempfile.TemporaryDirectory(prefix="foldlog-export-") as spill,
+        contextlib.closing(connect(question.memory_bytes, 1, Path(spill))) as database,
+    ):
         export(database, data, load(data), query, question.format, out)
     out.flush()
 

@@ -13,6 +13,8 @@ from aiohttp.web_request import BaseRequest
 
 from ingest.refusal import Refusal
 from ingest.service import Service
+from shared.line import DataFromNewerVersion
+from shared.snapshot import SnapshotDamaged
 
 Handler = Callable[[Service, BaseRequest], Awaitable[web.StreamResponse]]
 Route = tuple[str, str, Handler]
@@ -35,6 +37,8 @@ def dispatch(service: Service, routes: Sequence[Route]) -> Callable[[BaseRequest
             return await find(table, request)(service, request)
         except Refusal as refusal:
             return refusal.response()
+        except (SnapshotDamaged, DataFromNewerVersion) as error:
+            return Refusal(503, "snapshot", str(error), retry_after_s=60).response()
         except ConnectionError:  # the client went away, or an answer that has begun cannot be finished
             if request.transport is not None:
                 request.transport.abort()

@@ -161,7 +161,7 @@ class GroupCommitWriter:
             else:
                 done.set_exception(error)
         if self._waiting:
-            self._hand_over()
+            self._loop.call_soon(self._hand_over)  # soon: what this turn of the loop still brings goes along
         else:
             self._in_flight = False
             self._idle.set()

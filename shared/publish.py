@@ -112,7 +112,7 @@ def sync_directory(path: Path) -> None:
 def scratch(data: DataDirectory) -> Iterator[Path]:
     """An empty directory for working files on the data's own disk, gone afterwards; one holder at a time (the compactor)."""
     shutil.rmtree(data.spill, ignore_errors=True)
-    data.spill.mkdir(mode=0o700)
+    data.spill.mkdir(mode=0o700, exist_ok=True)
     try:
         yield data.spill
     finally:

@@ -80,16 +80,19 @@ def now_to_the_second() -> datetime:
 
 def _seal_good_lines(data: DataDirectory, writer: str, path: Path, descriptor: int) -> Recovered:
     sha256 = hashlib.sha256()
+    whole = hashlib.sha256()
     lines = 0
     bad = []
     for line in _scan_file(descriptor):
+        whole.update(line.content)
         if line.reason is None:
             sha256.update(line.content)
             lines += 1
         else:
             bad.append(line)
     if bad:
-        publish_quarantine(data, f"{RECOVERED_PREFIX}{writer}-{_inode(descriptor)}", path.name, bad)
+        # Named by the orphan's content: the same when recovery runs again, another for every other orphan.
+        publish_quarantine(data, f"{RECOVERED_PREFIX}{writer}-{whole.hexdigest()[:16]}", path.name, bad)
     sealed = _sealed_before(data, writer, sha256.hexdigest()) if lines else None
     if lines and sealed is None:
         sealed = SegmentName(writer, next_sequence(data, writer), now_to_the_second())
@@ -106,10 +109,6 @@ def _scan_file(descriptor: int) -> Iterator[ScannedLine]:
     os.lseek(descriptor, 0, os.SEEK_SET)
     with open(descriptor, "rb", closefd=False) as file:
         yield from scan(file)
-
-
-def _inode(descriptor: int) -> int:
-    return os.fstat(descriptor).st_ino
 
 
 def _sealed_before(data: DataDirectory, writer: str, sha256: str) -> SegmentName | None:

@@ -183,6 +183,14 @@ def test_recovery_keeps_every_good_line_wherever_it_stands(tmp_path: Path) -> No
     assert not data.active("0").exists()
 
 
+def test_quarantine_of_one_orphan_never_replaces_that_of_another(tmp_path: Path) -> None:
+    data = data_directory(tmp_path)
+    for number in range(5):
+        data.active("0").write_bytes(b"torn-%d" % number)
+        recover(data, "0")
+    assert len(list(data.quarantine.iterdir())) == 5
+
+
 @pytest.mark.parametrize("content", [b"", b"torn", ONE[:-1]], ids=["empty", "torn", "no newline"])
 def test_recovery_of_nothing_good_seals_nothing(tmp_path: Path, content: bytes) -> None:
     data = data_directory(tmp_path)

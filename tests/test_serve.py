@@ -48,6 +48,13 @@ def test_second_serve_says_who_holds_the_directory_and_exits_75(tmp_path: Path) 
         assert f"process {server.running.pid}" in second.stderr
 
 
+def test_second_serve_on_the_same_port_is_refused(tmp_path: Path) -> None:
+    with Server(tmp_path) as server:
+        second = run_foldlog(["serve"], environment(tmp_path / "other", listen=server.host))
+        assert second.returncode == 75
+        assert f"{server.host} already" in second.stderr
+
+
 def test_sigterm_commits_seals_and_ends(tmp_path: Path) -> None:
     with Server(tmp_path, workers=2) as server:
         for _ in range(10):
@@ -115,7 +122,8 @@ def test_data_of_a_newer_format_is_refused(tmp_path: Path) -> None:
         (["report", "--from", "yesterday"], 2, "from: a date such as"),
         (["status"], 2, "no data directory"),
         (["verify"], 2, "no data directory"),
-        (["import", "--site", "example.com", "missing.log"], 75, "missing.log"),
+        (["import", "--site", "example.com", "missing.log"], 2, "missing.log"),
+        (["ingest", "--writer", "A"], 2, "--writer takes"),
         (["import", "missing.log"], 2, "--site"),
         (["token", "revoke", "nonsense"], 2, "foldlog token list"),
     ],
