@@ -59,6 +59,8 @@ class ActiveSegment:
         self._sync: Callable[[int], None] = os.fdatasync if durability == "fsync" else _no_sync
         self._sha256 = hashlib.sha256()
         self._descriptor = _create_locked(self.path)
+        made = os.fstat(self._descriptor)
+        self._identity = (made.st_ino, made.st_dev, 1)
 
     def commit(self, blob: bytes, lines: int) -> None:
         """Append whole lines. When it returns they are on disk; when it raises CommitFailed nobody may be told so."""
@@ -124,19 +126,18 @@ class ActiveSegment:
             raise SegmentSuspect(f"cannot truncate {self.path} back to {self.bytes} bytes: {error.strerror}") from error
 
     def _must_be_ours(self, size: int, *, written: bool) -> None:
-        """The file behind the descriptor, and before a write also the file behind the name, are what this writer made."""
-        held = os.fstat(self._descriptor)
-        if held.st_nlink != 1 or not (written or self._is_named(held)):
-            raise SegmentMoved(f"{self.path} was renamed or deleted while it was open", written=written)
-        if held.st_size != size:
-            raise SegmentMoved(f"{self.path} has {held.st_size} bytes where {size} were written", written=written)
+        """Inode, link count and size are what this writer made: before a write of the file behind the name, after it of ours.
 
-    def _is_named(self, held: os.stat_result) -> bool:
+        The name leads to our inode or the file has moved; if it does, one look at it is a look at the descriptor as well.
+        """
         try:
-            named = os.lstat(self._name)
+            found = os.fstat(self._descriptor) if written else os.lstat(self._name)
         except FileNotFoundError:
-            return False
-        return named.st_ino == held.st_ino and named.st_dev == held.st_dev
+            found = None
+        if found is None or (found.st_ino, found.st_dev, found.st_nlink) != self._identity:
+            raise SegmentMoved(f"{self.path} was renamed or deleted while it was open", written=written)
+        if found.st_size != size:
+            raise SegmentMoved(f"{self.path} has {found.st_size} bytes where {size} were written", written=written)
 
     def _rename(self, name: SegmentName) -> None:
         self.path.rename(self._data.log / name.file)

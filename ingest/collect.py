@@ -12,11 +12,12 @@ from ingest import body, gate, lines
 from ingest.gate import Basis, Sender
 from ingest.refusal import Refusal
 from ingest.service import Service
+from ingest.stored import stored
 from ingest.verdict import Accepted, Rejection, Verdicts, judge
 from ingest.writer import Busy, DiskFull, Stopping, Unavailable
 
 
-async def post_events(service: Service, request: BaseRequest) -> web.Response:
+async def post_events(service: Service, request: BaseRequest) -> web.StreamResponse:
     """Store a batch of events and say which were taken. 200 means synced to disk (202 with FOLDLOG_DURABILITY=os)."""
     headers = request.headers
     settings = service.settings
@@ -36,7 +37,7 @@ async def post_events(service: Service, request: BaseRequest) -> web.Response:
         origin = about_sender(service, request, sender, consent, received_ms, verdicts.accepted)
         await append(service, lines.make_lines(verdicts.accepted, origin, received_ms), len(plain))
 
-    return answer(verdicts, service.stored_status)
+    return answer(request, verdicts, service.stored_status)
 
 
 async def read_body(request: BaseRequest, max_bytes: int) -> bytes:
@@ -95,13 +96,13 @@ async def append(service: Service, made: list[lines.Line], size: int) -> None:
         raise Refusal(503, error.code, str(error), retry_after_s=gate.RETRY_AFTER_S) from None
 
 
-def answer(verdicts: Verdicts, stored_status: int) -> web.Response:
+def answer(request: BaseRequest, verdicts: Verdicts, stored_status: int) -> web.StreamResponse:
     """`{"accepted":n,"rejected":[…]}`: what is not listed was stored. 422 when nothing was."""
-    if verdicts.accepted and not verdicts.rejected:
-        content = b'{"accepted":%d,"rejected":[]}' % len(verdicts.accepted)
-    else:
-        content = orjson.dumps({"accepted": len(verdicts.accepted), "rejected": [_shown(r) for r in verdicts.rejected]})
-    return web.Response(status=stored_status if verdicts.accepted else 422, body=content, content_type="application/json")
+    if not verdicts.rejected:
+        return stored(request, stored_status, len(verdicts.accepted))
+    content = orjson.dumps({"accepted": len(verdicts.accepted), "rejected": [_shown(r) for r in verdicts.rejected]})
+    status = stored_status if verdicts.accepted else 422
+    return web.Response(status=status, body=content, content_type="application/json")
 
 
 def _shown(rejection: Rejection) -> dict[str, Any]:

@@ -1,0 +1,49 @@
+"""The usual answer to POST /v1/events, as bytes: all was stored. aiohttp's Response would take a tenth of the request."""
+
+from __future__ import annotations
+
+import time
+from email.utils import formatdate
+from functools import lru_cache
+from typing import cast
+
+from aiohttp import web
+from aiohttp.abc import AbstractStreamWriter
+from aiohttp.http import HttpVersion11
+from aiohttp.web_request import BaseRequest
+
+_REASONS = {200: "OK", 202: "Accepted"}
+
+
+class _Stored:
+    """What aiohttp asks of a response, and no more: prepare, write_eof, keep_alive."""
+
+    keep_alive = True
+
+    def __init__(self, status: int, accepted: int) -> None:
+        self.status = status
+        self.body_length = 0
+        self._accepted = accepted
+
+    async def prepare(self, request: BaseRequest) -> AbstractStreamWriter:
+        body = b'{"accepted":%d,"rejected":[]}' % self._accepted
+        self.body_length = len(body)
+        await request.writer.write(b"%bContent-Length: %d\r\n\r\n%b" % (_head(self.status, int(time.time())), len(body), body))
+        return request.writer
+
+    async def write_eof(self, data: bytes = b"") -> None:
+        """Nothing is left to write."""
+
+
+@lru_cache(maxsize=4)
+def _head(status: int, epoch_s: int) -> bytes:
+    date = formatdate(epoch_s, usegmt=True)
+    return f"HTTP/1.1 {status} {_REASONS[status]}\r\nContent-Type: application/json\r\nDate: {date}\r\n".encode("ascii")
+
+
+def stored(request: BaseRequest, status: int, accepted: int) -> web.StreamResponse:
+    """The answer that all `accepted` events of a request were stored."""
+    if request.keep_alive and request.version == HttpVersion11:
+        return cast(web.StreamResponse, _Stored(status, accepted))
+    body = b'{"accepted":%d,"rejected":[]}' % accepted
+    return web.Response(status=status, body=body, content_type="application/json")
