@@ -100,7 +100,8 @@ def decode(body: bytes, media_type: str, max_events: int) -> Decoded:
 def _decode_json(body: bytes, max_events: int) -> Decoded:
     if len(body) <= EVENT_MAX_BYTES:
         try:
-            return Decoded(*_fields(_BATCH.decode(body)))
+            batch = _BATCH.decode(body)
+            return Decoded(batch.events, batch.sent_at, batch.consent)
         except msgspec.ValidationError:
             pass  # find out below which event it is, or that it is the batch itself
     raw = _RAW_BATCH.decode(body)
@@ -111,10 +112,6 @@ def _decode_json(body: bytes, max_events: int) -> Decoded:
 def _check_count(count: int, max_events: int) -> None:
     if count > max_events:
         raise Refusal(413, "too_many_events", f"one request may hold {max_events} events")
-
-
-def _fields(batch: Batch) -> tuple[list[Event], datetime | int | None, str | None]:
-    return batch.events, batch.sent_at, batch.consent
 
 
 def _decode_ndjson(body: bytes, max_events: int) -> Decoded:

@@ -54,7 +54,8 @@ def dispatch(service: Service, routes: Sequence[Route]) -> Callable[[BaseRequest
 
 def find(table: dict[str, dict[str, Handler]], request: BaseRequest) -> Handler:
     """The handler of a request. Raises Refusal 404 or 405."""
-    methods = table.get(request.raw_path.partition("?")[0])
+    path = request.raw_path
+    methods = table.get(path) or table.get(path.partition("?")[0])
     if methods is None:
         raise Refusal(404, "not_found", "there is nothing here; docs/api.md lists what there is")
     handler = methods.get(request.method)

@@ -39,7 +39,7 @@ KEEPALIVE_S = 15.0
 DRAIN_S = 5.0
 SHUTDOWN_S = 10.0
 # A thread that waits for the interpreter gets it after this long; the default of 5 ms would be the latency of a commit.
-SWITCH_INTERVAL_S = 0.0005
+SWITCH_INTERVAL_S = 0.0001
 LOCK_PATIENCE_S = 5.0
 GC_YOUNG = 10_000
 

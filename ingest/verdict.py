@@ -62,11 +62,8 @@ class Rejection:
     detail: str
 
 
-class Accepted(NamedTuple):
-    """An event that will be stored, and when it happened (epoch milliseconds)."""
-
-    event: Event
-    time_ms: int
+# An event that will be stored, and when it happened (epoch milliseconds). A plain tuple: one is made for every event.
+Accepted = tuple[Event, int]
 
 
 class Verdicts(NamedTuple):
@@ -78,8 +75,8 @@ def judge(events: Iterable[Event | Rejection], received_ms: int, sent_at: dateti
     """Verdicts on decoded events; those that did not decode come as Rejections and stay so."""
     skew_ms = received_ms - to_ms(sent_at) if sent_at is not None else 0
     earliest_ms, latest_ms = received_ms - LATENESS_MAX_MS, received_ms + FUTURE_MAX_MS
-    accepted = []
-    rejected = []
+    accepted: list[Accepted] = []
+    rejected: list[Rejection] = []
     for index, event in enumerate(events):
         if isinstance(event, Rejection):
             rejected.append(event)
@@ -89,7 +86,7 @@ def judge(events: Iterable[Event | Rejection], received_ms: int, sent_at: dateti
             time_ms = received_ms
         found = flaw(event) if time_ms >= earliest_ms else _TOO_OLD
         if found is None:
-            accepted.append(Accepted(event, time_ms))
+            accepted.append((event, time_ms))
         else:
             rejected.append(Rejection(index, *found))
     return Verdicts(accepted, rejected)

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from ingest.event import Event, Property
 from ingest.lines import Origin, make_lines, seal, server_ids
-from ingest.verdict import HAZARD, Accepted, is_id
+from ingest.verdict import HAZARD, is_id
 from shared.line import COLUMNS, LINE_MAX_BYTES, DataFromNewerVersion, flaw, scan, seal_line
 from shared.timestamps import epoch_ms
 
@@ -37,7 +37,7 @@ FULL = Event(
 
 def encode(events: list[Event], origin: Origin = PAGE) -> bytes:
     """The log lines of a request, as they go to disk."""
-    return seal(make_lines([Accepted(event, TIME_MS) for event in events], origin, RECEIVED_MS))
+    return seal(make_lines([(event, TIME_MS) for event in events], origin, RECEIVED_MS))
 
 
 def line_of(event: Event, origin: Origin = PAGE) -> bytes:
