@@ -48,13 +48,13 @@ def admit(headers: Headers, scopes: frozenset[Scope] | None, settings: Settings)
     """Everything the head of a request decides. `scopes` is what its key allows (None: it has no key)."""
     get = headers.get
     length = get("Content-Length")
-    check_length(length, max(KEY_BODY_MAX_BYTES, settings.max_body_bytes))
+    limit = max(KEY_BODY_MAX_BYTES, settings.max_body_bytes)
+    check_length(length, limit)
     form = body_form(get("Content-Type", ""), get("Content-Encoding", ""))
     host = get("Host", "").lower()
     if scopes is not None:
         check_key(scopes)
         site = settings.sites[0] if settings.sites else site_of(host)
-        limit = max(KEY_BODY_MAX_BYTES, settings.max_body_bytes)
     else:
         site = same_origin(get("Sec-Fetch-Site"), get("Origin", get("Referer")), host, settings.sites)
         limit = settings.max_body_bytes
@@ -100,9 +100,9 @@ def same_origin(fetch_site: str | None, claimed: str | None, host: str, sites: t
     netloc = _netloc(claimed) if claimed is not None else host
     site = site_of(netloc)
     if fetch_site == "same-origin":
-        allowed = bool(netloc)
+        allowed = True
     elif fetch_site is None:
-        allowed = claimed is not None and bool(netloc) and (netloc == host or site in sites)
+        allowed = claimed is not None and (netloc == host or site in sites)
     else:  # same-site, cross-site; "none" is a navigation, which sends no events
         allowed = fetch_site != "none" and claimed is not None and site in sites
     if not allowed:

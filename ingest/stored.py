@@ -20,15 +20,13 @@ class _Stored:
 
     keep_alive = True
 
-    def __init__(self, status: int, accepted: int) -> None:
-        self.status = status
-        self.body_length = 0
-        self._accepted = accepted
+    def __init__(self, status: int, body: bytes) -> None:
+        self._status = status
+        self._body = body
 
     async def prepare(self, request: BaseRequest) -> AbstractStreamWriter:
-        body = b'{"accepted":%d,"rejected":[]}' % self._accepted
-        self.body_length = len(body)
-        await request.writer.write(b"%bContent-Length: %d\r\n\r\n%b" % (_head(self.status, int(time.time())), len(body), body))
+        head = _head(self._status, int(time.time()))
+        await request.writer.write(b"%bContent-Length: %d\r\n\r\n%b" % (head, len(self._body), self._body))
         return request.writer
 
     async def write_eof(self, data: bytes = b"") -> None:
@@ -43,7 +41,7 @@ def _head(status: int, epoch_s: int) -> bytes:
 
 def stored(request: BaseRequest, status: int, accepted: int) -> web.StreamResponse:
     """The answer that all `accepted` events of a request were stored."""
-    if request.keep_alive and request.version == HttpVersion11:
-        return cast(web.StreamResponse, _Stored(status, accepted))
     body = b'{"accepted":%d,"rejected":[]}' % accepted
+    if request.keep_alive and request.version == HttpVersion11:
+        return cast(web.StreamResponse, _Stored(status, body))
     return web.Response(status=status, body=body, content_type="application/json")
