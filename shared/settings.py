@@ -19,6 +19,7 @@ from zoneinfo import ZoneInfo
 Consent = Literal["required", "implied"]
 Durability = Literal["fsync", "os"]
 Store = Literal["file"]
+LogLevel = Literal["debug", "info", "warning", "error"]
 
 PREFIX = "FOLDLOG_"
 CONFIG_FILE = "FOLDLOG_CONFIG"
@@ -45,14 +46,20 @@ class Settings:
     honor_gpc: bool = True
     honor_dnt: bool = True
     trusted_proxies: tuple[ipaddress.IPv4Network | ipaddress.IPv6Network, ...] = ()
+    country_header: str = ""
+    country_file: Path | None = None
     ingest_keys: tuple[str, ...] = field(default=(), repr=False)
     admin_token: str = field(default="", repr=False)
     max_body_bytes: int = 64 << 10
     max_events: int = 500
+    rate_limit: int = 600
+    rate_window_ms: int = 60_000
+    max_connections: int = 8192
     durability: Durability = "fsync"
     segment_max_bytes: int = 64 << 20
     segment_max_age: float = 60.0
     queue_max_bytes: int = 32 << 20
+    queue_max_requests: int = 10_000
     fold_interval: float = 60.0
     fold_memory: int = 512 << 20
     report_memory: int = 256 << 20
@@ -64,6 +71,8 @@ class Settings:
     timezone: str = "UTC"
     max_values: int = 10_000
     store: Store = "file"
+    log_file: Path | None = None
+    log_level: LogLevel = "info"
 
     @property
     def zone(self) -> ZoneInfo:
@@ -149,6 +158,16 @@ def _cookie(text: str) -> tuple[str, str]:
     return name, value
 
 
+def _header(text: str) -> str:
+    if not re.fullmatch(r"[A-Za-z0-9-]{0,64}", text.strip()):
+        raise ValueError("the name of a header such as CF-IPCountry")
+    return text.strip()
+
+
+def _file(text: str) -> Path | None:
+    return Path(text) if text.strip() else None
+
+
 def _timezone(text: str) -> str:
     try:
         ZoneInfo(text.strip())
@@ -175,6 +194,8 @@ _PARSE: dict[str, Callable[[str], Any]] = {
     "honor_gpc": _flag,
     "honor_dnt": _flag,
     "trusted_proxies": _networks,
+    "country_header": _header,
+    "country_file": _file,
     "ingest_keys": _list,
     "admin_token": str.strip,
     "max_body_bytes": size,
@@ -189,6 +210,8 @@ _PARSE: dict[str, Callable[[str], Any]] = {
     "disk_reserve": size,
     "timezone": _timezone,
     "store": _choice(Store),
+    "log_file": _file,
+    "log_level": _choice(LogLevel),
 }
 
 # (smallest, largest) where a value outside would stop the service from working at all.
@@ -196,9 +219,13 @@ _RANGE: dict[str, tuple[float, float]] = {
     "workers": (1, 64),
     "max_body_bytes": (1 << 10, 16 << 20),
     "max_events": (1, 10_000),
+    "rate_limit": (0, 1_000_000_000),
+    "rate_window_ms": (1_000, 3_600_000),
+    "max_connections": (16, 1_000_000),
     "segment_max_bytes": (64 << 10, 2 << 30),
     "segment_max_age": (1, timedelta(days=1).total_seconds()),
     "queue_max_bytes": (1 << 20, 4 << 30),
+    "queue_max_requests": (1, 1_000_000),
     "fold_interval": (1, timedelta(days=1).total_seconds()),
     "fold_memory": (128 << 20, 1 << 40),
     "report_memory": (64 << 20, 1 << 40),

@@ -225,7 +225,7 @@ def shown_default(value: object) -> str:
         return f"{value:g}"
     if isinstance(value, tuple) and value:
         return (":" if isinstance(value[1], int) else "=").join(str(part) for part in value)
-    return str(value) if value not in ((), "") else "none"
+    return str(value) if value not in ((), "", None) else "none"
 
 
 @pytest.mark.parametrize("field", fields(Settings), ids=lambda field: field.name)
