@@ -38,9 +38,14 @@ def running(command: list[str], port: int, environ: dict[str, str] | None = None
 
 @contextmanager
 def worker(data: Path, **settings: str) -> Iterator[tuple[subprocess.Popen[bytes], int]]:
-    """One durable ingest worker with the gate on."""
+    """One durable ingest worker with the gate on. The rate limit counts every request, and is never reached."""
     port = free_port()
-    environ = {"FOLDLOG_DATA_DIR": str(data), "FOLDLOG_LISTEN": f"127.0.0.1:{port}", **settings}
+    environ = {
+        "FOLDLOG_DATA_DIR": str(data),
+        "FOLDLOG_LISTEN": f"127.0.0.1:{port}",
+        "FOLDLOG_RATE_LIMIT": "1000000000",
+        **settings,
+    }
     with running([sys.executable, "-m", "foldlog", "ingest"], port, environ) as process:
         yield process, port
 

@@ -25,11 +25,11 @@ from compactor.verify import verify
 from foldlog import __version__, show, tail
 from foldlog.exits import DONE, TRY_AGAIN, USAGE, WRONG
 from foldlog.import_combined import import_combined
-from foldlog.log import configure_log, get_log
+from foldlog.log import configure_log, get_log, keep_open
 from foldlog.serve import AddressInUse, AlreadyServed, serve
 from ingest import table
 from ingest.export import FORMATS, export
-from ingest.keyring import create_token, load_tokens, revoke_token
+from ingest.keyring import TokensDamaged, create_token, load_tokens, revoke_token
 from ingest.query import QueryError, parse
 from ingest.report import make_report
 from ingest.server import run_worker
@@ -56,12 +56,14 @@ Command = Callable[[Arguments, Settings, DataDirectory], int]
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command. Returns the exit code: 0 done, 1 found wrong, 2 usage or configuration, 75 try again."""
     given = make_parser().parse_args(arguments)
-    configure_log()
     try:
         settings = load(os.environ, Path(given.config) if given.config else None)
         command: Command = given.run
+        output = configure_log(settings)
+        if command in SERVICES:
+            keep_open(output, supervised=given.supervised)
         return command(given, settings, DataDirectory(settings.data_dir))
-    except (SettingsError, QueryError, SnapshotDamaged, DataFromNewerVersion) as error:
+    except (SettingsError, QueryError, SnapshotDamaged, TokensDamaged, DataFromNewerVersion) as error:
         return _complain(str(error), USAGE)
     except (AlreadyServed, AddressInUse, Unavailable, CompactorBusy, CommitLost, WriterAlive, NobodyAnswered) as error:
         return _complain(str(error), TRY_AGAIN)
@@ -91,7 +93,8 @@ def run_serve(given: Arguments, settings: Settings, _data: DataDirectory) -> int
 def run_ingest(given: Arguments, settings: Settings, _data: DataDirectory) -> int:
     if not re.fullmatch("[a-z0-9_]{1,32}", given.writer):
         raise SettingsError("--writer takes a-z, 0-9 and _")
-    return run_worker(settings, given.writer, get_log("ingest"), supervised=given.supervised)
+    log = get_log("ingest")
+    return run_worker(settings, given.writer, log, supervised=given.supervised, rate_table=given.rate_table)
 
 
 def run_compact(given: Arguments, settings: Settings, data: DataDirectory) -> int:
@@ -200,6 +203,10 @@ def run_check_config(_given: Arguments, settings: Settings, _data: DataDirectory
     return DONE
 
 
+# What runs until it is stopped. The other commands end with the terminal they were typed in.
+SERVICES: tuple[Command, ...] = (run_serve, run_ingest, run_compact)
+
+
 def _existing(data: DataDirectory) -> DataDirectory:
     if not data.log.is_dir():
         raise SettingsError(f"{data.root} is no data directory of Foldlog; set FOLDLOG_DATA_DIR, or start `foldlog serve`")
@@ -224,7 +231,7 @@ def make_parser() -> argparse.ArgumentParser:
 
     def add(name: str, run: Command, help_: str) -> argparse.ArgumentParser:
         command = commands.add_parser(name, help=help_, description=help_[0].upper() + help_[1:] + ".")
-        command.set_defaults(run=run)
+        command.set_defaults(run=run, supervised=False)
         return command
 
     add("serve", run_serve, "run the ingest workers and the compactor until SIGTERM")
@@ -232,6 +239,7 @@ def make_parser() -> argparse.ArgumentParser:
     ingest = add("ingest", run_ingest, "run one ingest worker (serve does this for you)")
     ingest.add_argument("--writer", default="0", help="name of its segments, one per worker (default: 0)")
     ingest.add_argument("--supervised", action="store_true", help="also stop at the end of standard input")
+    ingest.add_argument("--rate-table", type=int, default=-1, metavar="FD", help="memory shared with other workers (serve)")
 
     compact = add("compact", run_compact, "fold sealed segments on schedule, or once")
     compact.add_argument("--once", action="store_true", help="fold what is sealed now and end")

@@ -1,7 +1,7 @@
 """`foldlog serve`: the ingest workers and the compactor as child processes, started again when they die.
 
 A child watches its standard input, which ends when this process does: nothing keeps running without a supervisor. SIGTERM
-stops the workers first (they answer, commit and seal), then the compactor.
+stops the workers first (they answer, commit and seal), then the compactor. SIGHUP is passed on to all of them.
 """
 
 from __future__ import annotations
@@ -22,6 +22,9 @@ from filelock import Timeout, UnixFileLock
 
 from foldlog.exits import DONE, USAGE
 from ingest.keyring import create_token, load_tokens
+from ingest.peers import forget_dead_workers
+from ingest.proxy_watch import warning
+from ingest.rate_limit import make_table
 from shared.layout import DataDirectory
 from shared.publish import make_data_directory
 from shared.settings import Settings
@@ -49,6 +52,7 @@ class Child:
 
     name: str
     command: list[str]
+    descriptors: tuple[int, ...] = ()
     process: subprocess.Popen[bytes] | None = None
     started_at: float = 0.0
     start_at: float = 0.0
@@ -58,7 +62,12 @@ class Child:
         return self.process is not None and self.process.poll() is None
 
     def start(self, log: Any) -> None:
-        self.process = subprocess.Popen(self.command, stdin=subprocess.PIPE)
+        # A child inherits what is blocked, and lets SIGHUP through once it handles it: one that came before would end it.
+        blocked = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGHUP})
+        try:
+            self.process = subprocess.Popen(self.command, stdin=subprocess.PIPE, pass_fds=self.descriptors)
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, blocked)
         self.started_at = time.monotonic()
         log.info("started", child=self.name, pid=self.process.pid)
 
@@ -73,9 +82,9 @@ class Child:
         self.start_at = now + self.backoff_s
         self.backoff_s = min(self.backoff_s * 2, BACKOFF_MAX_S)
 
-    def stop(self) -> None:
-        if self.process is not None and self.process.poll() is None:
-            self.process.send_signal(signal.SIGTERM)
+    def send(self, number: signal.Signals) -> None:
+        if self.is_running() and self.process is not None:
+            self.process.send_signal(number)
 
     def wait(self, deadline: float) -> None:
         if self.process is None:
@@ -95,10 +104,15 @@ def serve(settings: Settings, config: str | None, log: Any) -> int:
     with serve_lock(data):
         check_address(settings.listen)
         announce(data, settings)
+        forget_dead_workers(data)
+        if text := warning(data, settings):
+            log.warning("one_address", reason=text)
         stopping = _stop_flag()
-        children = make_children(settings, config)
+        hung_up = _hangup_flag()
+        children = make_children(settings, config, make_table())
         try:
             while not stopping:
+                _pass_on(hung_up, children)
                 for child in children:
                     _look_after(child, log)
                 time.sleep(POLL_S)
@@ -118,11 +132,15 @@ def check_address(listen: tuple[str, int]) -> None:
     raise AddressInUse(f"something listens on {host}:{port} already; stop it, or set FOLDLOG_LISTEN")
 
 
-def make_children(settings: Settings, config: str | None) -> list[Child]:
-    """The workers, and last the compactor."""
+def make_children(settings: Settings, config: str | None, rate_table: int) -> list[Child]:
+    """The workers, which count clients in one table, and last the compactor."""
     foldlog = [sys.executable, "-m", "foldlog", *(["--config", config] if config else [])]
     workers = [
-        Child(f"ingest-{number}", [*foldlog, "ingest", "--writer", str(number), "--supervised"])
+        Child(
+            f"ingest-{number}",
+            [*foldlog, "ingest", "--writer", str(number), "--supervised", "--rate-table", str(rate_table)],
+            (rate_table,),
+        )
         for number in range(settings.workers)
     ]
     return [*workers, Child("compact", [*foldlog, "compact", "--supervised"])]
@@ -139,13 +157,20 @@ def _look_after(child: Child, log: Any) -> None:
         child.start(log)
 
 
+def _pass_on(hung_up: list[bool], children: list[Child]) -> None:
+    if hung_up:
+        hung_up.clear()  # before they are told: one that comes now is for the next round
+        for child in children:
+            child.send(signal.SIGHUP)
+
+
 def stop_in_order(children: list[Child], log: Any) -> None:
     """Workers first: what they seal on their way out is there for the next fold."""
     deadline = time.monotonic() + STOP_S
     *workers, compactor = children
     for group in (workers, [compactor]):
         for child in group:
-            child.stop()
+            child.send(signal.SIGTERM)
         for child in group:
             child.wait(deadline)
     log.info("stopped", child="all")
@@ -190,3 +215,17 @@ def _stop_flag() -> list[bool]:
     signal.signal(signal.SIGTERM, on_signal)
     signal.signal(signal.SIGINT, on_signal)
     return stopping
+
+
+def _hangup_flag() -> list[bool]:
+    """Empty until SIGHUP is to be passed on. What this process does at one itself (foldlog/log.py), it still does."""
+    hung_up: list[bool] = []
+    own = signal.getsignal(signal.SIGHUP)
+
+    def on_signal(number: int, frame: FrameType | None) -> None:
+        if callable(own):
+            own(number, frame)
+        hung_up.append(True)
+
+    signal.signal(signal.SIGHUP, on_signal)
+    return hung_up

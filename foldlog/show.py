@@ -84,6 +84,8 @@ def status(console: Console, found: Mapping[str, Any]) -> None:
         ("log, archive, counters", ", ".join(_size(disk[f"{kind}_bytes"]) for kind in ("log", "archive", "counters"))),
     ]
     _table(console, [("", False), ("", False)], rows)
+    for warning in found["warnings"]:
+        console.print(f"WARNING: {warning}")
 
 
 def _retention(run: Mapping[str, Any]) -> str:

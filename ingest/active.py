@@ -10,6 +10,7 @@ from __future__ import annotations
 import errno
 import hashlib
 import os
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Literal
@@ -55,6 +56,7 @@ class ActiveSegment:
         self._name = str(self.path)  # looked at before every commit: Path would cost more than the call
         self.bytes = 0
         self.lines = 0
+        self.synced_s = 0.0  # how long the last sync took
         self._data = data
         self._sync: Callable[[int], None] = os.fdatasync if durability == "fsync" else _no_sync
         self._sha256 = hashlib.sha256()
@@ -66,15 +68,25 @@ class ActiveSegment:
         """Append whole lines. When it returns they are on disk; when it raises CommitFailed nobody may be told so."""
         self._must_be_ours(self.bytes, written=False)
         self._write(blob)
+        started = time.perf_counter()
         try:
             self._sync(self._descriptor)
         except OSError as error:
             # The kernel may have dropped the pages and report success next time: a failed sync is never repeated.
             raise SegmentSuspect(f"cannot sync {self.path}: {error.strerror}") from error
+        self.synced_s = time.perf_counter() - started
         self._must_be_ours(self.bytes + len(blob), written=True)
         self._sha256.update(blob)
         self.bytes += len(blob)
         self.lines += lines
+
+    def is_ours(self) -> bool:
+        """Whether the file behind the name is still the one that this writer made, and whose lock it holds."""
+        try:
+            self._must_be_ours(os.lstat(self._name).st_size, written=False)
+        except OSError:
+            return False
+        return self._descriptor >= 0
 
     def seal(self) -> SegmentName | None:
         """Close the segment for ever, under the name it keeps. An empty one is removed instead: None."""

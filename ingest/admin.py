@@ -10,7 +10,8 @@ import orjson
 from aiohttp import web
 from aiohttp.web_request import BaseRequest
 
-from ingest import export, table
+from ingest import clients, export, table
+from ingest.keyring import Scope
 from ingest.query import QueryError, parse
 from ingest.refusal import Refusal
 from ingest.routes import Handler
@@ -42,25 +43,32 @@ _PAGE_FILES = {
 }
 
 
-def may_read(service: Service, request: BaseRequest) -> None:
-    """Raises Refusal 401 or 403 unless the request brings a token that may read."""
+def may_read(service: Service, request: BaseRequest) -> frozenset[Scope]:
+    """The scopes of a request that brings a token and comes from no other site. Raises Refusal 401 or 403 for any other."""
+    same_site(service, request)
     scopes = service.keyring.scopes(request.headers)
     if not scopes:
         raise Refusal(401, "token", "send the admin token as Authorization: Bearer <token>, or as the password of Basic")
     if not scopes & {"read", "admin"}:
         raise Refusal(403, "scope", "this token may write events only")
+    return scopes
 
 
 def may_act(service: Service, request: BaseRequest) -> None:
-    """Raises Refusal unless the request may change something: an admin token, and no other site behind the browser."""
-    may_read(service, request)
-    if "admin" not in (service.keyring.scopes(request.headers) or ()):
+    """Raises Refusal unless the request may change something: that takes an admin token."""
+    if "admin" not in may_read(service, request):
         raise Refusal(403, "scope", "this token may read only")
+
+
+def same_site(service: Service, request: BaseRequest) -> None:
+    """Raises Refusal 403 when a page of another site is behind the request: the browser may hold a password for us."""
     headers = request.headers
-    origin = headers.get("Origin")
-    foreign = origin is not None and origin.partition("//")[2] != headers.get("Host")
-    if headers.get("Sec-Fetch-Site", "none" if not foreign else "") not in {"same-origin", "none"}:
-        raise Refusal(403, "origin", "another site's page cannot do this")
+    fetch_site, origin = headers.get("Sec-Fetch-Site"), headers.get("Origin")
+    if fetch_site is None and origin is not None:
+        own = clients.identify(request.remote or "", headers, service.settings).host
+        fetch_site = "same-origin" if origin.partition("//")[2].lower() == own else "cross-site"
+    if fetch_site not in {None, "same-origin", "none"}:
+        raise Refusal(403, "origin", "a page of another site cannot do this")
 
 
 async def get_snapshot(service: Service, request: BaseRequest) -> web.Response:

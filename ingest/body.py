@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 import zlib
 from datetime import datetime
+from itertools import accumulate
 from typing import Any, NamedTuple
 
 import msgspec
@@ -15,6 +16,7 @@ import zstandard
 
 from ingest.event import EVENT_MAX_BYTES, Batch, Event, RawBatch
 from ingest.refusal import Refusal
+from ingest.repeated_keys import keys_in, keys_of, outermost_repeats, repeated_key
 from ingest.verdict import Rejection, rejection, too_large
 
 JSON = "application/json"
@@ -27,6 +29,12 @@ _BATCH = msgspec.json.Decoder(Batch)
 _RAW_BATCH = msgspec.json.Decoder(RawBatch)
 _EVENT = msgspec.json.Decoder(Event)
 _ZSTD_WINDOW_MAX = 8 << 20
+_RATIO_MAX = 200
+_RATIO_FREE_BYTES = 64 << 10
+_MEMBERS_MAX = 100
+_DEPTH_MAX = 1024
+_TEXT = re.compile(rb'"(?:[^"\\]|\\.)*"?', re.DOTALL)
+_STEP = bytes(2 if byte in b"[{" else 0 if byte in b"]}" else 1 for byte in range(256))
 
 
 class Decoded(NamedTuple):
@@ -41,16 +49,20 @@ def inflate(body: bytes, encoding: str | None, max_bytes: int) -> bytes:
     """The body as it was before Content-Encoding. Raises Refusal 400 (damaged or cut short) or 413."""
     if not encoding:
         return body
+    # Events that repeat themselves shrink to a hundredth; what shrinks to less is made to be inflated.
+    max_bytes = min(max_bytes, max(_RATIO_FREE_BYTES, _RATIO_MAX * len(body)))
     return _gunzip(body, max_bytes) if encoding == "gzip" else _unzstd(body, max_bytes)
 
 
 def _inflated_too_large(max_bytes: int) -> Refusal:
-    return Refusal(413, "too_large", f"the inflated body may have {max_bytes} bytes")
+    return Refusal(
+        413, "too_large", f"the inflated body may have {max_bytes} bytes: its limit, or {_RATIO_MAX} times what was sent"
+    )
 
 
 def _gunzip(body: bytes, max_bytes: int) -> bytes:
     plain = b""
-    while body:  # gzip members may follow one another
+    for _ in range(_MEMBERS_MAX):  # gzip members may follow one another
         member = zlib.decompressobj(wbits=31)
         try:
             plain += member.decompress(body, max_bytes + 1 - len(plain))
@@ -61,14 +73,17 @@ def _gunzip(body: bytes, max_bytes: int) -> bytes:
         if not member.eof:
             raise Refusal(400, "malformed", "the gzip data is cut short")
         body = member.unused_data
-    return plain
+        if not body:
+            return plain
+    raise Refusal(400, "malformed", f"the gzip data has more than {_MEMBERS_MAX} members")
 
 
 def _unzstd(body: bytes, max_bytes: int) -> bytes:
     decompressor = zstandard.ZstdDecompressor(max_window_size=_ZSTD_WINDOW_MAX)
     try:
-        declared = zstandard.get_frame_parameters(body).content_size
-        if declared != zstandard.CONTENTSIZE_UNKNOWN and declared > max_bytes:
+        frame = zstandard.get_frame_parameters(body)
+        declared = frame.content_size if frame.content_size != zstandard.CONTENTSIZE_UNKNOWN else 0
+        if declared > max_bytes or frame.window_size > _ZSTD_WINDOW_MAX:
             raise _inflated_too_large(max_bytes)
         return decompressor.decompress(body, max_output_size=max_bytes, allow_extra_data=False)
     except zstandard.ZstdError:
@@ -89,8 +104,12 @@ def decode(body: bytes, media_type: str, max_events: int) -> Decoded:
     """Decode a plain body. Raises Refusal 400 (not JSON), 413 (too many events) or 422 (not a batch)."""
     try:
         decoded = _decode_ndjson(body, max_events) if media_type == NDJSON else _decode_json(body, max_events)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise _not_a_batch(body, error) from None
+    except RecursionError:
+        if depth(body) <= _DEPTH_MAX:
+            raise Refusal(422, "too_deep", "the body is nested deeper than events are") from None
+        raise Refusal(400, "malformed", f"the body is nested deeper than {_DEPTH_MAX} levels") from None
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise _not_a_batch(body, media_type, error) from None
     _check_count(len(decoded.events), max_events)
     if not decoded.events:
         raise Refusal(422, "batch_empty", "the batch holds no events")
@@ -101,12 +120,20 @@ def _decode_json(body: bytes, max_events: int) -> Decoded:
     if len(body) <= EVENT_MAX_BYTES:
         try:
             batch = _BATCH.decode(body)
-            return Decoded(batch.events, batch.sent_at, batch.consent)
+            if keys_in(body) == keys_of(batch.events) + _outer_keys(batch):
+                return Decoded(batch.events, batch.sent_at, batch.consent)
         except msgspec.ValidationError:
             pass  # find out below which event it is, or that it is the batch itself
     raw = _RAW_BATCH.decode(body)
     _check_count(len(raw.events), max_events)
-    return Decoded([_decode_event(index, bytes(event)) for index, event in enumerate(raw.events)], raw.sent_at, raw.consent)
+    events = [bytes(event) for event in raw.events]
+    if keys_in(body) != sum([event.count(b'":') for event in events]) + _outer_keys(raw) and outermost_repeats(body):
+        raise Refusal(400, "malformed", "a key stands twice beside the events")
+    return Decoded([_decode_event(index, event) for index, event in enumerate(events)], raw.sent_at, raw.consent)
+
+
+def _outer_keys(batch: Batch | RawBatch) -> int:
+    return 1 + (batch.sent_at is not None) + (batch.consent is not None)
 
 
 def _check_count(count: int, max_events: int) -> None:
@@ -124,12 +151,20 @@ def _decode_event(index: int, raw: bytes) -> Event | Rejection:
     if len(raw) > EVENT_MAX_BYTES:
         return too_large(index)
     try:
-        return _EVENT.decode(raw)
+        event = _EVENT.decode(raw)
     except msgspec.ValidationError as error:
         return rejection(index, str(error))
+    if keys_in(raw) != keys_of([event]) and (key := repeated_key(raw)) is not None:
+        return Rejection(index, "key_repeated", key[:100], "the key stands twice in one object")
+    return event
 
 
-def _not_a_batch(body: bytes, error: Any) -> Refusal:
+def depth(text: bytes) -> int:
+    """How deep objects and lists are nested, whether or not they end."""
+    return max(accumulate(step - 1 for step in _TEXT.sub(b"", text).translate(_STEP)), default=0)
+
+
+def _not_a_batch(body: bytes, media_type: str, error: Any) -> Refusal:
     if not body.strip():
         return Refusal(400, "malformed", "the body is empty")
     # A bare array is the likeliest mistake of somebody who has not read the docs: say what is missing.
@@ -142,4 +177,5 @@ def _not_a_batch(body: bytes, error: Any) -> Refusal:
             "batch_invalid",
             f'the body is {{"events":[…],"sent_at":…,"consent":…}}; something else was sent{where}',
         )
-    return Refusal(400, "malformed", 'the body is not valid JSON of the form {"events":[…]}, in UTF-8')
+    form = "one event a line" if media_type == NDJSON else 'of the form {"events":[…]}'
+    return Refusal(400, "malformed", f"the body is not valid JSON {form}, in UTF-8")

@@ -8,8 +8,10 @@ import orjson
 from aiohttp import web
 from aiohttp.web_request import BaseRequest
 
-from ingest import body, gate, lines
+from ingest import body, clients, gate, lines
+from ingest.clients import Client
 from ingest.gate import Basis, Sender
+from ingest.receive import read_body
 from ingest.refusal import Refusal
 from ingest.service import Service
 from ingest.stored import stored
@@ -22,41 +24,33 @@ async def post_events(service: Service, request: BaseRequest) -> web.StreamRespo
     headers = request.headers
     settings = service.settings
 
-    form, sender = gate.admit(headers, service.keyring.scopes(headers), settings)
+    client = clients.identify(request.remote or "", headers, settings)
+    form, sender = gate.admit(headers, client.host, service.keyring.scopes(headers), settings)
+    if not sender.keyed:
+        service.limit(client.address)
     gate.check_disk(service.disk_free(), settings.disk_reserve)
+    gate.check_queue(full=service.writer.is_full())
 
-    content = await read_body(request, sender.body_max_bytes)
+    content = await read_body(request, sender.body_max_bytes, service.held)
     plain = body.inflate(content, form.encoding, sender.body_max_bytes)
     batch = body.decode(plain, form.media_type, settings.max_events)
     consent = gate.batch_consent(batch.consent, sender.consent)
 
     received_ms = service.now_ms()
     verdicts = judge(batch.events, received_ms, batch.sent_at)
+    dry_run = is_dry_run(request)
 
-    if verdicts.accepted and not is_dry_run(request):
-        origin = about_sender(service, request, sender, consent, received_ms, verdicts.accepted)
+    if verdicts.accepted and not dry_run:
+        origin = about_sender(service, request, client, sender, consent, received_ms, verdicts.accepted)
         await append(service, lines.make_lines(verdicts.accepted, origin, received_ms), len(plain))
 
-    return answer(request, verdicts, service.stored_status)
+    service.count(len(content), verdicts, dry_run=dry_run)
+    return answer(request, verdicts, service.stored_status, gate.cors(headers, settings) if sender.cross_origin else None)
 
 
-async def read_body(request: BaseRequest, max_bytes: int) -> bytes:
-    """The whole body as sent. Raises Refusal 413 as soon as it is too long, 400 when the client sends none or breaks off."""
-    if not request.can_read_body:
-        raise Refusal(400, "malformed", "the request has no body")
-    stream = request.content
-    content = b""
-    try:
-        while not stream.is_eof():
-            content += await stream.readany()
-            if len(content) > max_bytes:
-                raise Refusal(413, "too_large", f"the body may have {max_bytes} bytes")
-        content += stream.read_nowait()  # most bodies arrive together with the head, and this is all
-    except web.RequestPayloadError:
-        raise Refusal(400, "malformed", "the body is not what its headers announce") from None
-    if len(content) > max_bytes:
-        raise Refusal(413, "too_large", f"the body may have {max_bytes} bytes")
-    return content
+async def preflight_events(service: Service, request: BaseRequest) -> web.StreamResponse:
+    """OPTIONS /v1/events: the browser of a configured site asks whether its page may send. Raises Refusal 403 for any other."""
+    return web.Response(status=204, headers=gate.preflight(request.headers, service.settings))
 
 
 def is_dry_run(request: BaseRequest) -> bool:
@@ -65,21 +59,26 @@ def is_dry_run(request: BaseRequest) -> bool:
 
 
 def about_sender(
-    service: Service, request: BaseRequest, sender: Sender, consent: Basis, received_ms: int, accepted: list[Accepted]
+    service: Service,
+    request: BaseRequest,
+    client: Client,
+    sender: Sender,
+    consent: Basis,
+    received_ms: int,
+    accepted: list[Accepted],
 ) -> lines.Origin:
-    """What goes on each line of this request. The address is used for the visitor hash here and goes no further."""
+    """What goes on each line of this request. The address is used for the visitor hash and the country, and goes no further."""
     headers = request.headers
     ua = headers.get("User-Agent")
     visitor = None
     if any([event.visitor is None for event, _ in accepted]):
-        address = gate.client_address(request.remote or "", headers, service.settings)
-        visitor = service.visitor_hash(received_ms, sender.site, address, ua or "")
+        visitor = service.visitor_hash(received_ms, sender.site, client.address, ua or "")
     return lines.Origin(
         site=sender.site,
         visitor=visitor,
         ua=gate.passed_on_agent(ua, keyed=sender.keyed),
         language=gate.language(headers.get("Accept-Language")),
-        country=None,
+        country=service.country_of(client, headers),
         consent=consent,
     )
 
@@ -96,13 +95,13 @@ async def append(service: Service, made: list[lines.Line], size: int) -> None:
         raise Refusal(503, error.code, str(error), retry_after_s=gate.RETRY_AFTER_S) from None
 
 
-def answer(request: BaseRequest, verdicts: Verdicts, stored_status: int) -> web.StreamResponse:
+def answer(request: BaseRequest, verdicts: Verdicts, stored_status: int, cors: dict[str, str] | None) -> web.StreamResponse:
     """`{"accepted":n,"rejected":[…]}`: what is not listed was stored. 422 when nothing was."""
-    if not verdicts.rejected:
+    if not verdicts.rejected and not cors:
         return stored(request, stored_status, len(verdicts.accepted))
     content = orjson.dumps({"accepted": len(verdicts.accepted), "rejected": [_shown(r) for r in verdicts.rejected]})
     status = stored_status if verdicts.accepted else 422
-    return web.Response(status=status, body=content, content_type="application/json")
+    return web.Response(status=status, body=content, content_type="application/json", headers=cors)
 
 
 def _shown(rejection: Rejection) -> dict[str, Any]:

@@ -10,35 +10,46 @@ from msgspec import Meta, Raw, Struct
 EVENT_MAX_BYTES = 32 << 10
 EPOCH_MS_MAX = 253_402_300_799_999  # 9999-12-31T23:59:59.999Z
 
+# What verdict.py checks, for readers of the schema (ingest/openapi.py): as Meta(pattern=…) it would be matched here as well.
+_NO_HAZARD = r"[^\u0000-\u001f\u007f-\u009f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]*$"
+_HARMLESS = {"pattern": f"^{_NO_HAZARD}"}
+_HTTP = {"pattern": f"^[Hh][Tt][Tt][Pp][Ss]?://{_NO_HAZARD}"}
+_ID = {"pattern": "^[A-Za-z0-9_-]*$"}
+
 Moment = Annotated[datetime, Meta(tz=True)] | Annotated[int, Meta(ge=0, le=EPOCH_MS_MAX)]
-Identity = Annotated[str, Meta(min_length=1, max_length=100)]
-Address = Annotated[str, Meta(min_length=1, max_length=2000)]
+EventId = Annotated[str, Meta(min_length=8, max_length=64, extra_json_schema=_ID)]
+Identity = Annotated[str, Meta(min_length=1, max_length=100, extra_json_schema=_HARMLESS)]
+Address = Annotated[str, Meta(min_length=1, max_length=2000, extra_json_schema=_HTTP)]
 # Beyond these, readers that keep numbers as doubles would show another one.
-Whole = Annotated[int, Meta(ge=-(2**53) + 1, le=2**53 - 1)]
-Property = Annotated[str, Meta(max_length=2000)] | float | Whole | bool | None
+WHOLE_MAX = 2**53 - 1
+Whole = Annotated[int, Meta(ge=-WHOLE_MAX, le=WHOLE_MAX)]
+# 1e20 is taken as it is, the same with all its digits is not. JSON Schema cannot tell them apart, so it promises neither.
+Number = Annotated[float, Meta(extra_json_schema={"minimum": -WHOLE_MAX, "maximum": WHOLE_MAX})] | Whole
+Property = Annotated[str, Meta(max_length=2000)] | Number | bool | None
 Props = Annotated[dict[Annotated[str, Meta(min_length=1, max_length=100)], Property], Meta(max_length=30)]
 
 
 class Event(Struct, forbid_unknown_fields=True, gc=False):
-    """One event as the client sends it. `null` means absent. Rules that types cannot say are in verdict.py."""
+    """One event as the client sends it. `null` means absent."""
 
-    name: Annotated[str, Meta(min_length=1, max_length=120)]
-    id: Annotated[str, Meta(min_length=8, max_length=64)] | None = None
-    time: Moment | None = None
-    visitor: Identity | None = None
-    session: Identity | None = None
+    # Rules that types cannot say are in verdict.py.
+    name: Annotated[str, Meta(min_length=1, max_length=120, extra_json_schema=_HARMLESS)]
+    id: Annotated[EventId | None, Meta(description="Copies with the same id on the same site count once.")] = None
+    time: Annotated[Moment | None, Meta(description="When it happened: at most 72 hours ago. Default: now.")] = None
+    visitor: Annotated[Identity | None, Meta(description="No placeholder such as `undefined` or `anonymous`.")] = None
+    session: Annotated[Identity | None, Meta(description="No placeholder, as for `visitor`.")] = None
     url: Address | None = None
     referrer: Address | None = None
-    value: float | None = None
+    value: Number | None = None
     props: Props | None = None
 
 
 class Batch(Struct, forbid_unknown_fields=True):
     """The body of `application/json` and `text/plain`. NDJSON is a batch without the other two fields."""
 
-    events: list[Event]
-    sent_at: Moment | None = None
-    consent: str | None = None
+    events: Annotated[list[Event], Meta(description="At most FOLDLOG_MAX_EVENTS (500).", extra_json_schema={"minItems": 1})]
+    sent_at: Annotated[Moment | None, Meta(description="The sender's clock; how far it is off is taken out of `time`.")] = None
+    consent: Annotated[str | None, Meta(extra_json_schema={"enum": ["granted", None]})] = None
 
 
 class RawBatch(Struct, forbid_unknown_fields=True):

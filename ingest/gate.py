@@ -1,13 +1,13 @@
 """The gate: who may write, decided from the request's head before its body is read. Pure functions, cheapest check first.
 
-method (the router) → size → media type → key or same origin → consent → disk reserve → queue. Each raises Refusal.
-Pages send the same few headers again and again: what depends on them alone is remembered.
+method (the router) → size → media type → key or same origin → consent → rate limit → disk reserve → queue. Each
+raises Refusal. Pages send the same few headers again and again: what depends on them alone is remembered.
 """
 
 from __future__ import annotations
 
-import ipaddress
 import re
+from collections.abc import Mapping
 from functools import lru_cache
 from typing import Literal, NamedTuple
 from urllib.parse import urlsplit
@@ -21,6 +21,7 @@ from shared.settings import Settings
 
 KEY_BODY_MAX_BYTES = 1 << 20
 RETRY_AFTER_S = 30
+PREFLIGHT_S = 7200  # the longest that browsers keep it
 _REMEMBERED = 1024
 _SITE = re.compile(r"[a-z0-9_]([a-z0-9._-]{0,251}[a-z0-9_])?|\[[0-9a-f:.]{2,45}\]")
 
@@ -36,30 +37,33 @@ class Form(NamedTuple):
 
 
 class Sender(NamedTuple):
-    """Who writes: a page of `site`, or a server with a key. `consent` is None while only the batch can still give it."""
+    """Who writes: a page of `site`, or a server with a key. `consent` is None while only the batch can still give it.
+
+    `cross_origin`: a page of a configured site on another host, whose browser shows it the answer only if the answer allows it.
+    """
 
     site: str
     keyed: bool
+    cross_origin: bool
     body_max_bytes: int
     consent: Basis | None
 
 
-def admit(headers: Headers, scopes: frozenset[Scope] | None, settings: Settings) -> tuple[Form, Sender]:
-    """Everything the head of a request decides. `scopes` is what its key allows (None: it has no key)."""
+def admit(headers: Headers, host: str, scopes: frozenset[Scope] | None, settings: Settings) -> tuple[Form, Sender]:
+    """Everything the head of a request decides. `host` is the one it asked for; `scopes` what its key allows (None: no key)."""
     get = headers.get
     length = get("Content-Length")
     limit = max(KEY_BODY_MAX_BYTES, settings.max_body_bytes)
     check_length(length, limit)
     form = body_form(get("Content-Type", ""), get("Content-Encoding", ""))
-    host = get("Host", "").lower()
     if scopes is not None:
         check_key(scopes)
-        site = settings.sites[0] if settings.sites else site_of(host)
+        site, cross_origin = settings.sites[0] if settings.sites else site_of(host), False
     else:
-        site = same_origin(get("Sec-Fetch-Site"), get("Origin", get("Referer")), host, settings.sites)
+        site, cross_origin = same_origin(get("Sec-Fetch-Site"), get("Origin", get("Referer")), host, settings.sites)
         limit = settings.max_body_bytes
         check_length(length, limit)
-    return form, Sender(site, scopes is not None, limit, head_consent(headers, settings))
+    return form, Sender(site, scopes is not None, cross_origin, limit, head_consent(headers, settings))
 
 
 def check_length(content_length: str | None, max_bytes: int) -> None:
@@ -92,22 +96,46 @@ def check_key(scopes: frozenset[Scope]) -> None:
 
 
 @lru_cache(maxsize=_REMEMBERED)
-def same_origin(fetch_site: str | None, claimed: str | None, host: str, sites: tuple[str, ...]) -> str:
-    """The site whose page sent this. A browser cannot forge what is looked at; with nothing to go by it is refused.
+def same_origin(fetch_site: str | None, claimed: str | None, host: str, sites: tuple[str, ...]) -> tuple[str, bool]:
+    """The site whose page sent this, and whether it is on another host than ours. With nothing to go by it is refused.
 
-    `claimed` is the Origin header, or the Referer where there is none; `host` the Host header in lower case.
+    `claimed` is the Origin header, or the Referer where there is none; `host` our own, in lower case. A page cannot make its
+    browser send others.
     """
     netloc = _netloc(claimed) if claimed is not None else host
     site = site_of(netloc)
-    if fetch_site == "same-origin":
-        allowed = True
-    elif fetch_site is None:
-        allowed = claimed is not None and (netloc == host or site in sites)
-    else:  # same-site, cross-site; "none" is a navigation, which sends no events
-        allowed = fetch_site != "none" and claimed is not None and site in sites
-    if not allowed:
+    is_ours = netloc == host and (fetch_site == "same-origin" or (fetch_site is None and claimed is not None))
+    is_known = claimed is not None and site in sites and fetch_site != "none"  # "none" is a navigation: it sends no events
+    if not is_ours and not is_known:
         raise Refusal(403, "origin", "events come from a page of this site or of FOLDLOG_SITES, or with a key")
-    return site
+    return site, not is_ours
+
+
+def cors(headers: Headers, settings: Settings) -> dict[str, str]:
+    """The headers that let a page of a configured site read the answer; none for anybody else."""
+    origin = headers.get("Origin")
+    if origin is None or not settings.sites:
+        return {}
+    try:
+        known = site_of(_netloc(origin)) in settings.sites
+    except Refusal:
+        known = False
+    # Answers differ by Origin: without Vary a cache between could hand one site's to another.
+    allowed = {"Access-Control-Allow-Origin": origin, "Access-Control-Allow-Credentials": "true"} if known else {}
+    return {"Vary": "Origin", **allowed}
+
+
+def preflight(headers: Headers, settings: Settings) -> Mapping[str, str]:
+    """What a browser is told that asks, for a page of another host, whether it may send events. Raises Refusal 403."""
+    allowed = cors(headers, settings)
+    if "Access-Control-Allow-Origin" not in allowed:
+        raise Refusal(403, "origin", "pages of this origin may not send events; FOLDLOG_SITES names those that may")
+    return {
+        **allowed,
+        "Access-Control-Allow-Methods": "POST",
+        "Access-Control-Allow-Headers": "Content-Type, Content-Encoding, Foldlog-Consent",
+        "Access-Control-Max-Age": str(PREFLIGHT_S),
+    }
 
 
 def _netloc(url: str) -> str:
@@ -121,7 +149,7 @@ def _netloc(url: str) -> str:
 def site_of(netloc: str) -> str:
     """The host name without its port. Raises Refusal for what is no host name: it becomes a value that reports show."""
     name, colon, port = netloc.rpartition(":")
-    site = name if colon and port.isdecimal() else netloc
+    site = (name if colon and port.isdecimal() else netloc).removesuffix(".")
     if not _SITE.fullmatch(site):
         raise Refusal(403, "origin", "the request does not say which site it is from")
     return site
@@ -153,35 +181,6 @@ def _cookie(header: str, wanted: tuple[str, str]) -> bool:
     return any((name, value.strip('"')) == wanted for name, _, value in pairs)
 
 
-def client_address(peer: str, headers: Headers, settings: Settings) -> str:
-    """The address of the client: the right-most hop that is not a trusted proxy. Used for the visitor hash only."""
-    # Proxies may append to the header or add another of its kind: together, in order, they are one list.
-    forwarded = ",".join(headers.getall("X-Forwarded-For", [])) if settings.trusted_proxies else ""
-    hops = [hop.strip() for hop in forwarded.split(",")] if forwarded else []
-    address = peer
-    while hops and _is_trusted(address, settings):
-        hop = hops.pop()
-        if not _is_address(hop):
-            break
-        address = hop
-    return address
-
-
-def _is_trusted(address: str, settings: Settings) -> bool:
-    if not _is_address(address):
-        return False
-    found = ipaddress.ip_address(address)
-    return any(found in network for network in settings.trusted_proxies)
-
-
-def _is_address(text: str) -> bool:
-    try:
-        ipaddress.ip_address(text)
-    except ValueError:
-        return False
-    return True
-
-
 def passed_on_agent(ua: str | None, *, keyed: bool) -> str | None:
     """The visitor's user agent. With a key the sender is a server: only a browser's agent can be one it passes on."""
     if ua is None or (keyed and not ua.startswith("Mozilla/")):
@@ -203,3 +202,9 @@ def check_disk(free_bytes: int | None, reserve_bytes: int) -> None:
     """P10: refuse early, while there is still room to fold and to delete."""
     if reserve_bytes and free_bytes is not None and free_bytes < reserve_bytes:
         raise Refusal(507, "disk_reserve", "the disk is nearly full; events are not accepted", retry_after_s=RETRY_AFTER_S)
+
+
+def check_queue(*, full: bool) -> None:
+    """Refuse while more waits for the disk than may, before a body is read that could only be thrown away."""
+    if full:
+        raise Refusal(503, "busy", "more is waiting for the disk than may wait", retry_after_s=1)

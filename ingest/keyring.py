@@ -10,10 +10,10 @@ import base64
 import hashlib
 import hmac
 import secrets
-from collections.abc import Mapping
 from typing import Literal
 
 import msgspec
+from multidict import MultiMapping
 
 from shared.layout import DataDirectory
 from shared.publish import PRIVATE_MODE, publish
@@ -35,11 +35,20 @@ class Token(msgspec.Struct, frozen=True):
 _TOKENS = msgspec.json.Decoder(tuple[Token, ...])
 
 
+class TokensDamaged(Exception):
+    """tokens.json is there but cannot be read. Says what to do next."""
+
+
 def load_tokens(data: DataDirectory) -> tuple[Token, ...]:
+    """The tokens that were made and not revoked. Raises TokensDamaged."""
     try:
         return _TOKENS.decode(data.tokens.read_bytes())
     except FileNotFoundError:
         return ()
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        raise TokensDamaged(
+            f"{data.tokens} cannot be read: restore it, or move it away and make new tokens with `foldlog token create`"
+        ) from None
 
 
 def create_token(data: DataDirectory, scope: Scope) -> tuple[Token, str]:
@@ -79,13 +88,14 @@ class Keyring:
         self._stamp: tuple[int, int] | None = None
         self._kept: list[tuple[bytes, Scope]] = []
 
-    def scopes(self, headers: Mapping[str, str]) -> frozenset[Scope] | None:
-        """What the request's Authorization allows; None when it has none, empty when it is not valid."""
+    def scopes(self, headers: MultiMapping[str]) -> frozenset[Scope] | None:
+        """What the request's Authorization allows; None when it has none, empty when it is not valid, or not one."""
         authorization = headers.get("Authorization")
         if authorization is None:
             return None
         secret = _secret(authorization)
-        if not secret:
+        # Of two headers a proxy may have checked the one, and we the other.
+        if not secret or len(headers.getall("Authorization")) > 1:
             return frozenset()
         self._refresh()
         given = _digest(secret)
@@ -99,6 +109,7 @@ class Keyring:
             return
         stamp = (found.st_ino, found.st_mtime_ns)
         if stamp != self._stamp:
+            self._kept = []  # a file that cannot be read opens nothing
             self._kept = [(bytes.fromhex(token.sha256), token.scope) for token in load_tokens(self._data)]
             self._stamp = stamp
 

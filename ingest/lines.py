@@ -34,7 +34,7 @@ class Line(msgspec.Struct, omit_defaults=True, gc=False):
     language: str | None = None
     country: str | None = None
     consent: str | None = None
-    value: float | None = None
+    value: float | int | None = None
     props: dict[str, Property] | None = None
 
 

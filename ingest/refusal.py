@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import orjson
 from aiohttp import web
 
@@ -18,6 +20,7 @@ _TITLES = {
     415: "Media type not supported",
     417: "Expectation failed",
     422: "Not acceptable",
+    429: "Too many requests",
     500: "Internal error",
     503: "Try again",
     507: "Disk full",
@@ -27,27 +30,54 @@ _TITLES = {
 class Refusal(Exception):
     """Ends a request with a problem. `detail` is for a person and never repeats what the client sent."""
 
-    def __init__(self, status: int, code: str, detail: str, *, retry_after_s: int | None = None, allow: str = "") -> None:
+    def __init__(
+        self,
+        status: int,
+        code: str,
+        detail: str,
+        *,
+        retry_after_s: int | None = None,
+        headers: Mapping[str, str] | None = None,
+        close: bool = False,
+    ) -> None:
         super().__init__(detail)
         self.status = status
         self.code = code
         self.detail = detail
         self.retry_after_s = retry_after_s
-        self.allow = allow
+        self._headers = headers or {}
+        self.close = close  # the connection is of no use after this
 
-    def response(self) -> web.Response:
-        headers = {"Cache-Control": "no-store"}
+    def headers(self) -> dict[str, str]:
+        """The headers of the answer, but for those that every answer has."""
+        headers = {"Cache-Control": "no-store", **self._headers}
         if self.retry_after_s is not None:
             headers["Retry-After"] = str(self.retry_after_s)
-        if self.allow:
-            headers["Allow"] = self.allow
         if self.status == 401:
             headers["WWW-Authenticate"] = 'Bearer, Basic realm="Foldlog"'
-        problem = {
-            "type": "about:blank",
-            "title": _TITLES.get(self.status, "Refused"),
-            "status": self.status,
-            "code": self.code,
-            "detail": self.detail,
-        }
-        return web.Response(status=self.status, body=orjson.dumps(problem), content_type=PROBLEM_TYPE, headers=headers)
+        return headers
+
+    def problem(self) -> bytes:
+        """The body of the answer."""
+        return orjson.dumps(
+            {
+                "type": "about:blank",
+                "title": _TITLES.get(self.status, "Refused"),
+                "status": self.status,
+                "code": self.code,
+                "detail": self.detail,
+            }
+        )
+
+    def response(self) -> web.Response:
+        response = web.Response(status=self.status, body=self.problem(), content_type=PROBLEM_TYPE, headers=self.headers())
+        if self.close:
+            response.force_close()
+        return response
+
+    def last_words(self) -> bytes:
+        """The whole answer, for a connection that has no request and is closed after it."""
+        body = self.problem()
+        headers = {"Content-Type": PROBLEM_TYPE, "Content-Length": str(len(body)), "Connection": "close", **self.headers()}
+        head = "".join(f"{name}: {value}\r\n" for name, value in headers.items())
+        return f"HTTP/1.1 {self.status} {_TITLES[self.status]}\r\n{head}\r\n".encode("ascii") + body

@@ -6,18 +6,26 @@ and checking its event does.
 
 from __future__ import annotations
 
+import re
+import secrets
 from collections.abc import Awaitable, Callable, Sequence
 
 from aiohttp import web
 from aiohttp.web_request import BaseRequest
 
+from ingest import clients, gate
+from ingest.keyring import TokensDamaged
+from ingest.meters import NO_ROUTE
 from ingest.refusal import Refusal
 from ingest.service import Service
 from shared.line import DataFromNewerVersion
+from shared.settings import Settings
 from shared.snapshot import SnapshotDamaged
 
 Handler = Callable[[Service, BaseRequest], Awaitable[web.StreamResponse]]
 Route = tuple[str, str, Handler]
+
+_REQUEST_ID = re.compile(r"[A-Za-z0-9-]{8,64}")
 
 
 def dispatch(service: Service, routes: Sequence[Route]) -> Callable[[BaseRequest], Awaitable[web.StreamResponse]]:
@@ -31,38 +39,79 @@ def dispatch(service: Service, routes: Sequence[Route]) -> Callable[[BaseRequest
 
     async def answer(request: BaseRequest) -> web.StreamResponse:
         service.under_way += 1
+        route, code = NO_ROUTE, "ok"
         try:
+            if service.stopping:
+                raise Refusal(503, "stopping", "the server is shutting down", retry_after_s=1, close=True)
             if "Expect" in request.headers:
                 await expect(request)
-            return await find(table, request)(service, request)
-        except Refusal as refusal:
-            return refusal.response()
-        except (SnapshotDamaged, DataFromNewerVersion) as error:
-            return Refusal(503, "snapshot", str(error), retry_after_s=60).response()
+            route, handler = find(table, request)
+            response = await handler(service, request)
         except ConnectionError:  # the client went away, or an answer that has begun cannot be finished
             if request.transport is not None:
                 request.transport.abort()
-            return web.Response(status=400)
+            code, response = "gone", web.Response(status=400)
         except Exception as error:  # noqa: BLE001  the last resort: a defect must not show its inside, nor end the worker
-            service.log.error("defect", path=request.path[:100], error=repr(error)[:1000])
-            return Refusal(500, "internal", "this is a defect of the server; its log says more").response()
+            refusal = as_refusal(error)
+            code, response = refusal.code, refused(service, request, refusal, error)
         finally:
             service.under_way -= 1
+        if isinstance(response, web.Response):
+            response.headers["Server"] = "Foldlog"  # and not which libraries it is made of
+        service.meters.answered(route, response.status, code)
+        return response
 
     return answer
 
 
-def find(table: dict[str, dict[str, Handler]], request: BaseRequest) -> Handler:
-    """The handler of a request. Raises Refusal 404 or 405."""
+def as_refusal(error: Exception) -> Refusal:
+    """What the client is told of an error."""
+    if isinstance(error, Refusal):
+        return error
+    if isinstance(error, (SnapshotDamaged, DataFromNewerVersion)):
+        return Refusal(503, "snapshot", str(error), retry_after_s=60)
+    if isinstance(error, TokensDamaged):
+        return Refusal(503, "tokens", str(error), retry_after_s=60)
+    return Refusal(500, "internal", "this is a defect of the server; its log says more")
+
+
+def refused(service: Service, request: BaseRequest, refusal: Refusal, error: Exception) -> web.Response:
+    """The problem, with an id by which its line in the log is found. Consent that was not given leaves no line at all."""
+    request_id = id_of(request, service.settings)
+    fields = {"request_id": request_id, "status": refusal.status, "code": refusal.code}
+    if refusal.status == 500:
+        service.log.error("defect", error=repr(error)[:1000], path=request.path[:100], **fields)
+    elif refusal.code != "consent":
+        service.log.debug("refused", **fields)
+    response = refusal.response()
+    response.headers["X-Request-Id"] = request_id
+    if request.raw_path.startswith("/v1/events"):
+        response.headers.update(gate.cors(request.headers, service.settings))
+    return response
+
+
+def id_of(request: BaseRequest, settings: Settings) -> str:
+    """The id that a trusted proxy gave the request, or a new one."""
+    given = request.headers.get("X-Request-Id", "")
+    if _REQUEST_ID.fullmatch(given) and clients.is_trusted(request.remote or "", settings.trusted_proxies):
+        return given
+    return secrets.token_hex(8)
+
+
+def find(table: dict[str, dict[str, Handler]], request: BaseRequest) -> tuple[str, Handler]:
+    """The route and the handler of a request. Raises Refusal 404 or 405."""
     path = request.raw_path
-    methods = table.get(path) or table.get(path.partition("?")[0])
+    methods = table.get(path)
+    if methods is None:
+        path = path.partition("?")[0]
+        methods = table.get(path)
     if methods is None:
         raise Refusal(404, "not_found", "there is nothing here; docs/api.md lists what there is")
     handler = methods.get(request.method)
     if handler is None:
         allow = ", ".join(sorted(methods))
-        raise Refusal(405, "method", f"this takes {allow}", allow=allow)
-    return handler
+        raise Refusal(405, "method", f"this takes {allow}", headers={"Allow": allow})
+    return path, handler
 
 
 async def expect(request: BaseRequest) -> None:

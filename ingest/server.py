@@ -15,14 +15,20 @@ from collections.abc import Callable
 
 import uvloop
 from aiohttp import web
-from aiohttp.web_protocol import RequestHandler
-from aiohttp.web_request import BaseRequest
 
 from ingest import admin
-from ingest.collect import post_events
+from ingest.collect import post_events, preflight_events
+from ingest.connection import Server, room_for_connections
+from ingest.country import CountryLookup
+from ingest.health import get_health, get_readiness
+from ingest.housekeeping import keeping_house
 from ingest.keyring import Keyring
+from ingest.meters import Meters
+from ingest.metrics import get_metrics
+from ingest.openapi import get_openapi
+from ingest.proxy_watch import ProxyWatch
+from ingest.rate_limit import RateLimiter
 from ingest.reader import Reader
-from ingest.refusal import Refusal
 from ingest.routes import Route, dispatch
 from ingest.service import Service
 from ingest.visitor import VisitorHash
@@ -35,7 +41,6 @@ from shared.settings import Settings
 EXIT_DONE = 0
 EXIT_TRY_AGAIN = 75
 
-KEEPALIVE_S = 15.0
 DRAIN_S = 5.0
 SHUTDOWN_S = 10.0
 # A thread that waits for the interpreter gets it after this long; the default of 5 ms would be the latency of a commit.
@@ -44,17 +49,25 @@ LOCK_PATIENCE_S = 5.0
 GC_YOUNG = 10_000
 
 
-def run_worker(settings: Settings, writer: str, log: Log, *, supervised: bool = False) -> int:
-    """Serve until SIGTERM or SIGINT (or, `supervised`, the end of standard input). Returns the exit code."""
+def run_worker(settings: Settings, writer: str, log: Log, *, supervised: bool = False, rate_table: int = -1) -> int:
+    """Serve until SIGTERM or SIGINT (or, `supervised`, the end of standard input). Returns the exit code.
+
+    `rate_table` is the descriptor of the memory in which workers count clients together; without it this one counts alone.
+    """
     sys.setswitchinterval(SWITCH_INTERVAL_S)
     gc.freeze()  # what is loaded by now stays: the collector need not look at it again and again
     gc.set_threshold(GC_YOUNG)
-    return uvloop.run(_serve(settings, writer, log, supervised=supervised))
+    try:
+        return uvloop.run(_serve(settings, writer, log, supervised=supervised, rate_table=rate_table))
+    finally:
+        gc.unfreeze()  # what stays frozen to the end is called a leak on standard error
 
 
-async def _serve(settings: Settings, writer: str, log: Log, *, supervised: bool) -> int:
+async def _serve(settings: Settings, writer: str, log: Log, *, supervised: bool, rate_table: int) -> int:
     data = DataDirectory(settings.data_dir)
     make_data_directory(data)
+    country = CountryLookup(settings, log)
+    meters = Meters()
     stop = asyncio.Event()
     exit_code = EXIT_DONE
 
@@ -70,19 +83,32 @@ async def _serve(settings: Settings, writer: str, log: Log, *, supervised: bool)
         loop.add_reader(sys.stdin.fileno(), stop.set)
 
     try:
-        log_writer = await _open_writer(data, writer, settings, log, fail)
+        log_writer = await _open_writer(data, writer, settings, log, fail, meters)
     except WriterAlive:
         log.error("writer_alive", writer=writer, reason=f"{data.active(writer)} is open in another process")
         return EXIT_TRY_AGAIN
-    service = Service(settings, data, log_writer, Keyring(data, settings), VisitorHash(data, settings), Reader(settings), log)
-    server = _Server(dispatch(service, ROUTES), access_log=None, auto_decompress=False, keepalive_timeout=KEEPALIVE_S)
+    service = Service(
+        settings,
+        data,
+        log,
+        log_writer,
+        meters,
+        RateLimiter(settings, rate_table),
+        Keyring(data, settings),
+        VisitorHash(data, settings),
+        country,
+        ProxyWatch(data, settings, log),
+        Reader(settings),
+    )
+    server = Server(dispatch(service, ROUTES), room_for_connections(settings), meters)
     runner = web.ServerRunner(server, shutdown_timeout=SHUTDOWN_S)
     await runner.setup()
     host, port = settings.listen
     try:
-        await web.TCPSite(runner, host, port, reuse_port=True, backlog=1024).start()
-        log.info("listening", writer=writer, address=f"{host}:{port}")
-        await stop.wait()
+        async with keeping_house(service, server, writer):
+            await web.TCPSite(runner, host, port, reuse_port=True, backlog=1024).start()
+            log.info("listening", writer=writer, address=f"{host}:{port}")
+            await stop.wait()
     except OSError as error:
         log.error("cannot_listen", address=f"{host}:{port}", reason=error.strerror)
         exit_code = EXIT_TRY_AGAIN if error.errno == errno.EADDRINUSE else 2
@@ -95,26 +121,9 @@ async def _serve(settings: Settings, writer: str, log: Log, *, supervised: bool)
     return exit_code
 
 
-class _Connection(RequestHandler):
-    """A connection whose broken HTTP is answered with a problem: aiohttp would log the client's address and echo the input."""
-
-    def handle_error(
-        self, request: BaseRequest, status: int = 500, exc: BaseException | None = None, message: str | None = None
-    ) -> web.StreamResponse:
-        if request.writer.output_size > 0:
-            raise ConnectionError("an answer has begun already")
-        response = Refusal(status, "http", "this is not HTTP as it should be").response()
-        response.force_close()
-        return response
-
-
-class _Server(web.Server):
-    def __call__(self) -> RequestHandler:
-        return _Connection(self, loop=self._loop, **self._kwargs)
-
-
 async def _drain(service: Service, runner: web.ServerRunner) -> None:
-    """Take no new connections, and give the requests under way time to be answered."""
+    """Take no new connections and no new requests, and give those under way time to be answered."""
+    service.stopping = True
     for site in list(runner.sites):
         await site.stop()
     deadline = time.monotonic() + DRAIN_S
@@ -123,27 +132,26 @@ async def _drain(service: Service, runner: web.ServerRunner) -> None:
 
 
 async def _open_writer(
-    data: DataDirectory, writer: str, settings: Settings, log: Log, fail: Callable[[], None]
+    data: DataDirectory, writer: str, settings: Settings, log: Log, fail: Callable[[], None], meters: Meters
 ) -> GroupCommitWriter:
     """Open the log, with patience for a recovery by the compactor or for a predecessor that is still sealing."""
     deadline = time.monotonic() + LOCK_PATIENCE_S
     while True:
         try:
-            return GroupCommitWriter(data, writer, settings, log, fail)
+            return GroupCommitWriter(data, writer, settings, log, fail, meters)
         except WriterAlive:
             if time.monotonic() > deadline:
                 raise
             await asyncio.sleep(0.1)
 
 
-async def get_health(_service: Service, _request: BaseRequest) -> web.Response:
-    """The process runs."""
-    return web.json_response({"status": "ok"})
-
-
 # Everything there is, and all that docs/api.md must list.
 ROUTES: list[Route] = [
     ("POST", "/v1/events", post_events),
+    ("OPTIONS", "/v1/events", preflight_events),
     ("GET", "/healthz", get_health),
+    ("GET", "/readyz", get_readiness),
+    ("GET", "/metrics", get_metrics),
+    ("GET", "/openapi.json", get_openapi),
     *admin.ROUTES,
 ]

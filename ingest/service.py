@@ -1,4 +1,4 @@
-"""What a worker's handlers share: made once at start, handed to them through the aiohttp application."""
+"""What a worker's handlers share: made once at start, handed to each of them with the request."""
 
 from __future__ import annotations
 
@@ -7,8 +7,15 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
+from ingest.clients import Client, Headers
+from ingest.country import CountryLookup
 from ingest.keyring import Keyring
+from ingest.meters import Meters
+from ingest.proxy_watch import ProxyWatch
+from ingest.rate_limit import RateLimiter
 from ingest.reader import Reader
+from ingest.receive import Held
+from ingest.verdict import Verdicts
 from ingest.visitor import VisitorHash
 from ingest.writer import GroupCommitWriter, Log
 from shared.layout import DataDirectory
@@ -20,24 +27,59 @@ DISK_LOOK_S = 1.0
 
 @dataclass
 class Service:
-    """One worker: its settings, its log writer, its keys, its way to the reports."""
+    """One worker: its settings, its log writer, its keys, its limits, its way to the reports."""
 
     settings: Settings
     data: DataDirectory
+    log: Log
     writer: GroupCommitWriter
+    meters: Meters
+    rate_limiter: RateLimiter
     keyring: Keyring
     visitor_hash: VisitorHash
+    country: CountryLookup
+    proxy_watch: ProxyWatch
     reader: Reader
-    log: Log
     now_ms: Callable[[], int] = now_ms
     under_way: int = 0  # requests that are being answered
+    stopping: bool = False
+    started_at: float = field(default_factory=time.monotonic)
+    held: Held = field(init=False)
     _disk_looked_at: float = field(default=-DISK_LOOK_S, init=False)
     _disk_free: int | None = field(default=None, init=False)
+
+    def __post_init__(self) -> None:
+        self.held = Held(self.settings.queue_max_bytes)
 
     @property
     def stored_status(self) -> int:
         """P1: 200 only where every accepted event was synced."""
         return 200 if self.settings.durability == "fsync" else 202
+
+    def limit(self, address: str) -> None:
+        """Count one request of a client without a key. Raises Refusal 429."""
+        if not self.proxy_watch.settled:
+            self.proxy_watch.saw(address)
+        self.rate_limiter.check(address)
+
+    def country_of(self, client: Client, headers: Headers) -> str | None:
+        """The visitor's country, from a trusted proxy's header or the operator's file."""
+        name = self.settings.country_header
+        return self.country.of(client.address, headers.get(name) if name and client.through_proxy else None)
+
+    def count(self, body_bytes: int, verdicts: Verdicts, *, dry_run: bool) -> None:
+        """Add a request that got its verdicts to the meters."""
+        meters = self.meters
+        meters.body_bytes += body_bytes
+        for rejection in verdicts.rejected:
+            meters.rejected[rejection.code] = meters.rejected.get(rejection.code, 0) + 1
+        if not dry_run:
+            meters.accepted += len(verdicts.accepted)
+
+    def forget_and_report(self) -> None:
+        """What must happen though nobody asks: yesterday's salt goes, an undeclared proxy is noticed. Writes files."""
+        self.visitor_hash.forget_past_days(self.now_ms())
+        self.proxy_watch.report()
 
     def disk_free(self) -> int | None:
         """Bytes left for the data directory, looked up once a second; None when that cannot be told."""

@@ -6,6 +6,7 @@ import os
 from dataclasses import dataclass
 from typing import Any
 
+from ingest.proxy_watch import warning
 from shared.layout import DataDirectory
 from shared.recovery import quarantined_by_recovery
 from shared.segments import active_segments, count_lines, sealed_segments
@@ -80,6 +81,7 @@ def _read_status(data: DataDirectory, settings: Settings) -> dict[str, Any]:
             "archive_bytes": sum(part.bytes for day in snapshot.days.values() for part in day.archive),
             "counters_bytes": sum(day.counters.bytes for day in snapshot.days.values() if day.counters),
         },
+        "warnings": [text] if (text := warning(data, settings)) else [],
         "days": {"first": str(min(snapshot.days)), "last": str(max(snapshot.days))} if snapshot.days else None,
     }
 

@@ -21,11 +21,11 @@ class _Stored:
     keep_alive = True
 
     def __init__(self, status: int, body: bytes) -> None:
-        self._status = status
+        self.status = status
         self._body = body
 
     async def prepare(self, request: BaseRequest) -> AbstractStreamWriter:
-        head = _head(self._status, int(time.time()))
+        head = _head(self.status, int(time.time()))
         await request.writer.write(b"%bContent-Length: %d\r\n\r\n%b" % (head, len(self._body), self._body))
         return request.writer
 

@@ -16,7 +16,7 @@ import msgspec
 from filelock import UnixFileLock
 
 from shared.layout import DataDirectory
-from shared.publish import PRIVATE_MODE, publish
+from shared.publish import PRIVATE_MODE, publish, remove
 from shared.settings import Settings
 
 _HASH_BYTES = 12
@@ -38,10 +38,20 @@ class VisitorHash:
         self._salt = Salt("", "")
 
     def __call__(self, received_ms: int, site: str, address: str, ua: str) -> str:
-        day = datetime.fromtimestamp(received_ms / 1000, UTC).astimezone(self._zone).date().isoformat()
+        day = self._day(received_ms)
         if day != self._salt.day:
             self._salt = salt_of_day(self._data, day)
         return hash_visitor(bytes.fromhex(self._salt.salt), site, address, ua)
+
+    def forget_past_days(self, now_ms: int) -> None:
+        """Destroy a salt whose day is over, also when no visitor comes who would need the next one."""
+        day = self._day(now_ms)
+        if self._salt.day != day:
+            self._salt = Salt("", "")
+        drop_salt_of_other_day(self._data, day)
+
+    def _day(self, epoch_ms: int) -> str:
+        return datetime.fromtimestamp(epoch_ms / 1000, UTC).astimezone(self._zone).date().isoformat()
 
 
 def hash_visitor(salt: bytes, site: str, address: str, ua: str) -> str:
@@ -59,6 +69,17 @@ def salt_of_day(data: DataDirectory, day: str) -> Salt:
         made = Salt(day, secrets.token_hex(32))
         publish(data.salt, msgspec.json.encode(made) + b"\n", PRIVATE_MODE)
         return made
+
+
+def drop_salt_of_other_day(data: DataDirectory, day: str) -> None:
+    """Remove the kept salt unless it is that of `day`."""
+    kept = _load(data)
+    if kept is None or kept.day == day:
+        return
+    with UnixFileLock(data.salt_lock, fallback_to_soft=False, mode=PRIVATE_MODE):
+        kept = _load(data)
+        if kept is not None and kept.day != day:
+            remove([data.salt])
 
 
 def _load(data: DataDirectory) -> Salt | None:

@@ -16,12 +16,14 @@ from typing import NamedTuple, Protocol
 
 from ingest.active import FULL, ActiveSegment, CommitFailed, SegmentMoved, SegmentSuspect
 from ingest.lines import Line, seal
+from ingest.meters import Meters
 from shared.layout import DataDirectory
 from shared.recovery import Recovered, next_sequence, recover
 from shared.requests import Watch
 from shared.settings import Settings
 
 POLL_S = 0.2
+REOPEN_S = 1.0
 GROUP_MAX_BYTES = 8 << 20
 
 
@@ -52,7 +54,11 @@ class DiskFull(Unavailable):
 class Log(Protocol):
     """Where the writer says what an operator should hear."""
 
+    def debug(self, event: str, **fields: object) -> object: ...
+
     def info(self, event: str, **fields: object) -> object: ...
+
+    def warning(self, event: str, **fields: object) -> object: ...
 
     def error(self, event: str, **fields: object) -> object: ...
 
@@ -78,18 +84,27 @@ class GroupCommitWriter:
     """
 
     def __init__(
-        self, data: DataDirectory, writer: str, settings: Settings, log: Log, on_fatal: Callable[[], None] = lambda: None
+        self,
+        data: DataDirectory,
+        writer: str,
+        settings: Settings,
+        log: Log,
+        on_fatal: Callable[[], None] = lambda: None,
+        meters: Meters | None = None,
     ) -> None:
         self._data = data
         self._writer = writer
         self._settings = settings
         self._log = log
         self._on_fatal = on_fatal
+        self._meters = meters or Meters()
         self._loop = asyncio.get_running_loop()
         # Of the event loop:
         self._waiting: list[_Waiting] = []
         self._bytes = 0  # waiting and in flight
+        self._requests = 0  # likewise
         self._in_flight = False
+        self._handed_at = 0.0
         self._idle = asyncio.Event()
         self._stopping = False
         # Between the two; None asks the thread to seal and end:
@@ -99,6 +114,8 @@ class GroupCommitWriter:
         self._active: ActiveSegment | None = None
         self._sequence = 0
         self._seal_at = float("inf")
+        self._reopen_at = 0.0
+        self._failed_at = float("-inf")
         self._open_segment()  # before the first request: an orphan is recovered, and a directory in use is refused
         self._thread = threading.Thread(target=self._run, name=f"writer-{writer}", daemon=True)
         self._thread.start()
@@ -112,15 +129,41 @@ class GroupCommitWriter:
         """
         if self._stopping:
             raise Stopping("the server is shutting down")
-        if self._bytes + size > self._settings.queue_max_bytes:
+        if self.is_full(size):
             raise Busy("more is waiting for the disk than may wait")
         done: asyncio.Future[None] = self._loop.create_future()
         self._waiting.append(_Waiting(lines, size, done))
         self._bytes += size
+        self._requests += 1
         if not self._in_flight:
             self._in_flight = True
             self._loop.call_soon(self._hand_over)  # soon, so that requests of the same moment go together
         return done
+
+    def is_full(self, size: int = 0) -> bool:
+        """Whether `size` more bytes may not wait for the disk."""
+        settings = self._settings
+        return self._bytes + size > settings.queue_max_bytes or self._requests >= settings.queue_max_requests
+
+    @property
+    def waiting(self) -> tuple[int, int]:
+        """Requests and bytes that wait for the disk."""
+        return self._requests, self._bytes
+
+    @property
+    def stalled_s(self) -> float:
+        """For how long the disk has been at the group under way; 0 when there is none."""
+        return time.monotonic() - self._handed_at if self._in_flight else 0.0
+
+    @property
+    def failed_s(self) -> float:
+        """How long ago a group could not be stored; infinite when the last one was."""
+        return time.monotonic() - self._failed_at
+
+    def holds_segment(self) -> bool:
+        """Whether there is an open segment, locked by this writer, under its name."""
+        active = self._active
+        return active is not None and active.is_ours()
 
     async def close(self) -> None:
         """Commit what is queued, seal, end the thread. New appends are refused from now on."""
@@ -140,6 +183,7 @@ class GroupCommitWriter:
             taken += waiting.size
             count += 1
         group, self._waiting = self._waiting[:count], self._waiting[count:]
+        self._handed_at = time.monotonic()
         # Encoded here and not in the thread, which would only take turns with this one for the interpreter.
         lines = [line for waiting in group for line in waiting.lines]
         try:
@@ -154,6 +198,7 @@ class GroupCommitWriter:
         """On the event loop: tell those who wait, then hand over what has gathered meanwhile."""
         for _, size, done in members:
             self._bytes -= size
+            self._requests -= 1
             if done.done():  # the client went away; its lines were stored all the same
                 continue
             if error is None:
@@ -186,6 +231,8 @@ class GroupCommitWriter:
                     self._commit(group)
                 if stop or self._seal_is_due():
                     self._seal(reopen=not stop)
+                elif self._active is None:
+                    self._try_to_reopen()
             except Exception as error:  # noqa: BLE001  a suspect segment or a defect: this thread is of no use any longer
                 self._fail_for_good(group.members if group else [], error)
                 return
@@ -194,14 +241,27 @@ class GroupCommitWriter:
 
     def _commit(self, group: _Group) -> None:
         error: Unavailable | None = None
+        started = time.perf_counter()
         try:
             self._commit_blob(group.blob, group.lines)
         except SegmentSuspect:
             raise
         except OSError as failure:
             self._log.error("commit_failed", writer=self._writer, lines=group.lines, reason=str(failure))
+            self._failed_at = time.monotonic()
+            self._meters.commit_failures += 1
             error = _for_client(failure)
+        else:
+            self._failed_at = float("-inf")
+            self._measure(group, time.perf_counter() - started)
         self._loop.call_soon_threadsafe(self._finish, group.members, error)
+
+    def _measure(self, group: _Group, seconds: float) -> None:
+        meters = self._meters
+        meters.commit_s.observe(seconds)
+        meters.fsync_s.observe(self._active.synced_s if self._active else 0.0)
+        meters.group_events.observe(group.lines)
+        meters.log_bytes += len(group.blob)
 
     def _commit_blob(self, blob: bytes, lines: int) -> None:
         active = self._active or self._open_segment()
@@ -235,6 +295,7 @@ class GroupCommitWriter:
             name = active.seal()
             if name is not None:
                 self._sequence += 1
+                self._meters.segments_sealed += 1
                 self._log.info("sealed", segment=name.file, lines=active.lines, bytes=active.bytes)
             if reopen:
                 self._open_segment()
@@ -254,6 +315,16 @@ class GroupCommitWriter:
         self._active = ActiveSegment(self._data, self._writer, self._sequence, self._settings.durability)
         self._seal_at = float("inf")
         return self._active
+
+    def _try_to_reopen(self) -> None:
+        """After a failure there is no segment until one can be made: try without waiting for the next event."""
+        if time.monotonic() < self._reopen_at:
+            return
+        self._reopen_at = time.monotonic() + REOPEN_S
+        try:
+            self._open_segment()
+        except OSError:
+            return  # the failure was logged; the next commit, or this in a second, tries again
 
     def _abandon(self, active: ActiveSegment, error: SegmentMoved) -> None:
         self._log.error("segment_abandoned", writer=self._writer, lines=active.lines, reason=str(error))

@@ -155,6 +155,19 @@ class DataDirectory:
     def salt_lock(self) -> Path:
         return self.private / "salt.lock"
 
+    @property
+    def one_address(self) -> Path:
+        """There while every request seems to come from one address."""
+        return self.private / "one-address.json"
+
+    @property
+    def run(self) -> Path:
+        """Sockets of the running workers. Nothing in it outlives them."""
+        return self.root / "run"
+
+    def socket(self, writer: str) -> Path:
+        return self.run / f"{writer}.sock"
+
     def active(self, writer: str) -> Path:
         if not re.fullmatch(_WRITER, writer):
             raise ValueError(f"a writer is named with a-z, 0-9 and _, not {writer!r}")

@@ -96,7 +96,8 @@ def make_data_directory(data: DataDirectory) -> None:
     """Everything that must exist before the first event, and nothing more."""
     for directory in (data.root, data.log, data.archive, data.counters, data.quarantine):
         make_directory(directory)
-    make_directory(data.private, 0o700)
+    for directory in (data.private, data.run):
+        make_directory(directory, 0o700)
 
 
 def sync_directory(path: Path) -> None:

@@ -201,6 +201,7 @@ def environment(root: Path, **settings: object) -> dict[str, str]:
         "admin_token": ADMIN_TOKEN,
         "ingest_keys": INGEST_KEY,
         "disk_reserve": 0,
+        "rate_limit": 0,
         "fold_interval": 3600,
     }
     inherited = {name: value for name, value in os.environ.items() if not name.startswith("FOLDLOG_")}

@@ -364,7 +364,7 @@ def refused(text: str) -> str:
     """Why the first example of a page would not give a visible event against `make run`, or nothing."""
     curl = first_curl(text)
     try:
-        form, sender = gate.admit(CIMultiDict(curl.headers), None, Settings())
+        form, sender = gate.admit(CIMultiDict(curl.headers), curl.headers["Host"], None, Settings())
         batch = body.decode(curl.data.encode("utf-8"), form.media_type, Settings().max_events)
         gate.batch_consent(batch.consent, sender.consent)
     except Refusal as refusal:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import base64
 import stat
-from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
+from multidict import CIMultiDict
 
-from ingest.keyring import Keyring, Scope, create_token, load_tokens, revoke_token
+from ingest.keyring import Keyring, Scope, TokensDamaged, create_token, load_tokens, revoke_token
 from shared.layout import DataDirectory
 from shared.publish import make_data_directory
 from shared.settings import Settings
@@ -26,21 +26,25 @@ def data(tmp_path: Path) -> DataDirectory:
     return directory
 
 
-def bearer(secret: str) -> dict[str, str]:
-    return {"Authorization": f"Bearer {secret}"}
+def given(*authorizations: str) -> CIMultiDict[str]:
+    return CIMultiDict([("Authorization", authorization) for authorization in authorizations])
 
 
-def basic(userinfo: str | bytes) -> dict[str, str]:
+def bearer(secret: str) -> CIMultiDict[str]:
+    return given(f"Bearer {secret}")
+
+
+def basic(userinfo: str | bytes) -> CIMultiDict[str]:
     content = userinfo.encode("utf-8") if isinstance(userinfo, str) else userinfo
-    return {"Authorization": f"Basic {base64.b64encode(content).decode('ascii')}"}
+    return given(f"Basic {base64.b64encode(content).decode('ascii')}")
 
 
-RECOGNISED: dict[str, tuple[Mapping[str, str], Scope]] = {
+RECOGNISED: dict[str, tuple[CIMultiDict[str], Scope]] = {
     "admin token": (bearer(ADMIN), "admin"),
     "first key": (bearer("first-key"), "ingest"),
     "second key": (bearer("second-key"), "ingest"),
-    "scheme in another case": ({"Authorization": f"bEaReR {ADMIN}"}, "admin"),
-    "blanks around": ({"Authorization": f"Bearer   {ADMIN} "}, "admin"),
+    "scheme in another case": (given(f"bEaReR {ADMIN}"), "admin"),
+    "blanks around": (given(f"Bearer   {ADMIN} "), "admin"),
     "Basic password": (basic(f"anybody:{ADMIN}"), "admin"),
     "Basic password without a user": (basic(f":{ADMIN}"), "admin"),
     "Basic with a key": (basic("x:first-key"), "ingest"),
@@ -48,17 +52,17 @@ RECOGNISED: dict[str, tuple[Mapping[str, str], Scope]] = {
 
 
 @pytest.mark.parametrize(("headers", "scope"), RECOGNISED.values(), ids=RECOGNISED)
-def test_secret_is_recognised(data: DataDirectory, headers: Mapping[str, str], scope: Scope) -> None:
+def test_secret_is_recognised(data: DataDirectory, headers: CIMultiDict[str], scope: Scope) -> None:
     assert Keyring(data, SETTINGS).scopes(headers) == frozenset([scope])
 
 
-REFUSED: dict[str, Mapping[str, str]] = {
+REFUSED: dict[str, CIMultiDict[str]] = {
     "another secret": bearer("wrong"),
     "empty": bearer(""),
-    "only the scheme": {"Authorization": "Bearer"},
-    "nothing in it": {"Authorization": ""},
-    "the secret without a scheme": {"Authorization": ADMIN},
-    "an unknown scheme": {"Authorization": f"Digest {ADMIN}"},
+    "only the scheme": given("Bearer"),
+    "nothing in it": given(""),
+    "the secret without a scheme": given(ADMIN),
+    "an unknown scheme": given(f"Digest {ADMIN}"),
     "the beginning of a secret": bearer(ADMIN[:-1]),
     "a secret and more": bearer(ADMIN + "x"),
     "a secret in upper case": bearer(ADMIN.upper()),
@@ -68,25 +72,41 @@ REFUSED: dict[str, Mapping[str, str]] = {
     "bytes that are not UTF-8": bearer("\udcff\udc80"),
     "Basic with the token as user": basic(f"{ADMIN}:"),
     "Basic without a colon": basic(ADMIN),
-    "Basic that is not base64": {"Authorization": "Basic !!!"},
-    "Basic with a length that cannot be": {"Authorization": "Basic YQ"},
+    "Basic that is not base64": given("Basic !!!"),
+    "Basic with a length that cannot be": given("Basic YQ"),
     "Basic that is not UTF-8": basic(b"x:\xff\xfe"),
-    "Basic with nothing in it": {"Authorization": "Basic "},
+    "Basic with nothing in it": given("Basic "),
 }
 
 
 @pytest.mark.parametrize("headers", REFUSED.values(), ids=REFUSED)
-def test_anything_else_is_not_valid(data: DataDirectory, headers: Mapping[str, str]) -> None:
+def test_anything_else_is_not_valid(data: DataDirectory, headers: CIMultiDict[str]) -> None:
     assert Keyring(data, SETTINGS).scopes(headers) == frozenset()
+
+
+def test_two_authorizations_are_not_valid_even_if_both_are(data: DataDirectory) -> None:
+    """A proxy in front may have checked the one, and we would take the other."""
+    assert Keyring(data, SETTINGS).scopes(given(f"Bearer {ADMIN}", f"Bearer {ADMIN}")) == frozenset()
+
+
+@pytest.mark.parametrize("content", [b"", b"{", b"[1]", b"\xff"], ids=["empty", "cut", "another type", "bytes"])
+def test_damaged_tokens_open_nothing_and_say_what_to_do(data: DataDirectory, content: bytes) -> None:
+    _, secret = create_token(data, "admin")
+    keyring = Keyring(data, SETTINGS)
+    assert keyring.scopes(bearer(secret))
+    data.tokens.write_bytes(content)
+    for _ in range(2):
+        with pytest.raises(TokensDamaged, match="foldlog token create"):
+            keyring.scopes(bearer(secret))
 
 
 @pytest.mark.parametrize("text", ["é", "\udcff"])
 def test_basic_that_is_not_ascii_is_not_valid(data: DataDirectory, text: str) -> None:
-    assert Keyring(data, SETTINGS).scopes({"Authorization": f"Basic {text}"}) == frozenset()
+    assert Keyring(data, SETTINGS).scopes(given(f"Basic {text}")) == frozenset()
 
 
 def test_no_authorization_is_no_key_rather_than_a_wrong_one(data: DataDirectory) -> None:
-    assert Keyring(data, SETTINGS).scopes({}) is None
+    assert Keyring(data, SETTINGS).scopes(given()) is None
 
 
 def test_without_secrets_in_the_settings_nothing_is_valid(data: DataDirectory) -> None:

@@ -178,7 +178,7 @@ function showEmpty(chart, { balance, days }) {
   ].filter(Boolean).join(" ");
 }
 
-function showWarnings({ balance, disk, segments, last_retention: retention }) {
+function showWarnings({ balance, disk, segments, last_retention: retention, warnings }) {
   const missing = Object.values(segments.missing).flat().length;
   const found = [
     balance.difference !== 0 && `${verdict(balance)} Run: foldlog verify`,
@@ -186,6 +186,7 @@ function showWarnings({ balance, disk, segments, last_retention: retention }) {
     segments.damaged > 0 && `Damaged segments: ${count(segments.damaged)}. What could not be read is in quarantine/.`,
     missing > 0 && `Segments missing from the log: ${count(missing)}. Run: foldlog verify`,
     retention.skipped && `Retention deleted nothing: ${retention.skipped}.`,
+    ...warnings,
   ].filter(Boolean);
   const said = [...$("warnings").children].map((warning) => warning.textContent);
   if (String(found) === String(said)) return; // a screen reader need not hear it every minute

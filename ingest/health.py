@@ -1,0 +1,92 @@
+"""GET /healthz: the process runs. GET /readyz: it can do what it is for, or the reasons why not."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Iterator
+from typing import NamedTuple
+
+import orjson
+from aiohttp import web
+from aiohttp.web_request import BaseRequest
+
+from ingest.service import Service
+from shared.line import DataFromNewerVersion
+from shared.segments import sealed_segments
+from shared.snapshot import SnapshotDamaged, load
+from shared.timestamps import epoch_ms
+
+STALLED_S = 5.0
+FAILED_S = 30.0
+INTERVALS = 3
+
+
+class Check(NamedTuple):
+    """One condition of being ready. `detail` is for a person."""
+
+    name: str
+    ok: bool
+    detail: str
+
+
+async def get_health(_service: Service, _request: BaseRequest) -> web.Response:
+    """The process runs."""
+    return web.json_response({"status": "ok"})
+
+
+async def get_readiness(service: Service, _request: BaseRequest) -> web.Response:
+    """200 when every check holds, 503 otherwise; the checks either way."""
+    checks = [*of_the_worker(service), *await asyncio.to_thread(of_the_directory, service)]
+    ready = all([check.ok for check in checks])
+    body = orjson.dumps({"ready": ready, "checks": [check._asdict() for check in checks]})
+    return web.Response(
+        status=200 if ready else 503, body=body, content_type="application/json", headers={"Cache-Control": "no-store"}
+    )
+
+
+def of_the_worker(service: Service) -> Iterator[Check]:
+    """What only this process knows: its writer, its lock, its disk."""
+    writer = service.writer
+    yield Check("accepting", not service.stopping, "shutting down" if service.stopping else "taking requests")
+    stalled, failed = writer.stalled_s, writer.failed_s
+    if stalled > STALLED_S:
+        yield Check("writable", False, f"a write has been waiting for the disk for {stalled:.0f} s")
+    elif failed < FAILED_S:
+        yield Check("writable", False, f"events could not be stored {failed:.0f} s ago")
+    else:
+        yield Check("writable", True, "the last write succeeded")
+    held = writer.holds_segment()
+    yield Check("lock", held, "the open segment is locked" if held else "there is no open segment; another try every second")
+    full = writer.is_full()
+    yield Check("queue", not full, "full" if full else f"{writer.waiting[0]} requests are waiting")
+    free, reserve = service.disk_free(), service.settings.disk_reserve
+    enough = free is not None and (not reserve or free >= reserve)
+    yield Check("disk", enough, f"{free} bytes are free, the reserve is {reserve}" if free is not None else "cannot be told")
+
+
+def of_the_directory(service: Service) -> list[Check]:
+    """What the data directory says about the compactor and the log. Reads a few small files."""
+    try:
+        snapshot = load(service.data)
+    except (SnapshotDamaged, DataFromNewerVersion) as error:
+        return [Check("snapshot", False, str(error))]
+    suspect = [
+        segment.name.file
+        for segment in sealed_segments(service.data)
+        if not snapshot.has_folded(segment.name.writer, segment.name.sequence) and not segment.checksum.exists()
+    ]
+    return [
+        _recent("fold", snapshot.as_of, service),
+        _recent("retention", snapshot.retention.at, service),
+        Check("log", not suspect, f"no checksum: {', '.join(suspect)}" if suspect else "nothing suspect waits for the fold"),
+    ]
+
+
+def _recent(what: str, at: str, service: Service) -> Check:
+    # After a standstill the last run is old; the compactor gets its time from the start on.
+    age_s = min((service.now_ms() - epoch_ms(at)) / 1000, time.monotonic() - service.started_at)
+    limit_s = INTERVALS * service.settings.fold_interval
+    if age_s <= limit_s:
+        return Check(what, True, f"not older than {limit_s:.0f} s")
+    return Check(what, False, f"none for {age_s:.0f} s; is the compactor running?")

@@ -1,0 +1,55 @@
+"""What a worker does though nobody asks: close slow connections, forget what may not be kept, answer its peers."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+
+from ingest.connection import Server
+from ingest.meters import Meters
+from ingest.peers import answer_peers
+from ingest.service import Service
+
+SWEEP_S = 1.0
+WRITE_S = 10.0
+
+
+@asynccontextmanager
+async def keeping_house(service: Service, server: Server, writer: str) -> AsyncIterator[None]:
+    """All of it, while the worker serves."""
+
+    def current() -> Meters:
+        meters = service.meters
+        meters.queue_requests, meters.queue_bytes = service.writer.waiting
+        meters.connections = server.open_connections
+        return meters
+
+    house = asyncio.create_task(_keep_house(service, server))
+    try:
+        peers = await answer_peers(service.data, writer, current)
+    except OSError as error:  # a full disk, say: events matter more than what is counted about them
+        service.log.error("no_metrics", writer=writer, reason=str(error))
+        peers = None
+    try:
+        yield
+    finally:
+        house.cancel()
+        if peers is not None:
+            peers.close()
+            with suppress(OSError):
+                service.data.socket(writer).unlink()
+
+
+async def _keep_house(service: Service, server: Server) -> None:
+    due = 0.0
+    while True:
+        server.sweep()
+        if time.monotonic() >= due:
+            due = time.monotonic() + WRITE_S
+            try:
+                await asyncio.to_thread(service.forget_and_report)
+            except OSError as error:  # a full disk, say; it is tried again
+                service.log.error("housekeeping_failed", reason=str(error))
+        await asyncio.sleep(SWEEP_S)

@@ -1,0 +1,55 @@
+"""What one worker counts about itself, as plain numbers: a request adds to a few of them and waits for nobody.
+
+ingest/metrics.py makes Prometheus text of those of all workers; docs/metrics.md says what each is for.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+
+import msgspec
+
+NO_ROUTE = "none"
+SECONDS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
+EVENTS = (1.0, 2.0, 5.0, 10.0, 25.0, 50.0, 100.0, 250.0, 500.0, 1000.0, 2500.0, 5000.0)
+
+
+class Histogram(msgspec.Struct):
+    """How many values were at most each bound, and their sum. `counts` has one place more: what is beyond the last bound."""
+
+    bounds: tuple[float, ...]
+    counts: list[int]
+    sum: float = 0.0
+
+    def observe(self, value: float) -> None:
+        self.counts[bisect_left(self.bounds, value)] += 1
+        self.sum += value
+
+
+def histogram(bounds: tuple[float, ...]) -> Histogram:
+    return Histogram(bounds, [0] * (len(bounds) + 1))
+
+
+class Meters(msgspec.Struct):
+    """All that is counted, since the worker started. Keys of `requests` are route, status and code."""
+
+    requests: dict[str, int] = {}
+    accepted: int = 0
+    rejected: dict[str, int] = {}
+    body_bytes: int = 0
+    log_bytes: int = 0
+    # Of the writer thread; everything else is of the event loop. Nobody else writes, so nothing is locked.
+    commit_s: Histogram = msgspec.field(default_factory=lambda: histogram(SECONDS))
+    fsync_s: Histogram = msgspec.field(default_factory=lambda: histogram(SECONDS))
+    group_events: Histogram = msgspec.field(default_factory=lambda: histogram(EVENTS))
+    commit_failures: int = 0
+    segments_sealed: int = 0
+    # As they are now:
+    queue_requests: int = 0
+    queue_bytes: int = 0
+    connections: int = 0
+
+    def answered(self, route: str, status: int, code: str) -> None:
+        """One request of a route was answered. `code` is that of the problem, or `ok`."""
+        key = f"{route} {status} {code}"
+        self.requests[key] = self.requests.get(key, 0) + 1

@@ -1,0 +1,115 @@
+"""Who sent a request: what proxies say counts as far as they are trusted, and an address is written in one way only."""
+
+from __future__ import annotations
+
+import pytest
+from multidict import CIMultiDict
+
+from ingest.clients import counted_networks, identify, is_trusted, plain_address
+from shared.settings import Settings, load
+
+DIRECT = Settings()
+BEHIND_PROXIES = load({"FOLDLOG_TRUSTED_PROXIES": "10.0.0.0/8, 192.0.2.1, fd00::/8"})
+ADDRESSES: dict[str, tuple[str, str | None, str]] = {
+    "no proxy": ("203.0.113.9", None, "203.0.113.9"),
+    "untrusted peer that forges": ("203.0.113.9", "127.0.0.1", "203.0.113.9"),
+    "trusted peer": ("10.0.0.1", "198.51.100.7", "198.51.100.7"),
+    "trusted peer, client forged one before": ("10.0.0.1", "127.0.0.1, 198.51.100.7", "198.51.100.7"),
+    "two trusted hops": ("10.0.0.1", "198.51.100.7, 10.0.0.2", "198.51.100.7"),
+    "two trusted hops, client forged one before": ("10.0.0.1", "1.2.3.4, 198.51.100.7, 192.0.2.1", "198.51.100.7"),
+    "an untrusted hop between": ("10.0.0.1", "10.0.0.9, 203.0.113.5, 10.0.0.2", "203.0.113.5"),
+    "all trusted": ("10.0.0.1", "10.0.0.3, 10.0.0.2", "10.0.0.3"),
+    "nothing forwarded": ("10.0.0.1", None, "10.0.0.1"),
+    "empty": ("10.0.0.1", "", "10.0.0.1"),
+    "garbage": ("10.0.0.1", "unknown", "10.0.0.1"),
+    "garbage before": ("10.0.0.1", "'; DROP TABLE, 198.51.100.7", "198.51.100.7"),
+    "garbage after": ("10.0.0.1", "198.51.100.7, \udcff", "10.0.0.1"),
+    "an address out of range": ("10.0.0.1", "999.1.1.1", "10.0.0.1"),
+    "100 hops": ("10.0.0.1", ", ".join(["1.2.3.4"] * 99 + ["198.51.100.7"]), "198.51.100.7"),
+    "IPv6": ("fd00::1", "2001:db8::7", "2001:db8::7"),
+    "peer is a socket without an address": ("", "198.51.100.7", ""),
+}
+
+
+def headers_of(forwarded: str | None) -> CIMultiDict[str]:
+    return CIMultiDict({"Host": "example.com"} | ({} if forwarded is None else {"X-Forwarded-For": forwarded}))
+
+
+@pytest.mark.parametrize(("peer", "forwarded", "expected"), ADDRESSES.values(), ids=ADDRESSES)
+def test_address_is_the_last_hop_that_is_not_a_trusted_proxy(peer: str, forwarded: str | None, expected: str) -> None:
+    assert identify(peer, headers_of(forwarded), BEHIND_PROXIES).address == expected
+
+
+@pytest.mark.parametrize(("peer", "forwarded", "_expected"), ADDRESSES.values(), ids=ADDRESSES)
+def test_without_trusted_proxies_the_address_is_the_peer(peer: str, forwarded: str | None, _expected: str) -> None:
+    assert identify(peer, headers_of(forwarded), DIRECT).address == peer
+
+
+def test_proxy_that_adds_a_second_forwarded_header_is_believed_not_the_client() -> None:
+    """HAProxy's `option forwardfor` adds a header of its own after the client's."""
+    headers = CIMultiDict([("X-Forwarded-For", "1.2.3.4"), ("X-Forwarded-For", "198.51.100.7")])
+    assert identify("10.0.0.1", headers, BEHIND_PROXIES).address == "198.51.100.7"
+
+
+PLAIN: dict[str, tuple[str, str | None]] = {
+    "IPv4": ("203.0.113.9", "203.0.113.9"),
+    "IPv4 with a port": ("203.0.113.9:4711", "203.0.113.9"),
+    "IPv6": ("2001:DB8:0::7", "2001:db8::7"),
+    "IPv6 in brackets": ("[2001:db8::7]", "2001:db8::7"),
+    "IPv6 in brackets with a port": ("[2001:db8::7]:443", "2001:db8::7"),
+    "IPv4 mapped into IPv6": ("::ffff:203.0.113.9", "203.0.113.9"),
+    "the same, in hexadecimal": ("::ffff:cb00:7109", "203.0.113.9"),
+    "a name": ("example.com", None),
+    "a number": ("3405803785", None),
+    "octal": ("0313.0.0161.011", None),
+    "nothing": ("", None),
+    "only a port": (":80", None),
+    "bytes that are not UTF-8": ("\udcff", None),
+}
+
+
+@pytest.mark.parametrize(("text", "expected"), PLAIN.values(), ids=PLAIN)
+def test_address_is_written_in_one_way(text: str, expected: str | None) -> None:
+    assert plain_address(text) == expected
+
+
+def test_peer_on_a_dual_stack_socket_is_trusted_by_its_ipv4_network() -> None:
+    assert is_trusted("::ffff:10.1.2.3", BEHIND_PROXIES.trusted_proxies)
+    assert not is_trusted("::ffff:11.1.2.3", BEHIND_PROXIES.trusted_proxies)
+
+
+HOSTS: dict[str, tuple[str, dict[str, str], str]] = {
+    "as the client asked": ("203.0.113.9", {}, "stats.example.com:8443"),
+    "a proxy that is trusted names another": ("10.0.0.1", {"X-Forwarded-Host": " Shop.Example "}, "shop.example"),
+    "a client that is not trusted does": ("203.0.113.9", {"X-Forwarded-Host": "shop.example"}, "stats.example.com:8443"),
+    "a trusted proxy that names none": ("10.0.0.1", {}, "stats.example.com:8443"),
+}
+
+
+@pytest.mark.parametrize(("peer", "headers", "expected"), HOSTS.values(), ids=HOSTS)
+def test_host_is_the_one_that_was_asked_for(peer: str, headers: dict[str, str], expected: str) -> None:
+    found = identify(peer, CIMultiDict({"Host": "Stats.Example.com:8443"} | headers), BEHIND_PROXIES)
+    assert (found.host, found.through_proxy) == (expected, peer == "10.0.0.1")
+
+
+SAME: dict[str, tuple[str, str, int]] = {
+    "IPv4 is itself": ("203.0.113.9", "203.0.113.9", 1),
+    "IPv4 is not its neighbour": ("203.0.113.9", "203.0.113.8", 0),
+    "two hosts of a /64": ("2001:db8:1:2::1", "2001:db8:1:2:ffff:ffff:ffff:ffff", 3),
+    "two networks of a /56": ("2001:db8:1:200::1", "2001:db8:1:2ff::1", 2),
+    "two networks of a /48": ("2001:db8:1:200::1", "2001:db8:1:ff00::1", 1),
+    "two /48": ("2001:db8:1::1", "2001:db8:2::1", 0),
+}
+
+
+@pytest.mark.parametrize(("left", "right", "shared"), SAME.values(), ids=SAME)
+def test_clients_are_counted_by_the_networks_that_they_share(left: str, right: str, shared: int) -> None:
+    assert len(set(counted_networks(left)) & set(counted_networks(right))) == shared
+
+
+def test_wider_network_may_send_more() -> None:
+    assert [times for _, times in counted_networks("2001:db8::1")] == [1, 8, 64]
+
+
+def test_peer_without_an_address_is_counted_all_the_same() -> None:
+    assert counted_networks("") == (("", 1),)
