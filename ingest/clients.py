@@ -33,7 +33,7 @@ def identify(peer: str, headers: Headers, settings: Settings) -> Client:
     trusted = settings.trusted_proxies
     host = headers.get("Host", "")
     if not trusted or not is_trusted(peer, trusted):
-        return Client(plain_address(peer) or peer, host.lower(), through_proxy=False)
+        return _direct(peer, host)
     # Proxies may append to the header or add another of its kind: together, in order, they are one list.
     hops = ",".join(headers.getall("X-Forwarded-For", [])).split(",")
     address = peer
@@ -43,6 +43,11 @@ def identify(peer: str, headers: Headers, settings: Settings) -> Client:
             break
         address = hop
     return Client(address, headers.get("X-Forwarded-Host", host).strip().lower(), through_proxy=True)
+
+
+@lru_cache(maxsize=_REMEMBERED)
+def _direct(peer: str, host: str) -> Client:
+    return Client(plain_address(peer) or peer, host.lower(), through_proxy=False)
 
 
 @lru_cache(maxsize=_REMEMBERED)

@@ -29,7 +29,7 @@ async def post_events(service: Service, request: BaseRequest) -> web.StreamRespo
     if not sender.keyed:
         service.limit(client.address)
     gate.check_disk(service.disk_free(), settings.disk_reserve)
-    gate.check_queue(full=service.writer.is_full())
+    gate.check_queue(service.writer.is_full())
 
     content = await read_body(request, sender.body_max_bytes, service.held)
     plain = body.inflate(content, form.encoding, sender.body_max_bytes)
@@ -70,15 +70,17 @@ def about_sender(
     """What goes on each line of this request. The address is used for the visitor hash and the country, and goes no further."""
     headers = request.headers
     ua = headers.get("User-Agent")
+    agent = gate.passed_on_agent(ua, keyed=sender.keyed)
+    is_server = sender.keyed and agent is None  # its language and country are nobody's
     visitor = None
     if any([event.visitor is None for event, _ in accepted]):
         visitor = service.visitor_hash(received_ms, sender.site, client.address, ua or "")
     return lines.Origin(
         site=sender.site,
         visitor=visitor,
-        ua=gate.passed_on_agent(ua, keyed=sender.keyed),
-        language=gate.language(headers.get("Accept-Language")),
-        country=service.country_of(client, headers),
+        ua=agent,
+        language=None if is_server else gate.language(headers.get("Accept-Language")),
+        country=service.country_of(client, headers) if service.knows_countries and not sender.keyed else None,
         consent=consent,
     )
 

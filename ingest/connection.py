@@ -59,9 +59,9 @@ class Connection(RequestHandler):
         return cast(Server, self._manager)
 
     def data_received(self, data: bytes) -> None:
-        super().data_received(data)
-        waiter = self._waiter
-        if waiter is None or waiter.done():
+        RequestHandler.data_received(self, data)  # not super(): this is the path of every request
+        waiter = self._waiter  # of whoever waits for the next head: nobody while a request is handled, or just after connecting
+        if self._request_count and (waiter is None or waiter.done()):
             self.head_since = 0.0  # a whole head is here, or a body that belongs to one
         elif not self.head_since:
             self.head_since = time.monotonic()

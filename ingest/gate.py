@@ -121,8 +121,14 @@ def cors(headers: Headers, settings: Settings) -> dict[str, str]:
     except Refusal:
         known = False
     # Answers differ by Origin: without Vary a cache between could hand one site's to another.
-    allowed = {"Access-Control-Allow-Origin": origin, "Access-Control-Allow-Credentials": "true"} if known else {}
-    return {"Vary": "Origin", **allowed}
+    if not known:
+        return {"Vary": "Origin"}
+    return {
+        "Vary": "Origin",
+        "Access-Control-Allow-Origin": origin,
+        "Access-Control-Allow-Credentials": "true",
+        "Access-Control-Expose-Headers": "Retry-After",
+    }
 
 
 def preflight(headers: Headers, settings: Settings) -> Mapping[str, str]:
@@ -204,7 +210,7 @@ def check_disk(free_bytes: int | None, reserve_bytes: int) -> None:
         raise Refusal(507, "disk_reserve", "the disk is nearly full; events are not accepted", retry_after_s=RETRY_AFTER_S)
 
 
-def check_queue(*, full: bool) -> None:
+def check_queue(full: bool) -> None:
     """Refuse while more waits for the disk than may, before a body is read that could only be thrown away."""
     if full:
         raise Refusal(503, "busy", "more is waiting for the disk than may wait", retry_after_s=1)

@@ -50,6 +50,6 @@ async def _keep_house(service: Service, server: Server) -> None:
             due = time.monotonic() + WRITE_S
             try:
                 await asyncio.to_thread(service.forget_and_report)
-            except OSError as error:  # a full disk, say; it is tried again
-                service.log.error("housekeeping_failed", reason=str(error))
+            except Exception as error:  # noqa: BLE001  a full disk, say; slow connections must be closed all the same
+                service.log.error("housekeeping_failed", reason=repr(error)[:1000])
         await asyncio.sleep(SWEEP_S)

@@ -67,7 +67,7 @@ def load(data: DataDirectory, settings: Settings) -> OneAddress | None:
     """What was seen last, if the same proxies were trusted then: with others it says nothing any more."""
     try:
         seen = msgspec.json.decode(data.one_address.read_bytes(), type=OneAddress)
-    except (FileNotFoundError, msgspec.DecodeError):
+    except (FileNotFoundError, msgspec.DecodeError, UnicodeDecodeError):
         return None
     return seen if seen.trusted_proxies == _names(settings) else None
 

@@ -29,18 +29,15 @@ from ingest.refusal import Refusal
 from shared.settings import Settings
 
 _KEY_BYTES = 16
-_ENTRY = struct.Struct("<QQII")  # tag of the client, number of the window, requests in it, requests in the one before
 _WAYS = 8
-_SET = struct.Struct("<" + "QQII" * _WAYS)
+_TAGS = struct.Struct(f"<{_WAYS}Q")  # the clients of a set, as keyed hashes; 0 is an empty place
+_TAG = struct.Struct("<Q")
+_COUNTS = struct.Struct("<QII")  # of one of them: number of the window, requests in it, requests in the one before
+_SET_BYTES = _TAGS.size + _WAYS * _COUNTS.size
 _SETS = 8192
 _SECRETS_SIZE = 64
-TABLE_BYTES = _SECRETS_SIZE + _SETS * _SET.size
-_FIELDS = 4
-
-
-def monotonic_ms() -> int:
-    """The clock of all processes of this boot."""
-    return time.monotonic_ns() // 1_000_000
+TABLE_BYTES = _SECRETS_SIZE + _SETS * _SET_BYTES
+_NS_PER_MS = 1_000_000
 
 
 def make_table() -> int:
@@ -52,7 +49,7 @@ def make_table() -> int:
 
 
 class Table(Storage, SlidingWindowCounterSupport):
-    """Requests per client in this window and the one before, in `TABLE_BYTES` of memory. Times are in milliseconds.
+    """Requests per client in this window and the one before, in `TABLE_BYTES` of memory. Times are in nanoseconds.
 
     Each client has a place in one set of eight. There is no lock: when two workers count the same client in the same
     microsecond one count is lost, and no worker ever waits for another that was stopped.
@@ -61,53 +58,56 @@ class Table(Storage, SlidingWindowCounterSupport):
     STORAGE_SCHEME = None
     base_exceptions = ()
 
-    def __init__(self, descriptor: int = -1, clock: Callable[[], int] = monotonic_ms) -> None:
+    def __init__(self, descriptor: int = -1, clock: Callable[[], int] = time.monotonic_ns) -> None:
         super().__init__()
         self._memory = mmap.mmap(descriptor, TABLE_BYTES)
         if descriptor == -1:
             self._memory[:_KEY_BYTES] = secrets.token_bytes(_KEY_BYTES)
-        self._clock = clock
+        self._clock = clock  # monotonic, and the same for all processes of this boot
         key = bytes(self._memory[:_KEY_BYTES])
         # A page sends a few events in a row: the hash of who did is worth keeping for them.
         self._tag = lru_cache(maxsize=1024)(lambda client: _tag(key, client))
 
     def acquire_sliding_window_entry(self, key: str, limit: int, expiry: int, amount: int = 1) -> bool:
         """Count `amount` requests of a client if its limit allows them. `expiry` is the length of the window."""
-        tag = self._tag(key)
+        tag, start = self._tag(key)
         window, into = divmod(self._clock(), expiry)
-        place, current, previous = self._find(tag, window)
+        way, window, current, previous = self._find(tag, start, window)
         if previous * (expiry - into) // expiry + current + amount > limit:
             return False
-        _ENTRY.pack_into(self._memory, place, tag, window, current + amount, previous)
+        self._keep(tag, start, way, window, current + amount, previous)
         return True
 
     def get_sliding_window(self, key: str, expiry: int) -> tuple[int, int, int, int]:
         """(requests in the window before, for how long they still count, requests in this one, for how long likewise)."""
         window, into = divmod(self._clock(), expiry)
-        _, current, previous = self._find(self._tag(key), window)
+        _, _, current, previous = self._find(*self._tag(key), window)
         left = expiry - into
         return previous, left, current, left + expiry
 
-    def _find(self, tag: int, window: int) -> tuple[int, int, int]:
-        """(place, count now, count before) of a client. A client that is not there gets the place of the most silent one."""
-        start = _SECRETS_SIZE + (tag % _SETS) * _SET.size
-        row = _SET.unpack_from(self._memory, start)
-        tags = row[::_FIELDS]
+    def _find(self, tag: int, start: int, window: int) -> tuple[int, int, int, int]:
+        """(way, window, count in it, count before) of a client. One that is not there gets the place of the most silent."""
+        tags = _TAGS.unpack_from(self._memory, start)
         if tag not in tags:
-            windows = row[1::_FIELDS]
-            oldest = min(range(_WAYS), key=lambda way: (windows[way], row[way * _FIELDS + 2]))
-            return start + oldest * _ENTRY.size, 0, 0
+            return min(range(_WAYS), key=lambda way: self._counts(start, way)[:2]), window, 0, 0
         way = tags.index(tag)
-        _, then, current, previous = row[way * _FIELDS : (way + 1) * _FIELDS]
-        place = start + way * _ENTRY.size
-        if then == window:
-            return place, current, previous
-        return place, 0, current if then == window - 1 else 0
+        then, current, previous = self._counts(start, way)
+        if then >= window:  # later: another worker has seen the next window begin since we looked at the clock
+            return way, then, current, previous
+        return way, window, 0, current if then == window - 1 else 0
+
+    def _counts(self, start: int, way: int) -> tuple[int, int, int]:
+        return _COUNTS.unpack_from(self._memory, start + _TAGS.size + way * _COUNTS.size)
+
+    def _keep(self, tag: int, start: int, way: int, window: int, current: int, previous: int) -> None:
+        _TAG.pack_into(self._memory, start + way * _TAG.size, tag)
+        _COUNTS.pack_into(self._memory, start + _TAGS.size + way * _COUNTS.size, window, current, previous)
 
     def clear_sliding_window(self, key: str, expiry: int) -> None:
         """Forget what a client has sent."""
-        window = self._clock() // expiry
-        _ENTRY.pack_into(self._memory, self._find(self._tag(key), window)[0], 0, 0, 0, 0)
+        tag, start = self._tag(key)
+        way, *_ = self._find(tag, start, self._clock() // expiry)
+        self._keep(0, start, way, 0, 0, 0)
 
     def check(self) -> bool:
         """Memory is always there."""
@@ -120,42 +120,47 @@ class Table(Storage, SlidingWindowCounterSupport):
     incr = get = get_expiry = reset = clear = _other_strategy
 
 
-def _tag(key: bytes, client: str) -> int:
+def _tag(key: bytes, client: str) -> tuple[int, int]:
+    """The keyed hash of a client, and where its set begins."""
     digest = hashlib.blake2b(client.encode("utf-8", "surrogateescape"), digest_size=8, key=key).digest()
-    return int.from_bytes(digest, "little") or 1  # 0 is an empty place
+    tag = int.from_bytes(digest, "little") or 1
+    return tag, _SECRETS_SIZE + (tag % _SETS) * _SET_BYTES
 
 
 class _Limit(RateLimitItem):
-    """So many requests in so many milliseconds. The library's own units begin with the second."""
+    """So many requests in so many nanoseconds. The library's own units begin with the second."""
 
-    GRANULARITY = Granularity(1, "millisecond")
+    GRANULARITY = Granularity(1, "nanosecond")
 
-    def key_for(self, *identifiers: bytes | str | float) -> str:
-        return str(identifiers[0])  # the network's width is in it, so limits of different size never share a key
+    def key_for(self, *identifiers: str) -> str:  # type: ignore[override]
+        return identifiers[0]  # the network's width is in it, so limits of different size never share a key
 
 
 class RateLimiter:
     """The limit of `FOLDLOG_RATE_LIMIT`. `descriptor` is the table of the supervisor; without it this worker counts alone."""
 
-    def __init__(self, settings: Settings, descriptor: int = -1, clock: Callable[[], int] = monotonic_ms) -> None:
+    def __init__(self, settings: Settings, descriptor: int = -1, clock: Callable[[], int] = time.monotonic_ns) -> None:
         self._amount = settings.rate_limit
-        self._window_ms = settings.rate_window_ms
+        self._window_ns = settings.rate_window_ms * _NS_PER_MS
         self._table = Table(descriptor, clock)
         self._limiter = SlidingWindowCounterRateLimiter(self._table)
-        self._limits = {times: _Limit(max(1, self._amount * times), self._window_ms) for _, times in WIDTHS}
+        self._limits = {times: _Limit(max(1, self._amount * times), self._window_ns) for _, times in WIDTHS}
 
     def check(self, address: str) -> None:
         """Count one request. Raises Refusal 429, which says when the next one may come."""
         if not self._amount:
             return
-        for network, times in counted_networks(address):
-            limit = self._limits[times]
-            if not self._limiter.hit(limit, network):
-                raise self._too_many(network, limit.amount)
+        networks = counted_networks(address)
+        for network, times in networks[1:]:  # looked at first: a refused request counts nowhere
+            if not self._limiter.test(self._limits[times], network):
+                raise self._too_many(network, self._amount * times)
+        for network, times in networks:
+            if not self._limiter.hit(self._limits[times], network):
+                raise self._too_many(network, self._amount * times)
 
     def _too_many(self, network: str, amount: int) -> Refusal:
-        previous, left_ms, current, _ = self._table.get_sliding_window(network, self._window_ms)
-        wait_s = max(1, ceil(time_to_wait(previous, left_ms, current, amount, self._window_ms) / 1000))
+        previous, left_ns, current, _ = self._table.get_sliding_window(network, self._window_ns)
+        wait_s = max(1, ceil(time_to_wait(previous, left_ns, current, amount, self._window_ns) / 1e9))
         return Refusal(
             429,
             "rate_limit",
@@ -165,7 +170,7 @@ class RateLimiter:
                 "RateLimit-Limit": str(amount),
                 "RateLimit-Remaining": "0",
                 "RateLimit-Reset": str(wait_s),
-                "RateLimit-Policy": f"{amount};w={ceil(self._window_ms / 1000)}",
+                "RateLimit-Policy": f"{amount};w={ceil(self._window_ns / 1e9)}",
             },
         )
 

@@ -20,28 +20,34 @@ class _Stored:
 
     keep_alive = True
 
-    def __init__(self, status: int, body: bytes) -> None:
+    def __init__(self, status: int, accepted: int) -> None:
         self.status = status
-        self._body = body
+        self._accepted = accepted
 
     async def prepare(self, request: BaseRequest) -> AbstractStreamWriter:
-        head = _head(self.status, int(time.time()))
-        await request.writer.write(b"%bContent-Length: %d\r\n\r\n%b" % (head, len(self._body), self._body))
+        if request.transport is None:
+            raise ConnectionResetError("the client went away")
+        request.transport.write(_answer(self.status, self._accepted, int(time.time())))
         return request.writer
 
     async def write_eof(self, data: bytes = b"") -> None:
         """Nothing is left to write."""
 
 
-@lru_cache(maxsize=4)
-def _head(status: int, epoch_s: int) -> bytes:
+@lru_cache(maxsize=64)
+def _answer(status: int, accepted: int, epoch_s: int) -> bytes:
+    body = _body(accepted)
     date = formatdate(epoch_s, usegmt=True)
-    return f"HTTP/1.1 {status} {_REASONS[status]}\r\nContent-Type: application/json\r\nDate: {date}\r\n".encode("ascii")
+    head = f"HTTP/1.1 {status} {_REASONS[status]}\r\nContent-Type: application/json\r\nDate: {date}\r\n"
+    return f"{head}Content-Length: {len(body)}\r\n\r\n".encode("ascii") + body
+
+
+def _body(accepted: int) -> bytes:
+    return b'{"accepted":%d,"rejected":[]}' % accepted
 
 
 def stored(request: BaseRequest, status: int, accepted: int) -> web.StreamResponse:
     """The answer that all `accepted` events of a request were stored."""
-    body = b'{"accepted":%d,"rejected":[]}' % accepted
     if request.keep_alive and request.version == HttpVersion11:
-        return cast(web.StreamResponse, _Stored(status, body))
-    return web.Response(status=status, body=body, content_type="application/json")
+        return cast(web.StreamResponse, _Stored(status, accepted))
+    return web.Response(status=status, body=_body(accepted), content_type="application/json")

@@ -38,17 +38,17 @@ class VisitorHash:
         self._salt = Salt("", "")
 
     def __call__(self, received_ms: int, site: str, address: str, ua: str) -> str:
-        day = self._day(received_ms)
-        if day != self._salt.day:
-            self._salt = salt_of_day(self._data, day)
-        return hash_visitor(bytes.fromhex(self._salt.salt), site, address, ua)
+        day, salt = self._day(received_ms), self._salt  # looked at once: housekeeping may forget it meanwhile, in its thread
+        if day != salt.day:
+            salt = self._salt = salt_of_day(self._data, day)
+        return hash_visitor(bytes.fromhex(salt.salt), site, address, ua)
 
     def forget_past_days(self, now_ms: int) -> None:
         """Destroy a salt whose day is over, also when no visitor comes who would need the next one."""
         day = self._day(now_ms)
         if self._salt.day != day:
             self._salt = Salt("", "")
-        drop_salt_of_other_day(self._data, day)
+        drop_salt_before(self._data, day)
 
     def _day(self, epoch_ms: int) -> str:
         return datetime.fromtimestamp(epoch_ms / 1000, UTC).astimezone(self._zone).date().isoformat()
@@ -61,29 +61,32 @@ def hash_visitor(salt: bytes, site: str, address: str, ua: str) -> str:
 
 
 def salt_of_day(data: DataDirectory, day: str) -> Salt:
-    """Today's salt: the kept one, or a new one that replaces it. A clock that steps back does not bring an old one back."""
+    """Today's salt: the kept one, or a new one that replaces an older one.
+
+    A later day's is used as it is: another worker was faster over midnight, or this clock stepped back.
+    """
     with UnixFileLock(data.salt_lock, fallback_to_soft=False, mode=PRIVATE_MODE):
         kept = _load(data)
-        if kept is not None and kept.day == day:
+        if kept is not None and kept.day >= day:
             return kept
         made = Salt(day, secrets.token_hex(32))
         publish(data.salt, msgspec.json.encode(made) + b"\n", PRIVATE_MODE)
         return made
 
 
-def drop_salt_of_other_day(data: DataDirectory, day: str) -> None:
-    """Remove the kept salt unless it is that of `day`."""
+def drop_salt_before(data: DataDirectory, day: str) -> None:
+    """Remove the kept salt if its day is over on `day`."""
     kept = _load(data)
-    if kept is None or kept.day == day:
+    if kept is None or kept.day >= day:
         return
     with UnixFileLock(data.salt_lock, fallback_to_soft=False, mode=PRIVATE_MODE):
         kept = _load(data)
-        if kept is not None and kept.day != day:
+        if kept is not None and kept.day < day:
             remove([data.salt])
 
 
 def _load(data: DataDirectory) -> Salt | None:
     try:
         return msgspec.json.decode(data.salt.read_bytes(), type=Salt)
-    except (FileNotFoundError, msgspec.DecodeError):
+    except (FileNotFoundError, msgspec.DecodeError, UnicodeDecodeError):
         return None

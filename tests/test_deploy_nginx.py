@@ -371,12 +371,6 @@ def test_monitoring_host_alone_reaches_the_inside(tmp_path: Path, server: Server
         assert nginx.request("GET", "/openapi.json", client=SECOND).headers.get_content_type() == "text/html"
 
 
-def test_tracker_is_passed_on(nginx: Nginx, server: Server) -> None:
-    direct = server.request("GET", "/tracker.js")
-    through = nginx.request("GET", "/tracker.js")
-    assert (through.status, through.body) == (direct.status, direct.body)
-
-
 def test_dashboard_works_with_the_token(nginx: Nginx) -> None:
     assert nginx.request("GET", "/admin").headers["Location"].endswith("/admin/")
     opened = nginx.request("GET", "/admin/")

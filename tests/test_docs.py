@@ -23,13 +23,14 @@ from multidict import CIMultiDict
 from compactor.agents import parse_agent
 from foldlog import exits
 from foldlog.command import make_parser
-from ingest import body, gate
-from ingest.event import Batch, Event
+from ingest import answers, body, connection, gate, rate_limit, receive
+from ingest.event import EVENT_MAX_BYTES, Batch, Event
 from ingest.query import PARAMETERS
 from ingest.refusal import Refusal
 from ingest.server import ROUTES
 from ingest.verdict import judge
 from shared import snapshot
+from shared.layout import DataDirectory
 from shared.line import COLUMNS, flaw
 from shared.parts import ARCHIVE_COLUMNS, COUNTER_COLUMNS, DIMENSIONS
 from shared.settings import Settings
@@ -137,6 +138,46 @@ def _texts(node: ast.expr) -> Iterator[str]:
         yield from _texts(node.orelse)
 
 
+def readiness_checks() -> set[str]:
+    """The names of all checks of GET /readyz, whether they stand in a Check or in what makes one."""
+    calls = [node for node in ast.walk(ast.parse((ROOT / "ingest/health.py").read_text("utf-8"))) if isinstance(node, ast.Call)]
+    return {name for call in calls if getattr(call.func, "id", "") in {"Check", "_recent"} for name in _texts(call.args[0])}
+
+
+def status_fields() -> set[str]:
+    segments = {f"segments.{name}" for name in struct_fields(answers.Segments)}
+    return (struct_fields(answers.Status) - {"segments"}) | segments
+
+
+def private_files() -> set[str]:
+    data = DataDirectory(ROOT)
+    found = (getattr(data, name) for name, kind in vars(DataDirectory).items() if isinstance(kind, property))
+    return {str(path.relative_to(ROOT)) for path in found if path.parent == data.private}
+
+
+def limits() -> set[str]:
+    """The numbers of the table of limits that no setting changes."""
+    return {
+        f"{connection.HEAD_TIMEOUT_S:g} s",
+        f"{receive.BODY_TIMEOUT_S:g} s",
+        f"{receive.BODY_MIN_RATE >> 10} KiB",
+        f"{connection.KEEPALIVE_S:g} s",
+        f"{gate.KEY_BODY_MAX_BYTES >> 20} MiB",
+        f"{body._RATIO_MAX} times",
+        f"{body._RATIO_FREE_BYTES >> 10} KiB",
+        f"{body._MEMBERS_MAX} members",
+        f"{body._ZSTD_WINDOW_MAX >> 20} MiB",
+        f"{body._DEPTH_MAX:,}",
+        f"{EVENT_MAX_BYTES:,} bytes",
+    }
+
+
+def numbers(text: str) -> set[str]:
+    """Every limit of `limits` that stands in a row of a table."""
+    cells = " | ".join(cell for cells in rows(text) for cell in cells[1:])
+    return {limit for limit in limits() if re.search(rf"(?<![\d,]){re.escape(limit)}(?!\d)", cells)}
+
+
 def struct_fields(*kinds: type[msgspec.Struct]) -> set[str]:
     return {field.name for kind in kinds for field in msgspec.structs.fields(kind)}
 
@@ -174,11 +215,15 @@ CLAIMS = {
     "problems": Claim("docs/api.md", "Problems", problem_codes(), second_cells),
     "commands": Claim("docs/api.md", "The command", set(parser_commands(make_parser())), commands_and_options),
     "options of all commands": Claim("docs/api.md", "The command", {"--config FILE", "--version"}, in_code_font, False),
+    "status": Claim("docs/api.md", "GET /admin/api/status", status_fields()),
+    "readiness": Claim("docs/api.md", "GET /readyz", readiness_checks()),
     "dimensions": Claim("docs/reports.md", "Dimensions", {*DIMENSIONS, "props.<key>"}),
     "log line": Claim("docs/formats.md", "Log lines", {"v", *COLUMNS, "crc"}),
     "archive": Claim("docs/formats.md", "Archive", set(ARCHIVE_COLUMNS)),
     "counters": Claim("docs/formats.md", "Counters", set(COUNTER_COLUMNS)),
     "snapshot": Claim("docs/formats.md", "snapshot.json", snapshot_fields()),
+    "private files": Claim("docs/formats.md", "private/", private_files()),
+    "what is stored of a visit": Claim("docs/privacy.md", "What is stored of each event", {"v", *COLUMNS, "crc"}),
     "modules": Claim("docs/architecture.md", "Reading the source", modules() | {"ingest/page"}),
 }
 
@@ -282,6 +327,7 @@ BAD_EVENTS: dict[str, tuple[str, object]] = {
     "props_too_long": ("props", {"name": "a", "props": {"a": "a" * 2001}}),
     "props_out_of_range": ("props", {"name": "a", "props": {"a": "HUGE"}}),
     "unknown_field": ("any other", {"name": "a", "titel": "a"}),
+    "key_repeated": ("(any key)", {"name": "a", "props": {"a": 1, "AGAIN": 2}}),
     "event_type": ("(the event)", "a"),
     "event_too_large": ("(the event)", {"name": "a", "props": {str(n): "a" * 2000 for n in range(20)}}),
 }
@@ -295,7 +341,7 @@ def documented_rejections(text: str) -> dict[str, str]:
 
 @pytest.mark.parametrize(("code", "event"), [(code, event) for code, (_, event) in BAD_EVENTS.items()], ids=BAD_EVENTS)
 def test_rejection_is_the_documented_one(code: str, event: object) -> None:
-    text = json.dumps({"events": [event]}).replace('"HUGE"', "1e400")
+    text = json.dumps({"events": [event]}).replace('"HUGE"', "1e400").replace('"AGAIN"', '"a"')
     decoded = body.decode(text.encode("utf-8"), body.JSON, 1)
     (rejected,) = judge(decoded.events, now_ms(), None).rejected
     assert rejected.code == code
@@ -303,6 +349,11 @@ def test_rejection_is_the_documented_one(code: str, event: object) -> None:
 
 def test_every_documented_rejection_is_tried() -> None:
     assert documented_rejections(page("docs/api.md")) == {code: field for code, (field, _) in BAD_EVENTS.items()}
+
+
+def test_limits_are_the_documented_ones() -> None:
+    assert numbers(section(page("docs/api.md"), "Limits")) == limits()
+    assert f"{rate_limit._WAYS * rate_limit._SETS:,} clients" in section(page("docs/api.md"), "The rate limit")
 
 
 def test_exit_codes_are_documented() -> None:
@@ -324,7 +375,7 @@ def test_example_of_a_log_line_has_the_right_crc() -> None:
     line = example.replace("\n", "").encode("utf-8") + b"\n"
     assert flaw(line) is None
     assert flaw(line.replace(b"signup", b"signin")) == "the CRC does not match"
-    assert [*json.loads(line)] == [name for name in ("v", *COLUMNS, "crc") if name != "country"]
+    assert [*json.loads(line)] == ["v", *COLUMNS, "crc"]
 
 
 def test_example_of_a_snapshot_is_one() -> None:
@@ -433,4 +484,5 @@ def test_broken_link_is_noticed() -> None:
 def test_pages_are_found() -> None:
     found = {str(path.relative_to(ROOT)) for path in PAGES}
     expected = {"README.md", "CHANGELOG.md", "CONTRIBUTING.md", "logrotate/README.md"}
-    assert expected | {f"docs/{name}.md" for name in ("api", "architecture", "formats", "reports", "settings")} <= found
+    pages = ("api", "architecture", "consent", "formats", "privacy", "reports", "settings")
+    assert expected | {f"docs/{name}.md" for name in pages} <= found

@@ -127,6 +127,63 @@ def test_clock_that_steps_back_over_midnight_brings_no_old_salt_back(data: DataD
     assert visitor(NOON, SITE, ADDRESS, UA) != before
 
 
+# When the salt was made, when the worker looks whether its day is over, and whether it stays.
+LOOKS = {
+    "the same moment": ("2026-11-22T12:00:00Z", "2026-11-22T12:00:00Z", Settings(), True),
+    "the last moment of the day": ("2026-11-22T12:00:00Z", "2026-11-22T23:59:59.999Z", Settings(), True),
+    "midnight": ("2026-11-22T23:59:59.999Z", "2026-11-23T00:00:00Z", Settings(), False),
+    "a month later": ("2026-11-22T12:00:00Z", "2026-12-22T12:00:00Z", Settings(), False),
+    "a year later to the day": ("2026-11-22T12:00:00Z", "2027-11-22T12:00:00Z", Settings(), False),
+    "midnight of UTC, in Berlin": ("2026-11-22T23:30:00Z", "2026-11-23T00:00:00Z", BERLIN, True),
+    "midnight of Berlin": ("2026-11-22T12:00:00Z", "2026-11-22T23:00:00Z", BERLIN, False),
+    "a look that began before another worker began the day": (
+        "2026-11-23T00:00:00Z",
+        "2026-11-22T23:59:59.999Z",
+        Settings(),
+        True,
+    ),
+}
+
+
+@pytest.mark.parametrize(("made", "looked", "settings", "stays"), LOOKS.values(), ids=LOOKS)
+def test_salt_is_destroyed_when_its_day_is_over_though_nobody_comes(
+    data: DataDirectory, made: str, looked: str, settings: Settings, stays: bool
+) -> None:
+    visitor = VisitorHash(data, settings)
+    before = visitor(ms(made), SITE, ADDRESS, UA)
+    old = salt(data)
+    visitor.forget_past_days(ms(looked))
+    assert data.salt.exists() == stays
+    if not stays:
+        assert not any(old.encode() in path.read_bytes() for path in data.root.rglob("*") if path.is_file())
+    assert (visitor(ms(made), SITE, ADDRESS, UA) == before) == stays
+
+
+def test_worker_that_was_idle_over_midnight_leaves_the_salt_of_the_other(data: DataDirectory) -> None:
+    idle, busy = VisitorHash(data, Settings()), VisitorHash(data, Settings())
+    idle(NOON, SITE, ADDRESS, UA)
+    tomorrow = NOON + 86_400_000
+    made = busy(tomorrow, SITE, ADDRESS, UA)
+    kept = salt(data)
+    idle.forget_past_days(tomorrow)
+    assert salt(data) == kept
+    assert idle(tomorrow, SITE, ADDRESS, UA) == made
+    assert VisitorHash(data, Settings())(tomorrow, SITE, ADDRESS, UA) == made
+
+
+def test_worker_that_starts_destroys_the_salt_of_its_predecessor_but_keeps_that_of_today(data: DataDirectory) -> None:
+    VisitorHash(data, Settings())(NOON, SITE, ADDRESS, UA)
+    VisitorHash(data, Settings()).forget_past_days(NOON + 3_600_000)
+    assert data.salt.exists()
+    VisitorHash(data, Settings()).forget_past_days(NOON + 86_400_000)
+    assert not data.salt.exists()
+
+
+def test_forgetting_without_a_salt_does_nothing(data: DataDirectory) -> None:
+    VisitorHash(data, Settings()).forget_past_days(NOON)
+    assert list(data.private.iterdir()) == []
+
+
 def test_salt_is_for_the_owner_only(data: DataDirectory) -> None:
     VisitorHash(data, Settings())(NOON, SITE, ADDRESS, UA)
     assert stat.S_IMODE(data.salt.stat().st_mode) == 0o600
@@ -150,7 +207,16 @@ def test_salt_is_long_and_of_today(data: DataDirectory) -> None:
     assert len(bytes.fromhex(kept["salt"])) == 32
 
 
-@pytest.mark.parametrize("content", [b"", b"{", b"[]", b'{"day":1}'], ids=["empty", "torn", "array", "wrong types"])
+UNREADABLE = {
+    "empty": b"",
+    "torn": b"{",
+    "array": b"[]",
+    "wrong types": b'{"day":1}',
+    "not UTF-8": b'{"day":"\xff"}',
+}
+
+
+@pytest.mark.parametrize("content", UNREADABLE.values(), ids=UNREADABLE)
 def test_salt_that_cannot_be_read_is_replaced(data: DataDirectory, content: bytes) -> None:
     data.salt.write_bytes(content)
     assert VisitorHash(data, Settings())(NOON, SITE, ADDRESS, UA)
