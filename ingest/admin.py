@@ -13,7 +13,7 @@ from aiohttp.web_request import BaseRequest
 from ingest import clients, export, table
 from ingest.keyring import Scope
 from ingest.query import QueryError, parse
-from ingest.refusal import Refusal
+from ingest.refusal import SERVER, Refusal
 from ingest.routes import Handler
 from ingest.service import Service
 from ingest.status import read_status
@@ -102,7 +102,7 @@ async def get_export(service: Service, request: BaseRequest) -> web.StreamRespon
     may_read(service, request)
     parameters = checked(request, service, tuple(export.FORMATS), only=("from", "to", "tz", "format"))
     format_ = parameters.pop("format", "ndjson")
-    response = web.StreamResponse(headers={"Cache-Control": "no-store"})
+    response = web.StreamResponse(headers={"Cache-Control": "no-store", "Server": SERVER})
     response.content_type = export.FORMATS[format_]
     response.headers["Content-Disposition"] = f'attachment; filename="foldlog.{format_}"'
     await response.prepare(request)

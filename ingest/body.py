@@ -169,9 +169,8 @@ def _not_a_batch(body: bytes, media_type: str, error: Any) -> Refusal:
         return Refusal(400, "malformed", "the body is empty")
     # A bare array is the likeliest mistake of somebody who has not read the docs: say what is missing.
     if isinstance(error, msgspec.ValidationError) and not body.lstrip().startswith(b"["):
-        field = re.search(r"`\$?\.?(\w{1,40})`?$|field `(\w{1,40})`", str(error))
-        name = next((group for group in field.groups() if group), None) if field else None
-        where = f" ({name})" if name else ""
+        named = [name for name in msgspec.structs.fields(Batch) if f"{name.name}`" in str(error)]
+        where = f" ({named[0].name})" if named else ""
         return Refusal(
             422,
             "batch_invalid",

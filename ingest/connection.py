@@ -1,7 +1,8 @@
-"""The bounds of a connection: how many there may be, and how long each may take over the head of a request.
+"""The bounds of a connection: how many there may be, and what each may take of time and memory before it is a request.
 
-aiohttp waits for ever for the rest of a head, takes any number of connections, and answers broken HTTP with the client's
-address in the log and its input in the answer. Bodies have their own limit of time (read_body in collect.py).
+aiohttp waits for ever for the rest of a head, and for an answer to be taken; it keeps a megabyte of head, takes any number of
+connections, and answers broken HTTP with the client's address in the log and its input in the answer. Bodies have limits of
+their own (receive.py).
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from typing import Any, cast
 
 from aiohttp import web
 from aiohttp.http_exceptions import LineTooLong
-from aiohttp.web_protocol import RequestHandler
+from aiohttp.web_protocol import RequestHandler, _ErrInfo
 from aiohttp.web_request import BaseRequest
 
 from ingest.meters import NO_ROUTE, Meters
@@ -21,6 +22,8 @@ from ingest.refusal import Refusal
 from shared.settings import Settings
 
 HEAD_TIMEOUT_S = 5.0
+HEAD_MAX_BYTES = 32 << 10
+ANSWER_TIMEOUT_S = 20.0
 KEEPALIVE_S = 15.0
 # After an answer to a body that was not read: long enough for the client to see the answer, not for a slow one to stay.
 LINGER_S = 2.0
@@ -29,18 +32,25 @@ OTHER_DESCRIPTORS = 128
 
 _NO_ROOM = Refusal(503, "connections", "more connections are open than may be", retry_after_s=5)
 _SLOW_HEAD = Refusal(408, "slow", f"the head of a request has {HEAD_TIMEOUT_S:g} seconds to arrive")
+_LONG_HEAD = Refusal(400, "http", f"the head of a request may have {HEAD_MAX_BYTES} bytes")
 _BROKEN = Refusal(400, "http", "this is not HTTP as it should be", close=True)
 _LONG_LINE = Refusal(400, "http", "the URL or a header is longer than 8190 bytes", close=True)
 
 
 class Connection(RequestHandler):
-    """One connection. `head_since` is when the head that is arriving began, 0 when none is."""
+    """One connection. `head_since` is when the head that is arriving began, 0 when none is; `unsent_since` likewise for what
+    the client has not taken of an answer.
+    """
 
-    __slots__ = ("head_since",)
+    __slots__ = ("_head_bytes", "_input_ended", "_unsent", "head_since", "unsent_since")
 
     def __init__(self, server: Server, **options: Any) -> None:
         super().__init__(server, **options)
         self.head_since = 0.0
+        self.unsent_since = 0.0
+        self._head_bytes = 0
+        self._unsent = 0
+        self._input_ended = False
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         super().connection_made(transport)
@@ -60,11 +70,61 @@ class Connection(RequestHandler):
 
     def data_received(self, data: bytes) -> None:
         RequestHandler.data_received(self, data)  # not super(): this is the path of every request
-        waiter = self._waiter  # of whoever waits for the next head: nobody while a request is handled, or just after connecting
-        if self._request_count and (waiter is None or waiter.done()):
-            self.head_since = 0.0  # a whole head is here, or a body that belongs to one
-        elif not self.head_since:
-            self.head_since = time.monotonic()
+        if not self._waits_for_head():
+            self.head_since = 0.0
+            if self._messages and self.is_broken():
+                self._end_body()
+            return
+        if not self.head_since:
+            self.head_since, self._head_bytes = time.monotonic(), 0
+        self._head_bytes += len(data)
+        if self._head_bytes > HEAD_MAX_BYTES:
+            self.say_and_close(_LONG_HEAD)
+
+    def eof_received(self) -> bool:  # type: ignore[override]  # the transport looks at it: true keeps our half open
+        """The client will send no more. What it has sent as a whole is still answered."""
+        if self._waits_for_head() or self._is_reading_body():
+            return False
+        if self._messages:
+            self._input_ended = True  # several are still to be answered
+        else:
+            self._close = True  # after the answer that is being made
+        return True
+
+    def is_broken(self) -> bool:
+        """Whether something that is no HTTP has arrived behind the request that is being handled."""
+        return any([isinstance(message, _ErrInfo) for message, _ in self._messages])
+
+    def check(self, now: float) -> None:
+        """Close the connection if it has been taking its time, or has nothing left to do."""
+        if self.transport is None:  # it was lost, and stays in the list until its task has ended
+            return
+        if 0 < self.head_since < now - HEAD_TIMEOUT_S:
+            self.say_and_close(_SLOW_HEAD)
+        elif self._is_stuck(now):
+            self.transport.abort()
+        elif self._input_ended and self._waits_for_head():
+            self.force_close()
+
+    def _waits_for_head(self) -> bool:
+        # Nobody waits while a request is handled, nor in the moment after connecting.
+        waiter = self._waiter
+        return not waiter.done() if waiter is not None else not self._request_count
+
+    def _is_reading_body(self) -> bool:
+        request = self._current_request
+        return request is not None and not request.content.is_eof()
+
+    def _end_body(self) -> None:
+        # aiohttp puts the error behind the request whose chunk is broken, which would wait for the rest until its time is up.
+        if self._is_reading_body():
+            cast(BaseRequest, self._current_request).content.feed_eof()
+
+    def _is_stuck(self, now: float) -> bool:
+        unsent = cast(asyncio.Transport, self.transport).get_write_buffer_size()
+        if not unsent or unsent != self._unsent:
+            self._unsent, self.unsent_since = unsent, now
+        return unsent > 0 and self.unsent_since < now - ANSWER_TIMEOUT_S
 
     def handle_error(
         self, request: BaseRequest, status: int = 500, exc: BaseException | None = None, message: str | None = None
@@ -74,9 +134,7 @@ class Connection(RequestHandler):
             raise ConnectionError("an answer has begun already")
         refusal = _LONG_LINE if isinstance(exc, LineTooLong) else _BROKEN
         self._server.refused(refusal)
-        response = refusal.response()
-        response.headers["Server"] = "Foldlog"
-        return response
+        return refusal.response()
 
 
 class Server(web.Server):
@@ -105,12 +163,10 @@ class Server(web.Server):
         self._meters.answered(NO_ROUTE, refusal.status, refusal.code)
 
     def sweep(self) -> None:
-        """Close every connection whose head has been arriving for too long. Call it every second or so."""
-        late = time.monotonic() - HEAD_TIMEOUT_S
+        """Close connections that have been taking their time. Call it every second or so."""
+        now = time.monotonic()
         for connection in cast(list[Connection], self.connections):
-            # One that was lost stays in the list until its task has ended.
-            if connection.transport is not None and 0 < connection.head_since < late:
-                connection.say_and_close(_SLOW_HEAD)
+            connection.check(now)
 
 
 def room_for_connections(settings: Settings) -> int:

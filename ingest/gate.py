@@ -23,6 +23,8 @@ KEY_BODY_MAX_BYTES = 1 << 20
 RETRY_AFTER_S = 30
 PREFLIGHT_S = 7200  # the longest that browsers keep it
 _REMEMBERED = 1024
+_LENGTH_DIGITS = 15
+_ORIGIN = re.compile(r"https?://[^/?#@%\s]+", re.IGNORECASE)
 _SITE = re.compile(r"[a-z0-9_]([a-z0-9._-]{0,251}[a-z0-9_])?|\[[0-9a-f:.]{2,45}\]")
 
 Headers = MultiMapping[str]
@@ -68,7 +70,10 @@ def admit(headers: Headers, host: str, scopes: frozenset[Scope] | None, settings
 
 def check_length(content_length: str | None, max_bytes: int) -> None:
     """Refuse a body that announces itself as too large, before a byte of it is read."""
-    if content_length is not None and int(content_length) > max_bytes:
+    if content_length is None:
+        return
+    digits = content_length.lstrip("0")  # Python refuses to read thousands of them
+    if len(digits) > _LENGTH_DIGITS or int(digits or "0") > max_bytes:
         raise Refusal(413, "too_large", f"the body may have {max_bytes} bytes")
 
 
@@ -114,10 +119,10 @@ def same_origin(fetch_site: str | None, claimed: str | None, host: str, sites: t
 def cors(headers: Headers, settings: Settings) -> dict[str, str]:
     """The headers that let a page of a configured site read the answer; none for anybody else."""
     origin = headers.get("Origin")
-    if origin is None or not settings.sites:
+    if origin is None or not settings.sites or headers.get("Sec-Fetch-Site") == "same-origin":
         return {}
     try:
-        known = site_of(_netloc(origin)) in settings.sites
+        known = _ORIGIN.fullmatch(origin) is not None and site_of(_netloc(origin)) in settings.sites
     except Refusal:
         known = False
     # Answers differ by Origin: without Vary a cache between could hand one site's to another.
@@ -163,14 +168,20 @@ def site_of(netloc: str) -> str:
 
 def head_consent(headers: Headers, settings: Settings) -> Basis | None:
     """Consent as far as the head tells. A signal against tracking refuses whatever else is said."""
-    if (settings.honor_gpc and headers.get("Sec-GPC") == "1") or (settings.honor_dnt and headers.get("DNT") == "1"):
+    if (settings.honor_gpc and _says_one(headers, "Sec-GPC")) or (settings.honor_dnt and _says_one(headers, "DNT")):
         raise Refusal(403, "consent", "the browser asks not to be tracked")
-    given = headers.get("Foldlog-Consent")
-    if given is not None:
-        return batch_consent(given, None)
+    if "Foldlog-Consent" in headers:
+        for given in headers.getall("Foldlog-Consent"):
+            batch_consent(given, None)
+        return "granted"
     if _cookie(headers.get("Cookie", ""), settings.consent_cookie):
         return "granted"
     return "implied" if settings.consent == "implied" else None
+
+
+def _says_one(headers: Headers, name: str) -> bool:
+    # Whatever a proxy or a script adds beside it, one word against tracking is enough.
+    return name in headers and "1" in headers.getall(name)
 
 
 def batch_consent(given: str | None, before: Basis | None) -> Basis:

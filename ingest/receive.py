@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+from typing import cast
 
 from aiohttp import web
-from aiohttp.streams import StreamReader
+from aiohttp.http import HttpVersion11
 from aiohttp.web_request import BaseRequest
 
+from ingest.connection import Connection
 from ingest.refusal import Refusal
 
 BODY_TIMEOUT_S = 5.0
@@ -35,15 +37,20 @@ async def read_body(request: BaseRequest, max_bytes: int, held: Held) -> bytes:
     """The whole body as sent. Raises Refusal 413 as soon as it is too long, 408 when it is slow, 400 when there is none."""
     if not request.can_read_body:
         raise Refusal(400, "malformed", "the request has no body")
+    if "Expect" in request.headers:
+        await _invite(request)
     stream = request.content
+    if not stream.is_eof() and cast(Connection, request.protocol).is_broken():
+        raise _broken_off()
     # Most bodies arrive together with the head, and this is all.
-    content = stream.read_nowait() if stream.is_eof() else await _read_slowly(stream, max_bytes, held)
+    content = stream.read_nowait() if stream.is_eof() else await _read_slowly(request, max_bytes, held)
     if len(content) > max_bytes:
         raise _too_large(max_bytes)
     return content
 
 
-async def _read_slowly(stream: StreamReader, max_bytes: int, held: Held) -> bytes:
+async def _read_slowly(request: BaseRequest, max_bytes: int, held: Held) -> bytes:
+    stream = request.content
     content = bytearray()
     started = asyncio.get_running_loop().time()
     taken = 0
@@ -61,10 +68,25 @@ async def _read_slowly(stream: StreamReader, max_bytes: int, held: Held) -> byte
     except TimeoutError:
         raise Refusal(408, "slow", f"the body has {BODY_TIMEOUT_S:g} seconds to arrive", close=True) from None
     except web.RequestPayloadError:
-        raise Refusal(400, "malformed", "the body is not what its headers announce") from None
+        raise _broken_off() from None
     finally:
         held.give_back(taken)
+    if cast(Connection, request.protocol).is_broken():
+        raise _broken_off()
     return bytes(content)
+
+
+async def _invite(request: BaseRequest) -> None:
+    """`Expect: 100-continue`: the client waits for a sign before it sends its body. Raises Refusal 417 for anything else."""
+    if request.headers["Expect"].lower() != "100-continue":
+        raise Refusal(417, "expect", "only Expect: 100-continue is understood")
+    if request.version == HttpVersion11:
+        await request.writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+        request.writer.output_size = 0  # it is not part of the answer
+
+
+def _broken_off() -> Refusal:
+    return Refusal(400, "malformed", "the body is not what its headers announce", close=True)
 
 
 def _too_large(max_bytes: int) -> Refusal:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Mapping
 
 import orjson
 from aiohttp import web
 
+SERVER = "Foldlog"  # and not which libraries it is made of
 PROBLEM_TYPE = "application/problem+json"
 
 _TITLES = {
@@ -48,9 +50,14 @@ class Refusal(Exception):
         self._headers = headers or {}
         self.close = close  # the connection is of no use after this
 
-    def headers(self) -> dict[str, str]:
-        """The headers of the answer, but for those that every answer has."""
-        headers = {"Cache-Control": "no-store", **self._headers}
+    def headers(self, request_id: str = "") -> dict[str, str]:
+        """The headers of the answer, but for those that every answer has. Without an id of the request it gets a new one."""
+        headers = {
+            "Server": SERVER,
+            "Cache-Control": "no-store",
+            "X-Request-Id": request_id or secrets.token_hex(8),
+            **self._headers,
+        }
         if self.retry_after_s is not None:
             headers["Retry-After"] = str(self.retry_after_s)
         if self.status == 401:
@@ -69,8 +76,9 @@ class Refusal(Exception):
             }
         )
 
-    def response(self) -> web.Response:
-        response = web.Response(status=self.status, body=self.problem(), content_type=PROBLEM_TYPE, headers=self.headers())
+    def response(self, request_id: str = "") -> web.Response:
+        headers = self.headers(request_id)
+        response = web.Response(status=self.status, body=self.problem(), content_type=PROBLEM_TYPE, headers=headers)
         if self.close:
             response.force_close()
         return response

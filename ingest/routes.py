@@ -11,12 +11,13 @@ import secrets
 from collections.abc import Awaitable, Callable, Sequence
 
 from aiohttp import web
+from aiohttp.http import HttpVersion10, HttpVersion11
 from aiohttp.web_request import BaseRequest
 
 from ingest import clients, gate
 from ingest.keyring import TokensDamaged
 from ingest.meters import NO_ROUTE
-from ingest.refusal import Refusal
+from ingest.refusal import SERVER, Refusal
 from ingest.service import Service
 from shared.line import DataFromNewerVersion
 from shared.settings import Settings
@@ -43,8 +44,8 @@ def dispatch(service: Service, routes: Sequence[Route]) -> Callable[[BaseRequest
         try:
             if service.stopping:
                 raise Refusal(503, "stopping", "the server is shutting down", retry_after_s=1, close=True)
-            if "Expect" in request.headers:
-                await expect(request)
+            if request.version is not HttpVersion11:
+                check_old_http(request)
             route, handler = find(table, request)
             response = await handler(service, request)
         except ConnectionError:  # the client went away, or an answer that has begun cannot be finished
@@ -57,7 +58,7 @@ def dispatch(service: Service, routes: Sequence[Route]) -> Callable[[BaseRequest
         finally:
             service.under_way -= 1
         if isinstance(response, web.Response):
-            response.headers["Server"] = "Foldlog"  # and not which libraries it is made of
+            response.headers["Server"] = SERVER
         service.meters.answered(route, response.status, code)
         return response
 
@@ -83,8 +84,7 @@ def refused(service: Service, request: BaseRequest, refusal: Refusal, error: Exc
         service.log.error("defect", error=repr(error)[:1000], path=request.path[:100], **fields)
     elif refusal.code != "consent":
         service.log.debug("refused", **fields)
-    response = refusal.response()
-    response.headers["X-Request-Id"] = request_id
+    response = refusal.response(request_id)
     if request.raw_path.startswith("/v1/events"):
         response.headers.update(gate.cors(request.headers, service.settings))
     return response
@@ -114,9 +114,9 @@ def find(table: dict[str, dict[str, Handler]], request: BaseRequest) -> tuple[st
     return path, handler
 
 
-async def expect(request: BaseRequest) -> None:
-    """`Expect: 100-continue`: the client waits for a sign before it sends its body. Raises Refusal 417 for anything else."""
-    if request.headers["Expect"].lower() != "100-continue":
-        raise Refusal(417, "expect", "only Expect: 100-continue is understood")
-    await request.writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
-    request.writer.output_size = 0  # it is not part of the answer
+def check_old_http(request: BaseRequest) -> None:
+    """Raises Refusal 400 for what is neither HTTP/1.0 nor 1.1, and for chunks in 1.0, which a proxy before us would not see."""
+    if request.version not in (HttpVersion10, HttpVersion11):
+        raise Refusal(400, "http", "only HTTP/1.0 and HTTP/1.1 are spoken here", close=True)
+    if request.version == HttpVersion10 and "Transfer-Encoding" in request.headers:
+        raise Refusal(400, "http", "HTTP/1.0 knows no Transfer-Encoding", close=True)

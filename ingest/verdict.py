@@ -148,6 +148,7 @@ def is_address(text: str) -> bool:
 
 
 _MESSAGE = re.compile(r"(?P<what>.*?)(?: - at (?P<where>.*))?", re.DOTALL)
+_NUMBERS = {"time", "value", "props"}
 _FIELD = re.compile(r"`\$\.(\w+)")
 _KINDS = (
     (re.compile(r"of length <= (\d+)"), "too_long", "{field} is longer than {limit}"),
@@ -172,6 +173,8 @@ def rejection(index: int, message: str) -> Rejection:
         return Rejection(index, "event_type", None, "an event is a JSON object")
     field = found[1]
     for pattern, kind, detail in _KINDS:
+        if kind == "out_of_range" and field not in _NUMBERS:
+            continue  # a number where a text should be
         if limit := pattern.search(what):
             shown = limit[1] if pattern.groups else ""
             inside = f"a key of {field}" if "key" in where else f"a value of {field}" if "[" in where else field

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import threading
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -23,8 +24,8 @@ PRIVATE_MODE = 0o600
 def publishing(target: Path, mode: int = FILE_MODE) -> Iterator[Path]:
     """Give the caller a path beside `target` to write to; publish it when the block ends, remove it when the block fails."""
     make_directory(target.parent)
-    # Two processes may publish the same target (requests, tokens): each needs a file of its own beside it.
-    beside = target.with_name(f".{target.name}.{os.getpid()}{TEMPORARY_SUFFIX}")
+    # Two processes, or threads of one, may publish the same target (requests, tokens): each needs a file of its own beside it.
+    beside = target.with_name(f".{target.name}.{os.getpid()}.{threading.get_native_id()}{TEMPORARY_SUFFIX}")
     beside.unlink(missing_ok=True)
     try:
         yield beside

@@ -10,6 +10,7 @@ import os
 import signal
 import socket
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -100,10 +101,30 @@ def ask(server: Server, route: str, headers: dict[str, str], query: str = "") ->
 @pytest.mark.parametrize("route", [*ROUTES, FOLD])
 @pytest.mark.parametrize(("headers", "status"), CREDENTIALS.values(), ids=CREDENTIALS)
 def test_route_asks_for_a_token_that_may(server: Server, route: str, headers: dict[str, str], status: int) -> None:
+    """Rows 71 and 73."""
     answer = ask(server, route, headers)
     assert answer.status == status
     assert answer.code == {401: "token", 403: "scope", 200: None}[status]
     assert (answer.headers["WWW-Authenticate"] is not None) == (status == 401)
+
+
+GOOD, BAD_TOKEN = f"Authorization: Bearer {ADMIN_TOKEN}", "Authorization: Bearer wrong"
+# Headers that no HTTP library sends: what came of them.
+ODD_CREDENTIALS = {
+    "71 two tokens": ([GOOD, GOOD], (401, "token")),
+    "71 two tokens, the second wrong": ([GOOD, BAD_TOKEN], (401, "token")),
+    "71 two tokens, the first wrong": ([BAD_TOKEN, GOOD], (401, "token")),
+    "71 a token of a megabyte": ([f"Authorization: Bearer {'x' * (1 << 20)}"], (400, "http")),
+    "71 a token that is not ASCII": (["Authorization: Bearer \xff\xfe"], (401, "token")),
+}
+
+
+@pytest.mark.parametrize("route", [*ROUTES, FOLD])
+@pytest.mark.parametrize(("headers", "refused"), ODD_CREDENTIALS.values(), ids=ODD_CREDENTIALS)
+def test_odd_credentials_are_refused(server: Server, route: str, headers: list[str], refused: tuple[int, str]) -> None:
+    head = "\r\n".join([f"{route} HTTP/1.1", f"Host: {SITE}", "Content-Length: 0", *headers, "", ""])
+    answer = server.exchange(head.encode("latin-1"))
+    assert (answer.status, answer.code) == refused
 
 
 @pytest.mark.parametrize("route", [*ROUTES, FOLD])
@@ -115,30 +136,33 @@ def test_read_token_may_read_only(server: Server, read_token: str, route: str) -
 @pytest.mark.parametrize("route", [*ROUTES, FOLD])
 @pytest.mark.parametrize("name", ["token", "access_token", "key"])
 def test_token_in_the_query_string_is_not_taken_nor_logged(server: Server, route: str, name: str) -> None:
+    """Row 72."""
     assert ask(server, route, {}, f"?{name}={ADMIN_TOKEN}").status == 401
     assert ADMIN_TOKEN not in server.stderr()
 
 
 CROSS_SITE = {
-    "cross-site": {"Sec-Fetch-Site": "cross-site"},
-    "same-site": {"Sec-Fetch-Site": "same-site"},
-    "cross-site with its Origin": {"Sec-Fetch-Site": "cross-site", "Origin": "https://evil.example"},
+    "74 cross-site": {"Sec-Fetch-Site": "cross-site"},
+    "74 same-site": {"Sec-Fetch-Site": "same-site"},
+    "74 cross-site with its Origin": {"Sec-Fetch-Site": "cross-site", "Origin": "https://evil.example"},
+    "74 cross-site with the Origin of a site that may write": {"Sec-Fetch-Site": "cross-site", "Origin": f"https://{SITE}"},
+    "74 Origin of an older browser": {"Origin": "https://evil.example"},
+    "74 Origin null": {"Origin": "null"},
+    "74 Origin of a site that may write": {"Origin": f"https://{SITE}"},
+    "74 Origin that begins like ours": {"Origin": "http://127.0.0.1.evil.example"},
+    "74 Origin of our host on another port": {"Origin": "http://127.0.0.1:1"},
 }
 
 
+@pytest.mark.parametrize("route", [*ROUTES, FOLD])
 @pytest.mark.parametrize("headers", CROSS_SITE.values(), ids=CROSS_SITE)
-def test_page_of_another_site_cannot_fold(server: Server, headers: dict[str, str]) -> None:
-    before = server.get("/admin/api/snapshot").headers["ETag"]
+def test_page_of_another_site_can_neither_read_nor_fold(server: Server, route: str, headers: dict[str, str]) -> None:
+    before = server.data.snapshot.read_bytes()
     for credentials in (bearer(ADMIN_TOKEN), basic(f"admin:{ADMIN_TOKEN}")):
-        answer = ask(server, FOLD, credentials | headers)
+        answer = ask(server, route, credentials | headers)
         assert (answer.status, answer.code) == (403, "origin")
-    assert server.get("/admin/api/snapshot").headers["ETag"] == before
-
-
-@pytest.mark.parametrize("origin", ["https://evil.example", "null"])
-def test_page_of_another_site_cannot_fold_from_an_older_browser(server: Server, origin: str) -> None:
-    answer = ask(server, FOLD, basic(f"admin:{ADMIN_TOKEN}") | {"Origin": origin})
-    assert (answer.status, answer.code) == (403, "origin")
+        assert not any(name.startswith("Access-Control-") for name in answer.headers)
+    assert server.data.snapshot.read_bytes() == before
 
 
 OWN_PAGE = {
@@ -149,8 +173,13 @@ OWN_PAGE = {
 
 
 @pytest.mark.parametrize("headers", OWN_PAGE.values(), ids=OWN_PAGE)
-def test_own_page_can_fold(server: Server, headers: dict[str, str]) -> None:
-    assert ask(server, FOLD, bearer(ADMIN_TOKEN) | headers).status == 200
+def test_own_page_can_read_and_fold(server: Server, headers: dict[str, str]) -> None:
+    for route in (*ROUTES, FOLD):
+        assert ask(server, route, bearer(ADMIN_TOKEN) | headers).status == 200
+
+
+def test_own_page_of_an_older_browser_can_fold(server: Server) -> None:
+    assert ask(server, FOLD, bearer(ADMIN_TOKEN) | {"Origin": f"http://{server.host}"}).status == 200
 
 
 SPAN = {"from": str(D1), "to": str(D2)}
@@ -253,6 +282,29 @@ def test_report_as_ndjson_is_a_row_a_line(server: Server) -> None:
     assert answer.headers.get_content_type() == "application/x-ndjson"
     rows = [json.loads(line) for line in answer.body.splitlines()]
     assert rows == server.get("/admin/api/report", **SPAN, by="path").json()["rows"]
+
+
+FORMULAS = ["=cmd|'/c calc'!A1", "+1", "-1", "@SUM(1)", "\t=1", "\r=1"]
+
+
+def test_no_text_from_outside_is_a_formula_in_csv(server: Server) -> None:
+    """Row 70."""
+    server.post([{"name": "formula", "props": {"formula": text}} for text in FORMULAS])
+    server.fold()
+    answer = server.get("/admin/api/report", event="formula", by="props.formula", format="csv")
+    rows = list(csv.DictReader(io.StringIO(answer.body.decode("utf-8"), newline="")))
+    assert sorted(row["value"] for row in rows) == sorted(f"'{text}" for text in FORMULAS)
+    found = csv.reader(io.StringIO(server.get(EXPORT, format="csv").body.decode("utf-8"), newline=""))
+    assert [cell for row in found for cell in row if cell.startswith(("=", "+", "-", "@", "\t", "\r"))] == []
+
+
+@pytest.mark.parametrize("key", ["__proto__", "constructor", "crc"])
+def test_names_from_javascript_are_plain_keys_in_a_report(server: Server, key: str) -> None:
+    """Row 63."""
+    server.post([{"name": key, "props": {key: "polluted"}}])
+    server.fold()
+    found = server.get("/admin/api/report", event=key, by=f"props.{key}").json()
+    assert [(row["value"], row["events"]) for row in found["rows"]] == [("polluted", 1)]
 
 
 BAD: dict[str, tuple[str, str]] = {
@@ -406,6 +458,15 @@ def test_fold_answers_when_everything_acknowledged_before_is_counted(server: Ser
         assert found["total"]["events"] == number + 1
 
 
+def test_folds_that_are_asked_for_at_once_are_all_done(server: Server) -> None:
+    with ThreadPoolExecutor(8) as pool:
+        for number in range(3):
+            server.post([{"name": "at-once", "id": f"at-once-{number}"}])
+            generations = list(pool.map(lambda _: server.fold(), range(8)))
+            assert server.get("/admin/api/report", event="at-once").json()["total"]["events"] == number + 1
+            assert min(generations) > number
+
+
 def test_fold_that_is_asked_for_while_the_compactor_is_started_again_is_done(server: Server) -> None:
     try:
         os.kill(server.child("compact"), signal.SIGKILL)
@@ -461,6 +522,7 @@ NOT_THERE = [
 
 @pytest.mark.parametrize("path", NOT_THERE)
 def test_path_that_is_not_there_is_404_with_or_without_a_token(server: Server, path: str) -> None:
+    """Row 67."""
     for headers in ({}, bearer(ADMIN_TOKEN)):
         answer = server.request("GET", path, headers=headers)
         assert (answer.status, answer.code) == (404, "not_found")
@@ -471,6 +533,11 @@ def test_other_method_is_405(server: Server, route: str) -> None:
     method, _, path = route.partition(" ")
     answer = server.request("DELETE", path, headers=bearer(ADMIN_TOKEN))
     assert (answer.status, answer.code, answer.headers["Allow"]) == (405, "method", method)
+
+
+@pytest.mark.parametrize("path", [*(route.partition(" ")[2] for route in ROUTES), *PAGE, "/healthz", "/readyz", "/metrics"])
+def test_no_answer_names_the_libraries_that_made_it(server: Server, path: str) -> None:
+    assert server.get(path).headers["Server"] == "Foldlog"
 
 
 def test_empty_server_answers_everything_with_nothing(tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ import zstandard
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ingest.body import JSON, NDJSON, TEXT, Decoded, decode, inflate
+from ingest.body import JSON, NDJSON, TEXT, Decoded, decode, depth, inflate
 from ingest.event import EVENT_MAX_BYTES, Event
 from ingest.refusal import Refusal
 from ingest.verdict import Rejection
@@ -49,6 +49,13 @@ def zstd_streamed(content: bytes) -> bytes:
     return compressor.compress(content) + compressor.flush()
 
 
+def zstd_windowed(content: bytes, window_log: int) -> bytes:
+    """Without the content's size, and with a window of 2^window_log bytes."""
+    parameters = zstandard.ZstdCompressionParameters(window_log=window_log, write_content_size=False)
+    compressor = zstandard.ZstdCompressor(compression_params=parameters).compressobj()
+    return compressor.compress(content) + compressor.flush()
+
+
 GZIP = gzip.compress(BODY)
 ZSTD = zstd(BODY)
 
@@ -57,6 +64,8 @@ INFLATED = {
     "gzip": (GZIP, "gzip"),
     "gzip in two members": (gzip.compress(BODY[:20]) + gzip.compress(BODY[20:]), "gzip"),
     "gzip with an empty member": (gzip.compress(b"") + GZIP, "gzip"),
+    "gzip in 100 members": (gzip.compress(b"") * 99 + GZIP, "gzip"),
+    "zstd with a window of 8 MiB": (zstd_windowed(BODY, 23), "zstd"),
     "zstd": (ZSTD, "zstd"),
     "zstd with a checksum": (zstandard.ZstdCompressor(write_checksum=True).compress(BODY), "zstd"),
     "zstd without content size": (zstd_streamed(BODY), "zstd"),
@@ -85,6 +94,8 @@ DAMAGED = {
     "gzip that is zlib": (zlib.compress(BODY), "gzip"),
     "gzip with bytes after it": (GZIP + b"{}", "gzip"),
     "gzip whose second member is cut short": (GZIP + GZIP[:-3], "gzip"),
+    "gzip in 101 members": (gzip.compress(b"") * 100 + GZIP, "gzip"),
+    "zstd in two frames": (ZSTD + ZSTD, "zstd"),
     "zstd without its last byte": (ZSTD[:-1], "zstd"),
     "zstd cut in the middle": (ZSTD[: len(ZSTD) // 2], "zstd"),
     "zstd cut in its header": (ZSTD[:3], "zstd"),
@@ -128,12 +139,33 @@ def test_bomb_is_too_large_and_takes_no_memory(body: bytes, encoding: str) -> No
     assert peak < 20 * MAX_BYTES
 
 
-def test_zstd_that_wants_a_huge_window_is_refused() -> None:
-    parameters = zstandard.ZstdCompressionParameters(window_log=27, write_content_size=False)
-    compressor = zstandard.ZstdCompressor(compression_params=parameters).compressobj()
-    body = compressor.compress(BOMB) + compressor.flush()
+@pytest.mark.parametrize("content", [BODY, BOMB], ids=["small", "bomb"])
+def test_zstd_that_wants_a_huge_window_is_too_large(content: bytes) -> None:
+    body = zstd_windowed(content, 27)
     assert zstandard.get_frame_parameters(body).window_size == 128 << 20
-    assert refusal(lambda: inflate(body, "zstd", MAX_BYTES))[0] in {400, 413}
+    assert refusal(lambda: inflate(body, "zstd", MAX_BYTES)) == (413, "too_large")
+
+
+@pytest.mark.parametrize("compress", [gzip.compress, zstd, zstd_streamed], ids=["gzip", "zstd", "zstd streamed"])
+@pytest.mark.parametrize(
+    ("size", "fits"), [(64 << 10, True), ((64 << 10) + 1, False), (1 << 20, False)], ids=["64 KiB", "more", "1 MiB"]
+)
+def test_body_inflates_200_times_at_most_beyond_64_kib(compress: Callable[[bytes], bytes], size: int, fits: bool) -> None:
+    body = compress(b" " * size)
+    assert len(body) * 200 < size
+    encoding = "gzip" if compress is gzip.compress else "zstd"
+    if fits:
+        assert len(inflate(body, encoding, 1 << 20)) == size
+    else:
+        assert refusal(lambda: inflate(body, encoding, 1 << 20)) == (413, "too_large")
+
+
+@pytest.mark.parametrize("compress", [gzip.compress, zstd], ids=["gzip", "zstd"])
+def test_events_that_repeat_themselves_inflate_up_to_the_limit(compress: Callable[[bytes], bytes]) -> None:
+    """A batch of one page's events, told apart by their ids only, is the best that an honest client can shrink."""
+    event = '{"name":"pageview","url":"https://www.example.com/products/shoes","visitor":"v-%016x","id":"%032x"}'
+    plain = batch(",".join(event % (number % 7, number * 0x9E3779B97F4A7C15) for number in range(5000)).encode())
+    assert inflate(compress(plain), "gzip" if compress is gzip.compress else "zstd", 1 << 20) == plain
 
 
 COMPRESS: dict[str, Callable[[bytes], bytes]] = {"gzip": gzip.compress, "zstd": zstd, "zstd streamed": zstd_streamed}
@@ -197,6 +229,48 @@ def test_what_is_not_json_is_malformed(body: bytes, padding: bytes, media_type: 
     assert refusal(lambda: decode(padding + body, media_type, MAX_EVENTS)) == (400, "malformed")
 
 
+def arrays(depth: int) -> bytes:
+    return b"[" * depth + b"]" * depth
+
+
+def objects(depth: int) -> bytes:
+    return b'{"a":' * depth + b"1" + b"}" * depth
+
+
+@pytest.mark.parametrize("nested", [arrays, objects])
+@pytest.mark.parametrize("depth_", [17, 100, 900])
+def test_nested_property_costs_only_its_event(nested: Callable[[int], bytes], depth_: int) -> None:
+    body = batch(b'{"name":"x","props":{"a":' + nested(depth_ - 4) + b'}},{"name":"two"}')
+    assert names(decode(body, JSON, MAX_EVENTS)) == ["props_type", "two"]
+
+
+@pytest.mark.parametrize("nested", [arrays, objects])
+@pytest.mark.parametrize(("depth_", "expected"), [(1024, (422, "too_deep")), (1025, (400, "malformed"))])
+def test_1024_levels_are_too_deep_and_more_are_malformed(
+    nested: Callable[[int], bytes], depth_: int, expected: tuple[int, str]
+) -> None:
+    body = batch(b'{"name":"x","props":{"a":' + nested(depth_ - 4) + b"}}")
+    assert depth(body) == depth_
+    assert refusal(lambda: decode(body, JSON, MAX_EVENTS)) == expected
+
+
+DEPTHS = {
+    "nothing": (b"", 0),
+    "a text": (b'"[[{"', 0),
+    "a text with escaped quotes": (rb'"\"[[{"', 0),
+    "a text that ends in a backslash": (rb'["\\",[]]', 2),
+    "an object in a list": (b'[{"a":1},2]', 2),
+    "brackets side by side": (b"[[],[],[]]", 2),
+    "what never ends": (b'[[{"a":[', 4),
+    "a text that never ends": (b'[["[[[', 2),
+}
+
+
+@pytest.mark.parametrize(("text", "expected"), DEPTHS.values(), ids=DEPTHS)
+def test_depth_is_counted_outside_of_texts(text: bytes, expected: int) -> None:
+    assert depth(text) == expected
+
+
 NOT_A_BATCH = {
     "null": b"null",
     "a text": b'"x"',
@@ -242,6 +316,7 @@ NDJSONS = {
     "with an event of 33 KiB": (b'{"name":"%b"}\n%b' % (b"x" * (33 << 10), LINES), ["event_too_large", "one", "two"]),
     "with an escaped newline": (rb'{"name":"a\nb"}', ["a\nb"]),
     "with U+2028 inside": ('{"name":"a\u2028b\u0085c"}'.encode(), ["a\u2028b\u0085c"]),
+    "with a key twice": (b'{"name":"one"}\n{"name":"x","name":"y"}\n{"name":"two"}', ["one", "key_repeated", "two"]),
     "with a batch in a line": (b'{"events":[]}\n' + LINES, ["unknown_field", "one", "two"]),
 }
 
@@ -249,6 +324,23 @@ NDJSONS = {
 @pytest.mark.parametrize(("body", "expected"), NDJSONS.values(), ids=NDJSONS)
 def test_ndjson_is_an_event_a_line(body: bytes, expected: list[str]) -> None:
     assert names(decode(body, NDJSON, MAX_EVENTS)) == expected
+
+
+REPEATED_BESIDE = {
+    "events": b'{"events":[{"name":"x"}],"events":[{"name":"y"}]}',
+    "events, the first empty": b'{"events":[],"events":[{"name":"x"}]}',
+    "events, once escaped": rb'{"events":[{"name":"x"}],"event\u0073":[{"name":"y"}]}',
+    "events, with blanks": b'{"events" : [{"name":"x"}], "events" : [{"name":"y"}]}',
+    "sent_at": b'{"sent_at":1,"events":[{"name":"x"}],"sent_at":2}',
+    "consent": b'{"consent":"denied","events":[{"name":"x"}],"consent":"granted"}',
+    "consent, once null": b'{"consent":null,"events":[{"name":"x"}],"consent":"granted"}',
+}
+
+
+@pytest.mark.parametrize("padding", [b"", BIG], ids=["small", "large"])
+@pytest.mark.parametrize("body", REPEATED_BESIDE.values(), ids=REPEATED_BESIDE)
+def test_key_that_stands_twice_beside_the_events_is_malformed(body: bytes, padding: bytes) -> None:
+    assert refusal(lambda: decode(body + padding, JSON, MAX_EVENTS)) == (400, "malformed")
 
 
 MALFORMED_NDJSON = {
