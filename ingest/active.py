@@ -81,12 +81,16 @@ class ActiveSegment:
         self.lines += lines
 
     def is_ours(self) -> bool:
-        """Whether the file behind the name is still the one that this writer made, and whose lock it holds."""
+        """Whether the file behind the name is the one that this writer made, and whose lock it holds. From any thread."""
         try:
-            self._must_be_ours(os.lstat(self._name).st_size, written=False)
+            found = os.lstat(self._name)
         except OSError:
             return False
-        return self._descriptor >= 0
+        return (found.st_ino, found.st_dev, found.st_nlink) == self._identity
+
+    def look(self) -> None:
+        """Raises SegmentMoved if somebody touched the segment since the last commit."""
+        self._must_be_ours(self.bytes, written=False)
 
     def seal(self) -> SegmentName | None:
         """Close the segment for ever, under the name it keeps. An empty one is removed instead: None."""

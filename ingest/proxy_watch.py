@@ -39,7 +39,7 @@ class ProxyWatch:
         self._first = ""
         self._requests = 0
         self.settled = False  # two were seen: nothing is left to look for
-        self._kept: bool | None = None
+        self._said = False
 
     def saw(self, address: str) -> None:
         if not self._first:
@@ -51,15 +51,12 @@ class ProxyWatch:
 
     def report(self) -> None:
         """Keep or drop what was seen. It writes a file, so not on the path of a request: call it every few seconds."""
-        if self._kept is None:
-            self._kept = load(self._data, self._settings) is not None
-        if self.settled and self._kept:
-            remove([self._data.one_address])
-            self._kept = False
-        elif not self.settled and not self._kept and self._requests >= ENOUGH:
+        if self.settled:
+            remove([self._data.one_address])  # also that of another worker, which one visitor kept busy, or of the last run
+        elif not self._said and self._requests >= ENOUGH:
+            self._said = True
             seen = OneAddress(rfc3339(now_ms()), self._requests, _names(self._settings))
             publish(self._data.one_address, msgspec.json.encode(seen) + b"\n", PRIVATE_MODE)
-            self._kept = True
             self._log.warning("one_address", requests=self._requests, reason=WARNING)
 
 

@@ -106,8 +106,9 @@ class Table(Storage, SlidingWindowCounterSupport):
     def clear_sliding_window(self, key: str, expiry: int) -> None:
         """Forget what a client has sent."""
         tag, start = self._tag(key)
-        way, *_ = self._find(tag, start, self._clock() // expiry)
-        self._keep(0, start, way, 0, 0, 0)
+        tags = _TAGS.unpack_from(self._memory, start)
+        if tag in tags:
+            self._keep(0, start, tags.index(tag), 0, 0, 0)
 
     def check(self) -> bool:
         """Memory is always there."""

@@ -10,7 +10,7 @@ import base64
 import hashlib
 import hmac
 import secrets
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime, timedelta
 
 import msgspec
 from filelock import UnixFileLock
@@ -48,7 +48,7 @@ class VisitorHash:
         day = self._day(now_ms)
         if self._salt.day != day:
             self._salt = Salt("", "")
-        drop_salt_before(self._data, day)
+        drop_salt_of_other_days(self._data, day)
 
     def _day(self, epoch_ms: int) -> str:
         return datetime.fromtimestamp(epoch_ms / 1000, UTC).astimezone(self._zone).date().isoformat()
@@ -63,26 +63,30 @@ def hash_visitor(salt: bytes, site: str, address: str, ua: str) -> str:
 def salt_of_day(data: DataDirectory, day: str) -> Salt:
     """Today's salt: the kept one, or a new one that replaces an older one.
 
-    A later day's is used as it is: another worker was faster over midnight, or this clock stepped back.
+    That of tomorrow is used as it is: another worker was faster over midnight, or this clock stepped back over it.
     """
     with UnixFileLock(data.salt_lock, fallback_to_soft=False, mode=PRIVATE_MODE):
         kept = _load(data)
-        if kept is not None and kept.day >= day:
+        if kept is not None and _serves(kept, day):
             return kept
         made = Salt(day, secrets.token_hex(32))
         publish(data.salt, msgspec.json.encode(made) + b"\n", PRIVATE_MODE)
         return made
 
 
-def drop_salt_before(data: DataDirectory, day: str) -> None:
-    """Remove the kept salt if its day is over on `day`."""
+def drop_salt_of_other_days(data: DataDirectory, day: str) -> None:
+    """Remove the kept salt unless it is that of `day`, or of the next: a worker may be late over midnight."""
     kept = _load(data)
-    if kept is None or kept.day >= day:
+    if kept is None or _serves(kept, day):
         return
     with UnixFileLock(data.salt_lock, fallback_to_soft=False, mode=PRIVATE_MODE):
         kept = _load(data)
-        if kept is not None and kept.day < day:
+        if kept is not None and not _serves(kept, day):
             remove([data.salt])
+
+
+def _serves(kept: Salt, day: str) -> bool:
+    return kept.day in {day, (date.fromisoformat(day) + timedelta(days=1)).isoformat()}
 
 
 def _load(data: DataDirectory) -> Salt | None:

@@ -115,6 +115,7 @@ class GroupCommitWriter:
         self._sequence = 0
         self._seal_at = float("inf")
         self._reopen_at = 0.0
+        self._gone_at = 0.0
         self._failed_at = float("-inf")
         self._open_segment()  # before the first request: an orphan is recovered, and a directory in use is refused
         self._thread = threading.Thread(target=self._run, name=f"writer-{writer}", daemon=True)
@@ -137,6 +138,7 @@ class GroupCommitWriter:
         self._requests += 1
         if not self._in_flight:
             self._in_flight = True
+            self._handed_at = time.monotonic()
             self._loop.call_soon(self._hand_over)  # soon, so that requests of the same moment go together
         return done
 
@@ -163,7 +165,9 @@ class GroupCommitWriter:
     def holds_segment(self) -> bool:
         """Whether there is an open segment, locked by this writer, under its name."""
         active = self._active
-        return active is not None and active.is_ours()
+        if active is None:
+            return time.monotonic() < self._gone_at + REOPEN_S  # it is being sealed, and the next one is opened
+        return active.is_ours() or self._active is not active
 
     async def close(self) -> None:
         """Commit what is queued, seal, end the thread. New appends are refused from now on."""
@@ -231,8 +235,8 @@ class GroupCommitWriter:
                     self._commit(group)
                 if stop or self._seal_is_due():
                     self._seal(reopen=not stop)
-                elif self._active is None:
-                    self._try_to_reopen()
+                elif group is None:
+                    self._look_after_segment()
             except Exception as error:  # noqa: BLE001  a suspect segment or a defect: this thread is of no use any longer
                 self._fail_for_good(group.members if group else [], error)
                 return
@@ -291,6 +295,7 @@ class GroupCommitWriter:
         active, self._active = self._active, None
         if active is None:
             return
+        self._gone_at = time.monotonic()
         try:
             name = active.seal()
             if name is not None:
@@ -316,8 +321,14 @@ class GroupCommitWriter:
         self._seal_at = float("inf")
         return self._active
 
-    def _try_to_reopen(self) -> None:
-        """After a failure there is no segment until one can be made: try without waiting for the next event."""
+    def _look_after_segment(self) -> None:
+        """Nothing is to be written: see that the segment is still there, or try to make one, before the next event needs it."""
+        if self._active is not None:
+            try:
+                self._active.look()
+            except SegmentMoved as error:
+                self._abandon(self._active, error)
+            return
         if time.monotonic() < self._reopen_at:
             return
         self._reopen_at = time.monotonic() + REOPEN_S

@@ -142,6 +142,8 @@ LOOKS = {
         Settings(),
         True,
     ),
+    "a clock that was two days ahead": ("2026-11-24T12:00:00Z", "2026-11-22T12:00:00Z", Settings(), False),
+    "a clock that was years ahead": ("2090-01-01T00:00:00Z", "2026-11-22T12:00:00Z", Settings(), False),
 }
 
 
@@ -157,6 +159,13 @@ def test_salt_is_destroyed_when_its_day_is_over_though_nobody_comes(
     if not stays:
         assert not any(old.encode() in path.read_bytes() for path in data.root.rglob("*") if path.is_file())
     assert (visitor(ms(made), SITE, ADDRESS, UA) == before) == stays
+
+
+def test_clock_that_was_once_years_ahead_does_not_keep_one_salt_for_years(data: DataDirectory) -> None:
+    visitor = VisitorHash(data, Settings())
+    visitor(ms("2090-01-01T00:00:00Z"), SITE, ADDRESS, UA)
+    days = {visitor(NOON + day * 86_400_000, SITE, ADDRESS, UA) for day in range(3)}
+    assert len(days) == 3
 
 
 def test_worker_that_was_idle_over_midnight_leaves_the_salt_of_the_other(data: DataDirectory) -> None:

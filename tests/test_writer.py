@@ -7,7 +7,9 @@ import errno
 import os
 import shutil
 import subprocess
-from collections.abc import Iterator
+import threading
+import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -94,6 +96,170 @@ async def test_queue_is_bounded_by_bytes(tmp_path: Path) -> None:
         writer.append(events(2), 200)
     await first
     await writer.append(events(3), 900)
+    await writer.close()
+
+
+async def test_queue_is_bounded_by_requests(tmp_path: Path) -> None:
+    writer = start(data_directory(tmp_path), queue_max_requests=3)
+    waiting = [writer.append(events(number), 300) for number in range(3)]
+    assert (writer.is_full(), writer.waiting) == (True, (3, 900))
+    with pytest.raises(Busy):
+        writer.append(events(3), 300)
+    await asyncio.gather(*waiting)
+    assert (writer.is_full(), writer.waiting) == (False, (0, 0))
+    await writer.append(events(4), 300)
+    await writer.close()
+
+
+# What waits in a queue of 3 requests and 1000 bytes, how many bytes more are asked for, and whether it is full for them.
+FULL_QUEUES: dict[str, tuple[list[int], int, bool]] = {
+    "nothing waits": ([], 0, False),
+    "nothing waits, all bytes": ([], 1000, False),
+    "nothing waits, a byte too many": ([], 1001, True),
+    "bytes are left": ([400, 400], 200, False),
+    "a byte is missing": ([400, 400], 201, True),
+    "all bytes are taken": ([500, 500], 0, False),
+    "all requests are taken": ([1, 1, 1], 0, True),
+}
+
+
+@pytest.mark.parametrize(("sizes", "more", "full"), FULL_QUEUES.values(), ids=FULL_QUEUES)
+async def test_queue_is_full_by_bytes_or_requests(tmp_path: Path, sizes: list[int], more: int, full: bool) -> None:
+    writer = start(data_directory(tmp_path), queue_max_requests=3, queue_max_bytes=1000)
+    waiting = [writer.append(events(number), size) for number, size in enumerate(sizes)]
+    assert writer.is_full(more) == full
+    await asyncio.gather(*waiting)
+    assert writer.waiting == (0, 0)
+    await writer.close()
+
+
+async def test_lines_that_were_refused_wait_no_longer(tmp_path: Path) -> None:
+    data = data_directory(tmp_path)
+    writer = start(data)
+    shutil.rmtree(data.log)
+    with pytest.raises(Unavailable):
+        await writer.append(events(1), 300)
+    assert writer.waiting == (0, 0)
+    data.log.mkdir()
+    await writer.close()
+
+
+async def until(condition: Callable[[], bool], timeout_s: float = 5.0) -> None:
+    """Wait for what the writer's thread does by itself."""
+    deadline = time.monotonic() + timeout_s
+    while not condition():
+        assert time.monotonic() < deadline
+        await asyncio.sleep(0.01)
+
+
+async def test_stalled_disk_is_seen_for_as_long_as_it_lasts(tmp_path: Path) -> None:
+    writer = start(data_directory(tmp_path))
+    assert writer.stalled_s == 0
+    goes_on = threading.Event()
+
+    def stall(_descriptor: int) -> None:
+        goes_on.wait()
+
+    assert writer._active is not None
+    writer._active._sync = stall
+    done = writer.append(events(1), 300)
+    await asyncio.sleep(0.3)
+    assert 0.25 < writer.stalled_s < 5
+    goes_on.set()
+    await done
+    await asyncio.sleep(0)
+    assert writer.stalled_s == 0
+    await writer.close()
+
+
+async def test_event_after_a_quiet_time_is_no_stall(tmp_path: Path) -> None:
+    """The moment between append and the next turn of the loop, in which a readiness check may be answered."""
+    writer = start(data_directory(tmp_path))
+    first = writer.append(events(1), 300)
+    assert writer.stalled_s < 0.1
+    await first
+    await asyncio.sleep(0.5)
+    second = writer.append(events(2), 300)
+    assert writer.stalled_s < 0.1
+    await second
+    await writer.close()
+
+
+async def test_failure_is_remembered_until_the_next_success(tmp_path: Path) -> None:
+    data = data_directory(tmp_path)
+    writer = start(data)
+    assert writer.failed_s == float("inf")
+    shutil.rmtree(data.log)
+    with pytest.raises(Unavailable):
+        await writer.append(events(1), 300)
+    assert 0 <= writer.failed_s < 5
+    data.log.mkdir()
+    await writer.append(events(2), 300)
+    assert writer.failed_s == float("inf")
+    await writer.close()
+
+
+async def test_writer_without_a_segment_opens_one_though_no_event_comes(tmp_path: Path) -> None:
+    data = data_directory(tmp_path)
+    writer = start(data)
+    shutil.rmtree(data.log)
+    with pytest.raises(Unavailable):
+        await writer.append(events(1), 300)
+    assert not writer.holds_segment()
+    await asyncio.sleep(1.5)  # more than one try in vain
+    assert not writer.holds_segment()
+    data.log.mkdir()
+    await until(writer.holds_segment)
+    assert data.active("0").exists()
+    await writer.close()
+
+
+@pytest.mark.parametrize("lines", [0, 1], ids=["empty", "with lines"])
+@pytest.mark.parametrize("deed", ["rename", "delete"])
+async def test_segment_that_somebody_took_is_replaced_though_no_event_comes(tmp_path: Path, deed: str, lines: int) -> None:
+    data = data_directory(tmp_path)
+    log = SilentLog()
+    writer = start(data, log)
+    if lines:
+        await writer.append(events(1), 300)
+    assert writer.holds_segment()
+    path = data.active("0")
+    if deed == "rename":
+        path.rename(path.with_name("rotated.1"))
+    else:
+        path.unlink()
+    assert not writer.holds_segment()
+    await until(writer.holds_segment)
+    assert log.events() == ["segment_abandoned"]
+    await writer.append(events(2), 300)
+    assert ids(data) == ["event-0002"]
+    await writer.close()
+
+
+async def test_sealing_is_no_loss_of_the_segment(tmp_path: Path) -> None:
+    """Each fold has it sealed: a readiness check that falls into that moment must not take the worker for broken."""
+    data = data_directory(tmp_path)
+    writer = start(data, segment_max_bytes=1)
+    held = set()
+    for number in range(5):
+        done = writer.append(events(number), 300)
+        while not done.done() or len(sealed_segments(data)) <= number:
+            held.add(writer.holds_segment())
+            await asyncio.sleep(0)
+    await until(writer.holds_segment)
+    assert held == {True}
+    await writer.close()
+
+
+async def test_commit_is_no_loss_of_the_segment(tmp_path: Path) -> None:
+    writer = start(data_directory(tmp_path), durability="os")
+    held = set()
+    for number in range(1_000):
+        done = writer.append(events(number), 300)
+        while not done.done():
+            held.add(writer.holds_segment())
+            await asyncio.sleep(0)
+    assert held == {True}
     await writer.close()
 
 
