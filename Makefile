@@ -1,10 +1,12 @@
 # Two commands are enough: `make run` and `make test`.
 PYTHON ?= python3
 BIN := .venv/bin
+# Most tests wait for processes. Those of one file share servers, so a file is not divided.
+PYTEST := $(BIN)/python -m pytest --numprocesses 2 --dist loadfile
 SOURCE := foldlog ingest compactor shared tests bench
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test check format bench clean
+.PHONY: help setup run test check format bench gate-cost hostile fuzz clean
 
 help: ## Show this list
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -23,13 +25,13 @@ run: setup ## Serve on http://127.0.0.1:8080 with the data in ./data
 	$(BIN)/foldlog serve
 
 test: setup ## Run the test suite
-	$(BIN)/python -m pytest
+	$(PYTEST)
 
 check: setup ## Format, lint, types and tests: what CI runs
 	$(BIN)/ruff format --check $(SOURCE)
 	$(BIN)/ruff check $(SOURCE)
 	$(BIN)/mypy
-	$(BIN)/python -m pytest
+	$(PYTEST)
 
 format: setup ## Format the source and mend what ruff can mend
 	$(BIN)/ruff format $(SOURCE)
@@ -37,6 +39,16 @@ format: setup ## Format the source and mend what ruff can mend
 
 bench: setup ## Measure ingest and fold and print the table of docs/performance.md
 	$(BIN)/python -m bench
+
+gate-cost: setup ## Measure what the gate costs a single event
+	$(BIN)/python -m bench.gate_cost
+
+hostile: setup ## Measure what 1,000 slow clients, or bombs at once, do to others and to memory
+	$(BIN)/python -m bench.hostile
+
+fuzz: setup ## Post 1,000,000 fuzzed bodies to a worker and check what became of them
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev,fuzz]'
+	$(BIN)/python -m bench.fuzz
 
 clean: ## Remove .venv and caches; never touches ./data
 	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -10,6 +10,7 @@ import asyncio
 import os
 import socket
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -38,8 +39,10 @@ async def answer_peers(data: DataDirectory, writer: str, meters: Callable[[], Me
 
 
 def ask_workers(data: DataDirectory) -> dict[str, Meters | None]:
-    """The meters of every worker; None for one that is dead or does not answer. Blocks, at most PATIENCE_S for each."""
-    return {path.stem: _ask(path) for path in sorted(data.run.glob("*.sock"))}
+    """The meters of every worker; None for one that is dead or does not answer. Blocks, for not much more than PATIENCE_S."""
+    paths = sorted(data.run.glob("*.sock"))
+    with ThreadPoolExecutor(max(1, len(paths))) as together:
+        return dict(zip([path.stem for path in paths], together.map(_ask, paths), strict=True))
 
 
 def forget_dead_workers(data: DataDirectory) -> None:

@@ -54,9 +54,9 @@ class ProxyWatch:
         if self.settled:
             remove([self._data.one_address])  # also that of another worker, which one visitor kept busy, or of the last run
         elif not self._said and self._requests >= ENOUGH:
-            self._said = True
             seen = OneAddress(rfc3339(now_ms()), self._requests, _names(self._settings))
             publish(self._data.one_address, msgspec.json.encode(seen) + b"\n", PRIVATE_MODE)
+            self._said = True
             self._log.warning("one_address", requests=self._requests, reason=WARNING)
 
 
@@ -64,7 +64,7 @@ def load(data: DataDirectory, settings: Settings) -> OneAddress | None:
     """What was seen last, if the same proxies were trusted then: with others it says nothing any more."""
     try:
         seen = msgspec.json.decode(data.one_address.read_bytes(), type=OneAddress)
-    except (FileNotFoundError, msgspec.DecodeError, UnicodeDecodeError):
+    except (FileNotFoundError, PermissionError, msgspec.DecodeError, UnicodeDecodeError):
         return None
     return seen if seen.trusted_proxies == _names(settings) else None
 

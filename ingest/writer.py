@@ -292,10 +292,10 @@ class GroupCommitWriter:
         return requested or active.bytes >= self._settings.segment_max_bytes or time.monotonic() >= self._seal_at
 
     def _seal(self, *, reopen: bool) -> None:
+        self._gone_at = time.monotonic()
         active, self._active = self._active, None
         if active is None:
             return
-        self._gone_at = time.monotonic()
         try:
             name = active.seal()
             if name is not None:
@@ -328,6 +328,8 @@ class GroupCommitWriter:
                 self._active.look()
             except SegmentMoved as error:
                 self._abandon(self._active, error)
+            except OSError:
+                return  # whoever has an event to write will hear of it
             return
         if time.monotonic() < self._reopen_at:
             return
