@@ -10,7 +10,7 @@ import orjson
 from aiohttp import web
 from aiohttp.web_request import BaseRequest
 
-from ingest import clients, export, table
+from ingest import export, table
 from ingest.keyring import Scope
 from ingest.query import QueryError, parse
 from ingest.refusal import SERVER, Refusal
@@ -65,7 +65,7 @@ def same_site(service: Service, request: BaseRequest) -> None:
     headers = request.headers
     fetch_site, origin = headers.get("Sec-Fetch-Site"), headers.get("Origin")
     if fetch_site is None and origin is not None:
-        own = clients.identify(request.remote or "", headers, service.settings).host
+        own = service.proxies.identify(request.remote or "", headers).host
         fetch_site = "same-origin" if origin.partition("//")[2].lower() == own else "cross-site"
     if fetch_site not in {None, "same-origin", "none"}:
         raise Refusal(403, "origin", "a page of another site cannot do this")

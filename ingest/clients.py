@@ -15,7 +15,6 @@ from multidict import MultiMapping
 from shared.settings import Settings
 
 Headers = MultiMapping[str]
-Networks = tuple[ipaddress.IPv4Network | ipaddress.IPv6Network, ...]
 
 _REMEMBERED = 4096
 
@@ -28,29 +27,52 @@ class Client(NamedTuple):
     through_proxy: bool
 
 
-def identify(peer: str, headers: Headers, settings: Settings) -> Client:
-    """The client behind a connection from `peer`: the right-most hop that is not a trusted proxy."""
-    trusted = settings.trusted_proxies
-    host = headers.get("Host", "")
-    if not trusted or not is_trusted(peer, trusted):
-        return _direct(peer, host)
-    # Proxies may append to the header or add another of its kind: together, in order, they are one list.
-    hops = ",".join(headers.getall("X-Forwarded-For", [])).split(",")
-    address = peer
-    while hops and is_trusted(address, trusted):
-        hop = plain_address(hops.pop().strip())
-        if hop is None:
-            break
-        address = hop
-    return Client(address, headers.get("X-Forwarded-Host", host).strip().lower(), through_proxy=True)
+class _Hop(NamedTuple):
+    address: str | None  # None: it is none
+    is_trusted: bool
 
 
-@lru_cache(maxsize=_REMEMBERED)
+class Proxies:
+    """The proxies that FOLDLOG_TRUSTED_PROXIES names, and who is behind them."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._trusted = settings.trusted_proxies
+        # The same visitor sends several events, and every one of them comes through the same proxies.
+        self._look_up = lru_cache(maxsize=_REMEMBERED)(self._hop)
+        self._direct = lru_cache(maxsize=_REMEMBERED)(_direct)
+
+    def identify(self, peer: str, headers: Headers) -> Client:
+        """The client behind a connection from `peer`: the right-most hop that is not a trusted proxy."""
+        host = headers.get("Host", "")
+        hop = self._look_up(peer) if self._trusted else _NO_PROXY
+        if not hop.is_trusted:
+            return self._direct(peer, host)
+        # Proxies may append to the header or add another of its kind: together, in order, they are one list.
+        address, left = peer, ",".join(headers.getall("X-Forwarded-For", []))
+        while left and hop.is_trusted:
+            left, _, last = left.rpartition(",")
+            hop = self._look_up(last.strip())
+            address = hop.address or address
+        return Client(address, headers.get("X-Forwarded-Host", host).strip().lower(), through_proxy=True)
+
+    def is_trusted(self, peer: str) -> bool:
+        return self._look_up(peer).is_trusted
+
+    def _hop(self, text: str) -> _Hop:
+        address = plain_address(text)
+        if address is None:
+            return _NO_PROXY
+        found = ipaddress.ip_address(address)
+        return _Hop(address, any(found in network for network in self._trusted))
+
+
+_NO_PROXY = _Hop(None, is_trusted=False)
+
+
 def _direct(peer: str, host: str) -> Client:
     return Client(plain_address(peer) or peer, host.lower(), through_proxy=False)
 
 
-@lru_cache(maxsize=_REMEMBERED)
 def plain_address(text: str) -> str | None:
     """An address without port and brackets, IPv4-mapped IPv6 as IPv4; None for anything else."""
     bare = text.partition("]")[0].lstrip("[") if text.startswith("[") else text
@@ -64,15 +86,6 @@ def plain_address(text: str) -> str | None:
     return str(mapped or found)
 
 
-@lru_cache(maxsize=_REMEMBERED)
-def is_trusted(address: str, trusted: Networks) -> bool:
-    plain = plain_address(address)
-    if plain is None:
-        return False
-    found = ipaddress.ip_address(plain)
-    return any(found in network for network in trusted)
-
-
 # A household or a host has a /64, a customer of a provider a /56 or a /48. Wider networks hold more people, so they may send
 # more; without them, whoever owns a /48 would have 65,536 times the limit.
 WIDTHS = ((64, 1), (56, 8), (48, 64))
@@ -81,11 +94,10 @@ WIDTHS = ((64, 1), (56, 8), (48, 64))
 @lru_cache(maxsize=_REMEMBERED)
 def counted_networks(address: str) -> tuple[tuple[str, int], ...]:
     """The networks that a client is counted by, the narrowest first, each with how many times the limit it may send."""
+    if ":" not in address:
+        return ((address, 1),)
     try:
-        found = ipaddress.ip_address(address)
+        number = int(ipaddress.IPv6Address(address))
     except ValueError:
         return (("", 1),)
-    if isinstance(found, ipaddress.IPv4Address):
-        return ((str(found), 1),)
-    number = int(found)
     return tuple((f"{number >> (128 - width):x}/{width}", times) for width, times in WIDTHS)

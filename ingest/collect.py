@@ -8,7 +8,7 @@ import orjson
 from aiohttp import web
 from aiohttp.web_request import BaseRequest
 
-from ingest import body, clients, gate, lines
+from ingest import body, gate, lines
 from ingest.clients import Client
 from ingest.gate import Basis, Sender
 from ingest.receive import read_body
@@ -24,7 +24,7 @@ async def post_events(service: Service, request: BaseRequest) -> web.StreamRespo
     headers = request.headers
     settings = service.settings
 
-    client = clients.identify(request.remote or "", headers, settings)
+    client = service.proxies.identify(request.remote or "", headers)
     form, sender = gate.admit(headers, client.host, service.keyring.scopes(headers), settings)
     if not sender.keyed:
         service.limit(client.address)

@@ -72,7 +72,7 @@ class Connection(RequestHandler):
         RequestHandler.data_received(self, data)  # not super(): this is the path of every request
         if not self._waits_for_head():
             self.head_since = 0.0
-            if self._messages and self.is_broken():
+            if self._waiter is None and self._messages and self.is_broken():
                 self._end_body()
             return
         if not self.head_since:

@@ -54,24 +54,20 @@ class Sender(NamedTuple):
 def admit(headers: Headers, host: str, scopes: frozenset[Scope] | None, settings: Settings) -> tuple[Form, Sender]:
     """Everything the head of a request decides. `host` is the one it asked for; `scopes` what its key allows (None: no key)."""
     get = headers.get
-    length = get("Content-Length")
-    limit = max(KEY_BODY_MAX_BYTES, settings.max_body_bytes)
-    check_length(length, limit)
+    limit = settings.max_body_bytes if scopes is None else max(KEY_BODY_MAX_BYTES, settings.max_body_bytes)
+    check_length(get("Content-Length", ""), limit)
     form = body_form(get("Content-Type", ""), get("Content-Encoding", ""))
     if scopes is not None:
         check_key(scopes)
         site, cross_origin = settings.sites[0] if settings.sites else site_of(host), False
     else:
         site, cross_origin = same_origin(get("Sec-Fetch-Site"), get("Origin", get("Referer")), host, settings.sites)
-        limit = settings.max_body_bytes
-        check_length(length, limit)
     return form, Sender(site, scopes is not None, cross_origin, limit, head_consent(headers, settings))
 
 
-def check_length(content_length: str | None, max_bytes: int) -> None:
+@lru_cache(maxsize=_REMEMBERED)
+def check_length(content_length: str, max_bytes: int) -> None:
     """Refuse a body that announces itself as too large, before a byte of it is read."""
-    if content_length is None:
-        return
     digits = content_length.lstrip("0")  # Python refuses to read thousands of them
     if len(digits) > _LENGTH_DIGITS or int(digits or "0") > max_bytes:
         raise Refusal(413, "too_large", f"the body may have {max_bytes} bytes")
@@ -168,20 +164,17 @@ def site_of(netloc: str) -> str:
 
 def head_consent(headers: Headers, settings: Settings) -> Basis | None:
     """Consent as far as the head tells. A signal against tracking refuses whatever else is said."""
-    if (settings.honor_gpc and _says_one(headers, "Sec-GPC")) or (settings.honor_dnt and _says_one(headers, "DNT")):
+    if (settings.honor_gpc and "Sec-GPC" in headers and "1" in headers.getall("Sec-GPC")) or (
+        settings.honor_dnt and "DNT" in headers and "1" in headers.getall("DNT")
+    ):  # whatever a proxy or a script adds beside it, one word against tracking is enough
         raise Refusal(403, "consent", "the browser asks not to be tracked")
     if "Foldlog-Consent" in headers:
         for given in headers.getall("Foldlog-Consent"):
             batch_consent(given, None)
         return "granted"
-    if _cookie(headers.get("Cookie", ""), settings.consent_cookie):
+    if "Cookie" in headers and _cookie(headers["Cookie"], settings.consent_cookie):
         return "granted"
     return "implied" if settings.consent == "implied" else None
-
-
-def _says_one(headers: Headers, name: str) -> bool:
-    # Whatever a proxy or a script adds beside it, one word against tracking is enough.
-    return name in headers and "1" in headers.getall(name)
 
 
 def batch_consent(given: str | None, before: Basis | None) -> Basis:
@@ -194,7 +187,7 @@ def batch_consent(given: str | None, before: Basis | None) -> Basis:
 
 
 def _cookie(header: str, wanted: tuple[str, str]) -> bool:
-    pairs = (part.strip().partition("=") for part in header.split(";")) if header else ()
+    pairs = (part.strip().partition("=") for part in header.split(";"))
     return any((name, value.strip('"')) == wanted for name, _, value in pairs)
 
 

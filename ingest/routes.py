@@ -14,13 +14,12 @@ from aiohttp import web
 from aiohttp.http import HttpVersion10, HttpVersion11
 from aiohttp.web_request import BaseRequest
 
-from ingest import clients, gate
+from ingest import gate
 from ingest.keyring import TokensDamaged
 from ingest.meters import NO_ROUTE
 from ingest.refusal import SERVER, Refusal
 from ingest.service import Service
 from shared.line import DataFromNewerVersion
-from shared.settings import Settings
 from shared.snapshot import SnapshotDamaged
 
 Handler = Callable[[Service, BaseRequest], Awaitable[web.StreamResponse]]
@@ -78,7 +77,7 @@ def as_refusal(error: Exception) -> Refusal:
 
 def refused(service: Service, request: BaseRequest, refusal: Refusal, error: Exception) -> web.Response:
     """The problem, with an id by which its line in the log is found. Consent that was not given leaves no line at all."""
-    request_id = id_of(request, service.settings)
+    request_id = id_of(service, request)
     fields = {"request_id": request_id, "status": refusal.status, "code": refusal.code}
     if refusal.status == 500:
         service.log.error("defect", error=repr(error)[:1000], path=request.path[:100], **fields)
@@ -90,10 +89,10 @@ def refused(service: Service, request: BaseRequest, refusal: Refusal, error: Exc
     return response
 
 
-def id_of(request: BaseRequest, settings: Settings) -> str:
+def id_of(service: Service, request: BaseRequest) -> str:
     """The id that a trusted proxy gave the request, or a new one."""
     given = request.headers.get("X-Request-Id", "")
-    if _REQUEST_ID.fullmatch(given) and clients.is_trusted(request.remote or "", settings.trusted_proxies):
+    if _REQUEST_ID.fullmatch(given) and service.proxies.is_trusted(request.remote or ""):
         return given
     return secrets.token_hex(8)
 

@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from ingest.clients import Client, Headers
+from ingest.clients import Client, Headers, Proxies
 from ingest.country import CountryLookup
 from ingest.keyring import Keyring
 from ingest.meters import Meters
@@ -45,11 +45,13 @@ class Service:
     stopping: bool = False
     started_at: float = field(default_factory=time.monotonic)
     held: Held = field(init=False)
+    proxies: Proxies = field(init=False)
     knows_countries: bool = field(init=False)
     _disk_looked_at: float = field(default=-DISK_LOOK_S, init=False)
     _disk_free: int | None = field(default=None, init=False)
 
     def __post_init__(self) -> None:
+        self.proxies = Proxies(self.settings)
         self.held = Held(self.settings.queue_max_bytes)
         self.knows_countries = bool(self.settings.country_header or self.settings.country_file)
 

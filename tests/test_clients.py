@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from multidict import CIMultiDict
 
-from ingest.clients import counted_networks, identify, is_trusted, plain_address
+from ingest.clients import Proxies, counted_networks, plain_address
 from shared.settings import Settings, load
 
 DIRECT = Settings()
@@ -37,18 +37,18 @@ def headers_of(forwarded: str | None) -> CIMultiDict[str]:
 
 @pytest.mark.parametrize(("peer", "forwarded", "expected"), ADDRESSES.values(), ids=ADDRESSES)
 def test_address_is_the_last_hop_that_is_not_a_trusted_proxy(peer: str, forwarded: str | None, expected: str) -> None:
-    assert identify(peer, headers_of(forwarded), BEHIND_PROXIES).address == expected
+    assert Proxies(BEHIND_PROXIES).identify(peer, headers_of(forwarded)).address == expected
 
 
 @pytest.mark.parametrize(("peer", "forwarded", "_expected"), ADDRESSES.values(), ids=ADDRESSES)
 def test_without_trusted_proxies_the_address_is_the_peer(peer: str, forwarded: str | None, _expected: str) -> None:
-    assert identify(peer, headers_of(forwarded), DIRECT).address == peer
+    assert Proxies(DIRECT).identify(peer, headers_of(forwarded)).address == peer
 
 
 def test_proxy_that_adds_a_second_forwarded_header_is_believed_not_the_client() -> None:
     """HAProxy's `option forwardfor` adds a header of its own after the client's."""
     headers = CIMultiDict([("X-Forwarded-For", "1.2.3.4"), ("X-Forwarded-For", "198.51.100.7")])
-    assert identify("10.0.0.1", headers, BEHIND_PROXIES).address == "198.51.100.7"
+    assert Proxies(BEHIND_PROXIES).identify("10.0.0.1", headers).address == "198.51.100.7"
 
 
 PLAIN: dict[str, tuple[str, str | None]] = {
@@ -74,8 +74,8 @@ def test_address_is_written_in_one_way(text: str, expected: str | None) -> None:
 
 
 def test_peer_on_a_dual_stack_socket_is_trusted_by_its_ipv4_network() -> None:
-    assert is_trusted("::ffff:10.1.2.3", BEHIND_PROXIES.trusted_proxies)
-    assert not is_trusted("::ffff:11.1.2.3", BEHIND_PROXIES.trusted_proxies)
+    assert Proxies(BEHIND_PROXIES).is_trusted("::ffff:10.1.2.3")
+    assert not Proxies(BEHIND_PROXIES).is_trusted("::ffff:11.1.2.3")
 
 
 HOSTS: dict[str, tuple[str, dict[str, str], str]] = {
@@ -88,7 +88,7 @@ HOSTS: dict[str, tuple[str, dict[str, str], str]] = {
 
 @pytest.mark.parametrize(("peer", "headers", "expected"), HOSTS.values(), ids=HOSTS)
 def test_host_is_the_one_that_was_asked_for(peer: str, headers: dict[str, str], expected: str) -> None:
-    found = identify(peer, CIMultiDict({"Host": "Stats.Example.com:8443"} | headers), BEHIND_PROXIES)
+    found = Proxies(BEHIND_PROXIES).identify(peer, CIMultiDict({"Host": "Stats.Example.com:8443"} | headers))
     assert (found.host, found.through_proxy) == (expected, peer == "10.0.0.1")
 
 
