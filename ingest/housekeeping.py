@@ -6,13 +6,16 @@ import asyncio
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
+from itertools import count
 
 from ingest.connection import Server
 from ingest.meters import Meters
 from ingest.peers import answer_peers
 from ingest.service import Service
 
+# A share at a time: a thousand that came together must not all be closed, and come again, in one turn of the loop.
 SWEEP_S = 1.0
+SWEEP_SHARES = 20
 WRITE_S = 10.0
 
 
@@ -44,12 +47,12 @@ async def keeping_house(service: Service, server: Server, writer: str) -> AsyncI
 
 async def _keep_house(service: Service, server: Server) -> None:
     due = 0.0
-    while True:
-        server.sweep()
+    for turn in count():
+        server.sweep(slice(turn % SWEEP_SHARES, None, SWEEP_SHARES))
         if time.monotonic() >= due:
             due = time.monotonic() + WRITE_S
             try:
                 await asyncio.to_thread(service.forget_and_report)
             except Exception as error:  # noqa: BLE001  a full disk, say; slow connections must be closed all the same
                 service.log.error("housekeeping_failed", reason=repr(error)[:1000])
-        await asyncio.sleep(SWEEP_S)
+        await asyncio.sleep(SWEEP_S / SWEEP_SHARES)

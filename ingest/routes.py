@@ -52,7 +52,8 @@ def dispatch(service: Service, routes: Sequence[Route]) -> Callable[[BaseRequest
                 request.transport.abort()
             code, response = "gone", web.Response(status=400)
         except Exception as error:  # noqa: BLE001  the last resort: a defect must not show its inside, nor end the worker
-            refusal = as_refusal(error)
+            # Its traceback holds this frame, which holds the refusal: a circle, and in it the body, until the collector comes.
+            refusal = as_refusal(error).with_traceback(None)
             code, response = refusal.code, refused(service, request, refusal, error)
         finally:
             service.under_way -= 1
