@@ -32,7 +32,7 @@ KEY_LIMIT = 1 << 20
 HOST = "example.com"
 ADDRESS = "203.0.113.77"
 MIB = 1 << 20
-AT_ONCE_S = 3.0
+AT_ONCE_S = 5.0  # whoever waits for the body waits longer
 
 
 @pytest.fixture(scope="module")
@@ -754,8 +754,8 @@ def test_header_that_is_not_utf_8_harms_nobody(tmp_path: Path) -> None:
     with Server(tmp_path) as server:
         try:
             for header, sent in NOT_UTF_8.items():
-                assert server.exchange(sent, timeout_s=2).status in {200, 400, 403}, header
-                assert server.exchange(page(), timeout_s=2).status == 200
+                assert server.exchange(sent).status in {200, 400, 403}, header
+                assert server.exchange(page()).status == 200
         finally:
             server.kill()
 

@@ -70,7 +70,7 @@ def test_stopped_worker_is_down_and_costs_a_second(server: Server) -> None:
     try:
         started = time.monotonic()
         assert ask_workers(server.data)["1"] is None
-        assert 0.9 < time.monotonic() - started < 3
+        assert time.monotonic() - started > 0.9
     finally:
         os.kill(pid, signal.SIGCONT)
     until(lambda: "1" in up(server.data))

@@ -176,11 +176,11 @@ async def test_event_after_a_quiet_time_is_no_stall(tmp_path: Path) -> None:
     """The moment between append and the next turn of the loop, in which a readiness check may be answered."""
     writer = start(data_directory(tmp_path))
     first = writer.append(events(1), 300)
-    assert writer.stalled_s < 0.1
+    assert writer.stalled_s < 0.4
     await first
     await asyncio.sleep(0.5)
     second = writer.append(events(2), 300)
-    assert writer.stalled_s < 0.1
+    assert writer.stalled_s < 0.4
     await second
     await writer.close()
 
