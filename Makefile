@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 # Most tests wait for processes. Those of one file share servers, so a file is not divided.
 PYTEST := $(BIN)/python -m pytest --numprocesses 2 --dist loadfile
-SOURCE := foldlog ingest compactor shared tests bench
+SOURCE := foldlog ingest compactor shared tests bench faults
 
 .DEFAULT_GOAL := help
 .PHONY: help setup run test check format bench gate-cost hostile fuzz clean
