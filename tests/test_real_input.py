@@ -146,4 +146,4 @@ def test_no_address_is_kept_of_an_import(tmp_path: Path, real: list[Get]) -> Non
         content = b"".join(path.read_bytes() for path in server.data.log.glob("*.ndjson"))
         assert not [address for address in set(addresses) if b'"' + address + b'"' in content]
         assert json.loads(content.splitlines()[0])["consent"] == "imported"
-        verify(server.data.root, server.environ)
+        verify(server.data, server.environ)
