@@ -2,6 +2,8 @@
 
 Only the holder of the compactor's lock commits, and it looks again before the rename: the generation on disk must still be
 the one that it started from, and the lock file still the one that it holds (a deleted lock file lets a second process in).
+
+A damaged snapshot.json is replaced by the newest kept one that is whole; what that one has not folded is folded again.
 """
 
 from __future__ import annotations
@@ -10,11 +12,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import msgspec
 from filelock import Timeout, UnixFileLock
 
-from shared.layout import DataDirectory, parse_day, parse_kept_snapshot, parse_part
-from shared.publish import keep_as, publishing, remove, remove_empty_directory
-from shared.snapshot import Snapshot, SnapshotDamaged, decode, encode, load
+from shared.layout import DataDirectory, parse_day, parse_part
+from shared.publish import keep_as, publishing, remove, remove_empty_directory, sync_directory
+from shared.snapshot import Found, Snapshot, SnapshotDamaged, decode, encode, find, kept_generations, load, newest_part
 
 KEPT_SNAPSHOTS = 3
 KINDS = ("archive", "counters")
@@ -62,19 +65,61 @@ def commit(data: DataDirectory, before: Snapshot, after: Snapshot, lock: Compact
         beside.write_bytes(encode(after))
         if load(data).generation != before.generation:
             raise CommitLost(f"generation {before.generation} was replaced by another process")
-        if not lock.is_held():
-            raise CommitLost(f"{data.compact_lock} was deleted or replaced")
+        _check_held(data, lock)
         if before.generation:
             keep_as(data.snapshot, data.kept_snapshot(before.generation))
 
 
+def _check_held(data: DataDirectory, lock: CompactorLock) -> None:
+    if not lock.is_held():
+        raise CommitLost(f"{data.compact_lock} was deleted or replaced")
+
+
+def restore(data: DataDirectory, found: Found, lock: CompactorLock) -> Snapshot:
+    """Publish the kept snapshot that was found in the place of the damaged one. Raises CommitLost when it may not.
+
+    It loses nothing: no segment is deleted before every kept snapshot has folded it, and no part before none of them names
+    it. Its generation is higher than any that was ever published: a part is named by its generation, so no part of a pass
+    that is lost with the damaged snapshot is overwritten while somebody still reads it, and whoever waits for a newer
+    generation is not told of an older one.
+    """
+    after = msgspec.structs.replace(found.snapshot, generation=unused_generation(data))
+    with publishing(data.snapshot) as beside:
+        beside.write_bytes(encode(after))
+        if find(data).damage is None:
+            raise CommitLost("another process replaced the damaged snapshot")
+        _check_held(data, lock)
+        set_aside(data, data.snapshot, f"snapshot.{after.generation - 1}.json")
+    return after
+
+
+def unused_generation(data: DataDirectory) -> int:
+    """A generation that no snapshot had, known or lost, and no part. At a commit only the one before it gets a kept name."""
+    newest = max(kept_generations(data), default=0) + 1
+    return max(newest, newest_part(data)) + 1
+
+
+def set_aside(data: DataDirectory, path: Path, name: str) -> None:
+    """Give a damaged file a second name in quarantine/, durably. What is gone cannot be kept."""
+    try:
+        keep_as(path, data.set_aside(name))
+    except FileNotFoundError:
+        return
+    sync_directory(data.quarantine)
+
+
+def kept_snapshots(data: DataDirectory) -> list[Snapshot]:
+    """The snapshots that may have to take the place of a damaged one, as far as they are whole."""
+    return _read_whole(data, kept_generations(data)[:KEPT_SNAPSHOTS])
+
+
 def drop_old_snapshots(data: DataDirectory, current: Snapshot) -> None:
     """Keep the last three snapshots and every part that they or the current one name; remove what only older ones did."""
-    kept = sorted(_kept_generations(data), reverse=True)
-    old = [_read_kept(data, generation) for generation in kept[KEPT_SNAPSHOTS:]]
+    kept = kept_generations(data)
     needed = named_parts(data, current)
-    for generation in kept[:KEPT_SNAPSHOTS]:
-        needed |= named_parts(data, _read_kept(data, generation))
+    for snapshot in kept_snapshots(data):
+        needed |= named_parts(data, snapshot)
+    old = _read_whole(data, kept[KEPT_SNAPSHOTS:])
     unneeded = set().union(*(named_parts(data, snapshot) for snapshot in old)) - needed
     remove(unneeded)
     for directory in {path.parent for path in unneeded}:
@@ -85,8 +130,8 @@ def drop_old_snapshots(data: DataDirectory, current: Snapshot) -> None:
 def sweep_orphans(data: DataDirectory, current: Snapshot) -> int:
     """Remove parts that no kept snapshot names: what a killed pass left. Looks at every part, so it runs at start only."""
     needed = named_parts(data, current)
-    for generation in _kept_generations(data):
-        needed |= named_parts(data, _read_kept(data, generation))
+    for snapshot in _read_whole(data, kept_generations(data)):
+        needed |= named_parts(data, snapshot)
     orphans = [path for path in _all_parts(data) if path not in needed]
     return remove(orphans)
 
@@ -109,14 +154,14 @@ def _all_parts(data: DataDirectory) -> Iterator[Path]:
                     yield path
 
 
-def _kept_generations(data: DataDirectory) -> list[int]:
-    found = (parse_kept_snapshot(path.name) for path in data.root.glob("snapshot.*.json"))
-    return [generation for generation in found if generation is not None]
+def _read_whole(data: DataDirectory, generations: list[int]) -> list[Snapshot]:
+    found = (_read_kept(data, generation) for generation in generations)
+    return [snapshot for snapshot in found if snapshot is not None]
 
 
-def _read_kept(data: DataDirectory, generation: int) -> Snapshot:
+def _read_kept(data: DataDirectory, generation: int) -> Snapshot | None:
     path = data.kept_snapshot(generation)
     try:
         return decode(path.read_bytes(), path)
-    except (FileNotFoundError, SnapshotDamaged):
-        return Snapshot()
+    except (OSError, SnapshotDamaged):
+        return None

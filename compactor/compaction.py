@@ -17,7 +17,7 @@ from typing import Protocol
 import duckdb
 import msgspec
 
-from compactor.commit import CompactorLock, commit, drop_old_snapshots
+from compactor.commit import CompactorLock, commit, drop_old_snapshots, kept_snapshots, restore
 from compactor.fold import Folded, LinesDoNotParse, deduplicate, read_lines
 from compactor.parts import count_fresh, write_day
 from compactor.plan import PASS_MAX_BYTES, clock_doubt, expired_segments, ledger_after, plan_segments
@@ -29,7 +29,7 @@ from shared.publish import remove, scratch
 from shared.recovery import WriterAlive, recover
 from shared.segments import Segment, active_segments, sealed_segments
 from shared.settings import Settings
-from shared.snapshot import Day, LastPass, Snapshot, Totals, load
+from shared.snapshot import Day, LastPass, Snapshot, Totals, find
 from shared.timestamps import rfc3339
 
 THREADS = 2
@@ -57,7 +57,7 @@ def run_pass(
 ) -> Pass:
     """Fold the next sealed segments and publish the next generation. Raises CommitLost when somebody else did."""
     started = time.monotonic()
-    before = load(data)
+    before = whole_snapshot(data, log, lock)
     recover_orphans(data, log)
     sealed = sealed_segments(data)
     chosen = plan_segments(before, sealed, max_bytes)
@@ -68,7 +68,7 @@ def run_pass(
         days = write_parts(database, data, before, folded, settings, now_ms)
         after = next_snapshot(before, checked, folded, days, now_ms, time.monotonic() - started)
         after = retain(database, data, before, after, now_ms, settings)
-        expired = [] if clock_doubt(before, now_ms) else expired_segments(after, sealed, now_ms, settings)
+        expired = deletable_segments(data, before, after, sealed, now_ms, settings)
         after = with_expired_segments(after, len(expired))
         commit(data, before, after, lock)
 
@@ -76,6 +76,16 @@ def run_pass(
     drop_old_snapshots(data, after)
     say(log, after, checked, folded)
     return Pass(after, folded, more=len(plan_segments(after, sealed, 1)) > 0)
+
+
+def whole_snapshot(data: DataDirectory, log: Log, lock: CompactorLock) -> Snapshot:
+    """The snapshot to go on from. A damaged one is set aside and replaced first. Raises SnapshotLost and CommitLost."""
+    found = find(data)
+    if found.damage is None:
+        return found.snapshot
+    restored = restore(data, found, lock)
+    log.warning("snapshot_damaged", reason=found.damage, went_back_to=found.snapshot.generation, generation=restored.generation)
+    return restored
 
 
 def recover_orphans(data: DataDirectory, log: Log) -> None:
@@ -145,6 +155,21 @@ def next_snapshot(
         days={**before.days, **days},
         last_pass=LastPass(len(checked), lines, round(seconds, 3)),
     )
+
+
+def deletable_segments(
+    data: DataDirectory, before: Snapshot, after: Snapshot, sealed: Sequence[Segment], now_ms: int, settings: Settings
+) -> list[Segment]:
+    """What retention takes of the log: not what a snapshot that may yet have to take the place of this one would miss."""
+    if clock_doubt(before, now_ms):
+        return []
+    expired = expired_segments(after, sealed, now_ms, settings)
+    spare = [before, *kept_snapshots(data)] if expired else []
+    return [
+        segment
+        for segment in expired
+        if all(snapshot.has_folded(segment.name.writer, segment.name.sequence) for snapshot in spare)
+    ]
 
 
 def with_expired_segments(after: Snapshot, count: int) -> Snapshot:

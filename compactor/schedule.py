@@ -26,7 +26,7 @@ from shared.line import DataFromNewerVersion
 from shared.publish import make_data_directory
 from shared.requests import NobodyAnswered, Watch, seal_now
 from shared.settings import Settings
-from shared.snapshot import SnapshotDamaged, load
+from shared.snapshot import SnapshotDamaged, find, load
 from shared.timestamps import epoch_ms, now_ms
 
 EXIT_DONE = 0
@@ -69,9 +69,10 @@ class Compactor:
         self._idle.set()
 
     def sweep(self) -> None:
-        """Remove what a killed pass left behind."""
+        """Remove what a killed pass left behind. Not beside a damaged snapshot: nobody can say what that one named."""
         with compactor_lock(self._data) as _:
-            removed = sweep_orphans(self._data, load(self._data))
+            found = find(self._data)
+            removed = 0 if found.damage else sweep_orphans(self._data, found.snapshot)
         if removed:
             self._log.info("swept", parts=removed)
 

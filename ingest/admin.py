@@ -18,7 +18,7 @@ from ingest.routes import Handler
 from ingest.service import Service
 from ingest.status import read_status
 from shared.requests import NobodyAnswered, fold_now, seal_now
-from shared.snapshot import decode
+from shared.snapshot import find
 
 SEAL_TIMEOUT_S = 10
 FOLD_TIMEOUT_S = 120
@@ -74,11 +74,9 @@ def same_site(service: Service, request: BaseRequest) -> None:
 async def get_snapshot(service: Service, request: BaseRequest) -> web.Response:
     """The snapshot as it is on disk; its ETag is its generation."""
     may_read(service, request)
-    try:
-        content = service.data.snapshot.read_bytes()
-    except FileNotFoundError:
-        raise Refusal(404, "no_snapshot", "nothing has been folded yet") from None
-    snapshot = decode(content, service.data.snapshot)
+    snapshot, content, _ = find(service.data)
+    if not content:
+        raise Refusal(404, "no_snapshot", "nothing has been folded yet")
     etag = f'"{snapshot.generation}"'
     headers = {"ETag": etag, "Cache-Control": "private, no-cache"}
     if request.headers.get("If-None-Match") == etag:

@@ -14,7 +14,7 @@ from aiohttp.web_request import BaseRequest
 from ingest.service import Service
 from shared.line import DataFromNewerVersion
 from shared.segments import sealed_segments
-from shared.snapshot import SnapshotDamaged, load
+from shared.snapshot import SnapshotDamaged, find
 from shared.timestamps import epoch_ms
 
 STALLED_S = 5.0
@@ -68,7 +68,7 @@ def of_the_worker(service: Service) -> Iterator[Check]:
 def of_the_directory(service: Service) -> list[Check]:
     """What the data directory says about the compactor and the log. Reads a few small files."""
     try:
-        snapshot = load(service.data)
+        snapshot, _, damage = find(service.data)
     except (SnapshotDamaged, DataFromNewerVersion) as error:
         return [Check("snapshot", False, str(error))]
     suspect = [
@@ -77,6 +77,7 @@ def of_the_directory(service: Service) -> list[Check]:
         if not snapshot.has_folded(segment.name.writer, segment.name.sequence) and not segment.checksum.exists()
     ]
     return [
+        *([Check("snapshot", False, f"{damage}; an earlier one is read until the next pass replaces it")] if damage else []),
         _recent("fold", snapshot.as_of, service),
         _recent("retention", snapshot.retention.at, service),
         Check("log", not suspect, f"no checksum: {', '.join(suspect)}" if suspect else "nothing suspect waits for the fold"),
@@ -89,4 +90,4 @@ def _recent(what: str, at: str, service: Service) -> Check:
     limit_s = INTERVALS * service.settings.fold_interval
     if age_s <= limit_s:
         return Check(what, True, f"not older than {limit_s:.0f} s")
-    return Check(what, False, f"none for {age_s:.0f} s; is the compactor running?")
+    return Check(what, False, f"none for {age_s:.0f} s; is the compactor running, and what does it say?")

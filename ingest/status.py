@@ -11,7 +11,7 @@ from shared.layout import DataDirectory
 from shared.recovery import quarantined_by_recovery
 from shared.segments import active_segments, count_lines, sealed_segments
 from shared.settings import Settings
-from shared.snapshot import Snapshot, load
+from shared.snapshot import Snapshot, find
 from shared.timestamps import epoch_ms, now_ms
 
 _TRIES = 5
@@ -44,7 +44,7 @@ def read_status(data: DataDirectory, settings: Settings) -> dict[str, Any]:
 
 
 def _read_status(data: DataDirectory, settings: Settings) -> dict[str, Any]:
-    snapshot = load(data)
+    snapshot, _, damage = find(data)
     unfolded = [s for s in sealed_segments(data) if not snapshot.has_folded(s.name.writer, s.name.sequence)]
     active = active_segments(data)
     waiting = sum(count_lines(path) for path in active.values())
@@ -81,7 +81,7 @@ def _read_status(data: DataDirectory, settings: Settings) -> dict[str, Any]:
             "archive_bytes": sum(part.bytes for day in snapshot.days.values() for part in day.archive),
             "counters_bytes": sum(day.counters.bytes for day in snapshot.days.values() if day.counters),
         },
-        "warnings": [text] if (text := warning(data, settings)) else [],
+        "warnings": [text for text in (warning(data, settings), damage) if text],
         "days": {"first": str(min(snapshot.days)), "last": str(max(snapshot.days))} if snapshot.days else None,
     }
 

@@ -109,6 +109,10 @@ class DataDirectory:
     def quarantine(self) -> Path:
         return self.root / "quarantine"
 
+    def set_aside(self, name: str) -> Path:
+        """Where a damaged file is kept, so that replacing it loses nothing. `name` says which file it was."""
+        return self.quarantine / f"damaged-{name}"
+
     @property
     def private(self) -> Path:
         return self.root / "private"

@@ -1,24 +1,38 @@
 """The snapshot: one JSON file that names every part it is made of and every segment that it has folded (P5).
 
 Loading it is all that a reader needs; only the compactor makes one (compactor/commit.py). docs/formats.md has an example.
+When it is damaged or gone, the newest kept one that is whole takes its place: an older truth, never a made-up one.
 """
 
 from __future__ import annotations
 
+import errno
+import hashlib
+import re
 from datetime import date
 from pathlib import Path
+from typing import NamedTuple
 
 import msgspec
 
-from shared.layout import DataDirectory
+from shared.layout import DataDirectory, parse_kept_snapshot, parse_part
 from shared.line import DataFromNewerVersion
 
-FORMAT = 1
+FORMAT = 2
+FORMAT_WITHOUT_SHA256 = 1
 EMPTY_TIME = "1970-01-01T00:00:00.000Z"
+
+# The last two lines of the file; the hash is of all lines before them, so that `head -n -2 | sha256sum` gives it.
+_END = re.compile(rb' "sha256": "([0-9a-f]{64})"\n}\n')
+_END_BYTES = len(b' "sha256": ""\n}\n') + 64
 
 
 class SnapshotDamaged(Exception):
-    """snapshot.json is there but cannot be read as one. Says what to do next."""
+    """A snapshot is there but is not what was published. Says what to do next."""
+
+
+class SnapshotLost(SnapshotDamaged):
+    """There is no whole snapshot, published or kept, though there was one."""
 
 
 class Part(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -96,34 +110,104 @@ class _Format(msgspec.Struct):
     format: int
 
 
+class Found(NamedTuple):
+    """The snapshot to read, the bytes of its file, and why it is not the one in snapshot.json (None when it is)."""
+
+    snapshot: Snapshot
+    content: bytes
+    damage: str | None
+
+
 _DECODER = msgspec.json.Decoder(Snapshot)
 _FORMAT_DECODER = msgspec.json.Decoder(_Format)
 
 
 def encode(snapshot: Snapshot) -> bytes:
-    return msgspec.json.format(msgspec.json.encode(snapshot), indent=1) + b"\n"
+    text = msgspec.json.format(msgspec.json.encode(msgspec.structs.replace(snapshot, format=FORMAT)), indent=1)
+    head = text.removesuffix(b"\n}") + b",\n"
+    return b'%b "sha256": "%b"\n}\n' % (head, hashlib.sha256(head).hexdigest().encode("ascii"))
 
 
 def decode(content: bytes, path: Path) -> Snapshot:
-    """Raises DataFromNewerVersion and SnapshotDamaged."""
+    """Raises DataFromNewerVersion and SnapshotDamaged.
+
+    Every format from 2 on ends with its sha256, so that a file of a newer Foldlog can be told from a damaged one.
+    """
     try:
         found = _FORMAT_DECODER.decode(content).format
+        is_sealed = _is_sealed(content)
         if found > FORMAT:
             raise DataFromNewerVersion(
                 f"{path} has format {found}; this Foldlog reads up to {FORMAT}. Install a newer one; nothing was changed."
             )
+        if not is_sealed and found != FORMAT_WITHOUT_SHA256:
+            raise ValueError("it does not end with its sha256")
         return _DECODER.decode(content)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise SnapshotDamaged(
-            f"{path} cannot be read ({error}). The previous ones are kept beside it: move it away, copy the newest "
-            "snapshot.<generation>.json to snapshot.json, and start again; what that one has not folded is folded again."
-        ) from None
+    except (msgspec.DecodeError, ValueError) as error:
+        raise SnapshotDamaged(f"{path} is damaged: {error}") from None
+
+
+def _is_sealed(content: bytes) -> bool:
+    """Whether the file ends with a sha256. Raises ValueError when that is not the one of its bytes."""
+    end = _END.fullmatch(content, max(0, len(content) - _END_BYTES))
+    if end is not None and hashlib.sha256(content[: end.start()]).hexdigest().encode("ascii") != end[1]:
+        raise ValueError("its bytes do not match its sha256")
+    return end is not None
 
 
 def load(data: DataDirectory) -> Snapshot:
-    """The published snapshot, or generation 0 where there is none yet."""
+    """The published snapshot, or the newest kept one that is whole, or generation 0 where there is none yet."""
+    return find(data).snapshot
+
+
+def find(data: DataDirectory) -> Found:
+    """As `load`, with what is wrong. Raises SnapshotLost when something was published and no snapshot of it is whole."""
     try:
         content = data.snapshot.read_bytes()
+        return Found(decode(content, data.snapshot), content, None)
     except FileNotFoundError:
-        return Snapshot()
-    return decode(content, data.snapshot)
+        if not was_published(data):
+            return Found(Snapshot(), b"", None)
+        damage = f"{data.snapshot} is gone"
+    except SnapshotDamaged as error:
+        damage = str(error)
+    except OSError as error:
+        if error.errno != errno.EIO:
+            raise
+        damage = f"{data.snapshot} cannot be read: {error.strerror}"
+    return _newest_kept(data, damage)
+
+
+def was_published(data: DataDirectory) -> bool:
+    """Whether there was a snapshot: one is kept, or there are parts that only a second pass can have made.
+
+    The parts of a first pass that was killed before its commit prove nothing. That pass deletes no segment either, so
+    beginning anew loses nothing.
+    """
+    return bool(kept_generations(data)) or newest_part(data) > 1
+
+
+def newest_part(data: DataDirectory) -> int:
+    """The highest generation that a part of any snapshot, published or not, is of; 0 when there is none."""
+    names = (parse_part(path.name) for kind in (data.archive, data.counters) for path in kind.glob("*/g*.parquet"))
+    return max((generation for generation in names if generation is not None), default=0)
+
+
+def _newest_kept(data: DataDirectory, damage: str) -> Found:
+    for generation in kept_generations(data):
+        path = data.kept_snapshot(generation)
+        try:
+            content = path.read_bytes()
+            return Found(decode(content, path), content, damage)
+        except (FileNotFoundError, SnapshotDamaged):
+            continue
+    raise SnapshotLost(
+        f"{damage}, and no snapshot.<generation>.json beside it is whole. Nothing was changed. Restore snapshot.json from a "
+        "backup, or run `foldlog rebuild`: it counts again what the parts and the retained log hold."
+    )
+
+
+def kept_generations(data: DataDirectory) -> list[int]:
+    """The generations of the kept snapshots, whole or not, newest first."""
+    found = (parse_kept_snapshot(path.name) for path in data.root.glob("snapshot.*.json"))
+    return sorted((generation for generation in found if generation is not None), reverse=True)
