@@ -1,0 +1,285 @@
+"""One kill point: where it is, and what becomes of a directory in which a process was killed there."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import lru_cache
+from pathlib import Path
+from shutil import copytree, rmtree
+
+import duckdb
+
+from compactor.agents import parse_agent
+from compactor.schedule import Compactor, compact_once
+from faults.oracle import Verdict, acknowledged, intended, judge, look
+from faults.scenes import AGENT, Place, Scene, Silence
+from faults.strace import ELSEWHERE, KILLED, OTHERS, count_calls, kill_before, run_alone
+from shared.layout import DataDirectory
+from shared.recovery import recover
+from shared.segments import active_segments
+from shared.snapshot import load
+
+RESTART_MAX_S = 5.0
+
+# Calls that leave the disk other than it was (`openat` where it creates, `flock` for whom waits for the lock).
+CHANGES = frozenset({
+    "openat", "write", "writev", "pwrite64", "ftruncate", "fallocate", "fchmod", "fsync", "fdatasync", "rename", "renameat",
+    "renameat2", "link", "linkat", "unlink", "unlinkat", "mkdir", "mkdirat", "rmdir", "flock",
+})  # fmt: skip
+# Calls about memory, turns and identity: what is on disk, and who was told what, is the same before and after them. DuckDB
+# makes a thousand of them, in an order of its own.
+INWARD = frozenset({
+    "brk", "clone3", "exit", "futex", "getpid", "getrandom", "gettid", "madvise", "mmap", "mprotect", "munmap", "prlimit64",
+    "rseq", "rt_sigaction", "rt_sigprocmask", "sched_getaffinity", "sched_yield", "set_robust_list", "sysinfo",
+})  # fmt: skip
+
+_STAMP = re.compile(r"^\d{8}T\d{6}Z")
+
+
+@dataclass(frozen=True)
+class Point:
+    """Before the `number`-th `call` of a thread in a scene. `after` is where a first kill was, of a scene played twice."""
+
+    scene: str
+    seed: int
+    thread: str
+    call: str
+    number: int
+    after: str = ""
+
+    @property
+    def begins_with(self) -> tuple[str, int, str]:
+        return self.scene, self.seed, self.after
+
+    def __str__(self) -> str:
+        first = f"killed before {self.after}, then " if self.after else ""
+        return f"{self.scene}, seed {self.seed}: {first}killed before {self.call}:{self.number} of {self.thread}"
+
+
+@dataclass
+class Run:
+    """What came of one point. `ending` is KILLED, or the call did not come.
+
+    `folded` is False where recovery left what it had left of the same directory before, whose fold was judged then.
+    """
+
+    point: Point
+    ending: int
+    acknowledged: int = 0
+    folded: bool = False
+    restart_s: float = 0.0
+    seconds: float = 0.0
+    lost: list[str] = field(default_factory=list)
+    double: list[str] = field(default_factory=list)
+    phantom: list[str] = field(default_factory=list)
+    broken: list[str] = field(default_factory=list)
+
+    @property
+    def found(self) -> bool:
+        return bool(self.lost or self.double or self.phantom or self.broken)
+
+    @property
+    def changes(self) -> bool:
+        return self.ending == KILLED and self.point.call in CHANGES
+
+    def blame(self, verdict: Verdict) -> None:
+        self.lost = sorted({*self.lost, *verdict.lost})
+        self.double = sorted({*self.double, *verdict.double})
+        self.phantom = sorted({*self.phantom, *verdict.phantom})
+        self.broken += verdict.broken
+
+
+class Runner:
+    """Plays scenes in directories of its own below two given ones, which are on different file systems."""
+
+    def __init__(self, scratch: Path, ledgers: Path, *, every_call: bool = False) -> None:
+        self._every_call = every_call
+        self._fresh = _empty(scratch, ledgers, "fresh")
+        self._prepared = _empty(scratch, ledgers, "prepared")
+        self._place = _empty(scratch, ledgers, "run")
+        self._report = self._place.ledger.parent / f"{self._place.ledger.name}.strace"
+        self._said = self._place.ledger.parent / f"{self._place.ledger.name}.said"
+        self._holds: tuple[str, int, str] | None = None
+        # Of a scene that only recovers: what it leaves undisturbed, and what was folded and judged of what it left.
+        self._expected: dict[str, str] = {}
+        self._known: list[dict[str, str]] = []
+        parse_agent(AGENT)  # takes its rules apart once, and not in every child
+
+    def points(self, scene: Scene, seed: int, thread: str) -> list[Point]:
+        """All points of one thread of a scene."""
+        if not scene.twice:
+            return self._points(scene, seed, thread, "")
+        firsts = [point for point in self._points(scene, seed, thread, "") if point.call in CHANGES]
+        seconds: list[Point] = []
+        for first in firsts:
+            after = f"{first.call}:{first.number}"
+            seconds += [point for point in self._points(scene, seed, thread, after) if point.call in CHANGES]
+        return seconds
+
+    def _points(self, scene: Scene, seed: int, thread: str, after: str) -> list[Point]:
+        self._prepare(scene, seed, after)
+        _copy(self._prepared, self._place)
+        calls = count_calls(lambda gate: scene.play(self._place, seed, gate), thread, self._report)
+        names = [name for name in sorted(calls) if self._is_wanted(name, seed, thread)]
+        return [Point(scene.name, seed, thread, name, number + 1, after) for name in names for number in range(calls[name])]
+
+    def _is_wanted(self, call: str, seed: int, thread: str) -> bool:
+        """Between two calls that change the disk the same lies there: for seed 0 that is tried out, for others relied on."""
+        if seed or thread == OTHERS:
+            return call in CHANGES
+        return self._every_call or call not in INWARD
+
+    def run(self, scene: Scene, point: Point) -> Run:
+        """Kill the scene there, judge what is left, recover, fold, judge again."""
+        begun = time.monotonic()
+        self._prepare(scene, point.seed, point.after)
+        _copy(self._prepared, self._place)
+        run = Run(point, self._kill(scene, point.seed, point.thread, point.call, point.number))
+        if run.ending not in {KILLED, ELSEWHERE, 0}:
+            run.broken.append(f"the scene ended with {run.ending}")
+        told, meant = acknowledged(self._place.ledger), intended(self._place.ledger)
+        run.acknowledged = len(told)
+        run.blame(judge(self._place.root, meant, told))
+        generation = look(self._place.root).generation
+        run.folded = self._restart(scene, run)
+        run.blame(judge(self._place.root, meant, told, folded=run.folded, generation=generation))
+        run.broken += unbalanced(self._place.data)
+        run.seconds = time.monotonic() - begun
+        return run
+
+    def _kill(self, scene: Scene, seed: int, thread: str, call: str, number: int) -> int:
+        return kill_before(lambda gate: scene.play(self._place, seed, gate), thread, call, number, self._report)
+
+    def _restart(self, scene: Scene, run: Run) -> bool:
+        """Recover and fold, as the processes do when they are started again. Returns whether everything is folded now."""
+        begun = time.monotonic()
+        try:
+            left = recover_twice(self._place.data, self._expected if scene.only_recovers else None)
+        except Exception as error:  # noqa: BLE001  whatever it is: nobody would have been there to help
+            run.broken.append(f"I7: recovery failed: {error!r}")
+            return False
+        if scene.only_recovers and left in self._known:
+            run.restart_s = time.monotonic() - begun
+            return False  # a fold of these very bytes was judged before
+        code = run_alone(lambda: fold_all(self._place, run.point.seed), self._said)
+        run.restart_s = time.monotonic() - begun
+        if code:
+            said = self._said.read_text("utf-8").strip() if self._said.exists() else f"it ended with {code}"
+            run.broken.append(f"I7: the fold failed: {said}")
+        elif scene.only_recovers:
+            self._known.append(left)
+        if run.restart_s > RESTART_MAX_S:
+            run.broken.append(f"I7: the restart took {run.restart_s:.1f} s")
+        return not code
+
+    def _prepare(self, scene: Scene, seed: int, after: str) -> None:
+        """Have the directory ready that this scene begins with: a fresh one, or what a first kill left of it."""
+        if self._holds == (scene.name, seed, after):
+            return
+        if self._holds is None or self._holds[:2] != (scene.name, seed):
+            self._make_fresh(scene, seed)
+        _copy(self._fresh, self._place)
+        if after:
+            call, _, number = after.partition(":")
+            self._kill(scene, seed, scene.threads[0], call, int(number))
+        _copy(self._place, self._prepared)
+        self._holds = scene.name, seed, after
+
+    def _make_fresh(self, scene: Scene, seed: int) -> None:
+        _make_empty(self._fresh)
+        scene.prepare(self._fresh, seed)
+        if scene.only_recovers:
+            _copy(self._fresh, self._place)
+            recover_all(self._place.data)
+            self._expected = remains(self._place.data, stamps=False)
+            self._known = []
+
+
+def recover_twice(data: DataDirectory, expected: Mapping[str, str] | None) -> dict[str, str]:
+    """Recovery run again leaves the same bytes; where nothing else is at work also those that it leaves undisturbed (I7)."""
+    recover_all(data)
+    once = remains(data)
+    recover_all(data)
+    if remains(data) != once:
+        raise AssertionError("a second recovery left other bytes")
+    left = remains(data, stamps=False)
+    if expected is not None and left != expected:
+        raise AssertionError(f"recovery left {left}, undisturbed it leaves {expected}")
+    return left
+
+
+def fold_all(place: Place, seed: int) -> None:
+    """What the compactor does when it is started again."""
+    Compactor(place.data, place.settings(seed), Silence()).sweep()
+    compact_once(place.data, place.settings(seed), Silence())
+
+
+def recover_all(data: DataDirectory) -> None:
+    for writer in active_segments(data):
+        recover(data, writer)
+
+
+def remains(data: DataDirectory, *, stamps: bool = True) -> dict[str, str]:
+    """The hash of each file of the log and of the quarantine, by name; without `stamps` not by when it was sealed."""
+    files = [path for directory in (data.log, data.quarantine) for path in directory.iterdir() if path.suffix != ".tmp"]
+    return {_name(path, stamps): _content(path, stamps) for path in files}
+
+
+def _name(path: Path, stamps: bool) -> str:
+    return f"{path.parent.name}/{path.name if stamps else _STAMP.sub('', path.name)}"
+
+
+def _content(path: Path, stamps: bool) -> str:
+    if path.suffix == ".sha256" and not stamps:
+        return path.read_text("ascii").partition(" ")[0]  # what follows is the name
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def unbalanced(data: DataDirectory) -> list[str]:
+    """The snapshot counts as many events as the counters of all days, also of those whose archive is gone (P8)."""
+    snapshot = load(data)
+    parts = [(data.part("counters", day, kept.counters.generation), kept.counters.sha256)
+             for day, kept in snapshot.days.items() if kept.counters]  # fmt: skip
+    events = sum(_events(_Counters(sha256, path)) for path, sha256 in parts)
+    if events == snapshot.totals.counted:
+        return []
+    return [f"P8: {snapshot.totals.counted} events are counted, the counters know {events}"]
+
+
+@dataclass(frozen=True)
+class _Counters:
+    sha256: str
+    path: Path = field(compare=False)
+
+
+@lru_cache(maxsize=1024)
+def _events(part: _Counters) -> int:
+    with duckdb.connect(config={"threads": 1}) as database:
+        row = database.execute(
+            "SELECT coalesce(sum(events), 0)::BIGINT FROM read_parquet($1) WHERE dimension = 'total' AND visitors IS NULL",
+            [str(part.path)],
+        ).fetchone()
+    return int(row[0]) if row else 0
+
+
+def _empty(scratch: Path, ledgers: Path, name: str) -> Place:
+    place = Place(scratch / f"{name}-{os.getpid()}", ledgers / f"{name}-{os.getpid()}")
+    _make_empty(place)
+    return place
+
+
+def _make_empty(place: Place) -> None:
+    for directory in (place.root, place.ledger):
+        rmtree(directory, ignore_errors=True)
+        directory.mkdir(parents=True)
+
+
+def _copy(source: Place, target: Place) -> None:
+    for old, new in ((source.root, target.root), (source.ledger, target.ledger)):
+        rmtree(new, ignore_errors=True)
+        copytree(old, new)
