@@ -49,6 +49,7 @@ class Done:
     killed: Counter[str] = field(default_factory=Counter)
     restarts_s: list[float] = field(default_factory=list)
     generation: int = 0
+    unfinished: int = 0  # files of a publication that was killed, which nobody removed
 
 
 class Round(NamedTuple):
@@ -74,9 +75,8 @@ def make_round(seed: int, number: int, kills: int) -> Round:
     )
 
 
-def run_round(planned: Round, directory: Path, outcome: Outcome) -> Done:
-    """Kill, let everything be folded, and judge."""
-    done = Done()
+def run_round(planned: Round, directory: Path, outcome: Outcome, done: Done) -> None:
+    """Kill, let everything be folded, and judge. Raises AssertionError and TimeoutError when something does not start or end."""
     with Server(
         directory,
         workers=WORKERS,
@@ -92,6 +92,7 @@ def run_round(planned: Round, directory: Path, outcome: Outcome) -> Done:
         fold(server)
         total = server.get("/admin/api/report", bots="include").json()["total"]["events"]
         difference = server.get("/admin/api/status").json()["balance"]["difference"]
+    done.unfinished = sum(1 for _ in server.data.root.rglob(".*.tmp"))
     sent, told = intended(directory), acknowledged(directory)
     verdict = judge(server.data.root, sent, told, folded=True, generation=done.generation)
     outcome.add(verdict, len(told), f"round {planned}", max(done.restarts_s, default=0.0))
@@ -203,9 +204,14 @@ def main() -> int:
         directory = base / f"round-{number:03d}"
         directory.mkdir()
         failed = len(outcome.failures)
-        done = run_round(planned, directory, outcome)
+        done = Done()
+        try:
+            run_round(planned, directory, outcome, done)
+        except (AssertionError, TimeoutError) as error:
+            outcome.failures.append(f"round {planned}: {error}")
         every.killed += done.killed
         every.restarts_s += done.restarts_s
+        every.unfinished += done.unfinished
         # Each kill might have been the one that loses an event: each is a place and a run; all of a round are judged at once.
         outcome.points = every.killed.total()
         outcome.runs = every.killed.total()
@@ -218,6 +224,7 @@ def main() -> int:
     restarts = sorted(every.restarts_s)
     if restarts:
         print(f"killed: {dict(every.killed)}; median restart {restarts[len(restarts) // 2]:.2f} s of {len(restarts)}")
+    print(f"temporary files that killed publications left behind: {every.unfinished}")
     return outcome.say()
 
 
