@@ -76,7 +76,7 @@ def make_round(seed: int, number: int, kills: int) -> Round:
 
 
 def run_round(planned: Round, directory: Path, outcome: Outcome, done: Done) -> None:
-    """Kill, let everything be folded, and judge. Raises AssertionError and TimeoutError when something does not start or end."""
+    """Kill, let everything be folded, and judge. Raises AssertionError or TimeoutError for what does not start or end."""
     with Server(
         directory,
         workers=WORKERS,
@@ -101,7 +101,6 @@ def run_round(planned: Round, directory: Path, outcome: Outcome, done: Done) -> 
         outcome.failures.append(
             f"round {planned}: {total} counted, {len(told)} acknowledged, the balance is off by {difference}"
         )
-    return done
 
 
 def kill_at_random(server: Server, planned: Round, done: Done) -> None:
