@@ -219,11 +219,15 @@ class GroupCommitWriter:
         """On the event loop, after the thread has ended for good: neither its last group nor what waits is stored."""
         self._stopping = True
         waiting, self._waiting = self._waiting, []
+        while not self._handed.empty():  # handed over after the thread had answered its last group, and before this
+            group = self._handed.get()
+            waiting += group.members if group else []
         self._finish(members + waiting, error)
 
     def _run(self) -> None:
         while True:
             group: _Group | None = None
+            unanswered: list[_Waiting] = []
             stop = False
             try:
                 group = self._handed.get(timeout=POLL_S)
@@ -232,13 +236,15 @@ class GroupCommitWriter:
                 pass
             try:
                 if group is not None:
+                    unanswered = group.members
                     self._commit(group)
+                    unanswered = []
                 if stop or self._seal_is_due():
                     self._seal(reopen=not stop)
                 elif group is None:
                     self._look_after_segment()
             except Exception as error:  # noqa: BLE001  a suspect segment or a defect: this thread is of no use any longer
-                self._fail_for_good(group.members if group else [], error)
+                self._fail_for_good(unanswered, error)
                 return
             if stop:
                 return

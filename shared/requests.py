@@ -38,8 +38,11 @@ class Watch:
         return found.st_ino, found.st_mtime_ns
 
     def requested(self) -> bool:
-        """True once for each request, however many were made since the last look."""
-        seen, self._seen = self._seen, self._stamp()
+        """True once for each request, however many were made since the last look. False while the file cannot be looked at."""
+        try:
+            seen, self._seen = self._seen, self._stamp()
+        except OSError:
+            return False  # nobody who has work to do ends because of it: the next look sees what this one could not
         return self._seen is not None and self._seen != seen
 
 
