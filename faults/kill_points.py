@@ -4,33 +4,37 @@
 
 Each scene (faults/scenes.py) is played once undisturbed, and strace counts its calls. Then it is played again for each call,
 and killed before it: with seed 0 before every call that is not about memory or locks alone, with other seeds before every
-call that changes the disk. What is left is judged as it lies, recovered twice, folded to the end without a human, and judged again
-(faults/oracle.py). Recovery itself is also killed twice: at each of its calls that change the disk, and the recovery that
-follows at each of these again. A run that was broken off goes on where it was: what is done stands in a file by commit.
+call that changes the disk. What is left is judged as it lies (faults/oracle.py), recovered twice, folded to the end without a
+human, and judged again. Recovery itself is also killed twice: at each of its calls that change the disk, and the recovery
+that follows at each of these again. A programme that was broken off goes on where it was.
 """
 
 from __future__ import annotations
 
 import argparse
+import ctypes
 import json
 import multiprocessing
+import signal
 import sys
 import tempfile
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from itertools import groupby
 from pathlib import Path
 from shutil import rmtree
 
-from faults.kill_run import Point, Run, Runner
+from faults.kill_run import CHANGES, Point, Run, Runner
 from faults.oracle import Verdict
 from faults.outcome import Outcome, commit, file_system
 from faults.scenes import HASTY, SCENES, Scene
 from faults.strace import KILLED
 
 CHUNK = 20
+PR_SET_PDEATHSIG = 1
 MEMORY = Path("/dev/shm")  # noqa: S108  a file system of its own, in memory
 
 _runner: Runner
@@ -43,6 +47,7 @@ class Options:
     points: int | None = None
     jobs: int = 2
     every_call: bool = False
+    minutes: float = float("inf")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -57,10 +62,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument(
         "--state", type=Path, default=Path(".crash"), help="where finished points are kept (default: %(default)s)"
     )
+    parser.add_argument(
+        "--minutes", type=float, default=float("inf"), help="begin no point later than that (default: no limit)"
+    )
     parser.add_argument("--data", type=Path, default=MEMORY, help="the file system of the data (default: %(default)s)")
     given = parser.parse_args(arguments)
     seeds = tuple(range(given.first_seed, given.first_seed + given.seeds))
-    options = Options(tuple(given.scene or SCENES), seeds, given.points, given.jobs, given.every_call)
+    options = Options(tuple(given.scene or SCENES), seeds, given.points, given.jobs, given.every_call, given.minutes)
     command = " ".join(["python -m faults.kill_points", *(sys.argv[1:] if arguments is None else arguments)])
     with Records(given.state / "kill_points.jsonl", commit()) as records:
         runs = run_all(options, given.data, records)
@@ -82,8 +90,8 @@ class Records:
     def __exit__(self, *_: object) -> None:
         self._file.close()
 
-    def add(self, run: Run) -> None:
-        self._file.write(json.dumps({"commit": self._tested, **asdict(run)}) + "\n")
+    def add(self, runs: Iterable[Run]) -> None:
+        self._file.writelines(json.dumps({"commit": self._tested, **asdict(run)}) + "\n" for run in runs)
 
     def _read(self, path: Path) -> Iterator[tuple[Point, Run]]:
         for line in path.read_text("utf-8").splitlines():
@@ -98,26 +106,56 @@ class Records:
 
 def run_all(options: Options, data: Path, records: Records | None = None) -> list[Run]:
     """Enumerate the points and run those that are not done yet. Returns the runs of all of them."""
+    with workers(options, data) as pool:
+        return run_points(pool, spread(enumerate_points(pool, options), options.points), records, options.minutes)
+
+
+@contextmanager
+def workers(options: Options, data: Path) -> Iterator[ProcessPoolExecutor]:
+    """Processes that play scenes in directories of their own, gone afterwards."""
     scratch = Path(tempfile.mkdtemp(prefix="kill-points-", dir=data))
     ledgers = Path(tempfile.mkdtemp(prefix="kill-points-"))
     context = multiprocessing.get_context("spawn")  # a worker forks for each point: it has no thread but its own
     try:
         with ProcessPoolExecutor(options.jobs, context, _begin, (scratch, ledgers, options.every_call)) as pool:
-            wanted = spread(_enumerate(pool, options), options.points)
-            done = records.done if records else {}
-            runs = [done[point] for point in wanted if point in done]
-            chunks = list(_chunks([point for point in wanted if point not in done]))
-            for finished in pool.map(_run_chunk, chunks):
-                for run in finished:
-                    runs.append(run)
-                    if records:
-                        records.add(run)
-                _show(f"{len(runs)} of {len(wanted)} points, {sum(bool(run.found) for run in runs)} failures")
-        return runs
+            try:
+                yield pool
+            except BaseException:
+                pool.shutdown(cancel_futures=True)
+                raise
     finally:
-        _show("\n")
         rmtree(scratch, ignore_errors=True)
         rmtree(ledgers, ignore_errors=True)
+
+
+def enumerate_points(pool: ProcessPoolExecutor, options: Options) -> list[Point]:
+    """All points of these scenes with these seeds."""
+    asked = [(name, seed, thread) for seed in options.seeds for name in options.scenes for thread in _scene(name).threads]
+    found: list[Point] = []
+    for points in pool.map(_points_of, asked):
+        found += points
+        _show(f"{len(found)} points found")
+    return found
+
+
+def run_points(
+    pool: ProcessPoolExecutor, wanted: Sequence[Point], records: Records | None = None, minutes: float = float("inf")
+) -> list[Run]:
+    """Run those of the points that have no record yet, as long as there is time: those that change the disk first."""
+    begun = time.monotonic()
+    done = records.done if records else {}
+    runs = [done[point] for point in wanted if point in done]
+    left = sorted((point for point in wanted if point not in done), key=lambda point: point.call not in CHANGES)
+    waiting = [pool.submit(_run_chunk, chunk) for chunk in _chunks(left)]
+    for chunk in waiting:
+        if time.monotonic() - begun > 60 * minutes and chunk.cancel():
+            continue
+        finished = chunk.result()
+        runs += finished
+        if records:
+            records.add(finished)
+        _show(f"{len(runs)} of {len(wanted)} points, {sum(run.found for run in runs)} failures")
+    return runs
 
 
 def spread(points: Sequence[Point], count: int | None) -> list[Point]:
@@ -127,21 +165,13 @@ def spread(points: Sequence[Point], count: int | None) -> list[Point]:
     return [points[number * len(points) // count] for number in range(count)]
 
 
-def _enumerate(pool: ProcessPoolExecutor, options: Options) -> list[Point]:
-    asked = [(name, seed, thread) for seed in options.seeds for name in options.scenes for thread in _scene(name).threads]
-    found: list[Point] = []
-    for points in pool.map(_points_of, asked):
-        found += points
-        _show(f"{len(found)} points found")
-    return found
-
-
 def _scene(name: str) -> Scene:
     return (SCENES | {HASTY.name: HASTY})[name]
 
 
 def _begin(scratch: Path, ledgers: Path, every_call: bool) -> None:
     global _runner
+    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)  # no worker goes on without the programme
     _runner = Runner(scratch, ledgers, every_call=every_call)
 
 
@@ -163,9 +193,7 @@ def _chunks(points: Iterable[Point]) -> Iterator[list[Point]]:
 
 def _show(progress: str) -> None:
     if sys.stderr.isatty():
-        print(
-            f"\r{progress}\x1b[K" if progress != "\n" else "", end="" if progress != "\n" else "\n", file=sys.stderr, flush=True
-        )
+        print(f"\r{progress}\x1b[K", end="", file=sys.stderr, flush=True)
 
 
 def say(runs: Sequence[Run], options: Options, data: Path, command: str) -> int:
@@ -178,7 +206,7 @@ def say(runs: Sequence[Run], options: Options, data: Path, command: str) -> int:
     print(f"{len(runs) - missed} runs were killed; in {missed} the call did not come, or came first in another thread")
     print(f"{sum(run.changes for run in runs)} of the points are before a call that changes the disk")
     known = sum(not run.folded and not run.found for run in runs)
-    print(f"{known} recoveries left, byte for byte, what another had left whose fold was judged; they were not folded again")
+    print(f"{len(runs) - known} were folded; {known} left a log, byte for byte, whose fold was judged with another run")
     return code if runs else 1
 
 
@@ -195,5 +223,5 @@ def outcome(fault: str, runs: Sequence[Run], options: Options, places: str, comm
 if __name__ == "__main__":
     begun = time.monotonic()
     code = main()
-    print(f"{time.monotonic() - begun:.0f} s in all", file=sys.stderr)
+    print(f"\n{time.monotonic() - begun:.0f} s in all", file=sys.stderr)
     raise SystemExit(code)

@@ -5,8 +5,8 @@ from __future__ import annotations
 import hashlib
 import os
 import re
+import resource
 import time
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
@@ -38,6 +38,8 @@ INWARD = frozenset({
     "rseq", "rt_sigaction", "rt_sigprocmask", "sched_getaffinity", "sched_yield", "set_robust_list", "sysinfo",
 })  # fmt: skip
 
+Remains = frozenset[tuple[str, str]]
+
 _STAMP = re.compile(r"^\d{8}T\d{6}Z")
 
 
@@ -65,7 +67,7 @@ class Point:
 class Run:
     """What came of one point. `ending` is KILLED, or the call did not come.
 
-    `folded` is False where recovery left what it had left of the same directory before, whose fold was judged then.
+    `folded` is False where the log holds, byte for byte, what another run left: what a fold counts of it is known from then.
     """
 
     point: Point
@@ -105,9 +107,9 @@ class Runner:
         self._report = self._place.ledger.parent / f"{self._place.ledger.name}.strace"
         self._said = self._place.ledger.parent / f"{self._place.ledger.name}.said"
         self._holds: tuple[str, int, str] | None = None
-        # Of a scene that only recovers: what it leaves undisturbed, and what was folded and judged of what it left.
-        self._expected: dict[str, str] = {}
-        self._known: list[dict[str, str]] = []
+        # Of the directory that was prepared: what an undisturbed recovery leaves, and what a fold of what was left counts.
+        self._expected = Remains()
+        self._known: dict[Remains, frozenset[str]] = {}
         parse_agent(AGENT)  # takes its rules apart once, and not in every child
 
     def points(self, scene: Scene, seed: int, thread: str) -> list[Point]:
@@ -146,8 +148,7 @@ class Runner:
         run.acknowledged = len(told)
         run.blame(judge(self._place.root, meant, told))
         generation = look(self._place.root).generation
-        run.folded = self._restart(scene, run)
-        run.blame(judge(self._place.root, meant, told, folded=run.folded, generation=generation))
+        run.blame(self._restart(scene, run, meant, told, generation))
         run.broken += unbalanced(self._place.data)
         run.seconds = time.monotonic() - begun
         return run
@@ -155,27 +156,32 @@ class Runner:
     def _kill(self, scene: Scene, seed: int, thread: str, call: str, number: int) -> int:
         return kill_before(lambda gate: scene.play(self._place, seed, gate), thread, call, number, self._report)
 
-    def _restart(self, scene: Scene, run: Run) -> bool:
-        """Recover and fold, as the processes do when they are started again. Returns whether everything is folded now."""
+    def _restart(self, scene: Scene, run: Run, meant: set[str], told: set[str], generation: int) -> Verdict:
+        """Recover and fold, as the processes do when they are started again, and judge what is counted then."""
         begun = time.monotonic()
         try:
             left = recover_twice(self._place.data, self._expected if scene.only_recovers else None)
         except Exception as error:  # noqa: BLE001  whatever it is: nobody would have been there to help
             run.broken.append(f"I7: recovery failed: {error!r}")
-            return False
-        if scene.only_recovers and left in self._known:
+            return judge(self._place.root, meant, told)
+        if scene.only_logs and left in self._known:
             run.restart_s = time.monotonic() - begun
-            return False  # a fold of these very bytes was judged before
+            counted = self._known[left]
+            return Verdict(frozenset(told - counted), frozenset(), frozenset(counted - meant), ())
+        worked = _processor_s()
         code = run_alone(lambda: fold_all(self._place, run.point.seed), self._said)
+        worked = _processor_s() - worked
         run.restart_s = time.monotonic() - begun
+        run.folded = not code
         if code:
             said = self._said.read_text("utf-8").strip() if self._said.exists() else f"it ended with {code}"
             run.broken.append(f"I7: the fold failed: {said}")
-        elif scene.only_recovers:
-            self._known.append(left)
-        if run.restart_s > RESTART_MAX_S:
-            run.broken.append(f"I7: the restart took {run.restart_s:.1f} s")
-        return not code
+        if worked > RESTART_MAX_S:  # not the time by the clock, which is that of everything else on this machine as well
+            run.broken.append(f"I7: the restart took {worked:.1f} s of a processor")
+        verdict = judge(self._place.root, meant, told, folded=run.folded, generation=generation)
+        if run.folded and not verdict:
+            self._known[left] = frozenset(look(self._place.root).counted)
+        return verdict
 
     def _prepare(self, scene: Scene, seed: int, after: str) -> None:
         """Have the directory ready that this scene begins with: a fresh one, or what a first kill left of it."""
@@ -191,16 +197,16 @@ class Runner:
         self._holds = scene.name, seed, after
 
     def _make_fresh(self, scene: Scene, seed: int) -> None:
+        self._known = {}
         _make_empty(self._fresh)
         scene.prepare(self._fresh, seed)
         if scene.only_recovers:
             _copy(self._fresh, self._place)
             recover_all(self._place.data)
             self._expected = remains(self._place.data, stamps=False)
-            self._known = []
 
 
-def recover_twice(data: DataDirectory, expected: Mapping[str, str] | None) -> dict[str, str]:
+def recover_twice(data: DataDirectory, expected: Remains | None) -> Remains:
     """Recovery run again leaves the same bytes; where nothing else is at work also those that it leaves undisturbed (I7)."""
     recover_all(data)
     once = remains(data)
@@ -209,7 +215,7 @@ def recover_twice(data: DataDirectory, expected: Mapping[str, str] | None) -> di
         raise AssertionError("a second recovery left other bytes")
     left = remains(data, stamps=False)
     if expected is not None and left != expected:
-        raise AssertionError(f"recovery left {left}, undisturbed it leaves {expected}")
+        raise AssertionError(f"recovery left {sorted(left)}, undisturbed it leaves {sorted(expected)}")
     return left
 
 
@@ -224,10 +230,10 @@ def recover_all(data: DataDirectory) -> None:
         recover(data, writer)
 
 
-def remains(data: DataDirectory, *, stamps: bool = True) -> dict[str, str]:
+def remains(data: DataDirectory, *, stamps: bool = True) -> Remains:
     """The hash of each file of the log and of the quarantine, by name; without `stamps` not by when it was sealed."""
     files = [path for directory in (data.log, data.quarantine) for path in directory.iterdir() if path.suffix != ".tmp"]
-    return {_name(path, stamps): _content(path, stamps) for path in files}
+    return frozenset((_name(path, stamps), _content(path, stamps)) for path in files)
 
 
 def _name(path: Path, stamps: bool) -> str:
@@ -265,6 +271,11 @@ def _events(part: _Counters) -> int:
             [str(part.path)],
         ).fetchone()
     return int(row[0]) if row else 0
+
+
+def _processor_s() -> float:
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
 
 
 def _empty(scratch: Path, ledgers: Path, name: str) -> Place:
