@@ -107,8 +107,8 @@ class Ledgers:
         return min((number for number, folded in self.folded.items() if folded.get(writer, 0) >= sequence), default=0)
 
 
-def run(load: Load, directory: Path, outcome: Outcome) -> list[str]:
-    """One fleet on a new data directory. Returns what was covered, to be printed."""
+def run(load: Load, directory: Path, outcome: Outcome) -> Covered:
+    """One fleet on a new data directory."""
     ledgers = Ledgers()
     with Server(directory, workers=WORKERS, segment_max_bytes=1 << 20, segment_max_age=1, fold_interval=1) as server:
         watcher = threading.Thread(target=ledgers.watch, args=(server.data.snapshot,), daemon=True)
@@ -133,7 +133,7 @@ def run(load: Load, directory: Path, outcome: Outcome) -> list[str]:
     outcome.failures += unexpected(clients)
     outcome.failures += check_counts(sent, told, total, balance, copies)
     outcome.failures += check_first_wins(server.data.root, copies)
-    return [f"kills {kills}", *covered(clients, proxy.lost, copies, ledgers, balance)]
+    return make_covered(clients, kills, proxy.lost, copies, ledgers)
 
 
 def disturb(server: Server, clients: Sequence[Client], load: Load) -> int:
@@ -214,19 +214,43 @@ def archived(root: Path) -> list[tuple[str, str, float]]:
         return database.execute(sql, [paths]).fetchall()
 
 
-def covered(clients: Sequence[Client], lost: int, copies: Copies, ledgers: Ledgers, balance: dict[str, int]) -> list[str]:
+@dataclass(frozen=True)
+class Covered:
     """How many ids were repeated in which way, so that a run that repeats nothing shows."""
+
+    kills: int
+    passes: int  # that were seen
+    sends: int  # events in requests that went out
+    unanswered: int  # requests
+    answers_lost: int  # answers 200 that the proxy did not pass on
+    lines: int  # of the log
+    ids: int
+    on_both_workers: int
+    in_several_segments: int
+    in_several_passes: int
+    twice_or_more: int
+    hundred_times_or_more: int
+    most_copies: int
+
+
+def make_covered(clients: Sequence[Client], kills: int, lost: int, copies: Copies, ledgers: Ledgers) -> Covered:
     generations = {key: ledgers.generation(*key) for each in copies.values() for key in {copy[2:] for copy in each}}
     times = [len(each) for each in copies.values()]
-    return [
-        f"{sum(c.sends for c in clients):,} events sent, of which {sum(times):,} reached the log: {len(copies):,} ids",
-        f"answers 200 lost by the proxy {lost:,}, requests without an answer {sum(c.unanswered for c in clients):,}",
-        f"ids with copies on both workers {count(copies, lambda copy: copy[2]):,}",
-        f"in several segments {count(copies, lambda copy: copy[2:]):,}",
-        f"in several passes {count(copies, lambda copy: generations[copy[2:]]):,} ({len(ledgers.folded)} passes seen)",
-        f"in the log twice or more {sum(n > 1 for n in times):,}, 100 times or more {sum(n >= 100 for n in times):,}",
-        f"most copies of one id {max(times, default=0)}, balance {balance}",
-    ]
+    return Covered(
+        kills=kills,
+        passes=len(ledgers.folded),
+        sends=sum(client.sends for client in clients),
+        unanswered=sum(client.unanswered for client in clients),
+        answers_lost=lost,
+        lines=sum(times),
+        ids=len(times),
+        on_both_workers=count(copies, lambda copy: copy[2]),
+        in_several_segments=count(copies, lambda copy: copy[2:]),
+        in_several_passes=count(copies, lambda copy: generations[copy[2:]]),
+        twice_or_more=sum(n > 1 for n in times),
+        hundred_times_or_more=sum(n >= 100 for n in times),
+        most_copies=max(times, default=0),
+    )
 
 
 def count(copies: Copies, key: Any) -> int:
@@ -245,8 +269,7 @@ def main() -> int:
     command = f"python -m faults.duplicates --sends {given.sends} --seed {given.seed} --kills {given.kills}"
     outcome = Outcome("ids sent again, lost answers, kills between", command, file_system(directory), seeds=str(given.seed))
     began = time.monotonic()
-    for told in run(Load(given.sends, given.seed, given.kills), directory, outcome):
-        print(told)
+    print(run(Load(given.sends, given.seed, given.kills), directory, outcome))
     outcome.seconds = time.monotonic() - began
     if not outcome.failures:
         shutil.rmtree(directory)

@@ -42,7 +42,7 @@ from faults.random_kills import (
     wait_until,
 )
 from faults.tampering import delete, rename, truncate
-from faults.trend import Trend
+from faults.trend import Trend, growth, rows
 from shared.requests import request
 from tests.server import Server, run_foldlog
 
@@ -165,7 +165,7 @@ def run(
     outcome.add(verdict, len(told), f"seed {seed}, {dict(soak.done)}", max(soak.restarts_s, default=0.0))
     outcome.points = outcome.runs = soak.done.total()
     outcome.failures += unexpected(clients)
-    outcome.failures += trend.failures(FOLD_MEMORY)
+    outcome.failures += growth(trend.samples, FOLD_MEMORY)
     if verified.returncode:
         outcome.failures.append(f"foldlog verify: {verified.stdout}{verified.stderr}")
     if not len(told - soak.taken) <= total <= len(sent):
@@ -175,7 +175,7 @@ def run(
     return [
         f"faults: {dict(sorted(soak.done.items()))}",
         f"{total:,} events counted; ids in segments that were taken away {len(soak.taken):,}; generation {soak.generation:,}",
-        *trend.rows(),
+        *rows(trend.samples),
     ]
 
 
@@ -203,18 +203,15 @@ def data_disk(directory: Path) -> Iterator[bool]:
 
 
 def keep_at_it(soak: Soak, clients: list[Client], seconds: float, every_s: tuple[float, float]) -> None:
-    """A fault every few seconds: each once, in an order of its own, then all over again."""
+    """A fault every few seconds: each once, in an order of its own, and all over again while there is time."""
     began = time.monotonic()
-    left: list[Callable[[Soak], None]] = []
-    while time.monotonic() < began + seconds:
-        if not left:
-            left = soak.pick.sample(FAULTS, len(FAULTS))
-            say_progress(soak, clients, time.monotonic() - began)
-        time.sleep(soak.pick.uniform(*every_s))
-        soak.generation = max(soak.generation, generation(soak.server))
-        fault = left.pop()
-        fault(soak)
-        soak.done[fault.__name__] += 1
+    while not soak.done or time.monotonic() < began + seconds:
+        for fault in soak.pick.sample(FAULTS, len(FAULTS)):
+            time.sleep(soak.pick.uniform(*every_s))
+            soak.generation = max(soak.generation, generation(soak.server))
+            fault(soak)
+            soak.done[fault.__name__] += 1
+        say_progress(soak, clients, time.monotonic() - began)
 
 
 def say_progress(soak: Soak, clients: list[Client], seconds: float) -> None:

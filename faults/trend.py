@@ -21,12 +21,15 @@ FILES_MORE = 100
 MEMORY_MORE = 64 * MB
 LOG_MORE = 16 * MB
 
+# By what was measured, in the order of time.
+Samples = dict[str, list[int]]
+
 
 class Trend:
     """Samples a server once a second while the block runs, and has it make a report each time, for the reading process."""
 
     def __init__(self, server: Server, every_s: float = EVERY_S) -> None:
-        self.samples: dict[str, list[int]] = {}
+        self.samples: Samples = {}
         self._server = server
         self._every_s = every_s
         self._ended = threading.Event()
@@ -70,23 +73,27 @@ class Trend:
     def _add(self, name: str, value: int) -> None:
         self.samples.setdefault(name, []).append(value)
 
-    def quarters(self) -> dict[str, tuple[int, int, int]]:
-        """By name: the medians of the first and of the last quarter, and the most."""
-        return {
-            name: (_median(values[: _quarter(values)]), _median(values[-_quarter(values) :]), max(values))
-            for name, values in sorted(self.samples.items())
-        }
 
-    def rows(self) -> list[str]:
-        return [f"{name}: {_shown(name, q)} (first quarter, last quarter, most)" for name, q in self.quarters().items()]
+def quarters(samples: Samples) -> dict[str, tuple[int, int, int]]:
+    """By name: the medians of the first and of the last quarter, and the most."""
+    return {
+        name: (_median(values[: _quarter(values)]), _median(values[-_quarter(values) :]), max(values))
+        for name, values in sorted(samples.items())
+    }
 
-    def failures(self, fold_memory: int) -> list[str]:
-        """What grew by more than noise. The archive may: it holds what is counted. So may the compactor, up to its limit."""
-        return [
-            f"I10: {name} grew from {first:,} to {last:,}"
-            for name, (first, last, _) in self.quarters().items()
-            if last > _allowed(name, first, fold_memory)
-        ]
+
+def rows(samples: Samples) -> list[str]:
+    """For people."""
+    return [f"{name}: {_shown(name, each)} (first quarter, last quarter, most)" for name, each in quarters(samples).items()]
+
+
+def growth(samples: Samples, fold_memory: int) -> list[str]:
+    """What grew by more than noise. The archive may: it holds what is counted. So may the compactor, up to its limit."""
+    return [
+        f"I10: {name} grew from {first:,} to {last:,}"
+        for name, (first, last, _) in quarters(samples).items()
+        if last > _allowed(name, first, fold_memory)
+    ]
 
 
 def _allowed(name: str, first: int, fold_memory: int) -> float:
