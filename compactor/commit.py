@@ -8,12 +8,13 @@ A damaged snapshot.json is replaced by the newest kept one that is whole; what t
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import msgspec
-from filelock import Timeout, UnixFileLock
+from filelock import Timeout, UnixFileLock, lock_descriptor
 
 from shared.layout import DataDirectory, parse_day, parse_part
 from shared.publish import keep_as, publishing, remove, remove_empty_directory, sync_directory
@@ -54,9 +55,26 @@ def compactor_lock(data: DataDirectory, timeout_s: float = 0) -> Iterator[Compac
     except Timeout:
         raise CompactorBusy(f"another process is compacting {data.root}") from None
     try:
-        yield CompactorLock(data, data.compact_lock.stat().st_ino)
+        with _locked_directory(data):
+            yield CompactorLock(data, data.compact_lock.stat().st_ino)
     finally:
         lock.release()
+
+
+@contextmanager
+def _locked_directory(data: DataDirectory) -> Iterator[None]:
+    """A lock that nobody deletes: on the directory itself. Whoever got past a deleted compact.lock gets no further.
+
+    Looking before the commit would be too late: parts are named by their generation, and the second process would put its
+    own in the place of those that the first has committed or is about to.
+    """
+    descriptor = os.open(data.root, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        if not lock_descriptor(descriptor, blocking=False):
+            raise CompactorBusy(f"another process is compacting {data.root}; its {data.compact_lock.name} was deleted")
+        yield
+    finally:
+        os.close(descriptor)
 
 
 def commit(data: DataDirectory, before: Snapshot, after: Snapshot, lock: CompactorLock) -> None:

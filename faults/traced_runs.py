@@ -95,18 +95,19 @@ def prepare(root: Path, ledgers: Path) -> None:
     make_data_directory(data)
     ledger = Ledger(ledgers, "before")
     for number in range(4):
-        _segment(data, ledger, f"before-{number}").seal()
+        segment_of(data, ledger, f"before-{number}").seal()
         if number == 1:
             compact_once(data, settings_for(root), Silent())
     (newest,) = sorted(data.log.glob("*-0000000004.sha256"))
     newest.unlink()  # a suspect segment: it is folded line by line
-    orphan = _segment(data, ledger, "orphan")
+    orphan = segment_of(data, ledger, "orphan")
     os.write(orphan._descriptor, b'{"v":1,"id":"torn')
     orphan.abandon()
     ledger.close()
 
 
-def _segment(data: DataDirectory, ledger: Ledger, name: str) -> ActiveSegment:
+def segment_of(data: DataDirectory, ledger: Ledger, name: str) -> ActiveSegment:
+    """An open segment with five acknowledged events."""
     ids = [f"{name}-{number:03d}" for number in range(5)]
     segment = ActiveSegment(data, WRITER, next_sequence(data, WRITER), "fsync")
     ledger.intend(ids)

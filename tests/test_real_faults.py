@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from compactor.commit import CompactorBusy, compactor_lock
+from faults import races
 from ingest.writer import GroupCommitWriter, Unavailable
 from shared.requests import Watch, request
 from shared.settings import Settings
@@ -52,3 +54,20 @@ def test_request_that_cannot_be_looked_at_is_seen_later(tmp_path: Path) -> None:
     place.unlink()
     elsewhere.rename(place)
     assert (watch.requested(), watch.requested()) == (True, False)
+
+
+def test_deleted_lock_file_lets_no_second_compactor_in(tmp_path: Path) -> None:
+    data = data_directory(tmp_path)
+    with compactor_lock(data):
+        data.compact_lock.unlink()
+        with pytest.raises(CompactorBusy, match=r"compact\.lock was deleted"), compactor_lock(data):
+            pass
+    with compactor_lock(data):
+        pass
+
+
+@pytest.mark.crash
+def test_two_compactors_commit_each_generation_once_though_the_lock_is_deleted() -> None:
+    outcome = races.run(4, seed=6)
+    assert outcome.runs == 4 and outcome.acknowledged == 4 * 25
+    assert outcome.failures == []
