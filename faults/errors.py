@@ -20,7 +20,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -226,12 +226,13 @@ def run(workloads: Sequence[str], sample: int, seed: int, command: str) -> Outco
         started = time.monotonic()
         chosen = points(made, workloads)
         if sample:
-            chosen = sorted(random.Random(seed).sample(chosen, min(sample, len(chosen))))
-        outcome.points = len(chosen)
-        for number, point in enumerate(chosen, 1):
-            run_point(made, point, outcome)
-            print(f"\r{number} of {len(chosen)}, {len(outcome.failures)} failures", end="", file=sys.stderr)
+            chosen = random.Random(seed).sample(chosen, min(sample, len(chosen)))
+        with suppress(KeyboardInterrupt):  # the row then says how many there were
+            for number, point in enumerate(chosen, 1):
+                run_point(made, point, outcome)
+                print(f"\r{number} of {len(chosen)}, {len(outcome.failures)} failures", end="", file=sys.stderr)
         print(file=sys.stderr)
+        outcome.points = outcome.runs
         outcome.seconds = time.monotonic() - started
     return outcome
 

@@ -82,9 +82,10 @@ def run(kind: str, cuts: int, seed: int, *, lie: bool = False) -> Outcome:
     started = time.monotonic()
     root = Path(tempfile.mkdtemp(prefix="power-", dir="/dev/shm" if os.access("/dev/shm", os.W_OK) else None))  # noqa: S108
     try:
-        for first in range(0, cuts, CUTS_PER_DISK):
-            numbers = range(first, min(first + CUTS_PER_DISK, cuts))
-            _cuts_of_one_disk(root / str(first), kind, numbers, pick, outcome, lie=lie)
+        with suppress(KeyboardInterrupt):  # the row then says how many there were
+            for first in range(0, cuts, CUTS_PER_DISK):
+                numbers = range(first, min(first + CUTS_PER_DISK, cuts))
+                _cuts_of_one_disk(root / str(first), kind, numbers, pick, outcome, lie=lie)
     finally:
         shutil.rmtree(root)
     outcome.points = outcome.runs

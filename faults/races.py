@@ -17,6 +17,7 @@ import sys
 import tempfile
 import time
 from collections import Counter
+from contextlib import suppress
 from multiprocessing.connection import Connection
 from pathlib import Path
 
@@ -131,23 +132,25 @@ def run(races: int, seed: int) -> Outcome:
     fast = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None  # noqa: S108
     place = Path(tempfile.mkdtemp(prefix="races-", dir=fast))
     command = f"python -m faults.races --races {races} --seed {seed}"
-    outcome = Outcome("two compactors, lock deleted", command, file_system(place), str(seed), points=races)
+    outcome = Outcome("two compactors, lock deleted", command, file_system(place), str(seed))
     started = time.monotonic()
     try:
         preparing = FORK.Process(target=prepare, args=(place / "template" / "data", place / "template" / "ledgers"))
         preparing.start()
         preparing.join()
-        for number in range(races):
-            shutil.copytree(place / "template", place / "race")
-            verdict, wrong = race(place / "race" / "data", place / "race" / "ledgers", seed * 1_000_000 + number)
-            where = f"race {number} of {command}"
-            outcome.add(verdict, len(acknowledged(place / "race" / "ledgers")), where)
-            outcome.failures += [f"{where}: {each}" for each in wrong]
-            shutil.rmtree(place / "race")
-            print(f"\r{number + 1} of {races}, {len(outcome.failures)} failures", end="", file=sys.stderr)
+        with suppress(KeyboardInterrupt):  # the row then says how many there were
+            for number in range(races):
+                shutil.copytree(place / "template", place / "race")
+                verdict, wrong = race(place / "race" / "data", place / "race" / "ledgers", seed * 1_000_000 + number)
+                where = f"race {number} of {command}"
+                outcome.add(verdict, len(acknowledged(place / "race" / "ledgers")), where)
+                outcome.failures += [f"{where}: {each}" for each in wrong]
+                shutil.rmtree(place / "race")
+                print(f"\r{number + 1} of {races}, {len(outcome.failures)} failures", end="", file=sys.stderr)
         print(file=sys.stderr)
     finally:
         shutil.rmtree(place)
+    outcome.points = outcome.runs
     outcome.seconds = time.monotonic() - started
     return outcome
 
