@@ -33,7 +33,7 @@ from faults.outcome import Outcome, commit, file_system
 from faults.scenes import HASTY, SCENES, Scene
 from faults.strace import KILLED
 
-CHUNK = 20
+CHUNK = 10
 PR_SET_PDEATHSIG = 1
 MEMORY = Path("/dev/shm")  # noqa: S108  a file system of its own, in memory
 
@@ -70,6 +70,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     seeds = tuple(range(given.first_seed, given.first_seed + given.seeds))
     options = Options(tuple(given.scene or SCENES), seeds, given.points, given.jobs, given.every_call, given.minutes)
     command = " ".join(["python -m faults.kill_points", *(sys.argv[1:] if arguments is None else arguments)])
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))  # so that what was made is removed
     with Records(given.state / "kill_points.jsonl", commit()) as records:
         runs = run_all(options, given.data, records)
     return say(runs, options, given.data, command)

@@ -6,9 +6,6 @@ A sample of faults/random_kills.py, which does the same a thousand times.
 from __future__ import annotations
 
 import random
-import signal
-import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -19,9 +16,7 @@ import pytest
 from faults.clients import fleet, sending, unexpected
 from faults.oracle import acknowledged, intended, judge
 from faults.random_kills import MEND_TIMEOUT_S, WORKERS, children, fold, generation, kill_child, wait_until
-from shared.engine import connect
-from shared.snapshot import load
-from tests.server import Server, run_foldlog
+from tests.server import Server
 
 pytestmark = pytest.mark.crash
 
@@ -61,34 +56,3 @@ def test_kill_9_of_single_children_is_mended_by_the_supervisor(tmp_path: Path) -
             time.sleep(pick.uniform(0.05, 0.4))
             kill_child(server, name)
         assert server.running.pid == supervisor
-
-
-def counted_ids(server: Server) -> list[str]:
-    paths = [str(path) for path in named_archive(server)]
-    with connect(256 << 20, 1) as database:
-        return [id_ for (id_,) in database.execute("SELECT id FROM read_parquet($1)", [paths]).fetchall()]
-
-
-def named_archive(server: Server) -> list[Path]:
-    days = load(server.data).days.items()
-    return [server.data.part("archive", day, part.generation) for day, kept in days for part in kept.archive]
-
-
-def test_compactor_killed_at_any_moment_repeats_its_pass(tmp_path: Path) -> None:
-    """SIGKILL a pass after 1, 2, 3 … of its durable steps, then let the next one finish."""
-    killer = "import sys, os; from tests.killer import run; run(int(sys.argv[1]))"
-    with Server(tmp_path) as server:
-        for number in range(20):
-            server.post([{"name": "pageview", "id": f"event-{number:03d}", "visitor": "v"}])
-        server.stop()
-        deaths = 0
-        for steps in range(1, 40):
-            done = subprocess.run([sys.executable, "-c", killer, str(steps)], env=server.environ, check=False)
-            assert done.returncode in {0, -signal.SIGKILL}
-            deaths += done.returncode != 0
-            if done.returncode == 0:
-                break
-        assert deaths >= 5
-        assert run_foldlog(["compact", "--once"], server.environ).returncode == 0
-        assert sorted(counted_ids(server)) == [f"event-{number:03d}" for number in range(20)]
-        assert load(server.data).totals.counted == 20
