@@ -198,33 +198,37 @@ def main() -> int:
     outcome = Outcome("SIGKILL at random moments under load", command, file_system(base), seeds=str(given.seed))
     began = time.monotonic()
     every = Done()
-    for number in range(given.first, -(-given.kills // KILLS_A_ROUND)):
-        planned = make_round(given.seed, number, min(KILLS_A_ROUND, given.kills - number * KILLS_A_ROUND))
-        directory = base / f"round-{number:03d}"
-        directory.mkdir()
-        failed = len(outcome.failures)
-        done = Done()
-        try:
-            run_round(planned, directory, outcome, done)
-        except (AssertionError, TimeoutError) as error:
-            outcome.failures.append(f"round {planned}: {error}")
-        every.killed += done.killed
-        every.restarts_s += done.restarts_s
-        every.unfinished += done.unfinished
-        # Each kill might have been the one that loses an event: each is a place and a run; all of a round are judged at once.
-        outcome.points = every.killed.total()
-        outcome.runs = every.killed.total()
-        if len(outcome.failures) == failed:
-            shutil.rmtree(directory)
-        outcome.seconds = time.monotonic() - began
-        say_progress(number, outcome)
-    with suppress(OSError):
-        base.rmdir()  # what failed is kept
+    with suppress(KeyboardInterrupt):  # the row then says how many there were
+        for number in range(given.first, -(-given.kills // KILLS_A_ROUND)):
+            planned = make_round(given.seed, number, min(KILLS_A_ROUND, given.kills - number * KILLS_A_ROUND))
+            try_round(planned, base / f"round-{number:03d}", outcome, every)
+            outcome.seconds = time.monotonic() - began
+            say_progress(number, outcome)
+    if not outcome.failures:
+        shutil.rmtree(base)
     restarts = sorted(every.restarts_s)
     if restarts:
         print(f"killed: {dict(every.killed)}; median restart {restarts[len(restarts) // 2]:.2f} s of {len(restarts)}")
     print(f"temporary files that killed publications left behind: {every.unfinished}")
     return outcome.say()
+
+
+def try_round(planned: Round, directory: Path, outcome: Outcome, every: Done) -> None:
+    """A round, whatever comes of it. What failed is kept."""
+    failed = len(outcome.failures)
+    done = Done()
+    directory.mkdir()
+    try:
+        run_round(planned, directory, outcome, done)
+    except (AssertionError, TimeoutError) as error:
+        outcome.failures.append(f"round {planned}: {error}")
+    every.killed += done.killed
+    every.restarts_s += done.restarts_s
+    every.unfinished += done.unfinished
+    # Each kill might have been the one that loses an event: each is a place and a run; all of a round are judged at once.
+    outcome.points = outcome.runs = every.killed.total()
+    if len(outcome.failures) == failed:
+        shutil.rmtree(directory)
 
 
 def say_progress(number: int, outcome: Outcome) -> None:

@@ -22,7 +22,7 @@ import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -60,7 +60,7 @@ class Soak:
 
     server: Server
     pick: random.Random
-    has_small_disk: bool
+    hold_s: tuple[float, float]  # how long a process stands still, and the disk is full
     done: Counter[str] = field(default_factory=Counter)
     taken: set[str] = field(default_factory=set)  # ids that were in a segment which a fault took away
     restarts_s: list[float] = field(default_factory=list)
@@ -89,7 +89,7 @@ def stop_for_a_while(soak: Soak) -> None:
     with suppress(ProcessLookupError):
         os.kill(pid, signal.SIGSTOP)
         try:
-            time.sleep(soak.pick.uniform(0.5, 3))
+            time.sleep(soak.pick.uniform(*soak.hold_s))
         finally:
             os.kill(pid, signal.SIGCONT)
 
@@ -115,9 +115,7 @@ def delete_lock(soak: Soak) -> None:
 
 
 def fill_disk(soak: Soak) -> None:
-    """To the last byte, for a while."""
-    if not soak.has_small_disk:
-        return
+    """To the last byte, for a while. Only for a small disk that holds nothing else."""
     ballast = soak.server.data.root / "ballast"
     try:
         with ballast.open("wb", buffering=0) as file:
@@ -125,12 +123,13 @@ def fill_disk(soak: Soak) -> None:
                 with suppress(OSError):
                     while file.write(bytes(block)) == block:
                         pass
-            time.sleep(soak.pick.uniform(0.5, 3))
+            time.sleep(soak.pick.uniform(*soak.hold_s))
     finally:
         ballast.unlink(missing_ok=True)
 
 
-FAULTS: tuple[Callable[[Soak], None], ...] = (
+Fault = Callable[[Soak], None]
+FAULTS: tuple[Fault, ...] = (
     kill_worker,
     kill_compactor,
     kill_everything,
@@ -140,21 +139,29 @@ FAULTS: tuple[Callable[[Soak], None], ...] = (
     delete_active,
     truncate_active,
     delete_lock,
-    fill_disk,
 )
 
 
-def run(
-    seconds: float, seed: int, directory: Path, outcome: Outcome, every_s: tuple[float, float], pause_s: float
-) -> list[str]:
-    """Soak a new data directory. `every_s`: the time between faults. Returns what is to be printed."""
-    pick = random.Random(seed)
+@dataclass(frozen=True)
+class Pace:
+    """How long, how often, and how much is sent."""
+
+    seconds: float
+    seed: int = 1
+    every_s: tuple[float, float] = (0.5, 5.0)  # between two faults
+    hold_s: tuple[float, float] = (0.5, 3.0)
+    pause_s: float = 0.04  # between two batches of a client
+
+
+def run(pace: Pace, directory: Path, outcome: Outcome) -> list[str]:
+    """Soak a new data directory. Returns what is to be printed."""
     with data_disk(directory) as is_small, Server(directory, **SETTINGS) as server:
         outcome.file_system = file_system(server.data.root)
-        soak = Soak(server, pick, is_small)
-        clients = fleet(server, directory, CLIENTS, BATCH, pause_s)
+        soak = Soak(server, random.Random(pace.seed), pace.hold_s)
+        clients = fleet(server, directory, CLIENTS, BATCH, pace.pause_s)
         with Trend(server) as trend, sending(clients):
-            keep_at_it(soak, clients, seconds, every_s)
+            with suppress(KeyboardInterrupt):  # the row then says how many there were
+                keep_at_it(soak, clients, pace, (*FAULTS, fill_disk) if is_small else FAULTS)
             wait_until(lambda: len(children(server)) == WORKERS + 1, MEND_TIMEOUT_S)
         fold(server)
         total = server.get("/admin/api/report", bots="include").json()["total"]["events"]
@@ -162,7 +169,7 @@ def run(
         verified = run_foldlog(["verify"], server.environ)
         sent, told = intended(directory), acknowledged(directory)
         verdict = judge(server.data.root, sent, told - soak.taken, folded=True, generation=soak.generation)
-    outcome.add(verdict, len(told), f"seed {seed}, {dict(soak.done)}", max(soak.restarts_s, default=0.0))
+    outcome.add(verdict, len(told), f"seed {pace.seed}, {dict(soak.done)}", max(soak.restarts_s, default=0.0))
     outcome.points = outcome.runs = soak.done.total()
     outcome.failures += unexpected(clients)
     outcome.failures += growth(trend.samples, FOLD_MEMORY)
@@ -202,12 +209,12 @@ def data_disk(directory: Path) -> Iterator[bool]:
         yield is_small
 
 
-def keep_at_it(soak: Soak, clients: list[Client], seconds: float, every_s: tuple[float, float]) -> None:
+def keep_at_it(soak: Soak, clients: list[Client], pace: Pace, faults: Sequence[Fault]) -> None:
     """A fault every few seconds: each once, in an order of its own, and all over again while there is time."""
     began = time.monotonic()
-    while not soak.done or time.monotonic() < began + seconds:
-        for fault in soak.pick.sample(FAULTS, len(FAULTS)):
-            time.sleep(soak.pick.uniform(*every_s))
+    while not soak.done or time.monotonic() < began + pace.seconds:
+        for fault in soak.pick.sample(faults, len(faults)):
+            time.sleep(soak.pick.uniform(*pace.every_s))
             soak.generation = max(soak.generation, generation(soak.server))
             fault(soak)
             soak.done[fault.__name__] += 1
@@ -235,7 +242,7 @@ def main() -> int:
     command = f"python -m faults.soak --minutes {given.minutes:g} --seed {given.seed}"
     outcome = Outcome("a fault every few seconds under bounded load", command, "-", seeds=str(given.seed))
     began = time.monotonic()
-    for told in run(given.minutes * 60, given.seed, directory, outcome, (0.5, 5.0), 0.04):
+    for told in run(Pace(given.minutes * 60, given.seed), directory, outcome):
         print(told)
     outcome.seconds = time.monotonic() - began
     if not outcome.failures:

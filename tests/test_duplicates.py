@@ -11,7 +11,7 @@ from faults.outcome import Outcome
 
 pytestmark = pytest.mark.crash
 
-SMALL = Load(sends=5_000, seed=7, kills=3, sizes=(1, 10, 40), pause_s=0.05)
+SMALL = Load(sends=5_000, seed=7, kills=2, sizes=(1, 10, 40), pause_s=0.03)
 
 
 @pytest.mark.timeout(180)
