@@ -3,26 +3,39 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from gzip import BadGzipFile
 from pathlib import Path
+from typing import NamedTuple
 
 import msgspec
 
 from shared.layout import DataDirectory
 from shared.line import ScannedLine, scan
 from shared.recovery import publish_quarantine
-from shared.segments import Segment, digest, open_segment
+from shared.segments import Segment, digest, salvage
 from shared.timestamps import epoch_ms
 
 
 @dataclass(frozen=True)
 class Checked:
-    """A segment ready to be folded: where its good lines are, how many, and how many went to quarantine."""
+    """A segment ready to be folded: where its good lines are, how many, and which went to quarantine."""
 
     segment: Segment
     path: Path
     lines: int
-    quarantined: int = 0
+    bad: tuple[BadLine, ...] = ()
     damaged: bool = False
+
+    @property
+    def quarantined(self) -> int:
+        return len(self.bad)
+
+
+class BadLine(NamedTuple):
+    """Where a line that cannot be folded is (-1: where compressed data ends that cannot be read), and why not."""
+
+    offset: int
+    reason: str
 
 
 class _Required(msgspec.Struct):
@@ -53,21 +66,19 @@ def _keep_good_lines(data: DataDirectory, segment: Segment, scratch: Path, *, da
     bad = []
     lines = 0
     try:
-        with open_segment(segment.path) as file, good.open("wb") as out:
-            for line in scan(file):
+        with good.open("wb") as out:
+            for line in scan(salvage(segment.path)):
                 reason = line.reason or _unreadable(line.content)
                 if reason is None:
                     out.write(line.content)
                     lines += 1
                 else:
                     bad.append(line._replace(reason=reason))
-    except (EOFError, OSError) as error:
-        if segment.path.suffix != ".gz":
-            raise
+    except (EOFError, BadGzipFile) as error:
         bad.append(ScannedLine(-1, b"", f"the compressed data cannot be read any further: {error}"))
     if bad:
         publish_quarantine(data, segment.name.stem, segment.path.name, bad)
-    return Checked(segment, good, lines, len(bad), damaged or bool(bad))
+    return Checked(segment, good, lines, tuple(BadLine(line.offset, str(line.reason)) for line in bad), damaged or bool(bad))
 
 
 def _unreadable(line: bytes) -> str | None:

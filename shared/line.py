@@ -31,6 +31,7 @@ COLUMNS = {
 }
 
 _CRC_FIELD = re.compile(rb',"crc":"([0-9a-f]{8})"}')
+_BEGIN = b'{"v":'
 _VERSION = re.compile(rb'{"v":(\d+),')
 
 
@@ -72,8 +73,25 @@ def flaw(line: bytes) -> str | None:
 
 
 def scan(lines: Iterable[bytes]) -> Iterator[ScannedLine]:
-    """Look at each line of a file by itself: a bad one costs none of its neighbours."""
+    """Look at each line of a file by itself: a bad one costs none of its neighbours, also when it lost its newline."""
     offset = 0
     for line in lines:
-        yield ScannedLine(offset, line, flaw(line))
+        reason = flaw(line)
+        bad = _swallowed(line) if reason else 0
+        if bad:
+            yield ScannedLine(offset, line[:bad], reason)
+            yield ScannedLine(offset + bad, line[bad:], None)
+        else:
+            yield ScannedLine(offset, line, reason)
         offset += len(line)
+
+
+def _swallowed(line: bytes) -> int:
+    """Where in a bad line a whole one begins whose own newline is there; 0 when none does.
+
+    Inside a JSON text a quotation mark is escaped, and the CRC is of the whole line: no value can pose as a line.
+    """
+    start = line.find(_BEGIN, max(1, len(line) - LINE_MAX_BYTES))
+    while start > 0 and flaw(line[start:]) is not None:
+        start = line.find(_BEGIN, start + 1)
+    return max(start, 0)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import hashlib
+import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +13,10 @@ from typing import BinaryIO, cast
 from shared.layout import DataDirectory, SegmentName, parse_active, parse_segment
 
 _BLOCK = 1 << 20
+# What cannot be inflated costs the block that it is in: small ones, where a line is worth more than time.
+_SALVAGE_BLOCK = 64
+_INFLATED_BLOCK = 1 << 16
+_GZIP = 16 + zlib.MAX_WBITS
 
 
 @dataclass(frozen=True)
@@ -69,11 +74,10 @@ def digest(segment: Segment) -> Digest:
     lines = 0
     torn = False
     try:
-        with open_segment(segment.path) as file:
-            while block := file.read(_BLOCK):
-                sha256.update(block)
-                lines += block.count(b"\n")
-                torn = not block.endswith(b"\n")
+        for block in _blocks(segment.path, _BLOCK):
+            sha256.update(block)
+            lines += block.count(b"\n")
+            torn = not block.endswith(b"\n")
     except (gzip.BadGzipFile, EOFError):
         return Digest(lines, "", intact=False)
     found = sha256.hexdigest()
@@ -95,11 +99,58 @@ def sha256_line(digest: str, file: str) -> bytes:
 
 
 def count_lines(path: Path) -> int:
-    """Complete lines in a file that may still grow."""
-    with open_segment(path) as file:
-        return sum(block.count(b"\n") for block in _blocks(file))
+    """Complete lines in a file that may still grow; in a damaged compressed one, those that can be read."""
+    lines = 0
+    try:
+        for block in _blocks(path, _BLOCK):
+            lines += block.count(b"\n")
+    except (gzip.BadGzipFile, EOFError):
+        return lines
+    return lines
 
 
-def _blocks(file: BinaryIO) -> Iterator[bytes]:
-    while block := file.read(_BLOCK):
-        yield block
+def salvage(path: Path) -> Iterator[bytes]:
+    """The lines of a segment that may be damaged. Raises BadGzipFile or EOFError after the last one that can be read."""
+    if path.suffix != ".gz":
+        with path.open("rb") as file:
+            yield from file
+        return
+    rest = b""
+    try:
+        for block in _blocks(path, _SALVAGE_BLOCK):
+            *whole, rest = (rest + block).split(b"\n")
+            yield from (line + b"\n" for line in whole)
+    except (gzip.BadGzipFile, EOFError):
+        if rest:
+            yield rest
+        raise
+    if rest:
+        yield rest
+
+
+def _blocks(path: Path, size: int) -> Iterator[bytes]:
+    """What a segment holds, inflated. Raises BadGzipFile or EOFError where it cannot be read any further."""
+    with path.open("rb") as file:
+        if path.suffix == ".gz":
+            yield from _inflated(file, size)
+            return
+        while block := file.read(size):
+            yield block
+
+
+def _inflated(file: BinaryIO, size: int) -> Iterator[bytes]:
+    inflater = zlib.decompressobj(_GZIP)
+    began = False
+    while block := file.read(min(size, _INFLATED_BLOCK)):
+        while block:
+            if inflater.eof:  # another member, or the zeros with which some programs fill a block
+                block, inflater, began = block.lstrip(b"\0"), zlib.decompressobj(_GZIP), False
+                continue
+            began = True
+            try:
+                yield inflater.decompress(block)
+            except zlib.error as error:
+                raise gzip.BadGzipFile(str(error)) from None
+            block = inflater.unused_data
+    if began and not inflater.eof:
+        raise EOFError("the file ends in the middle of compressed data")
