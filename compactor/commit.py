@@ -16,7 +16,7 @@ from pathlib import Path
 import msgspec
 from filelock import Timeout, UnixFileLock, lock_descriptor
 
-from shared.layout import DataDirectory, parse_day, parse_part
+from shared.layout import TEMPORARY_SUFFIX, DataDirectory, parse_day, parse_part
 from shared.publish import keep_as, publishing, remove, remove_empty_directory, sync_directory
 from shared.snapshot import Found, Snapshot, SnapshotDamaged, decode, encode, find, kept_generations, load, newest_part
 
@@ -146,12 +146,15 @@ def drop_old_snapshots(data: DataDirectory, current: Snapshot) -> None:
 
 
 def sweep_orphans(data: DataDirectory, current: Snapshot) -> int:
-    """Remove parts that no kept snapshot names: what a killed pass left. Looks at every part, so it runs at start only."""
+    """Remove what a killed pass left: parts that no kept snapshot names, and a snapshot that was not published.
+
+    Looks at every part, so it runs at start only.
+    """
     needed = named_parts(data, current)
     for snapshot in _read_whole(data, kept_generations(data)):
         needed |= named_parts(data, snapshot)
     orphans = [path for path in _all_parts(data) if path not in needed]
-    return remove(orphans)
+    return remove([*orphans, *data.root.glob(f".{data.snapshot.name}.*{TEMPORARY_SUFFIX}")])
 
 
 def named_parts(data: DataDirectory, snapshot: Snapshot) -> set[Path]:

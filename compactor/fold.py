@@ -19,6 +19,7 @@ from compactor.plan import neighbours
 from compactor.segment_check import Checked
 from shared.layout import DataDirectory
 from shared.line import COLUMNS, LINE_MAX_BYTES, SCHEMA_VERSION, DataFromNewerVersion
+from shared.parts import whole_parts
 from shared.snapshot import Snapshot
 
 
@@ -208,9 +209,9 @@ def _drop_repeats_of_archived(
 
 
 def archive_paths(data: DataDirectory, snapshot: Snapshot, days: Sequence[date]) -> list[Path]:
-    """The archive parts of these days, as far as there are any."""
+    """The archive parts of these days, as far as there are any. Raises PartDamaged."""
     kept = ((day, snapshot.days[day]) for day in days if day in snapshot.days)
-    return [data.part("archive", day, part.generation) for day, entry in kept for part in entry.archive]
+    return [path for day, entry in kept for path in whole_parts(data, "archive", day, entry.archive)]
 
 
 def _one(database: duckdb.DuckDBPyConnection, sql: str) -> tuple[int, ...]:

@@ -16,7 +16,7 @@ import msgspec
 from compactor.fold import Folded
 from compactor.plan import parts_to_merge
 from shared.layout import DataDirectory
-from shared.parts import ARCHIVE_COLUMNS, COUNTED_DIMENSIONS, COUNTER_COLUMNS, OTHER, TOTAL
+from shared.parts import ARCHIVE_COLUMNS, COUNTED_DIMENSIONS, COUNTER_COLUMNS, OTHER, TOTAL, whole_part, whole_parts
 from shared.publish import publishing
 from shared.snapshot import Day, Part
 
@@ -76,7 +76,7 @@ def write_counters(database: duckdb.DuckDBPyConnection, data: DataDirectory, day
 def _archive_sql(data: DataDirectory, day: date, merged: list[Part]) -> str:
     fresh = f"SELECT {_EVENT_COLUMNS} FROM fresh WHERE time::DATE = DATE '{day}'"
     if merged:
-        paths = [data.part("archive", day, part.generation) for part in merged]
+        paths = whole_parts(data, "archive", day, merged)
         fresh += (
             f" UNION ALL SELECT {_EVENT_COLUMNS} FROM read_parquet({sql_list(paths)}) a "
             f"ANTI JOIN (FROM replaced WHERE day = DATE '{day}') r ON a.site = r.site AND a.id = r.id"
@@ -87,7 +87,7 @@ def _archive_sql(data: DataDirectory, day: date, merged: list[Part]) -> str:
 def _add_counters(database: duckdb.DuckDBPyConnection, data: DataDirectory, day: date, old: Day) -> None:
     source = f"SELECT {_COUNTER_COLUMNS} FROM delta WHERE bucket::DATE = DATE '{day}'"
     if old.counters is not None:
-        path = data.part("counters", day, old.counters.generation)
+        path = whole_part(data, "counters", day, old.counters)
         source += f" UNION ALL SELECT {_COUNTER_COLUMNS} FROM read_parquet({sql_list([path])})"
     make_counted(database, source)
 
@@ -95,10 +95,10 @@ def _add_counters(database: duckdb.DuckDBPyConnection, data: DataDirectory, day:
 def _count_again(
     database: duckdb.DuckDBPyConnection, data: DataDirectory, day: date, archive: tuple[Part, ...], old: Day
 ) -> None:
-    paths = [data.part("archive", day, part.generation) for part in archive]
+    paths = whole_parts(data, "archive", day, archive)
     source = counting_sql(f"read_parquet({sql_list(paths)})") if paths else "FROM delta WHERE false"
     if old.counters is not None:  # visitors kept of a day cannot be counted again
-        path = data.part("counters", day, old.counters.generation)
+        path = whole_part(data, "counters", day, old.counters)
         source += f" UNION ALL SELECT {_COUNTER_COLUMNS} FROM read_parquet({sql_list([path])}) WHERE visitors IS NOT NULL"
     make_counted(database, source)
 

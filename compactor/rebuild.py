@@ -2,31 +2,35 @@
 
 The log is folded from nothing into a scratch directory by the ordinary pass. Then each day is written again: events that the
 retained log still holds as they are folded now, older ones as they were archived. Only the commit changes what readers see.
+
+This is also what makes a damaged part whole again: nothing of it is believed, so its events come from the log or are gone.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from contextlib import closing
 from dataclasses import replace
 from datetime import date
+from pathlib import Path
 from typing import NamedTuple
 
 import duckdb
 import msgspec
 
-from compactor.commit import commit, compactor_lock, drop_old_snapshots
-from compactor.compaction import THREADS, Log, run_pass
+from compactor.commit import commit, compactor_lock, drop_old_snapshots, set_aside
+from compactor.compaction import THREADS, Log, run_pass, whole_snapshot
 from compactor.fold import archive_paths
 from compactor.parts import cap_values, counting_sql, make_counted, sql_list, write_counters, write_part
 from compactor.plan import neighbours
-from compactor.verify import count
+from compactor.verify import count, parts_of
 from shared.engine import connect
 from shared.layout import DataDirectory
-from shared.parts import ARCHIVE_COLUMNS, no_rows
+from shared.parts import ARCHIVE_COLUMNS, no_rows, part_flaw
 from shared.publish import make_data_directory, scratch
 from shared.segments import sealed_segments
 from shared.settings import Settings
-from shared.snapshot import Day, Snapshot, load
+from shared.snapshot import Day, Part, Snapshot, load
 from shared.timestamps import rfc3339
 
 LOCK_PATIENCE_S = 60.0
@@ -34,7 +38,11 @@ _COLUMNS = ", ".join(ARCHIVE_COLUMNS)
 
 
 class DayChange(NamedTuple):
-    """One day before and after: events, and distinct visitors."""
+    """One day before and after: events, and distinct visitors.
+
+    `damaged` are its parts that were not whole; `gone` the events that only those held. `visitors_before` are those of the
+    whole parts.
+    """
 
     day: date
     events_before: int
@@ -42,10 +50,21 @@ class DayChange(NamedTuple):
     visitors_before: int
     visitors_after: int
     rows_changed: int
+    damaged: int = 0
+    gone: int = 0
 
     @property
     def changed(self) -> bool:
-        return self.rows_changed > 0 or self.events_before != self.events_after
+        return self.rows_changed > 0 or self.events_before != self.events_after or self.damaged > 0
+
+
+class DamagedPart(NamedTuple):
+    """A part that a snapshot names and that is not what it names."""
+
+    kind: str
+    day: date
+    part: Part
+    flaw: str
 
 
 def rebuild(data: DataDirectory, settings: Settings, log: Log, now_ms: int, *, dry_run: bool) -> list[DayChange]:
@@ -55,24 +74,55 @@ def rebuild(data: DataDirectory, settings: Settings, log: Log, now_ms: int, *, d
         scratch(data) as spill,
         closing(connect(settings.fold_memory, THREADS, spill)) as database,
     ):
-        before = load(data)
+        before = load(data) if dry_run else whole_snapshot(data, log, lock)
+        damaged = damaged_parts(data, before, log)
+        whole = without(before, damaged)
         refolded_data = DataDirectory(spill / "refolded")
         refolded = _refold(data, refolded_data, before, settings, log, now_ms)
         changes = []
         days = dict(before.days)
-        for day in sorted({*refolded.days, *(neighbours(refolded.days) & before.days.keys())}):
+        broken = {each.day for each in damaged}
+        for day in sorted({*refolded.days, *(neighbours(refolded.days) & before.days.keys()), *broken}):
             old = before.days.get(day, Day(rfc3339(now_ms)))
             if old.expired:
                 continue  # what its archive held is gone: the retained log is not all of that day
-            _make_rebuilt(database, data, before, refolded_data, refolded, day)
-            changes.append(_compare(database, data, before, day))
+            _make_rebuilt(database, data, whole, refolded_data, refolded, day)
+            changes.append(_compare(database, data, whole, day, old, damaged))
             if not dry_run:
                 days[day] = _write(database, data, day, old, before.generation + 1, settings.max_values)
         if not dry_run:
-            after = _next(before, days, refolded, now_ms)
+            for each in damaged:
+                set_aside(data, _path(data, each), f"{each.kind}-{each.day}-{_path(data, each).name}")
+            after = _next(before, days, sum(change.gone for change in changes), now_ms)
             commit(data, before, after, lock)
             drop_old_snapshots(data, after)
         return changes
+
+
+def damaged_parts(data: DataDirectory, snapshot: Snapshot, log: Log) -> list[DamagedPart]:
+    """Read every part. Each that is damaged is a warning, with what becomes of it."""
+    found = []
+    for kind, day, part in parts_of(snapshot):
+        if flaw := part_flaw(data.part(kind, day, part.generation), part):
+            found.append(DamagedPart(kind, day, part, flaw))
+            expired = snapshot.days[day].expired
+            todo = "restore it from a backup: nothing else holds what it held" if expired else "it is made again"
+            log.warning("part_damaged", part=str(data.part(kind, day, part.generation)), reason=flaw, todo=todo)
+    return found
+
+
+def without(snapshot: Snapshot, damaged: Iterable[DamagedPart]) -> Snapshot:
+    """The snapshot with whole archive parts only."""
+    broken = {(each.day, each.part) for each in damaged if each.kind == "archive"}
+    days = {
+        day: msgspec.structs.replace(kept, archive=tuple(part for part in kept.archive if (day, part) not in broken))
+        for day, kept in snapshot.days.items()
+    }
+    return msgspec.structs.replace(snapshot, days=days)
+
+
+def _path(data: DataDirectory, each: DamagedPart) -> Path:
+    return data.part(each.kind, each.day, each.part.generation)
 
 
 def _refold(data: DataDirectory, into: DataDirectory, before: Snapshot, settings: Settings, log: Log, now_ms: int) -> Snapshot:
@@ -135,16 +185,28 @@ def _events(data: DataDirectory, snapshot: Snapshot, days: list[date]) -> str:
     return f"read_parquet({sql_list(paths)})" if paths else no_rows(ARCHIVE_COLUMNS)
 
 
-def _compare(database: duckdb.DuckDBPyConnection, data: DataDirectory, before: Snapshot, day: date) -> DayChange:
-    old = _events(data, before, [day])
+def _compare(
+    database: duckdb.DuckDBPyConnection,
+    data: DataDirectory,
+    whole: Snapshot,
+    day: date,
+    before: Day,
+    damaged: Iterable[DamagedPart],
+) -> DayChange:
+    old = _events(data, whole, [day])
     visitors = "SELECT DISTINCT visitor FROM {} WHERE visitor IS NOT NULL"
+    broken = [each for each in damaged if each.day == day]
+    events_before, events_after = sum(part.rows for part in before.archive), count(database, "FROM rebuilt")
+    lost_archive = any(each.kind == "archive" for each in broken)
     return DayChange(
         day,
-        count(database, f"FROM {old}"),
-        count(database, "FROM rebuilt"),
+        events_before,
+        events_after,
         count(database, visitors.format(old)),
         count(database, visitors.format("rebuilt")),
         count(database, f"SELECT {_COLUMNS} FROM rebuilt EXCEPT SELECT {_COLUMNS} FROM {old}"),
+        len(broken),
+        max(0, events_before - events_after) if lost_archive else 0,
     )
 
 
@@ -161,18 +223,21 @@ def _write(
     return msgspec.structs.replace(old, archive=archive, counters=counters, capped=capped)
 
 
-def _next(before: Snapshot, days: dict[date, Day], refolded: Snapshot, now_ms: int) -> Snapshot:
-    """The next generation: the ledger is the same, and what is counted more or less is balanced by the duplicates."""
+def _next(before: Snapshot, days: dict[date, Day], gone: int, now_ms: int) -> Snapshot:
+    """The next generation: the ledger is the same, and what is counted more or less is balanced by the duplicates.
+
+    Events that are gone with a damaged part are in quarantine, with that part.
+    """
     rows_before = sum(part.rows for kept in before.days.values() for part in kept.archive)
     rows_after = sum(part.rows for kept in days.values() for part in kept.archive)
-    gained = rows_after - rows_before
+    gained = rows_after - rows_before + gone
     old = before.totals
     # Lines counted in addition were duplicates before, or in quarantine: the sum of all stays (P8).
     from_quarantine = max(0, gained - old.duplicates)
     totals = msgspec.structs.replace(
         old,
-        counted=old.counted + gained,
+        counted=old.counted + gained - gone,
         duplicates=old.duplicates - gained + from_quarantine,
-        quarantined=old.quarantined - from_quarantine,
+        quarantined=old.quarantined - from_quarantine + gone,
     )
     return msgspec.structs.replace(before, generation=before.generation + 1, as_of=rfc3339(now_ms), days=days, totals=totals)

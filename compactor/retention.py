@@ -16,7 +16,7 @@ from compactor.fold import archive_paths
 from compactor.parts import sql_list, write_counters
 from compactor.plan import clock_doubt, expired_archive_days, expired_counter_days
 from shared.layout import DataDirectory
-from shared.parts import COUNTER_COLUMNS, DIMENSIONS, OTHER, TOTAL, no_rows
+from shared.parts import COUNTER_COLUMNS, DIMENSIONS, OTHER, TOTAL, no_rows, whole_part
 from shared.settings import Settings
 from shared.snapshot import Retention, Snapshot
 from shared.timestamps import rfc3339
@@ -46,7 +46,7 @@ def _expire_archive(
     database: duckdb.DuckDBPyConnection, data: DataDirectory, snapshot: Snapshot, day: date, settings: Settings
 ) -> Snapshot:
     kept = snapshot.days[day]
-    parts = sql_list([data.part("counters", day, kept.counters.generation)]) if kept.counters else ""
+    parts = sql_list([whole_part(data, "counters", day, kept.counters)]) if kept.counters else ""
     source = f"read_parquet({parts})" if parts else no_rows(COUNTER_COLUMNS)
     database.execute(f"CREATE OR REPLACE TEMP TABLE counted AS FROM {source}")
     for local in _local_days(day, settings):

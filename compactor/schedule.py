@@ -23,6 +23,7 @@ from compactor.fold import LinesDoNotParse
 from compactor.plan import PASS_MAX_BYTES
 from shared.layout import DataDirectory
 from shared.line import DataFromNewerVersion
+from shared.parts import PartDamaged
 from shared.publish import make_data_directory
 from shared.requests import NobodyAnswered, Watch, seal_now
 from shared.settings import Settings
@@ -89,7 +90,7 @@ class Compactor:
             compact_once(self._data, self._settings, self._log)
         except (CompactorBusy, CommitLost) as error:
             self._log.warning("pass_lost", reason=str(error))
-        except (OSError, duckdb.Error, LinesDoNotParse, SnapshotDamaged, DataFromNewerVersion) as error:
+        except (OSError, duckdb.Error, LinesDoNotParse, SnapshotDamaged, PartDamaged, DataFromNewerVersion) as error:
             self._log.warning("pass_failed", reason=str(error)[:1000])
         finally:
             self._idle.set()

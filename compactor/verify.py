@@ -5,7 +5,6 @@ It believes nothing that a pass has written down. Each finding names the file, w
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from datetime import date
@@ -21,12 +20,16 @@ from compactor.segment_check import Checked, check
 from shared.engine import connect
 from shared.layout import DataDirectory
 from shared.line import scan
+from shared.parts import part_flaw
 from shared.publish import scratch
-from shared.segments import Segment, active_segments, open_segment, sealed_segments
+from shared.segments import Segment, active_segments, open_segment, recorded_sha256, sealed_segments
 from shared.settings import Settings
-from shared.snapshot import Part, Snapshot, load
+from shared.snapshot import Found, Part, Snapshot, SnapshotDamaged, SnapshotLost, decode, find, kept_generations
 
 LOCK_PATIENCE_S = 60.0
+SHOWN_LINES = 20
+SAME_SHA256 = "; if there is none and nothing is missing, write its .sha256 anew with `sha256sum` (of the uncompressed lines)"
+RESTORE_PART = "restore it from a backup, or run `foldlog rebuild`: it makes the part again of the log, and says what is gone"
 
 
 class Finding(NamedTuple):
@@ -54,16 +57,18 @@ def verify(data: DataDirectory, settings: Settings, progress: Callable[[str], No
         scratch(data) as spill,
         closing(connect(settings.fold_memory, THREADS, spill)) as database,
     ):
-        snapshot = load(data)
         segments = sealed_segments(data)
-        findings = [*check_ledger(snapshot, segments), *check_totals(data, snapshot)]
+        findings, snapshot = check_snapshots(data)
+        if snapshot.generation:
+            findings += [*check_ledger(snapshot, segments), *check_totals(data, snapshot)]
         progress("segments")
         checked = [check(data, segment, spill) for segment in segments]
         findings += check_segments(checked)
         findings += check_active(data)
         progress("parts")
-        findings += check_parts(data, snapshot)
-        if not findings:  # what cannot be read cannot be counted
+        broken = list(check_parts(data, snapshot))
+        findings += broken
+        if not broken:  # what cannot be read cannot be counted
             progress("counters")
             findings += check_counters(database, data, snapshot, settings)
             progress("log against archive")
@@ -71,6 +76,36 @@ def verify(data: DataDirectory, settings: Settings, progress: Callable[[str], No
         lines = sum(each.lines for each in checked)
         parts = sum(len(kept.archive) + (kept.counters is not None) for kept in snapshot.days.values())
         return Verified(len(segments), lines, parts, snapshot.totals.counted, findings)
+
+
+def check_snapshots(data: DataDirectory) -> tuple[list[Finding], Snapshot]:
+    """The published snapshot and the kept ones are whole. Returns the one to go by: generation 0 when there is none."""
+    name = data.snapshot.name
+    try:
+        found = find(data)
+    except SnapshotLost as error:
+        found = Found(Snapshot(), b"", str(error))
+        finding = Finding(name, str(error), "restore it from a backup, or run `foldlog rebuild`")
+    else:
+        finding = Finding(
+            name,
+            f"{found.damage}; generation {found.snapshot.generation} takes its place",
+            "run `foldlog compact --once`, if no compactor runs: it folds again what that one has not folded",
+        )
+    return [*([finding] if found.damage else []), *check_kept_snapshots(data)], found.snapshot
+
+
+def check_kept_snapshots(data: DataDirectory) -> Iterator[Finding]:
+    """Those that may have to take the place of a damaged one could."""
+    for generation in kept_generations(data):
+        path = data.kept_snapshot(generation)
+        try:
+            kept = decode(path.read_bytes(), path)
+            flaw = None if kept.generation == generation else f"is of generation {kept.generation}"
+        except (OSError, SnapshotDamaged) as error:
+            flaw = str(error)
+        if flaw:
+            yield Finding(path.name, flaw, "delete it: it is a spare, and the next passes keep new ones")
 
 
 def check_ledger(snapshot: Snapshot, segments: list[Segment]) -> Iterator[Finding]:
@@ -109,9 +144,18 @@ def check_totals(data: DataDirectory, snapshot: Snapshot) -> Iterator[Finding]:
 def check_segments(checked: list[Checked]) -> Iterator[Finding]:
     """Sealed segments are what was sealed, and hold good lines only."""
     for each in checked:
-        if each.damaged:
-            what = f"differs from its .sha256; {each.lines} lines hold, {each.quarantined} are in quarantine"
-            yield Finding(f"log/{each.segment.path.name}", what, "restore it from a backup, then run `foldlog rebuild`")
+        if not each.damaged:
+            continue
+        where, todo = f"log/{each.segment.path.name}", "restore it from a backup, then run `foldlog rebuild`"
+        is_there = recorded_sha256(each.segment.checksum) is not None
+        what = "differs from its .sha256" if is_there else f"has no .sha256 that can be read (log/{each.segment.checksum.name})"
+        if each.bad:
+            yield Finding(where, f"{what}; {each.lines} lines hold, {each.quarantined} are in quarantine", todo)
+        else:
+            yield Finding(where, f"{what}; all its {each.lines} lines hold, but some may be missing", todo + SAME_SHA256)
+        for line in each.bad[:SHOWN_LINES]:
+            place = f"at byte {line.offset}" if line.offset >= 0 else "further on"
+            yield Finding(f"{where} {place}", line.reason, f"see quarantine/{each.segment.name.stem}.ndjson")
 
 
 def check_active(data: DataDirectory) -> Iterator[Finding]:
@@ -129,20 +173,14 @@ def check_active(data: DataDirectory) -> Iterator[Finding]:
 
 def check_parts(data: DataDirectory, snapshot: Snapshot) -> Iterator[Finding]:
     """Every part is there, byte for byte."""
-    for kind, day, part in _parts(snapshot):
+    for kind, day, part in parts_of(snapshot):
         path = data.part(kind, day, part.generation)
-        where = str(path.relative_to(data.root))
-        try:
-            with path.open("rb") as file:
-                found = hashlib.file_digest(file, "sha256").hexdigest()
-        except OSError as error:
-            yield Finding(where, f"cannot be read: {error.strerror}", "restore it from a backup")
-            continue
-        if found != part.sha256:
-            yield Finding(where, "differs from the sha256 in the snapshot", "restore it from a backup")
+        if flaw := part_flaw(path, part):
+            yield Finding(str(path.relative_to(data.root)), flaw, RESTORE_PART)
 
 
-def _parts(snapshot: Snapshot) -> Iterator[tuple[str, date, Part]]:
+def parts_of(snapshot: Snapshot) -> Iterator[tuple[str, date, Part]]:
+    """Every part that a snapshot names: its kind, its day, and what it should be."""
     for day, kept in snapshot.days.items():
         for part in kept.archive:
             yield "archive", day, part

@@ -38,6 +38,7 @@ from ingest.writer import Unavailable
 from shared.engine import connect
 from shared.layout import DataDirectory
 from shared.line import DataFromNewerVersion
+from shared.parts import PartDamaged
 from shared.publish import make_data_directory
 from shared.recovery import WriterAlive
 from shared.requests import NobodyAnswered, seal_now
@@ -63,7 +64,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if command in SERVICES:
             keep_open(output, supervised=given.supervised)
         return command(given, settings, DataDirectory(settings.data_dir))
-    except (SettingsError, QueryError, SnapshotDamaged, TokensDamaged, DataFromNewerVersion) as error:
+    except (SettingsError, QueryError, SnapshotDamaged, PartDamaged, TokensDamaged, DataFromNewerVersion) as error:
         return _complain(str(error), USAGE)
     except (AlreadyServed, AddressInUse, Unavailable, CompactorBusy, CommitLost, WriterAlive, NobodyAnswered) as error:
         return _complain(str(error), TRY_AGAIN)

@@ -123,6 +123,11 @@ def changes(console: Console, made: Sequence[DayChange], *, dry_run: bool) -> No
         ]
         rows = [(d.day, d.events_before, d.events_after, d.visitors_before, d.visitors_after, d.rows_changed) for d in changed]
         _table(console, columns, rows)
+    for day in changed:
+        if day.damaged:
+            console.print(_plain(f"{day.day}: {day.damaged} damaged parts {'would be' if dry_run else 'were'} made again"))
+        if day.gone:
+            console.print(_plain(f"{day.day}: {day.gone} of {day.events_before} events are in no retained log: they are gone"))
     verb = "would change" if dry_run else "changed"
     console.print(_plain(f"{len(changed)} of {len(made)} days {verb}"))
 

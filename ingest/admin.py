@@ -103,9 +103,12 @@ async def get_export(service: Service, request: BaseRequest) -> web.StreamRespon
     response = web.StreamResponse(headers={"Cache-Control": "no-store", "Server": SERVER})
     response.content_type = export.FORMATS[format_]
     response.headers["Content-Disposition"] = f'attachment; filename="foldlog.{format_}"'
+    blocks = service.reader.export(parameters, format_)
+    block = await anext(blocks, b"")  # before the head: what is refused now can still be answered
     await response.prepare(request)
-    async for block in service.reader.export(parameters, format_):
+    while block:
         await response.write(block)
+        block = await anext(blocks, b"")
     await response.write_eof()
     return response
 

@@ -45,7 +45,7 @@ PROBLEMS = {
     429: ("rate_limit",),
     500: ("internal",),
     503: (
-        *("busy", "connections", "stopping", "unavailable", "fold", "snapshot", "tokens"),
+        *("busy", "connections", "stopping", "unavailable", "fold", "snapshot", "part", "tokens"),
         *("report_timeout", "report_failed", "report_memory"),
     ),
     507: ("disk_reserve", "disk_full"),
@@ -230,7 +230,7 @@ def _preflight() -> Object:
 def _get_report() -> Object:
     report = {table.FORMATS["json"]: _ref(Report)}
     answer = _answer("The report, or its rows.", _text_of(table.FORMATS) | report)
-    problems = (*_WITH_TOKEN, "snapshot", "query", "report_timeout", "report_failed", "report_memory")
+    problems = (*_WITH_TOKEN, "snapshot", "part", "query", "report_timeout", "report_failed", "report_memory")
     return _operation("getReport", "One report", {"200": answer}, problems, parameters=_report_parameters(), token=True)
 
 
@@ -242,7 +242,7 @@ def _get_export() -> Object:
         {"Content-Disposition": _header("A name for the file.", _TEXT)},
     )
     parameters = [*_SPAN, _parameter("format", formats, "How the events are written.")]
-    problems = (*_WITH_TOKEN, "query")
+    problems = (*_WITH_TOKEN, "query", "part", "report_failed")
     return _operation("getExport", "Archived events, as a stream", {"200": answer}, problems, parameters=parameters, token=True)
 
 

@@ -8,13 +8,13 @@ from collections.abc import AsyncIterator, Mapping
 
 import msgspec
 
-from ingest.reader_process import Answer, Question
+from ingest.reader_process import EXIT_DAMAGED, Answer, Question
 from ingest.refusal import Refusal
 from shared.settings import Settings
 
 _STREAM_LIMIT = 1 << 20
 _BLOCK = 1 << 16
-_STATUS = {"query": 400, "snapshot": 503, "report_memory": 503}
+_STATUS = {"query": 400, "snapshot": 503, "part": 503, "report_memory": 503}
 
 
 class Reader:
@@ -45,16 +45,25 @@ class Reader:
         return content
 
     async def export(self, parameters: Mapping[str, str], format_: str) -> AsyncIterator[bytes]:
-        """The export in blocks, from a process of its own. Check the parameters before: nothing can be said in between."""
+        """The export in blocks, from a process of its own. Check the parameters before: nothing can be said in between.
+
+        Damaged parts are found before the first block: Refusal says so.
+        """
         process = await self._start()
         try:
             if process.stdin is None or process.stdout is None:
                 raise AssertionError("both are pipes")
             process.stdin.write(self._question("export", parameters, format_))
             await process.stdin.drain()
+            began = False
             while block := await process.stdout.read(_BLOCK):
+                began = True
                 yield block
-            if await process.wait() != 0:
+            if (code := await process.wait()) == EXIT_DAMAGED:
+                raise Refusal(503, "part", "a part is damaged; `foldlog verify` says which, and what to do", retry_after_s=5)
+            if code != 0 and not began:
+                raise Refusal(503, "report_failed", "the export failed; the log says why", retry_after_s=5)
+            if code != 0:
                 raise ConnectionAbortedError("the export failed")
         finally:
             if process.returncode is None:

@@ -24,9 +24,11 @@ from ingest.report import make_report
 from shared.engine import connect
 from shared.layout import DataDirectory
 from shared.line import DataFromNewerVersion
+from shared.parts import PartDamaged
 from shared.snapshot import Snapshot, SnapshotDamaged, load
 
 NICENESS = 10
+EXIT_DAMAGED = 3
 
 
 class Question(msgspec.Struct):
@@ -54,8 +56,7 @@ def main() -> None:
     for line in sys.stdin.buffer:
         question = decoder.decode(line)
         if question.kind == "export":
-            stream_export(question, sys.stdout.buffer)
-            return
+            sys.exit(stream_export(question, sys.stdout.buffer))
         answer, content = answer_report(question)
         sys.stdout.buffer.write(msgspec.json.encode(answer) + b"\n" + content)
         sys.stdout.buffer.flush()
@@ -69,6 +70,8 @@ def answer_report(question: Question) -> tuple[Answer, bytes]:
         return Answer("query", str(error), 0), b""
     except (SnapshotDamaged, DataFromNewerVersion) as error:
         return Answer("snapshot", str(error), 0), b""
+    except PartDamaged as error:
+        return Answer("part", str(error), 0), b""
     except duckdb.OutOfMemoryException:
         return Answer("report_memory", "the report needs more memory than FOLDLOG_REPORT_MEMORY; ask for less", 0), b""
     return Answer("", "", len(content)), content
@@ -81,7 +84,7 @@ def report(question: Question) -> dict[str, Any]:
     snapshot = load(data)
     try:
         return _report(question, data, snapshot, query)
-    except duckdb.IOException:
+    except (duckdb.IOException, PartDamaged):
         again = load(data)
         if again.generation == snapshot.generation:
             raise
@@ -93,16 +96,21 @@ def _report(question: Question, data: DataDirectory, snapshot: Snapshot, query: 
         return make_report(database, data, snapshot, query)
 
 
-def stream_export(question: Question, out: BinaryIO) -> None:
-    """Write an export to `out`. The query was checked before this process was started."""
+def stream_export(question: Question, out: BinaryIO) -> int:
+    """Write an export to `out`; returns the exit code. The query was checked before this process was started."""
     data = DataDirectory(Path(question.data_dir))
     query = parse(question.parameters, datetime.now(UTC), question.timezone)
     with (
         tempfile.TemporaryDirectory(prefix="foldlog-export-") as spill,
         contextlib.closing(connect(question.memory_bytes, 1, Path(spill))) as database,
     ):
-        export(database, data, load(data), query, question.format, out)
+        try:
+            export(database, data, load(data), query, question.format, out)
+        except PartDamaged as error:
+            print(error, file=sys.stderr)  # noqa: T201
+            return EXIT_DAMAGED
     out.flush()
+    return 0
 
 
 if __name__ == "__main__":

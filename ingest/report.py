@@ -15,7 +15,17 @@ import duckdb
 
 from ingest.query import PROPS, Query, edges, midnight
 from shared.layout import DataDirectory
-from shared.parts import ARCHIVE_COLUMNS, BUCKET_S, COUNTED_DIMENSIONS, COUNTER_COLUMNS, OTHER, TOTAL, no_rows
+from shared.parts import (
+    ARCHIVE_COLUMNS,
+    BUCKET_S,
+    COUNTED_DIMENSIONS,
+    COUNTER_COLUMNS,
+    OTHER,
+    TOTAL,
+    no_rows,
+    whole_part,
+    whole_parts,
+)
 from shared.snapshot import Day, Snapshot
 
 EXPIRED = "the archive of that time is past its retention, and visitors cannot be added up"
@@ -63,13 +73,13 @@ class Span:
 
 
 def touched(snapshot: Snapshot, data: DataDirectory, query: Query) -> Span:
-    """What a query has to read."""
+    """What a query has to read. Raises PartDamaged."""
     first, last = query.start.date(), (query.end - timedelta(microseconds=1)).date()
     days = {day: snapshot.days[day] for day in sorted(snapshot.days) if first <= day <= last}
     return Span(
         days,
-        [str(data.part("archive", day, part.generation)) for day, kept in days.items() for part in kept.archive],
-        [str(data.part("counters", day, kept.counters.generation)) for day, kept in days.items() if kept.counters],
+        [str(path) for day, kept in days.items() for path in whole_parts(data, "archive", day, kept.archive)],
+        [str(whole_part(data, "counters", day, kept.counters)) for day, kept in days.items() if kept.counters],
     )
 
 

@@ -19,7 +19,10 @@ from typing import Any
 import duckdb
 import pytest
 
+from shared.timestamps import now_ms
+from tests.logs import data_directory, line, sealed
 from tests.server import ADMIN_TOKEN, INGEST_KEY, Answer, Server, bearer, run_foldlog
+from tests.test_reader import children
 
 FIREFOX = "Mozilla/5.0 (X11; Linux x86_64; rv:145.0) Gecko/20100101 Firefox/145.0"
 GOOGLEBOT = "Mozilla/5.0 (compatible; Googlebot/2.1; +http://www.google.com/bot.html)"
@@ -395,22 +398,40 @@ def test_export_of_no_events_as_parquet_is_a_table_without_rows(server: Server, 
         assert database.execute(f"SELECT count(*) FROM '{path}'").fetchone() == (0,)
 
 
-def test_export_that_fails_is_cut_off_and_cannot_be_taken_for_a_whole_one(server: Server) -> None:
+@pytest.mark.parametrize("question", [f"{EXPORT}?from={D1}", f"/admin/api/report?from={D1}"])
+@pytest.mark.parametrize("damage", ["gone", "flipped"])
+def test_damaged_part_is_said_before_a_wrong_number_is(server: Server, question: str, damage: str) -> None:
     (part,) = (server.data.archive / str(D1)).iterdir()
     away = part.rename(part.with_suffix(".away"))
-    headers = f"Host: {SITE}\r\nAuthorization: Bearer {ADMIN_TOKEN}\r\n"
-    found = b""
     try:
-        with (
-            socket.create_connection(("127.0.0.1", server.port), 2) as connection,
-            suppress(ConnectionResetError, TimeoutError),
-        ):
-            connection.sendall(f"GET {EXPORT}?from={D1} HTTP/1.1\r\n{headers}\r\n".encode())
-            while block := connection.recv(65536):
-                found += block
+        if damage == "flipped":
+            content = bytearray(away.read_bytes())
+            content[len(content) // 2] ^= 1
+            part.write_bytes(content)
+        answer = server.get(question)
     finally:
         away.rename(part)
-    assert found.count(b"HTTP/1.1 ") == 1, found
+    assert (answer.status, answer.code) == (503, "part")
+    assert "foldlog" in answer.json()["detail"]
+    assert server.get(question).status == 200
+
+
+def test_export_that_fails_midway_is_cut_off_and_cannot_be_taken_for_a_whole_one(tmp_path: Path) -> None:
+    """Killed while it waits for a client that does not read."""
+    data = data_directory(tmp_path / "data")
+    sealed(data, [line(f"event-{number}", now_ms(), props={"x": "y" * 1000}) for number in range(20_000)])
+    with Server(tmp_path) as server:
+        server.fold()
+        headers = f"Host: {SITE}\r\nAuthorization: Bearer {ADMIN_TOKEN}\r\n"
+        with socket.create_connection(("127.0.0.1", server.port), 20) as connection:
+            connection.sendall(f"GET {EXPORT} HTTP/1.1\r\n{headers}\r\n".encode())
+            found = connection.recv(1000)
+            (export,) = children(server.child("ingest-0"))
+            os.kill(export, signal.SIGKILL)
+            with suppress(ConnectionResetError):
+                while block := connection.recv(65536):
+                    found += block
+    assert found.count(b"HTTP/1.1 200 ") == 1, found[:1000]
     assert not found.endswith(b"\r\n0\r\n\r\n")
 
 
