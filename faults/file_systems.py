@@ -54,6 +54,11 @@ def run(*command: str | Path) -> str:
     return done.stdout
 
 
+def run_any(*command: str | Path) -> int:
+    """Run a program of the system whose exit code is more than yes or no."""
+    return subprocess.run([str(word) for word in command], capture_output=True, check=False, timeout=60).returncode
+
+
 def is_mounted(place: Path) -> bool:
     """From the kernel's list: os.path.ismount says no to a file system that answers every question with EIO."""
     return any(line.split()[1] == str(place) for line in Path("/proc/mounts").read_text("utf-8").splitlines())

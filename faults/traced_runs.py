@@ -117,7 +117,7 @@ def segment_of(data: DataDirectory, ledger: Ledger, name: str) -> ActiveSegment:
 
 
 @contextmanager
-def _strace(thread: int, record: Path, options: list[str], *, follow: bool) -> Iterator[None]:
+def strace(thread: int, record: Path, options: list[str], *, follow: bool) -> Iterator[None]:
     command = ["strace", *(["-f"] if follow else []), "-y", "-s", "8", "-o", str(record), "-p", str(thread), *options]
     tracer = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
     try:
@@ -142,7 +142,7 @@ def traced(workload: str, root: Path, ledgers: Path, record: Path, options: list
     try:
         if not ours.poll(PATIENCE_S):
             return None
-        with _strace(ours.recv(), record, options, follow=workload == "pass"):
+        with strace(ours.recv(), record, options, follow=workload == "pass"):
             ours.send("go")
             child.join(PATIENCE_S)
             if child.exitcode is None:
