@@ -18,7 +18,7 @@ from pathlib import Path
 import orjson
 from filelock import lock_descriptor
 
-from shared.layout import DataDirectory, SegmentName, parse_checksum
+from shared.layout import TEMPORARY_SUFFIX, DataDirectory, SegmentName, parse_checksum
 from shared.line import ScannedLine, scan
 from shared.publish import publish, publishing, remove
 from shared.segments import count_lines, recorded_sha256, sealed_segments, sha256_line
@@ -101,7 +101,7 @@ def _seal_good_lines(data: DataDirectory, writer: str, path: Path, descriptor: i
             with beside.open("xb") as good:
                 good.writelines(line.content for line in _scan_file(descriptor) if line.reason is None)
             publish(data.log / sealed.checksum, sha256_line(sha256.hexdigest(), sealed.file))
-    remove([path])
+    remove([*_unpublished(data, writer), path])
     return Recovered(writer, sealed, lines, len(bad))
 
 
@@ -122,6 +122,13 @@ def _stray_checksums(data: DataDirectory, writer: str) -> list[Path]:
     named = {segment.name for segment in sealed_segments(data)}
     checksums = ((parse_checksum(path.name), path) for path in data.log.glob("*.sha256"))
     return [path for name, path in checksums if name is not None and name.writer == writer and name not in named]
+
+
+def _unpublished(data: DataDirectory, writer: str) -> list[Path]:
+    """What a seal or a recovery that was killed had not published yet: as large as a segment, and of no use to anybody."""
+    of_log = data.log.glob(f".*-{writer}-*{TEMPORARY_SUFFIX}")
+    of_quarantine = data.quarantine.glob(f".{RECOVERED_PREFIX}{writer}-*{TEMPORARY_SUFFIX}")
+    return [*of_log, *of_quarantine]
 
 
 def publish_quarantine(data: DataDirectory, stem: str, source: str, bad: Iterable[ScannedLine]) -> None:

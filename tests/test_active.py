@@ -232,6 +232,22 @@ def test_checksum_of_a_seal_that_was_killed_before_its_rename_is_removed(tmp_pat
     assert sorted(path.suffix for path in data.log.iterdir()) == [".ndjson", ".sha256"]
 
 
+def test_recovery_removes_what_one_that_was_killed_had_not_published(tmp_path: Path) -> None:
+    data = data_directory(tmp_path)
+    mine = (
+        data.log / ".20261122T120000Z-0-0000000001.ndjson.77.77.tmp",
+        data.log / ".20261122T120000Z-0-0000000001.sha256.77.77.tmp",
+        data.quarantine / ".recovered-0-0123456789abcdef.ndjson.77.77.tmp",
+    )
+    of_another = data.log / ".20261122T120000Z-import-0000000001.ndjson.78.78.tmp"
+    for path in (*mine, of_another):
+        path.write_bytes(ONE)
+    data.active("0").write_bytes(ONE + b"torn")
+    recover(data, "0")
+    assert [path for path in mine if path.exists()] == []
+    assert of_another.exists()
+
+
 def test_sequence_numbers_rise_and_are_per_writer(tmp_path: Path) -> None:
     data = data_directory(tmp_path)
     for expected in (1, 2):

@@ -190,6 +190,14 @@ def test_parts_of_a_killed_pass_are_swept(tmp_path: Path) -> None:
     assert_verified(data)
 
 
+def test_snapshot_that_a_killed_pass_had_not_published_is_swept(tmp_path: Path) -> None:
+    data = data_directory(tmp_path)
+    unpublished = data.root / ".snapshot.json.77.77.tmp"
+    unpublished.write_text("{")
+    sweep_orphans(data, load(data))
+    assert not unpublished.exists()
+
+
 def test_last_three_snapshots_are_kept_with_their_parts(tmp_path: Path) -> None:
     data = data_directory(tmp_path)
     for number in range(6):
