@@ -35,6 +35,7 @@ from faults.strace import KILLED
 
 CHUNK = 10
 PR_SET_PDEATHSIG = 1
+STATE = Path(__file__).parents[1] / ".crash"
 MEMORY = Path("/dev/shm")  # noqa: S108  a file system of its own, in memory
 
 _runner: Runner
@@ -59,9 +60,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--first-seed", type=int, default=0, help="(default: %(default)s)")
     parser.add_argument("--every-call", action="store_true", help="seed 0 also before calls about memory, locks and identity")
     parser.add_argument("--jobs", type=int, default=2, help="points at the same time (default: %(default)s)")
-    parser.add_argument(
-        "--state", type=Path, default=Path(".crash"), help="where finished points are kept (default: %(default)s)"
-    )
+    parser.add_argument("--state", type=Path, default=STATE, help="where finished points are kept (default: %(default)s)")
     parser.add_argument(
         "--minutes", type=float, default=float("inf"), help="begin no point later than that (default: no limit)"
     )
