@@ -169,20 +169,23 @@ class Runner:
             run.restart_s = time.monotonic() - begun
             counted = self._known[left]
             return Verdict(frozenset(told - counted), frozenset(), frozenset(counted - meant), ())
+        self._fold(run)
+        run.restart_s = time.monotonic() - begun
+        verdict = judge(self._place.root, meant, told, folded=run.folded, generation=generation)
+        if run.folded and not verdict:
+            self._known[left] = frozenset(look(self._place.root).counted)
+        return verdict
+
+    def _fold(self, run: Run) -> None:
         worked = _processor_s()
         code = run_alone(lambda: fold_all(self._place, run.point.seed), self._said)
         worked = _processor_s() - worked
-        run.restart_s = time.monotonic() - begun
         run.folded = not code
         if code:
             said = self._said.read_text("utf-8").strip() if self._said.exists() else f"it ended with {code}"
             run.broken.append(f"I7: the fold failed: {said}")
         if worked > RESTART_MAX_S:  # not the time by the clock, which is that of everything else on this machine as well
             run.broken.append(f"I7: the restart took {worked:.1f} s of a processor")
-        verdict = judge(self._place.root, meant, told, folded=run.folded, generation=generation)
-        if run.folded and not verdict:
-            self._known[left] = frozenset(look(self._place.root).counted)
-        return verdict
 
     def _prepare(self, scene: Scene, seed: int, after: str) -> None:
         """Have the directory ready that this scene begins with: a fresh one, or what a first kill left of it."""
