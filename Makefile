@@ -6,7 +6,7 @@ PYTEST := $(BIN)/python -m pytest --numprocesses 2 --dist loadfile
 SOURCE := foldlog ingest compactor shared tests bench faults
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test check format bench gate-cost hostile fuzz clean
+.PHONY: help setup run test check format crash mutants soak bench gate-cost hostile fuzz clean
 
 help: ## Show this list
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -36,6 +36,15 @@ check: setup ## Format, lint, types and tests: what CI runs
 format: setup ## Format the source and mend what ruff can mend
 	$(BIN)/ruff format $(SOURCE)
 	$(BIN)/ruff check --fix $(SOURCE)
+
+crash: setup ## Kill, cut the power, fail and damage at full size: hours; docs/reliability.md says what came of it
+	$(BIN)/python -m faults
+
+mutants: setup ## Break sixteen promises on purpose, and see that the tests notice
+	$(BIN)/python -m faults.mutants
+
+soak: setup ## A quarter of an hour of load with a fault every few seconds
+	$(BIN)/python -m faults.soak
 
 bench: setup ## Measure ingest and fold and print the table of docs/performance.md
 	$(BIN)/python -m bench

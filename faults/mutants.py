@@ -1,0 +1,264 @@
+"""Sixteen ways to break a promise, each made on purpose in a copy of the source: the tests must notice.
+
+    python -m faults.mutants [--only WORDS]
+
+A harness that finds nothing proves something only if it would have found it. For each mutant the tests named beside it run in
+the copy until the first one fails; a mutant that survives them is a hole in the tests.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import NamedTuple
+
+from faults.outcome import commit
+
+ROOT = Path(__file__).resolve().parent.parent
+COPIED = ("foldlog", "ingest", "compactor", "shared", "faults", "tests", "pyproject.toml")
+LIMIT_S = 600
+
+CLONES = "tests/test_crash_clones.py"
+MACHINE = "tests/test_state_machine.py"
+ACTIVE = "tests/test_active.py"
+FOLD = "tests/test_fold.py"
+
+
+class Edit(NamedTuple):
+    """What is replaced in a file. The text must be there, once."""
+
+    file: str
+    old: str
+    new: str
+
+
+class Mutant(NamedTuple):
+    """A defect, how it is made, and the tests of which one must fail."""
+
+    name: str
+    edits: tuple[Edit, ...]
+    tests: tuple[str, ...]
+
+
+MUTANTS = (
+    Mutant(
+        "skip fdatasync",
+        (Edit("ingest/active.py", "            self._sync(self._descriptor)\n", "            pass\n"),),
+        (CLONES, MACHINE),
+    ),
+    Mutant(
+        "acknowledge before fdatasync",
+        (
+            Edit(
+                "ingest/writer.py",
+                "            self._commit_blob(group.blob, group.lines)\n",
+                "            self._loop.call_soon_threadsafe(self._finish, group.members, None)\n"
+                "            self._commit_blob(group.blob, group.lines)\n",
+            ),
+            Edit("ingest/writer.py", "        self._loop.call_soon_threadsafe(self._finish, group.members, error)\n", ""),
+        ),
+        ("tests/test_kill_points.py", "tests/test_real_faults.py"),
+    ),
+    Mutant(
+        "no fsync of the new segment's directory",
+        (Edit("ingest/active.py", "        sync_directory(path.parent)\n", ""),),
+        (CLONES, MACHINE),
+    ),
+    Mutant(
+        "no fsync of the snapshot before its rename",
+        (
+            Edit(
+                "shared/publish.py",
+                "            os.fsync(descriptor)\n        finally:\n            os.close(descriptor)\n        beside",
+                "            pass\n        finally:\n            os.close(descriptor)\n        beside",
+            ),
+        ),
+        (CLONES, MACHINE),
+    ),
+    Mutant(
+        "no directory fsync after it",
+        (Edit("shared/publish.py", "        raise\n    sync_directory(target.parent)\n", "        raise\n"),),
+        (CLONES, MACHINE),
+    ),
+    Mutant(
+        "delete before publish",
+        (
+            Edit(
+                "compactor/compaction.py",
+                "        commit(data, before, after, lock)\n",
+                "        remove([segment.path for segment in chosen])\n        commit(data, before, after, lock)\n",
+            ),
+        ),
+        (CLONES, MACHINE),
+    ),
+    Mutant(
+        "retry fsync after EIO",
+        (
+            Edit(
+                "ingest/active.py",
+                '            raise SegmentSuspect(f"cannot sync {self.path}: {error.strerror}") from error\n',
+                "            self._sync(self._descriptor)\n            del error\n",
+            ),
+        ),
+        ("tests/test_real_faults.py", ACTIVE),
+    ),
+    Mutant(
+        "append after a short write",
+        (Edit("ingest/active.py", "            self._truncate_back()\n", ""),),
+        (MACHINE, ACTIVE),
+    ),
+    Mutant(
+        "ignore write's return",
+        (
+            Edit(
+                "ingest/active.py",
+                "                view = view[os.write(self._descriptor, view) :]\n",
+                "                os.write(self._descriptor, view)\n                break\n",
+            ),
+        ),
+        (MACHINE, ACTIVE, "tests/test_real_faults.py"),
+    ),
+    Mutant(
+        "fold without recording the segment",
+        (Edit("compactor/compaction.py", "[each.segment.name for each in checked]", "[]"),),
+        (CLONES, FOLD),
+    ),
+    Mutant(
+        "record without folding",
+        (
+            Edit(
+                "compactor/compaction.py",
+                "    try:\n        read_lines(database, checked, settings.sites)\n",
+                "    try:\n        read_lines(database, [], settings.sites)\n",
+            ),
+        ),
+        (CLONES, FOLD),
+    ),
+    Mutant(
+        "no CRC check",
+        (Edit("shared/line.py", "if binascii.crc32(line[: -CRC_BYTES - 1]) != int(field[1], 16):", "if not field:"),),
+        ("tests/test_damage.py", MACHINE),
+    ),
+    Mutant(
+        "stop at the first bad line",
+        (
+            Edit(
+                "shared/line.py",
+                "        offset += len(line)\n",
+                "        offset += len(line)\n        if reason:\n            return\n",
+            ),
+        ),
+        ("tests/test_damage.py", ACTIVE),
+    ),
+    Mutant(
+        "recovery that appends to the orphan",
+        (
+            Edit("ingest/writer.py", "        recovered = recover(self._data, self._writer)\n", "        recovered = None\n"),
+            Edit("ingest/active.py", "os.O_CREAT | os.O_EXCL |", "os.O_CREAT |"),
+            Edit(
+                "ingest/active.py",
+                "        self._identity = (made.st_ino, made.st_dev, 1)\n",
+                "        self._identity = (made.st_ino, made.st_dev, 1)\n        self.bytes = made.st_size\n"
+                "        self.lines = self.path.read_bytes().count(b'\\n')\n",
+            ),
+        ),
+        (CLONES, MACHINE),
+    ),
+    Mutant(
+        "two compactors with no generation check",
+        (
+            Edit("compactor/commit.py", "if load(data).generation != before.generation:", "if not before:"),
+            Edit("compactor/commit.py", "    if not lock.is_held():", "    if not lock:"),
+            Edit(
+                "compactor/commit.py",
+                "        if not lock_descriptor(descriptor, blocking=False):",
+                "        if not descriptor:",
+            ),
+        ),
+        ("tests/test_real_faults.py", "tests/test_compaction.py"),
+    ),
+    Mutant(
+        "dedupe only in memory",
+        (
+            Edit(
+                "compactor/fold.py",
+                "    paths = archive_paths(data, before, sorted(neighbours(touched)))\n",
+                "    paths = archive_paths(data, before, sorted(neighbours(touched)))[:0]\n",
+            ),
+        ),
+        (CLONES, FOLD),
+    ),
+)
+
+
+class Caught(NamedTuple):
+    """What became of a mutant: the first test that failed, or None; how long that took."""
+
+    mutant: Mutant
+    test: str | None
+    seconds: float
+    output: str
+
+
+def hunt(mutant: Mutant) -> Caught:
+    """Make the mutant in a copy of the source, and run its tests there until one fails."""
+    with tempfile.TemporaryDirectory(prefix="foldlog-mutant-") as place:
+        copy = Path(place)
+        for name in COPIED:
+            source = ROOT / name
+            if source.is_dir():
+                shutil.copytree(source, copy / name, ignore=shutil.ignore_patterns("__pycache__"))
+            else:
+                shutil.copy(source, copy / name)
+        for edit in mutant.edits:
+            apply(edit, copy)
+        started = time.monotonic()
+        command = [sys.executable, "-m", "pytest", "-x", "-q", "-p", "no:cacheprovider", "--tb=line", *mutant.tests]
+        environ = os.environ | {"PYTHONPATH": place, "HYPOTHESIS_STORAGE_DIRECTORY": str(copy / ".hypothesis")}
+        try:
+            done = subprocess.run(command, cwd=copy, env=environ, capture_output=True, text=True, timeout=LIMIT_S, check=False)
+        except subprocess.TimeoutExpired:
+            return Caught(mutant, None, LIMIT_S, "it took too long")
+        failed = re.search(r"^(?:FAILED|ERROR) (\S+)", done.stdout, re.MULTILINE)
+        # 1: a test failed. Anything else (no test was found, the copy cannot be imported) says nothing about the mutant.
+        caught = failed[1] if failed and done.returncode == 1 and "ERROR collecting" not in done.stdout else None
+        return Caught(mutant, caught, time.monotonic() - started, done.stdout[-2000:] + done.stderr[-500:])
+
+
+def apply(edit: Edit, root: Path) -> None:
+    """Raises ValueError when the text is not there exactly once: the mutant is out of date."""
+    path = root / edit.file
+    source = path.read_text("utf-8")
+    if source.count(edit.old) != 1:
+        raise ValueError(f"{edit.file} has {source.count(edit.old)} times: {edit.old!r}")
+    path.write_text(source.replace(edit.old, edit.new), "utf-8")
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description="Break promises on purpose, and see that the tests notice.")
+    parser.add_argument("--only", default="", help="mutants whose name has these words")
+    given = parser.parse_args()
+    chosen = [mutant for mutant in MUTANTS if given.only in mutant.name]
+    print("| mutant | caught by | seconds |\n|---|---|---|")
+    survivors = []
+    with ThreadPoolExecutor(2) as pool:
+        for caught in pool.map(hunt, chosen):
+            print(f"| {caught.mutant.name} | `{caught.test or 'NOTHING'}` | {caught.seconds:.0f} |", flush=True)
+            if caught.test is None:
+                survivors.append(caught)
+    print(f"{len(chosen) - len(survivors)} of {len(chosen)} caught; commit {commit()}")
+    for survivor in survivors:
+        print(f"\nSURVIVED {survivor.mutant.name}\n{survivor.output}")
+    return 1 if survivors else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
