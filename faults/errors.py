@@ -22,6 +22,7 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from multiprocessing.connection import Connection
 from pathlib import Path
 
 from faults.file_systems import need
@@ -180,15 +181,17 @@ def settled(made: Stage, outcome: Outcome, where: str) -> tuple[Verdict, float]:
         child.kill()
         child.join()
         ours.close()
-    if verdict is None or restart_s > RESTART_MAX_S:
-        outcome.failures.append(f"{where}: the next start {'failed' if verdict is None else f'took {restart_s:.1f} s'}")
+    if verdict is None:
+        outcome.failures.append(f"{where}: the next start failed, or took more than {RESTART_MAX_S:g} s of a processor")
     return verdict or Verdict(frozenset(), frozenset(), frozenset(), ()), restart_s
 
 
-def _settle_and_judge(made: Stage, tell) -> None:  # type: ignore[no-untyped-def]
+def _settle_and_judge(made: Stage, tell: Connection) -> None:
     started = time.monotonic()
     asyncio.run(settle(made.data))
     restart_s = time.monotonic() - started
+    if time.process_time() > RESTART_MAX_S:  # of a processor: whatever else the machine has to do
+        raise SystemExit(f"the start took {time.process_time():.1f} s")
     tell.send((restart_s, judge(made.data, intended(made.ledgers), acknowledged(made.ledgers), folded=True)))
 
 
