@@ -65,6 +65,7 @@ class Soak:
     taken: set[str] = field(default_factory=set)  # ids that were in a segment which a fault took away
     restarts_s: list[float] = field(default_factory=list)
     generation: int = 0
+    failures: list[str] = field(default_factory=list)
 
 
 def kill_worker(soak: Soak) -> None:
@@ -99,7 +100,10 @@ def ask_to_seal(soak: Soak) -> None:
 
 
 def rename_active(soak: Soak) -> None:
-    soak.taken |= rename(soak.server, soak.pick)
+    taken, after = rename(soak.server, soak.pick)
+    soak.taken |= taken
+    if after > CLIENTS * BATCH:  # more than one group can hold
+        soak.failures.append(f"{after} lines were written into a segment after it was renamed")
 
 
 def delete_active(soak: Soak) -> None:
@@ -171,7 +175,7 @@ def run(pace: Pace, directory: Path, outcome: Outcome) -> list[str]:
         verdict = judge(server.data.root, sent, told - soak.taken, folded=True, generation=soak.generation)
     outcome.add(verdict, len(told), f"seed {pace.seed}, {dict(soak.done)}", max(soak.restarts_s, default=0.0))
     outcome.points = outcome.runs = soak.done.total()
-    outcome.failures += unexpected(clients)
+    outcome.failures += soak.failures + unexpected(clients)
     outcome.failures += growth(trend.samples, FOLD_MEMORY)
     if verified.returncode:
         outcome.failures.append(f"foldlog verify: {verified.stdout}{verified.stderr}")

@@ -1,7 +1,7 @@
 """Somebody renames, deletes or truncates an active segment behind its writer's back, and knows exactly what was in it.
 
 The writer must notice before it acknowledges anything more (docs/formats.md). What it had acknowledged before goes with the
-file: each of these returns the ids that were in what was taken away, read when the writer has let go of the file.
+file: each of these returns the ids that were in what was taken away. Whatever comes later must not be missing.
 """
 
 from __future__ import annotations
@@ -22,44 +22,46 @@ from tests.server import Server
 LET_GO_TIMEOUT_S = 60.0
 
 
-def rename(server: Server, pick: random.Random) -> set[str]:
-    """As logrotate does it, while the writer goes on."""
+def rename(server: Server, pick: random.Random) -> tuple[set[str], int]:
+    """As logrotate does it, while the writer goes on. Also returns how many lines were written after that.
+
+    The group under way may still go into the file under its new name: nothing shows the writer in time. No other may.
+    """
     path = _active(server, pick)
     moved = path.with_name(f"{path.name}.1")
     try:
         path.rename(moved)
     except FileNotFoundError:
-        return set()  # it is being sealed
+        return set(), 0  # it is being sealed
     with moved.open("rb") as file:
+        before = _ids(file.read())
         moved.unlink()
-        return _ids_when_let_go(file.fileno())
+        _wait_until_let_go(file.fileno())
+        file.seek(0)
+        after = _ids(file.read())
+    return after, len(after - before)
 
 
 def delete(server: Server, pick: random.Random) -> set[str]:
     path = _active(server, pick)
-    with _standing_still(server, path):
-        try:
-            descriptor = os.open(path, os.O_RDONLY)
-        except FileNotFoundError:
-            return set()
-        path.unlink()
-    try:
-        return _ids_when_let_go(descriptor)
-    finally:
-        os.close(descriptor)
+    with _standing_still(server, path) as stands, suppress(FileNotFoundError):
+        if stands:
+            content = path.read_bytes()
+            path.unlink()
+            return _ids(content)
+    return set()
 
 
 def truncate(server: Server, pick: random.Random) -> set[str]:
     """At any byte. What is before it stays, and is recovered."""
     path = _active(server, pick)
-    with _standing_still(server, path):
-        try:
+    with _standing_still(server, path) as stands, suppress(FileNotFoundError):
+        if stands:
             content = path.read_bytes()
-        except FileNotFoundError:
-            return set()
-        keep = pick.randrange(len(content) + 1)
-        os.truncate(path, keep)
-    return _ids(content) - _ids(content[:keep])
+            keep = pick.randrange(len(content) + 1)
+            os.truncate(path, keep)
+            return _ids(content) - _ids(content[:keep])
+    return set()
 
 
 def _active(server: Server, pick: random.Random) -> Path:
@@ -67,18 +69,18 @@ def _active(server: Server, pick: random.Random) -> Path:
 
 
 @contextmanager
-def _standing_still(server: Server, active: Path) -> Iterator[None]:
-    """SIGSTOP to the writer of a segment meanwhile, so that what is read of it is all that it holds."""
+def _standing_still(server: Server, active: Path) -> Iterator[bool]:
+    """SIGSTOP to the writer of a segment meanwhile, so that what is read of it is all that it holds. False without a writer."""
     writer = active.stem.removeprefix("active-")
     pid = children(server).get(f"ingest-{writer}")
     if pid is None:
-        yield
+        yield False
         return
     with suppress(ProcessLookupError):
         os.kill(pid, signal.SIGSTOP)
     try:
         wait_until(lambda: _is_stopped(pid), LET_GO_TIMEOUT_S)
-        yield
+        yield True
     finally:
         with suppress(ProcessLookupError):
             os.kill(pid, signal.SIGCONT)
@@ -93,20 +95,17 @@ def _is_stopped(pid: int) -> bool:
         return True
 
 
-def _ids_when_let_go(descriptor: int) -> set[str]:
-    """Wait for the lock that the writer holds on a segment, which is free when it will write no more (P3). Then read it."""
+def _wait_until_let_go(descriptor: int) -> None:
+    """Wait for the lock that the writer holds on a segment, which is free when it will write no more (P3)."""
     deadline = time.monotonic() + LET_GO_TIMEOUT_S
     while True:
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            break
+            return
         except BlockingIOError:
             if time.monotonic() > deadline:
                 raise TimeoutError("the writer did not let go of a segment that was taken away") from None
             time.sleep(0.02)
-    os.lseek(descriptor, 0, os.SEEK_SET)
-    with open(descriptor, "rb", closefd=False) as file:
-        return _ids(file.read())
 
 
 def _ids(content: bytes) -> set[str]:
