@@ -18,7 +18,18 @@ from filelock import Timeout, UnixFileLock, lock_descriptor
 
 from shared.layout import TEMPORARY_SUFFIX, DataDirectory, parse_day, parse_part
 from shared.publish import keep_as, publishing, remove, remove_empty_directory, sync_directory
-from shared.snapshot import Found, Snapshot, SnapshotDamaged, decode, encode, find, kept_generations, load, newest_part
+from shared.snapshot import (
+    Found,
+    Snapshot,
+    SnapshotDamaged,
+    SnapshotLost,
+    decode,
+    encode,
+    find,
+    kept_generations,
+    load,
+    newest_part,
+)
 
 KEPT_SNAPSHOTS = 3
 KINDS = ("archive", "counters")
@@ -102,13 +113,27 @@ def restore(data: DataDirectory, found: Found, lock: CompactorLock) -> Snapshot:
     generation is not told of an older one.
     """
     after = msgspec.structs.replace(found.snapshot, generation=unused_generation(data))
+    replace_damaged(data, after, lock)
+    return after
+
+
+def replace_damaged(data: DataDirectory, after: Snapshot, lock: CompactorLock) -> None:
+    """Publish a snapshot in the place of one that is damaged or gone. Raises CommitLost when it is neither."""
     with publishing(data.snapshot) as beside:
         beside.write_bytes(encode(after))
-        if find(data).damage is None:
+        if not is_lost(data) and find(data).damage is None:
             raise CommitLost("another process replaced the damaged snapshot")
         _check_held(data, lock)
         set_aside(data, data.snapshot, f"snapshot.{after.generation - 1}.json")
-    return after
+
+
+def is_lost(data: DataDirectory) -> bool:
+    """Whether there was a snapshot and none is whole, published or kept."""
+    try:
+        find(data)
+    except SnapshotLost:
+        return True
+    return False
 
 
 def unused_generation(data: DataDirectory) -> int:
@@ -132,7 +157,11 @@ def kept_snapshots(data: DataDirectory) -> list[Snapshot]:
 
 
 def drop_old_snapshots(data: DataDirectory, current: Snapshot) -> None:
-    """Keep the last three snapshots and every part that they or the current one name; remove what only older ones did."""
+    """Keep the last three snapshots and every part that they or the current one name; remove what only older ones did.
+
+    A kept one that is damaged is of no use here: it is put into quarantine.
+    """
+    _put_away_damaged(data)
     kept = kept_generations(data)
     needed = named_parts(data, current)
     for snapshot in kept_snapshots(data):
@@ -143,6 +172,14 @@ def drop_old_snapshots(data: DataDirectory, current: Snapshot) -> None:
     for directory in {path.parent for path in unneeded}:
         remove_empty_directory(directory)
     remove(data.kept_snapshot(generation) for generation in kept[KEPT_SNAPSHOTS:])
+
+
+def _put_away_damaged(data: DataDirectory) -> None:
+    for generation in kept_generations(data):
+        if _read_kept(data, generation) is None:
+            path = data.kept_snapshot(generation)
+            set_aside(data, path, path.name)
+            remove([path])
 
 
 def sweep_orphans(data: DataDirectory, current: Snapshot) -> int:

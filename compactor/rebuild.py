@@ -4,6 +4,7 @@ The log is folded from nothing into a scratch directory by the ordinary pass. Th
 retained log still holds as they are folded now, older ones as they were archived. Only the commit changes what readers see.
 
 This is also what makes a damaged part whole again: nothing of it is believed, so its events come from the log or are gone.
+And it begins anew where no snapshot is whole, with the parts that can be read.
 """
 
 from __future__ import annotations
@@ -18,7 +19,8 @@ from typing import NamedTuple
 import duckdb
 import msgspec
 
-from compactor.commit import commit, compactor_lock, drop_old_snapshots, set_aside
+from compactor.adopt import adopt, adopted_totals
+from compactor.commit import commit, compactor_lock, drop_old_snapshots, is_lost, replace_damaged, set_aside
 from compactor.compaction import THREADS, Log, run_pass, whole_snapshot
 from compactor.fold import archive_paths
 from compactor.parts import cap_values, counting_sql, make_counted, sql_list, write_counters, write_part
@@ -74,7 +76,12 @@ def rebuild(data: DataDirectory, settings: Settings, log: Log, now_ms: int, *, d
         scratch(data) as spill,
         closing(connect(settings.fold_memory, THREADS, spill)) as database,
     ):
-        before = load(data) if dry_run else whole_snapshot(data, log, lock)
+        is_adopted = is_lost(data)
+        if is_adopted:
+            log.warning("snapshot_lost", reason="no snapshot is whole; the parts that can be read are believed")
+            before = adopt(database, data, settings, log, now_ms, dry_run=dry_run)
+        else:
+            before = load(data) if dry_run else whole_snapshot(data, log, lock)
         damaged = damaged_parts(data, before, log)
         whole = without(before, damaged)
         refolded_data = DataDirectory(spill / "refolded")
@@ -82,11 +89,12 @@ def rebuild(data: DataDirectory, settings: Settings, log: Log, now_ms: int, *, d
         changes = []
         days = dict(before.days)
         broken = {each.day for each in damaged}
-        for day in sorted({*refolded.days, *(neighbours(refolded.days) & before.days.keys()), *broken}):
+        to_write = before.days if is_adopted else neighbours(refolded.days) & before.days.keys()
+        for day in sorted({*refolded.days, *to_write, *broken}):
             old = before.days.get(day, Day(rfc3339(now_ms)))
             if old.expired:
                 continue  # what its archive held is gone: the retained log is not all of that day
-            _make_rebuilt(database, data, whole, refolded_data, refolded, day)
+            _make_rebuilt(database, data, whole, refolded_data, refolded, day, is_adopted=is_adopted)
             changes.append(_compare(database, data, whole, day, old, damaged))
             if not dry_run:
                 days[day] = _write(database, data, day, old, before.generation + 1, settings.max_values)
@@ -94,7 +102,9 @@ def rebuild(data: DataDirectory, settings: Settings, log: Log, now_ms: int, *, d
             for each in damaged:
                 set_aside(data, _path(data, each), f"{each.kind}-{each.day}-{_path(data, each).name}")
             after = _next(before, days, sum(change.gone for change in changes), now_ms)
-            commit(data, before, after, lock)
+            if is_adopted:
+                after = msgspec.structs.replace(after, totals=adopted_totals(database, data, days, refolded.totals))
+            (replace_damaged(data, after, lock) if is_adopted else commit(data, before, after, lock))
             drop_old_snapshots(data, after)
         return changes
 
@@ -161,12 +171,17 @@ def _make_rebuilt(
     refolded_data: DataDirectory,
     refolded: Snapshot,
     day: date,
+    *,
+    is_adopted: bool,
 ) -> None:
     """Make the table `rebuilt`: a day's events as folded now, and the archived ones that the retained log does not hold.
 
     Of an event both in the log and in the archive the copy received first counts, as in any fold; the refolded one if equal.
     """
     near = sorted(neighbours([day]))
+    # Adopted parts repeat events: the copy received first stays, of the newest part that has it.
+    first = "(e.received, e.time, o.filename) < (o.received, o.time, e.filename)"
+    is_repeat = f"FROM {_events(data, before, near)} e WHERE e.site = o.site AND e.id = o.id AND {first}"
     database.execute(
         f"""
         CREATE OR REPLACE TEMP TABLE rebuilt AS
@@ -175,6 +190,7 @@ def _make_rebuilt(
         UNION ALL
         SELECT {_COLUMNS} FROM {_events(data, before, [day])} o WHERE NOT EXISTS (
             FROM {_events(refolded_data, refolded, near)} n WHERE n.site = o.site AND n.id = o.id AND n.received <= o.received)
+        {f"AND NOT EXISTS ({is_repeat})" if is_adopted else ""}
         """
     )
 
@@ -182,7 +198,7 @@ def _make_rebuilt(
 def _events(data: DataDirectory, snapshot: Snapshot, days: list[date]) -> str:
     """SQL of the archived events of these days."""
     paths = archive_paths(data, snapshot, days)
-    return f"read_parquet({sql_list(paths)})" if paths else no_rows(ARCHIVE_COLUMNS)
+    return f"read_parquet({sql_list(paths)}, filename = true)" if paths else no_rows({**ARCHIVE_COLUMNS, "filename": "VARCHAR"})
 
 
 def _compare(

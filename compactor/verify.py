@@ -105,7 +105,7 @@ def check_kept_snapshots(data: DataDirectory) -> Iterator[Finding]:
         except (OSError, SnapshotDamaged) as error:
             flaw = str(error)
         if flaw:
-            yield Finding(path.name, flaw, "delete it: it is a spare, and the next passes keep new ones")
+            yield Finding(path.name, flaw, "nothing: it is a spare, and the next pass puts it into quarantine/")
 
 
 def check_ledger(snapshot: Snapshot, segments: list[Segment]) -> Iterator[Finding]:

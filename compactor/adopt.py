@@ -1,0 +1,105 @@
+"""What is known when no snapshot is whole any more: the parts that can be read, and the log. For `foldlog rebuild` only.
+
+Parts that a pass replaced lie beside those that took their place, so an event may be in several of them; the rebuild counts
+one copy of each. No sha256 vouches for these parts: what can be read of them is believed, and that is said.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+from datetime import date
+from pathlib import Path
+
+import duckdb
+import msgspec
+
+from compactor.commit import set_aside, unused_generation
+from compactor.compaction import Log
+from shared.layout import DataDirectory, parse_day, parse_part
+from shared.parts import COUNTED_DIMENSIONS, OTHER, TOTAL
+from shared.segments import sealed_segments
+from shared.settings import Settings
+from shared.snapshot import Day, Part, Snapshot, Totals
+from shared.timestamps import rfc3339
+
+
+def adopt(
+    database: duckdb.DuckDBPyConnection, data: DataDirectory, settings: Settings, log: Log, now_ms: int, *, dry_run: bool
+) -> Snapshot:
+    """A snapshot of all parts that can be read, as if every sealed segment were folded. Parts that cannot be are set aside."""
+    days: dict[date, Day] = {}
+    for kind in ("archive", "counters"):
+        for day, path, generation in sorted(_parts_on_disk(data, kind)):
+            part = _read_part(database, path, generation)
+            if part is None:
+                log.warning("part_damaged", part=str(path), reason="it cannot be read", todo="what it held comes from the log")
+                if not dry_run:
+                    set_aside(data, path, f"{kind}-{day}-{path.name}")
+                continue
+            written_at = rfc3339(int(path.stat().st_mtime * 1000))  # as near as can be known: retention counts from here
+            kept = days.get(day, Day(written_at))
+            kept = msgspec.structs.replace(kept, added_at=max(kept.added_at, written_at))
+            days[day] = _with_part(database, data, day, kept, kind, part, settings)
+    folded, waiting = _ledger(data)
+    return Snapshot(generation=unused_generation(data) - 1, as_of=rfc3339(now_ms), folded=folded, waiting=waiting, days=days)
+
+
+def _parts_on_disk(data: DataDirectory, kind: str) -> Iterator[tuple[date, Path, int]]:
+    for path in (data.root / kind).glob("*/*.parquet"):
+        day, generation = parse_day(path.parent.name), parse_part(path.name)
+        if day is not None and generation is not None:
+            yield day, path, generation
+
+
+def _read_part(database: duckdb.DuckDBPyConnection, path: Path, generation: int) -> Part | None:
+    try:  # every value, not the footer alone
+        row = database.execute("SELECT count(hash(p)) FROM read_parquet($1) p", [str(path)]).fetchone()
+    except duckdb.OutOfMemoryException:
+        raise
+    except duckdb.Error:
+        return None
+    with path.open("rb") as file:
+        sha256 = hashlib.file_digest(file, "sha256").hexdigest()
+    return Part(generation, row[0] if row else 0, path.stat().st_size, sha256)
+
+
+def _with_part(
+    database: duckdb.DuckDBPyConnection, data: DataDirectory, day: date, kept: Day, kind: str, part: Part, settings: Settings
+) -> Day:
+    """The day with one part more. Counters come in order: the newest stays. Without an archive they are all there is."""
+    if kind == "archive":
+        return msgspec.structs.replace(kept, archive=(*kept.archive, part))
+    if kept.archive:
+        return msgspec.structs.replace(kept, counters=part)
+    path = str(data.part("counters", day, part.generation))
+    zone = settings.timezone if _has(database, path, "visitors IS NOT NULL") else None
+    capped = [name for name in COUNTED_DIMENSIONS if _has(database, path, f"dimension = '{name}' AND value = '{OTHER}'")]
+    capped += [name for name in ("event", "site") if _has(database, path, f"dimension = '{TOTAL}' AND {name} = '{OTHER}'")]
+    return msgspec.structs.replace(kept, counters=part, expired=True, capped=tuple(capped), visitor_zone=zone)
+
+
+def _has(database: duckdb.DuckDBPyConnection, path: str, where: str) -> bool:
+    return bool(database.execute(f"SELECT 1 FROM read_parquet($1) WHERE {where} LIMIT 1", [path]).fetchall())
+
+
+def _ledger(data: DataDirectory) -> tuple[dict[str, int], dict[str, tuple[int, ...]]]:
+    """Every segment on disk counts as folded. Numbers below the first are retention's; a gap above it is waited for."""
+    numbers: dict[str, list[int]] = {}
+    for segment in sealed_segments(data):
+        numbers.setdefault(segment.name.writer, []).append(segment.name.sequence)
+    gaps = {writer: tuple(sorted(set(range(min(found), max(found))) - set(found))) for writer, found in numbers.items()}
+    return {writer: max(found) for writer, found in numbers.items()}, {writer: gap for writer, gap in gaps.items() if gap}
+
+
+def adopted_totals(database: duckdb.DuckDBPyConnection, data: DataDirectory, days: dict[date, Day], refolded: Totals) -> Totals:
+    """The totals of a snapshot of adopted parts: what is counted, and of the rest what the retained log still tells."""
+    counted = sum(part.rows for kept in days.values() for part in kept.archive)
+    for day, kept in days.items():
+        if kept.expired and kept.counters is not None:
+            path = str(data.part("counters", day, kept.counters.generation))
+            sql = f"SELECT coalesce(sum(events), 0)::BIGINT FROM read_parquet($1) WHERE dimension = '{TOTAL}'"
+            row = database.execute(sql, [path]).fetchone()
+            counted += row[0] if row else 0
+    lines = counted + refolded.duplicates + refolded.quarantined
+    return msgspec.structs.replace(refolded, lines=lines, counted=counted)
