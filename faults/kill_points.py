@@ -76,12 +76,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 class Records:
-    """Finished points, a line each: a programme that is broken off goes on. Only those of this commit count."""
+    """Finished points, a line each: a programme that is broken off goes on.
+
+    Only those of this commit count; with changes on top of it nobody knows whether they were the same changes.
+    """
 
     def __init__(self, path: Path, tested: str) -> None:
         self._tested = tested
         path.parent.mkdir(parents=True, exist_ok=True)
-        self.done = dict(self._read(path)) if path.exists() else {}
+        self.done = dict(self._read(path)) if path.exists() and not tested.endswith("-dirty") else {}
         self._file = path.open("a", buffering=1)
 
     def __enter__(self) -> Records:
@@ -206,7 +209,9 @@ def say(runs: Sequence[Run], options: Options, data: Path, command: str) -> int:
     print(f"{len(runs) - missed} runs were killed; in {missed} the call did not come, or came first in another thread")
     print(f"{sum(run.changes for run in runs)} of the points are before a call that changes the disk")
     known = sum(not run.folded and not run.found for run in runs)
-    print(f"{len(runs) - known} were folded; {known} left a log, byte for byte, whose fold was judged with another run")
+    print(
+        f"{sum(run.folded for run in runs)} were folded; {known} left a log, byte for byte, whose fold was judged with another run"
+    )
     return code if runs else 1
 
 

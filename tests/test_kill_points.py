@@ -105,3 +105,7 @@ def test_programme_goes_on_with_what_is_not_done(tmp_path: Path) -> None:
         half_written.write('{"commit": "this", "poi')
     with Records(file, "this") as records:
         assert records.done == {done.point: done}
+    with Records(file, "this-dirty") as records:
+        records.add([done])
+    with Records(file, "this-dirty") as records:
+        assert records.done == {}
