@@ -208,10 +208,8 @@ def say(runs: Sequence[Run], options: Options, data: Path, command: str) -> int:
     missed = sum(run.ending != KILLED for run in runs)
     print(f"{len(runs) - missed} runs were killed; in {missed} the call did not come, or came first in another thread")
     print(f"{sum(run.changes for run in runs)} of the points are before a call that changes the disk")
-    known = sum(not run.folded and not run.found for run in runs)
-    print(
-        f"{sum(run.folded for run in runs)} were folded; {known} left a log, byte for byte, whose fold was judged with another run"
-    )
+    folded, known = sum(run.folded for run in runs), sum(not run.folded and not run.found for run in runs)
+    print(f"{folded} were folded; {known} left a log, byte for byte, whose fold was judged with another run")
     return code if runs else 1
 
 
