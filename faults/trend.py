@@ -14,9 +14,10 @@ from faults.random_kills import COMPACTOR, children
 from tests.server import Server
 
 EVERY_S = 1.0
+SAMPLES_MIN = 40  # with fewer a quarter says nothing
 PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
 MB = 1 << 20
-DESCRIPTORS_MORE = 16
+DESCRIPTORS_MORE = 64  # a process that has only just been started has few
 FILES_MORE = 100
 MEMORY_MORE = 64 * MB
 LOG_MORE = 16 * MB
@@ -92,7 +93,7 @@ def growth(samples: Samples, fold_memory: int) -> list[str]:
     return [
         f"I10: {name} grew from {first:,} to {last:,}"
         for name, (first, last, _) in quarters(samples).items()
-        if last > _allowed(name, first, fold_memory)
+        if len(samples[name]) >= SAMPLES_MIN and last > _allowed(name, first, fold_memory)
     ]
 
 
