@@ -221,7 +221,7 @@ def try_round(planned: Round, directory: Path, outcome: Outcome, every: Done) ->
     try:
         run_round(planned, directory, outcome, done)
     except (AssertionError, TimeoutError) as error:
-        outcome.failures.append(f"round {planned}: {error}")
+        outcome.failures.append(f"round {planned}: {error!r}")
     every.killed += done.killed
     every.restarts_s += done.restarts_s
     every.unfinished += done.unfinished
@@ -229,6 +229,8 @@ def try_round(planned: Round, directory: Path, outcome: Outcome, every: Done) ->
     outcome.points = outcome.runs = every.killed.total()
     if len(outcome.failures) == failed:
         shutil.rmtree(directory)
+    for failure in outcome.failures[failed:]:
+        print(f"FAILED, kept in {directory}: {failure}", file=sys.stderr, flush=True)
 
 
 def say_progress(number: int, outcome: Outcome) -> None:
