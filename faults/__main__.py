@@ -16,6 +16,7 @@ PROGRAMMES = (
     "clones --clones 100000",
     "kill_points --every-call --seeds 3",
     "errors",
+    "machine --examples 300",
     "damage",
     "races --races 1000",
     "random_kills --kills 1000",
