@@ -221,7 +221,7 @@ def try_round(planned: Round, directory: Path, outcome: Outcome, every: Done) ->
     try:
         run_round(planned, directory, outcome, done)
     except (AssertionError, TimeoutError) as error:
-        outcome.failures.append(f"round {planned}: {error!r}")
+        outcome.failures.append(f"round {planned}: {str(error)[:300]}")
     every.killed += done.killed
     every.restarts_s += done.restarts_s
     every.unfinished += done.unfinished
