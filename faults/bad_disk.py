@@ -17,6 +17,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from contextlib import suppress
 from pathlib import Path
 
 from faults.file_systems import need, overcommitted_ext4, run_any, unmount
@@ -26,10 +27,13 @@ from faults.small_server import GAVE_UP
 
 RUNS = 50
 SIZE_MB = 64
-ROOM_MB = 14
-BALLAST_MB = 8
+ROOM_MB = 24
+LEAST_FREE = 64 << 10
+MORE_FREE = 512 << 10
 STARTS = 3
-LOAD_MAX_S = 6.0
+FAILS_WITHIN_S = 40.0
+AGAIN_S = 1.5
+REFUSED = 40  # more than may be under way
 
 
 def one_run(directory: Path, seed: int, outcome: Outcome) -> None:
@@ -40,10 +44,11 @@ def one_run(directory: Path, seed: int, outcome: Outcome) -> None:
     where = f"seed {seed} of {outcome.command}"
     with overcommitted_ext4(directory / "disk", SIZE_MB, ROOM_MB) as place:
         ballast = place.parent / "room" / "ballast"
-        ballast.write_bytes(bytes(int((BALLAST_MB + pick.random()) * (1 << 20))))
-        gave_up = [_serve(place / "data", ledgers, f"start{number}") for number in range(STARTS)]
-        if not any(gave_up):
+        _fill(ballast, LEAST_FREE + pick.randrange(MORE_FREE))
+        if not _serve(place / "data", ledgers, "start0", FAILS_WITHIN_S):
             outcome.failures.append(f"{where}: nothing failed; this run shows nothing")
+        for number in range(1, STARTS):
+            _serve(place / "data", ledgers, f"start{number}", AGAIN_S)
         ballast.unlink()
         unmount(place)
         run_any("e2fsck", "-fy", place.parent / "room" / "disk.img")  # its exit code says what it mended
@@ -58,17 +63,32 @@ def one_run(directory: Path, seed: int, outcome: Outcome) -> None:
         outcome.add(judge(place / "data", intended(ledgers), answered, folded=True), len(answered), where, restart_s)
 
 
-def _serve(data: Path, ledgers: Path, name: str) -> bool:
-    """A server until it ends by itself, or for LOAD_MAX_S. Returns whether its writer gave up."""
+def _fill(ballast: Path, free_bytes: int) -> None:
+    """Leave so much room to what the image may still grow by."""
+    os.sync()
+    room = os.statvfs(ballast.parent)
+    ballast.write_bytes(bytes(max(0, room.f_bavail * room.f_frsize - free_bytes)))
+
+
+def _serve(data: Path, ledgers: Path, name: str, within_s: float) -> bool:
+    """A server until its writer gives up or refuses, or for so long. Returns whether it did."""
     command = [sys.executable, "-m", "faults.small_server", str(data), str(ledgers), name]
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    refused_before = _refused(ledgers)
+    deadline = time.monotonic() + within_s
     try:
-        return process.wait(LOAD_MAX_S) == GAVE_UP
-    except subprocess.TimeoutExpired:
-        return False
+        while process.poll() is None and time.monotonic() < deadline:
+            if _refused(ledgers) > refused_before + REFUSED:
+                return True
+            time.sleep(0.1)
+        return process.returncode == GAVE_UP
     finally:
         process.kill()
         process.wait()
+
+
+def _refused(ledgers: Path) -> int:
+    return len(intended(ledgers)) - len(acknowledged(ledgers))
 
 
 def run(directory: Path, runs: int, seed: int) -> Outcome:
@@ -77,9 +97,10 @@ def run(directory: Path, runs: int, seed: int) -> Outcome:
     command = f"python -m faults.bad_disk --runs {runs} --seed {seed}"
     outcome = Outcome("write-back fails", command, "ext4", str(seed))
     started = time.monotonic()
-    for number in range(runs):
-        one_run(directory / str(number), seed * 1_000 + number, outcome)
-        print(f"\r{number + 1} of {runs}, {len(outcome.failures)} failures", end="", file=sys.stderr)
+    with suppress(KeyboardInterrupt):  # the row then says how many there were
+        for number in range(runs):
+            one_run(directory / str(number), seed * 1_000 + number, outcome)
+            print(f"\r{number + 1} of {runs}, {len(outcome.failures)} failures", end="", file=sys.stderr)
     print(file=sys.stderr)
     outcome.points = outcome.runs
     outcome.seconds = time.monotonic() - started
