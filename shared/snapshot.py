@@ -166,23 +166,21 @@ def find(data: DataDirectory) -> Found:
         content = data.snapshot.read_bytes()
         return Found(decode(content, data.snapshot), content, None)
     except FileNotFoundError:
-        if not was_published(data):
-            return Found(Snapshot(), b"", None)
-        damage = f"{data.snapshot} is gone"
+        damage = f"{data.snapshot} is gone" if was_published(data) else None
     except SnapshotDamaged as error:
         damage = str(error)
     except OSError as error:
         if error.errno != errno.EIO:
             raise
         damage = f"{data.snapshot} cannot be read: {error.strerror}"
-    return _newest_kept(data, damage)
+    return _newest_kept(data, damage) if damage and was_published(data) else Found(Snapshot(), b"", damage)
 
 
 def was_published(data: DataDirectory) -> bool:
-    """Whether there was a snapshot: one is kept, or there are parts that only a second pass can have made.
+    """Whether there was a snapshot that cannot be done without: one is kept, or there are parts of a second pass or later.
 
-    The parts of a first pass that was killed before its commit prove nothing. That pass deletes no segment either, so
-    beginning anew loses nothing.
+    A first pass deletes no segment. So where its snapshot is damaged, or it was killed before its commit, beginning anew
+    loses nothing.
     """
     return bool(kept_generations(data)) or newest_part(data) > 1
 
