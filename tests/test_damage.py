@@ -18,6 +18,7 @@ import pytest
 
 from compactor.commit import sweep_orphans
 from compactor.rebuild import DayChange, rebuild
+from compactor.schedule import Compactor
 from compactor.segment_check import check
 from compactor.verify import Finding, verify
 from faults import oracle
@@ -185,6 +186,14 @@ def test_no_generation_is_used_twice_and_no_part_of_a_lost_one_is_written_over(
     sweep_orphans(data, load(data))
     assert not any(path.exists() for path in lost)
     assert_verified(data)
+
+
+def test_nothing_is_swept_beside_a_damaged_snapshot(folded: DataDirectory, tmp_path: Path) -> None:
+    data = copy_of(folded, tmp_path)
+    lost = list(data.root.glob("*/*/g0000000003.parquet"))
+    break_snapshot(data.snapshot, "flipped")
+    Compactor(data, Settings(data_dir=data.root), SilentLog()).sweep()
+    assert lost and all(path.exists() for path in lost)
 
 
 def test_nothing_is_begun_anew_when_no_snapshot_is_whole(folded: DataDirectory, tmp_path: Path) -> None:
