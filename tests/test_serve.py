@@ -106,11 +106,11 @@ def _state(pid: int) -> str:
 def test_data_of_a_newer_format_is_refused(tmp_path: Path) -> None:
     data = DataDirectory(tmp_path / "data")
     data.root.mkdir()
-    data.snapshot.write_text('{"format": 2}')
+    data.snapshot.write_text('{"format": 99}')
     refused = run_foldlog(["serve"], environment(data.root, listen="127.0.0.1:1"))
     assert refused.returncode == 2
-    assert "format 2" in refused.stderr and "newer" in refused.stderr
-    assert data.snapshot.read_text() == '{"format": 2}'
+    assert "format 99" in refused.stderr and "newer" in refused.stderr
+    assert data.snapshot.read_text() == '{"format": 99}'
 
 
 @pytest.mark.parametrize(
