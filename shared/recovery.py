@@ -21,7 +21,7 @@ from filelock import lock_descriptor
 from shared.layout import TEMPORARY_SUFFIX, DataDirectory, SegmentName, parse_checksum
 from shared.line import ScannedLine, scan
 from shared.publish import publish, publishing, remove
-from shared.segments import count_lines, recorded_sha256, sealed_segments, sha256_line
+from shared.segments import count_lines, files_of, recorded_sha256, sealed_segments, sha256_line
 from shared.snapshot import load
 
 RECOVERED_PREFIX = "recovered-"
@@ -120,7 +120,7 @@ def _sealed_before(data: DataDirectory, writer: str, sha256: str) -> SegmentName
 def _stray_checksums(data: DataDirectory, writer: str) -> list[Path]:
     """`.sha256` files of a seal that was killed before its rename."""
     named = {segment.name for segment in sealed_segments(data)}
-    checksums = ((parse_checksum(path.name), path) for path in data.log.glob("*.sha256"))
+    checksums = ((parse_checksum(path.name), path) for path in files_of(data.log))
     return [path for name, path in checksums if name is not None and name.writer == writer and name not in named]
 
 

@@ -50,16 +50,27 @@ class Digest:
 def sealed_segments(data: DataDirectory) -> list[Segment]:
     """All sealed segments, by writer and sequence. A segment present both plain and compressed is listed once."""
     found: dict[tuple[str, int], Segment] = {}
-    for path in sorted(data.log.glob("*.ndjson*")):
+    for path in files_of(data.log):
         name = parse_segment(path.name)
         if name is not None:
             found.setdefault((name.writer, name.sequence), Segment(name, path))
     return [found[key] for key in sorted(found)]
 
 
+def files_of(directory: Path) -> list[Path]:
+    """What is in a directory, by name; nothing when there is none. Raises OSError when it cannot be listed.
+
+    Not glob: it takes a directory that may not be read for an empty one, and a sequence number would be used again.
+    """
+    try:
+        return sorted(directory.iterdir())
+    except FileNotFoundError:
+        return []
+
+
 def active_segments(data: DataDirectory) -> dict[str, Path]:
     """Active segments by writer, whether their writer lives or not."""
-    found = ((parse_active(path.name), path) for path in sorted(data.log.glob("active-*.ndjson")))
+    found = ((parse_active(path.name), path) for path in files_of(data.log))
     return {writer: path for writer, path in found if writer is not None}
 
 

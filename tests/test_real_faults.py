@@ -10,6 +10,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import duckdb
 import pytest
@@ -23,8 +24,9 @@ from faults.small_server import Silent, lines_for, send, settings_for, settle
 from faults.traced_runs import WORKLOADS, segment_of
 from ingest.writer import DiskFull, GroupCommitWriter, Unavailable
 from shared.requests import Watch, request
+from shared.segments import active_segments, sealed_segments
 from shared.settings import Settings
-from tests.logs import SilentLog, data_directory, line
+from tests.logs import SilentLog, data_directory, line, sealed
 
 
 @contextmanager
@@ -233,3 +235,24 @@ def device_of(place: Path) -> str:
         line.split()[0] for line in Path("/proc/mounts").read_text("utf-8").splitlines() if line.split()[1] == str(place)
     ]
     return Path(source).name
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can become somebody who may not read")
+def test_log_that_may_not_be_listed_is_not_taken_for_an_empty_one() -> None:
+    """The next sequence number is read from it: of an empty one, a number would be given to a second segment."""
+    nobody = 65534
+    with TemporaryDirectory() as place:
+        data = data_directory(Path(place) / "data")
+        sealed(data, [line("event-0001")])
+        for directory in (Path(place), data.root):
+            directory.chmod(0o755)
+        os.chown(data.log, nobody, -1)
+        data.log.chmod(0o300)
+        os.seteuid(nobody)
+        try:
+            for listing in (sealed_segments, active_segments):
+                with pytest.raises(PermissionError):
+                    listing(data)
+        finally:
+            os.seteuid(0)
+        assert len(sealed_segments(data)) == 1
