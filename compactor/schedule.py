@@ -20,12 +20,13 @@ from apscheduler.schedulers.background import BackgroundScheduler
 from compactor.commit import CommitLost, CompactorBusy, compactor_lock, sweep_orphans
 from compactor.compaction import Log, Pass, recover_orphans, run_pass
 from compactor.fold import LinesDoNotParse
-from compactor.plan import PASS_MAX_BYTES
+from compactor.plan import PASS_MAX_BYTES, plan_segments
 from shared.layout import DataDirectory
 from shared.line import DataFromNewerVersion
 from shared.parts import PartDamaged
 from shared.publish import make_data_directory
 from shared.requests import NobodyAnswered, Watch, seal_now
+from shared.segments import sealed_segments
 from shared.settings import Settings
 from shared.snapshot import SnapshotDamaged, find, load
 from shared.timestamps import epoch_ms, now_ms
@@ -51,7 +52,8 @@ def compact_once(data: DataDirectory, settings: Settings, log: Log) -> Pass:
                 # Not an error of the data: the same segments fit when fewer are taken at once.
                 if max_bytes == 1:
                     raise
-                max_bytes = max_bytes // 4 if max_bytes > (1 << 20) else 1
+                taken = sum(segment.bytes for segment in plan_segments(load(data), sealed_segments(data), max_bytes))
+                max_bytes = taken // 4 if taken > (1 << 20) else 1
                 log.warning("pass_made_smaller", max_bytes=max_bytes)
                 continue
             if not done.more:

@@ -27,6 +27,8 @@ from shared.settings import Settings
 from shared.snapshot import Found, Part, Snapshot, SnapshotDamaged, SnapshotLost, decode, find, kept_generations
 
 LOCK_PATIENCE_S = 60.0
+# As large as one segment is with the default settings: what a fold of one fits into, this does.
+BATCH_MAX_BYTES = 64 << 20
 SHOWN_LINES = 20
 SAME_SHA256 = "; if there is none and nothing is missing, write its .sha256 anew with `sha256sum` (of the uncompressed lines)"
 RESTORE_PART = "restore it from a backup, or run `foldlog rebuild`: it makes the part again of the log, and says what is gone"
@@ -224,22 +226,37 @@ def check_log(
     settings: Settings,
 ) -> Iterator[Finding]:
     """Every retained line of a folded segment is in the archive of its day, or one with its id is near."""
-    archive = archive_paths(data, snapshot, list(snapshot.days))
-    gone = [day for day, kept in snapshot.days.items() if kept.expired]
+    missing = "SELECT DISTINCT site, id FROM incoming WHERE NOT list_contains($gone::DATE[], time::DATE)"
+    values: dict[str, object] = {"gone": [day for day, kept in snapshot.days.items() if kept.expired]}
+    if archive := archive_paths(data, snapshot, list(snapshot.days)):
+        missing += " EXCEPT SELECT site, id FROM read_parquet($archive)"
+        values["archive"] = [str(path) for path in archive]
+
+    def lost(segments: list[Checked]) -> int:
+        read_lines(database, segments, settings.sites)
+        return count(database, missing, values)
+
+    folded = [each for each in checked if snapshot.has_folded(each.segment.name.writer, each.segment.name.sequence)]
+    # Many together, for each look reads the ids of the whole archive; one by one only where something is amiss.
+    for batch in _batches([each for each in folded if each.lines]):
+        for each in batch if lost(batch) else ():
+            if events := lost([each]):
+                where = f"log/{each.segment.path.name}"
+                yield Finding(where, f"{events} of its events are not in the archive", "run `foldlog rebuild`")
+
+
+def _batches(checked: list[Checked]) -> Iterator[list[Checked]]:
+    """Segments that are read together."""
+    batch: list[Checked] = []
+    taken = 0
     for each in checked:
-        name = each.segment.name
-        if not snapshot.has_folded(name.writer, name.sequence) or not each.lines:
-            continue
-        read_lines(database, [each], settings.sites)
-        missing = "SELECT DISTINCT site, id FROM incoming WHERE NOT list_contains($gone::DATE[], time::DATE)"
-        values: dict[str, object] = {"gone": gone}
-        if archive:
-            missing += " EXCEPT SELECT site, id FROM read_parquet($archive)"
-            values["archive"] = [str(path) for path in archive]
-        lost = count(database, missing, values)
-        if lost:
-            where = f"log/{each.segment.path.name}"
-            yield Finding(where, f"{lost} of its events are not in the archive", "run `foldlog rebuild`")
+        if batch and taken + each.segment.bytes > BATCH_MAX_BYTES:
+            yield batch
+            batch, taken = [], 0
+        batch.append(each)
+        taken += each.segment.bytes
+    if batch:
+        yield batch
 
 
 def count(database: duckdb.DuckDBPyConnection, sql: str, values: dict[str, object] | None = None) -> int:

@@ -13,6 +13,8 @@ import pytest
 
 from compactor.commit import CommitLost, CompactorBusy, compactor_lock, sweep_orphans
 from compactor.compaction import run_pass
+from compactor.segment_check import check
+from compactor.verify import check_log
 from ingest.lines import seal
 from ingest.query import parse
 from ingest.report import make_report
@@ -341,3 +343,17 @@ def test_damaged_first_snapshot_is_made_again_from_the_log(tmp_path: Path) -> No
     assert done.snapshot.generation > 1
     assert done.snapshot.totals.counted == 2
     assert (data.quarantine / "damaged-snapshot.1.json").exists()
+
+
+def test_lost_events_are_named_by_their_segment_though_many_are_read_together(tmp_path: Path) -> None:
+    data = data_directory(tmp_path)
+    names = [sealed(data, [line(f"event-{number}")]) for number in range(4)]
+    fold(data)
+    snapshot = load(data)
+    checked = [check(data, segment, tmp_path) for segment in sealed_segments(data)]
+    with connect(256 << 20, 1) as database:
+        assert list(check_log(database, data, snapshot, checked, Settings())) == []
+        data.log.joinpath(names[2].file).write_bytes(seal([line("never-folded")]))
+        checked = [check(data, segment, tmp_path) for segment in sealed_segments(data)]
+        found = list(check_log(database, data, snapshot, checked, Settings()))
+    assert [(each.where, each.what) for each in found] == [(f"log/{names[2].file}", "1 of its events are not in the archive")]
