@@ -48,6 +48,7 @@ class DataDirectoryMachine(RuleBasedStateMachine):
         self._ids = 0
         self._marks: list[Mark] = []
         self._excused: set[str] = set()  # ids on lines of which a bit was flipped
+        self._damaged = False  # until a pass has been over it
         self._reopener = Reopener(self._place, self._now_ms)
         self._live()
 
@@ -120,15 +121,17 @@ class DataDirectoryMachine(RuleBasedStateMachine):
         upto = max(0, len(operations) - back)
         self._marks += [each for each in operations[:upto] if isinstance(each, Mark)]
         tree = self._life.crash(how, draw, upto)
+        has_folded = any(isinstance(each, Mark) and each.what == "generation" for each in operations[:upto])
+        self._damaged = flips or (self._damaged and not has_folded)
         if flips:
             self._excused |= flip_a_bit(tree, draw)
-        self._hold(tree, damaged=flips)
+        self._hold(tree)
         shutil.rmtree(self._life.data.root)
         self._live(tree)
 
-    def _hold(self, tree: Tree, *, damaged: bool) -> None:
+    def _hold(self, tree: Tree) -> None:
         intended, acknowledged, generation = told(self._marks)
-        verdict = self._reopener.check(tree, intended, acknowledged - self._excused, generation, damaged=damaged)
+        verdict = self._reopener.check(tree, intended, acknowledged - self._excused, generation, damaged=self._damaged)
         self.outcome.add(verdict, len(acknowledged), "see the example below")
         assert not verdict, str(verdict)
 
