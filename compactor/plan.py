@@ -10,10 +10,13 @@ from shared.layout import SegmentName
 from shared.segments import Segment
 from shared.settings import Settings
 from shared.snapshot import Part, Snapshot
-from shared.timestamps import DAY_S, epoch_ms, utc_day
+from shared.timestamps import DAY_S, epoch_ms, rfc3339, utc_day
 
 PASS_MAX_BYTES = 256 << 20
 CLOCK_AHEAD_MAX_MS = 2 * DAY_S * 1000
+# A clock that is kept right may be put back a little; further back it was wrong, or is.
+CLOCK_BEHIND_MAX_MS = 3600 * 1000
+CLOCK_STEADY_MS = CLOCK_AHEAD_MAX_MS
 # An id may be sent again until its event is too late to be accepted: 72 hours span at most three midnights (P7).
 DEDUPE_DAYS = 3
 TIER_PARTS = 8
@@ -74,7 +77,11 @@ def neighbours(days: Iterable[date]) -> set[date]:
 
 
 def clock_doubt(snapshot: Snapshot, now_ms: int) -> str | None:
-    """Why nothing may be deleted in this pass (P9), or None. A clock that jumped must not make anything old."""
+    """Why nothing may be deleted in this pass (P9), or None. A clock that jumped must not make anything old.
+
+    A wrong clock may stay wrong, and the next pass finds it where this one left it. So after a jump nothing is deleted until
+    the clock has been steady for as long as somebody may take to notice.
+    """
     if snapshot.generation == 0:
         return None
     last_ms = epoch_ms(snapshot.as_of)
@@ -82,7 +89,20 @@ def clock_doubt(snapshot: Snapshot, now_ms: int) -> str | None:
         return "the clock is behind the last snapshot"
     if now_ms > last_ms + CLOCK_AHEAD_MAX_MS:
         return "the clock is more than 48 hours ahead of the last snapshot"
+    since = snapshot.retention.doubted_since
+    if since and now_ms < epoch_ms(since) + CLOCK_STEADY_MS:
+        return f"the clock jumped; if it stays steady, retention goes on at {rfc3339(epoch_ms(since) + CLOCK_STEADY_MS)}"
     return None
+
+
+def doubted_since(snapshot: Snapshot, now_ms: int) -> str | None:
+    """When, by the clock of now, it jumped; None once it has been steady for long enough."""
+    if snapshot.generation == 0:
+        return None
+    last_ms = epoch_ms(snapshot.as_of)
+    if not last_ms - CLOCK_BEHIND_MAX_MS <= now_ms <= last_ms + CLOCK_AHEAD_MAX_MS:
+        return rfc3339(now_ms)
+    return snapshot.retention.doubted_since if clock_doubt(snapshot, now_ms) else None
 
 
 def expired_segments(snapshot: Snapshot, sealed: Iterable[Segment], now_ms: int, settings: Settings) -> list[Segment]:

@@ -14,7 +14,7 @@ import msgspec
 
 from compactor.fold import archive_paths
 from compactor.parts import sql_list, write_counters
-from compactor.plan import clock_doubt, expired_archive_days, expired_counter_days
+from compactor.plan import clock_doubt, doubted_since, expired_archive_days, expired_counter_days
 from shared.layout import DataDirectory
 from shared.parts import COUNTER_COLUMNS, DIMENSIONS, OTHER, TOTAL, no_rows, whole_part
 from shared.settings import Settings
@@ -32,7 +32,8 @@ def retain(
 ) -> Snapshot:
     """The snapshot `after` without the days that are past their retention, and a record of this run in it."""
     if doubt := clock_doubt(before, now_ms):
-        return msgspec.structs.replace(after, retention=msgspec.structs.replace(after.retention, skipped=doubt))
+        run = Retention(at=rfc3339(now_ms), skipped=doubt, doubted_since=doubted_since(before, now_ms))
+        return msgspec.structs.replace(after, retention=run)
     expired = expired_archive_days(after, now_ms, settings)
     for day in expired:
         after = _expire_archive(database, data, after, day, settings)

@@ -109,7 +109,11 @@ def judge(root: Path, intended: set[str], acknowledged: set[str], *, folded: boo
 
     `folded`: everything was folded, so that an acknowledged id must be counted. `generation`: the newest that was seen.
     """
-    found = look(root)
+    return compare(look(root), intended, acknowledged, folded=folded, generation=generation)
+
+
+def compare(found: Found, intended: set[str], acknowledged: set[str], *, folded: bool = False, generation: int = 0) -> Verdict:
+    """Hold I1 to I6 against what was found in a data directory, as `judge` does."""
     kept = set(found.counted) if folded else set(found.counted) | set(found.logged)
     broken = list(found.broken)
     if found.generation < generation:

@@ -80,13 +80,17 @@ class LastPass(msgspec.Struct, frozen=True):
 
 
 class Retention(msgspec.Struct, frozen=True):
-    """The last retention run. `skipped` says why it deleted nothing when it might have."""
+    """The last retention run. `skipped` says why it deleted nothing when it might have.
+
+    `doubted_since` is when the clock jumped, until it has been steady for long enough to be believed again.
+    """
 
     at: str = EMPTY_TIME
     segments: int = 0
     archive_days: int = 0
     counter_days: int = 0
     skipped: str | None = None
+    doubted_since: str | None = None
 
 
 class Snapshot(msgspec.Struct, frozen=True):

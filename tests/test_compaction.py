@@ -244,15 +244,45 @@ def test_log_retention_deletes_folded_segments_by_age_of_sealing(tmp_path: Path)
     assert sealed(data, [line("event-2")]).sequence == 2
 
 
-@pytest.mark.parametrize(("name", "jump_ms"), [("ahead", 400 * DAY_MS), ("behind", -DAY_MS)])
-def test_nothing_is_deleted_because_the_clock_jumped(tmp_path: Path, name: str, jump_ms: int) -> None:
+JUMPS = {
+    "ahead": (400 * DAY_MS,),
+    "ahead, for two passes": (800 * DAY_MS, 800 * DAY_MS + 60_000),
+    "ahead, for a day": (800 * DAY_MS, 801 * DAY_MS),
+    "ahead, and a little back": (800 * DAY_MS, 800 * DAY_MS - 60_000, 800 * DAY_MS),
+    "ahead, and back by some days": (800 * DAY_MS, 790 * DAY_MS, 790 * DAY_MS + 60_000),
+    "behind": (-DAY_MS,),
+    "behind, and ahead": (-30_000 * DAY_MS // 2, 60 * DAY_MS, 60 * DAY_MS + 60_000),
+}
+
+
+@pytest.mark.parametrize("jumps", JUMPS.values(), ids=JUMPS)
+def test_nothing_is_deleted_because_the_clock_jumped(tmp_path: Path, jumps: tuple[int, ...]) -> None:
     data = data_directory(tmp_path)
     segment = sealed(data, [line("event-1")])
-    now = int(segment.sealed_at.timestamp() * 1000) + 40 * DAY_MS
-    fold(data, now - 40 * DAY_MS)
-    fold(data, now + jump_ms)
-    assert (data.log / segment.file).exists(), name
-    assert load(data).retention.skipped
+    now = int(segment.sealed_at.timestamp() * 1000)
+    for passes in range(4):  # so that no kept snapshot is in the way of deleting it
+        fold(data, now + passes)
+    for jump_ms in jumps:
+        fold(data, now + jump_ms)
+        assert (data.log / segment.file).exists()
+        assert load(data).retention.skipped
+        assert read_status(data, Settings(data_dir=tmp_path))["last_retention"]["skipped"]
+
+
+def test_retention_goes_on_once_the_clock_has_been_steady_for_two_days(tmp_path: Path) -> None:
+    data = data_directory(tmp_path)
+    segment = sealed(data, [line("event-1")])
+    now = int(segment.sealed_at.timestamp() * 1000)
+    for passes in range(4):
+        fold(data, now + passes)
+    back = now + 40 * DAY_MS  # the service stood still for so long
+    for hours in (0, 24, 47):
+        fold(data, back + hours * 3_600_000)
+        assert (data.log / segment.file).exists()
+    fold(data, back + 48 * 3_600_000)
+    assert not (data.log / segment.file).exists()
+    assert load(data).retention.skipped is None
+    assert load(data).retention.doubted_since is None
 
 
 def test_unfolded_segment_is_never_deleted(tmp_path: Path) -> None:
