@@ -15,8 +15,9 @@ from typing import NamedTuple
 
 import msgspec
 
-from shared.layout import DataDirectory, parse_kept_snapshot, parse_part
+from shared.layout import DataDirectory, parse_day, parse_kept_snapshot, parse_part
 from shared.line import DataFromNewerVersion
+from shared.segments import files_of
 
 FORMAT = 2
 FORMAT_WITHOUT_SHA256 = 1
@@ -191,8 +192,9 @@ def was_published(data: DataDirectory) -> bool:
 
 def newest_part(data: DataDirectory) -> int:
     """The highest generation that a part of any snapshot, published or not, is of; 0 when there is none."""
-    names = (parse_part(path.name) for kind in (data.archive, data.counters) for path in kind.glob("*/g*.parquet"))
-    return max((generation for generation in names if generation is not None), default=0)
+    days = (folder for kind in (data.archive, data.counters) for folder in files_of(kind) if parse_day(folder.name))
+    generations = (parse_part(path.name) for folder in days for path in files_of(folder))
+    return max((generation for generation in generations if generation is not None), default=0)
 
 
 def _newest_kept(data: DataDirectory, damage: str) -> Found:
@@ -211,5 +213,5 @@ def _newest_kept(data: DataDirectory, damage: str) -> Found:
 
 def kept_generations(data: DataDirectory) -> list[int]:
     """The generations of the kept snapshots, whole or not, newest first."""
-    found = (parse_kept_snapshot(path.name) for path in data.root.glob("snapshot.*.json"))
+    found = (parse_kept_snapshot(path.name) for path in files_of(data.root))
     return sorted((generation for generation in found if generation is not None), reverse=True)
