@@ -239,7 +239,11 @@ def check_log(
     folded = [each for each in checked if snapshot.has_folded(each.segment.name.writer, each.segment.name.sequence)]
     # Many together, for each look reads the ids of the whole archive; one by one only where something is amiss.
     for batch in _batches([each for each in folded if each.lines]):
-        for each in batch if lost(batch) else ():
+        try:
+            one_by_one = lost(batch) > 0
+        except duckdb.OutOfMemoryException:
+            one_by_one = True
+        for each in batch if one_by_one else ():
             if events := lost([each]):
                 where = f"log/{each.segment.path.name}"
                 yield Finding(where, f"{events} of its events are not in the archive", "run `foldlog rebuild`")

@@ -236,10 +236,11 @@ def test_damage_after_retention_loses_nothing(tmp_path: Path) -> None:
     generations(data, 2)
     newest = sealed_segments(data)[-1].name
     old = int(newest.sealed_at.timestamp() * 1000) + DAY_MS
+    fold(data, old)  # ahead of the passes before: the clock has to be steady for two days
     for passes in range(4):
-        fold(data, old + passes, log_retention_days=1)
+        fold(data, old + 2 * DAY_MS + passes, log_retention_days=1)
     break_snapshot(data.snapshot, "flipped")
-    fold(data, old + 4, log_retention_days=1)
+    fold(data, old + 2 * DAY_MS + 4, log_retention_days=1)
     assert not (data.log / newest.file).exists()
     assert ids(data) == ["event-1", "event-2"]
     assert_verified(data)
