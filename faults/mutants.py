@@ -199,13 +199,20 @@ MUTANTS = (
 )
 
 
+CONTROL = Mutant("none: the control", (), tuple(dict.fromkeys(test for mutant in MUTANTS for test in mutant.tests)))
+
+
 class Caught(NamedTuple):
-    """What became of a mutant: the first test that failed, or None; how long that took."""
+    """What became of a mutant: the first test that failed, or None; how long that took.
+
+    `is_red` says that its tests did not all pass, for whatever reason: of the control, which has no defect, they must.
+    """
 
     mutant: Mutant
     test: str | None
     seconds: float
     output: str
+    is_red: bool
 
 
 def hunt(mutant: Mutant) -> Caught:
@@ -226,11 +233,12 @@ def hunt(mutant: Mutant) -> Caught:
         try:
             done = subprocess.run(command, cwd=copy, env=environ, capture_output=True, text=True, timeout=LIMIT_S, check=False)
         except subprocess.TimeoutExpired:
-            return Caught(mutant, None, LIMIT_S, "it took too long")
+            return Caught(mutant, None, LIMIT_S, "it took too long", is_red=True)
         failed = re.search(r"^(?:FAILED|ERROR) (\S+)", done.stdout, re.MULTILINE)
         # 1: a test failed. Anything else (no test was found, the copy cannot be imported) says nothing about the mutant.
         caught = failed[1] if failed and done.returncode == 1 and "ERROR collecting" not in done.stdout else None
-        return Caught(mutant, caught, time.monotonic() - started, done.stdout[-2000:] + done.stderr[-500:])
+        output = done.stdout[-2000:] + done.stderr[-500:]
+        return Caught(mutant, caught, time.monotonic() - started, output, is_red=done.returncode != 0)
 
 
 def apply(edit: Edit, root: Path) -> None:
@@ -248,16 +256,17 @@ def main() -> int:
     given = parser.parse_args()
     chosen = [mutant for mutant in MUTANTS if given.only in mutant.name]
     print("| mutant | caught by | seconds |\n|---|---|---|")
-    survivors = []
     with ThreadPoolExecutor(2) as pool:
-        for caught in pool.map(hunt, chosen):
-            print(f"| {caught.mutant.name} | `{caught.test or 'NOTHING'}` | {caught.seconds:.0f} |", flush=True)
-            if caught.test is None:
-                survivors.append(caught)
+        hunts = []
+        for caught in pool.map(hunt, [CONTROL, *chosen]):
+            print(f"| {caught.mutant.name} | `{caught.test or 'nothing'}` | {caught.seconds:.0f} |", flush=True)
+            hunts.append(caught)
+    control, *hunts = hunts
+    survivors = [caught for caught in hunts if caught.test is None]
     print(f"{len(chosen) - len(survivors)} of {len(chosen)} caught; commit {commit()}")
-    for survivor in survivors:
-        print(f"\nSURVIVED {survivor.mutant.name}\n{survivor.output}")
-    return 1 if survivors else 0
+    for wrong in survivors + [control] * control.is_red:
+        print(f"\nWRONG: {wrong.mutant.name}\n{wrong.output}")
+    return 1 if survivors or control.is_red else 0
 
 
 if __name__ == "__main__":
