@@ -32,6 +32,7 @@ from shared.timestamps import now_ms
 LIVES = 3
 DEEDS = 14
 CLONES_EACH = 4  # clones after each operation, of each kind that chance has a part in
+FOUND_MAX = 10  # a story that goes wrong goes on going wrong
 HOUR_MS = 3_600_000
 MEMORY = Path("/dev/shm")  # noqa: S108  a directory in memory: thousands of small ones are made and read
 
@@ -122,7 +123,7 @@ class Story:
     def _crashes(self, disk: Disk, limit: int) -> Iterator[tuple[str, Tree]]:
         for how in HOWS:
             for _ in range(self._each if how not in {"kept", "lost"} else 1):
-                if self.tried.clones < limit:
+                if self.tried.clones < limit and len(self.tried.found) < FOUND_MAX:
                     yield how, disk.crash(how, self._draw)
 
     def _check(self, tree: Tree, where: str) -> None:

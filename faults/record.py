@@ -184,26 +184,22 @@ class Recorder:
             return descriptor
 
     def _rename(self, call: Callable[..., None], source: Any, target: Any) -> None:
-        place, new = self._place(source), self._place(target)
-        if place is None or new is None:
-            call(source, target)
-            return
-        with self._lock:
-            self._before("rename")
-            number = self._noted(place, source)
-            call(source, target)
-            self.operations.append(Names(new[0], {place[1]: None, new[1]: number}))
+        self._give_name("rename", call, source, target)
 
     def _link(self, call: Callable[..., None], source: Any, target: Any) -> None:
+        self._give_name("link", call, source, target)
+
+    def _give_name(self, how: str, call: Callable[..., None], source: Any, target: Any) -> None:
         place, new = self._place(source), self._place(target)
         if place is None or new is None:
             call(source, target)
             return
         with self._lock:
-            self._before("link")
+            self._before(how)
             number = self._noted(place, source)
             call(source, target)
-            self.operations.append(Names(new[0], {new[1]: number}))
+            without = {place[1]: None} if how == "rename" else {}
+            self.operations.append(Names(new[0], {**without, new[1]: number}))
 
     def _unlink(self, call: Callable[..., None], path: Any) -> None:
         place = self._place(path)

@@ -17,6 +17,8 @@ from shared.publish import make_data_directory
 from shared.settings import Settings
 from shared.snapshot import load
 
+PASSES_MAX = 25
+
 
 class Reopener:
     """Opens directories again, one after the other, below `place`.
@@ -69,8 +71,10 @@ class Reopener:
             settings = Settings(data_dir=data.root, fold_memory=256 << 20)
             with compactor_lock(data) as lock:
                 sweep_orphans(data, load(data))
+                passes = 1
                 while run_pass(data, settings, Silent(), lock, self._now_ms).more:
-                    pass
+                    passes += 1
+                    assert passes < PASSES_MAX, "passes without end"
             self._folded[key] = look(data.root)
         return self._folded[key]
 
