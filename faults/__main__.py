@@ -19,6 +19,8 @@ PROGRAMMES = (
     "machine --examples 300",
     "damage",
     "races --races 1000",
+    "out_of_memory --kills 100",
+    "bad_disk --runs 50",
     "random_kills --kills 1000",
     "duplicates --sends 1000000",
     "power_cuts --file-system ext4 --cuts 200",
