@@ -24,6 +24,8 @@ from tests.server import environment, verify
 PATIENCE_S = 60.0
 HOUR_S = 3_600
 DAY_S = 86_400
+EPOCH = 0
+END_OF_32_BITS = 2**31
 
 # Adds a number of seconds, which a file holds and which may change at any time, to the wall clock and to nothing else.
 SHIM = """
@@ -102,24 +104,35 @@ def until(condition: Callable[[], bool]) -> None:
 @pytest.mark.component
 @pytest.mark.timeout(200)
 def test_scheduled_fold_goes_on_whatever_the_clock_does(tmp_path: Path, clock: Clock) -> None:
-    """An hour back, a day ahead, to 1970 and home again: each time the next segment is folded without being asked for."""
+    """An hour back, a day ahead, to 1970, home, to 2038 and home again: the next segment is folded without being asked for."""
     data = data_directory(tmp_path / "data")
     environ = environment(data.root, fold_interval=1) | clock.environ
     with subprocess.Popen([sys.executable, "-m", "foldlog", "compact"], env=environ, stderr=subprocess.DEVNULL) as compactor:
         try:
-            for number, shift in enumerate((0, -HOUR_S, DAY_S, 60 - int(time.time()), 0), 1):
+            for number, shift in enumerate((0, -HOUR_S, DAY_S, to(EPOCH), 0, to(END_OF_32_BITS), 0), 1):
                 clock.jump(shift)
                 before = load(data).generation
                 sealed(data, [line(f"event-{number:04d}")])
                 until(partial(has_counted, data, number))
                 assert load(data).generation > before
                 until(partial(believes_in, data, shift))
+                if shift > DAY_S:  # stays where it is, for several passes
+                    until(partial(has_passed, data, load(data).generation + 2))
                 assert len(sealed_segments(data)) == number, "nothing is old because the clock says so"
             compactor.terminate()
             assert compactor.wait(PATIENCE_S / 4) == 0
         finally:
             compactor.kill()
     verify(data, environ)
+
+
+def to(moment_s: int) -> int:
+    """The shift to a minute after a moment."""
+    return moment_s + 60 - int(time.time())
+
+
+def has_passed(data: DataDirectory, generation: int) -> bool:
+    return load(data).generation >= generation
 
 
 def has_counted(data: DataDirectory, events: int) -> bool:
