@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from gzip import BadGzipFile
 from pathlib import Path
@@ -65,20 +66,25 @@ def _keep_good_lines(data: DataDirectory, segment: Segment, scratch: Path, *, da
     good = scratch / segment.name.file
     bad = []
     lines = 0
-    try:
-        with good.open("wb") as out:
-            for line in scan(salvage(segment.path)):
-                reason = line.reason or _unreadable(line.content)
-                if reason is None:
-                    out.write(line.content)
-                    lines += 1
-                else:
-                    bad.append(line._replace(reason=reason))
-    except (EOFError, BadGzipFile) as error:
-        bad.append(ScannedLine(-1, b"", f"the compressed data cannot be read any further: {error}"))
+    with good.open("wb") as out:
+        for line in _each_line(segment):
+            if line.reason is None:
+                out.write(line.content)
+                lines += 1
+            else:
+                bad.append(BadLine(line.offset, line.reason))
     if bad:
-        publish_quarantine(data, segment.name.stem, segment.path.name, bad)
-    return Checked(segment, good, lines, tuple(BadLine(line.offset, str(line.reason)) for line in bad), damaged or bool(bad))
+        publish_quarantine(data, segment.name.stem, segment.path.name, (line for line in _each_line(segment) if line.reason))
+    return Checked(segment, good, lines, tuple(bad), damaged or bool(bad))
+
+
+def _each_line(segment: Segment) -> Iterator[ScannedLine]:
+    """The lines of a segment, each with why it cannot be folded; last, where it cannot be read to its end, why."""
+    try:
+        for line in scan(salvage(segment.path)):
+            yield line._replace(reason=line.reason or _unreadable(line.content))
+    except (EOFError, BadGzipFile) as error:
+        yield ScannedLine(-1, b"", f"the compressed data cannot be read any further: {error}")
 
 
 def _unreadable(line: bytes) -> str | None:

@@ -19,7 +19,7 @@ from compactor.parts import cap_values, counting_sql, make_counted, sql_list
 from compactor.segment_check import Checked, check
 from shared.engine import connect
 from shared.layout import DataDirectory
-from shared.line import scan
+from shared.line import lines_of, scan
 from shared.parts import part_flaw
 from shared.publish import scratch
 from shared.segments import Segment, active_segments, open_segment, recorded_sha256, sealed_segments
@@ -164,7 +164,7 @@ def check_active(data: DataDirectory) -> Iterator[Finding]:
     """Lines of active segments; the last one may still be on its way."""
     for path in active_segments(data).values():
         with open_segment(path) as file:
-            for line in scan(file):
+            for line in scan(lines_of(file)):
                 if line.reason and line.content.endswith(b"\n"):
                     yield Finding(
                         f"log/{path.name} at byte {line.offset}",

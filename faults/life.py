@@ -45,8 +45,19 @@ class Silent:
 class Life:
     """One data directory, one writer, and what its clients were told."""
 
-    def __init__(self, root: Path, tree: Tree | None = None, *, lies: bool = False, **settings: Any) -> None:
-        """In `root`, which must not be there, with `tree` in it. `lies`: the disk says that it synced, and did not."""
+    def __init__(
+        self,
+        root: Path,
+        tree: Tree | None = None,
+        *,
+        lies: bool = False,
+        times: dict[str, int] | None = None,
+        **settings: Any,
+    ) -> None:
+        """In `root`, which must not be there, with `tree` in it. `lies`: the disk says that it synced, and did not.
+
+        `times` is when each id was sent first, in this life or another: what is sent again has its old time.
+        """
         self.data = DataDirectory(root)
         if tree is not None:
             make_tree(root, tree)
@@ -57,7 +68,7 @@ class Life:
         self.acknowledged: set[str] = set()
         self.generation = 0
         self.ended = False
-        self.times: dict[str, int] = {}  # when each id was sent first: what is sent again has its old time
+        self.times: dict[str, int] = {} if times is None else times
         self.room: int | None = None  # how many more functions of `os` may store something before the disk is full
         self.recorder = Recorder(root, lies=lies, before=self._before)
         self._runner = asyncio.Runner()

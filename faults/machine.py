@@ -48,13 +48,14 @@ class DataDirectoryMachine(RuleBasedStateMachine):
         self._ids = 0
         self._marks: list[Mark] = []
         self._excused: set[str] = set()  # ids on lines of which a bit was flipped
+        self._times: dict[str, int] = {}
         self._damaged = False  # until a pass has been over it
         self._reopener = Reopener(self._place, self._now_ms)
         self._live()
 
     def _live(self, tree: Tree | None = None) -> None:
         self._lives += 1
-        self._life = Life(self._place / f"life-{self._lives}", tree, log_retention_days=1)
+        self._life = Life(self._place / f"life-{self._lives}", tree, times=self._times, log_retention_days=1)
 
     def _new(self, count: int) -> list[str]:
         self._ids += count

@@ -5,11 +5,12 @@ from __future__ import annotations
 import binascii
 import re
 from collections.abc import Iterable, Iterator
-from typing import NamedTuple
+from typing import BinaryIO, NamedTuple
 
 SCHEMA_VERSION = 1
 CRC_BYTES = len(b',"crc":"1a2b3c4d"}')
 LINE_MAX_BYTES = 256 << 10
+PIECE_MAX_BYTES = 4 * LINE_MAX_BYTES
 
 # The columns of a line in the order in which they are written; `v` before and `crc` after them are the envelope.
 COLUMNS = {
@@ -70,6 +71,11 @@ def flaw(line: bytes) -> str | None:
             f"a log line has schema version {int(version[1])}; this Foldlog reads up to {SCHEMA_VERSION}. Install a newer one."
         )
     return None
+
+
+def lines_of(file: BinaryIO) -> Iterator[bytes]:
+    """The lines of a file. What is longer than a line can be comes in pieces, so that damage of any size fits into memory."""
+    return iter(lambda: file.readline(PIECE_MAX_BYTES), b"")
 
 
 def scan(lines: Iterable[bytes]) -> Iterator[ScannedLine]:

@@ -19,7 +19,7 @@ import orjson
 from filelock import lock_descriptor
 
 from shared.layout import TEMPORARY_SUFFIX, DataDirectory, SegmentName, parse_checksum
-from shared.line import ScannedLine, scan
+from shared.line import ScannedLine, lines_of, scan
 from shared.publish import publish, publishing, remove
 from shared.segments import count_lines, files_of, recorded_sha256, sealed_segments, sha256_line
 from shared.snapshot import load
@@ -82,17 +82,18 @@ def _seal_good_lines(data: DataDirectory, writer: str, path: Path, descriptor: i
     sha256 = hashlib.sha256()
     whole = hashlib.sha256()
     lines = 0
-    bad = []
+    bad = 0
     for line in _scan_file(descriptor):
         whole.update(line.content)
         if line.reason is None:
             sha256.update(line.content)
             lines += 1
         else:
-            bad.append(line)
+            bad += 1
     if bad:
         # Named by the orphan's content: the same when recovery runs again, another for every other orphan.
-        publish_quarantine(data, f"{RECOVERED_PREFIX}{writer}-{whole.hexdigest()[:16]}", path.name, bad)
+        stem = f"{RECOVERED_PREFIX}{writer}-{whole.hexdigest()[:16]}"
+        publish_quarantine(data, stem, path.name, (line for line in _scan_file(descriptor) if line.reason))
     sealed = _sealed_before(data, writer, sha256.hexdigest()) if lines else None
     if lines and sealed is None:
         sealed = SegmentName(writer, next_sequence(data, writer), now_to_the_second())
@@ -102,13 +103,13 @@ def _seal_good_lines(data: DataDirectory, writer: str, path: Path, descriptor: i
                 good.writelines(line.content for line in _scan_file(descriptor) if line.reason is None)
             publish(data.log / sealed.checksum, sha256_line(sha256.hexdigest(), sealed.file))
     remove([*_unpublished(data, writer), path])
-    return Recovered(writer, sealed, lines, len(bad))
+    return Recovered(writer, sealed, lines, bad)
 
 
 def _scan_file(descriptor: int) -> Iterator[ScannedLine]:
     os.lseek(descriptor, 0, os.SEEK_SET)
     with open(descriptor, "rb", closefd=False) as file:
-        yield from scan(file)
+        yield from scan(lines_of(file))
 
 
 def _sealed_before(data: DataDirectory, writer: str, sha256: str) -> SegmentName | None:
@@ -133,18 +134,11 @@ def _unpublished(data: DataDirectory, writer: str) -> list[Path]:
 
 def publish_quarantine(data: DataDirectory, stem: str, source: str, bad: Iterable[ScannedLine]) -> None:
     """Keep bad lines, byte for byte, with where they were and what is wrong with them."""
-    rows = (
-        orjson.dumps(
-            {
-                "file": source,
-                "offset": line.offset,
-                "reason": line.reason,
-                "base64": base64.b64encode(line.content).decode("ascii"),
-            }
-        )
-        for line in bad
-    )
-    publish(data.quarantine / f"{stem}.ndjson", b"\n".join(rows) + b"\n")
+    with publishing(data.quarantine / f"{stem}.ndjson") as beside, beside.open("xb") as file:
+        for line in bad:
+            content = base64.b64encode(line.content).decode("ascii")
+            row = {"file": source, "offset": line.offset, "reason": line.reason, "base64": content}
+            file.write(orjson.dumps(row, option=orjson.OPT_APPEND_NEWLINE))
 
 
 def quarantined_by_recovery(data: DataDirectory) -> int:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import BinaryIO, cast
 
 from shared.layout import DataDirectory, SegmentName, parse_active, parse_segment
+from shared.line import PIECE_MAX_BYTES, lines_of
 
 _BLOCK = 1 << 20
 # What cannot be inflated costs the block that it is in: small ones, where a line is worth more than time.
@@ -124,13 +125,16 @@ def salvage(path: Path) -> Iterator[bytes]:
     """The lines of a segment that may be damaged. Raises BadGzipFile or EOFError after the last one that can be read."""
     if path.suffix != ".gz":
         with path.open("rb") as file:
-            yield from file
+            yield from lines_of(file)
         return
     rest = b""
     try:
         for block in _blocks(path, _SALVAGE_BLOCK):
             *whole, rest = (rest + block).split(b"\n")
             yield from (line + b"\n" for line in whole)
+            if len(rest) > PIECE_MAX_BYTES:
+                yield rest
+                rest = b""
     except (gzip.BadGzipFile, EOFError):
         if rest:
             yield rest
