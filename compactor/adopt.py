@@ -20,7 +20,7 @@ from shared.layout import DataDirectory, parse_day, parse_part
 from shared.parts import COUNTED_DIMENSIONS, OTHER, TOTAL
 from shared.segments import sealed_segments
 from shared.settings import Settings
-from shared.snapshot import Day, Part, Snapshot, Totals
+from shared.snapshot import Day, Part, Retention, Snapshot, Totals
 from shared.timestamps import rfc3339
 
 
@@ -42,7 +42,16 @@ def adopt(
             kept = msgspec.structs.replace(kept, added_at=max(kept.added_at, written_at))
             days[day] = _with_part(database, data, day, kept, kind, part, settings)
     folded, waiting = _ledger(data)
-    return Snapshot(generation=unused_generation(data) - 1, as_of=rfc3339(now_ms), folded=folded, waiting=waiting, days=days)
+    # No snapshot says what time it was before: whether the clock is right has to show, before anything is deleted (P9).
+    now = rfc3339(now_ms)
+    return Snapshot(
+        generation=unused_generation(data) - 1,
+        as_of=now,
+        folded=folded,
+        waiting=waiting,
+        days=days,
+        retention=Retention(doubted_since=now),
+    )
 
 
 def _parts_on_disk(data: DataDirectory, kind: str) -> Iterator[tuple[date, Path, int]]:

@@ -24,7 +24,7 @@ from compactor.commit import commit, compactor_lock, drop_old_snapshots, is_lost
 from compactor.compaction import THREADS, Log, run_pass, whole_snapshot
 from compactor.fold import archive_paths
 from compactor.parts import cap_values, counting_sql, make_counted, sql_list, write_counters, write_part
-from compactor.plan import neighbours
+from compactor.plan import doubted_since, neighbours
 from compactor.verify import count, parts_of
 from shared.engine import connect
 from shared.layout import DataDirectory
@@ -256,4 +256,8 @@ def _next(before: Snapshot, days: dict[date, Day], gone: int, now_ms: int) -> Sn
         duplicates=old.duplicates - gained + from_quarantine,
         quarantined=old.quarantined - from_quarantine + gone,
     )
-    return msgspec.structs.replace(before, generation=before.generation + 1, as_of=rfc3339(now_ms), days=days, totals=totals)
+    # The time of a rebuild takes the place of that of the last pass: a jump of the clock must not be hidden by it (P9).
+    retention = msgspec.structs.replace(before.retention, doubted_since=doubted_since(before, now_ms))
+    return msgspec.structs.replace(
+        before, generation=before.generation + 1, as_of=rfc3339(now_ms), days=days, totals=totals, retention=retention
+    )

@@ -10,6 +10,7 @@ import pytest
 from compactor.commit import is_lost
 from compactor.rebuild import rebuild
 from shared.layout import DataDirectory
+from shared.segments import sealed_segments
 from shared.settings import Settings
 from shared.snapshot import load
 from tests.logs import NOON, SilentLog, data_directory, fold, line, sealed
@@ -95,3 +96,21 @@ def test_counters_of_a_day_without_an_archive_are_kept(tmp_path: Path) -> None:
     assert (counters(data), after.totals.counted) == before
     assert all(kept.expired and kept.visitor_zone == "UTC" for kept in after.days.values())
     assert_verified(data)
+
+
+@pytest.mark.parametrize("is_lost", [False, True], ids=["with its snapshots", "without"])
+def test_rebuild_under_a_clock_that_jumped_lets_nothing_be_deleted(tmp_path: Path, is_lost: bool) -> None:
+    """It writes its time into the snapshot, where the passes after it would take it for the right one (P9)."""
+    data = data_directory(tmp_path)
+    for number in range(5):
+        sealed(data, [line(f"event-{number}")])
+        fold(data)
+    if is_lost:
+        without_snapshots(data)
+    ahead = NOON + 800 * DAY_MS
+    rebuild(data, Settings(data_dir=data.root), SilentLog(), ahead, dry_run=False)
+    for passes in range(1, 6):
+        fold(data, ahead + passes * 60_000)
+    assert len(sealed_segments(data)) == 5
+    assert len(archived(data)) == 5
+    assert load(data).retention.skipped
