@@ -42,6 +42,7 @@ class Outcome:
     restart_s: float = 0.0
     seconds: float = 0.0
     failures: list[str] = field(default_factory=list)
+    remarks: list[str] = field(default_factory=list)
 
     def add(self, verdict: Verdict, acknowledged: int, where: str, restart_s: float = 0.0) -> None:
         """Count one run. `where` says how to repeat it if something was found."""
@@ -81,6 +82,8 @@ class Outcome:
             print(
                 f"no failure in {self.runs:,} runs: with 95% confidence fewer than {3 / self.runs:.3%} of such runs fail (3/N)"
             )
+        for remark in self.remarks[:20]:
+            print(f"remarked: {remark}")
         for failure in self.failures[:20]:
             print(f"FAILED {failure}")
         return 1 if self.failures else 0
