@@ -161,25 +161,28 @@ def drop_old_snapshots(data: DataDirectory, current: Snapshot) -> None:
 
     A kept one that is damaged is of no use here: it is put into quarantine.
     """
-    _put_away_damaged(data)
-    kept = kept_generations(data)
-    needed = named_parts(data, current)
-    for snapshot in kept_snapshots(data):
-        needed |= named_parts(data, snapshot)
-    old = _read_whole(data, kept[KEPT_SNAPSHOTS:])
-    unneeded = set().union(*(named_parts(data, snapshot) for snapshot in old)) - needed
+    kept = _kept_and_whole(data)
+    newest, old = list(kept)[:KEPT_SNAPSHOTS], list(kept)[KEPT_SNAPSHOTS:]
+    needed = named_parts(data, current).union(*(named_parts(data, kept[generation]) for generation in newest))
+    unneeded = set().union(*(named_parts(data, kept[generation]) for generation in old)) - needed
     remove(unneeded)
     for directory in {path.parent for path in unneeded}:
         remove_empty_directory(directory)
-    remove(data.kept_snapshot(generation) for generation in kept[KEPT_SNAPSHOTS:])
+    remove(data.kept_snapshot(generation) for generation in old)
 
 
-def _put_away_damaged(data: DataDirectory) -> None:
+def _kept_and_whole(data: DataDirectory) -> dict[int, Snapshot]:
+    """The kept snapshots by generation, newest first; a damaged one is set aside."""
+    whole = {}
     for generation in kept_generations(data):
-        if _read_kept(data, generation) is None:
-            path = data.kept_snapshot(generation)
-            set_aside(data, path, path.name)
-            remove([path])
+        snapshot = _read_kept(data, generation)
+        if snapshot is not None:
+            whole[generation] = snapshot
+            continue
+        path = data.kept_snapshot(generation)
+        set_aside(data, path, path.name)
+        remove([path])
+    return whole
 
 
 def sweep_orphans(data: DataDirectory, current: Snapshot) -> int:
