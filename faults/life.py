@@ -18,6 +18,7 @@ from compactor.commit import compactor_lock
 from compactor.compaction import run_pass
 from faults.crash import Disk, How, make_tree
 from faults.record import Mark, Recorder, Tree
+from faults.small_server import Silent
 from ingest.lines import Line
 from ingest.writer import GroupCommitWriter, Unavailable
 from shared.layout import DataDirectory
@@ -28,18 +29,6 @@ from shared.timestamps import rfc3339
 
 SEGMENT_MAX_BYTES = 1500
 PATIENCE_S = 20.0
-
-
-class Silent:
-    """A log that keeps the names of what was said."""
-
-    def __init__(self) -> None:
-        self.said: list[str] = []
-
-    def info(self, event: str, **_fields: object) -> None:
-        self.said.append(event)
-
-    debug = warning = error = info
 
 
 class Life:
@@ -66,7 +55,6 @@ class Life:
         self.log = Silent()
         self.intended: set[str] = set()
         self.acknowledged: set[str] = set()
-        self.generation = 0
         self.ended = False
         self.times: dict[str, int] = {} if times is None else times
         self.room: int | None = None  # how many more functions of `os` may store something before the disk is full
@@ -148,8 +136,7 @@ class Life:
             if self.room is None:
                 raise
             return False
-        self.generation = done.snapshot.generation
-        self.recorder.mark("generation", self.generation)
+        self.recorder.mark("generation", done.snapshot.generation)
         return True
 
     def end(self) -> None:

@@ -194,7 +194,8 @@ def main() -> int:
     parser.add_argument("--directory", type=Path, help="where the data goes (a temporary directory)")
     given = parser.parse_args()
     base = Path(tempfile.mkdtemp(prefix="random-kills-", dir=given.directory))
-    command = f"python -m faults.random_kills --kills {given.kills} --seed {given.seed}"
+    first = f" --first {given.first}" if given.first else ""
+    command = f"python -m faults.random_kills --kills {given.kills} --seed {given.seed}{first}"
     outcome = Outcome("SIGKILL at random moments under load", command, file_system(base), seeds=str(given.seed))
     began = time.monotonic()
     every = Done()

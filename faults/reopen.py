@@ -9,9 +9,9 @@ from pathlib import Path
 from compactor.commit import compactor_lock, sweep_orphans
 from compactor.compaction import recover_orphans, run_pass
 from faults.crash import make_tree
-from faults.life import Silent
 from faults.oracle import Found, Verdict, compare, look
 from faults.record import Tree, read_tree
+from faults.small_server import Silent
 from shared.layout import DataDirectory, parse_segment
 from shared.publish import make_data_directory
 from shared.settings import Settings
