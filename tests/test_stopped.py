@@ -80,15 +80,28 @@ def test_stopped_process_keeps_its_locks_and_goes_on(tmp_path: Path) -> None:
 
 
 def stop_during_a_pass(process: subprocess.Popen[bytes], data: DataDirectory) -> None:
-    """The working files of a pass are there exactly while it runs."""
+    """The working files of a pass are there exactly while it runs.
+
+    With lines in the open segment: between two segments, while one is sealed, there is none whose lock could be held.
+    """
     for _ in range(1_000):
         until(data.spill.is_dir)
         process.send_signal(signal.SIGSTOP)
-        until(lambda: Path(f"/proc/{process.pid}/stat").read_text("ascii").split()[2] == "T")
-        if data.spill.is_dir():
+        until(lambda: is_stopped(process.pid))
+        if data.spill.is_dir() and has_lines(data.active("0")):
             return
         process.send_signal(signal.SIGCONT)
     raise AssertionError("no pass could be stopped")
+
+
+def is_stopped(pid: int) -> bool:
+    """Every thread of it: one that is in a system call ends that first."""
+    threads = Path(f"/proc/{pid}/task").iterdir()
+    return all((thread / "stat").read_text("ascii").rpartition(")")[2].split()[0] == "T" for thread in threads)
+
+
+def has_lines(path: Path) -> bool:
+    return path.exists() and path.stat().st_size > 0
 
 
 def of_another(data: DataDirectory) -> list[str]:
