@@ -97,7 +97,10 @@ def stop_during_a_pass(process: subprocess.Popen[bytes], data: DataDirectory) ->
 def is_stopped(pid: int) -> bool:
     """Every thread of it: one that is in a system call ends that first."""
     threads = Path(f"/proc/{pid}/task").iterdir()
-    return all((thread / "stat").read_text("ascii").rpartition(")")[2].split()[0] == "T" for thread in threads)
+    try:
+        return all((thread / "stat").read_text("ascii").rpartition(")")[2].split()[0] == "T" for thread in threads)
+    except (FileNotFoundError, ProcessLookupError):
+        return False  # one ended meanwhile
 
 
 def has_lines(path: Path) -> bool:
