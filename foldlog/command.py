@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import NoReturn
 
 import duckdb
+import msgspec
 import orjson
 from rich.console import Console
 
@@ -22,8 +23,9 @@ from compactor.commit import CommitLost, CompactorBusy
 from compactor.rebuild import rebuild
 from compactor.schedule import compact_once, run_compactor
 from compactor.verify import verify
-from foldlog import __version__, show, tail
+from foldlog import __version__, bench, show, tail
 from foldlog.exits import DONE, TRY_AGAIN, USAGE, WRONG
+from foldlog.generator import EVENT_NAME
 from foldlog.import_combined import import_combined
 from foldlog.log import configure_log, get_log, keep_open
 from foldlog.serve import AddressInUse, AlreadyServed, serve
@@ -67,6 +69,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except (SettingsError, QueryError, SnapshotDamaged, PartDamaged, TokensDamaged, DataFromNewerVersion) as error:
         return _complain(str(error), USAGE)
     except (AlreadyServed, AddressInUse, Unavailable, CompactorBusy, CommitLost, WriterAlive, NobodyAnswered) as error:
+        return _complain(str(error), TRY_AGAIN)
+    except bench.BenchError as error:
         return _complain(str(error), TRY_AGAIN)
     except duckdb.OutOfMemoryException:
         return _complain(
@@ -199,6 +203,24 @@ def run_token(given: Arguments, settings: Settings, data: DataDirectory) -> int:
     return DONE
 
 
+def run_bench(given: Arguments, settings: Settings, _data: DataDirectory) -> int:
+    key = Path(given.key_file).read_text("utf-8").strip() if given.key_file else None
+    target = bench.make_target(given.url, key, given.origin, settings)
+    options = {"warm_up_s": given.warm_up, "events": given.events, "connections": given.connections}
+    plan = bench.make_plan(target, [given.rate], given.seconds, **options)
+    count = int(given.rate * (given.seconds + given.warm_up) * given.events)
+    said = (
+        f"writes about {count:,} events named {EVENT_NAME} to {target.url}; they are counted there, and nothing takes them out"
+    )
+    print(f"foldlog: {said}", file=sys.stderr)
+    result = bench.run(target, plan)
+    if given.json:
+        print(msgspec.json.encode(result).decode("utf-8"))
+    else:
+        show.pairs(Console(), bench.summary(plan, result))
+    return WRONG if result.is_lossy else DONE
+
+
 def run_check_config(_given: Arguments, settings: Settings, _data: DataDirectory) -> int:
     show.settings(Console(), settings)
     return DONE
@@ -221,6 +243,31 @@ def _query_options(given: Arguments) -> dict[str, str]:
 class _Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
         self.exit(USAGE, f"foldlog: {message}\nTry: {self.prog} --help\n")
+
+
+def _add_load(command: argparse.ArgumentParser) -> None:
+    command.add_argument(
+        "--rate", type=_between(0.1, 100_000), default=100.0, help="requests a second, due at random (default: 100)"
+    )
+    command.add_argument("--seconds", type=_between(1, 3_600), default=10.0, help="how long (default: 10)")
+    command.add_argument("--warm-up", type=_between(0, 600), default=2.0, help="seconds before that, not measured (default: 2)")
+    command.add_argument(
+        "--events", type=int, choices=range(1, 501), metavar="N", default=1, help="events in each (default: 1)"
+    )
+    command.add_argument("--connections", type=int, choices=range(1, 4_097), metavar="N", default=128, help="default: 128")
+    command.add_argument("--key-file", metavar="FILE", help="a file with the key to write with (default: one of the settings)")
+    command.add_argument("--origin", help="write as a page of this origin; the rate limit then holds")
+    command.add_argument("--json", action="store_true", help="everything that was measured, as JSON")
+    command.add_argument("url", metavar="URL", nargs="?", help="a server on this host (default: that of FOLDLOG_LISTEN)")
+
+
+def _between(low: float, high: float) -> Callable[[str], float]:
+    def number(text: str) -> float:
+        if not low <= float(text) <= high:
+            raise argparse.ArgumentTypeError(f"{text} is not from {low:g} to {high:,g}")
+        return float(text)
+
+    return number
 
 
 def make_parser() -> argparse.ArgumentParser:
@@ -283,6 +330,9 @@ def make_parser() -> argparse.ArgumentParser:
     actions.add_parser("list", help="list tokens, without their secrets")
     revoke = actions.add_parser("revoke", help="forget a token")
     revoke.add_argument("id", help="as `foldlog token list` shows it")
+
+    help_ = f"load a server on this host with events named {EVENT_NAME}, and compare what it counts"
+    _add_load(add("bench", run_bench, help_))
 
     add("check-config", run_check_config, "read the settings and show what is in force")
     return parser

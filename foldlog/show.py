@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import fields
 from typing import Any
@@ -86,6 +86,11 @@ def status(console: Console, found: Mapping[str, Any]) -> None:
     _table(console, [("", False), ("", False)], rows)
     for warning in found["warnings"]:
         console.print(f"WARNING: {warning}")
+
+
+def pairs(console: Console, rows: Iterable[tuple[str, str]]) -> None:
+    """What, and how much."""
+    _table(console, [("", False), ("", False)], list(rows))
 
 
 def _retention(run: Mapping[str, Any]) -> str:
