@@ -1,7 +1,7 @@
 """The fuzzing process: libFuzzer makes bodies, each of which must either be refused with a 4xx or become whole log lines.
 
 This is the path of a body without HTTP and without the disk: gate.body_form, body.inflate, body.decode, gate.batch_consent,
-verdict.judge, lines.make_lines, lines.seal. libFuzzer keeps the bodies that reach something new, and makes others of them.
+verdict.judge, lines.seal_events. libFuzzer keeps the bodies that reach something new, and makes others of them.
 Every body goes to standard output as well, with what it should be answered: bench/fuzz.py posts it to a real worker.
 
 Anything that is not as promised ends the process with a traceback, and libFuzzer keeps the body as a file.
@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import random
 import sys
+from copy import copy
 from datetime import datetime
 from importlib import import_module
 from typing import Any
@@ -38,7 +39,8 @@ PATIENCE_MS = 120_000
 # Nor is what is nested deeper than this: how deep a parser goes depends on how deep the stack is from which it is called.
 COMPARED_DEPTH = 500
 SAME_FIELDS = ("name", "session", "url", "referrer", "value", "props")
-ORIGIN = lines.Origin("127.0.0.1", "hash-of-the-visitor", "Mozilla/5.0 \x7f", "de", None, "implied")
+ORIGIN = lines.Origin("127.0.0.1", "Mozilla/5.0 \x7f", "de", None, "implied")
+VISITOR = "hash-of-the-visitor"
 SETTINGS = Settings(consent="implied")
 
 
@@ -83,12 +85,13 @@ def answer_to(content_type: str, content_encoding: str, content: bytes) -> tuple
     except Refusal as refusal:
         demand(400 <= refusal.status < 500, f"refused with {refusal.status} {refusal.code}")
         return refusal.status, -1 if may_be_deep(plain) else 0
-    verdicts = judge(batch.events, received_ms, batch.sent_at)
+    verdicts = judge(batch.events, received_ms, batch.sent_at, batch.columns)
+    demand(verdicts == judge(batch.events, received_ms, batch.sent_at), "many events are judged as each of them is")
     demand(len(verdicts.accepted) + len(verdicts.rejected) == len(batch.events), "each event has one verdict")
-    if verdicts.accepted:
-        made = lines.make_lines(verdicts.accepted, ORIGIN, received_ms)
-        check_lines(verdicts.accepted, lines.seal(made))
     later = judge(batch.events, received_ms + PATIENCE_MS, batch.sent_at)
+    if verdicts.accepted:
+        sent = [(copy(event), time_ms) for event, time_ms in verdicts.accepted]
+        check_lines(sent, lines.seal_events(verdicts.accepted, ORIGIN, VISITOR, received_ms))
     is_settled = len(later.accepted) == len(verdicts.accepted) and not may_be_deep(plain)
     return 200 if verdicts.accepted else 422, len(verdicts.accepted) if is_settled else -1
 
@@ -114,7 +117,7 @@ def check_line(event: Event, time_ms: int, line: dict[str, Any]) -> None:
     for field in SAME_FIELDS:
         demand(line.get(field) == sent[field], f"{field} is {line.get(field)!r}, and was {sent[field]!r}")
     demand(line["id"] == (event.id or line["id"]) and 8 <= len(line["id"]) <= 64, f"the id is {line['id']!r}")
-    demand(line["visitor"] == (event.visitor or ORIGIN.visitor), f"the visitor is {line['visitor']!r}")
+    demand(line["visitor"] == (event.visitor or VISITOR), f"the visitor is {line['visitor']!r}")
     stored_ms = round(datetime.fromisoformat(line["time"]).timestamp() * 1000)
     demand(stored_ms == time_ms, f"the time is {line['time']}, and was {time_ms}")
 

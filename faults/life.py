@@ -19,7 +19,7 @@ from compactor.compaction import run_pass
 from faults.crash import Disk, How, make_tree
 from faults.record import Mark, Recorder, Tree
 from faults.small_server import Silent
-from ingest.lines import Line
+from ingest.lines import Line, seal
 from ingest.writer import GroupCommitWriter, Unavailable
 from shared.layout import DataDirectory
 from shared.publish import make_data_directory
@@ -87,7 +87,7 @@ class Life:
             self.intended.update(ids)
             lines = [_line(id_, self.times.setdefault(id_, now_ms), now_ms) for id_ in ids]
             try:
-                waiting.append((ids, self.writer.append(lines, 300 * len(ids))))
+                waiting.append((ids, self.writer.append(seal(lines), len(lines))))
             except Unavailable:  # refused at once: it ended for good after a failed sync
                 break
         stored = 0

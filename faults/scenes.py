@@ -205,7 +205,7 @@ def _waves(seed: int, at_ms: int) -> Iterator[list[list[Line]]]:
 
 async def _post(writer: GroupCommitWriter, ledger: Ledger, batch: list[Line]) -> None:
     ledger.intend(ids(batch))
-    await writer.append(batch, 500 * len(batch))
+    await writer.append(seal(batch), len(batch))
     ledger.acknowledge(ids(batch))
 
 

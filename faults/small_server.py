@@ -20,7 +20,7 @@ from pathlib import Path
 
 from compactor.schedule import Compactor, compact_once
 from faults.oracle import Ledger, acknowledged, intended
-from ingest.lines import Line
+from ingest.lines import Line, seal
 from ingest.writer import GroupCommitWriter, Unavailable
 from shared.layout import DataDirectory
 from shared.publish import make_data_directory
@@ -47,17 +47,30 @@ def settings_for(root: Path) -> Settings:
     return Settings(data_dir=root, segment_max_bytes=16 << 10, segment_max_age=0.5, fold_interval=1, disk_reserve=0)
 
 
-def lines_for(ids: list[str]) -> list[Line]:
+def lines_for(ids: list[str]) -> bytes:
     """A log line for each id, as of now."""
     time_ = rfc3339(now_ms())
-    return [Line(1, id_, "pageview", time_, time_, "example.com", "visitor-1", consent="granted") for id_ in ids]
+    made = [
+        Line(
+            v=1,
+            received=time_,
+            site="example.com",
+            consent="granted",
+            id=id_,
+            name="pageview",
+            time=time_,
+            visitor="visitor-1",
+        )
+        for id_ in ids
+    ]
+    return seal(made)
 
 
 async def send(writer: GroupCommitWriter, ledger: Ledger, ids: list[str]) -> bool:
     """What a client and POST /v1/events do together. Returns whether it was acknowledged."""
     ledger.intend(ids)
     try:
-        await writer.append(lines_for(ids), 200 * len(ids))
+        await writer.append(lines_for(ids), len(ids))
     except Unavailable:
         return False
     ledger.acknowledge(ids)

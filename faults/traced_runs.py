@@ -24,7 +24,6 @@ from compactor.schedule import Compactor, compact_once
 from faults.oracle import Ledger
 from faults.small_server import GAVE_UP, WRITER, Silent, lines_for, send, settings_for
 from ingest.active import ActiveSegment
-from ingest.lines import seal
 from ingest.writer import GroupCommitWriter
 from shared.layout import DataDirectory
 from shared.publish import make_data_directory
@@ -111,7 +110,7 @@ def segment_of(data: DataDirectory, ledger: Ledger, name: str) -> ActiveSegment:
     ids = [f"{name}-{number:03d}" for number in range(5)]
     segment = ActiveSegment(data, WRITER, next_sequence(data, WRITER), "fsync")
     ledger.intend(ids)
-    segment.commit(seal(lines_for(ids)), len(ids))
+    segment.commit(lines_for(ids), len(ids))
     ledger.acknowledge(ids)
     return segment
 

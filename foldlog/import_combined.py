@@ -20,7 +20,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from ingest.lines import Line
+from ingest.lines import Line, seal
 from ingest.visitor import hash_visitor
 from ingest.writer import GroupCommitWriter
 from shared.layout import IMPORT_WRITER, DataDirectory
@@ -125,7 +125,7 @@ async def _import(
                 seen[digest] += 1
                 lines.append(_line(request, event_id(what, seen[digest]), site, salt))
             if lines:
-                await writer.append(lines, sum(map(len, batch)))
+                await writer.append(seal(lines), len(lines))
             done.events += len(lines)
             progress(position)
     finally:

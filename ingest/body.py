@@ -14,9 +14,9 @@ from typing import Any, NamedTuple
 import msgspec
 import zstandard
 
-from ingest.event import EVENT_MAX_BYTES, Batch, Event, RawBatch
+from ingest.event import EVENT_MAX_BYTES, Batch, Columns, Event, RawBatch, columns_of
 from ingest.refusal import Refusal
-from ingest.repeated_keys import keys_in, keys_of, outermost_repeats, repeated_key
+from ingest.repeated_keys import keys_in, keys_of, keys_of_columns, outermost_repeats, repeated_key
 from ingest.verdict import Rejection, rejection, too_large
 
 JSON = "application/json"
@@ -28,6 +28,8 @@ ENCODINGS = frozenset({"gzip", "zstd"})
 _BATCH = msgspec.json.Decoder(Batch)
 _RAW_BATCH = msgspec.json.Decoder(RawBatch)
 _EVENT = msgspec.json.Decoder(Event)
+# From so many events on, looking at their columns costs less than looking at each.
+_MANY = 8
 _ZSTD_WINDOW_MAX = 8 << 20
 _RATIO_MAX = 200
 _RATIO_FREE_BYTES = 64 << 10
@@ -38,11 +40,15 @@ _STEP = bytes(2 if byte in b"[{" else 0 if byte in b"]}" else 1 for byte in rang
 
 
 class Decoded(NamedTuple):
-    """A batch: its events in order, each decoded or already rejected."""
+    """A batch: its events in order, each decoded or already rejected.
+
+    `columns` are those of the events, where there are many and all their text is printable ASCII.
+    """
 
     events: list[Event] | list[Event | Rejection]
-    sent_at: datetime | int | None
-    consent: str | None
+    sent_at: datetime | int | None = None
+    consent: str | None = None
+    columns: Columns | None = None
 
 
 def inflate(body: bytes, encoding: str | None, max_bytes: int) -> bytes:
@@ -120,8 +126,8 @@ def _decode_json(body: bytes, max_events: int) -> Decoded:
     if len(body) <= EVENT_MAX_BYTES:
         try:
             batch = _BATCH.decode(body)
-            if keys_in(body) == keys_of(batch.events) + _outer_keys(batch):
-                return Decoded(batch.events, batch.sent_at, batch.consent)
+            if found := _as_a_whole(body, batch.events, _outer_keys(batch)):
+                return found._replace(sent_at=batch.sent_at, consent=batch.consent)
         except msgspec.ValidationError:
             pass  # find out below which event it is, or that it is the batch itself
     raw = _RAW_BATCH.decode(body)
@@ -129,7 +135,7 @@ def _decode_json(body: bytes, max_events: int) -> Decoded:
     events = [bytes(event) for event in raw.events]
     if keys_in(body) != sum([event.count(b'":') for event in events]) + _outer_keys(raw) and outermost_repeats(body):
         raise Refusal(400, "malformed", "a key stands twice beside the events")
-    return Decoded([_decode_event(index, event) for index, event in enumerate(events)], raw.sent_at, raw.consent)
+    return _decode_events(events)._replace(sent_at=raw.sent_at, consent=raw.consent)
 
 
 def _outer_keys(batch: Batch | RawBatch) -> int:
@@ -144,7 +150,28 @@ def _check_count(count: int, max_events: int) -> None:
 def _decode_ndjson(body: bytes, max_events: int) -> Decoded:
     lines = [line for line in body.split(b"\n") if line.strip()]
     _check_count(len(lines), max_events)
-    return Decoded([_decode_event(index, line) for index, line in enumerate(lines)], None, None)
+    return _decode_events(lines)
+
+
+def _decode_events(raw: list[bytes]) -> Decoded:
+    if raw and max(map(len, raw)) <= EVENT_MAX_BYTES:
+        try:
+            if found := _as_a_whole(b"".join(raw), [_EVENT.decode(event) for event in raw], 0):
+                return found
+        except msgspec.ValidationError:
+            pass  # find out which it is
+    return Decoded([_decode_event(index, event) for index, event in enumerate(raw)])
+
+
+def _as_a_whole(text: bytes, events: list[Event], outer_keys: int) -> Decoded | None:
+    """The events that were decoded from this text, if no key in it stands twice; None where that cannot be told cheaply."""
+    columns = columns_of(events) if len(events) >= _MANY else None
+    keys = keys_of_columns(columns) if columns else keys_of(events)
+    if keys_in(text) != keys + outer_keys:
+        return None
+    # JSON holds control characters as escapes only.
+    is_plain = columns is not None and text.isascii() and b"\\" not in text and b"\x7f" not in text
+    return Decoded(events, columns=columns if is_plain else None)
 
 
 def _decode_event(index: int, raw: bytes) -> Event | Rejection:

@@ -10,7 +10,7 @@ from aiohttp.web_request import BaseRequest
 
 from ingest import body, gate, lines
 from ingest.clients import Client
-from ingest.gate import Basis, Sender
+from ingest.gate import Basis, Headers, Sender
 from ingest.receive import read_body
 from ingest.refusal import Refusal
 from ingest.service import Service
@@ -37,12 +37,13 @@ async def post_events(service: Service, request: BaseRequest) -> web.StreamRespo
     consent = gate.batch_consent(batch.consent, sender.consent)
 
     received_ms = service.now_ms()
-    verdicts = judge(batch.events, received_ms, batch.sent_at)
+    verdicts = judge(batch.events, received_ms, batch.sent_at, batch.columns)
     dry_run = is_dry_run(request)
 
     if verdicts.accepted and not dry_run:
-        origin = about_sender(service, request, client, sender, consent, received_ms, verdicts.accepted)
-        await append(service, lines.make_lines(verdicts.accepted, origin, received_ms), len(plain))
+        origin = origin_of(service, headers, client, sender, consent)
+        visitor = visitor_of(service, headers, client, sender, verdicts.accepted, received_ms)
+        await append(service, lines.seal_events(verdicts.accepted, origin, visitor, received_ms), len(verdicts.accepted))
 
     service.count(len(content), verdicts, dry_run=dry_run)
     return answer(request, verdicts, service.stored_status, gate.cors(headers, settings) if sender.cross_origin else None)
@@ -58,26 +59,12 @@ def is_dry_run(request: BaseRequest) -> bool:
     return "?" in request.raw_path and request.query.get("dry_run") == "1"
 
 
-def about_sender(
-    service: Service,
-    request: BaseRequest,
-    client: Client,
-    sender: Sender,
-    consent: Basis,
-    received_ms: int,
-    accepted: list[Accepted],
-) -> lines.Origin:
-    """What goes on each line of this request. The address is used for the visitor hash and the country, and goes no further."""
-    headers = request.headers
-    ua = headers.get("User-Agent")
-    agent = gate.passed_on_agent(ua, keyed=sender.keyed)
+def origin_of(service: Service, headers: Headers, client: Client, sender: Sender, consent: Basis) -> lines.Origin:
+    """What goes on each line of this request. The address is used for the country, and goes no further."""
+    agent = gate.passed_on_agent(headers.get("User-Agent"), keyed=sender.keyed)
     is_server = sender.keyed and agent is None  # its language and country are nobody's
-    visitor = None
-    if any([event.visitor is None for event, _ in accepted]):
-        visitor = service.visitor_hash(received_ms, sender.site, client.address, ua or "")
     return lines.Origin(
         site=sender.site,
-        visitor=visitor,
         ua=agent,
         language=None if is_server else gate.language(headers.get("Accept-Language")),
         country=service.country_of(client, headers) if service.knows_countries and not sender.keyed else None,
@@ -85,10 +72,19 @@ def about_sender(
     )
 
 
-async def append(service: Service, made: list[lines.Line], size: int) -> None:
+def visitor_of(
+    service: Service, headers: Headers, client: Client, sender: Sender, accepted: list[Accepted], received_ms: int
+) -> str | None:
+    """The hash that stands in for visitors that events do not name. The address is used for it, and goes no further."""
+    if all([event.visitor for event, _ in accepted]):
+        return None
+    return service.visitor_hash(received_ms, sender.site, client.address, headers.get("User-Agent") or "")
+
+
+async def append(service: Service, sealed: bytes, count: int) -> None:
     """Wait until the lines are durable. Raises Refusal 503 or 507."""
     try:
-        await service.writer.append(made, size)
+        await service.writer.append(sealed, count)
     except DiskFull as error:
         raise Refusal(507, error.code, str(error), retry_after_s=gate.RETRY_AFTER_S) from None
     except (Busy, Stopping) as error:

@@ -1,80 +1,89 @@
 """From accepted events to log lines. What needs the request (address, user agent, consent) is put on each line here (P11).
 
-Requests make their lines one by one; the writer encodes those of a whole group together, which costs a third of it.
+The lines of a request begin alike: that part is encoded once, and the events are encoded together.
 """
 
 from __future__ import annotations
 
 import os
 import re
-from typing import NamedTuple
+from collections.abc import Sequence
+from datetime import datetime
+from functools import lru_cache
+from typing import cast
 
 import msgspec
 
 from ingest.event import Property
 from ingest.verdict import Accepted
-from shared.line import SCHEMA_VERSION, seal_line
+from shared.line import SCHEMA_VERSION, seal_lines
 from shared.timestamps import rfc3339
 
 
-class Line(msgspec.Struct, omit_defaults=True, gc=False):
-    """A log line before its CRC; the order of the fields is the order on disk (shared/line.py)."""
+class Origin(msgspec.Struct, omit_defaults=True, frozen=True, gc=False):
+    """What a request says about all of its events, in the order on disk."""
 
-    v: int
-    id: str
-    name: str
-    time: str
-    received: str
     site: str
-    visitor: str | None = None
-    session: str | None = None
-    url: str | None = None
-    referrer: str | None = None
     ua: str | None = None
     language: str | None = None
     country: str | None = None
     consent: str | None = None
+
+
+class Line(msgspec.Struct, omit_defaults=True, kw_only=True, gc=False):
+    """A whole log line before its CRC, for lines that have little in common; the order of the fields is the order on disk."""
+
+    v: int
+    received: str
+    site: str
+    ua: str | None = None
+    language: str | None = None
+    country: str | None = None
+    consent: str | None = None
+    id: str
+    name: str
+    time: str
+    visitor: str | None = None
+    session: str | None = None
+    url: str | None = None
+    referrer: str | None = None
     value: float | int | None = None
     props: dict[str, Property] | None = None
 
 
-class Origin(NamedTuple):
-    """What a request says about all of its events. `visitor` stands in for events that name none."""
-
-    site: str
-    visitor: str | None
-    ua: str | None
-    language: str | None
-    country: str | None
-    consent: str
-
-
 _ENCODER = msgspec.json.Encoder()
 _RANDOM_BYTES = 10
+_REMEMBERED = 1024
 # JSON escapes C0 itself; the newline between lines must stay. See verdict.HAZARD for what these are.
 _HAZARD = re.compile("[\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]")
 
 
-def make_lines(accepted: list[Accepted], origin: Origin, received_ms: int) -> list[Line]:
-    """The log lines of a request, in order."""
-    received = rfc3339(received_ms)
-    made = server_ids(len(accepted), received_ms) if any([event.id is None for event, _ in accepted]) else []
-    site, visitor, ua, language, country, consent = (
-        origin.site, origin.visitor, origin.ua, origin.language, origin.country, origin.consent
-    )  # fmt: skip
-    return [
-        Line(
-            SCHEMA_VERSION, event.id or made[index], event.name, rfc3339(time_ms), received, site,
-            event.visitor or visitor, event.session, event.url, event.referrer, ua, language, country, consent,
-            event.value, event.props,
-        )
-        for index, (event, time_ms) in enumerate(accepted)
-    ]  # fmt: skip
+def seal_events(accepted: list[Accepted], origin: Origin, visitor: str | None, received_ms: int) -> bytes:
+    """The log lines of a request, in order. What the events lack, they are given; `visitor` is for those that name none."""
+    if not all([event.id for event, _ in accepted]):
+        for (event, _), id_ in zip(accepted, server_ids(len(accepted), received_ms), strict=True):
+            event.id = event.id or id_
+    for event, time_ms in accepted:
+        event.time = cast(datetime, rfc3339(time_ms))  # from here on only the encoder looks at it
+        if event.visitor is None:
+            event.visitor = visitor
+    beginning = b'{"v":%d,"received":"%b",%b,' % (SCHEMA_VERSION, rfc3339(received_ms).encode("ascii"), _about(origin))
+    return seal_lines(beginning, _insides([event for event, _ in accepted]))
 
 
 def seal(lines: list[Line]) -> bytes:
-    """Encode lines, each with its CRC. Characters that a terminal would act on are escaped, so that a log can be tailed."""
-    return b"".join([seal_line(line) for line in harmless_json(_ENCODER.encode_lines(lines)).splitlines()])
+    """The same of whole lines."""
+    return seal_lines(b"{", _insides(lines))
+
+
+@lru_cache(maxsize=_REMEMBERED)
+def _about(origin: Origin) -> bytes:
+    return _insides([origin])[0]
+
+
+def _insides(objects: Sequence[msgspec.Struct]) -> list[bytes]:
+    # Encoded without their braces. The newlines that are there stand between the objects: JSON escapes those in a text.
+    return harmless_json(_ENCODER.encode_lines(objects))[1:-2].split(b"}\n{")
 
 
 def harmless_json(encoded: bytes) -> bytes:

@@ -12,7 +12,7 @@ from typing import Any
 
 from msgspec.structs import astuple, fields
 
-from ingest.event import Event
+from ingest.event import Columns, Event
 
 _FIELDS = len(fields(Event))
 
@@ -28,6 +28,11 @@ def keys_in(text: bytes) -> int:
 def keys_of(events: Sequence[Event]) -> int:
     """How many keys these events were decoded from, if none was null and none repeated."""
     return sum([_FIELDS - astuple(event).count(None) + (len(event.props) if event.props else 0) for event in events])
+
+
+def keys_of_columns(columns: Columns) -> int:
+    """The same of many."""
+    return sum(map(len, columns)) + sum(map(len, columns.props))
 
 
 def repeated_key(text: bytes) -> str | None:

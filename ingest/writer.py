@@ -12,10 +12,10 @@ import queue
 import threading
 import time
 from collections.abc import Callable
+from itertools import accumulate
 from typing import NamedTuple, Protocol
 
 from ingest.active import FULL, ActiveSegment, CommitFailed, SegmentMoved, SegmentSuspect
-from ingest.lines import Line, seal
 from ingest.meters import Meters
 from shared.layout import DataDirectory
 from shared.recovery import Recovered, next_sequence, recover
@@ -64,8 +64,8 @@ class Log(Protocol):
 
 
 class _Waiting(NamedTuple):
-    lines: list[Line]
-    size: int
+    blob: bytes
+    lines: int
     done: asyncio.Future[None]
 
 
@@ -121,8 +121,8 @@ class GroupCommitWriter:
         self._thread = threading.Thread(target=self._run, name=f"writer-{writer}", daemon=True)
         self._thread.start()
 
-    def append(self, lines: list[Line], size: int) -> asyncio.Future[None]:
-        """Queue log lines; `size` is about how many bytes they are. Raises Unavailable when they may not wait.
+    def append(self, blob: bytes, lines: int) -> asyncio.Future[None]:
+        """Queue so many finished log lines. Raises Unavailable when they may not wait.
 
         The future is done when they are durable, or fails with Unavailable.
 
@@ -130,11 +130,11 @@ class GroupCommitWriter:
         """
         if self._stopping:
             raise Stopping("the server is shutting down")
-        if self.is_full(size):
+        if self.is_full(len(blob)):
             raise Busy("more is waiting for the disk than may wait")
         done: asyncio.Future[None] = self._loop.create_future()
-        self._waiting.append(_Waiting(lines, size, done))
-        self._bytes += size
+        self._waiting.append(_Waiting(blob, lines, done))
+        self._bytes += len(blob)
         self._requests += 1
         if not self._in_flight:
             self._in_flight = True
@@ -180,28 +180,16 @@ class GroupCommitWriter:
 
     def _hand_over(self) -> None:
         """Give the thread what waits, up to one group's size."""
-        count = taken = 0
-        for waiting in self._waiting:
-            if count and taken + waiting.size > GROUP_MAX_BYTES:
-                break
-            taken += waiting.size
-            count += 1
-        group, self._waiting = self._waiting[:count], self._waiting[count:]
+        waiting = self._waiting
+        count = len(waiting) if self._bytes <= GROUP_MAX_BYTES else _fitting(waiting)
+        group, self._waiting = waiting[:count], waiting[count:]
         self._handed_at = time.monotonic()
-        # Encoded here and not in the thread, which would only take turns with this one for the interpreter.
-        lines = [line for waiting in group for line in waiting.lines]
-        try:
-            blob = seal(lines)
-        except Exception as defect:  # noqa: BLE001  whatever it is, it must not leave everybody waiting for ever
-            self._log.error("defect", writer=self._writer, error=repr(defect)[:1000])
-            self._loop.call_soon(self._finish, group, Unavailable("the events cannot be written"))
-            return
-        self._handed.put(_Group(group, blob, len(lines)))
+        self._handed.put(_Group(group, b"".join([w.blob for w in group]), sum([w.lines for w in group])))
 
     def _finish(self, members: list[_Waiting], error: Unavailable | None) -> None:
         """On the event loop: tell those who wait, then hand over what has gathered meanwhile."""
-        for _, size, done in members:
-            self._bytes -= size
+        for blob, _, done in members:
+            self._bytes -= len(blob)
             self._requests -= 1
             if done.done():  # the client went away; its lines were stored all the same
                 continue
@@ -357,6 +345,12 @@ class GroupCommitWriter:
         refusal = Unavailable("the disk failed while storing the events")
         self._on_fatal()
         self._loop.call_soon_threadsafe(self._refuse_all, members, refusal)
+
+
+def _fitting(waiting: list[_Waiting]) -> int:
+    """How many fit into a group, at least one."""
+    sizes = accumulate(len(one.blob) for one in waiting)
+    return max(1, sum(size <= GROUP_MAX_BYTES for size in sizes))
 
 
 def log_recovered(log: Log, recovered: Recovered) -> None:

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-import binascii
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import BinaryIO, NamedTuple
+
+from isal.isal_zlib import crc32
 
 SCHEMA_VERSION = 1
 CRC_BYTES = len(b',"crc":"1a2b3c4d"}')
 LINE_MAX_BYTES = 256 << 10
 PIECE_MAX_BYTES = 4 * LINE_MAX_BYTES
 
-# The columns of a line in the order in which they are written; `v` before and `crc` after them are the envelope.
+# The columns of a line; `v` stands before all others and `crc` after them.
 COLUMNS = {
     "id": "VARCHAR",
     "name": "VARCHAR",
@@ -50,8 +51,15 @@ class ScannedLine(NamedTuple):
 
 def seal_line(body: bytes) -> bytes:
     """A finished log line from an encoded JSON object: the CRC goes in front of its closing brace."""
-    head = body[:-1]
-    return b'%b,"crc":"%08x"}\n' % (head, binascii.crc32(head))
+    return seal_lines(b"", [body[:-1]])
+
+
+def seal_lines(beginning: bytes, rests: Sequence[bytes]) -> bytes:
+    """Finished log lines that begin with the same bytes and go on with each of `rests`, which lack their closing brace."""
+    begun = crc32(beginning)
+    # One format for all lines of a batch costs half of one for each.
+    line = beginning.replace(b"%", b"%%") + b'%b,"crc":"%08x"}\n'
+    return line * len(rests) % tuple([part for rest in rests for part in (rest, crc32(rest, begun))])
 
 
 def flaw(line: bytes) -> str | None:
@@ -61,7 +69,7 @@ def flaw(line: bytes) -> str | None:
     field = _CRC_FIELD.fullmatch(line, len(line) - CRC_BYTES - 1, len(line) - 1)
     if field is None:
         return "no CRC at its end"
-    if binascii.crc32(line[: -CRC_BYTES - 1]) != int(field[1], 16):
+    if crc32(line[: -CRC_BYTES - 1]) != int(field[1], 16):
         return "the CRC does not match"
     version = _VERSION.match(line)
     if version is None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from datetime import UTC, date, datetime
-from functools import lru_cache
 
 DAY_S = 86_400
 
@@ -16,14 +15,22 @@ def now_ms() -> int:
 
 def rfc3339(epoch_ms: int) -> str:
     """`2026-11-22T15:59:58.120Z` from epoch milliseconds."""
-    seconds, milliseconds = divmod(epoch_ms, 1000)
-    return f"{_to_the_second(seconds)}{milliseconds:03d}Z"
+    return _SECONDS[epoch_ms // 1000] + _MILLISECONDS[epoch_ms % 1000]
 
 
-@lru_cache(maxsize=4096)
-def _to_the_second(epoch_s: int) -> str:
-    # Events of one batch share few seconds: formatting each second once is most of the cost saved.
-    return datetime.fromtimestamp(epoch_s, UTC).strftime("%Y-%m-%dT%H:%M:%S.")
+class _Seconds(dict[int, str]):
+    """Texts of the seconds that were asked for lately: events of one batch share few, and formatting is most of the cost."""
+
+    def __missing__(self, epoch_s: int) -> str:
+        if len(self) >= _SECONDS_MAX:
+            self.clear()
+        text = self[epoch_s] = datetime.fromtimestamp(epoch_s, UTC).strftime("%Y-%m-%dT%H:%M:%S.")
+        return text
+
+
+_SECONDS_MAX = 4096
+_SECONDS = _Seconds()
+_MILLISECONDS = [f"{milliseconds:03d}Z" for milliseconds in range(1000)]
 
 
 def epoch_ms(text: str) -> int:

@@ -25,6 +25,7 @@ from foldlog import exits
 from foldlog.command import make_parser
 from ingest import answers, body, connection, gate, rate_limit, receive
 from ingest.event import EVENT_MAX_BYTES, Batch, Event
+from ingest.lines import Line
 from ingest.query import PARAMETERS
 from ingest.refusal import Refusal
 from ingest.server import ROUTES
@@ -375,7 +376,8 @@ def test_example_of_a_log_line_has_the_right_crc() -> None:
     line = example.replace("\n", "").encode("utf-8") + b"\n"
     assert flaw(line) is None
     assert flaw(line.replace(b"signup", b"signin")) == "the CRC does not match"
-    assert [*json.loads(line)] == ["v", *COLUMNS, "crc"]
+    assert [*json.loads(line)] == [*Line.__struct_fields__, "crc"]
+    assert {*json.loads(line)} == {"v", *COLUMNS, "crc"}
 
 
 def test_example_of_a_snapshot_is_one() -> None:

@@ -5,23 +5,25 @@ from __future__ import annotations
 import json
 import re
 import zlib
+from copy import copy
 from itertools import pairwise
 from typing import Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from ingest.event import Event, Property
-from ingest.lines import Origin, make_lines, seal, server_ids
+from ingest.lines import Origin, seal_events, server_ids
 from ingest.verdict import HAZARD, is_id
 from shared.line import COLUMNS, LINE_MAX_BYTES, DataFromNewerVersion, flaw, scan, seal_line
 from shared.timestamps import epoch_ms
 
 RECEIVED_MS = epoch_ms("2026-11-22T16:00:00.120Z")
 TIME_MS = RECEIVED_MS - 1999
-PAGE = Origin(site="example.com", visitor="hashed", ua="Mozilla/5.0", language="de", country=None, consent="granted")
-BARE = Origin(site="example.com", visitor=None, ua=None, language=None, country=None, consent="implied")
+PAGE = Origin(site="example.com", ua="Mozilla/5.0", language="de", country=None, consent="granted")
+BARE = Origin(site="example.com", ua=None, language=None, country=None, consent="implied")
 FULL = Event(
     name="order",
     id="order-0001",
@@ -35,33 +37,34 @@ FULL = Event(
 )
 
 
-def encode(events: list[Event], origin: Origin = PAGE) -> bytes:
+def encode(events: list[Event], origin: Origin = PAGE, visitor: str | None = "hashed") -> bytes:
     """The log lines of a request, as they go to disk."""
-    return seal(make_lines([(event, TIME_MS) for event in events], origin, RECEIVED_MS))
+    return seal_events([(copy(event), TIME_MS) for event in events], origin, visitor, RECEIVED_MS)
 
 
-def line_of(event: Event, origin: Origin = PAGE) -> bytes:
-    return encode([event], origin)
+def line_of(event: Event, origin: Origin = PAGE, visitor: str | None = "hashed") -> bytes:
+    return encode([event], origin, visitor)
 
 
 def test_line_has_its_fields_in_the_order_of_the_format() -> None:
-    line = line_of(FULL, PAGE._replace(country="DE"))
-    assert list(json.loads(line)) == ["v", *COLUMNS, "crc"]
+    line = json.loads(line_of(FULL, replace(PAGE, country="DE")))
+    assert list(line) == ["v", "received", *fields_of(Origin), *fields_of(Event), "crc"]
+    assert line.keys() == {"v", *COLUMNS, "crc"}
 
 
 def test_line_is_what_the_format_shows() -> None:
     body = (
-        b'{"v":1,"id":"order-0001","name":"order","time":"2026-11-22T15:59:58.121Z","received":"2026-11-22T16:00:00.120Z",'
-        b'"site":"example.com","visitor":"v-1","session":"s-1","url":"https://example.com/a?b=c",'
-        b'"referrer":"https://other.example/","ua":"Mozilla/5.0","language":"de","consent":"granted","value":9.5,'
+        b'{"v":1,"received":"2026-11-22T16:00:00.120Z","site":"example.com","ua":"Mozilla/5.0","language":"de",'
+        b'"consent":"granted","id":"order-0001","name":"order","time":"2026-11-22T15:59:58.121Z","visitor":"v-1",'
+        b'"session":"s-1","url":"https://example.com/a?b=c","referrer":"https://other.example/","value":9.5,'
         b'"props":{"plan":"pro","n":1,"x":0.5,"ok":true,"none":null}'
     )
     assert line_of(FULL) == body + b',"crc":"%08x"}\n' % zlib.crc32(body)
 
 
 def test_absent_fields_are_left_out() -> None:
-    line = line_of(Event(name="pageview", id="abcdefgh"), BARE)
-    assert list(json.loads(line)) == ["v", "id", "name", "time", "received", "site", "consent", "crc"]
+    line = line_of(Event(name="pageview", id="abcdefgh"), BARE, visitor=None)
+    assert list(json.loads(line)) == ["v", "received", "site", "consent", "id", "name", "time", "crc"]
 
 
 def test_visitor_of_the_request_stands_in_only_where_the_event_names_none() -> None:
@@ -80,6 +83,10 @@ def test_crc_is_of_the_bytes_before_it() -> None:
         assert tail == b':"%08x"}' % zlib.crc32(head)
 
 
+def fields_of(struct: type[Origin | Event]) -> tuple[str, ...]:
+    return struct.__struct_fields__
+
+
 # Characters that a terminal acts on, or that hide or reorder text; and some that it must not touch.
 HAZARDS = "\0\a\b\t\n\v\f\r\x1b\x1f\x7f\x80\x85\x90\x9b\x9d\x9f\u061c\u200e\u200f\u2028\u2029\u202a\u202e\u2066\u2069"
 HARMLESS = 'aZ09 "\\/äß漢😀\u00a0\u00ad\u200b\ufeff'
@@ -88,7 +95,7 @@ HARMLESS = 'aZ09 "\\/äß漢😀\u00a0\u00ad\u200b\ufeff'
 @pytest.mark.parametrize("hazard", HAZARDS, ids=[f"U+{ord(hazard):04X}" for hazard in HAZARDS])
 def test_hazard_is_escaped_and_kept(hazard: str) -> None:
     text = f"a{hazard}b"
-    line = line_of(Event(name="x", url=f"https://e.example/{text}", props={text: text}), PAGE._replace(ua=text))
+    line = line_of(Event(name="x", url=f"https://e.example/{text}", props={text: text}), replace(PAGE, ua=text))
     assert HAZARD.search(line[:-1].decode("utf-8")) is None
     assert flaw(line) is None
     read = json.loads(line)
@@ -102,7 +109,6 @@ PROPERTIES: st.SearchStrategy[Property] = st.one_of(
 ORIGINS = st.builds(
     Origin,
     site=TEXTS,
-    visitor=st.none() | TEXTS.filter(bool),
     ua=st.none() | TEXTS,
     language=st.none() | TEXTS,
     country=st.none() | TEXTS,
@@ -122,9 +128,11 @@ EVENTS = st.builds(
 
 
 @settings(max_examples=500, deadline=None)
-@given(st.lists(EVENTS, min_size=1, max_size=5), ORIGINS)
-def test_every_line_is_whole_harmless_and_says_what_the_events_said(events: list[Event], origin: Origin) -> None:
-    blob = encode(events, origin)
+@given(st.lists(EVENTS, min_size=1, max_size=5), ORIGINS, st.none() | TEXTS.filter(bool))
+def test_every_line_is_whole_harmless_and_says_what_the_events_said(
+    events: list[Event], origin: Origin, visitor: str | None
+) -> None:
+    blob = encode(events, origin, visitor)
     found = list(scan(blob.splitlines(keepends=True)))
     assert [line.reason for line in found] == [None] * len(events)
     assert HAZARD.search(blob.decode("utf-8").replace("\n", "")) is None
@@ -132,12 +140,13 @@ def test_every_line_is_whole_harmless_and_says_what_the_events_said(events: list
         read = json.loads(line.content)
         assert is_id(read["id"])
         assert read["id"] == event.id or event.id is None
-        assert read["visitor"] == (event.visitor or origin.visitor) if "visitor" in read else not origin.visitor
+        assert read.get("visitor") == (event.visitor or visitor)
+        assert (read["site"], read.get("ua"), read["consent"]) == (origin.site, origin.ua, origin.consent)
         for field in ("name", "session", "url", "referrer", "value", "props"):
             assert read.get(field) == getattr(event, field)
 
 
-LINE = line_of(FULL, PAGE._replace(ua="a\u009bb"))
+LINE = line_of(FULL, replace(PAGE, ua="a\u009bb"))
 
 
 @settings(max_examples=500, deadline=None)
@@ -205,7 +214,7 @@ def test_bad_line_costs_none_of_its_neighbours() -> None:
 def test_largest_event_that_is_accepted_fits_into_a_line() -> None:
     """32 KiB of DEL, each byte of which is escaped to six, with the longest user agent."""
     props: dict[str, Any] = {f"k{n}": "\x7f" * 2000 for n in range(16)}
-    line = line_of(Event(name="x", url="https://e.example/" + "\x7f" * 900, props=props), PAGE._replace(ua="\x7f" * 500))
+    line = line_of(Event(name="x", url="https://e.example/" + "\x7f" * 900, props=props), replace(PAGE, ua="\x7f" * 500))
     assert len(line) < LINE_MAX_BYTES
 
 

@@ -22,6 +22,7 @@ from faults.file_systems import CannotMount, disk, run, small_tmpfs
 from faults.oracle import Ledger, acknowledged, intended, judge
 from faults.small_server import Silent, lines_for, send, settings_for, settle
 from faults.traced_runs import WORKLOADS, segment_of
+from ingest.lines import seal
 from ingest.writer import DiskFull, GroupCommitWriter, Unavailable
 from shared.requests import Watch, request
 from shared.segments import active_segments, sealed_segments
@@ -71,8 +72,8 @@ async def test_group_that_is_handed_to_a_dying_writer_is_refused(tmp_path: Path)
         raise RuntimeError("a defect")
 
     writer._seal_is_due = defect  # type: ignore[method-assign]
-    await writer.append([line("event-0001")], 300)
-    second = writer.append([line("event-0002")], 300)
+    await writer.append(seal([line("event-0001")]), 1)
+    second = writer.append(seal([line("event-0002")]), 1)
     await asyncio.sleep(0)
     fails.set()
     with pytest.raises(Unavailable):
@@ -134,7 +135,7 @@ async def test_short_write_of_every_length_is_undone(tmp_path: Path, ledger: Led
         resource.setrlimit(resource.RLIMIT_FSIZE, (length + refused, unlimited[1]))
         try:
             with pytest.raises(DiskFull):
-                await writer.append(lines_for([f"torn-{refused:04d}"]), 200)
+                await writer.append(lines_for([f"torn-{refused:04d}"]), 1)
         finally:
             resource.setrlimit(resource.RLIMIT_FSIZE, unlimited)
         refused += 1

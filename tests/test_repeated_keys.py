@@ -16,7 +16,7 @@ from ingest.refusal import Refusal
 from ingest.repeated_keys import keys_in, outermost_repeats, repeated_key
 from ingest.verdict import Rejection
 
-MAX_EVENTS = 10
+MAX_EVENTS = 30
 Pairs = list[tuple[str, Any]]
 
 # JSON text, the first key that stands twice in it, and whether one does in its outermost object.
@@ -151,10 +151,12 @@ def batch(*texts: str, padding: int = 0) -> bytes:
 
 
 NEIGHBOUR = '{"name":"neighbour"}'
+# Many events are looked at together.
+NEIGHBOURS = st.sampled_from([1, 10])
 
 
 @settings(max_examples=300, deadline=None)
-@given(st.lists(events(), min_size=1, max_size=3), ANY_STYLE, st.sampled_from([0, EVENT_MAX_BYTES]))
+@given(st.lists(events(), min_size=1, max_size=12), ANY_STYLE, st.sampled_from([0, EVENT_MAX_BYTES]))
 def test_any_event_with_different_keys_is_accepted_in_any_style(found: list[Pairs], style: str, padding: int) -> None:
     texts = [write(pairs, style) for pairs in found]
     decoded = decode(batch(*texts, padding=padding), JSON, MAX_EVENTS)
@@ -172,9 +174,9 @@ def escaped(key: str) -> str:
 
 
 @settings(max_examples=500, deadline=None)
-@given(st.data(), events(), ANY_STYLE, st.sampled_from([as_it_is, escaped]), st.sampled_from([0, EVENT_MAX_BYTES]))
+@given(st.data(), events(), ANY_STYLE, st.sampled_from([as_it_is, escaped]), st.sampled_from([0, EVENT_MAX_BYTES]), NEIGHBOURS)
 def test_any_event_with_one_key_repeated_is_rejected_in_any_style(
-    data: st.DataObject, pairs: Pairs, style: str, spell: Callable[[str], str], padding: int
+    data: st.DataObject, pairs: Pairs, style: str, spell: Callable[[str], str], padding: int, count: int
 ) -> None:
     """The key stands once more, anywhere in its object, with its own value or none, in another spelling or the same."""
     inner = next((value for name, value in pairs if name == "props" and value), None)
@@ -187,11 +189,12 @@ def test_any_event_with_one_key_repeated_is_rejected_in_any_style(
     ascii_only = STYLES[style][2]
     text = write(pairs, style).replace(json.dumps(mark, ensure_ascii=ascii_only), spell(key))
 
-    left, rejected, right = decode(batch(NEIGHBOUR, text, NEIGHBOUR, padding=padding), JSON, MAX_EVENTS).events
-    assert isinstance(left, Event)
-    assert isinstance(right, Event)
+    left, right = [NEIGHBOUR] * count, [NEIGHBOUR] * count
+    found = decode(batch(*left, text, *right, padding=padding), JSON, MAX_EVENTS).events
+    assert [isinstance(event, Event) for event in found] == [True] * count + [False] + [True] * count
+    rejected = found[count]
     assert isinstance(rejected, Rejection)
-    assert (rejected.index, rejected.code, rejected.field) == (1, "key_repeated", key)
+    assert (rejected.index, rejected.code, rejected.field) == (count, "key_repeated", key)
 
 
 OUTER: Pairs = [("sent_at", 1795363200000), ("consent", "granted")]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -19,6 +20,7 @@ RECEIVED_MS = epoch_ms("2026-11-22T16:00:00Z")
 MINUTE_MS = 60_000
 HOUR_MS = 60 * MINUTE_MS
 LIMIT = 500
+MANY = 10  # events that are looked at together
 
 
 def event(**fields: object) -> str:
@@ -29,15 +31,15 @@ def judged(*events: str, sent_at: object = None, padding: str = "") -> Verdicts:
     """Verdicts on a batch as a client sends it."""
     body = f'{{"events":[{",".join(events)}],"sent_at":{json.dumps(sent_at)}}}{padding}'
     batch = decode(body.encode("utf-8"), JSON, LIMIT)
-    return judge(batch.events, RECEIVED_MS, batch.sent_at)
+    return judge(batch.events, RECEIVED_MS, batch.sent_at, batch.columns)
 
 
-def rejection_of(raw: str, padding: str = "") -> Rejection:
-    """The rejection of one event, which stands between two good ones that must be accepted."""
-    verdicts = judged('{"name":"before"}', raw, '{"name":"after"}', padding=padding)
-    assert [accepted[0].name for accepted in verdicts.accepted] == ["before", "after"]
+def rejection_of(raw: str, padding: str = "", neighbours: int = 1) -> Rejection:
+    """The rejection of one event, which stands between good ones that must be accepted."""
+    verdicts = judged(*['{"name":"before"}'] * neighbours, raw, *['{"name":"after"}'] * neighbours, padding=padding)
+    assert [accepted[0].name for accepted in verdicts.accepted] == ["before"] * neighbours + ["after"] * neighbours
     (rejected,) = verdicts.rejected
-    assert rejected.index == 1
+    assert rejected.index == neighbours
     return rejected
 
 
@@ -129,7 +131,9 @@ def test_bad_event_is_rejected_with_its_code_and_field(raw: str, code: str, fiel
 
 @pytest.mark.parametrize(("raw", "code", "field"), REJECTED.values(), ids=REJECTED)
 def test_verdict_does_not_depend_on_the_size_of_the_batch(raw: str, code: str, field: str | None) -> None:
-    assert rejection_of(raw, padding=" " * EVENT_MAX_BYTES) == rejection_of(raw)
+    alone = rejection_of(raw)
+    assert rejection_of(raw, padding=" " * EVENT_MAX_BYTES) == alone
+    assert rejection_of(raw, neighbours=MANY) == replace(alone, index=MANY)
 
 
 @pytest.mark.parametrize(("raw", "code", "field"), REJECTED.values(), ids=REJECTED)
@@ -172,6 +176,7 @@ def test_good_event_is_accepted_as_it_is(fields: dict[str, Any]) -> None:
     verdicts = judged(event(**fields))
     assert verdicts.rejected == []
     (found,) = verdicts.accepted
+    assert judged(*[event(**fields)] * MANY).accepted == [found] * MANY
     for name, value in ({"name": "pageview"} | fields).items():
         assert getattr(found[0], name) == value
 
@@ -244,6 +249,8 @@ def _moment(offset_ms: object, form: str) -> object:
 @pytest.mark.parametrize(("time", "sent_at", "expected"), TIMES.values(), ids=TIMES)
 def test_time_is_corrected_clamped_or_too_old(time: object, sent_at: object, expected: int | None, form: str) -> None:
     verdicts = judged(event(time=_moment(time, form)), sent_at=_moment(sent_at, form))
+    many = judged(*[event(time=_moment(time, form))] * MANY, sent_at=_moment(sent_at, form))
+    assert many.accepted == verdicts.accepted * MANY
     if expected is None:
         assert [found.code for found in verdicts.rejected] == ["too_old"]
     else:
@@ -292,3 +299,38 @@ def test_id_is_made_of_the_64_characters_only(text: str) -> None:
 def test_address_is_http_and_harmless(text: str) -> None:
     expected = re.match(r"https?://", text, re.IGNORECASE | re.ASCII) is not None and HAZARD.search(text) is None
     assert is_address(text) == expected
+
+
+FIELDS = st.fixed_dictionaries(
+    {},
+    optional={
+        "id": st.sampled_from(["abcdefgh", "ABC-12_9", "not an id", "ä" * 8]),
+        "name": st.sampled_from(["pageview", "a\u200eb", "größe", "a\x7fb"]),
+        "time": st.none() | st.integers(-80, 1).map(lambda hours: RECEIVED_MS + hours * HOUR_MS),
+        "visitor": st.sampled_from(["v-1", "NULL", "0-0 0", "-1", " ", "ü", "a\x1bb"]),
+        "session": st.sampled_from(["s-1", "undefined", "000", "s\n"]),
+        "url": st.sampled_from(
+            ["https://example.com/", "HTTP://example.com/", "ftp://example.com/", "http://e.example/\u202e"]
+        ),
+        "referrer": st.sampled_from(["http://example.com/", "https:/example.com", "android-app://x"]),
+        "value": st.sampled_from([None, 0, 1.5]),
+        "props": st.sampled_from([None, {}, {"a": None}, {"k": "v"}]),
+    },
+)
+
+
+@settings(max_examples=500, deadline=None)
+@given(st.lists(FIELDS, min_size=1, max_size=6), st.lists(FIELDS, max_size=2), st.booleans())
+def test_verdicts_on_many_are_those_on_each(likely: list[dict[str, Any]], rare: list[dict[str, Any]], ascii_only: bool) -> None:
+    """Whether the batch is judged by its columns or one by one: a batch may be good as a whole but for one."""
+    good = [{"visitor": f"v{n}", "url": "https://example.com/"} for n in range(MANY)]
+    fields = [{"name": "pageview"} | found for found in [*good, *likely, *rare]]
+    body = json.dumps({"events": fields}, separators=(",", ":"), ensure_ascii=ascii_only).encode()
+    batch = decode(body, JSON, LIMIT)
+    assert judge(batch.events, RECEIVED_MS, None, batch.columns) == judge(batch.events, RECEIVED_MS, None)
+
+
+def test_a_good_batch_is_judged_by_its_columns() -> None:
+    body = json.dumps({"events": [{"name": "pageview", "value": 0, "props": {}}] * MANY}, separators=(",", ":"))
+    assert decode(body.encode(), JSON, LIMIT).columns is not None
+    assert decode(body.replace("pageview", "größe").encode(), JSON, LIMIT).columns is None
