@@ -46,7 +46,7 @@ mutants: setup ## Break sixteen promises on purpose, and see that the tests noti
 soak: setup ## A quarter of an hour of load with a fault every few seconds
 	$(BIN)/python -m faults.soak
 
-bench: setup ## Measure ingest and fold and print the table of docs/performance.md
+bench: setup ## Print the table of docs/performance.md, measured now and compared with the last one kept
 	$(BIN)/python -m bench
 
 gate-cost: setup ## Measure what the gate costs a single event

@@ -53,7 +53,7 @@ def worker(data: Path, **settings: str) -> Iterator[tuple[subprocess.Popen[bytes
 @contextmanager
 def null_handler() -> Iterator[tuple[subprocess.Popen[bytes], int]]:
     port = free_port()
-    with running([sys.executable, "-m", "bench.null_handler", str(port)], port) as process:
+    with running([sys.executable, "-m", "bench.baselines.null_handler", str(port)], port) as process:
         yield process, port
 
 

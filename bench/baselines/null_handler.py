@@ -28,5 +28,9 @@ async def main(port: int) -> None:
     await asyncio.Event().wait()
 
 
+def run(port: int) -> None:
+    uvloop.run(main(port))
+
+
 if __name__ == "__main__":
-    uvloop.run(main(int(sys.argv[1])))
+    run(int(sys.argv[1]))

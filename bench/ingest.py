@@ -1,0 +1,215 @@
+"""Taking events, against the floors and against what a team would otherwise write (bench/baselines). All of it is durable.
+
+Whatever is compared runs at the same time and is loaded in turns, each round in the other order. A figure is the median of the
+rounds; a ratio that of the rounds' ratios. Afterwards everything that was acknowledged must be counted: Foldlog folds its log,
+the baselines are asked for their sums.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import statistics
+import subprocess
+import sys
+from collections.abc import Callable, Iterable
+from contextlib import ExitStack, suppress
+from pathlib import Path
+from typing import NamedTuple
+
+from bench.baselines import cluster, postgres, sqlite, summary_file
+from bench.baselines.disk import write_seconds
+from bench.figures import Figure
+from bench.fold import Quiet
+from bench.load import make_requests
+from bench.processes import cpu_seconds, free_port, load, null_handler, running, worker
+from compactor.schedule import compact_once
+from shared.layout import DataDirectory
+from shared.settings import Settings
+from shared.snapshot import load as load_snapshot
+
+SINGLE_CONNECTIONS = 32
+BATCH_EVENTS = 100
+BATCH_CONNECTIONS = 8
+# More help nobody: they wait for each other's rows, or for the same two cores.
+POSTGRES_CONNECTIONS = 16
+
+
+class Size(NamedTuple):
+    """How much is sent: requests a round. `batches` hold BATCH_EVENTS each."""
+
+    rounds: int = 7
+    single: int = 15_000
+    batches: int = 2_500
+    postgres: int = 2_000
+    sqlite: int = 1_500
+    summary_file: int = 300
+
+
+def single(root: Path, size: Size) -> list[Figure]:
+    """Single events against a handler that only reads and answers."""
+    ratios, rates, busy = [], [], []
+    with null_handler() as (null, null_port), worker(root) as (_, port):
+        ports = {"null": null_port, "ours": port}
+        for target in ports.values():
+            load(target, size.single // 5, 1, SINGLE_CONNECTIONS, 1)
+        for round_ in range(size.rounds):
+            seconds = {}
+            for name in in_turn(ports, round_):
+                before = cpu_seconds(null.pid)
+                seconds[name] = load(ports[name], size.single, 1, SINGLE_CONNECTIONS, 2 + round_)["seconds"]
+                if name == "null":
+                    busy.append((cpu_seconds(null.pid) - before) / seconds[name])
+            ratios.append(seconds["null"] / seconds["ours"])
+            rates.append(size.single / seconds["ours"])
+    check_counted(root, size.single // 5 + size.rounds * size.single)
+    return [
+        Figure("single events: one worker / a handler that only answers", statistics.median(ratios), wanted=0.8, is_ratio=True),
+        Figure("single events: requests a second, one worker", statistics.median(rates), "{:,.0f}"),
+        Figure("load generator: how busy it keeps the handler that only answers", statistics.median(busy), "{:.2f}", 0.9),
+    ]
+
+
+def batches(root: Path, size: Size) -> list[Figure]:
+    """Batches against decoding alone, and against writing and syncing the same bytes alone."""
+    events = size.batches * BATCH_EVENTS
+    rates: dict[str, list[float]] = {"ours": [], "decode": [], "disk": []}
+    cpu_us = []
+    data = root / "data"
+    with worker(data) as (process, port):
+        load(port, size.batches // 5, BATCH_EVENTS, BATCH_CONNECTIONS, 1)
+        for round_ in range(size.rounds):
+            for name in in_turn(rates, round_):
+                if name == "ours":
+                    before = cpu_seconds(process.pid)
+                    seconds = load(port, size.batches, BATCH_EVENTS, BATCH_CONNECTIONS, 2 + round_)["seconds"]
+                    cpu_us.append((cpu_seconds(process.pid) - before) / events * 1e6)
+                elif name == "decode":
+                    seconds = decode_seconds(size.batches, 2 + round_)
+                else:
+                    seconds = disk_seconds(root / "floor", size.batches, 2 + round_)
+                rates[name].append(events / seconds)
+    check_counted(data, size.batches // 5 * BATCH_EVENTS + size.rounds * events)
+    to_decode, to_disk = (ratio(rates["ours"], rates[name]) for name in ("decode", "disk"))
+    return [
+        Figure("batches of 100: one worker / decoding alone on one core", to_decode, wanted=0.6, is_ratio=True),
+        Figure("batches of 100: durable events a second, one worker", statistics.median(rates["ours"]), "{:,.0f}"),
+        Figure("batches of 100: CPU of the worker for each event", statistics.median(cpu_us), "{:.2f} µs", 2.5, True),
+        Figure("batches of 100: events a second, decoding alone", statistics.median(rates["decode"]), "{:,.0f}"),
+        Figure("batches of 100: one worker / writing and syncing the same bytes", to_disk, is_ratio=True),
+    ]
+
+
+class Baseline(NamedTuple):
+    """A server that counts single events. `sums` are what it stored, by dimension, once it has ended."""
+
+    command: list[str]
+    requests: int
+    sums: Callable[[], dict[str, int]]
+
+
+def databases(root: Path, size: Size) -> list[Figure]:
+    """Single events against counters in PostgreSQL, in SQLite and in one file. Without PostgreSQL its lines are left out."""
+    baselines = {"SQLite, WAL": sqlite_baseline(root, size), "a summary file rewritten each time": file_baseline(root, size)}
+    wanted = {"PostgreSQL, one transaction each": 6.0, "PostgreSQL, one statement each": 4.0}
+    with ExitStack() as stack:
+        try:
+            socket = stack.enter_context(cluster.cluster(root))
+        except cluster.Absent as absent:
+            print(f"PostgreSQL is left out: {absent}", file=sys.stderr)
+        else:
+            baselines = postgres_baselines(socket, size) | baselines
+        ratios = against(root / "data", baselines, size)
+    return [
+        Figure(f"single events: one worker / {name}", value, "{:.1f} times", wanted.get(name), is_ratio=True)
+        for name, value in ratios.items()
+    ]
+
+
+def against(data: Path, baselines: dict[str, Baseline], size: Size) -> dict[str, float]:
+    """How many times the rate of each baseline one worker has. Raises AssertionError when one of them lost an event."""
+    rates: dict[str, list[float]] = {name: [] for name in ("ours", *baselines)}
+    requests = {"ours": size.single} | {name: baseline.requests for name, baseline in baselines.items()}
+    with ExitStack() as stack:
+        ports = {"ours": stack.enter_context(worker(data))[1]}
+        for name, baseline in baselines.items():
+            ports[name] = free_port()
+            stack.enter_context(running([*baseline.command, f"--port={ports[name]}"], ports[name]))
+        for name, port in ports.items():
+            load(port, requests[name] // 5, 1, SINGLE_CONNECTIONS, 1)
+        for round_ in range(size.rounds):
+            for name in in_turn(ports, round_):
+                seconds = load(ports[name], requests[name], 1, SINGLE_CONNECTIONS, 2 + round_)["seconds"]
+                rates[name].append(requests[name] / seconds)
+    sent = {name: count // 5 + size.rounds * count for name, count in requests.items()}
+    check_counted(data, sent["ours"])
+    for name, baseline in baselines.items():
+        check_sums(name, baseline.sums(), sent[name])
+    return {name: ratio(rates["ours"], rates[name]) for name in baselines}
+
+
+def postgres_baselines(socket: Path, size: Size) -> dict[str, Baseline]:
+    """One row a counter, and for information 16 of them: the usual cure when requests wait for each other's rows."""
+
+    def baseline(variant: str, slots: int) -> Baseline:
+        options = [f"--socket={socket}", f"--variant={variant}", f"--connections={POSTGRES_CONNECTIONS}", f"--slots={slots}"]
+        command = [sys.executable, "-m", "bench.baselines.postgres", *options]
+        schema = postgres.schema(variant, slots)
+        return Baseline(command, size.postgres, lambda: asyncio.run(postgres.sums(socket, schema)))
+
+    return {
+        f"PostgreSQL, one {variant} each{also}": baseline(variant, slots)
+        for also, slots in (("", 1), (", 16 rows a counter", POSTGRES_CONNECTIONS))
+        for variant in postgres.COUNT
+    }
+
+
+def sqlite_baseline(root: Path, size: Size) -> Baseline:
+    path = root / "counters.sqlite"
+    command = [sys.executable, "-m", "bench.baselines.sqlite", f"--path={path}"]
+    return Baseline(command, size.sqlite, lambda: sqlite.sums(path))
+
+
+def file_baseline(root: Path, size: Size) -> Baseline:
+    path = root / "summary.json"
+    command = [sys.executable, "-m", "bench.baselines.summary_file", f"--path={path}"]
+    return Baseline(command, size.summary_file, lambda: summary_file.sums(path))
+
+
+def in_turn(names: Iterable[str], round_: int) -> list[str]:
+    """The names, in each round in the other order."""
+    return list(names) if round_ % 2 else list(names)[::-1]
+
+
+def ratio(ours: list[float], theirs: list[float]) -> float:
+    return statistics.median(one / other for one, other in zip(ours, theirs, strict=True))
+
+
+def decode_seconds(requests: int, seed: int) -> float:
+    options = [f"--requests={requests}", f"--events={BATCH_EVENTS}", f"--seed={seed}"]
+    command = [sys.executable, "-m", "bench.baselines.decode", *options]
+    done = subprocess.run(command, capture_output=True, check=True, timeout=300)
+    return float(json.loads(done.stdout)["seconds"])
+
+
+def disk_seconds(path: Path, requests: int, seed: int) -> float:
+    made = make_requests(requests, BATCH_EVENTS, 80, seed)
+    try:
+        return write_seconds(path, [request.partition(b"\r\n\r\n")[2] for request in made], BATCH_CONNECTIONS)
+    finally:
+        with suppress(FileNotFoundError):
+            path.unlink()
+
+
+def check_counted(data: Path, sent: int) -> None:
+    """Fold the log. Raises AssertionError unless every event that was acknowledged is counted."""
+    compact_once(DataDirectory(data), Settings(data_dir=data), Quiet())
+    counted = load_snapshot(DataDirectory(data)).totals.counted
+    if counted != sent:
+        raise AssertionError(f"{sent} events were acknowledged, {counted} are counted")
+
+
+def check_sums(name: str, sums: dict[str, int], sent: int) -> None:
+    """Raises AssertionError unless each dimension counts every event that was acknowledged."""
+    if any(count != sent for count in sums.values()):
+        raise AssertionError(f"{name}: {sent} events were acknowledged, the counters say {sums}")
