@@ -6,7 +6,7 @@ PYTEST := $(BIN)/python -m pytest --numprocesses 4 --dist loadfile
 SOURCE := foldlog ingest compactor shared tests bench faults
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test check format crash mutants soak bench gate-cost hostile fuzz clean
+.PHONY: help setup run test check format crash mutants soak bench load gate-cost hostile fuzz clean
 
 help: ## Show this list
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -48,6 +48,12 @@ soak: setup ## A quarter of an hour of load with a fault every few seconds
 
 bench: setup ## Print the table of docs/performance.md, measured now and compared with the last one kept
 	$(BIN)/python -m bench
+
+load: setup ## Play a day of 100,000 users, then latency, isolation and memory under load: about 25 minutes
+	$(BIN)/python -m bench.scenario
+	$(BIN)/python -m bench.latency
+	$(BIN)/python -m bench.isolation
+	$(BIN)/python -m bench.memory
 
 gate-cost: setup ## Measure what the gate costs a single event
 	$(BIN)/python -m bench.gate_cost

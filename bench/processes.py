@@ -14,7 +14,12 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-START_S = 20.0
+from foldlog.bench import Target
+from foldlog.generator import AGENT
+
+START_S = 60.0  # on a machine that has much else to do
+STOP_S = 60.0
+ADMIN_TOKEN = "admin-token-of-the-benchmarks"  # noqa: S105
 CLOCK_TICKS = os.sysconf("SC_CLK_TCK")
 
 
@@ -27,13 +32,14 @@ def free_port() -> int:
 @contextmanager
 def running(command: list[str], port: int, environ: dict[str, str] | None = None) -> Iterator[subprocess.Popen[bytes]]:
     """A server from its first answer to /healthz until SIGTERM."""
-    process = subprocess.Popen(command, env={**os.environ, **(environ or {})}, stderr=subprocess.DEVNULL)
+    silent = subprocess.DEVNULL
+    process = subprocess.Popen(command, env={**os.environ, **(environ or {})}, stdout=silent, stderr=silent)
     try:
         _wait_until_up(process, port)
         yield process
     finally:
         process.terminate()
-        process.wait(30)
+        process.wait(STOP_S)
 
 
 @contextmanager
@@ -48,6 +54,28 @@ def worker(data: Path, **settings: str) -> Iterator[tuple[subprocess.Popen[bytes
     }
     with running([sys.executable, "-m", "foldlog", "ingest"], port, environ) as process:
         yield process, port
+
+
+@contextmanager
+def serving(data: Path, **settings: str) -> Iterator[Target]:
+    """`foldlog serve` as in production: default workers, durable, gate on, compactor, behind a proxy.
+
+    A load of it is that of pages: the proxy says who the client is, and the rate limit counts each.
+    """
+    port = free_port()
+    environ = {
+        "FOLDLOG_DATA_DIR": str(data),
+        "FOLDLOG_LISTEN": f"127.0.0.1:{port}",
+        "FOLDLOG_TRUSTED_PROXIES": "127.0.0.1",
+        "FOLDLOG_ADMIN_TOKEN": ADMIN_TOKEN,
+        **settings,
+    }
+    with running([sys.executable, "-m", "foldlog", "serve"], port, environ) as process:
+        head = (
+            f"Host: 127.0.0.1:{port}\r\nOrigin: http://127.0.0.1:{port}\r\nSec-Fetch-Site: same-origin\r\n"
+            f"User-Agent: {AGENT}\r\nAccept-Language: de-DE,de;q=0.9\r\n"
+        )
+        yield Target(host="127.0.0.1", port=port, headers=head, token=ADMIN_TOKEN, server_pid=process.pid)
 
 
 @contextmanager

@@ -23,7 +23,6 @@ import orjson
 
 EVENT_NAME = "foldlog-bench"
 AGENT = "Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/131.0.0.0 Safari/537.36"
-ANSWER_S = 30.0
 CONNECT_S = 5.0
 # The server closes a connection after 15 s of silence; a request that met that moment would be lost on the way.
 IDLE_S = 8.0
@@ -58,6 +57,7 @@ class Plan(msgspec.Struct, kw_only=True):
     seed: int = 1
     forwarded: bool = False
     late_ms: float = LATE_MS
+    answer_s: float = 30.0
 
 
 class Slice(msgspec.Struct):
@@ -131,7 +131,7 @@ class Generator:
         self._start = 0.0
 
     def run(self) -> Outcome:
-        """Send everything that is due, then wait at most ANSWER_S for the last answers."""
+        """Send everything that is due, then wait at most `answer_s` for the last answers."""
         cpu = time.process_time()
         for _ in range(self._plan.connections):
             self._idle.append(self._connect())
@@ -140,7 +140,7 @@ class Generator:
         self._start = time.perf_counter() + self._plan.warm_up_s
         end = self._send_all(due)
         while self._under_way or self._waiting:
-            if time.perf_counter() - self._start > end + ANSWER_S:
+            if time.perf_counter() - self._start > end + self._plan.answer_s:
                 self._unanswered += self._under_way
                 break
             self._look(0.01)
