@@ -23,12 +23,12 @@ from compactor.adopt import adopt, adopted_totals
 from compactor.commit import commit, compactor_lock, drop_old_snapshots, is_lost, replace_damaged, set_aside
 from compactor.compaction import THREADS, Log, run_pass, whole_snapshot
 from compactor.fold import archive_paths
-from compactor.parts import cap_values, counting_sql, make_counted, sql_list, write_counters, write_part
+from compactor.parts import ARCHIVE_ORDER, cap_values, counting_sql, make_counted, sql_list, write_counters, write_part
 from compactor.plan import doubted_since, neighbours
 from compactor.verify import count, parts_of
 from shared.engine import connect
 from shared.layout import DataDirectory
-from shared.parts import ARCHIVE_COLUMNS, no_rows, part_flaw
+from shared.parts import ARCHIVE_COLUMNS, archived, no_rows, part_flaw, stored
 from shared.publish import make_data_directory, scratch
 from shared.segments import sealed_segments
 from shared.settings import Settings
@@ -198,7 +198,11 @@ def _make_rebuilt(
 def _events(data: DataDirectory, snapshot: Snapshot, days: list[date]) -> str:
     """SQL of the archived events of these days."""
     paths = archive_paths(data, snapshot, days)
-    return f"read_parquet({sql_list(paths)}, filename = true)" if paths else no_rows({**ARCHIVE_COLUMNS, "filename": "VARCHAR"})
+    return (
+        archived(f"read_parquet({sql_list(paths)})", "filename")
+        if paths
+        else no_rows({**ARCHIVE_COLUMNS, "filename": "VARCHAR"})
+    )
 
 
 def _compare(
@@ -230,7 +234,7 @@ def _write(
     database: duckdb.DuckDBPyConnection, data: DataDirectory, day: date, old: Day, generation: int, max_values: int
 ) -> Day:
     rows = count(database, "FROM rebuilt")
-    sql = f"SELECT {_COLUMNS} FROM rebuilt ORDER BY time, site, id"
+    sql = f"FROM {stored('rebuilt')} ORDER BY {ARCHIVE_ORDER}"
     part = write_part(database, data.part("archive", day, generation), generation, sql, rows)
     make_counted(database, counting_sql("rebuilt"))
     capped = cap_values(database, max_values)

@@ -16,7 +16,7 @@ from compactor.fold import archive_paths
 from compactor.parts import sql_list, write_counters
 from compactor.plan import clock_doubt, doubted_since, expired_archive_days, expired_counter_days
 from shared.layout import DataDirectory
-from shared.parts import COUNTER_COLUMNS, DIMENSIONS, OTHER, TOTAL, no_rows, whole_part
+from shared.parts import COUNTER_COLUMNS, DIMENSIONS, OTHER, TOTAL, archived, no_rows, whole_part
 from shared.settings import Settings
 from shared.snapshot import Retention, Snapshot
 from shared.timestamps import rfc3339
@@ -69,7 +69,7 @@ def _count_visitors(
     """Add rows to `counted`: visitors between two instants, in total and per value, for each and for all of site and bot."""
     capped = {dimension for day in utc_days if day in snapshot.days for dimension in snapshot.days[day].capped}
     values = {"start": local[0].replace(tzinfo=None), "end": local[1].replace(tzinfo=None)}
-    source = f"read_parquet({sql_list(archive_paths(data, snapshot, utc_days))})"
+    source = archived(f"read_parquet({sql_list(archive_paths(data, snapshot, utc_days))})")
     for dimension in (TOTAL, *DIMENSIONS):
         value = "NULL::VARCHAR" if dimension == TOTAL else dimension
         if dimension in capped:

@@ -20,7 +20,7 @@ from compactor.segment_check import Checked, check
 from shared.engine import connect
 from shared.layout import DataDirectory
 from shared.line import lines_of, scan
-from shared.parts import part_flaw
+from shared.parts import archived, part_flaw
 from shared.publish import scratch
 from shared.segments import Segment, active_segments, open_segment, recorded_sha256, sealed_segments
 from shared.settings import Settings
@@ -199,8 +199,8 @@ def check_counters(
         counted += sum(part.rows for part in kept.archive)
         if kept.expired or kept.counters is None:
             continue
-        paths = sql_list(archive_paths(data, snapshot, [day]))
-        make_counted(database, counting_sql(f"read_parquet({paths})"))
+        events = archived(f"read_parquet({sql_list(archive_paths(data, snapshot, [day]))})")
+        make_counted(database, counting_sql(events))
         cap_values(database, settings.max_values)
         published = sql_list([data.part("counters", day, kept.counters.generation)])
         columns = "bucket, site, bot, event, dimension, value, events"
@@ -210,7 +210,7 @@ def check_counters(
         if differing:
             where = f"counters/{day}"
             yield Finding(where, f"{differing} rows differ from a recount of the archive", "run `foldlog rebuild`")
-        repeated = count(database, f"SELECT 1 FROM read_parquet({paths}) GROUP BY site, id HAVING count(*) > 1")
+        repeated = count(database, f"SELECT 1 FROM {events} GROUP BY site, id HAVING count(*) > 1")
         if repeated:
             yield Finding(f"archive/{day}", f"{repeated} events are counted twice", "run `foldlog rebuild`")
     if not any(kept.expired for kept in snapshot.days.values()) and counted != snapshot.totals.counted:
@@ -229,7 +229,7 @@ def check_log(
     missing = "SELECT DISTINCT site, id FROM incoming WHERE NOT list_contains($gone::DATE[], time::DATE)"
     values: dict[str, object] = {"gone": [day for day, kept in snapshot.days.items() if kept.expired]}
     if archive := archive_paths(data, snapshot, list(snapshot.days)):
-        missing += " EXCEPT SELECT site, id FROM read_parquet($archive)"
+        missing += f" EXCEPT SELECT site, id FROM {archived('read_parquet($archive)')}"
         values["archive"] = [str(path) for path in archive]
 
     def lost(segments: list[Checked]) -> int:

@@ -209,7 +209,8 @@ def archived(root: Path) -> list[tuple[str, str, float]]:
     paths = [
         str(root / "archive" / day / f"g{part['generation']:010d}.parquet") for day, kept in days for part in kept["archive"]
     ]
-    sql = "SELECT id, strftime(received, '%Y-%m-%dT%H:%M:%S.%gZ'), value FROM read_parquet($1)"
+    id_ = "coalesce(client_id, printf('%011x', epoch_ms(received)) || lower(hex(random_id)))"
+    sql = f"SELECT {id_}, strftime(received, '%Y-%m-%dT%H:%M:%S.%gZ'), value FROM read_parquet($1)"
     with duckdb.connect(config={"threads": 1}) as database:
         return database.execute(sql, [paths]).fetchall()
 

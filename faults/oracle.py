@@ -229,7 +229,8 @@ def _checked(directory: Path, named: dict[str, Any], found: Found) -> _Part | No
 @lru_cache(maxsize=1024)
 def _events(part: _Part) -> list[tuple[str, str, str]]:
     """(id, quarter of an hour, event) of each row of an archive part."""
-    return _query(part, "SELECT id, time_bucket(INTERVAL 15 minutes, time)::VARCHAR, event FROM read_parquet($1)")
+    id_ = "coalesce(client_id, printf('%011x', epoch_ms(received)) || lower(hex(random_id)))"
+    return _query(part, f"SELECT {id_}, time_bucket(INTERVAL 15 minutes, time)::VARCHAR, event FROM read_parquet($1)")
 
 
 @lru_cache(maxsize=1024)

@@ -17,7 +17,7 @@ from ingest.query import Query
 from ingest.report import touched
 from ingest.table import encode_csv
 from shared.layout import DataDirectory
-from shared.parts import ARCHIVE_COLUMNS, no_rows
+from shared.parts import ARCHIVE_COLUMNS, archived, no_rows
 from shared.snapshot import Snapshot
 
 FORMATS = {"ndjson": "application/x-ndjson", "csv": "text/csv", "parquet": "application/vnd.apache.parquet"}
@@ -34,7 +34,7 @@ def export(
 ) -> None:
     """Write the events of the query's time to `out`, in order of time."""
     archive = touched(snapshot, data, query).archive
-    source = "read_parquet($archive)" if archive else no_rows(ARCHIVE_COLUMNS)
+    source = archived("read_parquet($archive)") if archive else no_rows(ARCHIVE_COLUMNS)
     sql = f"SELECT {', '.join(ARCHIVE_COLUMNS)} FROM {source} WHERE time >= $start AND time < $end ORDER BY time, site, id"
     values: dict[str, object] = {
         "start": query.start.astimezone(UTC).replace(tzinfo=None),

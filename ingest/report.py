@@ -22,6 +22,7 @@ from shared.parts import (
     COUNTER_COLUMNS,
     OTHER,
     TOTAL,
+    archived,
     no_rows,
     whole_part,
     whole_parts,
@@ -164,7 +165,7 @@ class Report:
         )
 
     def _archive(self, *, values: bool = True) -> str:
-        source = "read_parquet($archive)" if self._span.archive else no_rows(ARCHIVE_COLUMNS)
+        source = archived("read_parquet($archive)") if self._span.archive else no_rows(ARCHIVE_COLUMNS)
         value, kept = self._archive_value() if values else ("NULL", "")
         edges = self._edges("a.time") if values else ""
         return (

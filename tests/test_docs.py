@@ -33,7 +33,7 @@ from ingest.verdict import judge
 from shared import snapshot
 from shared.layout import DataDirectory
 from shared.line import COLUMNS, flaw
-from shared.parts import ARCHIVE_COLUMNS, COUNTER_COLUMNS, DIMENSIONS
+from shared.parts import COUNTER_COLUMNS, DIMENSIONS, STORED_COLUMNS
 from shared.settings import Settings
 from shared.timestamps import now_ms
 
@@ -220,7 +220,7 @@ CLAIMS = {
     "readiness": Claim("docs/api.md", "GET /readyz", readiness_checks()),
     "dimensions": Claim("docs/reports.md", "Dimensions", {*DIMENSIONS, "props.<key>"}),
     "log line": Claim("docs/formats.md", "Log lines", {"v", *COLUMNS, "crc"}),
-    "archive": Claim("docs/formats.md", "Archive", set(ARCHIVE_COLUMNS)),
+    "archive": Claim("docs/formats.md", "Archive", set(STORED_COLUMNS)),
     "counters": Claim("docs/formats.md", "Counters", set(COUNTER_COLUMNS)),
     "snapshot": Claim("docs/formats.md", "snapshot.json", snapshot_fields()),
     "private files": Claim("docs/formats.md", "private/", private_files()),
@@ -282,7 +282,7 @@ def test_default_of_setting_is_the_documented_one(field: Field[Any]) -> None:
     assert len(cells) == 6
 
 
-@pytest.mark.parametrize(("heading", "columns"), [("Archive", ARCHIVE_COLUMNS), ("Counters", COUNTER_COLUMNS)])
+@pytest.mark.parametrize(("heading", "columns"), [("Archive", STORED_COLUMNS), ("Counters", COUNTER_COLUMNS)])
 def test_type_of_column_is_the_documented_one(heading: str, columns: dict[str, str]) -> None:
     found = {cells[0].strip("`"): cells[1] for cells in rows(section(page("docs/formats.md"), heading)) if "`" in cells[0]}
     assert found == columns

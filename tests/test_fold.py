@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from compactor.verify import verify
 from ingest.lines import Line
+from shared import parts
 from shared.engine import connect
 from shared.layout import DataDirectory
 from shared.settings import Settings
@@ -33,12 +34,13 @@ def archived(data: DataDirectory) -> list[tuple[Any, ...]]:
 def _rows(data: DataDirectory, kind: str) -> list[tuple[Any, ...]]:
     paths = []
     for day, kept in load(data).days.items():
-        parts = kept.archive if kind == "archive" else [kept.counters] if kept.counters else []
-        paths += [str(data.part(kind, day, part.generation)) for part in parts]
+        named = kept.archive if kind == "archive" else [kept.counters] if kept.counters else []
+        paths += [str(data.part(kind, day, part.generation)) for part in named]
     if not paths:
         return []
     with connect(256 << 20, 1) as database:
-        return database.execute("SELECT * FROM read_parquet($1) ORDER BY ALL", [paths]).fetchall()
+        source = parts.archived("read_parquet($1)") if kind == "archive" else "read_parquet($1)"
+        return database.execute(f"SELECT * FROM {source} ORDER BY ALL", [paths]).fetchall()
 
 
 def assert_verified(data: DataDirectory, **changes: Any) -> None:

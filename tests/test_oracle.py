@@ -107,16 +107,16 @@ def flip_bit_of_line(data: DataDirectory) -> None:
 
 
 def lose_event(data: DataDirectory) -> None:
-    change_part(data, "archive", "SELECT * FROM {} WHERE id <> 'folded-5'")
+    change_part(data, "archive", "SELECT * FROM {} WHERE client_id <> 'folded-5'")
     unfolded(data, 2).unlink()
 
 
 def repeat_event(data: DataDirectory) -> None:
-    change_part(data, "archive", "SELECT * FROM {0} UNION ALL SELECT * FROM {0} WHERE id = 'folded-5'")
+    change_part(data, "archive", "SELECT * FROM {0} UNION ALL SELECT * FROM {0} WHERE client_id = 'folded-5'")
 
 
 def make_event_up(data: DataDirectory) -> None:
-    change_part(data, "archive", "SELECT * REPLACE (replace(id, 'folded-5', 'made-up-5') AS id) FROM {}")
+    change_part(data, "archive", "SELECT * REPLACE (replace(client_id, 'folded-5', 'made-up-5') AS client_id) FROM {}")
 
 
 def make_line_up(data: DataDirectory) -> None:
