@@ -9,18 +9,18 @@ the figures of this run in bench/last.json, to be committed with the change that
 from __future__ import annotations
 
 import argparse
+import statistics
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
-from bench import ingest
+from bench import fold, ingest, isolation, latency, memory
 from bench.figures import HEAD, Figure, keep, load_last, row
 
-PARTS: dict[str, Callable[[Path], list[Figure]]] = {
-    "single": lambda root: ingest.single(root, ingest.Size()),
-    "batches": lambda root: ingest.batches(root, ingest.Size()),
-    "databases": lambda root: ingest.databases(root, ingest.Size(rounds=5)),
-}
+FOLD_EVENTS = 1_000_000
+HISTORY_DAYS = 365
+HISTORY_EVENTS = 2_000
+NEW_EVENTS = 100_000
 
 
 def main() -> None:
@@ -42,6 +42,93 @@ def options() -> argparse.Namespace:
     parser.add_argument("--keep", action="store_true", help="keep the figures in bench/last.json")
     return parser.parse_args()
 
+
+def single_events(root: Path) -> list[Figure]:
+    return ingest.single(root, ingest.Size())
+
+
+def batches(root: Path) -> list[Figure]:
+    return ingest.batches(root, ingest.Size())
+
+
+def databases(root: Path) -> list[Figure]:
+    return ingest.databases(root, ingest.Size(rounds=5, single=5_000))
+
+
+def half_of_maximum(root: Path) -> list[Figure]:
+    found = latency.half_of_maximum(root)
+    return [
+        Figure("`serve`: single events a second, at most", found.most, "{:,.0f}"),
+        Figure("`serve` at half of that, open loop: p99", found.p99, "{:.1f} ms", latency.WANTED_P99_MS, less_is_better=True),
+        Figure("`serve` at half of that, open loop: p99.9", found.p999, "{:.1f} ms", less_is_better=True),
+    ]
+
+
+def isolated(root: Path) -> list[Figure]:
+    found = isolation.compare(root)
+    ratios = {"a fold": found.folding, "heavy reports": found.reporting}
+    return [
+        Figure(
+            f"p99 of events during {what} / idle", value, "{:.2f}", isolation.WANTED_RATIO, less_is_better=True, is_ratio=True
+        )
+        for what, value in ratios.items()
+    ]
+
+
+def one_worker(root: Path) -> list[Figure]:
+    found = memory.one_worker(root)
+    growth = f"memory of one worker over {found.events:,} events: growth after warm-up"
+    return [
+        Figure(growth, found.growth, "{:.1%}", memory.WANTED_GROWTH, less_is_better=True),
+        Figure("memory of one worker: at most", found.highest_mib, "{:,.0f} MiB", less_is_better=True),
+    ]
+
+
+def folding(root: Path) -> list[Figure]:
+    """All dimensions, dedupe, both kinds of part."""
+    seconds, peaks, floors = [], [], []
+    for round_ in range(3):
+        data = fold.fresh(root / f"fold-{round_}")
+        different = fold.write_segments(data, FOLD_EVENTS, fold.DAY)
+        floors.append(fold.parse_seconds(data.root))
+        result = fold.measure(data.root)
+        if result["counted"] != different:
+            raise AssertionError(f"{different} events were written, {result['counted']} are counted")
+        seconds.append(result["seconds"])
+        peaks.append(result["peak_mib"])
+    share = ingest.ratio(floors, seconds)
+    return [
+        Figure("fold of 1,000,000 events / parsing alone", share, wanted=0.5, is_ratio=True),
+        Figure("fold of 1,000,000 events: events a second", FOLD_EVENTS / statistics.median(seconds), "{:,.0f}"),
+        Figure("fold of 1,000,000 events: peak memory", max(peaks), "{:,.0f} MiB", less_is_better=True),
+    ]
+
+
+def history(root: Path) -> list[Figure]:
+    old = fold.fresh(root / "history")
+    fold.make_history(old, HISTORY_DAYS, HISTORY_EVENTS)
+    ratios = []
+    for round_ in range(5):
+        new = fold.fresh(root / f"empty-{round_}")
+        fold.write_segments(new, NEW_EVENTS, fold.DAY, seed=round_)
+        on_none = fold.measure(new.root)["seconds"]
+        # Another day each time, so that every round meets the same: a year behind it and nothing of its own.
+        fold.write_segments(old, NEW_EVENTS, fold.DAY + fold.days(round_ * 4), seed=round_)
+        ratios.append(fold.measure(old.root)["seconds"] / on_none)
+    what = f"fold of {NEW_EVENTS:,} new events on {HISTORY_DAYS} days / on none"
+    return [Figure(what, statistics.median(ratios), wanted=1.1, less_is_better=True, is_ratio=True)]
+
+
+PARTS: dict[str, Callable[[Path], list[Figure]]] = {
+    "single": single_events,
+    "batches": batches,
+    "databases": databases,
+    "latency": half_of_maximum,
+    "fold": folding,
+    "history": history,
+    "isolation": isolated,
+    "memory": one_worker,
+}
 
 if __name__ == "__main__":
     main()
