@@ -49,7 +49,7 @@ soak: setup ## A quarter of an hour of load with a fault every few seconds
 bench: setup ## Print the table of docs/performance.md, measured now and compared with the last one kept
 	$(BIN)/python -m bench
 
-load: setup ## Play a day of 100,000 users, then latency, isolation and memory under load: about 25 minutes
+load: setup ## Play a day of 100,000 users, then latency, isolation and memory under load: half an hour
 	$(BIN)/python -m bench.scenario
 	$(BIN)/python -m bench.latency
 	$(BIN)/python -m bench.isolation

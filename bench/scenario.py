@@ -1,9 +1,9 @@
 """The acceptance scenario: a day of 100,000 users, compressed, against `foldlog serve` on two cores. Part of `make load`.
 
-The day: USERS users of EVENTS_PER_USER events each, two in a request (a page that was seen and something done there). Its curve
-has a night, a day and half an hour in which the rate is ten times the mean. It is played in SECONDS seconds, so all rates are
-86,400 / SECONDS times those of a real day. Every user has an address of its own, which a proxy passes on, and the rate limit
-counts it with its default limit.
+The day: USERS users of EVENTS_PER_USER events each, five in a request: two pages are seen, and each sends what happened on it
+when it is left. Its curve has a night, a day and half an hour in which the rate is ten times the mean. It is played in SECONDS
+seconds, so all rates are 86,400 / SECONDS times those of a real day. Every user has an address, which a proxy passes on, and
+the rate limit counts it with its default limit.
 
 Meanwhile the compactor folds every minute, and the questions of a dashboard are asked every few seconds. Afterwards the log is
 folded, what was acknowledged is compared with what is counted, and `foldlog verify` recounts everything. The exit code is 1
@@ -36,8 +36,8 @@ from foldlog.generator import Plan
 
 USERS = 100_000
 EVENTS_PER_USER = 10
-EVENTS_PER_REQUEST = 2
-SECONDS = 600.0
+EVENTS_PER_REQUEST = 5
+SECONDS = 900.0
 DAY_S = 86_400
 SLICES = 96  # a quarter of an hour of the day each
 PEAK = range(78, 80)  # from 19:30 to 20:00
@@ -149,7 +149,9 @@ def assumptions(users: int, seconds: float) -> Iterator[tuple[str, str]]:
     yield "the day is played in", f"{seconds:,.0f} s: {factor:,.0f} times as fast"
     mean = events / seconds
     yield "events a second: mean, peak", f"{mean:,.0f}, {mean * PEAK_FACTOR:,.0f}"
-    yield "  in the real day", f"{mean / factor:,.1f}, {mean * PEAK_FACTOR / factor:,.1f}"
+    requests = mean / EVENTS_PER_REQUEST
+    yield "requests a second: mean, peak", f"{requests:,.0f}, {requests * PEAK_FACTOR:,.0f}"
+    yield "  in the real day", f"{requests / factor:,.1f}, {requests * PEAK_FACTOR / factor:,.1f}"
 
 
 def main() -> None:

@@ -33,6 +33,9 @@ REFERRERS = ("https://www.example.org/search", "https://news.example.net/", "htt
 PERCENTILES = (50.0, 90.0, 99.0, 99.9)
 LATE_MS = 5.0
 
+# Odd, so that no two numbers give the same id. One that rose by one each time would compress as no real one does.
+_ID_STEP, _ID_MASK = 0x9E3779B97F4A7C15F39CC061, (1 << 96) - 1
+_SESSION_STEP, _SESSION_MASK = 0x9E3779B97F4B, (1 << 48) - 1
 _LENGTH = re.compile(rb"\r\ncontent-length: *(\d+)\r\n", re.IGNORECASE)
 
 
@@ -319,23 +322,28 @@ def arrivals(plan: Plan) -> Iterator[float]:
 
 
 def make_requests(plan: Plan) -> Iterator[bytes]:
-    """Whole requests without end. Only ids, visitors and addresses are new in each, put into one of TEMPLATES bodies."""
+    """Whole requests without end: one of TEMPLATES, filled with new ids, a visitor with a session and an address, and paths."""
     pick = random.Random(plan.seed)  # noqa: S311
-    templates = [_template(plan, pick) for _ in range(TEMPLATES)]
-    start = f"POST /v1/events HTTP/1.1\r\n{plan.headers}Content-Type: application/json\r\n".encode("ascii")
-    run, events, users, number = int(plan.run, 16) << 64, plan.events, plan.users, 0
-    each = range(events)
+    templates = [(_head(plan, pick), _template(plan, pick)) for _ in range(TEMPLATES)]
+    run, users, events, number = int(plan.run, 16) << 96, plan.users, range(plan.events), 0
     while True:
-        body = templates[number % TEMPLATES]
+        head, body = templates[number % TEMPLATES]
         user = int(pick.random() * users)
-        # The second path is half as popular as the first, the third a third: about what Zipf says of pages.
-        values = tuple(
-            [value for event in each for value in (run + number * events + event, user, int(PATHS ** pick.random()))]
-        )
-        address = _address(user) if plan.forwarded else b""
+        session = user * _SESSION_STEP & _SESSION_MASK
+        values: list[int] = []
+        for event in events:
+            id_ = run | (number * plan.events + event) * _ID_STEP & _ID_MASK
+            # The second path is half as popular as the first, the third a third: about what Zipf says of pages.
+            values += (id_, user, session, int(PATHS ** pick.random()))
         number += 1
-        filled = body % values
-        yield b"%b%bContent-Length: %d\r\n\r\n%b" % (start, address, len(filled), filled)
+        filled = body % tuple(values)
+        yield b"%b%bContent-Length: %d\r\n\r\n%b" % (head, _address(user) if plan.forwarded else b"", len(filled), filled)
+
+
+def _head(plan: Plan, pick: random.Random) -> bytes:
+    """All of a head but its last lines, as one of 200 browsers sends it."""
+    headers = plan.headers.replace("Chrome/131.", f"Chrome/{pick.randrange(50, 250)}.")
+    return f"POST /v1/events HTTP/1.1\r\n{headers}Content-Type: application/json\r\n".encode("ascii")
 
 
 def _address(user: int) -> bytes:
@@ -344,9 +352,9 @@ def _address(user: int) -> bytes:
 
 
 def _template(plan: Plan, pick: random.Random) -> bytes:
-    """A batch as a page sends it, about 250 bytes an event, with places for an id, a visitor and a path in each."""
+    """A batch as a page sends it, about 250 bytes an event, with places for id, visitor, session and path in each."""
     events = [
-        f'{{"name":"{EVENT_NAME}","id":"%032x","visitor":"v%08d","session":"s{pick.getrandbits(48):012x}",'
+        f'{{"name":"{EVENT_NAME}","id":"%032x","visitor":"v%08d","session":"s%012x",'
         f'"url":"{plan.site}/articles/%d?utm_source=s{pick.randrange(5)}","referrer":"{pick.choice(REFERRERS)}",'
         f'"props":{{"plan":"{pick.choice(("free", "pro"))}","step":{pick.randrange(7)}}}}}'
         for _ in range(plan.events)

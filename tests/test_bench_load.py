@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from bench import isolation, latency, memory, scenario
+from bench import isolation, latency, memory, scenario, sizes
 from bench.processes import serving
 from foldlog.bench import BenchError, Result, make_plan, run
 from foldlog.generator import Outcome
@@ -124,3 +124,10 @@ def test_memory_of_one_worker_and_that_it_is_compared(tmp_path: Path) -> None:
     assert set(found.cpu_us) == set(memory.SIZES)
     with pytest.raises(BenchError, match="are counted"):
         memory.check_counted(tmp_path / "memory", found.events + 1)
+
+
+def test_sizes_of_an_event(tmp_path: Path) -> None:
+    found = sizes.of_an_event(tmp_path, events=10_000)
+    assert found.events > 8_000
+    assert found.log > found.gzip > 10
+    assert found.archive > 5 and found.counters_of_day > 1_000
