@@ -9,7 +9,9 @@ the figures of this run in bench/last.json, to be committed with the change that
 from __future__ import annotations
 
 import argparse
+import signal
 import statistics
+import sys
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
@@ -25,6 +27,8 @@ NEW_EVENTS = 100_000
 
 def main() -> None:
     given = options()
+    # Told to end, it ends what it started and removes what it wrote, as after Ctrl-C.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     last, figures = load_last(), []
     print(HEAD, flush=True)
     for name in given.only or PARTS:
