@@ -100,7 +100,7 @@ def main() -> None:
     parser.add_argument("--port", type=int, required=True)
     parser.add_argument("--socket", type=Path, required=True, help="the directory of PostgreSQL's socket")
     parser.add_argument("--variant", choices=COUNT, required=True)
-    parser.add_argument("--connections", type=int, default=16)
+    parser.add_argument("--connections", type=int, default=4)
     parser.add_argument("--slots", type=int, default=1)
     given = parser.parse_args()
     uvloop.run(run(given.port, given.socket, given.variant, given.connections, given.slots))
