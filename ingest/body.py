@@ -126,8 +126,8 @@ def _decode_json(body: bytes, max_events: int) -> Decoded:
     if len(body) <= EVENT_MAX_BYTES:
         try:
             batch = _BATCH.decode(body)
-            if found := _as_a_whole(body, batch.events, _outer_keys(batch)):
-                return found._replace(sent_at=batch.sent_at, consent=batch.consent)
+            if found := _as_a_whole(body, batch, _outer_keys(batch)):
+                return found
         except msgspec.ValidationError:
             pass  # find out below which event it is, or that it is the batch itself
     raw = _RAW_BATCH.decode(body)
@@ -135,7 +135,7 @@ def _decode_json(body: bytes, max_events: int) -> Decoded:
     events = [bytes(event) for event in raw.events]
     if keys_in(body) != sum([event.count(b'":') for event in events]) + _outer_keys(raw) and outermost_repeats(body):
         raise Refusal(400, "malformed", "a key stands twice beside the events")
-    return _decode_events(events)._replace(sent_at=raw.sent_at, consent=raw.consent)
+    return _decode_events(events, raw.sent_at, raw.consent)
 
 
 def _outer_keys(batch: Batch | RawBatch) -> int:
@@ -153,25 +153,27 @@ def _decode_ndjson(body: bytes, max_events: int) -> Decoded:
     return _decode_events(lines)
 
 
-def _decode_events(raw: list[bytes]) -> Decoded:
+def _decode_events(raw: list[bytes], sent_at: datetime | int | None = None, consent: str | None = None) -> Decoded:
     if raw and max(map(len, raw)) <= EVENT_MAX_BYTES:
         try:
-            if found := _as_a_whole(b"".join(raw), [_EVENT.decode(event) for event in raw], 0):
+            batch = Batch([_EVENT.decode(event) for event in raw], sent_at, consent)
+            if found := _as_a_whole(b"".join(raw), batch, 0):
                 return found
         except msgspec.ValidationError:
             pass  # find out which it is
-    return Decoded([_decode_event(index, event) for index, event in enumerate(raw)])
+    return Decoded([_decode_event(index, event) for index, event in enumerate(raw)], sent_at, consent)
 
 
-def _as_a_whole(text: bytes, events: list[Event], outer_keys: int) -> Decoded | None:
-    """The events that were decoded from this text, if no key in it stands twice; None where that cannot be told cheaply."""
+def _as_a_whole(text: bytes, batch: Batch, outer_keys: int) -> Decoded | None:
+    """What was decoded from this text, if no key in it stands twice; None where that cannot be told cheaply."""
+    events = batch.events
     columns = columns_of(events) if len(events) >= _MANY else None
     keys = keys_of_columns(columns) if columns else keys_of(events)
     if keys_in(text) != keys + outer_keys:
         return None
-    # JSON holds control characters as escapes only.
-    is_plain = columns is not None and text.isascii() and b"\\" not in text and b"\x7f" not in text
-    return Decoded(events, columns=columns if is_plain else None)
+    if columns and not (text.isascii() and b"\\" not in text and b"\x7f" not in text):
+        columns = None  # JSON holds control characters as escapes only, so what is left is printable
+    return Decoded(events, batch.sent_at, batch.consent, columns)
 
 
 def _decode_event(index: int, raw: bytes) -> Event | Rejection:
