@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Coroutine
-from typing import Any, cast
+from typing import Any
 
 from aiohttp.http import RawRequestMessage
 from aiohttp.http_writer import StreamWriter
@@ -43,7 +43,7 @@ class AtOnce(RequestHandler):
         if len(self._messages) == 1 and self._is_whole(*self._messages[0]):
             message, payload = self._messages.popleft()
             self._busy = True
-            Run(self._handle_at_once(cast(RawRequestMessage, message), payload))
+            Run(self._handle_at_once(message, payload))  # type: ignore[arg-type]  # _is_whole looked
         else:
             waiter.set_result(None)
 
@@ -63,9 +63,8 @@ class AtOnce(RequestHandler):
             return  # the connection is lost
         self._parser.message_consumed()
         manager.requests_count += 1
-        request = self._request_factory(
-            message, payload, self, StreamWriter(self, self._loop), cast("asyncio.Task[None]", self._task_handler)
-        )
+        writer = StreamWriter(self, self._loop)
+        request = self._request_factory(message, payload, self, writer, self._task_handler)  # type: ignore[arg-type]
         keep_alive = False
         try:
             response, is_gone = await self._handle_request(request, None, self._request_handler)

@@ -8,9 +8,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Sequence
-from datetime import datetime
 from functools import lru_cache
-from typing import cast
 
 import msgspec
 
@@ -64,7 +62,7 @@ def seal_events(accepted: list[Accepted], origin: Origin, visitor: str | None, r
         for (event, _), id_ in zip(accepted, server_ids(len(accepted), received_ms), strict=True):
             event.id = event.id or id_
     for event, time_ms in accepted:
-        event.time = cast(datetime, rfc3339(time_ms))  # from here on only the encoder looks at it
+        event.time = rfc3339(time_ms)  # type: ignore[assignment]  # from here on only the encoder looks at it
         if event.visitor is None:
             event.visitor = visitor
     beginning = b'{"v":%d,"received":"%b",%b,' % (SCHEMA_VERSION, rfc3339(received_ms).encode("ascii"), _about(origin))

@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 from email.utils import formatdate
 from functools import lru_cache
-from typing import cast
 
 from aiohttp import web
 from aiohttp.abc import AbstractStreamWriter
@@ -49,5 +48,5 @@ def _body(accepted: int) -> bytes:
 def stored(request: BaseRequest, status: int, accepted: int) -> web.StreamResponse:
     """The answer that all `accepted` events of a request were stored."""
     if request.keep_alive and request.version == HttpVersion11:
-        return cast(web.StreamResponse, _Stored(status, accepted))
+        return _Stored(status, accepted)  # type: ignore[return-value]
     return web.Response(status=status, body=_body(accepted), content_type="application/json")
