@@ -51,22 +51,20 @@ def make_lines(count: int, day: datetime, seed: int) -> Iterator[Line]:
             continue
         time_ms = start + number * 86_000_000 // count
         last = Line(
-            1,
-            uuid.UUID(int=pick.getrandbits(128)).hex,
-            pick.choice(("pageview", "pageview", "pageview", "signup", "click")),
-            rfc3339(time_ms),
-            rfc3339(time_ms + 40),
-            "example.com",
-            f"v{pick.randrange(100_000):08d}",
-            None,
-            f"https://example.com/articles/{pick.randrange(10_000)}?utm_source=s{pick.randrange(5)}&utm_medium=mail",
-            pick.choice(("https://www.example.org/search", "https://news.example.net/", None)),
-            AGENT.replace("131", str(pick.randrange(50, 250))),
-            pick.choice(("de", "en", "fr")),
-            pick.choice(("DE", "FR", "US", None)),
-            "granted",
-            None,
-            {"plan": pick.choice(("free", "pro"))},
+            v=1,
+            id=uuid.UUID(int=pick.getrandbits(128)).hex,
+            name=pick.choice(("pageview", "pageview", "pageview", "signup", "click")),
+            time=rfc3339(time_ms),
+            received=rfc3339(time_ms + 40),
+            site="example.com",
+            visitor=f"v{pick.randrange(100_000):08d}",
+            url=f"https://example.com/articles/{pick.randrange(10_000)}?utm_source=s{pick.randrange(5)}&utm_medium=mail",
+            referrer=pick.choice(("https://www.example.org/search", "https://news.example.net/", None)),
+            ua=AGENT.replace("131", str(pick.randrange(50, 250))),
+            language=pick.choice(("de", "en", "fr")),
+            country=pick.choice(("DE", "FR", "US", None)),
+            consent="granted",
+            props={"plan": pick.choice(("free", "pro"))},
         )
         yield last
 

@@ -19,6 +19,7 @@ from shared.layout import DataDirectory
 from shared.parts import (
     COUNTED_DIMENSIONS,
     COUNTER_COLUMNS,
+    OF_DAY,
     OTHER,
     STORED_COLUMNS,
     TOTAL,
@@ -84,9 +85,20 @@ def write_day(
 
 
 def write_counters(database: duckdb.DuckDBPyConnection, data: DataDirectory, day: date, generation: int) -> Part | None:
-    """Publish the table `counted` as the counters of a day."""
+    """Publish the table `counted` as the counters of a day, with the sums of all its quarters of an hour."""
+    add_sums(database)
     sql = f"SELECT {_COUNTER_COLUMNS} FROM counted ORDER BY dimension, site, bucket, event, bot, value"
     return write_part(database, data.part("counters", day, generation), generation, sql, _count(database, "counted"))
+
+
+def add_sums(database: duckdb.DuckDBPyConnection) -> None:
+    """Add to the table `counted` what whole UTC days come to, so that a report of a month need not add up every quarter."""
+    database.execute(f"DELETE FROM counted WHERE ends_with(dimension, '{OF_DAY}')")
+    database.execute(
+        "INSERT INTO counted BY NAME SELECT date_trunc('day', bucket) AS bucket, site, bot, event, "
+        f"dimension || '{OF_DAY}' AS dimension, value, sum(events)::BIGINT AS events, visitors "
+        "FROM counted WHERE visitors IS NULL GROUP BY ALL"
+    )
 
 
 def _archive_sql(data: DataDirectory, day: date, merged: list[Part], replaced: int) -> str:
@@ -110,7 +122,8 @@ def _add_counters(database: duckdb.DuckDBPyConnection, data: DataDirectory, day:
     source = f"SELECT {_COUNTER_COLUMNS} FROM delta WHERE bucket::DATE = DATE '{day}'"
     if old.counters is not None:
         path = whole_part(data, "counters", day, old.counters)
-        source += f" UNION ALL SELECT {_COUNTER_COLUMNS} FROM read_parquet({sql_list([path])})"
+        quarters = f"WHERE NOT ends_with(dimension, '{OF_DAY}')"
+        source += f" UNION ALL SELECT {_COUNTER_COLUMNS} FROM read_parquet({sql_list([path])}) {quarters}"
     make_counted(database, source)
 
 

@@ -15,7 +15,7 @@ import duckdb
 from compactor.commit import compactor_lock
 from compactor.compaction import THREADS
 from compactor.fold import archive_paths, read_lines
-from compactor.parts import cap_values, counting_sql, make_counted, sql_list
+from compactor.parts import add_sums, cap_values, counting_sql, make_counted, sql_list
 from compactor.segment_check import Checked, check
 from shared.engine import connect
 from shared.layout import DataDirectory
@@ -202,6 +202,7 @@ def check_counters(
         events = archived(f"read_parquet({sql_list(archive_paths(data, snapshot, [day]))})")
         make_counted(database, counting_sql(events))
         cap_values(database, settings.max_values)
+        add_sums(database)
         published = sql_list([data.part("counters", day, kept.counters.generation)])
         columns = "bucket, site, bot, event, dimension, value, events"
         stored = f"SELECT {columns} FROM read_parquet({published}) WHERE visitors IS NULL"

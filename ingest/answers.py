@@ -44,10 +44,13 @@ class Problem(Answer):
 
 
 class Row(Answer):
-    """`time` is there with `interval`, `value` with `by`. `visitors` is null where the number can no longer be known."""
+    """`time` is there with `interval`, `value` with `by`. `visitors` is null where the number can no longer be known.
+
+    It is not there with `visitors=none`.
+    """
 
     events: Count
-    visitors: Count | None
+    visitors: Count | UnsetType | None = UNSET
     time: Instant | UnsetType = UNSET
     value: str | UnsetType | None = UNSET
 
@@ -56,7 +59,7 @@ class Total(Answer):
     """Of the whole question, also of rows beyond `limit`; null where the number can no longer be known."""
 
     events: Count | None
-    visitors: Count | None
+    visitors: Count | UnsetType | None = UNSET
 
 
 class Report(Answer, rename={"from_": "from"}):

@@ -20,7 +20,7 @@ from ingest import export, table
 from ingest.answers import Folded, Health, Problem, Readiness, Report, Status, Stored
 from ingest.body import ENCODINGS, JSON, NDJSON, TEXT
 from ingest.event import Batch, Event
-from ingest.query import FILTERS_MAX, LIMIT_DEFAULT, LIMIT_MAX, PROPS, Bots, Interval
+from ingest.query import FILTERS_MAX, LIMIT_DEFAULT, LIMIT_MAX, PROPS, Bots, Interval, Visitors
 from ingest.refusal import PROBLEM_TYPE
 from ingest.service import Service
 from shared.parts import DIMENSIONS
@@ -172,6 +172,7 @@ def _report_parameters() -> list[Object]:
         _question("filter", _TEXT | {"pattern": _filter_pattern(), "examples": ["path==/a;country!=DE"]}, "Conditions."),
         _question("limit", limit, "How many values of `by`."),
         _question("bots", {"enum": list(get_args(Bots)), "default": "exclude"}, "Whether bots are counted."),
+        _question("visitors", {"enum": list(get_args(Visitors)), "default": "exact"}, "`none`: leave them out, be quick."),
         _parameter("format", {"enum": list(table.FORMATS), "default": "json"}, "`csv` and `ndjson` hold the rows only."),
     ]
 

@@ -16,8 +16,9 @@ from shared.parts import DIMENSIONS
 
 Interval = Literal["none", "15m", "hour", "day", "week", "month"]
 Bots = Literal["exclude", "include", "only"]
+Visitors = Literal["exact", "none"]
 
-PARAMETERS = ("from", "to", "tz", "interval", "by", "event", "site", "filter", "limit", "bots", "format")
+PARAMETERS = ("from", "to", "tz", "interval", "by", "event", "site", "filter", "limit", "bots", "visitors", "format")
 LIMIT_DEFAULT = 100
 LIMIT_MAX = 10_000
 BUCKETS_MAX = 10_000
@@ -58,6 +59,7 @@ class Query:
     conditions: tuple[Condition, ...] = ()
     limit: int = LIMIT_DEFAULT
     bots: Bots = "exclude"
+    visitors: Visitors = "exact"
 
 
 def parse(given: Mapping[str, str], now: datetime, default_zone: str) -> Query:
@@ -78,6 +80,7 @@ def parse(given: Mapping[str, str], now: datetime, default_zone: str) -> Query:
         conditions=tuple(_conditions(given.get("filter", ""))),
         limit=_limit(given.get("limit", "")),
         bots=cast(Bots, _one_of("bots", given.get("bots") or "exclude", get_args(Bots))),
+        visitors=cast(Visitors, _one_of("visitors", given.get("visitors") or "exact", get_args(Visitors))),
     )
     if query.interval != "none" and len(edges(query)) > BUCKETS_MAX:
         raise QueryError("interval", f"that makes more than {BUCKETS_MAX} rows; ask for a longer interval or a shorter time")

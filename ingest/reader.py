@@ -1,20 +1,67 @@
-"""A worker's side of the reading process: start it when first needed, ask it one thing at a time, replace it when it hangs."""
+"""A worker's side of the reading process: start it when first needed, ask it one thing at a time, replace it when it hangs.
+
+What it answered is kept until another snapshot is published: the same question to the same snapshot has the same answer.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import sys
+from collections import OrderedDict
 from collections.abc import AsyncIterator, Mapping
+from datetime import UTC, datetime
 
 import msgspec
 
+from ingest.query import Query, QueryError, parse
 from ingest.reader_process import EXIT_DAMAGED, Answer, Question
 from ingest.refusal import Refusal
+from shared.layout import DataDirectory
+from shared.parts import Identity, identity
 from shared.settings import Settings
 
 _STREAM_LIMIT = 1 << 20
 _BLOCK = 1 << 16
+KEPT_BYTES = 8 << 20
 _STATUS = {"query": 400, "snapshot": 503, "part": 503, "report_memory": 503}
+
+
+class Answers:
+    """The encoded reports of one snapshot that were asked for last, at most KEPT_BYTES of them."""
+
+    def __init__(self, data: DataDirectory) -> None:
+        self._data = data
+        self._snapshot: Identity | None = None
+        self._kept: OrderedDict[tuple[Query, str], bytes] = OrderedDict()
+        self._bytes = 0
+
+    def published(self) -> Identity | None:
+        """Which snapshot is published now; None when there is none. Forgets the answers of any other."""
+        try:
+            found = identity(self._data.snapshot)
+        except OSError:
+            found = None
+        if found != self._snapshot:
+            self._snapshot, self._bytes = found, 0
+            self._kept.clear()
+        return found
+
+    def get(self, query: Query, format_: str) -> bytes | None:
+        """The answer of the snapshot that is published now, if it is known."""
+        self.published()
+        if (query, format_) not in self._kept:
+            return None
+        self._kept.move_to_end((query, format_))
+        return self._kept[query, format_]
+
+    def put(self, query: Query, format_: str, content: bytes, snapshot: Identity | None) -> None:
+        """Keep an answer. `snapshot` is what was published before it was asked for: if another is now, it may be of either."""
+        if snapshot is None or snapshot != self.published() or len(content) > KEPT_BYTES // 8:
+            return
+        self._bytes += len(content) - len(self._kept.pop((query, format_), b""))
+        self._kept[query, format_] = content
+        while self._bytes > KEPT_BYTES:
+            self._bytes -= len(self._kept.popitem(last=False)[1])
 
 
 class Reader:
@@ -24,11 +71,22 @@ class Reader:
         self._settings = settings
         self._turn = asyncio.Lock()
         self._process: asyncio.subprocess.Process | None = None
+        self._answers = Answers(DataDirectory(settings.data_dir))
 
     async def report(self, parameters: Mapping[str, str], format_: str) -> bytes:
         """The encoded report."""
-        question = self._question("report", parameters, format_)
+        now = datetime.now(UTC)
+        try:
+            query = parse(parameters, now, self._settings.timezone)
+        except QueryError as error:
+            raise Refusal(400, "query", str(error)) from None
+        question = self._question("report", parameters, format_, now)
+        if (known := self._answers.get(query, format_)) is not None:
+            return known
         async with self._turn:
+            if (known := self._answers.get(query, format_)) is not None:
+                return known  # somebody who waited before asked the same
+            snapshot = self._answers.published()
             try:
                 answer, content = await asyncio.wait_for(self._ask(question), self._settings.report_timeout)
             except (TimeoutError, asyncio.IncompleteReadError, OSError) as error:
@@ -42,6 +100,7 @@ class Reader:
         if answer.code:
             status = _STATUS[answer.code]
             raise Refusal(status, answer.code, answer.detail, retry_after_s=5 if status == 503 else None)
+        self._answers.put(query, format_, content, snapshot)
         return content
 
     async def export(self, parameters: Mapping[str, str], format_: str) -> AsyncIterator[bytes]:
@@ -53,7 +112,7 @@ class Reader:
         try:
             if process.stdin is None or process.stdout is None:
                 raise AssertionError("both are pipes")
-            process.stdin.write(self._question("export", parameters, format_))
+            process.stdin.write(self._question("export", parameters, format_, datetime.now(UTC)))
             await process.stdin.drain()
             began = False
             while block := await process.stdout.read(_BLOCK):
@@ -77,7 +136,7 @@ class Reader:
             process.kill()
             await process.wait()
 
-    def _question(self, kind: str, parameters: Mapping[str, str], format_: str) -> bytes:
+    def _question(self, kind: str, parameters: Mapping[str, str], format_: str, now: datetime) -> bytes:
         settings = self._settings
         question = Question(
             kind,  # type: ignore[arg-type]
@@ -86,6 +145,7 @@ class Reader:
             settings.report_memory,
             format_,
             dict(parameters),
+            now,
         )
         return msgspec.json.encode(question) + b"\n"
 

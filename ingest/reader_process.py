@@ -10,7 +10,7 @@ import contextlib
 import os
 import sys
 import tempfile
-from datetime import UTC, datetime
+from datetime import datetime
 from pathlib import Path
 from typing import Any, BinaryIO, Literal
 
@@ -27,12 +27,13 @@ from shared.line import DataFromNewerVersion
 from shared.parts import PartDamaged
 from shared.snapshot import Snapshot, SnapshotDamaged, load
 
-NICENESS = 10
+NICENESS = 19
+THREADS = 2
 EXIT_DAMAGED = 3
 
 
 class Question(msgspec.Struct):
-    """One thing to read. `parameters` are those of the URL."""
+    """One thing to read. `parameters` are those of the URL; days without a date count from `now`."""
 
     kind: Literal["report", "export"]
     data_dir: str
@@ -40,6 +41,7 @@ class Question(msgspec.Struct):
     memory_bytes: int
     format: str
     parameters: dict[str, str]
+    now: datetime
 
 
 class Answer(msgspec.Struct):
@@ -80,7 +82,7 @@ def answer_report(question: Question) -> tuple[Answer, bytes]:
 def report(question: Question) -> dict[str, Any]:
     """Ask the snapshot that is published now; ask the next one once when its parts were swept away meanwhile."""
     data = DataDirectory(Path(question.data_dir))
-    query = parse(question.parameters, datetime.now(UTC), question.timezone)
+    query = parse(question.parameters, question.now, question.timezone)
     snapshot = load(data)
     try:
         return _report(question, data, snapshot, query)
@@ -92,14 +94,14 @@ def report(question: Question) -> dict[str, Any]:
 
 
 def _report(question: Question, data: DataDirectory, snapshot: Snapshot, query: Any) -> dict[str, Any]:
-    with contextlib.closing(connect(question.memory_bytes, 1)) as database:
+    with contextlib.closing(connect(question.memory_bytes, THREADS)) as database:
         return make_report(database, data, snapshot, query)
 
 
 def stream_export(question: Question, out: BinaryIO) -> int:
     """Write an export to `out`; returns the exit code. The query was checked before this process was started."""
     data = DataDirectory(Path(question.data_dir))
-    query = parse(question.parameters, datetime.now(UTC), question.timezone)
+    query = parse(question.parameters, question.now, question.timezone)
     with (
         tempfile.TemporaryDirectory(prefix="foldlog-export-") as spill,
         contextlib.closing(connect(question.memory_bytes, 1, Path(spill))) as database,

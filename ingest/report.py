@@ -1,14 +1,17 @@
 """A report: from a query and a snapshot to rows of exact numbers.
 
-Events without a filter are summed from the counters. Filters, and visitors always, are answered from the archive. A number
-that the data no longer gives is None with a reason. Everything that comes from outside is a bound parameter of the SQL.
+Events without a filter are summed from the counters: whole UTC days from the sums that the parts hold of them. Filters, and
+visitors always, are answered from the archive. A number that the data no longer gives is None with a reason. Everything that
+comes from outside is a bound parameter of the SQL.
 """
 
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, date, datetime, time, timedelta
+from functools import cached_property
 from typing import Any
 
 import duckdb
@@ -20,6 +23,7 @@ from shared.parts import (
     BUCKET_S,
     COUNTED_DIMENSIONS,
     COUNTER_COLUMNS,
+    OF_DAY,
     OTHER,
     TOTAL,
     archived,
@@ -38,7 +42,7 @@ Row = dict[str, Any]
 def make_report(database: duckdb.DuckDBPyConnection, data: DataDirectory, snapshot: Snapshot, query: Query) -> Row:
     """The report as it is answered: rows, their total, and which snapshot they are from. docs/api.md shows one."""
     report = Report(database, query, touched(snapshot, data, query))
-    rows, total = report.rows(), report.total()
+    rows, total = report.rows(), report.total
     shown = {
         "from": _local(query.start, query),
         "to": _local(query.end, query),
@@ -52,7 +56,7 @@ def make_report(database: duckdb.DuckDBPyConnection, data: DataDirectory, snapsh
     }
     if total["events"] is None:
         shown["reason"] = EXPIRED_FILTER
-    elif total["visitors"] is None or any(row["visitors"] is None for row in rows):
+    elif any(row.get("visitors", 0) is None for row in [total, *rows]):
         shown["reason"] = EXPIRED
     return shown
 
@@ -61,9 +65,18 @@ def make_report(database: duckdb.DuckDBPyConnection, data: DataDirectory, snapsh
 class Span:
     """The UTC days that a query touches, and what the snapshot still holds of them."""
 
+    data: DataDirectory
     days: dict[date, Day]
-    archive: list[str]
-    counters: list[str]
+
+    @cached_property
+    def archive(self) -> list[str]:
+        """Its archive parts. Raises PartDamaged."""
+        return [str(path) for day, kept in self.days.items() for path in whole_parts(self.data, "archive", day, kept.archive)]
+
+    def counters(self, days: Iterable[date]) -> list[str]:
+        """The counters of some of the days. Raises PartDamaged."""
+        found = ((day, self.days[day].counters) for day in days)
+        return [str(whole_part(self.data, "counters", day, part)) for day, part in found if part]
 
     @property
     def expired(self) -> list[date]:
@@ -74,14 +87,9 @@ class Span:
 
 
 def touched(snapshot: Snapshot, data: DataDirectory, query: Query) -> Span:
-    """What a query has to read. Raises PartDamaged."""
+    """What a query may have to read."""
     first, last = query.start.date(), (query.end - timedelta(microseconds=1)).date()
-    days = {day: snapshot.days[day] for day in sorted(snapshot.days) if first <= day <= last}
-    return Span(
-        days,
-        [str(path) for day, kept in days.items() for path in whole_parts(data, "archive", day, kept.archive)],
-        [str(whole_part(data, "counters", day, kept.counters)) for day, kept in days.items() if kept.counters],
-    )
+    return Span(data, {day: snapshot.days[day] for day in sorted(snapshot.days) if first <= day <= last})
 
 
 def _local(moment: datetime, query: Query) -> str:
@@ -104,8 +112,6 @@ class Report:
             "start": _naive(query.start),
             "end": _naive(query.end),
             "limit": query.limit,
-            "archive": span.archive,
-            "counters": span.counters,
             "edges": [_naive(edge) for edge in edges(query)] if query.interval != "none" else [],
             "event": query.event,
             "site": query.site,
@@ -113,28 +119,42 @@ class Report:
         }
         self._by_counter = query.by if query.by in COUNTED_DIMENSIONS else TOTAL
         self._from_counters = self._counters_suffice()
+        self._wants_visitors = query.visitors == "exact"
         self._kept_visitors: dict[tuple[datetime, str | None], int] | None = None
 
     def rows(self) -> list[Row]:
-        if not self._from_counters and self._span.expired:
+        query = self._query
+        if self.total["events"] is None:
             return []
-        found = self._fetch(f"WITH {self._events_and_visitors()} {_TOP} {_JOINED}")
+        if query.by is None and query.interval == "none":
+            return [self.total if self.total["events"] else self._no_events()]
+        found = self._fetch(f"WITH {self._events()}, {_TOP}, {self._visitors()} {_JOINED}")
         rows = [self._row(*values) for values in found]
-        if self._query.by is None:
+        if query.by is None:
             rows = self._with_empty_buckets(rows)
-        return self._without_lost_visitors(rows)
+        return self._without_lost_visitors(rows) if self._wants_visitors else rows
 
+    @cached_property
     def total(self) -> Row:
         """Over all rows, also those beyond `limit`. Visitors of the whole time are counted once."""
         if not self._from_counters and self._span.expired:
-            return {"events": None, "visitors": None}
-        (visitors, archived), *_ = self._fetch(f"SELECT count(DISTINCT visitor), count(*) FROM {self._archive(values=False)}")
-        events = archived
+            return {"events": None} | ({"visitors": None} if self._wants_visitors else {})
+        total: Row = {}
         if self._from_counters:
-            ((events,),) = self._fetch(f"SELECT coalesce(sum(events), 0)::BIGINT FROM {self._counters()}")
-        if self._is_lost(self._query.start, self._query.end):
-            visitors = self._kept(self._query.start, self._query.end, None) if self._query.by is None else None
-        return {"events": events, "visitors": visitors}
+            ((total["events"],),) = self._fetch(f"SELECT coalesce(sum(events), 0)::BIGINT FROM {self._counters()}")
+        elif not self._wants_visitors:
+            ((total["events"],),) = self._fetch(f"SELECT count(*) FROM {self._archive(values=False)}")
+        if self._wants_visitors:
+            total |= self._total_visitors(total)
+        return total
+
+    def _total_visitors(self, total: Row) -> Row:
+        query = self._query
+        if self._is_lost(query.start, query.end):
+            return {"visitors": self._kept(query.start, query.end, None) if query.by is None else None}
+        sql = f"SELECT count(DISTINCT visitor), count(*) FROM {self._archive(values=False)}"
+        ((visitors, events),) = self._fetch(sql)
+        return {"events": events, "visitors": visitors} | total
 
     def _counters_suffice(self) -> bool:
         query, span = self._query, self._span
@@ -143,35 +163,63 @@ class Report:
         asks_props = query.by is not None and query.by.startswith(PROPS)
         return aligned and not query.conditions and not asks_props and not asks_capped
 
-    def _events_and_visitors(self) -> str:
+    def _events(self) -> str:
+        """SQL of `e`: the events of each time and value; with the visitors where they come from the same rows."""
         if self._from_counters:
-            return (
-                f"e AS (SELECT t, value, sum(events)::BIGINT AS events FROM {self._counters()} GROUP BY ALL), "
-                f"v AS (SELECT t, value, count(DISTINCT visitor) AS visitors FROM {self._archive()} GROUP BY ALL),"
-            )
-        return (
-            "ev AS MATERIALIZED (SELECT t, value, count(*) AS events, count(DISTINCT visitor) AS visitors "
-            f"FROM {self._archive()} GROUP BY ALL), e AS (FROM ev), v AS (FROM ev),"
-        )
+            return f"e AS MATERIALIZED (SELECT t, value, sum(events)::BIGINT AS events FROM {self._counters()} GROUP BY ALL)"
+        visitors = ", count(DISTINCT visitor) AS visitors" if self._query.by is None and self._wants_visitors else ""
+        return f"e AS MATERIALIZED (SELECT t, value, count(*) AS events{visitors} FROM {self._archive()} GROUP BY ALL)"
+
+    def _visitors(self) -> str:
+        """SQL of `v`: the visitors of each time and of those values that are shown, by their place."""
+        if not self._wants_visitors:
+            return "v AS (SELECT NULL::TIMESTAMP AS t, 0 AS place, NULL::BIGINT AS visitors LIMIT 0)"
+        if self._query.by is None and not self._from_counters:
+            return "v AS (SELECT t, 1 AS place, visitors FROM e)"
+        # Distinct pairs are what costs most: of the values that are not shown there are none, of the others their place.
+        shown = f"{self._archive()} a JOIN top ON a.value IS NOT DISTINCT FROM top.value"
+        if self._query.by is None:
+            shown = f"(SELECT *, 1 AS place FROM {self._archive()})"
+        return f"v AS (SELECT t, place, count(DISTINCT visitor) AS visitors FROM {shown} GROUP BY ALL)"
 
     def _counters(self) -> str:
+        """SQL of counters as (t, value, events): of whole days their sums, of the rest each quarter of an hour."""
         value = {"event": "c.event", "site": "c.site", None: "NULL"}.get(self._query.by, "c.value")
-        self._values["dimension"] = self._by_counter
-        where = "c.visitors IS NULL AND c.dimension = $dimension AND c.bucket >= $start AND c.bucket < $end"
-        source = "read_parquet($counters)" if self._span.counters else no_rows(COUNTER_COLUMNS)
+        whole = self._whole_days()
+        sums, quarters = self._span.counters(whole), self._span.counters(day for day in self._span.days if day not in whole)
+        self._values |= {"dimension": self._by_counter, "sum": self._by_counter + OF_DAY, "sums": sums, "quarters": quarters}
+        sources = ["FROM read_parquet($sums) WHERE dimension = $sum"] if sums else []
+        if quarters:
+            sources.append("FROM read_parquet($quarters) WHERE dimension = $dimension AND bucket >= $start AND bucket < $end")
+        source = f"({' UNION ALL '.join(sources)})" if sources else no_rows(COUNTER_COLUMNS)
         return (
             f"(SELECT {self._bucket()} AS t, {value} AS value, c.events FROM {source} c {self._edges('c.bucket')} "
-            f"WHERE {where} {self._asked('c')})"
+            f"WHERE c.visitors IS NULL {self._asked('c')})"
         )
 
+    def _whole_days(self) -> set[date]:
+        """The UTC days that are wholly in one row."""
+        start, end = self._values["start"], self._values["end"]
+        if any(edge.time() != time() for edge in self._values["edges"] if edge > start):
+            return set()
+        begins = {day: datetime.combine(day, time()) for day in self._span.days}
+        return {day for day, begin in begins.items() if start <= begin and begin + timedelta(days=1) <= end}
+
     def _archive(self, *, values: bool = True) -> str:
+        self._values["archive"] = self._span.archive
         source = archived("read_parquet($archive)") if self._span.archive else no_rows(ARCHIVE_COLUMNS)
         value, kept = self._archive_value() if values else ("NULL", "")
         edges = self._edges("a.time") if values else ""
         return (
             f"(SELECT {self._bucket() if values else 'NULL'} AS t, {value} AS value, a.visitor FROM {source} a {edges} {kept} "
-            f"WHERE a.time >= $start AND a.time < $end {self._asked('a')} {self._conditions()})"
+            f"WHERE {self._in_time()} {self._asked('a')} {self._conditions()})"
         )
+
+    def _in_time(self) -> str:
+        """Parts hold the events of one UTC day: where whole days are asked for, their times need not be read."""
+        if {self._values["start"].time(), self._values["end"].time()} == {time()}:
+            return "true"
+        return "a.time >= $start AND a.time < $end"
 
     def _archive_value(self) -> tuple[str, str]:
         """The SQL of `by` in the archive, and the join that it needs: values counted under (other) must be so here, too."""
@@ -186,6 +234,7 @@ class Report:
         self._values["capped"] = capped
         kept_value = by if by in {"event", "site"} else "value"
         self._values["dimension"] = self._by_counter
+        self._values["counters"] = self._span.counters(capped)
         join = (
             f"LEFT JOIN (SELECT DISTINCT bucket::DATE AS day, {kept_value} AS value FROM read_parquet($counters) "
             "WHERE dimension = $dimension AND visitors IS NULL) k ON k.day = a.time::DATE AND k.value = a." + by
@@ -196,10 +245,10 @@ class Report:
     def _bucket(self) -> str:
         return "NULL::TIMESTAMP" if self._query.interval == "none" else "g.edge"
 
-    def _edges(self, time: str) -> str:
+    def _edges(self, moment: str) -> str:
         if self._query.interval == "none":
             return ""
-        return f"ASOF JOIN (SELECT unnest($edges::TIMESTAMP[]) AS edge) g ON {time} >= g.edge"
+        return f"ASOF JOIN (SELECT unnest($edges::TIMESTAMP[]) AS edge) g ON {moment} >= g.edge"
 
     def _asked(self, table: str) -> str:
         parts = {"exclude": f"AND NOT {table}.bot", "only": f"AND {table}.bot", "include": ""}[self._query.bots]
@@ -216,28 +265,33 @@ class Report:
             if condition.field.startswith(PROPS):
                 self._values[f"key{number}"] = _json_pointer(condition.field)
                 column = f"json_extract_string(a.props, $key{number})"
-            self._values[f"value{number}"] = condition.value or None
-            parts.append(f"AND {column} IS {'NOT' if condition.equal else ''} DISTINCT FROM $value{number}")
+            if condition.value:
+                self._values[f"value{number}"] = condition.value
+                # A plain comparison is what lets row groups be passed over.
+                parts.append(f"AND {column} {'=' if condition.equal else 'IS DISTINCT FROM'} $value{number}")
+            else:
+                parts.append(f"AND {column} IS {'' if condition.equal else 'NOT'} NULL")
         return " ".join(parts)
 
     def _fetch(self, sql: str) -> list[tuple[Any, ...]]:
         used = {name: value for name, value in self._values.items() if re.search(rf"\${name}\b", sql)}
         return self._database.execute(sql, used).fetchall()
 
-    def _row(self, time: datetime | None, value: str | None, events: int, visitors: int) -> Row:
+    def _row(self, begins: datetime | None, value: str | None, events: int, visitors: int) -> Row:
         row: Row = {}
-        if self._query.interval != "none" and time is not None:
-            row["time"] = _local(time.replace(tzinfo=UTC), self._query)
+        if self._query.interval != "none" and begins is not None:
+            row["time"] = _local(begins.replace(tzinfo=UTC), self._query)
         if self._query.by is not None:
             row["value"] = value
-        return row | {"events": events, "visitors": visitors}
+        return row | {"events": events} | ({"visitors": visitors} if self._wants_visitors else {})
+
+    def _no_events(self) -> Row:
+        return {"events": 0} | ({"visitors": 0} if self._wants_visitors else {})
 
     def _with_empty_buckets(self, rows: list[Row]) -> list[Row]:
-        if self._query.interval == "none":
-            return rows or [{"events": 0, "visitors": 0}]
         by_time = {row["time"]: row for row in rows}
         times = [_local(edge, self._query) for edge in edges(self._query)]
-        return [by_time.get(time, {"time": time, "events": 0, "visitors": 0}) for time in times]
+        return [by_time.get(begins, {"time": begins, **self._no_events()}) for begins in times]
 
     def _without_lost_visitors(self, rows: list[Row]) -> list[Row]:
         """Where the archive of a day is gone: the visitors that were kept of it, else None."""
@@ -269,7 +323,10 @@ class Report:
     def _fetch_kept_visitors(self) -> dict[tuple[datetime, str | None], int]:
         query = self._query
         zones = {kept.visitor_zone for kept in self._span.days.values() if kept.expired}
-        if query.conditions or zones != {query.zone.key} or (query.event and query.by) or not self._span.counters:
+        if query.conditions or zones != {query.zone.key} or (query.event and query.by):
+            return {}
+        self._values["counters"] = self._span.counters(self._span.days)
+        if not self._values["counters"]:
             return {}
         self._values["kept"] = "event" if query.event else query.by or TOTAL
         self._values["bot"] = {"exclude": False, "only": True, "include": None}[query.bots]
@@ -280,11 +337,14 @@ class Report:
         return {(bucket, None if query.event else value): n for bucket, value, n in found if query.event in (None, value)}
 
 
-_TOP = "top AS (SELECT value FROM e GROUP BY value ORDER BY sum(events) DESC, value LIMIT $limit)"
+_TOP = (
+    "top AS MATERIALIZED (SELECT value, row_number() OVER (ORDER BY sum(events) DESC, value) AS place FROM e GROUP BY value "
+    "ORDER BY place LIMIT $limit)"
+)
 _JOINED = (
     "SELECT e.t, e.value, e.events, coalesce(v.visitors, 0) AS visitors FROM e "
     "JOIN top ON e.value IS NOT DISTINCT FROM top.value "
-    "LEFT JOIN v ON e.t IS NOT DISTINCT FROM v.t AND e.value IS NOT DISTINCT FROM v.value "
+    "LEFT JOIN v ON e.t IS NOT DISTINCT FROM v.t AND top.place = v.place "
     "ORDER BY e.t, e.events DESC, visitors DESC, e.value"
 )
 

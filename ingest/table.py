@@ -22,7 +22,7 @@ def encode_report(report: Mapping[str, Any], format_: str) -> bytes:
     if format_ == "ndjson":
         return b"".join(orjson.dumps(row) + b"\n" for row in report["rows"])
     columns = [name for name, shown in (("time", report["interval"] != "none"), ("value", report["by"])) if shown]
-    return encode_csv([*columns, "events", "visitors"], report["rows"]).encode("utf-8")
+    return encode_csv([*columns, *report["total"]], report["rows"]).encode("utf-8")
 
 
 def encode_csv(columns: list[str], rows: Iterable[Mapping[str, Any]], *, header: bool = True) -> str:

@@ -33,6 +33,8 @@ DIMENSIONS = (
 # Event and site stand on every row of the counters; each of the others has rows of its own.
 COUNTED_DIMENSIONS = DIMENSIONS[2:]
 TOTAL = "total"
+# Ends the name of a dimension on the rows that count a whole UTC day: `bucket` is its beginning.
+OF_DAY = "/day"
 OTHER = "(other)"
 BUCKET_S = 15 * 60
 
@@ -168,7 +170,7 @@ def whole_part(data: DataDirectory, kind: str, day: date, part: Part) -> Path:
     """
     path = data.part(kind, day, part.generation)
     try:
-        is_known = _whole.get(path) == (_identity(path), part.sha256)
+        is_known = _whole.get(path) == (identity(path), part.sha256)
     except FileNotFoundError:
         is_known = False
     if not is_known and (flaw := part_flaw(path, part)):
@@ -187,7 +189,7 @@ def whole_parts(data: DataDirectory, kind: str, day: date, parts: Iterable[Part]
 def part_flaw(path: Path, part: Part) -> str | None:
     """Read a part from its first to its last byte. Returns what is wrong with it, or None."""
     try:
-        before = _identity(path)
+        before = identity(path)
         with path.open("rb") as file:
             sha256 = hashlib.file_digest(file, "sha256").hexdigest()
     except OSError as error:
@@ -202,6 +204,7 @@ def part_flaw(path: Path, part: Part) -> str | None:
     return None
 
 
-def _identity(path: Path) -> Identity:
+def identity(path: Path) -> Identity:
+    """What changes when a file is replaced or written to."""
     found = path.stat()
     return found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns

@@ -56,7 +56,7 @@ async def test_page_shows_numbers_by_the_hour_and_hostile_text_as_text(server: S
 
     async with visit(server, tmp_path) as page:
         await sign_in(page)
-        await page.until("document.querySelector('#chart canvas')")
+        await page.until("document.querySelector('#chart canvas') && document.querySelector('#dashboard').ariaBusy === 'false'")
         assert await page.text("#visitors") == "3"
         assert await page.text("#events") == "5"
         assert await cells(page, "#top-path") == [["/pricing", "2", "3"], [HOSTILE_PATH, "1", "1"], ["(none)", "1", "1"]]

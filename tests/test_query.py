@@ -88,6 +88,8 @@ GOOD: dict[str, tuple[dict[str, str], str, object]] = {
     "bots include": ({"bots": "include"}, "bots", "include"),
     "bots only": ({"bots": "only"}, "bots", "only"),
     "bots by default": ({}, "bots", "exclude"),
+    "visitors none": ({"visitors": "none"}, "visitors", "none"),
+    "visitors by default": ({}, "visitors", "exact"),
     "format is for whoever writes the answer": ({"format": "csv"}, "interval", "none"),
 }
 

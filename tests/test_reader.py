@@ -5,8 +5,13 @@ from __future__ import annotations
 import os
 import signal
 import threading
+from datetime import UTC, datetime
 from pathlib import Path
 
+from ingest.query import Query, parse
+from ingest.reader import KEPT_BYTES, Answers
+from shared.publish import publish
+from tests.logs import data_directory
 from tests.server import Answer, Server
 
 EVENT = {"name": "pageview", "visitor": "visitor-1"}
@@ -31,7 +36,8 @@ def test_hanging_report_is_given_up_and_holds_up_nothing(tmp_path: Path) -> None
         os.kill(stuck, signal.SIGSTOP)
 
         answers: list[Answer] = []
-        report = threading.Thread(target=lambda: answers.append(server.get("/admin/api/report")))
+        # Not the same question: the answer to that is known.
+        report = threading.Thread(target=lambda: answers.append(server.get("/admin/api/report?by=path")))
         report.start()
         taken = 0
         while report.is_alive():
@@ -41,14 +47,63 @@ def test_hanging_report_is_given_up_and_holds_up_nothing(tmp_path: Path) -> None
         assert (answers[0].status, answers[0].code) == (503, "report_timeout")
         assert answers[0].headers["Retry-After"]
 
-        assert server.get("/admin/api/report").json()["total"]["events"] == 1
+        assert server.get("/admin/api/report?by=path").json()["total"]["events"] == 1
         assert reader_of(server) != stuck
+
+
+def test_same_question_is_asked_of_a_snapshot_once(tmp_path: Path) -> None:
+    with Server(tmp_path) as server:
+        server.post([EVENT])
+        server.fold()
+        first = server.get("/admin/api/report")
+        os.kill(reader_of(server), signal.SIGKILL)
+        assert server.get("/admin/api/report").body == first.body
+        server.post([EVENT])
+        server.fold()
+        again = server.get("/admin/api/report").json()
+        assert again["total"]["events"] == 2 and again["generation"] > first.json()["generation"]
+
+
+def a_query(limit: int) -> Query:
+    return parse({"limit": str(limit), "from": "2026-11-22"}, datetime(2026, 11, 22, tzinfo=UTC), "UTC")
+
+
+def test_answers_are_of_the_published_snapshot_only(tmp_path: Path) -> None:
+    data = data_directory(tmp_path)
+    answers = Answers(data)
+    answers.put(a_query(1), "json", b"nothing is published", answers.published())
+    assert answers.get(a_query(1), "json") is None
+
+    publish(data.snapshot, b"one")
+    asked_before = answers.published()
+    answers.put(a_query(1), "json", b"of one", asked_before)
+    assert answers.get(a_query(1), "json") == b"of one"
+    assert answers.get(a_query(1), "csv") is None and answers.get(a_query(2), "json") is None
+
+    publish(data.snapshot, b"two")
+    assert answers.get(a_query(1), "json") is None
+    answers.put(a_query(1), "json", b"of one or two", asked_before)
+    assert answers.get(a_query(1), "json") is None
+
+
+def test_kept_answers_are_bounded(tmp_path: Path) -> None:
+    data = data_directory(tmp_path)
+    publish(data.snapshot, b"one")
+    answers = Answers(data)
+    size = KEPT_BYTES // 8
+    for limit in range(1, 11):
+        answers.put(a_query(limit), "json", bytes(size), answers.published())
+        assert answers.get(a_query(1), "json") is not None or limit > 8
+    kept = [limit for limit in range(1, 11) if answers.get(a_query(limit), "json") is not None]
+    assert kept == [1, 4, 5, 6, 7, 8, 9, 10]  # the first was asked for again and again
+    answers.put(a_query(11), "json", bytes(size + 1), answers.published())
+    assert answers.get(a_query(11), "json") is None
 
 
 def test_reading_process_has_a_lower_priority(tmp_path: Path) -> None:
     with Server(tmp_path) as server:
         assert server.get("/admin/api/report").status == 200
-        assert os.getpriority(os.PRIO_PROCESS, reader_of(server)) == 10
+        assert os.getpriority(os.PRIO_PROCESS, reader_of(server)) == 19
 
 
 def test_reading_process_that_dies_is_replaced(tmp_path: Path) -> None:

@@ -194,6 +194,44 @@ def test_limit_keeps_the_most_frequent_and_total_counts_all(folded: tuple[DataDi
     assert whole["rows"] == sorted(whole["rows"], key=lambda row: -row["events"])
 
 
+@pytest.mark.parametrize(
+    "asked",
+    [
+        {},
+        {"by": "path"},
+        {"by": "event", "interval": "day"},
+        {"interval": "week", "tz": "Europe/Berlin"},
+        {"by": "path", "tz": "Asia/Kathmandu"},
+        {"by": "country", "filter": "event==signup"},
+        {"by": "props.plan"},
+        {"from": "2026-10-25T00:07:03Z"},
+    ],
+)
+def test_without_visitors_the_rest_is_the_same(folded: tuple[DataDirectory, list[Line]], asked: dict[str, str]) -> None:
+    data, _ = folded
+    span = {"from": "2026-10-24", "to": "2026-11-02", **asked}
+    exact, quick = ask(data, **span), ask(data, **span, visitors="none")
+    rows = [{name: number for name, number in row.items() if name != "visitors"} for row in exact["rows"]]
+    assert quick == {**exact, "total": {"events": exact["total"]["events"]}, "rows": quick["rows"]}
+    assert sorted(quick["rows"], key=str) == sorted(rows, key=str)
+    assert all("visitors" in row for row in (exact["total"], *exact["rows"]))
+
+
+@pytest.mark.parametrize(("by", "tz"), [("path", "UTC"), ("event", "UTC"), ("path", "Europe/Berlin"), (None, "UTC")])
+def test_events_alone_are_answered_without_the_archive(tmp_path: Path, by: str | None, tz: str) -> None:
+    data = data_directory(tmp_path)
+    events = make_events()[:300]
+    sealed(data, events)
+    fold(data, FIRST + DAYS * 86_400_000)
+    for part in data.archive.glob("*/*.parquet"):
+        part.unlink()
+    asked = {"from": "2026-10-25", "to": "2026-11-01", "tz": tz, "bots": "include", "visitors": "none"}
+    made = ask(data, **asked, **({"by": by} if by else {}))
+    rows, total = recount(events, "none", ZoneInfo(tz), by, in_days(ZoneInfo(tz), "2026-10-25", "2026-11-01"))
+    assert {row.get("value"): row["events"] for row in made["rows"]} == {value: n for (_, value), (n, _) in rows.items()}
+    assert made["total"] == {"events": total[0]}
+
+
 def test_no_data_is_zero(tmp_path: Path) -> None:
     made = ask(data_directory(tmp_path), **{"from": "2026-11-01", "to": "2026-11-02", "interval": "day"})
     assert [row["events"] for row in made["rows"]] == [0, 0]

@@ -24,6 +24,7 @@ const BLANK = $("dashboard").cloneNode(true);
 
 let round = 0; // counts refreshes, so that an answer that was overtaken by a newer question is dropped
 let refreshedAt = 0;
+let shown = ""; // the questions whose answers are in the page
 let plot = null;
 
 // ---- The API
@@ -68,6 +69,7 @@ async function signIn(event) {
 function signOut(message, kind) {
   sessionStorage.removeItem(TOKEN);
   round += 1;
+  shown = "";
   plot = null;
   $("dashboard").replaceWith(BLANK.cloneNode(true)); // no number is left in the page
   showSignedIn(false);
@@ -100,11 +102,16 @@ async function refresh() {
   refreshedAt = Date.now();
   $("dashboard").ariaBusy = "true";
   try {
-    const reports = questions().map((question) => ask(`report?${new URLSearchParams(question)}`));
-    const found = await Promise.all([ask("status"), ...reports]);
-    if (mine !== round) return false;
-    say("");
-    show(...found);
+    const asked = questions();
+    // Events are quick to count, distinct visitors are not: what is new in the page shows its events first.
+    for (const more of shown === JSON.stringify(asked) ? [{}] : [{ visitors: "none" }, {}]) {
+      const reports = asked.map((question) => ask(`report?${new URLSearchParams({ ...question, ...more })}`));
+      const found = await Promise.all([ask("status"), ...reports]);
+      if (mine !== round) return false;
+      say("");
+      show(...found);
+    }
+    shown = JSON.stringify(asked);
     return true;
   } catch (problem) {
     if (mine === round) complain(problem);
@@ -280,7 +287,7 @@ const DAY = new Intl.DateTimeFormat(undefined, { weekday: "short", day: "numeric
 const TIME = new Intl.DateTimeFormat(undefined, { hour: "2-digit", minute: "2-digit" });
 const MOMENT = new Intl.DateTimeFormat(undefined, { dateStyle: "medium", timeStyle: "medium" });
 
-const count = (number) => (number === null ? "–" : NUMBER.format(number));
+const count = (number) => (number === undefined ? "…" : number === null ? "–" : NUMBER.format(number));
 const seconds = (time) => Date.parse(time) / 1000;
 
 function timeLabel(from, to, interval) {
