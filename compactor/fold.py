@@ -73,48 +73,80 @@ _INCOMING_COLUMNS = """
 
 
 def _insert_lines(database: duckdb.DuckDBPyConnection, files: list[str], sites: tuple[str, ...]) -> None:
-    """Parse the files and take URLs apart. String functions do it in half the time of regular expressions."""
     kinds = {"v": "INTEGER", **COLUMNS, "time": "TIMESTAMP", "received": "TIMESTAMP"}
     columns = ", ".join(f"{name}: '{kind}'" for name, kind in kinds.items())
-    utm = ", ".join(f"{_utm(part)} AS utm_{part}" for part in ("source", "medium", "campaign"))
+    lines = (
+        f"SELECT * EXCLUDE (props), props::VARCHAR FROM read_json($files, format = 'newline_delimited', "
+        f"columns = {{{columns}}}, maximum_object_size = {LINE_MAX_BYTES * 4})"
+    )
+    own = "list_contains($sites::VARCHAR[], host)" if sites else "false"
+    values = {"files": files, **({"sites": list(sites)} if sites else {})}
     try:
-        database.execute(
-            f"""
-            INSERT INTO incoming
-            SELECT v, id, name, time, received, site, visitor, session, url, referrer, ua, language, country, consent, value,
-                props::VARCHAR,
-                CASE WHEN url IS NULL THEN NULL WHEN contains(place, '/') THEN substr(place, instr(place, '/')) ELSE '/' END,
-                CASE WHEN host IN ('', site, 'www.' || site) OR 'www.' || host = site
-                    OR list_contains($sites::VARCHAR[], host) THEN NULL ELSE host END,
-                {utm}
-            FROM (
-                SELECT *, substr(split_part(address, '?', 1), instr(address, '://') + 3) AS place,
-                    CASE WHEN contains(address, '?') THEN '&' || substr(address, instr(address, '?') + 1) END AS query,
-                    lower(split_part(split_part({_authority("referrer")}, '@', -1), ':', 1)) AS host
-                FROM (
-                    SELECT *, split_part(url, '#', 1) AS address
-                    FROM read_json($files, format = 'newline_delimited', columns = {{{columns}}},
-                        maximum_object_size = {LINE_MAX_BYTES * 4})
-                )
-            )
-            """,
-            {"files": files, "sites": list(sites)},
-        )
+        database.execute(f"INSERT INTO incoming {_with_places(lines, own)}", values)
     except (duckdb.InvalidInputException, duckdb.ConversionException) as error:
         raise LinesDoNotParse(str(error)) from error
 
 
-def _authority(url: str) -> str:
-    """SQL of what stands between `//` and the path, query or fragment."""
-    return f"split_part(split_part(split_part(split_part({url}, '://', 2), '/', 1), '?', 1), '#', 1)"
+def _with_places(lines: str, own: str) -> str:
+    """SQL of the lines with what their URLs say: path, host of the referrer (NULL for the site's own), utm parameters.
+
+    Step by step, each step of the one before: an expression inside another would be computed as often as it stands there.
+    `instr` and `substr` take half the time of `split_part`, which makes a list of all pieces, and less of regular expressions.
+    """
+    parts = ("source", "medium", "campaign")
+    has_utm = "CASE WHEN contains(page, 'utm_') AND contains(page, '?')"
+    query = "'&' || substr(page, instr(page, '?') + 1)"
+    steps = [
+        f"*, {_before('url', '#')} AS page, {_after('referrer', '://')} AS host",
+        f"* REPLACE ({_before('host', '/')} AS host), {_before('page', '?')} AS place, {has_utm} THEN {query} END AS query",
+        f"* EXCLUDE (page, query) REPLACE ({_before('host', '?')} AS host, substr(place, instr(page, '://') + 3) AS place), "
+        + ", ".join(f"{_after('query', f'&utm_{part}=')} AS utm_{part}" for part in parts),
+        f"* REPLACE ({_before('host', '#')} AS host, "
+        + ", ".join(f"{_before(f'utm_{part}', '&')} AS utm_{part}" for part in parts)
+        + ")",
+        "* REPLACE (CASE WHEN contains(host, '@') THEN split_part(host, '@', -1) ELSE host END AS host)",
+        f"* REPLACE (lower({_before('host', ':')}) AS host, "
+        + ", ".join(f"{_spaced(f'utm_{part}')} AS utm_{part}" for part in parts)
+        + ")",
+        "* REPLACE (" + ", ".join(f"{_decoded(f'utm_{part}')} AS utm_{part}" for part in parts) + ")",
+        "* EXCLUDE (place, host, utm_source, utm_medium, utm_campaign), "
+        "CASE WHEN url IS NULL THEN NULL WHEN contains(place, '/') THEN substr(place, instr(place, '/')) ELSE '/' END AS path, "
+        f"CASE WHEN host = '' OR host = site OR {_is_www('host', 'site')} OR {_is_www('site', 'host')} OR {own} "
+        "THEN NULL ELSE host END AS referrer_host, "
+        + ", ".join(f"CASE WHEN utm_{part} <> '' THEN {_short(f'utm_{part}')} END AS utm_{part}" for part in parts),
+    ]
+    for step in steps:
+        lines = f"SELECT {step} FROM ({lines})"
+    return lines
 
 
-def _utm(part: str) -> str:
-    """SQL of one utm parameter, decoded, at most 200 characters; NULL where it is absent or empty."""
-    key = f"&utm_{part}="
-    value = f"split_part(split_part(replace(query, '+', ' '), '{key}', 2), '&', 1)"
-    # What does not decode (a lone %, bytes that are not UTF-8) stays as it was sent: one odd URL must not stop the fold.
-    return f"CASE WHEN contains(query, '{key}') THEN nullif(left(coalesce(TRY(url_decode({value})), {value}), 200), '') END"
+def _before(text: str, mark: str) -> str:
+    """SQL of what stands before the first mark; the whole text where there is none."""
+    return f"CASE WHEN contains({text}, '{mark}') THEN left({text}, instr({text}, '{mark}') - 1) ELSE {text} END"
+
+
+def _after(text: str, mark: str) -> str:
+    """SQL of what stands after the first mark; nothing where there is none."""
+    found = f"substr({text}, instr({text}, '{mark}') + {len(mark)})"
+    return f"CASE WHEN contains({text}, '{mark}') THEN {found} WHEN {text} IS NOT NULL THEN '' END"
+
+
+def _is_www(long: str, short: str) -> str:
+    return f"(starts_with({long}, 'www.') AND substr({long}, 5) = {short})"
+
+
+def _spaced(text: str) -> str:
+    return f"CASE WHEN contains({text}, '+') THEN replace({text}, '+', ' ') ELSE {text} END"
+
+
+def _short(text: str) -> str:
+    """At most 200 characters; nothing with fewer bytes has more."""
+    return f"CASE WHEN strlen({text}) > 200 THEN left({text}, 200) ELSE {text} END"
+
+
+def _decoded(text: str) -> str:
+    """What does not decode (a lone %, bytes that are not UTF-8) stays as it was sent: one odd URL must not stop the fold."""
+    return f"CASE WHEN contains({text}, '%') THEN coalesce(TRY(url_decode({text})), {text}) ELSE {text} END"
 
 
 def _read_agents(database: duckdb.DuckDBPyConnection) -> None:
@@ -164,13 +196,15 @@ def deduplicate(database: duckdb.DuckDBPyConnection, data: DataDirectory, before
 
 
 def _drop_repeats_within(database: duckdb.DuckDBPyConnection, folded: Folded) -> None:
+    # Equal ids have equal hashes, and numbers are grouped in two thirds of the time of texts. What merely shares a hash is told
+    # apart by the window.
+    repeated = "SELECT hash(site, id) FROM incoming GROUP BY ALL HAVING count(*) > 1"
     database.execute(
         f"""
         CREATE OR REPLACE TEMP TABLE ranked AS
         SELECT i.rowid AS line, row_number() OVER copies AS place,
             {_payload("i")} <> first_value({_payload("i")}) OVER copies AS conflict
-        FROM incoming i SEMI JOIN (SELECT site, id FROM incoming GROUP BY ALL HAVING count(*) > 1) r
-            ON i.site = r.site AND i.id = r.id
+        FROM incoming i WHERE hash(site, id) IN ({repeated})
         WINDOW copies AS (PARTITION BY i.site, i.id ORDER BY {_precedence("i")})
         """
     )

@@ -7,6 +7,7 @@ counted under `(other)`): then they are counted again from the day's whole archi
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 from datetime import date
 from pathlib import Path
 
@@ -37,11 +38,44 @@ _COUNTER_COLUMNS = ", ".join(COUNTER_COLUMNS)
 # archive after these encodings is no larger with it than with level 3.
 PARQUET = "FORMAT parquet, COMPRESSION zstd, COMPRESSION_LEVEL 1, PARQUET_VERSION v2"
 ARCHIVE_ORDER = "site, country, visitor, time"
+# In the order in which they are capped.
+CAPPED_DIMENSIONS = ("event", "site", *COUNTED_DIMENSIONS)
 
 
 def count_fresh(database: duckdb.DuckDBPyConnection) -> None:
     """Make the table `delta`: the counters of all new events of the pass, whatever their day."""
-    database.execute(f"CREATE OR REPLACE TEMP TABLE delta AS {counting_sql('fresh')}")
+    count_events(database, "fresh", "delta")
+
+
+def count_events(database: duckdb.DuckDBPyConnection, source: str, table: str) -> None:
+    """Make a table of the counters of a relation of events: what `counting_sql` says, in one scan and half the time.
+
+    Quarter of an hour, site, bot and event are few together: a number stands for them while values are grouped.
+    """
+    bucket = "time_bucket(INTERVAL 15 minutes, time)"
+    database.execute(
+        f"CREATE OR REPLACE TEMP TABLE keys AS SELECT row_number() OVER () AS key, * FROM "
+        f"(SELECT DISTINCT {bucket} AS bucket, site, bot, event FROM {source})"
+    )
+    values = ", ".join(COUNTED_DIMENSIONS)
+    sets = ", ".join(f"(key, {name})" for name in COUNTED_DIMENSIONS)
+    # The first dimension is the highest bit of grouping_id. A bit is 0 where the rows are grouped by that dimension.
+    bits = {name: 1 << place for place, name in enumerate(reversed(COUNTED_DIMENSIONS))}
+    every = (1 << len(bits)) - 1
+    names = " ".join(f"WHEN {every - bit} THEN '{name}'" for name, bit in bits.items())
+    database.execute(
+        f"""
+        CREATE OR REPLACE TEMP TABLE {table} AS
+        SELECT bucket, site, bot, event, CASE dimension {names} ELSE '{TOTAL}' END AS dimension, value, events,
+            NULL::BIGINT AS visitors
+        FROM (
+            SELECT key, grouping_id({values}) AS dimension, coalesce({values}) AS value, count(*) AS events
+            FROM (SELECT k.key, {values} FROM {source} e JOIN keys k
+                ON {bucket} = k.bucket AND e.site = k.site AND e.bot = k.bot AND e.event = k.event)
+            GROUP BY GROUPING SETS ({sets}, (key))
+        ) JOIN keys USING (key)
+        """
+    )
 
 
 def counting_sql(source: str) -> str:
@@ -76,10 +110,10 @@ def write_day(
 
     recount = (replaced or old.capped) and not old.expired
     if recount:
-        _count_again(database, data, day, archive, old)
+        capped = _count_again(database, data, day, archive, old, max_values)
     else:
         _add_counters(database, data, day, old)
-    capped = cap_values(database, max_values)
+        capped = cap_values(database, max_values)
     counters = write_counters(database, data, day, generation)
     return msgspec.structs.replace(old, added_at=added_at, archive=archive, counters=counters, capped=capped)
 
@@ -120,22 +154,43 @@ def _archive_sql(data: DataDirectory, day: date, merged: list[Part], replaced: i
 
 def _add_counters(database: duckdb.DuckDBPyConnection, data: DataDirectory, day: date, old: Day) -> None:
     source = f"SELECT {_COUNTER_COLUMNS} FROM delta WHERE bucket::DATE = DATE '{day}'"
-    if old.counters is not None:
-        path = whole_part(data, "counters", day, old.counters)
-        quarters = f"WHERE NOT ends_with(dimension, '{OF_DAY}')"
-        source += f" UNION ALL SELECT {_COUNTER_COLUMNS} FROM read_parquet({sql_list([path])}) {quarters}"
+    if old.counters is None:  # no key is there twice
+        database.execute(f"CREATE OR REPLACE TEMP TABLE counted AS {source}")
+        return
+    path = whole_part(data, "counters", day, old.counters)
+    quarters = f"WHERE NOT ends_with(dimension, '{OF_DAY}')"
+    source += f" UNION ALL SELECT {_COUNTER_COLUMNS} FROM read_parquet({sql_list([path])}) {quarters}"
     make_counted(database, source)
 
 
 def _count_again(
-    database: duckdb.DuckDBPyConnection, data: DataDirectory, day: date, archive: tuple[Part, ...], old: Day
-) -> None:
+    database: duckdb.DuckDBPyConnection, data: DataDirectory, day: date, archive: tuple[Part, ...], old: Day, max_values: int
+) -> tuple[str, ...]:
+    """As `_add_counters` and `cap_values`, of all events of the day. Rare values are never counted one by one."""
     paths = whole_parts(data, "archive", day, archive)
-    source = counting_sql(archived(f"read_parquet({sql_list(paths)})")) if paths else "FROM delta WHERE false"
+    source = archived(f"read_parquet({sql_list(paths)})") if paths else "(FROM fresh WHERE false)"
+    capped = [name for name in old.capped if _find_most(database, source, name, max_values)]
+    columns = ", ".join(
+        f"CASE WHEN {name} IS NULL OR {name} IN (SELECT value FROM most_{name}) THEN {name} ELSE '{OTHER}' END AS {name}"
+        for name in capped
+    )
+    count_events(database, f"(SELECT * REPLACE ({columns}) FROM {source})" if capped else source, "recount")
+    again = f"SELECT {_COUNTER_COLUMNS} FROM recount"
     if old.counters is not None:  # visitors kept of a day cannot be counted again
         path = whole_part(data, "counters", day, old.counters)
-        source += f" UNION ALL SELECT {_COUNTER_COLUMNS} FROM read_parquet({sql_list([path])}) WHERE visitors IS NOT NULL"
-    make_counted(database, source)
+        again += f" UNION ALL SELECT {_COUNTER_COLUMNS} FROM read_parquet({sql_list([path])}) WHERE visitors IS NOT NULL"
+    make_counted(database, again)
+    found = {*capped, *cap_values(database, max_values, capped)}
+    return tuple(name for name in CAPPED_DIMENSIONS if name in found)
+
+
+def _find_most(database: duckdb.DuckDBPyConnection, source: str, name: str, max_values: int) -> bool:
+    """Make the table `most_<name>` of the values of a dimension that are kept. Returns whether there are more."""
+    database.execute(
+        f"CREATE OR REPLACE TEMP TABLE most_{name} AS SELECT {name} AS value FROM {source} WHERE {name} IS NOT NULL "
+        f"GROUP BY ALL ORDER BY count(*) DESC, {name} LIMIT {max_values}"
+    )
+    return _count(database, f"(SELECT DISTINCT {name} FROM {source} WHERE {name} IS NOT NULL)") > max_values
 
 
 def make_counted(database: duckdb.DuckDBPyConnection, source: str) -> None:
@@ -146,15 +201,18 @@ def make_counted(database: duckdb.DuckDBPyConnection, source: str) -> None:
     )
 
 
-def cap_values(database: duckdb.DuckDBPyConnection, max_values: int) -> tuple[str, ...]:
-    """Count the rarest values of a dimension that has too many under `(other)`. Returns the dimensions that had."""
+def cap_values(database: duckdb.DuckDBPyConnection, max_values: int, done: Sequence[str] = ()) -> tuple[str, ...]:
+    """Count the rarest values of a dimension that has too many under `(other)`. Returns the dimensions that had.
+
+    Those that are `done` are passed over.
+    """
     capped = []
     for dimension, column, where in (
         ("event", "event", f"dimension = '{TOTAL}'"),
         ("site", "site", f"dimension = '{TOTAL}'"),
         *((name, "value", f"dimension = '{name}'") for name in COUNTED_DIMENSIONS),
     ):
-        if _distinct(database, column, where) > max_values:
+        if dimension not in done and _distinct(database, column, where) > max_values:
             scope = "" if column != "value" else f"AND {where}"
             database.execute(
                 f"""
