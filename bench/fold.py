@@ -15,11 +15,13 @@ from pathlib import Path
 import orjson
 
 from bench.load import AGENT
+from compactor.compaction import THREADS
 from compactor.schedule import compact_once
 from ingest.active import ActiveSegment
 from ingest.lines import Line, seal
 from shared.engine import connect
 from shared.layout import DataDirectory
+from shared.line import COLUMNS
 from shared.publish import make_data_directory
 from shared.recovery import next_sequence
 from shared.segments import sealed_segments
@@ -28,6 +30,8 @@ from shared.snapshot import load
 from shared.timestamps import rfc3339
 
 SEGMENT_EVENTS = 125_000  # about 64 MiB
+# Every column of a line, as the fold reads it.
+PARSED = {"v": "INTEGER", **COLUMNS, "time": "TIMESTAMP", "received": "TIMESTAMP"}
 DAY = datetime(2026, 11, 22, tzinfo=UTC)
 
 
@@ -40,8 +44,8 @@ class Quiet:
         sys.stderr.write(f"{event} {fields}\n")
 
 
-def make_lines(count: int, day: datetime, seed: int) -> Iterator[Line]:
-    """Events of one day: 100,000 visitors, 10,000 paths, 200 user agents, 1 in 50 sent twice."""
+def make_lines(count: int, day: datetime, seed: int, visitors: int = 100_000, paths: int = 10_000) -> Iterator[Line]:
+    """Events of one day: so many visitors and paths, 200 user agents, 1 in 50 sent twice."""
     pick = random.Random(seed)
     start = int(day.timestamp() * 1000)
     last: Line | None = None
@@ -57,8 +61,8 @@ def make_lines(count: int, day: datetime, seed: int) -> Iterator[Line]:
             time=rfc3339(time_ms),
             received=rfc3339(time_ms + 40),
             site="example.com",
-            visitor=f"v{pick.randrange(100_000):08d}",
-            url=f"https://example.com/articles/{pick.randrange(10_000)}?utm_source=s{pick.randrange(5)}&utm_medium=mail",
+            visitor=f"v{pick.randrange(visitors):08d}",
+            url=f"https://example.com/articles/{pick.randrange(paths)}?utm_source=s{pick.randrange(5)}&utm_medium=mail",
             referrer=pick.choice(("https://www.example.org/search", "https://news.example.net/", None)),
             ua=AGENT.replace("131", str(pick.randrange(50, 250))),
             language=pick.choice(("de", "en", "fr")),
@@ -69,9 +73,9 @@ def make_lines(count: int, day: datetime, seed: int) -> Iterator[Line]:
         yield last
 
 
-def write_segments(data: DataDirectory, count: int, day: datetime, seed: int = 1) -> int:
-    """Seal `count` events. Returns how many different ones they are."""
-    made = list(make_lines(count, day, seed))
+def write_segments(data: DataDirectory, count: int, day: datetime, seed: int = 1, **spread: int) -> int:
+    """Seal `count` events; `spread` is for make_lines. Returns how many different ones they are."""
+    made = list(make_lines(count, day, seed, **spread))
     for start in range(0, count, SEGMENT_EVENTS):
         lines = made[start : start + SEGMENT_EVENTS]
         segment = ActiveSegment(data, "0", next_sequence(data, "0"), "os")
@@ -103,18 +107,27 @@ def measure(root: Path) -> dict[str, float]:
     return result
 
 
-def parse_seconds(root: Path) -> float:
-    """The floor: the same segments, only parsed by the same engine."""
+def parse_seconds(root: Path, columns: dict[str, str] = PARSED) -> float:
+    """The floor: the same segments, only parsed by the same engine, with as many threads, into a table of these columns."""
     data = DataDirectory(root)
     files = [str(segment.path) for segment in sealed_segments(data)]
-    with closing(connect(512 << 20, 2)) as database:
+    wanted = ", ".join(f"{name}: '{kind}'" for name, kind in columns.items())
+    with closing(connect(1 << 30, THREADS)) as database:
         started = time.perf_counter()
         database.execute(
-            "SELECT count(*), max(id), max(visitor), max(url), max(ua) FROM read_json($1, format = 'newline_delimited', "
-            "columns = {id: 'VARCHAR', visitor: 'VARCHAR', url: 'VARCHAR', ua: 'VARCHAR', time: 'VARCHAR'})",
-            [files],
-        ).fetchall()
-        return time.perf_counter() - started
+            "CREATE TEMP TABLE parsed AS SELECT * FROM read_json($files, format = 'newline_delimited', "
+            f"columns = {{{wanted}}})",
+            {"files": files},
+        )
+        seconds = time.perf_counter() - started
+        found = database.execute("SELECT count(*) FROM parsed").fetchone()
+    if found != (sum(segment_lines(file) for file in files),):
+        raise AssertionError(f"{found} lines were parsed")
+    return seconds
+
+
+def segment_lines(file: str) -> int:
+    return Path(file).read_bytes().count(b"\n")
 
 
 def fresh(root: Path) -> DataDirectory:
