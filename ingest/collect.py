@@ -15,7 +15,7 @@ from ingest.receive import read_body
 from ingest.refusal import Refusal
 from ingest.service import Service
 from ingest.stored import stored
-from ingest.verdict import Accepted, Rejection, Verdicts, judge
+from ingest.verdict import Accepted, Rejection, Told, judge
 from ingest.writer import Busy, DiskFull, Stopping, Unavailable
 
 
@@ -38,15 +38,17 @@ async def post_events(service: Service, request: BaseRequest) -> web.StreamRespo
 
     received_ms = service.now_ms()
     verdicts = judge(batch.events, received_ms, batch.sent_at, batch.columns)
-    dry_run = is_dry_run(request)
+    told, size, dry_run = verdicts.told(), len(content), is_dry_run(request)
 
-    if verdicts.accepted and not dry_run:
+    if told.accepted and not dry_run:
         origin = origin_of(service, headers, client, sender, consent)
         visitor = visitor_of(service, headers, client, sender, verdicts.accepted, received_ms)
-        await append(service, lines.seal_events(verdicts.accepted, origin, visitor, received_ms), len(verdicts.accepted))
+        sealed = lines.seal_events(verdicts.accepted, origin, visitor, received_ms)
+        del content, plain, batch, verdicts  # what waits for the disk are the lines; the next request reuses this memory
+        await append(service, sealed, told.accepted)
 
-    service.count(len(content), verdicts, dry_run=dry_run)
-    return answer(request, verdicts, service.stored_status, gate.cors(headers, settings) if sender.cross_origin else None)
+    service.count(size, told, dry_run=dry_run)
+    return answer(request, told, service.stored_status, gate.cors(headers, settings) if sender.cross_origin else None)
 
 
 async def preflight_events(service: Service, request: BaseRequest) -> web.StreamResponse:
@@ -93,12 +95,12 @@ async def append(service: Service, sealed: bytes, count: int) -> None:
         raise Refusal(503, error.code, str(error), retry_after_s=gate.RETRY_AFTER_S) from None
 
 
-def answer(request: BaseRequest, verdicts: Verdicts, stored_status: int, cors: dict[str, str] | None) -> web.StreamResponse:
+def answer(request: BaseRequest, told: Told, stored_status: int, cors: dict[str, str] | None) -> web.StreamResponse:
     """`{"accepted":n,"rejected":[…]}`: what is not listed was stored. 422 when nothing was."""
-    if not verdicts.rejected and not cors:
-        return stored(request, stored_status, len(verdicts.accepted))
-    content = orjson.dumps({"accepted": len(verdicts.accepted), "rejected": [_shown(r) for r in verdicts.rejected]})
-    status = stored_status if verdicts.accepted else 422
+    if not told.rejected and not cors:
+        return stored(request, stored_status, told.accepted)
+    content = orjson.dumps({"accepted": told.accepted, "rejected": [_shown(r) for r in told.rejected]})
+    status = stored_status if told.accepted else 422
     return web.Response(status=status, body=content, content_type="application/json", headers=cors)
 
 

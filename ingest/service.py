@@ -15,7 +15,7 @@ from ingest.proxy_watch import ProxyWatch
 from ingest.rate_limit import RateLimiter
 from ingest.reader import Reader
 from ingest.receive import Held
-from ingest.verdict import Verdicts
+from ingest.verdict import Told
 from ingest.visitor import VisitorHash
 from ingest.writer import GroupCommitWriter, Log
 from shared.layout import DataDirectory
@@ -71,14 +71,14 @@ class Service:
         name = self.settings.country_header
         return self.country.of(client.address, headers.get(name) if name and client.through_proxy else None)
 
-    def count(self, body_bytes: int, verdicts: Verdicts, *, dry_run: bool) -> None:
+    def count(self, body_bytes: int, told: Told, *, dry_run: bool) -> None:
         """Add a request that got its verdicts to the meters."""
         meters = self.meters
         meters.body_bytes += body_bytes
-        for rejection in verdicts.rejected:
+        for rejection in told.rejected:
             meters.rejected[rejection.code] = meters.rejected.get(rejection.code, 0) + 1
         if not dry_run:
-            meters.accepted += len(verdicts.accepted)
+            meters.accepted += told.accepted
 
     def forget_and_report(self) -> None:
         """What must happen though nobody asks: yesterday's salt goes, an undeclared proxy is noticed. Writes files."""

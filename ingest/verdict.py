@@ -67,9 +67,19 @@ class Rejection:
 Accepted = tuple[Event, int]
 
 
+class Told(NamedTuple):
+    """What the client is told: how many were accepted, and which were not."""
+
+    accepted: int
+    rejected: list[Rejection]
+
+
 class Verdicts(NamedTuple):
     accepted: list[Accepted]
     rejected: list[Rejection]
+
+    def told(self) -> Told:
+        return Told(len(self.accepted), self.rejected)
 
 
 def judge(
