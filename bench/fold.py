@@ -102,7 +102,7 @@ def make_history(data: DataDirectory, days: int, events: int) -> None:
 def measure(root: Path) -> dict[str, float]:
     """Fold what is sealed in a process of its own. Seconds are of its passes, memory is the peak of the process in MiB."""
     command = [sys.executable, "-m", "bench.fold", str(root)]
-    done = subprocess.run(command, capture_output=True, check=True, timeout=600)
+    done = subprocess.run(command, capture_output=True, check=True, timeout=3600)
     result: dict[str, float] = orjson.loads(done.stdout)
     return result
 

@@ -17,7 +17,6 @@ from aiohttp.http_exceptions import LineTooLong
 from aiohttp.web_protocol import RequestHandler, _ErrInfo
 from aiohttp.web_request import BaseRequest
 
-from ingest.at_once import AtOnce
 from ingest.meters import NO_ROUTE, Meters
 from ingest.refusal import Refusal
 from shared.settings import Settings
@@ -38,7 +37,7 @@ _BROKEN = Refusal(400, "http", "this is not HTTP as it should be", close=True)
 _LONG_LINE = Refusal(400, "http", "the URL or a header is longer than 8190 bytes", close=True)
 
 
-class Connection(AtOnce):
+class Connection(RequestHandler):
     """One connection. `head_since` is when the head that is arriving began, 0 when none is; `unsent_since` likewise for what
     the client has not taken of an answer.
     """
@@ -70,9 +69,8 @@ class Connection(AtOnce):
         return cast(Server, self._manager)
 
     def data_received(self, data: bytes) -> None:
-        count = self._request_count
-        AtOnce.data_received(self, data)  # not super(): this is the path of every request
-        if self._request_count != count or not self._waits_for_head():
+        RequestHandler.data_received(self, data)  # not super(): this is the path of every request
+        if not self._waits_for_head():
             self.head_since = 0.0
             if self._waiter is None and self._messages and self.is_broken():
                 self._end_body()
@@ -110,8 +108,6 @@ class Connection(AtOnce):
 
     def _waits_for_head(self) -> bool:
         # Nobody waits while a request is handled, nor in the moment after connecting.
-        if self._busy:
-            return False
         waiter = self._waiter
         return not waiter.done() if waiter is not None else not self._request_count
 
