@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from faults.mutants import MUTANTS, Mutant
+
 ROOT = Path(__file__).parent.parent
 PACKAGES = ("foldlog", "ingest", "compactor", "shared")
 FORBIDDEN = {
@@ -69,3 +71,9 @@ def test_the_two_stories_stay_short() -> None:
         (story,) = [node for node in ast.walk(tree) if getattr(node, "name", None) == name]
         assert isinstance(story, (ast.AsyncFunctionDef, ast.FunctionDef))
         assert (story.end_lineno or 0) - story.lineno <= 36, name
+
+
+@pytest.mark.parametrize("mutant", MUTANTS, ids=[mutant.name for mutant in MUTANTS])
+def test_each_mutant_finds_the_text_that_it_replaces(mutant: Mutant) -> None:
+    """`make mutants` takes long and runs seldom: it should not begin with a text that has changed."""
+    assert [(ROOT / edit.file).read_text("utf-8").count(edit.old) for edit in mutant.edits] == [1] * len(mutant.edits)
