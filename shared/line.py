@@ -49,11 +49,6 @@ class ScannedLine(NamedTuple):
     reason: str | None
 
 
-def seal_line(body: bytes) -> bytes:
-    """A finished log line from an encoded JSON object: the CRC goes in front of its closing brace."""
-    return seal_lines(b"", [body[:-1]])
-
-
 def seal_lines(beginning: bytes, rests: Sequence[bytes]) -> bytes:
     """Finished log lines that begin with the same bytes and go on with each of `rests`, which lack their closing brace."""
     begun = crc32(beginning)

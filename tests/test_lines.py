@@ -17,8 +17,13 @@ from msgspec.structs import replace
 from ingest.event import Event, Property
 from ingest.lines import Origin, seal_events, server_ids
 from ingest.verdict import HAZARD, is_id
-from shared.line import COLUMNS, LINE_MAX_BYTES, DataFromNewerVersion, flaw, scan, seal_line
+from shared.line import COLUMNS, LINE_MAX_BYTES, DataFromNewerVersion, flaw, scan, seal_lines
 from shared.timestamps import epoch_ms
+
+
+def seal_line(body: bytes) -> bytes:
+    return seal_lines(b"", [body[:-1]])
+
 
 RECEIVED_MS = epoch_ms("2026-11-22T16:00:00.120Z")
 TIME_MS = RECEIVED_MS - 1999
