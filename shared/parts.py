@@ -146,11 +146,10 @@ def _looks_made(table: str) -> str:
 
 def _around(name: str, text: str, middle: str) -> dict[str, str]:
     """SQL of what stands in a text before and after another; all of it is the tail where that does not occur in it."""
-    head = f"split_part({text}, {middle}, 1)"
-    found = f"contains({text}, {middle})"
+    found, place = f"contains({text}, {middle})", f"instr({text}, {middle})"
     return {
-        f"{name}_head": f"CASE WHEN {found} THEN {head} END",
-        f"{name}_tail": f"CASE WHEN {found} THEN substr({text}, length({head}) + length({middle}) + 1) ELSE {text} END",
+        f"{name}_head": f"CASE WHEN {found} THEN left({text}, {place} - 1) END",
+        f"{name}_tail": f"CASE WHEN {found} THEN substr({text}, {place} + length({middle})) ELSE {text} END",
     }
 
 
