@@ -24,6 +24,7 @@ from compactor.parts import count_fresh, write_day
 from compactor.plan import PASS_MAX_BYTES, clock_doubt, expired_segments, ledger_after, plan_segments
 from compactor.retention import retain
 from compactor.segment_check import Checked, check
+from compactor.settle import settle
 from shared.engine import connect
 from shared.layout import DataDirectory
 from shared.publish import remove, scratch
@@ -69,6 +70,7 @@ def run_pass(
         checked = read_segments(database, data, chosen, spill, settings)
         folded = deduplicate(database, data, before)
         days = write_parts(database, data, before, folded, settings, now_ms)
+        days |= settle(database, data, before, days, now_ms)
         after = next_snapshot(before, checked, folded, days, now_ms, time.monotonic() - started)
         after = retain(database, data, before, after, now_ms, settings)
         expired = deletable_segments(data, before, after, sealed, now_ms, settings)

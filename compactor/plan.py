@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Container, Iterable, Iterator, Sequence
 from datetime import date, timedelta
 
 from shared.layout import SegmentName
@@ -20,6 +20,7 @@ CLOCK_STEADY_MS = CLOCK_AHEAD_MAX_MS
 # An id may be sent again until its event is too late to be accepted: 72 hours span at most three midnights (P7).
 DEDUPE_DAYS = 3
 TIER_PARTS = 8
+SETTLED_SHARE = 0.9
 
 
 def plan_segments(snapshot: Snapshot, sealed: Iterable[Segment], max_bytes: int) -> list[Segment]:
@@ -65,6 +66,18 @@ def parts_to_merge(parts: Sequence[Part], new_rows: int) -> list[Part]:
             return merged
         merged += same
         rows += sum(part.rows for part in same)
+
+
+def days_to_settle(snapshot: Snapshot, touched: Container[date], now_ms: int) -> Iterator[date]:
+    """Days that nothing was added to for a day, and whose archive is in several parts of which none is nearly all of it.
+
+    So an event that comes late does not have its whole day written again: a tenth of the day would have to.
+    """
+    for day, kept in sorted(snapshot.days.items()):
+        rows = [part.rows for part in kept.archive]
+        is_divided = len(rows) > 1 and max(rows) < SETTLED_SHARE * sum(rows)
+        if is_divided and day not in touched and now_ms - epoch_ms(kept.added_at) >= DAY_S * 1000:
+            yield day
 
 
 def _tier(rows: int) -> int:

@@ -11,6 +11,7 @@ import os
 import sys
 import tempfile
 from datetime import datetime
+from functools import cache
 from pathlib import Path
 from typing import Any, BinaryIO, Literal
 
@@ -94,8 +95,13 @@ def report(question: Question) -> dict[str, Any]:
 
 
 def _report(question: Question, data: DataDirectory, snapshot: Snapshot, query: Any) -> dict[str, Any]:
-    with contextlib.closing(connect(question.memory_bytes, THREADS)) as database:
-        return make_report(database, data, snapshot, query)
+    return make_report(_database(question.memory_bytes), data, snapshot, query)
+
+
+@cache
+def _database(memory_bytes: int) -> duckdb.DuckDBPyConnection:
+    """One for all reports: to open and close an engine takes as long as a small one. It keeps nothing of what it answered."""
+    return connect(memory_bytes, THREADS)
 
 
 def stream_export(question: Question, out: BinaryIO) -> int:

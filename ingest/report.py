@@ -128,8 +128,7 @@ class Report:
             return []
         if query.by is None and query.interval == "none":
             return [self.total if self.total["events"] else self._no_events()]
-        found = self._fetch(f"WITH {self._events()}, {_TOP}, {self._visitors()} {_JOINED}")
-        rows = [self._row(*values) for values in found]
+        rows = [self._row(*values) for *values, _ in self._found]
         if query.by is None:
             rows = self._with_empty_buckets(rows)
         return self._without_lost_visitors(rows) if self._wants_visitors else rows
@@ -139,22 +138,32 @@ class Report:
         """Over all rows, also those beyond `limit`. Visitors of the whole time are counted once."""
         if not self._from_counters and self._span.expired:
             return {"events": None} | ({"visitors": None} if self._wants_visitors else {})
-        total: Row = {}
-        if self._from_counters:
-            ((total["events"],),) = self._fetch(f"SELECT coalesce(sum(events), 0)::BIGINT FROM {self._counters()}")
-        elif not self._wants_visitors:
-            ((total["events"],),) = self._fetch(f"SELECT count(*) FROM {self._archive(values=False)}")
-        if self._wants_visitors:
-            total |= self._total_visitors(total)
+        total: Row = {"events": None} | (self._total_visitors() if self._wants_visitors else {})
+        if total["events"] is None:
+            total["events"] = self._total_events()
         return total
 
-    def _total_visitors(self, total: Row) -> Row:
+    def _total_events(self) -> int:
+        if self._query.by is not None or self._query.interval != "none":
+            return int(self._found[0][-1]) if self._found else 0
+        if self._from_counters:
+            found = self._fetch(f"SELECT coalesce(sum(events), 0)::BIGINT FROM {self._counters()}")
+        else:
+            found = self._fetch(f"SELECT count(*) FROM {self._archive(values=False)}")
+        return int(found[0][0])
+
+    @cached_property
+    def _found(self) -> list[tuple[Any, ...]]:
+        """Time, value, events and visitors of each row that is shown, and the events of all rows."""
+        return self._fetch(f"WITH {self._events()}, {_TOP}, {self._visitors()} {_JOINED}")
+
+    def _total_visitors(self) -> Row:
         query = self._query
         if self._is_lost(query.start, query.end):
             return {"visitors": self._kept(query.start, query.end, None) if query.by is None else None}
-        sql = f"SELECT count(DISTINCT visitor), count(*) FROM {self._archive(values=False)}"
-        ((visitors, events),) = self._fetch(sql)
-        return {"events": events, "visitors": visitors} | total
+        sql = f"SELECT count(*), count(DISTINCT visitor) FROM {self._archive(values=False)}"
+        ((events, visitors),) = self._fetch(sql)
+        return {"events": events, "visitors": visitors}
 
     def _counters_suffice(self) -> bool:
         query, span = self._query, self._span
@@ -342,7 +351,7 @@ _TOP = (
     "ORDER BY place LIMIT $limit)"
 )
 _JOINED = (
-    "SELECT e.t, e.value, e.events, coalesce(v.visitors, 0) AS visitors FROM e "
+    "SELECT e.t, e.value, e.events, coalesce(v.visitors, 0) AS visitors, (SELECT sum(events)::BIGINT FROM e) FROM e "
     "JOIN top ON e.value IS NOT DISTINCT FROM top.value "
     "LEFT JOIN v ON e.t IS NOT DISTINCT FROM v.t AND top.place = v.place "
     "ORDER BY e.t, e.events DESC, visitors DESC, e.value"

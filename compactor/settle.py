@@ -1,0 +1,41 @@
+"""A day that nobody adds to any longer gets one sorted archive part: reports pass over more of it, and it takes less space.
+
+During its day an event is written again once per tier of parts (plan.py), and the parts of a backlog are not sorted at all.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from contextlib import suppress
+from datetime import date
+
+import duckdb
+import msgspec
+
+from compactor.parts import ARCHIVE_ORDER, sql_list, write_part
+from compactor.plan import days_to_settle
+from shared.layout import DataDirectory
+from shared.parts import STORED_COLUMNS, PartDamaged, whole_parts
+from shared.snapshot import Day, Snapshot
+
+
+def settle(
+    database: duckdb.DuckDBPyConnection, data: DataDirectory, before: Snapshot, touched: Collection[date], now_ms: int
+) -> dict[date, Day]:
+    """Publish the archive of at most one day as one part; its events and its counters stay what they are.
+
+    A pass must not fail for the order in which events stand: a day that is damaged or too large is left as it is.
+    """
+    for day in days_to_settle(before, touched, now_ms):
+        with suppress(PartDamaged, duckdb.OutOfMemoryException):
+            return {day: _settled(database, data, day, before)}
+    return {}
+
+
+def _settled(database: duckdb.DuckDBPyConnection, data: DataDirectory, day: date, before: Snapshot) -> Day:
+    old = before.days[day]
+    parts = sql_list(whole_parts(data, "archive", day, old.archive))
+    sql = f"SELECT {', '.join(STORED_COLUMNS)} FROM read_parquet({parts}) ORDER BY {ARCHIVE_ORDER}"
+    generation, rows = before.generation + 1, sum(part.rows for part in old.archive)
+    part = write_part(database, data.part("archive", day, generation), generation, sql, rows)
+    return msgspec.structs.replace(old, archive=(part,) if part else ())

@@ -1,0 +1,94 @@
+"""A day that nobody adds to any longer: one sorted part instead of several, and nothing else is different."""
+
+from __future__ import annotations
+
+from datetime import date
+from pathlib import Path
+
+import duckdb
+import pytest
+
+from compactor import settle
+from compactor.compaction import Pass
+from shared.layout import DataDirectory
+from shared.snapshot import load
+from shared.timestamps import utc_day
+from tests.logs import NOON, data_directory, fold, line, sealed
+from tests.test_fold import archived, assert_verified
+
+DAY_MS = 86_400_000
+DAY = utc_day(NOON)
+
+
+def in_parts(root: Path, *sizes: int) -> DataDirectory:
+    """A day whose archive is in parts of so many events, which do not stand in the order of their visitors."""
+    data = data_directory(root)
+    for part, size in enumerate(sizes):
+        sealed(data, [line(f"event-{part}-{n}", NOON - n, visitor=f"visitor-{9 - n}") for n in range(size)])
+        fold(data)
+    return data
+
+
+def rows_of(data: DataDirectory, day: date = DAY) -> list[int]:
+    return [part.rows for part in load(data).days[day].archive]
+
+
+def next_day(data: DataDirectory) -> Pass:
+    return fold(data, NOON + DAY_MS)
+
+
+def test_day_that_nothing_was_added_to_for_a_day_becomes_one_sorted_part(tmp_path: Path) -> None:
+    data = in_parts(tmp_path, 3, 2)
+    before, events = load(data).days[DAY], archived(data)
+    fold(data, NOON + DAY_MS - 1)
+    assert rows_of(data) == [3, 2]
+    next_day(data)
+    after = load(data).days[DAY]
+    assert rows_of(data) == [5] and archived(data) == events
+    assert (after.counters, after.added_at) == (before.counters, before.added_at)
+    (part,) = after.archive
+    path = data.part("archive", DAY, part.generation)
+    visitors = duckdb.execute("SELECT visitor FROM read_parquet($1)", [str(path)]).fetchall()
+    assert visitors == sorted(visitors)
+    assert_verified(data)
+
+
+def test_what_a_day_is_nearly_all_of_is_left(tmp_path: Path) -> None:
+    data = in_parts(tmp_path, 9, 1)
+    next_day(data)
+    assert rows_of(data) == [9, 1]
+
+
+def test_one_day_a_pass_and_none_that_the_pass_adds_to(tmp_path: Path) -> None:
+    data = in_parts(tmp_path, 1, 1)
+    for _ in range(2):
+        sealed(data, [line(f"older-{load(data).generation}", NOON - DAY_MS)])
+        fold(data)
+    sealed(data, [line("late", NOON - DAY_MS + 1)])
+    next_day(data)
+    assert (rows_of(data, utc_day(NOON - DAY_MS)), rows_of(data)) == ([1, 1, 1], [2])
+    fold(data, NOON + 2 * DAY_MS)
+    assert rows_of(data, utc_day(NOON - DAY_MS)) == [3]
+    assert_verified(data)
+
+
+def test_damaged_day_does_not_stop_the_pass_nor_the_next_day(tmp_path: Path) -> None:
+    data = in_parts(tmp_path, 1, 1)
+    for number in range(2):
+        sealed(data, [line(f"newer-{number}", NOON + DAY_MS)])
+        fold(data)
+    damaged = data.part("archive", DAY, load(data).days[DAY].archive[0].generation)
+    damaged.write_bytes(damaged.read_bytes()[:-1])
+    fold(data, NOON + 2 * DAY_MS)
+    assert (rows_of(data), rows_of(data, utc_day(NOON + DAY_MS))) == ([1, 1], [2])
+
+
+def test_day_that_does_not_fit_into_memory_is_left(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    data = in_parts(tmp_path, 1, 1)
+
+    def full(*_: object) -> None:
+        raise duckdb.OutOfMemoryException("full")
+
+    monkeypatch.setattr(settle, "write_part", full)
+    assert next_day(data).snapshot.generation == 3
+    assert rows_of(data) == [1, 1]
