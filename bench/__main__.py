@@ -155,6 +155,7 @@ def month(root: Path) -> list[Figure]:
             reports.WANTED_EXACT_S,
             less_is_better=True,
         ),
+        Figure("the same of a country with 7 of 16 visitors", found.largest_s, "{:.2f} s", less_is_better=True),
         Figure(
             f"bytes of an event in the archive, {of}", found.bytes_of_event, "{:.1f}", reports.WANTED_BYTES, less_is_better=True
         ),
