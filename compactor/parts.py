@@ -40,6 +40,8 @@ PARQUET = "FORMAT parquet, COMPRESSION zstd, COMPRESSION_LEVEL 1, PARQUET_VERSIO
 ARCHIVE_ORDER = "site, country, visitor, time"
 # In the order in which they are capped.
 CAPPED_DIMENSIONS = ("event", "site", *COUNTED_DIMENSIONS)
+# As the rows of counters name them.
+EVERY_DIMENSION = (*COUNTED_DIMENSIONS, TOTAL)
 
 
 def count_fresh(database: duckdb.DuckDBPyConnection) -> None:
@@ -47,7 +49,9 @@ def count_fresh(database: duckdb.DuckDBPyConnection) -> None:
     count_events(database, "fresh", "delta")
 
 
-def count_events(database: duckdb.DuckDBPyConnection, source: str, table: str) -> None:
+def count_events(
+    database: duckdb.DuckDBPyConnection, source: str, table: str, dimensions: Sequence[str] = EVERY_DIMENSION
+) -> None:
     """Make a table of the counters of a relation of events: what `counting_sql` says, in one scan and half the time.
 
     Quarter of an hour, site, bot and event are few together: a number stands for them while values are grouped.
@@ -57,10 +61,11 @@ def count_events(database: duckdb.DuckDBPyConnection, source: str, table: str) -
         f"CREATE OR REPLACE TEMP TABLE keys AS SELECT row_number() OVER () AS key, * FROM "
         f"(SELECT DISTINCT {bucket} AS bucket, site, bot, event FROM {source})"
     )
-    values = ", ".join(COUNTED_DIMENSIONS)
-    sets = ", ".join(f"(key, {name})" for name in COUNTED_DIMENSIONS)
+    counted = [name for name in dimensions if name != TOTAL]
+    values = ", ".join(counted)
+    sets = ", ".join("(key)" if name == TOTAL else f"(key, {name})" for name in dimensions)
     # The first dimension is the highest bit of grouping_id. A bit is 0 where the rows are grouped by that dimension.
-    bits = {name: 1 << place for place, name in enumerate(reversed(COUNTED_DIMENSIONS))}
+    bits = {name: 1 << place for place, name in enumerate(reversed(counted))}
     every = (1 << len(bits)) - 1
     names = " ".join(f"WHEN {every - bit} THEN '{name}'" for name, bit in bits.items())
     database.execute(
@@ -72,7 +77,7 @@ def count_events(database: duckdb.DuckDBPyConnection, source: str, table: str) -
             SELECT key, grouping_id({values}) AS dimension, coalesce({values}) AS value, count(*) AS events
             FROM (SELECT k.key, {values} FROM {source} e JOIN keys k
                 ON {bucket} = k.bucket AND e.site = k.site AND e.bot = k.bot AND e.event = k.event)
-            GROUP BY GROUPING SETS ({sets}, (key))
+            GROUP BY GROUPING SETS ({sets})
         ) JOIN keys USING (key)
         """
     )
@@ -108,9 +113,11 @@ def write_day(
     )
     archive = (*(part for part in old.archive if part not in merged), *([part] if part else []))
 
-    recount = (replaced or old.capped) and not old.expired
-    if recount:
-        capped = _count_again(database, data, day, archive, old, max_values)
+    if (replaced or old.capped) and not old.expired:
+        # Event and site stand on every row. Any other dimension can be counted again alone.
+        all_of_it = replaced or not set(old.capped).isdisjoint({"event", "site"})
+        dimensions = EVERY_DIMENSION if all_of_it else old.capped
+        capped = _count_again(database, data, day, archive, old, dimensions, max_values)
     else:
         _add_counters(database, data, day, old)
         capped = cap_values(database, max_values)
@@ -153,20 +160,35 @@ def _archive_sql(data: DataDirectory, day: date, merged: list[Part], replaced: i
 
 
 def _add_counters(database: duckdb.DuckDBPyConnection, data: DataDirectory, day: date, old: Day) -> None:
-    source = f"SELECT {_COUNTER_COLUMNS} FROM delta WHERE bucket::DATE = DATE '{day}'"
     if old.counters is None:  # no key is there twice
-        database.execute(f"CREATE OR REPLACE TEMP TABLE counted AS {source}")
+        database.execute(f"CREATE OR REPLACE TEMP TABLE counted AS {_delta(day)}")
         return
-    path = whole_part(data, "counters", day, old.counters)
-    quarters = f"WHERE NOT ends_with(dimension, '{OF_DAY}')"
-    source += f" UNION ALL SELECT {_COUNTER_COLUMNS} FROM read_parquet({sql_list([path])}) {quarters}"
-    make_counted(database, source)
+    make_counted(database, f"{_delta(day)} UNION ALL {_counters(whole_part(data, 'counters', day, old.counters))}")
+
+
+def _delta(day: date) -> str:
+    """SQL of what the pass adds to the counters of a day."""
+    return f"SELECT {_COUNTER_COLUMNS} FROM delta WHERE bucket::DATE = DATE '{day}'"
+
+
+def _counters(path: Path) -> str:
+    """SQL of the counters of a part, without the sums of whole days."""
+    return f"SELECT {_COUNTER_COLUMNS} FROM read_parquet({sql_list([path])}) WHERE NOT ends_with(dimension, '{OF_DAY}')"
 
 
 def _count_again(
-    database: duckdb.DuckDBPyConnection, data: DataDirectory, day: date, archive: tuple[Part, ...], old: Day, max_values: int
+    database: duckdb.DuckDBPyConnection,
+    data: DataDirectory,
+    day: date,
+    archive: tuple[Part, ...],
+    old: Day,
+    dimensions: Sequence[str],
+    max_values: int,
 ) -> tuple[str, ...]:
-    """As `_add_counters` and `cap_values`, of all events of the day. Rare values are never counted one by one."""
+    """As `_add_counters` and `cap_values`, with these dimensions of all events of the day.
+
+    Rare values are never counted one by one.
+    """
     paths = whole_parts(data, "archive", day, archive)
     source = archived(f"read_parquet({sql_list(paths)})") if paths else "(FROM fresh WHERE false)"
     capped = [name for name in old.capped if _find_most(database, source, name, max_values)]
@@ -174,12 +196,14 @@ def _count_again(
         f"CASE WHEN {name} IS NULL OR {name} IN (SELECT value FROM most_{name}) THEN {name} ELSE '{OTHER}' END AS {name}"
         for name in capped
     )
-    count_events(database, f"(SELECT * REPLACE ({columns}) FROM {source})" if capped else source, "recount")
-    again = f"SELECT {_COUNTER_COLUMNS} FROM recount"
+    count_events(database, f"(SELECT * REPLACE ({columns}) FROM {source})" if capped else source, "recount", dimensions)
+    again = f"dimension IN ({', '.join(map(_sql_text, dimensions))})"
+    rows = f"SELECT {_COUNTER_COLUMNS} FROM recount UNION ALL {_delta(day)} AND NOT {again}"
     if old.counters is not None:  # visitors kept of a day cannot be counted again
-        path = whole_part(data, "counters", day, old.counters)
-        again += f" UNION ALL SELECT {_COUNTER_COLUMNS} FROM read_parquet({sql_list([path])}) WHERE visitors IS NOT NULL"
-    make_counted(database, again)
+        rows += (
+            f" UNION ALL {_counters(whole_part(data, 'counters', day, old.counters))} AND (visitors IS NOT NULL OR NOT {again})"
+        )
+    make_counted(database, rows)
     found = {*capped, *cap_values(database, max_values, capped)}
     return tuple(name for name in CAPPED_DIMENSIONS if name in found)
 
@@ -187,10 +211,13 @@ def _count_again(
 def _find_most(database: duckdb.DuckDBPyConnection, source: str, name: str, max_values: int) -> bool:
     """Make the table `most_<name>` of the values of a dimension that are kept. Returns whether there are more."""
     database.execute(
-        f"CREATE OR REPLACE TEMP TABLE most_{name} AS SELECT {name} AS value FROM {source} WHERE {name} IS NOT NULL "
-        f"GROUP BY ALL ORDER BY count(*) DESC, {name} LIMIT {max_values}"
+        f"CREATE OR REPLACE TEMP TABLE every AS SELECT {name} AS value, count(*) AS events FROM {source} "
+        f"WHERE {name} IS NOT NULL GROUP BY ALL"
     )
-    return _count(database, f"(SELECT DISTINCT {name} FROM {source} WHERE {name} IS NOT NULL)") > max_values
+    database.execute(
+        f"CREATE OR REPLACE TEMP TABLE most_{name} AS SELECT value FROM every ORDER BY events DESC, value LIMIT {max_values}"
+    )
+    return _count(database, "every") > max_values
 
 
 def make_counted(database: duckdb.DuckDBPyConnection, source: str) -> None:
