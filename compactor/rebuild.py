@@ -23,7 +23,7 @@ from compactor.adopt import adopt, adopted_totals
 from compactor.commit import commit, compactor_lock, drop_old_snapshots, is_lost, replace_damaged, set_aside
 from compactor.compaction import THREADS, Log, run_pass, whole_snapshot
 from compactor.fold import archive_paths
-from compactor.parts import ARCHIVE_ORDER, cap_values, counting_sql, make_counted, sql_list, write_counters, write_part
+from compactor.parts import cap_values, counting_sql, in_order, make_counted, sql_list, write_counters, write_part
 from compactor.plan import doubted_since, neighbours
 from compactor.verify import count, parts_of
 from shared.engine import connect
@@ -234,7 +234,7 @@ def _write(
     database: duckdb.DuckDBPyConnection, data: DataDirectory, day: date, old: Day, generation: int, max_values: int
 ) -> Day:
     rows = count(database, "FROM rebuilt")
-    sql = f"FROM {stored('rebuilt')} ORDER BY {ARCHIVE_ORDER}"
+    sql = in_order(stored("rebuilt"))
     part = write_part(database, data.part("archive", day, generation), generation, sql, rows)
     make_counted(database, counting_sql("rebuilt"))
     capped = cap_values(database, max_values)

@@ -1,6 +1,6 @@
-"""A day that nobody adds to any longer gets one sorted archive part: reports pass over more of it, and it takes less space.
+"""A day that nobody adds to any longer gets one archive part, in order: reports by country pass over most of it.
 
-During its day an event is written again once per tier of parts (plan.py), and the parts of a backlog are not sorted at all.
+During the day parts are merged as their events come. To put them in order each time would cost several times as much.
 """
 
 from __future__ import annotations
@@ -12,10 +12,10 @@ from datetime import date
 import duckdb
 import msgspec
 
-from compactor.parts import ARCHIVE_ORDER, sql_list, write_part
+from compactor.parts import in_order, sql_list, write_part
 from compactor.plan import days_to_settle
 from shared.layout import DataDirectory
-from shared.parts import STORED_COLUMNS, PartDamaged, whole_parts
+from shared.parts import PartDamaged, whole_parts
 from shared.snapshot import Day, Snapshot
 
 
@@ -34,8 +34,7 @@ def settle(
 
 def _settled(database: duckdb.DuckDBPyConnection, data: DataDirectory, day: date, before: Snapshot) -> Day:
     old = before.days[day]
-    parts = sql_list(whole_parts(data, "archive", day, old.archive))
-    sql = f"SELECT {', '.join(STORED_COLUMNS)} FROM read_parquet({parts}) ORDER BY {ARCHIVE_ORDER}"
+    sql = in_order(f"read_parquet({sql_list(whole_parts(data, 'archive', day, old.archive))})")
     generation, rows = before.generation + 1, sum(part.rows for part in old.archive)
     part = write_part(database, data.part("archive", day, generation), generation, sql, rows)
     return msgspec.structs.replace(old, archive=(part,) if part else ())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import date
+from itertools import groupby
 from pathlib import Path
 
 import duckdb
@@ -24,7 +25,13 @@ def in_parts(root: Path, *sizes: int) -> DataDirectory:
     """A day whose archive is in parts of so many events, which do not stand in the order of their visitors."""
     data = data_directory(root)
     for part, size in enumerate(sizes):
-        sealed(data, [line(f"event-{part}-{n}", NOON - n, visitor=f"visitor-{9 - n}") for n in range(size)])
+        sealed(
+            data,
+            [
+                line(f"event-{part}-{n}", NOON - n, visitor=f"visitor-{n % 2}", country=("FR", "DE", None)[n % 3])
+                for n in range(size)
+            ],
+        )
         fold(data)
     return data
 
@@ -38,18 +45,19 @@ def next_day(data: DataDirectory) -> Pass:
 
 
 def test_day_that_nothing_was_added_to_for_a_day_becomes_one_sorted_part(tmp_path: Path) -> None:
-    data = in_parts(tmp_path, 3, 2)
+    data = in_parts(tmp_path, 7, 5)
     before, events = load(data).days[DAY], archived(data)
     fold(data, NOON + DAY_MS - 1)
-    assert rows_of(data) == [3, 2]
+    assert rows_of(data) == [7, 5]
     next_day(data)
     after = load(data).days[DAY]
-    assert rows_of(data) == [5] and archived(data) == events
+    assert rows_of(data) == [12] and archived(data) == events
     assert (after.counters, after.added_at) == (before.counters, before.added_at)
     (part,) = after.archive
     path = data.part("archive", DAY, part.generation)
-    visitors = duckdb.execute("SELECT visitor FROM read_parquet($1)", [str(path)]).fetchall()
-    assert visitors == sorted(visitors)
+    found = duckdb.execute("SELECT country, visitor FROM read_parquet($1) ORDER BY file_row_number", [str(path)]).fetchall()
+    assert [country for country, _ in groupby(found, lambda row: row[0])] == ["DE", "FR", None]
+    assert len(list(groupby(found))) == len(set(found)) == 6
     assert_verified(data)
 
 
