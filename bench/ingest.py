@@ -15,6 +15,7 @@ import sys
 import time
 from collections.abc import Callable, Iterable
 from contextlib import ExitStack, suppress
+from itertools import product
 from pathlib import Path
 from typing import NamedTuple
 
@@ -32,7 +33,9 @@ from shared.layout import DataDirectory
 from shared.settings import Settings
 from shared.snapshot import load as load_snapshot
 
-SINGLE_CONNECTIONS = 32
+# A page's visitors come on connections of their own: with more of them under way, more events share a sync.
+SINGLE_CONNECTIONS = (32, 256)
+AGAINST_CONNECTIONS = 256
 BATCH_EVENTS = 100
 BATCH_CONNECTIONS = 8
 # (what it is called, rows a counter, connections). With one row 4 were the fastest of 1, 2, 4, 8 and 16 on two cores: more only
@@ -52,23 +55,33 @@ class Size(NamedTuple):
 
 
 def single(root: Path, size: Size) -> list[Figure]:
-    """Single events against a handler that only reads and answers."""
-    ratios, rates = [], []
+    """Single events against a handler that only reads and answers, from few connections and from many."""
+    ratios: dict[int, list[float]] = {connections: [] for connections in SINGLE_CONNECTIONS}
+    rates: dict[int, list[float]] = {connections: [] for connections in SINGLE_CONNECTIONS}
     with null_handler() as (null, null_port), worker(root) as (_, port):
         ports = {"null": null_port, "ours": port}
         for target in ports.values():
-            load(target, size.single // 5, 1, SINGLE_CONNECTIONS, 1)
-        for round_ in range(size.rounds):
+            load(target, size.single // 5, 1, SINGLE_CONNECTIONS[0], 1)
+        for turn, (round_, connections) in enumerate(product(range(size.rounds), SINGLE_CONNECTIONS)):
             seconds = {}
             for name in in_turn(ports, round_):
-                seconds[name] = load(ports[name], size.single, 1, SINGLE_CONNECTIONS, 2 + round_)["seconds"]
-            ratios.append(seconds["null"] / seconds["ours"])
-            rates.append(size.single / seconds["ours"])
+                seconds[name] = load(ports[name], size.single, 1, connections, 2 + turn)["seconds"]
+            ratios[connections].append(seconds["null"] / seconds["ours"])
+            rates[connections].append(size.single / seconds["ours"])
         generator = generator_share(null_port, null.pid, size)
-    check_counted(root, size.single // 5 + size.rounds * size.single)
+    check_counted(root, size.single // 5 + len(SINGLE_CONNECTIONS) * size.rounds * size.single)
+    what = "single events of {} connections: {}"
     return [
-        Figure("single events: one worker / a handler that only answers", statistics.median(ratios), wanted=0.8, is_ratio=True),
-        Figure("single events: requests a second, one worker", statistics.median(rates), "{:,.0f}"),
+        *(
+            Figure(
+                what.format(n, "one worker / a handler that only answers"), statistics.median(found), wanted=0.8, is_ratio=True
+            )
+            for n, found in ratios.items()
+        ),
+        *(
+            Figure(what.format(n, "requests a second, one worker"), statistics.median(found), "{:,.0f}")
+            for n, found in rates.items()
+        ),
         Figure("load generator: its CPU / that of a handler that only answers", generator, wanted=0.9, less_is_better=True),
     ]
 
@@ -77,7 +90,7 @@ def generator_share(port: int, pid: int, size: Size) -> float:
     """CPU of the load generator / of the server, for the same requests: with less than 1 it is not what is measured."""
     made = make_requests(size.single, 1, port, 1)
     server, own = cpu_seconds(pid), time.process_time()
-    uvloop.run(run_load(port, SINGLE_CONNECTIONS, made))
+    uvloop.run(run_load(port, SINGLE_CONNECTIONS[0], made))
     return (time.process_time() - own) / (cpu_seconds(pid) - server)
 
 
@@ -147,10 +160,10 @@ def against(data: Path, baselines: dict[str, Baseline], size: Size) -> dict[str,
             ports[name] = free_port()
             stack.enter_context(running([*baseline.command, f"--port={ports[name]}"], ports[name]))
         for name, port in ports.items():
-            load(port, requests[name] // 5, 1, SINGLE_CONNECTIONS, 1)
+            load(port, requests[name] // 5, 1, AGAINST_CONNECTIONS, 1)
         for round_ in range(size.rounds):
             for name in in_turn(ports, round_):
-                seconds = load(ports[name], requests[name], 1, SINGLE_CONNECTIONS, 2 + round_)["seconds"]
+                seconds = load(ports[name], requests[name], 1, AGAINST_CONNECTIONS, 2 + round_)["seconds"]
                 rates[name].append(requests[name] / seconds)
     sent = {name: count // 5 + size.rounds * count for name, count in requests.items()}
     check_counted(data, sent["ours"])
