@@ -61,7 +61,7 @@ class Settings:
     queue_max_bytes: int = 32 << 20
     queue_max_requests: int = 10_000
     fold_interval: float = 60.0
-    fold_memory: int = 320 << 20
+    fold_memory: int = 256 << 20
     report_memory: int = 256 << 20
     report_timeout: float = 60.0
     log_retention_days: int = 30
