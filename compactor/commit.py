@@ -9,8 +9,9 @@ A damaged snapshot.json is replaced by the newest kept one that is whole; what t
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from datetime import date
 from pathlib import Path
 
 import msgspec
@@ -163,8 +164,8 @@ def drop_old_snapshots(data: DataDirectory, current: Snapshot) -> None:
     """
     kept = _kept_and_whole(data)
     newest, old = list(kept)[:KEPT_SNAPSHOTS], list(kept)[KEPT_SNAPSHOTS:]
-    needed = named_parts(data, current).union(*(named_parts(data, kept[generation]) for generation in newest))
-    unneeded = set().union(*(named_parts(data, kept[generation]) for generation in old)) - needed
+    needed = named_parts([current, *(kept[generation] for generation in newest)])
+    unneeded = {data.part(*name) for name in named_parts(kept[generation] for generation in old) - needed}
     remove(unneeded)
     for directory in {path.parent for path in unneeded}:
         remove_empty_directory(directory)
@@ -190,18 +191,21 @@ def sweep_orphans(data: DataDirectory, current: Snapshot) -> int:
 
     Looks at every part, so it runs at start only.
     """
-    needed = named_parts(data, current)
-    for snapshot in _read_whole(data, kept_generations(data)):
-        needed |= named_parts(data, snapshot)
+    names = named_parts([current, *_read_whole(data, kept_generations(data))])
+    needed = {data.part(*name) for name in names}
     orphans = [path for path in _all_parts(data) if path not in needed]
     return remove([*orphans, *data.root.glob(f".{data.snapshot.name}.*{TEMPORARY_SUFFIX}")])
 
 
-def named_parts(data: DataDirectory, snapshot: Snapshot) -> set[Path]:
-    """Paths of all parts of a snapshot."""
-    archive = {data.part("archive", day, part.generation) for day, kept in snapshot.days.items() for part in kept.archive}
-    counters = {data.part("counters", day, kept.counters.generation) for day, kept in snapshot.days.items() if kept.counters}
-    return archive | counters
+def named_parts(snapshots: Iterable[Snapshot]) -> set[tuple[str, date, int]]:
+    """Kind, day and generation of all parts of snapshots. Not paths: of two years they would take a fifth of a small pass."""
+    names: set[tuple[str, date, int]] = set()
+    for snapshot in snapshots:
+        for day, kept in snapshot.days.items():
+            names.update(("archive", day, part.generation) for part in kept.archive)
+            if kept.counters:
+                names.add(("counters", day, kept.counters.generation))
+    return names
 
 
 def _all_parts(data: DataDirectory) -> Iterator[Path]:
