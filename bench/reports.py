@@ -11,6 +11,7 @@ from __future__ import annotations
 import statistics
 import sys
 import time
+from contextlib import closing
 from datetime import date, timedelta
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -19,9 +20,10 @@ from urllib.parse import urlencode
 import duckdb
 import orjson
 
+from bench.fold import Quiet
 from bench.processes import serving
 from compactor.commit import commit, compactor_lock
-from compactor.compaction import next_snapshot
+from compactor.compaction import THREADS, next_snapshot
 from compactor.fold import Folded
 from compactor.parts import count_fresh, write_day
 from compactor.settle import settle
@@ -111,7 +113,8 @@ def over_a_month(root: Path, days: int = DAYS, events: int = EVENTS_OF_DAY) -> R
 def make_month(data: DataDirectory, days: int, events: int) -> duckdb.DuckDBPyConnection:
     """Publish the days. Returns a database with the tables `counts` and `seen`, made of the events before they were written."""
     make_data_directory(data)
-    database = connect(_MEMORY, 2, data.root.parent / "spill")
+    spill = data.root.parent / "spill"
+    database = connect(_MEMORY, 2, spill)
     settings = Settings(data_dir=data.root)
     countries = {"countries": list(_COUNTRIES)}
     for back in range(days - 1, -1, -1):
@@ -129,7 +132,8 @@ def make_month(data: DataDirectory, days: int, events: int) -> duckdb.DuckDBPyCo
             publish(data, before, folded, {day: made})
         if back:
             before = load(data)
-            publish(data, before, Folded(), settle(database, data, before, (), now_ms() + DAY_S * 1000))
+            with closing(connect(settings.fold_memory, THREADS, spill)) as compactor:
+                publish(data, before, Folded(), settle(compactor, data, before, (), now_ms() + DAY_S * 1000, Quiet()))
     return database
 
 

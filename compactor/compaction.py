@@ -70,7 +70,7 @@ def run_pass(
         checked = read_segments(database, data, chosen, spill, settings)
         folded = deduplicate(database, data, before)
         days = write_parts(database, data, before, folded, settings, now_ms)
-        days |= settle(database, data, before, days, now_ms)
+        days |= settle(database, data, before, days, now_ms, log)
         after = next_snapshot(before, checked, folded, days, now_ms, time.monotonic() - started)
         after = retain(database, data, before, after, now_ms, settings)
         expired = deletable_segments(data, before, after, sealed, now_ms, settings)

@@ -156,16 +156,21 @@ def _archive_sql(data: DataDirectory, day: date, merged: list[Part], replaced: i
 
 
 def in_order(events: str) -> str:
-    """SQL of stored events, those of a country together and in it those of a visitor.
+    """SQL of stored events in the order of site, country, visitor, session and time.
 
     A report by country then passes over the rest, and the columns that stay the same from event to event are small. One number
-    stands for all of that: texts would take three times as long to sort, and spill more.
+    stands for all of that: texts would take three times as long to sort, and spill more. Two visitors who share its 24 bits of
+    them stand between each other, which does no harm.
     """
     places = f"SELECT *, row_number() OVER (ORDER BY site, country) AS place FROM (SELECT DISTINCT site, country FROM {events})"
     columns = ", ".join(f"e.{name}" for name in STORED_COLUMNS)
+    bits = {"p.place": 16, "hash(e.visitor)": 24, "hash(e.session)": 7, "epoch(e.time::TIME)": 17}
+    number = "0::UBIGINT"
+    for value, width in bits.items():
+        number = f"(({number}) * {1 << width} + ({value})::UBIGINT % {1 << width})"
     return (
         f"SELECT {columns} FROM {events} e JOIN ({places}) p ON e.site = p.site AND e.country IS NOT DISTINCT FROM p.country "
-        "ORDER BY p.place::UBIGINT * 4294967296 + hash(e.visitor) % 4294967296"
+        f"ORDER BY {number}"
     )
 
 

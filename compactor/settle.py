@@ -6,8 +6,8 @@ During the day parts are merged as their events come. To put them in order each 
 from __future__ import annotations
 
 from collections.abc import Collection
-from contextlib import suppress
 from datetime import date
+from typing import Protocol
 
 import duckdb
 import msgspec
@@ -19,16 +19,29 @@ from shared.parts import PartDamaged, whole_parts
 from shared.snapshot import Day, Snapshot
 
 
+class Log(Protocol):
+    """Where it is said that a day could not be settled."""
+
+    def warning(self, event: str, **fields: object) -> object: ...
+
+
 def settle(
-    database: duckdb.DuckDBPyConnection, data: DataDirectory, before: Snapshot, touched: Collection[date], now_ms: int
+    database: duckdb.DuckDBPyConnection,
+    data: DataDirectory,
+    before: Snapshot,
+    touched: Collection[date],
+    now_ms: int,
+    log: Log,
 ) -> dict[date, Day]:
     """Publish the archive of at most one day as one part; its events and its counters stay what they are.
 
     A pass must not fail for the order in which events stand: a day that is damaged or too large is left as it is.
     """
     for day in days_to_settle(before, touched, now_ms):
-        with suppress(PartDamaged, duckdb.OutOfMemoryException):
+        try:
             return {day: _settled(database, data, day, before)}
+        except (PartDamaged, duckdb.OutOfMemoryException) as error:
+            log.warning("day_not_settled", day=str(day), reason=str(error)[:1000])
     return {}
 
 

@@ -14,7 +14,7 @@ from compactor.compaction import Pass
 from shared.layout import DataDirectory
 from shared.snapshot import load
 from shared.timestamps import utc_day
-from tests.logs import NOON, data_directory, fold, line, sealed
+from tests.logs import NOON, SilentLog, data_directory, fold, line, sealed
 from tests.test_fold import archived, assert_verified
 
 DAY_MS = 86_400_000
@@ -61,6 +61,15 @@ def test_day_that_nothing_was_added_to_for_a_day_becomes_one_sorted_part(tmp_pat
     assert_verified(data)
 
 
+def test_day_before_1970_is_settled_like_any_other(tmp_path: Path) -> None:
+    data = data_directory(tmp_path)
+    for number in range(2):
+        sealed(data, [line(f"event-{number}", -1500)])
+        fold(data)
+    next_day(data)
+    assert rows_of(data, date(1969, 12, 31)) == [2]
+
+
 def test_what_a_day_is_nearly_all_of_is_left(tmp_path: Path) -> None:
     data = in_parts(tmp_path, 9, 1)
     next_day(data)
@@ -87,8 +96,10 @@ def test_damaged_day_does_not_stop_the_pass_nor_the_next_day(tmp_path: Path) -> 
         fold(data)
     damaged = data.part("archive", DAY, load(data).days[DAY].archive[0].generation)
     damaged.write_bytes(damaged.read_bytes()[:-1])
-    fold(data, NOON + 2 * DAY_MS)
+    log = SilentLog()
+    fold(data, NOON + 2 * DAY_MS, log=log)
     assert (rows_of(data), rows_of(data, utc_day(NOON + DAY_MS))) == ([1, 1], [2])
+    assert "day_not_settled" in log.events()
 
 
 def test_day_that_does_not_fit_into_memory_is_left(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
