@@ -32,7 +32,10 @@ from shared.parts import (
 from shared.publish import publishing
 from shared.snapshot import Day, Part
 
-_STORED_COLUMNS = ", ".join(STORED_COLUMNS)
+# DuckDB reads milliseconds as microseconds, and would write them so: a third more bytes.
+_STORED_COLUMNS = ", ".join(
+    f"e.{name}::TIMESTAMP_MS AS {name}" if kind == "TIMESTAMP" else f"e.{name}" for name, kind in STORED_COLUMNS.items()
+)
 _COUNTER_COLUMNS = ", ".join(COUNTER_COLUMNS)
 # Version 2 writes times as differences and ids without their lengths. Level 1 of zstd costs least, and what is left of an
 # archive after these encodings is no larger with it than with level 3.
@@ -147,7 +150,7 @@ def _archive_sql(data: DataDirectory, day: date, merged: list[Part], replaced: i
     if not merged:
         return f"FROM {new}"
     source = f"read_parquet({sql_list(whole_parts(data, 'archive', day, merged))})"
-    kept = f"(SELECT {_STORED_COLUMNS} FROM {source})"
+    kept = f"(SELECT {_STORED_COLUMNS} FROM {source} e)"
     if not replaced:
         return f"FROM {new} UNION ALL FROM {kept}"
     gone = f"(FROM replaced WHERE day = DATE '{day}')"
@@ -163,14 +166,13 @@ def in_order(events: str) -> str:
     them stand between each other, which does no harm.
     """
     places = f"SELECT *, row_number() OVER (ORDER BY site, country) AS place FROM (SELECT DISTINCT site, country FROM {events})"
-    columns = ", ".join(f"e.{name}" for name in STORED_COLUMNS)
     bits = {"p.place": 16, "hash(e.visitor)": 24, "hash(e.session)": 7, "epoch(e.time::TIME)": 17}
     number = "0::UBIGINT"
     for value, width in bits.items():
         number = f"(({number}) * {1 << width} + ({value})::UBIGINT % {1 << width})"
     return (
-        f"SELECT {columns} FROM {events} e JOIN ({places}) p ON e.site = p.site AND e.country IS NOT DISTINCT FROM p.country "
-        f"ORDER BY {number}"
+        f"SELECT {_STORED_COLUMNS} FROM {events} e JOIN ({places}) p "
+        f"ON e.site = p.site AND e.country IS NOT DISTINCT FROM p.country ORDER BY {number}"
     )
 
 

@@ -70,6 +70,18 @@ def test_day_before_1970_is_settled_like_any_other(tmp_path: Path) -> None:
     assert rows_of(data, date(1969, 12, 31)) == [2]
 
 
+@pytest.mark.parametrize(("sizes", "left"), [([1] * 8, [8]), ([2, 2], [4])])
+def test_times_stay_milliseconds_when_parts_are_written_again(tmp_path: Path, sizes: list[int], left: list[int]) -> None:
+    data = in_parts(tmp_path, *sizes)
+    next_day(data)
+    assert rows_of(data) == left
+    path = str(data.part("archive", DAY, load(data).days[DAY].archive[0].generation))
+    units = duckdb.execute(
+        "SELECT converted_type FROM parquet_schema($1) WHERE name IN ('time', 'received')", [path]
+    ).fetchall()
+    assert units == [("TIMESTAMP_MILLIS",)] * 2
+
+
 def test_what_a_day_is_nearly_all_of_is_left(tmp_path: Path) -> None:
     data = in_parts(tmp_path, 9, 1)
     next_day(data)
