@@ -67,7 +67,7 @@ def load_last(path: Path = LAST) -> dict[str, float]:
 def keep(figures: Iterable[Figure], path: Path = LAST) -> None:
     """Keep these figures, beside those of the parts that were not run."""
     kept = load_last(path) | {figure.what: float(f"{figure.value:.4g}") for figure in figures}
-    machine = f"{processor()}, Linux {platform.release().partition("-")[0]}, Python {platform.python_version()}"
+    machine = f"{processor()}, Linux {platform.release().partition('-')[0]}, Python {platform.python_version()}"
     content = {"machine": machine, "figures": kept}
     publish(path, orjson.dumps(content, option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE))
 
