@@ -121,10 +121,10 @@ def make_month(data: DataDirectory, days: int, events: int) -> duckdb.DuckDBPyCo
         day = _LAST_DAY - timedelta(days=back)
         for first, end in ((0, events // 2), (events // 2, events)):
             database.execute(_EVENTS, {"day": day, "count": events, "first": first, "end": end} | countries)
-            for table, columns in _COUNTED.items():
+            for table, counted in _COUNTED.items():
                 is_new = back == days - 1 and not first
                 how = f"CREATE TABLE {table} AS" if is_new else f"INSERT INTO {table}"
-                database.execute(f"{how} SELECT {columns} GROUP BY ALL")
+                database.execute(f"{how} SELECT {counted} GROUP BY ALL")
             count_fresh(database)
             before, folded, added_at = load(data), Folded(new={day: end - first}), rfc3339(now_ms())
             old = before.days.get(day, Day(added_at))
