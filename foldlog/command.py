@@ -1,4 +1,4 @@
-"""The command line: what is asked for, and which function does it. Each command is one small function below."""
+"""The command line: each command is one small function below. What can be typed is in options.py."""
 
 from __future__ import annotations
 
@@ -12,7 +12,6 @@ import tempfile
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import NoReturn
 
 import duckdb
 import msgspec
@@ -23,14 +22,15 @@ from compactor.commit import CommitLost, CompactorBusy
 from compactor.rebuild import rebuild
 from compactor.schedule import compact_once, run_compactor
 from compactor.verify import verify
-from foldlog import __version__, bench, show, tail
+from foldlog import bench, show, tail
 from foldlog.exits import DONE, TRY_AGAIN, USAGE, WRONG
 from foldlog.generator import EVENT_NAME
 from foldlog.import_combined import import_combined
 from foldlog.log import configure_log, get_log, keep_open
+from foldlog.options import QUERY_OPTIONS, make_parser
 from foldlog.serve import AddressInUse, AlreadyServed, serve
 from ingest import table
-from ingest.export import FORMATS, export
+from ingest.export import export
 from ingest.keyring import TokensDamaged, create_token, load_tokens, revoke_token
 from ingest.query import QueryError, parse
 from ingest.report import make_report
@@ -44,13 +44,12 @@ from shared.parts import PartDamaged
 from shared.publish import make_data_directory
 from shared.recovery import WriterAlive
 from shared.requests import NobodyAnswered, seal_now
-from shared.settings import CONFIG_FILE, Settings, SettingsError, load
+from shared.settings import Settings, SettingsError, load
 from shared.snapshot import SnapshotDamaged
 from shared.snapshot import load as load_snapshot
 from shared.timestamps import now_ms
 
 ROTATE_TIMEOUT_S = 10.0
-QUERY_OPTIONS = ("from", "to", "tz", "interval", "by", "event", "site", "filter", "limit", "bots")
 
 Arguments = argparse.Namespace
 Command = Callable[[Arguments, Settings, DataDirectory], int]
@@ -61,11 +60,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     given = make_parser().parse_args(arguments)
     try:
         settings = load(os.environ, Path(given.config) if given.config else None)
-        command: Command = given.run
         output = configure_log(settings)
-        if command in SERVICES:
+        if given.command in SERVICES:
             keep_open(output, supervised=given.supervised)
-        return command(given, settings, DataDirectory(settings.data_dir))
+        return COMMANDS[given.command](given, settings, DataDirectory(settings.data_dir))
     except (SettingsError, QueryError, SnapshotDamaged, PartDamaged, TokensDamaged, DataFromNewerVersion) as error:
         return _complain(str(error), USAGE)
     except (AlreadyServed, AddressInUse, Unavailable, CompactorBusy, CommitLost, WriterAlive, NobodyAnswered) as error:
@@ -226,10 +224,6 @@ def run_check_config(_given: Arguments, settings: Settings, _data: DataDirectory
     return DONE
 
 
-# What runs until it is stopped. The other commands end with the terminal they were typed in.
-SERVICES: tuple[Command, ...] = (run_serve, run_ingest, run_compact)
-
-
 def _existing(data: DataDirectory) -> DataDirectory:
     if not data.log.is_dir():
         raise SettingsError(f"{data.root} is no data directory of Foldlog; set FOLDLOG_DATA_DIR, or start `foldlog serve`")
@@ -240,118 +234,21 @@ def _query_options(given: Arguments) -> dict[str, str]:
     return {name: value for name in QUERY_OPTIONS if (value := getattr(given, f"query_{name}", None)) is not None}
 
 
-class _Parser(argparse.ArgumentParser):
-    def error(self, message: str) -> NoReturn:
-        self.exit(USAGE, f"foldlog: {message}\nTry: {self.prog} --help\n")
-
-
-def _add_load(command: argparse.ArgumentParser) -> None:
-    command.add_argument(
-        "--rate", type=_between(0.1, 100_000), default=100.0, help="requests a second, due at random (default: 100)"
-    )
-    command.add_argument("--seconds", type=_between(1, 3_600), default=10.0, help="how long (default: 10)")
-    command.add_argument("--warm-up", type=_between(0, 600), default=2.0, help="seconds before that, not measured (default: 2)")
-    command.add_argument(
-        "--events", type=int, choices=range(1, 501), metavar="N", default=1, help="events in each (default: 1)"
-    )
-    command.add_argument("--connections", type=int, choices=range(1, 4_097), metavar="N", default=128, help="default: 128")
-    command.add_argument("--key-file", metavar="FILE", help="a file with the key to write with (default: one of the settings)")
-    command.add_argument("--origin", help="write as a page of this origin; the rate limit then holds")
-    command.add_argument("--json", action="store_true", help="everything that was measured, as JSON")
-    command.add_argument("url", metavar="URL", nargs="?", help="a server on this host (default: that of FOLDLOG_LISTEN)")
-
-
-def _between(low: float, high: float) -> Callable[[str], float]:
-    def number(text: str) -> float:
-        if not low <= float(text) <= high:
-            raise argparse.ArgumentTypeError(f"{text} is not from {low:g} to {high:,g}")
-        return float(text)
-
-    return number
-
-
-def make_parser() -> argparse.ArgumentParser:
-    """All commands. The help of each fits a screen."""
-    parser = _Parser(prog="foldlog", description="First-party event analytics in one directory.")
-    parser.add_argument("--version", action="version", version=f"foldlog {__version__}")
-    parser.add_argument("--config", metavar="FILE", help=f"settings in TOML (also {CONFIG_FILE}); the environment wins")
-    commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
-
-    def add(name: str, run: Command, help_: str) -> argparse.ArgumentParser:
-        command = commands.add_parser(name, help=help_, description=help_[0].upper() + help_[1:] + ".")
-        command.set_defaults(run=run, supervised=False)
-        return command
-
-    add("serve", run_serve, "run the ingest workers and the compactor until SIGTERM")
-
-    ingest = add("ingest", run_ingest, "run one ingest worker (serve does this for you)")
-    ingest.add_argument("--writer", default="0", help="name of its segments, one per worker (default: 0)")
-    ingest.add_argument("--supervised", action="store_true", help="also stop at the end of standard input")
-    ingest.add_argument("--rate-table", type=int, default=-1, metavar="FD", help="memory shared with other workers (serve)")
-
-    compact = add("compact", run_compact, "fold sealed segments on schedule, or once")
-    compact.add_argument("--once", action="store_true", help="fold what is sealed now and end")
-    compact.add_argument("--supervised", action="store_true", help="also stop at the end of standard input")
-
-    add("rotate", run_rotate, "ask the writers to seal their segments, and wait until they have")
-
-    report = add("report", run_report, "print a report (docs/reports.md says what each number means)")
-    _add_query(report, QUERY_OPTIONS)
-    form = report.add_mutually_exclusive_group()
-    form.add_argument("--json", action="store_true", help="as GET /admin/api/report answers")
-    form.add_argument("--csv", action="store_true", help="the rows as CSV")
-
-    status = add("status", run_status, "show the balance of events, segments, lag and disk")
-    status.add_argument("--json", action="store_true", help="as GET /admin/api/status answers")
-
-    tail_ = add("tail", run_tail, "show the events of all writers in the order of arrival")
-    tail_.add_argument("-f", "--follow", action="store_true", help="go on with new events")
-    tail_.add_argument("-n", "--lines", type=int, default=10, help="how many earlier events first (default: 10)")
-    tail_.add_argument("--json", action="store_true", help="the lines as they were written")
-
-    add("verify", run_verify, "recount everything and compare it with what is published; exit 1 if anything is wrong")
-
-    rebuild_ = add("rebuild", run_rebuild, "fold the retained log again and show what changed, day by day")
-    rebuild_.add_argument("--dry-run", action="store_true", help="show what would change, and publish nothing")
-
-    import_ = add("import", run_import, "append the requests of an access log as pageviews; importing twice counts once")
-    import_.add_argument("--format", choices=["combined"], default="combined", help="Apache or nginx combined format")
-    import_.add_argument("--site", help="the site that the log is of (default: the first of FOLDLOG_SITES)")
-    import_.add_argument("file", metavar="FILE", help="the access log, plain or .gz")
-
-    export_ = add("export", run_export, "write the archived events to standard output")
-    _add_query(export_, ("from", "to", "tz"))
-    export_.add_argument("--format", choices=list(FORMATS), default="ndjson", help="default: ndjson")
-
-    token = add("token", run_token, "make, list and revoke tokens")
-    actions = token.add_subparsers(dest="action", metavar="ACTION", required=True)
-    create = actions.add_parser("create", help="make a token and show it once")
-    create.add_argument("--scope", choices=["admin", "read", "ingest"], default="admin", help="default: admin")
-    actions.add_parser("list", help="list tokens, without their secrets")
-    revoke = actions.add_parser("revoke", help="forget a token")
-    revoke.add_argument("id", help="as `foldlog token list` shows it")
-
-    help_ = f"load a server on this host with events named {EVENT_NAME}, and compare what it counts"
-    _add_load(add("bench", run_bench, help_))
-
-    add("check-config", run_check_config, "read the settings and show what is in force")
-    return parser
-
-
-_QUERY_HELP = {
-    "from": "first date (2026-11-22) or instant (2026-11-22T16:00:00Z); default: six days before --to",
-    "to": "last date, inclusive, or instant; default: today",
-    "tz": "time zone of dates and intervals (default: FOLDLOG_TIMEZONE)",
-    "interval": "none, 15m, hour, day, week or month",
-    "by": "a dimension (path, referrer, country, ...) or props.<key>",
-    "event": "only events of this name",
-    "site": "only this site",
-    "filter": "conditions such as 'path==/a;country!=DE'",
-    "limit": "how many values at most (default: 100)",
-    "bots": "exclude, include or only",
+COMMANDS: dict[str, Command] = {
+    "serve": run_serve,
+    "ingest": run_ingest,
+    "compact": run_compact,
+    "rotate": run_rotate,
+    "report": run_report,
+    "status": run_status,
+    "tail": run_tail,
+    "verify": run_verify,
+    "rebuild": run_rebuild,
+    "import": run_import,
+    "export": run_export,
+    "token": run_token,
+    "bench": run_bench,
+    "check-config": run_check_config,
 }
-
-
-def _add_query(command: argparse.ArgumentParser, names: Sequence[str]) -> None:
-    for name in names:
-        command.add_argument(f"--{name}", dest=f"query_{name}", metavar=name.upper(), help=_QUERY_HELP[name])
+# What runs until it is stopped. The other commands end with the terminal they were typed in.
+SERVICES = {"serve", "ingest", "compact"}

@@ -22,7 +22,7 @@ from multidict import CIMultiDict
 
 from compactor.agents import parse_agent
 from foldlog import exits
-from foldlog.command import make_parser
+from foldlog.options import make_parser
 from ingest import answers, body, connection, gate, rate_limit, receive
 from ingest.event import EVENT_MAX_BYTES, Batch, Event
 from ingest.lines import Line

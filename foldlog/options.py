@@ -1,0 +1,132 @@
+"""What can be typed: the commands, their options, and the help of each, which fits a screen. command.py carries them out."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable, Sequence
+from typing import NoReturn
+
+from foldlog import __version__
+from foldlog.exits import USAGE
+from foldlog.generator import EVENT_NAME
+from ingest.export import FORMATS
+from shared.settings import CONFIG_FILE
+
+QUERY_OPTIONS = ("from", "to", "tz", "interval", "by", "event", "site", "filter", "limit", "bots")
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        self.exit(USAGE, f"foldlog: {message}\nTry: {self.prog} --help\n")
+
+
+def _add_load(command: argparse.ArgumentParser) -> None:
+    command.add_argument(
+        "--rate", type=_between(0.1, 100_000), default=100.0, help="requests a second, due at random (default: 100)"
+    )
+    command.add_argument("--seconds", type=_between(1, 3_600), default=10.0, help="how long (default: 10)")
+    command.add_argument("--warm-up", type=_between(0, 600), default=2.0, help="seconds before that, not measured (default: 2)")
+    command.add_argument(
+        "--events", type=int, choices=range(1, 501), metavar="N", default=1, help="events in each (default: 1)"
+    )
+    command.add_argument("--connections", type=int, choices=range(1, 4_097), metavar="N", default=128, help="default: 128")
+    command.add_argument("--key-file", metavar="FILE", help="a file with the key to write with (default: one of the settings)")
+    command.add_argument("--origin", help="write as a page of this origin; the rate limit then holds")
+    command.add_argument("--json", action="store_true", help="everything that was measured, as JSON")
+    command.add_argument("url", metavar="URL", nargs="?", help="a server on this host (default: that of FOLDLOG_LISTEN)")
+
+
+def _between(low: float, high: float) -> Callable[[str], float]:
+    def number(text: str) -> float:
+        if not low <= float(text) <= high:
+            raise argparse.ArgumentTypeError(f"{text} is not from {low:g} to {high:,g}")
+        return float(text)
+
+    return number
+
+
+def make_parser() -> argparse.ArgumentParser:
+    """All commands. The help of each fits a screen."""
+    parser = _Parser(prog="foldlog", description="First-party event analytics in one directory.")
+    parser.add_argument("--version", action="version", version=f"foldlog {__version__}")
+    parser.add_argument("--config", metavar="FILE", help=f"settings in TOML (also {CONFIG_FILE}); the environment wins")
+    commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
+
+    def add(name: str, help_: str) -> argparse.ArgumentParser:
+        command = commands.add_parser(name, help=help_, description=help_[0].upper() + help_[1:] + ".")
+        command.set_defaults(command=name, supervised=False)
+        return command
+
+    add("serve", "run the ingest workers and the compactor until SIGTERM")
+
+    ingest = add("ingest", "run one ingest worker (serve does this for you)")
+    ingest.add_argument("--writer", default="0", help="name of its segments, one per worker (default: 0)")
+    ingest.add_argument("--supervised", action="store_true", help="also stop at the end of standard input")
+    ingest.add_argument("--rate-table", type=int, default=-1, metavar="FD", help="memory shared with other workers (serve)")
+
+    compact = add("compact", "fold sealed segments on schedule, or once")
+    compact.add_argument("--once", action="store_true", help="fold what is sealed now and end")
+    compact.add_argument("--supervised", action="store_true", help="also stop at the end of standard input")
+
+    add("rotate", "ask the writers to seal their segments, and wait until they have")
+
+    report = add("report", "print a report (docs/reports.md says what each number means)")
+    _add_query(report, QUERY_OPTIONS)
+    form = report.add_mutually_exclusive_group()
+    form.add_argument("--json", action="store_true", help="as GET /admin/api/report answers")
+    form.add_argument("--csv", action="store_true", help="the rows as CSV")
+
+    status = add("status", "show the balance of events, segments, lag and disk")
+    status.add_argument("--json", action="store_true", help="as GET /admin/api/status answers")
+
+    tail_ = add("tail", "show the events of all writers in the order of arrival")
+    tail_.add_argument("-f", "--follow", action="store_true", help="go on with new events")
+    tail_.add_argument("-n", "--lines", type=int, default=10, help="how many earlier events first (default: 10)")
+    tail_.add_argument("--json", action="store_true", help="the lines as they were written")
+
+    add("verify", "recount everything and compare it with what is published; exit 1 if anything is wrong")
+
+    rebuild_ = add("rebuild", "fold the retained log again and show what changed, day by day")
+    rebuild_.add_argument("--dry-run", action="store_true", help="show what would change, and publish nothing")
+
+    import_ = add("import", "append the requests of an access log as pageviews; importing twice counts once")
+    import_.add_argument("--format", choices=["combined"], default="combined", help="Apache or nginx combined format")
+    import_.add_argument("--site", help="the site that the log is of (default: the first of FOLDLOG_SITES)")
+    import_.add_argument("file", metavar="FILE", help="the access log, plain or .gz")
+
+    export_ = add("export", "write the archived events to standard output")
+    _add_query(export_, ("from", "to", "tz"))
+    export_.add_argument("--format", choices=list(FORMATS), default="ndjson", help="default: ndjson")
+
+    token = add("token", "make, list and revoke tokens")
+    actions = token.add_subparsers(dest="action", metavar="ACTION", required=True)
+    create = actions.add_parser("create", help="make a token and show it once")
+    create.add_argument("--scope", choices=["admin", "read", "ingest"], default="admin", help="default: admin")
+    actions.add_parser("list", help="list tokens, without their secrets")
+    revoke = actions.add_parser("revoke", help="forget a token")
+    revoke.add_argument("id", help="as `foldlog token list` shows it")
+
+    help_ = f"load a server on this host with events named {EVENT_NAME}, and compare what it counts"
+    _add_load(add("bench", help_))
+
+    add("check-config", "read the settings and show what is in force")
+    return parser
+
+
+_QUERY_HELP = {
+    "from": "first date (2026-11-22) or instant (2026-11-22T16:00:00Z); default: six days before --to",
+    "to": "last date, inclusive, or instant; default: today",
+    "tz": "time zone of dates and intervals (default: FOLDLOG_TIMEZONE)",
+    "interval": "none, 15m, hour, day, week or month",
+    "by": "a dimension (path, referrer, country, ...) or props.<key>",
+    "event": "only events of this name",
+    "site": "only this site",
+    "filter": "conditions such as 'path==/a;country!=DE'",
+    "limit": "how many values at most (default: 100)",
+    "bots": "exclude, include or only",
+}
+
+
+def _add_query(command: argparse.ArgumentParser, names: Sequence[str]) -> None:
+    for name in names:
+        command.add_argument(f"--{name}", dest=f"query_{name}", metavar=name.upper(), help=_QUERY_HELP[name])

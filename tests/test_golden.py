@@ -1,0 +1,55 @@
+"""Data directories of every release are read by the code of today, to the same numbers, and go on from there."""
+
+from __future__ import annotations
+
+import json
+import tarfile
+from pathlib import Path
+
+import pytest
+
+from compactor.rebuild import rebuild
+from shared.layout import DataDirectory
+from shared.settings import Settings
+from shared.snapshot import load
+from tests.golden import SETTINGS, read
+from tests.logs import NOON, SilentLog, fold_all
+from tests.server import environment, verify
+
+GOLDEN = sorted((Path(__file__).parent / "data" / "golden").glob("*.tar.gz"))
+LATER = NOON + 8 * 3_600_000
+
+
+@pytest.fixture(params=GOLDEN, ids=lambda path: path.name.removesuffix(".tar.gz"))
+def golden(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
+    """A directory that holds what a release left as `data`, and `read.json`, what that release read of it."""
+    with tarfile.open(request.param) as tar:
+        tar.extractall(tmp_path, filter="data")
+    return tmp_path
+
+
+def test_reports_and_export_are_the_same(golden: Path) -> None:
+    assert read(DataDirectory(golden / "data")) == json.loads((golden / "read.json").read_text("utf-8"))
+
+
+def test_pass_goes_on_from_it(golden: Path) -> None:
+    data = DataDirectory(golden / "data")
+    before = load(data)
+
+    fold_all(data, LATER, **SETTINGS)
+
+    after = load(data)
+    assert after.generation > before.generation
+    assert after.totals.counted == before.totals.counted + 2  # one sealed, one of a killed worker
+    assert sum(file.read_bytes().count(b"\n") for file in data.quarantine.iterdir()) == 1  # the torn line
+    verify(data, environment(data.root, sites="example.com shop.example.com", max_values=SETTINGS["max_values"]))
+
+
+def test_rebuild_finds_the_same(golden: Path) -> None:
+    data = DataDirectory(golden / "data")
+    expected = json.loads((golden / "read.json").read_text("utf-8"))
+
+    changes = rebuild(data, Settings(data_dir=data.root, **SETTINGS), SilentLog(), LATER, dry_run=False)
+
+    assert [change for change in changes if change.events_before != change.events_after] == []
+    assert read(data)["events"] == expected["events"]
