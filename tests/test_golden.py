@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-import tarfile
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -23,8 +23,7 @@ LATER = NOON + 8 * 3_600_000
 @pytest.fixture(params=GOLDEN, ids=lambda path: path.name.removesuffix(".tar.gz"))
 def golden(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
     """A directory that holds what a release left as `data`, and `read.json`, what that release read of it."""
-    with tarfile.open(request.param) as tar:
-        tar.extractall(tmp_path, filter="data")
+    subprocess.run(["tar", "-xzf", request.param, "-C", tmp_path], check=True)  # tarfile warns or does not, by Python's version
     return tmp_path
 
 
