@@ -9,18 +9,16 @@ from __future__ import annotations
 import os
 import signal
 import socket
-import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from types import FrameType
 from typing import Any
 
 from filelock import Timeout, UnixFileLock
 
-from foldlog.exits import DONE, USAGE
+from foldlog.children import Child, look_after, make_children, stop_in_order
+from foldlog.exits import DONE
 from ingest.keyring import create_token, load_tokens
 from ingest.peers import forget_dead_workers
 from ingest.proxy_watch import warning
@@ -31,11 +29,6 @@ from shared.settings import Settings
 from shared.snapshot import load
 
 POLL_S = 0.1
-BACKOFF_FIRST_S = 0.2
-BACKOFF_MAX_S = 30.0
-# A child that lived this long had started well: its next death is a new one.
-STEADY_S = 60.0
-STOP_S = 30.0
 
 
 class AlreadyServed(Exception):
@@ -44,56 +37,6 @@ class AlreadyServed(Exception):
 
 class AddressInUse(Exception):
     """Something answers where this `serve` would listen."""
-
-
-@dataclass
-class Child:
-    """One supervised process: how to start it, and when to start it next."""
-
-    name: str
-    command: list[str]
-    descriptors: tuple[int, ...] = ()
-    process: subprocess.Popen[bytes] | None = None
-    started_at: float = 0.0
-    start_at: float = 0.0
-    backoff_s: float = field(default=BACKOFF_FIRST_S)
-
-    def is_running(self) -> bool:
-        return self.process is not None and self.process.poll() is None
-
-    def start(self, log: Any) -> None:
-        # A child inherits what is blocked, and lets SIGHUP through once it handles it: one that came before would end it.
-        blocked = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGHUP})
-        try:
-            self.process = subprocess.Popen(self.command, stdin=subprocess.PIPE, pass_fds=self.descriptors)
-        finally:
-            signal.pthread_sigmask(signal.SIG_SETMASK, blocked)
-        self.started_at = time.monotonic()
-        log.info("started", child=self.name, pid=self.process.pid)
-
-    def after_death(self, log: Any) -> None:
-        """Plan the next start: later each time, until one start has lasted."""
-        now = time.monotonic()
-        if now - self.started_at > STEADY_S:
-            self.backoff_s = BACKOFF_FIRST_S
-        code = self.process.returncode if self.process else None
-        log.error("died", child=self.name, exit_code=code, restart_in_s=self.backoff_s)
-        self.process = None
-        self.start_at = now + self.backoff_s
-        self.backoff_s = min(self.backoff_s * 2, BACKOFF_MAX_S)
-
-    def send(self, number: signal.Signals) -> None:
-        if self.is_running() and self.process is not None:
-            self.process.send_signal(number)
-
-    def wait(self, deadline: float) -> None:
-        if self.process is None:
-            return
-        try:
-            self.process.wait(max(0.1, deadline - time.monotonic()))
-        except subprocess.TimeoutExpired:
-            self.process.kill()  # what it had acknowledged is on disk; the next start recovers its segment
-            self.process.wait()
 
 
 def serve(settings: Settings, config: str | None, log: Any) -> int:
@@ -114,7 +57,7 @@ def serve(settings: Settings, config: str | None, log: Any) -> int:
             while not stopping:
                 _pass_on(hung_up, children)
                 for child in children:
-                    _look_after(child, log)
+                    look_after(child, log)
                 time.sleep(POLL_S)
         finally:
             stop_in_order(children, log)
@@ -132,48 +75,11 @@ def check_address(listen: tuple[str, int]) -> None:
     raise AddressInUse(f"something listens on {host}:{port} already; stop it, or set FOLDLOG_LISTEN")
 
 
-def make_children(settings: Settings, config: str | None, rate_table: int) -> list[Child]:
-    """The workers, which count clients in one table, and last the compactor."""
-    foldlog = [sys.executable, "-m", "foldlog", *(["--config", config] if config else [])]
-    workers = [
-        Child(
-            f"ingest-{number}",
-            [*foldlog, "ingest", "--writer", str(number), "--supervised", "--rate-table", str(rate_table)],
-            (rate_table,),
-        )
-        for number in range(settings.workers)
-    ]
-    return [*workers, Child("compact", [*foldlog, "compact", "--supervised"])]
-
-
-def _look_after(child: Child, log: Any) -> None:
-    if child.is_running():
-        return
-    if child.process is not None:
-        if child.process.returncode == USAGE:
-            raise SystemExit(USAGE)  # it has said why, and would say it again
-        child.after_death(log)
-    elif time.monotonic() >= child.start_at:
-        child.start(log)
-
-
 def _pass_on(hung_up: list[bool], children: list[Child]) -> None:
     if hung_up:
         hung_up.clear()  # before they are told: one that comes now is for the next round
         for child in children:
             child.send(signal.SIGHUP)
-
-
-def stop_in_order(children: list[Child], log: Any) -> None:
-    """Workers first: what they seal on their way out is there for the next fold."""
-    deadline = time.monotonic() + STOP_S
-    *workers, compactor = children
-    for group in (workers, [compactor]):
-        for child in group:
-            child.send(signal.SIGTERM)
-        for child in group:
-            child.wait(deadline)
-    log.info("stopped", child="all")
 
 
 @contextmanager
