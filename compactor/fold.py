@@ -59,7 +59,10 @@ def read_lines(database: duckdb.DuckDBPyConnection, checked: Sequence[Checked], 
         "AND received IS NOT NULL AND site IS NOT NULL AND v IS NOT NULL), max(v) FROM incoming",
     )
     if newest is not None and newest > SCHEMA_VERSION:
-        raise DataFromNewerVersion(f"a log line has schema version {newest}; this Foldlog reads up to {SCHEMA_VERSION}.")
+        raise DataFromNewerVersion(
+            f"a log line was made by a newer Foldlog (schema version {newest}; this one reads up to {SCHEMA_VERSION}). "
+            "Install that one."
+        )
     if found != expected or placed != expected:
         raise LinesDoNotParse(f"{expected} lines were written, {found} were read, {placed} of them are events")
     _read_agents(database)

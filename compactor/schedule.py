@@ -85,11 +85,7 @@ class Compactor:
         self._idle.clear()
         self._last_pass = time.monotonic()
         try:
-            recover_orphans(self._data, self._log)
-            seal_now(self._data, SEAL_PATIENCE_S)
-        except (NobodyAnswered, OSError) as error:
-            self._log.warning("not_sealed", reason=str(error))
-        try:
+            self._seal()
             compact_once(self._data, self._settings, self._log)
         except (CompactorBusy, CommitLost) as error:
             self._log.warning("pass_lost", reason=str(error))
@@ -97,6 +93,13 @@ class Compactor:
             self._log.warning("pass_failed", reason=str(error)[:1000])
         finally:
             self._idle.set()
+
+    def _seal(self) -> None:
+        try:
+            recover_orphans(self._data, self._log)
+            seal_now(self._data, SEAL_PATIENCE_S)
+        except (NobodyAnswered, OSError) as error:
+            self._log.warning("not_sealed", reason=str(error))
 
     def is_idle(self) -> bool:
         return self._idle.is_set()

@@ -24,11 +24,13 @@ from compactor.schedule import compact_once, run_compactor
 from compactor.verify import verify
 from foldlog import bench, show, tail
 from foldlog.exits import DONE, TRY_AGAIN, USAGE, WRONG
+from foldlog.file_system import NetworkFileSystem
 from foldlog.generator import EVENT_NAME
 from foldlog.import_combined import import_combined
 from foldlog.log import configure_log, get_log, keep_open
 from foldlog.options import QUERY_OPTIONS, make_parser
 from foldlog.serve import AddressInUse, AlreadyServed, serve
+from foldlog.start import check_start
 from ingest import table
 from ingest.export import export
 from ingest.keyring import TokensDamaged, create_token, load_tokens, revoke_token
@@ -51,6 +53,16 @@ from shared.timestamps import now_ms
 
 ROTATE_TIMEOUT_S = 10.0
 
+CANNOT_BE_USED = (
+    SettingsError,
+    QueryError,
+    SnapshotDamaged,
+    PartDamaged,
+    TokensDamaged,
+    DataFromNewerVersion,
+    NetworkFileSystem,
+)
+
 Arguments = argparse.Namespace
 Command = Callable[[Arguments, Settings, DataDirectory], int]
 
@@ -63,8 +75,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         output = configure_log(settings)
         if given.command in SERVICES:
             keep_open(output, supervised=given.supervised)
-        return COMMANDS[given.command](given, settings, DataDirectory(settings.data_dir))
-    except (SettingsError, QueryError, SnapshotDamaged, PartDamaged, TokensDamaged, DataFromNewerVersion) as error:
+        data = DataDirectory(settings.data_dir)
+        if given.command in WRITERS:
+            check_start(data)
+        return COMMANDS[given.command](given, settings, data)
+    except CANNOT_BE_USED as error:
         return _complain(str(error), USAGE)
     except (AlreadyServed, AddressInUse, Unavailable, CompactorBusy, CommitLost, WriterAlive, NobodyAnswered) as error:
         return _complain(str(error), TRY_AGAIN)
@@ -252,3 +267,5 @@ COMMANDS: dict[str, Command] = {
 }
 # What runs until it is stopped. The other commands end with the terminal they were typed in.
 SERVICES = {"serve", "ingest", "compact"}
+# What adds to the data directory: not where it cannot be relied on, nor to what a newer Foldlog made.
+WRITERS = {"serve", "ingest", "compact", "import", "rebuild"}

@@ -71,7 +71,8 @@ def flaw(line: bytes) -> str | None:
         return "no schema version at its start"
     if int(version[1]) > SCHEMA_VERSION:
         raise DataFromNewerVersion(
-            f"a log line has schema version {int(version[1])}; this Foldlog reads up to {SCHEMA_VERSION}. Install a newer one."
+            f"a log line was made by a newer Foldlog (schema version {int(version[1])}; this one reads up to "
+            f"{SCHEMA_VERSION}). Install that one."
         )
     return None
 

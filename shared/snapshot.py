@@ -143,7 +143,8 @@ def decode(content: bytes, path: Path) -> Snapshot:
         is_sealed = _is_sealed(content)
         if found > FORMAT:
             raise DataFromNewerVersion(
-                f"{path} has format {found}; this Foldlog reads up to {FORMAT}. Install a newer one; nothing was changed."
+                f"{path} was made by a newer Foldlog (format {found}; this one reads up to {FORMAT}). Install that one; "
+                "nothing was changed."
             )
         if not is_sealed and found != FORMAT_WITHOUT_SHA256:
             raise ValueError("it does not end with its sha256")

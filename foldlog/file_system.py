@@ -1,0 +1,125 @@
+"""Which file system a directory is on, and whether the promises can be kept there.
+
+P1 and P3 to P5 stand on what a local file system of Linux does: a lock is seen by every process, an fsync reaches the disk, a
+rename is whole or not there. Over a network some of it is missing, and nothing says so until events are gone.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from pathlib import Path
+from typing import Literal, NamedTuple
+
+from shared.layout import DataDirectory
+
+MOUNTS = Path("/proc/self/mountinfo")
+
+NETWORK = frozenset({"nfs", "nfs4", "cifs", "smb3", "smbfs", "ncpfs", "afs", "coda", "9p", "ceph", "glusterfs", "lustre"})
+CLUSTER = frozenset({"beegfs", "gpfs", "orangefs", "pvfs2", "gfs2", "ocfs2"})
+# Folders of the host that a virtual machine is lent: another kernel writes there, too.
+SHARED_FOLDERS = frozenset({"vboxsf", "vmhgfs", "prl_fs", "virtiofs", "fuse.vmhgfs-fuse", "fuse.grpcfuse", "fakeowner"})
+# Names after `fuse.`; what is not among them may be local, or not: nobody can say.
+NETWORK_FUSE = frozenset(
+    {"sshfs", "s3fs", "s3ql", "goofys", "gcsfuse", "blobfuse", "blobfuse2", "rclone", "davfs", "davfs2", "mount-s3", "juicefs"}
+    | {"glusterfs", "ceph", "ceph-fuse", "moosefs", "mfs", "lizardfs", "saunafs", "seaweedfs", "beegfs", "cvmfs2"}
+    | {"curlftpfs", "smbnetfs", "gvfsd-fuse"}
+)
+LAYERS = frozenset({"overlay", "aufs", "fuse.fuse-overlayfs"})
+MEMORY = frozenset({"tmpfs", "ramfs"})
+# What makes a sync a promise that a power cut breaks. (`data=ordered` is the default.)
+LYING_OPTIONS = frozenset({"nobarrier", "barrier=0", "data=writeback"})
+
+_ESCAPED = re.compile(r"\\([0-7]{3})")
+
+Kind = Literal["local", "network", "fuse", "layer", "memory"]
+
+
+class NetworkFileSystem(Exception):
+    """The data directory is where no lock and no fsync can be relied on. Nothing was changed."""
+
+
+class Mount(NamedTuple):
+    """A line of mountinfo: where, of which type, from what, and the options of the mount and of its file system."""
+
+    point: str
+    type: str
+    source: str
+    options: frozenset[str]
+
+    @property
+    def kind(self) -> Kind:
+        fuse, _, name = self.type.partition(".")
+        if self.type in NETWORK | CLUSTER | SHARED_FOLDERS or (fuse == "fuse" and name in NETWORK_FUSE):
+            return "network"
+        if self.type in LAYERS:
+            return "layer"
+        if self.type in MEMORY:
+            return "memory"
+        return "fuse" if self.type.startswith("fuse") else "local"
+
+
+def parse_mounts(text: str) -> list[tuple[str, Mount]]:
+    """The mounts of a mountinfo text in the order of mounting, each with its device as `major:minor`."""
+    found = []
+    for line in text.splitlines():
+        before, dash, after = line.partition(" - ")
+        mount, file_system = before.split(" "), after.split(" ")
+        if not dash or len(mount) < 6 or len(file_system) < 2:
+            continue
+        options = frozenset([*mount[5].split(","), *(file_system[2].split(",") if len(file_system) > 2 else [])])
+        # Of a read-only mount of a writable file system, the mount has the say.
+        options -= {"rw"} if "ro" in options else set()
+        found.append((mount[2], Mount(_plain(mount[4]), file_system[0], _plain(file_system[1]), options)))
+    return found
+
+
+def mount_of(path: str, text: str, device: str | None = None) -> Mount | None:
+    """The mount that an absolute path, without links, is on. `device` (major:minor) decides where mounts hide one another."""
+    above = [(dev, mount) for dev, mount in parse_mounts(text) if _is_below(path, mount.point)]
+    same = [entry for entry in above if entry[0] == device]  # none on btrfs, whose subvolumes have devices of their own
+    found: Mount | None = None
+    for _, mount in same or above:
+        if found is None or len(mount.point) >= len(found.point):
+            found = mount
+    return found
+
+
+def find_mount(directory: Path, mounts: Path | None = None) -> Mount | None:
+    """The mount that a directory is on, or will be once it is made. None where it cannot be told."""
+    there = directory.absolute()
+    while not there.exists() and there != there.parent:
+        there = there.parent
+    try:
+        device = os.stat(there).st_dev
+        text = (mounts or MOUNTS).read_text("utf-8", "surrogateescape")
+        return mount_of(os.path.realpath(there), text, f"{os.major(device)}:{os.minor(device)}")
+    except OSError:
+        return None
+
+
+def refusal(directory: Path, mount: Mount) -> str | None:
+    """Why Foldlog does not write to a directory, or None."""
+    if mount.kind != "network":
+        return None
+    return (
+        f"{directory} is on a network file system ({mount.type}, mounted at {mount.point}): locks, renames and fsync do not "
+        "hold there as Foldlog needs them, and events could be lost or counted twice. Set FOLDLOG_DATA_DIR to a directory on "
+        "a disk of this host."
+    )
+
+
+def refuse_network(data: DataDirectory) -> None:
+    """Raises NetworkFileSystem when the data directory is on one."""
+    mount = find_mount(data.root)
+    if mount is not None and (why := refusal(data.root, mount)):
+        raise NetworkFileSystem(f"{why} Nothing was changed.")
+
+
+def _is_below(path: str, point: str) -> bool:
+    return point == "/" or path == point or path.startswith(f"{point}/")
+
+
+def _plain(field: str) -> str:
+    """Blanks, tabs, newlines and backslashes stand as octal escapes."""
+    return _ESCAPED.sub(lambda match: chr(int(match[1], 8)), field)

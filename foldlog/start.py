@@ -1,0 +1,56 @@
+"""What every command that writes to the data directory looks at first, before it changes anything.
+
+Files of a newer Foldlog are not touched: what this one does not know of it could drop. A network file system is not written to.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+from pathlib import Path
+
+from foldlog.file_system import refuse_network
+from shared.layout import DataDirectory
+from shared.line import LINE_MAX_BYTES, DataFromNewerVersion, flaw
+from shared.segments import Segment, active_segments, open_segment, sealed_segments
+from shared.snapshot import Snapshot, SnapshotDamaged, decode, kept_generations
+
+
+def check_start(data: DataDirectory) -> None:
+    """Raises NetworkFileSystem and DataFromNewerVersion, whose messages say what to do. Reads little, and changes nothing.
+
+    Of the log it reads the first line of each active segment, of each that is not folded, and of each writer's newest: a
+    writer begins a segment, so all lines in one are of the same version.
+    """
+    refuse_network(data)
+    snapshot = _newest_snapshot(data)
+    for path in (*active_segments(data).values(), *(segment.path for segment in _to_look_at(data, snapshot))):
+        _check_first_line(path)
+
+
+def _newest_snapshot(data: DataDirectory) -> Snapshot:
+    """The published snapshot or the newest kept one that is whole. Raises DataFromNewerVersion if any of them is newer."""
+    found: list[Snapshot] = []
+    for path in (data.snapshot, *(data.kept_snapshot(generation) for generation in kept_generations(data))):
+        try:
+            found.append(decode(path.read_bytes(), path))
+        except (OSError, SnapshotDamaged):
+            continue  # whoever reads it says so, and knows what takes its place
+    return found[0] if found else Snapshot()
+
+
+def _to_look_at(data: DataDirectory, snapshot: Snapshot) -> Iterable[Segment]:
+    sealed = sealed_segments(data)
+    newest = {segment.name.writer: segment for segment in sealed}  # they are in the order of their sequence
+    unfolded = [segment for segment in sealed if not snapshot.has_folded(segment.name.writer, segment.name.sequence)]
+    return [*unfolded, *newest.values()]
+
+
+def _check_first_line(path: Path) -> None:
+    try:
+        with open_segment(path) as file:
+            flaw(file.readline(LINE_MAX_BYTES))  # one that is damaged is nobody's version: the fold looks at it line by line
+    except DataFromNewerVersion as error:
+        raise DataFromNewerVersion(f"{os.fspath(path)}: {error} Nothing was changed.") from None
+    except (OSError, EOFError):
+        return
