@@ -17,7 +17,7 @@ import duckdb
 from compactor.agents import parse_agent
 from compactor.plan import neighbours
 from compactor.segment_check import Checked
-from shared.layout import DataDirectory
+from shared.layout import PACKED_SUFFIXES, DataDirectory
 from shared.line import COLUMNS, LINE_MAX_BYTES, SCHEMA_VERSION, DataFromNewerVersion
 from shared.parts import archived, made_at, made_random, whole_parts
 from shared.snapshot import Snapshot
@@ -88,6 +88,10 @@ def _insert_lines(database: duckdb.DuckDBPyConnection, files: list[str], sites: 
         database.execute(f"INSERT INTO incoming {_with_places(lines, own)}", values)
     except (duckdb.InvalidInputException, duckdb.ConversionException) as error:
         raise LinesDoNotParse(str(error)) from error
+    except duckdb.IOException as error:
+        if not any(file.endswith(PACKED_SUFFIXES) for file in files):
+            raise
+        raise LinesDoNotParse(str(error)) from error  # it does not inflate all that gzip and zstd do: zeros at the end
 
 
 def _with_places(lines: str, own: str) -> str:

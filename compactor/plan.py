@@ -30,7 +30,7 @@ def plan_segments(snapshot: Snapshot, sealed: Iterable[Segment], max_bytes: int)
     for segment in sorted(sealed, key=lambda segment: (segment.name.sealed_at, segment.name)):
         if snapshot.has_folded(segment.name.writer, segment.name.sequence):
             continue
-        total += segment.bytes
+        total += segment.plain_bytes
         if chosen and total > max_bytes:
             break
         chosen.append(segment)

@@ -53,7 +53,7 @@ def compact_once(data: DataDirectory, settings: Settings, log: Log) -> Pass:
                 # Not an error of the data: the same segments fit when fewer are taken at once.
                 if max_bytes == 1:
                     raise
-                taken = sum(segment.bytes for segment in plan_segments(load(data), sealed_segments(data), max_bytes))
+                taken = sum(segment.plain_bytes for segment in plan_segments(load(data), sealed_segments(data), max_bytes))
                 max_bytes = taken // 4 if taken > (1 << 20) else 1
                 log.warning("pass_made_smaller", max_bytes=max_bytes)
                 continue

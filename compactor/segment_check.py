@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from gzip import BadGzipFile
 from pathlib import Path
 from typing import NamedTuple
 
 import msgspec
 
+from shared.compression import CannotInflate
 from shared.layout import DataDirectory
 from shared.line import ScannedLine, scan
 from shared.recovery import publish_quarantine
@@ -83,7 +83,7 @@ def _each_line(segment: Segment) -> Iterator[ScannedLine]:
     try:
         for line in scan(salvage(segment.path)):
             yield line._replace(reason=line.reason or _unreadable(line.content))
-    except (EOFError, BadGzipFile) as error:
+    except CannotInflate as error:
         yield ScannedLine(-1, b"", f"the compressed data cannot be read any further: {error}")
 
 

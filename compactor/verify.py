@@ -14,7 +14,7 @@ import duckdb
 
 from compactor.commit import compactor_lock
 from compactor.compaction import THREADS
-from compactor.fold import archive_paths, read_lines
+from compactor.fold import LinesDoNotParse, archive_paths, read_lines
 from compactor.parts import add_sums, cap_values, counting_sql, make_counted, sql_list
 from compactor.segment_check import Checked, check
 from shared.engine import connect
@@ -234,7 +234,11 @@ def check_log(
         values["archive"] = [str(path) for path in archive]
 
     def lost(segments: list[Checked]) -> int:
-        read_lines(database, segments, settings.sites)
+        try:
+            read_lines(database, segments, settings.sites)
+        except LinesDoNotParse:
+            again = [check(data, each.segment, data.spill, distrust=True) for each in segments]
+            read_lines(database, again, settings.sites)
         return count(database, missing, values)
 
     folded = [each for each in checked if snapshot.has_folded(each.segment.name.writer, each.segment.name.sequence)]
@@ -255,11 +259,11 @@ def _batches(checked: list[Checked]) -> Iterator[list[Checked]]:
     batch: list[Checked] = []
     taken = 0
     for each in checked:
-        if batch and taken + each.segment.bytes > BATCH_MAX_BYTES:
+        if batch and taken + each.segment.plain_bytes > BATCH_MAX_BYTES:
             yield batch
             batch, taken = [], 0
         batch.append(each)
-        taken += each.segment.bytes
+        taken += each.segment.plain_bytes
     if batch:
         yield batch
 

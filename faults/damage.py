@@ -30,7 +30,7 @@ from compactor.verify import verify
 from faults.damaged_files import UNFOLDED, Damage, Heard, Target, make_targets, settings_of
 from faults.oracle import id_of, judge
 from faults.outcome import Outcome, file_system
-from shared.layout import DataDirectory, parse_part
+from shared.layout import PACKED_SUFFIXES, DataDirectory, parse_part
 from shared.parts import PartDamaged, part_flaw
 from shared.recovery import recover
 from shared.segments import salvage, sealed_segments
@@ -80,7 +80,7 @@ def _ask_check(damage: Damage, data: DataDirectory, path: Path, ids: frozenset[s
     if not checked.damaged:
         return "harmless" if kept == ids else "silent"
     # What stands behind the damage in compressed data cannot be inflated, and may be lost with it.
-    as_it_should = kept <= ids if path.suffix == ".gz" else kept == ids - damage.hit
+    as_it_should = kept <= ids if path.suffix in PACKED_SUFFIXES else kept == ids - damage.hit
     return "detected" if as_it_should else "silent"
 
 
@@ -113,9 +113,9 @@ def try_one(target: Target, damage: Damage, ids: list[str], root: Path, outcome:
         detected = fold_and_verify(data, path, original)
         is_active = path.name.startswith("active-")
         expected = set(ids) - (damage.hit if detected or is_active else frozenset())
-        if target.file.endswith(".gz") and detected:
+        if target.file.endswith(PACKED_SUFFIXES) and detected:
             expected = set(ids[:-3])  # what stands behind the damage cannot be inflated, and may be lost with it
-        if target.file.endswith(".gz"):
+        if target.file.endswith(PACKED_SUFFIXES):
             path.write_bytes(original)  # the oracle reads whole files only; what is judged here is the archive
         verdict = judge(data.root, set(ids), expected, folded=True)
         outcome.add(verdict, len(expected), where)

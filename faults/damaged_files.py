@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
+import zstandard
+
 from compactor.schedule import compact_once
 from faults.oracle import id_of
 from ingest.active import ActiveSegment
@@ -108,11 +110,12 @@ def make_targets(root: Path) -> tuple[list[Target], list[str]]:
     path = write_segment(folded, unfolded)
     ids = [*(f"event-{number}{place}" for number in range(PASSES) for place in range(2)), *unfolded]
     checksum = path.with_suffix(".sha256")
-    packed, orphaned = root / "packed", root / "orphaned"
-    for other in (packed, orphaned):
+    packed, packed_by_zstd, orphaned = root / "packed", root / "packed-by-zstd", root / "orphaned"
+    for other in (packed, packed_by_zstd, orphaned):
         shutil.copytree(folded.root, other)
         (other / "log" / path.name).unlink()
     (packed / "log" / f"{path.name}.gz").write_bytes(gzip.compress(path.read_bytes(), mtime=0))
+    (packed_by_zstd / "log" / f"{path.name}.zst").write_bytes(zstandard.compress(path.read_bytes()))
     (orphaned / "log" / checksum.name).unlink()
     (orphaned / "log" / "active-0.ndjson").write_bytes(path.read_bytes())
     (archive,) = sorted(folded.archive.glob("*/g*1.parquet"))
@@ -121,6 +124,7 @@ def make_targets(root: Path) -> tuple[list[Target], list[str]]:
         Target("segment", folded.root, f"log/{path.name}", bits_and_cuts),
         Target(".sha256", folded.root, f"log/{checksum.name}", bits_and_cuts),
         Target("compressed segment", packed, f"log/{path.name}.gz", bits_and_cuts),
+        Target("segment compressed by zstd", packed_by_zstd, f"log/{path.name}.zst", bits_and_cuts),
         Target("active segment", orphaned, "log/active-0.ndjson", bits_and_cuts),
         Target("snapshot.json", folded.root, "snapshot.json", bits_and_cuts),
         Target("archive part", folded.root, str(archive.relative_to(folded.root)), bits_and_cuts),

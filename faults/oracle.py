@@ -30,8 +30,9 @@ from pathlib import Path
 from typing import Any
 
 import duckdb
+import zstandard
 
-_SEALED = re.compile(r"\d{8}T\d{6}Z-([a-z0-9_]+)-(\d{10})\.ndjson(\.gz)?")
+_SEALED = re.compile(r"\d{8}T\d{6}Z-([a-z0-9_]+)-(\d{10})\.ndjson(\.gz|\.zst)?")
 _ACTIVE = re.compile(r"active-[a-z0-9_]+\.ndjson")
 _CRC = re.compile(rb',"crc":"([0-9a-f]{8})"}\n\Z')
 _ID = re.compile(rb'"id":"([A-Za-z0-9_-]+)"')
@@ -147,14 +148,22 @@ def _look_at_log(log: Path, found: Found) -> dict[str, set[int]]:
             numbers.setdefault(sealed[1], set()).add(int(sealed[2]))
         elif not _ACTIVE.fullmatch(path.name):
             continue
-        content = gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
-        for line in content.splitlines(keepends=True):
+        for line in _content(path).splitlines(keepends=True):
             id_ = id_of(line)
             if id_ is None:
                 found.bad_lines += 1
             else:
                 found.logged[id_] += 1
     return numbers
+
+
+def _content(path: Path) -> bytes:
+    """What a whole file of the log holds."""
+    if path.suffix == ".gz":
+        return gzip.decompress(path.read_bytes())
+    if path.suffix == ".zst":
+        return zstandard.ZstdDecompressor().stream_reader(path.read_bytes(), read_across_frames=True).read()
+    return path.read_bytes()
 
 
 def id_of(line: bytes) -> str | None:

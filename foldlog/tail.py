@@ -5,15 +5,17 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
+from shared.compression import CannotInflate
 from shared.layout import DataDirectory
-from shared.line import flaw
-from shared.segments import active_segments, open_segment, sealed_segments
+from shared.line import scan
+from shared.segments import Segment, active_segments, salvage, sealed_segments
 
 POLL_S = 0.2
 
@@ -40,8 +42,8 @@ def follow(data: DataDirectory, count: int) -> Iterator[list[bytes]]:
     for segment in sorted(sealed_segments(data), key=lambda segment: segment.name.sealed_at, reverse=True):
         if len(lines) >= count:
             break
-        if segment.path.stat().st_ino not in reading:  # sealed since the look
-            lines += _all_lines(segment.path)
+        if _inode(segment.path) not in reading:  # sealed since the look
+            lines += _all_lines(segment)
     yield sorted(lines, key=_received)[-count:] if count else []
     while True:
         time.sleep(POLL_S)
@@ -84,12 +86,20 @@ def _harmless(text: Any) -> str:
     return "".join(c if c.isprintable() else f"\\u{ord(c):04x}" for c in str(text))
 
 
-def _all_lines(path: Path) -> list[bytes]:
-    try:
-        with open_segment(path) as file:
-            return [line for line in file if flaw(line) is None]
-    except FileNotFoundError:
-        return []
+def _all_lines(segment: Segment) -> list[bytes]:
+    """The good ones, those of a damaged segment, too."""
+    lines: list[bytes] = []
+    for path in segment.copies[:1]:  # which may have become another since it was listed: somebody compresses it
+        with suppress(FileNotFoundError, CannotInflate):
+            for line in scan(salvage(path)):
+                lines += [line.content] if line.reason is None else []
+    return lines
+
+
+def _inode(path: Path) -> int:
+    with suppress(FileNotFoundError):
+        return path.stat().st_ino
+    return 0
 
 
 def _received(line: bytes) -> bytes:

@@ -11,13 +11,14 @@ IMPORT_WRITER = "import"
 
 _WRITER = r"[a-z0-9_]{1,32}"
 _ACTIVE = re.compile(rf"active-({_WRITER})\.ndjson")
-_SEALED = re.compile(rf"(\d{{8}}T\d{{6}}Z)-({_WRITER})-(\d{{10}})\.ndjson(\.gz)?")
+_SEALED = re.compile(rf"(\d{{8}}T\d{{6}}Z)-({_WRITER})-(\d{{10}})\.ndjson(\.gz|\.zst)?")
 _SHA256 = re.compile(rf"(\d{{8}}T\d{{6}}Z)-({_WRITER})-(\d{{10}})\.sha256")
 _PART = re.compile(r"g(\d{10})\.parquet")
 _SNAPSHOT = re.compile(r"snapshot\.(\d+)\.json")
 _STAMP = "%Y%m%dT%H%M%SZ"
 
 TEMPORARY_SUFFIX = ".tmp"
+PACKED_SUFFIXES = (".gz", ".zst")
 
 
 @dataclass(frozen=True, order=True)
@@ -36,13 +37,17 @@ class SegmentName:
     def file(self) -> str:
         return f"{self.stem}.ndjson"
 
+    def packed(self, suffix: str) -> str:
+        """The name of the same segment when it is compressed: `suffix` is one of PACKED_SUFFIXES."""
+        return f"{self.file}{suffix}"
+
     @property
     def checksum(self) -> str:
         return f"{self.stem}.sha256"
 
 
 def parse_segment(file: str) -> SegmentName | None:
-    """The name of a sealed segment (plain or .gz), or None for any other file."""
+    """The name of a sealed segment (plain or compressed), or None for any other file."""
     return _segment(_SEALED.fullmatch(file))
 
 

@@ -1,23 +1,21 @@
-"""The sealed segments of the log: list them, read them, check them. Plain or gzip, a reader cannot tell."""
+"""The sealed segments of the log: list them, read them, check them. Plain, gzip or zstd, a reader cannot tell."""
 
 from __future__ import annotations
 
-import gzip
 import hashlib
-import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO, cast
+from typing import BinaryIO
 
-from shared.layout import DataDirectory, SegmentName, parse_active, parse_segment
+from shared.compression import CannotInflate, inflated, open_inflated
+from shared.layout import PACKED_SUFFIXES, DataDirectory, SegmentName, parse_active, parse_segment
 from shared.line import PIECE_MAX_BYTES, lines_of
 
 _BLOCK = 1 << 20
 # What cannot be inflated costs the block that it is in: small ones, where a line is worth more than time.
 _SALVAGE_BLOCK = 64
-_INFLATED_BLOCK = 1 << 16
-_GZIP = 16 + zlib.MAX_WBITS
+_PACKED_RATIO = 10
 
 
 @dataclass(frozen=True)
@@ -32,8 +30,24 @@ class Segment:
         return self.path.with_name(self.name.checksum)
 
     @property
+    def suffix(self) -> str:
+        """How it is stored: an empty text for plain, else one of PACKED_SUFFIXES."""
+        return self.path.suffix if self.path.suffix in PACKED_SUFFIXES else ""
+
+    @property
+    def copies(self) -> list[Path]:
+        """Every file that holds its lines: while it is being compressed, or after that was killed, there are two."""
+        names = (self.name.file, *(self.name.packed(suffix) for suffix in PACKED_SUFFIXES))
+        return [path for path in map(self.path.with_name, names) if path.exists()]
+
+    @property
     def bytes(self) -> int:
         return self.path.stat().st_size
+
+    @property
+    def plain_bytes(self) -> int:
+        """About how many bytes its lines have: what bounds memory is not how small they can be made."""
+        return self.bytes * (_PACKED_RATIO if self.suffix else 1)
 
 
 @dataclass(frozen=True)
@@ -76,8 +90,8 @@ def active_segments(data: DataDirectory) -> dict[str, Path]:
 
 
 def open_segment(path: Path) -> BinaryIO:
-    """Open a segment for reading as the lines that were written, compressed or not."""
-    return cast(BinaryIO, gzip.open(path, "rb")) if path.suffix == ".gz" else path.open("rb")
+    """Open a segment for reading as the lines that were written, compressed or not. Reading may raise CannotInflate."""
+    return open_inflated(path)
 
 
 def digest(segment: Segment) -> Digest:
@@ -86,11 +100,11 @@ def digest(segment: Segment) -> Digest:
     lines = 0
     torn = False
     try:
-        for block in _blocks(segment.path, _BLOCK):
+        for block in inflated(segment.path, _BLOCK):
             sha256.update(block)
             lines += block.count(b"\n")
             torn = not block.endswith(b"\n")
-    except (gzip.BadGzipFile, EOFError):
+    except CannotInflate:
         return Digest(lines, "", intact=False)
     found = sha256.hexdigest()
     return Digest(lines + torn, found, intact=found == recorded_sha256(segment.checksum))
@@ -114,58 +128,30 @@ def count_lines(path: Path) -> int:
     """Complete lines in a file that may still grow; in a damaged compressed one, those that can be read."""
     lines = 0
     try:
-        for block in _blocks(path, _BLOCK):
+        for block in inflated(path, _BLOCK):
             lines += block.count(b"\n")
-    except (gzip.BadGzipFile, EOFError):
+    except CannotInflate:
         return lines
     return lines
 
 
 def salvage(path: Path) -> Iterator[bytes]:
-    """The lines of a segment that may be damaged. Raises BadGzipFile or EOFError after the last one that can be read."""
-    if path.suffix != ".gz":
+    """The lines of a segment that may be damaged. Raises CannotInflate after the last one that can be read."""
+    if path.suffix not in PACKED_SUFFIXES:
         with path.open("rb") as file:
             yield from lines_of(file)
         return
     rest = b""
     try:
-        for block in _blocks(path, _SALVAGE_BLOCK):
+        for block in inflated(path, _SALVAGE_BLOCK):
             *whole, rest = (rest + block).split(b"\n")
             yield from (line + b"\n" for line in whole)
             if len(rest) > PIECE_MAX_BYTES:
                 yield rest
                 rest = b""
-    except (gzip.BadGzipFile, EOFError):
+    except CannotInflate:
         if rest:
             yield rest
         raise
     if rest:
         yield rest
-
-
-def _blocks(path: Path, size: int) -> Iterator[bytes]:
-    """What a segment holds, inflated. Raises BadGzipFile or EOFError where it cannot be read any further."""
-    with path.open("rb") as file:
-        if path.suffix == ".gz":
-            yield from _inflated(file, size)
-            return
-        while block := file.read(size):
-            yield block
-
-
-def _inflated(file: BinaryIO, size: int) -> Iterator[bytes]:
-    inflater = zlib.decompressobj(_GZIP)
-    began = False
-    while block := file.read(min(size, _INFLATED_BLOCK)):
-        while block:
-            if inflater.eof:  # another member, or the zeros with which some programs fill a block
-                block, inflater, began = block.lstrip(b"\0"), zlib.decompressobj(_GZIP), False
-                continue
-            began = True
-            try:
-                yield inflater.decompress(block)
-            except zlib.error as error:
-                raise gzip.BadGzipFile(str(error)) from None
-            block = inflater.unused_data
-    if began and not inflater.eof:
-        raise EOFError("the file ends in the middle of compressed data")

@@ -15,6 +15,7 @@ from fnmatch import fnmatch
 from pathlib import Path
 
 import pytest
+import zstandard
 
 from compactor.commit import sweep_orphans
 from compactor.rebuild import DayChange, rebuild
@@ -27,7 +28,7 @@ from shared.layout import DataDirectory
 from shared.line import DataFromNewerVersion
 from shared.parts import PartDamaged, part_flaw
 from shared.recovery import recover
-from shared.segments import Segment, sealed_segments
+from shared.segments import Segment, open_segment, sealed_segments
 from shared.settings import Settings
 from shared.snapshot import Snapshot, SnapshotDamaged, SnapshotLost, decode, encode, kept_generations, load
 from shared.timestamps import now_ms
@@ -277,7 +278,7 @@ def segment(tmp_path: Path) -> tuple[DataDirectory, Segment]:
 def kept_by(data: DataDirectory, segment: Segment, scratch: Path) -> tuple[list[str], bool]:
     """The ids that a fold would count of a segment, and whether it is said to be damaged."""
     checked = check(data, segment, scratch)
-    with (gzip.open if checked.path.suffix == ".gz" else open)(checked.path, "rb") as file:
+    with open_segment(checked.path) as file:
         return [id_ for each in file if (id_ := oracle.id_of(each))], checked.damaged
 
 
@@ -317,13 +318,28 @@ def test_every_flipped_bit_and_every_cut_of_a_checksum_costs_nothing(segment: tu
         assert ids_kept == LINES and (damaged or hash_is_whole), place
 
 
-def test_every_flipped_bit_of_a_compressed_segment_is_detected_or_harmless(segment: tuple[DataDirectory, Segment]) -> None:
+# How each is compressed, and how many flips at most may go unnoticed: the time, the system and the name in the head of a gzip
+# file say nothing about its lines, nor does whether a frame of zstd has a checksum.
+PACKED: dict[str, tuple[Callable[[bytes], bytes], int]] = {
+    ".gz": (lambda plain: gzip.compress(plain, mtime=0), 100),
+    ".zst": (zstandard.ZstdCompressor(write_checksum=True).compress, 20),
+}
+
+
+def pack(each: Segment, suffix: str) -> tuple[Segment, bytes]:
+    compressed = PACKED[suffix][0](each.path.read_bytes())
+    each.path.unlink()
+    return Segment(each.name, each.path.with_name(each.name.packed(suffix))), compressed
+
+
+@pytest.mark.parametrize("suffix", PACKED)
+def test_every_flipped_bit_of_a_compressed_segment_is_detected_or_harmless(
+    segment: tuple[DataDirectory, Segment], suffix: str
+) -> None:
     data, each = segment
     scratch = data.root / "scratch"
     scratch.mkdir()
-    compressed = gzip.compress(each.path.read_bytes(), mtime=0)
-    each.path.unlink()
-    packed = Segment(each.name, each.path.with_suffix(".ndjson.gz"))
+    packed, compressed = pack(each, suffix)
     whole = 0
     for bit, flipped in flips(compressed):
         packed.path.write_bytes(flipped)
@@ -331,16 +347,15 @@ def test_every_flipped_bit_of_a_compressed_segment_is_detected_or_harmless(segme
         assert damaged or ids_kept == LINES, bit
         assert set(ids_kept) <= set(LINES), bit
         whole += not damaged
-    assert whole < 100  # the time, the system and the name in the head of a gzip file say nothing about its lines
+    assert whole < PACKED[suffix][1]
 
 
-def test_cut_compressed_segment_gives_what_was_before_the_cut(segment: tuple[DataDirectory, Segment]) -> None:
+@pytest.mark.parametrize("suffix", PACKED)
+def test_cut_compressed_segment_gives_what_was_before_the_cut(segment: tuple[DataDirectory, Segment], suffix: str) -> None:
     data, each = segment
     scratch = data.root / "scratch"
     scratch.mkdir()
-    compressed = gzip.compress(each.path.read_bytes(), mtime=0)
-    each.path.unlink()
-    packed = Segment(each.name, each.path.with_suffix(".ndjson.gz"))
+    packed, compressed = pack(each, suffix)
     found = []
     for length in range(len(compressed)):
         packed.path.write_bytes(compressed[:length])
