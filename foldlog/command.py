@@ -74,6 +74,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         settings = load(os.environ, Path(given.config) if given.config else None)
         output = configure_log(settings)
         if given.command in SERVICES:
+            signal.signal(signal.SIGUSR1, signal.SIG_IGN)  # it asks to seal: whoever has nothing to seal does not end by it
             keep_open(output, supervised=given.supervised)
         data = DataDirectory(settings.data_dir)
         if given.command in WRITERS:

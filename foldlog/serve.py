@@ -1,7 +1,8 @@
 """`foldlog serve`: the ingest workers and the compactor as child processes, started again when they die.
 
 A child watches its standard input, which ends when this process does: nothing keeps running without a supervisor. SIGTERM
-stops the workers first (they answer, commit and seal), then the compactor. SIGHUP is passed on to all of them.
+stops the workers first (they answer, commit and seal), then the compactor. SIGHUP is passed on to all of them. SIGUSR1 has
+the workers seal, as `foldlog rotate` does.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ from ingest.proxy_watch import warning
 from ingest.rate_limit import make_table
 from shared.layout import DataDirectory
 from shared.publish import make_data_directory
+from shared.requests import request
 from shared.settings import Settings
 from shared.snapshot import load
 
@@ -52,10 +54,12 @@ def serve(settings: Settings, config: str | None, log: Any) -> int:
             log.warning("one_address", reason=text)
         stopping = _stop_flag()
         hung_up = _hangup_flag()
+        asked_to_seal = _flag_of(signal.SIGUSR1)
         children = make_children(settings, config, make_table())
         try:
             while not stopping:
                 _pass_on(hung_up, children)
+                _ask_to_seal(asked_to_seal, data, log)
                 for child in children:
                     look_after(child, log)
                 time.sleep(POLL_S)
@@ -80,6 +84,15 @@ def _pass_on(hung_up: list[bool], children: list[Child]) -> None:
         hung_up.clear()  # before they are told: one that comes now is for the next round
         for child in children:
             child.send(signal.SIGHUP)
+
+
+def _ask_to_seal(asked: list[bool], data: DataDirectory, log: Any) -> None:
+    if asked:
+        asked.clear()
+        try:
+            request(data.seal_request)  # not the signal again: it would end a worker that does not handle it yet
+        except OSError as error:
+            log.warning("not_sealed", reason=str(error))
 
 
 @contextmanager
@@ -113,14 +126,19 @@ def announce(data: DataDirectory, settings: Settings) -> None:
 
 def _stop_flag() -> list[bool]:
     """Empty until a signal asks to stop."""
-    stopping: list[bool] = []
+    return _flag_of(signal.SIGTERM, signal.SIGINT)
+
+
+def _flag_of(*numbers: signal.Signals) -> list[bool]:
+    """Empty until one of these signals comes."""
+    flag: list[bool] = []
 
     def on_signal(_number: int, _frame: FrameType | None) -> None:
-        stopping.append(True)
+        flag.append(True)
 
-    signal.signal(signal.SIGTERM, on_signal)
-    signal.signal(signal.SIGINT, on_signal)
-    return stopping
+    for number in numbers:
+        signal.signal(number, on_signal)
+    return flag
 
 
 def _hangup_flag() -> list[bool]:

@@ -87,6 +87,7 @@ async def _serve(settings: Settings, writer: str, log: Log, *, supervised: bool,
     except WriterAlive:
         log.error("writer_alive", writer=writer, reason=f"{data.active(writer)} is open in another process")
         return EXIT_TRY_AGAIN
+    loop.add_signal_handler(signal.SIGUSR1, log_writer.seal_soon)
     service = Service(
         settings,
         data,

@@ -111,6 +111,8 @@ class GroupCommitWriter:
         self._handed: queue.SimpleQueue[_Group | None] = queue.SimpleQueue()
         # Of the thread:
         self._seal_requests = Watch(data.seal_request)
+        self._seals_asked = 0  # counted by whoever asks; the thread remembers up to where it has looked
+        self._seals_seen = 0
         self._active: ActiveSegment | None = None
         self._sequence = 0
         self._seal_at = float("inf")
@@ -168,6 +170,10 @@ class GroupCommitWriter:
         if active is None:
             return time.monotonic() < self._gone_at + REOPEN_S  # it is being sealed, and the next one is opened
         return active.is_ours() or self._active is not active
+
+    def seal_soon(self) -> None:
+        """Have the open segment sealed without waiting for its size or its age. For the event loop, and returns at once."""
+        self._seals_asked += 1
 
     async def close(self) -> None:
         """Commit what is queued, seal, end the thread. New appends are refused from now on."""
@@ -279,7 +285,8 @@ class GroupCommitWriter:
 
     def _seal_is_due(self) -> bool:
         # Look at the request even when nothing could be sealed, so that an old one does not seal a later segment.
-        requested = self._seal_requests.requested()
+        seen, self._seals_seen = self._seals_seen, self._seals_asked
+        requested = self._seal_requests.requested() or self._seals_seen != seen
         active = self._active
         if active is None or not active.lines:
             return False

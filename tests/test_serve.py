@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -62,6 +63,35 @@ def test_sigterm_commits_seals_and_ends(tmp_path: Path) -> None:
         assert server.stop() == 0
         assert active_segments(server.data) == {}
         assert sum(segment.path.read_bytes().count(b"\n") for segment in sealed_segments(server.data)) == 10
+
+
+def test_sigusr1_seals_and_ends_nobody(tmp_path: Path) -> None:
+    with Server(tmp_path, workers=2) as server:
+        pid = server.running.pid
+        children = [int(word) for word in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+        for round_ in range(1, 4):
+            assert server.post([EVENT]).status == 200
+            server.running.send_signal(signal.SIGUSR1)
+            wait_until(lambda round_=round_: len(sealed_segments(server.data)) == round_)  # type: ignore[misc]
+        os.kill(server.child("compact"), signal.SIGUSR1)
+        assert server.fold() == 1
+        assert [int(word) for word in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()] == children
+
+
+def test_sigusr1_seals_a_worker_that_runs_alone(tmp_path: Path) -> None:
+    with Server(tmp_path) as server:
+        assert server.post([EVENT]).status == 200
+        os.kill(server.child("ingest-0"), signal.SIGUSR1)
+        wait_until(lambda: len(sealed_segments(server.data)) == 1)
+        assert not server.data.seal_request.exists()
+        assert server.post([EVENT]).status == 200
+
+
+def wait_until(happened: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 15
+    while not happened():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
 
 
 def test_workers_share_one_port_and_have_a_segment_each(tmp_path: Path) -> None:
