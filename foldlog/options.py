@@ -45,6 +45,9 @@ def _between(low: float, high: float) -> Callable[[str], float]:
     return number
 
 
+Add = Callable[[str, str], argparse.ArgumentParser]
+
+
 def make_parser() -> argparse.ArgumentParser:
     """All commands. The help of each fits a screen."""
     parser = _Parser(prog="foldlog", description="First-party event analytics in one directory.")
@@ -57,6 +60,16 @@ def make_parser() -> argparse.ArgumentParser:
         command.set_defaults(command=name, supervised=False)
         return command
 
+    _add_services(add)
+    _add_reading(add)
+    _add_keeping(add)
+    _add_moving(add)
+    _add_setting_up(add)
+    return parser
+
+
+def _add_services(add: Add) -> None:
+    """What runs, and what asks it to do something."""
     add("serve", "run the ingest workers and the compactor until SIGTERM")
 
     ingest = add("ingest", "run one ingest worker (serve does this for you)")
@@ -70,6 +83,9 @@ def make_parser() -> argparse.ArgumentParser:
 
     add("rotate", "ask the writers to seal their segments, and wait until they have")
 
+
+def _add_reading(add: Add) -> None:
+    """What is there, as numbers, as a state, as events."""
     report = add("report", "print a report (docs/reports.md says what each number means)")
     _add_query(report, QUERY_OPTIONS)
     form = report.add_mutually_exclusive_group()
@@ -84,11 +100,17 @@ def make_parser() -> argparse.ArgumentParser:
     tail_.add_argument("-n", "--lines", type=int, default=10, help="how many earlier events first (default: 10)")
     tail_.add_argument("--json", action="store_true", help="the lines as they were written")
 
+
+def _add_keeping(add: Add) -> None:
+    """What looks after the data directory."""
     add("verify", "recount everything and compare it with what is published; exit 1 if anything is wrong")
 
     rebuild_ = add("rebuild", "fold the retained log again and show what changed, day by day")
     rebuild_.add_argument("--dry-run", action="store_true", help="show what would change, and publish nothing")
 
+
+def _add_moving(add: Add) -> None:
+    """What brings events in and out."""
     import_ = add("import", "append the requests of an access log as pageviews; importing twice counts once")
     import_.add_argument("--format", choices=["combined"], default="combined", help="Apache or nginx combined format")
     import_.add_argument("--site", help="the site that the log is of (default: the first of FOLDLOG_SITES)")
@@ -98,6 +120,9 @@ def make_parser() -> argparse.ArgumentParser:
     _add_query(export_, ("from", "to", "tz"))
     export_.add_argument("--format", choices=list(FORMATS), default="ndjson", help="default: ndjson")
 
+
+def _add_setting_up(add: Add) -> None:
+    """Tokens, settings, and what they are good for."""
     token = add("token", "make, list and revoke tokens")
     actions = token.add_subparsers(dest="action", metavar="ACTION", required=True)
     create = actions.add_parser("create", help="make a token and show it once")
@@ -110,7 +135,6 @@ def make_parser() -> argparse.ArgumentParser:
     _add_load(add("bench", help_))
 
     add("check-config", "read the settings and show what is in force")
-    return parser
 
 
 _QUERY_HELP = {
