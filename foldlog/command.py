@@ -150,16 +150,15 @@ def run_status(given: Arguments, settings: Settings, data: DataDirectory) -> int
 
 
 def run_tail(given: Arguments, _settings: Settings, data: DataDirectory) -> int:
-    def write(lines: list[bytes]) -> None:
-        for line in lines:
-            sys.stdout.write(line.decode("utf-8") if given.json else tail.readable(line) + "\n")
-        sys.stdout.flush()
-
-    looks = tail.follow(_existing(data), given.lines)
-    write(next(looks))
-    if given.follow:
-        for lines in looks:
-            write(lines)
+    wanted = tail.Wanted(frozenset(given.event), frozenset(site.lower() for site in given.site))
+    follower = tail.Follower(_existing(data), wanted)
+    printer = tail.Printer(as_written=given.json)
+    with show.patience(Console(stderr=True), "looking back through the log; Ctrl-C ends it") as progress:
+        last = follower.last(given.lines, progress)
+    printer.write(last, follower.left_out)
+    while given.follow:
+        tail.wait_for_more()
+        printer.write(tail.received_order(follower.look()), follower.left_out)
     return DONE
 
 

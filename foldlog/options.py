@@ -36,6 +36,14 @@ def _add_load(command: argparse.ArgumentParser) -> None:
     command.add_argument("url", metavar="URL", nargs="?", help="a server on this host (default: that of FOLDLOG_LISTEN)")
 
 
+def _add_tail(command: argparse.ArgumentParser) -> None:
+    command.add_argument("-f", "--follow", action="store_true", help="go on with new events")
+    command.add_argument("-n", "--lines", type=_count, default=10, help="how many earlier events first (default: 10)")
+    command.add_argument("--event", metavar="NAME", action="append", default=[], help="only this event; again for another")
+    command.add_argument("--site", metavar="HOST", action="append", default=[], help="only this site; again for another")
+    command.add_argument("--json", action="store_true", help="the lines as they were written")
+
+
 def _between(low: float, high: float) -> Callable[[str], float]:
     def number(text: str) -> float:
         if not low <= float(text) <= high:
@@ -43,6 +51,12 @@ def _between(low: float, high: float) -> Callable[[str], float]:
         return float(text)
 
     return number
+
+
+def _count(text: str) -> int:
+    if not text.isdecimal():
+        raise argparse.ArgumentTypeError(f"{text} is not 0 or more")
+    return int(text)
 
 
 Add = Callable[[str, str], argparse.ArgumentParser]
@@ -95,10 +109,7 @@ def _add_reading(add: Add) -> None:
     status = add("status", "show the balance of events, segments, lag and disk")
     status.add_argument("--json", action="store_true", help="as GET /admin/api/status answers")
 
-    tail_ = add("tail", "show the events of all writers in the order of arrival")
-    tail_.add_argument("-f", "--follow", action="store_true", help="go on with new events")
-    tail_.add_argument("-n", "--lines", type=int, default=10, help="how many earlier events first (default: 10)")
-    tail_.add_argument("--json", action="store_true", help="the lines as they were written")
+    _add_tail(add("tail", "show the events of all writers in the order of arrival"))
 
 
 def _add_keeping(add: Add) -> None:

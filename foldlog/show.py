@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import fields
@@ -16,6 +17,8 @@ from compactor.rebuild import DayChange
 from compactor.verify import Verified
 from ingest.keyring import Token
 from shared.settings import Settings
+
+PATIENCE_S = 1.0
 
 _SECRET = {"admin_token", "ingest_keys"}
 
@@ -170,6 +173,22 @@ def steps(console: Console) -> Iterator[Callable[[str], None]]:
         return
     with console.status("starting") as shown:
         yield lambda step: shown.update(f"checking {step}")
+
+
+@contextmanager
+def patience(console: Console, text: str) -> Iterator[Callable[[], None]]:
+    """Say what takes so long, once it has taken a second; silent where nobody looks."""
+    began = time.monotonic()
+    shown = console.status(text)
+
+    def progress() -> None:
+        if console.is_terminal and time.monotonic() - began > PATIENCE_S:
+            shown.start()
+
+    try:
+        yield progress
+    finally:
+        shown.stop()
 
 
 @contextmanager
