@@ -18,7 +18,7 @@ import msgspec
 from filelock import Timeout, UnixFileLock, lock_descriptor
 
 from shared.layout import TEMPORARY_SUFFIX, DataDirectory, parse_day, parse_part
-from shared.publish import keep_as, publishing, remove, remove_empty_directory, sync_directory
+from shared.publish import keep_as, publish, publishing, remove, remove_empty_directory, sync_directory
 from shared.snapshot import (
     Found,
     Snapshot,
@@ -170,6 +170,13 @@ def drop_old_snapshots(data: DataDirectory, current: Snapshot) -> None:
     for directory in {path.parent for path in unneeded}:
         remove_empty_directory(directory)
     remove(data.kept_snapshot(generation) for generation in old)
+
+
+def forget_history(data: DataDirectory, current: Snapshot) -> None:
+    """Remove every snapshot before the current one, and every part that it does not name. A copy of it becomes the spare."""
+    publish(data.kept_snapshot(current.generation), encode(current))
+    remove(data.kept_snapshot(generation) for generation in kept_generations(data) if generation != current.generation)
+    sweep_orphans(data, current)
 
 
 def _kept_and_whole(data: DataDirectory) -> dict[int, Snapshot]:

@@ -31,7 +31,7 @@ from shared.publish import remove, scratch
 from shared.recovery import WriterAlive, recover
 from shared.segments import Segment, active_segments, sealed_segments
 from shared.settings import Settings
-from shared.snapshot import Day, LastPass, Snapshot, Totals, find
+from shared.snapshot import Day, LastPass, Snapshot, find
 from shared.timestamps import rfc3339
 
 # One core is the workers': with every core folding, the p99 of ingest was eight times what it is at rest, with one fewer 1.5.
@@ -149,7 +149,8 @@ def next_snapshot(
         as_of=rfc3339(now_ms),
         folded=highest,
         waiting=waiting,
-        totals=Totals(
+        totals=msgspec.structs.replace(
+            old,
             lines=old.lines + lines,
             counted=old.counted + folded.counted,
             duplicates=old.duplicates + folded.duplicates,

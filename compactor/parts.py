@@ -127,6 +127,18 @@ def write_day(
     return msgspec.structs.replace(old, added_at=added_at, archive=archive, counters=counters, capped=capped)
 
 
+def write_whole_day(
+    database: duckdb.DuckDBPyConnection, data: DataDirectory, day: date, old: Day, events: str, generation: int, max_values: int
+) -> Day:
+    """Write a day anew from a table of all its events with ARCHIVE_COLUMNS. Returns it as the new snapshot names it."""
+    rows = _count(database, events)
+    part = write_part(database, data.part("archive", day, generation), generation, in_order(stored(events)), rows)
+    make_counted(database, counting_sql(events))
+    capped = cap_values(database, max_values)
+    counters = write_counters(database, data, day, generation)
+    return msgspec.structs.replace(old, archive=(part,) if part else (), counters=counters, capped=capped)
+
+
 def write_counters(database: duckdb.DuckDBPyConnection, data: DataDirectory, day: date, generation: int) -> Part | None:
     """Publish the table `counted` as the counters of a day, with the sums of all its quarters of an hour."""
     add_sums(database)

@@ -23,12 +23,12 @@ from compactor.adopt import adopt, adopted_totals
 from compactor.commit import commit, compactor_lock, drop_old_snapshots, is_lost, replace_damaged, set_aside
 from compactor.compaction import THREADS, Log, run_pass, whole_snapshot
 from compactor.fold import archive_paths
-from compactor.parts import cap_values, counting_sql, in_order, make_counted, sql_list, write_counters, write_part
+from compactor.parts import sql_list, write_whole_day
 from compactor.plan import doubted_since, neighbours
 from compactor.verify import count, parts_of
 from shared.engine import connect
 from shared.layout import DataDirectory
-from shared.parts import ARCHIVE_COLUMNS, archived, no_rows, part_flaw, stored
+from shared.parts import ARCHIVE_COLUMNS, archived, no_rows, part_flaw
 from shared.publish import make_data_directory, scratch
 from shared.segments import sealed_segments
 from shared.settings import Settings
@@ -97,7 +97,7 @@ def rebuild(data: DataDirectory, settings: Settings, log: Log, now_ms: int, *, d
             _make_rebuilt(database, data, whole, refolded_data, refolded, day, is_adopted=is_adopted)
             changes.append(_compare(database, data, whole, day, old, damaged))
             if not dry_run:
-                days[day] = _write(database, data, day, old, before.generation + 1, settings.max_values)
+                days[day] = write_whole_day(database, data, day, old, "rebuilt", before.generation + 1, settings.max_values)
         if not dry_run:
             for each in damaged:
                 set_aside(data, _path(data, each), f"{each.kind}-{each.day}-{_path(data, each).name}")
@@ -228,19 +228,6 @@ def _compare(
         len(broken),
         max(0, events_before - events_after) if lost_archive else 0,
     )
-
-
-def _write(
-    database: duckdb.DuckDBPyConnection, data: DataDirectory, day: date, old: Day, generation: int, max_values: int
-) -> Day:
-    rows = count(database, "FROM rebuilt")
-    sql = in_order(stored("rebuilt"))
-    part = write_part(database, data.part("archive", day, generation), generation, sql, rows)
-    make_counted(database, counting_sql("rebuilt"))
-    capped = cap_values(database, max_values)
-    counters = write_counters(database, data, day, generation)
-    archive = (part,) if part else ()
-    return msgspec.structs.replace(old, archive=archive, counters=counters, capped=capped)
 
 
 def _next(before: Snapshot, days: dict[date, Day], gone: int, now_ms: int) -> Snapshot:

@@ -11,6 +11,7 @@ import signal
 import sys
 import threading
 import time
+from contextlib import suppress
 from datetime import UTC, datetime
 from types import FrameType
 
@@ -18,8 +19,9 @@ import duckdb
 from apscheduler.schedulers.background import BackgroundScheduler
 from apscheduler.triggers.interval import IntervalTrigger
 
-from compactor.commit import CommitLost, CompactorBusy, compactor_lock, sweep_orphans
+from compactor.commit import CommitLost, CompactorBusy, CompactorLock, compactor_lock, sweep_orphans
 from compactor.compaction import Log, Pass, recover_orphans, run_pass
+from compactor.erase import erase_pending
 from compactor.fold import LinesDoNotParse
 from compactor.plan import PASS_MAX_BYTES, plan_segments
 from shared.layout import DataDirectory
@@ -38,6 +40,7 @@ EXIT_TRY_AGAIN = 75
 
 POLL_S = 0.1
 SEAL_PATIENCE_S = 3.0
+LOCK_PATIENCE_S = 60.0
 OVERDUE = 1.5
 
 
@@ -45,20 +48,34 @@ def compact_once(data: DataDirectory, settings: Settings, log: Log) -> Pass:
     """Fold everything that is sealed now, in as many bounded passes as it takes. Raises CompactorBusy."""
     make_data_directory(data)
     with compactor_lock(data) as lock:
-        max_bytes = PASS_MAX_BYTES
-        while True:
-            try:
-                done = run_pass(data, settings, log, lock, now_ms(), max_bytes)
-            except duckdb.OutOfMemoryException:
-                # Not an error of the data: the same segments fit when fewer are taken at once.
-                if max_bytes == 1:
-                    raise
-                taken = sum(segment.plain_bytes for segment in plan_segments(load(data), sealed_segments(data), max_bytes))
-                max_bytes = taken // 4 if taken > (1 << 20) else 1
-                log.warning("pass_made_smaller", max_bytes=max_bytes)
-                continue
-            if not done.more:
-                return done
+        return fold_all(data, settings, log, lock)
+
+
+def fold_all(data: DataDirectory, settings: Settings, log: Log, lock: CompactorLock) -> Pass:
+    """As many bounded passes as it takes, for who holds the lock."""
+    max_bytes = PASS_MAX_BYTES
+    while True:
+        try:
+            done = run_pass(data, settings, log, lock, now_ms(), max_bytes)
+        except duckdb.OutOfMemoryException:
+            # Not an error of the data: the same segments fit when fewer are taken at once.
+            if max_bytes == 1:
+                raise
+            taken = sum(segment.plain_bytes for segment in plan_segments(load(data), sealed_segments(data), max_bytes))
+            max_bytes = taken // 4 if taken > (1 << 20) else 1
+            log.warning("pass_made_smaller", max_bytes=max_bytes)
+            continue
+        if not done.more:
+            return done
+
+
+def erase_now(data: DataDirectory, settings: Settings, log: Log) -> None:
+    """Carry out every request to erase that is pending; what was received before is folded first. Raises CompactorBusy."""
+    with suppress(NobodyAnswered):  # nobody serves: what a dead writer left open is recovered by the pass
+        seal_now(data, SEAL_PATIENCE_S)
+    with compactor_lock(data, LOCK_PATIENCE_S) as lock:
+        fold_all(data, settings, log, lock)
+        erase_pending(data, settings, log, lock, now_ms())
 
 
 class Compactor:
@@ -85,8 +102,14 @@ class Compactor:
         self._idle.clear()
         self._last_pass = time.monotonic()
         try:
-            self._seal()
-            compact_once(self._data, self._settings, self._log)
+            recover_orphans(self._data, self._log)
+            seal_now(self._data, SEAL_PATIENCE_S)
+        except (NobodyAnswered, OSError) as error:
+            self._log.warning("not_sealed", reason=str(error))
+        try:
+            with compactor_lock(self._data) as lock:
+                fold_all(self._data, self._settings, self._log, lock)
+                erase_pending(self._data, self._settings, self._log, lock, now_ms())
         except (CompactorBusy, CommitLost) as error:
             self._log.warning("pass_lost", reason=str(error))
         except (OSError, duckdb.Error, LinesDoNotParse, SnapshotDamaged, PartDamaged, DataFromNewerVersion) as error:

@@ -133,12 +133,11 @@ def check_ledger(snapshot: Snapshot, segments: list[Segment]) -> Iterator[Findin
 def check_totals(data: DataDirectory, snapshot: Snapshot) -> Iterator[Finding]:
     """P8 in the snapshot: every line that was folded went somewhere."""
     totals = snapshot.totals
-    accounted = totals.counted + totals.duplicates + totals.quarantined
-    if totals.lines != accounted:
+    if totals.lines != totals.accounted:
         yield Finding(
             data.snapshot.name,
-            f"{totals.lines} lines were folded, but {totals.counted} counted, {totals.duplicates} duplicates and "
-            f"{totals.quarantined} quarantined make {accounted}",
+            f"{totals.lines} lines were folded, but {totals.counted} counted, {totals.duplicates} duplicates, "
+            f"{totals.quarantined} quarantined and {totals.erased} erased make {totals.accounted}",
             "run `foldlog rebuild`",
         )
 

@@ -66,6 +66,7 @@ def status(console: Console, found: Mapping[str, Any]) -> None:
         ("  counted", balance["counted"]),
         ("  duplicates", f"{balance['duplicates']:,} (with another content: {balance['conflicts']:,})"),
         ("  quarantined", balance["quarantined"]),
+        ("  erased", balance["erased"]),
         ("  not yet folded", balance["not_yet_folded"]),
         (
             "  difference",

@@ -78,12 +78,13 @@ class Report(Answer, rename={"from_": "from"}):
 
 
 class Balance(Answer):
-    """P8: accepted = counted + duplicates + quarantined + not_yet_folded; `difference` is what is left over."""
+    """P8: accepted = counted + duplicates + quarantined + erased + not_yet_folded; `difference` is what is left over."""
 
     accepted: Count
     counted: Count
     duplicates: Count
     quarantined: Count
+    erased: Count
     not_yet_folded: Count
     difference: int
     conflicts: Count
@@ -138,6 +139,7 @@ class Status(Answer):
     last_fold: LastFold
     last_retention: LastRetention
     disk: Disk
+    erasures_pending: Count
     warnings: list[str]
     days: Days | None
 

@@ -21,6 +21,7 @@ from ingest.meters import Histogram, Meters
 from ingest.peers import ask_workers
 from ingest.proxy_watch import warning
 from ingest.service import Service
+from shared.erasures import count_pending
 from shared.layout import DataDirectory
 from shared.recovery import quarantined_by_recovery
 from shared.segments import active_segments, sealed_segments
@@ -143,6 +144,8 @@ def of_snapshot(data: DataDirectory, snapshot: Snapshot) -> Iterator[Metric]:
     yield _counter(
         "foldlog_segments_damaged", "Folded segments that were not as they had been sealed.", {(): totals.damaged_segments}
     )
+    yield _counter("foldlog_events_erased", "Events that were erased with their visitor.", {(): totals.erased})
+    yield _gauge("foldlog_erasures_pending", "Requests to erase a visitor that are not done.", {(): count_pending(data)})
     yield _counter("foldlog_folds", "Passes that published a snapshot: its generation.", {(): snapshot.generation})
     yield _gauge("foldlog_fold_seconds", "How long the last pass took.", {(): snapshot.last_pass.seconds})
     yield _gauge("foldlog_fold_lines", "Lines that the last pass read.", {(): snapshot.last_pass.lines})

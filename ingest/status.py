@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ingest.proxy_watch import warning
+from shared.erasures import count_pending
 from shared.layout import DataDirectory
 from shared.recovery import quarantined_by_recovery
 from shared.segments import active_segments, count_lines, sealed_segments
@@ -19,18 +20,19 @@ _TRIES = 5
 
 @dataclass(frozen=True)
 class Balance:
-    """P8: accepted = counted + duplicates + quarantined + not yet folded."""
+    """P8: accepted = counted + duplicates + quarantined + erased + not yet folded."""
 
     accepted: int
     counted: int
     duplicates: int
     quarantined: int
+    erased: int
     not_yet_folded: int
 
     @property
     def difference(self) -> int:
         """0, or events have disappeared."""
-        return self.accepted - self.counted - self.duplicates - self.quarantined - self.not_yet_folded
+        return self.accepted - self.counted - self.duplicates - self.quarantined - self.erased - self.not_yet_folded
 
 
 def read_status(data: DataDirectory, settings: Settings) -> dict[str, Any]:
@@ -81,6 +83,7 @@ def _read_status(data: DataDirectory, settings: Settings) -> dict[str, Any]:
             "archive_bytes": sum(part.bytes for day in snapshot.days.values() for part in day.archive),
             "counters_bytes": sum(day.counters.bytes for day in snapshot.days.values() if day.counters),
         },
+        "erasures_pending": count_pending(data),
         "warnings": [text for text in (warning(data, settings), damage) if text],
         "days": {"first": str(min(snapshot.days)), "last": str(max(snapshot.days))} if snapshot.days else None,
     }
@@ -93,6 +96,7 @@ def make_balance(snapshot: Snapshot, not_yet_folded: int, recovery_quarantined: 
         counted=totals.counted,
         duplicates=totals.duplicates,
         quarantined=totals.quarantined + recovery_quarantined,
+        erased=totals.erased,
         not_yet_folded=not_yet_folded,
     )
 

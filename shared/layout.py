@@ -14,6 +14,7 @@ _ACTIVE = re.compile(rf"active-({_WRITER})\.ndjson")
 _SEALED = re.compile(rf"(\d{{8}}T\d{{6}}Z)-({_WRITER})-(\d{{10}})\.ndjson(\.gz|\.zst)?")
 _SHA256 = re.compile(rf"(\d{{8}}T\d{{6}}Z)-({_WRITER})-(\d{{10}})\.sha256")
 _PART = re.compile(r"g(\d{10})\.parquet")
+_ERASURE_REQUEST = re.compile(r"erase-([0-9a-f]{16})\.json")
 _SNAPSHOT = re.compile(r"snapshot\.(\d+)\.json")
 _STAMP = "%Y%m%dT%H%M%SZ"
 
@@ -92,6 +93,12 @@ def parse_kept_snapshot(file: str) -> int | None:
     return int(match[1]) if match else None
 
 
+def parse_erasure_request(file: str) -> str | None:
+    """The id of a request to erase a visitor, or None for any other file."""
+    match = _ERASURE_REQUEST.fullmatch(file)
+    return match[1] if match else None
+
+
 @dataclass(frozen=True)
 class DataDirectory:
     """Where everything is. Holds no state and touches no file."""
@@ -168,6 +175,15 @@ class DataDirectory:
     def one_address(self) -> Path:
         """There while every request seems to come from one address."""
         return self.private / "one-address.json"
+
+    def erasure_request(self, request: str) -> Path:
+        """A request to erase one visitor; there until nothing holds the visitor any more."""
+        return self.private / f"erase-{request}.json"
+
+    @property
+    def erasures(self) -> Path:
+        """What was erased: counts and hashes, a line when it began and a line when it was done."""
+        return self.root / "erasures.ndjson"
 
     @property
     def run(self) -> Path:

@@ -62,7 +62,7 @@ class Day(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class Totals(msgspec.Struct, frozen=True):
-    """Every line ever folded is one of counted, duplicates and quarantined (P8). `conflicts` are among the duplicates."""
+    """Every line ever folded is counted, a duplicate, quarantined or erased (P8). `conflicts` are among the duplicates."""
 
     lines: int = 0
     counted: int = 0
@@ -70,6 +70,12 @@ class Totals(msgspec.Struct, frozen=True):
     conflicts: int = 0
     quarantined: int = 0
     damaged_segments: int = 0
+    erased: int = 0
+
+    @property
+    def accounted(self) -> int:
+        """As many as `lines`, or some have disappeared."""
+        return self.counted + self.duplicates + self.quarantined + self.erased
 
 
 class LastPass(msgspec.Struct, frozen=True):

@@ -1,0 +1,197 @@
+"""Erasing one visitor: archive → counters → snapshot → log → quarantine, until no file holds the id.
+
+The snapshot comes first: from its commit on no report counts the visitor. Then goes what only older snapshots need, and each
+segment that held the visitor is replaced by one without (P4: nothing else ever replaces one). All of it can be done again: a
+crash leaves the request in private/, and the next pass carries it out from wherever it stands.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Iterator
+from contextlib import closing
+from datetime import date
+from gzip import BadGzipFile
+from pathlib import Path
+
+import duckdb
+import msgspec
+
+from compactor.commit import CompactorLock, commit, forget_history
+from compactor.compaction import THREADS, Log, whole_snapshot
+from compactor.fold import archive_paths
+from compactor.parts import sql_list, write_whole_day
+from compactor.plan import doubted_since
+from compactor.verify import parts_of
+from compactor.visitor_search import MENTION_MIN, Found, Sought, is_trace, received_unfolded, search, segment_files
+from shared.engine import connect
+from shared.erasures import Begun, Done, File, Request, forget, pending, record, record_of, unpublished
+from shared.layout import DataDirectory, parse_day
+from shared.parts import ARCHIVE_COLUMNS, archived
+from shared.publish import publish, publishing, remove, scratch
+from shared.segments import Segment, create_segment, recorded_sha256, salvage, sha256_line
+from shared.settings import Settings
+from shared.snapshot import Snapshot, load
+from shared.timestamps import rfc3339
+
+_COLUMNS = ", ".join(ARCHIVE_COLUMNS)
+
+
+def look(data: DataDirectory, settings: Settings, sought: Sought) -> Found:
+    """What an erasure would find now. Changes nothing. Raises PartDamaged."""
+    with closing(connect(settings.fold_memory, THREADS)) as database:
+        return search(database, data, load(data), sought)
+
+
+def erase_pending(data: DataDirectory, settings: Settings, log: Log, lock: CompactorLock, now_ms: int) -> None:
+    """Carry out every request, or what is left of it. Raises PartDamaged, CommitLost and OSError; what is pending stays so."""
+    remove(unpublished(data))
+    for request in pending(data):
+        _erase(data, settings, log, lock, request, now_ms)
+
+
+def _erase(data: DataDirectory, settings: Settings, log: Log, lock: CompactorLock, request: Request, now_ms: int) -> None:
+    sought = Sought(request.visitor, request.site)
+    if any(received <= request.asked_at for received in received_unfolded(data, load(data), sought)):
+        log.warning("erasure_waits", request=request.request, reason="a segment that is not folded yet holds the visitor")
+        return
+    with scratch(data) as spill, closing(connect(settings.fold_memory, THREADS, spill)) as database:
+        before = whole_snapshot(data, log, lock)
+        found = search(database, data, before, sought)
+        begun = _begin(data, request, before, found)
+        current = _uncount(database, data, before, found, sought, settings, now_ms)
+        if current is not before:
+            commit(data, before, current, lock)
+    forget_history(data, current)
+    for segment in found.segments:
+        _rewrite_segment(segment, sought)
+    for path in found.quarantine:
+        _rewrite_quarantine(path, sought)
+    _finish(data, begun, current, now_ms)
+    forget(data, request)
+    log.info("erased", request=request.request, events=begun.events, lines=begun.lines, generation=current.generation)
+
+
+def _uncount(
+    database: duckdb.DuckDBPyConnection,
+    data: DataDirectory,
+    before: Snapshot,
+    found: Found,
+    sought: Sought,
+    settings: Settings,
+    now_ms: int,
+) -> Snapshot:
+    """The next generation, whose days do not hold the visitor; `before` when none does."""
+    if not found.days:
+        return before
+    days = dict(before.days)
+    for day in found.days:
+        _keep_others(database, data, before, day, sought)
+        old = days.pop(day)
+        new = write_whole_day(database, data, day, old, "others", before.generation + 1, settings.max_values)
+        if old.expired:  # its archive is not all of it: its counters, which name nobody, stay as they are
+            new = msgspec.structs.replace(old, archive=new.archive)
+        if new.archive or new.counters:
+            days[day] = new
+    totals = before.totals
+    return msgspec.structs.replace(
+        before,
+        generation=before.generation + 1,
+        as_of=rfc3339(now_ms),
+        days=days,
+        totals=msgspec.structs.replace(totals, counted=totals.counted - found.events, erased=totals.erased + found.events),
+        # As for a rebuild: a jump of the clock must not be hidden by it (P9).
+        retention=msgspec.structs.replace(before.retention, doubted_since=doubted_since(before, now_ms)),
+    )
+
+
+def _keep_others(
+    database: duckdb.DuckDBPyConnection, data: DataDirectory, snapshot: Snapshot, day: date, sought: Sought
+) -> None:
+    """Make the table `others` of a day's events that are not the visitor's."""
+    events = archived(f"read_parquet({sql_list(archive_paths(data, snapshot, [day]))})")
+    database.execute(
+        f"CREATE OR REPLACE TEMP TABLE others AS SELECT {_COLUMNS} FROM {events} "
+        "WHERE visitor IS DISTINCT FROM $visitor OR ($site IS NOT NULL AND site <> $site)",
+        sought._asdict(),
+    )
+
+
+def _rewrite_segment(segment: Segment, sought: Sought) -> None:
+    """Replace a segment by one without the visitor's lines.
+
+    The `.sha256` first: killed between the two, the lines are there still, and the next try comes here again. A segment that
+    was damaged keeps the `.sha256` that says so.
+    """
+    before, after = hashlib.sha256(), hashlib.sha256()
+    with publishing(segment.path) as beside:
+        with create_segment(beside, segment.path.suffix) as out:
+            for line in _readable(segment.path):
+                before.update(line)
+                if not sought.is_in(line).theirs:
+                    after.update(line)
+                    out.write(line)
+        if before.hexdigest() == recorded_sha256(segment.checksum):
+            publish(segment.checksum, sha256_line(after.hexdigest(), segment.name.file))
+
+
+def _readable(path: Path) -> Iterator[bytes]:
+    """What can be read of a segment, line by line."""
+    try:
+        yield from salvage(path)
+    except (EOFError, BadGzipFile):
+        return
+
+
+def _rewrite_quarantine(path: Path, sought: Sought) -> None:
+    """Leave out what holds the visitor. Of a damaged part nothing can be left out: all of it goes, its events are elsewhere."""
+    records = [] if path.suffix == ".parquet" else [line for line in _readable(path) if not is_trace(line, sought)]
+    if records:
+        with publishing(path) as beside, create_segment(beside, path.suffix) as out:
+            out.writelines(records)
+    else:
+        remove([path])
+
+
+def _begin(data: DataDirectory, request: Request, before: Snapshot, found: Found) -> Begun:
+    """What was found, as it is recorded once: a second try finds less, since the first has done some of it."""
+    begun, _ = record_of(data, request.request)
+    if begun is None:
+        begun = Begun(
+            request.request,
+            request.asked_at,
+            request.site,
+            events=found.events,
+            days=len(found.days),
+            lines=found.lines,
+            segments=len(found.segments),
+            quarantined=sum(found.quarantine.values()),
+            other_sites=found.other_sites,
+            mentions=found.mentions if len(request.visitor) >= MENTION_MIN else None,
+            unreadable=tuple(path.name for path in found.unreadable),
+            files=(*_parts(data, before, found.days), *_segments(data, found.segments)),
+        )
+        record(data, begun)
+    return begun
+
+
+def _parts(data: DataDirectory, snapshot: Snapshot, days: Iterable[date]) -> Iterator[File]:
+    for kind, day, part in parts_of(snapshot):
+        if day in days:
+            yield File(str(data.part(kind, day, part.generation).relative_to(data.root)), part.sha256)
+
+
+def _segments(data: DataDirectory, segments: Iterable[Segment]) -> Iterator[File]:
+    for segment in segments:
+        yield File(str(segment.path.relative_to(data.root)), recorded_sha256(segment.checksum))
+
+
+def _finish(data: DataDirectory, begun: Begun, current: Snapshot, now_ms: int) -> None:
+    """Record what has taken the place of the files that held the visitor."""
+    _, done = record_of(data, begun.request)
+    if done is None:
+        held = {data.root / each.file for each in begun.files}
+        days = {day for path in held if (day := parse_day(path.parent.name))}
+        segments = [segment for segment in segment_files(data) if segment.path in held]
+        files = (*_parts(data, current, days), *_segments(data, segments))
+        record(data, Done(begun.request, rfc3339(now_ms), current.generation, files))

@@ -1,0 +1,202 @@
+"""Where a visitor is: in which lines of the log, which days of the archive, which files of quarantine/. Changes nothing.
+
+A line belongs to the visitor by its field `visitor`, letter by letter. The same text in another field of somebody else's
+event (an URL, a property) is a mention: it is counted, so that whoever asks for an erasure can be told of it.
+"""
+
+from __future__ import annotations
+
+import base64
+import re
+from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import dataclass, field
+from datetime import date
+from gzip import BadGzipFile
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import duckdb
+import msgspec
+
+from compactor.fold import archive_paths
+from compactor.parts import sql_list
+from shared.layout import DataDirectory, parse_checksum, parse_segment
+from shared.parts import archived
+from shared.segments import Segment, files_of, salvage
+from shared.snapshot import Snapshot
+
+# A shorter id is part of too many texts that have nothing to do with it.
+MENTION_MIN = 6
+MENTIONING = ("id", "session", "url", "referrer_url", "ua", "props")
+# JSON never escapes these: what a line holds of an id, it holds of its longest run of them.
+_PLAIN = re.compile(rb"[A-Za-z0-9_.@:+=-]+")
+
+
+class Sought(NamedTuple):
+    """A visitor id, and the one site that is meant, or None for all."""
+
+    visitor: str
+    site: str | None
+
+    @property
+    def hint(self) -> bytes:
+        """Bytes that every line with this visitor holds: what has none of them need not be decoded."""
+        return max(_PLAIN.findall(self.visitor.encode("utf-8")), key=len, default=b"")
+
+    def is_in(self, line: bytes) -> Hit:
+        """What a line is to this visitor. Of one that is no event any more every trace is theirs: nobody else can use it."""
+        if self.hint not in line:
+            return _NO_HIT
+        try:
+            event = msgspec.json.decode(line)
+            is_theirs, site = event.get("visitor") == self.visitor, event.get("site")
+        except (msgspec.DecodeError, UnicodeDecodeError, AttributeError):
+            return Hit(theirs=self.visitor.encode("utf-8") in line)
+        if is_theirs:
+            return Hit(
+                theirs=self.site in {None, site}, other_site=self.site not in {None, site}, received=event.get("received")
+            )
+        return Hit(mention=len(self.visitor) >= MENTION_MIN and self.visitor in _texts(event))
+
+
+class Hit(NamedTuple):
+    """At most one is true."""
+
+    theirs: bool = False
+    other_site: bool = False
+    mention: bool = False
+    received: str | None = None
+
+
+_NO_HIT = Hit()
+
+
+def _texts(event: dict[str, Any]) -> str:
+    values = [*event.values(), *(event.get("props") or {}).values()]
+    return "\n".join(value for value in values if isinstance(value, str))
+
+
+@dataclass
+class Found:
+    """What holds a visitor: events by day, lines by folded segment, records by file of quarantine/, lines that are not folded.
+
+    What holds the id and is not meant: events of theirs on other sites, events of others that mention it.
+    """
+
+    days: dict[date, int] = field(default_factory=dict)
+    segments: dict[Segment, int] = field(default_factory=dict)
+    quarantine: dict[Path, int] = field(default_factory=dict)
+    unreadable: list[Path] = field(default_factory=list)
+    unfolded: int = 0
+    other_sites: int = 0
+    mentions: int = 0
+
+    @property
+    def events(self) -> int:
+        return sum(self.days.values())
+
+    @property
+    def lines(self) -> int:
+        return sum(self.segments.values())
+
+
+def search(database: duckdb.DuckDBPyConnection, data: DataDirectory, snapshot: Snapshot, sought: Sought) -> Found:
+    """Look at everything there is. Raises PartDamaged when a part cannot be believed."""
+    found = Found()
+    for day in sorted(snapshot.days):
+        _search_day(database, data, snapshot, day, sought, found)
+    for segment in segment_files(data):
+        if is_folded(snapshot, segment) and (lines := sum(hit.theirs for hit in _hits(segment.path, sought))):
+            found.segments[segment] = lines
+    found.unfolded = sum(1 for _ in received_unfolded(data, snapshot, sought))
+    _search_quarantine(database, data, sought, found)
+    return found
+
+
+def segment_files(data: DataDirectory) -> Iterator[Segment]:
+    """Every file of a sealed segment: the plain one and the compressed one where both are there."""
+    for path in files_of(data.log):
+        if (name := parse_segment(path.name)) is not None:
+            yield Segment(name, path)
+
+
+def is_folded(snapshot: Snapshot, segment: Segment) -> bool:
+    return snapshot.has_folded(segment.name.writer, segment.name.sequence)
+
+
+def received_unfolded(data: DataDirectory, snapshot: Snapshot, sought: Sought) -> Iterator[str]:
+    """When each line of the visitor that is not folded yet was received, whatever file of the log it is in."""
+    folded = {segment.path for segment in segment_files(data) if is_folded(snapshot, segment)}
+    for path in files_of(data.log):
+        if path in folded or parse_checksum(path.name):
+            continue
+        try:
+            yield from [hit.received or "" for hit in _hits(path, sought) if hit.theirs]
+        except FileNotFoundError:
+            continue  # sealed since it was listed
+
+
+def _hits(path: Path, sought: Sought) -> Iterator[Hit]:
+    try:
+        for line in salvage(path):
+            yield sought.is_in(line)
+    except (EOFError, BadGzipFile):
+        return  # what cannot be inflated is in no line
+
+
+def _search_day(
+    database: duckdb.DuckDBPyConnection, data: DataDirectory, snapshot: Snapshot, day: date, sought: Sought, found: Found
+) -> None:
+    paths = archive_paths(data, snapshot, [day])
+    if not paths:
+        return
+    events = archived(f"read_parquet({sql_list(paths)})")
+    values = {"visitor": sought.visitor, "site": sought.site}
+    theirs, elsewhere = _two(
+        database,
+        "SELECT count(*) FILTER ($site IS NULL OR site = $site), count(*) FILTER ($site IS NOT NULL AND site <> $site) "
+        f"FROM {events} WHERE visitor = $visitor",
+        values,
+    )
+    if theirs:
+        found.days[day] = theirs
+    found.other_sites += elsewhere
+    if len(sought.visitor) >= MENTION_MIN:
+        mentions = " OR ".join(f"contains({column}, $visitor)" for column in MENTIONING)
+        sql = f"SELECT count(*), 0 FROM {events} WHERE visitor IS DISTINCT FROM $visitor AND ({mentions})"
+        found.mentions += _two(database, sql, {"visitor": sought.visitor})[0]
+
+
+def _two(database: duckdb.DuckDBPyConnection, sql: str, values: dict[str, str | None]) -> tuple[int, int]:
+    row = database.execute(sql, values).fetchone()
+    return (row[0], row[1]) if row else (0, 0)
+
+
+def _search_quarantine(database: duckdb.DuckDBPyConnection, data: DataDirectory, sought: Sought, found: Found) -> None:
+    for path in files_of(data.quarantine):
+        try:
+            traces = traces_in(database, path, sought)
+        except (OSError, EOFError, duckdb.Error):
+            found.unreadable.append(path)
+            continue
+        if traces:
+            found.quarantine[path] = traces
+
+
+def traces_in(database: duckdb.DuckDBPyConnection, path: Path, sought: Sought) -> int:
+    """How many records of a file in quarantine/ hold the visitor. Raises OSError, EOFError or duckdb.Error."""
+    if path.suffix == ".parquet":
+        columns = [name for (name, *_) in database.execute(f"DESCRIBE FROM read_parquet({sql_list([path])})").fetchall()]
+        if "visitor" not in columns:
+            return 0  # counters name nobody
+        sql = f"SELECT count(*), count(hash(p)) FROM read_parquet({sql_list([path])}) p WHERE visitor = $visitor"
+        return _two(database, sql, {"visitor": sought.visitor})[0]
+    return sum(is_trace(line, sought) for line in salvage(path))
+
+
+def is_trace(record: bytes, sought: Sought) -> bool:
+    """Whether a record of quarantine/ holds the visitor: as it stands there, or in the bad line that it keeps as base64."""
+    with suppress(msgspec.DecodeError, UnicodeDecodeError, KeyError, TypeError, ValueError):
+        record = base64.b64decode(msgspec.json.decode(record)["base64"])
+    return sought.is_in(record).theirs

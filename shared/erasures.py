@@ -1,0 +1,150 @@
+"""Erasing one visitor, as it is asked for and as it is recorded. What erases is compactor/erase.py.
+
+A request is a file in private/ from the moment when it is made until no file of the data directory holds the visitor: a crash
+delays an erasure, and never leaves half of it undone. It is recorded in erasures.ndjson as it begins and when it is done, with
+counts and hashes of files. The visitor is in neither line, nor is a hash of it: against that, ids could be tried.
+"""
+
+from __future__ import annotations
+
+import secrets
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import msgspec
+
+from shared.layout import TEMPORARY_SUFFIX, DataDirectory, parse_erasure_request
+from shared.publish import PRIVATE_MODE, publish, remove
+from shared.segments import files_of
+from shared.timestamps import now_ms, rfc3339
+
+POLL_S = 0.1
+UNPUBLISHED_S = 60.0
+
+
+class Request(msgspec.Struct, frozen=True, omit_defaults=True):
+    """Who is to be erased: all events with this visitor id, of one site or of all."""
+
+    request: str
+    asked_at: str
+    visitor: str
+    site: str | None = None
+
+
+class File(msgspec.Struct, frozen=True):
+    """A file that held the visitor, below the data directory, and its sha256 in hex (of a compressed segment: of its lines)."""
+
+    file: str
+    sha256: str | None
+
+
+class Begun(msgspec.Struct, frozen=True, tag="begun", tag_field="state"):
+    """What held the visitor when an erasure began.
+
+    `events` are counted ones, on so many `days`; `lines` those of sealed segments (copies of an event, and lines that were
+    never counted, among them); `quarantined` bad lines in quarantine/. What stays: `other_sites` are events of this visitor on
+    sites that were not asked for, `mentions` events of others that hold the same text in some field, and `unreadable` files of
+    quarantine/ that nobody can look into. `mentions` is None for ids that are too short to tell.
+    """
+
+    request: str
+    asked_at: str
+    site: str | None
+    events: int
+    days: int
+    lines: int
+    segments: int
+    quarantined: int
+    other_sites: int
+    mentions: int | None
+    unreadable: tuple[str, ...]
+    files: tuple[File, ...]
+
+
+class Done(msgspec.Struct, frozen=True, tag="done", tag_field="state"):
+    """The end of an erasure: `files` took the place of those that held the visitor. `generation` is the snapshot since then."""
+
+    request: str
+    done_at: str
+    generation: int
+    files: tuple[File, ...]
+
+
+_REQUEST = msgspec.json.Decoder(Request)
+_RECORD = msgspec.json.Decoder(Begun | Done)
+
+
+def ask(data: DataDirectory, visitor: str, site: str | None) -> Request:
+    """Publish a request. From now on it will be carried out, by whoever compacts next."""
+    asked = Request(secrets.token_hex(8), rfc3339(now_ms()), visitor, site)
+    publish(data.erasure_request(asked.request), msgspec.json.encode(asked) + b"\n", PRIVATE_MODE)
+    return asked
+
+
+def pending(data: DataDirectory) -> list[Request]:
+    """Requests that are not done, the oldest first."""
+    paths = [path for path in files_of(data.private) if parse_erasure_request(path.name)]
+    return sorted((_REQUEST.decode(path.read_bytes()) for path in paths), key=lambda request: request.asked_at)
+
+
+def unpublished(data: DataDirectory) -> Iterator[Path]:
+    """What is left of requests whose asker was killed before they were made."""
+    for path in data.private.glob(f".erase-*{TEMPORARY_SUFFIX}"):
+        if time.time() - path.stat().st_mtime > UNPUBLISHED_S:
+            yield path
+
+
+def count_pending(data: DataDirectory) -> int:
+    """How many requests are not done; 0 for who may not look."""
+    try:
+        return sum(parse_erasure_request(path.name) is not None for path in files_of(data.private))
+    except PermissionError:
+        return 0
+
+
+def records(data: DataDirectory) -> Iterator[Begun | Done]:
+    """Every line of erasures.ndjson, in order."""
+    try:
+        content = data.erasures.read_bytes()
+    except FileNotFoundError:
+        return
+    for line in content.splitlines():
+        yield _RECORD.decode(line)
+
+
+def record_of(data: DataDirectory, request: str) -> tuple[Begun | None, Done | None]:
+    """How far an erasure is."""
+    begun = done = None
+    for record in records(data):
+        if record.request != request:
+            continue
+        if isinstance(record, Begun):
+            begun = record
+        else:
+            done = record
+    return begun, done
+
+
+def record(data: DataDirectory, line: Begun | Done) -> None:
+    """Add a line to erasures.ndjson. Only for the holder of the compactor's lock."""
+    try:
+        before = data.erasures.read_bytes()
+    except FileNotFoundError:
+        before = b""
+    publish(data.erasures, before + msgspec.json.encode(line) + b"\n")
+
+
+def forget(data: DataDirectory, request: Request) -> None:
+    """Remove a request that is done: it was the last file that held the visitor."""
+    remove([data.erasure_request(request.request)])
+
+
+def wait_until_done(data: DataDirectory, request: Request, timeout_s: float) -> bool:
+    """Whether the request is carried out within so many seconds."""
+    deadline = time.monotonic() + timeout_s
+    while data.erasure_request(request.request).exists():
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(POLL_S)
+    return True

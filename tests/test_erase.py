@@ -1,0 +1,315 @@
+"""Erasing one visitor: afterwards no file holds the id, every other event counts as before, and a crash only delays it."""
+
+from __future__ import annotations
+
+import base64
+import gzip
+import json
+import os
+import random
+import shutil
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from compactor.commit import compactor_lock
+from compactor.erase import erase_pending, look
+from compactor.rebuild import rebuild
+from compactor.visitor_search import Sought
+from faults.crash import Disk, make_tree
+from faults.record import Recorder, Tree
+from ingest.active import ActiveSegment
+from ingest.lines import seal
+from shared.engine import connect
+from shared.erasures import Begun, Done, ask, pending, records
+from shared.layout import TEMPORARY_SUFFIX, DataDirectory
+from shared.publish import make_data_directory
+from shared.segments import sealed_segments
+from shared.settings import Settings
+from shared.snapshot import load
+from shared.timestamps import epoch_ms
+from tests.logs import NOON, SilentLog, data_directory, fold, line, sealed
+from tests.server import environment, lines_of, verify
+
+GONE = "c0ffee-visitor-who-goes"
+DAY_MS = 86_400_000
+
+
+@pytest.fixture
+def data(tmp_path: Path) -> Iterator[DataDirectory]:
+    """Three days of five visitors, one of whom is to go, in plain and compressed segments. Whole afterwards."""
+    data = data_directory(tmp_path / "data")
+    for day in range(3):
+        noon = NOON - (2 - day) * DAY_MS
+        for segment in range(2):
+            visitors = [GONE, "b", "c", "d", "e"]
+            ids = [(f"{day}-{segment}-{n:02d}-event", visitors[n % 5]) for n in range(20)]
+            lines = [
+                line(id_, noon + n * 1000, visitor=who, url=f"https://example.com/{who[:1]}/{n}")
+                for n, (id_, who) in enumerate(ids)
+            ]
+            sealed(data, [*lines, lines[0]])
+            fold(data, noon + 3_600_000)
+    oldest = sealed_segments(data)[0].path
+    oldest.with_name(f"{oldest.name}.gz").write_bytes(gzip.compress(oldest.read_bytes()))
+    oldest.unlink()
+    yield data
+    verify(data, environment(data.root))
+
+
+def erase(data: DataDirectory, now_ms: int = NOON + 7_200_000, log: SilentLog | None = None) -> None:
+    """What a pass does once everything is folded."""
+    with compactor_lock(data) as lock:
+        erase_pending(data, Settings(data_dir=data.root), log or SilentLog(), lock, now_ms)
+
+
+def holds(data: DataDirectory, text: str = GONE) -> list[str]:
+    """Every file below the data directory that holds a text: in its bytes, inflated, decoded from base64, or in a column."""
+    found = []
+    for path in sorted(path for path in data.root.rglob("*") if path.is_file()):
+        content = path.read_bytes()
+        if path.suffix == ".gz":
+            content = gzip.decompress(content)
+        if path.suffix == ".parquet":
+            with closing(connect(64 << 20, 1)) as database:
+                rows = database.execute("SELECT * FROM read_parquet($1)", [str(path)]).fetchall()
+            content += repr(rows).encode("utf-8")
+        if path.parent == data.quarantine and path.suffix == ".ndjson":
+            content += b"".join(base64.b64decode(json.loads(record)["base64"]) for record in path.read_bytes().splitlines())
+        if text.encode("utf-8") in content:
+            found.append(str(path.relative_to(data.root)))
+    return found
+
+
+def test_no_file_holds_the_visitor(data: DataDirectory) -> None:
+    assert len(holds(data)) >= 6 + 3  # segments, parts: what is looked for can be found
+
+    ask(data, GONE, None)
+    erase(data)
+
+    assert holds(data) == []
+    assert pending(data) == []
+
+
+def test_others_count_as_before(data: DataDirectory) -> None:
+    before = load(data).totals
+    ask(data, GONE, None)
+    erase(data)
+
+    after = load(data).totals
+    assert (after.counted, after.erased) == (before.counted - 24, 24)
+    assert after.lines == after.accounted == before.lines
+    with closing(connect(64 << 20, 1)) as database:
+        paths = [str(path) for path in data.archive.rglob("*.parquet")]
+        rows = database.execute("SELECT visitor, count(*) FROM read_parquet($1) GROUP BY ALL ORDER BY ALL", [paths]).fetchall()
+    assert rows == [("b", 24), ("c", 24), ("d", 24), ("e", 24)]
+
+
+def test_record_has_counts_and_hashes_only(data: DataDirectory) -> None:
+    request = ask(data, GONE, None)
+    erase(data)
+
+    begun, done = records(data)
+    assert isinstance(begun, Begun) and isinstance(done, Done)
+    assert (begun.request, begun.events, begun.days, begun.lines, begun.segments) == (request.request, 24, 3, 30, 6)
+    names = [file.file for file in begun.files]
+    assert len([name for name in names if name.startswith("log/")]) == 6
+    assert {file.file for file in done.files if file.file.startswith("log/")} == {n for n in names if n.startswith("log/")}
+    assert {file.sha256 for file in begun.files}.isdisjoint({file.sha256 for file in done.files})
+    assert GONE not in data.erasures.read_text("ascii")
+
+
+def test_rebuild_does_not_bring_the_visitor_back(data: DataDirectory) -> None:
+    ask(data, GONE, None)
+    erase(data)
+
+    changes = rebuild(data, Settings(data_dir=data.root), SilentLog(), NOON + 8_000_000, dry_run=False)
+
+    assert not any(change.changed for change in changes)
+    assert holds(data) == []
+
+
+def test_damaged_snapshot_does_not_bring_the_visitor_back(data: DataDirectory) -> None:
+    ask(data, GONE, None)
+    erase(data)
+    data.snapshot.write_bytes(data.snapshot.read_bytes()[:-20])
+
+    fold(data, NOON + 8_000_000)
+
+    assert load(data).totals.erased == 24
+    assert [path.name for path in data.quarantine.iterdir()] != []
+    assert holds(data) == []
+
+
+def test_only_one_site_is_erased(data: DataDirectory) -> None:
+    sealed(data, [line("shop-event-1", NOON, visitor=GONE, site="shop.example.com")])
+    fold(data, NOON + 7_100_000)
+
+    ask(data, GONE, "shop.example.com")
+    erase(data)
+
+    begun = next(records(data))
+    assert isinstance(begun, Begun)
+    assert (begun.site, begun.events, begun.other_sites) == ("shop.example.com", 1, 24)
+    assert load(data).totals.erased == 1
+    assert len(holds(data)) >= 6
+
+
+def test_mentions_are_told_and_stay(data: DataDirectory) -> None:
+    sealed(
+        data,
+        [
+            line("mention-1", NOON, visitor="b", props={"ref": GONE}),
+            line("mention-2", NOON, visitor=None, url=f"https://example.com/?v={GONE}"),
+        ],
+    )
+    fold(data, NOON + 7_100_000)
+
+    ask(data, GONE, None)
+    erase(data)
+
+    begun = next(records(data))
+    assert isinstance(begun, Begun) and (begun.events, begun.mentions) == (24, 2)
+
+
+def leave_bad_lines(data: DataDirectory) -> None:
+    """What a killed writer left: a good line, one of the visitor and one of somebody else whose bytes have changed."""
+    lines = [seal([line(f"left-by-{who}", NOON, visitor=who, url="https://example.com/left")]) for who in ("d", GONE, "e")]
+    data.active("7").write_bytes(lines[0] + b"".join(bad.replace(b"/left", b"/LEFT") for bad in lines[1:]))
+
+
+def test_quarantine_holds_no_trace(data: DataDirectory) -> None:
+    leave_bad_lines(data)
+    fold(data, NOON + 7_100_000)
+    assert [path for path in holds(data) if path.startswith("quarantine/")] != []
+
+    ask(data, GONE, None)
+    erase(data)
+
+    assert holds(data) == []
+    kept = [json.loads(record) for path in data.quarantine.glob("*.ndjson") for record in path.read_bytes().splitlines()]
+    assert [record["reason"] for record in kept] == ["the CRC does not match"]  # that of somebody else
+
+
+def test_day_whose_archive_went_keeps_its_counters(data: DataDirectory) -> None:
+    later = NOON + 20 * DAY_MS
+    for hours in range(0, 12 * 24, 24):  # a clock that goes on, so that retention believes it
+        fold(data, NOON + 7_200_000 + hours * 3_600_000, archive_retention_days=7)
+    assert all(kept.expired for kept in load(data).days.values())
+
+    ask(data, GONE, None)
+    erase(data, later)
+
+    assert load(data).totals.erased == 0  # nothing of them is in an archive any more; counters name nobody
+    assert holds(data) == []
+
+
+@pytest.mark.parametrize("visitor", ["ü-ñ-名前-\u202e-x", '"quoted\\"', "1", "a b"])
+def test_any_id_is_found(tmp_path: Path, visitor: str) -> None:
+    data = data_directory(tmp_path / "data")
+    sealed(data, [line("event-of-them", NOON, visitor=visitor), line("event-of-others", NOON, visitor="x" + visitor)])
+    fold(data, NOON + 1000)
+
+    assert look(data, Settings(data_dir=data.root), Sought(visitor, None)).lines == 1
+    ask(data, visitor, None)
+    erase(data)
+
+    assert load(data).totals.counted == 1
+    assert lines_of(data)[0]["visitor"] == "x" + visitor
+    verify(data, environment(data.root))
+
+
+def test_open_segment_that_holds_the_visitor_delays_it(data: DataDirectory) -> None:
+    writer = ActiveSegment(data, "9", 1, "fsync")
+    writer.commit(seal([line("still-open-1", NOON, visitor=GONE)]), 1)
+    ask(data, GONE, None)
+    log = SilentLog()
+
+    erase(data, log=log)
+
+    assert log.events() == ["erasure_waits"]
+    assert load(data).totals.erased == 0
+    assert len(pending(data)) == 1
+    writer.seal()
+    fold(data, NOON + 7_100_000)
+    erase(data)
+    assert holds(data) == []
+
+
+def test_events_sent_after_the_request_are_new(data: DataDirectory) -> None:
+    request = ask(data, GONE, None)
+    later = epoch_ms(request.asked_at) + 60_000
+    writer = ActiveSegment(data, "9", 1, "fsync")
+    writer.commit(seal([line("came-back-1", later, visitor=GONE)]), 1)
+
+    erase(data, later)
+
+    assert pending(data) == []
+    assert holds(data) == ["log/active-9.ndjson"]
+    writer.seal()
+
+
+def test_both_files_of_a_segment_that_was_being_compressed_are_rewritten(data: DataDirectory) -> None:
+    plain = sealed_segments(data)[-1].path
+    plain.with_name(f"{plain.name}.gz").write_bytes(gzip.compress(plain.read_bytes()))
+
+    ask(data, GONE, None)
+    erase(data)
+
+    assert holds(data) == []
+
+
+def test_request_that_was_never_made_leaves_nothing(data: DataDirectory) -> None:
+    """Whoever asks may be killed before the request is published."""
+    left = data.private / f".erase-0123456789abcdef.json.1.1{TEMPORARY_SUFFIX}"
+    left.write_text(GONE)
+    os.utime(left, (1, 1))
+
+    erase(data)
+
+    assert not left.exists()
+
+
+@pytest.mark.timeout(120)
+def test_crash_at_any_point_only_delays_it(tmp_path: Path) -> None:
+    data = data_directory(tmp_path / "data")
+    for number in range(2):
+        visits = [line(f"event-{number}-{n}", NOON + n, visitor=GONE if n % 2 else "b") for n in range(4)]
+        sealed(data, visits)
+        fold(data, NOON + 1000 + number)
+    leave_bad_lines(data)
+    fold(data, NOON + 2000)
+    expected = load(data).totals
+    ask(data, GONE, None)
+    with Recorder(data.root) as recorder:
+        erase(data)
+    states = crashed_states(recorder)
+    assert len(states) > 40
+
+    for number, tree in enumerate(states):
+        clone = DataDirectory(tmp_path / f"clone-{number}")
+        make_tree(clone.root, tree)
+        make_data_directory(clone)
+
+        fold(clone, NOON + 3000)
+        erase(clone, NOON + 4000)
+
+        assert holds(clone) == [], number
+        totals = load(clone).totals
+        assert (totals.counted, totals.erased) == (expected.counted - 4, 4), number
+        assert [type(record) for record in records(clone)] == [Begun, Done], number
+        assert next(record.events for record in records(clone) if isinstance(record, Begun)) == 4
+        shutil.rmtree(clone.root)
+
+
+def crashed_states(recorder: Recorder) -> list[Tree]:
+    """What a crash after each operation could have left: nothing lost, all that was not synced lost, some of it."""
+    disk, draw, states = Disk(recorder.began_with), random.Random(6), {}
+    for operation in recorder.operations:
+        disk.follow(operation)
+        for how in ("kept", "lost", "some"):
+            tree = disk.crash(how, draw)
+            states[repr(sorted(tree.items()))] = tree
+    return list(states.values())
