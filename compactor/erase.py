@@ -11,7 +11,6 @@ import hashlib
 from collections.abc import Iterable, Iterator
 from contextlib import closing
 from datetime import date
-from gzip import BadGzipFile
 from pathlib import Path
 
 import duckdb
@@ -24,12 +23,13 @@ from compactor.parts import sql_list, write_whole_day
 from compactor.plan import doubted_since
 from compactor.verify import parts_of
 from compactor.visitor_search import MENTION_MIN, Found, Sought, is_trace, received_unfolded, search, segment_files
+from shared.compression import CannotInflate, deflating
 from shared.engine import connect
 from shared.erasures import Begun, Done, File, Request, forget, pending, record, record_of, unpublished
 from shared.layout import DataDirectory, parse_day
 from shared.parts import ARCHIVE_COLUMNS, archived
 from shared.publish import publish, publishing, remove, scratch
-from shared.segments import Segment, create_segment, recorded_sha256, salvage, sha256_line
+from shared.segments import Segment, recorded_sha256, salvage, sha256_line
 from shared.settings import Settings
 from shared.snapshot import Snapshot, load
 from shared.timestamps import rfc3339
@@ -125,12 +125,12 @@ def _rewrite_segment(segment: Segment, sought: Sought) -> None:
     """
     before, after = hashlib.sha256(), hashlib.sha256()
     with publishing(segment.path) as beside:
-        with create_segment(beside, segment.path.suffix) as out:
+        with deflating(beside, segment.path.suffix) as write:
             for line in _readable(segment.path):
                 before.update(line)
                 if not sought.is_in(line).theirs:
                     after.update(line)
-                    out.write(line)
+                    write(line)
         if before.hexdigest() == recorded_sha256(segment.checksum):
             publish(segment.checksum, sha256_line(after.hexdigest(), segment.name.file))
 
@@ -139,7 +139,7 @@ def _readable(path: Path) -> Iterator[bytes]:
     """What can be read of a segment, line by line."""
     try:
         yield from salvage(path)
-    except (EOFError, BadGzipFile):
+    except CannotInflate:
         return
 
 
@@ -147,8 +147,8 @@ def _rewrite_quarantine(path: Path, sought: Sought) -> None:
     """Leave out what holds the visitor. Of a damaged part nothing can be left out: all of it goes, its events are elsewhere."""
     records = [] if path.suffix == ".parquet" else [line for line in _readable(path) if not is_trace(line, sought)]
     if records:
-        with publishing(path) as beside, create_segment(beside, path.suffix) as out:
-            out.writelines(records)
+        with publishing(path) as beside, deflating(beside, path.suffix) as write:
+            write(b"".join(records))
     else:
         remove([path])
 

@@ -12,7 +12,6 @@ from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import date
-from gzip import BadGzipFile
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -21,6 +20,7 @@ import msgspec
 
 from compactor.fold import archive_paths
 from compactor.parts import sql_list
+from shared.compression import CannotInflate, inflated
 from shared.layout import DataDirectory, parse_checksum, parse_segment
 from shared.parts import archived
 from shared.segments import Segment, files_of, salvage
@@ -29,6 +29,7 @@ from shared.snapshot import Snapshot
 # A shorter id is part of too many texts that have nothing to do with it.
 MENTION_MIN = 6
 MENTIONING = ("id", "session", "url", "referrer_url", "ua", "props")
+_BLOCK = 1 << 20
 # JSON never escapes these: what a line holds of an id, it holds of its longest run of them.
 _PLAIN = re.compile(rb"[A-Za-z0-9_.@:+=-]+")
 
@@ -138,11 +139,27 @@ def received_unfolded(data: DataDirectory, snapshot: Snapshot, sought: Sought) -
 
 
 def _hits(path: Path, sought: Sought) -> Iterator[Hit]:
+    if not _may_be_in(path, sought.hint):
+        return
     try:
         for line in salvage(path):
             yield sought.is_in(line)
-    except (EOFError, BadGzipFile):
+    except CannotInflate:
         return  # what cannot be inflated is in no line
+
+
+def _may_be_in(path: Path, hint: bytes) -> bool:
+    """Whether some bytes are anywhere in a file: most segments hold none of a visitor, and are passed over in one look."""
+    end = b""
+    try:
+        for block in inflated(path, _BLOCK):
+            seen = end + block
+            if hint in seen:
+                return True
+            end = seen[-len(hint) :]
+    except CannotInflate:
+        return True
+    return False
 
 
 def _search_day(
@@ -177,7 +194,7 @@ def _search_quarantine(database: duckdb.DuckDBPyConnection, data: DataDirectory,
     for path in files_of(data.quarantine):
         try:
             traces = traces_in(database, path, sought)
-        except (OSError, EOFError, duckdb.Error):
+        except (OSError, duckdb.Error):
             found.unreadable.append(path)
             continue
         if traces:
@@ -185,7 +202,7 @@ def _search_quarantine(database: duckdb.DuckDBPyConnection, data: DataDirectory,
 
 
 def traces_in(database: duckdb.DuckDBPyConnection, path: Path, sought: Sought) -> int:
-    """How many records of a file in quarantine/ hold the visitor. Raises OSError, EOFError or duckdb.Error."""
+    """How many records of a file in quarantine/ hold the visitor. Raises OSError or duckdb.Error."""
     if path.suffix == ".parquet":
         columns = [name for (name, *_) in database.execute(f"DESCRIBE FROM read_parquet({sql_list([path])})").fetchall()]
         if "visitor" not in columns:

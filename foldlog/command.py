@@ -19,9 +19,11 @@ import orjson
 from rich.console import Console
 
 from compactor.commit import CommitLost, CompactorBusy
+from compactor.erase import look
 from compactor.rebuild import rebuild
-from compactor.schedule import compact_once, run_compactor
+from compactor.schedule import compact_once, erase_now, run_compactor
 from compactor.verify import verify
+from compactor.visitor_search import Sought
 from foldlog import bench, show, tail
 from foldlog.exits import DONE, TRY_AGAIN, USAGE, WRONG
 from foldlog.file_system import NetworkFileSystem
@@ -40,6 +42,7 @@ from ingest.server import run_worker
 from ingest.status import read_status
 from ingest.writer import Unavailable
 from shared.engine import connect
+from shared.erasures import ask, record_of
 from shared.layout import DataDirectory
 from shared.line import DataFromNewerVersion
 from shared.parts import PartDamaged
@@ -176,6 +179,23 @@ def run_rebuild(given: Arguments, settings: Settings, data: DataDirectory) -> in
     return DONE
 
 
+def run_erase(given: Arguments, settings: Settings, data: DataDirectory) -> int:
+    if given.dry_run:
+        found = look(_existing(data), settings, Sought(given.visitor, given.site))
+        show.would_erase(Console(), found)
+        return DONE
+    asked = ask(_existing(data), given.visitor, given.site)
+    try:
+        erase_now(data, settings, get_log("erase"))
+    except CompactorBusy as error:
+        return _complain(f"{error}. It has been asked to erase, and will: `foldlog status` shows what is pending", TRY_AGAIN)
+    begun, done = record_of(data, asked.request)
+    if begun is None or done is None:
+        return _complain("a segment that is still open holds the visitor; the next pass after it is sealed erases", TRY_AGAIN)
+    show.erased(Console(), begun, done)
+    return DONE
+
+
 def run_import(given: Arguments, settings: Settings, data: DataDirectory) -> int:
     site = given.site or (settings.sites[0] if settings.sites else None)
     if site is None:
@@ -259,6 +279,7 @@ COMMANDS: dict[str, Command] = {
     "tail": run_tail,
     "verify": run_verify,
     "rebuild": run_rebuild,
+    "erase": run_erase,
     "import": run_import,
     "export": run_export,
     "token": run_token,

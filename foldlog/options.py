@@ -44,6 +44,12 @@ def _add_tail(command: argparse.ArgumentParser) -> None:
     command.add_argument("--json", action="store_true", help="the lines as they were written")
 
 
+def _visitor(text: str) -> str:
+    if not text:
+        raise argparse.ArgumentTypeError("a visitor id is not empty")
+    return text
+
+
 def _between(low: float, high: float) -> Callable[[str], float]:
     def number(text: str) -> float:
         if not low <= float(text) <= high:
@@ -118,6 +124,11 @@ def _add_keeping(add: Add) -> None:
 
     rebuild_ = add("rebuild", "fold the retained log again and show what changed, day by day")
     rebuild_.add_argument("--dry-run", action="store_true", help="show what would change, and publish nothing")
+
+    erase = add("erase", "erase one visitor from the log, the archive and the counters, for good")
+    erase.add_argument("--visitor", metavar="ID", type=_visitor, required=True, help="the id, as events carry it")
+    erase.add_argument("--site", help="only events of this site (default: of all)")
+    erase.add_argument("--dry-run", action="store_true", help="show what would be erased, and change nothing")
 
 
 def _add_moving(add: Add) -> None:

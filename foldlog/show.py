@@ -15,7 +15,9 @@ from rich.text import Text
 
 from compactor.rebuild import DayChange
 from compactor.verify import Verified
+from compactor.visitor_search import Found
 from ingest.keyring import Token
+from shared.erasures import Begun, Done
 from shared.settings import Settings
 
 PATIENCE_S = 1.0
@@ -139,6 +141,42 @@ def changes(console: Console, made: Sequence[DayChange], *, dry_run: bool) -> No
             console.print(_plain(f"{day.day}: {day.gone} of {day.events_before} events are in no retained log: they are gone"))
     verb = "would change" if dry_run else "changed"
     console.print(_plain(f"{len(changed)} of {len(made)} days {verb}"))
+
+
+_NOBODYS = (
+    "What nobody can erase: events that came without a visitor id carry a hash made with a salt that is destroyed at midnight. "
+    "Nobody can tell any more which of them were one person's. Counters name nobody, and stay where the archive is gone."
+)
+
+
+def would_erase(console: Console, found: Found) -> None:
+    """What an erasure would take."""
+    sums = (found.events, len(found.days), found.lines, len(found.segments), sum(found.quarantine.values()))
+    console.print(
+        _plain("would erase {:,} events on {:,} days, {:,} lines of {:,} segments, {:,} quarantined lines".format(*sums))
+    )
+    if found.unfolded:
+        console.print(f"{found.unfolded:,} lines are not folded yet: they are folded first, and erased as well")
+    _not_erased(console, found.other_sites, found.mentions, [path.name for path in found.unreadable])
+
+
+def erased(console: Console, begun: Begun, done: Done) -> None:
+    """What was erased, and what was not."""
+    sums = (begun.events, begun.days, begun.lines, begun.segments, begun.quarantined, done.generation)
+    text = "erased {:,} events on {:,} days, {:,} lines of {:,} segments, {:,} quarantined lines; generation {}"
+    console.print(_plain(text.format(*sums)))
+    _not_erased(console, begun.other_sites, begun.mentions, begun.unreadable)
+    console.print("Backups and exports that were made before hold the visitor still.")
+
+
+def _not_erased(console: Console, other_sites: int, mentions: int | None, unreadable: Sequence[str]) -> None:
+    if other_sites:
+        console.print(f"{other_sites:,} events of the visitor on other sites stay: --site says so")
+    if mentions:
+        console.print(f"{mentions:,} events of others hold the same text in some field, a URL or a property: they stay")
+    for name in unreadable:
+        console.print(_plain(f"quarantine/{name} cannot be read: look at it, or delete it"))
+    console.print(_NOBODYS)
 
 
 def tokens(console: Console, kept: Sequence[Token], *, from_settings: bool) -> None:

@@ -151,6 +151,29 @@ class Folded(Answer):
     as_of: Instant
 
 
+class Erased(Answer):
+    """What held the visitor. `other_sites`, `mentions` (null for a short id) and `unreadable` stay."""
+
+    request: str
+    state: Literal["done"]
+    generation: Count
+    events: Count
+    days: Count
+    lines: Count
+    segments: Count
+    quarantined: Count
+    other_sites: Count
+    mentions: Count | None
+    unreadable: list[str]
+
+
+class ErasurePending(Answer):
+    """It is asked for, and will be done by the next pass."""
+
+    request: str
+    state: Literal["pending"]
+
+
 class Health(Answer):
     status: Literal["ok"]
 

@@ -17,8 +17,9 @@ from aiohttp.web_request import BaseRequest
 from prometheus_client import CONTENT_TYPE_LATEST
 
 from ingest import export, table
-from ingest.answers import Folded, Health, Problem, Readiness, Report, Status, Stored
+from ingest.answers import Erased, ErasurePending, Folded, Health, Problem, Readiness, Report, Status, Stored
 from ingest.body import ENCODINGS, JSON, NDJSON, TEXT
+from ingest.erasure import ID_MAX
 from ingest.event import Batch, Event
 from ingest.query import FILTERS_MAX, LIMIT_DEFAULT, LIMIT_MAX, PROPS, Bots, Interval, Visitors
 from ingest.refusal import PROBLEM_TYPE
@@ -29,7 +30,7 @@ from shared.snapshot import Snapshot
 TIME_ZONE = "time-zone"  # a format of our own: a name of the IANA database
 
 Object = dict[str, Any]
-TYPES = (Batch, Event, Stored, Problem, Report, Status, Snapshot, Folded, Health, Readiness)
+TYPES = (Batch, Event, Stored, Problem, Report, Status, Snapshot, Folded, Erased, ErasurePending, Health, Readiness)
 
 # The codes of every problem. `not_found` and `method` are not among them: no documented operation answers them.
 PROBLEMS = {
@@ -263,6 +264,20 @@ def _post_fold() -> Object:
     return _operation("postFold", "Seal and fold now", {"200": answer}, (*_WITH_TOKEN, "snapshot", "fold"), token=True)
 
 
+def _delete_visitor() -> Object:
+    visitor = _parameter("id", _TEXT | {"minLength": 1, "maxLength": ID_MAX}, "As events carry it.", "path") | {
+        "required": True
+    }
+    site = _parameter("site", _TEXT | {"minLength": 1}, "Only events of this site. Default: of all.")
+    answers = {
+        "200": _answer("The visitor is erased.", {JSON: _ref(Erased)}),
+        "202": _answer("It will be done by the next pass.", {JSON: _ref(ErasurePending)}),
+    }
+    return _operation(
+        "deleteVisitor", "Erase a visitor", answers, (*_WITH_TOKEN, "query"), parameters=[visitor, site], token=True
+    )
+
+
 def _get_health() -> Object:
     return _operation("getHealth", "Whether the worker answers", {"200": _answer("It does.", {JSON: _ref(Health)})})
 
@@ -308,6 +323,7 @@ def make_document() -> Object:
             "/admin/api/snapshot": {"get": _get_snapshot()},
             "/admin/api/status": {"get": _get_status()},
             "/admin/api/fold": {"post": _post_fold()},
+            "/admin/api/visitors/{id}": {"delete": _delete_visitor()},
             "/healthz": {"get": _get_health()},
             "/readyz": {"get": _get_ready()},
             "/metrics": {"get": _get_metrics()},

@@ -1,7 +1,7 @@
 """From a request to its handler, and from whatever that raises to an answer. Every handler takes (service, request).
 
-Every path is fixed, so a dictionary routes them: aiohttp's own router and middlewares would cost a request more than decoding
-and checking its event does.
+Paths are fixed, or end in an id of any value, so a dictionary routes them: aiohttp's own router and middlewares would cost a
+request more than decoding and checking its event does.
 """
 
 from __future__ import annotations
@@ -25,6 +25,8 @@ from shared.snapshot import SnapshotDamaged
 Handler = Callable[[Service, BaseRequest], Awaitable[web.StreamResponse]]
 Route = tuple[str, str, Handler]
 
+# In place of what a path ends in. It also stands there in messages and metrics: an id of a person is in neither.
+ANY = "/{id}"
 _REQUEST_ID = re.compile(r"[A-Za-z0-9-]{8,64}")
 
 
@@ -54,7 +56,7 @@ def dispatch(service: Service, routes: Sequence[Route]) -> Callable[[BaseRequest
         except Exception as error:  # noqa: BLE001  the last resort: a defect must not show its inside, nor end the worker
             # Its traceback holds this frame, which holds the refusal: a circle, and in it the body, until the collector comes.
             refusal = as_refusal(error).with_traceback(None)
-            code, response = refusal.code, refused(service, request, refusal, error)
+            code, response = refusal.code, refused(service, request, route, refusal, error)
         finally:
             service.under_way -= 1
         if isinstance(response, web.Response):
@@ -76,12 +78,12 @@ def as_refusal(error: Exception) -> Refusal:
     return Refusal(500, "internal", "this is a defect of the server; its log says more")
 
 
-def refused(service: Service, request: BaseRequest, refusal: Refusal, error: Exception) -> web.Response:
+def refused(service: Service, request: BaseRequest, route: str, refusal: Refusal, error: Exception) -> web.Response:
     """The problem, with an id by which its line in the log is found. Consent that was not given leaves no line at all."""
     request_id = id_of(service, request)
     fields = {"request_id": request_id, "status": refusal.status, "code": refusal.code}
     if refusal.status == 500:
-        service.log.error("defect", error=repr(error)[:1000], path=request.path[:100], **fields)
+        service.log.error("defect", error=repr(error)[:1000], route=route, **fields)
     elif refusal.code != "consent":
         service.log.debug("refused", **fields)
     response = refusal.response(request_id)
@@ -104,6 +106,9 @@ def find(table: dict[str, dict[str, Handler]], request: BaseRequest) -> tuple[st
     methods = table.get(path)
     if methods is None:
         path = path.partition("?")[0]
+        methods = table.get(path)
+    if methods is None:
+        path = path.rpartition("/")[0] + ANY
         methods = table.get(path)
     if methods is None:
         raise Refusal(404, "not_found", "there is nothing here; docs/api.md lists what there is")

@@ -20,6 +20,7 @@ from ingest import admin
 from ingest.collect import post_events, preflight_events
 from ingest.connection import Server, room_for_connections
 from ingest.country import CountryLookup
+from ingest.erasure import delete_visitor
 from ingest.health import get_health, get_readiness
 from ingest.housekeeping import keeping_house
 from ingest.keyring import Keyring
@@ -155,4 +156,5 @@ ROUTES: list[Route] = [
     ("GET", "/metrics", get_metrics),
     ("GET", "/openapi.json", get_openapi),
     *admin.ROUTES,
+    ("DELETE", "/admin/api/visitors/{id}", delete_visitor),
 ]

@@ -94,11 +94,6 @@ def open_segment(path: Path) -> BinaryIO:
     return open_inflated(path)
 
 
-def create_segment(path: Path, suffix: str) -> BinaryIO:
-    """Make a file for the lines of a segment, compressed as the suffix of the segment says."""
-    return cast(BinaryIO, gzip.open(path, "xb")) if suffix == ".gz" else path.open("xb")
-
-
 def digest(segment: Segment) -> Digest:
     """Read a segment once: count its lines and compare it with its `.sha256`. Raises OSError when it cannot be read."""
     sha256 = hashlib.sha256()

@@ -300,6 +300,7 @@ def test_crash_at_any_point_only_delays_it(tmp_path: Path) -> None:
         totals = load(clone).totals
         assert (totals.counted, totals.erased) == (expected.counted - 4, 4), number
         assert [type(record) for record in records(clone)] == [Begun, Done], number
+        verify(clone, environment(clone.root))
         assert next(record.events for record in records(clone) if isinstance(record, Begun)) == 4
         shutil.rmtree(clone.root)
 

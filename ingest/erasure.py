@@ -1,0 +1,65 @@
+"""DELETE /admin/api/visitors/{id}: erase one visitor. The compactor does it; this asks, and waits for a while."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import suppress
+from typing import Any
+from urllib.parse import unquote
+
+from aiohttp import web
+from aiohttp.web_request import BaseRequest
+
+from ingest.admin import may_act
+from ingest.refusal import Refusal
+from ingest.service import Service
+from shared.erasures import Request, ask, record_of, wait_until_done
+from shared.layout import DataDirectory
+from shared.requests import NobodyAnswered, seal_now
+from shared.requests import request as publish_request
+
+SEAL_TIMEOUT_S = 10
+ERASE_TIMEOUT_S = 60
+ID_MAX = 100
+
+
+async def delete_visitor(service: Service, request: BaseRequest) -> web.Response:
+    """200 with what was erased, or 202 when it is asked for and will be done. Raises Refusal 400."""
+    may_act(service, request)
+    visitor, site = sought(request)
+    asked = await asyncio.to_thread(ask, service.data, visitor, site)
+    await asyncio.to_thread(_have_it_done, service.data, asked)
+    if not await asyncio.to_thread(wait_until_done, service.data, asked, ERASE_TIMEOUT_S):
+        return web.json_response({"request": asked.request, "state": "pending"}, status=202)
+    return web.json_response(outcome(service.data, asked))
+
+
+def sought(request: BaseRequest) -> tuple[str, str | None]:
+    """The visitor id and the site of a request. Raises Refusal 400."""
+    visitor = unquote(request.raw_path.partition("?")[0].rpartition("/")[2], errors="replace")
+    if not 0 < len(visitor) <= ID_MAX:
+        raise Refusal(400, "query", f"a visitor id has 1 to {ID_MAX} characters")
+    if unknown := sorted(set(request.query) - {"site"}):
+        raise Refusal(400, "query", f"{unknown[0]}: there is no such parameter; there is site")
+    if len(request.query) > 1 or request.query.get("site") == "":
+        raise Refusal(400, "query", "site: one host, or leave it out to erase on all sites")
+    return visitor, request.query.get("site")
+
+
+def _have_it_done(data: DataDirectory, asked: Request) -> None:
+    """What the visitor sent until now is sealed and folded first, so that it is found."""
+    with suppress(NobodyAnswered):  # a stuck writer delays the erasure: the compactor tries again with each pass
+        seal_now(data, SEAL_TIMEOUT_S)
+    publish_request(data.fold_request)
+
+
+def outcome(data: DataDirectory, asked: Request) -> dict[str, Any]:
+    """What was erased and what was not, as it is recorded."""
+    begun, done = record_of(data, asked.request)
+    if begun is None or done is None:
+        raise Refusal(500, "internal", "the erasure is done, but its record in erasures.ndjson is gone")
+    counts = {name: getattr(begun, name) for name in COUNTS}
+    return {"request": asked.request, "state": "done", "generation": done.generation, **counts}
+
+
+COUNTS = ("events", "days", "lines", "segments", "quarantined", "other_sites", "mentions", "unreadable")
