@@ -31,6 +31,7 @@ from foldlog.generator import EVENT_NAME
 from foldlog.import_combined import import_combined
 from foldlog.log import configure_log, get_log, keep_open
 from foldlog.options import QUERY_OPTIONS, make_parser
+from foldlog.running import find_running
 from foldlog.serve import AddressInUse, AlreadyServed, serve
 from foldlog.start import check_start
 from ingest import table
@@ -148,7 +149,7 @@ def run_status(given: Arguments, settings: Settings, data: DataDirectory) -> int
     if given.json:
         print(orjson.dumps(status, option=orjson.OPT_INDENT_2).decode("utf-8"))
     else:
-        show.status(Console(), status)
+        show.status(Console(), status, find_running(data), settings)
     return DONE
 
 

@@ -16,6 +16,8 @@ from rich.text import Text
 from compactor.rebuild import DayChange
 from compactor.verify import Verified
 from compactor.visitor_search import Found
+from foldlog.running import Running
+from foldlog.status_screen import screen
 from ingest.keyring import Token
 from shared.erasures import Begun, Done
 from shared.settings import Settings
@@ -23,6 +25,7 @@ from shared.settings import Settings
 PATIENCE_S = 1.0
 
 _SECRET = {"admin_token", "ingest_keys"}
+_STYLES = {"NOT all": "bold red", "All": "bold green", "WRONG": "red", "WARNING": "yellow"}
 
 
 def _plain(value: object) -> Text:
@@ -60,58 +63,16 @@ def _value(row: Mapping[str, Any], name: str) -> object:
     return "(none)" if name == "value" and value is None else value
 
 
-def status(console: Console, found: Mapping[str, Any]) -> None:
-    """The status on one screen."""
-    balance, segments, disk = found["balance"], found["segments"], found["disk"]
-    rows = [
-        ("accepted", balance["accepted"]),
-        ("  counted", balance["counted"]),
-        ("  duplicates", f"{balance['duplicates']:,} (with another content: {balance['conflicts']:,})"),
-        ("  quarantined", balance["quarantined"]),
-        ("  erased", balance["erased"]),
-        ("  not yet folded", balance["not_yet_folded"]),
-        (
-            "  difference",
-            f"{balance['difference']:,}{'' if balance['difference'] == 0 else '  EVENTS ARE MISSING: foldlog verify'}",
-        ),
-        ("generation", found["generation"]),
-        ("as of", found["as_of"]),
-        ("lag", "nothing folded yet" if found["lag_s"] is None else f"{found['lag_s']:.0f} s"),
-        ("last fold", "{segments} segments, {lines} lines, {seconds} s".format(**found["last_fold"])),
-        (
-            "active segments",
-            ", ".join(f"{writer}: {_size(size)}" for writer, size in segments["active"].items()) or "none",
-        ),
-        ("sealed, not folded", segments["sealed_unfolded"]),
-        ("damaged segments", segments["damaged"]),
-        ("missing segments", ", ".join(f"{w}: {n}" for w, n in segments["missing"].items()) or "none"),
-        ("last retention", _retention(found["last_retention"])),
-        ("disk free", f"{_size(disk['free_bytes'])} (reserve {_size(disk['reserve_bytes'])})"),
-        ("log, archive, counters", ", ".join(_size(disk[f"{kind}_bytes"]) for kind in ("log", "archive", "counters"))),
-    ]
-    _table(console, [("", False), ("", False)], rows)
-    for warning in found["warnings"]:
-        console.print(f"WARNING: {warning}")
+def status(console: Console, found: Mapping[str, Any], running: Running, in_force: Settings) -> None:
+    """The status on one screen, if there is a screen."""
+    for line in screen(found, running, in_force, console.width, console.height if console.is_terminal else None):
+        style = next((style for beginning, style in _STYLES.items() if line.startswith(beginning)), "")
+        console.print(_plain(line), style=style, soft_wrap=True)
 
 
 def pairs(console: Console, rows: Iterable[tuple[str, str]]) -> None:
     """What, and how much."""
     _table(console, [("", False), ("", False)], list(rows))
-
-
-def _retention(run: Mapping[str, Any]) -> str:
-    if run["skipped"]:
-        return f"skipped: {run['skipped']}"
-    return "{at}: {segments} segments, {archive_days} archive days, {counter_days} counter days".format(**run)
-
-
-def _size(count: int) -> str:
-    value = float(count)
-    for unit in ("B", "KiB", "MiB", "GiB"):
-        if value < 1024:
-            return f"{value:.0f} {unit}" if unit == "B" else f"{value:.1f} {unit}"
-        value /= 1024
-    return f"{value:.1f} TiB"
 
 
 def verified(console: Console, done: Verified) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -65,10 +66,11 @@ class Digest:
 def sealed_segments(data: DataDirectory) -> list[Segment]:
     """All sealed segments, by writer and sequence. A segment present both plain and compressed is listed once."""
     found: dict[tuple[str, int], Segment] = {}
-    for path in files_of(data.log):
-        name = parse_segment(path.name)
+    log = data.log
+    for file in _names_of(log):  # names, not paths: there may be a hundred thousand, and to sort paths took most of the time
+        name = parse_segment(file)
         if name is not None:
-            found.setdefault((name.writer, name.sequence), Segment(name, path))
+            found.setdefault((name.writer, name.sequence), Segment(name, log / file))
     return [found[key] for key in sorted(found)]
 
 
@@ -77,16 +79,21 @@ def files_of(directory: Path) -> list[Path]:
 
     Not glob: it takes a directory that may not be read for an empty one, and a sequence number would be used again.
     """
+    return [directory / name for name in _names_of(directory)]
+
+
+def _names_of(directory: Path) -> list[str]:
     try:
-        return sorted(directory.iterdir())
+        return sorted(os.listdir(directory))
     except FileNotFoundError:
         return []
 
 
 def active_segments(data: DataDirectory) -> dict[str, Path]:
     """Active segments by writer, whether their writer lives or not."""
-    found = ((parse_active(path.name), path) for path in files_of(data.log))
-    return {writer: path for writer, path in found if writer is not None}
+    log = data.log
+    found = ((parse_active(file), file) for file in _names_of(log))
+    return {writer: log / file for writer, file in found if writer is not None}
 
 
 def open_segment(path: Path) -> BinaryIO:
