@@ -10,7 +10,7 @@ from ingest.proxy_watch import warning
 from shared.erasures import count_pending
 from shared.layout import DataDirectory
 from shared.recovery import quarantined_by_recovery
-from shared.segments import active_segments, count_lines, sealed_segments
+from shared.segments import active_segments, count_lines, file_sizes, sealed_segments
 from shared.settings import Settings
 from shared.snapshot import Snapshot, find
 from shared.timestamps import epoch_ms, now_ms
@@ -79,7 +79,7 @@ def _read_status(data: DataDirectory, settings: Settings) -> dict[str, Any]:
         "disk": {
             "free_bytes": disk.f_bavail * disk.f_frsize,
             "reserve_bytes": settings.disk_reserve,
-            "log_bytes": _bytes_below(data.log),
+            "log_bytes": sum(file_sizes(data).values()),
             "archive_bytes": sum(part.bytes for day in snapshot.days.values() for part in day.archive),
             "counters_bytes": sum(day.counters.bytes for day in snapshot.days.values() if day.counters),
         },
@@ -100,13 +100,3 @@ def make_balance(snapshot: Snapshot, not_yet_folded: int, recovery_quarantined: 
         not_yet_folded=not_yet_folded,
     )
 
-
-def _bytes_below(directory: os.PathLike[str]) -> int:
-    total = 0
-    with os.scandir(directory) as entries:
-        for entry in entries:
-            try:
-                total += entry.stat().st_size
-            except FileNotFoundError:
-                continue
-    return total

@@ -89,6 +89,18 @@ def _names_of(directory: Path) -> list[str]:
         return []
 
 
+def file_sizes(data: DataDirectory) -> dict[str, int]:
+    """Bytes of every file of the log, by name; what is sealed, compressed or removed meanwhile may be missing."""
+    sizes = {}
+    with os.scandir(data.log) as entries:
+        for entry in entries:
+            try:
+                sizes[entry.name] = entry.stat().st_size
+            except FileNotFoundError:
+                continue
+    return sizes
+
+
 def active_segments(data: DataDirectory) -> dict[str, Path]:
     """Active segments by writer, whether their writer lives or not."""
     log = data.log

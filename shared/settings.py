@@ -23,6 +23,7 @@ LogLevel = Literal["debug", "info", "warning", "error"]
 
 PREFIX = "FOLDLOG_"
 CONFIG_FILE = "FOLDLOG_CONFIG"
+LIMIT_MIN_BYTES = 1 << 20
 
 _BYTES = {"": 1, "b": 1, "kib": 1 << 10, "mib": 1 << 20, "gib": 1 << 30}
 _SECONDS = {"": 1.0, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
@@ -67,6 +68,9 @@ class Settings:
     log_retention_days: int = 30
     archive_retention_days: int = 760
     counters_retention_days: int = 0
+    log_max_bytes: int = 0
+    archive_max_bytes: int = 0
+    counters_max_bytes: int = 0
     disk_reserve: int = 512 << 20
     timezone: str = "UTC"
     max_values: int = 10_000
@@ -93,6 +97,18 @@ def size(text: str) -> int:
     if match is None or match[2].lower() not in _BYTES:
         raise ValueError("a size such as 67108864, 64 MiB or 1 GiB")
     return int(match[1]) * _BYTES[match[2].lower()]
+
+
+def _limit(text: str) -> int:
+    """Bytes, or 0 for no limit. A number that lacks its unit must not delete nearly everything."""
+    takes = "0 for no limit, or a size of at least 1 MiB such as 500 MiB or 20 GiB"
+    try:
+        limit = size(text)
+    except ValueError:
+        raise ValueError(takes) from None
+    if 0 < limit < LIMIT_MIN_BYTES:
+        raise ValueError(takes)
+    return limit
 
 
 def duration(text: str) -> float:
@@ -207,6 +223,9 @@ _PARSE: dict[str, Callable[[str], Any]] = {
     "fold_memory": size,
     "report_memory": size,
     "report_timeout": duration,
+    "log_max_bytes": _limit,
+    "archive_max_bytes": _limit,
+    "counters_max_bytes": _limit,
     "disk_reserve": size,
     "timezone": _timezone,
     "store": _choice(Store),
