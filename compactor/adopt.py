@@ -43,6 +43,7 @@ def adopt(
             days[day] = _with_part(database, data, day, kept, kind, part, settings)
     folded, waiting = _ledger(data)
     # No snapshot says what time it was before: whether the clock is right has to show, before anything is deleted (P9).
+    # Nor does any say when retention last succeeded: that is asked from now on.
     now = rfc3339(now_ms)
     return Snapshot(
         generation=unused_generation(data) - 1,
@@ -50,7 +51,7 @@ def adopt(
         folded=folded,
         waiting=waiting,
         days=days,
-        retention=Retention(doubted_since=now),
+        retention=Retention(doubted_since=now, succeeded_at=now),
     )
 
 

@@ -18,16 +18,16 @@ from typing import Protocol
 import duckdb
 import msgspec
 
-from compactor.commit import CompactorLock, commit, drop_old_snapshots, kept_snapshots, restore
+from compactor.commit import CompactorLock, commit, drop_old_snapshots, restore
 from compactor.fold import Folded, LinesDoNotParse, deduplicate, read_lines
 from compactor.parts import count_fresh, write_day
-from compactor.plan import PASS_MAX_BYTES, clock_doubt, expired_segments, ledger_after, plan_segments
-from compactor.retention import retain
+from compactor.plan import PASS_MAX_BYTES, ledger_after, plan_segments
+from compactor.retention import plan_retention, remove_expired, retain, say_retention
 from compactor.segment_check import Checked, check
 from compactor.settle import settle
 from shared.engine import connect
 from shared.layout import DataDirectory
-from shared.publish import remove, scratch
+from shared.publish import scratch
 from shared.recovery import WriterAlive, recover
 from shared.segments import Segment, active_segments, sealed_segments
 from shared.settings import Settings
@@ -72,12 +72,11 @@ def run_pass(
         days = write_parts(database, data, before, folded, settings, now_ms)
         days |= settle(database, data, before, days, now_ms, log)
         after = next_snapshot(before, checked, folded, days, now_ms, time.monotonic() - started)
-        after = retain(database, data, before, after, now_ms, settings)
-        expired = deletable_segments(data, before, after, sealed, now_ms, settings)
-        after = with_expired_segments(after, len(expired))
+        expiring = plan_retention(data, before, after, sealed, now_ms, settings)
+        after = retain(database, data, after, expiring, settings)
         commit(data, before, after, lock)
 
-    remove([path for segment in expired for path in (segment.path, segment.checksum)])
+    remove_expired(expiring)
     drop_old_snapshots(data, after)
     say(log, after, checked, folded)
     return Pass(after, folded, more=len(plan_segments(after, sealed, 1)) > 0)
@@ -163,32 +162,12 @@ def next_snapshot(
     )
 
 
-def deletable_segments(
-    data: DataDirectory, before: Snapshot, after: Snapshot, sealed: Sequence[Segment], now_ms: int, settings: Settings
-) -> list[Segment]:
-    """What retention takes of the log: not what a snapshot that may yet have to take the place of this one would miss."""
-    if clock_doubt(before, now_ms):
-        return []
-    expired = expired_segments(after, sealed, now_ms, settings)
-    spare = [before, *kept_snapshots(data)] if expired else []
-    return [
-        segment
-        for segment in expired
-        if all(snapshot.has_folded(segment.name.writer, segment.name.sequence) for snapshot in spare)
-    ]
-
-
-def with_expired_segments(after: Snapshot, count: int) -> Snapshot:
-    return msgspec.structs.replace(after, retention=msgspec.structs.replace(after.retention, segments=count))
-
-
 def say(log: Log, after: Snapshot, checked: Sequence[Checked], folded: Folded) -> None:
     """One line for the pass, and one for each segment that was not what it should be."""
     for each in checked:
         if each.damaged:
             log.warning("segment_damaged", segment=each.segment.path.name, lines=each.lines, quarantined=each.quarantined)
-    if after.retention.skipped:
-        log.warning("retention_skipped", reason=after.retention.skipped)
+    say_retention(log, after.retention)
     log.info(
         "folded",
         generation=after.generation,

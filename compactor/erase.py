@@ -18,9 +18,9 @@ import msgspec
 
 from compactor.commit import CompactorLock, commit, forget_history
 from compactor.compaction import THREADS, Log, whole_snapshot
+from compactor.expiry import doubted_since
 from compactor.fold import archive_paths
 from compactor.parts import sql_list, write_whole_day
-from compactor.plan import doubted_since
 from compactor.verify import parts_of
 from compactor.visitor_search import MENTION_MIN, Found, Sought, is_trace, received_unfolded, search, segment_files
 from shared.compression import CannotInflate, deflating

@@ -1,4 +1,7 @@
-"""What a pass will do, decided before it touches anything. Pure functions of the snapshot, the listing and the clock."""
+"""What a pass will fold and merge, decided before it touches anything. Pure functions of snapshot, listing and clock.
+
+What it will delete is decided in expiry.py.
+"""
 
 from __future__ import annotations
 
@@ -8,15 +11,10 @@ from datetime import date, timedelta
 
 from shared.layout import SegmentName
 from shared.segments import Segment
-from shared.settings import Settings
 from shared.snapshot import Part, Snapshot
-from shared.timestamps import DAY_S, epoch_ms, rfc3339, utc_day
+from shared.timestamps import DAY_S, epoch_ms
 
 PASS_MAX_BYTES = 256 << 20
-CLOCK_AHEAD_MAX_MS = 2 * DAY_S * 1000
-# A clock that is kept right may be put back a little; further back it was wrong, or is.
-CLOCK_BEHIND_MAX_MS = 3600 * 1000
-CLOCK_STEADY_MS = CLOCK_AHEAD_MAX_MS
 # An id may be sent again until its event is too late to be accepted: 72 hours span at most three midnights (P7).
 DEDUPE_DAYS = 3
 TIER_PARTS = 8
@@ -87,65 +85,3 @@ def _tier(rows: int) -> int:
 def neighbours(days: Iterable[date]) -> set[date]:
     """The days on which an event of these days may have been counted before."""
     return {day + timedelta(days=shift) for day in days for shift in range(-DEDUPE_DAYS, DEDUPE_DAYS + 1)}
-
-
-def clock_doubt(snapshot: Snapshot, now_ms: int) -> str | None:
-    """Why nothing may be deleted in this pass (P9), or None. A clock that jumped must not make anything old.
-
-    A wrong clock may stay wrong, and the next pass finds it where this one left it. So after a jump nothing is deleted until
-    the clock has been steady for as long as somebody may take to notice.
-    """
-    if snapshot.generation == 0:
-        return None
-    last_ms = epoch_ms(snapshot.as_of)
-    if now_ms < last_ms:
-        return "the clock is behind the last snapshot"
-    if now_ms > last_ms + CLOCK_AHEAD_MAX_MS:
-        return "the clock is more than 48 hours ahead of the last snapshot"
-    since = snapshot.retention.doubted_since
-    if since and now_ms < epoch_ms(since) + CLOCK_STEADY_MS:
-        return f"the clock jumped; if it stays steady, retention goes on at {rfc3339(epoch_ms(since) + CLOCK_STEADY_MS)}"
-    return None
-
-
-def doubted_since(snapshot: Snapshot, now_ms: int) -> str | None:
-    """When, by the clock of now, it jumped; None once it has been steady for long enough."""
-    if snapshot.generation == 0:
-        return None
-    last_ms = epoch_ms(snapshot.as_of)
-    if not last_ms - CLOCK_BEHIND_MAX_MS <= now_ms <= last_ms + CLOCK_AHEAD_MAX_MS:
-        return rfc3339(now_ms)
-    return snapshot.retention.doubted_since if clock_doubt(snapshot, now_ms) else None
-
-
-def expired_segments(snapshot: Snapshot, sealed: Iterable[Segment], now_ms: int, settings: Settings) -> list[Segment]:
-    """Folded segments that were sealed longer ago than the log is kept."""
-    limit_ms = now_ms - settings.log_retention_days * DAY_S * 1000
-    return [
-        segment
-        for segment in sealed
-        if snapshot.has_folded(segment.name.writer, segment.name.sequence)
-        and segment.name.sealed_at.timestamp() * 1000 < limit_ms
-    ]
-
-
-def expired_archive_days(snapshot: Snapshot, now_ms: int, settings: Settings) -> list[date]:
-    """Days whose archive goes: older than its retention, counted from the later of the day and the last fold into it."""
-    oldest = utc_day(now_ms) - timedelta(days=settings.archive_retention_days)
-    return sorted(
-        day
-        for day, kept in snapshot.days.items()
-        if kept.archive and day < oldest and utc_day(epoch_ms(kept.added_at)) < oldest
-    )
-
-
-def expired_counter_days(snapshot: Snapshot, now_ms: int, settings: Settings) -> list[date]:
-    """Days of which nothing is kept any longer. Never one that still has an archive; 0 keeps counters for ever."""
-    if not settings.counters_retention_days:
-        return []
-    oldest = utc_day(now_ms) - timedelta(days=settings.counters_retention_days)
-    return sorted(
-        day
-        for day, kept in snapshot.days.items()
-        if not kept.archive and day < oldest and utc_day(epoch_ms(kept.added_at)) < oldest
-    )

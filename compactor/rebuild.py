@@ -22,9 +22,10 @@ import msgspec
 from compactor.adopt import adopt, adopted_totals
 from compactor.commit import commit, compactor_lock, drop_old_snapshots, is_lost, replace_damaged, set_aside
 from compactor.compaction import THREADS, Log, run_pass, whole_snapshot
+from compactor.expiry import doubted_since
 from compactor.fold import archive_paths
 from compactor.parts import sql_list, write_whole_day
-from compactor.plan import doubted_since, neighbours
+from compactor.plan import neighbours
 from compactor.verify import count, parts_of
 from shared.engine import connect
 from shared.layout import DataDirectory
@@ -92,7 +93,7 @@ def rebuild(data: DataDirectory, settings: Settings, log: Log, now_ms: int, *, d
         to_write = before.days if is_adopted else neighbours(refolded.days) & before.days.keys()
         for day in sorted({*refolded.days, *to_write, *broken}):
             old = before.days.get(day, Day(rfc3339(now_ms)))
-            if old.expired:
+            if old.expired or day in before.forgotten:
                 continue  # what its archive held is gone: the retained log is not all of that day
             _make_rebuilt(database, data, whole, refolded_data, refolded, day, is_adopted=is_adopted)
             changes.append(_compare(database, data, whole, day, old, damaged))
@@ -144,6 +145,7 @@ def _refold(data: DataDirectory, into: DataDirectory, before: Snapshot, settings
             if segment.checksum.exists():
                 (into.log / segment.checksum.name).symlink_to(segment.checksum.absolute())
     for_ever = replace(settings, log_retention_days=36_500, archive_retention_days=36_500, counters_retention_days=0)
+    for_ever = replace(for_ever, log_max_bytes=0, archive_max_bytes=0, counters_max_bytes=0)
     with compactor_lock(into) as lock:
         while True:
             done = run_pass(into, for_ever, _Quiet(log), lock, now_ms)

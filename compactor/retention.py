@@ -1,46 +1,92 @@
-"""Retention: what is old enough goes, but never what is not folded, and never because a clock jumped (P9).
+"""Retention: what is old or too much goes, but never what is not folded, and never because a clock jumped (P9).
 
-Which days and segments go is decided in plan.py. Before the archive of a day goes, its visitors are counted for good: per
+Which days and segments go is decided in expiry.py. Before the archive of a day goes, its visitors are counted for good: per
 calendar day of FOLDLOG_TIMEZONE, in total and per value of each dimension. They stay with the day's counters.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import UTC, date, datetime, time, timedelta
+from typing import Protocol
 
 import duckdb
 import msgspec
 
+from compactor.commit import kept_snapshots
+from compactor.expiry import LogFiles, RetentionPlan, plan_expiry
 from compactor.fold import archive_paths
 from compactor.parts import sql_list, write_counters
-from compactor.plan import clock_doubt, doubted_since, expired_archive_days, expired_counter_days
 from shared.layout import DataDirectory
 from shared.parts import COUNTER_COLUMNS, DIMENSIONS, OTHER, TOTAL, archived, no_rows, whole_part
+from shared.publish import remove
+from shared.segments import Segment, file_sizes
 from shared.settings import Settings
 from shared.snapshot import Retention, Snapshot
-from shared.timestamps import rfc3339
 
 
-def retain(
-    database: duckdb.DuckDBPyConnection,
+class Log(Protocol):
+    """Where a run says what it did not delete."""
+
+    def warning(self, event: str, **fields: object) -> object: ...
+
+
+def plan_retention(
     data: DataDirectory,
     before: Snapshot,
     after: Snapshot,
+    sealed: Sequence[Segment],
     now_ms: int,
     settings: Settings,
+    *,
+    is_confirmed: bool = False,
+) -> RetentionPlan:
+    """What goes with the snapshot `after`. A segment that a snapshot may miss which may have to take its place stays."""
+    log = LogFiles(sealed, file_sizes(data), [before, *kept_snapshots(data)])
+    return plan_expiry(before, after, log, now_ms, settings, is_confirmed=is_confirmed)
+
+
+def retain(
+    database: duckdb.DuckDBPyConnection, data: DataDirectory, after: Snapshot, plan: RetentionPlan, settings: Settings
 ) -> Snapshot:
-    """The snapshot `after` without the days that are past their retention, and a record of this run in it."""
-    if doubt := clock_doubt(before, now_ms):
-        run = Retention(at=rfc3339(now_ms), skipped=doubt, doubted_since=doubted_since(before, now_ms))
-        return msgspec.structs.replace(after, retention=run)
-    expired = expired_archive_days(after, now_ms, settings)
-    for day in expired:
-        after = _expire_archive(database, data, after, day, settings)
-    dropped = set(expired_counter_days(after, now_ms, settings))
+    """The snapshot `after` without the days that go, and a record of this run in it. Deletes nothing."""
+    dropped = {item.what for item in plan.counters.going}
+    for item in plan.archive.going:
+        if item.what not in dropped:
+            after = _expire_archive(database, data, after, item.what, settings)
+    forgotten = {day: after.forgotten.get(day, 0) + _events(database, data, after, day) for day in sorted(dropped)}
     days = {day: kept for day, kept in after.days.items() if day not in dropped}
-    run = Retention(at=rfc3339(now_ms), archive_days=len(expired), counter_days=len(dropped))
-    return msgspec.structs.replace(after, days=days, retention=run)
+    return msgspec.structs.replace(
+        after, days=days, forgotten={**after.forgotten, **forgotten}, retention=plan.record(after.retention)
+    )
+
+
+def remove_expired(plan: RetentionPlan) -> None:
+    """Delete the segments that go. Only after the commit of the snapshot that this plan is recorded in."""
+    remove([path for item in plan.log.going for path in (item.what.path, item.what.checksum)])
+
+
+def say_retention(log: Log, run: Retention) -> None:
+    """A warning for each reason for which something is kept that should not be."""
+    if run.skipped:
+        log.warning("retention_skipped", reason=run.skipped)
+    for kind, held in run.held.items():
+        todo = "`foldlog retain --dry-run` shows it, `foldlog retain --held` deletes it"
+        days = {"first": str(held.first), "last": str(held.last), "days": held.days, "kept_days": held.kept_days}
+        log.warning("retention_held", kind=kind, **days, bytes=held.bytes, reason="most of it at once", todo=todo)
+    for kind, size in run.over_limit.items():
+        log.warning("retention_over_limit", kind=kind, bytes=size, reason="what is left may not go yet")
+
+
+def _events(database: duckdb.DuckDBPyConnection, data: DataDirectory, snapshot: Snapshot, day: date) -> int:
+    """How many events the counters of a day know."""
+    counters = snapshot.days[day].counters
+    if counters is None:
+        return 0
+    path = str(whole_part(data, "counters", day, counters))
+    sql = f"SELECT coalesce(sum(events), 0)::BIGINT FROM read_parquet($1) WHERE dimension = '{TOTAL}'"
+    row = database.execute(sql, [path]).fetchone()
+    return row[0] if row else 0
 
 
 def _expire_archive(

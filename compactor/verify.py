@@ -213,6 +213,7 @@ def check_counters(
         repeated = count(database, f"SELECT 1 FROM {events} GROUP BY site, id HAVING count(*) > 1")
         if repeated:
             yield Finding(f"archive/{day}", f"{repeated} events are counted twice", "run `foldlog rebuild`")
+    counted += sum(snapshot.forgotten.values())
     if not any(kept.expired for kept in snapshot.days.values()) and counted != snapshot.totals.counted:
         what = f"{snapshot.totals.counted} events were counted, the archive holds {counted}"
         yield Finding(data.snapshot.name, what, "run `foldlog rebuild`")
@@ -227,7 +228,8 @@ def check_log(
 ) -> Iterator[Finding]:
     """Every retained line of a folded segment is in the archive of its day, or one with its id is near."""
     missing = "SELECT DISTINCT site, id FROM incoming WHERE NOT list_contains($gone::DATE[], time::DATE)"
-    values: dict[str, object] = {"gone": [day for day, kept in snapshot.days.items() if kept.expired]}
+    gone = [day for day, kept in snapshot.days.items() if kept.expired]
+    values: dict[str, object] = {"gone": [*gone, *snapshot.forgotten]}
     if archive := archive_paths(data, snapshot, list(snapshot.days)):
         missing += f" EXCEPT SELECT site, id FROM {archived('read_parquet($archive)')}"
         values["archive"] = [str(path) for path in archive]

@@ -264,7 +264,7 @@ def unbalanced(data: DataDirectory) -> list[str]:
         snapshot = json.loads(data.snapshot.read_bytes())
     except (FileNotFoundError, ValueError):
         return []  # there is none, or the oracle has said what is wrong with it
-    known = 0
+    known = sum(snapshot.get("forgotten", {}).values())
     for day, kept in snapshot["days"].items():
         if counters := kept.get("counters"):
             part = data.part("counters", date.fromisoformat(day), counters["generation"])

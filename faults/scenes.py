@@ -16,6 +16,7 @@ from pathlib import Path
 
 from compactor.commit import compactor_lock
 from compactor.compaction import run_pass
+from compactor.retention_run import retain_now
 from compactor.schedule import compact_once
 from faults.oracle import Ledger
 from faults.strace import MAIN, OTHERS, Gate
@@ -244,6 +245,24 @@ def play_compact(place: Place, seed: int, gate: Gate) -> None:
     compact_once(place.data, place.settings(seed), Silence())
 
 
+def prepare_retain(place: Place, seed: int) -> None:
+    """Everything is folded, by the newest snapshot and by those that are kept; days and segments are past their time."""
+    pick = random.Random(seed)
+    data, now = place.data, now_ms()
+    make_data_directory(data)
+    for number in range(pick.randrange(2, 5)):
+        at_ms = now - (8 + number) * DAY_MS
+        keep(place, events(pick, f"old-event-{number}", pick.randrange(2, 10), at_ms), acknowledge=False)
+    for hours_ago in (220, 180, 140, 100, 60, 20):
+        keep(place, events(pick, f"event-{hours_ago}", pick.randrange(2, 10), now - DAY_MS))
+        _fold_at(place, now - hours_ago * HOUR_MS)
+
+
+def play_retain(place: Place, seed: int, gate: Gate) -> None:
+    gate.wait(MAIN)
+    retain_now(place.data, place.settings(seed), Silence(), now_ms, is_confirmed=True)
+
+
 def prepare_recover(place: Place, seed: int) -> None:
     pick = random.Random(seed)
     make_data_directory(place.data)
@@ -263,6 +282,7 @@ SCENES = {
         Scene("ingest", prepare_ingest, play_ingest, (MAIN, WRITING), only_logs=True),
         Scene("seal", prepare_ingest, play_seal, (MAIN, WRITING), only_logs=True),
         Scene("compact", prepare_compact, play_compact, (MAIN, OTHERS)),
+        Scene("retain", prepare_retain, play_retain),
         Scene("recover", prepare_recover, play_recover, only_logs=True, only_recovers=True),
         Scene("recover-twice", prepare_recover, play_recover, only_logs=True, only_recovers=True, twice=True),
     )

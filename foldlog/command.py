@@ -21,6 +21,7 @@ from rich.console import Console
 from compactor.commit import CommitLost, CompactorBusy
 from compactor.erase import look
 from compactor.rebuild import rebuild
+from compactor.retention_run import plan_only, retain_now
 from compactor.schedule import compact_once, erase_now, run_compactor
 from compactor.verify import verify
 from compactor.visitor_search import Sought
@@ -197,6 +198,15 @@ def run_erase(given: Arguments, settings: Settings, data: DataDirectory) -> int:
     return DONE
 
 
+def run_retain(given: Arguments, settings: Settings, data: DataDirectory) -> int:
+    if given.dry_run:
+        plan = plan_only(_existing(data), settings, now_ms(), is_confirmed=given.held)
+    else:
+        plan = retain_now(_existing(data), settings, get_log("retain"), now_ms, is_confirmed=given.held)
+    show.expiring(Console(), plan, settings, dry_run=given.dry_run)
+    return TRY_AGAIN if plan.skipped and not given.dry_run else DONE
+
+
 def run_import(given: Arguments, settings: Settings, data: DataDirectory) -> int:
     site = given.site or (settings.sites[0] if settings.sites else None)
     if site is None:
@@ -281,6 +291,7 @@ COMMANDS: dict[str, Command] = {
     "verify": run_verify,
     "rebuild": run_rebuild,
     "erase": run_erase,
+    "retain": run_retain,
     "import": run_import,
     "export": run_export,
     "token": run_token,

@@ -50,6 +50,11 @@ def _visitor(text: str) -> str:
     return text
 
 
+def _add_retain(command: argparse.ArgumentParser) -> None:
+    command.add_argument("--dry-run", action="store_true", help="say what would be deleted and why, and change nothing")
+    command.add_argument("--held", action="store_true", help="also what passes hold because it is most of what is kept")
+
+
 def _between(low: float, high: float) -> Callable[[str], float]:
     def number(text: str) -> float:
         if not low <= float(text) <= high:
@@ -124,6 +129,8 @@ def _add_keeping(add: Add) -> None:
 
     rebuild_ = add("rebuild", "fold the retained log again and show what changed, day by day")
     rebuild_.add_argument("--dry-run", action="store_true", help="show what would change, and publish nothing")
+
+    _add_retain(add("retain", "delete what is past its retention now, as a pass would, and say what and why"))
 
     erase = add("erase", "erase one visitor from the log, the archive and the counters, for good")
     erase.add_argument("--visitor", metavar="ID", type=_visitor, required=True, help="the id, as events carry it")

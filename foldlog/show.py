@@ -13,11 +13,12 @@ from rich.progress import BarColumn, DownloadColumn, Progress, TimeRemainingColu
 from rich.table import Table
 from rich.text import Text
 
+from compactor.expiry import KindPlan, RetentionPlan
 from compactor.rebuild import DayChange
 from compactor.verify import Verified
 from compactor.visitor_search import Found
 from foldlog.running import Running
-from foldlog.status_screen import screen
+from foldlog.status_screen import screen, size
 from ingest.keyring import Token
 from shared.erasures import Begun, Done
 from shared.settings import Settings
@@ -138,6 +139,40 @@ def _not_erased(console: Console, other_sites: int, mentions: int | None, unread
     for name in unreadable:
         console.print(_plain(f"quarantine/{name} cannot be read: look at it, or delete it"))
     console.print(_NOBODYS)
+
+
+def expiring(console: Console, plan: RetentionPlan, found: Settings, *, dry_run: bool) -> None:
+    """What retention takes or took, a line for each kind and reason, and what it leaves though it should not."""
+    if plan.skipped:
+        _line(console, f"nothing {'would go' if dry_run else 'was deleted'}: {plan.skipped}")
+        return
+    for kind in plan.kinds:
+        for line in _expiring(kind, found, "would go" if dry_run else "deleted"):
+            _line(console, line)
+    if not any(kind.going for kind in plan.kinds):
+        _line(console, "nothing would go" if dry_run else "nothing was deleted")
+    if any(kind.is_held for kind in plan.kinds):
+        _line(console, "what is held is most of its kind at once; `foldlog retain --held` deletes it")
+
+
+def _expiring(kind: KindPlan[Any], found: Settings, verb: str) -> Iterator[str]:
+    reasons = {
+        "age": f"older than {getattr(found, f'{kind.kind}_retention_days')} days",
+        "size": f"over FOLDLOG_{kind.kind.upper()}_MAX_BYTES by {size(kind.excess_bytes)}",
+    }
+    for why, reason in reasons.items():
+        items = [item for item in kind.past if item.why == why]
+        if items:
+            what = f"{len(items):,} {'segments' if kind.kind == 'log' else 'days'}"
+            days, taken = {item.day for item in items}, size(sum(item.bytes for item in items))
+            verb = "held" if kind.is_held else verb
+            yield f"{verb}: {kind.kind}, {what} of {min(days)} to {max(days)}, {taken}, {reason}"
+    if kind.over_bytes:
+        yield f"stays: {kind.kind}, {size(kind.over_bytes)} above its limit, of which nothing may go yet"
+
+
+def _line(console: Console, text: str) -> None:
+    console.print(_plain(text), soft_wrap=True)
 
 
 def tokens(console: Console, kept: Sequence[Token], *, from_settings: bool) -> None:

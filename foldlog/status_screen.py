@@ -144,7 +144,8 @@ def _last_retention(run: Found) -> str:
         return f"skipped at {run['at']}"
     counts = {"segments": run["segments"], "archive days": run["archive_days"], "counter days": run["counter_days"]}
     gone = ", ".join(f"{count:,} {what}" for what, count in counts.items() if count)
-    return f"{run['at']}: {gone or 'nothing was due'}"
+    held = f"waits for you: {', '.join(run['held'])}" if run["held"] else ""
+    return f"{run['at']}: {', '.join(filter(None, (gone, held))) or 'nothing was due'}"
 
 
 def screen(found: Found, running: Running, settings: Settings, width: int, height: int | None) -> list[str]:

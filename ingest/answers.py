@@ -105,14 +105,27 @@ class LastFold(Answer):
     seconds: float
 
 
+class Held(Answer):
+    """What retention would delete of a kind, once somebody says so: `days` of `kept_days`."""
+
+    days: Count
+    kept_days: Count
+    bytes: Count
+    first: date
+    last: date
+
+
 class LastRetention(Answer):
-    """`skipped` says why nothing was deleted."""
+    """`skipped` says why nothing was deleted. `held` and `over_limit` (bytes) are by kind: log, archive, counters."""
 
     at: Instant
     segments: Count
     archive_days: Count
     counter_days: Count
     skipped: str | None
+    last_success: Instant
+    held: dict[str, Held]
+    over_limit: dict[str, Count]
 
 
 class Disk(Answer):

@@ -14,12 +14,14 @@ from aiohttp.web_request import BaseRequest
 from ingest.service import Service
 from shared.line import DataFromNewerVersion
 from shared.segments import sealed_segments
-from shared.snapshot import SnapshotDamaged, find
+from shared.snapshot import Snapshot, SnapshotDamaged, find
 from shared.timestamps import epoch_ms
 
 STALLED_S = 5.0
 FAILED_S = 30.0
 INTERVALS = 3
+# A clock in doubt takes 48 hours of it; a deletion that waits for somebody should have found them by then.
+UNSUCCESSFUL_S = 72 * 3600.0
 
 
 class Check(NamedTuple):
@@ -79,9 +81,18 @@ def of_the_directory(service: Service) -> list[Check]:
     return [
         *([Check("snapshot", False, f"{damage}; an earlier one is read until the next pass replaces it")] if damage else []),
         _recent("fold", snapshot.as_of, service),
-        _recent("retention", snapshot.retention.at, service),
+        _retention(snapshot, service),
         Check("log", not suspect, f"no checksum: {', '.join(suspect)}" if suspect else "nothing suspect waits for the fold"),
     ]
+
+
+def _retention(snapshot: Snapshot, service: Service) -> Check:
+    run = snapshot.retention
+    recent = _recent("retention", run.at, service)
+    if not recent.ok or run.unsuccessful_s <= UNSUCCESSFUL_S:
+        return recent
+    why = run.skipped or f"held until `foldlog retain --held`: {', '.join(run.held)}"
+    return Check("retention", False, f"the last that deleted all it should was at {run.last_success}; {why}")
 
 
 def _recent(what: str, at: str, service: Service) -> Check:

@@ -24,7 +24,7 @@ from ingest.service import Service
 from shared.erasures import count_pending
 from shared.layout import DataDirectory
 from shared.recovery import quarantined_by_recovery
-from shared.segments import active_segments, sealed_segments
+from shared.segments import active_segments, file_sizes, sealed_segments
 from shared.settings import Settings
 from shared.snapshot import Snapshot, load
 from shared.timestamps import epoch_ms, now_ms
@@ -59,6 +59,7 @@ class _Everything(Collector):
         yield from of_workers(ask_workers(data))
         yield from of_segments(data, snapshot)
         yield from of_snapshot(data, snapshot)
+        yield from of_retention(data, snapshot, settings)
         yield from of_disk(data, settings)
 
 
@@ -155,14 +156,26 @@ def of_snapshot(data: DataDirectory, snapshot: Snapshot) -> Iterator[Metric]:
     yield _gauge("foldlog_fold_last_success_timestamp_seconds", "When the snapshot was published.", {(): as_of_s})
     yield _gauge(
         "foldlog_retention_last_success_timestamp_seconds",
-        "When retention last ran.",
-        {(): epoch_ms(snapshot.retention.at) / 1000},
+        "When retention last ran without being skipped and without holding anything.",
+        {(): epoch_ms(snapshot.retention.last_success) / 1000},
     )
-    yield _gauge("foldlog_archive_bytes", "Bytes of the archive.", {(): snapshot_bytes(snapshot)})
 
 
-def snapshot_bytes(snapshot: Snapshot) -> int:
-    return sum(part.bytes for day in snapshot.days.values() for part in day.archive)
+def of_retention(data: DataDirectory, snapshot: Snapshot, settings: Settings) -> Iterator[Metric]:
+    """How much there is of each kind, how much there may be, and what retention should have taken and did not."""
+    archive = sum(part.bytes for day in snapshot.days.values() for part in day.archive)
+    counters = sum(day.counters.bytes for day in snapshot.days.values() if day.counters)
+    yield _gauge("foldlog_archive_bytes", "Bytes of the archive.", {(): archive})
+    kept = {"log": sum(file_sizes(data).values()), "archive": archive, "counters": counters}
+    limits = {"log": settings.log_max_bytes, "archive": settings.archive_max_bytes, "counters": settings.counters_max_bytes}
+    held, over = snapshot.retention.held, snapshot.retention.over_limit
+    for name, help_, values in (
+        ("foldlog_kept_bytes", "Bytes of log, archive and counters.", kept),
+        ("foldlog_kept_max_bytes", "The limit of these bytes; 0: none.", limits),
+        ("foldlog_retention_held", "1 while a deletion waits for a person.", {kind: kind in held for kind in kept}),
+        ("foldlog_retention_over_limit_bytes", "Bytes above a limit that may not go yet.", {k: over.get(k, 0) for k in kept}),
+    ):
+        yield _gauge(name, help_, {(kind,): float(value) for kind, value in values.items()}, ("kind",))
 
 
 def of_disk(data: DataDirectory, settings: Settings) -> Iterator[Metric]:

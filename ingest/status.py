@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
+
+import msgspec
 
 from ingest.proxy_watch import warning
 from shared.erasures import count_pending
@@ -12,7 +15,7 @@ from shared.layout import DataDirectory
 from shared.recovery import quarantined_by_recovery
 from shared.segments import active_segments, count_lines, file_sizes, sealed_segments
 from shared.settings import Settings
-from shared.snapshot import Snapshot, find
+from shared.snapshot import Retention, Snapshot, find
 from shared.timestamps import epoch_ms, now_ms
 
 _TRIES = 5
@@ -75,6 +78,9 @@ def _read_status(data: DataDirectory, settings: Settings) -> dict[str, Any]:
             "archive_days": snapshot.retention.archive_days,
             "counter_days": snapshot.retention.counter_days,
             "skipped": snapshot.retention.skipped,
+            "last_success": snapshot.retention.last_success,
+            "held": {kind: msgspec.to_builtins(held) for kind, held in snapshot.retention.held.items()},
+            "over_limit": snapshot.retention.over_limit,
         },
         "disk": {
             "free_bytes": disk.f_bavail * disk.f_frsize,
@@ -84,9 +90,21 @@ def _read_status(data: DataDirectory, settings: Settings) -> dict[str, Any]:
             "counters_bytes": sum(day.counters.bytes for day in snapshot.days.values() if day.counters),
         },
         "erasures_pending": count_pending(data),
-        "warnings": [text for text in (warning(data, settings), damage) if text],
+        "warnings": [text for text in (warning(data, settings), damage) if text] + list(of_retention(snapshot.retention)),
         "days": {"first": str(min(snapshot.days)), "last": str(max(snapshot.days))} if snapshot.days else None,
     }
+
+
+def of_retention(run: Retention) -> Iterator[str]:
+    """A sentence for each kind of which something is kept that should not be."""
+    for kind, held in run.held.items():
+        yield (
+            f"retention waits: it would delete {held.days} of {held.kept_days} days of the {kind} at once, {held.first} "
+            f"to {held.last}; `foldlog retain --dry-run` shows why, `foldlog retain --held` deletes them"
+        )
+    for kind, size in run.over_limit.items():
+        name = f"FOLDLOG_{kind.upper()}_MAX_BYTES"
+        yield f"the {kind} is {size:,} bytes over {name}, and nothing more of it may go yet; raise the limit if that stays so"
 
 
 def make_balance(snapshot: Snapshot, not_yet_folded: int, recovery_quarantined: int) -> Balance:
@@ -99,4 +117,3 @@ def make_balance(snapshot: Snapshot, not_yet_folded: int, recovery_quarantined: 
         erased=totals.erased,
         not_yet_folded=not_yet_folded,
     )
-

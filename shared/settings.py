@@ -24,6 +24,7 @@ LogLevel = Literal["debug", "info", "warning", "error"]
 PREFIX = "FOLDLOG_"
 CONFIG_FILE = "FOLDLOG_CONFIG"
 LIMIT_MIN_BYTES = 1 << 20
+RETENTION_MAX_DAYS = 36_500
 
 _BYTES = {"": 1, "b": 1, "kib": 1 << 10, "mib": 1 << 20, "gib": 1 << 30}
 _SECONDS = {"": 1.0, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
@@ -249,7 +250,9 @@ _RANGE: dict[str, tuple[float, float]] = {
     "fold_memory": (128 << 20, 1 << 40),
     "report_memory": (64 << 20, 1 << 40),
     "report_timeout": (1, 3600),
-    "archive_retention_days": (7, 36_500),
+    "log_retention_days": (0, RETENTION_MAX_DAYS),
+    "archive_retention_days": (7, RETENTION_MAX_DAYS),
+    "counters_retention_days": (0, RETENTION_MAX_DAYS),
     "max_values": (10, 1_000_000),
 }
 

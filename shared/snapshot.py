@@ -18,6 +18,7 @@ import msgspec
 from shared.layout import DataDirectory, parse_day, parse_kept_snapshot, parse_part
 from shared.line import DataFromNewerVersion
 from shared.segments import files_of
+from shared.timestamps import epoch_ms
 
 FORMAT = 2
 FORMAT_WITHOUT_SHA256 = 1
@@ -86,10 +87,22 @@ class LastPass(msgspec.Struct, frozen=True):
     seconds: float = 0.0
 
 
+class Held(msgspec.Struct, frozen=True):
+    """What retention would take of a kind, and does not before a person says so: it is most of what is kept."""
+
+    days: int
+    kept_days: int
+    bytes: int
+    first: date
+    last: date
+
+
 class Retention(msgspec.Struct, frozen=True):
     """The last retention run. `skipped` says why it deleted nothing when it might have.
 
-    `doubted_since` is when the clock jumped, until it has been steady for long enough to be believed again.
+    `doubted_since` is when the clock jumped, until it has been steady for long enough to be believed again. `succeeded_at` is
+    the last run that was neither skipped nor held anything back (None: a release that did not say). `held` and `over_limit` are
+    by kind: what waits for a person, and the bytes above a limit that no run may take.
     """
 
     at: str = EMPTY_TIME
@@ -98,10 +111,26 @@ class Retention(msgspec.Struct, frozen=True):
     counter_days: int = 0
     skipped: str | None = None
     doubted_since: str | None = None
+    succeeded_at: str | None = None
+    held: dict[str, Held] = {}
+    over_limit: dict[str, int] = {}
+
+    @property
+    def last_success(self) -> str:
+        return self.succeeded_at or self.at
+
+    @property
+    def unsuccessful_s(self) -> float:
+        """Seconds from the last success to the last run. A jump of the clock begins them anew: it is no time that passed."""
+        since = max(self.last_success, self.doubted_since or "")
+        return max(0.0, (epoch_ms(self.at) - epoch_ms(since)) / 1000)
 
 
 class Snapshot(msgspec.Struct, frozen=True):
-    """One generation. `folded` is the highest folded sequence per writer, `waiting` the lower ones that are not folded."""
+    """One generation. `folded` is the highest folded sequence per writer, `waiting` the lower ones that are not folded.
+
+    `forgotten` are the days of which nothing is kept, each with the events that were counted on it.
+    """
 
     format: int = FORMAT
     generation: int = 0
@@ -112,6 +141,7 @@ class Snapshot(msgspec.Struct, frozen=True):
     days: dict[date, Day] = {}
     last_pass: LastPass = LastPass()
     retention: Retention = Retention()
+    forgotten: dict[date, int] = {}
 
     def has_folded(self, writer: str, sequence: int) -> bool:
         return sequence <= self.folded.get(writer, 0) and sequence not in self.waiting.get(writer, ())

@@ -56,6 +56,7 @@ def found(**changes: Any) -> dict[str, Any]:
             "archive_days": 0,
             "counter_days": 0,
             "skipped": None,
+            "held": {},
         },
         "disk": {
             "free_bytes": 81 << 30,

@@ -1,0 +1,60 @@
+"""`foldlog retain`: retention when a person asks for it, by the code of the pass; or what it would take, and nothing changed.
+
+It is how a person says yes to what the guard of a scheduled pass holds. A clock in doubt cannot be overruled (P9).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import closing
+
+import msgspec
+
+from compactor.commit import commit, compactor_lock, drop_old_snapshots
+from compactor.compaction import THREADS, Log, whole_snapshot
+from compactor.expiry import RetentionPlan
+from compactor.retention import plan_retention, remove_expired, retain, say_retention
+from shared.engine import connect
+from shared.layout import DataDirectory
+from shared.publish import scratch
+from shared.segments import sealed_segments
+from shared.settings import Settings
+from shared.snapshot import Snapshot, load
+from shared.timestamps import rfc3339
+
+LOCK_PATIENCE_S = 60.0
+
+
+def plan_only(data: DataDirectory, settings: Settings, now_ms: int, *, is_confirmed: bool) -> RetentionPlan:
+    """What `retain_now` would take. Needs no lock and changes nothing."""
+    before = load(data)
+    sealed = sealed_segments(data)
+    return plan_retention(data, before, _next(before, now_ms), sealed, now_ms, settings, is_confirmed=is_confirmed)
+
+
+def retain_now(
+    data: DataDirectory, settings: Settings, log: Log, clock: Callable[[], int], *, is_confirmed: bool
+) -> RetentionPlan:
+    """Publish a generation without what is past its retention, then delete it. Returns what was taken.
+
+    With `is_confirmed` also what the guard would hold. Nothing is published while the clock is in doubt, or before the first
+    fold. `clock` is asked once the lock is held: meanwhile a pass may have been. Raises CompactorBusy and CommitLost.
+    """
+    with compactor_lock(data, LOCK_PATIENCE_S) as lock:
+        before = whole_snapshot(data, log, lock)
+        now_ms = clock()
+        after = _next(before, now_ms)
+        plan = plan_retention(data, before, after, sealed_segments(data), now_ms, settings, is_confirmed=is_confirmed)
+        if plan.skipped or not before.generation:
+            return plan
+        with scratch(data) as spill, closing(connect(settings.fold_memory, THREADS, spill)) as database:
+            after = retain(database, data, after, plan, settings)
+            commit(data, before, after, lock)
+        remove_expired(plan)
+        drop_old_snapshots(data, after)
+        say_retention(log, after.retention)
+        return plan
+
+
+def _next(before: Snapshot, now_ms: int) -> Snapshot:
+    return msgspec.structs.replace(before, generation=before.generation + 1, as_of=rfc3339(now_ms))
