@@ -24,6 +24,7 @@ from compactor.compaction import Log, Pass, recover_orphans, run_pass
 from compactor.erase import erase_pending
 from compactor.fold import LinesDoNotParse
 from compactor.plan import PASS_MAX_BYTES, plan_segments
+from compactor.strays import adopt_strays
 from shared.layout import DataDirectory
 from shared.line import DataFromNewerVersion
 from shared.parts import PartDamaged
@@ -41,6 +42,8 @@ EXIT_TRY_AGAIN = 75
 POLL_S = 0.1
 SEAL_PATIENCE_S = 3.0
 LOCK_PATIENCE_S = 60.0
+# `foldlog compress` has the lock for a segment at a time.
+PASS_PATIENCE_S = 5.0
 OVERDUE = 1.5
 
 
@@ -53,6 +56,7 @@ def compact_once(data: DataDirectory, settings: Settings, log: Log) -> Pass:
 
 def fold_all(data: DataDirectory, settings: Settings, log: Log, lock: CompactorLock) -> Pass:
     """As many bounded passes as it takes, for who holds the lock."""
+    adopt_strays(data, log, now_ms())
     max_bytes = PASS_MAX_BYTES
     while True:
         try:
@@ -102,12 +106,8 @@ class Compactor:
         self._idle.clear()
         self._last_pass = time.monotonic()
         try:
-            recover_orphans(self._data, self._log)
-            seal_now(self._data, SEAL_PATIENCE_S)
-        except (NobodyAnswered, OSError) as error:
-            self._log.warning("not_sealed", reason=str(error))
-        try:
-            with compactor_lock(self._data) as lock:
+            self._seal()
+            with compactor_lock(self._data, PASS_PATIENCE_S) as lock:
                 fold_all(self._data, self._settings, self._log, lock)
                 erase_pending(self._data, self._settings, self._log, lock, now_ms())
         except (CompactorBusy, CommitLost) as error:

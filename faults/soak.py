@@ -62,7 +62,7 @@ class Soak:
     pick: random.Random
     hold_s: tuple[float, float]  # how long a process stands still, and the disk is full
     done: Counter[str] = field(default_factory=Counter)
-    taken: set[str] = field(default_factory=set)  # ids that were in a segment which a fault took away
+    taken: set[str] = field(default_factory=set)  # ids that a fault took away, and that nobody could keep
     restarts_s: list[float] = field(default_factory=list)
     generation: int = 0
     failures: list[str] = field(default_factory=list)
@@ -189,7 +189,7 @@ def run(pace: Pace, directory: Path, outcome: Outcome) -> list[str]:
         )
     return [
         f"faults: {dict(sorted(soak.done.items()))}",
-        f"{total:,} events counted; ids in segments that were taken away {len(soak.taken):,}; generation {soak.generation:,}",
+        f"{total:,} events counted; ids that nobody could keep {len(soak.taken):,}; generation {soak.generation:,}",
         *rows(trend.samples),
     ]
 

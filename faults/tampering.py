@@ -1,7 +1,8 @@
 """Somebody renames, deletes or truncates an active segment behind its writer's back, and knows exactly what was in it.
 
-The writer must notice before it acknowledges anything more (docs/formats.md). What it had acknowledged before goes with the
-file: each of these returns the ids that were in what was taken away. Whatever comes later must not be missing.
+The writer must notice before it acknowledges anything more (docs/formats.md). What it had acknowledged into a renamed or a
+deleted file it adopts; what was cut away is gone. Each of these returns the ids that nobody can have kept: of a truncated
+file, and of one whose writer was dead when it was deleted. Whatever else was acknowledged must not be missing.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ LET_GO_TIMEOUT_S = 60.0
 
 
 def rename(server: Server, pick: random.Random) -> tuple[set[str], int]:
-    """As logrotate does it, while the writer goes on. Also returns how many lines were written after that.
+    """As logrotate does it, while the writer goes on; and deleted at once. Also returns how many lines were written after that.
 
     The group under way may still go into the file under its new name: nothing shows the writer in time. No other may.
     """
@@ -36,19 +37,23 @@ def rename(server: Server, pick: random.Random) -> tuple[set[str], int]:
     with moved.open("rb") as file:
         before = _ids(file.read())
         moved.unlink()
+        if _is_free(file.fileno()):
+            return before, 0
         _wait_until_let_go(file.fileno())
         file.seek(0)
-        after = _ids(file.read())
-    return after, len(after - before)
+        return set(), len(_ids(file.read()) - before)
 
 
 def delete(server: Server, pick: random.Random) -> set[str]:
     path = _active(server, pick)
-    with _standing_still(server, path) as stands, suppress(FileNotFoundError):
-        if stands:
-            content = path.read_bytes()
+    with suppress(FileNotFoundError), path.open("rb") as file:
+        with _standing_still(server, path) as stands:
+            if not stands:
+                return set()
             path.unlink()
-            return _ids(content)
+            if _is_free(file.fileno()):  # the writer died before, or had sealed it already
+                return _ids(file.read())
+        _wait_until_let_go(file.fileno())
     return set()
 
 
@@ -93,6 +98,15 @@ def _is_stopped(pid: int) -> bool:
         return all(task.read_text("utf-8").rpartition(")")[2].split()[0] in "TZ" for task in tasks)
     except FileNotFoundError:
         return True
+
+
+def _is_free(descriptor: int) -> bool:
+    """Whether nobody holds the lock: then there is no writer that could adopt what is in the file."""
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
 
 
 def _wait_until_let_go(descriptor: int) -> None:

@@ -19,6 +19,7 @@ import orjson
 from rich.console import Console
 
 from compactor.commit import CommitLost, CompactorBusy
+from compactor.compress import compress
 from compactor.erase import look
 from compactor.rebuild import rebuild
 from compactor.retention_run import plan_only, retain_now
@@ -131,6 +132,13 @@ def run_compact(given: Arguments, settings: Settings, data: DataDirectory) -> in
 
 def run_rotate(_given: Arguments, _settings: Settings, data: DataDirectory) -> int:
     seal_now(data, ROTATE_TIMEOUT_S)
+    return DONE
+
+
+def run_compress(given: Arguments, _settings: Settings, data: DataDirectory) -> int:
+    with show.steps(Console(stderr=True), "compressing") as progress:
+        done = compress(_existing(data), given.method, given.older_than, now_ms(), progress)
+    show.compressed(Console(soft_wrap=True), done)
     return DONE
 
 
@@ -285,6 +293,7 @@ COMMANDS: dict[str, Command] = {
     "ingest": run_ingest,
     "compact": run_compact,
     "rotate": run_rotate,
+    "compress": run_compress,
     "report": run_report,
     "status": run_status,
     "tail": run_tail,
@@ -301,4 +310,4 @@ COMMANDS: dict[str, Command] = {
 # What runs until it is stopped. The other commands end with the terminal they were typed in.
 SERVICES = {"serve", "ingest", "compact"}
 # What adds to the data directory: not where it cannot be relied on, nor to what a newer Foldlog made.
-WRITERS = {"serve", "ingest", "compact", "import", "rebuild"}
+WRITERS = {"serve", "ingest", "compact", "compress", "import", "rebuild"}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import re
 from collections.abc import Callable, Sequence
 from typing import NoReturn
 
@@ -70,6 +71,15 @@ def _count(text: str) -> int:
     return int(text)
 
 
+def _duration(text: str) -> float:
+    """Seconds, of a number and its unit."""
+    units = {"s": 1, "m": 60, "h": 3600, "d": 86400}
+    number, unit = text[:-1], text[-1:]
+    if unit not in units or not re.fullmatch(r"\d{1,6}", number):
+        raise argparse.ArgumentTypeError(f"{text} is not a time such as 90s, 30m, 1h or 7d")
+    return float(number) * units[unit]
+
+
 Add = Callable[[str, str], argparse.ArgumentParser]
 
 
@@ -126,6 +136,11 @@ def _add_reading(add: Add) -> None:
 def _add_keeping(add: Add) -> None:
     """What looks after the data directory."""
     add("verify", "recount everything and compare it with what is published; exit 1 if anything is wrong")
+
+    compress = add("compress", "compress sealed segments that are folded; every reader takes them as before")
+    compress.add_argument("--method", choices=["zstd", "gzip"], default="zstd", help="default: zstd")
+    older = "how long ago they were sealed at least, such as 90s, 30m, 1h, 7d (default: 1h)"
+    compress.add_argument("--older-than", type=_duration, default=3600.0, metavar="TIME", help=older)
 
     rebuild_ = add("rebuild", "fold the retained log again and show what changed, day by day")
     rebuild_.add_argument("--dry-run", action="store_true", help="show what would change, and publish nothing")

@@ -13,6 +13,7 @@ from rich.progress import BarColumn, DownloadColumn, Progress, TimeRemainingColu
 from rich.table import Table
 from rich.text import Text
 
+from compactor.compress import Compressed
 from compactor.expiry import KindPlan, RetentionPlan
 from compactor.rebuild import DayChange
 from compactor.verify import Verified
@@ -85,6 +86,14 @@ def verified(console: Console, done: Verified) -> None:
         console.print(_plain(f"WRONG {finding.where}: {finding.what}. To do: {finding.do}."))
     if not done.findings:
         console.print("nothing wrong")
+
+
+def compressed(console: Console, done: Compressed) -> None:
+    """What was done in one line, and one for each segment that was left as it is."""
+    sizes = f": {size(done.bytes_before)} became {size(done.bytes_after)}" if done.segments else ""
+    console.print(_plain(f"compressed {done.segments:,} segments{sizes}"))
+    for file, reason in done.left.items():
+        console.print(_plain(f"left as it is: log/{file} {reason}. To do: run `foldlog verify`."))
 
 
 def changes(console: Console, made: Sequence[DayChange], *, dry_run: bool) -> None:
@@ -201,13 +210,13 @@ def _setting(name: str, value: object) -> str:
 
 
 @contextmanager
-def steps(console: Console) -> Iterator[Callable[[str], None]]:
+def steps(console: Console, doing: str = "checking") -> Iterator[Callable[[str], None]]:
     """Show which step of long work is being done; silent where nobody looks."""
     if not console.is_terminal:
         yield lambda _step: None
         return
     with console.status("starting") as shown:
-        yield lambda step: shown.update(f"checking {step}")
+        yield lambda step: shown.update(f"{doing} {step}")
 
 
 @contextmanager

@@ -1,8 +1,9 @@
 """The active segment: the one file that this writer appends to, and the rules for doing so (P1, P3, P4).
 
 Open means locked: the lock is on the segment's own descriptor, so it is free exactly when its writer is gone. Every commit
-looks before it writes and after it synced: a file that was renamed, truncated or deleted behind the writer's back is
-abandoned and never acknowledged into.
+looks before it writes and after it synced. A file that was renamed, replaced or deleted behind the writer's back is never
+acknowledged into again, and what it holds is read through the descriptor and sealed as a copy; of one that was truncated
+nothing is left to read.
 """
 
 from __future__ import annotations
@@ -12,16 +13,18 @@ import hashlib
 import os
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Literal
 
 from filelock import lock_descriptor
 
 from shared.layout import DataDirectory, SegmentName
-from shared.publish import publish, sync_directory
+from shared.publish import publish, publishing, remove, sync_directory
 from shared.recovery import is_still, now_to_the_second
-from shared.segments import sha256_line
+from shared.segments import sealed_segments, sha256_line
 
+_COPY_BLOCK = 1 << 20
 FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 
 
@@ -38,11 +41,18 @@ class SegmentSuspect(CommitFailed):
 
 
 class SegmentMoved(CommitFailed):
-    """Somebody renamed, truncated, replaced or deleted the segment. `written` says whether the group went into it."""
+    """Somebody renamed, truncated, replaced or deleted the segment. `written` says whether the group went into it.
+
+    The segment is still open and locked: adopt() what it holds, or abandon() it.
+    """
 
     def __init__(self, message: str, *, written: bool) -> None:
         super().__init__(message)
         self.written = written
+
+
+class SegmentTruncated(CommitFailed):
+    """What was acknowledged into the segment is not in it any more, so there is nothing to adopt."""
 
 
 class ActiveSegment:
@@ -93,19 +103,45 @@ class ActiveSegment:
         self._must_be_ours(self.bytes, written=False)
 
     def seal(self) -> SegmentName | None:
-        """Close the segment for ever, under the name it keeps. An empty one is removed instead: None."""
+        """Close the segment for ever, under the name it keeps. An empty one is removed instead: None. Raises SegmentMoved."""
         if not self.lines:
             self._remove_empty()
             return None
         name = SegmentName(self.writer, self.sequence, now_to_the_second())
+        self._must_be_ours(self.bytes, written=False)
         try:
-            self._must_be_ours(self.bytes, written=False)
             os.fsync(self._descriptor)
             publish(self._data.log / name.checksum, sha256_line(self._sha256.hexdigest(), name.file))
+            self._must_be_ours(self.bytes, written=False)
             self._rename(name)
-        finally:
+            self._must_be_sealed(name)
+        except SegmentMoved:
+            raise
+        except BaseException:
             self.abandon()
+            raise
+        self.abandon()
         return name
+
+    def adopt(self, blob: bytes = b"", lines: int = 0) -> SegmentName | None:
+        """Seal a copy of what went into the segment: its file has another name now, or none. Of an empty one: None.
+
+        `blob` is the group that was written and synced, and not acknowledged. When this returns, it is as safe as what was.
+        Raises SegmentTruncated where the bytes are not there any more. After any other OSError it may be tried again.
+        """
+        # Whoever put another file in place of this one may have had it recovered, under the number that this one was to get.
+        used = (segment.name.sequence for segment in sealed_segments(self._data) if segment.name.writer == self.writer)
+        name = SegmentName(self.writer, max(self.sequence, max(used, default=0) + 1), now_to_the_second())
+        sha256 = self._sha256.copy()
+        sha256.update(blob)
+        if self.lines + lines:
+            if not self._data.log.is_dir():  # publishing would make it, where a disk may only be away for a moment
+                raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), str(self._data.log))
+            with publishing(self._data.log / name.file) as beside:
+                self._copy(beside, self.bytes + len(blob), sha256.hexdigest())
+                publish(self._data.log / name.checksum, sha256_line(sha256.hexdigest(), name.file))
+        self.abandon()
+        return name if self.lines + lines else None
 
     def seal_as_suspect(self) -> SegmentName | None:
         """Seal without a sync and without a `.sha256`: the fold then trusts each line only as far as its own CRC."""
@@ -155,8 +191,37 @@ class ActiveSegment:
         if found.st_size != size:
             raise SegmentMoved(f"{self.path} has {found.st_size} bytes where {size} were written", written=written)
 
+    def _must_be_sealed(self, name: SegmentName) -> None:
+        """Between the last look and the rename somebody may have put another file in place of this one."""
+        sealed = self._data.log / name.file
+        if is_still(sealed, self._descriptor):
+            return
+        # A fold may have seen it already. So it keeps the name and the number, and ours gets the next one.
+        with suppress(FileNotFoundError), sealed.open("rb") as other:
+            publish(self._data.log / name.checksum, sha256_line(hashlib.file_digest(other, "sha256").hexdigest(), name.file))
+        self.sequence += 1
+        raise SegmentMoved(f"{self.path} was replaced while it was being sealed", written=False)
+
+    def _copy(self, beside: Path, size: int, sha256: str) -> None:
+        """Write the first `size` bytes of the file to another, if they are what was written to it."""
+        found = os.fstat(self._descriptor).st_size
+        if found < size:
+            raise SegmentTruncated(f"{self.path} was truncated: it has {found} bytes where {size} were written")
+        copied = hashlib.sha256()
+        with beside.open("xb") as file:
+            for offset in range(0, size, _COPY_BLOCK):
+                block = os.pread(self._descriptor, min(_COPY_BLOCK, size - offset), offset)
+                copied.update(block)
+                file.write(block)
+        if copied.hexdigest() != sha256:
+            raise SegmentTruncated(f"{self.path} was written to by somebody else: it does not hold what was written to it")
+
     def _rename(self, name: SegmentName) -> None:
-        self.path.rename(self._data.log / name.file)
+        try:
+            self.path.rename(self._data.log / name.file)
+        except FileNotFoundError:
+            remove([self._data.log / name.checksum])
+            raise SegmentMoved(f"{self.path} was renamed or deleted while it was being sealed", written=False) from None
         sync_directory(self._data.log)
 
     def _remove_empty(self) -> None:
@@ -173,7 +238,7 @@ def _no_sync(_descriptor: int) -> None:
 
 
 def _create_locked(path: Path) -> int:
-    flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+    flags = os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
     descriptor = os.open(path, flags, 0o640)
     try:
         lock_descriptor(descriptor)

@@ -102,6 +102,16 @@ _COUNTERS = (
     ("log_bytes", "foldlog_log_bytes", "Bytes appended to the log."),
     ("commit_failures", "foldlog_commit_failures", "Groups of events that could not be stored; their requests got 503 or 507."),
     ("segments_sealed", "foldlog_segments_sealed", "Segments that the worker sealed."),
+    (
+        "segments_adopted",
+        "foldlog_segments_adopted",
+        "Open segments that somebody renamed or deleted; what was in them is sealed all the same.",
+    ),
+    (
+        "segments_truncated",
+        "foldlog_segments_truncated",
+        "Open segments that somebody truncated: acknowledged events are gone.",
+    ),
 )
 _GAUGES = (
     ("queue_requests", "foldlog_queue_requests", "Requests that wait for the disk."),

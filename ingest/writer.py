@@ -17,8 +17,10 @@ from typing import NamedTuple, Protocol
 
 from ingest.active import FULL, ActiveSegment, CommitFailed, SegmentMoved, SegmentSuspect
 from ingest.meters import Meters
+from ingest.taken import TakenSegments
 from shared.layout import DataDirectory
-from shared.recovery import Recovered, next_sequence, recover
+from shared.publish import remove
+from shared.recovery import Recovered, next_sequence, recover, unpublished
 from shared.requests import Watch
 from shared.settings import Settings
 
@@ -114,12 +116,14 @@ class GroupCommitWriter:
         self._seals_asked = 0  # counted by whoever asks; the thread remembers up to where it has looked
         self._seals_seen = 0
         self._active: ActiveSegment | None = None
+        self._taken = TakenSegments(log, self._meters)
         self._sequence = 0
         self._seal_at = float("inf")
         self._reopen_at = 0.0
         self._gone_at = 0.0
         self._failed_at = float("-inf")
         self._open_segment()  # before the first request: an orphan is recovered, and a directory in use is refused
+        remove(unpublished(data, writer))
         self._thread = threading.Thread(target=self._run, name=f"writer-{writer}", daemon=True)
         self._thread.start()
 
@@ -241,6 +245,7 @@ class GroupCommitWriter:
                 self._fail_for_good(unanswered, error)
                 return
             if stop:
+                self._taken.give_up()
                 return
 
     def _commit(self, group: _Group) -> None:
@@ -272,10 +277,9 @@ class GroupCommitWriter:
         try:
             active.commit(blob, lines)
         except SegmentMoved as error:
-            self._abandon(active, error)
-            if error.written:
-                raise
-            self._open_segment().commit(blob, lines)
+            is_in_it = self._let_go(active, error, blob, lines)
+            if not is_in_it:
+                self._open_segment().commit(blob, lines)
         except CommitFailed as error:
             if error.full:
                 self._seal(reopen=False)  # what is full may become half-written: go on in a new segment only
@@ -306,13 +310,15 @@ class GroupCommitWriter:
             if reopen:
                 self._open_segment()
         except SegmentMoved as error:
-            self._abandon(active, error)
+            self._let_go(active, error)
         except OSError as error:
             # The segment stays under its active name with a free lock: opening the next one recovers it first.
             self._sequence = 0
             self._log.error("seal_failed", writer=self._writer, reason=str(error))
 
     def _open_segment(self) -> ActiveSegment:
+        waited = self._taken.adopt_what_waits()
+        self._sequence = waited.sequence + 1 if waited else self._sequence
         recovered = recover(self._data, self._writer)
         if recovered is not None:
             self._sequence = 0
@@ -328,7 +334,7 @@ class GroupCommitWriter:
             try:
                 self._active.look()
             except SegmentMoved as error:
-                self._abandon(self._active, error)
+                self._let_go(self._active, error)
             except OSError:
                 return  # whoever has an event to write will hear of it
             return
@@ -340,10 +346,12 @@ class GroupCommitWriter:
         except OSError:
             return  # the failure was logged; the next commit, or this in a second, tries again
 
-    def _abandon(self, active: ActiveSegment, error: SegmentMoved) -> None:
-        self._log.error("segment_abandoned", writer=self._writer, lines=active.lines, reason=str(error))
-        active.abandon()
+    def _let_go(self, active: ActiveSegment, moved: SegmentMoved, blob: bytes = b"", lines: int = 0) -> bool:
+        """Somebody took the segment away. Returns whether the group that was written to it is sealed with what it holds."""
         self._active = None
+        adopted = self._taken.adopt(active, moved, blob, lines)
+        self._sequence = adopted.sealed.sequence + 1 if adopted.sealed else 0
+        return adopted.holds_group
 
     def _fail_for_good(self, members: list[_Waiting], error: Exception) -> None:
         if self._active is not None:

@@ -61,13 +61,13 @@ _INFLATERS: dict[str, tuple[Callable[[], _Inflater], int]] = {
 }
 
 
-def inflated(path: Path, size: int) -> Iterator[bytes]:
+def inflated(path: Path, size: int, suffix: str | None = None) -> Iterator[bytes]:
     """What a file holds, plain or compressed, in pieces that are not empty; `size` bytes of it are read at once.
 
-    Raises CannotInflate after the last piece that can be had.
+    `suffix` says how it is stored where its name does not. Raises CannotInflate after the last piece that can be had.
     """
     with path.open("rb") as file:
-        yield from _inflated(file, path.suffix, size)
+        yield from _inflated(file, path.suffix if suffix is None else suffix, size)
 
 
 def open_inflated(path: Path) -> BinaryIO:

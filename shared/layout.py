@@ -8,11 +8,16 @@ from datetime import date, datetime
 from pathlib import Path
 
 IMPORT_WRITER = "import"
+# Of what is found and has no living writer of its own: numbers of others are in their writers' memory.
+ADOPTED_WRITER = "adopted"
 
 _WRITER = r"[a-z0-9_]{1,32}"
 _ACTIVE = re.compile(rf"active-({_WRITER})\.ndjson")
 _SEALED = re.compile(rf"(\d{{8}}T\d{{6}}Z)-({_WRITER})-(\d{{10}})\.ndjson(\.gz|\.zst)?")
+# What logrotate and people make of an active segment: a name that goes on, or one with something before `.ndjson`.
+_STRAY = re.compile(rf"active-({_WRITER})(?:\.ndjson.+|[-.].+\.ndjson(?:\.\w+)?)")
 _SHA256 = re.compile(rf"(\d{{8}}T\d{{6}}Z)-({_WRITER})-(\d{{10}})\.sha256")
+_TEMPORARY = re.compile(r"\.(.+)\.\d+\.\d+\.tmp")
 _PART = re.compile(r"g(\d{10})\.parquet")
 _ERASURE_REQUEST = re.compile(r"erase-([0-9a-f]{16})\.json")
 _SNAPSHOT = re.compile(r"snapshot\.(\d+)\.json")
@@ -70,6 +75,18 @@ def _segment(match: re.Match[str] | None) -> SegmentName | None:
 def parse_active(file: str) -> str | None:
     """The writer of an active segment, or None for any other file."""
     match = _ACTIVE.fullmatch(file)
+    return match[1] if match else None
+
+
+def parse_temporary(file: str) -> str | None:
+    """The name under which a file that is being made will be published, or None for any other file."""
+    match = _TEMPORARY.fullmatch(file)
+    return match[1] if match else None
+
+
+def parse_stray(file: str) -> str | None:
+    """The writer whose active segment was renamed to this, or copied, as logrotate does it; None for any other file."""
+    match = _STRAY.fullmatch(file)
     return match[1] if match else None
 
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -18,7 +18,7 @@ from pathlib import Path
 import orjson
 from filelock import lock_descriptor
 
-from shared.layout import TEMPORARY_SUFFIX, DataDirectory, SegmentName, parse_checksum
+from shared.layout import TEMPORARY_SUFFIX, DataDirectory, SegmentName, parse_checksum, parse_segment, parse_temporary
 from shared.line import ScannedLine, lines_of, scan
 from shared.publish import publish, publishing, remove
 from shared.segments import count_lines, files_of, recorded_sha256, sealed_segments, sha256_line
@@ -79,11 +79,30 @@ def now_to_the_second() -> datetime:
 
 
 def _seal_good_lines(data: DataDirectory, writer: str, path: Path, descriptor: int) -> Recovered:
+    recovered = seal_good_lines(
+        data, writer, path.name, lambda: _scan_file(descriptor), lambda sha256: _sealed_before(data, writer, sha256)
+    )
+    remove([path])
+    return recovered
+
+
+def seal_good_lines(
+    data: DataDirectory,
+    writer: str,
+    source: str,
+    scanned: Callable[[], Iterator[ScannedLine]],
+    sealed_before: Callable[[str], SegmentName | None],
+) -> Recovered:
+    """Seal the good lines of a file as the next segment of a writer, unless a segment with their SHA-256 is there already.
+
+    `scanned` reads the file `source` from its beginning, `sealed_before` finds that segment. The bad lines go to quarantine.
+    """
+    left_behind = unpublished(data, writer)
     sha256 = hashlib.sha256()
     whole = hashlib.sha256()
     lines = 0
     bad = 0
-    for line in _scan_file(descriptor):
+    for line in scanned():
         whole.update(line.content)
         if line.reason is None:
             sha256.update(line.content)
@@ -93,16 +112,16 @@ def _seal_good_lines(data: DataDirectory, writer: str, path: Path, descriptor: i
     if bad:
         # Named by the orphan's content: the same when recovery runs again, another for every other orphan.
         stem = f"{RECOVERED_PREFIX}{writer}-{whole.hexdigest()[:16]}"
-        publish_quarantine(data, stem, path.name, (line for line in _scan_file(descriptor) if line.reason))
-    sealed = _sealed_before(data, writer, sha256.hexdigest()) if lines else None
+        publish_quarantine(data, stem, source, (line for line in scanned() if line.reason))
+    sealed = sealed_before(sha256.hexdigest()) if lines else None
     if lines and sealed is None:
         sealed = SegmentName(writer, next_sequence(data, writer), now_to_the_second())
         remove(_stray_checksums(data, writer))
         with publishing(data.log / sealed.file) as beside:
             with beside.open("xb") as good:
-                good.writelines(line.content for line in _scan_file(descriptor) if line.reason is None)
+                good.writelines(line.content for line in scanned() if line.reason is None)
             publish(data.log / sealed.checksum, sha256_line(sha256.hexdigest(), sealed.file))
-    remove([*_unpublished(data, writer), path])
+    remove(left_behind)
     return Recovered(writer, sealed, lines, bad)
 
 
@@ -125,11 +144,19 @@ def _stray_checksums(data: DataDirectory, writer: str) -> list[Path]:
     return [path for name, path in checksums if name is not None and name.writer == writer and name not in named]
 
 
-def _unpublished(data: DataDirectory, writer: str) -> list[Path]:
-    """What a seal or a recovery that was killed had not published yet: as large as a segment, and of no use to anybody."""
-    of_log = data.log.glob(f".*-{writer}-*{TEMPORARY_SUFFIX}")
-    of_quarantine = data.quarantine.glob(f".{RECOVERED_PREFIX}{writer}-*{TEMPORARY_SUFFIX}")
-    return [*of_log, *of_quarantine]
+def unpublished(data: DataDirectory, writer: str) -> list[Path]:
+    """What a seal, a recovery or an adoption that was killed had not published yet. Only whoever holds the writer's lock asks.
+
+    It is as large as a segment, and of no use to anybody. What is made of a segment that is sealed already is somebody else's.
+    """
+    sealed = {(segment.name.writer, segment.name.sequence) for segment in sealed_segments(data)}
+    found = []
+    for path in files_of(data.log):
+        target = parse_temporary(path.name) or ""
+        name = parse_segment(target) or parse_checksum(target)
+        if name is not None and name.writer == writer and (name.writer, name.sequence) not in sealed:
+            found.append(path)
+    return [*found, *data.quarantine.glob(f".{RECOVERED_PREFIX}{writer}-*{TEMPORARY_SUFFIX}")]
 
 
 def publish_quarantine(data: DataDirectory, stem: str, source: str, bad: Iterable[ScannedLine]) -> None:

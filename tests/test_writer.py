@@ -230,9 +230,9 @@ async def test_segment_that_somebody_took_is_replaced_though_no_event_comes(tmp_
         path.unlink()
     assert not writer.holds_segment()
     await until(writer.holds_segment)
-    assert log.events() == ["segment_abandoned"]
+    assert log.events() == (["segment_adopted"] if lines else ["segment_abandoned"])
     await writer.append(events(2), 1)
-    assert ids(data) == ["event-0002"]
+    assert ids(data) == ["event-0001", "event-0002"][-1 - lines :]
     await writer.close()
 
 
@@ -320,25 +320,6 @@ async def test_second_writer_of_the_same_name_is_refused(tmp_path: Path) -> None
     writer = start(data)
     with pytest.raises(WriterAlive):
         start(data)
-    await writer.close()
-
-
-@pytest.mark.parametrize("deed", ["rename", "delete", "truncate"])
-async def test_log_that_somebody_touched_is_never_acknowledged_into(tmp_path: Path, deed: str) -> None:
-    data = data_directory(tmp_path)
-    log = SilentLog()
-    writer = start(data, log)
-    await writer.append(events(1), 1)
-    path = data.active("0")
-    if deed == "rename":
-        path.rename(path.with_name("rotated.1"))
-    elif deed == "delete":
-        path.unlink()
-    else:
-        os.truncate(path, 0)
-    await writer.append(events(2), 1)
-    assert "segment_abandoned" in log.events()
-    assert "event-0002" in ids(data)
     await writer.close()
 
 
