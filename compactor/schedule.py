@@ -27,6 +27,7 @@ from compactor.plan import PASS_MAX_BYTES, plan_segments
 from compactor.strays import adopt_strays
 from shared.layout import DataDirectory
 from shared.line import DataFromNewerVersion
+from shared.notify import Notifier
 from shared.parts import PartDamaged
 from shared.publish import make_data_directory
 from shared.requests import NobodyAnswered, Watch, seal_now
@@ -143,7 +144,7 @@ class _FromNow(IntervalTrigger):  # type: ignore[misc]
         return following if previous is None or following > now else now + self.interval
 
 
-def run_compactor(settings: Settings, log: Log, *, supervised: bool = False) -> int:
+def run_compactor(settings: Settings, log: Log, notifier: Notifier, *, supervised: bool = False) -> int:
     """Fold on schedule until SIGTERM or SIGINT (or, `supervised`, the end of standard input). Returns the exit code."""
     data = DataDirectory(settings.data_dir)
     make_data_directory(data)
@@ -167,12 +168,15 @@ def run_compactor(settings: Settings, log: Log, *, supervised: bool = False) -> 
         misfire_grace_time=None,
     )
     scheduler.start()
+    notifier.ready(f"folds every {settings.fold_interval:g} s")
     asked = _asked_while_away(data)
     while not stop.wait(POLL_S):
+        notifier.alive()
         asked = requests.requested() or asked or compactor.is_overdue()
         if asked and compactor.is_idle():  # a request during a pass is for the next one: this one has made its plan
             job.modify(next_run_time=datetime.now(UTC))
             asked = False
+    notifier.stopping()
     scheduler.shutdown(wait=True)  # a pass under way is finished: it takes seconds, and repeating it would take them again
     return EXIT_DONE
 

@@ -27,11 +27,13 @@ from compactor.schedule import compact_once, erase_now, run_compactor
 from compactor.verify import verify
 from compactor.visitor_search import Sought
 from foldlog import bench, show, tail
+from foldlog.activation import inherited_sockets
+from foldlog.children import WATCHDOG_SHARE
 from foldlog.exits import DONE, TRY_AGAIN, USAGE, WRONG
 from foldlog.file_system import NetworkFileSystem
 from foldlog.generator import EVENT_NAME
 from foldlog.import_combined import import_combined
-from foldlog.log import configure_log, get_log, keep_open
+from foldlog.log import configure_log, get_log, keep_open, say_reloading
 from foldlog.options import QUERY_OPTIONS, make_parser
 from foldlog.running import find_running
 from foldlog.serve import AddressInUse, AlreadyServed, serve
@@ -41,13 +43,14 @@ from ingest.export import export
 from ingest.keyring import TokensDamaged, create_token, load_tokens, revoke_token
 from ingest.query import QueryError, parse
 from ingest.report import make_report
-from ingest.server import run_worker
+from ingest.server import Start, run_worker
 from ingest.status import read_status
 from ingest.writer import Unavailable
 from shared.engine import connect
 from shared.erasures import ask, record_of
 from shared.layout import DataDirectory
 from shared.line import DataFromNewerVersion
+from shared.notify import Notifier, from_descriptor, from_environment
 from shared.parts import PartDamaged
 from shared.publish import make_data_directory
 from shared.recovery import WriterAlive
@@ -112,22 +115,33 @@ def _complain(message: str, code: int) -> int:
 
 
 def run_serve(given: Arguments, settings: Settings, _data: DataDirectory) -> int:
-    return serve(settings, given.config, get_log("serve"))
+    sockets = inherited_sockets(os.environ, os.getpid())
+    return serve(settings, given.config, sockets, from_environment(os.environ, os.getpid()), get_log("serve"))
 
 
 def run_ingest(given: Arguments, settings: Settings, _data: DataDirectory) -> int:
     if not re.fullmatch("[a-z0-9_]{1,32}", given.writer):
         raise SettingsError("--writer takes a-z, 0-9 and _")
-    log = get_log("ingest")
-    return run_worker(settings, given.writer, log, supervised=given.supervised, rate_table=given.rate_table)
+    sockets = inherited_sockets(os.environ, os.getpid(), given.listen_fd)
+    start = Start(given.supervised, given.rate_table, sockets, _notifier(given, settings))
+    return run_worker(settings, given.writer, get_log("ingest"), start)
 
 
 def run_compact(given: Arguments, settings: Settings, data: DataDirectory) -> int:
     log = get_log("compact")
     if not given.once:
-        return run_compactor(settings, log, supervised=given.supervised)
+        return run_compactor(settings, log, _notifier(given, settings), supervised=given.supervised)
     compact_once(data, settings, log)
     return DONE
+
+
+def _notifier(given: Arguments, settings: Settings) -> Notifier:
+    """What hears how a worker or a compactor is: `serve`, or systemd, which also wants to know when SIGHUP has been heeded."""
+    if given.notify_fd >= 0:
+        return from_descriptor(given.notify_fd, settings.worker_timeout * WATCHDOG_SHARE)
+    notifier = from_environment(os.environ, os.getpid())
+    say_reloading(notifier)
+    return notifier
 
 
 def run_rotate(_given: Arguments, _settings: Settings, data: DataDirectory) -> int:

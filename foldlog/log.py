@@ -22,6 +22,7 @@ import orjson
 import structlog
 
 from ingest.lines import harmless_json
+from shared.notify import Notifier
 from shared.settings import Settings, SettingsError
 
 FILE_MODE = 0o640
@@ -123,6 +124,20 @@ def keep_open(output: Output, *, supervised: bool) -> None:
 
     signal.signal(signal.SIGHUP, on_hangup)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGHUP})  # a child of `serve` starts with it blocked
+
+
+def say_reloading(notifier: Notifier) -> None:
+    """Let systemd know when what SIGHUP asks for has been done."""
+    own = signal.getsignal(signal.SIGHUP)
+    if not callable(own):
+        return
+
+    def on_hangup(number: int, frame: FrameType | None) -> None:
+        notifier.reloading()
+        own(number, frame)
+        notifier.reloaded()
+
+    signal.signal(signal.SIGHUP, on_hangup)
 
 
 def _open_or_refuse(output: Output) -> None:

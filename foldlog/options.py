@@ -56,6 +56,18 @@ def _add_retain(command: argparse.ArgumentParser) -> None:
     command.add_argument("--held", action="store_true", help="also what passes hold because it is most of what is kept")
 
 
+def _add_ingest(command: argparse.ArgumentParser) -> None:
+    command.add_argument("--writer", default="0", help="name of its segments, one per worker (default: 0)")
+    command.add_argument("--rate-table", type=int, default=-1, metavar="FD", help="memory shared with other workers (serve)")
+    command.add_argument("--listen-fd", type=int, action="append", default=[], metavar="FD", help="accept from it (serve)")
+    _add_supervised(command)
+
+
+def _add_supervised(command: argparse.ArgumentParser) -> None:
+    command.add_argument("--supervised", action="store_true", help="also stop at the end of standard input (serve)")
+    command.add_argument("--notify-fd", type=int, default=-1, metavar="FD", help="where signs of life go (serve)")
+
+
 def _between(low: float, high: float) -> Callable[[str], float]:
     def number(text: str) -> float:
         if not low <= float(text) <= high:
@@ -107,14 +119,11 @@ def _add_services(add: Add) -> None:
     """What runs, and what asks it to do something."""
     add("serve", "run the ingest workers and the compactor until SIGTERM")
 
-    ingest = add("ingest", "run one ingest worker (serve does this for you)")
-    ingest.add_argument("--writer", default="0", help="name of its segments, one per worker (default: 0)")
-    ingest.add_argument("--supervised", action="store_true", help="also stop at the end of standard input")
-    ingest.add_argument("--rate-table", type=int, default=-1, metavar="FD", help="memory shared with other workers (serve)")
+    _add_ingest(add("ingest", "run one ingest worker (serve does this for you)"))
 
     compact = add("compact", "fold sealed segments on schedule, or once")
     compact.add_argument("--once", action="store_true", help="fold what is sealed now and end")
-    compact.add_argument("--supervised", action="store_true", help="also stop at the end of standard input")
+    _add_supervised(compact)
 
     add("rotate", "ask the writers to seal their segments, and wait until they have")
 

@@ -11,13 +11,15 @@ import os
 import signal
 import socket
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from types import FrameType
 from typing import Any
 
 from filelock import Timeout, UnixFileLock
 
+from foldlog.activation import address_of
 from foldlog.children import Child, look_after, make_children, stop_in_order
 from foldlog.exits import DONE
 from ingest.keyring import create_token, load_tokens
@@ -25,6 +27,7 @@ from ingest.peers import forget_dead_workers
 from ingest.proxy_watch import warning
 from ingest.rate_limit import make_table
 from shared.layout import DataDirectory
+from shared.notify import Notifier
 from shared.publish import make_data_directory
 from shared.requests import request
 from shared.settings import Settings
@@ -41,13 +44,16 @@ class AddressInUse(Exception):
     """Something answers where this `serve` would listen."""
 
 
-def serve(settings: Settings, config: str | None, log: Any) -> int:
-    """Run until SIGTERM or SIGINT. Raises AlreadyServed."""
+def serve(settings: Settings, config: str | None, sockets: Sequence[socket.socket], notifier: Notifier, log: Any) -> int:
+    """Run until SIGTERM or SIGINT. With `sockets`, which listen already, workers accept from them. Raises AlreadyServed."""
     data = DataDirectory(settings.data_dir)
     make_data_directory(data)
     load(data)  # a snapshot that cannot be read is said here, once, and not by every child again and again
     with serve_lock(data):
-        check_address(settings.listen)
+        if sockets:
+            settings = replace(settings, listen=address_of(sockets[0]))
+        else:
+            check_address(settings.listen)
         announce(data, settings)
         forget_dead_workers(data)
         if text := warning(data, settings):
@@ -55,15 +61,18 @@ def serve(settings: Settings, config: str | None, log: Any) -> int:
         stopping = _stop_flag()
         hung_up = _hangup_flag()
         asked_to_seal = _flag_of(signal.SIGUSR1)
-        children = make_children(settings, config, make_table())
+        children = make_children(settings, config, make_table(), sockets)
+        state = State(notifier, children)
         try:
             while not stopping:
-                _pass_on(hung_up, children)
+                _pass_on(hung_up, children, notifier)
                 _ask_to_seal(asked_to_seal, data, log)
                 for child in children:
-                    look_after(child, log)
+                    look_after(child, settings.worker_timeout, log)
+                state.tell()
                 time.sleep(POLL_S)
         finally:
+            notifier.stopping()
             stop_in_order(children, log)
     return DONE
 
@@ -79,11 +88,40 @@ def check_address(listen: tuple[str, int]) -> None:
     raise AddressInUse(f"something listens on {host}:{port} already; stop it, or set FOLDLOG_LISTEN")
 
 
-def _pass_on(hung_up: list[bool], children: list[Child]) -> None:
+class State:
+    """What systemd hears: ready once everything is, signs of life while this loop turns, and in words how the children are.
+
+    A child that stands still is no reason to be silent: `serve` replaces it, and systemd would end those that work, too.
+    """
+
+    def __init__(self, notifier: Notifier, children: list[Child]) -> None:
+        self._notifier = notifier
+        self._children = children
+        self._said = ""
+        self._is_ready = False
+
+    def tell(self) -> None:
+        self._notifier.alive()
+        *workers, compactor = self._children
+        listen = sum(worker.is_ready for worker in workers)
+        words = (
+            f"{listen} of {len(workers)} workers take events, the compactor {'runs' if compactor.is_ready else 'does not run'}"
+        )
+        if not self._is_ready and all(child.is_ready for child in self._children):
+            self._is_ready = True
+            self._notifier.ready(words)
+        elif words != self._said:
+            self._notifier.status(words)
+        self._said = words
+
+
+def _pass_on(hung_up: list[bool], children: list[Child], notifier: Notifier) -> None:
     if hung_up:
+        notifier.reloading()
         hung_up.clear()  # before they are told: one that comes now is for the next round
         for child in children:
             child.send(signal.SIGHUP)
+        notifier.reloaded()
 
 
 def _ask_to_seal(asked: list[bool], data: DataDirectory, log: Any) -> None:

@@ -8,8 +8,11 @@ their own (receive.py).
 from __future__ import annotations
 
 import asyncio
+import fcntl
 import resource
+import termios
 import time
+from array import array
 from typing import Any, cast
 
 from aiohttp import web
@@ -95,6 +98,19 @@ class Connection(RequestHandler):
         """Whether something that is no HTTP has arrived behind the request that is being handled."""
         return any([isinstance(message, _ErrInfo) for message, _ in self._messages])
 
+    @property
+    def has_next(self) -> bool:
+        """Whether another request has arrived behind the one that is being answered."""
+        return bool(self._messages)
+
+    def is_idle(self) -> bool:
+        """Nothing has arrived of another request, not even what this process has not read yet."""
+        if self.transport is None or self.head_since or not self._waits_for_head():
+            return False
+        unread = array("i", [0])
+        fcntl.ioctl(self.transport.get_extra_info("socket").fileno(), termios.FIONREAD, unread)
+        return not unread[0]
+
     def check(self, now: float) -> None:
         """Close the connection if it has been taking its time, or has nothing left to do."""
         if self.transport is None:  # it was lost, and stays in the list until its task has ended
@@ -161,6 +177,12 @@ class Server(web.Server):
     def refused(self, refusal: Refusal) -> None:
         """Count what no handler sees."""
         self._meters.answered(NO_ROUTE, refusal.status, refusal.code)
+
+    def close_idle(self) -> None:
+        """Close connections on which nothing arrives."""
+        for connection in cast("list[Connection]", self.connections):
+            if connection.is_idle():
+                connection.force_close()
 
     def sweep(self, share: slice = slice(None)) -> None:
         """Close connections that have been taking their time, of this share of them. All should be looked at once a second."""

@@ -12,11 +12,13 @@ from ingest.connection import Server
 from ingest.meters import Meters
 from ingest.peers import answer_peers
 from ingest.service import Service
+from shared.notify import Notifier
 
 # A share at a time: a thousand that came together must not all be closed, and come again, in one turn of the loop.
 SWEEP_S = 1.0
 SWEEP_SHARES = 20
 WRITE_S = 10.0
+LIFE_SHARE = 4
 
 
 @asynccontextmanager
@@ -43,6 +45,23 @@ async def keeping_house(service: Service, server: Server, writer: str) -> AsyncI
             peers.close()
             with suppress(OSError):
                 service.data.socket(writer).unlink()
+
+
+@asynccontextmanager
+async def showing_life(notifier: Notifier) -> AsyncIterator[None]:
+    """Signs of life, for as long as the event loop turns. Apart from the house, which may wait for the disk."""
+
+    async def show() -> None:
+        while True:
+            notifier.alive()
+            await asyncio.sleep(notifier.interval_s / LIFE_SHARE)
+
+    life = asyncio.create_task(show()) if notifier.interval_s else None
+    try:
+        yield
+    finally:
+        if life is not None:
+            life.cancel()
 
 
 async def _keep_house(service: Service, server: Server) -> None:

@@ -9,12 +9,14 @@ from __future__ import annotations
 import re
 import secrets
 from collections.abc import Awaitable, Callable, Sequence
+from typing import cast
 
 from aiohttp import web
 from aiohttp.http import HttpVersion10, HttpVersion11
 from aiohttp.web_request import BaseRequest
 
 from ingest import gate
+from ingest.connection import Connection
 from ingest.keyring import TokensDamaged
 from ingest.meters import NO_ROUTE
 from ingest.refusal import SERVER, Refusal
@@ -43,7 +45,7 @@ def dispatch(service: Service, routes: Sequence[Route]) -> Callable[[BaseRequest
         service.under_way += 1
         route, code = NO_ROUTE, "ok"
         try:
-            if service.stopping:
+            if service.refusing:
                 raise Refusal(503, "stopping", "the server is shutting down", retry_after_s=1, close=True)
             if request.version is not HttpVersion11:
                 check_old_http(request)
@@ -61,6 +63,8 @@ def dispatch(service: Service, routes: Sequence[Route]) -> Callable[[BaseRequest
             service.under_way -= 1
         if isinstance(response, web.Response):
             response.headers["Server"] = SERVER
+        if service.stopping and not cast(Connection, request.protocol).has_next:
+            response.force_close()
         service.meters.answered(route, response.status, code)
         return response
 

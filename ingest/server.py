@@ -9,9 +9,11 @@ import asyncio
 import errno
 import gc
 import signal
+import socket
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 
 import uvloop
 from aiohttp import web
@@ -20,9 +22,10 @@ from ingest import admin
 from ingest.collect import post_events, preflight_events
 from ingest.connection import Server, room_for_connections
 from ingest.country import CountryLookup
+from ingest.drain import drain
 from ingest.erasure import delete_visitor
 from ingest.health import get_health, get_readiness
-from ingest.housekeeping import keeping_house
+from ingest.housekeeping import keeping_house, showing_life
 from ingest.keyring import Keyring
 from ingest.meters import Meters
 from ingest.metrics import get_metrics
@@ -35,36 +38,50 @@ from ingest.service import Service
 from ingest.visitor import VisitorHash
 from ingest.writer import GroupCommitWriter, Log
 from shared.layout import DataDirectory
+from shared.notify import Notifier
 from shared.publish import make_data_directory
 from shared.recovery import WriterAlive
-from shared.settings import Settings
+from shared.settings import Settings, show_address
 
 EXIT_DONE = 0
 EXIT_TRY_AGAIN = 75
 
-DRAIN_S = 5.0
+# For requests that are still under way when the time for answers is over (drain.py).
 SHUTDOWN_S = 10.0
 # A thread that waits for the interpreter gets it after this long; the default of 5 ms would be the latency of a commit.
 SWITCH_INTERVAL_S = 0.0001
+# A socket that systemd holds gets this one, too, while a worker accepts from it; the system allows net.core.somaxconn at most.
+BACKLOG = 4096
 LOCK_PATIENCE_S = 5.0
 GC_YOUNG = 10_000
 
 
-def run_worker(settings: Settings, writer: str, log: Log, *, supervised: bool = False, rate_table: int = -1) -> int:
-    """Serve until SIGTERM or SIGINT (or, `supervised`, the end of standard input). Returns the exit code.
+@dataclass(frozen=True)
+class Start:
+    """What whoever starts a worker gives it. `supervised`: it also stops at the end of standard input.
 
     `rate_table` is the descriptor of the memory in which workers count clients together; without it this one counts alone.
+    `sockets` are listening ones; without any it listens on FOLDLOG_LISTEN.
     """
+
+    supervised: bool = False
+    rate_table: int = -1
+    sockets: Sequence[socket.socket] = ()
+    notifier: Notifier = field(default_factory=Notifier)
+
+
+def run_worker(settings: Settings, writer: str, log: Log, start: Start) -> int:
+    """Serve until SIGTERM or SIGINT. Returns the exit code."""
     sys.setswitchinterval(SWITCH_INTERVAL_S)
     gc.freeze()  # what is loaded by now stays: the collector need not look at it again and again
     gc.set_threshold(GC_YOUNG)
     try:
-        return uvloop.run(_serve(settings, writer, log, supervised=supervised, rate_table=rate_table))
+        return uvloop.run(_serve(settings, writer, log, start))
     finally:
         gc.unfreeze()  # what stays frozen to the end is called a leak on standard error
 
 
-async def _serve(settings: Settings, writer: str, log: Log, *, supervised: bool, rate_table: int) -> int:
+async def _serve(settings: Settings, writer: str, log: Log, start: Start) -> int:
     data = DataDirectory(settings.data_dir)
     make_data_directory(data)
     country = CountryLookup(settings, log)
@@ -80,7 +97,7 @@ async def _serve(settings: Settings, writer: str, log: Log, *, supervised: bool,
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
-    if supervised:
+    if start.supervised:
         loop.add_reader(sys.stdin.fileno(), stop.set)
 
     try:
@@ -95,7 +112,7 @@ async def _serve(settings: Settings, writer: str, log: Log, *, supervised: bool,
         log,
         log_writer,
         meters,
-        RateLimiter(settings, rate_table),
+        RateLimiter(settings, start.rate_table),
         Keyring(data, settings),
         VisitorHash(data, settings),
         country,
@@ -105,17 +122,19 @@ async def _serve(settings: Settings, writer: str, log: Log, *, supervised: bool,
     server = Server(dispatch(service, ROUTES), room_for_connections(settings), meters)
     runner = web.ServerRunner(server, shutdown_timeout=SHUTDOWN_S)
     await runner.setup()
-    host, port = settings.listen
     try:
         async with keeping_house(service, server, writer):
-            await web.TCPSite(runner, host, port, reuse_port=True, backlog=1024).start()
-            log.info("listening", writer=writer, address=f"{host}:{port}")
-            await stop.wait()
+            addresses = await _listen(runner, settings, start.sockets)
+            log.info("listening", writer=writer, address=addresses, inherited=bool(start.sockets))
+            start.notifier.ready(f"writer {writer} takes events on {addresses}")
+            async with showing_life(start.notifier):
+                await stop.wait()
+                start.notifier.stopping()
+                await drain(service, server, runner)
     except OSError as error:
-        log.error("cannot_listen", address=f"{host}:{port}", reason=error.strerror)
+        log.error("cannot_listen", address=show_address(*settings.listen), reason=error.strerror)
         exit_code = EXIT_TRY_AGAIN if error.errno == errno.EADDRINUSE else 2
     finally:
-        await _drain(service, runner)
         await runner.cleanup()
         await log_writer.close()  # what they wrote is committed and sealed
         await service.reader.close()
@@ -123,14 +142,13 @@ async def _serve(settings: Settings, writer: str, log: Log, *, supervised: bool,
     return exit_code
 
 
-async def _drain(service: Service, runner: web.ServerRunner) -> None:
-    """Take no new connections and no new requests, and give those under way time to be answered."""
-    service.stopping = True
-    for site in list(runner.sites):
-        await site.stop()
-    deadline = time.monotonic() + DRAIN_S
-    while service.under_way and time.monotonic() < deadline:  # noqa: ASYNC110  a counter, looked at only while stopping
-        await asyncio.sleep(0.02)
+async def _listen(runner: web.ServerRunner, settings: Settings, inherited: Sequence[socket.socket]) -> str:
+    """Begin to accept. Returns the addresses, for people. Raises OSError."""
+    host, port = settings.listen
+    sites: list[web.BaseSite] = [web.SockSite(runner, each, backlog=BACKLOG) for each in inherited]
+    for site in sites or [web.TCPSite(runner, host, port, reuse_port=True, backlog=BACKLOG)]:
+        await site.start()
+    return ", ".join([show_address(*address[:2]) for address in runner.addresses])
 
 
 async def _open_writer(

@@ -42,7 +42,8 @@ class Service:
     reader: Reader
     now_ms: Callable[[], int] = now_ms
     under_way: int = 0  # requests that are being answered
-    stopping: bool = False
+    stopping: bool = False  # each answer is the last one of its connection
+    refusing: bool = False  # there is no time left for answers
     started_at: float = field(default_factory=time.monotonic)
     held: Held = field(init=False)
     proxies: Proxies = field(init=False)

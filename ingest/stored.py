@@ -15,18 +15,21 @@ _REASONS = {200: "OK", 202: "Accepted"}
 
 
 class _Stored:
-    """What aiohttp asks of a response, and no more: prepare, write_eof, keep_alive."""
-
-    keep_alive = True
+    """What is asked of a response, and no more: prepare, write_eof, keep_alive, force_close."""
 
     def __init__(self, status: int, accepted: int) -> None:
         self.status = status
+        self.keep_alive = True
         self._accepted = accepted
+
+    def force_close(self) -> None:
+        """This answer is the last one of its connection."""
+        self.keep_alive = False
 
     async def prepare(self, request: BaseRequest) -> AbstractStreamWriter:
         if request.transport is None:
             raise ConnectionResetError("the client went away")
-        request.transport.write(_answer(self.status, self._accepted, int(time.time())))
+        request.transport.write(_answer(self.status, self._accepted, self.keep_alive, int(time.time())))
         return request.writer
 
     async def write_eof(self, data: bytes = b"") -> None:
@@ -34,11 +37,12 @@ class _Stored:
 
 
 @lru_cache(maxsize=64)
-def _answer(status: int, accepted: int, epoch_s: int) -> bytes:
+def _answer(status: int, accepted: int, keep_alive: bool, epoch_s: int) -> bytes:
     body = _body(accepted)
     date = formatdate(epoch_s, usegmt=True)
     head = f"HTTP/1.1 {status} {_REASONS[status]}\r\nContent-Type: application/json\r\nDate: {date}\r\n"
-    return f"{head}Content-Length: {len(body)}\r\n\r\n".encode("ascii") + body
+    close = "" if keep_alive else "Connection: close\r\n"
+    return f"{head}Content-Length: {len(body)}\r\n{close}\r\n".encode("ascii") + body
 
 
 def _body(accepted: int) -> bytes:

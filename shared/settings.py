@@ -57,6 +57,7 @@ class Settings:
     rate_limit: int = 600
     rate_window_ms: int = 60_000
     max_connections: int = 8192
+    worker_timeout: float = 30.0
     durability: Durability = "fsync"
     segment_max_bytes: int = 64 << 20
     segment_max_age: float = 60.0
@@ -88,8 +89,13 @@ class Settings:
     def dashboard(self) -> str:
         """Address of the dashboard as a person on this host would type it."""
         host, port = self.listen
-        shown = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(host, f"[{host}]" if ":" in host else host)  # noqa: S104
-        return f"http://{shown}:{port}/admin/"
+        shown = show_address({"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host), port)  # noqa: S104
+        return f"http://{shown}/admin/"
+
+
+def show_address(host: str, port: int) -> str:
+    """As it is typed: an IPv6 address stands in brackets."""
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
 def size(text: str) -> int:
@@ -216,6 +222,7 @@ _PARSE: dict[str, Callable[[str], Any]] = {
     "ingest_keys": _list,
     "admin_token": str.strip,
     "max_body_bytes": size,
+    "worker_timeout": duration,
     "durability": _choice(Durability),
     "segment_max_bytes": size,
     "segment_max_age": duration,
@@ -242,6 +249,7 @@ _RANGE: dict[str, tuple[float, float]] = {
     "rate_limit": (0, 1_000_000_000),
     "rate_window_ms": (1_000, 3_600_000),
     "max_connections": (16, 1_000_000),
+    "worker_timeout": (1, 3600),
     "segment_max_bytes": (64 << 10, 2 << 30),
     "segment_max_age": (1, timedelta(days=1).total_seconds()),
     "queue_max_bytes": (1 << 20, 4 << 30),

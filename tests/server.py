@@ -73,6 +73,7 @@ class Server:
         self.data = DataDirectory(directory / "data")
         self.stderr_path = directory / "serve.stderr"
         self.environ = environment(self.data.root, listen=self.host, **settings)
+        self.inherited: tuple[int, ...] = ()
         self.process: subprocess.Popen[bytes] | None = None
 
     def __enter__(self) -> Server:
@@ -94,12 +95,17 @@ class Server:
                 self.kill()
             self._port_holder.close()
 
+    def command(self) -> list[str]:
+        """How it is started; it gets the descriptors of `inherited`, too."""
+        return [sys.executable, "-m", "foldlog", "serve"]
+
     def start(self) -> None:
         """Start, and wait until it takes events and folds."""
         with self.stderr_path.open("ab") as stderr:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "foldlog", "serve"],
+                self.command(),
                 env=self.environ,
+                pass_fds=self.inherited,
                 stdin=subprocess.DEVNULL,
                 stdout=stderr,
                 stderr=stderr,
