@@ -131,7 +131,7 @@ import compactor.schedule
 def stand_still(*_):
     open({str(begun)!r}, "w").close()
     while os.path.exists({str(held)!r}): time.sleep(0.02)
-compactor.schedule.compact_once = stand_still
+compactor.schedule.Compactor.run = stand_still
 """
     environ = environment(tmp_path / "data", fold_interval=1) | FAST | {"NOTIFY_SOCKET": address}
     environ |= mischief(tmp_path / "mischief", "compact", code)
