@@ -29,6 +29,7 @@ from compactor.visitor_search import Sought
 from foldlog import bench, show, tail
 from foldlog.activation import inherited_sockets
 from foldlog.children import WATCHDOG_SHARE
+from foldlog.doctor import examine
 from foldlog.exits import DONE, TRY_AGAIN, USAGE, WRONG
 from foldlog.file_system import NetworkFileSystem
 from foldlog.generator import EVENT_NAME
@@ -189,6 +190,15 @@ def run_tail(given: Arguments, _settings: Settings, data: DataDirectory) -> int:
     return DONE
 
 
+def run_doctor(given: Arguments, settings: Settings, data: DataDirectory) -> int:
+    found = examine(data, settings)
+    if given.json:
+        sys.stdout.buffer.write(orjson.dumps([finding._asdict() for finding in found], option=orjson.OPT_INDENT_2) + b"\n")
+    else:
+        show.findings(Console(), found)
+    return WRONG if any(finding.level == "wrong" for finding in found) else DONE
+
+
 def run_verify(_given: Arguments, settings: Settings, data: DataDirectory) -> int:
     console = Console(stderr=True)
     with show.steps(console) as progress:
@@ -311,6 +321,7 @@ COMMANDS: dict[str, Command] = {
     "report": run_report,
     "status": run_status,
     "tail": run_tail,
+    "doctor": run_doctor,
     "verify": run_verify,
     "rebuild": run_rebuild,
     "erase": run_erase,

@@ -21,6 +21,13 @@ class _Parser(argparse.ArgumentParser):
         self.exit(USAGE, f"foldlog: {message}\nTry: {self.prog} --help\n")
 
 
+class _OneLineEach(argparse.HelpFormatter):
+    """Room for the longest command, so that none needs a line for its name alone."""
+
+    def __init__(self, prog: str) -> None:
+        super().__init__(prog, max_help_position=18)
+
+
 def _add_load(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "--rate", type=_between(0.1, 100_000), default=100.0, help="requests a second, due at random (default: 100)"
@@ -97,7 +104,7 @@ Add = Callable[[str, str], argparse.ArgumentParser]
 
 def make_parser() -> argparse.ArgumentParser:
     """All commands. The help of each fits a screen."""
-    parser = _Parser(prog="foldlog", description="First-party event analytics in one directory.")
+    parser = _Parser(prog="foldlog", description="First-party event analytics in one directory.", formatter_class=_OneLineEach)
     parser.add_argument("--version", action="version", version=f"foldlog {__version__}")
     parser.add_argument("--config", metavar="FILE", help=f"settings in TOML (also {CONFIG_FILE}); the environment wins")
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
@@ -125,7 +132,7 @@ def _add_services(add: Add) -> None:
     compact.add_argument("--once", action="store_true", help="fold what is sealed now and end")
     _add_supervised(compact)
 
-    add("rotate", "ask the writers to seal their segments, and wait until they have")
+    add("rotate", "ask the writers to seal, and wait until they have")
 
 
 def _add_reading(add: Add) -> None:
@@ -138,6 +145,9 @@ def _add_reading(add: Add) -> None:
 
     status = add("status", "show the balance of events, segments, lag and disk")
     status.add_argument("--json", action="store_true", help="as GET /admin/api/status answers")
+
+    doctor = add("doctor", "look at host, data and settings, and say what to type")
+    doctor.add_argument("--json", action="store_true", help="every check with its level, for programs")
 
     _add_tail(add("tail", "show the events of all writers in the order of arrival"))
 

@@ -38,9 +38,18 @@ class Running(NamedTuple):
 
 def find_running(data: DataDirectory) -> Running:
     """Ask every worker on its socket. Takes at most little more than a second, when one is stuck."""
-    may_ask = os.access(data.run, os.R_OK | os.X_OK) or not data.run.exists()
-    workers = {name: meters is not None for name, meters in ask_workers(data).items()} if may_ask else None
+    workers = {name: meters is not None for name, meters in ask_workers(data).items()} if _may_ask(data) else None
     return Running(holder(data.serve_lock), workers)
+
+
+def _may_ask(data: DataDirectory) -> bool:
+    try:
+        data.run.stat()
+    except FileNotFoundError:
+        return True  # nothing has run yet
+    except PermissionError:
+        return False
+    return os.access(data.run, os.R_OK | os.X_OK)
 
 
 def holder(lock: Path) -> int | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -18,6 +19,7 @@ from compactor.expiry import KindPlan, RetentionPlan
 from compactor.rebuild import DayChange
 from compactor.verify import Verified
 from compactor.visitor_search import Found
+from foldlog.diagnosis import Finding
 from foldlog.running import Running
 from foldlog.status_screen import screen, size
 from ingest.keyring import Token
@@ -27,6 +29,8 @@ from shared.settings import Settings
 PATIENCE_S = 1.0
 
 _SECRET = {"admin_token", "ingest_keys"}
+_LEVELS = {"ok": "", "warning": "yellow", "wrong": "bold red", "unknown": "dim"}
+_FOUND_AT = 25
 _STYLES = {"NOT all": "bold red", "All": "bold green", "WRONG": "red", "WARNING": "yellow"}
 
 
@@ -70,6 +74,21 @@ def status(console: Console, found: Mapping[str, Any], running: Running, in_forc
     for line in screen(found, running, in_force, console.width, console.height if console.is_terminal else None):
         style = next((style for beginning, style in _STYLES.items() if line.startswith(beginning)), "")
         console.print(_plain(line), style=style, soft_wrap=True)
+
+
+def findings(console: Console, found: Sequence[Finding]) -> None:
+    """A line for each check, below it what to do; at the end how many are not well."""
+    width = max(60, console.width) if console.is_terminal else 1 << 20
+    for finding in found:
+        level = "WRONG" if finding.level == "wrong" else finding.level
+        texts = [finding.found, *([f"to do: {finding.do}"] if finding.do else [])]
+        lines = [line for text in texts for line in textwrap.wrap(text, width - _FOUND_AT, break_on_hyphens=False)]
+        for number, line in enumerate(lines):
+            head = f"{level:8} {finding.check:15} " if number == 0 else " " * _FOUND_AT
+            console.print(_plain(head + line), style=_LEVELS[finding.level] if number == 0 else "", soft_wrap=True)
+    wrong, warnings = (sum(finding.level == level for finding in found) for level in ("wrong", "warning"))
+    said = f"{wrong} wrong, {warnings} to look at" if wrong or warnings else "nothing wrong"
+    console.print(_plain(said), style="bold", soft_wrap=True)
 
 
 def pairs(console: Console, rows: Iterable[tuple[str, str]]) -> None:

@@ -17,12 +17,17 @@ from shared.snapshot import Snapshot, SnapshotDamaged, decode, kept_generations
 
 
 def check_start(data: DataDirectory) -> None:
-    """Raises NetworkFileSystem and DataFromNewerVersion, whose messages say what to do. Reads little, and changes nothing.
+    """Raises NetworkFileSystem and DataFromNewerVersion, whose messages say what to do. Reads little, and changes nothing."""
+    refuse_network(data)
+    check_formats(data)
+
+
+def check_formats(data: DataDirectory) -> None:
+    """Raises DataFromNewerVersion when a newer Foldlog made something here.
 
     Of the log it reads the first line of each active segment, of each that is not folded, and of each writer's newest: a
     writer begins a segment, so all lines in one are of the same version.
     """
-    refuse_network(data)
     snapshot = _newest_snapshot(data)
     for path in (*active_segments(data).values(), *(segment.path for segment in _to_look_at(data, snapshot))):
         _check_first_line(path)

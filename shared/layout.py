@@ -166,6 +166,10 @@ class DataDirectory:
     def serve_lock(self) -> Path:
         return self.root / "serve.lock"
 
+    def probe(self, number: int) -> Path:
+        """There for a moment, while `foldlog doctor` tries what the file system does."""
+        return self.root / f"doctor-{number}.probe"
+
     @property
     def seal_request(self) -> Path:
         """Published anew by whoever wants the writers to seal; they watch its modification time."""

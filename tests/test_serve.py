@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from foldlog.command import main
+from foldlog.command import COMMANDS, main
 from shared.layout import DataDirectory
 from shared.segments import active_segments, sealed_segments
 from shared.snapshot import load
@@ -179,8 +179,7 @@ def exit_code(arguments: list[str]) -> object:
         return ended.code
 
 
-@pytest.mark.parametrize("name", ["", "serve", "ingest", "compact", "rotate", "report", "status", "tail", "verify", "rebuild",
-                                  "import", "export", "token", "check-config"])  # fmt: skip
+@pytest.mark.parametrize("name", ["", *COMMANDS])
 def test_help_fits_a_screen(name: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert exit_code([*([name] if name else []), "--help"]) == 0
     assert capsys.readouterr().out.count("\n") <= 36

@@ -1,0 +1,220 @@
+"""`foldlog doctor`: looks at the host, the data directory and the settings, and says what to type.
+
+Here, in host.py and in inspection.py it is found out how things are; what is said of that is decided in diagnosis.py and
+diagnosis_data.py. It runs beside a service or without one, holds no lock, and writes nothing but a probe that it removes.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import pwd
+import socket
+import stat
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from filelock import lock_descriptor
+
+from foldlog import diagnosis, diagnosis_data, host, inspection
+from foldlog.diagnosis import Finding
+from foldlog.diagnosis_data import Owned
+from foldlog.file_system import find_mount
+from foldlog.running import Running, find_running
+from ingest import proxy_watch
+from ingest.keyring import TokensDamaged, load_tokens
+from shared.layout import DataDirectory
+from shared.publish import publish, remove
+from shared.settings import Settings
+from shared.timestamps import epoch_ms
+
+ANSWER_S = 1.0
+_TODO = {
+    errno.EACCES: "run this as the user that Foldlog runs as; if that is who you are, chown the directory to yourself",
+    errno.EROFS: "what holds it is mounted read-only: see the file system above",
+    errno.ENOSPC: "make room: the disk is full (`df -h`, `df -i`)",
+    errno.EDQUOT: "make room: the quota of this user is used up (`quota`)",
+}
+
+Checks = Iterator[Finding]
+Step = tuple[str, Callable[[], Checks]]
+
+
+def examine(data: DataDirectory, settings: Settings) -> list[Finding]:
+    """Every check, in the order in which one would look. None of them ends the others."""
+    running = find_running(data)
+    found: list[Finding] = []
+    for name, step in _steps(data, settings, running):
+        try:
+            found += step()
+        except OSError as error:
+            do = "run it as the user that Foldlog runs as (or as root)" if isinstance(error, PermissionError) else ""
+            where = f": {error.filename}" if error.filename else ""
+            found.append(Finding(name, "unknown", f"it cannot be looked at: {error.strerror or error}{where}", do))
+    return found
+
+
+def _steps(data: DataDirectory, settings: Settings, running: Running) -> Iterator[Step]:
+    yield "file system", lambda: iter([diagnosis.file_system(data.root, find_mount(data.root))])
+    yield "probe", lambda: _probe(data)
+    yield "permissions", lambda: _permissions(data, running)
+    yield "limits", lambda: _limits(settings, running)
+    yield "free space", lambda: _space(data, settings)
+    yield "clock", lambda: inspection.clock(data)
+    yield "processes", lambda: _processes(data, settings, running)
+    yield "settings", lambda: _settings(data, settings)
+    yield "files", lambda: inspection.files(data, running)
+
+
+def _probe(data: DataDirectory) -> Checks:
+    """Do what Foldlog lives by: make a file whole, rename it, sync it and its directory, lock it against another descriptor."""
+    name = "writing"
+    if not data.root.is_dir():
+        yield _not_made_yet(data, name)
+        return
+    probe = data.probe(os.getpid())
+    try:
+        publish(probe, b"")
+        held = _locks_hold(probe)
+    except OSError as error:
+        do = _TODO.get(error.errno or 0, "see in `dmesg` what the kernel says of that disk")
+        yield Finding(name, "wrong", f"a file cannot be made in {data.root}: {error.strerror or error}", do)
+        return
+    finally:
+        remove([probe])
+    if held:
+        yield Finding(name, "ok", "a file can be made, renamed, synced and locked")
+    else:
+        do = "set FOLDLOG_DATA_DIR to a directory on a disk of this host"
+        yield Finding(name, "wrong", f"two had the same lock in {data.root} at once: locks do not hold there", do)
+
+
+def _locks_hold(path: Path) -> bool:
+    with path.open("rb") as one, path.open("rb") as other:
+        return lock_descriptor(one.fileno(), blocking=False) and not lock_descriptor(other.fileno(), blocking=False)
+
+
+def _not_made_yet(data: DataDirectory, name: str) -> Finding:
+    there = next(parent for parent in data.root.absolute().parents if parent.exists())
+    if os.access(there, os.W_OK | os.X_OK):
+        return Finding(name, "ok", f"{data.root} is not made yet; `foldlog serve` makes it")
+    do = f"install -d -m 750 -o {_me()} {data.root} (as root)"
+    return Finding(name, "wrong", f"{data.root} is not there, and {_me()} may not make it in {there}", do)
+
+
+def _permissions(data: DataDirectory, running: Running) -> Checks:
+    if not data.root.is_dir():
+        return
+    owned = _owned(data)
+    yield diagnosis_data.data_directory(data.root, owned)
+    yield diagnosis_data.private(data.private, owned)
+    yield diagnosis_data.ownership(data.root, owned)
+    yield diagnosis_data.user(_me(), owned.owner, _user_of(running.serve))
+
+
+def _owned(data: DataDirectory) -> Owned:
+    root = data.root.stat()
+    foreign = [(path, found.st_uid) for path, found in _below(data.root) if found.st_uid != root.st_uid]
+    has_private = data.private.is_dir()
+    return Owned(
+        owner=_name(root.st_uid),
+        mode=stat.S_IMODE(root.st_mode),
+        private_mode=stat.S_IMODE(data.private.stat().st_mode) if has_private else None,
+        loose=[path for path, found in _below(data.private) if found.st_mode & 0o077] if has_private else [],
+        foreign=[path for path, _ in foreign],
+        foreign_owner=_name(foreign[0][1]) if foreign else "",
+    )
+
+
+def _below(directory: Path) -> Iterator[tuple[Path, os.stat_result]]:
+    """Everything below a directory that may be looked at, without following links."""
+    for folder, folders, files in os.walk(directory):
+        for name in sorted(folders) + sorted(files):
+            path = os.path.join(folder, name)
+            try:
+                yield Path(path), os.lstat(path)
+            except OSError:
+                continue  # gone meanwhile
+
+
+def _limits(settings: Settings, running: Running) -> Checks:
+    pid = running.serve
+    limits, whose = host.limits_of(pid), f"for process {pid}" if pid else "for this command"
+    if limits is None and pid:
+        limits, whose = host.limits_of(), "for this command (those of the service cannot be read)"
+    if limits is not None:
+        yield diagnosis.open_files(limits.open_files, whose, settings)
+        yield diagnosis.file_size(limits.file_size, whose, settings)
+    yield diagnosis.memory(host.memory_of(pid), settings)
+    yield diagnosis.cores(host.cores(), settings)
+
+
+def _space(data: DataDirectory, settings: Settings) -> Checks:
+    disk = os.statvfs(next(path for path in (data.root, *data.root.absolute().parents) if path.exists()))
+    free, total = disk.f_bavail * disk.f_frsize, disk.f_blocks * disk.f_frsize
+    yield diagnosis.space(free, total, settings, inspection.growth(data, settings))
+    yield diagnosis.inodes(disk.f_favail, disk.f_files)
+
+
+def _processes(data: DataDirectory, settings: Settings, running: Running) -> Checks:
+    snapshot = inspection.snapshot_of(data)
+    lag_s = max(0.0, time.time() - epoch_ms(snapshot.as_of) / 1000) if snapshot.generation else None
+    yield diagnosis_data.processes(running, lag_s, settings)
+    yield diagnosis_data.address(running, _listens(settings), settings)
+    yield diagnosis_data.proxies(proxy_watch.load(data, settings) is not None, settings)
+
+
+def _listens(settings: Settings) -> bool:
+    name, port = settings.listen
+    try:
+        socket.create_connection(({"0.0.0.0": "127.0.0.1", "::": "::1"}.get(name, name), port), ANSWER_S).close()  # noqa: S104
+    except OSError:
+        return False
+    return True
+
+
+def _settings(data: DataDirectory, settings: Settings) -> Checks:
+    try:
+        tokens = load_tokens(data)
+    except TokensDamaged:
+        do = "restore it, or move it away and make new tokens with `foldlog token create`"
+        yield Finding("tokens", "wrong", f"{data.tokens} cannot be read: no token of it is valid", do)
+        tokens = ()
+    except PermissionError:
+        tokens = ()  # of another user: that is said already
+    yield from diagnosis_data.settings_of(settings, sum(token.scope == "ingest" for token in tokens))
+    yield from _paths(settings)
+
+
+def _paths(settings: Settings) -> Checks:
+    if (log_file := settings.log_file) is not None:
+        there = log_file if log_file.exists() else log_file.absolute().parent
+        if not there.exists():
+            do = f"install -d -o {_me()} {there}"
+            yield Finding("messages", "wrong", f"FOLDLOG_LOG_FILE: there is no directory {there}", do)
+        elif not os.access(there, os.W_OK):
+            yield Finding("messages", "wrong", f"FOLDLOG_LOG_FILE: {_me()} may not write to {there}", f"chown {_me()} {there}")
+        else:
+            yield Finding("messages", "ok", f"go to {log_file}")
+    if settings.country_file is not None and not os.access(settings.country_file, os.R_OK):
+        found = f"FOLDLOG_COUNTRY_FILE: {settings.country_file} cannot be read; events have no country from it"
+        yield Finding("countries", "warning", found, "put a .mmdb file there, or take the setting out")
+
+
+def _me() -> str:
+    return _name(os.geteuid())
+
+
+def _name(uid: int) -> str:
+    try:
+        return pwd.getpwuid(uid).pw_name
+    except KeyError:
+        return str(uid)
+
+
+def _user_of(pid: int | None) -> str | None:
+    try:
+        return _name(os.stat(f"/proc/{pid}").st_uid) if pid else None
+    except OSError:
+        return None

@@ -1,0 +1,118 @@
+"""What a host says of itself, under /proc and /sys and of its clock: limits, memory, synchronisation. Changes nothing."""
+
+from __future__ import annotations
+
+import ctypes
+import math
+import os
+import re
+from pathlib import Path
+from typing import NamedTuple
+
+PROC = Path("/proc")
+CGROUPS = Path("/sys/fs/cgroup")
+
+# A v1 group without a limit has one that is almost the largest number.
+_NO_LIMIT = 1 << 60
+_STA_UNSYNC = 0x0040
+_TIME_ERROR = 5
+
+
+class Limits(NamedTuple):
+    """Hard limits of a process; infinite where there is none."""
+
+    open_files: float
+    file_size: float
+
+
+def limits_of(pid: int | None = None, proc: Path = PROC) -> Limits | None:
+    """The limits of a process, or of this one. None when they cannot be read."""
+    try:
+        return parse_limits((proc / (str(pid) if pid else "self") / "limits").read_text("ascii"))
+    except (OSError, ValueError):
+        return None
+
+
+def parse_limits(text: str) -> Limits:
+    """From a text like that of /proc/<pid>/limits. Raises ValueError when it is none."""
+    found = {}
+    for name in ("Max open files", "Max file size"):
+        match = re.search(rf"^{name} +(\S+) +(\S+)", text, re.MULTILINE)
+        if match is None:
+            raise ValueError(f"there is no {name}")
+        found[name] = math.inf if match[2] == "unlimited" else float(match[2])
+    return Limits(found["Max open files"], found["Max file size"])
+
+
+def memory_of(pid: int | None = None, proc: Path = PROC, cgroups: Path = CGROUPS) -> int | None:
+    """Bytes that a process, or this one, and its children may take: the least of what the host has and its groups allow."""
+    found = [limit for limit in (_host_memory(proc), *_group_limits(pid, proc, cgroups)) if limit is not None]
+    return min(found, default=None)
+
+
+def _host_memory(proc: Path) -> int | None:
+    try:
+        match = re.search(r"^MemTotal: +(\d+) kB", (proc / "meminfo").read_text("ascii"), re.MULTILINE)
+    except OSError:
+        return None
+    return int(match[1]) << 10 if match else None
+
+
+def _group_limits(pid: int | None, proc: Path, cgroups: Path) -> list[int | None]:
+    """The limits of the groups of a process and of those above them: version 2, or the memory controller of version 1."""
+    try:
+        text = (proc / (str(pid) if pid else "self") / "cgroup").read_text("utf-8")
+    except OSError:
+        return []
+    found = []
+    for line in text.splitlines():
+        _, controllers, path = line.split(":", 2)
+        if not controllers:
+            found += _up_from(cgroups, path, "memory.max")
+        elif "memory" in controllers.split(","):
+            found += _up_from(cgroups / "memory", path, "memory.limit_in_bytes")
+    return found
+
+
+def _up_from(root: Path, path: str, file: str) -> list[int | None]:
+    below = [part for part in path.split("/") if part not in {"", ".."}]  # a container may see its group from the inside
+    return [_number(root.joinpath(*below[:depth], file)) for depth in range(len(below), -1, -1)]
+
+
+def _number(file: Path) -> int | None:
+    try:
+        limit = int(file.read_text("ascii"))
+    except (OSError, ValueError):  # `max`, or no such group seen from here
+        return None
+    return limit if limit < _NO_LIMIT else None
+
+
+def cores() -> int:
+    """How many this process may use."""
+    return len(os.sched_getaffinity(0))
+
+
+class _Timex(ctypes.Structure):
+    """The beginning of the kernel's struct timex (man 2 adjtimex); the rest is room for it to write to."""
+
+    _fields_ = (
+        ("modes", ctypes.c_uint),
+        ("offset", ctypes.c_long),
+        ("freq", ctypes.c_long),
+        ("maxerror", ctypes.c_long),
+        ("esterror", ctypes.c_long),
+        ("status", ctypes.c_int),
+        ("rest", ctypes.c_byte * 512),
+    )
+
+
+def is_clock_synchronised() -> bool | None:
+    """What the kernel says, asked with no modes, which needs no right. None where it does not say."""
+    timex = _Timex()
+    try:
+        state = ctypes.CDLL(None, use_errno=True).adjtimex(ctypes.byref(timex))
+    except (OSError, AttributeError):
+        return None
+    if state < 0:
+        return None
+    return state != _TIME_ERROR and not timex.status & _STA_UNSYNC

@@ -1,0 +1,125 @@
+"""What `foldlog doctor` finds out about the files of a data directory: formats, sizes, times. Reads names and little else."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+
+from foldlog import diagnosis, diagnosis_data, host
+from foldlog.diagnosis import Finding
+from foldlog.diagnosis_data import Parts
+from foldlog.running import Running
+from foldlog.start import check_formats
+from shared.erasures import count_pending
+from shared.layout import DataDirectory
+from shared.line import DataFromNewerVersion
+from shared.segments import Segment, sealed_segments
+from shared.settings import Settings
+from shared.snapshot import Snapshot, SnapshotDamaged, decode, find, kept_generations
+from shared.timestamps import DAY_S, epoch_ms
+
+GROWTH_DAYS = 7
+
+Checks = Iterator[Finding]
+
+
+def snapshot_of(data: DataDirectory) -> Snapshot:
+    """The snapshot, or an empty one where none can be read: `files` says so."""
+    try:
+        return find(data).snapshot
+    except (SnapshotDamaged, DataFromNewerVersion):
+        return Snapshot()
+
+
+def growth(data: DataDirectory, settings: Settings) -> float | None:
+    """Bytes that the data grew by a day lately. None where that is too little to tell, or nobody can."""
+    snapshot = snapshot_of(data)
+    sealed = sealed_segments(data)
+    now_s = time.time()
+    oldest_s = min((segment.name.sealed_at.timestamp() for segment in sealed), default=now_s)
+    days = min(GROWTH_DAYS, int((now_s - oldest_s) / DAY_S))
+    if days < 1:
+        return None
+    since_s = now_s - days * DAY_S
+    log = sum(_bytes(segment) for segment in sealed if since_s <= segment.name.sealed_at.timestamp() <= now_s)
+    if now_s - oldest_s > (settings.log_retention_days - 1) * DAY_S:
+        log = 0  # as much goes as comes
+    fresh = [kept for kept in snapshot.days.values() if epoch_ms(kept.added_at) / 1000 >= since_s]
+    folded = sum(part.bytes for kept in fresh for part in (*kept.archive, *([kept.counters] if kept.counters else [])))
+    return (log + folded) / days
+
+
+def _bytes(segment: Segment) -> int:
+    try:
+        return segment.bytes
+    except FileNotFoundError:
+        return 0
+
+
+def clock(data: DataDirectory) -> Checks:
+    yield diagnosis.synchronised(host.is_clock_synchronised())
+    snapshot = snapshot_of(data)
+    written = [(segment.name.sealed_at.timestamp(), segment.name.file) for segment in sealed_segments(data)]
+    if snapshot.generation:
+        written.append((epoch_ms(snapshot.as_of) / 1000, "the snapshot"))
+    newest_s, newest = max(written, default=(None, ""))
+    yield diagnosis.clock(time.time(), newest_s, newest, snapshot.retention.doubted_since)
+
+
+def files(data: DataDirectory, running: Running) -> Checks:
+    try:
+        check_formats(data)
+        found = find(data)
+    except DataFromNewerVersion as error:
+        yield Finding("formats", "wrong", str(error), "install that version; docs/upgrade.md says how to go back")
+        return
+    except SnapshotDamaged as error:
+        yield Finding("snapshot", "wrong", str(error), "restore it from a backup, or run `foldlog rebuild`")
+        return
+    snapshot = found.snapshot
+    if found.damage:
+        do = "nothing: the next pass puts the newest kept one in its place"
+        yield Finding("snapshot", "warning", found.damage, do)
+    elif snapshot.generation:
+        yield _kept(data, snapshot)
+    else:
+        yield Finding("snapshot", "ok", "none yet: nothing was folded")
+    if snapshot.days:
+        yield diagnosis_data.parts(snapshot.generation, _parts(data, snapshot))
+    yield diagnosis_data.suspect(
+        [
+            segment.name.file
+            for segment in sealed_segments(data)
+            if not snapshot.has_folded(segment.name.writer, segment.name.sequence) and not segment.checksum.exists()
+        ]
+    )
+    yield diagnosis_data.erasures(count_pending(data), bool(running.serve))
+
+
+def _kept(data: DataDirectory, snapshot: Snapshot) -> Finding:
+    kept = kept_generations(data)
+    whole = f"generation {snapshot.generation:,} is whole"
+    if not kept:
+        return Finding("snapshot", "ok", whole)
+    path = data.kept_snapshot(kept[0])
+    try:
+        decode(path.read_bytes(), path)
+    except SnapshotDamaged as error:
+        do = "nothing: the next pass sets it aside; but if it happens again, look at the disk (`dmesg`)"
+        return Finding("snapshot", "warning", f"{whole}, but the newest kept one is not: {error}", do)
+    return Finding("snapshot", "ok", f"{whole}, and so is the newest kept one ({kept[0]:,})")
+
+
+def _parts(data: DataDirectory, snapshot: Snapshot) -> Parts:
+    named = [("archive", day, part) for day, kept in snapshot.days.items() for part in kept.archive]
+    named += [("counters", day, kept.counters) for day, kept in snapshot.days.items() if kept.counters]
+    wrong = []
+    for kind, day, part in named:
+        path = data.part(kind, day, part.generation)
+        try:
+            is_right = path.stat().st_size == part.bytes
+        except FileNotFoundError:
+            is_right = False
+        if not is_right:
+            wrong.append(path)
+    return Parts(len(named), wrong)
