@@ -104,17 +104,21 @@ def processes(running: Running, lag_s: float | None, settings: Settings) -> Find
     return Finding("processes", "ok", f"{under}: {len(running.answering)} answering, folds are made")
 
 
-def address(running: Running, listens: bool, settings: Settings) -> Finding:
-    """Whether FOLDLOG_LISTEN is ours. `listens`: something answers there."""
+def address(running: Running, listens: bool | None, settings: Settings) -> Finding:
+    """Whether FOLDLOG_LISTEN is ours. `listens`: something does there; None: that cannot be seen."""
     host, port = settings.listen
     here = f"{host}:{port}"
+    if listens is None:
+        return Finding("address", "unknown", f"whether something listens at {here} cannot be seen")
     if running.answering and not listens:
         do = "are these the settings that the service runs with? Give --config or the same environment (`foldlog check-config`)"
         return Finding("address", "warning", f"workers run, but nothing listens at {here}", do)
     if listens and running.is_nothing:
-        do = f"`ss -ltnp 'sport = :{port}'` says what it is; stop it, or set FOLDLOG_LISTEN"
-        return Finding("address", "wrong", f"something else listens at {here}", do)
-    return Finding("address", "ok", f"{here} {'answers' if listens else 'is free'}")
+        do = (
+            f"`ss -ltnp 'sport = :{port}'` says what it is: stop it, or set FOLDLOG_LISTEN. If it is systemd, start the service"
+        )
+        return Finding("address", "wrong", f"something listens at {here}, and it is no worker of this directory", do)
+    return Finding("address", "ok", f"{here}: {'a worker listens' if listens else 'free'}")
 
 
 def proxies(one_address: bool, settings: Settings) -> Finding:

@@ -9,10 +9,10 @@ from __future__ import annotations
 import errno
 import os
 import pwd
-import socket
 import stat
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from functools import cache
 from pathlib import Path
 
 from filelock import lock_descriptor
@@ -26,10 +26,10 @@ from ingest import proxy_watch
 from ingest.keyring import TokensDamaged, load_tokens
 from shared.layout import DataDirectory
 from shared.publish import publish, remove
+from shared.segments import Segment, sealed_segments
 from shared.settings import Settings
 from shared.timestamps import epoch_ms
 
-ANSWER_S = 1.0
 _TODO = {
     errno.EACCES: "run this as the user that Foldlog runs as; if that is who you are, chown the directory to yourself",
     errno.EROFS: "what holds it is mounted read-only: see the file system above",
@@ -56,15 +56,16 @@ def examine(data: DataDirectory, settings: Settings) -> list[Finding]:
 
 
 def _steps(data: DataDirectory, settings: Settings, running: Running) -> Iterator[Step]:
+    sealed = cache(lambda: sealed_segments(data))  # once: there may be a hundred thousand
     yield "file system", lambda: iter([diagnosis.file_system(data.root, find_mount(data.root))])
     yield "probe", lambda: _probe(data)
     yield "permissions", lambda: _permissions(data, running)
     yield "limits", lambda: _limits(settings, running)
-    yield "free space", lambda: _space(data, settings)
-    yield "clock", lambda: inspection.clock(data)
+    yield "free space", lambda: _space(data, sealed(), settings)
+    yield "clock", lambda: inspection.clock(data, sealed())
     yield "processes", lambda: _processes(data, settings, running)
     yield "settings", lambda: _settings(data, settings)
-    yield "files", lambda: inspection.files(data, running)
+    yield "files", lambda: inspection.files(data, sealed(), running)
 
 
 def _probe(data: DataDirectory) -> Checks:
@@ -115,25 +116,25 @@ def _permissions(data: DataDirectory, running: Running) -> Checks:
 
 def _owned(data: DataDirectory) -> Owned:
     root = data.root.stat()
-    foreign = [(path, found.st_uid) for path, found in _below(data.root) if found.st_uid != root.st_uid]
+    foreign = [(Path(path), found.st_uid) for path, found in _below(data.root) if found.st_uid != root.st_uid]
     has_private = data.private.is_dir()
     return Owned(
         owner=_name(root.st_uid),
         mode=stat.S_IMODE(root.st_mode),
         private_mode=stat.S_IMODE(data.private.stat().st_mode) if has_private else None,
-        loose=[path for path, found in _below(data.private) if found.st_mode & 0o077] if has_private else [],
+        loose=[Path(path) for path, found in _below(data.private) if found.st_mode & 0o077] if has_private else [],
         foreign=[path for path, _ in foreign],
         foreign_owner=_name(foreign[0][1]) if foreign else "",
     )
 
 
-def _below(directory: Path) -> Iterator[tuple[Path, os.stat_result]]:
+def _below(directory: Path) -> Iterator[tuple[str, os.stat_result]]:
     """Everything below a directory that may be looked at, without following links."""
     for folder, folders, files in os.walk(directory):
         for name in sorted(folders) + sorted(files):
             path = os.path.join(folder, name)
             try:
-                yield Path(path), os.lstat(path)
+                yield path, os.lstat(path)
             except OSError:
                 continue  # gone meanwhile
 
@@ -150,10 +151,10 @@ def _limits(settings: Settings, running: Running) -> Checks:
     yield diagnosis.cores(host.cores(), settings)
 
 
-def _space(data: DataDirectory, settings: Settings) -> Checks:
+def _space(data: DataDirectory, sealed: Sequence[Segment], settings: Settings) -> Checks:
     disk = os.statvfs(next(path for path in (data.root, *data.root.absolute().parents) if path.exists()))
     free, total = disk.f_bavail * disk.f_frsize, disk.f_blocks * disk.f_frsize
-    yield diagnosis.space(free, total, settings, inspection.growth(data, settings))
+    yield diagnosis.space(free, total, settings, inspection.growth(data, sealed, settings))
     yield diagnosis.inodes(disk.f_favail, disk.f_files)
 
 
@@ -161,17 +162,8 @@ def _processes(data: DataDirectory, settings: Settings, running: Running) -> Che
     snapshot = inspection.snapshot_of(data)
     lag_s = max(0.0, time.time() - epoch_ms(snapshot.as_of) / 1000) if snapshot.generation else None
     yield diagnosis_data.processes(running, lag_s, settings)
-    yield diagnosis_data.address(running, _listens(settings), settings)
+    yield diagnosis_data.address(running, host.is_listening(*settings.listen), settings)
     yield diagnosis_data.proxies(proxy_watch.load(data, settings) is not None, settings)
-
-
-def _listens(settings: Settings) -> bool:
-    name, port = settings.listen
-    try:
-        socket.create_connection(({"0.0.0.0": "127.0.0.1", "::": "::1"}.get(name, name), port), ANSWER_S).close()  # noqa: S104
-    except OSError:
-        return False
-    return True
 
 
 def _settings(data: DataDirectory, settings: Settings) -> Checks:

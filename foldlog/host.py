@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import ctypes
+import ipaddress
 import math
 import os
 import re
+import sys
 from pathlib import Path
 from typing import NamedTuple
 
@@ -16,6 +18,7 @@ CGROUPS = Path("/sys/fs/cgroup")
 _NO_LIMIT = 1 << 60
 _STA_UNSYNC = 0x0040
 _TIME_ERROR = 5
+_LISTEN = "0A"  # the state of a socket that listens
 
 
 class Limits(NamedTuple):
@@ -85,6 +88,51 @@ def _number(file: Path) -> int | None:
     except (OSError, ValueError):  # `max`, or no such group seen from here
         return None
     return limit if limit < _NO_LIMIT else None
+
+
+def is_listening(address: str, port: int, proc: Path = PROC) -> bool | None:
+    """Whether something accepts connections at an address. None where that cannot be seen.
+
+    Not by connecting: with a socket unit of systemd that would start the service.
+    """
+    texts = []
+    for name in ("tcp", "tcp6"):
+        try:
+            texts.append((proc / "self/net" / name).read_text("ascii"))
+        except OSError:
+            continue
+    if not texts:
+        return None
+    asked = _canonical(address)
+    anywhere = {"0.0.0.0", "::"}  # noqa: S104
+    return any(at == port and (host == asked or host in anywhere or asked in anywhere) for host, at in listeners(*texts))
+
+
+def listeners(*texts: str) -> list[tuple[str, int]]:
+    """Address and port of each listening socket in texts like those of /proc/net/tcp and tcp6."""
+    found = []
+    for text in texts:
+        for line in text.splitlines()[1:]:
+            fields = line.split()
+            if len(fields) > 3 and fields[3] == _LISTEN:
+                host, _, port = fields[1].partition(":")
+                found.append((_address(host), int(port, 16)))
+    return found
+
+
+def _address(shown: str) -> str:
+    """Of each four bytes the kernel shows a number in the order of the machine's own."""
+    words = [int(shown[at : at + 8], 16).to_bytes(4, sys.byteorder) for at in range(0, len(shown), 8)]
+    return _canonical(str(ipaddress.ip_address(b"".join(words))))
+
+
+def _canonical(address: str) -> str:
+    try:
+        found = ipaddress.ip_address("127.0.0.1" if address == "localhost" else address)
+    except ValueError:
+        return address
+    mapped = found.ipv4_mapped if isinstance(found, ipaddress.IPv6Address) else None
+    return str(mapped or found)
 
 
 def cores() -> int:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from foldlog import diagnosis, diagnosis_data, host
 from foldlog.diagnosis import Finding
@@ -13,7 +13,7 @@ from foldlog.start import check_formats
 from shared.erasures import count_pending
 from shared.layout import DataDirectory
 from shared.line import DataFromNewerVersion
-from shared.segments import Segment, sealed_segments
+from shared.segments import Segment
 from shared.settings import Settings
 from shared.snapshot import Snapshot, SnapshotDamaged, decode, find, kept_generations
 from shared.timestamps import DAY_S, epoch_ms
@@ -31,10 +31,9 @@ def snapshot_of(data: DataDirectory) -> Snapshot:
         return Snapshot()
 
 
-def growth(data: DataDirectory, settings: Settings) -> float | None:
+def growth(data: DataDirectory, sealed: Sequence[Segment], settings: Settings) -> float | None:
     """Bytes that the data grew by a day lately. None where that is too little to tell, or nobody can."""
     snapshot = snapshot_of(data)
-    sealed = sealed_segments(data)
     now_s = time.time()
     oldest_s = min((segment.name.sealed_at.timestamp() for segment in sealed), default=now_s)
     days = min(GROWTH_DAYS, int((now_s - oldest_s) / DAY_S))
@@ -56,17 +55,17 @@ def _bytes(segment: Segment) -> int:
         return 0
 
 
-def clock(data: DataDirectory) -> Checks:
+def clock(data: DataDirectory, sealed: Sequence[Segment]) -> Checks:
     yield diagnosis.synchronised(host.is_clock_synchronised())
     snapshot = snapshot_of(data)
-    written = [(segment.name.sealed_at.timestamp(), segment.name.file) for segment in sealed_segments(data)]
+    written = [(segment.name.sealed_at.timestamp(), segment.name.file) for segment in sealed]
     if snapshot.generation:
         written.append((epoch_ms(snapshot.as_of) / 1000, "the snapshot"))
     newest_s, newest = max(written, default=(None, ""))
     yield diagnosis.clock(time.time(), newest_s, newest, snapshot.retention.doubted_since)
 
 
-def files(data: DataDirectory, running: Running) -> Checks:
+def files(data: DataDirectory, sealed: Sequence[Segment], running: Running) -> Checks:
     try:
         check_formats(data)
         found = find(data)
@@ -89,7 +88,7 @@ def files(data: DataDirectory, running: Running) -> Checks:
     yield diagnosis_data.suspect(
         [
             segment.name.file
-            for segment in sealed_segments(data)
+            for segment in sealed
             if not snapshot.has_folded(segment.name.writer, segment.name.sequence) and not segment.checksum.exists()
         ]
     )

@@ -8,6 +8,7 @@ import math
 import os
 import pty
 import re
+import resource
 import shutil
 import socket
 import subprocess
@@ -28,6 +29,7 @@ from foldlog.file_system import Mount
 from foldlog.running import Running
 from ingest.proxy_watch import WARNING
 from shared.layout import DataDirectory, SegmentName
+from shared.segments import sealed_segments
 from shared.settings import Settings
 from shared.settings import load as load_settings
 from shared.snapshot import load
@@ -130,9 +132,15 @@ DATA: dict[str, tuple[Finding, str, str, str]] = {
     "stuck": (diagnosis_data.processes(Running(1, {"0": True, "1": False}), 0, Settings()), "wrong", "answer: 1", "kill -9"),
     "no worker": (diagnosis_data.processes(Running(1, {}), ON_TIME, Settings()), "wrong", "no worker answers", "messages"),
     "late": (diagnosis_data.processes(WELL, LATE, Settings()), "wrong", "the last fold was 3 min ago", "foldlog compact"),
-    "listens": (diagnosis_data.address(WELL, True, Settings()), "ok", "127.0.0.1:8080 answers", ""),
-    "free": (diagnosis_data.address(NOTHING, False, Settings()), "ok", "is free", ""),
-    "taken": (diagnosis_data.address(NOTHING, True, Settings()), "wrong", "something else listens", "ss -ltnp 'sport = :8080'"),
+    "listens": (diagnosis_data.address(WELL, True, Settings()), "ok", "127.0.0.1:8080: a worker listens", ""),
+    "free": (diagnosis_data.address(NOTHING, False, Settings()), "ok", "8080: free", ""),
+    "taken": (
+        diagnosis_data.address(NOTHING, True, Settings()),
+        "wrong",
+        "no worker of this directory",
+        "ss -ltnp 'sport = :8080'",
+    ),
+    "unseen": (diagnosis_data.address(WELL, None, Settings()), "unknown", "cannot be seen", ""),
     "elsewhere": (diagnosis_data.address(WELL, False, Settings()), "warning", "nothing listens at 127", "check-config"),
     "loopback": (diagnosis_data.proxies(False, Settings()), "ok", "only this host", ""),
     "loopback 6": (diagnosis_data.proxies(False, Settings(listen=("::1", 80))), "ok", "only this host", ""),
@@ -250,24 +258,49 @@ def test_memory_is_the_least_that_any_group_allows(tmp_path: Path, cgroup: str, 
     assert host.memory_of(None, *fake_host(tmp_path, cgroup, files)) == expected
 
 
+TCP = """\
+  sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode
+   0: 0100007F:1F90 00000000:0000 0A 00000000:00000000 00:00000000 00000000     0        0 46120
+   1: 00000000:0016 00000000:0000 0A 00000000:00000000 00:00000000 00000000     0        0 20116
+   2: 0100007F:1F91 0100007F:0016 01 00000000:00000000 02:000A2CA8 00000000     0        0 23181
+"""
+TCP6 = """\
+  sl  local_address                         remote_address                        st tx_queue rx_queue tr tm->when retrnsmt
+   0: 00000000000000000000000001000000:1F92 00000000000000000000000000000000:0000 0A 00000000:00000000 00:00000000 00000000
+   1: 0000000000000000FFFF00000100007F:1F93 00000000000000000000000000000000:0000 0A 00000000:00000000 00:00000000 00000000
+"""
+
+
+def test_listeners_are_read_as_linux_shows_them(tmp_path: Path) -> None:
+    assert host.listeners(TCP, TCP6) == [("127.0.0.1", 8080), ("0.0.0.0", 22), ("::1", 8082), ("127.0.0.1", 8083)]  # noqa: S104
+    (tmp_path / "self/net").mkdir(parents=True)
+    assert host.is_listening("127.0.0.1", 8080, tmp_path) is None
+    (tmp_path / "self/net/tcp").write_text(TCP)
+    asked = {("127.0.0.1", 8080): True, ("localhost", 8080): True, ("0.0.0.0", 8080): True, ("10.0.0.1", 8080): False}  # noqa: S104
+    asked |= {("127.0.0.1", 22): True, ("127.0.0.1", 8081): False}
+    assert {each: host.is_listening(*each, tmp_path) for each in asked} == asked
+
+
 def test_clock_is_asked_and_not_set() -> None:
     assert host.is_clock_synchronised() in {True, False, None}
 
 
 def test_growth_is_told_from_the_last_days_and_not_before_there_is_one(tmp_path: Path) -> None:
     data = data_directory(tmp_path)
-    assert inspection.growth(data, Settings()) is None
+    assert inspection.growth(data, sealed_segments(data), Settings()) is None
     name = sealed(data, [line("event-0001", now_ms())])
-    assert inspection.growth(data, Settings()) is None
+    assert inspection.growth(data, sealed_segments(data), Settings()) is None
     for days in (1.5, 2.5):
         at = name.sealed_at.timestamp() - days * DAY_S
         old = SegmentName("1", int(10 - days), name.sealed_at.fromtimestamp(at, name.sealed_at.tzinfo))
         (data.log / old.file).write_bytes(bytes(1_000_000))
-    assert inspection.growth(data, Settings()) == pytest.approx(500_000, rel=0.01)  # 2 days: the third segment is before them
-    assert inspection.growth(data, Settings(log_retention_days=2)) == 0  # as much goes as comes
+    assert inspection.growth(data, sealed_segments(data), Settings()) == pytest.approx(
+        500_000, rel=0.01
+    )  # 2 days: the third segment is before them
+    assert inspection.growth(data, sealed_segments(data), Settings(log_retention_days=2)) == 0  # as much goes as comes
     fold(data, now_ms())
     parts = sum(path.stat().st_size for path in [*data.archive.glob("*/*"), *data.counters.glob("*/*")])
-    assert inspection.growth(data, Settings(log_retention_days=2)) == parts / 2
+    assert inspection.growth(data, sealed_segments(data), Settings(log_retention_days=2)) == parts / 2
 
 
 def doctor(data: DataDirectory, **settings: object) -> dict[str, dict[str, str]]:
@@ -324,7 +357,7 @@ def test_running_service_is_well(tmp_path: Path) -> None:
         assert wrong(found) == set()
         assert found["processes"]["found"].startswith(f"`foldlog serve` (process {server.running.pid}): 2 answering")
         assert f"for process {server.running.pid}" in found["open files"]["found"]
-        assert found["address"]["found"] == f"{server.host} answers"
+        assert found["address"]["found"] == f"{server.host}: a worker listens"
         other = server.environ | {"FOLDLOG_LISTEN": "127.0.0.1:1"}
         found = printed(run_foldlog(["doctor", "--json"], other))
         assert found["address"]["found"] == "workers run, but nothing listens at 127.0.0.1:1"
@@ -399,6 +432,11 @@ def loosen_tokens(data: DataDirectory) -> None:
     data.tokens.chmod(0o644)
 
 
+def see_one_address(data: DataDirectory) -> None:
+    data.one_address.write_text('{"since":"2026-11-22T16:00:00.000Z","requests":50,"trusted_proxies":""}')
+    data.one_address.chmod(0o600)
+
+
 def let_everybody_write(data: DataDirectory) -> None:
     data.root.chmod(0o777)
 
@@ -413,6 +451,7 @@ FAULTS = {
     "clock behind": (seal_in_the_future, "clock", "wrong", "behind 20991122T160000Z-7-0000000001.ndjson"),
     "tokens damaged": (damage_tokens, "tokens", "wrong", "tokens.json cannot be read"),
     "tokens readable": (loosen_tokens, "private files", "wrong", "tokens.json may be read by others"),
+    "one address": (see_one_address, "proxies", "warning", "comes from one address"),
     "writable": (let_everybody_write, "data directory", "wrong", "everybody may write there"),
 }
 
@@ -428,6 +467,22 @@ def test_fault_of_a_directory_is_found(tmp_path: Path, do: Any, check: str, expe
     assert said in found[check]["found"]
     assert wrong(found) <= {check}
     assert tree(data.root) == before
+
+
+def test_limits_of_the_system_are_those_that_hold(tmp_path: Path) -> None:
+    data = data_directory(tmp_path / "data")
+
+    def limited() -> None:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (512, 512))
+        resource.setrlimit(resource.RLIMIT_FSIZE, (1 << 20, 1 << 20))
+
+    command = [sys.executable, "-m", "foldlog", "doctor", "--json"]
+    environ = environment(data.root, listen="127.0.0.1:1")
+    done = subprocess.run(command, env=environ, capture_output=True, text=True, preexec_fn=limited, timeout=60, check=False)
+    found = printed(done)
+    assert wrong(found) == {"file size"}
+    assert found["open files"]["found"].startswith("512 for this command: a worker takes 384 connections")
+    assert "LimitNOFILE=8320" in found["open files"]["do"]
 
 
 def test_messages_file_that_cannot_be_written_is_wrong(tmp_path: Path) -> None:
