@@ -31,7 +31,7 @@ def adopt(
     days: dict[date, Day] = {}
     for kind in ("archive", "counters"):
         for day, path, generation in sorted(_parts_on_disk(data, kind)):
-            part = _read_part(database, path, generation)
+            part = read_part(database, path, generation)
             if part is None:
                 log.warning("part_damaged", part=str(path), reason="it cannot be read", todo="what it held comes from the log")
                 if not dry_run:
@@ -40,7 +40,7 @@ def adopt(
             written_at = rfc3339(int(path.stat().st_mtime * 1000))  # as near as can be known: retention counts from here
             kept = days.get(day, Day(written_at))
             kept = msgspec.structs.replace(kept, added_at=max(kept.added_at, written_at))
-            days[day] = _with_part(database, data, day, kept, kind, part, settings)
+            days[day] = with_part(database, data, day, kept, kind, part, settings)
     folded, waiting = _ledger(data)
     # No snapshot says what time it was before: whether the clock is right has to show, before anything is deleted (P9).
     # Nor does any say when retention last succeeded: that is asked from now on.
@@ -62,7 +62,8 @@ def _parts_on_disk(data: DataDirectory, kind: str) -> Iterator[tuple[date, Path,
             yield day, path, generation
 
 
-def _read_part(database: duckdb.DuckDBPyConnection, path: Path, generation: int) -> Part | None:
+def read_part(database: duckdb.DuckDBPyConnection, path: Path, generation: int) -> Part | None:
+    """A part as a snapshot would name it, or None where it cannot be read."""
     try:  # every value, not the footer alone
         row = database.execute("SELECT count(hash(p)) FROM read_parquet($1) p", [str(path)]).fetchone()
     except duckdb.OutOfMemoryException:
@@ -74,7 +75,7 @@ def _read_part(database: duckdb.DuckDBPyConnection, path: Path, generation: int)
     return Part(generation, row[0] if row else 0, path.stat().st_size, sha256)
 
 
-def _with_part(
+def with_part(
     database: duckdb.DuckDBPyConnection, data: DataDirectory, day: date, kept: Day, kind: str, part: Part, settings: Settings
 ) -> Day:
     """The day with one part more. Counters come in order: the newest stays. Without an archive they are all there is."""
@@ -107,9 +108,13 @@ def adopted_totals(database: duckdb.DuckDBPyConnection, data: DataDirectory, day
     counted = sum(part.rows for kept in days.values() for part in kept.archive)
     for day, kept in days.items():
         if kept.expired and kept.counters is not None:
-            path = str(data.part("counters", day, kept.counters.generation))
-            sql = f"SELECT coalesce(sum(events), 0)::BIGINT FROM read_parquet($1) WHERE dimension = '{TOTAL}'"
-            row = database.execute(sql, [path]).fetchone()
-            counted += row[0] if row else 0
+            counted += events_counted(database, data.part("counters", day, kept.counters.generation))
     lines = counted + refolded.duplicates + refolded.quarantined
     return msgspec.structs.replace(refolded, lines=lines, counted=counted)
+
+
+def events_counted(database: duckdb.DuckDBPyConnection, counters: Path) -> int:
+    """How many events the counters of a day count."""
+    sql = f"SELECT coalesce(sum(events), 0)::BIGINT FROM read_parquet($1) WHERE dimension = '{TOTAL}'"
+    row = database.execute(sql, [str(counters)]).fetchone()
+    return row[0] if row else 0

@@ -95,12 +95,12 @@ def commit(data: DataDirectory, before: Snapshot, after: Snapshot, lock: Compact
         beside.write_bytes(encode(after))
         if load(data).generation != before.generation:
             raise CommitLost(f"generation {before.generation} was replaced by another process")
-        _check_held(data, lock)
+        check_held(data, lock)
         if before.generation:
             keep_as(data.snapshot, data.kept_snapshot(before.generation))
 
 
-def _check_held(data: DataDirectory, lock: CompactorLock) -> None:
+def check_held(data: DataDirectory, lock: CompactorLock) -> None:
     if not lock.is_held():
         raise CommitLost(f"{data.compact_lock} was deleted or replaced")
 
@@ -124,7 +124,7 @@ def replace_damaged(data: DataDirectory, after: Snapshot, lock: CompactorLock) -
         beside.write_bytes(encode(after))
         if not is_lost(data) and find(data).damage is None:
             raise CommitLost("another process replaced the damaged snapshot")
-        _check_held(data, lock)
+        check_held(data, lock)
         set_aside(data, data.snapshot, f"snapshot.{after.generation - 1}.json")
 
 

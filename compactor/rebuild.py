@@ -3,48 +3,55 @@
 The log is folded from nothing into a scratch directory by the ordinary pass. Then each day is written again: events that the
 retained log still holds as they are folded now, older ones as they were archived. Only the commit changes what readers see.
 
-This is also what makes a damaged part whole again: nothing of it is believed, so its events come from the log or are gone.
-And it begins anew where no snapshot is whole, with the parts that can be read.
+This is also what makes a damaged part whole again: nothing of it is believed, so its events come from the log or from parts
+that lie beside it, or are gone. And it begins anew where no snapshot is whole, with the parts that can be read.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 from contextlib import closing
-from dataclasses import replace
 from datetime import date
-from pathlib import Path
 from typing import NamedTuple
 
 import duckdb
 import msgspec
 
 from compactor.adopt import adopt, adopted_totals
-from compactor.commit import commit, compactor_lock, drop_old_snapshots, is_lost, replace_damaged, set_aside
-from compactor.compaction import THREADS, Log, run_pass, whole_snapshot
+from compactor.commit import (
+    CompactorLock,
+    commit,
+    compactor_lock,
+    drop_old_snapshots,
+    is_lost,
+    replace_damaged,
+    set_aside,
+)
+from compactor.compaction import THREADS, Log, whole_snapshot
+from compactor.copied import forget_incomplete_spares, later_parts
 from compactor.expiry import doubted_since
 from compactor.fold import archive_paths
 from compactor.parts import sql_list, write_whole_day
 from compactor.plan import neighbours
-from compactor.verify import count, parts_of
+from compactor.rebuilt import COLUMNS, Sources, make_rebuilt, make_sources
+from compactor.salvage import DamagedPart, Salvaged, damaged_parts, salvage, without
+from compactor.verify import count
 from shared.engine import connect
 from shared.layout import DataDirectory
-from shared.parts import ARCHIVE_COLUMNS, archived, no_rows, part_flaw
-from shared.publish import make_data_directory, scratch
-from shared.segments import sealed_segments
+from shared.parts import ARCHIVE_COLUMNS, archived, no_rows
+from shared.publish import scratch
 from shared.settings import Settings
-from shared.snapshot import Day, Part, Snapshot, load
+from shared.snapshot import Day, Snapshot, Totals, load, newest_part
 from shared.timestamps import rfc3339
 
 LOCK_PATIENCE_S = 60.0
-_COLUMNS = ", ".join(ARCHIVE_COLUMNS)
 
 
 class DayChange(NamedTuple):
     """One day before and after: events, and distinct visitors.
 
     `damaged` are its parts that were not whole; `gone` the events that only those held. `visitors_before` are those of the
-    whole parts.
+    whole parts. `found` are events that only parts held which the snapshot does not name.
     """
 
     day: date
@@ -55,19 +62,11 @@ class DayChange(NamedTuple):
     rows_changed: int
     damaged: int = 0
     gone: int = 0
+    found: int = 0
 
     @property
     def changed(self) -> bool:
         return self.rows_changed > 0 or self.events_before != self.events_after or self.damaged > 0
-
-
-class DamagedPart(NamedTuple):
-    """A part that a snapshot names and that is not what it names."""
-
-    kind: str
-    day: date
-    part: Part
-    flaw: str
 
 
 def rebuild(data: DataDirectory, settings: Settings, log: Log, now_ms: int, *, dry_run: bool) -> list[DayChange]:
@@ -84,173 +83,143 @@ def rebuild(data: DataDirectory, settings: Settings, log: Log, now_ms: int, *, d
         else:
             before = load(data) if dry_run else whole_snapshot(data, log, lock)
         damaged = damaged_parts(data, before, log)
-        whole = without(before, damaged)
-        refolded_data = DataDirectory(spill / "refolded")
-        refolded = _refold(data, refolded_data, before, settings, log, now_ms)
-        changes = []
-        days = dict(before.days)
-        broken = {each.day for each in damaged}
-        to_write = before.days if is_adopted else neighbours(refolded.days) & before.days.keys()
-        for day in sorted({*refolded.days, *to_write, *broken}):
-            old = before.days.get(day, Day(rfc3339(now_ms)))
-            if old.expired or day in before.forgotten:
-                continue  # what its archive held is gone: the retained log is not all of that day
-            _make_rebuilt(database, data, whole, refolded_data, refolded, day, is_adopted=is_adopted)
-            changes.append(_compare(database, data, whole, day, old, damaged))
-            if not dry_run:
-                days[day] = write_whole_day(database, data, day, old, "rebuilt", before.generation + 1, settings.max_values)
+        salvaged = salvage(database, data, before, damaged, settings, log)
+        sources = make_sources(data, spill, before, salvaged, settings, log, now_ms, is_adopted=is_adopted)
+        # Not over a part that may be all there is of an event: not even one that the next pass would write over.
+        is_copy = salvaged.unnamed or any(later_parts(data, before))
+        generation = max(before.generation, newest_part(data) if is_copy else 0) + 1
+        work = _Work(database, data, before, damaged, salvaged, sources, settings.max_values, generation, now_ms)
+        changes, days = _rebuild_days(work, is_adopted=is_adopted, dry_run=dry_run)
         if not dry_run:
-            for each in damaged:
-                set_aside(data, _path(data, each), f"{each.kind}-{each.day}-{_path(data, each).name}")
-            after = _next(before, days, sum(change.gone for change in changes), now_ms)
+            after = _next(work, days, changes)
             if is_adopted:
-                after = msgspec.structs.replace(after, totals=adopted_totals(database, data, days, refolded.totals))
-            (replace_damaged(data, after, lock) if is_adopted else commit(data, before, after, lock))
-            drop_old_snapshots(data, after)
+                totals = adopted_totals(database, data, days, sources.log.snapshot.totals)
+                after = msgspec.structs.replace(after, totals=totals)
+            _publish(work, after, lock, is_adopted=is_adopted)
         return changes
 
 
-def damaged_parts(data: DataDirectory, snapshot: Snapshot, log: Log) -> list[DamagedPart]:
-    """Read every part. Each that is damaged is a warning, with what becomes of it."""
-    found = []
-    for kind, day, part in parts_of(snapshot):
-        if flaw := part_flaw(data.part(kind, day, part.generation), part):
-            found.append(DamagedPart(kind, day, part, flaw))
-            expired = snapshot.days[day].expired
-            todo = "restore it from a backup: nothing else holds what it held" if expired else "it is made again"
-            log.warning("part_damaged", part=str(data.part(kind, day, part.generation)), reason=flaw, todo=todo)
-    return found
+class _Work(NamedTuple):
+    """What a rebuild knows before it writes. `generation` is the one that it makes."""
+
+    database: duckdb.DuckDBPyConnection
+    data: DataDirectory
+    before: Snapshot
+    damaged: list[DamagedPart]
+    salvaged: Salvaged
+    sources: Sources
+    max_values: int
+    generation: int
+    now_ms: int
+
+    def broken(self, day: date) -> list[DamagedPart]:
+        return [each for each in self.damaged if each.day == day]
 
 
-def without(snapshot: Snapshot, damaged: Iterable[DamagedPart]) -> Snapshot:
-    """The snapshot with whole archive parts only."""
-    broken = {(each.day, each.part) for each in damaged if each.kind == "archive"}
-    days = {
-        day: msgspec.structs.replace(kept, archive=tuple(part for part in kept.archive if (day, part) not in broken))
-        for day, kept in snapshot.days.items()
-    }
-    return msgspec.structs.replace(snapshot, days=days)
+def _rebuild_days(work: _Work, *, is_adopted: bool, dry_run: bool) -> tuple[list[DayChange], dict[date, Day]]:
+    """Write each day again that may change. Returns the changes, and all days as they are then."""
+    believed, refolded = work.salvaged.snapshot.days, work.sources.log.snapshot.days
+    unnamed = {date.fromisoformat(path.parent.name) for path in work.salvaged.unnamed}
+    near = believed.keys() if is_adopted else neighbours({*refolded, *unnamed}) & believed.keys()
+    changes, days = [], dict(work.before.days)
+    for day in sorted({*refolded, *near, *(each.day for each in work.damaged)} - work.before.forgotten.keys()):
+        old = believed.get(day, Day(rfc3339(work.now_ms)))
+        if old.expired:  # what its archive held is gone: the retained log is not all of that day
+            change, days[day] = _stand_in(work, day, old)
+        else:
+            change, days[day] = _rebuild_day(work, day, old, dry_run=dry_run)
+        changes += [change] if change else []
+    return changes, days
 
 
-def _path(data: DataDirectory, each: DamagedPart) -> Path:
-    return data.part(each.kind, each.day, each.part.generation)
+def _stand_in(work: _Work, day: date, old: Day) -> tuple[DayChange | None, Day]:
+    """A day without a whole archive: counters that lie there take the place of lost ones. What it lacks of its archive goes."""
+    spare = work.salvaged.spares.get(day)
+    if spare is None:
+        return None, old
+    return DayChange(day, spare.events, spare.events, 0, 0, 0, len(work.broken(day))), spare.day
 
 
-def _refold(data: DataDirectory, into: DataDirectory, before: Snapshot, settings: Settings, log: Log, now_ms: int) -> Snapshot:
-    """Fold all segments that the published snapshot has folded, by ordinary passes, into another directory."""
-    make_data_directory(into)
-    for segment in sealed_segments(data):
-        if before.has_folded(segment.name.writer, segment.name.sequence):
-            (into.log / segment.path.name).symlink_to(segment.path.absolute())
-            if segment.checksum.exists():
-                (into.log / segment.checksum.name).symlink_to(segment.checksum.absolute())
-    for_ever = replace(settings, log_retention_days=36_500, archive_retention_days=36_500, counters_retention_days=0)
-    for_ever = replace(for_ever, log_max_bytes=0, archive_max_bytes=0, counters_max_bytes=0)
-    with compactor_lock(into) as lock:
-        while True:
-            done = run_pass(into, for_ever, _Quiet(log), lock, now_ms)
-            if not done.more:
-                return done.snapshot
+def _rebuild_day(work: _Work, day: date, old: Day, *, dry_run: bool) -> tuple[DayChange, Day]:
+    make_rebuilt(work.database, work.sources, day)
+    change = _compare(work, day)
+    spare = work.salvaged.spares.get(day)
+    if spare and spare.events > change.events_after:  # its archive went while it was copied: what was kept of it has it all
+        gone = max(0, change.events_before - spare.events)
+        return change._replace(events_after=spare.events, gone=gone, found=0), spare.day
+    if dry_run:
+        return change, old
+    return change, write_whole_day(work.database, work.data, day, old, "rebuilt", work.generation, work.max_values)
 
 
-class _Quiet:
-    """The passes of a refold are not the service's passes: only their warnings are worth a line."""
-
-    def __init__(self, log: Log) -> None:
-        self._log = log
-
-    def info(self, event: str, **fields: object) -> None:
-        """Nothing."""
-
-    def warning(self, event: str, **fields: object) -> None:
-        self._log.warning(event, **fields)
-
-
-def _make_rebuilt(
-    database: duckdb.DuckDBPyConnection,
-    data: DataDirectory,
-    before: Snapshot,
-    refolded_data: DataDirectory,
-    refolded: Snapshot,
-    day: date,
-    *,
-    is_adopted: bool,
-) -> None:
-    """Make the table `rebuilt`: a day's events as folded now, and the archived ones that the retained log does not hold.
-
-    Of an event both in the log and in the archive the copy received first counts, as in any fold; the refolded one if equal.
-    """
-    near = sorted(neighbours([day]))
-    # Adopted parts repeat events: the copy received first stays, of the newest part that has it.
-    first = "(e.received, e.time, o.filename) < (o.received, o.time, e.filename)"
-    is_repeat = f"FROM {_events(data, before, near)} e WHERE e.site = o.site AND e.id = o.id AND {first}"
-    database.execute(
-        f"""
-        CREATE OR REPLACE TEMP TABLE rebuilt AS
-        SELECT {_COLUMNS} FROM {_events(refolded_data, refolded, [day])} r WHERE NOT EXISTS (
-            FROM {_events(data, before, near)} b WHERE b.site = r.site AND b.id = r.id AND b.received < r.received)
-        UNION ALL
-        SELECT {_COLUMNS} FROM {_events(data, before, [day])} o WHERE NOT EXISTS (
-            FROM {_events(refolded_data, refolded, near)} n WHERE n.site = o.site AND n.id = o.id AND n.received <= o.received)
-        {f"AND NOT EXISTS ({is_repeat})" if is_adopted else ""}
-        """
-    )
-
-
-def _events(data: DataDirectory, snapshot: Snapshot, days: list[date]) -> str:
-    """SQL of the archived events of these days."""
-    paths = archive_paths(data, snapshot, days)
-    return (
-        archived(f"read_parquet({sql_list(paths)})", "filename")
-        if paths
-        else no_rows({**ARCHIVE_COLUMNS, "filename": "VARCHAR"})
-    )
-
-
-def _compare(
-    database: duckdb.DuckDBPyConnection,
-    data: DataDirectory,
-    whole: Snapshot,
-    day: date,
-    before: Day,
-    damaged: Iterable[DamagedPart],
-) -> DayChange:
-    old = _events(data, whole, [day])
+def _compare(work: _Work, day: date) -> DayChange:
+    before = work.before.days.get(day, Day(""))
+    whole = without(work.before, work.damaged)
+    paths = archive_paths(work.data, whole, [day])
+    old = archived(f"read_parquet({sql_list(paths)})") if paths else no_rows(ARCHIVE_COLUMNS)
     visitors = "SELECT DISTINCT visitor FROM {} WHERE visitor IS NOT NULL"
-    broken = [each for each in damaged if each.day == day]
-    events_before, events_after = sum(part.rows for part in before.archive), count(database, "FROM rebuilt")
+    broken = work.broken(day)
+    events_after = count(work.database, "FROM rebuilt")
+    # Of a day that had lost its archive and has it again, only the counters knew how many there were.
+    events_before = events_after if before.expired else sum(part.rows for part in before.archive)
     lost_archive = any(each.kind == "archive" for each in broken)
     return DayChange(
         day,
         events_before,
         events_after,
-        count(database, visitors.format(old)),
-        count(database, visitors.format("rebuilt")),
-        count(database, f"SELECT {_COLUMNS} FROM rebuilt EXCEPT SELECT {_COLUMNS} FROM {old}"),
+        count(work.database, visitors.format(old)),
+        count(work.database, visitors.format("rebuilt")),
+        count(work.database, f"SELECT {COLUMNS} FROM rebuilt EXCEPT SELECT {COLUMNS} FROM {old}"),
         len(broken),
         max(0, events_before - events_after) if lost_archive else 0,
+        count(work.database, "FROM rebuilt WHERE is_unnamed"),
     )
 
 
-def _next(before: Snapshot, days: dict[date, Day], gone: int, now_ms: int) -> Snapshot:
-    """The next generation: the ledger is the same, and what is counted more or less is balanced by the duplicates.
+def _next(work: _Work, days: dict[date, Day], changes: Iterable[DayChange]) -> Snapshot:
+    """The next generation. The ledger is the same: what it names is folded, or gone."""
+    # The time of a rebuild takes the place of that of the last pass: a jump of the clock must not be hidden by it (P9).
+    retention = msgspec.structs.replace(work.before.retention, doubted_since=doubted_since(work.before, work.now_ms))
+    return msgspec.structs.replace(
+        work.before,
+        generation=work.generation,
+        as_of=rfc3339(work.now_ms),
+        days=days,
+        totals=_balanced(work.before.totals, changes),
+        retention=retention,
+    )
 
-    Events that are gone with a damaged part are in quarantine, with that part.
+
+def _balanced(old: Totals, changes: Iterable[DayChange]) -> Totals:
+    """What is counted more or less is balanced by the duplicates (P8).
+
+    Events that are gone with a damaged part are in quarantine, with that part. Those that only parts held which the snapshot
+    does not name are lines that it had not counted.
     """
-    rows_before = sum(part.rows for kept in before.days.values() for part in kept.archive)
-    rows_after = sum(part.rows for kept in days.values() for part in kept.archive)
-    gained = rows_after - rows_before + gone
-    old = before.totals
-    # Lines counted in addition were duplicates before, or in quarantine: the sum of all stays (P8).
+    net = gone = added = 0
+    for change in changes:
+        gained = change.events_after - change.events_before
+        net += gained
+        gone += change.gone
+        added += min(change.found, max(0, gained))
+    gained = net + gone - added
+    # Other lines counted in addition were duplicates before, or in quarantine: the sum of all stays.
     from_quarantine = max(0, gained - old.duplicates)
-    totals = msgspec.structs.replace(
+    return msgspec.structs.replace(
         old,
-        counted=old.counted + gained - gone,
+        lines=old.lines + added,
+        counted=old.counted + net,
         duplicates=old.duplicates - gained + from_quarantine,
         quarantined=old.quarantined - from_quarantine + gone,
     )
-    # The time of a rebuild takes the place of that of the last pass: a jump of the clock must not be hidden by it (P9).
-    retention = msgspec.structs.replace(before.retention, doubted_since=doubted_since(before, now_ms))
-    return msgspec.structs.replace(
-        before, generation=before.generation + 1, as_of=rfc3339(now_ms), days=days, totals=totals, retention=retention
-    )
+
+
+def _publish(work: _Work, after: Snapshot, lock: CompactorLock, *, is_adopted: bool) -> None:
+    """Commit, with what was damaged in quarantine."""
+    data = work.data
+    for each in work.damaged:
+        path = data.part(each.kind, each.day, each.part.generation)
+        set_aside(data, path, f"{each.kind}-{each.day}-{path.name}")
+    (replace_damaged(data, after, lock) if is_adopted else commit(data, work.before, after, lock))
+    drop_old_snapshots(data, after)
+    forget_incomplete_spares(data)

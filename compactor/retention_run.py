@@ -12,6 +12,7 @@ import msgspec
 
 from compactor.commit import commit, compactor_lock, drop_old_snapshots
 from compactor.compaction import THREADS, Log, whole_snapshot
+from compactor.copied import begin
 from compactor.expiry import RetentionPlan
 from compactor.retention import plan_retention, remove_expired, retain, say_retention
 from shared.engine import connect
@@ -38,9 +39,11 @@ def retain_now(
     """Publish a generation without what is past its retention, then delete it. Returns what was taken.
 
     With `is_confirmed` also what the guard would hold. Nothing is published while the clock is in doubt, or before the first
-    fold. `clock` is asked once the lock is held: meanwhile a pass may have been. Raises CompactorBusy and CommitLost.
+    fold. `clock` is asked once the lock is held: meanwhile a pass may have been. Raises CompactorBusy, CommitLost
+    and CopyIncomplete.
     """
     with compactor_lock(data, LOCK_PATIENCE_S) as lock:
+        begin(data, log, lock)
         before = whole_snapshot(data, log, lock)
         now_ms = clock()
         after = _next(before, now_ms)

@@ -19,8 +19,9 @@ import duckdb
 from apscheduler.schedulers.background import BackgroundScheduler
 from apscheduler.triggers.interval import IntervalTrigger
 
-from compactor.commit import CommitLost, CompactorBusy, CompactorLock, compactor_lock, sweep_orphans
+from compactor.commit import CommitLost, CompactorBusy, CompactorLock, compactor_lock
 from compactor.compaction import Log, Pass, recover_orphans, run_pass
+from compactor.copied import CopyIncomplete, begin
 from compactor.erase import erase_pending
 from compactor.fold import LinesDoNotParse
 from compactor.plan import PASS_MAX_BYTES, plan_segments
@@ -33,7 +34,7 @@ from shared.publish import make_data_directory
 from shared.requests import NobodyAnswered, Watch, seal_now
 from shared.segments import sealed_segments
 from shared.settings import Settings
-from shared.snapshot import SnapshotDamaged, find, load
+from shared.snapshot import SnapshotDamaged, load
 from shared.timestamps import epoch_ms, now_ms
 
 EXIT_DONE = 0
@@ -46,6 +47,8 @@ LOCK_PATIENCE_S = 60.0
 # `foldlog compress` has the lock for a segment at a time.
 PASS_PATIENCE_S = 5.0
 OVERDUE = 1.5
+# What ends a pass and not the process: the next one finds out whether it still holds.
+FAILURES = (OSError, duckdb.Error, LinesDoNotParse, SnapshotDamaged, PartDamaged, DataFromNewerVersion, CopyIncomplete)
 
 
 def compact_once(data: DataDirectory, settings: Settings, log: Log) -> Pass:
@@ -75,10 +78,11 @@ def fold_all(data: DataDirectory, settings: Settings, log: Log, lock: CompactorL
 
 
 def erase_now(data: DataDirectory, settings: Settings, log: Log) -> None:
-    """Carry out every request to erase that is pending; what was received before is folded first. Raises CompactorBusy."""
+    """Carry out every request to erase that is pending; what was received before is folded first. Raises CompactorBusy and CopyIncomplete."""
     with suppress(NobodyAnswered):  # nobody serves: what a dead writer left open is recovered by the pass
         seal_now(data, SEAL_PATIENCE_S)
     with compactor_lock(data, LOCK_PATIENCE_S) as lock:
+        begin(data, log, lock)
         fold_all(data, settings, log, lock)
         erase_pending(data, settings, log, lock, now_ms())
 
@@ -91,16 +95,19 @@ class Compactor:
         self._settings = settings
         self._log = log
         self._last_pass = time.monotonic()
+        self._has_begun = False
         self._idle = threading.Event()
         self._idle.set()
 
-    def sweep(self) -> None:
-        """Remove what a killed pass left behind. Not beside a damaged snapshot: nobody can say what that one named."""
-        with compactor_lock(self._data) as _:
-            found = find(self._data)
-            removed = 0 if found.damage else sweep_orphans(self._data, found.snapshot)
-        if removed:
-            self._log.info("swept", parts=removed)
+    def begin(self) -> None:
+        """Remove what a killed pass left behind, once. Raises CopyIncomplete, and is tried again before each pass then."""
+        with compactor_lock(self._data) as lock:
+            self._begin(lock)
+
+    def _begin(self, lock: CompactorLock) -> None:
+        if not self._has_begun:
+            begin(self._data, self._log, lock)
+            self._has_begun = True
 
     def run(self) -> None:
         """The job: what is in the active segments is sealed first, so that a report is at most one interval behind."""
@@ -109,11 +116,12 @@ class Compactor:
         try:
             self._seal()
             with compactor_lock(self._data, PASS_PATIENCE_S) as lock:
+                self._begin(lock)
                 fold_all(self._data, self._settings, self._log, lock)
                 erase_pending(self._data, self._settings, self._log, lock, now_ms())
         except (CompactorBusy, CommitLost) as error:
             self._log.warning("pass_lost", reason=str(error))
-        except (OSError, duckdb.Error, LinesDoNotParse, SnapshotDamaged, PartDamaged, DataFromNewerVersion) as error:
+        except FAILURES as error:
             self._log.warning("pass_failed", reason=str(error)[:1000])
         finally:
             self._idle.set()
@@ -150,7 +158,9 @@ def run_compactor(settings: Settings, log: Log, notifier: Notifier, *, supervise
     make_data_directory(data)
     compactor = Compactor(data, settings, log)
     try:
-        compactor.sweep()
+        compactor.begin()
+    except CopyIncomplete as error:
+        log.warning("incomplete", reason=str(error))  # events are taken meanwhile, and each pass looks again
     except CompactorBusy as error:
         log.warning("busy", reason=str(error))
         return EXIT_TRY_AGAIN

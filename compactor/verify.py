@@ -14,6 +14,7 @@ import duckdb
 
 from compactor.commit import compactor_lock
 from compactor.compaction import THREADS
+from compactor.copied import later_parts
 from compactor.fold import LinesDoNotParse, archive_paths, read_lines
 from compactor.parts import add_sums, cap_values, counting_sql, make_counted, sql_list
 from compactor.segment_check import Checked, check
@@ -31,6 +32,7 @@ LOCK_PATIENCE_S = 60.0
 BATCH_MAX_BYTES = 64 << 20
 SHOWN_LINES = 20
 SAME_SHA256 = "; if there is none and nothing is missing, write its .sha256 anew with `sha256sum` (of the uncompressed lines)"
+REBUILD = "run `foldlog rebuild`: it counts what all parts and the log hold"
 RESTORE_PART = "restore it from a backup, or run `foldlog rebuild`: it makes the part again of the log, and says what is gone"
 
 
@@ -63,6 +65,8 @@ def verify(data: DataDirectory, settings: Settings, progress: Callable[[str], No
         findings, snapshot = check_snapshots(data)
         if snapshot.generation:
             findings += [*check_ledger(snapshot, segments), *check_totals(data, snapshot)]
+            if not any(each.where == data.snapshot.name for each in findings):
+                findings += check_later(data, snapshot)
         progress("segments")
         checked = [check(data, segment, spill) for segment in segments]
         findings += check_segments(checked)
@@ -187,6 +191,15 @@ def parts_of(snapshot: Snapshot) -> Iterator[tuple[str, date, Part]]:
             yield "archive", day, part
         if kept.counters is not None:
             yield "counters", day, kept.counters
+
+
+def check_later(data: DataDirectory, snapshot: Snapshot) -> Iterator[Finding]:
+    """No part is of a pass that the snapshot knows nothing of: one that was killed leaves those of the next one only."""
+    later = list(later_parts(data, snapshot))
+    if later:
+        what = f"and {len(later) - 1} more are" if len(later) > 1 else "is"
+        where = str(later[0].relative_to(data.root))
+        yield Finding(where, f"{what} of a later generation than snapshot.json, as in a copy of a running directory", REBUILD)
 
 
 def check_counters(

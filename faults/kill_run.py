@@ -225,7 +225,7 @@ def recover_twice(data: DataDirectory, expected: Remains | None) -> Remains:
 
 def fold_all(place: Place, seed: int) -> None:
     """What the compactor does when it is started again."""
-    Compactor(place.data, place.settings(seed), Silence()).sweep()
+    Compactor(place.data, place.settings(seed), Silence()).begin()
     compact_once(place.data, place.settings(seed), Silence())
 
 

@@ -117,7 +117,7 @@ async def serve(root: Path, ledgers: Path, name: str) -> int:
 def fold_for_ever(data: DataDirectory, settings: Settings, stop: threading.Event) -> None:
     """What the compactor process does, without its scheduler: one pass after the other."""
     compactor = Compactor(data, settings, Silent())
-    compactor.sweep()
+    compactor.begin()
     while not stop.is_set():
         compactor.run()
         time.sleep(0.05)
@@ -130,7 +130,7 @@ async def settle(root: Path) -> None:
     settings = settings_for(root)
     writer = GroupCommitWriter(data, WRITER, settings, Silent())
     await writer.close()
-    Compactor(data, settings, Silent()).sweep()
+    Compactor(data, settings, Silent()).begin()
     compact_once(data, settings, Silent())
 
 

@@ -20,10 +20,11 @@ from rich.console import Console
 
 from compactor.commit import CommitLost, CompactorBusy
 from compactor.compress import compress
+from compactor.copied import CopyIncomplete
 from compactor.erase import look
 from compactor.rebuild import rebuild
 from compactor.retention_run import plan_only, retain_now
-from compactor.schedule import compact_once, erase_now, run_compactor
+from compactor.schedule import Compactor, compact_once, erase_now, run_compactor
 from compactor.verify import verify
 from compactor.visitor_search import Sought
 from foldlog import bench, show, tail
@@ -68,6 +69,7 @@ CANNOT_BE_USED = (
     QueryError,
     SnapshotDamaged,
     PartDamaged,
+    CopyIncomplete,
     TokensDamaged,
     DataFromNewerVersion,
     NetworkFileSystem,
@@ -132,6 +134,8 @@ def run_compact(given: Arguments, settings: Settings, data: DataDirectory) -> in
     log = get_log("compact")
     if not given.once:
         return run_compactor(settings, log, _notifier(given, settings), supervised=given.supervised)
+    make_data_directory(data)
+    Compactor(data, settings, log).begin()
     compact_once(data, settings, log)
     return DONE
 

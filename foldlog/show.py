@@ -127,8 +127,12 @@ def changes(console: Console, made: Sequence[DayChange], *, dry_run: bool) -> No
     for day in changed:
         if day.damaged:
             console.print(_plain(f"{day.day}: {day.damaged} damaged parts {'would be' if dry_run else 'were'} made again"))
+        if day.found:
+            console.print(_plain(f"{day.day}: {day.found} events come from parts that the snapshot does not name"))
         if day.gone:
-            console.print(_plain(f"{day.day}: {day.gone} of {day.events_before} events are in no retained log: they are gone"))
+            console.print(
+                _plain(f"{day.day}: {day.gone} of {day.events_before} events are in no part and no log: they are gone")
+            )
     verb = "would change" if dry_run else "changed"
     console.print(_plain(f"{len(changed)} of {len(made)} days {verb}"))
 

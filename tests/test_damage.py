@@ -193,7 +193,7 @@ def test_nothing_is_swept_beside_a_damaged_snapshot(folded: DataDirectory, tmp_p
     data = copy_of(folded, tmp_path)
     lost = list(data.root.glob("*/*/g0000000003.parquet"))
     break_snapshot(data.snapshot, "flipped")
-    Compactor(data, Settings(data_dir=data.root), SilentLog()).sweep()
+    Compactor(data, Settings(data_dir=data.root), SilentLog()).begin()
     assert lost and all(path.exists() for path in lost)
 
 

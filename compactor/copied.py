@@ -1,0 +1,150 @@
+"""What a copy of a running directory lacks, seen when the compactor starts.
+
+A copy takes one directory after the other while passes go on. So its snapshot may name parts that were made after the parts
+were copied, or that were gone before; and beside them lie parts that no snapshot names, which may hold the same events, or
+events of segments that are not in the copy. Nothing is deleted there before somebody said `foldlog rebuild`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import date
+from pathlib import Path
+
+import msgspec
+
+from compactor.commit import (
+    CommitLost,
+    CompactorLock,
+    check_held,
+    kept_snapshots,
+    set_aside,
+    sweep_orphans,
+    unused_generation,
+)
+from compactor.compaction import Log
+from shared.layout import DataDirectory, parse_day, parse_part
+from shared.publish import publishing, remove
+from shared.segments import files_of, sealed_segments
+from shared.snapshot import Day, Part, Snapshot, encode, find, kept_generations, load
+
+
+class CopyIncomplete(Exception):
+    """The snapshot and the parts beside it do not belong together. Says what to do next."""
+
+
+def begin(data: DataDirectory, log: Log, lock: CompactorLock) -> None:
+    """Make a directory ready for passes: remove what a killed pass left. Raises CopyIncomplete, and has deleted nothing then.
+
+    Not beside a damaged snapshot: nobody can say what that one named, and the next pass replaces it.
+    """
+    found = find(data)
+    if found.damage:
+        return
+    missing = [*missing_parts(data, found.snapshot)]
+    later = [*later_parts(data, found.snapshot)]
+    if not missing and not later:
+        if removed := sweep_orphans(data, found.snapshot):
+            log.info("swept", parts=removed)
+        return
+    kept = None if later else earlier_without_loss(data, found.snapshot)
+    if kept is None:
+        raise CopyIncomplete(_complaint(data, found.snapshot, missing, later))
+    after = go_back(data, found.snapshot, kept, lock)
+    log.warning("parts_missing", parts=len(missing), went_back_to=kept.generation, generation=after.generation)
+
+
+def _complaint(data: DataDirectory, snapshot: Snapshot, missing: list[Path], later: list[Path]) -> str:
+    what = (
+        f"{len(missing)} parts that {data.snapshot} names are not there, such as {missing[0]}"
+        if missing
+        else f"{later[0]} is of a later generation than {data.snapshot}, which is {snapshot.generation}"
+    )
+    return (
+        f"{what}. This is a copy of a directory in which passes went on, or files were deleted. Nothing was changed, and there "
+        "are no passes until you run `foldlog rebuild`: it counts what the parts and the log here hold, and says what is gone."
+    )
+
+
+def missing_parts(data: DataDirectory, snapshot: Snapshot) -> Iterator[Path]:
+    """Parts that a snapshot names and that are not there, or are not as long. Looks at no byte of them.
+
+    Left out are those of days without a whole archive where nothing that lies there could take their place.
+    """
+    for day, kept in snapshot.days.items():
+        absent = [path for path, part in _parts_of(data, day, kept) if not _has_length(path, part.bytes)]
+        if absent and (not kept.expired or unnamed_parts(data, snapshot, day)):
+            yield from absent
+
+
+def _parts_of(data: DataDirectory, day: date, kept: Day) -> Iterator[tuple[Path, Part]]:
+    for part in kept.archive:
+        yield data.part("archive", day, part.generation), part
+    if kept.counters is not None:
+        yield data.part("counters", day, kept.counters.generation), kept.counters
+
+
+def _has_length(path: Path, length: int) -> bool:
+    try:
+        return path.stat().st_size == length
+    except FileNotFoundError:
+        return False
+
+
+def unnamed_parts(data: DataDirectory, snapshot: Snapshot, day: date) -> list[Path]:
+    """What lies in the folders of a day beside the parts that a snapshot names, by kind and generation."""
+    kept = snapshot.days.get(day, Day(""))
+    named = {path for path, _ in _parts_of(data, day, kept)}
+    return [
+        path
+        for kind in (data.archive, data.counters)
+        for path in files_of(kind / day.isoformat())
+        if parse_part(path.name) is not None and path not in named
+    ]
+
+
+def later_parts(data: DataDirectory, snapshot: Snapshot) -> Iterator[Path]:
+    """Archive parts that a pass after the next one has made: a pass that was killed leaves those of the next one only."""
+    for folder in files_of(data.archive):
+        if parse_day(folder.name) is not None:
+            yield from (path for path in files_of(folder) if (parse_part(path.name) or 0) > snapshot.generation + 1)
+
+
+def earlier_without_loss(data: DataDirectory, current: Snapshot) -> Snapshot | None:
+    """The newest kept snapshot whose parts are all there, if every segment is that only the current one has folded."""
+    for kept in kept_snapshots(data):
+        if not any(missing_parts(data, kept)):
+            on_disk = {(segment.name.writer, segment.name.sequence) for segment in sealed_segments(data)}
+            return kept if folded_since(kept, current) <= on_disk else None
+    return None
+
+
+def folded_since(earlier: Snapshot, later: Snapshot) -> set[tuple[str, int]]:
+    """Writer and sequence of the segments that one snapshot has folded and an earlier one has not."""
+    folded: set[tuple[str, int]] = set()
+    for writer, highest in later.folded.items():
+        numbers = {*range(earlier.folded.get(writer, 0) + 1, highest + 1), *earlier.waiting.get(writer, ())}
+        folded |= {(writer, number) for number in numbers - {*later.waiting.get(writer, ())}}
+    return folded
+
+
+def go_back(data: DataDirectory, current: Snapshot, kept: Snapshot, lock: CompactorLock) -> Snapshot:
+    """Publish a kept snapshot in the place of the current one, whose file goes to quarantine. Raises CommitLost.
+
+    As in `commit.restore` its generation is one that nobody had.
+    """
+    after = msgspec.structs.replace(kept, generation=max(current.generation + 1, unused_generation(data)))
+    with publishing(data.snapshot) as beside:
+        beside.write_bytes(encode(after))
+        if load(data).generation != current.generation:
+            raise CommitLost(f"generation {current.generation} was replaced by another process")
+        check_held(data, lock)
+        set_aside(data, data.snapshot, f"snapshot.{current.generation}.json")
+    return after
+
+
+def forget_incomplete_spares(data: DataDirectory) -> None:
+    """Remove kept snapshots that name parts which are not there: they could not take the place of a damaged one."""
+    spares = {snapshot.generation: snapshot for snapshot in kept_snapshots(data)}
+    incomplete = [number for number in kept_generations(data) if number in spares and any(missing_parts(data, spares[number]))]
+    remove(data.kept_snapshot(number) for number in incomplete)

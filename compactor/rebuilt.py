@@ -1,0 +1,118 @@
+"""The events of a day as a rebuild counts them: of the retained log as it is folded now, and of the archive what that lacks.
+
+Where parts that no snapshot names are believed (salvage.py), an event may stand in several parts: one copy of it counts.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from datetime import date
+from pathlib import Path
+from typing import NamedTuple
+
+import duckdb
+
+from compactor.compaction import Log
+from compactor.fold import archive_paths
+from compactor.parts import sql_list
+from compactor.plan import neighbours
+from compactor.refold import refold
+from compactor.salvage import Salvaged
+from shared.layout import DataDirectory
+from shared.parts import ARCHIVE_COLUMNS, archived, no_rows
+from shared.settings import Settings
+from shared.snapshot import Snapshot
+
+COLUMNS = ", ".join(ARCHIVE_COLUMNS)
+_WITH_FILE = {**ARCHIVE_COLUMNS, "filename": "VARCHAR"}
+
+
+class Folded(NamedTuple):
+    """Segments folded again: where, and the snapshot of that."""
+
+    data: DataDirectory
+    snapshot: Snapshot
+
+
+class Sources(NamedTuple):
+    """All that events of a rebuild come from.
+
+    `log` are the segments that the snapshot has folded. `waiting` are those that it has not: what they hold the next pass
+    counts, so that it is not taken from a part that no snapshot names. `has_repeats` says that parts may repeat events.
+    """
+
+    archive: Folded
+    unnamed: frozenset[Path]
+    log: Folded
+    waiting: Folded
+    has_repeats: bool
+
+
+def make_sources(
+    data: DataDirectory,
+    spill: Path,
+    before: Snapshot,
+    salvaged: Salvaged,
+    settings: Settings,
+    log: Log,
+    now_ms: int,
+    *,
+    is_adopted: bool,
+) -> Sources:
+    """Fold the retained log again, in two: what the snapshot has folded and, where it matters, what it has not."""
+    refolded, waiting = DataDirectory(spill / "refolded"), DataDirectory(spill / "waiting")
+    folded = refold(data, refolded, lambda name: before.has_folded(name.writer, name.sequence), settings, log, now_ms)
+    not_folded = Snapshot()
+    if salvaged.unnamed:
+        not_folded = refold(
+            data, waiting, lambda name: not before.has_folded(name.writer, name.sequence), settings, log, now_ms
+        )
+    return Sources(
+        Folded(data, salvaged.snapshot),
+        salvaged.unnamed,
+        Folded(refolded, folded),
+        Folded(waiting, not_folded),
+        is_adopted or bool(salvaged.unnamed),
+    )
+
+
+def make_rebuilt(database: duckdb.DuckDBPyConnection, sources: Sources, day: date) -> None:
+    """Make the table `rebuilt`: a day's events as folded now, and the archived ones that the retained log does not hold.
+
+    Of an event both in the log and in the archive the copy received first counts, as in any fold; the refolded one if equal.
+    `is_unnamed` is true of those that only parts hold which no snapshot names.
+    """
+    near = sorted(neighbours([day]))
+    # Of repeats the copy received first stays, of the newest part that has it.
+    first = "(e.received, e.time, o.filename) < (o.received, o.time, e.filename)"
+    is_repeat = f"FROM {_believed(sources, near)} e WHERE e.site = o.site AND e.id = o.id AND {first}"
+    database.execute(
+        f"""
+        CREATE OR REPLACE TEMP TABLE rebuilt AS
+        SELECT {COLUMNS}, false AS is_unnamed FROM {_of(sources.log, [day])} r WHERE NOT EXISTS (
+            FROM {_believed(sources, near)} b WHERE b.site = r.site AND b.id = r.id AND b.received < r.received)
+        UNION ALL
+        SELECT {COLUMNS}, is_unnamed FROM {_believed(sources, [day])} o WHERE NOT EXISTS (
+            FROM {_of(sources.log, near)} n WHERE n.site = o.site AND n.id = o.id AND n.received <= o.received)
+        {f"AND NOT EXISTS ({is_repeat})" if sources.has_repeats else ""}
+        """
+    )
+
+
+def _believed(sources: Sources, days: list[date]) -> str:
+    """SQL of the events of the parts that are believed, each with whether no snapshot names its part."""
+    events = _of(sources.archive, days)
+    unnamed = [path for path in sources.unnamed if date.fromisoformat(path.parent.name) in days]
+    if not unnamed:
+        return f"(SELECT *, false AS is_unnamed FROM {events})"
+    waits = f"FROM {_of(sources.waiting, sorted(neighbours(days)))} w WHERE w.site = u.site AND w.id = u.id"
+    return (
+        f"(SELECT *, list_contains({sql_list(unnamed)}, filename) AS is_unnamed FROM {events} u "
+        f"WHERE NOT (is_unnamed AND EXISTS ({waits} AND w.received <= u.received)))"
+    )
+
+
+def _of(folded: Folded, days: Iterable[date]) -> str:
+    """SQL of the archived events of these days, each with the file that it is from."""
+    paths = archive_paths(folded.data, folded.snapshot, list(days))
+    return archived(f"read_parquet({sql_list(paths)})", "filename") if paths else no_rows(_WITH_FILE)
