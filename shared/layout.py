@@ -25,6 +25,8 @@ _STAMP = "%Y%m%dT%H%M%SZ"
 
 TEMPORARY_SUFFIX = ".tmp"
 PACKED_SUFFIXES = (".gz", ".zst")
+# Ends the name of a backup that is not whole yet.
+PARTIAL_SUFFIX = ".partial"
 
 
 @dataclass(frozen=True, order=True)
@@ -157,6 +159,11 @@ class DataDirectory:
 
     def kept_snapshot(self, generation: int) -> Path:
         return self.root / f"snapshot.{generation}.json"
+
+    @property
+    def records(self) -> tuple[Path, ...]:
+        """Files beside the snapshots that tell what was done here, and that a backup takes along."""
+        return ()
 
     @property
     def compact_lock(self) -> Path:

@@ -56,12 +56,12 @@ def seal_now(data: DataDirectory, timeout_s: float) -> None:
 
     Raises NobodyAnswered when a writer did not seal in time.
     """
-    open_now = {path: path.stat().st_ino for path in active_segments(data).values() if _has_lines(path)}
+    open_now = {path: _inode(path) for path in active_segments(data).values() if _has_lines(path)}
     if not open_now:
         return
     request(data.seal_request)
     _wait(
-        lambda: not any(_inode(path) == inode for path, inode in open_now.items()),
+        lambda: not any(inode is not None and _inode(path) == inode for path, inode in open_now.items()),
         timeout_s,
         "no writer sealed its segment",
     )
