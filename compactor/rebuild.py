@@ -144,7 +144,8 @@ def _rebuild_day(work: _Work, day: date, old: Day, *, dry_run: bool) -> tuple[Da
     make_rebuilt(work.database, work.sources, day)
     change = _compare(work, day)
     spare = work.salvaged.spares.get(day)
-    if spare and spare.events > change.events_after:  # its archive went while it was copied: what was kept of it has it all
+    if spare and spare.events > change.events_after and (spare.has_visitors or not change.events_after):
+        # Its archive went while it was copied: what was kept of it then has it all. Counters alone are better than nothing.
         gone = max(0, change.events_before - spare.events)
         return change._replace(events_after=spare.events, gone=gone, found=0), spare.day
     if dry_run:
@@ -157,6 +158,7 @@ def _compare(work: _Work, day: date) -> DayChange:
     whole = without(work.before, work.damaged)
     paths = archive_paths(work.data, whole, [day])
     old = archived(f"read_parquet({sql_list(paths)})") if paths else no_rows(ARCHIVE_COLUMNS)
+    known = f"FROM {old} o WHERE o.site = r.site AND o.id = r.id"
     visitors = "SELECT DISTINCT visitor FROM {} WHERE visitor IS NOT NULL"
     broken = work.broken(day)
     events_after = count(work.database, "FROM rebuilt")
@@ -172,7 +174,7 @@ def _compare(work: _Work, day: date) -> DayChange:
         count(work.database, f"SELECT {COLUMNS} FROM rebuilt EXCEPT SELECT {COLUMNS} FROM {old}"),
         len(broken),
         max(0, events_before - events_after) if lost_archive else 0,
-        count(work.database, "FROM rebuilt WHERE is_unnamed"),
+        count(work.database, f"FROM rebuilt r WHERE is_unnamed AND NOT EXISTS ({known})"),
     )
 
 

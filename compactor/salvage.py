@@ -40,6 +40,11 @@ class Spare(NamedTuple):
     day: Day
     events: int
 
+    @property
+    def has_visitors(self) -> bool:
+        """Whether its visitors were counted for good, as they are before an archive goes."""
+        return self.day.visitor_zone is not None
+
 
 class Salvaged(NamedTuple):
     """The snapshot with the parts that are believed, which of them no snapshot names, and spares by day."""
@@ -94,9 +99,11 @@ def salvage(
         if kept.expired and ("counters", day) not in lost:
             continue  # its counters hold all its events: what is left of its archive adds none
         archive, counters = _readable(database, data, before, day, log)
-        if counters and (kept.expired or ("archive", day) in lost):
-            spare = _spare(database, data, day, kept, counters[-1], settings)
-            spares |= {day: spare} if spare else {}
+        named = [kept.counters] if kept.counters and ("counters", day) not in lost else []
+        candidates = [*named, *counters] if kept.expired or ("archive", day) in lost else []
+        if candidates:
+            newest = max(candidates, key=lambda part: part.generation)
+            spares[day] = _spare(database, data, day, kept, newest, settings)
         unnamed |= {data.part("archive", day, part.generation) for part in archive}
         days[day] = _with_archive(kept, archive)
     return Salvaged(msgspec.structs.replace(whole, days=days), frozenset(unnamed), spares)
@@ -125,11 +132,9 @@ def _with_archive(kept: Day, archive: list[Part]) -> Day:
 
 def _spare(
     database: duckdb.DuckDBPyConnection, data: DataDirectory, day: date, kept: Day, counters: Part, settings: Settings
-) -> Spare | None:
-    """The day as it is without an archive. Of one that had its archive, only counters that were kept when that went."""
+) -> Spare:
+    """The day as it is without an archive, or without all of it."""
     found = with_part(database, data, day, Day(kept.added_at), "counters", counters, settings)
-    if not kept.expired and found.visitor_zone is None:
-        return None
     if kept.expired:
         found = msgspec.structs.replace(found, archive=kept.archive, visitor_zone=found.visitor_zone and kept.visitor_zone)
     return Spare(found, events_counted(database, data.part("counters", day, counters.generation)))

@@ -18,6 +18,7 @@ import msgspec
 import orjson
 from rich.console import Console
 
+from compactor.backup import BackupRefused, backup, leftovers
 from compactor.commit import CommitLost, CompactorBusy
 from compactor.compress import compress
 from compactor.copied import CopyIncomplete
@@ -70,6 +71,7 @@ CANNOT_BE_USED = (
     SnapshotDamaged,
     PartDamaged,
     CopyIncomplete,
+    BackupRefused,
     TokensDamaged,
     DataFromNewerVersion,
     NetworkFileSystem,
@@ -243,6 +245,12 @@ def run_retain(given: Arguments, settings: Settings, data: DataDirectory) -> int
     return TRY_AGAIN if plan.skipped and not given.dry_run else DONE
 
 
+def run_backup(given: Arguments, _settings: Settings, data: DataDirectory) -> int:
+    made = backup(_existing(data), Path(given.destination), get_log("backup"))
+    show.backed_up(Console(), made, leftovers(made.path))
+    return DONE
+
+
 def run_import(given: Arguments, settings: Settings, data: DataDirectory) -> int:
     site = given.site or (settings.sites[0] if settings.sites else None)
     if site is None:
@@ -330,6 +338,7 @@ COMMANDS: dict[str, Command] = {
     "rebuild": run_rebuild,
     "erase": run_erase,
     "retain": run_retain,
+    "backup": run_backup,
     "import": run_import,
     "export": run_export,
     "token": run_token,
@@ -339,4 +348,4 @@ COMMANDS: dict[str, Command] = {
 # What runs until it is stopped. The other commands end with the terminal they were typed in.
 SERVICES = {"serve", "ingest", "compact"}
 # What adds to the data directory: not where it cannot be relied on, nor to what a newer Foldlog made.
-WRITERS = {"serve", "ingest", "compact", "compress", "import", "rebuild"}
+WRITERS = {"serve", "ingest", "compact", "compress", "import", "rebuild", "backup"}

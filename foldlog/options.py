@@ -170,6 +170,8 @@ def _add_keeping(add: Add) -> None:
     erase.add_argument("--visitor", metavar="ID", type=_visitor, required=True, help="the id, as events carry it")
     erase.add_argument("--site", help="only events of this site (default: of all)")
     erase.add_argument("--dry-run", action="store_true", help="show what would be erased, and change nothing")
+    backup = add("backup", "make a backup of everything that is acknowledged by now, with hard links (docs/backup.md)")
+    backup.add_argument("destination", metavar="DEST", help="a new directory on the file system of the data directory")
 
 
 def _add_moving(add: Add) -> None:

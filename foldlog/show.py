@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import fields
+from pathlib import Path
 from typing import Any
 
 from rich.console import Console
@@ -16,6 +17,7 @@ from rich.text import Text
 
 from compactor.compress import Compressed
 from compactor.expiry import KindPlan, RetentionPlan
+from compactor.backup import Backup
 from compactor.rebuild import DayChange
 from compactor.verify import Verified
 from compactor.visitor_search import Found
@@ -205,6 +207,17 @@ def _expiring(kind: KindPlan[Any], found: Settings, verb: str) -> Iterator[str]:
 
 def _line(console: Console, text: str) -> None:
     console.print(_plain(text), soft_wrap=True)
+def backed_up(console: Console, made: Backup, leftovers: Sequence[Path]) -> None:
+    """What a backup holds, and how to look whether it does."""
+    console.print(
+        _plain(
+            f"{made.path} holds generation {made.generation:,}: {made.segments:,} segments and {made.parts:,} parts, "
+            f"{_size(made.bytes)} in all, which it shares with the data directory"
+        )
+    )
+    console.print(_plain(f"to check it: FOLDLOG_DATA_DIR={made.path} foldlog verify"))
+    for path in leftovers:
+        console.print(_plain(f"{path} is what a backup left that was killed; to remove it: rm -r {path}"))
 
 
 def tokens(console: Console, kept: Sequence[Token], *, from_settings: bool) -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import itertools
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from datetime import date
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -16,17 +16,19 @@ from typing import Any, NamedTuple
 import pytest
 
 from compactor.commit import compactor_lock
-from compactor.copied import CopyIncomplete, begin
+from compactor.copied import CopyIncomplete, begin, missing_parts
 from compactor.rebuild import DayChange, rebuild
+from compactor.schedule import Compactor
 from compactor.verify import verify
 from ingest.status import read_status
 from shared.layout import DataDirectory
 from shared.segments import sealed_segments
 from shared.settings import Settings
-from shared.snapshot import load
+from shared.snapshot import decode, kept_generations, load
 from tests.logs import NOON, SilentLog, data_directory, fold, fold_all, line, sealed
 from tests.test_damage import scratch_directory
 from tests.test_fold import archived, assert_verified
+from tests.test_fold import counters as counter_rows
 
 DAY_MS = 86_400_000
 LONG_AGO = NOON - 200 * DAY_MS
@@ -64,14 +66,14 @@ def make_timeline(root: Path, passes: int) -> Timeline:
     moments = []
     first: set[str] = set()
     for moment in range(MOMENTS):
+        for _ in range(passes if moment else 0):
+            one_pass()
         moments.append(DataDirectory(Path(shutil.copytree(data.root, root / f"moment-{moment}"))))
         first = first or set(ids)
-        for _ in range(passes):
-            one_pass()
     return Timeline(moments, first, set(ids))
 
 
-@pytest.fixture(scope="module", params=[1, 5], ids=["a pass apart", "five passes apart"])
+@pytest.fixture(scope="module", params=[1, 4], ids=["a pass apart", "four passes apart"])
 def timeline(request: pytest.FixtureRequest) -> Iterator[Timeline]:
     with scratch_directory() as directory:
         yield make_timeline(Path(directory), request.param)
@@ -124,7 +126,16 @@ def assert_whole(data: DataDirectory, timeline: Timeline) -> None:
     assert min(totals.duplicates, totals.quarantined) >= 0
 
 
-ORDERS = list(itertools.permutations(KINDS))
+ORDERS = [
+    ("snapshots", "archive", "counters", "log"),
+    ("snapshots", "log", "archive", "counters"),
+    ("snapshots", "log", "counters", "archive"),
+    ("archive", "counters", "log", "snapshots"),
+    ("archive", "counters", "snapshots", "log"),
+    ("log", "archive", "counters", "snapshots"),
+    ("log", "snapshots", "counters", "archive"),
+    ("counters", "log", "archive", "snapshots"),
+]
 
 
 @pytest.mark.timeout(120)
@@ -137,3 +148,178 @@ def test_copy_holds_what_was_sealed_when_it_began(timeline: Timeline, order: tup
     started(data)
     fold_all(data, NOON + 2000)
     assert_whole(data, timeline)
+
+
+def test_rebuild_says_what_the_snapshot_had_counted_and_no_part_of_the_copy_holds(timeline: Timeline, place: Path) -> None:
+    data = copy_in_order(timeline, ("archive", "counters", "log", "snapshots"), place)
+    had = load(data).totals
+    changes = rebuilt(data)
+    gone = sum(change.gone for change in changes)
+    assert gone == had.counted - len(ids_of(data)) > 0
+    assert load(data).totals.lines == had.lines
+    assert load(data).totals.quarantined == gone
+
+
+def test_events_of_parts_that_no_snapshot_names_are_lines_of_the_balance(timeline: Timeline, place: Path) -> None:
+    """Their segments are not in the copy: it was the log that was copied first."""
+    data = copy_in_order(timeline, ("log", "snapshots", "counters", "archive"), place)
+    had = load(data).totals
+    changes = rebuilt(data)
+    found = sum(change.found for change in changes)
+    more = len(ids_of(data)) - had.counted
+    assert found >= more > 0
+    assert load(data).totals.lines == had.lines + more
+
+
+def tree(data: DataDirectory) -> dict[Path, bytes]:
+    return {path: path.read_bytes() for path in data.root.rglob("*") if path.is_file() and path != data.compact_lock}
+
+
+@pytest.fixture
+def several(place: Path) -> DataDirectory:
+    """Nine passes, the last of which merged the archive."""
+    data = data_directory(place / "data")
+    for number in range(9):
+        sealed(data, [line(f"event-{number}", NOON, NOON + number)])
+        fold(data, NOON + number)
+    return data
+
+
+ALL = [f"event-{number}" for number in range(9)]
+DAY = date(2026, 11, 22)
+
+
+@pytest.mark.parametrize("kind", ["archive", "counters"])
+def test_kept_snapshot_takes_the_place_of_one_whose_parts_are_missing(several: DataDirectory, kind: str) -> None:
+    """Every segment that it had not folded is there: nothing is lost by it."""
+    current = load(several)
+    several.part(kind, DAY, current.generation).unlink()
+    log = SilentLog()
+    started(several, log)
+    assert [fields["went_back_to"] for event, fields in log.said if event == "parts_missing"] == [current.generation - 1]
+    assert load(several).generation > current.generation
+    assert (several.quarantine / f"damaged-snapshot.{current.generation}.json").exists()
+    fold(several, NOON + 100)
+    assert ids_of(several) == ALL
+    assert_verified(several)
+
+
+def test_kept_snapshot_does_not_where_a_segment_is_missing_too(several: DataDirectory) -> None:
+    several.part("archive", DAY, load(several).generation).unlink()
+    newest = sealed_segments(several)[-1]
+    newest.path.unlink()
+    before = tree(several)
+    with pytest.raises(CopyIncomplete, match="foldlog rebuild"):
+        started(several)
+    assert tree(several) == before
+    (change,) = rebuilt(several)
+    assert change.gone == 1
+    started(several)
+    assert ids_of(several) == ALL[:-1]
+
+
+def test_nothing_is_swept_or_folded_beside_missing_parts_until_a_rebuild(several: DataDirectory) -> None:
+    """And the running compactor goes on by itself once there was one."""
+    merged = load(several).days[DAY].archive[0]
+    several.part("archive", DAY, merged.generation).unlink()
+    for path in several.root.glob("snapshot.*.json"):
+        path.unlink()
+    orphan = several.part("archive", date(2026, 11, 1), 3)
+    orphan.parent.mkdir()
+    orphan.write_bytes(b"what no snapshot names")
+    sealed(several, [line("event-9", NOON, NOON + 9)])
+    generation, log = load(several).generation, SilentLog()
+    compactor = Compactor(several, Settings(data_dir=several.root), log)
+    compactor.run()
+    assert "pass_failed" in log.events()
+    assert orphan.exists() and load(several).generation == generation
+    rebuilt(several)
+    compactor.run()
+    assert ids_of(several) == [*ALL, "event-9"]
+    assert not orphan.exists()
+    assert_verified(several)
+
+
+def test_parts_of_a_later_generation_than_the_snapshot_are_kept_and_named_by_verify(several: DataDirectory) -> None:
+    """As where an older snapshot.json was put back: what only they hold would be swept."""
+    older = several.kept_snapshot(7).read_bytes()
+    for path in several.root.glob("snapshot*.json"):
+        path.unlink()
+    several.snapshot.write_bytes(older)
+    for segment in sealed_segments(several):
+        segment.path.unlink()
+    with pytest.raises(CopyIncomplete, match="later generation"):
+        started(several)
+    assert [each.do for each in findings(several) if "later generation" in each.what]
+    rebuilt(several)
+    started(several)
+    assert ids_of(several) == ALL
+    assert_verified(several)
+
+
+def test_rebuild_leaves_no_spare_snapshot_that_could_not_be_read(several: DataDirectory) -> None:
+    several.part("archive", DAY, load(several).generation).unlink()
+    rebuilt(several)
+    for generation in kept_generations(several):
+        kept = decode(several.kept_snapshot(generation).read_bytes(), several.kept_snapshot(generation))
+        assert not [*missing_parts(several, kept)]
+
+
+# A day whose archive goes while the directory is copied.
+
+
+class Expiry(NamedTuple):
+    """A directory before and after the archive of its one day went; what its counters said then."""
+
+    before: DataDirectory
+    after: DataDirectory
+    events: int
+
+
+@pytest.fixture(scope="module")
+def expiry() -> Iterator[Expiry]:
+    with scratch_directory() as directory:
+        root = Path(directory)
+        data = data_directory(root / "data")
+        sealed(data, [line("event-1", visitor="ann"), line("event-2", visitor="bob")])
+        fold(data)
+        for segment in sealed_segments(data):
+            segment.path.unlink()
+            segment.checksum.unlink()
+        before = DataDirectory(Path(shutil.copytree(data.root, root / "before")))
+        for passes in range(8):
+            fold(data, NOON + min(passes, 4) * DAY_MS + passes, archive_retention_days=1)
+        assert not list(data.archive.glob("*/*")) and load(data).days[DAY].expired
+        yield Expiry(before, data, 2)
+
+
+LATE = list(itertools.product([False, True], repeat=3))
+
+
+@pytest.mark.parametrize("late", LATE, ids=lambda late: "-".join("after" if each else "before" for each in late))
+def test_day_that_expired_meanwhile_keeps_its_counts(expiry: Expiry, late: tuple[bool, ...], place: Path) -> None:
+    """Snapshots, archive/ and counters/, each from before or from after."""
+    data = data_directory(place / "copy")
+    snapshots, archive, counters = (expiry.after if each else expiry.before for each in late)
+    for path in snapshots.root.glob("snapshot*.json"):
+        shutil.copy2(path, data.root)
+    shutil.copytree(archive.archive, data.archive, dirs_exist_ok=True)
+    shutil.copytree(counters.counters, data.counters, dirs_exist_ok=True)
+    if findings(data):
+        rebuild(data, Settings(data_dir=data.root), SilentLog(), NOON + 5 * DAY_MS, dry_run=False)
+    started(data)
+    fold(data, NOON + 5 * DAY_MS)
+    assert_verified(data)
+    day = load(data).days[DAY]
+    assert sum(row[6] for row in counter_rows(data) if row[4] == "total") == expiry.events
+    assert bool(day.archive) != day.expired
+    assert load(data).totals.counted == expiry.events
+
+
+def test_day_of_which_nothing_is_left_does_not_hold_up_the_passes(expiry: Expiry, place: Path) -> None:
+    data = DataDirectory(Path(shutil.copytree(expiry.after.root, place / "copy")))
+    for path in data.counters.glob("*/*"):
+        path.unlink()
+    started(data)
+    fold(data, NOON + 5 * DAY_MS)
+    assert [each.what for each in findings(data)] == ["is gone"]
