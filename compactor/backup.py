@@ -120,7 +120,7 @@ def _partial(data: DataDirectory, destination: Path) -> Iterator[DataDirectory]:
 def _clear(path: Path) -> None:
     """Remove what a backup left that was killed. Raises BackupRefused when that is something else."""
     partial = DataDirectory(path)
-    ours = {partial.log, partial.archive, partial.counters, partial.quarantine, partial.snapshot, *partial.records}
+    ours = {partial.log, partial.archive, partial.counters, partial.quarantine, partial.snapshot, *partial.records()}
     strange = [each for each in files_of(path) if each not in ours and parse_kept_snapshot(each.name) is None]
     if strange or path.is_symlink():
         raise BackupRefused(f"{path} is in the way, and is no backup that was killed; remove it, or give another name")
@@ -140,7 +140,7 @@ def _link_files(data: DataDirectory, partial: DataDirectory, snapshots: list[Sna
     _link(data, partial, [data.snapshot] if current.generation else [])
     _link_segments(data, partial)
     _link(data, partial, (path for path in files_of(data.quarantine) if not path.name.endswith(TEMPORARY_SUFFIX)))
-    _link(data, partial, (path for path in data.records if path.exists()))
+    _link(data, partial, (path for path in data.records() if path.exists()))
 
 
 def _link_segments(data: DataDirectory, partial: DataDirectory) -> None:

@@ -160,7 +160,6 @@ class DataDirectory:
     def kept_snapshot(self, generation: int) -> Path:
         return self.root / f"snapshot.{generation}.json"
 
-    @property
     def records(self) -> tuple[Path, ...]:
         """Files beside the snapshots that tell what was done here, and that a backup takes along."""
         return ()
