@@ -105,9 +105,18 @@ def unnamed_parts(data: DataDirectory, snapshot: Snapshot, day: date) -> list[Pa
 
 def later_parts(data: DataDirectory, snapshot: Snapshot) -> Iterator[Path]:
     """Archive parts that a pass after the next one has made: a pass that was killed leaves those of the next one only."""
+    return _parts_above(data, snapshot.generation + 1)
+
+
+def newer_parts(data: DataDirectory, snapshot: Snapshot) -> Iterator[Path]:
+    """Archive parts that any pass after the snapshot has made."""
+    return _parts_above(data, snapshot.generation)
+
+
+def _parts_above(data: DataDirectory, generation: int) -> Iterator[Path]:
     for folder in files_of(data.archive):
         if parse_day(folder.name) is not None:
-            yield from (path for path in files_of(folder) if (parse_part(path.name) or 0) > snapshot.generation + 1)
+            yield from (path for path in files_of(folder) if (parse_part(path.name) or 0) > generation)
 
 
 def earlier_without_loss(data: DataDirectory, current: Snapshot) -> Snapshot | None:

@@ -17,7 +17,7 @@ import msgspec
 
 from compactor.adopt import events_counted, read_part, with_part
 from compactor.compaction import Log
-from compactor.copied import later_parts, unnamed_parts
+from compactor.copied import newer_parts, unnamed_parts
 from compactor.verify import parts_of
 from shared.layout import DataDirectory, parse_part
 from shared.parts import part_flaw
@@ -88,13 +88,13 @@ def salvage(
     settings: Settings,
     log: Log,
 ) -> Salvaged:
-    """Look for parts that no snapshot names, on the days of damaged parts and of those of a later generation."""
+    """Look for parts that no snapshot names, on the days of damaged parts and of those that are newer than the snapshot."""
     lost = {(each.kind, each.day) for each in damaged}
     whole = without(before, damaged)
     days = dict(whole.days)
     unnamed: set[Path] = set()
     spares: dict[date, Spare] = {}
-    for day in sorted({day for _, day in lost} | {date.fromisoformat(path.parent.name) for path in later_parts(data, before)}):
+    for day in sorted({day for _, day in lost} | {date.fromisoformat(path.parent.name) for path in newer_parts(data, before)}):
         kept = days.get(day, Day(before.as_of))
         if kept.expired and ("counters", day) not in lost:
             continue  # its counters hold all its events: what is left of its archive adds none

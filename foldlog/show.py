@@ -207,16 +207,18 @@ def _expiring(kind: KindPlan[Any], found: Settings, verb: str) -> Iterator[str]:
 
 def _line(console: Console, text: str) -> None:
     console.print(_plain(text), soft_wrap=True)
+
+
 def backed_up(console: Console, made: Backup, leftovers: Sequence[Path]) -> None:
     """What a backup holds, and how to look whether it does. Lines stay whole: they are there to be copied."""
-    files = f"{made.segments:,} segments and {made.parts:,} parts, {_size(made.bytes)} in all"
+    files = f"{made.segments:,} segments and {made.parts:,} parts, {size(made.bytes)} in all"
     lines = [
         f"{made.path} holds generation {made.generation:,}: {files}, which it shares with the data directory",
         f"to check it: FOLDLOG_DATA_DIR={made.path} foldlog verify",
         *(f"{path} is what a backup left that was killed; to remove it: rm -r {path}" for path in leftovers),
     ]
     for line in lines:
-        console.print(_plain(line), soft_wrap=True)
+        _line(console, line)
 
 
 def tokens(console: Console, kept: Sequence[Token], *, from_settings: bool) -> None:

@@ -162,7 +162,7 @@ class DataDirectory:
 
     def records(self) -> tuple[Path, ...]:
         """Files beside the snapshots that tell what was done here, and that a backup takes along."""
-        return ()
+        return (self.erasures,)
 
     @property
     def compact_lock(self) -> Path:
