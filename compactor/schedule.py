@@ -78,7 +78,10 @@ def fold_all(data: DataDirectory, settings: Settings, log: Log, lock: CompactorL
 
 
 def erase_now(data: DataDirectory, settings: Settings, log: Log) -> None:
-    """Carry out every request to erase that is pending; what was received before is folded first. Raises CompactorBusy and CopyIncomplete."""
+    """Carry out every request to erase that is pending; what was received before is folded first.
+
+    Raises CompactorBusy and CopyIncomplete.
+    """
     with suppress(NobodyAnswered):  # nobody serves: what a dead writer left open is recovered by the pass
         seal_now(data, SEAL_PATIENCE_S)
     with compactor_lock(data, LOCK_PATIENCE_S) as lock:

@@ -15,9 +15,9 @@ from rich.progress import BarColumn, DownloadColumn, Progress, TimeRemainingColu
 from rich.table import Table
 from rich.text import Text
 
+from compactor.backup import Backup
 from compactor.compress import Compressed
 from compactor.expiry import KindPlan, RetentionPlan
-from compactor.backup import Backup
 from compactor.rebuild import DayChange
 from compactor.verify import Verified
 from compactor.visitor_search import Found
