@@ -45,7 +45,7 @@ class Connection(RequestHandler):
     the client has not taken of an answer.
     """
 
-    __slots__ = ("_head_bytes", "_input_ended", "_unsent", "head_since", "unsent_since")
+    __slots__ = ("_early_head", "_head_bytes", "_input_ended", "_unsent", "head_since", "unsent_since")
 
     def __init__(self, server: Server, **options: Any) -> None:
         super().__init__(server, **options)
@@ -54,6 +54,7 @@ class Connection(RequestHandler):
         self._head_bytes = 0
         self._unsent = 0
         self._input_ended = False
+        self._early_head = False  # a part of the next head came before the answer was given
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         super().connection_made(transport)
@@ -72,9 +73,11 @@ class Connection(RequestHandler):
         return cast(Server, self._manager)
 
     def data_received(self, data: bytes) -> None:
+        count, is_body = self._request_count, self._is_reading_body()
         RequestHandler.data_received(self, data)  # not super(): this is the path of every request
         if not self._waits_for_head():
             self.head_since = 0.0
+            self._early_head = self._request_count == count and not is_body and not self._messages
             if self._waiter is None and self._messages and self.is_broken():
                 self._end_body()
             return
@@ -105,10 +108,11 @@ class Connection(RequestHandler):
 
     def is_idle(self) -> bool:
         """Nothing has arrived of another request, not even what this process has not read yet."""
-        if self.transport is None or self.head_since or not self._waits_for_head():
+        transport = self.transport
+        if transport is None or transport.is_closing() or self.head_since or self._early_head or not self._waits_for_head():
             return False
         unread = array("i", [0])
-        fcntl.ioctl(self.transport.get_extra_info("socket").fileno(), termios.FIONREAD, unread)
+        fcntl.ioctl(transport.get_extra_info("socket").fileno(), termios.FIONREAD, unread)
         return not unread[0]
 
     def check(self, now: float) -> None:

@@ -22,7 +22,7 @@ from ingest import admin
 from ingest.collect import post_events, preflight_events
 from ingest.connection import Server, room_for_connections
 from ingest.country import CountryLookup
-from ingest.drain import drain
+from ingest.drain import GRACE_S, drain
 from ingest.erasure import delete_visitor
 from ingest.health import get_health, get_readiness
 from ingest.housekeeping import keeping_house, showing_life
@@ -130,7 +130,7 @@ async def _serve(settings: Settings, writer: str, log: Log, start: Start) -> int
             async with showing_life(start.notifier):
                 await stop.wait()
                 start.notifier.stopping()
-                await drain(service, server, runner)
+                await drain(service, server, runner, GRACE_S if exit_code == EXIT_DONE else 0)
     except OSError as error:
         log.error("cannot_listen", address=show_address(*settings.listen), reason=error.strerror)
         exit_code = EXIT_TRY_AGAIN if error.errno == errno.EADDRINUSE else 2

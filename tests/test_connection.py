@@ -26,7 +26,9 @@ PATIENCE_S = 5.0
 A_MOMENT_S = 0.05
 
 
-async def hello(_request: BaseRequest) -> web.StreamResponse:
+async def hello(request: BaseRequest) -> web.StreamResponse:
+    if request.path == "/slow":
+        await asyncio.sleep(4 * A_MOMENT_S)
     return web.Response(text="hello")
 
 
@@ -187,6 +189,44 @@ async def test_head_that_came_to_its_end_is_not_late_afterwards() -> None:
         client = await here.connect(HALF_A_HEAD)
         await client.say(REQUEST[len(HALF_A_HEAD) :])
         assert [connection.head_since for connection in here.connections] == [0.0]
+        assert await client.first_line() == HELLO
+
+
+# What a client has sent of its next request: nothing may have it closed as idle.
+BEGUN = {
+    "a part of a head": HALF_A_HEAD,
+    "a part of a head before it had its answer": b"GET /slow" + REQUEST[5:],
+}
+
+
+@pytest.mark.parametrize("sent", BEGUN.values(), ids=BEGUN)
+async def test_connection_with_a_part_of_a_request_is_not_idle(sent: bytes) -> None:
+    async with serving() as here:
+        client = await here.connect(sent)
+        if sent != HALF_A_HEAD:
+            await client.say(HALF_A_HEAD)
+            assert await client.first_line() == HELLO
+            await client.hears.readuntil(b"\r\n\r\nhello")
+        here.server.close_idle()
+        await client.say(REQUEST[len(HALF_A_HEAD) :])
+        assert await client.first_line() == HELLO
+
+
+@pytest.mark.parametrize("sent", [b"", REQUEST], ids=["nothing", "a whole request"])
+async def test_connection_is_idle_that_sent(sent: bytes) -> None:
+    async with serving() as here:
+        client = await here.connect(sent)
+        here.server.close_idle()
+        said = await asyncio.wait_for(client.hears.read(), PATIENCE_S)
+        assert said.endswith(b"hello" if sent else b"")
+
+
+async def test_bytes_that_nobody_has_read_yet_are_no_silence() -> None:
+    async with serving() as here:
+        client = await here.connect(REQUEST)
+        await client.hears.readuntil(b"\r\n\r\nhello")
+        client.says.write(REQUEST)
+        assert here.connections[0].is_idle() is False  # this loop, which reads for the server, has not turned since
         assert await client.first_line() == HELLO
 
 

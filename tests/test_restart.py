@@ -9,6 +9,7 @@ import shutil
 import signal
 import socket
 import subprocess
+import sys
 import threading
 import time
 from collections import Counter
@@ -29,8 +30,10 @@ from ingest.service import Service
 from shared.segments import active_segments, sealed_segments
 from shared.settings import Settings, SettingsError
 from shared.snapshot import load
-from tests.server import REQUEST_TIMEOUT_S, Answer, Server, keyed, read_answer, verify
+from tests.server import REQUEST_TIMEOUT_S, Answer, Server, keyed, lines_of, read_answer, verify
 from tests.supervised import PATIENCE_S, Activated, until
+from tests.test_deploy_caddy import Caddy
+from tests.test_deploy_nginx import HOST, Nginx
 
 RESTARTS = 3
 CLIENTS = 6
@@ -51,8 +54,8 @@ def raw(id_: str) -> bytes:
 class Clients:
     """Threads that send events until they are told to stop: every other one keeps its connection for as long as it may."""
 
-    def __init__(self, port: int) -> None:
-        self._port = port
+    def __init__(self, port: int, host: str = "127.0.0.1") -> None:
+        self._address = (host, port)
         self._done = threading.Event()
         self.sent: list[str] = []
         self.wrong: list[object] = []
@@ -75,11 +78,11 @@ class Clients:
         until(lambda: len(self.sent) > enough or self.wrong, lambda: self.wrong)
 
     def _send(self, client: int) -> None:
-        connection = HTTPConnection("127.0.0.1", self._port, timeout=PATIENCE_S)
+        connection = HTTPConnection(*self._address, timeout=PATIENCE_S)
         for number in range(100_000):
-            id_ = f"restart-{client}-{number:06}"
+            id_ = f"restart-{self._address[0][-1]}-{client}-{number:06}"
             try:
-                connection.request("POST", "/v1/events", event(id_), keyed())
+                connection.request("POST", "/v1/events", event(id_), keyed() | {"Host": HOST})
                 response = connection.getresponse()
                 response.read()
             except Exception as error:  # noqa: BLE001  whatever it is, it is a request that got no answer
@@ -114,6 +117,57 @@ def test_restart_with_an_inherited_socket_refuses_and_loses_nothing(tmp_path: Pa
         totals = load(server.data).totals
         assert (totals.counted, totals.duplicates, totals.quarantined) == (len(clients.sent), 0, 0)
         assert '"inherited":true' in server.stderr()
+
+
+@pytest.mark.component
+@pytest.mark.parametrize("proxy", [Nginx, Caddy])
+def test_restart_behind_a_proxy_refuses_nothing(tmp_path: Path, proxy: type[Nginx] | type[Caddy]) -> None:
+    """A proxy keeps its connections to Foldlog, and repeats no POST: each of them must be told in time."""
+    with Activated(tmp_path, workers=2) as server, proxy(tmp_path / "proxy", server.host) as front:
+        with Clients(front.port) as clients:
+            clients.until_sent(10 * CLIENTS)
+            assert server.stop() == 0
+            server.start()
+            clients.until_sent(CLIENTS)
+        assert clients.wrong == []
+        assert Counter(line["id"] for line in server.lines()) == dict.fromkeys(clients.sent, 1)
+
+
+def test_workers_as_units_of_their_own_leave_no_gap(tmp_path: Path) -> None:
+    """Two sockets, as for IPv4 and IPv6, from which two workers accept; one is restarted while the other works."""
+    server = Activated(tmp_path)
+    data, other = server.data, socket.create_server(("127.0.0.2", 0))
+    handed_on = [f"--listen-fd={number}" for number in (*server.inherited, other.fileno())]
+
+    def start(writer: str) -> subprocess.Popen[bytes]:
+        command = [sys.executable, "-m", "foldlog", "ingest", "--writer", writer, *handed_on]
+        listens = data.socket(writer)
+        process = subprocess.Popen(
+            command, env=server.environ, pass_fds=(*server.inherited, other.fileno()), stderr=subprocess.DEVNULL
+        )
+        until(listens.exists)
+        return process
+
+    def stop(process: subprocess.Popen[bytes]) -> None:
+        process.terminate()
+        assert process.wait(PATIENCE_S) == 0
+
+    with other:
+        workers = {writer: start(writer) for writer in ("a", "b")}
+        with Clients(server.port) as one, Clients(other.getsockname()[1], "127.0.0.2") as two:
+            for writer in ("a", "b"):
+                for clients in (one, two):
+                    clients.until_sent(CLIENTS)
+                stop(workers[writer])
+                workers[writer] = start(writer)
+            for clients in (one, two):
+                clients.until_sent(CLIENTS)
+        for worker in workers.values():
+            stop(worker)
+    server._port_holder.close()
+    assert one.wrong == two.wrong == []
+    assert {line["id"] for line in lines_of(data)} == {*one.sent, *two.sent}
+    verify(data, server.environ)
 
 
 def test_clients_would_notice_a_gap(tmp_path: Path) -> None:
@@ -247,7 +301,7 @@ def test_head_that_is_arriving_has_time_to_arrive(stopping: Any) -> None:
         connection.sendall(request[:20])
         time.sleep(0.2)
         stopping.begin()
-        time.sleep(GRACE_S + 0.5)
+        time.sleep(GRACE_S + 0.2)
         connection.sendall(request[20:])
         assert read_answer(connection).status == 200
 
