@@ -40,7 +40,7 @@ format: setup ## Format the source and mend what ruff can mend
 crash: setup ## Kill, cut the power, fail and damage at full size: hours; docs/reliability.md says what came of it
 	$(BIN)/python -m faults
 
-mutants: setup ## Break sixteen promises on purpose, and see that the tests notice
+mutants: setup ## Break promises on purpose, and see that the tests notice
 	$(BIN)/python -m faults.mutants
 
 soak: setup ## A quarter of an hour of load with a fault every few seconds

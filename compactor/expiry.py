@@ -7,7 +7,7 @@ before it: while the clock is in doubt nothing goes, and what would take most of
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import date, timedelta
 from typing import Generic, Literal, NamedTuple, TypeVar
@@ -108,7 +108,8 @@ class RetentionPlan:
 class LogFiles(NamedTuple):
     """What must be known of the log.
 
-    Its sealed segments, the bytes of all its files by name, and the snapshots that may have to take the place of the newest.
+    Its sealed segments, the bytes of its files by name (of all where there is a limit, else of segments whose time is up), and
+    the snapshots that may have to take the place of the newest.
     """
 
     sealed: Sequence[Segment]
@@ -137,35 +138,35 @@ def plan_expiry(
 
 
 def _plan_kind(
-    kind: str, items: Sequence[Item[T]], kept: Iterable[date], total: int, max_bytes: int, is_confirmed: bool
+    kind: str, items: Iterable[Item[T]], kept: Iterable[date], total: int, max_bytes: int, is_confirmed: bool
 ) -> KindPlan[T]:
-    """Of items that are given oldest first: those past their age, then others until the kind fits into its limit."""
-    past = [item for item in items if item.why]
-    excess = max(0, total - sum(item.bytes for item in past) - max_bytes) if max_bytes else 0
-    over = excess
+    """Of items that come oldest first: those past their age, then others until the kind fits into its limit."""
+    past: list[Item[T]] = []
+    over = total - max_bytes if max_bytes else 0
     for item in items:
-        if over <= 0:
-            break
-        if item.is_free and not item.why:
-            past.append(replace(item, why="size"))
-            over -= item.bytes
+        if not item.why and (over <= 0 or not item.is_free):
+            break  # as is every later one
+        past.append(item if item.why else replace(item, why="size"))
+        over -= item.bytes
+    by_size = sum(item.bytes for item in past if item.why == "size")
+    excess = max(0, over + by_size) if max_bytes else 0
     days, kept_days = {item.day for item in past}, len(set(kept))
     is_held = len(days) > UNGUARDED_DAYS and 2 * len(days) > kept_days and not is_confirmed
-    return KindPlan(kind, kept_days, tuple(past), excess, max(0, over), is_held)
+    return KindPlan(kind, kept_days, tuple(past), excess, max(0, over) if max_bytes else 0, is_held)
 
 
-def _segments(after: Snapshot, log: LogFiles, now_ms: int, settings: Settings) -> list[Item[Segment]]:
+def _segments(after: Snapshot, log: LogFiles, now_ms: int, settings: Settings) -> Iterator[Item[Segment]]:
     """Segments that may go, by when they were sealed: folded in this snapshot and in all that may take its place."""
-    limit_ms = now_ms - settings.log_retention_days * DAY_MS
-    items: list[Item[Segment]] = []
     for segment in sorted(log.sealed, key=lambda segment: (segment.name.sealed_at, segment.name)):
-        is_old = segment.name.sealed_at.timestamp() * 1000 < limit_ms
-        if not is_old and not settings.log_max_bytes:
-            break
+        is_old = is_past(segment, now_ms, settings)
         if all(snapshot.has_folded(segment.name.writer, segment.name.sequence) for snapshot in (after, *log.spares)):
             size = log.sizes.get(segment.path.name, 0) + log.sizes.get(segment.name.checksum, 0)
-            items.append(Item(segment, segment.name.sealed_at.date(), size, "age" if is_old else None, is_free=True))
-    return items
+            yield Item(segment, segment.name.sealed_at.date(), size, "age" if is_old else None, is_free=True)
+
+
+def is_past(segment: Segment, now_ms: int, settings: Settings) -> bool:
+    """Whether it was sealed longer ago than the log is kept."""
+    return segment.name.sealed_at.timestamp() * 1000 < now_ms - settings.log_retention_days * DAY_MS
 
 
 def _archive_days(after: Snapshot, archived: Mapping[date, int], now_ms: int, settings: Settings) -> list[Item[date]]:

@@ -8,13 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from datetime import UTC, date, datetime, time, timedelta
+from pathlib import Path
 from typing import Protocol
 
 import duckdb
 import msgspec
 
 from compactor.commit import kept_snapshots
-from compactor.expiry import LogFiles, RetentionPlan, plan_expiry
+from compactor.expiry import LogFiles, RetentionPlan, is_past, plan_expiry
 from compactor.fold import archive_paths
 from compactor.parts import sql_list, write_counters
 from shared.layout import DataDirectory
@@ -42,8 +43,24 @@ def plan_retention(
     is_confirmed: bool = False,
 ) -> RetentionPlan:
     """What goes with the snapshot `after`. A segment that a snapshot may miss which may have to take its place stays."""
-    log = LogFiles(sealed, file_sizes(data), [before, *kept_snapshots(data)])
+    log = LogFiles(sealed, _sizes(data, sealed, now_ms, settings), [before, *kept_snapshots(data)])
     return plan_expiry(before, after, log, now_ms, settings, is_confirmed=is_confirmed)
+
+
+def _sizes(data: DataDirectory, sealed: Sequence[Segment], now_ms: int, settings: Settings) -> dict[str, int]:
+    """The bytes that the plan asks for: to look at every file of a log takes longer than to list it."""
+    if settings.log_max_bytes:
+        return file_sizes(data)
+    past = (segment for segment in sealed if is_past(segment, now_ms, settings))
+    paths = (path for segment in past for path in (segment.path, segment.checksum))
+    return {path.name: size for path in paths if (size := _size(path)) is not None}
+
+
+def _size(path: Path) -> int | None:
+    try:
+        return path.stat().st_size
+    except FileNotFoundError:  # compressed or removed meanwhile
+        return None
 
 
 def retain(

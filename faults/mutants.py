@@ -1,4 +1,4 @@
-"""Sixteen ways to break a promise, each made on purpose in a copy of the source: the tests must notice.
+"""Ways to break a promise, each made on purpose in a copy of the source: the tests must notice.
 
     python -m faults.mutants [--only WORDS]
 
@@ -30,6 +30,7 @@ CLONES = "tests/test_crash_clones.py"
 MACHINE = "tests/test_state_machine.py"
 ACTIVE = "tests/test_active.py"
 FOLD = "tests/test_fold.py"
+RETENTION = "tests/test_retention.py"
 
 
 class Edit(NamedTuple):
@@ -195,6 +196,27 @@ MUTANTS = (
             ),
         ),
         (CLONES, FOLD),
+    ),
+    Mutant(
+        "mass deletion without asking",
+        (Edit("compactor/expiry.py", "    is_held = len(days) > UNGUARDED_DAYS and", "    is_held = len(days) > 36_500 and"),),
+        (RETENTION,),
+    ),
+    Mutant(
+        "delete what a kept snapshot has not folded",
+        (Edit("compactor/expiry.py", "(after, *log.spares)", "(after,)"),),
+        (RETENTION,),
+    ),
+    Mutant(
+        "size before the clock is looked at",
+        (
+            Edit(
+                "compactor/expiry.py",
+                "    if doubt := clock_doubt(before, now_ms):\n",
+                "    if (doubt := clock_doubt(before, now_ms)) and not settings.log_max_bytes:\n",
+            ),
+        ),
+        (RETENTION,),
     ),
 )
 
