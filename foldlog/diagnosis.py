@@ -133,7 +133,7 @@ def space(free: int, total: int, settings: Settings, a_day: float | None) -> Fin
     """Whether there is room, and for how many days. `a_day` is by how many bytes the data grows; None: too little to tell."""
     reserve = settings.disk_reserve
     there = f"{size(free)} of {size(total)} are free, the reserve is {size(reserve)}"
-    make_room = "make room, or lower FOLDLOG_LOG_RETENTION_DAYS or FOLDLOG_ARCHIVE_RETENTION_DAYS"
+    make_room = "make room, or keep less: FOLDLOG_LOG_RETENTION_DAYS, FOLDLOG_LOG_MAX_BYTES, and the same of the archive"
     if free < reserve:
         return Finding("free space", "wrong", f"{there}: events are refused with 507", f"{make_room}, or FOLDLOG_DISK_RESERVE")
     if total < 2 * reserve:

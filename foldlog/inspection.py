@@ -19,6 +19,7 @@ from shared.snapshot import Snapshot, SnapshotDamaged, decode, find, kept_genera
 from shared.timestamps import DAY_S, epoch_ms
 
 GROWTH_DAYS = 7
+FULL_SHARE = 0.9
 
 Checks = Iterator[Finding]
 
@@ -32,20 +33,31 @@ def snapshot_of(data: DataDirectory) -> Snapshot:
 
 
 def growth(data: DataDirectory, sealed: Sequence[Segment], settings: Settings) -> float | None:
-    """Bytes that the data grew by a day lately. None where that is too little to tell, or nobody can."""
-    snapshot = snapshot_of(data)
+    """Bytes that the data grew by a day lately. None where that is too little to tell.
+
+    A kind that retention keeps at its limit does not grow: as much goes as comes.
+    """
     now_s = time.time()
-    oldest_s = min((segment.name.sealed_at.timestamp() for segment in sealed), default=now_s)
+    sizes = [(segment.name.sealed_at.timestamp(), _bytes(segment)) for segment in sealed]
+    oldest_s = min((at_s for at_s, _ in sizes), default=now_s)
     days = min(GROWTH_DAYS, int((now_s - oldest_s) / DAY_S))
     if days < 1:
         return None
     since_s = now_s - days * DAY_S
-    log = sum(_bytes(segment) for segment in sealed if since_s <= segment.name.sealed_at.timestamp() <= now_s)
-    if now_s - oldest_s > (settings.log_retention_days - 1) * DAY_S:
-        log = 0  # as much goes as comes
-    fresh = [kept for kept in snapshot.days.values() if epoch_ms(kept.added_at) / 1000 >= since_s]
-    folded = sum(part.bytes for kept in fresh for part in (*kept.archive, *([kept.counters] if kept.counters else [])))
-    return (log + folded) / days
+    grown = 0
+    is_full_age = now_s - oldest_s > (settings.log_retention_days - 1) * DAY_S
+    if not is_full_age and not _is_at(settings.log_max_bytes, sum(size for _, size in sizes)):
+        grown += sum(size for at_s, size in sizes if since_s <= at_s <= now_s)
+    kept = snapshot_of(data).days.values()
+    fresh = [day for day in kept if epoch_ms(day.added_at) / 1000 >= since_s]
+    if not _is_at(settings.archive_max_bytes, sum(part.bytes for day in kept for part in day.archive)):
+        grown += sum(part.bytes for day in fresh for part in day.archive)
+    grown += sum(day.counters.bytes for day in fresh if day.counters)
+    return grown / days
+
+
+def _is_at(limit: int, size: int) -> bool:
+    return bool(limit) and size >= FULL_SHARE * limit
 
 
 def _bytes(segment: Segment) -> int:

@@ -298,9 +298,14 @@ def test_growth_is_told_from_the_last_days_and_not_before_there_is_one(tmp_path:
         500_000, rel=0.01
     )  # 2 days: the third segment is before them
     assert inspection.growth(data, sealed_segments(data), Settings(log_retention_days=2)) == 0  # as much goes as comes
+    full = Settings(log_max_bytes=2_100_000)
+    assert inspection.growth(data, sealed_segments(data), full) == 0
     fold(data, now_ms())
     parts = sum(path.stat().st_size for path in [*data.archive.glob("*/*"), *data.counters.glob("*/*")])
     assert inspection.growth(data, sealed_segments(data), Settings(log_retention_days=2)) == parts / 2
+    full = Settings(log_max_bytes=2_100_000, archive_max_bytes=1)
+    counters = sum(path.stat().st_size for path in data.counters.glob("*/*"))
+    assert inspection.growth(data, sealed_segments(data), full) == counters / 2
 
 
 def doctor(data: DataDirectory, **settings: object) -> dict[str, dict[str, str]]:
