@@ -1,8 +1,9 @@
 # Two commands are enough: `make run` and `make test`.
 PYTHON ?= python3
 BIN := .venv/bin
-# Most tests wait for processes, so more of them than cores. Those of one file share servers, so a file is not divided.
-PYTEST := $(BIN)/python -m pytest --numprocesses 4 --dist loadfile
+# Most tests wait for processes, so more of them than cores. Those of one file share servers, so a file is not divided; files with long
+# tests come first (tests/conftest.py).
+PYTEST := $(BIN)/python -m pytest --numprocesses 4 --dist loadfile --no-loadscope-reorder
 SOURCE := foldlog ingest compactor shared tests bench faults
 
 .DEFAULT_GOAL := help
