@@ -230,7 +230,7 @@ def test_moving_to_another_host(tmp_path: Path) -> None:
         there = Shell(new, environment(new / "data"), "Moving to another host")
         there._left.pop(0)
         assert "nothing wrong" in there.type()
-        assert json.loads(there.type())["balance"]["counted"] == 2
+        assert json.loads(there.type())["balance"]["accepted"] == 2
         assert load(DataDirectory(new / "data")).generation == before.generation
         typing._left.clear()
 
