@@ -24,7 +24,7 @@ from shared.layout import ADOPTED_WRITER, DataDirectory, SegmentName, parse_stra
 from shared.line import ScannedLine, scan
 from shared.publish import keep_as, remove, sync_directory
 from shared.recovery import is_still, seal_good_lines
-from shared.segments import files_of, recorded_sha256, salvage, sealed_segments
+from shared.segments import names_of, recorded_sha256, salvage, sealed_segments
 
 # logrotate, gzip or a person may be at work on it; who writes to a file changes its time.
 SETTLED_S = 60.0
@@ -45,9 +45,7 @@ def adopt_strays(data: DataDirectory, log: Log, now_ms: int, settled_s: float = 
 
     What was touched less than `settled_s` ago waits for a later pass, as does what cannot be read or sealed now.
     """
-    for path in files_of(data.log):
-        if parse_stray(path.name) is None:
-            continue
+    for path in [data.log / name for name in names_of(data.log) if parse_stray(name) is not None]:
         try:
             with closing(_Held(path)) as held:
                 if held.is_free(now_ms, settled_s):

@@ -12,6 +12,7 @@ import queue
 import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from itertools import accumulate
 from typing import NamedTuple, Protocol
 
@@ -27,6 +28,7 @@ from shared.settings import Settings
 POLL_S = 0.2
 REOPEN_S = 1.0
 GROUP_MAX_BYTES = 8 << 20
+TAKEN_MAX = 5
 
 
 class Unavailable(Exception):
@@ -273,19 +275,29 @@ class GroupCommitWriter:
         meters.log_bytes += len(group.blob)
 
     def _commit_blob(self, blob: bytes, lines: int) -> None:
-        active = self._active or self._open_segment()
+        for _ in range(TAKEN_MAX):
+            if self._is_committed(blob, lines):
+                break
+        else:
+            raise CommitFailed(f"{self._data.active(self._writer)} was taken away {TAKEN_MAX} times in a row")
+        if self._active is not None and self._active.lines == lines:
+            self._seal_at = time.monotonic() + self._settings.segment_max_age
+
+    def _is_committed(self, blob: bytes, lines: int) -> bool:
+        """Commit to the open segment, or to a new one. False when somebody took it: the group goes into another."""
+        try:
+            active = self._active or self._open_segment()
+        except FileExistsError:
+            return False  # made by somebody in place of the one that they took: it is looked into first
         try:
             active.commit(blob, lines)
         except SegmentMoved as error:
-            is_in_it = self._let_go(active, error, blob, lines)
-            if not is_in_it:
-                self._open_segment().commit(blob, lines)
+            return self._let_go(active, error, blob, lines)
         except CommitFailed as error:
             if error.full:
                 self._seal(reopen=False)  # what is full may become half-written: go on in a new segment only
             raise
-        if self._active is not None and self._active.lines == lines:
-            self._seal_at = time.monotonic() + self._settings.segment_max_age
+        return True
 
     def _seal_is_due(self) -> bool:
         # Look at the request even when nothing could be sealed, so that an old one does not seal a later segment.
@@ -308,7 +320,8 @@ class GroupCommitWriter:
                 self._meters.segments_sealed += 1
                 self._log.info("sealed", segment=name.file, lines=active.lines, bytes=active.bytes)
             if reopen:
-                self._open_segment()
+                with suppress(FileExistsError):  # somebody made it: the next look at it looks into it first
+                    self._open_segment()
         except SegmentMoved as error:
             self._let_go(active, error)
         except OSError as error:

@@ -67,7 +67,7 @@ def sealed_segments(data: DataDirectory) -> list[Segment]:
     """All sealed segments, by writer and sequence. A segment present both plain and compressed is listed once."""
     found: dict[tuple[str, int], Segment] = {}
     log = data.log
-    for file in _names_of(log):  # names, not paths: there may be a hundred thousand, and to sort paths took most of the time
+    for file in names_of(log):  # names, not paths: there may be a hundred thousand, and to sort paths took most of the time
         name = parse_segment(file)
         if name is not None:
             found.setdefault((name.writer, name.sequence), Segment(name, log / file))
@@ -79,10 +79,11 @@ def files_of(directory: Path) -> list[Path]:
 
     Not glob: it takes a directory that may not be read for an empty one, and a sequence number would be used again.
     """
-    return [directory / name for name in _names_of(directory)]
+    return [directory / name for name in names_of(directory)]
 
 
-def _names_of(directory: Path) -> list[str]:
+def names_of(directory: Path) -> list[str]:
+    """The same as names alone: of a hundred thousand files those that matter are found in a fraction of the time."""
     try:
         return sorted(os.listdir(directory))
     except FileNotFoundError:
@@ -104,7 +105,7 @@ def file_sizes(data: DataDirectory) -> dict[str, int]:
 def active_segments(data: DataDirectory) -> dict[str, Path]:
     """Active segments by writer, whether their writer lives or not."""
     log = data.log
-    found = ((parse_active(file), file) for file in _names_of(log))
+    found = ((parse_active(file), file) for file in names_of(log))
     return {writer: log / file for writer, file in found if writer is not None}
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import random
 import shutil
 from collections.abc import Callable
 from contextlib import suppress
@@ -11,6 +12,11 @@ from pathlib import Path
 
 import pytest
 
+from compactor.commit import compactor_lock
+from compactor.compaction import recover_orphans
+from compactor.strays import adopt_strays
+from faults.crash import HOWS, Disk, make_tree
+from faults.record import Mark, Recorder, Tree
 from ingest.active import ActiveSegment
 from ingest.lines import seal
 from ingest.meters import Meters
@@ -18,7 +24,9 @@ from ingest.writer import DiskFull, GroupCommitWriter, Unavailable
 from shared.layout import DataDirectory, SegmentName
 from shared.segments import digest, sealed_segments
 from shared.settings import Settings
+from shared.timestamps import now_ms
 from tests.logs import SilentLog, data_directory, fold_all, line
+from tests.server import lines_of
 from tests.test_fold import archived, assert_verified
 from tests.test_writer import small_disk, until
 
@@ -166,6 +174,51 @@ async def test_adoption_counts_and_goes_on_with_the_next_number(tmp_path: Path) 
     assert (meters.segments_adopted, meters.segments_truncated) == (3, 0)
 
 
+async def test_group_goes_into_the_next_segment_though_somebody_is_quicker(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """logrotate makes a file of its own where the writer is about to make one; and takes the one after that, too."""
+    data, log = data_directory(tmp_path), SilentLog()
+    writer = start(data, log)
+    await writer.append(event(1), 1)
+    real = ActiveSegment.__init__
+    made: list[ActiveSegment] = []
+
+    def quicker(segment: ActiveSegment, *arguments: object) -> None:
+        if not made:
+            made.append(segment)
+            data.active("0").touch()
+        real(segment, *arguments)  # type: ignore[arg-type]
+        made.append(segment)
+        if len(made) == 2:
+            rename(data.active("0"))
+
+    monkeypatch.setattr(ActiveSegment, "__init__", quicker)
+    data.active("0").unlink()
+    await writer.append(event(2), 1)
+    assert len(made) == 3
+    await writer.close()
+    assert counted(data) == ["event-0001", "event-0002"]
+
+
+async def test_segment_that_is_always_taken_is_refused_in_the_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    data, log = data_directory(tmp_path), SilentLog()
+    writer = start(data, log)
+    real = ActiveSegment.commit
+
+    def taken(segment: ActiveSegment, blob: bytes, lines: int) -> None:
+        segment.path.unlink()
+        real(segment, blob, lines)
+
+    monkeypatch.setattr(ActiveSegment, "commit", taken)
+    with pytest.raises(Unavailable):
+        await writer.append(event(1), 1)
+    monkeypatch.setattr(ActiveSegment, "commit", real)
+    await writer.append(event(2), 1)
+    await writer.close()
+    assert counted(data) == ["event-0002"]
+
+
 def empty(path: Path) -> None:
     os.truncate(path, 0)
 
@@ -260,6 +313,43 @@ async def test_log_directory_that_is_away_for_a_moment_is_waited_for(tmp_path: P
     await writer.append(event(3), 1)
     await writer.close()
     assert counted(data) == ["event-0001", "event-0003"]
+
+
+@pytest.mark.crash
+@pytest.mark.parametrize("deed", [rename, rename_and_create, Path.unlink], ids=["renamed", "created", "deleted"])
+async def test_crash_at_any_point_of_an_adoption_loses_nothing_that_has_a_name(tmp_path: Path, deed: Deed) -> None:
+    """A deleted file is its writer's alone until it is sealed: until then only what is acknowledged after it must be there."""
+    data = data_directory(tmp_path / "data")
+    writer = start(data, SilentLog())
+    await writer.append(event(1), 1)
+    with Recorder(data.root) as recorder:
+        deed(data.active("0"))
+        taken = len(recorder.operations)
+        await writer.append(event(2), 1)
+        recorder.mark("acknowledged")
+        await writer.close()
+    acknowledged = next(place for place, each in enumerate(recorder.operations) if isinstance(each, Mark))
+    disk, draw = Disk(recorder.began_with), random.Random(1)
+    tried: list[Tree] = []
+    for place, operation in enumerate(recorder.operations):
+        disk.follow(operation)
+        is_deleted = deed is Path.unlink and taken - 1 <= place < acknowledged
+        wanted = set() if is_deleted else {"event-0001"}
+        wanted |= {"event-0001", "event-0002"} if place >= acknowledged else set()
+        for how in HOWS:
+            tree = disk.crash(how, draw)
+            if (place < acknowledged and tree in tried) or not wanted:
+                continue
+            tried.append(tree)
+            again = DataDirectory(tmp_path / "again")
+            shutil.rmtree(again.root, ignore_errors=True)
+            make_tree(again.root, tree)
+            recover_orphans(again, SilentLog())
+            with compactor_lock(again):
+                adopt_strays(again, SilentLog(), now_ms(), settled_s=0)
+            assert wanted <= {each["id"] for each in lines_of(again)}, (place, operation, how)
+            assert all(digest(each).intact for each in sealed_segments(again))
+    assert len(tried) > 5
 
 
 async def test_segment_that_waits_to_be_adopted_is_sealed_at_the_end(tmp_path: Path) -> None:
