@@ -95,7 +95,10 @@ def processes(running: Running, lag_s: float | None, settings: Settings) -> Find
     under = f"`foldlog serve` (process {running.serve})" if running.serve else "no `foldlog serve`, but"
     if running.silent:
         found = f"{under}: of its workers these do not answer: {', '.join(running.silent)}"
-        return Finding("processes", "wrong", found, "what do its messages say? A stuck one: `kill -9`, and it is started again")
+        do = (
+            "what do its messages say? `child_stuck`: it was killed, and is started again; else wait for FOLDLOG_WORKER_TIMEOUT"
+        )
+        return Finding("processes", "wrong", found, do)
     if not running.answering:
         return Finding("processes", "wrong", f"{under}: no worker answers", "what do its messages say?")
     if lag_s is not None and lag_s > LATE_INTERVALS * settings.fold_interval:

@@ -59,7 +59,7 @@ def _processes(found: Found, running: Running, settings: Settings) -> Iterable[s
         yield "no worker runs, so no event can be taken: what does `foldlog serve` say?"
     if silent := running.silent:
         who = f"worker {silent[0]} does" if len(silent) == 1 else f"workers {_some(silent)} do"
-        yield f"{who} not answer: stuck, or killed. `foldlog serve` starts a dead one again, a stuck one needs `kill -9`"
+        yield f"{who} not answer: stuck, or killed. Within {span(settings.worker_timeout)} `foldlog serve` starts another"
     if is_late:
         yield (
             f"the last fold was {ago(lag_s)}, and one is due every {span(settings.fold_interval)}: "
