@@ -129,7 +129,12 @@ DATA: dict[str, tuple[Finding, str, str, str]] = {
     "alone": (diagnosis_data.processes(Running(None, {"0": True}), None, Settings()), "ok", "no `foldlog serve`, but", ""),
     "nothing": (diagnosis_data.processes(NOTHING, LATE, Settings()), "warning", "nothing runs", "`foldlog serve`"),
     "unasked": (diagnosis_data.processes(Running(1, None), None, Settings()), "unknown", "only the user", ""),
-    "stuck": (diagnosis_data.processes(Running(1, {"0": True, "1": False}), 0, Settings()), "wrong", "answer: 1", "kill -9"),
+    "stuck": (
+        diagnosis_data.processes(Running(1, {"0": True, "1": False}), 0, Settings()),
+        "wrong",
+        "answer: 1",
+        "child_stuck",
+    ),
     "no worker": (diagnosis_data.processes(Running(1, {}), ON_TIME, Settings()), "wrong", "no worker answers", "messages"),
     "late": (diagnosis_data.processes(WELL, LATE, Settings()), "wrong", "the last fold was 3 min ago", "foldlog compact"),
     "listens": (diagnosis_data.address(WELL, True, Settings()), "ok", "127.0.0.1:8080: a worker listens", ""),
