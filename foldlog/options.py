@@ -156,7 +156,7 @@ def _add_keeping(add: Add) -> None:
     """What looks after the data directory."""
     add("verify", "recount everything and compare it with what is published; exit 1 if anything is wrong")
 
-    compress = add("compress", "compress sealed segments that are folded; every reader takes them as before")
+    compress = add("compress", "compress segments that are folded, for every reader as before")
     compress.add_argument("--method", choices=["zstd", "gzip"], default="zstd", help="default: zstd")
     older = "how long ago they were sealed at least, such as 90s, 30m, 1h, 7d (default: 1h)"
     compress.add_argument("--older-than", type=_duration, default=3600.0, metavar="TIME", help=older)
@@ -164,7 +164,7 @@ def _add_keeping(add: Add) -> None:
     rebuild_ = add("rebuild", "fold the retained log again and show what changed, day by day")
     rebuild_.add_argument("--dry-run", action="store_true", help="show what would change, and publish nothing")
 
-    _add_retain(add("retain", "delete what is past its retention now, as a pass would, and say what and why"))
+    _add_retain(add("retain", "delete what is past its retention now, and say what and why"))
 
     erase = add("erase", "erase one visitor from the log, the archive and the counters, for good")
     erase.add_argument("--visitor", metavar="ID", type=_visitor, required=True, help="the id, as events carry it")
