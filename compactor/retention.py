@@ -79,8 +79,8 @@ def retain(
 
 
 def remove_expired(plan: RetentionPlan) -> None:
-    """Delete the segments that go. Only after the commit of the snapshot that this plan is recorded in."""
-    remove([path for item in plan.log.going for path in (item.what.path, item.what.checksum)])
+    """Delete the segments that go, each copy. Only after the commit of the snapshot that this plan is recorded in."""
+    remove([path for item in plan.log.going for path in (*item.what.copies, item.what.checksum)])
 
 
 def say_retention(log: Log, run: Retention) -> None:

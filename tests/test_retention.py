@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 import os
 import re
@@ -308,6 +309,15 @@ def test_log_over_its_limit_loses_its_oldest_folded_segments(tmp_path: Path) -> 
     assert done.snapshot.retention.segments == 2
     fold(data, NOON + 1000, log_max_bytes=sum(sizes.values()) - oldest)
     assert [segment.name for segment in sealed_segments(data)] == names[2:]
+    assert_verified(data)
+
+
+def test_segment_that_is_there_plain_and_compressed_goes_as_a_whole(tmp_path: Path) -> None:
+    data = history(tmp_path, 2, NOON)
+    oldest, newest = (segment.path for segment in sealed_segments(data))
+    oldest.with_name(f"{oldest.name}.gz").write_bytes(gzip.compress(oldest.read_bytes()))
+    fold(data, NOON, log_max_bytes=sum(file_sizes(data).values()) - 1)
+    assert {path.name.partition(".")[0] for path in data.log.iterdir()} == {newest.stem}
     assert_verified(data)
 
 
