@@ -17,9 +17,9 @@ from typing import NamedTuple
 
 from compactor.commit import compactor_lock, kept_snapshots
 from compactor.compaction import Log, recover_orphans
-from compactor.copied import missing_parts
 from compactor.verify import parts_of
 from shared.layout import PARTIAL_SUFFIX, TEMPORARY_SUFFIX, DataDirectory, parse_kept_snapshot
+from shared.missing import missing_parts
 from shared.publish import keep_as, make_directory, sync_directory
 from shared.requests import seal_now
 from shared.segments import files_of, sealed_segments

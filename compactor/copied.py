@@ -8,7 +8,6 @@ events of segments that are not in the copy. Nothing is deleted there before som
 from __future__ import annotations
 
 from collections.abc import Iterator
-from datetime import date
 from pathlib import Path
 
 import msgspec
@@ -24,9 +23,10 @@ from compactor.commit import (
 )
 from compactor.compaction import Log
 from shared.layout import DataDirectory, parse_day, parse_part
+from shared.missing import missing_parts
 from shared.publish import publishing, remove
 from shared.segments import files_of, sealed_segments
-from shared.snapshot import Day, Part, Snapshot, encode, find, kept_generations, load
+from shared.snapshot import Snapshot, encode, find, kept_generations, load
 
 
 class CopyIncomplete(Exception):
@@ -64,43 +64,6 @@ def _complaint(data: DataDirectory, snapshot: Snapshot, missing: list[Path], lat
         f"{what}. This is a copy of a directory in which passes went on, or files were deleted. Nothing was changed, and there "
         "are no passes until you run `foldlog rebuild`: it counts what the parts and the log here hold, and says what is gone."
     )
-
-
-def missing_parts(data: DataDirectory, snapshot: Snapshot) -> Iterator[Path]:
-    """Parts that a snapshot names and that are not there, or are not as long. Looks at no byte of them.
-
-    Left out are those of days without a whole archive where nothing that lies there could take their place.
-    """
-    for day, kept in snapshot.days.items():
-        absent = [path for path, part in _parts_of(data, day, kept) if not _has_length(path, part.bytes)]
-        if absent and (not kept.expired or unnamed_parts(data, snapshot, day)):
-            yield from absent
-
-
-def _parts_of(data: DataDirectory, day: date, kept: Day) -> Iterator[tuple[Path, Part]]:
-    for part in kept.archive:
-        yield data.part("archive", day, part.generation), part
-    if kept.counters is not None:
-        yield data.part("counters", day, kept.counters.generation), kept.counters
-
-
-def _has_length(path: Path, length: int) -> bool:
-    try:
-        return path.stat().st_size == length
-    except FileNotFoundError:
-        return False
-
-
-def unnamed_parts(data: DataDirectory, snapshot: Snapshot, day: date) -> list[Path]:
-    """What lies in the folders of a day beside the parts that a snapshot names, by kind and generation."""
-    kept = snapshot.days.get(day, Day(""))
-    named = {path for path, _ in _parts_of(data, day, kept)}
-    return [
-        path
-        for kind in (data.archive, data.counters)
-        for path in files_of(kind / day.isoformat())
-        if parse_part(path.name) is not None and path not in named
-    ]
 
 
 def later_parts(data: DataDirectory, snapshot: Snapshot) -> Iterator[Path]:

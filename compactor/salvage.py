@@ -17,9 +17,10 @@ import msgspec
 
 from compactor.adopt import events_counted, read_part, with_part
 from compactor.compaction import Log
-from compactor.copied import newer_parts, unnamed_parts
+from compactor.copied import newer_parts
 from compactor.verify import parts_of
 from shared.layout import DataDirectory, parse_part
+from shared.missing import unnamed_parts
 from shared.parts import part_flaw
 from shared.settings import Settings
 from shared.snapshot import Day, Part, Snapshot

@@ -12,6 +12,7 @@ import msgspec
 from ingest.proxy_watch import warning
 from shared.erasures import count_pending
 from shared.layout import DataDirectory
+from shared.missing import missing_parts
 from shared.recovery import quarantined_by_recovery
 from shared.segments import active_segments, count_lines, file_sizes, sealed_segments
 from shared.settings import Settings
@@ -90,7 +91,8 @@ def _read_status(data: DataDirectory, settings: Settings) -> dict[str, Any]:
             "counters_bytes": sum(day.counters.bytes for day in snapshot.days.values() if day.counters),
         },
         "erasures_pending": count_pending(data),
-        "warnings": [text for text in (warning(data, settings), damage) if text] + list(of_retention(snapshot.retention)),
+        "warnings": [text for text in (warning(data, settings), damage, of_parts(data, snapshot)) if text]
+        + list(of_retention(snapshot.retention)),
         "days": {"first": str(min(snapshot.days)), "last": str(max(snapshot.days))} if snapshot.days else None,
     }
 
@@ -105,6 +107,14 @@ def of_retention(run: Retention) -> Iterator[str]:
     for kind, size in run.over_limit.items():
         name = f"FOLDLOG_{kind.upper()}_MAX_BYTES"
         yield f"the {kind} is {size:,} bytes over {name}, and nothing more of it may go yet; raise the limit if that stays so"
+
+
+def of_parts(data: DataDirectory, snapshot: Snapshot) -> str | None:
+    """As a copy of a running directory is until it is rebuilt."""
+    missing = list(missing_parts(data, snapshot))
+    if not missing:
+        return None
+    return f"{len(missing)} parts that snapshot.json names are not there, such as {missing[0]}: run `foldlog rebuild`"
 
 
 def make_balance(snapshot: Snapshot, not_yet_folded: int, recovery_quarantined: int) -> Balance:

@@ -16,12 +16,14 @@ from typing import Any, NamedTuple
 import pytest
 
 from compactor.commit import compactor_lock
-from compactor.copied import CopyIncomplete, begin, missing_parts
+from compactor.copied import CopyIncomplete, begin
 from compactor.rebuild import DayChange, rebuild
-from compactor.schedule import Compactor
+from compactor.retention_run import retain_now
+from compactor.schedule import Compactor, erase_now
 from compactor.verify import verify
 from ingest.status import read_status
 from shared.layout import DataDirectory
+from shared.missing import missing_parts
 from shared.segments import sealed_segments
 from shared.settings import Settings
 from shared.snapshot import decode, kept_generations, load
@@ -150,6 +152,23 @@ def test_copy_holds_what_was_sealed_when_it_began(timeline: Timeline, order: tup
     assert_whole(data, timeline)
 
 
+@pytest.mark.timeout(120)
+@pytest.mark.parametrize("order", ORDERS[::3], ids="-".join)
+def test_copy_that_is_started_without_a_look_at_it_loses_nothing(
+    timeline: Timeline, order: tuple[str, ...], place: Path
+) -> None:
+    data = copy_in_order(timeline, order, place)
+    before = tree(data)
+    with pytest.raises(CopyIncomplete, match="foldlog rebuild"):
+        started(data)
+    rebuild(data, Settings(data_dir=data.root), SilentLog(), NOON + 1000, dry_run=True)
+    assert tree(data) == before
+    rebuilt(data)
+    started(data)
+    fold_all(data, NOON + 2000)
+    assert_whole(data, timeline)
+
+
 def test_rebuild_says_what_the_snapshot_had_counted_and_no_part_of_the_copy_holds(timeline: Timeline, place: Path) -> None:
     data = copy_in_order(timeline, ("archive", "counters", "log", "snapshots"), place)
     had = load(data).totals
@@ -232,10 +251,17 @@ def test_nothing_is_swept_or_folded_beside_missing_parts_until_a_rebuild(several
     compactor = Compactor(several, Settings(data_dir=several.root), log)
     compactor.run()
     assert "pass_failed" in log.events()
+    settings = Settings(data_dir=several.root)
+    assert [text for text in read_status(several, settings)["warnings"] if "foldlog rebuild" in text]
+    with pytest.raises(CopyIncomplete):
+        retain_now(several, settings, log, lambda: NOON, is_confirmed=True)
+    with pytest.raises(CopyIncomplete):
+        erase_now(several, settings, log)
     assert orphan.exists() and load(several).generation == generation
     rebuilt(several)
     compactor.run()
     assert ids_of(several) == [*ALL, "event-9"]
+    assert read_status(several, settings)["warnings"] == []
     assert not orphan.exists()
     assert_verified(several)
 
