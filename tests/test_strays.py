@@ -144,6 +144,16 @@ def test_pass_leaves_a_fresh_one_and_folds_the_rest(tmp_path: Path) -> None:
     assert (data.log / "active-0.ndjson.1").exists()
 
 
+def test_pass_adopts_what_has_settled(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    data = data_directory(tmp_path)
+    (data.log / "active-0.ndjson.1").write_bytes(LINES)
+    monkeypatch.setattr("compactor.schedule.now_ms", lambda: now_ms() + int(SETTLED_S * 2000))
+    log = SilentLog()
+    assert compact_once(data, Settings(data_dir=data.root), log).snapshot.totals.counted == 2
+    assert "stray_adopted" in log.events()
+    assert_verified(data)
+
+
 def test_bad_lines_go_to_quarantine(tmp_path: Path) -> None:
     data = data_directory(tmp_path)
     (data.log / "active-0.ndjson.1").write_bytes(LINES + b"torn")
