@@ -27,7 +27,7 @@ from bench.figures import Figure
 from bench.fold import Quiet
 from bench.load import make_requests
 from bench.load import run as run_load
-from bench.processes import cpu_seconds, free_port, load, null_handler, running, worker
+from bench.processes import CLOCK_TICKS, cpu_seconds, free_port, load, null_handler, running, worker
 from compactor.schedule import compact_once
 from shared.layout import DataDirectory
 from shared.settings import Settings
@@ -91,7 +91,9 @@ def generator_share(port: int, pid: int, size: Size) -> float:
     made = make_requests(size.single, 1, port, 1)
     server, own = cpu_seconds(pid), time.process_time()
     uvloop.run(run_load(port, SINGLE_CONNECTIONS[0], made))
-    return (time.process_time() - own) / (cpu_seconds(pid) - server)
+    return (time.process_time() - own) / max(
+        cpu_seconds(pid) - server, 1 / CLOCK_TICKS
+    )  # of a few requests none may be counted
 
 
 def batches(root: Path, size: Size) -> list[Figure]:

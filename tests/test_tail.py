@@ -15,6 +15,7 @@ import tracemalloc
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -263,7 +264,11 @@ def test_terminal_gets_no_control_characters_from_events(data: DataDirectory, fo
 
 def following(data: DataDirectory, *arguments: str) -> subprocess.Popen[bytes]:
     command = [sys.executable, "-m", "foldlog", "tail", "-f", *arguments]
-    return subprocess.Popen(command, env=environment(data.root), stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    # Where the tests run in the background of a shell, SIGINT is ignored, and children would inherit that.
+    heeding = partial(signal.signal, signal.SIGINT, signal.SIG_DFL)
+    return subprocess.Popen(
+        command, env=environment(data.root), stdout=subprocess.PIPE, stderr=subprocess.PIPE, preexec_fn=heeding
+    )
 
 
 def test_following_a_filter_gives_lines_as_they_were_written_at_once(data: DataDirectory) -> None:
