@@ -176,6 +176,7 @@ def assert_complete(found: list[str], needed: set[str], sent: set[str]) -> None:
 @pytest.mark.timeout(180)
 @pytest.mark.component
 @pytest.mark.parametrize("program", NORMAL)
+@pytest.mark.long
 def test_copy_of_a_busy_directory_is_restored_with_all_that_was_sealed(
     busy: tuple[Server, Load], program: str, tmp_path: Path
 ) -> None:
@@ -205,6 +206,7 @@ def run_backup(data: DataDirectory, destination: Path) -> subprocess.CompletedPr
 
 
 @pytest.mark.timeout(180)
+@pytest.mark.long
 def test_backup_of_a_busy_directory_holds_every_acknowledged_event_and_needs_no_rebuild(
     busy: tuple[Server, Load], tmp_path: Path
 ) -> None:

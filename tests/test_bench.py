@@ -17,6 +17,8 @@ from bench.figures import Figure, row
 from shared.layout import DataDirectory
 from shared.segments import sealed_segments
 
+pytestmark = pytest.mark.long
+
 SMALL = ingest.Size(rounds=1, single=100, batches=5, postgres=20, sqlite=20, summary_file=20)
 BODIES = [b'{"events":[{"name":"a"},{"name":"b"}]}', b'{"events":[{"name":"c"}]}']
 

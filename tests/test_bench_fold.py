@@ -12,6 +12,8 @@ from bench.__main__ import folding, history, large_fold
 from shared.layout import DataDirectory
 from shared.segments import sealed_segments
 
+pytestmark = pytest.mark.long
+
 
 def test_fold_against_parsing_alone(tmp_path: Path) -> None:
     share, rate, peak = folding(tmp_path, events=3000, rounds=1)

@@ -17,18 +17,23 @@ from foldlog.bench import BenchError, Result, make_plan, run
 from foldlog.generator import Outcome
 from shared.layout import DataDirectory
 from shared.segments import sealed_segments
+from shared.snapshot import load
+
+pytestmark = pytest.mark.long
 
 
 def lose_a_segment(root: Path) -> threading.Thread:
-    """Delete the first segment that is sealed in a directory, as a bad disk or a hasty operator would."""
+    """Delete the first segment that is sealed in a directory and not folded, as a bad disk or a hasty operator would."""
 
     def lose() -> None:
         deadline = time.monotonic() + 60
         while time.monotonic() < deadline:
-            if (root / "log").is_dir() and (found := sealed_segments(DataDirectory(root))):
-                found[0].path.unlink()
-                found[0].checksum.unlink()
-                return
+            data = DataDirectory(root)
+            for segment in sealed_segments(data) if data.log.is_dir() else ():
+                segment.path.unlink()
+                segment.checksum.unlink()
+                if not load(data).has_folded(segment.name.writer, segment.name.sequence):  # else nothing is lost with it
+                    return
             time.sleep(0.02)
 
     thread = threading.Thread(target=lose)

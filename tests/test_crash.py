@@ -18,7 +18,7 @@ from faults.oracle import acknowledged, intended, judge
 from faults.random_kills import MEND_TIMEOUT_S, WORKERS, children, fold, generation, kill_child, wait_until
 from tests.server import Server
 
-pytestmark = pytest.mark.crash
+pytestmark = [pytest.mark.crash, pytest.mark.long]
 
 
 @contextmanager

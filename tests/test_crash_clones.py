@@ -22,6 +22,7 @@ MANY = 10_000
 
 @pytest.mark.timeout(180)
 @pytest.mark.parametrize("seed", SEEDS)
+@pytest.mark.long
 def test_no_crash_loses_repeats_or_invents_an_event(seed: int) -> None:
     tried = tell(seed, MANY, lies=False, each=1)
     assert tried.found == []

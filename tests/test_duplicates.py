@@ -9,7 +9,7 @@ import pytest
 from faults.duplicates import CLIENTS, REPEATS, Load, plan, run
 from faults.outcome import Outcome
 
-pytestmark = pytest.mark.crash
+pytestmark = [pytest.mark.crash, pytest.mark.long]
 
 SMALL = Load(sends=5_000, seed=7, kills=2, sizes=(1, 10, 40), pause_s=0.03)
 

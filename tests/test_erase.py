@@ -298,6 +298,7 @@ def test_request_that_was_never_made_leaves_nothing(data: DataDirectory) -> None
 
 
 @pytest.mark.timeout(120)
+@pytest.mark.long
 def test_crash_at_any_point_only_delays_it(tmp_path: Path) -> None:
     data = data_directory(tmp_path / "data")
     for number in range(2):

@@ -66,6 +66,7 @@ segments = st.lists(st.tuples(st.sampled_from(["0", "1", "import"]), st.lists(ev
 @pytest.mark.timeout(400)
 @settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(segments, st.lists(st.booleans(), min_size=6, max_size=6), st.randoms())
+@pytest.mark.long
 def test_any_split_and_order_gives_the_same_counters(
     written: list[tuple[str, list[Line]]], cuts: list[bool], order: Any
 ) -> None:
@@ -93,6 +94,7 @@ def test_any_split_and_order_gives_the_same_counters(
 
 @settings(max_examples=10, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(segments, st.randoms())
+@pytest.mark.long
 def test_too_many_values_are_capped_the_same_for_any_split(written: list[tuple[str, list[Line]]], order: Any) -> None:
     with tempfile.TemporaryDirectory() as root:
         directories = [data_directory(Path(root) / name) for name in ("together", "apart")]
@@ -193,6 +195,7 @@ def test_what_is_derived_at_fold(tmp_path: Path, name: str, fields: dict[str, An
         assert database.execute(f"SELECT {column} FROM read_parquet($1)", [[str(path)]]).fetchall() == [(expected,)], name
 
 
+@pytest.mark.long
 def test_many_passes_leave_few_parts(tmp_path: Path) -> None:
     data = data_directory(tmp_path)
     for number in range(30):

@@ -66,7 +66,7 @@ def test_page_is_held_to_the_rate_limit(tmp_path: Path) -> None:
         target = make_target(None, None, f"http://{server.host}", Settings(listen=("127.0.0.1", server.port)))
         result = run(target, make_plan(target, [150.0], 1.0, connections=8))
     assert result.counted is None
-    assert result.outcome.statuses["200"] == 50
+    assert result.outcome.statuses["200"] in {50, 51}  # while the load runs, a request's worth of the window may pass
     assert result.outcome.codes == {"rate_limit": result.refused}
 
 

@@ -56,6 +56,7 @@ def test_all_calls_of_a_name_are_points(points: list[Point]) -> None:
 
 
 @pytest.mark.timeout(180)
+@pytest.mark.long
 def test_kill_before_any_call_loses_and_repeats_nothing(pool: ProcessPoolExecutor, points: list[Point]) -> None:
     runs = run_points(pool, sample(points))
     assert [str(run) for run in runs if run.found] == []

@@ -267,6 +267,7 @@ def fl(directory: Path, server: Server) -> Path:
     return script
 
 
+@pytest.mark.long
 def test_shipped_configuration_lets_foldlog_do_what_logrotate_decides(tmp_path: Path) -> None:
     program("logrotate")
     with server_for(tmp_path, workers=2, segment_max_age=3600) as server:

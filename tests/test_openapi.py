@@ -217,6 +217,7 @@ def test_client_that_sends_too_much_gets_the_documented_headers(tmp_path: Path) 
 
 
 @pytest.mark.timeout(SCHEMATHESIS_TIMEOUT_S + 30)
+@pytest.mark.long
 def test_schemathesis_finds_nothing(server: Server, tmp_path: Path) -> None:
     """All of its checks, on what it makes up from the document: good requests and bad ones."""
     document = tmp_path / "openapi.json"  # from a URL, it would leave out the operation that serves it

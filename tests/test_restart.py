@@ -35,6 +35,8 @@ from tests.supervised import PATIENCE_S, Activated, until
 from tests.test_deploy_caddy import Caddy
 from tests.test_deploy_nginx import HOST, Nginx
 
+pytestmark = pytest.mark.long
+
 RESTARTS = 3
 CLIENTS = 6
 PAUSE_S = 0.004

@@ -549,6 +549,7 @@ def test_clock_in_doubt_is_said_and_no_option_overrules_it(tmp_path: Path) -> No
 @pytest.mark.crash
 @pytest.mark.component
 @pytest.mark.timeout(120)
+@pytest.mark.long
 def test_kill_before_any_call_of_retain_leaves_what_verifies() -> None:
     if not is_there():
         (pytest.fail if os.environ.get("CI") == "true" else pytest.skip)("strace is not installed")

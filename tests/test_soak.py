@@ -10,6 +10,8 @@ from faults.outcome import Outcome
 from faults.soak import FAULTS, Pace, run
 from faults.trend import growth
 
+pytestmark = pytest.mark.long
+
 MIB = 1 << 20
 
 
