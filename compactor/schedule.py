@@ -104,7 +104,7 @@ class Compactor:
 
     def begin(self) -> None:
         """Remove what a killed pass left behind, once. Raises CopyIncomplete, and is tried again before each pass then."""
-        with compactor_lock(self._data) as lock:
+        with compactor_lock(self._data, PASS_PATIENCE_S) as lock:
             self._begin(lock)
 
     def _begin(self, lock: CompactorLock) -> None:

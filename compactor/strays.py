@@ -3,7 +3,8 @@
 logrotate renames, copies and compresses what it is pointed at. The writer seals what it had acknowledged by itself
 (ingest/taken.py), so most of these hold nothing that is not in a segment, and go. What is in no segment (the writer was
 killed before it saw the rename; `copytruncate` kept a copy and cut the original) is sealed here. Copies do no harm: an id
-counts once (P7). Killed at any point and run again it leaves the same.
+counts once (P7). That ends with retention: a copy of lines whose segment and whose archive day are both gone is not known any
+more, and counts again. Killed at any point and run again it leaves the same.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from filelock import lock_descriptor
 from compactor.compaction import Log
 from shared.compression import CannotInflate
 from shared.layout import ADOPTED_WRITER, DataDirectory, SegmentName, parse_stray
-from shared.line import ScannedLine, scan
+from shared.line import DataFromNewerVersion, ScannedLine, scan
 from shared.publish import keep_as, remove, sync_directory
 from shared.recovery import is_still, seal_good_lines
 from shared.segments import names_of, recorded_sha256, salvage, sealed_segments
@@ -52,6 +53,8 @@ def adopt_strays(data: DataDirectory, log: Log, now_ms: int, settled_s: float = 
                     _adopt(data, path, log)
         except OSError as error:
             log.warning("stray_left", file=path.name, reason=str(error), do=f"see that Foldlog may read it, or move it: {path}")
+        except DataFromNewerVersion as error:  # it is whole, and of use to that version: the passes go on without it
+            log.warning("stray_left", file=path.name, reason=str(error), do=f"install that version, or move it: {path}")
 
 
 class _Held:

@@ -13,6 +13,7 @@ import pytest
 
 from compactor.commit import CommitLost, CompactorBusy, compactor_lock, sweep_orphans
 from compactor.compaction import run_pass
+from compactor.schedule import Compactor
 from compactor.segment_check import check
 from compactor.verify import check_log
 from ingest.lines import seal
@@ -148,6 +149,24 @@ def test_only_one_compactor_at_a_time(tmp_path: Path) -> None:
         thread.start()
         thread.join()
     assert len(refused) == 1
+
+
+def test_start_waits_for_a_lock_that_is_soon_free(tmp_path: Path) -> None:
+    """As `foldlog compress` has it, most of the time."""
+    data = data_directory(tmp_path)
+    has_it, is_enough = threading.Event(), threading.Event()
+
+    def compress() -> None:
+        with compactor_lock(data):
+            has_it.set()
+            is_enough.wait(20)
+
+    other = threading.Thread(target=compress)
+    other.start()
+    assert has_it.wait(20)
+    threading.Timer(0.3, is_enough.set).start()
+    Compactor(data, Settings(data_dir=data.root), SilentLog()).begin()
+    other.join()
 
 
 @pytest.mark.parametrize("thief", ["deletes the lock file", "commits first"])

@@ -7,6 +7,7 @@ import os
 import random
 import shutil
 import time
+import zlib
 from collections.abc import Callable
 from pathlib import Path
 
@@ -200,6 +201,20 @@ def test_what_cannot_be_taken_is_said_and_stops_nothing(tmp_path: Path) -> None:
     (data.log / "active-0.ndjson.2").mkdir()
     (data.log / "active-0.ndjson.3").write_bytes(LINES)
     assert adopt(data).events() == ["stray_left", "stray_adopted"]
+    assert counted(data) == ["event-1", "event-2"]
+
+
+def test_one_of_a_newer_version_is_left_and_stops_nothing(tmp_path: Path) -> None:
+    data = data_directory(tmp_path)
+    newer = seal([line("event-9")]).partition(b',"crc"')[0].replace(b'{"v":1', b'{"v":9')
+    content = newer + b',"crc":"%08x"}\n' % zlib.crc32(newer)
+    (data.log / "active-0.ndjson.1").write_bytes(content)
+    (data.log / "active-0.ndjson.2").write_bytes(LINES)
+    log = adopt(data)
+    assert log.events() == ["stray_left", "stray_adopted"]
+    assert "newer" in str(log.said[0][1]["reason"])
+    assert (data.log / "active-0.ndjson.1").read_bytes() == content
+    assert list(data.quarantine.iterdir()) == []
     assert counted(data) == ["event-1", "event-2"]
 
 
