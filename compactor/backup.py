@@ -17,8 +17,10 @@ from typing import NamedTuple
 
 from compactor.commit import compactor_lock, kept_snapshots
 from compactor.compaction import Log, recover_orphans
+from compactor.copied import later_parts
 from compactor.verify import parts_of
-from shared.layout import PARTIAL_SUFFIX, TEMPORARY_SUFFIX, DataDirectory, parse_kept_snapshot
+from shared.erasures import pending, record_of
+from shared.layout import PARTIAL_SUFFIX, TEMPORARY_SUFFIX, DataDirectory, SegmentName, parse_kept_snapshot, parse_stray
 from shared.missing import missing_parts
 from shared.publish import keep_as, make_directory, sync_directory
 from shared.requests import seal_now
@@ -53,6 +55,7 @@ def backup(data: DataDirectory, destination: Path, log: Log) -> Backup:
     recover_orphans(data, log)
     seal_now(data, SEAL_PATIENCE_S)
     with compactor_lock(data, LOCK_PATIENCE_S):
+        _check_erasures(data)
         snapshots = _snapshots(data)
         with _partial(data, destination) as partial:
             _link_files(data, partial, snapshots)
@@ -83,13 +86,28 @@ def _elsewhere(data: DataDirectory, destination: Path) -> BackupRefused:
     )
 
 
+def _check_erasures(data: DataDirectory) -> None:
+    """Raises BackupRefused half-way through an erasure: the log may still hold a visitor whom the snapshot does not count."""
+    if any(record_of(data, request.request)[0] for request in pending(data)):
+        raise BackupRefused(
+            "a visitor is being erased, and the backup might hold some of them still; wait until `foldlog status` shows no "
+            "erasure as pending (`erasures_pending` is 0 in its JSON), and then run this again"
+        )
+
+
 def _snapshots(data: DataDirectory) -> list[Snapshot]:
-    """The snapshot, and the kept ones whose parts are all there. Raises BackupRefused when it is damaged, and SnapshotLost."""
+    """The snapshot, and the kept ones whose parts are all there.
+
+    Raises BackupRefused when it is damaged or not all that was counted, and SnapshotLost.
+    """
     found = find(data)
     if found.damage:
         raise BackupRefused(f"{found.damage}; run `foldlog compact --once`, if no compactor runs, and then this again")
     if missing := next(missing_parts(data, found.snapshot), None):
         raise BackupRefused(f"{missing} is not what {data.snapshot} names; run `foldlog rebuild`, and then this again")
+    if later := next(later_parts(data, found.snapshot), None):
+        why = f"{later} is of a later generation than {data.snapshot}, and may hold what nothing else does"
+        raise BackupRefused(f"{why}; run `foldlog rebuild`, and then this again")
     return [found.snapshot, *(kept for kept in kept_snapshots(data) if not any(missing_parts(data, kept)))]
 
 
@@ -138,24 +156,35 @@ def _link_files(data: DataDirectory, partial: DataDirectory, snapshots: list[Sna
         _link(data, partial, (data.part(kind, day, part.generation) for kind, day, part in parts_of(snapshot)))
     _link(data, partial, (data.kept_snapshot(snapshot.generation) for snapshot in kept))
     _link(data, partial, [data.snapshot] if current.generation else [])
-    _link_segments(data, partial)
+    _link_log(data, partial)
     _link(data, partial, (path for path in files_of(data.quarantine) if not path.name.endswith(TEMPORARY_SUFFIX)))
     _link(data, partial, (path for path in data.records() if path.exists()))
 
 
-def _link_segments(data: DataDirectory, partial: DataDirectory) -> None:
-    """All sealed segments. One may be compressed meanwhile, and has another name then: look again."""
-    linked = set()
+def _link_log(data: DataDirectory, partial: DataDirectory) -> None:
+    """All sealed segments, and strays: one whose writer was killed may be all there is of what it had acknowledged.
+
+    One may be compressed or renamed meanwhile, and has another name then: look again.
+    """
+    linked: set[SegmentName] = set()
     for _ in range(LOOKS):
         try:
             for segment in sealed_segments(data):
                 if segment.name not in linked:
                     _link(data, partial, [segment.path, *([segment.checksum] if segment.checksum.exists() else [])])
                     linked.add(segment.name)
+            _link(data, partial, _strays(data))
             return
         except FileNotFoundError:
             continue
     raise BackupRefused("segments are being compressed or removed; try again when that is done")
+
+
+def _strays(data: DataDirectory) -> Iterator[Path]:
+    """Not adopted here: somebody may be at work on them. The restored directory adopts them (compactor/strays.py)."""
+    for path in files_of(data.log):
+        if parse_stray(path.name) is not None and path.is_file() and not path.is_symlink():
+            yield path
 
 
 def _link(data: DataDirectory, partial: DataDirectory, paths: Iterable[Path]) -> None:

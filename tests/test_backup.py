@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import shutil
@@ -16,12 +17,18 @@ from pathlib import Path
 import pytest
 
 from compactor.backup import BackupRefused, backup
+from compactor.commit import compactor_lock
+from compactor.erase import erase_pending
 from compactor.rebuild import rebuild
+from compactor.strays import adopt_strays
 from compactor.verify import verify
 from faults.oracle import id_of
 from ingest.active import ActiveSegment
 from ingest.lines import seal
+from shared.erasures import ask
 from shared.layout import DataDirectory
+from shared.publish import keep_as
+from shared.recovery import next_sequence
 from shared.segments import active_segments, open_segment, sealed_segments
 from shared.settings import load as load_settings
 from shared.snapshot import load
@@ -401,3 +408,73 @@ def test_what_is_in_the_way_and_is_no_backup_is_left_alone(data: DataDirectory, 
     with pytest.raises(BackupRefused, match="in the way"):
         backup(data, tmp_path / "backup", SilentLog())
     assert mine.read_text() == "years of work"
+
+
+@pytest.mark.parametrize("name", ["active-0.ndjson.1", "active-0-20261127.ndjson"])
+def test_backup_holds_what_lies_in_a_stray_whose_writer_was_killed(data: DataDirectory, tmp_path: Path, name: str) -> None:
+    """logrotate renamed its segment, and it was killed before it noticed: what it had acknowledged is nowhere else."""
+    killed = ActiveSegment(data, "0", next_sequence(data, "0"), "fsync")
+    killed.commit(seal([line("acknowledged-1")]), 1)
+    killed.path.rename(data.log / name)
+    killed.abandon()
+    (data.log / "active-0.ndjson.9").mkdir()
+    (data.log / "active-0.ndjson.8").symlink_to(tmp_path)
+
+    found = made(data, tmp_path / "backup")
+
+    assert (found.log / name).samefile(data.log / name)
+    assert_verified(found)
+    with compactor_lock(found):
+        adopt_strays(found, SilentLog(), now_ms(), settled_s=0)
+    fold_all(found, now_ms())
+    assert {row[0] for row in archived(found)} == {*EVENTS, "acknowledged-1"}
+
+
+def test_stray_that_is_renamed_while_it_is_linked_is_looked_for_again(
+    data: DataDirectory, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (data.log / "active-0.ndjson.1").write_bytes(seal([line("acknowledged-1")]))
+
+    def renamed_first(source: Path, target: Path) -> None:
+        if source.name == "active-0.ndjson.1":
+            source.rename(data.log / "active-0.ndjson.2")
+        keep_as(source, target)
+
+    monkeypatch.setattr("compactor.backup.keep_as", renamed_first)
+    assert [path.name for path in made(data, tmp_path / "backup").log.glob("active*")] == ["active-0.ndjson.2"]
+
+
+def test_backup_of_an_older_snapshot_beside_later_parts_is_refused(data: DataDirectory, tmp_path: Path) -> None:
+    """As in a copy whose snapshot was copied first: what only those parts hold would not be in the backup."""
+    older = data.kept_snapshot(3).read_bytes()
+    for path in data.root.glob("snapshot.*.json"):
+        path.unlink()
+    data.snapshot.write_bytes(older)
+    with pytest.raises(BackupRefused, match=r"later generation.*foldlog rebuild"):
+        backup(data, tmp_path / "backup", SilentLog())
+    rebuild(data, load_settings(environment(data.root)), SilentLog(), now_ms(), dry_run=False)
+    found = made(data, tmp_path / "backup")
+    fold_all(found, now_ms())
+    assert {row[0] for row in archived(found)} == EVENTS
+
+
+def test_backup_is_refused_half_way_through_an_erasure(
+    data: DataDirectory, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its log would have the visitor whom its snapshot counts as erased. One that has not begun is in the backup whole."""
+    fold_all(data, now_ms())
+    asked = ask(data, "visitor-1", None)
+    made(data, tmp_path / "before")
+    with monkeypatch.context() as patch, compactor_lock(data) as lock, pytest.raises(OSError, match="full"):
+        patch.setattr("compactor.erase._rewrite_segment", no_room)
+        erase_pending(data, load_settings(environment(data.root)), SilentLog(), lock, now_ms())
+    with pytest.raises(BackupRefused, match=r"foldlog status.*erasures_pending"):
+        backup(data, tmp_path / "backup", SilentLog())
+    with compactor_lock(data) as lock:
+        erase_pending(data, load_settings(environment(data.root)), SilentLog(), lock, now_ms())
+    assert not data.erasure_request(asked.request).exists()
+    assert_verified(made(data, tmp_path / "backup"))
+
+
+def no_room(*_: object) -> None:
+    raise OSError(errno.ENOSPC, "the disk is full")
