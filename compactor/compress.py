@@ -14,7 +14,7 @@ from pathlib import Path
 
 from compactor.commit import compactor_lock
 from shared.compression import CannotInflate, deflating, inflated
-from shared.layout import PACKED_SUFFIXES, DataDirectory, parse_segment, parse_temporary
+from shared.layout import DataDirectory, parse_segment, parse_temporary
 from shared.publish import publishing, remove
 from shared.segments import Segment, files_of, recorded_sha256, sealed_segments
 from shared.snapshot import load
@@ -77,8 +77,9 @@ def is_folded(data: DataDirectory, segment: Segment) -> bool:
 
 def unpublished(data: DataDirectory) -> list[Path]:
     """What a compression that was killed had not published. Only whoever holds the compactor's lock may ask."""
-    found = ((parse_temporary(path.name), path) for path in files_of(data.log))
-    return [path for name, path in found if name is not None and name.endswith(PACKED_SUFFIXES) and parse_segment(name)]
+    sealed = {segment.name for segment in sealed_segments(data)}
+    found = ((parse_segment(parse_temporary(path.name) or ""), path) for path in files_of(data.log))
+    return [path for name, path in found if name in sealed]
 
 
 def _compress(segment: Segment, suffix: str, done: Compressed) -> None:

@@ -18,15 +18,16 @@ import msgspec
 
 from compactor.commit import CompactorLock, commit, forget_history
 from compactor.compaction import THREADS, Log, whole_snapshot
+from compactor.compress import unpublished as half_written
 from compactor.expiry import doubted_since
 from compactor.fold import archive_paths
 from compactor.parts import sql_list, write_whole_day
 from compactor.verify import parts_of
-from compactor.visitor_search import MENTION_MIN, Found, Sought, is_trace, received_unfolded, search, segment_files
+from compactor.visitor_search import MENTION_MIN, Found, Sought, hits, is_trace, received_unfolded, search, segment_files
 from shared.compression import CannotInflate, deflating
 from shared.engine import connect
-from shared.erasures import Begun, Done, File, Request, forget, pending, record, record_of, unpublished
-from shared.layout import DataDirectory, parse_day
+from shared.erasures import Begun, Done, File, Request, forget, pending, record, record_of, unpublished, unreadable
+from shared.layout import DataDirectory, parse_day, parse_segment
 from shared.parts import ARCHIVE_COLUMNS, archived
 from shared.publish import publish, publishing, remove, scratch
 from shared.segments import Segment, recorded_sha256, salvage, sha256_line
@@ -45,15 +46,33 @@ def look(data: DataDirectory, settings: Settings, sought: Sought) -> Found:
 
 def erase_pending(data: DataDirectory, settings: Settings, log: Log, lock: CompactorLock, now_ms: int) -> None:
     """Carry out every request, or what is left of it. Raises PartDamaged, CommitLost and OSError; what is pending stays so."""
-    remove(unpublished(data))
+    remove([*unpublished(data), *half_written(data)])
+    for path in unreadable(data):
+        log.warning("erasure_unreadable", file=str(path), do="whom it names cannot be told: ask again, and remove it")
     for request in pending(data):
         _erase(data, settings, log, lock, request, now_ms)
 
 
+def finish_in_log(data: DataDirectory) -> None:
+    """Take out of the log whom the snapshot may not count any more: whoever folds the log again would count them again.
+
+    For who holds the compactor's lock, and before the parts can be believed: what is half done is done to its end later.
+    """
+    for request in pending(data):
+        begun, _ = record_of(data, request.request)
+        names = {parse_segment(Path(each.file).name) for each in begun.files} if begun else set()
+        sought = Sought(request.visitor, request.site)
+        for segment in segment_files(data):
+            if segment.name in names and any(hit.theirs for hit in hits(segment.path, sought)):
+                _rewrite_segment(segment, sought)
+
+
 def _erase(data: DataDirectory, settings: Settings, log: Log, lock: CompactorLock, request: Request, now_ms: int) -> None:
     sought = Sought(request.visitor, request.site)
-    if any(received <= request.asked_at for received in received_unfolded(data, load(data), sought)):
-        log.warning("erasure_waits", request=request.request, reason="a segment that is not folded yet holds the visitor")
+    waits_for = {path for path, at in received_unfolded(data, load(data), sought) if at <= request.asked_at}
+    if waits_for:
+        reason = f"{min(waits_for)} holds the visitor and is not folded yet"
+        log.warning("erasure_waits", request=request.request, reason=reason, do="nothing: each pass looks again")
         return
     with scratch(data) as spill, closing(connect(settings.fold_memory, THREADS, spill)) as database:
         before = whole_snapshot(data, log, lock)

@@ -29,6 +29,7 @@ from compactor.commit import (
 )
 from compactor.compaction import THREADS, Log, whole_snapshot
 from compactor.copied import forget_incomplete_spares, later_parts
+from compactor.erase import finish_in_log
 from compactor.expiry import doubted_since
 from compactor.fold import archive_paths
 from compactor.parts import sql_list, write_whole_day
@@ -76,6 +77,8 @@ def rebuild(data: DataDirectory, settings: Settings, log: Log, now_ms: int, *, d
         scratch(data) as spill,
         closing(connect(settings.fold_memory, THREADS, spill)) as database,
     ):
+        if not dry_run:
+            finish_in_log(data)
         is_adopted = is_lost(data)
         if is_adopted:
             log.warning("snapshot_lost", reason="no snapshot is whole; the parts that can be read are believed")

@@ -52,10 +52,12 @@ FAILURES = (OSError, duckdb.Error, LinesDoNotParse, SnapshotDamaged, PartDamaged
 
 
 def compact_once(data: DataDirectory, settings: Settings, log: Log) -> Pass:
-    """Fold everything that is sealed now, in as many bounded passes as it takes. Raises CompactorBusy."""
+    """Fold everything that is sealed now, in as many bounded passes as it takes, and erase. Raises CompactorBusy."""
     make_data_directory(data)
     with compactor_lock(data) as lock:
-        return fold_all(data, settings, log, lock)
+        done = fold_all(data, settings, log, lock)
+        erase_pending(data, settings, log, lock, now_ms())
+        return done
 
 
 def fold_all(data: DataDirectory, settings: Settings, log: Log, lock: CompactorLock) -> Pass:

@@ -19,6 +19,7 @@ from compactor.fold import LinesDoNotParse, archive_paths, read_lines
 from compactor.parts import add_sums, cap_values, counting_sql, make_counted, sql_list
 from compactor.segment_check import Checked, check
 from shared.engine import connect
+from shared.erasures import pending, record_of
 from shared.layout import DataDirectory
 from shared.line import lines_of, scan
 from shared.parts import archived, part_flaw
@@ -74,11 +75,13 @@ def verify(data: DataDirectory, settings: Settings, progress: Callable[[str], No
         progress("parts")
         broken = list(check_parts(data, snapshot))
         findings += broken
+        half_erased = list(check_erasures(data))
+        findings += half_erased
         if not broken:  # what cannot be read cannot be counted
             progress("counters")
             findings += check_counters(database, data, snapshot, settings)
             progress("log against archive")
-            findings += check_log(database, data, snapshot, checked, settings)
+            findings += [] if half_erased else check_log(database, data, snapshot, checked, settings)
         lines = sum(each.lines for each in checked)
         parts = sum(len(kept.archive) + (kept.counters is not None) for kept in snapshot.days.values())
         return Verified(len(segments), lines, parts, snapshot.totals.counted, findings)
@@ -200,6 +203,15 @@ def check_later(data: DataDirectory, snapshot: Snapshot) -> Iterator[Finding]:
         what = f"and {len(later) - 1} more are" if len(later) > 1 else "is"
         where = str(later[0].relative_to(data.root))
         yield Finding(where, f"{what} of a later generation than snapshot.json, as in a copy of a running directory", REBUILD)
+
+
+def check_erasures(data: DataDirectory) -> Iterator[Finding]:
+    """None is half done: then the log may hold a visitor whom the snapshot does not count any more."""
+    for request in pending(data):
+        begun, done = record_of(data, request.request)
+        if begun and not done:
+            path = data.erasure_request(request.request).relative_to(data.root)
+            yield Finding(str(path), "an erasure is half done", "run `foldlog compact --once`, if no compactor runs")
 
 
 def check_counters(

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import base64
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import date
@@ -23,7 +23,7 @@ from compactor.parts import sql_list
 from shared.compression import CannotInflate, inflated
 from shared.layout import DataDirectory, parse_checksum, parse_segment
 from shared.parts import archived
-from shared.segments import Segment, files_of, salvage
+from shared.segments import Segment, active_segments, files_of, salvage
 from shared.snapshot import Snapshot
 
 # A shorter id is part of too many texts that have nothing to do with it.
@@ -74,7 +74,8 @@ _NO_HIT = Hit()
 
 
 def _texts(event: dict[str, Any]) -> str:
-    values = [*event.values(), *(event.get("props") or {}).values()]
+    props = event.get("props")
+    values = [*event.values(), *(props.values() if isinstance(props, dict) else ())]
     return "\n".join(value for value in values if isinstance(value, str))
 
 
@@ -108,9 +109,9 @@ def search(database: duckdb.DuckDBPyConnection, data: DataDirectory, snapshot: S
     for day in sorted(snapshot.days):
         _search_day(database, data, snapshot, day, sought, found)
     for segment in segment_files(data):
-        if is_folded(snapshot, segment) and (lines := sum(hit.theirs for hit in _hits(segment.path, sought))):
+        if is_folded(snapshot, segment) and (lines := sum(hit.theirs for hit in hits(segment.path, sought))):
             found.segments[segment] = lines
-    found.unfolded = sum(1 for _ in received_unfolded(data, snapshot, sought))
+    found.unfolded = sum(1 for _ in _unfolded_in(files_of(data.log), data, snapshot, sought))
     _search_quarantine(database, data, sought, found)
     return found
 
@@ -118,7 +119,7 @@ def search(database: duckdb.DuckDBPyConnection, data: DataDirectory, snapshot: S
 def segment_files(data: DataDirectory) -> Iterator[Segment]:
     """Every file of a sealed segment: the plain one and the compressed one where both are there."""
     for path in files_of(data.log):
-        if (name := parse_segment(path.name)) is not None:
+        if (name := parse_segment(path.name)) is not None and path.is_file():
             yield Segment(name, path)
 
 
@@ -126,19 +127,28 @@ def is_folded(snapshot: Snapshot, segment: Segment) -> bool:
     return snapshot.has_folded(segment.name.writer, segment.name.sequence)
 
 
-def received_unfolded(data: DataDirectory, snapshot: Snapshot, sought: Sought) -> Iterator[str]:
-    """When each line of the visitor that is not folded yet was received, whatever file of the log it is in."""
+def received_unfolded(data: DataDirectory, snapshot: Snapshot, sought: Sought) -> Iterator[tuple[Path, str]]:
+    """Each line of the visitor that is not folded yet: the file of the log that it is in, and when it was received.
+
+    Active segments first, and all files listed only then: what is sealed meanwhile is seen under one of its names, or both.
+    """
+    yield from _unfolded_in(active_segments(data).values(), data, snapshot, sought)
+    yield from _unfolded_in(files_of(data.log), data, snapshot, sought)
+
+
+def _unfolded_in(paths: Iterable[Path], data: DataDirectory, snapshot: Snapshot, sought: Sought) -> Iterator[tuple[Path, str]]:
     folded = {segment.path for segment in segment_files(data) if is_folded(snapshot, segment)}
-    for path in files_of(data.log):
-        if path in folded or parse_checksum(path.name):
+    for path in paths:
+        if path in folded or parse_checksum(path.name) or not path.is_file():
             continue
         try:
-            yield from [hit.received or "" for hit in _hits(path, sought) if hit.theirs]
+            yield from [(path, hit.received or "") for hit in hits(path, sought) if hit.theirs]
         except FileNotFoundError:
             continue  # sealed since it was listed
 
 
-def _hits(path: Path, sought: Sought) -> Iterator[Hit]:
+def hits(path: Path, sought: Sought) -> Iterator[Hit]:
+    """What each line of a file of the log is to the visitor."""
     if not _may_be_in(path, sought.hint):
         return
     try:
@@ -191,7 +201,7 @@ def _two(database: duckdb.DuckDBPyConnection, sql: str, values: dict[str, str | 
 
 
 def _search_quarantine(database: duckdb.DuckDBPyConnection, data: DataDirectory, sought: Sought, found: Found) -> None:
-    for path in files_of(data.quarantine):
+    for path in filter(Path.is_file, files_of(data.quarantine)):
         try:
             traces = traces_in(database, path, sought)
         except (OSError, duckdb.Error):

@@ -221,7 +221,7 @@ def run_rebuild(given: Arguments, settings: Settings, data: DataDirectory) -> in
 
 def run_erase(given: Arguments, settings: Settings, data: DataDirectory) -> int:
     if given.dry_run:
-        found = look(_existing(data), settings, Sought(given.visitor, given.site))
+        found = look(_existing(data), settings, Sought(given.visitor, given.site and given.site.lower()))
         show.would_erase(Console(), found)
         return DONE
     asked = ask(_existing(data), given.visitor, given.site)
@@ -348,4 +348,4 @@ COMMANDS: dict[str, Command] = {
 # What runs until it is stopped. The other commands end with the terminal they were typed in.
 SERVICES = {"serve", "ingest", "compact"}
 # What adds to the data directory: not where it cannot be relied on, nor to what a newer Foldlog made.
-WRITERS = {"serve", "ingest", "compact", "compress", "import", "rebuild", "backup"}
+WRITERS = {"serve", "ingest", "compact", "compress", "import", "rebuild", "retain", "erase", "backup"}

@@ -10,12 +10,13 @@ from __future__ import annotations
 import secrets
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import msgspec
 
 from shared.layout import TEMPORARY_SUFFIX, DataDirectory, parse_erasure_request
-from shared.publish import PRIVATE_MODE, publish, remove
+from shared.publish import PRIVATE_DIRECTORY_MODE, PRIVATE_MODE, make_directory, publish, remove
 from shared.segments import files_of
 from shared.timestamps import now_ms, rfc3339
 
@@ -77,15 +78,32 @@ _RECORD = msgspec.json.Decoder(Begun | Done)
 
 def ask(data: DataDirectory, visitor: str, site: str | None) -> Request:
     """Publish a request. From now on it will be carried out, by whoever compacts next."""
-    asked = Request(secrets.token_hex(8), rfc3339(now_ms()), visitor, site)
+    make_directory(data.private, PRIVATE_DIRECTORY_MODE)
+    asked = Request(secrets.token_hex(8), rfc3339(now_ms()), visitor, site and site.lower())
     publish(data.erasure_request(asked.request), msgspec.json.encode(asked) + b"\n", PRIVATE_MODE)
     return asked
 
 
 def pending(data: DataDirectory) -> list[Request]:
     """Requests that are not done, the oldest first."""
-    paths = [path for path in files_of(data.private) if parse_erasure_request(path.name)]
-    return sorted((_REQUEST.decode(path.read_bytes()) for path in paths), key=lambda request: request.asked_at)
+    found = (_decoded(path) for path in _requests(data))
+    return sorted((request for request in found if request is not None), key=lambda request: request.asked_at)
+
+
+def unreadable(data: DataDirectory) -> list[Path]:
+    """Requests that are damaged: nobody can tell any more whom they name."""
+    return [path for path in _requests(data) if _decoded(path) is None]
+
+
+def _requests(data: DataDirectory) -> list[Path]:
+    return [path for path in files_of(data.private) if parse_erasure_request(path.name)]
+
+
+def _decoded(path: Path) -> Request | None:
+    try:
+        return _REQUEST.decode(path.read_bytes())
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        return None
 
 
 def unpublished(data: DataDirectory) -> Iterator[Path]:
@@ -98,19 +116,20 @@ def unpublished(data: DataDirectory) -> Iterator[Path]:
 def count_pending(data: DataDirectory) -> int:
     """How many requests are not done; 0 for who may not look."""
     try:
-        return sum(parse_erasure_request(path.name) is not None for path in files_of(data.private))
+        return len(_requests(data))
     except PermissionError:
         return 0
 
 
 def records(data: DataDirectory) -> Iterator[Begun | Done]:
-    """Every line of erasures.ndjson, in order."""
+    """Every line of erasures.ndjson, in order; one that is damaged is left out."""
     try:
         content = data.erasures.read_bytes()
     except FileNotFoundError:
         return
     for line in content.splitlines():
-        yield _RECORD.decode(line)
+        with suppress(msgspec.DecodeError, UnicodeDecodeError):
+            yield _RECORD.decode(line)
 
 
 def record_of(data: DataDirectory, request: str) -> tuple[Begun | None, Done | None]:

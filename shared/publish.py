@@ -18,6 +18,7 @@ from shared.layout import TEMPORARY_SUFFIX, DataDirectory
 
 FILE_MODE = 0o640
 PRIVATE_MODE = 0o600
+PRIVATE_DIRECTORY_MODE = 0o700
 
 
 @contextmanager
@@ -98,7 +99,7 @@ def make_data_directory(data: DataDirectory) -> None:
     for directory in (data.root, data.log, data.archive, data.counters, data.quarantine):
         make_directory(directory)
     for directory in (data.private, data.run):
-        make_directory(directory, 0o700)
+        make_directory(directory, PRIVATE_DIRECTORY_MODE)
 
 
 def sync_directory(path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import errno
 import gzip
 import json
 import os
@@ -11,12 +12,16 @@ import shutil
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
+from unittest.mock import Mock
 
 import pytest
 
+from compactor import verify as verification
+from compactor import visitor_search
 from compactor.commit import compactor_lock
 from compactor.erase import erase_pending, look
 from compactor.rebuild import rebuild
+from compactor.schedule import compact_once
 from compactor.strays import adopt_strays
 from compactor.visitor_search import Sought
 from faults.crash import Disk, make_tree
@@ -261,6 +266,88 @@ def test_renamed_segment_that_holds_the_visitor_delays_it(data: DataDirectory) -
     erase(data)
     assert (holds(data), pending(data)) == ([], [])
     assert load(data).totals.erased == 24
+
+
+def test_rebuild_of_a_half_erased_log_does_not_bring_the_visitor_back(
+    data: DataDirectory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The snapshot is published, and the disk takes nothing more."""
+    full = OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+    ask(data, GONE, None)
+    with monkeypatch.context() as patched, pytest.raises(OSError, match="No space"):
+        patched.setattr("compactor.erase._rewrite_segment", Mock(side_effect=full))
+        erase(data)
+    settings = Settings(data_dir=data.root)
+    (finding,) = verification.verify(data, settings, lambda _step: None).findings
+    assert (finding.what, "compact --once" in finding.do) == ("an erasure is half done", True)
+
+    rebuild(data, settings, SilentLog(), NOON + 8_000_000, dry_run=False)
+
+    totals = load(data).totals
+    assert (totals.counted, totals.erased, totals.quarantined) == (96, 24, 0)
+    erase(data, NOON + 9_000_000)
+    assert (holds(data), pending(data), load(data).totals.erased) == ([], [], 24)
+
+
+def test_segment_that_is_sealed_while_the_log_is_searched_delays_it(
+    data: DataDirectory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    writer = ActiveSegment(data, "9", 1, "fsync")
+    writer.commit(seal([line("still-open-1", NOON, visitor=GONE)]), 1)
+    ask(data, GONE, None)
+    searched = visitor_search._may_be_in
+
+    def seal_first(path: Path, hint: bytes) -> bool:
+        if path == data.active("9") and writer.lines:
+            writer.seal()
+            writer.lines = 0
+            path.touch()  # the writer goes on in a new one
+        return searched(path, hint)
+
+    monkeypatch.setattr(visitor_search, "_may_be_in", seal_first)
+    log = SilentLog()
+    erase(data, log=log)
+
+    assert log.events() == ["erasure_waits"]
+    fold(data, NOON + 7_100_000)
+    erase(data)
+    assert (holds(data), pending(data)) == ([], [])
+
+
+@pytest.mark.parametrize("suffix", ["", ".zst"], ids=["of an erasure", "of a compression"])
+def test_half_written_segment_is_removed_and_delays_nothing(data: DataDirectory, suffix: str) -> None:
+    segment = sealed_segments(data)[-1]
+    left = data.log / f".{segment.name.file}{suffix}.1.1{TEMPORARY_SUFFIX}"
+    with deflating(left, suffix) as write:
+        write(segment.path.read_bytes())
+    ask(data, GONE, None)
+
+    erase(data)
+
+    assert (holds(data), pending(data), left.exists()) == ([], [], False)
+
+
+def test_what_lies_beside_does_not_hold_it_up(data: DataDirectory) -> None:
+    """A directory in log/, a request and a record that are damaged, a line in quarantine that is no event."""
+    (data.log / "lost+found").mkdir()
+    (data.private / "erase-0123456789abcdef.json").write_bytes(b"")
+    data.erasures.write_bytes(b"{damaged\n")
+    (data.quarantine / "other.ndjson").write_text(json.dumps({"props": [GONE], "id": GONE}) + "\n")
+    ask(data, GONE, None)
+    log = SilentLog()
+
+    erase(data, log=log)
+
+    assert log.events() == ["erasure_unreadable", "erased"]
+    assert load(data).totals.erased == 24
+    (data.private / "erase-0123456789abcdef.json").unlink()
+    (data.log / "lost+found").rmdir()
+
+
+def test_one_pass_by_hand_erases_as_well(data: DataDirectory) -> None:
+    ask(data, GONE, None)
+    compact_once(data, Settings(data_dir=data.root), SilentLog())
+    assert (holds(data), pending(data)) == ([], [])
 
 
 def test_events_sent_after_the_request_are_new(data: DataDirectory) -> None:
