@@ -44,14 +44,27 @@ def begin(data: DataDirectory, log: Log, lock: CompactorLock) -> None:
     missing = [*missing_parts(data, found.snapshot)]
     later = [*later_parts(data, found.snapshot)]
     if not missing and not later:
-        if removed := sweep_orphans(data, found.snapshot):
-            log.info("swept", parts=removed)
+        _sweep(data, found.snapshot, log)
         return
     kept = None if later else earlier_without_loss(data, found.snapshot)
     if kept is None:
         raise CopyIncomplete(_complaint(data, found.snapshot, missing, later))
     after = go_back(data, found.snapshot, kept, lock)
     log.warning("parts_missing", parts=len(missing), went_back_to=kept.generation, generation=after.generation)
+
+
+def sweep_leftovers(data: DataDirectory, snapshot: Snapshot, log: Log) -> None:
+    """For a rebuild: remove what a killed pass or rebuild left, as `begin` does; it would be taken for parts of a copy.
+
+    Twice so, and the parts of the second rebuild, if that is killed too, would be of a later generation.
+    """
+    if any(newer_parts(data, snapshot)) and not any(later_parts(data, snapshot)) and not any(missing_parts(data, snapshot)):
+        _sweep(data, snapshot, log)
+
+
+def _sweep(data: DataDirectory, snapshot: Snapshot, log: Log) -> None:
+    if removed := sweep_orphans(data, snapshot):
+        log.info("swept", parts=removed)
 
 
 def _complaint(data: DataDirectory, snapshot: Snapshot, missing: list[Path], later: list[Path]) -> str:
@@ -61,8 +74,9 @@ def _complaint(data: DataDirectory, snapshot: Snapshot, missing: list[Path], lat
         else f"{later[0]} is of a later generation than {data.snapshot}, which is {snapshot.generation}"
     )
     return (
-        f"{what}. This is a copy of a directory in which passes went on, or files were deleted. Nothing was changed, and there "
-        "are no passes until you run `foldlog rebuild`: it counts what the parts and the log here hold, and says what is gone."
+        f"{what}. This is a copy of a directory in which passes went on, or files were deleted, or a rebuild of damaged parts "
+        "was killed more than once. Nothing was changed, and there are no passes until you run `foldlog rebuild`: it counts "
+        "what the parts and the log here hold, and says what is gone."
     )
 
 

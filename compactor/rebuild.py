@@ -28,7 +28,7 @@ from compactor.commit import (
     set_aside,
 )
 from compactor.compaction import THREADS, Log, whole_snapshot
-from compactor.copied import forget_incomplete_spares, later_parts
+from compactor.copied import forget_incomplete_spares, later_parts, sweep_leftovers
 from compactor.erase import finish_in_log
 from compactor.expiry import doubted_since
 from compactor.fold import archive_paths
@@ -86,6 +86,8 @@ def rebuild(data: DataDirectory, settings: Settings, log: Log, now_ms: int, *, d
         else:
             before = load(data) if dry_run else whole_snapshot(data, log, lock)
         damaged = damaged_parts(data, before, log)
+        if not (damaged or is_adopted or dry_run):  # beside damaged parts it may be all there is of an event
+            sweep_leftovers(data, before, log)
         salvaged = salvage(database, data, before, damaged, settings, log)
         sources = make_sources(data, spill, before, salvaged, settings, log, now_ms, is_adopted=is_adopted)
         # Not over a part that may be all there is of an event: not even one that the next pass would write over.

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from compactor.commit import is_lost
 from compactor.rebuild import rebuild
-from shared.layout import DataDirectory
+from compactor.schedule import Compactor
+from shared.layout import DataDirectory, parse_part
 from shared.segments import sealed_segments
 from shared.settings import Settings
 from shared.snapshot import load
@@ -114,3 +116,39 @@ def test_rebuild_under_a_clock_that_jumped_lets_nothing_be_deleted(tmp_path: Pat
     assert len(sealed_segments(data)) == 5
     assert len(archived(data)) == 5
     assert load(data).retention.skipped
+
+
+def kill_rebuild(data: DataDirectory, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What it has written stays, as a kill leaves it."""
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr("compactor.rebuild._next", killed)
+        rebuilt(data)
+
+
+def kill_pass(data: DataDirectory, monkeypatch: pytest.MonkeyPatch) -> None:
+    sealed(data, [line("event-of-a-killed-pass")])
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr("compactor.compaction.commit", killed)
+        fold(data)
+
+
+def killed(*_: object) -> None:
+    raise KeyboardInterrupt
+
+
+@pytest.mark.parametrize("kill_first", [kill_rebuild, kill_pass])
+def test_killed_rebuild_after_another_or_after_a_killed_pass_holds_up_nothing(
+    several: DataDirectory, monkeypatch: pytest.MonkeyPatch, kill_first: Callable[[DataDirectory, pytest.MonkeyPatch], None]
+) -> None:
+    """What the first had left is not taken for parts of a copy, so what the second leaves is not of a later generation."""
+    before = [row[0] for row in archived(several)]
+    generation = load(several).generation
+    kill_first(several, monkeypatch)
+    kill_rebuild(several, monkeypatch)
+    assert {parse_part(path.name) for path in several.archive.rglob("*.parquet")} <= set(range(generation + 2))
+    Compactor(several, Settings(data_dir=several.root), SilentLog()).begin()
+    assert "swept" not in rebuilt(several).events()
+    fold(several)
+    of_the_pass = ["event-of-a-killed-pass"] if kill_first is kill_pass else []
+    assert sorted(row[0] for row in archived(several)) == sorted([*before, *of_the_pass])
+    assert_verified(several)
