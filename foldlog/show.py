@@ -23,7 +23,7 @@ from compactor.verify import Verified
 from compactor.visitor_search import Found
 from foldlog.diagnosis import Finding
 from foldlog.running import Running
-from foldlog.status_screen import screen, size
+from foldlog.status_screen import counted, screen, size
 from ingest.keyring import Token
 from shared.erasures import Begun, Done
 from shared.settings import Settings
@@ -148,21 +148,23 @@ _NOBODYS = (
 def would_erase(console: Console, found: Found) -> None:
     """What an erasure would take."""
     sums = (found.events, len(found.days), found.lines, len(found.segments), sum(found.quarantine.values()))
-    console.print(
-        _plain("would erase {:,} events on {:,} days, {:,} lines of {:,} segments, {:,} quarantined lines".format(*sums))
-    )
+    console.print(_plain(f"would erase {_erasure(*sums)}"))
     if found.unfolded:
-        console.print(f"{found.unfolded:,} lines are not folded yet: they are folded first, and erased as well")
+        console.print(_plain(f"not folded yet: {counted(found.unfolded, 'line')}, folded first and erased as well"))
     _not_erased(console, found.other_sites, found.mentions, [path.name for path in found.unreadable])
 
 
 def erased(console: Console, begun: Begun, done: Done) -> None:
     """What was erased, and what was not."""
-    sums = (begun.events, begun.days, begun.lines, begun.segments, begun.quarantined, done.generation)
-    text = "erased {:,} events on {:,} days, {:,} lines of {:,} segments, {:,} quarantined lines; generation {}"
-    console.print(_plain(text.format(*sums)))
+    sums = (begun.events, begun.days, begun.lines, begun.segments, begun.quarantined)
+    console.print(_plain(f"erased {_erasure(*sums)}; generation {done.generation:,}"))
     _not_erased(console, begun.other_sites, begun.mentions, begun.unreadable)
     console.print("Backups and exports that were made before hold the visitor still.")
+
+
+def _erasure(events: int, days: int, lines: int, segments: int, quarantined: int) -> str:
+    of_log = f"{counted(lines, 'line')} of {counted(segments, 'segment')}"
+    return f"{counted(events, 'event')} on {counted(days, 'day')}, {of_log}, {counted(quarantined, 'quarantined line')}"
 
 
 def _not_erased(console: Console, other_sites: int, mentions: int | None, unreadable: Sequence[str]) -> None:

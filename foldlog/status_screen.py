@@ -37,7 +37,7 @@ def problems(found: Found, running: Running, settings: Settings) -> list[Problem
 def _balance(found: Found) -> Iterable[str]:
     difference = found["balance"]["difference"]
     if difference:
-        yield f"{_counted(abs(difference), 'event')} {'missing' if difference > 0 else 'too many'}: `foldlog verify` says where"
+        yield f"{counted(abs(difference), 'event')} {'missing' if difference > 0 else 'too many'}: `foldlog verify` says where"
 
 
 def _disk(found: Found) -> Iterable[str]:
@@ -71,7 +71,7 @@ def _segments(found: Found) -> Iterable[str]:
     missing = found["segments"]["missing"]
     count = sum(len(sequences) for sequences in missing.values())
     if count:
-        yield f"{_counted(count, 'segment')} missing ({_missing(missing)}): `foldlog verify` says what to do"
+        yield f"{counted(count, 'segment')} missing ({_missing(missing)}): `foldlog verify` says what to do"
 
 
 def _missing(missing: Mapping[str, Sequence[int]]) -> str:
@@ -94,9 +94,9 @@ def verdict(found: Found, things: Sequence[Problem]) -> str:
     """Whether all is well, in one line."""
     wrong = sum(problem.level == "WRONG" for problem in things)
     if wrong:
-        return f"NOT all is well: {_counted(wrong, 'thing')} to see to."
+        return f"NOT all is well: {counted(wrong, 'thing')} to see to."
     last = f"the last fold was {ago(found['lag_s'])}" if found["lag_s"] is not None else "nothing is folded yet"
-    return f"All is well but for {_counted(len(things), 'warning')}; {last}." if things else f"All is well: {_ALL}, {last}."
+    return f"All is well but for {counted(len(things), 'warning')}; {last}." if things else f"All is well: {_ALL}, {last}."
 
 
 def rows(found: Found, running: Running) -> list[Row]:
@@ -122,7 +122,7 @@ def rows(found: Found, running: Running) -> list[Row]:
 
 
 def _pending(erasures: int) -> str:
-    return f" ({_counted(erasures, 'erasure')} asked for, done by the next pass)" if erasures else ""
+    return f" ({counted(erasures, 'erasure')} asked for, done by the next pass)" if erasures else ""
 
 
 def _active(active: Mapping[str, int]) -> str:
@@ -186,7 +186,7 @@ def _cut(text: str, width: int) -> str:
     return text if len(text) <= width else f"{text[: width - 1]}…"
 
 
-def _counted(count: int, noun: str) -> str:
+def counted(count: int, noun: str) -> str:
     return f"{count:,} {noun}{'' if count == 1 else 's'}"
 
 

@@ -90,13 +90,13 @@ def test_id_is_in_no_metric(server: Server) -> None:
 def test_command_erases_beside_a_running_service(server: Server) -> None:
     send(server, "typed-visitor", 4)
     shown = run_foldlog(["erase", "--visitor", "typed-visitor", "--dry-run"], server.environ)
-    assert "4 lines are not folded yet" in shown.stdout
+    assert "not folded yet: 4 lines" in shown.stdout
     assert holds(server.data, "typed-visitor") != []
 
     done = run_foldlog(["erase", "--visitor", "typed-visitor"], server.environ)
 
     assert done.returncode == 0, done.stderr
-    assert "erased 4 events on 1 days, 4 lines of 1 segments" in done.stdout
+    assert "erased 4 events on 1 day, 4 lines of 1 segment, 0 quarantined lines" in done.stdout
     assert "What nobody can erase" in " ".join(done.stdout.split())
     assert holds(server.data, "typed-visitor") == []
 
