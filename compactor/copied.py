@@ -22,6 +22,7 @@ from compactor.commit import (
     unused_generation,
 )
 from compactor.compaction import Log
+from shared.erasures import Begun, Done, records
 from shared.layout import DataDirectory, parse_day, parse_part
 from shared.missing import missing_parts
 from shared.publish import publishing, remove
@@ -97,12 +98,33 @@ def _parts_above(data: DataDirectory, generation: int) -> Iterator[Path]:
 
 
 def earlier_without_loss(data: DataDirectory, current: Snapshot) -> Snapshot | None:
-    """The newest kept snapshot whose parts are all there, if every segment is that only the current one has folded."""
+    """The newest kept snapshot whose parts are all there, if every segment is that only the current one has folded.
+
+    None where it may hold a visitor who was erased since: that is for a person to know (`rebuild` says it).
+    """
     for kept in kept_snapshots(data):
         if not any(missing_parts(data, kept)):
+            if erased_since(data, kept.generation):
+                return None
             on_disk = {(segment.name.writer, segment.name.sequence) for segment in sealed_segments(data)}
             return kept if folded_since(kept, current) <= on_disk else None
     return None
+
+
+def erased_since(data: DataDirectory, generation: int) -> list[str]:
+    """When visitors were erased whom a part of this generation may hold still, in order.
+
+    Of an erasure that is not done, as a copy may have it, when it was asked for: nobody knows what it had replaced.
+    """
+    done: dict[str, Done] = {}
+    begun: dict[str, Begun] = {}
+    for record in records(data):
+        if isinstance(record, Done):
+            done[record.request] = record
+        else:
+            begun[record.request] = record
+    since = [each.done_at for each in done.values() if each.generation > generation]
+    return sorted([*since, *(each.asked_at for request, each in begun.items() if request not in done)])
 
 
 def folded_since(earlier: Snapshot, later: Snapshot) -> set[tuple[str, int]]:

@@ -28,7 +28,7 @@ from compactor.commit import (
     set_aside,
 )
 from compactor.compaction import THREADS, Log, whole_snapshot
-from compactor.copied import forget_incomplete_spares, later_parts, sweep_leftovers
+from compactor.copied import erased_since, forget_incomplete_spares, later_parts, sweep_leftovers
 from compactor.erase import finish_in_log
 from compactor.expiry import doubted_since
 from compactor.fold import archive_paths
@@ -38,7 +38,7 @@ from compactor.rebuilt import COLUMNS, Sources, make_rebuilt, make_sources
 from compactor.salvage import DamagedPart, Salvaged, damaged_parts, salvage, without
 from compactor.verify import count
 from shared.engine import connect
-from shared.layout import DataDirectory
+from shared.layout import DataDirectory, parse_part
 from shared.parts import ARCHIVE_COLUMNS, archived, no_rows
 from shared.publish import scratch
 from shared.settings import Settings
@@ -89,6 +89,7 @@ def rebuild(data: DataDirectory, settings: Settings, log: Log, now_ms: int, *, d
         if not (damaged or is_adopted or dry_run):  # beside damaged parts it may be all there is of an event
             sweep_leftovers(data, before, log)
         salvaged = salvage(database, data, before, damaged, settings, log)
+        _warn_of_erased(data, before, salvaged, log, is_adopted=is_adopted)
         sources = make_sources(data, spill, before, salvaged, settings, log, now_ms, is_adopted=is_adopted)
         # Not over a part that may be all there is of an event: not even one that the next pass would write over.
         is_copy = salvaged.unnamed or any(later_parts(data, before))
@@ -102,6 +103,17 @@ def rebuild(data: DataDirectory, settings: Settings, log: Log, now_ms: int, *, d
                 after = msgspec.structs.replace(after, totals=totals)
             _publish(work, after, lock, is_adopted=is_adopted)
         return changes
+
+
+def _warn_of_erased(data: DataDirectory, before: Snapshot, salvaged: Salvaged, log: Log, *, is_adopted: bool) -> None:
+    """What is believed without a snapshot that names it may be older than an erasure, and hold whom that took out."""
+    believed = {parse_part(path.name) or 0 for path in salvaged.unnamed}
+    if is_adopted:
+        believed |= {part.generation for kept in before.days.values() for part in kept.archive}
+    if believed and (erased_at := erased_since(data, min(believed))):
+        reason = "parts are believed that were made before these visitors were erased"
+        do = "erase them again, whoever they were: foldlog erase --visitor ID"
+        log.warning("erased_may_be_back", erased_at=erased_at, reason=reason, do=do)
 
 
 class _Work(NamedTuple):

@@ -17,11 +17,13 @@ import pytest
 
 from compactor.commit import compactor_lock
 from compactor.copied import CopyIncomplete, begin
+from compactor.erase import erase_pending
 from compactor.rebuild import DayChange, rebuild
 from compactor.retention_run import retain_now
 from compactor.schedule import Compactor, erase_now
 from compactor.verify import verify
 from ingest.status import read_status
+from shared.erasures import Done, ask, records
 from shared.layout import DataDirectory
 from shared.missing import missing_parts
 from shared.segments import sealed_segments
@@ -354,3 +356,102 @@ def test_day_of_which_nothing_is_left_does_not_hold_up_the_passes(expiry: Expiry
     started(data)
     fold(data, NOON + 5 * DAY_MS)
     assert [each.what for each in findings(data)] == ["is gone"]
+
+
+# A visitor who is erased while the directory is copied.
+
+GONE = "visitor-who-goes"
+
+
+def pass_with_the_visitor(data: DataDirectory, number: int) -> None:
+    sealed(data, [line(f"gone-{number}", NOON, NOON + number, visitor=GONE), line(f"other-{number}", NOON, NOON + number)])
+    fold(data, NOON + number)
+
+
+def erase(data: DataDirectory, now_ms: int = NOON + 100) -> None:
+    ask(data, GONE, None)
+    with compactor_lock(data) as lock:
+        erase_pending(data, Settings(data_dir=data.root), SilentLog(), lock, now_ms)
+
+
+def erased_meanwhile(place: Path, early: tuple[str, ...]) -> DataDirectory:
+    """A copy that took these files and folders before the erasure, and all others after it."""
+    data, copy = data_directory(place / "data"), place / "copy"
+    for number in range(4):
+        pass_with_the_visitor(data, number)
+    copy.mkdir()
+    take(data, copy, early)
+    erase(data)
+    take(data, copy, ("snapshot*.json", "archive", "counters", "log", "quarantine", "erasures.ndjson"))
+    return data_directory(copy)
+
+
+def take(data: DataDirectory, copy: Path, patterns: tuple[str, ...]) -> None:
+    """As a copier does: what it has, it has."""
+    for path in (path for pattern in patterns for path in data.root.glob(pattern)):
+        if path.is_dir() and not (copy / path.name).exists():
+            shutil.copytree(path, copy / path.name)
+        elif not (copy / path.name).exists():
+            shutil.copy2(path, copy)
+
+
+def ids_of_the_visitor(data: DataDirectory) -> list[str]:
+    return [id_ for id_ in ids_of(data) if id_.startswith("gone")]
+
+
+def erased_may_be_back(log: SilentLog) -> list[object]:
+    return [fields["erased_at"] for event, fields in log.said if event == "erased_may_be_back"]
+
+
+@pytest.mark.parametrize("early", [("snapshot.*.json",), ()], ids=["with the snapshots of before", "parts alone"])
+def test_copy_made_across_an_erasure_brings_nobody_back_unsaid(place: Path, early: tuple[str, ...]) -> None:
+    data = erased_meanwhile(place, ("archive", "counters", *early))
+    (done,) = [each for each in records(data) if isinstance(each, Done)]
+    before = tree(data)
+    with pytest.raises(CopyIncomplete, match="foldlog rebuild"):
+        started(data)
+    assert tree(data) == before
+    log = SilentLog()
+    rebuilt(data, log)
+    assert erased_may_be_back(log) == [[done.done_at]]
+    assert ids_of_the_visitor(data)
+    erase(data, NOON + 2000)
+    assert ids_of_the_visitor(data) == [] and len(ids_of(data)) == 4
+    assert_verified(data)
+    log = SilentLog()
+    rebuilt(data, log)
+    assert erased_may_be_back(log) == []
+
+
+def test_parts_that_are_believed_for_want_of_a_snapshot_may_hold_who_was_erased(place: Path) -> None:
+    data = erased_meanwhile(place, ("archive",))
+    for path in data.root.glob("snapshot*.json"):
+        path.write_bytes(b"{")
+    log = SilentLog()
+    rebuilt(data, log)
+    assert len(erased_may_be_back(log)) == 1 and ids_of_the_visitor(data)
+
+
+def test_erasure_that_a_copy_has_begun_and_not_done_counts_as_one(place: Path) -> None:
+    data = erased_meanwhile(place, ("archive",))
+    begun = data.erasures.read_bytes().splitlines(keepends=True)[0]
+    data.erasures.write_bytes(begun)
+    with pytest.raises(CopyIncomplete):
+        started(data)
+    log = SilentLog()
+    rebuilt(data, log)
+    assert len(erased_may_be_back(log)) == 1
+
+
+def test_kept_snapshot_of_after_an_erasure_takes_the_place_of_one_whose_parts_are_missing(place: Path) -> None:
+    data = data_directory(place / "data")
+    pass_with_the_visitor(data, 0)
+    erase(data)
+    sealed(data, [line("other-1", NOON, NOON + 200)])
+    fold(data, NOON + 200)
+    data.part("archive", DAY, load(data).generation).unlink()
+    log = SilentLog()
+    started(data, log)
+    assert "parts_missing" in log.events()
+    fold(data, NOON + 300)
+    assert ids_of(data) == ["other-0", "other-1"]
