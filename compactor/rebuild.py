@@ -222,14 +222,17 @@ def _balanced(old: Totals, changes: Iterable[DayChange]) -> Totals:
         gone += change.gone
         added += min(change.found, max(0, gained))
     gained = net + gone - added
-    # Other lines counted in addition were duplicates before, or in quarantine: the sum of all stays.
-    from_quarantine = max(0, gained - old.duplicates)
+    # Other lines counted in addition were duplicates before, or in quarantine, or erased and are back: the sum of all stays.
+    from_elsewhere = max(0, gained - old.duplicates)
+    from_erased = min(old.erased, max(0, from_elsewhere - old.quarantined))
+    from_quarantine = from_elsewhere - from_erased
     return msgspec.structs.replace(
         old,
         lines=old.lines + added,
         counted=old.counted + net,
-        duplicates=old.duplicates - gained + from_quarantine,
+        duplicates=old.duplicates - gained + from_elsewhere,
         quarantined=old.quarantined - from_quarantine + gone,
+        erased=old.erased - from_erased,
     )
 
 

@@ -455,3 +455,21 @@ def test_kept_snapshot_of_after_an_erasure_takes_the_place_of_one_whose_parts_ar
     assert "parts_missing" in log.events()
     fold(data, NOON + 300)
     assert ids_of(data) == ["other-0", "other-1"]
+
+
+def test_segment_of_before_an_erasure_that_is_put_back_is_balanced_by_the_erased(place: Path) -> None:
+    """As docs/runbook.md says of one that is corrupt: the visitor is back, and is erased again."""
+    data = data_directory(place / "data")
+    pass_with_the_visitor(data, 0)
+    (segment,) = sealed_segments(data)
+    older = {path: path.read_bytes() for path in (segment.path, segment.checksum)}
+    erase(data)
+    for path, content in older.items():
+        path.write_bytes(content)
+    rebuilt(data)
+    totals = load(data).totals
+    assert (totals.counted, totals.duplicates, totals.quarantined, totals.erased) == (2, 0, 0, 0)
+    erase(data, NOON + 2000)
+    totals = load(data).totals
+    assert (totals.counted, totals.duplicates, totals.quarantined, totals.erased) == (1, 0, 0, 1)
+    assert_verified(data)
