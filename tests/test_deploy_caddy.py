@@ -6,41 +6,33 @@ changed. Clients with different addresses are connections from 127.0.0.2 and 127
 
 from __future__ import annotations
 
-import http.client
 import json
 import os
 import re
 import shutil
 import socket
 import subprocess
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
-from types import TracebackType
-from typing import Any
 
 import pytest
 
 from ingest.connection import KEEPALIVE_S
 from ingest.gate import KEY_BODY_MAX_BYTES
 from shared.settings import Settings
-from tests.server import ADMIN_TOKEN, Answer, Server, bearer, keyed, read_answer
+from tests.proxy import FIRST, HOST, PATIENCE_S, SECOND, Proxy, batch, until
+from tests.server import ADMIN_TOKEN, Server, bearer, keyed, read_answer
 from tests.test_deploy_nginx import (
-    FIRST,
-    HOST,
     ORIGIN,
-    PATIENCE_S,
-    SECOND,
     SITE_PAGE,
     accept,
-    batch,
     forged,
     from_page,
     nobody_connects,
     padded,
     read_request,
     stored,
-    until,
 )
 from tests.test_docs import fenced, first_curl, page
 
@@ -58,7 +50,7 @@ def program() -> str:
     return found
 
 
-class Caddy:
+class Caddy(Proxy):
     """One Caddy on a port of its own, with everything it writes in `directory`, that passes requests on to `upstream`."""
 
     def __init__(self, directory: Path, upstream: str, site: str = SITE) -> None:
@@ -68,7 +60,8 @@ class Caddy:
         self.access_log = directory / "access.log"
         self.messages = directory / "caddy.stderr"
         self._file = directory / "Caddyfile"
-        self._directory = directory
+        # Caddy keeps what it remembers under the home directory.
+        self.environ = {"HOME": str(directory), "PATH": os.environ.get("PATH", "")}
         (directory / "www").mkdir(parents=True)
         (directory / "www" / "index.html").write_bytes(SITE_PAGE)
         places = {
@@ -85,64 +78,10 @@ class Caddy:
 
     def run(self, *arguments: str) -> subprocess.CompletedProcess[str]:
         command = [self._program, *arguments, "--config", str(self._file)]
-        return subprocess.run(command, env=self._environ, capture_output=True, text=True, timeout=PATIENCE_S, check=False)
+        return subprocess.run(command, env=self.environ, capture_output=True, text=True, timeout=PATIENCE_S, check=False)
 
-    @property
-    def _environ(self) -> dict[str, str]:
-        """Caddy keeps what it remembers under the home directory."""
-        return {"HOME": str(self._directory), "PATH": os.environ.get("PATH", "")}
-
-    def __enter__(self) -> Caddy:
-        with self.messages.open("wb") as stderr:
-            command = [self._program, "run", "--config", str(self._file)]
-            self._process = subprocess.Popen(command, env=self._environ, stdin=subprocess.DEVNULL, stderr=stderr)
-        try:
-            until(self._listens, self.messages.read_text)
-        except BaseException:
-            self._stop()
-            raise
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        self._stop()
-
-    def _stop(self) -> None:
-        self._process.terminate()
-        try:
-            self._process.wait(PATIENCE_S)
-        finally:
-            self._process.kill()
-
-    def _listens(self) -> bool:
-        assert self._process.poll() is None, self.messages.read_text()
-        try:
-            self.connect(FIRST).close()
-        except ConnectionRefusedError:
-            return False
-        return True
-
-    def connect(self, client: str) -> socket.socket:
-        return socket.create_connection(("127.0.0.1", self.port), PATIENCE_S, (client, 0))
-
-    def session(self, client: str = FIRST) -> http.client.HTTPConnection:
-        return http.client.HTTPConnection("127.0.0.1", self.port, timeout=PATIENCE_S, source_address=(client, 0))
-
-    def request(
-        self,
-        method: str,
-        path: str,
-        body: bytes | None = None,
-        headers: Mapping[str, str] | None = None,
-        client: str = FIRST,
-    ) -> Answer:
-        """One request on a connection of its own, from the address `client`."""
-        with closing(self.session(client)) as connection:
-            connection.request(method, path, body, {"Host": HOST, **(headers or {})})
-            response = connection.getresponse()
-            return Answer(response.status, response.headers, response.read())
-
-    def post(self, events: list[Any], headers: Mapping[str, str], client: str = FIRST) -> Answer:
-        return self.request("POST", "/v1/events", batch(events), headers, client)
+    def command(self) -> list[str]:
+        return [self._program, "run", "--config", str(self._file)]
 
 
 @pytest.fixture(scope="module")

@@ -15,12 +15,10 @@ import re
 import shutil
 import socket
 import subprocess
-import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import closing
 from email.message import Message
 from pathlib import Path
-from types import TracebackType
 from typing import Any
 
 import pytest
@@ -28,16 +26,14 @@ import pytest
 from ingest.connection import KEEPALIVE_S
 from ingest.gate import KEY_BODY_MAX_BYTES
 from shared.settings import Settings
+from tests.proxy import FIRST, HOST, PATIENCE_S, SECOND, Proxy, batch, until
 from tests.server import ADMIN_TOKEN, Answer, Server, bearer, keyed, read_answer
 from tests.test_docs import fenced, first_curl, page
 
 PAGE = "docs/deploy-nginx.md"
 SITE, INSIDE, SHORTENED = fenced(page(PAGE), "nginx")
-HOST = "example.com"
 ORIGIN = f"https://{HOST}"
-FIRST, SECOND = "127.0.0.2", "127.0.0.3"
 AGENT = "Mozilla/5.0 (X11; Linux x86_64; rv:145.0) Gecko/20100101 Firefox/145.0"
-PATIENCE_S = 15.0
 # How long nothing must happen before it counts as not happening.
 STILL_S = 0.3
 SITE_PAGE = b"the site itself"
@@ -72,7 +68,7 @@ def program() -> str:
     return found
 
 
-class Nginx:
+class Nginx(Proxy):
     """One nginx on a port of its own, with everything it writes in `directory`, that passes requests on to `upstream`."""
 
     def __init__(self, directory: Path, upstream: str, site: str = SITE) -> None:
@@ -85,7 +81,7 @@ class Nginx:
         self._directory = directory
         self.access_log = directory / "access.log"
         self.error_log = directory / "error.log"
-        self._stderr = directory / "nginx.stderr"
+        self.messages = directory / "nginx.stderr"
         directory.mkdir()
         www = directory / "www"
         www.mkdir()
@@ -105,75 +101,16 @@ class Nginx:
         user = "user root;" if os.geteuid() == 0 else ""
         (directory / "nginx.conf").write_text(user + AROUND)
 
-    def command(self, *options: str) -> list[str]:
+    def configured(self, *options: str) -> list[str]:
         return [self._program, "-p", str(self._directory), "-c", str(self._directory / "nginx.conf"), *options]
 
-    def __enter__(self) -> Nginx:
-        with self._stderr.open("wb") as stderr:
-            started = self.command("-g", "daemon off;")
-            self._process = subprocess.Popen(started, stdin=subprocess.DEVNULL, stdout=stderr, stderr=stderr)
-        try:
-            until(self._listens, self._stderr.read_text)
-        except BaseException:
-            self._stop()
-            raise
-        return self
+    def command(self) -> list[str]:
+        return self.configured("-g", "daemon off;")
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        self._stop()
-
-    def _stop(self) -> None:
+    def stop(self) -> None:
         """SIGTERM to the master, which ends its workers."""
-        self._process.terminate()
-        try:
-            self._process.wait(PATIENCE_S)
-        finally:
-            self._process.kill()
-            self._port_holder.close()
-
-    def _listens(self) -> bool:
-        assert self._process.poll() is None, self._stderr.read_text()
-        try:
-            self.connect(FIRST).close()
-        except ConnectionRefusedError:
-            return False
-        return True
-
-    def connect(self, client: str) -> socket.socket:
-        return socket.create_connection(("127.0.0.1", self.port), PATIENCE_S, (client, 0))
-
-    def session(self, client: str = FIRST) -> http.client.HTTPConnection:
-        """A connection from the address `client` that is kept from request to request."""
-        return http.client.HTTPConnection("127.0.0.1", self.port, timeout=PATIENCE_S, source_address=(client, 0))
-
-    def request(
-        self,
-        method: str,
-        path: str,
-        body: bytes | None = None,
-        headers: Mapping[str, str] | None = None,
-        client: str = FIRST,
-    ) -> Answer:
-        """One request on a connection of its own, from the address `client`."""
-        with closing(self.session(client)) as connection:
-            connection.request(method, path, body, {"Host": HOST, **(headers or {})})
-            response = connection.getresponse()
-            return Answer(response.status, response.headers, response.read())
-
-    def post(self, events: list[Any], headers: Mapping[str, str], client: str = FIRST) -> Answer:
-        return self.request("POST", "/v1/events", batch(events), headers, client)
-
-
-def until(is_so: Callable[[], object], why_not: Callable[[], str]) -> None:
-    """Wait until something is so; when it does not become so, say why."""
-    deadline = time.monotonic() + PATIENCE_S
-    while not is_so():
-        assert time.monotonic() < deadline, why_not()
-        time.sleep(0.02)
-
-
-def batch(events: list[Any]) -> bytes:
-    return json.dumps({"events": events, "consent": "granted"}).encode("utf-8")
+        super().stop()
+        self._port_holder.close()
 
 
 def from_page(origin: str | None = ORIGIN, **more: str) -> dict[str, str]:
@@ -204,7 +141,7 @@ def nginx(server: Server, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
 
 
 def test_nginx_finds_nothing_wrong_with_the_documented_block(nginx: Nginx) -> None:
-    checked = subprocess.run(nginx.command("-t"), capture_output=True, text=True, timeout=PATIENCE_S, check=False)
+    checked = subprocess.run(nginx.configured("-t"), capture_output=True, text=True, timeout=PATIENCE_S, check=False)
     assert checked.returncode == 0 and "[warn]" not in checked.stderr, checked.stderr
 
 

@@ -30,10 +30,11 @@ from ingest.service import Service
 from shared.segments import active_segments, sealed_segments
 from shared.settings import Settings, SettingsError
 from shared.snapshot import load
+from tests.proxy import HOST
 from tests.server import REQUEST_TIMEOUT_S, Answer, Server, keyed, lines_of, read_answer, verify
 from tests.supervised import PATIENCE_S, Activated, until
 from tests.test_deploy_caddy import Caddy
-from tests.test_deploy_nginx import HOST, Nginx
+from tests.test_deploy_nginx import Nginx
 
 pytestmark = pytest.mark.long
 
