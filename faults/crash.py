@@ -9,11 +9,23 @@ draws one such directory.
 from __future__ import annotations
 
 import random
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Literal
 
-from faults.record import MadeDirectory, Mark, Names, Operation, Sync, SyncDirectory, Tree, Truncate, Write, numbered
+from faults.record import (
+    MadeDirectory,
+    Mark,
+    Names,
+    Operation,
+    Recorder,
+    Sync,
+    SyncDirectory,
+    Tree,
+    Truncate,
+    Write,
+    numbered,
+)
 
 SECTOR = 512
 How = Literal["kept", "lost", "some", "torn", "in order"]
@@ -76,6 +88,19 @@ class Disk:
         if how in {"torn", "in order"}:
             return _torn(durable, pending, draw)
         return _written(durable, [each for each in pending if how == "kept" or (how == "some" and draw.random() < 0.5)])
+
+
+def crashes(recorder: Recorder, seed: int, hows: Iterable[How] = HOWS) -> Iterator[tuple[str, Tree]]:
+    """Each different directory that a crash could have left, after each operation: when and how it was, and what is there."""
+    disk, draw = Disk(recorder.began_with), random.Random(seed)
+    seen: list[Tree] = []
+    for number, operation in enumerate(recorder.operations):
+        disk.follow(operation)
+        for how in hows:
+            tree = disk.crash(how, draw)
+            if tree not in seen:
+                seen.append(tree)
+                yield f"{how} after operation {number}, {operation!r:.200}", tree
 
 
 def _survivors(pending: list[Names | MadeDirectory], how: How, draw: random.Random) -> list[Names | MadeDirectory]:

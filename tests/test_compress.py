@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import random
 import re
 import shutil
 import subprocess
@@ -13,8 +12,8 @@ import pytest
 
 from compactor.commit import CompactorBusy, compactor_lock
 from compactor.compress import METHODS, Compressed, compress
-from faults.crash import HOWS, Disk, make_tree
-from faults.record import Recorder, Tree
+from faults.crash import crashes, make_tree
+from faults.record import Recorder
 from foldlog.tail import Follower, Wanted
 from ingest.active import ActiveSegment
 from ingest.lines import seal
@@ -105,24 +104,17 @@ def test_crash_at_any_point_costs_nothing_and_another_run_leaves_the_same(tmp_pa
         press(data, method)
     wanted = files(data)
     lines = [path.read_bytes() for path in sorted(data.log.iterdir())]
-    disk, draw = Disk(recorder.began_with), random.Random(3)
-    tried: list[Tree] = []
-    for operation in recorder.operations:
-        disk.follow(operation)
-        for how in HOWS:
-            tree = disk.crash(how, draw)
-            if tree in tried:
-                continue
-            tried.append(tree)
-            again = DataDirectory(tmp_path / "again")
-            shutil.rmtree(again.root, ignore_errors=True)
-            make_tree(again.root, tree)
-            assert all(digest(each).intact for each in sealed_segments(again)), (operation, how)
-            assert len(sealed_segments(again)) == len(names)
-            press(again, method)
-            assert files(again) == wanted
-            assert [path.read_bytes() for path in sorted(again.log.iterdir())] == lines
+    tried = list(crashes(recorder, 3))
     assert len(tried) > 5
+    for crash, tree in tried:
+        again = DataDirectory(tmp_path / "again")
+        shutil.rmtree(again.root, ignore_errors=True)
+        make_tree(again.root, tree)
+        assert all(digest(each).intact for each in sealed_segments(again)), crash
+        assert len(sealed_segments(again)) == len(names)
+        press(again, method)
+        assert files(again) == wanted
+        assert [path.read_bytes() for path in sorted(again.log.iterdir())] == lines
 
 
 @pytest.mark.parametrize("suffix", PACKED_SUFFIXES)

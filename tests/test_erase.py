@@ -7,7 +7,6 @@ import errno
 import gzip
 import json
 import os
-import random
 import shutil
 from collections.abc import Iterator
 from contextlib import closing
@@ -24,8 +23,8 @@ from compactor.rebuild import rebuild
 from compactor.schedule import compact_once
 from compactor.strays import adopt_strays
 from compactor.visitor_search import Sought
-from faults.crash import Disk, make_tree
-from faults.record import Recorder, Tree
+from faults.crash import crashes, make_tree
+from faults.record import Recorder
 from ingest.active import ActiveSegment
 from ingest.lines import seal
 from shared.compression import deflating, inflated
@@ -398,32 +397,20 @@ def test_crash_at_any_point_only_delays_it(tmp_path: Path) -> None:
     ask(data, GONE, None)
     with Recorder(data.root) as recorder:
         erase(data)
-    states = crashed_states(recorder)
-    assert len(states) > 40
-
-    for number, tree in enumerate(states):
-        clone = DataDirectory(tmp_path / f"clone-{number}")
+    tried = list(crashes(recorder, 6, ("kept", "lost", "some")))
+    assert len(tried) > 40
+    for crash, tree in tried:
+        clone = DataDirectory(tmp_path / "clone")
         make_tree(clone.root, tree)
         make_data_directory(clone)
 
         fold(clone, NOON + 3000)
         erase(clone, NOON + 4000)
 
-        assert holds(clone) == [], number
+        assert holds(clone) == [], crash
         totals = load(clone).totals
-        assert (totals.counted, totals.erased) == (expected.counted - 4, 4), number
-        assert [type(record) for record in records(clone)] == [Begun, Done], number
+        assert (totals.counted, totals.erased) == (expected.counted - 4, 4), crash
+        assert [type(record) for record in records(clone)] == [Begun, Done], crash
         verify(clone, environment(clone.root))
         assert next(record.events for record in records(clone) if isinstance(record, Begun)) == 4
         shutil.rmtree(clone.root)
-
-
-def crashed_states(recorder: Recorder) -> list[Tree]:
-    """What a crash after each operation could have left: nothing lost, all that was not synced lost, some of it."""
-    disk, draw, states = Disk(recorder.began_with), random.Random(6), {}
-    for operation in recorder.operations:
-        disk.follow(operation)
-        for how in ("kept", "lost", "some"):
-            tree = disk.crash(how, draw)
-            states[repr(sorted(tree.items()))] = tree
-    return list(states.values())

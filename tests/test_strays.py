@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import gzip
 import os
-import random
 import shutil
 import time
 import zlib
@@ -17,8 +16,8 @@ import zstandard
 from compactor.commit import compactor_lock
 from compactor.schedule import compact_once
 from compactor.strays import SETTLED_S, adopt_strays
-from faults.crash import HOWS, Disk, make_tree
-from faults.record import Recorder, Tree, read_tree
+from faults.crash import crashes, make_tree
+from faults.record import Recorder, read_tree
 from ingest.active import ActiveSegment
 from ingest.lines import seal
 from shared.layout import DataDirectory, parse_active, parse_segment, parse_stray
@@ -242,21 +241,14 @@ def test_crash_at_any_point_and_another_run_leave_the_same(tmp_path: Path) -> No
         adopt(data)
     wanted = what_is_left(data)
     assert wanted[0] == sorted([seal([line("event-0")]), LINES, seal([line("event-3")])]) and wanted[2] == []
-    disk, draw = Disk(recorder.began_with), random.Random(7)
-    tried: list[Tree] = []
-    for operation in recorder.operations:
-        disk.follow(operation)
-        for how in HOWS:
-            tree = disk.crash(how, draw)
-            if tree in tried:
-                continue
-            tried.append(tree)
-            again = DataDirectory(tmp_path / "again")
-            shutil.rmtree(again.root, ignore_errors=True)
-            make_tree(again.root, tree)
-            adopt(again)
-            assert what_is_left(again) == wanted, (operation, how)
-            before = read_tree(again.root)
-            adopt(again)
-            assert read_tree(again.root) == before
+    tried = list(crashes(recorder, 7))
     assert len(tried) > 20
+    for crash, tree in tried:
+        again = DataDirectory(tmp_path / "again")
+        shutil.rmtree(again.root, ignore_errors=True)
+        make_tree(again.root, tree)
+        adopt(again)
+        assert what_is_left(again) == wanted, crash
+        before = read_tree(again.root)
+        adopt(again)
+        assert read_tree(again.root) == before
