@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
-from compactor.commit import compactor_lock, kept_snapshots
+from compactor.commit import LOCK_PATIENCE_S, compactor_lock, kept_snapshots
 from compactor.compaction import Log, recover_orphans
 from compactor.copied import later_parts
 from compactor.verify import parts_of
@@ -27,7 +27,6 @@ from shared.requests import seal_now
 from shared.segments import files_of, sealed_segments
 from shared.snapshot import Snapshot, find
 
-LOCK_PATIENCE_S = 60.0
 SEAL_PATIENCE_S = 10.0
 LOOKS = 5
 

@@ -33,6 +33,8 @@ from shared.snapshot import (
 )
 
 KEPT_SNAPSHOTS = 3
+# For how long whoever is asked by a person waits for a pass to end.
+LOCK_PATIENCE_S = 60.0
 KINDS = ("archive", "counters")
 
 

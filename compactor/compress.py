@@ -12,7 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from compactor.commit import compactor_lock
+from compactor.commit import LOCK_PATIENCE_S, compactor_lock
 from shared.compression import CannotInflate, deflating, inflated
 from shared.layout import DataDirectory, parse_segment, parse_temporary
 from shared.publish import publishing, remove
@@ -20,7 +20,6 @@ from shared.segments import Segment, files_of, recorded_sha256, sealed_segments
 from shared.snapshot import load
 
 METHODS = {"zstd": ".zst", "gzip": ".gz"}
-LOCK_PATIENCE_S = 60.0
 # Whoever waits for the lock looks twenty times a second: between two segments a pass gets its turn.
 BREATH_S = 0.1
 _BLOCK = 1 << 20
@@ -63,16 +62,14 @@ def compressible(data: DataDirectory, older_than_s: float, now_ms: int) -> list[
     found = [
         segment
         for segment in sealed_segments(data)
-        if not segment.suffix
-        and snapshot.has_folded(segment.name.writer, segment.name.sequence)
-        and segment.name.sealed_at.timestamp() <= latest
+        if not segment.suffix and snapshot.has_folded(segment.name) and segment.name.sealed_at.timestamp() <= latest
     ]
     return sorted(found, key=lambda segment: segment.name.sealed_at)
 
 
 def is_folded(data: DataDirectory, segment: Segment) -> bool:
     """By the snapshot of now: a damaged one may have gone back to an earlier."""
-    return load(data).has_folded(segment.name.writer, segment.name.sequence)
+    return load(data).has_folded(segment.name)
 
 
 def unpublished(data: DataDirectory) -> list[Path]:

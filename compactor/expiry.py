@@ -159,7 +159,7 @@ def _segments(after: Snapshot, log: LogFiles, now_ms: int, settings: Settings) -
     """Segments that may go, by when they were sealed: folded in this snapshot and in all that may take its place."""
     for segment in sorted(log.sealed, key=lambda segment: (segment.name.sealed_at, segment.name)):
         is_old = is_past(segment, now_ms, settings)
-        if all(snapshot.has_folded(segment.name.writer, segment.name.sequence) for snapshot in (after, *log.spares)):
+        if all(snapshot.has_folded(segment.name) for snapshot in (after, *log.spares)):
             size = log.sizes.get(segment.path.name, 0) + log.sizes.get(segment.name.checksum, 0)
             yield Item(segment, segment.name.sealed_at.date(), size, "age" if is_old else None, is_free=True)
 

@@ -26,7 +26,7 @@ def plan_segments(snapshot: Snapshot, sealed: Iterable[Segment], max_bytes: int)
     chosen: list[Segment] = []
     total = 0
     for segment in sorted(sealed, key=lambda segment: (segment.name.sealed_at, segment.name)):
-        if snapshot.has_folded(segment.name.writer, segment.name.sequence):
+        if snapshot.has_folded(segment.name):
             continue
         total += segment.plain_bytes
         if chosen and total > max_bytes:

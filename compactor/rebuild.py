@@ -19,6 +19,7 @@ import msgspec
 
 from compactor.adopt import adopt, adopted_totals
 from compactor.commit import (
+    LOCK_PATIENCE_S,
     CompactorLock,
     commit,
     compactor_lock,
@@ -44,8 +45,6 @@ from shared.publish import scratch
 from shared.settings import Settings
 from shared.snapshot import Day, Snapshot, Totals, load, newest_part
 from shared.timestamps import rfc3339
-
-LOCK_PATIENCE_S = 60.0
 
 
 class DayChange(NamedTuple):

@@ -61,12 +61,10 @@ def make_sources(
 ) -> Sources:
     """Fold the retained log again, in two: what the snapshot has folded and, where it matters, what it has not."""
     refolded, waiting = DataDirectory(spill / "refolded"), DataDirectory(spill / "waiting")
-    folded = refold(data, refolded, lambda name: before.has_folded(name.writer, name.sequence), settings, log, now_ms)
+    folded = refold(data, refolded, before.has_folded, settings, log, now_ms)
     not_folded = Snapshot()
     if salvaged.unnamed:
-        not_folded = refold(
-            data, waiting, lambda name: not before.has_folded(name.writer, name.sequence), settings, log, now_ms
-        )
+        not_folded = refold(data, waiting, lambda name: not before.has_folded(name), settings, log, now_ms)
     return Sources(
         Folded(data, salvaged.snapshot),
         salvaged.unnamed,

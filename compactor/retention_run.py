@@ -10,7 +10,7 @@ from contextlib import closing
 
 import msgspec
 
-from compactor.commit import commit, compactor_lock, drop_old_snapshots
+from compactor.commit import LOCK_PATIENCE_S, commit, compactor_lock, drop_old_snapshots
 from compactor.compaction import THREADS, Log, whole_snapshot
 from compactor.copied import begin
 from compactor.expiry import RetentionPlan
@@ -22,8 +22,6 @@ from shared.segments import sealed_segments
 from shared.settings import Settings
 from shared.snapshot import Snapshot, load
 from shared.timestamps import rfc3339
-
-LOCK_PATIENCE_S = 60.0
 
 
 def plan_only(data: DataDirectory, settings: Settings, now_ms: int, *, is_confirmed: bool) -> RetentionPlan:

@@ -19,7 +19,7 @@ import duckdb
 from apscheduler.schedulers.background import BackgroundScheduler
 from apscheduler.triggers.interval import IntervalTrigger
 
-from compactor.commit import CommitLost, CompactorBusy, CompactorLock, compactor_lock
+from compactor.commit import LOCK_PATIENCE_S, CommitLost, CompactorBusy, CompactorLock, compactor_lock
 from compactor.compaction import Log, Pass, recover_orphans, run_pass
 from compactor.copied import CopyIncomplete, begin
 from compactor.erase import erase_pending
@@ -43,7 +43,6 @@ EXIT_TRY_AGAIN = 75
 
 POLL_S = 0.1
 SEAL_PATIENCE_S = 3.0
-LOCK_PATIENCE_S = 60.0
 # `foldlog compress` has the lock for a segment at a time.
 PASS_PATIENCE_S = 5.0
 OVERDUE = 1.5

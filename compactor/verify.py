@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 import duckdb
 
-from compactor.commit import compactor_lock
+from compactor.commit import LOCK_PATIENCE_S, compactor_lock
 from compactor.compaction import THREADS
 from compactor.copied import later_parts
 from compactor.fold import LinesDoNotParse, archive_paths, read_lines
@@ -28,7 +28,6 @@ from shared.segments import Segment, active_segments, open_segment, recorded_sha
 from shared.settings import Settings
 from shared.snapshot import Found, Part, Snapshot, SnapshotDamaged, SnapshotLost, decode, find, kept_generations
 
-LOCK_PATIENCE_S = 60.0
 # As large as one segment is with the default settings: what a fold of one fits into, this does.
 BATCH_MAX_BYTES = 64 << 20
 SHOWN_LINES = 20
@@ -267,7 +266,7 @@ def check_log(
             read_lines(database, again, settings.sites)
         return count(database, missing, values)
 
-    folded = [each for each in checked if snapshot.has_folded(each.segment.name.writer, each.segment.name.sequence)]
+    folded = [each for each in checked if snapshot.has_folded(each.segment.name)]
     # Many together, for each look reads the ids of the whole archive; one by one only where something is amiss.
     for batch in _batches([each for each in folded if each.lines]):
         try:

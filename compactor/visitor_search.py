@@ -109,9 +109,9 @@ def search(database: duckdb.DuckDBPyConnection, data: DataDirectory, snapshot: S
     for day in sorted(snapshot.days):
         _search_day(database, data, snapshot, day, sought, found)
     for segment in segment_files(data):
-        if is_folded(snapshot, segment) and (lines := sum(hit.theirs for hit in hits(segment.path, sought))):
+        if snapshot.has_folded(segment.name) and (lines := sum(hit.theirs for hit in hits(segment.path, sought))):
             found.segments[segment] = lines
-    found.unfolded = sum(1 for _ in _unfolded_in(files_of(data.log), data, snapshot, sought))
+    found.unfolded = sum(1 for _ in _received_in(_unfolded_files(data, snapshot), sought))
     _search_quarantine(database, data, sought, found)
     return found
 
@@ -123,24 +123,23 @@ def segment_files(data: DataDirectory) -> Iterator[Segment]:
             yield Segment(name, path)
 
 
-def is_folded(snapshot: Snapshot, segment: Segment) -> bool:
-    return snapshot.has_folded(segment.name.writer, segment.name.sequence)
-
-
 def received_unfolded(data: DataDirectory, snapshot: Snapshot, sought: Sought) -> Iterator[tuple[Path, str]]:
     """Each line of the visitor that is not folded yet: the file of the log that it is in, and when it was received.
 
     Active segments first, and all files listed only then: what is sealed meanwhile is seen under one of its names, or both.
     """
-    yield from _unfolded_in(active_segments(data).values(), data, snapshot, sought)
-    yield from _unfolded_in(files_of(data.log), data, snapshot, sought)
+    yield from _received_in(filter(Path.is_file, active_segments(data).values()), sought)
+    yield from _received_in(_unfolded_files(data, snapshot), sought)
 
 
-def _unfolded_in(paths: Iterable[Path], data: DataDirectory, snapshot: Snapshot, sought: Sought) -> Iterator[tuple[Path, str]]:
-    folded = {segment.path for segment in segment_files(data) if is_folded(snapshot, segment)}
+def _unfolded_files(data: DataDirectory, snapshot: Snapshot) -> list[Path]:
+    """All files of the log that hold lines, but for folded segments."""
+    names = ((path, parse_segment(path.name)) for path in files_of(data.log) if not parse_checksum(path.name))
+    return [path for path, name in names if (name is None or not snapshot.has_folded(name)) and path.is_file()]
+
+
+def _received_in(paths: Iterable[Path], sought: Sought) -> Iterator[tuple[Path, str]]:
     for path in paths:
-        if path in folded or parse_checksum(path.name) or not path.is_file():
-            continue
         try:
             yield from [(path, hit.received or "") for hit in hits(path, sought) if hit.theirs]
         except FileNotFoundError:

@@ -98,11 +98,7 @@ def files(data: DataDirectory, sealed: Sequence[Segment], running: Running) -> C
     if snapshot.days:
         yield diagnosis_data.parts(snapshot.generation, _parts(data, snapshot))
     yield diagnosis_data.suspect(
-        [
-            segment.name.file
-            for segment in sealed
-            if not snapshot.has_folded(segment.name.writer, segment.name.sequence) and not segment.checksum.exists()
-        ]
+        [segment.name.file for segment in sealed if not snapshot.has_folded(segment.name) and not segment.checksum.exists()]
     )
     yield diagnosis_data.erasures(count_pending(data), bool(running.serve))
 

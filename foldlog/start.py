@@ -47,7 +47,7 @@ def _newest_snapshot(data: DataDirectory) -> Snapshot:
 def _to_look_at(data: DataDirectory, snapshot: Snapshot) -> Iterable[Segment]:
     sealed = sealed_segments(data)
     newest = {segment.name.writer: segment for segment in sealed}  # they are in the order of their sequence
-    unfolded = [segment for segment in sealed if not snapshot.has_folded(segment.name.writer, segment.name.sequence)]
+    unfolded = [segment for segment in sealed if not snapshot.has_folded(segment.name)]
     return [*unfolded, *newest.values()]
 
 

@@ -76,7 +76,7 @@ def of_the_directory(service: Service) -> list[Check]:
     suspect = [
         segment.name.file
         for segment in sealed_segments(service.data)
-        if not snapshot.has_folded(segment.name.writer, segment.name.sequence) and not segment.checksum.exists()
+        if not snapshot.has_folded(segment.name) and not segment.checksum.exists()
     ]
     return [
         *([Check("snapshot", False, f"{damage}; an earlier one is read until the next pass replaces it")] if damage else []),

@@ -128,7 +128,7 @@ _HISTOGRAMS = (
 def of_segments(data: DataDirectory, snapshot: Snapshot) -> Iterator[Metric]:
     """How much of the log there is, and how much of it waits for the fold."""
     sealed = sealed_segments(data)
-    unfolded = [each for each in sealed if not snapshot.has_folded(each.name.writer, each.name.sequence)]
+    unfolded = [each for each in sealed if not snapshot.has_folded(each.name)]
     yield _gauge(
         "foldlog_segments",
         "Segments on disk: active ones are open, sealed ones are not, unfolded ones of those are not in the snapshot yet.",

@@ -51,7 +51,7 @@ def read_status(data: DataDirectory, settings: Settings) -> dict[str, Any]:
 
 def _read_status(data: DataDirectory, settings: Settings) -> dict[str, Any]:
     snapshot, _, damage = find(data)
-    unfolded = [s for s in sealed_segments(data) if not snapshot.has_folded(s.name.writer, s.name.sequence)]
+    unfolded = [s for s in sealed_segments(data) if not snapshot.has_folded(s.name)]
     active = active_segments(data)
     waiting = sum(count_lines(path) for path in active.values())
     sealed_waiting = sum(count_lines(segment.path) for segment in unfolded)

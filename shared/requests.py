@@ -74,7 +74,7 @@ def fold_now(data: DataDirectory, timeout_s: float) -> Snapshot:
 
     def folded() -> bool:
         snapshot = load(data)
-        return snapshot.generation > before and all(snapshot.has_folded(name.writer, name.sequence) for name in sealed)
+        return snapshot.generation > before and all(snapshot.has_folded(name) for name in sealed)
 
     request(data.fold_request)
     _wait(folded, timeout_s, "no compactor published a snapshot")

@@ -15,7 +15,7 @@ from typing import NamedTuple
 
 import msgspec
 
-from shared.layout import DataDirectory, parse_day, parse_kept_snapshot, parse_part
+from shared.layout import DataDirectory, SegmentName, parse_day, parse_kept_snapshot, parse_part
 from shared.line import DataFromNewerVersion
 from shared.segments import files_of
 from shared.timestamps import epoch_ms
@@ -143,8 +143,8 @@ class Snapshot(msgspec.Struct, frozen=True):
     retention: Retention = Retention()
     forgotten: dict[date, int] = {}
 
-    def has_folded(self, writer: str, sequence: int) -> bool:
-        return sequence <= self.folded.get(writer, 0) and sequence not in self.waiting.get(writer, ())
+    def has_folded(self, name: SegmentName) -> bool:
+        return name.sequence <= self.folded.get(name.writer, 0) and name.sequence not in self.waiting.get(name.writer, ())
 
 
 class _Format(msgspec.Struct):

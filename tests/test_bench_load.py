@@ -32,7 +32,7 @@ def lose_a_segment(root: Path) -> threading.Thread:
             for segment in sealed_segments(data) if data.log.is_dir() else ():
                 segment.path.unlink()
                 segment.checksum.unlink()
-                if not load(data).has_folded(segment.name.writer, segment.name.sequence):  # else nothing is lost with it
+                if not load(data).has_folded(segment.name):  # else nothing is lost with it
                     return
             time.sleep(0.02)
 
