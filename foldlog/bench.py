@@ -155,7 +155,7 @@ def generate(plan: Plan) -> Outcome:
     if done.returncode:
         said = done.stderr.decode("utf-8", "replace").strip().splitlines()
         raise BenchError(f"the load generator failed: {said[-1] if said else done.returncode}")
-    return msgspec.json.decode(done.stdout, type=Outcome)
+    return msgspec.json.Decoder(Outcome).decode(done.stdout)
 
 
 def ask(target: Target, method: str, path: str, timeout_s: float = FOLD_S) -> tuple[int, bytes]:

@@ -363,7 +363,7 @@ def _template(plan: Plan, pick: random.Random) -> bytes:
 
 
 def main() -> None:
-    plan = msgspec.json.decode(sys.stdin.buffer.read(), type=Plan)
+    plan = msgspec.json.Decoder(Plan).decode(sys.stdin.buffer.read())
     sys.stdout.buffer.write(msgspec.json.encode(Generator(plan).run()))
 
 

@@ -21,6 +21,7 @@ from shared.layout import DataDirectory
 
 PATIENCE_S = 1.0
 _BLOCK = 1 << 16
+_METERS = msgspec.json.Decoder(Meters)
 
 
 async def answer_peers(data: DataDirectory, writer: str, meters: Callable[[], Meters]) -> asyncio.Server:
@@ -62,7 +63,7 @@ def _ask(path: Path) -> Meters | None:
             answer = b""
             while block := peer.recv(_BLOCK):
                 answer += block
-        return msgspec.json.decode(answer, type=Meters)
+        return _METERS.decode(answer)
     except (OSError, msgspec.DecodeError):
         return None
 

@@ -29,6 +29,9 @@ class OneAddress(msgspec.Struct, frozen=True):
     trusted_proxies: str
 
 
+_ONE_ADDRESS = msgspec.json.Decoder(OneAddress)
+
+
 class ProxyWatch:
     """Looks at the address of each request until it has seen two different ones."""
 
@@ -63,7 +66,7 @@ class ProxyWatch:
 def load(data: DataDirectory, settings: Settings) -> OneAddress | None:
     """What was seen last, if the same proxies were trusted then: with others it says nothing any more."""
     try:
-        seen = msgspec.json.decode(data.one_address.read_bytes(), type=OneAddress)
+        seen = _ONE_ADDRESS.decode(data.one_address.read_bytes())
     except (FileNotFoundError, PermissionError, msgspec.DecodeError, UnicodeDecodeError):
         return None
     return seen if seen.trusted_proxies == _names(settings) else None

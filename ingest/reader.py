@@ -23,6 +23,7 @@ from shared.settings import Settings
 _STREAM_LIMIT = 1 << 20
 _BLOCK = 1 << 16
 KEPT_BYTES = 8 << 20
+_ANSWER = msgspec.json.Decoder(Answer)
 _STATUS = {"query": 400, "snapshot": 503, "part": 503, "report_memory": 503}
 
 
@@ -157,7 +158,7 @@ class Reader:
             raise AssertionError("both are pipes")
         stdin.write(question)
         await stdin.drain()
-        answer = msgspec.json.decode(await stdout.readuntil(b"\n"), type=Answer)
+        answer = _ANSWER.decode(await stdout.readuntil(b"\n"))
         return answer, await stdout.readexactly(answer.bytes)
 
     @staticmethod

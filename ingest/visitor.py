@@ -29,6 +29,9 @@ class Salt(msgspec.Struct, frozen=True):
     salt: str
 
 
+_SALT = msgspec.json.Decoder(Salt)
+
+
 class VisitorHash:
     """Makes visitor ids. The same for all workers, and after a restart on the same day."""
 
@@ -91,6 +94,6 @@ def _serves(kept: Salt, day: str) -> bool:
 
 def _load(data: DataDirectory) -> Salt | None:
     try:
-        return msgspec.json.decode(data.salt.read_bytes(), type=Salt)
+        return _SALT.decode(data.salt.read_bytes())
     except (FileNotFoundError, msgspec.DecodeError, UnicodeDecodeError):
         return None

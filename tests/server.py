@@ -164,6 +164,9 @@ class Server:
             connection.request(method, path, body, dict(headers or {}))
             response = connection.getresponse()
             return Answer(response.status, response.headers, response.read())
+        except http.client.RemoteDisconnected as error:
+            error.add_note(self.stderr()[-4000:])  # a worker may have died of the request
+            raise
         finally:
             connection.close()
 

@@ -73,6 +73,19 @@ def test_the_two_stories_stay_short() -> None:
         assert (story.end_lineno or 0) - story.lineno <= 36, name
 
 
+@pytest.mark.parametrize("package", PACKAGES)
+def test_decoders_are_made_ahead(package: str) -> None:
+    """msgspec describes a type to itself when it is first decoded; two threads that do so at once end the process (0.22)."""
+    for path in modules(package):
+        wrong = [
+            node.lineno
+            for node in ast.walk(ast.parse(path.read_text("utf-8")))
+            if isinstance(node, ast.Call) and (called := ast.unparse(node.func)).startswith("msgspec.")
+            if called == "msgspec.convert" or (called.endswith(".decode") and {each.arg for each in node.keywords} & {"type"})
+        ]
+        assert not wrong, f"{path.relative_to(ROOT)}:{wrong}: make the decoder where the module is imported"
+
+
 @pytest.mark.parametrize("mutant", MUTANTS, ids=[mutant.name for mutant in MUTANTS])
 def test_each_mutant_finds_the_text_that_it_replaces(mutant: Mutant) -> None:
     """`make mutants` takes long and runs seldom: it should not begin with a text that has changed."""

@@ -7,7 +7,10 @@ import os
 import signal
 import socket
 import stat
+import subprocess
+import sys
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -20,6 +23,24 @@ from tests.logs import data_directory
 from tests.server import Server
 
 PATIENCE_S = 15.0
+# Forks a process that has imported everything and decoded nothing, again and again; prints how each ended.
+FIRST_QUESTIONS = """
+import os, sys
+from pathlib import Path
+from ingest.peers import ask_workers
+from ingest.server import SWITCH_INTERVAL_S
+from shared.layout import DataDirectory
+
+sys.setswitchinterval(SWITCH_INTERVAL_S)
+for _ in range(100):
+    if not (child := os.fork()):
+        try:
+            found = ask_workers(DataDirectory(Path(sys.argv[1])))
+            os._exit(0 if all(found.values()) else 1)
+        finally:
+            os._exit(2)
+    print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+"""
 
 
 @pytest.fixture(scope="module")
@@ -62,6 +83,17 @@ def test_each_worker_counts_what_it_took_and_all_together_took_everything(server
 def test_sockets_are_for_the_owner_only(server: Server) -> None:
     assert stat.S_IMODE(server.data.run.stat().st_mode) == 0o700
     assert sorted(path.name for path in server.data.run.iterdir()) == ["0.sock", "1.sock"]
+
+
+def test_first_question_of_a_process_may_be_asked_by_several_threads_at_once(server: Server) -> None:
+    """msgspec describes a type to itself when it is first decoded, and two threads that do so at once end the process.
+
+    One fresh process in several did not survive it, so a hundred of them see it.
+    """
+    asked = subprocess.run(
+        [sys.executable, "-c", FIRST_QUESTIONS, str(server.data.root)], capture_output=True, text=True, timeout=60, check=True
+    )
+    assert Counter(asked.stdout.split()) == {"0": 100}
 
 
 def test_stopped_worker_is_down_and_costs_a_second(server: Server) -> None:
