@@ -6,6 +6,7 @@ a worker from its event loop, the compactor from its main thread. Neither waits 
 
 from __future__ import annotations
 
+import os
 import signal
 import socket
 import subprocess
@@ -28,6 +29,8 @@ BACKOFF_MAX_S = 30.0
 # A child that lived this long had started well: its next death is a new one.
 STEADY_S = 60.0
 STOP_S = 30.0
+# One that a library takes down says on standard error where it was.
+LAST_WORDS = {"PYTHONFAULTHANDLER": "1"}
 _MESSAGE_BYTES = 4096
 
 
@@ -61,7 +64,9 @@ class Child:
         # A child inherits what is blocked, and lets SIGHUP through once it handles it: one that came before would end it.
         blocked = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGHUP})
         try:
-            self.process = subprocess.Popen(command, stdin=subprocess.PIPE, pass_fds=(*self.descriptors, says))
+            self.process = subprocess.Popen(
+                command, stdin=subprocess.PIPE, pass_fds=(*self.descriptors, says), env=os.environ | LAST_WORDS
+            )
         finally:
             signal.pthread_sigmask(signal.SIG_SETMASK, blocked)
         self.started_at = time.monotonic()

@@ -149,7 +149,7 @@ def test_a_segment_is_corrupt(tmp_path: Path) -> None:
         segment.path.write_bytes(segment.path.read_bytes().replace(b"event-that-is-damaged", b"event-that-is-damageD"))
         server.start()
         server.fold()
-        assert '"segment_damaged"' in server.stderr()
+        until(lambda: '"segment_damaged"' in server.stderr())  # it is said after the snapshot is there
         assert "foldlog_segments_damaged_total 1.0" in server.get("/metrics").body.decode("utf-8")
         assert load(server.data).totals.counted == 1
 

@@ -126,6 +126,17 @@ def test_nothing_keeps_running_without_its_supervisor(tmp_path: Path) -> None:
         server.start()
 
 
+def test_worker_that_a_library_takes_down_says_where_it_was(tmp_path: Path) -> None:
+    with Server(tmp_path) as server:
+        before = server.child("ingest-0")
+        os.kill(before, signal.SIGSEGV)
+        deadline = time.monotonic() + 15
+        while server.child("ingest-0") == before:
+            assert time.monotonic() < deadline
+            time.sleep(0.1)
+        assert re.search(r"Fatal Python error: Segmentation fault\n(?s:.*)ingest/server\.py", server.stderr())
+
+
 def _state(pid: int) -> str:
     try:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
