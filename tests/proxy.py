@@ -6,14 +6,14 @@ import http.client
 import json
 import socket
 import subprocess
-import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from contextlib import closing
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
 from tests.server import Answer
+from tests.waiting import until
 
 HOST = "example.com"
 FIRST, SECOND = "127.0.0.2", "127.0.0.3"
@@ -85,14 +85,6 @@ class Proxy:
 
     def post(self, events: list[Any], headers: Mapping[str, str], client: str = FIRST) -> Answer:
         return self.request("POST", "/v1/events", batch(events), headers, client)
-
-
-def until(is_so: Callable[[], object], why_not: Callable[[], str]) -> None:
-    """Wait until something is so; when it does not become so, say why."""
-    deadline = time.monotonic() + PATIENCE_S
-    while not is_so():
-        assert time.monotonic() < deadline, why_not()
-        time.sleep(0.02)
 
 
 def batch(events: list[Any]) -> bytes:

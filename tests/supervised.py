@@ -6,7 +6,7 @@ import os
 import socket
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -91,10 +91,3 @@ def mischief(directory: Path, process: str, code: str) -> dict[str, str]:
     indented = "".join(f"    {line}\n" for line in code.strip().splitlines())
     (directory / "sitecustomize.py").write_text(_MISCHIEF.format(process=process, code=indented))
     return {"PYTHONPATH": os.pathsep.join([str(directory), *filter(None, [os.environ.get("PYTHONPATH")])])}
-
-
-def until(condition: Callable[[], object], why_not: Callable[[], object] = str) -> None:
-    deadline = time.monotonic() + PATIENCE_S
-    while not condition():
-        assert time.monotonic() < deadline, why_not()
-        time.sleep(0.02)

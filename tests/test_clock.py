@@ -8,7 +8,6 @@ import struct
 import subprocess
 import sys
 import time
-from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
@@ -20,8 +19,9 @@ from shared.snapshot import load
 from shared.timestamps import epoch_ms
 from tests.logs import data_directory, fold, line, sealed
 from tests.server import environment, verify
+from tests.waiting import until
 
-PATIENCE_S = 60.0
+STOP_S = 15.0
 HOUR_S = 3_600
 DAY_S = 86_400
 EPOCH = 0
@@ -94,13 +94,6 @@ def clock(tmp_path: Path) -> Clock:
     return Clock(tmp_path)
 
 
-def until(condition: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + PATIENCE_S
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
-
-
 @pytest.mark.component
 @pytest.mark.timeout(200)
 def test_scheduled_fold_goes_on_whatever_the_clock_does(tmp_path: Path, clock: Clock) -> None:
@@ -120,7 +113,7 @@ def test_scheduled_fold_goes_on_whatever_the_clock_does(tmp_path: Path, clock: C
                     until(partial(has_passed, data, load(data).generation + 2))
                 assert len(sealed_segments(data)) == number, "nothing is old because the clock says so"
             compactor.terminate()
-            assert compactor.wait(PATIENCE_S / 4) == 0
+            assert compactor.wait(STOP_S) == 0
         finally:
             compactor.kill()
     verify(data, environ)

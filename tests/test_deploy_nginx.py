@@ -26,9 +26,10 @@ import pytest
 from ingest.connection import KEEPALIVE_S
 from ingest.gate import KEY_BODY_MAX_BYTES
 from shared.settings import Settings
-from tests.proxy import FIRST, HOST, PATIENCE_S, SECOND, Proxy, batch, until
+from tests.proxy import FIRST, HOST, PATIENCE_S, SECOND, Proxy, batch
 from tests.server import ADMIN_TOKEN, Answer, Server, bearer, keyed, read_answer
 from tests.test_docs import fenced, first_curl, page
+from tests.waiting import until
 
 PAGE = "docs/deploy-nginx.md"
 SITE, INSIDE, SHORTENED = fenced(page(PAGE), "nginx")

@@ -21,10 +21,10 @@ from shared.layout import SegmentName
 from tests.logs import line
 from tests.server import Answer, Server
 from tests.test_writer import small_disk
+from tests.waiting import until
 
 EVENT = {"name": "pageview", "visitor": "visitor-1"}
 CHECKS = ["accepting", "writable", "lock", "queue", "disk", "fold", "retention", "log"]
-PATIENCE_S = 15.0
 
 
 @pytest.fixture(scope="module")
@@ -44,15 +44,6 @@ def failing(server: Server) -> set[str]:
     return failed
 
 
-def until(condition: Callable[[], bool], timeout_s: float = PATIENCE_S) -> float:
-    """Wait, and return for how many seconds."""
-    started = time.monotonic()
-    while not condition():
-        assert time.monotonic() - started < timeout_s
-        time.sleep(0.02)
-    return time.monotonic() - started
-
-
 def alive(server: Server) -> bool:
     answer = server.request("GET", "/healthz")
     return (answer.status, answer.body) == (200, b'{"status": "ok"}')
@@ -69,8 +60,8 @@ def test_fresh_server_is_ready(server: Server) -> None:
 def test_segment_that_somebody_deleted_is_said_and_replaced_though_no_event_comes(server: Server) -> None:
     server.data.active("0").unlink()
     try:
-        until(lambda: server.data.active("0").exists(), 5)
-        until(lambda: failing(server) == set(), 3)
+        until(lambda: server.data.active("0").exists(), timeout_s=5)
+        until(lambda: failing(server) == set(), timeout_s=3)
         assert '"segment_abandoned"' in server.stderr()
     finally:
         assert server.post([EVENT]).status == 200
@@ -199,7 +190,7 @@ def test_stalled_sync_shows_within_ten_seconds_and_everything_recovers_without_a
         server.stalled.touch()
         waiting: list[Future[Answer]] = [threads.submit(post, "waiting-01")]
         until(lambda: waits(server) == 1)
-        noticed_s = until(lambda: "writable" in failing(server), 10)
+        noticed_s = until(lambda: "writable" in failing(server), timeout_s=10)
         record_property("stall_noticed_s", round(noticed_s, 2))
         assert failing(server) == {"writable"}
         assert alive(server)
@@ -214,7 +205,7 @@ def test_stalled_sync_shows_within_ten_seconds_and_everything_recovers_without_a
         server.stalled.unlink()
         answers = [each.result(5) for each in waiting]
         assert [answer.status for answer in answers] == [200] * 4
-        until(lambda: failing(server) == set(), 3)
+        until(lambda: failing(server) == set(), timeout_s=3)
         assert post("after-0001").status == 200
         kept = {event["id"] for event in server.lines()}
         assert kept == {"before-001", "waiting-01", "waiting-02", "waiting-03", "waiting-04", "after-0001"}
@@ -259,9 +250,9 @@ def test_full_disk_is_507_and_everything_recovers_without_a_restart(
         assert server.get("/admin/api/status").status == 200
 
         ballast.unlink()
-        recovered_s = until(lambda: post().status == 200, 5)
+        recovered_s = until(lambda: post().status == 200, timeout_s=5)
         record_property("disk_recovered_s", round(recovered_s, 2))
-        until(lambda: failing(server) == set(), 3)
+        until(lambda: failing(server) == set(), timeout_s=3)
         assert server.stderr().count('"listening"') == 1
         stored = {f"event-{number:04d}" for number, answer in enumerate(sent) if answer.status == 200}
         assert {event["id"] for event in server.lines()} == stored

@@ -42,6 +42,7 @@ from tests.test_collect import (
     page,
     wire,
 )
+from tests.waiting import until
 
 SITE = "shop.example"
 ORIGIN = f"Origin: https://{SITE}"
@@ -605,9 +606,7 @@ def test_seventeenth_connection_of_sixteen_is_told_so(small: Server) -> None:
         assert int(answer.headers["Retry-After"]) > 0
         assert exchange(held[7], page()).status == 200
         held[0].close()
-        deadline = time.monotonic() + PATIENCE_S
-        while small.exchange(page()).status != 200:
-            assert time.monotonic() < deadline
+        until(lambda: small.exchange(page()).status == 200)
 
 
 def test_refused_connection_has_an_id_and_names_no_library(small: Server) -> None:
@@ -617,10 +616,7 @@ def test_refused_connection_has_an_id_and_names_no_library(small: Server) -> Non
 
 def until_alone(server: Server) -> None:
     """Wait until the connections of the tests before are gone: the limit of connections is no business of the next one."""
-    deadline = time.monotonic() + PATIENCE_S
-    while b'foldlog_connections{worker="0"} 1.0\n' not in server.request("GET", "/metrics").body:
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
+    until(lambda: b'foldlog_connections{worker="0"} 1.0\n' in server.request("GET", "/metrics").body)
 
 
 def test_bodies_under_way_are_bounded_together(small: Server) -> None:

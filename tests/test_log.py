@@ -10,7 +10,6 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -20,6 +19,7 @@ import pytest
 from shared.layout import DataDirectory
 from tests.logs import line, sealed
 from tests.server import Server, environment, run_foldlog
+from tests.waiting import until
 
 EVENT = {"name": "pageview", "visitor": "visitor-1", "url": "https://example.com/a"}
 PATIENCE_S = 20.0
@@ -362,13 +362,6 @@ def opened(pid: int) -> set[Path]:
     """Which message files a process has open."""
     links = [Path(os.readlink(each)) for each in Path(f"/proc/{pid}/fd").iterdir() if each.is_symlink()]
     return {link for link in links if link.name.startswith("foldlog.log")}
-
-
-def until(happened: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + PATIENCE_S
-    while not happened():
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
 
 
 def umask() -> int:

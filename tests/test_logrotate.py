@@ -20,7 +20,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
@@ -41,6 +41,7 @@ from tests.programs import program
 from tests.server import Server, keyed, verify
 from tests.test_docs import ROOT
 from tests.test_log import family, opened
+from tests.waiting import until
 
 pytestmark = [pytest.mark.component, pytest.mark.timeout(120)]
 
@@ -125,13 +126,6 @@ def under_load(server: Server) -> Iterator[Load]:
         yield load_
     finally:
         load_.stop()
-
-
-def until(happened: Callable[[], object]) -> None:
-    deadline = time.monotonic() + PATIENCE_S
-    while not happened():
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
 
 
 def logrotate(directory: Path, configuration: str) -> None:

@@ -7,7 +7,7 @@ import os
 import re
 import signal
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -18,6 +18,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from shared.settings import Settings
 from tests.server import Server, keyed
 from tests.test_docs import page, rows, section
+from tests.waiting import until
 
 PAGE = "docs/metrics.md"
 RULES = "docs/prometheus-rules.yml"
@@ -25,7 +26,6 @@ EVENTS = "/v1/events"
 GOOD: dict[str, object] = {"name": "pageview", "visitor": "visitor-1"}
 # Whoever is asked, a second later somebody else is: enough turns that both workers had one.
 TURNS = 12
-PATIENCE_S = 15.0
 
 Families = dict[str, Metric]
 
@@ -52,13 +52,6 @@ def by(families: Families, name: str, label: str, /, **labels: str) -> dict[str,
     """The sums for each value of a label."""
     values = sorted({sample.labels[label] for sample in families[name].samples if labels.items() <= sample.labels.items()})
     return {each: value(families, name, **labels, **{label: each}) for each in values}
-
-
-def until(condition: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + PATIENCE_S
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
 
 
 def workers_up(server: Server) -> dict[str, float]:

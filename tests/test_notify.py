@@ -17,7 +17,8 @@ import pytest
 from foldlog.children import Child
 from shared.notify import Notifier, from_environment
 from tests.server import Server, environment
-from tests.supervised import PATIENCE_S, Listener, listening, mischief, until
+from tests.supervised import PATIENCE_S, Listener, listening, mischief
+from tests.waiting import until
 
 WATCHDOG_S = 2
 FAST = {"WATCHDOG_USEC": str(WATCHDOG_S * 1_000_000)}

@@ -21,8 +21,8 @@ from ingest.peers import answer_peers, ask_workers, forget_dead_workers
 from shared.layout import DataDirectory
 from tests.logs import data_directory
 from tests.server import Server
+from tests.waiting import until
 
-PATIENCE_S = 15.0
 # Forks a process that has imported everything and decoded nothing, again and again; prints how each ended.
 FIRST_QUESTIONS = """
 import os, sys
@@ -56,13 +56,6 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
 def up(data: DataDirectory) -> dict[str, Meters]:
     """The workers that answer, and what they count."""
     return {name: meters for name, meters in ask_workers(data).items() if meters is not None}
-
-
-def until(condition: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + PATIENCE_S
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
 
 
 def accepted(server: Server) -> int:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import ipaddress
 import json
 import stat
-import time
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -16,6 +15,7 @@ from shared.layout import DataDirectory
 from shared.settings import Settings
 from tests.logs import SilentLog, data_directory
 from tests.server import Server, run_foldlog
+from tests.waiting import until
 
 PROXY = "127.0.0.77"
 OTHER = "203.0.113.9"
@@ -160,10 +160,7 @@ def test_undeclared_proxy_shows_in_status_in_metrics_and_at_the_next_start(tmp_p
         assert b"\nfoldlog_one_client_address 0.0\n" in server.request("GET", "/metrics").body
         for _ in range(60):
             assert server.request("POST", "/v1/events", body, page).status == 200
-        deadline = time.monotonic() + NOTICED_S
-        while not server.data.one_address.exists():
-            assert time.monotonic() < deadline
-            time.sleep(0.1)
+        until(server.data.one_address.exists, timeout_s=NOTICED_S)
         assert b"\nfoldlog_one_client_address 1.0\n" in server.request("GET", "/metrics").body
         assert json.loads(run_foldlog(["status", "--json"], server.environ).stdout)["warnings"] == [WARNING]
         assert server.get("/admin/api/status").json()["warnings"] == [WARNING]

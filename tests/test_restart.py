@@ -32,9 +32,10 @@ from shared.settings import Settings, SettingsError
 from shared.snapshot import load
 from tests.proxy import HOST
 from tests.server import REQUEST_TIMEOUT_S, Answer, Server, keyed, lines_of, read_answer, verify
-from tests.supervised import PATIENCE_S, Activated, until
+from tests.supervised import PATIENCE_S, Activated
 from tests.test_deploy_caddy import Caddy
 from tests.test_deploy_nginx import Nginx
+from tests.waiting import until
 
 pytestmark = pytest.mark.long
 

@@ -24,7 +24,8 @@ from shared.timestamps import now_ms
 from tests.logs import data_directory, fold, line, sealed
 from tests.server import ADMIN_TOKEN, Server, bearer, environment
 from tests.test_docs import fenced, page, section
-from tests.test_health import failing, fill, until
+from tests.test_health import failing, fill
+from tests.waiting import until
 
 PAGE = "docs/runbook.md"
 SETTINGS_FILE = "/etc/foldlog/foldlog.env"
@@ -114,7 +115,7 @@ def test_the_disk_is_full(tmp_path: Path) -> None:
         server.fold()
         ballast = disk / "ballast"
         fill(ballast, 4 << 20)
-        until(lambda: server.post([{"name": "a"}]).code == "disk_reserve", 5)
+        until(lambda: server.post([{"name": "a"}]).code == "disk_reserve", timeout_s=5)
         assert "disk" in failing(server)
         assert "disk: " in typing.look()
 
@@ -123,8 +124,8 @@ def test_the_disk_is_full(tmp_path: Path) -> None:
         assert "ballast" in shown  # what takes the room
         assert any(segment.path.suffix == ".zst" for segment in sealed_segments(server.data))
         ballast.unlink()
-        until(lambda: server.post([{"name": "a"}]).status == 200, 5)
-        until(lambda: failing(server) == set(), 5)
+        until(lambda: server.post([{"name": "a"}]).status == 200, timeout_s=5)
+        until(lambda: failing(server) == set(), timeout_s=5)
         assert typing.type() == ""
 
 
@@ -186,8 +187,8 @@ def test_a_worker_is_stuck(tmp_path: Path) -> None:
 
         assert re.search(rf"{stuck} +T.*--writer 1", typing.type(WORKER=str(stuck)))
 
-        until(lambda: server.child("ingest-1") != stuck, 20)
-        until(lambda: b'foldlog_worker_up{worker="1"} 1.0' in server.get("/metrics").body, 20)
+        until(lambda: server.child("ingest-1") != stuck, timeout_s=20)
+        until(lambda: b'foldlog_worker_up{worker="1"} 1.0' in server.get("/metrics").body, timeout_s=20)
         assert typing.type().count(" 1.0") == 2
 
 
@@ -250,7 +251,7 @@ def test_a_token_has_leaked(tmp_path: Path) -> None:
         assert server.request("GET", "/admin/api/status", headers=bearer(leaked)).status == 200
         typing.type(TOKEN_ID=id_)
         typing.type()
-        until(lambda: server.request("GET", "/admin/api/status", headers=bearer(leaked)).status == 401, 10)
+        until(lambda: server.request("GET", "/admin/api/status", headers=bearer(leaked)).status == 401, timeout_s=10)
         assert typing.type(LEAKED=leaked) == "401\n"
         assert server.request("GET", "/admin/api/status", headers=bearer(ADMIN_TOKEN)).status == 200
 

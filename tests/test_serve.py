@@ -8,8 +8,6 @@ import re
 import signal
 import subprocess
 import sys
-import time
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -20,6 +18,7 @@ from shared.segments import active_segments, sealed_segments
 from shared.snapshot import load
 from tests.logs import line, sealed
 from tests.server import Server, environment, run_foldlog
+from tests.waiting import until
 
 EVENT = {"name": "pageview", "visitor": "visitor-1", "url": "https://example.com/a"}
 
@@ -72,7 +71,7 @@ def test_sigusr1_seals_and_ends_nobody(tmp_path: Path) -> None:
         for round_ in range(1, 4):
             assert server.post([EVENT]).status == 200
             server.running.send_signal(signal.SIGUSR1)
-            wait_until(lambda round_=round_: len(sealed_segments(server.data)) == round_)  # type: ignore[misc]
+            until(lambda round_=round_: len(sealed_segments(server.data)) == round_)  # type: ignore[misc]
         os.kill(server.child("compact"), signal.SIGUSR1)
         assert server.fold() == 1
         assert [int(word) for word in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()] == children
@@ -82,24 +81,14 @@ def test_sigusr1_seals_a_worker_that_runs_alone(tmp_path: Path) -> None:
     with Server(tmp_path) as server:
         assert server.post([EVENT]).status == 200
         os.kill(server.child("ingest-0"), signal.SIGUSR1)
-        wait_until(lambda: len(sealed_segments(server.data)) == 1)
+        until(lambda: len(sealed_segments(server.data)) == 1)
         assert not server.data.seal_request.exists()
         assert server.post([EVENT]).status == 200
 
 
-def wait_until(happened: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 15
-    while not happened():
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
-
-
 def test_workers_share_one_port_and_have_a_segment_each(tmp_path: Path) -> None:
     with Server(tmp_path, workers=2) as server:
-        deadline = time.monotonic() + 15
-        while sorted(active_segments(server.data)) != ["0", "1"] or not second_worker_listens(server):
-            assert time.monotonic() < deadline
-            time.sleep(0.05)
+        until(lambda: sorted(active_segments(server.data)) == ["0", "1"] and second_worker_listens(server))
         for _ in range(60):
             server.post([EVENT])
         assert all(path.stat().st_size for path in active_segments(server.data).values())
@@ -118,10 +107,7 @@ def test_nothing_keeps_running_without_its_supervisor(tmp_path: Path) -> None:
         family = [int(word) for word in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
         os.kill(pid, signal.SIGKILL)
         server.running.wait()
-        deadline = time.monotonic() + 15
-        while any(Path(f"/proc/{child}").exists() and _state(child) != "Z" for child in family):
-            assert time.monotonic() < deadline
-            time.sleep(0.1)
+        until(lambda: not any(Path(f"/proc/{child}").exists() and _state(child) != "Z" for child in family))
         server.process = None
         server.start()
 
@@ -130,10 +116,7 @@ def test_worker_that_a_library_takes_down_says_where_it_was(tmp_path: Path) -> N
     with Server(tmp_path) as server:
         before = server.child("ingest-0")
         os.kill(before, signal.SIGSEGV)
-        deadline = time.monotonic() + 15
-        while server.child("ingest-0") == before:
-            assert time.monotonic() < deadline
-            time.sleep(0.1)
+        until(lambda: server.child("ingest-0") != before)
         assert re.search(r"Fatal Python error: Segmentation fault\n(?s:.*)ingest/server\.py", server.stderr())
 
 

@@ -20,7 +20,7 @@ from shared.segments import sealed_segments
 from shared.snapshot import FORMAT
 from tests.logs import data_directory, fold, line, sealed
 from tests.server import Server, environment, run_foldlog
-from tests.test_health import until
+from tests.waiting import until
 
 NEWER = 99
 

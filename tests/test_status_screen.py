@@ -28,7 +28,7 @@ from shared.snapshot import Retention, Snapshot, Totals, encode
 from shared.timestamps import now_ms, rfc3339
 from tests.logs import data_directory, line, sealed
 from tests.server import Server, environment, run_foldlog
-from tests.test_health import until
+from tests.waiting import until
 
 WELL = Running(4711, {"0": True})
 SETTINGS = Settings(fold_interval=60)

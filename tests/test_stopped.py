@@ -30,6 +30,7 @@ from shared.snapshot import load
 from tests.logs import data_directory, line, sealed
 from tests.server import environment, run_foldlog
 from tests.test_real_faults import nothing_is_wrong, writer_of
+from tests.waiting import until
 
 PATIENCE_S = 30.0
 
@@ -45,14 +46,6 @@ def small_server(root: Path, ledgers: Path) -> Iterator[subprocess.Popen[bytes]]
             yield process
         finally:
             process.kill()
-
-
-def until(condition: object, timeout_s: float = PATIENCE_S) -> None:
-    assert callable(condition)
-    deadline = time.monotonic() + timeout_s
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
 
 
 @pytest.mark.crash
@@ -71,7 +64,7 @@ def test_stopped_process_keeps_its_locks_and_goes_on(tmp_path: Path) -> None:
             sealed(data, [line(f"by-another-{generation:05d}")], writer="other")  # another worker is not concerned
             assert load(data).generation == generation
             process.send_signal(signal.SIGCONT)
-            until(lambda g=generation: load(data).generation > g)
+            until(lambda g=generation: load(data).generation > g)  # type: ignore[misc]
         count = len(acknowledged(ledgers))
         until(lambda: len(acknowledged(ledgers)) > count)
     asyncio.run(settle(data.root))
