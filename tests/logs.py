@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path
@@ -15,8 +16,11 @@ from ingest.lines import Line, seal
 from shared.layout import DataDirectory, SegmentName
 from shared.publish import make_data_directory
 from shared.recovery import next_sequence
+from shared.segments import sealed_segments
 from shared.settings import Settings
+from shared.snapshot import load
 from shared.timestamps import epoch_ms, rfc3339
+from tests.waiting import PATIENCE_S, until
 
 NOON = epoch_ms("2026-11-22T12:00:00Z")
 FIREFOX = "Mozilla/5.0 (X11; Linux x86_64; rv:130.0) Gecko/20100101 Firefox/130.0"
@@ -79,3 +83,25 @@ def fold_all(data: DataDirectory, now_ms: int = NOON, **settings: Any) -> Pass:
 
 def tally(values: Iterable[Any]) -> dict[Any, int]:
     return dict(Counter(values))
+
+
+def lose_a_segment(data: DataDirectory) -> threading.Thread:
+    """Delete the first segment that is sealed and not folded, as a bad disk or a hasty operator would, once there is one.
+
+    Under the compactor's lock: a pass may have read it already, and nothing would be lost with it.
+    """
+
+    def stolen() -> bool:
+        if not (data.log.is_dir() and sealed_segments(data)):
+            return False
+        with compactor_lock(data, PATIENCE_S):
+            for segment in sealed_segments(data):
+                if not load(data).has_folded(segment.name):
+                    segment.path.unlink()
+                    segment.checksum.unlink()
+                    return True
+        return False
+
+    thief = threading.Thread(target=until, args=(stolen,))
+    thief.start()
+    return thief

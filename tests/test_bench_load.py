@@ -5,8 +5,6 @@ Nothing here looks at how fast anything was: the machine that runs tests has muc
 
 from __future__ import annotations
 
-import threading
-import time
 from pathlib import Path
 
 import pytest
@@ -16,29 +14,9 @@ from bench.processes import serving
 from foldlog.bench import BenchError, Result, make_plan, run
 from foldlog.generator import Outcome
 from shared.layout import DataDirectory
-from shared.segments import sealed_segments
-from shared.snapshot import load
+from tests.logs import lose_a_segment
 
 pytestmark = pytest.mark.long
-
-
-def lose_a_segment(root: Path) -> threading.Thread:
-    """Delete the first segment that is sealed in a directory and not folded, as a bad disk or a hasty operator would."""
-
-    def lose() -> None:
-        deadline = time.monotonic() + 60
-        while time.monotonic() < deadline:
-            data = DataDirectory(root)
-            for segment in sealed_segments(data) if data.log.is_dir() else ():
-                segment.path.unlink()
-                segment.checksum.unlink()
-                if not load(data).has_folded(segment.name):  # else nothing is lost with it
-                    return
-            time.sleep(0.02)
-
-    thread = threading.Thread(target=lose)
-    thread.start()
-    return thread
 
 
 def outcome(**given: object) -> Outcome:
@@ -74,7 +52,7 @@ def test_scenario_plays_a_small_day(tmp_path: Path) -> None:
 
 
 def test_scenario_that_lost_a_segment_is_not_accepted(tmp_path: Path) -> None:
-    thief = lose_a_segment(tmp_path / "scenario")
+    thief = lose_a_segment(DataDirectory(tmp_path / "scenario"))
     played = scenario.play(tmp_path, users=60, seconds=6.0, FOLDLOG_SEGMENT_MAX_AGE="1")
     thief.join()
     assert any("are counted" in wrong for wrong in played.wrong)
@@ -109,7 +87,7 @@ def test_latency_at_half_of_the_maximum(tmp_path: Path) -> None:
 def test_latency_of_a_lossy_server_is_no_figure(tmp_path: Path) -> None:
     with serving(tmp_path / "data", FOLDLOG_SEGMENT_MAX_AGE="1") as target:
         plan = make_plan(target, [100.0], 3.0, connections=4, forwarded=True)
-        thief = lose_a_segment(tmp_path / "data")
+        thief = lose_a_segment(DataDirectory(tmp_path / "data"))
         result = run(target, plan)
         thief.join()
     with pytest.raises(BenchError, match="are counted"):

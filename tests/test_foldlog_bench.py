@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import threading
-import time
 from pathlib import Path
 
 import pytest
@@ -12,8 +10,8 @@ import pytest
 from foldlog.bench import Result, family, make_plan, make_target, run
 from foldlog.command import main
 from foldlog.generator import Outcome
-from shared.segments import sealed_segments
 from shared.settings import Settings, SettingsError
+from tests.logs import lose_a_segment
 from tests.server import ADMIN_TOKEN, INGEST_KEY, Server, run_foldlog
 
 SMALL = ["bench", "--rate", "150", "--seconds", "1", "--warm-up", "0.5", "--connections", "8"]
@@ -36,16 +34,7 @@ def test_run_is_compared_and_the_processes_are_sampled(tmp_path: Path) -> None:
 
 def test_lost_event_is_found_and_ends_with_1(tmp_path: Path) -> None:
     with pytest.raises(AssertionError), Server(tmp_path, segment_max_age=1) as server:  # verify misses the segment, too
-
-        def lose_the_first_segment() -> None:
-            deadline = time.monotonic() + 30
-            while time.monotonic() < deadline and not (found := sealed_segments(server.data)):
-                time.sleep(0.05)
-            found[0].path.unlink()
-            found[0].checksum.unlink()
-
-        thief = threading.Thread(target=lose_the_first_segment)
-        thief.start()
+        thief = lose_a_segment(server.data)
         done = run_foldlog([*SMALL, "--seconds", "3"], server.environ)
         thief.join()
     assert done.returncode == 1, done.stdout
