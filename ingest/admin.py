@@ -157,12 +157,18 @@ def page_file(name: str) -> Handler:
     return get_page_file
 
 
+async def get_page_without_slash(_service: Service, _request: BaseRequest) -> web.Response:
+    """308 to the page, for who typed its address. Relative: a proxy may have put it below another path."""
+    return web.Response(status=308, headers={"Location": "admin/"})
+
+
 ROUTES: list[tuple[str, str, Handler]] = [
     ("GET", "/admin/api/snapshot", get_snapshot),
     ("GET", "/admin/api/report", get_report),
     ("GET", "/admin/api/export", get_export),
     ("GET", "/admin/api/status", get_status),
     ("POST", "/admin/api/fold", post_fold),
+    ("GET", "/admin", get_page_without_slash),
     ("GET", "/admin/", page_file("index.html")),
     *(("GET", f"/admin/{name}", page_file(name)) for name in _PAGE_FILES if name != "index.html"),
 ]

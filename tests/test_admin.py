@@ -15,6 +15,7 @@ from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
+from urllib.parse import urljoin
 
 import duckdb
 import pytest
@@ -528,6 +529,15 @@ def test_page_holds_no_secret_and_no_other_address(server: Server, path: str) ->
     body = server.request("GET", path).body.decode("utf-8")
     assert ADMIN_TOKEN not in body
     assert INGEST_KEY not in body
+
+
+@pytest.mark.parametrize("query", ["", "?by=path"])
+def test_address_without_its_slash_leads_to_the_page(server: Server, query: str) -> None:
+    answer = server.request("GET", f"/admin{query}")
+    assert (answer.status, urljoin("https://example.com/stats/admin", answer.headers["Location"])) == (
+        308,
+        "https://example.com/stats/admin/",
+    )
 
 
 NOT_THERE = [
