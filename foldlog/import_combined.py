@@ -12,6 +12,7 @@ import gzip
 import hashlib
 import re
 import secrets
+import shutil
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -22,7 +23,7 @@ from typing import Any
 
 from ingest.lines import Line, seal
 from ingest.visitor import hash_visitor
-from ingest.writer import GroupCommitWriter
+from ingest.writer import GroupCommitWriter, Unavailable
 from shared.layout import IMPORT_WRITER, DataDirectory
 from shared.line import SCHEMA_VERSION
 from shared.settings import Settings
@@ -95,7 +96,8 @@ def import_combined(
 ) -> Imported:
     """Append all events of a file, durably, and seal. `progress` hears the bytes of the file that are done.
 
-    Raises WriterAlive when another import is running, OSError when the file cannot be read or the log not be written.
+    Raises WriterAlive when another import is running, Unavailable when the disk is nearly full, OSError when the file cannot
+    be read or the log not be written.
     """
     return asyncio.run(_import(file, site, data, settings, log, progress))
 
@@ -125,12 +127,23 @@ async def _import(
                 seen[digest] += 1
                 lines.append(_line(request, event_id(what, seen[digest]), site, salt))
             if lines:
+                check_room(data, settings, done)
                 await writer.append(seal(lines), len(lines))
             done.events += len(lines)
             progress(position)
     finally:
         await writer.close()
     return done
+
+
+def check_room(data: DataDirectory, settings: Settings, done: Imported) -> None:
+    """P10: what is imported must not take the room in which a server beside it stores events. Raises Unavailable."""
+    free = shutil.disk_usage(data.root).free
+    if free < settings.disk_reserve:
+        raise Unavailable(
+            f"the disk is nearly full: {free:,} bytes are free, FOLDLOG_DISK_RESERVE is {settings.disk_reserve:,}. "
+            f"{done.events:,} events were appended; import the file again once there is room, and each counts once"
+        )
 
 
 def _line(request: Request, id_: str, site: str, salt: bytes) -> Line:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import json
 import re
+import shutil
 import subprocess
 import sys
 from collections import Counter, defaultdict
@@ -15,8 +16,14 @@ from urllib.parse import urlsplit
 
 import pytest
 
+from compactor.schedule import compact_once
+from foldlog.import_combined import import_combined
+from ingest.writer import Unavailable
+from shared.settings import load as load_settings
 from shared.snapshot import load
-from tests.server import Server, verify
+from tests.logs import SilentLog, data_directory
+from tests.server import Server, environment, lines_of, verify
+from tests.test_writer import small_disk
 
 LOG = Path(__file__).parent / "data" / "access.log.gz"
 SITE = "www.semicomplete.com"
@@ -123,6 +130,25 @@ def test_imported_file_has_its_real_times_and_counts_once(tmp_path: Path, real: 
         }
         totals = load(server.data).totals
         assert (totals.counted, totals.duplicates, totals.conflicts) == (len(real), len(real), 0)
+
+
+def test_import_leaves_the_reserve_to_the_server_and_goes_on_once_there_is_room(tmp_path: Path, real: list[Get]) -> None:
+    with small_disk(tmp_path / "disk", "16m") as disk:
+        data, ballast = data_directory(disk / "data"), disk / "ballast"
+        settings = load_settings(environment(data.root, disk_reserve=8 << 20))
+
+        def fill(_position: int) -> None:
+            ballast.write_bytes(bytes(shutil.disk_usage(disk).free - (4 << 20)))
+
+        with pytest.raises(
+            Unavailable, match=r"nearly full: .* FOLDLOG_DISK_RESERVE is 8,388,608\. [1-9]\d{2} events were appended"
+        ):
+            import_combined(LOG, SITE, data, settings, SilentLog(), fill)
+        assert 0 < len(lines_of(data)) < 1000
+        ballast.unlink()
+        import_combined(LOG, SITE, data, settings, SilentLog(), lambda _position: None)
+        compact_once(data, settings, SilentLog())
+        assert load(data).totals.counted == len(real)
 
 
 def by_day_visitors(found: list[Get], path: Any) -> dict[str, tuple[int, int]]:
