@@ -30,6 +30,7 @@ from shared.erasures import Begun, Done, File, Request, forget, pending, record,
 from shared.layout import DataDirectory, parse_day, parse_segment
 from shared.parts import ARCHIVE_COLUMNS, archived
 from shared.publish import publish, publishing, remove, scratch
+from shared.published import of_published
 from shared.segments import Segment, recorded_sha256, salvage, sha256_line
 from shared.settings import Settings
 from shared.snapshot import Snapshot, load
@@ -39,9 +40,9 @@ _COLUMNS = ", ".join(ARCHIVE_COLUMNS)
 
 
 def look(data: DataDirectory, settings: Settings, sought: Sought) -> Found:
-    """What an erasure would find now. Changes nothing. Raises PartDamaged."""
+    """What an erasure would find now. Changes nothing. Raises PartDamaged and SweptAway."""
     with closing(connect(settings.fold_memory, THREADS)) as database:
-        return search(database, data, load(data), sought)
+        return of_published(data, lambda snapshot: search(database, data, snapshot, sought))
 
 
 def erase_pending(data: DataDirectory, settings: Settings, log: Log, lock: CompactorLock, now_ms: int) -> None:

@@ -56,11 +56,11 @@ from shared.line import DataFromNewerVersion
 from shared.notify import Notifier, from_descriptor, from_environment
 from shared.parts import PartDamaged
 from shared.publish import make_data_directory
+from shared.published import SweptAway, of_published
 from shared.recovery import WriterAlive
 from shared.requests import NobodyAnswered, seal_now
 from shared.settings import Settings, SettingsError, load
 from shared.snapshot import SnapshotDamaged
-from shared.snapshot import load as load_snapshot
 from shared.timestamps import now_ms
 
 ROTATE_TIMEOUT_S = 10.0
@@ -98,7 +98,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _complain(str(error), USAGE)
     except (AlreadyServed, AddressInUse, Unavailable, CompactorBusy, CommitLost, WriterAlive, NobodyAnswered) as error:
         return _complain(str(error), TRY_AGAIN)
-    except bench.BenchError as error:
+    except (bench.BenchError, SweptAway) as error:
         return _complain(str(error), TRY_AGAIN)
     except duckdb.OutOfMemoryException:
         return _complain(
@@ -152,7 +152,7 @@ def _notifier(given: Arguments, settings: Settings) -> Notifier:
 
 
 def run_rotate(_given: Arguments, _settings: Settings, data: DataDirectory) -> int:
-    seal_now(data, ROTATE_TIMEOUT_S)
+    seal_now(_existing(data), ROTATE_TIMEOUT_S)
     return DONE
 
 
@@ -166,7 +166,7 @@ def run_compress(given: Arguments, _settings: Settings, data: DataDirectory) -> 
 def run_report(given: Arguments, settings: Settings, data: DataDirectory) -> int:
     query = parse(_query_options(given), datetime.now(UTC), settings.timezone)
     with contextlib.closing(connect(settings.report_memory, 2)) as database:
-        report = make_report(database, _existing(data), load_snapshot(data), query)
+        report = of_published(_existing(data), lambda snapshot: make_report(database, data, snapshot, query))
     if given.json or given.csv:
         sys.stdout.buffer.write(table.encode_report(report, "json" if given.json else "csv"))
         return DONE
@@ -273,7 +273,7 @@ def run_export(given: Arguments, settings: Settings, data: DataDirectory) -> int
         tempfile.TemporaryDirectory(prefix="foldlog-export-") as spill,
         contextlib.closing(connect(settings.report_memory, 2, Path(spill))) as database,
     ):
-        export(database, data, load_snapshot(data), query, given.format, sys.stdout.buffer)
+        of_published(_existing(data), lambda snapshot: export(database, data, snapshot, query, given.format, sys.stdout.buffer))
     return DONE
 
 

@@ -53,8 +53,21 @@ def _add_tail(command: argparse.ArgumentParser) -> None:
 
 
 def _visitor(text: str) -> str:
+    return _stored_text(text, "a visitor id is not empty")
+
+
+def _site(text: str) -> str:
+    return _stored_text(text, "one host, or leave it out to erase on all sites")
+
+
+def _stored_text(text: str, if_empty: str) -> str:
+    """What an event may have in a field. Bytes of the command line that are no text are in none."""
     if not text:
-        raise argparse.ArgumentTypeError("a visitor id is not empty")
+        raise argparse.ArgumentTypeError(if_empty)
+    try:
+        text.encode("utf-8")
+    except UnicodeEncodeError:
+        raise argparse.ArgumentTypeError("it is not UTF-8") from None
     return text
 
 
@@ -168,7 +181,7 @@ def _add_keeping(add: Add) -> None:
 
     erase = add("erase", "erase one visitor from the log, the archive and the counters, for good")
     erase.add_argument("--visitor", metavar="ID", type=_visitor, required=True, help="the id, as events carry it")
-    erase.add_argument("--site", help="only events of this site (default: of all)")
+    erase.add_argument("--site", type=_site, help="only events of this site (default: of all)")
     erase.add_argument("--dry-run", action="store_true", help="show what would be erased, and change nothing")
     backup = add("backup", "make a backup of everything that is acknowledged by now, with hard links (docs/backup.md)")
     backup.add_argument("destination", metavar="DEST", help="a new directory on the file system of the data directory")

@@ -12,13 +12,14 @@ from aiohttp.web_request import BaseRequest
 
 from ingest import export, table
 from ingest.keyring import Scope
+from ingest.patience import answered
 from ingest.query import QueryError, parse
 from ingest.refusal import SERVER, Refusal
 from ingest.routes import Handler
 from ingest.service import Service
 from ingest.status import read_status
-from shared.requests import NobodyAnswered, fold_now, seal_now
-from shared.snapshot import find
+from shared.requests import NOT_FOLDED, NOT_SEALED, NobodyAnswered, ask_to_fold, ask_to_seal
+from shared.snapshot import find, load
 
 SEAL_TIMEOUT_S = 10
 FOLD_TIMEOUT_S = 120
@@ -124,10 +125,11 @@ async def post_fold(service: Service, request: BaseRequest) -> web.Response:
     """Seal and fold now; answers when the snapshot that holds everything accepted before is published."""
     may_act(service, request)
     try:
-        await asyncio.to_thread(seal_now, service.data, SEAL_TIMEOUT_S)
-        snapshot = await asyncio.to_thread(fold_now, service.data, FOLD_TIMEOUT_S)
+        await answered(service, await asyncio.to_thread(ask_to_seal, service.data), SEAL_TIMEOUT_S, NOT_SEALED)
+        await answered(service, await asyncio.to_thread(ask_to_fold, service.data), FOLD_TIMEOUT_S, NOT_FOLDED)
     except NobodyAnswered as error:
         raise Refusal(503, "fold", str(error), retry_after_s=10) from None
+    snapshot = await asyncio.to_thread(load, service.data)
     return web.json_response({"generation": snapshot.generation, "as_of": snapshot.as_of})
 
 

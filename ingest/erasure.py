@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from contextlib import suppress
 from typing import Any
 from urllib.parse import unquote
 
@@ -11,11 +10,12 @@ from aiohttp import web
 from aiohttp.web_request import BaseRequest
 
 from ingest.admin import may_act
+from ingest.patience import until
 from ingest.refusal import Refusal
 from ingest.service import Service
-from shared.erasures import Request, ask, record_of, wait_until_done
+from shared.erasures import Request, ask, is_done, record_of
 from shared.layout import DataDirectory
-from shared.requests import NobodyAnswered, seal_now
+from shared.requests import ask_to_seal
 from shared.requests import request as publish_request
 
 SEAL_TIMEOUT_S = 10
@@ -28,8 +28,11 @@ async def delete_visitor(service: Service, request: BaseRequest) -> web.Response
     may_act(service, request)
     visitor, site = sought(request)
     asked = await asyncio.to_thread(ask, service.data, visitor, site)
-    await asyncio.to_thread(_have_it_done, service.data, asked)
-    if not await asyncio.to_thread(wait_until_done, service.data, asked, ERASE_TIMEOUT_S):
+    # What the visitor sent until now is sealed and folded first, so that it is found. A stuck writer delays the erasure: the
+    # compactor tries again with each pass.
+    await until(service, await asyncio.to_thread(ask_to_seal, service.data), SEAL_TIMEOUT_S)
+    await asyncio.to_thread(publish_request, service.data.fold_request)
+    if not await until(service, lambda: is_done(service.data, asked), ERASE_TIMEOUT_S):
         return web.json_response({"request": asked.request, "state": "pending"}, status=202)
     return web.json_response(outcome(service.data, asked))
 
@@ -44,13 +47,6 @@ def sought(request: BaseRequest) -> tuple[str, str | None]:
     if len(request.query) > 1 or request.query.get("site") == "":
         raise Refusal(400, "query", "site: one host, or leave it out to erase on all sites")
     return visitor, request.query.get("site")
-
-
-def _have_it_done(data: DataDirectory, asked: Request) -> None:
-    """What the visitor sent until now is sealed and folded first, so that it is found."""
-    with suppress(NobodyAnswered):  # a stuck writer delays the erasure: the compactor tries again with each pass
-        seal_now(data, SEAL_TIMEOUT_S)
-    publish_request(data.fold_request)
 
 
 def outcome(data: DataDirectory, asked: Request) -> dict[str, Any]:

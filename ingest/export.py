@@ -32,7 +32,10 @@ def export(
     format_: str,
     out: BinaryIO,
 ) -> None:
-    """Write the events of the query's time to `out`, in order of time."""
+    """Write the events of the query's time to `out`, in order of time.
+
+    What is missing of the parts is found before anything is written: they are all read before the first event is in its place.
+    """
     archive = touched(snapshot, data, query).archive
     source = archived("read_parquet($archive)") if archive else no_rows(ARCHIVE_COLUMNS)
     sql = f"SELECT {', '.join(ARCHIVE_COLUMNS)} FROM {source} WHERE time >= $start AND time < $end ORDER BY time, site, id"
@@ -44,9 +47,10 @@ def export(
         _export_parquet(database, sql, values, out)
         return
     columns = list(ARCHIVE_COLUMNS)
+    result = database.execute(sql, values)
     if format_ == "csv":
         out.write(encode_csv(columns, []).encode("utf-8"))
-    for rows in _batches(database.execute(sql, values)):
+    for rows in _batches(result):
         if format_ == "csv":
             out.write(encode_csv(columns, rows, header=False).encode("utf-8"))
         else:

@@ -24,7 +24,7 @@ _STREAM_LIMIT = 1 << 20
 _BLOCK = 1 << 16
 KEPT_BYTES = 8 << 20
 _ANSWER = msgspec.json.Decoder(Answer)
-_STATUS = {"query": 400, "snapshot": 503, "part": 503, "report_memory": 503}
+_STATUS = {"query": 400, "snapshot": 503, "part": 503, "report_memory": 503, "report_failed": 503}
 
 
 class Answers:

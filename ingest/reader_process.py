@@ -26,11 +26,13 @@ from shared.engine import connect
 from shared.layout import DataDirectory
 from shared.line import DataFromNewerVersion
 from shared.parts import PartDamaged
-from shared.snapshot import Snapshot, SnapshotDamaged, load
+from shared.published import SweptAway, of_published
+from shared.snapshot import SnapshotDamaged
 
 NICENESS = 19
 THREADS = 2
 EXIT_DAMAGED = 3
+EXIT_SWEPT = 4
 
 
 class Question(msgspec.Struct):
@@ -75,27 +77,18 @@ def answer_report(question: Question) -> tuple[Answer, bytes]:
         return Answer("snapshot", str(error), 0), b""
     except PartDamaged as error:
         return Answer("part", str(error), 0), b""
+    except SweptAway as error:
+        return Answer("report_failed", str(error), 0), b""
     except duckdb.OutOfMemoryException:
         return Answer("report_memory", "the report needs more memory than FOLDLOG_REPORT_MEMORY; ask for less", 0), b""
     return Answer("", "", len(content)), content
 
 
 def report(question: Question) -> dict[str, Any]:
-    """Ask the snapshot that is published now; ask the next one once when its parts were swept away meanwhile."""
+    """Ask the snapshot that is published now."""
     data = DataDirectory(Path(question.data_dir))
     query = parse(question.parameters, question.now, question.timezone)
-    snapshot = load(data)
-    try:
-        return _report(question, data, snapshot, query)
-    except (duckdb.IOException, PartDamaged):
-        again = load(data)
-        if again.generation == snapshot.generation:
-            raise
-        return _report(question, data, again, query)
-
-
-def _report(question: Question, data: DataDirectory, snapshot: Snapshot, query: Any) -> dict[str, Any]:
-    return make_report(_database(question.memory_bytes), data, snapshot, query)
+    return of_published(data, lambda snapshot: make_report(_database(question.memory_bytes), data, snapshot, query))
 
 
 @cache
@@ -113,10 +106,13 @@ def stream_export(question: Question, out: BinaryIO) -> int:
         contextlib.closing(connect(question.memory_bytes, 1, Path(spill))) as database,
     ):
         try:
-            export(database, data, load(data), query, question.format, out)
+            of_published(data, lambda snapshot: export(database, data, snapshot, query, question.format, out))
         except PartDamaged as error:
             print(error, file=sys.stderr)  # noqa: T201
             return EXIT_DAMAGED
+        except SweptAway as error:
+            print(error, file=sys.stderr)  # noqa: T201
+            return EXIT_SWEPT
     out.flush()
     return 0
 

@@ -112,7 +112,7 @@ def of_retention(run: Retention) -> Iterator[str]:
 def of_parts(data: DataDirectory, snapshot: Snapshot) -> str | None:
     """As a copy of a running directory is until it is rebuilt."""
     missing = list(missing_parts(data, snapshot))
-    if not missing:
+    if not missing or find(data).snapshot.generation != snapshot.generation:  # an erasure has swept them away since
         return None
     return f"{len(missing)} parts that snapshot.json names are not there, such as {missing[0]}: run `foldlog rebuild`"
 

@@ -20,7 +20,6 @@ from shared.publish import PRIVATE_DIRECTORY_MODE, PRIVATE_MODE, make_directory,
 from shared.segments import files_of
 from shared.timestamps import now_ms, rfc3339
 
-POLL_S = 0.1
 UNPUBLISHED_S = 60.0
 
 
@@ -159,11 +158,6 @@ def forget(data: DataDirectory, request: Request) -> None:
     remove([data.erasure_request(request.request)])
 
 
-def wait_until_done(data: DataDirectory, request: Request, timeout_s: float) -> bool:
-    """Whether the request is carried out within so many seconds."""
-    deadline = time.monotonic() + timeout_s
-    while data.erasure_request(request.request).exists():
-        if time.monotonic() > deadline:
-            return False
-        time.sleep(POLL_S)
-    return True
+def is_done(data: DataDirectory, request: Request) -> bool:
+    """Whether the request is carried out."""
+    return not data.erasure_request(request.request).exists()

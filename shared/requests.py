@@ -13,10 +13,12 @@ from pathlib import Path
 from shared.layout import DataDirectory
 from shared.publish import publish
 from shared.segments import active_segments, sealed_segments
-from shared.snapshot import Snapshot, load
+from shared.snapshot import load
 from shared.timestamps import now_ms, rfc3339
 
 POLL_S = 0.1
+NOT_SEALED = "no writer sealed its segment"
+NOT_FOLDED = "no compactor published a snapshot"
 
 
 class NobodyAnswered(TimeoutError):
@@ -56,19 +58,19 @@ def seal_now(data: DataDirectory, timeout_s: float) -> None:
 
     Raises NobodyAnswered when a writer did not seal in time.
     """
+    _wait(ask_to_seal(data), timeout_s, NOT_SEALED)
+
+
+def ask_to_seal(data: DataDirectory) -> Callable[[], bool]:
+    """Ask all writers to seal. Returns what says whether every line that was in an active segment is in a sealed one."""
     open_now = {path: _inode(path) for path in active_segments(data).values() if _has_lines(path)}
-    if not open_now:
-        return
-    request(data.seal_request)
-    _wait(
-        lambda: not any(inode is not None and _inode(path) == inode for path, inode in open_now.items()),
-        timeout_s,
-        "no writer sealed its segment",
-    )
+    if open_now:
+        request(data.seal_request)
+    return lambda: not any(inode is not None and _inode(path) == inode for path, inode in open_now.items())
 
 
-def fold_now(data: DataDirectory, timeout_s: float) -> Snapshot:
-    """Ask the compactor to fold, and return the snapshot that holds every segment sealed by now. Raises NobodyAnswered."""
+def ask_to_fold(data: DataDirectory) -> Callable[[], bool]:
+    """Ask the compactor to fold. Returns what says whether a snapshot holds every segment that was sealed."""
     before = load(data).generation
     sealed = [segment.name for segment in sealed_segments(data)]
 
@@ -77,8 +79,7 @@ def fold_now(data: DataDirectory, timeout_s: float) -> Snapshot:
         return snapshot.generation > before and all(snapshot.has_folded(name) for name in sealed)
 
     request(data.fold_request)
-    _wait(folded, timeout_s, "no compactor published a snapshot")
-    return load(data)
+    return folded
 
 
 def _has_lines(path: Path) -> bool:
@@ -99,5 +100,10 @@ def _wait(done: Callable[[], bool], timeout_s: float, complaint: str) -> None:
     deadline = time.monotonic() + timeout_s
     while not done():
         if time.monotonic() > deadline:
-            raise NobodyAnswered(f"{complaint} within {timeout_s:g} s; is `foldlog serve` running?")
+            raise nobody(complaint, timeout_s)
         time.sleep(POLL_S)
+
+
+def nobody(complaint: str, timeout_s: float) -> NobodyAnswered:
+    """What to raise once it has taken too long."""
+    return NobodyAnswered(f"{complaint} within {timeout_s:g} s; is `foldlog serve` running?")

@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
+import socket
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import quote
 
 import pytest
 
-from shared.erasures import ask, pending, records, wait_until_done
+from shared.erasures import ask, is_done, pending, records
 from shared.layout import DataDirectory
 from tests.server import ADMIN_TOKEN, INGEST_KEY, Answer, Server, bearer, run_foldlog
 from tests.test_erase import holds
+from tests.waiting import until
 
 GONE = "visitor/who goes?"
 STAYS = "visitor who stays"
@@ -101,6 +106,49 @@ def test_command_erases_beside_a_running_service(server: Server) -> None:
     assert holds(server.data, "typed-visitor") == []
 
 
+@pytest.mark.parametrize("arguments", [["--visitor", os.fsdecode(b"v-\xff")], ["--visitor", "v", "--site", ""]])
+def test_command_that_names_nobody_asks_for_nothing(server: Server, arguments: list[str]) -> None:
+    """An id that is no text, and a site that a script left empty: neither is in any event, so nothing would be erased."""
+    for more in ([], ["--dry-run"]):
+        refused = run_foldlog(["erase", *arguments, *more], server.environ)
+        assert (refused.returncode, refused.stderr.splitlines()[-1]) == (2, "Try: foldlog erase --help")
+    assert pending(server.data) == []
+
+
+def test_many_who_wait_for_an_erasure_hold_up_nobody_who_asks_how_it_is(tmp_path: Path) -> None:
+    with Server(tmp_path, workers=1) as server:
+        send(server, "somebody", 1)
+        server.fold()
+        os.kill(server.child("compact"), signal.SIGSTOP)
+        waiting = [threading.Thread(target=delete, args=(server, f"visitor-{n}"), daemon=True) for n in range(40)]
+        for each in waiting:
+            each.start()
+        until(lambda: len(pending(server.data)) == len(waiting))
+        for path in ("/readyz", "/metrics", "/admin/api/status"):
+            assert server.get(path).status in {200, 503}
+        os.kill(server.child("compact"), signal.SIGCONT)
+        for each in waiting:
+            each.join()
+        assert pending(server.data) == []
+
+
+def test_worker_stops_though_an_erasure_is_waited_for(tmp_path: Path) -> None:
+    """Its client has gone, and the compactor is stuck: nobody would be served by waiting."""
+    with Server(tmp_path, workers=1, worker_timeout=60) as server:
+        send(server, "somebody", 1)
+        server.fold()
+        os.kill(server.child("compact"), signal.SIGSTOP)
+        worker = server.child("ingest-0")
+        with socket.create_connection(("127.0.0.1", server.port)) as client:
+            head = f"DELETE /admin/api/visitors/somebody HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {ADMIN_TOKEN}\r\n\r\n"
+            client.sendall(head.encode("ascii"))
+            until(lambda: len(pending(server.data)) == 1)
+        os.kill(worker, signal.SIGTERM)
+        until(lambda: server.child("ingest-0") != worker, timeout_s=20)
+        os.kill(server.child("compact"), signal.SIGCONT)
+        until(lambda: pending(server.data) == [])
+
+
 def test_command_erases_without_a_service(tmp_path: Path) -> None:
     with Server(tmp_path) as server:
         send(server, "typed-visitor", 4)
@@ -127,7 +175,7 @@ def test_request_outlives_the_compactor(tmp_path: Path) -> None:
         asked = ask(server.data, "typed-visitor", None)
         server.start()
         server.fold()
-        assert wait_until_done(server.data, asked, 10)
+        until(lambda: is_done(server.data, asked))
         assert holds(server.data, "typed-visitor") == []
         assert len(list(records(server.data))) == 2
 
