@@ -6,7 +6,9 @@ What it answered is kept until another snapshot is published: the same question 
 from __future__ import annotations
 
 import asyncio
+import os
 import sys
+import tempfile
 from collections import OrderedDict
 from collections.abc import AsyncIterator, Mapping
 from datetime import UTC, datetime
@@ -109,26 +111,16 @@ class Reader:
 
         Damaged parts are found before the first block: Refusal says so.
         """
-        process = await self._start()
-        try:
-            if process.stdin is None or process.stdout is None:
-                raise AssertionError("both are pipes")
-            process.stdin.write(self._question("export", parameters, format_, datetime.now(UTC)))
-            await process.stdin.drain()
-            began = False
-            while block := await process.stdout.read(_BLOCK):
-                began = True
-                yield block
-            if (code := await process.wait()) == EXIT_DAMAGED:
-                raise Refusal(503, "part", "a part is damaged; `foldlog verify` says which, and what to do", retry_after_s=5)
-            if code != 0 and not began:
-                raise Refusal(503, "report_failed", "the export failed; the log says why", retry_after_s=5)
-            if code != 0:
-                raise ConnectionAbortedError("the export failed")
-        finally:
-            if process.returncode is None:
-                process.kill()
-                await process.wait()
+        # A process that is killed removes nothing: its files, events in them, are this one's to remove.
+        with tempfile.TemporaryDirectory(prefix="foldlog-export-") as directory:
+            process = await self._start(directory)
+            try:
+                async for block in _stream(process, self._question("export", parameters, format_, datetime.now(UTC))):
+                    yield block
+            finally:
+                if process.returncode is None:
+                    process.kill()
+                    await process.wait()
 
     async def close(self) -> None:
         """End the process, whatever it is doing."""
@@ -162,7 +154,8 @@ class Reader:
         return answer, await stdout.readexactly(answer.bytes)
 
     @staticmethod
-    async def _start() -> asyncio.subprocess.Process:
+    async def _start(directory: str | None = None) -> asyncio.subprocess.Process:
+        """With a directory for its temporary files, where it is to leave none elsewhere."""
         return await asyncio.create_subprocess_exec(
             sys.executable,
             "-m",
@@ -170,4 +163,22 @@ class Reader:
             stdin=asyncio.subprocess.PIPE,
             stdout=asyncio.subprocess.PIPE,
             limit=_STREAM_LIMIT,
+            env=os.environ | {"TMPDIR": directory} if directory else None,
         )
+
+
+async def _stream(process: asyncio.subprocess.Process, question: bytes) -> AsyncIterator[bytes]:
+    if process.stdin is None or process.stdout is None:
+        raise AssertionError("both are pipes")
+    process.stdin.write(question)
+    await process.stdin.drain()
+    began = False
+    while block := await process.stdout.read(_BLOCK):
+        began = True
+        yield block
+    if (code := await process.wait()) == EXIT_DAMAGED:
+        raise Refusal(503, "part", "a part is damaged; `foldlog verify` says which, and what to do", retry_after_s=5)
+    if code != 0 and not began:
+        raise Refusal(503, "report_failed", "the export failed; the log says why", retry_after_s=5)
+    if code != 0:
+        raise ConnectionAbortedError("the export failed")

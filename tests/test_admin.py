@@ -24,6 +24,7 @@ from shared.timestamps import now_ms
 from tests.logs import data_directory, line, sealed
 from tests.server import ADMIN_TOKEN, INGEST_KEY, Answer, Server, bearer, run_foldlog
 from tests.test_reader import children
+from tests.waiting import until
 
 FIREFOX = "Mozilla/5.0 (X11; Linux x86_64; rv:145.0) Gecko/20100101 Firefox/145.0"
 GOOGLEBOT = "Mozilla/5.0 (compatible; Googlebot/2.1; +http://www.google.com/bot.html)"
@@ -426,20 +427,26 @@ def test_damaged_part_is_said_before_a_wrong_number_is(server: Server, question:
 
 
 def test_export_that_fails_midway_is_cut_off_and_cannot_be_taken_for_a_whole_one(tmp_path: Path) -> None:
-    """Killed while it waits for a client that does not read."""
+    """Killed while it waits for a client that does not read. It leaves no temporary files, which would hold events."""
     data = data_directory(tmp_path / "data")
     sealed(data, [line(f"event-{number}", now_ms(), props={"x": "y" * 1000}) for number in range(20_000)])
-    with Server(tmp_path) as server:
+    server = Server(tmp_path)
+    temporary = tmp_path / "tmp"
+    temporary.mkdir()
+    server.environ["TMPDIR"] = str(temporary)
+    with server:
         server.fold()
         headers = f"Host: {SITE}\r\nAuthorization: Bearer {ADMIN_TOKEN}\r\n"
         with socket.create_connection(("127.0.0.1", server.port), 20) as connection:
             connection.sendall(f"GET {EXPORT} HTTP/1.1\r\n{headers}\r\n".encode())
             found = connection.recv(1000)
             (export,) = children(server.child("ingest-0"))
+            assert list(temporary.rglob("*"))
             os.kill(export, signal.SIGKILL)
             with suppress(ConnectionResetError):
                 while block := connection.recv(65536):
                     found += block
+        until(lambda: not list(temporary.iterdir()))
     assert found.count(b"HTTP/1.1 200 ") == 1, found[:1000]
     assert not found.endswith(b"\r\n0\r\n\r\n")
 
