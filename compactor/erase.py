@@ -31,6 +31,7 @@ from shared.layout import DataDirectory, parse_day, parse_segment
 from shared.parts import ARCHIVE_COLUMNS, archived
 from shared.publish import publish, publishing, remove, scratch
 from shared.published import of_published
+from shared.recovery import abandoned
 from shared.segments import Segment, recorded_sha256, salvage, sha256_line
 from shared.settings import Settings
 from shared.snapshot import Snapshot, load
@@ -47,7 +48,7 @@ def look(data: DataDirectory, settings: Settings, sought: Sought) -> Found:
 
 def erase_pending(data: DataDirectory, settings: Settings, log: Log, lock: CompactorLock, now_ms: int) -> None:
     """Carry out every request, or what is left of it. Raises PartDamaged, CommitLost and OSError; what is pending stays so."""
-    remove([*unpublished(data), *half_written(data)])
+    remove([*unpublished(data), *half_written(data), *abandoned(data)])
     for path in unreadable(data):
         log.warning("erasure_unreadable", file=str(path), do="whom it names cannot be told: ask again, and remove it")
     for request in pending(data):

@@ -7,6 +7,7 @@ event (an URL, a property) is a mention: it is counted, so that whoever asks for
 from __future__ import annotations
 
 import base64
+import codecs
 import re
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
@@ -21,15 +22,17 @@ import msgspec
 from compactor.fold import archive_paths
 from compactor.parts import sql_list
 from shared.compression import CannotInflate, inflated
-from shared.layout import DataDirectory, parse_checksum, parse_segment
+from shared.layout import TEMPORARY_SUFFIX, DataDirectory, parse_checksum, parse_segment
 from shared.parts import archived
-from shared.segments import Segment, active_segments, files_of, salvage
+from shared.segments import Segment, active_segments, files_of, open_segment, salvage
 from shared.snapshot import Snapshot
 
 # A shorter id is part of too many texts that have nothing to do with it.
 MENTION_MIN = 6
 MENTIONING = ("id", "session", "url", "referrer_url", "ua", "props")
 _BLOCK = 1 << 20
+# How much of a file shows whether it is text.
+_LOOK = 1 << 12
 # JSON never escapes these: what a line holds of an id, it holds of its longest run of them.
 _PLAIN = re.compile(rb"[A-Za-z0-9_.@:+=-]+")
 
@@ -53,7 +56,7 @@ class Sought(NamedTuple):
             event = msgspec.json.decode(line)
             is_theirs, site = event.get("visitor") == self.visitor, event.get("site")
         except (msgspec.DecodeError, UnicodeDecodeError, AttributeError):
-            return Hit(theirs=self.visitor.encode("utf-8") in line)
+            return Hit(theirs=self.visitor.encode("utf-8") in line or self.visitor in _unescaped(line))
         if is_theirs:
             return Hit(
                 theirs=self.site in {None, site}, other_site=self.site not in {None, site}, received=event.get("received")
@@ -71,6 +74,19 @@ class Hit(NamedTuple):
 
 
 _NO_HIT = Hit()
+_ESCAPES = re.compile(r"(?:\\u[0-9a-fA-F]{4})+|\\.")
+
+
+def _unescaped(line: bytes) -> str:
+    """A line that is no JSON any more, with what JSON wrote as escapes."""
+    return _ESCAPES.sub(lambda found: _as_json(found[0]), line.decode("utf-8", "replace"))
+
+
+def _as_json(escapes: str) -> str:
+    try:
+        return str(msgspec.json.decode(f'"{escapes}"'))
+    except msgspec.DecodeError:
+        return escapes
 
 
 def _texts(event: dict[str, Any]) -> str:
@@ -109,11 +125,26 @@ def search(database: duckdb.DuckDBPyConnection, data: DataDirectory, snapshot: S
     for day in sorted(snapshot.days):
         _search_day(database, data, snapshot, day, sought, found)
     for segment in segment_files(data):
-        if snapshot.has_folded(segment.name) and (lines := sum(hit.theirs for hit in hits(segment.path, sought))):
-            found.segments[segment] = lines
-    found.unfolded = sum(1 for _ in _received_in(_unfolded_files(data, snapshot), sought))
+        if snapshot.has_folded(segment.name):
+            _search_segment(segment, sought, found)
+    unfolded = _unfolded_files(data, snapshot)
+    found.unfolded = sum(1 for _ in _received_in(unfolded, sought))
+    # What is being made holds nothing that is not in another file, too.
+    found.unreadable += [path for path in unfolded if path.suffix != TEMPORARY_SUFFIX and _is_opaque(path)]
     _search_quarantine(database, data, sought, found)
     return found
+
+
+def _search_segment(segment: Segment, sought: Sought, found: Found) -> None:
+    lines = 0
+    try:
+        for hit in _readable_hits(segment.path, sought):
+            lines += hit.theirs
+    except CannotInflate:
+        if not lines:  # else what can be read of it takes its place
+            found.unreadable.append(segment.path)
+    if lines:
+        found.segments[segment] = lines
 
 
 def segment_files(data: DataDirectory) -> Iterator[Segment]:
@@ -148,13 +179,27 @@ def _received_in(paths: Iterable[Path], sought: Sought) -> Iterator[tuple[Path, 
 
 def hits(path: Path, sought: Sought) -> Iterator[Hit]:
     """What each line of a file of the log is to the visitor."""
-    if not _may_be_in(path, sought.hint):
-        return
-    try:
+    with suppress(CannotInflate):  # what cannot be inflated is in no line
+        yield from _readable_hits(path, sought)
+
+
+def _readable_hits(path: Path, sought: Sought) -> Iterator[Hit]:
+    """As `hits`. Raises CannotInflate after the last line that can be read."""
+    if _may_be_in(path, sought.hint):
         for line in salvage(path):
             yield sought.is_in(line)
-    except CannotInflate:
-        return  # what cannot be inflated is in no line
+
+
+def _is_opaque(path: Path) -> bool:
+    """Whether a file that somebody put here is no text: it may hold anybody, compressed as only other programs can read it."""
+    try:
+        with open_segment(path) as file:
+            codecs.getincrementaldecoder("utf-8")().decode(file.read(_LOOK))
+    except FileNotFoundError:
+        return False
+    except (OSError, UnicodeDecodeError):
+        return True
+    return False
 
 
 def _may_be_in(path: Path, hint: bytes) -> bool:
@@ -208,6 +253,8 @@ def _search_quarantine(database: duckdb.DuckDBPyConnection, data: DataDirectory,
             continue
         if traces:
             found.quarantine[path] = traces
+        elif path.suffix != ".parquet" and _is_opaque(path):
+            found.unreadable.append(path)
 
 
 def traces_in(database: duckdb.DuckDBPyConnection, path: Path, sought: Sought) -> int:

@@ -173,7 +173,7 @@ def _not_erased(console: Console, other_sites: int, mentions: int | None, unread
     if mentions:
         console.print(f"{mentions:,} events of others hold the same text in some field, a URL or a property: they stay")
     for name in unreadable:
-        console.print(_plain(f"quarantine/{name} cannot be read: look at it, or delete it"))
+        console.print(_plain(f"{name} in quarantine/ or log/ cannot be read: look at it, or delete it"))
     console.print(_NOBODYS)
 
 

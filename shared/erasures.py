@@ -45,7 +45,7 @@ class Begun(msgspec.Struct, frozen=True, tag="begun", tag_field="state"):
     `events` are counted ones, on so many `days`; `lines` those of sealed segments (copies of an event, and lines that were
     never counted, among them); `quarantined` bad lines in quarantine/. What stays: `other_sites` are events of this visitor on
     sites that were not asked for, `mentions` events of others that hold the same text in some field, and `unreadable` files of
-    quarantine/ that nobody can look into. `mentions` is None for ids that are too short to tell.
+    quarantine/ and log/ that nobody can look into. `mentions` is None for ids that are too short to tell.
     """
 
     request: str

@@ -10,7 +10,9 @@ from __future__ import annotations
 import base64
 import hashlib
 import os
+import time
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -25,6 +27,8 @@ from shared.segments import count_lines, files_of, recorded_sha256, sealed_segme
 from shared.snapshot import load
 
 RECOVERED_PREFIX = "recovered-"
+# To copy a segment takes less; who does it touches its file all the while.
+ABANDONED_S = 600.0
 
 
 class WriterAlive(BlockingIOError):
@@ -157,6 +161,15 @@ def unpublished(data: DataDirectory, writer: str) -> list[Path]:
         if name is not None and name.writer == writer and (name.writer, name.sequence) not in sealed:
             found.append(path)
     return [*found, *data.quarantine.glob(f".{RECOVERED_PREFIX}{writer}-*{TEMPORARY_SUFFIX}")]
+
+
+def abandoned(data: DataDirectory) -> Iterator[Path]:
+    """The same of any writer, for whoever compacts: what nobody has touched for a while, and its writer may never be back."""
+    for path in files_of(data.log):
+        target = parse_temporary(path.name) or ""
+        with suppress(FileNotFoundError):
+            if (parse_segment(target) or parse_checksum(target)) and abs(time.time() - path.stat().st_mtime) > ABANDONED_S:
+                yield path
 
 
 def publish_quarantine(data: DataDirectory, stem: str, source: str, bad: Iterable[ScannedLine]) -> None:

@@ -6,6 +6,7 @@ import base64
 import errno
 import gzip
 import json
+import lzma
 import os
 import shutil
 from collections.abc import Iterator
@@ -370,6 +371,63 @@ def test_both_files_of_a_segment_that_was_being_compressed_are_rewritten(data: D
     erase(data)
 
     assert holds(data) == []
+
+
+def test_escaped_id_in_a_torn_line_leaves_no_trace(tmp_path: Path) -> None:
+    """As JSON writes it, the id is not there letter by letter."""
+    visitor = 'who "goes"\\\u202e'
+    data = data_directory(tmp_path / "data")
+    orphan = ActiveSegment(data, "1", 1, "fsync")
+    orphan.commit(seal([line("of-others", visitor='who "stays"')]), 1)
+    orphan.abandon()
+    for who in (visitor, 'who "stays"'):
+        with data.active("1").open("ab") as file:
+            file.write(seal([line("torn", visitor=who, url="https://example.com/")])[:-40] + b"\n")
+    fold(data, NOON + 1000)
+    ask(data, visitor, None)
+
+    erase(data)
+
+    (record,) = [line for path in data.quarantine.iterdir() for line in path.read_bytes().splitlines()]
+    assert b"stays" in base64.b64decode(json.loads(record)["base64"])
+    (begun, _) = records(data)
+    assert isinstance(begun, Begun) and begun.quarantined == 1
+
+
+@pytest.mark.parametrize("place", ["log", "quarantine", "segment"])
+def test_what_only_another_program_can_read_is_named(data: DataDirectory, place: str) -> None:
+    content = lzma.compress(seal([line("event-of-them", visitor=GONE)]))
+    if place == "segment":  # damaged at its beginning: nothing can be inflated, and what comes behind may be anybody's
+        segment = next(segment for segment in sealed_segments(data) if segment.suffix == ".gz")
+        before = segment.path.read_bytes()
+        path = segment.path
+        path.write_bytes(b"\0\0\0\0" + before[4:])
+    else:
+        path = {"log": data.log, "quarantine": data.quarantine}[place] / "damaged-0-active-0.ndjson.1.xz"
+        path.write_bytes(content)
+    assert path in look(data, Settings(data_dir=data.root), Sought(GONE, None)).unreadable
+    ask(data, GONE, None)
+
+    erase(data)
+
+    begun = next(records(data))
+    assert isinstance(begun, Begun) and begun.unreadable == (path.name,)
+    path.unlink()  # as the page says
+    if place == "segment":
+        segment.checksum.unlink()
+
+
+def test_half_written_segment_of_a_writer_who_is_not_back_delays_it_for_a_while(data: DataDirectory) -> None:
+    left = data.log / f".20261122T120000Z-5-0000000003.ndjson.1.1{TEMPORARY_SUFFIX}"
+    left.write_bytes(seal([line("event-of-them", visitor=GONE)]))
+    ask(data, GONE, None)
+    erase(data)
+    assert len(pending(data)) == 1  # its writer may be at work on it
+
+    os.utime(left, (left.stat().st_mtime - 3600,) * 2)
+    erase(data)
+
+    assert (holds(data), pending(data), left.exists()) == ([], [], False)
 
 
 def test_request_that_was_never_made_leaves_nothing(data: DataDirectory) -> None:
