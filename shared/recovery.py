@@ -101,7 +101,9 @@ def seal_good_lines(
 
     `scanned` reads the file `source` from its beginning, `sealed_before` finds that segment. The bad lines go to quarantine.
     """
-    left_behind = unpublished(data, writer)
+    # Before anything is sealed: afterwards the sequence number is in use, and what a killed run made under it looks like
+    # somebody else's.
+    remove(unpublished(data, writer))
     sha256 = hashlib.sha256()
     whole = hashlib.sha256()
     lines = 0
@@ -125,7 +127,6 @@ def seal_good_lines(
             with beside.open("xb") as good:
                 good.writelines(line.content for line in scanned() if line.reason is None)
             publish(data.log / sealed.checksum, sha256_line(sha256.hexdigest(), sealed.file))
-    remove(left_behind)
     return Recovered(writer, sealed, lines, bad)
 
 

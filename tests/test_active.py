@@ -8,6 +8,7 @@ import hashlib
 import json
 import os
 import resource
+import signal
 import subprocess
 import sys
 import textwrap
@@ -249,6 +250,39 @@ def test_recovery_removes_what_one_that_was_killed_had_not_published(tmp_path: P
     recover(data, "0")
     assert [path for path in mine if path.exists()] == []
     assert of_another.exists()
+
+
+def test_recovery_that_was_killed_twice_leaves_nothing_unpublished(tmp_path: Path) -> None:
+    """Once the second one has sealed under the number that the first had chosen, what the first wrote is looked for no more."""
+    data = data_directory(tmp_path)
+    (data.log / ".20261122T120000Z-0-0000000001.ndjson.77.77.tmp").write_bytes(ONE)
+    (data.log / ".20261122T120000Z-0-0000000001.sha256.77.77.tmp").write_bytes(b"")
+    data.active("0").write_bytes(ONE + b"torn")
+    child = textwrap.dedent("""
+        import os, signal, sys
+        from pathlib import Path
+        from shared.layout import DataDirectory
+        from shared.recovery import recover
+        from shared.segments import sealed_segments
+
+        data = DataDirectory(Path(sys.argv[1]))
+        unlink = Path.unlink
+
+        def die_once_sealed(path, missing_ok=False):
+            if any(sealed_segments(data)):
+                os.kill(os.getpid(), signal.SIGKILL)
+            unlink(path, missing_ok)
+
+        Path.unlink = die_once_sealed
+        recover(data, "0")
+    """)
+    killed = subprocess.run([sys.executable, "-c", child, str(data.root)], check=False)
+    assert killed.returncode == -signal.SIGKILL
+    assert data.active("0").exists()
+    recover(data, "0")
+    assert not data.active("0").exists()
+    assert [path.name for path in data.root.rglob("*.tmp")] == []
+    assert [segment.path.read_bytes() for segment in sealed_segments(data)] == [ONE]
 
 
 def test_sequence_numbers_rise_and_are_per_writer(tmp_path: Path) -> None:
