@@ -48,8 +48,10 @@ def may_read(service: Service, request: BaseRequest) -> frozenset[Scope]:
     """The scopes of a request that brings a token and comes from no other site. Raises Refusal 401 or 403 for any other."""
     same_site(service, request)
     scopes = service.keyring.scopes(request.headers)
-    if not scopes:
-        raise Refusal(401, "token", "send the admin token as Authorization: Bearer <token>, or as the password of Basic")
+    if scopes is not None and not scopes:
+        raise Refusal(401, "token", "this token is not valid; `foldlog token create` makes another")
+    if scopes is None:
+        raise Refusal(401, "token", "send a token as Authorization: Bearer <token>, or as the password of Basic")
     if not scopes & {"read", "admin"}:
         raise Refusal(403, "scope", "this token may write events only")
     return scopes

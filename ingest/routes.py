@@ -115,7 +115,7 @@ def find(table: dict[str, dict[str, Handler]], request: BaseRequest) -> tuple[st
         path = path.rpartition("/")[0] + ANY
         methods = table.get(path)
     if methods is None:
-        raise Refusal(404, "not_found", "there is nothing here; docs/api.md lists what there is")
+        raise Refusal(404, "not_found", "there is nothing here; the page is at /admin/, and docs/api.md lists the rest")
     handler = methods.get(request.method)
     if handler is None:
         allow = ", ".join(sorted(methods))
