@@ -84,6 +84,7 @@ Command = Callable[[Arguments, Settings, DataDirectory], int]
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command. Returns the exit code: 0 done, 1 found wrong, 2 usage or configuration, 75 try again."""
     given = make_parser().parse_args(arguments)
+    data: DataDirectory | None = None
     try:
         settings = load(os.environ, Path(given.config) if given.config else None)
         output = configure_log(settings)
@@ -91,8 +92,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             signal.signal(signal.SIGUSR1, signal.SIG_IGN)  # it asks to seal: whoever has nothing to seal does not end by it
             keep_open(output, supervised=given.supervised)
         data = DataDirectory(settings.data_dir)
-        if given.command in WRITERS:
-            check_start(data)
+        _look_before(given.command, data)
         return COMMANDS[given.command](given, settings, data)
     except CANNOT_BE_USED as error:
         return _complain(str(error), USAGE)
@@ -111,7 +111,23 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         return 128 + signal.SIGINT
     except OSError as error:
-        return _complain(f"{error.strerror or error}{f': {error.filename}' if error.filename else ''}", TRY_AGAIN)
+        return _complain(_what_the_system_said(error, data), TRY_AGAIN)
+
+
+def _what_the_system_said(error: OSError, data: DataDirectory | None) -> str:
+    """With whose files they are, where the data directory may not be read or written."""
+    said = f"{error.strerror or error}{f': {error.filename}' if error.filename else ''}"
+    if isinstance(error, PermissionError) and data and str(error.filename).startswith(str(data.root)):
+        return f"{said}; run this as the user that Foldlog runs as. `foldlog doctor` says more"
+    return said
+
+
+def _look_before(command: str, data: DataDirectory) -> None:
+    """Raises what keeps a command from this data directory, before it has touched anything."""
+    if command not in ELSEWHERE and data.root.exists() and not data.root.is_dir():
+        raise SettingsError(f"{data.root} is no directory; set FOLDLOG_DATA_DIR")
+    if command in WRITERS:
+        check_start(data)
 
 
 def _complain(message: str, code: int) -> int:
@@ -221,7 +237,7 @@ def run_rebuild(given: Arguments, settings: Settings, data: DataDirectory) -> in
 
 def run_erase(given: Arguments, settings: Settings, data: DataDirectory) -> int:
     if given.dry_run:
-        found = look(_existing(data), settings, Sought(given.visitor, given.site and given.site.lower()))
+        found = look(_existing(data), settings, Sought(given.visitor, given.site))
         show.would_erase(Console(), found)
         return DONE
     asked = ask(_existing(data), given.visitor, given.site)
@@ -255,10 +271,10 @@ def run_import(given: Arguments, settings: Settings, data: DataDirectory) -> int
     site = given.site or (settings.sites[0] if settings.sites else None)
     if site is None:
         raise SettingsError("the log does not say which site it is from: give --site example.com")
-    make_data_directory(data)
     file = Path(given.file)
     if not file.is_file():
         raise SettingsError(f"there is no file {file}")
+    _made(data)
     with show.bytes_done(Console(stderr=True), file.stat().st_size) as progress:
         done = import_combined(file, site, data, settings, get_log("import"), progress)
     print(f"{done.lines} lines: {done.events} events appended, {done.skipped} other requests, {done.unreadable} not understood")
@@ -278,16 +294,15 @@ def run_export(given: Arguments, settings: Settings, data: DataDirectory) -> int
 
 
 def run_token(given: Arguments, settings: Settings, data: DataDirectory) -> int:
-    make_data_directory(data)
     if given.action == "create":
-        token, secret = create_token(data, given.scope)
+        token, secret = create_token(_made(data), given.scope)
         print(f"{secret}\n(id {token.id}, scope {token.scope}; shown once, only its hash is kept)")
         return DONE
     if given.action == "revoke":
-        if not revoke_token(data, given.id):
+        if not revoke_token(_existing(data), given.id):
             return _complain(f"there is no token with id {given.id}; `foldlog token list` shows them", USAGE)
         return DONE
-    show.tokens(Console(), load_tokens(data), from_settings=bool(settings.admin_token or settings.ingest_keys))
+    show.tokens(Console(), load_tokens(_existing(data)), from_settings=bool(settings.admin_token or settings.ingest_keys))
     return DONE
 
 
@@ -320,6 +335,15 @@ def _existing(data: DataDirectory) -> DataDirectory:
     return data
 
 
+def _made(data: DataDirectory) -> DataDirectory:
+    """The data directory, also before the first start. Who typed it in the wrong place would see nothing of it but success."""
+    is_new = not data.log.is_dir()
+    make_data_directory(data)
+    if is_new:
+        print(f"foldlog: {data.root.resolve()} is a new data directory; for another one set FOLDLOG_DATA_DIR", file=sys.stderr)
+    return data
+
+
 def _query_options(given: Arguments) -> dict[str, str]:
     return {name: value for name in QUERY_OPTIONS if (value := getattr(given, f"query_{name}", None)) is not None}
 
@@ -347,5 +371,7 @@ COMMANDS: dict[str, Command] = {
 }
 # What runs until it is stopped. The other commands end with the terminal they were typed in.
 SERVICES = {"serve", "ingest", "compact"}
+# What looks at no data directory.
+ELSEWHERE = {"bench", "check-config"}
 # What adds to the data directory: not where it cannot be relied on, nor to what a newer Foldlog made.
 WRITERS = {"serve", "ingest", "compact", "compress", "import", "rebuild", "retain", "erase", "backup"}

@@ -61,7 +61,8 @@ def report(console: Console, made: Mapping[str, Any]) -> None:
         label = ["total", *[""] * (len(names) - 1)]
         rows.append([*label, total["events"], total["visitors"]])
     _table(console, [*columns, ("events", True), ("visitors", True)], rows)
-    console.print(_plain(f"{made['from']} to {made['to']}, as of {made['as_of']}"), style="dim")
+    as_of = f"as of {made['as_of']}" if made["generation"] else "nothing has been folded yet"
+    console.print(_plain(f"{made['from']} to {made['to']}, {as_of}"), style="dim", soft_wrap=True)
     if "reason" in made:
         console.print(_plain(f"Left empty: {made['reason']}"))
 
@@ -169,9 +170,9 @@ def _erasure(events: int, days: int, lines: int, segments: int, quarantined: int
 
 def _not_erased(console: Console, other_sites: int, mentions: int | None, unreadable: Sequence[str]) -> None:
     if other_sites:
-        console.print(f"{other_sites:,} events of the visitor on other sites stay: --site says so")
+        console.print(f"on other sites, left because of --site: {counted(other_sites, 'event')} of the visitor")
     if mentions:
-        console.print(f"{mentions:,} events of others hold the same text in some field, a URL or a property: they stay")
+        console.print(f"left: {counted(mentions, 'event')} of others with the same text in some field, a URL or a property")
     for name in unreadable:
         console.print(_plain(f"{name} in quarantine/ or log/ cannot be read: look at it, or delete it"))
     console.print(_NOBODYS)

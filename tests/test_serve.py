@@ -146,10 +146,15 @@ def test_data_of_a_newer_format_is_refused(tmp_path: Path) -> None:
         (["report", "--from", "yesterday"], 2, "from: a date such as"),
         (["status"], 2, "no data directory"),
         (["verify"], 2, "no data directory"),
+        (["rotate"], 2, "no data directory"),
+        (["export"], 2, "no data directory"),
+        (["token", "list"], 2, "no data directory"),
+        (["token", "revoke", "1f0c93ab"], 2, "no data directory"),
+        (["import", "--site", "https://example.com", "access.log"], 2, "no host name"),
+        (["erase", "--visitor", "v-81f3", "--site", "example.com/"], 2, "no host name"),
         (["import", "--site", "example.com", "missing.log"], 2, "missing.log"),
         (["ingest", "--writer", "A"], 2, "--writer takes"),
         (["import", "missing.log"], 2, "--site"),
-        (["token", "revoke", "nonsense"], 2, "foldlog token list"),
     ],
 )
 def test_mistakes_are_answered_with_a_sentence(
@@ -163,6 +168,63 @@ def test_mistakes_are_answered_with_a_sentence(
     monkeypatch.setenv("FOLDLOG_DATA_DIR", str(tmp_path / "data"))
     assert exit_code(arguments) == code
     assert said in capsys.readouterr().err
+    assert not (tmp_path / "data").exists()
+
+
+@pytest.mark.parametrize("command", ["serve", "status", "rotate", "rebuild", "retain", "doctor"])
+def test_data_directory_that_is_a_file_is_said(tmp_path: Path, command: str) -> None:
+    (tmp_path / "data").write_text("not a directory")
+    refused = run_foldlog([command], environment(tmp_path / "data", listen="127.0.0.1:1"))
+    assert (refused.returncode, refused.stdout) == (2, "")
+    assert refused.stderr == f"foldlog: {tmp_path / 'data'} is no directory; set FOLDLOG_DATA_DIR\n"
+    assert run_foldlog(["check-config"], environment(tmp_path / "data")).returncode == 0
+
+
+def test_command_that_makes_a_data_directory_says_so_once(tmp_path: Path) -> None:
+    """Typed in another directory than that of `foldlog serve`, it makes a second ./data and a token that nobody takes."""
+    environ = environment(tmp_path / "data")
+    made = run_foldlog(["token", "create"], environ)
+    assert made.returncode == 0
+    assert made.stderr == f"foldlog: {tmp_path / 'data'} is a new data directory; for another one set FOLDLOG_DATA_DIR\n"
+    assert run_foldlog(["token", "create"], environ).stderr == ""
+
+
+def test_token_that_is_not_there_is_not_revoked(tmp_path: Path) -> None:
+    environ = environment(tmp_path / "data")
+    run_foldlog(["token", "create"], environ)
+    refused = run_foldlog(["token", "revoke", "nonsense"], environ)
+    assert refused.returncode == 2 and "foldlog token list" in refused.stderr
+
+
+def test_files_of_another_user_are_said_with_what_to_do(tmp_path: Path) -> None:
+    (tmp_path / "data" / "log").mkdir(parents=True)
+    os.chmod(tmp_path / "data", 0)
+    try:
+        command = [*without_the_rights_of_root(), sys.executable, "-m", "foldlog", "status"]
+        refused = subprocess.run(
+            command, env=environment(tmp_path / "data"), capture_output=True, text=True, timeout=60, check=False
+        )
+    finally:
+        os.chmod(tmp_path / "data", 0o700)
+    assert refused.returncode == 75
+    assert f"Permission denied: {tmp_path / 'data'}" in refused.stderr
+    assert "run this as the user that Foldlog runs as" in refused.stderr and "foldlog doctor" in refused.stderr
+
+
+def without_the_rights_of_root() -> list[str]:
+    """What to put before a command so that modes of files hold for it: nothing, unless this is root."""
+    if os.geteuid() != 0:
+        return []
+    rights = "-dac_override,-dac_read_search"
+    return ["setpriv", f"--bounding-set={rights}", f"--inh-caps={rights}"]
+
+
+def test_report_before_the_first_fold_says_that_there_was_none(tmp_path: Path) -> None:
+    environ = environment(tmp_path / "data")
+    run_foldlog(["token", "create"], environ)
+    shown = run_foldlog(["report"], environ)
+    assert shown.returncode == 0
+    assert "nothing has been folded yet" in shown.stdout and "1970" not in shown.stdout
 
 
 def exit_code(arguments: list[str]) -> object:
