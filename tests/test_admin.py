@@ -113,6 +113,13 @@ def test_route_asks_for_a_token_that_may(server: Server, route: str, headers: di
     assert (answer.headers["WWW-Authenticate"] is not None) == (status == 401)
 
 
+def test_refusals_say_what_to_do(server: Server) -> None:
+    missing, wrong = (ask(server, "GET /admin/api/status", headers) for headers in ({}, {"Authorization": "Bearer wrong"}))
+    assert "send a token" in missing.json()["detail"]
+    assert "not valid" in wrong.json()["detail"] and "foldlog token create" in wrong.json()["detail"]
+    assert "the page is at /admin/" in server.get("/").json()["detail"]
+
+
 GOOD, BAD_TOKEN = f"Authorization: Bearer {ADMIN_TOKEN}", "Authorization: Bearer wrong"
 # Headers that no HTTP library sends: what came of them.
 ODD_CREDENTIALS = {
