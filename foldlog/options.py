@@ -11,6 +11,7 @@ from foldlog import __version__
 from foldlog.exits import USAGE
 from foldlog.generator import EVENT_NAME
 from ingest.export import FORMATS
+from ingest.gate import SITE
 from shared.settings import CONFIG_FILE
 
 QUERY_OPTIONS = ("from", "to", "tz", "interval", "by", "event", "site", "filter", "limit", "bots")
@@ -53,22 +54,21 @@ def _add_tail(command: argparse.ArgumentParser) -> None:
 
 
 def _visitor(text: str) -> str:
-    return _stored_text(text, "a visitor id is not empty")
-
-
-def _site(text: str) -> str:
-    return _stored_text(text, "one host, or leave it out to erase on all sites")
-
-
-def _stored_text(text: str, if_empty: str) -> str:
-    """What an event may have in a field. Bytes of the command line that are no text are in none."""
+    """What an event may have as its visitor. Bytes of the command line that are no text are none."""
     if not text:
-        raise argparse.ArgumentTypeError(if_empty)
+        raise argparse.ArgumentTypeError("a visitor id is not empty")
     try:
         text.encode("utf-8")
     except UnicodeEncodeError:
         raise argparse.ArgumentTypeError("it is not UTF-8") from None
     return text
+
+
+def _site(text: str) -> str:
+    """A site as events carry it: a host in lower case."""
+    if not SITE.fullmatch(text.lower()):
+        raise argparse.ArgumentTypeError(f"{text!r} is no host name such as example.com, without scheme, port and path")
+    return text.lower()
 
 
 def _add_retain(command: argparse.ArgumentParser) -> None:
@@ -191,7 +191,7 @@ def _add_moving(add: Add) -> None:
     """What brings events in and out."""
     import_ = add("import", "append the requests of an access log as pageviews; importing twice counts once")
     import_.add_argument("--format", choices=["combined"], default="combined", help="Apache or nginx combined format")
-    import_.add_argument("--site", help="the site that the log is of (default: the first of FOLDLOG_SITES)")
+    import_.add_argument("--site", type=_site, help="the site that the log is of (default: the first of FOLDLOG_SITES)")
     import_.add_argument("file", metavar="FILE", help="the access log, plain or .gz")
 
     export_ = add("export", "write the archived events to standard output")

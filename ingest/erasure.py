@@ -10,6 +10,7 @@ from aiohttp import web
 from aiohttp.web_request import BaseRequest
 
 from ingest.admin import may_act
+from ingest.gate import SITE
 from ingest.patience import until
 from ingest.refusal import Refusal
 from ingest.service import Service
@@ -44,9 +45,10 @@ def sought(request: BaseRequest) -> tuple[str, str | None]:
         raise Refusal(400, "query", f"a visitor id has 1 to {ID_MAX} characters")
     if unknown := sorted(set(request.query) - {"site"}):
         raise Refusal(400, "query", f"{unknown[0]}: there is no such parameter; there is site")
-    if len(request.query) > 1 or request.query.get("site") == "":
-        raise Refusal(400, "query", "site: one host, or leave it out to erase on all sites")
-    return visitor, request.query.get("site")
+    site = request.query.get("site")
+    if len(request.query) > 1 or (site is not None and not SITE.fullmatch(site.lower())):
+        raise Refusal(400, "query", "site: one host such as example.com, or leave it out to erase on all sites")
+    return visitor, site
 
 
 def outcome(data: DataDirectory, asked: Request) -> dict[str, Any]:

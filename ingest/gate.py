@@ -25,7 +25,7 @@ PREFLIGHT_S = 7200  # the longest that browsers keep it
 _REMEMBERED = 1024
 _LENGTH_DIGITS = 15
 _ORIGIN = re.compile(r"https?://[^/?#@%\s]+", re.IGNORECASE)
-_SITE = re.compile(r"[a-z0-9_]([a-z0-9._-]{0,251}[a-z0-9_])?|\[[0-9a-f:.]{2,45}\]")
+SITE = re.compile(r"[a-z0-9_]([a-z0-9._-]{0,251}[a-z0-9_])?|\[[0-9a-f:.]{2,45}\]")
 
 Headers = MultiMapping[str]
 Basis = Literal["granted", "implied"]
@@ -157,7 +157,7 @@ def site_of(netloc: str) -> str:
     """The host name without its port. Raises Refusal for what is no host name: it becomes a value that reports show."""
     name, colon, port = netloc.rpartition(":")
     site = (name if colon and port.isdecimal() else netloc).removesuffix(".")
-    if not _SITE.fullmatch(site):
+    if not SITE.fullmatch(site):
         raise Refusal(403, "origin", "the request does not say which site it is from")
     return site
 

@@ -156,7 +156,7 @@ def _sites(text: str) -> tuple[str, ...]:
     sites = tuple(part.lower() for part in _list(text))
     for site in sites:
         if not _HOST.fullmatch(site):
-            raise ValueError(f"host names such as example.com, www.example.com (not {site!r})")
+            raise ValueError("host names such as example.com, www.example.com, without scheme, port and path")
     return sites
 
 

@@ -68,6 +68,7 @@ def test_deleting_nobody_finds_nothing(server: Server) -> None:
         ("x" * 101, "", ADMIN_TOKEN, 400, "query"),
         ("someone", "?sites=a", ADMIN_TOKEN, 400, "query"),
         ("someone", "?site=", ADMIN_TOKEN, 400, "query"),
+        ("someone", "?site=https://a.example", ADMIN_TOKEN, 400, "query"),
         ("someone", "?site=a&site=b", ADMIN_TOKEN, 400, "query"),
         ("", "", ADMIN_TOKEN, 400, "query"),
         ("someone", "", "wrong", 401, "token"),
