@@ -25,6 +25,7 @@ from shared.recovery import is_still, now_to_the_second
 from shared.segments import sealed_segments, sha256_line
 
 _COPY_BLOCK = 1 << 20
+_CREATE_TRIES = 10
 FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 
 
@@ -238,16 +239,27 @@ def _no_sync(_descriptor: int) -> None:
 
 
 def _create_locked(path: Path) -> int:
+    for _ in range(_CREATE_TRIES):
+        descriptor = _try_to_create_locked(path)
+        if descriptor is not None:
+            return descriptor
+    raise FileNotFoundError(errno.ENOENT, "removed each time that it was created", str(path))
+
+
+def _try_to_create_locked(path: Path) -> int | None:
+    """None when a recovery took it for an orphan, between open and lock, and removed it for being empty."""
     flags = os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
     descriptor = os.open(path, flags, 0o640)
     try:
         lock_descriptor(descriptor)
-        # Between open and lock a recovery may have taken this for an orphan, and removed it for being empty.
-        if not is_still(path, descriptor):
-            raise FileNotFoundError(errno.ENOENT, "removed while it was being created; try again", str(path))
-        os.fsync(descriptor)
-        sync_directory(path.parent)
+        made = is_still(path, descriptor)
+        if made:
+            os.fsync(descriptor)
+            sync_directory(path.parent)
     except BaseException:
         os.close(descriptor)
         raise
-    return descriptor
+    if made:
+        return descriptor
+    os.close(descriptor)
+    return None

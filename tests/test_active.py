@@ -23,7 +23,7 @@ from ingest.active import ActiveSegment, CommitFailed, SegmentMoved, SegmentSusp
 from ingest.lines import seal
 from shared.layout import DataDirectory, parse_segment
 from shared.line import flaw
-from shared.recovery import WriterAlive, next_sequence, recover
+from shared.recovery import Recovered, WriterAlive, next_sequence, recover
 from shared.segments import digest, sealed_segments
 from tests.logs import data_directory, line
 
@@ -69,6 +69,26 @@ def test_sealed_segment_has_the_checksum_that_sha256sum_checks(tmp_path: Path) -
         check=True,
     )
     assert checked.stdout == f"{name.file}: OK\n"
+
+
+def test_segment_that_is_recovered_while_it_is_created_is_created_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Between open and lock nobody can tell it from an orphan, and a pass recovers orphans."""
+    data = data_directory(tmp_path)
+    recovered: list[Recovered | None] = []
+
+    def lock_late(descriptor: int) -> bool:
+        if not recovered:
+            recovered.append(recover(data, "0"))
+        return lock_descriptor(descriptor)
+
+    monkeypatch.setattr("ingest.active.lock_descriptor", lock_late)
+    segment = ActiveSegment(data, "0", 1, "fsync")
+    assert recovered == [Recovered("0", None, 0, 0)]
+    assert is_locked(data.active("0"))
+    segment.commit(ONE, 1)
+    assert segment.seal() is not None
 
 
 def test_empty_segment_leaves_nothing(tmp_path: Path) -> None:
