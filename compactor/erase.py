@@ -48,10 +48,13 @@ def look(data: DataDirectory, settings: Settings, sought: Sought) -> Found:
 
 def erase_pending(data: DataDirectory, settings: Settings, log: Log, lock: CompactorLock, now_ms: int) -> None:
     """Carry out every request, or what is left of it. Raises PartDamaged, CommitLost and OSError; what is pending stays so."""
-    remove([*unpublished(data), *half_written(data), *abandoned(data)])
+    remove([*unpublished(data), *half_written(data)])
     for path in unreadable(data):
         log.warning("erasure_unreadable", file=str(path), do="whom it names cannot be told: ask again, and remove it")
-    for request in pending(data):
+    requests = pending(data)
+    if requests:  # not with every pass: where clocks differ, a writer that is at such a file would have to begin again
+        remove(abandoned(data))
+    for request in requests:
         _erase(data, settings, log, lock, request, now_ms)
 
 

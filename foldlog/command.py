@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import errno
 import os
 import re
 import signal
@@ -117,7 +118,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _what_the_system_said(error: OSError, data: DataDirectory | None) -> str:
     """With whose files they are, where the data directory may not be read or written."""
     said = f"{error.strerror or error}{f': {error.filename}' if error.filename else ''}"
-    if isinstance(error, PermissionError) and data and Path(str(error.filename)).is_relative_to(data.root):
+    if error.errno == errno.EACCES and data and Path(str(error.filename)).is_relative_to(data.root):
         return f"{said}; run this as the user that Foldlog runs as. `foldlog doctor` says more"
     return said
 

@@ -49,7 +49,7 @@ ROUNDS = 5
 CLIENTS = 4
 BATCH = 5
 PAUSE_S = 0.005  # each; the machine is also logrotate's and the compactor's
-PATIENCE_S = 30.0
+PATIENCE_S = 60.0
 
 
 class Client(threading.Thread):

@@ -37,7 +37,7 @@ from tests.test_verdict import ACCEPTED, REJECTED, event
 ROOT = Path(__file__).parent.parent
 SITE = "example.com"
 MAX_EXAMPLES = 40
-SCHEMATHESIS_TIMEOUT_S = 120
+SCHEMATHESIS_TIMEOUT_S = 240
 
 DOCUMENT = make_document()
 # The page loads these; they are no interface.
