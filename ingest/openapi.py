@@ -21,6 +21,7 @@ from ingest.answers import Erased, ErasurePending, Folded, Health, Problem, Read
 from ingest.body import ENCODINGS, JSON, NDJSON, TEXT
 from ingest.erasure import ID_MAX
 from ingest.event import Batch, Event
+from ingest.gate import SITE
 from ingest.query import FILTERS_MAX, LIMIT_DEFAULT, LIMIT_MAX, PROPS, Bots, Interval, Visitors
 from ingest.refusal import PROBLEM_TYPE
 from ingest.service import Service
@@ -268,7 +269,10 @@ def _delete_visitor() -> Object:
     visitor = _parameter("id", _TEXT | {"minLength": 1, "maxLength": ID_MAX}, "As events carry it.", "path") | {
         "required": True
     }
-    site = _parameter("site", _TEXT | {"minLength": 1}, "Only events of this site. Default: of all.")
+    host = f"^({SITE.pattern})$".replace("a-z", "a-zA-Z").replace("a-f", "a-fA-F")  # in any case, as the handler takes it
+    site = _parameter(
+        "site", _TEXT | {"pattern": host, "examples": ["example.com"]}, "Only events of this site. Default: of all."
+    )
     answers = {
         "200": _answer("The visitor is erased.", {JSON: _ref(Erased)}),
         "202": _answer("It will be done by the next pass.", {JSON: _ref(ErasurePending)}),
