@@ -70,7 +70,7 @@ MUTANTS = (
     ),
     Mutant(
         "no fsync of the new segment's directory",
-        (Edit("ingest/active.py", "        sync_directory(path.parent)\n", ""),),
+        (Edit("ingest/active.py", "            sync_directory(path.parent)\n", ""),),
         (CLONES, MACHINE),
     ),
     Mutant(

@@ -89,4 +89,7 @@ def test_decoders_are_made_ahead(package: str) -> None:
 @pytest.mark.parametrize("mutant", MUTANTS, ids=[mutant.name for mutant in MUTANTS])
 def test_each_mutant_finds_the_text_that_it_replaces(mutant: Mutant) -> None:
     """`make mutants` takes long and runs seldom: it should not begin with a text that has changed."""
-    assert [(ROOT / edit.file).read_text("utf-8").count(edit.old) for edit in mutant.edits] == [1] * len(mutant.edits)
+    before = {edit.file: (ROOT / edit.file).read_text("utf-8") for edit in mutant.edits}
+    assert [before[edit.file].count(edit.old) for edit in mutant.edits] == [1] * len(mutant.edits)
+    for edit in mutant.edits:
+        ast.parse(before[edit.file].replace(edit.old, edit.new))  # else any test would notice it
