@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 import orjson
 
-from shared.publish import publish
+from shared.disk.durable import publish
 
 LAST = Path(__file__).with_name("last.json")
 SLOWER_SHARE = 0.10

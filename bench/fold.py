@@ -19,14 +19,14 @@ from compactor.compaction import THREADS
 from compactor.schedule import compact_once
 from ingest.active import ActiveSegment
 from ingest.lines import Line, seal
-from shared.engine import connect
-from shared.layout import DataDirectory
-from shared.line import COLUMNS
-from shared.publish import make_data_directory
-from shared.recovery import next_sequence
-from shared.segments import sealed_segments
+from shared.disk.durable import make_data_directory
+from shared.disk.layout import DataDirectory
+from shared.duckdb_engine import connect
+from shared.generations.snapshot import load
+from shared.segments.line import COLUMNS
+from shared.segments.recovery import next_sequence
+from shared.segments.sealed import sealed_segments
 from shared.settings import Settings
-from shared.snapshot import load
 from shared.timestamps import rfc3339
 
 SEGMENT_EVENTS = 125_000  # about 64 MiB

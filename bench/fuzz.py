@@ -32,10 +32,10 @@ from bench.fuzz_bodies import write_first
 from bench.fuzz_post import Tally, post_all
 from bench.processes import worker
 from compactor.schedule import compact_once
-from shared.layout import DataDirectory
-from shared.segments import open_segment, sealed_segments
+from shared.disk.layout import DataDirectory
+from shared.generations.snapshot import load
+from shared.segments.sealed import open_segment, sealed_segments
 from shared.settings import Settings
-from shared.snapshot import load
 
 GROWTH_MAX_MIB = 10.0
 BODY_MAX_BYTES = 4 << 10

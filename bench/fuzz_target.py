@@ -30,7 +30,7 @@ with atheris.instrument_imports(include=["ingest", "shared"]):
     from ingest.event import Event
     from ingest.refusal import Refusal
     from ingest.verdict import HAZARD, Accepted, judge
-    from shared.line import LINE_MAX_BYTES, flaw
+    from shared.segments.line import LINE_MAX_BYTES, flaw
     from shared.settings import Settings
     from shared.timestamps import now_ms
 

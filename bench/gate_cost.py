@@ -28,9 +28,9 @@ from bench.fold import Quiet
 from bench.processes import cpu_seconds, free_port, running, worker
 from bench.processes import load as load_in_own_process
 from compactor.schedule import compact_once
-from shared.layout import DataDirectory
+from shared.disk.layout import DataDirectory
+from shared.generations.snapshot import load as load_snapshot
 from shared.settings import Settings
-from shared.snapshot import load as load_snapshot
 
 AT_LEAST = 0.90
 CONNECTIONS = 32

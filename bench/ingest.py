@@ -29,9 +29,9 @@ from bench.load import make_requests
 from bench.load import run as run_load
 from bench.processes import CLOCK_TICKS, cpu_seconds, free_port, load, null_handler, running, worker
 from compactor.schedule import compact_once
-from shared.layout import DataDirectory
+from shared.disk.layout import DataDirectory
+from shared.generations.snapshot import load as load_snapshot
 from shared.settings import Settings
-from shared.snapshot import load as load_snapshot
 
 # A page's visitors come on connections of their own: with more of them under way, more events share a sync.
 SINGLE_CONNECTIONS = (32, 256)

@@ -18,9 +18,9 @@ from bench.processes import cpu_seconds, worker
 from compactor.schedule import compact_once
 from foldlog.bench import BenchError, Target, generate, make_plan
 from foldlog.generator import AGENT
-from shared.layout import DataDirectory
+from shared.disk.layout import DataDirectory
+from shared.generations.snapshot import load as load_snapshot
 from shared.settings import Settings
-from shared.snapshot import load as load_snapshot
 
 EVENTS = 10_000_000
 LOADS = 40

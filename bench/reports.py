@@ -28,11 +28,11 @@ from compactor.fold import Folded
 from compactor.parts import count_fresh, write_day
 from compactor.settle import settle
 from foldlog.bench import Target, ask
-from shared.engine import connect
-from shared.layout import DataDirectory
-from shared.publish import make_data_directory
+from shared.disk.durable import make_data_directory
+from shared.disk.layout import DataDirectory
+from shared.duckdb_engine import connect
+from shared.generations.snapshot import Day, Snapshot, load
 from shared.settings import Settings
-from shared.snapshot import Day, Snapshot, load
 from shared.timestamps import DAY_S, now_ms, rfc3339
 
 DAYS = 30

@@ -17,9 +17,9 @@ from bench.memory import KEY, check_counted, send
 from bench.processes import worker
 from foldlog.bench import Target
 from foldlog.generator import AGENT
-from shared.layout import DataDirectory
-from shared.segments import sealed_segments
-from shared.snapshot import load
+from shared.disk.layout import DataDirectory
+from shared.generations.snapshot import load
+from shared.segments.sealed import sealed_segments
 
 EVENTS = 300_000
 BATCH = 5

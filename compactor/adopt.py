@@ -16,11 +16,11 @@ import msgspec
 
 from compactor.commit import set_aside, unused_generation
 from compactor.compaction import Log
-from shared.layout import DataDirectory, parse_day, parse_part
-from shared.parts import COUNTED_DIMENSIONS, OTHER, TOTAL
-from shared.segments import sealed_segments
+from shared.disk.layout import DataDirectory, parse_day, parse_part
+from shared.generations.archive_schema import COUNTED_DIMENSIONS, OTHER, TOTAL
+from shared.generations.snapshot import Day, Part, Retention, Snapshot, Totals
+from shared.segments.sealed import sealed_segments
 from shared.settings import Settings
-from shared.snapshot import Day, Part, Retention, Snapshot, Totals
 from shared.timestamps import rfc3339
 
 

@@ -19,13 +19,13 @@ from compactor.commit import LOCK_PATIENCE_S, compactor_lock, kept_snapshots
 from compactor.compaction import Log, recover_orphans
 from compactor.copied import later_parts
 from compactor.verify import parts_of
+from shared.disk.control_files import seal_now
+from shared.disk.durable import keep_as, make_directory, sync_directory
+from shared.disk.layout import PARTIAL_SUFFIX, TEMPORARY_SUFFIX, DataDirectory, SegmentName, parse_kept_snapshot, parse_stray
 from shared.erasures import pending, record_of
-from shared.layout import PARTIAL_SUFFIX, TEMPORARY_SUFFIX, DataDirectory, SegmentName, parse_kept_snapshot, parse_stray
-from shared.missing import missing_parts
-from shared.publish import keep_as, make_directory, sync_directory
-from shared.requests import seal_now
-from shared.segments import files_of, sealed_segments
-from shared.snapshot import Snapshot, find
+from shared.generations.part_presence import missing_parts
+from shared.generations.snapshot import Snapshot, find
+from shared.segments.sealed import files_of, sealed_segments
 
 SEAL_PATIENCE_S = 10.0
 LOOKS = 5

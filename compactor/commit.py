@@ -17,9 +17,9 @@ from pathlib import Path
 import msgspec
 from filelock import Timeout, UnixFileLock, lock_descriptor
 
-from shared.layout import TEMPORARY_SUFFIX, DataDirectory, parse_day, parse_part
-from shared.publish import keep_as, publish, publishing, remove, remove_empty_directory, sync_directory
-from shared.snapshot import (
+from shared.disk.durable import keep_as, publish, publishing, remove, remove_empty_directory, sync_directory
+from shared.disk.layout import TEMPORARY_SUFFIX, DataDirectory, parse_day, parse_part
+from shared.generations.snapshot import (
     Found,
     Snapshot,
     SnapshotDamaged,

@@ -25,13 +25,13 @@ from compactor.plan import PASS_MAX_BYTES, ledger_after, plan_segments
 from compactor.retention import plan_retention, remove_expired, retain, say_retention
 from compactor.segment_check import Checked, check
 from compactor.settle import settle
-from shared.engine import connect
-from shared.layout import DataDirectory
-from shared.publish import scratch
-from shared.recovery import WriterAlive, recover
-from shared.segments import Segment, active_segments, sealed_segments
+from shared.disk.durable import scratch
+from shared.disk.layout import DataDirectory
+from shared.duckdb_engine import connect
+from shared.generations.snapshot import Day, LastPass, Snapshot, find
+from shared.segments.recovery import WriterAlive, recover
+from shared.segments.sealed import Segment, active_segments, sealed_segments
 from shared.settings import Settings
-from shared.snapshot import Day, LastPass, Snapshot, find
 from shared.timestamps import rfc3339
 
 # One core is the workers': with every core folding, the p99 of ingest was eight times what it is at rest, with one fewer 1.5.

@@ -13,11 +13,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from compactor.commit import LOCK_PATIENCE_S, compactor_lock
-from shared.compression import CannotInflate, deflating, inflated
-from shared.layout import DataDirectory, parse_segment, parse_temporary
-from shared.publish import publishing, remove
-from shared.segments import Segment, files_of, recorded_sha256, sealed_segments
-from shared.snapshot import load
+from shared.disk.compression import CannotInflate, deflating, inflated
+from shared.disk.durable import publishing, remove
+from shared.disk.layout import DataDirectory, parse_segment, parse_temporary
+from shared.generations.snapshot import load
+from shared.segments.sealed import Segment, files_of, recorded_sha256, sealed_segments
 
 METHODS = {"zstd": ".zst", "gzip": ".gz"}
 # Whoever waits for the lock looks twenty times a second: between two segments a pass gets its turn.

@@ -22,12 +22,12 @@ from compactor.commit import (
     unused_generation,
 )
 from compactor.compaction import Log
+from shared.disk.durable import publishing, remove
+from shared.disk.layout import DataDirectory, parse_day, parse_part
 from shared.erasures import Begun, Done, records
-from shared.layout import DataDirectory, parse_day, parse_part
-from shared.missing import missing_parts
-from shared.publish import publishing, remove
-from shared.segments import files_of, sealed_segments
-from shared.snapshot import Snapshot, encode, find, kept_generations, load
+from shared.generations.part_presence import missing_parts
+from shared.generations.snapshot import Snapshot, encode, find, kept_generations, load
+from shared.segments.sealed import files_of, sealed_segments
 
 
 class CopyIncomplete(Exception):

@@ -24,17 +24,17 @@ from compactor.fold import archive_paths
 from compactor.parts import sql_list, write_whole_day
 from compactor.verify import parts_of
 from compactor.visitor_search import MENTION_MIN, Found, Sought, hits, is_trace, received_unfolded, search, segment_files
-from shared.compression import CannotInflate, deflating
-from shared.engine import connect
+from shared.disk.compression import CannotInflate, deflating
+from shared.disk.durable import publish, publishing, remove, scratch
+from shared.disk.layout import DataDirectory, parse_day, parse_segment
+from shared.duckdb_engine import connect
 from shared.erasures import Begun, Done, File, Request, forget, pending, record, record_of, unpublished, unreadable
-from shared.layout import DataDirectory, parse_day, parse_segment
-from shared.parts import ARCHIVE_COLUMNS, archived
-from shared.publish import publish, publishing, remove, scratch
-from shared.published import of_published
-from shared.recovery import abandoned
-from shared.segments import Segment, recorded_sha256, salvage, sha256_line
+from shared.generations.archive_schema import ARCHIVE_COLUMNS, archived
+from shared.generations.consistent_read import of_published
+from shared.generations.snapshot import Snapshot, load
+from shared.segments.recovery import abandoned
+from shared.segments.sealed import Segment, recorded_sha256, salvage, sha256_line
 from shared.settings import Settings
-from shared.snapshot import Snapshot, load
 from shared.timestamps import rfc3339
 
 _COLUMNS = ", ".join(ARCHIVE_COLUMNS)

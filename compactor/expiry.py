@@ -12,9 +12,9 @@ from dataclasses import dataclass, replace
 from datetime import date, timedelta
 from typing import Generic, Literal, NamedTuple, TypeVar
 
-from shared.segments import Segment
+from shared.generations.snapshot import EMPTY_TIME, Held, Retention, Snapshot
+from shared.segments.sealed import Segment
 from shared.settings import Settings
-from shared.snapshot import EMPTY_TIME, Held, Retention, Snapshot
 from shared.timestamps import DAY_S, epoch_ms, rfc3339, utc_day
 
 DAY_MS = DAY_S * 1000

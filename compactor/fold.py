@@ -17,10 +17,10 @@ import duckdb
 from compactor.agents import parse_agent
 from compactor.plan import neighbours
 from compactor.segment_check import Checked
-from shared.layout import PACKED_SUFFIXES, DataDirectory
-from shared.line import COLUMNS, LINE_MAX_BYTES, SCHEMA_VERSION, DataFromNewerVersion
-from shared.parts import archived, made_at, made_random, whole_parts
-from shared.snapshot import Snapshot
+from shared.disk.layout import PACKED_SUFFIXES, DataDirectory
+from shared.generations.archive_schema import archived, made_at, made_random, whole_parts
+from shared.generations.snapshot import Snapshot
+from shared.segments.line import COLUMNS, LINE_MAX_BYTES, SCHEMA_VERSION, DataFromNewerVersion
 
 
 class LinesDoNotParse(Exception):

@@ -16,8 +16,9 @@ import msgspec
 
 from compactor.fold import Folded
 from compactor.plan import parts_to_merge
-from shared.layout import DataDirectory
-from shared.parts import (
+from shared.disk.durable import publishing
+from shared.disk.layout import DataDirectory
+from shared.generations.archive_schema import (
     COUNTED_DIMENSIONS,
     COUNTER_COLUMNS,
     OF_DAY,
@@ -29,8 +30,7 @@ from shared.parts import (
     whole_part,
     whole_parts,
 )
-from shared.publish import publishing
-from shared.snapshot import Day, Part
+from shared.generations.snapshot import Day, Part
 
 # DuckDB reads milliseconds as microseconds, and would write them so: a third more bytes.
 _STORED_COLUMNS = ", ".join(

@@ -9,9 +9,9 @@ import math
 from collections.abc import Container, Iterable, Iterator, Sequence
 from datetime import date, timedelta
 
-from shared.layout import SegmentName
-from shared.segments import Segment
-from shared.snapshot import Part, Snapshot
+from shared.disk.layout import SegmentName
+from shared.generations.snapshot import Part, Snapshot
+from shared.segments.sealed import Segment
 from shared.timestamps import DAY_S, epoch_ms
 
 PASS_MAX_BYTES = 256 << 20

@@ -38,12 +38,12 @@ from compactor.plan import neighbours
 from compactor.rebuilt import COLUMNS, Sources, make_rebuilt, make_sources
 from compactor.salvage import DamagedPart, Salvaged, damaged_parts, salvage, without
 from compactor.verify import count
-from shared.engine import connect
-from shared.layout import DataDirectory, parse_part
-from shared.parts import ARCHIVE_COLUMNS, archived, no_rows
-from shared.publish import scratch
+from shared.disk.durable import scratch
+from shared.disk.layout import DataDirectory, parse_part
+from shared.duckdb_engine import connect
+from shared.generations.archive_schema import ARCHIVE_COLUMNS, archived, no_rows
+from shared.generations.snapshot import Day, Snapshot, Totals, load, newest_part
 from shared.settings import Settings
-from shared.snapshot import Day, Snapshot, Totals, load, newest_part
 from shared.timestamps import rfc3339
 
 

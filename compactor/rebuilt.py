@@ -18,10 +18,10 @@ from compactor.parts import sql_list
 from compactor.plan import neighbours
 from compactor.refold import refold
 from compactor.salvage import Salvaged
-from shared.layout import DataDirectory
-from shared.parts import ARCHIVE_COLUMNS, archived, no_rows
+from shared.disk.layout import DataDirectory
+from shared.generations.archive_schema import ARCHIVE_COLUMNS, archived, no_rows
+from shared.generations.snapshot import Snapshot
 from shared.settings import Settings
-from shared.snapshot import Snapshot
 
 COLUMNS = ", ".join(ARCHIVE_COLUMNS)
 _WITH_FILE = {**ARCHIVE_COLUMNS, "filename": "VARCHAR"}

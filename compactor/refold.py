@@ -10,11 +10,11 @@ from dataclasses import replace
 
 from compactor.commit import compactor_lock
 from compactor.compaction import Log, run_pass
-from shared.layout import DataDirectory, SegmentName
-from shared.publish import make_data_directory
-from shared.segments import sealed_segments
+from shared.disk.durable import make_data_directory
+from shared.disk.layout import DataDirectory, SegmentName
+from shared.generations.snapshot import Snapshot
+from shared.segments.sealed import sealed_segments
 from shared.settings import Settings
-from shared.snapshot import Snapshot
 
 
 def refold(

@@ -18,12 +18,12 @@ from compactor.commit import kept_snapshots
 from compactor.expiry import LogFiles, RetentionPlan, is_past, plan_expiry
 from compactor.fold import archive_paths
 from compactor.parts import sql_list, write_counters
-from shared.layout import DataDirectory
-from shared.parts import COUNTER_COLUMNS, DIMENSIONS, OTHER, TOTAL, archived, no_rows, whole_part
-from shared.publish import remove
-from shared.segments import Segment, file_sizes
+from shared.disk.durable import remove
+from shared.disk.layout import DataDirectory
+from shared.generations.archive_schema import COUNTER_COLUMNS, DIMENSIONS, OTHER, TOTAL, archived, no_rows, whole_part
+from shared.generations.snapshot import Retention, Snapshot
+from shared.segments.sealed import Segment, file_sizes
 from shared.settings import Settings
-from shared.snapshot import Retention, Snapshot
 
 
 class Log(Protocol):

@@ -15,12 +15,12 @@ from compactor.compaction import THREADS, Log, whole_snapshot
 from compactor.copied import begin
 from compactor.expiry import RetentionPlan
 from compactor.retention import plan_retention, remove_expired, retain, say_retention
-from shared.engine import connect
-from shared.layout import DataDirectory
-from shared.publish import scratch
-from shared.segments import sealed_segments
+from shared.disk.durable import scratch
+from shared.disk.layout import DataDirectory
+from shared.duckdb_engine import connect
+from shared.generations.snapshot import Snapshot, load
+from shared.segments.sealed import sealed_segments
 from shared.settings import Settings
-from shared.snapshot import Snapshot, load
 from shared.timestamps import rfc3339
 
 

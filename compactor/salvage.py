@@ -19,11 +19,11 @@ from compactor.adopt import events_counted, read_part, with_part
 from compactor.compaction import Log
 from compactor.copied import newer_parts
 from compactor.verify import parts_of
-from shared.layout import DataDirectory, parse_part
-from shared.missing import unnamed_parts
-from shared.parts import part_flaw
+from shared.disk.layout import DataDirectory, parse_part
+from shared.generations.archive_schema import part_flaw
+from shared.generations.part_presence import unnamed_parts
+from shared.generations.snapshot import Day, Part, Snapshot
 from shared.settings import Settings
-from shared.snapshot import Day, Part, Snapshot
 
 
 class DamagedPart(NamedTuple):

@@ -26,15 +26,15 @@ from compactor.erase import erase_pending
 from compactor.fold import LinesDoNotParse
 from compactor.plan import PASS_MAX_BYTES, plan_segments
 from compactor.strays import adopt_strays
-from shared.layout import DataDirectory
-from shared.line import DataFromNewerVersion
-from shared.notify import Notifier
-from shared.parts import PartDamaged
-from shared.publish import make_data_directory
-from shared.requests import NobodyAnswered, Watch, seal_now
-from shared.segments import sealed_segments
+from shared.disk.control_files import NobodyAnswered, Watch, seal_now
+from shared.disk.durable import make_data_directory
+from shared.disk.layout import DataDirectory
+from shared.generations.archive_schema import PartDamaged
+from shared.generations.snapshot import SnapshotDamaged, load
+from shared.segments.line import DataFromNewerVersion
+from shared.segments.sealed import sealed_segments
 from shared.settings import Settings
-from shared.snapshot import SnapshotDamaged, load
+from shared.systemd_notify import Notifier
 from shared.timestamps import epoch_ms, now_ms
 
 EXIT_DONE = 0

@@ -9,11 +9,11 @@ from typing import NamedTuple
 
 import msgspec
 
-from shared.compression import CannotInflate
-from shared.layout import DataDirectory
-from shared.line import ScannedLine, scan
-from shared.recovery import publish_quarantine
-from shared.segments import Segment, digest, salvage
+from shared.disk.compression import CannotInflate
+from shared.disk.layout import DataDirectory
+from shared.segments.line import ScannedLine, scan
+from shared.segments.recovery import publish_quarantine
+from shared.segments.sealed import Segment, digest, salvage
 from shared.timestamps import epoch_ms
 
 

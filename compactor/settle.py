@@ -14,9 +14,9 @@ import msgspec
 
 from compactor.parts import in_order, sql_list, write_part
 from compactor.plan import days_to_settle
-from shared.layout import DataDirectory
-from shared.parts import PartDamaged, whole_parts
-from shared.snapshot import Day, Snapshot
+from shared.disk.layout import DataDirectory
+from shared.generations.archive_schema import PartDamaged, whole_parts
+from shared.generations.snapshot import Day, Snapshot
 
 
 class Log(Protocol):

@@ -20,12 +20,12 @@ from typing import NamedTuple
 from filelock import lock_descriptor
 
 from compactor.compaction import Log
-from shared.compression import CannotInflate
-from shared.layout import ADOPTED_WRITER, DataDirectory, SegmentName, parse_stray
-from shared.line import DataFromNewerVersion, ScannedLine, scan
-from shared.publish import keep_as, remove, sync_directory
-from shared.recovery import is_still, seal_good_lines
-from shared.segments import names_of, recorded_sha256, salvage, sealed_segments
+from shared.disk.compression import CannotInflate
+from shared.disk.durable import keep_as, remove, sync_directory
+from shared.disk.layout import ADOPTED_WRITER, DataDirectory, SegmentName, parse_stray
+from shared.segments.line import DataFromNewerVersion, ScannedLine, scan
+from shared.segments.recovery import is_still, seal_good_lines
+from shared.segments.sealed import names_of, recorded_sha256, salvage, sealed_segments
 
 # logrotate, gzip or a person may be at work on it; who writes to a file changes its time.
 SETTLED_S = 60.0

@@ -18,15 +18,15 @@ from compactor.copied import later_parts
 from compactor.fold import LinesDoNotParse, archive_paths, read_lines
 from compactor.parts import add_sums, cap_values, counting_sql, make_counted, sql_list
 from compactor.segment_check import Checked, check
-from shared.engine import connect
+from shared.disk.durable import scratch
+from shared.disk.layout import DataDirectory
+from shared.duckdb_engine import connect
 from shared.erasures import pending, record_of
-from shared.layout import DataDirectory
-from shared.line import lines_of, scan
-from shared.parts import archived, part_flaw
-from shared.publish import scratch
-from shared.segments import Segment, active_segments, open_segment, recorded_sha256, sealed_segments
+from shared.generations.archive_schema import archived, part_flaw
+from shared.generations.snapshot import Found, Part, Snapshot, SnapshotDamaged, SnapshotLost, decode, find, kept_generations
+from shared.segments.line import lines_of, scan
+from shared.segments.sealed import Segment, active_segments, open_segment, recorded_sha256, sealed_segments
 from shared.settings import Settings
-from shared.snapshot import Found, Part, Snapshot, SnapshotDamaged, SnapshotLost, decode, find, kept_generations
 
 # As large as one segment is with the default settings: what a fold of one fits into, this does.
 BATCH_MAX_BYTES = 64 << 20

@@ -21,11 +21,11 @@ import msgspec
 
 from compactor.fold import archive_paths
 from compactor.parts import sql_list
-from shared.compression import CannotInflate, inflated
-from shared.layout import TEMPORARY_SUFFIX, DataDirectory, parse_checksum, parse_segment
-from shared.parts import archived
-from shared.segments import Segment, active_segments, files_of, open_segment, salvage
-from shared.snapshot import Snapshot
+from shared.disk.compression import CannotInflate, inflated
+from shared.disk.layout import TEMPORARY_SUFFIX, DataDirectory, parse_checksum, parse_segment
+from shared.generations.archive_schema import archived
+from shared.generations.snapshot import Snapshot
+from shared.segments.sealed import Segment, active_segments, files_of, open_segment, salvage
 
 # A shorter id is part of too many texts that have nothing to do with it.
 MENTION_MIN = 6

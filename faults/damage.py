@@ -30,11 +30,11 @@ from compactor.verify import verify
 from faults.damaged_files import UNFOLDED, Damage, Heard, Target, make_targets, settings_of
 from faults.oracle import id_of, judge
 from faults.outcome import Outcome, file_system
-from shared.layout import PACKED_SUFFIXES, DataDirectory, parse_part
-from shared.parts import PartDamaged, part_flaw
-from shared.recovery import recover
-from shared.segments import salvage, sealed_segments
-from shared.snapshot import Day, Part, SnapshotDamaged, decode, load
+from shared.disk.layout import PACKED_SUFFIXES, DataDirectory, parse_part
+from shared.generations.archive_schema import PartDamaged, part_flaw
+from shared.generations.snapshot import Day, Part, SnapshotDamaged, decode, load
+from shared.segments.recovery import recover
+from shared.segments.sealed import salvage, sealed_segments
 
 MEMORY = Path("/dev/shm")  # noqa: S108
 EVERY = 97

@@ -15,9 +15,9 @@ from compactor.schedule import compact_once
 from faults.oracle import id_of
 from ingest.active import ActiveSegment
 from ingest.lines import Line, seal
-from shared.layout import DataDirectory
-from shared.publish import make_data_directory
-from shared.recovery import next_sequence
+from shared.disk.durable import make_data_directory
+from shared.disk.layout import DataDirectory
+from shared.segments.recovery import next_sequence
 from shared.settings import Settings
 from shared.timestamps import now_ms, rfc3339
 

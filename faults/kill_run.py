@@ -21,9 +21,9 @@ from compactor.schedule import Compactor, compact_once
 from faults.oracle import Verdict, acknowledged, intended, judge, look
 from faults.scenes import AGENT, Place, Scene, Silence
 from faults.strace import ELSEWHERE, KILLED, OTHERS, count_calls, kill_before, run_alone
-from shared.layout import TEMPORARY_SUFFIX, DataDirectory
-from shared.recovery import recover
-from shared.segments import active_segments
+from shared.disk.layout import TEMPORARY_SUFFIX, DataDirectory
+from shared.segments.recovery import recover
+from shared.segments.sealed import active_segments
 
 RESTART_MAX_S = 5.0
 

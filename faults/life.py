@@ -21,9 +21,9 @@ from faults.record import Mark, Recorder, Tree
 from faults.small_server import Silent
 from ingest.lines import Line, seal
 from ingest.writer import GroupCommitWriter, Unavailable
-from shared.layout import DataDirectory
-from shared.publish import make_data_directory
-from shared.requests import request
+from shared.disk.control_files import request
+from shared.disk.durable import make_data_directory
+from shared.disk.layout import DataDirectory
 from shared.settings import Settings
 from shared.timestamps import rfc3339
 

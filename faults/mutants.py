@@ -77,7 +77,7 @@ MUTANTS = (
         "no fsync of the snapshot before its rename",
         (
             Edit(
-                "shared/publish.py",
+                "shared/disk/durable.py",
                 "            os.fsync(descriptor)\n        finally:\n            os.close(descriptor)\n        beside",
                 "            pass\n        finally:\n            os.close(descriptor)\n        beside",
             ),
@@ -86,7 +86,7 @@ MUTANTS = (
     ),
     Mutant(
         "no directory fsync after it",
-        (Edit("shared/publish.py", "        raise\n    sync_directory(target.parent)\n", "        raise\n"),),
+        (Edit("shared/disk/durable.py", "        raise\n    sync_directory(target.parent)\n", "        raise\n"),),
         (CLONES, MACHINE),
     ),
     Mutant(
@@ -145,14 +145,14 @@ MUTANTS = (
     ),
     Mutant(
         "no CRC check",
-        (Edit("shared/line.py", "if crc32(line[: -CRC_BYTES - 1]) != int(field[1], 16):", "if not field:"),),
+        (Edit("shared/segments/line.py", "if crc32(line[: -CRC_BYTES - 1]) != int(field[1], 16):", "if not field:"),),
         ("tests/test_damage.py", MACHINE),
     ),
     Mutant(
         "stop at the first bad line",
         (
             Edit(
-                "shared/line.py",
+                "shared/segments/line.py",
                 "        offset += len(line)\n",
                 "        offset += len(line)\n        if reason:\n            return\n",
             ),

@@ -30,8 +30,8 @@ from faults.oracle import Ledger, Verdict, acknowledged, intended, judge
 from faults.outcome import Outcome, file_system
 from faults.small_server import Silent, settings_for
 from faults.traced_runs import FORK, segment_of
-from shared.layout import DataDirectory
-from shared.publish import make_data_directory
+from shared.disk.durable import make_data_directory
+from shared.disk.layout import DataDirectory
 from shared.timestamps import now_ms
 
 RACES = 1_000

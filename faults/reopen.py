@@ -12,10 +12,10 @@ from faults.crash import make_tree
 from faults.oracle import Found, Verdict, compare, look
 from faults.record import Tree, read_tree
 from faults.small_server import Silent
-from shared.layout import DataDirectory, parse_segment
-from shared.publish import make_data_directory
+from shared.disk.durable import make_data_directory
+from shared.disk.layout import DataDirectory, parse_segment
+from shared.generations.snapshot import load
 from shared.settings import Settings
-from shared.snapshot import load
 
 PASSES_MAX = 25
 

@@ -23,10 +23,10 @@ from faults.strace import MAIN, OTHERS, Gate
 from ingest.active import ActiveSegment
 from ingest.lines import Line, seal
 from ingest.writer import GroupCommitWriter, _Group
-from shared.layout import DataDirectory
-from shared.publish import make_data_directory
-from shared.recovery import next_sequence, recover
-from shared.requests import request
+from shared.disk.control_files import request
+from shared.disk.durable import make_data_directory
+from shared.disk.layout import DataDirectory
+from shared.segments.recovery import next_sequence, recover
 from shared.settings import Settings
 from shared.timestamps import DAY_S, now_ms, rfc3339
 

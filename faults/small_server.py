@@ -22,8 +22,8 @@ from compactor.schedule import Compactor, compact_once
 from faults.oracle import Ledger, acknowledged, intended
 from ingest.lines import Line, seal
 from ingest.writer import GroupCommitWriter, Unavailable
-from shared.layout import DataDirectory
-from shared.publish import make_data_directory
+from shared.disk.durable import make_data_directory
+from shared.disk.layout import DataDirectory
 from shared.settings import Settings
 from shared.timestamps import now_ms, rfc3339
 

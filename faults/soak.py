@@ -43,7 +43,7 @@ from faults.random_kills import (
 )
 from faults.tampering import delete, rename, truncate
 from faults.trend import Trend, growth, rows
-from shared.requests import request
+from shared.disk.control_files import request
 from tests.server import Server, run_foldlog
 
 CLIENTS = 4

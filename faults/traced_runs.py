@@ -25,9 +25,9 @@ from faults.oracle import Ledger
 from faults.small_server import GAVE_UP, WRITER, Silent, lines_for, send, settings_for
 from ingest.active import ActiveSegment
 from ingest.writer import GroupCommitWriter
-from shared.layout import DataDirectory
-from shared.publish import make_data_directory
-from shared.recovery import next_sequence
+from shared.disk.durable import make_data_directory
+from shared.disk.layout import DataDirectory
+from shared.segments.recovery import next_sequence
 from shared.settings import Settings
 
 PATIENCE_S = 12.0

@@ -21,7 +21,7 @@ import msgspec
 import orjson
 
 from foldlog.generator import AGENT, EVENT_NAME, Outcome, Plan
-from shared.layout import DataDirectory
+from shared.disk.layout import DataDirectory
 from shared.settings import Settings, SettingsError
 
 LOOPBACK = ("127.0.0.1", "::1", "localhost")

@@ -1,7 +1,7 @@
 """The child processes of `foldlog serve`: each is started, watched, started again when it dies or stands still, and stopped.
 
-A child says that it is ready, and then again and again that it lives, over a socket that it is started with (shared/notify.py):
-a worker from its event loop, the compactor from its main thread. Neither waits for the disk there.
+A child reports that it is ready, and then at intervals that it is alive, over a socket that it is started with
+(shared/systemd_notify.py): a worker from its event loop, the compactor from its main thread. Neither waits for the disk there.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from foldlog.exits import USAGE
+from shared.exit_codes import USAGE
 from shared.settings import Settings
 
 # Signs of life are due twice in this share of FOLDLOG_WORKER_TIMEOUT.

@@ -33,11 +33,9 @@ from foldlog import bench, show, tail
 from foldlog.activation import inherited_sockets
 from foldlog.children import WATCHDOG_SHARE
 from foldlog.doctor import examine
-from foldlog.exits import DONE, TRY_AGAIN, USAGE, WRONG
 from foldlog.file_system import NetworkFileSystem
 from foldlog.generator import EVENT_NAME
 from foldlog.import_combined import import_combined
-from foldlog.log import configure_log, get_log, keep_open, say_reloading
 from foldlog.options import QUERY_OPTIONS, make_parser
 from foldlog.running import find_running
 from foldlog.serve import AddressInUse, AlreadyServed, serve
@@ -48,20 +46,22 @@ from ingest.keyring import TokensDamaged, create_token, load_tokens, revoke_toke
 from ingest.query import QueryError, parse
 from ingest.report import make_report
 from ingest.server import Start, run_worker
-from ingest.status import read_status
 from ingest.writer import Unavailable
-from shared.engine import connect
+from shared.disk.control_files import NobodyAnswered, seal_now
+from shared.disk.durable import make_data_directory
+from shared.disk.layout import DataDirectory
+from shared.duckdb_engine import connect
 from shared.erasures import ask, record_of
-from shared.layout import DataDirectory
-from shared.line import DataFromNewerVersion
-from shared.notify import Notifier, from_descriptor, from_environment
-from shared.parts import PartDamaged
-from shared.publish import make_data_directory
-from shared.published import SweptAway, of_published
-from shared.recovery import WriterAlive
-from shared.requests import NobodyAnswered, seal_now
+from shared.exit_codes import DONE, TRY_AGAIN, USAGE, WRONG
+from shared.generations.archive_schema import PartDamaged
+from shared.generations.consistent_read import SweptAway, of_published
+from shared.generations.snapshot import SnapshotDamaged
+from shared.log import configure_log, get_log, keep_open, say_reloading
+from shared.segments.line import DataFromNewerVersion
+from shared.segments.recovery import WriterAlive
 from shared.settings import Settings, SettingsError, load
-from shared.snapshot import SnapshotDamaged
+from shared.status import read_status
+from shared.systemd_notify import Notifier, from_descriptor, from_environment
 from shared.timestamps import now_ms
 
 ROTATE_TIMEOUT_S = 10.0

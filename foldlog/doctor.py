@@ -24,9 +24,9 @@ from foldlog.file_system import find_mount
 from foldlog.running import Running, find_running
 from ingest import proxy_watch
 from ingest.keyring import TokensDamaged, load_tokens
-from shared.layout import DataDirectory
-from shared.publish import publish, remove
-from shared.segments import Segment, sealed_segments
+from shared.disk.durable import publish, remove
+from shared.disk.layout import DataDirectory
+from shared.segments.sealed import Segment, sealed_segments
 from shared.settings import Settings
 from shared.timestamps import epoch_ms
 

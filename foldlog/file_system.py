@@ -11,7 +11,7 @@ import re
 from pathlib import Path
 from typing import Literal, NamedTuple
 
-from shared.layout import DataDirectory
+from shared.disk.layout import DataDirectory
 
 MOUNTS = Path("/proc/self/mountinfo")
 

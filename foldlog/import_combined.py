@@ -24,8 +24,8 @@ from typing import Any
 from ingest.lines import Line, seal
 from ingest.visitor import hash_visitor
 from ingest.writer import GroupCommitWriter, Unavailable
-from shared.layout import IMPORT_WRITER, DataDirectory
-from shared.line import SCHEMA_VERSION
+from shared.disk.layout import IMPORT_WRITER, DataDirectory
+from shared.segments.line import SCHEMA_VERSION
 from shared.settings import Settings
 from shared.timestamps import now_ms, rfc3339
 

@@ -10,12 +10,12 @@ from foldlog.diagnosis import Finding
 from foldlog.diagnosis_data import Parts
 from foldlog.running import Running
 from foldlog.start import check_formats
+from shared.disk.layout import DataDirectory
 from shared.erasures import count_pending
-from shared.layout import DataDirectory
-from shared.line import DataFromNewerVersion
-from shared.segments import Segment
+from shared.generations.snapshot import Snapshot, SnapshotDamaged, decode, find, kept_generations
+from shared.segments.line import DataFromNewerVersion
+from shared.segments.sealed import Segment
 from shared.settings import Settings
-from shared.snapshot import Snapshot, SnapshotDamaged, decode, find, kept_generations
 from shared.timestamps import DAY_S, epoch_ms
 
 GROWTH_DAYS = 7

@@ -8,10 +8,10 @@ from collections.abc import Callable, Sequence
 from typing import NoReturn
 
 from foldlog import __version__
-from foldlog.exits import USAGE
 from foldlog.generator import EVENT_NAME
 from ingest.export import FORMATS
 from ingest.gate import SITE
+from shared.exit_codes import USAGE
 from shared.settings import CONFIG_FILE
 
 QUERY_OPTIONS = ("from", "to", "tz", "interval", "by", "event", "site", "filter", "limit", "bots")

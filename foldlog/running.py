@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from ingest.peers import ask_workers
-from shared.layout import DataDirectory
+from shared.disk.layout import DataDirectory
 
 LOCKS = Path("/proc/locks")
 

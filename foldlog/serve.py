@@ -21,17 +21,17 @@ from filelock import Timeout, UnixFileLock
 
 from foldlog.activation import address_of
 from foldlog.children import Child, look_after, make_children, stop_in_order
-from foldlog.exits import DONE
 from ingest.keyring import create_token, load_tokens
 from ingest.peers import forget_dead_workers
 from ingest.proxy_watch import warning
 from ingest.rate_limit import make_table
-from shared.layout import DataDirectory
-from shared.notify import Notifier
-from shared.publish import make_data_directory
-from shared.requests import request
+from shared.disk.control_files import request
+from shared.disk.durable import make_data_directory
+from shared.disk.layout import DataDirectory
+from shared.exit_codes import DONE
+from shared.generations.snapshot import load
 from shared.settings import Settings
-from shared.snapshot import load
+from shared.systemd_notify import Notifier
 
 POLL_S = 0.1
 
@@ -180,7 +180,7 @@ def _flag_of(*numbers: signal.Signals) -> list[bool]:
 
 
 def _hangup_flag() -> list[bool]:
-    """Empty until SIGHUP is to be passed on. What this process does at one itself (foldlog/log.py), it still does."""
+    """Empty until SIGHUP is to be passed on. What this process does at one itself (shared/log.py), it still does."""
     hung_up: list[bool] = []
     own = signal.getsignal(signal.SIGHUP)
 

@@ -10,10 +10,10 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from foldlog.file_system import refuse_network
-from shared.layout import DataDirectory
-from shared.line import LINE_MAX_BYTES, DataFromNewerVersion, flaw
-from shared.segments import Segment, active_segments, open_segment, sealed_segments
-from shared.snapshot import Snapshot, SnapshotDamaged, decode, kept_generations
+from shared.disk.layout import DataDirectory
+from shared.generations.snapshot import Snapshot, SnapshotDamaged, decode, kept_generations
+from shared.segments.line import LINE_MAX_BYTES, DataFromNewerVersion, flaw
+from shared.segments.sealed import Segment, active_segments, open_segment, sealed_segments
 
 
 def check_start(data: DataDirectory) -> None:

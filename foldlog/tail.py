@@ -18,9 +18,9 @@ from typing import Any
 import msgspec
 
 from ingest.lines import harmless_json
-from shared.layout import DataDirectory, parse_active, parse_segment
-from shared.line import PIECE_MAX_BYTES, scan
-from shared.segments import Segment, salvage, sealed_segments
+from shared.disk.layout import DataDirectory, parse_active, parse_segment
+from shared.segments.line import PIECE_MAX_BYTES, scan
+from shared.segments.sealed import Segment, salvage, sealed_segments
 from shared.timestamps import rfc3339
 
 POLL_S = 0.2

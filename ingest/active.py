@@ -19,10 +19,10 @@ from typing import Literal
 
 from filelock import lock_descriptor
 
-from shared.layout import DataDirectory, SegmentName
-from shared.publish import publish, publishing, remove, sync_directory
-from shared.recovery import is_still, now_to_the_second
-from shared.segments import sealed_segments, sha256_line
+from shared.disk.durable import publish, publishing, remove, sync_directory
+from shared.disk.layout import DataDirectory, SegmentName
+from shared.segments.recovery import is_still, now_to_the_second
+from shared.segments.sealed import sealed_segments, sha256_line
 
 _COPY_BLOCK = 1 << 20
 _CREATE_TRIES = 10

@@ -12,14 +12,14 @@ from aiohttp.web_request import BaseRequest
 
 from ingest import export, table
 from ingest.keyring import Scope
-from ingest.patience import answered
 from ingest.query import QueryError, parse
 from ingest.refusal import SERVER, Refusal
 from ingest.routes import Handler
 from ingest.service import Service
-from ingest.status import read_status
-from shared.requests import NOT_FOLDED, NOT_SEALED, NobodyAnswered, ask_to_fold, ask_to_seal
-from shared.snapshot import find, load
+from shared.async_wait import answered
+from shared.disk.control_files import NOT_FOLDED, NOT_SEALED, NobodyAnswered, ask_to_fold, ask_to_seal
+from shared.generations.snapshot import find, load
+from shared.status import read_status
 
 SEAL_TIMEOUT_S = 10
 FOLD_TIMEOUT_S = 120

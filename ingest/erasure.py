@@ -11,13 +11,13 @@ from aiohttp.web_request import BaseRequest
 
 from ingest.admin import may_act
 from ingest.gate import SITE
-from ingest.patience import until
 from ingest.refusal import Refusal
 from ingest.service import Service
+from shared.async_wait import until
+from shared.disk.control_files import ask_to_seal
+from shared.disk.control_files import request as publish_request
+from shared.disk.layout import DataDirectory
 from shared.erasures import Request, ask, is_done, record_of
-from shared.layout import DataDirectory
-from shared.requests import ask_to_seal
-from shared.requests import request as publish_request
 
 SEAL_TIMEOUT_S = 10
 ERASE_TIMEOUT_S = 60

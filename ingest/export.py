@@ -16,9 +16,9 @@ from ingest.lines import harmless_json
 from ingest.query import Query
 from ingest.report import touched
 from ingest.table import encode_csv
-from shared.layout import DataDirectory
-from shared.parts import ARCHIVE_COLUMNS, archived, no_rows
-from shared.snapshot import Snapshot
+from shared.disk.layout import DataDirectory
+from shared.generations.archive_schema import ARCHIVE_COLUMNS, archived, no_rows
+from shared.generations.snapshot import Snapshot
 
 FORMATS = {"ndjson": "application/x-ndjson", "csv": "text/csv", "parquet": "application/vnd.apache.parquet"}
 _ROWS = 2000

@@ -12,9 +12,9 @@ from aiohttp import web
 from aiohttp.web_request import BaseRequest
 
 from ingest.service import Service
-from shared.line import DataFromNewerVersion
-from shared.segments import sealed_segments
-from shared.snapshot import Snapshot, SnapshotDamaged, find
+from shared.generations.snapshot import Snapshot, SnapshotDamaged, find
+from shared.segments.line import DataFromNewerVersion
+from shared.segments.sealed import sealed_segments
 from shared.timestamps import epoch_ms
 
 STALLED_S = 5.0

@@ -12,7 +12,7 @@ from ingest.connection import Server
 from ingest.meters import Meters
 from ingest.peers import answer_peers
 from ingest.service import Service
-from shared.notify import Notifier
+from shared.systemd_notify import Notifier
 
 # A share at a time: a thousand that came together must not all be closed, and come again, in one turn of the loop.
 SWEEP_S = 1.0

@@ -15,8 +15,8 @@ from typing import Literal
 import msgspec
 from multidict import MultiMapping
 
-from shared.layout import DataDirectory
-from shared.publish import PRIVATE_MODE, publish
+from shared.disk.durable import PRIVATE_MODE, publish
+from shared.disk.layout import DataDirectory
 from shared.settings import Settings
 from shared.timestamps import now_ms, rfc3339
 

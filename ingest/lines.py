@@ -14,7 +14,7 @@ import msgspec
 
 from ingest.event import Property
 from ingest.verdict import Accepted
-from shared.line import SCHEMA_VERSION, seal_lines
+from shared.segments.line import SCHEMA_VERSION, seal_lines
 from shared.timestamps import rfc3339
 
 

@@ -21,12 +21,12 @@ from ingest.meters import Histogram, Meters
 from ingest.peers import ask_workers
 from ingest.proxy_watch import warning
 from ingest.service import Service
+from shared.disk.layout import DataDirectory
 from shared.erasures import count_pending
-from shared.layout import DataDirectory
-from shared.recovery import quarantined_by_recovery
-from shared.segments import active_segments, file_sizes, sealed_segments
+from shared.generations.snapshot import Snapshot, load
+from shared.segments.recovery import quarantined_by_recovery
+from shared.segments.sealed import active_segments, file_sizes, sealed_segments
 from shared.settings import Settings
-from shared.snapshot import Snapshot, load
 from shared.timestamps import epoch_ms, now_ms
 
 Workers = dict[str, Meters | None]

@@ -25,8 +25,8 @@ from ingest.gate import SITE
 from ingest.query import FILTERS_MAX, LIMIT_DEFAULT, LIMIT_MAX, PROPS, Bots, Interval, Visitors
 from ingest.refusal import PROBLEM_TYPE
 from ingest.service import Service
-from shared.parts import DIMENSIONS
-from shared.snapshot import Snapshot
+from shared.generations.archive_schema import DIMENSIONS
+from shared.generations.snapshot import Snapshot
 
 TIME_ZONE = "time-zone"  # a format of our own: a name of the IANA database
 

@@ -17,7 +17,7 @@ from pathlib import Path
 import msgspec
 
 from ingest.meters import Meters
-from shared.layout import DataDirectory
+from shared.disk.layout import DataDirectory
 
 PATIENCE_S = 1.0
 _BLOCK = 1 << 16

@@ -9,8 +9,8 @@ from __future__ import annotations
 import msgspec
 
 from ingest.writer import Log
-from shared.layout import DataDirectory
-from shared.publish import PRIVATE_MODE, publish, remove
+from shared.disk.durable import PRIVATE_MODE, publish, remove
+from shared.disk.layout import DataDirectory
 from shared.settings import Settings
 from shared.timestamps import now_ms, rfc3339
 

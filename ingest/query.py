@@ -12,7 +12,7 @@ from datetime import UTC, date, datetime, time, timedelta
 from typing import Literal, cast, get_args
 from zoneinfo import ZoneInfo
 
-from shared.parts import DIMENSIONS
+from shared.generations.archive_schema import DIMENSIONS
 
 Interval = Literal["none", "15m", "hour", "day", "week", "month"]
 Bots = Literal["exclude", "include", "only"]

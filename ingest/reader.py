@@ -18,8 +18,8 @@ import msgspec
 from ingest.query import Query, QueryError, parse
 from ingest.reader_process import EXIT_DAMAGED, Answer, Question
 from ingest.refusal import Refusal
-from shared.layout import DataDirectory
-from shared.parts import Identity, identity
+from shared.disk.layout import DataDirectory
+from shared.generations.archive_schema import Identity, identity
 from shared.settings import Settings
 
 _STREAM_LIMIT = 1 << 20

@@ -22,12 +22,12 @@ from ingest import table
 from ingest.export import export
 from ingest.query import QueryError, parse
 from ingest.report import make_report
-from shared.engine import connect
-from shared.layout import DataDirectory
-from shared.line import DataFromNewerVersion
-from shared.parts import PartDamaged
-from shared.published import SweptAway, of_published
-from shared.snapshot import SnapshotDamaged
+from shared.disk.layout import DataDirectory
+from shared.duckdb_engine import connect
+from shared.generations.archive_schema import PartDamaged
+from shared.generations.consistent_read import SweptAway, of_published
+from shared.generations.snapshot import SnapshotDamaged
+from shared.segments.line import DataFromNewerVersion
 
 NICENESS = 19
 THREADS = 2

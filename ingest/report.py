@@ -17,8 +17,8 @@ from typing import Any
 import duckdb
 
 from ingest.query import PROPS, Query, edges, midnight
-from shared.layout import DataDirectory
-from shared.parts import (
+from shared.disk.layout import DataDirectory
+from shared.generations.archive_schema import (
     ARCHIVE_COLUMNS,
     BUCKET_S,
     COUNTED_DIMENSIONS,
@@ -31,7 +31,7 @@ from shared.parts import (
     whole_part,
     whole_parts,
 )
-from shared.snapshot import Day, Snapshot
+from shared.generations.snapshot import Day, Snapshot
 
 EXPIRED = "the archive of that time is past its retention, and visitors cannot be added up"
 EXPIRED_FILTER = "the archive of that time is past its retention, and this question needs it"

@@ -21,8 +21,8 @@ from ingest.keyring import TokensDamaged
 from ingest.meters import NO_ROUTE
 from ingest.refusal import SERVER, Refusal
 from ingest.service import Service
-from shared.line import DataFromNewerVersion
-from shared.snapshot import SnapshotDamaged
+from shared.generations.snapshot import SnapshotDamaged
+from shared.segments.line import DataFromNewerVersion
 
 Handler = Callable[[Service, BaseRequest], Awaitable[web.StreamResponse]]
 Route = tuple[str, str, Handler]

@@ -37,11 +37,11 @@ from ingest.routes import Route, dispatch
 from ingest.service import Service
 from ingest.visitor import VisitorHash
 from ingest.writer import GroupCommitWriter, Log
-from shared.layout import DataDirectory
-from shared.notify import Notifier
-from shared.publish import make_data_directory
-from shared.recovery import WriterAlive
+from shared.disk.durable import make_data_directory
+from shared.disk.layout import DataDirectory
+from shared.segments.recovery import WriterAlive
 from shared.settings import Settings, show_address
+from shared.systemd_notify import Notifier
 
 EXIT_DONE = 0
 EXIT_TRY_AGAIN = 75

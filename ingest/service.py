@@ -18,7 +18,7 @@ from ingest.receive import Held
 from ingest.verdict import Told
 from ingest.visitor import VisitorHash
 from ingest.writer import GroupCommitWriter, Log
-from shared.layout import DataDirectory
+from shared.disk.layout import DataDirectory
 from shared.settings import Settings
 from shared.timestamps import now_ms
 

@@ -12,7 +12,7 @@ from typing import NamedTuple, Protocol
 
 from ingest.active import FULL, ActiveSegment, CommitFailed, SegmentMoved, SegmentTruncated
 from ingest.meters import Meters
-from shared.layout import SegmentName
+from shared.disk.layout import SegmentName
 
 LET_IT_SEAL = "leave active segments alone, and have logrotate run `foldlog rotate`: logrotate/README.md says how"
 NO_COPYTRUNCATE = (

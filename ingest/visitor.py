@@ -15,8 +15,8 @@ from datetime import UTC, date, datetime, timedelta
 import msgspec
 from filelock import UnixFileLock
 
-from shared.layout import DataDirectory
-from shared.publish import PRIVATE_MODE, publish, remove
+from shared.disk.durable import PRIVATE_MODE, publish, remove
+from shared.disk.layout import DataDirectory
 from shared.settings import Settings
 
 _HASH_BYTES = 12

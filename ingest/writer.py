@@ -19,10 +19,10 @@ from typing import NamedTuple, Protocol
 from ingest.active import FULL, ActiveSegment, CommitFailed, SegmentMoved, SegmentSuspect
 from ingest.meters import Meters
 from ingest.taken import TakenSegments
-from shared.layout import DataDirectory
-from shared.publish import remove
-from shared.recovery import Recovered, next_sequence, recover, unpublished
-from shared.requests import Watch
+from shared.disk.control_files import Watch
+from shared.disk.durable import remove
+from shared.disk.layout import DataDirectory
+from shared.segments.recovery import Recovered, next_sequence, recover, unpublished
 from shared.settings import Settings
 
 POLL_S = 0.2

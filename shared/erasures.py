@@ -15,9 +15,9 @@ from pathlib import Path
 
 import msgspec
 
-from shared.layout import TEMPORARY_SUFFIX, DataDirectory, parse_erasure_request
-from shared.publish import PRIVATE_DIRECTORY_MODE, PRIVATE_MODE, make_directory, publish, remove
-from shared.segments import files_of
+from shared.disk.durable import PRIVATE_DIRECTORY_MODE, PRIVATE_MODE, make_directory, publish, remove
+from shared.disk.layout import TEMPORARY_SUFFIX, DataDirectory, parse_erasure_request
+from shared.segments.sealed import files_of
 from shared.timestamps import now_ms, rfc3339
 
 UNPUBLISHED_S = 60.0

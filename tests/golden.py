@@ -23,12 +23,12 @@ from ingest.export import export
 from ingest.lines import seal
 from ingest.query import parse
 from ingest.report import make_report
-from shared.engine import connect
-from shared.layout import DataDirectory
-from shared.recovery import next_sequence
-from shared.segments import sealed_segments
+from shared.disk.layout import DataDirectory
+from shared.duckdb_engine import connect
+from shared.generations.snapshot import load
+from shared.segments.recovery import next_sequence
+from shared.segments.sealed import sealed_segments
 from shared.settings import Settings
-from shared.snapshot import load
 from shared.timestamps import DAY_S
 from tests.logs import FIREFOX, GOOGLEBOT, NOON, data_directory, fold, line, sealed
 

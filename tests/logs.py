@@ -13,12 +13,12 @@ from compactor.compaction import Pass, run_pass
 from compactor.plan import PASS_MAX_BYTES
 from ingest.active import ActiveSegment
 from ingest.lines import Line, seal
-from shared.layout import DataDirectory, SegmentName
-from shared.publish import make_data_directory
-from shared.recovery import next_sequence
-from shared.segments import sealed_segments
+from shared.disk.durable import make_data_directory
+from shared.disk.layout import DataDirectory, SegmentName
+from shared.generations.snapshot import load
+from shared.segments.recovery import next_sequence
+from shared.segments.sealed import sealed_segments
 from shared.settings import Settings
-from shared.snapshot import load
 from shared.timestamps import epoch_ms, rfc3339
 from tests.waiting import PATIENCE_S, until
 

@@ -27,9 +27,9 @@ from typing import Any
 from urllib.parse import urlencode
 
 from compactor import verify as verification
-from shared.layout import DataDirectory
-from shared.line import flaw
-from shared.segments import active_segments, open_segment, sealed_segments
+from shared.disk.layout import DataDirectory
+from shared.segments.line import flaw
+from shared.segments.sealed import active_segments, open_segment, sealed_segments
 from shared.settings import load
 
 ADMIN_TOKEN = "admin-token-of-the-tests"  # noqa: S105

@@ -21,10 +21,10 @@ from filelock import lock_descriptor
 
 from ingest.active import ActiveSegment, CommitFailed, SegmentMoved, SegmentSuspect
 from ingest.lines import seal
-from shared.layout import DataDirectory, parse_segment
-from shared.line import flaw
-from shared.recovery import Recovered, WriterAlive, next_sequence, recover
-from shared.segments import digest, sealed_segments
+from shared.disk.layout import DataDirectory, parse_segment
+from shared.segments.line import flaw
+from shared.segments.recovery import Recovered, WriterAlive, next_sequence, recover
+from shared.segments.sealed import digest, sealed_segments
 from tests.logs import data_directory, line
 
 ONE = seal([line("event-1")])

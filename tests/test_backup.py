@@ -25,13 +25,13 @@ from compactor.verify import verify
 from faults.oracle import id_of
 from ingest.active import ActiveSegment
 from ingest.lines import seal
+from shared.disk.durable import keep_as
+from shared.disk.layout import DataDirectory
 from shared.erasures import ask
-from shared.layout import DataDirectory
-from shared.publish import keep_as
-from shared.recovery import next_sequence
-from shared.segments import active_segments, open_segment, sealed_segments
+from shared.generations.snapshot import load
+from shared.segments.recovery import next_sequence
+from shared.segments.sealed import active_segments, open_segment, sealed_segments
 from shared.settings import load as load_settings
-from shared.snapshot import load
 from shared.timestamps import now_ms
 from tests.logs import SilentLog, data_directory, fold, fold_all, line, sealed
 from tests.server import Server, environment, run_foldlog

@@ -14,8 +14,8 @@ import pytest
 from bench import figures, ingest
 from bench.baselines import cluster, decode, disk, sqlite
 from bench.figures import Figure, row
-from shared.layout import DataDirectory
-from shared.segments import sealed_segments
+from shared.disk.layout import DataDirectory
+from shared.segments.sealed import sealed_segments
 
 pytestmark = pytest.mark.long
 

@@ -9,8 +9,8 @@ import pytest
 
 from bench import fold, reports
 from bench.__main__ import folding, history, large_fold
-from shared.layout import DataDirectory
-from shared.segments import sealed_segments
+from shared.disk.layout import DataDirectory
+from shared.segments.sealed import sealed_segments
 
 pytestmark = pytest.mark.long
 

@@ -13,7 +13,7 @@ from bench import isolation, latency, memory, scenario, sizes
 from bench.processes import serving
 from foldlog.bench import BenchError, Result, make_plan, run
 from foldlog.generator import Outcome
-from shared.layout import DataDirectory
+from shared.disk.layout import DataDirectory
 from tests.logs import lose_a_segment
 
 pytestmark = pytest.mark.long

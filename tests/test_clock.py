@@ -13,9 +13,9 @@ from pathlib import Path
 
 import pytest
 
-from shared.layout import DataDirectory
-from shared.segments import sealed_segments
-from shared.snapshot import load
+from shared.disk.layout import DataDirectory
+from shared.generations.snapshot import load
+from shared.segments.sealed import sealed_segments
 from shared.timestamps import epoch_ms
 from tests.logs import data_directory, fold, line, sealed
 from tests.server import environment, verify

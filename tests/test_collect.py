@@ -22,7 +22,7 @@ import pytest
 import zstandard
 
 from ingest.verdict import LATENESS_MAX_MS
-from shared.snapshot import load
+from shared.generations.snapshot import load
 from shared.timestamps import now_ms
 from tests.logs import NOON, data_directory, fold, line, sealed
 from tests.server import ADMIN_TOKEN, INGEST_KEY, Answer, Server, read_answer

@@ -19,13 +19,13 @@ from compactor.verify import check_log
 from ingest.lines import seal
 from ingest.query import parse
 from ingest.report import make_report
-from ingest.status import read_status
-from shared.engine import connect
-from shared.layout import DataDirectory
-from shared.line import DataFromNewerVersion
-from shared.segments import sealed_segments
+from shared.disk.layout import DataDirectory
+from shared.duckdb_engine import connect
+from shared.generations.snapshot import Snapshot, encode, load
+from shared.segments.line import DataFromNewerVersion
+from shared.segments.sealed import sealed_segments
 from shared.settings import Settings
-from shared.snapshot import Snapshot, encode, load
+from shared.status import read_status
 from shared.timestamps import epoch_ms, utc_day
 from tests.logs import NOON, SilentLog, data_directory, fold, line, sealed
 from tests.test_fold import archived, assert_verified

@@ -17,8 +17,8 @@ from faults.record import Recorder
 from foldlog.tail import Follower, Wanted
 from ingest.active import ActiveSegment
 from ingest.lines import seal
-from shared.layout import PACKED_SUFFIXES, DataDirectory, SegmentName
-from shared.segments import digest, sealed_segments
+from shared.disk.layout import PACKED_SUFFIXES, DataDirectory, SegmentName
+from shared.segments.sealed import digest, sealed_segments
 from shared.timestamps import now_ms
 from tests.logs import data_directory, fold, fold_all, line, sealed
 from tests.programs import program

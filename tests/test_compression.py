@@ -14,12 +14,12 @@ import zstandard
 
 from compactor.rebuild import rebuild
 from foldlog.tail import Follower, Wanted
-from ingest.status import read_status
-from shared.compression import ZSTD_WINDOW_MAX, CannotInflate, deflating, inflated, open_inflated
-from shared.layout import PACKED_SUFFIXES, DataDirectory
-from shared.segments import Segment, count_lines, digest, salvage, sealed_segments
+from shared.disk.compression import ZSTD_WINDOW_MAX, CannotInflate, deflating, inflated, open_inflated
+from shared.disk.layout import PACKED_SUFFIXES, DataDirectory
+from shared.generations.snapshot import load
+from shared.segments.sealed import Segment, count_lines, digest, salvage, sealed_segments
 from shared.settings import Settings
-from shared.snapshot import load
+from shared.status import read_status
 from tests.logs import NOON, SilentLog, data_directory, fold, fold_all, line, sealed
 from tests.test_fold import archived, assert_verified
 

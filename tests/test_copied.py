@@ -22,13 +22,13 @@ from compactor.rebuild import DayChange, rebuild
 from compactor.retention_run import retain_now
 from compactor.schedule import Compactor, erase_now
 from compactor.verify import verify
-from ingest.status import read_status
+from shared.disk.layout import DataDirectory
 from shared.erasures import Done, ask, records
-from shared.layout import DataDirectory
-from shared.missing import missing_parts
-from shared.segments import sealed_segments
+from shared.generations.part_presence import missing_parts
+from shared.generations.snapshot import decode, kept_generations, load
+from shared.segments.sealed import sealed_segments
 from shared.settings import Settings
-from shared.snapshot import decode, kept_generations, load
+from shared.status import read_status
 from tests.logs import NOON, SilentLog, data_directory, fold, fold_all, line, sealed
 from tests.test_damage import scratch_directory
 from tests.test_fold import archived, assert_verified

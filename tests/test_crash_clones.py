@@ -12,7 +12,7 @@ import pytest
 from faults.clones import tell
 from faults.crash import HOWS, Disk, How
 from faults.record import Recorder, Sync, SyncDirectory, Tree, Write, read_tree
-from shared.publish import publish
+from shared.disk.durable import publish
 
 pytestmark = pytest.mark.crash
 

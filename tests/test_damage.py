@@ -23,14 +23,14 @@ from compactor.schedule import Compactor
 from compactor.segment_check import check
 from compactor.verify import Finding, verify
 from faults import oracle
-from ingest.status import read_status
-from shared.layout import DataDirectory
-from shared.line import DataFromNewerVersion
-from shared.parts import PartDamaged, part_flaw
-from shared.recovery import recover
-from shared.segments import Segment, open_segment, sealed_segments
+from shared.disk.layout import DataDirectory
+from shared.generations.archive_schema import PartDamaged, part_flaw
+from shared.generations.snapshot import Snapshot, SnapshotDamaged, SnapshotLost, decode, encode, kept_generations, load
+from shared.segments.line import DataFromNewerVersion
+from shared.segments.recovery import recover
+from shared.segments.sealed import Segment, open_segment, sealed_segments
 from shared.settings import Settings
-from shared.snapshot import Snapshot, SnapshotDamaged, SnapshotLost, decode, encode, kept_generations, load
+from shared.status import read_status
 from shared.timestamps import now_ms
 from tests.logs import NOON, SilentLog, data_directory, fold, line, sealed
 from tests.test_fold import archived, assert_verified

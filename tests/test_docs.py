@@ -21,7 +21,6 @@ import pytest
 from multidict import CIMultiDict
 
 from compactor.agents import parse_agent
-from foldlog import exits
 from foldlog.options import make_parser
 from ingest import answers, body, connection, gate, rate_limit, receive
 from ingest.event import EVENT_MAX_BYTES, Batch, Event
@@ -30,10 +29,11 @@ from ingest.query import PARAMETERS
 from ingest.refusal import Refusal
 from ingest.server import ROUTES
 from ingest.verdict import judge
-from shared import snapshot
-from shared.layout import DataDirectory
-from shared.line import COLUMNS, flaw
-from shared.parts import COUNTER_COLUMNS, DIMENSIONS, STORED_COLUMNS
+from shared import exit_codes
+from shared.disk.layout import DataDirectory
+from shared.generations import snapshot
+from shared.generations.archive_schema import COUNTER_COLUMNS, DIMENSIONS, STORED_COLUMNS
+from shared.segments.line import COLUMNS, flaw
 from shared.settings import Settings
 from shared.timestamps import now_ms
 
@@ -360,7 +360,7 @@ def test_limits_are_the_documented_ones() -> None:
 
 def test_exit_codes_are_documented() -> None:
     found = {int(cells[0]) for cells in rows(section(page("docs/api.md"), "The command")) if cells[0].isdecimal()}
-    assert {exits.DONE, exits.WRONG, exits.USAGE, exits.TRY_AGAIN} <= found
+    assert {exit_codes.DONE, exit_codes.WRONG, exit_codes.USAGE, exit_codes.TRY_AGAIN} <= found
 
 
 def test_promises_are_all_there() -> None:

@@ -28,14 +28,14 @@ from faults.crash import crashes, make_tree
 from faults.record import Recorder
 from ingest.active import ActiveSegment
 from ingest.lines import seal
-from shared.compression import deflating, inflated
-from shared.engine import connect
+from shared.disk.compression import deflating, inflated
+from shared.disk.durable import make_data_directory
+from shared.disk.layout import TEMPORARY_SUFFIX, DataDirectory
+from shared.duckdb_engine import connect
 from shared.erasures import Begun, Done, ask, pending, records
-from shared.layout import TEMPORARY_SUFFIX, DataDirectory
-from shared.publish import make_data_directory
-from shared.segments import sealed_segments
+from shared.generations.snapshot import load
+from shared.segments.sealed import sealed_segments
 from shared.settings import Settings
-from shared.snapshot import load
 from shared.timestamps import epoch_ms, now_ms
 from tests.logs import NOON, SilentLog, data_directory, fold, line, sealed
 from tests.server import environment, lines_of, verify

@@ -13,8 +13,8 @@ from urllib.parse import quote
 
 import pytest
 
+from shared.disk.layout import DataDirectory
 from shared.erasures import ask, is_done, pending, records
-from shared.layout import DataDirectory
 from tests.server import ADMIN_TOKEN, INGEST_KEY, Answer, Server, bearer, run_foldlog
 from tests.test_erase import holds
 from tests.waiting import until

@@ -12,11 +12,11 @@ from hypothesis import strategies as st
 
 from compactor.verify import verify
 from ingest.lines import Line
-from shared import parts
-from shared.engine import connect
-from shared.layout import DataDirectory
+from shared.disk.layout import DataDirectory
+from shared.duckdb_engine import connect
+from shared.generations import archive_schema
+from shared.generations.snapshot import load
 from shared.settings import Settings
-from shared.snapshot import load
 from tests.logs import GOOGLEBOT, NOON, data_directory, fold, fold_all, line, sealed
 
 HOUR_MS = 3_600_000
@@ -39,7 +39,7 @@ def _rows(data: DataDirectory, kind: str) -> list[tuple[Any, ...]]:
     if not paths:
         return []
     with connect(256 << 20, 1) as database:
-        source = parts.archived("read_parquet($1)") if kind == "archive" else "read_parquet($1)"
+        source = archive_schema.archived("read_parquet($1)") if kind == "archive" else "read_parquet($1)"
         return database.execute(f"SELECT * FROM {source} ORDER BY ALL", [paths]).fetchall()
 
 

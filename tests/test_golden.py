@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 
 from compactor.rebuild import rebuild
-from shared.layout import DataDirectory
+from shared.disk.layout import DataDirectory
+from shared.generations.snapshot import load
 from shared.settings import Settings
-from shared.snapshot import load
 from tests.golden import SETTINGS, read
 from tests.logs import NOON, SilentLog, fold_all
 from tests.server import environment, verify

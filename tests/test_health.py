@@ -17,7 +17,7 @@ from pathlib import Path
 import pytest
 
 from ingest.lines import seal
-from shared.layout import SegmentName
+from shared.disk.layout import SegmentName
 from tests.logs import line
 from tests.server import Answer, Server
 from tests.test_writer import small_disk

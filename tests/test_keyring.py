@@ -10,8 +10,8 @@ import pytest
 from multidict import CIMultiDict
 
 from ingest.keyring import Keyring, Scope, TokensDamaged, create_token, load_tokens, revoke_token
-from shared.layout import DataDirectory
-from shared.publish import make_data_directory
+from shared.disk.durable import make_data_directory
+from shared.disk.layout import DataDirectory
 from shared.settings import Settings
 
 ADMIN = "admin-secret"

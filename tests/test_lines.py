@@ -17,7 +17,7 @@ from msgspec.structs import replace
 from ingest.event import Event, Property
 from ingest.lines import Origin, seal_events, server_ids
 from ingest.verdict import HAZARD, is_id
-from shared.line import COLUMNS, LINE_MAX_BYTES, DataFromNewerVersion, flaw, scan, seal_lines
+from shared.segments.line import COLUMNS, LINE_MAX_BYTES, DataFromNewerVersion, flaw, scan, seal_lines
 from shared.timestamps import epoch_ms
 
 

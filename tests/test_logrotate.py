@@ -32,8 +32,8 @@ from compactor.commit import compactor_lock
 from compactor.schedule import compact_once
 from compactor.strays import adopt_strays
 from faults.oracle import Found, look
-from shared.layout import PACKED_SUFFIXES, DataDirectory, parse_stray
-from shared.segments import sealed_segments
+from shared.disk.layout import PACKED_SUFFIXES, DataDirectory, parse_stray
+from shared.segments.sealed import sealed_segments
 from shared.settings import load
 from shared.timestamps import now_ms
 from tests.logs import SilentLog
@@ -306,7 +306,7 @@ def all_have_open(server: Server, file: Path) -> bool:
 
 def test_shipped_configuration_rotates_messages_and_loses_none(tmp_path: Path) -> None:
     program("logrotate")
-    file = tmp_path / "messages" / "foldlog.log"
+    file = tmp_path / "messages" / "shared.log"
     file.parent.mkdir()
     with server_for(tmp_path, log_file=file, log_level="debug", fold_interval=1) as server:
         hang_up = f"kill -HUP {server.running.pid}"
@@ -320,7 +320,7 @@ def test_shipped_configuration_rotates_messages_and_loses_none(tmp_path: Path) -
             assert server.fold() > generation
             assert len(list(file.parent.iterdir())) == round_ + 1
         names = sorted(path.name for path in file.parent.iterdir())
-        assert names == ["foldlog.log", "foldlog.log.1", "foldlog.log.2.gz", "foldlog.log.3.gz"]
+        assert names == ["shared.log", "foldlog.log.1", "foldlog.log.2.gz", "foldlog.log.3.gz"]
         contents = [path.read_bytes() for path in file.parent.iterdir()]
         unzipped = [gzip.decompress(content) if content.startswith(b"\x1f\x8b") else content for content in contents]
         lines = [json.loads(line) for content in unzipped for line in content.splitlines()]

@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from foldlog.children import Child
-from shared.notify import Notifier, from_environment
+from shared.systemd_notify import Notifier, from_environment
 from tests.server import Server, environment
 from tests.supervised import PATIENCE_S, Listener, listening, mischief
 from tests.waiting import until

@@ -15,8 +15,8 @@ import pytest
 from faults.oracle import Ledger, Verdict, acknowledged, intended, judge
 from ingest.active import ActiveSegment
 from ingest.lines import seal
-from shared.layout import DataDirectory
-from shared.recovery import next_sequence
+from shared.disk.layout import DataDirectory
+from shared.segments.recovery import next_sequence
 from tests.logs import data_directory, fold_all, line, sealed
 
 FOLDED = [f"folded-{number}" for number in range(6)]

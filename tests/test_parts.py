@@ -6,8 +6,8 @@ from datetime import UTC, datetime
 from itertools import product
 from pathlib import Path
 
-from shared.engine import connect
-from shared.parts import ARCHIVE_COLUMNS, STORED_COLUMNS, archived, stored
+from shared.duckdb_engine import connect
+from shared.generations.archive_schema import ARCHIVE_COLUMNS, STORED_COLUMNS, archived, stored
 
 RECEIVED = datetime.fromisoformat("2025-10-25T12:26:31.892")
 MADE = f"{int(RECEIVED.replace(tzinfo=UTC).timestamp() * 1000):011x}"

@@ -18,7 +18,7 @@ import pytest
 
 from ingest.meters import Meters
 from ingest.peers import answer_peers, ask_workers, forget_dead_workers
-from shared.layout import DataDirectory
+from shared.disk.layout import DataDirectory
 from tests.logs import data_directory
 from tests.server import Server
 from tests.waiting import until

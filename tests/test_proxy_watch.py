@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from ingest.proxy_watch import ENOUGH, WARNING, ProxyWatch, warning
-from shared.layout import DataDirectory
+from shared.disk.layout import DataDirectory
 from shared.settings import Settings
 from tests.logs import SilentLog, data_directory
 from tests.server import Server, run_foldlog

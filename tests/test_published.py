@@ -11,16 +11,16 @@ import pytest
 
 from foldlog.command import main
 from ingest.reader_process import EXIT_SWEPT, Question, answer_report, stream_export
-from ingest.status import of_parts
-from shared import published
+from shared.disk.layout import DataDirectory
 from shared.erasures import ask
-from shared.layout import DataDirectory
-from shared.snapshot import Snapshot, load
+from shared.generations import consistent_read
+from shared.generations.snapshot import Snapshot, load
+from shared.status import of_parts
 from tests.logs import NOON, data_directory, fold, line, sealed
 from tests.server import environment, run_foldlog
 from tests.test_erase import erase
 
-VISITORS = 2 * published.TRIES + 4
+VISITORS = 2 * consistent_read.TRIES + 4
 
 
 @pytest.fixture
@@ -43,7 +43,7 @@ def erase_after_load(data: DataDirectory, monkeypatch: pytest.MonkeyPatch, times
             erase(data)
         return snapshot
 
-    monkeypatch.setattr(published, "load", load_and_lose)
+    monkeypatch.setattr(consistent_read, "load", load_and_lose)
 
 
 @pytest.mark.parametrize("format_", ["ndjson", "csv", "parquet"])
@@ -80,7 +80,7 @@ def test_dry_run_of_an_erasure_is_of_the_next_snapshot(
 def test_who_never_gets_to_the_parts_is_told_to_try_again(
     data: DataDirectory, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    erase_after_load(data, monkeypatch, 2 * published.TRIES)
+    erase_after_load(data, monkeypatch, 2 * consistent_read.TRIES)
     assert main(["export", "--from", "2026-11-01", "--to", "2026-11-30"]) == 75
     out, err = capfd.readouterr()
     assert out == ""
@@ -101,7 +101,7 @@ def test_reading_process_reads_the_next_snapshot(data: DataDirectory, monkeypatc
 
 
 def test_reading_process_that_never_gets_to_the_parts_says_so(data: DataDirectory, monkeypatch: pytest.MonkeyPatch) -> None:
-    erase_after_load(data, monkeypatch, 2 * published.TRIES)
+    erase_after_load(data, monkeypatch, 2 * consistent_read.TRIES)
     answer, _ = answer_report(question(data, "report"))
     assert (answer.code, "try again" in answer.detail) == ("report_failed", True)
 
@@ -109,7 +109,7 @@ def test_reading_process_that_never_gets_to_the_parts_says_so(data: DataDirector
 def test_stream_that_never_gets_to_the_parts_says_so(
     data: DataDirectory, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    erase_after_load(data, monkeypatch, 2 * published.TRIES)
+    erase_after_load(data, monkeypatch, 2 * consistent_read.TRIES)
     out = io.BytesIO()
     assert (stream_export(question(data, "export"), out), out.getvalue()) == (EXIT_SWEPT, b"")
     assert "try again" in capfd.readouterr().err

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from ingest.query import Query, parse
 from ingest.reader import KEPT_BYTES, Answers
-from shared.publish import publish
+from shared.disk.durable import publish
 from tests.logs import data_directory
 from tests.server import Answer, Server
 

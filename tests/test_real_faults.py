@@ -24,8 +24,8 @@ from faults.small_server import Silent, lines_for, send, settings_for, settle
 from faults.traced_runs import WORKLOADS, segment_of
 from ingest.lines import seal
 from ingest.writer import DiskFull, GroupCommitWriter, Unavailable
-from shared.requests import Watch, request
-from shared.segments import active_segments, sealed_segments
+from shared.disk.control_files import Watch, request
+from shared.segments.sealed import active_segments, sealed_segments
 from shared.settings import Settings
 from tests.logs import SilentLog, data_directory, line, sealed
 

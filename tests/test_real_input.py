@@ -19,8 +19,8 @@ import pytest
 from compactor.schedule import compact_once
 from foldlog.import_combined import import_combined
 from ingest.writer import Unavailable
+from shared.generations.snapshot import load
 from shared.settings import load as load_settings
-from shared.snapshot import load
 from tests.logs import SilentLog, data_directory
 from tests.server import Server, environment, lines_of, verify
 from tests.test_writer import small_disk

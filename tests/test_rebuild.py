@@ -11,10 +11,10 @@ import pytest
 from compactor.commit import is_lost
 from compactor.rebuild import rebuild
 from compactor.schedule import Compactor
-from shared.layout import DataDirectory, parse_part
-from shared.segments import sealed_segments
+from shared.disk.layout import DataDirectory, parse_part
+from shared.generations.snapshot import load
+from shared.segments.sealed import sealed_segments
 from shared.settings import Settings
-from shared.snapshot import load
 from tests.logs import NOON, SilentLog, data_directory, fold, line, sealed
 from tests.test_fold import HOUR_MS, archived, assert_verified, counters
 

@@ -16,9 +16,9 @@ import pytest
 from ingest.lines import Line
 from ingest.query import parse
 from ingest.report import make_report
-from shared.engine import connect
-from shared.layout import DataDirectory
-from shared.snapshot import load
+from shared.disk.layout import DataDirectory
+from shared.duckdb_engine import connect
+from shared.generations.snapshot import load
 from shared.timestamps import epoch_ms
 from tests.logs import FIREFOX, GOOGLEBOT, data_directory, fold, line, sealed
 

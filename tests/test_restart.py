@@ -27,9 +27,9 @@ from ingest.drain import DRAIN_S, GRACE_S
 from ingest.meters import Meters
 from ingest.routes import dispatch
 from ingest.service import Service
-from shared.segments import active_segments, sealed_segments
+from shared.generations.snapshot import load
+from shared.segments.sealed import active_segments, sealed_segments
 from shared.settings import Settings, SettingsError
-from shared.snapshot import load
 from tests.proxy import HOST
 from tests.server import REQUEST_TIMEOUT_S, Answer, Server, keyed, lines_of, read_answer, verify
 from tests.supervised import PATIENCE_S, Activated

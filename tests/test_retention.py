@@ -24,12 +24,12 @@ from faults.kill_run import CHANGES
 from faults.strace import KILLED, is_there
 from ingest.query import parse
 from ingest.report import make_report
-from ingest.status import read_status
-from shared.engine import connect
-from shared.layout import DataDirectory, SegmentName
-from shared.segments import Segment, file_sizes, sealed_segments, sha256_line
+from shared.disk.layout import DataDirectory, SegmentName
+from shared.duckdb_engine import connect
+from shared.generations.snapshot import EMPTY_TIME, Day, Held, Part, Retention, Snapshot, decode, encode, load
+from shared.segments.sealed import Segment, file_sizes, sealed_segments, sha256_line
 from shared.settings import Settings
-from shared.snapshot import EMPTY_TIME, Day, Held, Part, Retention, Snapshot, decode, encode, load
+from shared.status import read_status
 from shared.timestamps import DAY_S, epoch_ms, now_ms, rfc3339, utc_day
 from tests.logs import NOON, SilentLog, data_directory, fold, line, sealed
 from tests.server import Server, environment, run_foldlog

@@ -17,9 +17,9 @@ from pathlib import Path
 import pytest
 
 from faults.file_systems import small_tmpfs
-from shared.layout import DataDirectory
-from shared.segments import sealed_segments
-from shared.snapshot import kept_generations, load
+from shared.disk.layout import DataDirectory
+from shared.generations.snapshot import kept_generations, load
+from shared.segments.sealed import sealed_segments
 from shared.timestamps import now_ms
 from tests.logs import data_directory, fold, line, sealed
 from tests.server import ADMIN_TOKEN, Server, bearer, environment

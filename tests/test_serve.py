@@ -13,9 +13,9 @@ from pathlib import Path
 import pytest
 
 from foldlog.command import COMMANDS, main
-from shared.layout import DataDirectory
-from shared.segments import active_segments, sealed_segments
-from shared.snapshot import load
+from shared.disk.layout import DataDirectory
+from shared.generations.snapshot import load
+from shared.segments.sealed import active_segments, sealed_segments
 from tests.logs import line, sealed
 from tests.server import Server, environment, run_foldlog
 from tests.waiting import until

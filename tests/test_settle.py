@@ -11,8 +11,8 @@ import pytest
 
 from compactor import settle
 from compactor.compaction import Pass
-from shared.layout import DataDirectory
-from shared.snapshot import load
+from shared.disk.layout import DataDirectory
+from shared.generations.snapshot import load
 from shared.timestamps import utc_day
 from tests.logs import NOON, SilentLog, data_directory, fold, line, sealed
 from tests.test_fold import archived, assert_verified

@@ -13,11 +13,11 @@ import pytest
 
 from foldlog.file_system import Mount, find_mount, mount_of, parse_mounts, refusal
 from ingest.lines import seal
-from shared.layout import DataDirectory
-from shared.line import SCHEMA_VERSION
-from shared.requests import request
-from shared.segments import sealed_segments
-from shared.snapshot import FORMAT
+from shared.disk.control_files import request
+from shared.disk.layout import DataDirectory
+from shared.generations.snapshot import FORMAT
+from shared.segments.line import SCHEMA_VERSION
+from shared.segments.sealed import sealed_segments
 from tests.logs import data_directory, fold, line, sealed
 from tests.server import Server, environment, run_foldlog
 from tests.waiting import until

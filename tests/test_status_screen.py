@@ -21,10 +21,10 @@ import pytest
 from foldlog.running import Running, find_running, flocks
 from foldlog.status_screen import fitted, problems, screen, size, span
 from ingest.proxy_watch import ENOUGH, WARNING, OneAddress
-from ingest.status import read_status
-from shared.layout import DataDirectory
+from shared.disk.layout import DataDirectory
+from shared.generations.snapshot import Retention, Snapshot, Totals, encode
 from shared.settings import Settings
-from shared.snapshot import Retention, Snapshot, Totals, encode
+from shared.status import read_status
 from shared.timestamps import now_ms, rfc3339
 from tests.logs import data_directory, line, sealed
 from tests.server import Server, environment, run_foldlog

@@ -23,10 +23,10 @@ from faults.oracle import Ledger, acknowledged
 from faults.small_server import Silent, lines_for, send, settings_for, settle
 from faults.traced_runs import strace
 from ingest.writer import Busy, Unavailable
-from shared.layout import DataDirectory
-from shared.recovery import WriterAlive, recover
-from shared.segments import sealed_segments
-from shared.snapshot import load
+from shared.disk.layout import DataDirectory
+from shared.generations.snapshot import load
+from shared.segments.recovery import WriterAlive, recover
+from shared.segments.sealed import sealed_segments
 from tests.logs import data_directory, line, sealed
 from tests.server import environment, run_foldlog
 from tests.test_real_faults import nothing_is_wrong, writer_of

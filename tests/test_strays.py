@@ -20,8 +20,8 @@ from faults.crash import crashes, make_tree
 from faults.record import Recorder, read_tree
 from ingest.active import ActiveSegment
 from ingest.lines import seal
-from shared.layout import DataDirectory, parse_active, parse_segment, parse_stray
-from shared.segments import digest, sealed_segments
+from shared.disk.layout import DataDirectory, parse_active, parse_segment, parse_stray
+from shared.segments.sealed import digest, sealed_segments
 from shared.settings import Settings
 from shared.timestamps import now_ms
 from tests.logs import SilentLog, data_directory, fold_all, line, sealed

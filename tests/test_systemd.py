@@ -14,9 +14,10 @@ from pathlib import Path
 
 import pytest
 
-from foldlog import children, exits
+from foldlog import children
 from foldlog.options import make_parser
 from ingest import connection, drain, server
+from shared import exit_codes
 from shared.settings import Settings
 from tests.supervised import Activated
 from tests.test_docs import ROOT, fenced, page
@@ -115,7 +116,7 @@ def worst_drain_s() -> float:
 def test_unit_says_what_the_code_does(path: Path) -> None:
     assert (value(path, "Type"), value(path, "NotifyAccess")) == ("notify", "main")
     assert value(path, "Restart") == "on-failure"
-    assert value(path, "RestartPreventExitStatus") == str(exits.USAGE) != str(exits.TRY_AGAIN)
+    assert value(path, "RestartPreventExitStatus") == str(exit_codes.USAGE) != str(exit_codes.TRY_AGAIN)
     assert value(path, "ExecReload") == "/bin/kill -HUP $MAINPID"
     assert value(path, "Environment") == "FOLDLOG_DATA_DIR=/var/lib/foldlog"
     assert value(path, "StateDirectory") == "foldlog"

@@ -23,9 +23,9 @@ import pytest
 from foldlog.tail import Follower, Wanted, readable
 from ingest.active import ActiveSegment
 from ingest.lines import Line, seal
-from shared.layout import DataDirectory
-from shared.recovery import next_sequence, recover
-from shared.segments import sealed_segments
+from shared.disk.layout import DataDirectory
+from shared.segments.recovery import next_sequence, recover
+from shared.segments.sealed import sealed_segments
 from tests.logs import NOON, data_directory, line, sealed
 from tests.server import environment, run_foldlog
 

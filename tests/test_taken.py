@@ -21,8 +21,8 @@ from ingest.active import ActiveSegment
 from ingest.lines import seal
 from ingest.meters import Meters
 from ingest.writer import DiskFull, GroupCommitWriter, Unavailable
-from shared.layout import DataDirectory, SegmentName
-from shared.segments import digest, sealed_segments
+from shared.disk.layout import DataDirectory, SegmentName
+from shared.segments.sealed import digest, sealed_segments
 from shared.settings import Settings
 from shared.timestamps import now_ms
 from tests.logs import SilentLog, data_directory, fold_all, line

@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 
 from ingest.visitor import VisitorHash, hash_visitor
-from shared.layout import DataDirectory
-from shared.publish import make_data_directory
+from shared.disk.durable import make_data_directory
+from shared.disk.layout import DataDirectory
 from shared.settings import Settings
 
 ADDRESS = "203.0.113.77"

@@ -18,10 +18,10 @@ import pytest
 
 from ingest.lines import seal
 from ingest.writer import Busy, DiskFull, GroupCommitWriter, Stopping, Unavailable
-from shared.layout import DataDirectory
-from shared.recovery import WriterAlive
-from shared.requests import request
-from shared.segments import sealed_segments
+from shared.disk.control_files import request
+from shared.disk.layout import DataDirectory
+from shared.segments.recovery import WriterAlive
+from shared.segments.sealed import sealed_segments
 from shared.settings import Settings
 from tests.logs import SilentLog, data_directory, line
 from tests.server import lines_of

@@ -12,7 +12,7 @@ import orjson
 import uvloop
 
 from bench.baselines.server import DIMENSIONS, Counted, serve
-from shared.publish import publish
+from shared.disk.durable import publish
 
 
 class Summary:

@@ -22,8 +22,8 @@ import orjson
 import structlog
 
 from ingest.lines import harmless_json
-from shared.notify import Notifier
 from shared.settings import Settings, SettingsError
+from shared.systemd_notify import Notifier
 
 FILE_MODE = 0o640
 

@@ -14,7 +14,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from shared.layout import TEMPORARY_SUFFIX, DataDirectory
+from shared.disk.layout import TEMPORARY_SUFFIX, DataDirectory
 
 FILE_MODE = 0o640
 PRIVATE_MODE = 0o600

@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
-from shared.compression import CannotInflate, inflated, open_inflated
-from shared.layout import PACKED_SUFFIXES, DataDirectory, SegmentName, parse_active, parse_segment
-from shared.line import PIECE_MAX_BYTES, lines_of
+from shared.disk.compression import CannotInflate, inflated, open_inflated
+from shared.disk.layout import PACKED_SUFFIXES, DataDirectory, SegmentName, parse_active, parse_segment
+from shared.segments.line import PIECE_MAX_BYTES, lines_of
 
 _BLOCK = 1 << 20
 # What cannot be inflated costs the block that it is in: small ones, where a line is worth more than time.

@@ -10,9 +10,9 @@ from typing import TypeVar
 
 import duckdb
 
-from shared.layout import DataDirectory
-from shared.parts import PartDamaged
-from shared.snapshot import Snapshot, load
+from shared.disk.layout import DataDirectory
+from shared.generations.archive_schema import PartDamaged
+from shared.generations.snapshot import Snapshot, load
 
 TRIES = 5
 T = TypeVar("T")

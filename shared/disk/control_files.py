@@ -10,10 +10,10 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from shared.layout import DataDirectory
-from shared.publish import publish
-from shared.segments import active_segments, sealed_segments
-from shared.snapshot import load
+from shared.disk.durable import publish
+from shared.disk.layout import DataDirectory
+from shared.generations.snapshot import load
+from shared.segments.sealed import active_segments, sealed_segments
 from shared.timestamps import now_ms, rfc3339
 
 POLL_S = 0.1

@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable
 
 from ingest.service import Service
-from shared.requests import POLL_S, nobody
+from shared.disk.control_files import POLL_S, nobody
 
 
 async def until(service: Service, done: Callable[[], bool], timeout_s: float) -> bool:

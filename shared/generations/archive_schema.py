@@ -12,8 +12,8 @@ from collections.abc import Iterable
 from datetime import date
 from pathlib import Path
 
-from shared.layout import DataDirectory
-from shared.snapshot import Part
+from shared.disk.layout import DataDirectory
+from shared.generations.snapshot import Part
 
 # In the order in which reports show them; each is a column of the archive by the same name.
 DIMENSIONS = (

@@ -15,9 +15,9 @@ from typing import NamedTuple
 
 import msgspec
 
-from shared.layout import DataDirectory, SegmentName, parse_day, parse_kept_snapshot, parse_part
-from shared.line import DataFromNewerVersion
-from shared.segments import files_of
+from shared.disk.layout import DataDirectory, SegmentName, parse_day, parse_kept_snapshot, parse_part
+from shared.segments.line import DataFromNewerVersion
+from shared.segments.sealed import files_of
 from shared.timestamps import epoch_ms
 
 FORMAT = 2

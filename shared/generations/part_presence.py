@@ -9,9 +9,9 @@ from collections.abc import Iterator
 from datetime import date
 from pathlib import Path
 
-from shared.layout import DataDirectory, parse_part
-from shared.segments import files_of
-from shared.snapshot import Day, Part, Snapshot
+from shared.disk.layout import DataDirectory, parse_part
+from shared.generations.snapshot import Day, Part, Snapshot
+from shared.segments.sealed import files_of
 
 
 def missing_parts(data: DataDirectory, snapshot: Snapshot) -> Iterator[Path]:

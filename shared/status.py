@@ -10,13 +10,13 @@ from typing import Any
 import msgspec
 
 from ingest.proxy_watch import warning
+from shared.disk.layout import DataDirectory
 from shared.erasures import count_pending
-from shared.layout import DataDirectory
-from shared.missing import missing_parts
-from shared.recovery import quarantined_by_recovery
-from shared.segments import active_segments, count_lines, file_sizes, sealed_segments
+from shared.generations.part_presence import missing_parts
+from shared.generations.snapshot import Retention, Snapshot, find
+from shared.segments.recovery import quarantined_by_recovery
+from shared.segments.sealed import active_segments, count_lines, file_sizes, sealed_segments
 from shared.settings import Settings
-from shared.snapshot import Retention, Snapshot, find
 from shared.timestamps import epoch_ms, now_ms
 
 _TRIES = 5

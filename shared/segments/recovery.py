@@ -20,11 +20,11 @@ from pathlib import Path
 import orjson
 from filelock import lock_descriptor
 
-from shared.layout import TEMPORARY_SUFFIX, DataDirectory, SegmentName, parse_checksum, parse_segment, parse_temporary
-from shared.line import ScannedLine, lines_of, scan
-from shared.publish import publish, publishing, remove
-from shared.segments import count_lines, files_of, recorded_sha256, sealed_segments, sha256_line
-from shared.snapshot import load
+from shared.disk.durable import publish, publishing, remove
+from shared.disk.layout import TEMPORARY_SUFFIX, DataDirectory, SegmentName, parse_checksum, parse_segment, parse_temporary
+from shared.generations.snapshot import load
+from shared.segments.line import ScannedLine, lines_of, scan
+from shared.segments.sealed import count_lines, files_of, recorded_sha256, sealed_segments, sha256_line
 
 RECOVERED_PREFIX = "recovered-"
 # To copy a segment takes less; who does it touches its file all the while.
