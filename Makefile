@@ -4,7 +4,7 @@ BIN := .venv/bin
 # Most tests wait for processes, so more of them than cores. Those of one file share servers, so a file is not divided; files with long
 # tests come first (tests/conftest.py).
 PYTEST := $(BIN)/python -m pytest --numprocesses 4 --dist loadfile --no-loadscope-reorder
-SOURCE := foldlog ingest compactor shared tests bench faults
+SOURCE := foldlog ingest reports compactor shared tests bench faults
 
 .DEFAULT_GOAL := help
 .PHONY: help setup run test check format crash mutants soak bench load gate-cost hostile fuzz clean

@@ -40,13 +40,13 @@ from foldlog.options import QUERY_OPTIONS, make_parser
 from foldlog.running import find_running
 from foldlog.serve import AddressInUse, AlreadyServed, serve
 from foldlog.start import check_start
-from ingest import table
-from ingest.export import export
 from ingest.keyring import TokensDamaged, create_token, load_tokens, revoke_token
-from ingest.query import QueryError, parse
-from ingest.report import make_report
 from ingest.server import Start, run_worker
 from ingest.writer import Unavailable
+from reports import encode
+from reports.export import export
+from reports.query import QueryError, parse
+from reports.report import make_report
 from shared.disk.control_files import NobodyAnswered, seal_now
 from shared.disk.durable import make_data_directory
 from shared.disk.layout import DataDirectory
@@ -185,7 +185,7 @@ def run_report(given: Arguments, settings: Settings, data: DataDirectory) -> int
     with contextlib.closing(connect(settings.report_memory, 2)) as database:
         report = of_published(_existing(data), lambda snapshot: make_report(database, data, snapshot, query))
     if given.json or given.csv:
-        sys.stdout.buffer.write(table.encode_report(report, "json" if given.json else "csv"))
+        sys.stdout.buffer.write(encode.encode_report(report, "json" if given.json else "csv"))
         return DONE
     show.report(Console(), report)
     return DONE

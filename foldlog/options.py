@@ -9,8 +9,8 @@ from typing import NoReturn
 
 from foldlog import __version__
 from foldlog.generator import EVENT_NAME
-from ingest.export import FORMATS
 from ingest.gate import SITE
+from reports.export import FORMATS
 from shared.exit_codes import USAGE
 from shared.settings import CONFIG_FILE
 

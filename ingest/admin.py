@@ -10,12 +10,12 @@ import orjson
 from aiohttp import web
 from aiohttp.web_request import BaseRequest
 
-from ingest import export, table
 from ingest.keyring import Scope
-from ingest.query import QueryError, parse
 from ingest.refusal import SERVER, Refusal
 from ingest.routes import Handler
 from ingest.service import Service
+from reports import encode, export
+from reports.query import QueryError, parse
 from shared.async_wait import answered
 from shared.disk.control_files import NOT_FOLDED, NOT_SEALED, NobodyAnswered, ask_to_fold, ask_to_seal
 from shared.generations.snapshot import find, load
@@ -88,13 +88,13 @@ async def get_snapshot(service: Service, request: BaseRequest) -> web.Response:
 
 
 async def get_report(service: Service, request: BaseRequest) -> web.Response:
-    """One report; ingest/query.py is the grammar of its parameters."""
+    """One report; reports/query.py is the grammar of its parameters."""
     may_read(service, request)
-    parameters = checked(request, service, tuple(table.FORMATS))
+    parameters = checked(request, service, tuple(encode.FORMATS))
     format_ = parameters.pop("format", "json")
     content = await service.reader.report(parameters, format_)
     return web.Response(
-        body=content, content_type=table.FORMATS[format_], charset="utf-8", headers={"Cache-Control": "no-store"}
+        body=content, content_type=encode.FORMATS[format_], charset="utf-8", headers={"Cache-Control": "no-store"}
     )
 
 

@@ -1,6 +1,6 @@
 """GET /openapi.json: the contract of the HTTP interface, made of the types that validate, so that it cannot say something else.
 
-What a client sends is described by ingest/event.py and ingest/query.py, what it gets by the types below and the snapshot's own.
+A client sends what ingest/event.py and reports/query.py describe, and gets the types below or the snapshot's own.
 tests/test_openapi.py holds the document against the routes and against real answers. The files of the page are not part of it.
 """
 
@@ -16,15 +16,15 @@ from aiohttp import web
 from aiohttp.web_request import BaseRequest
 from prometheus_client import CONTENT_TYPE_LATEST
 
-from ingest import export, table
 from ingest.answers import Erased, ErasurePending, Folded, Health, Problem, Readiness, Report, Status, Stored
 from ingest.body import ENCODINGS, JSON, NDJSON, TEXT
 from ingest.erasure import ID_MAX
 from ingest.event import Batch, Event
 from ingest.gate import SITE
-from ingest.query import FILTERS_MAX, LIMIT_DEFAULT, LIMIT_MAX, PROPS, Bots, Interval, Visitors
 from ingest.refusal import PROBLEM_TYPE
 from ingest.service import Service
+from reports import encode, export
+from reports.query import FILTERS_MAX, LIMIT_DEFAULT, LIMIT_MAX, PROPS, Bots, Interval, Visitors
 from shared.generations.archive_schema import DIMENSIONS
 from shared.generations.snapshot import Snapshot
 
@@ -175,7 +175,7 @@ def _report_parameters() -> list[Object]:
         _question("limit", limit, "How many values of `by`."),
         _question("bots", {"enum": list(get_args(Bots)), "default": "exclude"}, "Whether bots are counted."),
         _question("visitors", {"enum": list(get_args(Visitors)), "default": "exact"}, "`none`: leave them out, be quick."),
-        _parameter("format", {"enum": list(table.FORMATS), "default": "json"}, "`csv` and `ndjson` hold the rows only."),
+        _parameter("format", {"enum": list(encode.FORMATS), "default": "json"}, "`csv` and `ndjson` hold the rows only."),
     ]
 
 
@@ -231,8 +231,8 @@ def _preflight() -> Object:
 
 
 def _get_report() -> Object:
-    report = {table.FORMATS["json"]: _ref(Report)}
-    answer = _answer("The report, or its rows.", _text_of(table.FORMATS) | report)
+    report = {encode.FORMATS["json"]: _ref(Report)}
+    answer = _answer("The report, or its rows.", _text_of(encode.FORMATS) | report)
     problems = (*_WITH_TOKEN, "snapshot", "part", "query", "report_timeout", "report_failed", "report_memory")
     return _operation("getReport", "One report", {"200": answer}, problems, parameters=_report_parameters(), token=True)
 

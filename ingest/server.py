@@ -32,11 +32,11 @@ from ingest.metrics import get_metrics
 from ingest.openapi import get_openapi
 from ingest.proxy_watch import ProxyWatch
 from ingest.rate_limit import RateLimiter
-from ingest.reader import Reader
 from ingest.routes import Route, dispatch
 from ingest.service import Service
 from ingest.visitor import VisitorHash
 from ingest.writer import GroupCommitWriter, Log
+from reports.reader.client import Reader
 from shared.disk.durable import make_data_directory
 from shared.disk.layout import DataDirectory
 from shared.segments.recovery import WriterAlive

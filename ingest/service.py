@@ -13,11 +13,11 @@ from ingest.keyring import Keyring
 from ingest.meters import Meters
 from ingest.proxy_watch import ProxyWatch
 from ingest.rate_limit import RateLimiter
-from ingest.reader import Reader
 from ingest.receive import Held
 from ingest.verdict import Told
 from ingest.visitor import VisitorHash
 from ingest.writer import GroupCommitWriter, Log
+from reports.reader.client import Reader
 from shared.disk.layout import DataDirectory
 from shared.settings import Settings
 from shared.timestamps import now_ms

@@ -19,10 +19,10 @@ from pathlib import Path
 from typing import Any
 
 from ingest.active import ActiveSegment
-from ingest.export import export
 from ingest.lines import seal
-from ingest.query import parse
-from ingest.report import make_report
+from reports.export import export
+from reports.query import parse
+from reports.report import make_report
 from shared.disk.layout import DataDirectory
 from shared.duckdb_engine import connect
 from shared.generations.snapshot import load

@@ -17,8 +17,8 @@ from compactor.schedule import Compactor
 from compactor.segment_check import check
 from compactor.verify import check_log
 from ingest.lines import seal
-from ingest.query import parse
-from ingest.report import make_report
+from reports.query import parse
+from reports.report import make_report
 from shared.disk.layout import DataDirectory
 from shared.duckdb_engine import connect
 from shared.generations.snapshot import Snapshot, encode, load

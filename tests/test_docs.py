@@ -25,10 +25,10 @@ from foldlog.options import make_parser
 from ingest import answers, body, connection, gate, rate_limit, receive
 from ingest.event import EVENT_MAX_BYTES, Batch, Event
 from ingest.lines import Line
-from ingest.query import PARAMETERS
 from ingest.refusal import Refusal
 from ingest.server import ROUTES
 from ingest.verdict import judge
+from reports.query import PARAMETERS
 from shared import exit_codes
 from shared.disk.layout import DataDirectory
 from shared.generations import snapshot

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from foldlog.command import main
-from ingest.reader_process import EXIT_SWEPT, Question, answer_report, stream_export
+from reports.reader.process import EXIT_SWEPT, Question, answer_report, stream_export
 from shared.disk.layout import DataDirectory
 from shared.erasures import ask
 from shared.generations import consistent_read

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ingest.query import BUCKETS_MAX, FILTERS_MAX, LIMIT_MAX, Condition, Query, QueryError, edges, midnight, parse
+from reports.query import BUCKETS_MAX, FILTERS_MAX, LIMIT_MAX, Condition, Query, QueryError, edges, midnight, parse
 from shared.generations.archive_schema import DIMENSIONS
 
 NOW = datetime(2026, 11, 22, 16, 0, tzinfo=UTC)

@@ -8,8 +8,8 @@ import threading
 from datetime import UTC, datetime
 from pathlib import Path
 
-from ingest.query import Query, parse
-from ingest.reader import KEPT_BYTES, Answers
+from reports.query import Query, parse
+from reports.reader.client import KEPT_BYTES, Answers
 from shared.disk.durable import publish
 from tests.logs import data_directory
 from tests.server import Answer, Server

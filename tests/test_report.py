@@ -14,8 +14,8 @@ import duckdb
 import pytest
 
 from ingest.lines import Line
-from ingest.query import parse
-from ingest.report import make_report
+from reports.query import parse
+from reports.report import make_report
 from shared.disk.layout import DataDirectory
 from shared.duckdb_engine import connect
 from shared.generations.snapshot import load

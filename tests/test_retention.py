@@ -22,8 +22,8 @@ from compactor.retention_run import plan_only, retain_now
 from faults.kill_points import MEMORY, Options, enumerate_points, run_points, spread, workers
 from faults.kill_run import CHANGES
 from faults.strace import KILLED, is_there
-from ingest.query import parse
-from ingest.report import make_report
+from reports.query import parse
+from reports.report import make_report
 from shared.disk.layout import DataDirectory, SegmentName
 from shared.duckdb_engine import connect
 from shared.generations.snapshot import EMPTY_TIME, Day, Held, Part, Retention, Snapshot, decode, encode, load

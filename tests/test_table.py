@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ingest.table import encode_csv, encode_report
+from reports.encode import encode_csv, encode_report
 
 # A cell as it is, and as a reader of the CSV finds it.
 CELLS: dict[str, tuple[object, str]] = {

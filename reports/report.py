@@ -16,7 +16,7 @@ from typing import Any
 
 import duckdb
 
-from ingest.query import PROPS, Query, edges, midnight
+from reports.query import PROPS, Query, edges, midnight
 from shared.disk.layout import DataDirectory
 from shared.generations.archive_schema import (
     ARCHIVE_COLUMNS,

@@ -15,9 +15,9 @@ from datetime import UTC, datetime
 
 import msgspec
 
-from ingest.query import Query, QueryError, parse
-from ingest.reader_process import EXIT_DAMAGED, Answer, Question
 from ingest.refusal import Refusal
+from reports.query import Query, QueryError, parse
+from reports.reader.process import EXIT_DAMAGED, Answer, Question
 from shared.disk.layout import DataDirectory
 from shared.generations.archive_schema import Identity, identity
 from shared.settings import Settings
@@ -159,7 +159,7 @@ class Reader:
         return await asyncio.create_subprocess_exec(
             sys.executable,
             "-m",
-            "ingest.reader_process",
+            "reports.reader.process",
             stdin=asyncio.subprocess.PIPE,
             stdout=asyncio.subprocess.PIPE,
             limit=_STREAM_LIMIT,

@@ -18,10 +18,10 @@ from typing import Any, BinaryIO, Literal
 import duckdb
 import msgspec
 
-from ingest import table
-from ingest.export import export
-from ingest.query import QueryError, parse
-from ingest.report import make_report
+from reports import encode
+from reports.export import export
+from reports.query import QueryError, parse
+from reports.report import make_report
 from shared.disk.layout import DataDirectory
 from shared.duckdb_engine import connect
 from shared.generations.archive_schema import PartDamaged
@@ -70,7 +70,7 @@ def main() -> None:
 def answer_report(question: Question) -> tuple[Answer, bytes]:
     """A report, or why there is none."""
     try:
-        content = table.encode_report(report(question), question.format)
+        content = encode.encode_report(report(question), question.format)
     except QueryError as error:
         return Answer("query", str(error), 0), b""
     except (SnapshotDamaged, DataFromNewerVersion) as error:

@@ -13,9 +13,9 @@ import duckdb
 import orjson
 
 from ingest.lines import harmless_json
-from ingest.query import Query
-from ingest.report import touched
-from ingest.table import encode_csv
+from reports.encode import encode_csv
+from reports.query import Query
+from reports.report import touched
 from shared.disk.layout import DataDirectory
 from shared.generations.archive_schema import ARCHIVE_COLUMNS, archived, no_rows
 from shared.generations.snapshot import Snapshot
