@@ -17,8 +17,8 @@ import orjson
 from bench.load import AGENT
 from compactor.compaction import THREADS
 from compactor.schedule import compact_once
-from ingest.active import ActiveSegment
-from ingest.lines import Line, seal
+from ingest.collect.encode import Line, seal
+from ingest.wal.active_segment import ActiveSegment
 from shared.disk.durable import make_data_directory
 from shared.disk.layout import DataDirectory
 from shared.duckdb_engine import connect

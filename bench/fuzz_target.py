@@ -1,7 +1,7 @@
 """The fuzzing process: libFuzzer makes bodies, each of which must either be refused with a 4xx or become whole log lines.
 
-This is the path of a body without HTTP and without the disk: gate.body_form, body.inflate, body.decode, gate.batch_consent,
-verdict.judge, lines.seal_events. libFuzzer keeps the bodies that reach something new, and makes others of them.
+This is the path of a body without HTTP and without the disk: admission.body_form, body.inflate, body.decode, admission.batch_consent,
+verdict.judge, encode.seal_events. libFuzzer keeps the bodies that reach something new, and makes others of them.
 Every body goes to standard output as well, with what it should be answered: bench/fuzz.py posts it to a real worker.
 
 Anything that is not as promised ends the process with a traceback, and libFuzzer keeps the body as a file.
@@ -26,10 +26,10 @@ from bench.fuzz_mutate import mutated
 atheris: Any = import_module("atheris")
 
 with atheris.instrument_imports(include=["ingest", "shared"]):
-    from ingest import body, gate, lines
-    from ingest.event import Event
-    from ingest.refusal import Refusal
-    from ingest.verdict import HAZARD, Accepted, judge
+    from ingest.collect import admission, body, encode
+    from ingest.collect.event import Event
+    from ingest.collect.validate import HAZARD, Accepted, judge
+    from ingest.http.problem import Refusal
     from shared.segments.line import LINE_MAX_BYTES, flaw
     from shared.settings import Settings
     from shared.timestamps import now_ms
@@ -39,7 +39,7 @@ PATIENCE_MS = 120_000
 # Nor is what is nested deeper than this: how deep a parser goes depends on how deep the stack is from which it is called.
 COMPARED_DEPTH = 500
 SAME_FIELDS = ("name", "session", "url", "referrer", "value", "props")
-ORIGIN = lines.Origin("127.0.0.1", "Mozilla/5.0 \x7f", "de", None, "implied")
+ORIGIN = encode.Origin("127.0.0.1", "Mozilla/5.0 \x7f", "de", None, "implied")
 VISITOR = "hash-of-the-visitor"
 SETTINGS = Settings(consent="implied")
 
@@ -76,12 +76,12 @@ def answer_to(content_type: str, content_encoding: str, content: bytes) -> tuple
     received_ms = now_ms()
     plain = content
     try:
-        form = gate.body_form(content_type, content_encoding)
+        form = admission.body_form(content_type, content_encoding)
         if not content:
             return 400, 0  # read_body says so, before there is anything to inflate
         plain = body.inflate(content, form.encoding, SETTINGS.max_body_bytes)
         batch = body.decode(plain, form.media_type, SETTINGS.max_events)
-        gate.batch_consent(batch.consent, "implied")
+        admission.batch_consent(batch.consent, "implied")
     except Refusal as refusal:
         demand(400 <= refusal.status < 500, f"refused with {refusal.status} {refusal.code}")
         return refusal.status, -1 if may_be_deep(plain) else 0
@@ -91,7 +91,7 @@ def answer_to(content_type: str, content_encoding: str, content: bytes) -> tuple
     later = judge(batch.events, received_ms + PATIENCE_MS, batch.sent_at)
     if verdicts.accepted:
         sent = [(copy(event), time_ms) for event, time_ms in verdicts.accepted]
-        check_lines(sent, lines.seal_events(verdicts.accepted, ORIGIN, VISITOR, received_ms))
+        check_lines(sent, encode.seal_events(verdicts.accepted, ORIGIN, VISITOR, received_ms))
     is_settled = len(later.accepted) == len(verdicts.accepted) and not may_be_deep(plain)
     return 200 if verdicts.accepted else 422, len(verdicts.accepted) if is_settled else -1
 

@@ -1,6 +1,6 @@
 """An ingest worker with the gate taken out, to be compared with one that has it (bench/gate_cost.py). It lets everybody write.
 
-What is out: who the client is (Proxies.identify), everything that the head decides (gate.admit and the look at the key),
+What is out: who the client is (Proxies.identify), everything that the head decides (admission.admit and the look at the key),
 the rate limit with the watch for an undeclared proxy (service.limit), the checks of the disk and the queue, and the meters
 (service.count, meters.answered). Each is answered by a constant; the calls themselves stay, about 0.5 µs a request. What
 stays whole: aiohttp, routing, reading and decoding the body, consent given in the batch, verdicts, lines, the durable append.
@@ -14,13 +14,12 @@ from typing import Any
 from unittest.mock import patch
 
 from foldlog.command import main
-from ingest import gate
-from ingest.body import JSON
-from ingest.clients import Client, Proxies
-from ingest.gate import Form, Sender
-from ingest.keyring import Keyring
-from ingest.meters import Meters
-from ingest.service import Service
+from ingest.collect.admission import Form, Sender
+from ingest.collect.body import JSON
+from ingest.context import Service
+from ingest.http.auth import Keyring
+from ingest.http.client_address import Client, Proxies
+from ingest.observe.worker_stats import Meters
 
 HOST = "127.0.0.1"
 BODY_MAX_BYTES = 64 << 10

@@ -1,7 +1,7 @@
 """What others made of active segments in log/: `active-0.ndjson.1`, `active-0.ndjson-20261127.gz` and the like.
 
 logrotate renames, copies and compresses what it is pointed at. The writer seals what it had acknowledged by itself
-(ingest/taken.py), so most of these hold nothing that is not in a segment, and go. What is in no segment (the writer was
+(ingest/wal/displaced_segment.py), so most of these hold nothing that is not in a segment, and go. What is in no segment (the writer was
 killed before it saw the rename; `copytruncate` kept a copy and cut the original) is sealed here. Copies do no harm: an id
 counts once (P7). That ends with retention: a copy of lines whose segment and whose archive day are both gone is not known any
 more, and counts again. Killed at any point and run again it leaves the same.

@@ -13,8 +13,8 @@ import zstandard
 
 from compactor.schedule import compact_once
 from faults.oracle import id_of
-from ingest.active import ActiveSegment
-from ingest.lines import Line, seal
+from ingest.collect.encode import Line, seal
+from ingest.wal.active_segment import ActiveSegment
 from shared.disk.durable import make_data_directory
 from shared.disk.layout import DataDirectory
 from shared.segments.recovery import next_sequence

@@ -19,8 +19,8 @@ from compactor.compaction import run_pass
 from faults.crash import Disk, How, make_tree
 from faults.record import Mark, Recorder, Tree
 from faults.small_server import Silent
-from ingest.lines import Line, seal
-from ingest.writer import GroupCommitWriter, Unavailable
+from ingest.collect.encode import Line, seal
+from ingest.wal.commit_queue import GroupCommitWriter, Unavailable
 from shared.disk.control_files import request
 from shared.disk.durable import make_data_directory
 from shared.disk.layout import DataDirectory

@@ -52,25 +52,29 @@ class Mutant(NamedTuple):
 MUTANTS = (
     Mutant(
         "skip fdatasync",
-        (Edit("ingest/active.py", "            self._sync(self._descriptor)\n", "            pass\n"),),
+        (Edit("ingest/wal/active_segment.py", "            self._sync(self._descriptor)\n", "            pass\n"),),
         (CLONES, MACHINE),
     ),
     Mutant(
         "acknowledge before fdatasync",
         (
             Edit(
-                "ingest/writer.py",
+                "ingest/wal/commit_queue.py",
                 "            self._commit_blob(group.blob, group.lines)\n",
                 "            self._loop.call_soon_threadsafe(self._finish, group.members, None)\n"
                 "            self._commit_blob(group.blob, group.lines)\n",
             ),
-            Edit("ingest/writer.py", "        self._loop.call_soon_threadsafe(self._finish, group.members, error)\n", ""),
+            Edit(
+                "ingest/wal/commit_queue.py",
+                "        self._loop.call_soon_threadsafe(self._finish, group.members, error)\n",
+                "",
+            ),
         ),
         ("tests/test_kill_points.py", "tests/test_real_faults.py"),
     ),
     Mutant(
         "no fsync of the new segment's directory",
-        (Edit("ingest/active.py", "            sync_directory(path.parent)\n", ""),),
+        (Edit("ingest/wal/active_segment.py", "            sync_directory(path.parent)\n", ""),),
         (CLONES, MACHINE),
     ),
     Mutant(
@@ -104,7 +108,7 @@ MUTANTS = (
         "retry fsync after EIO",
         (
             Edit(
-                "ingest/active.py",
+                "ingest/wal/active_segment.py",
                 '            raise SegmentSuspect(f"cannot sync {self.path}: {error.strerror}") from error\n',
                 "            self._sync(self._descriptor)\n            del error\n",
             ),
@@ -113,14 +117,14 @@ MUTANTS = (
     ),
     Mutant(
         "append after a short write",
-        (Edit("ingest/active.py", "            self._truncate_back()\n", ""),),
+        (Edit("ingest/wal/active_segment.py", "            self._truncate_back()\n", ""),),
         (MACHINE, ACTIVE),
     ),
     Mutant(
         "ignore write's return",
         (
             Edit(
-                "ingest/active.py",
+                "ingest/wal/active_segment.py",
                 "                view = view[os.write(self._descriptor, view) :]\n",
                 "                os.write(self._descriptor, view)\n                break\n",
             ),
@@ -162,10 +166,14 @@ MUTANTS = (
     Mutant(
         "recovery that appends to the orphan",
         (
-            Edit("ingest/writer.py", "        recovered = recover(self._data, self._writer)\n", "        recovered = None\n"),
-            Edit("ingest/active.py", "os.O_CREAT | os.O_EXCL |", "os.O_CREAT |"),
             Edit(
-                "ingest/active.py",
+                "ingest/wal/commit_queue.py",
+                "        recovered = recover(self._data, self._writer)\n",
+                "        recovered = None\n",
+            ),
+            Edit("ingest/wal/active_segment.py", "os.O_CREAT | os.O_EXCL |", "os.O_CREAT |"),
+            Edit(
+                "ingest/wal/active_segment.py",
                 "        self._identity = (made.st_ino, made.st_dev, 1)\n",
                 "        self._identity = (made.st_ino, made.st_dev, 1)\n        self.bytes = made.st_size\n"
                 "        self.lines = self.path.read_bytes().count(b'\\n')\n",

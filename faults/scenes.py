@@ -20,9 +20,9 @@ from compactor.retention_run import retain_now
 from compactor.schedule import compact_once
 from faults.oracle import Ledger
 from faults.strace import MAIN, OTHERS, Gate
-from ingest.active import ActiveSegment
-from ingest.lines import Line, seal
-from ingest.writer import GroupCommitWriter, _Group
+from ingest.collect.encode import Line, seal
+from ingest.wal.active_segment import ActiveSegment
+from ingest.wal.commit_queue import GroupCommitWriter, _Group
 from shared.disk.control_files import request
 from shared.disk.durable import make_data_directory
 from shared.disk.layout import DataDirectory

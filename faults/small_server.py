@@ -20,8 +20,8 @@ from pathlib import Path
 
 from compactor.schedule import Compactor, compact_once
 from faults.oracle import Ledger, acknowledged, intended
-from ingest.lines import Line, seal
-from ingest.writer import GroupCommitWriter, Unavailable
+from ingest.collect.encode import Line, seal
+from ingest.wal.commit_queue import GroupCommitWriter, Unavailable
 from shared.disk.durable import make_data_directory
 from shared.disk.layout import DataDirectory
 from shared.settings import Settings

@@ -23,8 +23,8 @@ from compactor import schedule
 from compactor.schedule import Compactor, compact_once
 from faults.oracle import Ledger
 from faults.small_server import GAVE_UP, WRITER, Silent, lines_for, send, settings_for
-from ingest.active import ActiveSegment
-from ingest.writer import GroupCommitWriter
+from ingest.wal.active_segment import ActiveSegment
+from ingest.wal.commit_queue import GroupCommitWriter
 from shared.disk.durable import make_data_directory
 from shared.disk.layout import DataDirectory
 from shared.segments.recovery import next_sequence

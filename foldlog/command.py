@@ -40,9 +40,9 @@ from foldlog.options import QUERY_OPTIONS, make_parser
 from foldlog.running import find_running
 from foldlog.serve import AddressInUse, AlreadyServed, serve
 from foldlog.start import check_start
-from ingest.keyring import TokensDamaged, create_token, load_tokens, revoke_token
-from ingest.server import Start, run_worker
-from ingest.writer import Unavailable
+from ingest.http.auth import TokensDamaged, create_token, load_tokens, revoke_token
+from ingest.wal.commit_queue import Unavailable
+from ingest.worker import Start, run_worker
 from reports import encode
 from reports.export import export
 from reports.query import QueryError, parse

@@ -11,7 +11,7 @@ from typing import Literal, NamedTuple
 
 from foldlog.file_system import LYING_OPTIONS, Mount, refusal
 from foldlog.status_screen import size, span
-from ingest.connection import OTHER_DESCRIPTORS
+from ingest.http.connection import OTHER_DESCRIPTORS
 from shared.settings import Settings
 
 Level = Literal["ok", "warning", "wrong", "unknown"]

@@ -10,7 +10,7 @@ from typing import NamedTuple
 from foldlog.diagnosis import Finding
 from foldlog.running import Running
 from foldlog.status_screen import LATE_INTERVALS, ago
-from ingest.proxy_watch import WARNING
+from ingest.collect.undeclared_proxy import WARNING
 from shared.settings import Settings
 
 SECRET_MIN = 16

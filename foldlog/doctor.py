@@ -22,8 +22,8 @@ from foldlog.diagnosis import Finding
 from foldlog.diagnosis_data import Owned
 from foldlog.file_system import find_mount
 from foldlog.running import Running, find_running
-from ingest import proxy_watch
-from ingest.keyring import TokensDamaged, load_tokens
+from ingest.collect import undeclared_proxy
+from ingest.http.auth import TokensDamaged, load_tokens
 from shared.disk.durable import publish, remove
 from shared.disk.layout import DataDirectory
 from shared.segments.sealed import Segment, sealed_segments
@@ -163,7 +163,7 @@ def _processes(data: DataDirectory, settings: Settings, running: Running) -> Che
     lag_s = max(0.0, time.time() - epoch_ms(snapshot.as_of) / 1000) if snapshot.generation else None
     yield diagnosis_data.processes(running, lag_s, settings)
     yield diagnosis_data.address(running, host.is_listening(*settings.listen), settings)
-    yield diagnosis_data.proxies(proxy_watch.load(data, settings) is not None, settings)
+    yield diagnosis_data.proxies(undeclared_proxy.load(data, settings) is not None, settings)
 
 
 def _settings(data: DataDirectory, settings: Settings) -> Checks:

@@ -21,9 +21,9 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from ingest.lines import Line, seal
-from ingest.visitor import hash_visitor
-from ingest.writer import GroupCommitWriter, Unavailable
+from ingest.collect.encode import Line, seal
+from ingest.collect.visitor_id import hash_visitor
+from ingest.wal.commit_queue import GroupCommitWriter, Unavailable
 from shared.disk.layout import IMPORT_WRITER, DataDirectory
 from shared.segments.line import SCHEMA_VERSION
 from shared.settings import Settings

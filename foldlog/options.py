@@ -9,7 +9,7 @@ from typing import NoReturn
 
 from foldlog import __version__
 from foldlog.generator import EVENT_NAME
-from ingest.gate import SITE
+from ingest.collect.admission import SITE
 from reports.export import FORMATS
 from shared.exit_codes import USAGE
 from shared.settings import CONFIG_FILE

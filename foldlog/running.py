@@ -7,7 +7,7 @@ import re
 from pathlib import Path
 from typing import NamedTuple
 
-from ingest.peers import ask_workers
+from ingest.observe.peers import ask_workers
 from shared.disk.layout import DataDirectory
 
 LOCKS = Path("/proc/locks")

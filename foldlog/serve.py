@@ -21,10 +21,10 @@ from filelock import Timeout, UnixFileLock
 
 from foldlog.activation import address_of
 from foldlog.children import Child, look_after, make_children, stop_in_order
-from ingest.keyring import create_token, load_tokens
-from ingest.peers import forget_dead_workers
-from ingest.proxy_watch import warning
-from ingest.rate_limit import make_table
+from ingest.collect.rate_limit import make_table
+from ingest.collect.undeclared_proxy import warning
+from ingest.http.auth import create_token, load_tokens
+from ingest.observe.peers import forget_dead_workers
 from shared.disk.control_files import request
 from shared.disk.durable import make_data_directory
 from shared.disk.layout import DataDirectory

@@ -24,7 +24,7 @@ from compactor.visitor_search import Found
 from foldlog.diagnosis import Finding
 from foldlog.running import Running
 from foldlog.status_screen import counted, screen, size
-from ingest.keyring import Token
+from ingest.http.auth import Token
 from shared.erasures import Begun, Done
 from shared.settings import Settings
 

@@ -17,7 +17,7 @@ from typing import Any
 
 import msgspec
 
-from ingest.lines import harmless_json
+from ingest.collect.encode import harmless_json
 from shared.disk.layout import DataDirectory, parse_active, parse_segment
 from shared.segments.line import PIECE_MAX_BYTES, scan
 from shared.segments.sealed import Segment, salvage, sealed_segments

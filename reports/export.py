@@ -12,7 +12,7 @@ from typing import BinaryIO
 import duckdb
 import orjson
 
-from ingest.lines import harmless_json
+from ingest.collect.encode import harmless_json
 from reports.encode import encode_csv
 from reports.query import Query
 from reports.report import touched

@@ -9,7 +9,7 @@ import asyncio
 import time
 from collections.abc import Callable
 
-from ingest.service import Service
+from ingest.context import Service
 from shared.disk.control_files import POLL_S, nobody
 
 

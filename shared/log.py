@@ -21,7 +21,7 @@ from typing import Any
 import orjson
 import structlog
 
-from ingest.lines import harmless_json
+from ingest.collect.encode import harmless_json
 from shared.settings import Settings, SettingsError
 from shared.systemd_notify import Notifier
 

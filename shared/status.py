@@ -9,7 +9,7 @@ from typing import Any
 
 import msgspec
 
-from ingest.proxy_watch import warning
+from ingest.collect.undeclared_proxy import warning
 from shared.disk.layout import DataDirectory
 from shared.erasures import count_pending
 from shared.generations.part_presence import missing_parts

@@ -11,8 +11,8 @@ from typing import Any
 from compactor.commit import compactor_lock
 from compactor.compaction import Pass, run_pass
 from compactor.plan import PASS_MAX_BYTES
-from ingest.active import ActiveSegment
-from ingest.lines import Line, seal
+from ingest.collect.encode import Line, seal
+from ingest.wal.active_segment import ActiveSegment
 from shared.disk.durable import make_data_directory
 from shared.disk.layout import DataDirectory, SegmentName
 from shared.generations.snapshot import load

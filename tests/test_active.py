@@ -19,8 +19,8 @@ from pathlib import Path
 import pytest
 from filelock import lock_descriptor
 
-from ingest.active import ActiveSegment, CommitFailed, SegmentMoved, SegmentSuspect
-from ingest.lines import seal
+from ingest.collect.encode import seal
+from ingest.wal.active_segment import ActiveSegment, CommitFailed, SegmentMoved, SegmentSuspect
 from shared.disk.layout import DataDirectory, parse_segment
 from shared.segments.line import flaw
 from shared.segments.recovery import Recovered, WriterAlive, next_sequence, recover

@@ -23,8 +23,8 @@ from compactor.rebuild import rebuild
 from compactor.strays import adopt_strays
 from compactor.verify import verify
 from faults.oracle import id_of
-from ingest.active import ActiveSegment
-from ingest.lines import seal
+from ingest.collect.encode import seal
+from ingest.wal.active_segment import ActiveSegment
 from shared.disk.durable import keep_as
 from shared.disk.layout import DataDirectory
 from shared.erasures import ask

@@ -14,10 +14,10 @@ import zstandard
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ingest.body import JSON, NDJSON, TEXT, Decoded, decode, depth, inflate
-from ingest.event import EVENT_MAX_BYTES, Event
-from ingest.refusal import Refusal
-from ingest.verdict import Rejection
+from ingest.collect.body import JSON, NDJSON, TEXT, Decoded, decode, depth, inflate
+from ingest.collect.event import EVENT_MAX_BYTES, Event
+from ingest.collect.validate import Rejection
+from ingest.http.problem import Refusal
 
 MAX_BYTES = 64 << 10
 MAX_EVENTS = 500

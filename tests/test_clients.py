@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from multidict import CIMultiDict
 
-from ingest.clients import Proxies, counted_networks, plain_address
+from ingest.http.client_address import Proxies, counted_networks, plain_address
 from shared.settings import Settings, load
 
 DIRECT = Settings()

@@ -21,7 +21,7 @@ from typing import Any
 import pytest
 import zstandard
 
-from ingest.verdict import LATENESS_MAX_MS
+from ingest.collect.validate import LATENESS_MAX_MS
 from shared.generations.snapshot import load
 from shared.timestamps import now_ms
 from tests.logs import NOON, data_directory, fold, line, sealed

@@ -16,7 +16,7 @@ from compactor.compaction import run_pass
 from compactor.schedule import Compactor
 from compactor.segment_check import check
 from compactor.verify import check_log
-from ingest.lines import seal
+from ingest.collect.encode import seal
 from reports.query import parse
 from reports.report import make_report
 from shared.disk.layout import DataDirectory

@@ -15,8 +15,8 @@ from compactor.compress import METHODS, Compressed, compress
 from faults.crash import crashes, make_tree
 from faults.record import Recorder
 from foldlog.tail import Follower, Wanted
-from ingest.active import ActiveSegment
-from ingest.lines import seal
+from ingest.collect.encode import seal
+from ingest.wal.active_segment import ActiveSegment
 from shared.disk.layout import PACKED_SUFFIXES, DataDirectory, SegmentName
 from shared.segments.sealed import digest, sealed_segments
 from shared.timestamps import now_ms

@@ -15,8 +15,8 @@ import pytest
 from aiohttp import web
 from aiohttp.web_request import BaseRequest
 
-from ingest.connection import HEAD_TIMEOUT_S, Connection, Server
-from ingest.meters import Meters
+from ingest.http.connection import HEAD_TIMEOUT_S, Connection, Server
+from ingest.observe.worker_stats import Meters
 
 REQUEST = b"GET / HTTP/1.1\r\nHost: x\r\n\r\n"
 HALF_A_HEAD = REQUEST[:-4]

@@ -12,7 +12,7 @@ import pytest
 from mmdb_writer import MMDBWriter
 from netaddr import IPSet
 
-from ingest.country import CountryLookup
+from ingest.collect.country import CountryLookup
 from shared.settings import Settings, SettingsError
 from tests.logs import SilentLog
 

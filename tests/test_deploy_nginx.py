@@ -23,8 +23,8 @@ from typing import Any
 
 import pytest
 
-from ingest.connection import KEEPALIVE_S
-from ingest.gate import KEY_BODY_MAX_BYTES
+from ingest.collect.admission import KEY_BODY_MAX_BYTES
+from ingest.http.connection import KEEPALIVE_S
 from shared.settings import Settings
 from tests.proxy import FIRST, HOST, PATIENCE_S, SECOND, Proxy, batch
 from tests.server import ADMIN_TOKEN, Answer, Server, bearer, keyed, read_answer

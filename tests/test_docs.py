@@ -22,12 +22,13 @@ from multidict import CIMultiDict
 
 from compactor.agents import parse_agent
 from foldlog.options import make_parser
-from ingest import answers, body, connection, gate, rate_limit, receive
-from ingest.event import EVENT_MAX_BYTES, Batch, Event
-from ingest.lines import Line
-from ingest.refusal import Refusal
-from ingest.server import ROUTES
-from ingest.verdict import judge
+from ingest.collect import admission, body, rate_limit
+from ingest.collect.encode import Line
+from ingest.collect.event import EVENT_MAX_BYTES, Batch, Event
+from ingest.collect.validate import judge
+from ingest.http import body_reader, connection, response_schemas
+from ingest.http.problem import Refusal
+from ingest.worker import ROUTES
 from reports.query import PARAMETERS
 from shared import exit_codes
 from shared.disk.layout import DataDirectory
@@ -141,13 +142,17 @@ def _texts(node: ast.expr) -> Iterator[str]:
 
 def readiness_checks() -> set[str]:
     """The names of all checks of GET /readyz, whether they stand in a Check or in what makes one."""
-    calls = [node for node in ast.walk(ast.parse((ROOT / "ingest/health.py").read_text("utf-8"))) if isinstance(node, ast.Call)]
+    calls = [
+        node
+        for node in ast.walk(ast.parse((ROOT / "ingest/observe/health.py").read_text("utf-8")))
+        if isinstance(node, ast.Call)
+    ]
     return {name for call in calls if getattr(call.func, "id", "") in {"Check", "_recent"} for name in _texts(call.args[0])}
 
 
 def status_fields() -> set[str]:
-    segments = {f"segments.{name}" for name in struct_fields(answers.Segments)}
-    return (struct_fields(answers.Status) - {"segments"}) | segments
+    segments = {f"segments.{name}" for name in struct_fields(response_schemas.Segments)}
+    return (struct_fields(response_schemas.Status) - {"segments"}) | segments
 
 
 def private_files() -> set[str]:
@@ -161,10 +166,10 @@ def limits() -> set[str]:
     """The numbers of the table of limits that no setting changes."""
     return {
         f"{connection.HEAD_TIMEOUT_S:g} s",
-        f"{receive.BODY_TIMEOUT_S:g} s",
-        f"{receive.BODY_MIN_RATE >> 10} KiB",
+        f"{body_reader.BODY_TIMEOUT_S:g} s",
+        f"{body_reader.BODY_MIN_RATE >> 10} KiB",
         f"{connection.KEEPALIVE_S:g} s",
-        f"{gate.KEY_BODY_MAX_BYTES >> 20} MiB",
+        f"{admission.KEY_BODY_MAX_BYTES >> 20} MiB",
         f"{body._RATIO_MAX} times",
         f"{body._RATIO_FREE_BYTES >> 10} KiB",
         f"{body._MEMBERS_MAX} members",
@@ -418,9 +423,9 @@ def refused(text: str) -> str:
     """Why the first example of a page would not give a visible event against `make run`, or nothing."""
     curl = first_curl(text)
     try:
-        form, sender = gate.admit(CIMultiDict(curl.headers), curl.headers["Host"], None, Settings())
+        form, sender = admission.admit(CIMultiDict(curl.headers), curl.headers["Host"], None, Settings())
         batch = body.decode(curl.data.encode("utf-8"), form.media_type, Settings().max_events)
-        gate.batch_consent(batch.consent, sender.consent)
+        admission.batch_consent(batch.consent, sender.consent)
     except Refusal as refusal:
         return refusal.code
     if judge(batch.events, now_ms(), batch.sent_at).rejected:

@@ -27,7 +27,7 @@ from foldlog.diagnosis_data import Owned, Parts
 from foldlog.doctor import examine
 from foldlog.file_system import Mount
 from foldlog.running import Running
-from ingest.proxy_watch import WARNING
+from ingest.collect.undeclared_proxy import WARNING
 from shared.disk.layout import DataDirectory, SegmentName
 from shared.generations.snapshot import load
 from shared.segments.sealed import sealed_segments

@@ -26,8 +26,8 @@ from compactor.strays import adopt_strays
 from compactor.visitor_search import Sought
 from faults.crash import crashes, make_tree
 from faults.record import Recorder
-from ingest.active import ActiveSegment
-from ingest.lines import seal
+from ingest.collect.encode import seal
+from ingest.wal.active_segment import ActiveSegment
 from shared.disk.compression import deflating, inflated
 from shared.disk.durable import make_data_directory
 from shared.disk.layout import TEMPORARY_SUFFIX, DataDirectory

@@ -11,7 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from compactor.verify import verify
-from ingest.lines import Line
+from ingest.collect.encode import Line
 from shared.disk.layout import DataDirectory
 from shared.duckdb_engine import connect
 from shared.generations import archive_schema

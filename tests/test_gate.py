@@ -8,10 +8,10 @@ from dataclasses import replace
 import pytest
 from multidict import CIMultiDict
 
-from ingest import gate
-from ingest.gate import Form, Sender
-from ingest.keyring import Scope
-from ingest.refusal import Refusal
+from ingest.collect import admission
+from ingest.collect.admission import Form, Sender
+from ingest.http.auth import Scope
+from ingest.http.problem import Refusal
 from shared.settings import Settings
 
 HOST = "stats.example.com"
@@ -29,7 +29,7 @@ def admit(
 ) -> tuple[Form, Sender] | tuple[int, str]:
     """What the gate makes of a head: the form and the sender, or the status and the code of the refusal."""
     try:
-        return gate.admit(CIMultiDict(headers), headers.get("Host", "").lower(), scopes, settings)
+        return admission.admit(CIMultiDict(headers), headers.get("Host", "").lower(), scopes, settings)
     except Refusal as refusal:
         return refusal.status, refusal.code
 
@@ -205,7 +205,7 @@ def test_consent_from_the_head(
         assert found[1].consent == consent
 
 
-BATCH_CONSENTS: dict[str, tuple[str | None, gate.Basis | None, str]] = {
+BATCH_CONSENTS: dict[str, tuple[str | None, admission.Basis | None, str]] = {
     "granted in the batch": ("granted", None, "granted"),
     "granted in the batch, implied before": ("granted", "implied", "granted"),
     "nothing in the batch, granted before": (None, "granted", "granted"),
@@ -220,13 +220,13 @@ BATCH_CONSENTS: dict[str, tuple[str | None, gate.Basis | None, str]] = {
 
 
 @pytest.mark.parametrize(("given", "before", "expected"), BATCH_CONSENTS.values(), ids=BATCH_CONSENTS)
-def test_consent_from_the_batch(given: str | None, before: gate.Basis | None, expected: str) -> None:
+def test_consent_from_the_batch(given: str | None, before: admission.Basis | None, expected: str) -> None:
     if expected == "refused":
         with pytest.raises(Refusal) as caught:
-            gate.batch_consent(given, before)
+            admission.batch_consent(given, before)
         assert (caught.value.status, caught.value.code) == (403, "consent")
     else:
-        assert gate.batch_consent(given, before) == expected
+        assert admission.batch_consent(given, before) == expected
 
 
 MEDIA_REFUSED = (415, "media_type")
@@ -334,7 +334,7 @@ LANGUAGES = {
 
 @pytest.mark.parametrize(("accept", "expected"), LANGUAGES.values(), ids=LANGUAGES)
 def test_language_is_the_first_one(accept: str | None, expected: str | None) -> None:
-    assert gate.language(accept) == expected
+    assert admission.language(accept) == expected
 
 
 FIREFOX = "Mozilla/5.0 (X11; Linux x86_64; rv:145.0) Gecko/20100101 Firefox/145.0"
@@ -351,7 +351,7 @@ AGENTS = {
 
 @pytest.mark.parametrize(("ua", "keyed", "expected"), AGENTS.values(), ids=AGENTS)
 def test_agent_is_the_visitors_not_the_servers(ua: str | None, keyed: bool, expected: str | None) -> None:
-    assert gate.passed_on_agent(ua, keyed=keyed) == expected
+    assert admission.passed_on_agent(ua, keyed=keyed) == expected
 
 
 DISKS = {
@@ -367,10 +367,10 @@ DISKS = {
 @pytest.mark.parametrize(("free", "reserve", "enough"), DISKS.values(), ids=DISKS)
 def test_full_disk_is_refused_early(free: int | None, reserve: int, enough: bool) -> None:
     if enough:
-        gate.check_disk(free, reserve)
+        admission.check_disk(free, reserve)
         return
     with pytest.raises(Refusal) as caught:
-        gate.check_disk(free, reserve)
+        admission.check_disk(free, reserve)
     assert (caught.value.status, caught.value.code) == (507, "disk_reserve")
     assert caught.value.retry_after_s
 

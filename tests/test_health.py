@@ -16,7 +16,7 @@ from pathlib import Path
 
 import pytest
 
-from ingest.lines import seal
+from ingest.collect.encode import seal
 from shared.disk.layout import SegmentName
 from tests.logs import line
 from tests.server import Answer, Server

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from multidict import CIMultiDict
 
-from ingest.keyring import Keyring, Scope, TokensDamaged, create_token, load_tokens, revoke_token
+from ingest.http.auth import Keyring, Scope, TokensDamaged, create_token, load_tokens, revoke_token
 from shared.disk.durable import make_data_directory
 from shared.disk.layout import DataDirectory
 from shared.settings import Settings

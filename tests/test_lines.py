@@ -14,9 +14,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from ingest.event import Event, Property
-from ingest.lines import Origin, seal_events, server_ids
-from ingest.verdict import HAZARD, is_id
+from ingest.collect.encode import Origin, seal_events, server_ids
+from ingest.collect.event import Event, Property
+from ingest.collect.validate import HAZARD, is_id
 from shared.segments.line import COLUMNS, LINE_MAX_BYTES, DataFromNewerVersion, flaw, scan, seal_lines
 from shared.timestamps import epoch_ms
 

@@ -25,11 +25,11 @@ from schemathesis.core.failures import AcceptedNegativeData, Failure
 from schemathesis.openapi.checks import RejectedPositiveData
 from schemathesis.specs.openapi.definitions import OPENAPI_31_VALIDATOR
 
-from ingest.body import JSON, NDJSON, TEXT
-from ingest.openapi import PROBLEMS, TIME_ZONE, make_document
-from ingest.refusal import PROBLEM_TYPE
-from ingest.server import ROUTES
-from ingest.verdict import HAZARD
+from ingest.collect.body import JSON, NDJSON, TEXT
+from ingest.collect.validate import HAZARD
+from ingest.http.openapi import PROBLEMS, TIME_ZONE, make_document
+from ingest.http.problem import PROBLEM_TYPE
+from ingest.worker import ROUTES
 from tests.server import ADMIN_TOKEN, INGEST_KEY, Answer, Server, bearer, keyed
 from tests.test_docs import page, problem_codes, rows, section
 from tests.test_verdict import ACCEPTED, REJECTED, event
@@ -92,7 +92,7 @@ def test_schema_refuses_what_the_verdict_rejects(raw: str, code: str, field: str
     assert code in BEYOND_SCHEMAS or not EVENT.is_valid(found), field
 
 
-# The schema does not promise floats beyond 2^53 (see ingest/event.py), though they are taken.
+# The schema does not promise floats beyond 2^53 (see ingest/collect/event.py), though they are taken.
 PROMISED = {name: fields for name, fields in ACCEPTED.items() if name != "value huge"}
 
 

@@ -13,8 +13,8 @@ import duckdb
 import pytest
 
 from faults.oracle import Ledger, Verdict, acknowledged, intended, judge
-from ingest.active import ActiveSegment
-from ingest.lines import seal
+from ingest.collect.encode import seal
+from ingest.wal.active_segment import ActiveSegment
 from shared.disk.layout import DataDirectory
 from shared.segments.recovery import next_sequence
 from tests.logs import data_directory, fold_all, line, sealed

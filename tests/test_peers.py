@@ -16,8 +16,8 @@ from pathlib import Path
 
 import pytest
 
-from ingest.meters import Meters
-from ingest.peers import answer_peers, ask_workers, forget_dead_workers
+from ingest.observe.peers import answer_peers, ask_workers, forget_dead_workers
+from ingest.observe.worker_stats import Meters
 from shared.disk.layout import DataDirectory
 from tests.logs import data_directory
 from tests.server import Server

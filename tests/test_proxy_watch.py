@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from ingest.proxy_watch import ENOUGH, WARNING, ProxyWatch, warning
+from ingest.collect.undeclared_proxy import ENOUGH, WARNING, ProxyWatch, warning
 from shared.disk.layout import DataDirectory
 from shared.settings import Settings
 from tests.logs import SilentLog, data_directory
@@ -20,7 +20,7 @@ from tests.waiting import until
 PROXY = "127.0.0.77"
 OTHER = "203.0.113.9"
 DECLARED = Settings(trusted_proxies=(ipaddress.ip_network("127.0.0.0/8"),))
-# Two looks of the worker at what it saw (ingest/server.py), and the time that a busy machine takes for the rest.
+# Two looks of the worker at what it saw (ingest/worker.py), and the time that a busy machine takes for the rest.
 NOTICED_S = 14.0
 
 

@@ -17,8 +17,8 @@ from hypothesis import given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
-from ingest.rate_limit import TABLE_BYTES, RateLimiter, Table, make_table
-from ingest.refusal import Refusal
+from ingest.collect.rate_limit import TABLE_BYTES, RateLimiter, Table, make_table
+from ingest.http.problem import Refusal
 from shared.settings import Settings
 from tests.server import Server, keyed
 

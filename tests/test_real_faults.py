@@ -22,8 +22,8 @@ from faults.file_systems import CannotMount, disk, run, small_tmpfs
 from faults.oracle import Ledger, acknowledged, intended, judge
 from faults.small_server import Silent, lines_for, send, settings_for, settle
 from faults.traced_runs import WORKLOADS, segment_of
-from ingest.lines import seal
-from ingest.writer import DiskFull, GroupCommitWriter, Unavailable
+from ingest.collect.encode import seal
+from ingest.wal.commit_queue import DiskFull, GroupCommitWriter, Unavailable
 from shared.disk.control_files import Watch, request
 from shared.segments.sealed import active_segments, sealed_segments
 from shared.settings import Settings

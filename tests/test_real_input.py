@@ -18,7 +18,7 @@ import pytest
 
 from compactor.schedule import compact_once
 from foldlog.import_combined import import_combined
-from ingest.writer import Unavailable
+from ingest.wal.commit_queue import Unavailable
 from shared.generations.snapshot import load
 from shared.settings import load as load_settings
 from tests.logs import SilentLog, data_directory

@@ -11,11 +11,10 @@ import pytest
 from aiohttp import web
 from aiohttp.web_request import BaseRequest
 
-from ingest import receive
-from ingest.connection import Server
-from ingest.meters import Meters
-from ingest.receive import BODY_MIN_RATE, Held, read_body
-from ingest.refusal import Refusal
+from ingest.http.body_reader import BODY_MIN_RATE, Held, read_body
+from ingest.http.connection import Server
+from ingest.http.problem import Refusal
+from ingest.observe.worker_stats import Meters
 
 BODY_MAX = 40_000
 ALL = 100_000

@@ -10,11 +10,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ingest.body import JSON, NDJSON, decode
-from ingest.event import EVENT_MAX_BYTES, WHOLE_MAX, Event
-from ingest.refusal import Refusal
-from ingest.repeated_keys import keys_in, outermost_repeats, repeated_key
-from ingest.verdict import Rejection
+from ingest.collect.body import JSON, NDJSON, decode
+from ingest.collect.duplicate_keys import keys_in, outermost_repeats, repeated_key
+from ingest.collect.event import EVENT_MAX_BYTES, WHOLE_MAX, Event
+from ingest.collect.validate import Rejection
+from ingest.http.problem import Refusal
 
 MAX_EVENTS = 30
 Pairs = list[tuple[str, Any]]

@@ -13,7 +13,7 @@ from zoneinfo import ZoneInfo
 import duckdb
 import pytest
 
-from ingest.lines import Line
+from ingest.collect.encode import Line
 from reports.query import parse
 from reports.report import make_report
 from shared.disk.layout import DataDirectory

@@ -22,11 +22,11 @@ import pytest
 from aiohttp import web
 
 from foldlog.activation import inherited_sockets
-from ingest.connection import Server as HttpServer
-from ingest.drain import DRAIN_S, GRACE_S
-from ingest.meters import Meters
-from ingest.routes import dispatch
-from ingest.service import Service
+from ingest.context import Service
+from ingest.http.connection import Server as HttpServer
+from ingest.http.drain import DRAIN_S, GRACE_S
+from ingest.http.router import dispatch
+from ingest.observe.worker_stats import Meters
 from shared.generations.snapshot import load
 from shared.segments.sealed import active_segments, sealed_segments
 from shared.settings import Settings, SettingsError

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 from faults.machine import DataDirectoryMachine, flip_a_bit
-from ingest.lines import seal
+from ingest.collect.encode import seal
 from tests.logs import line
 
 pytestmark = pytest.mark.crash

@@ -20,7 +20,7 @@ import pytest
 
 from foldlog.running import Running, find_running, flocks
 from foldlog.status_screen import fitted, problems, screen, size, span
-from ingest.proxy_watch import ENOUGH, WARNING, OneAddress
+from ingest.collect.undeclared_proxy import ENOUGH, WARNING, OneAddress
 from shared.disk.layout import DataDirectory
 from shared.generations.snapshot import Retention, Snapshot, Totals, encode
 from shared.settings import Settings

@@ -22,7 +22,7 @@ from faults.file_systems import CannotMount, mounted, run
 from faults.oracle import Ledger, acknowledged
 from faults.small_server import Silent, lines_for, send, settings_for, settle
 from faults.traced_runs import strace
-from ingest.writer import Busy, Unavailable
+from ingest.wal.commit_queue import Busy, Unavailable
 from shared.disk.layout import DataDirectory
 from shared.generations.snapshot import load
 from shared.segments.recovery import WriterAlive, recover

@@ -18,8 +18,8 @@ from compactor.schedule import compact_once
 from compactor.strays import SETTLED_S, adopt_strays
 from faults.crash import crashes, make_tree
 from faults.record import Recorder, read_tree
-from ingest.active import ActiveSegment
-from ingest.lines import seal
+from ingest.collect.encode import seal
+from ingest.wal.active_segment import ActiveSegment
 from shared.disk.layout import DataDirectory, parse_active, parse_segment, parse_stray
 from shared.segments.sealed import digest, sealed_segments
 from shared.settings import Settings

@@ -16,7 +16,8 @@ import pytest
 
 from foldlog import children
 from foldlog.options import make_parser
-from ingest import connection, drain, server
+from ingest import worker
+from ingest.http import connection, drain
 from shared import exit_codes
 from shared.settings import Settings
 from tests.supervised import Activated
@@ -109,7 +110,7 @@ def seconds(text: str) -> float:
 
 def worst_drain_s() -> float:
     """For how long a worker may take to stop: aiohttp gives requests under way its time twice."""
-    return drain.DRAIN_S + 2 * server.SHUTDOWN_S
+    return drain.DRAIN_S + 2 * worker.SHUTDOWN_S
 
 
 @pytest.mark.parametrize("path", SERVICES, ids=name_of)
@@ -145,7 +146,7 @@ def test_descriptors_are_enough_for_the_connections(path: Path) -> None:
 @pytest.mark.parametrize("path", SOCKETS, ids=name_of)
 def test_socket_listens_where_foldlog_would(path: Path) -> None:
     assert value(path, "ListenStream") == ":".join(map(str, Settings().listen))
-    assert int(value(path, "Backlog")) == server.BACKLOG
+    assert int(value(path, "Backlog")) == worker.BACKLOG
     assert "Accept" not in dict(settings_of(path))  # no is the default, and the only one that Foldlog takes
 
 

@@ -21,8 +21,8 @@ from pathlib import Path
 import pytest
 
 from foldlog.tail import Follower, Wanted, readable
-from ingest.active import ActiveSegment
-from ingest.lines import Line, seal
+from ingest.collect.encode import Line, seal
+from ingest.wal.active_segment import ActiveSegment
 from shared.disk.layout import DataDirectory
 from shared.segments.recovery import next_sequence, recover
 from shared.segments.sealed import sealed_segments

@@ -17,10 +17,10 @@ from compactor.compaction import recover_orphans
 from compactor.strays import adopt_strays
 from faults.crash import HOWS, Disk, make_tree
 from faults.record import Mark, Recorder, Tree
-from ingest.active import ActiveSegment
-from ingest.lines import seal
-from ingest.meters import Meters
-from ingest.writer import DiskFull, GroupCommitWriter, Unavailable
+from ingest.collect.encode import seal
+from ingest.observe.worker_stats import Meters
+from ingest.wal.active_segment import ActiveSegment
+from ingest.wal.commit_queue import DiskFull, GroupCommitWriter, Unavailable
 from shared.disk.layout import DataDirectory, SegmentName
 from shared.segments.sealed import digest, sealed_segments
 from shared.settings import Settings

@@ -11,9 +11,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ingest.body import JSON, NDJSON, decode
-from ingest.event import EVENT_MAX_BYTES
-from ingest.verdict import HAZARD, Rejection, Verdicts, is_address, is_harmless, is_id, judge
+from ingest.collect.body import JSON, NDJSON, decode
+from ingest.collect.event import EVENT_MAX_BYTES
+from ingest.collect.validate import HAZARD, Rejection, Verdicts, is_address, is_harmless, is_id, judge
 from shared.timestamps import epoch_ms, rfc3339
 
 RECEIVED_MS = epoch_ms("2026-11-22T16:00:00Z")

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from ingest.visitor import VisitorHash, hash_visitor
+from ingest.collect.visitor_id import VisitorHash, hash_visitor
 from shared.disk.durable import make_data_directory
 from shared.disk.layout import DataDirectory
 from shared.settings import Settings

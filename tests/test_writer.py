@@ -16,8 +16,8 @@ from typing import Any
 
 import pytest
 
-from ingest.lines import seal
-from ingest.writer import Busy, DiskFull, GroupCommitWriter, Stopping, Unavailable
+from ingest.collect.encode import seal
+from ingest.wal.commit_queue import Busy, DiskFull, GroupCommitWriter, Stopping, Unavailable
 from shared.disk.control_files import request
 from shared.disk.layout import DataDirectory
 from shared.segments.recovery import WriterAlive

@@ -1,4 +1,4 @@
-"""The floor of parsing: the bodies that the load generator sends, decoded as ingest/body.py decodes them, and nothing else."""
+"""The floor of parsing: the bodies that the load generator sends, decoded as ingest/collect/body.py decodes them, and nothing else."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import time
 import msgspec
 
 from bench.load import make_requests
-from ingest.event import Batch
+from ingest.collect.event import Batch
 
 
 def decode_seconds(bodies: list[bytes], events: int) -> float:

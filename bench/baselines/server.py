@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 import msgspec
 from aiohttp import web
 
-from ingest.event import Batch
+from ingest.collect.event import Batch
 
 DIMENSIONS = ("path", "name", "country")
 

@@ -15,7 +15,7 @@ from datetime import UTC, datetime
 
 import msgspec
 
-from ingest.refusal import Refusal
+from ingest.http.problem import Refusal
 from reports.query import Query, QueryError, parse
 from reports.reader.process import EXIT_DAMAGED, Answer, Question
 from shared.disk.layout import DataDirectory

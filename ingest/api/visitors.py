@@ -9,10 +9,10 @@ from urllib.parse import unquote
 from aiohttp import web
 from aiohttp.web_request import BaseRequest
 
-from ingest.admin import may_act
-from ingest.gate import SITE
-from ingest.refusal import Refusal
-from ingest.service import Service
+from ingest.api.admin import may_act
+from ingest.collect.admission import SITE
+from ingest.context import Service
+from ingest.http.problem import Refusal
 from shared.async_wait import until
 from shared.disk.control_files import ask_to_seal
 from shared.disk.control_files import request as publish_request

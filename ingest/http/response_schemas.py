@@ -1,4 +1,4 @@
-"""What each answer of the HTTP interface looks like: types that are only described, by ingest/openapi.py."""
+"""What each answer of the HTTP interface looks like: types that are only described, by ingest/http/openapi.py."""
 
 from __future__ import annotations
 

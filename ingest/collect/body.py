@@ -14,10 +14,10 @@ from typing import Any, NamedTuple
 import msgspec
 import zstandard
 
-from ingest.event import EVENT_MAX_BYTES, Batch, Columns, Event, RawBatch, columns_of
-from ingest.refusal import Refusal
-from ingest.repeated_keys import keys_in, keys_of, keys_of_columns, outermost_repeats, repeated_key
-from ingest.verdict import Rejection, rejection, too_large
+from ingest.collect.duplicate_keys import keys_in, keys_of, keys_of_columns, outermost_repeats, repeated_key
+from ingest.collect.event import EVENT_MAX_BYTES, Batch, Columns, Event, RawBatch, columns_of
+from ingest.collect.validate import Rejection, rejection, too_large
+from ingest.http.problem import Refusal
 
 JSON = "application/json"
 NDJSON = "application/x-ndjson"

@@ -16,7 +16,7 @@ from pathlib import Path
 import maxminddb
 from maxminddb import InvalidDatabaseError, Reader
 
-from ingest.writer import Log
+from ingest.wal.commit_queue import Log
 from shared.settings import Settings, SettingsError
 
 LOOK_EVERY_S = 60.0

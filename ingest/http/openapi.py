@@ -1,6 +1,6 @@
 """GET /openapi.json: the contract of the HTTP interface, made of the types that validate, so that it cannot say something else.
 
-A client sends what ingest/event.py and reports/query.py describe, and gets the types below or the snapshot's own.
+A client sends what ingest/collect/event.py and reports/query.py describe, and gets the types below or the snapshot's own.
 tests/test_openapi.py holds the document against the routes and against real answers. The files of the page are not part of it.
 """
 
@@ -16,13 +16,13 @@ from aiohttp import web
 from aiohttp.web_request import BaseRequest
 from prometheus_client import CONTENT_TYPE_LATEST
 
-from ingest.answers import Erased, ErasurePending, Folded, Health, Problem, Readiness, Report, Status, Stored
-from ingest.body import ENCODINGS, JSON, NDJSON, TEXT
-from ingest.erasure import ID_MAX
-from ingest.event import Batch, Event
-from ingest.gate import SITE
-from ingest.refusal import PROBLEM_TYPE
-from ingest.service import Service
+from ingest.api.visitors import ID_MAX
+from ingest.collect.admission import SITE
+from ingest.collect.body import ENCODINGS, JSON, NDJSON, TEXT
+from ingest.collect.event import Batch, Event
+from ingest.context import Service
+from ingest.http.problem import PROBLEM_TYPE
+from ingest.http.response_schemas import Erased, ErasurePending, Folded, Health, Problem, Readiness, Report, Status, Stored
 from reports import encode, export
 from reports.query import FILTERS_MAX, LIMIT_DEFAULT, LIMIT_MAX, PROPS, Bots, Interval, Visitors
 from shared.generations.archive_schema import DIMENSIONS

@@ -20,8 +20,8 @@ from aiohttp.http_exceptions import LineTooLong
 from aiohttp.web_protocol import RequestHandler, _ErrInfo
 from aiohttp.web_request import BaseRequest
 
-from ingest.meters import NO_ROUTE, Meters
-from ingest.refusal import Refusal
+from ingest.http.problem import Refusal
+from ingest.observe.worker_stats import NO_ROUTE, Meters
 from shared.settings import Settings
 
 HEAD_TIMEOUT_S = 5.0

@@ -1,6 +1,6 @@
 """GET /metrics: everything that an operator may want an alert for, in the words of Prometheus. docs/metrics.md lists it.
 
-What workers count comes from each of them (ingest/peers.py) and has a label `worker`, so that one that was started again is
+What workers count comes from each of them (ingest/observe/peers.py) and has a label `worker`, so that one that was started again is
 seen as such. What the compactor did comes from the snapshot: it needs no port, and its numbers survive it.
 """
 
@@ -17,10 +17,10 @@ from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_l
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
 from prometheus_client.registry import Collector
 
-from ingest.meters import Histogram, Meters
-from ingest.peers import ask_workers
-from ingest.proxy_watch import warning
-from ingest.service import Service
+from ingest.collect.undeclared_proxy import warning
+from ingest.context import Service
+from ingest.observe.peers import ask_workers
+from ingest.observe.worker_stats import Histogram, Meters
 from shared.disk.layout import DataDirectory
 from shared.erasures import count_pending
 from shared.generations.snapshot import Snapshot, load

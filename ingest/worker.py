@@ -18,24 +18,24 @@ from dataclasses import dataclass, field
 import uvloop
 from aiohttp import web
 
-from ingest import admin
-from ingest.collect import post_events, preflight_events
-from ingest.connection import Server, room_for_connections
-from ingest.country import CountryLookup
-from ingest.drain import GRACE_S, drain
-from ingest.erasure import delete_visitor
-from ingest.health import get_health, get_readiness
-from ingest.housekeeping import keeping_house, showing_life
-from ingest.keyring import Keyring
-from ingest.meters import Meters
-from ingest.metrics import get_metrics
-from ingest.openapi import get_openapi
-from ingest.proxy_watch import ProxyWatch
-from ingest.rate_limit import RateLimiter
-from ingest.routes import Route, dispatch
-from ingest.service import Service
-from ingest.visitor import VisitorHash
-from ingest.writer import GroupCommitWriter, Log
+from ingest.api import admin
+from ingest.api.visitors import delete_visitor
+from ingest.collect.country import CountryLookup
+from ingest.collect.handler import post_events, preflight_events
+from ingest.collect.rate_limit import RateLimiter
+from ingest.collect.undeclared_proxy import ProxyWatch
+from ingest.collect.visitor_id import VisitorHash
+from ingest.context import Service
+from ingest.http.auth import Keyring
+from ingest.http.connection import Server, room_for_connections
+from ingest.http.drain import GRACE_S, drain
+from ingest.http.openapi import get_openapi
+from ingest.http.router import Route, dispatch
+from ingest.observe.background import keeping_house, showing_life
+from ingest.observe.health import get_health, get_readiness
+from ingest.observe.metrics import get_metrics
+from ingest.observe.worker_stats import Meters
+from ingest.wal.commit_queue import GroupCommitWriter, Log
 from reports.reader.client import Reader
 from shared.disk.durable import make_data_directory
 from shared.disk.layout import DataDirectory

@@ -12,7 +12,7 @@ from typing import Any
 
 from msgspec.structs import astuple, fields
 
-from ingest.event import Columns, Event
+from ingest.collect.event import Columns, Event
 
 _FIELDS = len(fields(Event))
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import msgspec
 
-from ingest.writer import Log
+from ingest.wal.commit_queue import Log
 from shared.disk.durable import PRIVATE_MODE, publish, remove
 from shared.disk.layout import DataDirectory
 from shared.settings import Settings

@@ -15,12 +15,12 @@ from aiohttp import web
 from aiohttp.http import HttpVersion10, HttpVersion11
 from aiohttp.web_request import BaseRequest
 
-from ingest import gate
-from ingest.connection import Connection
-from ingest.keyring import TokensDamaged
-from ingest.meters import NO_ROUTE
-from ingest.refusal import SERVER, Refusal
-from ingest.service import Service
+from ingest.collect import admission
+from ingest.context import Service
+from ingest.http.auth import TokensDamaged
+from ingest.http.connection import Connection
+from ingest.http.problem import SERVER, Refusal
+from ingest.observe.worker_stats import NO_ROUTE
 from shared.generations.snapshot import SnapshotDamaged
 from shared.segments.line import DataFromNewerVersion
 
@@ -92,7 +92,7 @@ def refused(service: Service, request: BaseRequest, route: str, refusal: Refusal
         service.log.debug("refused", **fields)
     response = refusal.response(request_id)
     if request.raw_path.startswith("/v1/events"):
-        response.headers.update(gate.cors(request.headers, service.settings))
+        response.headers.update(admission.cors(request.headers, service.settings))
     return response
 
 

@@ -8,10 +8,10 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from itertools import count
 
-from ingest.connection import Server
-from ingest.meters import Meters
-from ingest.peers import answer_peers
-from ingest.service import Service
+from ingest.context import Service
+from ingest.http.connection import Server
+from ingest.observe.peers import answer_peers
+from ingest.observe.worker_stats import Meters
 from shared.systemd_notify import Notifier
 
 # A share at a time: a thousand that came together must not all be closed, and come again, in one turn of the loop.

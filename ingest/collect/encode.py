@@ -12,8 +12,8 @@ from functools import lru_cache
 
 import msgspec
 
-from ingest.event import Property
-from ingest.verdict import Accepted
+from ingest.collect.event import Property
+from ingest.collect.validate import Accepted
 from shared.segments.line import SCHEMA_VERSION, seal_lines
 from shared.timestamps import rfc3339
 

@@ -7,16 +7,16 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from ingest.clients import Client, Headers, Proxies
-from ingest.country import CountryLookup
-from ingest.keyring import Keyring
-from ingest.meters import Meters
-from ingest.proxy_watch import ProxyWatch
-from ingest.rate_limit import RateLimiter
-from ingest.receive import Held
-from ingest.verdict import Told
-from ingest.visitor import VisitorHash
-from ingest.writer import GroupCommitWriter, Log
+from ingest.collect.country import CountryLookup
+from ingest.collect.rate_limit import RateLimiter
+from ingest.collect.undeclared_proxy import ProxyWatch
+from ingest.collect.validate import Told
+from ingest.collect.visitor_id import VisitorHash
+from ingest.http.auth import Keyring
+from ingest.http.body_reader import Held
+from ingest.http.client_address import Client, Headers, Proxies
+from ingest.observe.worker_stats import Meters
+from ingest.wal.commit_queue import GroupCommitWriter, Log
 from reports.reader.client import Reader
 from shared.disk.layout import DataDirectory
 from shared.settings import Settings

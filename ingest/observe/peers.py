@@ -16,7 +16,7 @@ from pathlib import Path
 
 import msgspec
 
-from ingest.meters import Meters
+from ingest.observe.worker_stats import Meters
 from shared.disk.layout import DataDirectory
 
 PATIENCE_S = 1.0

@@ -11,8 +11,8 @@ import time
 
 from aiohttp import web
 
-from ingest.connection import Server
-from ingest.service import Service
+from ingest.context import Service
+from ingest.http.connection import Server
 
 GRACE_S = 2.0
 DRAIN_S = 5.0

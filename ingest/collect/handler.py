@@ -8,15 +8,15 @@ import orjson
 from aiohttp import web
 from aiohttp.web_request import BaseRequest
 
-from ingest import body, gate, lines
-from ingest.clients import Client
-from ingest.gate import Basis, Headers, Sender
-from ingest.receive import read_body
-from ingest.refusal import Refusal
-from ingest.service import Service
-from ingest.stored import stored
-from ingest.verdict import Accepted, Rejection, Told, judge
-from ingest.writer import Busy, DiskFull, Stopping, Unavailable
+from ingest.collect import admission, body, encode
+from ingest.collect.admission import Basis, Headers, Sender
+from ingest.collect.fast_response import stored
+from ingest.collect.validate import Accepted, Rejection, Told, judge
+from ingest.context import Service
+from ingest.http.body_reader import read_body
+from ingest.http.client_address import Client
+from ingest.http.problem import Refusal
+from ingest.wal.commit_queue import Busy, DiskFull, Stopping, Unavailable
 
 
 async def post_events(service: Service, request: BaseRequest) -> web.StreamResponse:
@@ -25,16 +25,16 @@ async def post_events(service: Service, request: BaseRequest) -> web.StreamRespo
     settings = service.settings
 
     client = service.proxies.identify(request.remote or "", headers)
-    form, sender = gate.admit(headers, client.host, service.keyring.scopes(headers), settings)
+    form, sender = admission.admit(headers, client.host, service.keyring.scopes(headers), settings)
     if not sender.keyed:
         service.limit(client.address)
-    gate.check_disk(service.disk_free(), settings.disk_reserve)
-    gate.check_queue(service.writer.is_full())
+    admission.check_disk(service.disk_free(), settings.disk_reserve)
+    admission.check_queue(service.writer.is_full())
 
     content = await read_body(request, sender.body_max_bytes, service.held)
     plain = body.inflate(content, form.encoding, sender.body_max_bytes)
     batch = body.decode(plain, form.media_type, settings.max_events)
-    consent = gate.batch_consent(batch.consent, sender.consent)
+    consent = admission.batch_consent(batch.consent, sender.consent)
 
     received_ms = service.now_ms()
     verdicts = judge(batch.events, received_ms, batch.sent_at, batch.columns)
@@ -43,17 +43,17 @@ async def post_events(service: Service, request: BaseRequest) -> web.StreamRespo
     if told.accepted and not dry_run:
         origin = origin_of(service, headers, client, sender, consent)
         visitor = visitor_of(service, headers, client, sender, verdicts.accepted, received_ms)
-        sealed = lines.seal_events(verdicts.accepted, origin, visitor, received_ms)
+        sealed = encode.seal_events(verdicts.accepted, origin, visitor, received_ms)
         del content, plain, batch, verdicts  # what waits for the disk are the lines; the next request reuses this memory
         await append(service, sealed, told.accepted)
 
     service.count(size, told, dry_run=dry_run)
-    return answer(request, told, service.stored_status, gate.cors(headers, settings) if sender.cross_origin else None)
+    return answer(request, told, service.stored_status, admission.cors(headers, settings) if sender.cross_origin else None)
 
 
 async def preflight_events(service: Service, request: BaseRequest) -> web.StreamResponse:
     """OPTIONS /v1/events: the browser of a configured site asks whether its page may send. Raises Refusal 403 for any other."""
-    return web.Response(status=204, headers=gate.preflight(request.headers, service.settings))
+    return web.Response(status=204, headers=admission.preflight(request.headers, service.settings))
 
 
 def is_dry_run(request: BaseRequest) -> bool:
@@ -61,14 +61,14 @@ def is_dry_run(request: BaseRequest) -> bool:
     return "?" in request.raw_path and request.query.get("dry_run") == "1"
 
 
-def origin_of(service: Service, headers: Headers, client: Client, sender: Sender, consent: Basis) -> lines.Origin:
+def origin_of(service: Service, headers: Headers, client: Client, sender: Sender, consent: Basis) -> encode.Origin:
     """What goes on each line of this request. The address is used for the country, and goes no further."""
-    agent = gate.passed_on_agent(headers.get("User-Agent"), keyed=sender.keyed)
+    agent = admission.passed_on_agent(headers.get("User-Agent"), keyed=sender.keyed)
     is_server = sender.keyed and agent is None  # its language and country are nobody's
-    return lines.Origin(
+    return encode.Origin(
         site=sender.site,
         ua=agent,
-        language=None if is_server else gate.language(headers.get("Accept-Language")),
+        language=None if is_server else admission.language(headers.get("Accept-Language")),
         country=service.country_of(client, headers) if service.knows_countries and not sender.keyed else None,
         consent=consent,
     )
@@ -88,11 +88,11 @@ async def append(service: Service, sealed: bytes, count: int) -> None:
     try:
         await service.writer.append(sealed, count)
     except DiskFull as error:
-        raise Refusal(507, error.code, str(error), retry_after_s=gate.RETRY_AFTER_S) from None
+        raise Refusal(507, error.code, str(error), retry_after_s=admission.RETRY_AFTER_S) from None
     except (Busy, Stopping) as error:
         raise Refusal(503, error.code, str(error), retry_after_s=1) from None
     except Unavailable as error:
-        raise Refusal(503, error.code, str(error), retry_after_s=gate.RETRY_AFTER_S) from None
+        raise Refusal(503, error.code, str(error), retry_after_s=admission.RETRY_AFTER_S) from None
 
 
 def answer(request: BaseRequest, told: Told, stored_status: int, cors: dict[str, str] | None) -> web.StreamResponse:

@@ -10,10 +10,10 @@ import orjson
 from aiohttp import web
 from aiohttp.web_request import BaseRequest
 
-from ingest.keyring import Scope
-from ingest.refusal import SERVER, Refusal
-from ingest.routes import Handler
-from ingest.service import Service
+from ingest.context import Service
+from ingest.http.auth import Scope
+from ingest.http.problem import SERVER, Refusal
+from ingest.http.router import Handler
 from reports import encode, export
 from reports.query import QueryError, parse
 from shared.async_wait import answered

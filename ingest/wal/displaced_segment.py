@@ -10,8 +10,8 @@ import errno
 from contextlib import suppress
 from typing import NamedTuple, Protocol
 
-from ingest.active import FULL, ActiveSegment, CommitFailed, SegmentMoved, SegmentTruncated
-from ingest.meters import Meters
+from ingest.observe.worker_stats import Meters
+from ingest.wal.active_segment import FULL, ActiveSegment, CommitFailed, SegmentMoved, SegmentTruncated
 from shared.disk.layout import SegmentName
 
 LET_IT_SEAL = "leave active segments alone, and have logrotate run `foldlog rotate`: logrotate/README.md says how"

@@ -16,9 +16,9 @@ from contextlib import suppress
 from itertools import accumulate
 from typing import NamedTuple, Protocol
 
-from ingest.active import FULL, ActiveSegment, CommitFailed, SegmentMoved, SegmentSuspect
-from ingest.meters import Meters
-from ingest.taken import TakenSegments
+from ingest.observe.worker_stats import Meters
+from ingest.wal.active_segment import FULL, ActiveSegment, CommitFailed, SegmentMoved, SegmentSuspect
+from ingest.wal.displaced_segment import TakenSegments
 from shared.disk.control_files import Watch
 from shared.disk.durable import remove
 from shared.disk.layout import DataDirectory

@@ -12,7 +12,7 @@ from datetime import datetime
 from itertools import repeat
 from typing import NamedTuple, cast
 
-from ingest.event import EVENT_MAX_BYTES, Columns, Event
+from ingest.collect.event import EVENT_MAX_BYTES, Columns, Event
 from shared.timestamps import DAY_S
 
 FUTURE_MAX_MS = 5 * 60 * 1000

@@ -1,6 +1,6 @@
 """What one worker counts about itself, as plain numbers: a request adds to a few of them and waits for nobody.
 
-ingest/metrics.py makes Prometheus text of those of all workers; docs/metrics.md says what each is for.
+ingest/observe/metrics.py makes Prometheus text of those of all workers; docs/metrics.md says what each is for.
 """
 
 from __future__ import annotations

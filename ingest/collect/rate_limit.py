@@ -25,8 +25,8 @@ from limits.limits import Granularity
 from limits.storage import SlidingWindowCounterSupport, Storage
 from limits.strategies import SlidingWindowCounterRateLimiter
 
-from ingest.clients import WIDTHS, counted_networks
-from ingest.refusal import Refusal
+from ingest.http.client_address import WIDTHS, counted_networks
+from ingest.http.problem import Refusal
 from shared.settings import Settings
 
 _KEY_BYTES = 16

@@ -14,9 +14,9 @@ from urllib.parse import urlsplit
 
 from multidict import MultiMapping
 
-from ingest.body import ENCODINGS, MEDIA_TYPES
-from ingest.keyring import Scope
-from ingest.refusal import Refusal
+from ingest.collect.body import ENCODINGS, MEDIA_TYPES
+from ingest.http.auth import Scope
+from ingest.http.problem import Refusal
 from shared.settings import Settings
 
 KEY_BODY_MAX_BYTES = 1 << 20

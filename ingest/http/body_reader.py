@@ -10,8 +10,8 @@ from aiohttp import web
 from aiohttp.http import HttpVersion11
 from aiohttp.web_request import BaseRequest
 
-from ingest.connection import Connection
-from ingest.refusal import Refusal
+from ingest.http.connection import Connection
+from ingest.http.problem import Refusal
 
 BODY_TIMEOUT_S = 5.0
 # Each 8 KiB that arrive earn another second: a phone on a bad line is done in time, a byte a second is not.

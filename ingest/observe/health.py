@@ -11,7 +11,7 @@ import orjson
 from aiohttp import web
 from aiohttp.web_request import BaseRequest
 
-from ingest.service import Service
+from ingest.context import Service
 from shared.generations.snapshot import Snapshot, SnapshotDamaged, find
 from shared.segments.line import DataFromNewerVersion
 from shared.segments.sealed import sealed_segments
