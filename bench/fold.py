@@ -15,8 +15,8 @@ from pathlib import Path
 import orjson
 
 from bench.load import AGENT
-from compactor.compaction import THREADS
-from compactor.schedule import compact_once
+from compactor.process import compact_once
+from compactor.run_pass import THREADS
 from ingest.collect.encode import Line, seal
 from ingest.wal.active_segment import ActiveSegment
 from shared.disk.durable import make_data_directory

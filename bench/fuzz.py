@@ -31,7 +31,7 @@ from bench.fold import Quiet
 from bench.fuzz_bodies import write_first
 from bench.fuzz_post import Tally, post_all
 from bench.processes import worker
-from compactor.schedule import compact_once
+from compactor.process import compact_once
 from shared.disk.layout import DataDirectory
 from shared.generations.snapshot import load
 from shared.segments.sealed import open_segment, sealed_segments

@@ -27,7 +27,7 @@ import bench.load as load
 from bench.fold import Quiet
 from bench.processes import cpu_seconds, free_port, running, worker
 from bench.processes import load as load_in_own_process
-from compactor.schedule import compact_once
+from compactor.process import compact_once
 from shared.disk.layout import DataDirectory
 from shared.generations.snapshot import load as load_snapshot
 from shared.settings import Settings

@@ -28,7 +28,7 @@ from bench.fold import Quiet
 from bench.load import make_requests
 from bench.load import run as run_load
 from bench.processes import CLOCK_TICKS, cpu_seconds, free_port, load, null_handler, running, worker
-from compactor.schedule import compact_once
+from compactor.process import compact_once
 from shared.disk.layout import DataDirectory
 from shared.generations.snapshot import load as load_snapshot
 from shared.settings import Settings

@@ -15,7 +15,7 @@ from typing import NamedTuple
 
 from bench.fold import Quiet
 from bench.processes import cpu_seconds, worker
-from compactor.schedule import compact_once
+from compactor.process import compact_once
 from foldlog.bench import BenchError, Target, generate, make_plan
 from foldlog.generator import AGENT
 from shared.disk.layout import DataDirectory

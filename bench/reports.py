@@ -1,6 +1,6 @@
 """Reports over a month of events: from the counters alone, and filtered, with exact visitors, from the archive.
 
-The archive is made by what writes it in service (compactor.parts), of events that the engine makes up: each day comes in two
+The archive is made by what writes it in service (compactor.generations.part_writer), of events that the engine makes up: each day comes in two
 parts, which a pass of the day after settles; the last day is as a backlog leaves it. The answers come over HTTP from
 `foldlog serve`, each to a question that was not asked before; every one of them is compared with a count of the same events
 that is not Foldlog's.
@@ -22,11 +22,11 @@ import orjson
 
 from bench.fold import Quiet
 from bench.processes import serving
-from compactor.commit import commit, compactor_lock
-from compactor.compaction import THREADS, next_snapshot
-from compactor.fold import Folded
-from compactor.parts import count_fresh, write_day
-from compactor.settle import settle
+from compactor.fold.load import Folded
+from compactor.generations.commit import commit, compactor_lock
+from compactor.generations.day_merge import settle
+from compactor.generations.part_writer import count_fresh, write_day
+from compactor.run_pass import THREADS, next_snapshot
 from foldlog.bench import Target, ask
 from shared.disk.durable import make_data_directory
 from shared.disk.layout import DataDirectory

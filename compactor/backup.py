@@ -15,10 +15,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
-from compactor.commit import LOCK_PATIENCE_S, compactor_lock, kept_snapshots
-from compactor.compaction import Log, recover_orphans
-from compactor.copied import later_parts
-from compactor.verify import parts_of
+from compactor.generations.commit import LOCK_PATIENCE_S, compactor_lock, kept_snapshots
+from compactor.repair.directory_check import later_parts
+from compactor.repair.verify import parts_of
+from compactor.run_pass import Log, recover_orphans
 from shared.disk.control_files import seal_now
 from shared.disk.durable import keep_as, make_directory, sync_directory
 from shared.disk.layout import PARTIAL_SUFFIX, TEMPORARY_SUFFIX, DataDirectory, SegmentName, parse_kept_snapshot, parse_stray
@@ -180,7 +180,7 @@ def _link_log(data: DataDirectory, partial: DataDirectory) -> None:
 
 
 def _strays(data: DataDirectory) -> Iterator[Path]:
-    """Not adopted here: somebody may be at work on them. The restored directory adopts them (compactor/strays.py)."""
+    """Not adopted here: somebody may be at work on them. The restored directory adopts them (compactor/repair/rotated_files.py)."""
     for path in files_of(data.log):
         if parse_stray(path.name) is not None and path.is_file() and not path.is_symlink():
             yield path

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from compactor.commit import LOCK_PATIENCE_S, compactor_lock
+from compactor.generations.commit import LOCK_PATIENCE_S, compactor_lock
 from shared.disk.compression import CannotInflate, deflating, inflated
 from shared.disk.durable import publishing, remove
 from shared.disk.layout import DataDirectory, parse_segment, parse_temporary

@@ -24,9 +24,9 @@ from collections.abc import Callable
 from datetime import date
 from pathlib import Path
 
-from compactor.schedule import compact_once
-from compactor.segment_check import check
-from compactor.verify import verify
+from compactor.fold.verify_segments import check
+from compactor.process import compact_once
+from compactor.repair.verify import verify
 from faults.damaged_files import UNFOLDED, Damage, Heard, Target, make_targets, settings_of
 from faults.oracle import id_of, judge
 from faults.outcome import Outcome, file_system

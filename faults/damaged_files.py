@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 import zstandard
 
-from compactor.schedule import compact_once
+from compactor.process import compact_once
 from faults.oracle import id_of
 from ingest.collect.encode import Line, seal
 from ingest.wal.active_segment import ActiveSegment

@@ -16,8 +16,8 @@ from shutil import copytree, rmtree
 
 import duckdb
 
-from compactor.agents import parse_agent
-from compactor.schedule import Compactor, compact_once
+from compactor.fold.user_agents import parse_agent
+from compactor.process import Compactor, compact_once
 from faults.oracle import Verdict, acknowledged, intended, judge, look
 from faults.scenes import AGENT, Place, Scene, Silence
 from faults.strace import ELSEWHERE, KILLED, OTHERS, count_calls, kill_before, run_alone

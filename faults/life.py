@@ -14,8 +14,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from compactor.commit import compactor_lock
-from compactor.compaction import run_pass
+from compactor.generations.commit import compactor_lock
+from compactor.run_pass import run_pass
 from faults.crash import Disk, How, make_tree
 from faults.record import Mark, Recorder, Tree
 from faults.small_server import Silent

@@ -97,7 +97,7 @@ MUTANTS = (
         "delete before publish",
         (
             Edit(
-                "compactor/compaction.py",
+                "compactor/run_pass.py",
                 "        commit(data, before, after, lock)\n",
                 "        remove([segment.path for segment in chosen])\n        commit(data, before, after, lock)\n",
             ),
@@ -133,14 +133,14 @@ MUTANTS = (
     ),
     Mutant(
         "fold without recording the segment",
-        (Edit("compactor/compaction.py", "[each.segment.name for each in checked]", "[]"),),
+        (Edit("compactor/run_pass.py", "[each.segment.name for each in checked]", "[]"),),
         (CLONES, FOLD),
     ),
     Mutant(
         "record without folding",
         (
             Edit(
-                "compactor/compaction.py",
+                "compactor/run_pass.py",
                 "    try:\n        read_lines(database, checked, settings.sites)\n",
                 "    try:\n        read_lines(database, [], settings.sites)\n",
             ),
@@ -184,10 +184,10 @@ MUTANTS = (
     Mutant(
         "two compactors with no generation check",
         (
-            Edit("compactor/commit.py", "if load(data).generation != before.generation:", "if not before:"),
-            Edit("compactor/commit.py", "    if not lock.is_held():", "    if not lock:"),
+            Edit("compactor/generations/commit.py", "if load(data).generation != before.generation:", "if not before:"),
+            Edit("compactor/generations/commit.py", "    if not lock.is_held():", "    if not lock:"),
             Edit(
-                "compactor/commit.py",
+                "compactor/generations/commit.py",
                 "        if not lock_descriptor(descriptor, blocking=False):",
                 "        if not descriptor:",
             ),
@@ -198,7 +198,7 @@ MUTANTS = (
         "dedupe only in memory",
         (
             Edit(
-                "compactor/fold.py",
+                "compactor/fold/load.py",
                 "    paths = archive_paths(data, before, sorted(neighbours(touched)))\n",
                 "    paths = archive_paths(data, before, sorted(neighbours(touched)))[:0]\n",
             ),
@@ -207,19 +207,25 @@ MUTANTS = (
     ),
     Mutant(
         "mass deletion without asking",
-        (Edit("compactor/expiry.py", "    is_held = len(days) > UNGUARDED_DAYS and", "    is_held = len(days) > 36_500 and"),),
+        (
+            Edit(
+                "compactor/retention/plan.py",
+                "    is_held = len(days) > UNGUARDED_DAYS and",
+                "    is_held = len(days) > 36_500 and",
+            ),
+        ),
         (RETENTION,),
     ),
     Mutant(
         "delete what a kept snapshot has not folded",
-        (Edit("compactor/expiry.py", "(after, *log.spares)", "(after,)"),),
+        (Edit("compactor/retention/plan.py", "(after, *log.spares)", "(after,)"),),
         (RETENTION,),
     ),
     Mutant(
         "size before the clock is looked at",
         (
             Edit(
-                "compactor/expiry.py",
+                "compactor/retention/plan.py",
                 "    if doubt := clock_doubt(before, now_ms):\n",
                 "    if (doubt := clock_doubt(before, now_ms)) and not settings.log_max_bytes:\n",
             ),

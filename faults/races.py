@@ -23,9 +23,9 @@ from pathlib import Path
 
 import duckdb
 
-from compactor.commit import CommitLost, CompactorBusy, compactor_lock
-from compactor.compaction import run_pass
-from compactor.schedule import compact_once
+from compactor.generations.commit import CommitLost, CompactorBusy, compactor_lock
+from compactor.process import compact_once
+from compactor.run_pass import run_pass
 from faults.oracle import Ledger, Verdict, acknowledged, intended, judge
 from faults.outcome import Outcome, file_system
 from faults.small_server import Silent, settings_for

@@ -6,8 +6,8 @@ import hashlib
 import shutil
 from pathlib import Path
 
-from compactor.commit import compactor_lock, sweep_orphans
-from compactor.compaction import recover_orphans, run_pass
+from compactor.generations.commit import compactor_lock, sweep_orphans
+from compactor.run_pass import recover_orphans, run_pass
 from faults.crash import make_tree
 from faults.oracle import Found, Verdict, compare, look
 from faults.record import Tree, read_tree

@@ -14,10 +14,10 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from compactor.commit import compactor_lock
-from compactor.compaction import run_pass
-from compactor.retention_run import retain_now
-from compactor.schedule import compact_once
+from compactor.generations.commit import compactor_lock
+from compactor.process import compact_once
+from compactor.retention.command import retain_now
+from compactor.run_pass import run_pass
 from faults.oracle import Ledger
 from faults.strace import MAIN, OTHERS, Gate
 from ingest.collect.encode import Line, seal

@@ -18,7 +18,7 @@ import threading
 import time
 from pathlib import Path
 
-from compactor.schedule import Compactor, compact_once
+from compactor.process import Compactor, compact_once
 from faults.oracle import Ledger, acknowledged, intended
 from ingest.collect.encode import Line, seal
 from ingest.wal.commit_queue import GroupCommitWriter, Unavailable

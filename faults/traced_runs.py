@@ -19,8 +19,8 @@ from contextlib import contextmanager
 from multiprocessing.connection import Connection
 from pathlib import Path
 
-from compactor import schedule
-from compactor.schedule import Compactor, compact_once
+from compactor import process
+from compactor.process import Compactor, compact_once
 from faults.oracle import Ledger
 from faults.small_server import GAVE_UP, WRITER, Silent, lines_for, send, settings_for
 from ingest.wal.active_segment import ActiveSegment
@@ -72,7 +72,7 @@ async def _start(root: Path) -> None:
 
 def fold(root: Path, _ledgers: Path, gate: Connection) -> None:
     """Two passes of the scheduled kind: the second must not be worse off for what the first met."""
-    schedule.SEAL_PATIENCE_S = 0.05
+    process.SEAL_PATIENCE_S = 0.05
     _wait_for_tracer(gate, os.getpid())
     compactor = Compactor(DataDirectory(root), settings_for(root), Silent())
     compactor.run()

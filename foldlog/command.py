@@ -20,15 +20,15 @@ import orjson
 from rich.console import Console
 
 from compactor.backup import BackupRefused, backup, leftovers
-from compactor.commit import CommitLost, CompactorBusy
 from compactor.compress import compress
-from compactor.copied import CopyIncomplete
-from compactor.erase import look
-from compactor.rebuild import rebuild
-from compactor.retention_run import plan_only, retain_now
-from compactor.schedule import Compactor, compact_once, erase_now, run_compactor
-from compactor.verify import verify
-from compactor.visitor_search import Sought
+from compactor.erasure.footprint import Sought
+from compactor.erasure.rewrite import look
+from compactor.generations.commit import CommitLost, CompactorBusy
+from compactor.process import Compactor, compact_once, erase_now, run_compactor
+from compactor.repair.directory_check import CopyIncomplete
+from compactor.repair.rebuild import rebuild
+from compactor.repair.verify import verify
+from compactor.retention.command import plan_only, retain_now
 from foldlog import bench, show, tail
 from foldlog.activation import inherited_sockets
 from foldlog.children import WATCHDOG_SHARE

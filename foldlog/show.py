@@ -17,10 +17,10 @@ from rich.text import Text
 
 from compactor.backup import Backup
 from compactor.compress import Compressed
-from compactor.expiry import KindPlan, RetentionPlan
-from compactor.rebuild import DayChange
-from compactor.verify import Verified
-from compactor.visitor_search import Found
+from compactor.erasure.footprint import Found
+from compactor.repair.rebuild import DayChange
+from compactor.repair.verify import Verified
+from compactor.retention.plan import KindPlan, RetentionPlan
 from foldlog.diagnosis import Finding
 from foldlog.running import Running
 from foldlog.status_screen import counted, screen, size

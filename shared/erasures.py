@@ -1,4 +1,4 @@
-"""Erasing one visitor, as it is asked for and as it is recorded. What erases is compactor/erase.py.
+"""Erasing one visitor, as it is asked for and as it is recorded. What erases is compactor/erasure/rewrite.py.
 
 A request is a file in private/ from the moment when it is made until no file of the data directory holds the visitor: a crash
 delays an erasure, and never leaves half of it undone. It is recorded in erasures.ndjson as it begins and when it is done, with

@@ -8,9 +8,9 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from compactor.commit import compactor_lock
-from compactor.compaction import Pass, run_pass
-from compactor.plan import PASS_MAX_BYTES
+from compactor.fold.select_segments import PASS_MAX_BYTES
+from compactor.generations.commit import compactor_lock
+from compactor.run_pass import Pass, run_pass
 from ingest.collect.encode import Line, seal
 from ingest.wal.active_segment import ActiveSegment
 from shared.disk.durable import make_data_directory

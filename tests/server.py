@@ -26,7 +26,7 @@ from types import TracebackType
 from typing import Any
 from urllib.parse import urlencode
 
-from compactor import verify as verification
+from compactor.repair import verify as verification
 from shared.disk.layout import DataDirectory
 from shared.segments.line import flaw
 from shared.segments.sealed import active_segments, open_segment, sealed_segments

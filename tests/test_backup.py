@@ -17,11 +17,11 @@ from pathlib import Path
 import pytest
 
 from compactor.backup import BackupRefused, backup
-from compactor.commit import compactor_lock
-from compactor.erase import erase_pending
-from compactor.rebuild import rebuild
-from compactor.strays import adopt_strays
-from compactor.verify import verify
+from compactor.erasure.rewrite import erase_pending
+from compactor.generations.commit import compactor_lock
+from compactor.repair.rebuild import rebuild
+from compactor.repair.rotated_files import adopt_strays
+from compactor.repair.verify import verify
 from faults.oracle import id_of
 from ingest.collect.encode import seal
 from ingest.wal.active_segment import ActiveSegment

@@ -11,11 +11,11 @@ from typing import Any
 
 import pytest
 
-from compactor.commit import CommitLost, CompactorBusy, compactor_lock, sweep_orphans
-from compactor.compaction import run_pass
-from compactor.schedule import Compactor
-from compactor.segment_check import check
-from compactor.verify import check_log
+from compactor.fold.verify_segments import check
+from compactor.generations.commit import CommitLost, CompactorBusy, compactor_lock, sweep_orphans
+from compactor.process import Compactor
+from compactor.repair.verify import check_log
+from compactor.run_pass import run_pass
 from ingest.collect.encode import seal
 from reports.query import parse
 from reports.report import make_report

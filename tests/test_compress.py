@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from compactor.commit import CompactorBusy, compactor_lock
 from compactor.compress import METHODS, Compressed, compress
+from compactor.generations.commit import CompactorBusy, compactor_lock
 from faults.crash import crashes, make_tree
 from faults.record import Recorder
 from foldlog.tail import Follower, Wanted

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 import zstandard
 
-from compactor.rebuild import rebuild
+from compactor.repair.rebuild import rebuild
 from foldlog.tail import Follower, Wanted
 from shared.disk.compression import ZSTD_WINDOW_MAX, CannotInflate, deflating, inflated, open_inflated
 from shared.disk.layout import PACKED_SUFFIXES, DataDirectory

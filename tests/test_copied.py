@@ -15,13 +15,13 @@ from typing import Any, NamedTuple
 
 import pytest
 
-from compactor.commit import compactor_lock
-from compactor.copied import CopyIncomplete, begin
-from compactor.erase import erase_pending
-from compactor.rebuild import DayChange, rebuild
-from compactor.retention_run import retain_now
-from compactor.schedule import Compactor, erase_now
-from compactor.verify import verify
+from compactor.erasure.rewrite import erase_pending
+from compactor.generations.commit import compactor_lock
+from compactor.process import Compactor, erase_now
+from compactor.repair.directory_check import CopyIncomplete, begin
+from compactor.repair.rebuild import DayChange, rebuild
+from compactor.repair.verify import verify
+from compactor.retention.command import retain_now
 from shared.disk.layout import DataDirectory
 from shared.erasures import Done, ask, records
 from shared.generations.part_presence import missing_parts

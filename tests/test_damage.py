@@ -17,11 +17,11 @@ from pathlib import Path
 import pytest
 import zstandard
 
-from compactor.commit import sweep_orphans
-from compactor.rebuild import DayChange, rebuild
-from compactor.schedule import Compactor
-from compactor.segment_check import check
-from compactor.verify import Finding, verify
+from compactor.fold.verify_segments import check
+from compactor.generations.commit import sweep_orphans
+from compactor.process import Compactor
+from compactor.repair.rebuild import DayChange, rebuild
+from compactor.repair.verify import Finding, verify
 from faults import oracle
 from shared.disk.layout import DataDirectory
 from shared.generations.archive_schema import PartDamaged, part_flaw

@@ -20,7 +20,7 @@ import msgspec
 import pytest
 from multidict import CIMultiDict
 
-from compactor.agents import parse_agent
+from compactor.fold.user_agents import parse_agent
 from foldlog.options import make_parser
 from ingest.collect import admission, body, rate_limit
 from ingest.collect.encode import Line

@@ -16,14 +16,14 @@ from unittest.mock import Mock
 
 import pytest
 
-from compactor import verify as verification
-from compactor import visitor_search
-from compactor.commit import compactor_lock
-from compactor.erase import erase_pending, look
-from compactor.rebuild import rebuild
-from compactor.schedule import compact_once
-from compactor.strays import adopt_strays
-from compactor.visitor_search import Sought
+from compactor.erasure import footprint
+from compactor.erasure.footprint import Sought
+from compactor.erasure.rewrite import erase_pending, look
+from compactor.generations.commit import compactor_lock
+from compactor.process import compact_once
+from compactor.repair import verify as verification
+from compactor.repair.rebuild import rebuild
+from compactor.repair.rotated_files import adopt_strays
 from faults.crash import crashes, make_tree
 from faults.record import Recorder
 from ingest.collect.encode import seal
@@ -295,7 +295,7 @@ def test_segment_that_is_sealed_while_the_log_is_searched_delays_it(
     writer = ActiveSegment(data, "9", 1, "fsync")
     writer.commit(seal([line("still-open-1", NOON, visitor=GONE)]), 1)
     ask(data, GONE, None)
-    searched = visitor_search._may_be_in
+    searched = footprint._may_be_in
 
     def seal_first(path: Path, hint: bytes) -> bool:
         if path == data.active("9") and writer.lines:

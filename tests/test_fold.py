@@ -10,7 +10,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from compactor.verify import verify
+from compactor.repair.verify import verify
 from ingest.collect.encode import Line
 from shared.disk.layout import DataDirectory
 from shared.duckdb_engine import connect

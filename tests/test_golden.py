@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from compactor.rebuild import rebuild
+from compactor.repair.rebuild import rebuild
 from shared.disk.layout import DataDirectory
 from shared.generations.snapshot import load
 from shared.settings import Settings

@@ -28,9 +28,9 @@ from typing import Any
 
 import pytest
 
-from compactor.commit import compactor_lock
-from compactor.schedule import compact_once
-from compactor.strays import adopt_strays
+from compactor.generations.commit import compactor_lock
+from compactor.process import compact_once
+from compactor.repair.rotated_files import adopt_strays
 from faults.oracle import Found, look
 from shared.disk.layout import PACKED_SUFFIXES, DataDirectory, parse_stray
 from shared.segments.sealed import sealed_segments

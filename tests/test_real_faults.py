@@ -15,8 +15,8 @@ from tempfile import TemporaryDirectory
 import duckdb
 import pytest
 
-from compactor.commit import CompactorBusy, compactor_lock
-from compactor.schedule import compact_once
+from compactor.generations.commit import CompactorBusy, compactor_lock
+from compactor.process import compact_once
 from faults import errors, races
 from faults.file_systems import CannotMount, disk, run, small_tmpfs
 from faults.oracle import Ledger, acknowledged, intended, judge

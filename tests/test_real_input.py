@@ -16,7 +16,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from compactor.schedule import compact_once
+from compactor.process import compact_once
 from foldlog.import_combined import import_combined
 from ingest.wal.commit_queue import Unavailable
 from shared.generations.snapshot import load

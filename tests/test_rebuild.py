@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from compactor.commit import is_lost
-from compactor.rebuild import rebuild
-from compactor.schedule import Compactor
+from compactor.generations.commit import is_lost
+from compactor.process import Compactor
+from compactor.repair.rebuild import rebuild
 from shared.disk.layout import DataDirectory, parse_part
 from shared.generations.snapshot import load
 from shared.segments.sealed import sealed_segments

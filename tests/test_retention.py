@@ -16,9 +16,9 @@ from typing import Any
 import msgspec
 import pytest
 
-from compactor.expiry import Item, KindPlan, LogFiles, RetentionPlan, plan_expiry
-from compactor.rebuild import rebuild
-from compactor.retention_run import plan_only, retain_now
+from compactor.repair.rebuild import rebuild
+from compactor.retention.command import plan_only, retain_now
+from compactor.retention.plan import Item, KindPlan, LogFiles, RetentionPlan, plan_expiry
 from faults.kill_points import MEMORY, Options, enumerate_points, run_points, spread, workers
 from faults.kill_run import CHANGES
 from faults.strace import KILLED, is_there

@@ -9,8 +9,7 @@ from pathlib import Path
 import duckdb
 import pytest
 
-from compactor import settle
-from compactor.compaction import Pass
+from compactor.run_pass import Pass
 from shared.disk.layout import DataDirectory
 from shared.generations.snapshot import load
 from shared.timestamps import utc_day

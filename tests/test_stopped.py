@@ -16,8 +16,8 @@ from pathlib import Path
 
 import pytest
 
-from compactor.commit import CompactorBusy
-from compactor.schedule import compact_once
+from compactor.generations.commit import CompactorBusy
+from compactor.process import compact_once
 from faults.file_systems import CannotMount, mounted, run
 from faults.oracle import Ledger, acknowledged
 from faults.small_server import Silent, lines_for, send, settings_for, settle

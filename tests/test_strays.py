@@ -13,9 +13,9 @@ from pathlib import Path
 import pytest
 import zstandard
 
-from compactor.commit import compactor_lock
-from compactor.schedule import compact_once
-from compactor.strays import SETTLED_S, adopt_strays
+from compactor.generations.commit import compactor_lock
+from compactor.process import compact_once
+from compactor.repair.rotated_files import SETTLED_S, adopt_strays
 from faults.crash import crashes, make_tree
 from faults.record import Recorder, read_tree
 from ingest.collect.encode import seal

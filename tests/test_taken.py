@@ -12,9 +12,9 @@ from pathlib import Path
 
 import pytest
 
-from compactor.commit import compactor_lock
-from compactor.compaction import recover_orphans
-from compactor.strays import adopt_strays
+from compactor.generations.commit import compactor_lock
+from compactor.repair.rotated_files import adopt_strays
+from compactor.run_pass import recover_orphans
 from faults.crash import HOWS, Disk, make_tree
 from faults.record import Mark, Recorder, Tree
 from ingest.collect.encode import seal

@@ -1,6 +1,6 @@
 """The snapshot: one JSON file that names every part it is made of and every segment that it has folded (P5).
 
-Loading it is all that a reader needs; only the compactor makes one (compactor/commit.py). docs/formats.md has an example.
+Loading it is all that a reader needs; only the compactor makes one (compactor/generations/commit.py). docs/formats.md has an example.
 When it is damaged or gone, the newest kept one that is whole takes its place: an older truth, never a made-up one.
 """
 

@@ -16,14 +16,14 @@ from pathlib import Path
 import duckdb
 import msgspec
 
-from compactor.commit import CompactorLock, commit, forget_history
-from compactor.compaction import THREADS, Log, whole_snapshot
 from compactor.compress import unpublished as half_written
-from compactor.expiry import doubted_since
-from compactor.fold import archive_paths
-from compactor.parts import sql_list, write_whole_day
-from compactor.verify import parts_of
-from compactor.visitor_search import MENTION_MIN, Found, Sought, hits, is_trace, received_unfolded, search, segment_files
+from compactor.erasure.footprint import MENTION_MIN, Found, Sought, hits, is_trace, received_unfolded, search, segment_files
+from compactor.fold.load import archive_paths
+from compactor.generations.commit import CompactorLock, commit, forget_history
+from compactor.generations.part_writer import sql_list, write_whole_day
+from compactor.repair.verify import parts_of
+from compactor.retention.plan import doubted_since
+from compactor.run_pass import THREADS, Log, whole_snapshot
 from shared.disk.compression import CannotInflate, deflating
 from shared.disk.durable import publish, publishing, remove, scratch
 from shared.disk.layout import DataDirectory, parse_day, parse_segment

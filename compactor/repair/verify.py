@@ -12,12 +12,12 @@ from typing import NamedTuple
 
 import duckdb
 
-from compactor.commit import LOCK_PATIENCE_S, compactor_lock
-from compactor.compaction import THREADS
-from compactor.copied import later_parts
-from compactor.fold import LinesDoNotParse, archive_paths, read_lines
-from compactor.parts import add_sums, cap_values, counting_sql, make_counted, sql_list
-from compactor.segment_check import Checked, check
+from compactor.fold.load import LinesDoNotParse, archive_paths, read_lines
+from compactor.fold.verify_segments import Checked, check
+from compactor.generations.commit import LOCK_PATIENCE_S, compactor_lock
+from compactor.generations.part_writer import add_sums, cap_values, counting_sql, make_counted, sql_list
+from compactor.repair.directory_check import later_parts
+from compactor.run_pass import THREADS
 from shared.disk.durable import scratch
 from shared.disk.layout import DataDirectory
 from shared.duckdb_engine import connect

@@ -14,8 +14,8 @@ from pathlib import Path
 import duckdb
 import msgspec
 
-from compactor.commit import set_aside, unused_generation
-from compactor.compaction import Log
+from compactor.generations.commit import set_aside, unused_generation
+from compactor.run_pass import Log
 from shared.disk.layout import DataDirectory, parse_day, parse_part
 from shared.generations.archive_schema import COUNTED_DIMENSIONS, OTHER, TOTAL
 from shared.generations.snapshot import Day, Part, Retention, Snapshot, Totals

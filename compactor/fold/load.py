@@ -14,9 +14,9 @@ from pathlib import Path
 
 import duckdb
 
-from compactor.agents import parse_agent
-from compactor.plan import neighbours
-from compactor.segment_check import Checked
+from compactor.fold.select_segments import neighbours
+from compactor.fold.user_agents import parse_agent
+from compactor.fold.verify_segments import Checked
 from shared.disk.layout import PACKED_SUFFIXES, DataDirectory
 from shared.generations.archive_schema import archived, made_at, made_random, whole_parts
 from shared.generations.snapshot import Snapshot

@@ -17,8 +17,10 @@ from typing import NamedTuple
 import duckdb
 import msgspec
 
-from compactor.adopt import adopt, adopted_totals
-from compactor.commit import (
+from compactor.erasure.rewrite import finish_in_log
+from compactor.fold.load import archive_paths
+from compactor.fold.select_segments import neighbours
+from compactor.generations.commit import (
     LOCK_PATIENCE_S,
     CompactorLock,
     commit,
@@ -28,16 +30,14 @@ from compactor.commit import (
     replace_damaged,
     set_aside,
 )
-from compactor.compaction import THREADS, Log, whole_snapshot
-from compactor.copied import erased_since, forget_incomplete_spares, later_parts, sweep_leftovers
-from compactor.erase import finish_in_log
-from compactor.expiry import doubted_since
-from compactor.fold import archive_paths
-from compactor.parts import sql_list, write_whole_day
-from compactor.plan import neighbours
-from compactor.rebuilt import COLUMNS, Sources, make_rebuilt, make_sources
-from compactor.salvage import DamagedPart, Salvaged, damaged_parts, salvage, without
-from compactor.verify import count
+from compactor.generations.part_writer import sql_list, write_whole_day
+from compactor.repair.directory_check import erased_since, forget_incomplete_spares, later_parts, sweep_leftovers
+from compactor.repair.rebuild_sources import COLUMNS, Sources, make_rebuilt, make_sources
+from compactor.repair.reconstruct_snapshot import adopt, adopted_totals
+from compactor.repair.unreferenced_parts import DamagedPart, Salvaged, damaged_parts, salvage, without
+from compactor.repair.verify import count
+from compactor.retention.plan import doubted_since
+from compactor.run_pass import THREADS, Log, whole_snapshot
 from shared.disk.durable import scratch
 from shared.disk.layout import DataDirectory, parse_part
 from shared.duckdb_engine import connect

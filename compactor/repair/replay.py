@@ -8,8 +8,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 
-from compactor.commit import compactor_lock
-from compactor.compaction import Log, run_pass
+from compactor.generations.commit import compactor_lock
+from compactor.run_pass import Log, run_pass
 from shared.disk.durable import make_data_directory
 from shared.disk.layout import DataDirectory, SegmentName
 from shared.generations.snapshot import Snapshot

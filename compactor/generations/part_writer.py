@@ -14,8 +14,8 @@ from pathlib import Path
 import duckdb
 import msgspec
 
-from compactor.fold import Folded
-from compactor.plan import parts_to_merge
+from compactor.fold.load import Folded
+from compactor.fold.select_segments import parts_to_merge
 from shared.disk.durable import publishing
 from shared.disk.layout import DataDirectory
 from shared.generations.archive_schema import (

@@ -12,8 +12,8 @@ from typing import Protocol
 import duckdb
 import msgspec
 
-from compactor.parts import in_order, sql_list, write_part
-from compactor.plan import days_to_settle
+from compactor.fold.select_segments import days_to_settle
+from compactor.generations.part_writer import in_order, sql_list, write_part
 from shared.disk.layout import DataDirectory
 from shared.generations.archive_schema import PartDamaged, whole_parts
 from shared.generations.snapshot import Day, Snapshot

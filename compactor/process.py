@@ -19,13 +19,13 @@ import duckdb
 from apscheduler.schedulers.background import BackgroundScheduler
 from apscheduler.triggers.interval import IntervalTrigger
 
-from compactor.commit import LOCK_PATIENCE_S, CommitLost, CompactorBusy, CompactorLock, compactor_lock
-from compactor.compaction import Log, Pass, recover_orphans, run_pass
-from compactor.copied import CopyIncomplete, begin
-from compactor.erase import erase_pending
-from compactor.fold import LinesDoNotParse
-from compactor.plan import PASS_MAX_BYTES, plan_segments
-from compactor.strays import adopt_strays
+from compactor.erasure.rewrite import erase_pending
+from compactor.fold.load import LinesDoNotParse
+from compactor.fold.select_segments import PASS_MAX_BYTES, plan_segments
+from compactor.generations.commit import LOCK_PATIENCE_S, CommitLost, CompactorBusy, CompactorLock, compactor_lock
+from compactor.repair.directory_check import CopyIncomplete, begin
+from compactor.repair.rotated_files import adopt_strays
+from compactor.run_pass import Log, Pass, recover_orphans, run_pass
 from shared.disk.control_files import NobodyAnswered, Watch, seal_now
 from shared.disk.durable import make_data_directory
 from shared.disk.layout import DataDirectory

@@ -15,10 +15,10 @@ from typing import NamedTuple
 import duckdb
 import msgspec
 
-from compactor.adopt import events_counted, read_part, with_part
-from compactor.compaction import Log
-from compactor.copied import newer_parts
-from compactor.verify import parts_of
+from compactor.repair.directory_check import newer_parts
+from compactor.repair.reconstruct_snapshot import events_counted, read_part, with_part
+from compactor.repair.verify import parts_of
+from compactor.run_pass import Log
 from shared.disk.layout import DataDirectory, parse_part
 from shared.generations.archive_schema import part_flaw
 from shared.generations.part_presence import unnamed_parts

@@ -18,13 +18,13 @@ from typing import Protocol
 import duckdb
 import msgspec
 
-from compactor.commit import CompactorLock, commit, drop_old_snapshots, restore
-from compactor.fold import Folded, LinesDoNotParse, deduplicate, read_lines
-from compactor.parts import count_fresh, write_day
-from compactor.plan import PASS_MAX_BYTES, ledger_after, plan_segments
-from compactor.retention import plan_retention, remove_expired, retain, say_retention
-from compactor.segment_check import Checked, check
-from compactor.settle import settle
+from compactor.fold.load import Folded, LinesDoNotParse, deduplicate, read_lines
+from compactor.fold.select_segments import PASS_MAX_BYTES, ledger_after, plan_segments
+from compactor.fold.verify_segments import Checked, check
+from compactor.generations.commit import CompactorLock, commit, drop_old_snapshots, restore
+from compactor.generations.day_merge import settle
+from compactor.generations.part_writer import count_fresh, write_day
+from compactor.retention.apply import plan_retention, remove_expired, retain, say_retention
 from shared.disk.durable import scratch
 from shared.disk.layout import DataDirectory
 from shared.duckdb_engine import connect

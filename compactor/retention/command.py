@@ -10,11 +10,11 @@ from contextlib import closing
 
 import msgspec
 
-from compactor.commit import LOCK_PATIENCE_S, commit, compactor_lock, drop_old_snapshots
-from compactor.compaction import THREADS, Log, whole_snapshot
-from compactor.copied import begin
-from compactor.expiry import RetentionPlan
-from compactor.retention import plan_retention, remove_expired, retain, say_retention
+from compactor.generations.commit import LOCK_PATIENCE_S, commit, compactor_lock, drop_old_snapshots
+from compactor.repair.directory_check import begin
+from compactor.retention.apply import plan_retention, remove_expired, retain, say_retention
+from compactor.retention.plan import RetentionPlan
+from compactor.run_pass import THREADS, Log, whole_snapshot
 from shared.disk.durable import scratch
 from shared.disk.layout import DataDirectory
 from shared.duckdb_engine import connect

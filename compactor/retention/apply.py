@@ -14,10 +14,10 @@ from typing import Protocol
 import duckdb
 import msgspec
 
-from compactor.commit import kept_snapshots
-from compactor.expiry import LogFiles, RetentionPlan, is_past, plan_expiry
-from compactor.fold import archive_paths
-from compactor.parts import sql_list, write_counters
+from compactor.fold.load import archive_paths
+from compactor.generations.commit import kept_snapshots
+from compactor.generations.part_writer import sql_list, write_counters
+from compactor.retention.plan import LogFiles, RetentionPlan, is_past, plan_expiry
 from shared.disk.durable import remove
 from shared.disk.layout import DataDirectory
 from shared.generations.archive_schema import COUNTER_COLUMNS, DIMENSIONS, OTHER, TOTAL, archived, no_rows, whole_part

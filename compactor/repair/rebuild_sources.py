@@ -12,12 +12,12 @@ from typing import NamedTuple
 
 import duckdb
 
-from compactor.compaction import Log
-from compactor.fold import archive_paths
-from compactor.parts import sql_list
-from compactor.plan import neighbours
-from compactor.refold import refold
-from compactor.salvage import Salvaged
+from compactor.fold.load import archive_paths
+from compactor.fold.select_segments import neighbours
+from compactor.generations.part_writer import sql_list
+from compactor.repair.replay import refold
+from compactor.repair.unreferenced_parts import Salvaged
+from compactor.run_pass import Log
 from shared.disk.layout import DataDirectory
 from shared.generations.archive_schema import ARCHIVE_COLUMNS, archived, no_rows
 from shared.generations.snapshot import Snapshot

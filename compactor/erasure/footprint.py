@@ -19,8 +19,8 @@ from typing import Any, NamedTuple
 import duckdb
 import msgspec
 
-from compactor.fold import archive_paths
-from compactor.parts import sql_list
+from compactor.fold.load import archive_paths
+from compactor.generations.part_writer import sql_list
 from shared.disk.compression import CannotInflate, inflated
 from shared.disk.layout import TEMPORARY_SUFFIX, DataDirectory, parse_checksum, parse_segment
 from shared.generations.archive_schema import archived

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import msgspec
 
-from compactor.commit import (
+from compactor.generations.commit import (
     CommitLost,
     CompactorLock,
     check_held,
@@ -21,7 +21,7 @@ from compactor.commit import (
     sweep_orphans,
     unused_generation,
 )
-from compactor.compaction import Log
+from compactor.run_pass import Log
 from shared.disk.durable import publishing, remove
 from shared.disk.layout import DataDirectory, parse_day, parse_part
 from shared.erasures import Begun, Done, records

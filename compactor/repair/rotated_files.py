@@ -19,7 +19,7 @@ from typing import NamedTuple
 
 from filelock import lock_descriptor
 
-from compactor.compaction import Log
+from compactor.run_pass import Log
 from shared.disk.compression import CannotInflate
 from shared.disk.durable import keep_as, remove, sync_directory
 from shared.disk.layout import ADOPTED_WRITER, DataDirectory, SegmentName, parse_stray
