@@ -23,8 +23,8 @@ from urllib.parse import urlencode
 import msgspec
 
 from bench.processes import ADMIN_TOKEN, serving
-from foldlog.bench import BenchError, Target, ask, fold_and_count, generate, make_plan
-from foldlog.generator import AGENT, Outcome
+from foldlog.load.generator import AGENT, Outcome
+from foldlog.load.run import BenchError, Target, ask, fold_and_count, generate, make_plan
 
 RATE = 1_000.0
 WANTED_RATIO = 2.0

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from bench.processes import serving
-from foldlog.bench import BenchError, Result, Target, make_plan, run
+from foldlog.load.run import BenchError, Result, Target, make_plan, run
 
 CONNECTIONS = 128
 WANTED_P99_MS = 10.0

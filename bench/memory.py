@@ -16,8 +16,8 @@ from typing import NamedTuple
 from bench.fold import Quiet
 from bench.processes import cpu_seconds, worker
 from compactor.process import compact_once
-from foldlog.bench import BenchError, Target, generate, make_plan
-from foldlog.generator import AGENT
+from foldlog.load.generator import AGENT
+from foldlog.load.run import BenchError, Target, generate, make_plan
 from shared.disk.layout import DataDirectory
 from shared.generations.snapshot import load as load_snapshot
 from shared.settings import Settings

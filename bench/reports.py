@@ -27,7 +27,7 @@ from compactor.generations.commit import commit, compactor_lock
 from compactor.generations.day_merge import settle
 from compactor.generations.part_writer import count_fresh, write_day
 from compactor.run_pass import THREADS, next_snapshot
-from foldlog.bench import Target, ask
+from foldlog.load.run import Target, ask
 from shared.disk.durable import make_data_directory
 from shared.disk.layout import DataDirectory
 from shared.duckdb_engine import connect

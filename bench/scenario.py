@@ -30,9 +30,9 @@ import msgspec
 from rich.console import Console
 
 from bench.processes import serving
-from foldlog import show
-from foldlog.bench import Result, Target, ask, make_plan, run, summary
-from foldlog.generator import Plan
+from foldlog import terminal
+from foldlog.load.generator import Plan
+from foldlog.load.run import Result, Target, ask, make_plan, run, summary
 
 USERS = 100_000
 EVENTS_PER_USER = 10
@@ -163,10 +163,10 @@ def main() -> None:
     console = Console()
     started = time.monotonic()
     with tempfile.TemporaryDirectory(prefix="bench-", dir=".") as root:
-        show.pairs(console, assumptions(given.users, given.seconds))
+        terminal.pairs(console, assumptions(given.users, given.seconds))
         played = play(Path(root), given.users, max(5.0, given.seconds))
-    show.pairs(console, summary(played.plan, played.result))
-    show.pairs(
+    terminal.pairs(console, summary(played.plan, played.result))
+    terminal.pairs(
         console, [("reports answered meanwhile", f"{played.questions}"), ("took", f"{time.monotonic() - started:.0f} s")]
     )
     if given.json:

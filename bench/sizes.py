@@ -15,8 +15,8 @@ from typing import NamedTuple
 
 from bench.memory import KEY, check_counted, send
 from bench.processes import worker
-from foldlog.bench import Target
-from foldlog.generator import AGENT
+from foldlog.load.generator import AGENT
+from foldlog.load.run import Target
 from shared.disk.layout import DataDirectory
 from shared.generations.snapshot import load
 from shared.segments.sealed import sealed_segments

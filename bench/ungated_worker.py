@@ -13,7 +13,7 @@ from collections.abc import Callable
 from typing import Any
 from unittest.mock import patch
 
-from foldlog.command import main
+from foldlog.cli import main
 from ingest.collect.admission import Form, Sender
 from ingest.collect.body import JSON
 from ingest.context import Service

@@ -2,6 +2,6 @@
 
 import sys
 
-from foldlog.command import main
+from foldlog.cli import main
 
 sys.exit(main())

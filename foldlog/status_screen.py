@@ -9,7 +9,7 @@ import textwrap
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Literal, NamedTuple
 
-from foldlog.running import Running
+from foldlog.processes import Running
 from shared.settings import Settings
 
 LATE_INTERVALS = 3  # as GET /readyz

@@ -11,8 +11,8 @@ import pytest
 
 from bench import isolation, latency, memory, scenario, sizes
 from bench.processes import serving
-from foldlog.bench import BenchError, Result, make_plan, run
-from foldlog.generator import Outcome
+from foldlog.load.generator import Outcome
+from foldlog.load.run import BenchError, Result, make_plan, run
 from shared.disk.layout import DataDirectory
 from tests.logs import lose_a_segment
 

@@ -10,8 +10,8 @@ from dataclasses import fields
 from fnmatch import fnmatch
 from pathlib import Path
 
-from foldlog.children import STOP_S
-from foldlog.options import make_parser
+from foldlog.arguments import make_parser
+from foldlog.supervisor.children import STOP_S
 from shared.settings import Settings, load
 from tests.server import Server
 from tests.test_docs import ROOT, page

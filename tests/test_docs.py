@@ -21,7 +21,7 @@ import pytest
 from multidict import CIMultiDict
 
 from compactor.fold.user_agents import parse_agent
-from foldlog.options import make_parser
+from foldlog.arguments import make_parser
 from ingest.collect import admission, body, rate_limit
 from ingest.collect.encode import Line
 from ingest.collect.event import EVENT_MAX_BYTES, Batch, Event

@@ -21,12 +21,12 @@ from typing import Any
 
 import pytest
 
-from foldlog import diagnosis, diagnosis_data, host, inspection
-from foldlog.diagnosis import Finding
-from foldlog.diagnosis_data import Owned, Parts
-from foldlog.doctor import examine
-from foldlog.file_system import Mount
-from foldlog.running import Running
+from foldlog.doctor import data_findings, data_probe, host_findings, host_probe
+from foldlog.doctor.data_findings import Owned, Parts
+from foldlog.doctor.examine import examine
+from foldlog.doctor.file_systems import Mount
+from foldlog.doctor.host_findings import Finding
+from foldlog.processes import Running
 from ingest.collect.undeclared_proxy import WARNING
 from shared.disk.layout import DataDirectory, SegmentName
 from shared.generations.snapshot import load
@@ -49,44 +49,59 @@ def mount(type_: str = "ext4", *options: str) -> Mount:
 
 # What the doctor is given, how it is, and words of what it says and of what it says to do.
 HOST: dict[str, tuple[Finding, str, str, str]] = {
-    "ext4": (diagnosis.file_system(ROOT, mount()), "ok", "ext4, mounted at /var/lib", ""),
-    "no proc": (diagnosis.file_system(ROOT, None), "unknown", "cannot be told", ""),
-    "nfs": (diagnosis.file_system(ROOT, mount("nfs4")), "wrong", "network file system (nfs4", "set FOLDLOG_DATA_DIR"),
-    "fuse": (diagnosis.file_system(ROOT, mount("fuse.unheardof")), "wrong", "nobody can say", "set FOLDLOG_DATA_DIR"),
-    "ro": (diagnosis.file_system(ROOT, mount("ext4", "ro")), "wrong", "read-only", "mount -o remount,rw /var/lib"),
-    "overlay": (diagnosis.file_system(ROOT, mount("overlay")), "warning", "layer of this container", "mount a volume at /var"),
-    "tmpfs": (diagnosis.file_system(ROOT, mount("tmpfs")), "warning", "in memory", "set FOLDLOG_DATA_DIR"),
-    "nobarrier": (diagnosis.file_system(ROOT, mount("xfs", "rw", "nobarrier")), "warning", "nobarrier", "/etc/fstab"),
-    "writeback": (diagnosis.file_system(ROOT, mount("ext4", "data=writeback")), "warning", "data=writeback", "/etc/fstab"),
-    "files": (diagnosis.open_files(8320, "here", Settings()), "ok", "8,320 here", ""),
-    "any files": (diagnosis.open_files(math.inf, "here", Settings()), "ok", "no limit", ""),
-    "few files": (diagnosis.open_files(1024, "here", Settings()), "warning", "takes 896 connections", "LimitNOFILE=8320"),
-    "no size": (diagnosis.file_size(math.inf, "here", Settings()), "ok", "no limit", ""),
-    "some size": (diagnosis.file_size(GIB, "here", Settings()), "warning", "1.0 GiB", "LimitFSIZE=infinity"),
-    "small size": (diagnosis.file_size(1 << 20, "here", Settings()), "wrong", "1.0 MiB", "LimitFSIZE=infinity"),
-    "inodes": (diagnosis.inodes(10**6, 10**7), "ok", "1,000,000 of 10,000,000", ""),
-    "btrfs": (diagnosis.inodes(0, 0), "ok", "as needed", ""),
-    "few inodes": (diagnosis.inodes(9_999, 10**7), "warning", "9,999", "df -i"),
-    "hardly inodes": (diagnosis.inodes(999, 10**7), "wrong", "999", "df -i"),
-    "memory": (diagnosis.memory(2 * GIB, Settings()), "ok", "the worker may take 812.0 MiB at once, there is 2.0 GiB", ""),
-    "little": (diagnosis.memory(GIB // 2, Settings(workers=4)), "warning", "each of 4 workers", "FOLDLOG_FOLD_MEMORY"),
-    "unknown memory": (diagnosis.memory(None, Settings()), "unknown", "cannot be told", ""),
-    "cores": (diagnosis.cores(4, Settings(workers=4)), "ok", "4 workers, 4 cores", ""),
-    "few cores": (diagnosis.cores(2, Settings(workers=3)), "warning", "3 workers, 2 cores", "FOLDLOG_WORKERS=2"),
-    "space": (diagnosis.space(100 * GIB, 200 * GIB, Settings(), None), "ok", "100.0 GiB of 200.0 GiB", ""),
-    "full": (diagnosis.space(100 << 20, 200 * GIB, Settings(), None), "wrong", "refused with 507", "make room"),
-    "lasts": (diagnosis.space(101 * GIB, 200 * GIB, Settings(), GIB), "ok", "at 1.0 GiB a day it lasts 100 days", ""),
-    "for ever": (diagnosis.space(101 * GIB, 200 * GIB, Settings(), 9e3), "ok", "more than ten years", ""),
-    "days": (diagnosis.space(5 * GIB, 200 * GIB, Settings(), GIB), "warning", "it lasts 4 days", "FOLDLOG_LOG_RETENTION_DAYS"),
-    "small disk": (diagnosis.space(GIB - 1, GIB - 1, Settings(), None), "warning", "never be used", "FOLDLOG_DISK_RESERVE"),
-    "no growth": (diagnosis.space(100 * GIB, 200 * GIB, Settings(), 0.0), "ok", "512.0 MiB", ""),
-    "synchronised": (diagnosis.synchronised(True), "ok", "synchronised", ""),
-    "unsynchronised": (diagnosis.synchronised(False), "warning", "nothing synchronises", "timedatectl"),
-    "not told": (diagnosis.synchronised(None), "unknown", "does not say", ""),
-    "clock": (diagnosis.clock(1e9, 1e9 + 59, "the snapshot", None), "ok", "not behind", ""),
-    "clock behind": (diagnosis.clock(1e9, 1e9 + 7200, "the snapshot", None), "wrong", "2 h behind the snapshot", "timedatectl"),
-    "clock in doubt": (diagnosis.clock(1e9, 1e9, "", "2026-11-22T00:00Z"), "warning", "since 2026-11-22", "by itself"),
-    "first clock": (diagnosis.clock(1e9, None, "", None), "ok", "nothing to compare", ""),
+    "ext4": (host_findings.file_system(ROOT, mount()), "ok", "ext4, mounted at /var/lib", ""),
+    "no proc": (host_findings.file_system(ROOT, None), "unknown", "cannot be told", ""),
+    "nfs": (host_findings.file_system(ROOT, mount("nfs4")), "wrong", "network file system (nfs4", "set FOLDLOG_DATA_DIR"),
+    "fuse": (host_findings.file_system(ROOT, mount("fuse.unheardof")), "wrong", "nobody can say", "set FOLDLOG_DATA_DIR"),
+    "ro": (host_findings.file_system(ROOT, mount("ext4", "ro")), "wrong", "read-only", "mount -o remount,rw /var/lib"),
+    "overlay": (
+        host_findings.file_system(ROOT, mount("overlay")),
+        "warning",
+        "layer of this container",
+        "mount a volume at /var",
+    ),
+    "tmpfs": (host_findings.file_system(ROOT, mount("tmpfs")), "warning", "in memory", "set FOLDLOG_DATA_DIR"),
+    "nobarrier": (host_findings.file_system(ROOT, mount("xfs", "rw", "nobarrier")), "warning", "nobarrier", "/etc/fstab"),
+    "writeback": (host_findings.file_system(ROOT, mount("ext4", "data=writeback")), "warning", "data=writeback", "/etc/fstab"),
+    "files": (host_findings.open_files(8320, "here", Settings()), "ok", "8,320 here", ""),
+    "any files": (host_findings.open_files(math.inf, "here", Settings()), "ok", "no limit", ""),
+    "few files": (host_findings.open_files(1024, "here", Settings()), "warning", "takes 896 connections", "LimitNOFILE=8320"),
+    "no size": (host_findings.file_size(math.inf, "here", Settings()), "ok", "no limit", ""),
+    "some size": (host_findings.file_size(GIB, "here", Settings()), "warning", "1.0 GiB", "LimitFSIZE=infinity"),
+    "small size": (host_findings.file_size(1 << 20, "here", Settings()), "wrong", "1.0 MiB", "LimitFSIZE=infinity"),
+    "inodes": (host_findings.inodes(10**6, 10**7), "ok", "1,000,000 of 10,000,000", ""),
+    "btrfs": (host_findings.inodes(0, 0), "ok", "as needed", ""),
+    "few inodes": (host_findings.inodes(9_999, 10**7), "warning", "9,999", "df -i"),
+    "hardly inodes": (host_findings.inodes(999, 10**7), "wrong", "999", "df -i"),
+    "memory": (host_findings.memory(2 * GIB, Settings()), "ok", "the worker may take 812.0 MiB at once, there is 2.0 GiB", ""),
+    "little": (host_findings.memory(GIB // 2, Settings(workers=4)), "warning", "each of 4 workers", "FOLDLOG_FOLD_MEMORY"),
+    "unknown memory": (host_findings.memory(None, Settings()), "unknown", "cannot be told", ""),
+    "cores": (host_findings.cores(4, Settings(workers=4)), "ok", "4 workers, 4 cores", ""),
+    "few cores": (host_findings.cores(2, Settings(workers=3)), "warning", "3 workers, 2 cores", "FOLDLOG_WORKERS=2"),
+    "space": (host_findings.space(100 * GIB, 200 * GIB, Settings(), None), "ok", "100.0 GiB of 200.0 GiB", ""),
+    "full": (host_findings.space(100 << 20, 200 * GIB, Settings(), None), "wrong", "refused with 507", "make room"),
+    "lasts": (host_findings.space(101 * GIB, 200 * GIB, Settings(), GIB), "ok", "at 1.0 GiB a day it lasts 100 days", ""),
+    "for ever": (host_findings.space(101 * GIB, 200 * GIB, Settings(), 9e3), "ok", "more than ten years", ""),
+    "days": (
+        host_findings.space(5 * GIB, 200 * GIB, Settings(), GIB),
+        "warning",
+        "it lasts 4 days",
+        "FOLDLOG_LOG_RETENTION_DAYS",
+    ),
+    "small disk": (host_findings.space(GIB - 1, GIB - 1, Settings(), None), "warning", "never be used", "FOLDLOG_DISK_RESERVE"),
+    "no growth": (host_findings.space(100 * GIB, 200 * GIB, Settings(), 0.0), "ok", "512.0 MiB", ""),
+    "synchronised": (host_findings.synchronised(True), "ok", "synchronised", ""),
+    "unsynchronised": (host_findings.synchronised(False), "warning", "nothing synchronises", "timedatectl"),
+    "not told": (host_findings.synchronised(None), "unknown", "does not say", ""),
+    "clock": (host_findings.clock(1e9, 1e9 + 59, "the snapshot", None), "ok", "not behind", ""),
+    "clock behind": (
+        host_findings.clock(1e9, 1e9 + 7200, "the snapshot", None),
+        "wrong",
+        "2 h behind the snapshot",
+        "timedatectl",
+    ),
+    "clock in doubt": (host_findings.clock(1e9, 1e9, "", "2026-11-22T00:00Z"), "warning", "since 2026-11-22", "by itself"),
+    "first clock": (host_findings.clock(1e9, None, "", None), "ok", "nothing to compare", ""),
 }
 
 
@@ -100,82 +115,82 @@ WELL = Running(4711, {"0": True, "1": True})
 NOTHING = Running(None, {})
 PROXIED = Settings(listen=("0.0.0.0", 8080), trusted_proxies=(ip_network("10.0.0.0/8"),))  # noqa: S104
 DATA: dict[str, tuple[Finding, str, str, str]] = {
-    "directory": (diagnosis_data.data_directory(ROOT, owned()), "ok", "mode 750, of foldlog", ""),
-    "readable": (diagnosis_data.data_directory(ROOT, owned(mode=0o755)), "warning", "may read", "chmod 750 /var/lib/foldlog"),
-    "group": (diagnosis_data.data_directory(ROOT, owned(mode=0o770)), "warning", "its group may write", "chmod 750 /var"),
-    "writable": (diagnosis_data.data_directory(ROOT, owned(mode=0o777)), "wrong", "everybody may write", "chmod 750 /var"),
-    "private": (diagnosis_data.private(ROOT / "private", owned()), "ok", "its owner alone", ""),
-    "no private": (diagnosis_data.private(ROOT, owned(private_mode=None)), "ok", "none yet", ""),
-    "open private": (diagnosis_data.private(ROOT, owned(private_mode=0o750)), "wrong", "mode 750", "chmod 700 /var"),
+    "directory": (data_findings.data_directory(ROOT, owned()), "ok", "mode 750, of foldlog", ""),
+    "readable": (data_findings.data_directory(ROOT, owned(mode=0o755)), "warning", "may read", "chmod 750 /var/lib/foldlog"),
+    "group": (data_findings.data_directory(ROOT, owned(mode=0o770)), "warning", "its group may write", "chmod 750 /var"),
+    "writable": (data_findings.data_directory(ROOT, owned(mode=0o777)), "wrong", "everybody may write", "chmod 750 /var"),
+    "private": (data_findings.private(ROOT / "private", owned()), "ok", "its owner alone", ""),
+    "no private": (data_findings.private(ROOT, owned(private_mode=None)), "ok", "none yet", ""),
+    "open private": (data_findings.private(ROOT, owned(private_mode=0o750)), "wrong", "mode 750", "chmod 700 /var"),
     "loose": (
-        diagnosis_data.private(ROOT, owned(loose=[ROOT / "a", ROOT])),
+        data_findings.private(ROOT, owned(loose=[ROOT / "a", ROOT])),
         "wrong",
         "a may be read by others, and 1",
         "chmod 600",
     ),
-    "owned": (diagnosis_data.ownership(ROOT, owned()), "ok", "everything belongs to foldlog", ""),
+    "owned": (data_findings.ownership(ROOT, owned()), "ok", "everything belongs to foldlog", ""),
     "foreign": (
-        diagnosis_data.ownership(ROOT, owned(foreign=[ROOT / "log/active-import.ndjson", ROOT, ROOT])),
+        data_findings.ownership(ROOT, owned(foreign=[ROOT / "log/active-import.ndjson", ROOT, ROOT])),
         "wrong",
         "/var/lib/foldlog/log/active-import.ndjson belongs to root, and 2 more",
         "chown -R foldlog: /var/lib/foldlog",
     ),
-    "own user": (diagnosis_data.user("foldlog", "foldlog", "foldlog"), "ok", "foldlog", ""),
-    "root runs": (diagnosis_data.user("root", "root", "root"), "warning", "runs as root", "useradd"),
-    "root alone": (diagnosis_data.user("root", "root", None), "warning", "runs as root", "useradd"),
-    "root looks": (diagnosis_data.user("root", "foldlog", "foldlog"), "warning", "you are root", "sudo -u foldlog"),
-    "other looks": (diagnosis_data.user("jo", "foldlog", None), "warning", "you are jo", "sudo -u foldlog foldlog doctor"),
-    "running": (diagnosis_data.processes(WELL, ON_TIME, Settings()), "ok", "2 answering", ""),
-    "alone": (diagnosis_data.processes(Running(None, {"0": True}), None, Settings()), "ok", "no `foldlog serve`, but", ""),
-    "nothing": (diagnosis_data.processes(NOTHING, LATE, Settings()), "warning", "nothing runs", "`foldlog serve`"),
-    "unasked": (diagnosis_data.processes(Running(1, None), None, Settings()), "unknown", "only the user", ""),
+    "own user": (data_findings.user("foldlog", "foldlog", "foldlog"), "ok", "foldlog", ""),
+    "root runs": (data_findings.user("root", "root", "root"), "warning", "runs as root", "useradd"),
+    "root alone": (data_findings.user("root", "root", None), "warning", "runs as root", "useradd"),
+    "root looks": (data_findings.user("root", "foldlog", "foldlog"), "warning", "you are root", "sudo -u foldlog"),
+    "other looks": (data_findings.user("jo", "foldlog", None), "warning", "you are jo", "sudo -u foldlog foldlog doctor"),
+    "running": (data_findings.processes(WELL, ON_TIME, Settings()), "ok", "2 answering", ""),
+    "alone": (data_findings.processes(Running(None, {"0": True}), None, Settings()), "ok", "no `foldlog serve`, but", ""),
+    "nothing": (data_findings.processes(NOTHING, LATE, Settings()), "warning", "nothing runs", "`foldlog serve`"),
+    "unasked": (data_findings.processes(Running(1, None), None, Settings()), "unknown", "only the user", ""),
     "stuck": (
-        diagnosis_data.processes(Running(1, {"0": True, "1": False}), 0, Settings()),
+        data_findings.processes(Running(1, {"0": True, "1": False}), 0, Settings()),
         "wrong",
         "answer: 1",
         "child_stuck",
     ),
-    "no worker": (diagnosis_data.processes(Running(1, {}), ON_TIME, Settings()), "wrong", "no worker answers", "messages"),
-    "late": (diagnosis_data.processes(WELL, LATE, Settings()), "wrong", "the last fold was 3 min ago", "foldlog compact"),
-    "listens": (diagnosis_data.address(WELL, True, Settings()), "ok", "127.0.0.1:8080: a worker listens", ""),
-    "free": (diagnosis_data.address(NOTHING, False, Settings()), "ok", "8080: free", ""),
+    "no worker": (data_findings.processes(Running(1, {}), ON_TIME, Settings()), "wrong", "no worker answers", "messages"),
+    "late": (data_findings.processes(WELL, LATE, Settings()), "wrong", "the last fold was 3 min ago", "foldlog compact"),
+    "listens": (data_findings.address(WELL, True, Settings()), "ok", "127.0.0.1:8080: a worker listens", ""),
+    "free": (data_findings.address(NOTHING, False, Settings()), "ok", "8080: free", ""),
     "taken": (
-        diagnosis_data.address(NOTHING, True, Settings()),
+        data_findings.address(NOTHING, True, Settings()),
         "wrong",
         "no worker of this directory",
         "ss -ltnp 'sport = :8080'",
     ),
-    "unseen": (diagnosis_data.address(WELL, None, Settings()), "unknown", "cannot be seen", ""),
-    "elsewhere": (diagnosis_data.address(WELL, False, Settings()), "warning", "nothing listens at 127", "check-config"),
-    "loopback": (diagnosis_data.proxies(False, Settings()), "ok", "only this host", ""),
-    "loopback 6": (diagnosis_data.proxies(False, Settings(listen=("::1", 80))), "ok", "only this host", ""),
-    "proxied": (diagnosis_data.proxies(False, PROXIED), "ok", "trusted: 10.0.0.0/8", ""),
+    "unseen": (data_findings.address(WELL, None, Settings()), "unknown", "cannot be seen", ""),
+    "elsewhere": (data_findings.address(WELL, False, Settings()), "warning", "nothing listens at 127", "check-config"),
+    "loopback": (data_findings.proxies(False, Settings()), "ok", "only this host", ""),
+    "loopback 6": (data_findings.proxies(False, Settings(listen=("::1", 80))), "ok", "only this host", ""),
+    "proxied": (data_findings.proxies(False, PROXIED), "ok", "trusted: 10.0.0.0/8", ""),
     "in the open": (
-        diagnosis_data.proxies(False, Settings(listen=("203.0.113.5", 80))),
+        data_findings.proxies(False, Settings(listen=("203.0.113.5", 80))),
         "warning",
         "203.0.113.5 without a proxy: plain HTTP",
         "docs/deploy-nginx.md",
     ),
-    "one address": (diagnosis_data.proxies(True, Settings()), "warning", WARNING, "FOLDLOG_TRUSTED_PROXIES=127.0.0.1"),
+    "one address": (data_findings.proxies(True, Settings()), "warning", WARNING, "FOLDLOG_TRUSTED_PROXIES=127.0.0.1"),
     "trusts all": (
-        diagnosis_data.proxies(False, Settings(trusted_proxies=(ip_network("10.0.0.0/8"), ip_network("0.0.0.0/0")))),
+        data_findings.proxies(False, Settings(trusted_proxies=(ip_network("10.0.0.0/8"), ip_network("0.0.0.0/0")))),
         "wrong",
         "clients choose their address",
         "FOLDLOG_TRUSTED_PROXIES=127.0.0.1",
     ),
     "trusts all of 6": (
-        diagnosis_data.proxies(False, Settings(trusted_proxies=(ip_network("::/0"),))),
+        data_findings.proxies(False, Settings(trusted_proxies=(ip_network("::/0"),))),
         "wrong",
         "everybody",
         "name",
     ),
-    "parts": (diagnosis_data.parts(3, Parts(12, [])), "ok", "all 12 of generation 3", ""),
-    "part gone": (diagnosis_data.parts(3, Parts(12, [ROOT / "x"])), "wrong", "x is missing or has another", "foldlog rebuild"),
-    "checksums": (diagnosis_data.suspect([]), "ok", "none", ""),
-    "suspect": (diagnosis_data.suspect(["a.ndjson", "b.ndjson"]), "warning", "a.ndjson has no .sha256, and 1 more", "dmesg"),
-    "no erasure": (diagnosis_data.erasures(0, True), "ok", "none", ""),
-    "erasure": (diagnosis_data.erasures(2, True), "warning", "2 asked for", "next pass"),
-    "erasure that waits": (diagnosis_data.erasures(1, False), "warning", "1 asked for", "foldlog compact --once"),
+    "parts": (data_findings.parts(3, Parts(12, [])), "ok", "all 12 of generation 3", ""),
+    "part gone": (data_findings.parts(3, Parts(12, [ROOT / "x"])), "wrong", "x is missing or has another", "foldlog rebuild"),
+    "checksums": (data_findings.suspect([]), "ok", "none", ""),
+    "suspect": (data_findings.suspect(["a.ndjson", "b.ndjson"]), "warning", "a.ndjson has no .sha256, and 1 more", "dmesg"),
+    "no erasure": (data_findings.erasures(0, True), "ok", "none", ""),
+    "erasure": (data_findings.erasures(2, True), "warning", "2 asked for", "next pass"),
+    "erasure that waits": (data_findings.erasures(1, False), "warning", "1 asked for", "foldlog compact --once"),
 }
 
 
@@ -203,17 +218,17 @@ DOUBTFUL: dict[str, tuple[dict[str, Any], str]] = {
 
 @pytest.mark.parametrize(("settings", "said"), DOUBTFUL.values(), ids=DOUBTFUL)
 def test_setting_that_may_not_be_meant_is_said_and_no_secret_with_it(settings: dict[str, Any], said: str) -> None:
-    doubtful, _ = diagnosis_data.settings_of(Settings(**settings), 0)
+    doubtful, _ = data_findings.settings_of(Settings(**settings), 0)
     assert (doubtful.level, doubtful.check) == ("warning", "settings")
     assert said in doubtful.found and doubtful.do
     assert '"short"' not in repr(doubtful) and "'short'" not in repr(doubtful)
 
 
 def test_settings_of_a_first_start_are_well_and_say_who_may_write() -> None:
-    fine, writers = diagnosis_data.settings_of(Settings(), 0)
+    fine, writers = data_findings.settings_of(Settings(), 0)
     assert (fine.level, writers.level) == ("ok", "ok")
     assert "only pages of the host that Foldlog answers for" in writers.found and "FOLDLOG_SITES" in writers.found
-    *_, writers = diagnosis_data.settings_of(Settings(sites=("example.com",)), 2)
+    *_, writers = data_findings.settings_of(Settings(sites=("example.com",)), 2)
     assert writers.found == "pages of example.com; 2 keys for servers"
 
 
@@ -227,11 +242,11 @@ Max locked memory         8388608              8388608              bytes
 
 
 def test_limits_are_read_as_linux_shows_them() -> None:
-    assert host.parse_limits(LIMITS) == (524288.0, math.inf)
+    assert host_probe.parse_limits(LIMITS) == (524288.0, math.inf)
     with pytest.raises(ValueError, match="Max open files"):
-        host.parse_limits("")
-    assert host.limits_of() is not None
-    assert host.limits_of(proc=Path("/nowhere")) is None
+        host_probe.parse_limits("")
+    assert host_probe.limits_of() is not None
+    assert host_probe.limits_of(proc=Path("/nowhere")) is None
 
 
 def fake_host(root: Path, cgroup: str, files: dict[str, str]) -> tuple[Path, Path]:
@@ -260,7 +275,7 @@ MEMORY: dict[str, tuple[str, dict[str, str], int]] = {
 
 @pytest.mark.parametrize(("cgroup", "files", "expected"), MEMORY.values(), ids=MEMORY)
 def test_memory_is_the_least_that_any_group_allows(tmp_path: Path, cgroup: str, files: dict[str, str], expected: int) -> None:
-    assert host.memory_of(None, *fake_host(tmp_path, cgroup, files)) == expected
+    assert host_probe.memory_of(None, *fake_host(tmp_path, cgroup, files)) == expected
 
 
 TCP = """\
@@ -277,40 +292,40 @@ TCP6 = """\
 
 
 def test_listeners_are_read_as_linux_shows_them(tmp_path: Path) -> None:
-    assert host.listeners(TCP, TCP6) == [("127.0.0.1", 8080), ("0.0.0.0", 22), ("::1", 8082), ("127.0.0.1", 8083)]  # noqa: S104
+    assert host_probe.listeners(TCP, TCP6) == [("127.0.0.1", 8080), ("0.0.0.0", 22), ("::1", 8082), ("127.0.0.1", 8083)]  # noqa: S104
     (tmp_path / "self/net").mkdir(parents=True)
-    assert host.is_listening("127.0.0.1", 8080, tmp_path) is None
+    assert host_probe.is_listening("127.0.0.1", 8080, tmp_path) is None
     (tmp_path / "self/net/tcp").write_text(TCP)
     asked = {("127.0.0.1", 8080): True, ("localhost", 8080): True, ("0.0.0.0", 8080): True, ("10.0.0.1", 8080): False}  # noqa: S104
     asked |= {("127.0.0.1", 22): True, ("127.0.0.1", 8081): False}
-    assert {each: host.is_listening(*each, tmp_path) for each in asked} == asked
+    assert {each: host_probe.is_listening(*each, tmp_path) for each in asked} == asked
 
 
 def test_clock_is_asked_and_not_set() -> None:
-    assert host.is_clock_synchronised() in {True, False, None}
+    assert host_probe.is_clock_synchronised() in {True, False, None}
 
 
 def test_growth_is_told_from_the_last_days_and_not_before_there_is_one(tmp_path: Path) -> None:
     data = data_directory(tmp_path)
-    assert inspection.growth(data, sealed_segments(data), Settings()) is None
+    assert data_probe.growth(data, sealed_segments(data), Settings()) is None
     name = sealed(data, [line("event-0001", now_ms())])
-    assert inspection.growth(data, sealed_segments(data), Settings()) is None
+    assert data_probe.growth(data, sealed_segments(data), Settings()) is None
     for days in (1.5, 2.5):
         at = name.sealed_at.timestamp() - days * DAY_S
         old = SegmentName("1", int(10 - days), name.sealed_at.fromtimestamp(at, name.sealed_at.tzinfo))
         (data.log / old.file).write_bytes(bytes(1_000_000))
-    assert inspection.growth(data, sealed_segments(data), Settings()) == pytest.approx(
+    assert data_probe.growth(data, sealed_segments(data), Settings()) == pytest.approx(
         500_000, rel=0.01
     )  # 2 days: the third segment is before them
-    assert inspection.growth(data, sealed_segments(data), Settings(log_retention_days=2)) == 0  # as much goes as comes
+    assert data_probe.growth(data, sealed_segments(data), Settings(log_retention_days=2)) == 0  # as much goes as comes
     full = Settings(log_max_bytes=2_100_000)
-    assert inspection.growth(data, sealed_segments(data), full) == 0
+    assert data_probe.growth(data, sealed_segments(data), full) == 0
     fold(data, now_ms())
     parts = sum(path.stat().st_size for path in [*data.archive.glob("*/*"), *data.counters.glob("*/*")])
-    assert inspection.growth(data, sealed_segments(data), Settings(log_retention_days=2)) == parts / 2
+    assert data_probe.growth(data, sealed_segments(data), Settings(log_retention_days=2)) == parts / 2
     full = Settings(log_max_bytes=2_100_000, archive_max_bytes=1)
     counters = sum(path.stat().st_size for path in data.counters.glob("*/*"))
-    assert inspection.growth(data, sealed_segments(data), full) == counters / 2
+    assert data_probe.growth(data, sealed_segments(data), full) == counters / 2
 
 
 def doctor(data: DataDirectory, **settings: object) -> dict[str, dict[str, str]]:

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from foldlog.bench import Result, family, make_plan, make_target, run
-from foldlog.command import main
-from foldlog.generator import Outcome
+from foldlog.cli import main
+from foldlog.load.generator import Outcome
+from foldlog.load.run import Result, family, make_plan, make_target, run
 from shared.settings import Settings, SettingsError
 from tests.logs import lose_a_segment
 from tests.server import ADMIN_TOKEN, INGEST_KEY, Server, run_foldlog

@@ -12,7 +12,7 @@ from itertools import islice
 
 import pytest
 
-from foldlog.generator import Generator, Plan, arrivals, make_requests, percentiles
+from foldlog.load.generator import Generator, Plan, arrivals, make_requests, percentiles
 
 ANSWER = b'HTTP/1.1 200 OK\r\nContent-Length: 28\r\n\r\n{"accepted":1,"rejected":[]}'
 

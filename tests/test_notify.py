@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from foldlog.children import Child
+from foldlog.supervisor.children import Child
 from shared.systemd_notify import Notifier, from_environment
 from tests.server import Server, environment
 from tests.supervised import PATIENCE_S, Listener, listening, mischief

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from foldlog.command import main
+from foldlog.cli import main
 from reports.reader.process import EXIT_SWEPT, Question, answer_report, stream_export
 from shared.disk.layout import DataDirectory
 from shared.erasures import ask

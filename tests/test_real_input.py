@@ -17,7 +17,7 @@ from urllib.parse import urlsplit
 import pytest
 
 from compactor.process import compact_once
-from foldlog.import_combined import import_combined
+from foldlog.importers.combined import import_combined
 from ingest.wal.commit_queue import Unavailable
 from shared.generations.snapshot import load
 from shared.settings import load as load_settings

@@ -21,7 +21,7 @@ from typing import Any, cast
 import pytest
 from aiohttp import web
 
-from foldlog.activation import inherited_sockets
+from foldlog.supervisor.socket_activation import inherited_sockets
 from ingest.context import Service
 from ingest.http.connection import Server as HttpServer
 from ingest.http.drain import DRAIN_S, GRACE_S

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from foldlog.command import COMMANDS, main
+from foldlog.cli import COMMANDS, main
 from shared.disk.layout import DataDirectory
 from shared.generations.snapshot import load
 from shared.segments.sealed import active_segments, sealed_segments

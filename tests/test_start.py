@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from foldlog.file_system import Mount, find_mount, mount_of, parse_mounts, refusal
+from foldlog.doctor.file_systems import Mount, find_mount, mount_of, parse_mounts, refusal
 from ingest.collect.encode import seal
 from shared.disk.control_files import request
 from shared.disk.layout import DataDirectory

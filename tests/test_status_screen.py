@@ -18,7 +18,7 @@ from typing import Any
 
 import pytest
 
-from foldlog.running import Running, find_running, flocks
+from foldlog.processes import Running, find_running, flocks
 from foldlog.status_screen import fitted, problems, screen, size, span
 from ingest.collect.undeclared_proxy import ENOUGH, WARNING, OneAddress
 from shared.disk.layout import DataDirectory

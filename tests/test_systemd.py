@@ -14,8 +14,8 @@ from pathlib import Path
 
 import pytest
 
-from foldlog import children
-from foldlog.options import make_parser
+from foldlog.arguments import make_parser
+from foldlog.supervisor import children
 from ingest import worker
 from ingest.http import connection, drain
 from shared import exit_codes

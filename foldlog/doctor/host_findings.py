@@ -9,7 +9,7 @@ import math
 from pathlib import Path
 from typing import Literal, NamedTuple
 
-from foldlog.file_system import LYING_OPTIONS, Mount, refusal
+from foldlog.doctor.file_systems import LYING_OPTIONS, Mount, refusal
 from foldlog.status_screen import size, span
 from ingest.http.connection import OTHER_DESCRIPTORS
 from shared.settings import Settings

@@ -19,8 +19,8 @@ from typing import Any
 
 from filelock import Timeout, UnixFileLock
 
-from foldlog.activation import address_of
-from foldlog.children import Child, look_after, make_children, stop_in_order
+from foldlog.supervisor.children import Child, look_after, make_children, stop_in_order
+from foldlog.supervisor.socket_activation import address_of
 from ingest.collect.rate_limit import make_table
 from ingest.collect.undeclared_proxy import warning
 from ingest.http.auth import create_token, load_tokens

@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from typing import NoReturn
 
 from foldlog import __version__
-from foldlog.generator import EVENT_NAME
+from foldlog.load.generator import EVENT_NAME
 from ingest.collect.admission import SITE
 from reports.export import FORMATS
 from shared.exit_codes import USAGE

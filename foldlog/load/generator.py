@@ -1,4 +1,4 @@
-"""An open-loop load generator, in a process of its own: `python -m foldlog.generator` reads a Plan, prints an Outcome.
+"""An open-loop load generator, in a process of its own: `python -m foldlog.load.generator` reads a Plan, prints an Outcome.
 
 A request is sent when it is due, whether or not those before it were answered, and its latency counts from when it was due.
 So a server that stands still for a second is charged with everybody who came in that second, and not with one request.

@@ -9,7 +9,7 @@ import os
 from collections.abc import Iterable
 from pathlib import Path
 
-from foldlog.file_system import refuse_network
+from foldlog.doctor.file_systems import refuse_network
 from shared.disk.layout import DataDirectory
 from shared.generations.snapshot import Snapshot, SnapshotDamaged, decode, kept_generations
 from shared.segments.line import LINE_MAX_BYTES, DataFromNewerVersion, flaw

@@ -21,8 +21,8 @@ from compactor.erasure.footprint import Found
 from compactor.repair.rebuild import DayChange
 from compactor.repair.verify import Verified
 from compactor.retention.plan import KindPlan, RetentionPlan
-from foldlog.diagnosis import Finding
-from foldlog.running import Running
+from foldlog.doctor.host_findings import Finding
+from foldlog.processes import Running
 from foldlog.status_screen import counted, screen, size
 from ingest.http.auth import Token
 from shared.erasures import Begun, Done

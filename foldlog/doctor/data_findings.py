@@ -7,8 +7,8 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from foldlog.diagnosis import Finding
-from foldlog.running import Running
+from foldlog.doctor.host_findings import Finding
+from foldlog.processes import Running
 from foldlog.status_screen import LATE_INTERVALS, ago
 from ingest.collect.undeclared_proxy import WARNING
 from shared.settings import Settings

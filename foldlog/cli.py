@@ -29,17 +29,18 @@ from compactor.repair.directory_check import CopyIncomplete
 from compactor.repair.rebuild import rebuild
 from compactor.repair.verify import verify
 from compactor.retention.command import plan_only, retain_now
-from foldlog import bench, show, tail
-from foldlog.activation import inherited_sockets
-from foldlog.children import WATCHDOG_SHARE
-from foldlog.doctor import examine
-from foldlog.file_system import NetworkFileSystem
-from foldlog.generator import EVENT_NAME
-from foldlog.import_combined import import_combined
-from foldlog.options import QUERY_OPTIONS, make_parser
-from foldlog.running import find_running
-from foldlog.serve import AddressInUse, AlreadyServed, serve
-from foldlog.start import check_start
+from foldlog import tail, terminal
+from foldlog.arguments import QUERY_OPTIONS, make_parser
+from foldlog.doctor.examine import examine
+from foldlog.doctor.file_systems import NetworkFileSystem
+from foldlog.importers.combined import import_combined
+from foldlog.load import run
+from foldlog.load.generator import EVENT_NAME
+from foldlog.preflight import check_start
+from foldlog.processes import find_running
+from foldlog.supervisor.children import WATCHDOG_SHARE
+from foldlog.supervisor.serve import AddressInUse, AlreadyServed, serve
+from foldlog.supervisor.socket_activation import inherited_sockets
 from ingest.http.auth import TokensDamaged, create_token, load_tokens, revoke_token
 from ingest.wal.commit_queue import Unavailable
 from ingest.worker import Start, run_worker
@@ -99,7 +100,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _complain(str(error), USAGE)
     except (AlreadyServed, AddressInUse, Unavailable, CompactorBusy, CommitLost, WriterAlive, NobodyAnswered) as error:
         return _complain(str(error), TRY_AGAIN)
-    except (bench.BenchError, SweptAway) as error:
+    except (run.BenchError, SweptAway) as error:
         return _complain(str(error), TRY_AGAIN)
     except duckdb.OutOfMemoryException:
         return _complain(
@@ -174,9 +175,9 @@ def run_rotate(_given: Arguments, _settings: Settings, data: DataDirectory) -> i
 
 
 def run_compress(given: Arguments, _settings: Settings, data: DataDirectory) -> int:
-    with show.steps(Console(stderr=True), "compressing") as progress:
+    with terminal.steps(Console(stderr=True), "compressing") as progress:
         done = compress(_existing(data), given.method, given.older_than, now_ms(), progress)
-    show.compressed(Console(soft_wrap=True), done)
+    terminal.compressed(Console(soft_wrap=True), done)
     return DONE
 
 
@@ -187,7 +188,7 @@ def run_report(given: Arguments, settings: Settings, data: DataDirectory) -> int
     if given.json or given.csv:
         sys.stdout.buffer.write(encode.encode_report(report, "json" if given.json else "csv"))
         return DONE
-    show.report(Console(), report)
+    terminal.report(Console(), report)
     return DONE
 
 
@@ -196,7 +197,7 @@ def run_status(given: Arguments, settings: Settings, data: DataDirectory) -> int
     if given.json:
         print(orjson.dumps(status, option=orjson.OPT_INDENT_2).decode("utf-8"))
     else:
-        show.status(Console(), status, find_running(data), settings)
+        terminal.status(Console(), status, find_running(data), settings)
     return DONE
 
 
@@ -204,7 +205,7 @@ def run_tail(given: Arguments, _settings: Settings, data: DataDirectory) -> int:
     wanted = tail.Wanted(frozenset(given.event), frozenset(site.lower() for site in given.site))
     follower = tail.Follower(_existing(data), wanted)
     printer = tail.Printer(as_written=given.json)
-    with show.patience(Console(stderr=True), "looking back through the log; Ctrl-C ends it") as progress:
+    with terminal.patience(Console(stderr=True), "looking back through the log; Ctrl-C ends it") as progress:
         last = follower.last(given.lines, progress)
     printer.write(last, follower.left_out)
     while given.follow:
@@ -218,28 +219,28 @@ def run_doctor(given: Arguments, settings: Settings, data: DataDirectory) -> int
     if given.json:
         sys.stdout.buffer.write(orjson.dumps([finding._asdict() for finding in found], option=orjson.OPT_INDENT_2) + b"\n")
     else:
-        show.findings(Console(), found)
+        terminal.findings(Console(), found)
     return WRONG if any(finding.level == "wrong" for finding in found) else DONE
 
 
 def run_verify(_given: Arguments, settings: Settings, data: DataDirectory) -> int:
     console = Console(stderr=True)
-    with show.steps(console) as progress:
+    with terminal.steps(console) as progress:
         verified = verify(_existing(data), settings, progress)
-    show.verified(Console(), verified)
+    terminal.verified(Console(), verified)
     return WRONG if verified.findings else DONE
 
 
 def run_rebuild(given: Arguments, settings: Settings, data: DataDirectory) -> int:
     changes = rebuild(_existing(data), settings, get_log("rebuild"), now_ms(), dry_run=given.dry_run)
-    show.changes(Console(), changes, dry_run=given.dry_run)
+    terminal.changes(Console(), changes, dry_run=given.dry_run)
     return DONE
 
 
 def run_erase(given: Arguments, settings: Settings, data: DataDirectory) -> int:
     if given.dry_run:
         found = look(_existing(data), settings, Sought(given.visitor, given.site))
-        show.would_erase(Console(), found)
+        terminal.would_erase(Console(), found)
         return DONE
     asked = ask(_existing(data), given.visitor, given.site)
     try:
@@ -249,7 +250,7 @@ def run_erase(given: Arguments, settings: Settings, data: DataDirectory) -> int:
     begun, done = record_of(data, asked.request)
     if begun is None or done is None:
         return _complain("a segment that is still open holds the visitor; the next pass after it is sealed erases", TRY_AGAIN)
-    show.erased(Console(), begun, done)
+    terminal.erased(Console(), begun, done)
     return DONE
 
 
@@ -258,13 +259,13 @@ def run_retain(given: Arguments, settings: Settings, data: DataDirectory) -> int
         plan = plan_only(_existing(data), settings, now_ms(), is_confirmed=given.held)
     else:
         plan = retain_now(_existing(data), settings, get_log("retain"), now_ms, is_confirmed=given.held)
-    show.expiring(Console(), plan, settings, dry_run=given.dry_run)
+    terminal.expiring(Console(), plan, settings, dry_run=given.dry_run)
     return TRY_AGAIN if plan.skipped and not given.dry_run else DONE
 
 
 def run_backup(given: Arguments, _settings: Settings, data: DataDirectory) -> int:
     made = backup(_existing(data), Path(given.destination), get_log("backup"))
-    show.backed_up(Console(), made, leftovers(made.path))
+    terminal.backed_up(Console(), made, leftovers(made.path))
     return DONE
 
 
@@ -276,7 +277,7 @@ def run_import(given: Arguments, settings: Settings, data: DataDirectory) -> int
     if not file.is_file():
         raise SettingsError(f"there is no file {file}")
     _made(data)
-    with show.bytes_done(Console(stderr=True), file.stat().st_size) as progress:
+    with terminal.bytes_done(Console(stderr=True), file.stat().st_size) as progress:
         done = import_combined(file, site, data, settings, get_log("import"), progress)
     print(f"{done.lines} lines: {done.events} events appended, {done.skipped} other requests, {done.unreadable} not understood")
     return DONE
@@ -303,30 +304,30 @@ def run_token(given: Arguments, settings: Settings, data: DataDirectory) -> int:
         if not revoke_token(_existing(data), given.id):
             return _complain(f"there is no token with id {given.id}; `foldlog token list` shows them", USAGE)
         return DONE
-    show.tokens(Console(), load_tokens(_existing(data)), from_settings=bool(settings.admin_token or settings.ingest_keys))
+    terminal.tokens(Console(), load_tokens(_existing(data)), from_settings=bool(settings.admin_token or settings.ingest_keys))
     return DONE
 
 
 def run_bench(given: Arguments, settings: Settings, _data: DataDirectory) -> int:
     key = Path(given.key_file).read_text("utf-8").strip() if given.key_file else None
-    target = bench.make_target(given.url, key, given.origin, settings)
+    target = run.make_target(given.url, key, given.origin, settings)
     options = {"warm_up_s": given.warm_up, "events": given.events, "connections": given.connections}
-    plan = bench.make_plan(target, [given.rate], given.seconds, **options)
+    plan = run.make_plan(target, [given.rate], given.seconds, **options)
     count = int(given.rate * (given.seconds + given.warm_up) * given.events)
     said = (
         f"writes about {count:,} events named {EVENT_NAME} to {target.url}; they are counted there, and nothing takes them out"
     )
     print(f"foldlog: {said}", file=sys.stderr)
-    result = bench.run(target, plan)
+    result = run.run(target, plan)
     if given.json:
         print(msgspec.json.encode(result).decode("utf-8"))
     else:
-        show.pairs(Console(), bench.summary(plan, result))
+        terminal.pairs(Console(), run.summary(plan, result))
     return WRONG if result.is_lossy else DONE
 
 
 def run_check_config(_given: Arguments, settings: Settings, _data: DataDirectory) -> int:
-    show.settings(Console(), settings)
+    terminal.settings(Console(), settings)
     return DONE
 
 

@@ -20,7 +20,7 @@ from urllib.parse import urlencode, urlsplit
 import msgspec
 import orjson
 
-from foldlog.generator import AGENT, EVENT_NAME, Outcome, Plan
+from foldlog.load.generator import AGENT, EVENT_NAME, Outcome, Plan
 from shared.disk.layout import DataDirectory
 from shared.settings import Settings, SettingsError
 
@@ -146,7 +146,7 @@ def run(target: Target, plan: Plan, before_fold: Callable[[], None] = lambda: No
 
 def generate(plan: Plan) -> Outcome:
     """Run the plan in a process of its own. Raises BenchError."""
-    command = [sys.executable, "-m", "foldlog.generator"]
+    command = [sys.executable, "-m", "foldlog.load.generator"]
     limit_s = plan.warm_up_s + plan.seconds + plan.answer_s + STOP_S
     try:
         done = subprocess.run(command, input=msgspec.json.encode(plan), capture_output=True, timeout=limit_s, check=False)

@@ -1,7 +1,7 @@
 """`foldlog doctor`: looks at the host, the data directory and the settings, and says what to type.
 
-Here, in host.py and in inspection.py it is found out how things are; what is said of that is decided in diagnosis.py and
-diagnosis_data.py. It runs beside a service or without one, holds no lock, and writes nothing but a probe that it removes.
+Here, in host_probe.py and in data_probe.py it is found out how things are; what is said of that is decided in host_findings.py and
+data_findings.py. It runs beside a service or without one, holds no lock, and writes nothing but a probe that it removes.
 """
 
 from __future__ import annotations
@@ -17,11 +17,11 @@ from pathlib import Path
 
 from filelock import lock_descriptor
 
-from foldlog import diagnosis, diagnosis_data, host, inspection
-from foldlog.diagnosis import Finding
-from foldlog.diagnosis_data import Owned
-from foldlog.file_system import find_mount
-from foldlog.running import Running, find_running
+from foldlog.doctor import data_findings, data_probe, host_findings, host_probe
+from foldlog.doctor.data_findings import Owned
+from foldlog.doctor.file_systems import find_mount
+from foldlog.doctor.host_findings import Finding
+from foldlog.processes import Running, find_running
 from ingest.collect import undeclared_proxy
 from ingest.http.auth import TokensDamaged, load_tokens
 from shared.disk.durable import publish, remove
@@ -57,15 +57,15 @@ def examine(data: DataDirectory, settings: Settings) -> list[Finding]:
 
 def _steps(data: DataDirectory, settings: Settings, running: Running) -> Iterator[Step]:
     sealed = cache(lambda: sealed_segments(data))  # once: there may be a hundred thousand
-    yield "file system", lambda: iter([diagnosis.file_system(data.root, find_mount(data.root))])
+    yield "file system", lambda: iter([host_findings.file_system(data.root, find_mount(data.root))])
     yield "probe", lambda: _probe(data)
     yield "permissions", lambda: _permissions(data, running)
     yield "limits", lambda: _limits(settings, running)
     yield "free space", lambda: _space(data, sealed(), settings)
-    yield "clock", lambda: inspection.clock(data, sealed())
+    yield "clock", lambda: data_probe.clock(data, sealed())
     yield "processes", lambda: _processes(data, settings, running)
     yield "settings", lambda: _settings(data, settings)
-    yield "files", lambda: inspection.files(data, sealed(), running)
+    yield "files", lambda: data_probe.files(data, sealed(), running)
 
 
 def _probe(data: DataDirectory) -> Checks:
@@ -108,10 +108,10 @@ def _permissions(data: DataDirectory, running: Running) -> Checks:
     if not data.root.is_dir():
         return
     owned = _owned(data)
-    yield diagnosis_data.data_directory(data.root, owned)
-    yield diagnosis_data.private(data.private, owned)
-    yield diagnosis_data.ownership(data.root, owned)
-    yield diagnosis_data.user(_me(), owned.owner, _user_of(running.serve))
+    yield data_findings.data_directory(data.root, owned)
+    yield data_findings.private(data.private, owned)
+    yield data_findings.ownership(data.root, owned)
+    yield data_findings.user(_me(), owned.owner, _user_of(running.serve))
 
 
 def _owned(data: DataDirectory) -> Owned:
@@ -141,29 +141,29 @@ def _below(directory: Path) -> Iterator[tuple[str, os.stat_result]]:
 
 def _limits(settings: Settings, running: Running) -> Checks:
     pid = running.serve
-    limits, whose = host.limits_of(pid), f"for process {pid}" if pid else "for this command"
+    limits, whose = host_probe.limits_of(pid), f"for process {pid}" if pid else "for this command"
     if limits is None and pid:
-        limits, whose = host.limits_of(), "for this command (those of the service cannot be read)"
+        limits, whose = host_probe.limits_of(), "for this command (those of the service cannot be read)"
     if limits is not None:
-        yield diagnosis.open_files(limits.open_files, whose, settings)
-        yield diagnosis.file_size(limits.file_size, whose, settings)
-    yield diagnosis.memory(host.memory_of(pid), settings)
-    yield diagnosis.cores(host.cores(), settings)
+        yield host_findings.open_files(limits.open_files, whose, settings)
+        yield host_findings.file_size(limits.file_size, whose, settings)
+    yield host_findings.memory(host_probe.memory_of(pid), settings)
+    yield host_findings.cores(host_probe.cores(), settings)
 
 
 def _space(data: DataDirectory, sealed: Sequence[Segment], settings: Settings) -> Checks:
     disk = os.statvfs(next(path for path in (data.root, *data.root.absolute().parents) if path.exists()))
     free, total = disk.f_bavail * disk.f_frsize, disk.f_blocks * disk.f_frsize
-    yield diagnosis.space(free, total, settings, inspection.growth(data, sealed, settings))
-    yield diagnosis.inodes(disk.f_favail, disk.f_files)
+    yield host_findings.space(free, total, settings, data_probe.growth(data, sealed, settings))
+    yield host_findings.inodes(disk.f_favail, disk.f_files)
 
 
 def _processes(data: DataDirectory, settings: Settings, running: Running) -> Checks:
-    snapshot = inspection.snapshot_of(data)
+    snapshot = data_probe.snapshot_of(data)
     lag_s = max(0.0, time.time() - epoch_ms(snapshot.as_of) / 1000) if snapshot.generation else None
-    yield diagnosis_data.processes(running, lag_s, settings)
-    yield diagnosis_data.address(running, host.is_listening(*settings.listen), settings)
-    yield diagnosis_data.proxies(undeclared_proxy.load(data, settings) is not None, settings)
+    yield data_findings.processes(running, lag_s, settings)
+    yield data_findings.address(running, host_probe.is_listening(*settings.listen), settings)
+    yield data_findings.proxies(undeclared_proxy.load(data, settings) is not None, settings)
 
 
 def _settings(data: DataDirectory, settings: Settings) -> Checks:
@@ -175,7 +175,7 @@ def _settings(data: DataDirectory, settings: Settings) -> Checks:
         tokens = ()
     except PermissionError:
         tokens = ()  # of another user: that is said already
-    yield from diagnosis_data.settings_of(settings, sum(token.scope == "ingest" for token in tokens))
+    yield from data_findings.settings_of(settings, sum(token.scope == "ingest" for token in tokens))
     yield from _paths(settings)
 
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator, Sequence
 
-from foldlog import diagnosis, diagnosis_data, host
-from foldlog.diagnosis import Finding
-from foldlog.diagnosis_data import Parts
-from foldlog.running import Running
-from foldlog.start import check_formats
+from foldlog.doctor import data_findings, host_findings, host_probe
+from foldlog.doctor.data_findings import Parts
+from foldlog.doctor.host_findings import Finding
+from foldlog.preflight import check_formats
+from foldlog.processes import Running
 from shared.disk.layout import DataDirectory
 from shared.erasures import count_pending
 from shared.generations.snapshot import Snapshot, SnapshotDamaged, decode, find, kept_generations
@@ -68,13 +68,13 @@ def _bytes(segment: Segment) -> int:
 
 
 def clock(data: DataDirectory, sealed: Sequence[Segment]) -> Checks:
-    yield diagnosis.synchronised(host.is_clock_synchronised())
+    yield host_findings.synchronised(host_probe.is_clock_synchronised())
     snapshot = snapshot_of(data)
     written = [(segment.name.sealed_at.timestamp(), segment.name.file) for segment in sealed]
     if snapshot.generation:
         written.append((epoch_ms(snapshot.as_of) / 1000, "the snapshot"))
     newest_s, newest = max(written, default=(None, ""))
-    yield diagnosis.clock(time.time(), newest_s, newest, snapshot.retention.doubted_since)
+    yield host_findings.clock(time.time(), newest_s, newest, snapshot.retention.doubted_since)
 
 
 def files(data: DataDirectory, sealed: Sequence[Segment], running: Running) -> Checks:
@@ -96,11 +96,11 @@ def files(data: DataDirectory, sealed: Sequence[Segment], running: Running) -> C
     else:
         yield Finding("snapshot", "ok", "none yet: nothing was folded")
     if snapshot.days:
-        yield diagnosis_data.parts(snapshot.generation, _parts(data, snapshot))
-    yield diagnosis_data.suspect(
+        yield data_findings.parts(snapshot.generation, _parts(data, snapshot))
+    yield data_findings.suspect(
         [segment.name.file for segment in sealed if not snapshot.has_folded(segment.name) and not segment.checksum.exists()]
     )
-    yield diagnosis_data.erasures(count_pending(data), bool(running.serve))
+    yield data_findings.erasures(count_pending(data), bool(running.serve))
 
 
 def _kept(data: DataDirectory, snapshot: Snapshot) -> Finding:
