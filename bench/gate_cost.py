@@ -23,7 +23,7 @@ from typing import Any
 
 import uvloop
 
-import bench.load as load
+from bench import load
 from bench.fold import Quiet
 from bench.processes import cpu_seconds, free_port, running, worker
 from bench.processes import load as load_in_own_process

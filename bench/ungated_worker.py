@@ -30,7 +30,7 @@ def take_out_the_gate() -> None:
     sender = Sender(HOST, keyed=False, cross_origin=False, body_max_bytes=BODY_MAX_BYTES, consent=None)
     patch.object(Proxies, "identify", always(Client(HOST, HOST, through_proxy=False))).start()
     patch.object(Keyring, "scopes", always(None)).start()
-    patch.multiple(gate, admit=always((Form(JSON, None), sender)), check_disk=always(None), check_queue=always(None)).start()
+    patch.multiple(admission, admit=always((Form(JSON, None), sender)), check_disk=always(None), check_queue=always(None)).start()
     patch.multiple(Service, limit=always(None), disk_free=always(None), count=always(None)).start()
     patch.object(Meters, "answered", always(None)).start()
 

@@ -83,7 +83,7 @@ def test_segment_that_is_recovered_while_it_is_created_is_created_again(
             recovered.append(recover(data, "0"))
         return lock_descriptor(descriptor)
 
-    monkeypatch.setattr("ingest.active.lock_descriptor", lock_late)
+    monkeypatch.setattr("ingest.wal.active_segment.lock_descriptor", lock_late)
     segment = ActiveSegment(data, "0", 1, "fsync")
     assert recovered == [Recovered("0", None, 0, 0)]
     assert is_locked(data.active("0"))

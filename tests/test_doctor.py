@@ -539,7 +539,7 @@ def test_file_that_root_left_behind_is_named(tmp_path: Path) -> None:
 # The command as another user: all is imported before, for this Python may be where that user cannot read.
 AS_NOBODY = """
 import os, sys, encodings.ascii, encodings.idna
-from foldlog.command import main
+from foldlog.cli import main
 os.setgroups([]); os.setegid(65534); os.seteuid(65534)
 sys.exit(main())
 """

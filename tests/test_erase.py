@@ -304,7 +304,7 @@ def test_segment_that_is_sealed_while_the_log_is_searched_delays_it(
             path.touch()  # the writer goes on in a new one
         return searched(path, hint)
 
-    monkeypatch.setattr(visitor_search, "_may_be_in", seal_first)
+    monkeypatch.setattr(footprint, "_may_be_in", seal_first)
     log = SilentLog()
     erase(data, log=log)
 

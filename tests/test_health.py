@@ -147,7 +147,7 @@ def wait(descriptor):
     real(descriptor)
 
 os.fdatasync = wait
-from foldlog.command import main
+from foldlog.cli import main
 sys.exit(main(["ingest"]))
 """
 

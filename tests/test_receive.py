@@ -67,7 +67,7 @@ class Receiver:
 
 @pytest.fixture
 async def receiver(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Receiver]:
-    monkeypatch.setattr(receive, "BODY_TIMEOUT_S", TIMEOUT_S)
+    monkeypatch.setattr(body_reader, "BODY_TIMEOUT_S", TIMEOUT_S)
     made = Receiver()
     runner = web.ServerRunner(Server(made.handle, 100, Meters()), shutdown_timeout=0.05)
     await runner.setup()

@@ -255,7 +255,7 @@ import sys
 from pathlib import Path
 from foldlog import file_system
 file_system.MOUNTS = Path(sys.argv.pop(1))
-from foldlog.command import main
+from foldlog.cli import main
 sys.exit(main())
 """
 

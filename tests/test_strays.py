@@ -147,7 +147,7 @@ def test_pass_leaves_a_fresh_one_and_folds_the_rest(tmp_path: Path) -> None:
 def test_pass_adopts_what_has_settled(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     data = data_directory(tmp_path)
     (data.log / "active-0.ndjson.1").write_bytes(LINES)
-    monkeypatch.setattr("compactor.schedule.now_ms", lambda: now_ms() + int(SETTLED_S * 2000))
+    monkeypatch.setattr("compactor.process.now_ms", lambda: now_ms() + int(SETTLED_S * 2000))
     log = SilentLog()
     assert compact_once(data, Settings(data_dir=data.root), log).snapshot.totals.counted == 2
     assert "stray_adopted" in log.events()
