@@ -4,7 +4,7 @@ BIN := .venv/bin
 # Most tests wait for processes, so more of them than cores. Those of one file share servers, so a file is not divided; files with long
 # tests come first (tests/conftest.py).
 PYTEST := $(BIN)/python -m pytest --numprocesses 4 --dist loadfile --no-loadscope-reorder
-SOURCE := foldlog ingest reports compactor shared tests bench faults
+SOURCE := foldlog ingest reports compactor shared tests
 
 .DEFAULT_GOAL := help
 .PHONY: help setup run test check format crash mutants soak bench load gate-cost hostile fuzz clean
@@ -39,32 +39,32 @@ format: setup ## Format the source and mend what ruff can mend
 	$(BIN)/ruff check --fix $(SOURCE)
 
 crash: setup ## Kill, cut the power, fail and damage at full size: hours; docs/reliability.md says what came of it
-	$(BIN)/python -m faults
+	$(BIN)/python -m tests.faults
 
 mutants: setup ## Break promises on purpose, and see that the tests notice
-	$(BIN)/python -m faults.mutants
+	$(BIN)/python -m tests.faults.mutants
 
 soak: setup ## A quarter of an hour of load with a fault every few seconds
-	$(BIN)/python -m faults.soak
+	$(BIN)/python -m tests.faults.soak
 
 bench: setup ## Print the table of docs/performance.md, measured now and compared with the last one kept
-	$(BIN)/python -m bench
+	$(BIN)/python -m tests.bench
 
 load: setup ## Play a day of 100,000 users, then latency, isolation and memory under load: half an hour
-	$(BIN)/python -m bench.scenario
-	$(BIN)/python -m bench.latency
-	$(BIN)/python -m bench.isolation
-	$(BIN)/python -m bench.memory
+	$(BIN)/python -m tests.bench.scenario
+	$(BIN)/python -m tests.bench.latency
+	$(BIN)/python -m tests.bench.isolation
+	$(BIN)/python -m tests.bench.memory
 
 gate-cost: setup ## Measure what the gate costs a single event
-	$(BIN)/python -m bench.gate_cost
+	$(BIN)/python -m tests.bench.gate_cost
 
 hostile: setup ## Measure what 1,000 slow clients, or bombs at once, do to others and to memory
-	$(BIN)/python -m bench.hostile
+	$(BIN)/python -m tests.bench.hostile
 
 fuzz: setup ## Post 1,000,000 fuzzed bodies to a worker and check what became of them
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev,fuzz]'
-	$(BIN)/python -m bench.fuzz
+	$(BIN)/python -m tests.bench.fuzz
 
 clean: ## Remove .venv and caches; never touches ./data
 	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis

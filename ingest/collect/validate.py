@@ -204,7 +204,7 @@ _KINDS = (
 
 
 def rejection(index: int, message: str) -> Rejection:
-    """The rejection of an event whose types did not fit, from msgspec's words for it (tests/test_verdict.py pins them)."""
+    """The rejection of an event whose types did not fit, from msgspec's words for it (tests/ingest/collect/test_validate.py pins them)."""
     match = _MESSAGE.fullmatch(message)
     what, where = (match["what"], match["where"] or "") if match else (message, "")
     if "unknown field" in what:

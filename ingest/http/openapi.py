@@ -1,7 +1,7 @@
 """GET /openapi.json: the contract of the HTTP interface, made of the types that validate, so that it cannot say something else.
 
 A client sends what ingest/collect/event.py and reports/query.py describe, and gets the types below or the snapshot's own.
-tests/test_openapi.py holds the document against the routes and against real answers. The files of the page are not part of it.
+tests/ingest/http/test_openapi.py holds the document against the routes and against real answers. The files of the page are not part of it.
 """
 
 from __future__ import annotations

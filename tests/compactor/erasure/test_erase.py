@@ -1,0 +1,480 @@
+"""Erasing one visitor: afterwards no file holds the id, every other event counts as before, and a crash only delays it."""
+
+from __future__ import annotations
+
+import base64
+import errno
+import gzip
+import json
+import lzma
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+from unittest.mock import Mock
+
+import pytest
+
+from compactor.erasure import footprint
+from compactor.erasure.footprint import Sought
+from compactor.erasure.rewrite import erase_pending, look
+from compactor.generations.commit import compactor_lock
+from compactor.process import compact_once
+from compactor.repair import verify as verification
+from compactor.repair.rebuild import rebuild
+from compactor.repair.rotated_files import adopt_strays
+from ingest.collect.encode import seal
+from ingest.wal.active_segment import ActiveSegment
+from shared.disk.compression import deflating, inflated
+from shared.disk.durable import make_data_directory
+from shared.disk.layout import TEMPORARY_SUFFIX, DataDirectory
+from shared.duckdb_engine import connect
+from shared.erasures import Begun, Done, ask, pending, records
+from shared.generations.snapshot import load
+from shared.segments.sealed import sealed_segments
+from shared.settings import Settings
+from shared.timestamps import epoch_ms, now_ms
+from tests.builders.logs import NOON, SilentLog, data_directory, fold, line, sealed
+from tests.builders.server import environment, lines_of, verify
+from tests.faults.crash import crashes, make_tree
+from tests.faults.record import Recorder
+
+GONE = "c0ffee-visitor-who-goes"
+DAY_MS = 86_400_000
+
+
+@pytest.fixture(scope="module")
+def filled(tmp_path_factory: pytest.TempPathFactory) -> DataDirectory:
+    """Three days of five visitors, one of whom is to go, in plain and compressed segments."""
+    data = data_directory(tmp_path_factory.mktemp("filled") / "data")
+    for day in range(3):
+        noon = NOON - (2 - day) * DAY_MS
+        for segment in range(2):
+            visitors = [GONE, "b", "c", "d", "e"]
+            ids = [(f"{day}-{segment}-{n:02d}-event", visitors[n % 5]) for n in range(20)]
+            lines = [
+                line(id_, noon + n * 1000, visitor=who, url=f"https://example.com/{who[:1]}/{n}")
+                for n, (id_, who) in enumerate(ids)
+            ]
+            sealed(data, [*lines, lines[0]])
+            fold(data, noon + 3_600_000)
+    plain = [segment.path for segment in sealed_segments(data)]
+    for path, suffix in zip(plain, (".gz", ".zst"), strict=False):
+        with deflating(path.with_name(path.name + suffix), suffix) as write:
+            write(path.read_bytes())
+        path.unlink()
+    return data
+
+
+@pytest.fixture
+def data(filled: DataDirectory, tmp_path: Path) -> Iterator[DataDirectory]:
+    """A copy of it, whole afterwards."""
+    data = DataDirectory(shutil.copytree(filled.root, tmp_path / "data"))
+    yield data
+    verify(data, environment(data.root))
+
+
+def erase(data: DataDirectory, now_ms: int = NOON + 7_200_000, log: SilentLog | None = None) -> None:
+    """What a pass does once everything is folded."""
+    with compactor_lock(data) as lock:
+        erase_pending(data, Settings(data_dir=data.root), log or SilentLog(), lock, now_ms)
+
+
+def holds(data: DataDirectory, text: str = GONE) -> list[str]:
+    """Every file below the data directory that holds a text: in its bytes, inflated, decoded from base64, or in a column."""
+    found = []
+    for path in sorted(path for path in data.root.rglob("*") if path.is_file()):
+        content = path.read_bytes() + b"".join(inflated(path, 1 << 20))
+        if path.suffix == ".parquet":
+            with closing(connect(64 << 20, 1)) as database:
+                rows = database.execute("SELECT * FROM read_parquet($1)", [str(path)]).fetchall()
+            content += repr(rows).encode("utf-8")
+        if path.parent == data.quarantine and path.suffix == ".ndjson":
+            content += b"".join(base64.b64decode(json.loads(record)["base64"]) for record in path.read_bytes().splitlines())
+        if text.encode("utf-8") in content:
+            found.append(str(path.relative_to(data.root)))
+    return found
+
+
+def test_no_file_holds_the_visitor(data: DataDirectory) -> None:
+    assert len(holds(data)) >= 6 + 3  # segments, parts: what is looked for can be found
+
+    ask(data, GONE, None)
+    erase(data)
+
+    assert holds(data) == []
+    assert pending(data) == []
+
+
+def test_others_count_as_before(data: DataDirectory) -> None:
+    before = load(data).totals
+    ask(data, GONE, None)
+    erase(data)
+
+    after = load(data).totals
+    assert (after.counted, after.erased) == (before.counted - 24, 24)
+    assert after.lines == after.accounted == before.lines
+    with closing(connect(64 << 20, 1)) as database:
+        paths = [str(path) for path in data.archive.rglob("*.parquet")]
+        rows = database.execute("SELECT visitor, count(*) FROM read_parquet($1) GROUP BY ALL ORDER BY ALL", [paths]).fetchall()
+    assert rows == [("b", 24), ("c", 24), ("d", 24), ("e", 24)]
+
+
+def test_record_has_counts_and_hashes_only(data: DataDirectory) -> None:
+    request = ask(data, GONE, None)
+    erase(data)
+
+    begun, done = records(data)
+    assert isinstance(begun, Begun) and isinstance(done, Done)
+    assert (begun.request, begun.events, begun.days, begun.lines, begun.segments) == (request.request, 24, 3, 30, 6)
+    names = [file.file for file in begun.files]
+    assert len([name for name in names if name.startswith("log/")]) == 6
+    assert {file.file for file in done.files if file.file.startswith("log/")} == {n for n in names if n.startswith("log/")}
+    assert {file.sha256 for file in begun.files}.isdisjoint({file.sha256 for file in done.files})
+    assert GONE not in data.erasures.read_text("ascii")
+
+
+def test_rebuild_does_not_bring_the_visitor_back(data: DataDirectory) -> None:
+    ask(data, GONE, None)
+    erase(data)
+
+    changes = rebuild(data, Settings(data_dir=data.root), SilentLog(), NOON + 8_000_000, dry_run=False)
+
+    assert not any(change.changed for change in changes)
+    assert holds(data) == []
+
+
+def test_damaged_snapshot_does_not_bring_the_visitor_back(data: DataDirectory) -> None:
+    ask(data, GONE, None)
+    erase(data)
+    data.snapshot.write_bytes(data.snapshot.read_bytes()[:-20])
+
+    fold(data, NOON + 8_000_000)
+
+    assert load(data).totals.erased == 24
+    assert [path.name for path in data.quarantine.iterdir()] != []
+    assert holds(data) == []
+
+
+def test_only_one_site_is_erased(data: DataDirectory) -> None:
+    sealed(data, [line("shop-event-1", NOON, visitor=GONE, site="shop.example.com")])
+    fold(data, NOON + 7_100_000)
+
+    ask(data, GONE, "shop.example.com")
+    erase(data)
+
+    begun = next(records(data))
+    assert isinstance(begun, Begun)
+    assert (begun.site, begun.events, begun.other_sites) == ("shop.example.com", 1, 24)
+    assert load(data).totals.erased == 1
+    assert len(holds(data)) >= 6
+
+
+def test_mentions_are_told_and_stay(data: DataDirectory) -> None:
+    sealed(
+        data,
+        [
+            line("mention-1", NOON, visitor="b", props={"ref": GONE}),
+            line("mention-2", NOON, visitor=None, url=f"https://example.com/?v={GONE}"),
+        ],
+    )
+    fold(data, NOON + 7_100_000)
+
+    ask(data, GONE, None)
+    erase(data)
+
+    begun = next(records(data))
+    assert isinstance(begun, Begun) and (begun.events, begun.mentions) == (24, 2)
+
+
+def leave_bad_lines(data: DataDirectory) -> None:
+    """What a killed writer left: a good line, one of the visitor and one of somebody else whose bytes have changed."""
+    lines = [seal([line(f"left-by-{who}", NOON, visitor=who, url="https://example.com/left")]) for who in ("d", GONE, "e")]
+    data.active("7").write_bytes(lines[0] + b"".join(bad.replace(b"/left", b"/LEFT") for bad in lines[1:]))
+
+
+def test_quarantine_holds_no_trace(data: DataDirectory) -> None:
+    leave_bad_lines(data)
+    fold(data, NOON + 7_100_000)
+    assert [path for path in holds(data) if path.startswith("quarantine/")] != []
+
+    ask(data, GONE, None)
+    erase(data)
+
+    assert holds(data) == []
+    kept = [json.loads(record) for path in data.quarantine.glob("*.ndjson") for record in path.read_bytes().splitlines()]
+    assert [record["reason"] for record in kept] == ["the CRC does not match"]  # that of somebody else
+
+
+def test_day_whose_archive_went_keeps_its_counters(data: DataDirectory) -> None:
+    later = NOON + 20 * DAY_MS
+    for hours in range(0, 12 * 24, 24):  # a clock that goes on, so that retention believes it
+        fold(data, NOON + 7_200_000 + hours * 3_600_000, archive_retention_days=7)
+    assert all(kept.expired for kept in load(data).days.values())
+
+    ask(data, GONE, None)
+    erase(data, later)
+
+    assert load(data).totals.erased == 0  # nothing of them is in an archive any more; counters name nobody
+    assert holds(data) == []
+
+
+@pytest.mark.parametrize("visitor", ["ü-ñ-名前-\u202e-x", '"quoted\\"', "1", "a b"])
+def test_any_id_is_found(tmp_path: Path, visitor: str) -> None:
+    data = data_directory(tmp_path / "data")
+    sealed(data, [line("event-of-them", NOON, visitor=visitor), line("event-of-others", NOON, visitor="x" + visitor)])
+    fold(data, NOON + 1000)
+
+    assert look(data, Settings(data_dir=data.root), Sought(visitor, None)).lines == 1
+    ask(data, visitor, None)
+    erase(data)
+
+    assert load(data).totals.counted == 1
+    assert lines_of(data)[0]["visitor"] == "x" + visitor
+    verify(data, environment(data.root))
+
+
+def test_open_segment_that_holds_the_visitor_delays_it(data: DataDirectory) -> None:
+    writer = ActiveSegment(data, "9", 1, "fsync")
+    writer.commit(seal([line("still-open-1", NOON, visitor=GONE)]), 1)
+    ask(data, GONE, None)
+    log = SilentLog()
+
+    erase(data, log=log)
+
+    assert log.events() == ["erasure_waits"]
+    assert load(data).totals.erased == 0
+    assert len(pending(data)) == 1
+    writer.seal()
+    fold(data, NOON + 7_100_000)
+    erase(data)
+    assert holds(data) == []
+
+
+def test_renamed_segment_that_holds_the_visitor_delays_it(data: DataDirectory) -> None:
+    """It may be sealed as a copy by the next pass: erased before that, its events would come back."""
+    stray = data.log / "active-0.ndjson.1"
+    stray.write_bytes(sealed_segments(data)[-1].path.read_bytes())
+    ask(data, GONE, None)
+
+    erase(data)
+    assert (load(data).totals.erased, len(pending(data))) == (0, 1)
+
+    adopt_strays(data, SilentLog(), now_ms(), settled_s=0)
+    fold(data, NOON + 7_100_000)
+    erase(data)
+    assert (holds(data), pending(data)) == ([], [])
+    assert load(data).totals.erased == 24
+
+
+def test_rebuild_of_a_half_erased_log_does_not_bring_the_visitor_back(
+    data: DataDirectory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The snapshot is published, and the disk takes nothing more."""
+    full = OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+    ask(data, GONE, None)
+    with monkeypatch.context() as patched, pytest.raises(OSError, match="No space"):
+        patched.setattr("compactor.erase._rewrite_segment", Mock(side_effect=full))
+        erase(data)
+    settings = Settings(data_dir=data.root)
+    (finding,) = verification.verify(data, settings, lambda _step: None).findings
+    assert (finding.what, "compact --once" in finding.do) == ("an erasure is half done", True)
+
+    rebuild(data, settings, SilentLog(), NOON + 8_000_000, dry_run=False)
+
+    totals = load(data).totals
+    assert (totals.counted, totals.erased, totals.quarantined) == (96, 24, 0)
+    erase(data, NOON + 9_000_000)
+    assert (holds(data), pending(data), load(data).totals.erased) == ([], [], 24)
+
+
+def test_segment_that_is_sealed_while_the_log_is_searched_delays_it(
+    data: DataDirectory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    writer = ActiveSegment(data, "9", 1, "fsync")
+    writer.commit(seal([line("still-open-1", NOON, visitor=GONE)]), 1)
+    ask(data, GONE, None)
+    searched = footprint._may_be_in
+
+    def seal_first(path: Path, hint: bytes) -> bool:
+        if path == data.active("9") and writer.lines:
+            writer.seal()
+            writer.lines = 0
+            path.touch()  # the writer goes on in a new one
+        return searched(path, hint)
+
+    monkeypatch.setattr(footprint, "_may_be_in", seal_first)
+    log = SilentLog()
+    erase(data, log=log)
+
+    assert log.events() == ["erasure_waits"]
+    fold(data, NOON + 7_100_000)
+    erase(data)
+    assert (holds(data), pending(data)) == ([], [])
+
+
+@pytest.mark.parametrize("suffix", ["", ".zst"], ids=["of an erasure", "of a compression"])
+def test_half_written_segment_is_removed_and_delays_nothing(data: DataDirectory, suffix: str) -> None:
+    segment = sealed_segments(data)[-1]
+    left = data.log / f".{segment.name.file}{suffix}.1.1{TEMPORARY_SUFFIX}"
+    with deflating(left, suffix) as write:
+        write(segment.path.read_bytes())
+    ask(data, GONE, None)
+
+    erase(data)
+
+    assert (holds(data), pending(data), left.exists()) == ([], [], False)
+
+
+def test_what_lies_beside_does_not_hold_it_up(data: DataDirectory) -> None:
+    """A directory in log/, a request and a record that are damaged, a line in quarantine that is no event."""
+    (data.log / "lost+found").mkdir()
+    (data.private / "erase-0123456789abcdef.json").write_bytes(b"")
+    data.erasures.write_bytes(b"{damaged\n")
+    (data.quarantine / "other.ndjson").write_text(json.dumps({"props": [GONE], "id": GONE}) + "\n")
+    ask(data, GONE, None)
+    log = SilentLog()
+
+    erase(data, log=log)
+
+    assert log.events() == ["erasure_unreadable", "erased"]
+    assert load(data).totals.erased == 24
+    (data.private / "erase-0123456789abcdef.json").unlink()
+    (data.log / "lost+found").rmdir()
+
+
+def test_one_pass_by_hand_erases_as_well(data: DataDirectory) -> None:
+    ask(data, GONE, None)
+    compact_once(data, Settings(data_dir=data.root), SilentLog())
+    assert (holds(data), pending(data)) == ([], [])
+
+
+def test_events_sent_after_the_request_are_new(data: DataDirectory) -> None:
+    request = ask(data, GONE, None)
+    later = epoch_ms(request.asked_at) + 60_000
+    writer = ActiveSegment(data, "9", 1, "fsync")
+    writer.commit(seal([line("came-back-1", later, visitor=GONE)]), 1)
+
+    erase(data, later)
+
+    assert pending(data) == []
+    assert holds(data) == ["log/active-9.ndjson"]
+    writer.seal()
+
+
+def test_both_files_of_a_segment_that_was_being_compressed_are_rewritten(data: DataDirectory) -> None:
+    plain = sealed_segments(data)[-1].path
+    plain.with_name(f"{plain.name}.gz").write_bytes(gzip.compress(plain.read_bytes()))
+
+    ask(data, GONE, None)
+    erase(data)
+
+    assert holds(data) == []
+
+
+def test_escaped_id_in_a_torn_line_leaves_no_trace(tmp_path: Path) -> None:
+    """As JSON writes it, the id is not there letter by letter."""
+    visitor = 'who "goes"\\\u202e'
+    data = data_directory(tmp_path / "data")
+    orphan = ActiveSegment(data, "1", 1, "fsync")
+    orphan.commit(seal([line("of-others", visitor='who "stays"')]), 1)
+    orphan.abandon()
+    for who in (visitor, 'who "stays"'):
+        with data.active("1").open("ab") as file:
+            file.write(seal([line("torn", visitor=who, url="https://example.com/")])[:-40] + b"\n")
+    fold(data, NOON + 1000)
+    ask(data, visitor, None)
+
+    erase(data)
+
+    (record,) = [line for path in data.quarantine.iterdir() for line in path.read_bytes().splitlines()]
+    assert b"stays" in base64.b64decode(json.loads(record)["base64"])
+    (begun, _) = records(data)
+    assert isinstance(begun, Begun) and begun.quarantined == 1
+
+
+@pytest.mark.parametrize("place", ["log", "quarantine", "segment"])
+def test_what_only_another_program_can_read_is_named(data: DataDirectory, place: str) -> None:
+    content = lzma.compress(seal([line("event-of-them", visitor=GONE)]))
+    if place == "segment":  # damaged at its beginning: nothing can be inflated, and what comes behind may be anybody's
+        segment = next(segment for segment in sealed_segments(data) if segment.suffix == ".gz")
+        before = segment.path.read_bytes()
+        path = segment.path
+        path.write_bytes(b"\0\0\0\0" + before[4:])
+    else:
+        path = {"log": data.log, "quarantine": data.quarantine}[place] / "damaged-0-active-0.ndjson.1.xz"
+        path.write_bytes(content)
+    assert path in look(data, Settings(data_dir=data.root), Sought(GONE, None)).unreadable
+    ask(data, GONE, None)
+
+    erase(data)
+
+    begun = next(records(data))
+    assert isinstance(begun, Begun) and begun.unreadable == (path.name,)
+    path.unlink()  # as the page says
+    if place == "segment":
+        segment.checksum.unlink()
+
+
+def test_half_written_segment_of_a_writer_who_is_not_back_delays_it_for_a_while(data: DataDirectory) -> None:
+    left = data.log / f".20261122T120000Z-5-0000000003.ndjson.1.1{TEMPORARY_SUFFIX}"
+    left.write_bytes(seal([line("event-of-them", visitor=GONE)]))
+    written = left.stat().st_mtime
+    os.utime(left, (written - 3600,) * 2)
+    erase(data)
+    assert left.exists()  # nobody is to be erased, and the clock that says so may be wrong
+
+    os.utime(left, (written,) * 2)
+    ask(data, GONE, None)
+    erase(data)
+    assert len(pending(data)) == 1  # its writer may be at work on it
+
+    os.utime(left, (written - 3600,) * 2)
+    erase(data)
+
+    assert (holds(data), pending(data), left.exists()) == ([], [], False)
+
+
+def test_request_that_was_never_made_leaves_nothing(data: DataDirectory) -> None:
+    """Whoever asks may be killed before the request is published."""
+    left = data.private / f".erase-0123456789abcdef.json.1.1{TEMPORARY_SUFFIX}"
+    left.write_text(GONE)
+    os.utime(left, (1, 1))
+
+    erase(data)
+
+    assert not left.exists()
+
+
+@pytest.mark.timeout(120)
+@pytest.mark.long
+def test_crash_at_any_point_only_delays_it(tmp_path: Path) -> None:
+    data = data_directory(tmp_path / "data")
+    for number in range(2):
+        visits = [line(f"event-{number}-{n}", NOON + n, visitor=GONE if n % 2 else "b") for n in range(4)]
+        sealed(data, visits)
+        fold(data, NOON + 1000 + number)
+    leave_bad_lines(data)
+    fold(data, NOON + 2000)
+    expected = load(data).totals
+    ask(data, GONE, None)
+    with Recorder(data.root) as recorder:
+        erase(data)
+    tried = list(crashes(recorder, 6, ("kept", "lost", "some")))
+    assert len(tried) > 40
+    for crash, tree in tried:
+        clone = DataDirectory(tmp_path / "clone")
+        make_tree(clone.root, tree)
+        make_data_directory(clone)
+
+        fold(clone, NOON + 3000)
+        erase(clone, NOON + 4000)
+
+        assert holds(clone) == [], crash
+        totals = load(clone).totals
+        assert (totals.counted, totals.erased) == (expected.counted - 4, 4), crash
+        assert [type(record) for record in records(clone)] == [Begun, Done], crash
+        verify(clone, environment(clone.root))
+        assert next(record.events for record in records(clone) if isinstance(record, Begun)) == 4
+        shutil.rmtree(clone.root)

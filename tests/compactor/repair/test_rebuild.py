@@ -1,0 +1,154 @@
+"""`foldlog rebuild` where no snapshot is whole: what the parts and the retained log hold is counted again, each event once."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from compactor.generations.commit import is_lost
+from compactor.process import Compactor
+from compactor.repair.rebuild import rebuild
+from shared.disk.layout import DataDirectory, parse_part
+from shared.generations.snapshot import load
+from shared.segments.sealed import sealed_segments
+from shared.settings import Settings
+from tests.builders.logs import NOON, SilentLog, data_directory, fold, line, sealed
+from tests.compactor.fold.test_dedupe import HOUR_MS, archived, assert_verified, counters
+
+DAY_MS = 24 * HOUR_MS
+
+
+def without_snapshots(data: DataDirectory) -> None:
+    for path in data.root.glob("snapshot*.json"):
+        path.write_bytes(path.read_bytes()[:-10])
+    assert is_lost(data)
+
+
+def rebuilt(data: DataDirectory) -> SilentLog:
+    log = SilentLog()
+    rebuild(data, Settings(data_dir=data.root), log, NOON, dry_run=False)
+    return log
+
+
+@pytest.fixture(scope="module")
+def template(tmp_path_factory: pytest.TempPathFactory) -> DataDirectory:
+    """Ten passes with repeats, merged parts, and an event that a copy received earlier has moved to the day before."""
+    data = data_directory(tmp_path_factory.mktemp("several"))
+    sealed(data, [line("moved", NOON, NOON + 5000, url="https://example.com/late")])
+    fold(data)
+    for number in range(8):
+        sealed(data, [line(f"event-{number}"), line(f"event-{number // 2}")])
+        fold(data)
+    sealed(data, [line("moved", NOON - DAY_MS, NOON, url="https://example.com/early")], "1")
+    fold(data)
+    return data
+
+
+@pytest.fixture
+def several(template: DataDirectory, tmp_path: Path) -> DataDirectory:
+    return DataDirectory(Path(shutil.copytree(template.root, tmp_path / "data")))
+
+
+@pytest.mark.parametrize("log", ["whole", "gone"])
+def test_events_count_once_though_old_parts_repeat_them(several: DataDirectory, log: str) -> None:
+    before = archived(several), counters(several), load(several).totals.counted, load(several).generation
+    without_snapshots(several)
+    if log == "gone":
+        for path in several.log.iterdir():
+            path.unlink()
+    said = rebuilt(several)
+    assert "snapshot_lost" in said.events()
+    after = load(several)
+    assert (archived(several), counters(several), after.totals.counted) == before[:3]
+    assert after.generation > before[3]
+    assert_verified(several)
+    sealed(several, [line("event-1"), line("event-9")], "2")
+    fold(several)
+    assert load(several).totals.counted == before[2] + 1
+    assert_verified(several)
+
+
+def test_part_that_cannot_be_read_is_set_aside_and_its_events_come_from_the_log(several: DataDirectory) -> None:
+    before = archived(several)
+    newest = max(several.archive.glob("2026-11-22/*.parquet"))
+    newest.write_bytes(b"PAR1 and nothing else")
+    without_snapshots(several)
+    said = rebuilt(several)
+    assert "part_damaged" in said.events()
+    assert archived(several) == before
+    assert [path.name for path in several.quarantine.glob("*.parquet")] == [f"damaged-archive-2026-11-22-{newest.name}"]
+    assert_verified(several)
+
+
+def test_counters_of_a_day_without_an_archive_are_kept(tmp_path: Path) -> None:
+    data = data_directory(tmp_path)
+    sealed(data, [line("event-1"), line("event-2")])
+    fold(data)
+    for passes in range(8):
+        fold(data, NOON + min(passes, 4) * DAY_MS + passes, archive_retention_days=1)
+    assert not list(data.archive.glob("*/*"))
+    assert all(kept.expired for kept in load(data).days.values())
+    before = counters(data), load(data).totals.counted
+    without_snapshots(data)
+    rebuilt(data)
+    after = load(data)
+    assert (counters(data), after.totals.counted) == before
+    assert all(kept.expired and kept.visitor_zone == "UTC" for kept in after.days.values())
+    assert_verified(data)
+
+
+@pytest.mark.parametrize("is_lost", [False, True], ids=["with its snapshots", "without"])
+def test_rebuild_under_a_clock_that_jumped_lets_nothing_be_deleted(tmp_path: Path, is_lost: bool) -> None:
+    """It writes its time into the snapshot, where the passes after it would take it for the right one (P9)."""
+    data = data_directory(tmp_path)
+    for number in range(5):
+        sealed(data, [line(f"event-{number}")])
+        fold(data)
+    if is_lost:
+        without_snapshots(data)
+    ahead = NOON + 800 * DAY_MS
+    rebuild(data, Settings(data_dir=data.root), SilentLog(), ahead, dry_run=False)
+    for passes in range(1, 6):
+        fold(data, ahead + passes * 60_000)
+    assert len(sealed_segments(data)) == 5
+    assert len(archived(data)) == 5
+    assert load(data).retention.skipped
+
+
+def kill_rebuild(data: DataDirectory, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What it has written stays, as a kill leaves it."""
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr("compactor.rebuild._next", killed)
+        rebuilt(data)
+
+
+def kill_pass(data: DataDirectory, monkeypatch: pytest.MonkeyPatch) -> None:
+    sealed(data, [line("event-of-a-killed-pass")])
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr("compactor.compaction.commit", killed)
+        fold(data)
+
+
+def killed(*_: object) -> None:
+    raise KeyboardInterrupt
+
+
+@pytest.mark.parametrize("kill_first", [kill_rebuild, kill_pass])
+def test_killed_rebuild_after_another_or_after_a_killed_pass_holds_up_nothing(
+    several: DataDirectory, monkeypatch: pytest.MonkeyPatch, kill_first: Callable[[DataDirectory, pytest.MonkeyPatch], None]
+) -> None:
+    """What the first had left is not taken for parts of a copy, so what the second leaves is not of a later generation."""
+    before = [row[0] for row in archived(several)]
+    generation = load(several).generation
+    kill_first(several, monkeypatch)
+    kill_rebuild(several, monkeypatch)
+    assert {parse_part(path.name) for path in several.archive.rglob("*.parquet")} <= set(range(generation + 2))
+    Compactor(several, Settings(data_dir=several.root), SilentLog()).begin()
+    assert "swept" not in rebuilt(several).events()
+    fold(several)
+    of_the_pass = ["event-of-a-killed-pass"] if kill_first is kill_pass else []
+    assert sorted(row[0] for row in archived(several)) == sorted([*before, *of_the_pass])
+    assert_verified(several)

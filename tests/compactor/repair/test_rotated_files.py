@@ -1,0 +1,254 @@
+"""What others made of active segments in log/: sealed if it holds anything that is in no segment, and removed."""
+
+from __future__ import annotations
+
+import gzip
+import os
+import shutil
+import time
+import zlib
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import zstandard
+
+from compactor.generations.commit import compactor_lock
+from compactor.process import compact_once
+from compactor.repair.rotated_files import SETTLED_S, adopt_strays
+from ingest.collect.encode import seal
+from ingest.wal.active_segment import ActiveSegment
+from shared.disk.layout import DataDirectory, parse_active, parse_segment, parse_stray
+from shared.segments.sealed import digest, sealed_segments
+from shared.settings import Settings
+from shared.timestamps import now_ms
+from tests.builders.logs import SilentLog, data_directory, fold_all, line, sealed
+from tests.compactor.fold.test_dedupe import archived, assert_verified
+from tests.faults.crash import crashes, make_tree
+from tests.faults.record import Recorder, read_tree
+
+LINES = seal([line("event-1"), line("event-2")])
+
+# The name, and the writer whose segment it was; None where it is nothing of the kind.
+NAMES: dict[str, str | None] = {
+    "active-0.ndjson.1": "0",
+    "active-0.ndjson-20261127": "0",
+    "active-0.ndjson-2026112705.backup": "0",
+    "active-0.ndjson.1.gz": "0",
+    "active-import.ndjson-20261127.zst": "import",
+    "active-0.1.ndjson": "0",
+    "active-12-20261127.ndjson": "12",
+    "active-0-20261127.ndjson.gz": "0",
+    "active-0.ndjson~": "0",
+    "active-0.ndjson": None,
+    "active-0": None,
+    "active-0.txt": None,
+    "reactive-0.ndjson.1": None,
+    ".active-0.ndjson.77.77.tmp": None,
+    "20261122T120000Z-0-0000000001.ndjson": None,
+    "20261122T120000Z-0-0000000001.sha256": None,
+}
+
+
+@pytest.mark.parametrize(("name", "writer"), NAMES.items(), ids=NAMES)
+def test_name_is_told_from_those_of_segments(name: str, writer: str | None) -> None:
+    assert parse_stray(name) == writer
+    assert writer is None or (parse_active(name) is None and parse_segment(name) is None)
+
+
+def adopt(data: DataDirectory, settled_s: float = 0, at_ms: int | None = None) -> SilentLog:
+    log = SilentLog()
+    with compactor_lock(data):
+        adopt_strays(data, log, now_ms() if at_ms is None else at_ms, settled_s)
+    return log
+
+
+def counted(data: DataDirectory) -> list[str]:
+    fold_all(data)
+    assert_verified(data)
+    return sorted(row[0] for row in archived(data))
+
+
+Pack = Callable[[bytes], bytes]
+KINDS: dict[str, tuple[str, Pack]] = {
+    "renamed": ("active-0.ndjson.1", bytes),
+    "dated": ("active-0.ndjson-20261127", bytes),
+    "with its extension": ("active-0.1.ndjson", bytes),
+    "gzip": ("active-0.ndjson.1.gz", gzip.compress),
+    "zstd": ("active-0.ndjson-20261127.zst", zstandard.compress),
+}
+
+
+@pytest.mark.parametrize(("name", "pack"), KINDS.values(), ids=KINDS)
+def test_lines_that_are_in_no_segment_are_sealed(tmp_path: Path, name: str, pack: Pack) -> None:
+    data = data_directory(tmp_path)
+    sealed(data, [line("event-0")])
+    (data.log / name).write_bytes(pack(LINES))
+    log = adopt(data)
+    assert [(event, fields["lines"]) for event, fields in log.said] == [("stray_adopted", 2)]
+    assert [(each.name.writer, each.name.sequence) for each in sealed_segments(data)] == [("0", 1), ("adopted", 1)]
+    assert all(digest(each).intact for each in sealed_segments(data))
+    assert not (data.log / name).exists()
+    assert counted(data) == ["event-0", "event-1", "event-2"]
+
+
+@pytest.mark.parametrize(("name", "pack"), KINDS.values(), ids=KINDS)
+def test_lines_that_a_segment_holds_are_not_sealed_again(tmp_path: Path, name: str, pack: Pack) -> None:
+    data = data_directory(tmp_path)
+    of_a_segment = sealed(data, [line("event-1"), line("event-2")])
+    (data.log / name).write_bytes(pack(LINES))
+    log = adopt(data)
+    assert [(event, fields["segment"]) for event, fields in log.said] == [("stray_removed", of_a_segment.file)]
+    assert len(sealed_segments(data)) == 1 and not (data.log / name).exists()
+
+
+def test_several_are_sealed_one_after_the_other(tmp_path: Path) -> None:
+    data = data_directory(tmp_path)
+    for number in range(3):
+        (data.log / f"active-0.ndjson.{number}").write_bytes(seal([line(f"event-{number}")]))
+    adopt(data)
+    (data.log / "active-1.ndjson.1").write_bytes(seal([line("event-9")]))
+    adopt(data)
+    assert [each.name.sequence for each in sealed_segments(data)] == [1, 2, 3, 4]
+    assert counted(data) == ["event-0", "event-1", "event-2", "event-9"]
+
+
+def test_segment_whose_writer_has_not_noticed_is_left_alone(tmp_path: Path) -> None:
+    data = data_directory(tmp_path)
+    segment = ActiveSegment(data, "0", 1, "fsync")
+    segment.commit(LINES, 2)
+    moved = segment.path.rename(data.log / "active-0.ndjson.1")
+    assert adopt(data).said == []
+    assert moved.exists()
+    segment.abandon()  # as a kill does it
+    assert adopt(data).events() == ["stray_adopted"]
+    assert counted(data) == ["event-1", "event-2"]
+
+
+def test_what_somebody_is_at_work_on_waits(tmp_path: Path) -> None:
+    """By the time of its last change, which nobody can set: one that a clock set ahead is not one of this minute."""
+    data = data_directory(tmp_path)
+    path = data.log / "active-0.ndjson.1"
+    path.write_bytes(LINES)
+    for now_s, is_left in ((time.time(), True), (time.time() - SETTLED_S + 9, True), (time.time() - 3600, False)):
+        adopt(data, SETTLED_S, int(now_s * 1000))
+        assert path.exists() == is_left
+    assert counted(data) == ["event-1", "event-2"]
+
+
+def test_pass_leaves_a_fresh_one_and_folds_the_rest(tmp_path: Path) -> None:
+    data = data_directory(tmp_path)
+    (data.log / "active-0.ndjson.1").write_bytes(LINES)
+    sealed(data, [line("event-0")])
+    assert compact_once(data, Settings(data_dir=data.root), SilentLog()).snapshot.totals.counted == 1
+    assert (data.log / "active-0.ndjson.1").exists()
+
+
+def test_pass_adopts_what_has_settled(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    data = data_directory(tmp_path)
+    (data.log / "active-0.ndjson.1").write_bytes(LINES)
+    monkeypatch.setattr("compactor.process.now_ms", lambda: now_ms() + int(SETTLED_S * 2000))
+    log = SilentLog()
+    assert compact_once(data, Settings(data_dir=data.root), log).snapshot.totals.counted == 2
+    assert "stray_adopted" in log.events()
+    assert_verified(data)
+
+
+def test_bad_lines_go_to_quarantine(tmp_path: Path) -> None:
+    data = data_directory(tmp_path)
+    (data.log / "active-0.ndjson.1").write_bytes(LINES + b"torn")
+    log = adopt(data)
+    assert [(fields["lines"], fields["quarantined"]) for _, fields in log.said] == [(2, 1)]
+    (kept,) = data.quarantine.iterdir()
+    assert kept.name.startswith("recovered-adopted-") and b'"file":"active-0.ndjson.1"' in kept.read_bytes()
+    assert counted(data) == ["event-1", "event-2"]
+
+
+@pytest.mark.parametrize("content", [b"BZh91AY&SY", os.urandom(500), gzip.compress(b"notes\n")], ids=["bzip2", "noise", "gzip"])
+def test_what_holds_no_line_is_kept_as_it_is(tmp_path: Path, content: bytes) -> None:
+    data = data_directory(tmp_path)
+    for number in range(2):  # another one of the same name does not take its place
+        (data.log / "active-0.ndjson.1").write_bytes(content + bytes(number))
+        assert adopt(data).events() == ["stray_set_aside"]
+    kept = [path.read_bytes() for path in data.quarantine.iterdir()]
+    assert sorted(kept) == sorted([content, content + b"\0"])
+    assert list(data.log.iterdir()) == [] and counted(data) == []
+
+
+def test_compressed_one_that_is_cut_gives_what_it_holds_and_is_kept(tmp_path: Path) -> None:
+    data = data_directory(tmp_path)
+    ids = [f"event-{number:04d}-{os.urandom(9).hex()}" for number in range(2_000)]
+    cut = gzip.compress(seal([line(id_) for id_ in ids]))[:-5_000]
+    (data.log / "active-0.ndjson.1.gz").write_bytes(cut)
+    assert adopt(data).events() == ["stray_adopted"]
+    assert cut in [path.read_bytes() for path in data.quarantine.iterdir()]
+    assert list(data.log.glob("active*")) == []
+    found = counted(data)
+    assert 0 < len(found) < 2_000 and found == ids[: len(found)]
+
+
+def test_empty_one_is_removed(tmp_path: Path) -> None:
+    data = data_directory(tmp_path)
+    (data.log / "active-0.ndjson.1").touch()
+    assert adopt(data).events() == ["stray_removed"]
+    assert list(data.log.iterdir()) == [] and list(data.quarantine.iterdir()) == []
+
+
+def test_what_cannot_be_taken_is_said_and_stops_nothing(tmp_path: Path) -> None:
+    data = data_directory(tmp_path)
+    (data.log / "active-0.ndjson.1").symlink_to(tmp_path / "elsewhere")
+    (data.log / "active-0.ndjson.2").mkdir()
+    (data.log / "active-0.ndjson.3").write_bytes(LINES)
+    assert adopt(data).events() == ["stray_left", "stray_adopted"]
+    assert counted(data) == ["event-1", "event-2"]
+
+
+def test_one_of_a_newer_version_is_left_and_stops_nothing(tmp_path: Path) -> None:
+    data = data_directory(tmp_path)
+    newer = seal([line("event-9")]).partition(b',"crc"')[0].replace(b'{"v":1', b'{"v":9')
+    content = newer + b',"crc":"%08x"}\n' % zlib.crc32(newer)
+    (data.log / "active-0.ndjson.1").write_bytes(content)
+    (data.log / "active-0.ndjson.2").write_bytes(LINES)
+    log = adopt(data)
+    assert log.events() == ["stray_left", "stray_adopted"]
+    assert "newer" in str(log.said[0][1]["reason"])
+    assert (data.log / "active-0.ndjson.1").read_bytes() == content
+    assert list(data.quarantine.iterdir()) == []
+    assert counted(data) == ["event-1", "event-2"]
+
+
+def what_is_left(data: DataDirectory) -> tuple[list[bytes], list[bytes], list[str]]:
+    """Sealed lines, quarantine, and whatever else is in the log; not when a segment was sealed, which is in its name."""
+    found = sealed_segments(data)
+    assert all(digest(each).intact for each in found)
+    known = {each.path.name for each in found} | {each.checksum.name for each in found}
+    return (
+        sorted(each.path.read_bytes() for each in found),
+        sorted(path.read_bytes() for path in data.quarantine.iterdir() if not path.name.endswith(".tmp")),
+        sorted(path.name for path in data.log.iterdir() if path.name not in known),
+    )
+
+
+@pytest.mark.crash
+def test_crash_at_any_point_and_another_run_leave_the_same(tmp_path: Path) -> None:
+    data = data_directory(tmp_path / "data")
+    sealed(data, [line("event-0")])
+    (data.log / "active-0.ndjson.1").write_bytes(LINES + b"torn")
+    (data.log / "active-0.ndjson.2").write_bytes(seal([line("event-0")]))
+    (data.log / "active-0.ndjson.3.gz").write_bytes(gzip.compress(seal([line("event-3")])) + b"junk")
+    (data.log / "active-0.ndjson.4.xz").write_bytes(b"\xfd7zXZ")
+    with Recorder(data.root) as recorder:
+        adopt(data)
+    wanted = what_is_left(data)
+    assert wanted[0] == sorted([seal([line("event-0")]), LINES, seal([line("event-3")])]) and wanted[2] == []
+    tried = list(crashes(recorder, 7))
+    assert len(tried) > 20
+    for crash, tree in tried:
+        again = DataDirectory(tmp_path / "again")
+        shutil.rmtree(again.root, ignore_errors=True)
+        make_tree(again.root, tree)
+        adopt(again)
+        assert what_is_left(again) == wanted, crash
+        before = read_tree(again.root)
+        adopt(again)
+        assert read_tree(again.root) == before

@@ -1,0 +1,620 @@
+"""`foldlog doctor` finds what would go wrong, says what to type, and changes nothing."""
+
+from __future__ import annotations
+
+import errno
+import json
+import math
+import os
+import pty
+import re
+import resource
+import shutil
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from ipaddress import ip_network
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from foldlog.doctor import data_findings, data_probe, host_findings, host_probe
+from foldlog.doctor.data_findings import Owned, Parts
+from foldlog.doctor.examine import examine
+from foldlog.doctor.file_systems import Mount
+from foldlog.doctor.host_findings import Finding
+from foldlog.processes import Running
+from ingest.collect.undeclared_proxy import WARNING
+from shared.disk.layout import DataDirectory, SegmentName
+from shared.generations.snapshot import load
+from shared.segments.sealed import sealed_segments
+from shared.settings import Settings
+from shared.settings import load as load_settings
+from shared.timestamps import DAY_S, now_ms
+from tests.builders.logs import data_directory, fold, line, sealed
+from tests.builders.server import Server, environment, run_foldlog
+from tests.foldlog.test_preflight import tree
+
+NOBODY = 65534
+ROOT = Path("/var/lib/foldlog")
+GIB = 1 << 30
+
+
+def mount(type_: str = "ext4", *options: str) -> Mount:
+    return Mount("/var/lib", type_, "/dev/sdb1", frozenset(options or ("rw", "relatime")))
+
+
+# What the doctor is given, how it is, and words of what it says and of what it says to do.
+HOST: dict[str, tuple[Finding, str, str, str]] = {
+    "ext4": (host_findings.file_system(ROOT, mount()), "ok", "ext4, mounted at /var/lib", ""),
+    "no proc": (host_findings.file_system(ROOT, None), "unknown", "cannot be told", ""),
+    "nfs": (host_findings.file_system(ROOT, mount("nfs4")), "wrong", "network file system (nfs4", "set FOLDLOG_DATA_DIR"),
+    "fuse": (host_findings.file_system(ROOT, mount("fuse.unheardof")), "wrong", "nobody can say", "set FOLDLOG_DATA_DIR"),
+    "ro": (host_findings.file_system(ROOT, mount("ext4", "ro")), "wrong", "read-only", "mount -o remount,rw /var/lib"),
+    "overlay": (
+        host_findings.file_system(ROOT, mount("overlay")),
+        "warning",
+        "layer of this container",
+        "mount a volume at /var",
+    ),
+    "tmpfs": (host_findings.file_system(ROOT, mount("tmpfs")), "warning", "in memory", "set FOLDLOG_DATA_DIR"),
+    "nobarrier": (host_findings.file_system(ROOT, mount("xfs", "rw", "nobarrier")), "warning", "nobarrier", "/etc/fstab"),
+    "writeback": (host_findings.file_system(ROOT, mount("ext4", "data=writeback")), "warning", "data=writeback", "/etc/fstab"),
+    "files": (host_findings.open_files(8320, "here", Settings()), "ok", "8,320 here", ""),
+    "any files": (host_findings.open_files(math.inf, "here", Settings()), "ok", "no limit", ""),
+    "few files": (host_findings.open_files(1024, "here", Settings()), "warning", "takes 896 connections", "LimitNOFILE=8320"),
+    "no size": (host_findings.file_size(math.inf, "here", Settings()), "ok", "no limit", ""),
+    "some size": (host_findings.file_size(GIB, "here", Settings()), "warning", "1.0 GiB", "LimitFSIZE=infinity"),
+    "small size": (host_findings.file_size(1 << 20, "here", Settings()), "wrong", "1.0 MiB", "LimitFSIZE=infinity"),
+    "inodes": (host_findings.inodes(10**6, 10**7), "ok", "1,000,000 of 10,000,000", ""),
+    "btrfs": (host_findings.inodes(0, 0), "ok", "as needed", ""),
+    "few inodes": (host_findings.inodes(9_999, 10**7), "warning", "9,999", "df -i"),
+    "hardly inodes": (host_findings.inodes(999, 10**7), "wrong", "999", "df -i"),
+    "memory": (host_findings.memory(2 * GIB, Settings()), "ok", "the worker may take 812.0 MiB at once, there is 2.0 GiB", ""),
+    "little": (host_findings.memory(GIB // 2, Settings(workers=4)), "warning", "each of 4 workers", "FOLDLOG_FOLD_MEMORY"),
+    "unknown memory": (host_findings.memory(None, Settings()), "unknown", "cannot be told", ""),
+    "cores": (host_findings.cores(4, Settings(workers=4)), "ok", "4 workers, 4 cores", ""),
+    "few cores": (host_findings.cores(2, Settings(workers=3)), "warning", "3 workers, 2 cores", "FOLDLOG_WORKERS=2"),
+    "space": (host_findings.space(100 * GIB, 200 * GIB, Settings(), None), "ok", "100.0 GiB of 200.0 GiB", ""),
+    "full": (host_findings.space(100 << 20, 200 * GIB, Settings(), None), "wrong", "refused with 507", "make room"),
+    "lasts": (host_findings.space(101 * GIB, 200 * GIB, Settings(), GIB), "ok", "at 1.0 GiB a day it lasts 100 days", ""),
+    "for ever": (host_findings.space(101 * GIB, 200 * GIB, Settings(), 9e3), "ok", "more than ten years", ""),
+    "days": (
+        host_findings.space(5 * GIB, 200 * GIB, Settings(), GIB),
+        "warning",
+        "it lasts 4 days",
+        "FOLDLOG_LOG_RETENTION_DAYS",
+    ),
+    "small disk": (host_findings.space(GIB - 1, GIB - 1, Settings(), None), "warning", "never be used", "FOLDLOG_DISK_RESERVE"),
+    "no growth": (host_findings.space(100 * GIB, 200 * GIB, Settings(), 0.0), "ok", "512.0 MiB", ""),
+    "synchronised": (host_findings.synchronised(True), "ok", "synchronised", ""),
+    "unsynchronised": (host_findings.synchronised(False), "warning", "nothing synchronises", "timedatectl"),
+    "not told": (host_findings.synchronised(None), "unknown", "does not say", ""),
+    "clock": (host_findings.clock(1e9, 1e9 + 59, "the snapshot", None), "ok", "not behind", ""),
+    "clock behind": (
+        host_findings.clock(1e9, 1e9 + 7200, "the snapshot", None),
+        "wrong",
+        "2 h behind the snapshot",
+        "timedatectl",
+    ),
+    "clock in doubt": (host_findings.clock(1e9, 1e9, "", "2026-11-22T00:00Z"), "warning", "since 2026-11-22", "by itself"),
+    "first clock": (host_findings.clock(1e9, None, "", None), "ok", "nothing to compare", ""),
+}
+
+
+def owned(**changes: Any) -> Owned:
+    given: dict[str, Any] = {"owner": "foldlog", "mode": 0o750, "private_mode": 0o700, "loose": [], "foreign": []}
+    return Owned(**(given | {"foreign_owner": "root"} | changes))
+
+
+LATE, ON_TIME = 181.0, 60.0
+WELL = Running(4711, {"0": True, "1": True})
+NOTHING = Running(None, {})
+PROXIED = Settings(listen=("0.0.0.0", 8080), trusted_proxies=(ip_network("10.0.0.0/8"),))  # noqa: S104
+DATA: dict[str, tuple[Finding, str, str, str]] = {
+    "directory": (data_findings.data_directory(ROOT, owned()), "ok", "mode 750, of foldlog", ""),
+    "readable": (data_findings.data_directory(ROOT, owned(mode=0o755)), "warning", "may read", "chmod 750 /var/lib/foldlog"),
+    "group": (data_findings.data_directory(ROOT, owned(mode=0o770)), "warning", "its group may write", "chmod 750 /var"),
+    "writable": (data_findings.data_directory(ROOT, owned(mode=0o777)), "wrong", "everybody may write", "chmod 750 /var"),
+    "private": (data_findings.private(ROOT / "private", owned()), "ok", "its owner alone", ""),
+    "no private": (data_findings.private(ROOT, owned(private_mode=None)), "ok", "none yet", ""),
+    "open private": (data_findings.private(ROOT, owned(private_mode=0o750)), "wrong", "mode 750", "chmod 700 /var"),
+    "loose": (
+        data_findings.private(ROOT, owned(loose=[ROOT / "a", ROOT])),
+        "wrong",
+        "a may be read by others, and 1",
+        "chmod 600",
+    ),
+    "owned": (data_findings.ownership(ROOT, owned()), "ok", "everything belongs to foldlog", ""),
+    "foreign": (
+        data_findings.ownership(ROOT, owned(foreign=[ROOT / "log/active-import.ndjson", ROOT, ROOT])),
+        "wrong",
+        "/var/lib/foldlog/log/active-import.ndjson belongs to root, and 2 more",
+        "chown -R foldlog: /var/lib/foldlog",
+    ),
+    "own user": (data_findings.user("foldlog", "foldlog", "foldlog"), "ok", "foldlog", ""),
+    "root runs": (data_findings.user("root", "root", "root"), "warning", "runs as root", "useradd"),
+    "root alone": (data_findings.user("root", "root", None), "warning", "runs as root", "useradd"),
+    "root looks": (data_findings.user("root", "foldlog", "foldlog"), "warning", "you are root", "sudo -u foldlog"),
+    "other looks": (data_findings.user("jo", "foldlog", None), "warning", "you are jo", "sudo -u foldlog foldlog doctor"),
+    "running": (data_findings.processes(WELL, ON_TIME, Settings()), "ok", "2 answering", ""),
+    "alone": (data_findings.processes(Running(None, {"0": True}), None, Settings()), "ok", "no `foldlog serve`, but", ""),
+    "nothing": (data_findings.processes(NOTHING, LATE, Settings()), "warning", "nothing runs", "`foldlog serve`"),
+    "unasked": (data_findings.processes(Running(1, None), None, Settings()), "unknown", "only the user", ""),
+    "stuck": (
+        data_findings.processes(Running(1, {"0": True, "1": False}), 0, Settings()),
+        "wrong",
+        "answer: 1",
+        "child_stuck",
+    ),
+    "no worker": (data_findings.processes(Running(1, {}), ON_TIME, Settings()), "wrong", "no worker answers", "messages"),
+    "late": (data_findings.processes(WELL, LATE, Settings()), "wrong", "the last fold was 3 min ago", "foldlog compact"),
+    "listens": (data_findings.address(WELL, True, Settings()), "ok", "127.0.0.1:8080: a worker listens", ""),
+    "free": (data_findings.address(NOTHING, False, Settings()), "ok", "8080: free", ""),
+    "taken": (
+        data_findings.address(NOTHING, True, Settings()),
+        "wrong",
+        "no worker of this directory",
+        "ss -ltnp 'sport = :8080'",
+    ),
+    "unseen": (data_findings.address(WELL, None, Settings()), "unknown", "cannot be seen", ""),
+    "elsewhere": (data_findings.address(WELL, False, Settings()), "warning", "nothing listens at 127", "check-config"),
+    "loopback": (data_findings.proxies(False, Settings()), "ok", "only this host", ""),
+    "loopback 6": (data_findings.proxies(False, Settings(listen=("::1", 80))), "ok", "only this host", ""),
+    "proxied": (data_findings.proxies(False, PROXIED), "ok", "trusted: 10.0.0.0/8", ""),
+    "in the open": (
+        data_findings.proxies(False, Settings(listen=("203.0.113.5", 80))),
+        "warning",
+        "203.0.113.5 without a proxy: plain HTTP",
+        "docs/deploy-nginx.md",
+    ),
+    "one address": (data_findings.proxies(True, Settings()), "warning", WARNING, "FOLDLOG_TRUSTED_PROXIES=127.0.0.1"),
+    "trusts all": (
+        data_findings.proxies(False, Settings(trusted_proxies=(ip_network("10.0.0.0/8"), ip_network("0.0.0.0/0")))),
+        "wrong",
+        "clients choose their address",
+        "FOLDLOG_TRUSTED_PROXIES=127.0.0.1",
+    ),
+    "trusts all of 6": (
+        data_findings.proxies(False, Settings(trusted_proxies=(ip_network("::/0"),))),
+        "wrong",
+        "everybody",
+        "name",
+    ),
+    "parts": (data_findings.parts(3, Parts(12, [])), "ok", "all 12 of generation 3", ""),
+    "part gone": (data_findings.parts(3, Parts(12, [ROOT / "x"])), "wrong", "x is missing or has another", "foldlog rebuild"),
+    "checksums": (data_findings.suspect([]), "ok", "none", ""),
+    "suspect": (data_findings.suspect(["a.ndjson", "b.ndjson"]), "warning", "a.ndjson has no .sha256, and 1 more", "dmesg"),
+    "no erasure": (data_findings.erasures(0, True), "ok", "none", ""),
+    "erasure": (data_findings.erasures(2, True), "warning", "2 asked for", "next pass"),
+    "erasure that waits": (data_findings.erasures(1, False), "warning", "1 asked for", "foldlog compact --once"),
+}
+
+
+@pytest.mark.parametrize(("finding", "level", "found", "do"), [*HOST.values(), *DATA.values()], ids=[*HOST, *DATA])
+def test_finding_says_how_it_is_and_what_to_do(finding: Finding, level: str, found: str, do: str) -> None:
+    assert finding.level == level, finding
+    assert found in finding.found
+    assert do in finding.do
+    assert bool(finding.do) == (level in {"warning", "wrong"})
+
+
+# A setting that may not be meant, and what is said of it.
+DOUBTFUL: dict[str, tuple[dict[str, Any], str]] = {
+    "consent": ({"consent": "implied"}, "FOLDLOG_CONSENT=implied"),
+    "token": ({"admin_token": "short"}, "FOLDLOG_ADMIN_TOKEN has fewer"),
+    "key": ({"ingest_keys": ("long-enough-for-this", "short")}, "a key in FOLDLOG_INGEST_KEYS has fewer"),
+    "reserve": ({"disk_reserve": 0}, "FOLDLOG_DISK_RESERVE=0"),
+    "rate": ({"rate_limit": 0}, "FOLDLOG_RATE_LIMIT=0"),
+    "durability": ({"durability": "os"}, "answers are 202"),
+    "archive": ({"log_retention_days": 31, "archive_retention_days": 30}, "events that reports cannot see"),
+    "log": ({"log_retention_days": 0}, "FOLDLOG_LOG_RETENTION_DAYS=0"),
+    "country": ({"country_header": "CF-IPCountry"}, "FOLDLOG_COUNTRY_HEADER is believed"),
+}
+
+
+@pytest.mark.parametrize(("settings", "said"), DOUBTFUL.values(), ids=DOUBTFUL)
+def test_setting_that_may_not_be_meant_is_said_and_no_secret_with_it(settings: dict[str, Any], said: str) -> None:
+    doubtful, _ = data_findings.settings_of(Settings(**settings), 0)
+    assert (doubtful.level, doubtful.check) == ("warning", "settings")
+    assert said in doubtful.found and doubtful.do
+    assert '"short"' not in repr(doubtful) and "'short'" not in repr(doubtful)
+
+
+def test_settings_of_a_first_start_are_well_and_say_who_may_write() -> None:
+    fine, writers = data_findings.settings_of(Settings(), 0)
+    assert (fine.level, writers.level) == ("ok", "ok")
+    assert "only pages of the host that Foldlog answers for" in writers.found and "FOLDLOG_SITES" in writers.found
+    *_, writers = data_findings.settings_of(Settings(sites=("example.com",)), 2)
+    assert writers.found == "pages of example.com; 2 keys for servers"
+
+
+LIMITS = """\
+Limit                     Soft Limit           Hard Limit           Units
+Max cpu time              unlimited            unlimited            seconds
+Max file size             1048576              unlimited            bytes
+Max open files            1024                 524288               files
+Max locked memory         8388608              8388608              bytes
+"""
+
+
+def test_limits_are_read_as_linux_shows_them() -> None:
+    assert host_probe.parse_limits(LIMITS) == (524288.0, math.inf)
+    with pytest.raises(ValueError, match="Max open files"):
+        host_probe.parse_limits("")
+    assert host_probe.limits_of() is not None
+    assert host_probe.limits_of(proc=Path("/nowhere")) is None
+
+
+def fake_host(root: Path, cgroup: str, files: dict[str, str]) -> tuple[Path, Path]:
+    proc, groups = root / "proc", root / "cgroup"
+    (proc / "self").mkdir(parents=True)
+    (proc / "meminfo").write_text("MemTotal:        4194304 kB\nMemFree:  1 kB\n")
+    (proc / "self/cgroup").write_text(cgroup)
+    for name, content in files.items():
+        (groups / name).parent.mkdir(parents=True, exist_ok=True)
+        (groups / name).write_text(content)
+    return proc, groups
+
+
+V1 = "5:cpu,cpuacct:/x\n4:memory:/system.slice/foldlog.service\n0::/\n"
+MEMORY: dict[str, tuple[str, dict[str, str], int]] = {
+    "no group": ("", {}, 4 * GIB),
+    "v2": ("0::/system.slice/foldlog.service\n", {"system.slice/foldlog.service/memory.max": "1073741824\n"}, GIB),
+    "v2, of the slice": ("0::/a/b\n", {"a/memory.max": "1073741824\n", "a/b/memory.max": "max\n"}, GIB),
+    "v2, in a container": ("0::/\n", {"memory.max": "536870912\n"}, GIB // 2),
+    "v2, above a namespace": ("0::/../../x\n", {"memory.max": "536870912\n"}, GIB // 2),
+    "v2, more than there is": ("0::/\n", {"memory.max": "999999999999\n"}, 4 * GIB),
+    "v1": (V1, {"memory/system.slice/foldlog.service/memory.limit_in_bytes": "1073741824\n"}, GIB),
+    "v1 without a limit": (V1, {"memory/memory.limit_in_bytes": "9223372036854771712\n"}, 4 * GIB),
+}
+
+
+@pytest.mark.parametrize(("cgroup", "files", "expected"), MEMORY.values(), ids=MEMORY)
+def test_memory_is_the_least_that_any_group_allows(tmp_path: Path, cgroup: str, files: dict[str, str], expected: int) -> None:
+    assert host_probe.memory_of(None, *fake_host(tmp_path, cgroup, files)) == expected
+
+
+TCP = """\
+  sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode
+   0: 0100007F:1F90 00000000:0000 0A 00000000:00000000 00:00000000 00000000     0        0 46120
+   1: 00000000:0016 00000000:0000 0A 00000000:00000000 00:00000000 00000000     0        0 20116
+   2: 0100007F:1F91 0100007F:0016 01 00000000:00000000 02:000A2CA8 00000000     0        0 23181
+"""
+TCP6 = """\
+  sl  local_address                         remote_address                        st tx_queue rx_queue tr tm->when retrnsmt
+   0: 00000000000000000000000001000000:1F92 00000000000000000000000000000000:0000 0A 00000000:00000000 00:00000000 00000000
+   1: 0000000000000000FFFF00000100007F:1F93 00000000000000000000000000000000:0000 0A 00000000:00000000 00:00000000 00000000
+"""
+
+
+def test_listeners_are_read_as_linux_shows_them(tmp_path: Path) -> None:
+    assert host_probe.listeners(TCP, TCP6) == [("127.0.0.1", 8080), ("0.0.0.0", 22), ("::1", 8082), ("127.0.0.1", 8083)]  # noqa: S104
+    (tmp_path / "self/net").mkdir(parents=True)
+    assert host_probe.is_listening("127.0.0.1", 8080, tmp_path) is None
+    (tmp_path / "self/net/tcp").write_text(TCP)
+    asked = {("127.0.0.1", 8080): True, ("localhost", 8080): True, ("0.0.0.0", 8080): True, ("10.0.0.1", 8080): False}  # noqa: S104
+    asked |= {("127.0.0.1", 22): True, ("127.0.0.1", 8081): False}
+    assert {each: host_probe.is_listening(*each, tmp_path) for each in asked} == asked
+
+
+def test_clock_is_asked_and_not_set() -> None:
+    assert host_probe.is_clock_synchronised() in {True, False, None}
+
+
+def test_growth_is_told_from_the_last_days_and_not_before_there_is_one(tmp_path: Path) -> None:
+    data = data_directory(tmp_path)
+    assert data_probe.growth(data, sealed_segments(data), Settings()) is None
+    name = sealed(data, [line("event-0001", now_ms())])
+    assert data_probe.growth(data, sealed_segments(data), Settings()) is None
+    for days in (1.5, 2.5):
+        at = name.sealed_at.timestamp() - days * DAY_S
+        old = SegmentName("1", int(10 - days), name.sealed_at.fromtimestamp(at, name.sealed_at.tzinfo))
+        (data.log / old.file).write_bytes(bytes(1_000_000))
+    assert data_probe.growth(data, sealed_segments(data), Settings()) == pytest.approx(
+        500_000, rel=0.01
+    )  # 2 days: the third segment is before them
+    assert data_probe.growth(data, sealed_segments(data), Settings(log_retention_days=2)) == 0  # as much goes as comes
+    full = Settings(log_max_bytes=2_100_000)
+    assert data_probe.growth(data, sealed_segments(data), full) == 0
+    fold(data, now_ms())
+    parts = sum(path.stat().st_size for path in [*data.archive.glob("*/*"), *data.counters.glob("*/*")])
+    assert data_probe.growth(data, sealed_segments(data), Settings(log_retention_days=2)) == parts / 2
+    full = Settings(log_max_bytes=2_100_000, archive_max_bytes=1)
+    counters = sum(path.stat().st_size for path in data.counters.glob("*/*"))
+    assert data_probe.growth(data, sealed_segments(data), full) == counters / 2
+
+
+def doctor(data: DataDirectory, **settings: object) -> dict[str, dict[str, str]]:
+    """The findings by name; every one that is not well says what to do. In this process: starting another takes longer."""
+    given: dict[str, object] = {"disk_reserve": 1, "rate_limit": 600, "listen": "127.0.0.1:1"}
+    return by_name([each._asdict() for each in examine(data, load_settings(environment(data.root, **(given | settings))))])
+
+
+def by_name(found: list[dict[str, str]]) -> dict[str, dict[str, str]]:
+    assert [each for each in found if each["level"] in {"warning", "wrong"} and not each["do"]] == []
+    return {each["check"]: each for each in found}
+
+
+def printed(done: subprocess.CompletedProcess[str]) -> dict[str, dict[str, str]]:
+    """What the command said; its exit code is 1 if something is wrong, 0 with warnings only."""
+    assert done.stderr == ""
+    found = by_name(json.loads(done.stdout))
+    assert done.returncode == (1 if wrong(found) else 0)
+    return found
+
+
+def wrong(found: dict[str, dict[str, str]]) -> set[str]:
+    return {check for check, each in found.items() if each["level"] == "wrong"}
+
+
+def level(found: dict[str, dict[str, str]], check: str) -> str:
+    return found[check]["level"]
+
+
+CHECKS = [
+    *("file system", "writing", "data directory", "private files", "ownership", "user"),
+    *("open files", "file size", "memory", "cores", "free space", "inodes", "clock sync", "clock"),
+    *("processes", "address", "proxies", "settings", "who may write", "snapshot", "parts", "segments", "erasures"),
+]
+
+
+def test_stopped_directory_is_looked_at_and_nothing_changed(tmp_path: Path) -> None:
+    data = data_directory(tmp_path / "data")
+    sealed(data, [line("event-0001")])
+    fold(data, now_ms())
+    before = tree(data.root)
+    found = printed(run_foldlog(["doctor", "--json"], environment(data.root, listen="127.0.0.1:1")))
+    assert list(found) == CHECKS
+    assert level(found, "processes") == "warning"
+    assert wrong(found) == set()
+    assert tree(data.root) == before
+
+
+def test_running_service_is_well(tmp_path: Path) -> None:
+    with Server(tmp_path, workers=2, disk_reserve=1, rate_limit=600) as server:
+        server.post([{"name": "pageview"}])
+        server.fold()
+        found = printed(run_foldlog(["doctor", "--json"], server.environ))
+        assert wrong(found) == set()
+        assert found["processes"]["found"].startswith(f"`foldlog serve` (process {server.running.pid}): 2 answering")
+        assert f"for process {server.running.pid}" in found["open files"]["found"]
+        assert found["address"]["found"] == f"{server.host}: a worker listens"
+        other = server.environ | {"FOLDLOG_LISTEN": "127.0.0.1:1"}
+        found = printed(run_foldlog(["doctor", "--json"], other))
+        assert found["address"]["found"] == "workers run, but nothing listens at 127.0.0.1:1"
+
+
+def test_directory_that_is_not_made_yet_is_no_fault(tmp_path: Path) -> None:
+    found = doctor(DataDirectory(tmp_path / "data"))
+    assert wrong(found) == set()
+    assert found["writing"]["found"].endswith("data is not made yet; `foldlog serve` makes it")
+    assert not (tmp_path / "data").exists()
+
+
+def test_setting_that_cannot_be_read_ends_it_with_2(tmp_path: Path) -> None:
+    done = run_foldlog(["doctor"], environment(tmp_path, workers="many"))
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "FOLDLOG_WORKERS" in done.stderr
+
+
+def test_address_that_somebody_else_has_is_wrong(tmp_path: Path) -> None:
+    data = data_directory(tmp_path / "data")
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        environ = environment(data.root, listen=f"127.0.0.1:{other.getsockname()[1]}")
+        found = printed(run_foldlog(["doctor", "--json"], environ))
+    assert wrong(found) == {"address"}
+
+
+def as_of_now(data: DataDirectory) -> None:
+    sealed(data, [line("event-0001", now_ms())])
+    fold(data, now_ms())
+    sealed(data, [line("event-0002", now_ms())])
+    fold(data, now_ms())
+
+
+def damage_kept(data: DataDirectory) -> None:
+    data.kept_snapshot(1).write_bytes(b"{")
+
+
+def lose_part(data: DataDirectory) -> None:
+    next(data.archive.glob("*/*.parquet")).unlink()
+    kept = load(data)
+    assert kept.generation == 2
+
+
+def lose_snapshots(data: DataDirectory) -> None:
+    data.snapshot.unlink()
+    data.kept_snapshot(1).write_bytes(b"{")
+
+
+def damage_snapshot(data: DataDirectory) -> None:
+    data.snapshot.write_bytes(b"{")
+
+
+def newer_snapshot(data: DataDirectory) -> None:
+    data.snapshot.write_text('{"format": 99}')
+
+
+def lose_checksum(data: DataDirectory) -> None:
+    (data.log / sealed(data, [line("event-0003")]).checksum).unlink()
+
+
+def seal_in_the_future(data: DataDirectory) -> None:
+    (data.log / "20991122T160000Z-7-0000000001.ndjson").write_bytes(b"")
+
+
+def damage_tokens(data: DataDirectory) -> None:
+    data.tokens.write_bytes(b"{")
+    data.tokens.chmod(0o600)
+
+
+def loosen_tokens(data: DataDirectory) -> None:
+    data.tokens.write_bytes(b"[]")
+    data.tokens.chmod(0o644)
+
+
+def see_one_address(data: DataDirectory) -> None:
+    data.one_address.write_text('{"since":"2026-11-22T16:00:00.000Z","requests":50,"trusted_proxies":""}')
+    data.one_address.chmod(0o600)
+
+
+def let_everybody_write(data: DataDirectory) -> None:
+    data.root.chmod(0o777)
+
+
+FAULTS = {
+    "kept snapshot damaged": (damage_kept, "snapshot", "warning", "the newest kept one is not"),
+    "part lost": (lose_part, "parts", "wrong", "is missing or has another size"),
+    "snapshots lost": (lose_snapshots, "snapshot", "wrong", "no snapshot.<generation>.json beside it is whole"),
+    "snapshot damaged": (damage_snapshot, "snapshot", "warning", "is damaged"),
+    "newer format": (newer_snapshot, "formats", "wrong", "made by a newer Foldlog (format 99"),
+    "checksum lost": (lose_checksum, "segments", "warning", "has no .sha256"),
+    "clock behind": (seal_in_the_future, "clock", "wrong", "behind 20991122T160000Z-7-0000000001.ndjson"),
+    "tokens damaged": (damage_tokens, "tokens", "wrong", "tokens.json cannot be read"),
+    "tokens readable": (loosen_tokens, "private files", "wrong", "tokens.json may be read by others"),
+    "one address": (see_one_address, "proxies", "warning", "comes from one address"),
+    "writable": (let_everybody_write, "data directory", "wrong", "everybody may write there"),
+}
+
+
+@pytest.mark.parametrize(("do", "check", "expected", "said"), FAULTS.values(), ids=FAULTS)
+def test_fault_of_a_directory_is_found(tmp_path: Path, do: Any, check: str, expected: str, said: str) -> None:
+    data = data_directory(tmp_path / "data")
+    as_of_now(data)
+    do(data)
+    before = tree(data.root)
+    found = doctor(data)
+    assert level(found, check) == expected
+    assert said in found[check]["found"]
+    assert wrong(found) <= {check}
+    assert tree(data.root) == before
+
+
+def test_limits_of_the_system_are_those_that_hold(tmp_path: Path) -> None:
+    data = data_directory(tmp_path / "data")
+
+    def limited() -> None:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (512, 512))
+        resource.setrlimit(resource.RLIMIT_FSIZE, (1 << 20, 1 << 20))
+
+    command = [sys.executable, "-m", "foldlog", "doctor", "--json"]
+    environ = environment(data.root, listen="127.0.0.1:1")
+    done = subprocess.run(command, env=environ, capture_output=True, text=True, preexec_fn=limited, timeout=60, check=False)
+    found = printed(done)
+    assert wrong(found) == {"file size"}
+    assert found["open files"]["found"].startswith("512 for this command: a worker takes 384 connections")
+    assert "LimitNOFILE=8320" in found["open files"]["do"]
+
+
+def test_messages_file_that_cannot_be_written_is_wrong(tmp_path: Path) -> None:
+    data = data_directory(tmp_path / "data")
+    assert wrong(doctor(data, log_file=tmp_path / "nowhere" / "shared.log")) == {"messages"}
+    found = doctor(data, log_file=tmp_path / "shared.log", country_file=tmp_path / "none.mmdb")
+    assert (level(found, "messages"), level(found, "countries")) == ("ok", "warning")
+    assert not (tmp_path / "shared.log").exists()
+
+
+needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="another owner, and mounting, needs root")
+
+
+@needs_root
+def test_file_that_root_left_behind_is_named(tmp_path: Path) -> None:
+    """`sudo foldlog import` made it, and the service may not replace it."""
+    data = data_directory(tmp_path / "data")
+    as_of_now(data)
+    for path in (data.root, *data.root.rglob("*")):
+        os.chown(path, NOBODY, NOBODY)
+    left = sorted(data.log.glob("*.ndjson"))[0]
+    os.chown(left, 0, 0)
+    found = doctor(data)
+    assert (wrong(found), level(found, "user")) == ({"ownership"}, "warning")
+    assert f"{left} belongs to root: a command was run as that user" in found["ownership"]["found"]
+    assert re.search(rf"chown -R \w+: {data.root}", found["ownership"]["do"])
+
+
+# The command as another user: all is imported before, for this Python may be where that user cannot read.
+AS_NOBODY = """
+import os, sys, encodings.ascii, encodings.idna
+from foldlog.cli import main
+os.setgroups([]); os.setegid(65534); os.seteuid(65534)
+sys.exit(main())
+"""
+
+
+@needs_root
+def test_user_who_may_not_look_is_told_so_without_a_traceback(tmp_path: Path) -> None:
+    for above in [tmp_path, *tmp_path.parents][:-2]:
+        above.chmod(above.stat().st_mode | 0o011)
+    data = data_directory(tmp_path / "data")
+    as_of_now(data)
+    environ = environment(data.root, listen="127.0.0.1:1")
+    command = [sys.executable, "-c", AS_NOBODY, "doctor", "--json"]
+    done = subprocess.run(command, env=environ, capture_output=True, text=True, timeout=60, check=False)
+    found = printed(done)
+    assert level(found, "writing") == "wrong" and "Permission denied" in found["writing"]["found"]
+    assert level(found, "files") == "unknown" and "as the user that Foldlog runs as" in found["files"]["do"]
+    assert level(found, "processes") == "unknown"
+
+
+@contextmanager
+def mounted(*arguments: str, at: Path) -> Iterator[Path]:
+    at.mkdir(exist_ok=True)
+    if shutil.which("mount") is None or subprocess.run(["mount", *arguments, str(at)], check=False).returncode:  # noqa: S607
+        pytest.skip("mounting needs root")
+    try:
+        yield at
+    finally:
+        subprocess.run(["umount", "-l", str(at)], check=True)  # noqa: S607
+
+
+@needs_root
+def test_real_file_system_in_memory_is_a_warning(tmp_path: Path) -> None:
+    with mounted("-t", "tmpfs", "-o", "size=16m,nr_inodes=500", "tmpfs", at=tmp_path / "disk") as disk:
+        found = doctor(data_directory(disk / "data"))
+        assert (level(found, "file system"), wrong(found)) == ("warning", {"inodes"})
+        assert f"tmpfs, mounted at {disk}: in memory" in found["file system"]["found"]
+
+
+@needs_root
+def test_real_layer_of_a_container_is_a_warning(tmp_path: Path) -> None:
+    for name in ("lower", "upper", "work"):
+        (tmp_path / name).mkdir()
+    options = ",".join(f"{name}dir={tmp_path / name}" for name in ("lower", "upper", "work"))
+    with mounted("-t", "overlay", "-o", options, "overlay", at=tmp_path / "merged") as merged:
+        found = doctor(data_directory(merged / "data"))
+        assert (level(found, "file system"), wrong(found)) == ("warning", set())
+
+
+@needs_root
+def test_real_read_only_mount_is_wrong(tmp_path: Path) -> None:
+    data = data_directory(tmp_path / "data")
+    as_of_now(data)
+    with mounted("--bind", str(data.root), at=data.root):
+        subprocess.run(["mount", "-o", "remount,bind,ro", str(data.root)], check=True)  # noqa: S607
+        found = doctor(data)
+        assert wrong(found) == {"file system", "writing"}
+        assert os.strerror(errno.EROFS) in found["writing"]["found"]
+        assert f"mount -o remount,rw {data.root}" in found["file system"]["do"]
+
+
+def test_terminal_of_80_columns_is_not_overrun(tmp_path: Path) -> None:
+    data = data_directory(tmp_path / "data")
+    ours, theirs = pty.openpty()
+    environ = environment(data.root) | {"COLUMNS": "80", "LINES": "24", "TERM": "xterm"}
+    with subprocess.Popen([sys.executable, "-m", "foldlog", "doctor"], env=environ, stdin=theirs, stdout=theirs) as process:
+        os.close(theirs)
+        shown = b""
+        with suppress(OSError):
+            while block := os.read(ours, 1 << 16):
+                shown += block
+        assert process.wait(30) == 0
+    os.close(ours)
+    lines = re.sub(r"\x1b\[[0-9;]*m", "", shown.decode()).replace("\r\n", "\n").splitlines()
+    assert max(map(len, lines)) <= 80
+    assert re.fullmatch(r"ok +file system +ext4.*|warning +file system +.*|ok +file system .*", lines[0])
+    assert re.fullmatch(r"0 wrong, \d+ to look at", lines[-1])
+    assert any(each.strip().startswith("to do: ") for each in lines)

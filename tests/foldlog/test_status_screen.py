@@ -1,0 +1,288 @@
+"""`foldlog status` says first whether all is well, and fits a terminal of 80 columns and 24 lines, whatever there is to say."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import pty
+import re
+import signal
+import struct
+import subprocess
+import sys
+import termios
+from collections.abc import Mapping
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from foldlog.processes import Running, find_running, flocks
+from foldlog.status_screen import fitted, problems, screen, size, span
+from ingest.collect.undeclared_proxy import ENOUGH, WARNING, OneAddress
+from shared.disk.layout import DataDirectory
+from shared.generations.snapshot import Retention, Snapshot, Totals, encode
+from shared.settings import Settings
+from shared.status import read_status
+from shared.timestamps import now_ms, rfc3339
+from tests.builders.logs import data_directory, line, sealed
+from tests.builders.server import Server, environment, run_foldlog
+from tests.builders.waiting import until
+
+WELL = Running(4711, {"0": True})
+SETTINGS = Settings(fold_interval=60)
+ROWS = [
+    *("accepted", "  counted", "  duplicates", "  quarantined", "  erased", "  not yet folded", "  difference"),
+    *("snapshot", "last fold", "last retention", "active segments", "sealed segments"),
+    *("workers", "disk free", "log, archive, counters"),
+]
+
+
+def found(**changes: Any) -> dict[str, Any]:
+    """A status that all is well with; `changes` go into its parts: `disk={"free_bytes": 1}`."""
+    status: dict[str, Any] = {
+        "balance": {"accepted": 12, "counted": 10, "duplicates": 1, "quarantined": 1, "not_yet_folded": 0, "difference": 0}
+        | {"conflicts": 0, "erased": 0},
+        "erasures_pending": 0,
+        "segments": {"active": {"0": 0}, "sealed_unfolded": 0, "missing": {}, "damaged": 0},
+        "generation": 3,
+        "as_of": "2026-11-22T22:18:06.550Z",
+        "lag_s": 12.0,
+        "last_fold": {"segments": 1, "lines": 4, "seconds": 0.244},
+        "last_retention": {
+            "at": "2026-11-22T22:18:06.550Z",
+            "segments": 0,
+            "archive_days": 0,
+            "counter_days": 0,
+            "skipped": None,
+            "held": {},
+        },
+        "disk": {
+            "free_bytes": 81 << 30,
+            "reserve_bytes": 512 << 20,
+            "log_bytes": 1348,
+            "archive_bytes": 1,
+            "counters_bytes": 2,
+        },
+        "warnings": [],
+        "days": None,
+    }
+    for name, change in changes.items():
+        status[name] = {**status[name], **change} if isinstance(change, Mapping) else change
+    return status
+
+
+def said(status: dict[str, Any], running: Running = WELL) -> list[tuple[str, str]]:
+    return [(problem.level, problem.text) for problem in problems(status, running, SETTINGS)]
+
+
+def test_all_is_well_is_one_line_and_then_the_numbers() -> None:
+    lines = screen(found(), WELL, SETTINGS, 80, 24)
+    assert lines[:2] == ["All is well: every event is accounted for, the last fold was 12 s ago.", ""]
+    assert [row[:24].rstrip() for row in lines[2:]] == ROWS
+    assert screen(found(lag_s=None), WELL, SETTINGS, 80, 24)[0].endswith("nothing is folded yet.")
+
+
+# What is there, what runs, how it is called, and what is said of it.
+PROBLEMS: dict[str, tuple[dict[str, Any], Running, str, str]] = {
+    "events missing": ({"balance": {"difference": 3}}, WELL, "WRONG", "3 events missing: `foldlog verify` says where"),
+    "event too many": ({"balance": {"difference": -1}}, WELL, "WRONG", "1 event too many: `foldlog verify` says where"),
+    "disk": ({"disk": {"free_bytes": 5 << 20}}, WELL, "WRONG", "events are refused: 5.0 MiB are free, less than FOLDLOG_DISK"),
+    "nothing runs": ({}, Running(None, {}), "WRONG", "nothing runs here: start `foldlog serve`"),
+    "long ago": ({"lag_s": 2e5}, Running(None, {}), "WRONG", "nothing runs here, and the last fold was 2 days ago: start"),
+    "no worker": ({}, Running(4711, {}), "WRONG", "no worker runs, so no event can be taken"),
+    "stuck worker": ({}, Running(4711, {"0": True, "1": False}), "WRONG", "worker 1 does not answer"),
+    "stuck workers": ({}, Running(4711, dict.fromkeys("01234", False)), "WRONG", "workers 0, 1, 2 and 2 more do not answer"),
+    "late fold": ({"lag_s": 181.0}, WELL, "WRONG", "the last fold was 3 min ago, and one is due every 60 s: is the compactor"),
+    "missing": ({"segments": {"missing": {"0": [4]}}}, WELL, "WRONG", "1 segment missing (0: 4): `foldlog verify` says what"),
+    "retention": ({"last_retention": {"skipped": "the clock jumped"}}, WELL, "WARNING", "retention deletes nothing: the clock"),
+    "warning": ({"warnings": [WARNING]}, WELL, "WARNING", WARNING),
+}
+
+
+@pytest.mark.parametrize(("changes", "running", "level", "text"), PROBLEMS.values(), ids=PROBLEMS)
+def test_what_is_not_well_is_said_with_what_to_type(changes: dict[str, Any], running: Running, level: str, text: str) -> None:
+    ((level_said, text_said),) = said(found(**changes), running)
+    assert level_said == level
+    assert text_said.startswith(text)
+    head, first, *_ = screen(found(**changes), running, SETTINGS, 80, None)
+    assert head.startswith("NOT all is well: 1 thing to see to." if level == "WRONG" else "All is well but for 1 warning;")
+    assert first == f"{level}: {text_said}"
+
+
+NOT_PROBLEMS: dict[str, tuple[dict[str, Any], Running]] = {
+    "damage of the past": ({"segments": {"damaged": 3}}, WELL),
+    "worse first fold": ({"lag_s": None}, WELL),
+    "three intervals": ({"lag_s": 180.0}, WELL),
+    "no reserve": ({"disk": {"free_bytes": 0, "reserve_bytes": 0}}, WELL),
+    "without serve": ({}, Running(None, {"0": True})),
+    "may not ask": ({}, Running(None, None)),
+    "gap that was filled": ({"segments": {"missing": {"0": []}}}, WELL),
+}
+
+
+@pytest.mark.parametrize(("changes", "running"), NOT_PROBLEMS.values(), ids=NOT_PROBLEMS)
+def test_what_is_no_problem_is_not_made_one(changes: dict[str, Any], running: Running) -> None:
+    assert said(found(**changes), running) == []
+
+
+def everything_wrong(writers: int = 64) -> tuple[dict[str, Any], Running]:
+    """A large installation on its worst day."""
+    names = [str(number) for number in range(writers)]
+    gaps = {name: list(range(1, 100_000, 2)) for name in names}
+    status = found(
+        balance={"difference": 123_456_789, "accepted": 10**12, "duplicates": 10**11, "conflicts": 10**10},
+        disk={"free_bytes": 1, "log_bytes": 10**14},
+        segments={"active": dict.fromkeys(names, 64 << 20), "missing": gaps, "sealed_unfolded": 100_000, "damaged": 99_999},
+        lag_s=8_000_000.0,
+        last_retention={"skipped": "the clock is more than 48 hours ahead of the last snapshot"},
+        warnings=[WARNING, "snapshot.json is damaged: " + "x" * 300, WARNING],
+    )
+    return status, Running(4711, dict.fromkeys(names, False))
+
+
+@pytest.mark.parametrize("height", [24, 30, 50])
+def test_screen_fits_whatever_is_wrong(height: int) -> None:
+    status, running = everything_wrong()
+    lines = screen(status, running, SETTINGS, 80, height)
+    assert len(lines) <= height - 1  # the prompt
+    assert max(len(each) for each in lines) <= 80
+    assert lines[0] == "NOT all is well: 5 things to see to."
+    assert lines[1].startswith("WRONG: 123,456,789 events missing")
+    assert lines[2].startswith("WRONG: events are refused")
+    assert any(re.fullmatch("… and [0-9]+ more: foldlog status [|] cat", each) for each in lines) == (height == 24)
+    assert [row[:24].rstrip() for row in lines[-len(ROWS) :]] == ROWS
+
+
+def test_pipe_gets_all_of_it_uncut() -> None:
+    status, running = everything_wrong(4)
+    text = "\n".join(screen(status, running, SETTINGS, 80, None))
+    assert text.count(WARNING) == 2 and "x" * 300 in text
+    assert "200,000 segments missing (0: 1, 3, 5 and 49,997 more; 1: 1, 3" in text
+    assert len(text) < 4_000  # counts, not lists
+
+
+@pytest.mark.parametrize("room", range(1, 12))
+@pytest.mark.parametrize("count", range(12))
+def test_texts_are_fitted_to_any_room(count: int, room: int) -> None:
+    texts = [f"{number} " + "word " * 40 for number in range(count)]
+    lines = fitted(texts, 60, room)
+    assert len(lines) <= room and all(len(each) <= 60 for each in lines)
+    if count <= room:
+        assert [each.split()[0] for each in lines if not each.startswith(" ")] == [str(number) for number in range(count)]
+
+
+@pytest.mark.parametrize(("value", "text"), [(0, "0 s"), (119, "119 s"), (120, "2 min"), (7200, "2 h"), (172_800, "2 days")])
+def test_span_is_as_exact_as_a_person_wants_it(value: float, text: str) -> None:
+    assert span(value) == text
+
+
+@pytest.mark.parametrize(("value", "text"), [(0, "0 B"), (1023, "1023 B"), (1 << 29, "512.0 MiB"), (10**15, "909.5 TiB")])
+def test_size(value: int, text: str) -> None:
+    assert size(value) == text
+
+
+def on_terminal(environ: Mapping[str, str], rows: int = 24, columns: int = 80) -> list[str]:
+    """What `foldlog status` shows on a real terminal of that size."""
+    ours, theirs = pty.openpty()
+    fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", rows, columns, 0, 0))
+    sized = dict(environ) | {"COLUMNS": str(columns), "LINES": str(rows), "TERM": "xterm-256color"}
+    with subprocess.Popen([sys.executable, "-m", "foldlog", "status"], env=sized, stdout=theirs, stdin=theirs) as process:
+        os.close(theirs)
+        shown = b""
+        with suppress(OSError):  # EIO: it has ended
+            while block := os.read(ours, 1 << 16):
+                shown += block
+        assert process.wait(30) == 0
+    os.close(ours)
+    text = re.sub(r"\x1b\[[0-9;]*m", "", shown.decode("utf-8"))
+    assert "\x1b" not in text
+    return text.replace("\r\n", "\n").rstrip("\n").split("\n")
+
+
+def test_real_terminal_with_several_writers_and_warnings_is_not_overrun(tmp_path: Path) -> None:
+    data = data_directory(tmp_path / "data")
+    for writer in range(8):
+        data.active(str(writer)).write_bytes(b"")
+    jumped = rfc3339(now_ms() - 86_400_000)
+    doubt = "the clock jumped; if it stays steady, retention goes on at 2026-11-24T22:18:06.550Z"
+    snapshot = Snapshot(
+        generation=9,
+        as_of=rfc3339(now_ms() - 600_000),
+        folded={"0": 9, "1": 4},
+        waiting={"0": (3, 4, 5, 6, 7), "1": (2,)},
+        totals=Totals(lines=10, counted=9),
+        retention=Retention(at=jumped, skipped=doubt, doubted_since=jumped),
+    )
+    data.snapshot.write_bytes(encode(snapshot))
+    seen = OneAddress(jumped, ENOUGH, "")
+    data.one_address.write_text(f'{{"since":"{seen.since}","requests":{seen.requests},"trusted_proxies":""}}')
+    environ = environment(data.root, disk_reserve="1000000 GiB", fold_interval=60)
+
+    lines = on_terminal(environ)
+
+    assert len(lines) <= 23 and max(map(len, lines)) <= 80, "\n".join(lines)
+    assert lines[0] == "NOT all is well: 4 things to see to."
+    assert [each.split(":")[0] for each in lines[1:7]] == ["WRONG"] * 4 + ["WARNING"] * 2
+    assert [row[:24].rstrip() for row in lines[-len(ROWS) :]] == ROWS
+    piped = run_foldlog(["status"], environ)
+    assert (piped.returncode, piped.stderr) == (0, "")
+    assert WARNING in piped.stdout and doubt in piped.stdout
+
+
+def test_path_with_control_characters_is_not_acted_on(tmp_path: Path) -> None:
+    data = data_directory(tmp_path / "da\x1b[2Jta")
+    data.snapshot.write_bytes(b"damaged")
+    shown = run_foldlog(["status"], environment(data.root)).stdout
+    assert "\x1b" not in shown and "da\\u001b[2Jta" in shown
+
+
+def test_running_and_stuck_workers_are_told_apart_and_serve_is_seen(tmp_path: Path) -> None:
+    with Server(tmp_path, workers=2) as server:
+        until(lambda: find_running(server.data).answering == ["0", "1"])
+        seen = find_running(server.data)
+        assert (seen.serve, seen.silent, seen.is_nothing) == (server.running.pid, [], False)
+        server.fold()
+        lines = on_terminal(server.environ)
+        assert lines[0].startswith("All is well: every event is accounted for, the last fold was")
+        assert f"2 answer, under `foldlog serve` (process {server.running.pid})" in "\n".join(lines)
+        stuck = server.child("ingest-1")
+        os.kill(stuck, signal.SIGSTOP)
+        try:
+            shown = run_foldlog(["status"], server.environ).stdout
+        finally:
+            os.kill(stuck, signal.SIGCONT)
+        assert "WRONG: worker 1 does not answer" in shown
+        server.stop()
+        assert find_running(server.data) == Running(None, {})
+        assert "WRONG: nothing runs here: start `foldlog serve`" in run_foldlog(["status"], server.environ).stdout
+        server.start()
+
+
+LOCKS = """\
+1: POSIX  ADVISORY  WRITE 812 00:19:1046 0 EOF
+2: FLOCK  ADVISORY  WRITE 16717 08:01:4021 0 EOF
+3: -> FLOCK  ADVISORY  WRITE 16800 08:01:4021 0 EOF
+4: OFDLCK ADVISORY  READ  -1 08:01:5000 128 128
+5: FLOCK  ADVISORY  READ  99 fd:03:77 0 EOF
+"""
+
+
+def test_locks_are_read_as_linux_shows_them() -> None:
+    assert flocks(LOCKS) == [(16717, 4021), (99, 77)]
+    assert flocks("") == []
+
+
+def test_status_of_many_segments_counts_them(tmp_path: Path) -> None:
+    data = data_directory(tmp_path / "data")
+    name = sealed(data, [line("event-0001")])
+    for number in range(2, 2_002):
+        (data.log / f"{name.stem[:-10]}{number:010d}.ndjson").write_bytes(b"")
+    status = read_status(data, Settings(data_dir=data.root))
+    assert status["segments"]["sealed_unfolded"] == 2_001
+    assert len(screen(status, WELL, SETTINGS, 80, 24)) < 24
+
+
+def test_directory_without_run_is_not_asked(tmp_path: Path) -> None:
+    assert find_running(DataDirectory(tmp_path)) == Running(None, {})

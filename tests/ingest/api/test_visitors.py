@@ -1,0 +1,185 @@
+"""Erasing as an operator asks for it: on the command line and over HTTP, beside a running service and without one."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from urllib.parse import quote
+
+import pytest
+
+from shared.disk.layout import DataDirectory
+from shared.erasures import ask, is_done, pending, records
+from tests.builders.server import ADMIN_TOKEN, INGEST_KEY, Answer, Server, bearer, run_foldlog
+from tests.builders.waiting import until
+from tests.compactor.erasure.test_erase import holds
+
+GONE = "visitor/who goes?"
+STAYS = "visitor who stays"
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    with Server(tmp_path_factory.mktemp("erase"), workers=2) as running:
+        yield running
+        assert '"event":"defect"' not in running.stderr()
+        assert "who goes" not in running.stderr()
+
+
+def send(server: Server, visitor: str, count: int) -> None:
+    events = [{"name": "pageview", "visitor": visitor, "url": f"https://example.com/{n}"} for n in range(count)]
+    assert server.post(events).json()["accepted"] == count
+
+
+def delete(server: Server, visitor: str, query: str = "", token: str = ADMIN_TOKEN) -> Answer:
+    return server.request("DELETE", f"/admin/api/visitors/{quote(visitor, safe='')}{query}", headers=bearer(token))
+
+
+def test_deleted_visitor_is_in_no_file(server: Server) -> None:
+    for fold in (server.fold, server.lines):  # some folded, some still in the open segment
+        send(server, GONE, 3)
+        send(server, STAYS, 2)
+        fold()
+
+    answer = delete(server, GONE)
+
+    assert answer.status == 200, answer.body
+    said = answer.json()
+    assert (said["state"], said["events"], said["lines"], said["other_sites"], said["mentions"]) == ("done", 6, 6, 0, 0)
+    assert holds(server.data, GONE) == []
+    assert holds(server.data, STAYS) != []
+    balance = server.get("/admin/api/status").json()["balance"]
+    assert (balance["counted"], balance["erased"], balance["difference"]) == (4, 6, 0)
+
+
+def test_deleting_nobody_finds_nothing(server: Server) -> None:
+    answer = delete(server, "nobody-at-all")
+    assert (answer.status, answer.json()["events"]) == (200, 0)
+
+
+@pytest.mark.parametrize(
+    ("visitor", "query", "token", "status", "code"),
+    [
+        ("x" * 101, "", ADMIN_TOKEN, 400, "query"),
+        ("someone", "?sites=a", ADMIN_TOKEN, 400, "query"),
+        ("someone", "?site=", ADMIN_TOKEN, 400, "query"),
+        ("someone", "?site=https://a.example", ADMIN_TOKEN, 400, "query"),
+        ("someone", "?site=a&site=b", ADMIN_TOKEN, 400, "query"),
+        ("", "", ADMIN_TOKEN, 400, "query"),
+        ("someone", "", "wrong", 401, "token"),
+        ("someone", "", INGEST_KEY, 403, "scope"),
+    ],
+)
+def test_bad_request_asks_for_nothing(server: Server, visitor: str, query: str, token: str, status: int, code: str) -> None:
+    answer = delete(server, visitor, query, token)
+    assert (answer.status, answer.code) == (status, code)
+    assert pending(server.data) == []
+
+
+def test_page_of_another_site_cannot_delete(server: Server) -> None:
+    headers = bearer(ADMIN_TOKEN) | {"Sec-Fetch-Site": "cross-site"}
+    assert server.request("DELETE", "/admin/api/visitors/someone", headers=headers).code == "origin"
+
+
+def test_id_is_in_no_metric(server: Server) -> None:
+    delete(server, "a-very-special-id")
+    metrics = server.get("/metrics").body.decode("utf-8")
+    assert "a-very-special-id" not in metrics
+    assert "/admin/api/visitors/{id}" in metrics
+
+
+def test_command_erases_beside_a_running_service(server: Server) -> None:
+    send(server, "typed-visitor", 4)
+    shown = run_foldlog(["erase", "--visitor", "typed-visitor", "--dry-run"], server.environ)
+    assert "not folded yet: 4 lines" in shown.stdout
+    assert holds(server.data, "typed-visitor") != []
+
+    done = run_foldlog(["erase", "--visitor", "typed-visitor"], server.environ)
+
+    assert done.returncode == 0, done.stderr
+    assert "erased 4 events on 1 day, 4 lines of 1 segment, 0 quarantined lines" in done.stdout
+    assert "What nobody can erase" in " ".join(done.stdout.split())
+    assert holds(server.data, "typed-visitor") == []
+
+
+@pytest.mark.parametrize("arguments", [["--visitor", os.fsdecode(b"v-\xff")], ["--visitor", "v", "--site", ""]])
+def test_command_that_names_nobody_asks_for_nothing(server: Server, arguments: list[str]) -> None:
+    """An id that is no text, and a site that a script left empty: neither is in any event, so nothing would be erased."""
+    for more in ([], ["--dry-run"]):
+        refused = run_foldlog(["erase", *arguments, *more], server.environ)
+        assert (refused.returncode, refused.stderr.splitlines()[-1]) == (2, "Try: foldlog erase --help")
+    assert pending(server.data) == []
+
+
+def test_many_who_wait_for_an_erasure_hold_up_nobody_who_asks_how_it_is(tmp_path: Path) -> None:
+    with Server(tmp_path, workers=1) as server:
+        send(server, "somebody", 1)
+        server.fold()
+        os.kill(server.child("compact"), signal.SIGSTOP)
+        waiting = [threading.Thread(target=delete, args=(server, f"visitor-{n}"), daemon=True) for n in range(40)]
+        for each in waiting:
+            each.start()
+        until(lambda: len(pending(server.data)) == len(waiting))
+        for path in ("/readyz", "/metrics", "/admin/api/status"):
+            assert server.get(path).status in {200, 503}
+        os.kill(server.child("compact"), signal.SIGCONT)
+        for each in waiting:
+            each.join()
+        assert pending(server.data) == []
+
+
+def test_worker_stops_though_an_erasure_is_waited_for(tmp_path: Path) -> None:
+    """Its client has gone, and the compactor is stuck: nobody would be served by waiting."""
+    with Server(tmp_path, workers=1, worker_timeout=60) as server:
+        send(server, "somebody", 1)
+        server.fold()
+        os.kill(server.child("compact"), signal.SIGSTOP)
+        worker = server.child("ingest-0")
+        with socket.create_connection(("127.0.0.1", server.port)) as client:
+            head = f"DELETE /admin/api/visitors/somebody HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {ADMIN_TOKEN}\r\n\r\n"
+            client.sendall(head.encode("ascii"))
+            until(lambda: len(pending(server.data)) == 1)
+        os.kill(worker, signal.SIGTERM)
+        until(lambda: server.child("ingest-0") != worker, timeout_s=20)
+        os.kill(server.child("compact"), signal.SIGCONT)
+        until(lambda: pending(server.data) == [])
+
+
+def test_command_erases_without_a_service(tmp_path: Path) -> None:
+    with Server(tmp_path) as server:
+        send(server, "typed-visitor", 4)
+        send(server, STAYS, 1)
+        server.stop()
+
+        before = tree(server.data)
+        shown = run_foldlog(["erase", "--visitor", "typed-visitor", "--dry-run"], server.environ)
+        assert (shown.returncode, tree(server.data)) == (0, before)
+
+        assert run_foldlog(["erase", "--visitor", "typed-visitor"], server.environ).returncode == 0
+        assert holds(server.data, "typed-visitor") == []
+        status = json.loads(run_foldlog(["status", "--json"], server.environ).stdout)
+        assert status["balance"]["erased"] == 4
+        assert status["erasures_pending"] == 0
+
+
+def test_request_outlives_the_compactor(tmp_path: Path) -> None:
+    """Asked for while no compactor runs: the next one does it."""
+    with Server(tmp_path) as server:
+        send(server, "typed-visitor", 4)
+        server.fold()
+        server.stop()
+        asked = ask(server.data, "typed-visitor", None)
+        server.start()
+        server.fold()
+        until(lambda: is_done(server.data, asked))
+        assert holds(server.data, "typed-visitor") == []
+        assert len(list(records(server.data))) == 2
+
+
+def tree(data: DataDirectory) -> dict[str, bytes]:
+    return {str(path): path.read_bytes() for path in sorted(data.root.rglob("*")) if path.is_file()}

@@ -1,0 +1,176 @@
+"""A proxy that nobody declared is noticed, said until it is mended, and said without the address."""
+
+from __future__ import annotations
+
+import ipaddress
+import json
+import stat
+from collections.abc import Iterable
+from pathlib import Path
+
+import pytest
+
+from ingest.collect.undeclared_proxy import ENOUGH, WARNING, ProxyWatch, warning
+from shared.disk.layout import DataDirectory
+from shared.settings import Settings
+from tests.builders.logs import SilentLog, data_directory
+from tests.builders.server import Server, run_foldlog
+from tests.builders.waiting import until
+
+PROXY = "127.0.0.77"
+OTHER = "203.0.113.9"
+DECLARED = Settings(trusted_proxies=(ipaddress.ip_network("127.0.0.0/8"),))
+# Two looks of the worker at what it saw (ingest/worker.py), and the time that a busy machine takes for the rest.
+NOTICED_S = 14.0
+
+
+def watch(
+    data: DataDirectory, addresses: Iterable[str], settings: Settings | None = None, log: SilentLog | None = None
+) -> ProxyWatch:
+    """A worker that saw these addresses, in this order, and reported."""
+    watching = ProxyWatch(data, settings or Settings(), log or SilentLog())
+    for address in addresses:
+        watching.saw(address)
+    watching.report()
+    return watching
+
+
+# The addresses of the requests, and whether that is worth a warning.
+SEEN: dict[str, tuple[list[str], bool]] = {
+    "none": ([], False),
+    "one address, too few requests": ([PROXY] * (ENOUGH - 1), False),
+    "one address, enough requests": ([PROXY] * ENOUGH, True),
+    "one address, many requests": ([PROXY] * 1_000, True),
+    "two addresses": ([PROXY] * ENOUGH + [OTHER], False),
+    "two addresses, the second first": ([OTHER] + [PROXY] * 1_000, False),
+}
+
+
+@pytest.mark.parametrize(("addresses", "expected"), SEEN.values(), ids=SEEN)
+def test_one_address_is_noticed_after_enough_requests(tmp_path: Path, addresses: list[str], expected: bool) -> None:
+    data, log = data_directory(tmp_path), SilentLog()
+    watch(data, addresses, log=log)
+    assert data.one_address.exists() == expected
+    assert warning(data, Settings()) == (WARNING if expected else None)
+    assert log.events() == (["one_address"] if expected else [])
+
+
+def test_request_itself_writes_nothing(tmp_path: Path) -> None:
+    data = data_directory(tmp_path)
+    watching = ProxyWatch(data, Settings(), SilentLog())
+    for _ in range(1_000):
+        watching.saw(PROXY)
+    assert list(data.private.iterdir()) == []
+    watching.report()
+    assert [path.name for path in data.private.iterdir()] == ["one-address.json"]
+
+
+def test_it_is_said_once_and_not_with_every_look(tmp_path: Path) -> None:
+    data, log = data_directory(tmp_path), SilentLog()
+    watching = watch(data, [PROXY] * ENOUGH, log=log)
+    kept = data.one_address.stat()
+    for _ in range(5):
+        watching.saw(PROXY)
+        watching.report()
+    assert log.events() == ["one_address"]
+    assert data.one_address.stat().st_mtime_ns == kept.st_mtime_ns
+
+
+def test_second_address_takes_the_warning_back(tmp_path: Path) -> None:
+    data = data_directory(tmp_path)
+    watching = watch(data, [PROXY] * ENOUGH)
+    watching.saw(OTHER)
+    watching.report()
+    assert not data.one_address.exists()
+    assert watching.settled
+    watching.report()
+    assert warning(data, Settings()) is None
+
+
+def test_worker_that_has_seen_two_takes_back_the_warning_of_one_that_has_not(tmp_path: Path) -> None:
+    data = data_directory(tmp_path)
+    settled = watch(data, [PROXY, OTHER])
+    alone = watch(data, [PROXY] * ENOUGH)  # a page that kept its connection to this worker, say
+    assert data.one_address.exists()
+    settled.report()
+    assert not data.one_address.exists()
+    alone.report()
+    assert not data.one_address.exists()
+
+
+# What a worker sees that starts with the warning of its predecessor, and whether the warning stays.
+AFTER_A_RESTART: dict[str, tuple[list[str], bool]] = {
+    "nothing yet": ([], True),
+    "the one address again": ([PROXY] * 3, True),
+    "two addresses": ([PROXY, OTHER], False),
+}
+
+
+@pytest.mark.parametrize(("addresses", "stays"), AFTER_A_RESTART.values(), ids=AFTER_A_RESTART)
+def test_warning_outlives_the_worker_until_it_is_untrue(tmp_path: Path, addresses: list[str], stays: bool) -> None:
+    data, log = data_directory(tmp_path), SilentLog()
+    watch(data, [PROXY] * ENOUGH)
+    watch(data, addresses, log=log)
+    assert data.one_address.exists() == stays
+    assert log.events() == []
+
+
+def test_declared_proxies_make_the_warning_void(tmp_path: Path) -> None:
+    data = data_directory(tmp_path)
+    watch(data, [PROXY] * ENOUGH)
+    assert warning(data, Settings()) == WARNING
+    assert warning(data, DECLARED) is None
+    log = SilentLog()
+    watch(data, [PROXY] * ENOUGH, DECLARED, log)  # declared, and still one address: another proxy is in front of it
+    assert warning(data, DECLARED) == WARNING
+    assert log.events() == ["one_address"]
+
+
+UNREADABLE = {
+    "empty": b"",
+    "torn": b"{",
+    "array": b"[]",
+    "wrong types": b'{"since":1}',
+    "not UTF-8": b'{"since":"\xff"}',
+}
+
+
+@pytest.mark.parametrize("content", UNREADABLE.values(), ids=UNREADABLE)
+def test_file_that_cannot_be_read_says_nothing_and_is_replaced(tmp_path: Path, content: bytes) -> None:
+    data = data_directory(tmp_path)
+    data.one_address.write_bytes(content)
+    assert warning(data, Settings()) is None
+    watch(data, [PROXY] * ENOUGH)
+    assert warning(data, Settings()) == WARNING
+
+
+def test_address_is_neither_kept_nor_said(tmp_path: Path) -> None:
+    data, log = data_directory(tmp_path), SilentLog()
+    watch(data, [PROXY] * ENOUGH, DECLARED, log)
+    content = data.one_address.read_text()
+    assert sorted(json.loads(content)) == ["requests", "since", "trusted_proxies"]
+    assert PROXY not in content + repr(log.said) + WARNING
+    assert stat.S_IMODE(data.one_address.stat().st_mode) == 0o600
+
+
+def test_undeclared_proxy_shows_in_status_in_metrics_and_at_the_next_start(tmp_path: Path) -> None:
+    page = {"Sec-Fetch-Site": "same-origin", "Content-Type": "application/json"}
+    body = b'{"consent":"granted","events":[{"name":"x","visitor":"visitor-1"}]}'
+    with Server(tmp_path) as server:
+        assert b"\nfoldlog_one_client_address 0.0\n" in server.request("GET", "/metrics").body
+        for _ in range(60):
+            assert server.request("POST", "/v1/events", body, page).status == 200
+        until(server.data.one_address.exists, timeout_s=NOTICED_S)
+        assert b"\nfoldlog_one_client_address 1.0\n" in server.request("GET", "/metrics").body
+        assert json.loads(run_foldlog(["status", "--json"], server.environ).stdout)["warnings"] == [WARNING]
+        assert server.get("/admin/api/status").json()["warnings"] == [WARNING]
+        shown = run_foldlog(["status"], server.environ).stdout
+        assert f"WARNING: {WARNING}" in " ".join(shown.split())
+        said = [json.loads(line) for line in server.stderr().splitlines() if '"one_address"' in line]
+        assert [line["component"] for line in said] == ["ingest"] and 50 <= said[0]["requests"] <= 60
+
+        assert server.stop() == 0
+        server.stderr_path.write_text("")
+        server.start()
+        said = [json.loads(line) for line in server.stderr().splitlines() if '"one_address"' in line]
+        assert [(line["component"], line["reason"]) for line in said] == [("serve", WARNING)]

@@ -1,0 +1,336 @@
+"""Every verdict, through the real decoder: a bad event is rejected with its code and field, and costs no neighbour (P12)."""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from ingest.collect.body import JSON, NDJSON, decode
+from ingest.collect.event import EVENT_MAX_BYTES
+from ingest.collect.validate import HAZARD, Rejection, Verdicts, is_address, is_harmless, is_id, judge
+from shared.timestamps import epoch_ms, rfc3339
+
+RECEIVED_MS = epoch_ms("2026-11-22T16:00:00Z")
+MINUTE_MS = 60_000
+HOUR_MS = 60 * MINUTE_MS
+LIMIT = 500
+MANY = 10  # events that are looked at together
+
+
+def event(**fields: object) -> str:
+    return json.dumps({"name": "pageview"} | fields)
+
+
+def judged(*events: str, sent_at: object = None, padding: str = "") -> Verdicts:
+    """Verdicts on a batch as a client sends it."""
+    body = f'{{"events":[{",".join(events)}],"sent_at":{json.dumps(sent_at)}}}{padding}'
+    batch = decode(body.encode("utf-8"), JSON, LIMIT)
+    return judge(batch.events, RECEIVED_MS, batch.sent_at, batch.columns)
+
+
+def rejection_of(raw: str, padding: str = "", neighbours: int = 1) -> Rejection:
+    """The rejection of one event, which stands between good ones that must be accepted."""
+    verdicts = judged(*['{"name":"before"}'] * neighbours, raw, *['{"name":"after"}'] * neighbours, padding=padding)
+    assert [accepted[0].name for accepted in verdicts.accepted] == ["before"] * neighbours + ["after"] * neighbours
+    (rejected,) = verdicts.rejected
+    assert rejected.index == neighbours
+    return rejected
+
+
+REJECTED = {
+    "unknown field": (event(naem="x"), "unknown_field", "naem"),
+    "unknown field in another case": (event(Url="https://example.com/"), "unknown_field", "Url"),
+    "unknown field that is crc": (event(crc="00000000"), "unknown_field", "crc"),
+    "name missing": ("{}", "name_missing", "name"),
+    "name of 121 characters": (event(name="x" * 121), "name_too_long", "name"),
+    "name empty": (event(name=""), "name_too_short", "name"),
+    "name a number": (event(name=5), "name_type", "name"),
+    "name null": (event(name=None), "name_type", "name"),
+    "name with NUL": (event(name="a\0b"), "name_invalid", "name"),
+    "name with a newline": (event(name="a\nb"), "name_invalid", "name"),
+    "name with ESC": (event(name="a\x1b[2J"), "name_invalid", "name"),
+    "name with DEL": (event(name="a\x7f"), "name_invalid", "name"),
+    "name with C1": (event(name="a\x9b2J"), "name_invalid", "name"),
+    "name with a bidi override": (event(name="a\u202eb"), "name_invalid", "name"),
+    "name with a bidi isolate": (event(name="a\u2066b"), "name_invalid", "name"),
+    "name with a line separator": (event(name="a\u2028b"), "name_invalid", "name"),
+    "id of 7 characters": (event(id="1234567"), "id_too_short", "id"),
+    "id empty": (event(id=""), "id_too_short", "id"),
+    "id of 65 characters": (event(id="x" * 65), "id_too_long", "id"),
+    "id a number": (event(id=12345678), "id_type", "id"),
+    "id with a space": (event(id="1234 5678"), "id_invalid", "id"),
+    "id with an umlaut": (event(id="ünïcödé8"), "id_invalid", "id"),
+    "id with a newline": (event(id="1234567\n"), "id_invalid", "id"),
+    "time without a zone": (event(time="2026-11-22T15:00:00"), "time_invalid", "time"),
+    "time a date": (event(time="2026-11-22"), "time_invalid", "time"),
+    "time a word": (event(time="abc"), "time_invalid", "time"),
+    "time a leap second": (event(time="2026-11-22T15:59:60Z"), "time_invalid", "time"),
+    "time a fraction": (event(time=1.5), "time_type", "time"),
+    "time a boolean": (event(time=True), "time_type", "time"),
+    "time negative": (event(time=-1), "time_out_of_range", "time"),
+    "time after 9999": (event(time=253_402_300_800_000), "time_out_of_range", "time"),
+    "time of 30 digits": (event(time=10**30), "time_out_of_range", "time"),
+    "time the epoch": (event(time=0), "too_old", "time"),
+    "time in year 1": (event(time="0001-01-01T00:00:00+14:00"), "too_old", "time"),
+    "time 40 days ago": (event(time=RECEIVED_MS - 40 * 24 * HOUR_MS), "too_old", "time"),
+    "visitor empty": (event(visitor=""), "visitor_too_short", "visitor"),
+    "visitor of 101 characters": (event(visitor="x" * 101), "visitor_too_long", "visitor"),
+    "visitor a number": (event(visitor=5), "visitor_type", "visitor"),
+    "visitor with ESC": (event(visitor="a\x1bb"), "visitor_invalid", "visitor"),
+    "visitor null as text": (event(visitor="null"), "visitor_junk", "visitor"),
+    "visitor NULL": (event(visitor="NULL"), "visitor_junk", "visitor"),
+    "visitor undefined": (event(visitor="undefined"), "visitor_junk", "visitor"),
+    "visitor anonymous": (event(visitor="anonymous"), "visitor_junk", "visitor"),
+    "visitor [object Object]": (event(visitor="[object Object]"), "visitor_junk", "visitor"),
+    "visitor all zeros": (event(visitor="00000000-0000-0000-0000-000000000000"), "visitor_junk", "visitor"),
+    "visitor blank": (event(visitor="  "), "visitor_junk", "visitor"),
+    "session of 101 characters": (event(session="x" * 101), "session_too_long", "session"),
+    "session null as text": (event(session="null"), "session_junk", "session"),
+    "session with C1": (event(session="a\x85b"), "session_invalid", "session"),
+    "url empty": (event(url=""), "url_too_short", "url"),
+    "url of 2001 characters": (event(url="https://e.example/".ljust(2001, "x")), "url_too_long", "url"),
+    "url a number": (event(url=5), "url_type", "url"),
+    "url javascript": (event(url="javascript:alert(1)"), "url_invalid", "url"),
+    "url without a host": (event(url="/path"), "url_invalid", "url"),
+    "url with ESC": (event(url="https://e.example/\x1b"), "url_invalid", "url"),
+    "referrer of another scheme": (event(referrer="android-app://com.example"), "referrer_invalid", "referrer"),
+    "referrer with a bidi override": (event(referrer="https://e.example/\u202e"), "referrer_invalid", "referrer"),
+    "value as text": (event(value="1"), "value_type", "value"),
+    "value a boolean": (event(value=True), "value_type", "value"),
+    "value an array": (event(value=[1]), "value_type", "value"),
+    "value beyond a float": ('{"name":"x","value":1e400}', "value_out_of_range", "value"),
+    "value of 2^53": (event(value=2**53), "value_out_of_range", "value"),
+    "value of -2^53": (event(value=-(2**53)), "value_out_of_range", "value"),
+    "value of 5000 digits": ('{"name":"x","value":%s}' % ("9" * 5000), "value_out_of_range", "value"),
+    "props an array": (event(props=[]), "props_type", "props"),
+    "props nested object": (event(props={"a": {"b": 1}}), "props_type", "props"),
+    "props nested array": (event(props={"a": [1]}), "props_type", "props"),
+    "props of 31 keys": (event(props={f"k{n}": n for n in range(31)}), "props_too_long", "props"),
+    "props with a key of 101 characters": (event(props={"k" * 101: 1}), "props_too_long", "props"),
+    "props with an empty key": (event(props={"": 1}), "props_too_short", "props"),
+    "props with a value of 2001 characters": (event(props={"k": "v" * 2001}), "props_too_long", "props"),
+    "props with an integer of 5000 digits": ('{"name":"x","props":{"a":%s}}' % ("9" * 5000), "props_out_of_range", "props"),
+    "event an array": ("[]", "event_type", None),
+    "event a text": ('"pageview"', "event_type", None),
+    "event null": ("null", "event_type", None),
+    "event of more than 32 KiB": (event(props={"k": "v" * EVENT_MAX_BYTES}), "event_too_large", None),
+}
+
+
+@pytest.mark.parametrize(("raw", "code", "field"), REJECTED.values(), ids=REJECTED)
+def test_bad_event_is_rejected_with_its_code_and_field(raw: str, code: str, field: str | None) -> None:
+    found = rejection_of(raw)
+    assert (found.code, found.field) == (code, field)
+
+
+@pytest.mark.parametrize(("raw", "code", "field"), REJECTED.values(), ids=REJECTED)
+def test_verdict_does_not_depend_on_the_size_of_the_batch(raw: str, code: str, field: str | None) -> None:
+    alone = rejection_of(raw)
+    assert rejection_of(raw, padding=" " * EVENT_MAX_BYTES) == alone
+    assert rejection_of(raw, neighbours=MANY) == replace(alone, index=MANY)
+
+
+@pytest.mark.parametrize(("raw", "code", "field"), REJECTED.values(), ids=REJECTED)
+def test_verdict_does_not_depend_on_the_media_type(raw: str, code: str, field: str | None) -> None:
+    events = decode(f'{{"name":"x"}}\n{raw}\n'.encode(), NDJSON, LIMIT).events
+    assert [(found.index, found.code, found.field) for found in judge(events, RECEIVED_MS, None).rejected] == [(1, code, field)]
+
+
+ACCEPTED: dict[str, dict[str, Any]] = {
+    "nothing but a name": {},
+    "name of 120 characters": {"name": "x" * 120},
+    "name of 120 emoji": {"name": "😀" * 120},
+    "name with a no-break space": {"name": "a\u00a0b"},
+    "name that is a path": {"name": "../../etc/passwd"},
+    "name that is a device": {"name": "CON"},
+    "name that is a script": {"name": "<script>alert(1)</script>"},
+    "id of 8 characters": {"id": "aZ09_-aZ"},
+    "id of 64 characters": {"id": "x" * 64},
+    "null means absent": dict.fromkeys(("id", "time", "visitor", "session", "url", "referrer", "value", "props")),
+    "visitor of 100 characters": {"visitor": "x" * 100},
+    "visitor that holds a placeholder": {"visitor": "null-island"},
+    "url of 2000 characters": {"url": "https://e.example/".ljust(2000, "x")},
+    "url with its scheme in upper case": {"url": "HTTP://E.EXAMPLE/"},
+    "value zero": {"value": 0},
+    "value negative": {"value": -1.5},
+    "value huge": {"value": 1e308},
+    "value of 2^53 - 1": {"value": 2**53 - 1},
+    "props empty": {"props": {}},
+    "props of 30 keys": {"props": {f"k{n}": n for n in range(30)}},
+    "props with a key of 100 characters": {"props": {"k" * 100: 1}},
+    "props with a value of 2000 characters": {"props": {"k": "v" * 2000}},
+    "props of all kinds": {"props": {"a": "x", "b": 1, "c": 1.5, "d": True, "e": None, "f": ""}},
+    "props with names from JavaScript": {"props": {"crc": "x", "__proto__": "y", "constructor": "z"}},
+    "props with control characters": {"props": {"k\x1b": "v\u202e\x9b"}},
+}
+
+
+@pytest.mark.parametrize("fields", ACCEPTED.values(), ids=ACCEPTED)
+def test_good_event_is_accepted_as_it_is(fields: dict[str, Any]) -> None:
+    verdicts = judged(event(**fields))
+    assert verdicts.rejected == []
+    (found,) = verdicts.accepted
+    assert judged(*[event(**fields)] * MANY).accepted == [found] * MANY
+    for name, value in ({"name": "pageview"} | fields).items():
+        assert getattr(found[0], name) == value
+
+
+MARKED = "SECRETMARK"
+ECHOES = {
+    "name": event(name=MARKED + "\x1b"),
+    "long name": event(name=MARKED * 20),
+    "id": event(id=f"{MARKED}!"),
+    "time": event(time=MARKED),
+    "visitor": event(visitor=MARKED + "\x1b"),
+    "url": event(url=f"ftp://{MARKED}"),
+    "value": event(value=MARKED),
+    "props value": event(props={"k": MARKED * 300}),
+    "props key": event(props={MARKED * 20: 1}),
+    "key of a nested value": event(props={MARKED: {}}),
+    "unknown field": event(**{MARKED: MARKED}),
+    "event": json.dumps(MARKED),
+}
+
+
+@pytest.mark.parametrize("raw", ECHOES.values(), ids=ECHOES)
+def test_detail_repeats_nothing_that_the_client_sent(raw: str) -> None:
+    found = rejection_of(raw)
+    assert MARKED not in found.detail
+    assert found.field is None or len(found.field) <= 100
+    assert "`" not in found.detail
+    assert "$" not in found.detail
+
+
+def test_name_of_an_unknown_field_is_cut_short() -> None:
+    assert rejection_of(event(**{"x" * 5000: 1})).field == "x" * 100
+
+
+def test_all_verdicts_of_a_batch_are_given_in_its_order() -> None:
+    verdicts = judged(event(name=""), event(id="aaaaaaaa"), event(nope=1), event(id="bbbbbbbb"), "null", event(visitor="null"))
+    assert [accepted[0].id for accepted in verdicts.accepted] == ["aaaaaaaa", "bbbbbbbb"]
+    expected = [(0, "name_too_short"), (2, "unknown_field"), (4, "event_type"), (5, "visitor_junk")]
+    assert [(found.index, found.code) for found in verdicts.rejected] == expected
+
+
+# Times relative to the arrival, in milliseconds. None: rejected too_old.
+TIMES: dict[str, tuple[object, object, int | None]] = {
+    "no time": (None, None, 0),
+    "a minute ago": (-MINUTE_MS, None, -MINUTE_MS),
+    "5 minutes ahead": (5 * MINUTE_MS, None, 5 * MINUTE_MS),
+    "5 minutes and 1 ms ahead is clamped": (5 * MINUTE_MS + 1, None, 0),
+    "a year ahead is clamped": (365 * 24 * HOUR_MS, None, 0),
+    "72 hours ago": (-72 * HOUR_MS, None, -72 * HOUR_MS),
+    "72 hours and 1 ms ago": (-72 * HOUR_MS - 1, None, None),
+    "clock an hour behind": (-HOUR_MS - MINUTE_MS, -HOUR_MS, -MINUTE_MS),
+    "clock an hour ahead": (HOUR_MS - MINUTE_MS, HOUR_MS, -MINUTE_MS),
+    "clock a year behind": (-365 * 24 * HOUR_MS, -365 * 24 * HOUR_MS, 0),
+    "clock a year ahead": (365 * 24 * HOUR_MS, 365 * 24 * HOUR_MS, 0),
+    "skew taken out makes it too old": (-MINUTE_MS, 73 * HOUR_MS, None),
+    "skew taken out keeps it": (-80 * HOUR_MS, -20 * HOUR_MS, -60 * HOUR_MS),
+    "skew taken out clamps it": (MINUTE_MS, -10 * MINUTE_MS, 0),
+    "sent_at alone changes nothing": (None, -HOUR_MS, 0),
+}
+
+
+def _moment(offset_ms: object, form: str) -> object:
+    if not isinstance(offset_ms, int):
+        return None
+    at = RECEIVED_MS + offset_ms
+    return {"epoch": at, "zulu": rfc3339(at), "offset": rfc3339(at + 2 * HOUR_MS).replace("Z", "+02:00")}[form]
+
+
+@pytest.mark.parametrize("form", ["epoch", "zulu", "offset"])
+@pytest.mark.parametrize(("time", "sent_at", "expected"), TIMES.values(), ids=TIMES)
+def test_time_is_corrected_clamped_or_too_old(time: object, sent_at: object, expected: int | None, form: str) -> None:
+    verdicts = judged(event(time=_moment(time, form)), sent_at=_moment(sent_at, form))
+    many = judged(*[event(time=_moment(time, form))] * MANY, sent_at=_moment(sent_at, form))
+    assert many.accepted == verdicts.accepted * MANY
+    if expected is None:
+        assert [found.code for found in verdicts.rejected] == ["too_old"]
+    else:
+        assert [accepted[1] - RECEIVED_MS for accepted in verdicts.accepted] == [expected]
+
+
+def test_year_9999_is_clamped_to_the_arrival() -> None:
+    verdicts = judged(event(time="9999-12-31T23:59:59Z"), event(time=253_402_300_799_999))
+    assert [accepted[1] for accepted in verdicts.accepted] == [RECEIVED_MS, RECEIVED_MS]
+
+
+def test_time_is_rounded_to_milliseconds() -> None:
+    verdicts = judged(event(time="2026-11-22T15:59:59.123456789Z"))
+    assert [rfc3339(accepted[1]) for accepted in verdicts.accepted] == ["2026-11-22T15:59:59.123Z"]
+
+
+# Surrogates cannot come out of the decoder: tests/ingest/collect/test_body.py holds that.
+CHARACTERS = st.one_of(
+    st.sampled_from("aZ0_- :/hHtTpPsS"),
+    st.sampled_from("\0\t\n\r\x1b\x7f\x80\x85\x9b\x9f\u061c\u200e\u200f\u2028\u2029\u202a\u202e\u2066\u2069"),
+    st.characters(exclude_categories=["Cs"]),
+)
+TEXT = st.text(CHARACTERS, max_size=12)
+
+
+@settings(max_examples=1000, deadline=None)
+@given(TEXT)
+def test_quick_look_finds_every_hazard_that_the_careful_one_does(text: str) -> None:
+    """The quick look asks str.isprintable, which must know every character that HAZARD names."""
+    assert is_harmless(text) == (HAZARD.search(text) is None)
+
+
+@pytest.mark.parametrize("block", range(0, 0x110000, 0x8000))
+def test_no_hazard_is_printable(block: int) -> None:
+    assert not [c for c in map(chr, range(block, block + 0x8000)) if c.isprintable() and HAZARD.match(c)]
+
+
+@settings(deadline=None)
+@given(TEXT)
+def test_id_is_made_of_the_64_characters_only(text: str) -> None:
+    assert is_id(text) == (re.fullmatch(r"[A-Za-z0-9_-]*", text) is not None)
+
+
+@settings(deadline=None)
+@given(TEXT | TEXT.map("https://".__add__) | TEXT.map("HTTP://".__add__))
+def test_address_is_http_and_harmless(text: str) -> None:
+    expected = re.match(r"https?://", text, re.IGNORECASE | re.ASCII) is not None and HAZARD.search(text) is None
+    assert is_address(text) == expected
+
+
+FIELDS = st.fixed_dictionaries(
+    {},
+    optional={
+        "id": st.sampled_from(["abcdefgh", "ABC-12_9", "not an id", "ä" * 8]),
+        "name": st.sampled_from(["pageview", "a\u200eb", "größe", "a\x7fb"]),
+        "time": st.none() | st.integers(-80, 1).map(lambda hours: RECEIVED_MS + hours * HOUR_MS),
+        "visitor": st.sampled_from(["v-1", "NULL", "0-0 0", "-1", " ", "ü", "a\x1bb"]),
+        "session": st.sampled_from(["s-1", "undefined", "000", "s\n"]),
+        "url": st.sampled_from(
+            ["https://example.com/", "HTTP://example.com/", "ftp://example.com/", "http://e.example/\u202e"]
+        ),
+        "referrer": st.sampled_from(["http://example.com/", "https:/example.com", "android-app://x"]),
+        "value": st.sampled_from([None, 0, 1.5]),
+        "props": st.sampled_from([None, {}, {"a": None}, {"k": "v"}]),
+    },
+)
+
+
+@settings(max_examples=500, deadline=None)
+@given(st.lists(FIELDS, min_size=1, max_size=6), st.lists(FIELDS, max_size=2), st.booleans())
+def test_verdicts_on_many_are_those_on_each(likely: list[dict[str, Any]], rare: list[dict[str, Any]], ascii_only: bool) -> None:
+    """Whether the batch is judged by its columns or one by one: a batch may be good as a whole but for one."""
+    good = [{"visitor": f"v{n}", "url": "https://example.com/"} for n in range(MANY)]
+    fields = [{"name": "pageview"} | found for found in [*good, *likely, *rare]]
+    body = json.dumps({"events": fields}, separators=(",", ":"), ensure_ascii=ascii_only).encode()
+    batch = decode(body, JSON, LIMIT)
+    assert judge(batch.events, RECEIVED_MS, None, batch.columns) == judge(batch.events, RECEIVED_MS, None)
+
+
+def test_a_good_batch_is_judged_by_its_columns() -> None:
+    body = json.dumps({"events": [{"name": "pageview", "value": 0, "props": {}}] * MANY}, separators=(",", ":"))
+    assert decode(body.encode(), JSON, LIMIT).columns is not None
+    assert decode(body.replace("pageview", "größe").encode(), JSON, LIMIT).columns is None

@@ -1,0 +1,293 @@
+"""The document at /openapi.json: that it is one, that it says what the code does, and that a real server keeps to it.
+
+schemathesis runs as a program and loads this module for its hooks, which are at the end: how it has to write a body, and which
+refusals no schema can foretell.
+"""
+
+from __future__ import annotations
+
+import gzip
+import json
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jsonschema_rs
+import pytest
+import schemathesis
+import zstandard
+from hypothesis import strategies as st
+from schemathesis.core.failures import AcceptedNegativeData, Failure
+from schemathesis.openapi.checks import RejectedPositiveData
+from schemathesis.specs.openapi.definitions import OPENAPI_31_VALIDATOR
+
+from ingest.collect.body import JSON, NDJSON, TEXT
+from ingest.collect.validate import HAZARD
+from ingest.http.openapi import PROBLEMS, TIME_ZONE, make_document
+from ingest.http.problem import PROBLEM_TYPE
+from ingest.worker import ROUTES
+from tests.builders.server import ADMIN_TOKEN, INGEST_KEY, Answer, Server, bearer, keyed
+from tests.house.test_docs import page, problem_codes, rows, section
+from tests.ingest.collect.test_validate import ACCEPTED, REJECTED, event
+
+ROOT = Path(__file__).parents[3]
+SITE = "example.com"
+MAX_EXAMPLES = 40
+SCHEMATHESIS_TIMEOUT_S = 240
+
+DOCUMENT = make_document()
+# The page loads these; they are no interface.
+FILES = re.compile(r"GET (/admin(/(?!api/).*)?|/.*\.js)")
+# Codes of what a schema cannot say: it knows no clock, no list of placeholders, no spelling.
+BEYOND_SCHEMAS = {"too_old", "visitor_junk", "session_junk", "key_repeated"}
+
+
+def validator(schema: dict[str, Any]) -> jsonschema_rs.Draft202012Validator:
+    return jsonschema_rs.Draft202012Validator(schema | {"components": DOCUMENT["components"]}, validate_formats=True)
+
+
+EVENT = validator({"$ref": "#/components/schemas/Event"})
+
+
+def operations() -> dict[str, dict[str, Any]]:
+    """`GET /healthz` and its like, as the document describes them."""
+    return {
+        f"{method.upper()} {path}": found for path, methods in DOCUMENT["paths"].items() for method, found in methods.items()
+    }
+
+
+def test_document_is_openapi() -> None:
+    assert [error.message for error in OPENAPI_31_VALIDATOR.iter_errors(DOCUMENT)] == []
+
+
+@pytest.mark.parametrize("name", DOCUMENT["components"]["schemas"])
+def test_component_is_a_schema_whose_references_lead_somewhere(name: str) -> None:
+    jsonschema_rs.meta.validate(DOCUMENT["components"]["schemas"][name])
+    validator({"$ref": f"#/components/schemas/{name}"})
+
+
+def test_operations_are_the_routes() -> None:
+    assert set(operations()) == {route for method, path, _ in ROUTES if not FILES.fullmatch(route := f"{method} {path}")}
+
+
+def test_problems_are_all_there_with_their_status() -> None:
+    documented = {code: status for status, codes in PROBLEMS.items() for code in codes}
+    assert set(documented) | {"not_found", "method"} == problem_codes()
+    table = {cells[1].strip("`"): cells[0] for cells in rows(section(page("docs/api.md"), "Problems"))}
+    assert {code: table.get(code) for code in documented} == {code: str(status) for code, status in documented.items()}
+
+
+def test_every_problem_is_one_of_some_operation() -> None:
+    shown = json.dumps([operation["responses"] for operation in operations().values()])
+    assert [code for codes in PROBLEMS.values() for code in codes if f'"{code}"' not in shown] == []
+
+
+@pytest.mark.parametrize(("raw", "code", "field"), REJECTED.values(), ids=REJECTED)
+def test_schema_refuses_what_the_verdict_rejects(raw: str, code: str, field: str | None) -> None:
+    found = json.loads(re.sub(r"\d{5000}", "9" * 50, raw))
+    assert code in BEYOND_SCHEMAS or not EVENT.is_valid(found), field
+
+
+# The schema does not promise floats beyond 2^53 (see ingest/collect/event.py), though they are taken.
+PROMISED = {name: fields for name, fields in ACCEPTED.items() if name != "value huge"}
+
+
+@pytest.mark.parametrize("fields", PROMISED.values(), ids=PROMISED)
+def test_schema_takes_what_the_verdict_accepts(fields: dict[str, Any]) -> None:
+    EVENT.validate(json.loads(event(**fields)))
+
+
+def test_schema_and_verdict_agree_on_every_character_of_a_name() -> None:
+    for character in [*map(chr, range(0x2100)), "\ufeff", "\U000e0001", "😀"]:
+        assert EVENT.is_valid({"name": f"a{character}b"}) == (HAZARD.search(character) is None), hex(ord(character))
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    with Server(tmp_path_factory.mktemp("openapi"), consent="implied", sites=SITE) as running:
+        running.post([{"name": "pageview", "url": "https://example.com/a", "props": {"plan": "pro"}}, {"name": "signup"}])
+        running.fold()
+        yield running
+
+
+class Request(NamedTuple):
+    """What is sent, and the status that must come back."""
+
+    method: str
+    target: str
+    status: int
+    headers: Mapping[str, str] | None = None
+    body: bytes | None = None
+
+
+ADMIN = bearer(ADMIN_TOKEN)
+REQUESTS = {
+    "stored": Request("POST", "/v1/events", 200, keyed(), b'{"events":[{"name":"a"}]}'),
+    "one rejected": Request("POST", "/v1/events", 200, keyed(), b'{"events":[{"name":"a"},{"titel":"a"},[]]}'),
+    "all rejected": Request("POST", "/v1/events", 422, keyed(), b'{"events":[{"name":""}]}'),
+    "no batch": Request("POST", "/v1/events", 422, keyed(), b"{}"),
+    "no events": Request("POST", "/v1/events", 422, keyed(), b'{"events":[]}'),
+    "no JSON": Request("POST", "/v1/events", 400, keyed(), b"{"),
+    "invalid key": Request("POST", "/v1/events", 401, keyed() | bearer("nobody"), b"{}"),
+    "nobody": Request("POST", "/v1/events", 403, {"Content-Type": JSON}, b"{}"),
+    "not tracked": Request("POST", "/v1/events", 403, keyed() | {"Sec-GPC": "1"}, b"{}"),
+    "too large": Request("POST", "/v1/events", 413, keyed(), b" " * 2_000_000),
+    "form": Request("POST", "/v1/events", 415, keyed() | {"Content-Type": "multipart/form-data"}, b"{}"),
+    "expectation": Request("POST", "/v1/events", 417, keyed() | {"Expect": "200-ok"}, b"{}"),
+    "preflight": Request("OPTIONS", "/v1/events", 204, {"Origin": f"https://{SITE}"}),
+    "preflight of a stranger": Request("OPTIONS", "/v1/events", 403, {"Origin": "https://strange.example"}),
+    "report": Request("GET", "/admin/api/report", 200, ADMIN),
+    "report of each day and page": Request("GET", "/admin/api/report?by=path&interval=day&tz=Asia/Kathmandu", 200, ADMIN),
+    "report in CSV": Request("GET", "/admin/api/report?format=csv", 200, ADMIN),
+    "report in NDJSON": Request("GET", "/admin/api/report?format=ndjson", 200, ADMIN),
+    "report of nonsense": Request("GET", "/admin/api/report?by=nonsense", 400, ADMIN),
+    "report without a token": Request("GET", "/admin/api/report", 401),
+    "report with an ingest key": Request("GET", "/admin/api/report", 403, bearer(INGEST_KEY)),
+    "export": Request("GET", "/admin/api/export", 200, ADMIN),
+    "export to CSV": Request("GET", "/admin/api/export?format=csv", 200, ADMIN),
+    "export to Parquet": Request("GET", "/admin/api/export?format=parquet", 200, ADMIN),
+    "snapshot": Request("GET", "/admin/api/snapshot", 200, ADMIN),
+    "status": Request("GET", "/admin/api/status", 200, ADMIN),
+    "fold": Request("POST", "/admin/api/fold", 200, ADMIN, b""),
+    "health": Request("GET", "/healthz", 200),
+    "readiness": Request("GET", "/readyz", 200),
+    "metrics": Request("GET", "/metrics", 200),
+    "document": Request("GET", "/openapi.json", 200),
+}
+
+
+def undocumented(request: Request, answer: Answer) -> str:
+    """What the document does not say about an answer, or nothing."""
+    response = operations()[f"{request.method} {request.target.partition('?')[0]}"]["responses"].get(str(answer.status))
+    if response is None:
+        return "status"
+    if [name for name, header in response.get("headers", {}).items() if header["required"] and name not in answer.headers]:
+        return "headers"
+    content = {kind.partition(";")[0]: each.get("schema", {}) for kind, each in response.get("content", {}).items()}
+    kind = answer.headers.get_content_type()
+    if not content:
+        return "body" if answer.body else ""
+    if kind not in content:
+        return "media type"
+    if kind in {JSON, PROBLEM_TYPE}:
+        return "; ".join(error.message for error in validator(content[kind]).iter_errors(answer.json()))
+    return ""
+
+
+@pytest.mark.parametrize("request_", REQUESTS.values(), ids=REQUESTS)
+def test_answer_is_the_documented_one(server: Server, request_: Request) -> None:
+    answer = server.request(request_.method, request_.target, request_.body, request_.headers)
+    assert answer.status == request_.status, answer.body
+    assert undocumented(request_, answer) == ""
+
+
+@pytest.mark.parametrize("path", ["/admin/api/snapshot", "/openapi.json"])
+def test_etag_is_known_again(server: Server, path: str) -> None:
+    first = server.get(path)
+    again = server.get(path, {"If-None-Match": first.headers["ETag"]})
+    assert (again.status, again.body) == (304, b"")
+    assert undocumented(Request("GET", path, 304), again) == ""
+
+
+def test_undocumented_answer_is_noticed(server: Server) -> None:
+    request = REQUESTS["health"]
+    good = server.request("GET", "/healthz")
+    assert undocumented(request, Answer(418, good.headers, good.body)) == "status"
+    assert undocumented(request, Answer(200, server.request("GET", "/metrics").headers, good.body)) == "media type"
+    assert undocumented(request, Answer(200, good.headers, b'{"status":"ok","since":1}'))
+    assert undocumented(REQUESTS["report without a token"], Answer(401, good.headers, b"")) == "headers"
+
+
+def test_served_document_is_this_one(server: Server) -> None:
+    answer = server.request("GET", "/openapi.json")
+    assert answer.json() == json.loads(json.dumps(DOCUMENT))
+
+
+def test_client_that_sends_too_much_gets_the_documented_headers(tmp_path: Path) -> None:
+    request = REQUESTS["stored"]
+    with Server(tmp_path, consent="implied", rate_limit=1) as busy:
+        headers = {"Content-Type": JSON, "Origin": f"http://{busy.host}"}
+        first, second = (busy.request("POST", "/v1/events", request.body, headers) for _ in range(2))
+    assert (first.status, second.status) == (200, 429)
+    assert undocumented(request, second) == ""
+
+
+@pytest.mark.timeout(SCHEMATHESIS_TIMEOUT_S + 30)
+@pytest.mark.long
+def test_schemathesis_finds_nothing(server: Server, tmp_path: Path) -> None:
+    """All of its checks, on what it makes up from the document: good requests and bad ones."""
+    document = tmp_path / "openapi.json"  # from a URL, it would leave out the operation that serves it
+    document.write_bytes(server.request("GET", "/openapi.json").body)
+    options = [
+        f"--url=http://{server.host}",
+        f"--header=Authorization: Bearer {ADMIN_TOKEN}",
+        "--phases=examples,coverage,fuzzing,stateful",
+        "--mode=all",
+        f"--max-examples={MAX_EXAMPLES}",
+        "--seed=1",
+        "--generation-database=none",
+        "--no-color",
+    ]
+    done = subprocess.run(
+        [sys.executable, "-m", "schemathesis.cli", "run", document, *options],
+        cwd=tmp_path,
+        env=os.environ | {"PYTHONPATH": str(ROOT), "SCHEMATHESIS_HOOKS": __name__, "PYTHONIOENCODING": "utf-8"},
+        capture_output=True,
+        encoding="utf-8",
+        timeout=SCHEMATHESIS_TIMEOUT_S,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert f"Tested: {len(operations())}\n" in done.stdout
+
+
+def small_event(name: str, value: float | None) -> dict[str, Any]:
+    return {"name": name} if value is None else {"name": name, "value": value}
+
+
+# Of a text the schema does not tell schemathesis how to make a good one.
+EVENTS = st.lists(
+    st.builds(small_event, st.text("ab -äß😀", min_size=1, max_size=20), st.none() | st.floats(-1e15, 1e15)), min_size=1
+)
+schemathesis.openapi.media_type(TEXT, EVENTS.map(lambda events: json.dumps({"events": events}).encode()))
+schemathesis.openapi.media_type(NDJSON, EVENTS.map(lambda events: b"\n".join(json.dumps(each).encode() for each in events)))
+schemathesis.openapi.format(TIME_ZONE, st.sampled_from(["UTC", "Europe/Berlin", "Asia/Kathmandu", "Pacific/Apia"]))
+
+
+@schemathesis.serializer(JSON, TEXT, NDJSON)
+def as_sent(context: schemathesis.SerializationContext, body: Any) -> bytes:
+    """The bytes of a body, compressed if its own header says so."""
+    plain = body if isinstance(body, bytes) else json.dumps(with_whole_numbers(body)).encode()
+    encoding = context.case.headers.get("Content-Encoding")
+    if encoding == "gzip":
+        return gzip.compress(plain)
+    return zstandard.compress(plain) if encoding == "zstd" else plain
+
+
+def with_whole_numbers(value: Any) -> Any:
+    """1.0 as 1, as JavaScript writes it: to JSON Schema they are the same, to Foldlog a `time` of 1.0 has the wrong type."""
+    if isinstance(value, dict):
+        return {key: with_whole_numbers(each) for key, each in value.items()}
+    if isinstance(value, list):
+        return [with_whole_numbers(each) for each in value]
+    return int(value) if isinstance(value, float) and value.is_integer() else value
+
+
+@schemathesis.hook
+def filter_failure(
+    context: schemathesis.HookContext, failure: Failure, case: schemathesis.Case[Any], response: schemathesis.Response
+) -> bool:
+    """Whether a failure is one. Two are not: a bad event that is heard in a 200, and a rule that no schema can say."""
+    if not isinstance(failure, (AcceptedNegativeData, RejectedPositiveData)):
+        return True
+    said = response.json()
+    rejected = {each["code"] for each in said.get("rejected", [])}
+    if isinstance(failure, AcceptedNegativeData):
+        return not rejected  # the good events of a batch are stored, the bad ones listed
+    if rejected:
+        return not rejected <= BEYOND_SCHEMAS
+    return not said["detail"].startswith(("from: must be before to", "interval: that makes more than"))

@@ -1,0 +1,271 @@
+"""Ready is what can take events and has them folded; everything else says which check fails, and heals without a restart."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+
+from ingest.collect.encode import seal
+from shared.disk.layout import SegmentName
+from tests.builders.logs import line
+from tests.builders.server import Answer, Server
+from tests.builders.waiting import until
+from tests.ingest.wal.test_commit_queue import small_disk
+
+EVENT = {"name": "pageview", "visitor": "visitor-1"}
+CHECKS = ["accepting", "writable", "lock", "queue", "disk", "fold", "retention", "log"]
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    with Server(tmp_path_factory.mktemp("health")) as running:
+        yield running
+
+
+def failing(server: Server) -> set[str]:
+    """The checks that fail; the status and `ready` say the same."""
+    answer = server.request("GET", "/readyz")
+    found = answer.json()
+    failed = {check["name"] for check in found["checks"] if not check["ok"]}
+    assert (answer.status, found["ready"]) == ((503, False) if failed else (200, True))
+    assert answer.headers.get_content_type() == "application/json"
+    assert answer.headers["Cache-Control"] == "no-store"
+    return failed
+
+
+def alive(server: Server) -> bool:
+    answer = server.request("GET", "/healthz")
+    return (answer.status, answer.body) == (200, b'{"status": "ok"}')
+
+
+def test_fresh_server_is_ready(server: Server) -> None:
+    assert alive(server)
+    assert failing(server) == set()
+    checks = server.request("GET", "/readyz").json()["checks"]
+    assert [check["name"] for check in checks] == CHECKS
+    assert all(check["detail"] for check in checks)
+
+
+def test_segment_that_somebody_deleted_is_said_and_replaced_though_no_event_comes(server: Server) -> None:
+    server.data.active("0").unlink()
+    try:
+        until(lambda: server.data.active("0").exists(), timeout_s=5)
+        until(lambda: failing(server) == set(), timeout_s=3)
+        assert '"segment_abandoned"' in server.stderr()
+    finally:
+        assert server.post([EVENT]).status == 200
+
+
+def test_segment_without_a_checksum_is_said_until_it_is_gone(server: Server) -> None:
+    suspect = server.data.log / SegmentName("other", 1, datetime.now(UTC).replace(microsecond=0)).file
+    suspect.write_bytes(seal([line("event-0001")]))
+    try:
+        assert failing(server) == {"log"}
+        (check,) = [check for check in server.request("GET", "/readyz").json()["checks"] if check["name"] == "log"]
+        assert suspect.name in check["detail"]
+        assert alive(server)
+    finally:
+        suspect.unlink()
+    assert failing(server) == set()
+
+
+def test_snapshot_that_cannot_be_read_is_said_and_what_depends_on_it_is_not(server: Server) -> None:
+    server.fold()
+    content = server.data.snapshot.read_bytes()
+    server.data.snapshot.write_bytes(content[:-20])
+    try:
+        assert failing(server) == {"snapshot"}
+        assert server.post([EVENT]).status == 200
+        assert alive(server)
+    finally:
+        server.data.snapshot.write_bytes(content)
+    assert failing(server) == set()
+
+
+def test_ready_worker_stays_ready_while_it_writes_and_seals(server: Server) -> None:
+    """Each fold has the segment sealed, once a minute: a check that falls into that moment must not call the worker broken."""
+    ended = time.monotonic() + 2
+
+    def again_and_again(deed: Callable[[], object]) -> None:
+        while time.monotonic() < ended:
+            deed()
+
+    found: set[str] = set()
+    with ThreadPoolExecutor(2) as threads:
+        others = [threads.submit(again_and_again, deed) for deed in (server.fold, lambda: server.post([EVENT]))]
+        again_and_again(lambda: found.update(failing(server)))
+        for other in others:
+            other.result()
+    assert found == set()
+
+
+@pytest.fixture(scope="module")
+def poor_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """A disk that is smaller than its reserve, and a fold every second."""
+    with Server(tmp_path_factory.mktemp("poor"), disk_reserve="1000000 GiB", fold_interval=1) as running:
+        until(lambda: running.data.snapshot.exists())
+        yield running
+
+
+def test_disk_below_its_reserve_is_said(poor_server: Server) -> None:
+    until(lambda: failing(poor_server) == {"disk"})
+    assert poor_server.post([EVENT]).status == 507
+    assert alive(poor_server)
+
+
+def test_compactor_that_stands_still_is_said_after_three_intervals(poor_server: Server) -> None:
+    pid = poor_server.child("compact")
+    os.kill(pid, signal.SIGSTOP)
+    try:
+        until(lambda: failing(poor_server) == {"disk", "fold", "retention"})
+        assert alive(poor_server)
+    finally:
+        os.kill(pid, signal.SIGCONT)
+    until(lambda: failing(poor_server) == {"disk"})
+    assert poor_server.child("compact") == pid
+
+
+# What `foldlog ingest` does on a disk whose syncs take as long as a file is there.
+STALLING = """
+import os, sys, time
+flag, real = sys.argv.pop(), os.fdatasync
+
+def wait(descriptor):
+    while os.path.exists(flag):
+        time.sleep(0.02)
+    real(descriptor)
+
+os.fdatasync = wait
+from foldlog.cli import main
+sys.exit(main(["ingest"]))
+"""
+
+
+class StallingWorker(Server):
+    """One worker without a supervisor, whose disk stands still while `stalled` is there."""
+
+    def __init__(self, directory: Path, **settings: object) -> None:
+        super().__init__(directory, **settings)
+        self.stalled = directory / "stalled"
+
+    def start(self) -> None:
+        with self.stderr_path.open("ab") as stderr:
+            command = [sys.executable, "-c", STALLING, str(self.stalled)]
+            self.process = subprocess.Popen(command, env=self.environ, stderr=stderr, start_new_session=True)
+        until(self._listens)
+
+    def _listens(self) -> bool:
+        try:
+            return self.request("GET", "/healthz").status == 200
+        except OSError:
+            return False
+
+    def stop(self) -> int:
+        self.stalled.unlink(missing_ok=True)
+        return super().stop()
+
+
+def test_stalled_sync_shows_within_ten_seconds_and_everything_recovers_without_a_restart(
+    tmp_path: Path, record_property: Callable[[str, object], None]
+) -> None:
+    server = StallingWorker(tmp_path, queue_max_requests=4)
+    with server, ThreadPoolExecutor(4) as threads:
+
+        def post(id_: str) -> Answer:
+            return server.post([{**EVENT, "id": id_}])
+
+        assert post("before-001").status == 200
+        assert failing(server) == set()
+        server.stalled.touch()
+        waiting: list[Future[Answer]] = [threads.submit(post, "waiting-01")]
+        until(lambda: waits(server) == 1)
+        noticed_s = until(lambda: "writable" in failing(server), timeout_s=10)
+        record_property("stall_noticed_s", round(noticed_s, 2))
+        assert failing(server) == {"writable"}
+        assert alive(server)
+
+        waiting += [threads.submit(post, f"waiting-0{number}") for number in (2, 3, 4)]
+        until(lambda: failing(server) == {"writable", "queue"})
+        refused = post("refused-01")
+        assert (refused.status, refused.code, refused.headers["Retry-After"]) == (503, "busy", "1")
+        assert b'foldlog_queue_requests{worker="0"} 4.0\n' in server.request("GET", "/metrics").body
+        assert not any(each.done() for each in waiting)
+
+        server.stalled.unlink()
+        answers = [each.result(5) for each in waiting]
+        assert [answer.status for answer in answers] == [200] * 4
+        until(lambda: failing(server) == set(), timeout_s=3)
+        assert post("after-0001").status == 200
+        kept = {event["id"] for event in server.lines()}
+        assert kept == {"before-001", "waiting-01", "waiting-02", "waiting-03", "waiting-04", "after-0001"}
+        assert server.stderr().count('"listening"') == 1
+
+
+def waits(server: Server) -> int:
+    """How many requests wait for the disk."""
+    checks = {check["name"]: check["detail"] for check in server.request("GET", "/readyz").json()["checks"]}
+    return int(checks["queue"].split()[0])
+
+
+# The reserve, how many bytes somebody else leaves free, the code of the refusal, and the check that fails.
+DISKS = {
+    "less than the reserve": ("4 MiB", 2 << 20, "disk_reserve", "disk"),
+    "not a byte": ("0", 0, "disk_full", "writable"),
+}
+
+
+@pytest.mark.skipif(os.geteuid() != 0 or shutil.which("mount") is None, reason="mounting a small disk needs root")
+@pytest.mark.parametrize(("reserve", "left", "code", "check"), DISKS.values(), ids=DISKS)
+def test_full_disk_is_507_and_everything_recovers_without_a_restart(
+    tmp_path: Path, reserve: str, left: int, code: str, check: str, record_property: Callable[[str, object], None]
+) -> None:
+    with small_disk(tmp_path / "data", "16m") as disk, Server(tmp_path, disk_reserve=reserve) as server:
+        sent: list[Answer] = []
+
+        def post() -> Answer:
+            sent.append(server.post([{**EVENT, "id": f"event-{len(sent):04d}", "url": "https://example.com/" + "x" * 900}]))
+            return sent[-1]
+
+        assert post().status == 200
+        ballast = disk / "ballast"
+        fill(ballast, left)
+        until(lambda: post().status != 200)
+        refused = post()
+        assert (refused.status, refused.code) == (507, code)
+        assert int(refused.headers["Retry-After"]) > 0
+        assert check in failing(server)
+        assert alive(server)
+        assert server.request("GET", "/metrics").status == 200
+        assert server.get("/admin/api/status").status == 200
+
+        ballast.unlink()
+        recovered_s = until(lambda: post().status == 200, timeout_s=5)
+        record_property("disk_recovered_s", round(recovered_s, 2))
+        until(lambda: failing(server) == set(), timeout_s=3)
+        assert server.stderr().count('"listening"') == 1
+        stored = {f"event-{number:04d}" for number, answer in enumerate(sent) if answer.status == 200}
+        assert {event["id"] for event in server.lines()} == stored
+        server.fold()
+        assert server.get("/admin/api/status").json()["balance"]["counted"] == len(stored)
+
+
+def fill(ballast: Path, left: int) -> None:
+    """Take what is free, but for so many bytes."""
+    ballast.touch()
+    disk = os.statvfs(ballast)
+    with ballast.open("wb", buffering=0) as file, suppress(OSError):
+        os.posix_fallocate(file.fileno(), 0, disk.f_bavail * disk.f_frsize - left)
+        while not left:  # what became free meanwhile
+            file.seek(0, os.SEEK_END)
+            file.write(bytes(1 << 12))

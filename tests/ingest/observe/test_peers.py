@@ -1,0 +1,198 @@
+"""Each worker says what it counts, to whoever asks; one that is dead or stuck is seen as that and holds nobody up."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import socket
+import stat
+import subprocess
+import sys
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from ingest.observe.peers import answer_peers, ask_workers, forget_dead_workers
+from ingest.observe.worker_stats import Meters
+from shared.disk.layout import DataDirectory
+from tests.builders.logs import data_directory
+from tests.builders.server import Server
+from tests.builders.waiting import until
+
+# Forks a process that has imported everything and decoded nothing, again and again; prints how each ended.
+FIRST_QUESTIONS = """
+import os, sys
+from pathlib import Path
+from ingest.peers import ask_workers
+from ingest.server import SWITCH_INTERVAL_S
+from shared.layout import DataDirectory
+
+sys.setswitchinterval(SWITCH_INTERVAL_S)
+for _ in range(100):
+    if not (child := os.fork()):
+        try:
+            found = ask_workers(DataDirectory(Path(sys.argv[1])))
+            os._exit(0 if all(found.values()) else 1)
+        finally:
+            os._exit(2)
+    print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+"""
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """Two workers, their data deeper than the 107 bytes that the name of a socket may have."""
+    directory = tmp_path_factory.mktemp("peers") / ("d" * 200)
+    directory.mkdir()
+    with Server(directory, workers=2) as running:
+        until(lambda: set(up(running.data)) == {"0", "1"})
+        yield running
+
+
+def up(data: DataDirectory) -> dict[str, Meters]:
+    """The workers that answer, and what they count."""
+    return {name: meters for name, meters in ask_workers(data).items() if meters is not None}
+
+
+def accepted(server: Server) -> int:
+    return sum(meters.accepted for meters in up(server.data).values())
+
+
+def test_each_worker_counts_what_it_took_and_all_together_took_everything(server: Server) -> None:
+    assert len(os.fsencode(server.data.socket("0"))) > 200
+    before = accepted(server)
+    for _ in range(30):
+        assert server.post([{"name": "x"}, {"name": "y"}]).status == 200
+    found = up(server.data)
+    assert accepted(server) == before + 60
+    assert all(meters.requests.get("/v1/events 200 ok") for meters in found.values())
+    assert sum(meters.group_events.sum for meters in found.values()) == accepted(server)
+
+
+def test_sockets_are_for_the_owner_only(server: Server) -> None:
+    assert stat.S_IMODE(server.data.run.stat().st_mode) == 0o700
+    assert sorted(path.name for path in server.data.run.iterdir()) == ["0.sock", "1.sock"]
+
+
+def test_first_question_of_a_process_may_be_asked_by_several_threads_at_once(server: Server) -> None:
+    """msgspec describes a type to itself when it is first decoded, and two threads that do so at once end the process.
+
+    One fresh process in several did not survive it, so a hundred of them see it.
+    """
+    asked = subprocess.run(
+        [sys.executable, "-c", FIRST_QUESTIONS, str(server.data.root)], capture_output=True, text=True, timeout=60, check=True
+    )
+    assert Counter(asked.stdout.split()) == {"0": 100}
+
+
+def test_stopped_worker_is_down_and_costs_a_second(server: Server) -> None:
+    pid = server.child("ingest-1")
+    os.kill(pid, signal.SIGSTOP)
+    try:
+        started = time.monotonic()
+        assert ask_workers(server.data)["1"] is None
+        assert time.monotonic() - started > 0.9
+    finally:
+        os.kill(pid, signal.SIGCONT)
+    until(lambda: "1" in up(server.data))
+    assert server.child("ingest-1") == pid
+
+
+def test_killed_worker_is_down_until_its_successor_has_a_socket_of_its_own(server: Server) -> None:
+    pid, before = server.child("ingest-1"), server.data.socket("1").stat().st_ctime_ns
+    old = up(server.data)["0"].requests
+    os.kill(pid, signal.SIGKILL)
+    until(lambda: ask_workers(server.data)["1"] is None)
+    assert server.data.socket("1").exists()
+    until(lambda: "1" in up(server.data))
+    assert server.child("ingest-1") != pid
+    assert server.data.socket("1").stat().st_ctime_ns > before
+    found = up(server.data)
+    assert found["1"].accepted == 0 and found["0"].requests.items() >= old.items()
+
+
+def test_start_removes_what_killed_workers_left_and_a_clean_stop_leaves_nothing(server: Server) -> None:
+    server.kill()
+    assert sorted(path.name for path in server.data.run.iterdir()) == ["0.sock", "1.sock"]
+    assert ask_workers(server.data) == {"0": None, "1": None}
+    server.environ["FOLDLOG_WORKERS"] = "1"
+    server.start()
+    assert [path.name for path in server.data.run.iterdir()] == ["0.sock"]
+    assert server.stop() == 0
+    assert list(server.data.run.iterdir()) == []
+    server.environ["FOLDLOG_WORKERS"] = "2"
+    server.start()
+    until(lambda: set(up(server.data)) == {"0", "1"})
+
+
+def dead_socket(path: Path) -> None:
+    """The socket of a process that was killed."""
+    bound = socket.socket(socket.AF_UNIX)
+    bound.bind(str(path))
+    bound.close()
+
+
+async def test_dead_workers_are_forgotten_and_living_ones_are_not(tmp_path: Path) -> None:
+    data = data_directory(tmp_path)
+    peers = await answer_peers(data, "alive", Meters)
+    dead_socket(data.socket("dead"))
+    (data.run / "note.txt").write_text("of somebody else")
+    await asyncio.to_thread(forget_dead_workers, data)
+    assert sorted(path.name for path in data.run.iterdir()) == ["alive.sock", "note.txt"]
+    assert await asyncio.to_thread(ask_workers, data) == {"alive": Meters()}
+    peers.close()
+
+
+async def test_answer_is_what_the_worker_counts_at_that_moment(tmp_path: Path) -> None:
+    data = data_directory(tmp_path)
+    meters = Meters()
+    peers = await answer_peers(data, "0", lambda: meters)
+    meters.answered("/v1/events", 200, "ok")
+    meters.commit_s.observe(0.0007)
+    meters.rejected["name"] = 3
+    assert await asyncio.to_thread(ask_workers, data) == {"0": meters}
+    meters.answered("/v1/events", 200, "ok")
+    assert (await asyncio.to_thread(ask_workers, data))["0"] == meters
+    peers.close()
+
+
+async def test_socket_of_a_killed_worker_is_replaced(tmp_path: Path) -> None:
+    data = data_directory(tmp_path)
+    dead_socket(data.socket("0"))
+    assert ask_workers(data) == {"0": None}
+    peers = await answer_peers(data, "0", lambda: Meters(accepted=7))
+    assert await asyncio.to_thread(ask_workers, data) == {"0": Meters(accepted=7)}
+    peers.close()
+
+
+# What the other end of a socket does instead of answering.
+async def hang_up(_reader: asyncio.StreamReader, stream: asyncio.StreamWriter) -> None:
+    stream.close()
+
+
+async def babble(_reader: asyncio.StreamReader, stream: asyncio.StreamWriter) -> None:
+    stream.write(b'{"accepted":')
+    stream.close()
+
+
+async def answer_of_another_version(_reader: asyncio.StreamReader, stream: asyncio.StreamWriter) -> None:
+    stream.write(b'{"accepted":"many"}')
+    stream.close()
+
+
+@pytest.mark.parametrize("answer", [hang_up, babble, answer_of_another_version])
+async def test_answer_that_is_none_means_down(tmp_path: Path, answer: Callable[..., object]) -> None:
+    data = data_directory(tmp_path)
+    other = await asyncio.start_unix_server(answer, data.socket("0"))  # type: ignore[arg-type]
+    assert await asyncio.to_thread(ask_workers, data) == {"0": None}
+    other.close()
+
+
+def test_directory_without_workers_has_none(tmp_path: Path) -> None:
+    assert ask_workers(data_directory(tmp_path)) == {}
+    assert ask_workers(DataDirectory(tmp_path / "missing")) == {}
+    forget_dead_workers(DataDirectory(tmp_path / "missing"))

@@ -1,0 +1,381 @@
+"""Group commit: what a caller is told is true, whatever happens to the disk or the caller."""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import os
+import shutil
+import subprocess
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ingest.collect.encode import seal
+from ingest.wal.commit_queue import Busy, DiskFull, GroupCommitWriter, Stopping, Unavailable
+from shared.disk.control_files import request
+from shared.disk.layout import DataDirectory
+from shared.segments.recovery import WriterAlive
+from shared.segments.sealed import sealed_segments
+from shared.settings import Settings
+from tests.builders.logs import SilentLog, data_directory, line
+from tests.builders.server import lines_of
+
+
+def start(
+    data: DataDirectory, log: SilentLog | None = None, on_fatal: Any = lambda: None, **settings: Any
+) -> GroupCommitWriter:
+    return GroupCommitWriter(data, "0", Settings(data_dir=data.root, **settings), log or SilentLog(), on_fatal)
+
+
+def events(*numbers: int) -> bytes:
+    return seal([line(f"event-{number:04d}") for number in numbers])
+
+
+def ids(data: DataDirectory) -> list[str]:
+    return sorted(each["id"] for each in lines_of(data))
+
+
+async def test_awaited_lines_are_on_disk(tmp_path: Path) -> None:
+    data = data_directory(tmp_path)
+    writer = start(data)
+    await writer.append(events(1, 2), 2)
+    assert ids(data) == ["event-0001", "event-0002"]
+    await writer.close()
+
+
+async def test_many_callers_share_few_commits(tmp_path: Path) -> None:
+    data = data_directory(tmp_path)
+    writer = start(data)
+    syncs = []
+    assert writer._active is not None
+    real = writer._active._sync
+
+    def counting(descriptor: int) -> None:
+        syncs.append(descriptor)
+        real(descriptor)
+
+    writer._active._sync = counting
+    await asyncio.gather(*[writer.append(events(number), 1) for number in range(200)])
+    assert len(ids(data)) == 200
+    assert len(syncs) < 20
+    await writer.close()
+
+
+async def test_close_commits_what_waits_and_seals(tmp_path: Path) -> None:
+    data = data_directory(tmp_path)
+    writer = start(data)
+    waiting = [writer.append(events(number), 1) for number in range(50)]
+    await writer.close()
+    assert all(done.done() and done.exception() is None for done in waiting)
+    assert not data.active("0").exists()
+    assert len(ids(data)) == 50
+    with pytest.raises(Stopping):
+        writer.append(events(51), 1)
+
+
+async def test_client_that_goes_away_does_not_cancel_the_write(tmp_path: Path) -> None:
+    data = data_directory(tmp_path)
+    writer = start(data)
+    gone = writer.append(events(1), 1)
+    gone.cancel()
+    await writer.append(events(2), 1)
+    assert ids(data) == ["event-0001", "event-0002"]
+    await writer.close()
+
+
+async def test_queue_is_bounded_by_bytes(tmp_path: Path) -> None:
+    writer = start(data_directory(tmp_path), queue_max_bytes=1000)
+    first = writer.append(bytes(900), 1)
+    with pytest.raises(Busy):
+        writer.append(bytes(200), 1)
+    await first
+    await writer.append(bytes(900), 1)
+    await writer.close()
+
+
+async def test_queue_is_bounded_by_requests(tmp_path: Path) -> None:
+    writer = start(data_directory(tmp_path), queue_max_requests=3)
+    waiting = [writer.append(events(number), 1) for number in range(3)]
+    assert (writer.is_full(), writer.waiting) == (True, (3, 3 * len(events(0))))
+    with pytest.raises(Busy):
+        writer.append(events(3), 1)
+    await asyncio.gather(*waiting)
+    assert (writer.is_full(), writer.waiting) == (False, (0, 0))
+    await writer.append(events(4), 1)
+    await writer.close()
+
+
+# What waits in a queue of 3 requests and 1000 bytes, how many bytes more are asked for, and whether it is full for them.
+FULL_QUEUES: dict[str, tuple[list[int], int, bool]] = {
+    "nothing waits": ([], 0, False),
+    "nothing waits, all bytes": ([], 1000, False),
+    "nothing waits, a byte too many": ([], 1001, True),
+    "bytes are left": ([400, 400], 200, False),
+    "a byte is missing": ([400, 400], 201, True),
+    "all bytes are taken": ([500, 500], 0, False),
+    "all requests are taken": ([1, 1, 1], 0, True),
+}
+
+
+@pytest.mark.parametrize(("sizes", "more", "full"), FULL_QUEUES.values(), ids=FULL_QUEUES)
+async def test_queue_is_full_by_bytes_or_requests(tmp_path: Path, sizes: list[int], more: int, full: bool) -> None:
+    writer = start(data_directory(tmp_path), queue_max_requests=3, queue_max_bytes=1000)
+    waiting = [writer.append(bytes(size), 1) for size in sizes]
+    assert writer.is_full(more) == full
+    await asyncio.gather(*waiting)
+    assert writer.waiting == (0, 0)
+    await writer.close()
+
+
+async def test_lines_that_were_refused_wait_no_longer(tmp_path: Path) -> None:
+    data = data_directory(tmp_path)
+    writer = start(data)
+    shutil.rmtree(data.log)
+    with pytest.raises(Unavailable):
+        await writer.append(events(1), 1)
+    assert writer.waiting == (0, 0)
+    data.log.mkdir()
+    await writer.close()
+
+
+async def until(condition: Callable[[], bool], timeout_s: float = 5.0) -> None:
+    """Wait for what the writer's thread does by itself."""
+    deadline = time.monotonic() + timeout_s
+    while not condition():
+        assert time.monotonic() < deadline
+        await asyncio.sleep(0.01)
+
+
+async def test_stalled_disk_is_seen_for_as_long_as_it_lasts(tmp_path: Path) -> None:
+    writer = start(data_directory(tmp_path))
+    assert writer.stalled_s == 0
+    goes_on = threading.Event()
+
+    def stall(_descriptor: int) -> None:
+        goes_on.wait()
+
+    assert writer._active is not None
+    writer._active._sync = stall
+    done = writer.append(events(1), 1)
+    await asyncio.sleep(0.3)
+    assert 0.25 < writer.stalled_s < 5
+    goes_on.set()
+    await done
+    await asyncio.sleep(0)
+    assert writer.stalled_s == 0
+    await writer.close()
+
+
+async def test_event_after_a_quiet_time_is_no_stall(tmp_path: Path) -> None:
+    """The moment between append and the next turn of the loop, in which a readiness check may be answered."""
+    writer = start(data_directory(tmp_path))
+    first = writer.append(events(1), 1)
+    assert writer.stalled_s < 0.4
+    await first
+    await asyncio.sleep(0.5)
+    second = writer.append(events(2), 1)
+    assert writer.stalled_s < 0.4
+    await second
+    await writer.close()
+
+
+async def test_failure_is_remembered_until_the_next_success(tmp_path: Path) -> None:
+    data = data_directory(tmp_path)
+    writer = start(data)
+    assert writer.failed_s == float("inf")
+    shutil.rmtree(data.log)
+    with pytest.raises(Unavailable):
+        await writer.append(events(1), 1)
+    assert 0 <= writer.failed_s < 5
+    data.log.mkdir()
+    await writer.append(events(2), 1)
+    assert writer.failed_s == float("inf")
+    await writer.close()
+
+
+async def test_writer_without_a_segment_opens_one_though_no_event_comes(tmp_path: Path) -> None:
+    data = data_directory(tmp_path)
+    writer = start(data)
+    shutil.rmtree(data.log)
+    with pytest.raises(Unavailable):
+        await writer.append(events(1), 1)
+    assert not writer.holds_segment()
+    await asyncio.sleep(1.5)  # more than one try in vain
+    assert not writer.holds_segment()
+    data.log.mkdir()
+    await until(writer.holds_segment)
+    assert data.active("0").exists()
+    await writer.close()
+
+
+@pytest.mark.parametrize("lines", [0, 1], ids=["empty", "with lines"])
+@pytest.mark.parametrize("deed", ["rename", "delete"])
+async def test_segment_that_somebody_took_is_replaced_though_no_event_comes(tmp_path: Path, deed: str, lines: int) -> None:
+    data = data_directory(tmp_path)
+    log = SilentLog()
+    writer = start(data, log)
+    if lines:
+        await writer.append(events(1), 1)
+    assert writer.holds_segment()
+    path = data.active("0")
+    if deed == "rename":
+        path.rename(path.with_name("rotated.1"))
+    else:
+        path.unlink()
+    assert not writer.holds_segment()
+    await until(writer.holds_segment)
+    assert log.events() == (["segment_adopted"] if lines else ["segment_abandoned"])
+    await writer.append(events(2), 1)
+    assert ids(data) == ["event-0001", "event-0002"][-1 - lines :]
+    await writer.close()
+
+
+async def test_sealing_is_no_loss_of_the_segment(tmp_path: Path) -> None:
+    """Each fold has it sealed: a readiness check that falls into that moment must not take the worker for broken."""
+    data = data_directory(tmp_path)
+    writer = start(data, segment_max_bytes=1)
+    held = set()
+    for number in range(5):
+        done = writer.append(events(number), 1)
+        while not done.done() or len(sealed_segments(data)) <= number:
+            held.add(writer.holds_segment())
+            await asyncio.sleep(0)
+    await until(writer.holds_segment)
+    assert held == {True}
+    await writer.close()
+
+
+async def test_commit_is_no_loss_of_the_segment(tmp_path: Path) -> None:
+    writer = start(data_directory(tmp_path), durability="os")
+    held = set()
+    for number in range(1_000):
+        done = writer.append(events(number), 1)
+        while not done.done():
+            held.add(writer.holds_segment())
+            await asyncio.sleep(0)
+    assert held == {True}
+    await writer.close()
+
+
+async def test_seals_by_size(tmp_path: Path) -> None:
+    data = data_directory(tmp_path)
+    writer = start(data, segment_max_bytes=500)
+    for number in range(6):
+        await writer.append(events(number), 1)
+    await writer.close()
+    assert [found.name.sequence for found in sealed_segments(data)] == [1, 2, 3]
+    assert len(ids(data)) == 6
+
+
+async def test_seals_by_age_without_traffic(tmp_path: Path) -> None:
+    data = data_directory(tmp_path)
+    writer = start(data, segment_max_age=0.3)
+    await writer.append(events(1), 1)
+    for _ in range(50):
+        await asyncio.sleep(0.1)
+        if sealed_segments(data) and data.active("0").exists():
+            break
+    assert len(sealed_segments(data)) == 1
+    assert data.active("0").stat().st_size == 0
+    await writer.close()
+
+
+async def test_seals_when_asked(tmp_path: Path) -> None:
+    data = data_directory(tmp_path)
+    writer = start(data)
+    await writer.append(events(1), 1)
+    request(data.seal_request)
+    for _ in range(50):
+        await asyncio.sleep(0.1)
+        if sealed_segments(data):
+            break
+    assert len(sealed_segments(data)) == 1
+    await writer.close()
+
+
+async def test_orphan_is_recovered_before_the_first_request(tmp_path: Path) -> None:
+    data = data_directory(tmp_path)
+    first = start(data)
+    await first.append(events(1), 300)
+    content = data.active("0").read_bytes()
+    await first.close()
+    for path in data.log.iterdir():
+        path.unlink()
+    data.active("0").write_bytes(content + b"torn")
+    log = SilentLog()
+    second = start(data, log)
+    assert log.events() == ["recovered"]
+    assert ids(data) == ["event-0001"]
+    await second.close()
+
+
+async def test_second_writer_of_the_same_name_is_refused(tmp_path: Path) -> None:
+    data = data_directory(tmp_path)
+    writer = start(data)
+    with pytest.raises(WriterAlive):
+        start(data)
+    await writer.close()
+
+
+async def test_failed_sync_is_not_acknowledged_and_ends_the_writer(tmp_path: Path) -> None:
+    data = data_directory(tmp_path)
+    log = SilentLog()
+    ended = []
+    writer = start(data, log, lambda: ended.append(1))
+    await writer.append(events(1), 1)
+
+    def fail(_descriptor: object) -> None:
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    assert writer._active is not None
+    writer._active._sync = fail
+    first = writer.append(events(2), 1)
+    await asyncio.sleep(0)
+    second = writer.append(events(3), 1)
+    for failed in (first, second):
+        with pytest.raises(Unavailable):
+            await failed
+    assert ended == [1]
+    assert "segment_suspect" in log.events()
+    with pytest.raises(Stopping):
+        writer.append(events(4), 1)
+    await writer.close()
+    assert "event-0001" in ids(data)
+
+
+@contextmanager
+def small_disk(directory: Path, size: str) -> Iterator[Path]:
+    """A tmpfs of its own: a disk that can really be full."""
+    directory.mkdir()
+    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", str(directory)], check=False)  # noqa: S607
+    if mounted.returncode:
+        pytest.skip("mounting a small disk needs root")
+    try:
+        yield directory
+    finally:
+        subprocess.run(["umount", "-l", str(directory)], check=True)  # noqa: S607
+
+
+@pytest.mark.skipif(os.geteuid() != 0 or shutil.which("mount") is None, reason="mounting a small disk needs root")
+async def test_full_disk_is_refused_and_recovers_by_itself(tmp_path: Path) -> None:
+    with small_disk(tmp_path / "disk", "512k") as disk:
+        data = data_directory(disk / "data")
+        writer = start(data)
+        ballast = disk / "ballast"
+        ballast.write_bytes(bytes(340_000))
+        stored = []
+        with pytest.raises(DiskFull):
+            for number in range(10_000):
+                await writer.append(events(number), 1)
+                stored.append(f"event-{number:04d}")
+        assert len(stored) > 100
+        ballast.unlink()
+        await writer.append(events(10_000), 1)
+        await writer.close()
+        assert ids(data) == sorted([*stored, "event-10000"])

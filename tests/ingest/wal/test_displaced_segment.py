@@ -1,0 +1,393 @@
+"""An active segment that somebody takes from its writer, at each moment: nothing that was acknowledged is lost with a name."""
+
+from __future__ import annotations
+
+import errno
+import os
+import random
+import shutil
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+
+import pytest
+
+from compactor.generations.commit import compactor_lock
+from compactor.repair.rotated_files import adopt_strays
+from compactor.run_pass import recover_orphans
+from ingest.collect.encode import seal
+from ingest.observe.worker_stats import Meters
+from ingest.wal.active_segment import ActiveSegment
+from ingest.wal.commit_queue import DiskFull, GroupCommitWriter, Unavailable
+from shared.disk.layout import DataDirectory, SegmentName
+from shared.segments.sealed import digest, sealed_segments
+from shared.settings import Settings
+from shared.timestamps import now_ms
+from tests.builders.logs import SilentLog, data_directory, fold_all, line
+from tests.builders.server import lines_of
+from tests.compactor.fold.test_dedupe import archived, assert_verified
+from tests.faults.crash import HOWS, Disk, make_tree
+from tests.faults.record import Mark, Recorder, Tree
+from tests.ingest.wal.test_commit_queue import small_disk, until
+
+Deed = Callable[[Path], object]
+OTHER = seal([line("of-somebody-else")])
+
+
+def start(data: DataDirectory, log: SilentLog, **settings: object) -> GroupCommitWriter:
+    return GroupCommitWriter(data, "0", Settings(data_dir=data.root, **settings), log, meters=Meters())  # type: ignore[arg-type]
+
+
+def event(number: int) -> bytes:
+    return seal([line(f"event-{number:04d}")])
+
+
+def counted(data: DataDirectory) -> list[str]:
+    """The ids of a fold of everything that is sealed, after which all is as it should be."""
+    fold_all(data)
+    assert_verified(data)
+    return sorted(row[0] for row in archived(data))
+
+
+def said(log: SilentLog, event_name: str) -> dict[str, object]:
+    (fields,) = [fields for name, fields in log.said if name == event_name]
+    return fields
+
+
+def rename(path: Path) -> Path:
+    return path.rename(path.with_name(f"{path.name}.1"))
+
+
+def rename_and_create(path: Path) -> None:
+    rename(path)
+    path.touch()
+
+
+def replace(path: Path) -> None:
+    other = path.with_name("other")
+    other.write_bytes(OTHER)
+    other.rename(path)
+
+
+def replace_by_a_copy(path: Path) -> None:
+    copy = path.with_name("copy")
+    copy.write_bytes(path.read_bytes())
+    copy.rename(path)
+
+
+def append(path: Path) -> None:
+    with path.open("ab") as file:
+        file.write(b"by hand")
+
+
+# What is done to the file, and what it leaves to be counted beside the events.
+DEEDS: dict[str, tuple[Deed, list[str]]] = {
+    "renamed": (rename, []),
+    "renamed, another created": (rename_and_create, []),
+    "moved elsewhere": (lambda path: path.rename(path.parent.parent / "moved"), []),
+    "deleted": (Path.unlink, []),
+    "replaced": (replace, ["of-somebody-else"]),
+    "replaced by its copy": (replace_by_a_copy, []),
+    "linked": (lambda path: os.link(path, path.with_name("backup")), []),
+    "appended to": (append, []),
+}
+
+
+@pytest.mark.parametrize(("deed", "more"), DEEDS.values(), ids=DEEDS)
+async def test_taken_segment_is_adopted_before_the_next_commit(tmp_path: Path, deed: Deed, more: list[str]) -> None:
+    data, log = data_directory(tmp_path), SilentLog()
+    writer = start(data, log)
+    await writer.append(event(1), 1)
+    await writer.append(event(2), 1)
+    deed(data.active("0"))
+    await writer.append(event(3), 1)
+    found = said(log, "segment_adopted")
+    assert found["lines"] == 2 and "foldlog rotate" in str(found["do"]) and "active-0.ndjson" in str(found["reason"])
+    (adopted,) = [each for each in sealed_segments(data) if each.name.file == found["segment"]]
+    assert digest(adopted).intact
+    await writer.close()
+    assert counted(data) == ["event-0001", "event-0002", "event-0003", *more]
+
+
+@pytest.mark.parametrize(("deed", "more"), DEEDS.values(), ids=DEEDS)
+async def test_group_under_way_is_adopted_with_the_rest(tmp_path: Path, deed: Deed, more: list[str]) -> None:
+    """Between the write and the look after the sync."""
+    data, log = data_directory(tmp_path), SilentLog()
+    writer = start(data, log)
+    await writer.append(event(1), 1)
+    assert writer._active is not None
+    real = writer._active._sync
+
+    def taken_meanwhile(descriptor: int) -> None:
+        deed(data.active("0"))
+        real(descriptor)
+
+    writer._active._sync = taken_meanwhile
+    await writer.append(event(2), 1)
+    await writer.append(event(3), 1)
+    await writer.close()
+    assert counted(data) == ["event-0001", "event-0002", "event-0003", *more]
+    assert "segment_adopted" in log.events()
+
+
+# What is written to a segment after its checksum was made is damage to a sealed one.
+WHILE_SEALING = [(name, "before") for name in DEEDS] + [(name, "during") for name in DEEDS if name != "appended to"]
+
+
+@pytest.mark.parametrize(("name", "moment"), WHILE_SEALING)
+async def test_segment_that_is_taken_while_it_is_sealed_is_adopted(
+    tmp_path: Path, name: str, moment: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    deed, more = DEEDS[name]
+    data, log = data_directory(tmp_path), SilentLog()
+    writer = start(data, log)
+    await writer.append(event(1), 1)
+    if moment == "during":  # after the last look, before the rename
+        real = ActiveSegment._rename
+
+        def taken_meanwhile(segment: ActiveSegment, name: SegmentName) -> None:
+            monkeypatch.setattr(ActiveSegment, "_rename", real)
+            deed(segment.path)
+            real(segment, name)
+
+        monkeypatch.setattr(ActiveSegment, "_rename", taken_meanwhile)
+    else:
+        deed(data.active("0"))
+    writer.seal_soon()
+    await until(lambda: bool(sealed_segments(data)) and writer.holds_segment())
+    await writer.append(event(2), 1)
+    await writer.close()
+    assert set(counted(data)) >= {"event-0001", "event-0002", *more}
+    assert {path.suffix for path in data.log.iterdir() if "Z-0-" in path.name} == {".ndjson", ".sha256"}
+    assert len(list(data.log.glob("*.sha256"))) == len(sealed_segments(data))
+
+
+async def test_adoption_counts_and_goes_on_with_the_next_number(tmp_path: Path) -> None:
+    data, log, meters = data_directory(tmp_path), SilentLog(), Meters()
+    writer = GroupCommitWriter(data, "0", Settings(data_dir=data.root), log, meters=meters)
+    for number in range(3):
+        await writer.append(event(number), 1)
+        rename(data.active("0"))
+    await writer.append(event(3), 1)
+    await writer.close()
+    assert [each.name.sequence for each in sealed_segments(data)] == [1, 2, 3, 4]
+    assert (meters.segments_adopted, meters.segments_truncated) == (3, 0)
+
+
+async def test_group_goes_into_the_next_segment_though_somebody_is_quicker(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """logrotate makes a file of its own where the writer is about to make one; and takes the one after that, too."""
+    data, log = data_directory(tmp_path), SilentLog()
+    writer = start(data, log)
+    await writer.append(event(1), 1)
+    real = ActiveSegment.__init__
+    made: list[ActiveSegment] = []
+
+    def quicker(segment: ActiveSegment, *arguments: object) -> None:
+        if not made:
+            made.append(segment)
+            data.active("0").touch()
+        real(segment, *arguments)  # type: ignore[arg-type]
+        made.append(segment)
+        if len(made) == 2:
+            rename(data.active("0"))
+
+    monkeypatch.setattr(ActiveSegment, "__init__", quicker)
+    data.active("0").unlink()
+    await writer.append(event(2), 1)
+    assert len(made) == 3
+    await writer.close()
+    assert counted(data) == ["event-0001", "event-0002"]
+
+
+async def test_segment_that_is_always_taken_is_refused_in_the_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    data, log = data_directory(tmp_path), SilentLog()
+    writer = start(data, log)
+    real = ActiveSegment.commit
+
+    def taken(segment: ActiveSegment, blob: bytes, lines: int) -> None:
+        segment.path.unlink()
+        real(segment, blob, lines)
+
+    monkeypatch.setattr(ActiveSegment, "commit", taken)
+    with pytest.raises(Unavailable):
+        await writer.append(event(1), 1)
+    monkeypatch.setattr(ActiveSegment, "commit", real)
+    await writer.append(event(2), 1)
+    await writer.close()
+    assert counted(data) == ["event-0002"]
+
+
+def empty(path: Path) -> None:
+    os.truncate(path, 0)
+
+
+def halve(path: Path) -> None:
+    os.truncate(path, path.stat().st_size // 2)
+
+
+def overwrite(path: Path) -> None:
+    """As long as before, and something else."""
+    content = path.read_bytes()
+    with path.open("r+b") as file:
+        file.write(b"x" * (len(content) // 4))
+    rename(path)
+
+
+def copytruncate(path: Path) -> None:
+    shutil.copy(path, path.with_name(f"{path.name}.1"))
+    os.truncate(path, 0)
+
+
+@pytest.mark.parametrize(
+    ("deed", "moment"),
+    [
+        *((deed, moment) for deed in (empty, halve, copytruncate) for moment in ("before the commit", "after the write")),
+        (overwrite, "before the commit"),
+    ],
+)
+async def test_truncated_segment_is_refused_and_reported(tmp_path: Path, deed: Deed, moment: str) -> None:
+    data, log, meters = data_directory(tmp_path), SilentLog(), Meters()
+    writer = GroupCommitWriter(data, "0", Settings(data_dir=data.root), log, meters=meters)
+    await writer.append(event(1) + event(2), 2)
+    await writer.append(event(3), 1)
+    assert writer._active is not None
+    real = writer._active._sync
+
+    def truncated_meanwhile(descriptor: int) -> None:
+        deed(data.active("0"))
+        real(descriptor)
+
+    if moment == "after the write":
+        writer._active._sync = truncated_meanwhile
+    else:
+        deed(data.active("0"))
+    for number in (4, 5):
+        await writer.append(event(number), 1)
+    found = said(log, "segment_truncated")
+    assert (found["lines"], found["bytes"]) == (3, len(event(1)) * 3)
+    assert "copytruncate" in str(found["do"])
+    assert (meters.segments_adopted, meters.segments_truncated) == (0, 1)
+    await writer.close()
+    assert {"event-0004", "event-0005"} <= set(counted(data)), "nothing is acknowledged into it"
+
+
+async def test_deleted_segment_is_adopted_when_there_is_room_again(tmp_path: Path) -> None:
+    """Who deletes the log because the disk is full frees nothing by it: the writer holds the file until it is sealed."""
+    if os.geteuid() != 0 or shutil.which("mount") is None:
+        pytest.skip("mounting a small disk needs root")
+    with small_disk(tmp_path / "disk", "512k") as disk:
+        data, log = data_directory(disk / "data"), SilentLog()
+        writer = start(data, log)
+        stored = [f"event-{number:04d}" for number in range(400)]
+        await writer.append(seal([line(id_) for id_ in stored]), len(stored))
+        ballast = disk / "ballast"
+        with ballast.open("wb", buffering=0) as file, suppress(OSError):
+            while file.write(bytes(4096)):
+                pass
+        data.active("0").unlink()
+        with pytest.raises(DiskFull):
+            await writer.append(event(9000), 1)
+        assert not writer.holds_segment()
+        with ballast.open("r+b") as file:
+            file.truncate(0)
+        await writer.append(event(9001), 1)
+        assert log.events().count("segment_not_adopted") >= 1
+        assert said(log, "segment_adopted")["lines"] == 400
+        await writer.close()
+        assert sorted(counted(data)) == sorted([*stored, "event-9001"])
+
+
+async def test_log_directory_that_is_away_for_a_moment_is_waited_for(tmp_path: Path) -> None:
+    data, log = data_directory(tmp_path), SilentLog()
+    writer = start(data, log)
+    await writer.append(event(1), 1)
+    away = data.root / "away"
+    data.log.rename(away)
+    with pytest.raises(Unavailable) as refused:
+        await writer.append(event(2), 1)
+    assert not isinstance(refused.value, DiskFull)
+    assert not data.log.exists()
+    away.rename(data.log)
+    await writer.append(event(3), 1)
+    await writer.close()
+    assert counted(data) == ["event-0001", "event-0003"]
+
+
+@pytest.mark.crash
+@pytest.mark.parametrize("deed", [rename, rename_and_create, Path.unlink], ids=["renamed", "created", "deleted"])
+async def test_crash_at_any_point_of_an_adoption_loses_nothing_that_has_a_name(tmp_path: Path, deed: Deed) -> None:
+    """A deleted file is its writer's alone until it is sealed: until then only what is acknowledged after it must be there."""
+    data = data_directory(tmp_path / "data")
+    writer = start(data, SilentLog())
+    await writer.append(event(1), 1)
+    with Recorder(data.root) as recorder:
+        deed(data.active("0"))
+        taken = len(recorder.operations)
+        await writer.append(event(2), 1)
+        recorder.mark("acknowledged")
+        await writer.close()
+    acknowledged = next(place for place, each in enumerate(recorder.operations) if isinstance(each, Mark))
+    disk, draw = Disk(recorder.began_with), random.Random(1)
+    tried: list[Tree] = []
+    for place, operation in enumerate(recorder.operations):
+        disk.follow(operation)
+        is_deleted = deed is Path.unlink and taken - 1 <= place < acknowledged
+        wanted = set() if is_deleted else {"event-0001"}
+        wanted |= {"event-0001", "event-0002"} if place >= acknowledged else set()
+        for how in HOWS:
+            tree = disk.crash(how, draw)
+            if (place < acknowledged and tree in tried) or not wanted:
+                continue
+            tried.append(tree)
+            again = DataDirectory(tmp_path / "again")
+            shutil.rmtree(again.root, ignore_errors=True)
+            make_tree(again.root, tree)
+            recover_orphans(again, SilentLog())
+            with compactor_lock(again):
+                adopt_strays(again, SilentLog(), now_ms(), settled_s=0)
+            assert wanted <= {each["id"] for each in lines_of(again)}, (place, operation, how)
+            assert all(digest(each).intact for each in sealed_segments(again))
+    assert len(tried) > 5
+
+
+async def test_segment_that_waits_to_be_adopted_is_sealed_at_the_end(tmp_path: Path) -> None:
+    data, log = data_directory(tmp_path), SilentLog()
+    writer = start(data, log)
+    await writer.append(event(1), 1)
+    data.log.rename(data.root / "away")
+    with pytest.raises(Unavailable):
+        await writer.append(event(2), 1)
+    data.log.mkdir()
+    await writer.close()
+    assert counted(data) == ["event-0001"]
+
+
+async def test_adoption_that_was_killed_leaves_nothing_to_the_next_start(tmp_path: Path) -> None:
+    data = data_directory(tmp_path)
+    left = data.log / ".20261122T120000Z-0-0000000001.ndjson.77.77.tmp"
+    of_a_compression = data.log / ".20261122T120000Z-0-0000000002.ndjson.zst.78.78.tmp"
+    (data.log / "20261122T120000Z-0-0000000002.ndjson").write_bytes(event(1))
+    for path in (left, of_a_compression):
+        path.write_bytes(event(1))
+    writer = start(data, SilentLog())
+    assert not left.exists() and of_a_compression.exists()
+    await writer.close()
+
+
+async def test_taken_segment_that_cannot_be_read_stops_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    data, log = data_directory(tmp_path), SilentLog()
+    writer = start(data, log)
+    await writer.append(event(1), 1)
+    moved = rename(data.active("0"))
+
+    def fail(*_: object) -> None:
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    monkeypatch.setattr(ActiveSegment, "_copy", fail)
+    await writer.append(event(2), 1)
+    assert "segment_not_adopted" in log.events()
+    assert moved.exists(), "it is left for the compactor"
+    await writer.close()
+    assert counted(data) == ["event-0002"]

@@ -1,0 +1,174 @@
+"""Compressed segments: whoever reads the log reads them as the lines that were sealed, in bounded memory."""
+
+from __future__ import annotations
+
+import gzip
+import os
+import tracemalloc
+from collections.abc import Callable
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+import zstandard
+
+from compactor.repair.rebuild import rebuild
+from foldlog.tail import Follower, Wanted
+from shared.disk.compression import ZSTD_WINDOW_MAX, CannotInflate, deflating, inflated, open_inflated
+from shared.disk.layout import PACKED_SUFFIXES, DataDirectory
+from shared.generations.snapshot import load
+from shared.segments.sealed import Segment, count_lines, digest, salvage, sealed_segments
+from shared.settings import Settings
+from shared.status import read_status
+from tests.builders.logs import NOON, SilentLog, data_directory, fold, fold_all, line, sealed
+from tests.compactor.fold.test_dedupe import archived, assert_verified
+
+LINES = b"".join(b'{"v":1,"id":"event-%05d"}\n' % number for number in range(20_000))
+
+
+def zstd(plain: bytes) -> bytes:
+    return zstandard.ZstdCompressor(write_checksum=True).compress(plain)
+
+
+HALF = len(LINES) // 2
+SKIPPED = b"\x50\x2a\x4d\x18\x04\0\0\0mark"  # a frame that readers pass over; pzstd writes such
+# What may be behind a name: how it is compressed does not matter, as long as its own command can inflate it.
+FORMS: dict[str, tuple[str, bytes]] = {
+    "plain": ("", LINES),
+    "gzip": (".gz", gzip.compress(LINES)),
+    "gzip in two members": (".gz", gzip.compress(LINES[:HALF]) + gzip.compress(LINES[HALF:])),
+    "gzip with zeros after it": (".gz", gzip.compress(LINES) + bytes(1000)),
+    "zstd": (".zst", zstd(LINES)),
+    "zstd in two frames": (".zst", zstd(LINES[:HALF]) + zstd(LINES[HALF:])),
+    "zstd with a frame to skip": (".zst", zstd(LINES[:HALF]) + SKIPPED + zstd(LINES[HALF:])),
+    "zstd without checksum and size": (".zst", zstandard.ZstdCompressor(write_content_size=False).compress(LINES)),
+}
+
+
+@pytest.mark.parametrize(("suffix", "content"), FORMS.values(), ids=FORMS)
+def test_compressed_file_is_read_as_what_it_holds(tmp_path: Path, suffix: str, content: bytes) -> None:
+    path = tmp_path / f"20261122T120000Z-0-0000000001.ndjson{suffix}"
+    path.write_bytes(content)
+    assert b"".join(inflated(path, 1 << 20)) == LINES
+    assert b"".join(salvage(path)) == LINES
+    assert count_lines(path) == 20_000
+    with open_inflated(path) as file:
+        assert list(file) == LINES.splitlines(keepends=True)
+
+
+@pytest.mark.parametrize("suffix", ["", *PACKED_SUFFIXES])
+def test_what_is_written_is_read_again_and_the_same_each_time(tmp_path: Path, suffix: str) -> None:
+    files = [tmp_path / f"{number}.ndjson{suffix}" for number in range(2)]
+    for path in files:
+        with deflating(path, suffix, len(LINES)) as write:
+            for each in LINES.splitlines(keepends=True):
+                write(each)
+    assert b"".join(inflated(files[0], 1 << 20)) == LINES
+    assert files[0].read_bytes() == files[1].read_bytes()
+    assert not suffix or files[0].stat().st_size < len(LINES) / 5
+
+
+@pytest.mark.parametrize("suffix", PACKED_SUFFIXES)
+def test_writing_that_fails_says_so_and_no_file_is_written_over(tmp_path: Path, suffix: str) -> None:
+    with pytest.raises(ZeroDivisionError), deflating(tmp_path / "x", suffix) as write:
+        write(LINES[:100])
+        raise ZeroDivisionError
+    with pytest.raises(FileExistsError), deflating(tmp_path / "x", suffix):
+        pass
+
+
+def test_zstd_with_a_window_that_takes_too_much_memory_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "20261122T120000Z-0-0000000001.ndjson.zst"
+    wide = zstandard.ZstdCompressionParameters(window_log=28)
+    compressor = zstandard.ZstdCompressor(compression_params=wide).compressobj()
+    path.write_bytes(compressor.compress(LINES) + compressor.flush())
+    assert zstandard.get_frame_parameters(path.read_bytes()).window_size > ZSTD_WINDOW_MAX
+    with pytest.raises(CannotInflate):
+        list(inflated(path, 1 << 20))
+
+
+@pytest.mark.parametrize("suffix", PACKED_SUFFIXES)
+def test_bomb_is_inflated_in_little_memory(tmp_path: Path, suffix: str) -> None:
+    path = tmp_path / f"20261122T120000Z-0-0000000001.ndjson{suffix}"
+    with deflating(path, suffix) as write:
+        for _ in range(512):
+            write(bytes(1 << 20))
+    tracemalloc.start()
+    try:
+        held = sum(len(block) for block in inflated(path, 1 << 20))
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert held == 512 << 20
+    assert peak < 100 << 20
+
+
+def packed(data: DataDirectory, suffix: str, pack: Callable[[bytes], bytes], *ids: str) -> Segment:
+    """A sealed segment, compressed by somebody."""
+    name = sealed(data, [line(id_) for id_ in ids])
+    plain = data.log / name.file
+    target = data.log / name.packed(suffix)
+    target.write_bytes(pack(plain.read_bytes()))
+    plain.unlink()
+    return Segment(name, target)
+
+
+PACKS: dict[str, tuple[str, Callable[[bytes], bytes]]] = {
+    "gzip": (".gz", gzip.compress),
+    "gzip with zeros after it": (".gz", lambda plain: gzip.compress(plain) + bytes(512)),
+    "zstd": (".zst", zstd),
+    "zstd in two frames": (".zst", lambda plain: zstd(plain[:99]) + zstd(plain[99:])),
+    "zstd with bytes after it that are none": (".zst", lambda plain: zstd(plain) + bytes(512)),
+}
+
+
+@pytest.mark.parametrize(("suffix", "pack"), PACKS.values(), ids=PACKS)
+def test_compressed_segment_is_folded_verified_rebuilt_and_tailed(
+    tmp_path: Path, suffix: str, pack: Callable[[bytes], bytes]
+) -> None:
+    data = data_directory(tmp_path)
+    found = packed(data, suffix, pack, "event-1", "event-2")
+    assert [digest(each).intact for each in sealed_segments(data)] == [True]
+    assert read_status(data, Settings(data_dir=data.root))["balance"]["not_yet_folded"] == 2
+    assert len(Follower(data, Wanted()).last(10)) == 2
+    fold_all(data)
+    totals = load(data).totals
+    assert (totals.counted, totals.damaged_segments, totals.quarantined) == (2, 0, 0)
+    assert_verified(data)
+    rebuild(data, Settings(data_dir=data.root), SilentLog(), NOON, dry_run=False)
+    assert [row[0] for row in archived(data)] == ["event-1", "event-2"]
+    assert_verified(data)
+    assert found.path.exists()
+
+
+@pytest.mark.parametrize("suffix", PACKED_SUFFIXES)
+def test_segment_that_is_there_twice_is_read_once_and_plain(tmp_path: Path, suffix: str) -> None:
+    """Whoever compresses it was killed, or is at it: the compressed file may be cut short."""
+    data = data_directory(tmp_path)
+    name = sealed(data, [line("event-1")])
+    (data.log / name.packed(suffix)).write_bytes(b"half")
+    (found,) = sealed_segments(data)
+    assert found.path == data.log / name.file
+    assert found.copies == [data.log / name.file, data.log / name.packed(suffix)]
+    fold(data)
+    assert load(data).totals.damaged_segments == 0
+
+
+@pytest.mark.parametrize("suffix", PACKED_SUFFIXES)
+def test_damaged_compressed_segment_is_tailed_as_far_as_it_can_be_read(tmp_path: Path, suffix: str) -> None:
+    data = data_directory(tmp_path)
+    ids = [f"event-{number:04d}-{os.urandom(12).hex()}" for number in range(5_000)]
+    pack = PACKS["gzip" if suffix == ".gz" else "zstd"][1]
+    packed(data, suffix, lambda plain: pack(plain)[:-20_000], *ids)
+    assert 0 < len(Follower(data, Wanted()).last(10_000)) < 5_000
+
+
+@pytest.mark.parametrize("suffix", PACKED_SUFFIXES)
+def test_retention_deletes_compressed_segments_like_plain_ones(tmp_path: Path, suffix: str) -> None:
+    data = data_directory(tmp_path)
+    found = packed(data, suffix, PACKS["gzip" if suffix == ".gz" else "zstd"][1], "event-1")
+    later = int((found.name.sealed_at + timedelta(days=31)).timestamp() * 1000)
+    for days in (0, 1, 2, 3):  # every kept snapshot has to have folded it, and no step may be a jump of the clock
+        fold(data, later - (3 - days) * 86_400_000 // 2)
+    assert not found.path.exists()
+    assert not found.checksum.exists()

@@ -1,0 +1,134 @@
+"""Whoever reads without the lock while visitors are erased: the parts of the snapshot they began with may be gone."""
+
+from __future__ import annotations
+
+import io
+import json
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+
+from foldlog.cli import main
+from reports.reader.process import EXIT_SWEPT, Question, answer_report, stream_export
+from shared.disk.layout import DataDirectory
+from shared.erasures import ask
+from shared.generations import consistent_read
+from shared.generations.snapshot import Snapshot, load
+from shared.status import of_parts
+from tests.builders.logs import NOON, data_directory, fold, line, sealed
+from tests.builders.server import environment, run_foldlog
+from tests.compactor.erasure.test_erase import erase
+
+VISITORS = 2 * consistent_read.TRIES + 4
+
+
+@pytest.fixture
+def data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> DataDirectory:
+    data = data_directory(tmp_path / "data")
+    sealed(data, [line(f"event-{n}", NOON, visitor=f"visitor-{n}") for n in range(VISITORS)])
+    fold(data, NOON + 1000)
+    monkeypatch.setenv("FOLDLOG_DATA_DIR", str(data.root))
+    return data
+
+
+def erase_after_load(data: DataDirectory, monkeypatch: pytest.MonkeyPatch, times: int) -> None:
+    """Between a reader's look at the snapshot and its look at the parts a visitor is erased, so many times."""
+    left = list(range(times))
+
+    def load_and_lose(asked: DataDirectory) -> Snapshot:
+        snapshot = load(asked)
+        if left:
+            ask(data, f"visitor-{left.pop()}", None)
+            erase(data)
+        return snapshot
+
+    monkeypatch.setattr(consistent_read, "load", load_and_lose)
+
+
+@pytest.mark.parametrize("format_", ["ndjson", "csv", "parquet"])
+def test_export_is_of_the_next_snapshot(
+    data: DataDirectory, monkeypatch: pytest.MonkeyPatch, capfdbinary: pytest.CaptureFixture[bytes], format_: str
+) -> None:
+    erase_after_load(data, monkeypatch, 1)
+    assert main(["export", "--from", "2026-11-01", "--to", "2026-11-30", "--format", format_]) == 0
+    out, err = capfdbinary.readouterr()
+    assert err == b""
+    if format_ == "parquet":
+        assert out.startswith(b"PAR1")
+    else:
+        assert out.count(b"\n") == VISITORS - 1 + (format_ == "csv")
+
+
+def test_report_is_of_the_next_snapshot(
+    data: DataDirectory, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    erase_after_load(data, monkeypatch, 1)
+    assert main(["report", "--from", "2026-11-01", "--to", "2026-11-30", "--by", "props.x", "--json"]) == 0
+    report = json.loads(capfd.readouterr().out)
+    assert (report["total"]["events"], report["generation"]) == (VISITORS - 1, load(data).generation)
+
+
+def test_dry_run_of_an_erasure_is_of_the_next_snapshot(
+    data: DataDirectory, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    erase_after_load(data, monkeypatch, 1)
+    assert main(["erase", "--visitor", "visitor-7", "--dry-run"]) == 0
+    assert "would erase 1 event on 1 day" in capfd.readouterr().out
+
+
+def test_who_never_gets_to_the_parts_is_told_to_try_again(
+    data: DataDirectory, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    erase_after_load(data, monkeypatch, 2 * consistent_read.TRIES)
+    assert main(["export", "--from", "2026-11-01", "--to", "2026-11-30"]) == 75
+    out, err = capfd.readouterr()
+    assert out == ""
+    assert "try again" in err and "rebuild" not in err  # nothing is damaged
+
+
+def question(data: DataDirectory, kind: str) -> Question:
+    parameters = {"from": "2026-11-01", "to": "2026-11-30", "by": "props.x"} if kind == "report" else {"from": "2026-11-01"}
+    form = "json" if kind == "report" else "ndjson"
+    return Question(kind, str(data.root), "UTC", 64 << 20, form, parameters, datetime.now(UTC))  # type: ignore[arg-type]
+
+
+def test_reading_process_reads_the_next_snapshot(data: DataDirectory, monkeypatch: pytest.MonkeyPatch) -> None:
+    erase_after_load(data, monkeypatch, 2)
+    out = io.BytesIO()
+    assert stream_export(question(data, "export"), out) == 0
+    assert out.getvalue().count(b"\n") == VISITORS - 2
+
+
+def test_reading_process_that_never_gets_to_the_parts_says_so(data: DataDirectory, monkeypatch: pytest.MonkeyPatch) -> None:
+    erase_after_load(data, monkeypatch, 2 * consistent_read.TRIES)
+    answer, _ = answer_report(question(data, "report"))
+    assert (answer.code, "try again" in answer.detail) == ("report_failed", True)
+
+
+def test_stream_that_never_gets_to_the_parts_says_so(
+    data: DataDirectory, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    erase_after_load(data, monkeypatch, 2 * consistent_read.TRIES)
+    out = io.BytesIO()
+    assert (stream_export(question(data, "export"), out), out.getvalue()) == (EXIT_SWEPT, b"")
+    assert "try again" in capfd.readouterr().err
+
+
+def test_parts_that_an_erasure_took_away_are_not_missing(data: DataDirectory) -> None:
+    before = load(data)
+    ask(data, "visitor-1", None)
+    erase(data)
+    assert of_parts(data, before) is None
+
+    now = load(data)
+    next(data.archive.glob("*/*.parquet")).unlink()
+    assert "1 parts that snapshot.json names are not there" in str(of_parts(data, now))
+
+
+@pytest.mark.parametrize("command", ["rotate", "export"])
+def test_wrong_data_directory_is_not_taken_for_an_empty_one(tmp_path: Path, command: str) -> None:
+    refused = run_foldlog([command], environment(tmp_path / "nowhere"))
+    assert refused.returncode == 2
+    assert "nowhere is no data directory of Foldlog" in refused.stderr
+    assert not (tmp_path / "nowhere").exists()

@@ -1,0 +1,54 @@
+"""Data directories of every release are read by the code of today, to the same numbers, and go on from there."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from compactor.repair.rebuild import rebuild
+from shared.disk.layout import DataDirectory
+from shared.generations.snapshot import load
+from shared.settings import Settings
+from tests.builders.golden import SETTINGS, read
+from tests.builders.logs import NOON, SilentLog, fold_all
+from tests.builders.server import environment, verify
+
+GOLDEN = sorted((Path(__file__).parents[2] / "data" / "golden").glob("*.tar.gz"))
+LATER = NOON + 8 * 3_600_000
+
+
+@pytest.fixture(params=GOLDEN, ids=lambda path: path.name.removesuffix(".tar.gz"))
+def golden(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
+    """A directory that holds what a release left as `data`, and `read.json`, what that release read of it."""
+    subprocess.run(["tar", "-xzf", request.param, "-C", tmp_path], check=True)  # noqa: S607  tarfile warns or not, by Python
+    return tmp_path
+
+
+def test_reports_and_export_are_the_same(golden: Path) -> None:
+    assert read(DataDirectory(golden / "data")) == json.loads((golden / "read.json").read_text("utf-8"))
+
+
+def test_pass_goes_on_from_it(golden: Path) -> None:
+    data = DataDirectory(golden / "data")
+    before = load(data)
+
+    fold_all(data, LATER, **SETTINGS)
+
+    after = load(data)
+    assert after.generation > before.generation
+    assert after.totals.counted == before.totals.counted + 2  # one sealed, one of a killed worker
+    assert sum(file.read_bytes().count(b"\n") for file in data.quarantine.iterdir()) == 1  # the torn line
+    verify(data, environment(data.root, sites="example.com shop.example.com", max_values=SETTINGS["max_values"]))
+
+
+def test_rebuild_finds_the_same(golden: Path) -> None:
+    data = DataDirectory(golden / "data")
+    expected = json.loads((golden / "read.json").read_text("utf-8"))
+
+    changes = rebuild(data, Settings(data_dir=data.root, **SETTINGS), SilentLog(), LATER, dry_run=False)
+
+    assert [change for change in changes if change.events_before != change.events_after] == []
+    assert read(data)["events"] == expected["events"]

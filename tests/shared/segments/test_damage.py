@@ -1,0 +1,492 @@
+"""Damage on disk: every bit and every byte of small files, through the functions that detect it; full passes over a sample.
+
+What is flipped or cut is either detected and said, or harmless; it never changes a number in silence, and costs no
+neighbour. The programme `python -m tests.faults.damage` does the same with a whole pass for each bit.
+"""
+
+from __future__ import annotations
+
+import gzip
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator
+from datetime import date
+from fnmatch import fnmatch
+from pathlib import Path
+
+import pytest
+import zstandard
+
+from compactor.fold.verify_segments import check
+from compactor.generations.commit import sweep_orphans
+from compactor.process import Compactor
+from compactor.repair.rebuild import DayChange, rebuild
+from compactor.repair.verify import Finding, verify
+from shared.disk.layout import DataDirectory
+from shared.generations.archive_schema import PartDamaged, part_flaw
+from shared.generations.snapshot import Snapshot, SnapshotDamaged, SnapshotLost, decode, encode, kept_generations, load
+from shared.segments.line import DataFromNewerVersion
+from shared.segments.recovery import recover
+from shared.segments.sealed import Segment, open_segment, sealed_segments
+from shared.settings import Settings
+from shared.status import read_status
+from shared.timestamps import now_ms
+from tests.builders.logs import NOON, SilentLog, data_directory, fold, line, sealed
+from tests.compactor.fold.test_dedupe import archived, assert_verified
+from tests.faults import oracle
+
+DAY_MS = 86_400_000
+DAY = date(2026, 11, 22)
+MEMORY = Path("/dev/shm")  # noqa: S108
+
+
+def scratch_directory() -> tempfile.TemporaryDirectory[str]:
+    """In memory where there is such a place: thousands of files are made here, each with two fsyncs."""
+    return tempfile.TemporaryDirectory(dir=MEMORY if MEMORY.is_dir() else None)
+
+
+@pytest.fixture
+def tmp_path() -> Iterator[Path]:
+    with scratch_directory() as directory:
+        yield Path(directory)
+
+
+def flips(content: bytes) -> Iterator[tuple[int, bytes]]:
+    """Each bit flipped, alone: its number, and the content with it."""
+    for bit in range(8 * len(content)):
+        flipped = bytearray(content)
+        flipped[bit // 8] ^= 1 << bit % 8
+        yield bit, bytes(flipped)
+
+
+def cuts(content: bytes) -> Iterator[tuple[int, bytes]]:
+    """The content cut short at each byte, and zeroed from each byte on."""
+    for length in range(len(content)):
+        yield length, content[:length]
+        yield length, content[:length] + bytes(len(content) - length)
+
+
+def generations(data: DataDirectory, count: int) -> None:
+    """As many passes, an event each: event-1 is in the first."""
+    for number in range(1, count + 1):
+        sealed(data, [line(f"event-{number}")])
+        fold(data)
+
+
+@pytest.fixture(scope="module")
+def folded() -> Iterator[DataDirectory]:
+    """Three passes. To be copied, not changed."""
+    with scratch_directory() as directory:
+        data = data_directory(Path(directory))
+        generations(data, 3)
+        yield data
+
+
+def copy_of(data: DataDirectory, root: Path) -> DataDirectory:
+    return DataDirectory(Path(shutil.copytree(data.root, root / "data")))
+
+
+def ids(data: DataDirectory) -> list[str]:
+    return [row[0] for row in archived(data)]
+
+
+def test_every_flipped_bit_of_a_snapshot_is_detected(folded: DataDirectory, tmp_path: Path) -> None:
+    data = copy_of(folded, tmp_path)
+    content = data.snapshot.read_bytes()
+    for bit, flipped in flips(content):
+        with pytest.raises(SnapshotDamaged):
+            decode(flipped, data.snapshot)
+            pytest.fail(f"bit {bit}")
+
+
+def test_every_cut_of_a_snapshot_is_detected(folded: DataDirectory, tmp_path: Path) -> None:
+    data = copy_of(folded, tmp_path)
+    for length, left in cuts(data.snapshot.read_bytes()):
+        with pytest.raises(SnapshotDamaged):
+            decode(left, data.snapshot)
+            pytest.fail(f"byte {length}")
+
+
+def test_snapshot_without_sha256_of_an_older_foldlog_is_read_and_replaced(folded: DataDirectory, tmp_path: Path) -> None:
+    data = copy_of(folded, tmp_path)
+    older = data.snapshot.read_bytes().replace(b'"format": 2', b'"format": 1')
+    data.snapshot.write_bytes(older[: older.index(b',\n "sha256": "' + older[-68:-4])] + b"\n}\n")
+    assert load(data).totals.counted == 3
+    fold(data)
+    assert b'"format": 2' in data.snapshot.read_bytes()
+    assert_verified(data)
+
+
+def test_snapshot_of_a_newer_foldlog_is_refused_though_kept_ones_are_whole(folded: DataDirectory, tmp_path: Path) -> None:
+    data = copy_of(folded, tmp_path)
+    newer = encode(Snapshot()).replace(b'"format": 2', b'"format": 3')
+    with pytest.raises(SnapshotDamaged):
+        decode(newer, data.snapshot)
+    data.snapshot.write_text('{"format": 3}')
+    with pytest.raises(DataFromNewerVersion):
+        fold(data)
+    assert data.snapshot.read_text() == '{"format": 3}'
+
+
+@pytest.mark.parametrize("damage", ["flipped", "empty", "gone"])
+def test_newest_whole_kept_snapshot_takes_the_place_of_a_damaged_one(
+    folded: DataDirectory, tmp_path: Path, damage: str
+) -> None:
+    data = copy_of(folded, tmp_path)
+    damaged = break_snapshot(data.snapshot, damage)
+    assert (load(data).generation, ids(data)) == (2, ["event-1", "event-2"])
+    warnings = read_status(data, Settings(data_dir=data.root))["warnings"]
+    assert [text for text in warnings if str(data.snapshot) in text]
+    sealed(data, [line("event-4")])
+    log = SilentLog()
+    fold(data, log=log)
+    assert ids(data) == ["event-1", "event-2", "event-3", "event-4"]
+    assert load(data).generation > 3
+    assert load(data).totals.counted == load(data).totals.lines == 4
+    assert [fields["went_back_to"] for event, fields in log.said if event == "snapshot_damaged"] == [2]
+    assert [path.read_bytes() for path in data.quarantine.iterdir()] == ([] if damage == "gone" else [damaged])
+    assert_verified(data)
+    verdict = oracle.judge(data.root, {f"event-{n}" for n in range(1, 5)}, {f"event-{n}" for n in range(1, 5)}, folded=True)
+    assert not verdict, verdict
+
+
+def break_snapshot(path: Path, damage: str) -> bytes:
+    """Damage a file in one of three ways; returns what is there then."""
+    content = bytearray(path.read_bytes())
+    content[content.index(b'"counted": ') + len(b'"counted": ')] ^= 1
+    path.write_bytes(content if damage == "flipped" else b"")
+    if damage == "gone":
+        path.unlink()
+        return b""
+    return path.read_bytes()
+
+
+def test_damaged_kept_snapshots_are_passed_over(folded: DataDirectory, tmp_path: Path) -> None:
+    data = copy_of(folded, tmp_path)
+    break_snapshot(data.snapshot, "flipped")
+    break_snapshot(data.kept_snapshot(2), "empty")
+    assert load(data).generation == 1
+    fold(data)
+    assert ids(data) == ["event-1", "event-2", "event-3"]
+    assert load(data).generation > 3
+
+
+@pytest.mark.parametrize("damaged", [(3,), (3, 2)])
+def test_no_generation_is_used_twice_and_no_part_of_a_lost_one_is_written_over(
+    folded: DataDirectory, tmp_path: Path, damaged: tuple[int, ...]
+) -> None:
+    """Somebody may be reading them: a report that began before."""
+    data = copy_of(folded, tmp_path)
+    lost = {path: path.read_bytes() for path in data.root.glob("*/*/g0000000003.parquet")}
+    for generation in damaged:
+        break_snapshot(data.snapshot if generation == 3 else data.kept_snapshot(generation), "flipped")
+    fold(data)
+    assert len(lost) == 2
+    assert {path: path.read_bytes() for path in lost} == lost
+    assert min(load(data).generation, *(set(kept_generations(data)) - {1, 2})) > 3
+    sweep_orphans(data, load(data))
+    assert not any(path.exists() for path in lost)
+    assert_verified(data)
+
+
+def test_nothing_is_swept_beside_a_damaged_snapshot(folded: DataDirectory, tmp_path: Path) -> None:
+    data = copy_of(folded, tmp_path)
+    lost = list(data.root.glob("*/*/g0000000003.parquet"))
+    break_snapshot(data.snapshot, "flipped")
+    Compactor(data, Settings(data_dir=data.root), SilentLog()).begin()
+    assert lost and all(path.exists() for path in lost)
+
+
+def test_nothing_is_begun_anew_when_no_snapshot_is_whole(folded: DataDirectory, tmp_path: Path) -> None:
+    data = copy_of(folded, tmp_path)
+    for path in data.root.glob("snapshot*.json"):
+        break_snapshot(path, "flipped")
+    before = {path: path.read_bytes() for path in data.root.rglob("*") if path.is_file()}
+    with pytest.raises(SnapshotLost, match="foldlog rebuild"):
+        fold(data)
+    assert {path: path.read_bytes() for path in before} == before
+    for path in data.root.glob("snapshot*.json"):
+        path.unlink()
+    with pytest.raises(SnapshotLost, match="foldlog rebuild"):
+        fold(data)
+
+
+def test_parts_of_a_killed_first_pass_do_not_ask_for_a_person(tmp_path: Path) -> None:
+    data = data_directory(tmp_path)
+    generations(data, 1)
+    data.snapshot.unlink()
+    fold(data)
+    assert ids(data) == ["event-1"]
+
+
+def test_segment_stays_until_every_kept_snapshot_has_folded_it(tmp_path: Path) -> None:
+    data = data_directory(tmp_path)
+    now = now_ms()
+    fold(data, now - 1)
+    fold(data, now)
+    name = sealed(data, [line("event-1")])
+    there = []
+    for passes in range(5):
+        fold(data, now + DAY_MS + 2000 + passes, log_retention_days=1)
+        there.append((data.log / name.file).exists())
+    assert there == [True, True, True, True, False]
+
+
+def test_damage_after_retention_loses_nothing(tmp_path: Path) -> None:
+    data = data_directory(tmp_path)
+    generations(data, 2)
+    newest = sealed_segments(data)[-1].name
+    old = int(newest.sealed_at.timestamp() * 1000) + DAY_MS
+    fold(data, old)  # ahead of the passes before: the clock has to be steady for two days
+    for passes in range(4):
+        fold(data, old + 2 * DAY_MS + passes, log_retention_days=1)
+    break_snapshot(data.snapshot, "flipped")
+    fold(data, old + 2 * DAY_MS + 4, log_retention_days=1)
+    assert not (data.log / newest.file).exists()
+    assert ids(data) == ["event-1", "event-2"]
+    assert_verified(data)
+
+
+def flip(path: Path, bit: int | None = None) -> None:
+    """Flip one bit of a file, in the middle of it unless told."""
+    content = bytearray(path.read_bytes())
+    bit = 4 * len(content) if bit is None else bit
+    content[bit // 8] ^= 1 << bit % 8
+    path.write_bytes(content)
+
+
+def findings(data: DataDirectory) -> list[Finding]:
+    return verify(data, Settings(data_dir=data.root), lambda _step: None).findings
+
+
+def rebuilt(data: DataDirectory, log: SilentLog, *, dry_run: bool = False) -> list[DayChange]:
+    return rebuild(data, Settings(data_dir=data.root), log, NOON, dry_run=dry_run)
+
+
+# A sealed segment: every bit of it, of its .sha256 and of its compressed form.
+
+LINES = [f"event-{number}" for number in range(1, 4)]
+
+
+@pytest.fixture
+def segment(tmp_path: Path) -> tuple[DataDirectory, Segment]:
+    data = data_directory(tmp_path)
+    sealed(data, [line(id_, visitor=None, ua=None) for id_ in LINES])
+    return data, sealed_segments(data)[0]
+
+
+def kept_by(data: DataDirectory, segment: Segment, scratch: Path) -> tuple[list[str], bool]:
+    """The ids that a fold would count of a segment, and whether it is said to be damaged."""
+    checked = check(data, segment, scratch)
+    with open_segment(checked.path) as file:
+        return [id_ for each in file if (id_ := oracle.id_of(each))], checked.damaged
+
+
+def test_every_flipped_bit_of_a_segment_is_detected_and_costs_its_line_alone(segment: tuple[DataDirectory, Segment]) -> None:
+    data, each = segment
+    scratch = data.root / "scratch"
+    scratch.mkdir()
+    content = each.path.read_bytes()
+    number_of = [number for number, text in enumerate(content.splitlines(keepends=True)) for _ in text]
+    for bit, flipped in flips(content):
+        each.path.write_bytes(flipped)
+        ids_kept, damaged = kept_by(data, each, scratch)
+        wanted = [id_ for number, id_ in enumerate(LINES) if number != number_of[bit // 8]]
+        assert damaged and ids_kept == wanted, bit
+
+
+def test_every_cut_of_a_segment_is_detected_and_costs_no_line_before_it(segment: tuple[DataDirectory, Segment]) -> None:
+    data, each = segment
+    scratch = data.root / "scratch"
+    scratch.mkdir()
+    content = each.path.read_bytes()
+    for length, left in cuts(content):
+        each.path.write_bytes(left)
+        ids_kept, damaged = kept_by(data, each, scratch)
+        assert damaged and ids_kept == LINES[: content[:length].count(b"\n")], length
+
+
+def test_every_flipped_bit_and_every_cut_of_a_checksum_costs_nothing(segment: tuple[DataDirectory, Segment]) -> None:
+    data, each = segment
+    scratch = data.root / "scratch"
+    scratch.mkdir()
+    content = each.checksum.read_bytes()
+    for place, left in [*flips(content), *cuts(content)]:
+        each.checksum.write_bytes(left)
+        ids_kept, damaged = kept_by(data, each, scratch)
+        hash_is_whole = left.partition(b" ")[0] == content[:64]
+        assert ids_kept == LINES and (damaged or hash_is_whole), place
+
+
+# How each is compressed, and how many flips at most may go unnoticed: the time, the system and the name in the head of a gzip
+# file say nothing about its lines, nor does whether a frame of zstd has a checksum.
+PACKED: dict[str, tuple[Callable[[bytes], bytes], int]] = {
+    ".gz": (lambda plain: gzip.compress(plain, mtime=0), 100),
+    ".zst": (zstandard.ZstdCompressor(write_checksum=True).compress, 20),
+}
+
+
+def pack(each: Segment, suffix: str) -> tuple[Segment, bytes]:
+    compressed = PACKED[suffix][0](each.path.read_bytes())
+    each.path.unlink()
+    return Segment(each.name, each.path.with_name(each.name.packed(suffix))), compressed
+
+
+@pytest.mark.parametrize("suffix", PACKED)
+def test_every_flipped_bit_of_a_compressed_segment_is_detected_or_harmless(
+    segment: tuple[DataDirectory, Segment], suffix: str
+) -> None:
+    data, each = segment
+    scratch = data.root / "scratch"
+    scratch.mkdir()
+    packed, compressed = pack(each, suffix)
+    whole = 0
+    for bit, flipped in flips(compressed):
+        packed.path.write_bytes(flipped)
+        ids_kept, damaged = kept_by(data, packed, scratch)
+        assert damaged or ids_kept == LINES, bit
+        assert set(ids_kept) <= set(LINES), bit
+        whole += not damaged
+    assert whole < PACKED[suffix][1]
+
+
+@pytest.mark.parametrize("suffix", PACKED)
+def test_cut_compressed_segment_gives_what_was_before_the_cut(segment: tuple[DataDirectory, Segment], suffix: str) -> None:
+    data, each = segment
+    scratch = data.root / "scratch"
+    scratch.mkdir()
+    packed, compressed = pack(each, suffix)
+    found = []
+    for length in range(len(compressed)):
+        packed.path.write_bytes(compressed[:length])
+        ids_kept, damaged = kept_by(data, packed, scratch)
+        assert damaged and ids_kept == LINES[: len(ids_kept)], length
+        found.append(len(ids_kept))
+    assert found == sorted(found) and found[-1] == len(LINES)
+
+
+# An active segment whose writer died: cut at every byte of a file of ten lines, and of the last three of a longer one.
+
+
+@pytest.mark.parametrize(("lines", "last"), [(10, 10), (40, 3)])
+def test_cut_active_segment_keeps_every_whole_line(tmp_path: Path, lines: int, last: int) -> None:
+    data = data_directory(tmp_path)
+    name = sealed(data, [line(f"event-{number:02d}", visitor=None, ua=None) for number in range(lines)])
+    content = (data.log / name.file).read_bytes()
+    ends = [position + 1 for position, byte in enumerate(content) if byte == 10]
+    first = 0 if last == lines else ends[-last - 1]
+    for length in range(first, len(content)):
+        for path in (*data.log.iterdir(), *data.quarantine.iterdir()):
+            path.unlink()
+        data.active("0").write_bytes(content[:length])
+        found = recover(data, "0")
+        whole = sum(end <= length for end in ends)
+        torn = content[ends[whole - 1] if whole else 0 : length]
+        assert found is not None
+        assert (found.lines, found.quarantined) == (whole, 1 if torn else 0), length
+        if whole:
+            (kept,) = sealed_segments(data)
+            assert kept.path.read_bytes() == content[: ends[whole - 1]], length
+
+
+# Parts.
+
+
+@pytest.mark.parametrize("kind", ["archive", "counters"])
+def test_every_flipped_bit_and_every_cut_of_a_part_is_detected(folded: DataDirectory, tmp_path: Path, kind: str) -> None:
+    kept = load(folded).days[DAY]
+    part = kept.archive[0] if kind == "archive" else kept.counters
+    assert part is not None
+    content = folded.part(kind, DAY, part.generation).read_bytes()
+    path = tmp_path / "part"
+    path.write_bytes(content)
+    assert part_flaw(path, part) is None
+    for place, left in [*flips(content), *cuts(content)]:
+        path.write_bytes(left)
+        assert part_flaw(path, part) is not None, place
+
+
+def again(data: DataDirectory) -> None:
+    """A pass that reads the archive for repeats, and adds to the counters."""
+    sealed(data, [line("event-1"), line("event-7")])
+    fold(data)
+
+
+DAMAGED_PARTS = [("archive", 1), ("counters", 3)]
+
+
+@pytest.mark.parametrize(("kind", "generation"), DAMAGED_PARTS)
+@pytest.mark.parametrize("damage", [flip, Path.unlink])
+def test_pass_that_meets_a_damaged_part_publishes_nothing(
+    folded: DataDirectory, tmp_path: Path, kind: str, generation: int, damage: Callable[[Path], None]
+) -> None:
+    data = copy_of(folded, tmp_path)
+    path = data.part(kind, DAY, generation)
+    before = data.snapshot.read_bytes()
+    damage(path)
+    with pytest.raises(PartDamaged, match=rf"{path}.*foldlog rebuild"):
+        again(data)
+    assert data.snapshot.read_bytes() == before
+    found = findings(data)
+    assert [(each.where, "foldlog rebuild" in each.do) for each in found] == [(str(path.relative_to(data.root)), True)]
+
+
+@pytest.mark.parametrize(("kind", "generation"), DAMAGED_PARTS)
+def test_rebuild_makes_a_damaged_part_again_of_the_log(
+    folded: DataDirectory, tmp_path: Path, kind: str, generation: int
+) -> None:
+    data = copy_of(folded, tmp_path)
+    whole = archived(data), load(data).totals
+    flip(data.part(kind, DAY, generation))
+    damaged = data.part(kind, DAY, generation).read_bytes()
+    log = SilentLog()
+    (change,) = rebuilt(data, log, dry_run=True)
+    assert (change.damaged, change.gone) == (1, 0)
+    assert load(data).generation == 3
+    rebuilt(data, log)
+    assert (archived(data), load(data).totals) == whole
+    assert [path.read_bytes() for path in data.quarantine.iterdir()] == [damaged]
+    assert "part_damaged" in log.events()
+    again(data)
+    assert_verified(data)
+    assert load(data).totals.counted == 4
+
+
+def test_rebuild_says_what_no_retained_log_holds(folded: DataDirectory, tmp_path: Path) -> None:
+    data = copy_of(folded, tmp_path)
+    for path in [path for path in data.log.iterdir() if path.stem.endswith("1")]:
+        path.unlink()
+    flip(data.part("archive", DAY, 1))
+    (change,) = rebuilt(data, SilentLog())
+    assert (change.events_before, change.events_after, change.damaged, change.gone) == (3, 2, 1, 1)
+    assert ids(data) == ["event-2", "event-3"]
+    totals = load(data).totals
+    assert (totals.lines, totals.counted, totals.duplicates, totals.quarantined) == (3, 2, 0, 1)
+    assert_verified(data)
+
+
+# What `foldlog verify` names.
+
+
+@pytest.mark.parametrize(
+    ("name", "flipped", "gone"),
+    [
+        ("log/*1.ndjson", ["log/*1.ndjson", "log/*1.ndjson at byte 0"], []),
+        ("log/*1.sha256", ["log/*1.ndjson"], ["log/*1.ndjson"]),
+        ("archive/*/*1.parquet", ["archive/*/*1.parquet"], ["archive/*/*1.parquet"]),
+        ("counters/*/*3.parquet", ["counters/*/*3.parquet"], ["counters/*/*3.parquet"]),
+        ("snapshot.json", ["snapshot.json"], ["snapshot.json"]),
+        ("snapshot.1.json", ["snapshot.1.json"], []),
+    ],
+)
+@pytest.mark.parametrize("damage", [flip, Path.unlink])
+def test_verify_names_the_file_and_what_to_do(
+    folded: DataDirectory, tmp_path: Path, name: str, flipped: list[str], gone: list[str], damage: Callable[[Path], None]
+) -> None:
+    data = copy_of(folded, tmp_path)
+    (path,) = data.root.glob(name)
+    damage(path)
+    found = findings(data)
+    expected = gone if damage is Path.unlink else flipped
+    assert [fnmatch(each.where, where) for each, where in zip(found, expected, strict=True)] == [True] * len(expected), found
+    assert all(each.what and each.do for each in found)
