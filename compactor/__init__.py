@@ -1,1 +1,3 @@
-"""Closed segments become a snapshot; what is old enough goes. Never imports `ingest`."""
+"""Closed segments become a snapshot; what is old enough goes. Never imports
+`ingest`.
+"""

@@ -1,8 +1,11 @@
-"""`foldlog backup DEST`: a second directory of the same files, by hard links, that is consistent as it stands.
+"""`foldlog backup DEST`: a second directory of the same files, by hard links, that is
+consistent as it stands.
 
-It holds every event that was acknowledged before it was started: the writers seal first. The rest happens under the
-compactor's lock, so the snapshot, its parts and the log stay together. Everything that is linked is replaced by a rename or
-removed, and never written to (P4, P5), so nothing that happens to the data directory later shows in the backup.
+It holds every event that was acknowledged before it was started: the writers seal
+first. The rest happens under the compactor's lock, so the snapshot, its parts and the
+log stay together. Everything that is linked is replaced by a rename or removed, and
+never written to (P4, P5), so nothing that happens to the data directory later shows in
+the backup.
 """
 
 from __future__ import annotations
@@ -18,25 +21,36 @@ from typing import NamedTuple
 from compactor.generations.commit import LOCK_PATIENCE_S, compactor_lock, kept_snapshots
 from compactor.repair.directory_check import later_parts
 from compactor.repair.verify import parts_of
-from compactor.run_pass import Log, recover_orphans
+from compactor.run_pass import recover_orphans
 from shared.disk.control_files import seal_now
 from shared.disk.durable import keep_as, make_directory, sync_directory
-from shared.disk.layout import PARTIAL_SUFFIX, TEMPORARY_SUFFIX, DataDirectory, SegmentName, parse_kept_snapshot, parse_stray
+from shared.disk.layout import (
+    PARTIAL_SUFFIX,
+    TEMPORARY_SUFFIX,
+    DataDirectory,
+    SegmentName,
+    parse_kept_snapshot,
+    parse_stray,
+)
 from shared.erasures import pending, record_of
+from shared.exit_codes import UsageProblem
 from shared.generations.part_presence import missing_parts
 from shared.generations.snapshot import Snapshot, find
+from shared.log import Log
 from shared.segments.sealed import files_of, sealed_segments
 
 SEAL_PATIENCE_S = 10.0
 LOOKS = 5
 
 
-class BackupRefused(Exception):
+class BackupRefused(UsageProblem):
     """There is no backup. Says why, and what to do next."""
 
 
 class Backup(NamedTuple):
-    """What a backup holds. `bytes` are those of its files: on disk they are shared with the data directory."""
+    """What a backup holds. `bytes` are those of its files: on disk they are shared with
+    the data directory.
+    """
 
     path: Path
     generation: int
@@ -48,7 +62,8 @@ class Backup(NamedTuple):
 def backup(data: DataDirectory, destination: Path, log: Log) -> Backup:
     """Make a backup of everything that is acknowledged by now.
 
-    Raises BackupRefused, NobodyAnswered when a writer does not seal, and CompactorBusy when a pass does not end.
+    Raises BackupRefused, RequestTimedOut when a writer does not seal, and CompactorBusy
+    when a pass does not end.
     """
     check_destination(data, destination)
     recover_orphans(data, log)
@@ -70,7 +85,9 @@ def check_destination(data: DataDirectory, destination: Path) -> None:
     if os.path.lexists(destination):
         raise BackupRefused(f"{destination} exists already, and a backup replaces nothing; give another name")
     if parent.resolve().is_relative_to(inside):
-        raise BackupRefused(f"{destination} is inside the data directory; give a name beside it, as {inside.parent / 'backup'}")
+        raise BackupRefused(
+            f"{destination} is inside the data directory; give a name beside it, as {inside.parent / 'backup'}"
+        )
     if parent.stat().st_dev != inside.stat().st_dev:
         raise _elsewhere(data, destination)
 
@@ -86,7 +103,9 @@ def _elsewhere(data: DataDirectory, destination: Path) -> BackupRefused:
 
 
 def _check_erasures(data: DataDirectory) -> None:
-    """Raises BackupRefused half-way through an erasure: the log may still hold a visitor whom the snapshot does not count."""
+    """Raises BackupRefused half-way through an erasure: the log may still hold a
+    visitor whom the snapshot does not count.
+    """
     if any(record_of(data, request.request)[0] for request in pending(data)):
         raise BackupRefused(
             "a visitor is being erased, and the backup might hold some of them still; wait until `foldlog status` shows no "
@@ -97,7 +116,8 @@ def _check_erasures(data: DataDirectory) -> None:
 def _snapshots(data: DataDirectory) -> list[Snapshot]:
     """The snapshot, and the kept ones whose parts are all there.
 
-    Raises BackupRefused when it is damaged or not all that was counted, and SnapshotLost.
+    Raises BackupRefused when it is damaged or not all that was counted, and
+    SnapshotLost.
     """
     found = find(data)
     if found.damage:
@@ -112,7 +132,9 @@ def _snapshots(data: DataDirectory) -> list[Snapshot]:
 
 @contextmanager
 def _partial(data: DataDirectory, destination: Path) -> Iterator[DataDirectory]:
-    """A directory beside the destination, which becomes it when the block ends, and is gone when it fails."""
+    """A directory beside the destination, which becomes it when the block ends, and is
+    gone when it fails.
+    """
     path = destination.with_name(destination.name + PARTIAL_SUFFIX)
     _clear(path)
     partial = DataDirectory(path)
@@ -135,7 +157,9 @@ def _partial(data: DataDirectory, destination: Path) -> Iterator[DataDirectory]:
 
 
 def _clear(path: Path) -> None:
-    """Remove what a backup left that was killed. Raises BackupRefused when that is something else."""
+    """Remove what a backup left that was killed. Raises BackupRefused when that is
+    something else.
+    """
     partial = DataDirectory(path)
     ours = {partial.log, partial.archive, partial.counters, partial.quarantine, partial.snapshot, *partial.records()}
     strange = [each for each in files_of(path) if each not in ours and parse_kept_snapshot(each.name) is None]
@@ -146,7 +170,9 @@ def _clear(path: Path) -> None:
 
 def leftovers(destination: Path) -> list[Path]:
     """Backups beside this one that were killed before they were whole."""
-    return [path for path in files_of(destination.absolute().parent) if path.name.endswith(PARTIAL_SUFFIX) and path.is_dir()]
+    return [
+        path for path in files_of(destination.absolute().parent) if path.name.endswith(PARTIAL_SUFFIX) and path.is_dir()
+    ]
 
 
 def _link_files(data: DataDirectory, partial: DataDirectory, snapshots: list[Snapshot]) -> None:
@@ -161,7 +187,8 @@ def _link_files(data: DataDirectory, partial: DataDirectory, snapshots: list[Sna
 
 
 def _link_log(data: DataDirectory, partial: DataDirectory) -> None:
-    """All sealed segments, and strays: one whose writer was killed may be all there is of what it had acknowledged.
+    """All sealed segments, and strays: one whose writer was killed may be all there is
+    of what it had acknowledged.
 
     One may be compressed or renamed meanwhile, and has another name then: look again.
     """
@@ -180,7 +207,9 @@ def _link_log(data: DataDirectory, partial: DataDirectory) -> None:
 
 
 def _strays(data: DataDirectory) -> Iterator[Path]:
-    """Not adopted here: somebody may be at work on them. The restored directory adopts them (compactor/repair/rotated_files.py)."""
+    """Not adopted here: somebody may be at work on them. The restored directory adopts
+    them (compactor/repair/rotated_files.py).
+    """
     for path in files_of(data.log):
         if parse_stray(path.name) is not None and path.is_file() and not path.is_symlink():
             yield path

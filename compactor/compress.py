@@ -1,7 +1,8 @@
-"""`foldlog compress`: sealed segments that are folded become `.ndjson.zst` or `.ndjson.gz`, their lines stay the same (P4).
+"""`foldlog compress`: sealed segments that are folded become `.ndjson.zst` or
+`.ndjson.gz`, their lines stay the same (P4).
 
-A segment is published under its compressed name before the plain one is removed; while both are there the plain one is
-read. Killed anywhere and run again it leaves the same.
+A segment is published under its compressed name before the plain one is removed; while
+both are there the plain one is read. Killed anywhere and run again it leaves the same.
 """
 
 from __future__ import annotations
@@ -20,18 +21,23 @@ from shared.generations.snapshot import load
 from shared.segments.sealed import Segment, files_of, recorded_sha256, sealed_segments
 
 METHODS = {"zstd": ".zst", "gzip": ".gz"}
-# Whoever waits for the lock looks twenty times a second: between two segments a pass gets its turn.
+# Whoever waits for the lock looks twenty times a second: between two segments a pass
+# gets its turn.
 BREATH_S = 0.1
 _BLOCK = 1 << 20
 
 
 class _Damaged(Exception):
-    """The segment is not what was sealed, or what was written is not the segment: it stays as it is."""
+    """The segment is not what was sealed, or what was written is not the segment: it
+    stays as it is.
+    """
 
 
 @dataclass
 class Compressed:
-    """What was done: how many segments, their bytes before and after, and which were left as they are, with the reason."""
+    """What was done: how many segments, their bytes before and after, and which were
+    left as they are, with the reason.
+    """
 
     segments: int = 0
     bytes_before: int = 0
@@ -39,8 +45,12 @@ class Compressed:
     left: dict[str, str] = field(default_factory=dict)
 
 
-def compress(data: DataDirectory, method: str, older_than_s: float, now_ms: int, progress: Callable[[str], None]) -> Compressed:
-    """Compress what is folded and was sealed longer ago than `older_than_s`. Raises CompactorBusy when a pass does not end."""
+def compress(
+    data: DataDirectory, method: str, older_than_s: float, now_ms: int, progress: Callable[[str], None]
+) -> Compressed:
+    """Compress what is folded and was sealed longer ago than `older_than_s`. Raises
+    CompactorBusy when a pass does not end.
+    """
     done = Compressed()
     suffix = METHODS[method]
     with compactor_lock(data, LOCK_PATIENCE_S):
@@ -73,7 +83,9 @@ def is_folded(data: DataDirectory, segment: Segment) -> bool:
 
 
 def unpublished(data: DataDirectory) -> list[Path]:
-    """What a compression that was killed had not published. Only whoever holds the compactor's lock may ask."""
+    """What a compression that was killed had not published. Only whoever holds the
+    compactor's lock may ask.
+    """
     sealed = {segment.name for segment in sealed_segments(data)}
     found = ((parse_segment(parse_temporary(path.name) or ""), path) for path in files_of(data.log))
     return [path for name, path in found if name in sealed]
@@ -111,7 +123,9 @@ def _pack(plain: Path, beside: Path, suffix: str, size: int) -> str:
 
 
 def _sha256(path: Path, suffix: str) -> str | None:
-    """Of what a compressed file holds, whatever it is called; None where it cannot be inflated."""
+    """Of what a compressed file holds, whatever it is called; None where it cannot be
+    inflated.
+    """
     sha256 = hashlib.sha256()
     try:
         for block in inflated(path, _BLOCK, suffix):

@@ -1,7 +1,9 @@
-"""The compactor as a process: APScheduler runs the pass, and a watch on the monotonic clock sees that it does.
+"""The compactor as a process: APScheduler runs the pass, and a watch on the monotonic
+clock sees that it does.
 
-The scheduler waits on the wall clock, so a clock that steps back an hour would keep it idle for an hour. A pass is therefore
-also due when it was asked for, or when none has run for longer than it should. The pass itself does not depend on any of it.
+The scheduler waits on the wall clock, so a clock that steps back an hour would keep it
+idle for an hour. A pass is therefore also due when it was asked for, or when none has
+run for longer than it should. The pass itself does not depend on any of it.
 """
 
 from __future__ import annotations
@@ -25,12 +27,13 @@ from compactor.fold.select_segments import PASS_MAX_BYTES, plan_segments
 from compactor.generations.commit import LOCK_PATIENCE_S, CommitLost, CompactorBusy, CompactorLock, compactor_lock
 from compactor.repair.directory_check import CopyIncomplete, begin
 from compactor.repair.rotated_files import adopt_strays
-from compactor.run_pass import Log, Pass, recover_orphans, run_pass
-from shared.disk.control_files import NobodyAnswered, Watch, seal_now
+from compactor.run_pass import Pass, recover_orphans, run_pass
+from shared.disk.control_files import RequestTimedOut, Watch, seal_now
 from shared.disk.durable import make_data_directory
 from shared.disk.layout import DataDirectory
 from shared.generations.archive_schema import PartDamaged
 from shared.generations.snapshot import SnapshotDamaged, load
+from shared.log import Log
 from shared.segments.line import DataFromNewerVersion
 from shared.segments.sealed import sealed_segments
 from shared.settings import Settings
@@ -51,7 +54,9 @@ FAILURES = (OSError, duckdb.Error, LinesDoNotParse, SnapshotDamaged, PartDamaged
 
 
 def compact_once(data: DataDirectory, settings: Settings, log: Log) -> Pass:
-    """Fold everything that is sealed now, in as many bounded passes as it takes, and erase. Raises CompactorBusy."""
+    """Fold everything that is sealed now, in as many bounded passes as it takes, and
+    erase. Raises CompactorBusy.
+    """
     make_data_directory(data)
     with compactor_lock(data) as lock:
         done = fold_all(data, settings, log, lock)
@@ -67,7 +72,8 @@ def fold_all(data: DataDirectory, settings: Settings, log: Log, lock: CompactorL
         try:
             done = run_pass(data, settings, log, lock, now_ms(), max_bytes)
         except duckdb.OutOfMemoryException:
-            # Not an error of the data: the same segments fit when fewer are taken at once.
+            # Not an error of the data: the same segments fit when fewer are taken at
+            # once.
             if max_bytes == 1:
                 raise
             taken = sum(segment.plain_bytes for segment in plan_segments(load(data), sealed_segments(data), max_bytes))
@@ -79,11 +85,12 @@ def fold_all(data: DataDirectory, settings: Settings, log: Log, lock: CompactorL
 
 
 def erase_now(data: DataDirectory, settings: Settings, log: Log) -> None:
-    """Carry out every request to erase that is pending; what was received before is folded first.
+    """Carry out every request to erase that is pending; what was received before is
+    folded first.
 
     Raises CompactorBusy and CopyIncomplete.
     """
-    with suppress(NobodyAnswered):  # nobody serves: what a dead writer left open is recovered by the pass
+    with suppress(RequestTimedOut):  # nobody serves: what a dead writer left open is recovered by the pass
         seal_now(data, SEAL_PATIENCE_S)
     with compactor_lock(data, LOCK_PATIENCE_S) as lock:
         begin(data, log, lock)
@@ -104,7 +111,9 @@ class Compactor:
         self._idle.set()
 
     def begin(self) -> None:
-        """Remove what a killed pass left behind, once. Raises CopyIncomplete, and is tried again before each pass then."""
+        """Remove what a killed pass left behind, once. Raises CopyIncomplete, and is
+        tried again before each pass then.
+        """
         with compactor_lock(self._data, PASS_PATIENCE_S) as lock:
             self._begin(lock)
 
@@ -114,7 +123,9 @@ class Compactor:
             self._has_begun = True
 
     def run(self) -> None:
-        """The job: what is in the active segments is sealed first, so that a report is at most one interval behind."""
+        """The job: what is in the active segments is sealed first, so that a report is
+        at most one interval behind.
+        """
         self._idle.clear()
         self._last_pass = time.monotonic()
         try:
@@ -134,7 +145,7 @@ class Compactor:
         try:
             recover_orphans(self._data, self._log)
             seal_now(self._data, SEAL_PATIENCE_S)
-        except (NobodyAnswered, OSError) as error:
+        except (RequestTimedOut, OSError) as error:
             self._log.warning("not_sealed", reason=str(error))
 
     def is_idle(self) -> bool:
@@ -147,8 +158,9 @@ class Compactor:
 class _FromNow(IntervalTrigger):  # type: ignore[misc]
     """An interval that leaves out the passes that a clock jumped over.
 
-    The scheduler makes a list of all that are due before it runs one: from 1970, where a clock without a battery begins, to
-    today that is more than memory holds, and meanwhile no pass is run and no signal is heard.
+    The scheduler makes a list of all that are due before it runs one: from 1970, where
+    a clock without a battery begins, to today that is more than memory holds, and
+    meanwhile no pass is run and no signal is heard.
     """
 
     def get_next_fire_time(self, previous: datetime | None, now: datetime) -> datetime:
@@ -157,7 +169,9 @@ class _FromNow(IntervalTrigger):  # type: ignore[misc]
 
 
 def run_compactor(settings: Settings, log: Log, notifier: Notifier, *, supervised: bool = False) -> int:
-    """Fold on schedule until SIGTERM or SIGINT (or, `supervised`, the end of standard input). Returns the exit code."""
+    """Fold on schedule until SIGTERM or SIGINT (or, `supervised`, the end of standard
+    input). Returns the exit code.
+    """
     data = DataDirectory(settings.data_dir)
     make_data_directory(data)
     compactor = Compactor(data, settings, log)
@@ -191,12 +205,16 @@ def run_compactor(settings: Settings, log: Log, notifier: Notifier, *, supervise
             job.modify(next_run_time=datetime.now(UTC))
             asked = False
     notifier.stopping()
-    scheduler.shutdown(wait=True)  # a pass under way is finished: it takes seconds, and repeating it would take them again
+    scheduler.shutdown(
+        wait=True
+    )  # a pass under way is finished: it takes seconds, and repeating it would take them again
     return EXIT_DONE
 
 
 def _asked_while_away(data: DataDirectory) -> bool:
-    """Whether a fold was asked for after the last snapshot: while no compactor ran, or this one was starting."""
+    """Whether a fold was asked for after the last snapshot: while no compactor ran, or
+    this one was starting.
+    """
     try:
         return data.fold_request.stat().st_mtime * 1000 > epoch_ms(load(data).as_of)
     except FileNotFoundError:
@@ -214,7 +232,9 @@ def _stop_event(*, supervised: bool) -> threading.Event:
     if supervised:
 
         def watch_supervisor() -> None:
-            while os.read(sys.stdin.fileno(), 1):  # not sys.stdin.read: its lock, held here, aborts the interpreter at exit
+            while os.read(
+                sys.stdin.fileno(), 1
+            ):  # not sys.stdin.read: its lock, held here, aborts the interpreter at exit
                 pass
             stop.set()
 

@@ -1,7 +1,8 @@
 """One compactor pass, top to bottom: segments → fold → parts → snapshot → retention.
 
-Everything before the commit can be done again, everything after it can be left undone: a pass that is killed anywhere is
-repeated by the next one, and nothing is counted twice or lost.
+Everything before the commit can be done again, everything after it can be left undone:
+a pass that is killed anywhere is repeated by the next one, and nothing is counted twice
+or lost.
 """
 
 from __future__ import annotations
@@ -13,7 +14,6 @@ from contextlib import closing
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
-from typing import Protocol
 
 import duckdb
 import msgspec
@@ -29,27 +29,23 @@ from shared.disk.durable import scratch
 from shared.disk.layout import DataDirectory
 from shared.duckdb_engine import connect
 from shared.generations.snapshot import Day, LastPass, Snapshot, find
+from shared.log import Log
 from shared.segments.recovery import WriterAlive, recover
 from shared.segments.sealed import Segment, active_segments, sealed_segments
 from shared.settings import Settings
 from shared.timestamps import rfc3339
 
-# One core is the workers': with every core folding, the p99 of ingest was eight times what it is at rest, with one fewer 1.5.
-# Each wants its share of FOLDLOG_FOLD_MEMORY, so they are no more than four.
+# One core is the workers': with every core folding, the p99 of ingest was eight times
+# what it is at rest, with one fewer 1.5. Each wants its share of FOLDLOG_FOLD_MEMORY,
+# so they are no more than four.
 THREADS = max(1, min(4, len(os.sched_getaffinity(0)) - 1))
-
-
-class Log(Protocol):
-    """Where a pass says what an operator should hear."""
-
-    def info(self, event: str, **fields: object) -> object: ...
-
-    def warning(self, event: str, **fields: object) -> object: ...
 
 
 @dataclass(frozen=True)
 class Pass:
-    """What one pass did. `more` says that unfolded segments are left because one pass is bounded."""
+    """What one pass did. `more` says that unfolded segments are left because one pass
+    is bounded.
+    """
 
     snapshot: Snapshot
     folded: Folded
@@ -59,7 +55,9 @@ class Pass:
 def run_pass(
     data: DataDirectory, settings: Settings, log: Log, lock: CompactorLock, now_ms: int, max_bytes: int = PASS_MAX_BYTES
 ) -> Pass:
-    """Fold the next sealed segments and publish the next generation. Raises CommitLost when somebody else did."""
+    """Fold the next sealed segments and publish the next generation. Raises CommitLost
+    when somebody else did.
+    """
     started = time.monotonic()
     before = whole_snapshot(data, log, lock)
     recover_orphans(data, log)
@@ -83,17 +81,23 @@ def run_pass(
 
 
 def whole_snapshot(data: DataDirectory, log: Log, lock: CompactorLock) -> Snapshot:
-    """The snapshot to go on from. A damaged one is set aside and replaced first. Raises SnapshotLost and CommitLost."""
+    """The snapshot to go on from. A damaged one is set aside and replaced first. Raises
+    SnapshotLost and CommitLost.
+    """
     found = find(data)
     if found.damage is None:
         return found.snapshot
     restored = restore(data, found, lock)
-    log.warning("snapshot_damaged", reason=found.damage, went_back_to=found.snapshot.generation, generation=restored.generation)
+    log.warning(
+        "snapshot_damaged", reason=found.damage, went_back_to=found.snapshot.generation, generation=restored.generation
+    )
     return restored
 
 
 def recover_orphans(data: DataDirectory, log: Log) -> None:
-    """Seal what dead writers left open. A living writer's lock is not free, and it is left alone."""
+    """Seal what dead writers left open. A living writer's lock is not free, and it is
+    left alone.
+    """
     for writer in active_segments(data):
         try:
             recovered = recover(data, writer)
@@ -106,7 +110,9 @@ def recover_orphans(data: DataDirectory, log: Log) -> None:
 def read_segments(
     database: duckdb.DuckDBPyConnection, data: DataDirectory, chosen: Sequence[Segment], spill: Path, settings: Settings
 ) -> list[Checked]:
-    """Make the tables of the fold from these segments; look at every line when their bytes are not what was sealed."""
+    """Make the tables of the fold from these segments; look at every line when their
+    bytes are not what was sealed.
+    """
     checked = [check(data, segment, spill) for segment in chosen]
     try:
         read_lines(database, checked, settings.sites)
@@ -138,7 +144,9 @@ def write_parts(
 def next_snapshot(
     before: Snapshot, checked: Sequence[Checked], folded: Folded, days: dict[date, Day], now_ms: int, seconds: float
 ) -> Snapshot:
-    """The next generation, before retention. Counts and the ledger of what was counted change together (P5)."""
+    """The next generation, before retention. Counts and the ledger of what was counted
+    change together (P5).
+    """
     highest, waiting = ledger_after(before, [each.segment.name for each in checked])
     lines = sum(each.lines + each.quarantined for each in checked)
     old = before.totals
@@ -163,10 +171,14 @@ def next_snapshot(
 
 
 def say(log: Log, after: Snapshot, checked: Sequence[Checked], folded: Folded) -> None:
-    """One line for the pass, and one for each segment that was not what it should be."""
+    """One line for the pass, and one for each segment that was not what it should
+    be.
+    """
     for each in checked:
         if each.damaged:
-            log.warning("segment_damaged", segment=each.segment.path.name, lines=each.lines, quarantined=each.quarantined)
+            log.warning(
+                "segment_damaged", segment=each.segment.path.name, lines=each.lines, quarantined=each.quarantined
+            )
     say_retention(log, after.retention)
     log.info(
         "folded",

@@ -1,3 +1,5 @@
-"""The front door: the command line and `serve`. The only package that knows both halves."""
+"""The front door: the command line and `serve`. The only package that knows both
+halves.
+"""
 
 __version__ = "0.1.0"

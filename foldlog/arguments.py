@@ -1,4 +1,6 @@
-"""What can be typed: the commands, their options, and the help of each, which fits a screen. command.py carries them out."""
+"""What can be typed: the commands, their options, and the help of each, which fits a
+screen. command.py carries them out.
+"""
 
 from __future__ import annotations
 
@@ -8,13 +10,35 @@ from collections.abc import Callable, Sequence
 from typing import NoReturn
 
 from foldlog import __version__
-from foldlog.load.generator import EVENT_NAME
-from ingest.collect.admission import SITE
-from reports.export import FORMATS
+from foldlog.load import EVENT_NAME
 from shared.exit_codes import USAGE
+from shared.host_names import SITE
 from shared.settings import CONFIG_FILE
 
 QUERY_OPTIONS = ("from", "to", "tz", "interval", "by", "event", "site", "filter", "limit", "bots")
+
+COMMANDS = (
+    "serve",
+    "ingest",
+    "compact",
+    "rotate",
+    "report",
+    "status",
+    "doctor",
+    "tail",
+    "verify",
+    "compress",
+    "rebuild",
+    "retain",
+    "erase",
+    "backup",
+    "import",
+    "export",
+    "token",
+    "bench",
+    "check-config",
+)
+EXPORT_FORMATS = ("ndjson", "csv", "parquet")
 
 
 class _Parser(argparse.ArgumentParser):
@@ -34,27 +58,41 @@ def _add_load(command: argparse.ArgumentParser) -> None:
         "--rate", type=_between(0.1, 100_000), default=100.0, help="requests a second, due at random (default: 100)"
     )
     command.add_argument("--seconds", type=_between(1, 3_600), default=10.0, help="how long (default: 10)")
-    command.add_argument("--warm-up", type=_between(0, 600), default=2.0, help="seconds before that, not measured (default: 2)")
+    command.add_argument(
+        "--warm-up", type=_between(0, 600), default=2.0, help="seconds before that, not measured (default: 2)"
+    )
     command.add_argument(
         "--events", type=int, choices=range(1, 501), metavar="N", default=1, help="events in each (default: 1)"
     )
-    command.add_argument("--connections", type=int, choices=range(1, 4_097), metavar="N", default=128, help="default: 128")
-    command.add_argument("--key-file", metavar="FILE", help="a file with the key to write with (default: one of the settings)")
+    command.add_argument(
+        "--connections", type=int, choices=range(1, 4_097), metavar="N", default=128, help="default: 128"
+    )
+    command.add_argument(
+        "--key-file", metavar="FILE", help="a file with the key to write with (default: one of the settings)"
+    )
     command.add_argument("--origin", help="write as a page of this origin; the rate limit then holds")
     command.add_argument("--json", action="store_true", help="everything that was measured, as JSON")
-    command.add_argument("url", metavar="URL", nargs="?", help="a server on this host (default: that of FOLDLOG_LISTEN)")
+    command.add_argument(
+        "url", metavar="URL", nargs="?", help="a server on this host (default: that of FOLDLOG_LISTEN)"
+    )
 
 
 def _add_tail(command: argparse.ArgumentParser) -> None:
     command.add_argument("-f", "--follow", action="store_true", help="go on with new events")
     command.add_argument("-n", "--lines", type=_count, default=10, help="how many earlier events first (default: 10)")
-    command.add_argument("--event", metavar="NAME", action="append", default=[], help="only this event; again for another")
-    command.add_argument("--site", metavar="HOST", action="append", default=[], help="only this site; again for another")
+    command.add_argument(
+        "--event", metavar="NAME", action="append", default=[], help="only this event; again for another"
+    )
+    command.add_argument(
+        "--site", metavar="HOST", action="append", default=[], help="only this site; again for another"
+    )
     command.add_argument("--json", action="store_true", help="the lines as they were written")
 
 
 def _visitor(text: str) -> str:
-    """What an event may have as its visitor. Bytes of the command line that are no text are none."""
+    """What an event may have as its visitor. Bytes of the command line that are no text
+    are none.
+    """
     if not text:
         raise argparse.ArgumentTypeError("a visitor id is not empty")
     try:
@@ -78,8 +116,12 @@ def _add_retain(command: argparse.ArgumentParser) -> None:
 
 def _add_ingest(command: argparse.ArgumentParser) -> None:
     command.add_argument("--writer", default="0", help="name of its segments, one per worker (default: 0)")
-    command.add_argument("--rate-table", type=int, default=-1, metavar="FD", help="memory shared with other workers (serve)")
-    command.add_argument("--listen-fd", type=int, action="append", default=[], metavar="FD", help="accept from it (serve)")
+    command.add_argument(
+        "--rate-table", type=int, default=-1, metavar="FD", help="memory shared with other workers (serve)"
+    )
+    command.add_argument(
+        "--listen-fd", type=int, action="append", default=[], metavar="FD", help="accept from it (serve)"
+    )
     _add_supervised(command)
 
 
@@ -117,7 +159,9 @@ Add = Callable[[str, str], argparse.ArgumentParser]
 
 def make_parser() -> argparse.ArgumentParser:
     """All commands. The help of each fits a screen."""
-    parser = _Parser(prog="foldlog", description="First-party event analytics in one directory.", formatter_class=_OneLineEach)
+    parser = _Parser(
+        prog="foldlog", description="First-party event analytics in one directory.", formatter_class=_OneLineEach
+    )
     parser.add_argument("--version", action="version", version=f"foldlog {__version__}")
     parser.add_argument("--config", metavar="FILE", help=f"settings in TOML (also {CONFIG_FILE}); the environment wins")
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
@@ -196,7 +240,7 @@ def _add_moving(add: Add) -> None:
 
     export_ = add("export", "write the archived events to standard output")
     _add_query(export_, ("from", "to", "tz"))
-    export_.add_argument("--format", choices=list(FORMATS), default="ndjson", help="default: ndjson")
+    export_.add_argument("--format", choices=EXPORT_FORMATS, default="ndjson", help="default: ndjson")
 
 
 def _add_setting_up(add: Add) -> None:
@@ -232,3 +276,9 @@ _QUERY_HELP = {
 def _add_query(command: argparse.ArgumentParser, names: Sequence[str]) -> None:
     for name in names:
         command.add_argument(f"--{name}", dest=f"query_{name}", metavar=name.upper(), help=_QUERY_HELP[name])
+
+
+def query_parameters(given: argparse.Namespace) -> dict[str, str]:
+    """The parameters of a report that were given, by the names that the URL has."""
+    options = {name: getattr(given, f"query_{name}", None) for name in QUERY_OPTIONS}
+    return {name: value for name, value in options.items() if value is not None}

@@ -1,4 +1,6 @@
-"""Which processes of Foldlog run on a data directory, seen from outside and without a lock of its own."""
+"""Which processes of Foldlog run on a data directory, seen from outside and without a
+lock of its own.
+"""
 
 from __future__ import annotations
 
@@ -7,8 +9,8 @@ import re
 from pathlib import Path
 from typing import NamedTuple
 
-from ingest.observe.peers import ask_workers
 from shared.disk.layout import DataDirectory
+from shared.peers import ask_workers
 
 LOCKS = Path("/proc/locks")
 
@@ -16,7 +18,9 @@ _FLOCK = re.compile(r"^\d+: FLOCK +\w+ +\w+ +(-?\d+) +[0-9a-f]+:[0-9a-f]+:(\d+) 
 
 
 class Running(NamedTuple):
-    """`serve` is the process that holds serve.lock. `workers`: whether each answers; None where that cannot be asked."""
+    """`serve` is the process that holds serve.lock. `workers`: whether each answers;
+    None where that cannot be asked.
+    """
 
     serve: int | None
     workers: dict[str, bool] | None
@@ -37,7 +41,9 @@ class Running(NamedTuple):
 
 
 def find_running(data: DataDirectory) -> Running:
-    """Ask every worker on its socket. Takes at most little more than a second, when one is stuck."""
+    """Ask every worker on its socket. Takes at most little more than a second, when one
+    is stuck.
+    """
     workers = {name: meters is not None for name, meters in ask_workers(data).items()} if _may_ask(data) else None
     return Running(holder(data.serve_lock), workers)
 
@@ -55,7 +61,8 @@ def _may_ask(data: DataDirectory) -> bool:
 def holder(lock: Path) -> int | None:
     """The process that has a lock file locked, as far as that can be seen from here.
 
-    To try the lock would be surer, but whoever starts in that moment would be told that another one runs.
+    To try the lock would be surer, but whoever starts in that moment would be told that
+    another one runs.
     """
     try:
         inode, locks = lock.stat().st_ino, LOCKS.read_text("ascii")
@@ -65,5 +72,7 @@ def holder(lock: Path) -> int | None:
 
 
 def flocks(text: str) -> list[tuple[int, int]]:
-    """Process and inode of each lock in a text like that of /proc/locks which flock made."""
+    """Process and inode of each lock in a text like that of /proc/locks which flock
+    made.
+    """
     return [(int(match[1]), int(match[2])) for match in _FLOCK.finditer(text)]

@@ -1,6 +1,8 @@
-"""`foldlog status` on one screen: first whether all is well, and if not what to type; then the numbers.
+"""`foldlog status` on one screen: first whether all is well, and if not what to type;
+then the numbers.
 
-Pure: from what was found to lines. On a terminal they fit its height, whatever there is to say; in a pipe nothing is cut.
+Pure: from what was found to lines. On a terminal they fit its height, whatever there is
+to say; in a pipe nothing is cut.
 """
 
 from __future__ import annotations
@@ -21,7 +23,9 @@ Row = tuple[str, str]
 
 
 class Problem(NamedTuple):
-    """Something to see to. Wrong: events are lost, refused or not counted. Warning: it works, though not as it was meant."""
+    """Something to see to. Wrong: events are lost, refused or not counted. Warning: it
+    works, though not as it was meant.
+    """
 
     level: Literal["WRONG", "WARNING"]
     text: str
@@ -96,7 +100,9 @@ def verdict(found: Found, things: Sequence[Problem]) -> str:
     if wrong:
         return f"NOT all is well: {counted(wrong, 'thing')} to see to."
     last = f"the last fold was {ago(found['lag_s'])}" if found["lag_s"] is not None else "nothing is folded yet"
-    return f"All is well but for {counted(len(things), 'warning')}; {last}." if things else f"All is well: {_ALL}, {last}."
+    return (
+        f"All is well but for {counted(len(things), 'warning')}; {last}." if things else f"All is well: {_ALL}, {last}."
+    )
 
 
 def rows(found: Found, running: Running) -> list[Row]:
@@ -114,7 +120,10 @@ def rows(found: Found, running: Running) -> list[Row]:
         ("last fold", f"{fold['segments']:,} segments, {fold['lines']:,} lines, {fold['seconds']:g} s"),
         ("last retention", _last_retention(found["last_retention"])),
         ("active segments", _active(segments["active"])),
-        ("sealed segments", f"{segments['sealed_unfolded']:,} not folded; {segments['damaged']:,} damaged since the beginning"),
+        (
+            "sealed segments",
+            f"{segments['sealed_unfolded']:,} not folded; {segments['damaged']:,} damaged since the beginning",
+        ),
         ("workers", _workers(running)),
         ("disk free", f"{size(disk['free_bytes'])} (reserve {size(disk['reserve_bytes'])})"),
         ("log, archive, counters", ", ".join(size(disk[f"{kind}_bytes"]) for kind in ("log", "archive", "counters"))),
@@ -149,7 +158,9 @@ def _last_retention(run: Found) -> str:
 
 
 def screen(found: Found, running: Running, settings: Settings, width: int, height: int | None) -> list[str]:
-    """All lines. With a `height` they fit it, and leave a line for the prompt; without one nothing is wrapped or cut."""
+    """All lines. With a `height` they fit it, and leave a line for the prompt; without
+    one nothing is wrapped or cut.
+    """
     things = problems(found, running, settings)
     table = rows(found, running)
     label = max(len(name) for name, _ in table) + 2
@@ -163,8 +174,12 @@ def screen(found: Found, running: Running, settings: Settings, width: int, heigh
 
 
 def fitted(texts: Sequence[str], width: int, room: int) -> list[str]:
-    """Texts in at most `room` lines: wrapped if they all fit, else cut, and if need be only the first, and how many more."""
-    wrapped = [line for text in texts for line in textwrap.wrap(text, width, subsequent_indent="  ", break_on_hyphens=False)]
+    """Texts in at most `room` lines: wrapped if they all fit, else cut, and if need be
+    only the first, and how many more.
+    """
+    wrapped = [
+        line for text in texts for line in textwrap.wrap(text, width, subsequent_indent="  ", break_on_hyphens=False)
+    ]
     if len(wrapped) <= room:
         return wrapped
     if len(texts) <= room:
@@ -178,7 +193,9 @@ def _shared_out(texts: Sequence[str], width: int, room: int) -> list[str]:
     lines: list[str] = []
     for number, text in enumerate(texts):
         most = room - len(lines) - (len(texts) - number - 1)
-        lines += textwrap.wrap(text, width, subsequent_indent="  ", max_lines=most, placeholder=" …", break_on_hyphens=False)
+        lines += textwrap.wrap(
+            text, width, subsequent_indent="  ", max_lines=most, placeholder=" …", break_on_hyphens=False
+        )
     return lines
 
 

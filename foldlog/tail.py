@@ -1,7 +1,9 @@
-"""`foldlog tail`: the events of all writers, merged as they arrive, as a person reads them or as they were written.
+"""`foldlog tail`: the events of all writers, merged as they arrive, as a person reads
+them or as they were written.
 
-Every event is shown once, also when its segment was opened and sealed between two looks, or recovered after its writer died.
-What a terminal would act on is shown as escapes. Damaged lines are left out, and said to be.
+Every event is shown once, also when its segment was opened and sealed between two
+looks, or recovered after its writer died. What a terminal would act on is shown as
+escapes. Damaged lines are left out, and said to be.
 """
 
 from __future__ import annotations
@@ -17,7 +19,7 @@ from typing import Any
 
 import msgspec
 
-from ingest.collect.encode import harmless_json
+from shared.control_chars import escape_control_chars
 from shared.disk.layout import DataDirectory, parse_active, parse_segment
 from shared.segments.line import PIECE_MAX_BYTES, scan
 from shared.segments.sealed import Segment, salvage, sealed_segments
@@ -25,7 +27,8 @@ from shared.timestamps import rfc3339
 
 POLL_S = 0.2
 _BLOCK = 1 << 20
-# A directory may change twice in one tick of the clock that its modification time is of: so long it is looked at again.
+# A directory may change twice in one tick of the clock that its modification time is
+# of: so long it is looked at again.
 _TICK_NS = 1_000_000_000
 
 
@@ -54,14 +57,18 @@ class Wanted:
 
 @dataclass
 class _Reading:
-    """How far an active segment has been read. The descriptor stays on the file when it is renamed by its seal."""
+    """How far an active segment has been read. The descriptor stays on the file when it
+    is renamed by its seal.
+    """
 
     descriptor: int
     offset: int = 0
     begun: bool = False
 
     def new_lines(self) -> Iterator[bytes]:
-        """Whole lines. Half a one is read again: its writer may yet take it back, when the disk does not take the rest."""
+        """Whole lines. Half a one is read again: its writer may yet take it back, when
+        the disk does not take the rest.
+        """
         rest = b""
         while block := os.pread(self.descriptor, _BLOCK, self.offset + len(rest)):
             *lines, rest = (rest + block).split(b"\n")
@@ -76,14 +83,18 @@ class _Reading:
 
 @dataclass
 class _Last:
-    """The lines that were received last, at most `count`, whatever the order in which they come."""
+    """The lines that were received last, at most `count`, whatever the order in which
+    they come.
+    """
 
     count: int
     _kept: list[tuple[bytes, int, int, bytes]] = field(default_factory=list)
     _added: int = 0
 
     def add(self, line: bytes, age: int) -> None:
-        """`age` is higher for an older segment: what was received in the same millisecond stays in order."""
+        """`age` is higher for an older segment: what was received in the same
+        millisecond stays in order.
+        """
         self._added += 1
         entry = (_received(line), -age, self._added, line)
         if len(self._kept) < self.count:
@@ -92,7 +103,9 @@ class _Last:
             heapq.heappushpop(self._kept, entry)
 
     def cannot_be_of(self, segment: Segment) -> bool:
-        """Whether all that a segment holds was received before what is kept: a name has the second in which it was sealed."""
+        """Whether all that a segment holds was received before what is kept: a name has
+        the second in which it was sealed.
+        """
         sealed_ms = int(segment.name.sealed_at.timestamp() + 1) * 1000
         return not self.count or (len(self._kept) == self.count and rfc3339(sealed_ms).encode() < self._kept[0][0])
 
@@ -108,14 +121,18 @@ class Follower:
         self._data = data
         self._wanted = wanted
         self._reading: dict[int, _Reading] = {}
-        self._begun: set[int] = set()  # hashes of the first lines of what was read: a segment is known by its first line
+        self._begun: set[int] = (
+            set()
+        )  # hashes of the first lines of what was read: a segment is known by its first line
         self._names = set(os.listdir(data.log))
         self._changed_ns = -1
         self._sealed = sealed_segments(data)
         self._known = {(segment.name.writer, segment.name.sequence) for segment in self._sealed}
 
     def last(self, count: int, progress: Callable[[], None] = lambda: None) -> list[bytes]:
-        """The wanted lines that were received last. Called once, before `look`; reads back no further than it must."""
+        """The wanted lines that were received last. Called once, before `look`; reads
+        back no further than it must.
+        """
         last = _Last(count)
         for line in self.look():
             last.add(line, 0)
@@ -130,7 +147,9 @@ class Follower:
         return last.lines()
 
     def look(self) -> Iterator[bytes]:
-        """What is wanted of the lines that were written since the last look, segment by segment."""
+        """What is wanted of the lines that were written since the last look, segment by
+        segment.
+        """
         new = self._list()
         open_now = self._open() if new is not None else set(self._reading)
         for each in self._reading.values():
@@ -145,7 +164,9 @@ class Follower:
             yield from self._unless_read(segment)
 
     def _list(self) -> list[Segment] | None:
-        """Segments that were sealed since the last look, some of which were read while they were active. None: no change."""
+        """Segments that were sealed since the last look, some of which were read while
+        they were active. None: no change.
+        """
         changed_ns = self._data.log.stat().st_mtime_ns
         if changed_ns == self._changed_ns:
             return None
@@ -181,7 +202,9 @@ class Follower:
         return open_now
 
     def _unless_read(self, segment: Segment) -> Iterator[bytes]:
-        """The lines of a sealed segment, if it was not read while it was active, or is not the rescue of one that was."""
+        """The lines of a sealed segment, if it was not read while it was active, or is
+        not the rescue of one that was.
+        """
         first = True
         for line in self._good(self._sealed_lines(segment)):
             if first and hash(line) in self._begun:
@@ -218,7 +241,9 @@ class Follower:
 
 
 class Printer:
-    """Lines on standard output, each batch at once, so that a pipe gets them while they are new."""
+    """Lines on standard output, each batch at once, so that a pipe gets them while they
+    are new.
+    """
 
     def __init__(self, *, as_written: bool) -> None:
         self._as_written = as_written
@@ -231,7 +256,7 @@ class Printer:
             if not self._as_written:
                 sys.stdout.write(readable(line) + "\n")
             else:
-                sys.stdout.buffer.write(harmless_json(line) if self._is_terminal else line)
+                sys.stdout.buffer.write(escape_control_chars(line) if self._is_terminal else line)
         sys.stdout.flush()
         if left_out > self._said:
             self._said = left_out
@@ -240,7 +265,9 @@ class Printer:
 
 
 def wait_for_more() -> None:
-    """Wait until the next look. Raises BrokenPipeError when nobody reads the output any more, though nothing is written."""
+    """Wait until the next look. Raises BrokenPipeError when nobody reads the output any
+    more, though nothing is written.
+    """
     poll = select.poll()
     poll.register(sys.stdout.fileno(), 0)
     if poll.poll(POLL_S * 1000):
@@ -254,11 +281,17 @@ def readable(line: bytes) -> str:
     except msgspec.DecodeError:
         return _harmless(line.decode("utf-8", "backslashreplace").rstrip("\n"))
     place = event.get("url") or event.get("site", "")
-    shown = [event.get("time", ""), event.get("name", ""), place, f"visitor={event['visitor']}" if "visitor" in event else ""]
+    shown = [
+        event.get("time", ""),
+        event.get("name", ""),
+        place,
+        f"visitor={event['visitor']}" if "visitor" in event else "",
+    ]
     if "value" in event:
         shown.append(f"value={event['value']:g}")
     shown += [f"{name}={value}" for name, value in event.get("props", {}).items()]
-    # JSON wrote the hazards as escapes; they must not come back to life on the terminal.
+    # JSON wrote the hazards as escapes; they must not come back to life on the
+    # terminal.
     return "  ".join(_harmless(part) for part in shown if part)
 
 

@@ -1,4 +1,6 @@
-"""What a worker's handlers share: made once at start, handed to each of them with the request."""
+"""What a worker's handlers share: made once at start, handed to each of them with the
+request.
+"""
 
 from __future__ import annotations
 
@@ -15,19 +17,22 @@ from ingest.collect.visitor_id import VisitorHash
 from ingest.http.auth import Keyring
 from ingest.http.body_reader import Held
 from ingest.http.client_address import Client, Headers, Proxies
-from ingest.observe.worker_stats import Meters
-from ingest.wal.commit_queue import GroupCommitWriter, Log
+from ingest.wal.commit_queue import GroupCommitWriter
 from reports.reader.client import Reader
 from shared.disk.layout import DataDirectory
+from shared.log import Log
 from shared.settings import Settings
 from shared.timestamps import now_ms
+from shared.worker_stats import Meters
 
 DISK_LOOK_S = 1.0
 
 
 @dataclass
 class Service:
-    """One worker: its settings, its log writer, its keys, its limits, its way to the reports."""
+    """One worker: its settings, its log writer, its keys, its limits, its way to the
+    reports.
+    """
 
     settings: Settings
     data: DataDirectory
@@ -56,6 +61,10 @@ class Service:
         self.held = Held(self.settings.queue_max_bytes)
         self.knows_countries = bool(self.settings.country_header or self.settings.country_file)
 
+    def is_rejecting(self) -> bool:
+        """Whether the worker stops so soon that requests in flight get no answer."""
+        return self.refusing
+
     @property
     def stored_status(self) -> int:
         """P1: 200 only where every accepted event was synced."""
@@ -68,7 +77,9 @@ class Service:
         self.rate_limiter.check(address)
 
     def country_of(self, client: Client, headers: Headers) -> str | None:
-        """The visitor's country, from a trusted proxy's header or the operator's file."""
+        """The visitor's country, from a trusted proxy's header or the operator's
+        file.
+        """
         name = self.settings.country_header
         return self.country.of(client.address, headers.get(name) if name and client.through_proxy else None)
 
@@ -82,12 +93,16 @@ class Service:
             meters.accepted += told.accepted
 
     def forget_and_report(self) -> None:
-        """What must happen though nobody asks: yesterday's salt goes, an undeclared proxy is noticed. Writes files."""
+        """What must happen though nobody asks: yesterday's salt goes, an undeclared
+        proxy is noticed. Writes files.
+        """
         self.visitor_hash.forget_past_days(self.now_ms())
         self.proxy_watch.report()
 
     def disk_free(self) -> int | None:
-        """Bytes left for the data directory, looked up once a second; None when that cannot be told."""
+        """Bytes left for the data directory, looked up once a second; None when that
+        cannot be told.
+        """
         now = time.monotonic()
         if now - self._disk_looked_at >= DISK_LOOK_S:
             self._disk_looked_at = now

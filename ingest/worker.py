@@ -1,6 +1,8 @@
-"""One ingest worker: an aiohttp server on a port that workers share, and the writer behind it.
+"""One ingest worker: an aiohttp server on a port that workers share, and the writer
+behind it.
 
-Where a behaviour lives: writing in collect.py, reading in admin.py, routing and the last resort in routes.py.
+Where a behaviour lives: writing in collect.py, reading in admin.py, routing and the
+last resort in routes.py.
 """
 
 from __future__ import annotations
@@ -34,23 +36,26 @@ from ingest.http.router import Route, dispatch
 from ingest.observe.background import keeping_house, showing_life
 from ingest.observe.health import get_health, get_readiness
 from ingest.observe.metrics import get_metrics
-from ingest.observe.worker_stats import Meters
-from ingest.wal.commit_queue import GroupCommitWriter, Log
+from ingest.wal.commit_queue import GroupCommitWriter
 from reports.reader.client import Reader
 from shared.disk.durable import make_data_directory
 from shared.disk.layout import DataDirectory
+from shared.log import Log
 from shared.segments.recovery import WriterAlive
 from shared.settings import Settings, show_address
 from shared.systemd_notify import Notifier
+from shared.worker_stats import Meters
 
 EXIT_DONE = 0
 EXIT_TRY_AGAIN = 75
 
 # For requests that are still under way when the time for answers is over (drain.py).
 SHUTDOWN_S = 10.0
-# A thread that waits for the interpreter gets it after this long; the default of 5 ms would be the latency of a commit.
+# A thread that waits for the interpreter gets it after this long; the default of 5 ms
+# would be the latency of a commit.
 SWITCH_INTERVAL_S = 0.0001
-# A socket that systemd holds gets this one, too, while a worker accepts from it; the system allows net.core.somaxconn at most.
+# A socket that systemd holds gets this one, too, while a worker accepts from it; the
+# system allows net.core.somaxconn at most.
 BACKLOG = 4096
 LOCK_PATIENCE_S = 5.0
 GC_YOUNG = 10_000
@@ -58,10 +63,12 @@ GC_YOUNG = 10_000
 
 @dataclass(frozen=True)
 class Start:
-    """What whoever starts a worker gives it. `supervised`: it also stops at the end of standard input.
+    """What whoever starts a worker gives it. `supervised`: it also stops at the end of
+    standard input.
 
-    `rate_table` is the descriptor of the memory in which workers count clients together; without it this one counts alone.
-    `sockets` are listening ones; without any it listens on FOLDLOG_LISTEN.
+    `rate_table` is the descriptor of the memory in which workers count clients
+    together; without it this one counts alone. `sockets` are listening ones; without
+    any it listens on FOLDLOG_LISTEN.
     """
 
     supervised: bool = False
@@ -154,7 +161,9 @@ async def _listen(runner: web.ServerRunner, settings: Settings, inherited: Seque
 async def _open_writer(
     data: DataDirectory, writer: str, settings: Settings, log: Log, fail: Callable[[], None], meters: Meters
 ) -> GroupCommitWriter:
-    """Open the log, with patience for a recovery by the compactor or for a predecessor that is still sealing."""
+    """Open the log, with patience for a recovery by the compactor or for a predecessor
+    that is still sealing.
+    """
     deadline = time.monotonic() + LOCK_PATIENCE_S
     while True:
         try:

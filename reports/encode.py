@@ -1,4 +1,6 @@
-"""Rows as JSON, NDJSON or CSV. A CSV cell that a spreadsheet would run as a formula is prefixed with an apostrophe."""
+"""Rows as JSON, NDJSON or CSV. A CSV cell that a spreadsheet would run as a formula is
+prefixed with an apostrophe.
+"""
 
 from __future__ import annotations
 
@@ -9,14 +11,19 @@ from typing import Any
 
 import orjson
 
-FORMATS = {"json": "application/json", "ndjson": "application/x-ndjson", "csv": "text/csv"}
+REPORT_FORMATS = {"json": "application/json", "ndjson": "application/x-ndjson", "csv": "text/csv"}
+EXPORT_FORMATS = {
+    "ndjson": "application/x-ndjson",
+    "csv": "text/csv",
+    "parquet": "application/vnd.apache.parquet",
+}
 
 # What OWASP lists as the beginnings of a formula.
 _FORMULA = ("=", "+", "-", "@", "\t", "\r")
 
 
 def encode_report(report: Mapping[str, Any], format_: str) -> bytes:
-    """A report in one of FORMATS. CSV and NDJSON hold the rows only."""
+    """A report in one of REPORT_FORMATS. CSV and NDJSON hold the rows only."""
     if format_ == "json":
         return orjson.dumps(report)
     if format_ == "ndjson":

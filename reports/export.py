@@ -1,4 +1,6 @@
-"""The archived events, streamed: NDJSON and CSV row by row, Parquet as DuckDB writes it. Bounded memory, any range."""
+"""The archived events, streamed: NDJSON and CSV row by row, Parquet as DuckDB writes
+it. Bounded memory, any range.
+"""
 
 from __future__ import annotations
 
@@ -12,15 +14,14 @@ from typing import BinaryIO
 import duckdb
 import orjson
 
-from ingest.collect.encode import harmless_json
 from reports.encode import encode_csv
 from reports.query import Query
 from reports.report import touched
+from shared.control_chars import escape_control_chars
 from shared.disk.layout import DataDirectory
 from shared.generations.archive_schema import ARCHIVE_COLUMNS, archived, no_rows
 from shared.generations.snapshot import Snapshot
 
-FORMATS = {"ndjson": "application/x-ndjson", "csv": "text/csv", "parquet": "application/vnd.apache.parquet"}
 _ROWS = 2000
 
 
@@ -34,7 +35,8 @@ def export(
 ) -> None:
     """Write the events of the query's time to `out`, in order of time.
 
-    What is missing of the parts is found before anything is written: they are all read before the first event is in its place.
+    What is missing of the parts is found before anything is written: they are all read
+    before the first event is in its place.
     """
     archive = touched(snapshot, data, query).archive
     source = archived("read_parquet($archive)") if archive else no_rows(ARCHIVE_COLUMNS)
@@ -54,11 +56,13 @@ def export(
         if format_ == "csv":
             out.write(encode_csv(columns, rows, header=False).encode("utf-8"))
         else:
-            out.write(harmless_json(b"".join(orjson.dumps(_without_absent(row)) + b"\n" for row in rows)))
+            out.write(escape_control_chars(b"".join(orjson.dumps(_without_absent(row)) + b"\n" for row in rows)))
 
 
 def _export_parquet(database: duckdb.DuckDBPyConnection, sql: str, values: dict[str, object], out: BinaryIO) -> None:
-    """By way of a temporary file: the format ends with an index of the whole, and `out` may be a socket, which has no name."""
+    """By way of a temporary file: the format ends with an index of the whole, and `out`
+    may be a socket, which has no name.
+    """
     with tempfile.TemporaryDirectory(prefix="foldlog-export-") as directory:
         path = Path(directory, "export.parquet")
         database.execute(f"COPY ({sql}) TO '{path}' (FORMAT parquet, COMPRESSION zstd)", values)

@@ -1,6 +1,8 @@
-"""The question that a report answers, parsed from text. Pure: what comes out holds no text that is not a bound value.
+"""The question that a report answers, parsed from text. Pure: what comes out holds no
+text that is not a bound value.
 
-The same grammar serves the URL and the command line; docs/reports.md says what each part means.
+The same grammar serves the URL and the command line; docs/reports.md says what each
+part means.
 """
 
 from __future__ import annotations
@@ -12,6 +14,7 @@ from datetime import UTC, date, datetime, time, timedelta
 from typing import Literal, cast, get_args
 from zoneinfo import ZoneInfo
 
+from shared.exit_codes import UsageProblem
 from shared.generations.archive_schema import DIMENSIONS
 
 Interval = Literal["none", "15m", "hour", "day", "week", "month"]
@@ -28,8 +31,10 @@ PROPS = "props."
 _CONDITION = re.compile(r"(?P<field>[a-z_]+|props\.[^=!]{1,100}?)(?P<operator>==|!=)(?P<value>.*)", re.DOTALL)
 
 
-class QueryError(ValueError):
-    """A parameter that cannot be understood; the message names it and shows what would be."""
+class QueryError(UsageProblem, ValueError):
+    """A parameter that cannot be understood; the message names it and shows what would
+    be.
+    """
 
     def __init__(self, parameter: str, detail: str) -> None:
         super().__init__(f"{parameter}: {detail}")
@@ -47,7 +52,9 @@ class Condition:
 
 @dataclass(frozen=True)
 class Query:
-    """A report to make. Times are UTC and half open; `zone` says where days, weeks and months begin."""
+    """A report to make. Times are UTC and half open; `zone` says where days, weeks and
+    months begin.
+    """
 
     start: datetime
     end: datetime
@@ -83,12 +90,16 @@ def parse(given: Mapping[str, str], now: datetime, default_zone: str) -> Query:
         visitors=cast(Visitors, _one_of("visitors", given.get("visitors") or "exact", get_args(Visitors))),
     )
     if query.interval != "none" and len(edges(query)) > BUCKETS_MAX:
-        raise QueryError("interval", f"that makes more than {BUCKETS_MAX} rows; ask for a longer interval or a shorter time")
+        raise QueryError(
+            "interval", f"that makes more than {BUCKETS_MAX} rows; ask for a longer interval or a shorter time"
+        )
     return query
 
 
 def edges(query: Query) -> list[datetime]:
-    """Where the buckets of `interval` begin, in UTC, the first at or before `start`. Days may have 23, 24 or 25 hours."""
+    """Where the buckets of `interval` begin, in UTC, the first at or before `start`.
+    Days may have 23, 24 or 25 hours.
+    """
     found: list[datetime] = []
     for edge in _edges_from(query.start, query.interval, query.zone):
         if edge >= query.end or len(found) > BUCKETS_MAX:
@@ -118,7 +129,9 @@ def _edges_from(start: datetime, interval: Interval, zone: ZoneInfo) -> Iterator
 
 
 def _next_quarter_or_hour(edge: datetime, minutes: int, zone: ZoneInfo) -> datetime:
-    """The next time at which the clock of a zone shows a full quarter or hour, or is set."""
+    """The next time at which the clock of a zone shows a full quarter or hour, or is
+    set.
+    """
     quarter = timedelta(minutes=15)
     before, edge = edge, edge + quarter
     while minutes == 60 and edge.astimezone(zone).minute:
@@ -177,7 +190,11 @@ def _one_of(parameter: str, given: str, allowed: tuple[str, ...]) -> str:
 
 
 def _by(given: str) -> str | None:
-    if given and given not in DIMENSIONS and not (given.startswith(PROPS) and len(PROPS) < len(given) <= len(PROPS) + 100):
+    if (
+        given
+        and given not in DIMENSIONS
+        and not (given.startswith(PROPS) and len(PROPS) < len(given) <= len(PROPS) + 100)
+    ):
         raise QueryError("by", f"one of {', '.join(DIMENSIONS)} or props.<key>")
     return given or None
 
@@ -195,5 +212,7 @@ def _conditions(given: str) -> Iterator[Condition]:
     for part in parts:
         match = _CONDITION.fullmatch(part)
         if match is None or not (match["field"] in DIMENSIONS or match["field"].startswith(PROPS)):
-            raise QueryError("filter", f"conditions such as path==/a;country!=DE, over {', '.join(DIMENSIONS)} or props.<key>")
+            raise QueryError(
+                "filter", f"conditions such as path==/a;country!=DE, over {', '.join(DIMENSIONS)} or props.<key>"
+            )
         yield Condition(match["field"], match["operator"] == "==", match["value"])

@@ -1,8 +1,9 @@
 """A report: from a query and a snapshot to rows of exact numbers.
 
-Events without a filter are summed from the counters: whole UTC days from the sums that the parts hold of them. Filters, and
-visitors always, are answered from the archive. A number that the data no longer gives is None with a reason. Everything that
-comes from outside is a bound parameter of the SQL.
+Events without a filter are summed from the counters: whole UTC days from the sums that
+the parts hold of them. Filters, and visitors always, are answered from the archive. A
+number that the data no longer gives is None with a reason. Everything that comes from
+outside is a bound parameter of the SQL.
 """
 
 from __future__ import annotations
@@ -40,7 +41,9 @@ Row = dict[str, Any]
 
 
 def make_report(database: duckdb.DuckDBPyConnection, data: DataDirectory, snapshot: Snapshot, query: Query) -> Row:
-    """The report as it is answered: rows, their total, and which snapshot they are from. docs/api.md shows one."""
+    """The report as it is answered: rows, their total, and which snapshot they are
+    from. docs/api.md shows one.
+    """
     report = Report(database, query, touched(snapshot, data, query))
     rows, total = report.rows(), report.total
     shown = {
@@ -71,7 +74,11 @@ class Span:
     @cached_property
     def archive(self) -> list[str]:
         """Its archive parts. Raises PartDamaged."""
-        return [str(path) for day, kept in self.days.items() for path in whole_parts(self.data, "archive", day, kept.archive)]
+        return [
+            str(path)
+            for day, kept in self.days.items()
+            for path in whole_parts(self.data, "archive", day, kept.archive)
+        ]
 
     def counters(self, days: Iterable[date]) -> list[str]:
         """The counters of some of the days. Raises PartDamaged."""
@@ -102,7 +109,9 @@ def _naive(moment: datetime) -> datetime:
 
 
 class Report:
-    """The SQL of one query. Fragments are fixed text; values are in `_values` and bound by name."""
+    """The SQL of one query. Fragments are fixed text; values are in `_values` and bound
+    by name.
+    """
 
     def __init__(self, database: duckdb.DuckDBPyConnection, query: Query, span: Span) -> None:
         self._database = database
@@ -135,7 +144,9 @@ class Report:
 
     @cached_property
     def total(self) -> Row:
-        """Over all rows, also those beyond `limit`. Visitors of the whole time are counted once."""
+        """Over all rows, also those beyond `limit`. Visitors of the whole time are
+        counted once.
+        """
         if not self._from_counters and self._span.expired:
             return {"events": None} | ({"visitors": None} if self._wants_visitors else {})
         total: Row = {"events": None} | (self._total_visitors() if self._wants_visitors else {})
@@ -154,7 +165,9 @@ class Report:
 
     @cached_property
     def _found(self) -> list[tuple[Any, ...]]:
-        """Time, value, events and visitors of each row that is shown, and the events of all rows."""
+        """Time, value, events and visitors of each row that is shown, and the events of
+        all rows.
+        """
         return self._fetch(f"WITH {self._events()}, {_TOP}, {self._visitors()} {_JOINED}")
 
     def _total_visitors(self) -> Row:
@@ -173,33 +186,50 @@ class Report:
         return aligned and not query.conditions and not asks_props and not asks_capped
 
     def _events(self) -> str:
-        """SQL of `e`: the events of each time and value; with the visitors where they come from the same rows."""
+        """SQL of `e`: the events of each time and value; with the visitors where they
+        come from the same rows.
+        """
         if self._from_counters:
             return f"e AS MATERIALIZED (SELECT t, value, sum(events)::BIGINT AS events FROM {self._counters()} GROUP BY ALL)"
         visitors = ", count(DISTINCT visitor) AS visitors" if self._query.by is None and self._wants_visitors else ""
         return f"e AS MATERIALIZED (SELECT t, value, count(*) AS events{visitors} FROM {self._archive()} GROUP BY ALL)"
 
     def _visitors(self) -> str:
-        """SQL of `v`: the visitors of each time and of those values that are shown, by their place."""
+        """SQL of `v`: the visitors of each time and of those values that are shown, by
+        their place.
+        """
         if not self._wants_visitors:
             return "v AS (SELECT NULL::TIMESTAMP AS t, 0 AS place, NULL::BIGINT AS visitors LIMIT 0)"
         if self._query.by is None and not self._from_counters:
             return "v AS (SELECT t, 1 AS place, visitors FROM e)"
-        # Distinct pairs are what costs most: of the values that are not shown there are none, of the others their place.
+        # Distinct pairs are what costs most: of the values that are not shown there are
+        # none, of the others their place.
         shown = f"{self._archive()} a JOIN top ON a.value IS NOT DISTINCT FROM top.value"
         if self._query.by is None:
             shown = f"(SELECT *, 1 AS place FROM {self._archive()})"
         return f"v AS (SELECT t, place, count(DISTINCT visitor) AS visitors FROM {shown} GROUP BY ALL)"
 
     def _counters(self) -> str:
-        """SQL of counters as (t, value, events): of whole days their sums, of the rest each quarter of an hour."""
+        """SQL of counters as (t, value, events): of whole days their sums, of the rest
+        each quarter of an hour.
+        """
         value = {"event": "c.event", "site": "c.site", None: "NULL"}.get(self._query.by, "c.value")
         whole = self._whole_days()
-        sums, quarters = self._span.counters(whole), self._span.counters(day for day in self._span.days if day not in whole)
-        self._values |= {"dimension": self._by_counter, "sum": self._by_counter + OF_DAY, "sums": sums, "quarters": quarters}
+        sums, quarters = (
+            self._span.counters(whole),
+            self._span.counters(day for day in self._span.days if day not in whole),
+        )
+        self._values |= {
+            "dimension": self._by_counter,
+            "sum": self._by_counter + OF_DAY,
+            "sums": sums,
+            "quarters": quarters,
+        }
         sources = ["FROM read_parquet($sums) WHERE dimension = $sum"] if sums else []
         if quarters:
-            sources.append("FROM read_parquet($quarters) WHERE dimension = $dimension AND bucket >= $start AND bucket < $end")
+            sources.append(
+                "FROM read_parquet($quarters) WHERE dimension = $dimension AND bucket >= $start AND bucket < $end"
+            )
         source = f"({' UNION ALL '.join(sources)})" if sources else no_rows(COUNTER_COLUMNS)
         return (
             f"(SELECT {self._bucket()} AS t, {value} AS value, c.events FROM {source} c {self._edges('c.bucket')} "
@@ -225,13 +255,17 @@ class Report:
         )
 
     def _in_time(self) -> str:
-        """Parts hold the events of one UTC day: where whole days are asked for, their times need not be read."""
+        """Parts hold the events of one UTC day: where whole days are asked for, their
+        times need not be read.
+        """
         if {self._values["start"].time(), self._values["end"].time()} == {time()}:
             return "true"
         return "a.time >= $start AND a.time < $end"
 
     def _archive_value(self) -> tuple[str, str]:
-        """The SQL of `by` in the archive, and the join that it needs: values counted under (other) must be so here, too."""
+        """The SQL of `by` in the archive, and the join that it needs: values counted
+        under (other) must be so here, too.
+        """
         by = self._query.by
         if by is None:
             return "NULL", ""
@@ -303,7 +337,9 @@ class Report:
         return [by_time.get(begins, {"time": begins, **self._no_events()}) for begins in times]
 
     def _without_lost_visitors(self, rows: list[Row]) -> list[Row]:
-        """Where the archive of a day is gone: the visitors that were kept of it, else None."""
+        """Where the archive of a day is gone: the visitors that were kept of it, else
+        None.
+        """
         if not self._span.expired:
             return rows
         starts = edges(self._query) if self._query.interval != "none" else [self._query.start]
@@ -318,7 +354,9 @@ class Report:
         return any(_overlaps(day, start, end) for day in self._span.expired)
 
     def _kept(self, start: datetime, end: datetime, value: str | None) -> int | None:
-        """Visitors of one calendar day that stayed with its counters when its archive went."""
+        """Visitors of one calendar day that stayed with its counters when its archive
+        went.
+        """
         if self._kept_visitors is None:
             self._kept_visitors = self._fetch_kept_visitors()
         if not self._is_day(start, end):
@@ -343,7 +381,9 @@ class Report:
             "SELECT bucket, value, visitors FROM read_parquet($counters) WHERE visitors IS NOT NULL AND dimension = $kept "
             "AND site IS NOT DISTINCT FROM $site AND bot IS NOT DISTINCT FROM $bot"
         )
-        return {(bucket, None if query.event else value): n for bucket, value, n in found if query.event in (None, value)}
+        return {
+            (bucket, None if query.event else value): n for bucket, value, n in found if query.event in (None, value)
+        }
 
 
 _TOP = (

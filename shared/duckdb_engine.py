@@ -1,4 +1,6 @@
-"""DuckDB as both halves use it: in memory, bounded, without network or extensions, spilling to a directory that it is given."""
+"""DuckDB as both halves use it: in memory, bounded, without network or extensions,
+spilling to a directory that it is given.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +10,9 @@ import duckdb
 
 
 def connect(memory_bytes: int, threads: int, spill: Path | None = None) -> duckdb.DuckDBPyConnection:
-    """A new in-memory database that uses at most `memory_bytes` and, where `spill` is given, disk beyond them."""
+    """A new in-memory database that uses at most `memory_bytes` and, where `spill` is
+    given, disk beyond them.
+    """
     return duckdb.connect(
         config={
             "memory_limit": f"{memory_bytes}B",

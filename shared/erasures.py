@@ -1,8 +1,11 @@
-"""Erasing one visitor, as it is asked for and as it is recorded. What erases is compactor/erasure/rewrite.py.
+"""Erasing one visitor, as it is asked for and as it is recorded. What erases is
+compactor/erasure/rewrite.py.
 
-A request is a file in private/ from the moment when it is made until no file of the data directory holds the visitor: a crash
-delays an erasure, and never leaves half of it undone. It is recorded in erasures.ndjson as it begins and when it is done, with
-counts and hashes of files. The visitor is in neither line, nor is a hash of it: against that, ids could be tried.
+A request is a file in private/ from the moment when it is made until no file of the
+data directory holds the visitor: a crash delays an erasure, and never leaves half of it
+undone. It is recorded in erasures.ndjson as it begins and when it is done, with counts
+and hashes of files. The visitor is in neither line, nor is a hash of it: against that,
+ids could be tried.
 """
 
 from __future__ import annotations
@@ -33,7 +36,9 @@ class Request(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class File(msgspec.Struct, frozen=True):
-    """A file that held the visitor, below the data directory, and its sha256 in hex (of a compressed segment: of its lines)."""
+    """A file that held the visitor, below the data directory, and its sha256 in hex (of
+    a compressed segment: of its lines).
+    """
 
     file: str
     sha256: str | None
@@ -42,10 +47,12 @@ class File(msgspec.Struct, frozen=True):
 class Begun(msgspec.Struct, frozen=True, tag="begun", tag_field="state"):
     """What held the visitor when an erasure began.
 
-    `events` are counted ones, on so many `days`; `lines` those of sealed segments (copies of an event, and lines that were
-    never counted, among them); `quarantined` bad lines in quarantine/. What stays: `other_sites` are events of this visitor on
-    sites that were not asked for, `mentions` events of others that hold the same text in some field, and `unreadable` files of
-    quarantine/ and log/ that nobody can look into. `mentions` is None for ids that are too short to tell.
+    `events` are counted ones, on so many `days`; `lines` those of sealed segments
+    (copies of an event, and lines that were never counted, among them); `quarantined`
+    bad lines in quarantine/. What stays: `other_sites` are events of this visitor on
+    sites that were not asked for, `mentions` events of others that hold the same text
+    in some field, and `unreadable` files of quarantine/ and log/ that nobody can look
+    into. `mentions` is None for ids that are too short to tell.
     """
 
     request: str
@@ -63,7 +70,9 @@ class Begun(msgspec.Struct, frozen=True, tag="begun", tag_field="state"):
 
 
 class Done(msgspec.Struct, frozen=True, tag="done", tag_field="state"):
-    """The end of an erasure: `files` took the place of those that held the visitor. `generation` is the snapshot since then."""
+    """The end of an erasure: `files` took the place of those that held the visitor.
+    `generation` is the snapshot since then.
+    """
 
     request: str
     done_at: str
@@ -76,7 +85,9 @@ _RECORD = msgspec.json.Decoder(Begun | Done)
 
 
 def ask(data: DataDirectory, visitor: str, site: str | None) -> Request:
-    """Publish a request. From now on it will be carried out, by whoever compacts next."""
+    """Publish a request. From now on it will be carried out, by whoever compacts
+    next.
+    """
     make_directory(data.private, PRIVATE_DIRECTORY_MODE)
     asked = Request(secrets.token_hex(8), rfc3339(now_ms()), visitor, site and site.lower())
     publish(data.erasure_request(asked.request), msgspec.json.encode(asked) + b"\n", PRIVATE_MODE)

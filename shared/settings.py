@@ -1,7 +1,8 @@
 """Settings: read once, frozen, passed as a value.
 
-Each field is one setting. Its name in upper case after `FOLDLOG_` is the environment variable, its name in lower case
-the key in the optional TOML file. The environment wins over the file. docs/settings.md lists every field; a test holds that.
+Each field is one setting. Its name in upper case after `FOLDLOG_` is the environment
+variable, its name in lower case the key in the optional TOML file. The environment wins
+over the file. docs/settings.md lists every field; a test holds that.
 """
 
 from __future__ import annotations
@@ -16,12 +17,17 @@ from pathlib import Path
 from typing import Any, Literal, get_args
 from zoneinfo import ZoneInfo
 
+from shared.exit_codes import UsageProblem
+
 Consent = Literal["required", "implied"]
 Durability = Literal["fsync", "os"]
 Store = Literal["file"]
 LogLevel = Literal["debug", "info", "warning", "error"]
 
 PREFIX = "FOLDLOG_"
+# What a worker needs beside its connections: segments, the reading process, sockets of
+# its peers.
+OTHER_DESCRIPTORS = 128
 CONFIG_FILE = "FOLDLOG_CONFIG"
 LIMIT_MIN_BYTES = 1 << 20
 RETENTION_MAX_DAYS = 36_500
@@ -31,13 +37,17 @@ _SECONDS = {"": 1.0, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 _HOST = re.compile(r"(?=.{1,253}$)[a-z0-9_]([a-z0-9_-]*[a-z0-9_])?(\.[a-z0-9_]([a-z0-9_-]*[a-z0-9_])?)*")
 
 
-class SettingsError(ValueError):
-    """A setting that cannot be used; the message names it and says what would be accepted."""
+class SettingsError(UsageProblem, ValueError):
+    """A setting that cannot be used; the message names it and says what would be
+    accepted.
+    """
 
 
 @dataclass(frozen=True)
 class Settings:
-    """All settings with their defaults. Sizes in bytes, times in seconds, retention in days."""
+    """All settings with their defaults. Sizes in bytes, times in seconds, retention in
+    days.
+    """
 
     data_dir: Path = Path("data")
     listen: tuple[str, int] = ("127.0.0.1", 8080)
@@ -82,7 +92,9 @@ class Settings:
 
     @property
     def zone(self) -> ZoneInfo:
-        """The time zone whose midnight changes the visitor salt and begins a stored visitor day."""
+        """The time zone whose midnight changes the visitor salt and begins a stored
+        visitor day.
+        """
         return ZoneInfo(self.timezone)
 
     @property
@@ -107,7 +119,9 @@ def size(text: str) -> int:
 
 
 def _limit(text: str) -> int:
-    """Bytes, or 0 for no limit. A number that lacks its unit must not delete nearly everything."""
+    """Bytes, or 0 for no limit. A number that lacks its unit must not delete nearly
+    everything.
+    """
     takes = "0 for no limit, or a size of at least 1 MiB such as 500 MiB or 20 GiB"
     try:
         limit = size(text)
@@ -266,9 +280,11 @@ _RANGE: dict[str, tuple[float, float]] = {
 
 
 def load(environ: Mapping[str, str], config: Path | None = None) -> Settings:
-    """Settings from a TOML file (`config`, or the path in FOLDLOG_CONFIG) and the environment, which wins.
+    """Settings from a TOML file (`config`, or the path in FOLDLOG_CONFIG) and the
+    environment, which wins.
 
-    Raises SettingsError for an unknown name, an unreadable file or a value out of range.
+    Raises SettingsError for an unknown name, an unreadable file or a value out of
+    range.
     """
     if config is None and environ.get(CONFIG_FILE):
         config = Path(environ[CONFIG_FILE])

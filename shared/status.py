@@ -1,4 +1,6 @@
-"""Where everything is: the balance of P8, the segments, the lag, the disk. For `foldlog status` and GET /admin/api/status."""
+"""Where everything is: the balance of P8, the segments, the lag, the disk. For `foldlog
+status` and GET /admin/api/status.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +11,6 @@ from typing import Any
 
 import msgspec
 
-from ingest.collect.undeclared_proxy import warning
 from shared.disk.layout import DataDirectory
 from shared.erasures import count_pending
 from shared.generations.part_presence import missing_parts
@@ -18,6 +19,7 @@ from shared.segments.recovery import quarantined_by_recovery
 from shared.segments.sealed import active_segments, count_lines, file_sizes, sealed_segments
 from shared.settings import Settings
 from shared.timestamps import epoch_ms, now_ms
+from shared.undeclared_proxy import warning
 
 _TRIES = 5
 
@@ -40,7 +42,9 @@ class Balance:
 
 
 def read_status(data: DataDirectory, settings: Settings) -> dict[str, Any]:
-    """The status as JSON shows it; docs/api.md explains each part. Reads the unfolded part of the log, nothing else of it."""
+    """The status as JSON shows it; docs/api.md explains each part. Reads the unfolded
+    part of the log, nothing else of it.
+    """
     for _ in range(_TRIES):
         try:
             return _read_status(data, settings)

@@ -1,7 +1,9 @@
-"""Telling whoever started this process how it is: sd_notify(3), which is a datagram of lines such as READY=1.
+"""Telling whoever started this process how it is: sd_notify(3), which is a datagram of
+lines such as READY=1.
 
-systemd gives its socket in NOTIFY_SOCKET, and in WATCHDOG_USEC how long it waits for a sign of life. `foldlog serve` hands its
-children a descriptor instead, and says the same. Without either nothing is sent.
+systemd gives its socket in NOTIFY_SOCKET, and in WATCHDOG_USEC how long it waits for a
+sign of life. `foldlog serve` hands its children a descriptor instead, and says the
+same. Without either nothing is sent.
 """
 
 from __future__ import annotations
@@ -17,7 +19,9 @@ _SEND_TIMEOUT = struct.pack("@ll", SEND_S, 0)  # struct timeval
 
 
 class Notifier:
-    """`watchdog_s` is how long the other side waits for a sign of life before it acts; 0 when it does not."""
+    """`watchdog_s` is how long the other side waits for a sign of life before it acts;
+    0 when it does not.
+    """
 
     def __init__(self, peer: socket.socket | None = None, watchdog_s: float = 0.0) -> None:
         self._peer = peer
@@ -36,7 +40,9 @@ class Notifier:
         self._send(f"STATUS={status}")
 
     def alive(self) -> None:
-        """To be called again and again by the loop that is watched. Says so twice in that time, and never waits."""
+        """To be called again and again by the loop that is watched. Says so twice in
+        that time, and never waits.
+        """
         now = time.monotonic()
         if self.interval_s and now - self._alive_at >= self.interval_s:
             self._alive_at = now
@@ -61,7 +67,9 @@ class Notifier:
 
 
 def from_environment(environ: MutableMapping[str, str], pid: int) -> Notifier:
-    """What systemd asks of this process. The variables are taken out: they are not meant for children."""
+    """What systemd asks of this process. The variables are taken out: they are not
+    meant for children.
+    """
     address = environ.pop("NOTIFY_SOCKET", "")
     for_whom, usec = environ.pop("WATCHDOG_PID", ""), environ.pop("WATCHDOG_USEC", "")
     if not address.startswith(("/", "@")):

@@ -1,4 +1,6 @@
-"""Times as they stand in the log and in every file: UTC, milliseconds, `2026-11-22T15:59:58.120Z`."""
+"""Times as they stand in the log and in every file: UTC, milliseconds,
+`2026-11-22T15:59:58.120Z`.
+"""
 
 from __future__ import annotations
 
@@ -19,7 +21,9 @@ def rfc3339(epoch_ms: int) -> str:
 
 
 class _Seconds(dict[int, str]):
-    """Texts of the seconds that were asked for lately: events of one batch share few, and formatting is most of the cost."""
+    """Texts of the seconds that were asked for lately: events of one batch share few,
+    and formatting is most of the cost.
+    """
 
     def __missing__(self, epoch_s: int) -> str:
         if len(self) >= _SECONDS_MAX:

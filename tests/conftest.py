@@ -1,4 +1,6 @@
-"""Long files first, where several are run at once: they must not be what everybody waits for at the end."""
+"""Long files first, where several are run at once: they must not be what everybody
+waits for at the end.
+"""
 
 from __future__ import annotations
 

@@ -1,7 +1,9 @@
-"""Where a visitor is: in which lines of the log, which days of the archive, which files of quarantine/. Changes nothing.
+"""Where a visitor is: in which lines of the log, which days of the archive, which files
+of quarantine/. Changes nothing.
 
-A line belongs to the visitor by its field `visitor`, letter by letter. The same text in another field of somebody else's
-event (an URL, a property) is a mention: it is counted, so that whoever asks for an erasure can be told of it.
+A line belongs to the visitor by its field `visitor`, letter by letter. The same text in
+another field of somebody else's event (an URL, a property) is a mention: it is counted,
+so that whoever asks for an erasure can be told of it.
 """
 
 from __future__ import annotations
@@ -33,7 +35,8 @@ MENTIONING = ("id", "session", "url", "referrer_url", "ua", "props")
 _BLOCK = 1 << 20
 # How much of a file shows whether it is text.
 _LOOK = 1 << 12
-# JSON never escapes these: what a line holds of an id, it holds of its longest run of them.
+# JSON never escapes these: what a line holds of an id, it holds of its longest run of
+# them.
 _PLAIN = re.compile(rb"[A-Za-z0-9_.@:+=-]+")
 
 
@@ -45,11 +48,15 @@ class Sought(NamedTuple):
 
     @property
     def hint(self) -> bytes:
-        """Bytes that every line with this visitor holds: what has none of them need not be decoded."""
+        """Bytes that every line with this visitor holds: what has none of them need not
+        be decoded.
+        """
         return max(_PLAIN.findall(self.visitor.encode("utf-8")), key=len, default=b"")
 
     def is_in(self, line: bytes) -> Hit:
-        """What a line is to this visitor. Of one that is no event any more every trace is theirs: nobody else can use it."""
+        """What a line is to this visitor. Of one that is no event any more every trace
+        is theirs: nobody else can use it.
+        """
         if self.hint not in line:
             return _NO_HIT
         try:
@@ -59,7 +66,9 @@ class Sought(NamedTuple):
             return Hit(theirs=self.visitor.encode("utf-8") in line or self.visitor in _unescaped(line))
         if is_theirs:
             return Hit(
-                theirs=self.site in {None, site}, other_site=self.site not in {None, site}, received=event.get("received")
+                theirs=self.site in {None, site},
+                other_site=self.site not in {None, site},
+                received=event.get("received"),
             )
         return Hit(mention=len(self.visitor) >= MENTION_MIN and self.visitor in _texts(event))
 
@@ -97,9 +106,11 @@ def _texts(event: dict[str, Any]) -> str:
 
 @dataclass
 class Found:
-    """What holds a visitor: events by day, lines by folded segment, records by file of quarantine/, lines that are not folded.
+    """What holds a visitor: events by day, lines by folded segment, records by file of
+    quarantine/, lines that are not folded.
 
-    What holds the id and is not meant: events of theirs on other sites, events of others that mention it.
+    What holds the id and is not meant: events of theirs on other sites, events of
+    others that mention it.
     """
 
     days: dict[date, int] = field(default_factory=dict)
@@ -120,7 +131,9 @@ class Found:
 
 
 def search(database: duckdb.DuckDBPyConnection, data: DataDirectory, snapshot: Snapshot, sought: Sought) -> Found:
-    """Look at everything there is. Raises PartDamaged when a part cannot be believed."""
+    """Look at everything there is. Raises PartDamaged when a part cannot be
+    believed.
+    """
     found = Found()
     for day in sorted(snapshot.days):
         _search_day(database, data, snapshot, day, sought, found)
@@ -148,16 +161,20 @@ def _search_segment(segment: Segment, sought: Sought, found: Found) -> None:
 
 
 def segment_files(data: DataDirectory) -> Iterator[Segment]:
-    """Every file of a sealed segment: the plain one and the compressed one where both are there."""
+    """Every file of a sealed segment: the plain one and the compressed one where both
+    are there.
+    """
     for path in files_of(data.log):
         if (name := parse_segment(path.name)) is not None and path.is_file():
             yield Segment(name, path)
 
 
 def received_unfolded(data: DataDirectory, snapshot: Snapshot, sought: Sought) -> Iterator[tuple[Path, str]]:
-    """Each line of the visitor that is not folded yet: the file of the log that it is in, and when it was received.
+    """Each line of the visitor that is not folded yet: the file of the log that it is
+    in, and when it was received.
 
-    Active segments first, and all files listed only then: what is sealed meanwhile is seen under one of its names, or both.
+    Active segments first, and all files listed only then: what is sealed meanwhile is
+    seen under one of its names, or both.
     """
     yield from _received_in(filter(Path.is_file, active_segments(data).values()), sought)
     yield from _received_in(_unfolded_files(data, snapshot), sought)
@@ -191,7 +208,9 @@ def _readable_hits(path: Path, sought: Sought) -> Iterator[Hit]:
 
 
 def _is_opaque(path: Path) -> bool:
-    """Whether a file that somebody put here is no text: it may hold anybody, compressed as only other programs can read it."""
+    """Whether a file that somebody put here is no text: it may hold anybody, compressed
+    as only other programs can read it.
+    """
     try:
         with open_segment(path) as file:
             codecs.getincrementaldecoder("utf-8")().decode(file.read(_LOOK))
@@ -203,7 +222,9 @@ def _is_opaque(path: Path) -> bool:
 
 
 def _may_be_in(path: Path, hint: bytes) -> bool:
-    """Whether some bytes are anywhere in a file: most segments hold none of a visitor, and are passed over in one look."""
+    """Whether some bytes are anywhere in a file: most segments hold none of a visitor,
+    and are passed over in one look.
+    """
     end = b""
     try:
         for block in inflated(path, _BLOCK):
@@ -217,7 +238,12 @@ def _may_be_in(path: Path, hint: bytes) -> bool:
 
 
 def _search_day(
-    database: duckdb.DuckDBPyConnection, data: DataDirectory, snapshot: Snapshot, day: date, sought: Sought, found: Found
+    database: duckdb.DuckDBPyConnection,
+    data: DataDirectory,
+    snapshot: Snapshot,
+    day: date,
+    sought: Sought,
+    found: Found,
 ) -> None:
     paths = archive_paths(data, snapshot, [day])
     if not paths:
@@ -258,9 +284,13 @@ def _search_quarantine(database: duckdb.DuckDBPyConnection, data: DataDirectory,
 
 
 def traces_in(database: duckdb.DuckDBPyConnection, path: Path, sought: Sought) -> int:
-    """How many records of a file in quarantine/ hold the visitor. Raises OSError or duckdb.Error."""
+    """How many records of a file in quarantine/ hold the visitor. Raises OSError or
+    duckdb.Error.
+    """
     if path.suffix == ".parquet":
-        columns = [name for (name, *_) in database.execute(f"DESCRIBE FROM read_parquet({sql_list([path])})").fetchall()]
+        columns = [
+            name for (name, *_) in database.execute(f"DESCRIBE FROM read_parquet({sql_list([path])})").fetchall()
+        ]
         if "visitor" not in columns:
             return 0  # counters name nobody
         sql = f"SELECT count(*), count(hash(p)) FROM read_parquet({sql_list([path])}) p WHERE visitor = $visitor"
@@ -269,7 +299,9 @@ def traces_in(database: duckdb.DuckDBPyConnection, path: Path, sought: Sought) -
 
 
 def is_trace(record: bytes, sought: Sought) -> bool:
-    """Whether a record of quarantine/ holds the visitor: as it stands there, or in the bad line that it keeps as base64."""
+    """Whether a record of quarantine/ holds the visitor: as it stands there, or in the
+    bad line that it keeps as base64.
+    """
     with suppress(msgspec.DecodeError, UnicodeDecodeError, KeyError, TypeError, ValueError):
         record = base64.b64decode(msgspec.json.decode(record)["base64"])
     return sought.is_in(record).theirs

@@ -1,8 +1,11 @@
-"""Erasing one visitor: archive → counters → snapshot → log → quarantine, until no file holds the id.
+"""Erasing one visitor: archive → counters → snapshot → log → quarantine, until no file
+holds the id.
 
-The snapshot comes first: from its commit on no report counts the visitor. Then goes what only older snapshots need, and each
-segment that held the visitor is replaced by one without (P4: nothing else ever replaces one). All of it can be done again: a
-crash leaves the request in private/, and the next pass carries it out from wherever it stands.
+The snapshot comes first: from its commit on no report counts the visitor. Then goes
+what only older snapshots need, and each segment that held the visitor is replaced by
+one without (P4: nothing else ever replaces one). All of it can be done again: a crash
+leaves the request in private/, and the next pass carries it out from wherever it
+stands.
 """
 
 from __future__ import annotations
@@ -17,13 +20,22 @@ import duckdb
 import msgspec
 
 from compactor.compress import unpublished as half_written
-from compactor.erasure.footprint import MENTION_MIN, Found, Sought, hits, is_trace, received_unfolded, search, segment_files
+from compactor.erasure.footprint import (
+    MENTION_MIN,
+    Found,
+    Sought,
+    hits,
+    is_trace,
+    received_unfolded,
+    search,
+    segment_files,
+)
 from compactor.fold.load import archive_paths
 from compactor.generations.commit import CompactorLock, commit, forget_history
 from compactor.generations.part_writer import sql_list, write_whole_day
 from compactor.repair.verify import parts_of
 from compactor.retention.plan import doubted_since
-from compactor.run_pass import THREADS, Log, whole_snapshot
+from compactor.run_pass import THREADS, whole_snapshot
 from shared.disk.compression import CannotInflate, deflating
 from shared.disk.durable import publish, publishing, remove, scratch
 from shared.disk.layout import DataDirectory, parse_day, parse_segment
@@ -32,6 +44,7 @@ from shared.erasures import Begun, Done, File, Request, forget, pending, record,
 from shared.generations.archive_schema import ARCHIVE_COLUMNS, archived
 from shared.generations.consistent_read import of_published
 from shared.generations.snapshot import Snapshot, load
+from shared.log import Log
 from shared.segments.recovery import abandoned
 from shared.segments.sealed import Segment, recorded_sha256, salvage, sha256_line
 from shared.settings import Settings
@@ -41,13 +54,17 @@ _COLUMNS = ", ".join(ARCHIVE_COLUMNS)
 
 
 def look(data: DataDirectory, settings: Settings, sought: Sought) -> Found:
-    """What an erasure would find now. Changes nothing. Raises PartDamaged and SweptAway."""
+    """What an erasure would find now. Changes nothing. Raises PartDamaged and
+    SweptAway.
+    """
     with closing(connect(settings.fold_memory, THREADS)) as database:
         return of_published(data, lambda snapshot: search(database, data, snapshot, sought))
 
 
 def erase_pending(data: DataDirectory, settings: Settings, log: Log, lock: CompactorLock, now_ms: int) -> None:
-    """Carry out every request, or what is left of it. Raises PartDamaged, CommitLost and OSError; what is pending stays so."""
+    """Carry out every request, or what is left of it. Raises PartDamaged, CommitLost
+    and OSError; what is pending stays so.
+    """
     remove([*unpublished(data), *half_written(data)])
     for path in unreadable(data):
         log.warning("erasure_unreadable", file=str(path), do="whom it names cannot be told: ask again, and remove it")
@@ -59,9 +76,11 @@ def erase_pending(data: DataDirectory, settings: Settings, log: Log, lock: Compa
 
 
 def finish_in_log(data: DataDirectory) -> None:
-    """Take out of the log whom the snapshot may not count any more: whoever folds the log again would count them again.
+    """Take out of the log whom the snapshot may not count any more: whoever folds the
+    log again would count them again.
 
-    For who holds the compactor's lock, and before the parts can be believed: what is half done is done to its end later.
+    For who holds the compactor's lock, and before the parts can be believed: what is
+    half done is done to its end later.
     """
     for request in pending(data):
         begun, _ = record_of(data, request.request)
@@ -72,7 +91,9 @@ def finish_in_log(data: DataDirectory) -> None:
                 _rewrite_segment(segment, sought)
 
 
-def _erase(data: DataDirectory, settings: Settings, log: Log, lock: CompactorLock, request: Request, now_ms: int) -> None:
+def _erase(
+    data: DataDirectory, settings: Settings, log: Log, lock: CompactorLock, request: Request, now_ms: int
+) -> None:
     sought = Sought(request.visitor, request.site)
     waits_for = {path for path, at in received_unfolded(data, load(data), sought) if at <= request.asked_at}
     if waits_for:
@@ -105,7 +126,9 @@ def _uncount(
     settings: Settings,
     now_ms: int,
 ) -> Snapshot:
-    """The next generation, whose days do not hold the visitor; `before` when none does."""
+    """The next generation, whose days do not hold the visitor; `before` when none
+    does.
+    """
     if not found.days:
         return before
     days = dict(before.days)
@@ -123,7 +146,9 @@ def _uncount(
         generation=before.generation + 1,
         as_of=rfc3339(now_ms),
         days=days,
-        totals=msgspec.structs.replace(totals, counted=totals.counted - found.events, erased=totals.erased + found.events),
+        totals=msgspec.structs.replace(
+            totals, counted=totals.counted - found.events, erased=totals.erased + found.events
+        ),
         # As for a rebuild: a jump of the clock must not be hidden by it (P9).
         retention=msgspec.structs.replace(before.retention, doubted_since=doubted_since(before, now_ms)),
     )
@@ -144,8 +169,8 @@ def _keep_others(
 def _rewrite_segment(segment: Segment, sought: Sought) -> None:
     """Replace a segment by one without the visitor's lines.
 
-    The `.sha256` first: killed between the two, the lines are there still, and the next try comes here again. A segment that
-    was damaged keeps the `.sha256` that says so.
+    The `.sha256` first: killed between the two, the lines are there still, and the next
+    try comes here again. A segment that was damaged keeps the `.sha256` that says so.
     """
     before, after = hashlib.sha256(), hashlib.sha256()
     with publishing(segment.path) as beside:
@@ -168,7 +193,9 @@ def _readable(path: Path) -> Iterator[bytes]:
 
 
 def _rewrite_quarantine(path: Path, sought: Sought) -> None:
-    """Leave out what holds the visitor. Of a damaged part nothing can be left out: all of it goes, its events are elsewhere."""
+    """Leave out what holds the visitor. Of a damaged part nothing can be left out: all
+    of it goes, its events are elsewhere.
+    """
     records = [] if path.suffix == ".parquet" else [line for line in _readable(path) if not is_trace(line, sought)]
     if records:
         with publishing(path) as beside, deflating(beside, path.suffix) as write:
@@ -178,7 +205,9 @@ def _rewrite_quarantine(path: Path, sought: Sought) -> None:
 
 
 def _begin(data: DataDirectory, request: Request, before: Snapshot, found: Found) -> Begun:
-    """What was found, as it is recorded once: a second try finds less, since the first has done some of it."""
+    """What was found, as it is recorded once: a second try finds less, since the first
+    has done some of it.
+    """
     begun, _ = record_of(data, request.request)
     if begun is None:
         begun = Begun(

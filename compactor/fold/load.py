@@ -1,8 +1,10 @@
-"""The fold: new events, each once, in DuckDB's tables (P6, P7). What is written to disk is in parts.py.
+"""The fold: new events, each once, in DuckDB's tables (P6, P7). What is written to disk
+is in parts.py.
 
-Of several lines with one (site, id) the one that was received first counts, wherever it stands and whichever pass sees it;
-so any split of the same segments into passes ends in the same events. A line that turns out to precede one that an earlier
-pass archived takes its place, and the day that held the other is written again.
+Of several lines with one (site, id) the one that was received first counts, wherever it
+stands and whichever pass sees it; so any split of the same segments into passes ends in
+the same events. A line that turns out to precede one that an earlier pass archived
+takes its place, and the day that held the other is written again.
 """
 
 from __future__ import annotations
@@ -24,12 +26,16 @@ from shared.segments.line import COLUMNS, LINE_MAX_BYTES, SCHEMA_VERSION, DataFr
 
 
 class LinesDoNotParse(Exception):
-    """DuckDB made of the files something else than their lines. Check every line, then fold again."""
+    """DuckDB made of the files something else than their lines. Check every line, then
+    fold again.
+    """
 
 
 @dataclass
 class Folded:
-    """What deduplication found. `replaced` are archived events, by UTC day, that a new line takes the place of."""
+    """What deduplication found. `replaced` are archived events, by UTC day, that a new
+    line takes the place of.
+    """
 
     new: dict[date, int] = field(default_factory=dict)
     duplicates: int = 0
@@ -47,7 +53,9 @@ class Folded:
 
 
 def read_lines(database: duckdb.DuckDBPyConnection, checked: Sequence[Checked], sites: tuple[str, ...]) -> None:
-    """Make the table `incoming` and the view `fresh` (with what a user agent says) from the lines of segments."""
+    """Make the table `incoming` and the view `fresh` (with what a user agent says) from
+    the lines of segments.
+    """
     files = [str(each.path) for each in checked if each.lines]
     database.execute(f"CREATE OR REPLACE TEMP TABLE incoming ({_INCOMING_COLUMNS})")
     if files:
@@ -95,10 +103,12 @@ def _insert_lines(database: duckdb.DuckDBPyConnection, files: list[str], sites: 
 
 
 def _with_places(lines: str, own: str) -> str:
-    """SQL of the lines with what their URLs say: path, host of the referrer (NULL for the site's own), utm parameters.
+    """SQL of the lines with what their URLs say: path, host of the referrer (NULL for
+    the site's own), utm parameters.
 
-    Step by step, each step of the one before: an expression inside another would be computed as often as it stands there.
-    `instr` and `substr` take half the time of `split_part`, which makes a list of all pieces, and less of regular expressions.
+    Step by step, each step of the one before: an expression inside another would be
+    computed as often as it stands there. `instr` and `substr` take half the time of
+    `split_part`, which makes a list of all pieces, and less of regular expressions.
     """
     parts = ("source", "medium", "campaign")
     has_utm = "CASE WHEN contains(page, 'utm_') AND contains(page, '?')"
@@ -152,7 +162,9 @@ def _short(text: str) -> str:
 
 
 def _decoded(text: str) -> str:
-    """What does not decode (a lone %, bytes that are not UTF-8) stays as it was sent: one odd URL must not stop the fold."""
+    """What does not decode (a lone %, bytes that are not UTF-8) stays as it was sent:
+    one odd URL must not stop the fold.
+    """
     return f"CASE WHEN contains({text}, '%') THEN coalesce(TRY(url_decode({text})), {text}) ELSE {text} END"
 
 
@@ -177,22 +189,28 @@ def _read_agents(database: duckdb.DuckDBPyConnection) -> None:
 
 
 def _payload(table: str) -> str:
-    """What must be equal for a second line with the same id to be a retry and not a conflict."""
+    """What must be equal for a second line with the same id to be a retry and not a
+    conflict.
+    """
     columns = ("event", "url", "referrer_url", "value", "props")
     return "concat_ws(chr(31), " + ", ".join(f"coalesce({table}.{column}::VARCHAR, '')" for column in columns) + ")"
 
 
 def _precedence(table: str) -> str:
-    """A text that orders the lines of one id: the first received first, and no two different lines equal."""
+    """A text that orders the lines of one id: the first received first, and no two
+    different lines equal.
+    """
     others = ("visitor", "session", "ua", "language", "country", "consent")
     rest = ", ".join(f"coalesce({table}.{column}, '')" for column in others)
     return f"concat_ws(chr(31), {table}.received::VARCHAR, {table}.time::VARCHAR, {_payload(table)}, {rest})"
 
 
 def deduplicate(database: duckdb.DuckDBPyConnection, data: DataDirectory, before: Snapshot) -> Folded:
-    """Leave in `incoming` one line of each (site, id), and none that an archived event precedes.
+    """Leave in `incoming` one line of each (site, id), and none that an archived event
+    precedes.
 
-    Makes the table `replaced` of archived events that a line left in `incoming` precedes.
+    Makes the table `replaced` of archived events that a line left in `incoming`
+    precedes.
     """
     folded = Folded()
     _drop_repeats_within(database, folded)
@@ -203,8 +221,8 @@ def deduplicate(database: duckdb.DuckDBPyConnection, data: DataDirectory, before
 
 
 def _drop_repeats_within(database: duckdb.DuckDBPyConnection, folded: Folded) -> None:
-    # Equal ids have equal hashes, and numbers are grouped in two thirds of the time of texts. What merely shares a hash is told
-    # apart by the window.
+    # Equal ids have equal hashes, and numbers are grouped in two thirds of the time of
+    # texts. What merely shares a hash is told apart by the window.
     repeated = "SELECT hash(site, id) FROM incoming GROUP BY ALL HAVING count(*) > 1"
     database.execute(
         f"""
@@ -232,11 +250,14 @@ def _drop_repeats_of_archived(
     paths = archive_paths(data, before, sorted(neighbours(touched)))
     if not paths:
         return
-    # By what is stored of an id, so that it need not be put together for every archived event; in two steps, so that DuckDB
-    # passes over the row groups in which no id of a client, or no moment of receipt, is one of those that are looked for.
+    # By what is stored of an id, so that it need not be put together for every archived
+    # event; in two steps, so that DuckDB passes over the row groups in which no id of a
+    # client, or no moment of receipt, is one of those that are looked for.
     asked = f"SELECT rowid AS line, site, id, {made_random('i')} AS random, {made_at('i')} AS at FROM incoming i"
     meeting = f"SELECT a.*, i.line FROM read_parquet($paths) a JOIN ({asked}) i ON a.site = i.site"
-    meetings = f"({meeting} AND a.client_id = i.id UNION ALL {meeting} AND a.random_id = i.random AND a.received = i.at)"
+    meetings = (
+        f"({meeting} AND a.client_id = i.id UNION ALL {meeting} AND a.random_id = i.random AND a.received = i.at)"
+    )
     database.execute(
         f"""
         CREATE OR REPLACE TEMP TABLE met AS

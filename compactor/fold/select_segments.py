@@ -1,4 +1,5 @@
-"""What a pass will fold and merge, decided before it touches anything. Pure functions of snapshot, listing and clock.
+"""What a pass will fold and merge, decided before it touches anything. Pure functions
+of snapshot, listing and clock.
 
 What it will delete is decided in expiry.py.
 """
@@ -15,14 +16,17 @@ from shared.segments.sealed import Segment
 from shared.timestamps import DAY_S, epoch_ms
 
 PASS_MAX_BYTES = 256 << 20
-# An id may be sent again until its event is too late to be accepted: 72 hours span at most three midnights (P7).
+# An id may be sent again until its event is too late to be accepted: 72 hours span at
+# most three midnights (P7).
 DEDUPE_DAYS = 3
 TIER_PARTS = 8
 SETTLED_SHARE = 0.9
 
 
 def plan_segments(snapshot: Snapshot, sealed: Iterable[Segment], max_bytes: int) -> list[Segment]:
-    """The next unfolded segments, per writer in sequence, up to `max_bytes` in all but at least one."""
+    """The next unfolded segments, per writer in sequence, up to `max_bytes` in all but
+    at least one.
+    """
     chosen: list[Segment] = []
     total = 0
     for segment in sorted(sealed, key=lambda segment: (segment.name.sealed_at, segment.name)):
@@ -35,8 +39,12 @@ def plan_segments(snapshot: Snapshot, sealed: Iterable[Segment], max_bytes: int)
     return chosen
 
 
-def ledger_after(snapshot: Snapshot, folded: Iterable[SegmentName]) -> tuple[dict[str, int], dict[str, tuple[int, ...]]]:
-    """`folded` and `waiting` once these segments are folded: the highest number per writer, and the gaps below it."""
+def ledger_after(
+    snapshot: Snapshot, folded: Iterable[SegmentName]
+) -> tuple[dict[str, int], dict[str, tuple[int, ...]]]:
+    """`folded` and `waiting` once these segments are folded: the highest number per
+    writer, and the gaps below it.
+    """
     highest = dict(snapshot.folded)
     waiting = {writer: set(gaps) for writer, gaps in snapshot.waiting.items()}
     for name in sorted(folded):
@@ -49,9 +57,11 @@ def ledger_after(snapshot: Snapshot, folded: Iterable[SegmentName]) -> tuple[dic
 
 
 def parts_to_merge(parts: Sequence[Part], new_rows: int) -> list[Part]:
-    """The parts of a day to write together with its new rows: those of a size that has become too common.
+    """The parts of a day to write together with its new rows: those of a size that has
+    become too common.
 
-    Sizes are in tiers of factor TIER_PARTS, so that a row is written again only once per tier, however many passes a day has.
+    Sizes are in tiers of factor TIER_PARTS, so that a row is written again only once
+    per tier, however many passes a day has.
     """
     if not new_rows:
         return []
@@ -67,9 +77,11 @@ def parts_to_merge(parts: Sequence[Part], new_rows: int) -> list[Part]:
 
 
 def days_to_settle(snapshot: Snapshot, touched: Container[date], now_ms: int) -> Iterator[date]:
-    """Days that nothing was added to for a day, and whose archive is in several parts of which none is nearly all of it.
+    """Days that nothing was added to for a day, and whose archive is in several parts
+    of which none is nearly all of it.
 
-    So an event that comes late does not have its whole day written again: a tenth of the day would have to.
+    So an event that comes late does not have its whole day written again: a tenth of
+    the day would have to.
     """
     for day, kept in sorted(snapshot.days.items()):
         rows = [part.rows for part in kept.archive]

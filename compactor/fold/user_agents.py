@@ -1,4 +1,6 @@
-"""Browser, system, device and bot flag from a user agent, derived at fold so that a better rule can be recounted (P11)."""
+"""Browser, system, device and bot flag from a user agent, derived at fold so that a
+better rule can be recounted (P11).
+"""
 
 from __future__ import annotations
 
@@ -26,7 +28,9 @@ class Agent(NamedTuple):
 
 @lru_cache(maxsize=50_000)
 def parse_agent(ua: str) -> Agent:
-    """Each distinct user agent is parsed once in the life of the compactor, as far as the cache reaches."""
+    """Each distinct user agent is parsed once in the life of the compactor, as far as
+    the cache reaches.
+    """
     parsed = ua_parser.parse(ua)
     browser = parsed.user_agent.family if parsed.user_agent else None
     system = parsed.os.family if parsed.os else None

@@ -1,4 +1,6 @@
-"""Which bytes of a segment may be folded: all of an intact one, line by line of a damaged one, the rest to quarantine (P2)."""
+"""Which bytes of a segment may be folded: all of an intact one, line by line of a
+damaged one, the rest to quarantine (P2).
+"""
 
 from __future__ import annotations
 
@@ -19,7 +21,9 @@ from shared.timestamps import epoch_ms
 
 @dataclass(frozen=True)
 class Checked:
-    """A segment ready to be folded: where its good lines are, how many, and which went to quarantine."""
+    """A segment ready to be folded: where its good lines are, how many, and which went
+    to quarantine.
+    """
 
     segment: Segment
     path: Path
@@ -33,7 +37,9 @@ class Checked:
 
 
 class BadLine(NamedTuple):
-    """Where a line that cannot be folded is (-1: where compressed data ends that cannot be read), and why not."""
+    """Where a line that cannot be folded is (-1: where compressed data ends that cannot
+    be read), and why not.
+    """
 
     offset: int
     reason: str
@@ -55,7 +61,9 @@ _LINE = msgspec.json.Decoder(_Required)
 
 
 def check(data: DataDirectory, segment: Segment, scratch: Path, *, distrust: bool = False) -> Checked:
-    """Compare a segment with its `.sha256`; when they differ (or with `distrust`), keep what its CRCs vouch for."""
+    """Compare a segment with its `.sha256`; when they differ (or with `distrust`), keep
+    what its CRCs vouch for.
+    """
     found = digest(segment)
     if found.intact and not distrust:
         return Checked(segment, segment.path, found.lines)
@@ -74,12 +82,16 @@ def _keep_good_lines(data: DataDirectory, segment: Segment, scratch: Path, *, da
             else:
                 bad.append(BadLine(line.offset, line.reason))
     if bad:
-        publish_quarantine(data, segment.name.stem, segment.path.name, (line for line in _each_line(segment) if line.reason))
+        publish_quarantine(
+            data, segment.name.stem, segment.path.name, (line for line in _each_line(segment) if line.reason)
+        )
     return Checked(segment, good, lines, tuple(bad), damaged or bool(bad))
 
 
 def _each_line(segment: Segment) -> Iterator[ScannedLine]:
-    """The lines of a segment, each with why it cannot be folded; last, where it cannot be read to its end, why."""
+    """The lines of a segment, each with why it cannot be folded; last, where it cannot
+    be read to its end, why.
+    """
     try:
         for line in scan(salvage(segment.path)):
             yield line._replace(reason=line.reason or _unreadable(line.content))

@@ -1,9 +1,12 @@
-"""The commit of a pass: one rename of snapshot.json (P5), and what may be deleted once it is durable.
+"""The commit of a pass: one rename of snapshot.json (P5), and what may be deleted once
+it is durable.
 
-Only the holder of the compactor's lock commits, and it looks again before the rename: the generation on disk must still be
-the one that it started from, and the lock file still the one that it holds (a deleted lock file lets a second process in).
+Only the holder of the compactor's lock commits, and it looks again before the rename:
+the generation on disk must still be the one that it started from, and the lock file
+still the one that it holds (a deleted lock file lets a second process in).
 
-A damaged snapshot.json is replaced by the newest kept one that is whole; what that one has not folded is folded again.
+A damaged snapshot.json is replaced by the newest kept one that is whole; what that one
+has not folded is folded again.
 """
 
 from __future__ import annotations
@@ -19,6 +22,7 @@ from filelock import Timeout, UnixFileLock, lock_descriptor
 
 from shared.disk.durable import keep_as, publish, publishing, remove, remove_empty_directory, sync_directory
 from shared.disk.layout import TEMPORARY_SUFFIX, DataDirectory, parse_day, parse_part
+from shared.exit_codes import TryAgain
 from shared.generations.snapshot import (
     Found,
     Snapshot,
@@ -38,12 +42,14 @@ LOCK_PATIENCE_S = 60.0
 KINDS = ("archive", "counters")
 
 
-class CompactorBusy(Exception):
+class CompactorBusy(TryAgain):
     """Another process is compacting this data directory."""
 
 
-class CommitLost(Exception):
-    """Somebody else committed, or took the lock, during the pass. Nothing was published; the next pass starts anew."""
+class CommitLost(TryAgain):
+    """Somebody else committed, or took the lock, during the pass. Nothing was
+    published; the next pass starts anew.
+    """
 
 
 class CompactorLock:
@@ -62,7 +68,9 @@ class CompactorLock:
 
 @contextmanager
 def compactor_lock(data: DataDirectory, timeout_s: float = 0) -> Iterator[CompactorLock]:
-    """Hold the compactor's lock. Raises CompactorBusy when another process has it for longer than `timeout_s`."""
+    """Hold the compactor's lock. Raises CompactorBusy when another process has it for
+    longer than `timeout_s`.
+    """
     lock = UnixFileLock(data.compact_lock, fallback_to_soft=False)
     try:
         lock.acquire(timeout=timeout_s)
@@ -77,10 +85,12 @@ def compactor_lock(data: DataDirectory, timeout_s: float = 0) -> Iterator[Compac
 
 @contextmanager
 def _locked_directory(data: DataDirectory) -> Iterator[None]:
-    """A lock that nobody deletes: on the directory itself. Whoever got past a deleted compact.lock gets no further.
+    """A lock that nobody deletes: on the directory itself. Whoever got past a deleted
+    compact.lock gets no further.
 
-    Looking before the commit would be too late: parts are named by their generation, and the second process would put its
-    own in the place of those that the first has committed or is about to.
+    Looking before the commit would be too late: parts are named by their generation,
+    and the second process would put its own in the place of those that the first has
+    committed or is about to.
     """
     descriptor = os.open(data.root, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
@@ -92,7 +102,9 @@ def _locked_directory(data: DataDirectory) -> Iterator[None]:
 
 
 def commit(data: DataDirectory, before: Snapshot, after: Snapshot, lock: CompactorLock) -> None:
-    """Publish `after`, whose parts are all published. Raises CommitLost when it may not."""
+    """Publish `after`, whose parts are all published. Raises CommitLost when it may
+    not.
+    """
     with publishing(data.snapshot) as beside:
         beside.write_bytes(encode(after))
         if load(data).generation != before.generation:
@@ -108,12 +120,14 @@ def check_held(data: DataDirectory, lock: CompactorLock) -> None:
 
 
 def restore(data: DataDirectory, found: Found, lock: CompactorLock) -> Snapshot:
-    """Publish the kept snapshot that was found in the place of the damaged one. Raises CommitLost when it may not.
+    """Publish the kept snapshot that was found in the place of the damaged one. Raises
+    CommitLost when it may not.
 
-    It loses nothing: no segment is deleted before every kept snapshot has folded it, and no part before none of them names
-    it. Its generation is higher than any that was ever published: a part is named by its generation, so no part of a pass
-    that is lost with the damaged snapshot is overwritten while somebody still reads it, and whoever waits for a newer
-    generation is not told of an older one.
+    It loses nothing: no segment is deleted before every kept snapshot has folded it,
+    and no part before none of them names it. Its generation is higher than any that was
+    ever published: a part is named by its generation, so no part of a pass that is lost
+    with the damaged snapshot is overwritten while somebody still reads it, and whoever
+    waits for a newer generation is not told of an older one.
     """
     after = msgspec.structs.replace(found.snapshot, generation=unused_generation(data))
     replace_damaged(data, after, lock)
@@ -121,7 +135,9 @@ def restore(data: DataDirectory, found: Found, lock: CompactorLock) -> Snapshot:
 
 
 def replace_damaged(data: DataDirectory, after: Snapshot, lock: CompactorLock) -> None:
-    """Publish a snapshot in the place of one that is damaged or gone. Raises CommitLost when it is neither."""
+    """Publish a snapshot in the place of one that is damaged or gone. Raises CommitLost
+    when it is neither.
+    """
     with publishing(data.snapshot) as beside:
         beside.write_bytes(encode(after))
         if not is_lost(data) and find(data).damage is None:
@@ -140,13 +156,17 @@ def is_lost(data: DataDirectory) -> bool:
 
 
 def unused_generation(data: DataDirectory) -> int:
-    """A generation that no snapshot had, known or lost, and no part. At a commit only the one before it gets a kept name."""
+    """A generation that no snapshot had, known or lost, and no part. At a commit only
+    the one before it gets a kept name.
+    """
     newest = max(kept_generations(data), default=0) + 1
     return max(newest, newest_part(data)) + 1
 
 
 def set_aside(data: DataDirectory, path: Path, name: str) -> None:
-    """Give a damaged file a second name in quarantine/, durably. What is gone cannot be kept."""
+    """Give a damaged file a second name in quarantine/, durably. What is gone cannot be
+    kept.
+    """
     try:
         keep_as(path, data.set_aside(name))
     except FileNotFoundError:
@@ -155,12 +175,15 @@ def set_aside(data: DataDirectory, path: Path, name: str) -> None:
 
 
 def kept_snapshots(data: DataDirectory) -> list[Snapshot]:
-    """The snapshots that may have to take the place of a damaged one, as far as they are whole."""
+    """The snapshots that may have to take the place of a damaged one, as far as they
+    are whole.
+    """
     return _read_whole(data, kept_generations(data)[:KEPT_SNAPSHOTS])
 
 
 def drop_old_snapshots(data: DataDirectory, current: Snapshot) -> None:
-    """Keep the last three snapshots and every part that they or the current one name; remove what only older ones did.
+    """Keep the last three snapshots and every part that they or the current one name;
+    remove what only older ones did.
 
     A kept one that is damaged is of no use here: it is put into quarantine.
     """
@@ -175,7 +198,9 @@ def drop_old_snapshots(data: DataDirectory, current: Snapshot) -> None:
 
 
 def forget_history(data: DataDirectory, current: Snapshot) -> None:
-    """Remove every snapshot before the current one, and every part that it does not name. A copy of it becomes the spare."""
+    """Remove every snapshot before the current one, and every part that it does not
+    name. A copy of it becomes the spare.
+    """
     publish(data.kept_snapshot(current.generation), encode(current))
     remove(data.kept_snapshot(generation) for generation in kept_generations(data) if generation != current.generation)
     sweep_orphans(data, current)
@@ -196,7 +221,8 @@ def _kept_and_whole(data: DataDirectory) -> dict[int, Snapshot]:
 
 
 def sweep_orphans(data: DataDirectory, current: Snapshot) -> int:
-    """Remove what a killed pass left: parts that no kept snapshot names, and a snapshot that was not published.
+    """Remove what a killed pass left: parts that no kept snapshot names, and a snapshot
+    that was not published.
 
     Looks at every part, so it runs at start only.
     """
@@ -207,7 +233,9 @@ def sweep_orphans(data: DataDirectory, current: Snapshot) -> int:
 
 
 def named_parts(snapshots: Iterable[Snapshot]) -> set[tuple[str, date, int]]:
-    """Kind, day and generation of all parts of snapshots. Not paths: of two years they would take a fifth of a small pass."""
+    """Kind, day and generation of all parts of snapshots. Not paths: of two years they
+    would take a fifth of a small pass.
+    """
     names: set[tuple[str, date, int]] = set()
     for snapshot in snapshots:
         for day, kept in snapshot.days.items():
@@ -223,7 +251,8 @@ def _all_parts(data: DataDirectory) -> Iterator[Path]:
             if parse_day(directory.name) is None:
                 continue
             for path in directory.iterdir():
-                # Only our own names: what somebody else put there is not ours to delete.
+                # Only our own names: what somebody else put there is not ours to
+                # delete.
                 if parse_part(path.name) is not None or path.name.startswith(".g"):
                     yield path
 

@@ -1,13 +1,14 @@
-"""A day that nobody adds to any longer gets one archive part, in order: reports by country pass over most of it.
+"""A day that nobody adds to any longer gets one archive part, in order: reports by
+country pass over most of it.
 
-During the day parts are merged as their events come. To put them in order each time would cost several times as much.
+During the day parts are merged as their events come. To put them in order each time
+would cost several times as much.
 """
 
 from __future__ import annotations
 
 from collections.abc import Collection
 from datetime import date
-from typing import Protocol
 
 import duckdb
 import msgspec
@@ -17,12 +18,7 @@ from compactor.generations.part_writer import in_order, sql_list, write_part
 from shared.disk.layout import DataDirectory
 from shared.generations.archive_schema import PartDamaged, whole_parts
 from shared.generations.snapshot import Day, Snapshot
-
-
-class Log(Protocol):
-    """Where it is said that a day could not be settled."""
-
-    def warning(self, event: str, **fields: object) -> object: ...
+from shared.log import Log
 
 
 def settle(
@@ -33,9 +29,11 @@ def settle(
     now_ms: int,
     log: Log,
 ) -> dict[date, Day]:
-    """Publish the archive of at most one day as one part; its events and its counters stay what they are.
+    """Publish the archive of at most one day as one part; its events and its counters
+    stay what they are.
 
-    A pass must not fail for the order in which events stand: a day that is damaged or too large is left as it is.
+    A pass must not fail for the order in which events stand: a day that is damaged or
+    too large is left as it is.
     """
     for day in days_to_settle(before, touched, now_ms):
         try:

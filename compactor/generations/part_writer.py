@@ -1,7 +1,9 @@
-"""The parts that a pass writes: for each day touched one archive part with its new events, and its counters anew.
+"""The parts that a pass writes: for each day touched one archive part with its new
+events, and its counters anew.
 
-Counters of a day are the old ones plus the new events, unless something old changed (an event was replaced, or values were
-counted under `(other)`): then they are counted again from the day's whole archive, so that they depend on the events alone.
+Counters of a day are the old ones plus the new events, unless something old changed (an
+event was replaced, or values were counted under `(other)`): then they are counted again
+from the day's whole archive, so that they depend on the events alone.
 """
 
 from __future__ import annotations
@@ -32,13 +34,15 @@ from shared.generations.archive_schema import (
 )
 from shared.generations.snapshot import Day, Part
 
-# DuckDB reads milliseconds as microseconds, and would write them so: a third more bytes.
+# DuckDB reads milliseconds as microseconds, and would write them so: a third more
+# bytes.
 _STORED_COLUMNS = ", ".join(
     f"e.{name}::TIMESTAMP_MS AS {name}" if kind == "TIMESTAMP" else f"e.{name}" for name, kind in STORED_COLUMNS.items()
 )
 _COUNTER_COLUMNS = ", ".join(COUNTER_COLUMNS)
-# Version 2 writes times as differences and ids without their lengths. Level 1 of zstd costs least, and what is left of an
-# archive after these encodings is no larger with it than with level 3.
+# Version 2 writes times as differences and ids without their lengths. Level 1 of zstd
+# costs least, and what is left of an archive after these encodings is no larger with it
+# than with level 3.
 PARQUET = "FORMAT parquet, COMPRESSION zstd, COMPRESSION_LEVEL 1, PARQUET_VERSION v2"
 # In the order in which they are capped.
 CAPPED_DIMENSIONS = ("event", "site", *COUNTED_DIMENSIONS)
@@ -47,16 +51,20 @@ EVERY_DIMENSION = (*COUNTED_DIMENSIONS, TOTAL)
 
 
 def count_fresh(database: duckdb.DuckDBPyConnection) -> None:
-    """Make the table `delta`: the counters of all new events of the pass, whatever their day."""
+    """Make the table `delta`: the counters of all new events of the pass, whatever
+    their day.
+    """
     count_events(database, "fresh", "delta")
 
 
 def count_events(
     database: duckdb.DuckDBPyConnection, source: str, table: str, dimensions: Sequence[str] = EVERY_DIMENSION
 ) -> None:
-    """Make a table of the counters of a relation of events: what `counting_sql` says, in one scan and half the time.
+    """Make a table of the counters of a relation of events: what `counting_sql` says,
+    in one scan and half the time.
 
-    Quarter of an hour, site, bot and event are few together: a number stands for them while values are grouped.
+    Quarter of an hour, site, bot and event are few together: a number stands for them
+    while values are grouped.
     """
     bucket = "time_bucket(INTERVAL 15 minutes, time)"
     database.execute(
@@ -66,7 +74,8 @@ def count_events(
     counted = [name for name in dimensions if name != TOTAL]
     values = ", ".join(counted)
     sets = ", ".join("(key)" if name == TOTAL else f"(key, {name})" for name in dimensions)
-    # The first dimension is the highest bit of grouping_id. A bit is 0 where the rows are grouped by that dimension.
+    # The first dimension is the highest bit of grouping_id. A bit is 0 where the rows
+    # are grouped by that dimension.
     bits = {name: 1 << place for place, name in enumerate(reversed(counted))}
     every = (1 << len(bits)) - 1
     names = " ".join(f"WHEN {every - bit} THEN '{name}'" for name, bit in bits.items())
@@ -86,7 +95,9 @@ def count_events(
 
 
 def counting_sql(source: str) -> str:
-    """SQL that counts the events of a relation by quarter of an hour, event and every dimension."""
+    """SQL that counts the events of a relation by quarter of an hour, event and every
+    dimension.
+    """
     dimensions = {TOTAL: "NULL", **{name: name for name in COUNTED_DIMENSIONS}}
     return " UNION ALL ".join(
         f"SELECT time_bucket(INTERVAL 15 minutes, time) AS bucket, site, bot, event, '{dimension}' AS dimension, "
@@ -105,7 +116,9 @@ def write_day(
     added_at: str,
     max_values: int,
 ) -> Day:
-    """Write what this pass changes of one day. Returns the day as the new snapshot names it."""
+    """Write what this pass changes of one day. Returns the day as the new snapshot
+    names it.
+    """
     new_rows = folded.new.get(day, 0)
     replaced = folded.replaced.get(day, 0)
     merged = list(old.archive) if replaced else parts_to_merge(old.archive, new_rows)
@@ -116,7 +129,8 @@ def write_day(
     archive = (*(part for part in old.archive if part not in merged), *([part] if part else []))
 
     if (replaced or old.capped) and not old.expired:
-        # Event and site stand on every row. Any other dimension can be counted again alone.
+        # Event and site stand on every row. Any other dimension can be counted again
+        # alone.
         all_of_it = replaced or not set(old.capped).isdisjoint({"event", "site"})
         dimensions = EVERY_DIMENSION if all_of_it else old.capped
         capped = _count_again(database, data, day, archive, old, dimensions, max_values)
@@ -128,9 +142,17 @@ def write_day(
 
 
 def write_whole_day(
-    database: duckdb.DuckDBPyConnection, data: DataDirectory, day: date, old: Day, events: str, generation: int, max_values: int
+    database: duckdb.DuckDBPyConnection,
+    data: DataDirectory,
+    day: date,
+    old: Day,
+    events: str,
+    generation: int,
+    max_values: int,
 ) -> Day:
-    """Write a day anew from a table of all its events with ARCHIVE_COLUMNS. Returns it as the new snapshot names it."""
+    """Write a day anew from a table of all its events with ARCHIVE_COLUMNS. Returns it
+    as the new snapshot names it.
+    """
     rows = _count(database, events)
     part = write_part(database, data.part("archive", day, generation), generation, in_order(stored(events)), rows)
     make_counted(database, counting_sql(events))
@@ -140,14 +162,18 @@ def write_whole_day(
 
 
 def write_counters(database: duckdb.DuckDBPyConnection, data: DataDirectory, day: date, generation: int) -> Part | None:
-    """Publish the table `counted` as the counters of a day, with the sums of all its quarters of an hour."""
+    """Publish the table `counted` as the counters of a day, with the sums of all its
+    quarters of an hour.
+    """
     add_sums(database)
     sql = f"SELECT {_COUNTER_COLUMNS} FROM counted ORDER BY dimension, site, bucket, event, bot, value"
     return write_part(database, data.part("counters", day, generation), generation, sql, _count(database, "counted"))
 
 
 def add_sums(database: duckdb.DuckDBPyConnection) -> None:
-    """Add to the table `counted` what whole UTC days come to, so that a report of a month need not add up every quarter."""
+    """Add to the table `counted` what whole UTC days come to, so that a report of a
+    month need not add up every quarter.
+    """
     database.execute(f"DELETE FROM counted WHERE ends_with(dimension, '{OF_DAY}')")
     database.execute(
         "INSERT INTO counted BY NAME SELECT date_trunc('day', bucket) AS bucket, site, bot, event, "
@@ -157,7 +183,9 @@ def add_sums(database: duckdb.DuckDBPyConnection) -> None:
 
 
 def _archive_sql(data: DataDirectory, day: date, merged: list[Part], replaced: int) -> str:
-    """New events, and those of the parts that are merged with them, as they come: they are put in order once (settle.py)."""
+    """New events, and those of the parts that are merged with them, as they come: they
+    are put in order once (settle.py).
+    """
     new = stored(f"(FROM fresh WHERE time::DATE = DATE '{day}')")
     if not merged:
         return f"FROM {new}"
@@ -173,8 +201,9 @@ def _archive_sql(data: DataDirectory, day: date, merged: list[Part], replaced: i
 def in_order(events: str) -> str:
     """SQL of stored events in the order of site, country, visitor, session and time.
 
-    A report by country then passes over the rest, and the columns that stay the same from event to event are small. One number
-    stands for all of that: texts would take three times as long to sort, and spill more. Two visitors who share its 24 bits of
+    A report by country then passes over the rest, and the columns that stay the same
+    from event to event are small. One number stands for all of that: texts would take
+    three times as long to sort, and spill more. Two visitors who share its 24 bits of
     them stand between each other, which does no harm.
     """
     places = f"SELECT *, row_number() OVER (ORDER BY site, country) AS place FROM (SELECT DISTINCT site, country FROM {events})"
@@ -214,7 +243,8 @@ def _count_again(
     dimensions: Sequence[str],
     max_values: int,
 ) -> tuple[str, ...]:
-    """As `_add_counters` and `cap_values`, with these dimensions of all events of the day.
+    """As `_add_counters` and `cap_values`, with these dimensions of all events of the
+    day.
 
     Rare values are never counted one by one.
     """
@@ -229,16 +259,16 @@ def _count_again(
     again = f"dimension IN ({', '.join(map(_sql_text, dimensions))})"
     rows = f"SELECT {_COUNTER_COLUMNS} FROM recount UNION ALL {_delta(day)} AND NOT {again}"
     if old.counters is not None:  # visitors kept of a day cannot be counted again
-        rows += (
-            f" UNION ALL {_counters(whole_part(data, 'counters', day, old.counters))} AND (visitors IS NOT NULL OR NOT {again})"
-        )
+        rows += f" UNION ALL {_counters(whole_part(data, 'counters', day, old.counters))} AND (visitors IS NOT NULL OR NOT {again})"
     make_counted(database, rows)
     found = {*capped, *cap_values(database, max_values, capped)}
     return tuple(name for name in CAPPED_DIMENSIONS if name in found)
 
 
 def _find_most(database: duckdb.DuckDBPyConnection, source: str, name: str, max_values: int) -> bool:
-    """Make the table `most_<name>` of the values of a dimension that are kept. Returns whether there are more."""
+    """Make the table `most_<name>` of the values of a dimension that are kept. Returns
+    whether there are more.
+    """
     database.execute(
         f"CREATE OR REPLACE TEMP TABLE every AS SELECT {name} AS value, count(*) AS events FROM {source} "
         f"WHERE {name} IS NOT NULL GROUP BY ALL"
@@ -250,7 +280,9 @@ def _find_most(database: duckdb.DuckDBPyConnection, source: str, name: str, max_
 
 
 def make_counted(database: duckdb.DuckDBPyConnection, source: str) -> None:
-    """Make the table `counted`, the counters of one day, from rows of counters that may repeat a key."""
+    """Make the table `counted`, the counters of one day, from rows of counters that may
+    repeat a key.
+    """
     database.execute(
         "CREATE OR REPLACE TEMP TABLE counted AS SELECT bucket, site, bot, event, dimension, value, "
         f"sum(events)::BIGINT AS events, visitors FROM ({source}) GROUP BY ALL"
@@ -258,7 +290,8 @@ def make_counted(database: duckdb.DuckDBPyConnection, source: str) -> None:
 
 
 def cap_values(database: duckdb.DuckDBPyConnection, max_values: int, done: Sequence[str] = ()) -> tuple[str, ...]:
-    """Count the rarest values of a dimension that has too many under `(other)`. Returns the dimensions that had.
+    """Count the rarest values of a dimension that has too many under `(other)`. Returns
+    the dimensions that had.
 
     Those that are `done` are passed over.
     """

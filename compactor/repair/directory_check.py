@@ -1,8 +1,10 @@
 """What a copy of a running directory lacks, seen when the compactor starts.
 
-A copy takes one directory after the other while passes go on. So its snapshot may name parts that were made after the parts
-were copied, or that were gone before; and beside them lie parts that no snapshot names, which may hold the same events, or
-events of segments that are not in the copy. Nothing is deleted there before somebody said `foldlog rebuild`.
+A copy takes one directory after the other while passes go on. So its snapshot may name
+parts that were made after the parts were copied, or that were gone before; and beside
+them lie parts that no snapshot names, which may hold the same events, or events of
+segments that are not in the copy. Nothing is deleted there before somebody said
+`foldlog rebuild`.
 """
 
 from __future__ import annotations
@@ -21,23 +23,28 @@ from compactor.generations.commit import (
     sweep_orphans,
     unused_generation,
 )
-from compactor.run_pass import Log
 from shared.disk.durable import publishing, remove
 from shared.disk.layout import DataDirectory, parse_day, parse_part
 from shared.erasures import Begun, Done, records
+from shared.exit_codes import UsageProblem
 from shared.generations.part_presence import missing_parts
 from shared.generations.snapshot import Snapshot, encode, find, kept_generations, load
+from shared.log import Log
 from shared.segments.sealed import files_of, sealed_segments
 
 
-class CopyIncomplete(Exception):
-    """The snapshot and the parts beside it do not belong together. Says what to do next."""
+class CopyIncomplete(UsageProblem):
+    """The snapshot and the parts beside it do not belong together. Says what to do
+    next.
+    """
 
 
 def begin(data: DataDirectory, log: Log, lock: CompactorLock) -> None:
-    """Make a directory ready for passes: remove what a killed pass left. Raises CopyIncomplete, and has deleted nothing then.
+    """Make a directory ready for passes: remove what a killed pass left. Raises
+    CopyIncomplete, and has deleted nothing then.
 
-    Not beside a damaged snapshot: nobody can say what that one named, and the next pass replaces it.
+    Not beside a damaged snapshot: nobody can say what that one named, and the next pass
+    replaces it.
     """
     found = find(data)
     if found.damage:
@@ -55,11 +62,17 @@ def begin(data: DataDirectory, log: Log, lock: CompactorLock) -> None:
 
 
 def sweep_leftovers(data: DataDirectory, snapshot: Snapshot, log: Log) -> None:
-    """For a rebuild: remove what a killed pass or rebuild left, as `begin` does; it would be taken for parts of a copy.
+    """For a rebuild: remove what a killed pass or rebuild left, as `begin` does; it
+    would be taken for parts of a copy.
 
-    Twice so, and the parts of the second rebuild, if that is killed too, would be of a later generation.
+    Twice so, and the parts of the second rebuild, if that is killed too, would be of a
+    later generation.
     """
-    if any(newer_parts(data, snapshot)) and not any(later_parts(data, snapshot)) and not any(missing_parts(data, snapshot)):
+    if (
+        any(newer_parts(data, snapshot))
+        and not any(later_parts(data, snapshot))
+        and not any(missing_parts(data, snapshot))
+    ):
         _sweep(data, snapshot, log)
 
 
@@ -82,7 +95,9 @@ def _complaint(data: DataDirectory, snapshot: Snapshot, missing: list[Path], lat
 
 
 def later_parts(data: DataDirectory, snapshot: Snapshot) -> Iterator[Path]:
-    """Archive parts that a pass after the next one has made: a pass that was killed leaves those of the next one only."""
+    """Archive parts that a pass after the next one has made: a pass that was killed
+    leaves those of the next one only.
+    """
     return _parts_above(data, snapshot.generation + 1)
 
 
@@ -98,9 +113,11 @@ def _parts_above(data: DataDirectory, generation: int) -> Iterator[Path]:
 
 
 def earlier_without_loss(data: DataDirectory, current: Snapshot) -> Snapshot | None:
-    """The newest kept snapshot whose parts are all there, if every segment is that only the current one has folded.
+    """The newest kept snapshot whose parts are all there, if every segment is that only
+    the current one has folded.
 
-    None where it may hold a visitor who was erased since: that is for a person to know (`rebuild` says it).
+    None where it may hold a visitor who was erased since: that is for a person to know
+    (`rebuild` says it).
     """
     for kept in kept_snapshots(data):
         if not any(missing_parts(data, kept)):
@@ -112,9 +129,11 @@ def earlier_without_loss(data: DataDirectory, current: Snapshot) -> Snapshot | N
 
 
 def erased_since(data: DataDirectory, generation: int) -> list[str]:
-    """When visitors were erased whom a part of this generation may hold still, in order.
+    """When visitors were erased whom a part of this generation may hold still, in
+    order.
 
-    Of an erasure that is not done, as a copy may have it, when it was asked for: nobody knows what it had replaced.
+    Of an erasure that is not done, as a copy may have it, when it was asked for: nobody
+    knows what it had replaced.
     """
     done: dict[str, Done] = {}
     begun: dict[str, Begun] = {}
@@ -128,7 +147,9 @@ def erased_since(data: DataDirectory, generation: int) -> list[str]:
 
 
 def folded_since(earlier: Snapshot, later: Snapshot) -> set[tuple[str, int]]:
-    """Writer and sequence of the segments that one snapshot has folded and an earlier one has not."""
+    """Writer and sequence of the segments that one snapshot has folded and an earlier
+    one has not.
+    """
     folded: set[tuple[str, int]] = set()
     for writer, highest in later.folded.items():
         numbers = {*range(earlier.folded.get(writer, 0) + 1, highest + 1), *earlier.waiting.get(writer, ())}
@@ -137,7 +158,8 @@ def folded_since(earlier: Snapshot, later: Snapshot) -> set[tuple[str, int]]:
 
 
 def go_back(data: DataDirectory, current: Snapshot, kept: Snapshot, lock: CompactorLock) -> Snapshot:
-    """Publish a kept snapshot in the place of the current one, whose file goes to quarantine. Raises CommitLost.
+    """Publish a kept snapshot in the place of the current one, whose file goes to
+    quarantine. Raises CommitLost.
 
     As in `commit.restore` its generation is one that nobody had.
     """
@@ -152,7 +174,11 @@ def go_back(data: DataDirectory, current: Snapshot, kept: Snapshot, lock: Compac
 
 
 def forget_incomplete_spares(data: DataDirectory) -> None:
-    """Remove kept snapshots that name parts which are not there: they could not take the place of a damaged one."""
+    """Remove kept snapshots that name parts which are not there: they could not take
+    the place of a damaged one.
+    """
     spares = {snapshot.generation: snapshot for snapshot in kept_snapshots(data)}
-    incomplete = [number for number in kept_generations(data) if number in spares and any(missing_parts(data, spares[number]))]
+    incomplete = [
+        number for number in kept_generations(data) if number in spares and any(missing_parts(data, spares[number]))
+    ]
     remove(data.kept_snapshot(number) for number in incomplete)

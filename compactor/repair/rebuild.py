@@ -1,10 +1,13 @@
-"""`foldlog rebuild`: fold the retained log again with today's rules, and publish what comes out.
+"""`foldlog rebuild`: fold the retained log again with today's rules, and publish what
+comes out.
 
-The log is folded from nothing into a scratch directory by the ordinary pass. Then each day is written again: events that the
-retained log still holds as they are folded now, older ones as they were archived. Only the commit changes what readers see.
+The log is folded from nothing into a scratch directory by the ordinary pass. Then each
+day is written again: events that the retained log still holds as they are folded now,
+older ones as they were archived. Only the commit changes what readers see.
 
-This is also what makes a damaged part whole again: nothing of it is believed, so its events come from the log or from parts
-that lie beside it, or are gone. And it begins anew where no snapshot is whole, with the parts that can be read.
+This is also what makes a damaged part whole again: nothing of it is believed, so its
+events come from the log or from parts that lie beside it, or are gone. And it begins
+anew where no snapshot is whole, with the parts that can be read.
 """
 
 from __future__ import annotations
@@ -37,12 +40,13 @@ from compactor.repair.reconstruct_snapshot import adopt, adopted_totals
 from compactor.repair.unreferenced_parts import DamagedPart, Salvaged, damaged_parts, salvage, without
 from compactor.repair.verify import count
 from compactor.retention.plan import doubted_since
-from compactor.run_pass import THREADS, Log, whole_snapshot
+from compactor.run_pass import THREADS, whole_snapshot
 from shared.disk.durable import scratch
 from shared.disk.layout import DataDirectory, parse_part
 from shared.duckdb_engine import connect
 from shared.generations.archive_schema import ARCHIVE_COLUMNS, archived, no_rows
 from shared.generations.snapshot import Day, Snapshot, Totals, load, newest_part
+from shared.log import Log
 from shared.settings import Settings
 from shared.timestamps import rfc3339
 
@@ -50,8 +54,9 @@ from shared.timestamps import rfc3339
 class DayChange(NamedTuple):
     """One day before and after: events, and distinct visitors.
 
-    `damaged` are its parts that were not whole; `gone` the events that only those held. `visitors_before` are those of the
-    whole parts. `found` are events that only parts held which the snapshot does not name.
+    `damaged` are its parts that were not whole; `gone` the events that only those held.
+    `visitors_before` are those of the whole parts. `found` are events that only parts
+    held which the snapshot does not name.
     """
 
     day: date
@@ -70,7 +75,9 @@ class DayChange(NamedTuple):
 
 
 def rebuild(data: DataDirectory, settings: Settings, log: Log, now_ms: int, *, dry_run: bool) -> list[DayChange]:
-    """Fold the retained log again. Returns every day that it speaks of. Raises CompactorBusy and CommitLost."""
+    """Fold the retained log again. Returns every day that it speaks of. Raises
+    CompactorBusy and CommitLost.
+    """
     with (
         compactor_lock(data, LOCK_PATIENCE_S) as lock,
         scratch(data) as spill,
@@ -90,7 +97,8 @@ def rebuild(data: DataDirectory, settings: Settings, log: Log, now_ms: int, *, d
         salvaged = salvage(database, data, before, damaged, settings, log)
         _warn_of_erased(data, before, salvaged, log, is_adopted=is_adopted)
         sources = make_sources(data, spill, before, salvaged, settings, log, now_ms, is_adopted=is_adopted)
-        # Not over a part that may be all there is of an event: not even one that the next pass would write over.
+        # Not over a part that may be all there is of an event: not even one that the
+        # next pass would write over.
         is_copy = salvaged.unnamed or any(later_parts(data, before))
         generation = max(before.generation, newest_part(data) if is_copy else 0) + 1
         work = _Work(database, data, before, damaged, salvaged, sources, settings.max_values, generation, now_ms)
@@ -105,7 +113,9 @@ def rebuild(data: DataDirectory, settings: Settings, log: Log, now_ms: int, *, d
 
 
 def _warn_of_erased(data: DataDirectory, before: Snapshot, salvaged: Salvaged, log: Log, *, is_adopted: bool) -> None:
-    """What is believed without a snapshot that names it may be older than an erasure, and hold whom that took out."""
+    """What is believed without a snapshot that names it may be older than an erasure,
+    and hold whom that took out.
+    """
     believed = {parse_part(path.name) or 0 for path in salvaged.unnamed}
     if is_adopted:
         believed |= {part.generation for kept in before.days.values() for part in kept.archive}
@@ -133,7 +143,9 @@ class _Work(NamedTuple):
 
 
 def _rebuild_days(work: _Work, *, is_adopted: bool, dry_run: bool) -> tuple[list[DayChange], dict[date, Day]]:
-    """Write each day again that may change. Returns the changes, and all days as they are then."""
+    """Write each day again that may change. Returns the changes, and all days as they
+    are then.
+    """
     believed, refolded = work.salvaged.snapshot.days, work.sources.log.snapshot.days
     unnamed = {date.fromisoformat(path.parent.name) for path in work.salvaged.unnamed}
     near = believed.keys() if is_adopted else neighbours({*refolded, *unnamed}) & believed.keys()
@@ -149,7 +161,9 @@ def _rebuild_days(work: _Work, *, is_adopted: bool, dry_run: bool) -> tuple[list
 
 
 def _stand_in(work: _Work, day: date, old: Day) -> tuple[DayChange | None, Day]:
-    """A day without a whole archive: counters that lie there take the place of lost ones. What it lacks of its archive goes."""
+    """A day without a whole archive: counters that lie there take the place of lost
+    ones. What it lacks of its archive goes.
+    """
     spare = work.salvaged.spares.get(day)
     if spare is None:
         return None, old
@@ -161,7 +175,8 @@ def _rebuild_day(work: _Work, day: date, old: Day, *, dry_run: bool) -> tuple[Da
     change = _compare(work, day)
     spare = work.salvaged.spares.get(day)
     if spare and spare.events > change.events_after and (spare.has_visitors or not change.events_after):
-        # Its archive went while it was copied: what was kept of it then has it all. Counters alone are better than nothing.
+        # Its archive went while it was copied: what was kept of it then has it all.
+        # Counters alone are better than nothing.
         gone = max(0, change.events_before - spare.events)
         return change._replace(events_after=spare.events, gone=gone, found=0), spare.day
     if dry_run:
@@ -178,7 +193,8 @@ def _compare(work: _Work, day: date) -> DayChange:
     visitors = "SELECT DISTINCT visitor FROM {} WHERE visitor IS NOT NULL"
     broken = work.broken(day)
     events_after = count(work.database, "FROM rebuilt")
-    # Of a day that had lost its archive and has it again, only the counters knew how many there were.
+    # Of a day that had lost its archive and has it again, only the counters knew how
+    # many there were.
     events_before = events_after if before.expired else sum(part.rows for part in before.archive)
     lost_archive = any(each.kind == "archive" for each in broken)
     return DayChange(
@@ -196,7 +212,8 @@ def _compare(work: _Work, day: date) -> DayChange:
 
 def _next(work: _Work, days: dict[date, Day], changes: Iterable[DayChange]) -> Snapshot:
     """The next generation. The ledger is the same: what it names is folded, or gone."""
-    # The time of a rebuild takes the place of that of the last pass: a jump of the clock must not be hidden by it (P9).
+    # The time of a rebuild takes the place of that of the last pass: a jump of the
+    # clock must not be hidden by it (P9).
     retention = msgspec.structs.replace(work.before.retention, doubted_since=doubted_since(work.before, work.now_ms))
     return msgspec.structs.replace(
         work.before,
@@ -211,8 +228,9 @@ def _next(work: _Work, days: dict[date, Day], changes: Iterable[DayChange]) -> S
 def _balanced(old: Totals, changes: Iterable[DayChange]) -> Totals:
     """What is counted more or less is balanced by the duplicates (P8).
 
-    Events that are gone with a damaged part are in quarantine, with that part. Those that only parts held which the snapshot
-    does not name are lines that it had not counted.
+    Events that are gone with a damaged part are in quarantine, with that part. Those
+    that only parts held which the snapshot does not name are lines that it had not
+    counted.
     """
     net = gone = added = 0
     for change in changes:
@@ -221,7 +239,8 @@ def _balanced(old: Totals, changes: Iterable[DayChange]) -> Totals:
         gone += change.gone
         added += min(change.found, max(0, gained))
     gained = net + gone - added
-    # Other lines counted in addition were duplicates before, or in quarantine, or erased and are back: the sum of all stays.
+    # Other lines counted in addition were duplicates before, or in quarantine, or
+    # erased and are back: the sum of all stays.
     from_elsewhere = max(0, gained - old.duplicates)
     from_erased = min(old.erased, max(0, from_elsewhere - old.quarantined))
     from_quarantine = from_elsewhere - from_erased

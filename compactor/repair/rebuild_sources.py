@@ -1,6 +1,8 @@
-"""The events of a day as a rebuild counts them: of the retained log as it is folded now, and of the archive what that lacks.
+"""The events of a day as a rebuild counts them: of the retained log as it is folded
+now, and of the archive what that lacks.
 
-Where parts that no snapshot names are believed (salvage.py), an event may stand in several parts: one copy of it counts.
+Where parts that no snapshot names are believed (salvage.py), an event may stand in
+several parts: one copy of it counts.
 """
 
 from __future__ import annotations
@@ -17,10 +19,10 @@ from compactor.fold.select_segments import neighbours
 from compactor.generations.part_writer import sql_list
 from compactor.repair.replay import refold
 from compactor.repair.unreferenced_parts import Salvaged
-from compactor.run_pass import Log
 from shared.disk.layout import DataDirectory
 from shared.generations.archive_schema import ARCHIVE_COLUMNS, archived, no_rows
 from shared.generations.snapshot import Snapshot
+from shared.log import Log
 from shared.settings import Settings
 
 COLUMNS = ", ".join(ARCHIVE_COLUMNS)
@@ -37,8 +39,9 @@ class Folded(NamedTuple):
 class Sources(NamedTuple):
     """All that events of a rebuild come from.
 
-    `log` are the segments that the snapshot has folded. `waiting` are those that it has not: what they hold the next pass
-    counts, so that it is not taken from a part that no snapshot names. `has_repeats` says that parts may repeat events.
+    `log` are the segments that the snapshot has folded. `waiting` are those that it has
+    not: what they hold the next pass counts, so that it is not taken from a part that
+    no snapshot names. `has_repeats` says that parts may repeat events.
     """
 
     archive: Folded
@@ -59,7 +62,9 @@ def make_sources(
     *,
     is_adopted: bool,
 ) -> Sources:
-    """Fold the retained log again, in two: what the snapshot has folded and, where it matters, what it has not."""
+    """Fold the retained log again, in two: what the snapshot has folded and, where it
+    matters, what it has not.
+    """
     refolded, waiting = DataDirectory(spill / "refolded"), DataDirectory(spill / "waiting")
     folded = refold(data, refolded, before.has_folded, settings, log, now_ms)
     not_folded = Snapshot()
@@ -75,10 +80,12 @@ def make_sources(
 
 
 def make_rebuilt(database: duckdb.DuckDBPyConnection, sources: Sources, day: date) -> None:
-    """Make the table `rebuilt`: a day's events as folded now, and the archived ones that the retained log does not hold.
+    """Make the table `rebuilt`: a day's events as folded now, and the archived ones
+    that the retained log does not hold.
 
-    Of an event both in the log and in the archive the copy received first counts, as in any fold; the refolded one if equal.
-    `is_unnamed` is true of those that only parts hold which no snapshot names.
+    Of an event both in the log and in the archive the copy received first counts, as in
+    any fold; the refolded one if equal. `is_unnamed` is true of those that only parts
+    hold which no snapshot names.
     """
     near = sorted(neighbours([day]))
     # Of repeats the copy received first stays, of the newest part that has it.
@@ -98,7 +105,9 @@ def make_rebuilt(database: duckdb.DuckDBPyConnection, sources: Sources, day: dat
 
 
 def _believed(sources: Sources, days: list[date]) -> str:
-    """SQL of the events of the parts that are believed, each with whether no snapshot names its part."""
+    """SQL of the events of the parts that are believed, each with whether no snapshot
+    names its part.
+    """
     events = _of(sources.archive, days)
     unnamed = [path for path in sources.unnamed if date.fromisoformat(path.parent.name) in days]
     if not unnamed:

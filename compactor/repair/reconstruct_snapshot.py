@@ -1,7 +1,9 @@
-"""What is known when no snapshot is whole any more: the parts that can be read, and the log. For `foldlog rebuild` only.
+"""What is known when no snapshot is whole any more: the parts that can be read, and the
+log. For `foldlog rebuild` only.
 
-Parts that a pass replaced lie beside those that took their place, so an event may be in several of them; the rebuild counts
-one copy of each. No sha256 vouches for these parts: what can be read of them is believed, and that is said.
+Parts that a pass replaced lie beside those that took their place, so an event may be in
+several of them; the rebuild counts one copy of each. No sha256 vouches for these parts:
+what can be read of them is believed, and that is said.
 """
 
 from __future__ import annotations
@@ -15,35 +17,48 @@ import duckdb
 import msgspec
 
 from compactor.generations.commit import set_aside, unused_generation
-from compactor.run_pass import Log
 from shared.disk.layout import DataDirectory, parse_day, parse_part
 from shared.generations.archive_schema import COUNTED_DIMENSIONS, OTHER, TOTAL
 from shared.generations.snapshot import Day, Part, Retention, Snapshot, Totals
+from shared.log import Log
 from shared.segments.sealed import sealed_segments
 from shared.settings import Settings
 from shared.timestamps import rfc3339
 
 
 def adopt(
-    database: duckdb.DuckDBPyConnection, data: DataDirectory, settings: Settings, log: Log, now_ms: int, *, dry_run: bool
+    database: duckdb.DuckDBPyConnection,
+    data: DataDirectory,
+    settings: Settings,
+    log: Log,
+    now_ms: int,
+    *,
+    dry_run: bool,
 ) -> Snapshot:
-    """A snapshot of all parts that can be read, as if every sealed segment were folded. Parts that cannot be are set aside."""
+    """A snapshot of all parts that can be read, as if every sealed segment were folded.
+    Parts that cannot be are set aside.
+    """
     days: dict[date, Day] = {}
     for kind in ("archive", "counters"):
         for day, path, generation in sorted(_parts_on_disk(data, kind)):
             part = read_part(database, path, generation)
             if part is None:
-                log.warning("part_damaged", part=str(path), reason="it cannot be read", todo="what it held comes from the log")
+                log.warning(
+                    "part_damaged", part=str(path), reason="it cannot be read", todo="what it held comes from the log"
+                )
                 if not dry_run:
                     set_aside(data, path, f"{kind}-{day}-{path.name}")
                 continue
-            written_at = rfc3339(int(path.stat().st_mtime * 1000))  # as near as can be known: retention counts from here
+            written_at = rfc3339(
+                int(path.stat().st_mtime * 1000)
+            )  # as near as can be known: retention counts from here
             kept = days.get(day, Day(written_at))
             kept = msgspec.structs.replace(kept, added_at=max(kept.added_at, written_at))
             days[day] = with_part(database, data, day, kept, kind, part, settings)
     folded, waiting = _ledger(data)
-    # No snapshot says what time it was before: whether the clock is right has to show, before anything is deleted (P9).
-    # Nor does any say when retention last succeeded: that is asked from now on.
+    # No snapshot says what time it was before: whether the clock is right has to show,
+    # before anything is deleted (P9). Nor does any say when retention last succeeded:
+    # that is asked from now on.
     now = rfc3339(now_ms)
     return Snapshot(
         generation=unused_generation(data) - 1,
@@ -76,17 +91,29 @@ def read_part(database: duckdb.DuckDBPyConnection, path: Path, generation: int) 
 
 
 def with_part(
-    database: duckdb.DuckDBPyConnection, data: DataDirectory, day: date, kept: Day, kind: str, part: Part, settings: Settings
+    database: duckdb.DuckDBPyConnection,
+    data: DataDirectory,
+    day: date,
+    kept: Day,
+    kind: str,
+    part: Part,
+    settings: Settings,
 ) -> Day:
-    """The day with one part more. Counters come in order: the newest stays. Without an archive they are all there is."""
+    """The day with one part more. Counters come in order: the newest stays. Without an
+    archive they are all there is.
+    """
     if kind == "archive":
         return msgspec.structs.replace(kept, archive=(*kept.archive, part))
     if kept.archive:
         return msgspec.structs.replace(kept, counters=part)
     path = str(data.part("counters", day, part.generation))
     zone = settings.timezone if _has(database, path, "visitors IS NOT NULL") else None
-    capped = [name for name in COUNTED_DIMENSIONS if _has(database, path, f"dimension = '{name}' AND value = '{OTHER}'")]
-    capped += [name for name in ("event", "site") if _has(database, path, f"dimension = '{TOTAL}' AND {name} = '{OTHER}'")]
+    capped = [
+        name for name in COUNTED_DIMENSIONS if _has(database, path, f"dimension = '{name}' AND value = '{OTHER}'")
+    ]
+    capped += [
+        name for name in ("event", "site") if _has(database, path, f"dimension = '{TOTAL}' AND {name} = '{OTHER}'")
+    ]
     return msgspec.structs.replace(kept, counters=part, expired=True, capped=tuple(capped), visitor_zone=zone)
 
 
@@ -95,16 +122,24 @@ def _has(database: duckdb.DuckDBPyConnection, path: str, where: str) -> bool:
 
 
 def _ledger(data: DataDirectory) -> tuple[dict[str, int], dict[str, tuple[int, ...]]]:
-    """Every segment on disk counts as folded. Numbers below the first are retention's; a gap above it is waited for."""
+    """Every segment on disk counts as folded. Numbers below the first are retention's;
+    a gap above it is waited for.
+    """
     numbers: dict[str, list[int]] = {}
     for segment in sealed_segments(data):
         numbers.setdefault(segment.name.writer, []).append(segment.name.sequence)
     gaps = {writer: tuple(sorted(set(range(min(found), max(found))) - set(found))) for writer, found in numbers.items()}
-    return {writer: max(found) for writer, found in numbers.items()}, {writer: gap for writer, gap in gaps.items() if gap}
+    return {writer: max(found) for writer, found in numbers.items()}, {
+        writer: gap for writer, gap in gaps.items() if gap
+    }
 
 
-def adopted_totals(database: duckdb.DuckDBPyConnection, data: DataDirectory, days: dict[date, Day], refolded: Totals) -> Totals:
-    """The totals of a snapshot of adopted parts: what is counted, and of the rest what the retained log still tells."""
+def adopted_totals(
+    database: duckdb.DuckDBPyConnection, data: DataDirectory, days: dict[date, Day], refolded: Totals
+) -> Totals:
+    """The totals of a snapshot of adopted parts: what is counted, and of the rest what
+    the retained log still tells.
+    """
     counted = sum(part.rows for kept in days.values() for part in kept.archive)
     for day, kept in days.items():
         if kept.expired and kept.counters is not None:

@@ -1,6 +1,8 @@
-"""Folding sealed segments again, from nothing, into a directory of its own. For `foldlog rebuild` only.
+"""Folding sealed segments again, from nothing, into a directory of its own. For
+`foldlog rebuild` only.
 
-It is the ordinary pass that does it, so what comes out is what a pass would have counted, in the same bounded memory.
+It is the ordinary pass that does it, so what comes out is what a pass would have
+counted, in the same bounded memory.
 """
 
 from __future__ import annotations
@@ -9,10 +11,11 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from compactor.generations.commit import compactor_lock
-from compactor.run_pass import Log, run_pass
+from compactor.run_pass import run_pass
 from shared.disk.durable import make_data_directory
 from shared.disk.layout import DataDirectory, SegmentName
 from shared.generations.snapshot import Snapshot
+from shared.log import Log
 from shared.segments.sealed import sealed_segments
 from shared.settings import Settings
 
@@ -25,7 +28,9 @@ def refold(
     log: Log,
     now_ms: int,
 ) -> Snapshot:
-    """Fold the sealed segments that are wanted, by ordinary passes, into another directory."""
+    """Fold the sealed segments that are wanted, by ordinary passes, into another
+    directory.
+    """
     make_data_directory(into)
     for segment in sealed_segments(data):
         if is_wanted(segment.name):
@@ -42,7 +47,9 @@ def refold(
 
 
 class _Quiet:
-    """The passes of a refold are not the service's passes: only their warnings are worth a line."""
+    """The passes of a refold are not the service's passes: only their warnings are
+    worth a line.
+    """
 
     def __init__(self, log: Log) -> None:
         self._log = log
@@ -50,5 +57,10 @@ class _Quiet:
     def info(self, event: str, **fields: object) -> None:
         """Nothing."""
 
+    debug = info
+
     def warning(self, event: str, **fields: object) -> None:
         self._log.warning(event, **fields)
+
+    def error(self, event: str, **fields: object) -> None:
+        self._log.error(event, **fields)

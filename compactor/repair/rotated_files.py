@@ -1,10 +1,13 @@
-"""What others made of active segments in log/: `active-0.ndjson.1`, `active-0.ndjson-20261127.gz` and the like.
+"""What others made of active segments in log/: `active-0.ndjson.1`,
+`active-0.ndjson-20261127.gz` and the like.
 
-logrotate renames, copies and compresses what it is pointed at. The writer seals what it had acknowledged by itself
-(ingest/wal/displaced_segment.py), so most of these hold nothing that is not in a segment, and go. What is in no segment (the writer was
-killed before it saw the rename; `copytruncate` kept a copy and cut the original) is sealed here. Copies do no harm: an id
-counts once (P7). That ends with retention: a copy of lines whose segment and whose archive day are both gone is not known any
-more, and counts again. Killed at any point and run again it leaves the same.
+logrotate renames, copies and compresses what it is pointed at. The writer seals what it
+had acknowledged by itself (ingest/wal/displaced_segment.py), so most of these hold
+nothing that is not in a segment, and go. What is in no segment (the writer was killed
+before it saw the rename; `copytruncate` kept a copy and cut the original) is sealed
+here. Copies do no harm: an id counts once (P7). That ends with retention: a copy of
+lines whose segment and whose archive day are both gone is not known any more, and
+counts again. Killed at any point and run again it leaves the same.
 """
 
 from __future__ import annotations
@@ -19,21 +22,24 @@ from typing import NamedTuple
 
 from filelock import lock_descriptor
 
-from compactor.run_pass import Log
 from shared.disk.compression import CannotInflate
 from shared.disk.durable import keep_as, remove, sync_directory
 from shared.disk.layout import ADOPTED_WRITER, DataDirectory, SegmentName, parse_stray
+from shared.log import Log
 from shared.segments.line import DataFromNewerVersion, ScannedLine, scan
 from shared.segments.recovery import is_still, seal_good_lines
 from shared.segments.sealed import names_of, recorded_sha256, salvage, sealed_segments
 
-# logrotate, gzip or a person may be at work on it; who writes to a file changes its time.
+# logrotate, gzip or a person may be at work on it; who writes to a file changes its
+# time.
 SETTLED_S = 60.0
 LET_IT_SEAL = "have logrotate run `foldlog rotate` and leave active segments alone: logrotate/README.md says how"
 
 
 class _Stray(NamedTuple):
-    """A file that no writer has open, and what reading it through found: whether it ends where it should."""
+    """A file that no writer has open, and what reading it through found: whether it
+    ends where it should.
+    """
 
     path: Path
     lines: int
@@ -42,9 +48,11 @@ class _Stray(NamedTuple):
 
 
 def adopt_strays(data: DataDirectory, log: Log, now_ms: int, settled_s: float = SETTLED_S) -> None:
-    """Seal what is in no segment yet, and remove what is. Only under the compactor's lock: it gives out sequence numbers.
+    """Seal what is in no segment yet, and remove what is. Only under the compactor's
+    lock: it gives out sequence numbers.
 
-    What was touched less than `settled_s` ago waits for a later pass, as does what cannot be read or sealed now.
+    What was touched less than `settled_s` ago waits for a later pass, as does what
+    cannot be read or sealed now.
     """
     for path in [data.log / name for name in names_of(data.log) if parse_stray(name) is not None]:
         try:
@@ -52,20 +60,26 @@ def adopt_strays(data: DataDirectory, log: Log, now_ms: int, settled_s: float = 
                 if held.is_free(now_ms, settled_s):
                     _adopt(data, path, log)
         except OSError as error:
-            log.warning("stray_left", file=path.name, reason=str(error), do=f"see that Foldlog may read it, or move it: {path}")
+            log.warning(
+                "stray_left", file=path.name, reason=str(error), do=f"see that Foldlog may read it, or move it: {path}"
+            )
         except DataFromNewerVersion as error:  # it is whole, and of use to that version: the passes go on without it
             log.warning("stray_left", file=path.name, reason=str(error), do=f"install that version, or move it: {path}")
 
 
 class _Held:
-    """A file of the log, open and, if nobody else has it, locked: the writer it was taken from may not have noticed yet."""
+    """A file of the log, open and, if nobody else has it, locked: the writer it was
+    taken from may not have noticed yet.
+    """
 
     def __init__(self, path: Path) -> None:
         self._path = path
         self._descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
 
     def is_free(self, now_ms: int, settled_s: float) -> bool:
-        """Whether no writer has it open, and nobody touched it lately. Long ahead of the clock is not lately."""
+        """Whether no writer has it open, and nobody touched it lately. Long ahead of
+        the clock is not lately.
+        """
         found = os.fstat(self._descriptor)
         if not stat.S_ISREG(found.st_mode) or abs(now_ms / 1000 - found.st_ctime) < settled_s:
             return False
@@ -80,7 +94,11 @@ def _adopt(data: DataDirectory, path: Path, log: Log) -> None:
     if stray.bad and not stray.lines:
         kept = _set_aside(data, path)
         log.warning(
-            "stray_set_aside", file=path.name, kept=kept.name, reason="no line of it is one of Foldlog's", do=LET_IT_SEAL
+            "stray_set_aside",
+            file=path.name,
+            kept=kept.name,
+            reason="no line of it is one of Foldlog's",
+            do=LET_IT_SEAL,
         )
         return
     known = _by_sha256(data)
@@ -111,7 +129,9 @@ def _look(path: Path) -> _Stray:
 
 
 def _scanner(path: Path) -> Callable[[], Iterator[ScannedLine]]:
-    """Reads the file, which may be compressed, from its beginning; last, where it cannot be read to its end, why."""
+    """Reads the file, which may be compressed, from its beginning; last, where it
+    cannot be read to its end, why.
+    """
 
     def scanned() -> Iterator[ScannedLine]:
         try:

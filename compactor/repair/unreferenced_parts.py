@@ -1,8 +1,10 @@
-"""What a rebuild can believe where parts are damaged or gone: the whole ones, and what lies beside them unnamed.
+"""What a rebuild can believe where parts are damaged or gone: the whole ones, and what
+lies beside them unnamed.
 
-In a copy of a running directory the parts of a day may be there in an earlier or a later form than the snapshot names. Each
-of them that can be read is believed for the days that lack something, or that have parts of a later generation; of events
-that stand in several of them one counts. No sha256 vouches for a part that no snapshot names.
+In a copy of a running directory the parts of a day may be there in an earlier or a
+later form than the snapshot names. Each of them that can be read is believed for the
+days that lack something, or that have parts of a later generation; of events that stand
+in several of them one counts. No sha256 vouches for a part that no snapshot names.
 """
 
 from __future__ import annotations
@@ -18,11 +20,11 @@ import msgspec
 from compactor.repair.directory_check import newer_parts
 from compactor.repair.reconstruct_snapshot import events_counted, read_part, with_part
 from compactor.repair.verify import parts_of
-from compactor.run_pass import Log
 from shared.disk.layout import DataDirectory, parse_part
 from shared.generations.archive_schema import part_flaw
 from shared.generations.part_presence import unnamed_parts
 from shared.generations.snapshot import Day, Part, Snapshot
+from shared.log import Log
 from shared.settings import Settings
 
 
@@ -36,19 +38,25 @@ class DamagedPart(NamedTuple):
 
 
 class Spare(NamedTuple):
-    """Counters that can stand for a day of which no archive is left, and how many events they count."""
+    """Counters that can stand for a day of which no archive is left, and how many
+    events they count.
+    """
 
     day: Day
     events: int
 
     @property
     def has_visitors(self) -> bool:
-        """Whether its visitors were counted for good, as they are before an archive goes."""
+        """Whether its visitors were counted for good, as they are before an archive
+        goes.
+        """
         return self.day.visitor_zone is not None
 
 
 class Salvaged(NamedTuple):
-    """The snapshot with the parts that are believed, which of them no snapshot names, and spares by day."""
+    """The snapshot with the parts that are believed, which of them no snapshot names,
+    and spares by day.
+    """
 
     snapshot: Snapshot
     unnamed: frozenset[Path]
@@ -62,11 +70,12 @@ def damaged_parts(data: DataDirectory, snapshot: Snapshot, log: Log) -> list[Dam
         path = data.part(kind, day, part.generation)
         if flaw := part_flaw(path, part):
             found.append(DamagedPart(kind, day, part, flaw))
-            todo = (
-                "counters that lie there take its place; if none do, restore it from a backup: nothing else holds what it held"
-            )
+            todo = "counters that lie there take its place; if none do, restore it from a backup: nothing else holds what it held"
             log.warning(
-                "part_damaged", part=str(path), reason=flaw, todo=todo if snapshot.days[day].expired else "it is made again"
+                "part_damaged",
+                part=str(path),
+                reason=flaw,
+                todo=todo if snapshot.days[day].expired else "it is made again",
             )
     return found
 
@@ -89,13 +98,17 @@ def salvage(
     settings: Settings,
     log: Log,
 ) -> Salvaged:
-    """Look for parts that no snapshot names, on the days of damaged parts and of those that are newer than the snapshot."""
+    """Look for parts that no snapshot names, on the days of damaged parts and of those
+    that are newer than the snapshot.
+    """
     lost = {(each.kind, each.day) for each in damaged}
     whole = without(before, damaged)
     days = dict(whole.days)
     unnamed: set[Path] = set()
     spares: dict[date, Spare] = {}
-    for day in sorted({day for _, day in lost} | {date.fromisoformat(path.parent.name) for path in newer_parts(data, before)}):
+    for day in sorted(
+        {day for _, day in lost} | {date.fromisoformat(path.parent.name) for path in newer_parts(data, before)}
+    ):
         kept = days.get(day, Day(before.as_of))
         if kept.expired and ("counters", day) not in lost:
             continue  # its counters hold all its events: what is left of its archive adds none
@@ -113,7 +126,9 @@ def salvage(
 def _readable(
     database: duckdb.DuckDBPyConnection, data: DataDirectory, snapshot: Snapshot, day: date, log: Log
 ) -> tuple[list[Part], list[Part]]:
-    """The archive parts and the counters of a day that the snapshot does not name and that can be read, by generation."""
+    """The archive parts and the counters of a day that the snapshot does not name and
+    that can be read, by generation.
+    """
     found: dict[Path, list[Part]] = {data.archive: [], data.counters: []}
     for path in unnamed_parts(data, snapshot, day):
         part = read_part(database, path, parse_part(path.name) or 0)
@@ -125,7 +140,9 @@ def _readable(
 
 
 def _with_archive(kept: Day, archive: list[Part]) -> Day:
-    """The day with these parts, too. One whose archive had been given up has it back: its counters can be made again."""
+    """The day with these parts, too. One whose archive had been given up has it back:
+    its counters can be made again.
+    """
     if not archive:
         return kept
     return msgspec.structs.replace(kept, archive=(*kept.archive, *archive), expired=False, visitor_zone=None)
@@ -137,5 +154,7 @@ def _spare(
     """The day as it is without an archive, or without all of it."""
     found = with_part(database, data, day, Day(kept.added_at), "counters", counters, settings)
     if kept.expired:
-        found = msgspec.structs.replace(found, archive=kept.archive, visitor_zone=found.visitor_zone and kept.visitor_zone)
+        found = msgspec.structs.replace(
+            found, archive=kept.archive, visitor_zone=found.visitor_zone and kept.visitor_zone
+        )
     return Spare(found, events_counted(database, data.part("counters", day, counters.generation)))

@@ -1,6 +1,8 @@
-"""`foldlog verify`: count everything again from the retained log and the archive, and compare it with what is published.
+"""`foldlog verify`: count everything again from the retained log and the archive, and
+compare it with what is published.
 
-It believes nothing that a pass has written down. Each finding names the file, what is wrong, and what to do.
+It believes nothing that a pass has written down. Each finding names the file, what is
+wrong, and what to do.
 """
 
 from __future__ import annotations
@@ -23,17 +25,31 @@ from shared.disk.layout import DataDirectory
 from shared.duckdb_engine import connect
 from shared.erasures import pending, record_of
 from shared.generations.archive_schema import archived, part_flaw
-from shared.generations.snapshot import Found, Part, Snapshot, SnapshotDamaged, SnapshotLost, decode, find, kept_generations
+from shared.generations.snapshot import (
+    Found,
+    Part,
+    Snapshot,
+    SnapshotDamaged,
+    SnapshotLost,
+    decode,
+    find,
+    kept_generations,
+)
 from shared.segments.line import lines_of, scan
 from shared.segments.sealed import Segment, active_segments, open_segment, recorded_sha256, sealed_segments
 from shared.settings import Settings
 
-# As large as one segment is with the default settings: what a fold of one fits into, this does.
+# As large as one segment is with the default settings: what a fold of one fits into,
+# this does.
 BATCH_MAX_BYTES = 64 << 20
 SHOWN_LINES = 20
-SAME_SHA256 = "; if there is none and nothing is missing, write its .sha256 anew with `sha256sum` (of the uncompressed lines)"
+SAME_SHA256 = (
+    "; if there is none and nothing is missing, write its .sha256 anew with `sha256sum` (of the uncompressed lines)"
+)
 REBUILD = "run `foldlog rebuild`: it counts what all parts and the log hold"
-RESTORE_PART = "restore it from a backup, or run `foldlog rebuild`: it makes the part again of the log, and says what is gone"
+RESTORE_PART = (
+    "restore it from a backup, or run `foldlog rebuild`: it makes the part again of the log, and says what is gone"
+)
 
 
 class Finding(NamedTuple):
@@ -45,7 +61,9 @@ class Finding(NamedTuple):
 
 
 class Verified(NamedTuple):
-    """What was looked at and what was found. Nothing found means that every check held."""
+    """What was looked at and what was found. Nothing found means that every check
+    held.
+    """
 
     segments: int
     lines: int
@@ -55,7 +73,9 @@ class Verified(NamedTuple):
 
 
 def verify(data: DataDirectory, settings: Settings, progress: Callable[[str], None]) -> Verified:
-    """Check sha256, CRC, ledger, counters and the balance of P8. Raises CompactorBusy when a pass does not end."""
+    """Check sha256, CRC, ledger, counters and the balance of P8. Raises CompactorBusy
+    when a pass does not end.
+    """
     with (
         compactor_lock(data, LOCK_PATIENCE_S),
         scratch(data) as spill,
@@ -87,7 +107,9 @@ def verify(data: DataDirectory, settings: Settings, progress: Callable[[str], No
 
 
 def check_snapshots(data: DataDirectory) -> tuple[list[Finding], Snapshot]:
-    """The published snapshot and the kept ones are whole. Returns the one to go by: generation 0 when there is none."""
+    """The published snapshot and the kept ones are whole. Returns the one to go by:
+    generation 0 when there is none.
+    """
     name = data.snapshot.name
     try:
         found = find(data)
@@ -125,7 +147,9 @@ def check_ledger(snapshot: Snapshot, segments: list[Segment]) -> Iterator[Findin
         unfolded = [number for number in found if number > snapshot.folded.get(writer, 0)]
         expected = set(range(snapshot.folded.get(writer, 0) + 1, max(unfolded, default=0) + 1))
         for number in sorted(expected - set(unfolded)):
-            yield Finding(f"log/*-{writer}-{number:010d}.ndjson", "is missing and was not folded", "restore it from a backup")
+            yield Finding(
+                f"log/*-{writer}-{number:010d}.ndjson", "is missing and was not folded", "restore it from a backup"
+            )
     for writer, gaps in snapshot.waiting.items():
         for number in gaps:
             if number not in numbers.get(writer, []):
@@ -155,11 +179,17 @@ def check_segments(checked: list[Checked]) -> Iterator[Finding]:
             continue
         where, todo = f"log/{each.segment.path.name}", "restore it from a backup, then run `foldlog rebuild`"
         is_there = recorded_sha256(each.segment.checksum) is not None
-        what = "differs from its .sha256" if is_there else f"has no .sha256 that can be read (log/{each.segment.checksum.name})"
+        what = (
+            "differs from its .sha256"
+            if is_there
+            else f"has no .sha256 that can be read (log/{each.segment.checksum.name})"
+        )
         if each.bad:
             yield Finding(where, f"{what}; {each.lines} lines hold, {each.quarantined} are in quarantine", todo)
         else:
-            yield Finding(where, f"{what}; all its {each.lines} lines hold, but some may be missing", todo + SAME_SHA256)
+            yield Finding(
+                where, f"{what}; all its {each.lines} lines hold, but some may be missing", todo + SAME_SHA256
+            )
         for line in each.bad[:SHOWN_LINES]:
             place = f"at byte {line.offset}" if line.offset >= 0 else "further on"
             yield Finding(f"{where} {place}", line.reason, f"see quarantine/{each.segment.name.stem}.ndjson")
@@ -196,16 +226,22 @@ def parts_of(snapshot: Snapshot) -> Iterator[tuple[str, date, Part]]:
 
 
 def check_later(data: DataDirectory, snapshot: Snapshot) -> Iterator[Finding]:
-    """No part is of a pass that the snapshot knows nothing of: one that was killed leaves those of the next one only."""
+    """No part is of a pass that the snapshot knows nothing of: one that was killed
+    leaves those of the next one only.
+    """
     later = list(later_parts(data, snapshot))
     if later:
         what = f"and {len(later) - 1} more are" if len(later) > 1 else "is"
         where = str(later[0].relative_to(data.root))
-        yield Finding(where, f"{what} of a later generation than snapshot.json, as in a copy of a running directory", REBUILD)
+        yield Finding(
+            where, f"{what} of a later generation than snapshot.json, as in a copy of a running directory", REBUILD
+        )
 
 
 def check_erasures(data: DataDirectory) -> Iterator[Finding]:
-    """None is half done: then the log may hold a visitor whom the snapshot does not count any more."""
+    """None is half done: then the log may hold a visitor whom the snapshot does not
+    count any more.
+    """
     for request in pending(data):
         begun, done = record_of(data, request.request)
         if begun and not done:
@@ -216,7 +252,9 @@ def check_erasures(data: DataDirectory) -> Iterator[Finding]:
 def check_counters(
     database: duckdb.DuckDBPyConnection, data: DataDirectory, snapshot: Snapshot, settings: Settings
 ) -> Iterator[Finding]:
-    """The counters of each day are what its archive holds, counted anew, and no event is archived twice."""
+    """The counters of each day are what its archive holds, counted anew, and no event
+    is archived twice.
+    """
     counted = 0
     for day, kept in snapshot.days.items():
         counted += sum(part.rows for part in kept.archive)
@@ -250,7 +288,9 @@ def check_log(
     checked: list[Checked],
     settings: Settings,
 ) -> Iterator[Finding]:
-    """Every retained line of a folded segment is in the archive of its day, or one with its id is near."""
+    """Every retained line of a folded segment is in the archive of its day, or one with
+    its id is near.
+    """
     missing = "SELECT DISTINCT site, id FROM incoming WHERE NOT list_contains($gone::DATE[], time::DATE)"
     gone = [day for day, kept in snapshot.days.items() if kept.expired]
     values: dict[str, object] = {"gone": [*gone, *snapshot.forgotten]}
@@ -267,7 +307,8 @@ def check_log(
         return count(database, missing, values)
 
     folded = [each for each in checked if snapshot.has_folded(each.segment.name)]
-    # Many together, for each look reads the ids of the whole archive; one by one only where something is amiss.
+    # Many together, for each look reads the ids of the whole archive; one by one only
+    # where something is amiss.
     for batch in _batches([each for each in folded if each.lines]):
         try:
             one_by_one = lost(batch) > 0

@@ -1,7 +1,9 @@
-"""Retention: what is old or too much goes, but never what is not folded, and never because a clock jumped (P9).
+"""Retention: what is old or too much goes, but never what is not folded, and never
+because a clock jumped (P9).
 
-Which days and segments go is decided in expiry.py. Before the archive of a day goes, its visitors are counted for good: per
-calendar day of FOLDLOG_TIMEZONE, in total and per value of each dimension. They stay with the day's counters.
+Which days and segments go is decided in expiry.py. Before the archive of a day goes,
+its visitors are counted for good: per calendar day of FOLDLOG_TIMEZONE, in total and
+per value of each dimension. They stay with the day's counters.
 """
 
 from __future__ import annotations
@@ -9,7 +11,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from datetime import UTC, date, datetime, time, timedelta
 from pathlib import Path
-from typing import Protocol
 
 import duckdb
 import msgspec
@@ -22,14 +23,9 @@ from shared.disk.durable import remove
 from shared.disk.layout import DataDirectory
 from shared.generations.archive_schema import COUNTER_COLUMNS, DIMENSIONS, OTHER, TOTAL, archived, no_rows, whole_part
 from shared.generations.snapshot import Retention, Snapshot
+from shared.log import Log
 from shared.segments.sealed import Segment, file_sizes
 from shared.settings import Settings
-
-
-class Log(Protocol):
-    """Where a run says what it did not delete."""
-
-    def warning(self, event: str, **fields: object) -> object: ...
 
 
 def plan_retention(
@@ -42,13 +38,17 @@ def plan_retention(
     *,
     is_confirmed: bool = False,
 ) -> RetentionPlan:
-    """What goes with the snapshot `after`. A segment that a snapshot may miss which may have to take its place stays."""
+    """What goes with the snapshot `after`. A segment that a snapshot may miss which may
+    have to take its place stays.
+    """
     log = LogFiles(sealed, _sizes(data, sealed, now_ms, settings), [before, *kept_snapshots(data)])
     return plan_expiry(before, after, log, now_ms, settings, is_confirmed=is_confirmed)
 
 
 def _sizes(data: DataDirectory, sealed: Sequence[Segment], now_ms: int, settings: Settings) -> dict[str, int]:
-    """The bytes that the plan asks for: to look at every file of a log takes longer than to list it."""
+    """The bytes that the plan asks for: to look at every file of a log takes longer
+    than to list it.
+    """
     if settings.log_max_bytes:
         return file_sizes(data)
     past = (segment for segment in sealed if is_past(segment, now_ms, settings))
@@ -66,7 +66,9 @@ def _size(path: Path) -> int | None:
 def retain(
     database: duckdb.DuckDBPyConnection, data: DataDirectory, after: Snapshot, plan: RetentionPlan, settings: Settings
 ) -> Snapshot:
-    """The snapshot `after` without the days that go, and a record of this run in it. Deletes nothing."""
+    """The snapshot `after` without the days that go, and a record of this run in it.
+    Deletes nothing.
+    """
     dropped = {item.what for item in plan.counters.going}
     for item in plan.archive.going:
         if item.what not in dropped:
@@ -79,7 +81,9 @@ def retain(
 
 
 def remove_expired(plan: RetentionPlan) -> None:
-    """Delete the segments that go, each copy. Only after the commit of the snapshot that this plan is recorded in."""
+    """Delete the segments that go, each copy. Only after the commit of the snapshot
+    that this plan is recorded in.
+    """
     remove([path for item in plan.log.going for path in (*item.what.copies, item.what.checksum)])
 
 
@@ -129,7 +133,9 @@ def _count_visitors(
     local: tuple[datetime, datetime],
     utc_days: list[date],
 ) -> None:
-    """Add rows to `counted`: visitors between two instants, in total and per value, for each and for all of site and bot."""
+    """Add rows to `counted`: visitors between two instants, in total and per value, for
+    each and for all of site and bot.
+    """
     capped = {dimension for day in utc_days if day in snapshot.days for dimension in snapshot.days[day].capped}
     values = {"start": local[0].replace(tzinfo=None), "end": local[1].replace(tzinfo=None)}
     source = archived(f"read_parquet({sql_list(archive_paths(data, snapshot, utc_days))})")
@@ -156,11 +162,15 @@ def _count_visitors(
 
 
 def _local_days(day: date, settings: Settings) -> Iterator[tuple[datetime, datetime]]:
-    """The calendar days of FOLDLOG_TIMEZONE that overlap a UTC day: (begin, end), in UTC."""
+    """The calendar days of FOLDLOG_TIMEZONE that overlap a UTC day: (begin, end), in
+    UTC.
+    """
     begins = datetime.combine(day, time(), UTC)
     local = begins.astimezone(settings.zone).date()
     while True:
-        start, end = (datetime.combine(local + timedelta(days=n), time(), settings.zone).astimezone(UTC) for n in (0, 1))
+        start, end = (
+            datetime.combine(local + timedelta(days=n), time(), settings.zone).astimezone(UTC) for n in (0, 1)
+        )
         if start >= begins + timedelta(days=1):
             return
         yield start, end

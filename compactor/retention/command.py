@@ -1,6 +1,8 @@
-"""`foldlog retain`: retention when a person asks for it, by the code of the pass; or what it would take, and nothing changed.
+"""`foldlog retain`: retention when a person asks for it, by the code of the pass; or
+what it would take, and nothing changed.
 
-It is how a person says yes to what the guard of a scheduled pass holds. A clock in doubt cannot be overruled (P9).
+It is how a person says yes to what the guard of a scheduled pass holds. A clock in
+doubt cannot be overruled (P9).
 """
 
 from __future__ import annotations
@@ -14,11 +16,12 @@ from compactor.generations.commit import LOCK_PATIENCE_S, commit, compactor_lock
 from compactor.repair.directory_check import begin
 from compactor.retention.apply import plan_retention, remove_expired, retain, say_retention
 from compactor.retention.plan import RetentionPlan
-from compactor.run_pass import THREADS, Log, whole_snapshot
+from compactor.run_pass import THREADS, whole_snapshot
 from shared.disk.durable import scratch
 from shared.disk.layout import DataDirectory
 from shared.duckdb_engine import connect
 from shared.generations.snapshot import Snapshot, load
+from shared.log import Log
 from shared.segments.sealed import sealed_segments
 from shared.settings import Settings
 from shared.timestamps import rfc3339
@@ -34,11 +37,12 @@ def plan_only(data: DataDirectory, settings: Settings, now_ms: int, *, is_confir
 def retain_now(
     data: DataDirectory, settings: Settings, log: Log, clock: Callable[[], int], *, is_confirmed: bool
 ) -> RetentionPlan:
-    """Publish a generation without what is past its retention, then delete it. Returns what was taken.
+    """Publish a generation without what is past its retention, then delete it. Returns
+    what was taken.
 
-    With `is_confirmed` also what the guard would hold. Nothing is published while the clock is in doubt, or before the first
-    fold. `clock` is asked once the lock is held: meanwhile a pass may have been. Raises CompactorBusy, CommitLost
-    and CopyIncomplete.
+    With `is_confirmed` also what the guard would hold. Nothing is published while the
+    clock is in doubt, or before the first fold. `clock` is asked once the lock is held:
+    meanwhile a pass may have been. Raises CompactorBusy, CommitLost and CopyIncomplete.
     """
     with compactor_lock(data, LOCK_PATIENCE_S) as lock:
         begin(data, log, lock)

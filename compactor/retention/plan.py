@@ -1,8 +1,11 @@
-"""What retention will take, decided before it touches anything: pure functions of snapshot, log, clock and settings (P9).
+"""What retention will take, decided before it touches anything: pure functions of
+snapshot, log, clock and settings (P9).
 
-First goes what is older than its retention, then the oldest of the rest until a kind fits into its limit of bytes. Nothing goes
-that is not folded, that a kept snapshot would miss, or that a late event may still have to be compared with. Two guards stand
-before it: while the clock is in doubt nothing goes, and what would take most of a kind at once waits for a person.
+First goes what is older than its retention, then the oldest of the rest until a kind
+fits into its limit of bytes. Nothing goes that is not folded, that a kept snapshot
+would miss, or that a late event may still have to be compared with. Two guards stand
+before it: while the clock is in doubt nothing goes, and what would take most of a kind
+at once waits for a person.
 """
 
 from __future__ import annotations
@@ -22,9 +25,11 @@ CLOCK_AHEAD_MAX_MS = 2 * DAY_MS
 # A clock that is kept right may be put back a little; further back it was wrong, or is.
 CLOCK_BEHIND_MAX_MS = 3600 * 1000
 CLOCK_STEADY_MS = CLOCK_AHEAD_MAX_MS
-# Late events (72 hours) and their neighbours (three days) need it: as the smallest FOLDLOG_ARCHIVE_RETENTION_DAYS.
+# Late events (72 hours) and their neighbours (three days) need it: as the smallest
+# FOLDLOG_ARCHIVE_RETENTION_DAYS.
 ARCHIVE_MIN_DAYS = 7
-# A pass that takes more days of a kind than this, and more than half of them, was not meant or should be looked at.
+# A pass that takes more days of a kind than this, and more than half of them, was not
+# meant or should be looked at.
 UNGUARDED_DAYS = 7
 
 Why = Literal["age", "size"]
@@ -33,7 +38,8 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class Item(Generic[T]):
-    """A segment, or a day of the archive or the counters. `why` it goes, or None; `is_free`: it may go for its size.
+    """A segment, or a day of the archive or the counters. `why` it goes, or None;
+    `is_free`: it may go for its size.
 
     `day` is the UTC day that it is of: for a segment that on which it was sealed.
     """
@@ -49,7 +55,8 @@ class Item(Generic[T]):
 class KindPlan(Generic[T]):
     """What goes of one kind, oldest first.
 
-    `excess_bytes` are above its limit once nothing in it is too old, `over_bytes` those that stay because no more of it may go.
+    `excess_bytes` are above its limit once nothing in it is too old, `over_bytes` those
+    that stay because no more of it may go.
     """
 
     kind: str
@@ -61,7 +68,9 @@ class KindPlan(Generic[T]):
 
     @property
     def going(self) -> tuple[Item[T], ...]:
-        """What is past its retention, or nothing while that is held for a person to look at."""
+        """What is past its retention, or nothing while that is held for a person to
+        look at.
+        """
         return () if self.is_held else self.past
 
     @property
@@ -75,7 +84,9 @@ class KindPlan(Generic[T]):
 
 @dataclass(frozen=True)
 class RetentionPlan:
-    """What a pass deletes. `skipped` says why it deletes nothing, `doubted_since` since when the clock is not believed."""
+    """What a pass deletes. `skipped` says why it deletes nothing, `doubted_since` since
+    when the clock is not believed.
+    """
 
     at: str
     skipped: str | None = None
@@ -108,8 +119,9 @@ class RetentionPlan:
 class LogFiles(NamedTuple):
     """What must be known of the log.
 
-    Its sealed segments, the bytes of its files by name (of all where there is a limit, else of segments whose time is up), and
-    the snapshots that may have to take the place of the newest.
+    Its sealed segments, the bytes of its files by name (of all where there is a limit,
+    else of segments whose time is up), and the snapshots that may have to take the
+    place of the newest.
     """
 
     sealed: Sequence[Segment]
@@ -120,7 +132,9 @@ class LogFiles(NamedTuple):
 def plan_expiry(
     before: Snapshot, after: Snapshot, log: LogFiles, now_ms: int, settings: Settings, *, is_confirmed: bool = False
 ) -> RetentionPlan:
-    """What retention takes between the published snapshot and the next one. `is_confirmed`: a person wants it all to go."""
+    """What retention takes between the published snapshot and the next one.
+    `is_confirmed`: a person wants it all to go.
+    """
     if doubt := clock_doubt(before, now_ms):
         return RetentionPlan(rfc3339(now_ms), doubt, doubted_since(before, now_ms))
     segments = _segments(after, log, now_ms, settings)
@@ -140,7 +154,9 @@ def plan_expiry(
 def _plan_kind(
     kind: str, items: Iterable[Item[T]], kept: Iterable[date], total: int, max_bytes: int, is_confirmed: bool
 ) -> KindPlan[T]:
-    """Of items that come oldest first: those past their age, then others until the kind fits into its limit."""
+    """Of items that come oldest first: those past their age, then others until the kind
+    fits into its limit.
+    """
     past: list[Item[T]] = []
     over = total - max_bytes if max_bytes else 0
     for item in items:
@@ -156,7 +172,9 @@ def _plan_kind(
 
 
 def _segments(after: Snapshot, log: LogFiles, now_ms: int, settings: Settings) -> Iterator[Item[Segment]]:
-    """Segments that may go, by when they were sealed: folded in this snapshot and in all that may take its place."""
+    """Segments that may go, by when they were sealed: folded in this snapshot and in
+    all that may take its place.
+    """
     for segment in sorted(log.sealed, key=lambda segment: (segment.name.sealed_at, segment.name)):
         is_old = is_past(segment, now_ms, settings)
         if all(snapshot.has_folded(segment.name) for snapshot in (after, *log.spares)):
@@ -170,7 +188,9 @@ def is_past(segment: Segment, now_ms: int, settings: Settings) -> bool:
 
 
 def _archive_days(after: Snapshot, archived: Mapping[date, int], now_ms: int, settings: Settings) -> list[Item[date]]:
-    """Days that have an archive. The older the later of the day and the last fold into it."""
+    """Days that have an archive. The older the later of the day and the last fold into
+    it.
+    """
     oldest = utc_day(now_ms) - timedelta(days=settings.archive_retention_days)
     oldest_free = utc_day(now_ms) - timedelta(days=ARCHIVE_MIN_DAYS)
     return [
@@ -180,10 +200,14 @@ def _archive_days(after: Snapshot, archived: Mapping[date, int], now_ms: int, se
 
 
 def _counter_days(after: Snapshot, counted: Mapping[date, int], now_ms: int, settings: Settings) -> list[Item[date]]:
-    """Days of which the counters are all that is left. 0 days of retention keep them for ever."""
+    """Days of which the counters are all that is left. 0 days of retention keep them
+    for ever.
+    """
     oldest = utc_day(now_ms) - timedelta(days=settings.counters_retention_days)
     return [
-        Item(day, day, counted[day], "age" if settings.counters_retention_days and since < oldest else None, is_free=True)
+        Item(
+            day, day, counted[day], "age" if settings.counters_retention_days and since < oldest else None, is_free=True
+        )
         for since, day in sorted((_since(after, day), day) for day in counted)
     ]
 
@@ -193,10 +217,12 @@ def _since(snapshot: Snapshot, day: date) -> date:
 
 
 def clock_doubt(snapshot: Snapshot, now_ms: int) -> str | None:
-    """Why nothing may be deleted in this pass (P9), or None. A clock that jumped must not make anything old.
+    """Why nothing may be deleted in this pass (P9), or None. A clock that jumped must
+    not make anything old.
 
-    A wrong clock may stay wrong, and the next pass finds it where this one left it. So after a jump nothing is deleted until
-    the clock has been steady for as long as somebody may take to notice.
+    A wrong clock may stay wrong, and the next pass finds it where this one left it. So
+    after a jump nothing is deleted until the clock has been steady for as long as
+    somebody may take to notice.
     """
     if snapshot.generation == 0:
         return None
@@ -207,12 +233,16 @@ def clock_doubt(snapshot: Snapshot, now_ms: int) -> str | None:
         return "the clock is more than 48 hours ahead of the last snapshot"
     since = snapshot.retention.doubted_since
     if since and now_ms < epoch_ms(since) + CLOCK_STEADY_MS:
-        return f"the clock jumped; if it stays steady, retention goes on at {rfc3339(epoch_ms(since) + CLOCK_STEADY_MS)}"
+        return (
+            f"the clock jumped; if it stays steady, retention goes on at {rfc3339(epoch_ms(since) + CLOCK_STEADY_MS)}"
+        )
     return None
 
 
 def doubted_since(snapshot: Snapshot, now_ms: int) -> str | None:
-    """When, by the clock of now, it jumped; None once it has been steady for long enough."""
+    """When, by the clock of now, it jumped; None once it has been steady for long
+    enough.
+    """
     if snapshot.generation == 0:
         return None
     last_ms = epoch_ms(snapshot.as_of)

@@ -1,4 +1,6 @@
-"""What `foldlog doctor` says of a data directory, of what runs on it and of the settings: pure, as diagnosis.py."""
+"""What `foldlog doctor` says of a data directory, of what runs on it and of the
+settings: pure, as diagnosis.py.
+"""
 
 from __future__ import annotations
 
@@ -10,15 +12,17 @@ from typing import NamedTuple
 from foldlog.doctor.host_findings import Finding
 from foldlog.processes import Running
 from foldlog.status_screen import LATE_INTERVALS, ago
-from ingest.collect.undeclared_proxy import WARNING
 from shared.settings import Settings
+from shared.undeclared_proxy import WARNING
 
 SECRET_MIN = 16
 _ANYWHERE = (ipaddress.ip_network("0.0.0.0/0"), ipaddress.ip_network("::/0"))
 
 
 class Owned(NamedTuple):
-    """Who owns a data directory and what is in it. Modes are permission bits; `foreign` are entries of another owner."""
+    """Who owns a data directory and what is in it. Modes are permission bits; `foreign`
+    are entries of another owner.
+    """
 
     owner: str
     mode: int
@@ -29,7 +33,9 @@ class Owned(NamedTuple):
 
 
 class Parts(NamedTuple):
-    """The parts that a snapshot names: how many, and those that are missing or have another size."""
+    """The parts that a snapshot names: how many, and those that are missing or have
+    another size.
+    """
 
     named: int
     wrong: Sequence[Path]
@@ -61,7 +67,9 @@ def private(directory: Path, owned: Owned) -> Finding:
 
 
 def ownership(root: Path, owned: Owned) -> Finding:
-    """The classic: a command was run as root once, and left files that the service may not replace."""
+    """The classic: a command was run as root once, and left files that the service may
+    not replace.
+    """
     if owned.foreign:
         found = f"{owned.foreign[0]} belongs to {owned.foreign_owner}{_and_more(owned.foreign)}: a command was run as that user"
         do = f"chown -R {owned.owner}: {root}; and from now on `sudo -u {owned.owner} foldlog …`"
@@ -75,7 +83,9 @@ def user(me: str, owner: str, service: str | None) -> Finding:
         do = "make a user for it: useradd --system --home-dir /var/lib/foldlog foldlog; chown the data directory"
         return Finding("user", "warning", "it runs as root: a flaw in it would be one of the whole host", do)
     if me not in {owner, "root"}:
-        return Finding("user", "warning", f"you are {me}, the data belongs to {owner}", f"sudo -u {owner} foldlog doctor")
+        return Finding(
+            "user", "warning", f"you are {me}, the data belongs to {owner}", f"sudo -u {owner} foldlog doctor"
+        )
     if me != owner:
         do = f"`sudo -u {owner} foldlog …` for what writes (import, erase, rebuild): what root makes belongs to root"
         return Finding("user", "warning", f"you are {me}, the data belongs to {owner}", do)
@@ -95,9 +105,7 @@ def processes(running: Running, lag_s: float | None, settings: Settings) -> Find
     under = f"`foldlog serve` (process {running.serve})" if running.serve else "no `foldlog serve`, but"
     if running.silent:
         found = f"{under}: of its workers these do not answer: {', '.join(running.silent)}"
-        do = (
-            "what do its messages say? `child_stuck`: it was killed, and is started again; else wait for FOLDLOG_WORKER_TIMEOUT"
-        )
+        do = "what do its messages say? `child_stuck`: it was killed, and is started again; else wait for FOLDLOG_WORKER_TIMEOUT"
         return Finding("processes", "wrong", found, do)
     if not running.answering:
         return Finding("processes", "wrong", f"{under}: no worker answers", "what do its messages say?")
@@ -108,7 +116,9 @@ def processes(running: Running, lag_s: float | None, settings: Settings) -> Find
 
 
 def address(running: Running, listens: bool | None, settings: Settings) -> Finding:
-    """Whether FOLDLOG_LISTEN is ours. `listens`: something does there; None: that cannot be seen."""
+    """Whether FOLDLOG_LISTEN is ours. `listens`: something does there; None: that
+    cannot be seen.
+    """
     host, port = settings.listen
     here = f"{host}:{port}"
     if listens is None:
@@ -117,9 +127,7 @@ def address(running: Running, listens: bool | None, settings: Settings) -> Findi
         do = "are these the settings that the service runs with? Give --config or the same environment (`foldlog check-config`)"
         return Finding("address", "warning", f"workers run, but nothing listens at {here}", do)
     if listens and running.is_nothing:
-        do = (
-            f"`ss -ltnp 'sport = :{port}'` says what it is: stop it, or set FOLDLOG_LISTEN. If it is systemd, start the service"
-        )
+        do = f"`ss -ltnp 'sport = :{port}'` says what it is: stop it, or set FOLDLOG_LISTEN. If it is systemd, start the service"
         return Finding("address", "wrong", f"something listens at {here}, and it is no worker of this directory", do)
     return Finding("address", "ok", f"{here}: {'a worker listens' if listens else 'free'}")
 
@@ -151,7 +159,9 @@ def _is_loopback(host: str) -> bool:
 
 
 def settings_of(settings: Settings, ingest_tokens: int) -> Iterator[Finding]:
-    """What the settings lead to that may not be meant. One finding each, or one that all is well."""
+    """What the settings lead to that may not be meant. One finding each, or one that
+    all is well.
+    """
     found = [*_doubtful(settings)]
     yield from found or [Finding("settings", "ok", "nothing doubtful; `foldlog check-config` shows what is in force")]
     if not settings.sites and not settings.ingest_keys and not ingest_tokens:
@@ -176,10 +186,13 @@ def _doubtful(settings: Settings) -> Iterator[Finding]:
     short = [name for name, secrets in _secrets(settings) if any(len(secret) < SECRET_MIN for secret in secrets)]
     for name in short:
         yield warning(
-            f"{name} has fewer than {SECRET_MIN} characters: it can be guessed", "`foldlog token create` makes a good one"
+            f"{name} has fewer than {SECRET_MIN} characters: it can be guessed",
+            "`foldlog token create` makes a good one",
         )
     if settings.disk_reserve == 0:
-        yield warning("FOLDLOG_DISK_RESERVE=0: the disk may become full to the last byte", "FOLDLOG_DISK_RESERVE=512MiB")
+        yield warning(
+            "FOLDLOG_DISK_RESERVE=0: the disk may become full to the last byte", "FOLDLOG_DISK_RESERVE=512MiB"
+        )
     if settings.rate_limit == 0:
         yield warning("FOLDLOG_RATE_LIMIT=0: one client may send as much as it can", "FOLDLOG_RATE_LIMIT=600")
     if settings.durability == "os":
@@ -210,7 +223,9 @@ def _secrets(settings: Settings) -> list[tuple[str, tuple[str, ...]]]:
 
 
 def parts(generation: int, found: Parts) -> Finding:
-    """Whether what the snapshot names is there. Only by size: `foldlog verify` reads it."""
+    """Whether what the snapshot names is there. Only by size: `foldlog verify` reads
+    it.
+    """
     if found.wrong:
         return Finding(
             "parts",
@@ -218,11 +233,15 @@ def parts(generation: int, found: Parts) -> Finding:
             f"{found.wrong[0]} is missing or has another size{_and_more(found.wrong)}",
             "restore it from a backup, or run `foldlog rebuild`; `foldlog verify` checks all of them",
         )
-    return Finding("parts", "ok", f"all {found.named:,} of generation {generation:,} are there (`foldlog verify` reads them)")
+    return Finding(
+        "parts", "ok", f"all {found.named:,} of generation {generation:,} are there (`foldlog verify` reads them)"
+    )
 
 
 def suspect(files: Sequence[str]) -> Finding:
-    """Sealed segments without a checksum: the disk failed while they were open, or somebody deleted the .sha256."""
+    """Sealed segments without a checksum: the disk failed while they were open, or
+    somebody deleted the .sha256.
+    """
     if files:
         do = "nothing: the next pass takes what the CRC of each line vouches for. What does the kernel say (`dmesg`)?"
         return Finding("segments", "warning", f"{files[0]} has no .sha256{_and_more(files)}, and is not folded", do)
@@ -232,6 +251,10 @@ def suspect(files: Sequence[str]) -> Finding:
 def erasures(pending: int, is_folding: bool) -> Finding:
     """Erasures that were asked for and are not done."""
     if pending:
-        do = "nothing: the next pass does it" if is_folding else "`foldlog serve`, or `foldlog compact --once`: a pass does it"
+        do = (
+            "nothing: the next pass does it"
+            if is_folding
+            else "`foldlog serve`, or `foldlog compact --once`: a pass does it"
+        )
         return Finding("erasures", "warning", f"{pending:,} asked for and not done yet", do)
     return Finding("erasures", "ok", "none waits to be done")

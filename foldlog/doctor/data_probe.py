@@ -1,4 +1,6 @@
-"""What `foldlog doctor` finds out about the files of a data directory: formats, sizes, times. Reads names and little else."""
+"""What `foldlog doctor` finds out about the files of a data directory: formats, sizes,
+times. Reads names and little else.
+"""
 
 from __future__ import annotations
 
@@ -98,7 +100,11 @@ def files(data: DataDirectory, sealed: Sequence[Segment], running: Running) -> C
     if snapshot.days:
         yield data_findings.parts(snapshot.generation, _parts(data, snapshot))
     yield data_findings.suspect(
-        [segment.name.file for segment in sealed if not snapshot.has_folded(segment.name) and not segment.checksum.exists()]
+        [
+            segment.name.file
+            for segment in sealed
+            if not snapshot.has_folded(segment.name) and not segment.checksum.exists()
+        ]
     )
     yield data_findings.erasures(count_pending(data), bool(running.serve))
 

@@ -1,7 +1,9 @@
-"""`foldlog doctor`: looks at the host, the data directory and the settings, and says what to type.
+"""`foldlog doctor`: looks at the host, the data directory and the settings, and says
+what to type.
 
-Here, in host_probe.py and in data_probe.py it is found out how things are; what is said of that is decided in host_findings.py and
-data_findings.py. It runs beside a service or without one, holds no lock, and writes nothing but a probe that it removes.
+Here, in host_probe.py and in data_probe.py it is found out how things are; what is said
+of that is decided in host_findings.py and data_findings.py. It runs beside a service or
+without one, holds no lock, and writes nothing but a probe that it removes.
 """
 
 from __future__ import annotations
@@ -22,13 +24,13 @@ from foldlog.doctor.data_findings import Owned
 from foldlog.doctor.file_systems import find_mount
 from foldlog.doctor.host_findings import Finding
 from foldlog.processes import Running, find_running
-from ingest.collect import undeclared_proxy
-from ingest.http.auth import TokensDamaged, load_tokens
+from shared import undeclared_proxy
 from shared.disk.durable import publish, remove
 from shared.disk.layout import DataDirectory
 from shared.segments.sealed import Segment, sealed_segments
 from shared.settings import Settings
 from shared.timestamps import epoch_ms
+from shared.tokens import TokensDamaged, load_tokens
 
 _TODO = {
     errno.EACCES: "run this as the user that Foldlog runs as; if that is who you are, chown the directory to yourself",
@@ -42,7 +44,9 @@ Step = tuple[str, Callable[[], Checks]]
 
 
 def examine(data: DataDirectory, settings: Settings) -> list[Finding]:
-    """Every check, in the order in which one would look. None of them ends the others."""
+    """Every check, in the order in which one would look. None of them ends the
+    others.
+    """
     running = find_running(data)
     found: list[Finding] = []
     for name, step in _steps(data, settings, running):
@@ -69,7 +73,9 @@ def _steps(data: DataDirectory, settings: Settings, running: Running) -> Iterato
 
 
 def _probe(data: DataDirectory) -> Checks:
-    """Do what Foldlog lives by: make a file whole, rename it, sync it and its directory, lock it against another descriptor."""
+    """Do what Foldlog lives by: make a file whole, rename it, sync it and its
+    directory, lock it against another descriptor.
+    """
     name = "writing"
     if not data.root.is_dir():
         yield _not_made_yet(data, name)
@@ -186,7 +192,9 @@ def _paths(settings: Settings) -> Checks:
             do = f"install -d -o {_me()} {there}"
             yield Finding("messages", "wrong", f"FOLDLOG_LOG_FILE: there is no directory {there}", do)
         elif not os.access(there, os.W_OK):
-            yield Finding("messages", "wrong", f"FOLDLOG_LOG_FILE: {_me()} may not write to {there}", f"chown {_me()} {there}")
+            yield Finding(
+                "messages", "wrong", f"FOLDLOG_LOG_FILE: {_me()} may not write to {there}", f"chown {_me()} {there}"
+            )
         else:
             yield Finding("messages", "ok", f"go to {log_file}")
     if settings.country_file is not None and not os.access(settings.country_file, os.R_OK):

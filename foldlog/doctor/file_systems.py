@@ -1,7 +1,8 @@
 """Which file system a directory is on, and whether the promises can be kept there.
 
-P1 and P3 to P5 stand on what a local file system of Linux does: a lock is seen by every process, an fsync reaches the disk, a
-rename is whole or not there. Over a network some of it is missing, and nothing says so until events are gone.
+P1 and P3 to P5 stand on what a local file system of Linux does: a lock is seen by every
+process, an fsync reaches the disk, a rename is whole or not there. Over a network some
+of it is missing, and nothing says so until events are gone.
 """
 
 from __future__ import annotations
@@ -12,16 +13,32 @@ from pathlib import Path
 from typing import Literal, NamedTuple
 
 from shared.disk.layout import DataDirectory
+from shared.exit_codes import UsageProblem
 
 MOUNTS = Path("/proc/self/mountinfo")
 
-NETWORK = frozenset({"nfs", "nfs4", "cifs", "smb3", "smbfs", "ncpfs", "afs", "coda", "9p", "ceph", "glusterfs", "lustre"})
+NETWORK = frozenset(
+    {"nfs", "nfs4", "cifs", "smb3", "smbfs", "ncpfs", "afs", "coda", "9p", "ceph", "glusterfs", "lustre"}
+)
 CLUSTER = frozenset({"beegfs", "gpfs", "orangefs", "pvfs2", "gfs2", "ocfs2"})
 # Folders of the host that a virtual machine is lent: another kernel writes there, too.
 SHARED_FOLDERS = frozenset({"vboxsf", "vmhgfs", "prl_fs", "virtiofs", "fuse.vmhgfs-fuse", "fuse.grpcfuse", "fakeowner"})
 # Names after `fuse.`; what is not among them may be local, or not: nobody can say.
 NETWORK_FUSE = frozenset(
-    {"sshfs", "s3fs", "s3ql", "goofys", "gcsfuse", "blobfuse", "blobfuse2", "rclone", "davfs", "davfs2", "mount-s3", "juicefs"}
+    {
+        "sshfs",
+        "s3fs",
+        "s3ql",
+        "goofys",
+        "gcsfuse",
+        "blobfuse",
+        "blobfuse2",
+        "rclone",
+        "davfs",
+        "davfs2",
+        "mount-s3",
+        "juicefs",
+    }
     | {"glusterfs", "ceph", "ceph-fuse", "moosefs", "mfs", "lizardfs", "saunafs", "seaweedfs", "beegfs", "cvmfs2"}
     | {"curlftpfs", "smbnetfs", "gvfsd-fuse"}
 )
@@ -35,12 +52,16 @@ _ESCAPED = re.compile(r"\\([0-7]{3})")
 Kind = Literal["local", "network", "fuse", "layer", "memory"]
 
 
-class NetworkFileSystem(Exception):
-    """The data directory is where no lock and no fsync can be relied on. Nothing was changed."""
+class NetworkFileSystem(UsageProblem):
+    """The data directory is where no lock and no fsync can be relied on. Nothing was
+    changed.
+    """
 
 
 class Mount(NamedTuple):
-    """A line of mountinfo: where, of which type, from what, and the options of the mount and of its file system."""
+    """A line of mountinfo: where, of which type, from what, and the options of the
+    mount and of its file system.
+    """
 
     point: str
     type: str
@@ -60,7 +81,9 @@ class Mount(NamedTuple):
 
 
 def parse_mounts(text: str) -> list[tuple[str, Mount]]:
-    """The mounts of a mountinfo text in the order of mounting, each with its device as `major:minor`."""
+    """The mounts of a mountinfo text in the order of mounting, each with its device as
+    `major:minor`.
+    """
     found = []
     for line in text.splitlines():
         before, dash, after = line.partition(" - ")
@@ -75,7 +98,9 @@ def parse_mounts(text: str) -> list[tuple[str, Mount]]:
 
 
 def mount_of(path: str, text: str, device: str | None = None) -> Mount | None:
-    """The mount that an absolute path, without links, is on. `device` (major:minor) decides where mounts hide one another."""
+    """The mount that an absolute path, without links, is on. `device` (major:minor)
+    decides where mounts hide one another.
+    """
     above = [(dev, mount) for dev, mount in parse_mounts(text) if _is_below(path, mount.point)]
     same = [entry for entry in above if entry[0] == device]  # none on btrfs, whose subvolumes have devices of their own
     found: Mount | None = None
@@ -86,7 +111,9 @@ def mount_of(path: str, text: str, device: str | None = None) -> Mount | None:
 
 
 def find_mount(directory: Path, mounts: Path | None = None) -> Mount | None:
-    """The mount that a directory is on, or will be once it is made. None where it cannot be told."""
+    """The mount that a directory is on, or will be once it is made. None where it
+    cannot be told.
+    """
     there = directory.absolute()
     while not there.exists() and there != there.parent:
         there = there.parent

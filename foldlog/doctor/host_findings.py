@@ -1,6 +1,8 @@
-"""What `foldlog doctor` says of a host, as pure functions: from what was found to a finding with what to type.
+"""What `foldlog doctor` says of a host, as pure functions: from what was found to a
+finding with what to type.
 
-What it says of a data directory and of the settings is in diagnosis_data.py; what there is, is found in doctor.py and host.py.
+What it says of a data directory and of the settings is in diagnosis_data.py; what there
+is, is found in doctor.py and host.py.
 """
 
 from __future__ import annotations
@@ -11,20 +13,22 @@ from typing import Literal, NamedTuple
 
 from foldlog.doctor.file_systems import LYING_OPTIONS, Mount, refusal
 from foldlog.status_screen import size, span
-from ingest.http.connection import OTHER_DESCRIPTORS
-from shared.settings import Settings
+from shared.settings import OTHER_DESCRIPTORS, Settings
 
 Level = Literal["ok", "warning", "wrong", "unknown"]
 
 FEW_INODES = 10_000
 ENOUGH_DAYS = 14
 CLOCK_BEHIND_MAX_S = 60
-# What the fold's process and a reader take beside the memory of their engine (docs/settings.md).
+# What the fold's process and a reader take beside the memory of their engine
+# (docs/settings.md).
 BESIDE_ENGINE = 150 << 20
 
 
 class Finding(NamedTuple):
-    """One line of the doctor: what was looked at, how it is, what was found, and what to do if it is not well."""
+    """One line of the doctor: what was looked at, how it is, what was found, and what
+    to do if it is not well.
+    """
 
     check: str
     level: Level
@@ -58,12 +62,16 @@ def file_system(directory: Path, mount: Mount | None) -> Finding:
         return Finding(name, "warning", f"{here}: in memory, which the next restart of the host empties", elsewhere)
     if lying := sorted(mount.options & LYING_OPTIONS):
         without = "take it out of /etc/fstab and mount anew"
-        return Finding(name, "warning", f"{here}, with {', '.join(lying)}: a power cut may take what was synced", without)
+        return Finding(
+            name, "warning", f"{here}, with {', '.join(lying)}: a power cut may take what was synced", without
+        )
     return Finding(name, "ok", here)
 
 
 def open_files(hard: float, whose: str, settings: Settings) -> Finding:
-    """Whether a worker may have as many descriptors as FOLDLOG_MAX_CONNECTIONS wants. It raises its soft limit by itself."""
+    """Whether a worker may have as many descriptors as FOLDLOG_MAX_CONNECTIONS wants.
+    It raises its soft limit by itself.
+    """
     wanted = settings.max_connections + OTHER_DESCRIPTORS
     if hard >= wanted:
         return Finding("open files", "ok", f"{_many(hard)} {whose}, {wanted:,} are enough")
@@ -93,12 +101,16 @@ def _many(limit: float) -> str:
 
 
 def inodes(free: int, total: int) -> Finding:
-    """Whether files can be made: each minute makes a few. `total` is 0 where they are made as needed (btrfs)."""
+    """Whether files can be made: each minute makes a few. `total` is 0 where they are
+    made as needed (btrfs).
+    """
     if not total:
         return Finding("inodes", "ok", "made as needed")
     do = "see with `df -i` and `du --inodes` what takes them"
     if free < FEW_INODES:
-        return Finding("inodes", "wrong" if free < FEW_INODES // 10 else "warning", f"{free:,} of {total:,} are free", do)
+        return Finding(
+            "inodes", "wrong" if free < FEW_INODES // 10 else "warning", f"{free:,} of {total:,} are free", do
+        )
     return Finding("inodes", "ok", f"{free:,} of {total:,} are free")
 
 
@@ -121,35 +133,45 @@ def memory(limit: int | None, settings: Settings) -> Finding:
 
 def cores(count: int, settings: Settings) -> Finding:
     """Whether there is a core for each worker."""
-    there = (
-        f"{settings.workers} {'worker' if settings.workers == 1 else 'workers'}, {count} {'core' if count == 1 else 'cores'}"
-    )
+    there = f"{settings.workers} {'worker' if settings.workers == 1 else 'workers'}, {count} {'core' if count == 1 else 'cores'}"
     if settings.workers > count:
-        return Finding("cores", "warning", f"{there}: more than one a core are no faster", f"set FOLDLOG_WORKERS={count}")
+        return Finding(
+            "cores", "warning", f"{there}: more than one a core are no faster", f"set FOLDLOG_WORKERS={count}"
+        )
     return Finding("cores", "ok", there)
 
 
 def space(free: int, total: int, settings: Settings, a_day: float | None) -> Finding:
-    """Whether there is room, and for how many days. `a_day` is by how many bytes the data grows; None: too little to tell."""
+    """Whether there is room, and for how many days. `a_day` is by how many bytes the
+    data grows; None: too little to tell.
+    """
     reserve = settings.disk_reserve
     there = f"{size(free)} of {size(total)} are free, the reserve is {size(reserve)}"
-    make_room = "make room, or keep less: FOLDLOG_LOG_RETENTION_DAYS, FOLDLOG_LOG_MAX_BYTES, and the same of the archive"
+    make_room = (
+        "make room, or keep less: FOLDLOG_LOG_RETENTION_DAYS, FOLDLOG_LOG_MAX_BYTES, and the same of the archive"
+    )
     if free < reserve:
-        return Finding("free space", "wrong", f"{there}: events are refused with 507", f"{make_room}, or FOLDLOG_DISK_RESERVE")
+        return Finding(
+            "free space", "wrong", f"{there}: events are refused with 507", f"{make_room}, or FOLDLOG_DISK_RESERVE"
+        )
     if total < 2 * reserve:
         do = "set FOLDLOG_DISK_RESERVE to a tenth of the disk, say"
         return Finding("free space", "warning", f"{there}: most of this disk can never be used", do)
     if not a_day or a_day < 1:
         return Finding("free space", "ok", there)
     days = (free - reserve) / a_day
-    lasts = f"{there}; at {size(int(a_day))} a day it lasts {f'{days:,.0f} days' if days < 3650 else 'more than ten years'}"
+    lasts = (
+        f"{there}; at {size(int(a_day))} a day it lasts {f'{days:,.0f} days' if days < 3650 else 'more than ten years'}"
+    )
     if days < ENOUGH_DAYS:
         return Finding("free space", "warning", lasts, make_room)
     return Finding("free space", "ok", lasts)
 
 
 def synchronised(state: bool | None) -> Finding:
-    """Whether something keeps the clock right. None: the kernel does not say, as in some containers."""
+    """Whether something keeps the clock right. None: the kernel does not say, as in
+    some containers.
+    """
     if state is None:
         return Finding("clock sync", "unknown", "the kernel does not say here; look on the host: timedatectl")
     if not state:
@@ -159,7 +181,9 @@ def synchronised(state: bool | None) -> Finding:
 
 
 def clock(now_s: float, newest_s: float | None, newest: str, doubted_since: str | None) -> Finding:
-    """Whether the clock is behind what was written with it. `newest` says what was written last, at `newest_s`."""
+    """Whether the clock is behind what was written with it. `newest` says what was
+    written last, at `newest_s`.
+    """
     if newest_s is not None and newest_s - now_s > CLOCK_BEHIND_MAX_S:
         return Finding(
             "clock",

@@ -1,4 +1,6 @@
-"""What a host says of itself, under /proc and /sys and of its clock: limits, memory, synchronisation. Changes nothing."""
+"""What a host says of itself, under /proc and /sys and of its clock: limits, memory,
+synchronisation. Changes nothing.
+"""
 
 from __future__ import annotations
 
@@ -37,7 +39,9 @@ def limits_of(pid: int | None = None, proc: Path = PROC) -> Limits | None:
 
 
 def parse_limits(text: str) -> Limits:
-    """From a text like that of /proc/<pid>/limits. Raises ValueError when it is none."""
+    """From a text like that of /proc/<pid>/limits. Raises ValueError when it is
+    none.
+    """
     found = {}
     for name in ("Max open files", "Max file size"):
         match = re.search(rf"^{name} +(\S+) +(\S+)", text, re.MULTILINE)
@@ -48,7 +52,9 @@ def parse_limits(text: str) -> Limits:
 
 
 def memory_of(pid: int | None = None, proc: Path = PROC, cgroups: Path = CGROUPS) -> int | None:
-    """Bytes that a process, or this one, and its children may take: the least of what the host has and its groups allow."""
+    """Bytes that a process, or this one, and its children may take: the least of what
+    the host has and its groups allow.
+    """
     found = [limit for limit in (_host_memory(proc), *_group_limits(pid, proc, cgroups)) if limit is not None]
     return min(found, default=None)
 
@@ -62,7 +68,9 @@ def _host_memory(proc: Path) -> int | None:
 
 
 def _group_limits(pid: int | None, proc: Path, cgroups: Path) -> list[int | None]:
-    """The limits of the groups of a process and of those above them: version 2, or the memory controller of version 1."""
+    """The limits of the groups of a process and of those above them: version 2, or the
+    memory controller of version 1.
+    """
     try:
         text = (proc / (str(pid) if pid else "self") / "cgroup").read_text("utf-8")
     except OSError:
@@ -78,7 +86,9 @@ def _group_limits(pid: int | None, proc: Path, cgroups: Path) -> list[int | None
 
 
 def _up_from(root: Path, path: str, file: str) -> list[int | None]:
-    below = [part for part in path.split("/") if part not in {"", ".."}]  # a container may see its group from the inside
+    below = [
+        part for part in path.split("/") if part not in {"", ".."}
+    ]  # a container may see its group from the inside
     return [_number(root.joinpath(*below[:depth], file)) for depth in range(len(below), -1, -1)]
 
 
@@ -91,7 +101,8 @@ def _number(file: Path) -> int | None:
 
 
 def is_listening(address: str, port: int, proc: Path = PROC) -> bool | None:
-    """Whether something accepts connections at an address. None where that cannot be seen.
+    """Whether something accepts connections at an address. None where that cannot be
+    seen.
 
     Not by connecting: with a socket unit of systemd that would start the service.
     """
@@ -105,11 +116,15 @@ def is_listening(address: str, port: int, proc: Path = PROC) -> bool | None:
         return None
     asked = _canonical(address)
     anywhere = {"0.0.0.0", "::"}  # noqa: S104
-    return any(at == port and (host == asked or host in anywhere or asked in anywhere) for host, at in listeners(*texts))
+    return any(
+        at == port and (host == asked or host in anywhere or asked in anywhere) for host, at in listeners(*texts)
+    )
 
 
 def listeners(*texts: str) -> list[tuple[str, int]]:
-    """Address and port of each listening socket in texts like those of /proc/net/tcp and tcp6."""
+    """Address and port of each listening socket in texts like those of /proc/net/tcp
+    and tcp6.
+    """
     found = []
     for text in texts:
         for line in text.splitlines()[1:]:
@@ -121,7 +136,9 @@ def listeners(*texts: str) -> list[tuple[str, int]]:
 
 
 def _address(shown: str) -> str:
-    """Of each four bytes the kernel shows a number in the order of the machine's own."""
+    """Of each four bytes the kernel shows a number in the order of the machine's
+    own.
+    """
     words = [int(shown[at : at + 8], 16).to_bytes(4, sys.byteorder) for at in range(0, len(shown), 8)]
     return _canonical(str(ipaddress.ip_address(b"".join(words))))
 
@@ -141,7 +158,9 @@ def cores() -> int:
 
 
 class _Timex(ctypes.Structure):
-    """The beginning of the kernel's struct timex (man 2 adjtimex); the rest is room for it to write to."""
+    """The beginning of the kernel's struct timex (man 2 adjtimex); the rest is room for
+    it to write to.
+    """
 
     _fields_ = (
         ("modes", ctypes.c_uint),
@@ -155,7 +174,9 @@ class _Timex(ctypes.Structure):
 
 
 def is_clock_synchronised() -> bool | None:
-    """What the kernel says, asked with no modes, which needs no right. None where it does not say."""
+    """What the kernel says, asked with no modes, which needs no right. None where it
+    does not say.
+    """
     timex = _Timex()
     try:
         state = ctypes.CDLL(None, use_errno=True).adjtimex(ctypes.byref(timex))

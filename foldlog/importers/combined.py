@@ -1,8 +1,10 @@
-"""`foldlog import --format combined`: an access log becomes events, appended like any other, by the writer `import`.
+"""`foldlog import --format combined`: an access log becomes events, appended like any
+other, by the writer `import`.
 
-Every GET is a `pageview` at its real time. Its id is made from the line without the client, and from how often the same came
-before in the file: the file imported twice, or a longer version of it, counts each request once. The address is hashed with a
-salt that exists only during the import; in the id it could be guessed by trying them all.
+Every GET is a `pageview` at its real time. Its id is made from the line without the
+client, and from how often the same came before in the file: the file imported twice, or
+a longer version of it, counts each request once. The address is hashed with a salt that
+exists only during the import; in the id it could be guessed by trying them all.
 """
 
 from __future__ import annotations
@@ -19,12 +21,12 @@ from dataclasses import dataclass
 from datetime import datetime
 from itertools import islice
 from pathlib import Path
-from typing import Any
 
 from ingest.collect.encode import Line, seal
 from ingest.collect.visitor_id import hash_visitor
 from ingest.wal.commit_queue import GroupCommitWriter, Unavailable
 from shared.disk.layout import IMPORT_WRITER, DataDirectory
+from shared.log import Log
 from shared.segments.line import SCHEMA_VERSION
 from shared.settings import Settings
 from shared.timestamps import now_ms, rfc3339
@@ -40,7 +42,9 @@ _TEXT_MAX = 2000
 
 @dataclass
 class Imported:
-    """How it went: lines of the file, events appended, lines that are no GET, lines that could not be understood."""
+    """How it went: lines of the file, events appended, lines that are no GET, lines
+    that could not be understood.
+    """
 
     lines: int = 0
     events: int = 0
@@ -60,7 +64,9 @@ class Request:
 
 
 def parse_line(line: bytes) -> Request | None:
-    """A GET from a line in combined format, None for any other request. Raises ValueError when it is not in that format."""
+    """A GET from a line in combined format, None for any other request. Raises
+    ValueError when it is not in that format.
+    """
     match = _COMBINED.fullmatch(line.rstrip(b"\r\n"))
     if match is None:
         raise ValueError("not in combined format")
@@ -82,28 +88,33 @@ def _text(field: bytes | None) -> str | None:
 
 
 def without_client(line: bytes) -> bytes:
-    """A line from its time on: what stands before are the address and the name of a user."""
+    """A line from its time on: what stands before are the address and the name of a
+    user.
+    """
     return line[line.index(b"[") :].rstrip(b"\r\n")
 
 
 def event_id(what: bytes, occurrence: int) -> str:
-    """The same for the same request and the same number of equal ones before it, in whichever file they stand."""
+    """The same for the same request and the same number of equal ones before it, in
+    whichever file they stand.
+    """
     return hashlib.sha256(b"%d\n%b" % (occurrence, what)).hexdigest()[:32]
 
 
 def import_combined(
-    file: Path, site: str, data: DataDirectory, settings: Settings, log: Any, progress: Callable[[int], None]
+    file: Path, site: str, data: DataDirectory, settings: Settings, log: Log, progress: Callable[[int], None]
 ) -> Imported:
-    """Append all events of a file, durably, and seal. `progress` hears the bytes of the file that are done.
+    """Append all events of a file, durably, and seal. `progress` hears the bytes of the
+    file that are done.
 
-    Raises WriterAlive when another import is running, Unavailable when the disk is nearly full, OSError when the file cannot
-    be read or the log not be written.
+    Raises WriterAlive when another import is running, Unavailable when the disk is
+    nearly full, OSError when the file cannot be read or the log not be written.
     """
     return asyncio.run(_import(file, site, data, settings, log, progress))
 
 
 async def _import(
-    file: Path, site: str, data: DataDirectory, settings: Settings, log: Any, progress: Callable[[int], None]
+    file: Path, site: str, data: DataDirectory, settings: Settings, log: Log, progress: Callable[[int], None]
 ) -> Imported:
     done = Imported()
     salt = secrets.token_bytes(32)
@@ -137,7 +148,9 @@ async def _import(
 
 
 def check_room(data: DataDirectory, settings: Settings, done: Imported) -> None:
-    """P10: what is imported must not take the room in which a server beside it stores events. Raises Unavailable."""
+    """P10: what is imported must not take the room in which a server beside it stores
+    events. Raises Unavailable.
+    """
     free = shutil.disk_usage(data.root).free
     if free < settings.disk_reserve:
         raise Unavailable(
@@ -166,7 +179,9 @@ def _line(request: Request, id_: str, site: str, salt: bytes) -> Line:
 
 
 def _batches(file: Path) -> Iterator[tuple[list[bytes], int]]:
-    """Lines of the file, with the bytes of the file read so far (compressed ones for .gz)."""
+    """Lines of the file, with the bytes of the file read so far (compressed ones for
+    .gz).
+    """
     with file.open("rb") as raw:
         text = gzip.GzipFile(fileobj=raw) if file.suffix == ".gz" else raw
         while batch := list(islice(text, _BATCH)):

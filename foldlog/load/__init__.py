@@ -1,0 +1,3 @@
+"""`foldlog bench`: load on a server, and whether everything acknowledged is counted."""
+
+EVENT_NAME = "foldlog-bench"

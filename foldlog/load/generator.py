@@ -1,7 +1,9 @@
-"""An open-loop load generator, in a process of its own: `python -m foldlog.load.generator` reads a Plan, prints an Outcome.
+"""An open-loop load generator, in a process of its own: `python -m
+foldlog.load.generator` reads a Plan, prints an Outcome.
 
-A request is sent when it is due, whether or not those before it were answered, and its latency counts from when it was due.
-So a server that stands still for a second is charged with everybody who came in that second, and not with one request.
+A request is sent when it is due, whether or not those before it were answered, and its
+latency counts from when it was due. So a server that stands still for a second is
+charged with everybody who came in that second, and not with one request.
 """
 
 from __future__ import annotations
@@ -21,10 +23,12 @@ from collections.abc import Iterator, Sequence
 import msgspec
 import orjson
 
-EVENT_NAME = "foldlog-bench"
+from foldlog.load import EVENT_NAME
+
 AGENT = "Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/131.0.0.0 Safari/537.36"
 CONNECT_S = 5.0
-# The server closes a connection after 15 s of silence; a request that met that moment would be lost on the way.
+# The server closes a connection after 15 s of silence; a request that met that moment
+# would be lost on the way.
 IDLE_S = 8.0
 SENDS_PER_LOOK = 32
 TEMPLATES = 499
@@ -33,17 +37,20 @@ REFERRERS = ("https://www.example.org/search", "https://news.example.net/", "htt
 PERCENTILES = (50.0, 90.0, 99.0, 99.9)
 LATE_MS = 5.0
 
-# Odd, so that no two numbers give the same id. One that rose by one each time would compress as no real one does.
+# Odd, so that no two numbers give the same id. One that rose by one each time would
+# compress as no real one does.
 _ID_STEP, _ID_MASK = 0x9E3779B97F4A7C15F39CC061, (1 << 96) - 1
 _SESSION_STEP, _SESSION_MASK = 0x9E3779B97F4B, (1 << 48) - 1
 _LENGTH = re.compile(rb"\r\ncontent-length: *(\d+)\r\n", re.IGNORECASE)
 
 
 class Plan(msgspec.Struct, kw_only=True):
-    """What to send. `rates` are requests a second in equal slices of `seconds`; before them the warm-up, at the first rate.
+    """What to send. `rates` are requests a second in equal slices of `seconds`; before
+    them the warm-up, at the first rate.
 
-    `headers` are whole lines, each with its line end. `forwarded`: each request says, as a proxy does, whom it is for: every
-    user has an address. Every event of every run with another `run` (8 hex digits) has an id of its own.
+    `headers` are whole lines, each with its line end. `forwarded`: each request says,
+    as a proxy does, whom it is for: every user has an address. Every event of every run
+    with another `run` (8 hex digits) has an id of its own.
     """
 
     host: str
@@ -64,7 +71,9 @@ class Plan(msgspec.Struct, kw_only=True):
 
 
 class Slice(msgspec.Struct):
-    """One slice of the run: requests a second as planned, those that were due, their p50, p99 and slowest in milliseconds."""
+    """One slice of the run: requests a second as planned, those that were due, their
+    p50, p99 and slowest in milliseconds.
+    """
 
     rate: float
     requests: int
@@ -74,10 +83,12 @@ class Slice(msgspec.Struct):
 
 
 class Outcome(msgspec.Struct, kw_only=True):
-    """What became of it. Times in milliseconds; latencies and lateness without the warm-up, counts with it.
+    """What became of it. Times in milliseconds; latencies and lateness without the
+    warm-up, counts with it.
 
-    `acknowledged` events are those that the server says it stored; what `unanswered` requests held may be stored or not.
-    `late` is how long after it was due the generator came to send a request: its own fault, and part of the latency.
+    `acknowledged` events are those that the server says it stored; what `unanswered`
+    requests held may be stored or not. `late` is how long after it was due the
+    generator came to send a request: its own fault, and part of the latency.
     """
 
     requests: int
@@ -95,7 +106,9 @@ class Outcome(msgspec.Struct, kw_only=True):
 
 
 class _Connection:
-    """A keep-alive connection with at most one request under way. `due` is when that was, in seconds of the run."""
+    """A keep-alive connection with at most one request under way. `due` is when that
+    was, in seconds of the run.
+    """
 
     __slots__ = ("answer", "blocked", "busy", "due", "socket", "unsent", "used_at")
 
@@ -134,7 +147,9 @@ class Generator:
         self._start = 0.0
 
     def run(self) -> Outcome:
-        """Send everything that is due, then wait at most `answer_s` for the last answers."""
+        """Send everything that is due, then wait at most `answer_s` for the last
+        answers.
+        """
         cpu = time.process_time()
         for _ in range(self._plan.connections):
             self._idle.append(self._connect())
@@ -258,7 +273,9 @@ class Generator:
             self._idle.append(connection)
 
     def _lost(self, connection: _Connection) -> None:
-        """The server closed the connection. If a request was under way, nobody knows whether it was stored."""
+        """The server closed the connection. If a request was under way, nobody knows
+        whether it was stored.
+        """
         self._drop(connection)
         if connection.busy:
             self._under_way -= 1
@@ -297,7 +314,9 @@ def _slice(rate: float, seconds: array[float]) -> Slice:
 
 
 def percentiles(values: Sequence[float]) -> dict[str, float]:
-    """The smallest value that at least so many percent do not exceed: `p50`, `p90`, `p99`, `p99.9` and `max`; 0 of none."""
+    """The smallest value that at least so many percent do not exceed: `p50`, `p90`,
+    `p99`, `p99.9` and `max`; 0 of none.
+    """
     ordered = sorted(values)
 
     def at(percent: float) -> float:
@@ -307,7 +326,9 @@ def percentiles(values: Sequence[float]) -> dict[str, float]:
 
 
 def arrivals(plan: Plan) -> Iterator[float]:
-    """When each request is due, in seconds of the run; negative in the warm-up. People come independently (Poisson)."""
+    """When each request is due, in seconds of the run; negative in the warm-up. People
+    come independently (Poisson).
+    """
     pick = random.Random(plan.seed)  # noqa: S311
     slice_s = plan.seconds / len(plan.rates)
     edges = [(-plan.warm_up_s, 0.0, plan.rates[0])]
@@ -322,7 +343,9 @@ def arrivals(plan: Plan) -> Iterator[float]:
 
 
 def make_requests(plan: Plan) -> Iterator[bytes]:
-    """Whole requests without end: one of TEMPLATES, filled with new ids, a visitor with a session and an address, and paths."""
+    """Whole requests without end: one of TEMPLATES, filled with new ids, a visitor with
+    a session and an address, and paths.
+    """
     pick = random.Random(plan.seed)  # noqa: S311
     templates = [(_head(plan, pick), _template(plan, pick)) for _ in range(TEMPLATES)]
     run, users, events, number = int(plan.run, 16) << 96, plan.users, range(plan.events), 0
@@ -333,11 +356,17 @@ def make_requests(plan: Plan) -> Iterator[bytes]:
         values: list[int] = []
         for event in events:
             id_ = run | (number * plan.events + event) * _ID_STEP & _ID_MASK
-            # The second path is half as popular as the first, the third a third: about what Zipf says of pages.
+            # The second path is half as popular as the first, the third a third: about
+            # what Zipf says of pages.
             values += (id_, user, session, int(PATHS ** pick.random()))
         number += 1
         filled = body % tuple(values)
-        yield b"%b%bContent-Length: %d\r\n\r\n%b" % (head, _address(user) if plan.forwarded else b"", len(filled), filled)
+        yield b"%b%bContent-Length: %d\r\n\r\n%b" % (
+            head,
+            _address(user) if plan.forwarded else b"",
+            len(filled),
+            filled,
+        )
 
 
 def _head(plan: Plan, pick: random.Random) -> bytes:
@@ -347,12 +376,16 @@ def _head(plan: Plan, pick: random.Random) -> bytes:
 
 
 def _address(user: int) -> bytes:
-    """An address of the networks for benchmarks (198.18.0.0/15), one for each of 100,000 users."""
+    """An address of the networks for benchmarks (198.18.0.0/15), one for each of
+    100,000 users.
+    """
     return b"X-Forwarded-For: 198.%d.%d.%d\r\n" % (18 + user // 65536 % 2, user // 256 % 256, user % 256)
 
 
 def _template(plan: Plan, pick: random.Random) -> bytes:
-    """A batch as a page sends it, about 250 bytes an event, with places for id, visitor, session and path in each."""
+    """A batch as a page sends it, about 250 bytes an event, with places for id,
+    visitor, session and path in each.
+    """
     events = [
         f'{{"name":"{EVENT_NAME}","id":"%032x","visitor":"v%08d","session":"s%012x",'
         f'"url":"{plan.site}/articles/%d?utm_source=s{pick.randrange(5)}","referrer":"{pick.choice(REFERRERS)}",'

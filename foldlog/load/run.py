@@ -1,4 +1,6 @@
-"""`foldlog bench`: load a running server in an open loop, then fold and compare what was acknowledged with what is counted."""
+"""`foldlog bench`: load a running server in an open loop, then fold and compare what
+was acknowledged with what is counted.
+"""
 
 from __future__ import annotations
 
@@ -20,8 +22,10 @@ from urllib.parse import urlencode, urlsplit
 import msgspec
 import orjson
 
-from foldlog.load.generator import AGENT, EVENT_NAME, Outcome, Plan
+from foldlog.load import EVENT_NAME
+from foldlog.load.generator import AGENT, Outcome, Plan
 from shared.disk.layout import DataDirectory
+from shared.exit_codes import TryAgain
 from shared.settings import Settings, SettingsError
 
 LOOPBACK = ("127.0.0.1", "::1", "localhost")
@@ -34,12 +38,13 @@ _TICKS = os.sysconf("SC_CLK_TCK")
 _PAGE_MIB = os.sysconf("SC_PAGE_SIZE") / (1 << 20)
 
 
-class BenchError(Exception):
+class BenchError(TryAgain):
     """The load could not be made, or nobody answered."""
 
 
 class Target(msgspec.Struct, kw_only=True, frozen=True):
-    """A server on this host. `headers` are whole lines and let it take events, `token` lets it read and fold.
+    """A server on this host. `headers` are whole lines and let it take events, `token`
+    lets it read and fold.
 
     `server_pid` is that of `foldlog serve`: it and what it started are sampled.
     """
@@ -56,7 +61,9 @@ class Target(msgspec.Struct, kw_only=True, frozen=True):
 
 
 class Use(msgspec.Struct):
-    """What one process of the server used: seconds since the first sample, resident MiB, CPU seconds, a sample each."""
+    """What one process of the server used: seconds since the first sample, resident
+    MiB, CPU seconds, a sample each.
+    """
 
     name: str
     pid: int
@@ -70,7 +77,9 @@ class Use(msgspec.Struct):
 
 
 class Result(msgspec.Struct, kw_only=True):
-    """A run. `counted` events are those that the server counts more than before, None where it did not let itself be asked."""
+    """A run. `counted` events are those that the server counts more than before, None
+    where it did not let itself be asked.
+    """
 
     outcome: Outcome
     events: int
@@ -79,7 +88,9 @@ class Result(msgspec.Struct, kw_only=True):
 
     @property
     def is_lossy(self) -> bool:
-        """Whether an acknowledged event is not counted, or one is that was never sent."""
+        """Whether an acknowledged event is not counted, or one is that was never
+        sent.
+        """
         if self.counted is None:
             return False
         most = self.outcome.acknowledged + self.outcome.unanswered * self.events
@@ -93,7 +104,9 @@ class Result(msgspec.Struct, kw_only=True):
 
 
 def make_target(url: str | None, key: str | None, origin: str | None, settings: Settings) -> Target:
-    """Whom to load, and as whom: with a key, or as a page of `origin`. Raises SettingsError."""
+    """Whom to load, and as whom: with a key, or as a page of `origin`. Raises
+    SettingsError.
+    """
     found = urlsplit(url or settings.dashboard)
     if found.scheme != "http" or found.hostname not in LOOPBACK:
         raise SettingsError(
@@ -134,7 +147,9 @@ def make_plan(target: Target, rates: list[float], seconds: float, **options: Any
 
 
 def run(target: Target, plan: Plan, before_fold: Callable[[], None] = lambda: None) -> Result:
-    """Load, fold, compare. `before_fold` is called when the last answer is there. Raises BenchError."""
+    """Load, fold, compare. `before_fold` is called when the last answer is there.
+    Raises BenchError.
+    """
     before = fold_and_count(target)
     with sampling(target.server_pid) as uses:
         outcome = generate(plan)
@@ -149,7 +164,9 @@ def generate(plan: Plan) -> Outcome:
     command = [sys.executable, "-m", "foldlog.load.generator"]
     limit_s = plan.warm_up_s + plan.seconds + plan.answer_s + STOP_S
     try:
-        done = subprocess.run(command, input=msgspec.json.encode(plan), capture_output=True, timeout=limit_s, check=False)
+        done = subprocess.run(
+            command, input=msgspec.json.encode(plan), capture_output=True, timeout=limit_s, check=False
+        )
     except subprocess.TimeoutExpired:
         raise BenchError(f"the load generator did not end in {limit_s:.0f} s") from None
     if done.returncode:
@@ -159,7 +176,9 @@ def generate(plan: Plan) -> Outcome:
 
 
 def ask(target: Target, method: str, path: str, timeout_s: float = FOLD_S) -> tuple[int, bytes]:
-    """One request with the token: status and body. Raises BenchError when there is no answer."""
+    """One request with the token: status and body. Raises BenchError when there is no
+    answer.
+    """
     connection = http.client.HTTPConnection(target.host, target.port, timeout=timeout_s)
     try:
         connection.request(method, path, headers={"Authorization": f"Bearer {target.token}"})
@@ -172,7 +191,8 @@ def ask(target: Target, method: str, path: str, timeout_s: float = FOLD_S) -> tu
 
 
 def fold_and_count(target: Target) -> int | None:
-    """How many events of benchmarks there are, all that were accepted before included; None when the token may not ask.
+    """How many events of benchmarks there are, all that were accepted before included;
+    None when the token may not ask.
 
     Raises BenchError when the fold failed.
     """
@@ -263,7 +283,9 @@ def _stat(pid: int) -> tuple[str, int, float]:
 
 
 def _name(pid: int) -> str:
-    """What a process of Foldlog is: `serve`, `ingest 0`, `compact`, `reader_process`."""
+    """What a process of Foldlog is: `serve`, `ingest 0`, `compact`,
+    `reader_process`.
+    """
     words = Path(f"/proc/{pid}/cmdline").read_bytes().decode("utf-8", "replace").split("\0")
     for role in ("serve", "ingest", "compact"):
         if role in words:
@@ -301,7 +323,10 @@ def _own_faults(plan: Plan, outcome: Outcome) -> Iterator[tuple[str, str]]:
         late += ": THE LATENCIES ABOVE ARE PARTLY ITS OWN. Give it a core, or ask for a lower rate"
     yield "  ", late
     if outcome.waited_for_connection:
-        yield "  waited for a free connection", f"{outcome.waited_for_connection:,} of its requests, part of their latency"
+        yield (
+            "  waited for a free connection",
+            f"{outcome.waited_for_connection:,} of its requests, part of their latency",
+        )
     yield "  CPU of the generator", f"{outcome.cpu_s:.1f} s"
 
 

@@ -1,7 +1,9 @@
-"""The child processes of `foldlog serve`: each is started, watched, started again when it dies or stands still, and stopped.
+"""The child processes of `foldlog serve`: each is started, watched, started again when
+it dies or stands still, and stopped.
 
-A child reports that it is ready, and then at intervals that it is alive, over a socket that it is started with
-(shared/systemd_notify.py): a worker from its event loop, the compactor from its main thread. Neither waits for the disk there.
+A child reports that it is ready, and then at intervals that it is alive, over a socket
+that it is started with (shared/systemd_notify.py): a worker from its event loop, the
+compactor from its main thread. Neither waits for the disk there.
 """
 
 from __future__ import annotations
@@ -14,14 +16,15 @@ import sys
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
 from shared.exit_codes import USAGE
+from shared.log import Log
 from shared.settings import Settings
 
 # Signs of life are due twice in this share of FOLDLOG_WORKER_TIMEOUT.
 WATCHDOG_SHARE = 0.5
-# Silence counts while this process looks: what both slept through, as a machine that was suspended, is nobody's fault.
+# Silence counts while this process looks: what both slept through, as a machine that
+# was suspended, is nobody's fault.
 LOOK_MAX_S = 1.0
 START_PATIENCE = 10
 BACKOFF_FIRST_S = 0.2
@@ -36,7 +39,9 @@ _MESSAGE_BYTES = 4096
 
 @dataclass
 class Child:
-    """One supervised process: how to start it, when to start it next, and for how long it has been silent."""
+    """One supervised process: how to start it, when to start it next, and for how long
+    it has been silent.
+    """
 
     name: str
     command: list[str]
@@ -56,12 +61,13 @@ class Child:
     def is_running(self) -> bool:
         return self.process is not None and self.process.poll() is None
 
-    def start(self, log: Any) -> None:
+    def start(self, log: Log) -> None:
         self._listen()  # whatever its predecessor said
         self.is_ready, self.silent_s, self._looked_at = False, 0.0, time.monotonic()
         says = self._says.fileno()
         command = [*self.command, "--supervised", "--notify-fd", str(says)]
-        # A child inherits what is blocked, and lets SIGHUP through once it handles it: one that came before would end it.
+        # A child inherits what is blocked, and lets SIGHUP through once it handles it:
+        # one that came before would end it.
         blocked = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGHUP})
         try:
             self.process = subprocess.Popen(
@@ -90,8 +96,10 @@ class Child:
             return heard
         return heard
 
-    def kill_stuck(self, log: Any) -> None:
-        """SIGKILL, the only signal that a process that stands still obeys. What it acknowledged is on disk."""
+    def kill_stuck(self, log: Log) -> None:
+        """SIGKILL, the only signal that a process that stands still obeys. What it
+        acknowledged is on disk.
+        """
         if self.process is None:
             return
         log.error(
@@ -104,7 +112,7 @@ class Child:
         self.silent_s = 0.0  # one that cannot even be killed is said again after as long
         self.process.kill()
 
-    def after_death(self, log: Any) -> None:
+    def after_death(self, log: Log) -> None:
         """Plan the next start: later each time, until one start has lasted."""
         now = time.monotonic()
         if now - self.started_at > STEADY_S:
@@ -132,7 +140,9 @@ class Child:
 def make_children(
     settings: Settings, config: str | None, rate_table: int, sockets: Sequence[socket.socket] = ()
 ) -> list[Child]:
-    """The workers, which count clients in one table and accept from the same sockets if there are any; last the compactor."""
+    """The workers, which count clients in one table and accept from the same sockets if
+    there are any; last the compactor.
+    """
     foldlog = [sys.executable, "-m", "foldlog", *(["--config", config] if config else [])]
     listening = tuple(each.fileno() for each in sockets)
     shared = [word for number in listening for word in ("--listen-fd", str(number))]
@@ -147,10 +157,12 @@ def make_children(
     return [*workers, Child("compact", [*foldlog, "compact"])]
 
 
-def look_after(child: Child, timeout_s: float, log: Any) -> None:
-    """Start what does not run when its time has come, and kill what has been silent for longer than `timeout_s`.
+def look_after(child: Child, timeout_s: float, log: Log) -> None:
+    """Start what does not run when its time has come, and kill what has been silent for
+    longer than `timeout_s`.
 
-    Before it is ready it has longer: a worker may have a large segment to recover, and does not speak meanwhile.
+    Before it is ready it has longer: a worker may have a large segment to recover, and
+    does not speak meanwhile.
     """
     if child.is_running():
         child.hear()
@@ -164,7 +176,7 @@ def look_after(child: Child, timeout_s: float, log: Any) -> None:
         child.start(log)
 
 
-def stop_in_order(children: list[Child], log: Any) -> None:
+def stop_in_order(children: list[Child], log: Log) -> None:
     """Workers first: what they seal on their way out is there for the next fold."""
     deadline = time.monotonic() + STOP_S
     *workers, compactor = children

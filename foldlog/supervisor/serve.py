@@ -1,8 +1,10 @@
-"""`foldlog serve`: the ingest workers and the compactor as child processes, started again when they die.
+"""`foldlog serve`: the ingest workers and the compactor as child processes, started
+again when they die.
 
-A child watches its standard input, which ends when this process does: nothing keeps running without a supervisor. SIGTERM
-stops the workers first (they answer, commit and seal), then the compactor. SIGHUP is passed on to all of them. SIGUSR1 has
-the workers seal, as `foldlog rotate` does.
+A child watches its standard input, which ends when this process does: nothing keeps
+running without a supervisor. SIGTERM stops the workers first (they answer, commit and
+seal), then the compactor. SIGHUP is passed on to all of them. SIGUSR1 has the workers
+seal, as `foldlog rotate` does.
 """
 
 from __future__ import annotations
@@ -15,37 +17,41 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from types import FrameType
-from typing import Any
 
 from filelock import Timeout, UnixFileLock
 
 from foldlog.supervisor.children import Child, look_after, make_children, stop_in_order
 from foldlog.supervisor.socket_activation import address_of
-from ingest.collect.rate_limit import make_table
-from ingest.collect.undeclared_proxy import warning
-from ingest.http.auth import create_token, load_tokens
-from ingest.observe.peers import forget_dead_workers
 from shared.disk.control_files import request
 from shared.disk.durable import make_data_directory
 from shared.disk.layout import DataDirectory
-from shared.exit_codes import DONE
+from shared.exit_codes import DONE, TryAgain
 from shared.generations.snapshot import load
+from shared.log import Log
+from shared.peers import forget_dead_workers
+from shared.rate_table import make_table
 from shared.settings import Settings
 from shared.systemd_notify import Notifier
+from shared.tokens import create_token, load_tokens
+from shared.undeclared_proxy import warning
 
 POLL_S = 0.1
 
 
-class AlreadyServed(Exception):
+class AlreadyServed(TryAgain):
     """Another `serve` holds this data directory."""
 
 
-class AddressInUse(Exception):
+class AddressInUse(TryAgain):
     """Something answers where this `serve` would listen."""
 
 
-def serve(settings: Settings, config: str | None, sockets: Sequence[socket.socket], notifier: Notifier, log: Any) -> int:
-    """Run until SIGTERM or SIGINT. With `sockets`, which listen already, workers accept from them. Raises AlreadyServed."""
+def serve(
+    settings: Settings, config: str | None, sockets: Sequence[socket.socket], notifier: Notifier, log: Log
+) -> int:
+    """Run until SIGTERM or SIGINT. With `sockets`, which listen already, workers accept
+    from them. Raises AlreadyServed.
+    """
     data = DataDirectory(settings.data_dir)
     make_data_directory(data)
     load(data)  # a snapshot that cannot be read is said here, once, and not by every child again and again
@@ -78,7 +84,9 @@ def serve(settings: Settings, config: str | None, sockets: Sequence[socket.socke
 
 
 def check_address(listen: tuple[str, int]) -> None:
-    """Workers share their port, and the system would let those of another directory share it, too. Raises AddressInUse."""
+    """Workers share their port, and the system would let those of another directory
+    share it, too. Raises AddressInUse.
+    """
     host, port = listen
     try:
         with socket.create_connection(({"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host), port), timeout=1):  # noqa: S104
@@ -89,9 +97,11 @@ def check_address(listen: tuple[str, int]) -> None:
 
 
 class State:
-    """What systemd hears: ready once everything is, signs of life while this loop turns, and in words how the children are.
+    """What systemd hears: ready once everything is, signs of life while this loop
+    turns, and in words how the children are.
 
-    A child that stands still is no reason to be silent: `serve` replaces it, and systemd would end those that work, too.
+    A child that stands still is no reason to be silent: `serve` replaces it, and
+    systemd would end those that work, too.
     """
 
     def __init__(self, notifier: Notifier, children: list[Child]) -> None:
@@ -104,9 +114,7 @@ class State:
         self._notifier.alive()
         *workers, compactor = self._children
         listen = sum(worker.is_ready for worker in workers)
-        words = (
-            f"{listen} of {len(workers)} workers take events, the compactor {'runs' if compactor.is_ready else 'does not run'}"
-        )
+        words = f"{listen} of {len(workers)} workers take events, the compactor {'runs' if compactor.is_ready else 'does not run'}"
         if not self._is_ready and all(child.is_ready for child in self._children):
             self._is_ready = True
             self._notifier.ready(words)
@@ -124,7 +132,7 @@ def _pass_on(hung_up: list[bool], children: list[Child], notifier: Notifier) -> 
         notifier.reloaded()
 
 
-def _ask_to_seal(asked: list[bool], data: DataDirectory, log: Any) -> None:
+def _ask_to_seal(asked: list[bool], data: DataDirectory, log: Log) -> None:
     if asked:
         asked.clear()
         try:
@@ -135,18 +143,24 @@ def _ask_to_seal(asked: list[bool], data: DataDirectory, log: Any) -> None:
 
 @contextmanager
 def serve_lock(data: DataDirectory) -> Iterator[None]:
-    """One `serve` per data directory. The file's content is for people; the lock on it is what counts."""
+    """One `serve` per data directory. The file's content is for people; the lock on it
+    is what counts.
+    """
 
     def sign(descriptor: int) -> None:
         os.ftruncate(descriptor, 0)
-        os.write(descriptor, f"process {os.getpid()} since {time.strftime('%Y-%m-%dT%H:%M:%SZ', time.gmtime())}\n".encode())
+        os.write(
+            descriptor, f"process {os.getpid()} since {time.strftime('%Y-%m-%dT%H:%M:%SZ', time.gmtime())}\n".encode()
+        )
 
     lock = UnixFileLock(data.serve_lock, fallback_to_soft=False, on_acquired=sign)
     try:
         lock.acquire(timeout=0)
     except Timeout:
         holder = data.serve_lock.read_text("utf-8").strip() or "another process"
-        raise AlreadyServed(f"{data.root} is served by {holder} already; stop that one, or set FOLDLOG_DATA_DIR") from None
+        raise AlreadyServed(
+            f"{data.root} is served by {holder} already; stop that one, or set FOLDLOG_DATA_DIR"
+        ) from None
     try:
         yield
     finally:
@@ -154,7 +168,9 @@ def serve_lock(data: DataDirectory) -> Iterator[None]:
 
 
 def announce(data: DataDirectory, settings: Settings) -> None:
-    """Say where the dashboard is. On a first start make the admin token and show it, this once."""
+    """Say where the dashboard is. On a first start make the admin token and show it,
+    this once.
+    """
     print(f"Foldlog serves {settings.dashboard} with its data in {data.root}", flush=True)
     has_admin = settings.admin_token or any(token.scope == "admin" for token in load_tokens(data))
     if not has_admin:
@@ -180,7 +196,9 @@ def _flag_of(*numbers: signal.Signals) -> list[bool]:
 
 
 def _hangup_flag() -> list[bool]:
-    """Empty until SIGHUP is to be passed on. What this process does at one itself (shared/log.py), it still does."""
+    """Empty until SIGHUP is to be passed on. What this process does at one itself
+    (shared/log.py), it still does.
+    """
     hung_up: list[bool] = []
     own = signal.getsignal(signal.SIGHUP)
 

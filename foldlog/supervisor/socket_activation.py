@@ -1,6 +1,8 @@
-"""Listening sockets that this process was started with: sd_listen_fds(3), or the descriptors that `foldlog serve` hands on.
+"""Listening sockets that this process was started with: sd_listen_fds(3), or the
+descriptors that `foldlog serve` hands on.
 
-Whoever holds the socket, systemd for one, keeps it while Foldlog is started anew. Connections that come meanwhile wait in it.
+Whoever holds the socket, systemd for one, keeps it while Foldlog is started anew.
+Connections that come meanwhile wait in it.
 """
 
 from __future__ import annotations
@@ -13,8 +15,11 @@ from shared.settings import SettingsError
 FIRST = 3
 
 
-def inherited_sockets(environ: MutableMapping[str, str], pid: int, handed_on: Sequence[int] = ()) -> list[socket.socket]:
-    """The sockets to accept from; none: FOLDLOG_LISTEN says where to listen. Raises SettingsError for what is no such socket.
+def inherited_sockets(
+    environ: MutableMapping[str, str], pid: int, handed_on: Sequence[int] = ()
+) -> list[socket.socket]:
+    """The sockets to accept from; none: FOLDLOG_LISTEN says where to listen. Raises
+    SettingsError for what is no such socket.
 
     The variables are taken out: they are not meant for children.
     """

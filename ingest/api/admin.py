@@ -1,4 +1,6 @@
-"""The read half: snapshot, report, export, status, fold, and the page that shows them. Never touches the write path."""
+"""The read half: snapshot, report, export, status, fold, and the page that shows them.
+Never touches the write path.
+"""
 
 from __future__ import annotations
 
@@ -10,16 +12,16 @@ import orjson
 from aiohttp import web
 from aiohttp.web_request import BaseRequest
 
+from ingest.api.async_wait import wait_for
 from ingest.context import Service
-from ingest.http.auth import Scope
 from ingest.http.problem import SERVER, Refusal
 from ingest.http.router import Handler
-from reports import encode, export
+from reports import encode
 from reports.query import QueryError, parse
-from shared.async_wait import answered
-from shared.disk.control_files import NOT_FOLDED, NOT_SEALED, NobodyAnswered, ask_to_fold, ask_to_seal
+from shared.disk.control_files import NOT_FOLDED, NOT_SEALED, RequestTimedOut, ask_to_fold, ask_to_seal
 from shared.generations.snapshot import find, load
 from shared.status import read_status
+from shared.tokens import Scope
 
 SEAL_TIMEOUT_S = 10
 FOLD_TIMEOUT_S = 120
@@ -45,7 +47,9 @@ _PAGE_FILES = {
 
 
 def may_read(service: Service, request: BaseRequest) -> frozenset[Scope]:
-    """The scopes of a request that brings a token and comes from no other site. Raises Refusal 401 or 403 for any other."""
+    """The scopes of a request that brings a token and comes from no other site. Raises
+    Refusal 401 or 403 for any other.
+    """
     same_site(service, request)
     scopes = service.keyring.scopes(request.headers)
     if scopes is not None and not scopes:
@@ -58,13 +62,17 @@ def may_read(service: Service, request: BaseRequest) -> frozenset[Scope]:
 
 
 def may_act(service: Service, request: BaseRequest) -> None:
-    """Raises Refusal unless the request may change something: that takes an admin token."""
+    """Raises Refusal unless the request may change something: that takes an admin
+    token.
+    """
     if "admin" not in may_read(service, request):
         raise Refusal(403, "scope", "this token may read only")
 
 
 def same_site(service: Service, request: BaseRequest) -> None:
-    """Raises Refusal 403 when a page of another site is behind the request: the browser may hold a password for us."""
+    """Raises Refusal 403 when a page of another site is behind the request: the browser
+    may hold a password for us.
+    """
     headers = request.headers
     fetch_site, origin = headers.get("Sec-Fetch-Site"), headers.get("Origin")
     if fetch_site is None and origin is not None:
@@ -90,21 +98,24 @@ async def get_snapshot(service: Service, request: BaseRequest) -> web.Response:
 async def get_report(service: Service, request: BaseRequest) -> web.Response:
     """One report; reports/query.py is the grammar of its parameters."""
     may_read(service, request)
-    parameters = checked(request, service, tuple(encode.FORMATS))
+    parameters = checked(request, service, tuple(encode.REPORT_FORMATS))
     format_ = parameters.pop("format", "json")
     content = await service.reader.report(parameters, format_)
     return web.Response(
-        body=content, content_type=encode.FORMATS[format_], charset="utf-8", headers={"Cache-Control": "no-store"}
+        body=content,
+        content_type=encode.REPORT_FORMATS[format_],
+        charset="utf-8",
+        headers={"Cache-Control": "no-store"},
     )
 
 
 async def get_export(service: Service, request: BaseRequest) -> web.StreamResponse:
     """The archived events of a time, streamed."""
     may_read(service, request)
-    parameters = checked(request, service, tuple(export.FORMATS), only=("from", "to", "tz", "format"))
+    parameters = checked(request, service, tuple(encode.EXPORT_FORMATS), only=("from", "to", "tz", "format"))
     format_ = parameters.pop("format", "ndjson")
     response = web.StreamResponse(headers={"Cache-Control": "no-store", "Server": SERVER})
-    response.content_type = export.FORMATS[format_]
+    response.content_type = encode.EXPORT_FORMATS[format_]
     response.headers["Content-Disposition"] = f'attachment; filename="foldlog.{format_}"'
     blocks = service.reader.export(parameters, format_)
     block = await anext(blocks, b"")  # before the head: what is refused now can still be answered
@@ -120,22 +131,30 @@ async def get_status(service: Service, request: BaseRequest) -> web.Response:
     """The balance of P8, segments, lag and disk."""
     may_read(service, request)
     status = await asyncio.to_thread(read_status, service.data, service.settings)
-    return web.Response(body=orjson.dumps(status), content_type="application/json", headers={"Cache-Control": "no-store"})
+    return web.Response(
+        body=orjson.dumps(status), content_type="application/json", headers={"Cache-Control": "no-store"}
+    )
 
 
 async def post_fold(service: Service, request: BaseRequest) -> web.Response:
-    """Seal and fold now; answers when the snapshot that holds everything accepted before is published."""
+    """Seal and fold now; answers when the snapshot that holds everything accepted
+    before is published.
+    """
     may_act(service, request)
     try:
-        await answered(service, await asyncio.to_thread(ask_to_seal, service.data), SEAL_TIMEOUT_S, NOT_SEALED)
-        await answered(service, await asyncio.to_thread(ask_to_fold, service.data), FOLD_TIMEOUT_S, NOT_FOLDED)
-    except NobodyAnswered as error:
+        sealed = await asyncio.to_thread(ask_to_seal, service.data)
+        await wait_for(sealed, SEAL_TIMEOUT_S, service.is_rejecting, NOT_SEALED)
+        folded = await asyncio.to_thread(ask_to_fold, service.data)
+        await wait_for(folded, FOLD_TIMEOUT_S, service.is_rejecting, NOT_FOLDED)
+    except RequestTimedOut as error:
         raise Refusal(503, "fold", str(error), retry_after_s=10) from None
     snapshot = await asyncio.to_thread(load, service.data)
     return web.json_response({"generation": snapshot.generation, "as_of": snapshot.as_of})
 
 
-def checked(request: BaseRequest, service: Service, formats: tuple[str, ...], only: tuple[str, ...] = ()) -> dict[str, str]:
+def checked(
+    request: BaseRequest, service: Service, formats: tuple[str, ...], only: tuple[str, ...] = ()
+) -> dict[str, str]:
     """The URL's parameters, once each and understood. Raises Refusal 400."""
     parameters = dict(request.query)
     if len(parameters) != len(request.query):
@@ -152,8 +171,10 @@ def checked(request: BaseRequest, service: Service, formats: tuple[str, ...], on
 
 
 def page_file(name: str) -> Handler:
-    """A handler for one file of the page. The page itself is public: what it shows, it fetches with the token."""
-    content = resources.files("ingest").joinpath("page", name).read_bytes()
+    """A handler for one file of the page. The page itself is public: what it shows, it
+    fetches with the token.
+    """
+    content = resources.files("web").joinpath("dashboard", name).read_bytes()
 
     async def get_page_file(_service: Service, _request: BaseRequest) -> web.Response:
         return web.Response(body=content, content_type=_PAGE_FILES[name], charset="utf-8", headers=_PAGE_HEADERS)
@@ -162,7 +183,9 @@ def page_file(name: str) -> Handler:
 
 
 async def get_page_without_slash(_service: Service, _request: BaseRequest) -> web.Response:
-    """308 to the page, for who typed its address. Relative: a proxy may have put it below another path."""
+    """308 to the page, for who typed its address. Relative: a proxy may have put it
+    below another path.
+    """
     return web.Response(status=308, headers={"Location": "admin/"})
 
 

@@ -1,4 +1,6 @@
-"""DELETE /admin/api/visitors/{id}: erase one visitor. The compactor does it; this asks, and waits for a while."""
+"""DELETE /admin/api/visitors/{id}: erase one visitor. The compactor does it; this asks,
+and waits for a while.
+"""
 
 from __future__ import annotations
 
@@ -10,14 +12,14 @@ from aiohttp import web
 from aiohttp.web_request import BaseRequest
 
 from ingest.api.admin import may_act
-from ingest.collect.admission import SITE
+from ingest.api.async_wait import until
 from ingest.context import Service
 from ingest.http.problem import Refusal
-from shared.async_wait import until
 from shared.disk.control_files import ask_to_seal
 from shared.disk.control_files import request as publish_request
 from shared.disk.layout import DataDirectory
 from shared.erasures import Request, ask, is_done, record_of
+from shared.host_names import SITE
 
 SEAL_TIMEOUT_S = 10
 ERASE_TIMEOUT_S = 60
@@ -25,15 +27,17 @@ ID_MAX = 100
 
 
 async def delete_visitor(service: Service, request: BaseRequest) -> web.Response:
-    """200 with what was erased, or 202 when it is asked for and will be done. Raises Refusal 400."""
+    """200 with what was erased, or 202 when it is asked for and will be done. Raises
+    Refusal 400.
+    """
     may_act(service, request)
     visitor, site = sought(request)
     asked = await asyncio.to_thread(ask, service.data, visitor, site)
-    # What the visitor sent until now is sealed and folded first, so that it is found. A stuck writer delays the erasure: the
-    # compactor tries again with each pass.
-    await until(service, await asyncio.to_thread(ask_to_seal, service.data), SEAL_TIMEOUT_S)
+    # What the visitor sent until now is sealed and folded first, so that it is found. A
+    # stuck writer delays the erasure: the compactor tries again with each pass.
+    await until(await asyncio.to_thread(ask_to_seal, service.data), SEAL_TIMEOUT_S, service.is_rejecting)
     await asyncio.to_thread(publish_request, service.data.fold_request)
-    if not await until(service, lambda: is_done(service.data, asked), ERASE_TIMEOUT_S):
+    if not await until(lambda: is_done(service.data, asked), ERASE_TIMEOUT_S, service.is_rejecting):
         return web.json_response({"request": asked.request, "state": "pending"}, status=202)
     return web.json_response(outcome(service.data, asked))
 

@@ -1,7 +1,9 @@
-"""The gate: who may write, decided from the request's head before its body is read. Pure functions, cheapest check first.
+"""The gate: who may write, decided from the request's head before its body is read.
+Pure functions, cheapest check first.
 
-method (the router) → size → media type → key or same origin → consent → rate limit → disk reserve → queue. Each
-raises Refusal. Pages send the same few headers again and again: what depends on them alone is remembered.
+method (the router) → size → media type → key or same origin → consent → rate limit →
+disk reserve → queue. Each raises Refusal. Pages send the same few headers again and
+again: what depends on them alone is remembered.
 """
 
 from __future__ import annotations
@@ -15,9 +17,10 @@ from urllib.parse import urlsplit
 from multidict import MultiMapping
 
 from ingest.collect.body import ENCODINGS, MEDIA_TYPES
-from ingest.http.auth import Scope
 from ingest.http.problem import Refusal
+from shared.host_names import SITE
 from shared.settings import Settings
+from shared.tokens import Scope
 
 KEY_BODY_MAX_BYTES = 1 << 20
 RETRY_AFTER_S = 30
@@ -25,7 +28,6 @@ PREFLIGHT_S = 7200  # the longest that browsers keep it
 _REMEMBERED = 1024
 _LENGTH_DIGITS = 15
 _ORIGIN = re.compile(r"https?://[^/?#@%\s]+", re.IGNORECASE)
-SITE = re.compile(r"[a-z0-9_]([a-z0-9._-]{0,251}[a-z0-9_])?|\[[0-9a-f:.]{2,45}\]")
 
 Headers = MultiMapping[str]
 Basis = Literal["granted", "implied"]
@@ -39,9 +41,11 @@ class Form(NamedTuple):
 
 
 class Sender(NamedTuple):
-    """Who writes: a page of `site`, or a server with a key. `consent` is None while only the batch can still give it.
+    """Who writes: a page of `site`, or a server with a key. `consent` is None while
+    only the batch can still give it.
 
-    `cross_origin`: a page of a configured site on another host, whose browser shows it the answer only if the answer allows it.
+    `cross_origin`: a page of a configured site on another host, whose browser shows it
+    the answer only if the answer allows it.
     """
 
     site: str
@@ -52,7 +56,9 @@ class Sender(NamedTuple):
 
 
 def admit(headers: Headers, host: str, scopes: frozenset[Scope] | None, settings: Settings) -> tuple[Form, Sender]:
-    """Everything the head of a request decides. `host` is the one it asked for; `scopes` what its key allows (None: no key)."""
+    """Everything the head of a request decides. `host` is the one it asked for;
+    `scopes` what its key allows (None: no key).
+    """
     get = headers.get
     limit = settings.max_body_bytes if scopes is None else max(KEY_BODY_MAX_BYTES, settings.max_body_bytes)
     check_length(get("Content-Length", ""), limit)
@@ -98,22 +104,27 @@ def check_key(scopes: frozenset[Scope]) -> None:
 
 @lru_cache(maxsize=_REMEMBERED)
 def same_origin(fetch_site: str | None, claimed: str | None, host: str, sites: tuple[str, ...]) -> tuple[str, bool]:
-    """The site whose page sent this, and whether it is on another host than ours. With nothing to go by it is refused.
+    """The site whose page sent this, and whether it is on another host than ours. With
+    nothing to go by it is refused.
 
-    `claimed` is the Origin header, or the Referer where there is none; `host` our own, in lower case. A page cannot make its
-    browser send others.
+    `claimed` is the Origin header, or the Referer where there is none; `host` our own,
+    in lower case. A page cannot make its browser send others.
     """
     netloc = _netloc(claimed) if claimed is not None else host
     site = site_of(netloc)
     is_ours = netloc == host and (fetch_site == "same-origin" or (fetch_site is None and claimed is not None))
-    is_known = claimed is not None and site in sites and fetch_site != "none"  # "none" is a navigation: it sends no events
+    is_known = (
+        claimed is not None and site in sites and fetch_site != "none"
+    )  # "none" is a navigation: it sends no events
     if not is_ours and not is_known:
         raise Refusal(403, "origin", "events come from a page of this site or of FOLDLOG_SITES, or with a key")
     return site, not is_ours
 
 
 def cors(headers: Headers, settings: Settings) -> dict[str, str]:
-    """The headers that let a page of a configured site read the answer; none for anybody else."""
+    """The headers that let a page of a configured site read the answer; none for
+    anybody else.
+    """
     origin = headers.get("Origin")
     if origin is None or not settings.sites or headers.get("Sec-Fetch-Site") == "same-origin":
         return {}
@@ -121,7 +132,8 @@ def cors(headers: Headers, settings: Settings) -> dict[str, str]:
         known = _ORIGIN.fullmatch(origin) is not None and site_of(_netloc(origin)) in settings.sites
     except Refusal:
         known = False
-    # Answers differ by Origin: without Vary a cache between could hand one site's to another.
+    # Answers differ by Origin: without Vary a cache between could hand one site's to
+    # another.
     if not known:
         return {"Vary": "Origin"}
     return {
@@ -133,7 +145,9 @@ def cors(headers: Headers, settings: Settings) -> dict[str, str]:
 
 
 def preflight(headers: Headers, settings: Settings) -> Mapping[str, str]:
-    """What a browser is told that asks, for a page of another host, whether it may send events. Raises Refusal 403."""
+    """What a browser is told that asks, for a page of another host, whether it may send
+    events. Raises Refusal 403.
+    """
     allowed = cors(headers, settings)
     if "Access-Control-Allow-Origin" not in allowed:
         raise Refusal(403, "origin", "pages of this origin may not send events; FOLDLOG_SITES names those that may")
@@ -154,7 +168,9 @@ def _netloc(url: str) -> str:
 
 
 def site_of(netloc: str) -> str:
-    """The host name without its port. Raises Refusal for what is no host name: it becomes a value that reports show."""
+    """The host name without its port. Raises Refusal for what is no host name: it
+    becomes a value that reports show.
+    """
     name, colon, port = netloc.rpartition(":")
     site = (name if colon and port.isdecimal() else netloc).removesuffix(".")
     if not SITE.fullmatch(site):
@@ -163,7 +179,9 @@ def site_of(netloc: str) -> str:
 
 
 def head_consent(headers: Headers, settings: Settings) -> Basis | None:
-    """Consent as far as the head tells. A signal against tracking refuses whatever else is said."""
+    """Consent as far as the head tells. A signal against tracking refuses whatever else
+    is said.
+    """
     if (settings.honor_gpc and "Sec-GPC" in headers and "1" in headers.getall("Sec-GPC")) or (
         settings.honor_dnt and "DNT" in headers and "1" in headers.getall("DNT")
     ):  # whatever a proxy or a script adds beside it, one word against tracking is enough
@@ -178,11 +196,15 @@ def head_consent(headers: Headers, settings: Settings) -> Basis | None:
 
 
 def batch_consent(given: str | None, before: Basis | None) -> Basis:
-    """Consent after the batch was read: what it says counts, else what the head said, else it is refused."""
+    """Consent after the batch was read: what it says counts, else what the head said,
+    else it is refused.
+    """
     if given == "granted":
         return "granted"
     if given is not None or before is None:
-        raise Refusal(403, "consent", 'consent was not given: say "granted" in the cookie, the batch or Foldlog-Consent')
+        raise Refusal(
+            403, "consent", 'consent was not given: say "granted" in the cookie, the batch or Foldlog-Consent'
+        )
     return before
 
 
@@ -192,7 +214,9 @@ def _cookie(header: str, wanted: tuple[str, str]) -> bool:
 
 
 def passed_on_agent(ua: str | None, *, keyed: bool) -> str | None:
-    """The visitor's user agent. With a key the sender is a server: only a browser's agent can be one it passes on."""
+    """The visitor's user agent. With a key the sender is a server: only a browser's
+    agent can be one it passes on.
+    """
     if ua is None or (keyed and not ua.startswith("Mozilla/")):
         return None
     # Bytes that are not UTF-8 come as surrogates, which no JSON can hold.
@@ -211,10 +235,14 @@ def language(accept: str | None) -> str | None:
 def check_disk(free_bytes: int | None, reserve_bytes: int) -> None:
     """P10: refuse early, while there is still room to fold and to delete."""
     if reserve_bytes and free_bytes is not None and free_bytes < reserve_bytes:
-        raise Refusal(507, "disk_reserve", "the disk is nearly full; events are not accepted", retry_after_s=RETRY_AFTER_S)
+        raise Refusal(
+            507, "disk_reserve", "the disk is nearly full; events are not accepted", retry_after_s=RETRY_AFTER_S
+        )
 
 
 def check_queue(full: bool) -> None:
-    """Refuse while more waits for the disk than may, before a body is read that could only be thrown away."""
+    """Refuse while more waits for the disk than may, before a body is read that could
+    only be thrown away.
+    """
     if full:
         raise Refusal(503, "busy", "more is waiting for the disk than may wait", retry_after_s=1)

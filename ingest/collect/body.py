@@ -1,6 +1,8 @@
-"""From the bytes of a body to decoded events: inflate within the cap, then decode; what is not JSON is a 400.
+"""From the bytes of a body to decoded events: inflate within the cap, then decode; what
+is not JSON is a 400.
 
-A batch is decoded as a whole. Only when something in it does not fit is it decoded event by event, to find which.
+A batch is decoded as a whole. Only when something in it does not fit is it decoded
+event by event, to find which.
 """
 
 from __future__ import annotations
@@ -42,7 +44,8 @@ _STEP = bytes(2 if byte in b"[{" else 0 if byte in b"]}" else 1 for byte in rang
 class Decoded(NamedTuple):
     """A batch: its events in order, each decoded or already rejected.
 
-    `columns` are those of the events, where there are many and all their text is printable ASCII.
+    `columns` are those of the events, where there are many and all their text is
+    printable ASCII.
     """
 
     events: list[Event] | list[Event | Rejection]
@@ -52,17 +55,22 @@ class Decoded(NamedTuple):
 
 
 def inflate(body: bytes, encoding: str | None, max_bytes: int) -> bytes:
-    """The body as it was before Content-Encoding. Raises Refusal 400 (damaged or cut short) or 413."""
+    """The body as it was before Content-Encoding. Raises Refusal 400 (damaged or cut
+    short) or 413.
+    """
     if not encoding:
         return body
-    # Events that repeat themselves shrink to a hundredth; what shrinks to less is made to be inflated.
+    # Events that repeat themselves shrink to a hundredth; what shrinks to less is made
+    # to be inflated.
     max_bytes = min(max_bytes, max(_RATIO_FREE_BYTES, _RATIO_MAX * len(body)))
     return _gunzip(body, max_bytes) if encoding == "gzip" else _unzstd(body, max_bytes)
 
 
 def _inflated_too_large(max_bytes: int) -> Refusal:
     return Refusal(
-        413, "too_large", f"the inflated body may have {max_bytes} bytes: its limit, or {_RATIO_MAX} times what was sent"
+        413,
+        "too_large",
+        f"the inflated body may have {max_bytes} bytes: its limit, or {_RATIO_MAX} times what was sent",
     )
 
 
@@ -93,7 +101,8 @@ def _unzstd(body: bytes, max_bytes: int) -> bytes:
             raise _inflated_too_large(max_bytes)
         return decompressor.decompress(body, max_output_size=max_bytes, allow_extra_data=False)
     except zstandard.ZstdError:
-        # The library does not say which it was: too large for the cap, cut short, or damaged.
+        # The library does not say which it was: too large for the cap, cut short, or
+        # damaged.
         if _inflates_past(decompressor, body, max_bytes):
             raise _inflated_too_large(max_bytes) from None
         raise Refusal(400, "malformed", "the zstd data is damaged, cut short, or has bytes after it") from None
@@ -107,7 +116,9 @@ def _inflates_past(decompressor: zstandard.ZstdDecompressor, body: bytes, max_by
 
 
 def decode(body: bytes, media_type: str, max_events: int) -> Decoded:
-    """Decode a plain body. Raises Refusal 400 (not JSON), 413 (too many events) or 422 (not a batch)."""
+    """Decode a plain body. Raises Refusal 400 (not JSON), 413 (too many events) or 422
+    (not a batch).
+    """
     try:
         decoded = _decode_ndjson(body, max_events) if media_type == NDJSON else _decode_json(body, max_events)
     except RecursionError:
@@ -165,7 +176,9 @@ def _decode_events(raw: list[bytes], sent_at: datetime | int | None = None, cons
 
 
 def _as_a_whole(text: bytes, batch: Batch, outer_keys: int) -> Decoded | None:
-    """What was decoded from this text, if no key in it stands twice; None where that cannot be told cheaply."""
+    """What was decoded from this text, if no key in it stands twice; None where that
+    cannot be told cheaply.
+    """
     events = batch.events
     columns = columns_of(events) if len(events) >= _MANY else None
     keys = keys_of_columns(columns) if columns else keys_of(events)
@@ -196,7 +209,8 @@ def depth(text: bytes) -> int:
 def _not_a_batch(body: bytes, media_type: str, error: Any) -> Refusal:
     if not body.strip():
         return Refusal(400, "malformed", "the body is empty")
-    # A bare array is the likeliest mistake of somebody who has not read the docs: say what is missing.
+    # A bare array is the likeliest mistake of somebody who has not read the docs: say
+    # what is missing.
     if isinstance(error, msgspec.ValidationError) and not body.lstrip().startswith(b"["):
         named = [name for name in msgspec.structs.fields(Batch) if f"{name.name}`" in str(error)]
         where = f" ({named[0].name})" if named else ""

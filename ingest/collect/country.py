@@ -1,7 +1,9 @@
-"""The visitor's country: two letters from a trusted proxy's header, else from the operator's MaxMind file, else absent.
+"""The visitor's country: two letters from a trusted proxy's header, else from the
+operator's MaxMind file, else absent.
 
-The address is looked up here and goes no further (P11): no log line and no message holds it, and those remembered are
-forgotten with the first visitor of each minute. A file that goes bad never costs an event: the last good one stays in use.
+The address is looked up here and goes no further (P11): no log line and no message
+holds it, and those remembered are forgotten with the first visitor of each minute. A
+file that goes bad never costs an event: the last good one stays in use.
 """
 
 from __future__ import annotations
@@ -16,7 +18,7 @@ from pathlib import Path
 import maxminddb
 from maxminddb import InvalidDatabaseError, Reader
 
-from ingest.wal.commit_queue import Log
+from shared.log import Log
 from shared.settings import Settings, SettingsError
 
 LOOK_EVERY_S = 60.0
@@ -31,14 +33,18 @@ class _Unreadable(Exception):
 
 
 class CountryLookup:
-    """Says which country a visitor is in. Raises SettingsError when FOLDLOG_COUNTRY_FILE cannot be used."""
+    """Says which country a visitor is in. Raises SettingsError when
+    FOLDLOG_COUNTRY_FILE cannot be used.
+    """
 
     def __init__(self, settings: Settings, log: Log, clock: Clock = time.monotonic) -> None:
         path = settings.country_file
         self._file = _CountryFile(path, log, clock) if path is not None else None
 
     def of(self, address: str, header: str | None) -> str | None:
-        """Two upper-case letters, or None. `header` is what a trusted proxy said: None where there is none to trust."""
+        """Two upper-case letters, or None. `header` is what a trusted proxy said: None
+        where there is none to trust.
+        """
         country = country_code(header) if header is not None else None
         if country is None and self._file is not None:
             return self._file.country(address)
@@ -54,7 +60,9 @@ def country_code(text: object) -> str | None:
 
 
 class _CountryFile:
-    """A country database that the operator may replace at any time. Belongs to one thread."""
+    """A country database that the operator may replace at any time. Belongs to one
+    thread.
+    """
 
     def __init__(self, path: Path, log: Log, clock: Clock) -> None:
         self._path = path
@@ -75,13 +83,16 @@ class _CountryFile:
         now = self._clock()
         if now >= self._look_at:
             self._look_at = now + LOOK_EVERY_S
-            # The keys are addresses: without new visitors to push them out they would stay as long as the process.
+            # The keys are addresses: without new visitors to push them out they would
+            # stay as long as the process.
             self._remembered.cache_clear()
             self._refresh()
         return self._remembered(address)
 
     def _refresh(self) -> None:
-        """Use the file that is there now. A bad one is tried again at each look: it may be half copied, or not yet readable."""
+        """Use the file that is there now. A bad one is tried again at each look: it may
+        be half copied, or not yet readable.
+        """
         found = _stamp(self._path)
         if found == self._stamp:
             return
@@ -101,7 +112,8 @@ class _CountryFile:
         try:
             record = self._reader.get(ip)
         except (InvalidDatabaseError, ValueError, TypeError):  # all that a damaged record was seen to raise
-            # Not the error's own text: it is the library's to choose, and may name the address.
+            # Not the error's own text: it is the library's to choose, and may name the
+            # address.
             self._complain(self._stamp, "a record in it is damaged")
             return None
         return _country_in(record)
@@ -116,13 +128,16 @@ class _CountryFile:
 def _open(path: Path) -> tuple[Reader, Stamp]:
     """Read the whole file into memory. Raises _Unreadable.
 
-    Not mapped: a file that is overwritten in place would change, or shrink (SIGBUS), under the reader. Not the C extension,
-    which only maps: damaged files that get past its checks end the process with SIGSEGV, and its errors name the address.
-    The price is a copy per worker and a slower lookup, about 0.1 ms instead of 0.01, for what is not remembered.
+    Not mapped: a file that is overwritten in place would change, or shrink (SIGBUS),
+    under the reader. Not the C extension, which only maps: damaged files that get past
+    its checks end the process with SIGSEGV, and its errors name the address. The price
+    is a copy per worker and a slower lookup, about 0.1 ms instead of 0.01, for what is
+    not remembered.
     """
     try:
         with path.open("rb") as file:
-            # Taken before reading: a file that is being written meanwhile has another stamp at the next look.
+            # Taken before reading: a file that is being written meanwhile has another
+            # stamp at the next look.
             stamp = _stamp_of(os.fstat(file.fileno()))
             return maxminddb.open_database(file, maxminddb.MODE_FD), stamp
     except OSError as error:
@@ -143,7 +158,9 @@ def _stamp_of(found: os.stat_result) -> Stamp:
 
 
 def _parsed(address: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
-    """The address, as IPv4 where it is IPv4 in IPv6's clothes (::ffff:192.0.2.1): not every file has those."""
+    """The address, as IPv4 where it is IPv4 in IPv6's clothes (::ffff:192.0.2.1): not
+    every file has those.
+    """
     try:
         ip = ipaddress.ip_address(address)
     except ValueError:
@@ -152,7 +169,9 @@ def _parsed(address: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | Non
 
 
 def _country_in(record: object) -> str | None:
-    """Where the address is, else where its network is registered (satellites, anycast)."""
+    """Where the address is, else where its network is registered (satellites,
+    anycast).
+    """
     if not isinstance(record, dict):
         return None
     for part in ("country", "registered_country"):

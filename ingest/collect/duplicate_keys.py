@@ -1,7 +1,9 @@
-"""A key that stands twice in one JSON object: parsers disagree on which one counts, so the event is refused.
+"""A key that stands twice in one JSON object: parsers disagree on which one counts, so
+the event is refused.
 
-msgspec takes the last one and says nothing. Here the keys in the text are counted and compared with those that were decoded;
-only where the two differ (or cannot be told apart cheaply) is the text read again, by a parser that hands out every key.
+msgspec takes the last one and says nothing. Here the keys in the text are counted and
+compared with those that were decoded; only where the two differ (or cannot be told
+apart cheaply) is the text read again, by a parser that hands out every key.
 """
 
 from __future__ import annotations
@@ -18,15 +20,20 @@ _FIELDS = len(fields(Event))
 
 
 def keys_in(text: bytes) -> int:
-    """How many keys valid JSON has, or more. -1 where blanks may stand between a key and its colon."""
-    # One byte is looked for ten times as fast as two, and most JSON that is sent has none of these.
+    """How many keys valid JSON has, or more. -1 where blanks may stand between a key
+    and its colon.
+    """
+    # One byte is looked for ten times as fast as two, and most JSON that is sent has
+    # none of these.
     if b"\n" in text or b"\t" in text or b"\r" in text or (b" " in text and b'" ' in text):
         return -1
     return text.count(b'":')  # one for each key, and one for each `\":` within a text
 
 
 def keys_of(events: Sequence[Event]) -> int:
-    """How many keys these events were decoded from, if none was null and none repeated."""
+    """How many keys these events were decoded from, if none was null and none
+    repeated.
+    """
     return sum([_FIELDS - astuple(event).count(None) + (len(event.props) if event.props else 0) for event in events])
 
 
@@ -63,5 +70,6 @@ def outermost_repeats(text: bytes) -> bool:
 
 
 def _read(text: bytes, on_object: Callable[[list[tuple[str, Any]]], None]) -> None:
-    # Numbers stay text: one of 5,000 digits would be an error here, and is none of this module's business.
+    # Numbers stay text: one of 5,000 digits would be an error here, and is none of this
+    # module's business.
     json.loads(text, object_pairs_hook=on_object, parse_int=str, parse_float=str)

@@ -1,12 +1,13 @@
-"""From accepted events to log lines. What needs the request (address, user agent, consent) is put on each line here (P11).
+"""From accepted events to log lines. What needs the request (address, user agent,
+consent) is put on each line here (P11).
 
-The lines of a request begin alike: that part is encoded once, and the events are encoded together.
+The lines of a request begin alike: that part is encoded once, and the events are
+encoded together.
 """
 
 from __future__ import annotations
 
 import os
-import re
 from collections.abc import Sequence
 from functools import lru_cache
 
@@ -14,6 +15,7 @@ import msgspec
 
 from ingest.collect.event import Property
 from ingest.collect.validate import Accepted
+from shared.control_chars import escape_control_chars
 from shared.segments.line import SCHEMA_VERSION, seal_lines
 from shared.timestamps import rfc3339
 
@@ -29,7 +31,9 @@ class Origin(msgspec.Struct, omit_defaults=True, frozen=True, gc=False):
 
 
 class Line(msgspec.Struct, omit_defaults=True, kw_only=True, gc=False):
-    """A whole log line before its CRC, for lines that have little in common; the order of the fields is the order on disk."""
+    """A whole log line before its CRC, for lines that have little in common; the order
+    of the fields is the order on disk.
+    """
 
     v: int
     received: str
@@ -52,12 +56,12 @@ class Line(msgspec.Struct, omit_defaults=True, kw_only=True, gc=False):
 _ENCODER = msgspec.json.Encoder()
 _RANDOM_BYTES = 10
 _REMEMBERED = 1024
-# JSON escapes C0 itself; the newline between lines must stay. See verdict.HAZARD for what these are.
-_HAZARD = re.compile("[\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]")
 
 
 def seal_events(accepted: list[Accepted], origin: Origin, visitor: str | None, received_ms: int) -> bytes:
-    """The log lines of a request, in order. What the events lack, they are given; `visitor` is for those that name none."""
+    """The log lines of a request, in order. What the events lack, they are given;
+    `visitor` is for those that name none.
+    """
     if not all([event.id for event, _ in accepted]):
         for (event, _), id_ in zip(accepted, server_ids(len(accepted), received_ms), strict=True):
             event.id = event.id or id_
@@ -80,23 +84,15 @@ def _about(origin: Origin) -> bytes:
 
 
 def _insides(objects: Sequence[msgspec.Struct]) -> list[bytes]:
-    # Encoded without their braces. The newlines that are there stand between the objects: JSON escapes those in a text.
-    return harmless_json(_ENCODER.encode_lines(objects))[1:-2].split(b"}\n{")
-
-
-def harmless_json(encoded: bytes) -> bytes:
-    """The same JSON, with what a terminal would act on written as escapes."""
-    if encoded.isascii() and b"\x7f" not in encoded:
-        return encoded
-    return _HAZARD.sub(_escape, encoded.decode("utf-8")).encode("utf-8")
-
-
-def _escape(match: re.Match[str]) -> str:
-    return f"\\u{ord(match[0]):04x}"
+    # Encoded without their braces. The newlines that are there stand between the
+    # objects: JSON escapes those in a text.
+    return escape_control_chars(_ENCODER.encode_lines(objects))[1:-2].split(b"}\n{")
 
 
 def server_ids(count: int, received_ms: int) -> list[str]:
-    """New event ids: the time in front keeps them in order, which is what makes them small in the archive."""
+    """New event ids: the time in front keeps them in order, which is what makes them
+    small in the archive.
+    """
     random = os.urandom(_RANDOM_BYTES * count).hex()
     width = 2 * _RANDOM_BYTES
     return [f"{received_ms:011x}{random[start : start + width]}" for start in range(0, width * count, width)]

@@ -1,4 +1,6 @@
-"""What a client may send: the types that decode and validate a batch in one pass. docs/api.md lists the same fields."""
+"""What a client may send: the types that decode and validate a batch in one pass.
+docs/api.md lists the same fields.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +14,8 @@ from msgspec.structs import astuple
 EVENT_MAX_BYTES = 32 << 10
 EPOCH_MS_MAX = 253_402_300_799_999  # 9999-12-31T23:59:59.999Z
 
-# What verdict.py checks, for readers of the schema (ingest/http/openapi.py): as Meta(pattern=…) it would be matched here as well.
+# What verdict.py checks, for readers of the schema (ingest/http/openapi.py): as
+# Meta(pattern=…) it would be matched here as well.
 _NO_HAZARD = r"[^\u0000-\u001f\u007f-\u009f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]*$"
 _HARMLESS = {"pattern": f"^{_NO_HAZARD}"}
 _HTTP = {"pattern": f"^[Hh][Tt][Tt][Pp][Ss]?://{_NO_HAZARD}"}
@@ -25,14 +28,17 @@ Address = Annotated[str, Meta(min_length=1, max_length=2000, extra_json_schema=_
 # Beyond these, readers that keep numbers as doubles would show another one.
 WHOLE_MAX = 2**53 - 1
 Whole = Annotated[int, Meta(ge=-WHOLE_MAX, le=WHOLE_MAX)]
-# 1e20 is taken as it is, the same with all its digits is not. JSON Schema cannot tell them apart, so it promises neither.
+# 1e20 is taken as it is, the same with all its digits is not. JSON Schema cannot tell
+# them apart, so it promises neither.
 Number = Annotated[float, Meta(extra_json_schema={"minimum": -WHOLE_MAX, "maximum": WHOLE_MAX})] | Whole
 Property = Annotated[str, Meta(max_length=2000)] | Number | bool | None
 Props = Annotated[dict[Annotated[str, Meta(min_length=1, max_length=100)], Property], Meta(max_length=30)]
 
 
 class Event(Struct, forbid_unknown_fields=True, omit_defaults=True, kw_only=True, gc=False):
-    """One event as the client sends it. `null` means absent. The order of the fields is the order in the log (lines.py)."""
+    """One event as the client sends it. `null` means absent. The order of the fields is
+    the order in the log (lines.py).
+    """
 
     # Rules that types cannot say are in verdict.py.
     id: Annotated[EventId | None, Meta(description="Copies with the same id on the same site count once.")] = None
@@ -47,7 +53,9 @@ class Event(Struct, forbid_unknown_fields=True, omit_defaults=True, kw_only=True
 
 
 class Columns(NamedTuple):
-    """What many events say, field by field, absent values left out: what is looked at together costs a fraction each."""
+    """What many events say, field by field, absent values left out: what is looked at
+    together costs a fraction each.
+    """
 
     id: list[str]
     name: tuple[str, ...]
@@ -69,15 +77,23 @@ def columns_of(events: Sequence[Event]) -> Columns:
 
 
 class Batch(Struct, forbid_unknown_fields=True):
-    """The body of `application/json` and `text/plain`. NDJSON is a batch without the other two fields."""
+    """The body of `application/json` and `text/plain`. NDJSON is a batch without the
+    other two fields.
+    """
 
-    events: Annotated[list[Event], Meta(description="At most FOLDLOG_MAX_EVENTS (500).", extra_json_schema={"minItems": 1})]
-    sent_at: Annotated[Moment | None, Meta(description="The sender's clock; how far it is off is taken out of `time`.")] = None
+    events: Annotated[
+        list[Event], Meta(description="At most FOLDLOG_MAX_EVENTS (500).", extra_json_schema={"minItems": 1})
+    ]
+    sent_at: Annotated[
+        Moment | None, Meta(description="The sender's clock; how far it is off is taken out of `time`.")
+    ] = None
     consent: Annotated[str | None, Meta(extra_json_schema={"enum": ["granted", None]})] = None
 
 
 class RawBatch(Struct, forbid_unknown_fields=True):
-    """The same with its events left undecoded, so that one bad event does not cost the others."""
+    """The same with its events left undecoded, so that one bad event does not cost the
+    others.
+    """
 
     events: list[Raw]
     sent_at: Moment | None = None

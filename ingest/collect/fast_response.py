@@ -1,4 +1,6 @@
-"""The usual answer to POST /v1/events, as bytes: all was stored. aiohttp's Response would take a tenth of the request."""
+"""The usual answer to POST /v1/events, as bytes: all was stored. aiohttp's Response
+would take a tenth of the request.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +17,9 @@ _REASONS = {200: "OK", 202: "Accepted"}
 
 
 class _Stored:
-    """What is asked of a response, and no more: prepare, write_eof, keep_alive, force_close."""
+    """What is asked of a response, and no more: prepare, write_eof, keep_alive,
+    force_close.
+    """
 
     def __init__(self, status: int, accepted: int) -> None:
         self.status = status

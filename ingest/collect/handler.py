@@ -1,4 +1,6 @@
-"""POST /v1/events: the write half, top to bottom. request → gate → validate → append; the answer says what is on disk."""
+"""POST /v1/events: the write half, top to bottom. request → gate → validate → append;
+the answer says what is on disk.
+"""
 
 from __future__ import annotations
 
@@ -20,7 +22,9 @@ from ingest.wal.commit_queue import Busy, DiskFull, Stopping, Unavailable
 
 
 async def post_events(service: Service, request: BaseRequest) -> web.StreamResponse:
-    """Store a batch of events and say which were taken. 200 means synced to disk (202 with FOLDLOG_DURABILITY=os)."""
+    """Store a batch of events and say which were taken. 200 means synced to disk (202
+    with FOLDLOG_DURABILITY=os).
+    """
     headers = request.headers
     settings = service.settings
 
@@ -44,15 +48,24 @@ async def post_events(service: Service, request: BaseRequest) -> web.StreamRespo
         origin = origin_of(service, headers, client, sender, consent)
         visitor = visitor_of(service, headers, client, sender, verdicts.accepted, received_ms)
         sealed = encode.seal_events(verdicts.accepted, origin, visitor, received_ms)
-        del content, plain, batch, verdicts  # what waits for the disk are the lines; the next request reuses this memory
+        del (
+            content,
+            plain,
+            batch,
+            verdicts,
+        )  # what waits for the disk are the lines; the next request reuses this memory
         await append(service, sealed, told.accepted)
 
     service.count(size, told, dry_run=dry_run)
-    return answer(request, told, service.stored_status, admission.cors(headers, settings) if sender.cross_origin else None)
+    return answer(
+        request, told, service.stored_status, admission.cors(headers, settings) if sender.cross_origin else None
+    )
 
 
 async def preflight_events(service: Service, request: BaseRequest) -> web.StreamResponse:
-    """OPTIONS /v1/events: the browser of a configured site asks whether its page may send. Raises Refusal 403 for any other."""
+    """OPTIONS /v1/events: the browser of a configured site asks whether its page may
+    send. Raises Refusal 403 for any other.
+    """
     return web.Response(status=204, headers=admission.preflight(request.headers, service.settings))
 
 
@@ -62,7 +75,9 @@ def is_dry_run(request: BaseRequest) -> bool:
 
 
 def origin_of(service: Service, headers: Headers, client: Client, sender: Sender, consent: Basis) -> encode.Origin:
-    """What goes on each line of this request. The address is used for the country, and goes no further."""
+    """What goes on each line of this request. The address is used for the country, and
+    goes no further.
+    """
     agent = admission.passed_on_agent(headers.get("User-Agent"), keyed=sender.keyed)
     is_server = sender.keyed and agent is None  # its language and country are nobody's
     return encode.Origin(
@@ -77,7 +92,9 @@ def origin_of(service: Service, headers: Headers, client: Client, sender: Sender
 def visitor_of(
     service: Service, headers: Headers, client: Client, sender: Sender, accepted: list[Accepted], received_ms: int
 ) -> str | None:
-    """The hash that stands in for visitors that events do not name. The address is used for it, and goes no further."""
+    """The hash that stands in for visitors that events do not name. The address is used
+    for it, and goes no further.
+    """
     if all([event.visitor for event, _ in accepted]):
         return None
     return service.visitor_hash(received_ms, sender.site, client.address, headers.get("User-Agent") or "")
@@ -96,7 +113,9 @@ async def append(service: Service, sealed: bytes, count: int) -> None:
 
 
 def answer(request: BaseRequest, told: Told, stored_status: int, cors: dict[str, str] | None) -> web.StreamResponse:
-    """`{"accepted":n,"rejected":[…]}`: what is not listed was stored. 422 when nothing was."""
+    """`{"accepted":n,"rejected":[…]}`: what is not listed was stored. 422 when nothing
+    was.
+    """
     if not told.rejected and not cors:
         return stored(request, stored_status, told.accepted)
     content = orjson.dumps({"accepted": told.accepted, "rejected": [_shown(r) for r in told.rejected]})

@@ -1,18 +1,18 @@
-"""How much one client may send: the sliding window of the `limits` library, over a table that all workers share.
+"""How much one client may send: the sliding window of the `limits` library, over a
+table that all workers share.
 
-The library's own memory storage grows with the number of clients, and each worker would count by itself. The table has a fixed
-size; when it is full, whoever was silent longest is forgotten. It lies in memory that `foldlog serve` makes and hands to its
-workers: not in a file, because it tells which networks were here. Networks are in it only as a keyed hash, whose key ends with
-the process.
+The library's own memory storage grows with the number of clients, and each worker would
+count by itself. The table has a fixed size; when it is full, whoever was silent longest
+is forgotten. It lies in memory that `foldlog serve` makes and hands to its workers: not
+in a file, because it tells which networks were here. Networks are in it only as a keyed
+hash, whose key ends with the process.
 """
 
 from __future__ import annotations
 
 import hashlib
 import mmap
-import os
 import secrets
-import struct
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -27,35 +27,21 @@ from limits.strategies import SlidingWindowCounterRateLimiter
 
 from ingest.http.client_address import WIDTHS, counted_networks
 from ingest.http.problem import Refusal
+from shared.rate_table import COUNTS, KEY_BYTES, SECRETS_SIZE, SET_BYTES, SETS, TABLE_BYTES, TAG, TAGS, WAYS
 from shared.settings import Settings
 
-_KEY_BYTES = 16
-_WAYS = 8
-_TAGS = struct.Struct(f"<{_WAYS}Q")  # the clients of a set, as keyed hashes; 0 is an empty place
-_TAG = struct.Struct("<Q")
-_COUNTS = struct.Struct("<QII")  # of one of them: number of the window, requests in it, requests in the one before
-_SET_BYTES = _TAGS.size + _WAYS * _COUNTS.size
-_SETS = 8192
-_SECRETS_SIZE = 64
-TABLE_BYTES = _SECRETS_SIZE + _SETS * _SET_BYTES
 _NS_PER_MS = 1_000_000
 LEASES_MIN = 64
 LEASES_MAX = 4096
 
 
-def make_table() -> int:
-    """Memory for the counts of all workers of one `serve`, as a descriptor for the children. Gone with the last of them."""
-    descriptor = os.memfd_create("foldlog-rate-limit", 0)
-    os.truncate(descriptor, TABLE_BYTES)
-    os.pwrite(descriptor, secrets.token_bytes(_KEY_BYTES), 0)
-    return descriptor
-
-
 class Table(Storage, SlidingWindowCounterSupport):
-    """Requests per client in this window and the one before, in `TABLE_BYTES` of memory. Times are in nanoseconds.
+    """Requests per client in this window and the one before, in `TABLE_BYTES` of
+    memory. Times are in nanoseconds.
 
-    Each client has a place in one set of eight. There is no lock: when two workers count the same client in the same
-    microsecond one count is lost, and no worker ever waits for another that was stopped.
+    Each client has a place in one set of eight. There is no lock: when two workers
+    count the same client in the same microsecond one count is lost, and no worker ever
+    waits for another that was stopped.
     """
 
     STORAGE_SCHEME = None
@@ -65,14 +51,17 @@ class Table(Storage, SlidingWindowCounterSupport):
         super().__init__()
         self._memory = mmap.mmap(descriptor, TABLE_BYTES)
         if descriptor == -1:
-            self._memory[:_KEY_BYTES] = secrets.token_bytes(_KEY_BYTES)
+            self._memory[:KEY_BYTES] = secrets.token_bytes(KEY_BYTES)
         self._clock = clock  # monotonic, and the same for all processes of this boot
-        key = bytes(self._memory[:_KEY_BYTES])
-        # A page sends a few events in a row: the hash of who did is worth keeping for them.
+        key = bytes(self._memory[:KEY_BYTES])
+        # A page sends a few events in a row: the hash of who did is worth keeping for
+        # them.
         self._tag = lru_cache(maxsize=1024)(lambda client: _tag(key, client))
 
     def acquire_sliding_window_entry(self, key: str, limit: int, expiry: int, amount: int = 1) -> bool:
-        """Count `amount` requests of a client if its limit allows them. `expiry` is the length of the window."""
+        """Count `amount` requests of a client if its limit allows them. `expiry` is the
+        length of the window.
+        """
         tag, start = self._tag(key)
         window, into = divmod(self._clock(), expiry)
         way, window, current, previous = self._find(tag, start, window)
@@ -82,17 +71,21 @@ class Table(Storage, SlidingWindowCounterSupport):
         return True
 
     def get_sliding_window(self, key: str, expiry: int) -> tuple[int, int, int, int]:
-        """(requests in the window before, for how long they still count, requests in this one, for how long likewise)."""
+        """(requests in the window before, for how long they still count, requests in
+        this one, for how long likewise).
+        """
         window, into = divmod(self._clock(), expiry)
         _, _, current, previous = self._find(*self._tag(key), window)
         left = expiry - into
         return previous, left, current, left + expiry
 
     def _find(self, tag: int, start: int, window: int) -> tuple[int, int, int, int]:
-        """(way, window, count in it, count before) of a client. One that is not there gets the place of the most silent."""
-        tags = _TAGS.unpack_from(self._memory, start)
+        """(way, window, count in it, count before) of a client. One that is not there
+        gets the place of the most silent.
+        """
+        tags = TAGS.unpack_from(self._memory, start)
         if tag not in tags:
-            return min(range(_WAYS), key=lambda way: self._counts(start, way)[:2]), window, 0, 0
+            return min(range(WAYS), key=lambda way: self._counts(start, way)[:2]), window, 0, 0
         way = tags.index(tag)
         then, current, previous = self._counts(start, way)
         if then >= window:  # later: another worker has seen the next window begin since we looked at the clock
@@ -100,16 +93,16 @@ class Table(Storage, SlidingWindowCounterSupport):
         return way, window, 0, current if then == window - 1 else 0
 
     def _counts(self, start: int, way: int) -> tuple[int, int, int]:
-        return _COUNTS.unpack_from(self._memory, start + _TAGS.size + way * _COUNTS.size)
+        return COUNTS.unpack_from(self._memory, start + TAGS.size + way * COUNTS.size)
 
     def _keep(self, tag: int, start: int, way: int, window: int, current: int, previous: int) -> None:
-        _TAG.pack_into(self._memory, start + way * _TAG.size, tag)
-        _COUNTS.pack_into(self._memory, start + _TAGS.size + way * _COUNTS.size, window, current, previous)
+        TAG.pack_into(self._memory, start + way * TAG.size, tag)
+        COUNTS.pack_into(self._memory, start + TAGS.size + way * COUNTS.size, window, current, previous)
 
     def clear_sliding_window(self, key: str, expiry: int) -> None:
         """Forget what a client has sent."""
         tag, start = self._tag(key)
-        tags = _TAGS.unpack_from(self._memory, start)
+        tags = TAGS.unpack_from(self._memory, start)
         if tag in tags:
             self._keep(0, start, tags.index(tag), 0, 0, 0)
 
@@ -128,11 +121,13 @@ def _tag(key: bytes, client: str) -> tuple[int, int]:
     """The keyed hash of a client, and where its set begins."""
     digest = hashlib.blake2b(client.encode("utf-8", "surrogateescape"), digest_size=8, key=key).digest()
     tag = int.from_bytes(digest, "little") or 1
-    return tag, _SECRETS_SIZE + (tag % _SETS) * _SET_BYTES
+    return tag, SECRETS_SIZE + (tag % SETS) * SET_BYTES
 
 
 class _Limit(RateLimitItem):
-    """So many requests in so many nanoseconds. The library's own units begin with the second."""
+    """So many requests in so many nanoseconds. The library's own units begin with the
+    second.
+    """
 
     GRANULARITY = Granularity(1, "nanosecond")
 
@@ -142,7 +137,9 @@ class _Limit(RateLimitItem):
 
 @dataclass(slots=True)
 class _Lease:
-    """Requests of one client that are counted in the table already: `size` were, of which `left` are still to come."""
+    """Requests of one client that are counted in the table already: `size` were, of
+    which `left` are still to come.
+    """
 
     window: int
     size: int
@@ -150,10 +147,12 @@ class _Lease:
 
 
 class RateLimiter:
-    """The limit of `FOLDLOG_RATE_LIMIT`. `descriptor` is the table of the supervisor; without it this worker counts alone.
+    """The limit of `FOLDLOG_RATE_LIMIT`. `descriptor` is the table of the supervisor;
+    without it this worker counts alone.
 
-    A client that goes on sending is counted 2, 4, 8… requests at a time, up to a 64th of the limit: a worker looks into the
-    table that much less often. What it counted and the client does not send in the same window is lost to the client.
+    A client that goes on sending is counted 2, 4, 8… requests at a time, up to a 64th
+    of the limit: a worker looks into the table that much less often. What it counted
+    and the client does not send in the same window is lost to the client.
     """
 
     def __init__(self, settings: Settings, descriptor: int = -1, clock: Callable[[], int] = time.monotonic_ns) -> None:
@@ -167,7 +166,9 @@ class RateLimiter:
         self._limits = {times: _Limit(max(1, self._amount * times), self._window_ns) for _, times in WIDTHS}
 
     def check(self, address: str) -> None:
-        """Count one request. Raises Refusal 429, which says when the next one may come."""
+        """Count one request. Raises Refusal 429, which says when the next one may
+        come.
+        """
         if not self._amount:
             return
         lease = self._leases.get(address)
@@ -177,7 +178,9 @@ class RateLimiter:
         self._take(address, lease)
 
     def _take(self, address: str, lease: _Lease | None) -> None:
-        """Count a request in the table; for a client that sends many, the next few with it."""
+        """Count a request in the table; for a client that sends many, the next few with
+        it.
+        """
         window = self._clock() // self._window_ns
         size = min(lease.size * 2, self._lease_max) if lease is not None and lease.window == window else 1
         if size > 1:
@@ -218,7 +221,9 @@ class RateLimiter:
 
 
 def time_to_wait(previous: int, left: float, current: int, amount: int, window: float) -> float:
-    """How long until one more request fits, given the counts of both windows and how long this one still lasts."""
+    """How long until one more request fits, given the counts of both windows and how
+    long this one still lasts.
+    """
     if current >= amount:  # not in this window, but in the next, once enough of this one has slid out
         return left + window * (1 - amount / current)
     return max(0.0, left - window * (amount - current) / previous) if previous else 0.0

@@ -1,6 +1,8 @@
-"""One verdict per event: accepted, with its time and in order, or rejected with a code, a field and a sentence (P12).
+"""One verdict per event: accepted, with its time and in order, or rejected with a code,
+a field and a sentence (P12).
 
-Pure functions, on the path of every event: the usual case of each check is one call into C.
+Pure functions, on the path of every event: the usual case of each check is one call
+into C.
 """
 
 from __future__ import annotations
@@ -13,17 +15,16 @@ from itertools import repeat
 from typing import NamedTuple, cast
 
 from ingest.collect.event import EVENT_MAX_BYTES, Columns, Event
+from shared.control_chars import CONTROL_CHARS
 from shared.timestamps import DAY_S
 
 FUTURE_MAX_MS = 5 * 60 * 1000
 LATENESS_MAX_MS = 3 * DAY_S * 1000
 
-# C0, DEL, C1, line separators and the bidirectional controls: what may rewrite a terminal or hide text in it.
-HAZARD = re.compile("[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]")
-
 _ID_BYTES = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_-"
 _HTTP = ("http://", "https://")
-# What broken client code sends in place of an id: counted, it would be one visitor who is everybody.
+# What broken client code sends in place of an id: counted, it would be one visitor who
+# is everybody.
 _JUNK = frozenset(
     [
         "null",
@@ -63,7 +64,8 @@ class Rejection:
     detail: str
 
 
-# An event that will be stored, and when it happened (epoch milliseconds). A plain tuple: one is made for every event.
+# An event that will be stored, and when it happened (epoch milliseconds). A plain
+# tuple: one is made for every event.
 Accepted = tuple[Event, int]
 
 
@@ -83,9 +85,13 @@ class Verdicts(NamedTuple):
 
 
 def judge(
-    events: Sequence[Event | Rejection], received_ms: int, sent_at: datetime | int | None, columns: Columns | None = None
+    events: Sequence[Event | Rejection],
+    received_ms: int,
+    sent_at: datetime | int | None,
+    columns: Columns | None = None,
 ) -> Verdicts:
-    """Verdicts on decoded events; those that did not decode come as Rejections and stay so.
+    """Verdicts on decoded events; those that did not decode come as Rejections and stay
+    so.
 
     `columns` of printable ASCII pass together, if nothing is wrong with any of them.
     """
@@ -113,7 +119,9 @@ def judge(
 
 
 def all_pass(columns: Columns) -> bool:
-    """Whether `flaw` would find nothing in any event of these columns of printable ASCII. False: look at each."""
+    """Whether `flaw` would find nothing in any event of these columns of printable
+    ASCII. False: look at each.
+    """
     if "".join(columns.id).encode("ascii").translate(None, _ID_BYTES):
         return False
     if not all(map(str.startswith, columns.url + columns.referrer, repeat(_HTTP))):
@@ -148,7 +156,8 @@ _TOO_OLD: Flaw = ("too_old", "time", "the event is more than 72 hours old")
 def flaw(event: Event) -> Flaw | None:
     """What is wrong with one event that its types could not say: (code, field, detail).
 
-    The tests written out here pass nearly every event without another call; what they do not pass is looked at closely.
+    The tests written out here pass nearly every event without another call; what they
+    do not pass is looked at closely.
     """
     name, id_, visitor, session, url, referrer = (
         event.name, event.id, event.visitor, event.session, event.url, event.referrer
@@ -163,8 +172,16 @@ def flaw(event: Event) -> Flaw | None:
         return found
     if url is not None and not (url.startswith(_HTTP) and url.isprintable()) and not is_address(url):
         return "url_invalid", "url", "a url begins with http:// or https:// and holds no control characters"
-    if referrer is not None and not (referrer.startswith(_HTTP) and referrer.isprintable()) and not is_address(referrer):
-        return "referrer_invalid", "referrer", "a referrer begins with http:// or https:// and holds no control characters"
+    if (
+        referrer is not None
+        and not (referrer.startswith(_HTTP) and referrer.isprintable())
+        and not is_address(referrer)
+    ):
+        return (
+            "referrer_invalid",
+            "referrer",
+            "a referrer begins with http:// or https:// and holds no control characters",
+        )
     return None
 
 
@@ -177,8 +194,10 @@ def _identity_flaw(field: str, identity: str) -> Flaw | None:
 
 
 def is_harmless(text: str) -> bool:
-    """No character that may rewrite a terminal or hide text. What `isprintable` passes is harmless, and more is."""
-    return HAZARD.search(text) is None
+    """No character that may rewrite a terminal or hide text. What `isprintable` passes
+    is harmless, and more is.
+    """
+    return CONTROL_CHARS.search(text) is None
 
 
 def is_id(text: str) -> bool:
@@ -204,7 +223,9 @@ _KINDS = (
 
 
 def rejection(index: int, message: str) -> Rejection:
-    """The rejection of an event whose types did not fit, from msgspec's words for it (tests/ingest/collect/test_validate.py pins them)."""
+    """The rejection of an event whose types did not fit, from msgspec's words for it
+    (tests/ingest/collect/test_validate.py pins them).
+    """
     match = _MESSAGE.fullmatch(message)
     what, where = (match["what"], match["where"] or "") if match else (message, "")
     if "unknown field" in what:

@@ -1,7 +1,9 @@
-"""Visitors who bring no id: a keyed hash of site, address and user agent under a salt that lives one day (P11).
+"""Visitors who bring no id: a keyed hash of site, address and user agent under a salt
+that lives one day (P11).
 
-The salt is shared by all workers through private/salt.json and replaced at midnight of FOLDLOG_TIMEZONE; the old one is gone
-then, and with it every way back from a hash to an address. The address itself is never stored.
+The salt is shared by all workers through private/salt.json and replaced at midnight of
+FOLDLOG_TIMEZONE; the old one is gone then, and with it every way back from a hash to an
+address. The address itself is never stored.
 """
 
 from __future__ import annotations
@@ -33,7 +35,9 @@ _SALT = msgspec.json.Decoder(Salt)
 
 
 class VisitorHash:
-    """Makes visitor ids. The same for all workers, and after a restart on the same day."""
+    """Makes visitor ids. The same for all workers, and after a restart on the same
+    day.
+    """
 
     def __init__(self, data: DataDirectory, settings: Settings) -> None:
         self._data = data
@@ -41,13 +45,18 @@ class VisitorHash:
         self._salt = Salt("", "")
 
     def __call__(self, received_ms: int, site: str, address: str, ua: str) -> str:
-        day, salt = self._day(received_ms), self._salt  # looked at once: housekeeping may forget it meanwhile, in its thread
+        day, salt = (
+            self._day(received_ms),
+            self._salt,
+        )  # looked at once: housekeeping may forget it meanwhile, in its thread
         if day != salt.day:
             salt = self._salt = salt_of_day(self._data, day)
         return hash_visitor(bytes.fromhex(salt.salt), site, address, ua)
 
     def forget_past_days(self, now_ms: int) -> None:
-        """Destroy a salt whose day is over, also when no visitor comes who would need the next one."""
+        """Destroy a salt whose day is over, also when no visitor comes who would need
+        the next one.
+        """
         day = self._day(now_ms)
         if self._salt.day != day:
             self._salt = Salt("", "")
@@ -66,7 +75,8 @@ def hash_visitor(salt: bytes, site: str, address: str, ua: str) -> str:
 def salt_of_day(data: DataDirectory, day: str) -> Salt:
     """Today's salt: the kept one, or a new one that replaces an older one.
 
-    That of tomorrow is used as it is: another worker was faster over midnight, or this clock stepped back over it.
+    That of tomorrow is used as it is: another worker was faster over midnight, or this
+    clock stepped back over it.
     """
     with UnixFileLock(data.salt_lock, fallback_to_soft=False, mode=PRIVATE_MODE):
         kept = _load(data)
@@ -78,7 +88,9 @@ def salt_of_day(data: DataDirectory, day: str) -> Salt:
 
 
 def drop_salt_of_other_days(data: DataDirectory, day: str) -> None:
-    """Remove the kept salt unless it is that of `day`, or of the next: a worker may be late over midnight."""
+    """Remove the kept salt unless it is that of `day`, or of the next: a worker may be
+    late over midnight.
+    """
     kept = _load(data)
     if kept is None or _serves(kept, day):
         return

@@ -1,4 +1,6 @@
-"""The body of a request as it arrives, within its limits: bytes, time, and what all bodies together may hold in memory."""
+"""The body of a request as it arrives, within its limits: bytes, time, and what all
+bodies together may hold in memory.
+"""
 
 from __future__ import annotations
 
@@ -14,12 +16,15 @@ from ingest.http.connection import Connection
 from ingest.http.problem import Refusal
 
 BODY_TIMEOUT_S = 5.0
-# Each 8 KiB that arrive earn another second: a phone on a bad line is done in time, a byte a second is not.
+# Each 8 KiB that arrive earn another second: a phone on a bad line is done in time, a
+# byte a second is not.
 BODY_MIN_RATE = 8192
 
 
 class Held:
-    """How many bytes all bodies hold that are still arriving. Many clients that each stay within their limit stay within it."""
+    """How many bytes all bodies hold that are still arriving. Many clients that each
+    stay within their limit stay within it.
+    """
 
     def __init__(self, max_bytes: int) -> None:
         self._left = max_bytes
@@ -35,7 +40,9 @@ class Held:
 
 
 async def read_body(request: BaseRequest, max_bytes: int, held: Held) -> bytes:
-    """The whole body as sent. Raises Refusal 413 as soon as it is too long, 408 when it is slow, 400 when there is none."""
+    """The whole body as sent. Raises Refusal 413 as soon as it is too long, 408 when it
+    is slow, 400 when there is none.
+    """
     if not request.can_read_body:
         raise Refusal(400, "malformed", "the request has no body")
     if "Expect" in request.headers:
@@ -53,7 +60,8 @@ async def read_body(request: BaseRequest, max_bytes: int, held: Held) -> bytes:
 async def _read_slowly(request: BaseRequest, max_bytes: int, held: Held) -> bytes:
     stream = request.content
     content = bytearray()
-    # Up to a second more: a thousand slow clients that came together are not all answered in one turn of the loop.
+    # Up to a second more: a thousand slow clients that came together are not all
+    # answered in one turn of the loop.
     started = asyncio.get_running_loop().time() + random.random()  # noqa: S311
     taken = 0
     try:
@@ -82,7 +90,9 @@ async def _read_slowly(request: BaseRequest, max_bytes: int, held: Held) -> byte
 
 
 async def _invite(request: BaseRequest) -> None:
-    """`Expect: 100-continue`: the client waits for a sign before it sends its body. Raises Refusal 417 for anything else."""
+    """`Expect: 100-continue`: the client waits for a sign before it sends its body.
+    Raises Refusal 417 for anything else.
+    """
     if request.headers["Expect"].lower() != "100-continue":
         raise Refusal(417, "expect", "only Expect: 100-continue is understood")
     if request.version == HttpVersion11:

@@ -1,7 +1,8 @@
-"""Who sent a request, through trusted proxies: the client's address, the host it asked for, the networks it is counted by.
+"""Who sent a request, through trusted proxies: the client's address, the host it asked
+for, the networks it is counted by.
 
-A header is believed only as far as trusted proxies wrote it. The address is used for the visitor hash, the rate limit and the
-country, and goes no further (P11).
+A header is believed only as far as trusted proxies wrote it. The address is used for
+the visitor hash, the rate limit and the country, and goes no further (P11).
 """
 
 from __future__ import annotations
@@ -20,7 +21,9 @@ _REMEMBERED = 4096
 
 
 class Client(NamedTuple):
-    """`address` is without port, IPv4 where it can be; `host` is in lower case, with its port if it has one."""
+    """`address` is without port, IPv4 where it can be; `host` is in lower case, with
+    its port if it has one.
+    """
 
     address: str
     host: str
@@ -37,17 +40,21 @@ class Proxies:
 
     def __init__(self, settings: Settings) -> None:
         self._trusted = settings.trusted_proxies
-        # The same visitor sends several events, and every one of them comes through the same proxies.
+        # The same visitor sends several events, and every one of them comes through the
+        # same proxies.
         self._look_up = lru_cache(maxsize=_REMEMBERED)(self._hop)
         self._direct = lru_cache(maxsize=_REMEMBERED)(_direct)
 
     def identify(self, peer: str, headers: Headers) -> Client:
-        """The client behind a connection from `peer`: the right-most hop that is not a trusted proxy."""
+        """The client behind a connection from `peer`: the right-most hop that is not a
+        trusted proxy.
+        """
         host = headers.get("Host", "")
         hop = self._look_up(peer) if self._trusted else _NO_PROXY
         if not hop.is_trusted:
             return self._direct(peer, host)
-        # Proxies may append to the header or add another of its kind: together, in order, they are one list.
+        # Proxies may append to the header or add another of its kind: together, in
+        # order, they are one list.
         address, left = peer, ",".join(headers.getall("X-Forwarded-For", []))
         while left and hop.is_trusted:
             left, _, last = left.rpartition(",")
@@ -74,7 +81,9 @@ def _direct(peer: str, host: str) -> Client:
 
 
 def plain_address(text: str) -> str | None:
-    """An address without port and brackets, IPv4-mapped IPv6 as IPv4; None for anything else."""
+    """An address without port and brackets, IPv4-mapped IPv6 as IPv4; None for anything
+    else.
+    """
     bare = text.partition("]")[0].lstrip("[") if text.startswith("[") else text
     if bare.count(":") == 1:
         bare = bare.partition(":")[0]
@@ -86,14 +95,17 @@ def plain_address(text: str) -> str | None:
     return str(mapped or found)
 
 
-# A household or a host has a /64, a customer of a provider a /56 or a /48. Wider networks hold more people, so they may send
-# more; without them, whoever owns a /48 would have 65,536 times the limit.
+# A household or a host has a /64, a customer of a provider a /56 or a /48. Wider
+# networks hold more people, so they may send more; without them, whoever owns a /48
+# would have 65,536 times the limit.
 WIDTHS = ((64, 1), (56, 8), (48, 64))
 
 
 @lru_cache(maxsize=_REMEMBERED)
 def counted_networks(address: str) -> tuple[tuple[str, int], ...]:
-    """The networks that a client is counted by, the narrowest first, each with how many times the limit it may send."""
+    """The networks that a client is counted by, the narrowest first, each with how many
+    times the limit it may send.
+    """
     if ":" not in address:
         return ((address, 1),)
     try:

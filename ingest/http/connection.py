@@ -1,8 +1,10 @@
-"""The bounds of a connection: how many there may be, and what each may take of time and memory before it is a request.
+"""The bounds of a connection: how many there may be, and what each may take of time and
+memory before it is a request.
 
-aiohttp waits for ever for the rest of a head, and for an answer to be taken; it keeps a megabyte of head, takes any number of
-connections, and answers broken HTTP with the client's address in the log and its input in the answer. Bodies have limits of
-their own (receive.py).
+aiohttp waits for ever for the rest of a head, and for an answer to be taken; it keeps a
+megabyte of head, takes any number of connections, and answers broken HTTP with the
+client's address in the log and its input in the answer. Bodies have limits of their own
+(receive.py).
 """
 
 from __future__ import annotations
@@ -21,18 +23,16 @@ from aiohttp.web_protocol import RequestHandler, _ErrInfo
 from aiohttp.web_request import BaseRequest
 
 from ingest.http.problem import Refusal
-from ingest.observe.worker_stats import NO_ROUTE, Meters
-from shared.settings import Settings
+from shared.settings import OTHER_DESCRIPTORS, Settings
+from shared.worker_stats import NO_ROUTE, Meters
 
 HEAD_TIMEOUT_S = 5.0
 HEAD_MAX_BYTES = 32 << 10
 ANSWER_TIMEOUT_S = 20.0
 KEEPALIVE_S = 15.0
-# After an answer to a body that was not read: long enough for the client to see the answer, not for a slow one to stay.
+# After an answer to a body that was not read: long enough for the client to see the
+# answer, not for a slow one to stay.
 LINGER_S = 2.0
-# What a worker needs beside its connections: segments, the reading process, sockets of its peers.
-OTHER_DESCRIPTORS = 128
-
 _NO_ROOM = Refusal(503, "connections", "more connections are open than may be", retry_after_s=5)
 _SLOW_HEAD = Refusal(408, "slow", f"the head of a request has {HEAD_TIMEOUT_S:g} seconds to arrive")
 _LONG_HEAD = Refusal(400, "http", f"the head of a request may have {HEAD_MAX_BYTES} bytes")
@@ -41,8 +41,8 @@ _LONG_LINE = Refusal(400, "http", "the URL or a header is longer than 8190 bytes
 
 
 class Connection(RequestHandler):
-    """One connection. `head_since` is when the head that is arriving began, 0 when none is; `unsent_since` likewise for what
-    the client has not taken of an answer.
+    """One connection. `head_since` is when the head that is arriving began, 0 when none
+    is; `unsent_since` likewise for what the client has not taken of an answer.
     """
 
     __slots__ = ("_early_head", "_head_bytes", "_input_ended", "_unsent", "head_since", "unsent_since")
@@ -88,7 +88,9 @@ class Connection(RequestHandler):
             self.say_and_close(_LONG_HEAD)
 
     def eof_received(self) -> bool:  # type: ignore[override]  # the transport looks at it: true keeps our half open
-        """The client will send no more. What it has sent as a whole is still answered."""
+        """The client will send no more. What it has sent as a whole is still
+        answered.
+        """
         if self._waits_for_head() or self._is_reading_body():
             return False
         if self._messages:
@@ -98,7 +100,9 @@ class Connection(RequestHandler):
         return True
 
     def is_broken(self) -> bool:
-        """Whether something that is no HTTP has arrived behind the request that is being handled."""
+        """Whether something that is no HTTP has arrived behind the request that is
+        being handled.
+        """
         return any([isinstance(message, _ErrInfo) for message, _ in self._messages])
 
     @property
@@ -107,16 +111,26 @@ class Connection(RequestHandler):
         return bool(self._messages)
 
     def is_idle(self) -> bool:
-        """Nothing has arrived of another request, not even what this process has not read yet."""
+        """Nothing has arrived of another request, not even what this process has not
+        read yet.
+        """
         transport = self.transport
-        if transport is None or transport.is_closing() or self.head_since or self._early_head or not self._waits_for_head():
+        if (
+            transport is None
+            or transport.is_closing()
+            or self.head_since
+            or self._early_head
+            or not self._waits_for_head()
+        ):
             return False
         unread = array("i", [0])
         fcntl.ioctl(transport.get_extra_info("socket").fileno(), termios.FIONREAD, unread)
         return not unread[0]
 
     def check(self, now: float) -> None:
-        """Close the connection if it has been taking its time, or has nothing left to do."""
+        """Close the connection if it has been taking its time, or has nothing left to
+        do.
+        """
         if self.transport is None:  # it was lost, and stays in the list until its task has ended
             return
         if 0 < self.head_since < now - HEAD_TIMEOUT_S:
@@ -136,7 +150,8 @@ class Connection(RequestHandler):
         return request is not None and not request.content.is_eof()
 
     def _end_body(self) -> None:
-        # aiohttp puts the error behind the request whose chunk is broken, which would wait for the rest until its time is up.
+        # aiohttp puts the error behind the request whose chunk is broken, which would
+        # wait for the rest until its time is up.
         if self._is_reading_body():
             cast(BaseRequest, self._current_request).content.feed_eof()
 
@@ -189,14 +204,18 @@ class Server(web.Server):
                 connection.force_close()
 
     def sweep(self, share: slice = slice(None)) -> None:
-        """Close connections that have been taking their time, of this share of them. All should be looked at once a second."""
+        """Close connections that have been taking their time, of this share of them.
+        All should be looked at once a second.
+        """
         now = time.monotonic()
         for connection in self.connections[share]:
             cast(Connection, connection).check(now)
 
 
 def room_for_connections(settings: Settings) -> int:
-    """How many connections there may be: as many as are set, if the system gives this process descriptors for them."""
+    """How many connections there may be: as many as are set, if the system gives this
+    process descriptors for them.
+    """
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     wanted = settings.max_connections + OTHER_DESCRIPTORS
     if soft < wanted:

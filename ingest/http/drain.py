@@ -1,7 +1,9 @@
-"""How a worker stops: it accepts nobody any more, and refuses nobody whom it has accepted.
+"""How a worker stops: it accepts nobody any more, and refuses nobody whom it has
+accepted.
 
-Every answer from then on says `Connection: close`. A connection on which nothing arrives stays for a moment: its client
-may have sent the next request before it could hear of the stop.
+Every answer from then on says `Connection: close`. A connection on which nothing
+arrives stays for a moment: its client may have sent the next request before it could
+hear of the stop.
 """
 
 from __future__ import annotations
@@ -20,9 +22,11 @@ LOOK_S = 0.02
 
 
 async def drain(service: Service, server: Server, runner: web.ServerRunner, grace_s: float = GRACE_S) -> None:
-    """Returns when nobody is left, or after DRAIN_S. Requests that come later are refused with 503 `stopping`.
+    """Returns when nobody is left, or after DRAIN_S. Requests that come later are
+    refused with 503 `stopping`.
 
-    A worker that cannot store events any more has no grace to give: the sooner it is started anew, the better.
+    A worker that cannot store events any more has no grace to give: the sooner it is
+    started anew, the better.
     """
     service.stopping = True
     for site in list(runner.sites):

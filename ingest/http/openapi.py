@@ -1,7 +1,9 @@
-"""GET /openapi.json: the contract of the HTTP interface, made of the types that validate, so that it cannot say something else.
+"""GET /openapi.json: the contract of the HTTP interface, made of the types that
+validate, so that it cannot say something else.
 
-A client sends what ingest/collect/event.py and reports/query.py describe, and gets the types below or the snapshot's own.
-tests/ingest/http/test_openapi.py holds the document against the routes and against real answers. The files of the page are not part of it.
+A client sends what ingest/collect/event.py and reports/query.py describe, and gets the
+types below or the snapshot's own. tests/ingest/http/test_openapi.py holds the document
+against the routes and against real answers. The files of the page are not part of it.
 """
 
 from __future__ import annotations
@@ -17,23 +19,34 @@ from aiohttp.web_request import BaseRequest
 from prometheus_client import CONTENT_TYPE_LATEST
 
 from ingest.api.visitors import ID_MAX
-from ingest.collect.admission import SITE
 from ingest.collect.body import ENCODINGS, JSON, NDJSON, TEXT
 from ingest.collect.event import Batch, Event
 from ingest.context import Service
 from ingest.http.problem import PROBLEM_TYPE
-from ingest.http.response_schemas import Erased, ErasurePending, Folded, Health, Problem, Readiness, Report, Status, Stored
-from reports import encode, export
+from ingest.http.response_schemas import (
+    Erased,
+    ErasurePending,
+    Folded,
+    Health,
+    Problem,
+    Readiness,
+    Report,
+    Status,
+    Stored,
+)
+from reports import encode
 from reports.query import FILTERS_MAX, LIMIT_DEFAULT, LIMIT_MAX, PROPS, Bots, Interval, Visitors
 from shared.generations.archive_schema import DIMENSIONS
 from shared.generations.snapshot import Snapshot
+from shared.host_names import SITE
 
 TIME_ZONE = "time-zone"  # a format of our own: a name of the IANA database
 
 Object = dict[str, Any]
 TYPES = (Batch, Event, Stored, Problem, Report, Status, Snapshot, Folded, Erased, ErasurePending, Health, Readiness)
 
-# The codes of every problem. `not_found` and `method` are not among them: no documented operation answers them.
+# The codes of every problem. `not_found` and `method` are not among them: no documented
+# operation answers them.
 PROBLEMS = {
     400: ("http", "malformed", "query"),
     401: ("key", "token"),
@@ -55,7 +68,17 @@ PROBLEMS = {
 _ANYWHERE = ("http", "slow", "expect", "internal", "connections", "stopping")
 _WITH_TOKEN = ("token", "scope", "origin", "tokens")
 _WRITING = (
-    *("malformed", "key", "scope", "origin", "consent", "too_large", "too_many_events", "media_type", "content_encoding"),
+    *(
+        "malformed",
+        "key",
+        "scope",
+        "origin",
+        "consent",
+        "too_large",
+        "too_many_events",
+        "media_type",
+        "content_encoding",
+    ),
     *("batch_invalid", "batch_empty", "too_deep", "rate_limit", "tokens", "busy", "unavailable"),
     *("disk_reserve", "disk_full"),
 )
@@ -88,13 +111,17 @@ _ETAG = {"ETag": _header("For If-None-Match.", _TEXT)}
 
 
 def _answer(description: str, content: Mapping[str, Any], headers: Mapping[str, Any] | None = None) -> Object:
-    """A response whose `content` maps media types to schemas; an empty schema is bytes."""
+    """A response whose `content` maps media types to schemas; an empty schema is
+    bytes.
+    """
     shown = {media_type: {"schema": schema} if schema else {} for media_type, schema in content.items()}
     return {"description": description, "content": shown} | ({"headers": headers} if headers else {})
 
 
 def _problems(codes: Iterable[str]) -> dict[str, Object]:
-    """The responses that are problems, by status, each with those of `codes` that have it."""
+    """The responses that are problems, by status, each with those of `codes` that have
+    it.
+    """
     wanted = {*codes, *_ANYWHERE}
     found = {status: [code for code in every if code in wanted] for status, every in PROBLEMS.items()}
     return {str(status): _problem(status, shown) for status, shown in found.items() if shown}
@@ -114,7 +141,9 @@ def _operation(
     parameters: Iterable[Object] = (),
     token: bool = False,
 ) -> Object:
-    """One operation; `token` when it wants one that may read (or, to fold, one that may do everything)."""
+    """One operation; `token` when it wants one that may read (or, to fold, one that may
+    do everything).
+    """
     responses = _problems(problems)
     for status, answer in answers.items():
         refused = responses.get(status, {"content": {}})
@@ -144,14 +173,22 @@ def _moment(*examples: str) -> Object:
 
 
 _SPAN = (
-    _question("from", _moment("2026-11-22", "2026-11-22T16:00:00Z"), "A date or an instant. Default: six days before `to`."),
-    _question("to", _moment("2026-11-23", "2026-11-22T17:00:00Z"), "A date (included) or an instant (not). Default: today."),
-    _question("tz", _TEXT | {"format": TIME_ZONE, "examples": ["Europe/Berlin"]}, "Of dates. Default: FOLDLOG_TIMEZONE."),
+    _question(
+        "from", _moment("2026-11-22", "2026-11-22T16:00:00Z"), "A date or an instant. Default: six days before `to`."
+    ),
+    _question(
+        "to", _moment("2026-11-23", "2026-11-22T17:00:00Z"), "A date (included) or an instant (not). Default: today."
+    ),
+    _question(
+        "tz", _TEXT | {"format": TIME_ZONE, "examples": ["Europe/Berlin"]}, "Of dates. Default: FOLDLOG_TIMEZONE."
+    ),
 )
 
 
 def _filter_pattern() -> str:
-    """The grammar of query.py: conditions with `;` between them, which is written `\\;` in a value or a key."""
+    """The grammar of query.py: conditions with `;` between them, which is written `\\;`
+    in a value or a key.
+    """
     key = rf"{PROPS.replace('.', '[.]')}(?:\\;|[^=!;]){{1,100}}"
     condition = rf"(?:{'|'.join(DIMENSIONS)}|{key})(?:==|!=)(?:\\;|[^;])*"
     return f"^;*(?:{condition}(?:;+{condition}){{0,{FILTERS_MAX - 1}}};*)?$"
@@ -171,11 +208,17 @@ def _report_parameters() -> list[Object]:
         _question("by", by, "A dimension, or `props.<key>`: one row per value."),
         _question("event", _TEXT, "Only events of this name."),
         _question("site", _TEXT, "Only events of this site."),
-        _question("filter", _TEXT | {"pattern": _filter_pattern(), "examples": ["path==/a;country!=DE"]}, "Conditions."),
+        _question(
+            "filter", _TEXT | {"pattern": _filter_pattern(), "examples": ["path==/a;country!=DE"]}, "Conditions."
+        ),
         _question("limit", limit, "How many values of `by`."),
         _question("bots", {"enum": list(get_args(Bots)), "default": "exclude"}, "Whether bots are counted."),
-        _question("visitors", {"enum": list(get_args(Visitors)), "default": "exact"}, "`none`: leave them out, be quick."),
-        _parameter("format", {"enum": list(encode.FORMATS), "default": "json"}, "`csv` and `ndjson` hold the rows only."),
+        _question(
+            "visitors", {"enum": list(get_args(Visitors)), "default": "exact"}, "`none`: leave them out, be quick."
+        ),
+        _parameter(
+            "format", {"enum": list(encode.REPORT_FORMATS), "default": "json"}, "`csv` and `ndjson` hold the rows only."
+        ),
     ]
 
 
@@ -231,22 +274,24 @@ def _preflight() -> Object:
 
 
 def _get_report() -> Object:
-    report = {encode.FORMATS["json"]: _ref(Report)}
-    answer = _answer("The report, or its rows.", _text_of(encode.FORMATS) | report)
+    report = {encode.REPORT_FORMATS["json"]: _ref(Report)}
+    answer = _answer("The report, or its rows.", _text_of(encode.REPORT_FORMATS) | report)
     problems = (*_WITH_TOKEN, "snapshot", "part", "query", "report_timeout", "report_failed", "report_memory")
     return _operation("getReport", "One report", {"200": answer}, problems, parameters=_report_parameters(), token=True)
 
 
 def _get_export() -> Object:
-    formats = {"enum": list(export.FORMATS), "default": "ndjson"}
+    formats = {"enum": list(encode.EXPORT_FORMATS), "default": "ndjson"}
     answer = _answer(
         "The archived events of a time, in order of time.",
-        _text_of(export.FORMATS),
+        _text_of(encode.EXPORT_FORMATS),
         {"Content-Disposition": _header("A name for the file.", _TEXT)},
     )
     parameters = [*_SPAN, _parameter("format", formats, "How the events are written.")]
     problems = (*_WITH_TOKEN, "query", "part", "report_failed")
-    return _operation("getExport", "Archived events, as a stream", {"200": answer}, problems, parameters=parameters, token=True)
+    return _operation(
+        "getExport", "Archived events, as a stream", {"200": answer}, problems, parameters=parameters, token=True
+    )
 
 
 def _get_snapshot() -> Object:
@@ -269,7 +314,9 @@ def _delete_visitor() -> Object:
     visitor = _parameter("id", _TEXT | {"minLength": 1, "maxLength": ID_MAX}, "As events carry it.", "path") | {
         "required": True
     }
-    host = f"^({SITE.pattern})$".replace("a-z", "a-zA-Z").replace("a-f", "a-fA-F")  # in any case, as the handler takes it
+    host = f"^({SITE.pattern})$".replace("a-z", "a-zA-Z").replace(
+        "a-f", "a-fA-F"
+    )  # in any case, as the handler takes it
     site = _parameter(
         "site", _TEXT | {"pattern": host, "examples": ["example.com"]}, "Only events of this site. Default: of all."
     )
@@ -337,7 +384,11 @@ def make_document() -> Object:
             "schemas": schemas,
             "securitySchemes": {
                 "bearer": {"type": "http", "scheme": "bearer"},
-                "basic": {"type": "http", "scheme": "basic", "description": "The token is the password; any user name."},
+                "basic": {
+                    "type": "http",
+                    "scheme": "basic",
+                    "description": "The token is the password; any user name.",
+                },
             },
         },
     }

@@ -1,4 +1,6 @@
-"""What a client is told when its request is not carried out: one RFC 9457 problem, with a stable `code` (P12)."""
+"""What a client is told when its request is not carried out: one RFC 9457 problem, with
+a stable `code` (P12).
+"""
 
 from __future__ import annotations
 
@@ -30,7 +32,9 @@ _TITLES = {
 
 
 class Refusal(Exception):
-    """Ends a request with a problem. `detail` is for a person and never repeats what the client sent."""
+    """Ends a request with a problem. `detail` is for a person and never repeats what
+    the client sent.
+    """
 
     def __init__(
         self,
@@ -51,7 +55,9 @@ class Refusal(Exception):
         self.close = close  # the connection is of no use after this
 
     def headers(self, request_id: str = "") -> dict[str, str]:
-        """The headers of the answer, but for those that every answer has. Without an id of the request it gets a new one."""
+        """The headers of the answer, but for those that every answer has. Without an id
+        of the request it gets a new one.
+        """
         headers = {
             "Server": SERVER,
             "Cache-Control": "no-store",
@@ -84,8 +90,15 @@ class Refusal(Exception):
         return response
 
     def last_words(self) -> bytes:
-        """The whole answer, for a connection that has no request and is closed after it."""
+        """The whole answer, for a connection that has no request and is closed after
+        it.
+        """
         body = self.problem()
-        headers = {"Content-Type": PROBLEM_TYPE, "Content-Length": str(len(body)), "Connection": "close", **self.headers()}
+        headers = {
+            "Content-Type": PROBLEM_TYPE,
+            "Content-Length": str(len(body)),
+            "Connection": "close",
+            **self.headers(),
+        }
         head = "".join(f"{name}: {value}\r\n" for name, value in headers.items())
         return f"HTTP/1.1 {self.status} {_TITLES[self.status]}\r\n{head}\r\n".encode("ascii") + body

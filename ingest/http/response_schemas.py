@@ -1,4 +1,6 @@
-"""What each answer of the HTTP interface looks like: types that are only described, by ingest/http/openapi.py."""
+"""What each answer of the HTTP interface looks like: types that are only described, by
+ingest/http/openapi.py.
+"""
 
 from __future__ import annotations
 
@@ -18,7 +20,9 @@ class Answer(Struct, forbid_unknown_fields=True):
 
 
 class Rejected(Answer):
-    """Why one event was not taken. `code` is stable, `detail` is for people; without `field` it is the event as a whole."""
+    """Why one event was not taken. `code` is stable, `detail` is for people; without
+    `field` it is the event as a whole.
+    """
 
     index: Count
     code: str
@@ -44,7 +48,8 @@ class Problem(Answer):
 
 
 class Row(Answer):
-    """`time` is there with `interval`, `value` with `by`. `visitors` is null where the number can no longer be known.
+    """`time` is there with `interval`, `value` with `by`. `visitors` is null where the
+    number can no longer be known.
 
     It is not there with `visitors=none`.
     """
@@ -56,14 +61,18 @@ class Row(Answer):
 
 
 class Total(Answer):
-    """Of the whole question, also of rows beyond `limit`; null where the number can no longer be known."""
+    """Of the whole question, also of rows beyond `limit`; null where the number can no
+    longer be known.
+    """
 
     events: Count | None
     visitors: Count | UnsetType | None = UNSET
 
 
 class Report(Answer, rename={"from_": "from"}):
-    """`from` and `to` are what was asked for, half open. `reason` says why a number is null."""
+    """`from` and `to` are what was asked for, half open. `reason` says why a number is
+    null.
+    """
 
     from_: Instant
     to: Instant
@@ -78,7 +87,9 @@ class Report(Answer, rename={"from_": "from"}):
 
 
 class Balance(Answer):
-    """P8: accepted = counted + duplicates + quarantined + erased + not_yet_folded; `difference` is what is left over."""
+    """P8: accepted = counted + duplicates + quarantined + erased + not_yet_folded;
+    `difference` is what is left over.
+    """
 
     accepted: Count
     counted: Count
@@ -106,7 +117,9 @@ class LastFold(Answer):
 
 
 class Held(Answer):
-    """What retention would delete of a kind, once somebody says so: `days` of `kept_days`."""
+    """What retention would delete of a kind, once somebody says so: `days` of
+    `kept_days`.
+    """
 
     days: Count
     kept_days: Count
@@ -116,7 +129,9 @@ class Held(Answer):
 
 
 class LastRetention(Answer):
-    """`skipped` says why nothing was deleted. `held` and `over_limit` (bytes) are by kind: log, archive, counters."""
+    """`skipped` says why nothing was deleted. `held` and `over_limit` (bytes) are by
+    kind: log, archive, counters.
+    """
 
     at: Instant
     segments: Count
@@ -165,7 +180,9 @@ class Folded(Answer):
 
 
 class Erased(Answer):
-    """What held the visitor. `other_sites`, `mentions` (null for a short id) and `unreadable` stay."""
+    """What held the visitor. `other_sites`, `mentions` (null for a short id) and
+    `unreadable` stay.
+    """
 
     request: str
     state: Literal["done"]

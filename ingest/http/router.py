@@ -1,7 +1,9 @@
-"""From a request to its handler, and from whatever that raises to an answer. Every handler takes (service, request).
+"""From a request to its handler, and from whatever that raises to an answer. Every
+handler takes (service, request).
 
-Paths are fixed, or end in an id of any value, so a dictionary routes them: aiohttp's own router and middlewares would cost a
-request more than decoding and checking its event does.
+Paths are fixed, or end in an id of any value, so a dictionary routes them: aiohttp's
+own router and middlewares would cost a request more than decoding and checking its
+event does.
 """
 
 from __future__ import annotations
@@ -17,17 +19,19 @@ from aiohttp.web_request import BaseRequest
 
 from ingest.collect import admission
 from ingest.context import Service
-from ingest.http.auth import TokensDamaged
 from ingest.http.connection import Connection
 from ingest.http.problem import SERVER, Refusal
-from ingest.observe.worker_stats import NO_ROUTE
+from reports.reader.client import ReportError
 from shared.generations.snapshot import SnapshotDamaged
 from shared.segments.line import DataFromNewerVersion
+from shared.tokens import TokensDamaged
+from shared.worker_stats import NO_ROUTE
 
 Handler = Callable[[Service, BaseRequest], Awaitable[web.StreamResponse]]
 Route = tuple[str, str, Handler]
 
-# In place of what a path ends in. It also stands there in messages and metrics: an id of a person is in neither.
+# In place of what a path ends in. It also stands there in messages and metrics: an id
+# of a person is in neither.
 ANY = "/{id}"
 _REQUEST_ID = re.compile(r"[A-Za-z0-9-]{8,64}")
 
@@ -35,7 +39,8 @@ _REQUEST_ID = re.compile(r"[A-Za-z0-9-]{8,64}")
 def dispatch(service: Service, routes: Sequence[Route]) -> Callable[[BaseRequest], Awaitable[web.StreamResponse]]:
     """What aiohttp calls for each request, made of (method, path, handler) triples.
 
-    Refusals become problem+json; what nobody foresaw is logged, and a 500 without details.
+    Refusals become problem+json; what nobody foresaw is logged, and a 500 without
+    details.
     """
     table: dict[str, dict[str, Handler]] = {}
     for method, path, handler in routes:
@@ -56,7 +61,8 @@ def dispatch(service: Service, routes: Sequence[Route]) -> Callable[[BaseRequest
                 request.transport.abort()
             code, response = "gone", web.Response(status=400)
         except Exception as error:  # noqa: BLE001  the last resort: a defect must not show its inside, nor end the worker
-            # Its traceback holds this frame, which holds the refusal: a circle, and in it the body, until the collector comes.
+            # Its traceback holds this frame, which holds the refusal: a circle, and in
+            # it the body, until the collector comes.
             refusal = as_refusal(error).with_traceback(None)
             code, response = refusal.code, refused(service, request, route, refusal, error)
         finally:
@@ -77,13 +83,18 @@ def as_refusal(error: Exception) -> Refusal:
         return error
     if isinstance(error, (SnapshotDamaged, DataFromNewerVersion)):
         return Refusal(503, "snapshot", str(error), retry_after_s=60)
+    if isinstance(error, ReportError):
+        retry_after_s = None if error.code == "query" else 5
+        return Refusal(400 if error.code == "query" else 503, error.code, error.detail, retry_after_s=retry_after_s)
     if isinstance(error, TokensDamaged):
         return Refusal(503, "tokens", str(error), retry_after_s=60)
     return Refusal(500, "internal", "this is a defect of the server; its log says more")
 
 
 def refused(service: Service, request: BaseRequest, route: str, refusal: Refusal, error: Exception) -> web.Response:
-    """The problem, with an id by which its line in the log is found. Consent that was not given leaves no line at all."""
+    """The problem, with an id by which its line in the log is found. Consent that was
+    not given leaves no line at all.
+    """
     request_id = id_of(service, request)
     fields = {"request_id": request_id, "status": refusal.status, "code": refusal.code}
     if refusal.status == 500:
@@ -124,7 +135,9 @@ def find(table: dict[str, dict[str, Handler]], request: BaseRequest) -> tuple[st
 
 
 def check_old_http(request: BaseRequest) -> None:
-    """Raises Refusal 400 for what is neither HTTP/1.0 nor 1.1, and for chunks in 1.0, which a proxy before us would not see."""
+    """Raises Refusal 400 for what is neither HTTP/1.0 nor 1.1, and for chunks in 1.0,
+    which a proxy before us would not see.
+    """
     if request.version not in (HttpVersion10, HttpVersion11):
         raise Refusal(400, "http", "only HTTP/1.0 and HTTP/1.1 are spoken here", close=True)
     if request.version == HttpVersion10 and "Transfer-Encoding" in request.headers:

@@ -1,4 +1,6 @@
-"""What a worker does though nobody asks: close slow connections, forget what may not be kept, answer its peers."""
+"""What a worker does though nobody asks: close slow connections, forget what may not be
+kept, answer its peers.
+"""
 
 from __future__ import annotations
 
@@ -11,10 +13,11 @@ from itertools import count
 from ingest.context import Service
 from ingest.http.connection import Server
 from ingest.observe.peers import answer_peers
-from ingest.observe.worker_stats import Meters
 from shared.systemd_notify import Notifier
+from shared.worker_stats import Meters
 
-# A share at a time: a thousand that came together must not all be closed, and come again, in one turn of the loop.
+# A share at a time: a thousand that came together must not all be closed, and come
+# again, in one turn of the loop.
 SWEEP_S = 1.0
 SWEEP_SHARES = 20
 WRITE_S = 10.0
@@ -49,7 +52,9 @@ async def keeping_house(service: Service, server: Server, writer: str) -> AsyncI
 
 @asynccontextmanager
 async def showing_life(notifier: Notifier) -> AsyncIterator[None]:
-    """Signs of life, for as long as the event loop turns. Apart from the house, which may wait for the disk."""
+    """Signs of life, for as long as the event loop turns. Apart from the house, which
+    may wait for the disk.
+    """
 
     async def show() -> None:
         while True:

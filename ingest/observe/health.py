@@ -1,4 +1,6 @@
-"""GET /healthz: the process runs. GET /readyz: it can do what it is for, or the reasons why not."""
+"""GET /healthz: the process runs. GET /readyz: it can do what it is for, or the reasons
+why not.
+"""
 
 from __future__ import annotations
 
@@ -20,7 +22,8 @@ from shared.timestamps import epoch_ms
 STALLED_S = 5.0
 FAILED_S = 30.0
 INTERVALS = 3
-# A clock in doubt takes 48 hours of it; a deletion that waits for somebody should have found them by then.
+# A clock in doubt takes 48 hours of it; a deletion that waits for somebody should have
+# found them by then.
 UNSUCCESSFUL_S = 72 * 3600.0
 
 
@@ -59,16 +62,22 @@ def of_the_worker(service: Service) -> Iterator[Check]:
     else:
         yield Check("writable", True, "the last write succeeded")
     held = writer.holds_segment()
-    yield Check("lock", held, "the open segment is locked" if held else "there is no open segment; another try every second")
+    yield Check(
+        "lock", held, "the open segment is locked" if held else "there is no open segment; another try every second"
+    )
     full = writer.is_full()
     yield Check("queue", not full, "full" if full else f"{writer.waiting[0]} requests are waiting")
     free, reserve = service.disk_free(), service.settings.disk_reserve
     enough = free is not None and (not reserve or free >= reserve)
-    yield Check("disk", enough, f"{free} bytes are free, the reserve is {reserve}" if free is not None else "cannot be told")
+    yield Check(
+        "disk", enough, f"{free} bytes are free, the reserve is {reserve}" if free is not None else "cannot be told"
+    )
 
 
 def of_the_directory(service: Service) -> list[Check]:
-    """What the data directory says about the compactor and the log. Reads a few small files."""
+    """What the data directory says about the compactor and the log. Reads a few small
+    files.
+    """
     try:
         snapshot, _, damage = find(service.data)
     except (SnapshotDamaged, DataFromNewerVersion) as error:
@@ -79,10 +88,18 @@ def of_the_directory(service: Service) -> list[Check]:
         if not snapshot.has_folded(segment.name) and not segment.checksum.exists()
     ]
     return [
-        *([Check("snapshot", False, f"{damage}; an earlier one is read until the next pass replaces it")] if damage else []),
+        *(
+            [Check("snapshot", False, f"{damage}; an earlier one is read until the next pass replaces it")]
+            if damage
+            else []
+        ),
         _recent("fold", snapshot.as_of, service),
         _retention(snapshot, service),
-        Check("log", not suspect, f"no checksum: {', '.join(suspect)}" if suspect else "nothing suspect waits for the fold"),
+        Check(
+            "log",
+            not suspect,
+            f"no checksum: {', '.join(suspect)}" if suspect else "nothing suspect waits for the fold",
+        ),
     ]
 
 
@@ -96,7 +113,8 @@ def _retention(snapshot: Snapshot, service: Service) -> Check:
 
 
 def _recent(what: str, at: str, service: Service) -> Check:
-    # After a standstill the last run is old; the compactor gets its time from the start on.
+    # After a standstill the last run is old; the compactor gets its time from the start
+    # on.
     age_s = min((service.now_ms() - epoch_ms(at)) / 1000, time.monotonic() - service.started_at)
     limit_s = INTERVALS * service.settings.fold_interval
     if age_s <= limit_s:

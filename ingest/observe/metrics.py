@@ -1,7 +1,9 @@
-"""GET /metrics: everything that an operator may want an alert for, in the words of Prometheus. docs/metrics.md lists it.
+"""GET /metrics: everything that an operator may want an alert for, in the words of
+Prometheus. docs/metrics.md lists it.
 
-What workers count comes from each of them (ingest/observe/peers.py) and has a label `worker`, so that one that was started again is
-seen as such. What the compactor did comes from the snapshot: it needs no port, and its numbers survive it.
+What workers count comes from each of them (ingest/observe/peers.py) and has a label
+`worker`, so that one that was started again is seen as such. What the compactor did
+comes from the snapshot: it needs no port, and its numbers survive it.
 """
 
 from __future__ import annotations
@@ -17,17 +19,17 @@ from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_l
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
 from prometheus_client.registry import Collector
 
-from ingest.collect.undeclared_proxy import warning
 from ingest.context import Service
-from ingest.observe.peers import ask_workers
-from ingest.observe.worker_stats import Histogram, Meters
 from shared.disk.layout import DataDirectory
 from shared.erasures import count_pending
 from shared.generations.snapshot import Snapshot, load
+from shared.peers import ask_workers
 from shared.segments.recovery import quarantined_by_recovery
 from shared.segments.sealed import active_segments, file_sizes, sealed_segments
 from shared.settings import Settings
 from shared.timestamps import epoch_ms, now_ms
+from shared.undeclared_proxy import warning
+from shared.worker_stats import Histogram, Meters
 
 Workers = dict[str, Meters | None]
 
@@ -73,9 +75,13 @@ def of_workers(workers: Workers) -> Iterator[Metric]:
         ("worker",),
     )
     requests = CounterMetricFamily(
-        "foldlog_requests", "Answers, by route, HTTP status and problem code.", labels=("worker", "route", "status", "code")
+        "foldlog_requests",
+        "Answers, by route, HTTP status and problem code.",
+        labels=("worker", "route", "status", "code"),
     )
-    rejected = CounterMetricFamily("foldlog_events_rejected", "Events that were rejected, by code.", labels=("worker", "code"))
+    rejected = CounterMetricFamily(
+        "foldlog_events_rejected", "Events that were rejected, by code.", labels=("worker", "code")
+    )
     for name, meters in up.items():
         for key, count in meters.requests.items():
             requests.add_metric((name, *key.split(" ")), count)
@@ -100,7 +106,11 @@ _COUNTERS = (
     ("accepted", "foldlog_events_accepted", "Events that were acknowledged."),
     ("body_bytes", "foldlog_body_bytes", "Bytes of request bodies, as sent."),
     ("log_bytes", "foldlog_log_bytes", "Bytes appended to the log."),
-    ("commit_failures", "foldlog_commit_failures", "Groups of events that could not be stored; their requests got 503 or 507."),
+    (
+        "commit_failures",
+        "foldlog_commit_failures",
+        "Groups of events that could not be stored; their requests got 503 or 507.",
+    ),
     ("segments_sealed", "foldlog_segments_sealed", "Segments that the worker sealed."),
     (
         "segments_adopted",
@@ -146,17 +156,23 @@ def of_snapshot(data: DataDirectory, snapshot: Snapshot) -> Iterator[Metric]:
     totals, as_of_s = snapshot.totals, epoch_ms(snapshot.as_of) / 1000
     yield _counter("foldlog_events_counted", "Events in the archive and the counters.", {(): totals.counted})
     yield _counter("foldlog_events_duplicate", "Copies of events that were there already.", {(): totals.duplicates})
-    yield _counter("foldlog_events_conflicting", "Duplicates that differ from the copy that counts.", {(): totals.conflicts})
+    yield _counter(
+        "foldlog_events_conflicting", "Duplicates that differ from the copy that counts.", {(): totals.conflicts}
+    )
     yield _counter(
         "foldlog_lines_quarantined",
         "Log lines that could not be folded or recovered.",
         {(): totals.quarantined + quarantined_by_recovery(data)},
     )
     yield _counter(
-        "foldlog_segments_damaged", "Folded segments that were not as they had been sealed.", {(): totals.damaged_segments}
+        "foldlog_segments_damaged",
+        "Folded segments that were not as they had been sealed.",
+        {(): totals.damaged_segments},
     )
     yield _counter("foldlog_events_erased", "Events that were erased with their visitor.", {(): totals.erased})
-    yield _gauge("foldlog_erasures_pending", "Requests to erase a visitor that are not done.", {(): count_pending(data)})
+    yield _gauge(
+        "foldlog_erasures_pending", "Requests to erase a visitor that are not done.", {(): count_pending(data)}
+    )
     yield _counter("foldlog_folds", "Passes that published a snapshot: its generation.", {(): snapshot.generation})
     yield _gauge("foldlog_fold_seconds", "How long the last pass took.", {(): snapshot.last_pass.seconds})
     yield _gauge("foldlog_fold_lines", "Lines that the last pass read.", {(): snapshot.last_pass.lines})
@@ -172,18 +188,28 @@ def of_snapshot(data: DataDirectory, snapshot: Snapshot) -> Iterator[Metric]:
 
 
 def of_retention(data: DataDirectory, snapshot: Snapshot, settings: Settings) -> Iterator[Metric]:
-    """How much there is of each kind, how much there may be, and what retention should have taken and did not."""
+    """How much there is of each kind, how much there may be, and what retention should
+    have taken and did not.
+    """
     archive = sum(part.bytes for day in snapshot.days.values() for part in day.archive)
     counters = sum(day.counters.bytes for day in snapshot.days.values() if day.counters)
     yield _gauge("foldlog_archive_bytes", "Bytes of the archive.", {(): archive})
     kept = {"log": sum(file_sizes(data).values()), "archive": archive, "counters": counters}
-    limits = {"log": settings.log_max_bytes, "archive": settings.archive_max_bytes, "counters": settings.counters_max_bytes}
+    limits = {
+        "log": settings.log_max_bytes,
+        "archive": settings.archive_max_bytes,
+        "counters": settings.counters_max_bytes,
+    }
     held, over = snapshot.retention.held, snapshot.retention.over_limit
     for name, help_, values in (
         ("foldlog_kept_bytes", "Bytes of log, archive and counters.", kept),
         ("foldlog_kept_max_bytes", "The limit of these bytes; 0: none.", limits),
         ("foldlog_retention_held", "1 while a deletion waits for a person.", {kind: kind in held for kind in kept}),
-        ("foldlog_retention_over_limit_bytes", "Bytes above a limit that may not go yet.", {k: over.get(k, 0) for k in kept}),
+        (
+            "foldlog_retention_over_limit_bytes",
+            "Bytes above a limit that may not go yet.",
+            {k: over.get(k, 0) for k in kept},
+        ),
     ):
         yield _gauge(name, help_, {(kind,): float(value) for kind, value in values.items()}, ("kind",))
 
@@ -192,7 +218,9 @@ def of_disk(data: DataDirectory, settings: Settings) -> Iterator[Metric]:
     """The room that is left, and what an operator should look at."""
     disk = os.statvfs(data.root)
     yield _gauge("foldlog_disk_free_bytes", "Bytes free for the data directory.", {(): disk.f_bavail * disk.f_frsize})
-    yield _gauge("foldlog_disk_reserve_bytes", "Below this many free bytes events are refused.", {(): settings.disk_reserve})
+    yield _gauge(
+        "foldlog_disk_reserve_bytes", "Below this many free bytes events are refused.", {(): settings.disk_reserve}
+    )
     yield _gauge(
         "foldlog_one_client_address",
         "1 while every request seems to come from one address: a proxy that is not declared.",

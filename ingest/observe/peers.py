@@ -1,31 +1,22 @@
-"""What the other workers count: each answers on a socket of its own in run/, so that whichever is asked can speak for all.
-
-Workers share their port, and a request for /metrics reaches any one of them. A socket needs no disk, and one that refuses
-belongs to a worker that died.
-"""
+"""A worker's answer to those that ask what it counts (shared/peers.py)."""
 
 from __future__ import annotations
 
 import asyncio
-import os
 import socket
-from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
-from pathlib import Path
+from collections.abc import Callable
 
 import msgspec
 
-from ingest.observe.worker_stats import Meters
 from shared.disk.layout import DataDirectory
-
-PATIENCE_S = 1.0
-_BLOCK = 1 << 16
-_METERS = msgspec.json.Decoder(Meters)
+from shared.peers import short_path
+from shared.worker_stats import Meters
 
 
 async def answer_peers(data: DataDirectory, writer: str, meters: Callable[[], Meters]) -> asyncio.Server:
-    """Give whoever connects the meters of this worker. Raises OSError when the socket cannot be made."""
+    """Give whoever connects the meters of this worker. Raises OSError when the socket
+    cannot be made.
+    """
 
     async def answer(_reader: asyncio.StreamReader, stream: asyncio.StreamWriter) -> None:
         stream.write(msgspec.json.encode(meters()))
@@ -34,57 +25,6 @@ async def answer_peers(data: DataDirectory, writer: str, meters: Callable[[], Me
     path = data.socket(writer)
     path.unlink(missing_ok=True)  # of a worker with this name that was killed: the lock on the segment says it is dead
     bound = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC)
-    with _short(path) as short:
+    with short_path(path) as short:
         bound.bind(short)
     return await asyncio.start_unix_server(answer, sock=bound)
-
-
-def ask_workers(data: DataDirectory) -> dict[str, Meters | None]:
-    """The meters of every worker; None for one that is dead or does not answer. Blocks, for not much more than PATIENCE_S."""
-    paths = sorted(data.run.glob("*.sock"))
-    with ThreadPoolExecutor(max(1, len(paths))) as together:
-        return dict(zip([path.stem for path in paths], together.map(_ask, paths), strict=True))
-
-
-def forget_dead_workers(data: DataDirectory) -> None:
-    """Remove the sockets that killed workers left behind."""
-    for path in data.run.glob("*.sock"):
-        try:
-            _connect(path).close()
-        except ConnectionRefusedError:
-            path.unlink(missing_ok=True)
-        except OSError:
-            continue
-
-
-def _ask(path: Path) -> Meters | None:
-    try:
-        with _connect(path) as peer:
-            answer = b""
-            while block := peer.recv(_BLOCK):
-                answer += block
-        return _METERS.decode(answer)
-    except (OSError, msgspec.DecodeError):
-        return None
-
-
-def _connect(path: Path) -> socket.socket:
-    peer = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC)
-    peer.settimeout(PATIENCE_S)
-    try:
-        with _short(path) as short:
-            peer.connect(short)
-    except BaseException:
-        peer.close()
-        raise
-    return peer
-
-
-@contextmanager
-def _short(path: Path) -> Iterator[str]:
-    """The same file under a name that fits: a socket's may have 107 bytes, and a data directory may lie deeper."""
-    directory = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        yield f"/proc/self/fd/{directory}/{path.name}"
-    finally:
-        os.close(directory)

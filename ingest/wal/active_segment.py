@@ -1,9 +1,11 @@
-"""The active segment: the one file that this writer appends to, and the rules for doing so (P1, P3, P4).
+"""The active segment: the one file that this writer appends to, and the rules for doing
+so (P1, P3, P4).
 
-Open means locked: the lock is on the segment's own descriptor, so it is free exactly when its writer is gone. Every commit
-looks before it writes and after it synced. A file that was renamed, replaced or deleted behind the writer's back is never
-acknowledged into again, and what it holds is read through the descriptor and sealed as a copy; of one that was truncated
-nothing is left to read.
+Open means locked: the lock is on the segment's own descriptor, so it is free exactly
+when its writer is gone. Every commit looks before it writes and after it synced. A file
+that was renamed, replaced or deleted behind the writer's back is never acknowledged
+into again, and what it holds is read through the descriptor and sealed as a copy; of
+one that was truncated nothing is left to read.
 """
 
 from __future__ import annotations
@@ -30,7 +32,9 @@ FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 
 
 class CommitFailed(OSError):
-    """A group was not made durable. `full` says that only space was missing; the segment is as it was before the group."""
+    """A group was not made durable. `full` says that only space was missing; the
+    segment is as it was before the group.
+    """
 
     def __init__(self, message: str, *, full: bool = False) -> None:
         super().__init__(message)
@@ -38,11 +42,14 @@ class CommitFailed(OSError):
 
 
 class SegmentSuspect(CommitFailed):
-    """The file system no longer vouches for this segment: never sync it again, never append to it again."""
+    """The file system no longer vouches for this segment: never sync it again, never
+    append to it again.
+    """
 
 
 class SegmentMoved(CommitFailed):
-    """Somebody renamed, truncated, replaced or deleted the segment. `written` says whether the group went into it.
+    """Somebody renamed, truncated, replaced or deleted the segment. `written` says
+    whether the group went into it.
 
     The segment is still open and locked: adopt() what it holds, or abandon() it.
     """
@@ -53,14 +60,18 @@ class SegmentMoved(CommitFailed):
 
 
 class SegmentTruncated(CommitFailed):
-    """What was acknowledged into the segment is not in it any more, so there is nothing to adopt."""
+    """What was acknowledged into the segment is not in it any more, so there is nothing
+    to adopt.
+    """
 
 
 class ActiveSegment:
     """An open segment. Not thread-safe: it belongs to the writer thread."""
 
     def __init__(self, data: DataDirectory, writer: str, sequence: int, durability: Literal["fsync", "os"]) -> None:
-        """Create it. Raises FileExistsError when there is one (recover it first), OSError when it cannot be made."""
+        """Create it. Raises FileExistsError when there is one (recover it first),
+        OSError when it cannot be made.
+        """
         self.writer = writer
         self.sequence = sequence
         self.path = data.active(writer)
@@ -76,14 +87,17 @@ class ActiveSegment:
         self._identity = (made.st_ino, made.st_dev, 1)
 
     def commit(self, blob: bytes, lines: int) -> None:
-        """Append whole lines. When it returns they are on disk; when it raises CommitFailed nobody may be told so."""
+        """Append whole lines. When it returns they are on disk; when it raises
+        CommitFailed nobody may be told so.
+        """
         self._must_be_ours(self.bytes, written=False)
         self._write(blob)
         started = time.perf_counter()
         try:
             self._sync(self._descriptor)
         except OSError as error:
-            # The kernel may have dropped the pages and report success next time: a failed sync is never repeated.
+            # The kernel may have dropped the pages and report success next time: a
+            # failed sync is never repeated.
             raise SegmentSuspect(f"cannot sync {self.path}: {error.strerror}") from error
         self.synced_s = time.perf_counter() - started
         self._must_be_ours(self.bytes + len(blob), written=True)
@@ -92,7 +106,9 @@ class ActiveSegment:
         self.lines += lines
 
     def is_ours(self) -> bool:
-        """Whether the file behind the name is the one that this writer made, and whose lock it holds. From any thread."""
+        """Whether the file behind the name is the one that this writer made, and whose
+        lock it holds. From any thread.
+        """
         try:
             found = os.lstat(self._name)
         except OSError:
@@ -104,7 +120,9 @@ class ActiveSegment:
         self._must_be_ours(self.bytes, written=False)
 
     def seal(self) -> SegmentName | None:
-        """Close the segment for ever, under the name it keeps. An empty one is removed instead: None. Raises SegmentMoved."""
+        """Close the segment for ever, under the name it keeps. An empty one is removed
+        instead: None. Raises SegmentMoved.
+        """
         if not self.lines:
             self._remove_empty()
             return None
@@ -125,12 +143,15 @@ class ActiveSegment:
         return name
 
     def adopt(self, blob: bytes = b"", lines: int = 0) -> SegmentName | None:
-        """Seal a copy of what went into the segment: its file has another name now, or none. Of an empty one: None.
+        """Seal a copy of what went into the segment: its file has another name now, or
+        none. Of an empty one: None.
 
-        `blob` is the group that was written and synced, and not acknowledged. When this returns, it is as safe as what was.
-        Raises SegmentTruncated where the bytes are not there any more. After any other OSError it may be tried again.
+        `blob` is the group that was written and synced, and not acknowledged. When this
+        returns, it is as safe as what was. Raises SegmentTruncated where the bytes are
+        not there any more. After any other OSError it may be tried again.
         """
-        # Whoever put another file in place of this one may have had it recovered, under the number that this one was to get.
+        # Whoever put another file in place of this one may have had it recovered, under
+        # the number that this one was to get.
         used = (segment.name.sequence for segment in sealed_segments(self._data) if segment.name.writer == self.writer)
         name = SegmentName(self.writer, max(self.sequence, max(used, default=0) + 1), now_to_the_second())
         sha256 = self._sha256.copy()
@@ -145,7 +166,9 @@ class ActiveSegment:
         return name if self.lines + lines else None
 
     def seal_as_suspect(self) -> SegmentName | None:
-        """Seal without a sync and without a `.sha256`: the fold then trusts each line only as far as its own CRC."""
+        """Seal without a sync and without a `.sha256`: the fold then trusts each line
+        only as far as its own CRC.
+        """
         name = SegmentName(self.writer, self.sequence, now_to_the_second())
         try:
             self._must_be_ours(os.fstat(self._descriptor).st_size, written=False)
@@ -179,9 +202,11 @@ class ActiveSegment:
             raise SegmentSuspect(f"cannot truncate {self.path} back to {self.bytes} bytes: {error.strerror}") from error
 
     def _must_be_ours(self, size: int, *, written: bool) -> None:
-        """Inode, link count and size are what this writer made: before a write of the file behind the name, after it of ours.
+        """Inode, link count and size are what this writer made: before a write of the
+        file behind the name, after it of ours.
 
-        The name leads to our inode or the file has moved; if it does, one look at it is a look at the descriptor as well.
+        The name leads to our inode or the file has moved; if it does, one look at it is
+        a look at the descriptor as well.
         """
         try:
             found = os.fstat(self._descriptor) if written else os.lstat(self._name)
@@ -193,18 +218,25 @@ class ActiveSegment:
             raise SegmentMoved(f"{self.path} has {found.st_size} bytes where {size} were written", written=written)
 
     def _must_be_sealed(self, name: SegmentName) -> None:
-        """Between the last look and the rename somebody may have put another file in place of this one."""
+        """Between the last look and the rename somebody may have put another file in
+        place of this one.
+        """
         sealed = self._data.log / name.file
         if is_still(sealed, self._descriptor):
             return
-        # A fold may have seen it already. So it keeps the name and the number, and ours gets the next one.
+        # A fold may have seen it already. So it keeps the name and the number, and ours
+        # gets the next one.
         with suppress(FileNotFoundError), sealed.open("rb") as other:
-            publish(self._data.log / name.checksum, sha256_line(hashlib.file_digest(other, "sha256").hexdigest(), name.file))
+            publish(
+                self._data.log / name.checksum, sha256_line(hashlib.file_digest(other, "sha256").hexdigest(), name.file)
+            )
         self.sequence += 1
         raise SegmentMoved(f"{self.path} was replaced while it was being sealed", written=False)
 
     def _copy(self, beside: Path, size: int, sha256: str) -> None:
-        """Write the first `size` bytes of the file to another, if they are what was written to it."""
+        """Write the first `size` bytes of the file to another, if they are what was
+        written to it.
+        """
         found = os.fstat(self._descriptor).st_size
         if found < size:
             raise SegmentTruncated(f"{self.path} was truncated: it has {found} bytes where {size} were written")
@@ -215,7 +247,9 @@ class ActiveSegment:
                 copied.update(block)
                 file.write(block)
         if copied.hexdigest() != sha256:
-            raise SegmentTruncated(f"{self.path} was written to by somebody else: it does not hold what was written to it")
+            raise SegmentTruncated(
+                f"{self.path} was written to by somebody else: it does not hold what was written to it"
+            )
 
     def _rename(self, name: SegmentName) -> None:
         try:
@@ -235,7 +269,9 @@ class ActiveSegment:
 
 
 def _no_sync(_descriptor: int) -> None:
-    """FOLDLOG_DURABILITY=os: the operating system writes when it likes; answers are 202."""
+    """FOLDLOG_DURABILITY=os: the operating system writes when it likes; answers are
+    202.
+    """
 
 
 def _create_locked(path: Path) -> int:
@@ -247,7 +283,9 @@ def _create_locked(path: Path) -> int:
 
 
 def _try_to_create_locked(path: Path) -> int | None:
-    """None when a recovery took it for an orphan, between open and lock, and removed it for being empty."""
+    """None when a recovery took it for an orphan, between open and lock, and removed it
+    for being empty.
+    """
     flags = os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
     descriptor = os.open(path, flags, 0o640)
     try:

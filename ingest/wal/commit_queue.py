@@ -1,8 +1,10 @@
-"""Group commit: one thread, one bounded queue, one write and one sync for everything that arrived while the last one ran (P1).
+"""Group commit: one thread, one bounded queue, one write and one sync for everything
+that arrived while the last one ran (P1).
 
-Requests hand over finished lines and await a future. The event loop gives the thread one group at a time: what has gathered
-when the last one is done, so groups grow as large as the disk is slow. The thread commits, seals by size, by age and when
-asked, and opens a new segment before the queue goes on.
+Requests hand over finished lines and await a future. The event loop gives the thread
+one group at a time: what has gathered when the last one is done, so groups grow as
+large as the disk is slow. The thread commits, seals by size, by age and when asked, and
+opens a new segment before the queue goes on.
 """
 
 from __future__ import annotations
@@ -14,16 +16,18 @@ import time
 from collections.abc import Callable
 from contextlib import suppress
 from itertools import accumulate
-from typing import NamedTuple, Protocol
+from typing import NamedTuple
 
-from ingest.observe.worker_stats import Meters
 from ingest.wal.active_segment import FULL, ActiveSegment, CommitFailed, SegmentMoved, SegmentSuspect
 from ingest.wal.displaced_segment import TakenSegments
 from shared.disk.control_files import Watch
 from shared.disk.durable import remove
 from shared.disk.layout import DataDirectory
+from shared.exit_codes import TryAgain
+from shared.log import Log
 from shared.segments.recovery import Recovered, next_sequence, recover, unpublished
 from shared.settings import Settings
+from shared.worker_stats import Meters
 
 POLL_S = 0.2
 REOPEN_S = 1.0
@@ -31,8 +35,10 @@ GROUP_MAX_BYTES = 8 << 20
 TAKEN_MAX = 5
 
 
-class Unavailable(Exception):
-    """The lines were not stored: busy, stopping, or the log cannot be written. The client may try again."""
+class Unavailable(TryAgain):
+    """The lines were not stored: busy, stopping, or the log cannot be written. The
+    client may try again.
+    """
 
     code = "unavailable"
 
@@ -55,18 +61,6 @@ class DiskFull(Unavailable):
     code = "disk_full"
 
 
-class Log(Protocol):
-    """Where the writer says what an operator should hear."""
-
-    def debug(self, event: str, **fields: object) -> object: ...
-
-    def info(self, event: str, **fields: object) -> object: ...
-
-    def warning(self, event: str, **fields: object) -> object: ...
-
-    def error(self, event: str, **fields: object) -> object: ...
-
-
 class _Waiting(NamedTuple):
     blob: bytes
     lines: int
@@ -82,9 +76,11 @@ class _Group(NamedTuple):
 
 
 class GroupCommitWriter:
-    """The log of one writer. `append` and `close` belong to the event loop, everything about the disk to the thread.
+    """The log of one writer. `append` and `close` belong to the event loop, everything
+    about the disk to the thread.
 
-    `on_fatal` is called from the thread when the segment is suspect: the process should end and be started anew.
+    `on_fatal` is called from the thread when the segment is suspect: the process should
+    end and be started anew.
     """
 
     def __init__(
@@ -162,7 +158,9 @@ class GroupCommitWriter:
 
     @property
     def stalled_s(self) -> float:
-        """For how long the disk has been at the group under way; 0 when there is none."""
+        """For how long the disk has been at the group under way; 0 when there is
+        none.
+        """
         return time.monotonic() - self._handed_at if self._in_flight else 0.0
 
     @property
@@ -178,11 +176,15 @@ class GroupCommitWriter:
         return active.is_ours() or self._active is not active
 
     def seal_soon(self) -> None:
-        """Have the open segment sealed without waiting for its size or its age. For the event loop, and returns at once."""
+        """Have the open segment sealed without waiting for its size or its age. For the
+        event loop, and returns at once.
+        """
         self._seals_asked += 1
 
     async def close(self) -> None:
-        """Commit what is queued, seal, end the thread. New appends are refused from now on."""
+        """Commit what is queued, seal, end the thread. New appends are refused from now
+        on.
+        """
         self._stopping = True
         while self._in_flight:
             self._idle.clear()
@@ -199,7 +201,9 @@ class GroupCommitWriter:
         self._handed.put(_Group(group, b"".join([w.blob for w in group]), sum([w.lines for w in group])))
 
     def _finish(self, members: list[_Waiting], error: Unavailable | None) -> None:
-        """On the event loop: tell those who wait, then hand over what has gathered meanwhile."""
+        """On the event loop: tell those who wait, then hand over what has gathered
+        meanwhile.
+        """
         for blob, _, done in members:
             self._bytes -= len(blob)
             self._requests -= 1
@@ -216,7 +220,9 @@ class GroupCommitWriter:
             self._idle.set()
 
     def _refuse_all(self, members: list[_Waiting], error: Unavailable) -> None:
-        """On the event loop, after the thread has ended for good: neither its last group nor what waits is stored."""
+        """On the event loop, after the thread has ended for good: neither its last
+        group nor what waits is stored.
+        """
         self._stopping = True
         waiting, self._waiting = self._waiting, []
         while not self._handed.empty():  # handed over after the thread had answered its last group, and before this
@@ -284,7 +290,9 @@ class GroupCommitWriter:
             self._seal_at = time.monotonic() + self._settings.segment_max_age
 
     def _is_committed(self, blob: bytes, lines: int) -> bool:
-        """Commit to the open segment, or to a new one. False when somebody took it: the group goes into another."""
+        """Commit to the open segment, or to a new one. False when somebody took it: the
+        group goes into another.
+        """
         try:
             active = self._active or self._open_segment()
         except FileExistsError:
@@ -300,7 +308,8 @@ class GroupCommitWriter:
         return True
 
     def _seal_is_due(self) -> bool:
-        # Look at the request even when nothing could be sealed, so that an old one does not seal a later segment.
+        # Look at the request even when nothing could be sealed, so that an old one does
+        # not seal a later segment.
         seen, self._seals_seen = self._seals_seen, self._seals_asked
         requested = self._seal_requests.requested() or self._seals_seen != seen
         active = self._active
@@ -325,7 +334,8 @@ class GroupCommitWriter:
         except SegmentMoved as error:
             self._let_go(active, error)
         except OSError as error:
-            # The segment stays under its active name with a free lock: opening the next one recovers it first.
+            # The segment stays under its active name with a free lock: opening the next
+            # one recovers it first.
             self._sequence = 0
             self._log.error("seal_failed", writer=self._writer, reason=str(error))
 
@@ -342,7 +352,9 @@ class GroupCommitWriter:
         return self._active
 
     def _look_after_segment(self) -> None:
-        """Nothing is to be written: see that the segment is still there, or try to make one, before the next event needs it."""
+        """Nothing is to be written: see that the segment is still there, or try to make
+        one, before the next event needs it.
+        """
         if self._active is not None:
             try:
                 self._active.look()
@@ -360,7 +372,9 @@ class GroupCommitWriter:
             return  # the failure was logged; the next commit, or this in a second, tries again
 
     def _let_go(self, active: ActiveSegment, moved: SegmentMoved, blob: bytes = b"", lines: int = 0) -> bool:
-        """Somebody took the segment away. Returns whether the group that was written to it is sealed with what it holds."""
+        """Somebody took the segment away. Returns whether the group that was written to
+        it is sealed with what it holds.
+        """
         self._active = None
         adopted = self._taken.adopt(active, moved, blob, lines)
         self._sequence = adopted.sealed.sequence + 1 if adopted.sealed else 0

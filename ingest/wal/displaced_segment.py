@@ -1,18 +1,21 @@
-"""What becomes of an active segment that somebody took from its writer: renamed, replaced, deleted, truncated.
+"""What becomes of an active segment that somebody took from its writer: renamed,
+replaced, deleted, truncated.
 
-The writer still has the file open. What it holds is sealed as a copy, so nothing that was acknowledged is lost with a name.
-A copy, and not the old name given back: it works for a deleted file as well, and whoever renamed it finds what they expect.
+The writer still has the file open. What it holds is sealed as a copy, so nothing that
+was acknowledged is lost with a name. A copy, and not the old name given back: it works
+for a deleted file as well, and whoever renamed it finds what they expect.
 """
 
 from __future__ import annotations
 
 import errno
 from contextlib import suppress
-from typing import NamedTuple, Protocol
+from typing import NamedTuple
 
-from ingest.observe.worker_stats import Meters
 from ingest.wal.active_segment import FULL, ActiveSegment, CommitFailed, SegmentMoved, SegmentTruncated
 from shared.disk.layout import SegmentName
+from shared.log import Log
+from shared.worker_stats import Meters
 
 LET_IT_SEAL = "leave active segments alone, and have logrotate run `foldlog rotate`: logrotate/README.md says how"
 NO_COPYTRUNCATE = (
@@ -21,23 +24,19 @@ NO_COPYTRUNCATE = (
 )
 
 
-class Log(Protocol):
-    """Where an operator hears of it."""
-
-    def warning(self, event: str, **fields: object) -> object: ...
-
-    def error(self, event: str, **fields: object) -> object: ...
-
-
 class Adopted(NamedTuple):
-    """The segment that was made of it, if one was, and whether the group under way is in that."""
+    """The segment that was made of it, if one was, and whether the group under way is
+    in that.
+    """
 
     sealed: SegmentName | None = None
     holds_group: bool = False
 
 
 class TakenSegments:
-    """Those of one writer: at most one waits to be adopted, for nothing is written to another before it is."""
+    """Those of one writer: at most one waits to be adopted, for nothing is written to
+    another before it is.
+    """
 
     def __init__(self, log: Log, meters: Meters) -> None:
         self._log = log
@@ -46,7 +45,9 @@ class TakenSegments:
         self._lacks_room = False
 
     def adopt(self, active: ActiveSegment, moved: SegmentMoved, blob: bytes = b"", lines: int = 0) -> Adopted:
-        """Seal what the segment holds, with the group that was written to it, and say so. It is let go of, or waits."""
+        """Seal what the segment holds, with the group that was written to it, and say
+        so. It is let go of, or waits.
+        """
         lines = lines if moved.written else 0
         try:
             name = active.adopt(blob if moved.written else b"", lines)
@@ -54,7 +55,9 @@ class TakenSegments:
             active.abandon()
             self._meters.segments_truncated += 1
             lost = {"lines": active.lines, "bytes": active.bytes}
-            self._log.error("segment_truncated", writer=active.writer, **lost, reason=str(truncated), do=NO_COPYTRUNCATE)
+            self._log.error(
+                "segment_truncated", writer=active.writer, **lost, reason=str(truncated), do=NO_COPYTRUNCATE
+            )
             return Adopted()
         except OSError as error:
             self._keep_for_later(active, moved, error)
@@ -63,11 +66,15 @@ class TakenSegments:
             self._log.warning("segment_abandoned", writer=active.writer, lines=0, reason=str(moved), do=LET_IT_SEAL)
             return Adopted()
         self._meters.segments_adopted += 1
-        self._log.warning("segment_adopted", segment=name.file, lines=active.lines + lines, reason=str(moved), do=LET_IT_SEAL)
+        self._log.warning(
+            "segment_adopted", segment=name.file, lines=active.lines + lines, reason=str(moved), do=LET_IT_SEAL
+        )
         return Adopted(name, moved.written)
 
     def adopt_what_waits(self) -> SegmentName | None:
-        """Try again. Raises CommitFailed while it has to wait on: what it holds must not be forgotten over newer events."""
+        """Try again. Raises CommitFailed while it has to wait on: what it holds must
+        not be forgotten over newer events.
+        """
         if self._waits is None:
             return None
         (active, moved), self._waits = self._waits, None
@@ -77,12 +84,16 @@ class TakenSegments:
         return adopted.sealed
 
     def give_up(self) -> None:
-        """The writer ends: one more try. What it does not seal is left to whoever finds the file, if it has a name."""
+        """The writer ends: one more try. What it does not seal is left to whoever finds
+        the file, if it has a name.
+        """
         with suppress(OSError):
             self.adopt_what_waits()
 
     def _keep_for_later(self, active: ActiveSegment, moved: SegmentMoved, error: OSError) -> None:
-        """The descriptor may be all that leads to the file. What cannot be read now will not be later, and is let go of."""
+        """The descriptor may be all that leads to the file. What cannot be read now
+        will not be later, and is let go of.
+        """
         if error.errno == errno.EIO:
             active.abandon()
         else:

@@ -1,6 +1,8 @@
-"""A worker's side of the reading process: start it when first needed, ask it one thing at a time, replace it when it hangs.
+"""A worker's side of the reading process: start it when first needed, ask it one thing
+at a time, replace it when it hangs.
 
-What it answered is kept until another snapshot is published: the same question to the same snapshot has the same answer.
+What it answered is kept until another snapshot is published: the same question to the
+same snapshot has the same answer.
 """
 
 from __future__ import annotations
@@ -15,9 +17,8 @@ from datetime import UTC, datetime
 
 import msgspec
 
-from ingest.http.problem import Refusal
 from reports.query import Query, QueryError, parse
-from reports.reader.process import EXIT_DAMAGED, Answer, Question
+from reports.reader.protocol import EXIT_DAMAGED, Answer, Question
 from shared.disk.layout import DataDirectory
 from shared.generations.archive_schema import Identity, identity
 from shared.settings import Settings
@@ -26,11 +27,21 @@ _STREAM_LIMIT = 1 << 20
 _BLOCK = 1 << 16
 KEPT_BYTES = 8 << 20
 _ANSWER = msgspec.json.Decoder(Answer)
-_STATUS = {"query": 400, "snapshot": 503, "part": 503, "report_memory": 503, "report_failed": 503}
+
+
+class ReportError(Exception):
+    """There is no answer. `code` is one of docs/api.md; `detail` is for the client."""
+
+    def __init__(self, code: str, detail: str) -> None:
+        super().__init__(detail)
+        self.code = code
+        self.detail = detail
 
 
 class Answers:
-    """The encoded reports of one snapshot that were asked for last, at most KEPT_BYTES of them."""
+    """The encoded reports of one snapshot that were asked for last, at most KEPT_BYTES
+    of them.
+    """
 
     def __init__(self, data: DataDirectory) -> None:
         self._data = data
@@ -39,7 +50,9 @@ class Answers:
         self._bytes = 0
 
     def published(self) -> Identity | None:
-        """Which snapshot is published now; None when there is none. Forgets the answers of any other."""
+        """Which snapshot is published now; None when there is none. Forgets the answers
+        of any other.
+        """
         try:
             found = identity(self._data.snapshot)
         except OSError:
@@ -58,7 +71,9 @@ class Answers:
         return self._kept[query, format_]
 
     def put(self, query: Query, format_: str, content: bytes, snapshot: Identity | None) -> None:
-        """Keep an answer. `snapshot` is what was published before it was asked for: if another is now, it may be of either."""
+        """Keep an answer. `snapshot` is what was published before it was asked for: if
+        another is now, it may be of either.
+        """
         if snapshot is None or snapshot != self.published() or len(content) > KEPT_BYTES // 8:
             return
         self._bytes += len(content) - len(self._kept.pop((query, format_), b""))
@@ -68,7 +83,9 @@ class Answers:
 
 
 class Reader:
-    """Asks for reports and exports in a process of its own. Raises Refusal when there is no answer."""
+    """Asks for reports and exports in a process of its own. Raises ReportError when
+    there is no answer.
+    """
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
@@ -82,7 +99,7 @@ class Reader:
         try:
             query = parse(parameters, now, self._settings.timezone)
         except QueryError as error:
-            raise Refusal(400, "query", str(error)) from None
+            raise ReportError("query", str(error)) from None
         question = self._question("report", parameters, format_, now)
         if (known := self._answers.get(query, format_)) is not None:
             return known
@@ -96,22 +113,23 @@ class Reader:
                 await self.close()
                 slow = isinstance(error, TimeoutError)
                 detail = "the report took too long; ask for less" if slow else "the report failed; the log says why"
-                raise Refusal(503, "report_timeout" if slow else "report_failed", detail, retry_after_s=5) from None
+                raise ReportError("report_timeout" if slow else "report_failed", detail) from None
             except asyncio.CancelledError:
                 await self.close()  # its answer to this question must not be read as that to the next
                 raise
         if answer.code:
-            status = _STATUS[answer.code]
-            raise Refusal(status, answer.code, answer.detail, retry_after_s=5 if status == 503 else None)
+            raise ReportError(answer.code, answer.detail)
         self._answers.put(query, format_, content, snapshot)
         return content
 
     async def export(self, parameters: Mapping[str, str], format_: str) -> AsyncIterator[bytes]:
-        """The export in blocks, from a process of its own. Check the parameters before: nothing can be said in between.
+        """The export in blocks, from a process of its own. Check the parameters before:
+        nothing can be said in between.
 
-        Damaged parts are found before the first block: Refusal says so.
+        Damaged parts are found before the first block: ReportError says so.
         """
-        # A process that is killed removes nothing: its files, events in them, are this one's to remove.
+        # A process that is killed removes nothing: its files, events in them, are this
+        # one's to remove.
         with tempfile.TemporaryDirectory(prefix="foldlog-export-") as directory:
             process = await self._start(directory)
             try:
@@ -155,7 +173,9 @@ class Reader:
 
     @staticmethod
     async def _start(directory: str | None = None) -> asyncio.subprocess.Process:
-        """With a directory for its temporary files, where it is to leave none elsewhere."""
+        """With a directory for its temporary files, where it is to leave none
+        elsewhere.
+        """
         return await asyncio.create_subprocess_exec(
             sys.executable,
             "-m",
@@ -177,8 +197,8 @@ async def _stream(process: asyncio.subprocess.Process, question: bytes) -> Async
         began = True
         yield block
     if (code := await process.wait()) == EXIT_DAMAGED:
-        raise Refusal(503, "part", "a part is damaged; `foldlog verify` says which, and what to do", retry_after_s=5)
+        raise ReportError("part", "a part is damaged; `foldlog verify` says which, and what to do")
     if code != 0 and not began:
-        raise Refusal(503, "report_failed", "the export failed; the log says why", retry_after_s=5)
+        raise ReportError("report_failed", "the export failed; the log says why")
     if code != 0:
         raise ConnectionAbortedError("the export failed")

@@ -1,7 +1,9 @@
-"""The process that reads: reports one after another on its standard input and output, or one export as a stream.
+"""The process that reads: reports one after another on its standard input and output,
+or one export as a stream.
 
-It has its own bounded memory and a lower priority, so that a heavy question cannot hold up a worker that takes events; it
-ends when its input does, so it cannot outlive that worker.
+It has its own bounded memory and a lower priority, so that a heavy question cannot hold
+up a worker that takes events; it ends when its input does, so it cannot outlive that
+worker.
 """
 
 from __future__ import annotations
@@ -10,10 +12,9 @@ import contextlib
 import os
 import sys
 import tempfile
-from datetime import datetime
 from functools import cache
 from pathlib import Path
-from typing import Any, BinaryIO, Literal
+from typing import Any, BinaryIO
 
 import duckdb
 import msgspec
@@ -21,6 +22,7 @@ import msgspec
 from reports import encode
 from reports.export import export
 from reports.query import QueryError, parse
+from reports.reader.protocol import EXIT_DAMAGED, EXIT_SWEPT, Answer, Question
 from reports.report import make_report
 from shared.disk.layout import DataDirectory
 from shared.duckdb_engine import connect
@@ -31,28 +33,6 @@ from shared.segments.line import DataFromNewerVersion
 
 NICENESS = 19
 THREADS = 2
-EXIT_DAMAGED = 3
-EXIT_SWEPT = 4
-
-
-class Question(msgspec.Struct):
-    """One thing to read. `parameters` are those of the URL; days without a date count from `now`."""
-
-    kind: Literal["report", "export"]
-    data_dir: str
-    timezone: str
-    memory_bytes: int
-    format: str
-    parameters: dict[str, str]
-    now: datetime
-
-
-class Answer(msgspec.Struct):
-    """How it went; `bytes` of content follow. `code` is empty when it went well, else `detail` is for the client."""
-
-    code: str
-    detail: str
-    bytes: int
 
 
 def main() -> None:
@@ -93,12 +73,16 @@ def report(question: Question) -> dict[str, Any]:
 
 @cache
 def _database(memory_bytes: int) -> duckdb.DuckDBPyConnection:
-    """One for all reports: to open and close an engine takes as long as a small one. It keeps nothing of what it answered."""
+    """One for all reports: to open and close an engine takes as long as a small one. It
+    keeps nothing of what it answered.
+    """
     return connect(memory_bytes, THREADS)
 
 
 def stream_export(question: Question, out: BinaryIO) -> int:
-    """Write an export to `out`; returns the exit code. The query was checked before this process was started."""
+    """Write an export to `out`; returns the exit code. The query was checked before
+    this process was started.
+    """
     data = DataDirectory(Path(question.data_dir))
     query = parse(question.parameters, question.now, question.timezone)
     with (

@@ -1,7 +1,9 @@
-"""Compressed segments, read and written as the lines that they hold. The name says how: nothing more, `.gz` or `.zst`.
+"""Compressed segments, read and written as the lines that they hold. The name says how:
+nothing more, `.gz` or `.zst`.
 
-Inflating takes bounded memory whatever the file is: a window of zstd is at most what its own command accepts, and a
-compressed file is taken in such small pieces that what one of them holds fits.
+Inflating takes bounded memory whatever the file is: a window of zstd is at most what
+its own command accepts, and a compressed file is taken in such small pieces that what
+one of them holds fits.
 """
 
 from __future__ import annotations
@@ -27,7 +29,9 @@ _READ_BLOCK = 1 << 16
 
 
 class CannotInflate(OSError):
-    """Compressed data that cannot be read any further: it is damaged, or ends in the middle."""
+    """Compressed data that cannot be read any further: it is damaged, or ends in the
+    middle.
+    """
 
 
 class _Inflater(Protocol):
@@ -54,7 +58,8 @@ def _zstd_inflater() -> _Inflater:
     return cast(_Inflater, zstandard.ZstdDecompressor(max_window_size=ZSTD_WINDOW_MAX).decompressobj())
 
 
-# How each is inflated, and how much of it at once: of a byte gzip makes at most a thousand, zstd 32 KiB.
+# How each is inflated, and how much of it at once: of a byte gzip makes at most a
+# thousand, zstd 32 KiB.
 _INFLATERS: dict[str, tuple[Callable[[], _Inflater], int]] = {
     ".gz": (_gzip_inflater, 1 << 13),
     ".zst": (_zstd_inflater, 1 << 10),
@@ -62,25 +67,30 @@ _INFLATERS: dict[str, tuple[Callable[[], _Inflater], int]] = {
 
 
 def inflated(path: Path, size: int, suffix: str | None = None) -> Iterator[bytes]:
-    """What a file holds, plain or compressed, in pieces that are not empty; `size` bytes of it are read at once.
+    """What a file holds, plain or compressed, in pieces that are not empty; `size`
+    bytes of it are read at once.
 
-    `suffix` says how it is stored where its name does not. Raises CannotInflate after the last piece that can be had.
+    `suffix` says how it is stored where its name does not. Raises CannotInflate after
+    the last piece that can be had.
     """
     with path.open("rb") as file:
         yield from _inflated(file, path.suffix if suffix is None else suffix, size)
 
 
 def open_inflated(path: Path) -> BinaryIO:
-    """Open a file for reading what it holds, plain or compressed. Reading raises CannotInflate."""
+    """Open a file for reading what it holds, plain or compressed. Reading raises
+    CannotInflate.
+    """
     return cast(BinaryIO, io.BufferedReader(_Inflating(path))) if path.suffix in _INFLATERS else path.open("rb")
 
 
 @contextmanager
 def deflating(path: Path, suffix: str, plain_bytes: int = -1) -> Iterator[Callable[[bytes], object]]:
-    """Make a file, and give the caller what writes to it. `suffix` says how it is stored, for `path` may be a temporary name.
+    """Make a file, and give the caller what writes to it. `suffix` says how it is
+    stored, for `path` may be a temporary name.
 
-    `plain_bytes` is how many will be written, where that is known: readers of zstd then do with a smaller window. The same
-    content gives the same file.
+    `plain_bytes` is how many will be written, where that is known: readers of zstd then
+    do with a smaller window. The same content gives the same file.
     """
     with path.open("xb") as file:
         if suffix == ".gz":

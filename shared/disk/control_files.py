@@ -1,7 +1,9 @@
-"""Asking another process to act: a request is a published file, and its modification time is the message.
+"""Asking another process to act: a request is a published file, and its modification
+time is the message.
 
-Writers watch `seal.request`, the compactor watches `fold.request`. No pid is involved, so it works the same for `serve`,
-for separately supervised processes and for the command line, and a request made while nobody runs does no harm.
+Writers watch `seal.request`, the compactor watches `fold.request`. No pid is involved,
+so it works the same for `serve`, for separately supervised processes and for the
+command line, and a request made while nobody runs does no harm.
 """
 
 from __future__ import annotations
@@ -12,6 +14,7 @@ from pathlib import Path
 
 from shared.disk.durable import publish
 from shared.disk.layout import DataDirectory
+from shared.exit_codes import TryAgain
 from shared.generations.snapshot import load
 from shared.segments.sealed import active_segments, sealed_segments
 from shared.timestamps import now_ms, rfc3339
@@ -21,8 +24,10 @@ NOT_SEALED = "no writer sealed its segment"
 NOT_FOLDED = "no compactor published a snapshot"
 
 
-class NobodyAnswered(TimeoutError):
-    """A request was made and nothing happened in time: the process that should act is not running, or is stuck."""
+class RequestTimedOut(TryAgain, TimeoutError):
+    """A request was made and nothing happened in time: the process that should act is
+    not running, or is stuck.
+    """
 
 
 class Watch:
@@ -40,7 +45,9 @@ class Watch:
         return found.st_ino, found.st_mtime_ns
 
     def requested(self) -> bool:
-        """True once for each request, however many were made since the last look. False while the file cannot be looked at."""
+        """True once for each request, however many were made since the last look. False
+        while the file cannot be looked at.
+        """
         try:
             seen, self._seen = self._seen, self._stamp()
         except OSError:
@@ -54,15 +61,18 @@ def request(path: Path) -> None:
 
 
 def seal_now(data: DataDirectory, timeout_s: float) -> None:
-    """Ask all writers to seal, and wait until every line that was in an active segment is in a sealed one.
+    """Ask all writers to seal, and wait until every line that was in an active segment
+    is in a sealed one.
 
-    Raises NobodyAnswered when a writer did not seal in time.
+    Raises RequestTimedOut when a writer did not seal in time.
     """
     _wait(ask_to_seal(data), timeout_s, NOT_SEALED)
 
 
 def ask_to_seal(data: DataDirectory) -> Callable[[], bool]:
-    """Ask all writers to seal. Returns what says whether every line that was in an active segment is in a sealed one."""
+    """Ask all writers to seal. Returns what says whether every line that was in an
+    active segment is in a sealed one.
+    """
     open_now = {path: _inode(path) for path in active_segments(data).values() if _has_lines(path)}
     if open_now:
         request(data.seal_request)
@@ -70,7 +80,9 @@ def ask_to_seal(data: DataDirectory) -> Callable[[], bool]:
 
 
 def ask_to_fold(data: DataDirectory) -> Callable[[], bool]:
-    """Ask the compactor to fold. Returns what says whether a snapshot holds every segment that was sealed."""
+    """Ask the compactor to fold. Returns what says whether a snapshot holds every
+    segment that was sealed.
+    """
     before = load(data).generation
     sealed = [segment.name for segment in sealed_segments(data)]
 
@@ -100,10 +112,10 @@ def _wait(done: Callable[[], bool], timeout_s: float, complaint: str) -> None:
     deadline = time.monotonic() + timeout_s
     while not done():
         if time.monotonic() > deadline:
-            raise nobody(complaint, timeout_s)
+            raise timed_out(complaint, timeout_s)
         time.sleep(POLL_S)
 
 
-def nobody(complaint: str, timeout_s: float) -> NobodyAnswered:
+def timed_out(complaint: str, timeout_s: float) -> RequestTimedOut:
     """What to raise once it has taken too long."""
-    return NobodyAnswered(f"{complaint} within {timeout_s:g} s; is `foldlog serve` running?")
+    return RequestTimedOut(f"{complaint} within {timeout_s:g} s; is `foldlog serve` running?")

@@ -1,8 +1,11 @@
-"""The one way to make a file: beside the target, fsync, rename, fsync the directory (P5).
+"""The one way to make a file: beside the target, fsync, rename, fsync the directory
+(P5).
 
-Before the rename readers see the old file or none, after it the whole new one, whatever is killed in between. Everything
-under the data directory but the active segments is made here. Directories are made and files removed here as well, each
-followed by the directory's fsync: a rename or an unlink that is not synced may be undone by a power cut.
+Before the rename readers see the old file or none, after it the whole new one, whatever
+is killed in between. Everything under the data directory but the active segments is
+made here. Directories are made and files removed here as well, each followed by the
+directory's fsync: a rename or an unlink that is not synced may be undone by a power
+cut.
 """
 
 from __future__ import annotations
@@ -23,9 +26,12 @@ PRIVATE_DIRECTORY_MODE = 0o700
 
 @contextmanager
 def publishing(target: Path, mode: int = FILE_MODE) -> Iterator[Path]:
-    """Give the caller a path beside `target` to write to; publish it when the block ends, remove it when the block fails."""
+    """Give the caller a path beside `target` to write to; publish it when the block
+    ends, remove it when the block fails.
+    """
     make_directory(target.parent)
-    # Two processes, or threads of one, may publish the same target (requests, tokens): each needs a file of its own beside it.
+    # Two processes, or threads of one, may publish the same target (requests, tokens):
+    # each needs a file of its own beside it.
     beside = target.with_name(f".{target.name}.{os.getpid()}.{threading.get_native_id()}{TEMPORARY_SUFFIX}")
     beside.unlink(missing_ok=True)
     try:
@@ -50,18 +56,23 @@ def publish(target: Path, content: bytes, mode: int = FILE_MODE) -> None:
 
 
 def _private_opener(path: str, flags: int) -> int:
-    # Secrets must not be readable by others for even a moment; publishing() opens the mode up afterwards.
+    # Secrets must not be readable by others for even a moment; publishing() opens the
+    # mode up afterwards.
     return os.open(path, flags | os.O_CLOEXEC | os.O_NOFOLLOW, PRIVATE_MODE)
 
 
 def keep_as(source: Path, target: Path) -> None:
-    """Give a published file a second name, so that replacing the first keeps the content. Not synced: the next publish is."""
+    """Give a published file a second name, so that replacing the first keeps the
+    content. Not synced: the next publish is.
+    """
     target.unlink(missing_ok=True)
     os.link(source, target)
 
 
 def remove(paths: Iterable[Path]) -> int:
-    """Delete files, then sync their directories; directories left empty below them stay. Returns how many were there."""
+    """Delete files, then sync their directories; directories left empty below them
+    stay. Returns how many were there.
+    """
     directories = set()
     removed = 0
     for path in paths:
@@ -113,7 +124,9 @@ def sync_directory(path: Path) -> None:
 
 @contextmanager
 def scratch(data: DataDirectory) -> Iterator[Path]:
-    """An empty directory for working files on the data's own disk, gone afterwards; one holder at a time (the compactor)."""
+    """An empty directory for working files on the data's own disk, gone afterwards; one
+    holder at a time (the compactor).
+    """
     shutil.rmtree(data.spill, ignore_errors=True)
     data.spill.mkdir(mode=0o700, exist_ok=True)
     try:

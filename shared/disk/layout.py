@@ -1,4 +1,6 @@
-"""Every file name in the data directory is made and parsed here, and nowhere else. docs/formats.md is the contract."""
+"""Every file name in the data directory is made and parsed here, and nowhere else.
+docs/formats.md is the contract.
+"""
 
 from __future__ import annotations
 
@@ -8,13 +10,15 @@ from datetime import date, datetime
 from pathlib import Path
 
 IMPORT_WRITER = "import"
-# Of what is found and has no living writer of its own: numbers of others are in their writers' memory.
+# Of what is found and has no living writer of its own: numbers of others are in their
+# writers' memory.
 ADOPTED_WRITER = "adopted"
 
 _WRITER = r"[a-z0-9_]{1,32}"
 _ACTIVE = re.compile(rf"active-({_WRITER})\.ndjson")
 _SEALED = re.compile(rf"(\d{{8}}T\d{{6}}Z)-({_WRITER})-(\d{{10}})\.ndjson(\.gz|\.zst)?")
-# What logrotate and people make of an active segment: a name that goes on, or one with something before `.ndjson`.
+# What logrotate and people make of an active segment: a name that goes on, or one with
+# something before `.ndjson`.
 _STRAY = re.compile(rf"active-({_WRITER})(?:\.ndjson.+|[-.].+\.ndjson(?:\.\w+)?)")
 _SHA256 = re.compile(rf"(\d{{8}}T\d{{6}}Z)-({_WRITER})-(\d{{10}})\.sha256")
 _TEMPORARY = re.compile(r"\.(.+)\.\d+\.\d+\.tmp")
@@ -31,7 +35,9 @@ PARTIAL_SUFFIX = ".partial"
 
 @dataclass(frozen=True, order=True)
 class SegmentName:
-    """A sealed segment: who wrote it, its place in that writer's sequence, when it was sealed (UTC, to the second)."""
+    """A sealed segment: who wrote it, its place in that writer's sequence, when it was
+    sealed (UTC, to the second).
+    """
 
     writer: str
     sequence: int
@@ -46,7 +52,9 @@ class SegmentName:
         return f"{self.stem}.ndjson"
 
     def packed(self, suffix: str) -> str:
-        """The name of the same segment when it is compressed: `suffix` is one of PACKED_SUFFIXES."""
+        """The name of the same segment when it is compressed: `suffix` is one of
+        PACKED_SUFFIXES.
+        """
         return f"{self.file}{suffix}"
 
     @property
@@ -55,7 +63,9 @@ class SegmentName:
 
 
 def parse_segment(file: str) -> SegmentName | None:
-    """The name of a sealed segment (plain or compressed), or None for any other file."""
+    """The name of a sealed segment (plain or compressed), or None for any other
+    file.
+    """
     return _segment(_SEALED.fullmatch(file))
 
 
@@ -81,13 +91,17 @@ def parse_active(file: str) -> str | None:
 
 
 def parse_temporary(file: str) -> str | None:
-    """The name under which a file that is being made will be published, or None for any other file."""
+    """The name under which a file that is being made will be published, or None for any
+    other file.
+    """
     match = _TEMPORARY.fullmatch(file)
     return match[1] if match else None
 
 
 def parse_stray(file: str) -> str | None:
-    """The writer whose active segment was renamed to this, or copied, as logrotate does it; None for any other file."""
+    """The writer whose active segment was renamed to this, or copied, as logrotate does
+    it; None for any other file.
+    """
     match = _STRAY.fullmatch(file)
     return match[1] if match else None
 
@@ -141,7 +155,9 @@ class DataDirectory:
         return self.root / "quarantine"
 
     def set_aside(self, name: str) -> Path:
-        """Where a damaged file is kept, so that replacing it loses nothing. `name` says which file it was."""
+        """Where a damaged file is kept, so that replacing it loses nothing. `name` says
+        which file it was.
+        """
         return self.quarantine / f"damaged-{name}"
 
     @property
@@ -161,7 +177,9 @@ class DataDirectory:
         return self.root / f"snapshot.{generation}.json"
 
     def records(self) -> tuple[Path, ...]:
-        """Files beside the snapshots that tell what was done here, and that a backup takes along."""
+        """Files beside the snapshots that tell what was done here, and that a backup
+        takes along.
+        """
         return (self.erasures,)
 
     @property
@@ -173,17 +191,23 @@ class DataDirectory:
         return self.root / "serve.lock"
 
     def probe(self, number: int) -> Path:
-        """There for a moment, while `foldlog doctor` tries what the file system does."""
+        """There for a moment, while `foldlog doctor` tries what the file system
+        does.
+        """
         return self.root / f"doctor-{number}.probe"
 
     @property
     def seal_request(self) -> Path:
-        """Published anew by whoever wants the writers to seal; they watch its modification time."""
+        """Published anew by whoever wants the writers to seal; they watch its
+        modification time.
+        """
         return self.root / "seal.request"
 
     @property
     def fold_request(self) -> Path:
-        """Published anew by whoever wants a fold now; the compactor watches its modification time."""
+        """Published anew by whoever wants a fold now; the compactor watches its
+        modification time.
+        """
         return self.root / "fold.request"
 
     @property
@@ -204,12 +228,16 @@ class DataDirectory:
         return self.private / "one-address.json"
 
     def erasure_request(self, request: str) -> Path:
-        """A request to erase one visitor; there until nothing holds the visitor any more."""
+        """A request to erase one visitor; there until nothing holds the visitor any
+        more.
+        """
         return self.private / f"erase-{request}.json"
 
     @property
     def erasures(self) -> Path:
-        """What was erased: counts and hashes, a line when it began and a line when it was done."""
+        """What was erased: counts and hashes, a line when it began and a line when it
+        was done.
+        """
         return self.root / "erasures.ndjson"
 
     @property

@@ -1,7 +1,9 @@
-"""What stands in the Parquet parts: the columns that the fold writes and the reports read. docs/formats.md is the contract.
+"""What stands in the Parquet parts: the columns that the fold writes and the reports
+read. docs/formats.md is the contract.
 
-Whoever reads a part compares it with its sha256 first: Parquet has no checksum of its own, and a flipped bit would become a
-wrong number in a report, or go into the next part under a new sha256.
+Whoever reads a part compares it with its sha256 first: Parquet has no checksum of its
+own, and a flipped bit would become a wrong number in a report, or go into the next part
+under a new sha256.
 """
 
 from __future__ import annotations
@@ -13,9 +15,11 @@ from datetime import date
 from pathlib import Path
 
 from shared.disk.layout import DataDirectory
+from shared.exit_codes import UsageProblem
 from shared.generations.snapshot import Part
 
-# In the order in which reports show them; each is a column of the archive by the same name.
+# In the order in which reports show them; each is a column of the archive by the same
+# name.
 DIMENSIONS = (
     "event",
     "site",
@@ -30,10 +34,12 @@ DIMENSIONS = (
     "os",
     "device",
 )
-# Event and site stand on every row of the counters; each of the others has rows of its own.
+# Event and site stand on every row of the counters; each of the others has rows of its
+# own.
 COUNTED_DIMENSIONS = DIMENSIONS[2:]
 TOTAL = "total"
-# Ends the name of a dimension on the rows that count a whole UTC day: `bucket` is its beginning.
+# Ends the name of a dimension on the rows that count a whole UTC day: `bucket` is its
+# beginning.
 OF_DAY = "/day"
 OTHER = "(other)"
 BUCKET_S = 15 * 60
@@ -65,8 +71,9 @@ ARCHIVE_COLUMNS = {
     "bot": "BOOLEAN",
 }
 
-# How an event stands in an archive part. What another column says already is not stored again: of an id that the server made
-# the time in front, of a URL its path, of a referrer its host. Losslessly: `archived` gives back what `stored` was given.
+# How an event stands in an archive part. What another column says already is not stored
+# again: of an id that the server made the time in front, of a URL its path, of a
+# referrer its host. Losslessly: `archived` gives back what `stored` was given.
 STORED_COLUMNS = {
     "client_id": "VARCHAR",
     "random_id": "BLOB",
@@ -76,11 +83,13 @@ STORED_COLUMNS = {
     "referrer_tail": "VARCHAR",
     **{name: kind for name, kind in ARCHIVE_COLUMNS.items() if name not in {"id", "url", "referrer_url"}},
 }
-# Of an id that the server made: 11 hex digits are the milliseconds of its receipt, the other 20 are random.
+# Of an id that the server made: 11 hex digits are the milliseconds of its receipt, the
+# other 20 are random.
 _MADE_LENGTH, _MADE_TIME = 31, 11
 
-# `events` of a row: how many in that quarter of an hour. `visitors` is set only on the rows that stay when the archive of a
-# day goes: `bucket` is then the beginning of a calendar day, and a null site or bot stands for all of them together.
+# `events` of a row: how many in that quarter of an hour. `visitors` is set only on the
+# rows that stay when the archive of a day goes: `bucket` is then the beginning of a
+# calendar day, and a null site or bot stands for all of them together.
 COUNTER_COLUMNS = {
     "bucket": "TIMESTAMP",
     "site": "VARCHAR",
@@ -94,12 +103,15 @@ COUNTER_COLUMNS = {
 
 
 def no_rows(columns: dict[str, str]) -> str:
-    """SQL of a relation with these columns and no rows, for where there is no part to read."""
+    """SQL of a relation with these columns and no rows, for where there is no part to
+    read.
+    """
     return "(SELECT " + ", ".join(f"NULL::{kind} AS {name}" for name, kind in columns.items()) + " LIMIT 0)"
 
 
 def archived(source: str, *more: str) -> str:
-    """SQL of events with ARCHIVE_COLUMNS, and `more` columns, made of a relation that has them as they are stored.
+    """SQL of events with ARCHIVE_COLUMNS, and `more` columns, made of a relation that
+    has them as they are stored.
 
     Only what is used of it is read and put together.
     """
@@ -114,7 +126,9 @@ def archived(source: str, *more: str) -> str:
 
 
 def stored(events: str) -> str:
-    """SQL of events as they stand in an archive part: STORED_COLUMNS, made of a relation that has ARCHIVE_COLUMNS."""
+    """SQL of events as they stand in an archive part: STORED_COLUMNS, made of a
+    relation that has ARCHIVE_COLUMNS.
+    """
     is_made = f"{made_random('e')} IS NOT NULL AND {made_at('e')} = received"
     parts = {
         "client_id": f"CASE WHEN {is_made} THEN NULL ELSE id END",
@@ -129,7 +143,9 @@ def stored(events: str) -> str:
 
 
 def made_random(table: str) -> str:
-    """SQL of the random bytes of an id that has the form of those that the server makes; NULL for any other."""
+    """SQL of the random bytes of an id that has the form of those that the server
+    makes; NULL for any other.
+    """
     digits = f"substr({table}.id, {_MADE_TIME + 1})"
     return f"CASE WHEN {_looks_made(table)} THEN unhex({digits}) END"
 
@@ -145,7 +161,9 @@ def _looks_made(table: str) -> str:
 
 
 def _around(name: str, text: str, middle: str) -> dict[str, str]:
-    """SQL of what stands in a text before and after another; all of it is the tail where that does not occur in it."""
+    """SQL of what stands in a text before and after another; all of it is the tail
+    where that does not occur in it.
+    """
     found, place = f"contains({text}, {middle})", f"instr({text}, {middle})"
     return {
         f"{name}_head": f"CASE WHEN {found} THEN left({text}, {place} - 1) END",
@@ -153,8 +171,10 @@ def _around(name: str, text: str, middle: str) -> dict[str, str]:
     }
 
 
-class PartDamaged(Exception):
-    """A part is not the file that the snapshot names. Says which, and what to do next."""
+class PartDamaged(UsageProblem):
+    """A part is not the file that the snapshot names. Says which, and what to do
+    next.
+    """
 
 
 Identity = tuple[int, int, int, int]
@@ -163,9 +183,11 @@ _whole: dict[Path, tuple[Identity, str]] = {}
 
 
 def whole_part(data: DataDirectory, kind: str, day: date, part: Part) -> Path:
-    """The path of a part whose bytes are those that the snapshot names. Raises PartDamaged.
+    """The path of a part whose bytes are those that the snapshot names. Raises
+    PartDamaged.
 
-    A process reads a file for this once, so that the cost of a pass does not grow with history.
+    A process reads a file for this once, so that the cost of a pass does not grow with
+    history.
     """
     path = data.part(kind, day, part.generation)
     try:
@@ -186,7 +208,9 @@ def whole_parts(data: DataDirectory, kind: str, day: date, parts: Iterable[Part]
 
 
 def part_flaw(path: Path, part: Part) -> str | None:
-    """Read a part from its first to its last byte. Returns what is wrong with it, or None."""
+    """Read a part from its first to its last byte. Returns what is wrong with it, or
+    None.
+    """
     try:
         before = identity(path)
         with path.open("rb") as file:

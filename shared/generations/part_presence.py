@@ -1,6 +1,8 @@
-"""Which parts that a snapshot names are there, by a look at their names and lengths alone.
+"""Which parts that a snapshot names are there, by a look at their names and lengths
+alone.
 
-In a copy of a running directory some are not (docs/backup.md), and what lies beside those that are may hold the same events.
+In a copy of a running directory some are not (docs/backup.md), and what lies beside
+those that are may hold the same events.
 """
 
 from __future__ import annotations
@@ -15,9 +17,11 @@ from shared.segments.sealed import files_of
 
 
 def missing_parts(data: DataDirectory, snapshot: Snapshot) -> Iterator[Path]:
-    """Parts that a snapshot names and that are not there, or are not as long. Looks at no byte of them.
+    """Parts that a snapshot names and that are not there, or are not as long. Looks at
+    no byte of them.
 
-    Left out are those of days without a whole archive where nothing that lies there could take their place.
+    Left out are those of days without a whole archive where nothing that lies there
+    could take their place.
     """
     for day, kept in snapshot.days.items():
         absent = [path for path, part in _parts_of(data, day, kept) if not _has_length(path, part.bytes)]
@@ -40,7 +44,9 @@ def _has_length(path: Path, length: int) -> bool:
 
 
 def unnamed_parts(data: DataDirectory, snapshot: Snapshot, day: date) -> list[Path]:
-    """What lies in the folders of a day beside the parts that a snapshot names, by kind and generation."""
+    """What lies in the folders of a day beside the parts that a snapshot names, by kind
+    and generation.
+    """
     kept = snapshot.days.get(day, Day(""))
     named = {path for path, _ in _parts_of(data, day, kept)}
     return [

@@ -1,7 +1,10 @@
-"""The snapshot: one JSON file that names every part it is made of and every segment that it has folded (P5).
+"""The snapshot: one JSON file that names every part it is made of and every segment
+that it has folded (P5).
 
-Loading it is all that a reader needs; only the compactor makes one (compactor/generations/commit.py). docs/formats.md has an example.
-When it is damaged or gone, the newest kept one that is whole takes its place: an older truth, never a made-up one.
+Loading it is all that a reader needs; only the compactor makes one
+(compactor/generations/commit.py). docs/formats.md has an example. When it is damaged or
+gone, the newest kept one that is whole takes its place: an older truth, never a made-up
+one.
 """
 
 from __future__ import annotations
@@ -16,6 +19,7 @@ from typing import NamedTuple
 import msgspec
 
 from shared.disk.layout import DataDirectory, SegmentName, parse_day, parse_kept_snapshot, parse_part
+from shared.exit_codes import UsageProblem
 from shared.segments.line import DataFromNewerVersion
 from shared.segments.sealed import files_of
 from shared.timestamps import epoch_ms
@@ -24,12 +28,13 @@ FORMAT = 2
 FORMAT_WITHOUT_SHA256 = 1
 EMPTY_TIME = "1970-01-01T00:00:00.000Z"
 
-# The last two lines of the file; the hash is of all lines before them, so that `head -n -2 | sha256sum` gives it.
+# The last two lines of the file; the hash is of all lines before them, so that `head -n
+# -2 | sha256sum` gives it.
 _END = re.compile(rb' "sha256": "([0-9a-f]{64})"\n}\n')
 _END_BYTES = len(b' "sha256": ""\n}\n') + 64
 
 
-class SnapshotDamaged(Exception):
+class SnapshotDamaged(UsageProblem):
     """A snapshot is there but is not what was published. Says what to do next."""
 
 
@@ -49,9 +54,11 @@ class Part(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 class Day(msgspec.Struct, frozen=True, omit_defaults=True):
     """What is kept of one UTC day.
 
-    `archive` are the deduplicated events, by generation; `counters` the counts as of the newest. `added_at` is the last fold
-    that added to the day. `expired` is true once retention took its archive (or part of it). `capped` names the dimensions
-    of which some values are counted under `(other)`. `visitor_zone` is the time zone of the visitor days kept on expiry.
+    `archive` are the deduplicated events, by generation; `counters` the counts as of
+    the newest. `added_at` is the last fold that added to the day. `expired` is true
+    once retention took its archive (or part of it). `capped` names the dimensions of
+    which some values are counted under `(other)`. `visitor_zone` is the time zone of
+    the visitor days kept on expiry.
     """
 
     added_at: str
@@ -63,7 +70,9 @@ class Day(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class Totals(msgspec.Struct, frozen=True):
-    """Every line ever folded is counted, a duplicate, quarantined or erased (P8). `conflicts` are among the duplicates."""
+    """Every line ever folded is counted, a duplicate, quarantined or erased (P8).
+    `conflicts` are among the duplicates.
+    """
 
     lines: int = 0
     counted: int = 0
@@ -88,7 +97,9 @@ class LastPass(msgspec.Struct, frozen=True):
 
 
 class Held(msgspec.Struct, frozen=True):
-    """What retention would take of a kind, and does not before a person says so: it is most of what is kept."""
+    """What retention would take of a kind, and does not before a person says so: it is
+    most of what is kept.
+    """
 
     days: int
     kept_days: int
@@ -100,8 +111,9 @@ class Held(msgspec.Struct, frozen=True):
 class Retention(msgspec.Struct, frozen=True):
     """The last retention run. `skipped` says why it deleted nothing when it might have.
 
-    `doubted_since` is when the clock jumped, until it has been steady for long enough to be believed again. `succeeded_at` is
-    the last run that was neither skipped nor held anything back (None: a release that did not say). `held` and `over_limit` are
+    `doubted_since` is when the clock jumped, until it has been steady for long enough
+    to be believed again. `succeeded_at` is the last run that was neither skipped nor
+    held anything back (None: a release that did not say). `held` and `over_limit` are
     by kind: what waits for a person, and the bytes above a limit that no run may take.
     """
 
@@ -121,15 +133,19 @@ class Retention(msgspec.Struct, frozen=True):
 
     @property
     def unsuccessful_s(self) -> float:
-        """Seconds from the last success to the last run. A jump of the clock begins them anew: it is no time that passed."""
+        """Seconds from the last success to the last run. A jump of the clock begins
+        them anew: it is no time that passed.
+        """
         since = max(self.last_success, self.doubted_since or "")
         return max(0.0, (epoch_ms(self.at) - epoch_ms(since)) / 1000)
 
 
 class Snapshot(msgspec.Struct, frozen=True):
-    """One generation. `folded` is the highest folded sequence per writer, `waiting` the lower ones that are not folded.
+    """One generation. `folded` is the highest folded sequence per writer, `waiting` the
+    lower ones that are not folded.
 
-    `forgotten` are the days of which nothing is kept, each with the events that were counted on it.
+    `forgotten` are the days of which nothing is kept, each with the events that were
+    counted on it.
     """
 
     format: int = FORMAT
@@ -144,7 +160,9 @@ class Snapshot(msgspec.Struct, frozen=True):
     forgotten: dict[date, int] = {}
 
     def has_folded(self, name: SegmentName) -> bool:
-        return name.sequence <= self.folded.get(name.writer, 0) and name.sequence not in self.waiting.get(name.writer, ())
+        return name.sequence <= self.folded.get(name.writer, 0) and name.sequence not in self.waiting.get(
+            name.writer, ()
+        )
 
 
 class _Format(msgspec.Struct):
@@ -152,7 +170,9 @@ class _Format(msgspec.Struct):
 
 
 class Found(NamedTuple):
-    """The snapshot to read, the bytes of its file, and why it is not the one in snapshot.json (None when it is)."""
+    """The snapshot to read, the bytes of its file, and why it is not the one in
+    snapshot.json (None when it is).
+    """
 
     snapshot: Snapshot
     content: bytes
@@ -172,7 +192,8 @@ def encode(snapshot: Snapshot) -> bytes:
 def decode(content: bytes, path: Path) -> Snapshot:
     """Raises DataFromNewerVersion and SnapshotDamaged.
 
-    Every format from 2 on ends with its sha256, so that a file of a newer Foldlog can be told from a damaged one.
+    Every format from 2 on ends with its sha256, so that a file of a newer Foldlog can
+    be told from a damaged one.
     """
     try:
         found = _FORMAT_DECODER.decode(content).format
@@ -190,7 +211,9 @@ def decode(content: bytes, path: Path) -> Snapshot:
 
 
 def _is_sealed(content: bytes) -> bool:
-    """Whether the file ends with a sha256. Raises ValueError when that is not the one of its bytes."""
+    """Whether the file ends with a sha256. Raises ValueError when that is not the one
+    of its bytes.
+    """
     end = _END.fullmatch(content, max(0, len(content) - _END_BYTES))
     if end is not None and hashlib.sha256(content[: end.start()]).hexdigest().encode("ascii") != end[1]:
         raise ValueError("its bytes do not match its sha256")
@@ -198,12 +221,16 @@ def _is_sealed(content: bytes) -> bool:
 
 
 def load(data: DataDirectory) -> Snapshot:
-    """The published snapshot, or the newest kept one that is whole, or generation 0 where there is none yet."""
+    """The published snapshot, or the newest kept one that is whole, or generation 0
+    where there is none yet.
+    """
     return find(data).snapshot
 
 
 def find(data: DataDirectory) -> Found:
-    """As `load`, with what is wrong. Raises SnapshotLost when something was published and no snapshot of it is whole."""
+    """As `load`, with what is wrong. Raises SnapshotLost when something was published
+    and no snapshot of it is whole.
+    """
     try:
         content = data.snapshot.read_bytes()
         return Found(decode(content, data.snapshot), content, None)
@@ -219,16 +246,19 @@ def find(data: DataDirectory) -> Found:
 
 
 def was_published(data: DataDirectory) -> bool:
-    """Whether there was a snapshot that cannot be done without: one is kept, or there are parts of a second pass or later.
+    """Whether there was a snapshot that cannot be done without: one is kept, or there
+    are parts of a second pass or later.
 
-    A first pass deletes no segment. So where its snapshot is damaged, or it was killed before its commit, beginning anew
-    loses nothing.
+    A first pass deletes no segment. So where its snapshot is damaged, or it was killed
+    before its commit, beginning anew loses nothing.
     """
     return bool(kept_generations(data)) or newest_part(data) > 1
 
 
 def newest_part(data: DataDirectory) -> int:
-    """The highest generation that a part of any snapshot, published or not, is of; 0 when there is none."""
+    """The highest generation that a part of any snapshot, published or not, is of; 0
+    when there is none.
+    """
     days = (folder for kind in (data.archive, data.counters) for folder in files_of(kind) if parse_day(folder.name))
     generations = (parse_part(path.name) for folder in days for path in files_of(folder))
     return max((generation for generation in generations if generation is not None), default=0)

@@ -1,4 +1,6 @@
-"""A log line, schema version 1: JSON whose last field is the CRC-32 of the bytes before it (P2). docs/formats.md shows one."""
+"""A log line, schema version 1: JSON whose last field is the CRC-32 of the bytes before
+it (P2). docs/formats.md shows one.
+"""
 
 from __future__ import annotations
 
@@ -7,6 +9,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import BinaryIO, NamedTuple
 
 from isal.isal_zlib import crc32
+
+from shared.exit_codes import UsageProblem
 
 SCHEMA_VERSION = 1
 CRC_BYTES = len(b',"crc":"1a2b3c4d"}')
@@ -37,12 +41,16 @@ _BEGIN = b'{"v":'
 _VERSION = re.compile(rb'{"v":(\d+),')
 
 
-class DataFromNewerVersion(Exception):
-    """The data directory was written by a later Foldlog. Reading it would guess, so nothing is read."""
+class DataFromNewerVersion(UsageProblem):
+    """The data directory was written by a later Foldlog. Reading it would guess, so
+    nothing is read.
+    """
 
 
 class ScannedLine(NamedTuple):
-    """One line of a file with its byte offset; `reason` is None when its CRC holds, else why it is bad."""
+    """One line of a file with its byte offset; `reason` is None when its CRC holds,
+    else why it is bad.
+    """
 
     offset: int
     content: bytes
@@ -50,7 +58,9 @@ class ScannedLine(NamedTuple):
 
 
 def seal_lines(beginning: bytes, rests: Sequence[bytes]) -> bytes:
-    """Finished log lines that begin with the same bytes and go on with each of `rests`, which lack their closing brace."""
+    """Finished log lines that begin with the same bytes and go on with each of `rests`,
+    which lack their closing brace.
+    """
     begun = crc32(beginning)
     # One format for all lines of a batch costs half of one for each.
     line = beginning.replace(b"%", b"%%") + b'%b,"crc":"%08x"}\n'
@@ -58,7 +68,9 @@ def seal_lines(beginning: bytes, rests: Sequence[bytes]) -> bytes:
 
 
 def flaw(line: bytes) -> str | None:
-    """Why a line (with its newline) cannot be trusted, or None. Raises DataFromNewerVersion for a later schema."""
+    """Why a line (with its newline) cannot be trusted, or None. Raises
+    DataFromNewerVersion for a later schema.
+    """
     if not line.endswith(b"\n"):
         return "torn: no newline at its end"
     field = _CRC_FIELD.fullmatch(line, len(line) - CRC_BYTES - 1, len(line) - 1)
@@ -78,12 +90,16 @@ def flaw(line: bytes) -> str | None:
 
 
 def lines_of(file: BinaryIO) -> Iterator[bytes]:
-    """The lines of a file. What is longer than a line can be comes in pieces, so that damage of any size fits into memory."""
+    """The lines of a file. What is longer than a line can be comes in pieces, so that
+    damage of any size fits into memory.
+    """
     return iter(lambda: file.readline(PIECE_MAX_BYTES), b"")
 
 
 def scan(lines: Iterable[bytes]) -> Iterator[ScannedLine]:
-    """Look at each line of a file by itself: a bad one costs none of its neighbours, also when it lost its newline."""
+    """Look at each line of a file by itself: a bad one costs none of its neighbours,
+    also when it lost its newline.
+    """
     offset = 0
     for line in lines:
         reason = flaw(line)
@@ -97,9 +113,11 @@ def scan(lines: Iterable[bytes]) -> Iterator[ScannedLine]:
 
 
 def _swallowed(line: bytes) -> int:
-    """Where in a bad line a whole one begins whose own newline is there; 0 when none does.
+    """Where in a bad line a whole one begins whose own newline is there; 0 when none
+    does.
 
-    Inside a JSON text a quotation mark is escaped, and the CRC is of the whole line: no value can pose as a line.
+    Inside a JSON text a quotation mark is escaped, and the CRC is of the whole line: no
+    value can pose as a line.
     """
     start = line.find(_BEGIN, max(1, len(line) - LINE_MAX_BYTES))
     while start > 0 and flaw(line[start:]) is not None:

@@ -1,8 +1,10 @@
 """Recovery of an active segment whose writer is dead (P2, P3).
 
-A free lock on an active segment means that its writer died. Every line whose CRC holds is kept, wherever it stands, and
-sealed as a new file; everything else goes to quarantine with its offset and reason; only then is the orphan removed. Killed
-at any point and run again it leaves the same bytes, because what it seals depends on the orphan alone.
+A free lock on an active segment means that its writer died. Every line whose CRC holds
+is kept, wherever it stands, and sealed as a new file; everything else goes to
+quarantine with its offset and reason; only then is the orphan removed. Killed at any
+point and run again it leaves the same bytes, because what it seals depends on the
+orphan alone.
 """
 
 from __future__ import annotations
@@ -21,7 +23,15 @@ import orjson
 from filelock import lock_descriptor
 
 from shared.disk.durable import publish, publishing, remove
-from shared.disk.layout import TEMPORARY_SUFFIX, DataDirectory, SegmentName, parse_checksum, parse_segment, parse_temporary
+from shared.disk.layout import (
+    TEMPORARY_SUFFIX,
+    DataDirectory,
+    SegmentName,
+    parse_checksum,
+    parse_segment,
+    parse_temporary,
+)
+from shared.exit_codes import TryAgain
 from shared.generations.snapshot import load
 from shared.segments.line import ScannedLine, lines_of, scan
 from shared.segments.sealed import count_lines, files_of, recorded_sha256, sealed_segments, sha256_line
@@ -31,13 +41,15 @@ RECOVERED_PREFIX = "recovered-"
 ABANDONED_S = 600.0
 
 
-class WriterAlive(BlockingIOError):
+class WriterAlive(TryAgain, BlockingIOError):
     """The segment is locked: its writer lives, there is nothing to recover."""
 
 
 @dataclass(frozen=True)
 class Recovered:
-    """What recovery kept and what it put into quarantine. `sealed` is None when there was no good line."""
+    """What recovery kept and what it put into quarantine. `sealed` is None when there
+    was no good line.
+    """
 
     writer: str
     sealed: SegmentName | None
@@ -46,7 +58,9 @@ class Recovered:
 
 
 def recover(data: DataDirectory, writer: str) -> Recovered | None:
-    """Seal what an orphaned active segment holds. None when there is none. Raises WriterAlive when it is not an orphan."""
+    """Seal what an orphaned active segment holds. None when there is none. Raises
+    WriterAlive when it is not an orphan.
+    """
     path = data.active(writer)
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
@@ -63,7 +77,9 @@ def recover(data: DataDirectory, writer: str) -> Recovered | None:
 
 
 def is_still(path: Path, descriptor: int) -> bool:
-    """Whether `path` still is the file behind `descriptor`: a lock on a file that was renamed or removed protects nothing."""
+    """Whether `path` still is the file behind `descriptor`: a lock on a file that was
+    renamed or removed protects nothing.
+    """
     try:
         named = path.lstat()
     except FileNotFoundError:
@@ -73,7 +89,9 @@ def is_still(path: Path, descriptor: int) -> bool:
 
 
 def next_sequence(data: DataDirectory, writer: str) -> int:
-    """One more than any sequence number this writer has used: in the log, or folded and since removed by retention."""
+    """One more than any sequence number this writer has used: in the log, or folded and
+    since removed by retention.
+    """
     on_disk = (segment.name.sequence for segment in sealed_segments(data) if segment.name.writer == writer)
     return max(load(data).folded.get(writer, 0), *on_disk, 0) + 1
 
@@ -97,12 +115,14 @@ def seal_good_lines(
     scanned: Callable[[], Iterator[ScannedLine]],
     sealed_before: Callable[[str], SegmentName | None],
 ) -> Recovered:
-    """Seal the good lines of a file as the next segment of a writer, unless a segment with their SHA-256 is there already.
+    """Seal the good lines of a file as the next segment of a writer, unless a segment
+    with their SHA-256 is there already.
 
-    `scanned` reads the file `source` from its beginning, `sealed_before` finds that segment. The bad lines go to quarantine.
+    `scanned` reads the file `source` from its beginning, `sealed_before` finds that
+    segment. The bad lines go to quarantine.
     """
-    # Before anything is sealed: afterwards the sequence number is in use, and what a killed run made under it looks like
-    # somebody else's.
+    # Before anything is sealed: afterwards the sequence number is in use, and what a
+    # killed run made under it looks like somebody else's.
     remove(unpublished(data, writer))
     sha256 = hashlib.sha256()
     whole = hashlib.sha256()
@@ -116,7 +136,8 @@ def seal_good_lines(
         else:
             bad += 1
     if bad:
-        # Named by the orphan's content: the same when recovery runs again, another for every other orphan.
+        # Named by the orphan's content: the same when recovery runs again, another for
+        # every other orphan.
         stem = f"{RECOVERED_PREFIX}{writer}-{whole.hexdigest()[:16]}"
         publish_quarantine(data, stem, source, (line for line in scanned() if line.reason))
     sealed = sealed_before(sha256.hexdigest()) if lines else None
@@ -137,7 +158,9 @@ def _scan_file(descriptor: int) -> Iterator[ScannedLine]:
 
 
 def _sealed_before(data: DataDirectory, writer: str, sha256: str) -> SegmentName | None:
-    """The segment that an interrupted recovery already made of these lines: the writer's newest, with the same hash."""
+    """The segment that an interrupted recovery already made of these lines: the
+    writer's newest, with the same hash.
+    """
     mine = [segment for segment in sealed_segments(data) if segment.name.writer == writer]
     return mine[-1].name if mine and recorded_sha256(mine[-1].checksum) == sha256 else None
 
@@ -150,9 +173,11 @@ def _stray_checksums(data: DataDirectory, writer: str) -> list[Path]:
 
 
 def unpublished(data: DataDirectory, writer: str) -> list[Path]:
-    """What a seal, a recovery or an adoption that was killed had not published yet. Only whoever holds the writer's lock asks.
+    """What a seal, a recovery or an adoption that was killed had not published yet.
+    Only whoever holds the writer's lock asks.
 
-    It is as large as a segment, and of no use to anybody. What is made of a segment that is sealed already is somebody else's.
+    It is as large as a segment, and of no use to anybody. What is made of a segment
+    that is sealed already is somebody else's.
     """
     sealed = {(segment.name.writer, segment.name.sequence) for segment in sealed_segments(data)}
     found = []
@@ -165,16 +190,22 @@ def unpublished(data: DataDirectory, writer: str) -> list[Path]:
 
 
 def abandoned(data: DataDirectory) -> Iterator[Path]:
-    """The same of any writer, for whoever compacts: what nobody has touched for a while, and its writer may never be back."""
+    """The same of any writer, for whoever compacts: what nobody has touched for a
+    while, and its writer may never be back.
+    """
     for path in files_of(data.log):
         target = parse_temporary(path.name) or ""
         with suppress(FileNotFoundError):
-            if (parse_segment(target) or parse_checksum(target)) and abs(time.time() - path.stat().st_mtime) > ABANDONED_S:
+            if (parse_segment(target) or parse_checksum(target)) and abs(
+                time.time() - path.stat().st_mtime
+            ) > ABANDONED_S:
                 yield path
 
 
 def publish_quarantine(data: DataDirectory, stem: str, source: str, bad: Iterable[ScannedLine]) -> None:
-    """Keep bad lines, byte for byte, with where they were and what is wrong with them."""
+    """Keep bad lines, byte for byte, with where they were and what is wrong with
+    them.
+    """
     with publishing(data.quarantine / f"{stem}.ndjson") as beside, beside.open("xb") as file:
         for line in bad:
             content = base64.b64encode(line.content).decode("ascii")

@@ -1,4 +1,6 @@
-"""The sealed segments of the log: list them, read them, check them. Plain, gzip or zstd, a reader cannot tell."""
+"""The sealed segments of the log: list them, read them, check them. Plain, gzip or
+zstd, a reader cannot tell.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +16,8 @@ from shared.disk.layout import PACKED_SUFFIXES, DataDirectory, SegmentName, pars
 from shared.segments.line import PIECE_MAX_BYTES, lines_of
 
 _BLOCK = 1 << 20
-# What cannot be inflated costs the block that it is in: small ones, where a line is worth more than time.
+# What cannot be inflated costs the block that it is in: small ones, where a line is
+# worth more than time.
 _SALVAGE_BLOCK = 64
 _PACKED_RATIO = 10
 
@@ -37,7 +40,9 @@ class Segment:
 
     @property
     def copies(self) -> list[Path]:
-        """Every file that holds its lines: while it is being compressed, or after that was killed, there are two."""
+        """Every file that holds its lines: while it is being compressed, or after that
+        was killed, there are two.
+        """
         names = (self.name.file, *(self.name.packed(suffix) for suffix in PACKED_SUFFIXES))
         return [path for path in map(self.path.with_name, names) if path.exists()]
 
@@ -47,15 +52,19 @@ class Segment:
 
     @property
     def plain_bytes(self) -> int:
-        """About how many bytes its lines have: what bounds memory is not how small they can be made."""
+        """About how many bytes its lines have: what bounds memory is not how small they
+        can be made.
+        """
         return self.bytes * (_PACKED_RATIO if self.suffix else 1)
 
 
 @dataclass(frozen=True)
 class Digest:
-    """What one read of a segment finds: its lines, and whether its bytes are the ones that were sealed.
+    """What one read of a segment finds: its lines, and whether its bytes are the ones
+    that were sealed.
 
-    `intact` is False when the bytes differ from the `.sha256` file, or when there is none: then only its CRCs speak for a line.
+    `intact` is False when the bytes differ from the `.sha256` file, or when there is
+    none: then only its CRCs speak for a line.
     """
 
     lines: int
@@ -64,10 +73,14 @@ class Digest:
 
 
 def sealed_segments(data: DataDirectory) -> list[Segment]:
-    """All sealed segments, by writer and sequence. A segment present both plain and compressed is listed once."""
+    """All sealed segments, by writer and sequence. A segment present both plain and
+    compressed is listed once.
+    """
     found: dict[tuple[str, int], Segment] = {}
     log = data.log
-    for file in names_of(log):  # names, not paths: there may be a hundred thousand, and to sort paths took most of the time
+    for file in names_of(
+        log
+    ):  # names, not paths: there may be a hundred thousand, and to sort paths took most of the time
         name = parse_segment(file)
         if name is not None:
             found.setdefault((name.writer, name.sequence), Segment(name, log / file))
@@ -75,15 +88,19 @@ def sealed_segments(data: DataDirectory) -> list[Segment]:
 
 
 def files_of(directory: Path) -> list[Path]:
-    """What is in a directory, by name; nothing when there is none. Raises OSError when it cannot be listed.
+    """What is in a directory, by name; nothing when there is none. Raises OSError when
+    it cannot be listed.
 
-    Not glob: it takes a directory that may not be read for an empty one, and a sequence number would be used again.
+    Not glob: it takes a directory that may not be read for an empty one, and a sequence
+    number would be used again.
     """
     return [directory / name for name in names_of(directory)]
 
 
 def names_of(directory: Path) -> list[str]:
-    """The same as names alone: of a hundred thousand files those that matter are found in a fraction of the time."""
+    """The same as names alone: of a hundred thousand files those that matter are found
+    in a fraction of the time.
+    """
     try:
         return sorted(os.listdir(directory))
     except FileNotFoundError:
@@ -91,7 +108,9 @@ def names_of(directory: Path) -> list[str]:
 
 
 def file_sizes(data: DataDirectory) -> dict[str, int]:
-    """Bytes of every file of the log, by name; what is sealed, compressed or removed meanwhile may be missing."""
+    """Bytes of every file of the log, by name; what is sealed, compressed or removed
+    meanwhile may be missing.
+    """
     sizes = {}
     with os.scandir(data.log) as entries:
         for entry in entries:
@@ -110,12 +129,16 @@ def active_segments(data: DataDirectory) -> dict[str, Path]:
 
 
 def open_segment(path: Path) -> BinaryIO:
-    """Open a segment for reading as the lines that were written, compressed or not. Reading may raise CannotInflate."""
+    """Open a segment for reading as the lines that were written, compressed or not.
+    Reading may raise CannotInflate.
+    """
     return open_inflated(path)
 
 
 def digest(segment: Segment) -> Digest:
-    """Read a segment once: count its lines and compare it with its `.sha256`. Raises OSError when it cannot be read."""
+    """Read a segment once: count its lines and compare it with its `.sha256`. Raises
+    OSError when it cannot be read.
+    """
     sha256 = hashlib.sha256()
     lines = 0
     torn = False
@@ -131,7 +154,9 @@ def digest(segment: Segment) -> Digest:
 
 
 def recorded_sha256(checksum: Path) -> str | None:
-    """The hash in a `sha256sum -c` file, or None when there is no such file or it holds none."""
+    """The hash in a `sha256sum -c` file, or None when there is no such file or it holds
+    none.
+    """
     try:
         word = checksum.read_text("ascii").partition(" ")[0]
     except (FileNotFoundError, UnicodeDecodeError):
@@ -145,7 +170,9 @@ def sha256_line(digest: str, file: str) -> bytes:
 
 
 def count_lines(path: Path) -> int:
-    """Complete lines in a file that may still grow; in a damaged compressed one, those that can be read."""
+    """Complete lines in a file that may still grow; in a damaged compressed one, those
+    that can be read.
+    """
     lines = 0
     try:
         for block in inflated(path, _BLOCK):
@@ -156,7 +183,9 @@ def count_lines(path: Path) -> int:
 
 
 def salvage(path: Path) -> Iterator[bytes]:
-    """The lines of a segment that may be damaged. Raises CannotInflate after the last one that can be read."""
+    """The lines of a segment that may be damaged. Raises CannotInflate after the last
+    one that can be read.
+    """
     if path.suffix not in PACKED_SUFFIXES:
         with path.open("rb") as file:
             yield from lines_of(file)

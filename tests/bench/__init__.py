@@ -1,1 +1,3 @@
-"""Benchmarks: figures as ratios within one run, each of which checks that what it measured also happened."""
+"""Benchmarks: figures as ratios within one run, each of which checks that what it
+measured also happened.
+"""

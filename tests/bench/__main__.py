@@ -1,9 +1,12 @@
-"""`make bench`: the table of docs/performance.md in Markdown, taken in one run and compared with the last one kept in git.
+"""`make bench`: the table of docs/performance.md in Markdown, taken in one run and
+compared with the last one kept in git.
 
-Each part stops with an error when what it measured did not also happen: what was acknowledged must be counted, each different
-event once. All parts together take most of an hour on two cores, half of it to make what is measured. A ratio that is worse
-than the last one by more than a tenth is marked `slower`; absolute figures depend on the machine, their change is shown and
-not judged. `--keep` keeps the figures of this run in tests/bench/last.json, to be committed with the change that moved them.
+Each part stops with an error when what it measured did not also happen: what was
+acknowledged must be counted, each different event once. All parts together take most of
+an hour on two cores, half of it to make what is measured. A ratio that is worse than
+the last one by more than a tenth is marked `slower`; absolute figures depend on the
+machine, their change is shown and not judged. `--keep` keeps the figures of this run in
+tests/bench/last.json, to be committed with the change that moved them.
 """
 
 from __future__ import annotations
@@ -64,7 +67,13 @@ def half_of_maximum(root: Path) -> list[Figure]:
     found = latency.half_of_maximum(root)
     return [
         Figure("`serve`: single events a second, at most", found.most, "{:,.0f}"),
-        Figure("`serve` at half of that, open loop: p99", found.p99, "{:.1f} ms", latency.WANTED_P99_MS, less_is_better=True),
+        Figure(
+            "`serve` at half of that, open loop: p99",
+            found.p99,
+            "{:.1f} ms",
+            latency.WANTED_P99_MS,
+            less_is_better=True,
+        ),
         Figure("`serve` at half of that, open loop: p99.9", found.p999, "{:.1f} ms", less_is_better=True),
     ]
 
@@ -74,7 +83,12 @@ def isolated(root: Path) -> list[Figure]:
     ratios = {"a fold": found.folding, "heavy reports": found.reporting}
     return [
         Figure(
-            f"p99 of events during {what} / idle", value, "{:.2f}", isolation.WANTED_RATIO, less_is_better=True, is_ratio=True
+            f"p99 of events during {what} / idle",
+            value,
+            "{:.2f}",
+            isolation.WANTED_RATIO,
+            less_is_better=True,
+            is_ratio=True,
         )
         for what, value in ratios.items()
     ]
@@ -110,7 +124,9 @@ def folding(root: Path, events: int = FOLD_EVENTS, rounds: int = 3) -> list[Figu
 
 
 def large_fold(root: Path, events: int = LARGE_EVENTS) -> list[Figure]:
-    """One day of 1,000,000 visitors and 100,000 paths, which is more than FOLDLOG_MAX_VALUES."""
+    """One day of 1,000,000 visitors and 100,000 paths, which is more than
+    FOLDLOG_MAX_VALUES.
+    """
     data = fold.fresh(root / "large")
     piece = min(events, 500_000)
     different = sum(
@@ -135,7 +151,8 @@ def history(root: Path, days: int = HISTORY_DAYS, events: int = NEW_EVENTS) -> l
         new = fold.fresh(root / f"empty-{round_}")
         fold.write_segments(new, events, fold.DAY, seed=round_)
         on_none = fold.measure(new.root)["seconds"]
-        # Another day each time, so that every round meets the same: a year behind it and nothing of its own.
+        # Another day each time, so that every round meets the same: a year behind it
+        # and nothing of its own.
         fold.write_segments(old, events, fold.DAY + fold.days(round_ * 4), seed=round_)
         ratios.append(fold.measure(old.root)["seconds"] / on_none)
     what = f"fold of {events:,} new events on {days} days / on none"
@@ -147,7 +164,13 @@ def month(root: Path) -> list[Figure]:
     of = f"{reports.DAYS} days of {reports.EVENTS_OF_DAY:,} events"
     quick_ms = found.quick_p95_s * 1000
     return [
-        Figure(f"top paths of {of}, from counters: p95", quick_ms, "{:,.0f} ms", reports.WANTED_QUICK_MS, less_is_better=True),
+        Figure(
+            f"top paths of {of}, from counters: p95",
+            quick_ms,
+            "{:,.0f} ms",
+            reports.WANTED_QUICK_MS,
+            less_is_better=True,
+        ),
         Figure(
             "the same by event and country, exact: median",
             found.exact_s,
@@ -157,7 +180,11 @@ def month(root: Path) -> list[Figure]:
         ),
         Figure("the same of a country with 7 of 16 visitors", found.largest_s, "{:.2f} s", less_is_better=True),
         Figure(
-            f"bytes of an event in the archive, {of}", found.bytes_of_event, "{:.1f}", reports.WANTED_BYTES, less_is_better=True
+            f"bytes of an event in the archive, {of}",
+            found.bytes_of_event,
+            "{:.1f}",
+            reports.WANTED_BYTES,
+            less_is_better=True,
         ),
     ]
 
@@ -168,7 +195,11 @@ def stored(root: Path) -> list[Figure]:
         Figure("bytes of an event in the log", found.log, "{:.0f}", less_is_better=True),
         Figure("bytes of an event in the log, gzip", found.gzip, "{:.1f}", less_is_better=True),
         Figure(
-            "bytes of an event in the archive, one fold", found.archive, "{:.1f}", reports.WANTED_BYTES, less_is_better=True
+            "bytes of an event in the archive, one fold",
+            found.archive,
+            "{:.1f}",
+            reports.WANTED_BYTES,
+            less_is_better=True,
         ),
     ]
 

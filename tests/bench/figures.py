@@ -1,4 +1,6 @@
-"""A measured figure, the table of them, and how they compare with the last ones that were kept (tests/bench/last.json)."""
+"""A measured figure, the table of them, and how they compare with the last ones that
+were kept (tests/bench/last.json).
+"""
 
 from __future__ import annotations
 
@@ -19,8 +21,9 @@ HEAD = "| what | measured | wanted | against last |\n|---|---|---|---|"
 class Figure(NamedTuple):
     """One line of the table. `what` names it from one run to the next.
 
-    `shown` is a format such as `{:.2f} µs`. A ratio was taken within one run and can be compared with that of another run; an
-    absolute figure depends on the machine and on what else it does. `wanted` is the least or, where less is better, the most.
+    `shown` is a format such as `{:.2f} µs`. A ratio was taken within one run and can be
+    compared with that of another run; an absolute figure depends on the machine and on
+    what else it does. `wanted` is the least or, where less is better, the most.
     """
 
     what: str
@@ -37,7 +40,9 @@ class Figure(NamedTuple):
         return self.value <= self.wanted if self.less_is_better else self.value >= self.wanted
 
     def is_slower(self, last: float) -> bool:
-        """Whether this is a ratio that is worse than the last one by more than a tenth."""
+        """Whether this is a ratio that is worse than the last one by more than a
+        tenth.
+        """
         worse = self.value / last - 1 if self.less_is_better else last / self.value - 1
         return self.is_ratio and worse > SLOWER_SHARE
 

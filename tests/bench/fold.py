@@ -1,4 +1,6 @@
-"""The fold: events a second, peak memory, and what history costs. Each pass is a process of its own, as the compactor is."""
+"""The fold: events a second, peak memory, and what history costs. Each pass is a
+process of its own, as the compactor is.
+"""
 
 from __future__ import annotations
 
@@ -43,9 +45,14 @@ class Quiet:
     def warning(self, event: str, **fields: object) -> None:
         sys.stderr.write(f"{event} {fields}\n")
 
+    debug = info
+    error = warning
+
 
 def make_lines(count: int, day: datetime, seed: int, visitors: int = 100_000, paths: int = 10_000) -> Iterator[Line]:
-    """Events of one day: so many visitors and paths, 200 user agents, 1 in 50 sent twice."""
+    """Events of one day: so many visitors and paths, 200 user agents, 1 in 50 sent
+    twice.
+    """
     pick = random.Random(seed)
     start = int(day.timestamp() * 1000)
     last: Line | None = None
@@ -74,7 +81,9 @@ def make_lines(count: int, day: datetime, seed: int, visitors: int = 100_000, pa
 
 
 def write_segments(data: DataDirectory, count: int, day: datetime, seed: int = 1, **spread: int) -> int:
-    """Seal `count` events; `spread` is for make_lines. Returns how many different ones they are."""
+    """Seal `count` events; `spread` is for make_lines. Returns how many different ones
+    they are.
+    """
     made = list(make_lines(count, day, seed, **spread))
     for start in range(0, count, SEGMENT_EVENTS):
         lines = made[start : start + SEGMENT_EVENTS]
@@ -100,7 +109,9 @@ def make_history(data: DataDirectory, days: int, events: int) -> None:
 
 
 def measure(root: Path) -> dict[str, float]:
-    """Fold what is sealed in a process of its own. Seconds are of its passes, memory is the peak of the process in MiB."""
+    """Fold what is sealed in a process of its own. Seconds are of its passes, memory is
+    the peak of the process in MiB.
+    """
     command = [sys.executable, "-m", "tests.bench.fold", str(root)]
     done = subprocess.run(command, capture_output=True, check=True, timeout=3600)
     result: dict[str, float] = orjson.loads(done.stdout)
@@ -108,7 +119,9 @@ def measure(root: Path) -> dict[str, float]:
 
 
 def parse_seconds(root: Path, columns: dict[str, str] = PARSED) -> float:
-    """The floor: the same segments, only parsed by the same engine, with as many threads, into a table of these columns."""
+    """The floor: the same segments, only parsed by the same engine, with as many
+    threads, into a table of these columns.
+    """
     data = DataDirectory(root)
     files = [str(segment.path) for segment in sealed_segments(data)]
     wanted = ", ".join(f"{name}: '{kind}'" for name, kind in columns.items())
@@ -141,10 +154,13 @@ def main() -> None:
     started = time.perf_counter()
     compact_once(data, Settings(data_dir=data.root, log_retention_days=36_500), Quiet())
     seconds = time.perf_counter() - started
-    # Not ru_maxrss: across an exec that keeps the peak of the process that started this one.
+    # Not ru_maxrss: across an exec that keeps the peak of the process that started this
+    # one.
     peak = next(line for line in Path("/proc/self/status").read_text("ascii").splitlines() if line.startswith("VmHWM"))
     peak_mib = int(peak.split()[1]) / 1024
-    sys.stdout.buffer.write(orjson.dumps({"seconds": seconds, "peak_mib": peak_mib, "counted": load(data).totals.counted}))
+    sys.stdout.buffer.write(
+        orjson.dumps({"seconds": seconds, "peak_mib": peak_mib, "counted": load(data).totals.counted})
+    )
 
 
 if __name__ == "__main__":

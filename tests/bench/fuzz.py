@@ -1,14 +1,18 @@
-"""`make fuzz`: 1,000,000 fuzzed bodies, each through the path from body to lines and then over HTTP to a real worker.
+"""`make fuzz`: 1,000,000 fuzzed bodies, each through the path from body to lines and
+then over HTTP to a real worker.
 
-libFuzzer (atheris) makes the bodies of valid ones, led by which code they reach; tests/bench/fuzz_target.py checks each in its own
-process and tests/bench/fuzz_post.py posts it. It must then hold that
+libFuzzer (atheris) makes the bodies of valid ones, led by which code they reach;
+tests/bench/fuzz_target.py checks each in its own process and tests/bench/fuzz_post.py
+posts it. It must then hold that
 
 - every body was answered, none with a 5xx, and each as it was answered without HTTP;
-- the worker is the process that it was, and its memory has not grown by 10 MiB since the first tenth;
-- the log verifies, has exactly the events that were acknowledged, and each different one of them is counted once.
+- the worker is the process that it was, and its memory has not grown by 10 MiB since
+  the first tenth;
+- the log verifies, has exactly the events that were acknowledged, and each different
+  one of them is counted once.
 
-What is wrong is kept in a directory, which is named at the end. `make fuzz` installs what it needs beside the rest: the extra
-`fuzz`, which is atheris.
+What is wrong is kept in a directory, which is named at the end. `make fuzz` installs
+what it needs beside the rest: the extra `fuzz`, which is atheris.
 """
 
 from __future__ import annotations
@@ -49,7 +53,9 @@ def main() -> None:
     (root / "crashes").mkdir()
     write_first(root / "corpus")
     with (
-        worker(root / "data", FOLDLOG_RATE_LIMIT="0", FOLDLOG_CONSENT="implied", FOLDLOG_LOG_FILE=str(root / "worker.log")) as (
+        worker(
+            root / "data", FOLDLOG_RATE_LIMIT="0", FOLDLOG_CONSENT="implied", FOLDLOG_LOG_FILE=str(root / "worker.log")
+        ) as (
             process,
             port,
         ),
@@ -77,8 +83,20 @@ def options() -> argparse.Namespace:
 def fuzzer(root: Path, given: argparse.Namespace) -> Iterator[subprocess.Popen[bytes]]:
     """The fuzzing process, whose standard output are the bodies."""
     command = [
-        *(sys.executable, "-m", "tests.bench.fuzz_target", str(given.bodies), f"-runs={given.bodies}", f"-seed={given.seed}"),
-        *(f"-max_len={BODY_MAX_BYTES}", f"-timeout={UNIT_S}", f"-artifact_prefix={root / 'crashes'}/", str(root / "corpus")),
+        *(
+            sys.executable,
+            "-m",
+            "tests.bench.fuzz_target",
+            str(given.bodies),
+            f"-runs={given.bodies}",
+            f"-seed={given.seed}",
+        ),
+        *(
+            f"-max_len={BODY_MAX_BYTES}",
+            f"-timeout={UNIT_S}",
+            f"-artifact_prefix={root / 'crashes'}/",
+            str(root / "corpus"),
+        ),
     ]
     with (root / "fuzzer.log").open("wb") as log:
         process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=log)
@@ -134,7 +152,11 @@ def wrong_log(root: Path, tally: Tally) -> list[str]:
         timeout=VERIFY_S,
         check=False,
     )
-    show("events acknowledged, lines in the log, lines folded", f"{tally.accepted:,}, {lines:,}, {totals.lines:,}", "the same")
+    show(
+        "events acknowledged, lines in the log, lines folded",
+        f"{tally.accepted:,}, {lines:,}, {totals.lines:,}",
+        "the same",
+    )
     show("different events, counted", f"{different:,}, {totals.counted:,}", "the same")
     show("quarantined, damaged segments", f"{totals.quarantined}, {totals.damaged_segments}", "0, 0")
     show("foldlog verify", f"exit code {verified.returncode}", "exit code 0")

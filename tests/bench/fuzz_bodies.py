@@ -1,6 +1,8 @@
-"""What is fuzzed: bodies with the two headers that say how they are written, and those to begin with.
+"""What is fuzzed: bodies with the two headers that say how they are written, and those
+to begin with.
 
-An input of the fuzzer is one byte that chooses the headers, then the body as it is sent.
+An input of the fuzzer is one byte that chooses the headers, then the body as it is
+sent.
 """
 
 from __future__ import annotations
@@ -16,8 +18,8 @@ from pathlib import Path
 import orjson
 import zstandard
 
-# One body on its way to whoever posts it: index in FORMS, the status that is expected, how many events (-1 where neither is to
-# be compared), length of the body.
+# One body on its way to whoever posts it: index in FORMS, the status that is expected,
+# how many events (-1 where neither is to be compared), length of the body.
 FRAME = struct.Struct("<BHiI")
 
 # Content-Type and Content-Encoding; an empty one is not sent.
@@ -69,7 +71,11 @@ def _events(now_ms: int) -> list[dict[str, object]]:
             "url": "https://example.com/a?b=c#d",
             "referrer": "http://x.org/",
         },
-        {"name": "späť 😀", "time": moment, "props": {"a": None, "b": True, "c": 1e20, "d": -(2**53) + 1, "": "x" * 30}},
+        {
+            "name": "späť 😀",
+            "time": moment,
+            "props": {"a": None, "b": True, "c": 1e20, "d": -(2**53) + 1, "": "x" * 30},
+        },
         {"name": "late", "time": now_ms - 71 * 3_600_000, "visitor": "\x7f", "id": None, "props": {}},
         {"name": "early", "time": now_ms + 3_600_000, "props": {f"key{number}": number for number in range(31)}},
         {"name": "\u2067x", "visitor": "undefined", "unknown": [[{}]]},

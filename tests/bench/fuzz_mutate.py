@@ -1,6 +1,8 @@
-"""How one body becomes another. Most changes keep JSON what it is, and change what it says: others rarely get past its parser.
+"""How one body becomes another. Most changes keep JSON what it is, and change what it
+says: others rarely get past its parser.
 
-A body that is compressed is mostly changed inside, for the same reason. What changes bytes blindly is libFuzzer's part.
+A body that is compressed is mostly changed inside, for the same reason. What changes
+bytes blindly is libFuzzer's part.
 """
 
 from __future__ import annotations
@@ -28,7 +30,20 @@ SMALL_BYTES = 4 << 10
 LARGE_BYTES = 128 << 10
 
 _TOKEN = re.compile(rb'"(?:[^"\\]|\\.)*"|[-+\w.]+|[\[\]{}:,]', re.DOTALL)
-_FIELDS = ("name", "id", "time", "visitor", "session", "url", "referrer", "value", "props", "events", "sent_at", "consent")
+_FIELDS = (
+    "name",
+    "id",
+    "time",
+    "visitor",
+    "session",
+    "url",
+    "referrer",
+    "value",
+    "props",
+    "events",
+    "sent_at",
+    "consent",
+)
 _TEXTS = (
     "", "0", "-1", "undefined", "[object Object]", "anonymous", "granted", "denied", "a" * 7, "a" * 64, "a" * 65,
     "n" * 121, "v" * 101, "x" * 2001, "http://", "HTTPS://x/", "javascript:alert(1)", "https://example.com/" + "p" * 1980,
@@ -66,19 +81,27 @@ _TOKENS = [
 
 
 def mutated(data: bytes, max_size: int, pick: random.Random, mutate: Mutate) -> bytes:
-    """Another input, made from this one. `mutate` is what changes bytes without knowing what they are."""
+    """Another input, made from this one. `mutate` is what changes bytes without knowing
+    what they are.
+    """
     form, body = split(data)
     if pick.random() < FORM_CHANGES:
         form = pick.randrange(len(FORMS))
     encoding = FORMS[form][1].lower()
     # Many events in one body take most of the time and say little that few do not.
-    plain = unpack(body, encoding, LARGE_BYTES if pick.random() < LARGE else SMALL_BYTES) if pick.random() < INSIDE else None
+    plain = (
+        unpack(body, encoding, LARGE_BYTES if pick.random() < LARGE else SMALL_BYTES)
+        if pick.random() < INSIDE
+        else None
+    )
     body = mutate(body, max_size - 1) if plain is None else pack(changed(plain, pick, mutate), encoding)
     return (bytes([form]) + body)[:max_size]
 
 
 def changed(plain: bytes, pick: random.Random, mutate: Mutate) -> bytes:
-    """A body without its encoding, changed in one of three ways; now and then another valid one in its place."""
+    """A body without its encoding, changed in one of three ways; now and then another
+    valid one in its place.
+    """
     if pick.random() < ANEW:
         plain = _anew(pick, lines=pick.random() < 0.3)
     kind = pick.random()
@@ -106,7 +129,9 @@ def _token_changed(plain: bytes, pick: random.Random) -> bytes:
 
 
 def _value_changed(plain: bytes, pick: random.Random) -> bytes:
-    """One value of the JSON replaced, removed, copied or put in: of a line of it, where lines are JSON by themselves."""
+    """One value of the JSON replaced, removed, copied or put in: of a line of it, where
+    lines are JSON by themselves.
+    """
     start = plain.rfind(b"\n", 0, pick.randrange(len(plain) + 1)) + 1
     end = plain.find(b"\n", start) if b"\n" in plain[start:] else len(plain)
     try:

@@ -1,6 +1,8 @@
-"""Posts the bodies of the fuzzing process to a worker: many keep-alive connections, on each of them one request at a time.
+"""Posts the bodies of the fuzzing process to a worker: many keep-alive connections, on
+each of them one request at a time.
 
-A body that gets no answer, or another one than the same path gave without HTTP, is kept.
+A body that gets no answer, or another one than the same path gave without HTTP, is
+kept.
 """
 
 from __future__ import annotations
@@ -36,7 +38,9 @@ class Sent(NamedTuple):
 
 @dataclass
 class Tally:
-    """What became of the bodies. `kept` are those with something wrong, and what it is."""
+    """What became of the bodies. `kept` are those with something wrong, and what it
+    is.
+    """
 
     answered: int = 0
     accepted: int = 0
@@ -54,7 +58,9 @@ class Tally:
 
 
 async def post_all(pipe: Any, port: int, pid: int, connections: int, max_s: float) -> Tally:
-    """Post every body of the pipe to the worker `pid`. Raises TimeoutError after `max_s`, or after a minute of silence."""
+    """Post every body of the pipe to the worker `pid`. Raises TimeoutError after
+    `max_s`, or after a minute of silence.
+    """
     loop = asyncio.get_running_loop()
     tally = Tally(resident=[(0, resident_mib(pid))])
     posters: list[Poster] = []

@@ -1,10 +1,14 @@
-"""The fuzzing process: libFuzzer makes bodies, each of which must either be refused with a 4xx or become whole log lines.
+"""The fuzzing process: libFuzzer makes bodies, each of which must either be refused
+with a 4xx or become whole log lines.
 
-This is the path of a body without HTTP and without the disk: admission.body_form, body.inflate, body.decode, admission.batch_consent,
-verdict.judge, encode.seal_events. libFuzzer keeps the bodies that reach something new, and makes others of them.
-Every body goes to standard output as well, with what it should be answered: tests/bench/fuzz.py posts it to a real worker.
+This is the path of a body without HTTP and without the disk: admission.body_form,
+body.inflate, body.decode, admission.batch_consent, verdict.judge, encode.seal_events.
+libFuzzer keeps the bodies that reach something new, and makes others of them. Every
+body goes to standard output as well, with what it should be answered:
+tests/bench/fuzz.py posts it to a real worker.
 
-Anything that is not as promised ends the process with a traceback, and libFuzzer keeps the body as a file.
+Anything that is not as promised ends the process with a traceback, and libFuzzer keeps
+the body as a file.
 """
 
 from __future__ import annotations
@@ -28,15 +32,18 @@ atheris: Any = import_module("atheris")
 with atheris.instrument_imports(include=["ingest", "shared"]):
     from ingest.collect import admission, body, encode
     from ingest.collect.event import Event
-    from ingest.collect.validate import HAZARD, Accepted, judge
+    from ingest.collect.validate import Accepted, judge
     from ingest.http.problem import Refusal
+    from shared.control_chars import CONTROL_CHARS
     from shared.segments.line import LINE_MAX_BYTES, flaw
     from shared.settings import Settings
     from shared.timestamps import now_ms
 
-# Between a body's verdict here and the one over HTTP. What depends on the moment within it is not compared.
+# Between a body's verdict here and the one over HTTP. What depends on the moment within
+# it is not compared.
 PATIENCE_MS = 120_000
-# Nor is what is nested deeper than this: how deep a parser goes depends on how deep the stack is from which it is called.
+# Nor is what is nested deeper than this: how deep a parser goes depends on how deep the
+# stack is from which it is called.
 COMPARED_DEPTH = 500
 SAME_FIELDS = ("name", "session", "url", "referrer", "value", "props")
 ORIGIN = encode.Origin("127.0.0.1", "Mozilla/5.0 \x7f", "de", None, "implied")
@@ -45,7 +52,9 @@ SETTINGS = Settings(consent="implied")
 
 
 def main() -> None:
-    """fuzz_target COUNT [options and directories of libFuzzer]: give COUNT bodies to standard output."""
+    """fuzz_target COUNT [options and directories of libFuzzer]: give COUNT bodies to
+    standard output.
+    """
     target = Target(int(sys.argv.pop(1)))
     atheris.Setup(sys.argv, target.try_one, custom_mutator=target.mutate)
     atheris.Fuzz()
@@ -72,7 +81,9 @@ class Target:
 
 
 def answer_to(content_type: str, content_encoding: str, content: bytes) -> tuple[int, int]:
-    """Status and number of events of the answer that this body should get, -1 where that is not to be compared."""
+    """Status and number of events of the answer that this body should get, -1 where
+    that is not to be compared.
+    """
     received_ms = now_ms()
     plain = content
     try:
@@ -101,18 +112,22 @@ def may_be_deep(plain: bytes) -> bool:
 
 
 def check_lines(accepted: list[Accepted], blob: bytes) -> None:
-    """Each event is one whole line, harmless in a terminal, that holds what was sent."""
+    """Each event is one whole line, harmless in a terminal, that holds what was
+    sent.
+    """
     sealed = blob.splitlines(keepends=True)
     demand(len(sealed) == len(accepted), "one line for each event")
     for (event, time_ms), line in zip(accepted, sealed, strict=True):
         demand(flaw(line) is None, f"a line with a flaw: {flaw(line)}")
         demand(len(line) <= LINE_MAX_BYTES, f"a line of {len(line)} bytes")
-        demand(HAZARD.search(line[:-1].decode("utf-8")) is None, "a line that a terminal would act on")
+        demand(CONTROL_CHARS.search(line[:-1].decode("utf-8")) is None, "a line that a terminal would act on")
         check_line(event, time_ms, orjson.loads(line))
 
 
 def check_line(event: Event, time_ms: int, line: dict[str, Any]) -> None:
-    """The line, read by another parser than the one that wrote it, against the event."""
+    """The line, read by another parser than the one that wrote it, against the
+    event.
+    """
     sent = msgspec.structs.asdict(event)
     for field in SAME_FIELDS:
         demand(line.get(field) == sent[field], f"{field} is {line.get(field)!r}, and was {sent[field]!r}")

@@ -1,10 +1,13 @@
-"""`make gate-cost`: single-event throughput of a worker with its gate, as a share of that of one without it.
+"""`make gate-cost`: single-event throughput of a worker with its gate, as a share of
+that of one without it.
 
-The one without is tests/bench/ungated_worker.py, which says what is out. Both run at once and are loaded in turns, each round in the
-other order; the figure is the median of the rounds' ratios. The first case is a worker without a proxy in front, and one
-client: the rate limit counts it, is never reached, and has it easy, because it counts a client that goes on sending many at a
-time. The second, for information, is the other end: one trusted proxy that passes on 5,000 clients, each of which sends a
-request now and then. Whatever was acknowledged must be counted afterwards.
+The one without is tests/bench/ungated_worker.py, which says what is out. Both run at
+once and are loaded in turns, each round in the other order; the figure is the median of
+the rounds' ratios. The first case is a worker without a proxy in front, and one client:
+the rate limit counts it, is never reached, and has it easy, because it counts a client
+that goes on sending many at a time. The second, for information, is the other end: one
+trusted proxy that passes on 5,000 clients, each of which sends a request now and then.
+Whatever was acknowledged must be counted afterwards.
 """
 
 from __future__ import annotations
@@ -104,7 +107,9 @@ def plain_load(port: int, requests: int, seed: int) -> dict[str, Any]:
 
 
 def proxy_load(port: int, requests: int, seed: int) -> dict[str, Any]:
-    """The same through a proxy: each request says whom it is for. Raises AssertionError unless all were answered with 200."""
+    """The same through a proxy: each request says whom it is for. Raises AssertionError
+    unless all were answered with 200.
+    """
     command = [
         sys.executable,
         "-m",

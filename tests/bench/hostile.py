@@ -1,13 +1,18 @@
-"""`make hostile`: what one worker's other clients and its memory feel of clients that mean harm.
+"""`make hostile`: what one worker's other clients and its memory feel of clients that
+mean harm.
 
-Slow: 1,000 connections of which half send the head of a request and half its body at one byte a second; whenever the server
-closes one, it is opened again at once. Beside them well-behaved clients send single events at a fixed rate, far below what
-the worker can do, in rounds with and without the slow ones. The figure is the median ratio of their p99.
+Slow: 1,000 connections of which half send the head of a request and half its body at
+one byte a second; whenever the server closes one, it is opened again at once. Beside
+them well-behaved clients send single events at a fixed rate, far below what the worker
+can do, in rounds with and without the slow ones. The figure is the median ratio of
+their p99.
 
-Bombs: 1,000 connections that post at the same moment, each 60 KB of gzip that hold 60 MB. The figure is the highest resident
-memory of the worker above what it had when idle. Other crowds follow for information.
+Bombs: 1,000 connections that post at the same moment, each 60 KB of gzip that hold 60
+MB. The figure is the highest resident memory of the worker above what it had when idle.
+Other crowds follow for information.
 
-Each kind of client is a process of its own; the roles that they run are the sub-commands `steady`, `slow` and `crowd`.
+Each kind of client is a process of its own; the roles that they run are the
+sub-commands `steady`, `slow` and `crowd`.
 """
 
 from __future__ import annotations
@@ -97,7 +102,9 @@ def slow_clients(root: Path, given: argparse.Namespace) -> list[str]:
     ratios = sorted(after["p99"] / before["p99"] for before, after in zip(without, with_, strict=True))
     ratio = statistics.median(ratios)
     show(
-        f"p99 of other clients, with {given.clients:,} slow connections / without", f"{ratio:.2f}", f"under {SLOW_RATIO_MAX:g}"
+        f"p99 of other clients, with {given.clients:,} slow connections / without",
+        f"{ratio:.2f}",
+        f"under {SLOW_RATIO_MAX:g}",
     )
     show(f"  lowest and highest of {given.rounds} rounds", f"{ratios[0]:.2f} … {ratios[-1]:.2f}")
     for name, rounds in (("without", without), ("with", with_)):
@@ -109,7 +116,9 @@ def slow_clients(root: Path, given: argparse.Namespace) -> list[str]:
 
 
 def steady(port: int, seconds: float, seed: int) -> dict[str, Any]:
-    """p50 and p99 in milliseconds. Raises AssertionError unless every request was answered with 200."""
+    """p50 and p99 in milliseconds. Raises AssertionError unless every request was
+    answered with 200.
+    """
     command = role("steady", port=port, seconds=seconds, seed=seed)
     result: dict[str, Any] = json.loads(subprocess.run(command, capture_output=True, check=True, timeout=120).stdout)
     if set(result["statuses"]) != {"200"}:
@@ -119,7 +128,9 @@ def steady(port: int, seconds: float, seed: int) -> dict[str, Any]:
 
 @contextmanager
 def slow(port: int, clients: int) -> Iterator[Counter[str]]:
-    """Slow clients, all of them connected. What became of them is in the counter once they have ended."""
+    """Slow clients, all of them connected. What became of them is in the counter once
+    they have ended.
+    """
     told: Counter[str] = Counter()
     command = role("slow", port=port, clients=clients)
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
@@ -136,9 +147,11 @@ def run_steady(given: argparse.Namespace) -> None:
 
 
 async def send_steadily(port: int, requests: list[bytes]) -> dict[str, Any]:
-    """An open loop: a request goes out when it is due, whether or not those before it were answered.
+    """An open loop: a request goes out when it is due, whether or not those before it
+    were answered.
 
-    One that is due on a connection that still waits for an answer is sent after it, and its time counts from when it was due.
+    One that is due on a connection that still waits for an answer is sent after it, and
+    its time counts from when it was due.
     """
     loop = asyncio.get_running_loop()
     statuses: Counter[int] = Counter()
@@ -160,7 +173,9 @@ async def send_steadily(port: int, requests: list[bytes]) -> dict[str, Any]:
 
 
 class SteadyConnection(asyncio.Protocol):
-    """A keep-alive connection with one request at a time; those that are due meanwhile wait."""
+    """A keep-alive connection with one request at a time; those that are due meanwhile
+    wait.
+    """
 
     def __init__(self, statuses: Counter[int], latencies: list[float]) -> None:
         self._statuses = statuses
@@ -188,7 +203,9 @@ def run_slow(given: argparse.Namespace) -> None:
 
 
 async def trickle(port: int, clients: int) -> None:
-    """Keep all clients connected, each sending a byte a second, until standard input ends."""
+    """Keep all clients connected, each sending a byte a second, until standard input
+    ends.
+    """
     told: Counter[str] = Counter()
     head = make_requests(1, 1, port, 1)[0].partition(b"\r\n\r\n")[0] + b"\r\n\r\n"
     ended = asyncio.get_running_loop().run_in_executor(None, sys.stdin.read)
@@ -207,7 +224,9 @@ async def trickle(port: int, clients: int) -> None:
 
 
 class SlowClient(asyncio.Protocol):
-    """One place among the slow clients: sends `at_once` (nothing, or a whole head), and from then on a byte a second."""
+    """One place among the slow clients: sends `at_once` (nothing, or a whole head), and
+    from then on a byte a second.
+    """
 
     def __init__(self, port: int, at_once: bytes, told: Counter[str]) -> None:
         self._port = port
@@ -266,7 +285,9 @@ def crowds(root: Path, given: argparse.Namespace) -> list[str]:
             wanted = f"at most {BOMB_MIB_MAX:g} MiB" if name in BOMBS else ""
             show(f"{given.clients:,} at once: {name}, memory above idle", f"{max(rises):.1f} MiB", wanted)
             show("  each round", ", ".join(f"{rise:.1f}" for rise in rises))
-            show("  answers, median time to the last of a round", f"{dict(answers)}, {statistics.median(seconds):.1f} s")
+            show(
+                "  answers, median time to the last of a round", f"{dict(answers)}, {statistics.median(seconds):.1f} s"
+            )
             if name in BOMBS:
                 failures += wrong_with(name, max(rises), answers)
         time.sleep(SETTLE_S)
@@ -285,7 +306,9 @@ def wrong_with(name: str, rise_mib: float, answers: Counter[str]) -> Iterator[st
 
 
 def crowd(port: int, name: str, clients: int) -> dict[str, Any]:
-    """Answers by status, `none` where a connection ended without one, and the seconds until the last."""
+    """Answers by status, `none` where a connection ended without one, and the seconds
+    until the last.
+    """
     command = role("crowd", port=port, crowd=name, clients=clients)
     result: dict[str, Any] = json.loads(subprocess.run(command, capture_output=True, check=True, timeout=300).stdout)
     return result
@@ -298,7 +321,9 @@ def resident_mib(pid: int, field: str = "VmRSS") -> float:
 
 @contextmanager
 def highest_resident(pid: int) -> Iterator[list[float]]:
-    """The highest resident memory of a process until the block ends: looked at every 10 ms, and as the kernel saw it."""
+    """The highest resident memory of a process until the block ends: looked at every 10
+    ms, and as the kernel saw it.
+    """
     Path(f"/proc/{pid}/clear_refs").write_text("5", "ascii")  # VmHWM begins anew
     seen: list[float] = []
     ended = threading.Event()
@@ -342,7 +367,8 @@ def large_body() -> bytes:
     return post(b'{"consent":"granted","events":[%b]}' % b",".join([event] * count), Authorization=f"Bearer {KEY}")
 
 
-# What each of the crowd sends, and whether everybody holds the last byte back until all of the others have arrived.
+# What each of the crowd sends, and whether everybody holds the last byte back until all
+# of the others have arrived.
 CROWDS: dict[str, tuple[Callable[[], bytes], bool]] = {
     "gzip bombs": (gzip_bomb, False),
     "gzip bombs but for their last byte, then that": (gzip_bomb, True),

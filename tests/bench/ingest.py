@@ -1,8 +1,10 @@
-"""Taking events, against the floors and against what a team would otherwise write (tests/bench/baselines). All of it is durable.
+"""Taking events, against the floors and against what a team would otherwise write
+(tests/bench/baselines). All of it is durable.
 
-Whatever is compared runs at the same time and is loaded in turns, each round in the other order. A figure is the median of the
-rounds; a ratio that of the rounds' ratios. Afterwards everything that was acknowledged must be counted: Foldlog folds its log,
-the baselines are asked for their sums.
+Whatever is compared runs at the same time and is loaded in turns, each round in the
+other order. A figure is the median of the rounds; a ratio that of the rounds' ratios.
+Afterwards everything that was acknowledged must be counted: Foldlog folds its log, the
+baselines are asked for their sums.
 """
 
 from __future__ import annotations
@@ -33,13 +35,15 @@ from tests.bench.load import make_requests
 from tests.bench.load import run as run_load
 from tests.bench.processes import CLOCK_TICKS, cpu_seconds, free_port, load, null_handler, running, worker
 
-# A page's visitors come on connections of their own: with more of them under way, more events share a sync.
+# A page's visitors come on connections of their own: with more of them under way, more
+# events share a sync.
 SINGLE_CONNECTIONS = (32, 256)
 AGAINST_CONNECTIONS = 256
 BATCH_EVENTS = 100
 BATCH_CONNECTIONS = 8
-# (what it is called, rows a counter, connections). With one row 4 were the fastest of 1, 2, 4, 8 and 16 on two cores: more only
-# wait for each other's rows until a commit. With 16 rows 16 were as fast as 32.
+# (what it is called, rows a counter, connections). With one row 4 were the fastest of
+# 1, 2, 4, 8 and 16 on two cores: more only wait for each other's rows until a commit.
+# With 16 rows 16 were as fast as 32.
 POSTGRES = (("", 1, 4), (", 16 rows a counter", 16, 16))
 
 
@@ -55,7 +59,9 @@ class Size(NamedTuple):
 
 
 def single(root: Path, size: Size) -> list[Figure]:
-    """Single events against a handler that only reads and answers, from few connections and from many."""
+    """Single events against a handler that only reads and answers, from few connections
+    and from many.
+    """
     ratios: dict[int, list[float]] = {connections: [] for connections in SINGLE_CONNECTIONS}
     rates: dict[int, list[float]] = {connections: [] for connections in SINGLE_CONNECTIONS}
     with null_handler() as (null, null_port), worker(root) as (_, port):
@@ -74,7 +80,10 @@ def single(root: Path, size: Size) -> list[Figure]:
     return [
         *(
             Figure(
-                what.format(n, "one worker / a handler that only answers"), statistics.median(found), wanted=0.8, is_ratio=True
+                what.format(n, "one worker / a handler that only answers"),
+                statistics.median(found),
+                wanted=0.8,
+                is_ratio=True,
             )
             for n, found in ratios.items()
         ),
@@ -82,12 +91,16 @@ def single(root: Path, size: Size) -> list[Figure]:
             Figure(what.format(n, "requests a second, one worker"), statistics.median(found), "{:,.0f}")
             for n, found in rates.items()
         ),
-        Figure("load generator: its CPU / that of a handler that only answers", generator, wanted=0.9, less_is_better=True),
+        Figure(
+            "load generator: its CPU / that of a handler that only answers", generator, wanted=0.9, less_is_better=True
+        ),
     ]
 
 
 def generator_share(port: int, pid: int, size: Size) -> float:
-    """CPU of the load generator / of the server, for the same requests: with less than 1 it is not what is measured."""
+    """CPU of the load generator / of the server, for the same requests: with less than
+    1 it is not what is measured.
+    """
     made = make_requests(size.single, 1, port, 1)
     server, own = cpu_seconds(pid), time.process_time()
     uvloop.run(run_load(port, SINGLE_CONNECTIONS[0], made))
@@ -97,7 +110,9 @@ def generator_share(port: int, pid: int, size: Size) -> float:
 
 
 def batches(root: Path, size: Size) -> list[Figure]:
-    """Batches against decoding alone, and against writing and syncing the same bytes alone."""
+    """Batches against decoding alone, and against writing and syncing the same bytes
+    alone.
+    """
     events = size.batches * BATCH_EVENTS
     rates: dict[str, list[float]] = {"ours": [], "decode": [], "disk": []}
     cpu_us = []
@@ -127,7 +142,9 @@ def batches(root: Path, size: Size) -> list[Figure]:
 
 
 class Baseline(NamedTuple):
-    """A server that counts single events. `sums` are what it stored, by dimension, once it has ended."""
+    """A server that counts single events. `sums` are what it stored, by dimension, once
+    it has ended.
+    """
 
     command: list[str]
     requests: int
@@ -135,8 +152,13 @@ class Baseline(NamedTuple):
 
 
 def databases(root: Path, size: Size) -> list[Figure]:
-    """Single events against counters in PostgreSQL, in SQLite and in one file. Without PostgreSQL its lines are left out."""
-    baselines = {"SQLite, WAL": sqlite_baseline(root, size), "a summary file rewritten each time": file_baseline(root, size)}
+    """Single events against counters in PostgreSQL, in SQLite and in one file. Without
+    PostgreSQL its lines are left out.
+    """
+    baselines = {
+        "SQLite, WAL": sqlite_baseline(root, size),
+        "a summary file rewritten each time": file_baseline(root, size),
+    }
     wanted = {"PostgreSQL, one transaction each": 6.0, "PostgreSQL, one statement each": 4.0}
     with ExitStack() as stack:
         try:
@@ -153,7 +175,9 @@ def databases(root: Path, size: Size) -> list[Figure]:
 
 
 def against(data: Path, baselines: dict[str, Baseline], size: Size) -> dict[str, float]:
-    """How many times the rate of each baseline one worker has. Raises AssertionError when one of them lost an event."""
+    """How many times the rate of each baseline one worker has. Raises AssertionError
+    when one of them lost an event.
+    """
     rates: dict[str, list[float]] = {name: [] for name in ("ours", *baselines)}
     requests = {"ours": size.single} | {name: baseline.requests for name, baseline in baselines.items()}
     with ExitStack() as stack:
@@ -175,7 +199,9 @@ def against(data: Path, baselines: dict[str, Baseline], size: Size) -> dict[str,
 
 
 def postgres_baselines(socket: Path, size: Size) -> dict[str, Baseline]:
-    """One row a counter, and for information 16 of them: the usual cure when requests wait for each other's rows."""
+    """One row a counter, and for information 16 of them: the usual cure when requests
+    wait for each other's rows.
+    """
 
     def baseline(variant: str, slots: int, connections: int) -> Baseline:
         options = [f"--socket={socket}", f"--variant={variant}", f"--connections={connections}", f"--slots={slots}"]
@@ -228,7 +254,9 @@ def disk_seconds(path: Path, requests: int, seed: int) -> float:
 
 
 def check_counted(data: Path, sent: int) -> None:
-    """Fold the log. Raises AssertionError unless every event that was acknowledged is counted."""
+    """Fold the log. Raises AssertionError unless every event that was acknowledged is
+    counted.
+    """
     compact_once(DataDirectory(data), Settings(data_dir=data), Quiet())
     counted = load_snapshot(DataDirectory(data)).totals.counted
     if counted != sent:
@@ -236,6 +264,8 @@ def check_counted(data: Path, sent: int) -> None:
 
 
 def check_sums(name: str, sums: dict[str, int], sent: int) -> None:
-    """Raises AssertionError unless each dimension counts every event that was acknowledged."""
+    """Raises AssertionError unless each dimension counts every event that was
+    acknowledged.
+    """
     if any(count != sent for count in sums.values()):
         raise AssertionError(f"{name}: {sent} events were acknowledged, the counters say {sums}")

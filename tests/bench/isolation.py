@@ -1,8 +1,11 @@
-"""What ingest feels of a fold and of heavy reports: p99 of single events while one of them runs / p99 while none does.
+"""What ingest feels of a fold and of heavy reports: p99 of single events while one of
+them runs / p99 while none does.
 
-`foldlog serve` runs as in production, and single events come in an open loop at RATE requests a second. Rounds alternate: idle,
-folding, idle, reporting. Folding: the log holds a backlog that takes the compactor about as long as the round. Reporting: the
-whole archive is asked for its visitors by path, without the events of another path each time, so that no answer is a kept one.
+`foldlog serve` runs as in production, and single events come in an open loop at RATE
+requests a second. Rounds alternate: idle, folding, idle, reporting. Folding: the log
+holds a backlog that takes the compactor about as long as the round. Reporting: the
+whole archive is asked for its visitors by path, without the events of another path each
+time, so that no answer is a kept one.
 """
 
 from __future__ import annotations
@@ -36,7 +39,8 @@ SETTLE_S = 1.0
 
 
 class Isolation(NamedTuple):
-    """Medians of the rounds: p99 busy / p99 idle, and p99 in milliseconds. `fold_share` is how much of its rounds the fold ran.
+    """Medians of the rounds: p99 busy / p99 idle, and p99 in milliseconds. `fold_share`
+    is how much of its rounds the fold ran.
 
     `reports` is how many heavy reports were answered, `report_s` how long one took.
     """
@@ -75,7 +79,8 @@ class _Account:
         """Send batches with a key, as fast as they are taken."""
         keyed = f"Host: bench.example\r\nUser-Agent: {AGENT}\r\nAuthorization: Bearer {ADMIN_TOKEN}\r\n"
         target = msgspec.structs.replace(self.target, headers=keyed)
-        # What waits for the disk is bounded, and more at once would be refused: 16 connections wait for their answers.
+        # What waits for the disk is bounded, and more at once would be refused: 16
+        # connections wait for their answers.
         plan = make_plan(target, [events / BACKLOG_BATCH * 100], 0.01, **AT_ONCE)
         outcome = generate(plan)
         self.acknowledged += outcome.acknowledged
@@ -137,7 +142,9 @@ def _fold_rate(account: _Account, events: int) -> float:
 
 @contextmanager
 def folding(target: Target) -> Iterator[list[float]]:
-    """Have the compactor fold what is there. How long that took is in the list at the end."""
+    """Have the compactor fold what is there. How long that took is in the list at the
+    end.
+    """
     spent: list[float] = []
 
     def fold() -> None:
@@ -199,11 +206,15 @@ def main() -> None:
     with tempfile.TemporaryDirectory(prefix="bench-", dir=".") as root:
         found = compare(Path(root), given.rounds, given.seconds)
     print(f"p99 while folding / idle, median of {found.rounds}: {found.folding:.2f} (wanted: at most {WANTED_RATIO:g})")
-    print(f"p99 while reporting / idle, median of {found.rounds}: {found.reporting:.2f} (wanted: at most {WANTED_RATIO:g})")
+    print(
+        f"p99 while reporting / idle, median of {found.rounds}: {found.reporting:.2f} (wanted: at most {WANTED_RATIO:g})"
+    )
     print(
         f"  p99 idle {found.idle_ms:.2f}, folding {found.folding_ms:.2f}, reporting {found.reporting_ms:.2f} ms, {RATE:,.0f}/s"
     )
-    print(f"  the fold ran for {found.fold_share:.0%} of its rounds; {found.reports} reports took {found.report_s:.1f} s each")
+    print(
+        f"  the fold ran for {found.fold_share:.0%} of its rounds; {found.reports} reports took {found.report_s:.1f} s each"
+    )
     if max(found.folding, found.reporting) > WANTED_RATIO:
         sys.exit("NOT AS WANTED")
 

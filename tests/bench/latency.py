@@ -1,7 +1,9 @@
-"""Latency at half of the maximum rate: single events in an open loop against `foldlog serve`, durable, with its gate.
+"""Latency at half of the maximum rate: single events in an open loop against `foldlog
+serve`, durable, with its gate.
 
-The maximum comes first, from as many requests as one process can keep under way on CONNECTIONS connections. Then, in each
-round, requests come at random at half of that rate, and their latency counts from the moment at which they were due.
+The maximum comes first, from as many requests as one process can keep under way on
+CONNECTIONS connections. Then, in each round, requests come at random at half of that
+rate, and their latency counts from the moment at which they were due.
 """
 
 from __future__ import annotations
@@ -20,7 +22,9 @@ WANTED_P99_MS = 10.0
 
 
 class Latency(NamedTuple):
-    """Requests a second at most, and at half of that the medians of the rounds' percentiles in milliseconds."""
+    """Requests a second at most, and at half of that the medians of the rounds'
+    percentiles in milliseconds.
+    """
 
     most: float
     p50: float
@@ -32,19 +36,25 @@ class Latency(NamedTuple):
 
 
 def half_of_maximum(root: Path, rounds: int = 5, seconds: float = 10.0, requests: int = 20_000) -> Latency:
-    """Raises BenchError unless every request was answered with 200 and every acknowledged event was counted."""
+    """Raises BenchError unless every request was answered with 200 and every
+    acknowledged event was counted.
+    """
     with serving(root / "latency") as target:
         maximum(target, requests // 4)
         most = statistics.median(maximum(target, requests) for _ in range(3))
         found = [checked(target, most / 2, seconds).outcome for _ in range(rounds)]
     latencies = [outcome.latency for outcome in found]
-    p50, p99, p999, slowest = (statistics.median(each[at] for each in latencies) for at in ("p50", "p99", "p99.9", "max"))
+    p50, p99, p999, slowest = (
+        statistics.median(each[at] for each in latencies) for at in ("p50", "p99", "p99.9", "max")
+    )
     return Latency(most, p50, p99, p999, slowest, statistics.median(outcome.late["p99"] for outcome in found), rounds)
 
 
 def maximum(target: Target, requests: int) -> float:
     """Requests a second when all of them are due at once."""
-    plan = make_plan(target, [requests * 100.0], 0.01, connections=CONNECTIONS, forwarded=True, users=100_000, answer_s=120.0)
+    plan = make_plan(
+        target, [requests * 100.0], 0.01, connections=CONNECTIONS, forwarded=True, users=100_000, answer_s=120.0
+    )
     result = whole(run(target, plan))
     return result.outcome.requests / (result.outcome.latency["max"] / 1000)
 
@@ -58,7 +68,9 @@ def whole(result: Result) -> Result:
     """The result, if nothing was refused and nothing lost. Raises BenchError."""
     outcome = result.outcome
     if result.refused or outcome.unanswered:
-        raise BenchError(f"not everything was stored: {outcome.statuses}, {outcome.codes}, {outcome.unanswered} without answer")
+        raise BenchError(
+            f"not everything was stored: {outcome.statuses}, {outcome.codes}, {outcome.unanswered} without answer"
+        )
     if result.is_lossy or result.counted is None:
         raise BenchError(f"{outcome.acknowledged} events were acknowledged, {result.counted} are counted")
     return result

@@ -1,6 +1,8 @@
-"""A load generator in a process of its own: keep-alive connections to 127.0.0.1, each sending its next request on the answer.
+"""A load generator in a process of its own: keep-alive connections to 127.0.0.1, each
+sending its next request on the answer.
 
-Requests are made before the clock starts. Prints one JSON line: seconds, answers by status, latencies in milliseconds.
+Requests are made before the clock starts. Prints one JSON line: seconds, answers by
+status, latencies in milliseconds.
 """
 
 from __future__ import annotations

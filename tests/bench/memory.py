@@ -1,8 +1,11 @@
-"""Memory of one worker over 10,000,000 events in batches of 100 to 500, and CPU for each durable event.
+"""Memory of one worker over 10,000,000 events in batches of 100 to 500, and CPU for
+each durable event.
 
-The events come with a key in loads of one batch size each, as fast as the worker answers. After each load the resident memory
-of the worker is read. The warm-up is the first load of each size; growth is the highest memory after that / the memory at its
-end, less 1. Afterwards everything is folded, and each acknowledged event must be counted once.
+The events come with a key in loads of one batch size each, as fast as the worker
+answers. After each load the resident memory of the worker is read. The warm-up is the
+first load of each size; growth is the highest memory after that / the memory at its
+end, less 1. Afterwards everything is folded, and each acknowledged event must be
+counted once.
 """
 
 from __future__ import annotations
@@ -32,7 +35,9 @@ KEY = "ingest-key-of-the-benchmarks"
 
 
 class Memory(NamedTuple):
-    """MiB after the warm-up, at most after it, and the growth as a share; microseconds of CPU for an event, by batch size."""
+    """MiB after the warm-up, at most after it, and the growth as a share; microseconds
+    of CPU for an event, by batch size.
+    """
 
     events: int
     warm_mib: float
@@ -63,8 +68,12 @@ def one_worker(root: Path, events: int = EVENTS, loads: int = LOADS) -> Memory:
 
 
 def send(target: Target, events: int, size: int) -> int:
-    """About as many events, all due at once. Returns how many were acknowledged. Raises BenchError unless all were stored."""
-    plan = make_plan(target, [events / size * 100], 0.01, events=size, connections=CONNECTIONS, users=100_000, answer_s=300.0)
+    """About as many events, all due at once. Returns how many were acknowledged. Raises
+    BenchError unless all were stored.
+    """
+    plan = make_plan(
+        target, [events / size * 100], 0.01, events=size, connections=CONNECTIONS, users=100_000, answer_s=300.0
+    )
     outcome = generate(plan)
     if set(outcome.statuses) != {"200"} or outcome.acknowledged != outcome.requests * size:
         raise BenchError(f"not everything was stored: {outcome.statuses}, {outcome.codes}")
@@ -95,7 +104,9 @@ def main() -> None:
         f"memory of one worker over {found.events:,} events: grew by {found.growth:.1%} (wanted: at most {WANTED_GROWTH:.0%})"
     )
     print(f"  {found.warm_mib:.1f} MiB after the warm-up, {found.highest_mib:.1f} MiB at most after it")
-    print(f"CPU for a durable event: {', '.join(f'{us:.2f} µs in batches of {size}' for size, us in found.cpu_us.items())}")
+    print(
+        f"CPU for a durable event: {', '.join(f'{us:.2f} µs in batches of {size}' for size, us in found.cpu_us.items())}"
+    )
     if found.growth > WANTED_GROWTH:
         sys.exit("NOT AS WANTED")
 

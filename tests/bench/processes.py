@@ -44,7 +44,9 @@ def running(command: list[str], port: int, environ: dict[str, str] | None = None
 
 @contextmanager
 def worker(data: Path, **settings: str) -> Iterator[tuple[subprocess.Popen[bytes], int]]:
-    """One durable ingest worker with the gate on. The rate limit counts every request, and is never reached."""
+    """One durable ingest worker with the gate on. The rate limit counts every request,
+    and is never reached.
+    """
     port = free_port()
     environ = {
         "FOLDLOG_DATA_DIR": str(data),
@@ -58,9 +60,11 @@ def worker(data: Path, **settings: str) -> Iterator[tuple[subprocess.Popen[bytes
 
 @contextmanager
 def serving(data: Path, **settings: str) -> Iterator[Target]:
-    """`foldlog serve` as in production: default workers, durable, gate on, compactor, behind a proxy.
+    """`foldlog serve` as in production: default workers, durable, gate on, compactor,
+    behind a proxy.
 
-    A load of it is that of pages: the proxy says who the client is, and the rate limit counts each.
+    A load of it is that of pages: the proxy says who the client is, and the rate limit
+    counts each.
     """
     port = free_port()
     environ = {
@@ -86,7 +90,9 @@ def null_handler() -> Iterator[tuple[subprocess.Popen[bytes], int]]:
 
 
 def load(port: int, requests: int, events: int, connections: int, seed: int) -> dict[str, Any]:
-    """Run the load generator. Raises AssertionError unless every request was answered with 200."""
+    """Run the load generator. Raises AssertionError unless every request was answered
+    with 200.
+    """
     options = {"port": port, "requests": requests, "events": events, "connections": connections, "seed": seed}
     command = [sys.executable, "-m", "tests.bench.load", *(f"--{name}={value}" for name, value in options.items())]
     done = subprocess.run(command, capture_output=True, check=True, timeout=300)

@@ -1,9 +1,11 @@
-"""Reports over a month of events: from the counters alone, and filtered, with exact visitors, from the archive.
+"""Reports over a month of events: from the counters alone, and filtered, with exact
+visitors, from the archive.
 
-The archive is made by what writes it in service (compactor.generations.part_writer), of events that the engine makes up: each day comes in two
-parts, which a pass of the day after settles; the last day is as a backlog leaves it. The answers come over HTTP from
-`foldlog serve`, each to a question that was not asked before; every one of them is compared with a count of the same events
-that is not Foldlog's.
+The archive is made by what writes it in service (compactor.generations.part_writer), of
+events that the engine makes up: each day comes in two parts, which a pass of the day
+after settles; the last day is as a backlog leaves it. The answers come over HTTP from
+`foldlog serve`, each to a question that was not asked before; every one of them is
+compared with a count of the same events that is not Foldlog's.
 """
 
 from __future__ import annotations
@@ -46,9 +48,11 @@ _MEMORY = 2 << 30
 _LAST_DAY = date(2026, 11, 22)
 _COUNTRIES = ("DE", "US", "FR", "GB", "NL", "AT", "CH", "ES", "IT", "PL")
 
-# 120,000 visitors a day, of whom half were there on another day of the week; 5,000 paths and 100 browsers, the first of them
-# far more often than the last; seven of sixteen visitors are from one country, the others from nine. Ids are as the server
-# makes them, visitors and sessions 16 random characters. Each column draws by itself: `hash` of two numbers would not.
+# 120,000 visitors a day, of whom half were there on another day of the week; 5,000
+# paths and 100 browsers, the first of them far more often than the last; seven of
+# sixteen visitors are from one country, the others from nine. Ids are as the server
+# makes them, visitors and sessions 16 random characters. Each column draws by itself:
+# `hash` of two numbers would not.
 _EVENTS = """
     CREATE OR REPLACE TEMP TABLE fresh AS
     SELECT printf('%011x', epoch_ms(received)) || left(md5(i::VARCHAR || $day::VARCHAR), 20) AS id,
@@ -77,7 +81,8 @@ _EVENTS = """
 """
 
 
-# What the answers are compared with: events, and the visitors of what will be asked for.
+# What the answers are compared with: events, and the visitors of what will be asked
+# for.
 _COUNTED = {
     "counts": "path, country, event, count(*) AS events FROM fresh WHERE NOT bot",
     "seen": "path, country, hash(visitor) AS visitor FROM fresh "
@@ -86,9 +91,11 @@ _COUNTED = {
 
 
 class Reports(NamedTuple):
-    """Seconds of the answers to questions that were not asked before, and what an event takes in the archive.
+    """Seconds of the answers to questions that were not asked before, and what an event
+    takes in the archive.
 
-    `exact_s` is the median of countries, `largest_s` that of the one with seven sixteenths of the events.
+    `exact_s` is the median of countries, `largest_s` that of the one with seven
+    sixteenths of the events.
     """
 
     events: int
@@ -99,7 +106,9 @@ class Reports(NamedTuple):
 
 
 def over_a_month(root: Path, days: int = DAYS, events: int = EVENTS_OF_DAY) -> Reports:
-    """Raises AssertionError when an answer is not what an independent count of the same events says."""
+    """Raises AssertionError when an answer is not what an independent count of the same
+    events says.
+    """
     data = DataDirectory(root / "reports")
     counts = make_month(data, days, events)
     with serving(data.root, FOLDLOG_FOLD_INTERVAL="86400") as target:
@@ -107,11 +116,15 @@ def over_a_month(root: Path, days: int = DAYS, events: int = EVENTS_OF_DAY) -> R
         quick = sorted(ask_quick(target, counts, days, limit) for limit in range(10, 10 + QUICK_ASKED))
         exact = [ask_exact(target, counts, days, country) for country in _COUNTRIES[:EXACT_ASKED]]
     stored = sum(part.bytes for day in load(data).days.values() for part in day.archive)
-    return Reports(days * events, quick[int(len(quick) * 0.95)], statistics.median(exact), exact[0], stored / (days * events))
+    return Reports(
+        days * events, quick[int(len(quick) * 0.95)], statistics.median(exact), exact[0], stored / (days * events)
+    )
 
 
 def make_month(data: DataDirectory, days: int, events: int) -> duckdb.DuckDBPyConnection:
-    """Publish the days. Returns a database with the tables `counts` and `seen`, made of the events before they were written."""
+    """Publish the days. Returns a database with the tables `counts` and `seen`, made of
+    the events before they were written.
+    """
     make_data_directory(data)
     spill = data.root.parent / "spill"
     database = connect(_MEMORY, 2, spill)
@@ -167,7 +180,8 @@ def ask_exact(target: Target, counts: duckdb.DuckDBPyConnection, days: int, coun
     known = {path: (n, visitors) for path, n, visitors in expected}
     shown = {row["value"]: (row["events"], row["visitors"]) for row in made["rows"]}
     _same(
-        {path: shown[path] for path in known.keys() & shown.keys()}, {path: known[path] for path in known.keys() & shown.keys()}
+        {path: shown[path] for path in known.keys() & shown.keys()},
+        {path: known[path] for path in known.keys() & shown.keys()},
     )
     return seconds
 

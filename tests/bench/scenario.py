@@ -1,13 +1,16 @@
-"""The acceptance scenario: a day of 100,000 users, compressed, against `foldlog serve` on two cores. Part of `make load`.
+"""The acceptance scenario: a day of 100,000 users, compressed, against `foldlog serve`
+on two cores. Part of `make load`.
 
-The day: USERS users of EVENTS_PER_USER events each, five in a request: two pages are seen, and each sends what happened on it
-when it is left. Its curve has a night, a day and half an hour in which the rate is ten times the mean. It is played in SECONDS
-seconds, so all rates are 86,400 / SECONDS times those of a real day. Every user has an address, which a proxy passes on, and
-the rate limit counts it with its default limit.
+The day: USERS users of EVENTS_PER_USER events each, five in a request: two pages are
+seen, and each sends what happened on it when it is left. Its curve has a night, a day
+and half an hour in which the rate is ten times the mean. It is played in SECONDS
+seconds, so all rates are 86,400 / SECONDS times those of a real day. Every user has an
+address, which a proxy passes on, and the rate limit counts it with its default limit.
 
-Meanwhile the compactor folds every minute, and the questions of a dashboard are asked every few seconds. Afterwards the log is
-folded, what was acknowledged is compared with what is counted, and `foldlog verify` recounts everything. The exit code is 1
-unless nothing was refused, nothing was lost, nothing is wrong, and p99 is under 25 ms.
+Meanwhile the compactor folds every minute, and the questions of a dashboard are asked
+every few seconds. Afterwards the log is folded, what was acknowledged is compared with
+what is counted, and `foldlog verify` recounts everything. The exit code is 1 unless
+nothing was refused, nothing was lost, nothing is wrong, and p99 is under 25 ms.
 """
 
 from __future__ import annotations
@@ -55,7 +58,9 @@ QUESTIONS: tuple[dict[str, str], ...] = (
 
 
 class Acceptance(NamedTuple):
-    """A played day. `questions` are reports that were answered meanwhile; `wrong` is what was not as wanted."""
+    """A played day. `questions` are reports that were answered meanwhile; `wrong` is
+    what was not as wanted.
+    """
 
     plan: Plan
     result: Result
@@ -64,7 +69,9 @@ class Acceptance(NamedTuple):
 
 
 def day_curve(mean: float) -> list[float]:
-    """Requests a second in each slice of a day: quiet nights, busy evenings, and the peak, ten times the mean."""
+    """Requests a second in each slice of a day: quiet nights, busy evenings, and the
+    peak, ten times the mean.
+    """
     usual = [0.15 + max(0.0, math.sin(math.pi * (slice_ / SLICES * 24 - 6) / 17)) for slice_ in range(SLICES)]
     rest = sum(usual[slice_] for slice_ in range(SLICES) if slice_ not in PEAK)
     left = SLICES - PEAK_FACTOR * len(PEAK)
@@ -117,7 +124,9 @@ def faults(result: Result, report_statuses: list[int]) -> Iterator[str]:
 
 @contextmanager
 def asking(target: Target) -> Iterator[list[int]]:
-    """Ask what the dashboard asks, all over again, while the block runs. The statuses of the answers are in the list."""
+    """Ask what the dashboard asks, all over again, while the block runs. The statuses
+    of the answers are in the list.
+    """
     statuses: list[int] = []
     ended = threading.Event()
 
@@ -167,7 +176,8 @@ def main() -> None:
         played = play(Path(root), given.users, max(5.0, given.seconds))
     terminal.pairs(console, summary(played.plan, played.result))
     terminal.pairs(
-        console, [("reports answered meanwhile", f"{played.questions}"), ("took", f"{time.monotonic() - started:.0f} s")]
+        console,
+        [("reports answered meanwhile", f"{played.questions}"), ("took", f"{time.monotonic() - started:.0f} s")],
     )
     if given.json:
         given.json.write_bytes(msgspec.json.encode(played.result))

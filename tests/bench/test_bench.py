@@ -1,4 +1,6 @@
-"""The benchmarks at small size: each runs, checks its own result, and fails when an event was lost."""
+"""The benchmarks at small size: each runs, checks its own result, and fails when an
+event was lost.
+"""
 
 from __future__ import annotations
 
@@ -39,7 +41,8 @@ def test_sqlite_and_the_summary_file_count_what_they_acknowledge(tmp_path: Path)
 
 @pytest.mark.component
 def test_postgres_counts_what_it_acknowledges() -> None:
-    # Not in pytest's directory: whoever runs PostgreSQL when this is root may not look into it.
+    # Not in pytest's directory: whoever runs PostgreSQL when this is root may not look
+    # into it.
     with tempfile.TemporaryDirectory() as name, a_cluster(Path(name)) as socket:
         baselines = ingest.postgres_baselines(socket, SMALL)
         assert ingest.against(Path(name) / "data", baselines, SMALL).keys() == baselines.keys()

@@ -1,4 +1,6 @@
-"""The benchmarks of fold and reports run at small size, and fail when what they measured did not happen."""
+"""The benchmarks of fold and reports run at small size, and fail when what they
+measured did not happen.
+"""
 
 from __future__ import annotations
 

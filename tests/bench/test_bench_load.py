@@ -1,6 +1,8 @@
-"""Each load runs at a small size and checks its own result; one that lost an event fails.
+"""Each load runs at a small size and checks its own result; one that lost an event
+fails.
 
-Nothing here looks at how fast anything was: the machine that runs tests has much else to do.
+Nothing here looks at how fast anything was: the machine that runs tests has much else
+to do.
 """
 
 from __future__ import annotations

@@ -1,9 +1,12 @@
-"""An ingest worker with the gate taken out, to be compared with one that has it (tests/bench/gate_cost.py). It lets everybody write.
+"""An ingest worker with the gate taken out, to be compared with one that has it
+(tests/bench/gate_cost.py). It lets everybody write.
 
-What is out: who the client is (Proxies.identify), everything that the head decides (admission.admit and the look at the key),
-the rate limit with the watch for an undeclared proxy (service.limit), the checks of the disk and the queue, and the meters
-(service.count, meters.answered). Each is answered by a constant; the calls themselves stay, about 0.5 µs a request. What
-stays whole: aiohttp, routing, reading and decoding the body, consent given in the batch, verdicts, lines, the durable append.
+What is out: who the client is (Proxies.identify), everything that the head decides
+(admission.admit and the look at the key), the rate limit with the watch for an
+undeclared proxy (service.limit), the checks of the disk and the queue, and the meters
+(service.count, meters.answered). Each is answered by a constant; the calls themselves
+stay, about 0.5 µs a request. What stays whole: aiohttp, routing, reading and decoding
+the body, consent given in the batch, verdicts, lines, the durable append.
 """
 
 from __future__ import annotations
@@ -20,7 +23,7 @@ from ingest.collect.body import JSON
 from ingest.context import Service
 from ingest.http.auth import Keyring
 from ingest.http.client_address import Client, Proxies
-from ingest.observe.worker_stats import Meters
+from shared.worker_stats import Meters
 
 HOST = "127.0.0.1"
 BODY_MAX_BYTES = 64 << 10

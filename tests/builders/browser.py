@@ -1,6 +1,7 @@
 """A headless Chromium to look at the dashboard with, driven over its DevTools protocol.
 
-https://chromedevtools.github.io/devtools-protocol/ describes the commands. Only what the tests need is here.
+https://chromedevtools.github.io/devtools-protocol/ describes the commands. Only what
+the tests need is here.
 """
 
 from __future__ import annotations
@@ -32,7 +33,9 @@ PATIENCE_S = 15.0
 
 
 class Page:
-    """One tab. `complaints` are its uncaught errors and the messages of its console, such as what its policy blocked."""
+    """One tab. `complaints` are its uncaught errors and the messages of its console,
+    such as what its policy blocked.
+    """
 
     def __init__(self, socket: aiohttp.ClientWebSocketResponse) -> None:
         self._socket = socket
@@ -53,7 +56,8 @@ class Page:
     def _note(self, message: dict[str, Any]) -> None:
         if message["method"] in {"Runtime.exceptionThrown", "Runtime.consoleAPICalled", "Page.javascriptDialogOpening"}:
             self.complaints.append(json.dumps(message["params"]))
-        # A 4xx is logged, too, as of source "network"; whether it was right is seen by what the page makes of it.
+        # A 4xx is logged, too, as of source "network"; whether it was right is seen by
+        # what the page makes of it.
         if message["method"] == "Log.entryAdded" and message["params"]["entry"]["source"] != "network":
             self.complaints.append(message["params"]["entry"]["text"])
 
@@ -70,11 +74,15 @@ class Page:
         return answer["result"].get("value")
 
     async def until(self, expression: str) -> None:
-        """Wait until an expression is true; when it does not become so, the failure shows the page's text."""
+        """Wait until an expression is true; when it does not become so, the failure
+        shows the page's text.
+        """
         deadline = asyncio.get_running_loop().time() + PATIENCE_S
         while not await self.evaluate(f"Boolean({expression})"):
             if asyncio.get_running_loop().time() > deadline:
-                pytest.fail(f"never true: {expression}\n{await self.evaluate('document.body.innerText')}\n{self.complaints}")
+                pytest.fail(
+                    f"never true: {expression}\n{await self.evaluate('document.body.innerText')}\n{self.complaints}"
+                )
             await asyncio.sleep(0.05)
 
     async def text(self, selector: str) -> str:
@@ -94,7 +102,9 @@ class Page:
 
 
 def chromium() -> str:
-    """The browser's path. Without one the test is skipped; where CI is "true" it fails."""
+    """The browser's path. Without one the test is skipped; where CI is "true" it
+    fails.
+    """
     found = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
     if found is None and os.environ.get("CI") == "true":
         pytest.fail("chromium is not installed, and CI=true asks for every component")
@@ -105,7 +115,9 @@ def chromium() -> str:
 
 @asynccontextmanager
 async def browse(profile: Path, zone: str) -> AsyncIterator[Page]:
-    """A browser with a new profile (a directory to be made) in a time zone; it has ended when the block is left."""
+    """A browser with a new profile (a directory to be made) in a time zone; it has
+    ended when the block is left.
+    """
     with (profile.parent / f"{profile.name}.log").open("wb") as log:
         process = await asyncio.create_subprocess_exec(
             chromium(), *FLAGS, f"--user-data-dir={profile}", "about:blank", stdout=log, stderr=log
@@ -113,7 +125,9 @@ async def browse(profile: Path, zone: str) -> AsyncIterator[Page]:
     try:
         async with aiohttp.ClientSession() as session:
             async with session.get(f"http://127.0.0.1:{await _port(profile)}/json/list") as answer:
-                address = next(target["webSocketDebuggerUrl"] for target in await answer.json() if target["type"] == "page")
+                address = next(
+                    target["webSocketDebuggerUrl"] for target in await answer.json() if target["type"] == "page"
+                )
             async with session.ws_connect(address, max_msg_size=0) as socket:
                 page = Page(socket)
                 await page.send("Emulation.setTimezoneOverride", timezoneId=zone)

@@ -1,8 +1,10 @@
-"""Makes a data directory with everything that one may hold, and what is read of it: run once per release, and kept.
+"""Makes a data directory with everything that one may hold, and what is read of it: run
+once per release, and kept.
 
     python -m tests.builders.golden tests/data/golden/0.1.0.tar.gz
 
-What is kept is never made again: tests/shared/generations/test_golden.py reads the directories of every release with the code of today.
+What is kept is never made again: tests/shared/generations/test_golden.py reads the
+directories of every release with the code of today.
 """
 
 from __future__ import annotations
@@ -49,7 +51,9 @@ QUERIES = (
 
 
 def fill(data: DataDirectory) -> None:
-    """Two weeks of days: some expired, all capped, a compressed segment, and what a killed worker left."""
+    """Two weeks of days: some expired, all capped, a compressed segment, and what a
+    killed worker left.
+    """
     for day in range(14):
         noon = NOON - (13 - day) * DAY_MS
         visits = [
@@ -98,7 +102,14 @@ def read(data: DataDirectory) -> dict[str, Any]:
     with closing(connect(settings.report_memory, 2)) as database:
         reports = [make_report(database, data, load(data), parse(query, now, "UTC")) for query in QUERIES]
         exported = io.BytesIO()
-        export(database, data, load(data), parse({"from": "2026-11-01", "to": "2026-11-30"}, now, "UTC"), "ndjson", exported)
+        export(
+            database,
+            data,
+            load(data),
+            parse({"from": "2026-11-01", "to": "2026-11-30"}, now, "UTC"),
+            "ndjson",
+            exported,
+        )
     for report in reports:
         report.pop("generation"), report.pop("as_of")
     events = sorted(exported.getvalue().decode("utf-8").splitlines())

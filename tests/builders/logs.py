@@ -1,4 +1,6 @@
-"""Builders for tests: log lines, sealed segments and passes over them, made by the code that makes them in service."""
+"""Builders for tests: log lines, sealed segments and passes over them, made by the code
+that makes them in service.
+"""
 
 from __future__ import annotations
 
@@ -66,7 +68,11 @@ def sealed(data: DataDirectory, lines: Iterable[Line], writer: str = "0") -> Seg
 
 
 def fold(
-    data: DataDirectory, now_ms: int = NOON, max_bytes: int = PASS_MAX_BYTES, log: SilentLog | None = None, **settings: Any
+    data: DataDirectory,
+    now_ms: int = NOON,
+    max_bytes: int = PASS_MAX_BYTES,
+    log: SilentLog | None = None,
+    **settings: Any,
 ) -> Pass:
     """One pass."""
     with compactor_lock(data) as lock:
@@ -86,9 +92,11 @@ def tally(values: Iterable[Any]) -> dict[Any, int]:
 
 
 def lose_a_segment(data: DataDirectory) -> threading.Thread:
-    """Delete the first segment that is sealed and not folded, as a bad disk or a hasty operator would, once there is one.
+    """Delete the first segment that is sealed and not folded, as a bad disk or a hasty
+    operator would, once there is one.
 
-    Under the compactor's lock: a pass may have read it already, and nothing would be lost with it.
+    Under the compactor's lock: a pass may have read it already, and nothing would be
+    lost with it.
     """
 
     def stolen() -> bool:

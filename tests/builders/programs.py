@@ -1,4 +1,6 @@
-"""Programs that are no Python packages: a test that needs one is skipped without it, and fails where CI is "true"."""
+"""Programs that are no Python packages: a test that needs one is skipped without it,
+and fails where CI is "true".
+"""
 
 from __future__ import annotations
 
@@ -9,7 +11,9 @@ import pytest
 
 
 def program(name: str) -> str:
-    """The path of a program. Debian has some in /usr/sbin, which is not on everybody's path."""
+    """The path of a program. Debian has some in /usr/sbin, which is not on everybody's
+    path.
+    """
     found = shutil.which(name, path=os.pathsep.join([os.environ.get("PATH", ""), "/usr/sbin"]))
     if found is None and os.environ.get("CI") == "true":
         pytest.fail(f"{name} is not installed, and CI=true asks for every component")

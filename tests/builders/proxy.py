@@ -1,4 +1,6 @@
-"""A real proxy in front of a real server: started, asked from different addresses, and stopped."""
+"""A real proxy in front of a real server: started, asked from different addresses, and
+stopped.
+"""
 
 from __future__ import annotations
 
@@ -21,7 +23,9 @@ PATIENCE_S = 15.0
 
 
 class Proxy:
-    """One proxy process on a port of its own. What kind it is, its file and its command are the subclass's."""
+    """One proxy process on a port of its own. What kind it is, its file and its command
+    are the subclass's.
+    """
 
     port: int
     messages: Path
@@ -44,7 +48,9 @@ class Proxy:
             raise
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         self.stop()
 
     def stop(self) -> None:
@@ -66,7 +72,9 @@ class Proxy:
         return socket.create_connection(("127.0.0.1", self.port), PATIENCE_S, (client, 0))
 
     def session(self, client: str = FIRST) -> http.client.HTTPConnection:
-        """A connection from the address `client` that is kept from request to request."""
+        """A connection from the address `client` that is kept from request to
+        request.
+        """
         return http.client.HTTPConnection("127.0.0.1", self.port, timeout=PATIENCE_S, source_address=(client, 0))
 
     def request(

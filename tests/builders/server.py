@@ -1,10 +1,11 @@
-"""A real `foldlog serve` for tests: started as an operator starts it, asked over HTTP, stopped by a signal, then verified.
+"""A real `foldlog serve` for tests: started as an operator starts it, asked over HTTP,
+stopped by a signal, then verified.
 
     with Server(tmp_path, durability="os") as server:
         assert server.post([{"name": "pageview"}]).status == 202
 
-Leaving the block stops the server and runs `foldlog verify` on what it left: every test that touches a data directory ends
-with the whole of it checked.
+Leaving the block stops the server and runs `foldlog verify` on what it left: every test
+that touches a data directory ends with the whole of it checked.
 """
 
 from __future__ import annotations
@@ -60,11 +61,13 @@ class Answer:
 class Server:
     """One `foldlog serve` on a port of its own, with its data in `directory`/data.
 
-    `settings` are named as in shared/settings.py: `Server(tmp_path, durability="os", workers=2)`.
+    `settings` are named as in shared/settings.py: `Server(tmp_path, durability="os",
+    workers=2)`.
     """
 
     def __init__(self, directory: Path, **settings: object) -> None:
-        # Bound and not listening, for as long as this object lives: nobody else is given the port between two starts.
+        # Bound and not listening, for as long as this object lives: nobody else is
+        # given the port between two starts.
         self._port_holder = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
         self._port_holder.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
         self._port_holder.bind(("127.0.0.1", 0))
@@ -84,7 +87,9 @@ class Server:
             raise
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         try:
             exit_code = self.stop() if self.process is not None else 0
             if kind is None:
@@ -137,7 +142,9 @@ class Server:
             raise AssertionError(f"the server did not stop:\n{self.stderr()}") from None
 
     def kill(self) -> None:
-        """SIGKILL to the supervisor and its children at once, as the end of a container does it."""
+        """SIGKILL to the supervisor and its children at once, as the end of a container
+        does it.
+        """
         process, self.process = self.running, None
         with suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)
@@ -153,12 +160,18 @@ class Server:
         return self.stderr_path.read_text("utf-8")
 
     def child(self, name: str) -> int:
-        """The process id of a child, as the supervisor logged it last: `ingest-0`, `compact`."""
+        """The process id of a child, as the supervisor logged it last: `ingest-0`,
+        `compact`.
+        """
         logged = [json.loads(line) for line in self.stderr().splitlines() if line.startswith("{")]
         return [int(line["pid"]) for line in logged if line["event"] == "started" and line.get("child") == name][-1]
 
-    def request(self, method: str, path: str, body: bytes | None = None, headers: Mapping[str, str] | None = None) -> Answer:
-        """One request on a connection of its own, with exactly these headers and those that HTTP needs."""
+    def request(
+        self, method: str, path: str, body: bytes | None = None, headers: Mapping[str, str] | None = None
+    ) -> Answer:
+        """One request on a connection of its own, with exactly these headers and those
+        that HTTP needs.
+        """
         connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=REQUEST_TIMEOUT_S)
         try:
             connection.request(method, path, body, dict(headers or {}))
@@ -177,8 +190,12 @@ class Server:
                 connection.sendall(sent)
             return read_answer(connection)
 
-    def post(self, events: list[Any], query: str = "", headers: Mapping[str, str] | None = None, **batch: object) -> Answer:
-        """POST /v1/events as a server with a key does it. `headers` replace or add, `batch` is beside `events`."""
+    def post(
+        self, events: list[Any], query: str = "", headers: Mapping[str, str] | None = None, **batch: object
+    ) -> Answer:
+        """POST /v1/events as a server with a key does it. `headers` replace or add,
+        `batch` is beside `events`.
+        """
         body = json.dumps({"events": events, "consent": "granted"} | batch).encode("utf-8")
         return self.request("POST", f"/v1/events{query}", body, keyed() | dict(headers or {}))
 
@@ -188,7 +205,9 @@ class Server:
         return self.request("GET", path + query, headers=bearer(ADMIN_TOKEN) | dict(headers or {}))
 
     def fold(self) -> int:
-        """Seal and fold now. Returns the generation that holds every event acknowledged before."""
+        """Seal and fold now. Returns the generation that holds every event acknowledged
+        before.
+        """
         answer = self.request("POST", "/admin/api/fold", b"", bearer(ADMIN_TOKEN))
         assert answer.status == 200, answer
         return int(answer.json()["generation"])
@@ -206,7 +225,9 @@ def read_answer(connection: socket.socket) -> Answer:
 
 
 def environment(root: Path, **settings: object) -> dict[str, str]:
-    """The environment of a `foldlog` process: defaults for tests, and `settings` over them."""
+    """The environment of a `foldlog` process: defaults for tests, and `settings` over
+    them.
+    """
     defaults: dict[str, object] = {
         "data_dir": root,
         "admin_token": ADMIN_TOKEN,
@@ -229,7 +250,9 @@ def keyed() -> dict[str, str]:
 
 
 def verify(data: DataDirectory, environ: Mapping[str, str]) -> None:
-    """What `foldlog verify` does, without the start of a process: it must find nothing wrong."""
+    """What `foldlog verify` does, without the start of a process: it must find nothing
+    wrong.
+    """
     findings = verification.verify(data, load(environ), lambda _step: None).findings
     assert findings == []
 

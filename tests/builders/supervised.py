@@ -1,4 +1,6 @@
-"""What systemd is to Foldlog, for tests: it holds the listening socket over restarts, and hears what it says of itself."""
+"""What systemd is to Foldlog, for tests: it holds the listening socket over restarts,
+and hears what it says of itself.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +15,8 @@ from pathlib import Path
 from tests.builders.server import Server
 
 PATIENCE_S = 30.0
-# The descriptor goes to where sd_listen_fds(3) looks for it; LISTEN_PID is known once there is a process, which `exec` keeps.
+# The descriptor goes to where sd_listen_fds(3) looks for it; LISTEN_PID is known once
+# there is a process, which `exec` keeps.
 _EXEC = """
 import os, sys
 os.dup2(int(sys.argv[1]), 3)
@@ -29,7 +32,9 @@ if {process!r} in sys.argv:
 
 
 class Activated(Server):
-    """A `foldlog serve` that inherits its socket, which goes on listening while it is started anew."""
+    """A `foldlog serve` that inherits its socket, which goes on listening while it is
+    started anew.
+    """
 
     def __init__(self, directory: Path, **settings: object) -> None:
         super().__init__(directory, **settings)
@@ -86,7 +91,9 @@ def listening(address: str) -> Iterator[Listener]:
 
 
 def mischief(directory: Path, process: str, code: str) -> dict[str, str]:
-    """The environment that has every Foldlog process with this word in its command line run `code` first."""
+    """The environment that has every Foldlog process with this word in its command line
+    run `code` first.
+    """
     directory.mkdir()
     indented = "".join(f"    {line}\n" for line in code.strip().splitlines())
     (directory / "sitecustomize.py").write_text(_MISCHIEF.format(process=process, code=indented))

@@ -1,4 +1,6 @@
-"""Copies of a data directory under load: by `cp`, `rsync` and `tar` as docs/backup.md says, and by `foldlog backup`."""
+"""Copies of a data directory under load: by `cp`, `rsync` and `tar` as docs/backup.md
+says, and by `foldlog backup`.
+"""
 
 from __future__ import annotations
 
@@ -46,7 +48,9 @@ MEMORY = Path("/dev/shm")  # noqa: S108
 
 
 class Load:
-    """A client that posts events with ids of their own for as long as it may, and notes what was answered with 200."""
+    """A client that posts events with ids of their own for as long as it may, and notes
+    what was answered with 200.
+    """
 
     def __init__(self, server: Server, history: set[str]) -> None:
         self._server = server
@@ -119,7 +123,8 @@ def copying(program: str) -> str:
 
 
 def copy(server: Server, program: str, place: Path, *, is_slow: bool) -> DataDirectory:
-    """Copy the directory of a server, and put the copy where its own data directory would be.
+    """Copy the directory of a server, and put the copy where its own data directory
+    would be.
 
     rsync can be made slow, so that some passes are over when it ends.
     """
@@ -245,7 +250,9 @@ def test_backup_of_a_busy_directory_holds_every_acknowledged_event_and_needs_no_
 
 @pytest.fixture(scope="module")
 def template(tmp_path_factory: pytest.TempPathFactory) -> DataDirectory:
-    """Nobody runs here. Six passes, a segment that waits for the next, an open one whose writer died, and quarantine."""
+    """Nobody runs here. Six passes, a segment that waits for the next, an open one
+    whose writer died, and quarantine.
+    """
     data = data_directory(tmp_path_factory.mktemp("template") / "data")
     for number in range(6):
         sealed(data, [line(f"event-{number}")])
@@ -268,10 +275,13 @@ EVENTS = {f"event-{number}" for number in range(8)}
 
 
 def tree(data: DataDirectory) -> dict[str, tuple[bytes, int, int]]:
-    """Every file: content, mode and time of change of the content. Not the locks, and what a verify has worked with."""
+    """Every file: content, mode and time of change of the content. Not the locks, and
+    what a verify has worked with.
+    """
     files = (path for path in data.root.rglob("*") if path.is_file() and path.suffix != ".lock")
     return {
-        str(path.relative_to(data.root)): (path.read_bytes(), path.stat().st_mode, path.stat().st_mtime_ns) for path in files
+        str(path.relative_to(data.root)): (path.read_bytes(), path.stat().st_mode, path.stat().st_mtime_ns)
+        for path in files
     }
 
 
@@ -288,7 +298,9 @@ def test_backup_is_the_same_files_without_what_is_private_or_open(data: DataDire
     parts_of_no_snapshot = {name for name in here - there if name.startswith("counters/")}
     assert here - there - missing == parts_of_no_snapshot
     assert all((found.root / name).samefile(data.root / name) for name in there)
-    assert {path.name for path in found.root.glob("snapshot*.json")} == {path.name for path in data.root.glob("snapshot*.json")}
+    assert {path.name for path in found.root.glob("snapshot*.json")} == {
+        path.name for path in data.root.glob("snapshot*.json")
+    }
     assert_verified(found)
     fold_all(found, now_ms())
     assert {row[0] for row in archived(found)} == EVENTS
@@ -367,8 +379,8 @@ def watch(event, arguments):
         if calls == int(sys.argv[3]):
             os.kill(os.getpid(), signal.SIGKILL)
 from compactor.backup import backup
-from shared.layout import DataDirectory
-from tests.logs import SilentLog
+from shared.disk.layout import DataDirectory
+from tests.builders.logs import SilentLog
 sys.addaudithook(watch)
 backup(DataDirectory(Path(sys.argv[1])), Path(sys.argv[2]), SilentLog())
 print(calls)
@@ -382,7 +394,9 @@ def kill_backup(data: DataDirectory, destination: Path, call: int) -> subprocess
 
 @pytest.mark.crash
 @pytest.mark.timeout(120)
-def test_killed_backup_leaves_the_original_as_it_was_and_is_replaced_by_the_next(data: DataDirectory, tmp_path: Path) -> None:
+def test_killed_backup_leaves_the_original_as_it_was_and_is_replaced_by_the_next(
+    data: DataDirectory, tmp_path: Path
+) -> None:
     done = kill_backup(data, tmp_path / "first", 0)
     calls = int(done.stdout)
     assert calls > 20
@@ -411,8 +425,12 @@ def test_what_is_in_the_way_and_is_no_backup_is_left_alone(data: DataDirectory, 
 
 
 @pytest.mark.parametrize("name", ["active-0.ndjson.1", "active-0-20261127.ndjson"])
-def test_backup_holds_what_lies_in_a_stray_whose_writer_was_killed(data: DataDirectory, tmp_path: Path, name: str) -> None:
-    """logrotate renamed its segment, and it was killed before it noticed: what it had acknowledged is nowhere else."""
+def test_backup_holds_what_lies_in_a_stray_whose_writer_was_killed(
+    data: DataDirectory, tmp_path: Path, name: str
+) -> None:
+    """logrotate renamed its segment, and it was killed before it noticed: what it had
+    acknowledged is nowhere else.
+    """
     killed = ActiveSegment(data, "0", next_sequence(data, "0"), "fsync")
     killed.commit(seal([line("acknowledged-1")]), 1)
     killed.path.rename(data.log / name)
@@ -445,7 +463,9 @@ def test_stray_that_is_renamed_while_it_is_linked_is_looked_for_again(
 
 
 def test_backup_of_an_older_snapshot_beside_later_parts_is_refused(data: DataDirectory, tmp_path: Path) -> None:
-    """As in a copy whose snapshot was copied first: what only those parts hold would not be in the backup."""
+    """As in a copy whose snapshot was copied first: what only those parts hold would
+    not be in the backup.
+    """
     older = data.kept_snapshot(3).read_bytes()
     for path in data.root.glob("snapshot.*.json"):
         path.unlink()
@@ -461,7 +481,9 @@ def test_backup_of_an_older_snapshot_beside_later_parts_is_refused(data: DataDir
 def test_backup_is_refused_half_way_through_an_erasure(
     data: DataDirectory, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Its log would have the visitor whom its snapshot counts as erased. One that has not begun is in the backup whole."""
+    """Its log would have the visitor whom its snapshot counts as erased. One that has
+    not begun is in the backup whole.
+    """
     fold_all(data, now_ms())
     asked = ask(data, "visitor-1", None)
     made(data, tmp_path / "before")

@@ -1,4 +1,6 @@
-"""The wall clock jumps under running processes: the compactor goes on, nothing is deleted for it, days stay right (P9)."""
+"""The wall clock jumps under running processes: the compactor goes on, nothing is
+deleted for it, days stay right (P9).
+"""
 
 from __future__ import annotations
 
@@ -27,7 +29,8 @@ DAY_S = 86_400
 EPOCH = 0
 END_OF_32_BITS = 2**31
 
-# Adds a number of seconds, which a file holds and which may change at any time, to the wall clock and to nothing else.
+# Adds a number of seconds, which a file holds and which may change at any time, to the
+# wall clock and to nothing else.
 SHIM = """
 #define _GNU_SOURCE
 #include <dlfcn.h>
@@ -97,10 +100,14 @@ def clock(tmp_path: Path) -> Clock:
 @pytest.mark.component
 @pytest.mark.timeout(200)
 def test_scheduled_fold_goes_on_whatever_the_clock_does(tmp_path: Path, clock: Clock) -> None:
-    """An hour back, a day ahead, to 1970, home, to 2038 and home again: the next segment is folded without being asked for."""
+    """An hour back, a day ahead, to 1970, home, to 2038 and home again: the next
+    segment is folded without being asked for.
+    """
     data = data_directory(tmp_path / "data")
     environ = environment(data.root, fold_interval=1) | clock.environ
-    with subprocess.Popen([sys.executable, "-m", "foldlog", "compact"], env=environ, stderr=subprocess.DEVNULL) as compactor:
+    with subprocess.Popen(
+        [sys.executable, "-m", "foldlog", "compact"], env=environ, stderr=subprocess.DEVNULL
+    ) as compactor:
         try:
             for number, shift in enumerate((0, -HOUR_S, DAY_S, to(EPOCH), 0, to(END_OF_32_BITS), 0), 1):
                 clock.jump(shift)
@@ -133,7 +140,9 @@ def has_counted(data: DataDirectory, events: int) -> bool:
 
 
 def believes_in(data: DataDirectory, shift_s: int) -> bool:
-    """Whether the last pass took the time for one that is so many seconds from the real one."""
+    """Whether the last pass took the time for one that is so many seconds from the real
+    one.
+    """
     return abs(epoch_ms(load(data).as_of) / 1000 - time.time() - shift_s) < HOUR_S / 2
 
 

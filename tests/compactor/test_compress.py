@@ -1,4 +1,6 @@
-"""`foldlog compress`: only what is sealed and folded, never the only copy, and again with the same result."""
+"""`foldlog compress`: only what is sealed and folded, never the only copy, and again
+with the same result.
+"""
 
 from __future__ import annotations
 
@@ -34,7 +36,9 @@ def press(data: DataDirectory, method: str = "zstd", older_than_s: float = 0, la
 
 def files(data: DataDirectory) -> list[str]:
     """What is there of segments, without the times in their names."""
-    return sorted(re.sub(r"^\d{8}T\d{6}Z-", "", path.name) for path in data.log.iterdir() if not path.name.startswith("active"))
+    return sorted(
+        re.sub(r"^\d{8}T\d{6}Z-", "", path.name) for path in data.log.iterdir() if not path.name.startswith("active")
+    )
 
 
 def plain_and_unfolded(tmp_path: Path) -> tuple[DataDirectory, list[SegmentName]]:

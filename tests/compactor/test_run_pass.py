@@ -1,4 +1,6 @@
-"""The pass from outside: what is on disk before and after it, with damage, gaps, clocks and other compactors."""
+"""The pass from outside: what is on disk before and after it, with damage, gaps, clocks
+and other compactors.
+"""
 
 from __future__ import annotations
 
@@ -77,7 +79,9 @@ def test_segment_without_checksum_is_read_line_by_line(tmp_path: Path) -> None:
 
 
 def test_line_that_swallowed_its_neighbour_is_not_counted_and_the_neighbour_is(tmp_path: Path) -> None:
-    """Two lines whose newline became a space still parse as the first of them in DuckDB."""
+    """Two lines whose newline became a space still parse as the first of them in
+    DuckDB.
+    """
     data = data_directory(tmp_path)
     name = sealed(data, [line("event-1"), line("event-2"), line("event-3")])
     path = data.log / name.file
@@ -182,7 +186,9 @@ def test_pass_that_lost_its_right_publishes_nothing(tmp_path: Path, thief: str) 
 
 
 def _orphan(data: DataDirectory) -> None:
-    """An active segment without a writer: its recovery is when the thief strikes, in the middle of the pass."""
+    """An active segment without a writer: its recovery is when the thief strikes, in
+    the middle of the pass.
+    """
     data.active("7").write_bytes(seal([line("event-7")]))
 
 
@@ -316,7 +322,9 @@ def test_unfolded_segment_is_never_deleted(tmp_path: Path) -> None:
 
 
 def expire(data: DataDirectory, now: int, **settings: Any) -> None:
-    """Daily passes until the archive of everything so far is past a retention of ten days."""
+    """Daily passes until the archive of everything so far is past a retention of ten
+    days.
+    """
     for days in range(1, 13):
         fold(data, now + days * DAY_MS, archive_retention_days=10, **settings)
 
@@ -406,4 +414,6 @@ def test_lost_events_are_named_by_their_segment_though_many_are_read_together(tm
         data.log.joinpath(names[2].file).write_bytes(seal([line("never-folded")]))
         checked = [check(data, segment, tmp_path) for segment in sealed_segments(data)]
         found = list(check_log(database, data, snapshot, checked, Settings()))
-    assert [(each.where, each.what) for each in found] == [(f"log/{names[2].file}", "1 of its events are not in the archive")]
+    assert [(each.where, each.what) for each in found] == [
+        (f"log/{names[2].file}", "1 of its events are not in the archive")
+    ]

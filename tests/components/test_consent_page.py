@@ -1,6 +1,8 @@
-"""The page of docs/consent.md in a real browser, against a real server: without consent nothing is stored.
+"""The page of docs/consent.md in a real browser, against a real server: without consent
+nothing is stored.
 
-The web server in front, which has the page and passes events on, is made here; everything else is as an operator has it.
+The web server in front, which has the page and passes events on, is made here;
+everything else is as an operator has it.
 """
 
 from __future__ import annotations
@@ -38,7 +40,9 @@ pytestmark = pytest.mark.component
 
 
 class Site:
-    """A web server that has one page, whatever is asked for, and passes events on. `answers` are what became of those."""
+    """A web server that has one page, whatever is asked for, and passes events on.
+    `answers` are what became of those.
+    """
 
     def __init__(self, server: Server, html: str) -> None:
         self._server = server
@@ -73,7 +77,9 @@ async def serving(server: Server, html: str) -> AsyncIterator[Site]:
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    """It asks for consent, as it does without settings, and knows pages of `localhost`, which is another host than its own."""
+    """It asks for consent, as it does without settings, and knows pages of `localhost`,
+    which is another host than its own.
+    """
     chromium()  # without a browser no server is started
     with Server(tmp_path_factory.mktemp("server"), sites="localhost") as started:
         yield started
@@ -108,14 +114,20 @@ async def visitor(tmp_path: Path) -> AsyncIterator[Page]:
 
 
 async def visit(page: Page, site: Site, host: str = "127.0.0.1") -> None:
-    """Load the page, at an address that it was not at before: with the same one a browser only scrolls to the fragment."""
+    """Load the page, at an address that it was not at before: with the same one a
+    browser only scrolls to the fragment.
+    """
     await page.open(f"http://{host}:{site.port}{VISIT.format(time.monotonic_ns())}")
 
 
 async def sees(page: Page) -> str:
-    """What the visitor is asked or offered: `banner`, the text of the button in the footer, or nothing."""
+    """What the visitor is asked or offered: `banner`, the text of the button in the
+    footer, or nothing.
+    """
     visible = "[...document.querySelectorAll('#banner, #change')].filter((found) => found.getClientRects().length)"
-    return str(await page.evaluate(f"{visible}.map((found) => found.id === 'banner' ? 'banner' : found.innerText).join()"))
+    return str(
+        await page.evaluate(f"{visible}.map((found) => found.id === 'banner' ? 'banner' : found.innerText).join()")
+    )
 
 
 def fenced(language: str, heading: str) -> str:
@@ -131,7 +143,9 @@ def example() -> str:
 
 
 def on_another_host(endpoint: str) -> str:
-    """The example with the lines that the document changes for a page on another host."""
+    """The example with the lines that the document changes for a page on another
+    host.
+    """
     html = example()
     for line in fenced("js", "Pages on another host").splitlines():
         name, _, _ = line.partition("=")  # such as `const ENDPOINT `
@@ -142,7 +156,9 @@ def on_another_host(endpoint: str) -> str:
 
 
 def under_a_platform() -> str:
-    """The example without its second script: a platform that has asked calls what the document says."""
+    """The example without its second script: a platform that has asked calls what the
+    document says.
+    """
     html = example()
     _, banner = re.findall(r"<script>.*?</script>", html, re.DOTALL)
     stub = "const platform = { onChange(listener) { window.choose = listener; } };"
@@ -222,7 +238,9 @@ async def test_browser_that_says_no_is_neither_asked_nor_counted(server: Server,
 
 
 @pytest.mark.parametrize("signal", ["Sec-GPC", "DNT"])
-async def test_header_of_a_browser_that_says_no_wins_over_the_cookie(server: Server, tmp_path: Path, signal: str) -> None:
+async def test_header_of_a_browser_that_says_no_wins_over_the_cookie(
+    server: Server, tmp_path: Path, signal: str
+) -> None:
     log = Log(server)
     async with serving(server, example()) as site, visitor(tmp_path) as page:
         await page.send("Network.enable")

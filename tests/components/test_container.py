@@ -1,4 +1,6 @@
-"""The Containerfile against the source, without an engine: docs/deploy-container.md says what was built, and with what."""
+"""The Containerfile against the source, without an engine: docs/deploy-container.md
+says what was built, and with what.
+"""
 
 from __future__ import annotations
 
@@ -63,7 +65,16 @@ def test_everything_that_the_package_is_made_of_is_copied() -> None:
 
 
 def test_nothing_else_gets_into_the_build() -> None:
-    for name in ("data", ".git", ".venv", "tests", "foldlog.toml", ".env", "data/private/salt.json", "foldlog/__pycache__"):
+    for name in (
+        "data",
+        ".git",
+        ".venv",
+        "tests",
+        "foldlog.toml",
+        ".env",
+        "data/private/salt.json",
+        "foldlog/__pycache__",
+    ):
         assert is_ignored(name), name
 
 

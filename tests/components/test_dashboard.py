@@ -1,4 +1,6 @@
-"""The dashboard on a real server in a real browser: what an operator sees, and what stays out of the page."""
+"""The dashboard on a real server in a real browser: what an operator sees, and what
+stays out of the page.
+"""
 
 from __future__ import annotations
 
@@ -18,7 +20,8 @@ from tests.builders.server import ADMIN_TOKEN, Server
 AGENT = "Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/150.0.0.0 Safari/537.36"
 HOSTILE_PATH = "/<script>alert(1)</script>"
 HOSTILE_NAME = '"><img src=x onerror=alert(1)>'
-# Half an hour off UTC, so that an hour of the wrong zone is nowhere an hour of the right one.
+# Half an hour off UTC, so that an hour of the wrong zone is nowhere an hour of the
+# right one.
 ZONE = "Asia/Kolkata"
 DASH = "\N{EN DASH}"
 
@@ -27,7 +30,9 @@ pytestmark = pytest.mark.component
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    """One that the tests of this module share, except the one that needs an empty one."""
+    """One that the tests of this module share, except the one that needs an empty
+    one.
+    """
     chromium()  # without a browser no server is started
     with Server(tmp_path_factory.mktemp("server")) as started:
         yield started
@@ -35,7 +40,9 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
 
 @asynccontextmanager
 async def visit(server: Server, tmp_path: Path) -> AsyncIterator[Page]:
-    """The dashboard in a new browser, before signing in. Nothing that it does may be an error or against its policy."""
+    """The dashboard in a new browser, before signing in. Nothing that it does may be an
+    error or against its policy.
+    """
     async with browse(tmp_path / "profile", ZONE) as page:
         await page.open(f"http://{server.host}/admin/")
         yield page
@@ -56,10 +63,16 @@ async def test_page_shows_numbers_by_the_hour_and_hostile_text_as_text(server: S
 
     async with visit(server, tmp_path) as page:
         await sign_in(page)
-        await page.until("document.querySelector('#chart canvas') && document.querySelector('#dashboard').ariaBusy === 'false'")
+        await page.until(
+            "document.querySelector('#chart canvas') && document.querySelector('#dashboard').ariaBusy === 'false'"
+        )
         assert await page.text("#visitors") == "3"
         assert await page.text("#events") == "5"
-        assert await cells(page, "#top-path") == [["/pricing", "2", "3"], [HOSTILE_PATH, "1", "1"], ["(none)", "1", "1"]]
+        assert await cells(page, "#top-path") == [
+            ["/pricing", "2", "3"],
+            [HOSTILE_PATH, "1", "1"],
+            ["(none)", "1", "1"],
+        ]
         assert await cells(page, "#top-referrer") == [["(direct)", "2", "3"], ["www.google.com", "2", "2"]]
         assert await cells(page, "#top-event") == [["pageview", "3", "4"], [HOSTILE_NAME, "1", "1"]]
         assert await page.evaluate("document.querySelectorAll('main img, main script').length") == 0
@@ -102,7 +115,9 @@ async def test_first_visit_signs_in_folds_and_leaves_nothing_behind(tmp_path: Pa
             await sign_in(page)
             await page.until("!document.querySelector('#dashboard').hidden")
             assert await page.text("#empty-title") == "No events yet"
-            assert ADMIN_TOKEN not in await page.evaluate("location.href + document.cookie + JSON.stringify(localStorage)")
+            assert ADMIN_TOKEN not in await page.evaluate(
+                "location.href + document.cookie + JSON.stringify(localStorage)"
+            )
 
             post(server, view(server, "/", "v-1"))
             await page.click("#fold")
@@ -118,9 +133,13 @@ async def test_first_visit_signs_in_folds_and_leaves_nothing_behind(tmp_path: Pa
 
 
 def post(server: Server, *events: dict[str, Any]) -> None:
-    """As a page of the server's own origin sends them. An agent that is no browser's would be counted as a bot."""
+    """As a page of the server's own origin sends them. An agent that is no browser's
+    would be counted as a bot.
+    """
     headers = {"Origin": f"http://{server.host}", "User-Agent": AGENT, "Content-Type": "application/json"}
-    answer = server.request("POST", "/v1/events", json.dumps({"events": events, "consent": "granted"}).encode(), headers)
+    answer = server.request(
+        "POST", "/v1/events", json.dumps({"events": events, "consent": "granted"}).encode(), headers
+    )
     assert answer.status == 200, answer
 
 
@@ -140,7 +159,9 @@ async def cells(page: Page, table: str) -> list[list[str]]:
 
 
 async def legend_at(page: Page, hour: datetime) -> list[str]:
-    """What the legend says (time of day, events, visitors) while the pointer is in the middle of an hour of the chart."""
+    """What the legend says (time of day, events, visitors) while the pointer is in the
+    middle of an hour of the chart.
+    """
     middle = (hour + timedelta(minutes=30)).timestamp()
     await page.evaluate("document.querySelector('#chart').scrollIntoView({block: 'center'})")
     box = await page.evaluate("(({x, y}) => ({x, y}))(document.querySelector('.u-over').getBoundingClientRect())")

@@ -1,7 +1,8 @@
 """Debian's Caddy in front of a real server, configured as docs/deploy-caddy.md says.
 
-The configuration is read from the page; the address, the certificate's absence and paths are put in, and nothing else is
-changed. Clients with different addresses are connections from 127.0.0.2 and 127.0.0.3; 127.0.0.1 is Caddy itself.
+The configuration is read from the page; the address, the certificate's absence and
+paths are put in, and nothing else is changed. Clients with different addresses are
+connections from 127.0.0.2 and 127.0.0.3; 127.0.0.1 is Caddy itself.
 """
 
 from __future__ import annotations
@@ -52,7 +53,9 @@ def program() -> str:
 
 
 class Caddy(Proxy):
-    """One Caddy on a port of its own, with everything it writes in `directory`, that passes requests on to `upstream`."""
+    """One Caddy on a port of its own, with everything it writes in `directory`, that
+    passes requests on to `upstream`.
+    """
 
     def __init__(self, directory: Path, upstream: str, site: str = SITE) -> None:
         self._program = program()
@@ -79,7 +82,9 @@ class Caddy(Proxy):
 
     def run(self, *arguments: str) -> subprocess.CompletedProcess[str]:
         command = [self._program, *arguments, "--config", str(self._file)]
-        return subprocess.run(command, env=self.environ, capture_output=True, text=True, timeout=PATIENCE_S, check=False)
+        return subprocess.run(
+            command, env=self.environ, capture_output=True, text=True, timeout=PATIENCE_S, check=False
+        )
 
     def command(self) -> list[str]:
         return [self._program, "run", "--config", str(self._file)]
@@ -169,7 +174,9 @@ def test_body_over_the_limit_is_refused(caddy: Caddy) -> None:
 
 
 def test_body_over_the_limit_of_caddy_never_becomes_an_event(caddy: Caddy, server: Server) -> None:
-    """Without a length in the head Caddy counts as it passes the body on, and breaks off."""
+    """Without a length in the head Caddy counts as it passes the body on, and breaks
+    off.
+    """
     before = len(server.lines())
     with closing(caddy.session()) as connection:
         blocks = iter([padded(KEY_BODY_MAX_BYTES), b" " * 65536, b" " * 65536])
@@ -231,7 +238,9 @@ def test_only_whom_the_page_lets_in_gets_to_the_dashboard_and_the_metrics(tmp_pa
 
 
 def test_request_is_passed_on_once(tmp_path: Path) -> None:
-    """A socket stands for Foldlog here, since it must do what Foldlog does only when it dies: take a POST and not answer."""
+    """A socket stands for Foldlog here, since it must do what Foldlog does only when it
+    dies: take a POST and not answer.
+    """
     body = batch([{"name": "pageview"}])
     head = f"POST /v1/events HTTP/1.1\r\nHost: {HOST}\r\nX-Forwarded-For: 203.0.113.7\r\nX-Forwarded-Host: evil.example\r\n"
     sent = f"{head}Content-Length: {len(body)}\r\n\r\n".encode("ascii") + body
@@ -258,14 +267,17 @@ def test_request_is_passed_on_once(tmp_path: Path) -> None:
 
 
 def test_address_of_a_visitor_stays_nowhere(tmp_path: Path, server: Server) -> None:
-    """P11, with Caddy in the way: not in its logs either, whatever becomes of the event."""
+    """P11, with Caddy in the way: not in its logs either, whatever becomes of the
+    event.
+    """
     with Caddy(tmp_path / "caddy", server.host) as caddy:
         assert caddy.post([{"name": "pageview"}], from_page()).status == 200
         assert caddy.post([{"name": "pageview"}], from_page(None)).status == 403
         assert caddy.request("POST", "/v1/events", padded(100_000), from_page()).status == 413
         assert caddy.request("POST", "/v1/events?dry_run=1", b"", from_page()).status == 400
         assert caddy.request("GET", "/").status == 200
-        # What is not an event is logged; once this line is there, those of the requests before it would be.
+        # What is not an event is logged; once this line is there, those of the requests
+        # before it would be.
         until(lambda: caddy.access_log.exists() and FIRST in caddy.access_log.read_text(), caddy.messages.read_text)
         assert caddy.access_log.read_text().count("\n") == 1 and "/v1/events" not in caddy.access_log.read_text()
     assert FIRST not in caddy.messages.read_text()

@@ -1,8 +1,9 @@
 """Debian's nginx in front of a real server, configured as docs/deploy-nginx.md says.
 
-The configuration is read from the page; ports, addresses and paths are put in, and nothing else is changed. To nginx all of
-127.0.0.0/8 is local, so clients with different addresses are connections from 127.0.0.2, 127.0.0.3 and so on; 127.0.0.1 is
-nginx itself, which Foldlog trusts.
+The configuration is read from the page; ports, addresses and paths are put in, and
+nothing else is changed. To nginx all of 127.0.0.0/8 is local, so clients with different
+addresses are connections from 127.0.0.2, 127.0.0.3 and so on; 127.0.0.1 is nginx
+itself, which Foldlog trusts.
 """
 
 from __future__ import annotations
@@ -39,7 +40,8 @@ AGENT = "Mozilla/5.0 (X11; Linux x86_64; rv:145.0) Gecko/20100101 Firefox/145.0"
 STILL_S = 0.3
 SITE_PAGE = b"the site itself"
 
-# What nginx keeps under /var and /run unless told otherwise. The paths are relative to the directory given with -p.
+# What nginx keeps under /var and /run unless told otherwise. The paths are relative to
+# the directory given with -p.
 AROUND = """
 pid nginx.pid;
 error_log error.log;
@@ -70,11 +72,14 @@ def program() -> str:
 
 
 class Nginx(Proxy):
-    """One nginx on a port of its own, with everything it writes in `directory`, that passes requests on to `upstream`."""
+    """One nginx on a port of its own, with everything it writes in `directory`, that
+    passes requests on to `upstream`.
+    """
 
     def __init__(self, directory: Path, upstream: str, site: str = SITE) -> None:
         self._program = program()
-        # Bound and not listening, for as long as this object lives: nobody else is given the port.
+        # Bound and not listening, for as long as this object lives: nobody else is
+        # given the port.
         self._port_holder = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
         self._port_holder.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         self._port_holder.bind(("127.0.0.1", 0))
@@ -251,7 +256,9 @@ def test_body_over_the_limit_of_nginx_is_refused_by_nginx(nginx: Nginx) -> None:
 
 @pytest.mark.parametrize("size", [Settings().max_body_bytes + 1, KEY_BODY_MAX_BYTES])
 def test_body_over_the_limit_of_pages_is_refused_by_foldlog(nginx: Nginx, size: int) -> None:
-    """It answers before it has read the body. Many times, because an answer lost on the way would be a 502 now and then."""
+    """It answers before it has read the body. Many times, because an answer lost on the
+    way would be a 502 now and then.
+    """
     with closing(nginx.session()) as connection:
         for _ in range(20):
             connection.request("POST", "/v1/events", padded(size), {"Host": HOST, **from_page()})
@@ -328,7 +335,9 @@ def test_dashboard_works_with_the_token(nginx: Nginx) -> None:
 
 
 def test_request_is_passed_on_whole_and_never_twice(tmp_path: Path) -> None:
-    """A socket stands for Foldlog here, since it must do what Foldlog does only when it dies: take a POST and not answer."""
+    """A socket stands for Foldlog here, since it must do what Foldlog does only when it
+    dies: take a POST and not answer.
+    """
     body = batch([{"name": "pageview"}])
     head = f"POST /v1/events HTTP/1.1\r\nHost: {HOST}\r\nX-Forwarded-For: 203.0.113.7\r\nX-Forwarded-Host: evil.example\r\n"
     sent = f"{head}Content-Length: {len(body)}\r\n\r\n".encode("ascii") + body
@@ -383,7 +392,9 @@ def read_request(connection: socket.socket) -> tuple[Message, bytes]:
 
 
 def test_address_of_a_visitor_stays_nowhere(tmp_path: Path, server: Server) -> None:
-    """P11, with nginx in the way: not in its logs either, whatever becomes of the event."""
+    """P11, with nginx in the way: not in its logs either, whatever becomes of the
+    event.
+    """
     with Nginx(tmp_path / "nginx", server.host) as nginx:
         assert nginx.post([{"name": "pageview"}], from_page()).status == 200
         assert nginx.request("POST", "/v1/events?dry_run=1", b"", from_page()).status == 400
@@ -392,7 +403,8 @@ def test_address_of_a_visitor_stays_nowhere(tmp_path: Path, server: Server) -> N
         assert nginx.request("POST", "/v1/events", padded(KEY_BODY_MAX_BYTES + 1), from_page()).status == 413
         too_long = from_page(Cookie="c" * 40_000)
         assert nginx.request("GET", "/v1/events", headers=too_long).status == 400
-        # What is not an event is logged; once this line is there, those of the requests before it would be.
+        # What is not an event is logged; once this line is there, those of the requests
+        # before it would be.
         assert nginx.request("GET", "/", headers=too_long).status == 400
         until(lambda: f"{FIRST} - - " in nginx.access_log.read_text(), nginx.access_log.read_text)
         assert nginx.access_log.read_text().count("\n") == 1 and "/v1/events" not in nginx.access_log.read_text()
@@ -413,5 +425,6 @@ def test_shortened_log_names_networks_in_combined_format(tmp_path: Path) -> None
         assert nginx.request("GET", "/", headers={"User-Agent": AGENT}).status == 200
         until(nginx.access_log.read_text, nginx.error_log.read_text)
         assert re.fullmatch(
-            rf'127\.0\.0\.0 - - \[[^]]+\] "GET / HTTP/1\.1" 200 15 "-" "{re.escape(AGENT)}"\n', nginx.access_log.read_text()
+            rf'127\.0\.0\.0 - - \[[^]]+\] "GET / HTTP/1\.1" 200 15 "-" "{re.escape(AGENT)}"\n',
+            nginx.access_log.read_text(),
         )

@@ -1,7 +1,9 @@
-"""Debian's real logrotate, forced, in a loop, at a real server under load: every acknowledged event is accounted for.
+"""Debian's real logrotate, forced, in a loop, at a real server under load: every
+acknowledged event is accounted for.
 
-First as somebody would point it at active segments who has not read logrotate/README.md: renaming, creating, compressing,
-copying and truncating behind the writer's back. Then with the configurations that Foldlog brings.
+First as somebody would point it at active segments who has not read
+logrotate/README.md: renaming, creating, compressing, copying and truncating behind the
+writer's back. Then with the configurations that Foldlog brings.
 """
 
 from __future__ import annotations
@@ -40,8 +42,8 @@ from tests.builders.programs import program
 from tests.builders.server import Server, keyed, verify
 from tests.builders.waiting import until
 from tests.faults.oracle import Found, look
+from tests.foldlog.test_log_output import family, opened
 from tests.house.test_docs import ROOT
-from tests.shared.test_log import family, opened
 
 pytestmark = [pytest.mark.component, pytest.mark.timeout(120)]
 
@@ -53,7 +55,9 @@ PATIENCE_S = 60.0
 
 
 class Client(threading.Thread):
-    """Posts batches of events, each with an id of its own, until it is told to stop. Remembers when each was acknowledged."""
+    """Posts batches of events, each with an id of its own, until it is told to stop.
+    Remembers when each was acknowledged.
+    """
 
     def __init__(self, server: Server, name: str, stop: threading.Event) -> None:
         super().__init__(name=name)
@@ -129,7 +133,9 @@ def under_load(server: Server) -> Iterator[Load]:
 
 
 def logrotate(directory: Path, configuration: str) -> None:
-    """Force one run of a configuration, with a state file of its own. It must have nothing to complain about."""
+    """Force one run of a configuration, with a state file of its own. It must have
+    nothing to complain about.
+    """
     path = directory / "logrotate.conf"
     path.write_text(configuration)
     path.chmod(stat.S_IRUSR | stat.S_IWUSR)
@@ -144,7 +150,9 @@ def logrotate(directory: Path, configuration: str) -> None:
 
 
 def rotate_in_a_loop(directory: Path, configuration: str, load_: Load, said: str) -> None:
-    """Until the writer has said it ROUNDS times. Now and then logrotate comes between a seal and the next file."""
+    """Until the writer has said it ROUNDS times. Now and then logrotate comes between a
+    seal and the next file.
+    """
     for _ in range(4 * ROUNDS):
         logrotate(directory, configuration)
         load_.more()
@@ -159,7 +167,9 @@ def messages(server: Server, event: str) -> list[dict[str, Any]]:
 
 
 def count_everything(server: Server) -> Found:
-    """Once the server has stopped: what logrotate left is adopted, all is folded, verified, and looked at from outside."""
+    """Once the server has stopped: what logrotate left is adopted, all is folded,
+    verified, and looked at from outside.
+    """
     log = SilentLog()
     with compactor_lock(server.data):
         adopt_strays(server.data, log, now_ms(), settled_s=0)
@@ -200,7 +210,9 @@ def test_renamed_segments_cost_no_event(tmp_path: Path, options: str) -> None:
 
 
 def test_writer_that_is_killed_right_after_the_rename_costs_no_event(tmp_path: Path) -> None:
-    """Nobody is left who knows the file: what is in it waits in the log for the compactor."""
+    """Nobody is left who knows the file: what is in it waits in the log for the
+    compactor.
+    """
     program("logrotate")
     with server_for(tmp_path, fold_interval=3600) as server:
         with under_load(server) as load_:
@@ -221,7 +233,9 @@ def test_writer_that_is_killed_right_after_the_rename_costs_no_event(tmp_path: P
 
 
 def test_what_copytruncate_loses_is_said_and_nothing_after_it_is_lost(tmp_path: Path) -> None:
-    """Nothing is sealed meanwhile: logrotate may have the file open, and cut it just after it was sealed. A fold says that."""
+    """Nothing is sealed meanwhile: logrotate may have the file open, and cut it just
+    after it was sealed. A fold says that.
+    """
     program("logrotate")
     with server_for(tmp_path, fold_interval=3600, segment_max_age=3600) as server:
         with under_load(server) as load_:
@@ -243,7 +257,9 @@ def test_what_copytruncate_loses_is_said_and_nothing_after_it_is_lost(tmp_path: 
 
 
 def shipped(name: str, **places: str) -> str:
-    """A configuration that Foldlog brings, with paths, users and commands of this test."""
+    """A configuration that Foldlog brings, with paths, users and commands of this
+    test.
+    """
     text = (ROOT / "logrotate" / name).read_text("utf-8")
     for documented, here in places.items():
         assert documented in text, f"logrotate/{name} has no {documented!r} any more"
@@ -252,9 +268,13 @@ def shipped(name: str, **places: str) -> str:
 
 
 def fl(directory: Path, server: Server) -> Path:
-    """/usr/local/bin/fl of logrotate/README.md, for this server. An hour is too long for a test: what is folded is old."""
+    """/usr/local/bin/fl of logrotate/README.md, for this server. An hour is too long
+    for a test: what is folded is old.
+    """
     script = directory / "fl"
-    settings = " ".join(f"{name}={shlex.quote(value)}" for name, value in server.environ.items() if name.startswith("FOLDLOG_"))
+    settings = " ".join(
+        f"{name}={shlex.quote(value)}" for name, value in server.environ.items() if name.startswith("FOLDLOG_")
+    )
     command = f"exec env {settings} {shlex.quote(sys.executable)} -m foldlog"
     script.write_text(f'#!/bin/sh\ncd {ROOT}\n[ "$1" = compress ] && set -- compress --older-than 0s\n{command} "$@"\n')
     script.chmod(stat.S_IRWXU)

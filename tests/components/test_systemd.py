@@ -1,4 +1,6 @@
-"""The units in systemd/, as systemd's own programs read them, and what they say compared with what the code does."""
+"""The units in systemd/, as systemd's own programs read them, and what they say
+compared with what the code does.
+"""
 
 from __future__ import annotations
 
@@ -17,9 +19,9 @@ import pytest
 from foldlog.arguments import make_parser
 from foldlog.supervisor import children
 from ingest import worker
-from ingest.http import connection, drain
+from ingest.http import drain
 from shared import exit_codes
-from shared.settings import Settings
+from shared.settings import OTHER_DESCRIPTORS, Settings
 from tests.builders.supervised import Activated
 from tests.house.test_docs import ROOT, fenced, page
 
@@ -27,13 +29,16 @@ UNITS = sorted((ROOT / "systemd").iterdir())
 SERVICES = [path for path in UNITS if path.suffix == ".service"]
 SOCKETS = [path for path in UNITS if path.suffix == ".socket"]
 PAGE = "docs/deploy-systemd.md"
-# systemd's scale goes from 0 to 10, and its option takes ten times that. "OK" ends at 5, a service without any line has 9.6.
+# systemd's scale goes from 0 to 10, and its option takes ten times that. "OK" ends at
+# 5, a service without any line has 9.6.
 EXPOSURE_MAX = 16
 PATIENCE_S = 30
 
 
 def program(name: str) -> str:
-    """The path of one of systemd's programs, or of strace. Without it the test is skipped; where CI is "true" it fails."""
+    """The path of one of systemd's programs, or of strace. Without it the test is
+    skipped; where CI is "true" it fails.
+    """
     found = shutil.which(name)
     if found is None:
         (pytest.fail if os.environ.get("CI") == "true" else pytest.skip)(f"{name} is not installed")
@@ -51,7 +56,9 @@ def name_of(path: Path) -> str:
 
 @pytest.fixture
 def installed(tmp_path: Path) -> Path:
-    """The units where systemd-analyze finds them, each starting a program that is there."""
+    """The units where systemd-analyze finds them, each starting a program that is
+    there.
+    """
     for path in UNITS:
         unit = path.read_text("utf-8").replace("/opt/foldlog/bin/foldlog", sys.executable)
         (tmp_path / path.name.replace("@", "@0")).write_text(unit)
@@ -69,7 +76,11 @@ def test_systemd_finds_nothing_wrong_with_a_unit(installed: Path, path: Path) ->
 @pytest.mark.component
 @pytest.mark.parametrize(
     ("old", "new"),
-    [("ProtectHome=yes", "ProtectHouse=yes"), (sys.executable, "/nowhere/foldlog"), ("WatchdogSec=60", "WatchdogSec=x")],
+    [
+        ("ProtectHome=yes", "ProtectHouse=yes"),
+        (sys.executable, "/nowhere/foldlog"),
+        ("WatchdogSec=60", "WatchdogSec=x"),
+    ],
 )
 def test_systemd_would_find_a_mistake(installed: Path, old: str, new: str) -> None:
     unit = installed / "foldlog.service"
@@ -109,7 +120,9 @@ def seconds(text: str) -> float:
 
 
 def worst_drain_s() -> float:
-    """For how long a worker may take to stop: aiohttp gives requests under way its time twice."""
+    """For how long a worker may take to stop: aiohttp gives requests under way its time
+    twice.
+    """
     return drain.DRAIN_S + 2 * worker.SHUTDOWN_S
 
 
@@ -124,7 +137,8 @@ def test_unit_says_what_the_code_does(path: Path) -> None:
     longest = children.STOP_S if path.name == "foldlog.service" else worst_drain_s()
     assert seconds(value(path, "TimeoutStopSec")) > longest
     assert seconds(value(path, "TimeoutStartSec")) >= children.START_PATIENCE * Settings().worker_timeout
-    # A burst that Restart= alone cannot reach: trouble that passes is outlived, however long it lasts.
+    # A burst that Restart= alone cannot reach: trouble that passes is outlived, however
+    # long it lasts.
     rate = seconds(value(path, "StartLimitIntervalSec")) / seconds(value(path, "RestartSec"))
     assert rate < int(value(path, "StartLimitBurst"))
     starts = value(path, "ExecStart").replace("%i", "0").split()
@@ -140,7 +154,7 @@ def test_serve_alone_is_told_to_stop_and_outlives_a_child_without_memory() -> No
 
 @pytest.mark.parametrize("path", [path for path in SERVICES if "compact" not in path.name], ids=name_of)
 def test_descriptors_are_enough_for_the_connections(path: Path) -> None:
-    assert int(value(path, "LimitNOFILE")) >= Settings().max_connections + connection.OTHER_DESCRIPTORS
+    assert int(value(path, "LimitNOFILE")) >= Settings().max_connections + OTHER_DESCRIPTORS
 
 
 @pytest.mark.parametrize("path", SOCKETS, ids=name_of)
@@ -151,7 +165,9 @@ def test_socket_listens_where_foldlog_would(path: Path) -> None:
 
 
 def test_services_are_hardened_alike() -> None:
-    """What differs is what must: the compactor needs no network, and is killed for memory as one process."""
+    """What differs is what must: the compactor needs no network, and is killed for
+    memory as one process.
+    """
     differ = {
         "Description",
         "After",
@@ -202,7 +218,9 @@ def allowed(path: Path) -> frozenset[str]:
 
 
 class Traced(Activated):
-    """A server whose calls of the kernel are written down, with those of its children."""
+    """A server whose calls of the kernel are written down, with those of its
+    children.
+    """
 
     @property
     def record(self) -> Path:

@@ -1,8 +1,10 @@
-"""`make crash`: every programme of faults at full size, one after the other, each with the row that it leaves.
+"""`make crash`: every programme of faults at full size, one after the other, each with
+the row that it leaves.
 
     python -m tests.faults [--only WORDS] [--small]
 
-What was interrupted goes on where it can: kill points remember which are done. Programmes that need root or a tool say so.
+What was interrupted goes on where it can: kill points remember which are done.
+Programmes that need root or a tool say so.
 """
 
 from __future__ import annotations
@@ -28,7 +30,13 @@ PROGRAMMES = (
     # The controls, which are right when they find losses.
     "power_cuts --file-system ext4 --cuts 5 --lie",
 )
-SMALL = ("clones --clones 500", "kill_points --points 20", "errors --sample 20", "races --races 5", "random_kills --kills 5")
+SMALL = (
+    "clones --clones 500",
+    "kill_points --points 20",
+    "errors --sample 20",
+    "races --races 5",
+    "random_kills --kills 5",
+)
 
 
 def main() -> int:
@@ -45,7 +53,9 @@ def main() -> int:
             if subprocess.run([sys.executable, "-m", f"tests.faults.{name}", *options], check=False).returncode:
                 failed.append(programme)
             print(f"({time.monotonic() - started:.0f} s)", flush=True)
-    print("\n" + "\n".join(f"FAILED: {programme}" for programme in failed) if failed else "\nall programmes found nothing")
+    print(
+        "\n" + "\n".join(f"FAILED: {programme}" for programme in failed) if failed else "\nall programmes found nothing"
+    )
     return 1 if failed else 0
 
 

@@ -1,11 +1,13 @@
-"""A disk whose writes really fail: writing back meets an error, the pages are dropped, a later fsync succeeds all the same.
+"""A disk whose writes really fail: writing back meets an error, the pages are dropped,
+a later fsync succeeds all the same.
 
     python -m tests.faults.bad_disk --runs 50
 
-The disk is an ext4 in an image on a tmpfs that has no room for all of it. A server takes events until its writer gives up,
-again and again as a supervisor would start it (fdatasync says ENOSPC or EIO, as the kernel likes). Then the tmpfs gets room,
-the file system is checked as after a crash (`e2fsck -fy`) and mounted, and a start without faults must find every event that
-was acknowledged.
+The disk is an ext4 in an image on a tmpfs that has no room for all of it. A server
+takes events until its writer gives up, again and again as a supervisor would start it
+(fdatasync says ENOSPC or EIO, as the kernel likes). Then the tmpfs gets room, the file
+system is checked as after a crash (`e2fsck -fy`) and mounted, and a start without
+faults must find every event that was acknowledged.
 """
 
 from __future__ import annotations
@@ -71,7 +73,9 @@ def _fill(ballast: Path, free_bytes: int) -> None:
 
 
 def _serve(data: Path, ledgers: Path, name: str, within_s: float) -> bool:
-    """A server until its writer gives up or refuses, or for so long. Returns whether it did."""
+    """A server until its writer gives up or refuses, or for so long. Returns whether it
+    did.
+    """
     command = [sys.executable, "-m", "tests.faults.small_server", str(data), str(ledgers), name]
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     refused_before = _refused(ledgers)

@@ -1,7 +1,9 @@
-"""Clients that send events over HTTP until they are acknowledged, and keep a ledger of what they sent and were told.
+"""Clients that send events over HTTP until they are acknowledged, and keep a ledger of
+what they sent and were told.
 
-Each is a thread with one keep-alive connection. It sends a batch again when no answer came, or one that asks for patience, as
-a client of a real site does; an id is acknowledged only after a 200 that took all of its batch.
+Each is a thread with one keep-alive connection. It sends a batch again when no answer
+came, or one that asks for patience, as a client of a real site does; an id is
+acknowledged only after a 200 that took all of its batch.
 """
 
 from __future__ import annotations
@@ -39,7 +41,9 @@ def batch_of(events: Sequence[dict[str, Any]]) -> Batch:
 
 
 def new_events(name: str, size: int, twice_every: int = 3) -> Iterator[Batch]:
-    """Batches of events with new ids, without end. Every few of them come once more, though they were acknowledged."""
+    """Batches of events with new ids, without end. Every few of them come once more,
+    though they were acknowledged.
+    """
     number = 0
     while True:
         number += 1
@@ -51,7 +55,9 @@ def new_events(name: str, size: int, twice_every: int = 3) -> Iterator[Batch]:
 
 
 class Client(threading.Thread):
-    """Sends batches, each until it is acknowledged, until there are no more or it is told to stop."""
+    """Sends batches, each until it is acknowledged, until there are no more or it is
+    told to stop.
+    """
 
     def __init__(self, port: int, directory: Path, name: str, batches: Iterable[Batch], pause_s: float = 0.0) -> None:
         super().__init__(name=name, daemon=True)
@@ -83,7 +89,9 @@ class Client(threading.Thread):
             self._ledger.close()
 
     def _deliver(self, batch: Batch) -> bool:
-        """Send a batch until it is acknowledged. False when told to stop before, or when the answer makes no sense."""
+        """Send a batch until it is acknowledged. False when told to stop before, or
+        when the answer makes no sense.
+        """
         while not self.stopping.is_set():
             try:
                 status, answer = self._post(batch)

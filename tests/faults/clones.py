@@ -1,10 +1,13 @@
-"""Crash clones: after every operation of a life, what a crash could have left is opened again, and the next life begins.
+"""Crash clones: after every operation of a life, what a crash could have left is opened
+again, and the next life begins.
 
     python -m tests.faults.clones [--clones 100000] [--seed 1] [--lies]
 
-A seed is a story: events are posted, sent again, sealed, folded, deleted by retention, on a disk that fills up and with a
-clock that jumps, until a crash ends the life. Each life begins with what the crash before left, so recovery is recorded, and
-crashes, as well. `--lies` is the control: on a disk that does not sync when it says so, losses must be found.
+A seed is a story: events are posted, sent again, sealed, folded, deleted by retention,
+on a disk that fills up and with a clock that jumps, until a crash ends the life. Each
+life begins with what the crash before left, so recovery is recorded, and crashes, as
+well. `--lies` is the control: on a disk that does not sync when it says so, losses must
+be found.
 """
 
 from __future__ import annotations
@@ -109,7 +112,9 @@ class Story:
             life.fold(self._now_ms + draw.choice((-1, -500, 80, 20_000)) * HOUR_MS)
 
     def _clone(self, life: Life, number: int, limit: int) -> Tree:
-        """Open again what crashes during a life could have left. Returns what one of them left, for the next life."""
+        """Open again what crashes during a life could have left. Returns what one of
+        them left, for the next life.
+        """
         disk = Disk(life.recorder.began_with)
         last = self._draw.randrange(len(life.recorder.operations) // 2, len(life.recorder.operations))
         for place, operation in enumerate(life.recorder.operations[: last + 1]):
@@ -129,7 +134,9 @@ class Story:
     def _check(self, tree: Tree, where: str) -> None:
         intended, acknowledged, generation = told(self._marks)
         self.tried.clones += 1
-        key = hashlib.sha256(repr((sorted(tree.items()), len(intended), len(acknowledged), generation)).encode()).digest()
+        key = hashlib.sha256(
+            repr((sorted(tree.items()), len(intended), len(acknowledged), generation)).encode()
+        ).digest()
         if key in self._seen:  # the same directory, and the same promises
             return
         self._seen.add(key)
@@ -139,7 +146,9 @@ class Story:
 
 
 def tell(seed: int, limit: int, lies: bool, each: int = CLONES_EACH) -> Tried:
-    """One story in a directory of its own: `each` clones of each kind after each operation, but at most `limit`."""
+    """One story in a directory of its own: `each` clones of each kind after each
+    operation, but at most `limit`.
+    """
     with tempfile.TemporaryDirectory(dir=MEMORY if MEMORY.is_dir() else None, prefix="foldlog-clones-") as place:
         return Story(Path(place), seed, each, lies=lies).tell(limit)
 
@@ -166,7 +175,9 @@ def main() -> int:
     outcome.points = directories
     outcome.seeds = f"{given.seed} to {seed - 1}"
     outcome.seconds = time.monotonic() - started
-    print(f"\n{directories:,} different directories were opened, {folded:,} of them differed after recovery and were folded")
+    print(
+        f"\n{directories:,} different directories were opened, {folded:,} of them differed after recovery and were folded"
+    )
     return outcome.say()
 
 

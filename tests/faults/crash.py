@@ -1,9 +1,10 @@
 """What a crash could have left of a directory, from the record of what was done to it.
 
-Up to the crash, what was synced is there: the content of a file by a sync of the file, a name by a sync of its directory. Of
-the rest the system may have written anything: no operation, all of them, some of them in another order (but the changes of one
-name in theirs), a write in part, or the size of a file without its content (zeros). `Disk` follows a record; `Disk.crash`
-draws one such directory.
+Up to the crash, what was synced is there: the content of a file by a sync of the file,
+a name by a sync of its directory. Of the rest the system may have written anything: no
+operation, all of them, some of them in another order (but the changes of one name in
+theirs), a write in part, or the size of a file without its content (zeros). `Disk`
+follows a record; `Disk.crash` draws one such directory.
 """
 
 from __future__ import annotations
@@ -29,8 +30,9 @@ from tests.faults.record import (
 
 SECTOR = 512
 How = Literal["kept", "lost", "some", "torn", "in order"]
-# kept: nothing is lost, as by kill -9. lost: all that was not synced. some: each operation by itself. torn: likewise, and
-# writes in part. in order: names as a journal writes them, one after the other up to a point; contents as in torn.
+# kept: nothing is lost, as by kill -9. lost: all that was not synced. some: each
+# operation by itself. torn: likewise, and writes in part. in order: names as a journal
+# writes them, one after the other up to a point; contents as in torn.
 HOWS: tuple[How, ...] = ("kept", "lost", "some", "torn", "in order")
 
 
@@ -38,7 +40,9 @@ class Disk:
     """Follows operations; knows what is durable and what is not yet."""
 
     def __init__(self, tree: Tree) -> None:
-        """`tree` is what was there, durably, before the record began; its files have the numbers of `numbered`."""
+        """`tree` is what was there, durably, before the record began; its files have
+        the numbers of `numbered`.
+        """
         self._contents: dict[int, bytes] = {}
         self._names: dict[str, dict[str, int]] = {"": {}}
         self._directories: set[str] = {""}
@@ -91,7 +95,9 @@ class Disk:
 
 
 def crashes(recorder: Recorder, seed: int, hows: Iterable[How] = HOWS) -> Iterator[tuple[str, Tree]]:
-    """Each different directory that a crash could have left, after each operation: when and how it was, and what is there."""
+    """Each different directory that a crash could have left, after each operation: when
+    and how it was, and what is there.
+    """
     disk, draw = Disk(recorder.began_with), random.Random(seed)
     seen: list[Tree] = []
     for number, operation in enumerate(recorder.operations):
@@ -109,7 +115,8 @@ def _survivors(pending: list[Names | MadeDirectory], how: How, draw: random.Rand
     survivors, lost = [], set[tuple[str, str]]()
     for each in pending:
         touched = {(each.directory, name) for name in (each.changes if isinstance(each, Names) else [each.name])}
-        # A change of a name stands on the one before it: a name that is made anew was free, so its removal is there as well.
+        # A change of a name stands on the one before it: a name that is made anew was
+        # free, so its removal is there as well.
         if not touched & lost and (how == "kept" or (how != "lost" and draw.random() < 0.5)):
             survivors.append(each)
         else:
@@ -147,7 +154,9 @@ def _written(content: bytes, operations: Iterable[Write | Truncate]) -> bytes:
 
 
 def _torn(durable: bytes, pending: list[Write | Truncate], draw: random.Random) -> bytes:
-    """Some of the operations, up to some byte; what is missing below it are zeros, in whole sectors."""
+    """Some of the operations, up to some byte; what is missing below it are zeros, in
+    whole sectors.
+    """
     content = durable
     for each in pending:
         if isinstance(each, Truncate):

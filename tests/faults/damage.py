@@ -1,15 +1,19 @@
 """`python -m tests.faults.damage`: every bit flipped and every byte cut, one at a time.
 
-Each damage is shown to the function that has to detect it, and every n-th (`--every`) to a whole pass and a verify.
+Each damage is shown to the function that has to detect it, and every n-th (`--every`)
+to a whole pass and a verify.
 
-Files that are damaged: a sealed segment (plain and compressed), its .sha256, an active segment whose writer died,
-snapshot.json, an archive part, a counters part. What must hold for each damage, alone:
+Files that are damaged: a sealed segment (plain and compressed), its .sha256, an active
+segment whose writer died, snapshot.json, an archive part, a counters part. What must
+hold for each damage, alone:
 
-    detected   the pass says so, or refuses and publishes nothing, or `foldlog verify` names the file; or
+    detected   the pass says so, or refuses and publishes nothing, or `foldlog
+               verify` names the file; or
     harmless   nothing was said, and everything is counted as if nothing had happened
 
-In either case nothing is counted twice or made up (I2, I3), no counter is other than its archive (I4), and no event is lost
-but those whose own bytes were hit. What is neither detected nor harmless is silent, and fails the programme.
+In either case nothing is counted twice or made up (I2, I3), no counter is other than
+its archive (I4), and no event is lost but those whose own bytes were hit. What is
+neither detected nor harmless is silent, and fails the programme.
 """
 
 from __future__ import annotations
@@ -41,7 +45,9 @@ EVERY = 97
 
 
 def ask(target: Target, ids: list[str], data: DataDirectory) -> Callable[[Damage], str]:
-    """Asks the function that has to detect a damage: `detected`, `harmless` or `silent`."""
+    """Asks the function that has to detect a damage: `detected`, `harmless` or
+    `silent`.
+    """
     path, last = data.root / target.file, frozenset(ids[-UNFOLDED:])
     if path == data.snapshot:
         return lambda damage: _ask_snapshot(damage, path)
@@ -79,13 +85,16 @@ def _ask_check(damage: Damage, data: DataDirectory, path: Path, ids: frozenset[s
     kept = _ids(checked.path)
     if not checked.damaged:
         return "harmless" if kept == ids else "silent"
-    # What stands behind the damage in compressed data cannot be inflated, and may be lost with it.
+    # What stands behind the damage in compressed data cannot be inflated, and may be
+    # lost with it.
     as_it_should = kept <= ids if path.suffix in PACKED_SUFFIXES else kept == ids - damage.hit
     return "detected" if as_it_should else "silent"
 
 
 def _ask_recovery(damage: Damage, data: DataDirectory, path: Path, ids: frozenset[str]) -> str:
-    """A file that ends with a whole line is what a writer leaves that died before the next one: nothing is to be said."""
+    """A file that ends with a whole line is what a writer leaves that died before the
+    next one: nothing is to be said.
+    """
     path.write_bytes(damage.content)
     found = recover(data, "0")
     kept: frozenset[str] = frozenset()
@@ -103,7 +112,9 @@ def _ids(path: Path) -> frozenset[str]:
 
 
 def try_one(target: Target, damage: Damage, ids: list[str], root: Path, outcome: Outcome) -> str:
-    """Damage a copy, fold, verify, judge. Returns `detected`, `harmless` or `silent`."""
+    """Damage a copy, fold, verify, judge. Returns `detected`, `harmless` or
+    `silent`.
+    """
     data = DataDirectory(Path(shutil.copytree(target.template, root / "run")))
     path = data.root / target.file
     original = path.read_bytes()
@@ -127,7 +138,9 @@ def try_one(target: Target, damage: Damage, ids: list[str], root: Path, outcome:
 
 
 def fold_and_verify(data: DataDirectory, path: Path, original: bytes) -> bool:
-    """One pass and one verify; whether one of them said that something is damaged. A damaged part is then restored."""
+    """One pass and one verify; whether one of them said that something is damaged. A
+    damaged part is then restored.
+    """
     heard = Heard()
     before = (data.snapshot.read_bytes(), len(list(data.root.glob("*/*/*.parquet"))))
     refused = False
@@ -136,7 +149,9 @@ def fold_and_verify(data: DataDirectory, path: Path, original: bytes) -> bool:
     except PartDamaged:
         refused = True
     findings = verify(data, settings_of(data), lambda _step: None).findings
-    named = any(finding.where.startswith(str(path.relative_to(data.root)).removesuffix(".sha256")) for finding in findings)
+    named = any(
+        finding.where.startswith(str(path.relative_to(data.root)).removesuffix(".sha256")) for finding in findings
+    )
     if refused:
         if data.snapshot.read_bytes() != before[0] or not named:
             raise AssertionError(f"{path}: a pass that refused published something, or verify does not name the part")
@@ -154,7 +169,9 @@ def say_progress(text: str) -> None:
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--every", type=int, default=EVERY, help=f"how many damages a whole pass goes with (default: {EVERY})")
+    parser.add_argument(
+        "--every", type=int, default=EVERY, help=f"how many damages a whole pass goes with (default: {EVERY})"
+    )
     parser.add_argument("--first", type=int, default=0, help="which one of them the first pass goes with (default: 0)")
     given = parser.parse_args()
     command = "python -m tests.faults.damage" + (f" --every {given.every}" if given.every != EVERY else "")

@@ -1,4 +1,6 @@
-"""The files of a data directory that are damaged, and every way in which one of them is: each bit, each byte."""
+"""The files of a data directory that are damaged, and every way in which one of them
+is: each bit, each byte.
+"""
 
 from __future__ import annotations
 
@@ -26,7 +28,9 @@ UNFOLDED = 3
 
 
 class Damage(NamedTuple):
-    """One way in which a file is not what it was: where in it, what is there instead, and which lines were hit."""
+    """One way in which a file is not what it was: where in it, what is there instead,
+    and which lines were hit.
+    """
 
     place: str
     content: bytes
@@ -55,6 +59,9 @@ class Heard:
     def warning(self, event: str, **_fields: object) -> None:
         self.warned |= event != ""
 
+    debug = info
+    error = warning
+
 
 def bits(content: bytes) -> Iterator[Damage]:
     """Each bit flipped. Of lines, the one with the bit is hit."""
@@ -66,7 +73,9 @@ def bits(content: bytes) -> Iterator[Damage]:
 
 
 def cuts(content: bytes) -> Iterator[Damage]:
-    """Cut short at each byte, and zeroed from there on. Of lines, all from there on are hit."""
+    """Cut short at each byte, and zeroed from there on. Of lines, all from there on are
+    hit.
+    """
     owners = list(_owners(content))
     for length in range(len(content)):
         hit = frozenset().union(*owners[length:])
@@ -100,7 +109,9 @@ def write_segment(data: DataDirectory, ids: list[str]) -> Path:
 
 
 def make_targets(root: Path) -> tuple[list[Target], list[str]]:
-    """Templates, and the ids that each of them holds: three passes, and a last segment of UNFOLDED that is not folded yet."""
+    """Templates, and the ids that each of them holds: three passes, and a last segment
+    of UNFOLDED that is not folded yet.
+    """
     folded = DataDirectory(root / "folded")
     make_data_directory(folded)
     for number in range(PASSES):

@@ -1,10 +1,13 @@
-"""A fleet that repeats itself: three in ten sends are ids that were sent before, and every id must count once.
+"""A fleet that repeats itself: three in ten sends are ids that were sent before, and
+every id must count once.
 
-    python -m tests.faults.duplicates [--sends 1000000] [--seed 1] [--kills 40] [--directory DIR]
+    python -m tests.faults.duplicates [--sends 1000000] [--seed 1] [--kills 40]
+        [--directory DIR]
 
-The same ids come at once through both workers, twice in one batch, across rotations and folds, after a worker or the
-compactor was killed, and after a proxy lost the answer 200. Some repeats say something else: what was received first counts.
-The number of ids in the report and in the archive must be the number of ids that were acknowledged.
+The same ids come at once through both workers, twice in one batch, across rotations and
+folds, after a worker or the compactor was killed, and after a proxy lost the answer
+200. Some repeats say something else: what was received first counts. The number of ids
+in the report and in the archive must be the number of ids that were acknowledged.
 """
 
 from __future__ import annotations
@@ -31,7 +34,16 @@ from tests.faults.clients import Batch, Client, batch_of, sending, unexpected, w
 from tests.faults.lossy_proxy import LossyProxy
 from tests.faults.oracle import acknowledged, intended, judge
 from tests.faults.outcome import Outcome, file_system
-from tests.faults.random_kills import COMPACTOR, EVERYTHING, MEND_TIMEOUT_S, WORKERS, children, fold, kill_child, wait_until
+from tests.faults.random_kills import (
+    COMPACTOR,
+    EVERYTHING,
+    MEND_TIMEOUT_S,
+    WORKERS,
+    children,
+    fold,
+    kill_child,
+    wait_until,
+)
 
 CLIENTS = 4
 REPEATS = 0.3
@@ -39,7 +51,8 @@ CONFLICTS = 0.05  # of the repeats
 LOSS = 0.1  # of the answers through the proxy
 STRETCH = 3_000  # new ids of a client after which it has other favourites
 FAVOURITES = (0, 0, 0, 0, 0, 1, 1, 1, 2, 2, 3, 4, 5, 6, 7)
-# The last of them also makes the supervisor forget how often the others died: it would wait longer each time.
+# The last of them also makes the supervisor forget how often the others died: it would
+# wait longer each time.
 VICTIMS = ("ingest-0", COMPACTOR, "ingest-1", EVERYTHING)
 TIMEOUT_S = 3_000.0
 
@@ -74,7 +87,9 @@ def plan(load: Load, client: int) -> Iterator[Batch]:
 
 
 def _repeat(pick: random.Random, number: int) -> dict[str, Any]:
-    """An event of any client of the fleet: one of this moment, one of any time before, or a favourite of these days."""
+    """An event of any client of the fleet: one of this moment, one of any time before,
+    or a favourite of these days.
+    """
     kind = pick.randrange(3)
     if kind == 0:
         other = max(0, number - pick.randrange(1, 200))
@@ -91,7 +106,9 @@ def _event(client: int, number: int, value: int) -> dict[str, Any]:
 
 @dataclass
 class Ledgers:
-    """What each generation had folded, seen from outside: which copies were folded by different passes."""
+    """What each generation had folded, seen from outside: which copies were folded by
+    different passes.
+    """
 
     folded: dict[int, dict[str, int]] = field(default_factory=dict)
     ended: threading.Event = field(default_factory=threading.Event)
@@ -115,7 +132,9 @@ def run(load: Load, directory: Path, outcome: Outcome) -> Covered:
         watcher.start()
         with LossyProxy(server.port, LOSS, load.seed) as proxy:
             ports = (proxy.port, *(server.port,) * (CLIENTS - 1))
-            clients = [Client(port, directory, f"fleet{n}", plan(load, n), load.pause_s) for n, port in enumerate(ports)]
+            clients = [
+                Client(port, directory, f"fleet{n}", plan(load, n), load.pause_s) for n, port in enumerate(ports)
+            ]
             with sending(clients):
                 kills = disturb(server, clients, load)
                 wait_for(clients, TIMEOUT_S)
@@ -128,7 +147,8 @@ def run(load: Load, directory: Path, outcome: Outcome) -> Covered:
     sent, told = intended(directory), acknowledged(directory)
     outcome.add(judge(server.data.root, sent, told, folded=True), len(told), f"seed {load.seed}")
     copies = read_copies(server.data.root)
-    # Each line of the log is a run: each but the first of an id might have been the one that counts twice.
+    # Each line of the log is a run: each but the first of an id might have been the one
+    # that counts twice.
     outcome.runs = outcome.points = sum(len(each) for each in copies.values())
     outcome.failures += unexpected(clients)
     outcome.failures += check_counts(sent, told, total, balance, copies)
@@ -137,7 +157,9 @@ def run(load: Load, directory: Path, outcome: Outcome) -> Covered:
 
 
 def disturb(server: Server, clients: Sequence[Client], load: Load) -> int:
-    """Each time that so much more was sent, kill something; halfway between, ask for a fold. Returns how many it killed."""
+    """Each time that so much more was sent, kill something; halfway between, ask for a
+    fold. Returns how many it killed.
+    """
     for number in range(load.kills):
         for halves, act in ((1, fold), (2, partial(kill, victim=VICTIMS[number % len(VICTIMS)]))):
             threshold = load.sends * (2 * number + halves) // (2 * load.kills + 1)
@@ -162,7 +184,8 @@ def kill(server: Server, victim: str) -> None:
         kill_child(server, victim)
 
 
-# (received, value, writer, sequence) of each copy of an id in the log, all of which is retained.
+# (received, value, writer, sequence) of each copy of an id in the log, all of which is
+# retained.
 Copies = dict[str, list[tuple[str, float, str, int]]]
 
 
@@ -186,15 +209,21 @@ def check_counts(sent: set[str], told: set[str], total: int, balance: dict[str, 
         f"the report counts {total}, {arrived} ids arrived": total == arrived,
         f"the status counts {balance['counted']}, {arrived} ids arrived": balance["counted"] == arrived,
         f"the balance is off by {balance['difference']}": balance["difference"] == 0,
-        f"{balance['duplicates']} duplicates of {lines} lines with {arrived} ids": balance["duplicates"] == lines - arrived,
-        # Of an id whose copies differ at least one is a conflict; how many depends on which meet in one pass.
-        f"{balance['conflicts']} conflicts, {differing} ids differ": differing <= balance["conflicts"] <= balance["duplicates"],
+        f"{balance['duplicates']} duplicates of {lines} lines with {arrived} ids": balance["duplicates"]
+        == lines - arrived,
+        # Of an id whose copies differ at least one is a conflict; how many depends on
+        # which meet in one pass.
+        f"{balance['conflicts']} conflicts, {differing} ids differ": differing
+        <= balance["conflicts"]
+        <= balance["duplicates"],
     }
     return [failure for failure, holds in checks.items() if not holds]
 
 
 def check_first_wins(root: Path, copies: Copies) -> list[str]:
-    """What is archived of an id is the copy that was received first, or one of the same millisecond."""
+    """What is archived of an id is the copy that was received first, or one of the same
+    millisecond.
+    """
     wrong = []
     for id_, received, value in archived(root):
         first = min(each[0] for each in copies[id_])
@@ -207,7 +236,9 @@ def archived(root: Path) -> list[tuple[str, str, float]]:
     """(id, received, value) of all parts that the snapshot names."""
     days = json.loads((root / "snapshot.json").read_bytes())["days"].items()
     paths = [
-        str(root / "archive" / day / f"g{part['generation']:010d}.parquet") for day, kept in days for part in kept["archive"]
+        str(root / "archive" / day / f"g{part['generation']:010d}.parquet")
+        for day, kept in days
+        for part in kept["archive"]
     ]
     id_ = "coalesce(client_id, printf('%011x', epoch_ms(received)) || lower(hex(random_id)))"
     sql = f"SELECT {id_}, strftime(received, '%Y-%m-%dT%H:%M:%S.%gZ'), value FROM read_parquet($1)"
@@ -217,7 +248,9 @@ def archived(root: Path) -> list[tuple[str, str, float]]:
 
 @dataclass(frozen=True)
 class Covered:
-    """How many ids were repeated in which way, so that a run that repeats nothing shows."""
+    """How many ids were repeated in which way, so that a run that repeats nothing
+    shows.
+    """
 
     kills: int
     passes: int  # that were seen
@@ -260,7 +293,9 @@ def count(copies: Copies, key: Any) -> int:
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(prog="python -m tests.faults.duplicates", description=(__doc__ or "").partition("\n")[0])
+    parser = argparse.ArgumentParser(
+        prog="python -m tests.faults.duplicates", description=(__doc__ or "").partition("\n")[0]
+    )
     parser.add_argument("--sends", type=int, default=Load.sends)
     parser.add_argument("--seed", type=int, default=Load.seed)
     parser.add_argument("--kills", type=int, default=Load.kills)
@@ -268,7 +303,9 @@ def main() -> int:
     given = parser.parse_args()
     directory = Path(tempfile.mkdtemp(prefix="duplicates-", dir=given.directory))
     command = f"python -m tests.faults.duplicates --sends {given.sends} --seed {given.seed} --kills {given.kills}"
-    outcome = Outcome("ids sent again, lost answers, kills between", command, file_system(directory), seeds=str(given.seed))
+    outcome = Outcome(
+        "ids sent again, lost answers, kills between", command, file_system(directory), seeds=str(given.seed)
+    )
     began = time.monotonic()
     print(run(Load(given.sends, given.seed, given.kills), directory, outcome))
     outcome.seconds = time.monotonic() - began

@@ -1,11 +1,13 @@
-"""Errors of the system, at each call that touches the data directory: each call, each errno, once and from then on for ever.
+"""Errors of the system, at each call that touches the data directory: each call, each
+errno, once and from then on for ever.
 
     python -m tests.faults.errors                     # every point
     python -m tests.faults.errors --sample 40         # some of them, by seed
 
-The workloads of tests/faults/traced_runs.py run untouched first, to see which calls there are; then once for each point. After it a
-process without errors starts, recovers and folds, and the oracle judges. strace's record must also show that no
-acknowledgement came without its fdatasync, and that no descriptor was used again whose sync had failed.
+The workloads of tests/faults/traced_runs.py run untouched first, to see which calls
+there are; then once for each point. After it a process without errors starts, recovers
+and folds, and the oracle judges. strace's record must also show that no acknowledgement
+came without its fdatasync, and that no descriptor was used again whose sync had failed.
 """
 
 from __future__ import annotations
@@ -62,7 +64,9 @@ RECORDED = "write,fdatasync,fsync,close"
 
 @dataclass(frozen=True, order=True)
 class Point:
-    """The n-th call of a name fails, or every one from the n-th on. With `then`, that call fails after it as well."""
+    """The n-th call of a name fails, or every one from the n-th on. With `then`, that
+    call fails after it as well.
+    """
 
     workload: str
     call: str
@@ -76,7 +80,12 @@ class Point:
         """For strace: what to record and what to let fail."""
         recorded = ["-e", f"trace={RECORDED},{self.call}{',' + self.then if self.then else ''}"]
         then = ["-e", f"inject={self.then}:error=EIO:when=1+"] if self.then else []
-        return [*recorded, "-e", f"inject={self.call}:error={self.errno}:when={self.n}{'+' if self.for_ever else ''}", *then]
+        return [
+            *recorded,
+            "-e",
+            f"inject={self.call}:error={self.errno}:when={self.n}{'+' if self.for_ever else ''}",
+            *then,
+        ]
 
     def __str__(self) -> str:
         ever, then = " for ever" if self.for_ever else "", f", then {self.then} EIO" if self.then else ""
@@ -149,7 +158,9 @@ def points(made: Stage, workloads: Sequence[str]) -> list[Point]:
                 for for_ever in (False, True)
             ]
             if call == "write":
-                found += [Point(workload, call, "ENOSPC", n, False, then) for then in AFTER_WRITE for n in sorted(numbers)]
+                found += [
+                    Point(workload, call, "ENOSPC", n, False, then) for then in AFTER_WRITE for n in sorted(numbers)
+                ]
     return found
 
 
@@ -159,7 +170,8 @@ def run_point(made: Stage, point: Point, outcome: Outcome) -> None:
     code = traced(point.workload, made.data, made.ledgers, made.record, point.options)
     where = f"{point} of {outcome.command}"
     if point.workload == "pass" and code == -signal.SIGABRT:
-        # DuckDB ends the process where some reads fail: a kill like any other, after which the supervisor starts the next one.
+        # DuckDB ends the process where some reads fail: a kill like any other, after
+        # which the supervisor starts the next one.
         outcome.remarks.append(f"{where}: aborted")
     elif code not in {0, GAVE_UP}:
         outcome.failures.append(f"{where}: {'hung' if code is None else f'ended with {code}'}")
@@ -203,7 +215,9 @@ _RECORDED = re.compile(r"(?:\d+\s+)?(\w+)\((\d+)<([^>]*)>.*\) = (-?\d+)")
 
 
 def wrongs_of_record(made: Stage, point: Point) -> Iterator[str]:
-    """What strace saw that may not be: an answer without its sync, or the use of a descriptor whose sync failed."""
+    """What strace saw that may not be: an answer without its sync, or the use of a
+    descriptor whose sync failed.
+    """
     suspect: set[str] = set()
     synced = 0
     for line in made.record.read_text("utf-8", "replace").splitlines():

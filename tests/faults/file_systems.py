@@ -1,10 +1,12 @@
-"""File systems of their own, made to fail for real: small ones, ones whose power is cut, ones whose disk has bad writes.
+"""File systems of their own, made to fail for real: small ones, ones whose power is
+cut, ones whose disk has bad writes.
 
-Each is a context manager that unmounts and deletes what it made, whatever happened in between. All of them need root and
-the right to mount; CannotMount says what is missing.
+Each is a context manager that unmounts and deletes what it made, whatever happened in
+between. All of them need root and the right to mount; CannotMount says what is missing.
 
-A power cut is the shutdown ioctl of ext4 and XFS, without a flush of their journal: what was not synced is gone, and the
-next mount replays the journal as after a real cut. btrfs has no such ioctl; its image lies on an XFS that has.
+A power cut is the shutdown ioctl of ext4 and XFS, without a flush of their journal:
+what was not synced is gone, and the next mount replays the journal as after a real cut.
+btrfs has no such ioctl; its image lies on an XFS that has.
 """
 
 from __future__ import annotations
@@ -26,7 +28,8 @@ MAKERS = {
 IMAGE_BYTES = 320 << 20  # XFS takes nothing smaller than 300 MiB
 HOST_BYTES = 800 << 20
 UNMOUNT_TRIES = 100
-# The ioctl XFS_IOC_GOINGDOWN, which ext4 has as well, and its flag for not even flushing the journal.
+# The ioctl XFS_IOC_GOINGDOWN, which ext4 has as well, and its flag for not even
+# flushing the journal.
 SHUTDOWN = 0x8004587D
 WITHOUT_FLUSH = (2).to_bytes(4, "little")
 
@@ -60,12 +63,16 @@ def run_any(*command: str | Path) -> int:
 
 
 def is_mounted(place: Path) -> bool:
-    """From the kernel's list: os.path.ismount says no to a file system that answers every question with EIO."""
+    """From the kernel's list: os.path.ismount says no to a file system that answers
+    every question with EIO.
+    """
     return any(line.split()[1] == str(place) for line in Path("/proc/mounts").read_text("utf-8").splitlines())
 
 
 def unmount(place: Path) -> None:
-    """Unmount, with patience for a process that is just dying. Detaches what is still busy after that."""
+    """Unmount, with patience for a process that is just dying. Detaches what is still
+    busy after that.
+    """
     for _ in range(UNMOUNT_TRIES):
         done = subprocess.run(["umount", str(place)], capture_output=True, check=False, timeout=60)  # noqa: S607
         if done.returncode == 0 or not is_mounted(place):
@@ -93,7 +100,9 @@ def small_tmpfs(place: Path, options: str) -> AbstractContextManager[Path]:
 
 
 class Disk:
-    """An image with a file system, mounted at `place`, whose power can be cut and given back. Made by `disk`."""
+    """An image with a file system, mounted at `place`, whose power can be cut and given
+    back. Made by `disk`.
+    """
 
     def __init__(self, directory: Path, kind: str) -> None:
         self.kind = kind
@@ -115,10 +124,12 @@ class Disk:
         run("mount", "-o", "loop", self._image, self.place)
 
     def cut_power(self) -> None:
-        """From now on nothing is written: what was not synced is lost, and every write fails.
+        """From now on nothing is written: what was not synced is lost, and every write
+        fails.
 
-        An fdatasync that is under way at this moment may still return 0 though its data is gone, on ext4 and on XFS. With
-        real power nobody would be left to be told, so acknowledgements count up to the moment before this call only.
+        An fdatasync that is under way at this moment may still return 0 though its data
+        is gone, on ext4 and on XFS. With real power nobody would be left to be told, so
+        acknowledgements count up to the moment before this call only.
         """
         descriptor = os.open(self._host or self.place, os.O_RDONLY | os.O_DIRECTORY)
         try:
@@ -148,7 +159,9 @@ def _make(image: Path, kind: str, size: int) -> None:
 
 @contextmanager
 def disk(directory: Path, kind: str) -> Iterator[Disk]:
-    """A mounted disk of 320 MiB in `directory`, which is deleted afterwards. `kind`: ext4, xfs or btrfs."""
+    """A mounted disk of 320 MiB in `directory`, which is deleted afterwards. `kind`:
+    ext4, xfs or btrfs.
+    """
     made = Disk(directory, kind)
     directory.mkdir(parents=True)
     try:
@@ -161,10 +174,11 @@ def disk(directory: Path, kind: str) -> Iterator[Disk]:
 
 @contextmanager
 def overcommitted_ext4(directory: Path, size_mb: int, room_mb: int) -> Iterator[Path]:
-    """An ext4 that believes in `size_mb` while its image has room for `room_mb`: writing back fails with a real EIO.
+    """An ext4 that believes in `size_mb` while its image has room for `room_mb`:
+    writing back fails with a real EIO.
 
-    Yields the place where it is mounted; the image is beside it as `room/disk.img`, with free space to be had by deleting
-    `room/ballast`.
+    Yields the place where it is mounted; the image is beside it as `room/disk.img`,
+    with free space to be had by deleting `room/ballast`.
     """
     need("mkfs.ext4")
     directory.mkdir(parents=True)

@@ -1,12 +1,15 @@
-"""SIGKILL before every system call of ingest, sealing, compaction and recovery, enumerated and not sampled.
+"""SIGKILL before every system call of ingest, sealing, compaction and recovery,
+enumerated and not sampled.
 
     python -m tests.faults.kill_points --seeds 5
 
-Each scene (tests/faults/scenes.py) is played once undisturbed, and strace counts its calls. Then it is played again for each call,
-and killed before it: with seed 0 before every call that is not about memory or locks alone, with other seeds before every
-call that changes the disk. What is left is judged as it lies (tests/faults/oracle.py), recovered twice, folded to the end without a
-human, and judged again. Recovery itself is also killed twice: at each of its calls that change the disk, and the recovery
-that follows at each of these again. A programme that was broken off goes on where it was.
+Each scene (tests/faults/scenes.py) is played once undisturbed, and strace counts its
+calls. Then it is played again for each call, and killed before it: with seed 0 before
+every call that is not about memory or locks alone, with other seeds before every call
+that changes the disk. What is left is judged as it lies (tests/faults/oracle.py),
+recovered twice, folded to the end without a human, and judged again. Recovery itself is
+also killed twice: at each of its calls that change the disk, and the recovery that
+follows at each of these again. A programme that was broken off goes on where it was.
 """
 
 from __future__ import annotations
@@ -52,15 +55,23 @@ class Options:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the programme. Exit code 1 when something was lost, counted twice, made up or broken."""
+    """Run the programme. Exit code 1 when something was lost, counted twice, made up or
+    broken.
+    """
     parser = argparse.ArgumentParser(prog="python -m tests.faults.kill_points", description=__doc__.partition("\n")[0])
     parser.add_argument("--points", type=int, help="at most so many, evenly spread over all there are (default: all)")
-    parser.add_argument("--scene", action="append", choices=[*SCENES, HASTY.name], help="only this one; may be repeated")
+    parser.add_argument(
+        "--scene", action="append", choices=[*SCENES, HASTY.name], help="only this one; may be repeated"
+    )
     parser.add_argument("--seeds", type=int, default=1, help="shapes of each scene (default: %(default)s)")
     parser.add_argument("--first-seed", type=int, default=0, help="(default: %(default)s)")
-    parser.add_argument("--every-call", action="store_true", help="seed 0 also before calls about memory, locks and identity")
+    parser.add_argument(
+        "--every-call", action="store_true", help="seed 0 also before calls about memory, locks and identity"
+    )
     parser.add_argument("--jobs", type=int, default=2, help="points at the same time (default: %(default)s)")
-    parser.add_argument("--state", type=Path, default=STATE, help="where finished points are kept (default: %(default)s)")
+    parser.add_argument(
+        "--state", type=Path, default=STATE, help="where finished points are kept (default: %(default)s)"
+    )
     parser.add_argument(
         "--minutes", type=float, default=float("inf"), help="begin no point later than that (default: no limit)"
     )
@@ -78,7 +89,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 class Records:
     """Finished points, a line each: a programme that is broken off goes on.
 
-    Only those of this commit count; with changes on top of it nobody knows whether they were the same changes.
+    Only those of this commit count; with changes on top of it nobody knows whether they
+    were the same changes.
     """
 
     def __init__(self, path: Path, tested: str) -> None:
@@ -108,7 +120,9 @@ class Records:
 
 
 def run_all(options: Options, data: Path, records: Records | None = None) -> list[Run]:
-    """Enumerate the points and run those that are not done yet. Returns the runs of all of them."""
+    """Enumerate the points and run those that are not done yet. Returns the runs of all
+    of them.
+    """
     with workers(options, data) as pool:
         return run_points(pool, spread(enumerate_points(pool, options), options.points), records, options.minutes)
 
@@ -133,7 +147,9 @@ def workers(options: Options, data: Path) -> Iterator[ProcessPoolExecutor]:
 
 def enumerate_points(pool: ProcessPoolExecutor, options: Options) -> list[Point]:
     """All points of these scenes with these seeds."""
-    asked = [(name, seed, thread) for seed in options.seeds for name in options.scenes for thread in _scene(name).threads]
+    asked = [
+        (name, seed, thread) for seed in options.seeds for name in options.scenes for thread in _scene(name).threads
+    ]
     found: list[Point] = []
     for points in pool.map(_points_of, asked):
         found += points
@@ -144,7 +160,9 @@ def enumerate_points(pool: ProcessPoolExecutor, options: Options) -> list[Point]
 def run_points(
     pool: ProcessPoolExecutor, wanted: Sequence[Point], records: Records | None = None, minutes: float = float("inf")
 ) -> list[Run]:
-    """Run those of the points that have no record yet, as long as there is time: those that change the disk first."""
+    """Run those of the points that have no record yet, as long as there is time: those
+    that change the disk first.
+    """
     begun = time.monotonic()
     done = records.done if records else {}
     runs = [done[point] for point in wanted if point in done]

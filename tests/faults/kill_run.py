@@ -1,4 +1,6 @@
-"""One kill point: where it is, and what becomes of a directory in which a process was killed there."""
+"""One kill point: where it is, and what becomes of a directory in which a process was
+killed there.
+"""
 
 from __future__ import annotations
 
@@ -27,13 +29,14 @@ from tests.faults.strace import ELSEWHERE, KILLED, OTHERS, count_calls, kill_bef
 
 RESTART_MAX_S = 5.0
 
-# Calls that leave the disk other than it was (`openat` where it creates, `flock` for whom waits for the lock).
+# Calls that leave the disk other than it was (`openat` where it creates, `flock` for
+# whom waits for the lock).
 CHANGES = frozenset({
     "openat", "write", "writev", "pwrite64", "ftruncate", "fallocate", "fchmod", "fsync", "fdatasync", "rename", "renameat",
     "renameat2", "link", "linkat", "unlink", "unlinkat", "mkdir", "mkdirat", "rmdir", "flock",
 })  # fmt: skip
-# Calls about memory, turns and identity: what is on disk, and who was told what, is the same before and after them. DuckDB
-# makes a thousand of them, in an order of its own.
+# Calls about memory, turns and identity: what is on disk, and who was told what, is the
+# same before and after them. DuckDB makes a thousand of them, in an order of its own.
 INWARD = frozenset({
     "brk", "clone3", "exit", "futex", "getpid", "getrandom", "gettid", "madvise", "mmap", "mprotect", "munmap", "prlimit64",
     "rseq", "rt_sigaction", "rt_sigprocmask", "sched_getaffinity", "sched_yield", "set_robust_list", "sysinfo",
@@ -46,7 +49,9 @@ _STAMP = re.compile(r"^\d{8}T\d{6}Z")
 
 @dataclass(frozen=True)
 class Point:
-    """Before the `number`-th `call` of a thread in a scene. `after` is where a first kill was, of a scene played twice."""
+    """Before the `number`-th `call` of a thread in a scene. `after` is where a first
+    kill was, of a scene played twice.
+    """
 
     scene: str
     seed: int
@@ -68,7 +73,8 @@ class Point:
 class Run:
     """What came of one point. `ending` is KILLED, or the call did not come.
 
-    `folded` is False where the log holds, byte for byte, what another run left: what a fold counts of it is known from then.
+    `folded` is False where the log holds, byte for byte, what another run left: what a
+    fold counts of it is known from then.
     """
 
     point: Point
@@ -98,7 +104,9 @@ class Run:
 
 
 class Runner:
-    """Plays scenes in directories of its own below two given ones, which are on different file systems."""
+    """Plays scenes in directories of its own below two given ones, which are on
+    different file systems.
+    """
 
     def __init__(self, scratch: Path, ledgers: Path, *, every_call: bool = False) -> None:
         self._every_call = every_call
@@ -108,7 +116,8 @@ class Runner:
         self._report = self._place.ledger.parent / f"{self._place.ledger.name}.strace"
         self._said = self._place.ledger.parent / f"{self._place.ledger.name}.said"
         self._holds: tuple[str, int, str] | None = None
-        # Of the directory that was prepared: what an undisturbed recovery leaves, and what a fold of what was left counts.
+        # Of the directory that was prepared: what an undisturbed recovery leaves, and
+        # what a fold of what was left counts.
         self._expected = Remains()
         self._known: dict[Remains, frozenset[str]] = {}
         parse_agent(AGENT)  # takes its rules apart once, and not in every child
@@ -129,10 +138,14 @@ class Runner:
         _copy(self._prepared, self._place)
         calls = count_calls(lambda gate: scene.play(self._place, seed, gate), thread, self._report)
         names = [name for name in sorted(calls) if self._is_wanted(name, seed, thread)]
-        return [Point(scene.name, seed, thread, name, number + 1, after) for name in names for number in range(calls[name])]
+        return [
+            Point(scene.name, seed, thread, name, number + 1, after) for name in names for number in range(calls[name])
+        ]
 
     def _is_wanted(self, call: str, seed: int, thread: str) -> bool:
-        """Between two calls that change the disk the same lies there: for seed 0 that is tried out, for others relied on."""
+        """Between two calls that change the disk the same lies there: for seed 0 that
+        is tried out, for others relied on.
+        """
         if seed or thread == OTHERS:
             return call in CHANGES
         return self._every_call or call not in INWARD
@@ -158,7 +171,9 @@ class Runner:
         return kill_before(lambda gate: scene.play(self._place, seed, gate), thread, call, number, self._report)
 
     def _restart(self, scene: Scene, run: Run, meant: set[str], told: set[str], generation: int) -> Verdict:
-        """Recover and fold, as the processes do when they are started again, and judge what is counted then."""
+        """Recover and fold, as the processes do when they are started again, and judge
+        what is counted then.
+        """
         begun = time.monotonic()
         try:
             left = recover_twice(self._place.data, self._expected if scene.only_recovers else None)
@@ -184,11 +199,15 @@ class Runner:
         if code:
             said = self._said.read_text("utf-8").strip() if self._said.exists() else f"it ended with {code}"
             run.broken.append(f"I7: the fold failed: {said}")
-        if worked > RESTART_MAX_S:  # not the time by the clock, which is that of everything else on this machine as well
+        if (
+            worked > RESTART_MAX_S
+        ):  # not the time by the clock, which is that of everything else on this machine as well
             run.broken.append(f"I7: the restart took {worked:.1f} s of a processor")
 
     def _prepare(self, scene: Scene, seed: int, after: str) -> None:
-        """Have the directory ready that this scene begins with: a fresh one, or what a first kill left of it."""
+        """Have the directory ready that this scene begins with: a fresh one, or what a
+        first kill left of it.
+        """
         if self._holds == (scene.name, seed, after):
             return
         if self._holds is None or self._holds[:2] != (scene.name, seed):
@@ -211,7 +230,9 @@ class Runner:
 
 
 def recover_twice(data: DataDirectory, expected: Remains | None) -> Remains:
-    """Recovery run again leaves the same bytes; where nothing else is at work also those that it leaves undisturbed (I7)."""
+    """Recovery run again leaves the same bytes; where nothing else is at work also
+    those that it leaves undisturbed (I7).
+    """
     recover_all(data)
     once = remains(data)
     recover_all(data)
@@ -235,9 +256,14 @@ def recover_all(data: DataDirectory) -> None:
 
 
 def remains(data: DataDirectory, *, stamps: bool = True) -> Remains:
-    """The hash of each file of the log and of the quarantine, by name; without `stamps` not by when it was sealed."""
+    """The hash of each file of the log and of the quarantine, by name; without `stamps`
+    not by when it was sealed.
+    """
     files = [
-        path for directory in (data.log, data.quarantine) for path in directory.iterdir() if path.suffix != TEMPORARY_SUFFIX
+        path
+        for directory in (data.log, data.quarantine)
+        for path in directory.iterdir()
+        if path.suffix != TEMPORARY_SUFFIX
     ]
     return frozenset((_name(path, stamps), _content(path, stamps)) for path in files)
 
@@ -253,13 +279,21 @@ def _content(path: Path, stamps: bool) -> str:
 
 
 def litter(data: DataDirectory) -> list[str]:
-    """Files that were being made when the kill came, and that nobody has removed since. Requests are a line of text each."""
-    left = (path for path in data.root.rglob(f"*{TEMPORARY_SUFFIX}") if not path.name.startswith(f".{data.seal_request.name}"))
+    """Files that were being made when the kill came, and that nobody has removed since.
+    Requests are a line of text each.
+    """
+    left = (
+        path
+        for path in data.root.rglob(f"*{TEMPORARY_SUFFIX}")
+        if not path.name.startswith(f".{data.seal_request.name}")
+    )
     return [f"I10: {path.relative_to(data.root)} is left for ever" for path in left]
 
 
 def unbalanced(data: DataDirectory) -> list[str]:
-    """The snapshot counts as many events as the counters of all days, also of those whose archive is gone (P8)."""
+    """The snapshot counts as many events as the counters of all days, also of those
+    whose archive is gone (P8).
+    """
     try:
         snapshot = json.loads(data.snapshot.read_bytes())
     except (FileNotFoundError, ValueError):

@@ -1,7 +1,9 @@
-"""The life of a data directory under a recorder: the real writer and the real compactor in this process, without HTTP.
+"""The life of a data directory under a recorder: the real writer and the real compactor
+in this process, without HTTP.
 
-What happens is called by name (post, retry, rotate, fold …), by a programme or by a state machine. A crash ends one life;
-the next one begins with what a crash could have left (tests/faults/crash.py), in another directory.
+What happens is called by name (post, retry, rotate, fold …), by a programme or by a
+state machine. A crash ends one life; the next one begins with what a crash could have
+left (tests/faults/crash.py), in another directory.
 """
 
 from __future__ import annotations
@@ -43,9 +45,11 @@ class Life:
         times: dict[str, int] | None = None,
         **settings: Any,
     ) -> None:
-        """In `root`, which must not be there, with `tree` in it. `lies`: the disk says that it synced, and did not.
+        """In `root`, which must not be there, with `tree` in it. `lies`: the disk says
+        that it synced, and did not.
 
-        `times` is when each id was sent first, in this life or another: what is sent again has its old time.
+        `times` is when each id was sent first, in this life or another: what is sent
+        again has its old time.
         """
         self.data = DataDirectory(root)
         if tree is not None:
@@ -67,7 +71,8 @@ class Life:
         return GroupCommitWriter(self.data, "0", self.settings, self.log)
 
     def _before(self, name: str) -> None:
-        # A full disk, without a file system of that size: writes fail, and so do the syncs that find room for them.
+        # A full disk, without a file system of that size: writes fail, and so do the
+        # syncs that find room for them.
         if self.room is None or name not in {"write", "fsync", "open", "mkdir"}:
             return
         if self.room <= 0:
@@ -75,7 +80,9 @@ class Life:
         self.room -= 1
 
     def post(self, batches: Sequence[Sequence[str]], now_ms: int) -> int:
-        """Send batches of ids at the same moment, each as a request. Returns how many ids were acknowledged."""
+        """Send batches of ids at the same moment, each as a request. Returns how many
+        ids were acknowledged.
+        """
         if not self.writer._thread.is_alive():  # a worker that has ended is started again by its supervisor
             self.restart()
         return self._runner.run(self._post(batches, now_ms))
@@ -112,7 +119,9 @@ class Life:
             time.sleep(0.001)
 
     def rotate(self, now_ms: int, id_: str) -> None:
-        """Ask for a seal, as an operator does; the writer looks when the next event comes."""
+        """Ask for a seal, as an operator does; the writer looks when the next event
+        comes.
+        """
         request(self.data.seal_request)
         self.post([[id_]], now_ms)
 
@@ -128,7 +137,9 @@ class Life:
             self.writer = self._runner.run(self._start())
 
     def fold(self, now_ms: int, max_bytes: int = 1 << 20) -> bool:
-        """One pass. Returns whether it could be done: a full disk may keep it from that."""
+        """One pass. Returns whether it could be done: a full disk may keep it from
+        that.
+        """
         try:
             with compactor_lock(self.data) as lock:
                 done = run_pass(self.data, self.settings, self.log, lock, now_ms, max_bytes)
@@ -140,7 +151,9 @@ class Life:
         return True
 
     def end(self) -> None:
-        """Stop recording, and the writer. The directory is of no use any longer; nor is this, when called again."""
+        """Stop recording, and the writer. The directory is of no use any longer; nor is
+        this, when called again.
+        """
         if self.ended:
             return
         self.ended = True
@@ -158,7 +171,9 @@ class Life:
 
 
 def told(marks: Sequence[Mark]) -> tuple[set[str], set[str], int]:
-    """What had been intended, what acknowledged, and the newest generation, by these marks."""
+    """What had been intended, what acknowledged, and the newest generation, by these
+    marks.
+    """
     intended = {id_ for mark in marks if mark.what == "intended" for id_ in mark.values}
     acknowledged = {id_ for mark in marks if mark.what == "acknowledged" for id_ in mark.values}
     return intended, acknowledged, max((mark.values[0] for mark in marks if mark.what == "generation"), default=0)

@@ -1,6 +1,8 @@
-"""A proxy on the loopback that loses answers: the server has stored the events and said so, and the client never hears of it.
+"""A proxy on the loopback that loses answers: the server has stored the events and said
+so, and the client never hears of it.
 
-It relays bytes as they are and closes both sides instead of passing an answer on, now and then.
+It relays bytes as they are and closes both sides instead of passing an answer on, now
+and then.
 """
 
 from __future__ import annotations
@@ -16,10 +18,14 @@ ACKNOWLEDGED = b"HTTP/1.1 200"
 
 
 class LossyProxy:
-    """Listens on a port of its own while the block runs. `lost` counts the answers 200 that nobody got."""
+    """Listens on a port of its own while the block runs. `lost` counts the answers 200
+    that nobody got.
+    """
 
     def __init__(self, port: int, loss: float, seed: int) -> None:
-        """`port`: where the server listens. `loss`: which share of the answers is lost."""
+        """`port`: where the server listens. `loss`: which share of the answers is
+        lost.
+        """
         self._server = ("127.0.0.1", port)
         self._loss = loss
         self._pick = random.Random(seed)
@@ -34,7 +40,9 @@ class LossyProxy:
         threading.Thread(target=self._accept, name="lossy-proxy", daemon=True).start()
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         with self._lock:
             self._closing = True
             connections = [self._listener, *self._open]
@@ -73,7 +81,9 @@ class LossyProxy:
         _end(server)
 
     def _answer(self, client: socket.socket, server: socket.socket) -> None:
-        """What the server says, until an answer is to be lost. An answer to a batch is one block: it is some 100 bytes."""
+        """What the server says, until an answer is to be lost. An answer to a batch is
+        one block: it is some 100 bytes.
+        """
         with suppress(OSError):
             while (block := server.recv(_BLOCK)) and not self._is_lost(block):
                 client.sendall(block)

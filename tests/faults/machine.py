@@ -1,9 +1,11 @@
-"""Whatever is done to a data directory, in whatever order: I1 to I7 hold after every crash and at the end.
+"""Whatever is done to a data directory, in whatever order: I1 to I7 hold after every
+crash and at the end.
 
     python -m tests.faults.machine [--examples 200] [--steps 50] [--seed 1]
 
-Hypothesis chooses what happens: posts, retries, seals, folds, retention, a full disk, a clock that jumps, bits that flip, kill
--9 and power cuts. A crash ends a life (tests/faults/life.py); what it left is opened by the real recovery and compactor, held
+Hypothesis chooses what happens: posts, retries, seals, folds, retention, a full disk, a
+clock that jumps, bits that flip, kill -9 and power cuts. A crash ends a life
+(tests/faults/life.py); what it left is opened by the real recovery and compactor, held
 against what clients were told, and the next life goes on with it.
 """
 
@@ -36,7 +38,9 @@ seeds = st.integers(0, 2**16)
 
 
 class DataDirectoryMachine(RuleBasedStateMachine):
-    """One data directory through all its lives. `outcome` counts the crashes of all of them."""
+    """One data directory through all its lives. `outcome` counts the crashes of all of
+    them.
+    """
 
     outcome = Outcome("state machine", "", "")
 
@@ -82,7 +86,9 @@ class DataDirectoryMachine(RuleBasedStateMachine):
 
     @rule()
     def retain(self) -> None:
-        """Segments are kept for a day: two later each one goes that every kept snapshot has folded."""
+        """Segments are kept for a day: two later each one goes that every kept snapshot
+        has folded.
+        """
         for _ in range(2):
             self._now_ms += 25 * HOUR_MS
             self._life.fold(self._now_ms)
@@ -111,11 +117,15 @@ class DataDirectoryMachine(RuleBasedStateMachine):
 
     @rule(seed=seeds)
     def flip(self, seed: int) -> None:
-        """A bit of a sealed segment, of its .sha256 or of the snapshot, while nobody is at work."""
+        """A bit of a sealed segment, of its .sha256 or of the snapshot, while nobody is
+        at work.
+        """
         self._crash("kept", seed, 0, flips=True)
 
     def _crash(self, how: How, seed: int, back: int, *, flips: bool = False) -> None:
-        """End this life up to `back` operations ago; what clients were told since then they have not been told."""
+        """End this life up to `back` operations ago; what clients were told since then
+        they have not been told.
+        """
         draw = random.Random(seed)
         self._life.end()
         operations = self._life.recorder.operations
@@ -146,7 +156,9 @@ class DataDirectoryMachine(RuleBasedStateMachine):
 
 
 def flip_a_bit(tree: Tree, draw: random.Random) -> set[str]:
-    """Flip one bit of one file. Returns the ids that it may have cost: those of lines that are no longer whole."""
+    """Flip one bit of one file. Returns the ids that it may have cost: those of lines
+    that are no longer whole.
+    """
     files = [path for path in sorted(tree) if path.endswith((".sha256", ".ndjson", "snapshot.json")) and tree[path]]
     if not files:
         return set()
@@ -163,7 +175,9 @@ def ids(content: bytes) -> set[str]:
 
 
 def run(examples: int, steps: int, first: int) -> int:
-    """Let Hypothesis look for `examples` stories of up to `steps` steps; the smallest one that fails is printed."""
+    """Let Hypothesis look for `examples` stories of up to `steps` steps; the smallest
+    one that fails is printed.
+    """
     DataDirectoryMachine.outcome = outcome = Outcome(
         "state machine",
         f"python -m tests.faults.machine --examples {examples} --steps {steps} --seed {first}",

@@ -1,9 +1,11 @@
-"""Ways to break a promise, each made on purpose in a copy of the source: the tests must notice.
+"""Ways to break a promise, each made on purpose in a copy of the source: the tests must
+notice.
 
     python -m tests.faults.mutants [--only WORDS]
 
-A harness that finds nothing proves something only if it would have found it. For each mutant the tests named beside it run in
-the copy until the first one fails; a mutant that survives them is a hole in the tests.
+A harness that finds nothing proves something only if it would have found it. For each
+mutant the tests named beside it run in the copy until the first one fails; a mutant
+that survives them is a hole in the tests.
 """
 
 from __future__ import annotations
@@ -241,7 +243,8 @@ CONTROL = Mutant("none: the control", (), tuple(dict.fromkeys(test for mutant in
 class Caught(NamedTuple):
     """What became of a mutant: the first test that failed, or None; how long that took.
 
-    `is_red` says that its tests did not all pass, for whatever reason: of the control, which has no defect, they must.
+    `is_red` says that its tests did not all pass, for whatever reason: of the control,
+    which has no defect, they must.
     """
 
     mutant: Mutant
@@ -252,7 +255,9 @@ class Caught(NamedTuple):
 
 
 def hunt(mutant: Mutant) -> Caught:
-    """Make the mutant in a copy of the source, and run its tests there until one fails."""
+    """Make the mutant in a copy of the source, and run its tests there until one
+    fails.
+    """
     with tempfile.TemporaryDirectory(prefix="foldlog-mutant-") as place:
         copy = Path(place)
         for name in COPIED:
@@ -267,18 +272,23 @@ def hunt(mutant: Mutant) -> Caught:
         command = [sys.executable, "-m", "pytest", "-x", "-q", "-p", "no:cacheprovider", "--tb=line", *mutant.tests]
         environ = os.environ | {"PYTHONPATH": place, "HYPOTHESIS_STORAGE_DIRECTORY": str(copy / ".hypothesis")}
         try:
-            done = subprocess.run(command, cwd=copy, env=environ, capture_output=True, text=True, timeout=LIMIT_S, check=False)
+            done = subprocess.run(
+                command, cwd=copy, env=environ, capture_output=True, text=True, timeout=LIMIT_S, check=False
+            )
         except subprocess.TimeoutExpired:
             return Caught(mutant, None, LIMIT_S, "it took too long", is_red=True)
         failed = re.search(r"^(?:FAILED|ERROR) (\S+)", done.stdout, re.MULTILINE)
-        # 1: a test failed. Anything else (no test was found, the copy cannot be imported) says nothing about the mutant.
+        # 1: a test failed. Anything else (no test was found, the copy cannot be
+        # imported) says nothing about the mutant.
         caught = failed[1] if failed and done.returncode == 1 and "ERROR collecting" not in done.stdout else None
         output = done.stdout[-2000:] + done.stderr[-500:]
         return Caught(mutant, caught, time.monotonic() - started, output, is_red=done.returncode != 0)
 
 
 def apply(edit: Edit, root: Path) -> None:
-    """Raises ValueError when the text is not there exactly once: the mutant is out of date."""
+    """Raises ValueError when the text is not there exactly once: the mutant is out of
+    date.
+    """
     path = root / edit.file
     source = path.read_text("utf-8")
     if source.count(edit.old) != 1:

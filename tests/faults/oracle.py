@@ -1,17 +1,22 @@
-"""The oracle: what clients were told, kept outside the server, compared with what is in the data directory.
+"""The oracle: what clients were told, kept outside the server, compared with what is in
+the data directory.
 
-A client writes down an id before it sends it (intended) and again after the 200 (acknowledged), in files on no path of the
-server's. An id is then acknowledged, refused or unknown. From these files and the bytes of the data directory alone this
-module says what was lost, counted twice or made up. It trusts nothing that the server says about itself, and imports nothing
-of it: formats are read here a second time, as docs/formats.md describes them.
+A client writes down an id before it sends it (intended) and again after the 200
+(acknowledged), in files on no path of the server's. An id is then acknowledged, refused
+or unknown. From these files and the bytes of the data directory alone this module says
+what was lost, counted twice or made up. It trusts nothing that the server says about
+itself, and imports nothing of it: formats are read here a second time, as
+docs/formats.md describes them.
 
 The invariants, by the numbers of docs/reliability.md:
 
-    I1  every acknowledged id is in a whole line of the log or in the archive (after a fold: in the archive)
+    I1  every acknowledged id is in a whole line of the log or in the archive
+        (after a fold: in the archive)
     I2  no id is in the archive twice
     I3  no id is in the log or in the archive that nobody intended to send
     I4  the counters are what the archive holds, counted again
-    I5  snapshot.json is whole, no older than it was, and every part that it names is there, byte for byte
+    I5  snapshot.json is whole, no older than it was, and every part that it
+        names is there, byte for byte
     I6  no segment is gone that was not folded
 """
 
@@ -39,7 +44,9 @@ _ID = re.compile(rb'"id":"([A-Za-z0-9_-]+)"')
 
 
 class Ledger:
-    """What one client intended and what was acknowledged to it: two files, a line an id, written before and after."""
+    """What one client intended and what was acknowledged to it: two files, a line an
+    id, written before and after.
+    """
 
     def __init__(self, directory: Path, name: str) -> None:
         self._intended = (directory / f"{name}.intended").open("a", buffering=1)
@@ -72,13 +79,16 @@ def acknowledged(directory: Path) -> set[str]:
 
 def _words(directory: Path, pattern: str) -> Iterator[str]:
     for path in directory.glob(pattern):
-        # A client that was killed may have left half a line: it is no id that anybody was told of.
+        # A client that was killed may have left half a line: it is no id that anybody
+        # was told of.
         yield from path.read_text("ascii").rpartition("\n")[0].split("\n") if path.stat().st_size else ()
 
 
 @dataclass
 class Found:
-    """What is in a data directory: ids by how often, in whole lines of the log and in the archive; what is broken."""
+    """What is in a data directory: ids by how often, in whole lines of the log and in
+    the archive; what is broken.
+    """
 
     logged: Counter[str] = field(default_factory=Counter)
     counted: Counter[str] = field(default_factory=Counter)
@@ -105,15 +115,20 @@ class Verdict:
         return f"{counts}; {examples}; {list(self.broken)}"
 
 
-def judge(root: Path, intended: set[str], acknowledged: set[str], *, folded: bool = False, generation: int = 0) -> Verdict:
+def judge(
+    root: Path, intended: set[str], acknowledged: set[str], *, folded: bool = False, generation: int = 0
+) -> Verdict:
     """Hold I1 to I6 against a data directory in which nobody is at work.
 
-    `folded`: everything was folded, so that an acknowledged id must be counted. `generation`: the newest that was seen.
+    `folded`: everything was folded, so that an acknowledged id must be counted.
+    `generation`: the newest that was seen.
     """
     return compare(look(root), intended, acknowledged, folded=folded, generation=generation)
 
 
-def compare(found: Found, intended: set[str], acknowledged: set[str], *, folded: bool = False, generation: int = 0) -> Verdict:
+def compare(
+    found: Found, intended: set[str], acknowledged: set[str], *, folded: bool = False, generation: int = 0
+) -> Verdict:
     """Hold I1 to I6 against what was found in a data directory, as `judge` does."""
     kept = set(found.counted) if folded else set(found.counted) | set(found.logged)
     broken = list(found.broken)
@@ -167,7 +182,9 @@ def _content(path: Path) -> bytes:
 
 
 def id_of(line: bytes) -> str | None:
-    """The id of a whole line: its newline is there and its CRC-32 holds. None for any other."""
+    """The id of a whole line: its newline is there and its CRC-32 holds. None for any
+    other.
+    """
     crc = _CRC.search(line)
     if crc is None or zlib.crc32(line[: crc.start()]) != int(crc[1], 16):
         return None
@@ -189,12 +206,16 @@ def _snapshot(root: Path, found: Found) -> dict[str, Any]:
 
 
 def _look_at_ledger(snapshot: dict[str, Any], numbers: dict[str, set[int]], found: Found) -> None:
-    """I6: beyond what is folded, a writer's numbers have no gap; within it, nothing is being waited for."""
+    """I6: beyond what is folded, a writer's numbers have no gap; within it, nothing is
+    being waited for.
+    """
     folded: dict[str, int] = snapshot.get("folded", {})
     for writer, there in numbers.items():
         unfolded = {number for number in there if number > folded.get(writer, 0)}
         gaps = set(range(folded.get(writer, 0) + 1, max(unfolded, default=0))) - unfolded
-        found.broken += [f"I6: segment {number} of writer {writer} is gone and was not folded" for number in sorted(gaps)]
+        found.broken += [
+            f"I6: segment {number} of writer {writer} is gone and was not folded" for number in sorted(gaps)
+        ]
     for writer, waiting in snapshot.get("waiting", {}).items():
         gone = set(waiting) - numbers.get(writer, set())
         found.broken += [f"I6: segment {number} of writer {writer} was never folded" for number in sorted(gone)]
@@ -215,7 +236,9 @@ def _look_at_day(root: Path, day: str, kept: dict[str, Any], found: Found) -> No
 
 @dataclass(frozen=True)
 class _Part:
-    """A part as the snapshot names it; its hash stands for its content, so that each content is read once."""
+    """A part as the snapshot names it; its hash stands for its content, so that each
+    content is read once.
+    """
 
     sha256: str
     path: Path = field(compare=False)

@@ -1,9 +1,11 @@
-"""A process that is given too little memory: the kernel kills it where it happens to be, in a commit or in a pass.
+"""A process that is given too little memory: the kernel kills it where it happens to
+be, in a commit or in a pass.
 
     python -m tests.faults.out_of_memory [--kills 100] [--seed 1]
 
-The server (tests/faults/small_server.py) runs in a memory cgroup of its own, whose limit is drawn: some do not survive their start,
-some die in a pass, some go on and are no run. After each kill a start without a limit must find everything that was
+The server (tests/faults/small_server.py) runs in a memory cgroup of its own, whose
+limit is drawn: some do not survive their start, some die in a pass, some go on and are
+no run. After each kill a start without a limit must find everything that was
 acknowledged, once.
 """
 
@@ -59,11 +61,14 @@ def limited(limit_mib: int) -> Iterator[Path]:
 
 
 def one_run(directory: Path, limit_mib: int, seed: int, outcome: Outcome) -> bool:
-    """A server within a limit until it is killed. Returns whether it was: if not, this is no run."""
+    """A server within a limit until it is killed. Returns whether it was: if not, this
+    is no run.
+    """
     ledgers, data = directory / "ledgers", directory / "data"
     ledgers.mkdir(parents=True)
     with limited(limit_mib) as group:
-        # A shell joins the group and becomes the server: nothing of this process counts towards the limit.
+        # A shell joins the group and becomes the server: nothing of this process counts
+        # towards the limit.
         server = f"exec {sys.executable} -m tests.faults.small_server {data} {ledgers} run{seed}"
         command = ["sh", "-c", f"echo $$ > {group}/cgroup.procs && {server}"]
         process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)

@@ -1,4 +1,6 @@
-"""What a programme measured: one row of the table in docs/reliability.md, with what is needed to repeat it."""
+"""What a programme measured: one row of the table in docs/reliability.md, with what is
+needed to repeat it.
+"""
 
 from __future__ import annotations
 
@@ -27,7 +29,9 @@ HEADINGS = (
 
 @dataclass
 class Outcome:
-    """Sums over the runs of one programme. `points` are different places at which the fault was made to happen."""
+    """Sums over the runs of one programme. `points` are different places at which the
+    fault was made to happen.
+    """
 
     fault: str
     command: str
@@ -74,7 +78,9 @@ class Outcome:
         return "| " + " | ".join(str(cell) for cell in cells) + " |"
 
     def say(self) -> int:
-        """Print the row, the bound that it gives, and what failed. Returns the exit code: 1 when something did."""
+        """Print the row, the bound that it gives, and what failed. Returns the exit
+        code: 1 when something did.
+        """
         print("| " + " | ".join(HEADINGS) + " |")
         print(self.row())
         print(f"Linux {platform.release()}, Python {platform.python_version()}, commit {commit()}")
@@ -96,7 +102,9 @@ def commit() -> str:
 
 
 def file_system(path: Path) -> str:
-    """The type of the file system that holds a path, as the kernel names it: `ext4`, `tmpfs`."""
+    """The type of the file system that holds a path, as the kernel names it: `ext4`,
+    `tmpfs`.
+    """
     mounts = [line.split() for line in Path("/proc/mounts").read_text("utf-8").splitlines()]
     place = path.resolve()
     holding = [mount for mount in mounts if place.is_relative_to(mount[1])]

@@ -1,12 +1,17 @@
-"""Power cuts on real file systems: what was acknowledged before the cut is there after it, once, and nothing else is.
+"""Power cuts on real file systems: what was acknowledged before the cut is there after
+it, once, and nothing else is.
 
     python -m tests.faults.power_cuts --file-system ext4 --cuts 200
-    python -m tests.faults.power_cuts --file-system xfs --cuts 5 --lie     # fsync does nothing: must find losses, or we are blind
+    python -m tests.faults.power_cuts --file-system xfs --cuts 5 --lie
 
-A cut: a server (most often tests/faults/small_server.py, every fifth time `foldlog serve` over HTTP) is started on the disk, which
-recovers what the cut before left; clients send with ledgers on another file system; at a random moment, which may be before
-the server is up, the file system is shut down without a flush. Then the processes are killed, the disk is mounted again, and
-the oracle looks: at what the disk holds, and, most times, once more after a start that recovers and folds everything. The
+With --lie fsync does nothing: it must find losses, or the programme is blind.
+
+A cut: a server (most often tests/faults/small_server.py, every fifth time `foldlog
+serve` over HTTP) is started on the disk, which recovers what the cut before left;
+clients send with ledgers on another file system; at a random moment, which may be
+before the server is up, the file system is shut down without a flush. Then the
+processes are killed, the disk is mounted again, and the oracle looks: at what the disk
+holds, and, most times, once more after a start that recovers and folds everything. The
 other times the next server is started, and cut, on the raw remains.
 """
 
@@ -44,7 +49,8 @@ SETTLED = 0.7
 RESTART_MAX_S = 5.0
 PATIENCE_S = 30.0
 KEY = "ingest-key-of-the-faults"
-# A disk that says "stored" and has stored nothing: every sync of the server returns 0 without being made.
+# A disk that says "stored" and has stored nothing: every sync of the server returns 0
+# without being made.
 LIE = ["strace", "-f", "-qq", "--seccomp-bpf", "-o", "/dev/null", "-e", "inject=fsync,fdatasync,syncfs,sync:retval=0"]
 
 
@@ -77,7 +83,9 @@ def main() -> int:
 
 def run(kind: str, cuts: int, seed: int, *, lie: bool = False) -> Outcome:
     """Cut the power so often; a new disk after each CUTS_PER_DISK."""
-    command = f"python -m tests.faults.power_cuts --file-system {kind} --cuts {cuts} --seed {seed}{' --lie' if lie else ''}"
+    command = (
+        f"python -m tests.faults.power_cuts --file-system {kind} --cuts {cuts} --seed {seed}{' --lie' if lie else ''}"
+    )
     outcome = Outcome("power cut" + (", syncs lie" if lie else ""), command, kind, str(seed))
     pick = random.Random(seed)
     started = time.monotonic()
@@ -94,7 +102,9 @@ def run(kind: str, cuts: int, seed: int, *, lie: bool = False) -> Outcome:
     return outcome
 
 
-def _cuts_of_one_disk(directory: Path, kind: str, numbers: range, pick: random.Random, outcome: Outcome, *, lie: bool) -> None:
+def _cuts_of_one_disk(
+    directory: Path, kind: str, numbers: range, pick: random.Random, outcome: Outcome, *, lie: bool
+) -> None:
     ledgers = directory / "ledgers"
     ledgers.mkdir(parents=True)
     generation = known = 0
@@ -111,7 +121,11 @@ def _cuts_of_one_disk(directory: Path, kind: str, numbers: range, pick: random.R
                 verdict = _judge(place, generation, folded=True)
             outcome.add(verdict, answered - known, where, restart_s)
             known, generation = answered, look(place.data).generation
-            print(f"\rcut {number + 1}, {outcome.acknowledged:,} acknowledged, {outcome.lost} lost", end="", file=sys.stderr)
+            print(
+                f"\rcut {number + 1}, {outcome.acknowledged:,} acknowledged, {outcome.lost} lost",
+                end="",
+                file=sys.stderr,
+            )
             if verdict:
                 return  # what is lost stays lost: another disk for the next cut
     print(file=sys.stderr)
@@ -136,7 +150,9 @@ def _cut(place: Place, number: int, pick: random.Random, *, lie: bool) -> None:
 
 
 def _forget_what_was_said_after(told: dict[Path, int], ledgers: Path) -> None:
-    """With real power, nobody was left at that moment who could have answered (see Disk.cut_power)."""
+    """With real power, nobody was left at that moment who could have answered (see
+    Disk.cut_power).
+    """
     for path in ledgers.glob("*.acknowledged"):
         os.truncate(path, told.get(path, 0))
 
@@ -188,7 +204,9 @@ def _over_http(place: Place, name: str, *, wait: bool, prefix: list[str]) -> Ite
 
 
 def _http_client(port: int, ledgers: Path, name: str, stop: threading.Event, first: threading.Event) -> None:
-    """Send batches of three on one connection for as long as there is one; every batch again until it is answered."""
+    """Send batches of three on one connection for as long as there is one; every batch
+    again until it is answered.
+    """
     ledger = Ledger(ledgers, name)
     number = 0
     while not stop.is_set():
@@ -209,7 +227,9 @@ def _post(port: int, ids: list[str]) -> bool:
     body = json.dumps({"events": events, "consent": "granted"})
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=5)
     try:
-        connection.request("POST", "/v1/events", body, {"Authorization": f"Bearer {KEY}", "Content-Type": "application/json"})
+        connection.request(
+            "POST", "/v1/events", body, {"Authorization": f"Bearer {KEY}", "Content-Type": "application/json"}
+        )
         return connection.getresponse().status == 200
     except (OSError, http.client.HTTPException):
         return False
@@ -219,7 +239,9 @@ def _post(port: int, ids: list[str]) -> bool:
 
 @contextmanager
 def _group(command: list[str], environ: dict[str, str]) -> Iterator[subprocess.Popen[bytes]]:
-    """A process and all that it starts, killed at the end of the block as the power takes them: at once."""
+    """A process and all that it starts, killed at the end of the block as the power
+    takes them: at once.
+    """
     process = subprocess.Popen(
         command,
         env=environ,
@@ -239,7 +261,9 @@ def _group(command: list[str], environ: dict[str, str]) -> Iterator[subprocess.P
 
 
 def _settle(place: Place, where: str, outcome: Outcome) -> float:
-    """Start again with nobody's help. Returns the seconds from the start until everything is recovered and folded."""
+    """Start again with nobody's help. Returns the seconds from the start until
+    everything is recovered and folded.
+    """
     started, used_before = time.monotonic(), _used_by_children()
     command = [sys.executable, "-m", "tests.faults.small_server", str(place.data), str(place.ledgers), "settle"]
     done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=PATIENCE_S * 2)
@@ -253,7 +277,9 @@ def _settle(place: Place, where: str, outcome: Outcome) -> float:
 
 
 def _used_by_children() -> float:
-    """Seconds of a processor: what a start takes, whatever else the machine has to do."""
+    """Seconds of a processor: what a start takes, whatever else the machine has to
+    do.
+    """
     used = resource.getrusage(resource.RUSAGE_CHILDREN)
     return used.ru_utime + used.ru_stime
 

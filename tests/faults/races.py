@@ -1,10 +1,12 @@
-"""Two compactors at once, while somebody deletes compact.lock under them: each generation is committed by exactly one.
+"""Two compactors at once, while somebody deletes compact.lock under them: each
+generation is committed by exactly one.
 
     python -m tests.faults.races --races 1000
 
-A race: two processes fold the same directory, pass after pass; the lock file is deleted at random moments, so that each
-believes that it may; a segment is sealed in between, so that they do not see the same log. No generation may be committed
-twice, and what the last one names must be there, byte for byte, and count everything once.
+A race: two processes fold the same directory, pass after pass; the lock file is deleted
+at random moments, so that each believes that it may; a segment is sealed in between, so
+that they do not see the same log. No generation may be committed twice, and what the
+last one names must be there, byte for byte, and count everything once.
 """
 
 from __future__ import annotations
@@ -43,11 +45,15 @@ PATIENCE_S = 30.0
 
 
 def race(root: Path, ledgers: Path, seed: int) -> tuple[Verdict, list[str]]:
-    """One race in a prepared directory. Returns what the oracle says, and what else may not be."""
+    """One race in a prepared directory. Returns what the oracle says, and what else may
+    not be.
+    """
     pick = random.Random(seed)
     data = DataDirectory(root)
     lines = [FORK.Pipe() for _ in range(RACERS)]
-    racers = [FORK.Process(target=fold, args=(root, pick.random() * LATER_MAX_S, line[1]), daemon=True) for line in lines]
+    racers = [
+        FORK.Process(target=fold, args=(root, pick.random() * LATER_MAX_S, line[1]), daemon=True) for line in lines
+    ]
     for racer in racers:
         racer.start()
     for deletion in range(DELETIONS):
@@ -67,7 +73,9 @@ def race(root: Path, ledgers: Path, seed: int) -> tuple[Verdict, list[str]]:
             racer.join()
         while ours.poll():
             committed[ours.recv()] += 1
-    wrong += [f"generation {generation} was committed {times} times" for generation, times in committed.items() if times > 1]
+    wrong += [
+        f"generation {generation} was committed {times} times" for generation, times in committed.items() if times > 1
+    ]
     return judged(root, ledgers, wrong), wrong
 
 
@@ -87,7 +95,9 @@ def fold(root: Path, later_s: float, tell: Connection) -> None:
 
 
 def judged(root: Path, ledgers: Path, wrong: list[str]) -> Verdict:
-    """What the racers left, before and after a pass that nobody disturbs; in a process of its own, for DuckDB's threads."""
+    """What the racers left, before and after a pass that nobody disturbs; in a process
+    of its own, for DuckDB's threads.
+    """
     ours, theirs = FORK.Pipe()
     judge_ = FORK.Process(target=_judge, args=(root, ledgers, theirs), daemon=True)
     judge_.start()

@@ -1,11 +1,14 @@
-"""SIGKILL at random moments under load: the whole service, single workers, the compactor.
+"""SIGKILL at random moments under load: the whole service, single workers, the
+compactor.
 
-    python -m tests.faults.random_kills [--kills 1000] [--seed 1] [--first 0] [--directory DIR]
+    python -m tests.faults.random_kills [--kills 1000] [--seed 1] [--first 0]
+        [--directory DIR]
 
-The kills are done in rounds of fifty, each on a data directory of its own, with four clients that send until they are
-acknowledged. After a round everything is folded and held against the ledgers, and verified. In every other round folded
-segments are deleted at once, so that the archive alone must hold every event. A round depends on the seed and its number
-alone: `--first` goes on where a run was interrupted.
+The kills are done in rounds of fifty, each on a data directory of its own, with four
+clients that send until they are acknowledged. After a round everything is folded and
+held against the ledgers, and verified. In every other round folded segments are deleted
+at once, so that the archive alone must hold every event. A round depends on the seed
+and its number alone: `--first` goes on where a run was interrupted.
 """
 
 from __future__ import annotations
@@ -44,7 +47,9 @@ VICTIMS = (EVERYTHING,) * 4 + (COMPACTOR,) * 3 + ("ingest-0", "ingest-1") * 3
 
 @dataclass
 class Done:
-    """What was killed so far, and how long the whole service took to answer again each time."""
+    """What was killed so far, and how long the whole service took to answer again each
+    time.
+    """
 
     killed: Counter[str] = field(default_factory=Counter)
     restarts_s: list[float] = field(default_factory=list)
@@ -76,7 +81,9 @@ def make_round(seed: int, number: int, kills: int) -> Round:
 
 
 def run_round(planned: Round, directory: Path, outcome: Outcome, done: Done) -> None:
-    """Kill, let everything be folded, and judge. Raises AssertionError or TimeoutError for what does not start or end."""
+    """Kill, let everything be folded, and judge. Raises AssertionError or TimeoutError
+    for what does not start or end.
+    """
     with Server(
         directory,
         workers=WORKERS,
@@ -121,7 +128,9 @@ def kill_at_random(server: Server, planned: Round, done: Done) -> None:
 
 
 def kill_child(server: Server, wanted: str) -> str:
-    """SIGKILL a child of the supervisor; another than the one that is wanted when that has not been started again yet."""
+    """SIGKILL a child of the supervisor; another than the one that is wanted when that
+    has not been started again yet.
+    """
 
     def killed() -> bool:
         running = children(server)
@@ -147,7 +156,9 @@ def children(server: Server) -> dict[str, int]:
 
 
 def _name(pid: int) -> str:
-    """`ingest-0`, `compact`; nothing for what is not (yet, or any longer) a child of that kind."""
+    """`ingest-0`, `compact`; nothing for what is not (yet, or any longer) a child of
+    that kind.
+    """
     try:
         words = Path(f"/proc/{pid}/cmdline").read_bytes().decode("utf-8").split("\0")
     except OSError:
@@ -166,7 +177,9 @@ def generation(server: Server) -> int:
 
 
 def fold(server: Server) -> None:
-    """Everything that was acknowledged is counted afterwards. Patient: workers or the compactor may only just be starting."""
+    """Everything that was acknowledged is counted afterwards. Patient: workers or the
+    compactor may only just be starting.
+    """
 
     def folded() -> bool:
         try:
@@ -187,7 +200,9 @@ def wait_until(true: Callable[[], bool], timeout_s: float) -> None:
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(prog="python -m tests.faults.random_kills", description=(__doc__ or "").partition("\n")[0])
+    parser = argparse.ArgumentParser(
+        prog="python -m tests.faults.random_kills", description=(__doc__ or "").partition("\n")[0]
+    )
     parser.add_argument("--kills", type=int, default=1000)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--first", type=int, default=0, help="the first round to run")
@@ -226,7 +241,8 @@ def try_round(planned: Round, directory: Path, outcome: Outcome, every: Done) ->
     every.killed += done.killed
     every.restarts_s += done.restarts_s
     every.unfinished += done.unfinished
-    # Each kill might have been the one that loses an event: each is a place and a run; all of a round are judged at once.
+    # Each kill might have been the one that loses an event: each is a place and a run;
+    # all of a round are judged at once.
     outcome.points = outcome.runs = every.killed.total()
     if len(outcome.failures) == failed:
         shutil.rmtree(directory)

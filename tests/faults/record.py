@@ -1,8 +1,11 @@
-"""A record of everything that is done to a directory and would be lost or kept by a crash.
+"""A record of everything that is done to a directory and would be lost or kept by a
+crash.
 
-While a recorder is open, each write, sync, truncation and change of a name under its root is noted, in order, by standing in
-front of the functions of `os`. What is written without them (by Python's file objects, by DuckDB) is noted when it is synced
-or renamed: until then nothing may depend on it. tests/faults/crash.py rebuilds from a record what a crash could have left.
+While a recorder is open, each write, sync, truncation and change of a name under its
+root is noted, in order, by standing in front of the functions of `os`. What is written
+without them (by Python's file objects, by DuckDB) is noted when it is synced or
+renamed: until then nothing may depend on it. tests/faults/crash.py rebuilds from a
+record what a crash could have left.
 """
 
 from __future__ import annotations
@@ -22,7 +25,9 @@ TRANSIENT = ("spill", "run")
 
 
 class Names(NamedTuple):
-    """One atomic change of a directory: each name leads to this file now, or to none. `None` of `made` means a file."""
+    """One atomic change of a directory: each name leads to this file now, or to none.
+    `None` of `made` means a file.
+    """
 
     directory: str
     changes: dict[str, int | None]
@@ -63,7 +68,9 @@ class SyncDirectory(NamedTuple):
 
 
 class Mark(NamedTuple):
-    """Something that happened outside of the disk: ids were intended or acknowledged, a generation was seen."""
+    """Something that happened outside of the disk: ids were intended or acknowledged, a
+    generation was seen.
+    """
 
     what: str
     values: tuple[Any, ...]
@@ -83,7 +90,9 @@ def read_tree(root: Path) -> Tree:
 
 
 def numbered(tree: Tree) -> Iterator[tuple[int, tuple[str, bytes]]]:
-    """The files that were there before a record begins, by the numbers that they have in it."""
+    """The files that were there before a record begins, by the numbers that they have
+    in it.
+    """
     files = ((path, content) for path, content in tree.items() if content is not None)
     return ((-number, file) for number, file in enumerate(files, 1))
 
@@ -92,9 +101,11 @@ Operation = Names | MadeDirectory | Write | Truncate | Sync | SyncDirectory | Ma
 
 
 class Recorder:
-    """Notes operations under `root` between `with` and its end. `lies`: syncs are done and not noted, as by a disk that lies.
+    """Notes operations under `root` between `with` and its end. `lies`: syncs are done
+    and not noted, as by a disk that lies.
 
-    `before` is called with the name of each function of `os` before it is done, and may raise OSError in its place.
+    `before` is called with the name of each function of `os` before it is done, and may
+    raise OSError in its place.
     """
 
     def __init__(self, root: Path, *, lies: bool = False, before: Callable[[str], None] = lambda _name: None) -> None:
@@ -116,7 +127,9 @@ class Recorder:
             self._stack.enter_context(patch.object(os, name, self._standing_in(name, getattr(os, name))))
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         self._stack.close()
 
     def mark(self, what: str, *values: Any) -> None:
@@ -147,7 +160,9 @@ class Recorder:
         return directory, name
 
     def _file(self, path: Any) -> int:
-        """The number of the file behind a path, noting whatever of its content is not noted yet."""
+        """The number of the file behind a path, noting whatever of its content is not
+        noted yet.
+        """
         inode = os.stat(path).st_ino
         if inode not in self._files:
             self._files[inode] = max(0, 0, *self._contents) + 1
@@ -269,6 +284,8 @@ class Recorder:
             call(descriptor)
             if not self._lies:
                 relative = os.path.relpath(path, self.root)
-                self.operations.append(SyncDirectory("" if relative == "." else relative) if is_directory else Sync(number))
+                self.operations.append(
+                    SyncDirectory("" if relative == "." else relative) if is_directory else Sync(number)
+                )
 
     _fdatasync = _fsync

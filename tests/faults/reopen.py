@@ -1,4 +1,6 @@
-"""What the next start makes of a directory that a crash left: the real recovery, the real compactor, then the oracle."""
+"""What the next start makes of a directory that a crash left: the real recovery, the
+real compactor, then the oracle.
+"""
 
 from __future__ import annotations
 
@@ -23,8 +25,9 @@ PASSES_MAX = 25
 class Reopener:
     """Opens directories again, one after the other, below `place`.
 
-    Recovery runs on each. The passes after it depend on the snapshot and the lines that recovery kept, and on nothing else
-    of the crash: where both are those of an earlier directory, what its passes made is not made again.
+    Recovery runs on each. The passes after it depend on the snapshot and the lines that
+    recovery kept, and on nothing else of the crash: where both are those of an earlier
+    directory, what its passes made is not made again.
     """
 
     def __init__(self, place: Path, now_ms: int) -> None:
@@ -34,22 +37,28 @@ class Reopener:
 
     @property
     def different(self) -> int:
-        """How many directories were folded: those that recovery left different from all before."""
+        """How many directories were folded: those that recovery left different from all
+        before.
+        """
         return len(self._folded)
 
     def check(
         self, tree: Tree, intended: set[str], acknowledged: set[str], generation: int, *, damaged: bool = False
     ) -> Verdict:
-        """Open what a crash left; I1 to I7 must hold before and after everything is folded, and nobody has to help.
+        """Open what a crash left; I1 to I7 must hold before and after everything is
+        folded, and nobody has to help.
 
-        `damaged`: something in it is not as it was written; then they hold once everything is folded.
+        `damaged`: something in it is not as it was written; then they hold once
+        everything is folded.
         """
         try:
             return self._check(tree, intended, acknowledged, generation, damaged=damaged)
         except Exception as error:  # noqa: BLE001  whatever it is, a service would not start
             return Verdict(frozenset(), frozenset(), frozenset(), (f"I7: {error!r}",))
 
-    def _check(self, tree: Tree, intended: set[str], acknowledged: set[str], generation: int, *, damaged: bool) -> Verdict:
+    def _check(
+        self, tree: Tree, intended: set[str], acknowledged: set[str], generation: int, *, damaged: bool
+    ) -> Verdict:
         shutil.rmtree(self._root, ignore_errors=True)
         make_tree(self._root, tree)
         data = DataDirectory(self._root)

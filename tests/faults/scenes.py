@@ -1,8 +1,10 @@
-"""The scenes that are killed: real ingest, sealing, compaction and recovery in a small data directory.
+"""The scenes that are killed: real ingest, sealing, compaction and recovery in a small
+data directory.
 
-A scene prepares a directory once, undisturbed, and plays on copies of it. Its seed decides on the shape: how many events, in
-how many batches of what size, what lies in the directory before. What clients intend and what is acknowledged to them goes
-to a ledger on another file system.
+A scene prepares a directory once, undisturbed, and plays on copies of it. Its seed
+decides on the shape: how many events, in how many batches of what size, what lies in
+the directory before. What clients intend and what is acknowledged to them goes to a
+ledger on another file system.
 """
 
 from __future__ import annotations
@@ -50,7 +52,9 @@ class Silence:
 
 @dataclass(frozen=True)
 class Place:
-    """Where one run happens: a data directory, and a directory for the ledger on another file system."""
+    """Where one run happens: a data directory, and a directory for the ledger on
+    another file system.
+    """
 
     root: Path
     ledger: Path
@@ -60,22 +64,28 @@ class Place:
         return DataDirectory(self.root)
 
     def settings(self, seed: int) -> Settings:
-        """The log goes as soon as it is folded, but not with every third seed; archives go when their day is over for long."""
+        """The log goes as soon as it is folded, but not with every third seed; archives
+        go when their day is over for long.
+        """
         kept_days = 30 if seed % 3 == 2 else 0
         return Settings(data_dir=self.root, log_retention_days=kept_days, archive_retention_days=ARCHIVE_DAYS)
 
 
 @dataclass(frozen=True)
 class Scene:
-    """What is killed: `threads` are those in which it may be, by the names that `play` gives them at the gate."""
+    """What is killed: `threads` are those in which it may be, by the names that `play`
+    gives them at the gate.
+    """
 
     name: str
     prepare: Callable[[Place, int], None]
     play: Callable[[Place, int, Gate], None]
     threads: tuple[str, ...] = (MAIN,)
-    # Nothing but the log and the quarantine changes, so that one fold speaks for all runs that leave the same bytes there.
+    # Nothing but the log and the quarantine changes, so that one fold speaks for all
+    # runs that leave the same bytes there.
     only_logs: bool = False
-    # What recovery leaves depends on the orphan alone, so it is the same wherever the one before was killed.
+    # What recovery leaves depends on the orphan alone, so it is the same wherever the
+    # one before was killed.
     only_recovers: bool = False
     # The scene is played on what a first kill left, at each of its points.
     twice: bool = False
@@ -107,7 +117,9 @@ def ids(lines: list[Line]) -> list[str]:
 
 
 def keep(place: Place, lines: list[Line], *, writer: str = WRITER, acknowledge: bool = True) -> None:
-    """Write a sealed segment, as a writer of before did whose clients had their answers."""
+    """Write a sealed segment, as a writer of before did whose clients had their
+    answers.
+    """
     data = place.data
     segment = ActiveSegment(data, writer, next_sequence(data, writer), "fsync")
     segment.commit(seal(lines), len(lines))
@@ -116,7 +128,9 @@ def keep(place: Place, lines: list[Line], *, writer: str = WRITER, acknowledge: 
 
 
 def leave_orphan(place: Place, pick: random.Random, writer: str, name: str) -> None:
-    """What a dead writer leaves: whole lines, a damaged one among them, a torn one at the end, perhaps a lone `.sha256`."""
+    """What a dead writer leaves: whole lines, a damaged one among them, a torn one at
+    the end, perhaps a lone `.sha256`.
+    """
     data = place.data
     good = events(pick, name, pick.randrange(2, 12), now_ms())
     lines = seal(good).splitlines(keepends=True)
@@ -139,7 +153,9 @@ def note(place: Place, lines: list[Line], *, acknowledge: bool = True) -> None:
 
 
 class Watched(GroupCommitWriter):
-    """The writer of the product, whose thread stops at the gate before its first step."""
+    """The writer of the product, whose thread stops at the gate before its first
+    step.
+    """
 
     gate: Gate
 
@@ -149,7 +165,9 @@ class Watched(GroupCommitWriter):
 
 
 class Hasty(Watched):
-    """A writer that answers before it writes: the fault that this harness must be able to see."""
+    """A writer that answers before it writes: the fault that this harness must be able
+    to see.
+    """
 
     def _commit(self, group: _Group) -> None:
         self._loop.call_soon_threadsafe(self._finish, group.members, None)
@@ -175,13 +193,17 @@ def play_hasty(place: Place, seed: int, gate: Gate) -> None:
 
 
 def play_seal(place: Place, seed: int, gate: Gate) -> None:
-    """Seals after each group that reaches the size, once because it is asked to, and at the end."""
+    """Seals after each group that reaches the size, once because it is asked to, and at
+    the end.
+    """
     size = (1, 1500, 6000)[seed % 3]
     settings = replace(place.settings(seed), segment_max_bytes=size)
     asyncio.run(_ingest(Watched, place, seed, gate, settings, seals=True))
 
 
-async def _ingest(kind: type[Watched], place: Place, seed: int, gate: Gate, settings: Settings, *, seals: bool = False) -> None:
+async def _ingest(
+    kind: type[Watched], place: Place, seed: int, gate: Gate, settings: Settings, *, seals: bool = False
+) -> None:
     waves = list(_waves(seed, int((place.ledger / TIME).read_text())))
     gate.wait(MAIN)
     kind.gate = gate
@@ -196,7 +218,9 @@ async def _ingest(kind: type[Watched], place: Place, seed: int, gate: Gate, sett
 
 
 def _waves(seed: int, at_ms: int) -> Iterator[list[list[Line]]]:
-    """Batches that are sent at the same moment, wave after wave. In some seeds one is larger than a pipe or a page."""
+    """Batches that are sent at the same moment, wave after wave. In some seeds one is
+    larger than a pipe or a page.
+    """
     pick = random.Random(seed)
     for wave in range(pick.randrange(2, 5)):
         batches = pick.randrange(1, 4)
@@ -211,7 +235,9 @@ async def _post(writer: GroupCommitWriter, ledger: Ledger, batch: list[Line]) ->
 
 
 def prepare_compact(place: Place, seed: int) -> None:
-    """A history of ten days: a day whose archive is due to go, more snapshots than are kept, then events not yet folded."""
+    """A history of ten days: a day whose archive is due to go, more snapshots than are
+    kept, then events not yet folded.
+    """
     pick = random.Random(seed)
     make_data_directory(place.data)
     now = now_ms()
@@ -224,7 +250,8 @@ def prepare_compact(place: Place, seed: int) -> None:
         _fold_at(place, now - hours_ago * HOUR_MS)
     for number in range(pick.randrange(1, 4)):
         keep(place, events(pick, f"new-event-{number}", pick.randrange(1, 40), now), writer=pick.choice((WRITER, "2")))
-    # Sent again; the first of them arrived before the copy that is archived, so it takes its place.
+    # Sent again; the first of them arrived before the copy that is archived, so it
+    # takes its place.
     again = [replace_received(line, now - 3 * DAY_MS) for line in recent[:1]] + recent[1:3]
     keep(place, again, writer="2")
     if seed % 3:
@@ -246,7 +273,9 @@ def play_compact(place: Place, seed: int, gate: Gate) -> None:
 
 
 def prepare_retain(place: Place, seed: int) -> None:
-    """Everything is folded, by the newest snapshot and by those that are kept; days and segments are past their time."""
+    """Everything is folded, by the newest snapshot and by those that are kept; days and
+    segments are past their time.
+    """
     pick = random.Random(seed)
     data, now = place.data, now_ms()
     make_data_directory(data)

@@ -1,11 +1,14 @@
-"""A server without HTTP, in one process: the real writer with clients that keep a ledger, and the real compactor beside it.
+"""A server without HTTP, in one process: the real writer with clients that keep a
+ledger, and the real compactor beside it.
 
-It starts in half the time of `foldlog serve`, which is what makes hundreds of power cuts and thousands of errors feasible.
-Everything that touches the data directory is the code of the service: the writer's thread, recovery, the scheduled pass.
+It starts in half the time of `foldlog serve`, which is what makes hundreds of power
+cuts and thousands of errors feasible. Everything that touches the data directory is the
+code of the service: the writer's thread, recovery, the scheduled pass.
 
     python -m tests.faults.small_server DATA LEDGERS NAME
 
-prints `up` when the log is open, then sends events and folds until it is killed or its writer gives up.
+prints `up` when the log is open, then sends events and folds until it is killed or its
+writer gives up.
 """
 
 from __future__ import annotations
@@ -43,7 +46,9 @@ class Silent:
 
 
 def settings_for(root: Path) -> Settings:
-    """Small segments and a fold at every opportunity, so that any moment may be in the middle of anything."""
+    """Small segments and a fold at every opportunity, so that any moment may be in the
+    middle of anything.
+    """
     return Settings(data_dir=root, segment_max_bytes=16 << 10, segment_max_age=0.5, fold_interval=1, disk_reserve=0)
 
 
@@ -67,7 +72,9 @@ def lines_for(ids: list[str]) -> bytes:
 
 
 async def send(writer: GroupCommitWriter, ledger: Ledger, ids: list[str]) -> bool:
-    """What a client and POST /v1/events do together. Returns whether it was acknowledged."""
+    """What a client and POST /v1/events do together. Returns whether it was
+    acknowledged.
+    """
     ledger.intend(ids)
     try:
         await writer.append(lines_for(ids), len(ids))
@@ -78,7 +85,9 @@ async def send(writer: GroupCommitWriter, ledger: Ledger, ids: list[str]) -> boo
 
 
 async def client(writer: GroupCommitWriter, ledger: Ledger, name: str, again: list[str], stop: threading.Event) -> None:
-    """Send what was sent before without an answer (and some that had one) once more, then new events until told to stop."""
+    """Send what was sent before without an answer (and some that had one) once more,
+    then new events until told to stop.
+    """
     for start in range(0, len(again), 3):
         await send(writer, ledger, again[start : start + 3])
     number = 0
@@ -89,14 +98,18 @@ async def client(writer: GroupCommitWriter, ledger: Ledger, name: str, again: li
 
 
 def sent_before(ledgers: Path) -> list[str]:
-    """Ids that nobody was told about, and as many that somebody was: both must be harmless to send again."""
+    """Ids that nobody was told about, and as many that somebody was: both must be
+    harmless to send again.
+    """
     answered = acknowledged(ledgers)
     unknown = sorted(intended(ledgers) - answered)
     return unknown[-AGAIN:] + sorted(answered)[-AGAIN:]
 
 
 async def serve(root: Path, ledgers: Path, name: str) -> int:
-    """Take events and fold until killed. Returns when the writer has given up, as a worker then does."""
+    """Take events and fold until killed. Returns when the writer has given up, as a
+    worker then does.
+    """
     data = DataDirectory(root)
     make_data_directory(data)
     settings = settings_for(root)
@@ -115,7 +128,9 @@ async def serve(root: Path, ledgers: Path, name: str) -> int:
 
 
 def fold_for_ever(data: DataDirectory, settings: Settings, stop: threading.Event) -> None:
-    """What the compactor process does, without its scheduler: one pass after the other."""
+    """What the compactor process does, without its scheduler: one pass after the
+    other.
+    """
     compactor = Compactor(data, settings, Silent())
     compactor.begin()
     while not stop.is_set():
@@ -124,7 +139,9 @@ def fold_for_ever(data: DataDirectory, settings: Settings, stop: threading.Event
 
 
 async def settle(root: Path) -> None:
-    """The start after a fault, with nobody's help: recover, take nothing, seal, fold everything."""
+    """The start after a fault, with nobody's help: recover, take nothing, seal, fold
+    everything.
+    """
     data = DataDirectory(root)
     make_data_directory(data)
     settings = settings_for(root)
@@ -145,4 +162,6 @@ def main() -> int:
 if __name__ == "__main__":
     code = main()
     sys.stdout.flush()
-    os._exit(code)  # at once, as a kill: a pass that still runs in its thread would otherwise end in the middle of DuckDB
+    os._exit(
+        code
+    )  # at once, as a kill: a pass that still runs in its thread would otherwise end in the middle of DuckDB

@@ -1,14 +1,18 @@
-"""Bounded load for minutes and a fault every few seconds: nothing is lost, nothing counts twice, nothing grows without end.
+"""Bounded load for minutes and a fault every few seconds: nothing is lost, nothing
+counts twice, nothing grows without end.
 
     python -m tests.faults.soak [--minutes 15] [--seed 1] [--directory DIR]
 
-The faults: SIGKILL of a worker, of the compactor, of everything; a process that is stopped for a while; requests to seal;
-an active segment renamed, deleted or truncated behind its writer's back; compact.lock deleted; a disk filled to its last
-byte (a small tmpfs, when this may mount one). Folded segments are deleted at once. What was acknowledged into a segment that
-somebody then takes away is that somebody's loss: those ids, and no others, need not be counted.
+The faults: SIGKILL of a worker, of the compactor, of everything; a process that is
+stopped for a while; requests to seal; an active segment renamed, deleted or truncated
+behind its writer's back; compact.lock deleted; a disk filled to its last byte (a small
+tmpfs, when this may mount one). Folded segments are deleted at once. What was
+acknowledged into a segment that somebody then takes away is that somebody's loss: those
+ids, and no others, need not be counted.
 
-At the end everything is folded and held against the ledgers, `foldlog verify` must find nothing, and memory, descriptors and
-the disk are compared between the first and the last quarter of the time (I10).
+At the end everything is folded and held against the ledgers, `foldlog verify` must find
+nothing, and memory, descriptors and the disk are compared between the first and the
+last quarter of the time (I10).
 """
 
 from __future__ import annotations
@@ -88,7 +92,9 @@ def kill_everything(soak: Soak) -> None:
 
 
 def stop_for_a_while(soak: Soak) -> None:
-    """SIGSTOP and SIGCONT: a process that stands still holds its locks, and nobody may take it for dead."""
+    """SIGSTOP and SIGCONT: a process that stands still holds its locks, and nobody may
+    take it for dead.
+    """
     running = children(soak.server)
     pid = running[soak.pick.choice(sorted(running))] if running else soak.server.running.pid
     with suppress(ProcessLookupError):
@@ -206,7 +212,9 @@ SETTINGS = {
 
 @contextmanager
 def data_disk(directory: Path) -> Iterator[bool]:
-    """A small disk for directory/data where one may be mounted; False where the data is on the disk of everything else."""
+    """A small disk for directory/data where one may be mounted; False where the data is
+    on the disk of everything else.
+    """
     with ExitStack() as mounts:
         is_small = True
         try:
@@ -218,7 +226,9 @@ def data_disk(directory: Path) -> Iterator[bool]:
 
 
 def keep_at_it(soak: Soak, clients: list[Client], pace: Pace, faults: Sequence[Fault]) -> None:
-    """A fault every few seconds: each once, in an order of its own, and all over again while there is time."""
+    """A fault every few seconds: each once, in an order of its own, and all over again
+    while there is time.
+    """
     began = time.monotonic()
     while not soak.done or time.monotonic() < began + pace.seconds:
         for fault in soak.pick.sample(faults, len(faults)):

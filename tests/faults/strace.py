@@ -1,12 +1,14 @@
 """SIGKILL before a chosen system call of a chosen thread of a real process.
 
-A child is forked and waits. strace attaches to one of its threads, and only then the child begins: nothing of what came
-before (the interpreter's start, imports) is counted. strace counts the calls of each name for each thread by itself, so the
-third `write` of the writer's thread is the same call in every run. The signal is delivered on the way into the kernel, and
-the call is not made any more.
+A child is forked and waits. strace attaches to one of its threads, and only then the
+child begins: nothing of what came before (the interpreter's start, imports) is counted.
+strace counts the calls of each name for each thread by itself, so the third `write` of
+the writer's thread is the same call in every run. The signal is delivered on the way
+into the kernel, and the call is not made any more.
 
-OTHERS are the threads that come into being later, such as those of DuckDB. Nobody can attach to them beforehand, so strace
-follows all threads, and its report tells whose call it was that did not come about.
+OTHERS are the threads that come into being later, such as those of DuckDB. Nobody can
+attach to them beforehand, so strace follows all threads, and its report tells whose
+call it was that did not come about.
 """
 
 from __future__ import annotations
@@ -49,13 +51,17 @@ def is_there() -> bool:
 
 @dataclass(frozen=True)
 class Gate:
-    """What a child holds: one of its threads is to be traced, and waits here until it is."""
+    """What a child holds: one of its threads is to be traced, and waits here until it
+    is.
+    """
 
     thread: str
     announce: int
 
     def wait(self, thread: str) -> None:
-        """To be called by each thread that could be traced, before its first call that counts."""
+        """To be called by each thread that could be traced, before its first call that
+        counts.
+        """
         if thread != (MAIN if self.thread == OTHERS else self.thread):
             return
         os.write(self.announce, threading.get_native_id().to_bytes(8, "little"))
@@ -67,7 +73,9 @@ Play = Callable[[Gate], None]
 
 
 def count_calls(play: Play, thread: str, report: Path) -> Counter[str]:
-    """How often a thread makes each system call when it is left alone; of OTHERS, the one that makes it most often."""
+    """How often a thread makes each system call when it is left alone; of OTHERS, the
+    one that makes it most often.
+    """
     code, traced = _run(play, thread, report, [])
     if code:
         raise CannotTrace(f"the scene ended with {code} though nobody killed it")
@@ -82,7 +90,8 @@ def count_calls(play: Play, thread: str, report: Path) -> Counter[str]:
 def kill_before(play: Play, thread: str, call: str, number: int, report: Path) -> int:
     """Run a child and kill it before the `number`-th `call` of a thread.
 
-    Returns KILLED, ELSEWHERE when another thread came to such a call first, or the exit code: the call did not come.
+    Returns KILLED, ELSEWHERE when another thread came to such a call first, or the exit
+    code: the call did not come.
     """
     code, traced = _run(play, thread, report, [f"--trace={call}", f"--inject={call}:signal=KILL:when={number}"])
     if code == KILLED and thread == OTHERS and _calls(report, traced)[traced, call] >= number:
@@ -91,13 +100,17 @@ def kill_before(play: Play, thread: str, call: str, number: int, report: Path) -
 
 
 def _calls(report: Path, traced: int) -> Counter[tuple[int, str]]:
-    """Calls by thread and name. Where strace follows one thread only, its report does not name it."""
+    """Calls by thread and name. Where strace follows one thread only, its report does
+    not name it.
+    """
     found = (_CALL.match(line) for line in report.read_text("utf-8", "replace").splitlines())
     return Counter((int(call[1] or traced), call[2]) for call in found if call)
 
 
 def run_alone(play: Callable[[], None], said: Path) -> int:
-    """Run a child to its end without strace. Returns its exit code; what went wrong stands in the file `said`."""
+    """Run a child to its end without strace. Returns its exit code; what went wrong
+    stands in the file `said`.
+    """
     pid = os.fork()
     if pid == 0:
         _become(play, said)
@@ -107,7 +120,8 @@ def run_alone(play: Callable[[], None], said: Path) -> int:
 def _run(play: Play, thread: str, report: Path, arguments: list[str]) -> tuple[int, int]:
     """How a child ended, and the id of the thread that strace attached to."""
     heard, announce = os.pipe()
-    # Blocked before the fork, so that every thread of the child has it blocked and only the one that waits takes it.
+    # Blocked before the fork, so that every thread of the child has it blocked and only
+    # the one that waits takes it.
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {_BEGIN})
     pid = os.fork()
     if pid == 0:
@@ -154,7 +168,9 @@ def _attach(traced: int, arguments: list[str], report: Path) -> subprocess.Popen
 
 
 def _become(play: Callable[[], None], said: Path | None = None) -> None:
-    """Be the child. Never returns: what the parent would do at its exit is not the child's to do."""
+    """Be the child. Never returns: what the parent would do at its exit is not the
+    child's to do.
+    """
     code = FAILED
     try:
         play()
@@ -169,7 +185,9 @@ def _become(play: Callable[[], None], said: Path | None = None) -> None:
 
 
 def _ending(pid: int) -> int:
-    """The exit code of a child, negative for a signal. One that hangs is killed, and ends with HUNG."""
+    """The exit code of a child, negative for a signal. One that hangs is killed, and
+    ends with HUNG.
+    """
     descriptor = os.pidfd_open(pid)
     try:
         ended = bool(select.select([descriptor], [], [], ENDING_S)[0])

@@ -1,8 +1,11 @@
-"""Somebody renames, deletes or truncates an active segment behind its writer's back, and knows exactly what was in it.
+"""Somebody renames, deletes or truncates an active segment behind its writer's back,
+and knows exactly what was in it.
 
-The writer must notice before it acknowledges anything more (docs/formats.md). What it had acknowledged into a renamed or a
-deleted file it adopts; what was cut away is gone. Each of these returns the ids that nobody can have kept: of a truncated
-file, and of one whose writer was dead when it was deleted. Whatever else was acknowledged must not be missing.
+The writer must notice before it acknowledges anything more (docs/formats.md). What it
+had acknowledged into a renamed or a deleted file it adopts; what was cut away is gone.
+Each of these returns the ids that nobody can have kept: of a truncated file, and of one
+whose writer was dead when it was deleted. Whatever else was acknowledged must not be
+missing.
 """
 
 from __future__ import annotations
@@ -24,9 +27,11 @@ LET_GO_TIMEOUT_S = 60.0
 
 
 def rename(server: Server, pick: random.Random) -> tuple[set[str], int]:
-    """As logrotate does it, while the writer goes on; and deleted at once. Also returns how many lines were written after that.
+    """As logrotate does it, while the writer goes on; and deleted at once. Also returns
+    how many lines were written after that.
 
-    The group under way may still go into the file under its new name: nothing shows the writer in time. No other may.
+    The group under way may still go into the file under its new name: nothing shows the
+    writer in time. No other may.
     """
     path = _active(server, pick)
     moved = path.with_name(f"{path.name}.1")
@@ -75,7 +80,9 @@ def _active(server: Server, pick: random.Random) -> Path:
 
 @contextmanager
 def _standing_still(server: Server, active: Path) -> Iterator[bool]:
-    """SIGSTOP to the writer of a segment meanwhile, so that what is read of it is all that it holds. False without a writer."""
+    """SIGSTOP to the writer of a segment meanwhile, so that what is read of it is all
+    that it holds. False without a writer.
+    """
     writer = active.stem.removeprefix("active-")
     pid = children(server).get(f"ingest-{writer}")
     if pid is None:
@@ -101,7 +108,9 @@ def _is_stopped(pid: int) -> bool:
 
 
 def _is_free(descriptor: int) -> bool:
-    """Whether nobody holds the lock: then there is no writer that could adopt what is in the file."""
+    """Whether nobody holds the lock: then there is no writer that could adopt what is
+    in the file.
+    """
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
@@ -110,7 +119,9 @@ def _is_free(descriptor: int) -> bool:
 
 
 def _wait_until_let_go(descriptor: int) -> None:
-    """Wait for the lock that the writer holds on a segment, which is free when it will write no more (P3)."""
+    """Wait for the lock that the writer holds on a segment, which is free when it will
+    write no more (P3).
+    """
     deadline = time.monotonic() + LET_GO_TIMEOUT_S
     while True:
         try:

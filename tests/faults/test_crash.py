@@ -1,4 +1,5 @@
-"""Real processes that really die: no acknowledged event is lost, none counts twice, and nobody has to help (P1, P7).
+"""Real processes that really die: no acknowledged event is lost, none counts twice, and
+nobody has to help (P1, P7).
 
 A sample of tests/faults/random_kills.py, which does the same a thousand times.
 """
@@ -23,7 +24,9 @@ pytestmark = [pytest.mark.crash, pytest.mark.long]
 
 @contextmanager
 def loaded(directory: Path) -> Iterator[Server]:
-    """A server under the load of four clients. When the block ends it is whole again, and what it holds is what they sent."""
+    """A server under the load of four clients. When the block ends it is whole again,
+    and what it holds is what they sent.
+    """
     with Server(directory, workers=WORKERS, segment_max_bytes=64 << 10, segment_max_age=1, fold_interval=1) as server:
         clients = fleet(server, directory, count=4, size=3)
         with sending(clients):

@@ -1,4 +1,6 @@
-"""Crash clones: whatever a crash leaves after any operation, nothing acknowledged is lost, nothing counts twice (P1 to P8)."""
+"""Crash clones: whatever a crash leaves after any operation, nothing acknowledged is
+lost, nothing counts twice (P1 to P8).
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""However often an id comes, it counts once (P7): at once on two workers, across folds, after kills and lost answers."""
+"""However often an id comes, it counts once (P7): at once on two workers, across folds,
+after kills and lost answers.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""A sample of tests/faults/kill_points.py: SIGKILL before system calls of ingest, sealing, compaction and recovery (P1, P5 to P7)."""
+"""A sample of tests/faults/kill_points.py: SIGKILL before system calls of ingest,
+sealing, compaction and recovery (P1, P5 to P7).
+"""
 
 from __future__ import annotations
 
@@ -50,7 +52,9 @@ def test_every_kind_of_call_is_among_the_points(points: list[Point], scene: str,
 
 
 def test_all_calls_of_a_name_are_points(points: list[Point]) -> None:
-    """One rename for each file that is published, one more for the segment itself: none is passed over."""
+    """One rename for each file that is published, one more for the segment itself: none
+    is passed over.
+    """
     renames = [point.number for point in points if (point.scene, point.call) == ("recover", "rename")]
     assert renames == [1, 2, 3]  # quarantine, checksum, segment
 

@@ -1,4 +1,6 @@
-"""A server that the kernel kills for its memory: what it had acknowledged is there after the next start, once."""
+"""A server that the kernel kills for its memory: what it had acknowledged is there
+after the next start, once.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""What was acknowledged survives a power cut (P1): some cuts of `python -m tests.faults.power_cuts`, which makes hundreds."""
+"""What was acknowledged survives a power cut (P1): some cuts of `python -m
+tests.faults.power_cuts`, which makes hundreds.
+"""
 
 from __future__ import annotations
 
@@ -19,7 +21,9 @@ pytestmark = [pytest.mark.component, pytest.mark.crash]
 
 @contextmanager
 def file_systems() -> Iterator[None]:
-    """Skip where nothing can be mounted. A program that is only not installed is a failure where CI=true."""
+    """Skip where nothing can be mounted. A program that is only not installed is a
+    failure where CI=true.
+    """
     try:
         yield
     except MissingProgram as missing:

@@ -1,4 +1,6 @@
-"""Disks that are full, break or stand still, errors at any call, clocks that jump, stopped processes (P1, P9)."""
+"""Disks that are full, break or stand still, errors at any call, clocks that jump,
+stopped processes (P1, P9).
+"""
 
 from __future__ import annotations
 
@@ -61,7 +63,9 @@ def writer_of(root: Path, **settings: object) -> GroupCommitWriter:
 
 
 async def test_group_that_is_handed_to_a_dying_writer_is_refused(tmp_path: Path) -> None:
-    """The thread has answered one group and fails while the next is on its way: nobody may wait for ever."""
+    """The thread has answered one group and fails while the next is on its way: nobody
+    may wait for ever.
+    """
     writer = writer_of(tmp_path)
     fails = threading.Event()
 
@@ -124,7 +128,9 @@ def test_error_at_any_call_costs_nothing_that_was_acknowledged() -> None:
 
 
 async def test_short_write_of_every_length_is_undone(tmp_path: Path, ledger: Ledger) -> None:
-    """RLIMIT_FSIZE lets the kernel write what fits and refuse the rest; the next event goes into a new segment."""
+    """RLIMIT_FSIZE lets the kernel write what fits and refuse the rest; the next event
+    goes into a new segment.
+    """
     writer = writer_of(tmp_path / "data", segment_max_bytes=1 << 20)
     unlimited = resource.getrlimit(resource.RLIMIT_FSIZE)
     length, refused = 1, 0
@@ -184,7 +190,9 @@ async def until_refused(writer: GroupCommitWriter, ledger: Ledger) -> None:
 
 @pytest.mark.component
 def test_pass_on_a_full_disk_leaves_what_was_and_goes_on_when_there_is_room(tmp_path: Path, ledger: Ledger) -> None:
-    """However many pages are free, from none to enough: a part, the snapshot or what lies beside them does not fit."""
+    """However many pages are free, from none to enough: a part, the snapshot or what
+    lies beside them does not fit.
+    """
     with mounting(), small_tmpfs(tmp_path / "disk", "size=2m") as place:
         data = data_directory(place / "data")
         segment_of(data, ledger, "folded").seal()
@@ -233,14 +241,18 @@ async def test_disk_that_became_read_only_refuses_and_loses_nothing(tmp_path: Pa
 
 def device_of(place: Path) -> str:
     (source,) = [
-        line.split()[0] for line in Path("/proc/mounts").read_text("utf-8").splitlines() if line.split()[1] == str(place)
+        line.split()[0]
+        for line in Path("/proc/mounts").read_text("utf-8").splitlines()
+        if line.split()[1] == str(place)
     ]
     return Path(source).name
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can become somebody who may not read")
 def test_log_that_may_not_be_listed_is_not_taken_for_an_empty_one() -> None:
-    """The next sequence number is read from it: of an empty one, a number would be given to a second segment."""
+    """The next sequence number is read from it: of an empty one, a number would be
+    given to a second segment.
+    """
     nobody = 65534
     with TemporaryDirectory() as place:
         data = data_directory(Path(place) / "data")

@@ -1,4 +1,6 @@
-"""Every fault of the soak once, in a few seconds; and that the trend sees growth (I10)."""
+"""Every fault of the soak once, in a few seconds; and that the trend sees growth
+(I10).
+"""
 
 from __future__ import annotations
 

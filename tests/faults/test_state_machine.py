@@ -1,4 +1,6 @@
-"""Some stories of the state machine (tests/faults/machine.py): whatever is done to a directory, I1 to I7 hold after each crash."""
+"""Some stories of the state machine (tests/faults/machine.py): whatever is done to a
+directory, I1 to I7 hold after each crash.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""Processes that stand still, disks that are slow, descriptors and clocks that run out: nobody is taken for dead who is not."""
+"""Processes that stand still, disks that are slow, descriptors and clocks that run out:
+nobody is taken for dead who is not.
+"""
 
 from __future__ import annotations
 
@@ -37,7 +39,9 @@ PATIENCE_S = 30.0
 
 @contextmanager
 def small_server(root: Path, ledgers: Path) -> Iterator[subprocess.Popen[bytes]]:
-    """A process with a writer, clients and a compactor, which can be stopped like any other."""
+    """A process with a writer, clients and a compactor, which can be stopped like any
+    other.
+    """
     ledgers.mkdir()
     command = [sys.executable, "-m", "tests.faults.small_server", str(root), str(ledgers), "server"]
     with subprocess.Popen(command, stdout=subprocess.PIPE) as process:
@@ -50,7 +54,9 @@ def small_server(root: Path, ledgers: Path) -> Iterator[subprocess.Popen[bytes]]
 
 @pytest.mark.crash
 def test_stopped_process_keeps_its_locks_and_goes_on(tmp_path: Path) -> None:
-    """SIGSTOP of a worker and of a compactor in the middle of whatever they do: they are alive, and nobody does their work."""
+    """SIGSTOP of a worker and of a compactor in the middle of whatever they do: they
+    are alive, and nobody does their work.
+    """
     data, ledgers = DataDirectory(tmp_path / "data"), tmp_path / "ledgers"
     with small_server(data.root, ledgers) as process:
         until(lambda: load(data).generation >= 1)
@@ -75,7 +81,8 @@ def test_stopped_process_keeps_its_locks_and_goes_on(tmp_path: Path) -> None:
 def stop_during_a_pass(process: subprocess.Popen[bytes], data: DataDirectory) -> None:
     """The working files of a pass are there exactly while it runs.
 
-    With lines in the open segment: between two segments, while one is sealed, there is none whose lock could be held.
+    With lines in the open segment: between two segments, while one is sealed, there is
+    none whose lock could be held.
     """
     for _ in range(1_000):
         until(data.spill.is_dir)
@@ -107,7 +114,9 @@ def of_another(data: DataDirectory) -> list[str]:
 
 @pytest.mark.component
 async def test_slow_disk_answers_late_and_refuses_what_may_not_wait(tmp_path: Path) -> None:
-    """Each fdatasync takes a second longer: what waits is bounded, and nobody is told too early."""
+    """Each fdatasync takes a second longer: what waits is bounded, and nobody is told
+    too early.
+    """
     if shutil.which("strace") is None:
         (pytest.fail if os.environ.get("CI") == "true" else pytest.skip)("strace is not installed")
     writer = writer_of(tmp_path, queue_max_requests=5)
@@ -127,7 +136,9 @@ async def test_slow_disk_answers_late_and_refuses_what_may_not_wait(tmp_path: Pa
 
 
 async def test_descriptors_that_run_out_stop_no_commit(tmp_path: Path) -> None:
-    """EMFILE: what is open is written to; what must be opened is refused, and taken again when there are some."""
+    """EMFILE: what is open is written to; what must be opened is refused, and taken
+    again when there are some.
+    """
     writer = writer_of(tmp_path / "data")
     (tmp_path / "ledgers").mkdir()
     ledger = Ledger(tmp_path / "ledgers", "client")

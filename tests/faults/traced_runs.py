@@ -1,8 +1,10 @@
-"""The workloads of tests/faults/errors.py: run by the code of the service, in a forked process, and traced by strace from outside.
+"""The workloads of tests/faults/errors.py: run by the code of the service, in a forked
+process, and traced by strace from outside.
 
-`ingest`: commits and seals of the writer's thread, and only of that thread. `start`: recovery of an orphan and the first
-segment. `pass`: recovery, fold, commit and sweep of the compactor, with all its threads. Each prepares itself, says which
-thread is to be traced, and waits until it is: what an interpreter does to start is no part of it.
+`ingest`: commits and seals of the writer's thread, and only of that thread. `start`:
+recovery of an orphan and the first segment. `pass`: recovery, fold, commit and sweep of
+the compactor, with all its threads. Each prepares itself, says which thread is to be
+traced, and waits until it is: what an interpreter does to start is no part of it.
 """
 
 from __future__ import annotations
@@ -37,7 +39,9 @@ FORK = multiprocessing.get_context("fork")
 
 
 def ingest(root: Path, ledgers: Path, gate: Connection) -> None:
-    """One request after the other, each sent up to three times; a segment is sealed after every few."""
+    """One request after the other, each sent up to three times; a segment is sealed
+    after every few.
+    """
     asyncio.run(_ingest(root, ledgers, gate))
 
 
@@ -49,7 +53,10 @@ async def _ingest(root: Path, ledgers: Path, gate: Connection) -> None:
     _wait_for_tracer(gate, writer._thread.native_id or 0)
     for number in range(REQUESTS):
         for _ in range(3):
-            if await send(writer, ledger, [f"request-{number:03d}-{part}" for part in range(1 + number % 2)]) or fatal.is_set():
+            if (
+                await send(writer, ledger, [f"request-{number:03d}-{part}" for part in range(1 + number % 2)])
+                or fatal.is_set()
+            ):
                 break
     await writer.close()
     os._exit(GAVE_UP if fatal.is_set() else 0)
@@ -71,7 +78,9 @@ async def _start(root: Path) -> None:
 
 
 def fold(root: Path, _ledgers: Path, gate: Connection) -> None:
-    """Two passes of the scheduled kind: the second must not be worse off for what the first met."""
+    """Two passes of the scheduled kind: the second must not be worse off for what the
+    first met.
+    """
     process.SEAL_PATIENCE_S = 0.05
     _wait_for_tracer(gate, os.getpid())
     compactor = Compactor(DataDirectory(root), settings_for(root), Silent())
@@ -89,7 +98,9 @@ WORKLOADS: dict[str, Callable[[Path, Path, Connection], None]] = {"ingest": inge
 
 
 def prepare(root: Path, ledgers: Path) -> None:
-    """What a workload finds: a generation, sealed segments that are not folded, an orphan with a torn line."""
+    """What a workload finds: a generation, sealed segments that are not folded, an
+    orphan with a torn line.
+    """
     data = DataDirectory(root)
     make_data_directory(data)
     ledger = Ledger(ledgers, "before")
@@ -157,7 +168,9 @@ def traced(workload: str, root: Path, ledgers: Path, record: Path, options: list
 
 @contextmanager
 def quiet() -> Iterator[None]:
-    """Children write what they die of to nowhere: dying is their task, and the exit code says the rest."""
+    """Children write what they die of to nowhere: dying is their task, and the exit
+    code says the rest.
+    """
     sys.stderr.flush()
     kept = os.dup(2)
     nowhere = os.open(os.devnull, os.O_WRONLY)
@@ -174,7 +187,9 @@ _CALL = re.compile(r"(?:(\d+)\s+)?(\w+)\(")
 
 
 def numbers_of_calls(record: Path, root: Path) -> dict[str, set[int]]:
-    """For each call, which of a thread's were about the data directory: strace counts for each thread by itself."""
+    """For each call, which of a thread's were about the data directory: strace counts
+    for each thread by itself.
+    """
     counts: dict[tuple[str, str], int] = {}
     found: dict[str, set[int]] = {}
     for line in record.read_text("utf-8", "replace").splitlines():

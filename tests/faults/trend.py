@@ -1,4 +1,6 @@
-"""What a service costs over time: memory and descriptors of each of its processes, what lies in its directory (I10)."""
+"""What a service costs over time: memory and descriptors of each of its processes, what
+lies in its directory (I10).
+"""
 
 from __future__ import annotations
 
@@ -27,7 +29,9 @@ Samples = dict[str, list[int]]
 
 
 class Trend:
-    """Samples a server once a second while the block runs, and has it make a report each time, for the reading process."""
+    """Samples a server once a second while the block runs, and has it make a report
+    each time, for the reading process.
+    """
 
     def __init__(self, server: Server, every_s: float = EVERY_S) -> None:
         self.samples: Samples = {}
@@ -40,7 +44,9 @@ class Trend:
         self._thread.start()
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         self._ended.set()
         self._thread.join()
 
@@ -60,7 +66,9 @@ class Trend:
         pids = running | {name: child for name, pid in readers.items() for child in _children_of(pid)}
         for name, pid in pids.items():
             with suppress(OSError):
-                self._add(f"memory of {name}", int(Path(f"/proc/{pid}/statm").read_text("ascii").split()[1]) * PAGE_BYTES)
+                self._add(
+                    f"memory of {name}", int(Path(f"/proc/{pid}/statm").read_text("ascii").split()[1]) * PAGE_BYTES
+                )
                 self._add(f"descriptors of {name}", len(os.listdir(f"/proc/{pid}/fd")))
 
     def _look_at_disk(self) -> None:
@@ -85,11 +93,15 @@ def quarters(samples: Samples) -> dict[str, tuple[int, int, int]]:
 
 def rows(samples: Samples) -> list[str]:
     """For people."""
-    return [f"{name}: {_shown(name, each)} (first quarter, last quarter, most)" for name, each in quarters(samples).items()]
+    return [
+        f"{name}: {_shown(name, each)} (first quarter, last quarter, most)" for name, each in quarters(samples).items()
+    ]
 
 
 def growth(samples: Samples, fold_memory: int) -> list[str]:
-    """What grew by more than noise. The archive may: it holds what is counted. So may the compactor, up to its limit."""
+    """What grew by more than noise. The archive may: it holds what is counted. So may
+    the compactor, up to its limit.
+    """
     return [
         f"I10: {name} grew from {first:,} to {last:,}"
         for name, (first, last, _) in quarters(samples).items()

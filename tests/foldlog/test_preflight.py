@@ -1,4 +1,6 @@
-"""What would be made worse by starting is refused before anything is changed: newer formats, network file systems."""
+"""What would be made worse by starting is refused before anything is changed: newer
+formats, network file systems.
+"""
 
 from __future__ import annotations
 
@@ -81,7 +83,9 @@ MADE_BY_A_NEWER: dict[str, Callable[[DataDirectory], Path]] = {
 
 
 def tree(root: Path) -> dict[str, bytes | None]:
-    return {str(path.relative_to(root)): path.read_bytes() if path.is_file() else None for path in sorted(root.rglob("*"))}
+    return {
+        str(path.relative_to(root)): path.read_bytes() if path.is_file() else None for path in sorted(root.rglob("*"))
+    }
 
 
 @pytest.mark.parametrize("make", MADE_BY_A_NEWER.values(), ids=MADE_BY_A_NEWER)
@@ -117,7 +121,9 @@ def test_what_serve_starts_refuses_by_itself_too(
 
 
 def test_serve_ends_when_what_it_started_refuses_and_does_not_start_it_for_ever(tmp_path: Path) -> None:
-    """The segment comes after the look: put back from a copy, say, while Foldlog runs. The worker that dies next finds it."""
+    """The segment comes after the look: put back from a copy, say, while Foldlog runs.
+    The worker that dies next finds it.
+    """
     with Server(tmp_path) as server:
         newer_active_segment(server.data)
         os.kill(server.child("ingest-0"), 9)
@@ -139,7 +145,9 @@ def test_segment_of_a_newer_foldlog_that_comes_later_ends_a_pass_and_not_those_a
 
 @pytest.mark.parametrize("damage", [b"", b"\x00" * 50, b'{"v":99,', newer_line()[:-9] + b'00000"}\n', b"\xff\n"])
 def test_damaged_first_line_is_no_newer_format(tmp_path: Path, damage: bytes) -> None:
-    """A flipped bit must not keep a service from starting: the fold looks at such a segment line by line."""
+    """A flipped bit must not keep a service from starting: the fold looks at such a
+    segment line by line.
+    """
     data = data_directory(tmp_path / "data")
     name = sealed(data, [line("event-0001")])
     (data.log / name.file).write_bytes(damage + seal([line("event-0002")]))
@@ -148,10 +156,13 @@ def test_damaged_first_line_is_no_newer_format(tmp_path: Path, damage: bytes) ->
 
 
 def test_versions_of_today_are_not_refused() -> None:
-    assert (FORMAT, SCHEMA_VERSION) == (2, 1), "docs/upgrade.md says which formats each release reads: write the new one there"
+    assert (FORMAT, SCHEMA_VERSION) == (2, 1), (
+        "docs/upgrade.md says which formats each release reads: write the new one there"
+    )
 
 
-# Lines as Linux shows them: the mount's own options, then the type, the source, and the options of the file system.
+# Lines as Linux shows them: the mount's own options, then the type, the source, and the
+# options of the file system.
 LOCAL = """\
 21 26 0:19 / /sys rw,nosuid,nodev,noexec,relatime shared:7 - sysfs sysfs rw
 22 26 0:20 / /proc rw,nosuid,nodev,noexec,relatime shared:14 - proc proc rw
@@ -202,7 +213,13 @@ def test_kind_of_a_file_system_is_told_by_its_type(row: str, type_: str, kind: s
 
 @pytest.mark.parametrize(
     ("path", "point"),
-    [("/srv/foldlog", "/"), ("/var/lib/foldlog", "/var/lib"), ("/var/library", "/"), ("/var/lib", "/var/lib"), ("/", "/")],
+    [
+        ("/srv/foldlog", "/"),
+        ("/var/lib/foldlog", "/var/lib"),
+        ("/var/library", "/"),
+        ("/var/lib", "/var/lib"),
+        ("/", "/"),
+    ],
 )
 def test_directory_is_on_the_nearest_mount_above_it(path: str, point: str) -> None:
     mount = mount_of(path, LOCAL)
@@ -260,7 +277,9 @@ sys.exit(main())
 """
 
 
-@pytest.mark.parametrize("command", [["serve"], ["ingest"], ["compact"], ["compact", "--once"], ["import", "access.log"]])
+@pytest.mark.parametrize(
+    "command", [["serve"], ["ingest"], ["compact"], ["compact", "--once"], ["import", "access.log"]]
+)
 def test_nothing_is_written_to_a_network_file_system(tmp_path: Path, command: list[str]) -> None:
     device = os.stat(tmp_path).st_dev
     mounts = tmp_path / "mountinfo"

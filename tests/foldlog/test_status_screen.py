@@ -1,4 +1,6 @@
-"""`foldlog status` says first whether all is well, and fits a terminal of 80 columns and 24 lines, whatever there is to say."""
+"""`foldlog status` says first whether all is well, and fits a terminal of 80 columns
+and 24 lines, whatever there is to say.
+"""
 
 from __future__ import annotations
 
@@ -20,12 +22,13 @@ import pytest
 
 from foldlog.processes import Running, find_running, flocks
 from foldlog.status_screen import fitted, problems, screen, size, span
-from ingest.collect.undeclared_proxy import ENOUGH, WARNING, OneAddress
+from ingest.collect.undeclared_proxy import ENOUGH
 from shared.disk.layout import DataDirectory
 from shared.generations.snapshot import Retention, Snapshot, Totals, encode
 from shared.settings import Settings
 from shared.status import read_status
 from shared.timestamps import now_ms, rfc3339
+from shared.undeclared_proxy import WARNING, UndeclaredProxy
 from tests.builders.logs import data_directory, line, sealed
 from tests.builders.server import Server, environment, run_foldlog
 from tests.builders.waiting import until
@@ -40,9 +43,18 @@ ROWS = [
 
 
 def found(**changes: Any) -> dict[str, Any]:
-    """A status that all is well with; `changes` go into its parts: `disk={"free_bytes": 1}`."""
+    """A status that all is well with; `changes` go into its parts: `disk={"free_bytes":
+    1}`.
+    """
     status: dict[str, Any] = {
-        "balance": {"accepted": 12, "counted": 10, "duplicates": 1, "quarantined": 1, "not_yet_folded": 0, "difference": 0}
+        "balance": {
+            "accepted": 12,
+            "counted": 10,
+            "duplicates": 1,
+            "quarantined": 1,
+            "not_yet_folded": 0,
+            "difference": 0,
+        }
         | {"conflicts": 0, "erased": 0},
         "erasures_pending": 0,
         "segments": {"active": {"0": 0}, "sealed_unfolded": 0, "missing": {}, "damaged": 0},
@@ -88,26 +100,60 @@ def test_all_is_well_is_one_line_and_then_the_numbers() -> None:
 PROBLEMS: dict[str, tuple[dict[str, Any], Running, str, str]] = {
     "events missing": ({"balance": {"difference": 3}}, WELL, "WRONG", "3 events missing: `foldlog verify` says where"),
     "event too many": ({"balance": {"difference": -1}}, WELL, "WRONG", "1 event too many: `foldlog verify` says where"),
-    "disk": ({"disk": {"free_bytes": 5 << 20}}, WELL, "WRONG", "events are refused: 5.0 MiB are free, less than FOLDLOG_DISK"),
+    "disk": (
+        {"disk": {"free_bytes": 5 << 20}},
+        WELL,
+        "WRONG",
+        "events are refused: 5.0 MiB are free, less than FOLDLOG_DISK",
+    ),
     "nothing runs": ({}, Running(None, {}), "WRONG", "nothing runs here: start `foldlog serve`"),
-    "long ago": ({"lag_s": 2e5}, Running(None, {}), "WRONG", "nothing runs here, and the last fold was 2 days ago: start"),
+    "long ago": (
+        {"lag_s": 2e5},
+        Running(None, {}),
+        "WRONG",
+        "nothing runs here, and the last fold was 2 days ago: start",
+    ),
     "no worker": ({}, Running(4711, {}), "WRONG", "no worker runs, so no event can be taken"),
     "stuck worker": ({}, Running(4711, {"0": True, "1": False}), "WRONG", "worker 1 does not answer"),
-    "stuck workers": ({}, Running(4711, dict.fromkeys("01234", False)), "WRONG", "workers 0, 1, 2 and 2 more do not answer"),
-    "late fold": ({"lag_s": 181.0}, WELL, "WRONG", "the last fold was 3 min ago, and one is due every 60 s: is the compactor"),
-    "missing": ({"segments": {"missing": {"0": [4]}}}, WELL, "WRONG", "1 segment missing (0: 4): `foldlog verify` says what"),
-    "retention": ({"last_retention": {"skipped": "the clock jumped"}}, WELL, "WARNING", "retention deletes nothing: the clock"),
+    "stuck workers": (
+        {},
+        Running(4711, dict.fromkeys("01234", False)),
+        "WRONG",
+        "workers 0, 1, 2 and 2 more do not answer",
+    ),
+    "late fold": (
+        {"lag_s": 181.0},
+        WELL,
+        "WRONG",
+        "the last fold was 3 min ago, and one is due every 60 s: is the compactor",
+    ),
+    "missing": (
+        {"segments": {"missing": {"0": [4]}}},
+        WELL,
+        "WRONG",
+        "1 segment missing (0: 4): `foldlog verify` says what",
+    ),
+    "retention": (
+        {"last_retention": {"skipped": "the clock jumped"}},
+        WELL,
+        "WARNING",
+        "retention deletes nothing: the clock",
+    ),
     "warning": ({"warnings": [WARNING]}, WELL, "WARNING", WARNING),
 }
 
 
 @pytest.mark.parametrize(("changes", "running", "level", "text"), PROBLEMS.values(), ids=PROBLEMS)
-def test_what_is_not_well_is_said_with_what_to_type(changes: dict[str, Any], running: Running, level: str, text: str) -> None:
+def test_what_is_not_well_is_said_with_what_to_type(
+    changes: dict[str, Any], running: Running, level: str, text: str
+) -> None:
     ((level_said, text_said),) = said(found(**changes), running)
     assert level_said == level
     assert text_said.startswith(text)
     head, first, *_ = screen(found(**changes), running, SETTINGS, 80, None)
-    assert head.startswith("NOT all is well: 1 thing to see to." if level == "WRONG" else "All is well but for 1 warning;")
+    assert head.startswith(
+        "NOT all is well: 1 thing to see to." if level == "WRONG" else "All is well but for 1 warning;"
+    )
     assert first == f"{level}: {text_said}"
 
 
@@ -134,7 +180,12 @@ def everything_wrong(writers: int = 64) -> tuple[dict[str, Any], Running]:
     status = found(
         balance={"difference": 123_456_789, "accepted": 10**12, "duplicates": 10**11, "conflicts": 10**10},
         disk={"free_bytes": 1, "log_bytes": 10**14},
-        segments={"active": dict.fromkeys(names, 64 << 20), "missing": gaps, "sealed_unfolded": 100_000, "damaged": 99_999},
+        segments={
+            "active": dict.fromkeys(names, 64 << 20),
+            "missing": gaps,
+            "sealed_unfolded": 100_000,
+            "damaged": 99_999,
+        },
         lag_s=8_000_000.0,
         last_retention={"skipped": "the clock is more than 48 hours ahead of the last snapshot"},
         warnings=[WARNING, "snapshot.json is damaged: " + "x" * 300, WARNING],
@@ -170,15 +221,21 @@ def test_texts_are_fitted_to_any_room(count: int, room: int) -> None:
     lines = fitted(texts, 60, room)
     assert len(lines) <= room and all(len(each) <= 60 for each in lines)
     if count <= room:
-        assert [each.split()[0] for each in lines if not each.startswith(" ")] == [str(number) for number in range(count)]
+        assert [each.split()[0] for each in lines if not each.startswith(" ")] == [
+            str(number) for number in range(count)
+        ]
 
 
-@pytest.mark.parametrize(("value", "text"), [(0, "0 s"), (119, "119 s"), (120, "2 min"), (7200, "2 h"), (172_800, "2 days")])
+@pytest.mark.parametrize(
+    ("value", "text"), [(0, "0 s"), (119, "119 s"), (120, "2 min"), (7200, "2 h"), (172_800, "2 days")]
+)
 def test_span_is_as_exact_as_a_person_wants_it(value: float, text: str) -> None:
     assert span(value) == text
 
 
-@pytest.mark.parametrize(("value", "text"), [(0, "0 B"), (1023, "1023 B"), (1 << 29, "512.0 MiB"), (10**15, "909.5 TiB")])
+@pytest.mark.parametrize(
+    ("value", "text"), [(0, "0 B"), (1023, "1023 B"), (1 << 29, "512.0 MiB"), (10**15, "909.5 TiB")]
+)
 def test_size(value: int, text: str) -> None:
     assert size(value) == text
 
@@ -188,7 +245,9 @@ def on_terminal(environ: Mapping[str, str], rows: int = 24, columns: int = 80) -
     ours, theirs = pty.openpty()
     fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", rows, columns, 0, 0))
     sized = dict(environ) | {"COLUMNS": str(columns), "LINES": str(rows), "TERM": "xterm-256color"}
-    with subprocess.Popen([sys.executable, "-m", "foldlog", "status"], env=sized, stdout=theirs, stdin=theirs) as process:
+    with subprocess.Popen(
+        [sys.executable, "-m", "foldlog", "status"], env=sized, stdout=theirs, stdin=theirs
+    ) as process:
         os.close(theirs)
         shown = b""
         with suppress(OSError):  # EIO: it has ended
@@ -216,7 +275,7 @@ def test_real_terminal_with_several_writers_and_warnings_is_not_overrun(tmp_path
         retention=Retention(at=jumped, skipped=doubt, doubted_since=jumped),
     )
     data.snapshot.write_bytes(encode(snapshot))
-    seen = OneAddress(jumped, ENOUGH, "")
+    seen = UndeclaredProxy(jumped, ENOUGH, "")
     data.one_address.write_text(f'{{"since":"{seen.since}","requests":{seen.requests},"trusted_proxies":""}}')
     environ = environment(data.root, disk_reserve="1000000 GiB", fold_interval=60)
 

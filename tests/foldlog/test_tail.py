@@ -1,4 +1,6 @@
-"""`foldlog tail` shows each event once, only those that were asked for, and nothing that a terminal would act on."""
+"""`foldlog tail` shows each event once, only those that were asked for, and nothing
+that a terminal would act on.
+"""
 
 from __future__ import annotations
 
@@ -64,7 +66,9 @@ def test_segment_that_is_opened_and_sealed_between_two_looks_is_shown(data: Data
 
 
 def test_each_event_is_shown_once_whenever_its_segment_is_sealed(data: DataDirectory) -> None:
-    """A look falls before and after each step of a life of several segments, and each line comes once."""
+    """A look falls before and after each step of a life of several segments, and each
+    line comes once.
+    """
     following = follower(data)
     seen = ids(following.last(10))
     for number in range(1, 6):
@@ -167,7 +171,10 @@ def test_filter_looks_back_until_it_has_found_enough(data: DataDirectory) -> Non
 
 
 def test_what_a_name_looks_like_inside_another_field_is_no_match(data: DataDirectory) -> None:
-    sealed(data, [line("event-0001", props={"note": '","name":"signup"', "name": "signup"}), line("event-0002", name="signup")])
+    sealed(
+        data,
+        [line("event-0001", props={"note": '","name":"signup"', "name": "signup"}), line("event-0002", name="signup")],
+    )
     assert ids(follower(data, events=frozenset({"signup"})).last(10)) == ["event-0002"]
 
 
@@ -185,7 +192,9 @@ def test_damaged_compressed_segment_costs_what_cannot_be_read_and_is_said(data: 
     found = ids(shown.stdout.encode().splitlines())
     assert found == [f"event-{number:04d}" for number in range(len(found) - 1)] + ["event-9999"]
     assert keep * 200 - 10 <= len(found) <= keep * 200 + 10
-    said = "foldlog: 2 damaged pieces of the log are left out; `foldlog verify` names them\n"  # half a line, and the rest
+    said = (
+        "foldlog: 2 damaged pieces of the log are left out; `foldlog verify` names them\n"  # half a line, and the rest
+    )
     assert shown.stderr == (said if keep else "")
 
 
@@ -203,7 +212,9 @@ def test_damaged_lines_are_left_out_and_said(data: DataDirectory) -> None:
 
 
 def hostile(id_: str = "event-0001") -> Line:
-    return line(id_, name=f"sign{HAZARDS}up", props={f"a{HAZARDS}": f"b{HAZARDS}\r\n\t"}, url=f"https://example.com/{HAZARDS}")
+    return line(
+        id_, name=f"sign{HAZARDS}up", props={f"a{HAZARDS}": f"b{HAZARDS}\r\n\t"}, url=f"https://example.com/{HAZARDS}"
+    )
 
 
 def control(text: str) -> set[str]:
@@ -223,10 +234,17 @@ def test_what_is_no_event_is_readable_all_the_same(content: bytes) -> None:
 
 @contextmanager
 def on_a_terminal(arguments: list[str], environ: dict[str, str]) -> Iterator[tuple[subprocess.Popen[bytes], int]]:
-    """`foldlog` with its output on a terminal of its own; the other end of that as a descriptor."""
+    """`foldlog` with its output on a terminal of its own; the other end of that as a
+    descriptor.
+    """
     ours, theirs = pty.openpty()
     process = subprocess.Popen(
-        [sys.executable, "-m", "foldlog", *arguments], env=environ, stdin=theirs, stdout=theirs, stderr=theirs, close_fds=True
+        [sys.executable, "-m", "foldlog", *arguments],
+        env=environ,
+        stdin=theirs,
+        stdout=theirs,
+        stderr=theirs,
+        close_fds=True,
     )
     os.close(theirs)
     try:
@@ -250,7 +268,8 @@ def read_until(descriptor: int, what: str, timeout_s: float = 30.0) -> str:
 @pytest.mark.parametrize("form", [[], ["--json"]], ids=["readable", "json"])
 def test_terminal_gets_no_control_characters_from_events(data: DataDirectory, form: list[str]) -> None:
     segment = opened(data)
-    # As some other program might have written it: valid, and nothing escaped that JSON does not want escaped.
+    # As some other program might have written it: valid, and nothing escaped that JSON
+    # does not want escaped.
     raw = seal([hostile()]).replace(b"\\u202e", "\u202e".encode()).replace(b"\\u009b", "\u009b".encode())
     body = raw.rpartition(b',"crc"')[0]
     segment.commit(b'%b,"crc":"%08x"}\n' % (body, zlib.crc32(body)), 1)
@@ -264,7 +283,8 @@ def test_terminal_gets_no_control_characters_from_events(data: DataDirectory, fo
 
 def following(data: DataDirectory, *arguments: str) -> subprocess.Popen[bytes]:
     command = [sys.executable, "-m", "foldlog", "tail", "-f", *arguments]
-    # Where the tests run in the background of a shell, SIGINT is ignored, and children would inherit that.
+    # Where the tests run in the background of a shell, SIGINT is ignored, and children
+    # would inherit that.
     heeding = partial(signal.signal, signal.SIGINT, signal.SIG_DFL)
     return subprocess.Popen(
         command, env=environment(data.root), stdout=subprocess.PIPE, stderr=subprocess.PIPE, preexec_fn=heeding
@@ -288,7 +308,9 @@ def test_following_a_filter_gives_lines_as_they_were_written_at_once(data: DataD
 
 @pytest.mark.parametrize("more", [True, False], ids=["events go on", "no event comes"])
 def test_tail_ends_quietly_when_nobody_reads_it_any_more(data: DataDirectory, more: bool) -> None:
-    """As `| head -1` does. Without looking at the pipe it would wait for an event that never comes."""
+    """As `| head -1` does. Without looking at the pipe it would wait for an event that
+    never comes.
+    """
     segment = opened(data)
     write(segment, "event-0001")
     with following(data) as tail:
@@ -329,7 +351,9 @@ def test_number_of_lines_is_0_or_more(data: DataDirectory) -> None:
     assert refused.returncode == 2 and "-3" in refused.stderr
 
 
-@pytest.mark.parametrize(("wanted", "count"), [(frozenset({"nothing"}), 1_000_000), (frozenset(), 3)], ids=["filter", "all"])
+@pytest.mark.parametrize(
+    ("wanted", "count"), [(frozenset({"nothing"}), 1_000_000), (frozenset(), 3)], ids=["filter", "all"]
+)
 def test_memory_does_not_grow_with_the_log(data: DataDirectory, wanted: frozenset[str], count: int) -> None:
     """What is kept while looking back is what is shown, however much does not match."""
     for number in range(3):

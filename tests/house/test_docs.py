@@ -1,7 +1,9 @@
-"""The pages say what the code does: what the code has and a page does not name, or the other way round, fails here.
+"""The pages say what the code does: what the code has and a page does not name, or the
+other way round, fails here.
 
-Each claim pairs a section of a page with what the source says must stand there. A second test takes each name out of the page
-and sees that the claim notices, so that none of them can pass by finding nothing.
+Each claim pairs a section of a page with what the source says must stand there. A
+second test takes each name out of the page and sees that the claim notices, so that
+none of them can pass by finding nothing.
 """
 
 from __future__ import annotations
@@ -22,7 +24,7 @@ from multidict import CIMultiDict
 
 from compactor.fold.user_agents import parse_agent
 from foldlog.arguments import make_parser
-from ingest.collect import admission, body, rate_limit
+from ingest.collect import admission, body
 from ingest.collect.encode import Line
 from ingest.collect.event import EVENT_MAX_BYTES, Batch, Event
 from ingest.collect.validate import judge
@@ -30,7 +32,7 @@ from ingest.http import body_reader, connection, response_schemas
 from ingest.http.problem import Refusal
 from ingest.worker import ROUTES
 from reports.query import PARAMETERS
-from shared import exit_codes
+from shared import exit_codes, rate_table
 from shared.disk.layout import DataDirectory
 from shared.generations import snapshot
 from shared.generations.archive_schema import COUNTER_COLUMNS, DIMENSIONS, STORED_COLUMNS
@@ -53,7 +55,9 @@ def page(name: str) -> str:
 
 
 def section(text: str, heading: str) -> str:
-    """From a heading to the next one of its level or above; the whole page for an empty heading."""
+    """From a heading to the next one of its level or above; the whole page for an empty
+    heading.
+    """
     if not heading:
         return text
     found = [(len(m[1]), m[2].replace("`", ""), m.start()) for m in _HEADING.finditer(_FENCED.sub(_blank, text))]
@@ -86,7 +90,9 @@ def in_code_font(text: str) -> set[str]:
 
 
 def commands_and_options(text: str) -> set[str]:
-    """`report`, `report --by`, … from a table of commands whose second column holds the options."""
+    """`report`, `report --by`, … from a table of commands whose second column holds the
+    options.
+    """
     found = set()
     for cells in rows(text):
         for command in _CODE.findall(cells[0]):
@@ -119,7 +125,9 @@ def snapshot_fields() -> set[str]:
 
 
 def problem_codes() -> set[str]:
-    """The code of every Refusal in the source of `ingest`: literals, the writer's classes, the reading process's answers."""
+    """The code of every Refusal in the source of `ingest`: literals, the writer's
+    classes, the reading process's answers.
+    """
     codes: set[str] = set()
     for path in (ROOT / "ingest").glob("*.py"):
         for node in ast.walk(ast.parse(path.read_text("utf-8"))):
@@ -141,13 +149,17 @@ def _texts(node: ast.expr) -> Iterator[str]:
 
 
 def readiness_checks() -> set[str]:
-    """The names of all checks of GET /readyz, whether they stand in a Check or in what makes one."""
+    """The names of all checks of GET /readyz, whether they stand in a Check or in what
+    makes one.
+    """
     calls = [
         node
         for node in ast.walk(ast.parse((ROOT / "ingest/observe/health.py").read_text("utf-8")))
         if isinstance(node, ast.Call)
     ]
-    return {name for call in calls if getattr(call.func, "id", "") in {"Check", "_recent"} for name in _texts(call.args[0])}
+    return {
+        name for call in calls if getattr(call.func, "id", "") in {"Check", "_recent"} for name in _texts(call.args[0])
+    }
 
 
 def status_fields() -> set[str]:
@@ -190,11 +202,15 @@ def struct_fields(*kinds: type[msgspec.Struct]) -> set[str]:
 
 
 def modules() -> set[str]:
-    return {f"{name}/{path.name}" for name in PACKAGES for path in (ROOT / name).glob("*.py") if path.stem != "__init__"}
+    return {
+        f"{name}/{path.name}" for name in PACKAGES for path in (ROOT / name).rglob("*.py") if path.stem != "__init__"
+    }
 
 
 class Claim(NamedTuple):
-    """A section of a page names all of `names` where `find` looks; `exact`: and nothing else there."""
+    """A section of a page names all of `names` where `find` looks; `exact`: and nothing
+    else there.
+    """
 
     page: str
     heading: str
@@ -216,7 +232,9 @@ class Claim(NamedTuple):
 CLAIMS = {
     "settings": Claim("docs/settings.md", "", {f"FOLDLOG_{field.name.upper()}" for field in fields(Settings)}),
     "settings in TOML": Claim("docs/settings.md", "", {field.name for field in fields(Settings)}, second_cells),
-    "endpoints": Claim("docs/api.md", "HTTP and the command", {f"{m} {path}" for m, path, _ in ROUTES}, in_code_font, False),
+    "endpoints": Claim(
+        "docs/api.md", "HTTP and the command", {f"{m} {path}" for m, path, _ in ROUTES}, in_code_font, False
+    ),
     "event fields": Claim("docs/api.md", "The body", struct_fields(Event, Batch), exact=False),
     "report parameters": Claim("docs/api.md", "GET /admin/api/report", set(PARAMETERS), exact=False),
     "problems": Claim("docs/api.md", "Problems", problem_codes(), second_cells),
@@ -256,7 +274,9 @@ def test_missing_name_is_noticed(claim: Claim) -> None:
 
 
 def without(text: str, name: str) -> str:
-    """The page without a name; of `report --by` the option goes, and the command stays."""
+    """The page without a name; of `report --by` the option goes, and the command
+    stays.
+    """
     option = re.search(r" (-\S+)$", name)
     return text.replace(f"`{option[1] if option else name}`", "")
 
@@ -290,7 +310,9 @@ def test_default_of_setting_is_the_documented_one(field: Field[Any]) -> None:
 
 @pytest.mark.parametrize(("heading", "columns"), [("Archive", STORED_COLUMNS), ("Counters", COUNTER_COLUMNS)])
 def test_type_of_column_is_the_documented_one(heading: str, columns: dict[str, str]) -> None:
-    found = {cells[0].strip("`"): cells[1] for cells in rows(section(page("docs/formats.md"), heading)) if "`" in cells[0]}
+    found = {
+        cells[0].strip("`"): cells[1] for cells in rows(section(page("docs/formats.md"), heading)) if "`" in cells[0]
+    }
     assert found == columns
 
 
@@ -360,7 +382,7 @@ def test_every_documented_rejection_is_tried() -> None:
 
 def test_limits_are_the_documented_ones() -> None:
     assert numbers(section(page("docs/api.md"), "Limits")) == limits()
-    assert f"{rate_limit._WAYS * rate_limit._SETS:,} clients" in section(page("docs/api.md"), "The rate limit")
+    assert f"{rate_table.WAYS * rate_table.SETS:,} clients" in section(page("docs/api.md"), "The rate limit")
 
 
 def test_exit_codes_are_documented() -> None:
@@ -420,7 +442,9 @@ def first_curl(text: str) -> Curl:
 
 
 def refused(text: str) -> str:
-    """Why the first example of a page would not give a visible event against `make run`, or nothing."""
+    """Why the first example of a page would not give a visible event against `make
+    run`, or nothing.
+    """
     curl = first_curl(text)
     try:
         form, sender = admission.admit(CIMultiDict(curl.headers), curl.headers["Host"], None, Settings())

@@ -1,4 +1,6 @@
-"""docs/runbook.md, day by day: each bad day is made, what the page says one sees is seen, and every command on it is typed."""
+"""docs/runbook.md, day by day: each bad day is made, what the page says one sees is
+seen, and every command on it is typed.
+"""
 
 from __future__ import annotations
 
@@ -40,7 +42,9 @@ _HEADING = re.compile(r"^## (.+)$", re.MULTILINE)
 
 
 class Shell:
-    """Somebody who types what a section of the page says, in its order, and nothing else of it."""
+    """Somebody who types what a section of the page says, in its order, and nothing
+    else of it.
+    """
 
     def __init__(self, directory: Path, environ: dict[str, str], heading: str) -> None:
         self._directory = directory
@@ -58,7 +62,9 @@ class Shell:
         self._left = fenced(section(page(PAGE), heading), "sh")
 
     def type(self, expected_exit: int = 0, *, replacing: dict[str, str] | None = None, **variables: str) -> str:
-        """The next block. Returns what it printed. `variables` are those that the page leaves to the reader."""
+        """The next block. Returns what it printed. `variables` are those that the page
+        leaves to the reader.
+        """
         block = self._left.pop(0)
         for before, after in (replacing or {}).items():
             assert before in block

@@ -1,4 +1,6 @@
-"""Rows as text: what a spreadsheet would run is disarmed, what needs quotes has them, and None is nothing."""
+"""Rows as text: what a spreadsheet would run is disarmed, what needs quotes has them,
+and None is nothing.
+"""
 
 from __future__ import annotations
 
@@ -77,7 +79,10 @@ def report(**changes: Any) -> dict[str, Any]:
 BY_DAY = [{"time": "2026-11-22T00:00:00+01:00", "value": "=1", "events": 3, "visitors": None}]
 REPORTS: dict[str, tuple[dict[str, Any], str]] = {
     "totals": (report(), "events,visitors\r\n3,2\r\n"),
-    "by value": (report(by="path", rows=[{"value": "/a", "events": 1, "visitors": 1}]), "value,events,visitors\r\n/a,1,1\r\n"),
+    "by value": (
+        report(by="path", rows=[{"value": "/a", "events": 1, "visitors": 1}]),
+        "value,events,visitors\r\n/a,1,1\r\n",
+    ),
     "by time": (
         report(interval="day", rows=[{"time": "2026-11-22", "events": 1, "visitors": 1}]),
         "time,events,visitors\r\n2026-11-22,1,1\r\n",

@@ -1,4 +1,6 @@
-"""The grammar of a report: what each parameter may say, and where days, weeks and months begin when clocks are set."""
+"""The grammar of a report: what each parameter may say, and where days, weeks and
+months begin when clocks are set.
+"""
 
 from __future__ import annotations
 
@@ -206,14 +208,18 @@ def test_filter_grammar(text: str, expected: list[Condition]) -> None:
 @given(st.text(st.characters(exclude_characters="\\", exclude_categories=["Cs"]), min_size=1))
 def test_any_value_can_be_asked_for(value: str) -> None:
     escaped = value.replace(";", r"\;")
-    assert query(filter=f"path=={escaped};os!=x").conditions == (Condition("path", True, value), Condition("os", False, "x"))
+    assert query(filter=f"path=={escaped};os!=x").conditions == (
+        Condition("path", True, value),
+        Condition("os", False, "x"),
+    )
 
 
 @settings(max_examples=500, deadline=None)
 @given(
     st.dictionaries(
         st.sampled_from(["to", "tz", "interval", "by", "event", "site", "filter", "limit", "bots"]),
-        st.text(max_size=12) | st.sampled_from(["day", "path", "UTC", "2026-11-22", "1", "only", "props.x", "path==/a"]),
+        st.text(max_size=12)
+        | st.sampled_from(["day", "path", "UTC", "2026-11-22", "1", "only", "props.x", "path==/a"]),
     )
 )
 def test_any_parameters_are_a_query_or_a_named_error(given: dict[str, str]) -> None:

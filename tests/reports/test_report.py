@@ -1,4 +1,6 @@
-"""Reports against a recount in plain Python over the same events: every interval, zone, dimension, filter and bots mode."""
+"""Reports against a recount in plain Python over the same events: every interval, zone,
+dimension, filter and bots mode.
+"""
 
 from __future__ import annotations
 
@@ -80,7 +82,9 @@ def value_of(event: Line, field: str) -> str | None:
 
 
 def bucket_of(event: Line, interval: str, zone: ZoneInfo) -> str | None:
-    """Where a bucket begins, by walking back minute by minute in the zone's own clock."""
+    """Where a bucket begins, by walking back minute by minute in the zone's own
+    clock.
+    """
     local = datetime.fromisoformat(event.time).astimezone(zone)
     if interval == "none":
         return None
@@ -140,7 +144,10 @@ CONDITIONS: list[tuple[str, Callable[[Line], bool]]] = [
     ("country!=DE", lambda e: e.country != "DE"),
     ("country==", lambda e: e.country is None),
     ("referrer!=", lambda e: e.referrer is not None),
-    ("path==/a;country!=DE;event==signup", lambda e: value_of(e, "path") == "/a" and e.country != "DE" and e.name == "signup"),
+    (
+        "path==/a;country!=DE;event==signup",
+        lambda e: value_of(e, "path") == "/a" and e.country != "DE" and e.name == "signup",
+    ),
     ("props.plan==pro", lambda e: value_of(e, "props.plan") == "pro"),
     ("props.n==3", lambda e: value_of(e, "props.n") == "3"),
     ("props.a/b~c==true", lambda e: value_of(e, "props.a/b~c") == "true"),
@@ -228,7 +235,9 @@ def test_events_alone_are_answered_without_the_archive(tmp_path: Path, by: str |
     asked = {"from": "2026-10-25", "to": "2026-11-01", "tz": tz, "bots": "include", "visitors": "none"}
     made = ask(data, **asked, **({"by": by} if by else {}))
     rows, total = recount(events, "none", ZoneInfo(tz), by, in_days(ZoneInfo(tz), "2026-10-25", "2026-11-01"))
-    assert {row.get("value"): row["events"] for row in made["rows"]} == {value: n for (_, value), (n, _) in rows.items()}
+    assert {row.get("value"): row["events"] for row in made["rows"]} == {
+        value: n for (_, value), (n, _) in rows.items()
+    }
     assert made["total"] == {"events": total[0]}
 
 
@@ -240,10 +249,15 @@ def test_no_data_is_zero(tmp_path: Path) -> None:
 
 def test_capped_values_have_exact_visitors(tmp_path: Path) -> None:
     data = data_directory(tmp_path)
-    made = [line(f"event-{n:04d}", FIRST + n, url=f"https://example.com/{n % 12}", visitor=f"v-{n % 5}") for n in range(100)]
+    made = [
+        line(f"event-{n:04d}", FIRST + n, url=f"https://example.com/{n % 12}", visitor=f"v-{n % 5}") for n in range(100)
+    ]
     sealed(data, [*made, line("event-more", FIRST, url="https://example.com/0")])
     fold(data, FIRST, max_values=3)
-    rows = {row["value"]: (row["events"], row["visitors"]) for row in ask(data, **{"from": "2026-10-24", "by": "path"})["rows"]}
+    rows = {
+        row["value"]: (row["events"], row["visitors"])
+        for row in ask(data, **{"from": "2026-10-24", "by": "path"})["rows"]
+    }
     assert rows == {"(other)": (73, 5), "/0": (10, 6), "/1": (9, 5), "/2": (9, 5)}
     filtered = ask(data, **{"from": "2026-10-24", "filter": "path==/11"})
     assert filtered["total"]["events"] == 8

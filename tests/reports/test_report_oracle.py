@@ -1,4 +1,6 @@
-"""The oracle sees each invariant broken: it is shown a small real directory, and the same one with one thing wrong."""
+"""The oracle sees each invariant broken: it is shown a small real directory, and the
+same one with one thing wrong.
+"""
 
 from __future__ import annotations
 
@@ -27,7 +29,9 @@ ALL = set(FOLDED + WAITING + OPEN)
 
 @pytest.fixture(scope="module")
 def original(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Two generations, two sealed segments that are not folded, and an active one whose writer is dead."""
+    """Two generations, two sealed segments that are not folded, and an active one whose
+    writer is dead.
+    """
     data = data_directory(tmp_path_factory.mktemp("oracle") / "data")
     sealed(data, [line(id_) for id_ in FOLDED[:4]])
     fold_all(data)
@@ -80,7 +84,9 @@ def unfolded(data: DataDirectory, number: int) -> Path:
 
 
 def change_part(data: DataDirectory, kind: str, sql: str) -> None:
-    """Replace the newest part of a kind, and its hash in the snapshot: only its content is wrong then."""
+    """Replace the newest part of a kind, and its hash in the snapshot: only its content
+    is wrong then.
+    """
     path = parts(data, kind)[-1]
     beside = path.with_suffix(".new")
     part = f"read_parquet('{path}')"

@@ -1,4 +1,6 @@
-"""Settings: each value is understood or refused with the setting's name and what it takes; a secret is never repeated."""
+"""Settings: each value is understood or refused with the setting's name and what it
+takes; a secret is never repeated.
+"""
 
 from __future__ import annotations
 
@@ -124,7 +126,12 @@ def test_every_setting_is_known_from_both_sides(tmp_path: Path) -> None:
 
 def test_defaults_are_those_of_the_design() -> None:
     found = Settings()
-    assert (found.listen, found.workers, found.consent, found.durability) == (("127.0.0.1", 8080), 1, "required", "fsync")
+    assert (found.listen, found.workers, found.consent, found.durability) == (
+        ("127.0.0.1", 8080),
+        1,
+        "required",
+        "fsync",
+    )
     assert (found.segment_max_bytes, found.segment_max_age, found.fold_interval) == (64 << 20, 60, 60)
     assert (found.log_retention_days, found.archive_retention_days, found.disk_reserve) == (30, 760, 512 << 20)
     assert (found.timezone, found.max_values, found.store) == ("UTC", 10_000, "file")
@@ -154,7 +161,12 @@ def write(directory: Path, content: str | bytes) -> Path:
 def test_file_sets_and_environment_wins(tmp_path: Path) -> None:
     path = write(tmp_path, 'workers = 2\nsites = ["a.example", "b.example"]\nhonor_dnt = false\nfold_interval = "5m"\n')
     found = load({"FOLDLOG_WORKERS": "3"}, path)
-    assert (found.workers, found.sites, found.honor_dnt, found.fold_interval) == (3, ("a.example", "b.example"), False, 300)
+    assert (found.workers, found.sites, found.honor_dnt, found.fold_interval) == (
+        3,
+        ("a.example", "b.example"),
+        False,
+        300,
+    )
 
 
 def test_file_may_be_named_in_the_environment(tmp_path: Path) -> None:
@@ -200,7 +212,9 @@ SECRET = "s3cr3t-of-the-operator"  # noqa: S105
 
 
 def test_secret_is_not_shown_by_check_config(tmp_path: Path) -> None:
-    done = run_foldlog(["check-config"], environment(tmp_path / "data", admin_token=SECRET, ingest_keys=f"{SECRET}-key"))
+    done = run_foldlog(
+        ["check-config"], environment(tmp_path / "data", admin_token=SECRET, ingest_keys=f"{SECRET}-key")
+    )
     assert done.returncode == 0
     assert SECRET not in done.stdout + done.stderr
 

@@ -1,4 +1,6 @@
-"""What a service says of itself (sd_notify), to a real socket; and that `serve` replaces a child which is silent."""
+"""What a service says of itself (sd_notify), to a real socket; and that `serve`
+replaces a child which is silent.
+"""
 
 from __future__ import annotations
 
@@ -16,6 +18,7 @@ import pytest
 
 from foldlog.supervisor.children import Child
 from shared.systemd_notify import Notifier, from_environment
+from tests.builders.logs import SilentLog
 from tests.builders.server import Server, environment
 from tests.builders.supervised import PATIENCE_S, Listener, listening, mischief
 from tests.builders.waiting import until
@@ -98,7 +101,9 @@ ALONE = {
 
 
 @pytest.mark.parametrize(("command", "ready"), ALONE.values(), ids=ALONE)
-def test_worker_and_compactor_speak_for_themselves_without_serve(tmp_path: Path, command: list[str], ready: str) -> None:
+def test_worker_and_compactor_speak_for_themselves_without_serve(
+    tmp_path: Path, command: list[str], ready: str
+) -> None:
     address = f"@foldlog-test-{os.getpid()}-{command[0]}"  # in the abstract namespace, which systemd may use, too
     server = Server(tmp_path)  # for its port
     environ = server.environ | FAST | {"NOTIFY_SOCKET": address}
@@ -134,7 +139,10 @@ compactor.schedule.Compactor.run = stand_still
 """
     environ = environment(tmp_path / "data", fold_interval=1) | FAST | {"NOTIFY_SOCKET": address}
     environ |= mischief(tmp_path / "mischief", "compact", code)
-    with listening(address) as listener, subprocess.Popen([sys.executable, "-m", "foldlog", "compact"], env=environ) as process:
+    with (
+        listening(address) as listener,
+        subprocess.Popen([sys.executable, "-m", "foldlog", "compact"], env=environ) as process,
+    ):
         try:
             listener.until("READY=1")
             until(begun.exists)
@@ -148,7 +156,8 @@ compactor.schedule.Compactor.run = stand_still
 
 
 STUCK = {"stands still": signal.SIGSTOP, "turns in a circle": signal.SIGUSR2}
-# A handler runs in the main thread, which is the one of the event loop; this one does not end.
+# A handler runs in the main thread, which is the one of the event loop; this one does
+# not end.
 CIRCLE = """
 def circle(*_):
     while True: pass
@@ -190,7 +199,9 @@ def test_compactor_that_is_stuck_is_replaced(tmp_path: Path) -> None:
 
 
 def test_slow_disk_is_no_stuck_worker(tmp_path: Path) -> None:
-    """Each sync takes twice as long as a worker may be silent: the event loop does not wait for it."""
+    """Each sync takes twice as long as a worker may be silent: the event loop does not
+    wait for it.
+    """
     slow = "real = os.fdatasync\nos.fdatasync = lambda descriptor: (time.sleep(4), real(descriptor))[1]"
     server = Server(tmp_path, worker_timeout=2)
     server.environ |= mischief(tmp_path / "mischief", "ingest", slow)
@@ -202,7 +213,9 @@ def test_slow_disk_is_no_stuck_worker(tmp_path: Path) -> None:
 
 
 def test_what_everybody_slept_through_is_nobodys_silence(tmp_path: Path) -> None:
-    """A machine that was suspended: supervisor and children stand still together, for longer than a child may be silent."""
+    """A machine that was suspended: supervisor and children stand still together, for
+    longer than a child may be silent.
+    """
     with Server(tmp_path, worker_timeout=3) as server:
         group = server.running.pid
         os.killpg(group, signal.SIGSTOP)
@@ -215,11 +228,8 @@ def test_what_everybody_slept_through_is_nobodys_silence(tmp_path: Path) -> None
 
 def test_child_says_itself_that_it_is_ready() -> None:
 
-    class Log:
-        def info(self, *_: object, **__: object) -> None: ...
-
     child = Child("a", [sys.executable, "-c", "import time; time.sleep(60)"])
-    child.start(Log())
+    child.start(SilentLog())
     try:
         child.hear()
         look = [(child.is_ready, child.silent_s > 0)]

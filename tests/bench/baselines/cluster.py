@@ -1,4 +1,6 @@
-"""A PostgreSQL server of the benchmark's own: an empty cluster, reached by its Unix socket only, gone afterwards."""
+"""A PostgreSQL server of the benchmark's own: an empty cluster, reached by its Unix
+socket only, gone afterwards.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +17,8 @@ from pathlib import Path
 from typing import Any
 
 START_S = 30.0
-# As durable as Foldlog: each commit waits for the disk. Checkpoints are kept out of the measurement, in PostgreSQL's favour.
+# As durable as Foldlog: each commit waits for the disk. Checkpoints are kept out of the
+# measurement, in PostgreSQL's favour.
 SETTINGS = {
     "fsync": "on",
     "synchronous_commit": "on",
@@ -45,7 +48,8 @@ def programs() -> Path:
 
 @contextmanager
 def cluster(directory: Path) -> Iterator[Path]:
-    """Run a server with its data in `directory`/postgres. Gives the directory of its socket. Raises Absent.
+    """Run a server with its data in `directory`/postgres. Gives the directory of its
+    socket. Raises Absent.
 
     It refuses to run as root, so root runs it as `postgres`, or as `nobody`.
     """

@@ -1,4 +1,6 @@
-"""The floor of parsing: the bodies that the load generator sends, decoded as ingest/collect/body.py decodes them, and nothing else."""
+"""The floor of parsing: the bodies that the load generator sends, decoded as
+ingest/collect/body.py decodes them, and nothing else.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +16,9 @@ from tests.bench.load import make_requests
 
 
 def decode_seconds(bodies: list[bytes], events: int) -> float:
-    """Seconds to decode every body. Raises AssertionError unless `events` events came out of them."""
+    """Seconds to decode every body. Raises AssertionError unless `events` events came
+    out of them.
+    """
     decode = msgspec.json.Decoder(Batch).decode
     decoded = 0
     started = time.perf_counter()
@@ -27,7 +31,9 @@ def decode_seconds(bodies: list[bytes], events: int) -> float:
 
 
 def main() -> None:
-    """In a process of its own, so that neither the heap nor the collector of another measurement has a part in it."""
+    """In a process of its own, so that neither the heap nor the collector of another
+    measurement has a part in it.
+    """
     parser = argparse.ArgumentParser()
     parser.add_argument("--requests", type=int, required=True)
     parser.add_argument("--events", type=int, required=True)

@@ -1,4 +1,6 @@
-"""The floor of the disk: the same bytes written one after the other to one file, with an fdatasync for each group of bodies."""
+"""The floor of the disk: the same bytes written one after the other to one file, with
+an fdatasync for each group of bodies.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +10,8 @@ from pathlib import Path
 
 
 def write_seconds(path: Path, bodies: list[bytes], group: int) -> float:
-    """Seconds until all are durable. A group is as many as there are connections: more cannot wait for the disk at once.
+    """Seconds until all are durable. A group is as many as there are connections: more
+    cannot wait for the disk at once.
 
     Raises AssertionError when the file is not as long as the bodies.
     """

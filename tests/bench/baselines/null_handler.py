@@ -1,4 +1,6 @@
-"""The floor of the framework: an aiohttp handler that reads the body and answers, set up as the ingest worker is."""
+"""The floor of the framework: an aiohttp handler that reads the body and answers, set
+up as the ingest worker is.
+"""
 
 from __future__ import annotations
 

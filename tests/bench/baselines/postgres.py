@@ -1,9 +1,12 @@
-"""Counter upserts in PostgreSQL, a row a day and value, as a team would write them with asyncpg.
+"""Counter upserts in PostgreSQL, a row a day and value, as a team would write them with
+asyncpg.
 
-`transaction` begins, upserts each table with a statement of its own and commits; `statement` does the same in one statement.
-Both prepare their statements once a connection and keep the connections open. The tables with the fewest rows, where
-requests wait for each other until the commit, come last. With `--slots` a counter is spread over several rows, one of which
-a connection takes: nobody waits then, and a reader has to add them up.
+`transaction` begins, upserts each table with a statement of its own and commits;
+`statement` does the same in one statement. Both prepare their statements once a
+connection and keep the connections open. The tables with the fewest rows, where
+requests wait for each other until the commit, come last. With `--slots` a counter is
+spread over several rows, one of which a connection takes: nobody waits then, and a
+reader has to add them up.
 """
 
 from __future__ import annotations
@@ -68,7 +71,8 @@ async def connect(socket: Path, schema: str) -> asyncpg.Connection:
 async def run(port: int, socket: Path, variant: str, connections: int, slots: int) -> None:
     opened = [await connect(socket, schema(variant, slots)) for _ in range(connections)]
     await opened[0].execute(f"CREATE SCHEMA {schema(variant, slots)}; {TABLES} {VISITORS}")
-    # A queue and not a Pool, which asks the server to forget the session after each use.
+    # A queue and not a Pool, which asks the server to forget the session after each
+    # use.
     free: asyncio.LifoQueue[tuple[asyncpg.Connection, int]] = asyncio.LifoQueue()
     for number, connection in enumerate(opened):
         free.put_nowait((connection, number % slots))

@@ -1,4 +1,6 @@
-"""The handler of a baseline that counts: read, decode, count durably, answer. It is set up as the null handler is."""
+"""The handler of a baseline that counts: read, decode, count durably, answer. It is set
+up as the null handler is.
+"""
 
 from __future__ import annotations
 
@@ -18,7 +20,9 @@ DIMENSIONS = ("path", "name", "country")
 
 
 class Counted(NamedTuple):
-    """What is counted of an event: one more of the day's, of each dimension; and its visitor, once a day."""
+    """What is counted of an event: one more of the day's, of each dimension; and its
+    visitor, once a day.
+    """
 
     day: date
     path: str
@@ -31,7 +35,9 @@ _BATCH = msgspec.json.Decoder(Batch)
 
 
 def counted(body: bytes, language: str) -> Counted:
-    """The one event of a body. Its country is what the language header says: looking an address up is no part of this."""
+    """The one event of a body. Its country is what the language header says: looking an
+    address up is no part of this.
+    """
     (event,) = _BATCH.decode(body).events
     path = urlsplit(event.url or "").path
     return Counted(datetime.now(UTC).date(), path, event.name, language[3:5], event.visitor or "")

@@ -1,4 +1,6 @@
-"""Counter upserts in SQLite, in WAL mode with `synchronous=FULL`: one transaction a request, on one thread beside the loop."""
+"""Counter upserts in SQLite, in WAL mode with `synchronous=FULL`: one transaction a
+request, on one thread beside the loop.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""All counters in one JSON file, which each request writes anew: beside it, fsync, rename, fsync the directory."""
+"""All counters in one JSON file, which each request writes anew: beside it, fsync,
+rename, fsync the directory.
+"""
 
 from __future__ import annotations
 
@@ -16,7 +18,9 @@ from tests.bench.baselines.server import DIMENSIONS, Counted, serve
 
 
 class Summary:
-    """The counters in memory: {dimension: {"day value": events}}, and the visitors of each day."""
+    """The counters in memory: {dimension: {"day value": events}}, and the visitors of
+    each day.
+    """
 
     def __init__(self, path: Path) -> None:
         self._path = path

@@ -1,4 +1,6 @@
-"""Erasing one visitor: afterwards no file holds the id, every other event counts as before, and a crash only delays it."""
+"""Erasing one visitor: afterwards no file holds the id, every other event counts as
+before, and a crash only delays it.
+"""
 
 from __future__ import annotations
 
@@ -46,7 +48,9 @@ DAY_MS = 86_400_000
 
 @pytest.fixture(scope="module")
 def filled(tmp_path_factory: pytest.TempPathFactory) -> DataDirectory:
-    """Three days of five visitors, one of whom is to go, in plain and compressed segments."""
+    """Three days of five visitors, one of whom is to go, in plain and compressed
+    segments.
+    """
     data = data_directory(tmp_path_factory.mktemp("filled") / "data")
     for day in range(3):
         noon = NOON - (2 - day) * DAY_MS
@@ -82,7 +86,9 @@ def erase(data: DataDirectory, now_ms: int = NOON + 7_200_000, log: SilentLog | 
 
 
 def holds(data: DataDirectory, text: str = GONE) -> list[str]:
-    """Every file below the data directory that holds a text: in its bytes, inflated, decoded from base64, or in a column."""
+    """Every file below the data directory that holds a text: in its bytes, inflated,
+    decoded from base64, or in a column.
+    """
     found = []
     for path in sorted(path for path in data.root.rglob("*") if path.is_file()):
         content = path.read_bytes() + b"".join(inflated(path, 1 << 20))
@@ -91,7 +97,9 @@ def holds(data: DataDirectory, text: str = GONE) -> list[str]:
                 rows = database.execute("SELECT * FROM read_parquet($1)", [str(path)]).fetchall()
             content += repr(rows).encode("utf-8")
         if path.parent == data.quarantine and path.suffix == ".ndjson":
-            content += b"".join(base64.b64decode(json.loads(record)["base64"]) for record in path.read_bytes().splitlines())
+            content += b"".join(
+                base64.b64decode(json.loads(record)["base64"]) for record in path.read_bytes().splitlines()
+            )
         if text.encode("utf-8") in content:
             found.append(str(path.relative_to(data.root)))
     return found
@@ -117,7 +125,9 @@ def test_others_count_as_before(data: DataDirectory) -> None:
     assert after.lines == after.accounted == before.lines
     with closing(connect(64 << 20, 1)) as database:
         paths = [str(path) for path in data.archive.rglob("*.parquet")]
-        rows = database.execute("SELECT visitor, count(*) FROM read_parquet($1) GROUP BY ALL ORDER BY ALL", [paths]).fetchall()
+        rows = database.execute(
+            "SELECT visitor, count(*) FROM read_parquet($1) GROUP BY ALL ORDER BY ALL", [paths]
+        ).fetchall()
     assert rows == [("b", 24), ("c", 24), ("d", 24), ("e", 24)]
 
 
@@ -130,7 +140,9 @@ def test_record_has_counts_and_hashes_only(data: DataDirectory) -> None:
     assert (begun.request, begun.events, begun.days, begun.lines, begun.segments) == (request.request, 24, 3, 30, 6)
     names = [file.file for file in begun.files]
     assert len([name for name in names if name.startswith("log/")]) == 6
-    assert {file.file for file in done.files if file.file.startswith("log/")} == {n for n in names if n.startswith("log/")}
+    assert {file.file for file in done.files if file.file.startswith("log/")} == {
+        n for n in names if n.startswith("log/")
+    }
     assert {file.sha256 for file in begun.files}.isdisjoint({file.sha256 for file in done.files})
     assert GONE not in data.erasures.read_text("ascii")
 
@@ -189,8 +201,12 @@ def test_mentions_are_told_and_stay(data: DataDirectory) -> None:
 
 
 def leave_bad_lines(data: DataDirectory) -> None:
-    """What a killed writer left: a good line, one of the visitor and one of somebody else whose bytes have changed."""
-    lines = [seal([line(f"left-by-{who}", NOON, visitor=who, url="https://example.com/left")]) for who in ("d", GONE, "e")]
+    """What a killed writer left: a good line, one of the visitor and one of somebody
+    else whose bytes have changed.
+    """
+    lines = [
+        seal([line(f"left-by-{who}", NOON, visitor=who, url="https://example.com/left")]) for who in ("d", GONE, "e")
+    ]
     data.active("7").write_bytes(lines[0] + b"".join(bad.replace(b"/left", b"/LEFT") for bad in lines[1:]))
 
 
@@ -203,7 +219,9 @@ def test_quarantine_holds_no_trace(data: DataDirectory) -> None:
     erase(data)
 
     assert holds(data) == []
-    kept = [json.loads(record) for path in data.quarantine.glob("*.ndjson") for record in path.read_bytes().splitlines()]
+    kept = [
+        json.loads(record) for path in data.quarantine.glob("*.ndjson") for record in path.read_bytes().splitlines()
+    ]
     assert [record["reason"] for record in kept] == ["the CRC does not match"]  # that of somebody else
 
 
@@ -253,7 +271,9 @@ def test_open_segment_that_holds_the_visitor_delays_it(data: DataDirectory) -> N
 
 
 def test_renamed_segment_that_holds_the_visitor_delays_it(data: DataDirectory) -> None:
-    """It may be sealed as a copy by the next pass: erased before that, its events would come back."""
+    """It may be sealed as a copy by the next pass: erased before that, its events would
+    come back.
+    """
     stray = data.log / "active-0.ndjson.1"
     stray.write_bytes(sealed_segments(data)[-1].path.read_bytes())
     ask(data, GONE, None)
@@ -328,7 +348,9 @@ def test_half_written_segment_is_removed_and_delays_nothing(data: DataDirectory,
 
 
 def test_what_lies_beside_does_not_hold_it_up(data: DataDirectory) -> None:
-    """A directory in log/, a request and a record that are damaged, a line in quarantine that is no event."""
+    """A directory in log/, a request and a record that are damaged, a line in
+    quarantine that is no event.
+    """
     (data.log / "lost+found").mkdir()
     (data.private / "erase-0123456789abcdef.json").write_bytes(b"")
     data.erasures.write_bytes(b"{damaged\n")

@@ -1,4 +1,6 @@
-"""P6 and P7: any split of the same segments into passes, in any order of writers, with any duplicates, gives the same."""
+"""P6 and P7: any split of the same segments into passes, in any order of writers, with
+any duplicates, gives the same.
+"""
 
 from __future__ import annotations
 
@@ -59,10 +61,13 @@ events = st.builds(
     referrer=st.sampled_from(["https://other.org/x", None]),
     ua=st.sampled_from([GOOGLEBOT, None]),
 )
-segments = st.lists(st.tuples(st.sampled_from(["0", "1", "import"]), st.lists(events, min_size=1, max_size=6)), max_size=6)
+segments = st.lists(
+    st.tuples(st.sampled_from(["0", "1", "import"]), st.lists(events, min_size=1, max_size=6)), max_size=6
+)
 
 
-# Each example is many passes: on a busy machine all of them took more than the two minutes that a test has.
+# Each example is many passes: on a busy machine all of them took more than the two
+# minutes that a test has.
 @pytest.mark.timeout(400)
 @settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(segments, st.lists(st.booleans(), min_size=6, max_size=6), st.randoms())
@@ -87,7 +92,9 @@ def test_any_split_and_order_gives_the_same_counters(
 
         assert archived(apart) == archived(together)
         assert counters(apart) == counters(together)
-        assert load(apart).totals.counted == load(together).totals.counted == len({e.id for _, ls in written for e in ls})
+        assert (
+            load(apart).totals.counted == load(together).totals.counted == len({e.id for _, ls in written for e in ls})
+        )
         assert_verified(apart)
         assert_verified(together)
 
@@ -186,13 +193,17 @@ def test_same_id_on_two_sites_counts_twice(tmp_path: Path) -> None:
         ("no user agent is no bot", {"ua": None}, "bot", False),
     ],
 )
-def test_what_is_derived_at_fold(tmp_path: Path, name: str, fields: dict[str, Any], column: str, expected: object) -> None:
+def test_what_is_derived_at_fold(
+    tmp_path: Path, name: str, fields: dict[str, Any], column: str, expected: object
+) -> None:
     data = data_directory(tmp_path)
     sealed(data, [line("event-1", **fields)])
     fold(data)
     path = next(data.archive.glob("*/*.parquet"))
     with connect(128 << 20, 1) as database:
-        assert database.execute(f"SELECT {column} FROM read_parquet($1)", [[str(path)]]).fetchall() == [(expected,)], name
+        assert database.execute(f"SELECT {column} FROM read_parquet($1)", [[str(path)]]).fetchall() == [(expected,)], (
+            name
+        )
 
 
 @pytest.mark.long

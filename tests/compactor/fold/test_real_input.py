@@ -1,4 +1,6 @@
-"""The whole path on real input: an access log, over HTTP and by import, against counts made from the file in plain Python."""
+"""The whole path on real input: an access log, over HTTP and by import, against counts
+made from the file in plain Python.
+"""
 
 from __future__ import annotations
 
@@ -88,7 +90,9 @@ def expected(found: list[Get], key: Any, visitor: Any) -> dict[Any, tuple[int, i
 
 
 def test_every_get_posted_is_counted_exactly(tmp_path: Path, real: list[Get]) -> None:
-    """Posted with their order as ids; the time is that of sending, for events of 2015 are too late to be posted."""
+    """Posted with their order as ids; the time is that of sending, for events of 2015
+    are too late to be posted.
+    """
     with Server(tmp_path, max_body_bytes=1 << 20, sites=SITE) as server:
         for start in range(0, len(real), 500):
             batch = [
@@ -132,7 +136,9 @@ def test_imported_file_has_its_real_times_and_counts_once(tmp_path: Path, real: 
         assert (totals.counted, totals.duplicates, totals.conflicts) == (len(real), len(real), 0)
 
 
-def test_import_leaves_the_reserve_to_the_server_and_goes_on_once_there_is_room(tmp_path: Path, real: list[Get]) -> None:
+def test_import_leaves_the_reserve_to_the_server_and_goes_on_once_there_is_room(
+    tmp_path: Path, real: list[Get]
+) -> None:
     with small_disk(tmp_path / "disk", "16m") as disk:
         data, ballast = data_directory(disk / "data"), disk / "ballast"
         settings = load_settings(environment(data.root, disk_reserve=8 << 20))
@@ -153,7 +159,9 @@ def test_import_leaves_the_reserve_to_the_server_and_goes_on_once_there_is_room(
 
 def by_day_visitors(found: list[Get], path: Any) -> dict[str, tuple[int, int]]:
     """Imported visitors are hashed per day: one person on two days is two."""
-    return expected(found, lambda get: path(get.target), lambda get: (get.time.astimezone(UTC).date(), get.address, get.agent))
+    return expected(
+        found, lambda get: path(get.target), lambda get: (get.time.astimezone(UTC).date(), get.address, get.agent)
+    )
 
 
 def run_import(server: Server) -> str:

@@ -1,4 +1,6 @@
-"""A day that nobody adds to any longer: one sorted part instead of several, and nothing else is different."""
+"""A day that nobody adds to any longer: one sorted part instead of several, and nothing
+else is different.
+"""
 
 from __future__ import annotations
 
@@ -22,7 +24,9 @@ DAY = utc_day(NOON)
 
 
 def in_parts(root: Path, *sizes: int) -> DataDirectory:
-    """A day whose archive is in parts of so many events, which do not stand in the order of their visitors."""
+    """A day whose archive is in parts of so many events, which do not stand in the
+    order of their visitors.
+    """
     data = data_directory(root)
     for part, size in enumerate(sizes):
         sealed(
@@ -55,7 +59,9 @@ def test_day_that_nothing_was_added_to_for_a_day_becomes_one_sorted_part(tmp_pat
     assert (after.counters, after.added_at) == (before.counters, before.added_at)
     (part,) = after.archive
     path = data.part("archive", DAY, part.generation)
-    found = duckdb.execute("SELECT country, visitor FROM read_parquet($1) ORDER BY file_row_number", [str(path)]).fetchall()
+    found = duckdb.execute(
+        "SELECT country, visitor FROM read_parquet($1) ORDER BY file_row_number", [str(path)]
+    ).fetchall()
     assert [country for country, _ in groupby(found, lambda row: row[0])] == ["DE", "FR", None]
     assert len(list(groupby(found))) == len(set(found)) == 6
     assert_verified(data)
@@ -71,7 +77,9 @@ def test_day_before_1970_is_settled_like_any_other(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(("sizes", "left"), [([1] * 8, [8]), ([2, 2], [4])])
-def test_times_stay_milliseconds_when_parts_are_written_again(tmp_path: Path, sizes: list[int], left: list[int]) -> None:
+def test_times_stay_milliseconds_when_parts_are_written_again(
+    tmp_path: Path, sizes: list[int], left: list[int]
+) -> None:
     data = in_parts(tmp_path, *sizes)
     next_day(data)
     assert rows_of(data) == left

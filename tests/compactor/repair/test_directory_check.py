@@ -1,7 +1,9 @@
-"""Copies of a directory in which passes went on: whatever was copied first, what was sealed when the copy began is counted.
+"""Copies of a directory in which passes went on: whatever was copied first, what was
+sealed when the copy began is counted.
 
-A copy is put together here from what the directory was at several moments, as a copier finds it that takes one part of it
-after the other: the snapshots, archive/, counters/ and log/, each of another moment.
+A copy is put together here from what the directory was at several moments, as a copier
+finds it that takes one part of it after the other: the snapshots, archive/, counters/
+and log/, each of another moment.
 """
 
 from __future__ import annotations
@@ -41,7 +43,9 @@ MOMENTS = 4
 
 
 class Timeline(NamedTuple):
-    """A directory at several moments, the ids that were sealed at the first, all ids, and all lines."""
+    """A directory at several moments, the ids that were sealed at the first, all ids,
+    and all lines.
+    """
 
     moments: list[DataDirectory]
     first: set[str]
@@ -50,7 +54,9 @@ class Timeline(NamedTuple):
 
 
 def make_timeline(root: Path, passes: int) -> Timeline:
-    """Moments that are some passes apart. Of the old day the log holds nothing any more, and its parts are merged meanwhile."""
+    """Moments that are some passes apart. Of the old day the log holds nothing any
+    more, and its parts are merged meanwhile.
+    """
     data = data_directory(root / "data")
     numbers = itertools.count()
     ids: list[str] = []
@@ -120,9 +126,11 @@ def ids_of(data: DataDirectory) -> list[str]:
 
 
 def assert_whole(data: DataDirectory, timeline: Timeline) -> None:
-    """Verified; each event that was sealed when the copy began counted once; none that nobody sent; the balance holds.
+    """Verified; each event that was sealed when the copy began counted once; none that
+    nobody sent; the balance holds.
 
-    No line is in it twice: one that a part no snapshot names holds is not met again by the pass.
+    No line is in it twice: one that a part no snapshot names holds is not met again by
+    the pass.
     """
     assert_verified(data)
     counted = ids_of(data)
@@ -176,7 +184,9 @@ def test_copy_that_is_started_without_a_look_at_it_loses_nothing(
     assert_whole(data, timeline)
 
 
-def test_rebuild_says_what_the_snapshot_had_counted_and_no_part_of_the_copy_holds(timeline: Timeline, place: Path) -> None:
+def test_rebuild_says_what_the_snapshot_had_counted_and_no_part_of_the_copy_holds(
+    timeline: Timeline, place: Path
+) -> None:
     data = copy_in_order(timeline, ("archive", "counters", "log", "snapshots"), place)
     had = load(data).totals
     changes = rebuilt(data)
@@ -222,7 +232,9 @@ def test_kept_snapshot_takes_the_place_of_one_whose_parts_are_missing(several: D
     several.part(kind, DAY, current.generation).unlink()
     log = SilentLog()
     started(several, log)
-    assert [fields["went_back_to"] for event, fields in log.said if event == "parts_missing"] == [current.generation - 1]
+    assert [fields["went_back_to"] for event, fields in log.said if event == "parts_missing"] == [
+        current.generation - 1
+    ]
     assert load(several).generation > current.generation
     assert (several.quarantine / f"damaged-snapshot.{current.generation}.json").exists()
     fold(several, NOON + 100)
@@ -274,7 +286,9 @@ def test_nothing_is_swept_or_folded_beside_missing_parts_until_a_rebuild(several
 
 
 def test_parts_of_a_later_generation_than_the_snapshot_are_kept_and_named_by_verify(several: DataDirectory) -> None:
-    """As where an older snapshot.json was put back: what only they hold would be swept."""
+    """As where an older snapshot.json was put back: what only they hold would be
+    swept.
+    """
     older = several.kept_snapshot(7).read_bytes()
     for path in several.root.glob("snapshot*.json"):
         path.unlink()
@@ -302,7 +316,9 @@ def test_rebuild_leaves_no_spare_snapshot_that_could_not_be_read(several: DataDi
 
 
 class Expiry(NamedTuple):
-    """A directory before and after the archive of its one day went; what its counters said then."""
+    """A directory before and after the archive of its one day went; what its counters
+    said then.
+    """
 
     before: DataDirectory
     after: DataDirectory
@@ -364,7 +380,9 @@ GONE = "visitor-who-goes"
 
 
 def pass_with_the_visitor(data: DataDirectory, number: int) -> None:
-    sealed(data, [line(f"gone-{number}", NOON, NOON + number, visitor=GONE), line(f"other-{number}", NOON, NOON + number)])
+    sealed(
+        data, [line(f"gone-{number}", NOON, NOON + number, visitor=GONE), line(f"other-{number}", NOON, NOON + number)]
+    )
     fold(data, NOON + number)
 
 
@@ -375,7 +393,9 @@ def erase(data: DataDirectory, now_ms: int = NOON + 100) -> None:
 
 
 def erased_meanwhile(place: Path, early: tuple[str, ...]) -> DataDirectory:
-    """A copy that took these files and folders before the erasure, and all others after it."""
+    """A copy that took these files and folders before the erasure, and all others after
+    it.
+    """
     data, copy = data_directory(place / "data"), place / "copy"
     for number in range(4):
         pass_with_the_visitor(data, number)
@@ -458,7 +478,9 @@ def test_kept_snapshot_of_after_an_erasure_takes_the_place_of_one_whose_parts_ar
 
 
 def test_segment_of_before_an_erasure_that_is_put_back_is_balanced_by_the_erased(place: Path) -> None:
-    """As docs/runbook.md says of one that is corrupt: the visitor is back, and is erased again."""
+    """As docs/runbook.md says of one that is corrupt: the visitor is back, and is
+    erased again.
+    """
     data = data_directory(place / "data")
     pass_with_the_visitor(data, 0)
     (segment,) = sealed_segments(data)

@@ -1,4 +1,6 @@
-"""`foldlog rebuild` where no snapshot is whole: what the parts and the retained log hold is counted again, each event once."""
+"""`foldlog rebuild` where no snapshot is whole: what the parts and the retained log
+hold is counted again, each event once.
+"""
 
 from __future__ import annotations
 
@@ -35,7 +37,9 @@ def rebuilt(data: DataDirectory) -> SilentLog:
 
 @pytest.fixture(scope="module")
 def template(tmp_path_factory: pytest.TempPathFactory) -> DataDirectory:
-    """Ten passes with repeats, merged parts, and an event that a copy received earlier has moved to the day before."""
+    """Ten passes with repeats, merged parts, and an event that a copy received earlier
+    has moved to the day before.
+    """
     data = data_directory(tmp_path_factory.mktemp("several"))
     sealed(data, [line("moved", NOON, NOON + 5000, url="https://example.com/late")])
     fold(data)
@@ -102,7 +106,9 @@ def test_counters_of_a_day_without_an_archive_are_kept(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("is_lost", [False, True], ids=["with its snapshots", "without"])
 def test_rebuild_under_a_clock_that_jumped_lets_nothing_be_deleted(tmp_path: Path, is_lost: bool) -> None:
-    """It writes its time into the snapshot, where the passes after it would take it for the right one (P9)."""
+    """It writes its time into the snapshot, where the passes after it would take it for
+    the right one (P9).
+    """
     data = data_directory(tmp_path)
     for number in range(5):
         sealed(data, [line(f"event-{number}")])
@@ -138,9 +144,13 @@ def killed(*_: object) -> None:
 
 @pytest.mark.parametrize("kill_first", [kill_rebuild, kill_pass])
 def test_killed_rebuild_after_another_or_after_a_killed_pass_holds_up_nothing(
-    several: DataDirectory, monkeypatch: pytest.MonkeyPatch, kill_first: Callable[[DataDirectory, pytest.MonkeyPatch], None]
+    several: DataDirectory,
+    monkeypatch: pytest.MonkeyPatch,
+    kill_first: Callable[[DataDirectory, pytest.MonkeyPatch], None],
 ) -> None:
-    """What the first had left is not taken for parts of a copy, so what the second leaves is not of a later generation."""
+    """What the first had left is not taken for parts of a copy, so what the second
+    leaves is not of a later generation.
+    """
     before = [row[0] for row in archived(several)]
     generation = load(several).generation
     kill_first(several, monkeypatch)

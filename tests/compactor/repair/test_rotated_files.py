@@ -1,4 +1,6 @@
-"""What others made of active segments in log/: sealed if it holds anything that is in no segment, and removed."""
+"""What others made of active segments in log/: sealed if it holds anything that is in
+no segment, and removed.
+"""
 
 from __future__ import annotations
 
@@ -126,7 +128,9 @@ def test_segment_whose_writer_has_not_noticed_is_left_alone(tmp_path: Path) -> N
 
 
 def test_what_somebody_is_at_work_on_waits(tmp_path: Path) -> None:
-    """By the time of its last change, which nobody can set: one that a clock set ahead is not one of this minute."""
+    """By the time of its last change, which nobody can set: one that a clock set ahead
+    is not one of this minute.
+    """
     data = data_directory(tmp_path)
     path = data.log / "active-0.ndjson.1"
     path.write_bytes(LINES)
@@ -164,7 +168,9 @@ def test_bad_lines_go_to_quarantine(tmp_path: Path) -> None:
     assert counted(data) == ["event-1", "event-2"]
 
 
-@pytest.mark.parametrize("content", [b"BZh91AY&SY", os.urandom(500), gzip.compress(b"notes\n")], ids=["bzip2", "noise", "gzip"])
+@pytest.mark.parametrize(
+    "content", [b"BZh91AY&SY", os.urandom(500), gzip.compress(b"notes\n")], ids=["bzip2", "noise", "gzip"]
+)
 def test_what_holds_no_line_is_kept_as_it_is(tmp_path: Path, content: bytes) -> None:
     data = data_directory(tmp_path)
     for number in range(2):  # another one of the same name does not take its place
@@ -218,7 +224,9 @@ def test_one_of_a_newer_version_is_left_and_stops_nothing(tmp_path: Path) -> Non
 
 
 def what_is_left(data: DataDirectory) -> tuple[list[bytes], list[bytes], list[str]]:
-    """Sealed lines, quarantine, and whatever else is in the log; not when a segment was sealed, which is in its name."""
+    """Sealed lines, quarantine, and whatever else is in the log; not when a segment was
+    sealed, which is in its name.
+    """
     found = sealed_segments(data)
     assert all(digest(each).intact for each in found)
     known = {each.path.name for each in found} | {each.checksum.name for each in found}

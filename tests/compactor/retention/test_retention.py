@@ -1,4 +1,6 @@
-"""Retention by age and by size: what goes, what is held for a person, and that nothing else is touched (P9)."""
+"""Retention by age and by size: what goes, what is held for a person, and that nothing
+else is touched (P9).
+"""
 
 from __future__ import annotations
 
@@ -39,11 +41,13 @@ DAY_MS = DAY_S * 1000
 HOUR_MS = 3_600_000
 KINDS = ("log", "archive", "counters")
 
-# --- the plan, as a pure function ---------------------------------------------------------------------------------------
+# --- the plan, as a pure function
 
 
 class Given(msgspec.Struct, frozen=True):
-    """A directory as ages in days of what is in it, each with its bytes; `unfolded` and `spare` are ages in the log."""
+    """A directory as ages in days of what is in it, each with its bytes; `unfolded` and
+    `spare` are ages in the log.
+    """
 
     log: dict[int, int] = {}
     archive: dict[int, int] = {}
@@ -54,7 +58,9 @@ class Given(msgspec.Struct, frozen=True):
 
 
 class Expected(msgspec.Struct, frozen=True):
-    """Ages that go, by their reason; kinds that are held; bytes above the limit that stay."""
+    """Ages that go, by their reason; kinds that are held; bytes above the limit that
+    stay.
+    """
 
     age: dict[str, list[int]] = {}
     size: dict[str, list[int]] = {}
@@ -68,7 +74,11 @@ ROWS: dict[str, tuple[dict[str, int], Given, Expected]] = {
     "nothing is old": ({}, Given(MONTH, MONTH, {800: 10}), Expected()),
     "log by age": ({}, Given({32: 10, 31: 10, 29: 10}), Expected({"log": [32, 31]})),
     "archive by age": ({}, Given(archive={762: 1, 761: 1, 760: 1}), Expected({"archive": [762, 761]})),
-    "archive by the last fold into it": ({}, Given(archive={900: 1, 800: 1}, added={900: 3}), Expected({"archive": [800]})),
+    "archive by the last fold into it": (
+        {},
+        Given(archive={900: 1, 800: 1}, added={900: 3}),
+        Expected({"archive": [800]}),
+    ),
     "counters by age, without an archive only": (
         {"counters_retention_days": 20},
         Given(archive={50: 1}, counters={40: 1, 21: 1, 20: 1}),
@@ -94,7 +104,11 @@ ROWS: dict[str, tuple[dict[str, int], Given, Expected]] = {
         Given({3: 10, 2: 10, 1: 10}, unfolded=[3], spare=[2]),
         Expected(size={"log": [1]}, over={"log": 5}),
     ),
-    "archive by size, the oldest": ({"archive_max_bytes": 80}, Given(archive=TEN), Expected(size={"archive": [17, 16]})),
+    "archive by size, the oldest": (
+        {"archive_max_bytes": 80},
+        Given(archive=TEN),
+        Expected(size={"archive": [17, 16]}),
+    ),
     "archive by size, the oldest by the last fold into it": (
         {"archive_max_bytes": 15},
         Given(archive={900: 10, 20: 10}, added={900: 10}),
@@ -135,7 +149,11 @@ ROWS: dict[str, tuple[dict[str, int], Given, Expected]] = {
         Given(archive=dict.fromkeys(range(2, 17), 1)),
         Expected(held={"archive": (8, 15)}),
     ),
-    "limit that takes most of the log is held": ({"log_max_bytes": 100}, Given(MONTH), Expected(held={"log": (20, 30)})),
+    "limit that takes most of the log is held": (
+        {"log_max_bytes": 100},
+        Given(MONTH),
+        Expected(held={"log": (20, 30)}),
+    ),
     "log of one day is not held, however much it is": (
         {"log_retention_days": 0},
         Given(MONTH, unfolded=range(1, 30)),
@@ -201,7 +219,9 @@ def test_plan_takes_what_is_past_its_retention(settings: dict[str, Any], given: 
 
 
 @pytest.mark.parametrize(("settings", "given", "expected"), ROWS.values(), ids=ROWS)
-def test_plan_takes_nothing_while_the_clock_is_in_doubt(settings: dict[str, Any], given: Given, expected: Expected) -> None:
+def test_plan_takes_nothing_while_the_clock_is_in_doubt(
+    settings: dict[str, Any], given: Given, expected: Expected
+) -> None:
     for after_ms in (-60_000, 2 * DAY_MS + 1):
         plan = planned(given, Settings(**settings), is_confirmed=True, after_ms=after_ms)
         assert plan.skipped
@@ -217,9 +237,13 @@ def test_what_a_person_confirmed_is_not_held() -> None:
 
 
 def test_steady_state_after_a_confirmed_deletion_is_not_held() -> None:
-    """What is left of two years after lowering the retention to 30 days loses one day a day."""
+    """What is left of two years after lowering the retention to 30 days loses one day a
+    day.
+    """
     kept = dict.fromkeys(range(31), 1)
-    assert ages(planned(Given(kept, kept), Settings(log_retention_days=29, archive_retention_days=29)).archive, "age") == [30]
+    assert ages(
+        planned(Given(kept, kept), Settings(log_retention_days=29, archive_retention_days=29)).archive, "age"
+    ) == [30]
 
 
 # When the last run was, and the last success; then the run of this pass.
@@ -227,19 +251,26 @@ RECORDS: dict[str, tuple[Retention, dict[str, Any], str]] = {
     "of the first pass": (Retention(), {}, "now"),
     "skipped, after a success": (Retention(at="B", succeeded_at="A"), {"skipped": "the clock"}, "A"),
     "skipped, after an older release": (Retention(at="B"), {"skipped": "the clock"}, "B"),
-    "held, after a success": (Retention(at="B", succeeded_at="A"), {"archive": KindPlan("archive", 9, is_held=True)}, "A"),
+    "held, after a success": (
+        Retention(at="B", succeeded_at="A"),
+        {"archive": KindPlan("archive", 9, is_held=True)},
+        "A",
+    ),
     "over a limit that cannot be met": (Retention(at="B"), {"log": KindPlan("log", 9, over_bytes=7)}, "now"),
 }
 
 
 @pytest.mark.parametrize(("last", "plan", "expected"), RECORDS.values(), ids=RECORDS)
-def test_success_is_a_run_that_was_neither_skipped_nor_held(last: Retention, plan: dict[str, Any], expected: str) -> None:
+def test_success_is_a_run_that_was_neither_skipped_nor_held(
+    last: Retention, plan: dict[str, Any], expected: str
+) -> None:
     if "archive" in plan:
         plan = {"archive": KindPlan("archive", 9, (Item(day(9), day(9), 1, "age", is_free=True),), is_held=True)}
     assert RetentionPlan("now", **plan).record(last).succeeded_at == expected
 
 
-# Hours from now: the last run, the last success (None: a release that did not say), the jump of the clock.
+# Hours from now: the last run, the last success (None: a release that did not say), the
+# jump of the clock.
 STREAKS = {
     "success": (0, 0, None, 0),
     "held for three days": (0, 73, None, 73),
@@ -269,17 +300,21 @@ def test_snapshot_of_an_older_release_is_read() -> None:
     assert (snapshot.retention.last_success, snapshot.retention.unsuccessful_s) == (rfc3339(NOON), 0)
 
 
-# --- passes over real directories ----------------------------------------------------------------------------------------
+# --- passes over real directories
 
 
 def history(root: Path, days: int, now: int) -> DataDirectory:
-    """A directory with events of so many days that end ten days before `now`, folded then; the clock is trusted again."""
+    """A directory with events of so many days that end ten days before `now`, folded
+    then; the clock is trusted again.
+    """
     data = data_directory(root)
     begins = now - 10 * DAY_MS
     for number in range(days):
         moment = begins - (days - 1 - number) * DAY_MS
         ids = [f"day-{number:03d}-{n}" for n in range(3)]
-        seal_at(data, [line(id_, moment, begins, visitor=f"v-{n % 2}-{number % 3}") for n, id_ in enumerate(ids)], moment)
+        seal_at(
+            data, [line(id_, moment, begins, visitor=f"v-{n % 2}-{number % 3}") for n, id_ in enumerate(ids)], moment
+        )
     for hours in (0, 180, 181, 228, 229):  # a jump of a week, and 48 hours after it
         fold(data, begins + hours * HOUR_MS)
     assert load(data).retention.skipped is None
@@ -485,7 +520,7 @@ def test_fresh_directory_has_nothing_to_retain(tmp_path: Path) -> None:
     assert fold(data, NOON).snapshot.retention.succeeded_at == rfc3339(NOON)
 
 
-# --- the command -----------------------------------------------------------------------------------------------------------
+# --- the command
 
 
 def test_dry_run_changes_no_byte_and_says_what_then_goes(tmp_path: Path) -> None:
@@ -562,7 +597,7 @@ def test_kill_before_any_call_of_retain_leaves_what_verifies() -> None:
     assert sum(run.ending == KILLED for run in runs) >= 6
 
 
-# --- a running server ------------------------------------------------------------------------------------------------------
+# --- a running server
 
 
 @pytest.mark.timeout(90)

@@ -1,4 +1,6 @@
-"""`foldlog doctor` finds what would go wrong, says what to type, and changes nothing."""
+"""`foldlog doctor` finds what would go wrong, says what to type, and changes
+nothing.
+"""
 
 from __future__ import annotations
 
@@ -27,13 +29,13 @@ from foldlog.doctor.examine import examine
 from foldlog.doctor.file_systems import Mount
 from foldlog.doctor.host_findings import Finding
 from foldlog.processes import Running
-from ingest.collect.undeclared_proxy import WARNING
 from shared.disk.layout import DataDirectory, SegmentName
 from shared.generations.snapshot import load
 from shared.segments.sealed import sealed_segments
 from shared.settings import Settings
 from shared.settings import load as load_settings
 from shared.timestamps import DAY_S, now_ms
+from shared.undeclared_proxy import WARNING
 from tests.builders.logs import data_directory, fold, line, sealed
 from tests.builders.server import Server, environment, run_foldlog
 from tests.foldlog.test_preflight import tree
@@ -47,12 +49,23 @@ def mount(type_: str = "ext4", *options: str) -> Mount:
     return Mount("/var/lib", type_, "/dev/sdb1", frozenset(options or ("rw", "relatime")))
 
 
-# What the doctor is given, how it is, and words of what it says and of what it says to do.
+# What the doctor is given, how it is, and words of what it says and of what it says to
+# do.
 HOST: dict[str, tuple[Finding, str, str, str]] = {
     "ext4": (host_findings.file_system(ROOT, mount()), "ok", "ext4, mounted at /var/lib", ""),
     "no proc": (host_findings.file_system(ROOT, None), "unknown", "cannot be told", ""),
-    "nfs": (host_findings.file_system(ROOT, mount("nfs4")), "wrong", "network file system (nfs4", "set FOLDLOG_DATA_DIR"),
-    "fuse": (host_findings.file_system(ROOT, mount("fuse.unheardof")), "wrong", "nobody can say", "set FOLDLOG_DATA_DIR"),
+    "nfs": (
+        host_findings.file_system(ROOT, mount("nfs4")),
+        "wrong",
+        "network file system (nfs4",
+        "set FOLDLOG_DATA_DIR",
+    ),
+    "fuse": (
+        host_findings.file_system(ROOT, mount("fuse.unheardof")),
+        "wrong",
+        "nobody can say",
+        "set FOLDLOG_DATA_DIR",
+    ),
     "ro": (host_findings.file_system(ROOT, mount("ext4", "ro")), "wrong", "read-only", "mount -o remount,rw /var/lib"),
     "overlay": (
         host_findings.file_system(ROOT, mount("overlay")),
@@ -61,11 +74,26 @@ HOST: dict[str, tuple[Finding, str, str, str]] = {
         "mount a volume at /var",
     ),
     "tmpfs": (host_findings.file_system(ROOT, mount("tmpfs")), "warning", "in memory", "set FOLDLOG_DATA_DIR"),
-    "nobarrier": (host_findings.file_system(ROOT, mount("xfs", "rw", "nobarrier")), "warning", "nobarrier", "/etc/fstab"),
-    "writeback": (host_findings.file_system(ROOT, mount("ext4", "data=writeback")), "warning", "data=writeback", "/etc/fstab"),
+    "nobarrier": (
+        host_findings.file_system(ROOT, mount("xfs", "rw", "nobarrier")),
+        "warning",
+        "nobarrier",
+        "/etc/fstab",
+    ),
+    "writeback": (
+        host_findings.file_system(ROOT, mount("ext4", "data=writeback")),
+        "warning",
+        "data=writeback",
+        "/etc/fstab",
+    ),
     "files": (host_findings.open_files(8320, "here", Settings()), "ok", "8,320 here", ""),
     "any files": (host_findings.open_files(math.inf, "here", Settings()), "ok", "no limit", ""),
-    "few files": (host_findings.open_files(1024, "here", Settings()), "warning", "takes 896 connections", "LimitNOFILE=8320"),
+    "few files": (
+        host_findings.open_files(1024, "here", Settings()),
+        "warning",
+        "takes 896 connections",
+        "LimitNOFILE=8320",
+    ),
     "no size": (host_findings.file_size(math.inf, "here", Settings()), "ok", "no limit", ""),
     "some size": (host_findings.file_size(GIB, "here", Settings()), "warning", "1.0 GiB", "LimitFSIZE=infinity"),
     "small size": (host_findings.file_size(1 << 20, "here", Settings()), "wrong", "1.0 MiB", "LimitFSIZE=infinity"),
@@ -73,14 +101,29 @@ HOST: dict[str, tuple[Finding, str, str, str]] = {
     "btrfs": (host_findings.inodes(0, 0), "ok", "as needed", ""),
     "few inodes": (host_findings.inodes(9_999, 10**7), "warning", "9,999", "df -i"),
     "hardly inodes": (host_findings.inodes(999, 10**7), "wrong", "999", "df -i"),
-    "memory": (host_findings.memory(2 * GIB, Settings()), "ok", "the worker may take 812.0 MiB at once, there is 2.0 GiB", ""),
-    "little": (host_findings.memory(GIB // 2, Settings(workers=4)), "warning", "each of 4 workers", "FOLDLOG_FOLD_MEMORY"),
+    "memory": (
+        host_findings.memory(2 * GIB, Settings()),
+        "ok",
+        "the worker may take 812.0 MiB at once, there is 2.0 GiB",
+        "",
+    ),
+    "little": (
+        host_findings.memory(GIB // 2, Settings(workers=4)),
+        "warning",
+        "each of 4 workers",
+        "FOLDLOG_FOLD_MEMORY",
+    ),
     "unknown memory": (host_findings.memory(None, Settings()), "unknown", "cannot be told", ""),
     "cores": (host_findings.cores(4, Settings(workers=4)), "ok", "4 workers, 4 cores", ""),
     "few cores": (host_findings.cores(2, Settings(workers=3)), "warning", "3 workers, 2 cores", "FOLDLOG_WORKERS=2"),
     "space": (host_findings.space(100 * GIB, 200 * GIB, Settings(), None), "ok", "100.0 GiB of 200.0 GiB", ""),
     "full": (host_findings.space(100 << 20, 200 * GIB, Settings(), None), "wrong", "refused with 507", "make room"),
-    "lasts": (host_findings.space(101 * GIB, 200 * GIB, Settings(), GIB), "ok", "at 1.0 GiB a day it lasts 100 days", ""),
+    "lasts": (
+        host_findings.space(101 * GIB, 200 * GIB, Settings(), GIB),
+        "ok",
+        "at 1.0 GiB a day it lasts 100 days",
+        "",
+    ),
     "for ever": (host_findings.space(101 * GIB, 200 * GIB, Settings(), 9e3), "ok", "more than ten years", ""),
     "days": (
         host_findings.space(5 * GIB, 200 * GIB, Settings(), GIB),
@@ -88,7 +131,12 @@ HOST: dict[str, tuple[Finding, str, str, str]] = {
         "it lasts 4 days",
         "FOLDLOG_LOG_RETENTION_DAYS",
     ),
-    "small disk": (host_findings.space(GIB - 1, GIB - 1, Settings(), None), "warning", "never be used", "FOLDLOG_DISK_RESERVE"),
+    "small disk": (
+        host_findings.space(GIB - 1, GIB - 1, Settings(), None),
+        "warning",
+        "never be used",
+        "FOLDLOG_DISK_RESERVE",
+    ),
     "no growth": (host_findings.space(100 * GIB, 200 * GIB, Settings(), 0.0), "ok", "512.0 MiB", ""),
     "synchronised": (host_findings.synchronised(True), "ok", "synchronised", ""),
     "unsynchronised": (host_findings.synchronised(False), "warning", "nothing synchronises", "timedatectl"),
@@ -100,7 +148,12 @@ HOST: dict[str, tuple[Finding, str, str, str]] = {
         "2 h behind the snapshot",
         "timedatectl",
     ),
-    "clock in doubt": (host_findings.clock(1e9, 1e9, "", "2026-11-22T00:00Z"), "warning", "since 2026-11-22", "by itself"),
+    "clock in doubt": (
+        host_findings.clock(1e9, 1e9, "", "2026-11-22T00:00Z"),
+        "warning",
+        "since 2026-11-22",
+        "by itself",
+    ),
     "first clock": (host_findings.clock(1e9, None, "", None), "ok", "nothing to compare", ""),
 }
 
@@ -116,9 +169,24 @@ NOTHING = Running(None, {})
 PROXIED = Settings(listen=("0.0.0.0", 8080), trusted_proxies=(ip_network("10.0.0.0/8"),))  # noqa: S104
 DATA: dict[str, tuple[Finding, str, str, str]] = {
     "directory": (data_findings.data_directory(ROOT, owned()), "ok", "mode 750, of foldlog", ""),
-    "readable": (data_findings.data_directory(ROOT, owned(mode=0o755)), "warning", "may read", "chmod 750 /var/lib/foldlog"),
-    "group": (data_findings.data_directory(ROOT, owned(mode=0o770)), "warning", "its group may write", "chmod 750 /var"),
-    "writable": (data_findings.data_directory(ROOT, owned(mode=0o777)), "wrong", "everybody may write", "chmod 750 /var"),
+    "readable": (
+        data_findings.data_directory(ROOT, owned(mode=0o755)),
+        "warning",
+        "may read",
+        "chmod 750 /var/lib/foldlog",
+    ),
+    "group": (
+        data_findings.data_directory(ROOT, owned(mode=0o770)),
+        "warning",
+        "its group may write",
+        "chmod 750 /var",
+    ),
+    "writable": (
+        data_findings.data_directory(ROOT, owned(mode=0o777)),
+        "wrong",
+        "everybody may write",
+        "chmod 750 /var",
+    ),
     "private": (data_findings.private(ROOT / "private", owned()), "ok", "its owner alone", ""),
     "no private": (data_findings.private(ROOT, owned(private_mode=None)), "ok", "none yet", ""),
     "open private": (data_findings.private(ROOT, owned(private_mode=0o750)), "wrong", "mode 750", "chmod 700 /var"),
@@ -139,9 +207,19 @@ DATA: dict[str, tuple[Finding, str, str, str]] = {
     "root runs": (data_findings.user("root", "root", "root"), "warning", "runs as root", "useradd"),
     "root alone": (data_findings.user("root", "root", None), "warning", "runs as root", "useradd"),
     "root looks": (data_findings.user("root", "foldlog", "foldlog"), "warning", "you are root", "sudo -u foldlog"),
-    "other looks": (data_findings.user("jo", "foldlog", None), "warning", "you are jo", "sudo -u foldlog foldlog doctor"),
+    "other looks": (
+        data_findings.user("jo", "foldlog", None),
+        "warning",
+        "you are jo",
+        "sudo -u foldlog foldlog doctor",
+    ),
     "running": (data_findings.processes(WELL, ON_TIME, Settings()), "ok", "2 answering", ""),
-    "alone": (data_findings.processes(Running(None, {"0": True}), None, Settings()), "ok", "no `foldlog serve`, but", ""),
+    "alone": (
+        data_findings.processes(Running(None, {"0": True}), None, Settings()),
+        "ok",
+        "no `foldlog serve`, but",
+        "",
+    ),
     "nothing": (data_findings.processes(NOTHING, LATE, Settings()), "warning", "nothing runs", "`foldlog serve`"),
     "unasked": (data_findings.processes(Running(1, None), None, Settings()), "unknown", "only the user", ""),
     "stuck": (
@@ -150,8 +228,18 @@ DATA: dict[str, tuple[Finding, str, str, str]] = {
         "answer: 1",
         "child_stuck",
     ),
-    "no worker": (data_findings.processes(Running(1, {}), ON_TIME, Settings()), "wrong", "no worker answers", "messages"),
-    "late": (data_findings.processes(WELL, LATE, Settings()), "wrong", "the last fold was 3 min ago", "foldlog compact"),
+    "no worker": (
+        data_findings.processes(Running(1, {}), ON_TIME, Settings()),
+        "wrong",
+        "no worker answers",
+        "messages",
+    ),
+    "late": (
+        data_findings.processes(WELL, LATE, Settings()),
+        "wrong",
+        "the last fold was 3 min ago",
+        "foldlog compact",
+    ),
     "listens": (data_findings.address(WELL, True, Settings()), "ok", "127.0.0.1:8080: a worker listens", ""),
     "free": (data_findings.address(NOTHING, False, Settings()), "ok", "8080: free", ""),
     "taken": (
@@ -185,9 +273,19 @@ DATA: dict[str, tuple[Finding, str, str, str]] = {
         "name",
     ),
     "parts": (data_findings.parts(3, Parts(12, [])), "ok", "all 12 of generation 3", ""),
-    "part gone": (data_findings.parts(3, Parts(12, [ROOT / "x"])), "wrong", "x is missing or has another", "foldlog rebuild"),
+    "part gone": (
+        data_findings.parts(3, Parts(12, [ROOT / "x"])),
+        "wrong",
+        "x is missing or has another",
+        "foldlog rebuild",
+    ),
     "checksums": (data_findings.suspect([]), "ok", "none", ""),
-    "suspect": (data_findings.suspect(["a.ndjson", "b.ndjson"]), "warning", "a.ndjson has no .sha256, and 1 more", "dmesg"),
+    "suspect": (
+        data_findings.suspect(["a.ndjson", "b.ndjson"]),
+        "warning",
+        "a.ndjson has no .sha256, and 1 more",
+        "dmesg",
+    ),
     "no erasure": (data_findings.erasures(0, True), "ok", "none", ""),
     "erasure": (data_findings.erasures(2, True), "warning", "2 asked for", "next pass"),
     "erasure that waits": (data_findings.erasures(1, False), "warning", "1 asked for", "foldlog compact --once"),
@@ -274,7 +372,9 @@ MEMORY: dict[str, tuple[str, dict[str, str], int]] = {
 
 
 @pytest.mark.parametrize(("cgroup", "files", "expected"), MEMORY.values(), ids=MEMORY)
-def test_memory_is_the_least_that_any_group_allows(tmp_path: Path, cgroup: str, files: dict[str, str], expected: int) -> None:
+def test_memory_is_the_least_that_any_group_allows(
+    tmp_path: Path, cgroup: str, files: dict[str, str], expected: int
+) -> None:
     assert host_probe.memory_of(None, *fake_host(tmp_path, cgroup, files)) == expected
 
 
@@ -329,9 +429,13 @@ def test_growth_is_told_from_the_last_days_and_not_before_there_is_one(tmp_path:
 
 
 def doctor(data: DataDirectory, **settings: object) -> dict[str, dict[str, str]]:
-    """The findings by name; every one that is not well says what to do. In this process: starting another takes longer."""
+    """The findings by name; every one that is not well says what to do. In this
+    process: starting another takes longer.
+    """
     given: dict[str, object] = {"disk_reserve": 1, "rate_limit": 600, "listen": "127.0.0.1:1"}
-    return by_name([each._asdict() for each in examine(data, load_settings(environment(data.root, **(given | settings))))])
+    return by_name(
+        [each._asdict() for each in examine(data, load_settings(environment(data.root, **(given | settings))))]
+    )
 
 
 def by_name(found: list[dict[str, str]]) -> dict[str, dict[str, str]]:
@@ -340,7 +444,9 @@ def by_name(found: list[dict[str, str]]) -> dict[str, dict[str, str]]:
 
 
 def printed(done: subprocess.CompletedProcess[str]) -> dict[str, dict[str, str]]:
-    """What the command said; its exit code is 1 if something is wrong, 0 with warnings only."""
+    """What the command said; its exit code is 1 if something is wrong, 0 with warnings
+    only.
+    """
     assert done.stderr == ""
     found = by_name(json.loads(done.stdout))
     assert done.returncode == (1 if wrong(found) else 0)
@@ -503,7 +609,9 @@ def test_limits_of_the_system_are_those_that_hold(tmp_path: Path) -> None:
 
     command = [sys.executable, "-m", "foldlog", "doctor", "--json"]
     environ = environment(data.root, listen="127.0.0.1:1")
-    done = subprocess.run(command, env=environ, capture_output=True, text=True, preexec_fn=limited, timeout=60, check=False)
+    done = subprocess.run(
+        command, env=environ, capture_output=True, text=True, preexec_fn=limited, timeout=60, check=False
+    )
     found = printed(done)
     assert wrong(found) == {"file size"}
     assert found["open files"]["found"].startswith("512 for this command: a worker takes 384 connections")
@@ -536,7 +644,8 @@ def test_file_that_root_left_behind_is_named(tmp_path: Path) -> None:
     assert re.search(rf"chown -R \w+: {data.root}", found["ownership"]["do"])
 
 
-# The command as another user: all is imported before, for this Python may be where that user cannot read.
+# The command as another user: all is imported before, for this Python may be where that
+# user cannot read.
 AS_NOBODY = """
 import os, sys, encodings.ascii, encodings.idna
 from foldlog.cli import main
@@ -605,7 +714,9 @@ def test_terminal_of_80_columns_is_not_overrun(tmp_path: Path) -> None:
     data = data_directory(tmp_path / "data")
     ours, theirs = pty.openpty()
     environ = environment(data.root) | {"COLUMNS": "80", "LINES": "24", "TERM": "xterm"}
-    with subprocess.Popen([sys.executable, "-m", "foldlog", "doctor"], env=environ, stdin=theirs, stdout=theirs) as process:
+    with subprocess.Popen(
+        [sys.executable, "-m", "foldlog", "doctor"], env=environ, stdin=theirs, stdout=theirs
+    ) as process:
         os.close(theirs)
         shown = b""
         with suppress(OSError):

@@ -1,4 +1,6 @@
-"""The load generator sends what is due when it is due, charges the server with waiting, and says what was its own fault."""
+"""The load generator sends what is due when it is due, charges the server with waiting,
+and says what was its own fault.
+"""
 
 from __future__ import annotations
 
@@ -24,7 +26,9 @@ def plan(port: int = 1, **options: object) -> Plan:
 
 @contextmanager
 def server(answers: Iterator[bytes], stall_s: float = 0.0) -> Iterator[int]:
-    """Answers each request, on any number of connections, one at a time; the first after a stall. An empty answer closes."""
+    """Answers each request, on any number of connections, one at a time; the first
+    after a stall. An empty answer closes.
+    """
     lock = threading.Lock()
     stalls = iter([stall_s])
 
@@ -85,7 +89,8 @@ def test_stall_is_charged_to_everybody_who_came_meanwhile() -> None:
         outcome = Generator(plan(port, rates=[200.0], seconds=1.0)).run()
     assert outcome.statuses == {"200": outcome.requests}
     assert outcome.acknowledged == outcome.requests
-    # Requests of the first half second waited; a closed loop would have told of the four that were under way.
+    # Requests of the first half second waited; a closed loop would have told of the
+    # four that were under way.
     assert outcome.latency["p90"] > 350
     assert outcome.waited_for_connection > 50
     assert outcome.late["p50"] < 350

@@ -1,4 +1,6 @@
-"""`foldlog bench` says what the server did, and does not end well when an acknowledged event is not counted."""
+"""`foldlog bench` says what the server did, and does not end well when an acknowledged
+event is not counted.
+"""
 
 from __future__ import annotations
 
@@ -69,7 +71,9 @@ def test_server_that_is_not_there_ends_with_75(tmp_path: Path) -> None:
     assert main([*SMALL, "--key-file", str(tmp_path / "key"), "http://127.0.0.1:9"]) == 75
 
 
-@pytest.mark.parametrize("url", ["https://127.0.0.1", "http://localhost.example.com", "ftp://localhost", "127.0.0.1:80"])
+@pytest.mark.parametrize(
+    "url", ["https://127.0.0.1", "http://localhost.example.com", "ftp://localhost", "127.0.0.1:80"]
+)
 def test_target_is_http_on_this_host(url: str) -> None:
     with pytest.raises(SettingsError):
         make_target(url, "key", None, Settings())

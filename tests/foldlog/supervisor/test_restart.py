@@ -1,4 +1,6 @@
-"""A restart refuses nobody: whoever has been accepted is answered, and whoever comes meanwhile waits in a socket that stays."""
+"""A restart refuses nobody: whoever has been accepted is answered, and whoever comes
+meanwhile waits in a socket that stays.
+"""
 
 from __future__ import annotations
 
@@ -26,10 +28,10 @@ from ingest.context import Service
 from ingest.http.connection import Server as HttpServer
 from ingest.http.drain import DRAIN_S, GRACE_S
 from ingest.http.router import dispatch
-from ingest.observe.worker_stats import Meters
 from shared.generations.snapshot import load
 from shared.segments.sealed import active_segments, sealed_segments
 from shared.settings import Settings, SettingsError
+from shared.worker_stats import Meters
 from tests.builders.proxy import HOST
 from tests.builders.server import REQUEST_TIMEOUT_S, Answer, Server, keyed, lines_of, read_answer, verify
 from tests.builders.supervised import PATIENCE_S, Activated
@@ -56,7 +58,9 @@ def raw(id_: str) -> bytes:
 
 
 class Clients:
-    """Threads that send events until they are told to stop: every other one keeps its connection for as long as it may."""
+    """Threads that send events until they are told to stop: every other one keeps its
+    connection for as long as it may.
+    """
 
     def __init__(self, port: int, host: str = "127.0.0.1") -> None:
         self._address = (host, port)
@@ -126,7 +130,9 @@ def test_restart_with_an_inherited_socket_refuses_and_loses_nothing(tmp_path: Pa
 @pytest.mark.component
 @pytest.mark.parametrize("proxy", [Nginx, Caddy])
 def test_restart_behind_a_proxy_refuses_nothing(tmp_path: Path, proxy: type[Nginx] | type[Caddy]) -> None:
-    """A proxy keeps its connections to Foldlog, and repeats no POST: each of them must be told in time."""
+    """A proxy keeps its connections to Foldlog, and repeats no POST: each of them must
+    be told in time.
+    """
     with Activated(tmp_path, workers=2) as server, proxy(tmp_path / "proxy", server.host) as front:
         with Clients(front.port) as clients:
             clients.until_sent(10 * CLIENTS)
@@ -138,7 +144,9 @@ def test_restart_behind_a_proxy_refuses_nothing(tmp_path: Path, proxy: type[Ngin
 
 
 def test_workers_as_units_of_their_own_leave_no_gap(tmp_path: Path) -> None:
-    """Two sockets, as for IPv4 and IPv6, from which two workers accept; one is restarted while the other works."""
+    """Two sockets, as for IPv4 and IPv6, from which two workers accept; one is
+    restarted while the other works.
+    """
     server = Activated(tmp_path)
     data, other = server.data, socket.create_server(("127.0.0.2", 0))
     handed_on = [f"--listen-fd={number}" for number in (*server.inherited, other.fileno())]
@@ -198,7 +206,9 @@ def test_worker_that_dies_leaves_the_shared_socket_to_the_others(tmp_path: Path)
 
 @pytest.mark.component
 def test_systemd_socket_activate_starts_serve_at_the_first_connection(tmp_path: Path) -> None:
-    """The real program of systemd, which starts what it is given when somebody connects."""
+    """The real program of systemd, which starts what it is given when somebody
+    connects.
+    """
     program = shutil.which("systemd-socket-activate")
     if program is None:
         (pytest.fail if os.environ.get("CI") == "true" else pytest.skip)("systemd-socket-activate is not installed")
@@ -219,7 +229,9 @@ def test_systemd_socket_activate_starts_serve_at_the_first_connection(tmp_path: 
 
 @pytest.fixture
 def stopping(tmp_path: Path) -> Any:
-    """A server, and a way to have it begin to stop: nobody can connect any more, and what was accepted is still there."""
+    """A server, and a way to have it begin to stop: nobody can connect any more, and
+    what was accepted is still there.
+    """
     with Server(tmp_path) as server:
 
         def begin() -> None:
@@ -311,7 +323,9 @@ def test_head_that_is_arriving_has_time_to_arrive(stopping: Any) -> None:
 
 
 async def test_request_that_comes_too_late_is_told_so() -> None:
-    """When the time for answers is over: a service as far as it is asked for, for no client can hit that moment."""
+    """When the time for answers is over: a service as far as it is asked for, for no
+    client can hit that moment.
+    """
 
     async def hello(_service: Service, _request: object) -> web.StreamResponse:
         return web.Response(text="hello")
@@ -352,7 +366,9 @@ def test_sockets_of_others_are_left_alone(environ: dict[str, str], expected: lis
     assert given == {"OTHER": "kept"}  # children are not told of them
 
 
-@pytest.mark.parametrize("kind", ["a connection", "a datagram socket", "a Unix socket", "not listening", "a file", "closed"])
+@pytest.mark.parametrize(
+    "kind", ["a connection", "a datagram socket", "a Unix socket", "not listening", "a file", "closed"]
+)
 def test_descriptor_that_nobody_can_connect_to_is_refused(tmp_path: Path, kind: str) -> None:
     unix = socket.socket(socket.AF_UNIX)
     unix.bind(str(tmp_path / "socket"))

@@ -12,7 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from foldlog.cli import COMMANDS, main
+from foldlog.arguments import COMMANDS
+from foldlog.cli import main
 from shared.disk.layout import DataDirectory
 from shared.generations.snapshot import load
 from shared.segments.sealed import active_segments, sealed_segments
@@ -181,11 +182,15 @@ def test_data_directory_that_is_a_file_is_said(tmp_path: Path, command: str) -> 
 
 
 def test_command_that_makes_a_data_directory_says_so_once(tmp_path: Path) -> None:
-    """Typed in another directory than that of `foldlog serve`, it makes a second ./data and a token that nobody takes."""
+    """Typed in another directory than that of `foldlog serve`, it makes a second ./data
+    and a token that nobody takes.
+    """
     environ = environment(tmp_path / "data")
     made = run_foldlog(["token", "create"], environ)
     assert made.returncode == 0
-    assert made.stderr == f"foldlog: {tmp_path / 'data'} is a new data directory; for another one set FOLDLOG_DATA_DIR\n"
+    assert (
+        made.stderr == f"foldlog: {tmp_path / 'data'} is a new data directory; for another one set FOLDLOG_DATA_DIR\n"
+    )
     assert run_foldlog(["token", "create"], environ).stderr == ""
 
 
@@ -212,7 +217,9 @@ def test_files_of_another_user_are_said_with_what_to_do(tmp_path: Path) -> None:
 
 
 def without_the_rights_of_root() -> list[str]:
-    """What to put before a command so that modes of files hold for it: nothing, unless this is root."""
+    """What to put before a command so that modes of files hold for it: nothing, unless
+    this is root.
+    """
     if os.geteuid() != 0:
         return []
     rights = "-dac_override,-dac_read_search"
@@ -228,7 +235,9 @@ def test_report_before_the_first_fold_says_that_there_was_none(tmp_path: Path) -
 
 
 def exit_code(arguments: list[str]) -> object:
-    """As the process would end; the command runs in this one, for its start would take most of the time."""
+    """As the process would end; the command runs in this one, for its start would take
+    most of the time.
+    """
     try:
         return main(arguments)
     except SystemExit as ended:
@@ -322,7 +331,9 @@ def test_verify_finds_what_is_wrong_and_rebuild_mends_it(tmp_path: Path) -> None
 
 
 def test_rebuild_recounts_what_a_setting_changed(tmp_path: Path) -> None:
-    """An own site that was not declared counted as a referrer; declared, the retained log is counted anew."""
+    """An own site that was not declared counted as a referrer; declared, the retained
+    log is counted anew.
+    """
     data = DataDirectory(tmp_path / "data")
     environ = environment(data.root)
     run_foldlog(["token", "create"], environ)

@@ -1,4 +1,6 @@
-"""The read half of a real server: who may ask what, and numbers that were counted by hand."""
+"""The read half of a real server: who may ask what, and numbers that were counted by
+hand.
+"""
 
 from __future__ import annotations
 
@@ -65,7 +67,9 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
             assert answer.json() == {"accepted": len(events), "rejected": []}
         assert running.fold() == 1
         yield running
-        assert [line for line in running.stderr().splitlines() if '"event":"defect"' in line and EXPORT not in line] == []
+        assert [
+            line for line in running.stderr().splitlines() if '"event":"defect"' in line and EXPORT not in line
+        ] == []
 
 
 @pytest.fixture(scope="module")
@@ -114,7 +118,9 @@ def test_route_asks_for_a_token_that_may(server: Server, route: str, headers: di
 
 
 def test_refusals_say_what_to_do(server: Server) -> None:
-    missing, wrong = (ask(server, "GET /admin/api/status", headers) for headers in ({}, {"Authorization": "Bearer wrong"}))
+    missing, wrong = (
+        ask(server, "GET /admin/api/status", headers) for headers in ({}, {"Authorization": "Bearer wrong"})
+    )
     assert "send a token" in missing.json()["detail"]
     assert "not valid" in wrong.json()["detail"] and "foldlog token create" in wrong.json()["detail"]
     assert "the page is at /admin/" in server.get("/").json()["detail"]
@@ -157,7 +163,10 @@ CROSS_SITE = {
     "74 cross-site": {"Sec-Fetch-Site": "cross-site"},
     "74 same-site": {"Sec-Fetch-Site": "same-site"},
     "74 cross-site with its Origin": {"Sec-Fetch-Site": "cross-site", "Origin": "https://evil.example"},
-    "74 cross-site with the Origin of a site that may write": {"Sec-Fetch-Site": "cross-site", "Origin": f"https://{SITE}"},
+    "74 cross-site with the Origin of a site that may write": {
+        "Sec-Fetch-Site": "cross-site",
+        "Origin": f"https://{SITE}",
+    },
     "74 Origin of an older browser": {"Origin": "https://evil.example"},
     "74 Origin null": {"Origin": "null"},
     "74 Origin of a site that may write": {"Origin": f"https://{SITE}"},
@@ -196,7 +205,8 @@ def test_own_page_of_an_older_browser_can_fold(server: Server) -> None:
 
 SPAN = {"from": str(D1), "to": str(D2)}
 Numbers = tuple[int, int]
-# A question about the two days, the rows (value or nothing, events, visitors) and the total, counted by hand.
+# A question about the two days, the rows (value or nothing, events, visitors) and the
+# total, counted by hand.
 REPORTS: dict[str, tuple[dict[str, str], list[tuple[str | None, int, int]], Numbers]] = {
     "all": ({}, [(None, 8, 4)], (8, 4)),
     "with bots": ({"bots": "include"}, [(None, 9, 5)], (9, 5)),
@@ -267,7 +277,9 @@ SERIES: dict[str, tuple[dict[str, str], list[tuple[str, int, int]]]] = {
 
 
 @pytest.mark.parametrize(("asked", "rows"), SERIES.values(), ids=SERIES)
-def test_series_has_a_row_for_every_interval(server: Server, asked: dict[str, str], rows: list[tuple[str, int, int]]) -> None:
+def test_series_has_a_row_for_every_interval(
+    server: Server, asked: dict[str, str], rows: list[tuple[str, int, int]]
+) -> None:
     found = server.get("/admin/api/report", **(SPAN | asked)).json()
     assert [(row["time"], row["events"], row["visitors"]) for row in found["rows"]] == rows
 
@@ -407,7 +419,8 @@ def test_export_of_no_events_as_parquet_is_a_table_without_rows(server: Server, 
         assert database.execute(f"SELECT count(*) FROM '{path}'").fetchone() == (0,)
 
 
-# Reports that nobody else asks for: the answer to what was asked before is known, and right.
+# Reports that nobody else asks for: the answer to what was asked before is known, and
+# right.
 @pytest.mark.parametrize(
     ("question", "damage"),
     [
@@ -434,7 +447,9 @@ def test_damaged_part_is_said_before_a_wrong_number_is(server: Server, question:
 
 
 def test_export_that_fails_midway_is_cut_off_and_cannot_be_taken_for_a_whole_one(tmp_path: Path) -> None:
-    """Killed while it waits for a client that does not read. It leaves no temporary files, which would hold events."""
+    """Killed while it waits for a client that does not read. It leaves no temporary
+    files, which would hold events.
+    """
     data = data_directory(tmp_path / "data")
     sealed(data, [line(f"event-{number}", now_ms(), props={"x": "y" * 1000}) for number in range(20_000)])
     server = Server(tmp_path)
@@ -514,9 +529,7 @@ def test_folds_that_are_asked_for_at_once_are_all_done(server: Server) -> None:
 def test_fold_that_is_asked_for_while_the_compactor_is_started_again_is_done(server: Server) -> None:
     try:
         os.kill(server.child("compact"), signal.SIGKILL)
-        sent = (
-            f"POST /admin/api/fold HTTP/1.1\r\nHost: {SITE}\r\nAuthorization: Bearer {ADMIN_TOKEN}\r\nContent-Length: 0\r\n\r\n"
-        )
+        sent = f"POST /admin/api/fold HTTP/1.1\r\nHost: {SITE}\r\nAuthorization: Bearer {ADMIN_TOKEN}\r\nContent-Length: 0\r\n\r\n"
         assert server.exchange(sent.encode(), timeout_s=6).status == 200
     finally:
         server.fold()
@@ -530,9 +543,13 @@ def test_page_loads_nothing_from_elsewhere_and_is_framed_by_nobody(server: Serve
     answer = server.request("GET", path)
     assert answer.status == 200
     policy = {
-        part.split()[0]: part.split()[1:] for part in answer.headers["Content-Security-Policy"].split(";") if part.strip()
+        part.split()[0]: part.split()[1:]
+        for part in answer.headers["Content-Security-Policy"].split(";")
+        if part.strip()
     }
-    assert policy["default-src"] == policy["frame-ancestors"] == policy["base-uri"] == policy["form-action"] == ["'none'"]
+    assert (
+        policy["default-src"] == policy["frame-ancestors"] == policy["base-uri"] == policy["form-action"] == ["'none'"]
+    )
     assert policy["script-src"] == policy["connect-src"] == ["'self'"]
     assert answer.headers["X-Content-Type-Options"] == "nosniff"
     assert answer.headers["Referrer-Policy"] == "no-referrer"
@@ -588,7 +605,9 @@ def test_other_method_is_405(server: Server, route: str) -> None:
     assert (answer.status, answer.code, answer.headers["Allow"]) == (405, "method", method)
 
 
-@pytest.mark.parametrize("path", [*(route.partition(" ")[2] for route in ROUTES), *PAGE, "/healthz", "/readyz", "/metrics"])
+@pytest.mark.parametrize(
+    "path", [*(route.partition(" ")[2] for route in ROUTES), *PAGE, "/healthz", "/readyz", "/metrics"]
+)
 def test_no_answer_names_the_libraries_that_made_it(server: Server, path: str) -> None:
     assert server.get(path).headers["Server"] == "Foldlog"
 

@@ -1,4 +1,6 @@
-"""Erasing as an operator asks for it: on the command line and over HTTP, beside a running service and without one."""
+"""Erasing as an operator asks for it: on the command line and over HTTP, beside a
+running service and without one.
+"""
 
 from __future__ import annotations
 
@@ -75,7 +77,9 @@ def test_deleting_nobody_finds_nothing(server: Server) -> None:
         ("someone", "", INGEST_KEY, 403, "scope"),
     ],
 )
-def test_bad_request_asks_for_nothing(server: Server, visitor: str, query: str, token: str, status: int, code: str) -> None:
+def test_bad_request_asks_for_nothing(
+    server: Server, visitor: str, query: str, token: str, status: int, code: str
+) -> None:
     answer = delete(server, visitor, query, token)
     assert (answer.status, answer.code) == (status, code)
     assert pending(server.data) == []
@@ -109,7 +113,9 @@ def test_command_erases_beside_a_running_service(server: Server) -> None:
 
 @pytest.mark.parametrize("arguments", [["--visitor", os.fsdecode(b"v-\xff")], ["--visitor", "v", "--site", ""]])
 def test_command_that_names_nobody_asks_for_nothing(server: Server, arguments: list[str]) -> None:
-    """An id that is no text, and a site that a script left empty: neither is in any event, so nothing would be erased."""
+    """An id that is no text, and a site that a script left empty: neither is in any
+    event, so nothing would be erased.
+    """
     for more in ([], ["--dry-run"]):
         refused = run_foldlog(["erase", *arguments, *more], server.environ)
         assert (refused.returncode, refused.stderr.splitlines()[-1]) == (2, "Try: foldlog erase --help")
@@ -134,7 +140,9 @@ def test_many_who_wait_for_an_erasure_hold_up_nobody_who_asks_how_it_is(tmp_path
 
 
 def test_worker_stops_though_an_erasure_is_waited_for(tmp_path: Path) -> None:
-    """Its client has gone, and the compactor is stuck: nobody would be served by waiting."""
+    """Its client has gone, and the compactor is stuck: nobody would be served by
+    waiting.
+    """
     with Server(tmp_path, workers=1, worker_timeout=60) as server:
         send(server, "somebody", 1)
         server.fold()

@@ -1,4 +1,6 @@
-"""The gate decides from the head of a request alone: each row is a head, and what becomes of it."""
+"""The gate decides from the head of a request alone: each row is a head, and what
+becomes of it.
+"""
 
 from __future__ import annotations
 
@@ -10,9 +12,9 @@ from multidict import CIMultiDict
 
 from ingest.collect import admission
 from ingest.collect.admission import Form, Sender
-from ingest.http.auth import Scope
 from ingest.http.problem import Refusal
 from shared.settings import Settings
+from shared.tokens import Scope
 
 HOST = "stats.example.com"
 SITES = ("shop.example", "www.shop.example")
@@ -27,7 +29,9 @@ INGEST: frozenset[Scope] = frozenset(["ingest"])
 def admit(
     headers: Mapping[str, str], scopes: frozenset[Scope] | None = None, settings: Settings = SETTINGS
 ) -> tuple[Form, Sender] | tuple[int, str]:
-    """What the gate makes of a head: the form and the sender, or the status and the code of the refusal."""
+    """What the gate makes of a head: the form and the sender, or the status and the
+    code of the refusal.
+    """
     try:
         return admission.admit(CIMultiDict(headers), headers.get("Host", "").lower(), scopes, settings)
     except Refusal as refusal:
@@ -43,20 +47,30 @@ def sender(headers: Mapping[str, str], scopes: frozenset[Scope] | None = None, s
 REFUSED = (403, "origin")
 Row = tuple[dict[str, str], str | None]
 
-# What a browser says about where a request comes from, and the site it is counted for. None: refused.
+# What a browser says about where a request comes from, and the site it is counted for.
+# None: refused.
 ORIGINS: dict[str, Row] = {
     "nothing at all": ({}, None),
     "same-origin, as a modern browser says it": ({"Sec-Fetch-Site": "same-origin"}, HOST),
     "same-origin with its Origin": ({"Sec-Fetch-Site": "same-origin", "Origin": f"https://{HOST}"}, HOST),
     "same-origin by Referer": ({"Sec-Fetch-Site": "same-origin", "Referer": f"https://{HOST}/a"}, HOST),
-    "same-origin that contradicts its Origin": ({"Sec-Fetch-Site": "same-origin", "Origin": "https://evil.example"}, None),
+    "same-origin that contradicts its Origin": (
+        {"Sec-Fetch-Site": "same-origin", "Origin": "https://evil.example"},
+        None,
+    ),
     "same-origin from a sandbox": ({"Sec-Fetch-Site": "same-origin", "Origin": "null"}, None),
     "same-origin of a known site, behind a proxy that rewrites Host": (
         {"Sec-Fetch-Site": "same-origin", "Origin": "https://shop.example"},
         "shop.example",
     ),
-    "cross-site from a known site": ({"Sec-Fetch-Site": "cross-site", "Origin": "https://shop.example"}, "shop.example"),
-    "same-site from a known site": ({"Sec-Fetch-Site": "same-site", "Origin": "https://www.shop.example"}, "www.shop.example"),
+    "cross-site from a known site": (
+        {"Sec-Fetch-Site": "cross-site", "Origin": "https://shop.example"},
+        "shop.example",
+    ),
+    "same-site from a known site": (
+        {"Sec-Fetch-Site": "same-site", "Origin": "https://www.shop.example"},
+        "www.shop.example",
+    ),
     "cross-site from a known site, by Referer": (
         {"Sec-Fetch-Site": "cross-site", "Referer": "https://shop.example/basket?x=1"},
         "shop.example",
@@ -104,7 +118,9 @@ def test_page_is_admitted_only_from_its_own_or_a_known_site(headers: dict[str, s
 
 @pytest.mark.parametrize(("headers", "site"), ORIGINS.values(), ids=ORIGINS)
 def test_host_with_a_port_is_compared_with_it(headers: dict[str, str], site: str | None) -> None:
-    """The same rows where the server is reached on port 8080: our own Origin then has that port, too."""
+    """The same rows where the server is reached on port 8080: our own Origin then has
+    that port, too.
+    """
     headers = {
         name: value.replace(HOST, f"{HOST}:8080").replace(HOST.upper(), f"{HOST.upper()}:8080")
         for name, value in headers.items()
@@ -122,7 +138,9 @@ def test_cross_site_request_that_names_no_site_is_refused_though_our_host_is_a_k
     "headers", [{}, {"Origin": "null"}, {"Origin": "https://evil.example", "Sec-Fetch-Site": "cross-site"}]
 )
 def test_key_needs_no_origin(headers: dict[str, str]) -> None:
-    assert sender({"Host": HOST} | JSON | CONSENT | headers, INGEST) == Sender("shop.example", True, False, 1 << 20, "granted")
+    assert sender({"Host": HOST} | JSON | CONSENT | headers, INGEST) == Sender(
+        "shop.example", True, False, 1 << 20, "granted"
+    )
 
 
 SITES_OF_KEYS = {
@@ -158,7 +176,8 @@ def test_key_must_be_valid_and_may_write(scopes: frozenset[Scope], refused: tupl
 IMPLIED = Settings(consent="implied")
 REQUIRED = Settings(consent="required")
 COOKIE = {"Cookie": "analytics_consent=granted"}
-# The head, the settings, and the consent that it gives: granted, implied, None (the batch may still give it) or refused.
+# The head, the settings, and the consent that it gives: granted, implied, None (the
+# batch may still give it) or refused.
 CONSENTS: dict[str, tuple[dict[str, str], Settings, str | None]] = {
     "nothing, required": ({}, REQUIRED, None),
     "nothing, implied": ({}, IMPLIED, "implied"),

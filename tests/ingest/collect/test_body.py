@@ -1,4 +1,6 @@
-"""From bytes to a batch: what is not JSON in UTF-8 is a 400, what is too large a 413, a damaged body is never half a batch."""
+"""From bytes to a batch: what is not JSON in UTF-8 is a 400, what is too large a 413, a
+damaged body is never half a batch.
+"""
 
 from __future__ import annotations
 
@@ -103,7 +105,10 @@ DAMAGED = {
     "zstd that is plain JSON": (BODY, "zstd"),
     "zstd that is gzip": (GZIP, "zstd"),
     "zstd with bytes after it": (ZSTD + b"{}", "zstd"),
-    "zstd with a wrong checksum": (_with_bit_flipped(zstandard.ZstdCompressor(write_checksum=True).compress(BODY), -1), "zstd"),
+    "zstd with a wrong checksum": (
+        _with_bit_flipped(zstandard.ZstdCompressor(write_checksum=True).compress(BODY), -1),
+        "zstd",
+    ),
 }
 
 
@@ -150,7 +155,9 @@ def test_zstd_that_wants_a_huge_window_is_too_large(content: bytes) -> None:
 @pytest.mark.parametrize(
     ("size", "fits"), [(64 << 10, True), ((64 << 10) + 1, False), (1 << 20, False)], ids=["64 KiB", "more", "1 MiB"]
 )
-def test_body_inflates_200_times_at_most_beyond_64_kib(compress: Callable[[bytes], bytes], size: int, fits: bool) -> None:
+def test_body_inflates_200_times_at_most_beyond_64_kib(
+    compress: Callable[[bytes], bytes], size: int, fits: bool
+) -> None:
     body = compress(b" " * size)
     assert len(body) * 200 < size
     encoding = "gzip" if compress is gzip.compress else "zstd"
@@ -162,7 +169,9 @@ def test_body_inflates_200_times_at_most_beyond_64_kib(compress: Callable[[bytes
 
 @pytest.mark.parametrize("compress", [gzip.compress, zstd], ids=["gzip", "zstd"])
 def test_events_that_repeat_themselves_inflate_up_to_the_limit(compress: Callable[[bytes], bytes]) -> None:
-    """A batch of one page's events, told apart by their ids only, is the best that an honest client can shrink."""
+    """A batch of one page's events, told apart by their ids only, is the best that an
+    honest client can shrink.
+    """
     event = '{"name":"pageview","url":"https://www.example.com/products/shoes","visitor":"v-%016x","id":"%032x"}'
     plain = batch(",".join(event % (number % 7, number * 0x9E3779B97F4A7C15) for number in range(5000)).encode())
     assert inflate(compress(plain), "gzip" if compress is gzip.compress else "zstd", 1 << 20) == plain
@@ -363,7 +372,9 @@ def test_batch_keeps_what_stands_beside_the_events() -> None:
 
 
 def test_batch_over_32_kib_is_decoded_alike() -> None:
-    """Larger batches are decoded event by event at once; both ways must see the same."""
+    """Larger batches are decoded event by event at once; both ways must see the
+    same.
+    """
     small = decode(BODY, JSON, MAX_EVENTS)
     large = decode(BODY + BIG, JSON, MAX_EVENTS)
     assert large == small
@@ -394,7 +405,9 @@ def test_too_many_events_are_refused_before_they_are_decoded(media_type: str) ->
     assert time.perf_counter() - started < 0.3
 
 
-@pytest.mark.parametrize(("size", "code"), [(EVENT_MAX_BYTES, "unknown_field"), (EVENT_MAX_BYTES + 1, "event_too_large")])
+@pytest.mark.parametrize(
+    ("size", "code"), [(EVENT_MAX_BYTES, "unknown_field"), (EVENT_MAX_BYTES + 1, "event_too_large")]
+)
 def test_event_is_at_most_32_kib(size: int, code: str) -> None:
     head, tail = b'{"name":"x","nope":"', b'"}'
     event = head + b"x" * (size - len(head) - len(tail)) + tail

@@ -1,4 +1,6 @@
-"""The country of a visitor: from the header, else the file, else absent; a bad file costs nothing, no address stays (P11)."""
+"""The country of a visitor: from the header, else the file, else absent; a bad file
+costs nothing, no address stays (P11).
+"""
 
 from __future__ import annotations
 
@@ -94,12 +96,16 @@ HEADERS = {
 
 
 @pytest.mark.parametrize(("header", "expected"), HEADERS.values(), ids=HEADERS)
-def test_header_counts_if_it_is_two_letters_of_a_country(log: SilentLog, header: str | None, expected: str | None) -> None:
+def test_header_counts_if_it_is_two_letters_of_a_country(
+    log: SilentLog, header: str | None, expected: str | None
+) -> None:
     assert CountryLookup(Settings(), log).of(GERMAN, header) == expected
 
 
 @pytest.mark.parametrize(("header", "expected"), HEADERS.values(), ids=HEADERS)
-def test_file_is_asked_where_the_header_says_nothing(lookup: CountryLookup, header: str | None, expected: str | None) -> None:
+def test_file_is_asked_where_the_header_says_nothing(
+    lookup: CountryLookup, header: str | None, expected: str | None
+) -> None:
     assert lookup.of(FRENCH, header) == (expected or "FR")
 
 
@@ -136,7 +142,10 @@ def test_file_that_knows_no_ipv6_says_nothing_about_it(tmp_path: Path, log: Sile
 
 # What the file has about an address, and the country made of it.
 KINDS: dict[str, tuple[dict[str, object], str | None]] = {
-    "GeoLite2-City": ({"city": {"names": {"en": "Bonn"}}, "country": {"iso_code": "DE"}, "location": {"latitude": 50.7}}, "DE"),
+    "GeoLite2-City": (
+        {"city": {"names": {"en": "Bonn"}}, "country": {"iso_code": "DE"}, "location": {"latitude": 50.7}},
+        "DE",
+    ),
     "both": ({"registered_country": {"iso_code": "US"}, "country": {"iso_code": "DE"}}, "DE"),
     "registered only": ({"registered_country": {"iso_code": "FR"}}, "FR"),
     "a country without its code": ({"country": {"geoname_id": 1}, "registered_country": {"iso_code": "FR"}}, "FR"),
@@ -177,7 +186,9 @@ def test_file_is_looked_at_once_in_each_minute(path: Path, lookup: CountryLookup
     assert log.said == []
 
 
-def test_old_file_that_is_put_back_is_used_again(path: Path, lookup: CountryLookup, clock: Clock, tmp_path: Path) -> None:
+def test_old_file_that_is_put_back_is_used_again(
+    path: Path, lookup: CountryLookup, clock: Clock, tmp_path: Path
+) -> None:
     kept = tmp_path / "kept.mmdb"
     kept.hardlink_to(path)
     write(path, {"203.0.113.0/24": country("AT")})
@@ -188,7 +199,9 @@ def test_old_file_that_is_put_back_is_used_again(path: Path, lookup: CountryLook
     assert lookup.of(GERMAN, None) == "DE"
 
 
-def test_file_that_is_overwritten_in_place_is_used_too(path: Path, lookup: CountryLookup, clock: Clock, tmp_path: Path) -> None:
+def test_file_that_is_overwritten_in_place_is_used_too(
+    path: Path, lookup: CountryLookup, clock: Clock, tmp_path: Path
+) -> None:
     path.write_bytes(write(tmp_path / "other.mmdb", {"203.0.113.0/24": country("AT")}).read_bytes())
     assert lookup.of(GERMAN, None) == "DE"
     clock.now += LOOK_S

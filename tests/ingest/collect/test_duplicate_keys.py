@@ -1,4 +1,6 @@
-"""A key that stands twice in one object is found however it is written, and no text is taken for a key."""
+"""A key that stands twice in one object is found however it is written, and no text is
+taken for a key.
+"""
 
 from __future__ import annotations
 
@@ -19,7 +21,8 @@ from ingest.http.problem import Refusal
 MAX_EVENTS = 30
 Pairs = list[tuple[str, Any]]
 
-# JSON text, the first key that stands twice in it, and whether one does in its outermost object.
+# JSON text, the first key that stands twice in it, and whether one does in its
+# outermost object.
 TEXTS: dict[str, tuple[str, str | None, bool]] = {
     "no key": ("{}", None, False),
     "one key": ('{"a":1}', None, False),
@@ -96,8 +99,11 @@ def test_event_whose_keys_are_all_different_is_accepted(text: bytes, media_type:
     assert isinstance(event, Event)
 
 
-# An event of whatever fields in whatever order; texts and keys that look like JSON are the likeliest to be misread.
-TEXT = st.text(max_size=12) | st.sampled_from(['":', '"a":1,"a":', "\\", '\\"', "a" * 100, '{"name":"x"}', '" :', "\n:"])
+# An event of whatever fields in whatever order; texts and keys that look like JSON are
+# the likeliest to be misread.
+TEXT = st.text(max_size=12) | st.sampled_from(
+    ['":', '"a":1,"a":', "\\", '\\"', "a" * 100, '{"name":"x"}', '" :', "\n:"]
+)
 NUMBER = st.integers(-WHOLE_MAX, WHOLE_MAX) | st.floats(allow_nan=False, allow_infinity=False)
 FIELDS = {
     "name": TEXT.filter(bool),
@@ -123,7 +129,8 @@ def events(draw: st.DrawFn) -> Pairs:
     return found
 
 
-# How a client may write JSON: what stands around commas and colons, and how texts are escaped.
+# How a client may write JSON: what stands around commas and colons, and how texts are
+# escaped.
 STYLES = {
     "compact": (",", ":", True),
     "compact, UTF-8": (",", ":", False),
@@ -161,7 +168,9 @@ def test_any_event_with_different_keys_is_accepted_in_any_style(found: list[Pair
     texts = [write(pairs, style) for pairs in found]
     decoded = decode(batch(*texts, padding=padding), JSON, MAX_EVENTS)
     assert all(isinstance(event, Event) for event in decoded.events)
-    assert [event.name for event in decoded.events if isinstance(event, Event)] == [dict(pairs)["name"] for pairs in found]
+    assert [event.name for event in decoded.events if isinstance(event, Event)] == [
+        dict(pairs)["name"] for pairs in found
+    ]
 
 
 def as_it_is(key: str) -> str:
@@ -174,11 +183,20 @@ def escaped(key: str) -> str:
 
 
 @settings(max_examples=500, deadline=None)
-@given(st.data(), events(), ANY_STYLE, st.sampled_from([as_it_is, escaped]), st.sampled_from([0, EVENT_MAX_BYTES]), NEIGHBOURS)
+@given(
+    st.data(),
+    events(),
+    ANY_STYLE,
+    st.sampled_from([as_it_is, escaped]),
+    st.sampled_from([0, EVENT_MAX_BYTES]),
+    NEIGHBOURS,
+)
 def test_any_event_with_one_key_repeated_is_rejected_in_any_style(
     data: st.DataObject, pairs: Pairs, style: str, spell: Callable[[str], str], padding: int, count: int
 ) -> None:
-    """The key stands once more, anywhere in its object, with its own value or none, in another spelling or the same."""
+    """The key stands once more, anywhere in its object, with its own value or none, in
+    another spelling or the same.
+    """
     inner = next((value for name, value in pairs if name == "props" and value), None)
     where = data.draw(st.sampled_from([pairs, inner])) if inner else pairs
     key, value = data.draw(st.sampled_from(where))

@@ -1,4 +1,6 @@
-"""A log line is JSON whose last field is the CRC of what stands before it; any change is seen, any terminal survives it."""
+"""A log line is JSON whose last field is the CRC of what stands before it; any change
+is seen, any terminal survives it.
+"""
 
 from __future__ import annotations
 
@@ -16,7 +18,8 @@ from msgspec.structs import replace
 
 from ingest.collect.encode import Origin, seal_events, server_ids
 from ingest.collect.event import Event, Property
-from ingest.collect.validate import HAZARD, is_id
+from ingest.collect.validate import is_id
+from shared.control_chars import CONTROL_CHARS
 from shared.segments.line import COLUMNS, LINE_MAX_BYTES, DataFromNewerVersion, flaw, scan, seal_lines
 from shared.timestamps import epoch_ms
 
@@ -92,7 +95,8 @@ def fields_of(struct: type[Origin | Event]) -> tuple[str, ...]:
     return struct.__struct_fields__
 
 
-# Characters that a terminal acts on, or that hide or reorder text; and some that it must not touch.
+# Characters that a terminal acts on, or that hide or reorder text; and some that it
+# must not touch.
 HAZARDS = "\0\a\b\t\n\v\f\r\x1b\x1f\x7f\x80\x85\x90\x9b\x9d\x9f\u061c\u200e\u200f\u2028\u2029\u202a\u202e\u2066\u2069"
 HARMLESS = 'aZ09 "\\/äß漢😀\u00a0\u00ad\u200b\ufeff'
 
@@ -101,7 +105,7 @@ HARMLESS = 'aZ09 "\\/äß漢😀\u00a0\u00ad\u200b\ufeff'
 def test_hazard_is_escaped_and_kept(hazard: str) -> None:
     text = f"a{hazard}b"
     line = line_of(Event(name="x", url=f"https://e.example/{text}", props={text: text}), replace(PAGE, ua=text))
-    assert HAZARD.search(line[:-1].decode("utf-8")) is None
+    assert CONTROL_CHARS.search(line[:-1].decode("utf-8")) is None
     assert flaw(line) is None
     read = json.loads(line)
     assert (read["url"], read["props"], read["ua"]) == (f"https://e.example/{text}", {text: text}, text)
@@ -140,7 +144,7 @@ def test_every_line_is_whole_harmless_and_says_what_the_events_said(
     blob = encode(events, origin, visitor)
     found = list(scan(blob.splitlines(keepends=True)))
     assert [line.reason for line in found] == [None] * len(events)
-    assert HAZARD.search(blob.decode("utf-8").replace("\n", "")) is None
+    assert CONTROL_CHARS.search(blob.decode("utf-8").replace("\n", "")) is None
     for line, event in zip(found, events, strict=True):
         read = json.loads(line.content)
         assert is_id(read["id"])
@@ -217,9 +221,13 @@ def test_bad_line_costs_none_of_its_neighbours() -> None:
 
 
 def test_largest_event_that_is_accepted_fits_into_a_line() -> None:
-    """32 KiB of DEL, each byte of which is escaped to six, with the longest user agent."""
+    """32 KiB of DEL, each byte of which is escaped to six, with the longest user
+    agent.
+    """
     props: dict[str, Any] = {f"k{n}": "\x7f" * 2000 for n in range(16)}
-    line = line_of(Event(name="x", url="https://e.example/" + "\x7f" * 900, props=props), replace(PAGE, ua="\x7f" * 500))
+    line = line_of(
+        Event(name="x", url="https://e.example/" + "\x7f" * 900, props=props), replace(PAGE, ua="\x7f" * 500)
+    )
     assert len(line) < LINE_MAX_BYTES
 
 

@@ -1,4 +1,6 @@
-"""POST /v1/events of a real server: every row is a request as it stands on the wire, and what must become of it (P1, P12)."""
+"""POST /v1/events of a real server: every row is a request as it stands on the wire,
+and what must become of it (P1, P12).
+"""
 
 from __future__ import annotations
 
@@ -37,7 +39,9 @@ AT_ONCE_S = 5.0  # whoever waits for the body waits longer
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    """One server for all rows: after thousands of bad requests it must still be the same, and its data in order."""
+    """One server for all rows: after thousands of bad requests it must still be the
+    same, and its data in order.
+    """
     with Server(tmp_path_factory.mktemp("collect"), trusted_proxies="127.0.0.1") as running:
         worker = running.child("ingest-0")
         yield running
@@ -66,8 +70,12 @@ CONSENT = "Foldlog-Consent: granted"
 KEY = f"Authorization: Bearer {INGEST_KEY}"
 
 
-def wire(*headers: str, body: bytes = b"", method: str = "POST", path: str = "/v1/events", length: str | None = None) -> bytes:
-    """A request with exactly these headers, Host and (unless `length` is empty) Content-Length."""
+def wire(
+    *headers: str, body: bytes = b"", method: str = "POST", path: str = "/v1/events", length: str | None = None
+) -> bytes:
+    """A request with exactly these headers, Host and (unless `length` is empty)
+    Content-Length.
+    """
     lines = [f"{method} {path} HTTP/1.1", f"Host: {HOST}", *headers]
     lines += [f"Content-Length: {len(body) if length is None else length}"] if length != "" else []
     return "\r\n".join([*lines, "", ""]).encode("latin-1") + body
@@ -79,7 +87,9 @@ def page(body: bytes = VALID, *headers: str, media_type: str = JSON) -> bytes:
 
 
 def cookie(header: str) -> bytes:
-    """As a page of the same origin sends it, with nothing but this cookie for consent."""
+    """As a page of the same origin sends it, with nothing but this cookie for
+    consent.
+    """
     return wire(SAME_ORIGIN, JSON, f"Cookie: {header}", body=VALID)
 
 
@@ -149,7 +159,8 @@ NULLS = event(**dict.fromkeys(["id", "time", "visitor", "session", "url", "refer
 FEED = b'{"name":"one"}\n{"name":"two"}'
 OLD_MS = now_ms() - 40 * 86_400_000
 
-# By the number of the row in the matrix of bad input; tests/ingest/http/test_hostile_clients.py looks that no row is missing.
+# By the number of the row in the matrix of bad input;
+# tests/ingest/http/test_hostile_clients.py looks that no row is missing.
 BROKEN = (400, "http")
 MALFORMED = (400, "malformed")
 TOO_LARGE = (413, "too_large")
@@ -177,7 +188,10 @@ REFUSED: dict[str, tuple[bytes, tuple[int, str]]] = {
     "8 length a list": (wire(SAME_ORIGIN, CONSENT, JSON, body=VALID, length=f"{len(VALID)}, {len(VALID)}"), BROKEN),
     "9 the same length twice": (page(VALID, f"Content-Length: {len(VALID)}"), BROKEN),
     "9 two lengths": (page(VALID, "Content-Length: 1"), BROKEN),
-    "10 length and chunks": (wire(SAME_ORIGIN, CONSENT, JSON, "Transfer-Encoding: chunked", body=in_chunks(VALID)), BROKEN),
+    "10 length and chunks": (
+        wire(SAME_ORIGIN, CONSENT, JSON, "Transfer-Encoding: chunked", body=in_chunks(VALID)),
+        BROKEN,
+    ),
     "10 chunks and length": (coded(in_chunks(VALID)).replace(b"\r\n\r\n", b"\r\nContent-Length: 5\r\n\r\n", 1), BROKEN),
     "12 chunks beyond the limit": (chunked(*[b" " * 16384] * 5), TOO_LARGE),
     "12 one chunk beyond the limit": (chunked(b" " * 200_000), TOO_LARGE),
@@ -237,7 +251,10 @@ REFUSED: dict[str, tuple[bytes, tuple[int, str]]] = {
     "36 gzip in 101 members": (encoded("gzip", GZIP + gzip.compress(b"") * 100), MALFORMED),
     "37 gzip bomb": (encoded("gzip", BOMB), TOO_LARGE),
     "37 zstd bomb": (encoded("zstd", zstd(bytes(60 * MIB))), TOO_LARGE),
-    "37 gzip bomb in chunks": (coded(in_chunks(BOMB)).replace(b"\r\n", b"\r\nContent-Encoding: gzip\r\n", 1), TOO_LARGE),
+    "37 gzip bomb in chunks": (
+        coded(in_chunks(BOMB)).replace(b"\r\n", b"\r\nContent-Encoding: gzip\r\n", 1),
+        TOO_LARGE,
+    ),
     "37 gzip, key, inflates 200 times and more": (keyed(THIN_GZIP, "Content-Encoding: gzip"), TOO_LARGE),
     "37 zstd, key, inflates 200 times and more": (keyed(zstd(THIN), "Content-Encoding: zstd"), TOO_LARGE),
     "38 deflate, raw": (encoded("deflate", zlib.compress(VALID, wbits=-15)), ENCODING),
@@ -303,9 +320,15 @@ REFUSED: dict[str, tuple[bytes, tuple[int, str]]] = {
     "72 key in the query string": (wire(CONSENT, JSON, body=VALID, path=f"/v1/events?key={INGEST_KEY}"), ORIGIN),
     "75 nothing to go by": (wire(CONSENT, JSON, body=VALID), ORIGIN),
     "75 Origin null": (wire("Origin: null", CONSENT, JSON, body=VALID), ORIGIN),
-    "75 Origin null, cross-site": (wire("Origin: null", "Sec-Fetch-Site: cross-site", CONSENT, JSON, body=VALID), ORIGIN),
+    "75 Origin null, cross-site": (
+        wire("Origin: null", "Sec-Fetch-Site: cross-site", CONSENT, JSON, body=VALID),
+        ORIGIN,
+    ),
     "75 Origin of another site": (wire("Origin: https://evil.example", CONSENT, JSON, body=VALID), ORIGIN),
-    "76 Referer of another site": (wire("Referer: https://evil.example/example.com", CONSENT, JSON, body=VALID), ORIGIN),
+    "76 Referer of another site": (
+        wire("Referer: https://evil.example/example.com", CONSENT, JSON, body=VALID),
+        ORIGIN,
+    ),
     "79 consent in a cookie of another case": (cookie("Analytics_Consent=granted"), NO_CONSENT),
     "79 consent in the value of another cookie": (cookie("x=analytics_consent=granted"), NO_CONSENT),
     "79 consent in a cookie whose name ends so": (cookie("no_analytics_consent=granted"), NO_CONSENT),
@@ -332,7 +355,9 @@ REFUSED: dict[str, tuple[bytes, tuple[int, str]]] = {
 
 
 @pytest.mark.parametrize(("sent", "expected"), REFUSED.values(), ids=REFUSED)
-def test_refused_request_says_why_at_once_and_stores_nothing(server: Server, sent: bytes, expected: tuple[int, str]) -> None:
+def test_refused_request_says_why_at_once_and_stores_nothing(
+    server: Server, sent: bytes, expected: tuple[int, str]
+) -> None:
     before = server.lines()
     started = time.monotonic()
     answer = server.exchange(sent)
@@ -390,19 +415,30 @@ REJECTED: dict[str, tuple[bytes, str, str | None]] = {
     "a key twice, once escaped": (rb'{"name":"x","n\u0061me":"y"}', "key_repeated", "name"),
     "a key twice, with blanks before the colon": (b'{"name" : "x","name" : "y"}', "key_repeated", "name"),
     "a key twice in props": (b'{"name":"x","props":{"a":1,"a":2}}', "key_repeated", "a"),
-    "a key twice in props, beside a text that holds a colon": (rb'{"name":"x","props":{"a":"\":","a":2}}', "key_repeated", "a"),
+    "a key twice in props, beside a text that holds a colon": (
+        rb'{"name":"x","props":{"a":"\":","a":2}}',
+        "key_repeated",
+        "a",
+    ),
     "an event that is a text": (b'"x"', "event_type", None),
     "an event of 33 KiB": (event(props={"a": "x" * (33 << 10)}), "event_too_large", None),
 }
 
 
 @pytest.mark.parametrize(("bad", "code", "field"), REJECTED.values(), ids=REJECTED)
-def test_bad_event_is_rejected_and_its_neighbours_are_stored(server: Server, bad: bytes, code: str, field: str | None) -> None:
+def test_bad_event_is_rejected_and_its_neighbours_are_stored(
+    server: Server, bad: bytes, code: str, field: str | None
+) -> None:
     before = server.lines()
     answer = server.exchange(page(batch(event(name="left"), bad, event(name="right"))))
     assert answer.status == 200
     (rejected,) = answer.json()["rejected"]
-    assert (answer.json()["accepted"], rejected["index"], rejected["code"], rejected.get("field")) == (2, 1, code, field)
+    assert (answer.json()["accepted"], rejected["index"], rejected["code"], rejected.get("field")) == (
+        2,
+        1,
+        code,
+        field,
+    )
     assert rejected["detail"]
     assert [line["name"] for line in appended(server, before)] == ["left", "right"]
 
@@ -436,7 +472,9 @@ DEPTHS = {
 
 @pytest.mark.parametrize("body", DEPTHS.values(), ids=DEPTHS)
 def test_nesting_up_to_1024_levels_is_422(server: Server, body: bytes) -> None:
-    """Row 51. Which code it is depends on the place: the event's own, or that of the batch."""
+    """Row 51. Which code it is depends on the place: the event's own, or that of the
+    batch.
+    """
     before = server.lines()
     answer = server.exchange(page(body))
     assert answer.status == 422, answer
@@ -510,7 +548,10 @@ STORED: dict[str, tuple[bytes, list[str]]] = {
     "Expect: 100-continue": (page(VALID, "Expect: 100-continue"), ONE),
     "HTTP/1.0": (asking(b"POST /v1/events HTTP/1.0"), ONE),
     "a request to upgrade": (page(VALID, "Connection: Upgrade", "Upgrade: websocket"), ONE),
-    "texts that look like keys": (page(batch(event(props={'"a":': '"a":1,"a":', "b": '{"name":"x","name":"y"}'}))), ONE),
+    "texts that look like keys": (
+        page(batch(event(props={'"a":': '"a":1,"a":', "b": '{"name":"x","name":"y"}'}))),
+        ONE,
+    ),
     "the same key in two objects": (page(batch(event(props={"name": "x", "props": "y"}))), ONE),
     "explicit nulls": (page(b'{"events":[' + NULLS + b'],"sent_at":null,"consent":null}'), ONE),
     "blanks before colons": (page(b'{"events" : [{"name" :"pageview" , "value" :1}]}'), ONE),
@@ -715,7 +756,9 @@ def test_id_counts_anew_once_it_is_older_than_an_event_may_be(tmp_path: Path) ->
 
 def test_ids_that_differ_in_case_are_two_events(server: Server) -> None:
     """Row 59."""
-    assert server.post([{"name": "case", "id": "Case-0001"}, {"name": "case", "id": "case-0001"}]).json()["accepted"] == 2
+    assert (
+        server.post([{"name": "case", "id": "Case-0001"}, {"name": "case", "id": "case-0001"}]).json()["accepted"] == 2
+    )
     server.fold()
     assert server.get("/admin/api/report", event="case").json()["total"]["events"] == 2
 
@@ -781,7 +824,9 @@ def test_nearly_full_disk_is_507_with_retry_after_and_stores_nothing(tmp_path: P
 
 
 def test_stop_under_load_acknowledges_only_what_is_on_disk(tmp_path: Path) -> None:
-    """Row 83: what comes too late is refused or cut off, and the exit is in order (`with` asserts it)."""
+    """Row 83: what comes too late is refused or cut off, and the exit is in order
+    (`with` asserts it).
+    """
     with Server(tmp_path) as server:
         acknowledged: list[str] = []
         others: set[int] = set()

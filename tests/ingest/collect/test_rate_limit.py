@@ -1,4 +1,6 @@
-"""How much one client may send: exactly the limit, over all workers, in a table that does not grow and names nobody."""
+"""How much one client may send: exactly the limit, over all workers, in a table that
+does not grow and names nobody.
+"""
 
 from __future__ import annotations
 
@@ -17,8 +19,9 @@ from hypothesis import given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
-from ingest.collect.rate_limit import TABLE_BYTES, RateLimiter, Table, make_table
+from ingest.collect.rate_limit import RateLimiter, Table
 from ingest.http.problem import Refusal
+from shared.rate_table import TABLE_BYTES, make_table
 from shared.settings import Settings
 from tests.builders.server import Server, keyed
 
@@ -29,7 +32,9 @@ WINDOW = WINDOW_MS * PER_MS
 
 
 class Clock:
-    """A clock in nanoseconds that goes on when a test says so; `now` is in milliseconds."""
+    """A clock in nanoseconds that goes on when a test says so; `now` is in
+    milliseconds.
+    """
 
     def __init__(self, now: int = 0) -> None:
         self.now = now
@@ -64,7 +69,8 @@ def memory() -> Iterator[int]:
     os.close(descriptor)
 
 
-# Name: (when, how many requests of one client come, how many of them are accepted); the limit is 10 in 10 s.
+# Name: (when, how many requests of one client come, how many of them are accepted); the
+# limit is 10 in 10 s.
 WINDOWS: dict[str, list[tuple[int, int, int]]] = {
     "no more than the limit at once": [(0, 12, 10)],
     "no more than the limit within a window": [(0, 4, 4), (5_000, 4, 4), (9_999, 4, 2)],
@@ -98,7 +104,9 @@ def test_clients_are_counted_apart() -> None:
 
 
 class Unbounded:
-    """The arithmetic of limits' own MemoryStorage, in whole numbers and without a bound on clients."""
+    """The arithmetic of limits' own MemoryStorage, in whole numbers and without a bound
+    on clients.
+    """
 
     def __init__(self, limit: int, window: int) -> None:
         self._limit = limit
@@ -114,7 +122,8 @@ class Unbounded:
         return True
 
 
-# (time since the request before, client); few clients, so that no set of the table has to forget one.
+# (time since the request before, client); few clients, so that no set of the table has
+# to forget one.
 TRAFFIC = st.lists(st.tuples(st.integers(0, 1_500) | st.integers(0, 20), st.sampled_from("abcdef")), max_size=120)
 
 
@@ -156,7 +165,8 @@ def test_request_is_accepted_after_retry_after_and_not_a_second_earlier(
     assert refusal(limited) is None
 
 
-# When ten were sent, when the eleventh comes, and after how many seconds it would be accepted.
+# When ten were sent, when the eleventh comes, and after how many seconds it would be
+# accepted.
 WAITS = {
     "the rest of the window": (0, 1, 10),
     "a part of a second as a whole one": (0, 1_999, 9),
@@ -189,7 +199,8 @@ def networks(width: int, amount: int) -> list[str]:
     return [str(ipaddress.IPv6Address(first + (number << (128 - width)))) for number in range(amount)]
 
 
-# Who sends, one after the other, and how many are accepted where one client may send two.
+# Who sends, one after the other, and how many are accepted where one client may send
+# two.
 TIERS = {
     "one address": (["2001:db8::1"] * 10, 2),
     "a new address of a /64 each time": (networks(128, 500), 2),
@@ -238,8 +249,8 @@ def test_worker_that_is_late_over_the_border_does_not_forget_what_the_other_coun
 
 WORKER = """
 import sys
-from ingest.rate_limit import RateLimiter
-from ingest.refusal import Refusal
+from ingest.collect.rate_limit import RateLimiter
+from ingest.http.problem import Refusal
 from shared.settings import Settings
 
 limited = RateLimiter(Settings(rate_limit=20, rate_window_ms=10_000), int(sys.argv[1]), lambda: 12_345_000_000)
@@ -289,7 +300,9 @@ def fill(table: Table, clients: int) -> int:
 
 
 def known(table: Table, client: str) -> tuple[int, int]:
-    """How many requests of a client the table knows of: in the window before, and in this one."""
+    """How many requests of a client the table knows of: in the window before, and in
+    this one.
+    """
     previous, _, current, _ = table.get_sliding_window(client, WINDOW)
     return previous, current
 

@@ -1,4 +1,6 @@
-"""A proxy that nobody declared is noticed, said until it is mended, and said without the address."""
+"""A proxy that nobody declared is noticed, said until it is mended, and said without
+the address.
+"""
 
 from __future__ import annotations
 
@@ -10,9 +12,10 @@ from pathlib import Path
 
 import pytest
 
-from ingest.collect.undeclared_proxy import ENOUGH, WARNING, ProxyWatch, warning
+from ingest.collect.undeclared_proxy import ENOUGH, ProxyWatch
 from shared.disk.layout import DataDirectory
 from shared.settings import Settings
+from shared.undeclared_proxy import WARNING, warning
 from tests.builders.logs import SilentLog, data_directory
 from tests.builders.server import Server, run_foldlog
 from tests.builders.waiting import until
@@ -20,7 +23,8 @@ from tests.builders.waiting import until
 PROXY = "127.0.0.77"
 OTHER = "203.0.113.9"
 DECLARED = Settings(trusted_proxies=(ipaddress.ip_network("127.0.0.0/8"),))
-# Two looks of the worker at what it saw (ingest/worker.py), and the time that a busy machine takes for the rest.
+# Two looks of the worker at what it saw (ingest/worker.py), and the time that a busy
+# machine takes for the rest.
 NOTICED_S = 14.0
 
 
@@ -98,7 +102,8 @@ def test_worker_that_has_seen_two_takes_back_the_warning_of_one_that_has_not(tmp
     assert not data.one_address.exists()
 
 
-# What a worker sees that starts with the warning of its predecessor, and whether the warning stays.
+# What a worker sees that starts with the warning of its predecessor, and whether the
+# warning stays.
 AFTER_A_RESTART: dict[str, tuple[list[str], bool]] = {
     "nothing yet": ([], True),
     "the one address again": ([PROXY] * 3, True),

@@ -1,4 +1,6 @@
-"""Every verdict, through the real decoder: a bad event is rejected with its code and field, and costs no neighbour (P12)."""
+"""Every verdict, through the real decoder: a bad event is rejected with its code and
+field, and costs no neighbour (P12).
+"""
 
 from __future__ import annotations
 
@@ -13,7 +15,8 @@ from hypothesis import strategies as st
 
 from ingest.collect.body import JSON, NDJSON, decode
 from ingest.collect.event import EVENT_MAX_BYTES
-from ingest.collect.validate import HAZARD, Rejection, Verdicts, is_address, is_harmless, is_id, judge
+from ingest.collect.validate import Rejection, Verdicts, is_address, is_harmless, is_id, judge
+from shared.control_chars import CONTROL_CHARS
 from shared.timestamps import epoch_ms, rfc3339
 
 RECEIVED_MS = epoch_ms("2026-11-22T16:00:00Z")
@@ -35,7 +38,9 @@ def judged(*events: str, sent_at: object = None, padding: str = "") -> Verdicts:
 
 
 def rejection_of(raw: str, padding: str = "", neighbours: int = 1) -> Rejection:
-    """The rejection of one event, which stands between good ones that must be accepted."""
+    """The rejection of one event, which stands between good ones that must be
+    accepted.
+    """
     verdicts = judged(*['{"name":"before"}'] * neighbours, raw, *['{"name":"after"}'] * neighbours, padding=padding)
     assert [accepted[0].name for accepted in verdicts.accepted] == ["before"] * neighbours + ["after"] * neighbours
     (rejected,) = verdicts.rejected
@@ -115,7 +120,11 @@ REJECTED = {
     "props with a key of 101 characters": (event(props={"k" * 101: 1}), "props_too_long", "props"),
     "props with an empty key": (event(props={"": 1}), "props_too_short", "props"),
     "props with a value of 2001 characters": (event(props={"k": "v" * 2001}), "props_too_long", "props"),
-    "props with an integer of 5000 digits": ('{"name":"x","props":{"a":%s}}' % ("9" * 5000), "props_out_of_range", "props"),
+    "props with an integer of 5000 digits": (
+        '{"name":"x","props":{"a":%s}}' % ("9" * 5000),
+        "props_out_of_range",
+        "props",
+    ),
     "event an array": ("[]", "event_type", None),
     "event a text": ('"pageview"', "event_type", None),
     "event null": ("null", "event_type", None),
@@ -139,7 +148,9 @@ def test_verdict_does_not_depend_on_the_size_of_the_batch(raw: str, code: str, f
 @pytest.mark.parametrize(("raw", "code", "field"), REJECTED.values(), ids=REJECTED)
 def test_verdict_does_not_depend_on_the_media_type(raw: str, code: str, field: str | None) -> None:
     events = decode(f'{{"name":"x"}}\n{raw}\n'.encode(), NDJSON, LIMIT).events
-    assert [(found.index, found.code, found.field) for found in judge(events, RECEIVED_MS, None).rejected] == [(1, code, field)]
+    assert [(found.index, found.code, found.field) for found in judge(events, RECEIVED_MS, None).rejected] == [
+        (1, code, field)
+    ]
 
 
 ACCEPTED: dict[str, dict[str, Any]] = {
@@ -212,7 +223,9 @@ def test_name_of_an_unknown_field_is_cut_short() -> None:
 
 
 def test_all_verdicts_of_a_batch_are_given_in_its_order() -> None:
-    verdicts = judged(event(name=""), event(id="aaaaaaaa"), event(nope=1), event(id="bbbbbbbb"), "null", event(visitor="null"))
+    verdicts = judged(
+        event(name=""), event(id="aaaaaaaa"), event(nope=1), event(id="bbbbbbbb"), "null", event(visitor="null")
+    )
     assert [accepted[0].id for accepted in verdicts.accepted] == ["aaaaaaaa", "bbbbbbbb"]
     expected = [(0, "name_too_short"), (2, "unknown_field"), (4, "event_type"), (5, "visitor_junk")]
     assert [(found.index, found.code) for found in verdicts.rejected] == expected
@@ -267,7 +280,8 @@ def test_time_is_rounded_to_milliseconds() -> None:
     assert [rfc3339(accepted[1]) for accepted in verdicts.accepted] == ["2026-11-22T15:59:59.123Z"]
 
 
-# Surrogates cannot come out of the decoder: tests/ingest/collect/test_body.py holds that.
+# Surrogates cannot come out of the decoder: tests/ingest/collect/test_body.py holds
+# that.
 CHARACTERS = st.one_of(
     st.sampled_from("aZ0_- :/hHtTpPsS"),
     st.sampled_from("\0\t\n\r\x1b\x7f\x80\x85\x9b\x9f\u061c\u200e\u200f\u2028\u2029\u202a\u202e\u2066\u2069"),
@@ -279,13 +293,15 @@ TEXT = st.text(CHARACTERS, max_size=12)
 @settings(max_examples=1000, deadline=None)
 @given(TEXT)
 def test_quick_look_finds_every_hazard_that_the_careful_one_does(text: str) -> None:
-    """The quick look asks str.isprintable, which must know every character that HAZARD names."""
-    assert is_harmless(text) == (HAZARD.search(text) is None)
+    """The quick look asks str.isprintable, which must know every control character
+    names.
+    """
+    assert is_harmless(text) == (CONTROL_CHARS.search(text) is None)
 
 
 @pytest.mark.parametrize("block", range(0, 0x110000, 0x8000))
 def test_no_hazard_is_printable(block: int) -> None:
-    assert not [c for c in map(chr, range(block, block + 0x8000)) if c.isprintable() and HAZARD.match(c)]
+    assert not [c for c in map(chr, range(block, block + 0x8000)) if c.isprintable() and CONTROL_CHARS.match(c)]
 
 
 @settings(deadline=None)
@@ -297,7 +313,7 @@ def test_id_is_made_of_the_64_characters_only(text: str) -> None:
 @settings(deadline=None)
 @given(TEXT | TEXT.map("https://".__add__) | TEXT.map("HTTP://".__add__))
 def test_address_is_http_and_harmless(text: str) -> None:
-    expected = re.match(r"https?://", text, re.IGNORECASE | re.ASCII) is not None and HAZARD.search(text) is None
+    expected = re.match(r"https?://", text, re.IGNORECASE | re.ASCII) is not None and CONTROL_CHARS.search(text) is None
     assert is_address(text) == expected
 
 
@@ -321,8 +337,12 @@ FIELDS = st.fixed_dictionaries(
 
 @settings(max_examples=500, deadline=None)
 @given(st.lists(FIELDS, min_size=1, max_size=6), st.lists(FIELDS, max_size=2), st.booleans())
-def test_verdicts_on_many_are_those_on_each(likely: list[dict[str, Any]], rare: list[dict[str, Any]], ascii_only: bool) -> None:
-    """Whether the batch is judged by its columns or one by one: a batch may be good as a whole but for one."""
+def test_verdicts_on_many_are_those_on_each(
+    likely: list[dict[str, Any]], rare: list[dict[str, Any]], ascii_only: bool
+) -> None:
+    """Whether the batch is judged by its columns or one by one: a batch may be good as
+    a whole but for one.
+    """
     good = [{"visitor": f"v{n}", "url": "https://example.com/"} for n in range(MANY)]
     fields = [{"name": "pageview"} | found for found in [*good, *likely, *rare]]
     body = json.dumps({"events": fields}, separators=(",", ":"), ensure_ascii=ascii_only).encode()

@@ -1,4 +1,6 @@
-"""Visitors without an id: one hash per visitor and day, the same in every worker; no way back once the day is over (P11)."""
+"""Visitors without an id: one hash per visitor and day, the same in every worker; no
+way back once the day is over (P11).
+"""
 
 from __future__ import annotations
 
@@ -127,7 +129,8 @@ def test_clock_that_steps_back_over_midnight_brings_no_old_salt_back(data: DataD
     assert visitor(NOON, SITE, ADDRESS, UA) != before
 
 
-# When the salt was made, when the worker looks whether its day is over, and whether it stays.
+# When the salt was made, when the worker looks whether its day is over, and whether it
+# stays.
 LOOKS = {
     "the same moment": ("2026-11-22T12:00:00Z", "2026-11-22T12:00:00Z", Settings(), True),
     "the last moment of the day": ("2026-11-22T12:00:00Z", "2026-11-22T23:59:59.999Z", Settings(), True),

@@ -1,4 +1,6 @@
-"""Keys and tokens: who is recognised, with which scope; and that no secret is kept in a form that opens anything."""
+"""Keys and tokens: who is recognised, with which scope; and that no secret is kept in a
+form that opens anything.
+"""
 
 from __future__ import annotations
 
@@ -9,10 +11,11 @@ from pathlib import Path
 import pytest
 from multidict import CIMultiDict
 
-from ingest.http.auth import Keyring, Scope, TokensDamaged, create_token, load_tokens, revoke_token
+from ingest.http.auth import Keyring
 from shared.disk.durable import make_data_directory
 from shared.disk.layout import DataDirectory
 from shared.settings import Settings
+from shared.tokens import Scope, TokensDamaged, create_token, load_tokens, revoke_token
 
 ADMIN = "admin-secret"
 KEYS = ("first-key", "second-key")

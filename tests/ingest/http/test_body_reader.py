@@ -1,4 +1,6 @@
-"""A body takes room while it arrives and gives all of it back, however it ends; a slow one does not stay."""
+"""A body takes room while it arrives and gives all of it back, however it ends; a slow
+one does not stay.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +17,7 @@ from ingest.http import body_reader
 from ingest.http.body_reader import BODY_MIN_RATE, Held, read_body
 from ingest.http.connection import Server
 from ingest.http.problem import Refusal
-from ingest.observe.worker_stats import Meters
+from shared.worker_stats import Meters
 
 BODY_MAX = 40_000
 ALL = 100_000
@@ -111,7 +113,8 @@ def chunk(content: bytes) -> bytes:
 CHUNKED = head("Transfer-Encoding: chunked")
 PAUSE = b""
 
-# What is sent, piece by piece (an empty piece: a pause that is longer than the time for a body), and what comes of it.
+# What is sent, piece by piece (an empty piece: a pause that is longer than the time for
+# a body), and what comes of it.
 BODIES: dict[str, tuple[list[bytes], int, str]] = {
     "together with its head": ([sized(5) + b"12345"], 200, "ok"),
     "after its head": ([sized(5), b"12345"], 200, "ok"),
@@ -170,7 +173,9 @@ async def test_client_that_goes_away_gives_its_room_back(receiver: Receiver, pie
     assert is_whole(receiver.held)
 
 
-async def test_many_bodies_that_are_small_enough_are_refused_when_they_are_too_much_together(receiver: Receiver) -> None:
+async def test_many_bodies_that_are_small_enough_are_refused_when_they_are_too_much_together(
+    receiver: Receiver,
+) -> None:
     async with connected(receiver) as one, connected(receiver) as two, connected(receiver) as three:
         for _, writer in (one, two):
             writer.write(sized(BODY_MAX) + bytes(BODY_MAX - 1))

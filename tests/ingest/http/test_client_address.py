@@ -1,4 +1,6 @@
-"""Who sent a request: what proxies say counts as far as they are trusted, and an address is written in one way only."""
+"""Who sent a request: what proxies say counts as far as they are trusted, and an
+address is written in one way only.
+"""
 
 from __future__ import annotations
 
@@ -81,7 +83,11 @@ def test_peer_on_a_dual_stack_socket_is_trusted_by_its_ipv4_network() -> None:
 HOSTS: dict[str, tuple[str, dict[str, str], str]] = {
     "as the client asked": ("203.0.113.9", {}, "stats.example.com:8443"),
     "a proxy that is trusted names another": ("10.0.0.1", {"X-Forwarded-Host": " Shop.Example "}, "shop.example"),
-    "a client that is not trusted does": ("203.0.113.9", {"X-Forwarded-Host": "shop.example"}, "stats.example.com:8443"),
+    "a client that is not trusted does": (
+        "203.0.113.9",
+        {"X-Forwarded-Host": "shop.example"},
+        "stats.example.com:8443",
+    ),
     "a trusted proxy that names none": ("10.0.0.1", {}, "stats.example.com:8443"),
 }
 

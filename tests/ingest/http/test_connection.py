@@ -1,4 +1,6 @@
-"""The bounds of a connection, on a server in this process: how many there may be, and who is told to hurry."""
+"""The bounds of a connection, on a server in this process: how many there may be, and
+who is told to hurry.
+"""
 
 from __future__ import annotations
 
@@ -16,7 +18,7 @@ from aiohttp import web
 from aiohttp.web_request import BaseRequest
 
 from ingest.http.connection import HEAD_TIMEOUT_S, Connection, Server
-from ingest.observe.worker_stats import Meters
+from shared.worker_stats import Meters
 
 REQUEST = b"GET / HTTP/1.1\r\nHost: x\r\n\r\n"
 HALF_A_HEAD = REQUEST[:-4]
@@ -242,7 +244,7 @@ async def test_sweep_says_nothing_to_a_late_connection_that_was_lost() -> None:
 ROOM = {"as many as are set": (100, 100), "the least": (16, 16), "as many as the system gives": (1_000_000, 1024 - 128)}
 ROOM_CODE = """
 import resource
-from ingest.connection import room_for_connections
+from ingest.http.connection import room_for_connections
 from shared.settings import Settings
 resource.setrlimit(resource.RLIMIT_NOFILE, (64, 1024))
 print(room_for_connections(Settings(max_connections={wanted})))

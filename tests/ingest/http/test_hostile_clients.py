@@ -1,6 +1,8 @@
-"""Clients that are slow, vanish, come in crowds or lie about who they are: each gets its answer, and nobody else notices.
+"""Clients that are slow, vanish, come in crowds or lie about who they are: each gets
+its answer, and nobody else notices.
 
-Rows are named by their number in the matrix of bad input, as in tests/ingest/collect/test_handler.py; the last test counts them.
+Rows are named by their number in the matrix of bad input, as in
+tests/ingest/collect/test_handler.py; the last test counts them.
 """
 
 from __future__ import annotations
@@ -58,7 +60,9 @@ REQUEST_ID = re.compile(r"[0-9a-f]{16}")
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    """One that trusts no proxy and serves pages of another host: after all this it must still be the same."""
+    """One that trusts no proxy and serves pages of another host: after all this it must
+    still be the same.
+    """
     with Server(tmp_path_factory.mktemp("hostile"), sites=SITE, log_level="debug") as running:
         worker = running.child("ingest-0")
         yield running
@@ -114,11 +118,14 @@ def names(server: Server) -> list[str]:
     return [line["name"] for line in server.lines()]
 
 
-# Slow clients: all of them at once, in a thread, while the other tests of this module run.
+# Slow clients: all of them at once, in a thread, while the other tests of this module
+# run.
 
 
 class Told(NamedTuple):
-    """What a client heard: every byte, when the last answer began, and when the connection was closed (None: it was not)."""
+    """What a client heard: every byte, when the last answer began, and when the
+    connection was closed (None: it was not).
+    """
 
     said: bytes
     answered_s: float
@@ -137,7 +144,9 @@ Step = bytes | float
 
 
 async def converse(port: int, steps: Sequence[Step]) -> Told:
-    """Send bytes, wait seconds, in this order; listen until the connection is closed."""
+    """Send bytes, wait seconds, in this order; listen until the connection is
+    closed.
+    """
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
     started = time.monotonic()
     said, answered_s, closed_s = b"", 0.0, None
@@ -172,7 +181,8 @@ def at_10_kb_a_second(body: bytes) -> list[Step]:
     return steps
 
 
-# Told 408 after five seconds, and closed; the statuses of all answers on the connection.
+# Told 408 after five seconds, and closed; the statuses of all answers on the
+# connection.
 TOO_SLOW: dict[str, tuple[list[Step], list[int]]] = {
     "28 body stalls": ([page()[:-5]], [408]),
     "28 body never begins": ([HEAD], [408]),
@@ -225,7 +235,8 @@ def conversations(server: Server) -> Iterator[Future[dict[str, Told]]]:
 
 GONE = batch(event(name="gone"))
 REPORT = f"GET /admin/api/report HTTP/1.1\r\nHost: {HOST}\r\nAuthorization: Bearer {ADMIN_TOKEN}\r\n\r\n".encode()
-# What was sent before the client went away, none of it a whole request to store something.
+# What was sent before the client went away, none of it a whole request to store
+# something.
 UNFINISHED = {
     "30 before the first byte": b"",
     "30 in the head": page(GONE)[:30],
@@ -256,7 +267,9 @@ VANISHINGS: dict[str, Callable[[socket.socket], None]] = {"close": socket.socket
 
 
 def vanish(server: Server, sent: bytes, how: Callable[[socket.socket], None]) -> list[str]:
-    """Send and go away, at once and a little later. Returns what the server logged, but for what others made it log."""
+    """Send and go away, at once and a little later. Returns what the server logged, but
+    for what others made it log.
+    """
     before = len(server.stderr())
     for pause_s in (0, 0.001, 0.02):
         connection = dial(server)
@@ -424,7 +437,8 @@ def test_preflight_of_anybody_else_is_refused_without_a_word_of_permission(serve
     assert allowed(answer) == {}
 
 
-# An answer to POST, and whether a page of the configured site on another host may see it.
+# An answer to POST, and whether a page of the configured site on another host may see
+# it.
 ANSWERS: dict[str, tuple[bytes, int, bool]] = {
     "25 stored": (wire(ORIGIN, CROSS_SITE, CONSENT, JSON, body=VALID), 200, True),
     "25 stored, from an older browser": (wire(ORIGIN, CONSENT, JSON, body=VALID), 200, True),
@@ -503,7 +517,9 @@ STATUS_LINE = re.compile(rb"HTTP/1\.1 (\d+) [^\r]*\r\n")
 
 
 def pipelined(server: Server, requests: Sequence[bytes]) -> list[int]:
-    """The statuses of requests that are sent on one connection, none of them waiting for the answer to another."""
+    """The statuses of requests that are sent on one connection, none of them waiting
+    for the answer to another.
+    """
     with dial(server) as connection:
         sending = threading.Thread(target=connection.sendall, args=(b"".join(requests),))
         sending.start()
@@ -559,7 +575,9 @@ def test_requests_with_a_key_are_neither_limited_nor_counted(limited: Server) ->
 
 
 def test_refused_before_the_limit_is_not_counted(limited: Server) -> None:
-    """Row 78: what the gate refuses costs next to nothing, and a page of another site must not use up our visitor's limit."""
+    """Row 78: what the gate refuses costs next to nothing, and a page of another site
+    must not use up our visitor's limit.
+    """
     sent = wire("Origin: https://evil.example", CONSENT, JSON, "X-Forwarded-For: 192.0.2.6", body=VALID)
     assert set(pipelined(limited, [sent] * (3 * LIMIT))) == {403}
     assert limited.exchange(from_address("192.0.2.6")).status == 200
@@ -615,7 +633,9 @@ def test_refused_connection_has_an_id_and_names_no_library(small: Server) -> Non
 
 
 def until_alone(server: Server) -> None:
-    """Wait until the connections of the tests before are gone: the limit of connections is no business of the next one."""
+    """Wait until the connections of the tests before are gone: the limit of connections
+    is no business of the next one.
+    """
     until(lambda: b'foldlog_connections{worker="0"} 1.0\n' in server.request("GET", "/metrics").body)
 
 
@@ -662,7 +682,9 @@ def test_full_queue_is_503_with_retry_after_and_loses_nothing(small: Server) -> 
 
 
 def test_connection_that_goes_on_sending_through_a_stop_loses_nothing(tmp_path: Path) -> None:
-    """Row 83: every 200 is in the log; what comes too late is told so, or the connection is closed."""
+    """Row 83: every 200 is in the log; what comes too late is told so, or the
+    connection is closed.
+    """
     stored: list[str] = []
     others: list[Answer] = []
 
@@ -671,7 +693,9 @@ def test_connection_that_goes_on_sending_through_a_stop_loses_nothing(tmp_path: 
         with suppress(OSError, HTTPException):
             for number in range(100_000):
                 id_ = f"stop-{client}-{number:06}"
-                connection.request("POST", "/v1/events", batch(event(id=id_)), key_headers() | {"Foldlog-Consent": "granted"})
+                connection.request(
+                    "POST", "/v1/events", batch(event(id=id_)), key_headers() | {"Foldlog-Consent": "granted"}
+                )
                 response = connection.getresponse()
                 answer = Answer(response.status, response.headers, response.read())
                 if answer.status == 200:
@@ -724,7 +748,8 @@ def test_slow_client_gets_an_id_and_no_library_named(conversations: Future[dict[
     assert_signed(conversations.result(2 * PATIENCE_S)[name].said)
 
 
-# Where a row is whose number is not in the name of a row of a table: the file and the test.
+# Where a row is whose number is not in the name of a row of a table: the file and the
+# test.
 ELSEWHERE = {
     27: ("test_handler.py", "test_pipelined_requests_are_answered_in_order"),
     61: ("test_handler.py", "test_id_that_is_sent_again_counts_once"),

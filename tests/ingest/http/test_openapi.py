@@ -1,7 +1,8 @@
-"""The document at /openapi.json: that it is one, that it says what the code does, and that a real server keeps to it.
+"""The document at /openapi.json: that it is one, that it says what the code does, and
+that a real server keeps to it.
 
-schemathesis runs as a program and loads this module for its hooks, which are at the end: how it has to write a body, and which
-refusals no schema can foretell.
+schemathesis runs as a program and loads this module for its hooks, which are at the
+end: how it has to write a body, and which refusals no schema can foretell.
 """
 
 from __future__ import annotations
@@ -26,10 +27,10 @@ from schemathesis.openapi.checks import RejectedPositiveData
 from schemathesis.specs.openapi.definitions import OPENAPI_31_VALIDATOR
 
 from ingest.collect.body import JSON, NDJSON, TEXT
-from ingest.collect.validate import HAZARD
 from ingest.http.openapi import PROBLEMS, TIME_ZONE, make_document
 from ingest.http.problem import PROBLEM_TYPE
 from ingest.worker import ROUTES
+from shared.control_chars import CONTROL_CHARS
 from tests.builders.server import ADMIN_TOKEN, INGEST_KEY, Answer, Server, bearer, keyed
 from tests.house.test_docs import page, problem_codes, rows, section
 from tests.ingest.collect.test_validate import ACCEPTED, REJECTED, event
@@ -42,7 +43,8 @@ SCHEMATHESIS_TIMEOUT_S = 240
 DOCUMENT = make_document()
 # The page loads these; they are no interface.
 FILES = re.compile(r"GET (/admin(/(?!api/).*)?|/.*\.js)")
-# Codes of what a schema cannot say: it knows no clock, no list of placeholders, no spelling.
+# Codes of what a schema cannot say: it knows no clock, no list of placeholders, no
+# spelling.
 BEYOND_SCHEMAS = {"too_old", "visitor_junk", "session_junk", "key_repeated"}
 
 
@@ -56,7 +58,9 @@ EVENT = validator({"$ref": "#/components/schemas/Event"})
 def operations() -> dict[str, dict[str, Any]]:
     """`GET /healthz` and its like, as the document describes them."""
     return {
-        f"{method.upper()} {path}": found for path, methods in DOCUMENT["paths"].items() for method, found in methods.items()
+        f"{method.upper()} {path}": found
+        for path, methods in DOCUMENT["paths"].items()
+        for method, found in methods.items()
     }
 
 
@@ -71,7 +75,9 @@ def test_component_is_a_schema_whose_references_lead_somewhere(name: str) -> Non
 
 
 def test_operations_are_the_routes() -> None:
-    assert set(operations()) == {route for method, path, _ in ROUTES if not FILES.fullmatch(route := f"{method} {path}")}
+    assert set(operations()) == {
+        route for method, path, _ in ROUTES if not FILES.fullmatch(route := f"{method} {path}")
+    }
 
 
 def test_problems_are_all_there_with_their_status() -> None:
@@ -92,7 +98,8 @@ def test_schema_refuses_what_the_verdict_rejects(raw: str, code: str, field: str
     assert code in BEYOND_SCHEMAS or not EVENT.is_valid(found), field
 
 
-# The schema does not promise floats beyond 2^53 (see ingest/collect/event.py), though they are taken.
+# The schema does not promise floats beyond 2^53 (see ingest/collect/event.py), though
+# they are taken.
 PROMISED = {name: fields for name, fields in ACCEPTED.items() if name != "value huge"}
 
 
@@ -103,13 +110,17 @@ def test_schema_takes_what_the_verdict_accepts(fields: dict[str, Any]) -> None:
 
 def test_schema_and_verdict_agree_on_every_character_of_a_name() -> None:
     for character in [*map(chr, range(0x2100)), "\ufeff", "\U000e0001", "😀"]:
-        assert EVENT.is_valid({"name": f"a{character}b"}) == (HAZARD.search(character) is None), hex(ord(character))
+        assert EVENT.is_valid({"name": f"a{character}b"}) == (CONTROL_CHARS.search(character) is None), hex(
+            ord(character)
+        )
 
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     with Server(tmp_path_factory.mktemp("openapi"), consent="implied", sites=SITE) as running:
-        running.post([{"name": "pageview", "url": "https://example.com/a", "props": {"plan": "pro"}}, {"name": "signup"}])
+        running.post(
+            [{"name": "pageview", "url": "https://example.com/a", "props": {"plan": "pro"}}, {"name": "signup"}]
+        )
         running.fold()
         yield running
 
@@ -141,7 +152,9 @@ REQUESTS = {
     "preflight": Request("OPTIONS", "/v1/events", 204, {"Origin": f"https://{SITE}"}),
     "preflight of a stranger": Request("OPTIONS", "/v1/events", 403, {"Origin": "https://strange.example"}),
     "report": Request("GET", "/admin/api/report", 200, ADMIN),
-    "report of each day and page": Request("GET", "/admin/api/report?by=path&interval=day&tz=Asia/Kathmandu", 200, ADMIN),
+    "report of each day and page": Request(
+        "GET", "/admin/api/report?by=path&interval=day&tz=Asia/Kathmandu", 200, ADMIN
+    ),
     "report in CSV": Request("GET", "/admin/api/report?format=csv", 200, ADMIN),
     "report in NDJSON": Request("GET", "/admin/api/report?format=ndjson", 200, ADMIN),
     "report of nonsense": Request("GET", "/admin/api/report?by=nonsense", 400, ADMIN),
@@ -165,7 +178,11 @@ def undocumented(request: Request, answer: Answer) -> str:
     response = operations()[f"{request.method} {request.target.partition('?')[0]}"]["responses"].get(str(answer.status))
     if response is None:
         return "status"
-    if [name for name, header in response.get("headers", {}).items() if header["required"] and name not in answer.headers]:
+    if [
+        name
+        for name, header in response.get("headers", {}).items()
+        if header["required"] and name not in answer.headers
+    ]:
         return "headers"
     content = {kind.partition(";")[0]: each.get("schema", {}) for kind, each in response.get("content", {}).items()}
     kind = answer.headers.get_content_type()
@@ -219,7 +236,9 @@ def test_client_that_sends_too_much_gets_the_documented_headers(tmp_path: Path) 
 @pytest.mark.timeout(SCHEMATHESIS_TIMEOUT_S + 30)
 @pytest.mark.long
 def test_schemathesis_finds_nothing(server: Server, tmp_path: Path) -> None:
-    """All of its checks, on what it makes up from the document: good requests and bad ones."""
+    """All of its checks, on what it makes up from the document: good requests and bad
+    ones.
+    """
     document = tmp_path / "openapi.json"  # from a URL, it would leave out the operation that serves it
     document.write_bytes(server.request("GET", "/openapi.json").body)
     options = [
@@ -254,7 +273,9 @@ EVENTS = st.lists(
     st.builds(small_event, st.text("ab -äß😀", min_size=1, max_size=20), st.none() | st.floats(-1e15, 1e15)), min_size=1
 )
 schemathesis.openapi.media_type(TEXT, EVENTS.map(lambda events: json.dumps({"events": events}).encode()))
-schemathesis.openapi.media_type(NDJSON, EVENTS.map(lambda events: b"\n".join(json.dumps(each).encode() for each in events)))
+schemathesis.openapi.media_type(
+    NDJSON, EVENTS.map(lambda events: b"\n".join(json.dumps(each).encode() for each in events))
+)
 schemathesis.openapi.format(TIME_ZONE, st.sampled_from(["UTC", "Europe/Berlin", "Asia/Kathmandu", "Pacific/Apia"]))
 
 
@@ -269,7 +290,9 @@ def as_sent(context: schemathesis.SerializationContext, body: Any) -> bytes:
 
 
 def with_whole_numbers(value: Any) -> Any:
-    """1.0 as 1, as JavaScript writes it: to JSON Schema they are the same, to Foldlog a `time` of 1.0 has the wrong type."""
+    """1.0 as 1, as JavaScript writes it: to JSON Schema they are the same, to Foldlog a
+    `time` of 1.0 has the wrong type.
+    """
     if isinstance(value, dict):
         return {key: with_whole_numbers(each) for key, each in value.items()}
     if isinstance(value, list):
@@ -281,7 +304,9 @@ def with_whole_numbers(value: Any) -> Any:
 def filter_failure(
     context: schemathesis.HookContext, failure: Failure, case: schemathesis.Case[Any], response: schemathesis.Response
 ) -> bool:
-    """Whether a failure is one. Two are not: a bad event that is heard in a 200, and a rule that no schema can say."""
+    """Whether a failure is one. Two are not: a bad event that is heard in a 200, and a
+    rule that no schema can say.
+    """
     if not isinstance(failure, (AcceptedNegativeData, RejectedPositiveData)):
         return True
     said = response.json()

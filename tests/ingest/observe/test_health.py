@@ -1,4 +1,6 @@
-"""Ready is what can take events and has them folded; everything else says which check fails, and heals without a restart."""
+"""Ready is what can take events and has them folded; everything else says which check
+fails, and heals without a restart.
+"""
 
 from __future__ import annotations
 
@@ -94,7 +96,9 @@ def test_snapshot_that_cannot_be_read_is_said_and_what_depends_on_it_is_not(serv
 
 
 def test_ready_worker_stays_ready_while_it_writes_and_seals(server: Server) -> None:
-    """Each fold has the segment sealed, once a minute: a check that falls into that moment must not call the worker broken."""
+    """Each fold has the segment sealed, once a minute: a check that falls into that
+    moment must not call the worker broken.
+    """
     ended = time.monotonic() + 2
 
     def again_and_again(deed: Callable[[], object]) -> None:
@@ -153,7 +157,9 @@ sys.exit(main(["ingest"]))
 
 
 class StallingWorker(Server):
-    """One worker without a supervisor, whose disk stands still while `stalled` is there."""
+    """One worker without a supervisor, whose disk stands still while `stalled` is
+    there.
+    """
 
     def __init__(self, directory: Path, **settings: object) -> None:
         super().__init__(directory, **settings)
@@ -218,7 +224,8 @@ def waits(server: Server) -> int:
     return int(checks["queue"].split()[0])
 
 
-# The reserve, how many bytes somebody else leaves free, the code of the refusal, and the check that fails.
+# The reserve, how many bytes somebody else leaves free, the code of the refusal, and
+# the check that fails.
 DISKS = {
     "less than the reserve": ("4 MiB", 2 << 20, "disk_reserve", "disk"),
     "not a byte": ("0", 0, "disk_full", "writable"),
@@ -234,7 +241,9 @@ def test_full_disk_is_507_and_everything_recovers_without_a_restart(
         sent: list[Answer] = []
 
         def post() -> Answer:
-            sent.append(server.post([{**EVENT, "id": f"event-{len(sent):04d}", "url": "https://example.com/" + "x" * 900}]))
+            sent.append(
+                server.post([{**EVENT, "id": f"event-{len(sent):04d}", "url": "https://example.com/" + "x" * 900}])
+            )
             return sent[-1]
 
         assert post().status == 200

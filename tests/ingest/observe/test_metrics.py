@@ -1,4 +1,6 @@
-"""GET /metrics: exact sums over all workers whichever is asked, in Prometheus' own words, under the names that the page has."""
+"""GET /metrics: exact sums over all workers whichever is asked, in Prometheus' own
+words, under the names that the page has.
+"""
 
 from __future__ import annotations
 
@@ -24,7 +26,8 @@ PAGE = "docs/metrics.md"
 RULES = "docs/prometheus-rules.yml"
 EVENTS = "/v1/events"
 GOOD: dict[str, object] = {"name": "pageview", "visitor": "visitor-1"}
-# Whoever is asked, a second later somebody else is: enough turns that both workers had one.
+# Whoever is asked, a second later somebody else is: enough turns that both workers had
+# one.
 TURNS = 12
 
 Families = dict[str, Metric]
@@ -37,7 +40,9 @@ def scrape(server: Server) -> Families:
 
 
 def parsed(text: bytes) -> Families:
-    """Families by the name that they have in the text: that of a counter ends with _total."""
+    """Families by the name that they have in the text: that of a counter ends with
+    _total.
+    """
     found = list(text_string_to_metric_families(text.decode("utf-8")))
     return {f"{family.name}_total" if family.type == "counter" else family.name: family for family in found}
 
@@ -50,7 +55,9 @@ def value(families: Families, name: str, /, **labels: str) -> float:
 
 def by(families: Families, name: str, label: str, /, **labels: str) -> dict[str, float]:
     """The sums for each value of a label."""
-    values = sorted({sample.labels[label] for sample in families[name].samples if labels.items() <= sample.labels.items()})
+    values = sorted(
+        {sample.labels[label] for sample in families[name].samples if labels.items() <= sample.labels.items()}
+    )
     return {each: value(families, name, **labels, **{label: each}) for each in values}
 
 
@@ -93,12 +100,17 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
 
 @pytest.fixture(scope="module")
 def traffic(server: Server) -> Traffic:
-    """25 events that are stored, some that are rejected or refused; one of them three times."""
+    """25 events that are stored, some that are rejected or refused; one of them three
+    times.
+    """
     sent = Traffic()
     for number in range(20):
         assert sent.send(server, [{**GOOD, "id": f"event-{number:04d}"}]) == 200
     for number in range(5):
-        assert sent.send(server, [{**GOOD, "id": f"mixed-{number:04d}"}, {"visitor": "visitor-1"}, {**GOOD, "titel": 1}]) == 200
+        assert (
+            sent.send(server, [{**GOOD, "id": f"mixed-{number:04d}"}, {"visitor": "visitor-1"}, {**GOOD, "titel": 1}])
+            == 200
+        )
     for _ in range(2):
         assert sent.send(server, [{**GOOD, "id": "event-0001"}]) == 200
     assert sent.send(server, [{**GOOD, "titel": 1}]) == 422
@@ -113,7 +125,9 @@ def traffic(server: Server) -> Traffic:
 
 @pytest.fixture(scope="module")
 def families(server: Server, traffic: Traffic) -> Families:
-    """One scrape after the traffic and a fold, with a sample of everything that there is."""
+    """One scrape after the traffic and a fold, with a sample of everything that there
+    is.
+    """
     assert traffic.accepted == 27
     server.fold()
     server.exchange(b"nonsense\r\n\r\n")
@@ -180,7 +194,9 @@ def test_text_is_what_prometheus_reads(server: Server, families: Families) -> No
 
 
 def test_no_sample_stands_twice(families: Families) -> None:
-    samples = [(sample.name, tuple(sorted(sample.labels.items()))) for family in families.values() for sample in family.samples]
+    samples = [
+        (sample.name, tuple(sorted(sample.labels.items()))) for family in families.values() for sample in family.samples
+    ]
     assert len(samples) == len(set(samples))
 
 

@@ -1,4 +1,6 @@
-"""Each worker says what it counts, to whoever asks; one that is dead or stuck is seen as that and holds nobody up."""
+"""Each worker says what it counts, to whoever asks; one that is dead or stuck is seen
+as that and holds nobody up.
+"""
 
 from __future__ import annotations
 
@@ -16,20 +18,22 @@ from pathlib import Path
 
 import pytest
 
-from ingest.observe.peers import answer_peers, ask_workers, forget_dead_workers
-from ingest.observe.worker_stats import Meters
+from ingest.observe.peers import answer_peers
 from shared.disk.layout import DataDirectory
+from shared.peers import ask_workers, forget_dead_workers
+from shared.worker_stats import Meters
 from tests.builders.logs import data_directory
 from tests.builders.server import Server
 from tests.builders.waiting import until
 
-# Forks a process that has imported everything and decoded nothing, again and again; prints how each ended.
+# Forks a process that has imported everything and decoded nothing, again and again;
+# prints how each ended.
 FIRST_QUESTIONS = """
 import os, sys
 from pathlib import Path
-from ingest.peers import ask_workers
-from ingest.server import SWITCH_INTERVAL_S
-from shared.layout import DataDirectory
+from ingest.observe.peers import ask_workers
+from ingest.worker import SWITCH_INTERVAL_S
+from shared.disk.layout import DataDirectory
 
 sys.setswitchinterval(SWITCH_INTERVAL_S)
 for _ in range(100):
@@ -45,7 +49,9 @@ for _ in range(100):
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    """Two workers, their data deeper than the 107 bytes that the name of a socket may have."""
+    """Two workers, their data deeper than the 107 bytes that the name of a socket may
+    have.
+    """
     directory = tmp_path_factory.mktemp("peers") / ("d" * 200)
     directory.mkdir()
     with Server(directory, workers=2) as running:
@@ -79,12 +85,17 @@ def test_sockets_are_for_the_owner_only(server: Server) -> None:
 
 
 def test_first_question_of_a_process_may_be_asked_by_several_threads_at_once(server: Server) -> None:
-    """msgspec describes a type to itself when it is first decoded, and two threads that do so at once end the process.
+    """msgspec describes a type to itself when it is first decoded, and two threads that
+    do so at once end the process.
 
     One fresh process in several did not survive it, so a hundred of them see it.
     """
     asked = subprocess.run(
-        [sys.executable, "-c", FIRST_QUESTIONS, str(server.data.root)], capture_output=True, text=True, timeout=60, check=True
+        [sys.executable, "-c", FIRST_QUESTIONS, str(server.data.root)],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=True,
     )
     assert Counter(asked.stdout.split()) == {"0": 100}
 

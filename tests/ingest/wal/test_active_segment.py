@@ -1,4 +1,6 @@
-"""The active segment and its recovery: P1 to P4 on real files, with errors of the system where they can be had."""
+"""The active segment and its recovery: P1 to P4 on real files, with errors of the
+system where they can be had.
+"""
 
 from __future__ import annotations
 
@@ -74,7 +76,9 @@ def test_sealed_segment_has_the_checksum_that_sha256sum_checks(tmp_path: Path) -
 def test_segment_that_is_recovered_while_it_is_created_is_created_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Between open and lock nobody can tell it from an orphan, and a pass recovers orphans."""
+    """Between open and lock nobody can tell it from an orphan, and a pass recovers
+    orphans.
+    """
     data = data_directory(tmp_path)
     recovered: list[Recovered | None] = []
 
@@ -144,14 +148,16 @@ def test_segment_that_somebody_touched_is_not_written_to(tmp_path: Path, deed: C
 
 
 def test_short_writes_are_finished_or_undone(tmp_path: Path) -> None:
-    """RLIMIT_FSIZE makes the kernel write what fits and refuse the rest: in a child, for limits stay."""
+    """RLIMIT_FSIZE makes the kernel write what fits and refuse the rest: in a child,
+    for limits stay.
+    """
     child = textwrap.dedent(
         """
         import errno, resource, signal, sys
         from pathlib import Path
-        from ingest.active import ActiveSegment, CommitFailed
-        from tests.logs import data_directory, line
-        from ingest.lines import seal
+        from ingest.wal.active_segment import ActiveSegment, CommitFailed
+        from tests.builders.logs import data_directory, line
+        from ingest.collect.encode import seal
         signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
         data = data_directory(Path(sys.argv[1]))
         segment = ActiveSegment(data, "0", 1, "fsync")
@@ -273,7 +279,9 @@ def test_recovery_removes_what_one_that_was_killed_had_not_published(tmp_path: P
 
 
 def test_recovery_that_was_killed_twice_leaves_nothing_unpublished(tmp_path: Path) -> None:
-    """Once the second one has sealed under the number that the first had chosen, what the first wrote is looked for no more."""
+    """Once the second one has sealed under the number that the first had chosen, what
+    the first wrote is looked for no more.
+    """
     data = data_directory(tmp_path)
     (data.log / ".20261122T120000Z-0-0000000001.ndjson.77.77.tmp").write_bytes(ONE)
     (data.log / ".20261122T120000Z-0-0000000001.sha256.77.77.tmp").write_bytes(b"")
@@ -281,8 +289,8 @@ def test_recovery_that_was_killed_twice_leaves_nothing_unpublished(tmp_path: Pat
     child = textwrap.dedent("""
         import os, signal, sys
         from pathlib import Path
-        from shared.layout import DataDirectory
-        from shared.recovery import recover
+        from shared.disk.layout import DataDirectory
+        from shared.segments.recovery import recover
         from shared.segments import sealed_segments
 
         data = DataDirectory(Path(sys.argv[1]))

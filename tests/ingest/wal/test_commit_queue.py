@@ -1,4 +1,6 @@
-"""Group commit: what a caller is told is true, whatever happens to the disk or the caller."""
+"""Group commit: what a caller is told is true, whatever happens to the disk or the
+caller.
+"""
 
 from __future__ import annotations
 
@@ -111,7 +113,8 @@ async def test_queue_is_bounded_by_requests(tmp_path: Path) -> None:
     await writer.close()
 
 
-# What waits in a queue of 3 requests and 1000 bytes, how many bytes more are asked for, and whether it is full for them.
+# What waits in a queue of 3 requests and 1000 bytes, how many bytes more are asked for,
+# and whether it is full for them.
 FULL_QUEUES: dict[str, tuple[list[int], int, bool]] = {
     "nothing waits": ([], 0, False),
     "nothing waits, all bytes": ([], 1000, False),
@@ -173,7 +176,9 @@ async def test_stalled_disk_is_seen_for_as_long_as_it_lasts(tmp_path: Path) -> N
 
 
 async def test_event_after_a_quiet_time_is_no_stall(tmp_path: Path) -> None:
-    """The moment between append and the next turn of the loop, in which a readiness check may be answered."""
+    """The moment between append and the next turn of the loop, in which a readiness
+    check may be answered.
+    """
     writer = start(data_directory(tmp_path))
     first = writer.append(events(1), 1)
     assert writer.stalled_s < 0.4
@@ -216,7 +221,9 @@ async def test_writer_without_a_segment_opens_one_though_no_event_comes(tmp_path
 
 @pytest.mark.parametrize("lines", [0, 1], ids=["empty", "with lines"])
 @pytest.mark.parametrize("deed", ["rename", "delete"])
-async def test_segment_that_somebody_took_is_replaced_though_no_event_comes(tmp_path: Path, deed: str, lines: int) -> None:
+async def test_segment_that_somebody_took_is_replaced_though_no_event_comes(
+    tmp_path: Path, deed: str, lines: int
+) -> None:
     data = data_directory(tmp_path)
     log = SilentLog()
     writer = start(data, log)
@@ -237,7 +244,9 @@ async def test_segment_that_somebody_took_is_replaced_though_no_event_comes(tmp_
 
 
 async def test_sealing_is_no_loss_of_the_segment(tmp_path: Path) -> None:
-    """Each fold has it sealed: a readiness check that falls into that moment must not take the worker for broken."""
+    """Each fold has it sealed: a readiness check that falls into that moment must not
+    take the worker for broken.
+    """
     data = data_directory(tmp_path)
     writer = start(data, segment_max_bytes=1)
     held = set()

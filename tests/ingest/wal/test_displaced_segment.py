@@ -1,4 +1,6 @@
-"""An active segment that somebody takes from its writer, at each moment: nothing that was acknowledged is lost with a name."""
+"""An active segment that somebody takes from its writer, at each moment: nothing that
+was acknowledged is lost with a name.
+"""
 
 from __future__ import annotations
 
@@ -16,13 +18,13 @@ from compactor.generations.commit import compactor_lock
 from compactor.repair.rotated_files import adopt_strays
 from compactor.run_pass import recover_orphans
 from ingest.collect.encode import seal
-from ingest.observe.worker_stats import Meters
 from ingest.wal.active_segment import ActiveSegment
 from ingest.wal.commit_queue import DiskFull, GroupCommitWriter, Unavailable
 from shared.disk.layout import DataDirectory, SegmentName
 from shared.segments.sealed import digest, sealed_segments
 from shared.settings import Settings
 from shared.timestamps import now_ms
+from shared.worker_stats import Meters
 from tests.builders.logs import SilentLog, data_directory, fold_all, line
 from tests.builders.server import lines_of
 from tests.compactor.fold.test_dedupe import archived, assert_verified
@@ -43,7 +45,9 @@ def event(number: int) -> bytes:
 
 
 def counted(data: DataDirectory) -> list[str]:
-    """The ids of a fold of everything that is sealed, after which all is as it should be."""
+    """The ids of a fold of everything that is sealed, after which all is as it should
+    be.
+    """
     fold_all(data)
     assert_verified(data)
     return sorted(row[0] for row in archived(data))
@@ -177,7 +181,9 @@ async def test_adoption_counts_and_goes_on_with_the_next_number(tmp_path: Path) 
 async def test_group_goes_into_the_next_segment_though_somebody_is_quicker(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """logrotate makes a file of its own where the writer is about to make one; and takes the one after that, too."""
+    """logrotate makes a file of its own where the writer is about to make one; and
+    takes the one after that, too.
+    """
     data, log = data_directory(tmp_path), SilentLog()
     writer = start(data, log)
     await writer.append(event(1), 1)
@@ -201,7 +207,9 @@ async def test_group_goes_into_the_next_segment_though_somebody_is_quicker(
     assert counted(data) == ["event-0001", "event-0002"]
 
 
-async def test_segment_that_is_always_taken_is_refused_in_the_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_segment_that_is_always_taken_is_refused_in_the_end(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     data, log = data_directory(tmp_path), SilentLog()
     writer = start(data, log)
     real = ActiveSegment.commit
@@ -243,7 +251,11 @@ def copytruncate(path: Path) -> None:
 @pytest.mark.parametrize(
     ("deed", "moment"),
     [
-        *((deed, moment) for deed in (empty, halve, copytruncate) for moment in ("before the commit", "after the write")),
+        *(
+            (deed, moment)
+            for deed in (empty, halve, copytruncate)
+            for moment in ("before the commit", "after the write")
+        ),
         (overwrite, "before the commit"),
     ],
 )
@@ -274,7 +286,9 @@ async def test_truncated_segment_is_refused_and_reported(tmp_path: Path, deed: D
 
 
 async def test_deleted_segment_is_adopted_when_there_is_room_again(tmp_path: Path) -> None:
-    """Who deletes the log because the disk is full frees nothing by it: the writer holds the file until it is sealed."""
+    """Who deletes the log because the disk is full frees nothing by it: the writer
+    holds the file until it is sealed.
+    """
     if os.geteuid() != 0 or shutil.which("mount") is None:
         pytest.skip("mounting a small disk needs root")
     with small_disk(tmp_path / "disk", "512k") as disk:
@@ -318,7 +332,9 @@ async def test_log_directory_that_is_away_for_a_moment_is_waited_for(tmp_path: P
 @pytest.mark.crash
 @pytest.mark.parametrize("deed", [rename, rename_and_create, Path.unlink], ids=["renamed", "created", "deleted"])
 async def test_crash_at_any_point_of_an_adoption_loses_nothing_that_has_a_name(tmp_path: Path, deed: Deed) -> None:
-    """A deleted file is its writer's alone until it is sealed: until then only what is acknowledged after it must be there."""
+    """A deleted file is its writer's alone until it is sealed: until then only what is
+    acknowledged after it must be there.
+    """
     data = data_directory(tmp_path / "data")
     writer = start(data, SilentLog())
     await writer.append(event(1), 1)

@@ -1,4 +1,6 @@
-"""The reading process: a report that hangs holds up neither the events nor the next report."""
+"""The reading process: a report that hangs holds up neither the events nor the next
+report.
+"""
 
 from __future__ import annotations
 

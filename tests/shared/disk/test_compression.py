@@ -1,4 +1,6 @@
-"""Compressed segments: whoever reads the log reads them as the lines that were sealed, in bounded memory."""
+"""Compressed segments: whoever reads the log reads them as the lines that were sealed,
+in bounded memory.
+"""
 
 from __future__ import annotations
 
@@ -32,7 +34,8 @@ def zstd(plain: bytes) -> bytes:
 
 HALF = len(LINES) // 2
 SKIPPED = b"\x50\x2a\x4d\x18\x04\0\0\0mark"  # a frame that readers pass over; pzstd writes such
-# What may be behind a name: how it is compressed does not matter, as long as its own command can inflate it.
+# What may be behind a name: how it is compressed does not matter, as long as its own
+# command can inflate it.
 FORMS: dict[str, tuple[str, bytes]] = {
     "plain": ("", LINES),
     "gzip": (".gz", gzip.compress(LINES)),
@@ -143,7 +146,9 @@ def test_compressed_segment_is_folded_verified_rebuilt_and_tailed(
 
 @pytest.mark.parametrize("suffix", PACKED_SUFFIXES)
 def test_segment_that_is_there_twice_is_read_once_and_plain(tmp_path: Path, suffix: str) -> None:
-    """Whoever compresses it was killed, or is at it: the compressed file may be cut short."""
+    """Whoever compresses it was killed, or is at it: the compressed file may be cut
+    short.
+    """
     data = data_directory(tmp_path)
     name = sealed(data, [line("event-1")])
     (data.log / name.packed(suffix)).write_bytes(b"half")

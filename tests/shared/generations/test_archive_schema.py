@@ -1,4 +1,6 @@
-"""An event comes out of an archive part as it went in, whatever its id, url and referrer are."""
+"""An event comes out of an archive part as it went in, whatever its id, url and
+referrer are.
+"""
 
 from __future__ import annotations
 
@@ -47,7 +49,9 @@ def test_what_is_stored_in_pieces_comes_out_whole(tmp_path: Path) -> None:
         database.execute(f"CREATE TABLE event ({columns})")
         rows = [
             (id_, *url, *referrer, received)
-            for id_, url, referrer, received in product(IDS, URLS, REFERRERS, [RECEIVED, datetime.fromisoformat("2026-11-22")])
+            for id_, url, referrer, received in product(
+                IDS, URLS, REFERRERS, [RECEIVED, datetime.fromisoformat("2026-11-22")]
+            )
         ]
         database.executemany(
             "INSERT INTO event (id, url, path, referrer_url, referrer, time, received) VALUES ($1, $2, $3, $4, $5, $6, $6)",
@@ -60,7 +64,8 @@ def test_what_is_stored_in_pieces_comes_out_whole(tmp_path: Path) -> None:
         ]
         assert database.execute(f"(FROM event EXCEPT ALL FROM {archived(source)})").fetchall() == []
         assert database.execute(f"SELECT count(*) FROM {archived(source)}").fetchall() == [(len(rows),)]
-        # Only the id that begins with the moment of its receipt is stored by its random part.
+        # Only the id that begins with the moment of its receipt is stored by its random
+        # part.
         made = database.execute(
             f"SELECT DISTINCT id FROM {archived(source, 'random_id')} WHERE random_id IS NOT NULL"
         ).fetchall()

@@ -1,4 +1,6 @@
-"""Whoever reads without the lock while visitors are erased: the parts of the snapshot they began with may be gone."""
+"""Whoever reads without the lock while visitors are erased: the parts of the snapshot
+they began with may be gone.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +12,8 @@ from pathlib import Path
 import pytest
 
 from foldlog.cli import main
-from reports.reader.process import EXIT_SWEPT, Question, answer_report, stream_export
+from reports.reader.process import answer_report, stream_export
+from reports.reader.protocol import EXIT_SWEPT, Question
 from shared.disk.layout import DataDirectory
 from shared.erasures import ask
 from shared.generations import consistent_read
@@ -33,7 +36,9 @@ def data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> DataDirectory:
 
 
 def erase_after_load(data: DataDirectory, monkeypatch: pytest.MonkeyPatch, times: int) -> None:
-    """Between a reader's look at the snapshot and its look at the parts a visitor is erased, so many times."""
+    """Between a reader's look at the snapshot and its look at the parts a visitor is
+    erased, so many times.
+    """
     left = list(range(times))
 
     def load_and_lose(asked: DataDirectory) -> Snapshot:
@@ -88,7 +93,9 @@ def test_who_never_gets_to_the_parts_is_told_to_try_again(
 
 
 def question(data: DataDirectory, kind: str) -> Question:
-    parameters = {"from": "2026-11-01", "to": "2026-11-30", "by": "props.x"} if kind == "report" else {"from": "2026-11-01"}
+    parameters = (
+        {"from": "2026-11-01", "to": "2026-11-30", "by": "props.x"} if kind == "report" else {"from": "2026-11-01"}
+    )
     form = "json" if kind == "report" else "ndjson"
     return Question(kind, str(data.root), "UTC", 64 << 20, form, parameters, datetime.now(UTC))  # type: ignore[arg-type]
 
@@ -100,7 +107,9 @@ def test_reading_process_reads_the_next_snapshot(data: DataDirectory, monkeypatc
     assert out.getvalue().count(b"\n") == VISITORS - 2
 
 
-def test_reading_process_that_never_gets_to_the_parts_says_so(data: DataDirectory, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_reading_process_that_never_gets_to_the_parts_says_so(
+    data: DataDirectory, monkeypatch: pytest.MonkeyPatch
+) -> None:
     erase_after_load(data, monkeypatch, 2 * consistent_read.TRIES)
     answer, _ = answer_report(question(data, "report"))
     assert (answer.code, "try again" in answer.detail) == ("report_failed", True)

@@ -1,4 +1,6 @@
-"""Data directories of every release are read by the code of today, to the same numbers, and go on from there."""
+"""Data directories of every release are read by the code of today, to the same numbers,
+and go on from there.
+"""
 
 from __future__ import annotations
 
@@ -22,7 +24,9 @@ LATER = NOON + 8 * 3_600_000
 
 @pytest.fixture(params=GOLDEN, ids=lambda path: path.name.removesuffix(".tar.gz"))
 def golden(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
-    """A directory that holds what a release left as `data`, and `read.json`, what that release read of it."""
+    """A directory that holds what a release left as `data`, and `read.json`, what that
+    release read of it.
+    """
     subprocess.run(["tar", "-xzf", request.param, "-C", tmp_path], check=True)  # noqa: S607  tarfile warns or not, by Python
     return tmp_path
 

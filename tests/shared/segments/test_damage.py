@@ -1,7 +1,9 @@
-"""Damage on disk: every bit and every byte of small files, through the functions that detect it; full passes over a sample.
+"""Damage on disk: every bit and every byte of small files, through the functions that
+detect it; full passes over a sample.
 
-What is flipped or cut is either detected and said, or harmless; it never changes a number in silence, and costs no
-neighbour. The programme `python -m tests.faults.damage` does the same with a whole pass for each bit.
+What is flipped or cut is either detected and said, or harmless; it never changes a
+number in silence, and costs no neighbour. The programme `python -m tests.faults.damage`
+does the same with a whole pass for each bit.
 """
 
 from __future__ import annotations
@@ -41,7 +43,9 @@ MEMORY = Path("/dev/shm")  # noqa: S108
 
 
 def scratch_directory() -> tempfile.TemporaryDirectory[str]:
-    """In memory where there is such a place: thousands of files are made here, each with two fsyncs."""
+    """In memory where there is such a place: thousands of files are made here, each
+    with two fsyncs.
+    """
     return tempfile.TemporaryDirectory(dir=MEMORY if MEMORY.is_dir() else None)
 
 
@@ -107,7 +111,9 @@ def test_every_cut_of_a_snapshot_is_detected(folded: DataDirectory, tmp_path: Pa
             pytest.fail(f"byte {length}")
 
 
-def test_snapshot_without_sha256_of_an_older_foldlog_is_read_and_replaced(folded: DataDirectory, tmp_path: Path) -> None:
+def test_snapshot_without_sha256_of_an_older_foldlog_is_read_and_replaced(
+    folded: DataDirectory, tmp_path: Path
+) -> None:
     data = copy_of(folded, tmp_path)
     older = data.snapshot.read_bytes().replace(b'"format": 2', b'"format": 1')
     data.snapshot.write_bytes(older[: older.index(b',\n "sha256": "' + older[-68:-4])] + b"\n}\n")
@@ -117,7 +123,9 @@ def test_snapshot_without_sha256_of_an_older_foldlog_is_read_and_replaced(folded
     assert_verified(data)
 
 
-def test_snapshot_of_a_newer_foldlog_is_refused_though_kept_ones_are_whole(folded: DataDirectory, tmp_path: Path) -> None:
+def test_snapshot_of_a_newer_foldlog_is_refused_though_kept_ones_are_whole(
+    folded: DataDirectory, tmp_path: Path
+) -> None:
     data = copy_of(folded, tmp_path)
     newer = encode(Snapshot()).replace(b'"format": 2', b'"format": 3')
     with pytest.raises(SnapshotDamaged):
@@ -146,7 +154,9 @@ def test_newest_whole_kept_snapshot_takes_the_place_of_a_damaged_one(
     assert [fields["went_back_to"] for event, fields in log.said if event == "snapshot_damaged"] == [2]
     assert [path.read_bytes() for path in data.quarantine.iterdir()] == ([] if damage == "gone" else [damaged])
     assert_verified(data)
-    verdict = oracle.judge(data.root, {f"event-{n}" for n in range(1, 5)}, {f"event-{n}" for n in range(1, 5)}, folded=True)
+    verdict = oracle.judge(
+        data.root, {f"event-{n}" for n in range(1, 5)}, {f"event-{n}" for n in range(1, 5)}, folded=True
+    )
     assert not verdict, verdict
 
 
@@ -276,13 +286,17 @@ def segment(tmp_path: Path) -> tuple[DataDirectory, Segment]:
 
 
 def kept_by(data: DataDirectory, segment: Segment, scratch: Path) -> tuple[list[str], bool]:
-    """The ids that a fold would count of a segment, and whether it is said to be damaged."""
+    """The ids that a fold would count of a segment, and whether it is said to be
+    damaged.
+    """
     checked = check(data, segment, scratch)
     with open_segment(checked.path) as file:
         return [id_ for each in file if (id_ := oracle.id_of(each))], checked.damaged
 
 
-def test_every_flipped_bit_of_a_segment_is_detected_and_costs_its_line_alone(segment: tuple[DataDirectory, Segment]) -> None:
+def test_every_flipped_bit_of_a_segment_is_detected_and_costs_its_line_alone(
+    segment: tuple[DataDirectory, Segment],
+) -> None:
     data, each = segment
     scratch = data.root / "scratch"
     scratch.mkdir()
@@ -318,8 +332,9 @@ def test_every_flipped_bit_and_every_cut_of_a_checksum_costs_nothing(segment: tu
         assert ids_kept == LINES and (damaged or hash_is_whole), place
 
 
-# How each is compressed, and how many flips at most may go unnoticed: the time, the system and the name in the head of a gzip
-# file say nothing about its lines, nor does whether a frame of zstd has a checksum.
+# How each is compressed, and how many flips at most may go unnoticed: the time, the
+# system and the name in the head of a gzip file say nothing about its lines, nor does
+# whether a frame of zstd has a checksum.
 PACKED: dict[str, tuple[Callable[[bytes], bytes], int]] = {
     ".gz": (lambda plain: gzip.compress(plain, mtime=0), 100),
     ".zst": (zstandard.ZstdCompressor(write_checksum=True).compress, 20),
@@ -351,7 +366,9 @@ def test_every_flipped_bit_of_a_compressed_segment_is_detected_or_harmless(
 
 
 @pytest.mark.parametrize("suffix", PACKED)
-def test_cut_compressed_segment_gives_what_was_before_the_cut(segment: tuple[DataDirectory, Segment], suffix: str) -> None:
+def test_cut_compressed_segment_gives_what_was_before_the_cut(
+    segment: tuple[DataDirectory, Segment], suffix: str
+) -> None:
     data, each = segment
     scratch = data.root / "scratch"
     scratch.mkdir()
@@ -365,7 +382,8 @@ def test_cut_compressed_segment_gives_what_was_before_the_cut(segment: tuple[Dat
     assert found == sorted(found) and found[-1] == len(LINES)
 
 
-# An active segment whose writer died: cut at every byte of a file of ten lines, and of the last three of a longer one.
+# An active segment whose writer died: cut at every byte of a file of ten lines, and of
+# the last three of a longer one.
 
 
 @pytest.mark.parametrize(("lines", "last"), [(10, 10), (40, 3)])
@@ -393,7 +411,9 @@ def test_cut_active_segment_keeps_every_whole_line(tmp_path: Path, lines: int, l
 
 
 @pytest.mark.parametrize("kind", ["archive", "counters"])
-def test_every_flipped_bit_and_every_cut_of_a_part_is_detected(folded: DataDirectory, tmp_path: Path, kind: str) -> None:
+def test_every_flipped_bit_and_every_cut_of_a_part_is_detected(
+    folded: DataDirectory, tmp_path: Path, kind: str
+) -> None:
     kept = load(folded).days[DAY]
     part = kept.archive[0] if kind == "archive" else kept.counters
     assert part is not None
@@ -481,12 +501,19 @@ def test_rebuild_says_what_no_retained_log_holds(folded: DataDirectory, tmp_path
 )
 @pytest.mark.parametrize("damage", [flip, Path.unlink])
 def test_verify_names_the_file_and_what_to_do(
-    folded: DataDirectory, tmp_path: Path, name: str, flipped: list[str], gone: list[str], damage: Callable[[Path], None]
+    folded: DataDirectory,
+    tmp_path: Path,
+    name: str,
+    flipped: list[str],
+    gone: list[str],
+    damage: Callable[[Path], None],
 ) -> None:
     data = copy_of(folded, tmp_path)
     (path,) = data.root.glob(name)
     damage(path)
     found = findings(data)
     expected = gone if damage is Path.unlink else flipped
-    assert [fnmatch(each.where, where) for each, where in zip(found, expected, strict=True)] == [True] * len(expected), found
+    assert [fnmatch(each.where, where) for each, where in zip(found, expected, strict=True)] == [True] * len(
+        expected
+    ), found
     assert all(each.what and each.do for each in found)

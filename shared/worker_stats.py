@@ -1,6 +1,8 @@
-"""What one worker counts about itself, as plain numbers: a request adds to a few of them and waits for nobody.
+"""What one worker counts about itself, as plain numbers: a request adds to a few of
+them and waits for nobody.
 
-ingest/observe/metrics.py makes Prometheus text of those of all workers; docs/metrics.md says what each is for.
+ingest/observe/metrics.py makes Prometheus text of those of all workers; docs/metrics.md
+says what each is for.
 """
 
 from __future__ import annotations
@@ -15,7 +17,9 @@ EVENTS = (1.0, 2.0, 5.0, 10.0, 25.0, 50.0, 100.0, 250.0, 500.0, 1000.0, 2500.0, 
 
 
 class Histogram(msgspec.Struct):
-    """How many values were at most each bound, and their sum. `counts` has one place more: what is beyond the last bound."""
+    """How many values were at most each bound, and their sum. `counts` has one place
+    more: what is beyond the last bound.
+    """
 
     bounds: tuple[float, ...]
     counts: list[int]
@@ -31,14 +35,17 @@ def histogram(bounds: tuple[float, ...]) -> Histogram:
 
 
 class Meters(msgspec.Struct):
-    """All that is counted, since the worker started. Keys of `requests` are route, status and code."""
+    """All that is counted, since the worker started. Keys of `requests` are route,
+    status and code.
+    """
 
     requests: dict[str, int] = {}
     accepted: int = 0
     rejected: dict[str, int] = {}
     body_bytes: int = 0
     log_bytes: int = 0
-    # Of the writer thread; everything else is of the event loop. Nobody else writes, so nothing is locked.
+    # Of the writer thread; everything else is of the event loop. Nobody else writes, so
+    # nothing is locked.
     commit_s: Histogram = msgspec.field(default_factory=lambda: histogram(SECONDS))
     fsync_s: Histogram = msgspec.field(default_factory=lambda: histogram(SECONDS))
     group_events: Histogram = msgspec.field(default_factory=lambda: histogram(EVENTS))
@@ -52,6 +59,8 @@ class Meters(msgspec.Struct):
     connections: int = 0
 
     def answered(self, route: str, status: int, code: str) -> None:
-        """One request of a route was answered. `code` is that of the problem, or `ok`."""
+        """One request of a route was answered. `code` is that of the problem, or
+        `ok`.
+        """
         key = f"{route} {status} {code}"
         self.requests[key] = self.requests.get(key, 0) + 1

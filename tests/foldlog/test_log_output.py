@@ -1,4 +1,6 @@
-"""Messages: one JSON line each, nothing of a client's unescaped, kept across a rotation, and never a reason to stop."""
+"""Messages: one JSON line each, nothing of a client's unescaped, kept across a
+rotation, and never a reason to stop.
+"""
 
 from __future__ import annotations
 
@@ -27,7 +29,7 @@ PATIENCE_S = 20.0
 # A process that logs as a command does; what it says follows.
 PROGRAM = """
 import logging, os, resource, sys, threading
-from foldlog.log import configure_log, get_log, keep_open
+from foldlog.log_output import configure_log, get_log, keep_open
 from shared.settings import load
 output = configure_log(load(os.environ))
 log = get_log("test")
@@ -151,7 +153,9 @@ def test_hangup_before_a_child_handles_it_does_not_end_the_child(tmp_path: Path)
     ],
 )
 def test_level_silences_what_is_below(tmp_path: Path, level: str, heard: list[str]) -> None:
-    said = say('[getattr(log, level)("said") for level in ("debug", "info", "warning", "error")]', tmp_path, log_level=level)
+    said = say(
+        '[getattr(log, level)("said") for level in ("debug", "info", "warning", "error")]', tmp_path, log_level=level
+    )
     assert [each["level"] for each in said] == heard
 
 
@@ -224,7 +228,8 @@ def test_full_disk_stops_nothing_and_messages_go_to_standard_error(tmp_path: Pat
     with Server(tmp_path, log_file="/dev/full") as server:
         assert server.post([EVENT]).status == 200
         server.fold()
-    # Not before it stopped: `folded` is said after the snapshot is there, which the fold's answer waits for.
+    # Not before it stopped: `folded` is said after the snapshot is there, which the
+    # fold's answer waits for.
     said = [json.loads(each)["event"] for each in server.stderr().splitlines() if each.startswith("{")]
     assert {"started", "listening", "sealed", "folded"} <= set(said)
 
@@ -273,7 +278,9 @@ def test_file_that_cannot_be_opened_is_said_and_exits_2(tmp_path: Path, command:
 
 
 def test_command_that_says_nothing_leaves_the_file_alone(tmp_path: Path) -> None:
-    """Run by root, it would make a file that the service cannot write to; run by a reader, it would be refused for nothing."""
+    """Run by root, it would make a file that the service cannot write to; run by a
+    reader, it would be refused for nothing.
+    """
     file = tmp_path / "shared.log"
     assert run_foldlog(["check-config"], environment(tmp_path / "data", log_file=file)).returncode == 0
     assert not file.exists()
@@ -334,7 +341,9 @@ def say(program: str, directory: Path, **settings: object) -> list[dict[str, Any
 
 
 def messages(*files: Path) -> list[dict[str, Any]]:
-    """Every line of these files, each of which must be JSON; one that is being written is for the next look."""
+    """Every line of these files, each of which must be JSON; one that is being written
+    is for the next look.
+    """
     contents = [file.read_bytes() for file in files if file.exists()]
     return [json.loads(each) for content in contents for each in content.rpartition(b"\n")[0].splitlines()]
 

@@ -1,0 +1,32 @@
+"""`foldlog compress`: folded segments become smaller."""
+
+from __future__ import annotations
+
+import argparse
+
+from rich.console import Console
+
+from compactor.compress import Compressed, compress
+from foldlog.preflight import require_data_dir
+from foldlog.status_screen import size
+from foldlog.terminal import plain, steps
+from shared.disk.layout import DataDirectory
+from shared.exit_codes import DONE
+from shared.settings import Settings
+from shared.timestamps import now_ms
+
+
+def run(given: argparse.Namespace, _settings: Settings, data: DataDirectory) -> int:
+    """Returns the exit code."""
+    with steps(Console(stderr=True), "compressing") as progress:
+        done = compress(require_data_dir(data), given.method, given.older_than, now_ms(), progress)
+    show(Console(soft_wrap=True), done)
+    return DONE
+
+
+def show(console: Console, done: Compressed) -> None:
+    """What was done in one line, and one for each segment that was left as it is."""
+    sizes = f": {size(done.bytes_before)} became {size(done.bytes_after)}" if done.segments else ""
+    console.print(plain(f"compressed {done.segments:,} segments{sizes}"))
+    for file, reason in done.left.items():
+        console.print(plain(f"left as it is: log/{file} {reason}. To do: run `foldlog verify`."))

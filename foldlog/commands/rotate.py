@@ -1,0 +1,19 @@
+"""`foldlog rotate`: the writers seal."""
+
+from __future__ import annotations
+
+import argparse
+
+from foldlog.preflight import require_data_dir
+from shared.disk.control_files import seal_now
+from shared.disk.layout import DataDirectory
+from shared.exit_codes import DONE
+from shared.settings import Settings
+
+TIMEOUT_S = 10.0
+
+
+def run(_given: argparse.Namespace, _settings: Settings, data: DataDirectory) -> int:
+    """Returns the exit code."""
+    seal_now(require_data_dir(data), TIMEOUT_S)
+    return DONE

@@ -1,0 +1,38 @@
+"""`foldlog status`: the balance, the segments, the lag and the disk."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Mapping
+from typing import Any
+
+import orjson
+from rich.console import Console
+
+from foldlog.preflight import require_data_dir
+from foldlog.processes import Running, find_running
+from foldlog.status_screen import screen
+from foldlog.terminal import plain
+from shared.disk.layout import DataDirectory
+from shared.exit_codes import DONE
+from shared.settings import Settings
+from shared.status import read_status
+
+_STYLES = {"NOT all": "bold red", "All": "bold green", "WRONG": "red", "WARNING": "yellow"}
+
+
+def run(given: argparse.Namespace, settings: Settings, data: DataDirectory) -> int:
+    """Returns the exit code."""
+    status = read_status(require_data_dir(data), settings)
+    if given.json:
+        print(orjson.dumps(status, option=orjson.OPT_INDENT_2).decode("utf-8"))
+    else:
+        show(Console(), status, find_running(data), settings)
+    return DONE
+
+
+def show(console: Console, found: Mapping[str, Any], running: Running, in_force: Settings) -> None:
+    """The status on one screen, if there is a screen."""
+    for line in screen(found, running, in_force, console.width, console.height if console.is_terminal else None):
+        style = next((style for beginning, style in _STYLES.items() if line.startswith(beginning)), "")
+        console.print(plain(line), style=style, soft_wrap=True)

@@ -1,0 +1,79 @@
+"""What the workers count: each answers on a socket of its own in run/, so that any one
+of them, the supervisor or a command can ask all.
+
+Workers share their port, and a request for /metrics reaches any one of them. A socket
+needs no disk, and one that refuses belongs to a worker that died.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
+
+import msgspec
+
+from shared.disk.layout import DataDirectory
+from shared.worker_stats import Meters
+
+TIMEOUT_S = 1.0
+_BLOCK = 1 << 16
+_METERS = msgspec.json.Decoder(Meters)
+
+
+def ask_workers(data: DataDirectory) -> dict[str, Meters | None]:
+    """The meters of every worker; None for one that is dead or does not answer. Blocks,
+    for not much more than TIMEOUT_S.
+    """
+    paths = sorted(data.run.glob("*.sock"))
+    with ThreadPoolExecutor(max(1, len(paths))) as together:
+        return dict(zip([path.stem for path in paths], together.map(_ask, paths), strict=True))
+
+
+def forget_dead_workers(data: DataDirectory) -> None:
+    """Remove the sockets that killed workers left behind."""
+    for path in data.run.glob("*.sock"):
+        try:
+            _connect(path).close()
+        except ConnectionRefusedError:
+            path.unlink(missing_ok=True)
+        except OSError:
+            continue
+
+
+def _ask(path: Path) -> Meters | None:
+    try:
+        with _connect(path) as peer:
+            answer = b""
+            while block := peer.recv(_BLOCK):
+                answer += block
+        return _METERS.decode(answer)
+    except (OSError, msgspec.DecodeError):
+        return None
+
+
+def _connect(path: Path) -> socket.socket:
+    peer = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC)
+    peer.settimeout(TIMEOUT_S)
+    try:
+        with short_path(path) as short:
+            peer.connect(short)
+    except BaseException:
+        peer.close()
+        raise
+    return peer
+
+
+@contextmanager
+def short_path(path: Path) -> Iterator[str]:
+    """The same file under a name that fits: a socket's may have 107 bytes, and a data
+    directory may lie deeper.
+    """
+    directory = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        yield f"/proc/self/fd/{directory}/{path.name}"
+    finally:
+        os.close(directory)

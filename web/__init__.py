@@ -1,0 +1,1 @@
+"""What people see: static files, served as they are. No build step, no import."""
