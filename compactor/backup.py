@@ -20,7 +20,6 @@ from typing import NamedTuple
 
 from compactor.generations.commit import LOCK_PATIENCE_S, compactor_lock, kept_snapshots
 from compactor.repair.directory_check import later_parts
-from compactor.repair.verify import parts_of
 from compactor.run_pass import recover_orphans
 from shared.disk.control_files import seal_now
 from shared.disk.durable import keep_as, make_directory, sync_directory
@@ -34,7 +33,7 @@ from shared.disk.layout import (
 )
 from shared.erasures import pending, record_of
 from shared.exit_codes import UsageProblem
-from shared.generations.part_presence import missing_parts
+from shared.generations.part_presence import missing_parts, referenced_parts
 from shared.generations.snapshot import Snapshot, find
 from shared.log import Log
 from shared.segments.sealed import files_of, sealed_segments
@@ -178,7 +177,7 @@ def leftovers(destination: Path) -> list[Path]:
 def _link_files(data: DataDirectory, partial: DataDirectory, snapshots: list[Snapshot]) -> None:
     current, *kept = snapshots
     for snapshot in snapshots:
-        _link(data, partial, (data.part(kind, day, part.generation) for kind, day, part in parts_of(snapshot)))
+        _link(data, partial, (data.part(kind, day, part.generation) for kind, day, part in referenced_parts(snapshot)))
     _link(data, partial, (data.kept_snapshot(snapshot.generation) for snapshot in kept))
     _link(data, partial, [data.snapshot] if current.generation else [])
     _link_log(data, partial)

@@ -111,7 +111,9 @@ def _site(text: str) -> str:
 
 def _add_retain(command: argparse.ArgumentParser) -> None:
     command.add_argument("--dry-run", action="store_true", help="say what would be deleted and why, and change nothing")
-    command.add_argument("--held", action="store_true", help="also what passes hold because it is most of what is kept")
+    command.add_argument(
+        "--confirm", action="store_true", help="also what passes hold because it is most of what is kept"
+    )
 
 
 def _add_ingest(command: argparse.ArgumentParser) -> None:

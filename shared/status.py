@@ -106,7 +106,7 @@ def of_retention(run: Retention) -> Iterator[str]:
     for kind, held in run.held.items():
         yield (
             f"retention waits: it would delete {held.days} of {held.kept_days} days of the {kind} at once, {held.first} "
-            f"to {held.last}; `foldlog retain --dry-run` shows why, `foldlog retain --held` deletes them"
+            f"to {held.last}; `foldlog retain --dry-run` shows why, `foldlog retain --confirm` deletes them"
         )
     for kind, size in run.over_limit.items():
         name = f"FOLDLOG_{kind.upper()}_MAX_BYTES"

@@ -33,7 +33,6 @@ from compactor.erasure.footprint import (
 from compactor.fold.load import archive_paths
 from compactor.generations.commit import CompactorLock, commit, forget_history
 from compactor.generations.part_writer import sql_list, write_whole_day
-from compactor.repair.verify import parts_of
 from compactor.retention.plan import doubted_since
 from compactor.run_pass import THREADS, whole_snapshot
 from shared.disk.compression import CannotInflate, deflating
@@ -43,6 +42,7 @@ from shared.duckdb_engine import connect
 from shared.erasures import Begun, Done, File, Request, forget, pending, record, record_of, unpublished, unreadable
 from shared.generations.archive_schema import ARCHIVE_COLUMNS, archived
 from shared.generations.consistent_read import of_published
+from shared.generations.part_presence import referenced_parts
 from shared.generations.snapshot import Snapshot, load
 from shared.log import Log
 from shared.segments.recovery import abandoned
@@ -229,7 +229,7 @@ def _begin(data: DataDirectory, request: Request, before: Snapshot, found: Found
 
 
 def _parts(data: DataDirectory, snapshot: Snapshot, days: Iterable[date]) -> Iterator[File]:
-    for kind, day, part in parts_of(snapshot):
+    for kind, day, part in referenced_parts(snapshot):
         if day in days:
             yield File(str(data.part(kind, day, part.generation).relative_to(data.root)), part.sha256)
 

@@ -23,6 +23,7 @@ from filelock import Timeout, UnixFileLock, lock_descriptor
 from shared.disk.durable import keep_as, publish, publishing, remove, remove_empty_directory, sync_directory
 from shared.disk.layout import TEMPORARY_SUFFIX, DataDirectory, parse_day, parse_part
 from shared.exit_codes import TryAgain
+from shared.generations.part_presence import referenced_parts
 from shared.generations.snapshot import (
     Found,
     Snapshot,
@@ -189,8 +190,8 @@ def drop_old_snapshots(data: DataDirectory, current: Snapshot) -> None:
     """
     kept = _kept_and_whole(data)
     newest, old = list(kept)[:KEPT_SNAPSHOTS], list(kept)[KEPT_SNAPSHOTS:]
-    needed = named_parts([current, *(kept[generation] for generation in newest)])
-    unneeded = {data.part(*name) for name in named_parts(kept[generation] for generation in old) - needed}
+    needed = part_names([current, *(kept[generation] for generation in newest)])
+    unneeded = {data.part(*name) for name in part_names(kept[generation] for generation in old) - needed}
     remove(unneeded)
     for directory in {path.parent for path in unneeded}:
         remove_empty_directory(directory)
@@ -226,23 +227,19 @@ def sweep_orphans(data: DataDirectory, current: Snapshot) -> int:
 
     Looks at every part, so it runs at start only.
     """
-    names = named_parts([current, *_read_whole(data, kept_generations(data))])
+    names = part_names([current, *_read_whole(data, kept_generations(data))])
     needed = {data.part(*name) for name in names}
     orphans = [path for path in _all_parts(data) if path not in needed]
     return remove([*orphans, *data.root.glob(f".{data.snapshot.name}.*{TEMPORARY_SUFFIX}")])
 
 
-def named_parts(snapshots: Iterable[Snapshot]) -> set[tuple[str, date, int]]:
-    """Kind, day and generation of all parts of snapshots. Not paths: of two years they
-    would take a fifth of a small pass.
+def part_names(snapshots: Iterable[Snapshot]) -> set[tuple[str, date, int]]:
+    """Kind, day and generation of all parts that the snapshots reference. Not paths:
+    those of two years would take a fifth of a small pass.
     """
-    names: set[tuple[str, date, int]] = set()
-    for snapshot in snapshots:
-        for day, kept in snapshot.days.items():
-            names.update(("archive", day, part.generation) for part in kept.archive)
-            if kept.counters:
-                names.add(("counters", day, kept.counters.generation))
-    return names
+    return {
+        (each.kind, each.day, each.part.generation) for snapshot in snapshots for each in referenced_parts(snapshot)
+    }
 
 
 def _all_parts(data: DataDirectory) -> Iterator[Path]:

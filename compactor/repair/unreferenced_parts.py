@@ -19,10 +19,9 @@ import msgspec
 
 from compactor.repair.directory_check import newer_parts
 from compactor.repair.reconstruct_snapshot import events_counted, read_part, with_part
-from compactor.repair.verify import parts_of
 from shared.disk.layout import DataDirectory, parse_part
 from shared.generations.archive_schema import part_flaw
-from shared.generations.part_presence import unnamed_parts
+from shared.generations.part_presence import referenced_parts, unreferenced_parts
 from shared.generations.snapshot import Day, Part, Snapshot
 from shared.log import Log
 from shared.settings import Settings
@@ -66,7 +65,7 @@ class Salvaged(NamedTuple):
 def damaged_parts(data: DataDirectory, snapshot: Snapshot, log: Log) -> list[DamagedPart]:
     """Read every part. Each that is damaged is a warning."""
     found = []
-    for kind, day, part in parts_of(snapshot):
+    for kind, day, part in referenced_parts(snapshot):
         path = data.part(kind, day, part.generation)
         if flaw := part_flaw(path, part):
             found.append(DamagedPart(kind, day, part, flaw))
@@ -130,7 +129,7 @@ def _readable(
     that can be read, by generation.
     """
     found: dict[Path, list[Part]] = {data.archive: [], data.counters: []}
-    for path in unnamed_parts(data, snapshot, day):
+    for path in unreferenced_parts(data, snapshot, day):
         part = read_part(database, path, parse_part(path.name) or 0)
         if part is None:
             log.warning("part_damaged", part=str(path), reason="it cannot be read", todo="no snapshot names it")

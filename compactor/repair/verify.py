@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import closing
-from datetime import date
 from typing import NamedTuple
 
 import duckdb
@@ -25,9 +24,9 @@ from shared.disk.layout import DataDirectory
 from shared.duckdb_engine import connect
 from shared.erasures import pending, record_of
 from shared.generations.archive_schema import archived, part_flaw
+from shared.generations.part_presence import referenced_parts
 from shared.generations.snapshot import (
     Found,
-    Part,
     Snapshot,
     SnapshotDamaged,
     SnapshotLost,
@@ -210,19 +209,10 @@ def check_active(data: DataDirectory) -> Iterator[Finding]:
 
 def check_parts(data: DataDirectory, snapshot: Snapshot) -> Iterator[Finding]:
     """Every part is there, byte for byte."""
-    for kind, day, part in parts_of(snapshot):
+    for kind, day, part in referenced_parts(snapshot):
         path = data.part(kind, day, part.generation)
         if flaw := part_flaw(path, part):
             yield Finding(str(path.relative_to(data.root)), flaw, RESTORE_PART)
-
-
-def parts_of(snapshot: Snapshot) -> Iterator[tuple[str, date, Part]]:
-    """Every part that a snapshot names: its kind, its day, and what it should be."""
-    for day, kept in snapshot.days.items():
-        for part in kept.archive:
-            yield "archive", day, part
-        if kept.counters is not None:
-            yield "counters", day, kept.counters
 
 
 def check_later(data: DataDirectory, snapshot: Snapshot) -> Iterator[Finding]:

@@ -92,7 +92,7 @@ def say_retention(log: Log, run: Retention) -> None:
     if run.skipped:
         log.warning("retention_skipped", reason=run.skipped)
     for kind, held in run.held.items():
-        todo = "`foldlog retain --dry-run` shows it, `foldlog retain --held` deletes it"
+        todo = "`foldlog retain --dry-run` shows it, `foldlog retain --confirm` deletes it"
         days = {"first": str(held.first), "last": str(held.last), "days": held.days, "kept_days": held.kept_days}
         log.warning("retention_held", kind=kind, **days, bytes=held.bytes, reason="most of it at once", todo=todo)
     for kind, size in run.over_limit.items():

@@ -23,9 +23,9 @@ from shared.timestamps import now_ms
 def run(given: argparse.Namespace, settings: Settings, data: DataDirectory) -> int:
     """Returns the exit code."""
     if given.dry_run:
-        plan = plan_only(require_data_dir(data), settings, now_ms(), is_confirmed=given.held)
+        plan = plan_only(require_data_dir(data), settings, now_ms(), is_confirmed=given.confirm)
     else:
-        plan = retain_now(require_data_dir(data), settings, get_log("retain"), now_ms, is_confirmed=given.held)
+        plan = retain_now(require_data_dir(data), settings, get_log("retain"), now_ms, is_confirmed=given.confirm)
     show(Console(), plan, settings, dry_run=given.dry_run)
     return TRY_AGAIN if plan.skipped and not given.dry_run else DONE
 
@@ -43,7 +43,7 @@ def show(console: Console, plan: RetentionPlan, found: Settings, *, dry_run: boo
     if not any(kind.going for kind in plan.kinds):
         line(console, "nothing would go" if dry_run else "nothing was deleted")
     if any(kind.is_held for kind in plan.kinds):
-        line(console, "what is held is most of its kind at once; `foldlog retain --held` deletes it")
+        line(console, "what is held is most of its kind at once; `foldlog retain --confirm` deletes it")
 
 
 def _expiring(kind: KindPlan[Any], found: Settings, verb: str) -> Iterator[str]:

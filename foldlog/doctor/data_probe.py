@@ -14,6 +14,7 @@ from foldlog.preflight import check_formats
 from foldlog.processes import Running
 from shared.disk.layout import DataDirectory
 from shared.erasures import count_pending
+from shared.generations.part_presence import is_present, referenced_parts
 from shared.generations.snapshot import Snapshot, SnapshotDamaged, decode, find, kept_generations
 from shared.segments.line import DataFromNewerVersion
 from shared.segments.sealed import Segment
@@ -124,15 +125,5 @@ def _kept(data: DataDirectory, snapshot: Snapshot) -> Finding:
 
 
 def _parts(data: DataDirectory, snapshot: Snapshot) -> Parts:
-    named = [("archive", day, part) for day, kept in snapshot.days.items() for part in kept.archive]
-    named += [("counters", day, kept.counters) for day, kept in snapshot.days.items() if kept.counters]
-    wrong = []
-    for kind, day, part in named:
-        path = data.part(kind, day, part.generation)
-        try:
-            is_right = path.stat().st_size == part.bytes
-        except FileNotFoundError:
-            is_right = False
-        if not is_right:
-            wrong.append(path)
-    return Parts(len(named), wrong)
+    referenced = [(each.path(data), each.part) for each in referenced_parts(snapshot)]
+    return Parts(len(referenced), [path for path, part in referenced if not is_present(path, part)])

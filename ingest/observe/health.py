@@ -108,7 +108,7 @@ def _retention(snapshot: Snapshot, service: Service) -> Check:
     recent = _recent("retention", run.at, service)
     if not recent.ok or run.unsuccessful_s <= UNSUCCESSFUL_S:
         return recent
-    why = run.skipped or f"held until `foldlog retain --held`: {', '.join(run.held)}"
+    why = run.skipped or f"held until `foldlog retain --confirm`: {', '.join(run.held)}"
     return Check("retention", False, f"the last that deleted all it should was at {run.last_success}; {why}")
 
 

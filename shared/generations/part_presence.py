@@ -1,8 +1,8 @@
-"""Which parts that a snapshot names are there, by a look at their names and lengths
-alone.
+"""The parts that a snapshot references, and which of them are on disk, by their names
+and lengths alone.
 
-In a copy of a running directory some are not (docs/backup.md), and what lies beside
-those that are may hold the same events.
+In a copy of a running directory some parts are missing (docs/backup.md), and
+unreferenced parts beside them may hold the same events.
 """
 
 from __future__ import annotations
@@ -10,48 +10,70 @@ from __future__ import annotations
 from collections.abc import Iterator
 from datetime import date
 from pathlib import Path
+from typing import NamedTuple
 
 from shared.disk.layout import DataDirectory, parse_part
-from shared.generations.snapshot import Day, Part, Snapshot
+from shared.generations.snapshot import Part, Snapshot
 from shared.segments.sealed import files_of
 
 
-def missing_parts(data: DataDirectory, snapshot: Snapshot) -> Iterator[Path]:
-    """Parts that a snapshot names and that are not there, or are not as long. Looks at
-    no byte of them.
+class ReferencedPart(NamedTuple):
+    """A part as a snapshot references it. `kind` is `archive` or `counters`."""
 
-    Left out are those of days without a whole archive where nothing that lies there
-    could take their place.
-    """
-    for day, kept in snapshot.days.items():
-        absent = [path for path, part in _parts_of(data, day, kept) if not _has_length(path, part.bytes)]
-        if absent and (not kept.expired or unnamed_parts(data, snapshot, day)):
-            yield from absent
+    kind: str
+    day: date
+    part: Part
+
+    def path(self, data: DataDirectory) -> Path:
+        return data.part(self.kind, self.day, self.part.generation)
 
 
-def _parts_of(data: DataDirectory, day: date, kept: Day) -> Iterator[tuple[Path, Part]]:
+def referenced_parts(snapshot: Snapshot) -> Iterator[ReferencedPart]:
+    """Every part that a snapshot references, by day: the archive, then the counters."""
+    for day in snapshot.days:
+        yield from referenced_parts_of_day(snapshot, day)
+
+
+def referenced_parts_of_day(snapshot: Snapshot, day: date) -> Iterator[ReferencedPart]:
+    """The same of one day; none for a day that the snapshot does not have."""
+    if day not in snapshot.days:
+        return
+    kept = snapshot.days[day]
     for part in kept.archive:
-        yield data.part("archive", day, part.generation), part
+        yield ReferencedPart("archive", day, part)
     if kept.counters is not None:
-        yield data.part("counters", day, kept.counters.generation), kept.counters
+        yield ReferencedPart("counters", day, kept.counters)
 
 
-def _has_length(path: Path, length: int) -> bool:
+def is_present(path: Path, part: Part) -> bool:
+    """Whether a part is on disk with the length that the snapshot gives."""
     try:
-        return path.stat().st_size == length
+        return path.stat().st_size == part.bytes
     except FileNotFoundError:
         return False
 
 
-def unnamed_parts(data: DataDirectory, snapshot: Snapshot, day: date) -> list[Path]:
-    """What lies in the folders of a day beside the parts that a snapshot names, by kind
+def missing_parts(data: DataDirectory, snapshot: Snapshot) -> Iterator[Path]:
+    """Referenced parts that are absent or of another length. Reads no content.
+
+    A day without a whole archive is left out if no file on disk could replace what it
+    lacks.
+    """
+    for day, kept in snapshot.days.items():
+        referenced = ((each.path(data), each.part) for each in referenced_parts_of_day(snapshot, day))
+        absent = [path for path, part in referenced if not is_present(path, part)]
+        if absent and (not kept.expired or unreferenced_parts(data, snapshot, day)):
+            yield from absent
+
+
+def unreferenced_parts(data: DataDirectory, snapshot: Snapshot, day: date) -> list[Path]:
+    """The parts in the folders of a day that the snapshot does not reference, by kind
     and generation.
     """
-    kept = snapshot.days.get(day, Day(""))
-    named = {path for path, _ in _parts_of(data, day, kept)}
+    referenced = {each.path(data) for each in referenced_parts_of_day(snapshot, day)}
     return [
         path
         for kind in (data.archive, data.counters)
         for path in files_of(kind / day.isoformat())
-        if parse_part(path.name) is not None and path not in named
+        if parse_part(path.name) is not None and path not in referenced
     ]

@@ -491,7 +491,7 @@ def test_mass_deletion_waits_for_a_person_and_goes_on_by_itself_afterwards(tmp_p
     assert (run.skipped, run.archive_days, run.at) == (None, 0, rfc3339(NOON + 2))
     assert run.succeeded_at == rfc3339(NOON - 10 * DAY_MS + 229 * HOUR_MS), "of the last pass before"
     (said,) = {json.dumps(fields) for event, fields in log.said if event == "retention_held"}
-    assert "foldlog retain --held" in said
+    assert "foldlog retain --confirm" in said
 
     settings = Settings(data_dir=data.root, archive_retention_days=7)
     plan = retain_now(data, settings, SilentLog(), lambda: NOON + 1000, is_confirmed=False)
@@ -528,13 +528,13 @@ def test_dry_run_changes_no_byte_and_says_what_then_goes(tmp_path: Path) -> None
     keep = {"archive_retention_days": 7, "log_retention_days": 16}
     environ = environment(data.root, **keep)
     before = files(data.root)
-    said = [run_foldlog(["retain", "--dry-run", *more], environ) for more in ([], ["--held"])]
+    said = [run_foldlog(["retain", "--dry-run", *more], environ) for more in ([], ["--confirm"])]
     assert [each.returncode for each in said] == [0, 0]
     assert files(data.root) == before
     without, with_held = (each.stdout for each in said)
     assert row_of(without, "log") == ("would go", "6 segments", "older than 16 days")
     assert row_of(without, "archive") == ("held", "12 days", "older than 7 days")
-    assert "foldlog retain --held" in without
+    assert "foldlog retain --confirm" in without
     assert row_of(with_held, "archive") == ("would go", "12 days", "older than 7 days")
 
     done = run_foldlog(["retain"], environ)
@@ -542,7 +542,7 @@ def test_dry_run_changes_no_byte_and_says_what_then_goes(tmp_path: Path) -> None
     assert done.stdout == without.replace("would go", "deleted"), "the same, done"
     assert '"retention_held"' in done.stderr
     assert (len(sealed_segments(data)), len(archived(data))) == (6, 36)
-    done = run_foldlog(["retain", "--held"], environ)
+    done = run_foldlog(["retain", "--confirm"], environ)
     assert row_of(done.stdout, "archive") == ("deleted", "12 days", "older than 7 days")
     assert archived(data) == []
     assert run_foldlog(["retain"], environ).stdout == "nothing was deleted\n"
@@ -573,7 +573,7 @@ def test_clock_in_doubt_is_said_and_no_option_overrules_it(tmp_path: Path) -> No
     fold(data, now_ms() - 100 * DAY_MS)
     environ = environment(data.root, archive_retention_days=7)
     before = files(data.root)
-    for more, code in (["--dry-run"], 0), (["--dry-run", "--held"], 0), ([], 75), (["--held"], 75):
+    for more, code in (["--dry-run"], 0), (["--dry-run", "--confirm"], 0), ([], 75), (["--confirm"], 75):
         done = run_foldlog(["retain", *more], environ)
         assert (done.returncode, "clock" in done.stdout) == (code, True), done.stdout
     assert {name: content for name, content in files(data.root).items() if name != "compact.lock"} == {
@@ -612,19 +612,21 @@ def test_what_is_held_shows_everywhere_until_somebody_says_so(tmp_path: Path) ->
         assert list(failing(server)) == ["retention"]
         server.fold()
         assert list(failing(server)) == ["retention"]
-        assert "foldlog retain --held" in failing(server)["retention"] and four_days_ago in failing(server)["retention"]
+        assert (
+            "foldlog retain --confirm" in failing(server)["retention"] and four_days_ago in failing(server)["retention"]
+        )
         assert metric(server, 'foldlog_retention_held{kind="archive"}') == 1
         assert metric(server, 'foldlog_retention_held{kind="log"}') == 0
         assert metric(server, "foldlog_retention_last_success_timestamp_seconds") == epoch_ms(four_days_ago) / 1000
         status = server.get("/admin/api/status").json()
         assert status["last_retention"]["held"]["archive"]["days"] == 12
         assert status["last_retention"]["last_success"] == four_days_ago
-        assert any("foldlog retain --held" in text for text in status["warnings"])
+        assert any("foldlog retain --confirm" in text for text in status["warnings"])
         assert metric(server, 'foldlog_kept_bytes{kind="archive"}') == status["disk"]["archive_bytes"] > 0
         assert metric(server, 'foldlog_kept_bytes{kind="log"}') == status["disk"]["log_bytes"]
         assert "waits for you: archive" in run_foldlog(["status"], server.environ).stdout
 
-        done = run_foldlog(["retain", "--held"], server.environ)
+        done = run_foldlog(["retain", "--confirm"], server.environ)
         assert done.returncode == 0, done.stderr
         assert failing(server) == {}
         assert metric(server, 'foldlog_retention_held{kind="archive"}') == 0
