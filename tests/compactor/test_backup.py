@@ -488,7 +488,7 @@ def test_backup_is_refused_half_way_through_an_erasure(
     asked = ask(data, "visitor-1", None)
     made(data, tmp_path / "before")
     with monkeypatch.context() as patch, compactor_lock(data) as lock, pytest.raises(OSError, match="full"):
-        patch.setattr("compactor.erase._rewrite_segment", no_room)
+        patch.setattr("compactor.erasure.rewrite._rewrite_segment", no_room)
         erase_pending(data, load_settings(environment(data.root)), SilentLog(), lock, now_ms())
     with pytest.raises(BackupRefused, match=r"foldlog status.*erasures_pending"):
         backup(data, tmp_path / "backup", SilentLog())

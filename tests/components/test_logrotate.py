@@ -326,7 +326,7 @@ def all_have_open(server: Server, file: Path) -> bool:
 
 def test_shipped_configuration_rotates_messages_and_loses_none(tmp_path: Path) -> None:
     program("logrotate")
-    file = tmp_path / "messages" / "shared.log"
+    file = tmp_path / "messages" / "foldlog.log"
     file.parent.mkdir()
     with server_for(tmp_path, log_file=file, log_level="debug", fold_interval=1) as server:
         hang_up = f"kill -HUP {server.running.pid}"
@@ -340,7 +340,7 @@ def test_shipped_configuration_rotates_messages_and_loses_none(tmp_path: Path) -
             assert server.fold() > generation
             assert len(list(file.parent.iterdir())) == round_ + 1
         names = sorted(path.name for path in file.parent.iterdir())
-        assert names == ["shared.log", "foldlog.log.1", "foldlog.log.2.gz", "foldlog.log.3.gz"]
+        assert names == ["foldlog.log", "foldlog.log.1", "foldlog.log.2.gz", "foldlog.log.3.gz"]
         contents = [path.read_bytes() for path in file.parent.iterdir()]
         unzipped = [gzip.decompress(content) if content.startswith(b"\x1f\x8b") else content for content in contents]
         lines = [json.loads(line) for content in unzipped for line in content.splitlines()]

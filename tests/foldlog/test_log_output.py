@@ -37,7 +37,7 @@ log = get_log("test")
 
 
 def test_each_line_is_an_event_with_level_time_and_component(tmp_path: Path) -> None:
-    file = tmp_path / "shared.log"
+    file = tmp_path / "foldlog.log"
     with Server(tmp_path, log_file=file, workers=2) as server:
         server.post([EVENT])
         server.fold()
@@ -53,7 +53,7 @@ def test_each_line_is_an_event_with_level_time_and_component(tmp_path: Path) -> 
 
 
 def test_hangup_moves_every_process_to_the_new_file(tmp_path: Path) -> None:
-    file, old = tmp_path / "shared.log", tmp_path / "foldlog.log.1"
+    file, old = tmp_path / "foldlog.log", tmp_path / "foldlog.log.1"
     with Server(tmp_path, log_file=file, workers=2) as server:
         until(lambda: events(file).count("listening") == 2)
         for _ in range(10):
@@ -78,7 +78,7 @@ def test_hangup_moves_every_process_to_the_new_file(tmp_path: Path) -> None:
 
 
 def test_lines_of_several_processes_neither_mix_nor_get_lost_while_files_are_renamed(tmp_path: Path) -> None:
-    file = tmp_path / "shared.log"
+    file = tmp_path / "foldlog.log"
     program = """
 import itertools, select
 keep_open(output, supervised=False)
@@ -132,7 +132,7 @@ def test_hangup_without_a_file_ends_nothing(tmp_path: Path) -> None:
 
 
 def test_hangup_before_a_child_handles_it_does_not_end_the_child(tmp_path: Path) -> None:
-    file = tmp_path / "shared.log"
+    file = tmp_path / "foldlog.log"
     with Server(tmp_path, log_file=file) as server:
         os.kill(family(server)["ingest-0"], signal.SIGKILL)
         until(lambda: events(file).count("started") == 3)
@@ -160,7 +160,7 @@ def test_level_silences_what_is_below(tmp_path: Path, level: str, heard: list[st
 
 
 def test_level_error_of_a_service(tmp_path: Path) -> None:
-    file = tmp_path / "shared.log"
+    file = tmp_path / "foldlog.log"
     with Server(tmp_path, log_file=file, log_level="error") as server:
         server.post([EVENT])
         server.fold()
@@ -235,7 +235,7 @@ def test_full_disk_stops_nothing_and_messages_go_to_standard_error(tmp_path: Pat
 
 
 def test_half_a_line_on_a_full_disk_costs_no_other_line(tmp_path: Path) -> None:
-    file = tmp_path / "shared.log"
+    file = tmp_path / "foldlog.log"
     program = """
 for number in range(4):
     if number == 1:
@@ -254,7 +254,7 @@ for number in range(4):
 
 
 def test_half_a_line_of_an_earlier_process_costs_no_other_line(tmp_path: Path) -> None:
-    file = tmp_path / "shared.log"
+    file = tmp_path / "foldlog.log"
     file.write_bytes(b'{"event":"cut off by a pow')
     run('log.info("said")', environment(tmp_path, log_file=file))
     torn, last = file.read_bytes().splitlines()
@@ -269,7 +269,7 @@ def test_nowhere_to_say_it_is_no_error(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("command", [["serve"], ["ingest"], ["compact", "--once"]])
 def test_file_that_cannot_be_opened_is_said_and_exits_2(tmp_path: Path, command: list[str]) -> None:
-    missing = tmp_path / "missing" / "shared.log"
+    missing = tmp_path / "missing" / "foldlog.log"
     refused = run_foldlog(command, environment(tmp_path / "data", log_file=missing))
     assert refused.returncode == 2
     assert "FOLDLOG_LOG_FILE" in refused.stderr and str(missing) in refused.stderr and "No such file" in refused.stderr
@@ -281,18 +281,18 @@ def test_command_that_says_nothing_leaves_the_file_alone(tmp_path: Path) -> None
     """Run by root, it would make a file that the service cannot write to; run by a
     reader, it would be refused for nothing.
     """
-    file = tmp_path / "shared.log"
+    file = tmp_path / "foldlog.log"
     assert run_foldlog(["check-config"], environment(tmp_path / "data", log_file=file)).returncode == 0
     assert not file.exists()
 
 
 def test_command_whose_file_cannot_be_opened_does_its_work_and_says_so(tmp_path: Path) -> None:
-    said = say('log.info("said")\nlog.info("again")', tmp_path, log_file=tmp_path / "missing" / "shared.log")
+    said = say('log.info("said")\nlog.info("again")', tmp_path, log_file=tmp_path / "missing" / "foldlog.log")
     assert [each["event"] for each in said] == ["log_file_not_opened", "said", "again"]
 
 
 def test_directory_that_goes_away_stops_nothing(tmp_path: Path) -> None:
-    file = tmp_path / "messages" / "shared.log"
+    file = tmp_path / "messages" / "foldlog.log"
     file.parent.mkdir()
     with Server(tmp_path, log_file=file) as server:
         before = family(server)
@@ -309,7 +309,7 @@ def test_directory_that_goes_away_stops_nothing(tmp_path: Path) -> None:
 
 
 def test_command_logs_to_the_same_file(tmp_path: Path) -> None:
-    file = tmp_path / "shared.log"
+    file = tmp_path / "foldlog.log"
     environ = environment(tmp_path / "data", log_file=file)
     run_foldlog(["token", "create"], environ)
     sealed(DataDirectory(tmp_path / "data"), [line("event-1")])
@@ -370,7 +370,7 @@ def family(server: Server) -> dict[str, int]:
 def opened(pid: int) -> set[Path]:
     """Which message files a process has open."""
     links = [Path(os.readlink(each)) for each in Path(f"/proc/{pid}/fd").iterdir() if each.is_symlink()]
-    return {link for link in links if link.name.startswith("shared.log")}
+    return {link for link in links if link.name.startswith("foldlog.log")}
 
 
 def umask() -> int:

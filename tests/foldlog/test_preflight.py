@@ -270,8 +270,8 @@ def test_link_is_followed_to_the_file_system_that_holds_the_data(tmp_path: Path)
 ELSEWHERE = """
 import sys
 from pathlib import Path
-from foldlog import file_system
-file_system.MOUNTS = Path(sys.argv.pop(1))
+from foldlog.doctor import file_systems
+file_systems.MOUNTS = Path(sys.argv.pop(1))
 from foldlog.cli import main
 sys.exit(main())
 """

@@ -129,7 +129,7 @@ def problem_codes() -> set[str]:
     classes, the reading process's answers.
     """
     codes: set[str] = set()
-    for path in (ROOT / "ingest").glob("*.py"):
+    for path in (ROOT / "ingest").rglob("*.py"):
         for node in ast.walk(ast.parse(path.read_text("utf-8"))):
             if isinstance(node, ast.Call) and isinstance(node.func, ast.Name):
                 place = {"Refusal": 1, "Answer": 0}.get(node.func.id)

@@ -131,11 +131,11 @@ def test_compactor_shows_life_during_a_long_pass(tmp_path: Path) -> None:
     address, held, begun = str(tmp_path / "notify"), tmp_path / "held", tmp_path / "begun"
     held.touch()
     code = f"""
-import compactor.schedule
+import compactor.process
 def stand_still(*_):
     open({str(begun)!r}, "w").close()
     while os.path.exists({str(held)!r}): time.sleep(0.02)
-compactor.schedule.Compactor.run = stand_still
+compactor.process.Compactor.run = stand_still
 """
     environ = environment(tmp_path / "data", fold_interval=1) | FAST | {"NOTIFY_SOCKET": address}
     environ |= mischief(tmp_path / "mischief", "compact", code)

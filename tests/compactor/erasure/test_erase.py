@@ -295,7 +295,7 @@ def test_rebuild_of_a_half_erased_log_does_not_bring_the_visitor_back(
     full = OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
     ask(data, GONE, None)
     with monkeypatch.context() as patched, pytest.raises(OSError, match="No space"):
-        patched.setattr("compactor.erase._rewrite_segment", Mock(side_effect=full))
+        patched.setattr("compactor.erasure.rewrite._rewrite_segment", Mock(side_effect=full))
         erase(data)
     settings = Settings(data_dir=data.root)
     (finding,) = verification.verify(data, settings, lambda _step: None).findings

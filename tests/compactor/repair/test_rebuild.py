@@ -127,14 +127,14 @@ def test_rebuild_under_a_clock_that_jumped_lets_nothing_be_deleted(tmp_path: Pat
 def kill_rebuild(data: DataDirectory, monkeypatch: pytest.MonkeyPatch) -> None:
     """What it has written stays, as a kill leaves it."""
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
-        patch.setattr("compactor.rebuild._next", killed)
+        patch.setattr("compactor.repair.rebuild._next", killed)
         rebuilt(data)
 
 
 def kill_pass(data: DataDirectory, monkeypatch: pytest.MonkeyPatch) -> None:
     sealed(data, [line("event-of-a-killed-pass")])
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
-        patch.setattr("compactor.compaction.commit", killed)
+        patch.setattr("compactor.run_pass.commit", killed)
         fold(data)
 
 

@@ -620,10 +620,10 @@ def test_limits_of_the_system_are_those_that_hold(tmp_path: Path) -> None:
 
 def test_messages_file_that_cannot_be_written_is_wrong(tmp_path: Path) -> None:
     data = data_directory(tmp_path / "data")
-    assert wrong(doctor(data, log_file=tmp_path / "nowhere" / "shared.log")) == {"messages"}
-    found = doctor(data, log_file=tmp_path / "shared.log", country_file=tmp_path / "none.mmdb")
+    assert wrong(doctor(data, log_file=tmp_path / "nowhere" / "foldlog.log")) == {"messages"}
+    found = doctor(data, log_file=tmp_path / "foldlog.log", country_file=tmp_path / "none.mmdb")
     assert (level(found, "messages"), level(found, "countries")) == ("ok", "warning")
-    assert not (tmp_path / "shared.log").exists()
+    assert not (tmp_path / "foldlog.log").exists()
 
 
 needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="another owner, and mounting, needs root")

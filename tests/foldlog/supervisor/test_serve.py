@@ -118,7 +118,7 @@ def test_worker_that_a_library_takes_down_says_where_it_was(tmp_path: Path) -> N
         before = server.child("ingest-0")
         os.kill(before, signal.SIGSEGV)
         until(lambda: server.child("ingest-0") != before)
-        assert re.search(r"Fatal Python error: Segmentation fault\n(?s:.*)ingest/server\.py", server.stderr())
+        assert re.search(r"Fatal Python error: Segmentation fault\n(?s:.*)ingest/worker\.py", server.stderr())
 
 
 def _state(pid: int) -> str:

@@ -31,7 +31,7 @@ from tests.builders.waiting import until
 FIRST_QUESTIONS = """
 import os, sys
 from pathlib import Path
-from ingest.observe.peers import ask_workers
+from shared.peers import ask_workers
 from ingest.worker import SWITCH_INTERVAL_S
 from shared.disk.layout import DataDirectory
 

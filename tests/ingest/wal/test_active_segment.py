@@ -291,7 +291,7 @@ def test_recovery_that_was_killed_twice_leaves_nothing_unpublished(tmp_path: Pat
         from pathlib import Path
         from shared.disk.layout import DataDirectory
         from shared.segments.recovery import recover
-        from shared.segments import sealed_segments
+        from shared.segments.sealed import sealed_segments
 
         data = DataDirectory(Path(sys.argv[1]))
         unlink = Path.unlink
