@@ -78,7 +78,7 @@ def fold_all(data: DataDirectory, settings: Settings, log: Log, lock: CompactorL
                 raise
             taken = sum(segment.plain_bytes for segment in plan_segments(load(data), sealed_segments(data), max_bytes))
             max_bytes = taken // 4 if taken > (1 << 20) else 1
-            log.warning("pass_made_smaller", max_bytes=max_bytes)
+            log.warning("pass_reduced", max_bytes=max_bytes)
             continue
         if not done.more:
             return done
@@ -135,7 +135,7 @@ class Compactor:
                 fold_all(self._data, self._settings, self._log, lock)
                 erase_pending(self._data, self._settings, self._log, lock, now_ms())
         except (CompactorBusy, CommitLost) as error:
-            self._log.warning("pass_lost", reason=str(error))
+            self._log.warning("commit_lost", reason=str(error))
         except FAILURES as error:
             self._log.warning("pass_failed", reason=str(error)[:1000])
         finally:
@@ -146,7 +146,7 @@ class Compactor:
             recover_orphans(self._data, self._log)
             seal_now(self._data, SEAL_PATIENCE_S)
         except (RequestTimedOut, OSError) as error:
-            self._log.warning("not_sealed", reason=str(error))
+            self._log.warning("seal_request_failed", reason=str(error))
 
     def is_idle(self) -> bool:
         return self._idle.is_set()
@@ -178,12 +178,14 @@ def run_compactor(settings: Settings, log: Log, notifier: Notifier, *, supervise
     try:
         compactor.begin()
     except CopyIncomplete as error:
-        log.warning("incomplete", reason=str(error))  # events are taken meanwhile, and each pass looks again
+        log.warning(
+            "directory_inconsistent", reason=str(error)
+        )  # events are taken meanwhile, and each pass looks again
     except CompactorBusy as error:
-        log.warning("busy", reason=str(error))
+        log.warning("compactor_busy", reason=str(error))
         return EXIT_TRY_AGAIN
     except (SnapshotDamaged, DataFromNewerVersion) as error:
-        log.warning("refused", reason=str(error))
+        log.warning("start_refused", reason=str(error))
         return EXIT_USAGE
     stop = _stop_event(supervised=supervised)
     requests = Watch(data.fold_request)

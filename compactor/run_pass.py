@@ -104,7 +104,7 @@ def recover_orphans(data: DataDirectory, log: Log) -> None:
         except WriterAlive:
             continue
         if recovered is not None:
-            log.info("recovered", writer=writer, lines=recovered.lines, quarantined=recovered.quarantined)
+            log.info("segment_recovered", writer=writer, lines=recovered.lines, quarantined=recovered.quarantined)
 
 
 def read_segments(
@@ -181,7 +181,7 @@ def say(log: Log, after: Snapshot, checked: Sequence[Checked], folded: Folded) -
             )
     say_retention(log, after.retention)
     log.info(
-        "folded",
+        "pass_folded",
         generation=after.generation,
         segments=after.last_pass.segments,
         lines=after.last_pass.lines,

@@ -132,20 +132,20 @@ async def _serve(settings: Settings, writer: str, log: Log, start: Start) -> int
     try:
         async with keeping_house(service, server, writer):
             addresses = await _listen(runner, settings, start.sockets)
-            log.info("listening", writer=writer, address=addresses, inherited=bool(start.sockets))
+            log.info("worker_listening", writer=writer, address=addresses, inherited=bool(start.sockets))
             start.notifier.ready(f"writer {writer} takes events on {addresses}")
             async with showing_life(start.notifier):
                 await stop.wait()
                 start.notifier.stopping()
                 await drain(service, server, runner, GRACE_S if exit_code == EXIT_DONE else 0)
     except OSError as error:
-        log.error("cannot_listen", address=show_address(*settings.listen), reason=error.strerror)
+        log.error("listen_failed", address=show_address(*settings.listen), reason=error.strerror)
         exit_code = EXIT_TRY_AGAIN if error.errno == errno.EADDRINUSE else 2
     finally:
         await runner.cleanup()
         await log_writer.close()  # what they wrote is committed and sealed
         await service.reader.close()
-        log.info("stopped", writer=writer)
+        log.info("worker_stopped", writer=writer)
     return exit_code
 
 

@@ -51,7 +51,7 @@ class Meters(msgspec.Struct):
     group_events: Histogram = msgspec.field(default_factory=lambda: histogram(EVENTS))
     commit_failures: int = 0
     segments_sealed: int = 0
-    segments_adopted: int = 0
+    segments_displaced: int = 0
     segments_truncated: int = 0
     # As they are now:
     queue_requests: int = 0

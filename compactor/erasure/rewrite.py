@@ -67,7 +67,9 @@ def erase_pending(data: DataDirectory, settings: Settings, log: Log, lock: Compa
     """
     remove([*unpublished(data), *half_written(data)])
     for path in unreadable(data):
-        log.warning("erasure_unreadable", file=str(path), do="whom it names cannot be told: ask again, and remove it")
+        log.warning(
+            "erasure_unreadable", file=str(path), action="whom it names cannot be told: ask again, and remove it"
+        )
     requests = pending(data)
     if requests:  # not with every pass: where clocks differ, a writer that is at such a file would have to begin again
         remove(abandoned(data))
@@ -98,7 +100,7 @@ def _erase(
     waits_for = {path for path, at in received_unfolded(data, load(data), sought) if at <= request.asked_at}
     if waits_for:
         reason = f"{min(waits_for)} holds the visitor and is not folded yet"
-        log.warning("erasure_waits", request=request.request, reason=reason, do="nothing: each pass looks again")
+        log.warning("erasure_pending", request=request.request, reason=reason, action="nothing: each pass looks again")
         return
     with scratch(data) as spill, closing(connect(settings.fold_memory, THREADS, spill)) as database:
         before = whole_snapshot(data, log, lock)
@@ -114,7 +116,9 @@ def _erase(
         _rewrite_quarantine(path, sought)
     _finish(data, begun, current, now_ms)
     forget(data, request)
-    log.info("erased", request=request.request, events=begun.events, lines=begun.lines, generation=current.generation)
+    log.info(
+        "visitor_erased", request=request.request, events=begun.events, lines=begun.lines, generation=current.generation
+    )
 
 
 def _uncount(

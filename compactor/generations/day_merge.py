@@ -39,7 +39,7 @@ def settle(
         try:
             return {day: _settled(database, data, day, before)}
         except (PartDamaged, duckdb.OutOfMemoryException) as error:
-            log.warning("day_not_settled", day=str(day), reason=str(error)[:1000])
+            log.warning("day_merge_failed", day=str(day), reason=str(error)[:1000])
     return {}
 
 

@@ -78,7 +78,7 @@ def sweep_leftovers(data: DataDirectory, snapshot: Snapshot, log: Log) -> None:
 
 def _sweep(data: DataDirectory, snapshot: Snapshot, log: Log) -> None:
     if removed := sweep_orphans(data, snapshot):
-        log.info("swept", parts=removed)
+        log.info("orphans_swept", parts=removed)
 
 
 def _complaint(data: DataDirectory, snapshot: Snapshot, missing: list[Path], later: list[Path]) -> str:

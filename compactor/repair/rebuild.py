@@ -122,7 +122,7 @@ def _warn_of_erased(data: DataDirectory, before: Snapshot, salvaged: Salvaged, l
     if believed and (erased_at := erased_since(data, min(believed))):
         reason = "parts are believed that were made before these visitors were erased"
         do = "erase them again, whoever they were: foldlog erase --visitor ID"
-        log.warning("erased_may_be_back", erased_at=erased_at, reason=reason, do=do)
+        log.warning("erasure_may_be_undone", erased_at=erased_at, reason=reason, action=do)
 
 
 class _Work(NamedTuple):

@@ -44,7 +44,7 @@ def adopt(
             part = read_part(database, path, generation)
             if part is None:
                 log.warning(
-                    "part_damaged", part=str(path), reason="it cannot be read", todo="what it held comes from the log"
+                    "part_damaged", part=str(path), reason="it cannot be read", action="what it held comes from the log"
                 )
                 if not dry_run:
                     set_aside(data, path, f"{kind}-{day}-{path.name}")

@@ -61,10 +61,20 @@ def adopt_strays(data: DataDirectory, log: Log, now_ms: int, settled_s: float = 
                     _adopt(data, path, log)
         except OSError as error:
             log.warning(
-                "stray_left", file=path.name, reason=str(error), do=f"see that Foldlog may read it, or move it: {path}"
+                "rotated_file",
+                outcome="skipped",
+                file=path.name,
+                reason=str(error),
+                action=f"see that Foldlog may read it, or move it: {path}",
             )
         except DataFromNewerVersion as error:  # it is whole, and of use to that version: the passes go on without it
-            log.warning("stray_left", file=path.name, reason=str(error), do=f"install that version, or move it: {path}")
+            log.warning(
+                "rotated_file",
+                outcome="skipped",
+                file=path.name,
+                reason=str(error),
+                action=f"install that version, or move it: {path}",
+            )
 
 
 class _Held:
@@ -94,11 +104,12 @@ def _adopt(data: DataDirectory, path: Path, log: Log) -> None:
     if stray.bad and not stray.lines:
         kept = _set_aside(data, path)
         log.warning(
-            "stray_set_aside",
+            "rotated_file",
+            outcome="quarantined",
             file=path.name,
             kept=kept.name,
             reason="no line of it is one of Foldlog's",
-            do=LET_IT_SEAL,
+            action=LET_IT_SEAL,
         )
         return
     known = _by_sha256(data)
@@ -109,12 +120,13 @@ def _adopt(data: DataDirectory, path: Path, log: Log) -> None:
         _set_aside(data, path)  # nothing but this file holds what cannot be inflated of it
     is_new = adopted.sealed is not None and adopted.sealed not in known.values()
     log.warning(
-        "stray_adopted" if is_new else "stray_removed",
+        "rotated_file",
+        outcome="recovered" if is_new else "removed",
         file=path.name,
         segment=adopted.sealed.file if adopted.sealed else None,
         lines=adopted.lines,
         quarantined=adopted.quarantined,
-        do=LET_IT_SEAL,
+        action=LET_IT_SEAL,
     )
 
 

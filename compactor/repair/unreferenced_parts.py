@@ -74,7 +74,7 @@ def damaged_parts(data: DataDirectory, snapshot: Snapshot, log: Log) -> list[Dam
                 "part_damaged",
                 part=str(path),
                 reason=flaw,
-                todo=todo if snapshot.days[day].expired else "it is made again",
+                action=todo if snapshot.days[day].expired else "it is made again",
             )
     return found
 
@@ -132,7 +132,7 @@ def _readable(
     for path in unreferenced_parts(data, snapshot, day):
         part = read_part(database, path, parse_part(path.name) or 0)
         if part is None:
-            log.warning("part_damaged", part=str(path), reason="it cannot be read", todo="no snapshot names it")
+            log.warning("part_damaged", part=str(path), reason="it cannot be read", action="no snapshot names it")
         else:
             found[path.parent.parent].append(part)
     return found[data.archive], found[data.counters]

@@ -94,7 +94,7 @@ def say_retention(log: Log, run: Retention) -> None:
     for kind, held in run.held.items():
         todo = "`foldlog retain --dry-run` shows it, `foldlog retain --confirm` deletes it"
         days = {"first": str(held.first), "last": str(held.last), "days": held.days, "kept_days": held.kept_days}
-        log.warning("retention_held", kind=kind, **days, bytes=held.bytes, reason="most of it at once", todo=todo)
+        log.warning("retention_on_hold", kind=kind, **days, bytes=held.bytes, reason="most of it at once", action=todo)
     for kind, size in run.over_limit.items():
         log.warning("retention_over_limit", kind=kind, bytes=size, reason="what is left may not go yet")
 

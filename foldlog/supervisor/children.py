@@ -76,7 +76,7 @@ class Child:
         finally:
             signal.pthread_sigmask(signal.SIG_SETMASK, blocked)
         self.started_at = time.monotonic()
-        log.info("started", child=self.name, pid=self.process.pid)
+        log.info("child_started", child=self.name, pid=self.process.pid)
 
     def hear(self) -> None:
         """Take what it says of itself."""
@@ -118,7 +118,7 @@ class Child:
         if now - self.started_at > STEADY_S:
             self.backoff_s = BACKOFF_FIRST_S
         code = self.process.returncode if self.process else None
-        log.error("died", child=self.name, exit_code=code, restart_in_s=self.backoff_s)
+        log.error("child_exited", child=self.name, exit_code=code, restart_in_s=self.backoff_s)
         self.process, self.is_ready = None, False
         self.start_at = now + self.backoff_s
         self.backoff_s = min(self.backoff_s * 2, BACKOFF_MAX_S)
@@ -185,4 +185,4 @@ def stop_in_order(children: list[Child], log: Log) -> None:
             child.send(signal.SIGTERM)
         for child in group:
             child.wait(deadline)
-    log.info("stopped", child="all")
+    log.info("children_stopped")

@@ -63,7 +63,7 @@ def serve(
         announce(data, settings)
         forget_dead_workers(data)
         if text := warning(data, settings):
-            log.warning("one_address", reason=text)
+            log.warning("undeclared_proxy", reason=text)
         stopping = _stop_flag()
         hung_up = _hangup_flag()
         asked_to_seal = _flag_of(signal.SIGUSR1)
@@ -138,7 +138,7 @@ def _ask_to_seal(asked: list[bool], data: DataDirectory, log: Log) -> None:
         try:
             request(data.seal_request)  # not the signal again: it would end a worker that does not handle it yet
         except OSError as error:
-            log.warning("not_sealed", reason=str(error))
+            log.warning("seal_request_failed", reason=str(error))
 
 
 @contextmanager

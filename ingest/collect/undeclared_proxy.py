@@ -52,4 +52,4 @@ class ProxyWatch:
             seen = UndeclaredProxy(rfc3339(now_ms()), self._requests, trusted_proxies(self._settings))
             publish(self._data.one_address, msgspec.json.encode(seen) + b"\n", PRIVATE_MODE)
             self._said = True
-            self._log.warning("one_address", requests=self._requests, reason=WARNING)
+            self._log.warning("undeclared_proxy", requests=self._requests, reason=WARNING)

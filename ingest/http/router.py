@@ -98,9 +98,9 @@ def refused(service: Service, request: BaseRequest, route: str, refusal: Refusal
     request_id = id_of(service, request)
     fields = {"request_id": request_id, "status": refusal.status, "code": refusal.code}
     if refusal.status == 500:
-        service.log.error("defect", error=repr(error)[:1000], route=route, **fields)
+        service.log.error("request_failed", error=repr(error)[:1000], route=route, **fields)
     elif refusal.code != "consent":
-        service.log.debug("refused", **fields)
+        service.log.debug("request_rejected", **fields)
     response = refusal.response(request_id)
     if request.raw_path.startswith("/v1/events"):
         response.headers.update(admission.cors(request.headers, service.settings))

@@ -38,7 +38,7 @@ async def keeping_house(service: Service, server: Server, writer: str) -> AsyncI
     try:
         peers = await answer_peers(service.data, writer, current)
     except OSError as error:  # a full disk, say: events matter more than what is counted about them
-        service.log.error("no_metrics", writer=writer, reason=str(error))
+        service.log.error("stats_socket_failed", writer=writer, reason=str(error))
         peers = None
     try:
         yield
@@ -78,5 +78,5 @@ async def _keep_house(service: Service, server: Server) -> None:
             try:
                 await asyncio.to_thread(service.forget_and_report)
             except Exception as error:  # noqa: BLE001  a full disk, say; slow connections must be closed all the same
-                service.log.error("housekeeping_failed", reason=repr(error)[:1000])
+                service.log.error("maintenance_failed", reason=repr(error)[:1000])
         await asyncio.sleep(SWEEP_S / SWEEP_SHARES)

@@ -113,8 +113,8 @@ _COUNTERS = (
     ),
     ("segments_sealed", "foldlog_segments_sealed", "Segments that the worker sealed."),
     (
-        "segments_adopted",
-        "foldlog_segments_adopted",
+        "segments_displaced",
+        "foldlog_segments_displaced",
         "Open segments that somebody renamed or deleted; what was in them is sealed all the same.",
     ),
     (
@@ -148,7 +148,7 @@ def of_segments(data: DataDirectory, snapshot: Snapshot) -> Iterator[Metric]:
     missing = sum(len(sequences) for sequences in snapshot.waiting.values())
     yield _gauge("foldlog_segments_missing", "Gaps in the sequence numbers of folded segments.", {(): missing})
     suspect = sum(not each.checksum.exists() for each in unfolded)
-    yield _gauge("foldlog_segments_suspect", "Unfolded segments without a checksum.", {(): suspect})
+    yield _gauge("foldlog_segments_without_checksum", "Unfolded segments without a checksum.", {(): suspect})
 
 
 def of_snapshot(data: DataDirectory, snapshot: Snapshot) -> Iterator[Metric]:
@@ -173,11 +173,13 @@ def of_snapshot(data: DataDirectory, snapshot: Snapshot) -> Iterator[Metric]:
     yield _gauge(
         "foldlog_erasures_pending", "Requests to erase a visitor that are not done.", {(): count_pending(data)}
     )
-    yield _counter("foldlog_folds", "Passes that published a snapshot: its generation.", {(): snapshot.generation})
+    yield _gauge("foldlog_snapshot_generation", "The generation of the published snapshot.", {(): snapshot.generation})
     yield _gauge("foldlog_fold_seconds", "How long the last pass took.", {(): snapshot.last_pass.seconds})
     yield _gauge("foldlog_fold_lines", "Lines that the last pass read.", {(): snapshot.last_pass.lines})
     yield _gauge(
-        "foldlog_fold_lag_seconds", "Age of the snapshot.", {(): max(0.0, now_ms() / 1000 - as_of_s)} if as_of_s else {}
+        "foldlog_last_pass_age_seconds",
+        "Age of the snapshot.",
+        {(): max(0.0, now_ms() / 1000 - as_of_s)} if as_of_s else {},
     )
     yield _gauge("foldlog_fold_last_success_timestamp_seconds", "When the snapshot was published.", {(): as_of_s})
     yield _gauge(
@@ -193,7 +195,6 @@ def of_retention(data: DataDirectory, snapshot: Snapshot, settings: Settings) ->
     """
     archive = sum(part.bytes for day in snapshot.days.values() for part in day.archive)
     counters = sum(day.counters.bytes for day in snapshot.days.values() if day.counters)
-    yield _gauge("foldlog_archive_bytes", "Bytes of the archive.", {(): archive})
     kept = {"log": sum(file_sizes(data).values()), "archive": archive, "counters": counters}
     limits = {
         "log": settings.log_max_bytes,
@@ -202,9 +203,9 @@ def of_retention(data: DataDirectory, snapshot: Snapshot, settings: Settings) ->
     }
     held, over = snapshot.retention.held, snapshot.retention.over_limit
     for name, help_, values in (
-        ("foldlog_kept_bytes", "Bytes of log, archive and counters.", kept),
-        ("foldlog_kept_max_bytes", "The limit of these bytes; 0: none.", limits),
-        ("foldlog_retention_held", "1 while a deletion waits for a person.", {kind: kind in held for kind in kept}),
+        ("foldlog_data_bytes", "Bytes of log, archive and counters.", kept),
+        ("foldlog_data_limit_bytes", "The limit of these bytes; 0: none.", limits),
+        ("foldlog_retention_on_hold", "1 while a deletion waits for a person.", {kind: kind in held for kind in kept}),
         (
             "foldlog_retention_over_limit_bytes",
             "Bytes above a limit that may not go yet.",
@@ -222,7 +223,7 @@ def of_disk(data: DataDirectory, settings: Settings) -> Iterator[Metric]:
         "foldlog_disk_reserve_bytes", "Below this many free bytes events are refused.", {(): settings.disk_reserve}
     )
     yield _gauge(
-        "foldlog_one_client_address",
+        "foldlog_undeclared_proxy",
         "1 while every request seems to come from one address: a proxy that is not declared.",
         {(): float(warning(data, settings) is not None)},
     )

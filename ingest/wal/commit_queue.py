@@ -327,7 +327,7 @@ class GroupCommitWriter:
             if name is not None:
                 self._sequence += 1
                 self._meters.segments_sealed += 1
-                self._log.info("sealed", segment=name.file, lines=active.lines, bytes=active.bytes)
+                self._log.info("segment_sealed", segment=name.file, lines=active.lines, bytes=active.bytes)
             if reopen:
                 with suppress(FileExistsError):  # somebody made it: the next look at it looks into it first
                     self._open_segment()
@@ -398,7 +398,7 @@ def _fitting(waiting: list[_Waiting]) -> int:
 def log_recovered(log: Log, recovered: Recovered) -> None:
     """Say what a recovery kept and what it could not."""
     log.info(
-        "recovered",
+        "segment_recovered",
         writer=recovered.writer,
         segment=recovered.sealed.file if recovered.sealed else None,
         lines=recovered.lines,

@@ -56,18 +56,30 @@ class TakenSegments:
             self._meters.segments_truncated += 1
             lost = {"lines": active.lines, "bytes": active.bytes}
             self._log.error(
-                "segment_truncated", writer=active.writer, **lost, reason=str(truncated), do=NO_COPYTRUNCATE
+                "segment_truncated", writer=active.writer, **lost, reason=str(truncated), action=NO_COPYTRUNCATE
             )
             return Adopted()
         except OSError as error:
             self._keep_for_later(active, moved, error)
             return Adopted()
         if name is None:
-            self._log.warning("segment_abandoned", writer=active.writer, lines=0, reason=str(moved), do=LET_IT_SEAL)
+            self._log.warning(
+                "segment_displaced",
+                outcome="empty",
+                writer=active.writer,
+                lines=0,
+                reason=str(moved),
+                action=LET_IT_SEAL,
+            )
             return Adopted()
-        self._meters.segments_adopted += 1
+        self._meters.segments_displaced += 1
         self._log.warning(
-            "segment_adopted", segment=name.file, lines=active.lines + lines, reason=str(moved), do=LET_IT_SEAL
+            "segment_displaced",
+            outcome="recovered",
+            segment=name.file,
+            lines=active.lines + lines,
+            reason=str(moved),
+            action=LET_IT_SEAL,
         )
         return Adopted(name, moved.written)
 
@@ -99,4 +111,6 @@ class TakenSegments:
         else:
             self._waits = (active, moved)
             self._lacks_room = error.errno in FULL
-        self._log.error("segment_not_adopted", writer=active.writer, lines=active.lines, reason=str(error))
+        self._log.error(
+            "segment_displaced", outcome="pending", writer=active.writer, lines=active.lines, reason=str(error)
+        )

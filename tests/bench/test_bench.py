@@ -84,7 +84,11 @@ def test_baseline_that_lost_an_event_fails(tmp_path: Path) -> None:
 
 
 def test_baseline_that_only_answers_fails(tmp_path: Path) -> None:
-    liar = [sys.executable, "-c", "import sys; from tests.bench.baselines.null_handler import run; run(int(sys.argv[1][7:]))"]
+    liar = [
+        sys.executable,
+        "-c",
+        "import sys; from tests.bench.baselines.null_handler import run; run(int(sys.argv[1][7:]))",
+    ]
     baseline = ingest.Baseline(liar, 20, lambda: {"path": 0})
     with pytest.raises(AssertionError, match="24 events were acknowledged"):
         ingest.against(tmp_path / "data", {"liar": baseline}, SMALL)

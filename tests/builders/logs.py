@@ -43,6 +43,10 @@ class SilentLog:
     def events(self) -> list[str]:
         return [event for event, _ in self.said]
 
+    def outcomes(self, event: str) -> list[object]:
+        """The outcome of each time that this was said."""
+        return [fields["outcome"] for said, fields in self.said if said == event]
+
 
 def line(id_: str, time_ms: int = NOON, received_ms: int | None = None, **fields: Any) -> Line:
     """A log line of example.com; `fields` are those of Line."""

@@ -164,7 +164,9 @@ class Server:
         `compact`.
         """
         logged = [json.loads(line) for line in self.stderr().splitlines() if line.startswith("{")]
-        return [int(line["pid"]) for line in logged if line["event"] == "started" and line.get("child") == name][-1]
+        return [int(line["pid"]) for line in logged if line["event"] == "child_started" and line.get("child") == name][
+            -1
+        ]
 
     def request(
         self, method: str, path: str, body: bytes | None = None, headers: Mapping[str, str] | None = None

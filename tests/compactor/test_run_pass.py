@@ -199,9 +199,9 @@ class _ThiefLog(SilentLog):
 
     def info(self, event: str, **fields: object) -> None:
         super().info(event, **fields)
-        if event == "recovered" and self._thief == "commits first":
+        if event == "segment_recovered" and self._thief == "commits first":
             self._data.snapshot.write_bytes(encode(Snapshot(generation=7)))
-        elif event == "recovered":
+        elif event == "segment_recovered":
             self._data.compact_lock.unlink()
 
 

@@ -173,7 +173,7 @@ def count_everything(server: Server) -> Found:
     log = SilentLog()
     with compactor_lock(server.data):
         adopt_strays(server.data, log, now_ms(), settled_s=0)
-    assert set(log.events()) <= {"stray_adopted", "stray_removed"}
+    assert set(log.outcomes("rotated_file")) <= {"recovered", "removed"}
     assert [path.name for path in server.data.log.iterdir() if parse_stray(path.name)] == []
     compact_once(server.data, load(server.environ), log)
     verify(server.data, server.environ)
@@ -199,7 +199,9 @@ def test_renamed_segments_cost_no_event(tmp_path: Path, options: str) -> None:
     with server_for(tmp_path) as server:
         pattern = server.data.log / "active-*.ndjson"
         with under_load(server) as load_:
-            rotate_in_a_loop(tmp_path, f"{pattern} {{\nrotate 99\nmissingok\n{options}\n}}\n", load_, "segment_adopted")
+            rotate_in_a_loop(
+                tmp_path, f"{pattern} {{\nrotate 99\nmissingok\n{options}\n}}\n", load_, "segment_displaced"
+            )
         server.stop()
         assert sum(client.refused for client in load_.clients) == 0
         assert messages(server, "segment_truncated") == []
@@ -225,7 +227,8 @@ def test_writer_that_is_killed_right_after_the_rename_costs_no_event(tmp_path: P
                 until(lambda worker=worker: server.child("ingest-0") != worker)  # type: ignore[misc]
             load_.more()
         server.stop()
-        assert messages(server, "segment_adopted") == []
+        displaced = messages(server, "segment_displaced")
+        assert not [message for message in displaced if message["outcome"] == "recovered"]
         found = count_everything(server)
         assert set(load_.acknowledged) <= set(found.counted) <= load_.intended
         assert set(found.counted.values()) == {1}
@@ -243,7 +246,7 @@ def test_what_copytruncate_loses_is_said_and_nothing_after_it_is_lost(tmp_path: 
             rotate_in_a_loop(tmp_path, configuration, load_, "segment_truncated")
         server.stop()
         said = messages(server, "segment_truncated")
-        assert all("copytruncate" in message["do"] for message in said)
+        assert all("copytruncate" in message["action"] for message in said)
         found = count_everything(server)
         assert set(found.counted) <= load_.intended
         assert set(found.counted.values()) == {1}
@@ -303,7 +306,7 @@ def test_shipped_configuration_lets_foldlog_do_what_logrotate_decides(tmp_path: 
         server.stop()
         assert stray.exists(), "it is not logrotate's to delete"
         stray.unlink()
-        for never in ("segment_adopted", "segment_truncated", "segment_abandoned"):
+        for never in ("segment_displaced", "segment_truncated"):
             assert messages(server, never) == []
         assert {each.suffix for each in sealed_segments(server.data)} & set(PACKED_SUFFIXES)
         found = count_everything(server)
@@ -344,5 +347,5 @@ def test_shipped_configuration_rotates_messages_and_loses_none(tmp_path: Path) -
         contents = [path.read_bytes() for path in file.parent.iterdir()]
         unzipped = [gzip.decompress(content) if content.startswith(b"\x1f\x8b") else content for content in contents]
         lines = [json.loads(line) for content in unzipped for line in content.splitlines()]
-        folds = sorted(line["generation"] for line in lines if line["event"] == "folded")
+        folds = sorted(line["generation"] for line in lines if line["event"] == "pass_folded")
         assert folds == list(range(1, folds[-1] + 1)), "each pass says one line, and none is missing"

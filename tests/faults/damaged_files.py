@@ -54,7 +54,7 @@ class Heard:
         self.warned = False
 
     def info(self, event: str, **fields: object) -> None:
-        self.warned |= event == "recovered" and bool(fields["quarantined"])
+        self.warned |= event == "segment_recovered" and bool(fields["quarantined"])
 
     def warning(self, event: str, **_fields: object) -> None:
         self.warned |= event != ""

@@ -44,7 +44,9 @@ def test_each_line_is_an_event_with_level_time_and_component(tmp_path: Path) -> 
         printed = server.stderr()
     said = messages(file)
     assert {each["component"] for each in said} == {"serve", "ingest", "compact"}
-    assert {"started", "listening", "sealed", "folded", "stopped"} <= {each["event"] for each in said}
+    assert {"child_started", "worker_listening", "segment_sealed", "pass_folded", "children_stopped"} <= {
+        each["event"] for each in said
+    }
     for each in said:
         assert each["level"] in {"info", "warning", "error"}
         assert datetime.fromisoformat(each["timestamp"]).tzinfo is not None
@@ -55,7 +57,7 @@ def test_each_line_is_an_event_with_level_time_and_component(tmp_path: Path) -> 
 def test_hangup_moves_every_process_to_the_new_file(tmp_path: Path) -> None:
     file, old = tmp_path / "foldlog.log", tmp_path / "foldlog.log.1"
     with Server(tmp_path, log_file=file, workers=2) as server:
-        until(lambda: events(file).count("listening") == 2)
+        until(lambda: events(file).count("worker_listening") == 2)
         for _ in range(10):
             server.post([EVENT])
         server.fold()
@@ -68,13 +70,13 @@ def test_hangup_moves_every_process_to_the_new_file(tmp_path: Path) -> None:
             server.post([EVENT])
         server.fold()
         os.kill(before["ingest-0"], signal.SIGKILL)
-        until(lambda: "listening" in events(file))
+        until(lambda: "worker_listening" in events(file))
         assert {"serve", "ingest", "compact"} == {each["component"] for each in messages(file)}
-        assert {"sealed", "folded", "died", "started"} <= set(events(file))
+        assert {"segment_sealed", "pass_folded", "child_exited", "child_started"} <= set(events(file))
         assert old.read_bytes() == told
         assert server.post([EVENT]).status == 200
         server.fold()
-    assert sum(each["lines"] for each in messages(old, file) if each["event"] == "sealed") == 21
+    assert sum(each["lines"] for each in messages(old, file) if each["event"] == "segment_sealed") == 21
 
 
 def test_lines_of_several_processes_neither_mix_nor_get_lost_while_files_are_renamed(tmp_path: Path) -> None:
@@ -118,7 +120,7 @@ print(sum(said))
 
 def test_hangup_without_a_file_ends_nothing(tmp_path: Path) -> None:
     with Server(tmp_path, workers=2) as server:
-        until(lambda: server.stderr().count('"event":"listening"') == 2)
+        until(lambda: server.stderr().count('"event":"worker_listening"') == 2)
         before = family(server)
         assert set(before) == {"serve", "ingest-0", "ingest-1", "compact"}
         for _ in range(3):
@@ -128,19 +130,19 @@ def test_hangup_without_a_file_ends_nothing(tmp_path: Path) -> None:
         assert server.post([EVENT]).status == 200
         server.fold()
         assert family(server) == before
-        assert '"event":"died"' not in server.stderr()
+        assert '"event":"child_exited"' not in server.stderr()
 
 
 def test_hangup_before_a_child_handles_it_does_not_end_the_child(tmp_path: Path) -> None:
     file = tmp_path / "foldlog.log"
     with Server(tmp_path, log_file=file) as server:
         os.kill(family(server)["ingest-0"], signal.SIGKILL)
-        until(lambda: events(file).count("started") == 3)
-        again = [each["pid"] for each in messages(file) if each["event"] == "started"][-1]
+        until(lambda: events(file).count("child_started") == 3)
+        again = [each["pid"] for each in messages(file) if each["event"] == "child_started"][-1]
         os.kill(again, signal.SIGHUP)  # it has just begun to import
-        until(lambda: events(file).count("listening") == 2)
+        until(lambda: events(file).count("worker_listening") == 2)
         assert family(server)["ingest-0"] == again
-        assert events(file).count("died") == 1
+        assert events(file).count("child_exited") == 1
 
 
 @pytest.mark.parametrize(
@@ -166,7 +168,7 @@ def test_level_error_of_a_service(tmp_path: Path) -> None:
         server.fold()
         assert messages(file) == []
         os.kill(family(server)["ingest-0"], signal.SIGKILL)
-        until(lambda: events(file) == ["died"])
+        until(lambda: events(file) == ["child_exited"])
 
 
 def test_nothing_stands_unescaped(tmp_path: Path) -> None:
@@ -231,7 +233,7 @@ def test_full_disk_stops_nothing_and_messages_go_to_standard_error(tmp_path: Pat
     # Not before it stopped: `folded` is said after the snapshot is there, which the
     # fold's answer waits for.
     said = [json.loads(each)["event"] for each in server.stderr().splitlines() if each.startswith("{")]
-    assert {"started", "listening", "sealed", "folded"} <= set(said)
+    assert {"child_started", "worker_listening", "segment_sealed", "pass_folded"} <= set(said)
 
 
 def test_half_a_line_on_a_full_disk_costs_no_other_line(tmp_path: Path) -> None:
@@ -299,7 +301,7 @@ def test_directory_that_goes_away_stops_nothing(tmp_path: Path) -> None:
         shutil.rmtree(file.parent)
         server.running.send_signal(signal.SIGHUP)
         os.kill(before["ingest-0"], signal.SIGKILL)  # a worker that starts without its file serves all the same
-        until(lambda: '"event":"listening"' in server.stderr())
+        until(lambda: '"event":"worker_listening"' in server.stderr())
         assert "log_file_not_opened" in server.stderr()
         assert server.post([EVENT]).status == 200
         server.fold()
@@ -315,7 +317,7 @@ def test_command_logs_to_the_same_file(tmp_path: Path) -> None:
     sealed(DataDirectory(tmp_path / "data"), [line("event-1")])
     done = run_foldlog(["compact", "--once"], environ)
     assert (done.returncode, done.stderr) == (0, "")
-    assert "folded" in events(file)
+    assert "pass_folded" in events(file)
 
 
 def start(program: str, directory: Path, stderr: int | None = None, **settings: object) -> subprocess.Popen[bytes]:

@@ -41,7 +41,7 @@ def test_serve_says_all_of_it(tmp_path: Path) -> None:
     with notifying(tmp_path, str(tmp_path / "notify"), workers=2, log_file=tmp_path / "messages") as (server, listener):
         ready = listener.until("READY=1")
         messages = (tmp_path / "messages").read_text()
-        assert messages.count('"event":"listening"') == 2 and server.data.compact_lock.exists()
+        assert messages.count('"event":"worker_listening"') == 2 and server.data.compact_lock.exists()
         assert ready == "READY=1\nSTATUS=2 of 2 workers take events, the compactor runs"
         for _ in range(3):
             listener.until("WATCHDOG=1")
@@ -171,17 +171,17 @@ def test_worker_that_is_stuck_is_replaced_and_loses_nothing(tmp_path: Path, numb
     server = Server(tmp_path, workers=2, worker_timeout=2)
     server.environ |= mischief(tmp_path / "mischief", "ingest", CIRCLE)
     with server:
-        until(lambda: server.stderr().count('"event":"listening"') == 2)
+        until(lambda: server.stderr().count('"event":"worker_listening"') == 2)
         for count in range(60):
             assert server.post([EVENT | {"id": f"stuck-{count:04}"}]).status == 200
         assert all(path.stat().st_size for path in (server.data.active("0"), server.data.active("1")))
         pid = server.child("ingest-0")
         os.kill(pid, number)
         until(lambda: server.child("ingest-0") != pid, server.stderr)
-        until(lambda: server.stderr().count('"event":"listening"') == 3, server.stderr)
+        until(lambda: server.stderr().count('"event":"worker_listening"') == 3, server.stderr)
         assert f'"child":"ingest-0","pid":{pid},"silent_s":2' in server.stderr()
         assert server.stderr().count('"event":"child_stuck"') == 1 and '"exit_code":-9' in server.stderr()
-        assert '"event":"recovered"' in server.stderr()
+        assert '"event":"segment_recovered"' in server.stderr()
         assert {line["id"] for line in server.lines()} == {f"stuck-{count:04}" for count in range(60)}
         server.fold()
 
@@ -223,7 +223,7 @@ def test_what_everybody_slept_through_is_nobodys_silence(tmp_path: Path) -> None
         os.killpg(group, signal.SIGCONT)
         assert server.post([EVENT]).status == 200
         time.sleep(0.5)
-        assert '"child_stuck"' not in server.stderr() and '"died"' not in server.stderr()
+        assert '"child_stuck"' not in server.stderr() and '"child_exited"' not in server.stderr()
 
 
 def test_child_says_itself_that_it_is_ready() -> None:

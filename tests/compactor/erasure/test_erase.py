@@ -261,7 +261,7 @@ def test_open_segment_that_holds_the_visitor_delays_it(data: DataDirectory) -> N
 
     erase(data, log=log)
 
-    assert log.events() == ["erasure_waits"]
+    assert log.events() == ["erasure_pending"]
     assert load(data).totals.erased == 0
     assert len(pending(data)) == 1
     writer.seal()
@@ -328,7 +328,7 @@ def test_segment_that_is_sealed_while_the_log_is_searched_delays_it(
     log = SilentLog()
     erase(data, log=log)
 
-    assert log.events() == ["erasure_waits"]
+    assert log.events() == ["erasure_pending"]
     fold(data, NOON + 7_100_000)
     erase(data)
     assert (holds(data), pending(data)) == ([], [])
@@ -360,7 +360,7 @@ def test_what_lies_beside_does_not_hold_it_up(data: DataDirectory) -> None:
 
     erase(data, log=log)
 
-    assert log.events() == ["erasure_unreadable", "erased"]
+    assert log.events() == ["erasure_unreadable", "visitor_erased"]
     assert load(data).totals.erased == 24
     (data.private / "erase-0123456789abcdef.json").unlink()
     (data.log / "lost+found").rmdir()

@@ -119,7 +119,7 @@ def test_damaged_day_does_not_stop_the_pass_nor_the_next_day(tmp_path: Path) -> 
     log = SilentLog()
     fold(data, NOON + 2 * DAY_MS, log=log)
     assert (rows_of(data), rows_of(data, utc_day(NOON + DAY_MS))) == ([1, 1], [2])
-    assert "day_not_settled" in log.events()
+    assert "day_merge_failed" in log.events()
 
 
 def test_day_that_does_not_fit_into_memory_is_left(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

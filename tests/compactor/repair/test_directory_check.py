@@ -419,8 +419,8 @@ def ids_of_the_visitor(data: DataDirectory) -> list[str]:
     return [id_ for id_ in ids_of(data) if id_.startswith("gone")]
 
 
-def erased_may_be_back(log: SilentLog) -> list[object]:
-    return [fields["erased_at"] for event, fields in log.said if event == "erased_may_be_back"]
+def erasure_may_be_undone(log: SilentLog) -> list[object]:
+    return [fields["erased_at"] for event, fields in log.said if event == "erasure_may_be_undone"]
 
 
 @pytest.mark.parametrize("early", [("snapshot.*.json",), ()], ids=["with the snapshots of before", "parts alone"])
@@ -433,14 +433,14 @@ def test_copy_made_across_an_erasure_brings_nobody_back_unsaid(place: Path, earl
     assert tree(data) == before
     log = SilentLog()
     rebuilt(data, log)
-    assert erased_may_be_back(log) == [[done.done_at]]
+    assert erasure_may_be_undone(log) == [[done.done_at]]
     assert ids_of_the_visitor(data)
     erase(data, NOON + 2000)
     assert ids_of_the_visitor(data) == [] and len(ids_of(data)) == 4
     assert_verified(data)
     log = SilentLog()
     rebuilt(data, log)
-    assert erased_may_be_back(log) == []
+    assert erasure_may_be_undone(log) == []
 
 
 def test_parts_that_are_believed_for_want_of_a_snapshot_may_hold_who_was_erased(place: Path) -> None:
@@ -449,7 +449,7 @@ def test_parts_that_are_believed_for_want_of_a_snapshot_may_hold_who_was_erased(
         path.write_bytes(b"{")
     log = SilentLog()
     rebuilt(data, log)
-    assert len(erased_may_be_back(log)) == 1 and ids_of_the_visitor(data)
+    assert len(erasure_may_be_undone(log)) == 1 and ids_of_the_visitor(data)
 
 
 def test_erasure_that_a_copy_has_begun_and_not_done_counts_as_one(place: Path) -> None:
@@ -460,7 +460,7 @@ def test_erasure_that_a_copy_has_begun_and_not_done_counts_as_one(place: Path) -
         started(data)
     log = SilentLog()
     rebuilt(data, log)
-    assert len(erased_may_be_back(log)) == 1
+    assert len(erasure_may_be_undone(log)) == 1
 
 
 def test_kept_snapshot_of_after_an_erasure_takes_the_place_of_one_whose_parts_are_missing(place: Path) -> None:

@@ -157,7 +157,7 @@ def test_killed_rebuild_after_another_or_after_a_killed_pass_holds_up_nothing(
     kill_rebuild(several, monkeypatch)
     assert {parse_part(path.name) for path in several.archive.rglob("*.parquet")} <= set(range(generation + 2))
     Compactor(several, Settings(data_dir=several.root), SilentLog()).begin()
-    assert "swept" not in rebuilt(several).events()
+    assert "orphans_swept" not in rebuilt(several).events()
     fold(several)
     of_the_pass = ["event-of-a-killed-pass"] if kill_first is kill_pass else []
     assert sorted(row[0] for row in archived(several)) == sorted([*before, *of_the_pass])

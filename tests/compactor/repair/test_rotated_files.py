@@ -87,7 +87,7 @@ def test_lines_that_are_in_no_segment_are_sealed(tmp_path: Path, name: str, pack
     sealed(data, [line("event-0")])
     (data.log / name).write_bytes(pack(LINES))
     log = adopt(data)
-    assert [(event, fields["lines"]) for event, fields in log.said] == [("stray_adopted", 2)]
+    assert [(fields["outcome"], fields["lines"]) for _, fields in log.said] == [("recovered", 2)]
     assert [(each.name.writer, each.name.sequence) for each in sealed_segments(data)] == [("0", 1), ("adopted", 1)]
     assert all(digest(each).intact for each in sealed_segments(data))
     assert not (data.log / name).exists()
@@ -100,7 +100,7 @@ def test_lines_that_a_segment_holds_are_not_sealed_again(tmp_path: Path, name: s
     of_a_segment = sealed(data, [line("event-1"), line("event-2")])
     (data.log / name).write_bytes(pack(LINES))
     log = adopt(data)
-    assert [(event, fields["segment"]) for event, fields in log.said] == [("stray_removed", of_a_segment.file)]
+    assert [(fields["outcome"], fields["segment"]) for _, fields in log.said] == [("removed", of_a_segment.file)]
     assert len(sealed_segments(data)) == 1 and not (data.log / name).exists()
 
 
@@ -123,7 +123,7 @@ def test_segment_whose_writer_has_not_noticed_is_left_alone(tmp_path: Path) -> N
     assert adopt(data).said == []
     assert moved.exists()
     segment.abandon()  # as a kill does it
-    assert adopt(data).events() == ["stray_adopted"]
+    assert adopt(data).outcomes("rotated_file") == ["recovered"]
     assert counted(data) == ["event-1", "event-2"]
 
 
@@ -154,7 +154,7 @@ def test_pass_adopts_what_has_settled(tmp_path: Path, monkeypatch: pytest.Monkey
     monkeypatch.setattr("compactor.process.now_ms", lambda: now_ms() + int(SETTLED_S * 2000))
     log = SilentLog()
     assert compact_once(data, Settings(data_dir=data.root), log).snapshot.totals.counted == 2
-    assert "stray_adopted" in log.events()
+    assert "recovered" in log.outcomes("rotated_file")
     assert_verified(data)
 
 
@@ -175,7 +175,7 @@ def test_what_holds_no_line_is_kept_as_it_is(tmp_path: Path, content: bytes) -> 
     data = data_directory(tmp_path)
     for number in range(2):  # another one of the same name does not take its place
         (data.log / "active-0.ndjson.1").write_bytes(content + bytes(number))
-        assert adopt(data).events() == ["stray_set_aside"]
+        assert adopt(data).outcomes("rotated_file") == ["quarantined"]
     kept = [path.read_bytes() for path in data.quarantine.iterdir()]
     assert sorted(kept) == sorted([content, content + b"\0"])
     assert list(data.log.iterdir()) == [] and counted(data) == []
@@ -186,7 +186,7 @@ def test_compressed_one_that_is_cut_gives_what_it_holds_and_is_kept(tmp_path: Pa
     ids = [f"event-{number:04d}-{os.urandom(9).hex()}" for number in range(2_000)]
     cut = gzip.compress(seal([line(id_) for id_ in ids]))[:-5_000]
     (data.log / "active-0.ndjson.1.gz").write_bytes(cut)
-    assert adopt(data).events() == ["stray_adopted"]
+    assert adopt(data).outcomes("rotated_file") == ["recovered"]
     assert cut in [path.read_bytes() for path in data.quarantine.iterdir()]
     assert list(data.log.glob("active*")) == []
     found = counted(data)
@@ -196,7 +196,7 @@ def test_compressed_one_that_is_cut_gives_what_it_holds_and_is_kept(tmp_path: Pa
 def test_empty_one_is_removed(tmp_path: Path) -> None:
     data = data_directory(tmp_path)
     (data.log / "active-0.ndjson.1").touch()
-    assert adopt(data).events() == ["stray_removed"]
+    assert adopt(data).outcomes("rotated_file") == ["removed"]
     assert list(data.log.iterdir()) == [] and list(data.quarantine.iterdir()) == []
 
 
@@ -205,7 +205,7 @@ def test_what_cannot_be_taken_is_said_and_stops_nothing(tmp_path: Path) -> None:
     (data.log / "active-0.ndjson.1").symlink_to(tmp_path / "elsewhere")
     (data.log / "active-0.ndjson.2").mkdir()
     (data.log / "active-0.ndjson.3").write_bytes(LINES)
-    assert adopt(data).events() == ["stray_left", "stray_adopted"]
+    assert adopt(data).outcomes("rotated_file") == ["skipped", "recovered"]
     assert counted(data) == ["event-1", "event-2"]
 
 
@@ -216,7 +216,7 @@ def test_one_of_a_newer_version_is_left_and_stops_nothing(tmp_path: Path) -> Non
     (data.log / "active-0.ndjson.1").write_bytes(content)
     (data.log / "active-0.ndjson.2").write_bytes(LINES)
     log = adopt(data)
-    assert log.events() == ["stray_left", "stray_adopted"]
+    assert log.outcomes("rotated_file") == ["skipped", "recovered"]
     assert "newer" in str(log.said[0][1]["reason"])
     assert (data.log / "active-0.ndjson.1").read_bytes() == content
     assert list(data.quarantine.iterdir()) == []

@@ -490,7 +490,7 @@ def test_mass_deletion_waits_for_a_person_and_goes_on_by_itself_afterwards(tmp_p
     assert run.held == {"archive": Held(12, 12, held_bytes(data), day(21), day(10))}
     assert (run.skipped, run.archive_days, run.at) == (None, 0, rfc3339(NOON + 2))
     assert run.succeeded_at == rfc3339(NOON - 10 * DAY_MS + 229 * HOUR_MS), "of the last pass before"
-    (said,) = {json.dumps(fields) for event, fields in log.said if event == "retention_held"}
+    (said,) = {json.dumps(fields) for event, fields in log.said if event == "retention_on_hold"}
     assert "foldlog retain --confirm" in said
 
     settings = Settings(data_dir=data.root, archive_retention_days=7)
@@ -540,7 +540,7 @@ def test_dry_run_changes_no_byte_and_says_what_then_goes(tmp_path: Path) -> None
     done = run_foldlog(["retain"], environ)
     assert done.returncode == 0, done.stderr
     assert done.stdout == without.replace("would go", "deleted"), "the same, done"
-    assert '"retention_held"' in done.stderr
+    assert '"retention_on_hold"' in done.stderr
     assert (len(sealed_segments(data)), len(archived(data))) == (6, 36)
     done = run_foldlog(["retain", "--confirm"], environ)
     assert row_of(done.stdout, "archive") == ("deleted", "12 days", "older than 7 days")
@@ -612,24 +612,22 @@ def test_what_is_held_shows_everywhere_until_somebody_says_so(tmp_path: Path) ->
         assert list(failing(server)) == ["retention"]
         server.fold()
         assert list(failing(server)) == ["retention"]
-        assert (
-            "foldlog retain --confirm" in failing(server)["retention"] and four_days_ago in failing(server)["retention"]
-        )
-        assert metric(server, 'foldlog_retention_held{kind="archive"}') == 1
-        assert metric(server, 'foldlog_retention_held{kind="log"}') == 0
+        assert "foldlog retain --confirm" in failing(server)["retention"] and four_days_ago in failing(server)["retention"]
+        assert metric(server, 'foldlog_retention_on_hold{kind="archive"}') == 1
+        assert metric(server, 'foldlog_retention_on_hold{kind="log"}') == 0
         assert metric(server, "foldlog_retention_last_success_timestamp_seconds") == epoch_ms(four_days_ago) / 1000
         status = server.get("/admin/api/status").json()
         assert status["last_retention"]["held"]["archive"]["days"] == 12
         assert status["last_retention"]["last_success"] == four_days_ago
         assert any("foldlog retain --confirm" in text for text in status["warnings"])
-        assert metric(server, 'foldlog_kept_bytes{kind="archive"}') == status["disk"]["archive_bytes"] > 0
-        assert metric(server, 'foldlog_kept_bytes{kind="log"}') == status["disk"]["log_bytes"]
+        assert metric(server, 'foldlog_data_bytes{kind="archive"}') == status["disk"]["archive_bytes"] > 0
+        assert metric(server, 'foldlog_data_bytes{kind="log"}') == status["disk"]["log_bytes"]
         assert "waits for you: archive" in run_foldlog(["status"], server.environ).stdout
 
         done = run_foldlog(["retain", "--confirm"], server.environ)
         assert done.returncode == 0, done.stderr
         assert failing(server) == {}
-        assert metric(server, 'foldlog_retention_held{kind="archive"}') == 0
+        assert metric(server, 'foldlog_retention_on_hold{kind="archive"}') == 0
         assert abs(metric(server, "foldlog_retention_last_success_timestamp_seconds") - time.time()) < 60
         server.fold()
         assert server.get("/admin/api/status").json()["last_retention"]["held"] == {}

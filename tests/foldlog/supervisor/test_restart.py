@@ -197,11 +197,11 @@ def test_clients_would_notice_a_gap(tmp_path: Path) -> None:
 
 def test_worker_that_dies_leaves_the_shared_socket_to_the_others(tmp_path: Path) -> None:
     with Activated(tmp_path, workers=2) as server:
-        until(lambda: server.stderr().count('"event":"listening"') == 2)
+        until(lambda: server.stderr().count('"event":"worker_listening"') == 2)
         os.kill(server.child("ingest-0"), signal.SIGKILL)
         for number in range(50):
             assert server.post([{"name": "pageview", "id": f"orphan-{number:04}"}]).status == 200
-        until(lambda: server.stderr().count('"event":"listening"') == 3)
+        until(lambda: server.stderr().count('"event":"worker_listening"') == 3)
 
 
 @pytest.mark.component

@@ -99,7 +99,7 @@ def test_workers_share_one_port_and_have_a_segment_each(tmp_path: Path) -> None:
 
 
 def second_worker_listens(server: Server) -> bool:
-    return server.stderr().count('"event":"listening"') == 2
+    return server.stderr().count('"event":"worker_listening"') == 2
 
 
 def test_nothing_keeps_running_without_its_supervisor(tmp_path: Path) -> None:

@@ -68,7 +68,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
         assert running.fold() == 1
         yield running
         assert [
-            line for line in running.stderr().splitlines() if '"event":"defect"' in line and EXPORT not in line
+            line for line in running.stderr().splitlines() if '"event":"request_failed"' in line and EXPORT not in line
         ] == []
 
 

@@ -29,7 +29,7 @@ STAYS = "visitor who stays"
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     with Server(tmp_path_factory.mktemp("erase"), workers=2) as running:
         yield running
-        assert '"event":"defect"' not in running.stderr()
+        assert '"event":"request_failed"' not in running.stderr()
         assert "who goes" not in running.stderr()
 
 

@@ -51,7 +51,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
 
 def defects(server: Server) -> list[str]:
     """What the server logged as its own defect, or did not mean to log at all."""
-    return [line for line in server.stderr().splitlines() if '"event":"defect"' in line or "Traceback" in line]
+    return [line for line in server.stderr().splitlines() if '"event":"request_failed"' in line or "Traceback" in line]
 
 
 def event(**fields: object) -> bytes:

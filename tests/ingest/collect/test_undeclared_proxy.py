@@ -56,7 +56,7 @@ def test_one_address_is_noticed_after_enough_requests(tmp_path: Path, addresses:
     watch(data, addresses, log=log)
     assert data.one_address.exists() == expected
     assert warning(data, Settings()) == (WARNING if expected else None)
-    assert log.events() == (["one_address"] if expected else [])
+    assert log.events() == (["undeclared_proxy"] if expected else [])
 
 
 def test_request_itself_writes_nothing(tmp_path: Path) -> None:
@@ -76,7 +76,7 @@ def test_it_is_said_once_and_not_with_every_look(tmp_path: Path) -> None:
     for _ in range(5):
         watching.saw(PROXY)
         watching.report()
-    assert log.events() == ["one_address"]
+    assert log.events() == ["undeclared_proxy"]
     assert data.one_address.stat().st_mtime_ns == kept.st_mtime_ns
 
 
@@ -128,7 +128,7 @@ def test_declared_proxies_make_the_warning_void(tmp_path: Path) -> None:
     log = SilentLog()
     watch(data, [PROXY] * ENOUGH, DECLARED, log)  # declared, and still one address: another proxy is in front of it
     assert warning(data, DECLARED) == WARNING
-    assert log.events() == ["one_address"]
+    assert log.events() == ["undeclared_proxy"]
 
 
 UNREADABLE = {
@@ -171,11 +171,11 @@ def test_undeclared_proxy_shows_in_status_in_metrics_and_at_the_next_start(tmp_p
         assert server.get("/admin/api/status").json()["warnings"] == [WARNING]
         shown = run_foldlog(["status"], server.environ).stdout
         assert f"WARNING: {WARNING}" in " ".join(shown.split())
-        said = [json.loads(line) for line in server.stderr().splitlines() if '"one_address"' in line]
+        said = [json.loads(line) for line in server.stderr().splitlines() if '"undeclared_proxy"' in line]
         assert [line["component"] for line in said] == ["ingest"] and 50 <= said[0]["requests"] <= 60
 
         assert server.stop() == 0
         server.stderr_path.write_text("")
         server.start()
-        said = [json.loads(line) for line in server.stderr().splitlines() if '"one_address"' in line]
+        said = [json.loads(line) for line in server.stderr().splitlines() if '"undeclared_proxy"' in line]
         assert [(line["component"], line["reason"]) for line in said] == [("serve", WARNING)]

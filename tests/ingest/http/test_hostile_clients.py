@@ -94,7 +94,7 @@ def small(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
 
 def complaints(stderr: str) -> list[str]:
     """What a client must never be able to make the server log."""
-    found = re.compile(r'"event":"defect"|Traceback|Exception|Error handling|ConnectionResetError|aiohttp')
+    found = re.compile(r'"event":"request_failed"|Traceback|Exception|Error handling|ConnectionResetError|aiohttp')
     return [line for line in stderr.splitlines() if found.search(line)]
 
 

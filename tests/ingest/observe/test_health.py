@@ -64,7 +64,7 @@ def test_segment_that_somebody_deleted_is_said_and_replaced_though_no_event_come
     try:
         until(lambda: server.data.active("0").exists(), timeout_s=5)
         until(lambda: failing(server) == set(), timeout_s=3)
-        assert '"segment_abandoned"' in server.stderr()
+        assert '"outcome":"empty"' in server.stderr()
     finally:
         assert server.post([EVENT]).status == 200
 
@@ -215,7 +215,7 @@ def test_stalled_sync_shows_within_ten_seconds_and_everything_recovers_without_a
         assert post("after-0001").status == 200
         kept = {event["id"] for event in server.lines()}
         assert kept == {"before-001", "waiting-01", "waiting-02", "waiting-03", "waiting-04", "after-0001"}
-        assert server.stderr().count('"listening"') == 1
+        assert server.stderr().count('"worker_listening"') == 1
 
 
 def waits(server: Server) -> int:
@@ -262,7 +262,7 @@ def test_full_disk_is_507_and_everything_recovers_without_a_restart(
         recovered_s = until(lambda: post().status == 200, timeout_s=5)
         record_property("disk_recovered_s", round(recovered_s, 2))
         until(lambda: failing(server) == set(), timeout_s=3)
-        assert server.stderr().count('"listening"') == 1
+        assert server.stderr().count('"worker_listening"') == 1
         stored = {f"event-{number:04d}" for number, answer in enumerate(sent) if answer.status == 200}
         assert {event["id"] for event in server.lines()} == stored
         server.fold()

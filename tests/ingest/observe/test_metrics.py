@@ -164,15 +164,15 @@ def test_fold_is_counted_from_the_snapshot(server: Server, traffic: Traffic, fam
     assert value(families, "foldlog_events_duplicate_total") == status["balance"]["duplicates"] == 2
     assert value(families, "foldlog_events_conflicting_total") == 0
     assert value(families, "foldlog_lines_quarantined_total") == 0
-    assert value(families, "foldlog_folds_total") == status["generation"]
+    assert value(families, "foldlog_snapshot_generation") == status["generation"]
     assert value(families, "foldlog_fold_lines") == traffic.accepted
     assert 0 < value(families, "foldlog_fold_seconds") < 60
-    assert 0 <= value(families, "foldlog_fold_lag_seconds") < 60
+    assert 0 <= value(families, "foldlog_last_pass_age_seconds") < 60
     for name in ("foldlog_fold_last_success_timestamp_seconds", "foldlog_retention_last_success_timestamp_seconds"):
         assert abs(time.time() - value(families, name)) < 60
     assert by(families, "foldlog_segments", "state") == {"active": 2, "sealed": 2, "unfolded": 0}
     assert value(families, "foldlog_segments_sealed_total") == 2
-    assert value(families, "foldlog_archive_bytes") == status["disk"]["archive_bytes"] > 0
+    assert by(families, "foldlog_data_bytes", "kind")["archive"] == status["disk"]["archive_bytes"] > 0
     assert value(families, "foldlog_disk_reserve_bytes") == 0 < value(families, "foldlog_disk_free_bytes")
 
 
