@@ -612,7 +612,9 @@ def test_what_is_held_shows_everywhere_until_somebody_says_so(tmp_path: Path) ->
         assert list(failing(server)) == ["retention"]
         server.fold()
         assert list(failing(server)) == ["retention"]
-        assert "foldlog retain --confirm" in failing(server)["retention"] and four_days_ago in failing(server)["retention"]
+        assert (
+            "foldlog retain --confirm" in failing(server)["retention"] and four_days_ago in failing(server)["retention"]
+        )
         assert metric(server, 'foldlog_retention_on_hold{kind="archive"}') == 1
         assert metric(server, 'foldlog_retention_on_hold{kind="log"}') == 0
         assert metric(server, "foldlog_retention_last_success_timestamp_seconds") == epoch_ms(four_days_ago) / 1000
