@@ -19,8 +19,9 @@ from reports.query import Query
 from reports.report import touched
 from shared.control_chars import escape_control_chars
 from shared.disk.layout import DataDirectory
-from shared.generations.archive_schema import ARCHIVE_COLUMNS, archived, no_rows
+from shared.generations.archive_schema import ARCHIVE_COLUMNS
 from shared.generations.snapshot import Snapshot
+from shared.sql.archive_events import empty_relation_sql, from_archive_sql
 
 _ROWS = 2000
 
@@ -39,7 +40,7 @@ def export(
     before the first event is in its place.
     """
     archive = touched(snapshot, data, query).archive
-    source = archived("read_parquet($archive)") if archive else no_rows(ARCHIVE_COLUMNS)
+    source = from_archive_sql("read_parquet($archive)") if archive else empty_relation_sql(ARCHIVE_COLUMNS)
     sql = f"SELECT {', '.join(ARCHIVE_COLUMNS)} FROM {source} WHERE time >= $start AND time < $end ORDER BY time, site, id"
     values: dict[str, object] = {
         "start": query.start.astimezone(UTC).replace(tzinfo=None),

@@ -27,12 +27,11 @@ from shared.generations.archive_schema import (
     OF_DAY,
     OTHER,
     TOTAL,
-    archived,
-    no_rows,
     whole_part,
     whole_parts,
 )
 from shared.generations.snapshot import Day, Snapshot
+from shared.sql.archive_events import empty_relation_sql, from_archive_sql
 
 EXPIRED = "the archive of that time is past its retention, and visitors cannot be added up"
 EXPIRED_FILTER = "the archive of that time is past its retention, and this question needs it"
@@ -230,7 +229,7 @@ class Report:
             sources.append(
                 "FROM read_parquet($quarters) WHERE dimension = $dimension AND bucket >= $start AND bucket < $end"
             )
-        source = f"({' UNION ALL '.join(sources)})" if sources else no_rows(COUNTER_COLUMNS)
+        source = f"({' UNION ALL '.join(sources)})" if sources else empty_relation_sql(COUNTER_COLUMNS)
         return (
             f"(SELECT {self._bucket()} AS t, {value} AS value, c.events FROM {source} c {self._edges('c.bucket')} "
             f"WHERE c.visitors IS NULL {self._asked('c')})"
@@ -246,7 +245,9 @@ class Report:
 
     def _archive(self, *, values: bool = True) -> str:
         self._values["archive"] = self._span.archive
-        source = archived("read_parquet($archive)") if self._span.archive else no_rows(ARCHIVE_COLUMNS)
+        source = (
+            from_archive_sql("read_parquet($archive)") if self._span.archive else empty_relation_sql(ARCHIVE_COLUMNS)
+        )
         value, kept = self._archive_value() if values else ("NULL", "")
         edges = self._edges("a.time") if values else ""
         return (

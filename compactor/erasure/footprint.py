@@ -25,9 +25,9 @@ from compactor.fold.load import archive_paths
 from compactor.generations.part_writer import sql_list
 from shared.disk.compression import CannotInflate, inflated
 from shared.disk.layout import TEMPORARY_SUFFIX, DataDirectory, parse_checksum, parse_segment
-from shared.generations.archive_schema import archived
 from shared.generations.snapshot import Snapshot
 from shared.segments.sealed import Segment, active_segments, files_of, open_segment, salvage
+from shared.sql.archive_events import from_archive_sql
 
 # A shorter id is part of too many texts that have nothing to do with it.
 MENTION_MIN = 6
@@ -248,7 +248,7 @@ def _search_day(
     paths = archive_paths(data, snapshot, [day])
     if not paths:
         return
-    events = archived(f"read_parquet({sql_list(paths)})")
+    events = from_archive_sql(f"read_parquet({sql_list(paths)})")
     values = {"visitor": sought.visitor, "site": sought.site}
     theirs, elsewhere = _two(
         database,

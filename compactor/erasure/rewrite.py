@@ -40,7 +40,7 @@ from shared.disk.durable import publish, publishing, remove, scratch
 from shared.disk.layout import DataDirectory, parse_day, parse_segment
 from shared.duckdb_engine import connect
 from shared.erasures import Begun, Done, File, Request, forget, pending, record, record_of, unpublished, unreadable
-from shared.generations.archive_schema import ARCHIVE_COLUMNS, archived
+from shared.generations.archive_schema import ARCHIVE_COLUMNS
 from shared.generations.consistent_read import of_published
 from shared.generations.part_presence import referenced_parts
 from shared.generations.snapshot import Snapshot, load
@@ -48,6 +48,7 @@ from shared.log import Log
 from shared.segments.recovery import abandoned
 from shared.segments.sealed import Segment, recorded_sha256, salvage, sha256_line
 from shared.settings import Settings
+from shared.sql.archive_events import from_archive_sql
 from shared.timestamps import rfc3339
 
 _COLUMNS = ", ".join(ARCHIVE_COLUMNS)
@@ -162,7 +163,7 @@ def _keep_others(
     database: duckdb.DuckDBPyConnection, data: DataDirectory, snapshot: Snapshot, day: date, sought: Sought
 ) -> None:
     """Make the table `others` of a day's events that are not the visitor's."""
-    events = archived(f"read_parquet({sql_list(archive_paths(data, snapshot, [day]))})")
+    events = from_archive_sql(f"read_parquet({sql_list(archive_paths(data, snapshot, [day]))})")
     database.execute(
         f"CREATE OR REPLACE TEMP TABLE others AS SELECT {_COLUMNS} FROM {events} "
         "WHERE visitor IS DISTINCT FROM $visitor OR ($site IS NOT NULL AND site <> $site)",

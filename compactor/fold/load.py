@@ -20,9 +20,10 @@ from compactor.fold.select_segments import neighbours
 from compactor.fold.user_agents import parse_agent
 from compactor.fold.verify_segments import Checked
 from shared.disk.layout import PACKED_SUFFIXES, DataDirectory
-from shared.generations.archive_schema import archived, made_at, made_random, whole_parts
+from shared.generations.archive_schema import whole_parts
 from shared.generations.snapshot import Snapshot
 from shared.segments.line import COLUMNS, LINE_MAX_BYTES, SCHEMA_VERSION, DataFromNewerVersion
+from shared.sql.archive_events import from_archive_sql, server_id_random_sql, server_id_time_sql
 
 
 class LinesDoNotParse(Exception):
@@ -253,7 +254,10 @@ def _drop_repeats_of_archived(
     # By what is stored of an id, so that it need not be put together for every archived
     # event; in two steps, so that DuckDB passes over the row groups in which no id of a
     # client, or no moment of receipt, is one of those that are looked for.
-    asked = f"SELECT rowid AS line, site, id, {made_random('i')} AS random, {made_at('i')} AS at FROM incoming i"
+    asked = (
+        f"SELECT rowid AS line, site, id, {server_id_random_sql('i')} AS random, {server_id_time_sql('i')} AS at "
+        "FROM incoming i"
+    )
     meeting = f"SELECT a.*, i.line FROM read_parquet($paths) a JOIN ({asked}) i ON a.site = i.site"
     meetings = (
         f"({meeting} AND a.client_id = i.id UNION ALL {meeting} AND a.random_id = i.random AND a.received = i.at)"
@@ -263,7 +267,7 @@ def _drop_repeats_of_archived(
         CREATE OR REPLACE TEMP TABLE met AS
         SELECT a.line, a.site, a.id, a.time::DATE AS day, {_precedence("i")} < {_precedence("a")} AS precedes,
             {_payload("i")} <> {_payload("a")} AS conflict
-        FROM {archived(meetings, "line")} a JOIN incoming i ON a.line = i.rowid
+        FROM {from_archive_sql(meetings, "line")} a JOIN incoming i ON a.line = i.rowid
         """,
         {"paths": [str(path) for path in paths]},
     )

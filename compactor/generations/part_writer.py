@@ -27,12 +27,11 @@ from shared.generations.archive_schema import (
     OTHER,
     STORED_COLUMNS,
     TOTAL,
-    archived,
-    stored,
     whole_part,
     whole_parts,
 )
 from shared.generations.snapshot import Day, Part
+from shared.sql.archive_events import from_archive_sql, to_archive_sql
 
 # DuckDB reads milliseconds as microseconds, and would write them so: a third more
 # bytes.
@@ -154,7 +153,9 @@ def write_whole_day(
     as the new snapshot names it.
     """
     rows = _count(database, events)
-    part = write_part(database, data.part("archive", day, generation), generation, in_order(stored(events)), rows)
+    part = write_part(
+        database, data.part("archive", day, generation), generation, in_order(to_archive_sql(events)), rows
+    )
     make_counted(database, counting_sql(events))
     capped = cap_values(database, max_values)
     counters = write_counters(database, data, day, generation)
@@ -186,7 +187,7 @@ def _archive_sql(data: DataDirectory, day: date, merged: list[Part], replaced: i
     """New events, and those of the parts that are merged with them, as they come: they
     are put in order once (settle.py).
     """
-    new = stored(f"(FROM fresh WHERE time::DATE = DATE '{day}')")
+    new = to_archive_sql(f"(FROM fresh WHERE time::DATE = DATE '{day}')")
     if not merged:
         return f"FROM {new}"
     source = f"read_parquet({sql_list(whole_parts(data, 'archive', day, merged))})"
@@ -194,7 +195,9 @@ def _archive_sql(data: DataDirectory, day: date, merged: list[Part], replaced: i
     if not replaced:
         return f"FROM {new} UNION ALL FROM {kept}"
     gone = f"(FROM replaced WHERE day = DATE '{day}')"
-    kept = stored(f"(SELECT a.* FROM {archived(source)} a ANTI JOIN {gone} r ON a.site = r.site AND a.id = r.id)")
+    kept = to_archive_sql(
+        f"(SELECT a.* FROM {from_archive_sql(source)} a ANTI JOIN {gone} r ON a.site = r.site AND a.id = r.id)"
+    )
     return in_order(f"(FROM {new} UNION ALL FROM {kept})")  # all of the day is written again
 
 
@@ -249,7 +252,7 @@ def _count_again(
     Rare values are never counted one by one.
     """
     paths = whole_parts(data, "archive", day, archive)
-    source = archived(f"read_parquet({sql_list(paths)})") if paths else "(FROM fresh WHERE false)"
+    source = from_archive_sql(f"read_parquet({sql_list(paths)})") if paths else "(FROM fresh WHERE false)"
     capped = [name for name in old.capped if _find_most(database, source, name, max_values)]
     columns = ", ".join(
         f"CASE WHEN {name} IS NULL OR {name} IN (SELECT value FROM most_{name}) THEN {name} ELSE '{OTHER}' END AS {name}"

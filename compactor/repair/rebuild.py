@@ -44,10 +44,11 @@ from compactor.run_pass import THREADS, whole_snapshot
 from shared.disk.durable import scratch
 from shared.disk.layout import DataDirectory, parse_part
 from shared.duckdb_engine import connect
-from shared.generations.archive_schema import ARCHIVE_COLUMNS, archived, no_rows
+from shared.generations.archive_schema import ARCHIVE_COLUMNS
 from shared.generations.snapshot import Day, Snapshot, Totals, load, newest_part
 from shared.log import Log
 from shared.settings import Settings
+from shared.sql.archive_events import empty_relation_sql, from_archive_sql
 from shared.timestamps import rfc3339
 
 
@@ -188,7 +189,7 @@ def _compare(work: _Work, day: date) -> DayChange:
     before = work.before.days.get(day, Day(""))
     whole = without(work.before, work.damaged)
     paths = archive_paths(work.data, whole, [day])
-    old = archived(f"read_parquet({sql_list(paths)})") if paths else no_rows(ARCHIVE_COLUMNS)
+    old = from_archive_sql(f"read_parquet({sql_list(paths)})") if paths else empty_relation_sql(ARCHIVE_COLUMNS)
     known = f"FROM {old} o WHERE o.site = r.site AND o.id = r.id"
     visitors = "SELECT DISTINCT visitor FROM {} WHERE visitor IS NOT NULL"
     broken = work.broken(day)

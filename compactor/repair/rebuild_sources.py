@@ -20,10 +20,11 @@ from compactor.generations.part_writer import sql_list
 from compactor.repair.replay import refold
 from compactor.repair.unreferenced_parts import Salvaged
 from shared.disk.layout import DataDirectory
-from shared.generations.archive_schema import ARCHIVE_COLUMNS, archived, no_rows
+from shared.generations.archive_schema import ARCHIVE_COLUMNS
 from shared.generations.snapshot import Snapshot
 from shared.log import Log
 from shared.settings import Settings
+from shared.sql.archive_events import empty_relation_sql, from_archive_sql
 
 COLUMNS = ", ".join(ARCHIVE_COLUMNS)
 _WITH_FILE = {**ARCHIVE_COLUMNS, "filename": "VARCHAR"}
@@ -122,4 +123,4 @@ def _believed(sources: Sources, days: list[date]) -> str:
 def _of(folded: Folded, days: Iterable[date]) -> str:
     """SQL of the archived events of these days, each with the file that it is from."""
     paths = archive_paths(folded.data, folded.snapshot, list(days))
-    return archived(f"read_parquet({sql_list(paths)})", "filename") if paths else no_rows(_WITH_FILE)
+    return from_archive_sql(f"read_parquet({sql_list(paths)})", "filename") if paths else empty_relation_sql(_WITH_FILE)

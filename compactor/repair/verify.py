@@ -23,7 +23,7 @@ from shared.disk.durable import scratch
 from shared.disk.layout import DataDirectory
 from shared.duckdb_engine import connect
 from shared.erasures import pending, record_of
-from shared.generations.archive_schema import archived, part_flaw
+from shared.generations.archive_schema import part_flaw
 from shared.generations.part_presence import referenced_parts
 from shared.generations.snapshot import (
     Found,
@@ -37,6 +37,7 @@ from shared.generations.snapshot import (
 from shared.segments.line import lines_of, scan
 from shared.segments.sealed import Segment, active_segments, open_segment, recorded_sha256, sealed_segments
 from shared.settings import Settings
+from shared.sql.archive_events import from_archive_sql
 
 # As large as one segment is with the default settings: what a fold of one fits into,
 # this does.
@@ -250,7 +251,7 @@ def check_counters(
         counted += sum(part.rows for part in kept.archive)
         if kept.expired or kept.counters is None:
             continue
-        events = archived(f"read_parquet({sql_list(archive_paths(data, snapshot, [day]))})")
+        events = from_archive_sql(f"read_parquet({sql_list(archive_paths(data, snapshot, [day]))})")
         make_counted(database, counting_sql(events))
         cap_values(database, settings.max_values)
         add_sums(database)
@@ -285,7 +286,7 @@ def check_log(
     gone = [day for day, kept in snapshot.days.items() if kept.expired]
     values: dict[str, object] = {"gone": [*gone, *snapshot.forgotten]}
     if archive := archive_paths(data, snapshot, list(snapshot.days)):
-        missing += f" EXCEPT SELECT site, id FROM {archived('read_parquet($archive)')}"
+        missing += f" EXCEPT SELECT site, id FROM {from_archive_sql('read_parquet($archive)')}"
         values["archive"] = [str(path) for path in archive]
 
     def lost(segments: list[Checked]) -> int:

@@ -21,11 +21,12 @@ from compactor.generations.part_writer import sql_list, write_counters
 from compactor.retention.plan import LogFiles, RetentionPlan, is_past, plan_expiry
 from shared.disk.durable import remove
 from shared.disk.layout import DataDirectory
-from shared.generations.archive_schema import COUNTER_COLUMNS, DIMENSIONS, OTHER, TOTAL, archived, no_rows, whole_part
+from shared.generations.archive_schema import COUNTER_COLUMNS, DIMENSIONS, OTHER, TOTAL, whole_part
 from shared.generations.snapshot import Retention, Snapshot
 from shared.log import Log
 from shared.segments.sealed import Segment, file_sizes
 from shared.settings import Settings
+from shared.sql.archive_events import empty_relation_sql, from_archive_sql
 
 
 def plan_retention(
@@ -115,7 +116,7 @@ def _expire_archive(
 ) -> Snapshot:
     kept = snapshot.days[day]
     parts = sql_list([whole_part(data, "counters", day, kept.counters)]) if kept.counters else ""
-    source = f"read_parquet({parts})" if parts else no_rows(COUNTER_COLUMNS)
+    source = f"read_parquet({parts})" if parts else empty_relation_sql(COUNTER_COLUMNS)
     database.execute(f"CREATE OR REPLACE TEMP TABLE counted AS FROM {source}")
     for local in _local_days(day, settings):
         utc_days = list(_utc_days(*local))
@@ -138,7 +139,7 @@ def _count_visitors(
     """
     capped = {dimension for day in utc_days if day in snapshot.days for dimension in snapshot.days[day].capped}
     values = {"start": local[0].replace(tzinfo=None), "end": local[1].replace(tzinfo=None)}
-    source = archived(f"read_parquet({sql_list(archive_paths(data, snapshot, utc_days))})")
+    source = from_archive_sql(f"read_parquet({sql_list(archive_paths(data, snapshot, utc_days))})")
     for dimension in (TOTAL, *DIMENSIONS):
         value = "NULL::VARCHAR" if dimension == TOTAL else dimension
         if dimension in capped:

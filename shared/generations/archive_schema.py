@@ -73,7 +73,7 @@ ARCHIVE_COLUMNS = {
 
 # How an event stands in an archive part. What another column says already is not stored
 # again: of an id that the server made the time in front, of a URL its path, of a
-# referrer its host. Losslessly: `archived` gives back what `stored` was given.
+# referrer its host. shared/sql/archive_events.py converts both ways without loss.
 STORED_COLUMNS = {
     "client_id": "VARCHAR",
     "random_id": "BLOB",
@@ -83,9 +83,6 @@ STORED_COLUMNS = {
     "referrer_tail": "VARCHAR",
     **{name: kind for name, kind in ARCHIVE_COLUMNS.items() if name not in {"id", "url", "referrer_url"}},
 }
-# Of an id that the server made: 11 hex digits are the milliseconds of its receipt, the
-# other 20 are random.
-_MADE_LENGTH, _MADE_TIME = 31, 11
 
 # `events` of a row: how many in that quarter of an hour. `visitors` is set only on the
 # rows that stay when the archive of a day goes: `bucket` is then the beginning of a
@@ -100,75 +97,6 @@ COUNTER_COLUMNS = {
     "events": "BIGINT",
     "visitors": "BIGINT",
 }
-
-
-def no_rows(columns: dict[str, str]) -> str:
-    """SQL of a relation with these columns and no rows, for where there is no part to
-    read.
-    """
-    return "(SELECT " + ", ".join(f"NULL::{kind} AS {name}" for name, kind in columns.items()) + " LIMIT 0)"
-
-
-def archived(source: str, *more: str) -> str:
-    """SQL of events with ARCHIVE_COLUMNS, and `more` columns, made of a relation that
-    has them as they are stored.
-
-    Only what is used of it is read and put together.
-    """
-    made = f"printf('%0{_MADE_TIME}x', epoch_ms(received)) || lower(hex(random_id))"
-    whole = {
-        "id": f"coalesce(client_id, {made})",
-        "url": "coalesce(url_head || path || url_tail, url_tail)",
-        "referrer_url": "coalesce(referrer_head || referrer || referrer_tail, referrer_tail)",
-    }
-    columns = ", ".join(f"{whole[name]} AS {name}" if name in whole else name for name in (*ARCHIVE_COLUMNS, *more))
-    return f"(SELECT {columns} FROM {source})"
-
-
-def stored(events: str) -> str:
-    """SQL of events as they stand in an archive part: STORED_COLUMNS, made of a
-    relation that has ARCHIVE_COLUMNS.
-    """
-    is_made = f"{made_random('e')} IS NOT NULL AND {made_at('e')} = received"
-    parts = {
-        "client_id": f"CASE WHEN {is_made} THEN NULL ELSE id END",
-        "random_id": f"CASE WHEN {is_made} THEN {made_random('e')} END",
-        "time": "time::TIMESTAMP_MS",
-        "received": "received::TIMESTAMP_MS",
-        **_around("url", "url", "path"),
-        **_around("referrer", "referrer_url", "referrer"),
-    }
-    columns = ", ".join(f"{parts.get(name, name)} AS {name}" for name in STORED_COLUMNS)
-    return f"(SELECT {columns} FROM {events} e)"
-
-
-def made_random(table: str) -> str:
-    """SQL of the random bytes of an id that has the form of those that the server
-    makes; NULL for any other.
-    """
-    digits = f"substr({table}.id, {_MADE_TIME + 1})"
-    return f"CASE WHEN {_looks_made(table)} THEN unhex({digits}) END"
-
-
-def made_at(table: str) -> str:
-    """SQL of the moment of receipt that such an id begins with."""
-    digits = f"substr({table}.id, 1, {_MADE_TIME})"
-    return f"CASE WHEN {_looks_made(table)} THEN make_timestamp_ms(('0x' || {digits})::BIGINT) END"
-
-
-def _looks_made(table: str) -> str:
-    return f"(length({table}.id) = {_MADE_LENGTH} AND translate({table}.id, '0123456789abcdef', '') = '')"
-
-
-def _around(name: str, text: str, middle: str) -> dict[str, str]:
-    """SQL of what stands in a text before and after another; all of it is the tail
-    where that does not occur in it.
-    """
-    found, place = f"contains({text}, {middle})", f"instr({text}, {middle})"
-    return {
-        f"{name}_head": f"CASE WHEN {found} THEN left({text}, {place} - 1) END",
-        f"{name}_tail": f"CASE WHEN {found} THEN substr({text}, {place} + length({middle})) ELSE {text} END",
-    }
 
 
 class PartDamaged(UsageProblem):

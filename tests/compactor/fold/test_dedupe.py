@@ -16,9 +16,9 @@ from compactor.repair.verify import verify
 from ingest.collect.encode import Line
 from shared.disk.layout import DataDirectory
 from shared.duckdb_engine import connect
-from shared.generations import archive_schema
 from shared.generations.snapshot import load
 from shared.settings import Settings
+from shared.sql.archive_events import from_archive_sql
 from tests.builders.logs import GOOGLEBOT, NOON, data_directory, fold, fold_all, line, sealed
 
 HOUR_MS = 3_600_000
@@ -41,7 +41,7 @@ def _rows(data: DataDirectory, kind: str) -> list[tuple[Any, ...]]:
     if not paths:
         return []
     with connect(256 << 20, 1) as database:
-        source = archive_schema.archived("read_parquet($1)") if kind == "archive" else "read_parquet($1)"
+        source = from_archive_sql("read_parquet($1)") if kind == "archive" else "read_parquet($1)"
         return database.execute(f"SELECT * FROM {source} ORDER BY ALL", [paths]).fetchall()
 
 

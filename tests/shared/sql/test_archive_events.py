@@ -1,4 +1,4 @@
-"""An event comes out of an archive part as it went in, whatever its id, url and
+"""An event is read from an archive part as it was written, whatever its id, URL and
 referrer are.
 """
 
@@ -9,7 +9,8 @@ from itertools import product
 from pathlib import Path
 
 from shared.duckdb_engine import connect
-from shared.generations.archive_schema import ARCHIVE_COLUMNS, STORED_COLUMNS, archived, stored
+from shared.generations.archive_schema import ARCHIVE_COLUMNS, STORED_COLUMNS
+from shared.sql.archive_events import from_archive_sql, to_archive_sql
 
 RECEIVED = datetime.fromisoformat("2025-10-25T12:26:31.892")
 MADE = f"{int(RECEIVED.replace(tzinfo=UTC).timestamp() * 1000):011x}"
@@ -42,7 +43,7 @@ REFERRERS = [
 ]
 
 
-def test_what_is_stored_in_pieces_comes_out_whole(tmp_path: Path) -> None:
+def test_event_is_restored_from_its_archive_columns(tmp_path: Path) -> None:
     part = tmp_path / "part.parquet"
     with connect(128 << 20, 1) as database:
         columns = ", ".join(f"{name} {kind}" for name, kind in ARCHIVE_COLUMNS.items())
@@ -57,16 +58,16 @@ def test_what_is_stored_in_pieces_comes_out_whole(tmp_path: Path) -> None:
             "INSERT INTO event (id, url, path, referrer_url, referrer, time, received) VALUES ($1, $2, $3, $4, $5, $6, $6)",
             rows,
         )
-        database.execute(f"COPY (FROM {stored('event')}) TO '{part}' (FORMAT parquet)")
+        database.execute(f"COPY (FROM {to_archive_sql('event')}) TO '{part}' (FORMAT parquet)")
         source = f"read_parquet('{part}')"
         assert database.execute(f"SELECT column_name FROM (DESCRIBE FROM {source})").fetchall() == [
             (name,) for name in STORED_COLUMNS
         ]
-        assert database.execute(f"(FROM event EXCEPT ALL FROM {archived(source)})").fetchall() == []
-        assert database.execute(f"SELECT count(*) FROM {archived(source)}").fetchall() == [(len(rows),)]
+        assert database.execute(f"(FROM event EXCEPT ALL FROM {from_archive_sql(source)})").fetchall() == []
+        assert database.execute(f"SELECT count(*) FROM {from_archive_sql(source)}").fetchall() == [(len(rows),)]
         # Only the id that begins with the moment of its receipt is stored by its random
         # part.
         made = database.execute(
-            f"SELECT DISTINCT id FROM {archived(source, 'random_id')} WHERE random_id IS NOT NULL"
+            f"SELECT DISTINCT id FROM {from_archive_sql(source, 'random_id')} WHERE random_id IS NOT NULL"
         ).fetchall()
         assert made == [(IDS[0],)]

@@ -1,0 +1,80 @@
+"""SQL between events and archive parts: `to_archive_sql` leaves out what another column
+already contains, `from_archive_sql` restores it without loss.
+
+The columns are in shared/generations/archive_schema.py.
+"""
+
+from __future__ import annotations
+
+from shared.generations.archive_schema import ARCHIVE_COLUMNS, STORED_COLUMNS
+
+# An id made by the server: 11 hex digits are the milliseconds of its receipt, the other
+# 20 are random.
+_SERVER_ID_LENGTH, _SERVER_ID_TIME = 31, 11
+
+
+def empty_relation_sql(columns: dict[str, str]) -> str:
+    """A relation with these columns and no rows, for a query that has no part to
+    read.
+    """
+    return "(SELECT " + ", ".join(f"NULL::{kind} AS {name}" for name, kind in columns.items()) + " LIMIT 0)"
+
+
+def from_archive_sql(source: str, *more: str) -> str:
+    """Events with ARCHIVE_COLUMNS, and `more` columns, from a relation with
+    STORED_COLUMNS. Columns that the query does not use are not read.
+    """
+    server_id = f"printf('%0{_SERVER_ID_TIME}x', epoch_ms(received)) || lower(hex(random_id))"
+    restored = {
+        "id": f"coalesce(client_id, {server_id})",
+        "url": "coalesce(url_head || path || url_tail, url_tail)",
+        "referrer_url": "coalesce(referrer_head || referrer || referrer_tail, referrer_tail)",
+    }
+    columns = (f"{restored[name]} AS {name}" if name in restored else name for name in (*ARCHIVE_COLUMNS, *more))
+    return f"(SELECT {', '.join(columns)} FROM {source})"
+
+
+def to_archive_sql(events: str) -> str:
+    """Rows of an archive part, with STORED_COLUMNS, from a relation with
+    ARCHIVE_COLUMNS.
+    """
+    is_derived = f"{server_id_random_sql('e')} IS NOT NULL AND {server_id_time_sql('e')} = received"
+    encoded = {
+        "client_id": f"CASE WHEN {is_derived} THEN NULL ELSE id END",
+        "random_id": f"CASE WHEN {is_derived} THEN {server_id_random_sql('e')} END",
+        "time": "time::TIMESTAMP_MS",
+        "received": "received::TIMESTAMP_MS",
+        **_split_around("url", "url", "path"),
+        **_split_around("referrer", "referrer_url", "referrer"),
+    }
+    columns = ", ".join(f"{encoded.get(name, name)} AS {name}" for name in STORED_COLUMNS)
+    return f"(SELECT {columns} FROM {events} e)"
+
+
+def server_id_random_sql(table: str) -> str:
+    """The random bytes of `table`.id if the id has the form of one made by the server;
+    else NULL.
+    """
+    digits = f"substr({table}.id, {_SERVER_ID_TIME + 1})"
+    return f"CASE WHEN {_is_server_id_sql(table)} THEN unhex({digits}) END"
+
+
+def server_id_time_sql(table: str) -> str:
+    """The time of receipt that an id made by the server begins with; else NULL."""
+    digits = f"substr({table}.id, 1, {_SERVER_ID_TIME})"
+    return f"CASE WHEN {_is_server_id_sql(table)} THEN make_timestamp_ms(('0x' || {digits})::BIGINT) END"
+
+
+def _is_server_id_sql(table: str) -> str:
+    return f"(length({table}.id) = {_SERVER_ID_LENGTH} AND translate({table}.id, '0123456789abcdef', '') = '')"
+
+
+def _split_around(name: str, text: str, middle: str) -> dict[str, str]:
+    """The head and the tail of a text around `middle`; the tail is all of it where
+    `middle` does not occur.
+    """
+    found, place = f"contains({text}, {middle})", f"instr({text}, {middle})"
+    return {
+        f"{name}_head": f"CASE WHEN {found} THEN left({text}, {place} - 1) END",
+        f"{name}_tail": f"CASE WHEN {found} THEN substr({text}, {place} + length({middle})) ELSE {text} END",
+    }
