@@ -13,7 +13,6 @@ from foldlog import __version__
 from foldlog.load import EVENT_NAME
 from shared.exit_codes import USAGE
 from shared.host_names import SITE
-from shared.settings import CONFIG_FILE
 
 QUERY_OPTIONS = ("from", "to", "tz", "interval", "by", "event", "site", "filter", "limit", "bots")
 
@@ -165,7 +164,7 @@ def make_parser() -> argparse.ArgumentParser:
         prog="foldlog", description="First-party event analytics in one directory.", formatter_class=_OneLineEach
     )
     parser.add_argument("--version", action="version", version=f"foldlog {__version__}")
-    parser.add_argument("--config", metavar="FILE", help=f"settings in TOML (also {CONFIG_FILE}); the environment wins")
+    parser.add_argument("--config", metavar="FILE", help="settings in TOML (also FOLDLOG_CONFIG); the environment wins")
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
 
     def add(name: str, help_: str) -> argparse.ArgumentParser:

@@ -14,13 +14,18 @@ import sys
 from collections.abc import Callable, Sequence
 from importlib import import_module
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from foldlog.arguments import make_parser
 from shared.disk.layout import DataDirectory
 from shared.exit_codes import DONE, TRY_AGAIN, USAGE, TryAgain, UsageProblem
+from shared.log import Log
 from shared.settings import Settings, SettingsError, load
 
-Command = Callable[[argparse.Namespace, Settings, DataDirectory], int]
+if TYPE_CHECKING:
+    from foldlog.log_output import OperatorLog
+
+Command = Callable[[argparse.Namespace, Settings, DataDirectory, Log], int]
 
 # Those that run until they are stopped. The others end with the terminal they were
 # typed in.
@@ -39,10 +44,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     data: DataDirectory | None = None
     try:
         settings = load(os.environ, Path(given.config) if given.config else None)
-        _configure_log(given, settings)
+        log = _open_log(given, settings)
         data = DataDirectory(settings.data_dir)
         _preflight(given.command, data)
-        return command(given.command)(given, settings, data)
+        return command(given.command)(given, settings, data, log)
     except UsageProblem as error:
         return _complain(str(error), USAGE)
     except TryAgain as error:
@@ -68,13 +73,14 @@ def command(name: str) -> Command:
     return run
 
 
-def _configure_log(given: argparse.Namespace, settings: Settings) -> None:
-    from foldlog.log_output import configure_log, keep_open
+def _open_log(given: argparse.Namespace, settings: Settings) -> OperatorLog:
+    from foldlog.log_output import keep_open, open_log
 
-    output = configure_log(settings)
+    log = open_log(settings, given.command)
     if given.command in SERVICES:
         signal.signal(signal.SIGUSR1, signal.SIG_IGN)  # it asks to seal; a process without a segment ignores it
-        keep_open(output, supervised=given.supervised)
+        keep_open(log, supervised=given.supervised)
+    return log
 
 
 def _preflight(name: str, data: DataDirectory) -> None:

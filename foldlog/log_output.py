@@ -1,11 +1,9 @@
-"""What the processes say: one JSON line an event, on standard error or in
-FOLDLOG_LOG_FILE; words if that is a terminal.
+"""Where the operator's log goes: standard error, or the file in FOLDLOG_LOG_FILE.
 
-No personal data, ever, and nothing that a client sent stands there unescaped. A call
-never raises and never waits for another: a message that cannot be kept is no reason to
-lose an event that can. All processes append to the same file, each line in one write,
-so that lines of different processes never mix. SIGHUP opens the file anew: whoever
-rotates it renames it first.
+A line holds no personal data. A log call neither raises nor waits for another thread:
+losing a line must not cost an event. All processes append to the same file, each line
+in one write, so that lines never mix. SIGHUP reopens the file, because log rotation
+renames it first.
 """
 
 from __future__ import annotations
@@ -15,135 +13,147 @@ import os
 import signal
 import sys
 import traceback
-from collections.abc import MutableMapping
 from contextlib import suppress
 from pathlib import Path
 from types import FrameType
-from typing import Any
 
-import orjson
-import structlog
-
-from shared.control_chars import escape_control_chars
-from shared.settings import Settings, SettingsError
+from foldlog.log_lines import encode_json, encode_text, make_message, to_text
+from shared.settings import LogLevel, Settings, SettingsError
 from shared.systemd_notify import Notifier
 
 FILE_MODE = 0o640
-
-Message = MutableMapping[str, Any]
+_RANK = {"debug": 0, "info": 1, "warning": 2, "error": 3}
 
 
 class Output:
-    """Where lines go: the file; standard error if there is none, or if it takes no
-    more.
+    """The file, or standard error if there is no file or the file takes no more.
 
-    There is no lock: a signal handler logs, too, in the middle of whatever its thread
-    was doing, and would wait for itself.
+    There is no lock: a signal handler also logs, in the middle of whatever its thread
+    was doing, and would deadlock with itself.
     """
 
     def __init__(self, path: Path | None) -> None:
         self.is_terminal = path is None and sys.stderr is not None and sys.stderr.isatty()
         self._path = path
         self._descriptor: int | None = None
-        self._tried = False
+        self.was_tried = False
         self._may_be_torn = False
 
     def open(self) -> None:
-        """Open the file, or what is at its path now in place of it. Raises OSError, and
-        then everything stays as it was.
+        """Open the file, or replace the open one by what is at its path now. Raises
+        OSError, and then nothing has changed.
         """
-        self._tried = True
+        self.was_tried = True
         if self._path is None:
             return
         opened = os.open(self._path, os.O_RDWR | os.O_APPEND | os.O_CREAT, FILE_MODE)
         if self._descriptor is None:
             self._descriptor = opened
-            self._may_be_torn = _is_torn(
-                opened
-            )  # looked at again before the first line: a line being written looks torn, too
+            # Checked again before the first line: a line being written looks torn, too.
+            self._may_be_torn = _is_torn(opened)
         else:
-            # The number stays and changes its file in one step: a thread that is about
-            # to write never finds it closed.
+            # dup2 replaces the file under the same number in one step, so that a thread
+            # that is about to write never finds it closed.
             os.dup2(opened, self._descriptor, inheritable=False)
             os.close(opened)
 
-    def reopen(self) -> None:
-        """The same, where a file that cannot be opened is no reason to stop: the lines
-        go where they went.
-        """
-        try:
-            self.open()
-        except OSError as error:
-            get_log("log").error("log_file_not_opened", reason=str(error))
-
     def write(self, line: bytes) -> None:
-        """Append one line. What the file does not take whole goes to standard error."""
-        if not self._tried:
-            self.reopen()
+        """Append one line. What the file does not take goes to standard error."""
         if self._descriptor is None:
-            _to_standard_error(line)
+            _write_to_stderr(line)
             return
         try:
             _write(self._descriptor, self._line_break(self._descriptor) + line)
         except OSError:
             self._may_be_torn = True
-            _to_standard_error(line)
-
-    # structlog calls the method that is named like the level.
-    debug = info = warning = error = critical = write
+            _write_to_stderr(line)
 
     def _line_break(self, descriptor: int) -> bytes:
-        """What ends half a line that a full disk or a power cut left: the next line
-        must not be lost with it.
+        """A line end, if a full disk or a power cut left half a line: otherwise the
+        next line would be lost with it.
         """
         looked_torn, self._may_be_torn = self._may_be_torn, False
         return b"\n" if looked_torn and _is_torn(descriptor) else b""
 
 
-def configure_log(settings: Settings) -> Output:
-    """Once per process, before the first line, which opens the file.
+class OperatorLog:
+    """The log of one component: one line per event at or above `level`."""
 
-    Not sooner: a report is no business of the file's, and whoever asks for one may not
-    be the user that it should belong to.
+    def __init__(self, output: Output, component: str, level: LogLevel) -> None:
+        self.output = output
+        self._component = component
+        self._level: LogLevel = level
+        self._lowest = _RANK[level]
+        self._encode = encode_text if output.is_terminal else encode_json
+
+    def of(self, component: str) -> OperatorLog:
+        """The log of another component, on the same output."""
+        return OperatorLog(self.output, component, self._level)
+
+    def debug(self, event: str, **fields: object) -> None:
+        self._add("debug", event, fields)
+
+    def info(self, event: str, **fields: object) -> None:
+        self._add("info", event, fields)
+
+    def warning(self, event: str, **fields: object) -> None:
+        self._add("warning", event, fields)
+
+    def error(self, event: str, **fields: object) -> None:
+        self._add("error", event, fields)
+
+    def reopen(self) -> None:
+        """Open the file again. If it cannot be opened, lines continue to go where they
+        went before.
+        """
+        try:
+            self.output.open()
+        except OSError as error:
+            self.of("log").error("log_file_not_opened", reason=str(error))
+
+    def _add(self, level: LogLevel, event: str, fields: dict[str, object]) -> None:
+        if _RANK[level] < self._lowest:
+            return
+        if not self.output.was_tried:
+            self.reopen()
+        self.output.write(self._encode(make_message(self._component, level, event, fields)))
+
+
+def open_log(settings: Settings, component: str) -> OperatorLog:
+    """The log of this process; warnings of libraries go there as well.
+
+    The file is opened with the first line and not sooner: a report logs nothing, and
+    its user may not be the one that the file should belong to.
     """
-    output = Output(settings.log_file)
-    structlog.configure(
-        processors=[
-            structlog.processors.add_log_level,
-            structlog.processors.TimeStamper(fmt="iso", utc=True),
-            *([_printable, structlog.dev.ConsoleRenderer(), _encode_words] if output.is_terminal else [_encode]),
-        ],
-        wrapper_class=structlog.make_filtering_bound_logger(settings.log_level),
-        logger_factory=lambda *_: output,
-    )
-    logging.lastResort = _Libraries(logging.WARNING)
-    return output
+    log = OperatorLog(Output(settings.log_file), component, settings.log_level)
+    logging.lastResort = _LibraryHandler(log)
+    return log
 
 
-def keep_open(output: Output, *, supervised: bool) -> None:
-    """What a service does: it opens the file at once, and anew on SIGHUP, whose default
-    is to end the process.
+def keep_open(log: OperatorLog, *, supervised: bool) -> None:
+    """For a service: open the file now, and again on SIGHUP, whose default action ends
+    the process.
 
     Raises SettingsError for a file that cannot be opened, unless `supervised`: a worker
-    that is started again while the disk is full is worth more than its messages.
+    that restarts while the disk is full is worth more than its log.
     """
     if supervised:
-        output.reopen()
+        log.reopen()
     else:
-        _open_or_refuse(output)
+        _open_or_reject(log.output)
 
-    if output.is_terminal:
-        return  # there is no file, and whoever closes the terminal means to end what runs in it
+    if log.output.is_terminal:
+        return  # there is no file, and closing the terminal is meant to end what runs in it
 
     def on_hangup(_number: int, _frame: FrameType | None) -> None:
-        output.reopen()
+        log.reopen()
 
     signal.signal(signal.SIGHUP, on_hangup)
-    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGHUP})  # a child of `serve` starts with it blocked
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGHUP})  # blocked when `serve` started this child
 
 
-def say_reloading(notifier: Notifier) -> None:
-    """Let systemd know when what SIGHUP asks for has been done."""
+def notify_reloads(notifier: Notifier) -> None:
+    """Report to systemd the start and the end of each reload by SIGHUP."""
     own = signal.getsignal(signal.SIGHUP)
     if not callable(own):
         return
@@ -156,7 +166,7 @@ def say_reloading(notifier: Notifier) -> None:
     signal.signal(signal.SIGHUP, on_hangup)
 
 
-def _open_or_refuse(output: Output) -> None:
+def _open_or_reject(output: Output) -> None:
     try:
         output.open()
     except OSError as error:
@@ -166,26 +176,21 @@ def _open_or_refuse(output: Output) -> None:
         ) from None
 
 
-def get_log(component: str) -> Any:
-    return structlog.get_logger(component=component)
+class _LibraryHandler(logging.Handler):
+    """Warnings of libraries through `logging`: what and where, never a value."""
 
-
-class _Libraries(logging.Handler):
-    """What libraries say through `logging`, as lines like the others: the kind of thing
-    and where, never a value.
-    """
+    def __init__(self, log: OperatorLog) -> None:
+        super().__init__(logging.WARNING)
+        self._log = log
 
     def emit(self, record: logging.LogRecord) -> None:
-        log = get_log(record.name)
+        log = self._log.of(record.name)
+        write = log.error if record.levelno >= logging.ERROR else log.warning
+        # Only the first line of the template: arguments and details may contain a
+        # client's address.
+        message = to_text(record.msg).partition("\n")[0]
         error = record.exc_info[1] if record.exc_info else None
-        say = log.error if record.levelno >= logging.ERROR else log.warning
-        # The template without its arguments, and its first line: both arguments and
-        # details may name a client's address.
-        say(
-            "library",
-            message=_text(record.msg).partition("\n")[0],
-            **({"error": _kind_and_place(error)} if error else {}),
-        )
+        write("library", message=message, **({"error": _kind_and_place(error)} if error else {}))
 
 
 def _kind_and_place(error: BaseException) -> str:
@@ -194,62 +199,17 @@ def _kind_and_place(error: BaseException) -> str:
 
 
 def _is_torn(descriptor: int) -> bool:
-    size = os.fstat(descriptor).st_size  # 0 for a pipe or a device, which cannot be looked at
+    size = os.fstat(descriptor).st_size  # 0 for a pipe or a device, which cannot be read back
     return size > 0 and os.pread(descriptor, 1, size - 1) != b"\n"
 
 
 def _write(descriptor: int, line: bytes) -> None:
-    """In one go. If only a part of it was taken, asking for the rest says why."""
+    """In one write. After a partial write, the next one raises the reason."""
     while line:
         line = line[os.write(descriptor, line) :]
 
 
-def _to_standard_error(line: bytes) -> None:
-    with suppress(
-        OSError, ValueError, AttributeError
-    ):  # closed, or nobody reads it any more: nowhere is left to say so
+def _write_to_stderr(line: bytes) -> None:
+    # Closed, or its reader is gone: no place is left to report that.
+    with suppress(OSError, ValueError, AttributeError):
         _write(sys.stderr.fileno(), line)
-
-
-def _encode(_logger: object, _level: str, message: Message) -> bytes:
-    try:
-        encoded = orjson.dumps(message, default=str)
-    except TypeError:  # half a surrogate pair, an integer beyond 64 bits, a key that is no text
-        encoded = orjson.dumps({_text(name): _encodable(value) for name, value in message.items()}, default=str)
-    return escape_control_chars(encoded) + b"\n"
-
-
-def _encodable(value: object) -> object:
-    try:
-        orjson.dumps(value, default=str)
-    except TypeError:
-        return _text(value)
-    return value
-
-
-def _text(value: object) -> str:
-    """As people would see it; bytes that were no UTF-8, which Python keeps as half
-    surrogate pairs, as escapes.
-    """
-    try:
-        text = str(value)
-    except Exception:  # noqa: BLE001  it is code of whoever made the value, and a log call never raises
-        text = f"<{type(value).__name__}>"
-    return text.encode("utf-8", "backslashreplace").decode("utf-8")
-
-
-def _printable(_logger: object, _level: str, message: Message) -> Message:
-    """For a terminal, which acts on control characters: those and whatever else cannot
-    be seen as escapes.
-    """
-    return {
-        name: value if isinstance(value, int | float) else _visible(_text(value)) for name, value in message.items()
-    }
-
-
-def _visible(text: str) -> str:
-    return "".join([char if char.isprintable() else f"\\u{ord(char):04x}" for char in text])
-
-
-def _encode_words(_logger: object, _level: str, words: str) -> bytes:
-    return words.encode("utf-8") + b"\n"

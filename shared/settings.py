@@ -7,17 +7,18 @@ over the file. docs/settings.md lists every field; a test holds that.
 
 from __future__ import annotations
 
-import ipaddress
 import re
-import tomllib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields, replace
-from datetime import timedelta
 from pathlib import Path
-from typing import Any, Literal, get_args
-from zoneinfo import ZoneInfo
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from shared.exit_codes import UsageProblem
+
+if TYPE_CHECKING:
+    # Loaded where a value needs them: every process of Foldlog starts with this module.
+    import ipaddress
+    from zoneinfo import ZoneInfo
 
 Consent = Literal["required", "implied"]
 Durability = Literal["fsync", "os"]
@@ -95,6 +96,8 @@ class Settings:
         """The time zone whose midnight changes the visitor salt and begins a stored
         visitor day.
         """
+        from zoneinfo import ZoneInfo
+
         return ZoneInfo(self.timezone)
 
     @property
@@ -175,6 +178,8 @@ def _sites(text: str) -> tuple[str, ...]:
 
 
 def _networks(text: str) -> tuple[ipaddress.IPv4Network | ipaddress.IPv6Network, ...]:
+    import ipaddress
+
     try:
         return tuple(ipaddress.ip_network(part) for part in _list(text))
     except ValueError:
@@ -206,6 +211,8 @@ def _file(text: str) -> Path | None:
 
 
 def _timezone(text: str) -> str:
+    from zoneinfo import ZoneInfo
+
     try:
         ZoneInfo(text.strip())
     except (ValueError, OSError, KeyError):
@@ -265,10 +272,10 @@ _RANGE: dict[str, tuple[float, float]] = {
     "max_connections": (16, 1_000_000),
     "worker_timeout": (1, 3600),
     "segment_max_bytes": (64 << 10, 2 << 30),
-    "segment_max_age": (1, timedelta(days=1).total_seconds()),
+    "segment_max_age": (1, _SECONDS["d"]),
     "queue_max_bytes": (1 << 20, 4 << 30),
     "queue_max_requests": (1, 1_000_000),
-    "fold_interval": (1, timedelta(days=1).total_seconds()),
+    "fold_interval": (1, _SECONDS["d"]),
     "fold_memory": (128 << 20, 1 << 40),
     "report_memory": (64 << 20, 1 << 40),
     "report_timeout": (1, 3600),
@@ -315,6 +322,8 @@ def _value(key: str, shown: str, text: str) -> Any:
 
 
 def _from_file(path: Path) -> dict[str, tuple[str, str]]:
+    import tomllib
+
     try:
         table = tomllib.loads(path.read_text("utf-8"))
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:

@@ -9,18 +9,18 @@ from pathlib import Path
 from rich.console import Console
 
 from compactor.backup import Backup, backup, leftovers
-from foldlog.log_output import get_log
 from foldlog.preflight import require_data_dir
 from foldlog.status_screen import size
 from foldlog.terminal import line
 from shared.disk.layout import DataDirectory
 from shared.exit_codes import DONE
+from shared.log import Log
 from shared.settings import Settings
 
 
-def run(given: argparse.Namespace, _settings: Settings, data: DataDirectory) -> int:
+def run(given: argparse.Namespace, _settings: Settings, data: DataDirectory, log: Log) -> int:
     """Returns the exit code."""
-    made = backup(require_data_dir(data), Path(given.destination), get_log("backup"))
+    made = backup(require_data_dir(data), Path(given.destination), log)
     show(Console(), made, leftovers(made.path))
     return DONE
 

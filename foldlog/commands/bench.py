@@ -14,10 +14,11 @@ from foldlog.load import run as load_run
 from foldlog.terminal import pairs
 from shared.disk.layout import DataDirectory
 from shared.exit_codes import DONE, WRONG
+from shared.log import Log
 from shared.settings import Settings
 
 
-def run(given: argparse.Namespace, settings: Settings, _data: DataDirectory) -> int:
+def run(given: argparse.Namespace, settings: Settings, _data: DataDirectory, _log: Log) -> int:
     """Returns the exit code."""
     key = Path(given.key_file).read_text("utf-8").strip() if given.key_file else None
     target = load_run.make_target(given.url, key, given.origin, settings)

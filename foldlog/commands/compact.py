@@ -5,17 +5,16 @@ from __future__ import annotations
 import argparse
 
 from compactor.process import Compactor, compact_once, run_compactor
-from foldlog.log_output import get_log
 from foldlog.supervisor.notifier import notifier_for
 from shared.disk.durable import make_data_directory
 from shared.disk.layout import DataDirectory
 from shared.exit_codes import DONE
+from shared.log import Log
 from shared.settings import Settings
 
 
-def run(given: argparse.Namespace, settings: Settings, data: DataDirectory) -> int:
+def run(given: argparse.Namespace, settings: Settings, data: DataDirectory, log: Log) -> int:
     """Returns the exit code."""
-    log = get_log("compact")
     if not given.once:
         return run_compactor(settings, log, notifier_for(given, settings), supervised=given.supervised)
     make_data_directory(data)

@@ -12,11 +12,12 @@ from foldlog.status_screen import size
 from foldlog.terminal import plain, steps
 from shared.disk.layout import DataDirectory
 from shared.exit_codes import DONE
+from shared.log import Log
 from shared.settings import Settings
 from shared.timestamps import now_ms
 
 
-def run(given: argparse.Namespace, _settings: Settings, data: DataDirectory) -> int:
+def run(given: argparse.Namespace, _settings: Settings, data: DataDirectory, _log: Log) -> int:
     """Returns the exit code."""
     with steps(Console(stderr=True), "compressing") as progress:
         done = compress(require_data_dir(data), given.method, given.older_than, now_ms(), progress)

@@ -15,13 +15,14 @@ from foldlog.doctor.host_findings import Finding
 from foldlog.terminal import plain
 from shared.disk.layout import DataDirectory
 from shared.exit_codes import DONE, WRONG
+from shared.log import Log
 from shared.settings import Settings
 
 _LEVELS = {"ok": "", "warning": "yellow", "wrong": "bold red", "unknown": "dim"}
 _FOUND_AT = 25
 
 
-def run(given: argparse.Namespace, settings: Settings, data: DataDirectory) -> int:
+def run(given: argparse.Namespace, settings: Settings, data: DataDirectory, _log: Log) -> int:
     """Returns the exit code."""
     found = examine(data, settings)
     if given.json:

@@ -11,13 +11,13 @@ from compactor.erasure.footprint import Found, Sought
 from compactor.erasure.rewrite import look
 from compactor.generations.commit import CompactorBusy
 from compactor.process import erase_now
-from foldlog.log_output import get_log
 from foldlog.preflight import require_data_dir
 from foldlog.status_screen import counted
 from foldlog.terminal import plain
 from shared.disk.layout import DataDirectory
 from shared.erasures import Begun, Done, ask, record_of
 from shared.exit_codes import DONE, TryAgain
+from shared.log import Log
 from shared.settings import Settings
 
 _NOBODYS = (
@@ -26,7 +26,7 @@ _NOBODYS = (
 )
 
 
-def run(given: argparse.Namespace, settings: Settings, data: DataDirectory) -> int:
+def run(given: argparse.Namespace, settings: Settings, data: DataDirectory, log: Log) -> int:
     """Returns the exit code."""
     if given.dry_run:
         found = look(require_data_dir(data), settings, Sought(given.visitor, given.site))
@@ -34,7 +34,7 @@ def run(given: argparse.Namespace, settings: Settings, data: DataDirectory) -> i
         return DONE
     asked = ask(require_data_dir(data), given.visitor, given.site)
     try:
-        erase_now(data, settings, get_log("erase"))
+        erase_now(data, settings, log)
     except CompactorBusy as error:
         pending = "It has been asked to erase, and will: `foldlog status` shows what is pending"
         raise TryAgain(f"{error}. {pending}") from None

@@ -17,10 +17,11 @@ from shared.disk.layout import DataDirectory
 from shared.duckdb_engine import connect
 from shared.exit_codes import DONE
 from shared.generations.consistent_read import of_published
+from shared.log import Log
 from shared.settings import Settings
 
 
-def run(given: argparse.Namespace, settings: Settings, data: DataDirectory) -> int:
+def run(given: argparse.Namespace, settings: Settings, data: DataDirectory, _log: Log) -> int:
     """Returns the exit code."""
     query = parse(query_parameters(given), datetime.now(UTC), settings.timezone)
     if given.format == "parquet" and sys.stdout.isatty():

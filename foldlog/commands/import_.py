@@ -8,15 +8,15 @@ from pathlib import Path
 from rich.console import Console
 
 from foldlog.importers.combined import import_combined
-from foldlog.log_output import get_log
 from foldlog.preflight import ensure_data_dir
 from foldlog.terminal import bytes_done
 from shared.disk.layout import DataDirectory
 from shared.exit_codes import DONE
+from shared.log import Log
 from shared.settings import Settings, SettingsError
 
 
-def run(given: argparse.Namespace, settings: Settings, data: DataDirectory) -> int:
+def run(given: argparse.Namespace, settings: Settings, data: DataDirectory, log: Log) -> int:
     """Returns the exit code."""
     site = given.site or (settings.sites[0] if settings.sites else None)
     if site is None:
@@ -26,7 +26,7 @@ def run(given: argparse.Namespace, settings: Settings, data: DataDirectory) -> i
         raise SettingsError(f"there is no file {file}")
     ensure_data_dir(data)
     with bytes_done(Console(stderr=True), file.stat().st_size) as progress:
-        done = import_combined(file, site, data, settings, get_log("import"), progress)
+        done = import_combined(file, site, data, settings, log, progress)
     left_out = f"{done.skipped} other requests, {done.unreadable} not understood"
     print(f"{done.lines} lines: {done.events} events appended, {left_out}")
     return DONE

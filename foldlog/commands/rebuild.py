@@ -8,18 +8,18 @@ from collections.abc import Sequence
 from rich.console import Console
 
 from compactor.repair.rebuild import DayChange, rebuild
-from foldlog.log_output import get_log
 from foldlog.preflight import require_data_dir
 from foldlog.terminal import plain, table
 from shared.disk.layout import DataDirectory
 from shared.exit_codes import DONE
+from shared.log import Log
 from shared.settings import Settings
 from shared.timestamps import now_ms
 
 
-def run(given: argparse.Namespace, settings: Settings, data: DataDirectory) -> int:
+def run(given: argparse.Namespace, settings: Settings, data: DataDirectory, log: Log) -> int:
     """Returns the exit code."""
-    changes = rebuild(require_data_dir(data), settings, get_log("rebuild"), now_ms(), dry_run=given.dry_run)
+    changes = rebuild(require_data_dir(data), settings, log, now_ms(), dry_run=given.dry_run)
     show(Console(), changes, dry_run=given.dry_run)
     return DONE
 

@@ -10,22 +10,22 @@ from rich.console import Console
 
 from compactor.retention.command import plan_only, retain_now
 from compactor.retention.plan import KindPlan, RetentionPlan
-from foldlog.log_output import get_log
 from foldlog.preflight import require_data_dir
 from foldlog.status_screen import size
 from foldlog.terminal import line
 from shared.disk.layout import DataDirectory
 from shared.exit_codes import DONE, TRY_AGAIN
+from shared.log import Log
 from shared.settings import Settings
 from shared.timestamps import now_ms
 
 
-def run(given: argparse.Namespace, settings: Settings, data: DataDirectory) -> int:
+def run(given: argparse.Namespace, settings: Settings, data: DataDirectory, log: Log) -> int:
     """Returns the exit code."""
     if given.dry_run:
         plan = plan_only(require_data_dir(data), settings, now_ms(), is_confirmed=given.confirm)
     else:
-        plan = retain_now(require_data_dir(data), settings, get_log("retain"), now_ms, is_confirmed=given.confirm)
+        plan = retain_now(require_data_dir(data), settings, log, now_ms, is_confirmed=given.confirm)
     show(Console(), plan, settings, dry_run=given.dry_run)
     return TRY_AGAIN if plan.skipped and not given.dry_run else DONE
 

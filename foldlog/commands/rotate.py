@@ -8,12 +8,13 @@ from foldlog.preflight import require_data_dir
 from shared.disk.control_files import seal_now
 from shared.disk.layout import DataDirectory
 from shared.exit_codes import DONE
+from shared.log import Log
 from shared.settings import Settings
 
 TIMEOUT_S = 10.0
 
 
-def run(_given: argparse.Namespace, _settings: Settings, data: DataDirectory) -> int:
+def run(_given: argparse.Namespace, _settings: Settings, data: DataDirectory, _log: Log) -> int:
     """Returns the exit code."""
     seal_now(require_data_dir(data), TIMEOUT_S)
     return DONE

@@ -15,13 +15,14 @@ from foldlog.status_screen import screen
 from foldlog.terminal import plain
 from shared.disk.layout import DataDirectory
 from shared.exit_codes import DONE
+from shared.log import Log
 from shared.settings import Settings
 from shared.status import read_status
 
 _STYLES = {"NOT all": "bold red", "All": "bold green", "WRONG": "red", "WARNING": "yellow"}
 
 
-def run(given: argparse.Namespace, settings: Settings, data: DataDirectory) -> int:
+def run(given: argparse.Namespace, settings: Settings, data: DataDirectory, _log: Log) -> int:
     """Returns the exit code."""
     status = read_status(require_data_dir(data), settings)
     if given.json:

@@ -11,10 +11,11 @@ from foldlog.preflight import require_data_dir
 from foldlog.terminal import patience
 from shared.disk.layout import DataDirectory
 from shared.exit_codes import DONE
+from shared.log import Log
 from shared.settings import Settings
 
 
-def run(given: argparse.Namespace, _settings: Settings, data: DataDirectory) -> int:
+def run(given: argparse.Namespace, _settings: Settings, data: DataDirectory, _log: Log) -> int:
     """Returns the exit code."""
     wanted = tail.Wanted(frozenset(given.event), frozenset(site.lower() for site in given.site))
     follower = tail.Follower(require_data_dir(data), wanted)

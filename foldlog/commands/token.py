@@ -11,11 +11,12 @@ from foldlog.preflight import ensure_data_dir, require_data_dir
 from foldlog.terminal import table
 from shared.disk.layout import DataDirectory
 from shared.exit_codes import DONE, UsageProblem
+from shared.log import Log
 from shared.settings import Settings
 from shared.tokens import Token, create_token, load_tokens, revoke_token
 
 
-def run(given: argparse.Namespace, settings: Settings, data: DataDirectory) -> int:
+def run(given: argparse.Namespace, settings: Settings, data: DataDirectory, _log: Log) -> int:
     """Returns the exit code."""
     if given.action == "create":
         token, secret = create_token(ensure_data_dir(data), given.scope)

@@ -11,10 +11,11 @@ from foldlog.preflight import require_data_dir
 from foldlog.terminal import plain, steps
 from shared.disk.layout import DataDirectory
 from shared.exit_codes import DONE, WRONG
+from shared.log import Log
 from shared.settings import Settings
 
 
-def run(_given: argparse.Namespace, settings: Settings, data: DataDirectory) -> int:
+def run(_given: argparse.Namespace, settings: Settings, data: DataDirectory, _log: Log) -> int:
     """Returns the exit code."""
     with steps(Console(stderr=True)) as progress:
         verified = verify(require_data_dir(data), settings, progress)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import os
 
-from foldlog.log_output import say_reloading
+from foldlog.log_output import notify_reloads
 from foldlog.supervisor.children import WATCHDOG_SHARE
 from shared.settings import Settings
 from shared.systemd_notify import Notifier, from_descriptor, from_environment
@@ -18,5 +18,5 @@ def notifier_for(given: argparse.Namespace, settings: Settings) -> Notifier:
     if given.notify_fd >= 0:
         return from_descriptor(given.notify_fd, settings.worker_timeout * WATCHDOG_SHARE)
     notifier = from_environment(os.environ, os.getpid())
-    say_reloading(notifier)
+    notify_reloads(notifier)
     return notifier

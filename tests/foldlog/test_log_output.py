@@ -29,10 +29,9 @@ PATIENCE_S = 20.0
 # A process that logs as a command does; what it says follows.
 PROGRAM = """
 import logging, os, resource, sys, threading
-from foldlog.log_output import configure_log, get_log, keep_open
+from foldlog.log_output import keep_open, open_log
 from shared.settings import load
-output = configure_log(load(os.environ))
-log = get_log("test")
+log = open_log(load(os.environ), "test")
 """
 
 
@@ -83,7 +82,7 @@ def test_lines_of_several_processes_neither_mix_nor_get_lost_while_files_are_ren
     file = tmp_path / "foldlog.log"
     program = """
 import itertools, select
-keep_open(output, supervised=False)
+keep_open(log, supervised=False)
 stop, said = threading.Event(), []
 print("ready", flush=True)
 os.read(0, 1)
