@@ -185,7 +185,7 @@ def run_compactor(settings: Settings, log: Log, notifier: Notifier, *, supervise
         log.warning("compactor_busy", reason=str(error))
         return EXIT_TRY_AGAIN
     except (SnapshotDamaged, DataFromNewerVersion) as error:
-        log.warning("start_refused", reason=str(error))
+        log.warning("compactor_start_refused", reason=str(error))
         return EXIT_USAGE
     stop = _stop_event(supervised=supervised)
     requests = Watch(data.fold_request)

@@ -139,7 +139,7 @@ async def _serve(settings: Settings, writer: str, log: Log, start: Start) -> int
                 start.notifier.stopping()
                 await drain(service, server, runner, GRACE_S if exit_code == EXIT_DONE else 0)
     except OSError as error:
-        log.error("listen_failed", address=show_address(*settings.listen), reason=error.strerror)
+        log.error("worker_not_listening", address=show_address(*settings.listen), reason=error.strerror)
         exit_code = EXIT_TRY_AGAIN if error.errno == errno.EADDRINUSE else 2
     finally:
         await runner.cleanup()

@@ -185,4 +185,4 @@ def stop_in_order(children: list[Child], log: Log) -> None:
             child.send(signal.SIGTERM)
         for child in group:
             child.wait(deadline)
-    log.info("children_stopped")
+    log.info("supervisor_stopped")

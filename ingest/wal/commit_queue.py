@@ -337,7 +337,7 @@ class GroupCommitWriter:
             # The segment stays under its active name with a free lock: opening the next
             # one recovers it first.
             self._sequence = 0
-            self._log.error("seal_failed", writer=self._writer, reason=str(error))
+            self._log.error("segment_not_sealed", writer=self._writer, reason=str(error))
 
     def _open_segment(self) -> ActiveSegment:
         waited = self._taken.adopt_what_waits()

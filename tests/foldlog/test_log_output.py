@@ -43,7 +43,7 @@ def test_each_line_is_an_event_with_level_time_and_component(tmp_path: Path) -> 
         printed = server.stderr()
     said = messages(file)
     assert {each["component"] for each in said} == {"serve", "ingest", "compact"}
-    assert {"child_started", "worker_listening", "segment_sealed", "pass_folded", "children_stopped"} <= {
+    assert {"child_started", "worker_listening", "segment_sealed", "pass_folded", "supervisor_stopped"} <= {
         each["event"] for each in said
     }
     for each in said:

@@ -42,7 +42,7 @@ from shared.timestamps import now_ms
 
 ROOT = Path(__file__).parents[2]
 PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/*.md"), *ROOT.glob("logrotate/*.md")])
-PACKAGES = ("shared", "ingest", "compactor", "foldlog")
+PACKAGES = ("shared", "ingest", "reports", "web", "compactor", "foldlog")
 
 _HEADING = re.compile(r"^(#+) (.*)$", re.MULTILINE)
 _CODE = re.compile(r"`([^`]+)`")
@@ -125,14 +125,14 @@ def snapshot_fields() -> set[str]:
 
 
 def problem_codes() -> set[str]:
-    """The code of every Refusal in the source of `ingest`: literals, the writer's
-    classes, the reading process's answers.
+    """The code of every problem in the source: literals, the writer's classes, what the
+    reading process answers.
     """
     codes: set[str] = set()
-    for path in (ROOT / "ingest").rglob("*.py"):
+    for path in [*(ROOT / "ingest").rglob("*.py"), *(ROOT / "reports").rglob("*.py")]:
         for node in ast.walk(ast.parse(path.read_text("utf-8"))):
             if isinstance(node, ast.Call) and isinstance(node.func, ast.Name):
-                place = {"Refusal": 1, "Answer": 0}.get(node.func.id)
+                place = {"Refusal": 1, "Problem": 1, "Answer": 0, "ReportError": 0}.get(node.func.id)
                 if place is not None and len(node.args) > place:
                     codes |= set(_texts(node.args[place]))
             elif isinstance(node, ast.Assign) and [getattr(t, "id", "") for t in node.targets] == ["code"]:
@@ -201,10 +201,10 @@ def struct_fields(*kinds: type[msgspec.Struct]) -> set[str]:
     return {field.name for kind in kinds for field in msgspec.structs.fields(kind)}
 
 
-def modules() -> set[str]:
-    return {
-        f"{name}/{path.name}" for name in PACKAGES for path in (ROOT / name).rglob("*.py") if path.stem != "__init__"
-    }
+def rooms() -> set[str]:
+    """Every folder of the product that holds a module."""
+    inits = (path for name in PACKAGES for path in (ROOT / name).rglob("__init__.py"))
+    return {f"{path.parent.relative_to(ROOT)}/" for path in inits}
 
 
 class Claim(NamedTuple):
@@ -249,7 +249,7 @@ CLAIMS = {
     "snapshot": Claim("docs/formats.md", "snapshot.json", snapshot_fields()),
     "private files": Claim("docs/formats.md", "private/", private_files()),
     "what is stored of a visit": Claim("docs/privacy.md", "What is stored of each event", {"v", *COLUMNS, "crc"}),
-    "modules": Claim("docs/architecture.md", "Reading the source", modules() | {"ingest/page"}),
+    "rooms": Claim("docs/architecture.md", "Reading the source", rooms()),
 }
 
 
