@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from ingest.collect.country import CountryLookup
 from ingest.collect.rate_limit import RateLimiter
 from ingest.collect.undeclared_proxy import ProxyWatch
-from ingest.collect.validate import Told
+from ingest.collect.validate import BatchOutcome
 from ingest.collect.visitor_id import VisitorHash
 from ingest.http.auth import Keyring
 from ingest.http.body_reader import Held
@@ -83,14 +83,14 @@ class Service:
         name = self.settings.country_header
         return self.country.of(client.address, headers.get(name) if name and client.through_proxy else None)
 
-    def count(self, body_bytes: int, told: Told, *, dry_run: bool) -> None:
-        """Add a request that got its verdicts to the meters."""
+    def count(self, body_bytes: int, outcome: BatchOutcome, *, dry_run: bool) -> None:
+        """Add a request that got its validated to the meters."""
         meters = self.meters
         meters.body_bytes += body_bytes
-        for rejection in told.rejected:
+        for rejection in outcome.rejected:
             meters.rejected[rejection.code] = meters.rejected.get(rejection.code, 0) + 1
         if not dry_run:
-            meters.accepted += told.accepted
+            meters.accepted += outcome.accepted
 
     def forget_and_report(self) -> None:
         """What must happen though nobody asks: yesterday's salt goes, an undeclared
@@ -101,7 +101,7 @@ class Service:
 
     def disk_free(self) -> int | None:
         """Bytes left for the data directory, looked up once a second; None when that
-        cannot be told.
+        cannot be outcome.
         """
         now = time.monotonic()
         if now - self._disk_looked_at >= DISK_LOOK_S:

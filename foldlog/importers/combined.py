@@ -22,7 +22,7 @@ from datetime import datetime
 from itertools import islice
 from pathlib import Path
 
-from ingest.collect.encode import Line, seal
+from ingest.collect.encode import Line, encode_lines
 from ingest.collect.visitor_id import hash_visitor
 from ingest.wal.commit_queue import GroupCommitWriter, Unavailable
 from shared.disk.layout import IMPORT_WRITER, DataDirectory
@@ -139,7 +139,7 @@ async def _import(
                 lines.append(_line(request, event_id(what, seen[digest]), site, salt))
             if lines:
                 check_room(data, settings, done)
-                await writer.append(seal(lines), len(lines))
+                await writer.append(encode_lines(lines), len(lines))
             done.events += len(lines)
             progress(position)
     finally:

@@ -30,10 +30,10 @@ _LENGTH_DIGITS = 15
 _ORIGIN = re.compile(r"https?://[^/?#@%\s]+", re.IGNORECASE)
 
 Headers = MultiMapping[str]
-Basis = Literal["granted", "implied"]
+ConsentBasis = Literal["granted", "implied"]
 
 
-class Form(NamedTuple):
+class BodyFormat(NamedTuple):
     """How the body is written."""
 
     media_type: str
@@ -52,23 +52,25 @@ class Sender(NamedTuple):
     keyed: bool
     cross_origin: bool
     body_max_bytes: int
-    consent: Basis | None
+    consent: ConsentBasis | None
 
 
-def admit(headers: Headers, host: str, scopes: frozenset[Scope] | None, settings: Settings) -> tuple[Form, Sender]:
+def admit(
+    headers: Headers, host: str, scopes: frozenset[Scope] | None, settings: Settings
+) -> tuple[BodyFormat, Sender]:
     """Everything the head of a request decides. `host` is the one it asked for;
     `scopes` what its key allows (None: no key).
     """
     get = headers.get
     limit = settings.max_body_bytes if scopes is None else max(KEY_BODY_MAX_BYTES, settings.max_body_bytes)
     check_length(get("Content-Length", ""), limit)
-    form = body_form(get("Content-Type", ""), get("Content-Encoding", ""))
+    form = body_format(get("Content-Type", ""), get("Content-Encoding", ""))
     if scopes is not None:
         check_key(scopes)
         site, cross_origin = settings.sites[0] if settings.sites else site_of(host), False
     else:
         site, cross_origin = same_origin(get("Sec-Fetch-Site"), get("Origin", get("Referer")), host, settings.sites)
-    return form, Sender(site, scopes is not None, cross_origin, limit, head_consent(headers, settings))
+    return form, Sender(site, scopes is not None, cross_origin, limit, consent_from_headers(headers, settings))
 
 
 @lru_cache(maxsize=_REMEMBERED)
@@ -80,7 +82,7 @@ def check_length(content_length: str, max_bytes: int) -> None:
 
 
 @lru_cache(maxsize=_REMEMBERED)
-def body_form(content_type: str, content_encoding: str) -> Form:
+def body_format(content_type: str, content_encoding: str) -> BodyFormat:
     """Media type and encoding of the body."""
     media_type, _, parameters = content_type.partition(";")
     media_type = media_type.strip().lower()
@@ -91,7 +93,7 @@ def body_form(content_type: str, content_encoding: str) -> Form:
     encoding = content_encoding.strip().lower()
     if encoding and encoding not in ENCODINGS:
         raise Refusal(415, "content_encoding", "send the body as it is, or compressed with gzip or zstd")
-    return Form(media_type, encoding or None)
+    return BodyFormat(media_type, encoding or None)
 
 
 def check_key(scopes: frozenset[Scope]) -> None:
@@ -178,7 +180,7 @@ def site_of(netloc: str) -> str:
     return site
 
 
-def head_consent(headers: Headers, settings: Settings) -> Basis | None:
+def consent_from_headers(headers: Headers, settings: Settings) -> ConsentBasis | None:
     """Consent as far as the head tells. A signal against tracking refuses whatever else
     is said.
     """
@@ -188,14 +190,14 @@ def head_consent(headers: Headers, settings: Settings) -> Basis | None:
         raise Refusal(403, "consent", "the browser asks not to be tracked")
     if "Foldlog-Consent" in headers:
         for given in headers.getall("Foldlog-Consent"):
-            batch_consent(given, None)
+            resolve_consent(given, None)
         return "granted"
     if "Cookie" in headers and _cookie(headers["Cookie"], settings.consent_cookie):
         return "granted"
     return "implied" if settings.consent == "implied" else None
 
 
-def batch_consent(given: str | None, before: Basis | None) -> Basis:
+def resolve_consent(given: str | None, before: ConsentBasis | None) -> ConsentBasis:
     """Consent after the batch was read: what it says counts, else what the head said,
     else it is refused.
     """
@@ -213,7 +215,7 @@ def _cookie(header: str, wanted: tuple[str, str]) -> bool:
     return any((name, value.strip('"')) == wanted for name, _, value in pairs)
 
 
-def passed_on_agent(ua: str | None, *, keyed: bool) -> str | None:
+def visitor_user_agent(ua: str | None, *, keyed: bool) -> str | None:
     """The visitor's user agent. With a key the sender is a server: only a browser's
     agent can be one it passes on.
     """

@@ -20,7 +20,7 @@ from shared.segments.line import SCHEMA_VERSION, seal_lines
 from shared.timestamps import rfc3339
 
 
-class Origin(msgspec.Struct, omit_defaults=True, frozen=True, gc=False):
+class RequestFields(msgspec.Struct, omit_defaults=True, frozen=True, gc=False):
     """What a request says about all of its events, in the order on disk."""
 
     site: str
@@ -58,38 +58,42 @@ _RANDOM_BYTES = 10
 _REMEMBERED = 1024
 
 
-def seal_events(accepted: list[Accepted], origin: Origin, visitor: str | None, received_ms: int) -> bytes:
+def encode_events(accepted: list[Accepted], fields: RequestFields, visitor: str | None, received_ms: int) -> bytes:
     """The log lines of a request, in order. What the events lack, they are given;
     `visitor` is for those that name none.
     """
     if not all([event.id for event, _ in accepted]):
-        for (event, _), id_ in zip(accepted, server_ids(len(accepted), received_ms), strict=True):
+        for (event, _), id_ in zip(accepted, make_event_ids(len(accepted), received_ms), strict=True):
             event.id = event.id or id_
     for event, time_ms in accepted:
         event.time = rfc3339(time_ms)  # type: ignore[assignment]  # from here on only the encoder looks at it
         if event.visitor is None:
             event.visitor = visitor
-    beginning = b'{"v":%d,"received":"%b",%b,' % (SCHEMA_VERSION, rfc3339(received_ms).encode("ascii"), _about(origin))
-    return seal_lines(beginning, _insides([event for event, _ in accepted]))
+    beginning = b'{"v":%d,"received":"%b",%b,' % (
+        SCHEMA_VERSION,
+        rfc3339(received_ms).encode("ascii"),
+        _encode_prefix(fields),
+    )
+    return seal_lines(beginning, _encode_without_braces([event for event, _ in accepted]))
 
 
-def seal(lines: list[Line]) -> bytes:
+def encode_lines(lines: list[Line]) -> bytes:
     """The same of whole lines."""
-    return seal_lines(b"{", _insides(lines))
+    return seal_lines(b"{", _encode_without_braces(lines))
 
 
 @lru_cache(maxsize=_REMEMBERED)
-def _about(origin: Origin) -> bytes:
-    return _insides([origin])[0]
+def _encode_prefix(fields: RequestFields) -> bytes:
+    return _encode_without_braces([fields])[0]
 
 
-def _insides(objects: Sequence[msgspec.Struct]) -> list[bytes]:
+def _encode_without_braces(objects: Sequence[msgspec.Struct]) -> list[bytes]:
     # Encoded without their braces. The newlines that are there stand between the
     # objects: JSON escapes those in a text.
     return escape_control_chars(_ENCODER.encode_lines(objects))[1:-2].split(b"}\n{")
 
 
-def server_ids(count: int, received_ms: int) -> list[str]:
+def make_event_ids(count: int, received_ms: int) -> list[str]:
     """New event ids: the time in front keeps them in order, which is what makes them
     small in the archive.
     """

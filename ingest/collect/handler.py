@@ -11,9 +11,9 @@ from aiohttp import web
 from aiohttp.web_request import BaseRequest
 
 from ingest.collect import admission, body, encode
-from ingest.collect.admission import Basis, Headers, Sender
+from ingest.collect.admission import ConsentBasis, Headers, Sender
 from ingest.collect.fast_response import stored
-from ingest.collect.validate import Accepted, Rejection, Told, judge
+from ingest.collect.validate import Accepted, BatchOutcome, Rejection, validate_batch
 from ingest.context import Service
 from ingest.http.body_reader import read_body
 from ingest.http.client_address import Client
@@ -38,27 +38,27 @@ async def post_events(service: Service, request: BaseRequest) -> web.StreamRespo
     content = await read_body(request, sender.body_max_bytes, service.held)
     plain = body.inflate(content, form.encoding, sender.body_max_bytes)
     batch = body.decode(plain, form.media_type, settings.max_events)
-    consent = admission.batch_consent(batch.consent, sender.consent)
+    consent = admission.resolve_consent(batch.consent, sender.consent)
 
     received_ms = service.now_ms()
-    verdicts = judge(batch.events, received_ms, batch.sent_at, batch.columns)
-    told, size, dry_run = verdicts.told(), len(content), is_dry_run(request)
+    validated = validate_batch(batch.events, received_ms, batch.sent_at, batch.columns)
+    outcome, size, dry_run = validated.outcome(), len(content), is_dry_run(request)
 
-    if told.accepted and not dry_run:
+    if outcome.accepted and not dry_run:
         origin = origin_of(service, headers, client, sender, consent)
-        visitor = visitor_of(service, headers, client, sender, verdicts.accepted, received_ms)
-        sealed = encode.seal_events(verdicts.accepted, origin, visitor, received_ms)
+        visitor = visitor_of(service, headers, client, sender, validated.accepted, received_ms)
+        sealed = encode.encode_events(validated.accepted, origin, visitor, received_ms)
         del (
             content,
             plain,
             batch,
-            verdicts,
+            validated,
         )  # what waits for the disk are the lines; the next request reuses this memory
-        await append(service, sealed, told.accepted)
+        await append(service, sealed, outcome.accepted)
 
-    service.count(size, told, dry_run=dry_run)
+    service.count(size, outcome, dry_run=dry_run)
     return answer(
-        request, told, service.stored_status, admission.cors(headers, settings) if sender.cross_origin else None
+        request, outcome, service.stored_status, admission.cors(headers, settings) if sender.cross_origin else None
     )
 
 
@@ -74,13 +74,15 @@ def is_dry_run(request: BaseRequest) -> bool:
     return "?" in request.raw_path and request.query.get("dry_run") == "1"
 
 
-def origin_of(service: Service, headers: Headers, client: Client, sender: Sender, consent: Basis) -> encode.Origin:
+def origin_of(
+    service: Service, headers: Headers, client: Client, sender: Sender, consent: ConsentBasis
+) -> encode.RequestFields:
     """What goes on each line of this request. The address is used for the country, and
     goes no further.
     """
-    agent = admission.passed_on_agent(headers.get("User-Agent"), keyed=sender.keyed)
+    agent = admission.visitor_user_agent(headers.get("User-Agent"), keyed=sender.keyed)
     is_server = sender.keyed and agent is None  # its language and country are nobody's
-    return encode.Origin(
+    return encode.RequestFields(
         site=sender.site,
         ua=agent,
         language=None if is_server else admission.language(headers.get("Accept-Language")),
@@ -112,14 +114,16 @@ async def append(service: Service, sealed: bytes, count: int) -> None:
         raise Refusal(503, error.code, str(error), retry_after_s=admission.RETRY_AFTER_S) from None
 
 
-def answer(request: BaseRequest, told: Told, stored_status: int, cors: dict[str, str] | None) -> web.StreamResponse:
+def answer(
+    request: BaseRequest, outcome: BatchOutcome, stored_status: int, cors: dict[str, str] | None
+) -> web.StreamResponse:
     """`{"accepted":n,"rejected":[…]}`: what is not listed was stored. 422 when nothing
     was.
     """
-    if not told.rejected and not cors:
-        return stored(request, stored_status, told.accepted)
-    content = orjson.dumps({"accepted": told.accepted, "rejected": [_shown(r) for r in told.rejected]})
-    status = stored_status if told.accepted else 422
+    if not outcome.rejected and not cors:
+        return stored(request, stored_status, outcome.accepted)
+    content = orjson.dumps({"accepted": outcome.accepted, "rejected": [_shown(r) for r in outcome.rejected]})
+    status = stored_status if outcome.accepted else 422
     return web.Response(status=status, body=content, content_type="application/json", headers=cors)
 
 

@@ -25,7 +25,7 @@ _ID_BYTES = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_-"
 _HTTP = ("http://", "https://")
 # What broken client code sends in place of an id: counted, it would be one visitor who
 # is everybody.
-_JUNK = frozenset(
+_PLACEHOLDER_IDS = frozenset(
     [
         "null",
         "undefined",
@@ -69,38 +69,37 @@ class Rejection:
 Accepted = tuple[Event, int]
 
 
-class Told(NamedTuple):
+class BatchOutcome(NamedTuple):
     """What the client is told: how many were accepted, and which were not."""
 
     accepted: int
     rejected: list[Rejection]
 
 
-class Verdicts(NamedTuple):
+class Validated(NamedTuple):
     accepted: list[Accepted]
     rejected: list[Rejection]
 
-    def told(self) -> Told:
-        return Told(len(self.accepted), self.rejected)
+    def outcome(self) -> BatchOutcome:
+        return BatchOutcome(len(self.accepted), self.rejected)
 
 
-def judge(
+def validate_batch(
     events: Sequence[Event | Rejection],
     received_ms: int,
     sent_at: datetime | int | None,
     columns: Columns | None = None,
-) -> Verdicts:
-    """Verdicts on decoded events; those that did not decode come as Rejections and stay
-    so.
+) -> Validated:
+    """Check decoded events; those that did not decode arrive as Rejections and stay so.
 
-    `columns` of printable ASCII pass together, if nothing is wrong with any of them.
+    `columns` of printable ASCII are checked together, event by event only if one fails.
     """
     skew_ms = received_ms - to_ms(sent_at) if sent_at is not None else 0
     earliest_ms, latest_ms = received_ms - LATENESS_MAX_MS, received_ms + FUTURE_MAX_MS
-    if columns is not None and all_pass(columns):
+    if columns is not None and columns_are_valid(columns):
         times_ms = _times_ms(cast(Sequence[Event], events), columns, received_ms, skew_ms)
         if min(times_ms) >= earliest_ms and max(times_ms) <= latest_ms:
-            return Verdicts(list(zip(cast(Sequence[Event], events), times_ms, strict=True)), [])
+            return Validated(list(zip(cast(Sequence[Event], events), times_ms, strict=True)), [])
     accepted: list[Accepted] = []
     rejected: list[Rejection] = []
     for index, event in enumerate(events):
@@ -110,17 +109,17 @@ def judge(
         time_ms = received_ms if event.time is None else to_ms(event.time) + skew_ms
         if time_ms > latest_ms:
             time_ms = received_ms
-        found = flaw(event) if time_ms >= earliest_ms else _TOO_OLD
+        found = event_error(event) if time_ms >= earliest_ms else _TOO_OLD
         if found is None:
             accepted.append((event, time_ms))
         else:
             rejected.append(Rejection(index, *found))
-    return Verdicts(accepted, rejected)
+    return Validated(accepted, rejected)
 
 
-def all_pass(columns: Columns) -> bool:
-    """Whether `flaw` would find nothing in any event of these columns of printable
-    ASCII. False: look at each.
+def columns_are_valid(columns: Columns) -> bool:
+    """Whether `event_error` finds nothing in any event of these columns of printable
+    ASCII. False: check each event.
     """
     if "".join(columns.id).encode("ascii").translate(None, _ID_BYTES):
         return False
@@ -131,7 +130,7 @@ def all_pass(columns: Columns) -> bool:
         return True
     # A placeholder has nothing left when blanks, zeros and minus signs are taken out.
     is_empty = b"\n\n" in b"\n%b\n" % identities.encode("ascii").translate(None, b"0- ")
-    return not is_empty and _JUNK.isdisjoint(identities.split("\n"))
+    return not is_empty and _PLACEHOLDER_IDS.isdisjoint(identities.split("\n"))
 
 
 def _times_ms(events: Sequence[Event], columns: Columns, received_ms: int, skew_ms: int) -> list[int]:
@@ -149,11 +148,11 @@ def to_ms(moment: datetime | int) -> int:
     return moment if isinstance(moment, int) else round(moment.timestamp() * 1000)
 
 
-Flaw = tuple[str, str, str]
-_TOO_OLD: Flaw = ("too_old", "time", "the event is more than 72 hours old")
+EventError = tuple[str, str, str]
+_TOO_OLD: EventError = ("too_old", "time", "the event is more than 72 hours old")
 
 
-def flaw(event: Event) -> Flaw | None:
+def event_error(event: Event) -> EventError | None:
     """What is wrong with one event that its types could not say: (code, field, detail).
 
     The tests written out here pass nearly every event without another call; what they
@@ -166,9 +165,9 @@ def flaw(event: Event) -> Flaw | None:
         return "name_invalid", "name", "a name holds no control or text-direction characters"
     if id_ is not None and not (id_.isascii() and (id_.isalnum() or is_id(id_))):
         return "id_invalid", "id", "an id is 8 to 64 of A-Z, a-z, 0-9, _ and -"
-    if visitor is not None and (found := _identity_flaw("visitor", visitor)):
+    if visitor is not None and (found := _identity_error("visitor", visitor)):
         return found
-    if session is not None and (found := _identity_flaw("session", session)):
+    if session is not None and (found := _identity_error("session", session)):
         return found
     if url is not None and not (url.startswith(_HTTP) and url.isprintable()) and not is_address(url):
         return "url_invalid", "url", "a url begins with http:// or https:// and holds no control characters"
@@ -185,10 +184,10 @@ def flaw(event: Event) -> Flaw | None:
     return None
 
 
-def _identity_flaw(field: str, identity: str) -> Flaw | None:
+def _identity_error(field: str, identity: str) -> EventError | None:
     if not identity.isprintable() and not is_harmless(identity):
         return f"{field}_invalid", field, f"a {field} holds no control or text-direction characters"
-    if not identity.strip("0- ") or identity.lower() in _JUNK:
+    if not identity.strip("0- ") or identity.lower() in _PLACEHOLDER_IDS:
         return f"{field}_junk", field, f"this is no {field} but a placeholder; leave the field out instead"
     return None
 

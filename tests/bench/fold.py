@@ -18,7 +18,7 @@ import orjson
 
 from compactor.process import compact_once
 from compactor.run_pass import THREADS
-from ingest.collect.encode import Line, seal
+from ingest.collect.encode import Line, encode_lines
 from ingest.wal.active_segment import ActiveSegment
 from shared.disk.durable import make_data_directory
 from shared.disk.layout import DataDirectory
@@ -88,7 +88,7 @@ def write_segments(data: DataDirectory, count: int, day: datetime, seed: int = 1
     for start in range(0, count, SEGMENT_EVENTS):
         lines = made[start : start + SEGMENT_EVENTS]
         segment = ActiveSegment(data, "0", next_sequence(data, "0"), "os")
-        segment.commit(seal(lines), len(lines))
+        segment.commit(encode_lines(lines), len(lines))
         segment.seal()
     return len({line.id for line in made})
 

@@ -1,8 +1,9 @@
 """The fuzzing process: libFuzzer makes bodies, each of which must either be refused
 with a 4xx or become whole log lines.
 
-This is the path of a body without HTTP and without the disk: admission.body_form,
-body.inflate, body.decode, admission.batch_consent, verdict.judge, encode.seal_events.
+This is the path of a body without HTTP and without the disk: admission.body_format,
+body.inflate, body.decode, admission.resolve_consent, validate.validate_batch,
+encode.encode_events.
 libFuzzer keeps the bodies that reach something new, and makes others of them. Every
 body goes to standard output as well, with what it should be answered:
 tests/bench/fuzz.py posts it to a real worker.
@@ -32,7 +33,7 @@ atheris: Any = import_module("atheris")
 with atheris.instrument_imports(include=["ingest", "shared"]):
     from ingest.collect import admission, body, encode
     from ingest.collect.event import Event
-    from ingest.collect.validate import Accepted, judge
+    from ingest.collect.validate import Accepted, validate_batch
     from ingest.http.problem import Refusal
     from shared.control_chars import CONTROL_CHARS
     from shared.segments.line import LINE_MAX_BYTES, flaw
@@ -46,7 +47,7 @@ PATIENCE_MS = 120_000
 # stack is from which it is called.
 COMPARED_DEPTH = 500
 SAME_FIELDS = ("name", "session", "url", "referrer", "value", "props")
-ORIGIN = encode.Origin("127.0.0.1", "Mozilla/5.0 \x7f", "de", None, "implied")
+ORIGIN = encode.RequestFields("127.0.0.1", "Mozilla/5.0 \x7f", "de", None, "implied")
 VISITOR = "hash-of-the-visitor"
 SETTINGS = Settings(consent="implied")
 
@@ -87,24 +88,27 @@ def answer_to(content_type: str, content_encoding: str, content: bytes) -> tuple
     received_ms = now_ms()
     plain = content
     try:
-        form = admission.body_form(content_type, content_encoding)
+        form = admission.body_format(content_type, content_encoding)
         if not content:
             return 400, 0  # read_body says so, before there is anything to inflate
         plain = body.inflate(content, form.encoding, SETTINGS.max_body_bytes)
         batch = body.decode(plain, form.media_type, SETTINGS.max_events)
-        admission.batch_consent(batch.consent, "implied")
+        admission.resolve_consent(batch.consent, "implied")
     except Refusal as refusal:
         demand(400 <= refusal.status < 500, f"refused with {refusal.status} {refusal.code}")
         return refusal.status, -1 if may_be_deep(plain) else 0
-    verdicts = judge(batch.events, received_ms, batch.sent_at, batch.columns)
-    demand(verdicts == judge(batch.events, received_ms, batch.sent_at), "many events are judged as each of them is")
-    demand(len(verdicts.accepted) + len(verdicts.rejected) == len(batch.events), "each event has one verdict")
-    later = judge(batch.events, received_ms + PATIENCE_MS, batch.sent_at)
-    if verdicts.accepted:
-        sent = [(copy(event), time_ms) for event, time_ms in verdicts.accepted]
-        check_lines(sent, encode.seal_events(verdicts.accepted, ORIGIN, VISITOR, received_ms))
-    is_settled = len(later.accepted) == len(verdicts.accepted) and not may_be_deep(plain)
-    return 200 if verdicts.accepted else 422, len(verdicts.accepted) if is_settled else -1
+    validated = validate_batch(batch.events, received_ms, batch.sent_at, batch.columns)
+    demand(
+        validated == validate_batch(batch.events, received_ms, batch.sent_at),
+        "many events are judged as each of them is",
+    )
+    demand(len(validated.accepted) + len(validated.rejected) == len(batch.events), "each event has one verdict")
+    later = validate_batch(batch.events, received_ms + PATIENCE_MS, batch.sent_at)
+    if validated.accepted:
+        sent = [(copy(event), time_ms) for event, time_ms in validated.accepted]
+        check_lines(sent, encode.encode_events(validated.accepted, ORIGIN, VISITOR, received_ms))
+    is_settled = len(later.accepted) == len(validated.accepted) and not may_be_deep(plain)
+    return 200 if validated.accepted else 422, len(validated.accepted) if is_settled else -1
 
 
 def may_be_deep(plain: bytes) -> bool:

@@ -18,7 +18,7 @@ from unittest.mock import patch
 
 from foldlog.cli import main
 from ingest.collect import admission
-from ingest.collect.admission import Form, Sender
+from ingest.collect.admission import BodyFormat, Sender
 from ingest.collect.body import JSON
 from ingest.context import Service
 from ingest.http.auth import Keyring
@@ -35,7 +35,7 @@ def take_out_the_gate() -> None:
     patch.object(Proxies, "identify", always(Client(HOST, HOST, through_proxy=False))).start()
     patch.object(Keyring, "scopes", always(None)).start()
     patch.multiple(
-        admission, admit=always((Form(JSON, None), sender)), check_disk=always(None), check_queue=always(None)
+        admission, admit=always((BodyFormat(JSON, None), sender)), check_disk=always(None), check_queue=always(None)
     ).start()
     patch.multiple(Service, limit=always(None), disk_free=always(None), count=always(None)).start()
     patch.object(Meters, "answered", always(None)).start()

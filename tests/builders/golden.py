@@ -20,7 +20,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from ingest.collect.encode import seal
+from ingest.collect.encode import encode_lines
 from ingest.wal.active_segment import ActiveSegment
 from reports.export import export
 from reports.query import parse
@@ -89,7 +89,7 @@ def fill(data: DataDirectory) -> None:
     first.unlink()
     sealed(data, [line("not-yet-folded", NOON + 7_200_000, url="https://example.com/late")])
     orphan = ActiveSegment(data, "1", next_sequence(data, "1"), "fsync")
-    orphan.commit(seal([line("of-a-killed-worker", NOON + 7_200_000, url="https://example.com/killed")]), 1)
+    orphan.commit(encode_lines([line("of-a-killed-worker", NOON + 7_200_000, url="https://example.com/killed")]), 1)
     orphan.abandon()
     with data.active("1").open("ab") as file:
         file.write(b'{"v":1,"id":"torn')

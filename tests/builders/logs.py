@@ -13,7 +13,7 @@ from typing import Any
 from compactor.fold.select_segments import PASS_MAX_BYTES
 from compactor.generations.commit import compactor_lock
 from compactor.run_pass import Pass, run_pass
-from ingest.collect.encode import Line, seal
+from ingest.collect.encode import Line, encode_lines
 from ingest.wal.active_segment import ActiveSegment
 from shared.disk.durable import make_data_directory
 from shared.disk.layout import DataDirectory, SegmentName
@@ -65,7 +65,7 @@ def sealed(data: DataDirectory, lines: Iterable[Line], writer: str = "0") -> Seg
     """Write and seal one segment."""
     written = list(lines)
     segment = ActiveSegment(data, writer, next_sequence(data, writer), "fsync")
-    segment.commit(seal(written), len(written))
+    segment.commit(encode_lines(written), len(written))
     name = segment.seal()
     assert name is not None
     return name

@@ -24,7 +24,7 @@ from compactor.generations.commit import compactor_lock
 from compactor.repair.rebuild import rebuild
 from compactor.repair.rotated_files import adopt_strays
 from compactor.repair.verify import verify
-from ingest.collect.encode import seal
+from ingest.collect.encode import encode_lines
 from ingest.wal.active_segment import ActiveSegment
 from shared.disk.durable import keep_as
 from shared.disk.layout import DataDirectory
@@ -259,7 +259,7 @@ def template(tmp_path_factory: pytest.TempPathFactory) -> DataDirectory:
         fold(data)
     sealed(data, [line("event-6")])
     orphan = ActiveSegment(data, "1", 1, "fsync")
-    orphan.commit(seal([line("event-7")]), 1)
+    orphan.commit(encode_lines([line("event-7")]), 1)
     orphan.abandon()
     (data.quarantine / "recovered-1-0123456789abcdef.ndjson").write_text("{}\n")
     (data.private / "tokens.json").write_text("[]")
@@ -432,7 +432,7 @@ def test_backup_holds_what_lies_in_a_stray_whose_writer_was_killed(
     acknowledged is nowhere else.
     """
     killed = ActiveSegment(data, "0", next_sequence(data, "0"), "fsync")
-    killed.commit(seal([line("acknowledged-1")]), 1)
+    killed.commit(encode_lines([line("acknowledged-1")]), 1)
     killed.path.rename(data.log / name)
     killed.abandon()
     (data.log / "active-0.ndjson.9").mkdir()
@@ -451,7 +451,7 @@ def test_backup_holds_what_lies_in_a_stray_whose_writer_was_killed(
 def test_stray_that_is_renamed_while_it_is_linked_is_looked_for_again(
     data: DataDirectory, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    (data.log / "active-0.ndjson.1").write_bytes(seal([line("acknowledged-1")]))
+    (data.log / "active-0.ndjson.1").write_bytes(encode_lines([line("acknowledged-1")]))
 
     def renamed_first(source: Path, target: Path) -> None:
         if source.name == "active-0.ndjson.1":

@@ -15,7 +15,7 @@ import pytest
 from compactor.compress import METHODS, Compressed, compress
 from compactor.generations.commit import CompactorBusy, compactor_lock
 from foldlog.tail import Follower, Wanted
-from ingest.collect.encode import seal
+from ingest.collect.encode import encode_lines
 from ingest.wal.active_segment import ActiveSegment
 from shared.disk.layout import PACKED_SUFFIXES, DataDirectory, SegmentName
 from shared.segments.sealed import digest, sealed_segments
@@ -54,7 +54,7 @@ def plain_and_unfolded(tmp_path: Path) -> tuple[DataDirectory, list[SegmentName]
 def test_folded_segments_are_compressed_and_others_are_not(tmp_path: Path, method: str, suffix: str) -> None:
     data, names = plain_and_unfolded(tmp_path)
     active = ActiveSegment(data, "1", 1, "fsync")
-    active.commit(seal([line("event-open")]), 1)
+    active.commit(encode_lines([line("event-open")]), 1)
     done = press(data, method)
     assert (done.segments, done.left) == (2, {})
     assert 0 < done.bytes_after < done.bytes_before / 2

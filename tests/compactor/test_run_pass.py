@@ -18,7 +18,7 @@ from compactor.generations.commit import CommitLost, CompactorBusy, compactor_lo
 from compactor.process import Compactor
 from compactor.repair.verify import check_log
 from compactor.run_pass import run_pass
-from ingest.collect.encode import seal
+from ingest.collect.encode import encode_lines
 from reports.query import parse
 from reports.report import make_report
 from shared.disk.layout import DataDirectory
@@ -189,7 +189,7 @@ def _orphan(data: DataDirectory) -> None:
     """An active segment without a writer: its recovery is when the thief strikes, in
     the middle of the pass.
     """
-    data.active("7").write_bytes(seal([line("event-7")]))
+    data.active("7").write_bytes(encode_lines([line("event-7")]))
 
 
 class _ThiefLog(SilentLog):
@@ -411,7 +411,7 @@ def test_lost_events_are_named_by_their_segment_though_many_are_read_together(tm
     checked = [check(data, segment, tmp_path) for segment in sealed_segments(data)]
     with connect(256 << 20, 1) as database:
         assert list(check_log(database, data, snapshot, checked, Settings())) == []
-        data.log.joinpath(names[2].file).write_bytes(seal([line("never-folded")]))
+        data.log.joinpath(names[2].file).write_bytes(encode_lines([line("never-folded")]))
         checked = [check(data, segment, tmp_path) for segment in sealed_segments(data)]
         found = list(check_log(database, data, snapshot, checked, Settings()))
     assert [(each.where, each.what) for each in found] == [

@@ -14,7 +14,7 @@ from typing import NamedTuple
 import zstandard
 
 from compactor.process import compact_once
-from ingest.collect.encode import Line, seal
+from ingest.collect.encode import Line, encode_lines
 from ingest.wal.active_segment import ActiveSegment
 from shared.disk.durable import make_data_directory
 from shared.disk.layout import DataDirectory
@@ -101,7 +101,7 @@ def write_segment(data: DataDirectory, ids: list[str]) -> Path:
     now = rfc3339(now_ms())
     lines = [Line(v=1, id=id_, name="pageview", time=now, received=now, site="example.com") for id_ in ids]
     active = ActiveSegment(data, "0", next_sequence(data, "0"), "fsync")
-    active.commit(seal(lines), len(lines))
+    active.commit(encode_lines(lines), len(lines))
     name = active.seal()
     if name is None:
         raise AssertionError("a segment with lines has a name")

@@ -18,7 +18,7 @@ from typing import Any
 
 from compactor.generations.commit import compactor_lock
 from compactor.run_pass import run_pass
-from ingest.collect.encode import Line, seal
+from ingest.collect.encode import Line, encode_lines
 from ingest.wal.commit_queue import GroupCommitWriter, Unavailable
 from shared.disk.control_files import request
 from shared.disk.durable import make_data_directory
@@ -94,7 +94,7 @@ class Life:
             self.intended.update(ids)
             lines = [_line(id_, self.times.setdefault(id_, now_ms), now_ms) for id_ in ids]
             try:
-                waiting.append((ids, self.writer.append(seal(lines), len(lines))))
+                waiting.append((ids, self.writer.append(encode_lines(lines), len(lines))))
             except Unavailable:  # refused at once: it ended for good after a failed sync
                 break
         stored = 0

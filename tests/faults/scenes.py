@@ -20,7 +20,7 @@ from compactor.generations.commit import compactor_lock
 from compactor.process import compact_once
 from compactor.retention.command import retain_now
 from compactor.run_pass import run_pass
-from ingest.collect.encode import Line, seal
+from ingest.collect.encode import Line, encode_lines
 from ingest.wal.active_segment import ActiveSegment
 from ingest.wal.commit_queue import GroupCommitWriter, _Group
 from shared.disk.control_files import request
@@ -122,7 +122,7 @@ def keep(place: Place, lines: list[Line], *, writer: str = WRITER, acknowledge: 
     """
     data = place.data
     segment = ActiveSegment(data, writer, next_sequence(data, writer), "fsync")
-    segment.commit(seal(lines), len(lines))
+    segment.commit(encode_lines(lines), len(lines))
     segment.seal()
     note(place, lines, acknowledge=acknowledge)
 
@@ -133,10 +133,10 @@ def leave_orphan(place: Place, pick: random.Random, writer: str, name: str) -> N
     """
     data = place.data
     good = events(pick, name, pick.randrange(2, 12), now_ms())
-    lines = seal(good).splitlines(keepends=True)
-    damaged = seal(events(pick, f"{name}-damaged", 1, now_ms())).replace(b"example", b"exbmple")
+    lines = encode_lines(good).splitlines(keepends=True)
+    damaged = encode_lines(events(pick, f"{name}-damaged", 1, now_ms())).replace(b"example", b"exbmple")
     lines.insert(pick.randrange(len(lines)), damaged)
-    torn = seal(events(pick, f"{name}-torn", 1, now_ms()))[: pick.randrange(1, 150)]
+    torn = encode_lines(events(pick, f"{name}-torn", 1, now_ms()))[: pick.randrange(1, 150)]
     data.active(writer).write_bytes(b"".join(lines) + torn)
     if pick.randrange(2):
         number = next_sequence(data, writer)
@@ -230,7 +230,7 @@ def _waves(seed: int, at_ms: int) -> Iterator[list[list[Line]]]:
 
 async def _post(writer: GroupCommitWriter, ledger: Ledger, batch: list[Line]) -> None:
     ledger.intend(ids(batch))
-    await writer.append(seal(batch), len(batch))
+    await writer.append(encode_lines(batch), len(batch))
     ledger.acknowledge(ids(batch))
 
 

@@ -22,7 +22,7 @@ import time
 from pathlib import Path
 
 from compactor.process import Compactor, compact_once
-from ingest.collect.encode import Line, seal
+from ingest.collect.encode import Line, encode_lines
 from ingest.wal.commit_queue import GroupCommitWriter, Unavailable
 from shared.disk.durable import make_data_directory
 from shared.disk.layout import DataDirectory
@@ -68,7 +68,7 @@ def lines_for(ids: list[str]) -> bytes:
         )
         for id_ in ids
     ]
-    return seal(made)
+    return encode_lines(made)
 
 
 async def send(writer: GroupCommitWriter, ledger: Ledger, ids: list[str]) -> bool:

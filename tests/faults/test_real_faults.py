@@ -19,7 +19,7 @@ import pytest
 
 from compactor.generations.commit import CompactorBusy, compactor_lock
 from compactor.process import compact_once
-from ingest.collect.encode import seal
+from ingest.collect.encode import encode_lines
 from ingest.wal.commit_queue import DiskFull, GroupCommitWriter, Unavailable
 from shared.disk.control_files import Watch, request
 from shared.segments.sealed import active_segments, sealed_segments
@@ -76,8 +76,8 @@ async def test_group_that_is_handed_to_a_dying_writer_is_refused(tmp_path: Path)
         raise RuntimeError("a defect")
 
     writer._seal_is_due = defect  # type: ignore[method-assign]
-    await writer.append(seal([line("event-0001")]), 1)
-    second = writer.append(seal([line("event-0002")]), 1)
+    await writer.append(encode_lines([line("event-0001")]), 1)
+    second = writer.append(encode_lines([line("event-0002")]), 1)
     await asyncio.sleep(0)
     fails.set()
     with pytest.raises(Unavailable):

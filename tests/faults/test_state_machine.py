@@ -9,7 +9,7 @@ import random
 import pytest
 from hypothesis import HealthCheck, settings
 
-from ingest.collect.encode import seal
+from ingest.collect.encode import encode_lines
 from tests.builders.logs import line
 from tests.faults.machine import DataDirectoryMachine, flip_a_bit
 
@@ -22,7 +22,7 @@ TestDataDirectory.settings = settings(
 
 
 def test_flipped_bit_excuses_the_line_that_it_hit_and_no_other() -> None:
-    content = seal([line("event-1"), line("event-2"), line("event-3")])
+    content = encode_lines([line("event-1"), line("event-2"), line("event-3")])
     excused = set()
     for number in range(200):
         tree: dict[str, bytes | None] = {"log": None, "log/20261122T120000Z-0-0000000001.ndjson": content}

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from foldlog.doctor.file_systems import Mount, find_mount, mount_of, parse_mounts, refusal
-from ingest.collect.encode import seal
+from ingest.collect.encode import encode_lines
 from shared.disk.control_files import request
 from shared.disk.layout import DataDirectory
 from shared.generations.snapshot import FORMAT
@@ -30,7 +30,7 @@ NEWER = 99
 def newer_line(id_: str = "event-0001") -> bytes:
     made = line(id_)
     made.v = NEWER
-    return seal([made])
+    return encode_lines([made])
 
 
 def newer_snapshot(data: DataDirectory) -> Path:
@@ -45,7 +45,7 @@ def newer_kept_snapshot(data: DataDirectory) -> Path:
 
 
 def newer_active_segment(data: DataDirectory) -> Path:
-    data.active("5").write_bytes(newer_line() + seal([line("event-0002")]))
+    data.active("5").write_bytes(newer_line() + encode_lines([line("event-0002")]))
     return data.active("5")
 
 
@@ -150,7 +150,7 @@ def test_damaged_first_line_is_no_newer_format(tmp_path: Path, damage: bytes) ->
     """
     data = data_directory(tmp_path / "data")
     name = sealed(data, [line("event-0001")])
-    (data.log / name.file).write_bytes(damage + seal([line("event-0002")]))
+    (data.log / name.file).write_bytes(damage + encode_lines([line("event-0002")]))
     done = run_foldlog(["compact", "--once"], environment(data.root))
     assert done.returncode == 0, done.stderr
 

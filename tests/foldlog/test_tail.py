@@ -23,7 +23,7 @@ from pathlib import Path
 import pytest
 
 from foldlog.tail import Follower, Wanted, readable
-from ingest.collect.encode import Line, seal
+from ingest.collect.encode import Line, encode_lines
 from ingest.wal.active_segment import ActiveSegment
 from shared.disk.layout import DataDirectory
 from shared.segments.recovery import next_sequence, recover
@@ -44,7 +44,7 @@ def opened(data: DataDirectory, writer: str = "0") -> ActiveSegment:
 
 
 def write(segment: ActiveSegment, *ids: str, name: str = "pageview", at: int = NOON) -> None:
-    segment.commit(seal([line(id_, at, name=name) for id_ in ids]), len(ids))
+    segment.commit(encode_lines([line(id_, at, name=name) for id_ in ids]), len(ids))
 
 
 def ids(lines: Iterator[bytes] | list[bytes]) -> list[str]:
@@ -119,7 +119,7 @@ def test_compressing_shows_nothing_again(data: DataDirectory) -> None:
 def test_half_a_line_is_shown_once_it_is_whole(data: DataDirectory) -> None:
     following = follower(data)
     following.last(10)
-    whole = seal([line("event-0001")])
+    whole = encode_lines([line("event-0001")])
     with data.active("0").open("ab", buffering=0) as file:
         for piece in (whole[:20], whole[20:]):
             assert ids(following.look()) == []
@@ -133,12 +133,12 @@ def test_line_that_its_writer_took_back_does_not_spoil_the_next(data: DataDirect
     following = follower(data)
     following.last(10)
     with data.active("0").open("ab", buffering=0) as file:
-        file.write(seal([line("event-0001")]))
+        file.write(encode_lines([line("event-0001")]))
         size = file.tell()
-        file.write(seal([line("taken-back-1")])[:100])
+        file.write(encode_lines([line("taken-back-1")])[:100])
         assert ids(following.look()) == ["event-0001"]
         file.truncate(size)
-        file.write(seal([line("event-0002")]))
+        file.write(encode_lines([line("event-0002")]))
         assert ids(following.look()) == ["event-0002"]
     assert following.left_out == 0
 
@@ -203,7 +203,7 @@ def test_damaged_lines_are_left_out_and_said(data: DataDirectory) -> None:
     path = data.log / name.file
     path.write_bytes(path.read_bytes().replace(b"event-0002", b"event-000X"))
     with data.active("0").open("ab") as file:
-        file.write(b"\x00\x1b[2Jnonsense\n" + seal([line("event-0004")]))
+        file.write(b"\x00\x1b[2Jnonsense\n" + encode_lines([line("event-0004")]))
     for arguments in ([], ["--json"], ["--event", "pageview"]):
         shown = run_foldlog(["tail", *arguments], environment(data.root))
         assert shown.returncode == 0
@@ -222,7 +222,7 @@ def control(text: str) -> set[str]:
 
 
 def test_readable_form_has_no_control_characters() -> None:
-    shown = readable(seal([hostile()]))
+    shown = readable(encode_lines([hostile()]))
     assert control(shown) == set()
     assert "sign\\u001b[2J\\u0007\\u009b\\u202e\\u007fup" in shown and "\\u000d\\u000a\\u0009" in shown
 
@@ -270,7 +270,7 @@ def test_terminal_gets_no_control_characters_from_events(data: DataDirectory, fo
     segment = opened(data)
     # As some other program might have written it: valid, and nothing escaped that JSON
     # does not want escaped.
-    raw = seal([hostile()]).replace(b"\\u202e", "\u202e".encode()).replace(b"\\u009b", "\u009b".encode())
+    raw = encode_lines([hostile()]).replace(b"\\u202e", "\u202e".encode()).replace(b"\\u009b", "\u009b".encode())
     body = raw.rpartition(b',"crc"')[0]
     segment.commit(b'%b,"crc":"%08x"}\n' % (body, zlib.crc32(body)), 1)
     write(segment, "event-last")

@@ -27,7 +27,7 @@ from foldlog.arguments import make_parser
 from ingest.collect import admission, body
 from ingest.collect.encode import Line
 from ingest.collect.event import EVENT_MAX_BYTES, Batch, Event
-from ingest.collect.validate import judge
+from ingest.collect.validate import validate_batch
 from ingest.http import body_reader, connection, response_schemas
 from ingest.http.problem import Refusal
 from ingest.worker import ROUTES
@@ -372,7 +372,7 @@ def documented_rejections(text: str) -> dict[str, str]:
 def test_rejection_is_the_documented_one(code: str, event: object) -> None:
     text = json.dumps({"events": [event]}).replace('"HUGE"', "1e400").replace('"AGAIN"', '"a"')
     decoded = body.decode(text.encode("utf-8"), body.JSON, 1)
-    (rejected,) = judge(decoded.events, now_ms(), None).rejected
+    (rejected,) = validate_batch(decoded.events, now_ms(), None).rejected
     assert rejected.code == code
 
 
@@ -449,10 +449,10 @@ def refused(text: str) -> str:
     try:
         form, sender = admission.admit(CIMultiDict(curl.headers), curl.headers["Host"], None, Settings())
         batch = body.decode(curl.data.encode("utf-8"), form.media_type, Settings().max_events)
-        admission.batch_consent(batch.consent, sender.consent)
+        admission.resolve_consent(batch.consent, sender.consent)
     except Refusal as refusal:
         return refusal.code
-    if judge(batch.events, now_ms(), batch.sent_at).rejected:
+    if validate_batch(batch.events, now_ms(), batch.sent_at).rejected:
         return "rejected"
     host, port = Settings().listen
     if curl.url != f"http://{host}:{port}/v1/events":

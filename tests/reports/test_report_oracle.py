@@ -14,7 +14,7 @@ from typing import Any
 import duckdb
 import pytest
 
-from ingest.collect.encode import seal
+from ingest.collect.encode import encode_lines
 from ingest.wal.active_segment import ActiveSegment
 from shared.disk.layout import DataDirectory
 from shared.segments.recovery import next_sequence
@@ -40,7 +40,7 @@ def original(tmp_path_factory: pytest.TempPathFactory) -> Path:
     sealed(data, [line(WAITING[0])])
     sealed(data, [line(id_) for id_ in WAITING[1:]])
     active = ActiveSegment(data, "0", next_sequence(data, "0"), "fsync")
-    active.commit(seal([line(id_) for id_ in OPEN]), len(OPEN))
+    active.commit(encode_lines([line(id_) for id_ in OPEN]), len(OPEN))
     active.abandon()
     return data.root
 
@@ -127,7 +127,7 @@ def make_event_up(data: DataDirectory) -> None:
 
 def make_line_up(data: DataDirectory) -> None:
     with data.active("0").open("ab") as file:
-        file.write(seal([line("made-up-line")]))
+        file.write(encode_lines([line("made-up-line")]))
 
 
 def miscount(data: DataDirectory) -> None:

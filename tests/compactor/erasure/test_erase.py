@@ -26,7 +26,7 @@ from compactor.process import compact_once
 from compactor.repair import verify as verification
 from compactor.repair.rebuild import rebuild
 from compactor.repair.rotated_files import adopt_strays
-from ingest.collect.encode import seal
+from ingest.collect.encode import encode_lines
 from ingest.wal.active_segment import ActiveSegment
 from shared.disk.compression import deflating, inflated
 from shared.disk.durable import make_data_directory
@@ -205,7 +205,8 @@ def leave_bad_lines(data: DataDirectory) -> None:
     else whose bytes have changed.
     """
     lines = [
-        seal([line(f"left-by-{who}", NOON, visitor=who, url="https://example.com/left")]) for who in ("d", GONE, "e")
+        encode_lines([line(f"left-by-{who}", NOON, visitor=who, url="https://example.com/left")])
+        for who in ("d", GONE, "e")
     ]
     data.active("7").write_bytes(lines[0] + b"".join(bad.replace(b"/left", b"/LEFT") for bad in lines[1:]))
 
@@ -255,7 +256,7 @@ def test_any_id_is_found(tmp_path: Path, visitor: str) -> None:
 
 def test_open_segment_that_holds_the_visitor_delays_it(data: DataDirectory) -> None:
     writer = ActiveSegment(data, "9", 1, "fsync")
-    writer.commit(seal([line("still-open-1", NOON, visitor=GONE)]), 1)
+    writer.commit(encode_lines([line("still-open-1", NOON, visitor=GONE)]), 1)
     ask(data, GONE, None)
     log = SilentLog()
 
@@ -313,7 +314,7 @@ def test_segment_that_is_sealed_while_the_log_is_searched_delays_it(
     data: DataDirectory, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     writer = ActiveSegment(data, "9", 1, "fsync")
-    writer.commit(seal([line("still-open-1", NOON, visitor=GONE)]), 1)
+    writer.commit(encode_lines([line("still-open-1", NOON, visitor=GONE)]), 1)
     ask(data, GONE, None)
     searched = footprint._may_be_in
 
@@ -376,7 +377,7 @@ def test_events_sent_after_the_request_are_new(data: DataDirectory) -> None:
     request = ask(data, GONE, None)
     later = epoch_ms(request.asked_at) + 60_000
     writer = ActiveSegment(data, "9", 1, "fsync")
-    writer.commit(seal([line("came-back-1", later, visitor=GONE)]), 1)
+    writer.commit(encode_lines([line("came-back-1", later, visitor=GONE)]), 1)
 
     erase(data, later)
 
@@ -400,11 +401,11 @@ def test_escaped_id_in_a_torn_line_leaves_no_trace(tmp_path: Path) -> None:
     visitor = 'who "goes"\\\u202e'
     data = data_directory(tmp_path / "data")
     orphan = ActiveSegment(data, "1", 1, "fsync")
-    orphan.commit(seal([line("of-others", visitor='who "stays"')]), 1)
+    orphan.commit(encode_lines([line("of-others", visitor='who "stays"')]), 1)
     orphan.abandon()
     for who in (visitor, 'who "stays"'):
         with data.active("1").open("ab") as file:
-            file.write(seal([line("torn", visitor=who, url="https://example.com/")])[:-40] + b"\n")
+            file.write(encode_lines([line("torn", visitor=who, url="https://example.com/")])[:-40] + b"\n")
     fold(data, NOON + 1000)
     ask(data, visitor, None)
 
@@ -418,7 +419,7 @@ def test_escaped_id_in_a_torn_line_leaves_no_trace(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("place", ["log", "quarantine", "segment"])
 def test_what_only_another_program_can_read_is_named(data: DataDirectory, place: str) -> None:
-    content = lzma.compress(seal([line("event-of-them", visitor=GONE)]))
+    content = lzma.compress(encode_lines([line("event-of-them", visitor=GONE)]))
     if place == "segment":  # damaged at its beginning: nothing can be inflated, and what comes behind may be anybody's
         segment = next(segment for segment in sealed_segments(data) if segment.suffix == ".gz")
         before = segment.path.read_bytes()
@@ -441,7 +442,7 @@ def test_what_only_another_program_can_read_is_named(data: DataDirectory, place:
 
 def test_half_written_segment_of_a_writer_who_is_not_back_delays_it_for_a_while(data: DataDirectory) -> None:
     left = data.log / f".20261122T120000Z-5-0000000003.ndjson.1.1{TEMPORARY_SUFFIX}"
-    left.write_bytes(seal([line("event-of-them", visitor=GONE)]))
+    left.write_bytes(encode_lines([line("event-of-them", visitor=GONE)]))
     written = left.stat().st_mtime
     os.utime(left, (written - 3600,) * 2)
     erase(data)

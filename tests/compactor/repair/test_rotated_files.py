@@ -18,7 +18,7 @@ import zstandard
 from compactor.generations.commit import compactor_lock
 from compactor.process import compact_once
 from compactor.repair.rotated_files import SETTLED_S, adopt_strays
-from ingest.collect.encode import seal
+from ingest.collect.encode import encode_lines
 from ingest.wal.active_segment import ActiveSegment
 from shared.disk.layout import DataDirectory, parse_active, parse_segment, parse_stray
 from shared.segments.sealed import digest, sealed_segments
@@ -29,7 +29,7 @@ from tests.compactor.fold.test_dedupe import archived, assert_verified
 from tests.faults.crash import crashes, make_tree
 from tests.faults.record import Recorder, read_tree
 
-LINES = seal([line("event-1"), line("event-2")])
+LINES = encode_lines([line("event-1"), line("event-2")])
 
 # The name, and the writer whose segment it was; None where it is nothing of the kind.
 NAMES: dict[str, str | None] = {
@@ -107,9 +107,9 @@ def test_lines_that_a_segment_holds_are_not_sealed_again(tmp_path: Path, name: s
 def test_several_are_sealed_one_after_the_other(tmp_path: Path) -> None:
     data = data_directory(tmp_path)
     for number in range(3):
-        (data.log / f"active-0.ndjson.{number}").write_bytes(seal([line(f"event-{number}")]))
+        (data.log / f"active-0.ndjson.{number}").write_bytes(encode_lines([line(f"event-{number}")]))
     adopt(data)
-    (data.log / "active-1.ndjson.1").write_bytes(seal([line("event-9")]))
+    (data.log / "active-1.ndjson.1").write_bytes(encode_lines([line("event-9")]))
     adopt(data)
     assert [each.name.sequence for each in sealed_segments(data)] == [1, 2, 3, 4]
     assert counted(data) == ["event-0", "event-1", "event-2", "event-9"]
@@ -184,7 +184,7 @@ def test_what_holds_no_line_is_kept_as_it_is(tmp_path: Path, content: bytes) -> 
 def test_compressed_one_that_is_cut_gives_what_it_holds_and_is_kept(tmp_path: Path) -> None:
     data = data_directory(tmp_path)
     ids = [f"event-{number:04d}-{os.urandom(9).hex()}" for number in range(2_000)]
-    cut = gzip.compress(seal([line(id_) for id_ in ids]))[:-5_000]
+    cut = gzip.compress(encode_lines([line(id_) for id_ in ids]))[:-5_000]
     (data.log / "active-0.ndjson.1.gz").write_bytes(cut)
     assert adopt(data).outcomes("rotated_file") == ["recovered"]
     assert cut in [path.read_bytes() for path in data.quarantine.iterdir()]
@@ -211,7 +211,7 @@ def test_what_cannot_be_taken_is_said_and_stops_nothing(tmp_path: Path) -> None:
 
 def test_one_of_a_newer_version_is_left_and_stops_nothing(tmp_path: Path) -> None:
     data = data_directory(tmp_path)
-    newer = seal([line("event-9")]).partition(b',"crc"')[0].replace(b'{"v":1', b'{"v":9')
+    newer = encode_lines([line("event-9")]).partition(b',"crc"')[0].replace(b'{"v":1', b'{"v":9')
     content = newer + b',"crc":"%08x"}\n' % zlib.crc32(newer)
     (data.log / "active-0.ndjson.1").write_bytes(content)
     (data.log / "active-0.ndjson.2").write_bytes(LINES)
@@ -242,13 +242,16 @@ def test_crash_at_any_point_and_another_run_leave_the_same(tmp_path: Path) -> No
     data = data_directory(tmp_path / "data")
     sealed(data, [line("event-0")])
     (data.log / "active-0.ndjson.1").write_bytes(LINES + b"torn")
-    (data.log / "active-0.ndjson.2").write_bytes(seal([line("event-0")]))
-    (data.log / "active-0.ndjson.3.gz").write_bytes(gzip.compress(seal([line("event-3")])) + b"junk")
+    (data.log / "active-0.ndjson.2").write_bytes(encode_lines([line("event-0")]))
+    (data.log / "active-0.ndjson.3.gz").write_bytes(gzip.compress(encode_lines([line("event-3")])) + b"junk")
     (data.log / "active-0.ndjson.4.xz").write_bytes(b"\xfd7zXZ")
     with Recorder(data.root) as recorder:
         adopt(data)
     wanted = what_is_left(data)
-    assert wanted[0] == sorted([seal([line("event-0")]), LINES, seal([line("event-3")])]) and wanted[2] == []
+    assert (
+        wanted[0] == sorted([encode_lines([line("event-0")]), LINES, encode_lines([line("event-3")])])
+        and wanted[2] == []
+    )
     tried = list(crashes(recorder, 7))
     assert len(tried) > 20
     for crash, tree in tried:

@@ -11,7 +11,7 @@ import pytest
 from multidict import CIMultiDict
 
 from ingest.collect import admission
-from ingest.collect.admission import Form, Sender
+from ingest.collect.admission import BodyFormat, Sender
 from ingest.http.problem import Refusal
 from shared.settings import Settings
 from shared.tokens import Scope
@@ -28,7 +28,7 @@ INGEST: frozenset[Scope] = frozenset(["ingest"])
 
 def admit(
     headers: Mapping[str, str], scopes: frozenset[Scope] | None = None, settings: Settings = SETTINGS
-) -> tuple[Form, Sender] | tuple[int, str]:
+) -> tuple[BodyFormat, Sender] | tuple[int, str]:
     """What the gate makes of a head: the form and the sender, or the status and the
     code of the refusal.
     """
@@ -224,7 +224,7 @@ def test_consent_from_the_head(
         assert found[1].consent == consent
 
 
-BATCH_CONSENTS: dict[str, tuple[str | None, admission.Basis | None, str]] = {
+BATCH_CONSENTS: dict[str, tuple[str | None, admission.ConsentBasis | None, str]] = {
     "granted in the batch": ("granted", None, "granted"),
     "granted in the batch, implied before": ("granted", "implied", "granted"),
     "nothing in the batch, granted before": (None, "granted", "granted"),
@@ -239,25 +239,25 @@ BATCH_CONSENTS: dict[str, tuple[str | None, admission.Basis | None, str]] = {
 
 
 @pytest.mark.parametrize(("given", "before", "expected"), BATCH_CONSENTS.values(), ids=BATCH_CONSENTS)
-def test_consent_from_the_batch(given: str | None, before: admission.Basis | None, expected: str) -> None:
+def test_consent_from_the_batch(given: str | None, before: admission.ConsentBasis | None, expected: str) -> None:
     if expected == "refused":
         with pytest.raises(Refusal) as caught:
-            admission.batch_consent(given, before)
+            admission.resolve_consent(given, before)
         assert (caught.value.status, caught.value.code) == (403, "consent")
     else:
-        assert admission.batch_consent(given, before) == expected
+        assert admission.resolve_consent(given, before) == expected
 
 
 MEDIA_REFUSED = (415, "media_type")
 ENCODING_REFUSED = (415, "content_encoding")
-FORMS: dict[str, tuple[dict[str, str], Form | tuple[int, str]]] = {
-    "JSON": ({"Content-Type": "application/json"}, Form("application/json", None)),
-    "NDJSON": ({"Content-Type": "application/x-ndjson"}, Form("application/x-ndjson", None)),
-    "text, as sendBeacon sends it": ({"Content-Type": "text/plain;charset=UTF-8"}, Form("text/plain", None)),
-    "upper case": ({"Content-Type": "Application/JSON; Charset=UTF-8"}, Form("application/json", None)),
-    "charset in quotes": ({"Content-Type": 'application/json; charset="utf-8"'}, Form("application/json", None)),
-    "another parameter": ({"Content-Type": "application/json; profile=x"}, Form("application/json", None)),
-    "blanks": ({"Content-Type": "  application/json  ;"}, Form("application/json", None)),
+FORMS: dict[str, tuple[dict[str, str], BodyFormat | tuple[int, str]]] = {
+    "JSON": ({"Content-Type": "application/json"}, BodyFormat("application/json", None)),
+    "NDJSON": ({"Content-Type": "application/x-ndjson"}, BodyFormat("application/x-ndjson", None)),
+    "text, as sendBeacon sends it": ({"Content-Type": "text/plain;charset=UTF-8"}, BodyFormat("text/plain", None)),
+    "upper case": ({"Content-Type": "Application/JSON; Charset=UTF-8"}, BodyFormat("application/json", None)),
+    "charset in quotes": ({"Content-Type": 'application/json; charset="utf-8"'}, BodyFormat("application/json", None)),
+    "another parameter": ({"Content-Type": "application/json; profile=x"}, BodyFormat("application/json", None)),
+    "blanks": ({"Content-Type": "  application/json  ;"}, BodyFormat("application/json", None)),
     "UTF-16": ({"Content-Type": "application/json; charset=utf-16"}, MEDIA_REFUSED),
     "Latin-1": ({"Content-Type": "text/plain; charset=iso-8859-1"}, MEDIA_REFUSED),
     "missing": ({}, MEDIA_REFUSED),
@@ -268,10 +268,10 @@ FORMS: dict[str, tuple[dict[str, str], Form | tuple[int, str]]] = {
     "octets": ({"Content-Type": "application/octet-stream"}, MEDIA_REFUSED),
     "a type that begins so": ({"Content-Type": "application/json5"}, MEDIA_REFUSED),
     "two types": ({"Content-Type": "application/json, text/plain"}, MEDIA_REFUSED),
-    "gzip": (JSON | {"Content-Encoding": "gzip"}, Form("application/json", "gzip")),
-    "gzip in upper case": (JSON | {"Content-Encoding": " GZIP "}, Form("application/json", "gzip")),
-    "zstd": (JSON | {"Content-Encoding": "zstd"}, Form("application/json", "zstd")),
-    "encoding empty": (JSON | {"Content-Encoding": ""}, Form("application/json", None)),
+    "gzip": (JSON | {"Content-Encoding": "gzip"}, BodyFormat("application/json", "gzip")),
+    "gzip in upper case": (JSON | {"Content-Encoding": " GZIP "}, BodyFormat("application/json", "gzip")),
+    "zstd": (JSON | {"Content-Encoding": "zstd"}, BodyFormat("application/json", "zstd")),
+    "encoding empty": (JSON | {"Content-Encoding": ""}, BodyFormat("application/json", None)),
     "deflate": (JSON | {"Content-Encoding": "deflate"}, ENCODING_REFUSED),
     "br": (JSON | {"Content-Encoding": "br"}, ENCODING_REFUSED),
     "foo": (JSON | {"Content-Encoding": "foo"}, ENCODING_REFUSED),
@@ -280,7 +280,7 @@ FORMS: dict[str, tuple[dict[str, str], Form | tuple[int, str]]] = {
 
 
 @pytest.mark.parametrize(("headers", "expected"), FORMS.values(), ids=FORMS)
-def test_form_of_the_body(headers: dict[str, str], expected: Form | tuple[int, str]) -> None:
+def test_form_of_the_body(headers: dict[str, str], expected: BodyFormat | tuple[int, str]) -> None:
     found = admit(SAME_ORIGIN | CONSENT | headers)
     assert expected in (found, found[0])
 
@@ -370,7 +370,7 @@ AGENTS = {
 
 @pytest.mark.parametrize(("ua", "keyed", "expected"), AGENTS.values(), ids=AGENTS)
 def test_agent_is_the_visitors_not_the_servers(ua: str | None, keyed: bool, expected: str | None) -> None:
-    assert admission.passed_on_agent(ua, keyed=keyed) == expected
+    assert admission.visitor_user_agent(ua, keyed=keyed) == expected
 
 
 DISKS = {

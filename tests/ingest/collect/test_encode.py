@@ -16,7 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from ingest.collect.encode import Origin, seal_events, server_ids
+from ingest.collect.encode import RequestFields, encode_events, make_event_ids
 from ingest.collect.event import Event, Property
 from ingest.collect.validate import is_id
 from shared.control_chars import CONTROL_CHARS
@@ -30,8 +30,8 @@ def seal_line(body: bytes) -> bytes:
 
 RECEIVED_MS = epoch_ms("2026-11-22T16:00:00.120Z")
 TIME_MS = RECEIVED_MS - 1999
-PAGE = Origin(site="example.com", ua="Mozilla/5.0", language="de", country=None, consent="granted")
-BARE = Origin(site="example.com", ua=None, language=None, country=None, consent="implied")
+PAGE = RequestFields(site="example.com", ua="Mozilla/5.0", language="de", country=None, consent="granted")
+BARE = RequestFields(site="example.com", ua=None, language=None, country=None, consent="implied")
 FULL = Event(
     name="order",
     id="order-0001",
@@ -45,18 +45,18 @@ FULL = Event(
 )
 
 
-def encode(events: list[Event], origin: Origin = PAGE, visitor: str | None = "hashed") -> bytes:
+def encode(events: list[Event], fields: RequestFields = PAGE, visitor: str | None = "hashed") -> bytes:
     """The log lines of a request, as they go to disk."""
-    return seal_events([(copy(event), TIME_MS) for event in events], origin, visitor, RECEIVED_MS)
+    return encode_events([(copy(event), TIME_MS) for event in events], fields, visitor, RECEIVED_MS)
 
 
-def line_of(event: Event, origin: Origin = PAGE, visitor: str | None = "hashed") -> bytes:
-    return encode([event], origin, visitor)
+def line_of(event: Event, fields: RequestFields = PAGE, visitor: str | None = "hashed") -> bytes:
+    return encode([event], fields, visitor)
 
 
 def test_line_has_its_fields_in_the_order_of_the_format() -> None:
     line = json.loads(line_of(FULL, replace(PAGE, country="DE")))
-    assert list(line) == ["v", "received", *fields_of(Origin), *fields_of(Event), "crc"]
+    assert list(line) == ["v", "received", *fields_of(RequestFields), *fields_of(Event), "crc"]
     assert line.keys() == {"v", *COLUMNS, "crc"}
 
 
@@ -91,7 +91,7 @@ def test_crc_is_of_the_bytes_before_it() -> None:
         assert tail == b':"%08x"}' % zlib.crc32(head)
 
 
-def fields_of(struct: type[Origin | Event]) -> tuple[str, ...]:
+def fields_of(struct: type[RequestFields | Event]) -> tuple[str, ...]:
     return struct.__struct_fields__
 
 
@@ -116,7 +116,7 @@ PROPERTIES: st.SearchStrategy[Property] = st.one_of(
     TEXTS, st.floats(allow_nan=False, allow_infinity=False), st.integers(), st.booleans(), st.none()
 )
 ORIGINS = st.builds(
-    Origin,
+    RequestFields,
     site=TEXTS,
     ua=st.none() | TEXTS,
     language=st.none() | TEXTS,
@@ -139,9 +139,9 @@ EVENTS = st.builds(
 @settings(max_examples=500, deadline=None)
 @given(st.lists(EVENTS, min_size=1, max_size=5), ORIGINS, st.none() | TEXTS.filter(bool))
 def test_every_line_is_whole_harmless_and_says_what_the_events_said(
-    events: list[Event], origin: Origin, visitor: str | None
+    events: list[Event], fields: RequestFields, visitor: str | None
 ) -> None:
-    blob = encode(events, origin, visitor)
+    blob = encode(events, fields, visitor)
     found = list(scan(blob.splitlines(keepends=True)))
     assert [line.reason for line in found] == [None] * len(events)
     assert CONTROL_CHARS.search(blob.decode("utf-8").replace("\n", "")) is None
@@ -150,7 +150,7 @@ def test_every_line_is_whole_harmless_and_says_what_the_events_said(
         assert is_id(read["id"])
         assert read["id"] == event.id or event.id is None
         assert read.get("visitor") == (event.visitor or visitor)
-        assert (read["site"], read.get("ua"), read["consent"]) == (origin.site, origin.ua, origin.consent)
+        assert (read["site"], read.get("ua"), read["consent"]) == (fields.site, fields.ua, fields.consent)
         for field in ("name", "session", "url", "referrer", "value", "props"):
             assert read.get(field) == getattr(event, field)
 
@@ -232,7 +232,7 @@ def test_largest_event_that_is_accepted_fits_into_a_line() -> None:
 
 
 def test_server_ids_are_unique_ordered_by_time_and_ids_by_the_rule() -> None:
-    made = [server_ids(500, RECEIVED_MS + later) for later in range(20)]
+    made = [make_event_ids(500, RECEIVED_MS + later) for later in range(20)]
     ids = [id_ for group in made for id_ in group]
     assert len(set(ids)) == len(ids)
     assert all(re.fullmatch(r"[A-Za-z0-9_-]{8,64}", id_) for id_ in ids)

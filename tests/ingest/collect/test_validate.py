@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from ingest.collect.body import JSON, NDJSON, decode
 from ingest.collect.event import EVENT_MAX_BYTES
-from ingest.collect.validate import Rejection, Verdicts, is_address, is_harmless, is_id, judge
+from ingest.collect.validate import Rejection, Validated, is_address, is_harmless, is_id, validate_batch
 from shared.control_chars import CONTROL_CHARS
 from shared.timestamps import epoch_ms, rfc3339
 
@@ -30,20 +30,20 @@ def event(**fields: object) -> str:
     return json.dumps({"name": "pageview"} | fields)
 
 
-def judged(*events: str, sent_at: object = None, padding: str = "") -> Verdicts:
-    """Verdicts on a batch as a client sends it."""
+def judged(*events: str, sent_at: object = None, padding: str = "") -> Validated:
+    """Validated on a batch as a client sends it."""
     body = f'{{"events":[{",".join(events)}],"sent_at":{json.dumps(sent_at)}}}{padding}'
     batch = decode(body.encode("utf-8"), JSON, LIMIT)
-    return judge(batch.events, RECEIVED_MS, batch.sent_at, batch.columns)
+    return validate_batch(batch.events, RECEIVED_MS, batch.sent_at, batch.columns)
 
 
 def rejection_of(raw: str, padding: str = "", neighbours: int = 1) -> Rejection:
     """The rejection of one event, which stands between good ones that must be
     accepted.
     """
-    verdicts = judged(*['{"name":"before"}'] * neighbours, raw, *['{"name":"after"}'] * neighbours, padding=padding)
-    assert [accepted[0].name for accepted in verdicts.accepted] == ["before"] * neighbours + ["after"] * neighbours
-    (rejected,) = verdicts.rejected
+    validated = judged(*['{"name":"before"}'] * neighbours, raw, *['{"name":"after"}'] * neighbours, padding=padding)
+    assert [accepted[0].name for accepted in validated.accepted] == ["before"] * neighbours + ["after"] * neighbours
+    (rejected,) = validated.rejected
     assert rejected.index == neighbours
     return rejected
 
@@ -148,7 +148,7 @@ def test_verdict_does_not_depend_on_the_size_of_the_batch(raw: str, code: str, f
 @pytest.mark.parametrize(("raw", "code", "field"), REJECTED.values(), ids=REJECTED)
 def test_verdict_does_not_depend_on_the_media_type(raw: str, code: str, field: str | None) -> None:
     events = decode(f'{{"name":"x"}}\n{raw}\n'.encode(), NDJSON, LIMIT).events
-    assert [(found.index, found.code, found.field) for found in judge(events, RECEIVED_MS, None).rejected] == [
+    assert [(found.index, found.code, found.field) for found in validate_batch(events, RECEIVED_MS, None).rejected] == [
         (1, code, field)
     ]
 
@@ -184,9 +184,9 @@ ACCEPTED: dict[str, dict[str, Any]] = {
 
 @pytest.mark.parametrize("fields", ACCEPTED.values(), ids=ACCEPTED)
 def test_good_event_is_accepted_as_it_is(fields: dict[str, Any]) -> None:
-    verdicts = judged(event(**fields))
-    assert verdicts.rejected == []
-    (found,) = verdicts.accepted
+    validated = judged(event(**fields))
+    assert validated.rejected == []
+    (found,) = validated.accepted
     assert judged(*[event(**fields)] * MANY).accepted == [found] * MANY
     for name, value in ({"name": "pageview"} | fields).items():
         assert getattr(found[0], name) == value
@@ -223,12 +223,12 @@ def test_name_of_an_unknown_field_is_cut_short() -> None:
 
 
 def test_all_verdicts_of_a_batch_are_given_in_its_order() -> None:
-    verdicts = judged(
+    validated = judged(
         event(name=""), event(id="aaaaaaaa"), event(nope=1), event(id="bbbbbbbb"), "null", event(visitor="null")
     )
-    assert [accepted[0].id for accepted in verdicts.accepted] == ["aaaaaaaa", "bbbbbbbb"]
+    assert [accepted[0].id for accepted in validated.accepted] == ["aaaaaaaa", "bbbbbbbb"]
     expected = [(0, "name_too_short"), (2, "unknown_field"), (4, "event_type"), (5, "visitor_junk")]
-    assert [(found.index, found.code) for found in verdicts.rejected] == expected
+    assert [(found.index, found.code) for found in validated.rejected] == expected
 
 
 # Times relative to the arrival, in milliseconds. None: rejected too_old.
@@ -261,23 +261,23 @@ def _moment(offset_ms: object, form: str) -> object:
 @pytest.mark.parametrize("form", ["epoch", "zulu", "offset"])
 @pytest.mark.parametrize(("time", "sent_at", "expected"), TIMES.values(), ids=TIMES)
 def test_time_is_corrected_clamped_or_too_old(time: object, sent_at: object, expected: int | None, form: str) -> None:
-    verdicts = judged(event(time=_moment(time, form)), sent_at=_moment(sent_at, form))
+    validated = judged(event(time=_moment(time, form)), sent_at=_moment(sent_at, form))
     many = judged(*[event(time=_moment(time, form))] * MANY, sent_at=_moment(sent_at, form))
-    assert many.accepted == verdicts.accepted * MANY
+    assert many.accepted == validated.accepted * MANY
     if expected is None:
-        assert [found.code for found in verdicts.rejected] == ["too_old"]
+        assert [found.code for found in validated.rejected] == ["too_old"]
     else:
-        assert [accepted[1] - RECEIVED_MS for accepted in verdicts.accepted] == [expected]
+        assert [accepted[1] - RECEIVED_MS for accepted in validated.accepted] == [expected]
 
 
 def test_year_9999_is_clamped_to_the_arrival() -> None:
-    verdicts = judged(event(time="9999-12-31T23:59:59Z"), event(time=253_402_300_799_999))
-    assert [accepted[1] for accepted in verdicts.accepted] == [RECEIVED_MS, RECEIVED_MS]
+    validated = judged(event(time="9999-12-31T23:59:59Z"), event(time=253_402_300_799_999))
+    assert [accepted[1] for accepted in validated.accepted] == [RECEIVED_MS, RECEIVED_MS]
 
 
 def test_time_is_rounded_to_milliseconds() -> None:
-    verdicts = judged(event(time="2026-11-22T15:59:59.123456789Z"))
-    assert [rfc3339(accepted[1]) for accepted in verdicts.accepted] == ["2026-11-22T15:59:59.123Z"]
+    validated = judged(event(time="2026-11-22T15:59:59.123456789Z"))
+    assert [rfc3339(accepted[1]) for accepted in validated.accepted] == ["2026-11-22T15:59:59.123Z"]
 
 
 # Surrogates cannot come out of the decoder: tests/ingest/collect/test_body.py holds
@@ -347,7 +347,9 @@ def test_verdicts_on_many_are_those_on_each(
     fields = [{"name": "pageview"} | found for found in [*good, *likely, *rare]]
     body = json.dumps({"events": fields}, separators=(",", ":"), ensure_ascii=ascii_only).encode()
     batch = decode(body, JSON, LIMIT)
-    assert judge(batch.events, RECEIVED_MS, None, batch.columns) == judge(batch.events, RECEIVED_MS, None)
+    assert validate_batch(batch.events, RECEIVED_MS, None, batch.columns) == validate_batch(
+        batch.events, RECEIVED_MS, None
+    )
 
 
 def test_a_good_batch_is_judged_by_its_columns() -> None:

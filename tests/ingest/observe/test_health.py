@@ -18,7 +18,7 @@ from pathlib import Path
 
 import pytest
 
-from ingest.collect.encode import seal
+from ingest.collect.encode import encode_lines
 from shared.disk.layout import SegmentName
 from tests.builders.logs import line
 from tests.builders.server import Answer, Server
@@ -71,7 +71,7 @@ def test_segment_that_somebody_deleted_is_said_and_replaced_though_no_event_come
 
 def test_segment_without_a_checksum_is_said_until_it_is_gone(server: Server) -> None:
     suspect = server.data.log / SegmentName("other", 1, datetime.now(UTC).replace(microsecond=0)).file
-    suspect.write_bytes(seal([line("event-0001")]))
+    suspect.write_bytes(encode_lines([line("event-0001")]))
     try:
         assert failing(server) == {"log"}
         (check,) = [check for check in server.request("GET", "/readyz").json()["checks"] if check["name"] == "log"]

@@ -21,7 +21,7 @@ from pathlib import Path
 import pytest
 from filelock import lock_descriptor
 
-from ingest.collect.encode import seal
+from ingest.collect.encode import encode_lines
 from ingest.wal.active_segment import ActiveSegment, CommitFailed, SegmentMoved, SegmentSuspect
 from shared.disk.layout import DataDirectory, parse_segment
 from shared.segments.line import flaw
@@ -29,8 +29,8 @@ from shared.segments.recovery import Recovered, WriterAlive, next_sequence, reco
 from shared.segments.sealed import digest, sealed_segments
 from tests.builders.logs import data_directory, line
 
-ONE = seal([line("event-1")])
-TWO = seal([line("event-2")])
+ONE = encode_lines([line("event-1")])
+TWO = encode_lines([line("event-2")])
 
 
 def is_locked(path: Path) -> bool:
@@ -157,11 +157,11 @@ def test_short_writes_are_finished_or_undone(tmp_path: Path) -> None:
         from pathlib import Path
         from ingest.wal.active_segment import ActiveSegment, CommitFailed
         from tests.builders.logs import data_directory, line
-        from ingest.collect.encode import seal
+        from ingest.collect.encode import encode_lines
         signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
         data = data_directory(Path(sys.argv[1]))
         segment = ActiveSegment(data, "0", 1, "fsync")
-        one = seal([line("event-1")])
+        one = encode_lines([line("event-1")])
         segment.commit(one, 1)
         resource.setrlimit(resource.RLIMIT_FSIZE, (len(one) + int(sys.argv[2]), resource.RLIM_INFINITY))
         try:

@@ -18,7 +18,7 @@ from typing import Any
 
 import pytest
 
-from ingest.collect.encode import seal
+from ingest.collect.encode import encode_lines
 from ingest.wal.commit_queue import Busy, DiskFull, GroupCommitWriter, Stopping, Unavailable
 from shared.disk.control_files import request
 from shared.disk.layout import DataDirectory
@@ -36,7 +36,7 @@ def start(
 
 
 def events(*numbers: int) -> bytes:
-    return seal([line(f"event-{number:04d}") for number in numbers])
+    return encode_lines([line(f"event-{number:04d}") for number in numbers])
 
 
 def ids(data: DataDirectory) -> list[str]:

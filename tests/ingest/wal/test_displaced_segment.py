@@ -17,7 +17,7 @@ import pytest
 from compactor.generations.commit import compactor_lock
 from compactor.repair.rotated_files import adopt_strays
 from compactor.run_pass import recover_orphans
-from ingest.collect.encode import seal
+from ingest.collect.encode import encode_lines
 from ingest.wal.active_segment import ActiveSegment
 from ingest.wal.commit_queue import DiskFull, GroupCommitWriter, Unavailable
 from shared.disk.layout import DataDirectory, SegmentName
@@ -33,7 +33,7 @@ from tests.faults.record import Mark, Recorder, Tree
 from tests.ingest.wal.test_commit_queue import small_disk, until
 
 Deed = Callable[[Path], object]
-OTHER = seal([line("of-somebody-else")])
+OTHER = encode_lines([line("of-somebody-else")])
 
 
 def start(data: DataDirectory, log: SilentLog, **settings: object) -> GroupCommitWriter:
@@ -41,7 +41,7 @@ def start(data: DataDirectory, log: SilentLog, **settings: object) -> GroupCommi
 
 
 def event(number: int) -> bytes:
-    return seal([line(f"event-{number:04d}")])
+    return encode_lines([line(f"event-{number:04d}")])
 
 
 def counted(data: DataDirectory) -> list[str]:
@@ -298,7 +298,7 @@ async def test_deleted_segment_is_adopted_when_there_is_room_again(tmp_path: Pat
         data, log = data_directory(disk / "data"), SilentLog()
         writer = start(data, log)
         stored = [f"event-{number:04d}" for number in range(400)]
-        await writer.append(seal([line(id_) for id_ in stored]), len(stored))
+        await writer.append(encode_lines([line(id_) for id_ in stored]), len(stored))
         ballast = disk / "ballast"
         with ballast.open("wb", buffering=0) as file, suppress(OSError):
             while file.write(bytes(4096)):
