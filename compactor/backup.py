@@ -21,28 +21,29 @@ from typing import NamedTuple
 from compactor.generations.commit import LOCK_PATIENCE_S, compactor_lock, kept_snapshots
 from compactor.repair.directory_check import later_parts
 from compactor.run_pass import recover_orphans
-from shared.disk.control_files import seal_now
-from shared.disk.durable import keep_as, make_directory, sync_directory
+from shared.disk.control_files import seal_and_wait
+from shared.disk.durable import hard_link, make_directory, sync_directory
 from shared.disk.layout import (
     PARTIAL_SUFFIX,
     TEMPORARY_SUFFIX,
     DataDirectory,
     SegmentName,
     parse_kept_snapshot,
-    parse_stray,
+    parse_rotated,
 )
-from shared.erasures import pending, record_of
-from shared.exit_codes import UsageProblem
+from shared.erasures import pending_requests, progress_of
+from shared.exit_codes import UsageError
+from shared.generations.load import find_snapshot
 from shared.generations.part_presence import missing_parts, referenced_parts
-from shared.generations.snapshot import Snapshot, find
+from shared.generations.snapshot import Snapshot
 from shared.log import Log
-from shared.segments.sealed import files_of, sealed_segments
+from shared.segments.sealed import list_files, sealed_segments
 
 SEAL_PATIENCE_S = 10.0
 LOOKS = 5
 
 
-class BackupRefused(UsageProblem):
+class BackupRefused(UsageError):
     """There is no backup. Says why, and what to do next."""
 
 
@@ -66,7 +67,7 @@ def backup(data: DataDirectory, destination: Path, log: Log) -> Backup:
     """
     check_destination(data, destination)
     recover_orphans(data, log)
-    seal_now(data, SEAL_PATIENCE_S)
+    seal_and_wait(data, SEAL_PATIENCE_S)
     with compactor_lock(data, LOCK_PATIENCE_S):
         _check_erasures(data)
         snapshots = _snapshots(data)
@@ -105,7 +106,7 @@ def _check_erasures(data: DataDirectory) -> None:
     """Raises BackupRefused half-way through an erasure: the log may still hold a
     visitor whom the snapshot does not count.
     """
-    if any(record_of(data, request.request)[0] for request in pending(data)):
+    if any(progress_of(data, request.request)[0] for request in pending_requests(data)):
         raise BackupRefused(
             "a visitor is being erased, and the backup might hold some of them still; wait until `foldlog status` shows no "
             "erasure as pending (`erasures_pending` is 0 in its JSON), and then run this again"
@@ -118,7 +119,7 @@ def _snapshots(data: DataDirectory) -> list[Snapshot]:
     Raises BackupRefused when it is damaged or not all that was counted, and
     SnapshotLost.
     """
-    found = find(data)
+    found = find_snapshot(data)
     if found.damage:
         raise BackupRefused(f"{found.damage}; run `foldlog compact --once`, if no compactor runs, and then this again")
     if missing := next(missing_parts(data, found.snapshot), None):
@@ -161,7 +162,7 @@ def _clear(path: Path) -> None:
     """
     partial = DataDirectory(path)
     ours = {partial.log, partial.archive, partial.counters, partial.quarantine, partial.snapshot, *partial.records()}
-    strange = [each for each in files_of(path) if each not in ours and parse_kept_snapshot(each.name) is None]
+    strange = [each for each in list_files(path) if each not in ours and parse_kept_snapshot(each.name) is None]
     if strange or path.is_symlink():
         raise BackupRefused(f"{path} is in the way, and is no backup that was killed; remove it, or give another name")
     shutil.rmtree(path, ignore_errors=True)
@@ -170,7 +171,9 @@ def _clear(path: Path) -> None:
 def leftovers(destination: Path) -> list[Path]:
     """Backups beside this one that were killed before they were whole."""
     return [
-        path for path in files_of(destination.absolute().parent) if path.name.endswith(PARTIAL_SUFFIX) and path.is_dir()
+        path
+        for path in list_files(destination.absolute().parent)
+        if path.name.endswith(PARTIAL_SUFFIX) and path.is_dir()
     ]
 
 
@@ -181,7 +184,7 @@ def _link_files(data: DataDirectory, partial: DataDirectory, snapshots: list[Sna
     _link(data, partial, (data.kept_snapshot(snapshot.generation) for snapshot in kept))
     _link(data, partial, [data.snapshot] if current.generation else [])
     _link_log(data, partial)
-    _link(data, partial, (path for path in files_of(data.quarantine) if not path.name.endswith(TEMPORARY_SUFFIX)))
+    _link(data, partial, (path for path in list_files(data.quarantine) if not path.name.endswith(TEMPORARY_SUFFIX)))
     _link(data, partial, (path for path in data.records() if path.exists()))
 
 
@@ -209,8 +212,8 @@ def _strays(data: DataDirectory) -> Iterator[Path]:
     """Not adopted here: somebody may be at work on them. The restored directory adopts
     them (compactor/repair/rotated_files.py).
     """
-    for path in files_of(data.log):
-        if parse_stray(path.name) is not None and path.is_file() and not path.is_symlink():
+    for path in list_files(data.log):
+        if parse_rotated(path.name) is not None and path.is_file() and not path.is_symlink():
             yield path
 
 
@@ -219,7 +222,7 @@ def _link(data: DataDirectory, partial: DataDirectory, paths: Iterable[Path]) ->
         target = partial.root / path.relative_to(data.root)
         if not target.exists():
             make_directory(target.parent)
-            keep_as(path, target)
+            hard_link(path, target)
 
 
 def _sizes(partial: DataDirectory) -> tuple[int, int, int]:

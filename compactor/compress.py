@@ -17,8 +17,8 @@ from compactor.generations.commit import LOCK_PATIENCE_S, compactor_lock
 from shared.disk.compression import CannotInflate, deflating, inflated
 from shared.disk.durable import publishing, remove
 from shared.disk.layout import DataDirectory, parse_segment, parse_temporary
-from shared.generations.snapshot import load
-from shared.segments.sealed import Segment, files_of, recorded_sha256, sealed_segments
+from shared.generations.load import load_snapshot
+from shared.segments.sealed import Segment, list_files, recorded_sha256, sealed_segments
 
 METHODS = {"zstd": ".zst", "gzip": ".gz"}
 # Whoever waits for the lock looks twenty times a second: between two segments a pass
@@ -54,7 +54,7 @@ def compress(
     done = Compressed()
     suffix = METHODS[method]
     with compactor_lock(data, LOCK_PATIENCE_S):
-        remove(unpublished(data))
+        remove(temp_compressed_files(data))
         waiting = compressible(data, older_than_s, now_ms)
     for segment in waiting:
         progress(segment.name.file)
@@ -67,7 +67,7 @@ def compress(
 
 def compressible(data: DataDirectory, older_than_s: float, now_ms: int) -> list[Segment]:
     """The plain segments that a fold needs no longer, oldest first."""
-    snapshot = load(data)
+    snapshot = load_snapshot(data)
     latest = now_ms / 1000 - older_than_s
     found = [
         segment
@@ -79,15 +79,15 @@ def compressible(data: DataDirectory, older_than_s: float, now_ms: int) -> list[
 
 def is_folded(data: DataDirectory, segment: Segment) -> bool:
     """By the snapshot of now: a damaged one may have gone back to an earlier."""
-    return load(data).has_folded(segment.name)
+    return load_snapshot(data).has_folded(segment.name)
 
 
-def unpublished(data: DataDirectory) -> list[Path]:
+def temp_compressed_files(data: DataDirectory) -> list[Path]:
     """What a compression that was killed had not published. Only whoever holds the
     compactor's lock may ask.
     """
     sealed = {segment.name for segment in sealed_segments(data)}
-    found = ((parse_segment(parse_temporary(path.name) or ""), path) for path in files_of(data.log))
+    found = ((parse_segment(parse_temporary(path.name) or ""), path) for path in list_files(data.log))
     return [path for name, path in found if name in sealed]
 
 

@@ -28,11 +28,12 @@ from compactor.generations.commit import LOCK_PATIENCE_S, CommitLost, CompactorB
 from compactor.repair.directory_check import CopyIncomplete, begin
 from compactor.repair.rotated_files import adopt_strays
 from compactor.run_pass import Pass, recover_orphans, run_pass
-from shared.disk.control_files import RequestTimedOut, Watch, seal_now
+from shared.disk.control_files import RequestTimedOut, Watch, seal_and_wait
 from shared.disk.durable import make_data_directory
 from shared.disk.layout import DataDirectory
-from shared.generations.archive_schema import PartDamaged
-from shared.generations.snapshot import SnapshotDamaged, load
+from shared.generations.load import load_snapshot
+from shared.generations.part_integrity import PartDamaged
+from shared.generations.snapshot import SnapshotDamaged
 from shared.log import Log
 from shared.segments.line import DataFromNewerVersion
 from shared.segments.sealed import sealed_segments
@@ -76,7 +77,9 @@ def fold_all(data: DataDirectory, settings: Settings, log: Log, lock: CompactorL
             # once.
             if max_bytes == 1:
                 raise
-            taken = sum(segment.plain_bytes for segment in plan_segments(load(data), sealed_segments(data), max_bytes))
+            taken = sum(
+                segment.plain_bytes for segment in plan_segments(load_snapshot(data), sealed_segments(data), max_bytes)
+            )
             max_bytes = taken // 4 if taken > (1 << 20) else 1
             log.warning("pass_reduced", max_bytes=max_bytes)
             continue
@@ -91,7 +94,7 @@ def erase_now(data: DataDirectory, settings: Settings, log: Log) -> None:
     Raises CompactorBusy and CopyIncomplete.
     """
     with suppress(RequestTimedOut):  # nobody serves: what a dead writer left open is recovered by the pass
-        seal_now(data, SEAL_PATIENCE_S)
+        seal_and_wait(data, SEAL_PATIENCE_S)
     with compactor_lock(data, LOCK_PATIENCE_S) as lock:
         begin(data, log, lock)
         fold_all(data, settings, log, lock)
@@ -144,7 +147,7 @@ class Compactor:
     def _seal(self) -> None:
         try:
             recover_orphans(self._data, self._log)
-            seal_now(self._data, SEAL_PATIENCE_S)
+            seal_and_wait(self._data, SEAL_PATIENCE_S)
         except (RequestTimedOut, OSError) as error:
             self._log.warning("seal_request_failed", reason=str(error))
 
@@ -218,7 +221,7 @@ def _asked_while_away(data: DataDirectory) -> bool:
     this one was starting.
     """
     try:
-        return data.fold_request.stat().st_mtime * 1000 > epoch_ms(load(data).as_of)
+        return data.fold_request.stat().st_mtime * 1000 > epoch_ms(load_snapshot(data).as_of)
     except FileNotFoundError:
         return False
 

@@ -28,7 +28,8 @@ from compactor.retention.apply import plan_retention, remove_expired, retain, sa
 from shared.disk.durable import scratch
 from shared.disk.layout import DataDirectory
 from shared.duckdb_engine import connect
-from shared.generations.snapshot import Day, LastPass, Snapshot, find
+from shared.generations.load import find_snapshot
+from shared.generations.snapshot import Day, LastPass, Snapshot
 from shared.log import Log
 from shared.segments.recovery import WriterAlive, recover
 from shared.segments.sealed import Segment, active_segments, sealed_segments
@@ -84,7 +85,7 @@ def whole_snapshot(data: DataDirectory, log: Log, lock: CompactorLock) -> Snapsh
     """The snapshot to go on from. A damaged one is set aside and replaced first. Raises
     SnapshotLost and CommitLost.
     """
-    found = find(data)
+    found = find_snapshot(data)
     if found.damage is None:
         return found.snapshot
     restored = restore(data, found, lock)

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 
 from foldlog.arguments import make_parser
 from shared.disk.layout import DataDirectory
-from shared.exit_codes import DONE, TRY_AGAIN, USAGE, TryAgain, UsageProblem
+from shared.exit_codes import DONE, TRY_AGAIN, USAGE, TemporaryFailure, UsageError
 from shared.log import Log
 from shared.settings import Settings, SettingsError, load
 
@@ -48,9 +48,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         data = DataDirectory(settings.data_dir)
         _preflight(given.command, data)
         return command(given.command)(given, settings, data, log)
-    except UsageProblem as error:
+    except UsageError as error:
         return _complain(str(error), USAGE)
-    except TryAgain as error:
+    except TemporaryFailure as error:
         return _complain(str(error), TRY_AGAIN)
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # the reader has seen enough

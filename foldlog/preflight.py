@@ -15,8 +15,9 @@ from pathlib import Path
 from foldlog.doctor.file_systems import refuse_network
 from shared.disk.durable import make_data_directory
 from shared.disk.layout import DataDirectory
-from shared.generations.snapshot import Snapshot, SnapshotDamaged, decode, kept_generations
-from shared.segments.line import LINE_MAX_BYTES, DataFromNewerVersion, flaw
+from shared.generations.load import kept_generations
+from shared.generations.snapshot import Snapshot, SnapshotDamaged, decode_snapshot
+from shared.segments.line import LINE_MAX_BYTES, DataFromNewerVersion, line_error
 from shared.segments.sealed import Segment, active_segments, open_segment, sealed_segments
 from shared.settings import SettingsError
 
@@ -48,7 +49,7 @@ def _newest_snapshot(data: DataDirectory) -> Snapshot:
     found: list[Snapshot] = []
     for path in (data.snapshot, *(data.kept_snapshot(generation) for generation in kept_generations(data))):
         try:
-            found.append(decode(path.read_bytes(), path))
+            found.append(decode_snapshot(path.read_bytes(), path))
         except (OSError, SnapshotDamaged):
             continue  # whoever reads it says so, and knows what takes its place
     return found[0] if found else Snapshot()
@@ -64,7 +65,7 @@ def _to_look_at(data: DataDirectory, snapshot: Snapshot) -> Iterable[Segment]:
 def _check_first_line(path: Path) -> None:
     try:
         with open_segment(path) as file:
-            flaw(
+            line_error(
                 file.readline(LINE_MAX_BYTES)
             )  # one that is damaged is nobody's version: the fold looks at it line by line
     except DataFromNewerVersion as error:

@@ -21,8 +21,8 @@ import msgspec
 
 from shared.control_chars import escape_control_chars
 from shared.disk.layout import DataDirectory, parse_active, parse_segment
-from shared.segments.line import PIECE_MAX_BYTES, scan
-from shared.segments.sealed import Segment, salvage, sealed_segments
+from shared.segments.line import PIECE_MAX_BYTES, scan_lines
+from shared.segments.sealed import Segment, readable_lines, sealed_segments
 from shared.timestamps import rfc3339
 
 POLL_S = 0.2
@@ -219,14 +219,14 @@ class Follower:
     def _sealed_lines(self, segment: Segment) -> Iterator[bytes]:
         path = next(iter(segment.copies), segment.path)  # it may have been compressed since it was listed
         try:
-            yield from salvage(path)
+            yield from readable_lines(path)
         except FileNotFoundError:
             return
         except OSError:  # damaged: what comes behind cannot be had
             self.left_out += 1
 
     def _good(self, lines: Iterable[bytes]) -> Iterator[bytes]:
-        for line in scan(lines):
+        for line in scan_lines(lines):
             if line.reason is None:
                 yield line.content
             else:

@@ -23,7 +23,7 @@ from shared.disk.layout import DataDirectory
 from shared.log import Log
 from shared.settings import Settings
 from shared.timestamps import now_ms
-from shared.worker_stats import Meters
+from shared.worker_stats import WorkerStats
 
 DISK_LOOK_S = 1.0
 
@@ -38,7 +38,7 @@ class Service:
     data: DataDirectory
     log: Log
     writer: GroupCommitWriter
-    meters: Meters
+    meters: WorkerStats
     rate_limiter: RateLimiter
     keyring: Keyring
     visitor_hash: VisitorHash

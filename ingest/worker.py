@@ -42,9 +42,9 @@ from shared.disk.durable import make_data_directory
 from shared.disk.layout import DataDirectory
 from shared.log import Log
 from shared.segments.recovery import WriterAlive
-from shared.settings import Settings, show_address
+from shared.settings import Settings, format_address
 from shared.systemd_notify import Notifier
-from shared.worker_stats import Meters
+from shared.worker_stats import WorkerStats
 
 EXIT_DONE = 0
 EXIT_TRY_AGAIN = 75
@@ -92,7 +92,7 @@ async def _serve(settings: Settings, writer: str, log: Log, start: Start) -> int
     data = DataDirectory(settings.data_dir)
     make_data_directory(data)
     country = CountryLookup(settings, log)
-    meters = Meters()
+    meters = WorkerStats()
     stop = asyncio.Event()
     exit_code = EXIT_DONE
 
@@ -139,7 +139,7 @@ async def _serve(settings: Settings, writer: str, log: Log, start: Start) -> int
                 start.notifier.stopping()
                 await drain(service, server, runner, GRACE_S if exit_code == EXIT_DONE else 0)
     except OSError as error:
-        log.error("worker_not_listening", address=show_address(*settings.listen), reason=error.strerror)
+        log.error("worker_not_listening", address=format_address(*settings.listen), reason=error.strerror)
         exit_code = EXIT_TRY_AGAIN if error.errno == errno.EADDRINUSE else 2
     finally:
         await runner.cleanup()
@@ -155,11 +155,11 @@ async def _listen(runner: web.ServerRunner, settings: Settings, inherited: Seque
     sites: list[web.BaseSite] = [web.SockSite(runner, each, backlog=BACKLOG) for each in inherited]
     for site in sites or [web.TCPSite(runner, host, port, reuse_port=True, backlog=BACKLOG)]:
         await site.start()
-    return ", ".join([show_address(*address[:2]) for address in runner.addresses])
+    return ", ".join([format_address(*address[:2]) for address in runner.addresses])
 
 
 async def _open_writer(
-    data: DataDirectory, writer: str, settings: Settings, log: Log, fail: Callable[[], None], meters: Meters
+    data: DataDirectory, writer: str, settings: Settings, log: Log, fail: Callable[[], None], meters: WorkerStats
 ) -> GroupCommitWriter:
     """Open the log, with patience for a recovery by the compactor or for a predecessor
     that is still sealing.

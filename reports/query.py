@@ -14,7 +14,7 @@ from datetime import UTC, date, datetime, time, timedelta
 from typing import Literal, cast, get_args
 from zoneinfo import ZoneInfo
 
-from shared.exit_codes import UsageProblem
+from shared.exit_codes import UsageError
 from shared.generations.archive_schema import DIMENSIONS
 
 Interval = Literal["none", "15m", "hour", "day", "week", "month"]
@@ -31,7 +31,7 @@ PROPS = "props."
 _CONDITION = re.compile(r"(?P<field>[a-z_]+|props\.[^=!]{1,100}?)(?P<operator>==|!=)(?P<value>.*)", re.DOTALL)
 
 
-class QueryError(UsageProblem, ValueError):
+class QueryError(UsageError, ValueError):
     """A parameter that cannot be understood; the message names it and shows what would
     be.
     """

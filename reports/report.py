@@ -24,12 +24,11 @@ from shared.generations.archive_schema import (
     BUCKET_S,
     COUNTED_DIMENSIONS,
     COUNTER_COLUMNS,
-    OF_DAY,
+    DAY_SUM_SUFFIX,
     OTHER,
     TOTAL,
-    whole_part,
-    whole_parts,
 )
+from shared.generations.part_integrity import verified_part, verified_parts
 from shared.generations.snapshot import Day, Snapshot
 from shared.sql.archive_events import empty_relation_sql, from_archive_sql
 
@@ -76,13 +75,13 @@ class Span:
         return [
             str(path)
             for day, kept in self.days.items()
-            for path in whole_parts(self.data, "archive", day, kept.archive)
+            for path in verified_parts(self.data, "archive", day, kept.archive)
         ]
 
     def counters(self, days: Iterable[date]) -> list[str]:
         """The counters of some of the days. Raises PartDamaged."""
         found = ((day, self.days[day].counters) for day in days)
-        return [str(whole_part(self.data, "counters", day, part)) for day, part in found if part]
+        return [str(verified_part(self.data, "counters", day, part)) for day, part in found if part]
 
     @property
     def expired(self) -> list[date]:
@@ -220,7 +219,7 @@ class Report:
         )
         self._values |= {
             "dimension": self._by_counter,
-            "sum": self._by_counter + OF_DAY,
+            "sum": self._by_counter + DAY_SUM_SUFFIX,
             "sums": sums,
             "quarters": quarters,
         }

@@ -20,13 +20,13 @@ import msgspec
 
 from shared.disk.durable import PRIVATE_DIRECTORY_MODE, PRIVATE_MODE, make_directory, publish, remove
 from shared.disk.layout import TEMPORARY_SUFFIX, DataDirectory, parse_erasure_request
-from shared.segments.sealed import files_of
+from shared.segments.sealed import list_files
 from shared.timestamps import now_ms, rfc3339
 
 UNPUBLISHED_S = 60.0
 
 
-class Request(msgspec.Struct, frozen=True, omit_defaults=True):
+class ErasureRequest(msgspec.Struct, frozen=True, omit_defaults=True):
     """Who is to be erased: all events with this visitor id, of one site or of all."""
 
     request: str
@@ -35,7 +35,7 @@ class Request(msgspec.Struct, frozen=True, omit_defaults=True):
     site: str | None = None
 
 
-class File(msgspec.Struct, frozen=True):
+class FileDigest(msgspec.Struct, frozen=True):
     """A file that held the visitor, below the data directory, and its sha256 in hex (of
     a compressed segment: of its lines).
     """
@@ -44,7 +44,7 @@ class File(msgspec.Struct, frozen=True):
     sha256: str | None
 
 
-class Begun(msgspec.Struct, frozen=True, tag="begun", tag_field="state"):
+class ErasureStarted(msgspec.Struct, frozen=True, tag="begun", tag_field="state"):
     """What held the visitor when an erasure began.
 
     `events` are counted ones, on so many `days`; `lines` those of sealed segments
@@ -66,10 +66,10 @@ class Begun(msgspec.Struct, frozen=True, tag="begun", tag_field="state"):
     other_sites: int
     mentions: int | None
     unreadable: tuple[str, ...]
-    files: tuple[File, ...]
+    files: tuple[FileDigest, ...]
 
 
-class Done(msgspec.Struct, frozen=True, tag="done", tag_field="state"):
+class ErasureCompleted(msgspec.Struct, frozen=True, tag="done", tag_field="state"):
     """The end of an erasure: `files` took the place of those that held the visitor.
     `generation` is the snapshot since then.
     """
@@ -77,46 +77,46 @@ class Done(msgspec.Struct, frozen=True, tag="done", tag_field="state"):
     request: str
     done_at: str
     generation: int
-    files: tuple[File, ...]
+    files: tuple[FileDigest, ...]
 
 
-_REQUEST = msgspec.json.Decoder(Request)
-_RECORD = msgspec.json.Decoder(Begun | Done)
+_REQUEST = msgspec.json.Decoder(ErasureRequest)
+_RECORD = msgspec.json.Decoder(ErasureStarted | ErasureCompleted)
 
 
-def ask(data: DataDirectory, visitor: str, site: str | None) -> Request:
+def create_request(data: DataDirectory, visitor: str, site: str | None) -> ErasureRequest:
     """Publish a request. From now on it will be carried out, by whoever compacts
     next.
     """
     make_directory(data.private, PRIVATE_DIRECTORY_MODE)
-    asked = Request(secrets.token_hex(8), rfc3339(now_ms()), visitor, site and site.lower())
+    asked = ErasureRequest(secrets.token_hex(8), rfc3339(now_ms()), visitor, site and site.lower())
     publish(data.erasure_request(asked.request), msgspec.json.encode(asked) + b"\n", PRIVATE_MODE)
     return asked
 
 
-def pending(data: DataDirectory) -> list[Request]:
+def pending_requests(data: DataDirectory) -> list[ErasureRequest]:
     """Requests that are not done, the oldest first."""
     found = (_decoded(path) for path in _requests(data))
     return sorted((request for request in found if request is not None), key=lambda request: request.asked_at)
 
 
-def unreadable(data: DataDirectory) -> list[Path]:
+def unreadable_requests(data: DataDirectory) -> list[Path]:
     """Requests that are damaged: nobody can tell any more whom they name."""
     return [path for path in _requests(data) if _decoded(path) is None]
 
 
 def _requests(data: DataDirectory) -> list[Path]:
-    return [path for path in files_of(data.private) if parse_erasure_request(path.name)]
+    return [path for path in list_files(data.private) if parse_erasure_request(path.name)]
 
 
-def _decoded(path: Path) -> Request | None:
+def _decoded(path: Path) -> ErasureRequest | None:
     try:
         return _REQUEST.decode(path.read_bytes())
     except (msgspec.DecodeError, UnicodeDecodeError):
         return None
 
 
-def unpublished(data: DataDirectory) -> Iterator[Path]:
+def temp_request_files(data: DataDirectory) -> Iterator[Path]:
     """What is left of requests whose asker was killed before they were made."""
     for path in data.private.glob(f".erase-*{TEMPORARY_SUFFIX}"):
         if time.time() - path.stat().st_mtime > UNPUBLISHED_S:
@@ -131,7 +131,7 @@ def count_pending(data: DataDirectory) -> int:
         return 0
 
 
-def records(data: DataDirectory) -> Iterator[Begun | Done]:
+def read_records(data: DataDirectory) -> Iterator[ErasureStarted | ErasureCompleted]:
     """Every line of erasures.ndjson, in order; one that is damaged is left out."""
     try:
         content = data.erasures.read_bytes()
@@ -142,20 +142,20 @@ def records(data: DataDirectory) -> Iterator[Begun | Done]:
             yield _RECORD.decode(line)
 
 
-def record_of(data: DataDirectory, request: str) -> tuple[Begun | None, Done | None]:
+def progress_of(data: DataDirectory, request: str) -> tuple[ErasureStarted | None, ErasureCompleted | None]:
     """How far an erasure is."""
     begun = done = None
-    for record in records(data):
+    for record in read_records(data):
         if record.request != request:
             continue
-        if isinstance(record, Begun):
+        if isinstance(record, ErasureStarted):
             begun = record
         else:
             done = record
     return begun, done
 
 
-def record(data: DataDirectory, line: Begun | Done) -> None:
+def record(data: DataDirectory, line: ErasureStarted | ErasureCompleted) -> None:
     """Add a line to erasures.ndjson. Only for the holder of the compactor's lock."""
     try:
         before = data.erasures.read_bytes()
@@ -164,11 +164,11 @@ def record(data: DataDirectory, line: Begun | Done) -> None:
     publish(data.erasures, before + msgspec.json.encode(line) + b"\n")
 
 
-def forget(data: DataDirectory, request: Request) -> None:
+def delete_request(data: DataDirectory, request: ErasureRequest) -> None:
     """Remove a request that is done: it was the last file that held the visitor."""
     remove([data.erasure_request(request.request)])
 
 
-def is_done(data: DataDirectory, request: Request) -> bool:
+def is_done(data: DataDirectory, request: ErasureRequest) -> bool:
     """Whether the request is carried out."""
     return not data.erasure_request(request.request).exists()

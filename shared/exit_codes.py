@@ -11,7 +11,7 @@ USAGE = 2
 TRY_AGAIN = 75
 
 
-class UsageProblem(Exception):
+class UsageError(Exception):
     """Ends a command with 2: what was typed, a setting or a file has to be mended
     first.
 
@@ -19,5 +19,5 @@ class UsageProblem(Exception):
     """
 
 
-class TryAgain(Exception):
+class TemporaryFailure(Exception):
     """Ends a command with 75: it may succeed when it is typed again."""

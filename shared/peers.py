@@ -17,14 +17,14 @@ from pathlib import Path
 import msgspec
 
 from shared.disk.layout import DataDirectory
-from shared.worker_stats import Meters
+from shared.worker_stats import WorkerStats
 
 TIMEOUT_S = 1.0
 _BLOCK = 1 << 16
-_METERS = msgspec.json.Decoder(Meters)
+_METERS = msgspec.json.Decoder(WorkerStats)
 
 
-def ask_workers(data: DataDirectory) -> dict[str, Meters | None]:
+def query_workers(data: DataDirectory) -> dict[str, WorkerStats | None]:
     """The meters of every worker; None for one that is dead or does not answer. Blocks,
     for not much more than TIMEOUT_S.
     """
@@ -33,7 +33,7 @@ def ask_workers(data: DataDirectory) -> dict[str, Meters | None]:
         return dict(zip([path.stem for path in paths], together.map(_ask, paths), strict=True))
 
 
-def forget_dead_workers(data: DataDirectory) -> None:
+def remove_dead_sockets(data: DataDirectory) -> None:
     """Remove the sockets that killed workers left behind."""
     for path in data.run.glob("*.sock"):
         try:
@@ -44,7 +44,7 @@ def forget_dead_workers(data: DataDirectory) -> None:
             continue
 
 
-def _ask(path: Path) -> Meters | None:
+def _ask(path: Path) -> WorkerStats | None:
     try:
         with _connect(path) as peer:
             answer = b""

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
-from shared.exit_codes import UsageProblem
+from shared.exit_codes import UsageError
 
 if TYPE_CHECKING:
     # Loaded where a value needs them: every process of Foldlog starts with this module.
@@ -38,7 +38,7 @@ _SECONDS = {"": 1.0, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 _HOST = re.compile(r"(?=.{1,253}$)[a-z0-9_]([a-z0-9_-]*[a-z0-9_])?(\.[a-z0-9_]([a-z0-9_-]*[a-z0-9_])?)*")
 
 
-class SettingsError(UsageProblem, ValueError):
+class SettingsError(UsageError, ValueError):
     """A setting that cannot be used; the message names it and says what would be
     accepted.
     """
@@ -104,11 +104,11 @@ class Settings:
     def dashboard(self) -> str:
         """Address of the dashboard as a person on this host would type it."""
         host, port = self.listen
-        shown = show_address({"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host), port)  # noqa: S104
+        shown = format_address({"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host), port)  # noqa: S104
         return f"http://{shown}/admin/"
 
 
-def show_address(host: str, port: int) -> str:
+def format_address(host: str, port: int) -> str:
     """As it is typed: an IPv6 address stands in brackets."""
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 

@@ -13,9 +13,10 @@ import msgspec
 
 from shared.disk.layout import DataDirectory
 from shared.erasures import count_pending
+from shared.generations.load import find_snapshot
 from shared.generations.part_presence import missing_parts
-from shared.generations.snapshot import Retention, Snapshot, find
-from shared.segments.recovery import quarantined_by_recovery
+from shared.generations.snapshot import Retention, Snapshot
+from shared.segments.quarantine import lines_quarantined_by_recovery
 from shared.segments.sealed import active_segments, count_lines, file_sizes, sealed_segments
 from shared.settings import Settings
 from shared.timestamps import epoch_ms, now_ms
@@ -54,12 +55,12 @@ def read_status(data: DataDirectory, settings: Settings) -> dict[str, Any]:
 
 
 def _read_status(data: DataDirectory, settings: Settings) -> dict[str, Any]:
-    snapshot, _, damage = find(data)
+    snapshot, _, damage = find_snapshot(data)
     unfolded = [s for s in sealed_segments(data) if not snapshot.has_folded(s.name)]
     active = active_segments(data)
     waiting = sum(count_lines(path) for path in active.values())
     sealed_waiting = sum(count_lines(segment.path) for segment in unfolded)
-    balance = make_balance(snapshot, waiting + sealed_waiting, quarantined_by_recovery(data))
+    balance = make_balance(snapshot, waiting + sealed_waiting, lines_quarantined_by_recovery(data))
     disk = os.statvfs(data.root)
     return {
         "balance": vars(balance) | {"difference": balance.difference, "conflicts": snapshot.totals.conflicts},
@@ -116,7 +117,9 @@ def of_retention(run: Retention) -> Iterator[str]:
 def of_parts(data: DataDirectory, snapshot: Snapshot) -> str | None:
     """As a copy of a running directory is until it is rebuilt."""
     missing = list(missing_parts(data, snapshot))
-    if not missing or find(data).snapshot.generation != snapshot.generation:  # an erasure has swept them away since
+    if (
+        not missing or find_snapshot(data).snapshot.generation != snapshot.generation
+    ):  # an erasure has swept them away since
         return None
     return f"{len(missing)} parts that snapshot.json names are not there, such as {missing[0]}: run `foldlog rebuild`"
 

@@ -14,7 +14,7 @@ import msgspec
 
 from shared.disk.durable import PRIVATE_MODE, publish
 from shared.disk.layout import DataDirectory
-from shared.exit_codes import UsageProblem
+from shared.exit_codes import UsageError
 from shared.timestamps import now_ms, rfc3339
 
 Scope = Literal["ingest", "read", "admin"]
@@ -34,7 +34,7 @@ class Token(msgspec.Struct, frozen=True):
 _TOKENS = msgspec.json.Decoder(tuple[Token, ...])
 
 
-class TokensDamaged(UsageProblem):
+class TokensDamaged(UsageError):
     """tokens.json is there but cannot be read. Says what to do next."""
 
 

@@ -34,7 +34,7 @@ def histogram(bounds: tuple[float, ...]) -> Histogram:
     return Histogram(bounds, [0] * (len(bounds) + 1))
 
 
-class Meters(msgspec.Struct):
+class WorkerStats(msgspec.Struct):
     """All that is counted, since the worker started. Keys of `requests` are route,
     status and code.
     """

@@ -26,7 +26,7 @@ from compactor.generations.part_writer import sql_list
 from shared.disk.compression import CannotInflate, inflated
 from shared.disk.layout import TEMPORARY_SUFFIX, DataDirectory, parse_checksum, parse_segment
 from shared.generations.snapshot import Snapshot
-from shared.segments.sealed import Segment, active_segments, files_of, open_segment, salvage
+from shared.segments.sealed import Segment, active_segments, list_files, open_segment, readable_lines
 from shared.sql.archive_events import from_archive_sql
 
 # A shorter id is part of too many texts that have nothing to do with it.
@@ -164,7 +164,7 @@ def segment_files(data: DataDirectory) -> Iterator[Segment]:
     """Every file of a sealed segment: the plain one and the compressed one where both
     are there.
     """
-    for path in files_of(data.log):
+    for path in list_files(data.log):
         if (name := parse_segment(path.name)) is not None and path.is_file():
             yield Segment(name, path)
 
@@ -182,7 +182,7 @@ def received_unfolded(data: DataDirectory, snapshot: Snapshot, sought: Sought) -
 
 def _unfolded_files(data: DataDirectory, snapshot: Snapshot) -> list[Path]:
     """All files of the log that hold lines, but for folded segments."""
-    names = ((path, parse_segment(path.name)) for path in files_of(data.log) if not parse_checksum(path.name))
+    names = ((path, parse_segment(path.name)) for path in list_files(data.log) if not parse_checksum(path.name))
     return [path for path, name in names if (name is None or not snapshot.has_folded(name)) and path.is_file()]
 
 
@@ -203,7 +203,7 @@ def hits(path: Path, sought: Sought) -> Iterator[Hit]:
 def _readable_hits(path: Path, sought: Sought) -> Iterator[Hit]:
     """As `hits`. Raises CannotInflate after the last line that can be read."""
     if _may_be_in(path, sought.hint):
-        for line in salvage(path):
+        for line in readable_lines(path):
             yield sought.is_in(line)
 
 
@@ -271,7 +271,7 @@ def _two(database: duckdb.DuckDBPyConnection, sql: str, values: dict[str, str | 
 
 
 def _search_quarantine(database: duckdb.DuckDBPyConnection, data: DataDirectory, sought: Sought, found: Found) -> None:
-    for path in filter(Path.is_file, files_of(data.quarantine)):
+    for path in filter(Path.is_file, list_files(data.quarantine)):
         try:
             traces = traces_in(database, path, sought)
         except (OSError, duckdb.Error):
@@ -295,7 +295,7 @@ def traces_in(database: duckdb.DuckDBPyConnection, path: Path, sought: Sought) -
             return 0  # counters name nobody
         sql = f"SELECT count(*), count(hash(p)) FROM read_parquet({sql_list([path])}) p WHERE visitor = $visitor"
         return _two(database, sql, {"visitor": sought.visitor})[0]
-    return sum(is_trace(line, sought) for line in salvage(path))
+    return sum(is_trace(line, sought) for line in readable_lines(path))
 
 
 def is_trace(record: bytes, sought: Sought) -> bool:

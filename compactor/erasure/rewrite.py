@@ -19,7 +19,7 @@ from pathlib import Path
 import duckdb
 import msgspec
 
-from compactor.compress import unpublished as half_written
+from compactor.compress import temp_compressed_files
 from compactor.erasure.footprint import (
     MENTION_MIN,
     Found,
@@ -39,14 +39,26 @@ from shared.disk.compression import CannotInflate, deflating
 from shared.disk.durable import publish, publishing, remove, scratch
 from shared.disk.layout import DataDirectory, parse_day, parse_segment
 from shared.duckdb_engine import connect
-from shared.erasures import Begun, Done, File, Request, forget, pending, record, record_of, unpublished, unreadable
+from shared.erasures import (
+    ErasureCompleted,
+    ErasureRequest,
+    ErasureStarted,
+    FileDigest,
+    delete_request,
+    pending_requests,
+    progress_of,
+    record,
+    temp_request_files,
+    unreadable_requests,
+)
 from shared.generations.archive_schema import ARCHIVE_COLUMNS
-from shared.generations.consistent_read import of_published
+from shared.generations.consistent_read import read_published
+from shared.generations.load import load_snapshot
 from shared.generations.part_presence import referenced_parts
-from shared.generations.snapshot import Snapshot, load
+from shared.generations.snapshot import Snapshot
 from shared.log import Log
-from shared.segments.recovery import abandoned
-from shared.segments.sealed import Segment, recorded_sha256, salvage, sha256_line
+from shared.segments.recovery import abandoned_temp_files
+from shared.segments.sealed import Segment, readable_lines, recorded_sha256, sha256_line
 from shared.settings import Settings
 from shared.sql.archive_events import from_archive_sql
 from shared.timestamps import rfc3339
@@ -56,24 +68,24 @@ _COLUMNS = ", ".join(ARCHIVE_COLUMNS)
 
 def look(data: DataDirectory, settings: Settings, sought: Sought) -> Found:
     """What an erasure would find now. Changes nothing. Raises PartDamaged and
-    SweptAway.
+    PartsReplaced.
     """
     with closing(connect(settings.fold_memory, THREADS)) as database:
-        return of_published(data, lambda snapshot: search(database, data, snapshot, sought))
+        return read_published(data, lambda snapshot: search(database, data, snapshot, sought))
 
 
 def erase_pending(data: DataDirectory, settings: Settings, log: Log, lock: CompactorLock, now_ms: int) -> None:
     """Carry out every request, or what is left of it. Raises PartDamaged, CommitLost
     and OSError; what is pending stays so.
     """
-    remove([*unpublished(data), *half_written(data)])
-    for path in unreadable(data):
+    remove([*temp_request_files(data), *temp_compressed_files(data)])
+    for path in unreadable_requests(data):
         log.warning(
             "erasure_unreadable", file=str(path), action="whom it names cannot be told: ask again, and remove it"
         )
-    requests = pending(data)
+    requests = pending_requests(data)
     if requests:  # not with every pass: where clocks differ, a writer that is at such a file would have to begin again
-        remove(abandoned(data))
+        remove(abandoned_temp_files(data))
     for request in requests:
         _erase(data, settings, log, lock, request, now_ms)
 
@@ -85,8 +97,8 @@ def finish_in_log(data: DataDirectory) -> None:
     For who holds the compactor's lock, and before the parts can be believed: what is
     half done is done to its end later.
     """
-    for request in pending(data):
-        begun, _ = record_of(data, request.request)
+    for request in pending_requests(data):
+        begun, _ = progress_of(data, request.request)
         names = {parse_segment(Path(each.file).name) for each in begun.files} if begun else set()
         sought = Sought(request.visitor, request.site)
         for segment in segment_files(data):
@@ -95,10 +107,10 @@ def finish_in_log(data: DataDirectory) -> None:
 
 
 def _erase(
-    data: DataDirectory, settings: Settings, log: Log, lock: CompactorLock, request: Request, now_ms: int
+    data: DataDirectory, settings: Settings, log: Log, lock: CompactorLock, request: ErasureRequest, now_ms: int
 ) -> None:
     sought = Sought(request.visitor, request.site)
-    waits_for = {path for path, at in received_unfolded(data, load(data), sought) if at <= request.asked_at}
+    waits_for = {path for path, at in received_unfolded(data, load_snapshot(data), sought) if at <= request.asked_at}
     if waits_for:
         reason = f"{min(waits_for)} holds the visitor and is not folded yet"
         log.warning("erasure_pending", request=request.request, reason=reason, action="nothing: each pass looks again")
@@ -116,7 +128,7 @@ def _erase(
     for path in found.quarantine:
         _rewrite_quarantine(path, sought)
     _finish(data, begun, current, now_ms)
-    forget(data, request)
+    delete_request(data, request)
     log.info(
         "visitor_erased", request=request.request, events=begun.events, lines=begun.lines, generation=current.generation
     )
@@ -192,7 +204,7 @@ def _rewrite_segment(segment: Segment, sought: Sought) -> None:
 def _readable(path: Path) -> Iterator[bytes]:
     """What can be read of a segment, line by line."""
     try:
-        yield from salvage(path)
+        yield from readable_lines(path)
     except CannotInflate:
         return
 
@@ -209,13 +221,13 @@ def _rewrite_quarantine(path: Path, sought: Sought) -> None:
         remove([path])
 
 
-def _begin(data: DataDirectory, request: Request, before: Snapshot, found: Found) -> Begun:
+def _begin(data: DataDirectory, request: ErasureRequest, before: Snapshot, found: Found) -> ErasureStarted:
     """What was found, as it is recorded once: a second try finds less, since the first
     has done some of it.
     """
-    begun, _ = record_of(data, request.request)
+    begun, _ = progress_of(data, request.request)
     if begun is None:
-        begun = Begun(
+        begun = ErasureStarted(
             request.request,
             request.asked_at,
             request.site,
@@ -233,23 +245,23 @@ def _begin(data: DataDirectory, request: Request, before: Snapshot, found: Found
     return begun
 
 
-def _parts(data: DataDirectory, snapshot: Snapshot, days: Iterable[date]) -> Iterator[File]:
+def _parts(data: DataDirectory, snapshot: Snapshot, days: Iterable[date]) -> Iterator[FileDigest]:
     for kind, day, part in referenced_parts(snapshot):
         if day in days:
-            yield File(str(data.part(kind, day, part.generation).relative_to(data.root)), part.sha256)
+            yield FileDigest(str(data.part(kind, day, part.generation).relative_to(data.root)), part.sha256)
 
 
-def _segments(data: DataDirectory, segments: Iterable[Segment]) -> Iterator[File]:
+def _segments(data: DataDirectory, segments: Iterable[Segment]) -> Iterator[FileDigest]:
     for segment in segments:
-        yield File(str(segment.path.relative_to(data.root)), recorded_sha256(segment.checksum))
+        yield FileDigest(str(segment.path.relative_to(data.root)), recorded_sha256(segment.checksum))
 
 
-def _finish(data: DataDirectory, begun: Begun, current: Snapshot, now_ms: int) -> None:
+def _finish(data: DataDirectory, begun: ErasureStarted, current: Snapshot, now_ms: int) -> None:
     """Record what has taken the place of the files that held the visitor."""
-    _, done = record_of(data, begun.request)
+    _, done = progress_of(data, begun.request)
     if done is None:
         held = {data.root / each.file for each in begun.files}
         days = {day for path in held if (day := parse_day(path.parent.name))}
         segments = [segment for segment in segment_files(data) if segment.path in held]
         files = (*_parts(data, current, days), *_segments(data, segments))
-        record(data, Done(begun.request, rfc3339(now_ms), current.generation, files))
+        record(data, ErasureCompleted(begun.request, rfc3339(now_ms), current.generation, files))

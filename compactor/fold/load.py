@@ -20,7 +20,7 @@ from compactor.fold.select_segments import neighbours
 from compactor.fold.user_agents import parse_agent
 from compactor.fold.verify_segments import Checked
 from shared.disk.layout import PACKED_SUFFIXES, DataDirectory
-from shared.generations.archive_schema import whole_parts
+from shared.generations.part_integrity import verified_parts
 from shared.generations.snapshot import Snapshot
 from shared.segments.line import COLUMNS, LINE_MAX_BYTES, SCHEMA_VERSION, DataFromNewerVersion
 from shared.sql.archive_events import from_archive_sql, server_id_random_sql, server_id_time_sql
@@ -282,7 +282,7 @@ def _drop_repeats_of_archived(
 def archive_paths(data: DataDirectory, snapshot: Snapshot, days: Sequence[date]) -> list[Path]:
     """The archive parts of these days, as far as there are any. Raises PartDamaged."""
     kept = ((day, snapshot.days[day]) for day in days if day in snapshot.days)
-    return [path for day, entry in kept for path in whole_parts(data, "archive", day, entry.archive)]
+    return [path for day, entry in kept for path in verified_parts(data, "archive", day, entry.archive)]
 
 
 def _one(database: duckdb.DuckDBPyConnection, sql: str) -> tuple[int, ...]:

@@ -13,9 +13,9 @@ import msgspec
 
 from shared.disk.compression import CannotInflate
 from shared.disk.layout import DataDirectory
-from shared.segments.line import ScannedLine, scan
-from shared.segments.recovery import publish_quarantine
-from shared.segments.sealed import Segment, digest, salvage
+from shared.segments.line import ScannedLine, scan_lines
+from shared.segments.quarantine import publish_quarantine
+from shared.segments.sealed import Segment, digest, readable_lines
 from shared.timestamps import epoch_ms
 
 
@@ -93,7 +93,7 @@ def _each_line(segment: Segment) -> Iterator[ScannedLine]:
     be read to its end, why.
     """
     try:
-        for line in scan(salvage(segment.path)):
+        for line in scan_lines(readable_lines(segment.path)):
             yield line._replace(reason=line.reason or _unreadable(line.content))
     except CannotInflate as error:
         yield ScannedLine(-1, b"", f"the compressed data cannot be read any further: {error}")

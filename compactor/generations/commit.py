@@ -20,22 +20,19 @@ from pathlib import Path
 import msgspec
 from filelock import Timeout, UnixFileLock, lock_descriptor
 
-from shared.disk.durable import keep_as, publish, publishing, remove, remove_empty_directory, sync_directory
+from shared.disk.durable import hard_link, publish, publishing, remove, remove_empty_directory, sync_directory
 from shared.disk.layout import TEMPORARY_SUFFIX, DataDirectory, parse_day, parse_part
-from shared.exit_codes import TryAgain
-from shared.generations.part_presence import referenced_parts
-from shared.generations.snapshot import (
-    Found,
-    Snapshot,
-    SnapshotDamaged,
+from shared.exit_codes import TemporaryFailure
+from shared.generations.load import (
+    LoadedSnapshot,
     SnapshotLost,
-    decode,
-    encode,
-    find,
+    find_snapshot,
     kept_generations,
-    load,
-    newest_part,
+    load_snapshot,
+    newest_part_generation,
 )
+from shared.generations.part_presence import referenced_parts
+from shared.generations.snapshot import Snapshot, SnapshotDamaged, decode_snapshot, encode_snapshot
 
 KEPT_SNAPSHOTS = 3
 # For how long whoever is asked by a person waits for a pass to end.
@@ -43,11 +40,11 @@ LOCK_PATIENCE_S = 60.0
 KINDS = ("archive", "counters")
 
 
-class CompactorBusy(TryAgain):
+class CompactorBusy(TemporaryFailure):
     """Another process is compacting this data directory."""
 
 
-class CommitLost(TryAgain):
+class CommitLost(TemporaryFailure):
     """Somebody else committed, or took the lock, during the pass. Nothing was
     published; the next pass starts anew.
     """
@@ -107,12 +104,12 @@ def commit(data: DataDirectory, before: Snapshot, after: Snapshot, lock: Compact
     not.
     """
     with publishing(data.snapshot) as beside:
-        beside.write_bytes(encode(after))
-        if load(data).generation != before.generation:
+        beside.write_bytes(encode_snapshot(after))
+        if load_snapshot(data).generation != before.generation:
             raise CommitLost(f"generation {before.generation} was replaced by another process")
         check_held(data, lock)
         if before.generation:
-            keep_as(data.snapshot, data.kept_snapshot(before.generation))
+            hard_link(data.snapshot, data.kept_snapshot(before.generation))
 
 
 def check_held(data: DataDirectory, lock: CompactorLock) -> None:
@@ -120,7 +117,7 @@ def check_held(data: DataDirectory, lock: CompactorLock) -> None:
         raise CommitLost(f"{data.compact_lock} was deleted or replaced")
 
 
-def restore(data: DataDirectory, found: Found, lock: CompactorLock) -> Snapshot:
+def restore(data: DataDirectory, found: LoadedSnapshot, lock: CompactorLock) -> Snapshot:
     """Publish the kept snapshot that was found in the place of the damaged one. Raises
     CommitLost when it may not.
 
@@ -140,8 +137,8 @@ def replace_damaged(data: DataDirectory, after: Snapshot, lock: CompactorLock) -
     when it is neither.
     """
     with publishing(data.snapshot) as beside:
-        beside.write_bytes(encode(after))
-        if not is_lost(data) and find(data).damage is None:
+        beside.write_bytes(encode_snapshot(after))
+        if not is_lost(data) and find_snapshot(data).damage is None:
             raise CommitLost("another process replaced the damaged snapshot")
         check_held(data, lock)
         set_aside(data, data.snapshot, f"snapshot.{after.generation - 1}.json")
@@ -150,7 +147,7 @@ def replace_damaged(data: DataDirectory, after: Snapshot, lock: CompactorLock) -
 def is_lost(data: DataDirectory) -> bool:
     """Whether there was a snapshot and none is whole, published or kept."""
     try:
-        find(data)
+        find_snapshot(data)
     except SnapshotLost:
         return True
     return False
@@ -161,7 +158,7 @@ def unused_generation(data: DataDirectory) -> int:
     the one before it gets a kept name.
     """
     newest = max(kept_generations(data), default=0) + 1
-    return max(newest, newest_part(data)) + 1
+    return max(newest, newest_part_generation(data)) + 1
 
 
 def set_aside(data: DataDirectory, path: Path, name: str) -> None:
@@ -169,7 +166,7 @@ def set_aside(data: DataDirectory, path: Path, name: str) -> None:
     kept.
     """
     try:
-        keep_as(path, data.set_aside(name))
+        hard_link(path, data.set_aside(name))
     except FileNotFoundError:
         return
     sync_directory(data.quarantine)
@@ -202,7 +199,7 @@ def forget_history(data: DataDirectory, current: Snapshot) -> None:
     """Remove every snapshot before the current one, and every part that it does not
     name. A copy of it becomes the spare.
     """
-    publish(data.kept_snapshot(current.generation), encode(current))
+    publish(data.kept_snapshot(current.generation), encode_snapshot(current))
     remove(data.kept_snapshot(generation) for generation in kept_generations(data) if generation != current.generation)
     sweep_orphans(data, current)
 
@@ -262,6 +259,6 @@ def _read_whole(data: DataDirectory, generations: list[int]) -> list[Snapshot]:
 def _read_kept(data: DataDirectory, generation: int) -> Snapshot | None:
     path = data.kept_snapshot(generation)
     try:
-        return decode(path.read_bytes(), path)
+        return decode_snapshot(path.read_bytes(), path)
     except (OSError, SnapshotDamaged):
         return None

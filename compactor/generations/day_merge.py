@@ -16,7 +16,7 @@ import msgspec
 from compactor.fold.select_segments import days_to_settle
 from compactor.generations.part_writer import in_order, sql_list, write_part
 from shared.disk.layout import DataDirectory
-from shared.generations.archive_schema import PartDamaged, whole_parts
+from shared.generations.part_integrity import PartDamaged, verified_parts
 from shared.generations.snapshot import Day, Snapshot
 from shared.log import Log
 
@@ -45,7 +45,7 @@ def settle(
 
 def _settled(database: duckdb.DuckDBPyConnection, data: DataDirectory, day: date, before: Snapshot) -> Day:
     old = before.days[day]
-    sql = in_order(f"read_parquet({sql_list(whole_parts(data, 'archive', day, old.archive))})")
+    sql = in_order(f"read_parquet({sql_list(verified_parts(data, 'archive', day, old.archive))})")
     generation, rows = before.generation + 1, sum(part.rows for part in old.archive)
     part = write_part(database, data.part("archive", day, generation), generation, sql, rows)
     return msgspec.structs.replace(old, archive=(part,) if part else ())

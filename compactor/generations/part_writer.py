@@ -23,13 +23,12 @@ from shared.disk.layout import DataDirectory
 from shared.generations.archive_schema import (
     COUNTED_DIMENSIONS,
     COUNTER_COLUMNS,
-    OF_DAY,
+    DAY_SUM_SUFFIX,
     OTHER,
     STORED_COLUMNS,
     TOTAL,
-    whole_part,
-    whole_parts,
 )
+from shared.generations.part_integrity import verified_part, verified_parts
 from shared.generations.snapshot import Day, Part
 from shared.sql.archive_events import from_archive_sql, to_archive_sql
 
@@ -175,10 +174,10 @@ def add_sums(database: duckdb.DuckDBPyConnection) -> None:
     """Add to the table `counted` what whole UTC days come to, so that a report of a
     month need not add up every quarter.
     """
-    database.execute(f"DELETE FROM counted WHERE ends_with(dimension, '{OF_DAY}')")
+    database.execute(f"DELETE FROM counted WHERE ends_with(dimension, '{DAY_SUM_SUFFIX}')")
     database.execute(
         "INSERT INTO counted BY NAME SELECT date_trunc('day', bucket) AS bucket, site, bot, event, "
-        f"dimension || '{OF_DAY}' AS dimension, value, sum(events)::BIGINT AS events, visitors "
+        f"dimension || '{DAY_SUM_SUFFIX}' AS dimension, value, sum(events)::BIGINT AS events, visitors "
         "FROM counted WHERE visitors IS NULL GROUP BY ALL"
     )
 
@@ -190,7 +189,7 @@ def _archive_sql(data: DataDirectory, day: date, merged: list[Part], replaced: i
     new = to_archive_sql(f"(FROM fresh WHERE time::DATE = DATE '{day}')")
     if not merged:
         return f"FROM {new}"
-    source = f"read_parquet({sql_list(whole_parts(data, 'archive', day, merged))})"
+    source = f"read_parquet({sql_list(verified_parts(data, 'archive', day, merged))})"
     kept = f"(SELECT {_STORED_COLUMNS} FROM {source} e)"
     if not replaced:
         return f"FROM {new} UNION ALL FROM {kept}"
@@ -224,7 +223,7 @@ def _add_counters(database: duckdb.DuckDBPyConnection, data: DataDirectory, day:
     if old.counters is None:  # no key is there twice
         database.execute(f"CREATE OR REPLACE TEMP TABLE counted AS {_delta(day)}")
         return
-    make_counted(database, f"{_delta(day)} UNION ALL {_counters(whole_part(data, 'counters', day, old.counters))}")
+    make_counted(database, f"{_delta(day)} UNION ALL {_counters(verified_part(data, 'counters', day, old.counters))}")
 
 
 def _delta(day: date) -> str:
@@ -234,7 +233,7 @@ def _delta(day: date) -> str:
 
 def _counters(path: Path) -> str:
     """SQL of the counters of a part, without the sums of whole days."""
-    return f"SELECT {_COUNTER_COLUMNS} FROM read_parquet({sql_list([path])}) WHERE NOT ends_with(dimension, '{OF_DAY}')"
+    return f"SELECT {_COUNTER_COLUMNS} FROM read_parquet({sql_list([path])}) WHERE NOT ends_with(dimension, '{DAY_SUM_SUFFIX}')"
 
 
 def _count_again(
@@ -251,7 +250,7 @@ def _count_again(
 
     Rare values are never counted one by one.
     """
-    paths = whole_parts(data, "archive", day, archive)
+    paths = verified_parts(data, "archive", day, archive)
     source = from_archive_sql(f"read_parquet({sql_list(paths)})") if paths else "(FROM fresh WHERE false)"
     capped = [name for name in old.capped if _find_most(database, source, name, max_values)]
     columns = ", ".join(
@@ -262,7 +261,8 @@ def _count_again(
     again = f"dimension IN ({', '.join(map(_sql_text, dimensions))})"
     rows = f"SELECT {_COUNTER_COLUMNS} FROM recount UNION ALL {_delta(day)} AND NOT {again}"
     if old.counters is not None:  # visitors kept of a day cannot be counted again
-        rows += f" UNION ALL {_counters(whole_part(data, 'counters', day, old.counters))} AND (visitors IS NOT NULL OR NOT {again})"
+        kept = verified_part(data, "counters", day, old.counters)
+        rows += f" UNION ALL {_counters(kept)} AND (visitors IS NOT NULL OR NOT {again})"
     make_counted(database, rows)
     found = {*capped, *cap_values(database, max_values, capped)}
     return tuple(name for name in CAPPED_DIMENSIONS if name in found)

@@ -25,15 +25,16 @@ from compactor.generations.commit import (
 )
 from shared.disk.durable import publishing, remove
 from shared.disk.layout import DataDirectory, parse_day, parse_part
-from shared.erasures import Begun, Done, records
-from shared.exit_codes import UsageProblem
+from shared.erasures import ErasureCompleted, ErasureStarted, read_records
+from shared.exit_codes import UsageError
+from shared.generations.load import find_snapshot, kept_generations, load_snapshot
 from shared.generations.part_presence import missing_parts
-from shared.generations.snapshot import Snapshot, encode, find, kept_generations, load
+from shared.generations.snapshot import Snapshot, encode_snapshot
 from shared.log import Log
-from shared.segments.sealed import files_of, sealed_segments
+from shared.segments.sealed import list_files, sealed_segments
 
 
-class CopyIncomplete(UsageProblem):
+class CopyIncomplete(UsageError):
     """The snapshot and the parts beside it do not belong together. Says what to do
     next.
     """
@@ -46,7 +47,7 @@ def begin(data: DataDirectory, log: Log, lock: CompactorLock) -> None:
     Not beside a damaged snapshot: nobody can say what that one named, and the next pass
     replaces it.
     """
-    found = find(data)
+    found = find_snapshot(data)
     if found.damage:
         return
     missing = [*missing_parts(data, found.snapshot)]
@@ -107,9 +108,9 @@ def newer_parts(data: DataDirectory, snapshot: Snapshot) -> Iterator[Path]:
 
 
 def _parts_above(data: DataDirectory, generation: int) -> Iterator[Path]:
-    for folder in files_of(data.archive):
+    for folder in list_files(data.archive):
         if parse_day(folder.name) is not None:
-            yield from (path for path in files_of(folder) if (parse_part(path.name) or 0) > generation)
+            yield from (path for path in list_files(folder) if (parse_part(path.name) or 0) > generation)
 
 
 def earlier_without_loss(data: DataDirectory, current: Snapshot) -> Snapshot | None:
@@ -135,10 +136,10 @@ def erased_since(data: DataDirectory, generation: int) -> list[str]:
     Of an erasure that is not done, as a copy may have it, when it was asked for: nobody
     knows what it had replaced.
     """
-    done: dict[str, Done] = {}
-    begun: dict[str, Begun] = {}
-    for record in records(data):
-        if isinstance(record, Done):
+    done: dict[str, ErasureCompleted] = {}
+    begun: dict[str, ErasureStarted] = {}
+    for record in read_records(data):
+        if isinstance(record, ErasureCompleted):
             done[record.request] = record
         else:
             begun[record.request] = record
@@ -165,8 +166,8 @@ def go_back(data: DataDirectory, current: Snapshot, kept: Snapshot, lock: Compac
     """
     after = msgspec.structs.replace(kept, generation=max(current.generation + 1, unused_generation(data)))
     with publishing(data.snapshot) as beside:
-        beside.write_bytes(encode(after))
-        if load(data).generation != current.generation:
+        beside.write_bytes(encode_snapshot(after))
+        if load_snapshot(data).generation != current.generation:
             raise CommitLost(f"generation {current.generation} was replaced by another process")
         check_held(data, lock)
         set_aside(data, data.snapshot, f"snapshot.{current.generation}.json")

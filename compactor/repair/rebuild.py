@@ -45,7 +45,8 @@ from shared.disk.durable import scratch
 from shared.disk.layout import DataDirectory, parse_part
 from shared.duckdb_engine import connect
 from shared.generations.archive_schema import ARCHIVE_COLUMNS
-from shared.generations.snapshot import Day, Snapshot, Totals, load, newest_part
+from shared.generations.load import load_snapshot, newest_part_generation
+from shared.generations.snapshot import Day, Snapshot, Totals
 from shared.log import Log
 from shared.settings import Settings
 from shared.sql.archive_events import empty_relation_sql, from_archive_sql
@@ -91,7 +92,7 @@ def rebuild(data: DataDirectory, settings: Settings, log: Log, now_ms: int, *, d
             log.warning("snapshot_lost", reason="no snapshot is whole; the parts that can be read are believed")
             before = adopt(database, data, settings, log, now_ms, dry_run=dry_run)
         else:
-            before = load(data) if dry_run else whole_snapshot(data, log, lock)
+            before = load_snapshot(data) if dry_run else whole_snapshot(data, log, lock)
         damaged = damaged_parts(data, before, log)
         if not (damaged or is_adopted or dry_run):  # beside damaged parts it may be all there is of an event
             sweep_leftovers(data, before, log)
@@ -101,7 +102,7 @@ def rebuild(data: DataDirectory, settings: Settings, log: Log, now_ms: int, *, d
         # Not over a part that may be all there is of an event: not even one that the
         # next pass would write over.
         is_copy = salvaged.unnamed or any(later_parts(data, before))
-        generation = max(before.generation, newest_part(data) if is_copy else 0) + 1
+        generation = max(before.generation, newest_part_generation(data) if is_copy else 0) + 1
         work = _Work(database, data, before, damaged, salvaged, sources, settings.max_values, generation, now_ms)
         changes, days = _rebuild_days(work, is_adopted=is_adopted, dry_run=dry_run)
         if not dry_run:

@@ -23,12 +23,12 @@ from typing import NamedTuple
 from filelock import lock_descriptor
 
 from shared.disk.compression import CannotInflate
-from shared.disk.durable import keep_as, remove, sync_directory
-from shared.disk.layout import ADOPTED_WRITER, DataDirectory, SegmentName, parse_stray
+from shared.disk.durable import hard_link, remove, sync_directory
+from shared.disk.layout import ROTATED_WRITER, DataDirectory, SegmentName, parse_rotated
 from shared.log import Log
-from shared.segments.line import DataFromNewerVersion, ScannedLine, scan
-from shared.segments.recovery import is_still, seal_good_lines
-from shared.segments.sealed import names_of, recorded_sha256, salvage, sealed_segments
+from shared.segments.line import DataFromNewerVersion, ScannedLine, scan_lines
+from shared.segments.recovery import is_same_file, seal_valid_lines
+from shared.segments.sealed import list_names, readable_lines, recorded_sha256, sealed_segments
 
 # logrotate, gzip or a person may be at work on it; who writes to a file changes its
 # time.
@@ -54,7 +54,7 @@ def adopt_strays(data: DataDirectory, log: Log, now_ms: int, settled_s: float = 
     What was touched less than `settled_s` ago waits for a later pass, as does what
     cannot be read or sealed now.
     """
-    for path in [data.log / name for name in names_of(data.log) if parse_stray(name) is not None]:
+    for path in [data.log / name for name in list_names(data.log) if parse_rotated(name) is not None]:
         try:
             with closing(_Held(path)) as held:
                 if held.is_free(now_ms, settled_s):
@@ -93,7 +93,7 @@ class _Held:
         found = os.fstat(self._descriptor)
         if not stat.S_ISREG(found.st_mode) or abs(now_ms / 1000 - found.st_ctime) < settled_s:
             return False
-        return lock_descriptor(self._descriptor, blocking=False) and is_still(self._path, self._descriptor)
+        return lock_descriptor(self._descriptor, blocking=False) and is_same_file(self._path, self._descriptor)
 
     def close(self) -> None:
         os.close(self._descriptor)
@@ -113,7 +113,7 @@ def _adopt(data: DataDirectory, path: Path, log: Log) -> None:
         )
         return
     known = _by_sha256(data)
-    adopted = seal_good_lines(data, ADOPTED_WRITER, path.name, _scanner(path), known.get)
+    adopted = seal_valid_lines(data, ROTATED_WRITER, path.name, _scanner(path), known.get)
     if stray.is_whole:
         remove([path])
     else:
@@ -147,7 +147,7 @@ def _scanner(path: Path) -> Callable[[], Iterator[ScannedLine]]:
 
     def scanned() -> Iterator[ScannedLine]:
         try:
-            yield from scan(salvage(path))
+            yield from scan_lines(readable_lines(path))
         except CannotInflate as error:
             yield ScannedLine(-1, b"", f"the compressed data cannot be read any further: {error}")
 
@@ -165,7 +165,7 @@ def _set_aside(data: DataDirectory, path: Path) -> Path:
     with path.open("rb") as file:
         sha256 = hashlib.file_digest(file, "sha256").hexdigest()
     kept = data.set_aside(f"{sha256[:16]}-{path.name}")
-    keep_as(path, kept)
+    hard_link(path, kept)
     sync_directory(data.quarantine)
     remove([path])
     return kept

@@ -20,7 +20,7 @@ import msgspec
 from compactor.repair.directory_check import newer_parts
 from compactor.repair.reconstruct_snapshot import events_counted, read_part, with_part
 from shared.disk.layout import DataDirectory, parse_part
-from shared.generations.archive_schema import part_flaw
+from shared.generations.part_integrity import part_error
 from shared.generations.part_presence import referenced_parts, unreferenced_parts
 from shared.generations.snapshot import Day, Part, Snapshot
 from shared.log import Log
@@ -67,7 +67,7 @@ def damaged_parts(data: DataDirectory, snapshot: Snapshot, log: Log) -> list[Dam
     found = []
     for kind, day, part in referenced_parts(snapshot):
         path = data.part(kind, day, part.generation)
-        if flaw := part_flaw(path, part):
+        if flaw := part_error(path, part):
             found.append(DamagedPart(kind, day, part, flaw))
             todo = "counters that lie there take its place; if none do, restore it from a backup: nothing else holds what it held"
             log.warning(

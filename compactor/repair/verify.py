@@ -22,19 +22,12 @@ from compactor.run_pass import THREADS
 from shared.disk.durable import scratch
 from shared.disk.layout import DataDirectory
 from shared.duckdb_engine import connect
-from shared.erasures import pending, record_of
-from shared.generations.archive_schema import part_flaw
+from shared.erasures import pending_requests, progress_of
+from shared.generations.load import LoadedSnapshot, SnapshotLost, find_snapshot, kept_generations
+from shared.generations.part_integrity import part_error
 from shared.generations.part_presence import referenced_parts
-from shared.generations.snapshot import (
-    Found,
-    Snapshot,
-    SnapshotDamaged,
-    SnapshotLost,
-    decode,
-    find,
-    kept_generations,
-)
-from shared.segments.line import lines_of, scan
+from shared.generations.snapshot import Snapshot, SnapshotDamaged, decode_snapshot
+from shared.segments.line import iter_lines, scan_lines
 from shared.segments.sealed import Segment, active_segments, open_segment, recorded_sha256, sealed_segments
 from shared.settings import Settings
 from shared.sql.archive_events import from_archive_sql
@@ -112,9 +105,9 @@ def check_snapshots(data: DataDirectory) -> tuple[list[Finding], Snapshot]:
     """
     name = data.snapshot.name
     try:
-        found = find(data)
+        found = find_snapshot(data)
     except SnapshotLost as error:
-        found = Found(Snapshot(), b"", str(error))
+        found = LoadedSnapshot(Snapshot(), b"", str(error))
         finding = Finding(name, str(error), "restore it from a backup, or run `foldlog rebuild`")
     else:
         finding = Finding(
@@ -130,7 +123,7 @@ def check_kept_snapshots(data: DataDirectory) -> Iterator[Finding]:
     for generation in kept_generations(data):
         path = data.kept_snapshot(generation)
         try:
-            kept = decode(path.read_bytes(), path)
+            kept = decode_snapshot(path.read_bytes(), path)
             flaw = None if kept.generation == generation else f"is of generation {kept.generation}"
         except (OSError, SnapshotDamaged) as error:
             flaw = str(error)
@@ -199,7 +192,7 @@ def check_active(data: DataDirectory) -> Iterator[Finding]:
     """Lines of active segments; the last one may still be on its way."""
     for path in active_segments(data).values():
         with open_segment(path) as file:
-            for line in scan(lines_of(file)):
+            for line in scan_lines(iter_lines(file)):
                 if line.reason and line.content.endswith(b"\n"):
                     yield Finding(
                         f"log/{path.name} at byte {line.offset}",
@@ -212,7 +205,7 @@ def check_parts(data: DataDirectory, snapshot: Snapshot) -> Iterator[Finding]:
     """Every part is there, byte for byte."""
     for kind, day, part in referenced_parts(snapshot):
         path = data.part(kind, day, part.generation)
-        if flaw := part_flaw(path, part):
+        if flaw := part_error(path, part):
             yield Finding(str(path.relative_to(data.root)), flaw, RESTORE_PART)
 
 
@@ -233,8 +226,8 @@ def check_erasures(data: DataDirectory) -> Iterator[Finding]:
     """None is half done: then the log may hold a visitor whom the snapshot does not
     count any more.
     """
-    for request in pending(data):
-        begun, done = record_of(data, request.request)
+    for request in pending_requests(data):
+        begun, done = progress_of(data, request.request)
         if begun and not done:
             path = data.erasure_request(request.request).relative_to(data.root)
             yield Finding(str(path), "an erasure is half done", "run `foldlog compact --once`, if no compactor runs")

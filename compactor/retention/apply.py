@@ -21,7 +21,8 @@ from compactor.generations.part_writer import sql_list, write_counters
 from compactor.retention.plan import LogFiles, RetentionPlan, is_past, plan_expiry
 from shared.disk.durable import remove
 from shared.disk.layout import DataDirectory
-from shared.generations.archive_schema import COUNTER_COLUMNS, DIMENSIONS, OTHER, TOTAL, whole_part
+from shared.generations.archive_schema import COUNTER_COLUMNS, DIMENSIONS, OTHER, TOTAL
+from shared.generations.part_integrity import verified_part
 from shared.generations.snapshot import Retention, Snapshot
 from shared.log import Log
 from shared.segments.sealed import Segment, file_sizes
@@ -105,7 +106,7 @@ def _events(database: duckdb.DuckDBPyConnection, data: DataDirectory, snapshot: 
     counters = snapshot.days[day].counters
     if counters is None:
         return 0
-    path = str(whole_part(data, "counters", day, counters))
+    path = str(verified_part(data, "counters", day, counters))
     sql = f"SELECT coalesce(sum(events), 0)::BIGINT FROM read_parquet($1) WHERE dimension = '{TOTAL}'"
     row = database.execute(sql, [path]).fetchone()
     return row[0] if row else 0
@@ -115,7 +116,7 @@ def _expire_archive(
     database: duckdb.DuckDBPyConnection, data: DataDirectory, snapshot: Snapshot, day: date, settings: Settings
 ) -> Snapshot:
     kept = snapshot.days[day]
-    parts = sql_list([whole_part(data, "counters", day, kept.counters)]) if kept.counters else ""
+    parts = sql_list([verified_part(data, "counters", day, kept.counters)]) if kept.counters else ""
     source = f"read_parquet({parts})" if parts else empty_relation_sql(COUNTER_COLUMNS)
     database.execute(f"CREATE OR REPLACE TEMP TABLE counted AS FROM {source}")
     for local in _local_days(day, settings):

@@ -20,7 +20,8 @@ from compactor.run_pass import THREADS, whole_snapshot
 from shared.disk.durable import scratch
 from shared.disk.layout import DataDirectory
 from shared.duckdb_engine import connect
-from shared.generations.snapshot import Snapshot, load
+from shared.generations.load import load_snapshot
+from shared.generations.snapshot import Snapshot
 from shared.log import Log
 from shared.segments.sealed import sealed_segments
 from shared.settings import Settings
@@ -29,7 +30,7 @@ from shared.timestamps import rfc3339
 
 def plan_only(data: DataDirectory, settings: Settings, now_ms: int, *, is_confirmed: bool) -> RetentionPlan:
     """What `retain_now` would take. Needs no lock and changes nothing."""
-    before = load(data)
+    before = load_snapshot(data)
     sealed = sealed_segments(data)
     return plan_retention(data, before, _next(before, now_ms), sealed, now_ms, settings, is_confirmed=is_confirmed)
 

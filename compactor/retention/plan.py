@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 from datetime import date, timedelta
 from typing import Generic, Literal, NamedTuple, TypeVar
 
-from shared.generations.snapshot import EMPTY_TIME, Held, Retention, Snapshot
+from shared.generations.snapshot import EMPTY_TIME, Retention, RetentionHold, Snapshot
 from shared.segments.sealed import Segment
 from shared.settings import Settings
 from shared.timestamps import DAY_S, epoch_ms, rfc3339, utc_day
@@ -74,12 +74,12 @@ class KindPlan(Generic[T]):
         return () if self.is_held else self.past
 
     @property
-    def held(self) -> Held | None:
+    def held(self) -> RetentionHold | None:
         """What is held, as the snapshot says it."""
         if not self.is_held:
             return None
         days = {item.day for item in self.past}
-        return Held(len(days), self.kept_days, sum(item.bytes for item in self.past), min(days), max(days))
+        return RetentionHold(len(days), self.kept_days, sum(item.bytes for item in self.past), min(days), max(days))
 
 
 @dataclass(frozen=True)

@@ -15,8 +15,8 @@ from foldlog.preflight import require_data_dir
 from foldlog.status_screen import counted
 from foldlog.terminal import plain
 from shared.disk.layout import DataDirectory
-from shared.erasures import Begun, Done, ask, record_of
-from shared.exit_codes import DONE, TryAgain
+from shared.erasures import ErasureCompleted, ErasureStarted, create_request, progress_of
+from shared.exit_codes import DONE, TemporaryFailure
 from shared.log import Log
 from shared.settings import Settings
 
@@ -32,15 +32,17 @@ def run(given: argparse.Namespace, settings: Settings, data: DataDirectory, log:
         found = look(require_data_dir(data), settings, Sought(given.visitor, given.site))
         would_erase(Console(), found)
         return DONE
-    asked = ask(require_data_dir(data), given.visitor, given.site)
+    asked = create_request(require_data_dir(data), given.visitor, given.site)
     try:
         erase_now(data, settings, log)
     except CompactorBusy as error:
         pending = "It has been asked to erase, and will: `foldlog status` shows what is pending"
-        raise TryAgain(f"{error}. {pending}") from None
-    begun, done = record_of(data, asked.request)
+        raise TemporaryFailure(f"{error}. {pending}") from None
+    begun, done = progress_of(data, asked.request)
     if begun is None or done is None:
-        raise TryAgain("a segment that is still open holds the visitor; the next pass after it is sealed erases")
+        raise TemporaryFailure(
+            "a segment that is still open holds the visitor; the next pass after it is sealed erases"
+        )
     erased(Console(), begun, done)
     return DONE
 
@@ -54,7 +56,7 @@ def would_erase(console: Console, found: Found) -> None:
     _not_erased(console, found.other_sites, found.mentions, [path.name for path in found.unreadable])
 
 
-def erased(console: Console, begun: Begun, done: Done) -> None:
+def erased(console: Console, begun: ErasureStarted, done: ErasureCompleted) -> None:
     """What was erased, and what was not."""
     sums = (begun.events, begun.days, begun.lines, begun.segments, begun.quarantined)
     console.print(plain(f"erased {_erasure(*sums)}; generation {done.generation:,}"))

@@ -16,7 +16,7 @@ from reports.query import QueryError, parse
 from shared.disk.layout import DataDirectory
 from shared.duckdb_engine import connect
 from shared.exit_codes import DONE
-from shared.generations.consistent_read import of_published
+from shared.generations.consistent_read import read_published
 from shared.log import Log
 from shared.settings import Settings
 
@@ -31,7 +31,7 @@ def run(given: argparse.Namespace, settings: Settings, data: DataDirectory, _log
         tempfile.TemporaryDirectory(prefix="foldlog-export-") as spill,
         contextlib.closing(connect(settings.report_memory, 2, Path(spill))) as database,
     ):
-        of_published(
+        read_published(
             require_data_dir(data), lambda snapshot: export(database, data, snapshot, query, given.format, out)
         )
     return DONE

@@ -20,7 +20,7 @@ from reports.report import make_report
 from shared.disk.layout import DataDirectory
 from shared.duckdb_engine import connect
 from shared.exit_codes import DONE
-from shared.generations.consistent_read import of_published
+from shared.generations.consistent_read import read_published
 from shared.log import Log
 from shared.settings import Settings
 
@@ -29,7 +29,7 @@ def run(given: argparse.Namespace, settings: Settings, data: DataDirectory, _log
     """Returns the exit code."""
     query = parse(query_parameters(given), datetime.now(UTC), settings.timezone)
     with contextlib.closing(connect(settings.report_memory, 2)) as database:
-        report = of_published(require_data_dir(data), lambda snapshot: make_report(database, data, snapshot, query))
+        report = read_published(require_data_dir(data), lambda snapshot: make_report(database, data, snapshot, query))
     if given.json or given.csv:
         sys.stdout.buffer.write(encode_report(report, "json" if given.json else "csv"))
         return DONE

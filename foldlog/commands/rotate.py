@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 
 from foldlog.preflight import require_data_dir
-from shared.disk.control_files import seal_now
+from shared.disk.control_files import seal_and_wait
 from shared.disk.layout import DataDirectory
 from shared.exit_codes import DONE
 from shared.log import Log
@@ -16,5 +16,5 @@ TIMEOUT_S = 10.0
 
 def run(_given: argparse.Namespace, _settings: Settings, data: DataDirectory, _log: Log) -> int:
     """Returns the exit code."""
-    seal_now(require_data_dir(data), TIMEOUT_S)
+    seal_and_wait(require_data_dir(data), TIMEOUT_S)
     return DONE

@@ -14,8 +14,9 @@ from foldlog.preflight import check_formats
 from foldlog.processes import Running
 from shared.disk.layout import DataDirectory
 from shared.erasures import count_pending
+from shared.generations.load import find_snapshot, kept_generations
 from shared.generations.part_presence import is_present, referenced_parts
-from shared.generations.snapshot import Snapshot, SnapshotDamaged, decode, find, kept_generations
+from shared.generations.snapshot import Snapshot, SnapshotDamaged, decode_snapshot
 from shared.segments.line import DataFromNewerVersion
 from shared.segments.sealed import Segment
 from shared.settings import Settings
@@ -30,7 +31,7 @@ Checks = Iterator[Finding]
 def snapshot_of(data: DataDirectory) -> Snapshot:
     """The snapshot, or an empty one where none can be read: `files` says so."""
     try:
-        return find(data).snapshot
+        return find_snapshot(data).snapshot
     except (SnapshotDamaged, DataFromNewerVersion):
         return Snapshot()
 
@@ -83,7 +84,7 @@ def clock(data: DataDirectory, sealed: Sequence[Segment]) -> Checks:
 def files(data: DataDirectory, sealed: Sequence[Segment], running: Running) -> Checks:
     try:
         check_formats(data)
-        found = find(data)
+        found = find_snapshot(data)
     except DataFromNewerVersion as error:
         yield Finding("formats", "wrong", str(error), "install that version; docs/upgrade.md says how to go back")
         return
@@ -117,7 +118,7 @@ def _kept(data: DataDirectory, snapshot: Snapshot) -> Finding:
         return Finding("snapshot", "ok", whole)
     path = data.kept_snapshot(kept[0])
     try:
-        decode(path.read_bytes(), path)
+        decode_snapshot(path.read_bytes(), path)
     except SnapshotDamaged as error:
         do = "nothing: the next pass sets it aside; but if it happens again, look at the disk (`dmesg`)"
         return Finding("snapshot", "warning", f"{whole}, but the newest kept one is not: {error}", do)

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Literal, NamedTuple
 
 from shared.disk.layout import DataDirectory
-from shared.exit_codes import UsageProblem
+from shared.exit_codes import UsageError
 
 MOUNTS = Path("/proc/self/mountinfo")
 
@@ -52,7 +52,7 @@ _ESCAPED = re.compile(r"\\([0-7]{3})")
 Kind = Literal["local", "network", "fuse", "layer", "memory"]
 
 
-class NetworkFileSystem(UsageProblem):
+class NetworkFileSystem(UsageError):
     """The data directory is where no lock and no fsync can be relied on. Nothing was
     changed.
     """

@@ -25,7 +25,7 @@ import orjson
 from foldlog.load import EVENT_NAME
 from foldlog.load.generator import AGENT, Outcome, Plan
 from shared.disk.layout import DataDirectory
-from shared.exit_codes import TryAgain
+from shared.exit_codes import TemporaryFailure
 from shared.settings import Settings, SettingsError
 
 LOOPBACK = ("127.0.0.1", "::1", "localhost")
@@ -38,7 +38,7 @@ _TICKS = os.sysconf("SC_CLK_TCK")
 _PAGE_MIB = os.sysconf("SC_PAGE_SIZE") / (1 << 20)
 
 
-class BenchError(TryAgain):
+class BenchError(TemporaryFailure):
     """The load could not be made, or nobody answered."""
 
 

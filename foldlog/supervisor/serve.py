@@ -22,13 +22,13 @@ from filelock import Timeout, UnixFileLock
 
 from foldlog.supervisor.children import Child, look_after, make_children, stop_in_order
 from foldlog.supervisor.socket_activation import address_of
-from shared.disk.control_files import request
+from shared.disk.control_files import touch
 from shared.disk.durable import make_data_directory
 from shared.disk.layout import DataDirectory
-from shared.exit_codes import DONE, TryAgain
-from shared.generations.snapshot import load
+from shared.exit_codes import DONE, TemporaryFailure
+from shared.generations.load import load_snapshot
 from shared.log import Log
-from shared.peers import forget_dead_workers
+from shared.peers import remove_dead_sockets
 from shared.rate_table import make_table
 from shared.settings import Settings
 from shared.systemd_notify import Notifier
@@ -38,11 +38,11 @@ from shared.undeclared_proxy import warning
 POLL_S = 0.1
 
 
-class AlreadyServed(TryAgain):
+class AlreadyServed(TemporaryFailure):
     """Another `serve` holds this data directory."""
 
 
-class AddressInUse(TryAgain):
+class AddressInUse(TemporaryFailure):
     """Something answers where this `serve` would listen."""
 
 
@@ -54,14 +54,14 @@ def serve(
     """
     data = DataDirectory(settings.data_dir)
     make_data_directory(data)
-    load(data)  # a snapshot that cannot be read is said here, once, and not by every child again and again
+    load_snapshot(data)  # a snapshot that cannot be read is said here, once, and not by every child again and again
     with serve_lock(data):
         if sockets:
             settings = replace(settings, listen=address_of(sockets[0]))
         else:
             check_address(settings.listen)
         announce(data, settings)
-        forget_dead_workers(data)
+        remove_dead_sockets(data)
         if text := warning(data, settings):
             log.warning("undeclared_proxy", reason=text)
         stopping = _stop_flag()
@@ -136,7 +136,7 @@ def _ask_to_seal(asked: list[bool], data: DataDirectory, log: Log) -> None:
     if asked:
         asked.clear()
         try:
-            request(data.seal_request)  # not the signal again: it would end a worker that does not handle it yet
+            touch(data.seal_request)  # not the signal again: it would end a worker that does not handle it yet
         except OSError as error:
             log.warning("seal_request_failed", reason=str(error))
 

@@ -18,8 +18,8 @@ from ingest.http.problem import SERVER, Refusal
 from ingest.http.router import Handler
 from reports import encode
 from reports.query import QueryError, parse
-from shared.disk.control_files import NOT_FOLDED, NOT_SEALED, RequestTimedOut, ask_to_fold, ask_to_seal
-from shared.generations.snapshot import find, load
+from shared.disk.control_files import NOT_FOLDED, NOT_SEALED, RequestTimedOut, request_fold, request_seal
+from shared.generations.load import find_snapshot, load_snapshot
 from shared.status import read_status
 from shared.tokens import Scope
 
@@ -85,7 +85,7 @@ def same_site(service: Service, request: BaseRequest) -> None:
 async def get_snapshot(service: Service, request: BaseRequest) -> web.Response:
     """The snapshot as it is on disk; its ETag is its generation."""
     may_read(service, request)
-    snapshot, content, _ = find(service.data)
+    snapshot, content, _ = find_snapshot(service.data)
     if not content:
         raise Refusal(404, "no_snapshot", "nothing has been folded yet")
     etag = f'"{snapshot.generation}"'
@@ -142,13 +142,13 @@ async def post_fold(service: Service, request: BaseRequest) -> web.Response:
     """
     may_act(service, request)
     try:
-        sealed = await asyncio.to_thread(ask_to_seal, service.data)
+        sealed = await asyncio.to_thread(request_seal, service.data)
         await wait_for(sealed, SEAL_TIMEOUT_S, service.is_rejecting, NOT_SEALED)
-        folded = await asyncio.to_thread(ask_to_fold, service.data)
+        folded = await asyncio.to_thread(request_fold, service.data)
         await wait_for(folded, FOLD_TIMEOUT_S, service.is_rejecting, NOT_FOLDED)
     except RequestTimedOut as error:
         raise Refusal(503, "fold", str(error), retry_after_s=10) from None
-    snapshot = await asyncio.to_thread(load, service.data)
+    snapshot = await asyncio.to_thread(load_snapshot, service.data)
     return web.json_response({"generation": snapshot.generation, "as_of": snapshot.as_of})
 
 

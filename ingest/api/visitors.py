@@ -15,10 +15,10 @@ from ingest.api.admin import may_act
 from ingest.api.async_wait import until
 from ingest.context import Service
 from ingest.http.problem import Refusal
-from shared.disk.control_files import ask_to_seal
-from shared.disk.control_files import request as publish_request
+from shared.disk.control_files import request_seal
+from shared.disk.control_files import touch as publish_request
 from shared.disk.layout import DataDirectory
-from shared.erasures import Request, ask, is_done, record_of
+from shared.erasures import ErasureRequest, create_request, is_done, progress_of
 from shared.host_names import SITE
 
 SEAL_TIMEOUT_S = 10
@@ -32,10 +32,10 @@ async def delete_visitor(service: Service, request: BaseRequest) -> web.Response
     """
     may_act(service, request)
     visitor, site = sought(request)
-    asked = await asyncio.to_thread(ask, service.data, visitor, site)
+    asked = await asyncio.to_thread(create_request, service.data, visitor, site)
     # What the visitor sent until now is sealed and folded first, so that it is found. A
     # stuck writer delays the erasure: the compactor tries again with each pass.
-    await until(await asyncio.to_thread(ask_to_seal, service.data), SEAL_TIMEOUT_S, service.is_rejecting)
+    await until(await asyncio.to_thread(request_seal, service.data), SEAL_TIMEOUT_S, service.is_rejecting)
     await asyncio.to_thread(publish_request, service.data.fold_request)
     if not await until(lambda: is_done(service.data, asked), ERASE_TIMEOUT_S, service.is_rejecting):
         return web.json_response({"request": asked.request, "state": "pending"}, status=202)
@@ -55,9 +55,9 @@ def sought(request: BaseRequest) -> tuple[str, str | None]:
     return visitor, site
 
 
-def outcome(data: DataDirectory, asked: Request) -> dict[str, Any]:
+def outcome(data: DataDirectory, asked: ErasureRequest) -> dict[str, Any]:
     """What was erased and what was not, as it is recorded."""
-    begun, done = record_of(data, asked.request)
+    begun, done = progress_of(data, asked.request)
     if begun is None or done is None:
         raise Refusal(500, "internal", "the erasure is done, but its record in erasures.ndjson is gone")
     counts = {name: getattr(begun, name) for name in COUNTS}

@@ -16,7 +16,7 @@ import msgspec
 from ingest.collect.event import Property
 from ingest.collect.validate import Accepted
 from shared.control_chars import escape_control_chars
-from shared.segments.line import SCHEMA_VERSION, seal_lines
+from shared.segments.line import SCHEMA_VERSION, append_crc
 from shared.timestamps import rfc3339
 
 
@@ -74,12 +74,12 @@ def encode_events(accepted: list[Accepted], fields: RequestFields, visitor: str 
         rfc3339(received_ms).encode("ascii"),
         _encode_prefix(fields),
     )
-    return seal_lines(beginning, _encode_without_braces([event for event, _ in accepted]))
+    return append_crc(beginning, _encode_without_braces([event for event, _ in accepted]))
 
 
 def encode_lines(lines: list[Line]) -> bytes:
     """The same of whole lines."""
-    return seal_lines(b"{", _encode_without_braces(lines))
+    return append_crc(b"{", _encode_without_braces(lines))
 
 
 @lru_cache(maxsize=_REMEMBERED)

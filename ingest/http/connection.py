@@ -24,7 +24,7 @@ from aiohttp.web_request import BaseRequest
 
 from ingest.http.problem import Refusal
 from shared.settings import OTHER_DESCRIPTORS, Settings
-from shared.worker_stats import NO_ROUTE, Meters
+from shared.worker_stats import NO_ROUTE, WorkerStats
 
 HEAD_TIMEOUT_S = 5.0
 HEAD_MAX_BYTES = 32 << 10
@@ -175,7 +175,7 @@ class Connection(RequestHandler):
 class Server(web.Server):
     """aiohttp's server with bounded connections."""
 
-    def __init__(self, handler: Any, max_connections: int, meters: Meters) -> None:
+    def __init__(self, handler: Any, max_connections: int, meters: WorkerStats) -> None:
         super().__init__(
             handler, access_log=None, auto_decompress=False, keepalive_timeout=KEEPALIVE_S, lingering_time=LINGER_S
         )

@@ -14,7 +14,7 @@ from ingest.context import Service
 from ingest.http.connection import Server
 from ingest.observe.peers import answer_peers
 from shared.systemd_notify import Notifier
-from shared.worker_stats import Meters
+from shared.worker_stats import WorkerStats
 
 # A share at a time: a thousand that came together must not all be closed, and come
 # again, in one turn of the loop.
@@ -28,7 +28,7 @@ LIFE_SHARE = 4
 async def keeping_house(service: Service, server: Server, writer: str) -> AsyncIterator[None]:
     """All of it, while the worker serves."""
 
-    def current() -> Meters:
+    def current() -> WorkerStats:
         meters = service.meters
         meters.queue_requests, meters.queue_bytes = service.writer.waiting
         meters.connections = server.open_connections

@@ -14,7 +14,8 @@ from aiohttp import web
 from aiohttp.web_request import BaseRequest
 
 from ingest.context import Service
-from shared.generations.snapshot import Snapshot, SnapshotDamaged, find
+from shared.generations.load import find_snapshot
+from shared.generations.snapshot import Snapshot, SnapshotDamaged
 from shared.segments.line import DataFromNewerVersion
 from shared.segments.sealed import sealed_segments
 from shared.timestamps import epoch_ms
@@ -79,7 +80,7 @@ def of_the_directory(service: Service) -> list[Check]:
     files.
     """
     try:
-        snapshot, _, damage = find(service.data)
+        snapshot, _, damage = find_snapshot(service.data)
     except (SnapshotDamaged, DataFromNewerVersion) as error:
         return [Check("snapshot", False, str(error))]
     suspect = [

@@ -22,16 +22,17 @@ from prometheus_client.registry import Collector
 from ingest.context import Service
 from shared.disk.layout import DataDirectory
 from shared.erasures import count_pending
-from shared.generations.snapshot import Snapshot, load
-from shared.peers import ask_workers
-from shared.segments.recovery import quarantined_by_recovery
+from shared.generations.load import load_snapshot
+from shared.generations.snapshot import Snapshot
+from shared.peers import query_workers
+from shared.segments.quarantine import lines_quarantined_by_recovery
 from shared.segments.sealed import active_segments, file_sizes, sealed_segments
 from shared.settings import Settings
 from shared.timestamps import epoch_ms, now_ms
 from shared.undeclared_proxy import warning
-from shared.worker_stats import Histogram, Meters
+from shared.worker_stats import Histogram, WorkerStats
 
-Workers = dict[str, Meters | None]
+Workers = dict[str, WorkerStats | None]
 
 
 async def get_metrics(service: Service, _request: BaseRequest) -> web.Response:
@@ -56,9 +57,9 @@ class _Everything(Collector):
 
     def collect(self) -> Iterator[Metric]:
         data, settings = self._service.data, self._service.settings
-        snapshot = load(data)
+        snapshot = load_snapshot(data)
         yield _gauge("foldlog_build_info", "The version that runs.", {(version("foldlog"),): 1}, ("version",))
-        yield from of_workers(ask_workers(data))
+        yield from of_workers(query_workers(data))
         yield from of_segments(data, snapshot)
         yield from of_snapshot(data, snapshot)
         yield from of_retention(data, snapshot, settings)
@@ -101,7 +102,7 @@ def of_workers(workers: Workers) -> Iterator[Metric]:
         yield family
 
 
-# (field of Meters, metric, help)
+# (field of WorkerStats, metric, help)
 _COUNTERS = (
     ("accepted", "foldlog_events_accepted", "Events that were acknowledged."),
     ("body_bytes", "foldlog_body_bytes", "Bytes of request bodies, as sent."),
@@ -162,7 +163,7 @@ def of_snapshot(data: DataDirectory, snapshot: Snapshot) -> Iterator[Metric]:
     yield _counter(
         "foldlog_lines_quarantined",
         "Log lines that could not be folded or recovered.",
-        {(): totals.quarantined + quarantined_by_recovery(data)},
+        {(): totals.quarantined + lines_quarantined_by_recovery(data)},
     )
     yield _counter(
         "foldlog_segments_damaged",

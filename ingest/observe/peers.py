@@ -10,10 +10,10 @@ import msgspec
 
 from shared.disk.layout import DataDirectory
 from shared.peers import short_path
-from shared.worker_stats import Meters
+from shared.worker_stats import WorkerStats
 
 
-async def answer_peers(data: DataDirectory, writer: str, meters: Callable[[], Meters]) -> asyncio.Server:
+async def answer_peers(data: DataDirectory, writer: str, meters: Callable[[], WorkerStats]) -> asyncio.Server:
     """Give whoever connects the meters of this worker. Raises OSError when the socket
     cannot be made.
     """

@@ -23,7 +23,7 @@ from filelock import lock_descriptor
 
 from shared.disk.durable import publish, publishing, remove, sync_directory
 from shared.disk.layout import DataDirectory, SegmentName
-from shared.segments.recovery import is_still, now_to_the_second
+from shared.segments.recovery import current_second, is_same_file
 from shared.segments.sealed import sealed_segments, sha256_line
 
 _COPY_BLOCK = 1 << 20
@@ -126,7 +126,7 @@ class ActiveSegment:
         if not self.lines:
             self._remove_empty()
             return None
-        name = SegmentName(self.writer, self.sequence, now_to_the_second())
+        name = SegmentName(self.writer, self.sequence, current_second())
         self._must_be_ours(self.bytes, written=False)
         try:
             os.fsync(self._descriptor)
@@ -153,7 +153,7 @@ class ActiveSegment:
         # Whoever put another file in place of this one may have had it recovered, under
         # the number that this one was to get.
         used = (segment.name.sequence for segment in sealed_segments(self._data) if segment.name.writer == self.writer)
-        name = SegmentName(self.writer, max(self.sequence, max(used, default=0) + 1), now_to_the_second())
+        name = SegmentName(self.writer, max(self.sequence, max(used, default=0) + 1), current_second())
         sha256 = self._sha256.copy()
         sha256.update(blob)
         if self.lines + lines:
@@ -169,7 +169,7 @@ class ActiveSegment:
         """Seal without a sync and without a `.sha256`: the fold then trusts each line
         only as far as its own CRC.
         """
-        name = SegmentName(self.writer, self.sequence, now_to_the_second())
+        name = SegmentName(self.writer, self.sequence, current_second())
         try:
             self._must_be_ours(os.fstat(self._descriptor).st_size, written=False)
             self._rename(name)
@@ -222,7 +222,7 @@ class ActiveSegment:
         place of this one.
         """
         sealed = self._data.log / name.file
-        if is_still(sealed, self._descriptor):
+        if is_same_file(sealed, self._descriptor):
             return
         # A fold may have seen it already. So it keeps the name and the number, and ours
         # gets the next one.
@@ -261,7 +261,7 @@ class ActiveSegment:
 
     def _remove_empty(self) -> None:
         try:
-            if is_still(self.path, self._descriptor):
+            if is_same_file(self.path, self._descriptor):
                 self.path.unlink()
                 sync_directory(self._data.log)
         finally:
@@ -290,7 +290,7 @@ def _try_to_create_locked(path: Path) -> int | None:
     descriptor = os.open(path, flags, 0o640)
     try:
         lock_descriptor(descriptor)
-        made = is_still(path, descriptor)
+        made = is_same_file(path, descriptor)
         if made:
             os.fsync(descriptor)
             sync_directory(path.parent)

@@ -23,11 +23,11 @@ from ingest.wal.displaced_segment import TakenSegments
 from shared.disk.control_files import Watch
 from shared.disk.durable import remove
 from shared.disk.layout import DataDirectory
-from shared.exit_codes import TryAgain
+from shared.exit_codes import TemporaryFailure
 from shared.log import Log
-from shared.segments.recovery import Recovered, next_sequence, recover, unpublished
+from shared.segments.recovery import Recovered, next_sequence, recover, temp_segment_files
 from shared.settings import Settings
-from shared.worker_stats import Meters
+from shared.worker_stats import WorkerStats
 
 POLL_S = 0.2
 REOPEN_S = 1.0
@@ -35,7 +35,7 @@ GROUP_MAX_BYTES = 8 << 20
 TAKEN_MAX = 5
 
 
-class Unavailable(TryAgain):
+class Unavailable(TemporaryFailure):
     """The lines were not stored: busy, stopping, or the log cannot be written. The
     client may try again.
     """
@@ -90,14 +90,14 @@ class GroupCommitWriter:
         settings: Settings,
         log: Log,
         on_fatal: Callable[[], None] = lambda: None,
-        meters: Meters | None = None,
+        meters: WorkerStats | None = None,
     ) -> None:
         self._data = data
         self._writer = writer
         self._settings = settings
         self._log = log
         self._on_fatal = on_fatal
-        self._meters = meters or Meters()
+        self._meters = meters or WorkerStats()
         self._loop = asyncio.get_running_loop()
         # Of the event loop:
         self._waiting: list[_Waiting] = []
@@ -121,7 +121,7 @@ class GroupCommitWriter:
         self._gone_at = 0.0
         self._failed_at = float("-inf")
         self._open_segment()  # before the first request: an orphan is recovered, and a directory in use is refused
-        remove(unpublished(data, writer))
+        remove(temp_segment_files(data, writer))
         self._thread = threading.Thread(target=self._run, name=f"writer-{writer}", daemon=True)
         self._thread.start()
 

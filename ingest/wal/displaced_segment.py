@@ -15,7 +15,7 @@ from typing import NamedTuple
 from ingest.wal.active_segment import FULL, ActiveSegment, CommitFailed, SegmentMoved, SegmentTruncated
 from shared.disk.layout import SegmentName
 from shared.log import Log
-from shared.worker_stats import Meters
+from shared.worker_stats import WorkerStats
 
 LET_IT_SEAL = "leave active segments alone, and have logrotate run `foldlog rotate`: logrotate/README.md says how"
 NO_COPYTRUNCATE = (
@@ -38,7 +38,7 @@ class TakenSegments:
     another before it is.
     """
 
-    def __init__(self, log: Log, meters: Meters) -> None:
+    def __init__(self, log: Log, meters: WorkerStats) -> None:
         self._log = log
         self._meters = meters
         self._waits: tuple[ActiveSegment, SegmentMoved] | None = None

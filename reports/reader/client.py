@@ -20,7 +20,7 @@ import msgspec
 from reports.query import Query, QueryError, parse
 from reports.reader.protocol import EXIT_DAMAGED, Answer, Question
 from shared.disk.layout import DataDirectory
-from shared.generations.archive_schema import Identity, identity
+from shared.generations.part_integrity import FileIdentity, file_identity
 from shared.settings import Settings
 
 _STREAM_LIMIT = 1 << 20
@@ -45,16 +45,16 @@ class Answers:
 
     def __init__(self, data: DataDirectory) -> None:
         self._data = data
-        self._snapshot: Identity | None = None
+        self._snapshot: FileIdentity | None = None
         self._kept: OrderedDict[tuple[Query, str], bytes] = OrderedDict()
         self._bytes = 0
 
-    def published(self) -> Identity | None:
+    def published(self) -> FileIdentity | None:
         """Which snapshot is published now; None when there is none. Forgets the answers
         of any other.
         """
         try:
-            found = identity(self._data.snapshot)
+            found = file_identity(self._data.snapshot)
         except OSError:
             found = None
         if found != self._snapshot:
@@ -70,7 +70,7 @@ class Answers:
         self._kept.move_to_end((query, format_))
         return self._kept[query, format_]
 
-    def put(self, query: Query, format_: str, content: bytes, snapshot: Identity | None) -> None:
+    def put(self, query: Query, format_: str, content: bytes, snapshot: FileIdentity | None) -> None:
         """Keep an answer. `snapshot` is what was published before it was asked for: if
         another is now, it may be of either.
         """

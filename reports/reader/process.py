@@ -26,8 +26,8 @@ from reports.reader.protocol import EXIT_DAMAGED, EXIT_SWEPT, Answer, Question
 from reports.report import make_report
 from shared.disk.layout import DataDirectory
 from shared.duckdb_engine import connect
-from shared.generations.archive_schema import PartDamaged
-from shared.generations.consistent_read import SweptAway, of_published
+from shared.generations.consistent_read import PartsReplaced, read_published
+from shared.generations.part_integrity import PartDamaged
 from shared.generations.snapshot import SnapshotDamaged
 from shared.segments.line import DataFromNewerVersion
 
@@ -57,7 +57,7 @@ def answer_report(question: Question) -> tuple[Answer, bytes]:
         return Answer("snapshot", str(error), 0), b""
     except PartDamaged as error:
         return Answer("part", str(error), 0), b""
-    except SweptAway as error:
+    except PartsReplaced as error:
         return Answer("report_failed", str(error), 0), b""
     except duckdb.OutOfMemoryException:
         return Answer("report_memory", "the report needs more memory than FOLDLOG_REPORT_MEMORY; ask for less", 0), b""
@@ -68,7 +68,7 @@ def report(question: Question) -> dict[str, Any]:
     """Ask the snapshot that is published now."""
     data = DataDirectory(Path(question.data_dir))
     query = parse(question.parameters, question.now, question.timezone)
-    return of_published(data, lambda snapshot: make_report(_database(question.memory_bytes), data, snapshot, query))
+    return read_published(data, lambda snapshot: make_report(_database(question.memory_bytes), data, snapshot, query))
 
 
 @cache
@@ -90,11 +90,11 @@ def stream_export(question: Question, out: BinaryIO) -> int:
         contextlib.closing(connect(question.memory_bytes, 1, Path(spill))) as database,
     ):
         try:
-            of_published(data, lambda snapshot: export(database, data, snapshot, query, question.format, out))
+            read_published(data, lambda snapshot: export(database, data, snapshot, query, question.format, out))
         except PartDamaged as error:
             print(error, file=sys.stderr)  # noqa: T201
             return EXIT_DAMAGED
-        except SweptAway as error:
+        except PartsReplaced as error:
             print(error, file=sys.stderr)  # noqa: T201
             return EXIT_SWEPT
     out.flush()

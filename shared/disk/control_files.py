@@ -14,8 +14,8 @@ from pathlib import Path
 
 from shared.disk.durable import publish
 from shared.disk.layout import DataDirectory
-from shared.exit_codes import TryAgain
-from shared.generations.snapshot import load
+from shared.exit_codes import TemporaryFailure
+from shared.generations.load import load_snapshot
 from shared.segments.sealed import active_segments, sealed_segments
 from shared.timestamps import now_ms, rfc3339
 
@@ -24,7 +24,7 @@ NOT_SEALED = "no writer sealed its segment"
 NOT_FOLDED = "no compactor published a snapshot"
 
 
-class RequestTimedOut(TryAgain, TimeoutError):
+class RequestTimedOut(TemporaryFailure, TimeoutError):
     """A request was made and nothing happened in time: the process that should act is
     not running, or is stuck.
     """
@@ -55,42 +55,42 @@ class Watch:
         return self._seen is not None and self._seen != seen
 
 
-def request(path: Path) -> None:
+def touch(path: Path) -> None:
     """Publish a request anew."""
     publish(path, f"{rfc3339(now_ms())}\n".encode("ascii"))
 
 
-def seal_now(data: DataDirectory, timeout_s: float) -> None:
+def seal_and_wait(data: DataDirectory, timeout_s: float) -> None:
     """Ask all writers to seal, and wait until every line that was in an active segment
     is in a sealed one.
 
     Raises RequestTimedOut when a writer did not seal in time.
     """
-    _wait(ask_to_seal(data), timeout_s, NOT_SEALED)
+    _wait(request_seal(data), timeout_s, NOT_SEALED)
 
 
-def ask_to_seal(data: DataDirectory) -> Callable[[], bool]:
+def request_seal(data: DataDirectory) -> Callable[[], bool]:
     """Ask all writers to seal. Returns what says whether every line that was in an
     active segment is in a sealed one.
     """
     open_now = {path: _inode(path) for path in active_segments(data).values() if _has_lines(path)}
     if open_now:
-        request(data.seal_request)
+        touch(data.seal_request)
     return lambda: not any(inode is not None and _inode(path) == inode for path, inode in open_now.items())
 
 
-def ask_to_fold(data: DataDirectory) -> Callable[[], bool]:
+def request_fold(data: DataDirectory) -> Callable[[], bool]:
     """Ask the compactor to fold. Returns what says whether a snapshot holds every
     segment that was sealed.
     """
-    before = load(data).generation
+    before = load_snapshot(data).generation
     sealed = [segment.name for segment in sealed_segments(data)]
 
     def folded() -> bool:
-        snapshot = load(data)
+        snapshot = load_snapshot(data)
         return snapshot.generation > before and all(snapshot.has_folded(name) for name in sealed)
 
-    request(data.fold_request)
+    touch(data.fold_request)
     return folded
 
 

@@ -61,7 +61,7 @@ def _private_opener(path: str, flags: int) -> int:
     return os.open(path, flags | os.O_CLOEXEC | os.O_NOFOLLOW, PRIVATE_MODE)
 
 
-def keep_as(source: Path, target: Path) -> None:
+def hard_link(source: Path, target: Path) -> None:
     """Give a published file a second name, so that replacing the first keeps the
     content. Not synced: the next publish is.
     """

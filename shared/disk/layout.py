@@ -12,7 +12,7 @@ from pathlib import Path
 IMPORT_WRITER = "import"
 # Of what is found and has no living writer of its own: numbers of others are in their
 # writers' memory.
-ADOPTED_WRITER = "adopted"
+ROTATED_WRITER = "adopted"
 
 _WRITER = r"[a-z0-9_]{1,32}"
 _ACTIVE = re.compile(rf"active-({_WRITER})\.ndjson")
@@ -98,7 +98,7 @@ def parse_temporary(file: str) -> str | None:
     return match[1] if match else None
 
 
-def parse_stray(file: str) -> str | None:
+def parse_rotated(file: str) -> str | None:
     """The writer whose active segment was renamed to this, or copied, as logrotate does
     it; None for any other file.
     """

@@ -8,16 +8,6 @@ under a new sha256.
 
 from __future__ import annotations
 
-import errno
-import hashlib
-from collections.abc import Iterable
-from datetime import date
-from pathlib import Path
-
-from shared.disk.layout import DataDirectory
-from shared.exit_codes import UsageProblem
-from shared.generations.snapshot import Part
-
 # In the order in which reports show them; each is a column of the archive by the same
 # name.
 DIMENSIONS = (
@@ -40,7 +30,7 @@ COUNTED_DIMENSIONS = DIMENSIONS[2:]
 TOTAL = "total"
 # Ends the name of a dimension on the rows that count a whole UTC day: `bucket` is its
 # beginning.
-OF_DAY = "/day"
+DAY_SUM_SUFFIX = "/day"
 OTHER = "(other)"
 BUCKET_S = 15 * 60
 
@@ -97,65 +87,3 @@ COUNTER_COLUMNS = {
     "events": "BIGINT",
     "visitors": "BIGINT",
 }
-
-
-class PartDamaged(UsageProblem):
-    """A part is not the file that the snapshot names. Says which, and what to do
-    next.
-    """
-
-
-Identity = tuple[int, int, int, int]
-_REMEMBERED = 1 << 16
-_whole: dict[Path, tuple[Identity, str]] = {}
-
-
-def whole_part(data: DataDirectory, kind: str, day: date, part: Part) -> Path:
-    """The path of a part whose bytes are those that the snapshot names. Raises
-    PartDamaged.
-
-    A process reads a file for this once, so that the cost of a pass does not grow with
-    history.
-    """
-    path = data.part(kind, day, part.generation)
-    try:
-        is_known = _whole.get(path) == (identity(path), part.sha256)
-    except FileNotFoundError:
-        is_known = False
-    if not is_known and (flaw := part_flaw(path, part)):
-        raise PartDamaged(
-            f"{path} {flaw}. Restore it from a backup, or run `foldlog rebuild`: it makes the part again of what the "
-            "retained log holds, and says what is gone."
-        )
-    return path
-
-
-def whole_parts(data: DataDirectory, kind: str, day: date, parts: Iterable[Part]) -> list[Path]:
-    """As `whole_part`, of several."""
-    return [whole_part(data, kind, day, part) for part in parts]
-
-
-def part_flaw(path: Path, part: Part) -> str | None:
-    """Read a part from its first to its last byte. Returns what is wrong with it, or
-    None.
-    """
-    try:
-        before = identity(path)
-        with path.open("rb") as file:
-            sha256 = hashlib.file_digest(file, "sha256").hexdigest()
-    except OSError as error:
-        if error.errno not in {errno.ENOENT, errno.EIO}:
-            raise
-        return "is gone" if error.errno == errno.ENOENT else f"cannot be read: {error.strerror}"
-    if sha256 != part.sha256:
-        return "differs from its sha256 in the snapshot"
-    if len(_whole) >= _REMEMBERED:
-        _whole.clear()
-    _whole[path] = (before, sha256)
-    return None
-
-
-def identity(path: Path) -> Identity:
-    """What changes when a file is replaced or written to."""
-    found = path.stat()
-    return found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns

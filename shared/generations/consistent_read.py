@@ -13,34 +13,35 @@ from typing import TypeVar
 import duckdb
 
 from shared.disk.layout import DataDirectory
-from shared.exit_codes import TryAgain
-from shared.generations.archive_schema import PartDamaged
-from shared.generations.snapshot import Snapshot, load
+from shared.exit_codes import TemporaryFailure
+from shared.generations.load import load_snapshot
+from shared.generations.part_integrity import PartDamaged
+from shared.generations.snapshot import Snapshot
 
 TRIES = 5
 T = TypeVar("T")
 
 
-class SweptAway(TryAgain):
+class PartsReplaced(TemporaryFailure):
     """The parts of one snapshot after the other were gone before they were read. Says
     what to do next.
     """
 
 
-def of_published(data: DataDirectory, read: Callable[[Snapshot], T]) -> T:
+def read_published(data: DataDirectory, read: Callable[[Snapshot], T]) -> T:
     """What `read` makes of the published snapshot, or of a later one when parts of that
     were swept away meanwhile.
 
-    `read` may be called several times. Raises SweptAway, and whatever `read` raises of
+    `read` may be called several times. Raises PartsReplaced, and what `read` raises of
     parts that are those of the snapshot.
     """
     for _ in range(TRIES):
-        snapshot = load(data)
+        snapshot = load_snapshot(data)
         try:
             return read(snapshot)
         except (duckdb.IOException, PartDamaged):
-            if load(data).generation == snapshot.generation:
+            if load_snapshot(data).generation == snapshot.generation:
                 raise
-    raise SweptAway(
+    raise PartsReplaced(
         f"visitors are being erased, and {TRIES} times the parts were replaced before they were read; try again"
     )

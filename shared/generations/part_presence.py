@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 from shared.disk.layout import DataDirectory, parse_part
 from shared.generations.snapshot import Part, Snapshot
-from shared.segments.sealed import files_of
+from shared.segments.sealed import list_files
 
 
 class ReferencedPart(NamedTuple):
@@ -74,6 +74,6 @@ def unreferenced_parts(data: DataDirectory, snapshot: Snapshot, day: date) -> li
     return [
         path
         for kind in (data.archive, data.counters)
-        for path in files_of(kind / day.isoformat())
+        for path in list_files(kind / day.isoformat())
         if parse_part(path.name) is not None and path not in referenced
     ]

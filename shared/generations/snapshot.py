@@ -9,19 +9,16 @@ one.
 
 from __future__ import annotations
 
-import errno
 import hashlib
 import re
 from datetime import date
 from pathlib import Path
-from typing import NamedTuple
 
 import msgspec
 
-from shared.disk.layout import DataDirectory, SegmentName, parse_day, parse_kept_snapshot, parse_part
-from shared.exit_codes import UsageProblem
+from shared.disk.layout import SegmentName
+from shared.exit_codes import UsageError
 from shared.segments.line import DataFromNewerVersion
-from shared.segments.sealed import files_of
 from shared.timestamps import epoch_ms
 
 FORMAT = 2
@@ -34,12 +31,8 @@ _END = re.compile(rb' "sha256": "([0-9a-f]{64})"\n}\n')
 _END_BYTES = len(b' "sha256": ""\n}\n') + 64
 
 
-class SnapshotDamaged(UsageProblem):
+class SnapshotDamaged(UsageError):
     """A snapshot is there but is not what was published. Says what to do next."""
-
-
-class SnapshotLost(SnapshotDamaged):
-    """There is no whole snapshot, published or kept, though there was one."""
 
 
 class Part(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -96,7 +89,7 @@ class LastPass(msgspec.Struct, frozen=True):
     seconds: float = 0.0
 
 
-class Held(msgspec.Struct, frozen=True):
+class RetentionHold(msgspec.Struct, frozen=True):
     """What retention would take of a kind, and does not before a person says so: it is
     most of what is kept.
     """
@@ -124,7 +117,7 @@ class Retention(msgspec.Struct, frozen=True):
     skipped: str | None = None
     doubted_since: str | None = None
     succeeded_at: str | None = None
-    held: dict[str, Held] = {}
+    held: dict[str, RetentionHold] = {}
     over_limit: dict[str, int] = {}
 
     @property
@@ -169,27 +162,17 @@ class _Format(msgspec.Struct):
     format: int
 
 
-class Found(NamedTuple):
-    """The snapshot to read, the bytes of its file, and why it is not the one in
-    snapshot.json (None when it is).
-    """
-
-    snapshot: Snapshot
-    content: bytes
-    damage: str | None
-
-
 _DECODER = msgspec.json.Decoder(Snapshot)
 _FORMAT_DECODER = msgspec.json.Decoder(_Format)
 
 
-def encode(snapshot: Snapshot) -> bytes:
+def encode_snapshot(snapshot: Snapshot) -> bytes:
     text = msgspec.json.format(msgspec.json.encode(msgspec.structs.replace(snapshot, format=FORMAT)), indent=1)
     head = text.removesuffix(b"\n}") + b",\n"
     return b'%b "sha256": "%b"\n}\n' % (head, hashlib.sha256(head).hexdigest().encode("ascii"))
 
 
-def decode(content: bytes, path: Path) -> Snapshot:
+def decode_snapshot(content: bytes, path: Path) -> Snapshot:
     """Raises DataFromNewerVersion and SnapshotDamaged.
 
     Every format from 2 on ends with its sha256, so that a file of a newer Foldlog can
@@ -218,67 +201,3 @@ def _is_sealed(content: bytes) -> bool:
     if end is not None and hashlib.sha256(content[: end.start()]).hexdigest().encode("ascii") != end[1]:
         raise ValueError("its bytes do not match its sha256")
     return end is not None
-
-
-def load(data: DataDirectory) -> Snapshot:
-    """The published snapshot, or the newest kept one that is whole, or generation 0
-    where there is none yet.
-    """
-    return find(data).snapshot
-
-
-def find(data: DataDirectory) -> Found:
-    """As `load`, with what is wrong. Raises SnapshotLost when something was published
-    and no snapshot of it is whole.
-    """
-    try:
-        content = data.snapshot.read_bytes()
-        return Found(decode(content, data.snapshot), content, None)
-    except FileNotFoundError:
-        damage = f"{data.snapshot} is gone" if was_published(data) else None
-    except SnapshotDamaged as error:
-        damage = str(error)
-    except OSError as error:
-        if error.errno != errno.EIO:
-            raise
-        damage = f"{data.snapshot} cannot be read: {error.strerror}"
-    return _newest_kept(data, damage) if damage and was_published(data) else Found(Snapshot(), b"", damage)
-
-
-def was_published(data: DataDirectory) -> bool:
-    """Whether there was a snapshot that cannot be done without: one is kept, or there
-    are parts of a second pass or later.
-
-    A first pass deletes no segment. So where its snapshot is damaged, or it was killed
-    before its commit, beginning anew loses nothing.
-    """
-    return bool(kept_generations(data)) or newest_part(data) > 1
-
-
-def newest_part(data: DataDirectory) -> int:
-    """The highest generation that a part of any snapshot, published or not, is of; 0
-    when there is none.
-    """
-    days = (folder for kind in (data.archive, data.counters) for folder in files_of(kind) if parse_day(folder.name))
-    generations = (parse_part(path.name) for folder in days for path in files_of(folder))
-    return max((generation for generation in generations if generation is not None), default=0)
-
-
-def _newest_kept(data: DataDirectory, damage: str) -> Found:
-    for generation in kept_generations(data):
-        path = data.kept_snapshot(generation)
-        try:
-            content = path.read_bytes()
-            return Found(decode(content, path), content, damage)
-        except (FileNotFoundError, SnapshotDamaged):
-            continue
-    raise SnapshotLost(
-        f"{damage}, and no snapshot.<generation>.json beside it is whole. Nothing was changed. Restore snapshot.json from a "
-        "backup, or run `foldlog rebuild`: it counts again what the parts and the retained log hold."
-    )
-
-
-def kept_generations(data: DataDirectory) -> list[int]:
-    """The generations of the kept snapshots, whole or not, newest first."""
-    found = (parse_kept_snapshot(path.name) for path in files_of(data.root))
-    return sorted((generation for generation in found if generation is not None), reverse=True)

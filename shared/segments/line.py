@@ -10,7 +10,7 @@ from typing import BinaryIO, NamedTuple
 
 from isal.isal_zlib import crc32
 
-from shared.exit_codes import UsageProblem
+from shared.exit_codes import UsageError
 
 SCHEMA_VERSION = 1
 CRC_BYTES = len(b',"crc":"1a2b3c4d"}')
@@ -41,7 +41,7 @@ _BEGIN = b'{"v":'
 _VERSION = re.compile(rb'{"v":(\d+),')
 
 
-class DataFromNewerVersion(UsageProblem):
+class DataFromNewerVersion(UsageError):
     """The data directory was written by a later Foldlog. Reading it would guess, so
     nothing is read.
     """
@@ -57,7 +57,7 @@ class ScannedLine(NamedTuple):
     reason: str | None
 
 
-def seal_lines(beginning: bytes, rests: Sequence[bytes]) -> bytes:
+def append_crc(beginning: bytes, rests: Sequence[bytes]) -> bytes:
     """Finished log lines that begin with the same bytes and go on with each of `rests`,
     which lack their closing brace.
     """
@@ -67,7 +67,7 @@ def seal_lines(beginning: bytes, rests: Sequence[bytes]) -> bytes:
     return line * len(rests) % tuple([part for rest in rests for part in (rest, crc32(rest, begun))])
 
 
-def flaw(line: bytes) -> str | None:
+def line_error(line: bytes) -> str | None:
     """Why a line (with its newline) cannot be trusted, or None. Raises
     DataFromNewerVersion for a later schema.
     """
@@ -89,20 +89,20 @@ def flaw(line: bytes) -> str | None:
     return None
 
 
-def lines_of(file: BinaryIO) -> Iterator[bytes]:
+def iter_lines(file: BinaryIO) -> Iterator[bytes]:
     """The lines of a file. What is longer than a line can be comes in pieces, so that
     damage of any size fits into memory.
     """
     return iter(lambda: file.readline(PIECE_MAX_BYTES), b"")
 
 
-def scan(lines: Iterable[bytes]) -> Iterator[ScannedLine]:
+def scan_lines(lines: Iterable[bytes]) -> Iterator[ScannedLine]:
     """Look at each line of a file by itself: a bad one costs none of its neighbours,
     also when it lost its newline.
     """
     offset = 0
     for line in lines:
-        reason = flaw(line)
+        reason = line_error(line)
         bad = _swallowed(line) if reason else 0
         if bad:
             yield ScannedLine(offset, line[:bad], reason)
@@ -120,6 +120,6 @@ def _swallowed(line: bytes) -> int:
     value can pose as a line.
     """
     start = line.find(_BEGIN, max(1, len(line) - LINE_MAX_BYTES))
-    while start > 0 and flaw(line[start:]) is not None:
+    while start > 0 and line_error(line[start:]) is not None:
         start = line.find(_BEGIN, start + 1)
     return max(start, 0)

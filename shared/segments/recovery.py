@@ -9,17 +9,15 @@ orphan alone.
 
 from __future__ import annotations
 
-import base64
 import hashlib
 import os
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-import orjson
 from filelock import lock_descriptor
 
 from shared.disk.durable import publish, publishing, remove
@@ -31,17 +29,17 @@ from shared.disk.layout import (
     parse_segment,
     parse_temporary,
 )
-from shared.exit_codes import TryAgain
-from shared.generations.snapshot import load
-from shared.segments.line import ScannedLine, lines_of, scan
-from shared.segments.sealed import count_lines, files_of, recorded_sha256, sealed_segments, sha256_line
+from shared.exit_codes import TemporaryFailure
+from shared.generations.load import load_snapshot
+from shared.segments.line import ScannedLine, iter_lines, scan_lines
+from shared.segments.quarantine import RECOVERED_PREFIX, publish_quarantine
+from shared.segments.sealed import list_files, recorded_sha256, sealed_segments, sha256_line
 
-RECOVERED_PREFIX = "recovered-"
 # To copy a segment takes less; who does it touches its file all the while.
 ABANDONED_S = 600.0
 
 
-class WriterAlive(TryAgain, BlockingIOError):
+class WriterAlive(TemporaryFailure, BlockingIOError):
     """The segment is locked: its writer lives, there is nothing to recover."""
 
 
@@ -69,14 +67,14 @@ def recover(data: DataDirectory, writer: str) -> Recovered | None:
     try:
         if not lock_descriptor(descriptor, blocking=False):
             raise WriterAlive(f"{path} is open in a running process")
-        if not is_still(path, descriptor):
+        if not is_same_file(path, descriptor):
             return None  # sealed or recovered by someone else between open and lock
         return _seal_good_lines(data, writer, path, descriptor)
     finally:
         os.close(descriptor)
 
 
-def is_still(path: Path, descriptor: int) -> bool:
+def is_same_file(path: Path, descriptor: int) -> bool:
     """Whether `path` still is the file behind `descriptor`: a lock on a file that was
     renamed or removed protects nothing.
     """
@@ -93,22 +91,22 @@ def next_sequence(data: DataDirectory, writer: str) -> int:
     since removed by retention.
     """
     on_disk = (segment.name.sequence for segment in sealed_segments(data) if segment.name.writer == writer)
-    return max(load(data).folded.get(writer, 0), *on_disk, 0) + 1
+    return max(load_snapshot(data).folded.get(writer, 0), *on_disk, 0) + 1
 
 
-def now_to_the_second() -> datetime:
+def current_second() -> datetime:
     return datetime.now(UTC).replace(microsecond=0)
 
 
 def _seal_good_lines(data: DataDirectory, writer: str, path: Path, descriptor: int) -> Recovered:
-    recovered = seal_good_lines(
+    recovered = seal_valid_lines(
         data, writer, path.name, lambda: _scan_file(descriptor), lambda sha256: _sealed_before(data, writer, sha256)
     )
     remove([path])
     return recovered
 
 
-def seal_good_lines(
+def seal_valid_lines(
     data: DataDirectory,
     writer: str,
     source: str,
@@ -123,7 +121,7 @@ def seal_good_lines(
     """
     # Before anything is sealed: afterwards the sequence number is in use, and what a
     # killed run made under it looks like somebody else's.
-    remove(unpublished(data, writer))
+    remove(temp_segment_files(data, writer))
     sha256 = hashlib.sha256()
     whole = hashlib.sha256()
     lines = 0
@@ -142,7 +140,7 @@ def seal_good_lines(
         publish_quarantine(data, stem, source, (line for line in scanned() if line.reason))
     sealed = sealed_before(sha256.hexdigest()) if lines else None
     if lines and sealed is None:
-        sealed = SegmentName(writer, next_sequence(data, writer), now_to_the_second())
+        sealed = SegmentName(writer, next_sequence(data, writer), current_second())
         remove(_stray_checksums(data, writer))
         with publishing(data.log / sealed.file) as beside:
             with beside.open("xb") as good:
@@ -154,7 +152,7 @@ def seal_good_lines(
 def _scan_file(descriptor: int) -> Iterator[ScannedLine]:
     os.lseek(descriptor, 0, os.SEEK_SET)
     with open(descriptor, "rb", closefd=False) as file:
-        yield from scan(lines_of(file))
+        yield from scan_lines(iter_lines(file))
 
 
 def _sealed_before(data: DataDirectory, writer: str, sha256: str) -> SegmentName | None:
@@ -168,11 +166,11 @@ def _sealed_before(data: DataDirectory, writer: str, sha256: str) -> SegmentName
 def _stray_checksums(data: DataDirectory, writer: str) -> list[Path]:
     """`.sha256` files of a seal that was killed before its rename."""
     named = {segment.name for segment in sealed_segments(data)}
-    checksums = ((parse_checksum(path.name), path) for path in files_of(data.log))
+    checksums = ((parse_checksum(path.name), path) for path in list_files(data.log))
     return [path for name, path in checksums if name is not None and name.writer == writer and name not in named]
 
 
-def unpublished(data: DataDirectory, writer: str) -> list[Path]:
+def temp_segment_files(data: DataDirectory, writer: str) -> list[Path]:
     """What a seal, a recovery or an adoption that was killed had not published yet.
     Only whoever holds the writer's lock asks.
 
@@ -181,7 +179,7 @@ def unpublished(data: DataDirectory, writer: str) -> list[Path]:
     """
     sealed = {(segment.name.writer, segment.name.sequence) for segment in sealed_segments(data)}
     found = []
-    for path in files_of(data.log):
+    for path in list_files(data.log):
         target = parse_temporary(path.name) or ""
         name = parse_segment(target) or parse_checksum(target)
         if name is not None and name.writer == writer and (name.writer, name.sequence) not in sealed:
@@ -189,30 +187,14 @@ def unpublished(data: DataDirectory, writer: str) -> list[Path]:
     return [*found, *data.quarantine.glob(f".{RECOVERED_PREFIX}{writer}-*{TEMPORARY_SUFFIX}")]
 
 
-def abandoned(data: DataDirectory) -> Iterator[Path]:
+def abandoned_temp_files(data: DataDirectory) -> Iterator[Path]:
     """The same of any writer, for whoever compacts: what nobody has touched for a
     while, and its writer may never be back.
     """
-    for path in files_of(data.log):
+    for path in list_files(data.log):
         target = parse_temporary(path.name) or ""
         with suppress(FileNotFoundError):
             if (parse_segment(target) or parse_checksum(target)) and abs(
                 time.time() - path.stat().st_mtime
             ) > ABANDONED_S:
                 yield path
-
-
-def publish_quarantine(data: DataDirectory, stem: str, source: str, bad: Iterable[ScannedLine]) -> None:
-    """Keep bad lines, byte for byte, with where they were and what is wrong with
-    them.
-    """
-    with publishing(data.quarantine / f"{stem}.ndjson") as beside, beside.open("xb") as file:
-        for line in bad:
-            content = base64.b64encode(line.content).decode("ascii")
-            row = {"file": source, "offset": line.offset, "reason": line.reason, "base64": content}
-            file.write(orjson.dumps(row, option=orjson.OPT_APPEND_NEWLINE))
-
-
-def quarantined_by_recovery(data: DataDirectory) -> int:
-    """Lines that recovery could not keep, over all its files."""
-    return sum(count_lines(path) for path in data.quarantine.glob(f"{RECOVERED_PREFIX}*.ndjson"))

@@ -13,7 +13,7 @@ from typing import BinaryIO
 
 from shared.disk.compression import CannotInflate, inflated, open_inflated
 from shared.disk.layout import PACKED_SUFFIXES, DataDirectory, SegmentName, parse_active, parse_segment
-from shared.segments.line import PIECE_MAX_BYTES, lines_of
+from shared.segments.line import PIECE_MAX_BYTES, iter_lines
 
 _BLOCK = 1 << 20
 # What cannot be inflated costs the block that it is in: small ones, where a line is
@@ -78,7 +78,7 @@ def sealed_segments(data: DataDirectory) -> list[Segment]:
     """
     found: dict[tuple[str, int], Segment] = {}
     log = data.log
-    for file in names_of(
+    for file in list_names(
         log
     ):  # names, not paths: there may be a hundred thousand, and to sort paths took most of the time
         name = parse_segment(file)
@@ -87,17 +87,17 @@ def sealed_segments(data: DataDirectory) -> list[Segment]:
     return [found[key] for key in sorted(found)]
 
 
-def files_of(directory: Path) -> list[Path]:
+def list_files(directory: Path) -> list[Path]:
     """What is in a directory, by name; nothing when there is none. Raises OSError when
     it cannot be listed.
 
     Not glob: it takes a directory that may not be read for an empty one, and a sequence
     number would be used again.
     """
-    return [directory / name for name in names_of(directory)]
+    return [directory / name for name in list_names(directory)]
 
 
-def names_of(directory: Path) -> list[str]:
+def list_names(directory: Path) -> list[str]:
     """The same as names alone: of a hundred thousand files those that matter are found
     in a fraction of the time.
     """
@@ -124,7 +124,7 @@ def file_sizes(data: DataDirectory) -> dict[str, int]:
 def active_segments(data: DataDirectory) -> dict[str, Path]:
     """Active segments by writer, whether their writer lives or not."""
     log = data.log
-    found = ((parse_active(file), file) for file in names_of(log))
+    found = ((parse_active(file), file) for file in list_names(log))
     return {writer: log / file for writer, file in found if writer is not None}
 
 
@@ -182,13 +182,13 @@ def count_lines(path: Path) -> int:
     return lines
 
 
-def salvage(path: Path) -> Iterator[bytes]:
+def readable_lines(path: Path) -> Iterator[bytes]:
     """The lines of a segment that may be damaged. Raises CannotInflate after the last
     one that can be read.
     """
     if path.suffix not in PACKED_SUFFIXES:
         with path.open("rb") as file:
-            yield from lines_of(file)
+            yield from iter_lines(file)
         return
     rest = b""
     try:

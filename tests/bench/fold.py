@@ -23,7 +23,7 @@ from ingest.wal.active_segment import ActiveSegment
 from shared.disk.durable import make_data_directory
 from shared.disk.layout import DataDirectory
 from shared.duckdb_engine import connect
-from shared.generations.snapshot import load
+from shared.generations.load import load_snapshot
 from shared.segments.line import COLUMNS
 from shared.segments.recovery import next_sequence
 from shared.segments.sealed import sealed_segments
@@ -159,7 +159,7 @@ def main() -> None:
     peak = next(line for line in Path("/proc/self/status").read_text("ascii").splitlines() if line.startswith("VmHWM"))
     peak_mib = int(peak.split()[1]) / 1024
     sys.stdout.buffer.write(
-        orjson.dumps({"seconds": seconds, "peak_mib": peak_mib, "counted": load(data).totals.counted})
+        orjson.dumps({"seconds": seconds, "peak_mib": peak_mib, "counted": load_snapshot(data).totals.counted})
     )
 
 

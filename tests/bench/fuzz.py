@@ -33,7 +33,7 @@ import uvloop
 
 from compactor.process import compact_once
 from shared.disk.layout import DataDirectory
-from shared.generations.snapshot import load
+from shared.generations.load import load_snapshot
 from shared.segments.sealed import open_segment, sealed_segments
 from shared.settings import Settings
 from tests.bench.fold import Quiet
@@ -144,7 +144,7 @@ def wrong_log(root: Path, tally: Tally) -> list[str]:
     data = DataDirectory(root)
     lines, different = count_lines(data)
     compact_once(data, Settings(data_dir=root), Quiet())
-    totals = load(data).totals
+    totals = load_snapshot(data).totals
     verified = subprocess.run(
         [sys.executable, "-m", "foldlog", "verify"],
         env={**os.environ, "FOLDLOG_DATA_DIR": str(root)},

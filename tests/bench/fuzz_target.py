@@ -36,7 +36,7 @@ with atheris.instrument_imports(include=["ingest", "shared"]):
     from ingest.collect.validate import Accepted, validate_batch
     from ingest.http.problem import Refusal
     from shared.control_chars import CONTROL_CHARS
-    from shared.segments.line import LINE_MAX_BYTES, flaw
+    from shared.segments.line import LINE_MAX_BYTES, line_error
     from shared.settings import Settings
     from shared.timestamps import now_ms
 
@@ -122,7 +122,7 @@ def check_lines(accepted: list[Accepted], blob: bytes) -> None:
     sealed = blob.splitlines(keepends=True)
     demand(len(sealed) == len(accepted), "one line for each event")
     for (event, time_ms), line in zip(accepted, sealed, strict=True):
-        demand(flaw(line) is None, f"a line with a flaw: {flaw(line)}")
+        demand(line_error(line) is None, f"a line with a flaw: {line_error(line)}")
         demand(len(line) <= LINE_MAX_BYTES, f"a line of {len(line)} bytes")
         demand(CONTROL_CHARS.search(line[:-1].decode("utf-8")) is None, "a line that a terminal would act on")
         check_line(event, time_ms, orjson.loads(line))

@@ -28,7 +28,7 @@ import uvloop
 
 from compactor.process import compact_once
 from shared.disk.layout import DataDirectory
-from shared.generations.snapshot import load as load_snapshot
+from shared.generations.load import load_snapshot
 from shared.settings import Settings
 from tests.bench import load
 from tests.bench.fold import Quiet

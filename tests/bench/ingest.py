@@ -25,7 +25,7 @@ import uvloop
 
 from compactor.process import compact_once
 from shared.disk.layout import DataDirectory
-from shared.generations.snapshot import load as load_snapshot
+from shared.generations.load import load_snapshot
 from shared.settings import Settings
 from tests.bench.baselines import cluster, postgres, sqlite, summary_file
 from tests.bench.baselines.disk import write_seconds

@@ -20,7 +20,7 @@ from compactor.process import compact_once
 from foldlog.load.generator import AGENT
 from foldlog.load.run import BenchError, Target, generate, make_plan
 from shared.disk.layout import DataDirectory
-from shared.generations.snapshot import load as load_snapshot
+from shared.generations.load import load_snapshot
 from shared.settings import Settings
 from tests.bench.fold import Quiet
 from tests.bench.processes import cpu_seconds, worker

@@ -31,7 +31,8 @@ from foldlog.load.run import Target, ask
 from shared.disk.durable import make_data_directory
 from shared.disk.layout import DataDirectory
 from shared.duckdb_engine import connect
-from shared.generations.snapshot import Day, Snapshot, load
+from shared.generations.load import load_snapshot
+from shared.generations.snapshot import Day, Snapshot
 from shared.settings import Settings
 from shared.timestamps import DAY_S, now_ms, rfc3339
 from tests.bench.fold import Quiet
@@ -115,7 +116,7 @@ def over_a_month(root: Path, days: int = DAYS, events: int = EVENTS_OF_DAY) -> R
         report(target, {"from": str(_LAST_DAY), "to": str(_LAST_DAY)})  # the reading process is started
         quick = sorted(ask_quick(target, counts, days, limit) for limit in range(10, 10 + QUICK_ASKED))
         exact = [ask_exact(target, counts, days, country) for country in _COUNTRIES[:EXACT_ASKED]]
-    stored = sum(part.bytes for day in load(data).days.values() for part in day.archive)
+    stored = sum(part.bytes for day in load_snapshot(data).days.values() for part in day.archive)
     return Reports(
         days * events, quick[int(len(quick) * 0.95)], statistics.median(exact), exact[0], stored / (days * events)
     )
@@ -139,12 +140,12 @@ def make_month(data: DataDirectory, days: int, events: int) -> duckdb.DuckDBPyCo
                 how = f"CREATE TABLE {table} AS" if is_new else f"INSERT INTO {table}"
                 database.execute(f"{how} SELECT {counted} GROUP BY ALL")
             count_fresh(database)
-            before, folded, added_at = load(data), Folded(new={day: end - first}), rfc3339(now_ms())
+            before, folded, added_at = load_snapshot(data), Folded(new={day: end - first}), rfc3339(now_ms())
             old = before.days.get(day, Day(added_at))
             made = write_day(database, data, day, old, folded, before.generation + 1, added_at, settings.max_values)
             publish(data, before, folded, {day: made})
         if back:
-            before = load(data)
+            before = load_snapshot(data)
             with closing(connect(settings.fold_memory, THREADS, spill)) as compactor:
                 publish(data, before, Folded(), settle(compactor, data, before, (), now_ms() + DAY_S * 1000, Quiet()))
     return database

@@ -19,7 +19,7 @@ from typing import NamedTuple
 from foldlog.load.generator import AGENT
 from foldlog.load.run import Target
 from shared.disk.layout import DataDirectory
-from shared.generations.snapshot import load
+from shared.generations.load import load_snapshot
 from shared.segments.sealed import sealed_segments
 from tests.bench.memory import KEY, check_counted, send
 from tests.bench.processes import worker
@@ -48,7 +48,7 @@ def of_an_event(root: Path, events: int = EVENTS) -> Sizes:
         sent = send(Target(host="127.0.0.1", port=port, headers=head), events, BATCH)
     check_counted(data.root, sent)
     segments = sealed_segments(data)
-    days = load(data).days.values()
+    days = load_snapshot(data).days.values()
     return Sizes(
         sent,
         sum(segment.bytes for segment in segments) / sent,

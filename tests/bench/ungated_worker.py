@@ -23,7 +23,7 @@ from ingest.collect.body import JSON
 from ingest.context import Service
 from ingest.http.auth import Keyring
 from ingest.http.client_address import Client, Proxies
-from shared.worker_stats import Meters
+from shared.worker_stats import WorkerStats
 
 HOST = "127.0.0.1"
 BODY_MAX_BYTES = 64 << 10
@@ -38,7 +38,7 @@ def take_out_the_gate() -> None:
         admission, admit=always((BodyFormat(JSON, None), sender)), check_disk=always(None), check_queue=always(None)
     ).start()
     patch.multiple(Service, limit=always(None), disk_free=always(None), count=always(None)).start()
-    patch.object(Meters, "answered", always(None)).start()
+    patch.object(WorkerStats, "answered", always(None)).start()
 
 
 def always(value: Any) -> Callable[..., Any]:

@@ -27,7 +27,7 @@ from reports.query import parse
 from reports.report import make_report
 from shared.disk.layout import DataDirectory
 from shared.duckdb_engine import connect
-from shared.generations.snapshot import load
+from shared.generations.load import load_snapshot
 from shared.segments.recovery import next_sequence
 from shared.segments.sealed import sealed_segments
 from shared.settings import Settings
@@ -100,12 +100,12 @@ def read(data: DataDirectory) -> dict[str, Any]:
     settings = Settings(data_dir=data.root, **SETTINGS)
     now = datetime.fromtimestamp(NOON / 1000, UTC)
     with closing(connect(settings.report_memory, 2)) as database:
-        reports = [make_report(database, data, load(data), parse(query, now, "UTC")) for query in QUERIES]
+        reports = [make_report(database, data, load_snapshot(data), parse(query, now, "UTC")) for query in QUERIES]
         exported = io.BytesIO()
         export(
             database,
             data,
-            load(data),
+            load_snapshot(data),
             parse({"from": "2026-11-01", "to": "2026-11-30"}, now, "UTC"),
             "ndjson",
             exported,

@@ -17,7 +17,7 @@ from ingest.collect.encode import Line, encode_lines
 from ingest.wal.active_segment import ActiveSegment
 from shared.disk.durable import make_data_directory
 from shared.disk.layout import DataDirectory, SegmentName
-from shared.generations.snapshot import load
+from shared.generations.load import load_snapshot
 from shared.segments.recovery import next_sequence
 from shared.segments.sealed import sealed_segments
 from shared.settings import Settings
@@ -108,7 +108,7 @@ def lose_a_segment(data: DataDirectory) -> threading.Thread:
             return False
         with compactor_lock(data, PATIENCE_S):
             for segment in sealed_segments(data):
-                if not load(data).has_folded(segment.name):
+                if not load_snapshot(data).has_folded(segment.name):
                     segment.path.unlink()
                     segment.checksum.unlink()
                     return True

@@ -29,7 +29,7 @@ from urllib.parse import urlencode
 
 from compactor.repair import verify as verification
 from shared.disk.layout import DataDirectory
-from shared.segments.line import flaw
+from shared.segments.line import line_error
 from shared.segments.sealed import active_segments, open_segment, sealed_segments
 from shared.settings import load
 
@@ -272,6 +272,6 @@ def lines_of(data: DataDirectory) -> list[dict[str, Any]]:
     for path in paths:
         with open_segment(path) as file:
             for line in file:
-                assert flaw(line) is None, (path, line)
+                assert line_error(line) is None, (path, line)
                 found.append(json.loads(line))
     return found

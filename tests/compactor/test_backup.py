@@ -26,10 +26,10 @@ from compactor.repair.rotated_files import adopt_strays
 from compactor.repair.verify import verify
 from ingest.collect.encode import encode_lines
 from ingest.wal.active_segment import ActiveSegment
-from shared.disk.durable import keep_as
+from shared.disk.durable import hard_link
 from shared.disk.layout import DataDirectory
-from shared.erasures import ask
-from shared.generations.snapshot import load
+from shared.erasures import create_request
+from shared.generations.load import load_snapshot
 from shared.segments.recovery import next_sequence
 from shared.segments.sealed import active_segments, open_segment, sealed_segments
 from shared.settings import load as load_settings
@@ -101,8 +101,8 @@ def busy(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Server, Loa
 
 
 def wait_for_passes(data: DataDirectory, count: int) -> None:
-    generation, deadline = load(data).generation + count, time.monotonic() + 60
-    while load(data).generation < generation:
+    generation, deadline = load_snapshot(data).generation + count, time.monotonic() + 60
+    while load_snapshot(data).generation < generation:
         assert time.monotonic() < deadline, "no passes"
         time.sleep(0.05)
 
@@ -231,7 +231,7 @@ def test_backup_of_a_busy_directory_holds_every_acknowledged_event_and_needs_no_
         assert done.returncode == 0, done.stderr
         sent = set(load_.sent)
         data = DataDirectory(place / "data")
-        assert f"generation {load(data).generation}" in done.stdout
+        assert f"generation {load_snapshot(data).generation}" in done.stdout
         assert f"FOLDLOG_DATA_DIR={data.root} foldlog verify" in done.stdout
         assert not active_segments(data) and not data.private.exists() and not data.run.exists()
         if attempt:
@@ -304,7 +304,7 @@ def test_backup_is_the_same_files_without_what_is_private_or_open(data: DataDire
     assert_verified(found)
     fold_all(found, now_ms())
     assert {row[0] for row in archived(found)} == EVENTS
-    assert load(data).totals.counted == 6  # what is done in the backup does not show in the original
+    assert load_snapshot(data).totals.counted == 6  # what is done in the backup does not show in the original
 
 
 def test_backup_of_a_directory_that_was_never_folded_is_its_log(tmp_path: Path) -> None:
@@ -456,9 +456,9 @@ def test_stray_that_is_renamed_while_it_is_linked_is_looked_for_again(
     def renamed_first(source: Path, target: Path) -> None:
         if source.name == "active-0.ndjson.1":
             source.rename(data.log / "active-0.ndjson.2")
-        keep_as(source, target)
+        hard_link(source, target)
 
-    monkeypatch.setattr("compactor.backup.keep_as", renamed_first)
+    monkeypatch.setattr("compactor.backup.hard_link", renamed_first)
     assert [path.name for path in made(data, tmp_path / "backup").log.glob("active*")] == ["active-0.ndjson.2"]
 
 
@@ -485,7 +485,7 @@ def test_backup_is_refused_half_way_through_an_erasure(
     not begun is in the backup whole.
     """
     fold_all(data, now_ms())
-    asked = ask(data, "visitor-1", None)
+    asked = create_request(data, "visitor-1", None)
     made(data, tmp_path / "before")
     with monkeypatch.context() as patch, compactor_lock(data) as lock, pytest.raises(OSError, match="full"):
         patch.setattr("compactor.erasure.rewrite._rewrite_segment", no_room)

@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 
 from shared.disk.layout import DataDirectory
-from shared.generations.snapshot import load
+from shared.generations.load import load_snapshot
 from shared.segments.sealed import sealed_segments
 from shared.timestamps import epoch_ms
 from tests.builders.logs import data_directory, fold, line, sealed
@@ -111,13 +111,13 @@ def test_scheduled_fold_goes_on_whatever_the_clock_does(tmp_path: Path, clock: C
         try:
             for number, shift in enumerate((0, -HOUR_S, DAY_S, to(EPOCH), 0, to(END_OF_32_BITS), 0), 1):
                 clock.jump(shift)
-                before = load(data).generation
+                before = load_snapshot(data).generation
                 sealed(data, [line(f"event-{number:04d}")])
                 until(partial(has_counted, data, number))
-                assert load(data).generation > before
+                assert load_snapshot(data).generation > before
                 until(partial(believes_in, data, shift))
                 if shift > DAY_S:  # stays where it is, for several passes
-                    until(partial(has_passed, data, load(data).generation + 2))
+                    until(partial(has_passed, data, load_snapshot(data).generation + 2))
                 assert len(sealed_segments(data)) == number, "nothing is old because the clock says so"
             compactor.terminate()
             assert compactor.wait(STOP_S) == 0
@@ -132,18 +132,18 @@ def to(moment_s: int) -> int:
 
 
 def has_passed(data: DataDirectory, generation: int) -> bool:
-    return load(data).generation >= generation
+    return load_snapshot(data).generation >= generation
 
 
 def has_counted(data: DataDirectory, events: int) -> bool:
-    return load(data).totals.counted == events
+    return load_snapshot(data).totals.counted == events
 
 
 def believes_in(data: DataDirectory, shift_s: int) -> bool:
     """Whether the last pass took the time for one that is so many seconds from the real
     one.
     """
-    return abs(epoch_ms(load(data).as_of) / 1000 - time.time() - shift_s) < HOUR_S / 2
+    return abs(epoch_ms(load_snapshot(data).as_of) / 1000 - time.time() - shift_s) < HOUR_S / 2
 
 
 # When an event happened, and the UTC day that it belongs to.

@@ -23,7 +23,8 @@ from reports.query import parse
 from reports.report import make_report
 from shared.disk.layout import DataDirectory
 from shared.duckdb_engine import connect
-from shared.generations.snapshot import Snapshot, encode, load
+from shared.generations.load import load_snapshot
+from shared.generations.snapshot import Snapshot, encode_snapshot
 from shared.segments.line import DataFromNewerVersion
 from shared.segments.sealed import sealed_segments
 from shared.settings import Settings
@@ -40,7 +41,7 @@ def test_snapshot_names_every_part_and_every_segment(tmp_path: Path) -> None:
     sealed(data, [line("event-1")])
     sealed(data, [line("event-2", NOON - DAY_MS)], "import")
     fold(data)
-    snapshot = load(data)
+    snapshot = load_snapshot(data)
     assert snapshot.folded == {"0": 1, "import": 1}
     assert sorted(snapshot.days) == [utc_day(NOON - DAY_MS), utc_day(NOON)]
     assert_verified(data)
@@ -74,8 +75,8 @@ def test_segment_without_checksum_is_read_line_by_line(tmp_path: Path) -> None:
     name = sealed(data, [line("event-1")])
     (data.log / name.checksum).unlink()
     fold(data)
-    assert load(data).totals.counted == 1
-    assert load(data).totals.damaged_segments == 1
+    assert load_snapshot(data).totals.counted == 1
+    assert load_snapshot(data).totals.damaged_segments == 1
 
 
 def test_line_that_swallowed_its_neighbour_is_not_counted_and_the_neighbour_is(tmp_path: Path) -> None:
@@ -88,7 +89,7 @@ def test_line_that_swallowed_its_neighbour_is_not_counted_and_the_neighbour_is(t
     path.write_bytes(path.read_bytes().replace(b"}\n{", b"} {", 1))
     fold(data)
     assert [row[0] for row in archived(data)] == ["event-2", "event-3"]
-    assert load(data).totals.quarantined == 1
+    assert load_snapshot(data).totals.quarantined == 1
 
 
 def test_gzipped_segment_folds_as_the_plain_one(tmp_path: Path) -> None:
@@ -98,8 +99,8 @@ def test_gzipped_segment_folds_as_the_plain_one(tmp_path: Path) -> None:
     plain.with_name(plain.name + ".gz").write_bytes(gzip.compress(plain.read_bytes()))
     plain.unlink()
     fold(data)
-    assert load(data).totals.counted == 2
-    assert load(data).totals.damaged_segments == 0
+    assert load_snapshot(data).totals.counted == 2
+    assert load_snapshot(data).totals.damaged_segments == 0
     assert_verified(data)
 
 
@@ -110,8 +111,8 @@ def test_cut_gzipped_segment_gives_what_it_still_holds(tmp_path: Path) -> None:
     plain.with_name(plain.name + ".gz").write_bytes(gzip.compress(plain.read_bytes())[:-2000])
     plain.unlink()
     fold(data)
-    assert 0 < load(data).totals.counted < 500
-    assert load(data).totals.quarantined >= 1
+    assert 0 < load_snapshot(data).totals.counted < 500
+    assert load_snapshot(data).totals.quarantined >= 1
 
 
 def test_missing_sequence_is_waited_for_and_folded_when_it_comes(tmp_path: Path) -> None:
@@ -128,13 +129,13 @@ def test_missing_sequence_is_waited_for_and_folded_when_it_comes(tmp_path: Path)
         moved = f"{second.stem[:-10]}{2:010d}{new}"
         (data.log / file).rename(data.log / moved)
     fold(data)
-    assert load(data).folded == {"0": 2}
-    assert load(data).waiting == {"0": (1,)}
+    assert load_snapshot(data).folded == {"0": 2}
+    assert load_snapshot(data).waiting == {"0": (1,)}
     for file in (first.file, first.checksum):
         (away / file).rename(data.log / file)
     fold(data)
-    assert load(data).waiting == {}
-    assert load(data).totals.counted == 2
+    assert load_snapshot(data).waiting == {}
+    assert load_snapshot(data).totals.counted == 2
 
 
 def test_only_one_compactor_at_a_time(tmp_path: Path) -> None:
@@ -182,7 +183,7 @@ def test_pass_that_lost_its_right_publishes_nothing(tmp_path: Path, thief: str) 
         _orphan(data)
         with pytest.raises(CommitLost):
             run_pass(data, Settings(data_dir=tmp_path), log, lock, NOON)
-    assert load(data).totals.counted == 0
+    assert load_snapshot(data).totals.counted == 0
 
 
 def _orphan(data: DataDirectory) -> None:
@@ -200,7 +201,7 @@ class _ThiefLog(SilentLog):
     def info(self, event: str, **fields: object) -> None:
         super().info(event, **fields)
         if event == "segment_recovered" and self._thief == "commits first":
-            self._data.snapshot.write_bytes(encode(Snapshot(generation=7)))
+            self._data.snapshot.write_bytes(encode_snapshot(Snapshot(generation=7)))
         elif event == "segment_recovered":
             self._data.compact_lock.unlink()
 
@@ -213,7 +214,7 @@ def test_parts_of_a_killed_pass_are_swept(tmp_path: Path) -> None:
     orphan.write_bytes(b"half a part")
     foreign = orphan.with_name("notes.txt")
     foreign.write_text("mine")
-    assert sweep_orphans(data, load(data)) == 1
+    assert sweep_orphans(data, load_snapshot(data)) == 1
     assert foreign.exists()
     assert_verified(data)
 
@@ -222,7 +223,7 @@ def test_snapshot_that_a_killed_pass_had_not_published_is_swept(tmp_path: Path) 
     data = data_directory(tmp_path)
     unpublished = data.root / ".snapshot.json.77.77.tmp"
     unpublished.write_text("{")
-    sweep_orphans(data, load(data))
+    sweep_orphans(data, load_snapshot(data))
     assert not unpublished.exists()
 
 
@@ -241,7 +242,7 @@ def test_newer_formats_are_refused_with_a_clear_message(tmp_path: Path) -> None:
     data = data_directory(tmp_path)
     data.snapshot.write_text('{"format": 3, "whatever": []}')
     with pytest.raises(DataFromNewerVersion, match="format 3"):
-        load(data)
+        load_snapshot(data)
 
 
 def test_newer_log_lines_are_refused_and_stay(tmp_path: Path) -> None:
@@ -252,7 +253,7 @@ def test_newer_log_lines_are_refused_and_stay(tmp_path: Path) -> None:
     with pytest.raises(DataFromNewerVersion):
         fold(data)
     assert (data.log / name.file).exists()
-    assert load(data).generation == 0
+    assert load_snapshot(data).generation == 0
 
 
 def test_log_retention_deletes_folded_segments_by_age_of_sealing(tmp_path: Path) -> None:
@@ -265,8 +266,8 @@ def test_log_retention_deletes_folded_segments_by_age_of_sealing(tmp_path: Path)
     assert sealed_segments(data)
     fold(data, now + 31 * DAY_MS)
     assert not list(data.log.iterdir())
-    assert load(data).retention.segments == 1
-    assert load(data).totals.counted == 1
+    assert load_snapshot(data).retention.segments == 1
+    assert load_snapshot(data).totals.counted == 1
     assert sealed(data, [line("event-2")]).sequence == 2
 
 
@@ -291,7 +292,7 @@ def test_nothing_is_deleted_because_the_clock_jumped(tmp_path: Path, jumps: tupl
     for jump_ms in jumps:
         fold(data, now + jump_ms)
         assert (data.log / segment.file).exists()
-        assert load(data).retention.skipped
+        assert load_snapshot(data).retention.skipped
         assert read_status(data, Settings(data_dir=tmp_path))["last_retention"]["skipped"]
 
 
@@ -307,8 +308,8 @@ def test_retention_goes_on_once_the_clock_has_been_steady_for_two_days(tmp_path:
         assert (data.log / segment.file).exists()
     fold(data, back + 48 * 3_600_000)
     assert not (data.log / segment.file).exists()
-    assert load(data).retention.skipped is None
-    assert load(data).retention.doubted_since is None
+    assert load_snapshot(data).retention.skipped is None
+    assert load_snapshot(data).retention.doubted_since is None
 
 
 def test_unfolded_segment_is_never_deleted(tmp_path: Path) -> None:
@@ -318,7 +319,7 @@ def test_unfolded_segment_is_never_deleted(tmp_path: Path) -> None:
     later = sealed(data, [line("event-2")])
     fold(data, NOON + 60 * DAY_MS + 60_000, max_bytes=1)
     assert (data.log / later.file).exists()
-    assert load(data).totals.counted == 1
+    assert load_snapshot(data).totals.counted == 1
 
 
 def expire(data: DataDirectory, now: int, **settings: Any) -> None:
@@ -346,7 +347,7 @@ def test_visitors_of_a_day_stay_when_its_archive_goes(tmp_path: Path, zone: str)
     one_day = {"from": "2026-11-22", "to": "2026-11-22", "tz": zone, "by": "path"}
     before = report(data, asked), report(data, one_day)
     expire(data, NOON + DAY_MS, timezone=zone)
-    assert not list(data.archive.glob("*/*")) or all(not day.archive for day in load(data).days.values())
+    assert not list(data.archive.glob("*/*")) or all(not day.archive for day in load_snapshot(data).days.values())
     after = report(data, asked), report(data, one_day)
     assert after[0]["rows"] == before[0]["rows"]
     assert after[0]["total"] == {"events": 4, "visitors": None}
@@ -362,7 +363,7 @@ def test_visitors_of_a_day_stay_when_its_archive_goes(tmp_path: Path, zone: str)
 def report(data: DataDirectory, asked: dict[str, str]) -> dict[str, Any]:
     query = parse(asked, datetime.fromtimestamp(NOON / 1000, UTC), "UTC")
     with connect(256 << 20, 1) as database:
-        return make_report(database, data, load(data), query)
+        return make_report(database, data, load_snapshot(data), query)
 
 
 def test_imported_history_is_kept_as_long_as_fresh_history(tmp_path: Path) -> None:
@@ -372,12 +373,12 @@ def test_imported_history_is_kept_as_long_as_fresh_history(tmp_path: Path) -> No
     fold(data, NOON)
     for days in range(1, 9):
         fold(data, NOON + days * DAY_MS, archive_retention_days=10)
-    assert load(data).days[date(2015, 5, 17)].archive
+    assert load_snapshot(data).days[date(2015, 5, 17)].archive
     sealed(data, [line("event-1", old, NOON)], "import")
     fold(data, NOON + 9 * DAY_MS, archive_retention_days=10)
-    assert load(data).totals.counted == 1
+    assert load_snapshot(data).totals.counted == 1
     expire(data, NOON + 9 * DAY_MS)
-    assert load(data).days[date(2015, 5, 17)].expired
+    assert load_snapshot(data).days[date(2015, 5, 17)].expired
 
 
 def test_counters_go_after_their_own_retention(tmp_path: Path) -> None:
@@ -385,8 +386,8 @@ def test_counters_go_after_their_own_retention(tmp_path: Path) -> None:
     sealed(data, [line("event-1")])
     fold(data, NOON)
     expire(data, NOON, counters_retention_days=11)
-    assert load(data).days == {}
-    assert load(data).totals.counted == 1
+    assert load_snapshot(data).days == {}
+    assert load_snapshot(data).totals.counted == 1
 
 
 def test_damaged_first_snapshot_is_made_again_from_the_log(tmp_path: Path) -> None:
@@ -407,7 +408,7 @@ def test_lost_events_are_named_by_their_segment_though_many_are_read_together(tm
     data = data_directory(tmp_path)
     names = [sealed(data, [line(f"event-{number}")]) for number in range(4)]
     fold(data)
-    snapshot = load(data)
+    snapshot = load_snapshot(data)
     checked = [check(data, segment, tmp_path) for segment in sealed_segments(data)]
     with connect(256 << 20, 1) as database:
         assert list(check_log(database, data, snapshot, checked, Settings())) == []

@@ -33,7 +33,7 @@ import pytest
 from compactor.generations.commit import compactor_lock
 from compactor.process import compact_once
 from compactor.repair.rotated_files import adopt_strays
-from shared.disk.layout import PACKED_SUFFIXES, DataDirectory, parse_stray
+from shared.disk.layout import PACKED_SUFFIXES, DataDirectory, parse_rotated
 from shared.segments.sealed import sealed_segments
 from shared.settings import load
 from shared.timestamps import now_ms
@@ -174,7 +174,7 @@ def count_everything(server: Server) -> Found:
     with compactor_lock(server.data):
         adopt_strays(server.data, log, now_ms(), settled_s=0)
     assert set(log.outcomes("rotated_file")) <= {"recovered", "removed"}
-    assert [path.name for path in server.data.log.iterdir() if parse_stray(path.name)] == []
+    assert [path.name for path in server.data.log.iterdir() if parse_rotated(path.name)] == []
     compact_once(server.data, load(server.environ), log)
     verify(server.data, server.environ)
     return look(server.data.root)

@@ -32,10 +32,11 @@ from compactor.fold.verify_segments import check
 from compactor.process import compact_once
 from compactor.repair.verify import verify
 from shared.disk.layout import PACKED_SUFFIXES, DataDirectory, parse_part
-from shared.generations.archive_schema import PartDamaged, part_flaw
-from shared.generations.snapshot import Day, Part, SnapshotDamaged, decode, load
+from shared.generations.load import load_snapshot
+from shared.generations.part_integrity import PartDamaged, part_error
+from shared.generations.snapshot import Day, Part, SnapshotDamaged, decode_snapshot
 from shared.segments.recovery import recover
-from shared.segments.sealed import salvage, sealed_segments
+from shared.segments.sealed import readable_lines, sealed_segments
 from tests.faults.damaged_files import UNFOLDED, Damage, Heard, Target, make_targets, settings_of
 from tests.faults.oracle import id_of, judge
 from tests.faults.outcome import Outcome, file_system
@@ -52,7 +53,7 @@ def ask(target: Target, ids: list[str], data: DataDirectory) -> Callable[[Damage
     if path == data.snapshot:
         return lambda damage: _ask_snapshot(damage, path)
     if path.suffix == ".parquet":
-        part = _named(load(data).days[date.fromisoformat(path.parent.name)], path)
+        part = _named(load_snapshot(data).days[date.fromisoformat(path.parent.name)], path)
         return lambda damage: _ask_part(damage, path, part)
     if path.name.startswith("active-"):
         return lambda damage: _ask_recovery(damage, data, path, last)
@@ -68,7 +69,7 @@ def _named(day: Day, path: Path) -> Part:
 
 def _ask_snapshot(damage: Damage, path: Path) -> str:
     try:
-        decode(damage.content, path)
+        decode_snapshot(damage.content, path)
     except SnapshotDamaged:
         return "detected"
     return "silent"
@@ -76,7 +77,7 @@ def _ask_snapshot(damage: Damage, path: Path) -> str:
 
 def _ask_part(damage: Damage, path: Path, part: Part) -> str:
     path.write_bytes(damage.content)
-    return "detected" if part_flaw(path, part) else "silent"
+    return "detected" if part_error(path, part) else "silent"
 
 
 def _ask_check(damage: Damage, data: DataDirectory, path: Path, ids: frozenset[str]) -> str:
@@ -108,7 +109,7 @@ def _ask_recovery(damage: Damage, data: DataDirectory, path: Path, ids: frozense
 
 
 def _ids(path: Path) -> frozenset[str]:
-    return frozenset(id_ for line in salvage(path) if (id_ := id_of(line)))
+    return frozenset(id_ for line in readable_lines(path) if (id_ := id_of(line)))
 
 
 def try_one(target: Target, damage: Damage, ids: list[str], root: Path, outcome: Outcome) -> str:

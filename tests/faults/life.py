@@ -20,7 +20,7 @@ from compactor.generations.commit import compactor_lock
 from compactor.run_pass import run_pass
 from ingest.collect.encode import Line, encode_lines
 from ingest.wal.commit_queue import GroupCommitWriter, Unavailable
-from shared.disk.control_files import request
+from shared.disk.control_files import touch
 from shared.disk.durable import make_data_directory
 from shared.disk.layout import DataDirectory
 from shared.settings import Settings
@@ -122,7 +122,7 @@ class Life:
         """Ask for a seal, as an operator does; the writer looks when the next event
         comes.
         """
-        request(self.data.seal_request)
+        touch(self.data.seal_request)
         self.post([[id_]], now_ms)
 
     def restart(self) -> None:

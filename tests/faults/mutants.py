@@ -186,7 +186,11 @@ MUTANTS = (
     Mutant(
         "two compactors with no generation check",
         (
-            Edit("compactor/generations/commit.py", "if load(data).generation != before.generation:", "if not before:"),
+            Edit(
+                "compactor/generations/commit.py",
+                "if load_snapshot(data).generation != before.generation:",
+                "if not before:",
+            ),
             Edit("compactor/generations/commit.py", "    if not lock.is_held():", "    if not lock:"),
             Edit(
                 "compactor/generations/commit.py",

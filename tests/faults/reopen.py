@@ -12,7 +12,7 @@ from compactor.generations.commit import compactor_lock, sweep_orphans
 from compactor.run_pass import recover_orphans, run_pass
 from shared.disk.durable import make_data_directory
 from shared.disk.layout import DataDirectory, parse_segment
-from shared.generations.snapshot import load
+from shared.generations.load import load_snapshot
 from shared.settings import Settings
 from tests.faults.crash import make_tree
 from tests.faults.oracle import Found, Verdict, compare, look
@@ -79,7 +79,7 @@ class Reopener:
         if key not in self._folded:
             settings = Settings(data_dir=data.root, fold_memory=256 << 20)
             with compactor_lock(data) as lock:
-                sweep_orphans(data, load(data))
+                sweep_orphans(data, load_snapshot(data))
                 passes = 1
                 while run_pass(data, settings, Silent(), lock, self._now_ms).more:
                     passes += 1

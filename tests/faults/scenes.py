@@ -23,7 +23,7 @@ from compactor.run_pass import run_pass
 from ingest.collect.encode import Line, encode_lines
 from ingest.wal.active_segment import ActiveSegment
 from ingest.wal.commit_queue import GroupCommitWriter, _Group
-from shared.disk.control_files import request
+from shared.disk.control_files import touch
 from shared.disk.durable import make_data_directory
 from shared.disk.layout import DataDirectory
 from shared.segments.recovery import next_sequence, recover
@@ -211,7 +211,7 @@ async def _ingest(
     writer = kind(place.data, WRITER, settings, Silence())
     for number, wave in enumerate(waves):
         if seals and number == 1:
-            request(place.data.seal_request)
+            touch(place.data.seal_request)
         await asyncio.gather(*[_post(writer, ledger, batch) for batch in wave])
     if seals:
         await writer.close()

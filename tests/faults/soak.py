@@ -31,7 +31,7 @@ from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from shared.disk.control_files import request
+from shared.disk.control_files import touch
 from tests.builders.server import Server, run_foldlog
 from tests.faults.clients import Client, fleet, sending, unexpected
 from tests.faults.file_systems import CannotMount, small_tmpfs
@@ -106,7 +106,7 @@ def stop_for_a_while(soak: Soak) -> None:
 
 
 def ask_to_seal(soak: Soak) -> None:
-    request(soak.server.data.seal_request)
+    touch(soak.server.data.seal_request)
 
 
 def rename_active(soak: Soak) -> None:

@@ -21,7 +21,7 @@ from compactor.generations.commit import CompactorBusy, compactor_lock
 from compactor.process import compact_once
 from ingest.collect.encode import encode_lines
 from ingest.wal.commit_queue import DiskFull, GroupCommitWriter, Unavailable
-from shared.disk.control_files import Watch, request
+from shared.disk.control_files import Watch, touch
 from shared.segments.sealed import active_segments, sealed_segments
 from shared.settings import Settings
 from tests.builders.logs import SilentLog, data_directory, line, sealed
@@ -90,7 +90,7 @@ def test_request_that_cannot_be_looked_at_is_seen_later(tmp_path: Path) -> None:
     place, elsewhere = tmp_path / "data", tmp_path / "elsewhere"
     place.mkdir()
     watch = Watch(place / "seal.request")
-    request(place / "seal.request")
+    touch(place / "seal.request")
     place.rename(elsewhere)
     place.write_bytes(b"no directory: looking into it is an error of its own")
     assert not watch.requested()

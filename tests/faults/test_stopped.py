@@ -22,7 +22,7 @@ from compactor.generations.commit import CompactorBusy
 from compactor.process import compact_once
 from ingest.wal.commit_queue import Busy, Unavailable
 from shared.disk.layout import DataDirectory
-from shared.generations.snapshot import load
+from shared.generations.load import load_snapshot
 from shared.segments.recovery import WriterAlive, recover
 from shared.segments.sealed import sealed_segments
 from tests.builders.logs import data_directory, line, sealed
@@ -59,18 +59,18 @@ def test_stopped_process_keeps_its_locks_and_goes_on(tmp_path: Path) -> None:
     """
     data, ledgers = DataDirectory(tmp_path / "data"), tmp_path / "ledgers"
     with small_server(data.root, ledgers) as process:
-        until(lambda: load(data).generation >= 1)
+        until(lambda: load_snapshot(data).generation >= 1)
         for _ in range(5):
             stop_during_a_pass(process, data)
-            generation = load(data).generation
+            generation = load_snapshot(data).generation
             with pytest.raises(WriterAlive):
                 recover(data, "0")
             with pytest.raises(CompactorBusy):
                 compact_once(data, settings_for(data.root), Silent())
             sealed(data, [line(f"by-another-{generation:05d}")], writer="other")  # another worker is not concerned
-            assert load(data).generation == generation
+            assert load_snapshot(data).generation == generation
             process.send_signal(signal.SIGCONT)
-            until(lambda g=generation: load(data).generation > g)  # type: ignore[misc]
+            until(lambda g=generation: load_snapshot(data).generation > g)  # type: ignore[misc]
         count = len(acknowledged(ledgers))
         until(lambda: len(acknowledged(ledgers)) > count)
     asyncio.run(settle(data.root))

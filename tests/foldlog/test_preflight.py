@@ -15,7 +15,7 @@ import pytest
 
 from foldlog.doctor.file_systems import Mount, find_mount, mount_of, parse_mounts, refusal
 from ingest.collect.encode import encode_lines
-from shared.disk.control_files import request
+from shared.disk.control_files import touch
 from shared.disk.layout import DataDirectory
 from shared.generations.snapshot import FORMAT
 from shared.segments.line import SCHEMA_VERSION
@@ -137,7 +137,7 @@ def test_segment_of_a_newer_foldlog_that_comes_later_ends_a_pass_and_not_those_a
     with Server(tmp_path) as server:
         assert server.post([{"name": "pageview"}]).status == 200
         newer = newer_active_segment(server.data)
-        request(server.data.fold_request)
+        touch(server.data.fold_request)
         until(lambda: f"schema version {NEWER}" in server.stderr())
         newer.unlink()
         server.fold()

@@ -24,7 +24,7 @@ from foldlog.processes import Running, find_running, flocks
 from foldlog.status_screen import fitted, problems, screen, size, span
 from ingest.collect.undeclared_proxy import ENOUGH
 from shared.disk.layout import DataDirectory
-from shared.generations.snapshot import Retention, Snapshot, Totals, encode
+from shared.generations.snapshot import Retention, Snapshot, Totals, encode_snapshot
 from shared.settings import Settings
 from shared.status import read_status
 from shared.timestamps import now_ms, rfc3339
@@ -274,7 +274,7 @@ def test_real_terminal_with_several_writers_and_warnings_is_not_overrun(tmp_path
         totals=Totals(lines=10, counted=9),
         retention=Retention(at=jumped, skipped=doubt, doubted_since=jumped),
     )
-    data.snapshot.write_bytes(encode(snapshot))
+    data.snapshot.write_bytes(encode_snapshot(snapshot))
     seen = UndeclaredProxy(jumped, ENOUGH, "")
     data.one_address.write_text(f'{{"since":"{seen.since}","requests":{seen.requests},"trusted_proxies":""}}')
     environ = environment(data.root, disk_reserve="1000000 GiB", fold_interval=60)

@@ -36,7 +36,7 @@ from shared import exit_codes, rate_table
 from shared.disk.layout import DataDirectory
 from shared.generations import snapshot
 from shared.generations.archive_schema import COUNTER_COLUMNS, DIMENSIONS, STORED_COLUMNS
-from shared.segments.line import COLUMNS, flaw
+from shared.segments.line import COLUMNS, line_error
 from shared.settings import Settings
 from shared.timestamps import now_ms
 
@@ -402,16 +402,16 @@ def fenced(text: str, language: str) -> list[str]:
 def test_example_of_a_log_line_has_the_right_crc() -> None:
     (example,) = fenced(section(page("docs/formats.md"), "Log lines"), "")
     line = example.replace("\n", "").encode("utf-8") + b"\n"
-    assert flaw(line) is None
-    assert flaw(line.replace(b"signup", b"signin")) == "the CRC does not match"
+    assert line_error(line) is None
+    assert line_error(line.replace(b"signup", b"signin")) == "the CRC does not match"
     assert [*json.loads(line)] == [*Line.__struct_fields__, "crc"]
     assert {*json.loads(line)} == {"v", *COLUMNS, "crc"}
 
 
 def test_example_of_a_snapshot_is_one() -> None:
     (example,) = fenced(section(page("docs/formats.md"), "snapshot.json"), "json")
-    decoded = snapshot.decode(example.encode("utf-8"), Path("docs/formats.md"))
-    assert snapshot.encode(decoded).decode("utf-8") == example
+    decoded = snapshot.decode_snapshot(example.encode("utf-8"), Path("docs/formats.md"))
+    assert snapshot.encode_snapshot(decoded).decode("utf-8") == example
     assert decoded.totals.lines == decoded.totals.accounted
 
 

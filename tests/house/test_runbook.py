@@ -19,7 +19,7 @@ from pathlib import Path
 import pytest
 
 from shared.disk.layout import DataDirectory
-from shared.generations.snapshot import kept_generations, load
+from shared.generations.load import kept_generations, load_snapshot
 from shared.segments.sealed import sealed_segments
 from shared.timestamps import now_ms
 from tests.builders.logs import data_directory, fold, line, sealed
@@ -158,13 +158,13 @@ def test_a_segment_is_corrupt(tmp_path: Path) -> None:
         server.fold()
         until(lambda: '"segment_damaged"' in server.stderr())  # it is said after the snapshot is there
         assert "foldlog_segments_damaged_total 1.0" in server.get("/metrics").body.decode("utf-8")
-        assert load(server.data).totals.counted == 1
+        assert load_snapshot(server.data).totals.counted == 1
 
         replacing = {"SEGMENT=20261122T160000Z-0-0000000042": f"SEGMENT={segment.name.stem}"}
         shown = typing.type(replacing=replacing, BACKUP=str(backup))
 
         assert f"log/{segment.path.name}" in shown
-        assert load(server.data).totals.counted == 2
+        assert load_snapshot(server.data).totals.counted == 2
         assert "nothing wrong" in typing.type()
 
 
@@ -183,7 +183,7 @@ def test_the_snapshot_is_lost(tmp_path: Path) -> None:
 
         assert json.loads(typing.type().partition("nothing wrong")[2])["events"] == 2
         server.fold()
-        assert load(server.data).totals.counted == 3
+        assert load_snapshot(server.data).totals.counted == 3
 
 
 def test_a_worker_is_stuck(tmp_path: Path) -> None:
@@ -207,7 +207,7 @@ def test_a_flood_of_bots(tmp_path: Path) -> None:
         assert "50 the-flood" in typing.type()
         typing.type(VISITOR="the-flood")
 
-        assert load(server.data).totals.counted == 1
+        assert load_snapshot(server.data).totals.counted == 1
         assert "the-flood" not in typing.type()
 
 
@@ -232,13 +232,13 @@ def test_moving_to_another_host(tmp_path: Path) -> None:
     with Server(old) as server, shell(old, server.environ, "Moving to another host") as typing:
         send(server, "moved-event-1", "moved-event-2")
         typing.type()
-        before = load(server.data)
+        before = load_snapshot(server.data)
         shutil.move(old / "foldlog-move.tar.gz", new)
         there = Shell(new, environment(new / "data"), "Moving to another host")
         there._left.pop(0)
         assert "nothing wrong" in there.type()
         assert json.loads(there.type())["balance"]["accepted"] == 2
-        assert load(DataDirectory(new / "data")).generation == before.generation
+        assert load_snapshot(DataDirectory(new / "data")).generation == before.generation
         typing._left.clear()
 
 

@@ -20,7 +20,7 @@ from reports.query import parse
 from reports.report import make_report
 from shared.disk.layout import DataDirectory
 from shared.duckdb_engine import connect
-from shared.generations.snapshot import load
+from shared.generations.load import load_snapshot
 from shared.timestamps import epoch_ms
 from tests.builders.logs import FIREFOX, GOOGLEBOT, data_directory, fold, line, sealed
 
@@ -66,7 +66,7 @@ def folded(tmp_path_factory: pytest.TempPathFactory) -> tuple[DataDirectory, lis
 
 def ask(data: DataDirectory, **asked: str) -> dict[str, Any]:
     with connect(256 << 20, 1) as database:
-        return make_report(database, data, load(data), parse(asked, NOW, "UTC"))
+        return make_report(database, data, load_snapshot(data), parse(asked, NOW, "UTC"))
 
 
 def value_of(event: Line, field: str) -> str | None:
@@ -279,4 +279,4 @@ def test_report_memory_is_bounded(folded: tuple[DataDirectory, list[Line]]) -> N
     data, _ = folded
     query = parse({"from": "2026-10-24", "to": "2026-11-03", "by": "path"}, NOW, "UTC")
     with connect(1 << 20, 1) as database, pytest.raises(duckdb.OutOfMemoryException):
-        make_report(database, data, load(data), query)
+        make_report(database, data, load_snapshot(data), query)

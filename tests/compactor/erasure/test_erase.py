@@ -32,8 +32,8 @@ from shared.disk.compression import deflating, inflated
 from shared.disk.durable import make_data_directory
 from shared.disk.layout import TEMPORARY_SUFFIX, DataDirectory
 from shared.duckdb_engine import connect
-from shared.erasures import Begun, Done, ask, pending, records
-from shared.generations.snapshot import load
+from shared.erasures import ErasureCompleted, ErasureStarted, create_request, pending_requests, read_records
+from shared.generations.load import load_snapshot
 from shared.segments.sealed import sealed_segments
 from shared.settings import Settings
 from shared.timestamps import epoch_ms, now_ms
@@ -108,19 +108,19 @@ def holds(data: DataDirectory, text: str = GONE) -> list[str]:
 def test_no_file_holds_the_visitor(data: DataDirectory) -> None:
     assert len(holds(data)) >= 6 + 3  # segments, parts: what is looked for can be found
 
-    ask(data, GONE, None)
+    create_request(data, GONE, None)
     erase(data)
 
     assert holds(data) == []
-    assert pending(data) == []
+    assert pending_requests(data) == []
 
 
 def test_others_count_as_before(data: DataDirectory) -> None:
-    before = load(data).totals
-    ask(data, GONE, None)
+    before = load_snapshot(data).totals
+    create_request(data, GONE, None)
     erase(data)
 
-    after = load(data).totals
+    after = load_snapshot(data).totals
     assert (after.counted, after.erased) == (before.counted - 24, 24)
     assert after.lines == after.accounted == before.lines
     with closing(connect(64 << 20, 1)) as database:
@@ -132,11 +132,11 @@ def test_others_count_as_before(data: DataDirectory) -> None:
 
 
 def test_record_has_counts_and_hashes_only(data: DataDirectory) -> None:
-    request = ask(data, GONE, None)
+    request = create_request(data, GONE, None)
     erase(data)
 
-    begun, done = records(data)
-    assert isinstance(begun, Begun) and isinstance(done, Done)
+    begun, done = read_records(data)
+    assert isinstance(begun, ErasureStarted) and isinstance(done, ErasureCompleted)
     assert (begun.request, begun.events, begun.days, begun.lines, begun.segments) == (request.request, 24, 3, 30, 6)
     names = [file.file for file in begun.files]
     assert len([name for name in names if name.startswith("log/")]) == 6
@@ -148,7 +148,7 @@ def test_record_has_counts_and_hashes_only(data: DataDirectory) -> None:
 
 
 def test_rebuild_does_not_bring_the_visitor_back(data: DataDirectory) -> None:
-    ask(data, GONE, None)
+    create_request(data, GONE, None)
     erase(data)
 
     changes = rebuild(data, Settings(data_dir=data.root), SilentLog(), NOON + 8_000_000, dry_run=False)
@@ -158,13 +158,13 @@ def test_rebuild_does_not_bring_the_visitor_back(data: DataDirectory) -> None:
 
 
 def test_damaged_snapshot_does_not_bring_the_visitor_back(data: DataDirectory) -> None:
-    ask(data, GONE, None)
+    create_request(data, GONE, None)
     erase(data)
     data.snapshot.write_bytes(data.snapshot.read_bytes()[:-20])
 
     fold(data, NOON + 8_000_000)
 
-    assert load(data).totals.erased == 24
+    assert load_snapshot(data).totals.erased == 24
     assert [path.name for path in data.quarantine.iterdir()] != []
     assert holds(data) == []
 
@@ -173,13 +173,13 @@ def test_only_one_site_is_erased(data: DataDirectory) -> None:
     sealed(data, [line("shop-event-1", NOON, visitor=GONE, site="shop.example.com")])
     fold(data, NOON + 7_100_000)
 
-    ask(data, GONE, "shop.example.com")
+    create_request(data, GONE, "shop.example.com")
     erase(data)
 
-    begun = next(records(data))
-    assert isinstance(begun, Begun)
+    begun = next(read_records(data))
+    assert isinstance(begun, ErasureStarted)
     assert (begun.site, begun.events, begun.other_sites) == ("shop.example.com", 1, 24)
-    assert load(data).totals.erased == 1
+    assert load_snapshot(data).totals.erased == 1
     assert len(holds(data)) >= 6
 
 
@@ -193,11 +193,11 @@ def test_mentions_are_told_and_stay(data: DataDirectory) -> None:
     )
     fold(data, NOON + 7_100_000)
 
-    ask(data, GONE, None)
+    create_request(data, GONE, None)
     erase(data)
 
-    begun = next(records(data))
-    assert isinstance(begun, Begun) and (begun.events, begun.mentions) == (24, 2)
+    begun = next(read_records(data))
+    assert isinstance(begun, ErasureStarted) and (begun.events, begun.mentions) == (24, 2)
 
 
 def leave_bad_lines(data: DataDirectory) -> None:
@@ -216,7 +216,7 @@ def test_quarantine_holds_no_trace(data: DataDirectory) -> None:
     fold(data, NOON + 7_100_000)
     assert [path for path in holds(data) if path.startswith("quarantine/")] != []
 
-    ask(data, GONE, None)
+    create_request(data, GONE, None)
     erase(data)
 
     assert holds(data) == []
@@ -230,12 +230,12 @@ def test_day_whose_archive_went_keeps_its_counters(data: DataDirectory) -> None:
     later = NOON + 20 * DAY_MS
     for hours in range(0, 12 * 24, 24):  # a clock that goes on, so that retention believes it
         fold(data, NOON + 7_200_000 + hours * 3_600_000, archive_retention_days=7)
-    assert all(kept.expired for kept in load(data).days.values())
+    assert all(kept.expired for kept in load_snapshot(data).days.values())
 
-    ask(data, GONE, None)
+    create_request(data, GONE, None)
     erase(data, later)
 
-    assert load(data).totals.erased == 0  # nothing of them is in an archive any more; counters name nobody
+    assert load_snapshot(data).totals.erased == 0  # nothing of them is in an archive any more; counters name nobody
     assert holds(data) == []
 
 
@@ -246,10 +246,10 @@ def test_any_id_is_found(tmp_path: Path, visitor: str) -> None:
     fold(data, NOON + 1000)
 
     assert look(data, Settings(data_dir=data.root), Sought(visitor, None)).lines == 1
-    ask(data, visitor, None)
+    create_request(data, visitor, None)
     erase(data)
 
-    assert load(data).totals.counted == 1
+    assert load_snapshot(data).totals.counted == 1
     assert lines_of(data)[0]["visitor"] == "x" + visitor
     verify(data, environment(data.root))
 
@@ -257,14 +257,14 @@ def test_any_id_is_found(tmp_path: Path, visitor: str) -> None:
 def test_open_segment_that_holds_the_visitor_delays_it(data: DataDirectory) -> None:
     writer = ActiveSegment(data, "9", 1, "fsync")
     writer.commit(encode_lines([line("still-open-1", NOON, visitor=GONE)]), 1)
-    ask(data, GONE, None)
+    create_request(data, GONE, None)
     log = SilentLog()
 
     erase(data, log=log)
 
     assert log.events() == ["erasure_pending"]
-    assert load(data).totals.erased == 0
-    assert len(pending(data)) == 1
+    assert load_snapshot(data).totals.erased == 0
+    assert len(pending_requests(data)) == 1
     writer.seal()
     fold(data, NOON + 7_100_000)
     erase(data)
@@ -277,16 +277,16 @@ def test_renamed_segment_that_holds_the_visitor_delays_it(data: DataDirectory) -
     """
     stray = data.log / "active-0.ndjson.1"
     stray.write_bytes(sealed_segments(data)[-1].path.read_bytes())
-    ask(data, GONE, None)
+    create_request(data, GONE, None)
 
     erase(data)
-    assert (load(data).totals.erased, len(pending(data))) == (0, 1)
+    assert (load_snapshot(data).totals.erased, len(pending_requests(data))) == (0, 1)
 
     adopt_strays(data, SilentLog(), now_ms(), settled_s=0)
     fold(data, NOON + 7_100_000)
     erase(data)
-    assert (holds(data), pending(data)) == ([], [])
-    assert load(data).totals.erased == 24
+    assert (holds(data), pending_requests(data)) == ([], [])
+    assert load_snapshot(data).totals.erased == 24
 
 
 def test_rebuild_of_a_half_erased_log_does_not_bring_the_visitor_back(
@@ -294,7 +294,7 @@ def test_rebuild_of_a_half_erased_log_does_not_bring_the_visitor_back(
 ) -> None:
     """The snapshot is published, and the disk takes nothing more."""
     full = OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-    ask(data, GONE, None)
+    create_request(data, GONE, None)
     with monkeypatch.context() as patched, pytest.raises(OSError, match="No space"):
         patched.setattr("compactor.erasure.rewrite._rewrite_segment", Mock(side_effect=full))
         erase(data)
@@ -304,10 +304,10 @@ def test_rebuild_of_a_half_erased_log_does_not_bring_the_visitor_back(
 
     rebuild(data, settings, SilentLog(), NOON + 8_000_000, dry_run=False)
 
-    totals = load(data).totals
+    totals = load_snapshot(data).totals
     assert (totals.counted, totals.erased, totals.quarantined) == (96, 24, 0)
     erase(data, NOON + 9_000_000)
-    assert (holds(data), pending(data), load(data).totals.erased) == ([], [], 24)
+    assert (holds(data), pending_requests(data), load_snapshot(data).totals.erased) == ([], [], 24)
 
 
 def test_segment_that_is_sealed_while_the_log_is_searched_delays_it(
@@ -315,7 +315,7 @@ def test_segment_that_is_sealed_while_the_log_is_searched_delays_it(
 ) -> None:
     writer = ActiveSegment(data, "9", 1, "fsync")
     writer.commit(encode_lines([line("still-open-1", NOON, visitor=GONE)]), 1)
-    ask(data, GONE, None)
+    create_request(data, GONE, None)
     searched = footprint._may_be_in
 
     def seal_first(path: Path, hint: bytes) -> bool:
@@ -332,7 +332,7 @@ def test_segment_that_is_sealed_while_the_log_is_searched_delays_it(
     assert log.events() == ["erasure_pending"]
     fold(data, NOON + 7_100_000)
     erase(data)
-    assert (holds(data), pending(data)) == ([], [])
+    assert (holds(data), pending_requests(data)) == ([], [])
 
 
 @pytest.mark.parametrize("suffix", ["", ".zst"], ids=["of an erasure", "of a compression"])
@@ -341,11 +341,11 @@ def test_half_written_segment_is_removed_and_delays_nothing(data: DataDirectory,
     left = data.log / f".{segment.name.file}{suffix}.1.1{TEMPORARY_SUFFIX}"
     with deflating(left, suffix) as write:
         write(segment.path.read_bytes())
-    ask(data, GONE, None)
+    create_request(data, GONE, None)
 
     erase(data)
 
-    assert (holds(data), pending(data), left.exists()) == ([], [], False)
+    assert (holds(data), pending_requests(data), left.exists()) == ([], [], False)
 
 
 def test_what_lies_beside_does_not_hold_it_up(data: DataDirectory) -> None:
@@ -356,32 +356,32 @@ def test_what_lies_beside_does_not_hold_it_up(data: DataDirectory) -> None:
     (data.private / "erase-0123456789abcdef.json").write_bytes(b"")
     data.erasures.write_bytes(b"{damaged\n")
     (data.quarantine / "other.ndjson").write_text(json.dumps({"props": [GONE], "id": GONE}) + "\n")
-    ask(data, GONE, None)
+    create_request(data, GONE, None)
     log = SilentLog()
 
     erase(data, log=log)
 
     assert log.events() == ["erasure_unreadable", "visitor_erased"]
-    assert load(data).totals.erased == 24
+    assert load_snapshot(data).totals.erased == 24
     (data.private / "erase-0123456789abcdef.json").unlink()
     (data.log / "lost+found").rmdir()
 
 
 def test_one_pass_by_hand_erases_as_well(data: DataDirectory) -> None:
-    ask(data, GONE, None)
+    create_request(data, GONE, None)
     compact_once(data, Settings(data_dir=data.root), SilentLog())
-    assert (holds(data), pending(data)) == ([], [])
+    assert (holds(data), pending_requests(data)) == ([], [])
 
 
 def test_events_sent_after_the_request_are_new(data: DataDirectory) -> None:
-    request = ask(data, GONE, None)
+    request = create_request(data, GONE, None)
     later = epoch_ms(request.asked_at) + 60_000
     writer = ActiveSegment(data, "9", 1, "fsync")
     writer.commit(encode_lines([line("came-back-1", later, visitor=GONE)]), 1)
 
     erase(data, later)
 
-    assert pending(data) == []
+    assert pending_requests(data) == []
     assert holds(data) == ["log/active-9.ndjson"]
     writer.seal()
 
@@ -390,7 +390,7 @@ def test_both_files_of_a_segment_that_was_being_compressed_are_rewritten(data: D
     plain = sealed_segments(data)[-1].path
     plain.with_name(f"{plain.name}.gz").write_bytes(gzip.compress(plain.read_bytes()))
 
-    ask(data, GONE, None)
+    create_request(data, GONE, None)
     erase(data)
 
     assert holds(data) == []
@@ -407,14 +407,14 @@ def test_escaped_id_in_a_torn_line_leaves_no_trace(tmp_path: Path) -> None:
         with data.active("1").open("ab") as file:
             file.write(encode_lines([line("torn", visitor=who, url="https://example.com/")])[:-40] + b"\n")
     fold(data, NOON + 1000)
-    ask(data, visitor, None)
+    create_request(data, visitor, None)
 
     erase(data)
 
     (record,) = [line for path in data.quarantine.iterdir() for line in path.read_bytes().splitlines()]
     assert b"stays" in base64.b64decode(json.loads(record)["base64"])
-    (begun, _) = records(data)
-    assert isinstance(begun, Begun) and begun.quarantined == 1
+    (begun, _) = read_records(data)
+    assert isinstance(begun, ErasureStarted) and begun.quarantined == 1
 
 
 @pytest.mark.parametrize("place", ["log", "quarantine", "segment"])
@@ -429,12 +429,12 @@ def test_what_only_another_program_can_read_is_named(data: DataDirectory, place:
         path = {"log": data.log, "quarantine": data.quarantine}[place] / "damaged-0-active-0.ndjson.1.xz"
         path.write_bytes(content)
     assert path in look(data, Settings(data_dir=data.root), Sought(GONE, None)).unreadable
-    ask(data, GONE, None)
+    create_request(data, GONE, None)
 
     erase(data)
 
-    begun = next(records(data))
-    assert isinstance(begun, Begun) and begun.unreadable == (path.name,)
+    begun = next(read_records(data))
+    assert isinstance(begun, ErasureStarted) and begun.unreadable == (path.name,)
     path.unlink()  # as the page says
     if place == "segment":
         segment.checksum.unlink()
@@ -449,14 +449,14 @@ def test_half_written_segment_of_a_writer_who_is_not_back_delays_it_for_a_while(
     assert left.exists()  # nobody is to be erased, and the clock that says so may be wrong
 
     os.utime(left, (written,) * 2)
-    ask(data, GONE, None)
+    create_request(data, GONE, None)
     erase(data)
-    assert len(pending(data)) == 1  # its writer may be at work on it
+    assert len(pending_requests(data)) == 1  # its writer may be at work on it
 
     os.utime(left, (written - 3600,) * 2)
     erase(data)
 
-    assert (holds(data), pending(data), left.exists()) == ([], [], False)
+    assert (holds(data), pending_requests(data), left.exists()) == ([], [], False)
 
 
 def test_request_that_was_never_made_leaves_nothing(data: DataDirectory) -> None:
@@ -480,8 +480,8 @@ def test_crash_at_any_point_only_delays_it(tmp_path: Path) -> None:
         fold(data, NOON + 1000 + number)
     leave_bad_lines(data)
     fold(data, NOON + 2000)
-    expected = load(data).totals
-    ask(data, GONE, None)
+    expected = load_snapshot(data).totals
+    create_request(data, GONE, None)
     with Recorder(data.root) as recorder:
         erase(data)
     tried = list(crashes(recorder, 6, ("kept", "lost", "some")))
@@ -495,9 +495,9 @@ def test_crash_at_any_point_only_delays_it(tmp_path: Path) -> None:
         erase(clone, NOON + 4000)
 
         assert holds(clone) == [], crash
-        totals = load(clone).totals
+        totals = load_snapshot(clone).totals
         assert (totals.counted, totals.erased) == (expected.counted - 4, 4), crash
-        assert [type(record) for record in records(clone)] == [Begun, Done], crash
+        assert [type(record) for record in read_records(clone)] == [ErasureStarted, ErasureCompleted], crash
         verify(clone, environment(clone.root))
-        assert next(record.events for record in records(clone) if isinstance(record, Begun)) == 4
+        assert next(record.events for record in read_records(clone) if isinstance(record, ErasureStarted)) == 4
         shutil.rmtree(clone.root)

@@ -16,7 +16,7 @@ from compactor.repair.verify import verify
 from ingest.collect.encode import Line
 from shared.disk.layout import DataDirectory
 from shared.duckdb_engine import connect
-from shared.generations.snapshot import load
+from shared.generations.load import load_snapshot
 from shared.settings import Settings
 from shared.sql.archive_events import from_archive_sql
 from tests.builders.logs import GOOGLEBOT, NOON, data_directory, fold, fold_all, line, sealed
@@ -35,7 +35,7 @@ def archived(data: DataDirectory) -> list[tuple[Any, ...]]:
 
 def _rows(data: DataDirectory, kind: str) -> list[tuple[Any, ...]]:
     paths = []
-    for day, kept in load(data).days.items():
+    for day, kept in load_snapshot(data).days.items():
         named = kept.archive if kind == "archive" else [kept.counters] if kept.counters else []
         paths += [str(data.part(kind, day, part.generation)) for part in named]
     if not paths:
@@ -92,9 +92,8 @@ def test_any_split_and_order_gives_the_same_counters(
 
         assert archived(apart) == archived(together)
         assert counters(apart) == counters(together)
-        assert (
-            load(apart).totals.counted == load(together).totals.counted == len({e.id for _, ls in written for e in ls})
-        )
+        distinct = {event.id for _, lines in written for event in lines}
+        assert load_snapshot(apart).totals.counted == load_snapshot(together).totals.counted == len(distinct)
         assert_verified(apart)
         assert_verified(together)
 
@@ -128,9 +127,9 @@ def test_folding_twice_changes_nothing(tmp_path: Path) -> None:
     data = data_directory(tmp_path)
     sealed(data, [line("event-1"), line("event-2")])
     fold(data)
-    before = counters(data), load(data).totals
+    before = counters(data), load_snapshot(data).totals
     fold(data)
-    assert (counters(data), load(data).totals) == before
+    assert (counters(data), load_snapshot(data).totals) == before
 
 
 def test_first_received_copy_counts_even_when_it_is_folded_later(tmp_path: Path) -> None:
@@ -140,7 +139,7 @@ def test_first_received_copy_counts_even_when_it_is_folded_later(tmp_path: Path)
     sealed(data, [line("event-1", NOON - 24 * HOUR_MS, NOON, url="https://example.com/early")], "1")
     fold(data)
     assert [row[15] for row in archived(data)] == ["/early"]
-    totals = load(data).totals
+    totals = load_snapshot(data).totals
     assert (totals.lines, totals.counted, totals.duplicates, totals.conflicts) == (2, 1, 1, 1)
     assert_verified(data)
 
@@ -153,14 +152,14 @@ def test_retry_within_the_lateness_counts_once(tmp_path: Path, days_later: int) 
     later = NOON + days_later * 24 * HOUR_MS
     sealed(data, [line("event-1", later)])
     fold(data, later)
-    assert load(data).totals.counted == 1
+    assert load_snapshot(data).totals.counted == 1
 
 
 def test_same_id_on_two_sites_counts_twice(tmp_path: Path) -> None:
     data = data_directory(tmp_path)
     sealed(data, [line("event-1"), line("event-1", site="example.org")])
     fold(data)
-    assert load(data).totals.counted == 2
+    assert load_snapshot(data).totals.counted == 2
 
 
 @pytest.mark.parametrize(
@@ -212,9 +211,9 @@ def test_many_passes_leave_few_parts(tmp_path: Path) -> None:
     for number in range(30):
         sealed(data, [line(f"event-{number:03d}")])
         fold(data)
-    (day,) = load(data).days.values()
+    (day,) = load_snapshot(data).days.values()
     assert len(day.archive) <= 14
-    assert load(data).totals.counted == 30
+    assert load_snapshot(data).totals.counted == 30
     assert_verified(data)
 
 
@@ -224,5 +223,5 @@ def test_hostile_values_are_only_values(tmp_path: Path) -> None:
     props = {"__proto__": "1", "crc": "00000000", "\u202e": "\u009b\x7f", "nul": "a\x00b"}
     sealed(data, [line("event-1", name=hostile, visitor=hostile, props=props, url=f"https://example.com/{hostile}")])
     fold(data)
-    assert load(data).totals.counted == 1
+    assert load_snapshot(data).totals.counted == 1
     assert_verified(data)

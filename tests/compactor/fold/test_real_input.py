@@ -21,7 +21,7 @@ import pytest
 from compactor.process import compact_once
 from foldlog.importers.combined import import_combined
 from ingest.wal.commit_queue import Unavailable
-from shared.generations.snapshot import load
+from shared.generations.load import load_snapshot
 from shared.settings import load as load_settings
 from tests.builders.logs import SilentLog, data_directory
 from tests.builders.server import Server, environment, lines_of, verify
@@ -132,7 +132,7 @@ def test_imported_file_has_its_real_times_and_counts_once(tmp_path: Path, real: 
         assert rows(server, by="path", **span) == {
             path: (events, visitors) for path, (events, visitors) in by_day_visitors(real, path_of).items()
         }
-        totals = load(server.data).totals
+        totals = load_snapshot(server.data).totals
         assert (totals.counted, totals.duplicates, totals.conflicts) == (len(real), len(real), 0)
 
 
@@ -154,7 +154,7 @@ def test_import_leaves_the_reserve_to_the_server_and_goes_on_once_there_is_room(
         ballast.unlink()
         import_combined(LOG, SITE, data, settings, SilentLog(), lambda _position: None)
         compact_once(data, settings, SilentLog())
-        assert load(data).totals.counted == len(real)
+        assert load_snapshot(data).totals.counted == len(real)
 
 
 def by_day_visitors(found: list[Get], path: Any) -> dict[str, tuple[int, int]]:

@@ -14,7 +14,7 @@ import pytest
 from compactor.generations import day_merge
 from compactor.run_pass import Pass
 from shared.disk.layout import DataDirectory
-from shared.generations.snapshot import load
+from shared.generations.load import load_snapshot
 from shared.timestamps import utc_day
 from tests.builders.logs import NOON, SilentLog, data_directory, fold, line, sealed
 from tests.compactor.fold.test_dedupe import archived, assert_verified
@@ -41,7 +41,7 @@ def in_parts(root: Path, *sizes: int) -> DataDirectory:
 
 
 def rows_of(data: DataDirectory, day: date = DAY) -> list[int]:
-    return [part.rows for part in load(data).days[day].archive]
+    return [part.rows for part in load_snapshot(data).days[day].archive]
 
 
 def next_day(data: DataDirectory) -> Pass:
@@ -50,11 +50,11 @@ def next_day(data: DataDirectory) -> Pass:
 
 def test_day_that_nothing_was_added_to_for_a_day_becomes_one_sorted_part(tmp_path: Path) -> None:
     data = in_parts(tmp_path, 7, 5)
-    before, events = load(data).days[DAY], archived(data)
+    before, events = load_snapshot(data).days[DAY], archived(data)
     fold(data, NOON + DAY_MS - 1)
     assert rows_of(data) == [7, 5]
     next_day(data)
-    after = load(data).days[DAY]
+    after = load_snapshot(data).days[DAY]
     assert rows_of(data) == [12] and archived(data) == events
     assert (after.counters, after.added_at) == (before.counters, before.added_at)
     (part,) = after.archive
@@ -83,7 +83,7 @@ def test_times_stay_milliseconds_when_parts_are_written_again(
     data = in_parts(tmp_path, *sizes)
     next_day(data)
     assert rows_of(data) == left
-    path = str(data.part("archive", DAY, load(data).days[DAY].archive[0].generation))
+    path = str(data.part("archive", DAY, load_snapshot(data).days[DAY].archive[0].generation))
     units = duckdb.execute(
         "SELECT converted_type FROM parquet_schema($1) WHERE name IN ('time', 'received')", [path]
     ).fetchall()
@@ -99,7 +99,7 @@ def test_what_a_day_is_nearly_all_of_is_left(tmp_path: Path) -> None:
 def test_one_day_a_pass_and_none_that_the_pass_adds_to(tmp_path: Path) -> None:
     data = in_parts(tmp_path, 1, 1)
     for _ in range(2):
-        sealed(data, [line(f"older-{load(data).generation}", NOON - DAY_MS)])
+        sealed(data, [line(f"older-{load_snapshot(data).generation}", NOON - DAY_MS)])
         fold(data)
     sealed(data, [line("late", NOON - DAY_MS + 1)])
     next_day(data)
@@ -114,7 +114,7 @@ def test_damaged_day_does_not_stop_the_pass_nor_the_next_day(tmp_path: Path) -> 
     for number in range(2):
         sealed(data, [line(f"newer-{number}", NOON + DAY_MS)])
         fold(data)
-    damaged = data.part("archive", DAY, load(data).days[DAY].archive[0].generation)
+    damaged = data.part("archive", DAY, load_snapshot(data).days[DAY].archive[0].generation)
     damaged.write_bytes(damaged.read_bytes()[:-1])
     log = SilentLog()
     fold(data, NOON + 2 * DAY_MS, log=log)

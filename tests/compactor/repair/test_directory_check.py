@@ -25,9 +25,10 @@ from compactor.repair.rebuild import DayChange, rebuild
 from compactor.repair.verify import verify
 from compactor.retention.command import retain_now
 from shared.disk.layout import DataDirectory
-from shared.erasures import Done, ask, records
+from shared.erasures import ErasureCompleted, create_request, read_records
+from shared.generations.load import kept_generations, load_snapshot
 from shared.generations.part_presence import missing_parts
-from shared.generations.snapshot import decode, kept_generations, load
+from shared.generations.snapshot import decode_snapshot
 from shared.segments.sealed import sealed_segments
 from shared.settings import Settings
 from shared.status import read_status
@@ -137,7 +138,7 @@ def assert_whole(data: DataDirectory, timeline: Timeline) -> None:
     assert len(counted) == len(set(counted))
     assert timeline.first <= set(counted) <= timeline.ids
     assert read_status(data, Settings(data_dir=data.root))["balance"]["difference"] == 0
-    totals = load(data).totals
+    totals = load_snapshot(data).totals
     assert totals.counted == len(counted)
     assert totals.lines <= timeline.lines
     assert min(totals.duplicates, totals.quarantined) >= 0
@@ -188,23 +189,23 @@ def test_rebuild_says_what_the_snapshot_had_counted_and_no_part_of_the_copy_hold
     timeline: Timeline, place: Path
 ) -> None:
     data = copy_in_order(timeline, ("archive", "counters", "log", "snapshots"), place)
-    had = load(data).totals
+    had = load_snapshot(data).totals
     changes = rebuilt(data)
     gone = sum(change.gone for change in changes)
     assert gone == had.counted - len(ids_of(data)) > 0
-    assert load(data).totals.lines == had.lines
-    assert load(data).totals.quarantined == gone
+    assert load_snapshot(data).totals.lines == had.lines
+    assert load_snapshot(data).totals.quarantined == gone
 
 
 def test_events_of_parts_that_no_snapshot_names_are_lines_of_the_balance(timeline: Timeline, place: Path) -> None:
     """Their segments are not in the copy: it was the log that was copied first."""
     data = copy_in_order(timeline, ("log", "snapshots", "counters", "archive"), place)
-    had = load(data).totals
+    had = load_snapshot(data).totals
     changes = rebuilt(data)
     found = sum(change.found for change in changes)
     more = len(ids_of(data)) - had.counted
     assert found >= more > 0
-    assert load(data).totals.lines == had.lines + more
+    assert load_snapshot(data).totals.lines == had.lines + more
 
 
 def tree(data: DataDirectory) -> dict[Path, bytes]:
@@ -228,14 +229,14 @@ DAY = date(2026, 11, 22)
 @pytest.mark.parametrize("kind", ["archive", "counters"])
 def test_kept_snapshot_takes_the_place_of_one_whose_parts_are_missing(several: DataDirectory, kind: str) -> None:
     """Every segment that it had not folded is there: nothing is lost by it."""
-    current = load(several)
+    current = load_snapshot(several)
     several.part(kind, DAY, current.generation).unlink()
     log = SilentLog()
     started(several, log)
     assert [fields["went_back_to"] for event, fields in log.said if event == "parts_missing"] == [
         current.generation - 1
     ]
-    assert load(several).generation > current.generation
+    assert load_snapshot(several).generation > current.generation
     assert (several.quarantine / f"damaged-snapshot.{current.generation}.json").exists()
     fold(several, NOON + 100)
     assert ids_of(several) == ALL
@@ -243,7 +244,7 @@ def test_kept_snapshot_takes_the_place_of_one_whose_parts_are_missing(several: D
 
 
 def test_kept_snapshot_does_not_where_a_segment_is_missing_too(several: DataDirectory) -> None:
-    several.part("archive", DAY, load(several).generation).unlink()
+    several.part("archive", DAY, load_snapshot(several).generation).unlink()
     newest = sealed_segments(several)[-1]
     newest.path.unlink()
     before = tree(several)
@@ -258,7 +259,7 @@ def test_kept_snapshot_does_not_where_a_segment_is_missing_too(several: DataDire
 
 def test_nothing_is_swept_or_folded_beside_missing_parts_until_a_rebuild(several: DataDirectory) -> None:
     """And the running compactor goes on by itself once there was one."""
-    merged = load(several).days[DAY].archive[0]
+    merged = load_snapshot(several).days[DAY].archive[0]
     several.part("archive", DAY, merged.generation).unlink()
     for path in several.root.glob("snapshot.*.json"):
         path.unlink()
@@ -266,7 +267,7 @@ def test_nothing_is_swept_or_folded_beside_missing_parts_until_a_rebuild(several
     orphan.parent.mkdir()
     orphan.write_bytes(b"what no snapshot names")
     sealed(several, [line("event-9", NOON, NOON + 9)])
-    generation, log = load(several).generation, SilentLog()
+    generation, log = load_snapshot(several).generation, SilentLog()
     compactor = Compactor(several, Settings(data_dir=several.root), log)
     compactor.run()
     assert "pass_failed" in log.events()
@@ -276,7 +277,7 @@ def test_nothing_is_swept_or_folded_beside_missing_parts_until_a_rebuild(several
         retain_now(several, settings, log, lambda: NOON, is_confirmed=True)
     with pytest.raises(CopyIncomplete):
         erase_now(several, settings, log)
-    assert orphan.exists() and load(several).generation == generation
+    assert orphan.exists() and load_snapshot(several).generation == generation
     rebuilt(several)
     compactor.run()
     assert ids_of(several) == [*ALL, "event-9"]
@@ -305,10 +306,10 @@ def test_parts_of_a_later_generation_than_the_snapshot_are_kept_and_named_by_ver
 
 
 def test_rebuild_leaves_no_spare_snapshot_that_could_not_be_read(several: DataDirectory) -> None:
-    several.part("archive", DAY, load(several).generation).unlink()
+    several.part("archive", DAY, load_snapshot(several).generation).unlink()
     rebuilt(several)
     for generation in kept_generations(several):
-        kept = decode(several.kept_snapshot(generation).read_bytes(), several.kept_snapshot(generation))
+        kept = decode_snapshot(several.kept_snapshot(generation).read_bytes(), several.kept_snapshot(generation))
         assert not [*missing_parts(several, kept)]
 
 
@@ -338,7 +339,7 @@ def expiry() -> Iterator[Expiry]:
         before = DataDirectory(Path(shutil.copytree(data.root, root / "before")))
         for passes in range(8):
             fold(data, NOON + min(passes, 4) * DAY_MS + passes, archive_retention_days=1)
-        assert not list(data.archive.glob("*/*")) and load(data).days[DAY].expired
+        assert not list(data.archive.glob("*/*")) and load_snapshot(data).days[DAY].expired
         yield Expiry(before, data, 2)
 
 
@@ -359,10 +360,10 @@ def test_day_that_expired_meanwhile_keeps_its_counts(expiry: Expiry, late: tuple
     started(data)
     fold(data, NOON + 5 * DAY_MS)
     assert_verified(data)
-    day = load(data).days[DAY]
+    day = load_snapshot(data).days[DAY]
     assert sum(row[6] for row in counter_rows(data) if row[4] == "total") == expiry.events
     assert bool(day.archive) != day.expired
-    assert load(data).totals.counted == expiry.events
+    assert load_snapshot(data).totals.counted == expiry.events
 
 
 def test_day_of_which_nothing_is_left_does_not_hold_up_the_passes(expiry: Expiry, place: Path) -> None:
@@ -387,7 +388,7 @@ def pass_with_the_visitor(data: DataDirectory, number: int) -> None:
 
 
 def erase(data: DataDirectory, now_ms: int = NOON + 100) -> None:
-    ask(data, GONE, None)
+    create_request(data, GONE, None)
     with compactor_lock(data) as lock:
         erase_pending(data, Settings(data_dir=data.root), SilentLog(), lock, now_ms)
 
@@ -426,7 +427,7 @@ def erasure_may_be_undone(log: SilentLog) -> list[object]:
 @pytest.mark.parametrize("early", [("snapshot.*.json",), ()], ids=["with the snapshots of before", "parts alone"])
 def test_copy_made_across_an_erasure_brings_nobody_back_unsaid(place: Path, early: tuple[str, ...]) -> None:
     data = erased_meanwhile(place, ("archive", "counters", *early))
-    (done,) = [each for each in records(data) if isinstance(each, Done)]
+    (done,) = [each for each in read_records(data) if isinstance(each, ErasureCompleted)]
     before = tree(data)
     with pytest.raises(CopyIncomplete, match="foldlog rebuild"):
         started(data)
@@ -469,7 +470,7 @@ def test_kept_snapshot_of_after_an_erasure_takes_the_place_of_one_whose_parts_ar
     erase(data)
     sealed(data, [line("other-1", NOON, NOON + 200)])
     fold(data, NOON + 200)
-    data.part("archive", DAY, load(data).generation).unlink()
+    data.part("archive", DAY, load_snapshot(data).generation).unlink()
     log = SilentLog()
     started(data, log)
     assert "parts_missing" in log.events()
@@ -489,9 +490,9 @@ def test_segment_of_before_an_erasure_that_is_put_back_is_balanced_by_the_erased
     for path, content in older.items():
         path.write_bytes(content)
     rebuilt(data)
-    totals = load(data).totals
+    totals = load_snapshot(data).totals
     assert (totals.counted, totals.duplicates, totals.quarantined, totals.erased) == (2, 0, 0, 0)
     erase(data, NOON + 2000)
-    totals = load(data).totals
+    totals = load_snapshot(data).totals
     assert (totals.counted, totals.duplicates, totals.quarantined, totals.erased) == (1, 0, 0, 1)
     assert_verified(data)

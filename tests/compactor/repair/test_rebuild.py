@@ -14,7 +14,7 @@ from compactor.generations.commit import is_lost
 from compactor.process import Compactor
 from compactor.repair.rebuild import rebuild
 from shared.disk.layout import DataDirectory, parse_part
-from shared.generations.snapshot import load
+from shared.generations.load import load_snapshot
 from shared.segments.sealed import sealed_segments
 from shared.settings import Settings
 from tests.builders.logs import NOON, SilentLog, data_directory, fold, line, sealed
@@ -58,20 +58,25 @@ def several(template: DataDirectory, tmp_path: Path) -> DataDirectory:
 
 @pytest.mark.parametrize("log", ["whole", "gone"])
 def test_events_count_once_though_old_parts_repeat_them(several: DataDirectory, log: str) -> None:
-    before = archived(several), counters(several), load(several).totals.counted, load(several).generation
+    before = (
+        archived(several),
+        counters(several),
+        load_snapshot(several).totals.counted,
+        load_snapshot(several).generation,
+    )
     without_snapshots(several)
     if log == "gone":
         for path in several.log.iterdir():
             path.unlink()
     said = rebuilt(several)
     assert "snapshot_lost" in said.events()
-    after = load(several)
+    after = load_snapshot(several)
     assert (archived(several), counters(several), after.totals.counted) == before[:3]
     assert after.generation > before[3]
     assert_verified(several)
     sealed(several, [line("event-1"), line("event-9")], "2")
     fold(several)
-    assert load(several).totals.counted == before[2] + 1
+    assert load_snapshot(several).totals.counted == before[2] + 1
     assert_verified(several)
 
 
@@ -94,11 +99,11 @@ def test_counters_of_a_day_without_an_archive_are_kept(tmp_path: Path) -> None:
     for passes in range(8):
         fold(data, NOON + min(passes, 4) * DAY_MS + passes, archive_retention_days=1)
     assert not list(data.archive.glob("*/*"))
-    assert all(kept.expired for kept in load(data).days.values())
-    before = counters(data), load(data).totals.counted
+    assert all(kept.expired for kept in load_snapshot(data).days.values())
+    before = counters(data), load_snapshot(data).totals.counted
     without_snapshots(data)
     rebuilt(data)
-    after = load(data)
+    after = load_snapshot(data)
     assert (counters(data), after.totals.counted) == before
     assert all(kept.expired and kept.visitor_zone == "UTC" for kept in after.days.values())
     assert_verified(data)
@@ -121,7 +126,7 @@ def test_rebuild_under_a_clock_that_jumped_lets_nothing_be_deleted(tmp_path: Pat
         fold(data, ahead + passes * 60_000)
     assert len(sealed_segments(data)) == 5
     assert len(archived(data)) == 5
-    assert load(data).retention.skipped
+    assert load_snapshot(data).retention.skipped
 
 
 def kill_rebuild(data: DataDirectory, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -152,7 +157,7 @@ def test_killed_rebuild_after_another_or_after_a_killed_pass_holds_up_nothing(
     leaves is not of a later generation.
     """
     before = [row[0] for row in archived(several)]
-    generation = load(several).generation
+    generation = load_snapshot(several).generation
     kill_first(several, monkeypatch)
     kill_rebuild(several, monkeypatch)
     assert {parse_part(path.name) for path in several.archive.rglob("*.parquet")} <= set(range(generation + 2))

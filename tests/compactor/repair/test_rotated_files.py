@@ -20,7 +20,7 @@ from compactor.process import compact_once
 from compactor.repair.rotated_files import SETTLED_S, adopt_strays
 from ingest.collect.encode import encode_lines
 from ingest.wal.active_segment import ActiveSegment
-from shared.disk.layout import DataDirectory, parse_active, parse_segment, parse_stray
+from shared.disk.layout import DataDirectory, parse_active, parse_rotated, parse_segment
 from shared.segments.sealed import digest, sealed_segments
 from shared.settings import Settings
 from shared.timestamps import now_ms
@@ -54,7 +54,7 @@ NAMES: dict[str, str | None] = {
 
 @pytest.mark.parametrize(("name", "writer"), NAMES.items(), ids=NAMES)
 def test_name_is_told_from_those_of_segments(name: str, writer: str | None) -> None:
-    assert parse_stray(name) == writer
+    assert parse_rotated(name) == writer
     assert writer is None or (parse_active(name) is None and parse_segment(name) is None)
 
 

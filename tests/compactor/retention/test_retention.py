@@ -25,7 +25,17 @@ from reports.query import parse
 from reports.report import make_report
 from shared.disk.layout import DataDirectory, SegmentName
 from shared.duckdb_engine import connect
-from shared.generations.snapshot import EMPTY_TIME, Day, Held, Part, Retention, Snapshot, decode, encode, load
+from shared.generations.load import load_snapshot
+from shared.generations.snapshot import (
+    EMPTY_TIME,
+    Day,
+    Part,
+    Retention,
+    RetentionHold,
+    Snapshot,
+    decode_snapshot,
+    encode_snapshot,
+)
 from shared.segments.sealed import Segment, file_sizes, sealed_segments, sha256_line
 from shared.settings import Settings
 from shared.status import read_status
@@ -291,12 +301,12 @@ def test_time_without_success_begins_anew_with_a_jump(
 
 
 def test_snapshot_of_an_older_release_is_read() -> None:
-    old = json.loads(encode(Snapshot(generation=3, retention=Retention(at=rfc3339(NOON)))))
+    old = json.loads(encode_snapshot(Snapshot(generation=3, retention=Retention(at=rfc3339(NOON)))))
     for name in ("succeeded_at", "held", "over_limit"):
         del old["retention"][name]
     del old["forgotten"], old["sha256"]
     old["format"] = 1
-    snapshot = decode(json.dumps(old).encode("utf-8"), Path("snapshot.json"))
+    snapshot = decode_snapshot(json.dumps(old).encode("utf-8"), Path("snapshot.json"))
     assert (snapshot.retention.last_success, snapshot.retention.unsuccessful_s) == (rfc3339(NOON), 0)
 
 
@@ -317,8 +327,8 @@ def history(root: Path, days: int, now: int) -> DataDirectory:
         )
     for hours in (0, 180, 181, 228, 229):  # a jump of a week, and 48 hours after it
         fold(data, begins + hours * HOUR_MS)
-    assert load(data).retention.skipped is None
-    assert len(load(data).days) == days
+    assert load_snapshot(data).retention.skipped is None
+    assert len(load_snapshot(data).days) == days
     return data
 
 
@@ -371,14 +381,14 @@ def test_size_never_takes_what_is_not_folded_or_what_a_kept_snapshot_would_miss(
     for passes in range(5, 9):
         fold(data, NOON + passes, log_max_bytes=1)
     assert sealed_segments(data) == []
-    assert load(data).totals.counted == 4 * 3 + 4
+    assert load_snapshot(data).totals.counted == 4 * 3 + 4
     assert_verified(data)
 
 
 def test_archive_by_size_keeps_what_expiry_by_age_keeps(tmp_path: Path) -> None:
     """The visitors of each day stay exact, and the counters are the same rows."""
     by_age, by_size = (history(tmp_path / name, 7, NOON) for name in ("age", "size"))
-    total = sum(part.bytes for kept in load(by_size).days.values() for part in kept.archive)
+    total = sum(part.bytes for kept in load_snapshot(by_size).days.values() for part in kept.archive)
     fresh = [line("fresh-0001", NOON, visitor="ann")]
     limits: tuple[tuple[DataDirectory, dict[str, Any]], ...] = (
         (by_age, {"archive_retention_days": 7}),
@@ -393,7 +403,7 @@ def test_archive_by_size_keeps_what_expiry_by_age_keeps(tmp_path: Path) -> None:
         assert visitors(done.snapshot, data) == {0: 1, **dict.fromkeys(range(10, 17), 2)}
         assert_verified(data)
     assert counters(by_age) == counters(by_size)
-    assert total > 0 and load(by_size).retention.over_limit["archive"] > 0
+    assert total > 0 and load_snapshot(by_size).retention.over_limit["archive"] > 0
     assert len(archived(by_size)) == 1
 
 
@@ -411,17 +421,17 @@ def test_counters_over_their_limit_lose_days_that_have_no_archive(tmp_path: Path
     sealed(data, [line("fresh-0001", NOON)])
     fold(data, NOON)
     fold(data, NOON + 1000, counters_max_bytes=1)
-    assert len(load(data).days) == 8, "every day still has an archive"
+    assert len(load_snapshot(data).days) == 8, "every day still has an archive"
     fold(data, NOON + 2000, archive_retention_days=7)
-    kept = load(data).days
+    kept = load_snapshot(data).days
     total = sum(each.counters.bytes for each in kept.values() if each.counters)
     fold(data, NOON + 3000, counters_max_bytes=total - 1)
-    assert list(load(data).days) == list(kept)[1:]
-    assert load(data).forgotten == {day(16): 3}
+    assert list(load_snapshot(data).days) == list(kept)[1:]
+    assert load_snapshot(data).forgotten == {day(16): 3}
     assert_verified(data)
     fold(data, NOON + 4000, counters_max_bytes=1)
-    assert list(load(data).days) == [day(0)]
-    assert load(data).totals.counted == 7 * 3 + 1
+    assert list(load_snapshot(data).days) == [day(0)]
+    assert load_snapshot(data).totals.counted == 7 * 3 + 1
     assert_verified(data)
 
 
@@ -429,11 +439,11 @@ def test_rebuild_does_not_bring_back_a_day_that_retention_took(tmp_path: Path) -
     """The log still holds its events; they are no longer to be kept."""
     data = history(tmp_path, 4, NOON)
     fold(data, NOON, archive_retention_days=7, counters_retention_days=7)
-    assert (load(data).days, sum(load(data).forgotten.values())) == ({}, 12)
+    assert (load_snapshot(data).days, sum(load_snapshot(data).forgotten.values())) == ({}, 12)
     assert_verified(data)
     assert rebuild(data, Settings(data_dir=data.root), SilentLog(), NOON + 1000, dry_run=False) == []
-    assert load(data).days == {}
-    assert load(data).totals.counted == 12
+    assert load_snapshot(data).days == {}
+    assert load_snapshot(data).totals.counted == 12
     assert_verified(data)
 
 
@@ -462,7 +472,7 @@ def test_clock_that_jumped_takes_nothing_for_age_or_size(tmp_path: Path, jumps: 
     before = files(data.log), archived(data), counters(data)
     for jump_ms in jumps:
         fold(data, NOON + jump_ms, **limits)
-        assert load(data).retention.skipped
+        assert load_snapshot(data).retention.skipped
         settings = Settings(data_dir=data.root, **limits)
         for plan in (
             plan_only(data, settings, NOON + jump_ms + 1000, is_confirmed=True),
@@ -487,7 +497,7 @@ def test_mass_deletion_waits_for_a_person_and_goes_on_by_itself_afterwards(tmp_p
         done = fold(data, NOON + passes, archive_retention_days=7, log=log)
         assert archived(data) == before
     run = done.snapshot.retention
-    assert run.held == {"archive": Held(12, 12, held_bytes(data), day(21), day(10))}
+    assert run.held == {"archive": RetentionHold(12, 12, held_bytes(data), day(21), day(10))}
     assert (run.skipped, run.archive_days, run.at) == (None, 0, rfc3339(NOON + 2))
     assert run.succeeded_at == rfc3339(NOON - 10 * DAY_MS + 229 * HOUR_MS), "of the last pass before"
     (said,) = {json.dumps(fields) for event, fields in log.said if event == "retention_on_hold"}
@@ -498,7 +508,7 @@ def test_mass_deletion_waits_for_a_person_and_goes_on_by_itself_afterwards(tmp_p
     assert plan.archive.is_held and archived(data) == before
     plan = retain_now(data, settings, SilentLog(), lambda: NOON + 2000, is_confirmed=True)
     assert len(plan.archive.going) == 12 and archived(data) == []
-    assert load(data).retention.succeeded_at == plan.at
+    assert load_snapshot(data).retention.succeeded_at == plan.at
     for number in (0, 2, 4, 6, 8):  # days go by
         sealed(data, [line(f"later-{number}", NOON + number * DAY_MS)])
         done = fold(data, NOON + number * DAY_MS + 3000, archive_retention_days=7)
@@ -508,7 +518,7 @@ def test_mass_deletion_waits_for_a_person_and_goes_on_by_itself_afterwards(tmp_p
 
 
 def held_bytes(data: DataDirectory) -> int:
-    return sum(part.bytes for kept in load(data).days.values() for part in kept.archive)
+    return sum(part.bytes for kept in load_snapshot(data).days.values() for part in kept.archive)
 
 
 def test_fresh_directory_has_nothing_to_retain(tmp_path: Path) -> None:
@@ -605,9 +615,9 @@ def test_what_is_held_shows_everywhere_until_somebody_says_so(tmp_path: Path) ->
     data = history(tmp_path / "data", 12, now_ms())
     fold(data, now_ms(), archive_retention_days=7)
     four_days_ago = rfc3339(now_ms() - 4 * DAY_MS)
-    snapshot = load(data)
+    snapshot = load_snapshot(data)
     run = msgspec.structs.replace(snapshot.retention, succeeded_at=four_days_ago, doubted_since=None)
-    data.snapshot.write_bytes(encode(msgspec.structs.replace(snapshot, retention=run)))
+    data.snapshot.write_bytes(encode_snapshot(msgspec.structs.replace(snapshot, retention=run)))
     with Server(tmp_path, archive_retention_days=7) as server:
         assert list(failing(server)) == ["retention"]
         server.fold()

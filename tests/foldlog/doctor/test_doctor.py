@@ -30,7 +30,7 @@ from foldlog.doctor.file_systems import Mount
 from foldlog.doctor.host_findings import Finding
 from foldlog.processes import Running
 from shared.disk.layout import DataDirectory, SegmentName
-from shared.generations.snapshot import load
+from shared.generations.load import load_snapshot
 from shared.segments.sealed import sealed_segments
 from shared.settings import Settings
 from shared.settings import load as load_settings
@@ -528,7 +528,7 @@ def damage_kept(data: DataDirectory) -> None:
 
 def lose_part(data: DataDirectory) -> None:
     next(data.archive.glob("*/*.parquet")).unlink()
-    kept = load(data)
+    kept = load_snapshot(data)
     assert kept.generation == 2
 
 

@@ -28,10 +28,10 @@ from ingest.context import Service
 from ingest.http.connection import Server as HttpServer
 from ingest.http.drain import DRAIN_S, GRACE_S
 from ingest.http.router import dispatch
-from shared.generations.snapshot import load
+from shared.generations.load import load_snapshot
 from shared.segments.sealed import active_segments, sealed_segments
 from shared.settings import Settings, SettingsError
-from shared.worker_stats import Meters
+from shared.worker_stats import WorkerStats
 from tests.builders.proxy import HOST
 from tests.builders.server import REQUEST_TIMEOUT_S, Answer, Server, keyed, lines_of, read_answer, verify
 from tests.builders.supervised import PATIENCE_S, Activated
@@ -122,7 +122,7 @@ def test_restart_with_an_inherited_socket_refuses_and_loses_nothing(tmp_path: Pa
         assert clients.closes["close"] >= RESTARTS  # those that keep their connection were told each time
         assert Counter(line["id"] for line in server.lines()) == dict.fromkeys(clients.sent, 1)
         server.fold()
-        totals = load(server.data).totals
+        totals = load_snapshot(server.data).totals
         assert (totals.counted, totals.duplicates, totals.quarantined) == (len(clients.sent), 0, 0)
         assert '"inherited":true' in server.stderr()
 
@@ -331,7 +331,7 @@ async def test_request_that_comes_too_late_is_told_so() -> None:
         return web.Response(text="hello")
 
     late = SimpleNamespace(
-        stopping=True, refusing=True, under_way=0, meters=Meters(), settings=Settings(), log=None, proxies=None
+        stopping=True, refusing=True, under_way=0, meters=WorkerStats(), settings=Settings(), log=None, proxies=None
     )
     late.log = SimpleNamespace(debug=lambda *_, **__: None)
     late.proxies = SimpleNamespace(is_trusted=lambda _: False)

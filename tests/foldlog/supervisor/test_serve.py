@@ -15,7 +15,7 @@ import pytest
 from foldlog.arguments import COMMANDS
 from foldlog.cli import main
 from shared.disk.layout import DataDirectory
-from shared.generations.snapshot import load
+from shared.generations.load import load_snapshot
 from shared.segments.sealed import active_segments, sealed_segments
 from tests.builders.logs import line, sealed
 from tests.builders.server import Server, environment, run_foldlog
@@ -94,8 +94,8 @@ def test_workers_share_one_port_and_have_a_segment_each(tmp_path: Path) -> None:
             server.post([EVENT])
         assert all(path.stat().st_size for path in active_segments(server.data).values())
         server.fold()
-        assert load(server.data).folded == {"0": 1, "1": 1}
-        assert load(server.data).totals.counted == 60
+        assert load_snapshot(server.data).folded == {"0": 1, "1": 1}
+        assert load_snapshot(server.data).totals.counted == 60
 
 
 def second_worker_listens(server: Server) -> bool:

@@ -16,7 +16,7 @@ from urllib.parse import quote
 import pytest
 
 from shared.disk.layout import DataDirectory
-from shared.erasures import ask, is_done, pending, records
+from shared.erasures import create_request, is_done, pending_requests, read_records
 from tests.builders.server import ADMIN_TOKEN, INGEST_KEY, Answer, Server, bearer, run_foldlog
 from tests.builders.waiting import until
 from tests.compactor.erasure.test_erase import holds
@@ -82,7 +82,7 @@ def test_bad_request_asks_for_nothing(
 ) -> None:
     answer = delete(server, visitor, query, token)
     assert (answer.status, answer.code) == (status, code)
-    assert pending(server.data) == []
+    assert pending_requests(server.data) == []
 
 
 def test_page_of_another_site_cannot_delete(server: Server) -> None:
@@ -119,7 +119,7 @@ def test_command_that_names_nobody_asks_for_nothing(server: Server, arguments: l
     for more in ([], ["--dry-run"]):
         refused = run_foldlog(["erase", *arguments, *more], server.environ)
         assert (refused.returncode, refused.stderr.splitlines()[-1]) == (2, "Try: foldlog erase --help")
-    assert pending(server.data) == []
+    assert pending_requests(server.data) == []
 
 
 def test_many_who_wait_for_an_erasure_hold_up_nobody_who_asks_how_it_is(tmp_path: Path) -> None:
@@ -130,13 +130,13 @@ def test_many_who_wait_for_an_erasure_hold_up_nobody_who_asks_how_it_is(tmp_path
         waiting = [threading.Thread(target=delete, args=(server, f"visitor-{n}"), daemon=True) for n in range(40)]
         for each in waiting:
             each.start()
-        until(lambda: len(pending(server.data)) == len(waiting))
+        until(lambda: len(pending_requests(server.data)) == len(waiting))
         for path in ("/readyz", "/metrics", "/admin/api/status"):
             assert server.get(path).status in {200, 503}
         os.kill(server.child("compact"), signal.SIGCONT)
         for each in waiting:
             each.join()
-        assert pending(server.data) == []
+        assert pending_requests(server.data) == []
 
 
 def test_worker_stops_though_an_erasure_is_waited_for(tmp_path: Path) -> None:
@@ -151,11 +151,11 @@ def test_worker_stops_though_an_erasure_is_waited_for(tmp_path: Path) -> None:
         with socket.create_connection(("127.0.0.1", server.port)) as client:
             head = f"DELETE /admin/api/visitors/somebody HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {ADMIN_TOKEN}\r\n\r\n"
             client.sendall(head.encode("ascii"))
-            until(lambda: len(pending(server.data)) == 1)
+            until(lambda: len(pending_requests(server.data)) == 1)
         os.kill(worker, signal.SIGTERM)
         until(lambda: server.child("ingest-0") != worker, timeout_s=20)
         os.kill(server.child("compact"), signal.SIGCONT)
-        until(lambda: pending(server.data) == [])
+        until(lambda: pending_requests(server.data) == [])
 
 
 def test_command_erases_without_a_service(tmp_path: Path) -> None:
@@ -181,12 +181,12 @@ def test_request_outlives_the_compactor(tmp_path: Path) -> None:
         send(server, "typed-visitor", 4)
         server.fold()
         server.stop()
-        asked = ask(server.data, "typed-visitor", None)
+        asked = create_request(server.data, "typed-visitor", None)
         server.start()
         server.fold()
         until(lambda: is_done(server.data, asked))
         assert holds(server.data, "typed-visitor") == []
-        assert len(list(records(server.data))) == 2
+        assert len(list(read_records(server.data))) == 2
 
 
 def tree(data: DataDirectory) -> dict[str, bytes]:

@@ -20,12 +20,12 @@ from ingest.collect.encode import RequestFields, encode_events, make_event_ids
 from ingest.collect.event import Event, Property
 from ingest.collect.validate import is_id
 from shared.control_chars import CONTROL_CHARS
-from shared.segments.line import COLUMNS, LINE_MAX_BYTES, DataFromNewerVersion, flaw, scan, seal_lines
+from shared.segments.line import COLUMNS, LINE_MAX_BYTES, DataFromNewerVersion, append_crc, line_error, scan_lines
 from shared.timestamps import epoch_ms
 
 
 def seal_line(body: bytes) -> bytes:
-    return seal_lines(b"", [body[:-1]])
+    return append_crc(b"", [body[:-1]])
 
 
 RECEIVED_MS = epoch_ms("2026-11-22T16:00:00.120Z")
@@ -106,7 +106,7 @@ def test_hazard_is_escaped_and_kept(hazard: str) -> None:
     text = f"a{hazard}b"
     line = line_of(Event(name="x", url=f"https://e.example/{text}", props={text: text}), replace(PAGE, ua=text))
     assert CONTROL_CHARS.search(line[:-1].decode("utf-8")) is None
-    assert flaw(line) is None
+    assert line_error(line) is None
     read = json.loads(line)
     assert (read["url"], read["props"], read["ua"]) == (f"https://e.example/{text}", {text: text}, text)
 
@@ -142,7 +142,7 @@ def test_every_line_is_whole_harmless_and_says_what_the_events_said(
     events: list[Event], fields: RequestFields, visitor: str | None
 ) -> None:
     blob = encode(events, fields, visitor)
-    found = list(scan(blob.splitlines(keepends=True)))
+    found = list(scan_lines(blob.splitlines(keepends=True)))
     assert [line.reason for line in found] == [None] * len(events)
     assert CONTROL_CHARS.search(blob.decode("utf-8").replace("\n", "")) is None
     for line, event in zip(found, events, strict=True):
@@ -162,33 +162,33 @@ LINE = line_of(FULL, replace(PAGE, ua="a\u009bb"))
 @given(position=st.integers(0, len(LINE) - 1), byte=st.integers(0, 255))
 def test_no_change_of_a_byte_goes_unseen(position: int, byte: int) -> None:
     changed = LINE[:position] + bytes([byte]) + LINE[position + 1 :]
-    assert (flaw(changed) is None) == (changed == LINE)
+    assert (line_error(changed) is None) == (changed == LINE)
 
 
 def test_no_flipped_bit_goes_unseen() -> None:
     for bit in range(8 * len(LINE)):
         changed = bytearray(LINE)
         changed[bit // 8] ^= 1 << bit % 8
-        assert flaw(bytes(changed)) is not None, bit
+        assert line_error(bytes(changed)) is not None, bit
 
 
 def test_no_truncation_goes_unseen() -> None:
     for length in range(len(LINE) - 1):
-        assert flaw(LINE[:length]) is not None, length
-        assert flaw(LINE[:length] + b"\n") is not None, length
-        assert flaw(LINE[length + 1 :]) is not None, length
-    assert flaw(LINE[:-1]) is not None
+        assert line_error(LINE[:length]) is not None, length
+        assert line_error(LINE[:length] + b"\n") is not None, length
+        assert line_error(LINE[length + 1 :]) is not None, length
+    assert line_error(LINE[:-1]) is not None
 
 
 @settings(max_examples=300, deadline=None)
 @given(start=st.integers(0, len(LINE)), length=st.integers(1, 20), inserted=st.binary(max_size=8))
 def test_no_splice_goes_unseen(start: int, length: int, inserted: bytes) -> None:
     changed = LINE[:start] + inserted + LINE[start + length :]
-    assert (flaw(changed) is None) == (changed == LINE)
+    assert (line_error(changed) is None) == (changed == LINE)
 
 
 def test_two_lines_without_the_newline_between_are_not_one() -> None:
-    assert flaw(LINE[:-1] + LINE) is not None
+    assert line_error(LINE[:-1] + LINE) is not None
 
 
 FLAWS = {
@@ -206,16 +206,16 @@ FLAWS = {
 
 @pytest.mark.parametrize(("line", "word"), FLAWS.values(), ids=FLAWS)
 def test_flaw_says_what_is_wrong(line: bytes, word: str) -> None:
-    assert word in (flaw(line) or "")
+    assert word in (line_error(line) or "")
 
 
 def test_line_of_a_newer_version_is_not_guessed_at() -> None:
     with pytest.raises(DataFromNewerVersion, match="schema version 2"):
-        flaw(seal_line(b'{"v":2,"id":"abcdefgh"}'))
+        line_error(seal_line(b'{"v":2,"id":"abcdefgh"}'))
 
 
 def test_bad_line_costs_none_of_its_neighbours() -> None:
-    found = list(scan([LINE, b"torn", LINE, LINE[:-1]]))
+    found = list(scan_lines([LINE, b"torn", LINE, LINE[:-1]]))
     assert [line.reason is None for line in found] == [True, False, True, False]
     assert [line.offset for line in found] == [0, len(LINE), len(LINE) + 4, 2 * len(LINE) + 4]
 

@@ -24,7 +24,7 @@ import pytest
 import zstandard
 
 from ingest.collect.validate import LATENESS_MAX_MS
-from shared.generations.snapshot import load
+from shared.generations.load import load_snapshot
 from shared.timestamps import now_ms
 from tests.builders.logs import NOON, data_directory, fold, line, sealed
 from tests.builders.server import ADMIN_TOKEN, INGEST_KEY, Answer, Server, read_answer
@@ -751,7 +751,7 @@ def test_id_counts_anew_once_it_is_older_than_an_event_may_be(tmp_path: Path) ->
         at_ms = NOON + days_later * day_ms
         sealed(data, [line("sent-again-1", at_ms)])
         fold(data, at_ms)
-        assert load(data).totals.counted == counted
+        assert load_snapshot(data).totals.counted == counted
 
 
 def test_ids_that_differ_in_case_are_two_events(server: Server) -> None:

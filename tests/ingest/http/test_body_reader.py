@@ -17,7 +17,7 @@ from ingest.http import body_reader
 from ingest.http.body_reader import BODY_MIN_RATE, Held, read_body
 from ingest.http.connection import Server
 from ingest.http.problem import Refusal
-from shared.worker_stats import Meters
+from shared.worker_stats import WorkerStats
 
 BODY_MAX = 40_000
 ALL = 100_000
@@ -72,7 +72,7 @@ class Receiver:
 async def receiver(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Receiver]:
     monkeypatch.setattr(body_reader, "BODY_TIMEOUT_S", TIMEOUT_S)
     made = Receiver()
-    runner = web.ServerRunner(Server(made.handle, 100, Meters()), shutdown_timeout=0.05)
+    runner = web.ServerRunner(Server(made.handle, 100, WorkerStats()), shutdown_timeout=0.05)
     await runner.setup()
     await web.TCPSite(runner, "127.0.0.1", 0).start()
     made.port = runner.addresses[0][1]

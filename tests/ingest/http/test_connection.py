@@ -18,7 +18,7 @@ from aiohttp import web
 from aiohttp.web_request import BaseRequest
 
 from ingest.http.connection import HEAD_TIMEOUT_S, Connection, Server
-from shared.worker_stats import Meters
+from shared.worker_stats import WorkerStats
 
 REQUEST = b"GET / HTTP/1.1\r\nHost: x\r\n\r\n"
 HALF_A_HEAD = REQUEST[:-4]
@@ -71,7 +71,7 @@ class Here:
     """A server that runs, what it counts, and the clients that came to it."""
 
     def __init__(self, max_connections: int) -> None:
-        self.meters = Meters()
+        self.meters = WorkerStats()
         self.server = Server(hello, max_connections, self.meters)
         self.port = 0
         self.clients: list[Client] = []

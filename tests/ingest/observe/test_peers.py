@@ -20,8 +20,8 @@ import pytest
 
 from ingest.observe.peers import answer_peers
 from shared.disk.layout import DataDirectory
-from shared.peers import ask_workers, forget_dead_workers
-from shared.worker_stats import Meters
+from shared.peers import query_workers, remove_dead_sockets
+from shared.worker_stats import WorkerStats
 from tests.builders.logs import data_directory
 from tests.builders.server import Server
 from tests.builders.waiting import until
@@ -31,7 +31,7 @@ from tests.builders.waiting import until
 FIRST_QUESTIONS = """
 import os, sys
 from pathlib import Path
-from shared.peers import ask_workers
+from shared.peers import query_workers
 from ingest.worker import SWITCH_INTERVAL_S
 from shared.disk.layout import DataDirectory
 
@@ -39,7 +39,7 @@ sys.setswitchinterval(SWITCH_INTERVAL_S)
 for _ in range(100):
     if not (child := os.fork()):
         try:
-            found = ask_workers(DataDirectory(Path(sys.argv[1])))
+            found = query_workers(DataDirectory(Path(sys.argv[1])))
             os._exit(0 if all(found.values()) else 1)
         finally:
             os._exit(2)
@@ -59,9 +59,9 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
         yield running
 
 
-def up(data: DataDirectory) -> dict[str, Meters]:
+def up(data: DataDirectory) -> dict[str, WorkerStats]:
     """The workers that answer, and what they count."""
-    return {name: meters for name, meters in ask_workers(data).items() if meters is not None}
+    return {name: meters for name, meters in query_workers(data).items() if meters is not None}
 
 
 def accepted(server: Server) -> int:
@@ -105,7 +105,7 @@ def test_stopped_worker_is_down_and_costs_a_second(server: Server) -> None:
     os.kill(pid, signal.SIGSTOP)
     try:
         started = time.monotonic()
-        assert ask_workers(server.data)["1"] is None
+        assert query_workers(server.data)["1"] is None
         assert time.monotonic() - started > 0.9
     finally:
         os.kill(pid, signal.SIGCONT)
@@ -117,7 +117,7 @@ def test_killed_worker_is_down_until_its_successor_has_a_socket_of_its_own(serve
     pid, before = server.child("ingest-1"), server.data.socket("1").stat().st_ctime_ns
     old = up(server.data)["0"].requests
     os.kill(pid, signal.SIGKILL)
-    until(lambda: ask_workers(server.data)["1"] is None)
+    until(lambda: query_workers(server.data)["1"] is None)
     assert server.data.socket("1").exists()
     until(lambda: "1" in up(server.data))
     assert server.child("ingest-1") != pid
@@ -129,7 +129,7 @@ def test_killed_worker_is_down_until_its_successor_has_a_socket_of_its_own(serve
 def test_start_removes_what_killed_workers_left_and_a_clean_stop_leaves_nothing(server: Server) -> None:
     server.kill()
     assert sorted(path.name for path in server.data.run.iterdir()) == ["0.sock", "1.sock"]
-    assert ask_workers(server.data) == {"0": None, "1": None}
+    assert query_workers(server.data) == {"0": None, "1": None}
     server.environ["FOLDLOG_WORKERS"] = "1"
     server.start()
     assert [path.name for path in server.data.run.iterdir()] == ["0.sock"]
@@ -149,34 +149,34 @@ def dead_socket(path: Path) -> None:
 
 async def test_dead_workers_are_forgotten_and_living_ones_are_not(tmp_path: Path) -> None:
     data = data_directory(tmp_path)
-    peers = await answer_peers(data, "alive", Meters)
+    peers = await answer_peers(data, "alive", WorkerStats)
     dead_socket(data.socket("dead"))
     (data.run / "note.txt").write_text("of somebody else")
-    await asyncio.to_thread(forget_dead_workers, data)
+    await asyncio.to_thread(remove_dead_sockets, data)
     assert sorted(path.name for path in data.run.iterdir()) == ["alive.sock", "note.txt"]
-    assert await asyncio.to_thread(ask_workers, data) == {"alive": Meters()}
+    assert await asyncio.to_thread(query_workers, data) == {"alive": WorkerStats()}
     peers.close()
 
 
 async def test_answer_is_what_the_worker_counts_at_that_moment(tmp_path: Path) -> None:
     data = data_directory(tmp_path)
-    meters = Meters()
+    meters = WorkerStats()
     peers = await answer_peers(data, "0", lambda: meters)
     meters.answered("/v1/events", 200, "ok")
     meters.commit_s.observe(0.0007)
     meters.rejected["name"] = 3
-    assert await asyncio.to_thread(ask_workers, data) == {"0": meters}
+    assert await asyncio.to_thread(query_workers, data) == {"0": meters}
     meters.answered("/v1/events", 200, "ok")
-    assert (await asyncio.to_thread(ask_workers, data))["0"] == meters
+    assert (await asyncio.to_thread(query_workers, data))["0"] == meters
     peers.close()
 
 
 async def test_socket_of_a_killed_worker_is_replaced(tmp_path: Path) -> None:
     data = data_directory(tmp_path)
     dead_socket(data.socket("0"))
-    assert ask_workers(data) == {"0": None}
-    peers = await answer_peers(data, "0", lambda: Meters(accepted=7))
-    assert await asyncio.to_thread(ask_workers, data) == {"0": Meters(accepted=7)}
+    assert query_workers(data) == {"0": None}
+    peers = await answer_peers(data, "0", lambda: WorkerStats(accepted=7))
+    assert await asyncio.to_thread(query_workers, data) == {"0": WorkerStats(accepted=7)}
     peers.close()
 
 
@@ -199,11 +199,11 @@ async def answer_of_another_version(_reader: asyncio.StreamReader, stream: async
 async def test_answer_that_is_none_means_down(tmp_path: Path, answer: Callable[..., object]) -> None:
     data = data_directory(tmp_path)
     other = await asyncio.start_unix_server(answer, data.socket("0"))  # type: ignore[arg-type]
-    assert await asyncio.to_thread(ask_workers, data) == {"0": None}
+    assert await asyncio.to_thread(query_workers, data) == {"0": None}
     other.close()
 
 
 def test_directory_without_workers_has_none(tmp_path: Path) -> None:
-    assert ask_workers(data_directory(tmp_path)) == {}
-    assert ask_workers(DataDirectory(tmp_path / "missing")) == {}
-    forget_dead_workers(DataDirectory(tmp_path / "missing"))
+    assert query_workers(data_directory(tmp_path)) == {}
+    assert query_workers(DataDirectory(tmp_path / "missing")) == {}
+    remove_dead_sockets(DataDirectory(tmp_path / "missing"))

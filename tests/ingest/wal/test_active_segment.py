@@ -24,7 +24,7 @@ from filelock import lock_descriptor
 from ingest.collect.encode import encode_lines
 from ingest.wal.active_segment import ActiveSegment, CommitFailed, SegmentMoved, SegmentSuspect
 from shared.disk.layout import DataDirectory, parse_segment
-from shared.segments.line import flaw
+from shared.segments.line import line_error
 from shared.segments.recovery import Recovered, WriterAlive, next_sequence, recover
 from shared.segments.sealed import digest, sealed_segments
 from tests.builders.logs import data_directory, line
@@ -340,7 +340,7 @@ def test_every_line_of_a_segment_is_good(tmp_path: Path) -> None:
     name = segment.seal()
     assert name is not None
     assert parse_segment(name.file) == name
-    assert [flaw(each) for each in (data.log / name.file).read_bytes().splitlines(keepends=True)] == [None, None]
+    assert [line_error(each) for each in (data.log / name.file).read_bytes().splitlines(keepends=True)] == [None, None]
 
 
 def test_damage_of_any_size_is_recovered_in_little_memory(tmp_path: Path) -> None:

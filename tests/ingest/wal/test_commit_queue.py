@@ -20,7 +20,7 @@ import pytest
 
 from ingest.collect.encode import encode_lines
 from ingest.wal.commit_queue import Busy, DiskFull, GroupCommitWriter, Stopping, Unavailable
-from shared.disk.control_files import request
+from shared.disk.control_files import touch
 from shared.disk.layout import DataDirectory
 from shared.segments.recovery import WriterAlive
 from shared.segments.sealed import sealed_segments
@@ -299,7 +299,7 @@ async def test_seals_when_asked(tmp_path: Path) -> None:
     data = data_directory(tmp_path)
     writer = start(data)
     await writer.append(events(1), 1)
-    request(data.seal_request)
+    touch(data.seal_request)
     for _ in range(50):
         await asyncio.sleep(0.1)
         if sealed_segments(data):

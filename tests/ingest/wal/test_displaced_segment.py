@@ -24,7 +24,7 @@ from shared.disk.layout import DataDirectory, SegmentName
 from shared.segments.sealed import digest, sealed_segments
 from shared.settings import Settings
 from shared.timestamps import now_ms
-from shared.worker_stats import Meters
+from shared.worker_stats import WorkerStats
 from tests.builders.logs import SilentLog, data_directory, fold_all, line
 from tests.builders.server import lines_of
 from tests.compactor.fold.test_dedupe import archived, assert_verified
@@ -37,7 +37,7 @@ OTHER = encode_lines([line("of-somebody-else")])
 
 
 def start(data: DataDirectory, log: SilentLog, **settings: object) -> GroupCommitWriter:
-    return GroupCommitWriter(data, "0", Settings(data_dir=data.root, **settings), log, meters=Meters())  # type: ignore[arg-type]
+    return GroupCommitWriter(data, "0", Settings(data_dir=data.root, **settings), log, meters=WorkerStats())  # type: ignore[arg-type]
 
 
 def event(number: int) -> bytes:
@@ -170,7 +170,7 @@ async def test_segment_that_is_taken_while_it_is_sealed_is_adopted(
 
 
 async def test_adoption_counts_and_goes_on_with_the_next_number(tmp_path: Path) -> None:
-    data, log, meters = data_directory(tmp_path), SilentLog(), Meters()
+    data, log, meters = data_directory(tmp_path), SilentLog(), WorkerStats()
     writer = GroupCommitWriter(data, "0", Settings(data_dir=data.root), log, meters=meters)
     for number in range(3):
         await writer.append(event(number), 1)
@@ -263,7 +263,7 @@ def copytruncate(path: Path) -> None:
     ],
 )
 async def test_truncated_segment_is_refused_and_reported(tmp_path: Path, deed: Deed, moment: str) -> None:
-    data, log, meters = data_directory(tmp_path), SilentLog(), Meters()
+    data, log, meters = data_directory(tmp_path), SilentLog(), WorkerStats()
     writer = GroupCommitWriter(data, "0", Settings(data_dir=data.root), log, meters=meters)
     await writer.append(event(1) + event(2), 2)
     await writer.append(event(3), 1)

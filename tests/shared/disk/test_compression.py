@@ -18,8 +18,8 @@ from compactor.repair.rebuild import rebuild
 from foldlog.tail import Follower, Wanted
 from shared.disk.compression import ZSTD_WINDOW_MAX, CannotInflate, deflating, inflated, open_inflated
 from shared.disk.layout import PACKED_SUFFIXES, DataDirectory
-from shared.generations.snapshot import load
-from shared.segments.sealed import Segment, count_lines, digest, salvage, sealed_segments
+from shared.generations.load import load_snapshot
+from shared.segments.sealed import Segment, count_lines, digest, readable_lines, sealed_segments
 from shared.settings import Settings
 from shared.status import read_status
 from tests.builders.logs import NOON, SilentLog, data_directory, fold, fold_all, line, sealed
@@ -53,7 +53,7 @@ def test_compressed_file_is_read_as_what_it_holds(tmp_path: Path, suffix: str, c
     path = tmp_path / f"20261122T120000Z-0-0000000001.ndjson{suffix}"
     path.write_bytes(content)
     assert b"".join(inflated(path, 1 << 20)) == LINES
-    assert b"".join(salvage(path)) == LINES
+    assert b"".join(readable_lines(path)) == LINES
     assert count_lines(path) == 20_000
     with open_inflated(path) as file:
         assert list(file) == LINES.splitlines(keepends=True)
@@ -135,7 +135,7 @@ def test_compressed_segment_is_folded_verified_rebuilt_and_tailed(
     assert read_status(data, Settings(data_dir=data.root))["balance"]["not_yet_folded"] == 2
     assert len(Follower(data, Wanted()).last(10)) == 2
     fold_all(data)
-    totals = load(data).totals
+    totals = load_snapshot(data).totals
     assert (totals.counted, totals.damaged_segments, totals.quarantined) == (2, 0, 0)
     assert_verified(data)
     rebuild(data, Settings(data_dir=data.root), SilentLog(), NOON, dry_run=False)
@@ -156,7 +156,7 @@ def test_segment_that_is_there_twice_is_read_once_and_plain(tmp_path: Path, suff
     assert found.path == data.log / name.file
     assert found.copies == [data.log / name.file, data.log / name.packed(suffix)]
     fold(data)
-    assert load(data).totals.damaged_segments == 0
+    assert load_snapshot(data).totals.damaged_segments == 0
 
 
 @pytest.mark.parametrize("suffix", PACKED_SUFFIXES)

@@ -15,9 +15,10 @@ from foldlog.cli import main
 from reports.reader.process import answer_report, stream_export
 from reports.reader.protocol import EXIT_SWEPT, Question
 from shared.disk.layout import DataDirectory
-from shared.erasures import ask
+from shared.erasures import create_request
 from shared.generations import consistent_read
-from shared.generations.snapshot import Snapshot, load
+from shared.generations.load import load_snapshot
+from shared.generations.snapshot import Snapshot
 from shared.status import of_parts
 from tests.builders.logs import NOON, data_directory, fold, line, sealed
 from tests.builders.server import environment, run_foldlog
@@ -42,13 +43,13 @@ def erase_after_load(data: DataDirectory, monkeypatch: pytest.MonkeyPatch, times
     left = list(range(times))
 
     def load_and_lose(asked: DataDirectory) -> Snapshot:
-        snapshot = load(asked)
+        snapshot = load_snapshot(asked)
         if left:
-            ask(data, f"visitor-{left.pop()}", None)
+            create_request(data, f"visitor-{left.pop()}", None)
             erase(data)
         return snapshot
 
-    monkeypatch.setattr(consistent_read, "load", load_and_lose)
+    monkeypatch.setattr(consistent_read, "load_snapshot", load_and_lose)
 
 
 @pytest.mark.parametrize("format_", ["ndjson", "csv", "parquet"])
@@ -71,7 +72,7 @@ def test_report_is_of_the_next_snapshot(
     erase_after_load(data, monkeypatch, 1)
     assert main(["report", "--from", "2026-11-01", "--to", "2026-11-30", "--by", "props.x", "--json"]) == 0
     report = json.loads(capfd.readouterr().out)
-    assert (report["total"]["events"], report["generation"]) == (VISITORS - 1, load(data).generation)
+    assert (report["total"]["events"], report["generation"]) == (VISITORS - 1, load_snapshot(data).generation)
 
 
 def test_dry_run_of_an_erasure_is_of_the_next_snapshot(
@@ -125,12 +126,12 @@ def test_stream_that_never_gets_to_the_parts_says_so(
 
 
 def test_parts_that_an_erasure_took_away_are_not_missing(data: DataDirectory) -> None:
-    before = load(data)
-    ask(data, "visitor-1", None)
+    before = load_snapshot(data)
+    create_request(data, "visitor-1", None)
     erase(data)
     assert of_parts(data, before) is None
 
-    now = load(data)
+    now = load_snapshot(data)
     next(data.archive.glob("*/*.parquet")).unlink()
     assert "1 parts that snapshot.json names are not there" in str(of_parts(data, now))
 

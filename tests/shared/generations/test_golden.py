@@ -12,7 +12,7 @@ import pytest
 
 from compactor.repair.rebuild import rebuild
 from shared.disk.layout import DataDirectory
-from shared.generations.snapshot import load
+from shared.generations.load import load_snapshot
 from shared.settings import Settings
 from tests.builders.golden import SETTINGS, read
 from tests.builders.logs import NOON, SilentLog, fold_all
@@ -37,11 +37,11 @@ def test_reports_and_export_are_the_same(golden: Path) -> None:
 
 def test_pass_goes_on_from_it(golden: Path) -> None:
     data = DataDirectory(golden / "data")
-    before = load(data)
+    before = load_snapshot(data)
 
     fold_all(data, LATER, **SETTINGS)
 
-    after = load(data)
+    after = load_snapshot(data)
     assert after.generation > before.generation
     assert after.totals.counted == before.totals.counted + 2  # one sealed, one of a killed worker
     assert sum(file.read_bytes().count(b"\n") for file in data.quarantine.iterdir()) == 1  # the torn line

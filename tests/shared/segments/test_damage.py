@@ -25,8 +25,9 @@ from compactor.process import Compactor
 from compactor.repair.rebuild import DayChange, rebuild
 from compactor.repair.verify import Finding, verify
 from shared.disk.layout import DataDirectory
-from shared.generations.archive_schema import PartDamaged, part_flaw
-from shared.generations.snapshot import Snapshot, SnapshotDamaged, SnapshotLost, decode, encode, kept_generations, load
+from shared.generations.load import SnapshotLost, kept_generations, load_snapshot
+from shared.generations.part_integrity import PartDamaged, part_error
+from shared.generations.snapshot import Snapshot, SnapshotDamaged, decode_snapshot, encode_snapshot
 from shared.segments.line import DataFromNewerVersion
 from shared.segments.recovery import recover
 from shared.segments.sealed import Segment, open_segment, sealed_segments
@@ -99,7 +100,7 @@ def test_every_flipped_bit_of_a_snapshot_is_detected(folded: DataDirectory, tmp_
     content = data.snapshot.read_bytes()
     for bit, flipped in flips(content):
         with pytest.raises(SnapshotDamaged):
-            decode(flipped, data.snapshot)
+            decode_snapshot(flipped, data.snapshot)
             pytest.fail(f"bit {bit}")
 
 
@@ -107,7 +108,7 @@ def test_every_cut_of_a_snapshot_is_detected(folded: DataDirectory, tmp_path: Pa
     data = copy_of(folded, tmp_path)
     for length, left in cuts(data.snapshot.read_bytes()):
         with pytest.raises(SnapshotDamaged):
-            decode(left, data.snapshot)
+            decode_snapshot(left, data.snapshot)
             pytest.fail(f"byte {length}")
 
 
@@ -117,7 +118,7 @@ def test_snapshot_without_sha256_of_an_older_foldlog_is_read_and_replaced(
     data = copy_of(folded, tmp_path)
     older = data.snapshot.read_bytes().replace(b'"format": 2', b'"format": 1')
     data.snapshot.write_bytes(older[: older.index(b',\n "sha256": "' + older[-68:-4])] + b"\n}\n")
-    assert load(data).totals.counted == 3
+    assert load_snapshot(data).totals.counted == 3
     fold(data)
     assert b'"format": 2' in data.snapshot.read_bytes()
     assert_verified(data)
@@ -127,9 +128,9 @@ def test_snapshot_of_a_newer_foldlog_is_refused_though_kept_ones_are_whole(
     folded: DataDirectory, tmp_path: Path
 ) -> None:
     data = copy_of(folded, tmp_path)
-    newer = encode(Snapshot()).replace(b'"format": 2', b'"format": 3')
+    newer = encode_snapshot(Snapshot()).replace(b'"format": 2', b'"format": 3')
     with pytest.raises(SnapshotDamaged):
-        decode(newer, data.snapshot)
+        decode_snapshot(newer, data.snapshot)
     data.snapshot.write_text('{"format": 3}')
     with pytest.raises(DataFromNewerVersion):
         fold(data)
@@ -142,15 +143,15 @@ def test_newest_whole_kept_snapshot_takes_the_place_of_a_damaged_one(
 ) -> None:
     data = copy_of(folded, tmp_path)
     damaged = break_snapshot(data.snapshot, damage)
-    assert (load(data).generation, ids(data)) == (2, ["event-1", "event-2"])
+    assert (load_snapshot(data).generation, ids(data)) == (2, ["event-1", "event-2"])
     warnings = read_status(data, Settings(data_dir=data.root))["warnings"]
     assert [text for text in warnings if str(data.snapshot) in text]
     sealed(data, [line("event-4")])
     log = SilentLog()
     fold(data, log=log)
     assert ids(data) == ["event-1", "event-2", "event-3", "event-4"]
-    assert load(data).generation > 3
-    assert load(data).totals.counted == load(data).totals.lines == 4
+    assert load_snapshot(data).generation > 3
+    assert load_snapshot(data).totals.counted == load_snapshot(data).totals.lines == 4
     assert [fields["went_back_to"] for event, fields in log.said if event == "snapshot_damaged"] == [2]
     assert [path.read_bytes() for path in data.quarantine.iterdir()] == ([] if damage == "gone" else [damaged])
     assert_verified(data)
@@ -175,10 +176,10 @@ def test_damaged_kept_snapshots_are_passed_over(folded: DataDirectory, tmp_path:
     data = copy_of(folded, tmp_path)
     break_snapshot(data.snapshot, "flipped")
     break_snapshot(data.kept_snapshot(2), "empty")
-    assert load(data).generation == 1
+    assert load_snapshot(data).generation == 1
     fold(data)
     assert ids(data) == ["event-1", "event-2", "event-3"]
-    assert load(data).generation > 3
+    assert load_snapshot(data).generation > 3
 
 
 @pytest.mark.parametrize("damaged", [(3,), (3, 2)])
@@ -193,8 +194,8 @@ def test_no_generation_is_used_twice_and_no_part_of_a_lost_one_is_written_over(
     fold(data)
     assert len(lost) == 2
     assert {path: path.read_bytes() for path in lost} == lost
-    assert min(load(data).generation, *(set(kept_generations(data)) - {1, 2})) > 3
-    sweep_orphans(data, load(data))
+    assert min(load_snapshot(data).generation, *(set(kept_generations(data)) - {1, 2})) > 3
+    sweep_orphans(data, load_snapshot(data))
     assert not any(path.exists() for path in lost)
     assert_verified(data)
 
@@ -414,16 +415,16 @@ def test_cut_active_segment_keeps_every_whole_line(tmp_path: Path, lines: int, l
 def test_every_flipped_bit_and_every_cut_of_a_part_is_detected(
     folded: DataDirectory, tmp_path: Path, kind: str
 ) -> None:
-    kept = load(folded).days[DAY]
+    kept = load_snapshot(folded).days[DAY]
     part = kept.archive[0] if kind == "archive" else kept.counters
     assert part is not None
     content = folded.part(kind, DAY, part.generation).read_bytes()
     path = tmp_path / "part"
     path.write_bytes(content)
-    assert part_flaw(path, part) is None
+    assert part_error(path, part) is None
     for place, left in [*flips(content), *cuts(content)]:
         path.write_bytes(left)
-        assert part_flaw(path, part) is not None, place
+        assert part_error(path, part) is not None, place
 
 
 def again(data: DataDirectory) -> None:
@@ -456,20 +457,20 @@ def test_rebuild_makes_a_damaged_part_again_of_the_log(
     folded: DataDirectory, tmp_path: Path, kind: str, generation: int
 ) -> None:
     data = copy_of(folded, tmp_path)
-    whole = archived(data), load(data).totals
+    whole = archived(data), load_snapshot(data).totals
     flip(data.part(kind, DAY, generation))
     damaged = data.part(kind, DAY, generation).read_bytes()
     log = SilentLog()
     (change,) = rebuilt(data, log, dry_run=True)
     assert (change.damaged, change.gone) == (1, 0)
-    assert load(data).generation == 3
+    assert load_snapshot(data).generation == 3
     rebuilt(data, log)
-    assert (archived(data), load(data).totals) == whole
+    assert (archived(data), load_snapshot(data).totals) == whole
     assert [path.read_bytes() for path in data.quarantine.iterdir()] == [damaged]
     assert "part_damaged" in log.events()
     again(data)
     assert_verified(data)
-    assert load(data).totals.counted == 4
+    assert load_snapshot(data).totals.counted == 4
 
 
 def test_rebuild_says_what_no_retained_log_holds(folded: DataDirectory, tmp_path: Path) -> None:
@@ -480,7 +481,7 @@ def test_rebuild_says_what_no_retained_log_holds(folded: DataDirectory, tmp_path
     (change,) = rebuilt(data, SilentLog())
     assert (change.events_before, change.events_after, change.damaged, change.gone) == (3, 2, 1, 1)
     assert ids(data) == ["event-2", "event-3"]
-    totals = load(data).totals
+    totals = load_snapshot(data).totals
     assert (totals.lines, totals.counted, totals.duplicates, totals.quarantined) == (3, 2, 0, 1)
     assert_verified(data)
 
