@@ -44,7 +44,7 @@ def find_running(data: DataDirectory) -> Running:
     """Ask every worker on its socket. Takes at most little more than a second, when one
     is stuck.
     """
-    workers = {name: meters is not None for name, meters in query_workers(data).items()} if _may_ask(data) else None
+    workers = {name: stats is not None for name, stats in query_workers(data).items()} if _may_ask(data) else None
     return Running(holder(data.serve_lock), workers)
 
 

@@ -27,13 +27,13 @@ from ingest.collect.handler import post_events, preflight_events
 from ingest.collect.rate_limit import RateLimiter
 from ingest.collect.undeclared_proxy import ProxyWatch
 from ingest.collect.visitor_id import VisitorHash
-from ingest.context import Service
+from ingest.context import WorkerContext
 from ingest.http.auth import Keyring
-from ingest.http.connection import Server, room_for_connections
+from ingest.http.connection import Server, connection_limit
 from ingest.http.drain import GRACE_S, drain
 from ingest.http.openapi import get_openapi
 from ingest.http.router import Route, dispatch
-from ingest.observe.background import keeping_house, showing_life
+from ingest.observe.background import background_tasks, heartbeat
 from ingest.observe.health import get_health, get_readiness
 from ingest.observe.metrics import get_metrics
 from ingest.wal.commit_queue import GroupCommitWriter
@@ -92,7 +92,7 @@ async def _serve(settings: Settings, writer: str, log: Log, start: Start) -> int
     data = DataDirectory(settings.data_dir)
     make_data_directory(data)
     country = CountryLookup(settings, log)
-    meters = WorkerStats()
+    stats = WorkerStats()
     stop = asyncio.Event()
     exit_code = EXIT_DONE
 
@@ -108,43 +108,43 @@ async def _serve(settings: Settings, writer: str, log: Log, start: Start) -> int
         loop.add_reader(sys.stdin.fileno(), stop.set)
 
     try:
-        log_writer = await _open_writer(data, writer, settings, log, fail, meters)
+        log_writer = await _open_writer(data, writer, settings, log, fail, stats)
     except WriterAlive:
         log.error("writer_alive", writer=writer, reason=f"{data.active(writer)} is open in another process")
         return EXIT_TRY_AGAIN
     loop.add_signal_handler(signal.SIGUSR1, log_writer.seal_soon)
-    service = Service(
-        settings,
-        data,
-        log,
-        log_writer,
-        meters,
-        RateLimiter(settings, start.rate_table),
-        Keyring(data, settings),
-        VisitorHash(data, settings),
-        country,
-        ProxyWatch(data, settings, log),
-        Reader(settings),
+    worker = WorkerContext(
+        settings=settings,
+        data=data,
+        log=log,
+        writer=log_writer,
+        stats=stats,
+        rate_limiter=RateLimiter(settings, start.rate_table),
+        keyring=Keyring(data, settings),
+        visitor_hash=VisitorHash(data, settings),
+        country=country,
+        proxy_watch=ProxyWatch(data, settings, log),
+        reader=Reader(settings),
     )
-    server = Server(dispatch(service, ROUTES), room_for_connections(settings), meters)
+    server = Server(dispatch(worker, ROUTES), connection_limit(settings), stats)
     runner = web.ServerRunner(server, shutdown_timeout=SHUTDOWN_S)
     await runner.setup()
     try:
-        async with keeping_house(service, server, writer):
+        async with background_tasks(worker, server, writer):
             addresses = await _listen(runner, settings, start.sockets)
             log.info("worker_listening", writer=writer, address=addresses, inherited=bool(start.sockets))
             start.notifier.ready(f"writer {writer} takes events on {addresses}")
-            async with showing_life(start.notifier):
+            async with heartbeat(start.notifier):
                 await stop.wait()
                 start.notifier.stopping()
-                await drain(service, server, runner, GRACE_S if exit_code == EXIT_DONE else 0)
+                await drain(worker, server, runner, GRACE_S if exit_code == EXIT_DONE else 0)
     except OSError as error:
         log.error("worker_not_listening", address=format_address(*settings.listen), reason=error.strerror)
         exit_code = EXIT_TRY_AGAIN if error.errno == errno.EADDRINUSE else 2
     finally:
         await runner.cleanup()
         await log_writer.close()  # what they wrote is committed and sealed
-        await service.reader.close()
+        await worker.reader.close()
         log.info("worker_stopped", writer=writer)
     return exit_code
 
@@ -159,7 +159,7 @@ async def _listen(runner: web.ServerRunner, settings: Settings, inherited: Seque
 
 
 async def _open_writer(
-    data: DataDirectory, writer: str, settings: Settings, log: Log, fail: Callable[[], None], meters: WorkerStats
+    data: DataDirectory, writer: str, settings: Settings, log: Log, fail: Callable[[], None], stats: WorkerStats
 ) -> GroupCommitWriter:
     """Open the log, with patience for a recovery by the compactor or for a predecessor
     that is still sealing.
@@ -167,7 +167,7 @@ async def _open_writer(
     deadline = time.monotonic() + LOCK_PATIENCE_S
     while True:
         try:
-            return GroupCommitWriter(data, writer, settings, log, fail, meters)
+            return GroupCommitWriter(data, writer, settings, log, fail, stats)
         except WriterAlive:
             if time.monotonic() > deadline:
                 raise

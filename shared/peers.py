@@ -21,11 +21,11 @@ from shared.worker_stats import WorkerStats
 
 TIMEOUT_S = 1.0
 _BLOCK = 1 << 16
-_METERS = msgspec.json.Decoder(WorkerStats)
+_STATS = msgspec.json.Decoder(WorkerStats)
 
 
 def query_workers(data: DataDirectory) -> dict[str, WorkerStats | None]:
-    """The meters of every worker; None for one that is dead or does not answer. Blocks,
+    """The stats of every worker; None for one that is dead or does not answer. Blocks,
     for not much more than TIMEOUT_S.
     """
     paths = sorted(data.run.glob("*.sock"))
@@ -50,7 +50,7 @@ def _ask(path: Path) -> WorkerStats | None:
             answer = b""
             while block := peer.recv(_BLOCK):
                 answer += block
-        return _METERS.decode(answer)
+        return _STATS.decode(answer)
     except (OSError, msgspec.DecodeError):
         return None
 

@@ -58,7 +58,7 @@ class WorkerStats(msgspec.Struct):
     queue_bytes: int = 0
     connections: int = 0
 
-    def answered(self, route: str, status: int, code: str) -> None:
+    def record_answer(self, route: str, status: int, code: str) -> None:
         """One request of a route was answered. `code` is that of the problem, or
         `ok`.
         """

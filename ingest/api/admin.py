@@ -13,8 +13,8 @@ from aiohttp import web
 from aiohttp.web_request import BaseRequest
 
 from ingest.api.async_wait import wait_for
-from ingest.context import Service
-from ingest.http.problem import SERVER, Refusal
+from ingest.context import WorkerContext
+from ingest.http.problem import SERVER, Problem
 from ingest.http.router import Handler
 from reports import encode
 from reports.query import QueryError, parse
@@ -46,48 +46,48 @@ _PAGE_FILES = {
 }
 
 
-def may_read(service: Service, request: BaseRequest) -> frozenset[Scope]:
+def may_read(worker: WorkerContext, request: BaseRequest) -> frozenset[Scope]:
     """The scopes of a request that brings a token and comes from no other site. Raises
-    Refusal 401 or 403 for any other.
+    Problem 401 or 403 for any other.
     """
-    same_site(service, request)
-    scopes = service.keyring.scopes(request.headers)
+    same_site(worker, request)
+    scopes = worker.keyring.scopes(request.headers)
     if scopes is not None and not scopes:
-        raise Refusal(401, "token", "this token is not valid; `foldlog token create` makes another")
+        raise Problem(401, "token", "this token is not valid; `foldlog token create` makes another")
     if scopes is None:
-        raise Refusal(401, "token", "send a token as Authorization: Bearer <token>, or as the password of Basic")
+        raise Problem(401, "token", "send a token as Authorization: Bearer <token>, or as the password of Basic")
     if not scopes & {"read", "admin"}:
-        raise Refusal(403, "scope", "this token may write events only")
+        raise Problem(403, "scope", "this token may write events only")
     return scopes
 
 
-def may_act(service: Service, request: BaseRequest) -> None:
-    """Raises Refusal unless the request may change something: that takes an admin
+def may_act(worker: WorkerContext, request: BaseRequest) -> None:
+    """Raises Problem unless the request may change something: that takes an admin
     token.
     """
-    if "admin" not in may_read(service, request):
-        raise Refusal(403, "scope", "this token may read only")
+    if "admin" not in may_read(worker, request):
+        raise Problem(403, "scope", "this token may read only")
 
 
-def same_site(service: Service, request: BaseRequest) -> None:
-    """Raises Refusal 403 when a page of another site is behind the request: the browser
+def same_site(worker: WorkerContext, request: BaseRequest) -> None:
+    """Raises Problem 403 when a page of another site is behind the request: the browser
     may hold a password for us.
     """
     headers = request.headers
     fetch_site, origin = headers.get("Sec-Fetch-Site"), headers.get("Origin")
     if fetch_site is None and origin is not None:
-        own = service.proxies.identify(request.remote or "", headers).host
+        own = worker.proxies.identify(request.remote or "", headers).host
         fetch_site = "same-origin" if origin.partition("//")[2].lower() == own else "cross-site"
     if fetch_site not in {None, "same-origin", "none"}:
-        raise Refusal(403, "origin", "a page of another site cannot do this")
+        raise Problem(403, "origin", "a page of another site cannot do this")
 
 
-async def get_snapshot(service: Service, request: BaseRequest) -> web.Response:
+async def get_snapshot(worker: WorkerContext, request: BaseRequest) -> web.Response:
     """The snapshot as it is on disk; its ETag is its generation."""
-    may_read(service, request)
-    snapshot, content, _ = find_snapshot(service.data)
+    may_read(worker, request)
+    snapshot, content, _ = find_snapshot(worker.data)
     if not content:
-        raise Refusal(404, "no_snapshot", "nothing has been folded yet")
+        raise Problem(404, "no_snapshot", "nothing has been folded yet")
     etag = f'"{snapshot.generation}"'
     headers = {"ETag": etag, "Cache-Control": "private, no-cache"}
     if request.headers.get("If-None-Match") == etag:
@@ -95,12 +95,12 @@ async def get_snapshot(service: Service, request: BaseRequest) -> web.Response:
     return web.Response(body=content, content_type="application/json", headers=headers)
 
 
-async def get_report(service: Service, request: BaseRequest) -> web.Response:
+async def get_report(worker: WorkerContext, request: BaseRequest) -> web.Response:
     """One report; reports/query.py is the grammar of its parameters."""
-    may_read(service, request)
-    parameters = checked(request, service, tuple(encode.REPORT_FORMATS))
+    may_read(worker, request)
+    parameters = checked(request, worker, tuple(encode.REPORT_FORMATS))
     format_ = parameters.pop("format", "json")
-    content = await service.reader.report(parameters, format_)
+    content = await worker.reader.report(parameters, format_)
     return web.Response(
         body=content,
         content_type=encode.REPORT_FORMATS[format_],
@@ -109,15 +109,15 @@ async def get_report(service: Service, request: BaseRequest) -> web.Response:
     )
 
 
-async def get_export(service: Service, request: BaseRequest) -> web.StreamResponse:
+async def get_export(worker: WorkerContext, request: BaseRequest) -> web.StreamResponse:
     """The archived events of a time, streamed."""
-    may_read(service, request)
-    parameters = checked(request, service, tuple(encode.EXPORT_FORMATS), only=("from", "to", "tz", "format"))
+    may_read(worker, request)
+    parameters = checked(request, worker, tuple(encode.EXPORT_FORMATS), only=("from", "to", "tz", "format"))
     format_ = parameters.pop("format", "ndjson")
     response = web.StreamResponse(headers={"Cache-Control": "no-store", "Server": SERVER})
     response.content_type = encode.EXPORT_FORMATS[format_]
     response.headers["Content-Disposition"] = f'attachment; filename="foldlog.{format_}"'
-    blocks = service.reader.export(parameters, format_)
+    blocks = worker.reader.export(parameters, format_)
     block = await anext(blocks, b"")  # before the head: what is refused now can still be answered
     await response.prepare(request)
     while block:
@@ -127,46 +127,46 @@ async def get_export(service: Service, request: BaseRequest) -> web.StreamRespon
     return response
 
 
-async def get_status(service: Service, request: BaseRequest) -> web.Response:
+async def get_status(worker: WorkerContext, request: BaseRequest) -> web.Response:
     """The balance of P8, segments, lag and disk."""
-    may_read(service, request)
-    status = await asyncio.to_thread(read_status, service.data, service.settings)
+    may_read(worker, request)
+    status = await asyncio.to_thread(read_status, worker.data, worker.settings)
     return web.Response(
         body=orjson.dumps(status), content_type="application/json", headers={"Cache-Control": "no-store"}
     )
 
 
-async def post_fold(service: Service, request: BaseRequest) -> web.Response:
+async def post_fold(worker: WorkerContext, request: BaseRequest) -> web.Response:
     """Seal and fold now; answers when the snapshot that holds everything accepted
     before is published.
     """
-    may_act(service, request)
+    may_act(worker, request)
     try:
-        sealed = await asyncio.to_thread(request_seal, service.data)
-        await wait_for(sealed, SEAL_TIMEOUT_S, service.is_rejecting, NOT_SEALED)
-        folded = await asyncio.to_thread(request_fold, service.data)
-        await wait_for(folded, FOLD_TIMEOUT_S, service.is_rejecting, NOT_FOLDED)
+        sealed = await asyncio.to_thread(request_seal, worker.data)
+        await wait_for(sealed, SEAL_TIMEOUT_S, worker.is_rejecting, NOT_SEALED)
+        folded = await asyncio.to_thread(request_fold, worker.data)
+        await wait_for(folded, FOLD_TIMEOUT_S, worker.is_rejecting, NOT_FOLDED)
     except RequestTimedOut as error:
-        raise Refusal(503, "fold", str(error), retry_after_s=10) from None
-    snapshot = await asyncio.to_thread(load_snapshot, service.data)
+        raise Problem(503, "fold", str(error), retry_after_s=10) from None
+    snapshot = await asyncio.to_thread(load_snapshot, worker.data)
     return web.json_response({"generation": snapshot.generation, "as_of": snapshot.as_of})
 
 
 def checked(
-    request: BaseRequest, service: Service, formats: tuple[str, ...], only: tuple[str, ...] = ()
+    request: BaseRequest, worker: WorkerContext, formats: tuple[str, ...], only: tuple[str, ...] = ()
 ) -> dict[str, str]:
-    """The URL's parameters, once each and understood. Raises Refusal 400."""
+    """The URL's parameters, once each and understood. Raises Problem 400."""
     parameters = dict(request.query)
     if len(parameters) != len(request.query):
-        raise Refusal(400, "query", "each parameter may be given once")
+        raise Problem(400, "query", "each parameter may be given once")
     if only and (unknown := sorted(set(parameters) - set(only))):
-        raise Refusal(400, "query", f"{unknown[0]}: there is no such parameter; there are {', '.join(only)}")
+        raise Problem(400, "query", f"{unknown[0]}: there is no such parameter; there are {', '.join(only)}")
     if parameters.get("format", formats[0]) not in formats:
-        raise Refusal(400, "query", f"format: one of {', '.join(formats)}")
+        raise Problem(400, "query", f"format: one of {', '.join(formats)}")
     try:
-        parse(parameters, datetime.now(UTC), service.settings.timezone)
+        parse(parameters, datetime.now(UTC), worker.settings.timezone)
     except QueryError as error:
-        raise Refusal(400, "query", str(error)) from None
+        raise Problem(400, "query", str(error)) from None
     return parameters
 
 
@@ -176,13 +176,13 @@ def page_file(name: str) -> Handler:
     """
     content = resources.files("web").joinpath("dashboard", name).read_bytes()
 
-    async def get_page_file(_service: Service, _request: BaseRequest) -> web.Response:
+    async def get_page_file(_worker: WorkerContext, _request: BaseRequest) -> web.Response:
         return web.Response(body=content, content_type=_PAGE_FILES[name], charset="utf-8", headers=_PAGE_HEADERS)
 
     return get_page_file
 
 
-async def get_page_without_slash(_service: Service, _request: BaseRequest) -> web.Response:
+async def get_page_without_slash(_worker: WorkerContext, _request: BaseRequest) -> web.Response:
     """308 to the page, for who typed its address. Relative: a proxy may have put it
     below another path.
     """

@@ -13,8 +13,8 @@ from aiohttp.web_request import BaseRequest
 
 from ingest.api.admin import may_act
 from ingest.api.async_wait import until
-from ingest.context import Service
-from ingest.http.problem import Refusal
+from ingest.context import WorkerContext
+from ingest.http.problem import Problem
 from shared.disk.control_files import request_seal
 from shared.disk.control_files import touch as publish_request
 from shared.disk.layout import DataDirectory
@@ -26,32 +26,32 @@ ERASE_TIMEOUT_S = 60
 ID_MAX = 100
 
 
-async def delete_visitor(service: Service, request: BaseRequest) -> web.Response:
+async def delete_visitor(worker: WorkerContext, request: BaseRequest) -> web.Response:
     """200 with what was erased, or 202 when it is asked for and will be done. Raises
-    Refusal 400.
+    Problem 400.
     """
-    may_act(service, request)
+    may_act(worker, request)
     visitor, site = sought(request)
-    asked = await asyncio.to_thread(create_request, service.data, visitor, site)
+    asked = await asyncio.to_thread(create_request, worker.data, visitor, site)
     # What the visitor sent until now is sealed and folded first, so that it is found. A
     # stuck writer delays the erasure: the compactor tries again with each pass.
-    await until(await asyncio.to_thread(request_seal, service.data), SEAL_TIMEOUT_S, service.is_rejecting)
-    await asyncio.to_thread(publish_request, service.data.fold_request)
-    if not await until(lambda: is_done(service.data, asked), ERASE_TIMEOUT_S, service.is_rejecting):
+    await until(await asyncio.to_thread(request_seal, worker.data), SEAL_TIMEOUT_S, worker.is_rejecting)
+    await asyncio.to_thread(publish_request, worker.data.fold_request)
+    if not await until(lambda: is_done(worker.data, asked), ERASE_TIMEOUT_S, worker.is_rejecting):
         return web.json_response({"request": asked.request, "state": "pending"}, status=202)
-    return web.json_response(outcome(service.data, asked))
+    return web.json_response(outcome(worker.data, asked))
 
 
 def sought(request: BaseRequest) -> tuple[str, str | None]:
-    """The visitor id and the site of a request. Raises Refusal 400."""
+    """The visitor id and the site of a request. Raises Problem 400."""
     visitor = unquote(request.raw_path.partition("?")[0].rpartition("/")[2], errors="replace")
     if not 0 < len(visitor) <= ID_MAX:
-        raise Refusal(400, "query", f"a visitor id has 1 to {ID_MAX} characters")
+        raise Problem(400, "query", f"a visitor id has 1 to {ID_MAX} characters")
     if unknown := sorted(set(request.query) - {"site"}):
-        raise Refusal(400, "query", f"{unknown[0]}: there is no such parameter; there is site")
+        raise Problem(400, "query", f"{unknown[0]}: there is no such parameter; there is site")
     site = request.query.get("site")
     if len(request.query) > 1 or (site is not None and not SITE.fullmatch(site.lower())):
-        raise Refusal(400, "query", "site: one host such as example.com, or leave it out to erase on all sites")
+        raise Problem(400, "query", "site: one host such as example.com, or leave it out to erase on all sites")
     return visitor, site
 
 
@@ -59,7 +59,7 @@ def outcome(data: DataDirectory, asked: ErasureRequest) -> dict[str, Any]:
     """What was erased and what was not, as it is recorded."""
     begun, done = progress_of(data, asked.request)
     if begun is None or done is None:
-        raise Refusal(500, "internal", "the erasure is done, but its record in erasures.ndjson is gone")
+        raise Problem(500, "internal", "the erasure is done, but its record in erasures.ndjson is gone")
     counts = {name: getattr(begun, name) for name in COUNTS}
     return {"request": asked.request, "state": "done", "generation": done.generation, **counts}
 

@@ -2,7 +2,7 @@
 Pure functions, cheapest check first.
 
 method (the router) → size → media type → key or same origin → consent → rate limit →
-disk reserve → queue. Each raises Refusal. Pages send the same few headers again and
+disk reserve → queue. Each raises Problem. Pages send the same few headers again and
 again: what depends on them alone is remembered.
 """
 
@@ -17,7 +17,7 @@ from urllib.parse import urlsplit
 from multidict import MultiMapping
 
 from ingest.collect.body import ENCODINGS, MEDIA_TYPES
-from ingest.http.problem import Refusal
+from ingest.http.problem import Problem
 from shared.host_names import SITE
 from shared.settings import Settings
 from shared.tokens import Scope
@@ -78,7 +78,7 @@ def check_length(content_length: str, max_bytes: int) -> None:
     """Refuse a body that announces itself as too large, before a byte of it is read."""
     digits = content_length.lstrip("0")  # Python refuses to read thousands of them
     if len(digits) > _LENGTH_DIGITS or int(digits or "0") > max_bytes:
-        raise Refusal(413, "too_large", f"the body may have {max_bytes} bytes")
+        raise Problem(413, "too_large", f"the body may have {max_bytes} bytes")
 
 
 @lru_cache(maxsize=_REMEMBERED)
@@ -87,21 +87,21 @@ def body_format(content_type: str, content_encoding: str) -> BodyFormat:
     media_type, _, parameters = content_type.partition(";")
     media_type = media_type.strip().lower()
     if media_type not in MEDIA_TYPES:
-        raise Refusal(415, "media_type", "send application/json, application/x-ndjson or text/plain")
+        raise Problem(415, "media_type", "send application/json, application/x-ndjson or text/plain")
     if "charset" in parameters.lower() and "utf-8" not in parameters.lower():
-        raise Refusal(415, "media_type", "send UTF-8")
+        raise Problem(415, "media_type", "send UTF-8")
     encoding = content_encoding.strip().lower()
     if encoding and encoding not in ENCODINGS:
-        raise Refusal(415, "content_encoding", "send the body as it is, or compressed with gzip or zstd")
+        raise Problem(415, "content_encoding", "send the body as it is, or compressed with gzip or zstd")
     return BodyFormat(media_type, encoding or None)
 
 
 def check_key(scopes: frozenset[Scope]) -> None:
     """A key that is given must be valid and may write."""
     if not scopes:
-        raise Refusal(401, "key", "the key is not valid")
+        raise Problem(401, "key", "the key is not valid")
     if not scopes & {"ingest", "admin"}:
-        raise Refusal(403, "scope", "this key may not write events")
+        raise Problem(403, "scope", "this key may not write events")
 
 
 @lru_cache(maxsize=_REMEMBERED)
@@ -119,7 +119,7 @@ def same_origin(fetch_site: str | None, claimed: str | None, host: str, sites: t
         claimed is not None and site in sites and fetch_site != "none"
     )  # "none" is a navigation: it sends no events
     if not is_ours and not is_known:
-        raise Refusal(403, "origin", "events come from a page of this site or of FOLDLOG_SITES, or with a key")
+        raise Problem(403, "origin", "events come from a page of this site or of FOLDLOG_SITES, or with a key")
     return site, not is_ours
 
 
@@ -132,7 +132,7 @@ def cors(headers: Headers, settings: Settings) -> dict[str, str]:
         return {}
     try:
         known = _ORIGIN.fullmatch(origin) is not None and site_of(_netloc(origin)) in settings.sites
-    except Refusal:
+    except Problem:
         known = False
     # Answers differ by Origin: without Vary a cache between could hand one site's to
     # another.
@@ -148,11 +148,11 @@ def cors(headers: Headers, settings: Settings) -> dict[str, str]:
 
 def preflight(headers: Headers, settings: Settings) -> Mapping[str, str]:
     """What a browser is told that asks, for a page of another host, whether it may send
-    events. Raises Refusal 403.
+    events. Raises Problem 403.
     """
     allowed = cors(headers, settings)
     if "Access-Control-Allow-Origin" not in allowed:
-        raise Refusal(403, "origin", "pages of this origin may not send events; FOLDLOG_SITES names those that may")
+        raise Problem(403, "origin", "pages of this origin may not send events; FOLDLOG_SITES names those that may")
     return {
         **allowed,
         "Access-Control-Allow-Methods": "POST",
@@ -170,13 +170,13 @@ def _netloc(url: str) -> str:
 
 
 def site_of(netloc: str) -> str:
-    """The host name without its port. Raises Refusal for what is no host name: it
+    """The host name without its port. Raises Problem for what is no host name: it
     becomes a value that reports show.
     """
     name, colon, port = netloc.rpartition(":")
     site = (name if colon and port.isdecimal() else netloc).removesuffix(".")
     if not SITE.fullmatch(site):
-        raise Refusal(403, "origin", "the request does not say which site it is from")
+        raise Problem(403, "origin", "the request does not say which site it is from")
     return site
 
 
@@ -187,7 +187,7 @@ def consent_from_headers(headers: Headers, settings: Settings) -> ConsentBasis |
     if (settings.honor_gpc and "Sec-GPC" in headers and "1" in headers.getall("Sec-GPC")) or (
         settings.honor_dnt and "DNT" in headers and "1" in headers.getall("DNT")
     ):  # whatever a proxy or a script adds beside it, one word against tracking is enough
-        raise Refusal(403, "consent", "the browser asks not to be tracked")
+        raise Problem(403, "consent", "the browser asks not to be tracked")
     if "Foldlog-Consent" in headers:
         for given in headers.getall("Foldlog-Consent"):
             resolve_consent(given, None)
@@ -204,7 +204,7 @@ def resolve_consent(given: str | None, before: ConsentBasis | None) -> ConsentBa
     if given == "granted":
         return "granted"
     if given is not None or before is None:
-        raise Refusal(
+        raise Problem(
             403, "consent", 'consent was not given: say "granted" in the cookie, the batch or Foldlog-Consent'
         )
     return before
@@ -237,7 +237,7 @@ def language(accept: str | None) -> str | None:
 def check_disk(free_bytes: int | None, reserve_bytes: int) -> None:
     """P10: refuse early, while there is still room to fold and to delete."""
     if reserve_bytes and free_bytes is not None and free_bytes < reserve_bytes:
-        raise Refusal(
+        raise Problem(
             507, "disk_reserve", "the disk is nearly full; events are not accepted", retry_after_s=RETRY_AFTER_S
         )
 
@@ -247,4 +247,4 @@ def check_queue(full: bool) -> None:
     only be thrown away.
     """
     if full:
-        raise Refusal(503, "busy", "more is waiting for the disk than may wait", retry_after_s=1)
+        raise Problem(503, "busy", "more is waiting for the disk than may wait", retry_after_s=1)

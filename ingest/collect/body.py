@@ -19,7 +19,7 @@ import zstandard
 from ingest.collect.duplicate_keys import keys_in, keys_of, keys_of_columns, outermost_repeats, repeated_key
 from ingest.collect.event import EVENT_MAX_BYTES, Batch, Columns, Event, RawBatch, columns_of
 from ingest.collect.validate import Rejection, rejection, too_large
-from ingest.http.problem import Refusal
+from ingest.http.problem import Problem
 
 JSON = "application/json"
 NDJSON = "application/x-ndjson"
@@ -55,7 +55,7 @@ class Decoded(NamedTuple):
 
 
 def inflate(body: bytes, encoding: str | None, max_bytes: int) -> bytes:
-    """The body as it was before Content-Encoding. Raises Refusal 400 (damaged or cut
+    """The body as it was before Content-Encoding. Raises Problem 400 (damaged or cut
     short) or 413.
     """
     if not encoding:
@@ -66,8 +66,8 @@ def inflate(body: bytes, encoding: str | None, max_bytes: int) -> bytes:
     return _gunzip(body, max_bytes) if encoding == "gzip" else _unzstd(body, max_bytes)
 
 
-def _inflated_too_large(max_bytes: int) -> Refusal:
-    return Refusal(
+def _inflated_too_large(max_bytes: int) -> Problem:
+    return Problem(
         413,
         "too_large",
         f"the inflated body may have {max_bytes} bytes: its limit, or {_RATIO_MAX} times what was sent",
@@ -81,15 +81,15 @@ def _gunzip(body: bytes, max_bytes: int) -> bytes:
         try:
             plain += member.decompress(body, max_bytes + 1 - len(plain))
         except zlib.error:
-            raise Refusal(400, "malformed", "the gzip data is damaged") from None
+            raise Problem(400, "malformed", "the gzip data is damaged") from None
         if len(plain) > max_bytes:
             raise _inflated_too_large(max_bytes)
         if not member.eof:
-            raise Refusal(400, "malformed", "the gzip data is cut short")
+            raise Problem(400, "malformed", "the gzip data is cut short")
         body = member.unused_data
         if not body:
             return plain
-    raise Refusal(400, "malformed", f"the gzip data has more than {_MEMBERS_MAX} members")
+    raise Problem(400, "malformed", f"the gzip data has more than {_MEMBERS_MAX} members")
 
 
 def _unzstd(body: bytes, max_bytes: int) -> bytes:
@@ -105,7 +105,7 @@ def _unzstd(body: bytes, max_bytes: int) -> bytes:
         # damaged.
         if _inflates_past(decompressor, body, max_bytes):
             raise _inflated_too_large(max_bytes) from None
-        raise Refusal(400, "malformed", "the zstd data is damaged, cut short, or has bytes after it") from None
+        raise Problem(400, "malformed", "the zstd data is damaged, cut short, or has bytes after it") from None
 
 
 def _inflates_past(decompressor: zstandard.ZstdDecompressor, body: bytes, max_bytes: int) -> bool:
@@ -116,20 +116,20 @@ def _inflates_past(decompressor: zstandard.ZstdDecompressor, body: bytes, max_by
 
 
 def decode(body: bytes, media_type: str, max_events: int) -> Decoded:
-    """Decode a plain body. Raises Refusal 400 (not JSON), 413 (too many events) or 422
+    """Decode a plain body. Raises Problem 400 (not JSON), 413 (too many events) or 422
     (not a batch).
     """
     try:
         decoded = _decode_ndjson(body, max_events) if media_type == NDJSON else _decode_json(body, max_events)
     except RecursionError:
         if depth(body) <= _DEPTH_MAX:
-            raise Refusal(422, "too_deep", "the body is nested deeper than events are") from None
-        raise Refusal(400, "malformed", f"the body is nested deeper than {_DEPTH_MAX} levels") from None
+            raise Problem(422, "too_deep", "the body is nested deeper than events are") from None
+        raise Problem(400, "malformed", f"the body is nested deeper than {_DEPTH_MAX} levels") from None
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise _not_a_batch(body, media_type, error) from None
     _check_count(len(decoded.events), max_events)
     if not decoded.events:
-        raise Refusal(422, "batch_empty", "the batch holds no events")
+        raise Problem(422, "batch_empty", "the batch holds no events")
     return decoded
 
 
@@ -145,7 +145,7 @@ def _decode_json(body: bytes, max_events: int) -> Decoded:
     _check_count(len(raw.events), max_events)
     events = [bytes(event) for event in raw.events]
     if keys_in(body) != sum([event.count(b'":') for event in events]) + _outer_keys(raw) and outermost_repeats(body):
-        raise Refusal(400, "malformed", "a key stands twice beside the events")
+        raise Problem(400, "malformed", "a key stands twice beside the events")
     return _decode_events(events, raw.sent_at, raw.consent)
 
 
@@ -155,7 +155,7 @@ def _outer_keys(batch: Batch | RawBatch) -> int:
 
 def _check_count(count: int, max_events: int) -> None:
     if count > max_events:
-        raise Refusal(413, "too_many_events", f"one request may hold {max_events} events")
+        raise Problem(413, "too_many_events", f"one request may hold {max_events} events")
 
 
 def _decode_ndjson(body: bytes, max_events: int) -> Decoded:
@@ -206,18 +206,18 @@ def depth(text: bytes) -> int:
     return max(accumulate(step - 1 for step in _TEXT.sub(b"", text).translate(_STEP)), default=0)
 
 
-def _not_a_batch(body: bytes, media_type: str, error: Any) -> Refusal:
+def _not_a_batch(body: bytes, media_type: str, error: Any) -> Problem:
     if not body.strip():
-        return Refusal(400, "malformed", "the body is empty")
+        return Problem(400, "malformed", "the body is empty")
     # A bare array is the likeliest mistake of somebody who has not read the docs: say
     # what is missing.
     if isinstance(error, msgspec.ValidationError) and not body.lstrip().startswith(b"["):
         named = [name for name in msgspec.structs.fields(Batch) if f"{name.name}`" in str(error)]
         where = f" ({named[0].name})" if named else ""
-        return Refusal(
+        return Problem(
             422,
             "batch_invalid",
             f'the body is {{"events":[…],"sent_at":…,"consent":…}}; something else was sent{where}',
         )
     form = "one event a line" if media_type == NDJSON else 'of the form {"events":[…]}'
-    return Refusal(400, "malformed", f"the body is not valid JSON {form}, in UTF-8")
+    return Problem(400, "malformed", f"the body is not valid JSON {form}, in UTF-8")

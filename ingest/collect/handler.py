@@ -14,39 +14,39 @@ from ingest.collect import admission, body, encode
 from ingest.collect.admission import ConsentBasis, Headers, Sender
 from ingest.collect.fast_response import stored
 from ingest.collect.validate import Accepted, BatchOutcome, Rejection, validate_batch
-from ingest.context import Service
+from ingest.context import WorkerContext
 from ingest.http.body_reader import read_body
 from ingest.http.client_address import Client
-from ingest.http.problem import Refusal
+from ingest.http.problem import Problem
 from ingest.wal.commit_queue import Busy, DiskFull, Stopping, Unavailable
 
 
-async def post_events(service: Service, request: BaseRequest) -> web.StreamResponse:
+async def post_events(worker: WorkerContext, request: BaseRequest) -> web.StreamResponse:
     """Store a batch of events and say which were taken. 200 means synced to disk (202
     with FOLDLOG_DURABILITY=os).
     """
     headers = request.headers
-    settings = service.settings
+    settings = worker.settings
 
-    client = service.proxies.identify(request.remote or "", headers)
-    form, sender = admission.admit(headers, client.host, service.keyring.scopes(headers), settings)
+    client = worker.proxies.identify(request.remote or "", headers)
+    form, sender = admission.admit(headers, client.host, worker.keyring.scopes(headers), settings)
     if not sender.keyed:
-        service.limit(client.address)
-    admission.check_disk(service.disk_free(), settings.disk_reserve)
-    admission.check_queue(service.writer.is_full())
+        worker.check_rate_limit(client.address)
+    admission.check_disk(worker.disk_free_bytes(), settings.disk_reserve)
+    admission.check_queue(worker.writer.is_full())
 
-    content = await read_body(request, sender.body_max_bytes, service.held)
+    content = await read_body(request, sender.body_max_bytes, worker.body_budget)
     plain = body.inflate(content, form.encoding, sender.body_max_bytes)
     batch = body.decode(plain, form.media_type, settings.max_events)
     consent = admission.resolve_consent(batch.consent, sender.consent)
 
-    received_ms = service.now_ms()
+    received_ms = worker.now_ms()
     validated = validate_batch(batch.events, received_ms, batch.sent_at, batch.columns)
     outcome, size, dry_run = validated.outcome(), len(content), is_dry_run(request)
 
     if outcome.accepted and not dry_run:
-        origin = origin_of(service, headers, client, sender, consent)
-        visitor = visitor_of(service, headers, client, sender, validated.accepted, received_ms)
+        origin = origin_of(worker, headers, client, sender, consent)
+        visitor = visitor_of(worker, headers, client, sender, validated.accepted, received_ms)
         sealed = encode.encode_events(validated.accepted, origin, visitor, received_ms)
         del (
             content,
@@ -54,19 +54,19 @@ async def post_events(service: Service, request: BaseRequest) -> web.StreamRespo
             batch,
             validated,
         )  # what waits for the disk are the lines; the next request reuses this memory
-        await append(service, sealed, outcome.accepted)
+        await append(worker, sealed, outcome.accepted)
 
-    service.count(size, outcome, dry_run=dry_run)
+    worker.record_request(size, outcome, dry_run=dry_run)
     return answer(
-        request, outcome, service.stored_status, admission.cors(headers, settings) if sender.cross_origin else None
+        request, outcome, worker.success_status, admission.cors(headers, settings) if sender.cross_origin else None
     )
 
 
-async def preflight_events(service: Service, request: BaseRequest) -> web.StreamResponse:
+async def preflight_events(worker: WorkerContext, request: BaseRequest) -> web.StreamResponse:
     """OPTIONS /v1/events: the browser of a configured site asks whether its page may
-    send. Raises Refusal 403 for any other.
+    send. Raises Problem 403 for any other.
     """
-    return web.Response(status=204, headers=admission.preflight(request.headers, service.settings))
+    return web.Response(status=204, headers=admission.preflight(request.headers, worker.settings))
 
 
 def is_dry_run(request: BaseRequest) -> bool:
@@ -75,7 +75,7 @@ def is_dry_run(request: BaseRequest) -> bool:
 
 
 def origin_of(
-    service: Service, headers: Headers, client: Client, sender: Sender, consent: ConsentBasis
+    worker: WorkerContext, headers: Headers, client: Client, sender: Sender, consent: ConsentBasis
 ) -> encode.RequestFields:
     """What goes on each line of this request. The address is used for the country, and
     goes no further.
@@ -86,32 +86,32 @@ def origin_of(
         site=sender.site,
         ua=agent,
         language=None if is_server else admission.language(headers.get("Accept-Language")),
-        country=service.country_of(client, headers) if service.knows_countries and not sender.keyed else None,
+        country=worker.country_of(client, headers) if worker.has_country_source and not sender.keyed else None,
         consent=consent,
     )
 
 
 def visitor_of(
-    service: Service, headers: Headers, client: Client, sender: Sender, accepted: list[Accepted], received_ms: int
+    worker: WorkerContext, headers: Headers, client: Client, sender: Sender, accepted: list[Accepted], received_ms: int
 ) -> str | None:
     """The hash that stands in for visitors that events do not name. The address is used
     for it, and goes no further.
     """
     if all([event.visitor for event, _ in accepted]):
         return None
-    return service.visitor_hash(received_ms, sender.site, client.address, headers.get("User-Agent") or "")
+    return worker.visitor_hash(received_ms, sender.site, client.address, headers.get("User-Agent") or "")
 
 
-async def append(service: Service, sealed: bytes, count: int) -> None:
-    """Wait until the lines are durable. Raises Refusal 503 or 507."""
+async def append(worker: WorkerContext, sealed: bytes, count: int) -> None:
+    """Wait until the lines are durable. Raises Problem 503 or 507."""
     try:
-        await service.writer.append(sealed, count)
+        await worker.writer.append(sealed, count)
     except DiskFull as error:
-        raise Refusal(507, error.code, str(error), retry_after_s=admission.RETRY_AFTER_S) from None
+        raise Problem(507, error.code, str(error), retry_after_s=admission.RETRY_AFTER_S) from None
     except (Busy, Stopping) as error:
-        raise Refusal(503, error.code, str(error), retry_after_s=1) from None
+        raise Problem(503, error.code, str(error), retry_after_s=1) from None
     except Unavailable as error:
-        raise Refusal(503, error.code, str(error), retry_after_s=admission.RETRY_AFTER_S) from None
+        raise Problem(503, error.code, str(error), retry_after_s=admission.RETRY_AFTER_S) from None
 
 
 def answer(

@@ -26,7 +26,7 @@ from limits.storage import SlidingWindowCounterSupport, Storage
 from limits.strategies import SlidingWindowCounterRateLimiter
 
 from ingest.http.client_address import WIDTHS, counted_networks
-from ingest.http.problem import Refusal
+from ingest.http.problem import Problem
 from shared.rate_table import COUNTS, KEY_BYTES, SECRETS_SIZE, SET_BYTES, SETS, TABLE_BYTES, TAG, TAGS, WAYS
 from shared.settings import Settings
 
@@ -166,7 +166,7 @@ class RateLimiter:
         self._limits = {times: _Limit(max(1, self._amount * times), self._window_ns) for _, times in WIDTHS}
 
     def check(self, address: str) -> None:
-        """Count one request. Raises Refusal 429, which says when the next one may
+        """Count one request. Raises Problem 429, which says when the next one may
         come.
         """
         if not self._amount:
@@ -186,7 +186,7 @@ class RateLimiter:
         if size > 1:
             try:
                 self._hit(address, size)
-            except Refusal:
+            except Problem:
                 size = 1
         if size <= 1:
             self._hit(address, 1)
@@ -203,10 +203,10 @@ class RateLimiter:
             if not self._limiter.hit(self._limits[times], network, cost=cost):
                 raise self._too_many(network, self._amount * times)
 
-    def _too_many(self, network: str, amount: int) -> Refusal:
+    def _too_many(self, network: str, amount: int) -> Problem:
         previous, left_ns, current, _ = self._table.get_sliding_window(network, self._window_ns)
         wait_s = max(1, ceil(time_to_wait(previous, left_ns, current, amount, self._window_ns) / 1e9))
-        return Refusal(
+        return Problem(
             429,
             "rate_limit",
             "this client has sent as many requests as it may; send several events in one",

@@ -1,10 +1,13 @@
-"""The bounds of a connection: how many there may be, and what each may take of time and
-memory before it is a request.
+"""Bounds of a connection: how many are open, and how much time and memory each may use
+before its first request exists.
 
-aiohttp waits for ever for the rest of a head, and for an answer to be taken; it keeps a
-megabyte of head, takes any number of connections, and answers broken HTTP with the
-client's address in the log and its input in the answer. Bodies have limits of their own
-(receive.py).
+aiohttp sets no timeout on a request head or on a client that does not read its
+response, buffers a head of up to a megabyte, accepts any number of connections, and
+reports malformed HTTP with the client's address in the log and its input in the
+response. Bodies have limits of their own (body_reader.py).
+
+This module uses private attributes of aiohttp, so pyproject.toml pins its minor
+version; tests/ingest/http/test_connection.py names each attribute.
 """
 
 from __future__ import annotations
@@ -22,27 +25,28 @@ from aiohttp.http_exceptions import LineTooLong
 from aiohttp.web_protocol import RequestHandler, _ErrInfo
 from aiohttp.web_request import BaseRequest
 
-from ingest.http.problem import Refusal
+from ingest.http.problem import Problem
 from shared.settings import OTHER_DESCRIPTORS, Settings
 from shared.worker_stats import NO_ROUTE, WorkerStats
 
 HEAD_TIMEOUT_S = 5.0
 HEAD_MAX_BYTES = 32 << 10
-ANSWER_TIMEOUT_S = 20.0
+SEND_TIMEOUT_S = 20.0
 KEEPALIVE_S = 15.0
-# After an answer to a body that was not read: long enough for the client to see the
-# answer, not for a slow one to stay.
+# How long a response to an unread body stays deliverable before the connection closes.
 LINGER_S = 2.0
-_NO_ROOM = Refusal(503, "connections", "more connections are open than may be", retry_after_s=5)
-_SLOW_HEAD = Refusal(408, "slow", f"the head of a request has {HEAD_TIMEOUT_S:g} seconds to arrive")
-_LONG_HEAD = Refusal(400, "http", f"the head of a request may have {HEAD_MAX_BYTES} bytes")
-_BROKEN = Refusal(400, "http", "this is not HTTP as it should be", close=True)
-_LONG_LINE = Refusal(400, "http", "the URL or a header is longer than 8190 bytes", close=True)
+_TOO_MANY_CONNECTIONS = Problem(503, "connections", "too many open connections", retry_after_s=5)
+_SLOW_HEAD = Problem(408, "slow", f"the request head must arrive within {HEAD_TIMEOUT_S:g} seconds")
+_LONG_HEAD = Problem(400, "http", f"the request head must not exceed {HEAD_MAX_BYTES} bytes")
+_LONG_LINE = Problem(400, "http", "the URL or a header is longer than 8190 bytes", close=True)
+_MALFORMED = Problem(400, "http", "malformed HTTP request", close=True)
 
 
 class Connection(RequestHandler):
-    """One connection. `head_since` is when the head that is arriving began, 0 when none
-    is; `unsent_since` likewise for what the client has not taken of an answer.
+    """One connection.
+
+    `head_since` is the monotonic time at which the incomplete head began to arrive, 0
+    without one. `unsent_since` is the time of the last progress in sending.
     """
 
     __slots__ = ("_early_head", "_head_bytes", "_input_ended", "_unsent", "head_since", "unsent_since")
@@ -54,18 +58,18 @@ class Connection(RequestHandler):
         self._head_bytes = 0
         self._unsent = 0
         self._input_ended = False
-        self._early_head = False  # a part of the next head came before the answer was given
+        self._early_head = False  # part of the next head arrived before the response was sent
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         super().connection_made(transport)
         if self._server.is_full():
-            self.say_and_close(_NO_ROOM)
+            self.respond_and_close(_TOO_MANY_CONNECTIONS)
 
-    def say_and_close(self, refusal: Refusal) -> None:
-        """Answer what never became a request."""
-        self._server.refused(refusal)
+    def respond_and_close(self, problem: Problem) -> None:
+        """Send a problem on a connection without a request, and close it."""
+        self._server.record_problem(problem)
         if self.transport is not None:
-            self.transport.write(refusal.last_words())
+            self.transport.write(problem.raw_response())
         self.force_close()
 
     @property
@@ -74,7 +78,7 @@ class Connection(RequestHandler):
 
     def data_received(self, data: bytes) -> None:
         count, is_body = self._request_count, self._is_reading_body()
-        RequestHandler.data_received(self, data)  # not super(): this is the path of every request
+        RequestHandler.data_received(self, data)  # cheaper than super(), on the path of every request
         if not self._waits_for_head():
             self.head_since = 0.0
             self._early_head = self._request_count == count and not is_body and not self._messages
@@ -85,35 +89,29 @@ class Connection(RequestHandler):
             self.head_since, self._head_bytes = time.monotonic(), 0
         self._head_bytes += len(data)
         if self._head_bytes > HEAD_MAX_BYTES:
-            self.say_and_close(_LONG_HEAD)
+            self.respond_and_close(_LONG_HEAD)
 
-    def eof_received(self) -> bool:  # type: ignore[override]  # the transport looks at it: true keeps our half open
-        """The client will send no more. What it has sent as a whole is still
-        answered.
-        """
+    def eof_received(self) -> bool:  # type: ignore[override]  # True keeps the transport's write side open
+        """The client sends no more. Complete requests are still answered."""
         if self._waits_for_head() or self._is_reading_body():
             return False
         if self._messages:
-            self._input_ended = True  # several are still to be answered
+            self._input_ended = True  # close after the last queued request
         else:
-            self._close = True  # after the answer that is being made
+            self._close = True  # close after the current request
         return True
 
     def is_broken(self) -> bool:
-        """Whether something that is no HTTP has arrived behind the request that is
-        being handled.
-        """
+        """Whether malformed HTTP follows the current request."""
         return any([isinstance(message, _ErrInfo) for message, _ in self._messages])
 
     @property
     def has_next(self) -> bool:
-        """Whether another request has arrived behind the one that is being answered."""
+        """Whether another request is queued behind the current one."""
         return bool(self._messages)
 
     def is_idle(self) -> bool:
-        """Nothing has arrived of another request, not even what this process has not
-        read yet.
-        """
+        """Whether no byte of another request has arrived, read or unread."""
         transport = self.transport
         if (
             transport is None
@@ -127,21 +125,22 @@ class Connection(RequestHandler):
         fcntl.ioctl(transport.get_extra_info("socket").fileno(), termios.FIONREAD, unread)
         return not unread[0]
 
-    def check(self, now: float) -> None:
-        """Close the connection if it has been taking its time, or has nothing left to
-        do.
+    def close_if_stalled(self, now: float) -> None:
+        """Close the connection when it exceeds a timeout or has nothing left to do.
+
+        `now` is monotonic, in seconds.
         """
-        if self.transport is None:  # it was lost, and stays in the list until its task has ended
+        if self.transport is None:  # lost, but listed until its task ends
             return
         if 0 < self.head_since < now - HEAD_TIMEOUT_S:
-            self.say_and_close(_SLOW_HEAD)
-        elif self._is_stuck(now):
+            self.respond_and_close(_SLOW_HEAD)
+        elif self._send_has_stalled(now):
             self.transport.abort()
         elif self._input_ended and self._waits_for_head():
             self.force_close()
 
     def _waits_for_head(self) -> bool:
-        # Nobody waits while a request is handled, nor in the moment after connecting.
+        # There is no waiter while a request is handled, nor right after connecting.
         waiter = self._waiter
         return not waiter.done() if waiter is not None else not self._request_count
 
@@ -150,37 +149,37 @@ class Connection(RequestHandler):
         return request is not None and not request.content.is_eof()
 
     def _end_body(self) -> None:
-        # aiohttp puts the error behind the request whose chunk is broken, which would
-        # wait for the rest until its time is up.
+        # aiohttp queues the error behind the request with the malformed chunk, whose
+        # handler would wait for its body until the timeout.
         if self._is_reading_body():
             cast(BaseRequest, self._current_request).content.feed_eof()
 
-    def _is_stuck(self, now: float) -> bool:
+    def _send_has_stalled(self, now: float) -> bool:
         unsent = cast(asyncio.Transport, self.transport).get_write_buffer_size()
         if not unsent or unsent != self._unsent:
             self._unsent, self.unsent_since = unsent, now
-        return unsent > 0 and self.unsent_since < now - ANSWER_TIMEOUT_S
+        return unsent > 0 and self.unsent_since < now - SEND_TIMEOUT_S
 
     def handle_error(
         self, request: BaseRequest, status: int = 500, exc: BaseException | None = None, message: str | None = None
     ) -> web.StreamResponse:
-        """Answer broken HTTP with a problem."""
+        """Answer malformed HTTP. Raises ConnectionError if a response has begun."""
         if request.writer.output_size > 0:
-            raise ConnectionError("an answer has begun already")
-        refusal = _LONG_LINE if isinstance(exc, LineTooLong) else _BROKEN
-        self._server.refused(refusal)
-        return refusal.response()
+            raise ConnectionError("the response has already begun")
+        problem = _LONG_LINE if isinstance(exc, LineTooLong) else _MALFORMED
+        self._server.record_problem(problem)
+        return problem.response()
 
 
 class Server(web.Server):
     """aiohttp's server with bounded connections."""
 
-    def __init__(self, handler: Any, max_connections: int, meters: WorkerStats) -> None:
+    def __init__(self, handler: Any, max_connections: int, stats: WorkerStats) -> None:
         super().__init__(
             handler, access_log=None, auto_decompress=False, keepalive_timeout=KEEPALIVE_S, lingering_time=LINGER_S
         )
         self._max_connections = max_connections
-        self._meters = meters
+        self._stats = stats
 
     def __call__(self) -> RequestHandler:
         return Connection(self, loop=self._loop, **self._kwargs)
@@ -190,31 +189,31 @@ class Server(web.Server):
         return len(self._connections)
 
     def is_full(self) -> bool:
-        """Whether there are more connections than may be."""
+        """Whether more connections are open than allowed."""
         return len(self._connections) > self._max_connections
 
-    def refused(self, refusal: Refusal) -> None:
-        """Count what no handler sees."""
-        self._meters.answered(NO_ROUTE, refusal.status, refusal.code)
+    def record_problem(self, problem: Problem) -> None:
+        """Count a problem that was sent outside of any route."""
+        self._stats.record_answer(NO_ROUTE, problem.status, problem.code)
 
     def close_idle(self) -> None:
-        """Close connections on which nothing arrives."""
+        """Close connections on which no request is arriving."""
         for connection in cast("list[Connection]", self.connections):
             if connection.is_idle():
                 connection.force_close()
 
-    def sweep(self, share: slice = slice(None)) -> None:
-        """Close connections that have been taking their time, of this share of them.
-        All should be looked at once a second.
+    def close_stalled(self, share: slice = slice(None)) -> None:
+        """Close the stalled connections of this share of all. Every connection needs a
+        check once a second.
         """
         now = time.monotonic()
         for connection in self.connections[share]:
-            cast(Connection, connection).check(now)
+            cast(Connection, connection).close_if_stalled(now)
 
 
-def room_for_connections(settings: Settings) -> int:
-    """How many connections there may be: as many as are set, if the system gives this
-    process descriptors for them.
+def connection_limit(settings: Settings) -> int:
+    """How many connections the server may open: FOLDLOG_MAX_CONNECTIONS, or fewer if
+    the process cannot get that many descriptors. Raises the soft limit of descriptors.
     """
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     wanted = settings.max_connections + OTHER_DESCRIPTORS

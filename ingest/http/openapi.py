@@ -21,7 +21,7 @@ from prometheus_client import CONTENT_TYPE_LATEST
 from ingest.api.visitors import ID_MAX
 from ingest.collect.body import ENCODINGS, JSON, NDJSON, TEXT
 from ingest.collect.event import Batch, Event
-from ingest.context import Service
+from ingest.context import WorkerContext
 from ingest.http.problem import PROBLEM_TYPE
 from ingest.http.response_schemas import (
     Erased,
@@ -398,7 +398,7 @@ _DOCUMENT = msgspec.json.encode(make_document())
 _TAG = f'"{hashlib.sha256(_DOCUMENT).hexdigest()[:16]}"'
 
 
-async def get_openapi(_service: Service, request: BaseRequest) -> web.Response:
+async def get_openapi(_worker: WorkerContext, request: BaseRequest) -> web.Response:
     """The document; it changes with the version only."""
     headers = {"ETag": _TAG, "Cache-Control": "no-cache"}
     if request.headers.get("If-None-Match") == _TAG:

@@ -1,39 +1,22 @@
-"""What a client is told when its request is not carried out: one RFC 9457 problem, with
-a stable `code` (P12).
-"""
+"""Error responses: RFC 9457 problems with a stable `code` (P12)."""
 
 from __future__ import annotations
 
 import secrets
 from collections.abc import Mapping
+from http import HTTPStatus
 
 import orjson
 from aiohttp import web
 
-SERVER = "Foldlog"  # and not which libraries it is made of
+SERVER = "Foldlog"  # the libraries behind it are not disclosed
 PROBLEM_TYPE = "application/problem+json"
 
-_TITLES = {
-    400: "Malformed request",
-    401: "Key needed",
-    403: "Refused",
-    404: "Not found",
-    405: "Method not allowed",
-    408: "Too slow",
-    413: "Too large",
-    415: "Media type not supported",
-    417: "Expectation failed",
-    422: "Not acceptable",
-    429: "Too many requests",
-    500: "Internal error",
-    503: "Try again",
-    507: "Disk full",
-}
 
+class Problem(Exception):
+    """Ends a request with an error response.
 
-class Refusal(Exception):
-    """Ends a request with a problem. `detail` is for a person and never repeats what
-    the client sent.
+    `code` is stable; `detail` is for people and never repeats the client's input.
     """
 
     def __init__(
@@ -52,12 +35,15 @@ class Refusal(Exception):
         self.detail = detail
         self.retry_after_s = retry_after_s
         self._headers = headers or {}
-        self.close = close  # the connection is of no use after this
+        self.close = close  # the connection cannot be used after this response
+
+    @property
+    def title(self) -> str:
+        """The HTTP status phrase, as RFC 9457 section 4.2.1 asks for `about:blank`."""
+        return HTTPStatus(self.status).phrase
 
     def headers(self, request_id: str = "") -> dict[str, str]:
-        """The headers of the answer, but for those that every answer has. Without an id
-        of the request it gets a new one.
-        """
+        """The response headers. An empty `request_id` is replaced by a new one."""
         headers = {
             "Server": SERVER,
             "Cache-Control": "no-store",
@@ -70,12 +56,12 @@ class Refusal(Exception):
             headers["WWW-Authenticate"] = 'Bearer, Basic realm="Foldlog"'
         return headers
 
-    def problem(self) -> bytes:
-        """The body of the answer."""
+    def body(self) -> bytes:
+        """The response body, as JSON."""
         return orjson.dumps(
             {
                 "type": "about:blank",
-                "title": _TITLES.get(self.status, "Refused"),
+                "title": self.title,
                 "status": self.status,
                 "code": self.code,
                 "detail": self.detail,
@@ -84,16 +70,14 @@ class Refusal(Exception):
 
     def response(self, request_id: str = "") -> web.Response:
         headers = self.headers(request_id)
-        response = web.Response(status=self.status, body=self.problem(), content_type=PROBLEM_TYPE, headers=headers)
+        response = web.Response(status=self.status, body=self.body(), content_type=PROBLEM_TYPE, headers=headers)
         if self.close:
             response.force_close()
         return response
 
-    def last_words(self) -> bytes:
-        """The whole answer, for a connection that has no request and is closed after
-        it.
-        """
-        body = self.problem()
+    def raw_response(self) -> bytes:
+        """The whole response as bytes, for a connection without a request."""
+        body = self.body()
         headers = {
             "Content-Type": PROBLEM_TYPE,
             "Content-Length": str(len(body)),
@@ -101,4 +85,4 @@ class Refusal(Exception):
             **self.headers(),
         }
         head = "".join(f"{name}: {value}\r\n" for name, value in headers.items())
-        return f"HTTP/1.1 {self.status} {_TITLES[self.status]}\r\n{head}\r\n".encode("ascii") + body
+        return f"HTTP/1.1 {self.status} {self.title}\r\n{head}\r\n".encode("ascii") + body

@@ -10,7 +10,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from itertools import count
 
-from ingest.context import Service
+from ingest.context import WorkerContext
 from ingest.http.connection import Server
 from ingest.observe.peers import answer_peers
 from shared.systemd_notify import Notifier
@@ -25,20 +25,20 @@ LIFE_SHARE = 4
 
 
 @asynccontextmanager
-async def keeping_house(service: Service, server: Server, writer: str) -> AsyncIterator[None]:
+async def background_tasks(worker: WorkerContext, server: Server, writer: str) -> AsyncIterator[None]:
     """All of it, while the worker serves."""
 
     def current() -> WorkerStats:
-        meters = service.meters
-        meters.queue_requests, meters.queue_bytes = service.writer.waiting
-        meters.connections = server.open_connections
-        return meters
+        stats = worker.stats
+        stats.queue_requests, stats.queue_bytes = worker.writer.waiting
+        stats.connections = server.open_connections
+        return stats
 
-    house = asyncio.create_task(_keep_house(service, server))
+    house = asyncio.create_task(_keep_house(worker, server))
     try:
-        peers = await answer_peers(service.data, writer, current)
+        peers = await answer_peers(worker.data, writer, current)
     except OSError as error:  # a full disk, say: events matter more than what is counted about them
-        service.log.error("stats_socket_failed", writer=writer, reason=str(error))
+        worker.log.error("stats_socket_failed", writer=writer, reason=str(error))
         peers = None
     try:
         yield
@@ -47,11 +47,11 @@ async def keeping_house(service: Service, server: Server, writer: str) -> AsyncI
         if peers is not None:
             peers.close()
             with suppress(OSError):
-                service.data.socket(writer).unlink()
+                worker.data.socket(writer).unlink()
 
 
 @asynccontextmanager
-async def showing_life(notifier: Notifier) -> AsyncIterator[None]:
+async def heartbeat(notifier: Notifier) -> AsyncIterator[None]:
     """Signs of life, for as long as the event loop turns. Apart from the house, which
     may wait for the disk.
     """
@@ -69,14 +69,14 @@ async def showing_life(notifier: Notifier) -> AsyncIterator[None]:
             life.cancel()
 
 
-async def _keep_house(service: Service, server: Server) -> None:
+async def _keep_house(worker: WorkerContext, server: Server) -> None:
     due = 0.0
     for turn in count():
-        server.sweep(slice(turn % SWEEP_SHARES, None, SWEEP_SHARES))
+        server.close_stalled(slice(turn % SWEEP_SHARES, None, SWEEP_SHARES))
         if time.monotonic() >= due:
             due = time.monotonic() + WRITE_S
             try:
-                await asyncio.to_thread(service.forget_and_report)
+                await asyncio.to_thread(worker.run_maintenance)
             except Exception as error:  # noqa: BLE001  a full disk, say; slow connections must be closed all the same
-                service.log.error("maintenance_failed", reason=repr(error)[:1000])
+                worker.log.error("maintenance_failed", reason=repr(error)[:1000])
         await asyncio.sleep(SWEEP_S / SWEEP_SHARES)

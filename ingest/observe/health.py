@@ -13,7 +13,7 @@ import orjson
 from aiohttp import web
 from aiohttp.web_request import BaseRequest
 
-from ingest.context import Service
+from ingest.context import WorkerContext
 from shared.generations.load import find_snapshot
 from shared.generations.snapshot import Snapshot, SnapshotDamaged
 from shared.segments.line import DataFromNewerVersion
@@ -36,14 +36,14 @@ class Check(NamedTuple):
     detail: str
 
 
-async def get_health(_service: Service, _request: BaseRequest) -> web.Response:
+async def get_health(_worker: WorkerContext, _request: BaseRequest) -> web.Response:
     """The process runs."""
     return web.json_response({"status": "ok"})
 
 
-async def get_readiness(service: Service, _request: BaseRequest) -> web.Response:
+async def get_readiness(worker: WorkerContext, _request: BaseRequest) -> web.Response:
     """200 when every check holds, 503 otherwise; the checks either way."""
-    checks = [*of_the_worker(service), *await asyncio.to_thread(of_the_directory, service)]
+    checks = [*of_the_worker(worker), *await asyncio.to_thread(of_the_directory, worker)]
     ready = all([check.ok for check in checks])
     body = orjson.dumps({"ready": ready, "checks": [check._asdict() for check in checks]})
     return web.Response(
@@ -51,10 +51,10 @@ async def get_readiness(service: Service, _request: BaseRequest) -> web.Response
     )
 
 
-def of_the_worker(service: Service) -> Iterator[Check]:
+def of_the_worker(worker: WorkerContext) -> Iterator[Check]:
     """What only this process knows: its writer, its lock, its disk."""
-    writer = service.writer
-    yield Check("accepting", not service.stopping, "shutting down" if service.stopping else "taking requests")
+    writer = worker.writer
+    yield Check("accepting", not worker.stopping, "shutting down" if worker.stopping else "taking requests")
     stalled, failed = writer.stalled_s, writer.failed_s
     if stalled > STALLED_S:
         yield Check("writable", False, f"a write has been waiting for the disk for {stalled:.0f} s")
@@ -68,24 +68,24 @@ def of_the_worker(service: Service) -> Iterator[Check]:
     )
     full = writer.is_full()
     yield Check("queue", not full, "full" if full else f"{writer.waiting[0]} requests are waiting")
-    free, reserve = service.disk_free(), service.settings.disk_reserve
+    free, reserve = worker.disk_free_bytes(), worker.settings.disk_reserve
     enough = free is not None and (not reserve or free >= reserve)
     yield Check(
         "disk", enough, f"{free} bytes are free, the reserve is {reserve}" if free is not None else "cannot be told"
     )
 
 
-def of_the_directory(service: Service) -> list[Check]:
+def of_the_directory(worker: WorkerContext) -> list[Check]:
     """What the data directory says about the compactor and the log. Reads a few small
     files.
     """
     try:
-        snapshot, _, damage = find_snapshot(service.data)
+        snapshot, _, damage = find_snapshot(worker.data)
     except (SnapshotDamaged, DataFromNewerVersion) as error:
         return [Check("snapshot", False, str(error))]
     suspect = [
         segment.name.file
-        for segment in sealed_segments(service.data)
+        for segment in sealed_segments(worker.data)
         if not snapshot.has_folded(segment.name) and not segment.checksum.exists()
     ]
     return [
@@ -94,8 +94,8 @@ def of_the_directory(service: Service) -> list[Check]:
             if damage
             else []
         ),
-        _recent("fold", snapshot.as_of, service),
-        _retention(snapshot, service),
+        _recent("fold", snapshot.as_of, worker),
+        _retention(snapshot, worker),
         Check(
             "log",
             not suspect,
@@ -104,20 +104,20 @@ def of_the_directory(service: Service) -> list[Check]:
     ]
 
 
-def _retention(snapshot: Snapshot, service: Service) -> Check:
+def _retention(snapshot: Snapshot, worker: WorkerContext) -> Check:
     run = snapshot.retention
-    recent = _recent("retention", run.at, service)
+    recent = _recent("retention", run.at, worker)
     if not recent.ok or run.unsuccessful_s <= UNSUCCESSFUL_S:
         return recent
     why = run.skipped or f"held until `foldlog retain --confirm`: {', '.join(run.held)}"
     return Check("retention", False, f"the last that deleted all it should was at {run.last_success}; {why}")
 
 
-def _recent(what: str, at: str, service: Service) -> Check:
+def _recent(what: str, at: str, worker: WorkerContext) -> Check:
     # After a standstill the last run is old; the compactor gets its time from the start
     # on.
-    age_s = min((service.now_ms() - epoch_ms(at)) / 1000, time.monotonic() - service.started_at)
-    limit_s = INTERVALS * service.settings.fold_interval
+    age_s = min((worker.now_ms() - epoch_ms(at)) / 1000, time.monotonic() - worker.started_at)
+    limit_s = INTERVALS * worker.settings.fold_interval
     if age_s <= limit_s:
         return Check(what, True, f"not older than {limit_s:.0f} s")
     return Check(what, False, f"none for {age_s:.0f} s; is the compactor running, and what does it say?")

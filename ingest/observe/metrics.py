@@ -19,7 +19,7 @@ from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_l
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
 from prometheus_client.registry import Collector
 
-from ingest.context import Service
+from ingest.context import WorkerContext
 from shared.disk.layout import DataDirectory
 from shared.erasures import count_pending
 from shared.generations.load import load_snapshot
@@ -35,28 +35,28 @@ from shared.worker_stats import Histogram, WorkerStats
 Workers = dict[str, WorkerStats | None]
 
 
-async def get_metrics(service: Service, _request: BaseRequest) -> web.Response:
+async def get_metrics(worker: WorkerContext, _request: BaseRequest) -> web.Response:
     """All workers and the compactor, as Prometheus text."""
-    text = await asyncio.to_thread(render, service)
+    text = await asyncio.to_thread(render, worker)
     return web.Response(body=text, headers={"Content-Type": CONTENT_TYPE_LATEST, "Cache-Control": "no-store"})
 
 
-def render(service: Service) -> bytes:
+def render(worker: WorkerContext) -> bytes:
     """The text. Reads the snapshot, lists the log, asks the other workers."""
     registry = CollectorRegistry()
-    registry.register(_Everything(service))
+    registry.register(_Everything(worker))
     return generate_latest(registry)
 
 
 class _Everything(Collector):
-    def __init__(self, service: Service) -> None:
-        self._service = service
+    def __init__(self, worker: WorkerContext) -> None:
+        self._worker = worker
 
     def describe(self) -> Iterator[Metric]:
         return iter(())  # the library would collect everything once only to learn its names
 
     def collect(self) -> Iterator[Metric]:
-        data, settings = self._service.data, self._service.settings
+        data, settings = self._worker.data, self._worker.settings
         snapshot = load_snapshot(data)
         yield _gauge("foldlog_build_info", "The version that runs.", {(version("foldlog"),): 1}, ("version",))
         yield from of_workers(query_workers(data))
@@ -68,7 +68,7 @@ class _Everything(Collector):
 
 def of_workers(workers: Workers) -> Iterator[Metric]:
     """What each worker counted since it started, and what waits in it now."""
-    up = {name: meters for name, meters in workers.items() if meters is not None}
+    up = {name: stats for name, stats in workers.items() if stats is not None}
     yield _gauge(
         "foldlog_worker_up",
         "1 if the worker answers, 0 if it was killed or is stuck.",
@@ -83,21 +83,21 @@ def of_workers(workers: Workers) -> Iterator[Metric]:
     rejected = CounterMetricFamily(
         "foldlog_events_rejected", "Events that were rejected, by code.", labels=("worker", "code")
     )
-    for name, meters in up.items():
-        for key, count in meters.requests.items():
+    for name, stats in up.items():
+        for key, count in stats.requests.items():
             requests.add_metric((name, *key.split(" ")), count)
-        for code, count in meters.rejected.items():
+        for code, count in stats.rejected.items():
             rejected.add_metric((name, code), count)
     yield requests
     yield rejected
     for field, metric, help_ in _COUNTERS:
-        yield _counter(metric, help_, {(name,): getattr(meters, field) for name, meters in up.items()}, ("worker",))
+        yield _counter(metric, help_, {(name,): getattr(stats, field) for name, stats in up.items()}, ("worker",))
     for field, metric, help_ in _GAUGES:
-        yield _gauge(metric, help_, {(name,): getattr(meters, field) for name, meters in up.items()}, ("worker",))
+        yield _gauge(metric, help_, {(name,): getattr(stats, field) for name, stats in up.items()}, ("worker",))
     for field, metric, help_ in _HISTOGRAMS:
         family = HistogramMetricFamily(metric, help_, labels=("worker",))
-        for name, meters in up.items():
-            found: Histogram = getattr(meters, field)
+        for name, stats in up.items():
+            found: Histogram = getattr(stats, field)
             family.add_metric((name,), _buckets(found), found.sum)
         yield family
 

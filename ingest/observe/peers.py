@@ -13,13 +13,13 @@ from shared.peers import short_path
 from shared.worker_stats import WorkerStats
 
 
-async def answer_peers(data: DataDirectory, writer: str, meters: Callable[[], WorkerStats]) -> asyncio.Server:
-    """Give whoever connects the meters of this worker. Raises OSError when the socket
+async def answer_peers(data: DataDirectory, writer: str, stats: Callable[[], WorkerStats]) -> asyncio.Server:
+    """Give whoever connects the stats of this worker. Raises OSError when the socket
     cannot be made.
     """
 
     async def answer(_reader: asyncio.StreamReader, stream: asyncio.StreamWriter) -> None:
-        stream.write(msgspec.json.encode(meters()))
+        stream.write(msgspec.json.encode(stats()))
         stream.close()
 
     path = data.socket(writer)

@@ -90,14 +90,14 @@ class GroupCommitWriter:
         settings: Settings,
         log: Log,
         on_fatal: Callable[[], None] = lambda: None,
-        meters: WorkerStats | None = None,
+        stats: WorkerStats | None = None,
     ) -> None:
         self._data = data
         self._writer = writer
         self._settings = settings
         self._log = log
         self._on_fatal = on_fatal
-        self._meters = meters or WorkerStats()
+        self._stats = stats or WorkerStats()
         self._loop = asyncio.get_running_loop()
         # Of the event loop:
         self._waiting: list[_Waiting] = []
@@ -114,7 +114,7 @@ class GroupCommitWriter:
         self._seals_asked = 0  # counted by whoever asks; the thread remembers up to where it has looked
         self._seals_seen = 0
         self._active: ActiveSegment | None = None
-        self._taken = TakenSegments(log, self._meters)
+        self._taken = TakenSegments(log, self._stats)
         self._sequence = 0
         self._seal_at = float("inf")
         self._reopen_at = 0.0
@@ -266,7 +266,7 @@ class GroupCommitWriter:
         except OSError as failure:
             self._log.error("commit_failed", writer=self._writer, lines=group.lines, reason=str(failure))
             self._failed_at = time.monotonic()
-            self._meters.commit_failures += 1
+            self._stats.commit_failures += 1
             error = _for_client(failure)
         else:
             self._failed_at = float("-inf")
@@ -274,11 +274,11 @@ class GroupCommitWriter:
         self._loop.call_soon_threadsafe(self._finish, group.members, error)
 
     def _measure(self, group: _Group, seconds: float) -> None:
-        meters = self._meters
-        meters.commit_s.observe(seconds)
-        meters.fsync_s.observe(self._active.synced_s if self._active else 0.0)
-        meters.group_events.observe(group.lines)
-        meters.log_bytes += len(group.blob)
+        stats = self._stats
+        stats.commit_s.observe(seconds)
+        stats.fsync_s.observe(self._active.synced_s if self._active else 0.0)
+        stats.group_events.observe(group.lines)
+        stats.log_bytes += len(group.blob)
 
     def _commit_blob(self, blob: bytes, lines: int) -> None:
         for _ in range(TAKEN_MAX):
@@ -326,7 +326,7 @@ class GroupCommitWriter:
             name = active.seal()
             if name is not None:
                 self._sequence += 1
-                self._meters.segments_sealed += 1
+                self._stats.segments_sealed += 1
                 self._log.info("segment_sealed", segment=name.file, lines=active.lines, bytes=active.bytes)
             if reopen:
                 with suppress(FileExistsError):  # somebody made it: the next look at it looks into it first

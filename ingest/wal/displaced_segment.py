@@ -38,9 +38,9 @@ class TakenSegments:
     another before it is.
     """
 
-    def __init__(self, log: Log, meters: WorkerStats) -> None:
+    def __init__(self, log: Log, stats: WorkerStats) -> None:
         self._log = log
-        self._meters = meters
+        self._stats = stats
         self._waits: tuple[ActiveSegment, SegmentMoved] | None = None
         self._lacks_room = False
 
@@ -53,7 +53,7 @@ class TakenSegments:
             name = active.adopt(blob if moved.written else b"", lines)
         except SegmentTruncated as truncated:
             active.abandon()
-            self._meters.segments_truncated += 1
+            self._stats.segments_truncated += 1
             lost = {"lines": active.lines, "bytes": active.bytes}
             self._log.error(
                 "segment_truncated", writer=active.writer, **lost, reason=str(truncated), action=NO_COPYTRUNCATE
@@ -72,7 +72,7 @@ class TakenSegments:
                 action=LET_IT_SEAL,
             )
             return Adopted()
-        self._meters.segments_displaced += 1
+        self._stats.segments_displaced += 1
         self._log.warning(
             "segment_displaced",
             outcome="recovered",

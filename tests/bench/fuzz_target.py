@@ -34,7 +34,7 @@ with atheris.instrument_imports(include=["ingest", "shared"]):
     from ingest.collect import admission, body, encode
     from ingest.collect.event import Event
     from ingest.collect.validate import Accepted, validate_batch
-    from ingest.http.problem import Refusal
+    from ingest.http.problem import Problem
     from shared.control_chars import CONTROL_CHARS
     from shared.segments.line import LINE_MAX_BYTES, line_error
     from shared.settings import Settings
@@ -94,7 +94,7 @@ def answer_to(content_type: str, content_encoding: str, content: bytes) -> tuple
         plain = body.inflate(content, form.encoding, SETTINGS.max_body_bytes)
         batch = body.decode(plain, form.media_type, SETTINGS.max_events)
         admission.resolve_consent(batch.consent, "implied")
-    except Refusal as refusal:
+    except Problem as refusal:
         demand(400 <= refusal.status < 500, f"refused with {refusal.status} {refusal.code}")
         return refusal.status, -1 if may_be_deep(plain) else 0
     validated = validate_batch(batch.events, received_ms, batch.sent_at, batch.columns)

@@ -3,8 +3,8 @@
 
 What is out: who the client is (Proxies.identify), everything that the head decides
 (admission.admit and the look at the key), the rate limit with the watch for an
-undeclared proxy (service.limit), the checks of the disk and the queue, and the meters
-(service.count, meters.answered). Each is answered by a constant; the calls themselves
+undeclared proxy (worker.limit), the checks of the disk and the queue, and the stats
+(worker.count, stats.answered). Each is answered by a constant; the calls themselves
 stay, about 0.5 µs a request. What stays whole: aiohttp, routing, reading and decoding
 the body, consent given in the batch, verdicts, lines, the durable append.
 """
@@ -20,7 +20,7 @@ from foldlog.cli import main
 from ingest.collect import admission
 from ingest.collect.admission import BodyFormat, Sender
 from ingest.collect.body import JSON
-from ingest.context import Service
+from ingest.context import WorkerContext
 from ingest.http.auth import Keyring
 from ingest.http.client_address import Client, Proxies
 from shared.worker_stats import WorkerStats
@@ -37,8 +37,10 @@ def take_out_the_gate() -> None:
     patch.multiple(
         admission, admit=always((BodyFormat(JSON, None), sender)), check_disk=always(None), check_queue=always(None)
     ).start()
-    patch.multiple(Service, limit=always(None), disk_free=always(None), count=always(None)).start()
-    patch.object(WorkerStats, "answered", always(None)).start()
+    patch.multiple(
+        WorkerContext, check_rate_limit=always(None), disk_free_bytes=always(None), record_request=always(None)
+    ).start()
+    patch.object(WorkerStats, "record_answer", always(None)).start()
 
 
 def always(value: Any) -> Callable[..., Any]:

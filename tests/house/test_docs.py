@@ -29,7 +29,7 @@ from ingest.collect.encode import Line
 from ingest.collect.event import EVENT_MAX_BYTES, Batch, Event
 from ingest.collect.validate import validate_batch
 from ingest.http import body_reader, connection, response_schemas
-from ingest.http.problem import Refusal
+from ingest.http.problem import Problem
 from ingest.worker import ROUTES
 from reports.query import PARAMETERS
 from shared import exit_codes, rate_table
@@ -132,7 +132,7 @@ def problem_codes() -> set[str]:
     for path in [*(ROOT / "ingest").rglob("*.py"), *(ROOT / "reports").rglob("*.py")]:
         for node in ast.walk(ast.parse(path.read_text("utf-8"))):
             if isinstance(node, ast.Call) and isinstance(node.func, ast.Name):
-                place = {"Refusal": 1, "Problem": 1, "Answer": 0, "ReportError": 0}.get(node.func.id)
+                place = {"Problem": 1, "Answer": 0, "ReportError": 0}.get(node.func.id)
                 if place is not None and len(node.args) > place:
                     codes |= set(_texts(node.args[place]))
             elif isinstance(node, ast.Assign) and [getattr(t, "id", "") for t in node.targets] == ["code"]:
@@ -450,7 +450,7 @@ def refused(text: str) -> str:
         form, sender = admission.admit(CIMultiDict(curl.headers), curl.headers["Host"], None, Settings())
         batch = body.decode(curl.data.encode("utf-8"), form.media_type, Settings().max_events)
         admission.resolve_consent(batch.consent, sender.consent)
-    except Refusal as refusal:
+    except Problem as refusal:
         return refusal.code
     if validate_batch(batch.events, now_ms(), batch.sent_at).rejected:
         return "rejected"

@@ -24,7 +24,7 @@ import pytest
 from aiohttp import web
 
 from foldlog.supervisor.socket_activation import inherited_sockets
-from ingest.context import Service
+from ingest.context import WorkerContext
 from ingest.http.connection import Server as HttpServer
 from ingest.http.drain import DRAIN_S, GRACE_S
 from ingest.http.router import dispatch
@@ -327,15 +327,15 @@ async def test_request_that_comes_too_late_is_told_so() -> None:
     client can hit that moment.
     """
 
-    async def hello(_service: Service, _request: object) -> web.StreamResponse:
+    async def hello(_service: WorkerContext, _request: object) -> web.StreamResponse:
         return web.Response(text="hello")
 
     late = SimpleNamespace(
-        stopping=True, refusing=True, under_way=0, meters=WorkerStats(), settings=Settings(), log=None, proxies=None
+        stopping=True, rejecting=True, in_flight=0, stats=WorkerStats(), settings=Settings(), log=None, proxies=None
     )
     late.log = SimpleNamespace(debug=lambda *_, **__: None)
     late.proxies = SimpleNamespace(is_trusted=lambda _: False)
-    server = HttpServer(dispatch(cast(Service, late), [("GET", "/", hello)]), 10, late.meters)
+    server = HttpServer(dispatch(cast(WorkerContext, late), [("GET", "/", hello)]), 10, late.stats)
     runner = web.ServerRunner(server)
     await runner.setup()
     await web.TCPSite(runner, "127.0.0.1", 0).start()

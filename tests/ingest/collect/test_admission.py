@@ -12,7 +12,7 @@ from multidict import CIMultiDict
 
 from ingest.collect import admission
 from ingest.collect.admission import BodyFormat, Sender
-from ingest.http.problem import Refusal
+from ingest.http.problem import Problem
 from shared.settings import Settings
 from shared.tokens import Scope
 
@@ -34,7 +34,7 @@ def admit(
     """
     try:
         return admission.admit(CIMultiDict(headers), headers.get("Host", "").lower(), scopes, settings)
-    except Refusal as refusal:
+    except Problem as refusal:
         return refusal.status, refusal.code
 
 
@@ -241,7 +241,7 @@ BATCH_CONSENTS: dict[str, tuple[str | None, admission.ConsentBasis | None, str]]
 @pytest.mark.parametrize(("given", "before", "expected"), BATCH_CONSENTS.values(), ids=BATCH_CONSENTS)
 def test_consent_from_the_batch(given: str | None, before: admission.ConsentBasis | None, expected: str) -> None:
     if expected == "refused":
-        with pytest.raises(Refusal) as caught:
+        with pytest.raises(Problem) as caught:
             admission.resolve_consent(given, before)
         assert (caught.value.status, caught.value.code) == (403, "consent")
     else:
@@ -388,7 +388,7 @@ def test_full_disk_is_refused_early(free: int | None, reserve: int, enough: bool
     if enough:
         admission.check_disk(free, reserve)
         return
-    with pytest.raises(Refusal) as caught:
+    with pytest.raises(Problem) as caught:
         admission.check_disk(free, reserve)
     assert (caught.value.status, caught.value.code) == (507, "disk_reserve")
     assert caught.value.retry_after_s

@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 from ingest.collect.body import JSON, NDJSON, TEXT, Decoded, decode, depth, inflate
 from ingest.collect.event import EVENT_MAX_BYTES, Event
 from ingest.collect.validate import Rejection
-from ingest.http.problem import Refusal
+from ingest.http.problem import Problem
 
 MAX_BYTES = 64 << 10
 MAX_EVENTS = 500
@@ -35,7 +35,7 @@ def names(decoded: Decoded) -> list[str]:
 
 
 def refusal(call: Callable[[], object]) -> tuple[int, str]:
-    with pytest.raises(Refusal) as caught:
+    with pytest.raises(Problem) as caught:
         call()
     assert caught.value.detail
     return caught.value.status, caught.value.code
@@ -310,7 +310,7 @@ def test_batch_without_events_is_refused(media_type: str, body: bytes) -> None:
 
 
 def test_refusal_does_not_repeat_a_long_name_that_the_client_made_up() -> None:
-    with pytest.raises(Refusal) as caught:
+    with pytest.raises(Problem) as caught:
         decode(b'{"events":[],"' + b"z" * 5000 + b'":1}', JSON, MAX_EVENTS)
     assert len(caught.value.detail) < 200
 
@@ -421,7 +421,7 @@ def test_event_is_at_most_32_kib(size: int, code: str) -> None:
 def test_any_bytes_are_events_or_a_4xx(body: bytes, media_type: str, encoding: str | None) -> None:
     try:
         decoded = decode(inflate(body, encoding, MAX_BYTES), media_type, MAX_EVENTS)
-    except Refusal as refused:
+    except Problem as refused:
         assert 400 <= refused.status < 500
     else:
         assert all(isinstance(event, (Event, Rejection)) for event in decoded.events)

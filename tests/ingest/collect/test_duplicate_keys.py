@@ -16,7 +16,7 @@ from ingest.collect.body import JSON, NDJSON, decode
 from ingest.collect.duplicate_keys import keys_in, outermost_repeats, repeated_key
 from ingest.collect.event import EVENT_MAX_BYTES, WHOLE_MAX, Event
 from ingest.collect.validate import Rejection
-from ingest.http.problem import Refusal
+from ingest.http.problem import Problem
 
 MAX_EVENTS = 30
 Pairs = list[tuple[str, Any]]
@@ -231,6 +231,6 @@ def test_batch_with_one_key_repeated_beside_its_events_is_refused_in_any_style(
     assert len(decode(body.encode(), JSON, MAX_EVENTS).events) == 1
 
     written.insert(data.draw(st.integers(0, len(written))), f"{spell(key)}{colon}{value}")
-    with pytest.raises(Refusal) as caught:
+    with pytest.raises(Problem) as caught:
         decode(("{" + comma.join(written) + "}" + " " * padding).encode(), JSON, MAX_EVENTS)
     assert (caught.value.status, caught.value.code) == (400, "malformed")

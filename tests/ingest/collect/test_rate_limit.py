@@ -20,7 +20,7 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
 from ingest.collect.rate_limit import RateLimiter, Table
-from ingest.http.problem import Refusal
+from ingest.http.problem import Problem
 from shared.rate_table import TABLE_BYTES, make_table
 from shared.settings import Settings
 from tests.builders.server import Server, keyed
@@ -47,11 +47,11 @@ def limiter(clock: Clock, limit: int = 10, descriptor: int = -1, window_ms: int 
     return RateLimiter(Settings(rate_limit=limit, rate_window_ms=window_ms), descriptor, clock)
 
 
-def refusal(limited: RateLimiter, address: str = ADDRESS) -> Refusal | None:
+def refusal(limited: RateLimiter, address: str = ADDRESS) -> Problem | None:
     """Send one request. None when it was accepted."""
     try:
         limited.check(address)
-    except Refusal as refused:
+    except Problem as refused:
         return refused
     return None
 
@@ -250,7 +250,7 @@ def test_worker_that_is_late_over_the_border_does_not_forget_what_the_other_coun
 WORKER = """
 import sys
 from ingest.collect.rate_limit import RateLimiter
-from ingest.http.problem import Refusal
+from ingest.http.problem import Problem
 from shared.settings import Settings
 
 limited = RateLimiter(Settings(rate_limit=20, rate_window_ms=10_000), int(sys.argv[1]), lambda: 12_345_000_000)
@@ -258,7 +258,7 @@ for address in sys.stdin:
     try:
         limited.check(address.strip())
         print("accepted", flush=True)
-    except Refusal:
+    except Problem:
         print("refused", flush=True)
 """
 

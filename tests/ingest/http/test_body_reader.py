@@ -14,9 +14,9 @@ from aiohttp import web
 from aiohttp.web_request import BaseRequest
 
 from ingest.http import body_reader
-from ingest.http.body_reader import BODY_MIN_RATE, Held, read_body
+from ingest.http.body_reader import BODY_MIN_RATE, BodyBudget, read_body
 from ingest.http.connection import Server
-from ingest.http.problem import Refusal
+from ingest.http.problem import Problem
 from shared.worker_stats import WorkerStats
 
 BODY_MAX = 40_000
@@ -25,13 +25,13 @@ ALL = 100_000
 TIMEOUT_S = 0.4
 
 
-def is_whole(held: Held) -> bool:
+def is_whole(budget: BodyBudget) -> bool:
     """Whether nothing of the room is taken."""
     try:
-        held.take(ALL)
-    except Refusal:
+        budget.reserve(ALL)
+    except Problem:
         return False
-    held.give_back(ALL)
+    budget.release(ALL)
     return True
 
 
@@ -40,13 +40,13 @@ class Receiver:
     """A real server that reads bodies, and what it knows of them."""
 
     port: int = 0
-    held: Held = field(default_factory=lambda: Held(ALL))
+    budget: BodyBudget = field(default_factory=lambda: BodyBudget(ALL))
     ended: list[str] = field(default_factory=list)
 
     async def handle(self, request: BaseRequest) -> web.StreamResponse:
         try:
-            content = await read_body(request, BODY_MAX, self.held)
-        except Refusal as refusal:
+            content = await read_body(request, BODY_MAX, self.budget)
+        except Problem as refusal:
             self.ended.append(refusal.code)
             return refusal.response()
         except BaseException as error:
@@ -58,7 +58,7 @@ class Receiver:
     async def until(self, *, whole: bool) -> None:
         """Wait until all room is free, or until some is taken."""
         async with asyncio.timeout(3):
-            while is_whole(self.held) != whole:  # noqa: ASYNC110  what is waited for knows nothing of being waited for
+            while is_whole(self.budget) != whole:  # noqa: ASYNC110  what is waited for knows nothing of being waited for
                 await asyncio.sleep(0.005)
 
     async def until_ended(self) -> None:
@@ -165,12 +165,12 @@ async def test_client_that_goes_away_gives_its_room_back(receiver: Receiver, pie
             await writer.drain()
             await asyncio.sleep(0.02)
         if len(pieces) > 1:
-            assert not is_whole(receiver.held)
+            assert not is_whole(receiver.budget)
         if how == "aborted":
             writer.transport.abort()
     await receiver.until_ended()
     assert receiver.ended != ["ok"]
-    assert is_whole(receiver.held)
+    assert is_whole(receiver.budget)
 
 
 async def test_many_bodies_that_are_small_enough_are_refused_when_they_are_too_much_together(
@@ -240,14 +240,14 @@ ROOM = {
 
 @pytest.mark.parametrize(("room", "sizes", "fits"), ROOM.values(), ids=ROOM)
 def test_room_is_what_was_set(room: int, sizes: list[int], fits: bool) -> None:
-    held = Held(room)
+    budget = BodyBudget(room)
     *first, last = sizes
     for size in first:
-        held.take(size)
+        budget.reserve(size)
     if fits:
-        held.take(last)
+        budget.reserve(last)
         return
-    with pytest.raises(Refusal) as refused:
-        held.take(last)
+    with pytest.raises(Problem) as refused:
+        budget.reserve(last)
     assert (refused.value.status, refused.value.code, refused.value.close) == (503, "busy", True)
-    held.take(room - sum(first))  # what did not fit has taken nothing
+    budget.reserve(room - sum(first))  # what did not fit has taken nothing

@@ -52,7 +52,7 @@ class Client(NamedTuple):
     async def first_line(self) -> bytes:
         return await asyncio.wait_for(self.hears.readline(), PATIENCE_S)
 
-    async def last_words(self) -> tuple[int, str, bytes]:
+    async def raw_response(self) -> tuple[int, str, bytes]:
         """Status, code and head of the only answer before the connection was closed."""
         said = await asyncio.wait_for(self.hears.read(), PATIENCE_S)
         head, _, body = said.partition(b"\r\n\r\n")
@@ -71,8 +71,8 @@ class Here:
     """A server that runs, what it counts, and the clients that came to it."""
 
     def __init__(self, max_connections: int) -> None:
-        self.meters = WorkerStats()
-        self.server = Server(hello, max_connections, self.meters)
+        self.stats = WorkerStats()
+        self.server = Server(hello, max_connections, self.stats)
         self.port = 0
         self.clients: list[Client] = []
 
@@ -111,19 +111,19 @@ async def serving(max_connections: int = 100) -> AsyncIterator[Here]:
 async def test_connection_beyond_the_limit_is_told_so_and_closed() -> None:
     async with serving(2) as here:
         first, second = await here.connect(), await here.connect()
-        status, code, head = await (await here.connect()).last_words()
+        status, code, head = await (await here.connect()).raw_response()
         assert (status, code) == (503, "connections")
         assert b"\r\nConnection: close" in head
         assert re.search(rb"\r\nRetry-After: \d+", head)
         assert await first.is_left_alone()
         assert await second.is_left_alone()
-        assert here.meters.requests == {"none 503 connections": 1}
+        assert here.stats.requests == {"none 503 connections": 1}
 
 
 async def test_connection_that_is_closed_makes_room() -> None:
     async with serving(1) as here:
         first = await here.connect(REQUEST)
-        assert (await (await here.connect(REQUEST)).last_words())[:2] == (503, "connections")
+        assert (await (await here.connect(REQUEST)).raw_response())[:2] == (503, "connections")
         await first.hang_up()
         assert await (await here.connect(REQUEST)).first_line() == HELLO
 
@@ -132,7 +132,7 @@ async def test_those_that_were_turned_away_take_no_room() -> None:
     async with serving(1) as here:
         first = await here.connect()
         for _ in range(10):
-            assert (await (await here.connect()).last_words())[0] == 503
+            assert (await (await here.connect()).raw_response())[0] == 503
         await first.hang_up()
         assert here.server.open_connections == 0
         assert await (await here.connect(REQUEST)).first_line() == HELLO
@@ -142,11 +142,11 @@ async def test_head_that_arrives_for_too_long_is_told_so_and_closed() -> None:
     async with serving() as here:
         late = await here.connect(HALF_A_HEAD)
         here.make_late()
-        here.server.sweep()
-        status, code, head = await late.last_words()
+        here.server.close_stalled()
+        status, code, head = await late.raw_response()
         assert (status, code) == (408, "slow")
         assert b"\r\nConnection: close" in head
-        assert here.meters.requests == {"none 408 slow": 1}
+        assert here.stats.requests == {"none 408 slow": 1}
 
 
 async def test_head_is_late_however_often_a_byte_of_it_comes() -> None:
@@ -155,14 +155,14 @@ async def test_head_is_late_however_often_a_byte_of_it_comes() -> None:
         here.make_late()
         for byte in b"ET /":
             await late.say(bytes([byte]))
-        here.server.sweep()
-        assert (await late.last_words())[:2] == (408, "slow")
+        here.server.close_stalled()
+        assert (await late.raw_response())[:2] == (408, "slow")
 
 
 async def test_head_that_has_just_begun_is_left_alone() -> None:
     async with serving() as here:
         client = await here.connect(HALF_A_HEAD)
-        here.server.sweep()
+        here.server.close_stalled()
         assert await client.is_left_alone()
         await client.say(REQUEST[len(HALF_A_HEAD) :])
         assert await client.first_line() == HELLO
@@ -182,7 +182,7 @@ async def test_sweep_leaves_a_connection_alone_that_sent(sent: bytes) -> None:
         client = await here.connect(sent)
         assert [connection.head_since for connection in here.connections] == [0.0]
         here.make_late()
-        here.server.sweep()
+        here.server.close_stalled()
         assert await client.first_line() == HELLO if sent else await client.is_left_alone()
 
 
@@ -236,18 +236,18 @@ async def test_sweep_says_nothing_to_a_late_connection_that_was_lost() -> None:
     async with serving() as here:
         await (await here.connect(HALF_A_HEAD)).hang_up()
         here.make_late()
-        here.server.sweep()
+        here.server.close_stalled()
         assert here.server.open_connections == 0
-        assert here.meters.requests == {}
+        assert here.stats.requests == {}
 
 
 ROOM = {"as many as are set": (100, 100), "the least": (16, 16), "as many as the system gives": (1_000_000, 1024 - 128)}
 ROOM_CODE = """
 import resource
-from ingest.http.connection import room_for_connections
+from ingest.http.connection import connection_limit
 from shared.settings import Settings
 resource.setrlimit(resource.RLIMIT_NOFILE, (64, 1024))
-print(room_for_connections(Settings(max_connections={wanted})))
+print(connection_limit(Settings(max_connections={wanted})))
 """
 
 

@@ -61,11 +61,11 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
 
 def up(data: DataDirectory) -> dict[str, WorkerStats]:
     """The workers that answer, and what they count."""
-    return {name: meters for name, meters in query_workers(data).items() if meters is not None}
+    return {name: stats for name, stats in query_workers(data).items() if stats is not None}
 
 
 def accepted(server: Server) -> int:
-    return sum(meters.accepted for meters in up(server.data).values())
+    return sum(stats.accepted for stats in up(server.data).values())
 
 
 def test_each_worker_counts_what_it_took_and_all_together_took_everything(server: Server) -> None:
@@ -75,8 +75,8 @@ def test_each_worker_counts_what_it_took_and_all_together_took_everything(server
         assert server.post([{"name": "x"}, {"name": "y"}]).status == 200
     found = up(server.data)
     assert accepted(server) == before + 60
-    assert all(meters.requests.get("/v1/events 200 ok") for meters in found.values())
-    assert sum(meters.group_events.sum for meters in found.values()) == accepted(server)
+    assert all(stats.requests.get("/v1/events 200 ok") for stats in found.values())
+    assert sum(stats.group_events.sum for stats in found.values()) == accepted(server)
 
 
 def test_sockets_are_for_the_owner_only(server: Server) -> None:
@@ -160,14 +160,14 @@ async def test_dead_workers_are_forgotten_and_living_ones_are_not(tmp_path: Path
 
 async def test_answer_is_what_the_worker_counts_at_that_moment(tmp_path: Path) -> None:
     data = data_directory(tmp_path)
-    meters = WorkerStats()
-    peers = await answer_peers(data, "0", lambda: meters)
-    meters.answered("/v1/events", 200, "ok")
-    meters.commit_s.observe(0.0007)
-    meters.rejected["name"] = 3
-    assert await asyncio.to_thread(query_workers, data) == {"0": meters}
-    meters.answered("/v1/events", 200, "ok")
-    assert (await asyncio.to_thread(query_workers, data))["0"] == meters
+    stats = WorkerStats()
+    peers = await answer_peers(data, "0", lambda: stats)
+    stats.record_answer("/v1/events", 200, "ok")
+    stats.commit_s.observe(0.0007)
+    stats.rejected["name"] = 3
+    assert await asyncio.to_thread(query_workers, data) == {"0": stats}
+    stats.record_answer("/v1/events", 200, "ok")
+    assert (await asyncio.to_thread(query_workers, data))["0"] == stats
     peers.close()
 
 

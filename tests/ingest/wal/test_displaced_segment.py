@@ -37,7 +37,7 @@ OTHER = encode_lines([line("of-somebody-else")])
 
 
 def start(data: DataDirectory, log: SilentLog, **settings: object) -> GroupCommitWriter:
-    return GroupCommitWriter(data, "0", Settings(data_dir=data.root, **settings), log, meters=WorkerStats())  # type: ignore[arg-type]
+    return GroupCommitWriter(data, "0", Settings(data_dir=data.root, **settings), log, stats=WorkerStats())  # type: ignore[arg-type]
 
 
 def event(number: int) -> bytes:
@@ -170,15 +170,15 @@ async def test_segment_that_is_taken_while_it_is_sealed_is_adopted(
 
 
 async def test_adoption_counts_and_goes_on_with_the_next_number(tmp_path: Path) -> None:
-    data, log, meters = data_directory(tmp_path), SilentLog(), WorkerStats()
-    writer = GroupCommitWriter(data, "0", Settings(data_dir=data.root), log, meters=meters)
+    data, log, stats = data_directory(tmp_path), SilentLog(), WorkerStats()
+    writer = GroupCommitWriter(data, "0", Settings(data_dir=data.root), log, stats=stats)
     for number in range(3):
         await writer.append(event(number), 1)
         rename(data.active("0"))
     await writer.append(event(3), 1)
     await writer.close()
     assert [each.name.sequence for each in sealed_segments(data)] == [1, 2, 3, 4]
-    assert (meters.segments_displaced, meters.segments_truncated) == (3, 0)
+    assert (stats.segments_displaced, stats.segments_truncated) == (3, 0)
 
 
 async def test_group_goes_into_the_next_segment_though_somebody_is_quicker(
@@ -263,8 +263,8 @@ def copytruncate(path: Path) -> None:
     ],
 )
 async def test_truncated_segment_is_refused_and_reported(tmp_path: Path, deed: Deed, moment: str) -> None:
-    data, log, meters = data_directory(tmp_path), SilentLog(), WorkerStats()
-    writer = GroupCommitWriter(data, "0", Settings(data_dir=data.root), log, meters=meters)
+    data, log, stats = data_directory(tmp_path), SilentLog(), WorkerStats()
+    writer = GroupCommitWriter(data, "0", Settings(data_dir=data.root), log, stats=stats)
     await writer.append(event(1) + event(2), 2)
     await writer.append(event(3), 1)
     assert writer._active is not None
@@ -283,7 +283,7 @@ async def test_truncated_segment_is_refused_and_reported(tmp_path: Path, deed: D
     found = said(log, "segment_truncated")
     assert (found["lines"], found["bytes"]) == (3, len(event(1)) * 3)
     assert "copytruncate" in str(found["action"])
-    assert (meters.segments_displaced, meters.segments_truncated) == (0, 1)
+    assert (stats.segments_displaced, stats.segments_truncated) == (0, 1)
     await writer.close()
     assert {"event-0004", "event-0005"} <= set(counted(data)), "nothing is acknowledged into it"
 
