@@ -3,7 +3,8 @@ nothing more, `.gz` or `.zst`.
 
 Inflating takes bounded memory whatever the file is: a window of zstd is at most what
 its own command accepts, and a compressed file is taken in such small pieces that what
-one of them holds fits.
+one of them holds fits. zstandard takes 4 MiB of each process, so it is loaded with the
+first file that needs it.
 """
 
 from __future__ import annotations
@@ -14,8 +15,6 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, Protocol, cast
-
-import zstandard
 
 if TYPE_CHECKING:
     from typing_extensions import Buffer
@@ -55,7 +54,18 @@ def _gzip_inflater() -> _Inflater:
 
 
 def _zstd_inflater() -> _Inflater:
+    import zstandard
+
     return cast(_Inflater, zstandard.ZstdDecompressor(max_window_size=ZSTD_WINDOW_MAX).decompressobj())
+
+
+def _damage(suffix: str) -> type[Exception]:
+    """What an inflater raises for damaged data."""
+    if suffix == ".zst":
+        import zstandard
+
+        return zstandard.ZstdError
+    return zlib.error
 
 
 # How each is inflated, and how much of it at once: of a byte gzip makes at most a
@@ -96,6 +106,8 @@ def deflating(path: Path, suffix: str, plain_bytes: int = -1) -> Iterator[Callab
         if suffix == ".gz":
             packer: _Deflater = zlib.compressobj(_GZIP_LEVEL, zlib.DEFLATED, _GZIP)
         elif suffix == ".zst":
+            import zstandard
+
             packer = zstandard.ZstdCompressor(level=_ZSTD_LEVEL, write_checksum=True).compressobj(size=plain_bytes)
         else:
             yield file.write
@@ -120,7 +132,7 @@ def _inflated(file: BinaryIO, suffix: str, size: int) -> Iterator[bytes]:
                 continue
             try:
                 plain = inflater.decompress(block)
-            except (zlib.error, zstandard.ZstdError) as error:
+            except _damage(suffix) as error:
                 raise CannotInflate(str(error)) from None
             if plain:
                 yield plain
