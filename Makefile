@@ -38,7 +38,7 @@ format: setup ## Format the source and mend what ruff can mend
 	$(BIN)/ruff format $(SOURCE)
 	$(BIN)/ruff check --fix $(SOURCE)
 
-crash: setup ## Kill, cut the power, fail and damage at full size: hours; docs/reliability.md says what came of it
+crash: setup ## Kill, cut the power, fail and damage at full size: hours; tests/faults/RESULTS.md says what came of it
 	$(BIN)/python -m tests.faults
 
 mutants: setup ## Break promises on purpose, and see that the tests notice

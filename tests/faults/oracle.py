@@ -8,7 +8,7 @@ what was lost, counted twice or made up. It trusts nothing that the server says 
 itself, and imports nothing of it: formats are read here a second time, as
 docs/formats.md describes them.
 
-The invariants, by the numbers of docs/reliability.md:
+The invariants, by the numbers of tests/faults/RESULTS.md:
 
     I1  every acknowledged id is in a whole line of the log or in the archive
         (after a fold: in the archive)

@@ -1,5 +1,5 @@
-"""What a programme measured: one row of the table in docs/reliability.md, with what is
-needed to repeat it.
+"""What a programme measured: one row of the table in tests/faults/RESULTS.md, with what
+is needed to repeat it.
 """
 
 from __future__ import annotations
@@ -60,7 +60,7 @@ class Outcome:
             self.failures.append(f"{where}: {verdict}")
 
     def row(self) -> str:
-        """As in docs/reliability.md."""
+        """As in tests/faults/RESULTS.md."""
         cells = (
             self.fault,
             f"{self.points:,}",

@@ -41,7 +41,9 @@ from shared.settings import Settings
 from shared.timestamps import now_ms
 
 ROOT = Path(__file__).parents[2]
-PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/*.md"), *ROOT.glob("logrotate/*.md")])
+PAGES = sorted(
+    [*ROOT.glob("*.md"), *ROOT.glob("docs/*.md"), *ROOT.glob("logrotate/*.md"), *ROOT.glob("tests/faults/*.md")]
+)
 PACKAGES = ("shared", "ingest", "reports", "web", "compactor", "foldlog")
 
 _HEADING = re.compile(r"^(#+) (.*)$", re.MULTILINE)
