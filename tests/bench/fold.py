@@ -30,23 +30,12 @@ from shared.segments.sealed import sealed_segments
 from shared.settings import Settings
 from shared.timestamps import rfc3339
 from tests.bench.load import AGENT
+from tests.builders.silent_log import SilentLog
 
 SEGMENT_EVENTS = 125_000  # about 64 MiB
 # Every column of a line, as the fold reads it.
 PARSED = {"v": "INTEGER", **COLUMNS, "time": "TIMESTAMP", "received": "TIMESTAMP"}
 DAY = datetime(2026, 11, 22, tzinfo=UTC)
-
-
-class Quiet:
-    """Says warnings only."""
-
-    def info(self, event: str, **fields: object) -> None: ...
-
-    def warning(self, event: str, **fields: object) -> None:
-        sys.stderr.write(f"{event} {fields}\n")
-
-    debug = info
-    error = warning
 
 
 def make_lines(count: int, day: datetime, seed: int, visitors: int = 100_000, paths: int = 10_000) -> Iterator[Line]:
@@ -102,7 +91,7 @@ def make_history(data: DataDirectory, days: int, events: int) -> None:
     for back in range(days, 0, -1):
         write_segments(data, events, DAY - timedelta(days=back), seed=1000 + back)
         if back % 30 == 1:
-            compact_once(data, Settings(data_dir=data.root, log_retention_days=36_500), Quiet())
+            compact_once(data, Settings(data_dir=data.root, log_retention_days=36_500), SilentLog())
     for segment in sealed_segments(data):
         segment.path.unlink()
         segment.checksum.unlink()
@@ -152,7 +141,7 @@ def fresh(root: Path) -> DataDirectory:
 def main() -> None:
     data = DataDirectory(Path(sys.argv[1]))
     started = time.perf_counter()
-    compact_once(data, Settings(data_dir=data.root, log_retention_days=36_500), Quiet())
+    compact_once(data, Settings(data_dir=data.root, log_retention_days=36_500), SilentLog())
     seconds = time.perf_counter() - started
     # Not ru_maxrss: across an exec that keeps the peak of the process that started this
     # one.

@@ -36,10 +36,10 @@ from shared.disk.layout import DataDirectory
 from shared.generations.load import load_snapshot
 from shared.segments.sealed import open_segment, sealed_segments
 from shared.settings import Settings
-from tests.bench.fold import Quiet
 from tests.bench.fuzz_bodies import write_first
 from tests.bench.fuzz_post import Tally, post_all
 from tests.bench.processes import worker
+from tests.builders.silent_log import SilentLog
 
 GROWTH_MAX_MIB = 10.0
 BODY_MAX_BYTES = 4 << 10
@@ -143,7 +143,7 @@ def wrong_log(root: Path, tally: Tally) -> list[str]:
     """Fold, count, verify, and show. Returns what is wrong with it."""
     data = DataDirectory(root)
     lines, different = count_lines(data)
-    compact_once(data, Settings(data_dir=root), Quiet())
+    compact_once(data, Settings(data_dir=root), SilentLog())
     totals = load_snapshot(data).totals
     verified = subprocess.run(
         [sys.executable, "-m", "foldlog", "verify"],

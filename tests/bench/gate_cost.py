@@ -31,9 +31,9 @@ from shared.disk.layout import DataDirectory
 from shared.generations.load import load_snapshot
 from shared.settings import Settings
 from tests.bench import load
-from tests.bench.fold import Quiet
 from tests.bench.processes import cpu_seconds, free_port, running, worker
 from tests.bench.processes import load as load_in_own_process
+from tests.builders.silent_log import SilentLog
 
 AT_LEAST = 0.90
 CONNECTIONS = 32
@@ -140,7 +140,7 @@ def forwarded(request: bytes, pick: random.Random) -> bytes:
 
 
 def check_counted(root: Path, sent: int) -> None:
-    compact_once(DataDirectory(root), Settings(data_dir=root), Quiet())
+    compact_once(DataDirectory(root), Settings(data_dir=root), SilentLog())
     counted = load_snapshot(DataDirectory(root)).totals.counted
     if counted != sent:
         raise AssertionError(f"{sent} events were acknowledged, {counted} are counted")

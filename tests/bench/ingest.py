@@ -30,10 +30,10 @@ from shared.settings import Settings
 from tests.bench.baselines import cluster, postgres, sqlite, summary_file
 from tests.bench.baselines.disk import write_seconds
 from tests.bench.figures import Figure
-from tests.bench.fold import Quiet
 from tests.bench.load import make_requests
 from tests.bench.load import run as run_load
 from tests.bench.processes import CLOCK_TICKS, cpu_seconds, free_port, load, null_handler, running, worker
+from tests.builders.silent_log import SilentLog
 
 # A page's visitors come on connections of their own: with more of them under way, more
 # events share a sync.
@@ -257,7 +257,7 @@ def check_counted(data: Path, sent: int) -> None:
     """Fold the log. Raises AssertionError unless every event that was acknowledged is
     counted.
     """
-    compact_once(DataDirectory(data), Settings(data_dir=data), Quiet())
+    compact_once(DataDirectory(data), Settings(data_dir=data), SilentLog())
     counted = load_snapshot(DataDirectory(data)).totals.counted
     if counted != sent:
         raise AssertionError(f"{sent} events were acknowledged, {counted} are counted")

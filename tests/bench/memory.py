@@ -22,8 +22,8 @@ from foldlog.load.run import BenchError, Target, generate, make_plan
 from shared.disk.layout import DataDirectory
 from shared.generations.load import load_snapshot
 from shared.settings import Settings
-from tests.bench.fold import Quiet
 from tests.bench.processes import cpu_seconds, worker
+from tests.builders.silent_log import SilentLog
 
 EVENTS = 10_000_000
 LOADS = 40
@@ -82,7 +82,7 @@ def send(target: Target, events: int, size: int) -> int:
 
 def check_counted(root: Path, acknowledged: int) -> None:
     """Fold, and compare. Raises BenchError."""
-    compact_once(DataDirectory(root), Settings(data_dir=root), Quiet())
+    compact_once(DataDirectory(root), Settings(data_dir=root), SilentLog())
     counted = load_snapshot(DataDirectory(root)).totals.counted
     if counted != acknowledged:
         raise BenchError(f"{acknowledged} events were acknowledged, {counted} are counted")

@@ -35,8 +35,8 @@ from shared.generations.load import load_snapshot
 from shared.generations.snapshot import Day, Snapshot
 from shared.settings import Settings
 from shared.timestamps import DAY_S, now_ms, rfc3339
-from tests.bench.fold import Quiet
 from tests.bench.processes import serving
+from tests.builders.silent_log import SilentLog
 
 DAYS = 30
 EVENTS_OF_DAY = 2_000_000
@@ -147,7 +147,9 @@ def make_month(data: DataDirectory, days: int, events: int) -> duckdb.DuckDBPyCo
         if back:
             before = load_snapshot(data)
             with closing(connect(settings.fold_memory, THREADS, spill)) as compactor:
-                publish(data, before, Folded(), settle(compactor, data, before, (), now_ms() + DAY_S * 1000, Quiet()))
+                publish(
+                    data, before, Folded(), settle(compactor, data, before, (), now_ms() + DAY_S * 1000, SilentLog())
+                )
     return database
 
 

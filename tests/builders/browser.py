@@ -18,6 +18,8 @@ from typing import Any
 import aiohttp
 import pytest
 
+from tests.builders.waiting import TIMEOUT_S
+
 FLAGS = (
     "--headless",
     "--no-sandbox",
@@ -29,7 +31,6 @@ FLAGS = (
     "--disable-sync",
     "--remote-debugging-port=0",
 )
-PATIENCE_S = 15.0
 
 
 class Page:
@@ -47,7 +48,7 @@ class Page:
         self._sent += 1
         await self._socket.send_json({"id": self._sent, "method": method, "params": parameters})
         while True:
-            message = await self._socket.receive_json(timeout=PATIENCE_S)
+            message = await self._socket.receive_json(timeout=TIMEOUT_S)
             if message.get("id") == self._sent:
                 assert "error" not in message, f"{method}: {message['error']}"
                 return dict(message["result"])
@@ -77,7 +78,7 @@ class Page:
         """Wait until an expression is true; when it does not become so, the failure
         shows the page's text.
         """
-        deadline = asyncio.get_running_loop().time() + PATIENCE_S
+        deadline = asyncio.get_running_loop().time() + TIMEOUT_S
         while not await self.evaluate(f"Boolean({expression})"):
             if asyncio.get_running_loop().time() > deadline:
                 pytest.fail(
@@ -141,7 +142,7 @@ async def browse(profile: Path, zone: str) -> AsyncIterator[Page]:
 
 async def _port(profile: Path) -> int:
     """The port that the browser chose, from the file in which it says so."""
-    deadline = asyncio.get_running_loop().time() + PATIENCE_S
+    deadline = asyncio.get_running_loop().time() + TIMEOUT_S
     while True:
         try:
             return int((profile / "DevToolsActivePort").read_text("ascii").split("\n")[0])

@@ -22,30 +22,12 @@ from shared.segments.recovery import next_sequence
 from shared.segments.sealed import sealed_segments
 from shared.settings import Settings
 from shared.timestamps import epoch_ms, rfc3339
-from tests.builders.waiting import PATIENCE_S, until
+from tests.builders.silent_log import SilentLog
+from tests.builders.waiting import TIMEOUT_S, until
 
 NOON = epoch_ms("2026-11-22T12:00:00Z")
 FIREFOX = "Mozilla/5.0 (X11; Linux x86_64; rv:130.0) Gecko/20100101 Firefox/130.0"
 GOOGLEBOT = "Mozilla/5.0 (compatible; Googlebot/2.1; +http://www.google.com/bot.html)"
-
-
-class SilentLog:
-    """Keeps what was said, for a test to look at."""
-
-    def __init__(self) -> None:
-        self.said: list[tuple[str, dict[str, object]]] = []
-
-    def info(self, event: str, **fields: object) -> None:
-        self.said.append((event, fields))
-
-    debug = warning = error = info
-
-    def events(self) -> list[str]:
-        return [event for event, _ in self.said]
-
-    def outcomes(self, event: str) -> list[object]:
-        """The outcome of each time that this was said."""
-        return [fields["outcome"] for said, fields in self.said if said == event]
 
 
 def line(id_: str, time_ms: int = NOON, received_ms: int | None = None, **fields: Any) -> Line:
@@ -106,7 +88,7 @@ def lose_a_segment(data: DataDirectory) -> threading.Thread:
     def stolen() -> bool:
         if not (data.log.is_dir() and sealed_segments(data)):
             return False
-        with compactor_lock(data, PATIENCE_S):
+        with compactor_lock(data, TIMEOUT_S):
             for segment in sealed_segments(data):
                 if not load_snapshot(data).has_folded(segment.name):
                     segment.path.unlink()

@@ -10,16 +10,17 @@ import socket
 import subprocess
 from collections.abc import Mapping
 from contextlib import closing
+from email.message import Message
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from tests.builders.server import Answer
-from tests.builders.waiting import until
+from tests.builders.server import Answer, Server
+from tests.builders.waiting import TIMEOUT_S, until
 
 HOST = "example.com"
+AGENT = "Mozilla/5.0 (X11; Linux x86_64; rv:145.0) Gecko/20100101 Firefox/145.0"
 FIRST, SECOND = "127.0.0.2", "127.0.0.3"
-PATIENCE_S = 15.0
 
 
 class Proxy:
@@ -56,7 +57,7 @@ class Proxy:
     def stop(self) -> None:
         self._process.terminate()
         try:
-            self._process.wait(PATIENCE_S)
+            self._process.wait(TIMEOUT_S)
         finally:
             self._process.kill()
 
@@ -69,13 +70,13 @@ class Proxy:
         return True
 
     def connect(self, client: str) -> socket.socket:
-        return socket.create_connection(("127.0.0.1", self.port), PATIENCE_S, (client, 0))
+        return socket.create_connection(("127.0.0.1", self.port), TIMEOUT_S, (client, 0))
 
     def session(self, client: str = FIRST) -> http.client.HTTPConnection:
         """A connection from the address `client` that is kept from request to
         request.
         """
-        return http.client.HTTPConnection("127.0.0.1", self.port, timeout=PATIENCE_S, source_address=(client, 0))
+        return http.client.HTTPConnection("127.0.0.1", self.port, timeout=TIMEOUT_S, source_address=(client, 0))
 
     def request(
         self,
@@ -97,3 +98,54 @@ class Proxy:
 
 def batch(events: list[Any]) -> bytes:
     return json.dumps({"events": events, "consent": "granted"}).encode("utf-8")
+
+
+ORIGIN = f"https://{HOST}"
+
+
+# How long nothing must happen before it counts as not happening.
+STILL_S = 0.3
+
+
+def from_page(origin: str | None = ORIGIN, **more: str) -> dict[str, str]:
+    """The headers of a page's request."""
+    named = {} if origin is None else {"Origin": origin}
+    return {"Content-Type": "application/json", "User-Agent": AGENT, **named} | more
+
+
+def forged(header: str, value: str, origin: str = ORIGIN) -> dict[str, str]:
+    return from_page(origin) | {header: value}
+
+
+def stored(server: Server, name: str) -> list[dict[str, Any]]:
+    return [line for line in server.lines() if line["name"] == name]
+
+
+def padded(size: int) -> bytes:
+    """A batch of exactly `size` bytes."""
+    bare = batch([{"name": "pageview"}])
+    return bare + b" " * (size - len(bare))
+
+
+def accept(listener: socket.socket) -> socket.socket:
+    listener.settimeout(TIMEOUT_S)
+    connection, _ = listener.accept()
+    connection.settimeout(TIMEOUT_S)
+    return connection
+
+
+def nobody_connects(listener: socket.socket) -> bool:
+    listener.settimeout(STILL_S)
+    try:
+        listener.accept()[0].close()
+    except TimeoutError:
+        return True
+    return False
+
+
+def read_request(connection: socket.socket) -> tuple[Message, bytes]:
+    """The head and the body of one request, as a server sees them."""
+    with connection.makefile("rb") as file:
+        assert file.readline() == b"POST /v1/events HTTP/1.1\r\n"
+        headers = http.client.parse_headers(file)
+        return headers, file.read(int(headers["Content-Length"]))

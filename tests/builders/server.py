@@ -32,12 +32,10 @@ from shared.disk.layout import DataDirectory
 from shared.segments.line import line_error
 from shared.segments.sealed import active_segments, open_segment, sealed_segments
 from shared.settings import load
+from tests.builders.waiting import TIMEOUT_S
 
 ADMIN_TOKEN = "admin-token-of-the-tests"  # noqa: S105
 INGEST_KEY = "ingest-key-of-the-tests"
-START_TIMEOUT_S = 60.0  # on a machine that has much else to do
-STOP_TIMEOUT_S = 40.0
-REQUEST_TIMEOUT_S = 20.0
 
 
 @dataclass(frozen=True)
@@ -116,7 +114,7 @@ class Server:
                 stderr=stderr,
                 start_new_session=True,
             )
-        deadline = time.monotonic() + START_TIMEOUT_S
+        deadline = time.monotonic() + TIMEOUT_S
         while not self._is_ready():
             if time.monotonic() > deadline or self.process.poll() is not None:
                 self.kill()
@@ -135,7 +133,7 @@ class Server:
         process, self.process = self.running, None
         process.terminate()
         try:
-            return process.wait(STOP_TIMEOUT_S)
+            return process.wait(TIMEOUT_S)
         except subprocess.TimeoutExpired:
             os.killpg(process.pid, signal.SIGKILL)
             process.wait()
@@ -174,7 +172,7 @@ class Server:
         """One request on a connection of its own, with exactly these headers and those
         that HTTP needs.
         """
-        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=REQUEST_TIMEOUT_S)
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=TIMEOUT_S)
         try:
             connection.request(method, path, body, dict(headers or {}))
             response = connection.getresponse()
@@ -185,7 +183,7 @@ class Server:
         finally:
             connection.close()
 
-    def exchange(self, sent: bytes, timeout_s: float = REQUEST_TIMEOUT_S) -> Answer:
+    def exchange(self, sent: bytes, timeout_s: float = TIMEOUT_S) -> Answer:
         """Send bytes as they are, on a connection of their own, and read one answer."""
         with socket.create_connection(("127.0.0.1", self.port), timeout_s) as connection:
             with suppress(BrokenPipeError, ConnectionResetError):  # a refusal may come before all was sent
@@ -262,7 +260,7 @@ def verify(data: DataDirectory, environ: Mapping[str, str]) -> None:
 def run_foldlog(arguments: list[str], environ: Mapping[str, str]) -> subprocess.CompletedProcess[str]:
     """Run one `foldlog` command to its end."""
     command = [sys.executable, "-m", "foldlog", *arguments]
-    return subprocess.run(command, env=dict(environ), capture_output=True, text=True, timeout=60, check=False)
+    return subprocess.run(command, env=dict(environ), capture_output=True, text=True, timeout=TIMEOUT_S, check=False)
 
 
 def lines_of(data: DataDirectory) -> list[dict[str, Any]]:
@@ -275,3 +273,14 @@ def lines_of(data: DataDirectory) -> list[dict[str, Any]]:
                 assert line_error(line) is None, (path, line)
                 found.append(json.loads(line))
     return found
+
+
+def failing(server: Server) -> set[str]:
+    """The checks that fail; the status and `ready` say the same."""
+    answer = server.request("GET", "/readyz")
+    found = answer.json()
+    failed = {check["name"] for check in found["checks"] if not check["ok"]}
+    assert (answer.status, found["ready"]) == ((503, False) if failed else (200, True))
+    assert answer.headers.get_content_type() == "application/json"
+    assert answer.headers["Cache-Control"] == "no-store"
+    return failed

@@ -13,8 +13,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from tests.builders.server import Server
+from tests.builders.waiting import TIMEOUT_S
 
-PATIENCE_S = 30.0
 # The descriptor goes to where sd_listen_fds(3) looks for it; LISTEN_PID is known once
 # there is a process, which `exec` keeps.
 _EXEC = """
@@ -64,7 +64,7 @@ class Listener:
 
     def until(self, start: str) -> str:
         """The next message that begins so."""
-        deadline = time.monotonic() + PATIENCE_S
+        deadline = time.monotonic() + TIMEOUT_S
         while time.monotonic() < deadline:
             for message in self.listen(1):
                 if message.startswith(start):

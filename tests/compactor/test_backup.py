@@ -34,11 +34,12 @@ from shared.segments.recovery import next_sequence
 from shared.segments.sealed import active_segments, open_segment, sealed_segments
 from shared.settings import load as load_settings
 from shared.timestamps import now_ms
-from tests.builders.logs import SilentLog, data_directory, fold, fold_all, line, sealed
+from tests.builders.archive import archived, assert_verified
+from tests.builders.logs import data_directory, fold, fold_all, line, sealed
+from tests.builders.pages import fenced, page, section
 from tests.builders.server import Server, environment, run_foldlog
-from tests.compactor.fold.test_dedupe import archived, assert_verified
+from tests.builders.silent_log import SilentLog
 from tests.faults.oracle import id_of
-from tests.house.test_docs import fenced, page, section
 
 DAY_MS = 86_400_000
 POSTS_MAX = 4_000
@@ -380,7 +381,7 @@ def watch(event, arguments):
             os.kill(os.getpid(), signal.SIGKILL)
 from compactor.backup import backup
 from shared.disk.layout import DataDirectory
-from tests.builders.logs import SilentLog
+
 sys.addaudithook(watch)
 backup(DataDirectory(Path(sys.argv[1])), Path(sys.argv[2]), SilentLog())
 print(calls)

@@ -20,14 +20,14 @@ from ingest.wal.active_segment import ActiveSegment
 from shared.disk.layout import PACKED_SUFFIXES, DataDirectory, SegmentName
 from shared.segments.sealed import digest, sealed_segments
 from shared.timestamps import now_ms
+from tests.builders.archive import archived, assert_verified
+from tests.builders.compressed import PACKS
 from tests.builders.logs import data_directory, fold, fold_all, line, sealed
+from tests.builders.pages import fenced, page
 from tests.builders.programs import program
 from tests.builders.server import Server, environment, run_foldlog
-from tests.compactor.fold.test_dedupe import archived, assert_verified
 from tests.faults.crash import crashes, make_tree
 from tests.faults.record import Recorder
-from tests.house.test_docs import fenced, page
-from tests.shared.disk.test_compression import PACKS
 
 
 def press(data: DataDirectory, method: str = "zstd", older_than_s: float = 0, later_s: float = 60) -> Compressed:

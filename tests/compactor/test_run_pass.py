@@ -30,8 +30,9 @@ from shared.segments.sealed import sealed_segments
 from shared.settings import Settings
 from shared.status import read_status
 from shared.timestamps import epoch_ms, utc_day
-from tests.builders.logs import NOON, SilentLog, data_directory, fold, line, sealed
-from tests.compactor.fold.test_dedupe import archived, assert_verified
+from tests.builders.archive import archived, assert_verified
+from tests.builders.logs import NOON, data_directory, fold, line, sealed
+from tests.builders.silent_log import SilentLog
 
 DAY_MS = 86_400_000
 
@@ -164,11 +165,11 @@ def test_start_waits_for_a_lock_that_is_soon_free(tmp_path: Path) -> None:
     def compress() -> None:
         with compactor_lock(data):
             has_it.set()
-            is_enough.wait(20)
+            is_enough.wait(60)
 
     other = threading.Thread(target=compress)
     other.start()
-    assert has_it.wait(20)
+    assert has_it.wait(60)
     threading.Timer(0.3, is_enough.set).start()
     Compactor(data, Settings(data_dir=data.root), SilentLog()).begin()
     other.join()

@@ -21,13 +21,13 @@ from aiohttp import web
 
 from tests.builders.browser import Page, browse, chromium
 from tests.builders.server import Server
+from tests.builders.waiting import TIMEOUT_S
 
 DOCUMENT = Path(__file__).parents[2] / "docs" / "consent.md"
 ENDPOINT = "https://stats.example.com/v1/events"  # as the document writes it
 VISIT = "/pricing?utm_source=news&token={}#part"
 STORED = "/pricing?utm_source=news"
 PASSED_ON = ("Host", "Origin", "Referer", "Cookie", "Content-Type", "User-Agent", "Sec-Fetch-Site", "Sec-GPC", "DNT")
-PATIENCE_S = 10.0
 READ_THE_ANSWER = """
     batch = { consent: "granted", events: [{ name: "leaving" }] },
     fetch(ENDPOINT, { method: "POST", headers: { "Content-Type": "application/json" }, body: JSON.stringify(batch) })
@@ -94,7 +94,7 @@ class Log:
 
     async def has(self, count: int) -> list[dict[str, Any]]:
         """Wait for so many lines, and see that no more come."""
-        deadline = time.monotonic() + PATIENCE_S
+        deadline = time.monotonic() + TIMEOUT_S
         while time.monotonic() < deadline:
             await asyncio.sleep(0.05)
             if len(self._server.lines()) >= self._before + count:

@@ -15,12 +15,12 @@ from pathlib import Path
 from foldlog.arguments import make_parser
 from foldlog.supervisor.children import STOP_S
 from shared.settings import Settings, load
+from tests.builders.pages import ROOT, page
 from tests.builders.server import Server
-from tests.house.test_docs import ROOT, page
+from tests.builders.waiting import TIMEOUT_S
 
 FILE = (ROOT / "Containerfile").read_text("utf-8")
 PAGE = "docs/deploy-container.md"
-PATIENCE_S = 30
 STAGES = 2
 
 
@@ -114,7 +114,7 @@ def test_image_serves_and_is_stopped_as_serve_expects() -> None:
 def health(environ: dict[str, str]) -> int:
     """The exit code of the health check, which Docker and podman run inside."""
     command = json.loads(last("HEALTHCHECK").partition(" CMD ")[2])
-    return subprocess.run(command, env=environ, capture_output=True, timeout=PATIENCE_S, check=False).returncode
+    return subprocess.run(command, env=environ, capture_output=True, timeout=TIMEOUT_S, check=False).returncode
 
 
 def test_health_check_tells_a_server_from_none(tmp_path: Path) -> None:

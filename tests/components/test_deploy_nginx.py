@@ -9,128 +9,40 @@ itself, which Foldlog trusts.
 from __future__ import annotations
 
 import gzip
-import http.client
 import json
-import os
 import re
-import shutil
 import socket
 import subprocess
 from collections.abc import Iterator
 from contextlib import closing
-from email.message import Message
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from ingest.collect.admission import KEY_BODY_MAX_BYTES
 from ingest.http.connection import KEEPALIVE_S
 from shared.settings import Settings
-from tests.builders.proxy import FIRST, HOST, PATIENCE_S, SECOND, Proxy, batch
+from tests.builders.nginx import INSIDE, PAGE, SHORTENED, SITE, SITE_PAGE, Nginx, program
+from tests.builders.pages import first_curl, page
+from tests.builders.proxy import (
+    AGENT,
+    FIRST,
+    HOST,
+    ORIGIN,
+    SECOND,
+    accept,
+    batch,
+    forged,
+    from_page,
+    nobody_connects,
+    padded,
+    read_request,
+    stored,
+)
 from tests.builders.server import ADMIN_TOKEN, Answer, Server, bearer, keyed, read_answer
-from tests.builders.waiting import until
-from tests.house.test_docs import fenced, first_curl, page
-
-PAGE = "docs/deploy-nginx.md"
-SITE, INSIDE, SHORTENED = fenced(page(PAGE), "nginx")
-ORIGIN = f"https://{HOST}"
-AGENT = "Mozilla/5.0 (X11; Linux x86_64; rv:145.0) Gecko/20100101 Firefox/145.0"
-# How long nothing must happen before it counts as not happening.
-STILL_S = 0.3
-SITE_PAGE = b"the site itself"
-
-# What nginx keeps under /var and /run unless told otherwise. The paths are relative to
-# the directory given with -p.
-AROUND = """
-pid nginx.pid;
-error_log error.log;
-events {}
-http {
-    access_log default-access.log;
-    client_body_temp_path body;
-    proxy_temp_path proxy;
-    fastcgi_temp_path fastcgi;
-    uwsgi_temp_path uwsgi;
-    scgi_temp_path scgi;
-    include site.conf;
-}
-"""
+from tests.builders.waiting import TIMEOUT_S, until
 
 pytestmark = pytest.mark.component
-
-
-def program() -> str:
-    """nginx's path. Without one the test is skipped; where CI is "true" it fails."""
-    # Debian has it in /usr/sbin, which is not on everybody's path.
-    found = shutil.which("nginx", path=os.pathsep.join([os.environ.get("PATH", ""), "/usr/sbin"]))
-    if found is None and os.environ.get("CI") == "true":
-        pytest.fail("nginx is not installed, and CI=true asks for every component")
-    if found is None:
-        pytest.skip("nginx is not installed")
-    return found
-
-
-class Nginx(Proxy):
-    """One nginx on a port of its own, with everything it writes in `directory`, that
-    passes requests on to `upstream`.
-    """
-
-    def __init__(self, directory: Path, upstream: str, site: str = SITE) -> None:
-        self._program = program()
-        # Bound and not listening, for as long as this object lives: nobody else is
-        # given the port.
-        self._port_holder = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
-        self._port_holder.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        self._port_holder.bind(("127.0.0.1", 0))
-        self.port: int = self._port_holder.getsockname()[1]
-        self._directory = directory
-        self.access_log = directory / "access.log"
-        self.error_log = directory / "error.log"
-        self.messages = directory / "nginx.stderr"
-        directory.mkdir()
-        www = directory / "www"
-        www.mkdir()
-        (www / "index.html").write_bytes(SITE_PAGE)
-        places = {
-            "server 127.0.0.1:8080;": f"server {upstream};",
-            "listen 80;": f"listen 127.0.0.1:{self.port};",
-            "listen [::]:80;": f"listen 127.0.0.9:{self.port};",  # not every machine that runs tests has IPv6
-            "/var/www/example.com": str(www),
-            "/var/log/nginx": str(directory),
-        }
-        for documented, here in places.items():
-            assert documented in site, f"{PAGE} has no {documented!r} any more"
-            site = site.replace(documented, here)
-        (directory / "site.conf").write_text(site)
-        # As root nginx would change to a user who may not enter pytest's directory.
-        user = "user root;" if os.geteuid() == 0 else ""
-        (directory / "nginx.conf").write_text(user + AROUND)
-
-    def configured(self, *options: str) -> list[str]:
-        return [self._program, "-p", str(self._directory), "-c", str(self._directory / "nginx.conf"), *options]
-
-    def command(self) -> list[str]:
-        return self.configured("-g", "daemon off;")
-
-    def stop(self) -> None:
-        """SIGTERM to the master, which ends its workers."""
-        super().stop()
-        self._port_holder.close()
-
-
-def from_page(origin: str | None = ORIGIN, **more: str) -> dict[str, str]:
-    """The headers of a page's request."""
-    named = {} if origin is None else {"Origin": origin}
-    return {"Content-Type": "application/json", "User-Agent": AGENT, **named} | more
-
-
-def forged(header: str, value: str, origin: str = ORIGIN) -> dict[str, str]:
-    return from_page(origin) | {header: value}
-
-
-def stored(server: Server, name: str) -> list[dict[str, Any]]:
-    return [line for line in server.lines() if line["name"] == name]
 
 
 @pytest.fixture(scope="module")
@@ -147,7 +59,7 @@ def nginx(server: Server, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
 
 
 def test_nginx_finds_nothing_wrong_with_the_documented_block(nginx: Nginx) -> None:
-    checked = subprocess.run(nginx.configured("-t"), capture_output=True, text=True, timeout=PATIENCE_S, check=False)
+    checked = subprocess.run(nginx.configured("-t"), capture_output=True, text=True, timeout=TIMEOUT_S, check=False)
     assert checked.returncode == 0 and "[warn]" not in checked.stderr, checked.stderr
 
 
@@ -241,12 +153,6 @@ def test_port_of_the_origin_needs_http_host(tmp_path: Path, server: Server, vari
     with Nginx(tmp_path / "nginx", server.host, site) as nginx:
         headers = from_page(f"https://{HOST}:8443", Host=f"{HOST}:8443")
         assert nginx.post([{"name": "pageview"}], headers).status == status
-
-
-def padded(size: int) -> bytes:
-    """A batch of exactly `size` bytes."""
-    bare = batch([{"name": "pageview"}])
-    return bare + b" " * (size - len(bare))
 
 
 def test_body_over_the_limit_of_nginx_is_refused_by_nginx(nginx: Nginx) -> None:
@@ -365,30 +271,6 @@ def test_request_is_passed_on_whole_and_never_twice(tmp_path: Path) -> None:
             upstream.close()
             assert nginx.post([{"name": "pageview"}], from_page()).status == 502
         assert FIRST not in nginx.error_log.read_text()
-
-
-def accept(listener: socket.socket) -> socket.socket:
-    listener.settimeout(PATIENCE_S)
-    connection, _ = listener.accept()
-    connection.settimeout(PATIENCE_S)
-    return connection
-
-
-def nobody_connects(listener: socket.socket) -> bool:
-    listener.settimeout(STILL_S)
-    try:
-        listener.accept()[0].close()
-    except TimeoutError:
-        return True
-    return False
-
-
-def read_request(connection: socket.socket) -> tuple[Message, bytes]:
-    """The head and the body of one request, as a server sees them."""
-    with connection.makefile("rb") as file:
-        assert file.readline() == b"POST /v1/events HTTP/1.1\r\n"
-        headers = http.client.parse_headers(file)
-        return headers, file.read(int(headers["Content-Length"]))
 
 
 def test_address_of_a_visitor_stays_nowhere(tmp_path: Path, server: Server) -> None:

@@ -37,13 +37,13 @@ from shared.disk.layout import PACKED_SUFFIXES, DataDirectory, parse_rotated
 from shared.segments.sealed import sealed_segments
 from shared.settings import load
 from shared.timestamps import now_ms
-from tests.builders.logs import SilentLog
+from tests.builders.pages import ROOT
+from tests.builders.processes import family, opened
 from tests.builders.programs import program
 from tests.builders.server import Server, keyed, verify
-from tests.builders.waiting import until
+from tests.builders.silent_log import SilentLog
+from tests.builders.waiting import TIMEOUT_S, until
 from tests.faults.oracle import Found, look
-from tests.foldlog.test_log_output import family, opened
-from tests.house.test_docs import ROOT
 
 pytestmark = [pytest.mark.component, pytest.mark.timeout(120)]
 
@@ -51,7 +51,6 @@ ROUNDS = 5
 CLIENTS = 4
 BATCH = 5
 PAUSE_S = 0.005  # each; the machine is also logrotate's and the compactor's
-PATIENCE_S = 60.0
 
 
 class Client(threading.Thread):
@@ -68,7 +67,7 @@ class Client(threading.Thread):
         self._halt = stop
 
     def run(self) -> None:
-        connection = http.client.HTTPConnection("127.0.0.1", self._server.port, timeout=20)
+        connection = http.client.HTTPConnection("127.0.0.1", self._server.port, timeout=60)
         for number in itertools.count():
             if self._halt.is_set():
                 break
@@ -143,7 +142,7 @@ def logrotate(directory: Path, configuration: str) -> None:
         [program("logrotate"), "--force", "--state", str(directory / "logrotate.state"), str(path)],
         capture_output=True,
         text=True,
-        timeout=PATIENCE_S,
+        timeout=TIMEOUT_S,
         check=False,
     )
     assert (done.returncode, done.stderr) == (0, ""), done.stderr

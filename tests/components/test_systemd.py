@@ -22,8 +22,9 @@ from ingest import worker
 from ingest.http import drain
 from shared import exit_codes
 from shared.settings import OTHER_DESCRIPTORS, Settings
+from tests.builders.pages import ROOT, fenced, page
 from tests.builders.supervised import Activated
-from tests.house.test_docs import ROOT, fenced, page
+from tests.builders.waiting import TIMEOUT_S
 
 UNITS = sorted((ROOT / "systemd").iterdir())
 SERVICES = [path for path in UNITS if path.suffix == ".service"]
@@ -32,7 +33,6 @@ PAGE = "docs/deploy-systemd.md"
 # systemd's scale goes from 0 to 10, and its option takes ten times that. "OK" ends at
 # 5, a service without any line has 9.6.
 EXPOSURE_MAX = 16
-PATIENCE_S = 30
 
 
 def program(name: str) -> str:
@@ -47,7 +47,7 @@ def program(name: str) -> str:
 
 def analyze(*arguments: str, directory: Path = ROOT) -> subprocess.CompletedProcess[str]:
     command = [program("systemd-analyze"), *arguments]
-    return subprocess.run(command, cwd=directory, capture_output=True, text=True, timeout=PATIENCE_S, check=False)
+    return subprocess.run(command, cwd=directory, capture_output=True, text=True, timeout=TIMEOUT_S, check=False)
 
 
 def name_of(path: Path) -> str:

@@ -20,7 +20,7 @@ from typing import Any, NamedTuple
 from tests.builders.server import Server, keyed
 from tests.faults.oracle import Ledger
 
-ANSWER_TIMEOUT_S = 20.0
+ANSWER_TIMEOUT_S = 60.0
 JOIN_TIMEOUT_S = 60.0
 RETRY_S = 0.02
 # Try again: busy, stopping, unavailable; no space left.

@@ -21,6 +21,7 @@ from shared.disk.layout import DataDirectory
 from shared.segments.recovery import next_sequence
 from shared.settings import Settings
 from shared.timestamps import now_ms, rfc3339
+from tests.builders.silent_log import SilentLog
 from tests.faults.oracle import id_of
 
 PASSES = 3
@@ -45,22 +46,6 @@ class Target:
     template: Path
     file: str
     damages: Callable[[bytes], Iterator[Damage]]
-
-
-class Heard:
-    """The messages of a pass: whether there was a warning."""
-
-    def __init__(self) -> None:
-        self.warned = False
-
-    def info(self, event: str, **fields: object) -> None:
-        self.warned |= event == "segment_recovered" and bool(fields["quarantined"])
-
-    def warning(self, event: str, **_fields: object) -> None:
-        self.warned |= event != ""
-
-    debug = info
-    error = warning
 
 
 def bits(content: bytes) -> Iterator[Damage]:
@@ -116,7 +101,7 @@ def make_targets(root: Path) -> tuple[list[Target], list[str]]:
     make_data_directory(folded)
     for number in range(PASSES):
         write_segment(folded, [f"event-{number}0", f"event-{number}1"])
-        compact_once(folded, settings_of(folded), Heard())
+        compact_once(folded, settings_of(folded), SilentLog())
     unfolded = [f"event-{PASSES}{place}" for place in range(UNFOLDED)]
     path = write_segment(folded, unfolded)
     ids = [*(f"event-{number}{place}" for number in range(PASSES) for place in range(2)), *unfolded]

@@ -28,11 +28,12 @@ from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from pathlib import Path
 
+from tests.builders.waiting import TIMEOUT_S
 from tests.faults.file_systems import need
 from tests.faults.oracle import Verdict, acknowledged, intended, judge
 from tests.faults.outcome import Outcome, file_system
 from tests.faults.small_server import GAVE_UP, settle
-from tests.faults.traced_runs import FORK, PATIENCE_S, WORKLOADS, numbers_of_calls, prepare, quiet, traced
+from tests.faults.traced_runs import FORK, WORKLOADS, numbers_of_calls, prepare, quiet, traced
 
 ERRNOS = {
     "write": ("ENOSPC", "EIO", "EDQUOT"),
@@ -189,7 +190,7 @@ def settled(made: Stage, outcome: Outcome, where: str) -> tuple[Verdict, float]:
         child.start()
     theirs.close()
     try:
-        restart_s, verdict = ours.recv() if ours.poll(PATIENCE_S) else (PATIENCE_S, None)
+        restart_s, verdict = ours.recv() if ours.poll(TIMEOUT_S) else (TIMEOUT_S, None)
     except EOFError:
         restart_s, verdict = time.monotonic() - started, None
     finally:

@@ -23,8 +23,9 @@ from compactor.process import Compactor, compact_once
 from shared.disk.layout import TEMPORARY_SUFFIX, DataDirectory
 from shared.segments.recovery import recover
 from shared.segments.sealed import active_segments
+from tests.builders.silent_log import SilentLog
 from tests.faults.oracle import Verdict, acknowledged, intended, judge, look
-from tests.faults.scenes import AGENT, Place, Scene, Silence
+from tests.faults.scenes import AGENT, Place, Scene
 from tests.faults.strace import ELSEWHERE, KILLED, OTHERS, count_calls, kill_before, run_alone
 
 RESTART_MAX_S = 5.0
@@ -246,8 +247,8 @@ def recover_twice(data: DataDirectory, expected: Remains | None) -> Remains:
 
 def fold_all(place: Place, seed: int) -> None:
     """What the compactor does when it is started again."""
-    Compactor(place.data, place.settings(seed), Silence()).begin()
-    compact_once(place.data, place.settings(seed), Silence())
+    Compactor(place.data, place.settings(seed), SilentLog()).begin()
+    compact_once(place.data, place.settings(seed), SilentLog())
 
 
 def recover_all(data: DataDirectory) -> None:

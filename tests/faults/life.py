@@ -25,12 +25,12 @@ from shared.disk.durable import make_data_directory
 from shared.disk.layout import DataDirectory
 from shared.settings import Settings
 from shared.timestamps import rfc3339
+from tests.builders.silent_log import SilentLog
+from tests.builders.waiting import TIMEOUT_S
 from tests.faults.crash import Disk, How, make_tree
 from tests.faults.record import Mark, Recorder, Tree
-from tests.faults.small_server import Silent
 
 SEGMENT_MAX_BYTES = 1500
-PATIENCE_S = 20.0
 
 
 class Life:
@@ -56,7 +56,7 @@ class Life:
             make_tree(root, tree)
         make_data_directory(self.data)
         self.settings = Settings(data_dir=root, segment_max_bytes=SEGMENT_MAX_BYTES, fold_memory=256 << 20, **settings)
-        self.log = Silent()
+        self.log = SilentLog()
         self.intended: set[str] = set()
         self.acknowledged: set[str] = set()
         self.ended = False
@@ -111,7 +111,7 @@ class Life:
 
     def _until_quiet(self) -> None:
         """Wait for a seal under way, so that the same seed gives the same record."""
-        deadline = time.monotonic() + PATIENCE_S
+        deadline = time.monotonic() + TIMEOUT_S
         while self.room is None and time.monotonic() < deadline:
             active = self.writer._active
             if active is not None and active.bytes < SEGMENT_MAX_BYTES:

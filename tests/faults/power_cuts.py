@@ -36,6 +36,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from socket import socket
 
+from tests.builders.waiting import TIMEOUT_S
 from tests.faults.file_systems import MAKERS, Disk, disk
 from tests.faults.oracle import Ledger, Verdict, acknowledged, intended, judge, look
 from tests.faults.outcome import Outcome
@@ -47,7 +48,6 @@ LOAD_MAX_S = 1.5
 BEFORE_UP = 0.15  # the share of cuts that do not wait until the server is up
 SETTLED = 0.7
 RESTART_MAX_S = 5.0
-PATIENCE_S = 30.0
 KEY = "ingest-key-of-the-faults"
 # A disk that says "stored" and has stored nothing: every sync of the server returns 0
 # without being made.
@@ -194,7 +194,7 @@ def _over_http(place: Place, name: str, *, wait: bool, prefix: list[str]) -> Ite
         for client in clients:
             client.start()
         try:
-            if wait and not first.wait(PATIENCE_S):
+            if wait and not first.wait(TIMEOUT_S):
                 raise AssertionError(f"`foldlog serve` did not start again before {name}")
             yield
         finally:
@@ -266,7 +266,7 @@ def _settle(place: Place, where: str, outcome: Outcome) -> float:
     """
     started, used_before = time.monotonic(), _used_by_children()
     command = [sys.executable, "-m", "tests.faults.small_server", str(place.data), str(place.ledgers), "settle"]
-    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=PATIENCE_S * 2)
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=TIMEOUT_S * 2)
     restart_s = time.monotonic() - started
     if done.returncode:
         outcome.failures.append(f"{where}: the next start failed: {done.stderr[-2000:]}")

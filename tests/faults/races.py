@@ -31,9 +31,11 @@ from compactor.run_pass import run_pass
 from shared.disk.durable import make_data_directory
 from shared.disk.layout import DataDirectory
 from shared.timestamps import now_ms
+from tests.builders.silent_log import SilentLog
+from tests.builders.waiting import TIMEOUT_S
 from tests.faults.oracle import Ledger, Verdict, acknowledged, intended, judge
 from tests.faults.outcome import Outcome, file_system
-from tests.faults.small_server import Silent, settings_for
+from tests.faults.small_server import settings_for
 from tests.faults.traced_runs import FORK, segment_of
 
 RACES = 1_000
@@ -41,7 +43,6 @@ RACERS = 2
 PASSES = 2
 DELETIONS = 6
 LATER_MAX_S = 0.08
-PATIENCE_S = 30.0
 
 
 def race(root: Path, ledgers: Path, seed: int) -> tuple[Verdict, list[str]]:
@@ -66,7 +67,7 @@ def race(root: Path, ledgers: Path, seed: int) -> tuple[Verdict, list[str]]:
     wrong = []
     committed: Counter[int] = Counter()
     for racer, (ours, _) in zip(racers, lines, strict=True):
-        racer.join(PATIENCE_S)
+        racer.join(TIMEOUT_S)
         if racer.exitcode != 0:
             wrong.append(f"a compactor ended with {racer.exitcode}")
             racer.kill()
@@ -86,7 +87,7 @@ def fold(root: Path, later_s: float, tell: Connection) -> None:
     for _ in range(PASSES):
         try:
             with compactor_lock(data) as lock:
-                tell.send(run_pass(data, settings, Silent(), lock, now_ms()).snapshot.generation)
+                tell.send(run_pass(data, settings, SilentLog(), lock, now_ms()).snapshot.generation)
         except CompactorBusy:
             time.sleep(LATER_MAX_S / 4)
         except (CommitLost, OSError, duckdb.Error):
@@ -103,7 +104,7 @@ def judged(root: Path, ledgers: Path, wrong: list[str]) -> Verdict:
     judge_.start()
     theirs.close()
     try:
-        if ours.poll(PATIENCE_S):
+        if ours.poll(TIMEOUT_S):
             return ours.recv()  # type: ignore[no-any-return]
         raise EOFError
     except EOFError:
@@ -118,7 +119,7 @@ def _judge(root: Path, ledgers: Path, tell: Connection) -> None:
     told = intended(ledgers), acknowledged(ledgers)
     verdict = judge(root, *told)
     if not verdict:
-        compact_once(DataDirectory(root), settings_for(root), Silent())
+        compact_once(DataDirectory(root), settings_for(root), SilentLog())
         verdict = judge(root, *told, folded=True)
     tell.send(verdict)
     os._exit(0)
@@ -133,7 +134,7 @@ def prepare(root: Path, ledgers: Path) -> None:
     for number in range(4):
         segment_of(data, ledger, f"before-{number}").seal()
         if number == 0:
-            compact_once(data, settings_for(root), Silent())
+            compact_once(data, settings_for(root), SilentLog())
     ledger.close()
 
 

@@ -14,10 +14,10 @@ from shared.disk.durable import make_data_directory
 from shared.disk.layout import DataDirectory, parse_segment
 from shared.generations.load import load_snapshot
 from shared.settings import Settings
+from tests.builders.silent_log import SilentLog
 from tests.faults.crash import make_tree
 from tests.faults.oracle import Found, Verdict, compare, look
 from tests.faults.record import Tree, read_tree
-from tests.faults.small_server import Silent
 
 PASSES_MAX = 25
 
@@ -63,7 +63,7 @@ class Reopener:
         make_tree(self._root, tree)
         data = DataDirectory(self._root)
         make_data_directory(data)
-        recover_orphans(data, Silent())
+        recover_orphans(data, SilentLog())
         recovered = read_tree(self._root)
         verdict = None if damaged else compare(look(self._root), intended, acknowledged, generation=generation)
         if not verdict and self._recovers_again(data) != recovered:
@@ -71,7 +71,7 @@ class Reopener:
         return verdict or compare(self._fold(data), intended, acknowledged, folded=True, generation=generation)
 
     def _recovers_again(self, data: DataDirectory) -> Tree:
-        recover_orphans(data, Silent())
+        recover_orphans(data, SilentLog())
         return read_tree(self._root)
 
     def _fold(self, data: DataDirectory) -> Found:
@@ -81,7 +81,7 @@ class Reopener:
             with compactor_lock(data) as lock:
                 sweep_orphans(data, load_snapshot(data))
                 passes = 1
-                while run_pass(data, settings, Silent(), lock, self._now_ms).more:
+                while run_pass(data, settings, SilentLog(), lock, self._now_ms).more:
                     passes += 1
                     assert passes < PASSES_MAX, "passes without end"
             self._folded[key] = look(data.root)

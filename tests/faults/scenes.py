@@ -29,6 +29,7 @@ from shared.disk.layout import DataDirectory
 from shared.segments.recovery import next_sequence, recover
 from shared.settings import Settings
 from shared.timestamps import DAY_S, now_ms, rfc3339
+from tests.builders.silent_log import SilentLog
 from tests.faults.oracle import Ledger
 from tests.faults.strace import MAIN, OTHERS, Gate
 
@@ -40,14 +41,6 @@ AGENT = "Mozilla/5.0 (X11; Linux x86_64; rv:130.0) Gecko/20100101 Firefox/130.0"
 HOUR_MS = 3_600_000
 DAY_MS = DAY_S * 1000
 ARCHIVE_DAYS = 3
-
-
-class Silence:
-    """A log that nobody reads."""
-
-    def info(self, event: str, **fields: object) -> None: ...
-
-    debug = warning = error = info
 
 
 @dataclass(frozen=True)
@@ -208,7 +201,7 @@ async def _ingest(
     gate.wait(MAIN)
     kind.gate = gate
     ledger = Ledger(place.ledger, "client")
-    writer = kind(place.data, WRITER, settings, Silence())
+    writer = kind(place.data, WRITER, settings, SilentLog())
     for number, wave in enumerate(waves):
         if seals and number == 1:
             touch(place.data.seal_request)
@@ -264,12 +257,12 @@ def replace_received(line: Line, received_ms: int) -> Line:
 
 def _fold_at(place: Place, at_ms: int) -> None:
     with compactor_lock(place.data) as lock:
-        run_pass(place.data, Settings(data_dir=place.root), Silence(), lock, at_ms)
+        run_pass(place.data, Settings(data_dir=place.root), SilentLog(), lock, at_ms)
 
 
 def play_compact(place: Place, seed: int, gate: Gate) -> None:
     gate.wait(MAIN)
-    compact_once(place.data, place.settings(seed), Silence())
+    compact_once(place.data, place.settings(seed), SilentLog())
 
 
 def prepare_retain(place: Place, seed: int) -> None:
@@ -289,7 +282,7 @@ def prepare_retain(place: Place, seed: int) -> None:
 
 def play_retain(place: Place, seed: int, gate: Gate) -> None:
     gate.wait(MAIN)
-    retain_now(place.data, place.settings(seed), Silence(), now_ms, is_confirmed=True)
+    retain_now(place.data, place.settings(seed), SilentLog(), now_ms, is_confirmed=True)
 
 
 def prepare_recover(place: Place, seed: int) -> None:

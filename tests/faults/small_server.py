@@ -28,21 +28,14 @@ from shared.disk.durable import make_data_directory
 from shared.disk.layout import DataDirectory
 from shared.settings import Settings
 from shared.timestamps import now_ms, rfc3339
-from tests.faults.oracle import Ledger, acknowledged, intended
+from tests.builders.logs import data_directory
+from tests.builders.silent_log import SilentLog
+from tests.faults.oracle import Ledger, acknowledged, intended, judge
 
 WRITER = "0"
 CLIENTS = 4
 GAVE_UP = 75
 AGAIN = 40
-
-
-class Silent:
-    """Nobody reads what is said here; the oracle asks the files."""
-
-    def debug(self, event: str, **fields: object) -> None:
-        """Nothing."""
-
-    info = warning = error = debug
 
 
 def settings_for(root: Path) -> Settings:
@@ -115,7 +108,7 @@ async def serve(root: Path, ledgers: Path, name: str) -> int:
     settings = settings_for(root)
     again = sent_before(ledgers)
     stop = threading.Event()
-    writer = GroupCommitWriter(data, WRITER, settings, Silent(), on_fatal=stop.set)
+    writer = GroupCommitWriter(data, WRITER, settings, SilentLog(), on_fatal=stop.set)
     print("up", flush=True)
     folding = threading.Thread(target=fold_for_ever, args=(data, settings, stop), daemon=True)
     folding.start()
@@ -131,7 +124,7 @@ def fold_for_ever(data: DataDirectory, settings: Settings, stop: threading.Event
     """What the compactor process does, without its scheduler: one pass after the
     other.
     """
-    compactor = Compactor(data, settings, Silent())
+    compactor = Compactor(data, settings, SilentLog())
     compactor.begin()
     while not stop.is_set():
         compactor.run()
@@ -145,10 +138,10 @@ async def settle(root: Path) -> None:
     data = DataDirectory(root)
     make_data_directory(data)
     settings = settings_for(root)
-    writer = GroupCommitWriter(data, WRITER, settings, Silent())
+    writer = GroupCommitWriter(data, WRITER, settings, SilentLog())
     await writer.close()
-    Compactor(data, settings, Silent()).begin()
-    compact_once(data, settings, Silent())
+    Compactor(data, settings, SilentLog()).begin()
+    compact_once(data, settings, SilentLog())
 
 
 def main() -> int:
@@ -165,3 +158,15 @@ if __name__ == "__main__":
     os._exit(
         code
     )  # at once, as a kill: a pass that still runs in its thread would otherwise end in the middle of DuckDB
+
+
+def nothing_is_wrong(root: Path, ledgers: Path, *, folded: bool = False) -> None:
+    answered = acknowledged(ledgers)
+    assert answered
+    verdict = judge(root, intended(ledgers), answered, folded=folded)
+    assert not verdict, verdict
+
+
+def writer_of(root: Path, **settings: object) -> GroupCommitWriter:
+    given = Settings(data_dir=root, **settings)  # type: ignore[arg-type]
+    return GroupCommitWriter(data_directory(root), "0", given, SilentLog())

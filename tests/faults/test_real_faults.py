@@ -23,12 +23,12 @@ from ingest.collect.encode import encode_lines
 from ingest.wal.commit_queue import DiskFull, GroupCommitWriter, Unavailable
 from shared.disk.control_files import Watch, touch
 from shared.segments.sealed import active_segments, sealed_segments
-from shared.settings import Settings
-from tests.builders.logs import SilentLog, data_directory, line, sealed
+from tests.builders.logs import data_directory, line, sealed
+from tests.builders.silent_log import SilentLog
 from tests.faults import errors, races
 from tests.faults.file_systems import CannotMount, disk, run, small_tmpfs
-from tests.faults.oracle import Ledger, acknowledged, intended, judge
-from tests.faults.small_server import Silent, lines_for, send, settings_for, settle
+from tests.faults.oracle import Ledger
+from tests.faults.small_server import lines_for, nothing_is_wrong, send, settings_for, settle, writer_of
 from tests.faults.traced_runs import WORKLOADS, segment_of
 
 
@@ -50,18 +50,6 @@ def ledger(tmp_path: Path) -> Iterator[Ledger]:
     kept.close()
 
 
-def nothing_is_wrong(root: Path, ledgers: Path, *, folded: bool = False) -> None:
-    answered = acknowledged(ledgers)
-    assert answered
-    verdict = judge(root, intended(ledgers), answered, folded=folded)
-    assert not verdict, verdict
-
-
-def writer_of(root: Path, **settings: object) -> GroupCommitWriter:
-    given = Settings(data_dir=root, **settings)  # type: ignore[arg-type]
-    return GroupCommitWriter(data_directory(root), "0", given, SilentLog())
-
-
 async def test_group_that_is_handed_to_a_dying_writer_is_refused(tmp_path: Path) -> None:
     """The thread has answered one group and fails while the next is on its way: nobody
     may wait for ever.
@@ -72,7 +60,7 @@ async def test_group_that_is_handed_to_a_dying_writer_is_refused(tmp_path: Path)
     def defect() -> bool:
         if writer._active is None or not writer._active.lines:
             return False
-        fails.wait(20)
+        fails.wait(60)
         raise RuntimeError("a defect")
 
     writer._seal_is_due = defect  # type: ignore[method-assign]
@@ -81,7 +69,7 @@ async def test_group_that_is_handed_to_a_dying_writer_is_refused(tmp_path: Path)
     await asyncio.sleep(0)
     fails.set()
     with pytest.raises(Unavailable):
-        await asyncio.wait_for(second, 20)
+        await asyncio.wait_for(second, 60)
     assert writer.waiting == (0, 0)
     await writer.close()
 
@@ -196,19 +184,19 @@ def test_pass_on_a_full_disk_leaves_what_was_and_goes_on_when_there_is_room(tmp_
     with mounting(), small_tmpfs(tmp_path / "disk", "size=2m") as place:
         data = data_directory(place / "data")
         segment_of(data, ledger, "folded").seal()
-        compact_once(data, settings_for(data.root), Silent())
+        compact_once(data, settings_for(data.root), SilentLog())
         segment_of(data, ledger, "sealed").seal()
         failed = 0
         for free_pages in (0, 1, 2, 3, 5, 8, 12):
             fill(place, free_pages)
             try:
-                compact_once(data, settings_for(data.root), Silent())
+                compact_once(data, settings_for(data.root), SilentLog())
             except (OSError, duckdb.Error):
                 failed += 1
             (place / "ballast").unlink()
             nothing_is_wrong(data.root, tmp_path / "ledgers")
         assert failed >= 2
-        compact_once(data, settings_for(data.root), Silent())
+        compact_once(data, settings_for(data.root), SilentLog())
         nothing_is_wrong(data.root, tmp_path / "ledgers", folded=True)
         assert not list(data.root.rglob("*.tmp"))
 

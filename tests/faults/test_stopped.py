@@ -27,14 +27,12 @@ from shared.segments.recovery import WriterAlive, recover
 from shared.segments.sealed import sealed_segments
 from tests.builders.logs import data_directory, line, sealed
 from tests.builders.server import environment, run_foldlog
-from tests.builders.waiting import until
+from tests.builders.silent_log import SilentLog
+from tests.builders.waiting import TIMEOUT_S, until
 from tests.faults.file_systems import CannotMount, mounted, run
 from tests.faults.oracle import Ledger, acknowledged
-from tests.faults.small_server import Silent, lines_for, send, settings_for, settle
-from tests.faults.test_real_faults import nothing_is_wrong, writer_of
+from tests.faults.small_server import lines_for, nothing_is_wrong, send, settings_for, settle, writer_of
 from tests.faults.traced_runs import strace
-
-PATIENCE_S = 30.0
 
 
 @contextmanager
@@ -66,7 +64,7 @@ def test_stopped_process_keeps_its_locks_and_goes_on(tmp_path: Path) -> None:
             with pytest.raises(WriterAlive):
                 recover(data, "0")
             with pytest.raises(CompactorBusy):
-                compact_once(data, settings_for(data.root), Silent())
+                compact_once(data, settings_for(data.root), SilentLog())
             sealed(data, [line(f"by-another-{generation:05d}")], writer="other")  # another worker is not concerned
             assert load_snapshot(data).generation == generation
             process.send_signal(signal.SIGCONT)
@@ -131,7 +129,7 @@ async def test_slow_disk_answers_late_and_refuses_what_may_not_wait(tmp_path: Pa
         await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
         assert time.monotonic() - started >= 1
         await asyncio.gather(*waiting)
-        await asyncio.wait_for(writer.append(lines_for(["event-0006"]), 200), PATIENCE_S)
+        await asyncio.wait_for(writer.append(lines_for(["event-0006"]), 200), TIMEOUT_S)
         await writer.close()
 
 

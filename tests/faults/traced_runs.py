@@ -29,10 +29,11 @@ from shared.disk.durable import make_data_directory
 from shared.disk.layout import DataDirectory
 from shared.segments.recovery import next_sequence
 from shared.settings import Settings
+from tests.builders.silent_log import SilentLog
+from tests.builders.waiting import TIMEOUT_S
 from tests.faults.oracle import Ledger
-from tests.faults.small_server import GAVE_UP, WRITER, Silent, lines_for, send, settings_for
+from tests.faults.small_server import GAVE_UP, WRITER, lines_for, send, settings_for
 
-PATIENCE_S = 12.0
 REQUESTS = 9
 SEGMENT_BYTES = 1_000
 FORK = multiprocessing.get_context("fork")
@@ -48,7 +49,7 @@ def ingest(root: Path, ledgers: Path, gate: Connection) -> None:
 async def _ingest(root: Path, ledgers: Path, gate: Connection) -> None:
     fatal = threading.Event()
     settings = Settings(data_dir=root, segment_max_bytes=SEGMENT_BYTES, disk_reserve=0)
-    writer = GroupCommitWriter(DataDirectory(root), WRITER, settings, Silent(), on_fatal=fatal.set)
+    writer = GroupCommitWriter(DataDirectory(root), WRITER, settings, SilentLog(), on_fatal=fatal.set)
     ledger = Ledger(ledgers, "ingest")
     _wait_for_tracer(gate, writer._thread.native_id or 0)
     for number in range(REQUESTS):
@@ -70,7 +71,7 @@ def start(root: Path, _ledgers: Path, gate: Connection) -> None:
 
 async def _start(root: Path) -> None:
     try:
-        writer = GroupCommitWriter(DataDirectory(root), WRITER, settings_for(root), Silent())
+        writer = GroupCommitWriter(DataDirectory(root), WRITER, settings_for(root), SilentLog())
         await writer.close()
     except OSError:
         os._exit(GAVE_UP)  # as a worker: the supervisor starts it again
@@ -83,7 +84,7 @@ def fold(root: Path, _ledgers: Path, gate: Connection) -> None:
     """
     process.SEAL_PATIENCE_S = 0.05
     _wait_for_tracer(gate, os.getpid())
-    compactor = Compactor(DataDirectory(root), settings_for(root), Silent())
+    compactor = Compactor(DataDirectory(root), settings_for(root), SilentLog())
     compactor.run()
     compactor.run()
     os._exit(0 if compactor.is_idle() else 1)
@@ -107,7 +108,7 @@ def prepare(root: Path, ledgers: Path) -> None:
     for number in range(4):
         segment_of(data, ledger, f"before-{number}").seal()
         if number == 1:
-            compact_once(data, settings_for(root), Silent())
+            compact_once(data, settings_for(root), SilentLog())
     (newest,) = sorted(data.log.glob("*-0000000004.sha256"))
     newest.unlink()  # a suspect segment: it is folded line by line
     orphan = segment_of(data, ledger, "orphan")
@@ -135,7 +136,7 @@ def strace(thread: int, record: Path, options: list[str], *, follow: bool) -> It
         if "attached" not in said:
             raise AssertionError(f"strace cannot attach: {said}")
         yield
-        tracer.wait(PATIENCE_S)
+        tracer.wait(TIMEOUT_S)
     finally:
         tracer.kill()
         tracer.wait()
@@ -150,11 +151,11 @@ def traced(workload: str, root: Path, ledgers: Path, record: Path, options: list
     with quiet():
         child.start()
     try:
-        if not ours.poll(PATIENCE_S):
+        if not ours.poll(TIMEOUT_S):
             return None
         with strace(ours.recv(), record, options, follow=workload == "pass"):
             ours.send("go")
-            child.join(PATIENCE_S)
+            child.join(TIMEOUT_S)
             if child.exitcode is None:
                 child.kill()
                 child.join()

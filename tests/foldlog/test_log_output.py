@@ -20,11 +20,11 @@ import pytest
 
 from shared.disk.layout import DataDirectory
 from tests.builders.logs import line, sealed
+from tests.builders.processes import family, opened
 from tests.builders.server import Server, environment, run_foldlog
-from tests.builders.waiting import until
+from tests.builders.waiting import TIMEOUT_S, until
 
 EVENT = {"name": "pageview", "visitor": "visitor-1", "url": "https://example.com/a"}
-PATIENCE_S = 20.0
 
 # A process that logs as a command does; what it says follows.
 PROGRAM = """
@@ -111,7 +111,7 @@ print(sum(said))
         for process in running:
             process.send_signal(signal.SIGHUP)
         until(lambda: all([opened(process.pid) == {file} for process in running]))
-    printed = b"".join([process.communicate(timeout=PATIENCE_S)[0] for process in running])
+    printed = b"".join([process.communicate(timeout=TIMEOUT_S)[0] for process in running])
     assert [process.returncode for process in running] == [0, 0, 0]
     said = messages(*tmp_path.glob("foldlog.log*"))
     assert len({(each["by"], each["number"]) for each in said}) == len(said) == sum(map(int, printed.split()))
@@ -217,7 +217,7 @@ logging.getLogger("asyncio").info("nothing new")
 
 def test_terminal_gets_words_and_no_escape_of_a_client(tmp_path: Path) -> None:
     outside, inside = pty.openpty()
-    start("log.info('said', agent='a\\x1b[2Jb\\u202ec')", tmp_path, stderr=inside).communicate(timeout=PATIENCE_S)
+    start("log.info('said', agent='a\\x1b[2Jb\\u202ec')", tmp_path, stderr=inside).communicate(timeout=TIMEOUT_S)
     os.close(inside)
     words = os.read(outside, 1 << 16).decode("utf-8")
     os.close(outside)
@@ -356,22 +356,6 @@ def events(file: Path) -> list[str]:
 def rotate(server: Server, file: Path, old: Path) -> None:
     file.rename(old)
     server.running.send_signal(signal.SIGHUP)
-
-
-def family(server: Server) -> dict[str, int]:
-    """The process ids of `serve` and, by their names, of its children."""
-    pid = server.running.pid
-    found = {"serve": pid}
-    for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split():
-        words = Path(f"/proc/{child}/cmdline").read_bytes().decode().split("\0")
-        found["compact" if "compact" in words else f"ingest-{words[words.index('--writer') + 1]}"] = int(child)
-    return found
-
-
-def opened(pid: int) -> set[Path]:
-    """Which message files a process has open."""
-    links = [Path(os.readlink(each)) for each in Path(f"/proc/{pid}/fd").iterdir() if each.is_symlink()]
-    return {link for link in links if link.name.startswith("foldlog.log")}
 
 
 def umask() -> int:

@@ -20,6 +20,7 @@ from shared.disk.layout import DataDirectory
 from shared.generations.snapshot import FORMAT
 from shared.segments.line import SCHEMA_VERSION
 from shared.segments.sealed import sealed_segments
+from tests.builders.disks import tree
 from tests.builders.logs import data_directory, fold, line, sealed
 from tests.builders.server import Server, environment, run_foldlog
 from tests.builders.waiting import until
@@ -82,12 +83,6 @@ MADE_BY_A_NEWER: dict[str, Callable[[DataDirectory], Path]] = {
 }
 
 
-def tree(root: Path) -> dict[str, bytes | None]:
-    return {
-        str(path.relative_to(root)): path.read_bytes() if path.is_file() else None for path in sorted(root.rglob("*"))
-    }
-
-
 @pytest.mark.parametrize("make", MADE_BY_A_NEWER.values(), ids=MADE_BY_A_NEWER)
 def test_serve_refuses_what_a_newer_foldlog_made_and_changes_not_a_byte(
     tmp_path: Path, make: Callable[[DataDirectory], Path]
@@ -127,7 +122,7 @@ def test_serve_ends_when_what_it_started_refuses_and_does_not_start_it_for_ever(
     with Server(tmp_path) as server:
         newer_active_segment(server.data)
         os.kill(server.child("ingest-0"), 9)
-        assert server.running.wait(30) == 2
+        assert server.running.wait(60) == 2
         assert server.stderr().count('"child":"ingest-0"') == 3  # started, died, started
         server.process = None
         server.data.active("5").unlink()

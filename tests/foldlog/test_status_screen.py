@@ -253,7 +253,7 @@ def on_terminal(environ: Mapping[str, str], rows: int = 24, columns: int = 80) -
         with suppress(OSError):  # EIO: it has ended
             while block := os.read(ours, 1 << 16):
                 shown += block
-        assert process.wait(30) == 0
+        assert process.wait(60) == 0
     os.close(ours)
     text = re.sub(r"\x1b\[[0-9;]*m", "", shown.decode("utf-8"))
     assert "\x1b" not in text

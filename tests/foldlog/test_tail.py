@@ -276,7 +276,7 @@ def test_terminal_gets_no_control_characters_from_events(data: DataDirectory, fo
     write(segment, "event-last")
     with on_a_terminal(["tail", *form], environment(data.root)) as (process, terminal):
         shown = read_until(terminal, "\n" if not form else "event-last")
-        process.wait(20)
+        process.wait(60)
     assert "sign" in shown
     assert control(shown.replace("\r\n", "\n")) == set()
 
@@ -302,7 +302,7 @@ def test_following_a_filter_gives_lines_as_they_were_written_at_once(data: DataD
         last = tail.stdout.readline()
         assert last == (data.active("0")).read_bytes().splitlines(keepends=True)[-1]
         tail.send_signal(signal.SIGINT)
-        assert tail.wait(20) == 130
+        assert tail.wait(60) == 130
         assert (tail.stdout.read(), tail.stderr.read()) == (b"", b"")
 
 
@@ -319,7 +319,7 @@ def test_tail_ends_quietly_when_nobody_reads_it_any_more(data: DataDirectory, mo
         tail.stdout.close()
         if more:
             write(segment, "event-0002")
-        assert tail.wait(20) == 0
+        assert tail.wait(60) == 0
         assert tail.stderr.read() == b""
 
 

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.house.test_docs import ROOT, page, rows, section
+from tests.builders.pages import ROOT, page, rows, section
 
 PRODUCT = ("foldlog", "ingest", "reports", "compactor", "shared")
 LEVELS = {"debug", "info", "warning", "error"}

@@ -22,12 +22,12 @@ from shared.disk.layout import DataDirectory
 from shared.generations.load import kept_generations, load_snapshot
 from shared.segments.sealed import sealed_segments
 from shared.timestamps import now_ms
+from tests.builders.disks import fill
 from tests.builders.logs import data_directory, fold, line, sealed
-from tests.builders.server import ADMIN_TOKEN, Server, bearer, environment
+from tests.builders.pages import fenced, page, section
+from tests.builders.server import ADMIN_TOKEN, Server, bearer, environment, failing
 from tests.builders.waiting import until
 from tests.faults.file_systems import small_tmpfs
-from tests.house.test_docs import fenced, page, section
-from tests.ingest.observe.test_health import failing, fill
 
 PAGE = "docs/runbook.md"
 SETTINGS_FILE = "/etc/foldlog/foldlog.env"
@@ -121,7 +121,7 @@ def test_the_disk_is_full(tmp_path: Path) -> None:
         server.fold()
         ballast = disk / "ballast"
         fill(ballast, 4 << 20)
-        until(lambda: server.post([{"name": "a"}]).code == "disk_reserve", timeout_s=5)
+        until(lambda: server.post([{"name": "a"}]).code == "disk_reserve")
         assert "disk" in failing(server)
         assert "disk: " in typing.look()
 
@@ -130,8 +130,8 @@ def test_the_disk_is_full(tmp_path: Path) -> None:
         assert "ballast" in shown  # what takes the room
         assert any(segment.path.suffix == ".zst" for segment in sealed_segments(server.data))
         ballast.unlink()
-        until(lambda: server.post([{"name": "a"}]).status == 200, timeout_s=5)
-        until(lambda: failing(server) == set(), timeout_s=5)
+        until(lambda: server.post([{"name": "a"}]).status == 200)
+        until(lambda: failing(server) == set())
         assert typing.type() == ""
 
 
@@ -193,8 +193,8 @@ def test_a_worker_is_stuck(tmp_path: Path) -> None:
 
         assert re.search(rf"{stuck} +T.*--writer 1", typing.type(WORKER=str(stuck)))
 
-        until(lambda: server.child("ingest-1") != stuck, timeout_s=20)
-        until(lambda: b'foldlog_worker_up{worker="1"} 1.0' in server.get("/metrics").body, timeout_s=20)
+        until(lambda: server.child("ingest-1") != stuck)
+        until(lambda: b'foldlog_worker_up{worker="1"} 1.0' in server.get("/metrics").body)
         assert typing.type().count(" 1.0") == 2
 
 
@@ -257,7 +257,7 @@ def test_a_token_has_leaked(tmp_path: Path) -> None:
         assert server.request("GET", "/admin/api/status", headers=bearer(leaked)).status == 200
         typing.type(TOKEN_ID=id_)
         typing.type()
-        until(lambda: server.request("GET", "/admin/api/status", headers=bearer(leaked)).status == 401, timeout_s=10)
+        until(lambda: server.request("GET", "/admin/api/status", headers=bearer(leaked)).status == 401)
         assert typing.type(LEAKED=leaked) == "401\n"
         assert server.request("GET", "/admin/api/status", headers=bearer(ADMIN_TOKEN)).status == 200
 

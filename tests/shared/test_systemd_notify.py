@@ -18,10 +18,10 @@ import pytest
 
 from foldlog.supervisor.children import Child
 from shared.systemd_notify import Notifier, from_environment
-from tests.builders.logs import SilentLog
 from tests.builders.server import Server, environment
-from tests.builders.supervised import PATIENCE_S, Listener, listening, mischief
-from tests.builders.waiting import until
+from tests.builders.silent_log import SilentLog
+from tests.builders.supervised import Listener, listening, mischief
+from tests.builders.waiting import TIMEOUT_S, until
 
 WATCHDOG_S = 2
 FAST = {"WATCHDOG_USEC": str(WATCHDOG_S * 1_000_000)}
@@ -54,7 +54,7 @@ def test_serve_says_all_of_it(tmp_path: Path) -> None:
         listener.forget()
         server.running.send_signal(signal.SIGHUP)
         reloading = re.fullmatch(r"RELOADING=1\nMONOTONIC_USEC=(\d+)", listener.until("RELOADING"))
-        assert reloading and abs(int(reloading[1]) / 1e6 - time.monotonic()) < PATIENCE_S
+        assert reloading and abs(int(reloading[1]) / 1e6 - time.monotonic()) < TIMEOUT_S
         assert listener.until("READY") == "READY=1"
 
         assert server.stop() == 0
@@ -120,7 +120,7 @@ def test_worker_and_compactor_speak_for_themselves_without_serve(
             listener.until("READY=1")
             process.terminate()
             listener.until("STOPPING=1")
-            assert process.wait(PATIENCE_S) == 0
+            assert process.wait(TIMEOUT_S) == 0
         finally:
             process.kill()
             server._port_holder.close()
@@ -152,7 +152,7 @@ compactor.process.Compactor.run = stand_still
         finally:
             held.unlink()
             process.terminate()
-            process.wait(PATIENCE_S)
+            process.wait(TIMEOUT_S)
 
 
 STUCK = {"stands still": signal.SIGSTOP, "turns in a circle": signal.SIGUSR2}

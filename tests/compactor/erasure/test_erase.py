@@ -20,15 +20,14 @@ import pytest
 
 from compactor.erasure import footprint
 from compactor.erasure.footprint import Sought
-from compactor.erasure.rewrite import erase_pending, look
-from compactor.generations.commit import compactor_lock
+from compactor.erasure.rewrite import look
 from compactor.process import compact_once
 from compactor.repair import verify as verification
 from compactor.repair.rebuild import rebuild
 from compactor.repair.rotated_files import adopt_strays
 from ingest.collect.encode import encode_lines
 from ingest.wal.active_segment import ActiveSegment
-from shared.disk.compression import deflating, inflated
+from shared.disk.compression import deflating
 from shared.disk.durable import make_data_directory
 from shared.disk.layout import TEMPORARY_SUFFIX, DataDirectory
 from shared.duckdb_engine import connect
@@ -37,12 +36,13 @@ from shared.generations.load import load_snapshot
 from shared.segments.sealed import sealed_segments
 from shared.settings import Settings
 from shared.timestamps import epoch_ms, now_ms
-from tests.builders.logs import NOON, SilentLog, data_directory, fold, line, sealed
+from tests.builders.erasure import GONE, erase, holds
+from tests.builders.logs import NOON, data_directory, fold, line, sealed
 from tests.builders.server import environment, lines_of, verify
+from tests.builders.silent_log import SilentLog
 from tests.faults.crash import crashes, make_tree
 from tests.faults.record import Recorder
 
-GONE = "c0ffee-visitor-who-goes"
 DAY_MS = 86_400_000
 
 
@@ -77,32 +77,6 @@ def data(filled: DataDirectory, tmp_path: Path) -> Iterator[DataDirectory]:
     data = DataDirectory(shutil.copytree(filled.root, tmp_path / "data"))
     yield data
     verify(data, environment(data.root))
-
-
-def erase(data: DataDirectory, now_ms: int = NOON + 7_200_000, log: SilentLog | None = None) -> None:
-    """What a pass does once everything is folded."""
-    with compactor_lock(data) as lock:
-        erase_pending(data, Settings(data_dir=data.root), log or SilentLog(), lock, now_ms)
-
-
-def holds(data: DataDirectory, text: str = GONE) -> list[str]:
-    """Every file below the data directory that holds a text: in its bytes, inflated,
-    decoded from base64, or in a column.
-    """
-    found = []
-    for path in sorted(path for path in data.root.rglob("*") if path.is_file()):
-        content = path.read_bytes() + b"".join(inflated(path, 1 << 20))
-        if path.suffix == ".parquet":
-            with closing(connect(64 << 20, 1)) as database:
-                rows = database.execute("SELECT * FROM read_parquet($1)", [str(path)]).fetchall()
-            content += repr(rows).encode("utf-8")
-        if path.parent == data.quarantine and path.suffix == ".ndjson":
-            content += b"".join(
-                base64.b64decode(json.loads(record)["base64"]) for record in path.read_bytes().splitlines()
-            )
-        if text.encode("utf-8") in content:
-            found.append(str(path.relative_to(data.root)))
-    return found
 
 
 def test_no_file_holds_the_visitor(data: DataDirectory) -> None:

@@ -23,9 +23,10 @@ from foldlog.importers.combined import import_combined
 from ingest.wal.commit_queue import Unavailable
 from shared.generations.load import load_snapshot
 from shared.settings import load as load_settings
-from tests.builders.logs import SilentLog, data_directory
+from tests.builders.disks import small_disk
+from tests.builders.logs import data_directory
 from tests.builders.server import Server, environment, lines_of, verify
-from tests.ingest.wal.test_commit_queue import small_disk
+from tests.builders.silent_log import SilentLog
 
 LOG = Path(__file__).parents[2] / "data" / "access.log.gz"
 SITE = "www.semicomplete.com"

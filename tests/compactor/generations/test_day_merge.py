@@ -16,8 +16,9 @@ from compactor.run_pass import Pass
 from shared.disk.layout import DataDirectory
 from shared.generations.load import load_snapshot
 from shared.timestamps import utc_day
-from tests.builders.logs import NOON, SilentLog, data_directory, fold, line, sealed
-from tests.compactor.fold.test_dedupe import archived, assert_verified
+from tests.builders.archive import archived, assert_verified
+from tests.builders.logs import NOON, data_directory, fold, line, sealed
+from tests.builders.silent_log import SilentLog
 
 DAY_MS = 86_400_000
 DAY = utc_day(NOON)

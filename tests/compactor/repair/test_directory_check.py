@@ -32,10 +32,11 @@ from shared.generations.snapshot import decode_snapshot
 from shared.segments.sealed import sealed_segments
 from shared.settings import Settings
 from shared.status import read_status
-from tests.builders.logs import NOON, SilentLog, data_directory, fold, fold_all, line, sealed
-from tests.compactor.fold.test_dedupe import archived, assert_verified
-from tests.compactor.fold.test_dedupe import counters as counter_rows
-from tests.shared.segments.test_damage import scratch_directory
+from tests.builders.archive import archived, assert_verified
+from tests.builders.archive import counters as counter_rows
+from tests.builders.disks import scratch_directory
+from tests.builders.logs import NOON, data_directory, fold, fold_all, line, sealed
+from tests.builders.silent_log import SilentLog
 
 DAY_MS = 86_400_000
 LONG_AGO = NOON - 200 * DAY_MS
@@ -233,7 +234,7 @@ def test_kept_snapshot_takes_the_place_of_one_whose_parts_are_missing(several: D
     several.part(kind, DAY, current.generation).unlink()
     log = SilentLog()
     started(several, log)
-    assert [fields["went_back_to"] for event, fields in log.said if event == "parts_missing"] == [
+    assert [fields["went_back_to"] for event, fields in log.entries if event == "parts_missing"] == [
         current.generation - 1
     ]
     assert load_snapshot(several).generation > current.generation
@@ -421,7 +422,7 @@ def ids_of_the_visitor(data: DataDirectory) -> list[str]:
 
 
 def erasure_may_be_undone(log: SilentLog) -> list[object]:
-    return [fields["erased_at"] for event, fields in log.said if event == "erasure_may_be_undone"]
+    return [fields["erased_at"] for event, fields in log.entries if event == "erasure_may_be_undone"]
 
 
 @pytest.mark.parametrize("early", [("snapshot.*.json",), ()], ids=["with the snapshots of before", "parts alone"])

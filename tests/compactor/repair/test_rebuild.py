@@ -17,8 +17,9 @@ from shared.disk.layout import DataDirectory, parse_part
 from shared.generations.load import load_snapshot
 from shared.segments.sealed import sealed_segments
 from shared.settings import Settings
-from tests.builders.logs import NOON, SilentLog, data_directory, fold, line, sealed
-from tests.compactor.fold.test_dedupe import HOUR_MS, archived, assert_verified, counters
+from tests.builders.archive import HOUR_MS, archived, assert_verified, counters
+from tests.builders.logs import NOON, data_directory, fold, line, sealed
+from tests.builders.silent_log import SilentLog
 
 DAY_MS = 24 * HOUR_MS
 

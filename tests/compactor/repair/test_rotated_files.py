@@ -24,8 +24,9 @@ from shared.disk.layout import DataDirectory, parse_active, parse_rotated, parse
 from shared.segments.sealed import digest, sealed_segments
 from shared.settings import Settings
 from shared.timestamps import now_ms
-from tests.builders.logs import SilentLog, data_directory, fold_all, line, sealed
-from tests.compactor.fold.test_dedupe import archived, assert_verified
+from tests.builders.archive import archived, assert_verified
+from tests.builders.logs import data_directory, fold_all, line, sealed
+from tests.builders.silent_log import SilentLog
 from tests.faults.crash import crashes, make_tree
 from tests.faults.record import Recorder, read_tree
 
@@ -87,7 +88,7 @@ def test_lines_that_are_in_no_segment_are_sealed(tmp_path: Path, name: str, pack
     sealed(data, [line("event-0")])
     (data.log / name).write_bytes(pack(LINES))
     log = adopt(data)
-    assert [(fields["outcome"], fields["lines"]) for _, fields in log.said] == [("recovered", 2)]
+    assert [(fields["outcome"], fields["lines"]) for _, fields in log.entries] == [("recovered", 2)]
     assert [(each.name.writer, each.name.sequence) for each in sealed_segments(data)] == [("0", 1), ("adopted", 1)]
     assert all(digest(each).intact for each in sealed_segments(data))
     assert not (data.log / name).exists()
@@ -100,7 +101,7 @@ def test_lines_that_a_segment_holds_are_not_sealed_again(tmp_path: Path, name: s
     of_a_segment = sealed(data, [line("event-1"), line("event-2")])
     (data.log / name).write_bytes(pack(LINES))
     log = adopt(data)
-    assert [(fields["outcome"], fields["segment"]) for _, fields in log.said] == [("removed", of_a_segment.file)]
+    assert [(fields["outcome"], fields["segment"]) for _, fields in log.entries] == [("removed", of_a_segment.file)]
     assert len(sealed_segments(data)) == 1 and not (data.log / name).exists()
 
 
@@ -120,7 +121,7 @@ def test_segment_whose_writer_has_not_noticed_is_left_alone(tmp_path: Path) -> N
     segment = ActiveSegment(data, "0", 1, "fsync")
     segment.commit(LINES, 2)
     moved = segment.path.rename(data.log / "active-0.ndjson.1")
-    assert adopt(data).said == []
+    assert adopt(data).entries == []
     assert moved.exists()
     segment.abandon()  # as a kill does it
     assert adopt(data).outcomes("rotated_file") == ["recovered"]
@@ -162,7 +163,7 @@ def test_bad_lines_go_to_quarantine(tmp_path: Path) -> None:
     data = data_directory(tmp_path)
     (data.log / "active-0.ndjson.1").write_bytes(LINES + b"torn")
     log = adopt(data)
-    assert [(fields["lines"], fields["quarantined"]) for _, fields in log.said] == [(2, 1)]
+    assert [(fields["lines"], fields["quarantined"]) for _, fields in log.entries] == [(2, 1)]
     (kept,) = data.quarantine.iterdir()
     assert kept.name.startswith("recovered-adopted-") and b'"file":"active-0.ndjson.1"' in kept.read_bytes()
     assert counted(data) == ["event-1", "event-2"]
@@ -217,7 +218,7 @@ def test_one_of_a_newer_version_is_left_and_stops_nothing(tmp_path: Path) -> Non
     (data.log / "active-0.ndjson.2").write_bytes(LINES)
     log = adopt(data)
     assert log.outcomes("rotated_file") == ["skipped", "recovered"]
-    assert "newer" in str(log.said[0][1]["reason"])
+    assert "newer" in str(log.entries[0][1]["reason"])
     assert (data.log / "active-0.ndjson.1").read_bytes() == content
     assert list(data.quarantine.iterdir()) == []
     assert counted(data) == ["event-1", "event-2"]

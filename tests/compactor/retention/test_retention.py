@@ -40,9 +40,10 @@ from shared.segments.sealed import Segment, file_sizes, sealed_segments, sha256_
 from shared.settings import Settings
 from shared.status import read_status
 from shared.timestamps import DAY_S, epoch_ms, now_ms, rfc3339, utc_day
-from tests.builders.logs import NOON, SilentLog, data_directory, fold, line, sealed
+from tests.builders.archive import archived, assert_verified, counters
+from tests.builders.logs import NOON, data_directory, fold, line, sealed
 from tests.builders.server import Server, environment, run_foldlog
-from tests.compactor.fold.test_dedupe import archived, assert_verified, counters
+from tests.builders.silent_log import SilentLog
 from tests.faults.kill_points import MEMORY, Options, enumerate_points, run_points, spread, workers
 from tests.faults.kill_run import CHANGES
 from tests.faults.strace import KILLED, is_there
@@ -500,7 +501,7 @@ def test_mass_deletion_waits_for_a_person_and_goes_on_by_itself_afterwards(tmp_p
     assert run.held == {"archive": RetentionHold(12, 12, held_bytes(data), day(21), day(10))}
     assert (run.skipped, run.archive_days, run.at) == (None, 0, rfc3339(NOON + 2))
     assert run.succeeded_at == rfc3339(NOON - 10 * DAY_MS + 229 * HOUR_MS), "of the last pass before"
-    (said,) = {json.dumps(fields) for event, fields in log.said if event == "retention_on_hold"}
+    (said,) = {json.dumps(fields) for event, fields in log.entries if event == "retention_on_hold"}
     assert "foldlog retain --confirm" in said
 
     settings = Settings(data_dir=data.root, archive_retention_days=7)

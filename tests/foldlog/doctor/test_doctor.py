@@ -36,9 +36,9 @@ from shared.settings import Settings
 from shared.settings import load as load_settings
 from shared.timestamps import DAY_S, now_ms
 from shared.undeclared_proxy import WARNING
+from tests.builders.disks import tree
 from tests.builders.logs import data_directory, fold, line, sealed
 from tests.builders.server import Server, environment, run_foldlog
-from tests.foldlog.test_preflight import tree
 
 NOBODY = 65534
 ROOT = Path("/var/lib/foldlog")
@@ -722,7 +722,7 @@ def test_terminal_of_80_columns_is_not_overrun(tmp_path: Path) -> None:
         with suppress(OSError):
             while block := os.read(ours, 1 << 16):
                 shown += block
-        assert process.wait(30) == 0
+        assert process.wait(60) == 0
     os.close(ours)
     lines = re.sub(r"\x1b\[[0-9;]*m", "", shown.decode()).replace("\r\n", "\n").splitlines()
     assert max(map(len, lines)) <= 80

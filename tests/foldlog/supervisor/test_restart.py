@@ -32,12 +32,12 @@ from shared.generations.load import load_snapshot
 from shared.segments.sealed import active_segments, sealed_segments
 from shared.settings import Settings, SettingsError
 from shared.worker_stats import WorkerStats
+from tests.builders.caddy import Caddy
+from tests.builders.nginx import Nginx
 from tests.builders.proxy import HOST
-from tests.builders.server import REQUEST_TIMEOUT_S, Answer, Server, keyed, lines_of, read_answer, verify
-from tests.builders.supervised import PATIENCE_S, Activated
-from tests.builders.waiting import until
-from tests.components.test_deploy_caddy import Caddy
-from tests.components.test_deploy_nginx import Nginx
+from tests.builders.server import Answer, Server, keyed, lines_of, read_answer, verify
+from tests.builders.supervised import Activated
+from tests.builders.waiting import TIMEOUT_S, until
 
 pytestmark = pytest.mark.long
 
@@ -78,7 +78,7 @@ class Clients:
     def __exit__(self, *_: object) -> None:
         self._done.set()
         for thread in self._threads:
-            thread.join(PATIENCE_S)
+            thread.join(TIMEOUT_S)
 
     def until_sent(self, more: int) -> None:
         """So many more events have been answered, or something is wrong."""
@@ -86,7 +86,7 @@ class Clients:
         until(lambda: len(self.sent) > enough or self.wrong, lambda: self.wrong)
 
     def _send(self, client: int) -> None:
-        connection = HTTPConnection(*self._address, timeout=PATIENCE_S)
+        connection = HTTPConnection(*self._address, timeout=TIMEOUT_S)
         for number in range(100_000):
             id_ = f"restart-{self._address[0][-1]}-{client}-{number:06}"
             try:
@@ -162,7 +162,7 @@ def test_workers_as_units_of_their_own_leave_no_gap(tmp_path: Path) -> None:
 
     def stop(process: subprocess.Popen[bytes]) -> None:
         process.terminate()
-        assert process.wait(PATIENCE_S) == 0
+        assert process.wait(TIMEOUT_S) == 0
 
     with other:
         workers = {writer: start(writer) for writer in ("a", "b")}
@@ -242,7 +242,7 @@ def stopping(tmp_path: Path) -> Any:
             yield SimpleNamespace(server=server, begin=begin)
         finally:
             process, server.process = server.running, None
-            assert process.wait(PATIENCE_S) == 0
+            assert process.wait(TIMEOUT_S) == 0
             verify(server.data, server.environ)
 
 
@@ -255,7 +255,7 @@ def connects(port: int) -> bool:
 
 
 def connected(server: Server, first: bytes = b"") -> socket.socket:
-    connection = socket.create_connection(("127.0.0.1", server.port), REQUEST_TIMEOUT_S)
+    connection = socket.create_connection(("127.0.0.1", server.port), TIMEOUT_S)
     if first:
         connection.sendall(first)
         assert read_answer(connection).status == 200
@@ -342,7 +342,7 @@ async def test_request_that_comes_too_late_is_told_so() -> None:
     port = runner.addresses[0][1]
 
     def ask() -> Answer:
-        with socket.create_connection(("127.0.0.1", port), REQUEST_TIMEOUT_S) as connection:
+        with socket.create_connection(("127.0.0.1", port), TIMEOUT_S) as connection:
             connection.sendall(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
             return read_answer(connection)
 
@@ -400,7 +400,7 @@ def test_serve_says_what_is_wrong_with_an_inherited_socket(tmp_path: Path) -> No
             env=server.environ,
             pass_fds=server.inherited,
             capture_output=True,
-            timeout=PATIENCE_S,
+            timeout=TIMEOUT_S,
             check=False,
         )
         server._port_holder.close()

@@ -24,9 +24,9 @@ import pytest
 
 from shared.timestamps import now_ms
 from tests.builders.logs import data_directory, line, sealed
+from tests.builders.processes import children
 from tests.builders.server import ADMIN_TOKEN, INGEST_KEY, Answer, Server, bearer, run_foldlog
 from tests.builders.waiting import until
-from tests.reports.reader.test_client import children
 
 FIREFOX = "Mozilla/5.0 (X11; Linux x86_64; rv:145.0) Gecko/20100101 Firefox/145.0"
 GOOGLEBOT = "Mozilla/5.0 (compatible; Googlebot/2.1; +http://www.google.com/bot.html)"
@@ -530,7 +530,7 @@ def test_fold_that_is_asked_for_while_the_compactor_is_started_again_is_done(ser
     try:
         os.kill(server.child("compact"), signal.SIGKILL)
         sent = f"POST /admin/api/fold HTTP/1.1\r\nHost: {SITE}\r\nAuthorization: Bearer {ADMIN_TOKEN}\r\nContent-Length: 0\r\n\r\n"
-        assert server.exchange(sent.encode(), timeout_s=6).status == 200
+        assert server.exchange(sent.encode()).status == 200
     finally:
         server.fold()
 

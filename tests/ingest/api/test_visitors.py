@@ -17,9 +17,9 @@ import pytest
 
 from shared.disk.layout import DataDirectory
 from shared.erasures import create_request, is_done, pending_requests, read_records
+from tests.builders.erasure import holds
 from tests.builders.server import ADMIN_TOKEN, INGEST_KEY, Answer, Server, bearer, run_foldlog
 from tests.builders.waiting import until
-from tests.compactor.erasure.test_erase import holds
 
 GONE = "visitor/who goes?"
 STAYS = "visitor who stays"
@@ -153,7 +153,7 @@ def test_worker_stops_though_an_erasure_is_waited_for(tmp_path: Path) -> None:
             client.sendall(head.encode("ascii"))
             until(lambda: len(pending_requests(server.data)) == 1)
         os.kill(worker, signal.SIGTERM)
-        until(lambda: server.child("ingest-0") != worker, timeout_s=20)
+        until(lambda: server.child("ingest-0") != worker)
         os.kill(server.child("compact"), signal.SIGCONT)
         until(lambda: pending_requests(server.data) == [])
 

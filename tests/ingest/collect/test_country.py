@@ -16,7 +16,7 @@ from netaddr import IPSet
 
 from ingest.collect.country import CountryLookup
 from shared.settings import Settings, SettingsError
-from tests.builders.logs import SilentLog
+from tests.builders.silent_log import SilentLog
 
 GERMAN, FRENCH, NOWHERE = "203.0.113.77", "198.51.100.7", "192.0.2.1"
 JUST_BEFORE_S, LOOK_S = 59.5, 60.0
@@ -130,14 +130,14 @@ ADDRESSES = {
 @pytest.mark.parametrize(("address", "expected"), ADDRESSES.values(), ids=ADDRESSES)
 def test_country_of_an_address(lookup: CountryLookup, log: SilentLog, address: str, expected: str | None) -> None:
     assert [lookup.of(address, None), lookup.of(address, None)] == [expected, expected]
-    assert log.said == []
+    assert log.entries == []
 
 
 def test_file_that_knows_no_ipv6_says_nothing_about_it(tmp_path: Path, log: SilentLog) -> None:
     path = write(tmp_path / "ipv4.mmdb", {"203.0.113.0/24": country("DE")}, ip_version=4)
     lookup = CountryLookup(Settings(country_file=path), log)
     assert [lookup.of(a, None) for a in (GERMAN, f"::ffff:{GERMAN}", "2001:db8::1")] == ["DE", "DE", None]
-    assert log.said == []
+    assert log.entries == []
 
 
 # What the file has about an address, and the country made of it.
@@ -183,7 +183,7 @@ def test_file_is_looked_at_once_in_each_minute(path: Path, lookup: CountryLookup
         clock.now += LOOK_S - JUST_BEFORE_S
         assert lookup.of(GERMAN, None) == code
         before = code
-    assert log.said == []
+    assert log.entries == []
 
 
 def test_old_file_that_is_put_back_is_used_again(
@@ -263,7 +263,7 @@ def test_file_that_goes_bad_leaves_the_old_one_in_use_and_is_logged_once(
     for _ in range(3):
         clock.now += LOOK_S
         assert [lookup.of(GERMAN, None), lookup.of(FRENCH, None)] == ["DE", "FR"]
-    assert log.said == [("country_file_unreadable", {"path": str(path), "reason": reason})]
+    assert log.entries == [("country_file_unreadable", {"path": str(path), "reason": reason})]
 
 
 def test_next_bad_file_is_logged_again_and_the_next_good_one_is_used(
@@ -277,7 +277,7 @@ def test_next_bad_file_is_logged_again_and_the_next_good_one_is_used(
     write(path, {"203.0.113.0/24": country("AT")})
     clock.now += LOOK_S
     assert lookup.of(GERMAN, None) == "AT"
-    assert len(log.said) == 2
+    assert len(log.entries) == 2
 
 
 def test_bad_file_is_tried_again_even_where_it_looks_the_same(
@@ -298,7 +298,7 @@ def test_damaged_record_is_no_country_and_is_logged_once_without_the_address(pat
     assert path.read_bytes() != content
     lookup = CountryLookup(Settings(country_file=path), log)
     assert [lookup.of(a, None) for a in (GERMAN, GERMAN, "203.0.113.78", FRENCH)] == [None, None, None, "FR"]
-    assert log.said == [("country_file_unreadable", {"path": str(path), "reason": "a record in it is damaged"})]
+    assert log.entries == [("country_file_unreadable", {"path": str(path), "reason": "a record in it is damaged"})]
 
 
 def test_no_damage_raises_anything_or_shows_an_address(tmp_path: Path, path: Path, log: SilentLog) -> None:
@@ -318,8 +318,8 @@ def test_no_damage_raises_anything_or_shows_an_address(tmp_path: Path, path: Pat
         found = {lookup.of(address, None) for address in addresses}
         assert all(code is None or (len(code) == 2 and code.isascii() and code.isupper()) for code in found)
     assert 0 < opened < 400
-    assert log.said
-    assert not any(address in str(log.said) for address in addresses)
+    assert log.entries
+    assert not any(address in str(log.entries) for address in addresses)
 
 
 class Address(str):

@@ -6,7 +6,6 @@ from __future__ import annotations
 
 import gzip
 import http.client
-import json
 import os
 import re
 import signal
@@ -21,17 +20,41 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import zstandard
 
 from ingest.collect.validate import LATENESS_MAX_MS
 from shared.generations.load import load_snapshot
 from shared.timestamps import now_ms
 from tests.builders.logs import NOON, data_directory, fold, line, sealed
-from tests.builders.server import ADMIN_TOKEN, INGEST_KEY, Answer, Server, read_answer
+from tests.builders.server import ADMIN_TOKEN, INGEST_KEY, Server
+from tests.builders.wire import (
+    CONSENT,
+    HOST,
+    JSON,
+    KEY,
+    NDJSON,
+    SAME_ORIGIN,
+    VALID,
+    asking,
+    batch,
+    chunked,
+    coded,
+    cookie,
+    encoded,
+    event,
+    exchange,
+    in_chunks,
+    keyed,
+    nested,
+    padded,
+    page,
+    wire,
+    with_line,
+    zstd,
+    zstd_window,
+)
 
 PAGE_LIMIT = 64 << 10
 KEY_LIMIT = 1 << 20
-HOST = "example.com"
 ADDRESS = "203.0.113.77"
 MIB = 1 << 20
 AT_ONCE_S = 5.0  # whoever waits for the body waits longer
@@ -52,98 +75,6 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
 def defects(server: Server) -> list[str]:
     """What the server logged as its own defect, or did not mean to log at all."""
     return [line for line in server.stderr().splitlines() if '"event":"request_failed"' in line or "Traceback" in line]
-
-
-def event(**fields: object) -> bytes:
-    return json.dumps({"name": "pageview"} | fields).encode("utf-8")
-
-
-def batch(*events: bytes) -> bytes:
-    return b'{"events":[' + b",".join(events) + b"]}"
-
-
-VALID = batch(event())
-JSON = "Content-Type: application/json"
-NDJSON = "Content-Type: application/x-ndjson"
-SAME_ORIGIN = "Sec-Fetch-Site: same-origin"
-CONSENT = "Foldlog-Consent: granted"
-KEY = f"Authorization: Bearer {INGEST_KEY}"
-
-
-def wire(
-    *headers: str, body: bytes = b"", method: str = "POST", path: str = "/v1/events", length: str | None = None
-) -> bytes:
-    """A request with exactly these headers, Host and (unless `length` is empty)
-    Content-Length.
-    """
-    lines = [f"{method} {path} HTTP/1.1", f"Host: {HOST}", *headers]
-    lines += [f"Content-Length: {len(body) if length is None else length}"] if length != "" else []
-    return "\r\n".join([*lines, "", ""]).encode("latin-1") + body
-
-
-def page(body: bytes = VALID, *headers: str, media_type: str = JSON) -> bytes:
-    """As a page of the same origin sends it, with consent."""
-    return wire(SAME_ORIGIN, CONSENT, media_type, *headers, body=body)
-
-
-def cookie(header: str) -> bytes:
-    """As a page of the same origin sends it, with nothing but this cookie for
-    consent.
-    """
-    return wire(SAME_ORIGIN, JSON, f"Cookie: {header}", body=VALID)
-
-
-def keyed(body: bytes = VALID, *headers: str) -> bytes:
-    """As a server with a key sends it, with consent."""
-    return wire(KEY, CONSENT, JSON, *headers, body=body)
-
-
-def in_chunks(*chunks: bytes) -> bytes:
-    return b"".join(b"%x\r\n%b\r\n" % (len(chunk), chunk) for chunk in chunks) + b"0\r\n\r\n"
-
-
-def coded(body: bytes, coding: str = "chunked", who: str = SAME_ORIGIN) -> bytes:
-    """With Transfer-Encoding and the body as it is."""
-    return wire(who, CONSENT, JSON, f"Transfer-Encoding: {coding}", length="") + body
-
-
-def chunked(*chunks: bytes) -> bytes:
-    return coded(in_chunks(*chunks))
-
-
-def padded(size: int) -> bytes:
-    return VALID + b" " * (size - len(VALID))
-
-
-def encoded(encoding: str, body: bytes) -> bytes:
-    return page(body, f"Content-Encoding: {encoding}")
-
-
-def with_line(line: bytes) -> bytes:
-    """A valid request with this line among its headers."""
-    return page().replace(b"\r\n", b"\r\n" + line, 1)
-
-
-def asking(line: bytes) -> bytes:
-    """A valid request with this request line."""
-    return line + page()[len(b"POST /v1/events HTTP/1.1") :]
-
-
-def zstd(content: bytes) -> bytes:
-    compressor = zstandard.ZstdCompressor().compressobj()
-    return compressor.compress(content) + compressor.flush()
-
-
-def zstd_window(content: bytes, window_log: int) -> bytes:
-    parameters = zstandard.ZstdCompressionParameters(window_log=window_log, write_content_size=False)
-    compressor = zstandard.ZstdCompressor(compression_params=parameters).compressobj()
-    return compressor.compress(content) + compressor.flush()
-
-
-def nested(depth: int, brackets: str) -> bytes:
-    """`depth` arrays or objects in one another."""
-    opened, closed = {"arrays": (b"[", b"]"), "objects": (b'{"a":', b"}")}[brackets]
-    return opened * depth + (b"1" if brackets == "objects" else b"") + closed * depth
 
 
 def appended(server: Server, before: list[dict[str, Any]]) -> list[dict[str, Any]]:
@@ -679,11 +610,6 @@ def connection(server: Server) -> Iterator[socket.socket]:
         yield opened
 
 
-def exchange(connection: socket.socket, sent: bytes) -> Answer:
-    connection.sendall(sent)
-    return read_answer(connection)
-
-
 SURVIVED = [name for name in REFUSED if REFUSED[name][1][1] not in {"http", "too_large"}]
 
 
@@ -847,7 +773,7 @@ def test_stop_under_load_acknowledges_only_what_is_on_disk(tmp_path: Path) -> No
         time.sleep(0.5)
         assert server.stop() == 0
         for client in clients:
-            client.join(10)
+            client.join(60)
         assert acknowledged
         assert others <= {503}
         ids = [line["id"] for line in server.lines()]

@@ -16,8 +16,9 @@ from ingest.collect.undeclared_proxy import ENOUGH, ProxyWatch
 from shared.disk.layout import DataDirectory
 from shared.settings import Settings
 from shared.undeclared_proxy import WARNING, warning
-from tests.builders.logs import SilentLog, data_directory
+from tests.builders.logs import data_directory
 from tests.builders.server import Server, run_foldlog
+from tests.builders.silent_log import SilentLog
 from tests.builders.waiting import until
 
 PROXY = "127.0.0.77"
@@ -154,7 +155,7 @@ def test_address_is_neither_kept_nor_said(tmp_path: Path) -> None:
     watch(data, [PROXY] * ENOUGH, DECLARED, log)
     content = data.one_address.read_text()
     assert sorted(json.loads(content)) == ["requests", "since", "trusted_proxies"]
-    assert PROXY not in content + repr(log.said) + WARNING
+    assert PROXY not in content + repr(log.entries) + WARNING
     assert stat.S_IMODE(data.one_address.stat().st_mode) == 0o600
 
 

@@ -19,12 +19,12 @@ from aiohttp.web_request import BaseRequest
 
 from ingest.http.connection import HEAD_TIMEOUT_S, Connection, Server
 from shared.worker_stats import WorkerStats
+from tests.builders.waiting import TIMEOUT_S
 
 REQUEST = b"GET / HTTP/1.1\r\nHost: x\r\n\r\n"
 HALF_A_HEAD = REQUEST[:-4]
 HELLO = b"HTTP/1.1 200 OK\r\n"
 LONG_AGO_S = HEAD_TIMEOUT_S + 1
-PATIENCE_S = 5.0
 A_MOMENT_S = 0.05
 
 
@@ -50,11 +50,11 @@ class Client(NamedTuple):
         await asyncio.sleep(A_MOMENT_S)
 
     async def first_line(self) -> bytes:
-        return await asyncio.wait_for(self.hears.readline(), PATIENCE_S)
+        return await asyncio.wait_for(self.hears.readline(), TIMEOUT_S)
 
     async def raw_response(self) -> tuple[int, str, bytes]:
         """Status, code and head of the only answer before the connection was closed."""
-        said = await asyncio.wait_for(self.hears.read(), PATIENCE_S)
+        said = await asyncio.wait_for(self.hears.read(), TIMEOUT_S)
         head, _, body = said.partition(b"\r\n\r\n")
         return int(head.split()[1]), json.loads(body)["code"], head
 
@@ -219,7 +219,7 @@ async def test_connection_is_idle_that_sent(sent: bytes) -> None:
     async with serving() as here:
         client = await here.connect(sent)
         here.server.close_idle()
-        said = await asyncio.wait_for(client.hears.read(), PATIENCE_S)
+        said = await asyncio.wait_for(client.hears.read(), TIMEOUT_S)
         assert said.endswith(b"hello" if sent else b"")
 
 
@@ -255,7 +255,7 @@ print(connection_limit(Settings(max_connections={wanted})))
 def test_room_for_connections_is(wanted: int, expected: int) -> None:
     """In a process of its own: a limit of a process can only be lowered."""
     done = subprocess.run(
-        [sys.executable, "-c", ROOM_CODE.format(wanted=wanted)], capture_output=True, text=True, timeout=20, check=False
+        [sys.executable, "-c", ROOM_CODE.format(wanted=wanted)], capture_output=True, text=True, timeout=60, check=False
     )
     assert done.returncode == 0, done.stderr
     assert int(done.stdout) == expected

@@ -26,8 +26,8 @@ import pytest
 
 from tests.builders.server import ADMIN_TOKEN, Answer, Server, read_answer
 from tests.builders.server import keyed as key_headers
-from tests.builders.waiting import until
-from tests.ingest.collect.test_handler import (
+from tests.builders.waiting import TIMEOUT_S, until
+from tests.builders.wire import (
     CONSENT,
     HOST,
     JSON,
@@ -53,7 +53,6 @@ HEAD = page()[: -len(VALID)]
 KIB = 1 << 10
 SLOW_S = 5.0
 IDLE_S = 15.0
-PATIENCE_S = 30.0  # only what fails waits so long: the upper bound of everything below, on a machine however busy
 LIMIT = 20
 REQUEST_ID = re.compile(r"[0-9a-f]{16}")
 
@@ -99,7 +98,7 @@ def complaints(stderr: str) -> list[str]:
 
 
 def dial(server: Server) -> socket.socket:
-    return socket.create_connection(("127.0.0.1", server.port), PATIENCE_S)
+    return socket.create_connection(("127.0.0.1", server.port), TIMEOUT_S)
 
 
 def everything(server: Server, sent: bytes) -> bytes:
@@ -160,7 +159,7 @@ async def converse(port: int, steps: Sequence[Step]) -> Told:
 
     talking = asyncio.create_task(talk())
     with suppress(TimeoutError, ConnectionResetError):
-        async with asyncio.timeout(PATIENCE_S):
+        async with asyncio.timeout(TIMEOUT_S):
             while block := await reader.read(65536):
                 said += block
                 answered_s = time.monotonic() - started
@@ -689,7 +688,7 @@ def test_connection_that_goes_on_sending_through_a_stop_loses_nothing(tmp_path: 
     others: list[Answer] = []
 
     def send(client: int, port: int) -> None:
-        connection = HTTPConnection("127.0.0.1", port, timeout=PATIENCE_S)
+        connection = HTTPConnection("127.0.0.1", port, timeout=TIMEOUT_S)
         with suppress(OSError, HTTPException):
             for number in range(100_000):
                 id_ = f"stop-{client}-{number:06}"
@@ -711,7 +710,7 @@ def test_connection_that_goes_on_sending_through_a_stop_loses_nothing(tmp_path: 
         time.sleep(0.5)
         assert stopped.stop() == 0
         for client in clients:
-            client.join(PATIENCE_S)
+            client.join(TIMEOUT_S)
         assert len(stored) > len(clients)
         assert {(answer.code, answer.headers["Connection"]) for answer in others} <= {("stopping", "close")}
         assert set(stored) <= {line["id"] for line in stopped.lines()}
@@ -723,7 +722,7 @@ def test_connection_that_goes_on_sending_through_a_stop_loses_nothing(tmp_path: 
 
 @pytest.mark.parametrize("name", TOO_SLOW)
 def test_slow_client_is_told_so_and_closed(conversations: Future[dict[str, Told]], name: str) -> None:
-    told = conversations.result(2 * PATIENCE_S)[name]
+    told = conversations.result(2 * TIMEOUT_S)[name]
     assert told.statuses == TOO_SLOW[name][1]
     assert told.code == "slow"
     assert told.answered_s > SLOW_S - 0.2
@@ -732,12 +731,12 @@ def test_slow_client_is_told_so_and_closed(conversations: Future[dict[str, Told]
 
 @pytest.mark.parametrize("name", SLOW_ENOUGH)
 def test_client_that_is_a_little_slow_is_served(conversations: Future[dict[str, Told]], name: str) -> None:
-    assert set(conversations.result(2 * PATIENCE_S)[name].statuses) == {200}
+    assert set(conversations.result(2 * TIMEOUT_S)[name].statuses) == {200}
 
 
 @pytest.mark.parametrize("name", IDLE)
 def test_idle_connection_is_closed_without_a_word(conversations: Future[dict[str, Told]], name: str) -> None:
-    told = conversations.result(2 * PATIENCE_S)[name]
+    told = conversations.result(2 * TIMEOUT_S)[name]
     assert told.statuses == IDLE[name][1]
     assert told.closed_s is not None
     assert told.closed_s > IDLE_S - 0.2
@@ -745,7 +744,7 @@ def test_idle_connection_is_closed_without_a_word(conversations: Future[dict[str
 
 @pytest.mark.parametrize("name", ["28 body stalls", "29 head stalls"])
 def test_slow_client_gets_an_id_and_no_library_named(conversations: Future[dict[str, Told]], name: str) -> None:
-    assert_signed(conversations.result(2 * PATIENCE_S)[name].said)
+    assert_signed(conversations.result(2 * TIMEOUT_S)[name].said)
 
 
 # Where a row is whose number is not in the name of a row of a table: the file and the

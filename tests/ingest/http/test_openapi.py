@@ -31,9 +31,9 @@ from ingest.http.openapi import PROBLEMS, TIME_ZONE, make_document
 from ingest.http.problem import PROBLEM_TYPE
 from ingest.worker import ROUTES
 from shared.control_chars import CONTROL_CHARS
+from tests.builders.events import ACCEPTED, REJECTED, event
+from tests.builders.pages import page, problem_codes, rows, section
 from tests.builders.server import ADMIN_TOKEN, INGEST_KEY, Answer, Server, bearer, keyed
-from tests.house.test_docs import page, problem_codes, rows, section
-from tests.ingest.collect.test_validate import ACCEPTED, REJECTED, event
 
 ROOT = Path(__file__).parents[3]
 SITE = "example.com"

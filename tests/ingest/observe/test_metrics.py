@@ -18,9 +18,9 @@ from prometheus_client.metrics_core import Metric
 from prometheus_client.parser import text_string_to_metric_families
 
 from shared.settings import Settings
+from tests.builders.pages import page, rows, section
 from tests.builders.server import Server, keyed
 from tests.builders.waiting import until
-from tests.house.test_docs import page, rows, section
 
 PAGE = "docs/metrics.md"
 RULES = "docs/prometheus-rules.yml"

@@ -8,11 +8,7 @@ import asyncio
 import errno
 import os
 import shutil
-import subprocess
 import threading
-import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -25,8 +21,11 @@ from shared.disk.layout import DataDirectory
 from shared.segments.recovery import WriterAlive
 from shared.segments.sealed import sealed_segments
 from shared.settings import Settings
-from tests.builders.logs import SilentLog, data_directory, line
+from tests.builders.disks import small_disk
+from tests.builders.logs import data_directory, line
 from tests.builders.server import lines_of
+from tests.builders.silent_log import SilentLog
+from tests.builders.waiting import until_async
 
 
 def start(
@@ -147,14 +146,6 @@ async def test_lines_that_were_refused_wait_no_longer(tmp_path: Path) -> None:
     await writer.close()
 
 
-async def until(condition: Callable[[], bool], timeout_s: float = 5.0) -> None:
-    """Wait for what the writer's thread does by itself."""
-    deadline = time.monotonic() + timeout_s
-    while not condition():
-        assert time.monotonic() < deadline
-        await asyncio.sleep(0.01)
-
-
 async def test_stalled_disk_is_seen_for_as_long_as_it_lasts(tmp_path: Path) -> None:
     writer = start(data_directory(tmp_path))
     assert writer.stalled_s == 0
@@ -214,7 +205,7 @@ async def test_writer_without_a_segment_opens_one_though_no_event_comes(tmp_path
     await asyncio.sleep(1.5)  # more than one try in vain
     assert not writer.holds_segment()
     data.log.mkdir()
-    await until(writer.holds_segment)
+    await until_async(writer.holds_segment)
     assert data.active("0").exists()
     await writer.close()
 
@@ -236,7 +227,7 @@ async def test_segment_that_somebody_took_is_replaced_though_no_event_comes(
     else:
         path.unlink()
     assert not writer.holds_segment()
-    await until(writer.holds_segment)
+    await until_async(writer.holds_segment)
     assert log.outcomes("segment_displaced") == (["recovered"] if lines else ["empty"])
     await writer.append(events(2), 1)
     assert ids(data) == ["event-0001", "event-0002"][-1 - lines :]
@@ -255,7 +246,7 @@ async def test_sealing_is_no_loss_of_the_segment(tmp_path: Path) -> None:
         while not done.done() or len(sealed_segments(data)) <= number:
             held.add(writer.holds_segment())
             await asyncio.sleep(0)
-    await until(writer.holds_segment)
+    await until_async(writer.holds_segment)
     assert held == {True}
     await writer.close()
 
@@ -356,19 +347,6 @@ async def test_failed_sync_is_not_acknowledged_and_ends_the_writer(tmp_path: Pat
         writer.append(events(4), 1)
     await writer.close()
     assert "event-0001" in ids(data)
-
-
-@contextmanager
-def small_disk(directory: Path, size: str) -> Iterator[Path]:
-    """A tmpfs of its own: a disk that can really be full."""
-    directory.mkdir()
-    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", str(directory)], check=False)  # noqa: S607
-    if mounted.returncode:
-        pytest.skip("mounting a small disk needs root")
-    try:
-        yield directory
-    finally:
-        subprocess.run(["umount", "-l", str(directory)], check=True)  # noqa: S607
 
 
 @pytest.mark.skipif(os.geteuid() != 0 or shutil.which("mount") is None, reason="mounting a small disk needs root")

@@ -25,12 +25,14 @@ from shared.segments.sealed import digest, sealed_segments
 from shared.settings import Settings
 from shared.timestamps import now_ms
 from shared.worker_stats import WorkerStats
-from tests.builders.logs import SilentLog, data_directory, fold_all, line
+from tests.builders.archive import archived, assert_verified
+from tests.builders.disks import small_disk
+from tests.builders.logs import data_directory, fold_all, line
 from tests.builders.server import lines_of
-from tests.compactor.fold.test_dedupe import archived, assert_verified
+from tests.builders.silent_log import SilentLog
+from tests.builders.waiting import until_async
 from tests.faults.crash import HOWS, Disk, make_tree
 from tests.faults.record import Mark, Recorder, Tree
-from tests.ingest.wal.test_commit_queue import small_disk, until
 
 Deed = Callable[[Path], object]
 OTHER = encode_lines([line("of-somebody-else")])
@@ -55,7 +57,7 @@ def counted(data: DataDirectory) -> list[str]:
 
 def said(log: SilentLog, event_name: str) -> dict[str, object]:
     """The only one of them that is not pending."""
-    (fields,) = [fields for name, fields in log.said if name == event_name and fields.get("outcome") != "pending"]
+    (fields,) = [fields for name, fields in log.entries if name == event_name and fields.get("outcome") != "pending"]
     return fields
 
 
@@ -161,7 +163,7 @@ async def test_segment_that_is_taken_while_it_is_sealed_is_adopted(
     else:
         deed(data.active("0"))
     writer.seal_soon()
-    await until(lambda: bool(sealed_segments(data)) and writer.holds_segment())
+    await until_async(lambda: bool(sealed_segments(data)) and writer.holds_segment())
     await writer.append(event(2), 1)
     await writer.close()
     assert set(counted(data)) >= {"event-0001", "event-0002", *more}

@@ -14,13 +14,10 @@ from reports.query import Query, parse
 from reports.reader.client import KEPT_BYTES, Answers
 from shared.disk.durable import publish
 from tests.builders.logs import data_directory
+from tests.builders.processes import children
 from tests.builders.server import Answer, Server
 
 EVENT = {"name": "pageview", "visitor": "visitor-1"}
-
-
-def children(pid: int) -> list[int]:
-    return [int(word) for word in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
 
 
 def reader_of(server: Server) -> int:

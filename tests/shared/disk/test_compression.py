@@ -17,19 +17,17 @@ import zstandard
 from compactor.repair.rebuild import rebuild
 from foldlog.tail import Follower, Wanted
 from shared.disk.compression import ZSTD_WINDOW_MAX, CannotInflate, deflating, inflated, open_inflated
-from shared.disk.layout import PACKED_SUFFIXES, DataDirectory
+from shared.disk.layout import PACKED_SUFFIXES
 from shared.generations.load import load_snapshot
-from shared.segments.sealed import Segment, count_lines, digest, readable_lines, sealed_segments
+from shared.segments.sealed import count_lines, digest, readable_lines, sealed_segments
 from shared.settings import Settings
 from shared.status import read_status
-from tests.builders.logs import NOON, SilentLog, data_directory, fold, fold_all, line, sealed
-from tests.compactor.fold.test_dedupe import archived, assert_verified
+from tests.builders.archive import archived, assert_verified
+from tests.builders.compressed import PACKS, packed, zstd
+from tests.builders.logs import NOON, data_directory, fold, fold_all, line, sealed
+from tests.builders.silent_log import SilentLog
 
 LINES = b"".join(b'{"v":1,"id":"event-%05d"}\n' % number for number in range(20_000))
-
-
-def zstd(plain: bytes) -> bytes:
-    return zstandard.ZstdCompressor(write_checksum=True).compress(plain)
 
 
 HALF = len(LINES) // 2
@@ -104,25 +102,6 @@ def test_bomb_is_inflated_in_little_memory(tmp_path: Path, suffix: str) -> None:
         tracemalloc.stop()
     assert held == 512 << 20
     assert peak < 100 << 20
-
-
-def packed(data: DataDirectory, suffix: str, pack: Callable[[bytes], bytes], *ids: str) -> Segment:
-    """A sealed segment, compressed by somebody."""
-    name = sealed(data, [line(id_) for id_ in ids])
-    plain = data.log / name.file
-    target = data.log / name.packed(suffix)
-    target.write_bytes(pack(plain.read_bytes()))
-    plain.unlink()
-    return Segment(name, target)
-
-
-PACKS: dict[str, tuple[str, Callable[[bytes], bytes]]] = {
-    "gzip": (".gz", gzip.compress),
-    "gzip with zeros after it": (".gz", lambda plain: gzip.compress(plain) + bytes(512)),
-    "zstd": (".zst", zstd),
-    "zstd in two frames": (".zst", lambda plain: zstd(plain[:99]) + zstd(plain[99:])),
-    "zstd with bytes after it that are none": (".zst", lambda plain: zstd(plain) + bytes(512)),
-}
 
 
 @pytest.mark.parametrize(("suffix", "pack"), PACKS.values(), ids=PACKS)

@@ -20,9 +20,9 @@ from shared.generations import consistent_read
 from shared.generations.load import load_snapshot
 from shared.generations.snapshot import Snapshot
 from shared.status import of_parts
+from tests.builders.erasure import erase
 from tests.builders.logs import NOON, data_directory, fold, line, sealed
 from tests.builders.server import environment, run_foldlog
-from tests.compactor.erasure.test_erase import erase
 
 VISITORS = 2 * consistent_read.TRIES + 4
 

@@ -15,8 +15,9 @@ from shared.disk.layout import DataDirectory
 from shared.generations.load import load_snapshot
 from shared.settings import Settings
 from tests.builders.golden import SETTINGS, read
-from tests.builders.logs import NOON, SilentLog, fold_all
+from tests.builders.logs import NOON, fold_all
 from tests.builders.server import environment, verify
+from tests.builders.silent_log import SilentLog
 
 GOLDEN = sorted((Path(__file__).parents[2] / "data" / "golden").glob("*.tar.gz"))
 LATER = NOON + 8 * 3_600_000

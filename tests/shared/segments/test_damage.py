@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import gzip
 import shutil
-import tempfile
 from collections.abc import Callable, Iterator
 from datetime import date
 from fnmatch import fnmatch
@@ -34,20 +33,14 @@ from shared.segments.sealed import Segment, open_segment, sealed_segments
 from shared.settings import Settings
 from shared.status import read_status
 from shared.timestamps import now_ms
-from tests.builders.logs import NOON, SilentLog, data_directory, fold, line, sealed
-from tests.compactor.fold.test_dedupe import archived, assert_verified
+from tests.builders.archive import archived, assert_verified
+from tests.builders.disks import scratch_directory
+from tests.builders.logs import NOON, data_directory, fold, line, sealed
+from tests.builders.silent_log import SilentLog
 from tests.faults import oracle
 
 DAY_MS = 86_400_000
 DAY = date(2026, 11, 22)
-MEMORY = Path("/dev/shm")  # noqa: S108
-
-
-def scratch_directory() -> tempfile.TemporaryDirectory[str]:
-    """In memory where there is such a place: thousands of files are made here, each
-    with two fsyncs.
-    """
-    return tempfile.TemporaryDirectory(dir=MEMORY if MEMORY.is_dir() else None)
 
 
 @pytest.fixture
@@ -152,7 +145,7 @@ def test_newest_whole_kept_snapshot_takes_the_place_of_a_damaged_one(
     assert ids(data) == ["event-1", "event-2", "event-3", "event-4"]
     assert load_snapshot(data).generation > 3
     assert load_snapshot(data).totals.counted == load_snapshot(data).totals.lines == 4
-    assert [fields["went_back_to"] for event, fields in log.said if event == "snapshot_damaged"] == [2]
+    assert [fields["went_back_to"] for event, fields in log.entries if event == "snapshot_damaged"] == [2]
     assert [path.read_bytes() for path in data.quarantine.iterdir()] == ([] if damage == "gone" else [damaged])
     assert_verified(data)
     verdict = oracle.judge(

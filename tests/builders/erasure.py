@@ -1,0 +1,44 @@
+"""Erasing a visitor, and searching every file for what is left."""
+
+from __future__ import annotations
+
+import base64
+import json
+from contextlib import closing
+
+from compactor.erasure.rewrite import erase_pending
+from compactor.generations.commit import compactor_lock
+from shared.disk.compression import inflated
+from shared.disk.layout import DataDirectory
+from shared.duckdb_engine import connect
+from shared.settings import Settings
+from tests.builders.logs import NOON
+from tests.builders.silent_log import SilentLog
+
+GONE = "c0ffee-visitor-who-goes"
+
+
+def erase(data: DataDirectory, now_ms: int = NOON + 7_200_000, log: SilentLog | None = None) -> None:
+    """What a pass does once everything is folded."""
+    with compactor_lock(data) as lock:
+        erase_pending(data, Settings(data_dir=data.root), log or SilentLog(), lock, now_ms)
+
+
+def holds(data: DataDirectory, text: str = GONE) -> list[str]:
+    """Every file below the data directory that holds a text: in its bytes, inflated,
+    decoded from base64, or in a column.
+    """
+    found = []
+    for path in sorted(path for path in data.root.rglob("*") if path.is_file()):
+        content = path.read_bytes() + b"".join(inflated(path, 1 << 20))
+        if path.suffix == ".parquet":
+            with closing(connect(64 << 20, 1)) as database:
+                rows = database.execute("SELECT * FROM read_parquet($1)", [str(path)]).fetchall()
+            content += repr(rows).encode("utf-8")
+        if path.parent == data.quarantine and path.suffix == ".ndjson":
+            content += b"".join(
+                base64.b64decode(json.loads(record)["base64"]) for record in path.read_bytes().splitlines()
+            )
+        if text.encode("utf-8") in content:
+            found.append(str(path.relative_to(data.root)))
+    return found
