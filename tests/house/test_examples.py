@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from shared.settings import Settings, SettingsError, load
-from tests.house.test_docs import ROOT
+from tests.builders.pages import ROOT
 
 FILES = sorted((ROOT / "docs/examples").glob("*.env"))
 

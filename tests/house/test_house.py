@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from tests.builders.pages import ROOT
 from tests.faults.mutants import MUTANTS, Mutant
 
-ROOT = Path(__file__).parents[2]
 PACKAGES = ("foldlog", "ingest", "reports", "compactor", "shared", "web")
 # Who may import whom. `ingest` uses the client side of `reports` only: no process that
 # takes events loads DuckDB.
@@ -64,6 +64,13 @@ def test_ingest_uses_the_client_side_of_reports_only() -> None:
     for path in modules("ingest"):
         used = {name for name in imports(path) if name.startswith("reports")}
         assert used <= CLIENT_SIDE | {"reports"}, path.relative_to(ROOT)
+
+
+def test_tests_share_through_builders_and_never_through_each_other() -> None:
+    for path in sorted((ROOT / "tests").rglob("*.py")):
+        for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+            if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("tests."):
+                assert ".test_" not in str(node.module), path.relative_to(ROOT)
 
 
 @pytest.mark.parametrize("file", AT_EVERY_START)
