@@ -1,8 +1,7 @@
-"""One ingest worker: an aiohttp server on a port that workers share, and the writer
-behind it.
+"""One ingest worker process: an aiohttp server on a port that all workers share, and
+the writer of its log segment.
 
-Where a behaviour lives: writing in collect.py, reading in admin.py, routing and the
-last resort in routes.py.
+Requests are dispatched by http/router.py to the handlers listed in routes.py.
 """
 
 from __future__ import annotations
@@ -20,10 +19,7 @@ from dataclasses import dataclass, field
 import uvloop
 from aiohttp import web
 
-from ingest.api import admin
-from ingest.api.visitors import delete_visitor
 from ingest.collect.country import CountryLookup
-from ingest.collect.handler import post_events, preflight_events
 from ingest.collect.rate_limit import RateLimiter
 from ingest.collect.undeclared_proxy import ProxyWatch
 from ingest.collect.visitor_id import VisitorHash
@@ -31,11 +27,9 @@ from ingest.context import WorkerContext
 from ingest.http.auth import Keyring
 from ingest.http.connection import Server, connection_limit
 from ingest.http.drain import GRACE_S, drain
-from ingest.http.openapi import get_openapi
-from ingest.http.router import Route, dispatch
+from ingest.http.router import dispatch
 from ingest.observe.background import background_tasks, heartbeat
-from ingest.observe.health import get_health, get_readiness
-from ingest.observe.metrics import get_metrics
+from ingest.routes import ROUTES
 from ingest.wal.commit_queue import GroupCommitWriter
 from reports.reader.client import Reader
 from shared.disk.durable import make_data_directory
@@ -49,26 +43,24 @@ from shared.worker_stats import WorkerStats
 EXIT_DONE = 0
 EXIT_TRY_AGAIN = 75
 
-# For requests that are still under way when the time for answers is over (drain.py).
+# For requests still in flight after the drain (drain.py).
 SHUTDOWN_S = 10.0
-# A thread that waits for the interpreter gets it after this long; the default of 5 ms
-# would be the latency of a commit.
+# How long a thread waits for the GIL; the default of 5 ms would dominate the latency of
+# a commit.
 SWITCH_INTERVAL_S = 0.0001
-# A socket that systemd holds gets this one, too, while a worker accepts from it; the
-# system allows net.core.somaxconn at most.
+# Also applied to an inherited socket; the kernel caps it at net.core.somaxconn.
 BACKLOG = 4096
-LOCK_PATIENCE_S = 5.0
+LOCK_TIMEOUT_S = 5.0
 GC_YOUNG = 10_000
 
 
 @dataclass(frozen=True)
 class Start:
-    """What whoever starts a worker gives it. `supervised`: it also stops at the end of
-    standard input.
+    """How a worker is started.
 
-    `rate_table` is the descriptor of the memory in which workers count clients
-    together; without it this one counts alone. `sockets` are listening ones; without
-    any it listens on FOLDLOG_LISTEN.
+    `supervised`: the worker also stops at the end of standard input. `rate_table`:
+    descriptor of the rate table shared by all workers, -1 without one. `sockets`:
+    inherited listening sockets; without any, the worker listens on FOLDLOG_LISTEN.
     """
 
     supervised: bool = False
@@ -80,12 +72,12 @@ class Start:
 def run_worker(settings: Settings, writer: str, log: Log, start: Start) -> int:
     """Serve until SIGTERM or SIGINT. Returns the exit code."""
     sys.setswitchinterval(SWITCH_INTERVAL_S)
-    gc.freeze()  # what is loaded by now stays: the collector need not look at it again and again
+    gc.freeze()  # modules live as long as the process: keep the collector from scanning them
     gc.set_threshold(GC_YOUNG)
     try:
         return uvloop.run(_serve(settings, writer, log, start))
     finally:
-        gc.unfreeze()  # what stays frozen to the end is called a leak on standard error
+        gc.unfreeze()  # objects still frozen at exit are reported as leaks on stderr
 
 
 async def _serve(settings: Settings, writer: str, log: Log, start: Start) -> int:
@@ -133,7 +125,7 @@ async def _serve(settings: Settings, writer: str, log: Log, start: Start) -> int
         async with background_tasks(worker, server, writer):
             addresses = await _listen(runner, settings, start.sockets)
             log.info("worker_listening", writer=writer, address=addresses, inherited=bool(start.sockets))
-            start.notifier.ready(f"writer {writer} takes events on {addresses}")
+            start.notifier.ready(f"writer {writer} accepts events on {addresses}")
             async with heartbeat(start.notifier):
                 await stop.wait()
                 start.notifier.stopping()
@@ -143,14 +135,14 @@ async def _serve(settings: Settings, writer: str, log: Log, start: Start) -> int
         exit_code = EXIT_TRY_AGAIN if error.errno == errno.EADDRINUSE else 2
     finally:
         await runner.cleanup()
-        await log_writer.close()  # what they wrote is committed and sealed
+        await log_writer.close()  # commits and seals
         await worker.reader.close()
         log.info("worker_stopped", writer=writer)
     return exit_code
 
 
 async def _listen(runner: web.ServerRunner, settings: Settings, inherited: Sequence[socket.socket]) -> str:
-    """Begin to accept. Returns the addresses, for people. Raises OSError."""
+    """Start accepting. Returns the addresses for the log. Raises OSError."""
     host, port = settings.listen
     sites: list[web.BaseSite] = [web.SockSite(runner, each, backlog=BACKLOG) for each in inherited]
     for site in sites or [web.TCPSite(runner, host, port, reuse_port=True, backlog=BACKLOG)]:
@@ -161,10 +153,12 @@ async def _listen(runner: web.ServerRunner, settings: Settings, inherited: Seque
 async def _open_writer(
     data: DataDirectory, writer: str, settings: Settings, log: Log, fail: Callable[[], None], stats: WorkerStats
 ) -> GroupCommitWriter:
-    """Open the log, with patience for a recovery by the compactor or for a predecessor
-    that is still sealing.
+    """Open the writer's segment.
+
+    Waits up to LOCK_TIMEOUT_S for a predecessor that is still sealing, or for the
+    compactor's recovery. Raises WriterAlive after that.
     """
-    deadline = time.monotonic() + LOCK_PATIENCE_S
+    deadline = time.monotonic() + LOCK_TIMEOUT_S
     while True:
         try:
             return GroupCommitWriter(data, writer, settings, log, fail, stats)
@@ -172,16 +166,3 @@ async def _open_writer(
             if time.monotonic() > deadline:
                 raise
             await asyncio.sleep(0.1)
-
-
-# Everything there is, and all that docs/api.md must list.
-ROUTES: list[Route] = [
-    ("POST", "/v1/events", post_events),
-    ("OPTIONS", "/v1/events", preflight_events),
-    ("GET", "/healthz", get_health),
-    ("GET", "/readyz", get_readiness),
-    ("GET", "/metrics", get_metrics),
-    ("GET", "/openapi.json", get_openapi),
-    *admin.ROUTES,
-    ("DELETE", "/admin/api/visitors/{id}", delete_visitor),
-]

@@ -1,8 +1,8 @@
-"""What one worker counts about itself, as plain numbers: a request adds to a few of
-them and waits for nobody.
+"""Counters of one worker, as plain numbers: a request adds to a few of them without a
+lock.
 
-ingest/observe/metrics.py makes Prometheus text of those of all workers; docs/metrics.md
-says what each is for.
+ingest/observe/metric_families.py renders those of all workers as Prometheus text;
+docs/metrics.md explains each.
 """
 
 from __future__ import annotations

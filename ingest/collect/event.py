@@ -14,8 +14,8 @@ from msgspec.structs import astuple
 EVENT_MAX_BYTES = 32 << 10
 EPOCH_MS_MAX = 253_402_300_799_999  # 9999-12-31T23:59:59.999Z
 
-# What verdict.py checks, for readers of the schema (ingest/http/openapi.py): as
-# Meta(pattern=…) it would be matched here as well.
+# What validate.py checks, for readers of the schema (ingest/http/openapi_document.py):
+# as Meta(pattern=…) it would be matched here as well.
 _NO_HAZARD = r"[^\u0000-\u001f\u007f-\u009f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]*$"
 _HARMLESS = {"pattern": f"^{_NO_HAZARD}"}
 _HTTP = {"pattern": f"^[Hh][Tt][Tt][Pp][Ss]?://{_NO_HAZARD}"}

@@ -25,7 +25,7 @@ from limits.limits import Granularity
 from limits.storage import SlidingWindowCounterSupport, Storage
 from limits.strategies import SlidingWindowCounterRateLimiter
 
-from ingest.http.client_address import WIDTHS, counted_networks
+from ingest.http.client_address import WIDTHS, rate_limit_networks
 from ingest.http.problem import Problem
 from shared.rate_table import COUNTS, KEY_BYTES, SECRETS_SIZE, SET_BYTES, SETS, TABLE_BYTES, TAG, TAGS, WAYS
 from shared.settings import Settings
@@ -195,7 +195,7 @@ class RateLimiter:
         self._leases[address] = _Lease(window, max(1, size), max(1, size) - 1)
 
     def _hit(self, address: str, cost: int) -> None:
-        networks = counted_networks(address)
+        networks = rate_limit_networks(address)
         for network, times in networks[1:]:  # looked at first: a refused request counts nowhere
             if not self._limiter.test(self._limits[times], network, cost=cost):
                 raise self._too_many(network, self._amount * times)

@@ -1,24 +1,31 @@
-"""Who may write without being a page, and who may read: the scopes of a request's
-secret.
+"""Authorization: the scopes of a request's secret, and the access rules of the admin
+API.
 
-Comparisons are of digests, as bytes, in constant time.
+Secrets are compared as digests, as bytes, in constant time.
 """
 
 from __future__ import annotations
 
 import base64
 import hmac
+from typing import TYPE_CHECKING
 
+from aiohttp.web_request import BaseRequest
 from multidict import MultiMapping
 
+from ingest.http.problem import Problem
 from shared.disk.layout import DataDirectory
 from shared.settings import Settings
 from shared.tokens import Scope, digest, load_tokens
 
+if TYPE_CHECKING:
+    from ingest.context import WorkerContext
+
 
 class Keyring:
-    """The scopes of all valid secrets: those in the settings and those in tokens.json,
-    which may change while we run.
+    """All valid secrets with their scopes, from the settings and from tokens.json.
+
+    tokens.json is read again when it changes.
     """
 
     def __init__(self, data: DataDirectory, settings: Settings) -> None:
@@ -30,14 +37,15 @@ class Keyring:
         self._kept: list[tuple[bytes, Scope]] = []
 
     def scopes(self, headers: MultiMapping[str]) -> frozenset[Scope] | None:
-        """What the request's Authorization allows; None when it has none, empty when it
-        is not valid, or not one.
+        """The scopes of the request's secret.
+
+        None without an Authorization header, empty for an invalid or repeated one.
         """
         authorization = headers.get("Authorization")
         if authorization is None:
             return None
         secret = _secret(authorization)
-        # Of two headers a proxy may have checked the one, and we the other.
+        # With two headers, a proxy may have checked the other one.
         if not secret or len(headers.getall("Authorization")) > 1:
             return frozenset()
         self._refresh()
@@ -52,9 +60,46 @@ class Keyring:
             return
         stamp = (found.st_ino, found.st_mtime_ns)
         if stamp != self._stamp:
-            self._kept = []  # a file that cannot be read opens nothing
+            self._kept = []  # an unreadable file grants no access
             self._kept = [(bytes.fromhex(token.sha256), token.scope) for token in load_tokens(self._data)]
             self._stamp = stamp
+
+
+def require_read(worker: WorkerContext, request: BaseRequest) -> frozenset[Scope]:
+    """The scopes of a request that may read reports.
+
+    Raises Problem 401 without a valid token, 403 for a token that may only write, or
+    for a page of another site.
+    """
+    require_same_site(worker, request)
+    scopes = worker.keyring.scopes(request.headers)
+    if scopes is None:
+        raise Problem(401, "token", "send a token as Authorization: Bearer <token>, or as the password of Basic")
+    if not scopes:
+        raise Problem(401, "token", "invalid token; `foldlog token create` makes a new one")
+    if not scopes & {"read", "admin"}:
+        raise Problem(403, "scope", "this token may only write events")
+    return scopes
+
+
+def require_admin(worker: WorkerContext, request: BaseRequest) -> None:
+    """Raises Problem 401 or 403 unless the request has an admin token."""
+    if "admin" not in require_read(worker, request):
+        raise Problem(403, "scope", "this token may only read")
+
+
+def require_same_site(worker: WorkerContext, request: BaseRequest) -> None:
+    """Raises Problem 403 for a request that a page of another site caused.
+
+    The browser may hold a Basic password for this server and send it along.
+    """
+    headers = request.headers
+    fetch_site, origin = headers.get("Sec-Fetch-Site"), headers.get("Origin")
+    if fetch_site is None and origin is not None:
+        own = worker.proxies.identify(request.remote or "", headers).host
+        fetch_site = "same-origin" if origin.partition("//")[2].lower() == own else "cross-site"
+    if fetch_site not in {None, "same-origin", "none"}:
+        raise Problem(403, "origin", "pages of other sites may not use the admin API")
 
 
 def _secret(authorization: str) -> str:

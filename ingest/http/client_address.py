@@ -1,8 +1,8 @@
-"""Who sent a request, through trusted proxies: the client's address, the host it asked
-for, the networks it is counted by.
+"""Identifies the client behind trusted proxies: its address, the requested host, and
+the networks that its rate limit applies to.
 
-A header is believed only as far as trusted proxies wrote it. The address is used for
-the visitor hash, the rate limit and the country, and goes no further (P11).
+Forwarding headers count only as far as trusted proxies wrote them. The address is used
+for the visitor hash, the rate limit and the country, and is never stored (P11).
 """
 
 from __future__ import annotations
@@ -21,8 +21,8 @@ _REMEMBERED = 4096
 
 
 class Client(NamedTuple):
-    """`address` is without port, IPv4 where it can be; `host` is in lower case, with
-    its port if it has one.
+    """`address`: without port, IPv4 where possible. `host`: lower case, with its port
+    if any.
     """
 
     address: str
@@ -31,17 +31,17 @@ class Client(NamedTuple):
 
 
 class _Hop(NamedTuple):
-    address: str | None  # None: it is none
+    address: str | None  # None: not an address
     is_trusted: bool
 
 
 class Proxies:
-    """The proxies that FOLDLOG_TRUSTED_PROXIES names, and who is behind them."""
+    """The proxies of FOLDLOG_TRUSTED_PROXIES, and the clients behind them."""
 
     def __init__(self, settings: Settings) -> None:
         self._trusted = settings.trusted_proxies
-        # The same visitor sends several events, and every one of them comes through the
-        # same proxies.
+        # A visitor sends several events, and all requests come through the same
+        # proxies.
         self._look_up = lru_cache(maxsize=_REMEMBERED)(self._hop)
         self._direct = lru_cache(maxsize=_REMEMBERED)(_direct)
 
@@ -50,11 +50,11 @@ class Proxies:
         trusted proxy.
         """
         host = headers.get("Host", "")
-        hop = self._look_up(peer) if self._trusted else _NO_PROXY
+        hop = self._look_up(peer) if self._trusted else _UNTRUSTED
         if not hop.is_trusted:
             return self._direct(peer, host)
-        # Proxies may append to the header or add another of its kind: together, in
-        # order, they are one list.
+        # Proxies may append to the header or add another one: in order, they form one
+        # list.
         address, left = peer, ",".join(headers.getall("X-Forwarded-For", []))
         while left and hop.is_trusted:
             left, _, last = left.rpartition(",")
@@ -68,12 +68,12 @@ class Proxies:
     def _hop(self, text: str) -> _Hop:
         address = plain_address(text)
         if address is None:
-            return _NO_PROXY
+            return _UNTRUSTED
         found = ipaddress.ip_address(address)
         return _Hop(address, any(found in network for network in self._trusted))
 
 
-_NO_PROXY = _Hop(None, is_trusted=False)
+_UNTRUSTED = _Hop(None, is_trusted=False)
 
 
 def _direct(peer: str, host: str) -> Client:
@@ -81,8 +81,8 @@ def _direct(peer: str, host: str) -> Client:
 
 
 def plain_address(text: str) -> str | None:
-    """An address without port and brackets, IPv4-mapped IPv6 as IPv4; None for anything
-    else.
+    """The address without port and brackets, IPv4-mapped IPv6 as IPv4; None if
+    invalid.
     """
     bare = text.partition("]")[0].lstrip("[") if text.startswith("[") else text
     if bare.count(":") == 1:
@@ -96,15 +96,15 @@ def plain_address(text: str) -> str | None:
 
 
 # A household or a host has a /64, a customer of a provider a /56 or a /48. Wider
-# networks hold more people, so they may send more; without them, whoever owns a /48
+# networks have more users and a higher limit; without these tiers, a client with a /48
 # would have 65,536 times the limit.
 WIDTHS = ((64, 1), (56, 8), (48, 64))
 
 
 @lru_cache(maxsize=_REMEMBERED)
-def counted_networks(address: str) -> tuple[tuple[str, int], ...]:
-    """The networks that a client is counted by, the narrowest first, each with how many
-    times the limit it may send.
+def rate_limit_networks(address: str) -> tuple[tuple[str, int], ...]:
+    """The networks that a client's requests count for, narrowest first, each with its
+    multiple of the limit.
     """
     if ":" not in address:
         return ((address, 1),)

@@ -1,9 +1,8 @@
-"""How a worker stops: it accepts nobody any more, and refuses nobody whom it has
-accepted.
+"""How a worker stops: it accepts no new connection, and answers every request of the
+connections it has.
 
-Every answer from then on says `Connection: close`. A connection on which nothing
-arrives stays for a moment: its client may have sent the next request before it could
-hear of the stop.
+Every response from then on has `Connection: close`. An idle connection stays open for a
+grace period, because its client may have sent a request before it could see the stop.
 """
 
 from __future__ import annotations
@@ -18,23 +17,22 @@ from ingest.http.connection import Server
 
 GRACE_S = 2.0
 DRAIN_S = 5.0
-LOOK_S = 0.02
+POLL_S = 0.02
 
 
 async def drain(worker: WorkerContext, server: Server, runner: web.ServerRunner, grace_s: float = GRACE_S) -> None:
-    """Returns when nobody is left, or after DRAIN_S. Requests that come later are
-    refused with 503 `stopping`.
+    """Returns when no connection is left, or after DRAIN_S. Later requests get 503
+    `stopping`.
 
-    A worker that cannot store events any more has no grace to give: the sooner it is
-    started anew, the better.
+    A worker that can no longer store events passes a `grace_s` of 0, to restart sooner.
     """
     worker.stopping = True
     for site in list(runner.sites):
         await site.stop()
     started = time.monotonic()
-    await asyncio.sleep(0)  # what the system has accepted by now becomes a connection in this turn of the loop
+    await asyncio.sleep(0)  # sockets that the kernel has accepted become connections in this turn of the loop
     while (server.open_connections or worker.in_flight) and time.monotonic() - started < DRAIN_S:
         if time.monotonic() - started >= grace_s:
             server.close_idle()
-        await asyncio.sleep(LOOK_S)
+        await asyncio.sleep(POLL_S)
     worker.rejecting = True

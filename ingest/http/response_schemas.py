@@ -1,6 +1,4 @@
-"""What each answer of the HTTP interface looks like: types that are only described, by
-ingest/http/openapi.py.
-"""
+"""Schemas of the HTTP responses, for ingest/http/openapi_document.py."""
 
 from __future__ import annotations
 
@@ -15,13 +13,14 @@ Count = Annotated[int, Meta(ge=0)]
 Instant = Annotated[datetime, Meta(tz=True)]
 
 
-class Answer(Struct, forbid_unknown_fields=True):
-    """A type of which nothing is ever made: it says what an answer looks like."""
+class Response(Struct, forbid_unknown_fields=True):
+    """Base of schema-only types; never instantiated."""
 
 
-class Rejected(Answer):
-    """Why one event was not taken. `code` is stable, `detail` is for people; without
-    `field` it is the event as a whole.
+class Rejected(Response):
+    """Why one event was rejected. `code` is stable, `detail` is for people.
+
+    `field` is absent when the event as a whole is invalid.
     """
 
     index: Count
@@ -30,14 +29,14 @@ class Rejected(Answer):
     field: str | UnsetType = UNSET
 
 
-class Stored(Answer):
-    """What is not listed under `rejected` was stored."""
+class Stored(Response):
+    """Every event that is not listed under `rejected` was stored."""
 
     accepted: Count
     rejected: list[Rejected]
 
 
-class Problem(Answer):
+class Problem(Response):
     """RFC 9457. `code` is stable, `detail` is for people."""
 
     type: Literal["about:blank"]
@@ -47,11 +46,10 @@ class Problem(Answer):
     detail: str
 
 
-class Row(Answer):
-    """`time` is there with `interval`, `value` with `by`. `visitors` is null where the
-    number can no longer be known.
+class Row(Response):
+    """`time` is present with `interval`, `value` with `by`.
 
-    It is not there with `visitors=none`.
+    `visitors` is null where the number is no longer known, absent with `visitors=none`.
     """
 
     events: Count
@@ -60,17 +58,15 @@ class Row(Answer):
     value: str | UnsetType | None = UNSET
 
 
-class Total(Answer):
-    """Of the whole question, also of rows beyond `limit`; null where the number can no
-    longer be known.
-    """
+class Total(Response):
+    """Totals of the whole query, including rows beyond `limit`; null where unknown."""
 
     events: Count | None
     visitors: Count | UnsetType | None = UNSET
 
 
-class Report(Answer, rename={"from_": "from"}):
-    """`from` and `to` are what was asked for, half open. `reason` says why a number is
+class Report(Response, rename={"from_": "from"}):
+    """`from` and `to` are the requested half-open span; `reason` says why a number is
     null.
     """
 
@@ -86,9 +82,10 @@ class Report(Answer, rename={"from_": "from"}):
     reason: str | UnsetType = UNSET
 
 
-class Balance(Answer):
-    """P8: accepted = counted + duplicates + quarantined + erased + not_yet_folded;
-    `difference` is what is left over.
+class Balance(Response):
+    """P8: accepted = counted + duplicates + quarantined + erased + not_yet_folded.
+
+    `difference` is the remainder, 0 unless events were lost.
     """
 
     accepted: Count
@@ -101,7 +98,7 @@ class Balance(Answer):
     conflicts: Count
 
 
-class Segments(Answer):
+class Segments(Response):
     """`active` are bytes per writer, `missing` sequence numbers per writer."""
 
     active: dict[str, Count]
@@ -110,16 +107,14 @@ class Segments(Answer):
     damaged: Count
 
 
-class LastFold(Answer):
+class LastFold(Response):
     segments: Count
     lines: Count
     seconds: float
 
 
-class Held(Answer):
-    """What retention would delete of a kind, once somebody says so: `days` of
-    `kept_days`.
-    """
+class RetentionHold(Response):
+    """A deletion on hold: `days` of `kept_days`, until an operator confirms it."""
 
     days: Count
     kept_days: Count
@@ -128,9 +123,9 @@ class Held(Answer):
     last: date
 
 
-class LastRetention(Answer):
-    """`skipped` says why nothing was deleted. `held` and `over_limit` (bytes) are by
-    kind: log, archive, counters.
+class LastRetention(Response):
+    """`skipped`: why nothing was deleted. `held` and `over_limit` (bytes) are by kind:
+    log, archive, counters.
     """
 
     at: Instant
@@ -139,11 +134,11 @@ class LastRetention(Answer):
     counter_days: Count
     skipped: str | None
     last_success: Instant
-    held: dict[str, Held]
+    held: dict[str, RetentionHold]
     over_limit: dict[str, Count]
 
 
-class Disk(Answer):
+class Disk(Response):
     free_bytes: Count
     reserve_bytes: Count
     log_bytes: Count
@@ -151,14 +146,14 @@ class Disk(Answer):
     counters_bytes: Count
 
 
-class Days(Answer):
+class Days(Response):
     """The first and the last UTC day of the snapshot."""
 
     first: date
     last: date
 
 
-class Status(Answer):
+class Status(Response):
     balance: Balance
     segments: Segments
     generation: Count
@@ -172,16 +167,16 @@ class Status(Answer):
     days: Days | None
 
 
-class Folded(Answer):
-    """The snapshot that holds every event accepted before."""
+class FoldResponse(Response):
+    """The snapshot that counts every event accepted before the request."""
 
     generation: Count
     as_of: Instant
 
 
-class Erased(Answer):
-    """What held the visitor. `other_sites`, `mentions` (null for a short id) and
-    `unreadable` stay.
+class Erased(Response):
+    """What was erased. `other_sites`, `mentions` (null for a short id) and `unreadable`
+    are not.
     """
 
     request: str
@@ -197,25 +192,25 @@ class Erased(Answer):
     unreadable: list[str]
 
 
-class ErasurePending(Answer):
-    """It is asked for, and will be done by the next pass."""
+class ErasurePending(Response):
+    """The erasure is requested; the next pass does it."""
 
     request: str
     state: Literal["pending"]
 
 
-class Health(Answer):
+class Health(Response):
     status: Literal["ok"]
 
 
-class Check(Answer):
+class Check(Response):
     name: str
     ok: bool
     detail: str
 
 
-class Readiness(Answer):
-    """`ready` when every check is."""
+class Readiness(Response):
+    """`ready` is true when every check is `ok`."""
 
     ready: bool
     checks: list[Check]

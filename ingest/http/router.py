@@ -1,9 +1,8 @@
-"""From a request to its handler, and from whatever that raises to an answer. Every
+"""Dispatches a request to its handler, and turns exceptions into problems. Every
 handler takes (worker, request).
 
-Paths are fixed, or end in an id of any value, so a dictionary routes them: aiohttp's
-own router and middlewares would cost a request more than decoding and checking its
-event does.
+Paths are fixed or end in an id, so a dictionary routes them: aiohttp's own router and
+middlewares cost more than decoding and validating an event.
 """
 
 from __future__ import annotations
@@ -30,17 +29,17 @@ from shared.worker_stats import NO_ROUTE
 Handler = Callable[[WorkerContext, BaseRequest], Awaitable[web.StreamResponse]]
 Route = tuple[str, str, Handler]
 
-# In place of what a path ends in. It also stands there in messages and metrics: an id
-# of a person is in neither.
-ANY = "/{id}"
+# Replaces the id at the end of a path, also in logs and metrics: neither may contain a
+# visitor's id.
+ID_SUFFIX = "/{id}"
 _REQUEST_ID = re.compile(r"[A-Za-z0-9-]{8,64}")
 
 
 def dispatch(worker: WorkerContext, routes: Sequence[Route]) -> Callable[[BaseRequest], Awaitable[web.StreamResponse]]:
-    """What aiohttp calls for each request, made of (method, path, handler) triples.
+    """The request handler for aiohttp's server, from (method, path, handler) triples.
 
-    Refusals become problem+json; what nobody foresaw is logged, and a 500 without
-    details.
+    A Problem becomes its response; an unexpected exception is logged and becomes a 500
+    without details.
     """
     table: dict[str, dict[str, Handler]] = {}
     for method, path, handler in routes:
@@ -51,20 +50,20 @@ def dispatch(worker: WorkerContext, routes: Sequence[Route]) -> Callable[[BaseRe
         route, code = NO_ROUTE, "ok"
         try:
             if worker.rejecting:
-                raise Problem(503, "stopping", "the server is shutting down", retry_after_s=1, close=True)
+                raise Problem(503, "stopping", "the server is stopping", retry_after_s=1, close=True)
             if request.version is not HttpVersion11:
                 check_old_http(request)
             route, handler = find(table, request)
             response = await handler(worker, request)
-        except ConnectionError:  # the client went away, or an answer that has begun cannot be finished
+        except ConnectionError:  # the client disconnected, or the response cannot be completed
             if request.transport is not None:
                 request.transport.abort()
             code, response = "gone", web.Response(status=400)
-        except Exception as error:  # noqa: BLE001  the last resort: a defect must not show its inside, nor end the worker
-            # Its traceback holds this frame, which holds the refusal: a circle, and in
-            # it the body, until the collector comes.
-            refusal = as_refusal(error).with_traceback(None)
-            code, response = refusal.code, refused(worker, request, route, refusal, error)
+        except Exception as error:  # noqa: BLE001  a defect must neither disclose its details nor end the worker
+            # Without this, traceback and frame form a cycle that keeps the body in
+            # memory until the next garbage collection.
+            problem = as_problem(error).with_traceback(None)
+            code, response = problem.code, problem_response(worker, request, route, problem, error)
         finally:
             worker.in_flight -= 1
         if isinstance(response, web.Response):
@@ -77,8 +76,8 @@ def dispatch(worker: WorkerContext, routes: Sequence[Route]) -> Callable[[BaseRe
     return answer
 
 
-def as_refusal(error: Exception) -> Problem:
-    """What the client is told of an error."""
+def as_problem(error: Exception) -> Problem:
+    """The problem that an exception is reported as."""
     if isinstance(error, Problem):
         return error
     if isinstance(error, (SnapshotDamaged, DataFromNewerVersion)):
@@ -88,29 +87,29 @@ def as_refusal(error: Exception) -> Problem:
         return Problem(400 if error.code == "query" else 503, error.code, error.detail, retry_after_s=retry_after_s)
     if isinstance(error, TokensDamaged):
         return Problem(503, "tokens", str(error), retry_after_s=60)
-    return Problem(500, "internal", "this is a defect of the server; its log says more")
+    return Problem(500, "internal", "internal error; the server's log has details")
 
 
-def refused(
-    worker: WorkerContext, request: BaseRequest, route: str, refusal: Problem, error: Exception
+def problem_response(
+    worker: WorkerContext, request: BaseRequest, route: str, problem: Problem, error: Exception
 ) -> web.Response:
-    """The problem, with an id by which its line in the log is found. Consent that was
-    not given leaves no line at all.
+    """The response, with the request id of its log line. Missing consent is not
+    logged.
     """
-    request_id = id_of(worker, request)
-    fields = {"request_id": request_id, "status": refusal.status, "code": refusal.code}
-    if refusal.status == 500:
+    request_id = request_id_of(worker, request)
+    fields = {"request_id": request_id, "status": problem.status, "code": problem.code}
+    if problem.status == 500:
         worker.log.error("request_failed", error=repr(error)[:1000], route=route, **fields)
-    elif refusal.code != "consent":
+    elif problem.code != "consent":
         worker.log.debug("request_rejected", **fields)
-    response = refusal.response(request_id)
+    response = problem.response(request_id)
     if request.raw_path.startswith("/v1/events"):
         response.headers.update(admission.cors(request.headers, worker.settings))
     return response
 
 
-def id_of(worker: WorkerContext, request: BaseRequest) -> str:
-    """The id that a trusted proxy gave the request, or a new one."""
+def request_id_of(worker: WorkerContext, request: BaseRequest) -> str:
+    """The request id set by a trusted proxy, or a new one."""
     given = request.headers.get("X-Request-Id", "")
     if _REQUEST_ID.fullmatch(given) and worker.proxies.is_trusted(request.remote or ""):
         return given
@@ -125,22 +124,23 @@ def find(table: dict[str, dict[str, Handler]], request: BaseRequest) -> tuple[st
         path = path.partition("?")[0]
         methods = table.get(path)
     if methods is None:
-        path = path.rpartition("/")[0] + ANY
+        path = path.rpartition("/")[0] + ID_SUFFIX
         methods = table.get(path)
     if methods is None:
-        raise Problem(404, "not_found", "there is nothing here; the page is at /admin/, and docs/api.md lists the rest")
+        raise Problem(404, "not_found", "not found; the dashboard is at /admin/")
     handler = methods.get(request.method)
     if handler is None:
         allow = ", ".join(sorted(methods))
-        raise Problem(405, "method", f"this takes {allow}", headers={"Allow": allow})
+        raise Problem(405, "method", f"allowed: {allow}", headers={"Allow": allow})
     return path, handler
 
 
 def check_old_http(request: BaseRequest) -> None:
-    """Raises Problem 400 for what is neither HTTP/1.0 nor 1.1, and for chunks in 1.0,
-    which a proxy before us would not see.
+    """Raises Problem 400 for versions other than 1.0 and 1.1, and for chunks in 1.0.
+
+    A proxy in front may ignore Transfer-Encoding in HTTP/1.0: request smuggling.
     """
     if request.version not in (HttpVersion10, HttpVersion11):
-        raise Problem(400, "http", "only HTTP/1.0 and HTTP/1.1 are spoken here", close=True)
+        raise Problem(400, "http", "only HTTP/1.0 and HTTP/1.1 are supported", close=True)
     if request.version == HttpVersion10 and "Transfer-Encoding" in request.headers:
-        raise Problem(400, "http", "HTTP/1.0 knows no Transfer-Encoding", close=True)
+        raise Problem(400, "http", "Transfer-Encoding is not allowed in HTTP/1.0", close=True)

@@ -1,5 +1,5 @@
-"""What a worker does though nobody asks: close slow connections, forget what may not be
-kept, answer its peers.
+"""Background tasks of a worker: close stalled connections, run maintenance, serve its
+stats, send heartbeats.
 """
 
 from __future__ import annotations
@@ -12,71 +12,72 @@ from itertools import count
 
 from ingest.context import WorkerContext
 from ingest.http.connection import Server
-from ingest.observe.peers import answer_peers
+from ingest.observe.peers import serve_stats
 from shared.systemd_notify import Notifier
 from shared.worker_stats import WorkerStats
 
-# A share at a time: a thousand that came together must not all be closed, and come
-# again, in one turn of the loop.
-SWEEP_S = 1.0
-SWEEP_SHARES = 20
-WRITE_S = 10.0
-LIFE_SHARE = 4
+# Connections are checked in shares, so that a thousand that connected together are not
+# all closed, and reopened, in one turn of the event loop.
+CHECK_INTERVAL_S = 1.0
+CHECK_SHARES = 20
+MAINTENANCE_INTERVAL_S = 10.0
+HEARTBEATS_PER_INTERVAL = 4
 
 
 @asynccontextmanager
 async def background_tasks(worker: WorkerContext, server: Server, writer: str) -> AsyncIterator[None]:
-    """All of it, while the worker serves."""
+    """Run the background tasks, except heartbeats, while the worker serves."""
 
-    def current() -> WorkerStats:
+    def current_stats() -> WorkerStats:
         stats = worker.stats
         stats.queue_requests, stats.queue_bytes = worker.writer.waiting
         stats.connections = server.open_connections
         return stats
 
-    house = asyncio.create_task(_keep_house(worker, server))
+    upkeep = asyncio.create_task(_upkeep(worker, server))
     try:
-        peers = await answer_peers(worker.data, writer, current)
-    except OSError as error:  # a full disk, say: events matter more than what is counted about them
+        stats_server = await serve_stats(worker.data, writer, current_stats)
+    except OSError as error:  # such as a full disk: storing events matters more than metrics
         worker.log.error("stats_socket_failed", writer=writer, reason=str(error))
-        peers = None
+        stats_server = None
     try:
         yield
     finally:
-        house.cancel()
-        if peers is not None:
-            peers.close()
+        upkeep.cancel()
+        if stats_server is not None:
+            stats_server.close()
             with suppress(OSError):
                 worker.data.socket(writer).unlink()
 
 
 @asynccontextmanager
 async def heartbeat(notifier: Notifier) -> AsyncIterator[None]:
-    """Signs of life, for as long as the event loop turns. Apart from the house, which
-    may wait for the disk.
+    """Send heartbeats while the event loop turns.
+
+    Separate from the other tasks, which may wait for the disk.
     """
 
-    async def show() -> None:
+    async def send() -> None:
         while True:
             notifier.alive()
-            await asyncio.sleep(notifier.interval_s / LIFE_SHARE)
+            await asyncio.sleep(notifier.interval_s / HEARTBEATS_PER_INTERVAL)
 
-    life = asyncio.create_task(show()) if notifier.interval_s else None
+    sender = asyncio.create_task(send()) if notifier.interval_s else None
     try:
         yield
     finally:
-        if life is not None:
-            life.cancel()
+        if sender is not None:
+            sender.cancel()
 
 
-async def _keep_house(worker: WorkerContext, server: Server) -> None:
+async def _upkeep(worker: WorkerContext, server: Server) -> None:
     due = 0.0
     for turn in count():
-        server.close_stalled(slice(turn % SWEEP_SHARES, None, SWEEP_SHARES))
+        server.close_stalled(slice(turn % CHECK_SHARES, None, CHECK_SHARES))
         if time.monotonic() >= due:
-            due = time.monotonic() + WRITE_S
+            due = time.monotonic() + MAINTENANCE_INTERVAL_S
             try:
                 await asyncio.to_thread(worker.run_maintenance)
-            except Exception as error:  # noqa: BLE001  a full disk, say; slow connections must be closed all the same
+            except Exception as error:  # noqa: BLE001  such as a full disk: stalled connections are closed all the same
                 worker.log.error("maintenance_failed", reason=repr(error)[:1000])
-        await asyncio.sleep(SWEEP_S / SWEEP_SHARES)
+        await asyncio.sleep(CHECK_INTERVAL_S / CHECK_SHARES)

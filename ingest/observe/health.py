@@ -1,5 +1,5 @@
-"""GET /healthz: the process runs. GET /readyz: it can do what it is for, or the reasons
-why not.
+"""GET /healthz: the process runs. GET /readyz: the worker can accept events and the
+compactor works, or the reasons why not.
 """
 
 from __future__ import annotations
@@ -23,13 +23,13 @@ from shared.timestamps import epoch_ms
 STALLED_S = 5.0
 FAILED_S = 30.0
 INTERVALS = 3
-# A clock in doubt takes 48 hours of it; a deletion that waits for somebody should have
-# found them by then.
+# A suspect clock stops retention for up to 48 hours, and an operator should have
+# confirmed a deletion on hold by then.
 UNSUCCESSFUL_S = 72 * 3600.0
 
 
 class Check(NamedTuple):
-    """One condition of being ready. `detail` is for a person."""
+    """One readiness condition. `detail` is for people."""
 
     name: str
     ok: bool
@@ -42,8 +42,8 @@ async def get_health(_worker: WorkerContext, _request: BaseRequest) -> web.Respo
 
 
 async def get_readiness(worker: WorkerContext, _request: BaseRequest) -> web.Response:
-    """200 when every check holds, 503 otherwise; the checks either way."""
-    checks = [*of_the_worker(worker), *await asyncio.to_thread(of_the_directory, worker)]
+    """200 when every check is ok, else 503; the body lists the checks."""
+    checks = [*worker_checks(worker), *await asyncio.to_thread(directory_checks, worker)]
     ready = all([check.ok for check in checks])
     body = orjson.dumps({"ready": ready, "checks": [check._asdict() for check in checks]})
     return web.Response(
@@ -51,10 +51,10 @@ async def get_readiness(worker: WorkerContext, _request: BaseRequest) -> web.Res
     )
 
 
-def of_the_worker(worker: WorkerContext) -> Iterator[Check]:
-    """What only this process knows: its writer, its lock, its disk."""
+def worker_checks(worker: WorkerContext) -> Iterator[Check]:
+    """Checks of this process: its writer, its lock, its disk."""
     writer = worker.writer
-    yield Check("accepting", not worker.stopping, "shutting down" if worker.stopping else "taking requests")
+    yield Check("accepting", not worker.stopping, "stopping" if worker.stopping else "accepting requests")
     stalled, failed = writer.stalled_s, writer.failed_s
     if stalled > STALLED_S:
         yield Check("writable", False, f"a write has been waiting for the disk for {stalled:.0f} s")
@@ -62,23 +62,19 @@ def of_the_worker(worker: WorkerContext) -> Iterator[Check]:
         yield Check("writable", False, f"events could not be stored {failed:.0f} s ago")
     else:
         yield Check("writable", True, "the last write succeeded")
-    held = writer.holds_segment()
+    is_locked = writer.holds_segment()
     yield Check(
-        "lock", held, "the open segment is locked" if held else "there is no open segment; another try every second"
+        "lock", is_locked, "the active segment is locked" if is_locked else "no active segment; retrying every second"
     )
     full = writer.is_full()
-    yield Check("queue", not full, "full" if full else f"{writer.waiting[0]} requests are waiting")
+    yield Check("queue", not full, "full" if full else f"{writer.waiting[0]} requests waiting")
     free, reserve = worker.disk_free_bytes(), worker.settings.disk_reserve
     enough = free is not None and (not reserve or free >= reserve)
-    yield Check(
-        "disk", enough, f"{free} bytes are free, the reserve is {reserve}" if free is not None else "cannot be told"
-    )
+    yield Check("disk", enough, f"{free} bytes free, the reserve is {reserve}" if free is not None else "unknown")
 
 
-def of_the_directory(worker: WorkerContext) -> list[Check]:
-    """What the data directory says about the compactor and the log. Reads a few small
-    files.
-    """
+def directory_checks(worker: WorkerContext) -> list[Check]:
+    """Checks of the compactor and the log. Reads a few small files."""
     try:
         snapshot, _, damage = find_snapshot(worker.data)
     except (SnapshotDamaged, DataFromNewerVersion) as error:
@@ -90,7 +86,7 @@ def of_the_directory(worker: WorkerContext) -> list[Check]:
     ]
     return [
         *(
-            [Check("snapshot", False, f"{damage}; an earlier one is read until the next pass replaces it")]
+            [Check("snapshot", False, f"{damage}; an earlier snapshot is used until the next pass replaces it")]
             if damage
             else []
         ),
@@ -99,7 +95,7 @@ def of_the_directory(worker: WorkerContext) -> list[Check]:
         Check(
             "log",
             not suspect,
-            f"no checksum: {', '.join(suspect)}" if suspect else "nothing suspect waits for the fold",
+            f"no checksum: {', '.join(suspect)}" if suspect else "every sealed segment has a checksum",
         ),
     ]
 
@@ -109,15 +105,15 @@ def _retention(snapshot: Snapshot, worker: WorkerContext) -> Check:
     recent = _recent("retention", run.at, worker)
     if not recent.ok or run.unsuccessful_s <= UNSUCCESSFUL_S:
         return recent
-    why = run.skipped or f"held until `foldlog retain --confirm`: {', '.join(run.held)}"
-    return Check("retention", False, f"the last that deleted all it should was at {run.last_success}; {why}")
+    why = run.skipped or f"on hold until `foldlog retain --confirm`: {', '.join(run.held)}"
+    return Check("retention", False, f"last complete run at {run.last_success}; {why}")
 
 
 def _recent(what: str, at: str, worker: WorkerContext) -> Check:
-    # After a standstill the last run is old; the compactor gets its time from the start
-    # on.
+    # After a stop the last run is old: the compactor gets the full limit from the
+    # worker's start.
     age_s = min((worker.now_ms() - epoch_ms(at)) / 1000, time.monotonic() - worker.started_at)
     limit_s = INTERVALS * worker.settings.fold_interval
     if age_s <= limit_s:
-        return Check(what, True, f"not older than {limit_s:.0f} s")
-    return Check(what, False, f"none for {age_s:.0f} s; is the compactor running, and what does it say?")
+        return Check(what, True, f"less than {limit_s:.0f} s ago")
+    return Check(what, False, f"none for {age_s:.0f} s; check that the compactor runs, and its log")

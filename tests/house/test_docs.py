@@ -29,7 +29,7 @@ from ingest.collect.event import EVENT_MAX_BYTES, Batch, Event
 from ingest.collect.validate import validate_batch
 from ingest.http import body_reader, connection, response_schemas
 from ingest.http.problem import Problem
-from ingest.worker import ROUTES
+from ingest.routes import ROUTES
 from reports.query import PARAMETERS
 from shared import exit_codes, rate_table
 from shared.disk.layout import DataDirectory

@@ -36,7 +36,7 @@ def _events_of(package: str) -> Iterator[str]:
 
 
 def metrics() -> set[str]:
-    text = (ROOT / "ingest/observe/metrics.py").read_text("utf-8")
+    text = (ROOT / "ingest/observe/metric_families.py").read_text("utf-8")
     return {name.removeprefix("foldlog_") for name in re.findall(r"\"(foldlog_[a-z_]+)\"", text)}
 
 

@@ -121,9 +121,9 @@ def test_refusals_say_what_to_do(server: Server) -> None:
     missing, wrong = (
         ask(server, "GET /admin/api/status", headers) for headers in ({}, {"Authorization": "Bearer wrong"})
     )
-    assert "send a token" in missing.json()["detail"]
-    assert "not valid" in wrong.json()["detail"] and "foldlog token create" in wrong.json()["detail"]
-    assert "the page is at /admin/" in server.get("/").json()["detail"]
+    assert "Authorization: Bearer" in missing.json()["detail"]
+    assert "foldlog token create" in wrong.json()["detail"]
+    assert "/admin/" in server.get("/").json()["detail"]
 
 
 GOOD, BAD_TOKEN = f"Authorization: Bearer {ADMIN_TOKEN}", "Authorization: Bearer wrong"

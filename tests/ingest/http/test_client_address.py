@@ -7,7 +7,7 @@ from __future__ import annotations
 import pytest
 from multidict import CIMultiDict
 
-from ingest.http.client_address import Proxies, counted_networks, plain_address
+from ingest.http.client_address import Proxies, plain_address, rate_limit_networks
 from shared.settings import Settings, load
 
 DIRECT = Settings()
@@ -110,12 +110,12 @@ SAME: dict[str, tuple[str, str, int]] = {
 
 @pytest.mark.parametrize(("left", "right", "shared"), SAME.values(), ids=SAME)
 def test_clients_are_counted_by_the_networks_that_they_share(left: str, right: str, shared: int) -> None:
-    assert len(set(counted_networks(left)) & set(counted_networks(right))) == shared
+    assert len(set(rate_limit_networks(left)) & set(rate_limit_networks(right))) == shared
 
 
 def test_wider_network_may_send_more() -> None:
-    assert [times for _, times in counted_networks("2001:db8::1")] == [1, 8, 64]
+    assert [times for _, times in rate_limit_networks("2001:db8::1")] == [1, 8, 64]
 
 
 def test_peer_without_an_address_is_counted_all_the_same() -> None:
-    assert counted_networks("") == (("", 1),)
+    assert rate_limit_networks("") == (("", 1),)

@@ -27,9 +27,10 @@ from schemathesis.openapi.checks import RejectedPositiveData
 from schemathesis.specs.openapi.definitions import OPENAPI_31_VALIDATOR
 
 from ingest.collect.body import JSON, NDJSON, TEXT
-from ingest.http.openapi import PROBLEMS, TIME_ZONE, make_document
+from ingest.http.openapi_document import TIME_ZONE, make_document
+from ingest.http.openapi_parts import PROBLEMS
 from ingest.http.problem import PROBLEM_TYPE
-from ingest.worker import ROUTES
+from ingest.routes import ROUTES
 from shared.control_chars import CONTROL_CHARS
 from tests.builders.events import ACCEPTED, REJECTED, event
 from tests.builders.pages import page, problem_codes, rows, section

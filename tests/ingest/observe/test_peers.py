@@ -18,7 +18,7 @@ from pathlib import Path
 
 import pytest
 
-from ingest.observe.peers import answer_peers
+from ingest.observe.peers import serve_stats
 from shared.disk.layout import DataDirectory
 from shared.peers import query_workers, remove_dead_sockets
 from shared.worker_stats import WorkerStats
@@ -149,7 +149,7 @@ def dead_socket(path: Path) -> None:
 
 async def test_dead_workers_are_forgotten_and_living_ones_are_not(tmp_path: Path) -> None:
     data = data_directory(tmp_path)
-    peers = await answer_peers(data, "alive", WorkerStats)
+    peers = await serve_stats(data, "alive", WorkerStats)
     dead_socket(data.socket("dead"))
     (data.run / "note.txt").write_text("of somebody else")
     await asyncio.to_thread(remove_dead_sockets, data)
@@ -161,7 +161,7 @@ async def test_dead_workers_are_forgotten_and_living_ones_are_not(tmp_path: Path
 async def test_answer_is_what_the_worker_counts_at_that_moment(tmp_path: Path) -> None:
     data = data_directory(tmp_path)
     stats = WorkerStats()
-    peers = await answer_peers(data, "0", lambda: stats)
+    peers = await serve_stats(data, "0", lambda: stats)
     stats.record_answer("/v1/events", 200, "ok")
     stats.commit_s.observe(0.0007)
     stats.rejected["name"] = 3
@@ -175,7 +175,7 @@ async def test_socket_of_a_killed_worker_is_replaced(tmp_path: Path) -> None:
     data = data_directory(tmp_path)
     dead_socket(data.socket("0"))
     assert query_workers(data) == {"0": None}
-    peers = await answer_peers(data, "0", lambda: WorkerStats(accepted=7))
+    peers = await serve_stats(data, "0", lambda: WorkerStats(accepted=7))
     assert await asyncio.to_thread(query_workers, data) == {"0": WorkerStats(accepted=7)}
     peers.close()
 

@@ -1,0 +1,30 @@
+"""GET /admin/api/export: archived events, streamed from the report reader."""
+
+from __future__ import annotations
+
+from aiohttp import web
+from aiohttp.web_request import BaseRequest
+
+from ingest.api.reports import validate_parameters
+from ingest.context import WorkerContext
+from ingest.http.auth import require_read
+from ingest.http.problem import SERVER
+from reports import encode
+
+
+async def get_export(worker: WorkerContext, request: BaseRequest) -> web.StreamResponse:
+    """The archived events of a time span."""
+    require_read(worker, request)
+    parameters = validate_parameters(request, worker, tuple(encode.EXPORT_FORMATS), only=("from", "to", "tz", "format"))
+    format_ = parameters.pop("format", "ndjson")
+    response = web.StreamResponse(headers={"Cache-Control": "no-store", "Server": SERVER})
+    response.content_type = encode.EXPORT_FORMATS[format_]
+    response.headers["Content-Disposition"] = f'attachment; filename="foldlog.{format_}"'
+    blocks = worker.reader.export(parameters, format_)
+    block = await anext(blocks, b"")  # before the head is sent: an error here still becomes a problem
+    await response.prepare(request)
+    while block:
+        await response.write(block)
+        block = await anext(blocks, b"")
+    await response.write_eof()
+    return response

@@ -1,0 +1,35 @@
+"""POST /admin/api/fold: seal and fold now."""
+
+from __future__ import annotations
+
+import asyncio
+
+from aiohttp import web
+from aiohttp.web_request import BaseRequest
+
+from ingest.api.async_wait import wait_for
+from ingest.context import WorkerContext
+from ingest.http.auth import require_admin
+from ingest.http.problem import Problem
+from shared.disk.control_files import NOT_FOLDED, NOT_SEALED, RequestTimedOut, request_fold, request_seal
+from shared.generations.load import load_snapshot
+
+SEAL_TIMEOUT_S = 10
+FOLD_TIMEOUT_S = 120
+
+
+async def post_fold(worker: WorkerContext, request: BaseRequest) -> web.Response:
+    """200 once a published snapshot holds every event accepted before the request.
+
+    Raises Problem 503 when a writer or the compactor does not act in time.
+    """
+    require_admin(worker, request)
+    try:
+        sealed = await asyncio.to_thread(request_seal, worker.data)
+        await wait_for(sealed, SEAL_TIMEOUT_S, worker.is_rejecting, NOT_SEALED)
+        folded = await asyncio.to_thread(request_fold, worker.data)
+        await wait_for(folded, FOLD_TIMEOUT_S, worker.is_rejecting, NOT_FOLDED)
+    except RequestTimedOut as error:
+        raise Problem(503, "fold", str(error), retry_after_s=10) from None
+    snapshot = await asyncio.to_thread(load_snapshot, worker.data)
+    return web.json_response({"generation": snapshot.generation, "as_of": snapshot.as_of})

@@ -1,0 +1,316 @@
+"""The OpenAPI document of the HTTP API, generated from the types that validate, so that
+the two cannot disagree.
+
+Requests come from ingest/collect/event.py and reports/query.py, responses from
+response_schemas.py and the snapshot. tests/ingest/http/test_openapi.py compares the
+document with the routes and with real responses. The dashboard's files are not part of
+it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from importlib.metadata import version
+from typing import get_args
+
+import msgspec
+from prometheus_client import CONTENT_TYPE_LATEST
+
+from ingest.api.visitors import ID_MAX_CHARS
+from ingest.collect.body import ENCODINGS, JSON, NDJSON
+from ingest.collect.body import TEXT as TEXT_PLAIN
+from ingest.collect.event import Batch, Event
+from ingest.http.openapi_parts import (
+    RETRY_AFTER,
+    TEXT,
+    Object,
+    header,
+    operation,
+    parameter,
+    ref,
+    report_parameter,
+    response,
+)
+from ingest.http.response_schemas import (
+    Erased,
+    ErasurePending,
+    FoldResponse,
+    Health,
+    Problem,
+    Readiness,
+    Report,
+    Status,
+    Stored,
+)
+from reports import encode
+from reports.query import FILTERS_MAX, LIMIT_DEFAULT, LIMIT_MAX, PROPS, Bots, Interval, Visitors
+from shared.generations.archive_schema import DIMENSIONS
+from shared.generations.snapshot import Snapshot
+from shared.host_names import SITE
+
+TIME_ZONE = "time-zone"  # a custom format: a name of the IANA database
+TYPES = (
+    Batch,
+    Event,
+    Stored,
+    Problem,
+    Report,
+    Status,
+    Snapshot,
+    FoldResponse,
+    Erased,
+    ErasurePending,
+    Health,
+    Readiness,
+)
+_TOKEN_PROBLEMS = ("token", "scope", "origin", "tokens")
+_WRITE_PROBLEMS = (
+    *("malformed", "key", "scope", "origin", "consent", "too_large", "too_many_events", "media_type"),
+    *("content_encoding", "batch_invalid", "batch_empty", "too_deep", "rate_limit", "tokens", "busy", "unavailable"),
+    *("disk_reserve", "disk_full"),
+)
+_ETAG = {"ETag": header("For If-None-Match.", TEXT)}
+_IF_NONE_MATCH = parameter("If-None-Match", TEXT, "The ETag of a cached response.", "header")
+_NOT_MODIFIED: Object = {"description": "Unchanged.", "headers": _ETAG}
+
+
+def _moment(*examples: str) -> Object:
+    """A date, or an instant with a zone, from 1970 on, as query.py parses it."""
+    forms = [TEXT | {"format": "date"}, TEXT | {"format": "date-time"}]
+    return {"anyOf": forms, "pattern": "^(19[7-9]|[2-8][0-9]{2})[0-9]-", "examples": list(examples)}
+
+
+_SPAN = (
+    report_parameter(
+        "from", _moment("2026-11-22", "2026-11-22T16:00:00Z"), "A date or an instant. Default: six days before `to`."
+    ),
+    report_parameter(
+        "to", _moment("2026-11-23", "2026-11-22T17:00:00Z"), "A date (included) or an instant (not). Default: today."
+    ),
+    report_parameter(
+        "tz",
+        TEXT | {"format": TIME_ZONE, "examples": ["Europe/Berlin"]},
+        "Time zone of dates. Default: FOLDLOG_TIMEZONE.",
+    ),
+)
+
+
+def _filter_pattern() -> str:
+    """The grammar of query.py: conditions separated by `;`, escaped as `\\;`."""
+    key = rf"{PROPS.replace('.', '[.]')}(?:\\;|[^=!;]){{1,100}}"
+    condition = rf"(?:{'|'.join(DIMENSIONS)}|{key})(?:==|!=)(?:\\;|[^;])*"
+    return f"^;*(?:{condition}(?:;+{condition}){{0,{FILTERS_MAX - 1}}};*)?$"
+
+
+def _report_parameters() -> list[Object]:
+    by = {
+        "anyOf": [
+            {"enum": list(DIMENSIONS)},
+            TEXT | {"pattern": "^props[.]", "minLength": len(PROPS) + 1, "maxLength": len(PROPS) + 100},
+        ]
+    }
+    limit = {"type": "integer", "minimum": 1, "maximum": LIMIT_MAX, "default": LIMIT_DEFAULT}
+    return [
+        *_SPAN,
+        report_parameter("interval", {"enum": list(get_args(Interval)), "default": "none"}, "One row per interval."),
+        report_parameter("by", by, "A dimension, or `props.<key>`: one row per value."),
+        report_parameter("event", TEXT, "Only events of this name."),
+        report_parameter("site", TEXT, "Only events of this site."),
+        report_parameter(
+            "filter", TEXT | {"pattern": _filter_pattern(), "examples": ["path==/a;country!=DE"]}, "Conditions."
+        ),
+        report_parameter("limit", limit, "How many values of `by`."),
+        report_parameter("bots", {"enum": list(get_args(Bots)), "default": "exclude"}, "Whether bots are counted."),
+        report_parameter(
+            "visitors",
+            {"enum": list(get_args(Visitors)), "default": "exact"},
+            "`none`: leave them out, which is faster.",
+        ),
+        parameter(
+            "format",
+            {"enum": list(encode.REPORT_FORMATS), "default": "json"},
+            "`csv` and `ndjson` contain the rows only.",
+        ),
+    ]
+
+
+def _media_types(formats: Mapping[str, str]) -> dict[str, Object]:
+    """Media types that are text, or bytes for Parquet."""
+    return {media_type: {} if name == "parquet" else TEXT for name, media_type in formats.items()}
+
+
+def _post_events() -> Object:
+    batch = {"consent": "granted", "events": [{"name": "pageview", "url": "https://example.com/pricing"}]}
+    text = {"type": "string", "contentMediaType": JSON, "contentSchema": ref(Batch)}
+    lines = {"type": "string", "description": "One Event per line. Consent comes from a header or a cookie."}
+    stored = {JSON: ref(Stored)}
+    described = operation(
+        "postEvents",
+        "Store events",
+        {
+            "200": response("Every accepted event was synced to disk.", stored),
+            "202": response("Written but not synced, with FOLDLOG_DURABILITY=os.", stored),
+            "422": response(
+                "No event was accepted (application/json), or the body is not a batch (a problem).", stored
+            ),
+        },
+        _WRITE_PROBLEMS,
+        parameters=[
+            parameter("dry_run", TEXT, "`1`: validate only, store nothing."),
+            parameter("Foldlog-Consent", {"enum": ["granted"]}, "Consent, unless the batch has it.", "header"),
+            parameter("Sec-GPC", TEXT, "`1`: rejected, unless FOLDLOG_HONOR_GPC=false.", "header"),
+            parameter("DNT", TEXT, "`1`: rejected, unless FOLDLOG_HONOR_DNT=false.", "header"),
+            parameter("Content-Encoding", {"enum": ["", *sorted(ENCODINGS)]}, "Compression of the body.", "header"),
+        ],
+    )
+    return described | {
+        "description": "From a page of this host or of FOLDLOG_SITES, or with an ingest key.",
+        "security": [{}, {"bearer": []}, {"basic": []}],
+        "requestBody": {
+            "required": True,
+            "content": {
+                JSON: {"schema": ref(Batch), "example": batch},
+                TEXT_PLAIN: {"schema": text},
+                NDJSON: {"schema": lines},
+            },
+        },
+    }
+
+
+def _preflight() -> Object:
+    names = ("Access-Control-Allow-Origin", "Access-Control-Allow-Methods", "Access-Control-Allow-Headers")
+    allowed = {"description": "Allowed.", "headers": {name: header("As in CORS.", TEXT) for name in names}}
+    origin = parameter(
+        "Origin",
+        TEXT | {"examples": ["https://example.com"]},
+        "The origin of a page, with a host of FOLDLOG_SITES.",
+        "header",
+    )
+    summary = "CORS preflight of POST"
+    return operation("preflightEvents", summary, {"204": allowed}, ["origin"], parameters=[origin])
+
+
+def _get_report() -> Object:
+    report = {encode.REPORT_FORMATS["json"]: ref(Report)}
+    ok = response("The report, or its rows.", _media_types(encode.REPORT_FORMATS) | report)
+    problems = (*_TOKEN_PROBLEMS, "snapshot", "part", "query", "report_timeout", "report_failed", "report_memory")
+    return operation("getReport", "One report", {"200": ok}, problems, parameters=_report_parameters(), token=True)
+
+
+def _get_export() -> Object:
+    formats = {"enum": list(encode.EXPORT_FORMATS), "default": "ndjson"}
+    ok = response(
+        "The archived events of a time span, ordered by time.",
+        _media_types(encode.EXPORT_FORMATS),
+        {"Content-Disposition": header("A file name.", TEXT)},
+    )
+    parameters = [*_SPAN, parameter("format", formats, "Format of the events.")]
+    problems = (*_TOKEN_PROBLEMS, "query", "part", "report_failed")
+    return operation("getExport", "Stream archived events", {"200": ok}, problems, parameters=parameters, token=True)
+
+
+def _get_snapshot() -> Object:
+    responses = {"200": response("snapshot.json as it is on disk.", {JSON: ref(Snapshot)}, _ETAG), "304": _NOT_MODIFIED}
+    problems = (*_TOKEN_PROBLEMS, "snapshot", "no_snapshot")
+    return operation("getSnapshot", "The snapshot", responses, problems, parameters=[_IF_NONE_MATCH], token=True)
+
+
+def _get_status() -> Object:
+    ok = response("The event balance, segments, lag and disk.", {JSON: ref(Status)})
+    return operation("getStatus", "The state of the service", {"200": ok}, (*_TOKEN_PROBLEMS, "snapshot"), token=True)
+
+
+def _post_fold() -> Object:
+    ok = response("The snapshot was published.", {JSON: ref(FoldResponse)})
+    return operation("postFold", "Seal and fold now", {"200": ok}, (*_TOKEN_PROBLEMS, "snapshot", "fold"), token=True)
+
+
+def _delete_visitor() -> Object:
+    visitor = parameter(
+        "id", TEXT | {"minLength": 1, "maxLength": ID_MAX_CHARS}, "The visitor id, as in events.", "path"
+    ) | {"required": True}
+    # The handler accepts upper case.
+    host = f"^({SITE.pattern})$".replace("a-z", "a-zA-Z").replace("a-f", "a-fA-F")
+    site = parameter(
+        "site", TEXT | {"pattern": host, "examples": ["example.com"]}, "Only events of this site. Default: all sites."
+    )
+    responses = {
+        "200": response("The visitor was erased.", {JSON: ref(Erased)}),
+        "202": response("The next pass will erase the visitor.", {JSON: ref(ErasurePending)}),
+    }
+    return operation(
+        "deleteVisitor",
+        "Erase a visitor",
+        responses,
+        (*_TOKEN_PROBLEMS, "query"),
+        parameters=[visitor, site],
+        token=True,
+    )
+
+
+def _get_health() -> Object:
+    return operation("getHealth", "Whether the process runs", {"200": response("It runs.", {JSON: ref(Health)})})
+
+
+def _get_ready() -> Object:
+    on_problems = {"Retry-After": RETRY_AFTER["Retry-After"] | {"required": False}}
+    responses = {
+        "200": response("The worker accepts events.", {JSON: ref(Readiness)}),
+        "503": response(
+            "The worker does not accept events (application/json), or a problem.", {JSON: ref(Readiness)}, on_problems
+        ),
+    }
+    return operation("getReadiness", "Whether the worker can accept events", responses)
+
+
+def _get_metrics() -> Object:
+    ok = response("All workers and the compactor.", {CONTENT_TYPE_LATEST: TEXT})
+    return operation("getMetrics", "Metrics for Prometheus", {"200": ok}, ["snapshot"])
+
+
+def _get_openapi() -> Object:
+    responses = {"200": response("OpenAPI 3.1.", {JSON: {"type": "object"}}, _ETAG), "304": _NOT_MODIFIED}
+    return operation("getOpenapi", "This document", responses, parameters=[_IF_NONE_MATCH])
+
+
+def make_document() -> Object:
+    """The whole document."""
+    _, schemas = msgspec.json.schema_components(TYPES, ref_template="#/components/schemas/{name}")
+    return {
+        "openapi": "3.1.0",
+        "info": {
+            "title": "Foldlog",
+            "version": version("foldlog"),
+            "summary": "First-party event analytics",
+            "license": {"name": "MIT", "identifier": "MIT"},
+        },
+        "paths": {
+            "/v1/events": {"post": _post_events(), "options": _preflight()},
+            "/admin/api/report": {"get": _get_report()},
+            "/admin/api/export": {"get": _get_export()},
+            "/admin/api/snapshot": {"get": _get_snapshot()},
+            "/admin/api/status": {"get": _get_status()},
+            "/admin/api/fold": {"post": _post_fold()},
+            "/admin/api/visitors/{id}": {"delete": _delete_visitor()},
+            "/healthz": {"get": _get_health()},
+            "/readyz": {"get": _get_ready()},
+            "/metrics": {"get": _get_metrics()},
+            "/openapi.json": {"get": _get_openapi()},
+        },
+        "components": {
+            "schemas": schemas,
+            "securitySchemes": {
+                "bearer": {"type": "http", "scheme": "bearer"},
+                "basic": {
+                    "type": "http",
+                    "scheme": "basic",
+                    "description": "The token is the password; any user name.",
+                },
+            },
+        },
+    }
+
+
+def encode_document() -> bytes:
+    """The document as JSON."""
+    return msgspec.json.encode(make_document())

@@ -1,0 +1,32 @@
+"""Every route of a worker; docs/api.md lists each of them."""
+
+from __future__ import annotations
+
+from ingest.api import dashboard
+from ingest.api.exports import get_export
+from ingest.api.fold import post_fold
+from ingest.api.reports import get_report
+from ingest.api.snapshot import get_snapshot
+from ingest.api.status import get_status
+from ingest.api.visitors import delete_visitor
+from ingest.collect.handler import post_events, preflight_events
+from ingest.http.openapi import get_openapi
+from ingest.http.router import Route
+from ingest.observe.health import get_health, get_readiness
+from ingest.observe.metrics import get_metrics
+
+ROUTES: list[Route] = [
+    ("POST", "/v1/events", post_events),
+    ("OPTIONS", "/v1/events", preflight_events),
+    ("GET", "/healthz", get_health),
+    ("GET", "/readyz", get_readiness),
+    ("GET", "/metrics", get_metrics),
+    ("GET", "/openapi.json", get_openapi),
+    ("GET", "/admin/api/snapshot", get_snapshot),
+    ("GET", "/admin/api/report", get_report),
+    ("GET", "/admin/api/export", get_export),
+    ("GET", "/admin/api/status", get_status),
+    ("POST", "/admin/api/fold", post_fold),
+    ("DELETE", "/admin/api/visitors/{id}", delete_visitor),
+    *dashboard.ROUTES,
+]
