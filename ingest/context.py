@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import InitVar, dataclass, field
 
 from ingest.collect.country import CountryLookup
 from ingest.collect.rate_limit import RateLimiter
@@ -35,24 +35,30 @@ class WorkerContext:
     log: Log
     writer: GroupCommitWriter
     stats: WorkerStats
-    rate_limiter: RateLimiter
-    keyring: Keyring
-    visitor_hash: VisitorHash
     country: CountryLookup
-    proxy_watch: ProxyWatch
-    reader: Reader
+    rate_table: InitVar[int] = -1  # descriptor of the table shared by all workers; -1: this worker counts alone
     now_ms: Callable[[], int] = now_ms
     in_flight: int = 0  # requests being answered
     stopping: bool = False  # every response closes its connection
     rejecting: bool = False  # the drain time is over: new requests get 503
     started_at: float = field(default_factory=time.monotonic)
+    keyring: Keyring = field(init=False)
+    rate_limiter: RateLimiter = field(init=False)
+    visitor_hash: VisitorHash = field(init=False)
+    proxy_watch: ProxyWatch = field(init=False)
+    reader: Reader = field(init=False)
     body_budget: BodyBudget = field(init=False)
     proxies: Proxies = field(init=False)
     has_country_source: bool = field(init=False)
     _disk_polled_at: float = field(default=-DISK_POLL_S, init=False)
     _disk_free: int | None = field(default=None, init=False)
 
-    def __post_init__(self) -> None:
+    def __post_init__(self, rate_table: int) -> None:
+        self.keyring = Keyring(self.data, self.settings)
+        self.rate_limiter = RateLimiter(self.settings, rate_table)
+        self.visitor_hash = VisitorHash(self.data, self.settings)
+        self.proxy_watch = ProxyWatch(self.data, self.settings, self.log)
+        self.reader = Reader(self.settings)
         self.proxies = Proxies(self.settings)
         self.body_budget = BodyBudget(self.settings.queue_max_bytes)
         self.has_country_source = bool(self.settings.country_header or self.settings.country_file)

@@ -20,18 +20,13 @@ import uvloop
 from aiohttp import web
 
 from ingest.collect.country import CountryLookup
-from ingest.collect.rate_limit import RateLimiter
-from ingest.collect.undeclared_proxy import ProxyWatch
-from ingest.collect.visitor_id import VisitorHash
 from ingest.context import WorkerContext
-from ingest.http.auth import Keyring
 from ingest.http.connection import Server, connection_limit
 from ingest.http.drain import GRACE_S, drain
 from ingest.http.router import dispatch
 from ingest.observe.background import background_tasks, heartbeat
 from ingest.routes import ROUTES
 from ingest.wal.commit_queue import GroupCommitWriter
-from reports.reader.client import Reader
 from shared.disk.durable import make_data_directory
 from shared.disk.layout import DataDirectory
 from shared.log import Log
@@ -111,12 +106,8 @@ async def _serve(settings: Settings, writer: str, log: Log, start: Start) -> int
         log=log,
         writer=log_writer,
         stats=stats,
-        rate_limiter=RateLimiter(settings, start.rate_table),
-        keyring=Keyring(data, settings),
-        visitor_hash=VisitorHash(data, settings),
         country=country,
-        proxy_watch=ProxyWatch(data, settings, log),
-        reader=Reader(settings),
+        rate_table=start.rate_table,
     )
     server = Server(dispatch(worker, ROUTES), connection_limit(settings), stats)
     runner = web.ServerRunner(server, shutdown_timeout=SHUTDOWN_S)

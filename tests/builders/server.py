@@ -56,7 +56,60 @@ class Answer:
         return str(self.json()["code"]) if is_problem else None
 
 
-class Server:
+class HttpClient:
+    """Requests to `port` on the loopback interface, and the log of `data` behind it."""
+
+    port: int
+    data: DataDirectory
+
+    def log_tail(self) -> str:
+        """The end of what the server logged, for the message of a failed test."""
+        return ""
+
+    def request(
+        self, method: str, path: str, body: bytes | None = None, headers: Mapping[str, str] | None = None
+    ) -> Answer:
+        """One request on a connection of its own, with exactly these headers and those
+        that HTTP needs.
+        """
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=TIMEOUT_S)
+        try:
+            connection.request(method, path, body, dict(headers or {}))
+            response = connection.getresponse()
+            return Answer(response.status, response.headers, response.read())
+        except http.client.RemoteDisconnected as error:
+            error.add_note(self.log_tail())  # the request may have killed the worker
+            raise
+        finally:
+            connection.close()
+
+    def exchange(self, sent: bytes, timeout_s: float = TIMEOUT_S) -> Answer:
+        """Send bytes as they are, on a connection of their own, and read one answer."""
+        with socket.create_connection(("127.0.0.1", self.port), timeout_s) as connection:
+            with suppress(BrokenPipeError, ConnectionResetError):  # a refusal may come before all was sent
+                connection.sendall(sent)
+            return read_answer(connection)
+
+    def post(
+        self, events: list[Any], query: str = "", headers: Mapping[str, str] | None = None, **batch: object
+    ) -> Answer:
+        """POST /v1/events as a server with a key does it. `headers` replace or add,
+        `batch` is beside `events`.
+        """
+        body = json.dumps({"events": events, "consent": "granted"} | batch).encode("utf-8")
+        return self.request("POST", f"/v1/events{query}", body, keyed() | dict(headers or {}))
+
+    def get(self, path: str, headers: Mapping[str, str] | None = None, /, **parameters: str) -> Answer:
+        """GET with the admin token."""
+        query = f"?{urlencode(parameters)}" if parameters else ""
+        return self.request("GET", path + query, headers=bearer(ADMIN_TOKEN) | dict(headers or {}))
+
+    def lines(self) -> list[dict[str, Any]]:
+        """Every line in data/log now, sealed or not, decoded; each with a good CRC."""
+        return lines_of(self.data)
+
+
+class Server(HttpClient):
     """One `foldlog serve` on a port of its own, with its data in `directory`/data.
 
     `settings` are named as in shared/settings.py: `Server(tmp_path, durability="os",
@@ -69,7 +122,7 @@ class Server:
         self._port_holder = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
         self._port_holder.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
         self._port_holder.bind(("127.0.0.1", 0))
-        self.port: int = self._port_holder.getsockname()[1]
+        self.port = self._port_holder.getsockname()[1]
         self.host = f"127.0.0.1:{self.port}"
         self.data = DataDirectory(directory / "data")
         self.stderr_path = directory / "serve.stderr"
@@ -154,6 +207,9 @@ class Server:
             raise AssertionError("the server does not run")
         return self.process
 
+    def log_tail(self) -> str:
+        return self.stderr()[-4000:]
+
     def stderr(self) -> str:
         return self.stderr_path.read_text("utf-8")
 
@@ -166,44 +222,6 @@ class Server:
             -1
         ]
 
-    def request(
-        self, method: str, path: str, body: bytes | None = None, headers: Mapping[str, str] | None = None
-    ) -> Answer:
-        """One request on a connection of its own, with exactly these headers and those
-        that HTTP needs.
-        """
-        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=TIMEOUT_S)
-        try:
-            connection.request(method, path, body, dict(headers or {}))
-            response = connection.getresponse()
-            return Answer(response.status, response.headers, response.read())
-        except http.client.RemoteDisconnected as error:
-            error.add_note(self.stderr()[-4000:])  # a worker may have died of the request
-            raise
-        finally:
-            connection.close()
-
-    def exchange(self, sent: bytes, timeout_s: float = TIMEOUT_S) -> Answer:
-        """Send bytes as they are, on a connection of their own, and read one answer."""
-        with socket.create_connection(("127.0.0.1", self.port), timeout_s) as connection:
-            with suppress(BrokenPipeError, ConnectionResetError):  # a refusal may come before all was sent
-                connection.sendall(sent)
-            return read_answer(connection)
-
-    def post(
-        self, events: list[Any], query: str = "", headers: Mapping[str, str] | None = None, **batch: object
-    ) -> Answer:
-        """POST /v1/events as a server with a key does it. `headers` replace or add,
-        `batch` is beside `events`.
-        """
-        body = json.dumps({"events": events, "consent": "granted"} | batch).encode("utf-8")
-        return self.request("POST", f"/v1/events{query}", body, keyed() | dict(headers or {}))
-
-    def get(self, path: str, headers: Mapping[str, str] | None = None, /, **parameters: str) -> Answer:
-        """GET with the admin token."""
-        query = f"?{urlencode(parameters)}" if parameters else ""
-        return self.request("GET", path + query, headers=bearer(ADMIN_TOKEN) | dict(headers or {}))
-
     def fold(self) -> int:
         """Seal and fold now. Returns the generation that holds every event acknowledged
         before.
@@ -211,10 +229,6 @@ class Server:
         answer = self.request("POST", "/admin/api/fold", b"", bearer(ADMIN_TOKEN))
         assert answer.status == 200, answer
         return int(answer.json()["generation"])
-
-    def lines(self) -> list[dict[str, Any]]:
-        """Every line in data/log now, sealed or not, decoded; each with a good CRC."""
-        return lines_of(self.data)
 
 
 def read_answer(connection: socket.socket) -> Answer:
@@ -269,10 +283,15 @@ def lines_of(data: DataDirectory) -> list[dict[str, Any]]:
     paths = [segment.path for segment in sealed_segments(data)] + list(active_segments(data).values())
     for path in paths:
         with open_segment(path) as file:
-            for line in file:
-                assert line_error(line) is None, (path, line)
-                found.append(json.loads(line))
+            found += [decode_line(line) for line in file]
     return found
+
+
+def decode_line(line: bytes) -> dict[str, Any]:
+    """A line of a log; its CRC must be good."""
+    assert line_error(line) is None, line
+    fields: dict[str, Any] = json.loads(line)
+    return fields
 
 
 def failing(server: Server) -> set[str]:
