@@ -1,8 +1,8 @@
-"""`foldlog status` on one screen: first whether all is well, and if not what to type;
-then the numbers.
+"""`foldlog status` on one screen: whether there are problems and what to type, then the
+numbers.
 
-Pure: from what was found to lines. On a terminal they fit its height, whatever there is
-to say; in a pipe nothing is cut.
+Pure: from the status to lines. On a terminal the lines fit its height, whatever the
+problems are; in a pipe nothing is cut.
 """
 
 from __future__ import annotations
@@ -12,118 +12,121 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Literal, NamedTuple
 
 from foldlog.processes import Running
+from foldlog.quantities import ago, counted, size, span
 from shared.settings import Settings
 
-LATE_INTERVALS = 3  # as GET /readyz
-SHOWN = 3
-_ALL = "every event is accounted for"
+LISTED_MAX = 3
 
-Found = Mapping[str, Any]
+Status = Mapping[str, Any]
 Row = tuple[str, str]
 
 
 class Problem(NamedTuple):
-    """Something to see to. Wrong: events are lost, refused or not counted. Warning: it
-    works, though not as it was meant.
+    """WRONG: events are lost, rejected or not counted. WARNING: Foldlog works, but not
+    as it should.
     """
 
     level: Literal["WRONG", "WARNING"]
     text: str
 
 
-def problems(found: Found, running: Running, settings: Settings) -> list[Problem]:
-    """What is not as it should be, the worst first."""
-    wrong = [*_balance(found), *_disk(found), *_processes(found, running, settings), *_segments(found)]
-    warnings = [*_retention(found), *found["warnings"]]
+def problems(status: Status, running: Running, settings: Settings) -> list[Problem]:
+    """All problems, the worst first."""
+    wrong = [
+        *_balance(status),
+        *_disk(status),
+        *_processes(status, running, settings),
+        *_segments(status),
+    ]
+    warnings = [*_retention(status), *status["warnings"]]
     return [Problem("WRONG", text) for text in wrong] + [Problem("WARNING", text) for text in warnings]
 
 
-def _balance(found: Found) -> Iterable[str]:
-    difference = found["balance"]["difference"]
+def _balance(status: Status) -> Iterable[str]:
+    difference = status["balance"]["difference"]
     if difference:
-        yield f"{counted(abs(difference), 'event')} {'missing' if difference > 0 else 'too many'}: `foldlog verify` says where"
+        kind = "missing" if difference > 0 else "too many"
+        yield f"{counted(abs(difference), 'event')} {kind}: `foldlog verify` finds where"
 
 
-def _disk(found: Found) -> Iterable[str]:
-    disk = found["disk"]
+def _disk(status: Status) -> Iterable[str]:
+    disk = status["disk"]
     if disk["free_bytes"] < disk["reserve_bytes"]:
         yield (
-            f"events are refused: {size(disk['free_bytes'])} are free, less than FOLDLOG_DISK_RESERVE "
-            f"({size(disk['reserve_bytes'])}). Make room, or lower it; it goes on by itself"
+            f"events are rejected: {size(disk['free_bytes'])} free, less than FOLDLOG_DISK_RESERVE "
+            f"({size(disk['reserve_bytes'])}). Make room, or lower the reserve; no restart is needed"
         )
 
 
-def _processes(found: Found, running: Running, settings: Settings) -> Iterable[str]:
-    lag_s = found["lag_s"]
-    is_late = lag_s is not None and lag_s > LATE_INTERVALS * settings.fold_interval
+def _processes(status: Status, running: Running, settings: Settings) -> Iterable[str]:
+    lag_s = status["lag_s"]
+    is_late = lag_s is not None and lag_s > settings.fold_late_after_s
     if running.is_nothing:
-        yield f"nothing runs here{f', and the last fold was {ago(lag_s)}' if is_late else ''}: start `foldlog serve`"
+        last = f" (last fold {ago(lag_s)})" if is_late else ""
+        yield f"no process of Foldlog is running here{last}: start `foldlog serve`"
         return
     if running.workers == {}:
-        yield "no worker runs, so no event can be taken: what does `foldlog serve` say?"
-    if silent := running.silent:
+        yield "no worker is running; events are refused. Check the output of `foldlog serve`"
+    if silent := running.unresponsive:
         who = f"worker {silent[0]} does" if len(silent) == 1 else f"workers {_some(silent)} do"
-        yield f"{who} not answer: stuck, or killed. Within {span(settings.worker_timeout)} `foldlog serve` starts another"
+        yield f"{who} not respond. `foldlog serve` restarts a worker within {span(settings.worker_timeout)}"
     if is_late:
         yield (
-            f"the last fold was {ago(lag_s)}, and one is due every {span(settings.fold_interval)}: "
-            "is the compactor running, and what does it say?"
+            f"last fold {ago(lag_s)}, due every {span(settings.fold_interval)}: "
+            "check that the compactor is running, and its log"
         )
 
 
-def _segments(found: Found) -> Iterable[str]:
-    missing = found["segments"]["missing"]
+def _segments(status: Status) -> Iterable[str]:
+    missing = status["segments"]["missing"]
     count = sum(len(sequences) for sequences in missing.values())
     if count:
-        yield f"{counted(count, 'segment')} missing ({_missing(missing)}): `foldlog verify` says what to do"
+        yield f"{counted(count, 'segment')} missing ({_missing(missing)}): `foldlog verify` shows what to do"
 
 
 def _missing(missing: Mapping[str, Sequence[int]]) -> str:
-    shown = [f"{writer}: {_some(sequences)}" for writer, sequences in list(missing.items())[:SHOWN]]
-    more = len(missing) - SHOWN
+    shown = [f"{writer}: {_some(sequences)}" for writer, sequences in list(missing.items())[:LISTED_MAX]]
+    more = len(missing) - LISTED_MAX
     return "; ".join(shown) + (f" and {more} more writers" if more > 0 else "")
 
 
-def _some(sequences: Sequence[object]) -> str:
-    more = len(sequences) - SHOWN
-    return ", ".join(map(str, sequences[:SHOWN])) + (f" and {more:,} more" if more > 0 else "")
+def _some(items: Sequence[object]) -> str:
+    more = len(items) - LISTED_MAX
+    return ", ".join(map(str, items[:LISTED_MAX])) + (f" and {more:,} more" if more > 0 else "")
 
 
-def _retention(found: Found) -> Iterable[str]:
-    if skipped := found["last_retention"]["skipped"]:
+def _retention(status: Status) -> Iterable[str]:
+    if skipped := status["last_retention"]["skipped"]:
         yield f"retention deletes nothing: {skipped}"
 
 
-def verdict(found: Found, things: Sequence[Problem]) -> str:
-    """Whether all is well, in one line."""
-    wrong = sum(problem.level == "WRONG" for problem in things)
+def verdict(status: Status, found: Sequence[Problem]) -> str:
+    """The first line: OK, or how many problems there are."""
+    wrong = sum(problem.level == "WRONG" for problem in found)
     if wrong:
-        return f"NOT all is well: {counted(wrong, 'thing')} to see to."
-    last = f"the last fold was {ago(found['lag_s'])}" if found["lag_s"] is not None else "nothing is folded yet"
+        return f"PROBLEMS: {wrong}."
+    last = f"last fold {ago(status['lag_s'])}" if status["lag_s"] is not None else "nothing has been folded yet"
     return (
-        f"All is well but for {counted(len(things), 'warning')}; {last}." if things else f"All is well: {_ALL}, {last}."
+        f"OK with {counted(len(found), 'warning')}; {last}." if found else f"OK: every event is accounted for; {last}."
     )
 
 
-def rows(found: Found, running: Running) -> list[Row]:
-    """The numbers, each row a label and a value that fits beside it on 80 columns."""
-    balance, segments, disk, fold = found["balance"], found["segments"], found["disk"], found["last_fold"]
+def rows(status: Status, running: Running) -> list[Row]:
+    """The numbers: each row a label, and a value that fits beside it on 80 columns."""
+    balance, segments, disk, fold = status["balance"], status["segments"], status["disk"], status["last_fold"]
     return [
         ("accepted", f"{balance['accepted']:,}"),
         ("  counted", f"{balance['counted']:,}"),
-        ("  duplicates", f"{balance['duplicates']:,} (with another content: {balance['conflicts']:,})"),
+        ("  duplicates", f"{balance['duplicates']:,} (with different content: {balance['conflicts']:,})"),
         ("  quarantined", f"{balance['quarantined']:,}"),
-        ("  erased", f"{balance['erased']:,}{_pending(found['erasures_pending'])}"),
+        ("  erased", f"{balance['erased']:,}{_pending(status['erasures_pending'])}"),
         ("  not yet folded", f"{balance['not_yet_folded']:,}"),
         ("  difference", f"{balance['difference']:,}"),
-        ("snapshot", f"generation {found['generation']:,}, as of {found['as_of']}"),
+        ("snapshot", f"generation {status['generation']:,}, as of {status['as_of']}"),
         ("last fold", f"{fold['segments']:,} segments, {fold['lines']:,} lines, {fold['seconds']:g} s"),
-        ("last retention", _last_retention(found["last_retention"])),
+        ("last retention", _last_retention(status["last_retention"])),
         ("active segments", _active(segments["active"])),
-        (
-            "sealed segments",
-            f"{segments['sealed_unfolded']:,} not folded; {segments['damaged']:,} damaged since the beginning",
-        ),
+        ("sealed segments", f"{segments['sealed_unfolded']:,} not folded; {segments['damaged']:,} damaged so far"),
         ("workers", _workers(running)),
         ("disk free", f"{size(disk['free_bytes'])} (reserve {size(disk['reserve_bytes'])})"),
         ("log, archive, counters", ", ".join(size(disk[f"{kind}_bytes"]) for kind in ("log", "archive", "counters"))),
@@ -131,51 +134,50 @@ def rows(found: Found, running: Running) -> list[Row]:
 
 
 def _pending(erasures: int) -> str:
-    return f" ({counted(erasures, 'erasure')} asked for, done by the next pass)" if erasures else ""
+    return f" ({counted(erasures, 'erasure')} pending, done by the next pass)" if erasures else ""
 
 
 def _active(active: Mapping[str, int]) -> str:
-    if len(active) <= SHOWN:
+    if len(active) <= LISTED_MAX:
         return ", ".join(f"{writer}: {size(count)}" for writer, count in active.items()) or "none"
     return f"{len(active)}, {size(sum(active.values()))} in all"
 
 
 def _workers(running: Running) -> str:
     if running.workers is None:
-        return "only the user that runs Foldlog can ask them"
-    names = running.answering
-    shown = f"{len(names)} {'answers' if len(names) == 1 else 'answer'}" if names else "none"
+        return "unknown: only the user that Foldlog runs as can query them"
+    shown = f"{len(running.responsive)} responding" if running.responsive else "none"
     return shown + (f", under `foldlog serve` (process {running.serve})" if running.serve else "")
 
 
-def _last_retention(run: Found) -> str:
+def _last_retention(run: Status) -> str:
     if run["skipped"]:
         return f"skipped at {run['at']}"
     counts = {"segments": run["segments"], "archive days": run["archive_days"], "counter days": run["counter_days"]}
-    gone = ", ".join(f"{count:,} {what}" for what, count in counts.items() if count)
-    held = f"waits for you: {', '.join(run['held'])}" if run["held"] else ""
-    return f"{run['at']}: {', '.join(filter(None, (gone, held))) or 'nothing was due'}"
+    deleted = [f"{count:,} {noun} deleted" for noun, count in counts.items() if count]
+    on_hold = [f"on hold, to be confirmed: {', '.join(run['held'])}"] if run["held"] else []
+    return f"{run['at']}: {', '.join(deleted + on_hold) or 'nothing was due'}"
 
 
-def screen(found: Found, running: Running, settings: Settings, width: int, height: int | None) -> list[str]:
-    """All lines. With a `height` they fit it, and leave a line for the prompt; without
+def screen(status: Status, running: Running, settings: Settings, width: int, height: int | None) -> list[str]:
+    """All lines. With a `height` they fit it and leave a line for the prompt; without
     one nothing is wrapped or cut.
     """
-    things = problems(found, running, settings)
-    table = rows(found, running)
-    label = max(len(name) for name, _ in table) + 2
-    numbers = [f"{name:{label}}{value}" for name, value in table]
-    head = verdict(found, things)
-    said = [f"{problem.level}: {problem.text}" for problem in things]
+    found = problems(status, running, settings)
+    table = rows(status, running)
+    label_width = max(len(label) for label, _ in table) + 2
+    numbers = [f"{label:{label_width}}{value}" for label, value in table]
+    head = verdict(status, found)
+    texts = [f"{problem.level}: {problem.text}" for problem in found]
     if height is None:
-        return [head, *said, "", *numbers]
+        return [head, *texts, "", *numbers]
     room = max(1, height - 1 - len(numbers) - 2)
-    return [_cut(head, width), *fitted(said, width, room), "", *[_cut(row, width) for row in numbers]]
+    return [_cut(head, width), *fitted(texts, width, room), "", *[_cut(row, width) for row in numbers]]
 
 
 def fitted(texts: Sequence[str], width: int, room: int) -> list[str]:
-    """Texts in at most `room` lines: wrapped if they all fit, else cut, and if need be
-    only the first, and how many more.
+    """The texts in at most `room` lines: wrapped if all fit, else cut; if need be only
+    the first ones and the number of the others.
     """
     wrapped = [
         line for text in texts for line in textwrap.wrap(text, width, subsequent_indent="  ", break_on_hyphens=False)
@@ -183,13 +185,13 @@ def fitted(texts: Sequence[str], width: int, room: int) -> list[str]:
     if len(wrapped) <= room:
         return wrapped
     if len(texts) <= room:
-        return _shared_out(texts, width, room)
+        return _share_lines(texts, width, room)
     more = len(texts) - room + 1
     return [_cut(text, width) for text in texts[: room - 1]] + [f"… and {more} more: foldlog status | cat"]
 
 
-def _shared_out(texts: Sequence[str], width: int, room: int) -> list[str]:
-    """A line for each, and what is left of the room to the first ones."""
+def _share_lines(texts: Sequence[str], width: int, room: int) -> list[str]:
+    """A line for each text; the first ones get the lines that are left."""
     lines: list[str] = []
     for number, text in enumerate(texts):
         most = room - len(lines) - (len(texts) - number - 1)
@@ -201,29 +203,3 @@ def _shared_out(texts: Sequence[str], width: int, room: int) -> list[str]:
 
 def _cut(text: str, width: int) -> str:
     return text if len(text) <= width else f"{text[: width - 1]}…"
-
-
-def counted(count: int, noun: str) -> str:
-    return f"{count:,} {noun}{'' if count == 1 else 's'}"
-
-
-def ago(seconds: float) -> str:
-    return f"{span(seconds)} ago"
-
-
-def span(seconds: float) -> str:
-    """`12 s`, `5 min`, `3 h`, `2 days`: as exact as a person wants it."""
-    for unit, length in (("days", 86_400), ("h", 3_600), ("min", 60)):
-        if seconds >= 2 * length:
-            return f"{seconds / length:.0f} {unit}"
-    return f"{seconds:.0f} s"
-
-
-def size(count: int) -> str:
-    """`512.0 MiB`."""
-    value = float(count)
-    for unit in ("B", "KiB", "MiB", "GiB"):
-        if value < 1024:
-            return f"{value:.0f} {unit}" if unit == "B" else f"{value:.1f} {unit}"
-        value /= 1024
-    return f"{value:.1f} TiB"

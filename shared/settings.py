@@ -104,8 +104,19 @@ class Settings:
     def dashboard(self) -> str:
         """Address of the dashboard as a person on this host would type it."""
         host, port = self.listen
-        shown = format_address({"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host), port)  # noqa: S104
-        return f"http://{shown}/admin/"
+        return f"http://{format_address(reachable_host(host), port)}/admin/"
+
+    @property
+    def fold_late_after_s(self) -> float:
+        """Above this age of the last pass, readiness, status and doctor report the
+        compactor as late.
+        """
+        return 3 * self.fold_interval
+
+
+def reachable_host(host: str) -> str:
+    """An address of this host at which a socket that is bound to `host` accepts."""
+    return {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104
 
 
 def format_address(host: str, port: int) -> str:

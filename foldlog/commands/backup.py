@@ -10,7 +10,7 @@ from rich.console import Console
 
 from compactor.backup import Backup, backup, leftovers
 from foldlog.preflight import require_data_dir
-from foldlog.status_screen import size
+from foldlog.quantities import size
 from foldlog.terminal import line
 from shared.disk.layout import DataDirectory
 from shared.exit_codes import DONE

@@ -8,7 +8,7 @@ from rich.console import Console
 
 from compactor.compress import Compressed, compress
 from foldlog.preflight import require_data_dir
-from foldlog.status_screen import size
+from foldlog.quantities import size
 from foldlog.terminal import plain, steps
 from shared.disk.layout import DataDirectory
 from shared.exit_codes import DONE

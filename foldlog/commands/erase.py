@@ -12,7 +12,7 @@ from compactor.erasure.rewrite import look
 from compactor.generations.commit import CompactorBusy
 from compactor.process import erase_now
 from foldlog.preflight import require_data_dir
-from foldlog.status_screen import counted
+from foldlog.quantities import counted
 from foldlog.terminal import plain
 from shared.disk.layout import DataDirectory
 from shared.erasures import ErasureCompleted, ErasureStarted, create_request, progress_of

@@ -11,7 +11,7 @@ from rich.console import Console
 from compactor.retention.command import plan_only, retain_now
 from compactor.retention.plan import KindPlan, RetentionPlan
 from foldlog.preflight import require_data_dir
-from foldlog.status_screen import size
+from foldlog.quantities import size
 from foldlog.terminal import line
 from shared.disk.layout import DataDirectory
 from shared.exit_codes import DONE, TRY_AGAIN

@@ -19,7 +19,7 @@ from shared.log import Log
 from shared.settings import Settings
 from shared.status import read_status
 
-_STYLES = {"NOT all": "bold red", "All": "bold green", "WRONG": "red", "WARNING": "yellow"}
+_STYLES = {"PROBLEMS": "bold red", "OK": "bold green", "WRONG": "red", "WARNING": "yellow"}
 
 
 def run(given: argparse.Namespace, settings: Settings, data: DataDirectory, _log: Log) -> int:

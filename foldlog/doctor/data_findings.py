@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 from foldlog.doctor.host_findings import Finding
 from foldlog.processes import Running
-from foldlog.status_screen import LATE_INTERVALS, ago
+from foldlog.quantities import ago
 from shared.settings import Settings
 from shared.undeclared_proxy import WARNING
 
@@ -103,16 +103,16 @@ def processes(running: Running, lag_s: float | None, settings: Settings) -> Find
     if running.is_nothing:
         return Finding("processes", "warning", "nothing runs here", "`foldlog serve`, or start the unit that does it")
     under = f"`foldlog serve` (process {running.serve})" if running.serve else "no `foldlog serve`, but"
-    if running.silent:
-        found = f"{under}: of its workers these do not answer: {', '.join(running.silent)}"
+    if running.unresponsive:
+        found = f"{under}: of its workers these do not answer: {', '.join(running.unresponsive)}"
         do = "what do its messages say? `child_stuck`: it was killed, and is started again; else wait for FOLDLOG_WORKER_TIMEOUT"
         return Finding("processes", "wrong", found, do)
-    if not running.answering:
+    if not running.responsive:
         return Finding("processes", "wrong", f"{under}: no worker answers", "what do its messages say?")
-    if lag_s is not None and lag_s > LATE_INTERVALS * settings.fold_interval:
+    if lag_s is not None and lag_s > settings.fold_late_after_s:
         found = f"{under}: workers answer, but the last fold was {ago(lag_s)}"
         return Finding("processes", "wrong", found, "is `foldlog compact` running, and what does it say?")
-    return Finding("processes", "ok", f"{under}: {len(running.answering)} answering, folds are made")
+    return Finding("processes", "ok", f"{under}: {len(running.responsive)} answering, folds are made")
 
 
 def address(running: Running, listens: bool | None, settings: Settings) -> Finding:
@@ -123,7 +123,7 @@ def address(running: Running, listens: bool | None, settings: Settings) -> Findi
     here = f"{host}:{port}"
     if listens is None:
         return Finding("address", "unknown", f"whether something listens at {here} cannot be seen")
-    if running.answering and not listens:
+    if running.responsive and not listens:
         do = "are these the settings that the service runs with? Give --config or the same environment (`foldlog check-config`)"
         return Finding("address", "warning", f"workers run, but nothing listens at {here}", do)
     if listens and running.is_nothing:

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Literal, NamedTuple
 
 from foldlog.doctor.file_systems import LYING_OPTIONS, Mount, refusal
-from foldlog.status_screen import size, span
+from foldlog.quantities import size, span
 from shared.settings import OTHER_DESCRIPTORS, Settings
 
 Level = Literal["ok", "warning", "wrong", "unknown"]

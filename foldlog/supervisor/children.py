@@ -1,8 +1,8 @@
-"""The child processes of `foldlog serve`: each is started, watched, started again when
-it dies or stands still, and stopped.
+"""The child processes of `foldlog serve`: each is started, watched, restarted when it
+exits or stops responding, and stopped.
 
-A child reports that it is ready, and then at intervals that it is alive, over a socket
-that it is started with (shared/systemd_notify.py): a worker from its event loop, the
+A child reports over a socket that it inherits (shared/systemd_notify.py) that it is
+ready, and then at intervals that it is alive: a worker from its event loop, the
 compactor from its main thread. Neither waits for the disk there.
 """
 
@@ -21,26 +21,26 @@ from shared.exit_codes import USAGE
 from shared.log import Log
 from shared.settings import Settings
 
-# Signs of life are due twice in this share of FOLDLOG_WORKER_TIMEOUT.
-WATCHDOG_SHARE = 0.5
-# Silence counts while this process looks: what both slept through, as a machine that
-# was suspended, is nobody's fault.
-LOOK_MAX_S = 1.0
-START_PATIENCE = 10
+# Only time while the supervisor itself was running counts as silence, so that resuming
+# a suspended host kills no child.
+SILENCE_PER_POLL_MAX_S = 1.0
+# Before it is ready a child may be silent this many times longer: a worker may have a
+# large segment to recover.
+START_TIMEOUT_FACTOR = 10
 BACKOFF_FIRST_S = 0.2
 BACKOFF_MAX_S = 30.0
-# A child that lived this long had started well: its next death is a new one.
+# A child that ran this long had started well: its next exit starts the backoff anew.
 STEADY_S = 60.0
-STOP_S = 30.0
-# One that a library takes down says on standard error where it was.
-LAST_WORDS = {"PYTHONFAULTHANDLER": "1"}
-_MESSAGE_BYTES = 4096
+STOP_TIMEOUT_S = 30.0
+# A child that crashes in native code writes its Python stack to standard error.
+CRASH_ENV = {"PYTHONFAULTHANDLER": "1"}
+_MESSAGE_MAX_BYTES = 4096
 
 
 @dataclass
 class Child:
-    """One supervised process: how to start it, when to start it next, and for how long
-    it has been silent.
+    """One supervised process: its command, when to start it next, and for how long it
+    has been silent. `descriptors` are inherited.
     """
 
     name: str
@@ -52,53 +52,53 @@ class Child:
     backoff_s: float = field(default=BACKOFF_FIRST_S)
     is_ready: bool = False
     silent_s: float = 0.0
-    _looked_at: float = 0.0
+    _polled_at: float = 0.0
 
     def __post_init__(self) -> None:
-        self._hears, self._says = socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM)
-        self._hears.setblocking(False)
+        self._heartbeats, self._child_end = socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM)
+        self._heartbeats.setblocking(False)
 
     def is_running(self) -> bool:
         return self.process is not None and self.process.poll() is None
 
     def start(self, log: Log) -> None:
-        self._listen()  # whatever its predecessor said
-        self.is_ready, self.silent_s, self._looked_at = False, 0.0, time.monotonic()
-        says = self._says.fileno()
-        command = [*self.command, "--supervised", "--notify-fd", str(says)]
-        # A child inherits what is blocked, and lets SIGHUP through once it handles it:
-        # one that came before would end it.
-        blocked = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGHUP})
+        self._receive()  # drop the messages of the process before this one
+        self.is_ready, self.silent_s, self._polled_at = False, 0.0, time.monotonic()
+        notify_fd = self._child_end.fileno()
+        command = [*self.command, "--supervised", "--notify-fd", str(notify_fd)]
+        # The child inherits the blocked signal and unblocks it once it has a handler: a
+        # SIGHUP before that would end it.
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGHUP})
         try:
             self.process = subprocess.Popen(
-                command, stdin=subprocess.PIPE, pass_fds=(*self.descriptors, says), env=os.environ | LAST_WORDS
+                command, stdin=subprocess.PIPE, pass_fds=(*self.descriptors, notify_fd), env=os.environ | CRASH_ENV
             )
         finally:
-            signal.pthread_sigmask(signal.SIG_SETMASK, blocked)
+            signal.pthread_sigmask(signal.SIG_SETMASK, before)
         self.started_at = time.monotonic()
         log.info("child_started", child=self.name, pid=self.process.pid)
 
-    def hear(self) -> None:
-        """Take what it says of itself."""
+    def read_heartbeats(self) -> None:
+        """Update `is_ready` and `silent_s` from the messages since the last call."""
         now = time.monotonic()
-        self.silent_s += min(now - self._looked_at, LOOK_MAX_S)
-        self._looked_at = now
-        if self._listen():
+        self.silent_s += min(now - self._polled_at, SILENCE_PER_POLL_MAX_S)
+        self._polled_at = now
+        if self._receive():
             self.is_ready, self.silent_s = True, 0.0
 
-    def _listen(self) -> bool:
-        """Whether a sign of life has come since the last look."""
-        heard = False
+    def _receive(self) -> bool:
+        """Read all messages. Returns whether one of them was a heartbeat."""
+        is_alive = False
         try:
-            while message := self._hears.recv(_MESSAGE_BYTES):
-                heard = heard or message.startswith((b"READY=1", b"WATCHDOG=1"))
+            while message := self._heartbeats.recv(_MESSAGE_MAX_BYTES):
+                is_alive = is_alive or message.startswith((b"READY=1", b"WATCHDOG=1"))
         except BlockingIOError:
-            return heard
-        return heard
+            return is_alive
+        return is_alive
 
-    def kill_stuck(self, log: Log) -> None:
-        """SIGKILL, the only signal that a process that stands still obeys. What it
-        acknowledged is on disk.
+    def kill_unresponsive(self, log: Log) -> None:
+        """SIGKILL, the only signal that a hanging process obeys. Events that it had
+        acknowledged are on disk.
         """
         if self.process is None:
             return
@@ -107,13 +107,13 @@ class Child:
             child=self.name,
             pid=self.process.pid,
             silent_s=round(self.silent_s),
-            reason="it shows no sign of life; it is killed and started again, and what it had acknowledged is recovered",
+            reason="no heartbeat; it is killed and restarted, and the events that it had acknowledged are recovered",
         )
-        self.silent_s = 0.0  # one that cannot even be killed is said again after as long
+        self.silent_s = 0.0  # a process that cannot be killed is logged again after the same time
         self.process.kill()
 
-    def after_death(self, log: Log) -> None:
-        """Plan the next start: later each time, until one start has lasted."""
+    def schedule_restart(self, log: Log) -> None:
+        """Plan the next start after an exit. The delay doubles until a start lasts."""
         now = time.monotonic()
         if now - self.started_at > STEADY_S:
             self.backoff_s = BACKOFF_FIRST_S
@@ -128,28 +128,29 @@ class Child:
             self.process.send_signal(number)
 
     def wait(self, deadline: float) -> None:
+        """Wait for the exit; kill the process at the deadline (monotonic seconds)."""
         if self.process is None:
             return
         try:
             self.process.wait(max(0.1, deadline - time.monotonic()))
         except subprocess.TimeoutExpired:
-            self.process.kill()  # what it had acknowledged is on disk; the next start recovers its segment
+            self.process.kill()  # acknowledged events are on disk; the next start recovers the segment
             self.process.wait()
 
 
 def make_children(
     settings: Settings, config: str | None, rate_table: int, sockets: Sequence[socket.socket] = ()
 ) -> list[Child]:
-    """The workers, which count clients in one table and accept from the same sockets if
-    there are any; last the compactor.
+    """The workers, which share the rate table and the inherited sockets; the compactor
+    is the last.
     """
     foldlog = [sys.executable, "-m", "foldlog", *(["--config", config] if config else [])]
     listening = tuple(each.fileno() for each in sockets)
-    shared = [word for number in listening for word in ("--listen-fd", str(number))]
+    listen_options = [word for number in listening for word in ("--listen-fd", str(number))]
     workers = [
         Child(
             f"ingest-{number}",
-            [*foldlog, "ingest", "--writer", str(number), "--rate-table", str(rate_table), *shared],
+            [*foldlog, "ingest", "--writer", str(number), "--rate-table", str(rate_table), *listen_options],
             (rate_table, *listening),
         )
         for number in range(settings.workers)
@@ -157,28 +158,27 @@ def make_children(
     return [*workers, Child("compact", [*foldlog, "compact"])]
 
 
-def look_after(child: Child, timeout_s: float, log: Log) -> None:
-    """Start what does not run when its time has come, and kill what has been silent for
-    longer than `timeout_s`.
+def supervise(child: Child, timeout_s: float, log: Log) -> None:
+    """One step: start the child when it is due, schedule its restart after an exit, or
+    kill it after `timeout_s` of silence.
 
-    Before it is ready it has longer: a worker may have a large segment to recover, and
-    does not speak meanwhile.
+    Raises SystemExit when it exited because of its configuration: it would do so again.
     """
     if child.is_running():
-        child.hear()
-        if child.silent_s > timeout_s * (1 if child.is_ready else START_PATIENCE):
-            child.kill_stuck(log)
+        child.read_heartbeats()
+        if child.silent_s > timeout_s * (1 if child.is_ready else START_TIMEOUT_FACTOR):
+            child.kill_unresponsive(log)
     elif child.process is not None:
         if child.process.returncode == USAGE:
-            raise SystemExit(USAGE)  # it has said why, and would say it again
-        child.after_death(log)
+            raise SystemExit(USAGE)  # the child has logged the reason
+        child.schedule_restart(log)
     elif time.monotonic() >= child.start_at:
         child.start(log)
 
 
 def stop_in_order(children: list[Child], log: Log) -> None:
-    """Workers first: what they seal on their way out is there for the next fold."""
-    deadline = time.monotonic() + STOP_S
+    """Workers first, so that the compactor can still fold the segments they seal."""
+    deadline = time.monotonic() + STOP_TIMEOUT_S
     *workers, compactor = children
     for group in (workers, [compactor]):
         for child in group:

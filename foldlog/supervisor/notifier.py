@@ -1,4 +1,4 @@
-"""Whom a worker or a compactor tells how it is: `serve`, or systemd."""
+"""Where a worker or the compactor reports its state: to `serve`, or to systemd."""
 
 from __future__ import annotations
 
@@ -6,14 +6,16 @@ import argparse
 import os
 
 from foldlog.log_output import notify_reloads
-from foldlog.supervisor.children import WATCHDOG_SHARE
 from shared.settings import Settings
 from shared.systemd_notify import Notifier, from_descriptor, from_environment
 
+# Two heartbeats are due in this share of FOLDLOG_WORKER_TIMEOUT.
+WATCHDOG_SHARE = 0.5
+
 
 def notifier_for(given: argparse.Namespace, settings: Settings) -> Notifier:
-    """`serve` gives a descriptor; systemd also wants to know when SIGHUP was
-    handled.
+    """Uses the descriptor that `serve` passes, else the socket of systemd, which also
+    waits for the end of a reload by SIGHUP.
     """
     if given.notify_fd >= 0:
         return from_descriptor(given.notify_fd, settings.worker_timeout * WATCHDOG_SHARE)

@@ -22,7 +22,6 @@ from shared.timestamps import epoch_ms
 
 STALLED_S = 5.0
 FAILED_S = 30.0
-INTERVALS = 3
 # A suspect clock stops retention for up to 48 hours, and an operator should have
 # confirmed a deletion on hold by then.
 UNSUCCESSFUL_S = 72 * 3600.0
@@ -113,7 +112,7 @@ def _recent(what: str, at: str, worker: WorkerContext) -> Check:
     # After a stop the last run is old: the compactor gets the full limit from the
     # worker's start.
     age_s = min((worker.now_ms() - epoch_ms(at)) / 1000, time.monotonic() - worker.started_at)
-    limit_s = INTERVALS * worker.settings.fold_interval
+    limit_s = worker.settings.fold_late_after_s
     if age_s <= limit_s:
         return Check(what, True, f"less than {limit_s:.0f} s ago")
     return Check(what, False, f"none for {age_s:.0f} s; check that the compactor runs, and its log")

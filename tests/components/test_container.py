@@ -13,7 +13,7 @@ from fnmatch import fnmatch
 from pathlib import Path
 
 from foldlog.arguments import make_parser
-from foldlog.supervisor.children import STOP_S
+from foldlog.supervisor.children import STOP_TIMEOUT_S
 from shared.settings import Settings, load
 from tests.builders.pages import ROOT, page
 from tests.builders.server import Server
@@ -108,7 +108,7 @@ def test_image_serves_and_is_stopped_as_serve_expects() -> None:
     assert make_parser().parse_args(json.loads(last("CMD"))).command == "serve"
     assert last("STOPSIGNAL") == "SIGTERM"
     patience = re.search(r"--stop-timeout (\d+)", page(PAGE))
-    assert patience and int(patience[1]) > STOP_S
+    assert patience and int(patience[1]) > STOP_TIMEOUT_S
 
 
 def health(environ: dict[str, str]) -> int:

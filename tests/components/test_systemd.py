@@ -134,9 +134,9 @@ def test_unit_says_what_the_code_does(path: Path) -> None:
     assert value(path, "ExecReload") == "/bin/kill -HUP $MAINPID"
     assert value(path, "Environment") == "FOLDLOG_DATA_DIR=/var/lib/foldlog"
     assert value(path, "StateDirectory") == "foldlog"
-    longest = children.STOP_S if path.name == "foldlog.service" else worst_drain_s()
+    longest = children.STOP_TIMEOUT_S if path.name == "foldlog.service" else worst_drain_s()
     assert seconds(value(path, "TimeoutStopSec")) > longest
-    assert seconds(value(path, "TimeoutStartSec")) >= children.START_PATIENCE * Settings().worker_timeout
+    assert seconds(value(path, "TimeoutStartSec")) >= children.START_TIMEOUT_FACTOR * Settings().worker_timeout
     # A burst that Restart= alone cannot reach: trouble that passes is outlived, however
     # long it lasts.
     rate = seconds(value(path, "StartLimitIntervalSec")) / seconds(value(path, "RestartSec"))

@@ -21,7 +21,8 @@ from typing import Any
 import pytest
 
 from foldlog.processes import Running, find_running, flocks
-from foldlog.status_screen import fitted, problems, screen, size, span
+from foldlog.quantities import size, span
+from foldlog.status_screen import fitted, problems, screen
 from ingest.collect.undeclared_proxy import ENOUGH
 from shared.disk.layout import DataDirectory
 from shared.generations.snapshot import Retention, Snapshot, Totals, encode_snapshot
@@ -91,47 +92,52 @@ def said(status: dict[str, Any], running: Running = WELL) -> list[tuple[str, str
 
 def test_all_is_well_is_one_line_and_then_the_numbers() -> None:
     lines = screen(found(), WELL, SETTINGS, 80, 24)
-    assert lines[:2] == ["All is well: every event is accounted for, the last fold was 12 s ago.", ""]
+    assert lines[:2] == ["OK: every event is accounted for; last fold 12 s ago.", ""]
     assert [row[:24].rstrip() for row in lines[2:]] == ROWS
-    assert screen(found(lag_s=None), WELL, SETTINGS, 80, 24)[0].endswith("nothing is folded yet.")
+    assert screen(found(lag_s=None), WELL, SETTINGS, 80, 24)[0].endswith("nothing has been folded yet.")
 
 
 # What is there, what runs, how it is called, and what is said of it.
 PROBLEMS: dict[str, tuple[dict[str, Any], Running, str, str]] = {
-    "events missing": ({"balance": {"difference": 3}}, WELL, "WRONG", "3 events missing: `foldlog verify` says where"),
-    "event too many": ({"balance": {"difference": -1}}, WELL, "WRONG", "1 event too many: `foldlog verify` says where"),
+    "events missing": ({"balance": {"difference": 3}}, WELL, "WRONG", "3 events missing: `foldlog verify` finds where"),
+    "event too many": (
+        {"balance": {"difference": -1}},
+        WELL,
+        "WRONG",
+        "1 event too many: `foldlog verify` finds where",
+    ),
     "disk": (
         {"disk": {"free_bytes": 5 << 20}},
         WELL,
         "WRONG",
-        "events are refused: 5.0 MiB are free, less than FOLDLOG_DISK",
+        "events are rejected: 5.0 MiB free, less than FOLDLOG_DISK",
     ),
-    "nothing runs": ({}, Running(None, {}), "WRONG", "nothing runs here: start `foldlog serve`"),
+    "nothing runs": ({}, Running(None, {}), "WRONG", "no process of Foldlog is running here: start `foldlog serve`"),
     "long ago": (
         {"lag_s": 2e5},
         Running(None, {}),
         "WRONG",
-        "nothing runs here, and the last fold was 2 days ago: start",
+        "no process of Foldlog is running here (last fold 2 days ago): start",
     ),
-    "no worker": ({}, Running(4711, {}), "WRONG", "no worker runs, so no event can be taken"),
-    "stuck worker": ({}, Running(4711, {"0": True, "1": False}), "WRONG", "worker 1 does not answer"),
+    "no worker": ({}, Running(4711, {}), "WRONG", "no worker is running; events are refused"),
+    "stuck worker": ({}, Running(4711, {"0": True, "1": False}), "WRONG", "worker 1 does not respond"),
     "stuck workers": (
         {},
         Running(4711, dict.fromkeys("01234", False)),
         "WRONG",
-        "workers 0, 1, 2 and 2 more do not answer",
+        "workers 0, 1, 2 and 2 more do not respond",
     ),
     "late fold": (
         {"lag_s": 181.0},
         WELL,
         "WRONG",
-        "the last fold was 3 min ago, and one is due every 60 s: is the compactor",
+        "last fold 3 min ago, due every 60 s: check that the compactor",
     ),
     "missing": (
         {"segments": {"missing": {"0": [4]}}},
         WELL,
         "WRONG",
-        "1 segment missing (0: 4): `foldlog verify` says what",
+        "1 segment missing (0: 4): `foldlog verify` shows what",
     ),
     "retention": (
         {"last_retention": {"skipped": "the clock jumped"}},
@@ -151,9 +157,7 @@ def test_what_is_not_well_is_said_with_what_to_type(
     assert level_said == level
     assert text_said.startswith(text)
     head, first, *_ = screen(found(**changes), running, SETTINGS, 80, None)
-    assert head.startswith(
-        "NOT all is well: 1 thing to see to." if level == "WRONG" else "All is well but for 1 warning;"
-    )
+    assert head.startswith("PROBLEMS: 1." if level == "WRONG" else "OK with 1 warning;")
     assert first == f"{level}: {text_said}"
 
 
@@ -199,9 +203,9 @@ def test_screen_fits_whatever_is_wrong(height: int) -> None:
     lines = screen(status, running, SETTINGS, 80, height)
     assert len(lines) <= height - 1  # the prompt
     assert max(len(each) for each in lines) <= 80
-    assert lines[0] == "NOT all is well: 5 things to see to."
+    assert lines[0] == "PROBLEMS: 5."
     assert lines[1].startswith("WRONG: 123,456,789 events missing")
-    assert lines[2].startswith("WRONG: events are refused")
+    assert lines[2].startswith("WRONG: events are rejected")
     assert any(re.fullmatch("… and [0-9]+ more: foldlog status [|] cat", each) for each in lines) == (height == 24)
     assert [row[:24].rstrip() for row in lines[-len(ROWS) :]] == ROWS
 
@@ -282,7 +286,7 @@ def test_real_terminal_with_several_writers_and_warnings_is_not_overrun(tmp_path
     lines = on_terminal(environ)
 
     assert len(lines) <= 23 and max(map(len, lines)) <= 80, "\n".join(lines)
-    assert lines[0] == "NOT all is well: 4 things to see to."
+    assert lines[0] == "PROBLEMS: 4."
     assert [each.split(":")[0] for each in lines[1:7]] == ["WRONG"] * 4 + ["WARNING"] * 2
     assert [row[:24].rstrip() for row in lines[-len(ROWS) :]] == ROWS
     piped = run_foldlog(["status"], environ)
@@ -299,23 +303,26 @@ def test_path_with_control_characters_is_not_acted_on(tmp_path: Path) -> None:
 
 def test_running_and_stuck_workers_are_told_apart_and_serve_is_seen(tmp_path: Path) -> None:
     with Server(tmp_path, workers=2) as server:
-        until(lambda: find_running(server.data).answering == ["0", "1"])
+        until(lambda: find_running(server.data).responsive == ["0", "1"])
         seen = find_running(server.data)
-        assert (seen.serve, seen.silent, seen.is_nothing) == (server.running.pid, [], False)
+        assert (seen.serve, seen.unresponsive, seen.is_nothing) == (server.running.pid, [], False)
         server.fold()
         lines = on_terminal(server.environ)
-        assert lines[0].startswith("All is well: every event is accounted for, the last fold was")
-        assert f"2 answer, under `foldlog serve` (process {server.running.pid})" in "\n".join(lines)
+        assert lines[0].startswith("OK: every event is accounted for; last fold")
+        assert f"2 responding, under `foldlog serve` (process {server.running.pid})" in "\n".join(lines)
         stuck = server.child("ingest-1")
         os.kill(stuck, signal.SIGSTOP)
         try:
             shown = run_foldlog(["status"], server.environ).stdout
         finally:
             os.kill(stuck, signal.SIGCONT)
-        assert "WRONG: worker 1 does not answer" in shown
+        assert "WRONG: worker 1 does not respond" in shown
         server.stop()
         assert find_running(server.data) == Running(None, {})
-        assert "WRONG: nothing runs here: start `foldlog serve`" in run_foldlog(["status"], server.environ).stdout
+        assert (
+            "WRONG: no process of Foldlog is running here: start `foldlog serve`"
+            in run_foldlog(["status"], server.environ).stdout
+        )
         server.start()
 
 

@@ -42,7 +42,7 @@ def test_serve_says_all_of_it(tmp_path: Path) -> None:
         ready = listener.until("READY=1")
         messages = (tmp_path / "messages").read_text()
         assert messages.count('"event":"worker_listening"') == 2 and server.data.compact_lock.exists()
-        assert ready == "READY=1\nSTATUS=2 of 2 workers take events, the compactor runs"
+        assert ready == "READY=1\nSTATUS=2 of 2 workers ready, compactor ready"
         for _ in range(3):
             listener.until("WATCHDOG=1")
 
@@ -75,10 +75,10 @@ def test_serve_is_not_ready_before_every_worker_is(tmp_path: Path) -> None:
     server = Server(tmp_path, workers=2)
     server.environ |= FAST | slow | {"NOTIFY_SOCKET": address}
     with listening(address) as listener, server:
-        listener.until("STATUS=1 of 2 workers take events, the compactor runs")
+        listener.until("STATUS=1 of 2 workers ready, compactor ready")
         assert not [message for message in listener.heard if message.startswith("READY")]
         held.unlink()
-        assert listener.until("READY=1").endswith("STATUS=2 of 2 workers take events, the compactor runs")
+        assert listener.until("READY=1").endswith("STATUS=2 of 2 workers ready, compactor ready")
 
 
 def test_supervisor_that_stands_still_is_silent(tmp_path: Path) -> None:
@@ -231,11 +231,11 @@ def test_child_says_itself_that_it_is_ready() -> None:
     child = Child("a", [sys.executable, "-c", "import time; time.sleep(60)"])
     child.start(SilentLog())
     try:
-        child.hear()
+        child.read_heartbeats()
         look = [(child.is_ready, child.silent_s > 0)]
-        Notifier(child._says).ready("here")
+        Notifier(child._child_end).ready("here")
         for _ in range(2):
-            child.hear()
+            child.read_heartbeats()
             look.append((child.is_ready, child.silent_s > 0))
         assert look == [(False, True), (True, False), (True, True)]
     finally:
@@ -244,8 +244,8 @@ def test_child_says_itself_that_it_is_ready() -> None:
         child.process.wait()
         assert child.process.stdin is not None
         child.process.stdin.close()
-        child._hears.close()
-        child._says.close()
+        child._heartbeats.close()
+        child._child_end.close()
 
 
 NOT_FOR_US = {

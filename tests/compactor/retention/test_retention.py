@@ -635,7 +635,7 @@ def test_what_is_held_shows_everywhere_until_somebody_says_so(tmp_path: Path) ->
         assert any("foldlog retain --confirm" in text for text in status["warnings"])
         assert metric(server, 'foldlog_data_bytes{kind="archive"}') == status["disk"]["archive_bytes"] > 0
         assert metric(server, 'foldlog_data_bytes{kind="log"}') == status["disk"]["log_bytes"]
-        assert "waits for you: archive" in run_foldlog(["status"], server.environ).stdout
+        assert "on hold, to be confirmed: archive" in run_foldlog(["status"], server.environ).stdout
 
         done = run_foldlog(["retain", "--confirm"], server.environ)
         assert done.returncode == 0, done.stderr

@@ -383,7 +383,7 @@ def test_descriptor_that_nobody_can_connect_to_is_refused(tmp_path: Path, kind: 
         "closed": 999,
     }
     copy = descriptors[kind] if kind == "closed" else os.dup(descriptors[kind])
-    with pytest.raises(SettingsError, match="no listening TCP socket"):
+    with pytest.raises(SettingsError, match="not a listening TCP socket"):
         inherited_sockets({}, 0, [copy])
     for descriptor in (descriptors[name] for name in ("a datagram socket", "not listening", "a file")):
         os.close(descriptor)

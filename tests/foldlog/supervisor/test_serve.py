@@ -53,7 +53,7 @@ def test_second_serve_on_the_same_port_is_refused(tmp_path: Path) -> None:
     with Server(tmp_path) as server:
         second = run_foldlog(["serve"], environment(tmp_path / "other", listen=server.host))
         assert second.returncode == 75
-        assert f"{server.host} already" in second.stderr
+        assert server.host in second.stderr
 
 
 def test_sigterm_commits_seals_and_ends(tmp_path: Path) -> None:
