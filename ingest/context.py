@@ -15,7 +15,7 @@ from ingest.collect.visitor_id import VisitorHash
 from ingest.http.auth import Keyring
 from ingest.http.body_reader import BodyBudget
 from ingest.http.client_address import Client, Headers, Proxies
-from ingest.wal.commit_queue import GroupCommitWriter
+from ingest.wal.commit_queue import CommitQueue
 from reports.reader.client import Reader
 from shared.disk.layout import DataDirectory
 from shared.log import Log
@@ -33,7 +33,7 @@ class WorkerContext:
     settings: Settings
     data: DataDirectory
     log: Log
-    writer: GroupCommitWriter
+    commit_queue: CommitQueue
     stats: WorkerStats
     country: CountryLookup
     rate_table: InitVar[int] = -1  # descriptor of the table shared by all workers; -1: this worker counts alone

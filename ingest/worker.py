@@ -26,7 +26,7 @@ from ingest.http.drain import GRACE_S, drain
 from ingest.http.router import dispatch
 from ingest.observe.background import background_tasks, heartbeat
 from ingest.routes import ROUTES
-from ingest.wal.commit_queue import GroupCommitWriter
+from ingest.wal.commit_queue import CommitQueue
 from shared.disk.durable import make_data_directory
 from shared.disk.layout import DataDirectory
 from shared.log import Log
@@ -95,16 +95,16 @@ async def _serve(settings: Settings, writer: str, log: Log, start: Start) -> int
         loop.add_reader(sys.stdin.fileno(), stop.set)
 
     try:
-        log_writer = await _open_writer(data, writer, settings, log, fail, stats)
+        commit_queue = await _open_commit_queue(data, writer, settings, log, fail, stats)
     except WriterAlive:
         log.error("writer_alive", writer=writer, reason=f"{data.active(writer)} is open in another process")
         return EXIT_TRY_AGAIN
-    loop.add_signal_handler(signal.SIGUSR1, log_writer.seal_soon)
+    loop.add_signal_handler(signal.SIGUSR1, commit_queue.request_seal)
     worker = WorkerContext(
         settings=settings,
         data=data,
         log=log,
-        writer=log_writer,
+        commit_queue=commit_queue,
         stats=stats,
         country=country,
         rate_table=start.rate_table,
@@ -126,7 +126,7 @@ async def _serve(settings: Settings, writer: str, log: Log, start: Start) -> int
         exit_code = EXIT_TRY_AGAIN if error.errno == errno.EADDRINUSE else 2
     finally:
         await runner.cleanup()
-        await log_writer.close()  # commits and seals
+        await commit_queue.close()  # commits and seals
         await worker.reader.close()
         log.info("worker_stopped", writer=writer)
     return exit_code
@@ -141,9 +141,9 @@ async def _listen(runner: web.ServerRunner, settings: Settings, inherited: Seque
     return ", ".join([format_address(*address[:2]) for address in runner.addresses])
 
 
-async def _open_writer(
+async def _open_commit_queue(
     data: DataDirectory, writer: str, settings: Settings, log: Log, fail: Callable[[], None], stats: WorkerStats
-) -> GroupCommitWriter:
+) -> CommitQueue:
     """Open the writer's segment.
 
     Waits up to LOCK_TIMEOUT_S for a predecessor that is still sealing, or for the
@@ -152,7 +152,7 @@ async def _open_writer(
     deadline = time.monotonic() + LOCK_TIMEOUT_S
     while True:
         try:
-            return GroupCommitWriter(data, writer, settings, log, fail, stats)
+            return CommitQueue(data, writer, settings, log, fail, stats)
         except WriterAlive:
             if time.monotonic() > deadline:
                 raise

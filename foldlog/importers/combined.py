@@ -24,7 +24,8 @@ from pathlib import Path
 
 from ingest.collect.encode import Line, encode_lines
 from ingest.collect.visitor_id import hash_visitor
-from ingest.wal.commit_queue import GroupCommitWriter, Unavailable
+from ingest.wal.commit_queue import CommitQueue
+from ingest.wal.unavailable import Unavailable
 from shared.disk.layout import IMPORT_WRITER, DataDirectory
 from shared.log import Log
 from shared.segments.line import SCHEMA_VERSION
@@ -119,7 +120,7 @@ async def _import(
     done = Imported()
     salt = secrets.token_bytes(32)
     seen: Counter[bytes] = Counter()
-    writer = GroupCommitWriter(data, IMPORT_WRITER, settings, log)
+    writer = CommitQueue(data, IMPORT_WRITER, settings, log)
     try:
         for batch, position in _batches(file):
             lines = []

@@ -18,7 +18,7 @@ from ingest.context import WorkerContext
 from ingest.http.body_reader import read_body
 from ingest.http.client_address import Client
 from ingest.http.problem import Problem
-from ingest.wal.commit_queue import Busy, DiskFull, Stopping, Unavailable
+from ingest.wal.unavailable import Busy, DiskFull, Stopping, Unavailable
 
 
 async def post_events(worker: WorkerContext, request: BaseRequest) -> web.StreamResponse:
@@ -33,7 +33,7 @@ async def post_events(worker: WorkerContext, request: BaseRequest) -> web.Stream
     if not sender.keyed:
         worker.check_rate_limit(client.address)
     admission.check_disk(worker.disk_free_bytes(), settings.disk_reserve)
-    admission.check_queue(worker.writer.is_full())
+    admission.check_queue(worker.commit_queue.is_full())
 
     content = await read_body(request, sender.body_max_bytes, worker.body_budget)
     plain = body.inflate(content, form.encoding, sender.body_max_bytes)
@@ -105,7 +105,7 @@ def visitor_of(
 async def append(worker: WorkerContext, sealed: bytes, count: int) -> None:
     """Wait until the lines are durable. Raises Problem 503 or 507."""
     try:
-        await worker.writer.append(sealed, count)
+        await worker.commit_queue.append(sealed, count)
     except DiskFull as error:
         raise Problem(507, error.code, str(error), retry_after_s=admission.RETRY_AFTER_S) from None
     except (Busy, Stopping) as error:

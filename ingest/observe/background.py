@@ -30,7 +30,7 @@ async def background_tasks(worker: WorkerContext, server: Server, writer: str) -
 
     def current_stats() -> WorkerStats:
         stats = worker.stats
-        stats.queue_requests, stats.queue_bytes = worker.writer.waiting
+        stats.queue_requests, stats.queue_bytes = worker.commit_queue.waiting
         stats.connections = server.open_connections
         return stats
 

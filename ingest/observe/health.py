@@ -52,21 +52,21 @@ async def get_readiness(worker: WorkerContext, _request: BaseRequest) -> web.Res
 
 def worker_checks(worker: WorkerContext) -> Iterator[Check]:
     """Checks of this process: its writer, its lock, its disk."""
-    writer = worker.writer
+    queue = worker.commit_queue
     yield Check("accepting", not worker.stopping, "stopping" if worker.stopping else "accepting requests")
-    stalled, failed = writer.stalled_s, writer.failed_s
+    stalled, failed = queue.stalled_s, queue.failed_s
     if stalled > STALLED_S:
         yield Check("writable", False, f"a write has been waiting for the disk for {stalled:.0f} s")
     elif failed < FAILED_S:
         yield Check("writable", False, f"events could not be stored {failed:.0f} s ago")
     else:
         yield Check("writable", True, "the last write succeeded")
-    is_locked = writer.holds_segment()
+    is_locked = queue.has_segment()
     yield Check(
         "lock", is_locked, "the active segment is locked" if is_locked else "no active segment; retrying every second"
     )
-    full = writer.is_full()
-    yield Check("queue", not full, "full" if full else f"{writer.waiting[0]} requests waiting")
+    full = queue.is_full()
+    yield Check("queue", not full, "full" if full else f"{queue.waiting[0]} requests waiting")
     free, reserve = worker.disk_free_bytes(), worker.settings.disk_reserve
     enough = free is not None and (not reserve or free >= reserve)
     yield Check("disk", enough, f"{free} bytes free, the reserve is {reserve}" if free is not None else "unknown")

@@ -2,10 +2,10 @@
 so (P1, P3, P4).
 
 Open means locked: the lock is on the segment's own descriptor, so it is free exactly
-when its writer is gone. Every commit looks before it writes and after it synced. A file
-that was renamed, replaced or deleted behind the writer's back is never acknowledged
-into again, and what it holds is read through the descriptor and sealed as a copy; of
-one that was truncated nothing is left to read.
+when its writer has ended. Every commit checks the file before its write and after its
+sync. Once the file was displaced (renamed, replaced, deleted or truncated), nothing
+more is acknowledged into it. Its lines are read through the descriptor and sealed as a
+copy; those of a truncated file are lost.
 """
 
 from __future__ import annotations
@@ -42,16 +42,14 @@ class CommitFailed(OSError):
 
 
 class SegmentSuspect(CommitFailed):
-    """The file system no longer vouches for this segment: never sync it again, never
-    append to it again.
-    """
+    """A sync failed, so the bytes on disk are unknown: never sync or append again."""
 
 
-class SegmentMoved(CommitFailed):
-    """Somebody renamed, truncated, replaced or deleted the segment. `written` says
-    whether the group went into it.
+class SegmentDisplaced(CommitFailed):
+    """Another program renamed, truncated, replaced or deleted the segment. `written`:
+    the group was written to it before that was noticed.
 
-    The segment is still open and locked: adopt() what it holds, or abandon() it.
+    The segment is still open and locked: seal_copy() or close() it.
     """
 
     def __init__(self, message: str, *, written: bool) -> None:
@@ -60,22 +58,22 @@ class SegmentMoved(CommitFailed):
 
 
 class SegmentTruncated(CommitFailed):
-    """What was acknowledged into the segment is not in it any more, so there is nothing
-    to adopt.
-    """
+    """Acknowledged lines are missing from the segment, so it cannot be copied."""
 
 
 class ActiveSegment:
     """An open segment. Not thread-safe: it belongs to the writer thread."""
 
     def __init__(self, data: DataDirectory, writer: str, sequence: int, durability: Literal["fsync", "os"]) -> None:
-        """Create it. Raises FileExistsError when there is one (recover it first),
-        OSError when it cannot be made.
+        """Create and lock it. Raises FileExistsError when there is one (recover it
+        first), OSError when it cannot be created.
         """
         self.writer = writer
         self.sequence = sequence
         self.path = data.active(writer)
-        self._name = str(self.path)  # looked at before every commit: Path would cost more than the call
+        self._name = str(
+            self.path
+        )  # for the lstat before every commit: converting the Path would cost more than the call
         self.bytes = 0
         self.lines = 0
         self.synced_s = 0.0  # how long the last sync took
@@ -83,31 +81,31 @@ class ActiveSegment:
         self._sync: Callable[[int], None] = os.fdatasync if durability == "fsync" else _no_sync
         self._sha256 = hashlib.sha256()
         self._descriptor = _create_locked(self.path)
-        made = os.fstat(self._descriptor)
-        self._identity = (made.st_ino, made.st_dev, 1)
+        created = os.fstat(self._descriptor)
+        self._identity = (created.st_ino, created.st_dev, 1)
 
     def commit(self, blob: bytes, lines: int) -> None:
-        """Append whole lines. When it returns they are on disk; when it raises
-        CommitFailed nobody may be told so.
+        """Append whole lines. When it returns they are on disk and may be acknowledged;
+        when it raises CommitFailed they must not be.
         """
-        self._must_be_ours(self.bytes, written=False)
+        self._check_identity(self.bytes, written=False)
         self._write(blob)
         started = time.perf_counter()
         try:
             self._sync(self._descriptor)
         except OSError as error:
-            # The kernel may have dropped the pages and report success next time: a
-            # failed sync is never repeated.
+            # A failed sync is never repeated: the kernel may have dropped the dirty
+            # pages, and report success for the next one.
             raise SegmentSuspect(f"cannot sync {self.path}: {error.strerror}") from error
         self.synced_s = time.perf_counter() - started
-        self._must_be_ours(self.bytes + len(blob), written=True)
+        self._check_identity(self.bytes + len(blob), written=True)
         self._sha256.update(blob)
         self.bytes += len(blob)
         self.lines += lines
 
     def is_ours(self) -> bool:
-        """Whether the file behind the name is the one that this writer made, and whose
-        lock it holds. From any thread.
+        """Whether the name still leads to the file that this writer created and locked.
+        From any thread.
         """
         try:
             found = os.lstat(self._name)
@@ -115,72 +113,75 @@ class ActiveSegment:
             return False
         return (found.st_ino, found.st_dev, found.st_nlink) == self._identity
 
-    def look(self) -> None:
-        """Raises SegmentMoved if somebody touched the segment since the last commit."""
-        self._must_be_ours(self.bytes, written=False)
+    def check_unchanged(self) -> None:
+        """Raises SegmentDisplaced if another program touched the segment since the last
+        commit.
+        """
+        self._check_identity(self.bytes, written=False)
 
     def seal(self) -> SegmentName | None:
-        """Close the segment for ever, under the name it keeps. An empty one is removed
-        instead: None. Raises SegmentMoved.
+        """Close the segment under its final name. An empty one is removed instead:
+        None. Raises SegmentDisplaced.
         """
         if not self.lines:
             self._remove_empty()
             return None
         name = SegmentName(self.writer, self.sequence, current_second())
-        self._must_be_ours(self.bytes, written=False)
+        self._check_identity(self.bytes, written=False)
         try:
             os.fsync(self._descriptor)
             publish(self._data.log / name.checksum, sha256_line(self._sha256.hexdigest(), name.file))
-            self._must_be_ours(self.bytes, written=False)
+            self._check_identity(self.bytes, written=False)
             self._rename(name)
-            self._must_be_sealed(name)
-        except SegmentMoved:
+            self._check_sealed(name)
+        except SegmentDisplaced:
             raise
         except BaseException:
-            self.abandon()
+            self.close()
             raise
-        self.abandon()
+        self.close()
         return name
 
-    def adopt(self, blob: bytes = b"", lines: int = 0) -> SegmentName | None:
-        """Seal a copy of what went into the segment: its file has another name now, or
-        none. Of an empty one: None.
+    def seal_copy(self, blob: bytes = b"", lines: int = 0) -> SegmentName | None:
+        """Seal a copy of a displaced segment, and close it. None when it is empty.
 
-        `blob` is the group that was written and synced, and not acknowledged. When this
-        returns, it is as safe as what was. Raises SegmentTruncated where the bytes are
-        not there any more. After any other OSError it may be tried again.
+        `blob` is a group of `lines` lines that was written and synced, but not
+        acknowledged: once this returns, it may be. Raises SegmentTruncated when the
+        bytes are no longer there. After any other OSError it may be called again.
         """
-        # Whoever put another file in place of this one may have had it recovered, under
-        # the number that this one was to get.
+        # A file that was put in its place may have been recovered meanwhile, under this
+        # segment's number.
         used = (segment.name.sequence for segment in sealed_segments(self._data) if segment.name.writer == self.writer)
         name = SegmentName(self.writer, max(self.sequence, max(used, default=0) + 1), current_second())
         sha256 = self._sha256.copy()
         sha256.update(blob)
         if self.lines + lines:
-            if not self._data.log.is_dir():  # publishing would make it, where a disk may only be away for a moment
+            if (
+                not self._data.log.is_dir()
+            ):  # publishing would create it, on the wrong disk if one is unmounted for a moment
                 raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), str(self._data.log))
             with publishing(self._data.log / name.file) as beside:
                 self._copy(beside, self.bytes + len(blob), sha256.hexdigest())
                 publish(self._data.log / name.checksum, sha256_line(sha256.hexdigest(), name.file))
-        self.abandon()
+        self.close()
         return name if self.lines + lines else None
 
     def seal_as_suspect(self) -> SegmentName | None:
-        """Seal without a sync and without a `.sha256`: the fold then trusts each line
-        only as far as its own CRC.
+        """Seal without a sync and without a `.sha256`: the fold then trusts a line
+        by its CRC alone. None when that fails.
         """
         name = SegmentName(self.writer, self.sequence, current_second())
         try:
-            self._must_be_ours(os.fstat(self._descriptor).st_size, written=False)
+            self._check_identity(os.fstat(self._descriptor).st_size, written=False)
             self._rename(name)
         except OSError:
-            return None  # left where it is: its lock is free now, so the next start recovers it
+            return None  # the lock is freed below, so the next start recovers the file
         finally:
-            self.abandon()
+            self.close()
         return name
 
-    def abandon(self) -> None:
-        """Let go of the file as it is. Closing frees the lock."""
+    def close(self) -> None:
+        """Close the file as it is, which frees the lock."""
         if self._descriptor >= 0:
             os.close(self._descriptor)
             self._descriptor = -1
@@ -201,41 +202,42 @@ class ActiveSegment:
         except OSError as error:
             raise SegmentSuspect(f"cannot truncate {self.path} back to {self.bytes} bytes: {error.strerror}") from error
 
-    def _must_be_ours(self, size: int, *, written: bool) -> None:
-        """Inode, link count and size are what this writer made: before a write of the
-        file behind the name, after it of ours.
+    def _check_identity(self, size: int, *, written: bool) -> None:
+        """Raise SegmentDisplaced unless inode, link count and size are as this writer
+        left them: before a write those of the file behind the name, after it those of
+        the descriptor.
 
-        The name leads to our inode or the file has moved; if it does, one look at it is
-        a look at the descriptor as well.
+        One call is enough before a write: if the name leads to our inode, its lstat is
+        the fstat of the descriptor.
         """
         try:
             found = os.fstat(self._descriptor) if written else os.lstat(self._name)
         except FileNotFoundError:
             found = None
         if found is None or (found.st_ino, found.st_dev, found.st_nlink) != self._identity:
-            raise SegmentMoved(f"{self.path} was renamed or deleted while it was open", written=written)
+            raise SegmentDisplaced(f"{self.path} was renamed or deleted while it was open", written=written)
         if found.st_size != size:
-            raise SegmentMoved(f"{self.path} has {found.st_size} bytes where {size} were written", written=written)
+            raise SegmentDisplaced(f"{self.path} has {found.st_size} bytes where {size} were written", written=written)
 
-    def _must_be_sealed(self, name: SegmentName) -> None:
-        """Between the last look and the rename somebody may have put another file in
-        place of this one.
+    def _check_sealed(self, name: SegmentName) -> None:
+        """Between the last check and the rename another file may have been put in place
+        of this one.
         """
         sealed = self._data.log / name.file
         if is_same_file(sealed, self._descriptor):
             return
-        # A fold may have seen it already. So it keeps the name and the number, and ours
-        # gets the next one.
+        # A fold may have read it already. So it keeps name and number, and this segment
+        # gets the next ones.
         with suppress(FileNotFoundError), sealed.open("rb") as other:
             publish(
                 self._data.log / name.checksum, sha256_line(hashlib.file_digest(other, "sha256").hexdigest(), name.file)
             )
         self.sequence += 1
-        raise SegmentMoved(f"{self.path} was replaced while it was being sealed", written=False)
+        raise SegmentDisplaced(f"{self.path} was replaced while it was being sealed", written=False)
 
     def _copy(self, beside: Path, size: int, sha256: str) -> None:
-        """Write the first `size` bytes of the file to another, if they are what was
-        written to it.
+        """Copy the first `size` bytes. Raises SegmentTruncated when they are not the
+        ones that this writer wrote.
         """
         found = os.fstat(self._descriptor).st_size
         if found < size:
@@ -247,16 +249,16 @@ class ActiveSegment:
                 copied.update(block)
                 file.write(block)
         if copied.hexdigest() != sha256:
-            raise SegmentTruncated(
-                f"{self.path} was written to by somebody else: it does not hold what was written to it"
-            )
+            raise SegmentTruncated(f"{self.path} was overwritten by another program")
 
     def _rename(self, name: SegmentName) -> None:
         try:
             self.path.rename(self._data.log / name.file)
         except FileNotFoundError:
             remove([self._data.log / name.checksum])
-            raise SegmentMoved(f"{self.path} was renamed or deleted while it was being sealed", written=False) from None
+            raise SegmentDisplaced(
+                f"{self.path} was renamed or deleted while it was being sealed", written=False
+            ) from None
         sync_directory(self._data.log)
 
     def _remove_empty(self) -> None:
@@ -265,13 +267,11 @@ class ActiveSegment:
                 self.path.unlink()
                 sync_directory(self._data.log)
         finally:
-            self.abandon()
+            self.close()
 
 
 def _no_sync(_descriptor: int) -> None:
-    """FOLDLOG_DURABILITY=os: the operating system writes when it likes; answers are
-    202.
-    """
+    """FOLDLOG_DURABILITY=os: the system decides when it writes; answers are 202."""
 
 
 def _create_locked(path: Path) -> int:
@@ -279,25 +279,25 @@ def _create_locked(path: Path) -> int:
         descriptor = _try_to_create_locked(path)
         if descriptor is not None:
             return descriptor
-    raise FileNotFoundError(errno.ENOENT, "removed each time that it was created", str(path))
+    raise FileNotFoundError(errno.ENOENT, "removed each time it was created", str(path))
 
 
 def _try_to_create_locked(path: Path) -> int | None:
-    """None when a recovery took it for an orphan, between open and lock, and removed it
-    for being empty.
+    """None when a recovery removed the empty file between open and lock, because
+    without a lock it looks abandoned.
     """
     flags = os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
     descriptor = os.open(path, flags, 0o640)
     try:
         lock_descriptor(descriptor)
-        made = is_same_file(path, descriptor)
-        if made:
+        is_in_place = is_same_file(path, descriptor)
+        if is_in_place:
             os.fsync(descriptor)
             sync_directory(path.parent)
     except BaseException:
         os.close(descriptor)
         raise
-    if made:
+    if is_in_place:
         return descriptor
     os.close(descriptor)
     return None

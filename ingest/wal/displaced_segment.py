@@ -1,9 +1,9 @@
-"""What becomes of an active segment that somebody took from its writer: renamed,
-replaced, deleted, truncated.
+"""Recovery of an active segment that another program displaced: renamed, replaced,
+deleted or truncated.
 
-The writer still has the file open. What it holds is sealed as a copy, so nothing that
-was acknowledged is lost with a name. A copy, and not the old name given back: it works
-for a deleted file as well, and whoever renamed it finds what they expect.
+The writer still has the file open, so it seals a copy of its lines: nothing that was
+acknowledged is lost. A copy works for a deleted file as well, and leaves the renamed
+one to the program that renamed it.
 """
 
 from __future__ import annotations
@@ -12,105 +12,107 @@ import errno
 from contextlib import suppress
 from typing import NamedTuple
 
-from ingest.wal.active_segment import FULL, ActiveSegment, CommitFailed, SegmentMoved, SegmentTruncated
+from ingest.wal.active_segment import FULL, ActiveSegment, CommitFailed, SegmentDisplaced, SegmentTruncated
 from shared.disk.layout import SegmentName
 from shared.log import Log
 from shared.worker_stats import WorkerStats
 
 LET_IT_SEAL = "leave active segments alone, and have logrotate run `foldlog rotate`: logrotate/README.md says how"
 NO_COPYTRUNCATE = (
-    "take copytruncate out of logrotate's configuration; a copy that lies in log/ is folded, from elsewhere nothing is: "
+    "take copytruncate out of logrotate's configuration; a copy in log/ is folded, a copy elsewhere is not: "
     "logrotate/README.md"
 )
 
 
-class Adopted(NamedTuple):
-    """The segment that was made of it, if one was, and whether the group under way is
-    in that.
+class SealedCopy(NamedTuple):
+    """The segment that was sealed as a copy, if one was, and whether the group that was
+    being committed is in it.
     """
 
-    sealed: SegmentName | None = None
-    holds_group: bool = False
+    segment: SegmentName | None = None
+    has_group: bool = False
 
 
-class TakenSegments:
-    """Those of one writer: at most one waits to be adopted, for nothing is written to
-    another before it is.
+class DisplacedSegments:
+    """The displaced segments of one writer. At most one is pending: the writer opens no
+    new segment until it is recovered.
     """
 
     def __init__(self, log: Log, stats: WorkerStats) -> None:
         self._log = log
-        self._stats = stats
-        self._waits: tuple[ActiveSegment, SegmentMoved] | None = None
-        self._lacks_room = False
+        self._meters = stats
+        self._pending: tuple[ActiveSegment, SegmentDisplaced] | None = None
+        self._disk_full = False
 
-    def adopt(self, active: ActiveSegment, moved: SegmentMoved, blob: bytes = b"", lines: int = 0) -> Adopted:
-        """Seal what the segment holds, with the group that was written to it, and say
-        so. It is let go of, or waits.
+    def recover(
+        self, active: ActiveSegment, displaced: SegmentDisplaced, blob: bytes = b"", lines: int = 0
+    ) -> SealedCopy:
+        """Seal the segment's lines, and the group if it was written, and log that. The
+        segment is closed, or pending.
         """
-        lines = lines if moved.written else 0
+        lines = lines if displaced.written else 0
         try:
-            name = active.adopt(blob if moved.written else b"", lines)
+            name = active.seal_copy(blob if displaced.written else b"", lines)
         except SegmentTruncated as truncated:
-            active.abandon()
-            self._stats.segments_truncated += 1
+            active.close()
+            self._meters.segments_truncated += 1
             lost = {"lines": active.lines, "bytes": active.bytes}
             self._log.error(
                 "segment_truncated", writer=active.writer, **lost, reason=str(truncated), action=NO_COPYTRUNCATE
             )
-            return Adopted()
+            return SealedCopy()
         except OSError as error:
-            self._keep_for_later(active, moved, error)
-            return Adopted()
+            self._keep_pending(active, displaced, error)
+            return SealedCopy()
         if name is None:
             self._log.warning(
                 "segment_displaced",
                 outcome="empty",
                 writer=active.writer,
                 lines=0,
-                reason=str(moved),
+                reason=str(displaced),
                 action=LET_IT_SEAL,
             )
-            return Adopted()
-        self._stats.segments_displaced += 1
+            return SealedCopy()
+        self._meters.segments_displaced += 1
         self._log.warning(
             "segment_displaced",
             outcome="recovered",
             segment=name.file,
             lines=active.lines + lines,
-            reason=str(moved),
+            reason=str(displaced),
             action=LET_IT_SEAL,
         )
-        return Adopted(name, moved.written)
+        return SealedCopy(name, displaced.written)
 
-    def adopt_what_waits(self) -> SegmentName | None:
-        """Try again. Raises CommitFailed while it has to wait on: what it holds must
-        not be forgotten over newer events.
+    def retry_pending(self) -> SegmentName | None:
+        """Recover the pending segment, if there is one. Raises CommitFailed when that
+        fails again: its acknowledged lines come before newer ones.
         """
-        if self._waits is None:
+        if self._pending is None:
             return None
-        (active, moved), self._waits = self._waits, None
-        adopted = self.adopt(active, SegmentMoved(str(moved), written=False))
-        if self._waits is not None:
-            raise CommitFailed(f"what was in {active.path} could not be sealed yet", full=self._lacks_room)
-        return adopted.sealed
+        (active, displaced), self._pending = self._pending, None
+        copy = self.recover(active, SegmentDisplaced(str(displaced), written=False))
+        if self._pending is not None:
+            raise CommitFailed(f"the lines of {active.path} could not be sealed yet", full=self._disk_full)
+        return copy.segment
 
-    def give_up(self) -> None:
-        """The writer ends: one more try. What it does not seal is left to whoever finds
-        the file, if it has a name.
+    def close(self) -> None:
+        """The writer ends: try once more. If that fails the file stays as it is, for
+        the compactor if it has a name in log/.
         """
         with suppress(OSError):
-            self.adopt_what_waits()
+            self.retry_pending()
 
-    def _keep_for_later(self, active: ActiveSegment, moved: SegmentMoved, error: OSError) -> None:
-        """The descriptor may be all that leads to the file. What cannot be read now
-        will not be later, and is let go of.
+    def _keep_pending(self, active: ActiveSegment, displaced: SegmentDisplaced, error: OSError) -> None:
+        """Keep the descriptor open, which may be the only way to the file. Close it if
+        the disk cannot read it: a retry would not, either.
         """
         if error.errno == errno.EIO:
-            active.abandon()
+            active.close()
         else:
-            self._waits = (active, moved)
-            self._lacks_room = error.errno in FULL
+            self._pending = (active, displaced)
+            self._disk_full = error.errno in FULL
         self._log.error(
             "segment_displaced", outcome="pending", writer=active.writer, lines=active.lines, reason=str(error)
         )

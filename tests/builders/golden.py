@@ -90,7 +90,7 @@ def fill(data: DataDirectory) -> None:
     sealed(data, [line("not-yet-folded", NOON + 7_200_000, url="https://example.com/late")])
     orphan = ActiveSegment(data, "1", next_sequence(data, "1"), "fsync")
     orphan.commit(encode_lines([line("of-a-killed-worker", NOON + 7_200_000, url="https://example.com/killed")]), 1)
-    orphan.abandon()
+    orphan.close()
     with data.active("1").open("ab") as file:
         file.write(b'{"v":1,"id":"torn')
 

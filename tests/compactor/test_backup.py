@@ -261,7 +261,7 @@ def template(tmp_path_factory: pytest.TempPathFactory) -> DataDirectory:
     sealed(data, [line("event-6")])
     orphan = ActiveSegment(data, "1", 1, "fsync")
     orphan.commit(encode_lines([line("event-7")]), 1)
-    orphan.abandon()
+    orphan.close()
     (data.quarantine / "recovered-1-0123456789abcdef.ndjson").write_text("{}\n")
     (data.private / "tokens.json").write_text("[]")
     return data
@@ -435,7 +435,7 @@ def test_backup_holds_what_lies_in_a_stray_whose_writer_was_killed(
     killed = ActiveSegment(data, "0", next_sequence(data, "0"), "fsync")
     killed.commit(encode_lines([line("acknowledged-1")]), 1)
     killed.path.rename(data.log / name)
-    killed.abandon()
+    killed.close()
     (data.log / "active-0.ndjson.9").mkdir()
     (data.log / "active-0.ndjson.8").symlink_to(tmp_path)
 

@@ -19,7 +19,8 @@ from typing import Any
 from compactor.generations.commit import compactor_lock
 from compactor.run_pass import run_pass
 from ingest.collect.encode import Line, encode_lines
-from ingest.wal.commit_queue import GroupCommitWriter, Unavailable
+from ingest.wal.commit_queue import CommitQueue
+from ingest.wal.unavailable import Unavailable
 from shared.disk.control_files import touch
 from shared.disk.durable import make_data_directory
 from shared.disk.layout import DataDirectory
@@ -67,8 +68,8 @@ class Life:
         self.recorder.__enter__()
         self.writer = self._runner.run(self._start())
 
-    async def _start(self) -> GroupCommitWriter:
-        return GroupCommitWriter(self.data, "0", self.settings, self.log)
+    async def _start(self) -> CommitQueue:
+        return CommitQueue(self.data, "0", self.settings, self.log)
 
     def _before(self, name: str) -> None:
         # A full disk, without a file system of that size: writes fail, and so do the
@@ -113,7 +114,7 @@ class Life:
         """Wait for a seal under way, so that the same seed gives the same record."""
         deadline = time.monotonic() + TIMEOUT_S
         while self.room is None and time.monotonic() < deadline:
-            active = self.writer._active
+            active = self.writer.segment_writer.active
             if active is not None and active.bytes < SEGMENT_MAX_BYTES:
                 return
             time.sleep(0.001)

@@ -62,9 +62,9 @@ MUTANTS = (
         (
             Edit(
                 "ingest/wal/commit_queue.py",
-                "            self._commit_blob(group.blob, group.lines)\n",
-                "            self._loop.call_soon_threadsafe(self._finish, group.members, None)\n"
-                "            self._commit_blob(group.blob, group.lines)\n",
+                "        error = self.segment_writer.commit(group.blob, group.lines)\n",
+                "        self._loop.call_soon_threadsafe(self._finish, group.members, None)\n"
+                "        self.segment_writer.commit(group.blob, group.lines)\n",
             ),
             Edit(
                 "ingest/wal/commit_queue.py",
@@ -169,15 +169,15 @@ MUTANTS = (
         "recovery that appends to the orphan",
         (
             Edit(
-                "ingest/wal/commit_queue.py",
+                "ingest/wal/segment_writer.py",
                 "        recovered = recover(self._data, self._writer)\n",
                 "        recovered = None\n",
             ),
             Edit("ingest/wal/active_segment.py", "os.O_CREAT | os.O_EXCL |", "os.O_CREAT |"),
             Edit(
                 "ingest/wal/active_segment.py",
-                "        self._identity = (made.st_ino, made.st_dev, 1)\n",
-                "        self._identity = (made.st_ino, made.st_dev, 1)\n        self.bytes = made.st_size\n"
+                "        self._identity = (created.st_ino, created.st_dev, 1)\n",
+                "        self._identity = (created.st_ino, created.st_dev, 1)\n        self.bytes = created.st_size\n"
                 "        self.lines = self.path.read_bytes().count(b'\\n')\n",
             ),
         ),

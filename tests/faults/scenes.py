@@ -22,7 +22,7 @@ from compactor.retention.command import retain_now
 from compactor.run_pass import run_pass
 from ingest.collect.encode import Line, encode_lines
 from ingest.wal.active_segment import ActiveSegment
-from ingest.wal.commit_queue import GroupCommitWriter, _Group
+from ingest.wal.commit_queue import CommitQueue, _Group
 from shared.disk.control_files import touch
 from shared.disk.durable import make_data_directory
 from shared.disk.layout import DataDirectory
@@ -145,7 +145,7 @@ def note(place: Place, lines: list[Line], *, acknowledge: bool = True) -> None:
     ledger.close()
 
 
-class Watched(GroupCommitWriter):
+class Watched(CommitQueue):
     """The writer of the product, whose thread stops at the gate before its first
     step.
     """
@@ -221,7 +221,7 @@ def _waves(seed: int, at_ms: int) -> Iterator[list[list[Line]]]:
         yield [events(pick, f"event-{wave}-{number}", size, at_ms) for number, size in enumerate(sizes)]
 
 
-async def _post(writer: GroupCommitWriter, ledger: Ledger, batch: list[Line]) -> None:
+async def _post(writer: CommitQueue, ledger: Ledger, batch: list[Line]) -> None:
     ledger.intend(ids(batch))
     await writer.append(encode_lines(batch), len(batch))
     ledger.acknowledge(ids(batch))

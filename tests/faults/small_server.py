@@ -23,7 +23,8 @@ from pathlib import Path
 
 from compactor.process import Compactor, compact_once
 from ingest.collect.encode import Line, encode_lines
-from ingest.wal.commit_queue import GroupCommitWriter, Unavailable
+from ingest.wal.commit_queue import CommitQueue
+from ingest.wal.unavailable import Unavailable
 from shared.disk.durable import make_data_directory
 from shared.disk.layout import DataDirectory
 from shared.settings import Settings
@@ -64,7 +65,7 @@ def lines_for(ids: list[str]) -> bytes:
     return encode_lines(made)
 
 
-async def send(writer: GroupCommitWriter, ledger: Ledger, ids: list[str]) -> bool:
+async def send(writer: CommitQueue, ledger: Ledger, ids: list[str]) -> bool:
     """What a client and POST /v1/events do together. Returns whether it was
     acknowledged.
     """
@@ -77,7 +78,7 @@ async def send(writer: GroupCommitWriter, ledger: Ledger, ids: list[str]) -> boo
     return True
 
 
-async def client(writer: GroupCommitWriter, ledger: Ledger, name: str, again: list[str], stop: threading.Event) -> None:
+async def client(writer: CommitQueue, ledger: Ledger, name: str, again: list[str], stop: threading.Event) -> None:
     """Send what was sent before without an answer (and some that had one) once more,
     then new events until told to stop.
     """
@@ -108,7 +109,7 @@ async def serve(root: Path, ledgers: Path, name: str) -> int:
     settings = settings_for(root)
     again = sent_before(ledgers)
     stop = threading.Event()
-    writer = GroupCommitWriter(data, WRITER, settings, SilentLog(), on_fatal=stop.set)
+    writer = CommitQueue(data, WRITER, settings, SilentLog(), on_fatal=stop.set)
     print("up", flush=True)
     folding = threading.Thread(target=fold_for_ever, args=(data, settings, stop), daemon=True)
     folding.start()
@@ -138,7 +139,7 @@ async def settle(root: Path) -> None:
     data = DataDirectory(root)
     make_data_directory(data)
     settings = settings_for(root)
-    writer = GroupCommitWriter(data, WRITER, settings, SilentLog())
+    writer = CommitQueue(data, WRITER, settings, SilentLog())
     await writer.close()
     Compactor(data, settings, SilentLog()).begin()
     compact_once(data, settings, SilentLog())
@@ -167,6 +168,6 @@ def nothing_is_wrong(root: Path, ledgers: Path, *, folded: bool = False) -> None
     assert not verdict, verdict
 
 
-def writer_of(root: Path, **settings: object) -> GroupCommitWriter:
+def writer_of(root: Path, **settings: object) -> CommitQueue:
     given = Settings(data_dir=root, **settings)  # type: ignore[arg-type]
-    return GroupCommitWriter(data_directory(root), "0", given, SilentLog())
+    return CommitQueue(data_directory(root), "0", given, SilentLog())

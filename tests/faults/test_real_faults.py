@@ -20,7 +20,8 @@ import pytest
 from compactor.generations.commit import CompactorBusy, compactor_lock
 from compactor.process import compact_once
 from ingest.collect.encode import encode_lines
-from ingest.wal.commit_queue import DiskFull, GroupCommitWriter, Unavailable
+from ingest.wal.commit_queue import CommitQueue
+from ingest.wal.unavailable import DiskFull, Unavailable
 from shared.disk.control_files import Watch, touch
 from shared.segments.sealed import active_segments, sealed_segments
 from tests.builders.logs import data_directory, line, sealed
@@ -58,12 +59,12 @@ async def test_group_that_is_handed_to_a_dying_writer_is_refused(tmp_path: Path)
     fails = threading.Event()
 
     def defect() -> bool:
-        if writer._active is None or not writer._active.lines:
+        if writer.segment_writer.active is None or not writer.segment_writer.active.lines:
             return False
         fails.wait(60)
         raise RuntimeError("a defect")
 
-    writer._seal_is_due = defect  # type: ignore[method-assign]
+    writer.segment_writer.seal_if_due = defect  # type: ignore[method-assign]
     await writer.append(encode_lines([line("event-0001")]), 1)
     second = writer.append(encode_lines([line("event-0002")]), 1)
     await asyncio.sleep(0)
@@ -124,8 +125,8 @@ async def test_short_write_of_every_length_is_undone(tmp_path: Path, ledger: Led
     length, refused = 1, 0
     while refused < length:
         assert await send(writer, ledger, [f"kept-{refused:04d}"])
-        assert writer._active is not None
-        length = writer._active.bytes
+        assert writer.segment_writer.active is not None
+        length = writer.segment_writer.active.bytes
         resource.setrlimit(resource.RLIMIT_FSIZE, (length + refused, unlimited[1]))
         try:
             with pytest.raises(DiskFull):
@@ -146,7 +147,7 @@ async def test_disk_without_inodes_is_full_and_recovers_by_itself(tmp_path: Path
         assert await send(writer, ledger, ["event-0001"])
         take_inodes(place / "taken")
         assert await send(writer, ledger, ["event-0002"]), "an open segment needs no inode"
-        writer._seal_at = 0  # its age is up: the checksum beside it and the next segment need one
+        writer.segment_writer.seals.due_at = 0  # its age is up: the checksum beside it and the next segment need one
         await until_refused(writer, ledger)
         shutil.rmtree(place / "taken")
         assert await send(writer, ledger, ["event-0003"])
@@ -163,7 +164,7 @@ def take_inodes(place: Path) -> None:
             (place / str(number)).touch()
 
 
-async def until_refused(writer: GroupCommitWriter, ledger: Ledger) -> None:
+async def until_refused(writer: CommitQueue, ledger: Ledger) -> None:
     for number in range(200):
         ids = [f"waiting-{number:04d}"]
         ledger.intend(ids)

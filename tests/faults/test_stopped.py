@@ -20,7 +20,7 @@ import pytest
 
 from compactor.generations.commit import CompactorBusy
 from compactor.process import compact_once
-from ingest.wal.commit_queue import Busy, Unavailable
+from ingest.wal.unavailable import Busy, Unavailable
 from shared.disk.layout import DataDirectory
 from shared.generations.load import load_snapshot
 from shared.segments.recovery import WriterAlive, recover
@@ -145,7 +145,7 @@ async def test_descriptors_that_run_out_stop_no_commit(tmp_path: Path) -> None:
     try:
         for number in range(5):
             assert await send(writer, ledger, [f"event-{number:04d}"])
-        writer._seal_at = 0  # its age is up: its checksum and the next segment need a descriptor
+        writer.segment_writer.seals.due_at = 0  # its age is up: its checksum and the next segment need a descriptor
         await asyncio.sleep(0.5)
         ledger.intend(["event-0005"])
         with pytest.raises(Unavailable):

@@ -24,7 +24,7 @@ from pathlib import Path
 from compactor import process
 from compactor.process import Compactor, compact_once
 from ingest.wal.active_segment import ActiveSegment
-from ingest.wal.commit_queue import GroupCommitWriter
+from ingest.wal.commit_queue import CommitQueue
 from shared.disk.durable import make_data_directory
 from shared.disk.layout import DataDirectory
 from shared.segments.recovery import next_sequence
@@ -49,7 +49,7 @@ def ingest(root: Path, ledgers: Path, gate: Connection) -> None:
 async def _ingest(root: Path, ledgers: Path, gate: Connection) -> None:
     fatal = threading.Event()
     settings = Settings(data_dir=root, segment_max_bytes=SEGMENT_BYTES, disk_reserve=0)
-    writer = GroupCommitWriter(DataDirectory(root), WRITER, settings, SilentLog(), on_fatal=fatal.set)
+    writer = CommitQueue(DataDirectory(root), WRITER, settings, SilentLog(), on_fatal=fatal.set)
     ledger = Ledger(ledgers, "ingest")
     _wait_for_tracer(gate, writer._thread.native_id or 0)
     for number in range(REQUESTS):
@@ -71,7 +71,7 @@ def start(root: Path, _ledgers: Path, gate: Connection) -> None:
 
 async def _start(root: Path) -> None:
     try:
-        writer = GroupCommitWriter(DataDirectory(root), WRITER, settings_for(root), SilentLog())
+        writer = CommitQueue(DataDirectory(root), WRITER, settings_for(root), SilentLog())
         await writer.close()
     except OSError:
         os._exit(GAVE_UP)  # as a worker: the supervisor starts it again
@@ -113,7 +113,7 @@ def prepare(root: Path, ledgers: Path) -> None:
     newest.unlink()  # a suspect segment: it is folded line by line
     orphan = segment_of(data, ledger, "orphan")
     os.write(orphan._descriptor, b'{"v":1,"id":"torn')
-    orphan.abandon()
+    orphan.close()
     ledger.close()
 
 

@@ -100,7 +100,7 @@ def test_rescued_segment_of_a_killed_worker_is_not_shown_again(data: DataDirecto
         file.write(b'{"v":1,"torn')
     following = follower(data)
     assert ids(following.last(10)) == ["event-0001", "event-0002"]
-    orphan.abandon()
+    orphan.close()
     recover(data, "0")
     assert [segment.name.sequence for segment in sealed_segments(data)] == [1]
     assert ids(following.look()) == []

@@ -41,7 +41,7 @@ def original(tmp_path_factory: pytest.TempPathFactory) -> Path:
     sealed(data, [line(id_) for id_ in WAITING[1:]])
     active = ActiveSegment(data, "0", next_sequence(data, "0"), "fsync")
     active.commit(encode_lines([line(id_) for id_ in OPEN]), len(OPEN))
-    active.abandon()
+    active.close()
     return data.root
 
 

@@ -376,7 +376,7 @@ def test_escaped_id_in_a_torn_line_leaves_no_trace(tmp_path: Path) -> None:
     data = data_directory(tmp_path / "data")
     orphan = ActiveSegment(data, "1", 1, "fsync")
     orphan.commit(encode_lines([line("of-others", visitor='who "stays"')]), 1)
-    orphan.abandon()
+    orphan.close()
     for who in (visitor, 'who "stays"'):
         with data.active("1").open("ab") as file:
             file.write(encode_lines([line("torn", visitor=who, url="https://example.com/")])[:-40] + b"\n")

@@ -20,7 +20,7 @@ import pytest
 
 from compactor.process import compact_once
 from foldlog.importers.combined import import_combined
-from ingest.wal.commit_queue import Unavailable
+from ingest.wal.unavailable import Unavailable
 from shared.generations.load import load_snapshot
 from shared.settings import load as load_settings
 from tests.builders.disks import small_disk

@@ -123,7 +123,7 @@ def test_segment_whose_writer_has_not_noticed_is_left_alone(tmp_path: Path) -> N
     moved = segment.path.rename(data.log / "active-0.ndjson.1")
     assert adopt(data).entries == []
     assert moved.exists()
-    segment.abandon()  # as a kill does it
+    segment.close()  # as a kill does it
     assert adopt(data).outcomes("rotated_file") == ["recovered"]
     assert counted(data) == ["event-1", "event-2"]
 

@@ -22,7 +22,7 @@ import pytest
 from filelock import lock_descriptor
 
 from ingest.collect.encode import encode_lines
-from ingest.wal.active_segment import ActiveSegment, CommitFailed, SegmentMoved, SegmentSuspect
+from ingest.wal.active_segment import ActiveSegment, CommitFailed, SegmentDisplaced, SegmentSuspect
 from shared.disk.layout import DataDirectory, parse_segment
 from shared.segments.line import line_error
 from shared.segments.recovery import Recovered, WriterAlive, next_sequence, recover
@@ -107,7 +107,7 @@ def test_active_segment_of_a_living_writer_is_neither_replaced_nor_recovered(tmp
         ActiveSegment(data, "0", 1, "fsync")
     with pytest.raises(WriterAlive):
         recover(data, "0")
-    segment.abandon()
+    segment.close()
 
 
 def truncate(path: Path) -> None:
@@ -141,10 +141,10 @@ def test_segment_that_somebody_touched_is_not_written_to(tmp_path: Path, deed: C
     data, segment = open_segment(tmp_path)
     segment.commit(ONE, 1)
     deed(data.active("0"))
-    with pytest.raises(SegmentMoved) as caught:
+    with pytest.raises(SegmentDisplaced) as caught:
         segment.commit(TWO, 1)
     assert not caught.value.written
-    segment.abandon()
+    segment.close()
 
 
 def test_short_writes_are_finished_or_undone(tmp_path: Path) -> None:
@@ -331,7 +331,7 @@ def test_commit_to_a_closed_directory_says_why(tmp_path: Path) -> None:
     with pytest.raises((CommitFailed, OSError)) as caught:
         segment.commit(ONE, 1)
     assert str(segment.path) in str(caught.value)
-    segment.abandon()
+    segment.close()
 
 
 def test_every_line_of_a_segment_is_good(tmp_path: Path) -> None:

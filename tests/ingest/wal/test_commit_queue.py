@@ -15,7 +15,8 @@ from typing import Any
 import pytest
 
 from ingest.collect.encode import encode_lines
-from ingest.wal.commit_queue import Busy, DiskFull, GroupCommitWriter, Stopping, Unavailable
+from ingest.wal.commit_queue import CommitQueue
+from ingest.wal.unavailable import Busy, DiskFull, Stopping, Unavailable
 from shared.disk.control_files import touch
 from shared.disk.layout import DataDirectory
 from shared.segments.recovery import WriterAlive
@@ -30,8 +31,8 @@ from tests.builders.waiting import until_async
 
 def start(
     data: DataDirectory, log: SilentLog | None = None, on_fatal: Any = lambda: None, **settings: Any
-) -> GroupCommitWriter:
-    return GroupCommitWriter(data, "0", Settings(data_dir=data.root, **settings), log or SilentLog(), on_fatal)
+) -> CommitQueue:
+    return CommitQueue(data, "0", Settings(data_dir=data.root, **settings), log or SilentLog(), on_fatal)
 
 
 def events(*numbers: int) -> bytes:
@@ -54,14 +55,14 @@ async def test_many_callers_share_few_commits(tmp_path: Path) -> None:
     data = data_directory(tmp_path)
     writer = start(data)
     syncs = []
-    assert writer._active is not None
-    real = writer._active._sync
+    assert writer.segment_writer.active is not None
+    real = writer.segment_writer.active._sync
 
     def counting(descriptor: int) -> None:
         syncs.append(descriptor)
         real(descriptor)
 
-    writer._active._sync = counting
+    writer.segment_writer.active._sync = counting
     await asyncio.gather(*[writer.append(events(number), 1) for number in range(200)])
     assert len(ids(data)) == 200
     assert len(syncs) < 20
@@ -154,8 +155,8 @@ async def test_stalled_disk_is_seen_for_as_long_as_it_lasts(tmp_path: Path) -> N
     def stall(_descriptor: int) -> None:
         goes_on.wait()
 
-    assert writer._active is not None
-    writer._active._sync = stall
+    assert writer.segment_writer.active is not None
+    writer.segment_writer.active._sync = stall
     done = writer.append(events(1), 1)
     await asyncio.sleep(0.3)
     assert 0.25 < writer.stalled_s < 5
@@ -201,11 +202,11 @@ async def test_writer_without_a_segment_opens_one_though_no_event_comes(tmp_path
     shutil.rmtree(data.log)
     with pytest.raises(Unavailable):
         await writer.append(events(1), 1)
-    assert not writer.holds_segment()
+    assert not writer.has_segment()
     await asyncio.sleep(1.5)  # more than one try in vain
-    assert not writer.holds_segment()
+    assert not writer.has_segment()
     data.log.mkdir()
-    await until_async(writer.holds_segment)
+    await until_async(writer.has_segment)
     assert data.active("0").exists()
     await writer.close()
 
@@ -220,14 +221,14 @@ async def test_segment_that_somebody_took_is_replaced_though_no_event_comes(
     writer = start(data, log)
     if lines:
         await writer.append(events(1), 1)
-    assert writer.holds_segment()
+    assert writer.has_segment()
     path = data.active("0")
     if deed == "rename":
         path.rename(path.with_name("rotated.1"))
     else:
         path.unlink()
-    assert not writer.holds_segment()
-    await until_async(writer.holds_segment)
+    assert not writer.has_segment()
+    await until_async(writer.has_segment)
     assert log.outcomes("segment_displaced") == (["recovered"] if lines else ["empty"])
     await writer.append(events(2), 1)
     assert ids(data) == ["event-0001", "event-0002"][-1 - lines :]
@@ -244,9 +245,9 @@ async def test_sealing_is_no_loss_of_the_segment(tmp_path: Path) -> None:
     for number in range(5):
         done = writer.append(events(number), 1)
         while not done.done() or len(sealed_segments(data)) <= number:
-            held.add(writer.holds_segment())
+            held.add(writer.has_segment())
             await asyncio.sleep(0)
-    await until_async(writer.holds_segment)
+    await until_async(writer.has_segment)
     assert held == {True}
     await writer.close()
 
@@ -257,7 +258,7 @@ async def test_commit_is_no_loss_of_the_segment(tmp_path: Path) -> None:
     for number in range(1_000):
         done = writer.append(events(number), 1)
         while not done.done():
-            held.add(writer.holds_segment())
+            held.add(writer.has_segment())
             await asyncio.sleep(0)
     assert held == {True}
     await writer.close()
@@ -333,8 +334,8 @@ async def test_failed_sync_is_not_acknowledged_and_ends_the_writer(tmp_path: Pat
     def fail(_descriptor: object) -> None:
         raise OSError(errno.EIO, os.strerror(errno.EIO))
 
-    assert writer._active is not None
-    writer._active._sync = fail
+    assert writer.segment_writer.active is not None
+    writer.segment_writer.active._sync = fail
     first = writer.append(events(2), 1)
     await asyncio.sleep(0)
     second = writer.append(events(3), 1)

@@ -19,7 +19,8 @@ from compactor.repair.rotated_files import adopt_strays
 from compactor.run_pass import recover_orphans
 from ingest.collect.encode import encode_lines
 from ingest.wal.active_segment import ActiveSegment
-from ingest.wal.commit_queue import DiskFull, GroupCommitWriter, Unavailable
+from ingest.wal.commit_queue import CommitQueue
+from ingest.wal.unavailable import DiskFull, Unavailable
 from shared.disk.layout import DataDirectory, SegmentName
 from shared.segments.sealed import digest, sealed_segments
 from shared.settings import Settings
@@ -38,8 +39,8 @@ Deed = Callable[[Path], object]
 OTHER = encode_lines([line("of-somebody-else")])
 
 
-def start(data: DataDirectory, log: SilentLog, **settings: object) -> GroupCommitWriter:
-    return GroupCommitWriter(data, "0", Settings(data_dir=data.root, **settings), log, stats=WorkerStats())  # type: ignore[arg-type]
+def start(data: DataDirectory, log: SilentLog, **settings: object) -> CommitQueue:
+    return CommitQueue(data, "0", Settings(data_dir=data.root, **settings), log, stats=WorkerStats())  # type: ignore[arg-type]
 
 
 def event(number: int) -> bytes:
@@ -124,14 +125,14 @@ async def test_group_under_way_is_adopted_with_the_rest(tmp_path: Path, deed: De
     data, log = data_directory(tmp_path), SilentLog()
     writer = start(data, log)
     await writer.append(event(1), 1)
-    assert writer._active is not None
-    real = writer._active._sync
+    assert writer.segment_writer.active is not None
+    real = writer.segment_writer.active._sync
 
     def taken_meanwhile(descriptor: int) -> None:
         deed(data.active("0"))
         real(descriptor)
 
-    writer._active._sync = taken_meanwhile
+    writer.segment_writer.active._sync = taken_meanwhile
     await writer.append(event(2), 1)
     await writer.append(event(3), 1)
     await writer.close()
@@ -162,8 +163,8 @@ async def test_segment_that_is_taken_while_it_is_sealed_is_adopted(
         monkeypatch.setattr(ActiveSegment, "_rename", taken_meanwhile)
     else:
         deed(data.active("0"))
-    writer.seal_soon()
-    await until_async(lambda: bool(sealed_segments(data)) and writer.holds_segment())
+    writer.request_seal()
+    await until_async(lambda: bool(sealed_segments(data)) and writer.has_segment())
     await writer.append(event(2), 1)
     await writer.close()
     assert set(counted(data)) >= {"event-0001", "event-0002", *more}
@@ -173,7 +174,7 @@ async def test_segment_that_is_taken_while_it_is_sealed_is_adopted(
 
 async def test_adoption_counts_and_goes_on_with_the_next_number(tmp_path: Path) -> None:
     data, log, stats = data_directory(tmp_path), SilentLog(), WorkerStats()
-    writer = GroupCommitWriter(data, "0", Settings(data_dir=data.root), log, stats=stats)
+    writer = CommitQueue(data, "0", Settings(data_dir=data.root), log, stats=stats)
     for number in range(3):
         await writer.append(event(number), 1)
         rename(data.active("0"))
@@ -266,18 +267,18 @@ def copytruncate(path: Path) -> None:
 )
 async def test_truncated_segment_is_refused_and_reported(tmp_path: Path, deed: Deed, moment: str) -> None:
     data, log, stats = data_directory(tmp_path), SilentLog(), WorkerStats()
-    writer = GroupCommitWriter(data, "0", Settings(data_dir=data.root), log, stats=stats)
+    writer = CommitQueue(data, "0", Settings(data_dir=data.root), log, stats=stats)
     await writer.append(event(1) + event(2), 2)
     await writer.append(event(3), 1)
-    assert writer._active is not None
-    real = writer._active._sync
+    assert writer.segment_writer.active is not None
+    real = writer.segment_writer.active._sync
 
     def truncated_meanwhile(descriptor: int) -> None:
         deed(data.active("0"))
         real(descriptor)
 
     if moment == "after the write":
-        writer._active._sync = truncated_meanwhile
+        writer.segment_writer.active._sync = truncated_meanwhile
     else:
         deed(data.active("0"))
     for number in (4, 5):
@@ -308,7 +309,7 @@ async def test_deleted_segment_is_adopted_when_there_is_room_again(tmp_path: Pat
         data.active("0").unlink()
         with pytest.raises(DiskFull):
             await writer.append(event(9000), 1)
-        assert not writer.holds_segment()
+        assert not writer.has_segment()
         with ballast.open("r+b") as file:
             file.truncate(0)
         await writer.append(event(9001), 1)
