@@ -27,7 +27,7 @@ from ingest.http.drain import drain
 from ingest.http.router import dispatch
 from ingest.observe.background import background_tasks
 from ingest.routes import ROUTES
-from ingest.wal.commit_queue import GroupCommitWriter
+from ingest.wal.commit_queue import CommitQueue
 from shared.disk.durable import make_data_directory
 from shared.disk.layout import DataDirectory
 from shared.settings import load
@@ -93,12 +93,12 @@ class Worker(HttpClient):
     async def _serve(self) -> None:
         make_data_directory(self.data)
         self._loop, self._stop = asyncio.get_running_loop(), asyncio.Event()
-        writer = GroupCommitWriter(self.data, WRITER, self.settings, self.log, stats=self.stats)
+        writer = CommitQueue(self.data, WRITER, self.settings, self.log, stats=self.stats)
         self.context = WorkerContext(
             settings=self.settings,
             data=self.data,
             log=self.log,
-            writer=writer,
+            commit_queue=writer,
             stats=self.stats,
             country=CountryLookup(self.settings, self.log),
         )
