@@ -32,6 +32,7 @@ CLONES = "tests/faults/test_crash_clones.py"
 MACHINE = "tests/faults/test_state_machine.py"
 ACTIVE = "tests/ingest/wal/test_active_segment.py"
 FOLD = "tests/compactor/fold/test_dedupe.py"
+FOLD_IS_PURE = "tests/laws/test_p06_fold_is_pure.py"
 RETENTION = "tests/compactor/retention/test_retention.py"
 
 
@@ -136,7 +137,7 @@ MUTANTS = (
     Mutant(
         "fold without recording the segment",
         (Edit("compactor/run_pass.py", "[each.segment.name for each in checked]", "[]"),),
-        (CLONES, FOLD),
+        (CLONES, FOLD, FOLD_IS_PURE),
     ),
     Mutant(
         "record without folding",
@@ -147,7 +148,7 @@ MUTANTS = (
                 "    try:\n        read_lines(database, [], settings.sites)\n",
             ),
         ),
-        (CLONES, FOLD),
+        (CLONES, FOLD, FOLD_IS_PURE),
     ),
     Mutant(
         "no CRC check",
@@ -198,7 +199,7 @@ MUTANTS = (
                 "        if not descriptor:",
             ),
         ),
-        ("tests/faults/test_real_faults.py", "tests/compactor/test_run_pass.py"),
+        ("tests/laws/test_p05_one_rename.py", "tests/compactor/test_run_pass.py"),
     ),
     Mutant(
         "dedupe only in memory",
@@ -209,7 +210,7 @@ MUTANTS = (
                 "    paths = archive_paths(data, before, sorted(neighbours(touched)))[:0]\n",
             ),
         ),
-        (CLONES, FOLD),
+        (CLONES, FOLD, FOLD_IS_PURE),
     ),
     Mutant(
         "mass deletion without asking",

@@ -17,7 +17,6 @@ from tempfile import TemporaryDirectory
 import duckdb
 import pytest
 
-from compactor.generations.commit import CompactorBusy, compactor_lock
 from compactor.process import compact_once
 from ingest.collect.encode import encode_lines
 from ingest.wal.commit_queue import CommitQueue
@@ -26,7 +25,7 @@ from shared.disk.control_files import Watch, touch
 from shared.segments.sealed import active_segments, sealed_segments
 from tests.builders.logs import data_directory, line, sealed
 from tests.builders.silent_log import SilentLog
-from tests.faults import errors, races
+from tests.faults import errors
 from tests.faults.file_systems import CannotMount, disk, run, small_tmpfs
 from tests.faults.oracle import Ledger
 from tests.faults.small_server import lines_for, nothing_is_wrong, send, settings_for, settle, writer_of
@@ -86,23 +85,6 @@ def test_request_that_cannot_be_looked_at_is_seen_later(tmp_path: Path) -> None:
     place.unlink()
     elsewhere.rename(place)
     assert (watch.requested(), watch.requested()) == (True, False)
-
-
-def test_deleted_lock_file_lets_no_second_compactor_in(tmp_path: Path) -> None:
-    data = data_directory(tmp_path)
-    with compactor_lock(data):
-        data.compact_lock.unlink()
-        with pytest.raises(CompactorBusy, match=r"compact\.lock was deleted"), compactor_lock(data):
-            pass
-    with compactor_lock(data):
-        pass
-
-
-@pytest.mark.crash
-def test_two_compactors_commit_each_generation_once_though_the_lock_is_deleted() -> None:
-    outcome = races.run(4, seed=6)
-    assert outcome.runs == 4 and outcome.acknowledged == 4 * 25
-    assert outcome.failures == []
 
 
 @pytest.mark.component

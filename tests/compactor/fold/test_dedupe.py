@@ -4,100 +4,15 @@ any duplicates, gives the same.
 
 from __future__ import annotations
 
-import tempfile
 from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
 
-from ingest.collect.encode import Line
 from shared.duckdb_engine import connect
 from shared.generations.load import load_snapshot
-from tests.builders.archive import HOUR_MS, archived, assert_verified, counters
-from tests.builders.logs import GOOGLEBOT, NOON, data_directory, fold, fold_all, line, sealed
-
-events = st.builds(
-    line,
-    st.sampled_from([f"event-{number}" for number in range(12)]),
-    st.integers(0, 60).map(lambda hours: NOON - hours * HOUR_MS),
-    received_ms=st.integers(0, 5).map(lambda minutes: NOON + minutes * 60_000),
-    name=st.sampled_from(["pageview", "signup"]),
-    visitor=st.sampled_from(["ann", "bob", None]),
-    url=st.sampled_from(["https://example.com/a?utm_source=x", "https://example.com/b", None]),
-    referrer=st.sampled_from(["https://other.org/x", None]),
-    ua=st.sampled_from([GOOGLEBOT, None]),
-)
-segments = st.lists(
-    st.tuples(st.sampled_from(["0", "1", "import"]), st.lists(events, min_size=1, max_size=6)), max_size=6
-)
-
-
-# Each example is many passes: on a busy machine all of them took more than the two
-# minutes that a test has.
-@pytest.mark.timeout(400)
-@settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.too_slow])
-@given(segments, st.lists(st.booleans(), min_size=6, max_size=6), st.randoms())
-@pytest.mark.long
-def test_any_split_and_order_gives_the_same_counters(
-    written: list[tuple[str, list[Line]]], cuts: list[bool], order: Any
-) -> None:
-    with tempfile.TemporaryDirectory() as root:
-        together = data_directory(Path(root) / "together")
-        for writer, lines in written:
-            sealed(together, lines, writer)
-        fold_all(together)
-
-        apart = data_directory(Path(root) / "apart")
-        shuffled = list(written)
-        order.shuffle(shuffled)
-        for (writer, lines), cut in zip(shuffled, cuts, strict=False):
-            sealed(apart, lines, writer)
-            if cut:
-                fold(apart, max_bytes=1)  # one segment a pass, others left for later
-        fold_all(apart, max_bytes=1)
-
-        assert archived(apart) == archived(together)
-        assert counters(apart) == counters(together)
-        distinct = {event.id for _, lines in written for event in lines}
-        assert load_snapshot(apart).totals.counted == load_snapshot(together).totals.counted == len(distinct)
-        assert_verified(apart)
-        assert_verified(together)
-
-
-@settings(max_examples=10, deadline=None, suppress_health_check=[HealthCheck.too_slow])
-@given(segments, st.randoms())
-@pytest.mark.long
-def test_too_many_values_are_capped_the_same_for_any_split(written: list[tuple[str, list[Line]]], order: Any) -> None:
-    with tempfile.TemporaryDirectory() as root:
-        directories = [data_directory(Path(root) / name) for name in ("together", "apart")]
-        for data, shuffle in zip(directories, (False, True), strict=True):
-            parts = list(written)
-            if shuffle:
-                order.shuffle(parts)
-            for writer, lines in parts:
-                sealed(data, [_with_own_path(each) for each in lines], writer)
-                if shuffle:
-                    fold(data, max_values=2)
-            fold_all(data, max_values=2)
-        assert counters(directories[1]) == counters(directories[0])
-        for data in directories:
-            assert_verified(data, max_values=2)
-
-
-def _with_own_path(each: Line) -> Line:
-    each.url = f"https://example.com/{each.id}"
-    return each
-
-
-def test_folding_twice_changes_nothing(tmp_path: Path) -> None:
-    data = data_directory(tmp_path)
-    sealed(data, [line("event-1"), line("event-2")])
-    fold(data)
-    before = counters(data), load_snapshot(data).totals
-    fold(data)
-    assert (counters(data), load_snapshot(data).totals) == before
+from tests.builders.archive import HOUR_MS, archived, assert_verified
+from tests.builders.logs import GOOGLEBOT, NOON, data_directory, fold, line, sealed
 
 
 def test_first_received_copy_counts_even_when_it_is_folded_later(tmp_path: Path) -> None:

@@ -8,7 +8,6 @@ import gzip
 import json
 import os
 import re
-import time
 from collections.abc import Sequence
 from datetime import UTC, date, datetime, timedelta
 from functools import partial
@@ -36,20 +35,19 @@ from shared.generations.snapshot import (
     decode_snapshot,
     encode_snapshot,
 )
-from shared.segments.sealed import Segment, file_sizes, sealed_segments, sha256_line
+from shared.segments.sealed import Segment, file_sizes, sealed_segments
 from shared.settings import Settings
 from shared.status import read_status
-from shared.timestamps import DAY_S, epoch_ms, now_ms, rfc3339, utc_day
+from shared.timestamps import now_ms, rfc3339, utc_day
 from tests.builders.archive import archived, assert_verified, counters
+from tests.builders.history import DAY_MS, HOUR_MS, history, seal_at
 from tests.builders.logs import NOON, data_directory, fold, line, sealed
-from tests.builders.server import Server, environment, run_foldlog
+from tests.builders.server import environment, run_foldlog
 from tests.builders.silent_log import SilentLog
 from tests.faults.kill_points import MEMORY, Options, enumerate_points, run_points, spread, workers
 from tests.faults.kill_run import CHANGES
 from tests.faults.strace import KILLED, is_there
 
-DAY_MS = DAY_S * 1000
-HOUR_MS = 3_600_000
 KINDS = ("log", "archive", "counters")
 
 # --- the plan, as a pure function
@@ -312,36 +310,6 @@ def test_snapshot_of_an_older_release_is_read() -> None:
 
 
 # --- passes over real directories
-
-
-def history(root: Path, days: int, now: int) -> DataDirectory:
-    """A directory with events of so many days that end ten days before `now`, folded
-    then; the clock is trusted again.
-    """
-    data = data_directory(root)
-    begins = now - 10 * DAY_MS
-    for number in range(days):
-        moment = begins - (days - 1 - number) * DAY_MS
-        ids = [f"day-{number:03d}-{n}" for n in range(3)]
-        seal_at(
-            data, [line(id_, moment, begins, visitor=f"v-{n % 2}-{number % 3}") for n, id_ in enumerate(ids)], moment
-        )
-    for hours in (0, 180, 181, 228, 229):  # a jump of a week, and 48 hours after it
-        fold(data, begins + hours * HOUR_MS)
-    assert load_snapshot(data).retention.skipped is None
-    assert len(load_snapshot(data).days) == days
-    return data
-
-
-def seal_at(data: DataDirectory, lines: list[Any], at_ms: int) -> SegmentName:
-    """A segment as if it had been sealed then."""
-    name = sealed(data, lines)
-    then = SegmentName(name.writer, name.sequence, datetime.fromtimestamp(at_ms // 1000, UTC))
-    digest = (data.log / name.checksum).read_text("ascii").partition(" ")[0]
-    (data.log / name.checksum).unlink()
-    (data.log / then.checksum).write_bytes(sha256_line(digest, then.file))
-    (data.log / name.file).rename(data.log / then.file)
-    return then
 
 
 def test_log_over_its_limit_loses_its_oldest_folded_segments(tmp_path: Path) -> None:
@@ -609,52 +577,3 @@ def test_kill_before_any_call_of_retain_leaves_what_verifies() -> None:
 
 
 # --- a running server
-
-
-@pytest.mark.timeout(90)
-def test_what_is_held_shows_everywhere_until_somebody_says_so(tmp_path: Path) -> None:
-    data = history(tmp_path / "data", 12, now_ms())
-    fold(data, now_ms(), archive_retention_days=7)
-    four_days_ago = rfc3339(now_ms() - 4 * DAY_MS)
-    snapshot = load_snapshot(data)
-    run = msgspec.structs.replace(snapshot.retention, succeeded_at=four_days_ago, doubted_since=None)
-    data.snapshot.write_bytes(encode_snapshot(msgspec.structs.replace(snapshot, retention=run)))
-    with Server(tmp_path, archive_retention_days=7) as server:
-        assert list(failing(server)) == ["retention"]
-        server.fold()
-        assert list(failing(server)) == ["retention"]
-        assert (
-            "foldlog retain --confirm" in failing(server)["retention"] and four_days_ago in failing(server)["retention"]
-        )
-        assert metric(server, 'foldlog_retention_on_hold{kind="archive"}') == 1
-        assert metric(server, 'foldlog_retention_on_hold{kind="log"}') == 0
-        assert metric(server, "foldlog_retention_last_success_timestamp_seconds") == epoch_ms(four_days_ago) / 1000
-        status = server.get("/admin/api/status").json()
-        assert status["last_retention"]["held"]["archive"]["days"] == 12
-        assert status["last_retention"]["last_success"] == four_days_ago
-        assert any("foldlog retain --confirm" in text for text in status["warnings"])
-        assert metric(server, 'foldlog_data_bytes{kind="archive"}') == status["disk"]["archive_bytes"] > 0
-        assert metric(server, 'foldlog_data_bytes{kind="log"}') == status["disk"]["log_bytes"]
-        assert "on hold, to be confirmed: archive" in run_foldlog(["status"], server.environ).stdout
-
-        done = run_foldlog(["retain", "--confirm"], server.environ)
-        assert done.returncode == 0, done.stderr
-        assert failing(server) == {}
-        assert metric(server, 'foldlog_retention_on_hold{kind="archive"}') == 0
-        assert abs(metric(server, "foldlog_retention_last_success_timestamp_seconds") - time.time()) < 60
-        server.fold()
-        assert server.get("/admin/api/status").json()["last_retention"]["held"] == {}
-        assert failing(server) == {}
-
-
-def failing(server: Server) -> dict[str, str]:
-    """The checks of readiness that fail, with what they say."""
-    checks = server.request("GET", "/readyz").json()["checks"]
-    return {check["name"]: check["detail"] for check in checks if not check["ok"]}
-
-
-def metric(server: Server, name: str) -> float:
-    """One sample."""
-    text = server.request("GET", "/metrics").body.decode("utf-8")
-    (found,) = re.findall(rf"^{re.escape(name)} (\S+)$", text, re.MULTILINE)
-    return float(found)

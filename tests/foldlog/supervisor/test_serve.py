@@ -17,7 +17,6 @@ from foldlog.cli import main
 from shared.disk.layout import DataDirectory
 from shared.generations.load import load_snapshot
 from shared.segments.sealed import active_segments, sealed_segments
-from tests.builders.logs import line, sealed
 from tests.builders.server import Server, environment, run_foldlog
 from tests.builders.waiting import until
 
@@ -40,13 +39,6 @@ def test_first_start_makes_a_token_and_prints_it_once(tmp_path: Path) -> None:
         server.start()
         assert "fl_admin_" not in server.stderr()
     assert environ
-
-
-def test_second_serve_says_who_holds_the_directory_and_exits_75(tmp_path: Path) -> None:
-    with Server(tmp_path) as server:
-        second = run_foldlog(["serve"], server.environ | {"FOLDLOG_LISTEN": "127.0.0.1:1"})
-        assert second.returncode == 75
-        assert f"process {server.running.pid}" in second.stderr
 
 
 def test_second_serve_on_the_same_port_is_refused(tmp_path: Path) -> None:
@@ -308,45 +300,3 @@ def test_check_config_shows_no_secret(tmp_path: Path) -> None:
     assert re.search(r"FOLDLOG_WORKERS +3", shown.stdout)
     wrong = run_foldlog(["check-config"], environment(tmp_path, workers=0))
     assert wrong.returncode == 2 and "FOLDLOG_WORKERS takes 1 to 64" in wrong.stderr
-
-
-def test_verify_finds_what_is_wrong_and_rebuild_mends_it(tmp_path: Path) -> None:
-    data = DataDirectory(tmp_path / "data")
-    with Server(tmp_path) as server:
-        server.post([{**EVENT, "id": "event-001"}])
-        server.fold()
-    environ = environment(data.root)
-    (counters,) = data.counters.glob("*/*.parquet")
-    intact = counters.read_bytes()
-    counters.write_bytes(intact[:-1] + bytes([intact[-1] ^ 1]))
-    found = run_foldlog(["verify"], environ)
-    assert found.returncode == 1
-    assert f"counters/{counters.parent.name}/{counters.name}" in found.stdout and "To do:" in found.stdout
-    counters.write_bytes(intact)
-    assert run_foldlog(["verify"], environ).returncode == 0
-
-    unchanged = run_foldlog(["rebuild"], environ)
-    assert unchanged.returncode == 0 and "0 of 1 days changed" in unchanged.stdout
-    assert run_foldlog(["verify"], environ).returncode == 0
-
-
-def test_rebuild_recounts_what_a_setting_changed(tmp_path: Path) -> None:
-    """An own site that was not declared counted as a referrer; declared, the retained
-    log is counted anew.
-    """
-    data = DataDirectory(tmp_path / "data")
-    environ = environment(data.root)
-    run_foldlog(["token", "create"], environ)
-    made = [line(f"event-{n}", referrer="https://shop.example.net/x") for n in range(3)]
-    sealed(data, made)
-    assert run_foldlog(["compact", "--once"], environ).returncode == 0
-    span = ["--from", "2026-11-22", "--to", "2026-11-22", "--by", "referrer", "--csv"]
-    assert "shop.example.net,3,1" in run_foldlog(["report", *span], environ).stdout
-    declared = environ | {"FOLDLOG_SITES": "example.com shop.example.net"}
-    dry = run_foldlog(["rebuild", "--dry-run"], declared)
-    assert "1 of 1 days would change" in dry.stdout
-    assert "shop.example.net,3,1" in run_foldlog(["report", *span], environ).stdout
-    rebuilt = run_foldlog(["rebuild"], declared)
-    assert "1 of 1 days changed" in rebuilt.stdout and re.search(r"2026-11-22 +3 +3 +1 +1 +3", rebuilt.stdout)
-    assert run_foldlog(["report", *span], environ).stdout == "value,events,visitors\n,3,1\n"
-    assert run_foldlog(["verify"], declared).returncode == 0

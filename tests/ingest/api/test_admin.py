@@ -490,24 +490,6 @@ def test_snapshot_is_what_is_on_disk_and_304_as_long_as_it_is(server: Server) ->
     assert (later.status, later.json()["generation"]) == (200, first.json()["generation"] + 1)
 
 
-def test_status_balances_before_and_after_a_fold(server: Server) -> None:
-    before = server.get("/admin/api/status").json()["balance"]
-    server.post([{"name": "balance", "id": "balance-01"}, {"name": "balance", "id": "balance-01"}])
-    waiting = server.get("/admin/api/status").json()["balance"]
-    assert {name: waiting[name] - before[name] for name in before} == dict.fromkeys(before, 0) | {
-        "accepted": 2,
-        "not_yet_folded": 2,
-    }
-    server.fold()
-    status = server.get("/admin/api/status").json()
-    after = status["balance"]
-    changed = {"accepted": 2, "counted": 1, "duplicates": 1}
-    assert {name: after[name] - before[name] for name in before} == dict.fromkeys(before, 0) | changed
-    assert after["difference"] == after["quarantined"] == after["not_yet_folded"] == 0
-    assert after["accepted"] == after["counted"] + after["duplicates"]
-    assert set(status) >= {"segments", "generation", "as_of", "lag_s", "last_fold", "last_retention", "disk", "days"}
-
-
 def test_fold_answers_when_everything_acknowledged_before_is_counted(server: Server) -> None:
     for number in range(3):
         server.post([{"name": "folded", "id": f"folded-{number:02}"}])
