@@ -393,6 +393,7 @@ def kill_backup(data: DataDirectory, destination: Path, call: int) -> subprocess
     return subprocess.run(arguments, capture_output=True, text=True, check=False, timeout=60)
 
 
+@pytest.mark.long
 @pytest.mark.crash
 @pytest.mark.timeout(120)
 def test_killed_backup_leaves_the_original_as_it_was_and_is_replaced_by_the_next(
@@ -479,6 +480,7 @@ def test_backup_of_an_older_snapshot_beside_later_parts_is_refused(data: DataDir
     assert {row[0] for row in archived(found)} == EVENTS
 
 
+@pytest.mark.long
 def test_backup_is_refused_half_way_through_an_erasure(
     data: DataDirectory, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

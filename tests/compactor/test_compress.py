@@ -155,6 +155,7 @@ def test_command_says_what_it_did(tmp_path: Path) -> None:
     assert run_foldlog(["compress", "--older-than", "soon"], environ).returncode == 2
 
 
+@pytest.mark.long
 def test_service_goes_on_over_compressed_segments(tmp_path: Path) -> None:
     with Server(tmp_path) as server:
         for number in range(3):

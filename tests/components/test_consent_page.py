@@ -36,7 +36,7 @@ READ_THE_ANSWER = """
 # How long something that must not happen is given to happen.
 QUIET_S = 0.4
 
-pytestmark = pytest.mark.component
+pytestmark = [pytest.mark.component, pytest.mark.long]
 
 
 class Site:

@@ -12,12 +12,16 @@ from dataclasses import fields
 from fnmatch import fnmatch
 from pathlib import Path
 
+import pytest
+
 from foldlog.arguments import make_parser
 from foldlog.supervisor.children import STOP_TIMEOUT_S
 from shared.settings import Settings, load
 from tests.builders.pages import ROOT, page
 from tests.builders.server import Server
 from tests.builders.waiting import TIMEOUT_S
+
+pytestmark = pytest.mark.long
 
 FILE = (ROOT / "Containerfile").read_text("utf-8")
 PAGE = "docs/deploy-container.md"

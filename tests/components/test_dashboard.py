@@ -25,7 +25,7 @@ HOSTILE_NAME = '"><img src=x onerror=alert(1)>'
 ZONE = "Asia/Kolkata"
 DASH = "\N{EN DASH}"
 
-pytestmark = pytest.mark.component
+pytestmark = [pytest.mark.component, pytest.mark.long]
 
 
 @pytest.fixture(scope="module")

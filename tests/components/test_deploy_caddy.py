@@ -39,7 +39,7 @@ from tests.builders.proxy import (
 from tests.builders.server import ADMIN_TOKEN, Server, bearer, keyed, read_answer
 from tests.builders.waiting import until
 
-pytestmark = pytest.mark.component
+pytestmark = [pytest.mark.component, pytest.mark.long]
 
 
 @pytest.fixture(scope="module")

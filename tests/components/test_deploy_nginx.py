@@ -42,7 +42,7 @@ from tests.builders.proxy import (
 from tests.builders.server import ADMIN_TOKEN, Answer, Server, bearer, keyed, read_answer
 from tests.builders.waiting import TIMEOUT_S, until
 
-pytestmark = pytest.mark.component
+pytestmark = [pytest.mark.component, pytest.mark.long]
 
 
 @pytest.fixture(scope="module")

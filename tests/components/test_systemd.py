@@ -26,6 +26,8 @@ from tests.builders.pages import ROOT, fenced, page
 from tests.builders.supervised import Activated
 from tests.builders.waiting import TIMEOUT_S
 
+pytestmark = pytest.mark.long
+
 UNITS = sorted((ROOT / "systemd").iterdir())
 SERVICES = [path for path in UNITS if path.suffix == ".service"]
 SOCKETS = [path for path in UNITS if path.suffix == ".socket"]

@@ -35,6 +35,7 @@ log = open_log(load(os.environ), "test")
 """
 
 
+@pytest.mark.long
 def test_each_line_is_an_event_with_level_time_and_component(tmp_path: Path) -> None:
     file = tmp_path / "foldlog.log"
     with Server(tmp_path, log_file=file, workers=2) as server:
@@ -53,6 +54,7 @@ def test_each_line_is_an_event_with_level_time_and_component(tmp_path: Path) -> 
     assert "/admin/" in printed and '"event"' not in printed
 
 
+@pytest.mark.long
 def test_hangup_moves_every_process_to_the_new_file(tmp_path: Path) -> None:
     file, old = tmp_path / "foldlog.log", tmp_path / "foldlog.log.1"
     with Server(tmp_path, log_file=file, workers=2) as server:
@@ -78,6 +80,7 @@ def test_hangup_moves_every_process_to_the_new_file(tmp_path: Path) -> None:
     assert sum(each["lines"] for each in messages(old, file) if each["event"] == "segment_sealed") == 21
 
 
+@pytest.mark.long
 def test_lines_of_several_processes_neither_mix_nor_get_lost_while_files_are_renamed(tmp_path: Path) -> None:
     file = tmp_path / "foldlog.log"
     program = """
@@ -117,6 +120,7 @@ print(sum(said))
     assert len({(each["by"], each["number"]) for each in said}) == len(said) == sum(map(int, printed.split()))
 
 
+@pytest.mark.long
 def test_hangup_without_a_file_ends_nothing(tmp_path: Path) -> None:
     with Server(tmp_path, workers=2) as server:
         until(lambda: server.stderr().count('"event":"worker_listening"') == 2)
@@ -132,6 +136,7 @@ def test_hangup_without_a_file_ends_nothing(tmp_path: Path) -> None:
         assert '"event":"child_exited"' not in server.stderr()
 
 
+@pytest.mark.long
 def test_hangup_before_a_child_handles_it_does_not_end_the_child(tmp_path: Path) -> None:
     file = tmp_path / "foldlog.log"
     with Server(tmp_path, log_file=file) as server:
@@ -144,6 +149,7 @@ def test_hangup_before_a_child_handles_it_does_not_end_the_child(tmp_path: Path)
         assert events(file).count("child_exited") == 1
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("level", "heard"),
     [
@@ -160,6 +166,7 @@ def test_level_silences_what_is_below(tmp_path: Path, level: str, heard: list[st
     assert [each["level"] for each in said] == heard
 
 
+@pytest.mark.long
 def test_level_error_of_a_service(tmp_path: Path) -> None:
     file = tmp_path / "foldlog.log"
     with Server(tmp_path, log_file=file, log_level="error") as server:
@@ -180,6 +187,7 @@ def test_nothing_stands_unescaped(tmp_path: Path) -> None:
     assert (said["text"], said[text], said["list"]) == (text, 1, [text])
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("value", "said"),
     [
@@ -225,6 +233,7 @@ def test_terminal_gets_words_and_no_escape_of_a_client(tmp_path: Path) -> None:
     assert "a\\u001b[2Jb\\u202ec" in words
 
 
+@pytest.mark.long
 def test_full_disk_stops_nothing_and_messages_go_to_standard_error(tmp_path: Path) -> None:
     with Server(tmp_path, log_file="/dev/full") as server:
         assert server.post([EVENT]).status == 200
@@ -268,6 +277,7 @@ def test_nowhere_to_say_it_is_no_error(tmp_path: Path) -> None:
     assert subprocess.run(command, env=environment(tmp_path), check=False).returncode == 0
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("command", [["serve"], ["ingest"], ["compact", "--once"]])
 def test_file_that_cannot_be_opened_is_said_and_exits_2(tmp_path: Path, command: list[str]) -> None:
     missing = tmp_path / "missing" / "foldlog.log"
@@ -292,6 +302,7 @@ def test_command_whose_file_cannot_be_opened_does_its_work_and_says_so(tmp_path:
     assert [each["event"] for each in said] == ["log_file_not_opened", "said", "again"]
 
 
+@pytest.mark.long
 def test_directory_that_goes_away_stops_nothing(tmp_path: Path) -> None:
     file = tmp_path / "messages" / "foldlog.log"
     file.parent.mkdir()
@@ -309,6 +320,7 @@ def test_directory_that_goes_away_stops_nothing(tmp_path: Path) -> None:
         until(lambda: file.exists() and all(opened(pid) == {file} for pid in family(server).values()))
 
 
+@pytest.mark.long
 def test_command_logs_to_the_same_file(tmp_path: Path) -> None:
     file = tmp_path / "foldlog.log"
     environ = environment(tmp_path / "data", log_file=file)

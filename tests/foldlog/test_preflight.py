@@ -83,6 +83,7 @@ MADE_BY_A_NEWER: dict[str, Callable[[DataDirectory], Path]] = {
 }
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("make", MADE_BY_A_NEWER.values(), ids=MADE_BY_A_NEWER)
 def test_serve_refuses_what_a_newer_foldlog_made_and_changes_not_a_byte(
     tmp_path: Path, make: Callable[[DataDirectory], Path]
@@ -102,6 +103,7 @@ def test_serve_refuses_what_a_newer_foldlog_made_and_changes_not_a_byte(
     assert tree(data.root) == before
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("command", [["ingest"], ["compact"], ["compact", "--once"], ["rebuild"]], ids=" ".join)
 @pytest.mark.parametrize("make", [newer_snapshot, newer_sealed_segment], ids=["snapshot", "segment"])
 def test_what_serve_starts_refuses_by_itself_too(
@@ -115,6 +117,7 @@ def test_what_serve_starts_refuses_by_itself_too(
     assert tree(data.root) == before
 
 
+@pytest.mark.long
 def test_serve_ends_when_what_it_started_refuses_and_does_not_start_it_for_ever(tmp_path: Path) -> None:
     """The segment comes after the look: put back from a copy, say, while Foldlog runs.
     The worker that dies next finds it.
@@ -128,6 +131,7 @@ def test_serve_ends_when_what_it_started_refuses_and_does_not_start_it_for_ever(
         server.data.active("5").unlink()
 
 
+@pytest.mark.long
 def test_segment_of_a_newer_foldlog_that_comes_later_ends_a_pass_and_not_those_after_it(tmp_path: Path) -> None:
     with Server(tmp_path) as server:
         assert server.post([{"name": "pageview"}]).status == 200
@@ -138,6 +142,7 @@ def test_segment_of_a_newer_foldlog_that_comes_later_ends_a_pass_and_not_those_a
         server.fold()
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("damage", [b"", b"\x00" * 50, b'{"v":99,', newer_line()[:-9] + b'00000"}\n', b"\xff\n"])
 def test_damaged_first_line_is_no_newer_format(tmp_path: Path, damage: bytes) -> None:
     """A flipped bit must not keep a service from starting: the fold looks at such a

@@ -301,6 +301,7 @@ def test_path_with_control_characters_is_not_acted_on(tmp_path: Path) -> None:
     assert "\x1b" not in shown and "da\\u001b[2Jta" in shown
 
 
+@pytest.mark.long
 def test_running_and_stuck_workers_are_told_apart_and_serve_is_seen(tmp_path: Path) -> None:
     with Server(tmp_path, workers=2) as server:
         until(lambda: find_running(server.data).responsive == ["0", "1"])

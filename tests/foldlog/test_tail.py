@@ -178,6 +178,7 @@ def test_what_a_name_looks_like_inside_another_field_is_no_match(data: DataDirec
     assert ids(follower(data, events=frozenset({"signup"})).last(10)) == ["event-0002"]
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("keep", [0.95, 0.5, 0.0])
 def test_damaged_compressed_segment_costs_what_cannot_be_read_and_is_said(data: DataDirectory, keep: float) -> None:
     made = [line(f"event-{number:04d}", NOON + number, props={"noise": os.urandom(20).hex()}) for number in range(200)]
@@ -198,6 +199,7 @@ def test_damaged_compressed_segment_costs_what_cannot_be_read_and_is_said(data: 
     assert shown.stderr == (said if keep else "")
 
 
+@pytest.mark.long
 def test_damaged_lines_are_left_out_and_said(data: DataDirectory) -> None:
     name = sealed(data, [line("event-0001"), line("event-0002"), line("event-0003")])
     path = data.log / name.file

@@ -16,6 +16,8 @@ import pytest
 from tests.builders.pages import ROOT
 from tests.builders.server import Server
 
+pytestmark = pytest.mark.long
+
 PACKAGES = ("foldlog", "ingest", "reports", "compactor", "shared", "web")
 TIMEOUT_S = 300
 

@@ -90,6 +90,7 @@ def expected(found: list[Get], key: Any, visitor: Any) -> dict[Any, tuple[int, i
     return {value: (count, len(visitors[value])) for value, count in events.items()}
 
 
+@pytest.mark.long
 def test_every_get_posted_is_counted_exactly(tmp_path: Path, real: list[Get]) -> None:
     """Posted with their order as ids; the time is that of sending, for events of 2015
     are too late to be posted.
@@ -115,6 +116,7 @@ def test_every_get_posted_is_counted_exactly(tmp_path: Path, real: list[Get]) ->
         assert total == {"events": len(real), "visitors": len({get.address for get in real})}
 
 
+@pytest.mark.long
 def test_imported_file_has_its_real_times_and_counts_once(tmp_path: Path, real: list[Get]) -> None:
     with Server(tmp_path) as server:
         printed = [run_import(server) for _ in range(2)]
@@ -172,6 +174,7 @@ def run_import(server: Server) -> str:
     return done.stdout
 
 
+@pytest.mark.long
 def test_no_address_is_kept_of_an_import(tmp_path: Path, real: list[Get]) -> None:
     with Server(tmp_path) as server:
         run_import(server)

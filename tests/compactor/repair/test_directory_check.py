@@ -157,6 +157,7 @@ ORDERS = [
 ]
 
 
+@pytest.mark.long
 @pytest.mark.timeout(120)
 @pytest.mark.parametrize("order", ORDERS, ids="-".join)
 def test_copy_holds_what_was_sealed_when_it_began(timeline: Timeline, order: tuple[str, ...], place: Path) -> None:
@@ -169,6 +170,7 @@ def test_copy_holds_what_was_sealed_when_it_began(timeline: Timeline, order: tup
     assert_whole(data, timeline)
 
 
+@pytest.mark.long
 @pytest.mark.timeout(120)
 @pytest.mark.parametrize("order", ORDERS[::3], ids="-".join)
 def test_copy_that_is_started_without_a_look_at_it_loses_nothing(
@@ -347,6 +349,7 @@ def expiry() -> Iterator[Expiry]:
 LATE = list(itertools.product([False, True], repeat=3))
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("late", LATE, ids=lambda late: "-".join("after" if each else "before" for each in late))
 def test_day_that_expired_meanwhile_keeps_its_counts(expiry: Expiry, late: tuple[bool, ...], place: Path) -> None:
     """Snapshots, archive/ and counters/, each from before or from after."""
@@ -425,6 +428,7 @@ def erasure_may_be_undone(log: SilentLog) -> list[object]:
     return [fields["erased_at"] for event, fields in log.entries if event == "erasure_may_be_undone"]
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("early", [("snapshot.*.json",), ()], ids=["with the snapshots of before", "parts alone"])
 def test_copy_made_across_an_erasure_brings_nobody_back_unsaid(place: Path, early: tuple[str, ...]) -> None:
     data = erased_meanwhile(place, ("archive", "counters", *early))

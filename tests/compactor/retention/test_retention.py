@@ -354,6 +354,7 @@ def test_size_never_takes_what_is_not_folded_or_what_a_kept_snapshot_would_miss(
     assert_verified(data)
 
 
+@pytest.mark.long
 def test_archive_by_size_keeps_what_expiry_by_age_keeps(tmp_path: Path) -> None:
     """The visitors of each day stay exact, and the counters are the same rows."""
     by_age, by_size = (history(tmp_path / name, 7, NOON) for name in ("age", "size"))
@@ -385,6 +386,7 @@ def visitors(snapshot: Snapshot, data: DataDirectory) -> dict[int, int]:
     return {(utc_day(NOON) - date.fromisoformat(text)).days: count for text, count in found.items()}
 
 
+@pytest.mark.long
 def test_counters_over_their_limit_lose_days_that_have_no_archive(tmp_path: Path) -> None:
     data = history(tmp_path, 7, NOON)
     sealed(data, [line("fresh-0001", NOON)])
@@ -502,6 +504,7 @@ def test_fresh_directory_has_nothing_to_retain(tmp_path: Path) -> None:
 # --- the command
 
 
+@pytest.mark.long
 def test_dry_run_changes_no_byte_and_says_what_then_goes(tmp_path: Path) -> None:
     data = history(tmp_path / "data", 12, now_ms())
     keep = {"archive_retention_days": 7, "log_retention_days": 16}
@@ -547,6 +550,7 @@ def test_size_is_said_with_the_setting_and_how_much_it_is(tmp_path: Path) -> Non
     assert re.search(r"over FOLDLOG_LOG_MAX_BYTES by \d+\.\d KiB", done.stdout)
 
 
+@pytest.mark.long
 def test_clock_in_doubt_is_said_and_no_option_overrules_it(tmp_path: Path) -> None:
     data = history(tmp_path / "data", 3, now_ms())
     fold(data, now_ms() - 100 * DAY_MS)

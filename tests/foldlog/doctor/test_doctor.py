@@ -480,6 +480,7 @@ def test_stopped_directory_is_looked_at_and_nothing_changed(tmp_path: Path) -> N
     assert tree(data.root) == before
 
 
+@pytest.mark.long
 def test_running_service_is_well(tmp_path: Path) -> None:
     with Server(tmp_path, workers=2, disk_reserve=1, rate_limit=600) as server:
         server.post([{"name": "pageview"}])

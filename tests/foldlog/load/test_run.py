@@ -19,6 +19,7 @@ from tests.builders.server import ADMIN_TOKEN, INGEST_KEY, Server, run_foldlog
 SMALL = ["bench", "--rate", "150", "--seconds", "1", "--warm-up", "0.5", "--connections", "8"]
 
 
+@pytest.mark.long
 def test_run_is_compared_and_the_processes_are_sampled(tmp_path: Path) -> None:
     with Server(tmp_path) as server:
         server.post([{"name": "foldlog-bench"}])  # of an earlier run: not of this one
@@ -34,6 +35,7 @@ def test_run_is_compared_and_the_processes_are_sampled(tmp_path: Path) -> None:
     assert all(use["rss_mib"][-1] > 1 and len(use["at_s"]) == len(use["cpu_s"]) >= 2 for use in found["uses"])
 
 
+@pytest.mark.long
 def test_lost_event_is_found_and_ends_with_1(tmp_path: Path) -> None:
     with pytest.raises(AssertionError), Server(tmp_path, segment_max_age=1) as server:  # verify misses the segment, too
         thief = lose_a_segment(server.data)
@@ -43,6 +45,7 @@ def test_lost_event_is_found_and_ends_with_1(tmp_path: Path) -> None:
     assert "NOT WHAT WAS ACKNOWLEDGED" in done.stdout
 
 
+@pytest.mark.long
 def test_without_a_token_that_may_read_it_says_that_it_did_not_compare(tmp_path: Path) -> None:
     with Server(tmp_path) as server:
         (tmp_path / "key").write_text(f"{INGEST_KEY}\n")
@@ -52,6 +55,7 @@ def test_without_a_token_that_may_read_it_says_that_it_did_not_compare(tmp_path:
         assert "not compared" in done.stdout
 
 
+@pytest.mark.long
 def test_page_is_held_to_the_rate_limit(tmp_path: Path) -> None:
     with Server(tmp_path, rate_limit=50) as server:
         target = make_target(None, None, f"http://{server.host}", Settings(listen=("127.0.0.1", server.port)))

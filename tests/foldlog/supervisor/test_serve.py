@@ -23,6 +23,7 @@ from tests.builders.waiting import until
 EVENT = {"name": "pageview", "visitor": "visitor-1", "url": "https://example.com/a"}
 
 
+@pytest.mark.long
 def test_first_start_makes_a_token_and_prints_it_once(tmp_path: Path) -> None:
     environ = environment(tmp_path / "data", listen="127.0.0.1:0")
     with Server(tmp_path, admin_token="") as server:
@@ -41,6 +42,7 @@ def test_first_start_makes_a_token_and_prints_it_once(tmp_path: Path) -> None:
     assert environ
 
 
+@pytest.mark.long
 def test_second_serve_on_the_same_port_is_refused(tmp_path: Path) -> None:
     with Server(tmp_path) as server:
         second = run_foldlog(["serve"], environment(tmp_path / "other", listen=server.host))
@@ -57,6 +59,7 @@ def test_sigterm_commits_seals_and_ends(tmp_path: Path) -> None:
         assert sum(segment.path.read_bytes().count(b"\n") for segment in sealed_segments(server.data)) == 10
 
 
+@pytest.mark.long
 def test_sigusr1_seals_and_ends_nobody(tmp_path: Path) -> None:
     with Server(tmp_path, workers=2) as server:
         pid = server.running.pid
@@ -70,6 +73,7 @@ def test_sigusr1_seals_and_ends_nobody(tmp_path: Path) -> None:
         assert [int(word) for word in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()] == children
 
 
+@pytest.mark.long
 def test_sigusr1_seals_a_worker_that_runs_alone(tmp_path: Path) -> None:
     with Server(tmp_path) as server:
         assert server.post([EVENT]).status == 200
@@ -79,6 +83,7 @@ def test_sigusr1_seals_a_worker_that_runs_alone(tmp_path: Path) -> None:
         assert server.post([EVENT]).status == 200
 
 
+@pytest.mark.long
 def test_workers_share_one_port_and_have_a_segment_each(tmp_path: Path) -> None:
     with Server(tmp_path, workers=2) as server:
         until(lambda: sorted(active_segments(server.data)) == ["0", "1"] and second_worker_listens(server))
@@ -105,6 +110,7 @@ def test_nothing_keeps_running_without_its_supervisor(tmp_path: Path) -> None:
         server.start()
 
 
+@pytest.mark.long
 def test_worker_that_a_library_takes_down_says_where_it_was(tmp_path: Path) -> None:
     with Server(tmp_path) as server:
         before = server.child("ingest-0")
@@ -164,6 +170,7 @@ def test_mistakes_are_answered_with_a_sentence(
     assert not (tmp_path / "data").exists()
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("command", ["serve", "status", "rotate", "rebuild", "retain", "doctor"])
 def test_data_directory_that_is_a_file_is_said(tmp_path: Path, command: str) -> None:
     (tmp_path / "data").write_text("not a directory")
@@ -218,6 +225,7 @@ def without_the_rights_of_root() -> list[str]:
     return ["setpriv", f"--bounding-set={rights}", f"--inh-caps={rights}"]
 
 
+@pytest.mark.long
 def test_report_before_the_first_fold_says_that_there_was_none(tmp_path: Path) -> None:
     environ = environment(tmp_path / "data")
     run_foldlog(["token", "create"], environ)
@@ -242,6 +250,7 @@ def test_help_fits_a_screen(name: str, capsys: pytest.CaptureFixture[str]) -> No
     assert capsys.readouterr().out.count("\n") <= 36
 
 
+@pytest.mark.long
 def test_commands_on_a_running_service(tmp_path: Path) -> None:
     with Server(tmp_path) as server:
         server.post([EVENT, {**EVENT, "name": "signup", "value": 9.5, "props": {"plan": "pro"}}])
@@ -268,6 +277,7 @@ def test_commands_on_a_running_service(tmp_path: Path) -> None:
         assert run_foldlog(["tail", "-n", "0"], server.environ).stdout == ""
 
 
+@pytest.mark.long
 def test_tail_follows_all_writers_across_a_seal(tmp_path: Path) -> None:
     with Server(tmp_path, workers=2) as server:
         command = [sys.executable, "-m", "foldlog", "tail", "-f", "--json", "-n", "100"]
@@ -282,6 +292,7 @@ def test_tail_follows_all_writers_across_a_seal(tmp_path: Path) -> None:
         assert sorted(seen) == [f"event-{number:03d}" for number in range(20)]
 
 
+@pytest.mark.long
 def test_token_is_made_listed_and_revoked(tmp_path: Path) -> None:
     with Server(tmp_path) as server:
         made = run_foldlog(["token", "create", "--scope", "read"], server.environ).stdout

@@ -446,6 +446,7 @@ def test_damaged_part_is_said_before_a_wrong_number_is(server: Server, question:
     assert server.get(question).status == 200
 
 
+@pytest.mark.long
 def test_export_that_fails_midway_is_cut_off_and_cannot_be_taken_for_a_whole_one(tmp_path: Path) -> None:
     """Killed while it waits for a client that does not read. It leaves no temporary
     files, which would hold events.
@@ -594,6 +595,7 @@ def test_no_answer_names_the_libraries_that_made_it(server: Server, path: str) -
     assert server.get(path).headers["Server"] == "Foldlog"
 
 
+@pytest.mark.long
 def test_empty_server_answers_everything_with_nothing(tmp_path: Path) -> None:
     with Server(tmp_path) as server:
         snapshot = server.get("/admin/api/snapshot")

@@ -97,6 +97,7 @@ def test_id_is_in_no_metric(server: Server) -> None:
     assert "/admin/api/visitors/{id}" in metrics
 
 
+@pytest.mark.long
 def test_command_erases_beside_a_running_service(server: Server) -> None:
     send(server, "typed-visitor", 4)
     shown = run_foldlog(["erase", "--visitor", "typed-visitor", "--dry-run"], server.environ)
@@ -122,6 +123,7 @@ def test_command_that_names_nobody_asks_for_nothing(server: Server, arguments: l
     assert pending_requests(server.data) == []
 
 
+@pytest.mark.long
 def test_many_who_wait_for_an_erasure_hold_up_nobody_who_asks_how_it_is(tmp_path: Path) -> None:
     with Server(tmp_path, workers=1) as server:
         send(server, "somebody", 1)
@@ -139,6 +141,7 @@ def test_many_who_wait_for_an_erasure_hold_up_nobody_who_asks_how_it_is(tmp_path
         assert pending_requests(server.data) == []
 
 
+@pytest.mark.long
 def test_worker_stops_though_an_erasure_is_waited_for(tmp_path: Path) -> None:
     """Its client has gone, and the compactor is stuck: nobody would be served by
     waiting.
@@ -158,6 +161,7 @@ def test_worker_stops_though_an_erasure_is_waited_for(tmp_path: Path) -> None:
         until(lambda: pending_requests(server.data) == [])
 
 
+@pytest.mark.long
 def test_command_erases_without_a_service(tmp_path: Path) -> None:
     with Server(tmp_path) as server:
         send(server, "typed-visitor", 4)
@@ -175,6 +179,7 @@ def test_command_erases_without_a_service(tmp_path: Path) -> None:
         assert status["erasures_pending"] == 0
 
 
+@pytest.mark.long
 def test_request_outlives_the_compactor(tmp_path: Path) -> None:
     """Asked for while no compactor runs: the next one does it."""
     with Server(tmp_path) as server:

@@ -307,6 +307,7 @@ def known(table: Table, client: str) -> tuple[int, int]:
     return previous, current
 
 
+@pytest.mark.long
 def test_million_clients_leave_the_table_as_large_as_it_is_and_the_limited_one_limited(memory: int) -> None:
     clock = Clock(12_345)
     table = Table(memory, clock)
@@ -381,6 +382,7 @@ def test_same_client_has_another_mark_in_another_table() -> None:
     assert len(marks) == 2
 
 
+@pytest.mark.long
 def test_429_over_http_counts_over_all_workers_and_not_those_with_a_key(tmp_path: Path) -> None:
     page = {"Sec-Fetch-Site": "same-origin", "Content-Type": "application/json"}
     body = b'{"consent":"granted","events":[{"name":"x","visitor":"visitor-1"}]}'

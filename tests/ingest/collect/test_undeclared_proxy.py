@@ -159,6 +159,7 @@ def test_address_is_neither_kept_nor_said(tmp_path: Path) -> None:
     assert stat.S_IMODE(data.one_address.stat().st_mode) == 0o600
 
 
+@pytest.mark.long
 def test_undeclared_proxy_shows_in_status_in_metrics_and_at_the_next_start(tmp_path: Path) -> None:
     page = {"Sec-Fetch-Site": "same-origin", "Content-Type": "application/json"}
     body = b'{"consent":"granted","events":[{"name":"x","visitor":"visitor-1"}]}'

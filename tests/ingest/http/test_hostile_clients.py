@@ -680,6 +680,7 @@ def test_full_queue_is_503_with_retry_after_and_loses_nothing(small: Server) -> 
     assert sorted(ids) == sorted(stored)
 
 
+@pytest.mark.long
 def test_connection_that_goes_on_sending_through_a_stop_loses_nothing(tmp_path: Path) -> None:
     """Row 83: every 200 is in the log; what comes too late is told so, or the
     connection is closed.
@@ -764,6 +765,7 @@ ELSEWHERE = {
 ROWS = 84
 
 
+@pytest.mark.long
 def test_every_row_of_bad_input_has_a_test() -> None:
     files = {path.name: path.read_text("utf-8") for path in Path(__file__).parents[2].rglob("test_*.py")}
     rows = re.compile(r'^ {4}f?"(\d+) ', re.MULTILINE)

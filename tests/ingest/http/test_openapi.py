@@ -225,6 +225,7 @@ def test_served_document_is_this_one(server: Server) -> None:
     assert answer.json() == json.loads(json.dumps(DOCUMENT))
 
 
+@pytest.mark.long
 def test_client_that_sends_too_much_gets_the_documented_headers(tmp_path: Path) -> None:
     request = REQUESTS["stored"]
     with Server(tmp_path, consent="implied", rate_limit=1) as busy:

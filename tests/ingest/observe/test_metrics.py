@@ -319,6 +319,7 @@ def test_page_names_the_alerts_of_each_check_of_readiness(server: Server) -> Non
     assert {name for names in table.values() for name in names if name.startswith("Foldlog")} <= set(alerts())
 
 
+@pytest.mark.long
 def test_numbers_of_settings_in_the_rules_are_their_defaults() -> None:
     defaults = Settings()
     rules = {name: rule["expr"] for name, rule in alerts().items()}

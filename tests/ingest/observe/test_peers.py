@@ -126,6 +126,7 @@ def test_killed_worker_is_down_until_its_successor_has_a_socket_of_its_own(serve
     assert found["1"].accepted == 0 and found["0"].requests.items() >= old.items()
 
 
+@pytest.mark.long
 def test_start_removes_what_killed_workers_left_and_a_clean_stop_leaves_nothing(server: Server) -> None:
     server.kill()
     assert sorted(path.name for path in server.data.run.iterdir()) == ["0.sock", "1.sock"]
@@ -203,6 +204,7 @@ async def test_answer_that_is_none_means_down(tmp_path: Path, answer: Callable[.
     other.close()
 
 
+@pytest.mark.long
 def test_directory_without_workers_has_none(tmp_path: Path) -> None:
     assert query_workers(data_directory(tmp_path)) == {}
     assert query_workers(DataDirectory(tmp_path / "missing")) == {}

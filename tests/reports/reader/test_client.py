@@ -10,6 +10,8 @@ import threading
 from datetime import UTC, datetime
 from pathlib import Path
 
+import pytest
+
 from reports.query import Query, parse
 from reports.reader.client import KEPT_BYTES, Answers
 from shared.disk.durable import publish
@@ -26,6 +28,7 @@ def reader_of(server: Server) -> int:
     return reader
 
 
+@pytest.mark.long
 def test_hanging_report_is_given_up_and_holds_up_nothing(tmp_path: Path) -> None:
     with Server(tmp_path, report_timeout=2) as server:
         server.post([EVENT])
@@ -50,6 +53,7 @@ def test_hanging_report_is_given_up_and_holds_up_nothing(tmp_path: Path) -> None
         assert reader_of(server) != stuck
 
 
+@pytest.mark.long
 def test_same_question_is_asked_of_a_snapshot_once(tmp_path: Path) -> None:
     with Server(tmp_path) as server:
         server.post([EVENT])
@@ -99,12 +103,14 @@ def test_kept_answers_are_bounded(tmp_path: Path) -> None:
     assert answers.get(a_query(11), "json") is None
 
 
+@pytest.mark.long
 def test_reading_process_has_a_lower_priority(tmp_path: Path) -> None:
     with Server(tmp_path) as server:
         assert server.get("/admin/api/report").status == 200
         assert os.getpriority(os.PRIO_PROCESS, reader_of(server)) == 19
 
 
+@pytest.mark.long
 def test_reading_process_that_dies_is_replaced(tmp_path: Path) -> None:
     with Server(tmp_path) as server:
         assert server.get("/admin/api/report").status == 200
