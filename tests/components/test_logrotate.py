@@ -45,7 +45,7 @@ from tests.builders.silent_log import SilentLog
 from tests.builders.waiting import TIMEOUT_S, until
 from tests.faults.oracle import Found, look
 
-pytestmark = [pytest.mark.component, pytest.mark.timeout(120)]
+pytestmark = [pytest.mark.component, pytest.mark.long, pytest.mark.timeout(120)]
 
 ROUNDS = 5
 CLIENTS = 4

@@ -10,7 +10,7 @@ import pytest
 
 from tests.faults import out_of_memory
 
-pytestmark = [pytest.mark.crash, pytest.mark.component]
+pytestmark = [pytest.mark.crash, pytest.mark.component, pytest.mark.long]
 
 
 def test_server_without_memory_loses_nothing_that_was_acknowledged(tmp_path: Path) -> None:

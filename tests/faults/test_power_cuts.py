@@ -16,7 +16,7 @@ from tests.faults.file_systems import CannotMount, MissingProgram
 from tests.faults.outcome import Outcome
 from tests.faults.power_cuts import run
 
-pytestmark = [pytest.mark.component, pytest.mark.crash]
+pytestmark = [pytest.mark.component, pytest.mark.crash, pytest.mark.long]
 
 
 @contextmanager

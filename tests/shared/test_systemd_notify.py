@@ -37,6 +37,7 @@ def notifying(directory: Path, address: str, **settings: object) -> Iterator[tup
         yield server, listener
 
 
+@pytest.mark.long
 def test_serve_says_all_of_it(tmp_path: Path) -> None:
     with notifying(tmp_path, str(tmp_path / "notify"), workers=2, log_file=tmp_path / "messages") as (server, listener):
         ready = listener.until("READY=1")
@@ -68,6 +69,7 @@ def told_of(pid: int) -> set[str]:
     return names & {"NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID", "LISTEN_FDS", "LISTEN_PID", "LISTEN_FDNAMES"}
 
 
+@pytest.mark.long
 def test_serve_is_not_ready_before_every_worker_is(tmp_path: Path) -> None:
     address, held = str(tmp_path / "notify"), tmp_path / "held"
     held.touch()
@@ -81,6 +83,7 @@ def test_serve_is_not_ready_before_every_worker_is(tmp_path: Path) -> None:
         assert listener.until("READY=1").endswith("STATUS=2 of 2 workers ready, compactor ready")
 
 
+@pytest.mark.long
 def test_supervisor_that_stands_still_is_silent(tmp_path: Path) -> None:
     with notifying(tmp_path, str(tmp_path / "notify")) as (server, listener):
         listener.until("READY=1")
@@ -100,6 +103,7 @@ ALONE = {
 }
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(("command", "ready"), ALONE.values(), ids=ALONE)
 def test_worker_and_compactor_speak_for_themselves_without_serve(
     tmp_path: Path, command: list[str], ready: str
@@ -126,6 +130,7 @@ def test_worker_and_compactor_speak_for_themselves_without_serve(
             server._port_holder.close()
 
 
+@pytest.mark.long
 def test_compactor_shows_life_during_a_long_pass(tmp_path: Path) -> None:
     """The pass stands still in a thread of its own, as it does on a slow disk."""
     address, held, begun = str(tmp_path / "notify"), tmp_path / "held", tmp_path / "begun"
@@ -165,6 +170,7 @@ signal.signal(signal.SIGUSR2, circle)
 """
 
 
+@pytest.mark.long
 @pytest.mark.crash
 @pytest.mark.parametrize("number", STUCK.values(), ids=STUCK)
 def test_worker_that_is_stuck_is_replaced_and_loses_nothing(tmp_path: Path, number: signal.Signals) -> None:
@@ -186,6 +192,7 @@ def test_worker_that_is_stuck_is_replaced_and_loses_nothing(tmp_path: Path, numb
         server.fold()
 
 
+@pytest.mark.long
 @pytest.mark.crash
 def test_compactor_that_is_stuck_is_replaced(tmp_path: Path) -> None:
     with Server(tmp_path, worker_timeout=2) as server:
@@ -198,6 +205,7 @@ def test_compactor_that_is_stuck_is_replaced(tmp_path: Path) -> None:
         assert f'"child":"compact","pid":{pid},"silent_s":2' in server.stderr()
 
 
+@pytest.mark.long
 def test_slow_disk_is_no_stuck_worker(tmp_path: Path) -> None:
     """Each sync takes twice as long as a worker may be silent: the event loop does not
     wait for it.
@@ -212,6 +220,7 @@ def test_slow_disk_is_no_stuck_worker(tmp_path: Path) -> None:
         assert '"child_stuck"' not in server.stderr()
 
 
+@pytest.mark.long
 def test_what_everybody_slept_through_is_nobodys_silence(tmp_path: Path) -> None:
     """A machine that was suspended: supervisor and children stand still together, for
     longer than a child may be silent.
