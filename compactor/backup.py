@@ -31,13 +31,14 @@ from shared.disk.layout import (
     parse_kept_snapshot,
     parse_rotated,
 )
+from shared.disk.listing import list_files
 from shared.erasures import pending_requests, progress_of
 from shared.exit_codes import UsageError
 from shared.generations.load import find_snapshot
 from shared.generations.part_presence import missing_parts, referenced_parts
 from shared.generations.snapshot import Snapshot
 from shared.log import Log
-from shared.segments.sealed import list_files, sealed_segments
+from shared.segments.sealed import sealed_segments
 
 SEAL_PATIENCE_S = 10.0
 LOOKS = 5

@@ -16,9 +16,10 @@ from pathlib import Path
 from compactor.generations.commit import LOCK_PATIENCE_S, compactor_lock
 from shared.disk.compression import CannotInflate, deflating, inflated
 from shared.disk.durable import publishing, remove
-from shared.disk.layout import DataDirectory, parse_segment, parse_temporary
+from shared.disk.layout import DataDirectory, parse_segment
+from shared.disk.listing import temp_files
 from shared.generations.load import load_snapshot
-from shared.segments.sealed import Segment, list_files, recorded_sha256, sealed_segments
+from shared.segments.sealed import Segment, recorded_sha256, sealed_segments
 
 METHODS = {"zstd": ".zst", "gzip": ".gz"}
 # Whoever waits for the lock looks twenty times a second: between two segments a pass
@@ -83,12 +84,11 @@ def is_folded(data: DataDirectory, segment: Segment) -> bool:
 
 
 def temp_compressed_files(data: DataDirectory) -> list[Path]:
-    """What a compression that was killed had not published. Only whoever holds the
-    compactor's lock may ask.
+    """Compressed files that a killed command left unpublished. The caller holds the
+    compactor's lock.
     """
     sealed = {segment.name for segment in sealed_segments(data)}
-    found = ((parse_segment(parse_temporary(path.name) or ""), path) for path in list_files(data.log))
-    return [path for name, path in found if name in sealed]
+    return list(temp_files(data.log, lambda target: parse_segment(target) in sealed))
 
 
 def _compress(segment: Segment, suffix: str, done: Compressed) -> None:

@@ -1,17 +1,18 @@
-"""DuckDB as both halves use it: in memory, bounded, without network or extensions,
-spilling to a directory that it is given.
+"""DuckDB as every process uses it: in memory, bounded, without network or
+extensions.
 """
 
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import duckdb
 
 
 def connect(memory_bytes: int, threads: int, spill: Path | None = None) -> duckdb.DuckDBPyConnection:
-    """A new in-memory database that uses at most `memory_bytes` and, where `spill` is
-    given, disk beyond them.
+    """A new in-memory database that uses at most `memory_bytes`, and the directory
+    `spill`, if given, for what exceeds them.
     """
     return duckdb.connect(
         config={
@@ -24,3 +25,18 @@ def connect(memory_bytes: int, threads: int, spill: Path | None = None) -> duckd
             "preserve_insertion_order": False,
         }
     )
+
+
+def one_row(database: duckdb.DuckDBPyConnection, sql: str, values: object = None) -> tuple[Any, ...]:
+    """The row of a query that has exactly one, such as an aggregate without GROUP
+    BY.
+    """
+    row = database.execute(sql, values).fetchone()
+    if row is None:
+        raise AssertionError(f"no row: {sql}")
+    return row
+
+
+def one_number(database: duckdb.DuckDBPyConnection, sql: str, values: object = None) -> int:
+    """The integer in the first column of such a row; 0 for NULL."""
+    return one_row(database, sql, values)[0] or 0

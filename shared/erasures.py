@@ -11,7 +11,6 @@ ids could be tried.
 from __future__ import annotations
 
 import secrets
-import time
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -19,8 +18,8 @@ from pathlib import Path
 import msgspec
 
 from shared.disk.durable import PRIVATE_DIRECTORY_MODE, PRIVATE_MODE, make_directory, publish, remove
-from shared.disk.layout import TEMPORARY_SUFFIX, DataDirectory, parse_erasure_request
-from shared.segments.sealed import list_files
+from shared.disk.layout import DataDirectory, parse_erasure_request
+from shared.disk.listing import list_files, temp_files
 from shared.timestamps import now_ms, rfc3339
 
 UNPUBLISHED_S = 60.0
@@ -117,10 +116,8 @@ def _decoded(path: Path) -> ErasureRequest | None:
 
 
 def temp_request_files(data: DataDirectory) -> Iterator[Path]:
-    """What is left of requests whose asker was killed before they were made."""
-    for path in data.private.glob(f".erase-*{TEMPORARY_SUFFIX}"):
-        if time.time() - path.stat().st_mtime > UNPUBLISHED_S:
-            yield path
+    """Requests whose client was killed before they were published."""
+    return temp_files(data.private, lambda target: parse_erasure_request(target) is not None, UNPUBLISHED_S)
 
 
 def count_pending(data: DataDirectory) -> int:

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from shared.exit_codes import UsageError
+from shared.lateness import ARCHIVE_MIN_DAYS
 
 if TYPE_CHECKING:
     # Loaded where a value needs them: every process of Foldlog starts with this module.
@@ -291,7 +292,7 @@ _RANGE: dict[str, tuple[float, float]] = {
     "report_memory": (64 << 20, 1 << 40),
     "report_timeout": (1, 3600),
     "log_retention_days": (0, RETENTION_MAX_DAYS),
-    "archive_retention_days": (7, RETENTION_MAX_DAYS),
+    "archive_retention_days": (ARCHIVE_MIN_DAYS, RETENTION_MAX_DAYS),
     "counters_retention_days": (0, RETENTION_MAX_DAYS),
     "max_values": (10, 1_000_000),
 }

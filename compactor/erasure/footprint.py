@@ -25,8 +25,10 @@ from compactor.fold.load import archive_paths
 from compactor.generations.part_writer import sql_list
 from shared.disk.compression import CannotInflate, inflated
 from shared.disk.layout import TEMPORARY_SUFFIX, DataDirectory, parse_checksum, parse_segment
+from shared.disk.listing import list_files
+from shared.duckdb_engine import one_row
 from shared.generations.snapshot import Snapshot
-from shared.segments.sealed import Segment, active_segments, list_files, open_segment, readable_lines
+from shared.segments.sealed import Segment, active_segments, open_segment, readable_lines
 from shared.sql.archive_events import from_archive_sql
 
 # A shorter id is part of too many texts that have nothing to do with it.
@@ -266,8 +268,8 @@ def _search_day(
 
 
 def _two(database: duckdb.DuckDBPyConnection, sql: str, values: dict[str, str | None]) -> tuple[int, int]:
-    row = database.execute(sql, values).fetchone()
-    return (row[0], row[1]) if row else (0, 0)
+    (first, second) = one_row(database, sql, values)
+    return first, second
 
 
 def _search_quarantine(database: duckdb.DuckDBPyConnection, data: DataDirectory, sought: Sought, found: Found) -> None:

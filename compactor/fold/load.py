@@ -16,14 +16,16 @@ from pathlib import Path
 
 import duckdb
 
-from compactor.fold.select_segments import neighbours
 from compactor.fold.user_agents import parse_agent
 from compactor.fold.verify_segments import Checked
 from shared.disk.layout import PACKED_SUFFIXES, DataDirectory
+from shared.duckdb_engine import one_row
+from shared.event_ids import server_id_random_sql, server_id_time_sql
 from shared.generations.part_integrity import verified_parts
 from shared.generations.snapshot import Snapshot
+from shared.lateness import dedupe_window
 from shared.segments.line import COLUMNS, LINE_MAX_BYTES, SCHEMA_VERSION, DataFromNewerVersion
-from shared.sql.archive_events import from_archive_sql, server_id_random_sql, server_id_time_sql
+from shared.sql.archive_events import from_archive_sql
 
 
 class LinesDoNotParse(Exception):
@@ -62,7 +64,7 @@ def read_lines(database: duckdb.DuckDBPyConnection, checked: Sequence[Checked], 
     if files:
         _insert_lines(database, files, sites)
     expected = sum(each.lines for each in checked)
-    (found, placed, newest) = _one(
+    (found, placed, newest) = one_row(
         database,
         "SELECT count(*), count(*) FILTER (id IS NOT NULL AND event IS NOT NULL AND time IS NOT NULL "
         "AND received IS NOT NULL AND site IS NOT NULL AND v IS NOT NULL), max(v) FROM incoming",
@@ -234,7 +236,7 @@ def _drop_repeats_within(database: duckdb.DuckDBPyConnection, folded: Folded) ->
         WINDOW copies AS (PARTITION BY i.site, i.id ORDER BY {_precedence("i")})
         """
     )
-    (repeats, conflicts) = _one(
+    (repeats, conflicts) = one_row(
         database, "SELECT count(*) FILTER (place > 1), count(*) FILTER (place > 1 AND conflict) FROM ranked"
     )
     if repeats:
@@ -248,7 +250,7 @@ def _drop_repeats_of_archived(
 ) -> None:
     database.execute("CREATE OR REPLACE TEMP TABLE replaced (site VARCHAR, id VARCHAR, day DATE)")
     touched = [day for (day,) in database.execute("SELECT DISTINCT time::DATE FROM incoming").fetchall()]
-    paths = archive_paths(data, before, sorted(neighbours(touched)))
+    paths = archive_paths(data, before, sorted(dedupe_window(touched)))
     if not paths:
         return
     # By what is stored of an id, so that it need not be put together for every archived
@@ -271,7 +273,7 @@ def _drop_repeats_of_archived(
         """,
         {"paths": [str(path) for path in paths]},
     )
-    (repeats, conflicts) = _one(database, "SELECT count(*), count(*) FILTER (conflict) FROM met")
+    (repeats, conflicts) = one_row(database, "SELECT count(*), count(*) FILTER (conflict) FROM met")
     if repeats:
         database.execute("DELETE FROM incoming WHERE rowid IN (SELECT line FROM met WHERE NOT precedes)")
         database.execute("INSERT INTO replaced SELECT site, id, day FROM met WHERE precedes")
@@ -283,10 +285,3 @@ def archive_paths(data: DataDirectory, snapshot: Snapshot, days: Sequence[date])
     """The archive parts of these days, as far as there are any. Raises PartDamaged."""
     kept = ((day, snapshot.days[day]) for day in days if day in snapshot.days)
     return [path for day, entry in kept for path in verified_parts(data, "archive", day, entry.archive)]
-
-
-def _one(database: duckdb.DuckDBPyConnection, sql: str) -> tuple[int, ...]:
-    row = database.execute(sql).fetchone()
-    if row is None:
-        raise AssertionError("an aggregate has one row")
-    return row

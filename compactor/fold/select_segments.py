@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Container, Iterable, Iterator, Sequence
-from datetime import date, timedelta
+from datetime import date
 
 from shared.disk.layout import SegmentName
 from shared.generations.snapshot import Part, Snapshot
@@ -16,9 +16,6 @@ from shared.segments.sealed import Segment
 from shared.timestamps import DAY_S, epoch_ms
 
 PASS_MAX_BYTES = 256 << 20
-# An id may be sent again until its event is too late to be accepted: 72 hours span at
-# most three midnights (P7).
-DEDUPE_DAYS = 3
 TIER_PARTS = 8
 SETTLED_SHARE = 0.9
 
@@ -92,8 +89,3 @@ def days_to_settle(snapshot: Snapshot, touched: Container[date], now_ms: int) ->
 
 def _tier(rows: int) -> int:
     return int(math.log(max(rows, 1), TIER_PARTS))
-
-
-def neighbours(days: Iterable[date]) -> set[date]:
-    """The days on which an event of these days may have been counted before."""
-    return {day + timedelta(days=shift) for day in days for shift in range(-DEDUPE_DAYS, DEDUPE_DAYS + 1)}

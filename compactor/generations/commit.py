@@ -21,7 +21,8 @@ import msgspec
 from filelock import Timeout, UnixFileLock, lock_descriptor
 
 from shared.disk.durable import hard_link, publish, publishing, remove, remove_empty_directory, sync_directory
-from shared.disk.layout import TEMPORARY_SUFFIX, DataDirectory, parse_day, parse_part
+from shared.disk.layout import DataDirectory, parse_day, parse_part
+from shared.disk.listing import temp_files
 from shared.exit_codes import TemporaryFailure
 from shared.generations.load import (
     LoadedSnapshot,
@@ -227,7 +228,7 @@ def sweep_orphans(data: DataDirectory, current: Snapshot) -> int:
     names = part_names([current, *_read_whole(data, kept_generations(data))])
     needed = {data.part(*name) for name in names}
     orphans = [path for path in _all_parts(data) if path not in needed]
-    return remove([*orphans, *data.root.glob(f".{data.snapshot.name}.*{TEMPORARY_SUFFIX}")])
+    return remove([*orphans, *temp_files(data.root, lambda target: target == data.snapshot.name)])
 
 
 def part_names(snapshots: Iterable[Snapshot]) -> set[tuple[str, date, int]]:

@@ -20,6 +20,7 @@ from compactor.fold.load import Folded
 from compactor.fold.select_segments import parts_to_merge
 from shared.disk.durable import publishing
 from shared.disk.layout import DataDirectory
+from shared.duckdb_engine import one_number
 from shared.generations.archive_schema import (
     COUNTED_DIMENSIONS,
     COUNTER_COLUMNS,
@@ -339,8 +340,7 @@ def _distinct(database: duckdb.DuckDBPyConnection, column: str, where: str) -> i
 
 
 def _count(database: duckdb.DuckDBPyConnection, relation: str) -> int:
-    row = database.execute(f"SELECT count(*) FROM {relation}").fetchone()
-    return row[0] if row else 0
+    return one_number(database, f"SELECT count(*) FROM {relation}")
 
 
 def sql_list(paths: list[Path]) -> str:

@@ -25,13 +25,14 @@ from compactor.generations.commit import (
 )
 from shared.disk.durable import publishing, remove
 from shared.disk.layout import DataDirectory, parse_day, parse_part
+from shared.disk.listing import list_files
 from shared.erasures import ErasureCompleted, ErasureStarted, read_records
 from shared.exit_codes import UsageError
 from shared.generations.load import find_snapshot, kept_generations, load_snapshot
 from shared.generations.part_presence import missing_parts
 from shared.generations.snapshot import Snapshot, encode_snapshot
 from shared.log import Log
-from shared.segments.sealed import list_files, sealed_segments
+from shared.segments.sealed import sealed_segments
 
 
 class CopyIncomplete(UsageError):

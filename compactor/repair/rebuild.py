@@ -22,7 +22,6 @@ import msgspec
 
 from compactor.erasure.rewrite import finish_in_log
 from compactor.fold.load import archive_paths
-from compactor.fold.select_segments import neighbours
 from compactor.generations.commit import (
     LOCK_PATIENCE_S,
     CompactorLock,
@@ -47,6 +46,7 @@ from shared.duckdb_engine import connect
 from shared.generations.archive_schema import ARCHIVE_COLUMNS
 from shared.generations.load import load_snapshot, newest_part_generation
 from shared.generations.snapshot import Day, Snapshot, Totals
+from shared.lateness import dedupe_window
 from shared.log import Log
 from shared.settings import Settings
 from shared.sql.archive_events import empty_relation_sql, from_archive_sql
@@ -150,7 +150,7 @@ def _rebuild_days(work: _Work, *, is_adopted: bool, dry_run: bool) -> tuple[list
     """
     believed, refolded = work.salvaged.snapshot.days, work.sources.log.snapshot.days
     unnamed = {date.fromisoformat(path.parent.name) for path in work.salvaged.unnamed}
-    near = believed.keys() if is_adopted else neighbours({*refolded, *unnamed}) & believed.keys()
+    near = believed.keys() if is_adopted else dedupe_window({*refolded, *unnamed}) & believed.keys()
     changes, days = [], dict(work.before.days)
     for day in sorted({*refolded, *near, *(each.day for each in work.damaged)} - work.before.forgotten.keys()):
         old = believed.get(day, Day(rfc3339(work.now_ms)))

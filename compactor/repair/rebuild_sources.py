@@ -15,13 +15,13 @@ from typing import NamedTuple
 import duckdb
 
 from compactor.fold.load import archive_paths
-from compactor.fold.select_segments import neighbours
 from compactor.generations.part_writer import sql_list
 from compactor.repair.replay import refold
 from compactor.repair.unreferenced_parts import Salvaged
 from shared.disk.layout import DataDirectory
 from shared.generations.archive_schema import ARCHIVE_COLUMNS
 from shared.generations.snapshot import Snapshot
+from shared.lateness import dedupe_window
 from shared.log import Log
 from shared.settings import Settings
 from shared.sql.archive_events import empty_relation_sql, from_archive_sql
@@ -88,7 +88,7 @@ def make_rebuilt(database: duckdb.DuckDBPyConnection, sources: Sources, day: dat
     any fold; the refolded one if equal. `is_unnamed` is true of those that only parts
     hold which no snapshot names.
     """
-    near = sorted(neighbours([day]))
+    near = sorted(dedupe_window([day]))
     # Of repeats the copy received first stays, of the newest part that has it.
     first = "(e.received, e.time, o.filename) < (o.received, o.time, e.filename)"
     is_repeat = f"FROM {_believed(sources, near)} e WHERE e.site = o.site AND e.id = o.id AND {first}"
@@ -113,7 +113,7 @@ def _believed(sources: Sources, days: list[date]) -> str:
     unnamed = [path for path in sources.unnamed if date.fromisoformat(path.parent.name) in days]
     if not unnamed:
         return f"(SELECT *, false AS is_unnamed FROM {events})"
-    waits = f"FROM {_of(sources.waiting, sorted(neighbours(days)))} w WHERE w.site = u.site AND w.id = u.id"
+    waits = f"FROM {_of(sources.waiting, sorted(dedupe_window(days)))} w WHERE w.site = u.site AND w.id = u.id"
     return (
         f"(SELECT *, list_contains({sql_list(unnamed)}, filename) AS is_unnamed FROM {events} u "
         f"WHERE NOT (is_unnamed AND EXISTS ({waits} AND w.received <= u.received)))"

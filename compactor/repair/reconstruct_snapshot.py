@@ -18,6 +18,7 @@ import msgspec
 
 from compactor.generations.commit import set_aside, unused_generation
 from shared.disk.layout import DataDirectory, parse_day, parse_part
+from shared.duckdb_engine import one_number
 from shared.generations.archive_schema import COUNTED_DIMENSIONS, OTHER, TOTAL
 from shared.generations.snapshot import Day, Part, Retention, Snapshot, Totals
 from shared.log import Log
@@ -80,14 +81,14 @@ def _parts_on_disk(data: DataDirectory, kind: str) -> Iterator[tuple[date, Path,
 def read_part(database: duckdb.DuckDBPyConnection, path: Path, generation: int) -> Part | None:
     """A part as a snapshot would name it, or None where it cannot be read."""
     try:  # every value, not the footer alone
-        row = database.execute("SELECT count(hash(p)) FROM read_parquet($1) p", [str(path)]).fetchone()
+        rows = one_number(database, "SELECT count(hash(p)) FROM read_parquet($1) p", [str(path)])
     except duckdb.OutOfMemoryException:
         raise
     except duckdb.Error:
         return None
     with path.open("rb") as file:
         sha256 = hashlib.file_digest(file, "sha256").hexdigest()
-    return Part(generation, row[0] if row else 0, path.stat().st_size, sha256)
+    return Part(generation, rows, path.stat().st_size, sha256)
 
 
 def with_part(
@@ -151,5 +152,4 @@ def adopted_totals(
 def events_counted(database: duckdb.DuckDBPyConnection, counters: Path) -> int:
     """How many events the counters of a day count."""
     sql = f"SELECT coalesce(sum(events), 0)::BIGINT FROM read_parquet($1) WHERE dimension = '{TOTAL}'"
-    row = database.execute(sql, [str(counters)]).fetchone()
-    return row[0] if row else 0
+    return one_number(database, sql, [str(counters)])

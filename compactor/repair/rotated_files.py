@@ -25,10 +25,11 @@ from filelock import lock_descriptor
 from shared.disk.compression import CannotInflate
 from shared.disk.durable import hard_link, remove, sync_directory
 from shared.disk.layout import ROTATED_WRITER, DataDirectory, SegmentName, parse_rotated
+from shared.disk.listing import list_names
 from shared.log import Log
 from shared.segments.line import DataFromNewerVersion, ScannedLine, scan_lines
 from shared.segments.recovery import is_same_file, seal_valid_lines
-from shared.segments.sealed import list_names, readable_lines, recorded_sha256, sealed_segments
+from shared.segments.sealed import readable_lines, recorded_sha256, sealed_segments
 
 # logrotate, gzip or a person may be at work on it; who writes to a file changes its
 # time.

@@ -21,7 +21,7 @@ from compactor.repair.directory_check import later_parts
 from compactor.run_pass import THREADS
 from shared.disk.durable import scratch
 from shared.disk.layout import DataDirectory
-from shared.duckdb_engine import connect
+from shared.duckdb_engine import connect, one_number
 from shared.erasures import pending_requests, progress_of
 from shared.generations.load import LoadedSnapshot, SnapshotLost, find_snapshot, kept_generations
 from shared.generations.part_integrity import part_error
@@ -319,5 +319,4 @@ def _batches(checked: list[Checked]) -> Iterator[list[Checked]]:
 
 
 def count(database: duckdb.DuckDBPyConnection, sql: str, values: dict[str, object] | None = None) -> int:
-    row = database.execute(f"SELECT count(*) FROM ({sql})", values or {}).fetchone()
-    return row[0] if row else 0
+    return one_number(database, f"SELECT count(*) FROM ({sql})", values or {})

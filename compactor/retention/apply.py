@@ -21,6 +21,7 @@ from compactor.generations.part_writer import sql_list, write_counters
 from compactor.retention.plan import LogFiles, RetentionPlan, is_past, plan_expiry
 from shared.disk.durable import remove
 from shared.disk.layout import DataDirectory
+from shared.duckdb_engine import one_number
 from shared.generations.archive_schema import COUNTER_COLUMNS, DIMENSIONS, OTHER, TOTAL
 from shared.generations.part_integrity import verified_part
 from shared.generations.snapshot import Retention, Snapshot
@@ -108,8 +109,7 @@ def _events(database: duckdb.DuckDBPyConnection, data: DataDirectory, snapshot: 
         return 0
     path = str(verified_part(data, "counters", day, counters))
     sql = f"SELECT coalesce(sum(events), 0)::BIGINT FROM read_parquet($1) WHERE dimension = '{TOTAL}'"
-    row = database.execute(sql, [path]).fetchone()
-    return row[0] if row else 0
+    return one_number(database, sql, [path])
 
 
 def _expire_archive(

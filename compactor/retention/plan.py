@@ -16,18 +16,17 @@ from datetime import date, timedelta
 from typing import Generic, Literal, NamedTuple, TypeVar
 
 from shared.generations.snapshot import EMPTY_TIME, Retention, RetentionHold, Snapshot
+from shared.lateness import ARCHIVE_MIN_DAYS
 from shared.segments.sealed import Segment
 from shared.settings import Settings
 from shared.timestamps import DAY_S, epoch_ms, rfc3339, utc_day
 
 DAY_MS = DAY_S * 1000
 CLOCK_AHEAD_MAX_MS = 2 * DAY_MS
-# A clock that is kept right may be put back a little; further back it was wrong, or is.
-CLOCK_BEHIND_MAX_MS = 3600 * 1000
+# How far the clock may step back before deletion stops for two days. Stricter than an
+# hour, a small correction by NTP would stop it; the doctor reports those already.
+CLOCK_STEP_BACK_MAX_MS = 3600 * 1000
 CLOCK_STEADY_MS = CLOCK_AHEAD_MAX_MS
-# Late events (72 hours) and their neighbours (three days) need it: as the smallest
-# FOLDLOG_ARCHIVE_RETENTION_DAYS.
-ARCHIVE_MIN_DAYS = 7
 # A pass that takes more days of a kind than this, and more than half of them, was not
 # meant or should be looked at.
 UNGUARDED_DAYS = 7
@@ -246,6 +245,6 @@ def doubted_since(snapshot: Snapshot, now_ms: int) -> str | None:
     if snapshot.generation == 0:
         return None
     last_ms = epoch_ms(snapshot.as_of)
-    if not last_ms - CLOCK_BEHIND_MAX_MS <= now_ms <= last_ms + CLOCK_AHEAD_MAX_MS:
+    if not last_ms - CLOCK_STEP_BACK_MAX_MS <= now_ms <= last_ms + CLOCK_AHEAD_MAX_MS:
         return rfc3339(now_ms)
     return snapshot.retention.doubted_since if clock_doubt(snapshot, now_ms) else None

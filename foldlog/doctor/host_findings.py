@@ -19,7 +19,9 @@ Level = Literal["ok", "warning", "wrong", "unknown"]
 
 FEW_INODES = 10_000
 ENOUGH_DAYS = 14
-CLOCK_BEHIND_MAX_S = 60
+# How far the clock may be behind the newest file without a warning: a warning costs
+# nothing, so it comes long before retention stops deleting.
+CLOCK_BEHIND_WARN_S = 60
 # What the fold's process and a reader take beside the memory of their engine
 # (docs/settings.md).
 BESIDE_ENGINE = 150 << 20
@@ -184,7 +186,7 @@ def clock(now_s: float, newest_s: float | None, newest: str, doubted_since: str 
     """Whether the clock is behind what was written with it. `newest` says what was
     written last, at `newest_s`.
     """
-    if newest_s is not None and newest_s - now_s > CLOCK_BEHIND_MAX_S:
+    if newest_s is not None and newest_s - now_s > CLOCK_BEHIND_WARN_S:
         return Finding(
             "clock",
             "wrong",

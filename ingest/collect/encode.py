@@ -7,7 +7,6 @@ encoded together.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from functools import lru_cache
 
@@ -16,6 +15,7 @@ import msgspec
 from ingest.collect.event import Property
 from ingest.collect.validate import Accepted
 from shared.control_chars import escape_control_chars
+from shared.event_ids import make_event_ids
 from shared.segments.line import SCHEMA_VERSION, append_crc
 from shared.timestamps import rfc3339
 
@@ -54,7 +54,6 @@ class Line(msgspec.Struct, omit_defaults=True, kw_only=True, gc=False):
 
 
 _ENCODER = msgspec.json.Encoder()
-_RANDOM_BYTES = 10
 _REMEMBERED = 1024
 
 
@@ -91,12 +90,3 @@ def _encode_without_braces(objects: Sequence[msgspec.Struct]) -> list[bytes]:
     # Encoded without their braces. The newlines that are there stand between the
     # objects: JSON escapes those in a text.
     return escape_control_chars(_ENCODER.encode_lines(objects))[1:-2].split(b"}\n{")
-
-
-def make_event_ids(count: int, received_ms: int) -> list[str]:
-    """New event ids: the time in front keeps them in order, which is what makes them
-    small in the archive.
-    """
-    random = os.urandom(_RANDOM_BYTES * count).hex()
-    width = 2 * _RANDOM_BYTES
-    return [f"{received_ms:011x}{random[start : start + width]}" for start in range(0, width * count, width)]

@@ -11,6 +11,8 @@ from typing import Annotated, NamedTuple
 from msgspec import Meta, Raw, Struct
 from msgspec.structs import astuple
 
+from shared.lateness import LATENESS_H
+
 EVENT_MAX_BYTES = 32 << 10
 EPOCH_MS_MAX = 253_402_300_799_999  # 9999-12-31T23:59:59.999Z
 
@@ -43,7 +45,9 @@ class Event(Struct, forbid_unknown_fields=True, omit_defaults=True, kw_only=True
     # Rules that types cannot say are in verdict.py.
     id: Annotated[EventId | None, Meta(description="Copies with the same id on the same site count once.")] = None
     name: Annotated[str, Meta(min_length=1, max_length=120, extra_json_schema=_HARMLESS)]
-    time: Annotated[Moment | None, Meta(description="When it happened: at most 72 hours ago. Default: now.")] = None
+    time: Annotated[
+        Moment | None, Meta(description=f"When it happened: at most {LATENESS_H} hours ago. Default: now.")
+    ] = None
     visitor: Annotated[Identity | None, Meta(description="No placeholder such as `undefined` or `anonymous`.")] = None
     session: Annotated[Identity | None, Meta(description="No placeholder, as for `visitor`.")] = None
     url: Address | None = None

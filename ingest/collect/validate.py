@@ -16,10 +16,9 @@ from typing import NamedTuple, cast
 
 from ingest.collect.event import EVENT_MAX_BYTES, Columns, Event
 from shared.control_chars import CONTROL_CHARS
-from shared.timestamps import DAY_S
+from shared.lateness import LATENESS_H, LATENESS_MAX_MS
 
 FUTURE_MAX_MS = 5 * 60 * 1000
-LATENESS_MAX_MS = 3 * DAY_S * 1000
 
 _ID_BYTES = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_-"
 _HTTP = ("http://", "https://")
@@ -149,7 +148,7 @@ def to_ms(moment: datetime | int) -> int:
 
 
 EventError = tuple[str, str, str]
-_TOO_OLD: EventError = ("too_old", "time", "the event is more than 72 hours old")
+_TOO_OLD: EventError = ("too_old", "time", f"the event is more than {LATENESS_H} hours old")
 
 
 def event_error(event: Event) -> EventError | None:

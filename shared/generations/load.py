@@ -9,8 +9,8 @@ import errno
 from typing import NamedTuple
 
 from shared.disk.layout import DataDirectory, parse_day, parse_kept_snapshot, parse_part
+from shared.disk.listing import list_files
 from shared.generations.snapshot import Snapshot, SnapshotDamaged, decode_snapshot
-from shared.segments.sealed import list_files
 
 
 class SnapshotLost(SnapshotDamaged):

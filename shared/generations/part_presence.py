@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 from shared.disk.layout import DataDirectory, parse_part
+from shared.disk.listing import list_files
 from shared.generations.snapshot import Part, Snapshot
-from shared.segments.sealed import list_files
 
 
 class ReferencedPart(NamedTuple):

@@ -11,9 +11,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-import time
 from collections.abc import Callable, Iterator
-from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -22,20 +20,20 @@ from filelock import lock_descriptor
 
 from shared.disk.durable import publish, publishing, remove
 from shared.disk.layout import (
-    TEMPORARY_SUFFIX,
     DataDirectory,
     SegmentName,
     parse_checksum,
     parse_segment,
-    parse_temporary,
 )
+from shared.disk.listing import list_files, temp_files
 from shared.exit_codes import TemporaryFailure
 from shared.generations.load import load_snapshot
 from shared.segments.line import ScannedLine, iter_lines, scan_lines
 from shared.segments.quarantine import RECOVERED_PREFIX, publish_quarantine
-from shared.segments.sealed import list_files, recorded_sha256, sealed_segments, sha256_line
+from shared.segments.sealed import recorded_sha256, sealed_segments, sha256_line
 
-# To copy a segment takes less; who does it touches its file all the while.
+# Longer than copying a segment takes; a copy in progress modifies its file all the
+# time.
 ABANDONED_S = 600.0
 
 
@@ -171,30 +169,26 @@ def _stray_checksums(data: DataDirectory, writer: str) -> list[Path]:
 
 
 def temp_segment_files(data: DataDirectory, writer: str) -> list[Path]:
-    """What a seal, a recovery or an adoption that was killed had not published yet.
-    Only whoever holds the writer's lock asks.
+    """Files of a writer that a killed seal, copy or recovery left unpublished; each may
+    be as large as a segment. The caller holds the writer's lock.
 
-    It is as large as a segment, and of no use to anybody. What is made of a segment
-    that is sealed already is somebody else's.
+    Copies of a segment that is sealed already belong to the compactor.
     """
     sealed = {(segment.name.writer, segment.name.sequence) for segment in sealed_segments(data)}
-    found = []
-    for path in list_files(data.log):
-        target = parse_temporary(path.name) or ""
+
+    def is_of_writer(target: str) -> bool:
         name = parse_segment(target) or parse_checksum(target)
-        if name is not None and name.writer == writer and (name.writer, name.sequence) not in sealed:
-            found.append(path)
-    return [*found, *data.quarantine.glob(f".{RECOVERED_PREFIX}{writer}-*{TEMPORARY_SUFFIX}")]
+        return name is not None and name.writer == writer and (name.writer, name.sequence) not in sealed
+
+    prefix = f"{RECOVERED_PREFIX}{writer}-"
+    return [
+        *temp_files(data.log, is_of_writer),
+        *temp_files(data.quarantine, lambda target: target.startswith(prefix)),
+    ]
 
 
 def abandoned_temp_files(data: DataDirectory) -> Iterator[Path]:
-    """The same of any writer, for whoever compacts: what nobody has touched for a
-    while, and its writer may never be back.
+    """Such files of any writer that have been idle for ABANDONED_S: their writer may
+    never run again. The caller holds the compactor's lock.
     """
-    for path in list_files(data.log):
-        target = parse_temporary(path.name) or ""
-        with suppress(FileNotFoundError):
-            if (parse_segment(target) or parse_checksum(target)) and abs(
-                time.time() - path.stat().st_mtime
-            ) > ABANDONED_S:
-                yield path
+    return temp_files(data.log, lambda target: bool(parse_segment(target) or parse_checksum(target)), ABANDONED_S)

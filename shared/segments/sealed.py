@@ -13,6 +13,7 @@ from typing import BinaryIO
 
 from shared.disk.compression import CannotInflate, inflated, open_inflated
 from shared.disk.layout import PACKED_SUFFIXES, DataDirectory, SegmentName, parse_active, parse_segment
+from shared.disk.listing import list_names
 from shared.segments.line import PIECE_MAX_BYTES, iter_lines
 
 _BLOCK = 1 << 20
@@ -85,26 +86,6 @@ def sealed_segments(data: DataDirectory) -> list[Segment]:
         if name is not None:
             found.setdefault((name.writer, name.sequence), Segment(name, log / file))
     return [found[key] for key in sorted(found)]
-
-
-def list_files(directory: Path) -> list[Path]:
-    """What is in a directory, by name; nothing when there is none. Raises OSError when
-    it cannot be listed.
-
-    Not glob: it takes a directory that may not be read for an empty one, and a sequence
-    number would be used again.
-    """
-    return [directory / name for name in list_names(directory)]
-
-
-def list_names(directory: Path) -> list[str]:
-    """The same as names alone: of a hundred thousand files those that matter are found
-    in a fraction of the time.
-    """
-    try:
-        return sorted(os.listdir(directory))
-    except FileNotFoundError:
-        return []
 
 
 def file_sizes(data: DataDirectory) -> dict[str, int]:

@@ -6,11 +6,8 @@ The columns are in shared/generations/archive_schema.py.
 
 from __future__ import annotations
 
+from shared.event_ids import server_id_random_sql, server_id_sql, server_id_time_sql
 from shared.generations.archive_schema import ARCHIVE_COLUMNS, STORED_COLUMNS
-
-# An id made by the server: 11 hex digits are the milliseconds of its receipt, the other
-# 20 are random.
-_SERVER_ID_LENGTH, _SERVER_ID_TIME = 31, 11
 
 
 def empty_relation_sql(columns: dict[str, str]) -> str:
@@ -24,9 +21,8 @@ def from_archive_sql(source: str, *more: str) -> str:
     """Events with ARCHIVE_COLUMNS, and `more` columns, from a relation with
     STORED_COLUMNS. Columns that the query does not use are not read.
     """
-    server_id = f"printf('%0{_SERVER_ID_TIME}x', epoch_ms(received)) || lower(hex(random_id))"
     restored = {
-        "id": f"coalesce(client_id, {server_id})",
+        "id": f"coalesce(client_id, {server_id_sql('received', 'random_id')})",
         "url": "coalesce(url_head || path || url_tail, url_tail)",
         "referrer_url": "coalesce(referrer_head || referrer || referrer_tail, referrer_tail)",
     }
@@ -49,24 +45,6 @@ def to_archive_sql(events: str) -> str:
     }
     columns = ", ".join(f"{encoded.get(name, name)} AS {name}" for name in STORED_COLUMNS)
     return f"(SELECT {columns} FROM {events} e)"
-
-
-def server_id_random_sql(table: str) -> str:
-    """The random bytes of `table`.id if the id has the form of one made by the server;
-    else NULL.
-    """
-    digits = f"substr({table}.id, {_SERVER_ID_TIME + 1})"
-    return f"CASE WHEN {_is_server_id_sql(table)} THEN unhex({digits}) END"
-
-
-def server_id_time_sql(table: str) -> str:
-    """The time of receipt that an id made by the server begins with; else NULL."""
-    digits = f"substr({table}.id, 1, {_SERVER_ID_TIME})"
-    return f"CASE WHEN {_is_server_id_sql(table)} THEN make_timestamp_ms(('0x' || {digits})::BIGINT) END"
-
-
-def _is_server_id_sql(table: str) -> str:
-    return f"(length({table}.id) = {_SERVER_ID_LENGTH} AND translate({table}.id, '0123456789abcdef', '') = '')"
 
 
 def _split_around(name: str, text: str, middle: str) -> dict[str, str]:

@@ -206,8 +206,8 @@ MUTANTS = (
         (
             Edit(
                 "compactor/fold/load.py",
-                "    paths = archive_paths(data, before, sorted(neighbours(touched)))\n",
-                "    paths = archive_paths(data, before, sorted(neighbours(touched)))[:0]\n",
+                "    paths = archive_paths(data, before, sorted(dedupe_window(touched)))\n",
+                "    paths = archive_paths(data, before, sorted(dedupe_window(touched)))[:0]\n",
             ),
         ),
         (CLONES, FOLD, FOLD_IS_PURE),

@@ -16,10 +16,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from ingest.collect.encode import RequestFields, encode_events, make_event_ids
+from ingest.collect.encode import RequestFields, encode_events
 from ingest.collect.event import Event, Property
 from ingest.collect.validate import is_id
 from shared.control_chars import CONTROL_CHARS
+from shared.event_ids import make_event_ids
 from shared.segments.line import COLUMNS, LINE_MAX_BYTES, DataFromNewerVersion, append_crc, line_error, scan_lines
 from shared.timestamps import epoch_ms
 

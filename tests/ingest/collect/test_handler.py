@@ -18,8 +18,8 @@ from typing import Any
 
 import pytest
 
-from ingest.collect.validate import LATENESS_MAX_MS
 from shared.generations.load import load_snapshot
+from shared.lateness import LATENESS_MAX_MS
 from shared.timestamps import now_ms
 from tests.builders.logs import NOON, data_directory, fold, line, sealed
 from tests.builders.server import ADMIN_TOKEN, INGEST_KEY, Server
