@@ -19,8 +19,8 @@ from reports.query import Query
 from reports.report import touched
 from shared.control_chars import escape_control_chars
 from shared.disk.layout import DataDirectory
-from shared.generations.archive_schema import ARCHIVE_COLUMNS
 from shared.generations.snapshot import Snapshot
+from shared.schema import ARCHIVE_COLUMNS
 from shared.sql.archive_events import empty_relation_sql, from_archive_sql
 
 _ROWS = 2000

@@ -15,7 +15,7 @@ from typing import Literal, cast, get_args
 from zoneinfo import ZoneInfo
 
 from shared.exit_codes import UsageError
-from shared.generations.archive_schema import DIMENSIONS
+from shared.schema import DIMENSIONS
 
 Interval = Literal["none", "15m", "hour", "day", "week", "month"]
 Bots = Literal["exclude", "include", "only"]

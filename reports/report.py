@@ -19,17 +19,10 @@ import duckdb
 
 from reports.query import PROPS, Query, edges, midnight
 from shared.disk.layout import DataDirectory
-from shared.generations.archive_schema import (
-    ARCHIVE_COLUMNS,
-    BUCKET_S,
-    COUNTED_DIMENSIONS,
-    COUNTER_COLUMNS,
-    DAY_SUM_SUFFIX,
-    OTHER,
-    TOTAL,
-)
+from shared.generations.counter_schema import BUCKET_S, COUNTER_COLUMNS, DAY_SUM_SUFFIX, OTHER, TOTAL
 from shared.generations.part_integrity import verified_part, verified_parts
 from shared.generations.snapshot import Day, Snapshot
+from shared.schema import ARCHIVE_COLUMNS, COUNTED_DIMENSIONS
 from shared.sql.archive_events import empty_relation_sql, from_archive_sql
 
 EXPIRED = "the archive of that time is past its retention, and visitors cannot be added up"

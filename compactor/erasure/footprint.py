@@ -28,12 +28,12 @@ from shared.disk.layout import TEMPORARY_SUFFIX, DataDirectory, parse_checksum, 
 from shared.disk.listing import list_files
 from shared.duckdb_engine import one_row
 from shared.generations.snapshot import Snapshot
+from shared.schema import FREE_TEXT
 from shared.segments.sealed import Segment, active_segments, open_segment, readable_lines
 from shared.sql.archive_events import from_archive_sql
 
 # A shorter id is part of too many texts that have nothing to do with it.
 MENTION_MIN = 6
-MENTIONING = ("id", "session", "url", "referrer_url", "ua", "props")
 _BLOCK = 1 << 20
 # How much of a file shows whether it is text.
 _LOOK = 1 << 12
@@ -262,7 +262,7 @@ def _search_day(
         found.days[day] = theirs
     found.other_sites += elsewhere
     if len(sought.visitor) >= MENTION_MIN:
-        mentions = " OR ".join(f"contains({column}, $visitor)" for column in MENTIONING)
+        mentions = " OR ".join(f"contains({column}, $visitor)" for column in FREE_TEXT)
         sql = f"SELECT count(*), 0 FROM {events} WHERE visitor IS DISTINCT FROM $visitor AND ({mentions})"
         found.mentions += _two(database, sql, {"visitor": sought.visitor})[0]
 

@@ -51,12 +51,12 @@ from shared.erasures import (
     temp_request_files,
     unreadable_requests,
 )
-from shared.generations.archive_schema import ARCHIVE_COLUMNS
 from shared.generations.consistent_read import read_published
 from shared.generations.load import load_snapshot
 from shared.generations.part_presence import referenced_parts
 from shared.generations.snapshot import Snapshot
 from shared.log import Log
+from shared.schema import ARCHIVE_COLUMNS
 from shared.segments.recovery import abandoned_temp_files
 from shared.segments.sealed import Segment, readable_lines, recorded_sha256, sha256_line
 from shared.settings import Settings

@@ -24,7 +24,8 @@ from shared.event_ids import server_id_random_sql, server_id_time_sql
 from shared.generations.part_integrity import verified_parts
 from shared.generations.snapshot import Snapshot
 from shared.lateness import dedupe_window
-from shared.segments.line import COLUMNS, LINE_MAX_BYTES, SCHEMA_VERSION, DataFromNewerVersion
+from shared.schema import CONTENT, CONTEXT, INCOMING_COLUMNS, LINE_COLUMNS, REQUIRED
+from shared.segments.line import LINE_MAX_BYTES, SCHEMA_VERSION, DataFromNewerVersion
 from shared.sql.archive_events import from_archive_sql
 
 
@@ -60,14 +61,15 @@ def read_lines(database: duckdb.DuckDBPyConnection, checked: Sequence[Checked], 
     the lines of segments.
     """
     files = [str(each.path) for each in checked if each.lines]
-    database.execute(f"CREATE OR REPLACE TEMP TABLE incoming ({_INCOMING_COLUMNS})")
+    columns = ", ".join(f"{name} {type_}" for name, type_ in INCOMING_COLUMNS.items())
+    database.execute(f"CREATE OR REPLACE TEMP TABLE incoming (v INTEGER, {columns})")
     if files:
         _insert_lines(database, files, sites)
     expected = sum(each.lines for each in checked)
+    complete = " AND ".join(f"{name} IS NOT NULL" for name in ("v", *REQUIRED))
     (found, placed, newest) = one_row(
         database,
-        "SELECT count(*), count(*) FILTER (id IS NOT NULL AND event IS NOT NULL AND time IS NOT NULL "
-        "AND received IS NOT NULL AND site IS NOT NULL AND v IS NOT NULL), max(v) FROM incoming",
+        f"SELECT count(*), count(*) FILTER ({complete}), max(v) FROM incoming",
     )
     if newest is not None and newest > SCHEMA_VERSION:
         raise DataFromNewerVersion(
@@ -79,18 +81,10 @@ def read_lines(database: duckdb.DuckDBPyConnection, checked: Sequence[Checked], 
     _read_agents(database)
 
 
-_INCOMING_COLUMNS = """
-    v INTEGER, id VARCHAR, event VARCHAR, time TIMESTAMP, received TIMESTAMP, site VARCHAR, visitor VARCHAR,
-    session VARCHAR, url VARCHAR, referrer_url VARCHAR, ua VARCHAR, language VARCHAR, country VARCHAR, consent VARCHAR,
-    value DOUBLE, props VARCHAR, path VARCHAR, referrer VARCHAR, utm_source VARCHAR, utm_medium VARCHAR, utm_campaign VARCHAR
-"""
-
-
 def _insert_lines(database: duckdb.DuckDBPyConnection, files: list[str], sites: tuple[str, ...]) -> None:
-    kinds = {"v": "INTEGER", **COLUMNS, "time": "TIMESTAMP", "received": "TIMESTAMP"}
-    columns = ", ".join(f"{name}: '{kind}'" for name, kind in kinds.items())
+    columns = ", ".join(f"{name}: '{type_}'" for name, type_ in {"v": "INTEGER", **LINE_COLUMNS}.items())
     lines = (
-        f"SELECT * EXCLUDE (props), props::VARCHAR FROM read_json($files, format = 'newline_delimited', "
+        f"SELECT * REPLACE (props::VARCHAR AS props) FROM read_json($files, format = 'newline_delimited', "
         f"columns = {{{columns}}}, maximum_object_size = {LINE_MAX_BYTES * 4})"
     )
     own = "list_contains($sites::VARCHAR[], host)" if sites else "false"
@@ -195,16 +189,14 @@ def _payload(table: str) -> str:
     """What must be equal for a second line with the same id to be a retry and not a
     conflict.
     """
-    columns = ("event", "url", "referrer_url", "value", "props")
-    return "concat_ws(chr(31), " + ", ".join(f"coalesce({table}.{column}::VARCHAR, '')" for column in columns) + ")"
+    return "concat_ws(chr(31), " + ", ".join(f"coalesce({table}.{column}::VARCHAR, '')" for column in CONTENT) + ")"
 
 
 def _precedence(table: str) -> str:
     """A text that orders the lines of one id: the first received first, and no two
     different lines equal.
     """
-    others = ("visitor", "session", "ua", "language", "country", "consent")
-    rest = ", ".join(f"coalesce({table}.{column}, '')" for column in others)
+    rest = ", ".join(f"coalesce({table}.{column}::VARCHAR, '')" for column in CONTEXT)
     return f"concat_ws(chr(31), {table}.received::VARCHAR, {table}.time::VARCHAR, {_payload(table)}, {rest})"
 
 

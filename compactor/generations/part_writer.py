@@ -21,16 +21,10 @@ from compactor.fold.select_segments import parts_to_merge
 from shared.disk.durable import publishing
 from shared.disk.layout import DataDirectory
 from shared.duckdb_engine import one_number
-from shared.generations.archive_schema import (
-    COUNTED_DIMENSIONS,
-    COUNTER_COLUMNS,
-    DAY_SUM_SUFFIX,
-    OTHER,
-    STORED_COLUMNS,
-    TOTAL,
-)
+from shared.generations.counter_schema import COUNTER_COLUMNS, DAY_SUM_SUFFIX, OTHER, TOTAL
 from shared.generations.part_integrity import verified_part, verified_parts
 from shared.generations.snapshot import Day, Part
+from shared.schema import COUNTED_DIMENSIONS, STORED_COLUMNS
 from shared.sql.archive_events import from_archive_sql, to_archive_sql
 
 # DuckDB reads milliseconds as microseconds, and would write them so: a third more

@@ -43,11 +43,11 @@ from compactor.run_pass import THREADS, whole_snapshot
 from shared.disk.durable import scratch
 from shared.disk.layout import DataDirectory, parse_part
 from shared.duckdb_engine import connect
-from shared.generations.archive_schema import ARCHIVE_COLUMNS
 from shared.generations.load import load_snapshot, newest_part_generation
 from shared.generations.snapshot import Day, Snapshot, Totals
 from shared.lateness import dedupe_window
 from shared.log import Log
+from shared.schema import ARCHIVE_COLUMNS
 from shared.settings import Settings
 from shared.sql.archive_events import empty_relation_sql, from_archive_sql
 from shared.timestamps import rfc3339

@@ -19,10 +19,10 @@ from compactor.generations.part_writer import sql_list
 from compactor.repair.replay import refold
 from compactor.repair.unreferenced_parts import Salvaged
 from shared.disk.layout import DataDirectory
-from shared.generations.archive_schema import ARCHIVE_COLUMNS
 from shared.generations.snapshot import Snapshot
 from shared.lateness import dedupe_window
 from shared.log import Log
+from shared.schema import ARCHIVE_COLUMNS
 from shared.settings import Settings
 from shared.sql.archive_events import empty_relation_sql, from_archive_sql
 

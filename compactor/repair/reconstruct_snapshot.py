@@ -19,9 +19,10 @@ import msgspec
 from compactor.generations.commit import set_aside, unused_generation
 from shared.disk.layout import DataDirectory, parse_day, parse_part
 from shared.duckdb_engine import one_number
-from shared.generations.archive_schema import COUNTED_DIMENSIONS, OTHER, TOTAL
+from shared.generations.counter_schema import OTHER, TOTAL
 from shared.generations.snapshot import Day, Part, Retention, Snapshot, Totals
 from shared.log import Log
+from shared.schema import COUNTED_DIMENSIONS
 from shared.segments.sealed import sealed_segments
 from shared.settings import Settings
 from shared.timestamps import rfc3339

@@ -22,10 +22,11 @@ from compactor.retention.plan import LogFiles, RetentionPlan, is_past, plan_expi
 from shared.disk.durable import remove
 from shared.disk.layout import DataDirectory
 from shared.duckdb_engine import one_number
-from shared.generations.archive_schema import COUNTER_COLUMNS, DIMENSIONS, OTHER, TOTAL
+from shared.generations.counter_schema import COUNTER_COLUMNS, OTHER, TOTAL
 from shared.generations.part_integrity import verified_part
 from shared.generations.snapshot import Retention, Snapshot
 from shared.log import Log
+from shared.schema import DIMENSIONS
 from shared.segments.sealed import Segment, file_sizes
 from shared.settings import Settings
 from shared.sql.archive_events import empty_relation_sql, from_archive_sql

@@ -44,9 +44,9 @@ from ingest.http.response_schemas import (
 )
 from reports import encode
 from reports.query import FILTERS_MAX, LIMIT_DEFAULT, LIMIT_MAX, PROPS, Bots, Interval, Visitors
-from shared.generations.archive_schema import DIMENSIONS
 from shared.generations.snapshot import Snapshot
 from shared.host_names import SITE
+from shared.schema import DIMENSIONS
 
 TIME_ZONE = "time-zone"  # a custom format: a name of the IANA database
 TYPES = (

@@ -17,25 +17,6 @@ CRC_BYTES = len(b',"crc":"1a2b3c4d"}')
 LINE_MAX_BYTES = 256 << 10
 PIECE_MAX_BYTES = 4 * LINE_MAX_BYTES
 
-# The columns of a line; `v` stands before all others and `crc` after them.
-COLUMNS = {
-    "id": "VARCHAR",
-    "name": "VARCHAR",
-    "time": "VARCHAR",
-    "received": "VARCHAR",
-    "site": "VARCHAR",
-    "visitor": "VARCHAR",
-    "session": "VARCHAR",
-    "url": "VARCHAR",
-    "referrer": "VARCHAR",
-    "ua": "VARCHAR",
-    "language": "VARCHAR",
-    "country": "VARCHAR",
-    "consent": "VARCHAR",
-    "value": "DOUBLE",
-    "props": "JSON",
-}
-
 _CRC_FIELD = re.compile(rb',"crc":"([0-9a-f]{8})"}')
 _BEGIN = b'{"v":'
 _VERSION = re.compile(rb'{"v":(\d+),')

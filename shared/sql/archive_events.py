@@ -1,13 +1,13 @@
 """SQL between events and archive parts: `to_archive_sql` leaves out what another column
 already contains, `from_archive_sql` restores it without loss.
 
-The columns are in shared/generations/archive_schema.py.
+The columns are in shared/schema.py.
 """
 
 from __future__ import annotations
 
 from shared.event_ids import server_id_random_sql, server_id_sql, server_id_time_sql
-from shared.generations.archive_schema import ARCHIVE_COLUMNS, STORED_COLUMNS
+from shared.schema import ARCHIVE_COLUMNS, STORED_COLUMNS
 
 
 def empty_relation_sql(columns: dict[str, str]) -> str:

@@ -24,7 +24,7 @@ from shared.disk.durable import make_data_directory
 from shared.disk.layout import DataDirectory
 from shared.duckdb_engine import connect
 from shared.generations.load import load_snapshot
-from shared.segments.line import COLUMNS
+from shared.schema import LINE_COLUMNS
 from shared.segments.recovery import next_sequence
 from shared.segments.sealed import sealed_segments
 from shared.settings import Settings
@@ -34,7 +34,7 @@ from tests.builders.silent_log import SilentLog
 
 SEGMENT_EVENTS = 125_000  # about 64 MiB
 # Every column of a line, as the fold reads it.
-PARSED = {"v": "INTEGER", **COLUMNS, "time": "TIMESTAMP", "received": "TIMESTAMP"}
+PARSED = {"v": "INTEGER", **LINE_COLUMNS}
 DAY = datetime(2026, 11, 22, tzinfo=UTC)
 
 

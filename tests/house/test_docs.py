@@ -34,8 +34,9 @@ from reports.query import PARAMETERS
 from shared import exit_codes, rate_table
 from shared.disk.layout import DataDirectory
 from shared.generations import snapshot
-from shared.generations.archive_schema import COUNTER_COLUMNS, DIMENSIONS, STORED_COLUMNS
-from shared.segments.line import COLUMNS, line_error
+from shared.generations.counter_schema import COUNTER_COLUMNS
+from shared.schema import DIMENSIONS, LINE_COLUMNS, STORED_COLUMNS
+from shared.segments.line import line_error
 from shared.settings import Settings
 from shared.timestamps import now_ms
 from tests.builders.pages import (
@@ -192,12 +193,12 @@ CLAIMS = {
     "status": Claim("docs/api.md", "GET /admin/api/status", status_fields()),
     "readiness": Claim("docs/api.md", "GET /readyz", readiness_checks()),
     "dimensions": Claim("docs/reports.md", "Dimensions", {*DIMENSIONS, "props.<key>"}),
-    "log line": Claim("docs/formats.md", "Log lines", {"v", *COLUMNS, "crc"}),
+    "log line": Claim("docs/formats.md", "Log lines", {"v", *LINE_COLUMNS, "crc"}),
     "archive": Claim("docs/formats.md", "Archive", set(STORED_COLUMNS)),
     "counters": Claim("docs/formats.md", "Counters", set(COUNTER_COLUMNS)),
     "snapshot": Claim("docs/formats.md", "snapshot.json", snapshot_fields()),
     "private files": Claim("docs/formats.md", "private/", private_files()),
-    "what is stored of a visit": Claim("docs/privacy.md", "What is stored of each event", {"v", *COLUMNS, "crc"}),
+    "what is stored of a visit": Claim("docs/privacy.md", "What is stored of each event", {"v", *LINE_COLUMNS, "crc"}),
     "rooms": Claim("docs/architecture.md", "Reading the source", rooms()),
 }
 
@@ -350,7 +351,7 @@ def test_example_of_a_log_line_has_the_right_crc() -> None:
     assert line_error(line) is None
     assert line_error(line.replace(b"signup", b"signin")) == "the CRC does not match"
     assert [*json.loads(line)] == [*Line.__struct_fields__, "crc"]
-    assert {*json.loads(line)} == {"v", *COLUMNS, "crc"}
+    assert {*json.loads(line)} == {"v", *LINE_COLUMNS, "crc"}
 
 
 def test_example_of_a_snapshot_is_one() -> None:

@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from reports.query import BUCKETS_MAX, FILTERS_MAX, LIMIT_MAX, Condition, Query, QueryError, edges, midnight, parse
-from shared.generations.archive_schema import DIMENSIONS
+from shared.schema import DIMENSIONS
 
 NOW = datetime(2026, 11, 22, 16, 0, tzinfo=UTC)
 

@@ -21,7 +21,8 @@ from ingest.collect.event import Event, Property
 from ingest.collect.validate import is_id
 from shared.control_chars import CONTROL_CHARS
 from shared.event_ids import make_event_ids
-from shared.segments.line import COLUMNS, LINE_MAX_BYTES, DataFromNewerVersion, append_crc, line_error, scan_lines
+from shared.schema import LINE_COLUMNS
+from shared.segments.line import LINE_MAX_BYTES, DataFromNewerVersion, append_crc, line_error, scan_lines
 from shared.timestamps import epoch_ms
 
 
@@ -58,7 +59,7 @@ def line_of(event: Event, fields: RequestFields = PAGE, visitor: str | None = "h
 def test_line_has_its_fields_in_the_order_of_the_format() -> None:
     line = json.loads(line_of(FULL, replace(PAGE, country="DE")))
     assert list(line) == ["v", "received", *fields_of(RequestFields), *fields_of(Event), "crc"]
-    assert line.keys() == {"v", *COLUMNS, "crc"}
+    assert line.keys() == {"v", *LINE_COLUMNS, "crc"}
 
 
 def test_line_is_what_the_format_shows() -> None:

@@ -9,7 +9,7 @@ from itertools import product
 from pathlib import Path
 
 from shared.duckdb_engine import connect
-from shared.generations.archive_schema import ARCHIVE_COLUMNS, STORED_COLUMNS
+from shared.schema import ARCHIVE_COLUMNS, STORED_COLUMNS
 from shared.sql.archive_events import from_archive_sql, to_archive_sql
 
 RECEIVED = datetime.fromisoformat("2025-10-25T12:26:31.892")
