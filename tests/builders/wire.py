@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 import socket
+from functools import cache
 
 import zstandard
 
@@ -96,6 +98,12 @@ def zstd_window(content: bytes, window_log: int) -> bytes:
     parameters = zstandard.ZstdCompressionParameters(window_log=window_log, write_content_size=False)
     compressor = zstandard.ZstdCompressor(compression_params=parameters).compressobj()
     return compressor.compress(content) + compressor.flush()
+
+
+@cache
+def bomb() -> bytes:
+    """60 MiB of zeros in 60 KB of gzip."""
+    return gzip.compress(bytes(60 << 20))
 
 
 def nested(depth: int, brackets: str) -> bytes:

@@ -78,7 +78,7 @@ class Worker(HttpClient):
         if self._error is not None:
             raise self._error
         assert not self._thread.is_alive(), "the worker did not stop"
-        assert "defect" not in " ".join(self.log.events()), self.log.entries
+        assert "request_failed" not in self.log.events(), self.log.entries
         verify(self.data, self.environ)
 
     def _run(self) -> None:

@@ -129,11 +129,11 @@ def test_refusals_say_what_to_do(server: Server) -> None:
 GOOD, BAD_TOKEN = f"Authorization: Bearer {ADMIN_TOKEN}", "Authorization: Bearer wrong"
 # Headers that no HTTP library sends: what came of them.
 ODD_CREDENTIALS = {
-    "71 two tokens": ([GOOD, GOOD], (401, "token")),
-    "71 two tokens, the second wrong": ([GOOD, BAD_TOKEN], (401, "token")),
-    "71 two tokens, the first wrong": ([BAD_TOKEN, GOOD], (401, "token")),
-    "71 a token of a megabyte": ([f"Authorization: Bearer {'x' * (1 << 20)}"], (400, "http")),
-    "71 a token that is not ASCII": (["Authorization: Bearer \xff\xfe"], (401, "token")),
+    "credentials: two tokens": ([GOOD, GOOD], (401, "token")),
+    "credentials: two tokens, the second wrong": ([GOOD, BAD_TOKEN], (401, "token")),
+    "credentials: two tokens, the first wrong": ([BAD_TOKEN, GOOD], (401, "token")),
+    "credentials: a token of a megabyte": ([f"Authorization: Bearer {'x' * (1 << 20)}"], (400, "http")),
+    "credentials: a token that is not ASCII": (["Authorization: Bearer \xff\xfe"], (401, "token")),
 }
 
 
@@ -160,18 +160,18 @@ def test_token_in_the_query_string_is_not_taken_nor_logged(server: Server, route
 
 
 CROSS_SITE = {
-    "74 cross-site": {"Sec-Fetch-Site": "cross-site"},
-    "74 same-site": {"Sec-Fetch-Site": "same-site"},
-    "74 cross-site with its Origin": {"Sec-Fetch-Site": "cross-site", "Origin": "https://evil.example"},
-    "74 cross-site with the Origin of a site that may write": {
+    "cross-site: cross-site": {"Sec-Fetch-Site": "cross-site"},
+    "cross-site: same-site": {"Sec-Fetch-Site": "same-site"},
+    "cross-site: cross-site with its Origin": {"Sec-Fetch-Site": "cross-site", "Origin": "https://evil.example"},
+    "cross-site: cross-site with the Origin of a site that may write": {
         "Sec-Fetch-Site": "cross-site",
         "Origin": f"https://{SITE}",
     },
-    "74 Origin of an older browser": {"Origin": "https://evil.example"},
-    "74 Origin null": {"Origin": "null"},
-    "74 Origin of a site that may write": {"Origin": f"https://{SITE}"},
-    "74 Origin that begins like ours": {"Origin": "http://127.0.0.1.evil.example"},
-    "74 Origin of our host on another port": {"Origin": "http://127.0.0.1:1"},
+    "cross-site: Origin of an older browser": {"Origin": "https://evil.example"},
+    "cross-site: Origin null": {"Origin": "null"},
+    "cross-site: Origin of a site that may write": {"Origin": f"https://{SITE}"},
+    "cross-site: Origin that begins like ours": {"Origin": "http://127.0.0.1.evil.example"},
+    "cross-site: Origin of our host on another port": {"Origin": "http://127.0.0.1:1"},
 }
 
 
@@ -339,7 +339,7 @@ BAD: dict[str, tuple[str, str]] = {
     "tz not UTF-8": ("tz=%ff", "tz"),
     "an unknown parameter": ("form=2026-02-02", "form"),
     "an unknown format": ("format=xlsx", "format"),
-    "a parameter twice": ("tz=UTC&tz=UTC", "once"),
+    "a parameter twice": ("tz=UTC&tz=UTC", "twice"),
 }
 BAD_REPORT: dict[str, tuple[str, str]] = BAD | {
     "interval unknown": ("interval=year", "interval"),

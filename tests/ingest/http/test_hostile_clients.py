@@ -183,37 +183,40 @@ def at_10_kb_a_second(body: bytes) -> list[Step]:
 # Told 408 after five seconds, and closed; the statuses of all answers on the
 # connection.
 TOO_SLOW: dict[str, tuple[list[Step], list[int]]] = {
-    "28 body stalls": ([page()[:-5]], [408]),
-    "28 body never begins": ([HEAD], [408]),
-    "28 body stalls, with a key": ([keyed()[:-5]], [408]),
-    "28 body at a byte a second": ([HEAD, *a_byte_a_second(VALID)], [408]),
-    "28 chunks at a byte a second": ([coded(b""), *a_byte_a_second(in_chunks(VALID))], [408]),
-    "28 chunk stalls": ([chunked(VALID)[:-12]], [408]),
-    "28 last chunk does not end": ([chunked(VALID)[:-2]], [408]),
-    "28 trailers do not end": ([chunked(VALID)[:-2] + b"X-Late: x\r\n"], [408]),
-    "28 gzip stalls in its first chunk": (
+    "slow-body: body stalls": ([page()[:-5]], [408]),
+    "slow-body: body never begins": ([HEAD], [408]),
+    "slow-body: body stalls, with a key": ([keyed()[:-5]], [408]),
+    "slow-body: body at a byte a second": ([HEAD, *a_byte_a_second(VALID)], [408]),
+    "slow-body: chunks at a byte a second": ([coded(b""), *a_byte_a_second(in_chunks(VALID))], [408]),
+    "slow-body: chunk stalls": ([chunked(VALID)[:-12]], [408]),
+    "slow-body: last chunk does not end": ([chunked(VALID)[:-2]], [408]),
+    "slow-body: trailers do not end": ([chunked(VALID)[:-2] + b"X-Late: x\r\n"], [408]),
+    "slow-body: gzip stalls in its first chunk": (
         [coded(b"5\r\n\x1f\x8b\x08").replace(b"\r\n", b"\r\nContent-Encoding: gzip\r\n", 1)],
         [408],
     ),
-    "28 Expect: 100-continue and nothing more": ([page(VALID, "Expect: 100-continue")[: -len(VALID)]], [100, 408]),
-    "28 body of a second request stalls": ([page(), 0.5, page()[:-5]], [200, 408]),
-    "29 head stalls": ([page()[:30]], [408]),
-    "29 head stalls before its last line": ([HEAD[:-2]], [408]),
-    "29 head at a byte a second": (a_byte_a_second(page()), [408]),
-    "29 head of a second request stalls": ([page(), 0.5, page()[:30]], [200, 408]),
+    "slow-body: Expect: 100-continue and nothing more": (
+        [page(VALID, "Expect: 100-continue")[: -len(VALID)]],
+        [100, 408],
+    ),
+    "slow-body: body of a second request stalls": ([page(), 0.5, page()[:-5]], [200, 408]),
+    "slow-head: head stalls": ([page()[:30]], [408]),
+    "slow-head: head stalls before its last line": ([HEAD[:-2]], [408]),
+    "slow-head: head at a byte a second": (a_byte_a_second(page()), [408]),
+    "slow-head: head of a second request stalls": ([page(), 0.5, page()[:30]], [200, 408]),
 }
 LAST = closing(page())
 SLOW_ENOUGH: dict[str, list[Step]] = {
-    "28 body in two parts with a second between": [LAST[:-5], 1.0, LAST[-5:]],
-    "28 body of 60 KB at 10 KB a second": at_10_kb_a_second(padded(60_000)),
-    "29 head in two parts with a second between": [LAST[:30], 1.0, LAST[30:]],
-    "29 second request after ten seconds": [page(), 10.0, LAST],
+    "slow-body: body in two parts with a second between": [LAST[:-5], 1.0, LAST[-5:]],
+    "slow-body: body of 60 KB at 10 KB a second": at_10_kb_a_second(padded(60_000)),
+    "slow-head: head in two parts with a second between": [LAST[:30], 1.0, LAST[30:]],
+    "slow-head: second request after ten seconds": [page(), 10.0, LAST],
 }
 # Closed after 15 seconds without a word; the statuses before.
 IDLE: dict[str, tuple[list[Step], list[int]]] = {
-    "29 nothing is said": ([], []),
-    "29 nothing more is said": ([page()], [200]),
-    "29 nothing more than half a head that came with the request before": ([page() + page()[:30]], [200]),
+    "slow-head: nothing is said": ([], []),
+    "slow-head: nothing more is said": ([page()], [200]),
+    "slow-head: nothing more than half a head that came with the request before": ([page() + page()[:30]], [200]),
 }
 
 
@@ -237,23 +240,24 @@ REPORT = f"GET /admin/api/report HTTP/1.1\r\nHost: {HOST}\r\nAuthorization: Bear
 # What was sent before the client went away, none of it a whole request to store
 # something.
 UNFINISHED = {
-    "30 before the first byte": b"",
-    "30 in the head": page(GONE)[:30],
-    "30 in the body": page(GONE)[:-5],
-    "30 in a chunk": chunked(GONE)[:-12],
-    "30 before the last chunk": chunked(GONE)[:-5],
-    "30 before the body": page(GONE)[: -len(GONE)],
-    "30 before the body, after 100 Continue": page(GONE, "Expect: 100-continue")[: -len(GONE)],
-    "30 after a head that is refused": wire(JSON, body=GONE)[: -len(GONE)],
-    "30 after a body that is too large": wire(KEY, CONSENT, JSON, length="9" * 9) + GONE,
-    "30 after broken HTTP": b"X : y\r\n\r\n",
+    "vanishing-client: before the first byte": b"",
+    "vanishing-client: in the head": page(GONE)[:30],
+    "vanishing-client: in the body": page(GONE)[:-5],
+    "vanishing-client: in a chunk": chunked(GONE)[:-12],
+    "vanishing-client: before the last chunk": chunked(GONE)[:-5],
+    "vanishing-client: before the body": page(GONE)[: -len(GONE)],
+    "vanishing-client: before the body, after 100 Continue": page(GONE, "Expect: 100-continue")[: -len(GONE)],
+    "vanishing-client: after a head that is refused": wire(JSON, body=GONE)[: -len(GONE)],
+    "vanishing-client: after a body that is too large": wire(KEY, CONSENT, JSON, length="9" * 9) + GONE,
+    "vanishing-client: after broken HTTP": b"X : y\r\n\r\n",
 }
 FINISHED = {
-    "30 after the body": page(GONE),
-    "30 after three requests": page(GONE) * 3,
-    "30 after the body and half a head": page(GONE) + page()[:30],
-    "30 while a report is made": REPORT,
-    "30 while a large answer is sent": f"GET /admin/uPlot.iife.min.js HTTP/1.1\r\nHost: {HOST}\r\n\r\n".encode() * 50,
+    "vanishing-client: after the body": page(GONE),
+    "vanishing-client: after three requests": page(GONE) * 3,
+    "vanishing-client: after the body and half a head": page(GONE) + page()[:30],
+    "vanishing-client: while a report is made": REPORT,
+    "vanishing-client: while a large answer is sent": f"GET /admin/uPlot.iife.min.js HTTP/1.1\r\nHost: {HOST}\r\n\r\n".encode()
+    * 50,
 }
 
 
@@ -417,15 +421,15 @@ def test_preflight_of_a_configured_site_is_allowed(server: Server) -> None:
 
 
 STRANGERS = {
-    "25 another site": "Origin: https://evil.example",
-    "25 a host that ends like a site": f"Origin: https://evil{SITE}",
-    "25 a subdomain of a site": f"Origin: https://evil.{SITE}",
-    "25 a site as user name": f"Origin: https://{SITE}@evil.example",
-    "25 a sandbox": "Origin: null",
-    "25 an extension": f"Origin: chrome-extension://{SITE}",
-    "25 our own host": f"Origin: https://{HOST}",
-    "25 no origin": "Accept: */*",
-    "25 two origins in one": f"Origin: https://evil.example, https://{SITE}",
+    "cross-origin: another site": "Origin: https://evil.example",
+    "cross-origin: a host that ends like a site": f"Origin: https://evil{SITE}",
+    "cross-origin: a subdomain of a site": f"Origin: https://evil.{SITE}",
+    "cross-origin: a site as user name": f"Origin: https://{SITE}@evil.example",
+    "cross-origin: a sandbox": "Origin: null",
+    "cross-origin: an extension": f"Origin: chrome-extension://{SITE}",
+    "cross-origin: our own host": f"Origin: https://{HOST}",
+    "cross-origin: no origin": "Accept: */*",
+    "cross-origin: two origins in one": f"Origin: https://evil.example, https://{SITE}",
 }
 
 
@@ -439,23 +443,23 @@ def test_preflight_of_anybody_else_is_refused_without_a_word_of_permission(serve
 # An answer to POST, and whether a page of the configured site on another host may see
 # it.
 ANSWERS: dict[str, tuple[bytes, int, bool]] = {
-    "25 stored": (wire(ORIGIN, CROSS_SITE, CONSENT, JSON, body=VALID), 200, True),
-    "25 stored, from an older browser": (wire(ORIGIN, CONSENT, JSON, body=VALID), 200, True),
-    "25 partly stored": (wire(ORIGIN, CONSENT, JSON, body=batch(event(), event(name=""))), 200, True),
-    "25 rejected": (wire(ORIGIN, CONSENT, JSON, body=batch(event(name=""))), 422, True),
-    "25 no consent": (wire(ORIGIN, CROSS_SITE, JSON, body=VALID), 403, True),
-    "25 media type": (wire(ORIGIN, CROSS_SITE, CONSENT, "Content-Type: text/html", body=VALID), 415, True),
-    "25 not JSON": (wire(ORIGIN, CROSS_SITE, CONSENT, JSON, body=b"{"), 400, True),
-    "25 too large": (wire(ORIGIN, CROSS_SITE, CONSENT, JSON, length="70000"), 413, True),
-    "25 bad key": (wire(ORIGIN, "Authorization: Bearer x", CONSENT, JSON, body=VALID), 401, True),
-    "25 same origin": (page(VALID, f"Origin: https://{HOST}"), 200, False),
-    "25 same origin, rejected": (page(batch(event(name="")), f"Origin: https://{HOST}"), 422, False),
-    "25 same origin, refused": (page(b"{", f"Origin: https://{HOST}"), 400, False),
-    "25 no origin": (page(), 200, False),
-    "25 unknown origin": (wire("Origin: https://evil.example", CONSENT, JSON, body=VALID), 403, False),
-    "25 unknown origin, media type": (wire("Origin: https://evil.example", CONSENT, body=VALID), 415, False),
-    "25 sandbox": (wire("Origin: null", CROSS_SITE, CONSENT, JSON, body=VALID), 403, False),
-    "25 key, from a server": (keyed(), 200, False),
+    "cross-origin: stored": (wire(ORIGIN, CROSS_SITE, CONSENT, JSON, body=VALID), 200, True),
+    "cross-origin: stored, from an older browser": (wire(ORIGIN, CONSENT, JSON, body=VALID), 200, True),
+    "cross-origin: partly stored": (wire(ORIGIN, CONSENT, JSON, body=batch(event(), event(name=""))), 200, True),
+    "cross-origin: rejected": (wire(ORIGIN, CONSENT, JSON, body=batch(event(name=""))), 422, True),
+    "cross-origin: no consent": (wire(ORIGIN, CROSS_SITE, JSON, body=VALID), 403, True),
+    "cross-origin: media type": (wire(ORIGIN, CROSS_SITE, CONSENT, "Content-Type: text/html", body=VALID), 415, True),
+    "cross-origin: not JSON": (wire(ORIGIN, CROSS_SITE, CONSENT, JSON, body=b"{"), 400, True),
+    "cross-origin: too large": (wire(ORIGIN, CROSS_SITE, CONSENT, JSON, length="70000"), 413, True),
+    "cross-origin: bad key": (wire(ORIGIN, "Authorization: Bearer x", CONSENT, JSON, body=VALID), 401, True),
+    "cross-origin: same origin": (page(VALID, f"Origin: https://{HOST}"), 200, False),
+    "cross-origin: same origin, rejected": (page(batch(event(name="")), f"Origin: https://{HOST}"), 422, False),
+    "cross-origin: same origin, refused": (page(b"{", f"Origin: https://{HOST}"), 400, False),
+    "cross-origin: no origin": (page(), 200, False),
+    "cross-origin: unknown origin": (wire("Origin: https://evil.example", CONSENT, JSON, body=VALID), 403, False),
+    "cross-origin: unknown origin, media type": (wire("Origin: https://evil.example", CONSENT, body=VALID), 415, False),
+    "cross-origin: sandbox": (wire("Origin: null", CROSS_SITE, CONSENT, JSON, body=VALID), 403, False),
+    "cross-origin: key, from a server": (keyed(), 200, False),
 }
 
 
@@ -472,14 +476,18 @@ def test_answer_is_readable_for_pages_of_configured_sites_only(
 # Who a client says that it is.
 
 FORGED = {
-    "77 no header": [],
-    "77 our own address": ["X-Forwarded-For: 127.0.0.1"],
-    "77 another address": ["X-Forwarded-For: 203.0.113.9"],
-    "77 two headers": ["X-Forwarded-For: 203.0.113.9", "X-Forwarded-For: 203.0.113.10"],
-    "77 100 addresses": ["X-Forwarded-For: " + ", ".join(f"203.0.113.{n}" for n in range(100))],
-    "77 IPv6": ["X-Forwarded-For: 2001:db8::9"],
-    "77 noise": ["X-Forwarded-For: \xff, unknown, _hidden, 1.2.3"],
-    "77 other headers": ["Forwarded: for=203.0.113.9", "X-Real-IP: 203.0.113.9", "X-Forwarded-Host: evil.example"],
+    "forwarded-for: no header": [],
+    "forwarded-for: our own address": ["X-Forwarded-For: 127.0.0.1"],
+    "forwarded-for: another address": ["X-Forwarded-For: 203.0.113.9"],
+    "forwarded-for: two headers": ["X-Forwarded-For: 203.0.113.9", "X-Forwarded-For: 203.0.113.10"],
+    "forwarded-for: 100 addresses": ["X-Forwarded-For: " + ", ".join(f"203.0.113.{n}" for n in range(100))],
+    "forwarded-for: IPv6": ["X-Forwarded-For: 2001:db8::9"],
+    "forwarded-for: noise": ["X-Forwarded-For: \xff, unknown, _hidden, 1.2.3"],
+    "forwarded-for: other headers": [
+        "Forwarded: for=203.0.113.9",
+        "X-Real-IP: 203.0.113.9",
+        "X-Forwarded-Host: evil.example",
+    ],
 }
 
 
@@ -497,10 +505,10 @@ def test_address_that_an_untrusted_peer_forwards_is_ignored(server: Server, head
 
 
 PROXIED = {
-    "77 forged before the proxy's": ["X-Forwarded-For: 127.0.0.1, 198.51.100.1, 203.0.113.9"],
-    "77 forged in a header of its own": ["X-Forwarded-For: 198.51.100.1", "X-Forwarded-For: 203.0.113.9"],
-    "77 100 forged": ["X-Forwarded-For: " + "198.51.100.1, " * 100 + "203.0.113.9"],
-    "77 forged noise": ["X-Forwarded-For: \xff, <script>, 203.0.113.9"],
+    "forwarded-for: forged before the proxy's": ["X-Forwarded-For: 127.0.0.1, 198.51.100.1, 203.0.113.9"],
+    "forwarded-for: forged in a header of its own": ["X-Forwarded-For: 198.51.100.1", "X-Forwarded-For: 203.0.113.9"],
+    "forwarded-for: 100 forged": ["X-Forwarded-For: " + "198.51.100.1, " * 100 + "203.0.113.9"],
+    "forwarded-for: forged noise": ["X-Forwarded-For: \xff, <script>, 203.0.113.9"],
 }
 
 
