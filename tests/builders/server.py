@@ -83,9 +83,18 @@ class HttpClient:
         finally:
             connection.close()
 
+    def connect(self, timeout_s: float = TIMEOUT_S) -> socket.socket:
+        return socket.create_connection(("127.0.0.1", self.port), timeout_s)
+
+    def read_all(self, sent: bytes) -> bytes:
+        """Send bytes, and read until the server closes the connection."""
+        with self.connect() as connection:
+            connection.sendall(sent)
+            return b"".join(iter(lambda: connection.recv(65536), b""))
+
     def exchange(self, sent: bytes, timeout_s: float = TIMEOUT_S) -> Answer:
         """Send bytes as they are, on a connection of their own, and read one answer."""
-        with socket.create_connection(("127.0.0.1", self.port), timeout_s) as connection:
+        with self.connect(timeout_s) as connection:
             with suppress(BrokenPipeError, ConnectionResetError):  # a refusal may come before all was sent
                 connection.sendall(sent)
             return read_answer(connection)

@@ -4,14 +4,20 @@ from __future__ import annotations
 
 import gzip
 import json
+import re
 import socket
+import threading
+from collections.abc import Sequence
 from functools import cache
 
 import zstandard
 
 from tests.builders.server import INGEST_KEY, Answer, read_answer
+from tests.builders.waiting import TIMEOUT_S
 
 HOST = "example.com"
+_STATUS_LINE = re.compile(rb"HTTP/1\.1 (\d+) [^\r]*\r\n")
+REQUEST_ID = re.compile(r"[0-9a-f]{16}")
 
 
 def event(**fields: object) -> bytes:
@@ -110,6 +116,38 @@ def nested(depth: int, brackets: str) -> bytes:
     """`depth` arrays or objects in one another."""
     opened, closed = {"arrays": (b"[", b"]"), "objects": (b'{"a":', b"}")}[brackets]
     return opened * depth + (b"1" if brackets == "objects" else b"") + closed * depth
+
+
+def closing(sent: bytes) -> bytes:
+    """The same request as the last one of its connection."""
+    return sent.replace(b"\r\n", b"\r\nConnection: close\r\n", 1)
+
+
+def pipelined(port: int, requests: Sequence[bytes]) -> list[int]:
+    """The statuses of requests sent on one connection without waiting for responses."""
+    with socket.create_connection(("127.0.0.1", port), TIMEOUT_S) as connection:
+        sending = threading.Thread(target=connection.sendall, args=(b"".join(requests),))
+        sending.start()
+        found: list[int] = []
+        rest = b""
+        while len(found) < len(requests):
+            block = connection.recv(1 << 20)
+            assert block, f"closed after {len(found)} responses"
+            *before, rest = _STATUS_LINE.split(rest + block)
+            found += [int(status) for status in before[1::2]]
+        sending.join()
+        return found
+
+
+def assert_problem(received: bytes) -> None:
+    """The response is a problem with a request id and our name; no library is named."""
+    head, _, body = received.partition(b"\r\n\r\n")
+    headers = dict(line.split(": ", 1) for line in head.decode("latin-1").split("\r\n")[1:])
+    assert headers["Content-Type"] == "application/problem+json"
+    assert headers["Server"] == "Foldlog"
+    assert REQUEST_ID.fullmatch(headers["X-Request-Id"])
+    assert set(json.loads(body)) == {"type", "title", "status", "code", "detail"}
+    assert not re.search(rb"aiohttp|python|uvloop|msgspec", received, re.IGNORECASE)
 
 
 def exchange(connection: socket.socket, sent: bytes) -> Answer:

@@ -7,15 +7,9 @@ Rows of tables are named by their rule in docs/bad-input.md.
 from __future__ import annotations
 
 import gzip
-import http.client
-import os
 import re
-import signal
 import socket
-import threading
-import time
 from collections.abc import Iterator
-from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -41,7 +35,6 @@ from tests.builders.wire import (
     cookie,
     encoded,
     event,
-    exchange,
     in_chunks,
     keyed,
     padded,
@@ -324,61 +317,8 @@ def test_ids_that_differ_in_case_are_two_events(server: Server) -> None:
     assert server.get("/admin/api/report", event="case").json()["total"]["events"] == 2
 
 
-def test_body_that_ends_after_sigterm_is_answered_at_once(tmp_path: Path) -> None:
-    with Server(tmp_path) as server, socket.create_connection(("127.0.0.1", server.port), 2) as connection:
-        try:
-            sent = page(batch(event(id="late-0001")))
-            connection.sendall(sent[:-10])
-            time.sleep(0.2)
-            os.kill(server.child("ingest-0"), signal.SIGTERM)
-            time.sleep(0.2)
-            status = exchange(connection, sent[-10:]).status
-            assert status in {200, 503}
-            assert ("late-0001" in {line["id"] for line in server.lines()}) == (status == 200)
-        finally:
-            server.kill()
-
-
-def test_stop_is_not_a_crash(tmp_path: Path) -> None:
-    with Server(tmp_path) as server:
-        assert server.stop() == 0
-        assert "Fatal Python error" not in server.stderr()
-
-
 def test_fold_works_on_a_nearly_full_disk(tmp_path: Path) -> None:
     """The compactor frees space, so it must not stop at the reserve."""
     with Server(tmp_path, disk_reserve="1000000 GiB") as server:
         assert server.exchange(keyed()).code == "disk_reserve"
         assert server.fold() == 1
-
-
-def test_stop_under_load_acknowledges_only_what_is_on_disk(tmp_path: Path) -> None:
-    """Late requests get 503 or are cut off, and the exit is clean (`with` asserts
-    it).
-    """
-    with Server(tmp_path) as server:
-        acknowledged: list[str] = []
-        others: set[int] = set()
-
-        def send(client: int) -> None:
-            with suppress(OSError, http.client.HTTPException):
-                for number in range(10_000):
-                    id_ = f"client{client}-{number:05}"
-                    status = server.post([{"name": "x", "id": id_}]).status
-                    if status == 200:
-                        acknowledged.append(id_)
-                    else:
-                        others.add(status)
-
-        clients = [threading.Thread(target=send, args=(number,)) for number in range(4)]
-        for client in clients:
-            client.start()
-        time.sleep(0.5)
-        assert server.stop() == 0
-        for client in clients:
-            client.join(TIMEOUT_S)
-        assert acknowledged
-        assert others <= {503}
-        ids = [line["id"] for line in server.lines()]
-        assert set(acknowledged) <= set(ids)
-        assert len(ids) == len(set(ids)) <= len(acknowledged) + len(clients)
