@@ -4,7 +4,6 @@ acknowledged event is lost.
 
 from __future__ import annotations
 
-import http.client
 import os
 import re
 import signal
@@ -14,6 +13,8 @@ import time
 from contextlib import suppress
 from http.client import HTTPConnection, HTTPException
 from pathlib import Path
+
+import pytest
 
 from tests.builders.server import Answer, Server
 from tests.builders.server import keyed as key_headers
@@ -47,38 +48,7 @@ def test_stop_is_not_a_crash(tmp_path: Path) -> None:
         assert "Fatal Python error" not in server.stderr()
 
 
-def test_stop_under_load_acknowledges_only_what_is_on_disk(tmp_path: Path) -> None:
-    """Late requests get 503 or are cut off, and the exit is clean (`with` asserts
-    it).
-    """
-    with Server(tmp_path) as server:
-        acknowledged: list[str] = []
-        others: set[int] = set()
-
-        def send(client: int) -> None:
-            with suppress(OSError, http.client.HTTPException):
-                for number in range(10_000):
-                    id_ = f"client{client}-{number:05}"
-                    status = server.post([{"name": "x", "id": id_}]).status
-                    if status == 200:
-                        acknowledged.append(id_)
-                    else:
-                        others.add(status)
-
-        clients = [threading.Thread(target=send, args=(number,)) for number in range(4)]
-        for client in clients:
-            client.start()
-        time.sleep(0.5)
-        assert server.stop() == 0
-        for client in clients:
-            client.join(TIMEOUT_S)
-        assert acknowledged
-        assert others <= {503}
-        ids = [line["id"] for line in server.lines()]
-        assert set(acknowledged) <= set(ids)
-        assert len(ids) == len(set(ids)) <= len(acknowledged) + len(clients)
-
-
+@pytest.mark.long
 def test_connection_that_keeps_sending_through_a_stop_loses_nothing(tmp_path: Path) -> None:
     """Every 200 is in the log; what comes too late is told so, or the
     connection is closed.
