@@ -17,7 +17,7 @@ from shared.disk.durable import make_data_directory
 from shared.disk.layout import DataDirectory
 from shared.generations.load import kept_generations
 from shared.generations.snapshot import Snapshot, SnapshotDamaged, decode_snapshot
-from shared.segments.line import LINE_MAX_BYTES, DataFromNewerVersion, line_error
+from shared.segments.line import LINE_MAX_BYTES, DataFromNewerVersion, line_error, newer_line
 from shared.segments.sealed import Segment, active_segments, open_segment, sealed_segments
 from shared.settings import SettingsError
 
@@ -69,7 +69,7 @@ def _check_first_line(path: Path) -> None:
                 file.readline(LINE_MAX_BYTES)
             )  # one that is damaged is nobody's version: the fold looks at it line by line
     except DataFromNewerVersion as error:
-        raise DataFromNewerVersion(f"{os.fspath(path)}: {error} Nothing was changed.") from None
+        raise newer_line(error.found, os.fspath(path)) from None
     except (OSError, EOFError):
         return
 

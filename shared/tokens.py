@@ -1,4 +1,4 @@
-"""Tokens as they are kept: only the SHA-256 of each secret, in private/tokens.json.
+"""Tokens in private/tokens.json, which holds only the SHA-256 of each secret.
 
 `ingest` tokens may POST events, `read` tokens may GET reports, `admin` tokens may do
 everything.
@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import secrets
+from pathlib import Path
 from typing import Literal
 
 import msgspec
@@ -21,9 +22,7 @@ Scope = Literal["ingest", "read", "admin"]
 
 
 class Token(msgspec.Struct, frozen=True):
-    """What is kept of a token: enough to recognise it and to tell a person which one it
-    is.
-    """
+    """A token without its secret."""
 
     id: str
     scope: Scope
@@ -35,23 +34,32 @@ _TOKENS = msgspec.json.Decoder(tuple[Token, ...])
 
 
 class TokensDamaged(UsageError):
-    """tokens.json is there but cannot be read. Says what to do next."""
+    """tokens.json exists and cannot be decoded."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(path)
+        self.path = path
+
+    def __str__(self) -> str:
+        return (
+            f"{self.path} cannot be read: restore it, or move it away and make new tokens with `foldlog token create`"
+        )
 
 
 def load_tokens(data: DataDirectory) -> tuple[Token, ...]:
-    """The tokens that were made and not revoked. Raises TokensDamaged."""
+    """The tokens that are not revoked. Raises TokensDamaged."""
     try:
         return _TOKENS.decode(data.tokens.read_bytes())
     except FileNotFoundError:
         return ()
     except (msgspec.DecodeError, UnicodeDecodeError):
-        raise TokensDamaged(
-            f"{data.tokens} cannot be read: restore it, or move it away and make new tokens with `foldlog token create`"
-        ) from None
+        raise TokensDamaged(data.tokens) from None
 
 
 def create_token(data: DataDirectory, scope: Scope) -> tuple[Token, str]:
-    """Make and keep a token. The secret is returned here and never again."""
+    """Create a token. Its secret is returned once and not stored. Raises
+    TokensDamaged.
+    """
     secret = f"fl_{scope}_{secrets.token_urlsafe(24)}"
     token = Token(secrets.token_hex(4), scope, digest(secret).hex(), rfc3339(now_ms()))
     _save(data, (*load_tokens(data), token))
@@ -59,7 +67,7 @@ def create_token(data: DataDirectory, scope: Scope) -> tuple[Token, str]:
 
 
 def revoke_token(data: DataDirectory, token_id: str) -> bool:
-    """Forget a token. False when there is none with that id."""
+    """Delete a token. False if no token has that id. Raises TokensDamaged."""
     tokens = load_tokens(data)
     left = tuple(token for token in tokens if token.id != token_id)
     if len(left) == len(tokens):

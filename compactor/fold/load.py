@@ -25,7 +25,7 @@ from shared.generations.part_integrity import verified_parts
 from shared.generations.snapshot import Snapshot
 from shared.lateness import dedupe_window
 from shared.schema import CONTENT, CONTEXT, INCOMING_COLUMNS, LINE_COLUMNS, REQUIRED
-from shared.segments.line import LINE_MAX_BYTES, SCHEMA_VERSION, DataFromNewerVersion
+from shared.segments.line import LINE_MAX_BYTES, SCHEMA_VERSION, newer_line
 from shared.sql.archive_events import from_archive_sql
 
 
@@ -72,10 +72,7 @@ def read_lines(database: duckdb.DuckDBPyConnection, checked: Sequence[Checked], 
         f"SELECT count(*), count(*) FILTER ({complete}), max(v) FROM incoming",
     )
     if newest is not None and newest > SCHEMA_VERSION:
-        raise DataFromNewerVersion(
-            f"a log line was made by a newer Foldlog (schema version {newest}; this one reads up to {SCHEMA_VERSION}). "
-            "Install that one."
-        )
+        raise newer_line(newest)
     if found != expected or placed != expected:
         raise LinesDoNotParse(f"{expected} lines were written, {found} were read, {placed} of them are events")
     _read_agents(database)

@@ -20,7 +20,7 @@ import msgspec
 from compactor.repair.directory_check import newer_parts
 from compactor.repair.reconstruct_snapshot import events_counted, read_part, with_part
 from shared.disk.layout import DataDirectory, parse_part
-from shared.generations.part_integrity import part_error
+from shared.generations.part_integrity import PartError, part_error
 from shared.generations.part_presence import referenced_parts, unreferenced_parts
 from shared.generations.snapshot import Day, Part, Snapshot
 from shared.log import Log
@@ -33,7 +33,7 @@ class DamagedPart(NamedTuple):
     kind: str
     day: date
     part: Part
-    flaw: str
+    error: PartError
 
 
 class Spare(NamedTuple):
@@ -67,13 +67,13 @@ def damaged_parts(data: DataDirectory, snapshot: Snapshot, log: Log) -> list[Dam
     found = []
     for kind, day, part in referenced_parts(snapshot):
         path = data.part(kind, day, part.generation)
-        if flaw := part_error(path, part):
-            found.append(DamagedPart(kind, day, part, flaw))
+        if error := part_error(path, part):
+            found.append(DamagedPart(kind, day, part, error))
             todo = "counters that lie there take its place; if none do, restore it from a backup: nothing else holds what it held"
             log.warning(
                 "part_damaged",
                 part=str(path),
-                reason=flaw,
+                reason=str(error),
                 action=todo if snapshot.days[day].expired else "it is made again",
             )
     return found

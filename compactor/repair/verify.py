@@ -107,7 +107,7 @@ def check_snapshots(data: DataDirectory) -> tuple[list[Finding], Snapshot]:
     try:
         found = find_snapshot(data)
     except SnapshotLost as error:
-        found = LoadedSnapshot(Snapshot(), b"", str(error))
+        found = LoadedSnapshot(Snapshot(), b"", error)
         finding = Finding(name, str(error), "restore it from a backup, or run `foldlog rebuild`")
     else:
         finding = Finding(
@@ -205,8 +205,8 @@ def check_parts(data: DataDirectory, snapshot: Snapshot) -> Iterator[Finding]:
     """Every part is there, byte for byte."""
     for kind, day, part in referenced_parts(snapshot):
         path = data.part(kind, day, part.generation)
-        if flaw := part_error(path, part):
-            yield Finding(str(path.relative_to(data.root)), flaw, RESTORE_PART)
+        if error := part_error(path, part):
+            yield Finding(str(path.relative_to(data.root)), str(error), RESTORE_PART)
 
 
 def check_later(data: DataDirectory, snapshot: Snapshot) -> Iterator[Finding]:

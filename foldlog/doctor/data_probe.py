@@ -94,7 +94,7 @@ def files(data: DataDirectory, sealed: Sequence[Segment], running: Running) -> C
     snapshot = found.snapshot
     if found.damage:
         do = "nothing: the next pass puts the newest kept one in its place"
-        yield Finding("snapshot", "warning", found.damage, do)
+        yield Finding("snapshot", "warning", str(found.damage), do)
     elif snapshot.generation:
         yield _kept(data, snapshot)
     else:

@@ -10,7 +10,7 @@ import asyncio
 import time
 from collections.abc import Callable
 
-from shared.disk.control_files import POLL_S, timed_out
+from shared.disk.control_files import POLL_S, Action, RequestTimedOut
 
 
 async def until(done: Callable[[], bool], timeout_s: float, give_up: Callable[[], bool]) -> bool:
@@ -26,7 +26,7 @@ async def until(done: Callable[[], bool], timeout_s: float, give_up: Callable[[]
     return True
 
 
-async def wait_for(done: Callable[[], bool], timeout_s: float, give_up: Callable[[], bool], complaint: str) -> None:
-    """Wait until `done` returns True. Raises RequestTimedOut with the complaint."""
+async def wait_for(done: Callable[[], bool], timeout_s: float, give_up: Callable[[], bool], action: Action) -> None:
+    """Wait until `done` returns True. Raises RequestTimedOut for `action`."""
     if not await until(done, timeout_s, give_up):
-        raise timed_out(complaint, timeout_s)
+        raise RequestTimedOut(action, timeout_s)

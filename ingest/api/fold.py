@@ -11,7 +11,7 @@ from ingest.api.async_wait import wait_for
 from ingest.context import WorkerContext
 from ingest.http.auth import require_admin
 from ingest.http.problem import Problem
-from shared.disk.control_files import NOT_FOLDED, NOT_SEALED, RequestTimedOut, request_fold, request_seal
+from shared.disk.control_files import RequestTimedOut, request_fold, request_seal
 from shared.generations.load import load_snapshot
 
 SEAL_TIMEOUT_S = 10
@@ -26,9 +26,9 @@ async def post_fold(worker: WorkerContext, request: BaseRequest) -> web.Response
     require_admin(worker, request)
     try:
         sealed = await asyncio.to_thread(request_seal, worker.data)
-        await wait_for(sealed, SEAL_TIMEOUT_S, worker.is_rejecting, NOT_SEALED)
+        await wait_for(sealed, SEAL_TIMEOUT_S, worker.is_rejecting, "seal")
         folded = await asyncio.to_thread(request_fold, worker.data)
-        await wait_for(folded, FOLD_TIMEOUT_S, worker.is_rejecting, NOT_FOLDED)
+        await wait_for(folded, FOLD_TIMEOUT_S, worker.is_rejecting, "fold")
     except RequestTimedOut as error:
         raise Problem(503, "fold", str(error), retry_after_s=10) from None
     snapshot = await asyncio.to_thread(load_snapshot, worker.data)

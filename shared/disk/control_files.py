@@ -1,9 +1,9 @@
-"""Asking another process to act: a request is a published file, and its modification
-time is the message.
+"""Asking another process to act: publishing a control file again is the message, and
+its modification time tells requests apart.
 
 Writers watch `seal.request`, the compactor watches `fold.request`. No pid is involved,
-so it works the same for `serve`, for separately supervised processes and for the
-command line, and a request made while nobody runs does no harm.
+so it works for `serve`, for separately supervised processes and for the command line. A
+request that no process watches has no effect.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Literal
 
 from shared.disk.durable import publish
 from shared.disk.layout import DataDirectory
@@ -20,18 +21,28 @@ from shared.segments.sealed import active_segments, sealed_segments
 from shared.timestamps import now_ms, rfc3339
 
 POLL_S = 0.1
-NOT_SEALED = "no writer sealed its segment"
-NOT_FOLDED = "no compactor published a snapshot"
+Action = Literal["seal", "fold"]
+_FAILURES: dict[Action, str] = {
+    "seal": "no writer sealed its segment",
+    "fold": "no compactor published a snapshot",
+}
 
 
 class RequestTimedOut(TemporaryFailure, TimeoutError):
-    """A request was made and nothing happened in time: the process that should act is
-    not running, or is stuck.
+    """The process that should act did not within `timeout_s`: it is not running, or is
+    stuck.
     """
+
+    def __init__(self, action: Action, timeout_s: float) -> None:
+        super().__init__(action)
+        self.action, self.timeout_s = action, timeout_s
+
+    def __str__(self) -> str:
+        return f"{_FAILURES[self.action]} within {self.timeout_s:g} s; is `foldlog serve` running?"
 
 
 class Watch:
-    """Sees whether a request file was published since the last look."""
+    """Notices that a control file was published again since the last poll."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -45,33 +56,36 @@ class Watch:
         return found.st_ino, found.st_mtime_ns
 
     def requested(self) -> bool:
-        """True once for each request, however many were made since the last look. False
-        while the file cannot be looked at.
+        """True if there was a request since the last poll. A transient stat error is
+        False: the next poll retries, and the caller goes on with its work.
         """
         try:
             seen, self._seen = self._seen, self._stamp()
         except OSError:
-            return False  # nobody who has work to do ends because of it: the next look sees what this one could not
+            return False
         return self._seen is not None and self._seen != seen
 
 
 def touch(path: Path) -> None:
-    """Publish a request anew."""
+    """Publish a control file again."""
     publish(path, f"{rfc3339(now_ms())}\n".encode("ascii"))
 
 
 def seal_and_wait(data: DataDirectory, timeout_s: float) -> None:
-    """Ask all writers to seal, and wait until every line that was in an active segment
-    is in a sealed one.
-
-    Raises RequestTimedOut when a writer did not seal in time.
+    """Have all writers seal, and wait until every line of the active segments is in a
+    sealed one. Raises RequestTimedOut.
     """
-    _wait(request_seal(data), timeout_s, NOT_SEALED)
+    is_done = request_seal(data)
+    deadline = time.monotonic() + timeout_s
+    while not is_done():
+        if time.monotonic() > deadline:
+            raise RequestTimedOut("seal", timeout_s)
+        time.sleep(POLL_S)
 
 
 def request_seal(data: DataDirectory) -> Callable[[], bool]:
-    """Ask all writers to seal. Returns what says whether every line that was in an
-    active segment is in a sealed one.
+    """Ask all writers to seal. The function returned is True once every line of the
+    active segments is in a sealed one.
     """
     open_now = {path: _inode(path) for path in active_segments(data).values() if _has_lines(path)}
     if open_now:
@@ -80,18 +94,18 @@ def request_seal(data: DataDirectory) -> Callable[[], bool]:
 
 
 def request_fold(data: DataDirectory) -> Callable[[], bool]:
-    """Ask the compactor to fold. Returns what says whether a snapshot holds every
-    segment that was sealed.
+    """Ask the compactor to fold. The function returned is True once a newer snapshot
+    has folded every segment that is sealed now.
     """
     before = load_snapshot(data).generation
     sealed = [segment.name for segment in sealed_segments(data)]
 
-    def folded() -> bool:
+    def is_folded() -> bool:
         snapshot = load_snapshot(data)
         return snapshot.generation > before and all(snapshot.has_folded(name) for name in sealed)
 
     touch(data.fold_request)
-    return folded
+    return is_folded
 
 
 def _has_lines(path: Path) -> bool:
@@ -106,16 +120,3 @@ def _inode(path: Path) -> int | None:
         return path.stat().st_ino
     except FileNotFoundError:
         return None
-
-
-def _wait(done: Callable[[], bool], timeout_s: float, complaint: str) -> None:
-    deadline = time.monotonic() + timeout_s
-    while not done():
-        if time.monotonic() > deadline:
-            raise timed_out(complaint, timeout_s)
-        time.sleep(POLL_S)
-
-
-def timed_out(complaint: str, timeout_s: float) -> RequestTimedOut:
-    """What to raise once it has taken too long."""
-    return RequestTimedOut(f"{complaint} within {timeout_s:g} s; is `foldlog serve` running?")

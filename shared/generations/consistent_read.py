@@ -1,8 +1,7 @@
-"""Reading the parts of the published snapshot without the compactor's lock: they may be
-swept away meanwhile.
+"""Reading the parts of the published snapshot without the compactor's lock.
 
-A pass leaves a part for three passes more, an erasure for none. Whoever reads then
-begins again with the next snapshot.
+Replaced parts stay on disk for three more passes, but an erasure deletes them at once.
+A reader that loses a part retries on the newest snapshot.
 """
 
 from __future__ import annotations
@@ -23,17 +22,22 @@ T = TypeVar("T")
 
 
 class PartsReplaced(TemporaryFailure):
-    """The parts of one snapshot after the other were gone before they were read. Says
-    what to do next.
-    """
+    """The parts of `tries` snapshots in a row were deleted before they were read."""
+
+    def __init__(self, tries: int) -> None:
+        super().__init__(tries)
+        self.tries = tries
+
+    def __str__(self) -> str:
+        return f"visitors are being erased, and {self.tries} times the parts were replaced before they were read; try again"
 
 
 def read_published(data: DataDirectory, read: Callable[[Snapshot], T]) -> T:
-    """What `read` makes of the published snapshot, or of a later one when parts of that
-    were swept away meanwhile.
+    """The result of `read` for the published snapshot, or for a newer one if parts were
+    deleted meanwhile: then `read` is called again.
 
-    `read` may be called several times. Raises PartsReplaced, and what `read` raises of
-    parts that are those of the snapshot.
+    Raises PartsReplaced, and what `read` raises if the snapshot is still the published
+    one.
     """
     for _ in range(TRIES):
         snapshot = load_snapshot(data)
@@ -42,6 +46,4 @@ def read_published(data: DataDirectory, read: Callable[[Snapshot], T]) -> T:
         except (duckdb.IOException, PartDamaged):
             if load_snapshot(data).generation == snapshot.generation:
                 raise
-    raise PartsReplaced(
-        f"visitors are being erased, and {TRIES} times the parts were replaced before they were read; try again"
-    )
+    raise PartsReplaced(TRIES)

@@ -1,77 +1,90 @@
 """Loading the snapshot: the published one, or the newest kept one that is intact.
 
-An older generation may be served, but never a guess.
+A reader may get an older generation, never a guess.
 """
 
 from __future__ import annotations
 
 import errno
+from pathlib import Path
 from typing import NamedTuple
 
 from shared.disk.layout import DataDirectory, parse_day, parse_kept_snapshot, parse_part
 from shared.disk.listing import list_files
 from shared.generations.snapshot import Snapshot, SnapshotDamaged, decode_snapshot
 
+_MISSING = "is missing"
+
 
 class SnapshotLost(SnapshotDamaged):
-    """There is no whole snapshot, published or kept, though there was one."""
+    """Snapshots were published, and neither the last nor a kept one is intact."""
+
+    def __str__(self) -> str:
+        return (
+            f"{super().__str__()}, and no snapshot.<generation>.json beside it is intact. Nothing was changed. Restore "
+            "snapshot.json from a backup, or run `foldlog rebuild`: it counts again what the parts and the retained log hold."
+        )
 
 
 class LoadedSnapshot(NamedTuple):
-    """The snapshot to read, the bytes of its file, and why it is not the one in
-    snapshot.json (None when it is).
+    """The snapshot to read and the bytes of its file. `damage`: why it is not
+    snapshot.json; None if it is.
     """
 
     snapshot: Snapshot
     content: bytes
-    damage: str | None
+    damage: SnapshotDamaged | None
 
 
 def load_snapshot(data: DataDirectory) -> Snapshot:
-    """The published snapshot, or the newest kept one that is whole, or generation 0
-    where there is none yet.
+    """The published snapshot, else the newest intact kept one; generation 0 if there is
+    none yet. Raises SnapshotLost and DataFromNewerVersion.
     """
     return find_snapshot(data).snapshot
 
 
 def find_snapshot(data: DataDirectory) -> LoadedSnapshot:
-    """As `load`, with what is wrong. Raises SnapshotLost when something was published
-    and no snapshot of it is whole.
-    """
+    """As `load_snapshot`, with the damage that it found."""
     try:
         content = data.snapshot.read_bytes()
         return LoadedSnapshot(decode_snapshot(content, data.snapshot), content, None)
-    except FileNotFoundError:
-        damage = f"{data.snapshot} is gone" if was_published(data) else None
     except SnapshotDamaged as error:
-        damage = str(error)
+        damage = error
     except OSError as error:
-        if error.errno != errno.EIO:
-            raise
-        damage = f"{data.snapshot} cannot be read: {error.strerror}"
-    return _newest_kept(data, damage) if damage and was_published(data) else LoadedSnapshot(Snapshot(), b"", damage)
+        damage = _read_error(data.snapshot, error)
+    if was_published(data):
+        return _newest_kept(data, damage)
+    return LoadedSnapshot(Snapshot(), b"", None if damage.error == _MISSING else damage)
+
+
+def _read_error(path: Path, error: OSError) -> SnapshotDamaged:
+    if error.errno == errno.ENOENT:
+        return SnapshotDamaged(path, _MISSING)
+    if error.errno == errno.EIO:
+        return SnapshotDamaged(path, f"cannot be read: {error.strerror}")
+    raise error
 
 
 def was_published(data: DataDirectory) -> bool:
-    """Whether there was a snapshot that cannot be done without: one is kept, or there
-    are parts of a second pass or later.
+    """Whether a snapshot that is needed was published: one is kept, or there are parts
+    of a second pass or later.
 
-    A first pass deletes no segment. So where its snapshot is damaged, or it was killed
-    before its commit, beginning anew loses nothing.
+    A first pass deletes no segment. If its snapshot is damaged, or it was killed before
+    its commit, starting from generation 0 loses nothing.
     """
     return bool(kept_generations(data)) or newest_part_generation(data) > 1
 
 
 def newest_part_generation(data: DataDirectory) -> int:
-    """The highest generation that a part of any snapshot, published or not, is of; 0
-    when there is none.
+    """The highest generation of all parts on disk, referenced or not; 0 if there are
+    none.
     """
     days = (folder for kind in (data.archive, data.counters) for folder in list_files(kind) if parse_day(folder.name))
     generations = (parse_part(path.name) for folder in days for path in list_files(folder))
     return max((generation for generation in generations if generation is not None), default=0)
 
 
-def _newest_kept(data: DataDirectory, damage: str) -> LoadedSnapshot:
+def _newest_kept(data: DataDirectory, damage: SnapshotDamaged) -> LoadedSnapshot:
     for generation in kept_generations(data):
         path = data.kept_snapshot(generation)
         try:
@@ -79,13 +92,10 @@ def _newest_kept(data: DataDirectory, damage: str) -> LoadedSnapshot:
             return LoadedSnapshot(decode_snapshot(content, path), content, damage)
         except (FileNotFoundError, SnapshotDamaged):
             continue
-    raise SnapshotLost(
-        f"{damage}, and no snapshot.<generation>.json beside it is whole. Nothing was changed. Restore snapshot.json from a "
-        "backup, or run `foldlog rebuild`: it counts again what the parts and the retained log hold."
-    )
+    raise SnapshotLost(damage.path, damage.error)
 
 
 def kept_generations(data: DataDirectory) -> list[int]:
-    """The generations of the kept snapshots, whole or not, newest first."""
+    """The generations of the kept snapshots, intact or not, newest first."""
     found = (parse_kept_snapshot(path.name) for path in list_files(data.root))
     return sorted((generation for generation in found if generation is not None), reverse=True)

@@ -1,10 +1,8 @@
-"""The snapshot: one JSON file that names every part it is made of and every segment
-that it has folded (P5).
+"""The snapshot: one JSON file that references every part it consists of and every
+segment it has folded (P5).
 
-Loading it is all that a reader needs; only the compactor makes one
-(compactor/generations/commit.py). docs/formats.md has an example. When it is damaged or
-gone, the newest kept one that is whole takes its place: an older truth, never a made-up
-one.
+A reader loads only this file (load.py); only the compactor writes it
+(compactor/generations/commit.py). docs/formats.md has an example.
 """
 
 from __future__ import annotations
@@ -25,18 +23,29 @@ FORMAT = 2
 FORMAT_WITHOUT_SHA256 = 1
 EMPTY_TIME = "1970-01-01T00:00:00.000Z"
 
-# The last two lines of the file; the hash is of all lines before them, so that `head -n
-# -2 | sha256sum` gives it.
+# The last two lines of the file. The hash covers all lines before them, so `head -n -2
+# | sha256sum` computes it.
 _END = re.compile(rb' "sha256": "([0-9a-f]{64})"\n}\n')
 _END_BYTES = len(b' "sha256": ""\n}\n') + 64
 
 
 class SnapshotDamaged(UsageError):
-    """A snapshot is there but is not what was published. Says what to do next."""
+    """A snapshot is missing, unreadable or not as it was published: `error` says
+    which.
+    """
+
+    def __init__(self, path: Path, error: str) -> None:
+        super().__init__(path, error)
+        self.path, self.error = path, error
+
+    def __str__(self) -> str:
+        return f"{self.path} {self.error}"
 
 
 class Part(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """An immutable Parquet file; kind and day are where it stands in the snapshot."""
+    """An immutable Parquet file. Its kind and day follow from its place in the
+    snapshot.
+    """
 
     generation: int
     rows: int
@@ -45,13 +54,13 @@ class Part(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Day(msgspec.Struct, frozen=True, omit_defaults=True):
-    """What is kept of one UTC day.
+    """The data of one UTC day.
 
-    `archive` are the deduplicated events, by generation; `counters` the counts as of
-    the newest. `added_at` is the last fold that added to the day. `expired` is true
-    once retention took its archive (or part of it). `capped` names the dimensions of
-    which some values are counted under `(other)`. `visitor_zone` is the time zone of
-    the visitor days kept on expiry.
+    `archive`: deduplicated events, by generation. `counters`: the counts as of the
+    newest generation. `added_at`: the last fold that added events. `expired`: retention
+    deleted the archive, or a part of it. `capped`: dimensions whose rare values are
+    counted as `(other)`. `visitor_zone`: the time zone of the visitor counts made on
+    expiry.
     """
 
     added_at: str
@@ -63,8 +72,8 @@ class Day(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class Totals(msgspec.Struct, frozen=True):
-    """Every line ever folded is counted, a duplicate, quarantined or erased (P8).
-    `conflicts` are among the duplicates.
+    """Every folded line is counted, a duplicate, quarantined or erased (P8).
+    `conflicts` are a part of the duplicates.
     """
 
     lines: int = 0
@@ -77,12 +86,12 @@ class Totals(msgspec.Struct, frozen=True):
 
     @property
     def accounted(self) -> int:
-        """As many as `lines`, or some have disappeared."""
+        """Equal to `lines`, unless lines are lost."""
         return self.counted + self.duplicates + self.quarantined + self.erased
 
 
 class LastPass(msgspec.Struct, frozen=True):
-    """What the pass that made this generation did."""
+    """The work of the pass that published this generation."""
 
     segments: int = 0
     lines: int = 0
@@ -90,8 +99,8 @@ class LastPass(msgspec.Struct, frozen=True):
 
 
 class RetentionHold(msgspec.Struct, frozen=True):
-    """What retention would take of a kind, and does not before a person says so: it is
-    most of what is kept.
+    """A deletion on hold: it would remove most days of a kind, so an operator must
+    confirm it.
     """
 
     days: int
@@ -102,12 +111,12 @@ class RetentionHold(msgspec.Struct, frozen=True):
 
 
 class Retention(msgspec.Struct, frozen=True):
-    """The last retention run. `skipped` says why it deleted nothing when it might have.
+    """The last retention run. `skipped` is the reason if it was skipped.
 
-    `doubted_since` is when the clock jumped, until it has been steady for long enough
-    to be believed again. `succeeded_at` is the last run that was neither skipped nor
-    held anything back (None: a release that did not say). `held` and `over_limit` are
-    by kind: what waits for a person, and the bytes above a limit that no run may take.
+    `doubted_since`: when the clock jumped; None once it has been steady for long
+    enough. `succeeded_at`: the last run that was not skipped and put nothing on hold
+    (None: published by a release that did not record it). By kind: `held`, deletions
+    on hold, and `over_limit`, bytes above the limit that no run may delete.
     """
 
     at: str = EMPTY_TIME
@@ -126,19 +135,18 @@ class Retention(msgspec.Struct, frozen=True):
 
     @property
     def unsuccessful_s(self) -> float:
-        """Seconds from the last success to the last run. A jump of the clock begins
-        them anew: it is no time that passed.
+        """Seconds from the last success to the last run, counted from the last jump of
+        the clock: a jump is no elapsed time.
         """
         since = max(self.last_success, self.doubted_since or "")
         return max(0.0, (epoch_ms(self.at) - epoch_ms(since)) / 1000)
 
 
 class Snapshot(msgspec.Struct, frozen=True):
-    """One generation. `folded` is the highest folded sequence per writer, `waiting` the
-    lower ones that are not folded.
+    """One generation. By writer: `folded`, the highest folded sequence number, and
+    `waiting`, the lower ones that are missing.
 
-    `forgotten` are the days of which nothing is kept, each with the events that were
-    counted on it.
+    `forgotten`: days whose data is all deleted, with the number of their events.
     """
 
     format: int = FORMAT
@@ -173,29 +181,27 @@ def encode_snapshot(snapshot: Snapshot) -> bytes:
 
 
 def decode_snapshot(content: bytes, path: Path) -> Snapshot:
-    """Raises DataFromNewerVersion and SnapshotDamaged.
+    """The snapshot in a file; `path` is for errors. Raises DataFromNewerVersion and
+    SnapshotDamaged.
 
-    Every format from 2 on ends with its sha256, so that a file of a newer Foldlog can
-    be told from a damaged one.
+    Every format since 2 ends with its sha256, which distinguishes a file of a newer
+    Foldlog from a damaged one.
     """
     try:
         found = _FORMAT_DECODER.decode(content).format
-        is_sealed = _is_sealed(content)
+        has_checksum = _has_valid_checksum(content)
         if found > FORMAT:
-            raise DataFromNewerVersion(
-                f"{path} was made by a newer Foldlog (format {found}; this one reads up to {FORMAT}). Install that one; "
-                "nothing was changed."
-            )
-        if not is_sealed and found != FORMAT_WITHOUT_SHA256:
+            raise DataFromNewerVersion(str(path), "format", found, FORMAT)
+        if not has_checksum and found != FORMAT_WITHOUT_SHA256:
             raise ValueError("it does not end with its sha256")
         return _DECODER.decode(content)
     except (msgspec.DecodeError, ValueError) as error:
-        raise SnapshotDamaged(f"{path} is damaged: {error}") from None
+        raise SnapshotDamaged(path, f"is damaged: {error}") from None
 
 
-def _is_sealed(content: bytes) -> bool:
-    """Whether the file ends with a sha256. Raises ValueError when that is not the one
-    of its bytes.
+def _has_valid_checksum(content: bytes) -> bool:
+    """Whether the file ends with the sha256 of its bytes; False if with none. Raises
+    ValueError for another one.
     """
     end = _END.fullmatch(content, max(0, len(content) - _END_BYTES))
     if end is not None and hashlib.sha256(content[: end.start()]).hexdigest().encode("ascii") != end[1]:

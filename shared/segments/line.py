@@ -23,14 +23,29 @@ _VERSION = re.compile(rb'{"v":(\d+),')
 
 
 class DataFromNewerVersion(UsageError):
-    """The data directory was written by a later Foldlog. Reading it would guess, so
-    nothing is read.
+    """`what` was written by a newer Foldlog: its `version` ("format", "schema version")
+    is `found`, and this one reads up to `supported`. Nothing of it is read.
     """
+
+    def __init__(self, what: str, version: str, found: int, supported: int) -> None:
+        super().__init__(what, version, found, supported)
+        self.what, self.version, self.found, self.supported = what, version, found, supported
+
+    def __str__(self) -> str:
+        return (
+            f"{self.what} was made by a newer Foldlog ({self.version} {self.found}; this one reads up to "
+            f"{self.supported}). Install that version; nothing was changed."
+        )
+
+
+def newer_line(found: int, what: str = "a log line") -> DataFromNewerVersion:
+    """The error for a line of schema version `found`."""
+    return DataFromNewerVersion(what, "schema version", found, SCHEMA_VERSION)
 
 
 class ScannedLine(NamedTuple):
-    """One line of a file with its byte offset; `reason` is None when its CRC holds,
-    else why it is bad.
+    """A line and its byte offset in the file. `reason` says why it is invalid; None if
+    it is valid.
     """
 
     offset: int
@@ -39,18 +54,18 @@ class ScannedLine(NamedTuple):
 
 
 def append_crc(beginning: bytes, rests: Sequence[bytes]) -> bytes:
-    """Finished log lines that begin with the same bytes and go on with each of `rests`,
-    which lack their closing brace.
+    """Complete log lines, one for each of `rests`: `beginning`, the rest (JSON without
+    its closing brace), the CRC.
     """
     begun = crc32(beginning)
-    # One format for all lines of a batch costs half of one for each.
+    # Formatting all lines of a batch at once takes half the time.
     line = beginning.replace(b"%", b"%%") + b'%b,"crc":"%08x"}\n'
     return line * len(rests) % tuple([part for rest in rests for part in (rest, crc32(rest, begun))])
 
 
 def line_error(line: bytes) -> str | None:
-    """Why a line (with its newline) cannot be trusted, or None. Raises
-    DataFromNewerVersion for a later schema.
+    """Why a line, newline included, is invalid; None if it is valid. Raises
+    DataFromNewerVersion.
     """
     if not line.endswith(b"\n"):
         return "torn: no newline at its end"
@@ -63,28 +78,25 @@ def line_error(line: bytes) -> str | None:
     if version is None:
         return "no schema version at its start"
     if int(version[1]) > SCHEMA_VERSION:
-        raise DataFromNewerVersion(
-            f"a log line was made by a newer Foldlog (schema version {int(version[1])}; this one reads up to "
-            f"{SCHEMA_VERSION}). Install that one."
-        )
+        raise newer_line(int(version[1]))
     return None
 
 
 def iter_lines(file: BinaryIO) -> Iterator[bytes]:
-    """The lines of a file. What is longer than a line can be comes in pieces, so that
-    damage of any size fits into memory.
+    """The lines of a file. One longer than PIECE_MAX_BYTES is returned in pieces, so
+    that damage of any size fits into memory.
     """
     return iter(lambda: file.readline(PIECE_MAX_BYTES), b"")
 
 
 def scan_lines(lines: Iterable[bytes]) -> Iterator[ScannedLine]:
-    """Look at each line of a file by itself: a bad one costs none of its neighbours,
-    also when it lost its newline.
+    """Check each line of a file on its own. An invalid line does not affect the next,
+    even if its newline is lost.
     """
     offset = 0
     for line in lines:
         reason = line_error(line)
-        bad = _swallowed(line) if reason else 0
+        bad = _embedded_line_offset(line) if reason else 0
         if bad:
             yield ScannedLine(offset, line[:bad], reason)
             yield ScannedLine(offset + bad, line[bad:], None)
@@ -93,12 +105,12 @@ def scan_lines(lines: Iterable[bytes]) -> Iterator[ScannedLine]:
         offset += len(line)
 
 
-def _swallowed(line: bytes) -> int:
-    """Where in a bad line a whole one begins whose own newline is there; 0 when none
-    does.
+def _embedded_line_offset(line: bytes) -> int:
+    """Where in an invalid line a valid one starts, which ends with its newline; 0 if
+    none does.
 
-    Inside a JSON text a quotation mark is escaped, and the CRC is of the whole line: no
-    value can pose as a line.
+    No value of a line can be mistaken for one: JSON escapes its quotation marks, and
+    the CRC covers the whole line.
     """
     start = line.find(_BEGIN, max(1, len(line) - LINE_MAX_BYTES))
     while start > 0 and line_error(line[start:]) is not None:

@@ -38,7 +38,14 @@ ABANDONED_S = 600.0
 
 
 class WriterAlive(TemporaryFailure, BlockingIOError):
-    """The segment is locked: its writer lives, there is nothing to recover."""
+    """The segment is locked: its writer runs, and there is nothing to recover."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(path)
+        self.path = path
+
+    def __str__(self) -> str:
+        return f"{self.path} is open in a running process"
 
 
 @dataclass(frozen=True)
@@ -64,7 +71,7 @@ def recover(data: DataDirectory, writer: str) -> Recovered | None:
         return None
     try:
         if not lock_descriptor(descriptor, blocking=False):
-            raise WriterAlive(f"{path} is open in a running process")
+            raise WriterAlive(path)
         if not is_same_file(path, descriptor):
             return None  # sealed or recovered by someone else between open and lock
         return _seal_good_lines(data, writer, path, descriptor)

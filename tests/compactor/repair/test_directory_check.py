@@ -376,7 +376,7 @@ def test_day_of_which_nothing_is_left_does_not_hold_up_the_passes(expiry: Expiry
         path.unlink()
     started(data)
     fold(data, NOON + 5 * DAY_MS)
-    assert [each.what for each in findings(data)] == ["is gone"]
+    assert [each.what for each in findings(data)] == ["is missing"]
 
 
 # A visitor who is erased while the directory is copied.

@@ -212,8 +212,9 @@ def test_flaw_says_what_is_wrong(line: bytes, word: str) -> None:
 
 
 def test_line_of_a_newer_version_is_not_guessed_at() -> None:
-    with pytest.raises(DataFromNewerVersion, match="schema version 2"):
+    with pytest.raises(DataFromNewerVersion) as caught:
         line_error(seal_line(b'{"v":2,"id":"abcdefgh"}'))
+    assert (caught.value.version, caught.value.found) == ("schema version", 2)
 
 
 def test_bad_line_costs_none_of_its_neighbours() -> None:
