@@ -43,7 +43,8 @@ from ingest.http.response_schemas import (
     Stored,
 )
 from reports import encode
-from reports.query import FILTERS_MAX, LIMIT_DEFAULT, LIMIT_MAX, PROPS, Bots, Interval, Visitors
+from reports.calendar import Interval
+from reports.query import FILTERS_MAX, LIMIT_DEFAULT, LIMIT_MAX, PROPS, Bots, Visitors
 from shared.generations.snapshot import Snapshot
 from shared.host_names import SITE
 from shared.schema import DIMENSIONS

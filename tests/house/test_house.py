@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 from pathlib import Path
 
 import pytest
@@ -21,7 +22,16 @@ MAY_IMPORT = {
     "ingest": {"shared", "reports", "web"},
     "foldlog": {"shared", "reports", "compactor", "ingest", "web"},
 }
-CLIENT_SIDE = {"reports.query", "reports.encode", "reports.reader.client", "reports.reader.protocol"}
+CLIENT_SIDE = {
+    "reports.calendar",
+    "reports.query",
+    "reports.encode",
+    "reports.reader.client",
+    "reports.reader.protocol",
+}
+# The modules of `reports` that run queries; the others can be imported without DuckDB.
+READS_DATABASE = {"reports/report.py", "reports/export.py", "reports/reader/process.py"}
+SQL_WORDS = re.compile(r"\b(SELECT|FROM|WHERE|JOIN|COPY)\b")
 # What every command pays for, also `foldlog --version`.
 AT_EVERY_START = ("foldlog/cli.py", "foldlog/arguments.py", "foldlog/__main__.py", "foldlog/__init__.py")
 
@@ -64,6 +74,45 @@ def test_ingest_uses_the_client_side_of_reports_only() -> None:
     for path in modules("ingest"):
         used = {name for name in imports(path) if name.startswith("reports")}
         assert used <= CLIENT_SIDE | {"reports"}, path.relative_to(ROOT)
+
+
+@pytest.mark.parametrize("path", modules("reports"), ids=lambda path: path.relative_to(ROOT).as_posix())
+def test_reports_reach_the_database_only_where_they_read(path: Path) -> None:
+    if path.relative_to(ROOT).as_posix() not in READS_DATABASE:
+        assert not {file.name for file in _reachable_files(path) if "duckdb" in _imported_names(file)}
+
+
+@pytest.mark.parametrize("path", modules("reports"), ids=lambda path: path.relative_to(ROOT).as_posix())
+def test_sql_of_reports_is_in_its_package(path: Path) -> None:
+    if not path.is_relative_to(ROOT / "reports/sql"):
+        strings = [
+            node.value for node in ast.walk(ast.parse(path.read_text("utf-8"))) if isinstance(node, ast.Constant)
+        ]
+        assert not [text for text in strings if isinstance(text, str) and SQL_WORDS.search(text)]
+
+
+def _reachable_files(path: Path) -> set[Path]:
+    """A module and all modules of the project that it imports, directly or not."""
+    found: set[Path] = set()
+    waiting = {path}
+    while waiting:
+        file = waiting.pop()
+        found.add(file)
+        inside = (ROOT / name.replace(".", "/") for name in imports(file))
+        waiting |= {each for name in inside for each in (name.with_suffix(".py"), name / "__init__.py")} - found
+        waiting = {each for each in waiting if each.exists()}
+    return found
+
+
+def _imported_names(path: Path) -> set[str]:
+    """The top-level packages that a module imports, of the project or not."""
+    found = set()
+    for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+        if isinstance(node, ast.ImportFrom):
+            found.add((node.module or "").partition(".")[0])
+        elif isinstance(node, ast.Import):
+            found |= {alias.name.partition(".")[0] for alias in node.names}
+    return found
 
 
 def test_tests_share_through_builders_and_never_through_each_other() -> None:

@@ -1,0 +1,92 @@
+"""From what the reads of a plan fetched to the rows of a report. Pure.
+
+A number that the data no longer gives is None, and the report has the reason.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Any
+
+from reports.calendar import is_calendar_day
+from reports.plan import Plan
+from reports.query import Query
+
+EXPIRED = "the archive of that time is past its retention, and visitors cannot be added up"
+EXPIRED_FILTER = "the archive of that time is past its retention, and this question needs it"
+
+Row = dict[str, Any]
+Fetched = Mapping[str, list[tuple[Any, ...]]]
+KeptVisitors = Mapping[tuple[datetime, str | None], int]  # by start of a calendar day, and value
+
+
+def with_header(plan: Plan, rows: list[Row], total: Row, generation: int, as_of: str) -> Row:
+    """The report as it is answered; docs/api.md shows one."""
+    query = plan.query
+    report = {
+        "from": local_time(query.start, query),
+        "to": local_time(query.end, query),
+        "tz": query.zone.key,
+        "interval": query.interval,
+        "by": query.by,
+        "rows": rows,
+        "total": total,
+        "generation": generation,
+        "as_of": as_of,
+    }
+    if total["events"] is None:
+        report["reason"] = EXPIRED_FILTER
+    elif any(row.get("visitors", 0) is None for row in (total, *rows)):
+        report["reason"] = EXPIRED
+    return report
+
+
+def counts(plan: Plan, events: int | None, visitors: int | None) -> Row:
+    """The numbers of a row or of the total."""
+    return {"events": events} | ({"visitors": visitors} if plan.counts_visitors else {})
+
+
+def no_answer(plan: Plan) -> tuple[list[Row], Row]:
+    return [], counts(plan, None, None)
+
+
+def total_counts(plan: Plan, fetched: Fetched, events_of_rows: int) -> Row:
+    """Over all rows, also those beyond the limit. A visitor of several rows is counted
+    once.
+    """
+    events, visitors = fetched["total"][0] if plan.total else (events_of_rows, None)
+    if plan.query.by is None:
+        span = (plan.query.start, plan.query.end)
+        visitors = visitors_of(plan, kept_visitors(plan, fetched), span, None, visitors)
+    return counts(plan, events, visitors)
+
+
+def kept_visitors(plan: Plan, fetched: Fetched) -> KeptVisitors:
+    event = plan.query.event
+    return {
+        (as_utc(start), None if event else value): visitors
+        for start, value, visitors in fetched.get("kept_visitors", ())
+        if event in (None, value)
+    }
+
+
+def visitors_of(
+    plan: Plan, kept: KeptVisitors, span: tuple[datetime, datetime], value: str | None, counted: int | None
+) -> int | None:
+    """The visitors of a time and value: as counted in the archive, or, where that has
+    expired, as kept of a calendar day; else None.
+    """
+    if not plan.has_expired(*span):
+        return counted
+    return kept.get((span[0], value)) if is_calendar_day(*span, plan.query.zone) else None
+
+
+def as_utc(timestamp: datetime) -> datetime:
+    """A TIMESTAMP column, which is UTC without a zone."""
+    return timestamp.replace(tzinfo=UTC)
+
+
+def local_time(moment: datetime, query: Query) -> str:
+    """RFC 3339, with the offset of the query's zone."""
+    return moment.astimezone(query.zone).isoformat()

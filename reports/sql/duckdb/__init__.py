@@ -1,0 +1,7 @@
+"""Reports in DuckDB's SQL. Python composes the relations that vary with columns,
+filters and parts (relations.py); the statements over them are the `.sql` files.
+"""
+
+from reports.sql.duckdb.statements import parquet_copy, statement
+
+__all__ = ["parquet_copy", "statement"]
