@@ -18,7 +18,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
-from compactor.generations.commit import LOCK_PATIENCE_S, compactor_lock, kept_snapshots
+from compactor.generations.kept import kept_snapshots
+from compactor.lock import LOCK_TIMEOUT_S, compactor_lock
 from compactor.repair.directory_check import later_parts
 from compactor.run_pass import recover_orphans
 from shared.disk.control_files import seal_and_wait
@@ -69,7 +70,7 @@ def backup(data: DataDirectory, destination: Path, log: Log) -> Backup:
     check_destination(data, destination)
     recover_orphans(data, log)
     seal_and_wait(data, SEAL_PATIENCE_S)
-    with compactor_lock(data, LOCK_PATIENCE_S):
+    with compactor_lock(data, LOCK_TIMEOUT_S):
         _check_erasures(data)
         snapshots = _snapshots(data)
         with _partial(data, destination) as partial:

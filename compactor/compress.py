@@ -13,7 +13,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from compactor.generations.commit import LOCK_PATIENCE_S, compactor_lock
+from compactor.lock import LOCK_TIMEOUT_S, compactor_lock
 from shared.disk.compression import CannotInflate, deflating, inflated
 from shared.disk.durable import publishing, remove
 from shared.disk.layout import DataDirectory, parse_segment
@@ -54,12 +54,12 @@ def compress(
     """
     done = Compressed()
     suffix = METHODS[method]
-    with compactor_lock(data, LOCK_PATIENCE_S):
+    with compactor_lock(data, LOCK_TIMEOUT_S):
         remove(temp_compressed_files(data))
         waiting = compressible(data, older_than_s, now_ms)
     for segment in waiting:
         progress(segment.name.file)
-        with compactor_lock(data, LOCK_PATIENCE_S):
+        with compactor_lock(data, LOCK_TIMEOUT_S):
             if segment.path.exists() and is_folded(data, segment):
                 _compress(segment, suffix, done)
         time.sleep(BREATH_S if segment is not waiting[-1] else 0)

@@ -24,7 +24,8 @@ from apscheduler.triggers.interval import IntervalTrigger
 from compactor.erasure.rewrite import erase_pending
 from compactor.fold.load import LinesDoNotParse
 from compactor.fold.select_segments import PASS_MAX_BYTES, plan_segments
-from compactor.generations.commit import LOCK_PATIENCE_S, CommitLost, CompactorBusy, CompactorLock, compactor_lock
+from compactor.generations.commit import CommitLost
+from compactor.lock import LOCK_TIMEOUT_S, CompactorBusy, CompactorLock, compactor_lock
 from compactor.repair.directory_check import CopyIncomplete, begin
 from compactor.repair.rotated_files import adopt_strays
 from compactor.run_pass import Pass, recover_orphans, run_pass
@@ -95,7 +96,7 @@ def erase_now(data: DataDirectory, settings: Settings, log: Log) -> None:
     """
     with suppress(RequestTimedOut):  # nobody serves: what a dead writer left open is recovered by the pass
         seal_and_wait(data, SEAL_PATIENCE_S)
-    with compactor_lock(data, LOCK_PATIENCE_S) as lock:
+    with compactor_lock(data, LOCK_TIMEOUT_S) as lock:
         begin(data, log, lock)
         fold_all(data, settings, log, lock)
         erase_pending(data, settings, log, lock, now_ms())

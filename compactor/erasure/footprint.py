@@ -21,8 +21,8 @@ from typing import Any, NamedTuple
 import duckdb
 import msgspec
 
-from compactor.fold.load import archive_paths
-from compactor.generations.part_writer import sql_list
+from compactor.generations.archive import archive_paths
+from compactor.sql import sql_list
 from shared.disk.compression import CannotInflate, inflated
 from shared.disk.layout import TEMPORARY_SUFFIX, DataDirectory, parse_checksum, parse_segment
 from shared.disk.listing import list_files

@@ -16,10 +16,10 @@ from contextlib import closing
 from datetime import date
 from pathlib import Path
 
-import duckdb
 import msgspec
 
 from compactor.compress import temp_compressed_files
+from compactor.context import THREADS, PassContext, pass_context
 from compactor.erasure.footprint import (
     MENTION_MIN,
     Found,
@@ -30,13 +30,14 @@ from compactor.erasure.footprint import (
     search,
     segment_files,
 )
-from compactor.fold.load import archive_paths
-from compactor.generations.commit import CompactorLock, commit, forget_history
-from compactor.generations.part_writer import sql_list, write_whole_day
+from compactor.generations.archive import archived_events
+from compactor.generations.commit import commit
+from compactor.generations.history import load_or_restore_snapshot, purge_history
+from compactor.generations.part_writer import rewrite_day
+from compactor.lock import CompactorLock
 from compactor.retention.plan import doubted_since
-from compactor.run_pass import THREADS, whole_snapshot
 from shared.disk.compression import CannotInflate, deflating
-from shared.disk.durable import publish, publishing, remove, scratch
+from shared.disk.durable import publish, publishing, remove
 from shared.disk.layout import DataDirectory, parse_day, parse_segment
 from shared.duckdb_engine import connect
 from shared.erasures import (
@@ -60,7 +61,6 @@ from shared.schema import ARCHIVE_COLUMNS
 from shared.segments.recovery import abandoned_temp_files
 from shared.segments.sealed import Segment, readable_lines, recorded_sha256, sha256_line
 from shared.settings import Settings
-from shared.sql.archive_events import from_archive_sql
 from shared.timestamps import rfc3339
 
 _COLUMNS = ", ".join(ARCHIVE_COLUMNS)
@@ -86,8 +86,9 @@ def erase_pending(data: DataDirectory, settings: Settings, log: Log, lock: Compa
     requests = pending_requests(data)
     if requests:  # not with every pass: where clocks differ, a writer that is at such a file would have to begin again
         remove(abandoned_temp_files(data))
-    for request in requests:
-        _erase(data, settings, log, lock, request, now_ms)
+        with pass_context(data, settings, log, lock, now_ms) as context:
+            for request in requests:
+                _erase(context, request)
 
 
 def finish_in_log(data: DataDirectory) -> None:
@@ -106,43 +107,33 @@ def finish_in_log(data: DataDirectory) -> None:
                 _rewrite_segment(segment, sought)
 
 
-def _erase(
-    data: DataDirectory, settings: Settings, log: Log, lock: CompactorLock, request: ErasureRequest, now_ms: int
-) -> None:
+def _erase(context: PassContext, request: ErasureRequest) -> None:
+    data, log, lock = context.data, context.log, context.lock
     sought = Sought(request.visitor, request.site)
     waits_for = {path for path, at in received_unfolded(data, load_snapshot(data), sought) if at <= request.asked_at}
     if waits_for:
         reason = f"{min(waits_for)} holds the visitor and is not folded yet"
         log.warning("erasure_pending", request=request.request, reason=reason, action="nothing: each pass looks again")
         return
-    with scratch(data) as spill, closing(connect(settings.fold_memory, THREADS, spill)) as database:
-        before = whole_snapshot(data, log, lock)
-        found = search(database, data, before, sought)
-        begun = _begin(data, request, before, found)
-        current = _uncount(database, data, before, found, sought, settings, now_ms)
-        if current is not before:
-            commit(data, before, current, lock)
-    forget_history(data, current)
+    before = load_or_restore_snapshot(data, log, lock)
+    found = search(context.database, data, before, sought)
+    begun = _begin(data, request, before, found)
+    current = _uncount(context, before, found, sought)
+    if current is not before:
+        commit(data, before, current, lock)
+    purge_history(data, current)
     for segment in found.segments:
         _rewrite_segment(segment, sought)
     for path in found.quarantine:
         _rewrite_quarantine(path, sought)
-    _finish(data, begun, current, now_ms)
+    _finish(data, begun, current, context.now_ms)
     delete_request(data, request)
     log.info(
         "visitor_erased", request=request.request, events=begun.events, lines=begun.lines, generation=current.generation
     )
 
 
-def _uncount(
-    database: duckdb.DuckDBPyConnection,
-    data: DataDirectory,
-    before: Snapshot,
-    found: Found,
-    sought: Sought,
-    settings: Settings,
-    now_ms: int,
-) -> Snapshot:
+def _uncount(context: PassContext, before: Snapshot, found: Found, sought: Sought) -> Snapshot:
     """The next generation, whose days do not hold the visitor; `before` when none
     does.
     """
@@ -150,9 +141,9 @@ def _uncount(
         return before
     days = dict(before.days)
     for day in found.days:
-        _keep_others(database, data, before, day, sought)
+        _keep_others(context, before, day, sought)
         old = days.pop(day)
-        new = write_whole_day(database, data, day, old, "others", before.generation + 1, settings.max_values)
+        new = rewrite_day(context, day, old, "others", before.generation + 1)
         if old.expired:  # its archive is not all of it: its counters, which name nobody, stay as they are
             new = msgspec.structs.replace(old, archive=new.archive)
         if new.archive or new.counters:
@@ -161,22 +152,20 @@ def _uncount(
     return msgspec.structs.replace(
         before,
         generation=before.generation + 1,
-        as_of=rfc3339(now_ms),
+        as_of=context.now,
         days=days,
         totals=msgspec.structs.replace(
             totals, counted=totals.counted - found.events, erased=totals.erased + found.events
         ),
         # As for a rebuild: a jump of the clock must not be hidden by it (P9).
-        retention=msgspec.structs.replace(before.retention, doubted_since=doubted_since(before, now_ms)),
+        retention=msgspec.structs.replace(before.retention, doubted_since=doubted_since(before, context.now_ms)),
     )
 
 
-def _keep_others(
-    database: duckdb.DuckDBPyConnection, data: DataDirectory, snapshot: Snapshot, day: date, sought: Sought
-) -> None:
+def _keep_others(context: PassContext, snapshot: Snapshot, day: date, sought: Sought) -> None:
     """Make the table `others` of a day's events that are not the visitor's."""
-    events = from_archive_sql(f"read_parquet({sql_list(archive_paths(data, snapshot, [day]))})")
-    database.execute(
+    events = archived_events(context.data, snapshot, [day])
+    context.database.execute(
         f"CREATE OR REPLACE TEMP TABLE others AS SELECT {_COLUMNS} FROM {events} "
         "WHERE visitor IS DISTINCT FROM $visitor OR ($site IS NOT NULL AND site <> $site)",
         sought._asdict(),

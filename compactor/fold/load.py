@@ -10,23 +10,15 @@ takes its place, and the day that held the other is written again.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
-from datetime import date
-from pathlib import Path
 
 import duckdb
 
 from compactor.fold.user_agents import parse_agent
-from compactor.fold.verify_segments import Checked
-from shared.disk.layout import PACKED_SUFFIXES, DataDirectory
+from compactor.fold.verify_segments import VerifiedSegment
+from shared.disk.layout import PACKED_SUFFIXES
 from shared.duckdb_engine import one_row
-from shared.event_ids import server_id_random_sql, server_id_time_sql
-from shared.generations.part_integrity import verified_parts
-from shared.generations.snapshot import Snapshot
-from shared.lateness import dedupe_window
-from shared.schema import CONTENT, CONTEXT, INCOMING_COLUMNS, LINE_COLUMNS, REQUIRED
+from shared.schema import INCOMING_COLUMNS, LINE_COLUMNS, REQUIRED
 from shared.segments.line import LINE_MAX_BYTES, SCHEMA_VERSION, newer_line
-from shared.sql.archive_events import from_archive_sql
 
 
 class LinesDoNotParse(Exception):
@@ -35,28 +27,7 @@ class LinesDoNotParse(Exception):
     """
 
 
-@dataclass
-class Folded:
-    """What deduplication found. `replaced` are archived events, by UTC day, that a new
-    line takes the place of.
-    """
-
-    new: dict[date, int] = field(default_factory=dict)
-    duplicates: int = 0
-    conflicts: int = 0
-    replaced: dict[date, int] = field(default_factory=dict)
-
-    @property
-    def counted(self) -> int:
-        """How many more events are counted than before."""
-        return sum(self.new.values()) - sum(self.replaced.values())
-
-    @property
-    def days(self) -> list[date]:
-        return sorted({*self.new, *self.replaced})
-
-
-def read_lines(database: duckdb.DuckDBPyConnection, checked: Sequence[Checked], sites: tuple[str, ...]) -> None:
+def load_lines(database: duckdb.DuckDBPyConnection, checked: Sequence[VerifiedSegment], sites: tuple[str, ...]) -> None:
     """Make the table `incoming` and the view `fresh` (with what a user agent says) from
     the lines of segments.
     """
@@ -180,97 +151,3 @@ def _read_agents(database: duckdb.DuckDBPyConnection) -> None:
         "CREATE OR REPLACE TEMP VIEW fresh AS SELECT i.* EXCLUDE (v), a.browser, a.os, a.device, coalesce(a.bot, false) AS bot "
         "FROM incoming i LEFT JOIN agent a ON i.ua = a.ua"
     )
-
-
-def _payload(table: str) -> str:
-    """What must be equal for a second line with the same id to be a retry and not a
-    conflict.
-    """
-    return "concat_ws(chr(31), " + ", ".join(f"coalesce({table}.{column}::VARCHAR, '')" for column in CONTENT) + ")"
-
-
-def _precedence(table: str) -> str:
-    """A text that orders the lines of one id: the first received first, and no two
-    different lines equal.
-    """
-    rest = ", ".join(f"coalesce({table}.{column}::VARCHAR, '')" for column in CONTEXT)
-    return f"concat_ws(chr(31), {table}.received::VARCHAR, {table}.time::VARCHAR, {_payload(table)}, {rest})"
-
-
-def deduplicate(database: duckdb.DuckDBPyConnection, data: DataDirectory, before: Snapshot) -> Folded:
-    """Leave in `incoming` one line of each (site, id), and none that an archived event
-    precedes.
-
-    Makes the table `replaced` of archived events that a line left in `incoming`
-    precedes.
-    """
-    folded = Folded()
-    _drop_repeats_within(database, folded)
-    _drop_repeats_of_archived(database, data, before, folded)
-    folded.new = dict(database.execute("SELECT time::DATE, count(*) FROM incoming GROUP BY ALL").fetchall())
-    folded.replaced = dict(database.execute("SELECT day, count(*) FROM replaced GROUP BY ALL").fetchall())
-    return folded
-
-
-def _drop_repeats_within(database: duckdb.DuckDBPyConnection, folded: Folded) -> None:
-    # Equal ids have equal hashes, and numbers are grouped in two thirds of the time of
-    # texts. What merely shares a hash is told apart by the window.
-    repeated = "SELECT hash(site, id) FROM incoming GROUP BY ALL HAVING count(*) > 1"
-    database.execute(
-        f"""
-        CREATE OR REPLACE TEMP TABLE ranked AS
-        SELECT i.rowid AS line, row_number() OVER copies AS place,
-            {_payload("i")} <> first_value({_payload("i")}) OVER copies AS conflict
-        FROM incoming i WHERE hash(site, id) IN ({repeated})
-        WINDOW copies AS (PARTITION BY i.site, i.id ORDER BY {_precedence("i")})
-        """
-    )
-    (repeats, conflicts) = one_row(
-        database, "SELECT count(*) FILTER (place > 1), count(*) FILTER (place > 1 AND conflict) FROM ranked"
-    )
-    if repeats:
-        database.execute("DELETE FROM incoming WHERE rowid IN (SELECT line FROM ranked WHERE place > 1)")
-    folded.duplicates += repeats
-    folded.conflicts += conflicts
-
-
-def _drop_repeats_of_archived(
-    database: duckdb.DuckDBPyConnection, data: DataDirectory, before: Snapshot, folded: Folded
-) -> None:
-    database.execute("CREATE OR REPLACE TEMP TABLE replaced (site VARCHAR, id VARCHAR, day DATE)")
-    touched = [day for (day,) in database.execute("SELECT DISTINCT time::DATE FROM incoming").fetchall()]
-    paths = archive_paths(data, before, sorted(dedupe_window(touched)))
-    if not paths:
-        return
-    # By what is stored of an id, so that it need not be put together for every archived
-    # event; in two steps, so that DuckDB passes over the row groups in which no id of a
-    # client, or no moment of receipt, is one of those that are looked for.
-    asked = (
-        f"SELECT rowid AS line, site, id, {server_id_random_sql('i')} AS random, {server_id_time_sql('i')} AS at "
-        "FROM incoming i"
-    )
-    meeting = f"SELECT a.*, i.line FROM read_parquet($paths) a JOIN ({asked}) i ON a.site = i.site"
-    meetings = (
-        f"({meeting} AND a.client_id = i.id UNION ALL {meeting} AND a.random_id = i.random AND a.received = i.at)"
-    )
-    database.execute(
-        f"""
-        CREATE OR REPLACE TEMP TABLE met AS
-        SELECT a.line, a.site, a.id, a.time::DATE AS day, {_precedence("i")} < {_precedence("a")} AS precedes,
-            {_payload("i")} <> {_payload("a")} AS conflict
-        FROM {from_archive_sql(meetings, "line")} a JOIN incoming i ON a.line = i.rowid
-        """,
-        {"paths": [str(path) for path in paths]},
-    )
-    (repeats, conflicts) = one_row(database, "SELECT count(*), count(*) FILTER (conflict) FROM met")
-    if repeats:
-        database.execute("DELETE FROM incoming WHERE rowid IN (SELECT line FROM met WHERE NOT precedes)")
-        database.execute("INSERT INTO replaced SELECT site, id, day FROM met WHERE precedes")
-    folded.duplicates += repeats
-    folded.conflicts += conflicts
-
-
-def archive_paths(data: DataDirectory, snapshot: Snapshot, days: Sequence[date]) -> list[Path]:
-    """The archive parts of these days, as far as there are any. Raises PartDamaged."""
-    kept = ((day, snapshot.days[day]) for day in days if day in snapshot.days)
-    return [path for day, entry in kept for path in verified_parts(data, "archive", day, entry.archive)]

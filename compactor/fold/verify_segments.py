@@ -20,7 +20,7 @@ from shared.timestamps import epoch_ms
 
 
 @dataclass(frozen=True)
-class Checked:
+class VerifiedSegment:
     """A segment ready to be folded: where its good lines are, how many, and which went
     to quarantine.
     """
@@ -60,17 +60,17 @@ class _Required(msgspec.Struct):
 _LINE = msgspec.json.Decoder(_Required)
 
 
-def check(data: DataDirectory, segment: Segment, scratch: Path, *, distrust: bool = False) -> Checked:
+def verify_segment(data: DataDirectory, segment: Segment, scratch: Path, *, distrust: bool = False) -> VerifiedSegment:
     """Compare a segment with its `.sha256`; when they differ (or with `distrust`), keep
     what its CRCs vouch for.
     """
     found = digest(segment)
     if found.intact and not distrust:
-        return Checked(segment, segment.path, found.lines)
+        return VerifiedSegment(segment, segment.path, found.lines)
     return _keep_good_lines(data, segment, scratch, damaged=not found.intact)
 
 
-def _keep_good_lines(data: DataDirectory, segment: Segment, scratch: Path, *, damaged: bool) -> Checked:
+def _keep_good_lines(data: DataDirectory, segment: Segment, scratch: Path, *, damaged: bool) -> VerifiedSegment:
     good = scratch / segment.name.file
     bad = []
     lines = 0
@@ -85,7 +85,7 @@ def _keep_good_lines(data: DataDirectory, segment: Segment, scratch: Path, *, da
         publish_quarantine(
             data, segment.name.stem, segment.path.name, (line for line in _each_line(segment) if line.reason)
         )
-    return Checked(segment, good, lines, tuple(bad), damaged or bool(bad))
+    return VerifiedSegment(segment, good, lines, tuple(bad), damaged or bool(bad))
 
 
 def _each_line(segment: Segment) -> Iterator[ScannedLine]:

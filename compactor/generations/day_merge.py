@@ -1,51 +1,59 @@
-"""A day that nobody adds to any longer gets one archive part, in order: reports by
-country pass over most of it.
+"""A finished day gets one archive part, clustered: reports by country then read little
+of it.
 
-During the day parts are merged as their events come. To put them in order each time
-would cost several times as much.
+During the day parts are merged as their events come. Clustering them each time would
+cost several times as much.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Container, Iterator
 from datetime import date
 
 import duckdb
 import msgspec
 
-from compactor.fold.select_segments import days_to_settle
-from compactor.generations.part_writer import in_order, sql_list, write_part
-from shared.disk.layout import DataDirectory
+from compactor.context import PassContext
+from compactor.generations.part_writer import clustered, write_part
+from compactor.sql import sql_list
 from shared.generations.part_integrity import PartDamaged, verified_parts
 from shared.generations.snapshot import Day, Snapshot
-from shared.log import Log
+from shared.timestamps import DAY_S, epoch_ms
+
+MERGED_SHARE = 0.9
 
 
-def settle(
-    database: duckdb.DuckDBPyConnection,
-    data: DataDirectory,
-    before: Snapshot,
-    touched: Collection[date],
-    now_ms: int,
-    log: Log,
-) -> dict[date, Day]:
-    """Publish the archive of at most one day as one part; its events and its counters
-    stay what they are.
+def merge_finished_day(context: PassContext, before: Snapshot, touched: Container[date]) -> dict[date, Day]:
+    """Publish the archive of at most one day as one part. Its events and its counters
+    do not change.
 
-    A pass must not fail for the order in which events stand: a day that is damaged or
-    too large is left as it is.
+    The order of events must not fail a pass: a day that is damaged or too large for
+    memory is left as it is.
     """
-    for day in days_to_settle(before, touched, now_ms):
+    for day in days_to_merge(before, touched, context.now_ms):
         try:
-            return {day: _settled(database, data, day, before)}
+            return {day: _merged(context, before, day)}
         except (PartDamaged, duckdb.OutOfMemoryException) as error:
-            log.warning("day_merge_failed", day=str(day), reason=str(error)[:1000])
+            context.log.warning("day_merge_failed", day=str(day), reason=str(error)[:1000])
     return {}
 
 
-def _settled(database: duckdb.DuckDBPyConnection, data: DataDirectory, day: date, before: Snapshot) -> Day:
+def days_to_merge(snapshot: Snapshot, touched: Container[date], now_ms: int) -> Iterator[date]:
+    """Days without a new event for a day, whose archive has several parts, none with
+    MERGED_SHARE of its rows.
+
+    The share keeps a single late event from having its whole day written again.
+    """
+    for day, kept in sorted(snapshot.days.items()):
+        rows = [part.rows for part in kept.archive]
+        is_divided = len(rows) > 1 and max(rows) < MERGED_SHARE * sum(rows)
+        if is_divided and day not in touched and now_ms - epoch_ms(kept.added_at) >= DAY_S * 1000:
+            yield day
+
+
+def _merged(context: PassContext, before: Snapshot, day: date) -> Day:
     old = before.days[day]
-    sql = in_order(f"read_parquet({sql_list(verified_parts(data, 'archive', day, old.archive))})")
-    generation, rows = before.generation + 1, sum(part.rows for part in old.archive)
-    part = write_part(database, data.part("archive", day, generation), generation, sql, rows)
+    sql = clustered(f"read_parquet({sql_list(verified_parts(context.data, 'archive', day, old.archive))})")
+    rows = sum(part.rows for part in old.archive)
+    part = write_part(context, "archive", day, before.generation + 1, sql, rows)
     return msgspec.structs.replace(old, archive=(part,) if part else ())

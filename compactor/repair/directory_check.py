@@ -14,15 +14,10 @@ from pathlib import Path
 
 import msgspec
 
-from compactor.generations.commit import (
-    CommitLost,
-    CompactorLock,
-    check_held,
-    kept_snapshots,
-    set_aside,
-    sweep_orphans,
-    unused_generation,
-)
+from compactor.generations.commit import CommitLost, assert_lock_held, quarantine_file, unused_generation
+from compactor.generations.garbage import sweep_orphans
+from compactor.generations.kept import kept_snapshots
+from compactor.lock import CompactorLock
 from shared.disk.durable import publishing, remove
 from shared.disk.layout import DataDirectory, parse_day, parse_part
 from shared.disk.listing import list_files
@@ -170,8 +165,8 @@ def go_back(data: DataDirectory, current: Snapshot, kept: Snapshot, lock: Compac
         beside.write_bytes(encode_snapshot(after))
         if load_snapshot(data).generation != current.generation:
             raise CommitLost(f"generation {current.generation} was replaced by another process")
-        check_held(data, lock)
-        set_aside(data, data.snapshot, f"snapshot.{current.generation}.json")
+        assert_lock_held(lock)
+        quarantine_file(data, data.snapshot, f"snapshot.{current.generation}.json")
     return after
 
 

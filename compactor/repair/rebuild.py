@@ -13,36 +13,26 @@ anew where no snapshot is whole, with the parts that can be read.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from contextlib import closing
 from datetime import date
 from typing import NamedTuple
 
-import duckdb
 import msgspec
 
+from compactor.context import PassContext, pass_context
 from compactor.erasure.rewrite import finish_in_log
-from compactor.fold.load import archive_paths
-from compactor.generations.commit import (
-    LOCK_PATIENCE_S,
-    CompactorLock,
-    commit,
-    compactor_lock,
-    drop_old_snapshots,
-    is_lost,
-    replace_damaged,
-    set_aside,
-)
-from compactor.generations.part_writer import sql_list, write_whole_day
+from compactor.generations.archive import archive_paths
+from compactor.generations.commit import commit, has_no_valid_snapshot, quarantine_file, replace_damaged
+from compactor.generations.history import load_or_restore_snapshot, prune_history
+from compactor.generations.part_writer import rewrite_day
+from compactor.lock import LOCK_TIMEOUT_S, CompactorLock, compactor_lock
 from compactor.repair.directory_check import erased_since, forget_incomplete_spares, later_parts, sweep_leftovers
 from compactor.repair.rebuild_sources import COLUMNS, Sources, make_rebuilt, make_sources
 from compactor.repair.reconstruct_snapshot import adopt, adopted_totals
 from compactor.repair.unreferenced_parts import DamagedPart, Salvaged, damaged_parts, salvage, without
 from compactor.repair.verify import count
 from compactor.retention.plan import doubted_since
-from compactor.run_pass import THREADS, whole_snapshot
-from shared.disk.durable import scratch
+from compactor.sql import sql_list
 from shared.disk.layout import DataDirectory, parse_part
-from shared.duckdb_engine import connect
 from shared.generations.load import load_snapshot, newest_part_generation
 from shared.generations.snapshot import Day, Snapshot, Totals
 from shared.lateness import dedupe_window
@@ -50,7 +40,6 @@ from shared.log import Log
 from shared.schema import ARCHIVE_COLUMNS
 from shared.settings import Settings
 from shared.sql.archive_events import empty_relation_sql, from_archive_sql
-from shared.timestamps import rfc3339
 
 
 class DayChange(NamedTuple):
@@ -81,34 +70,33 @@ def rebuild(data: DataDirectory, settings: Settings, log: Log, now_ms: int, *, d
     CompactorBusy and CommitLost.
     """
     with (
-        compactor_lock(data, LOCK_PATIENCE_S) as lock,
-        scratch(data) as spill,
-        closing(connect(settings.fold_memory, THREADS, spill)) as database,
+        compactor_lock(data, LOCK_TIMEOUT_S) as lock,
+        pass_context(data, settings, log, lock, now_ms) as context,
     ):
         if not dry_run:
             finish_in_log(data)
-        is_adopted = is_lost(data)
+        is_adopted = has_no_valid_snapshot(data)
         if is_adopted:
             log.warning("snapshot_lost", reason="no snapshot is whole; the parts that can be read are believed")
-            before = adopt(database, data, settings, log, now_ms, dry_run=dry_run)
+            before = adopt(context, dry_run=dry_run)
         else:
-            before = load_snapshot(data) if dry_run else whole_snapshot(data, log, lock)
+            before = load_snapshot(data) if dry_run else load_or_restore_snapshot(data, log, lock)
         damaged = damaged_parts(data, before, log)
         if not (damaged or is_adopted or dry_run):  # beside damaged parts it may be all there is of an event
             sweep_leftovers(data, before, log)
-        salvaged = salvage(database, data, before, damaged, settings, log)
+        salvaged = salvage(context, before, damaged)
         _warn_of_erased(data, before, salvaged, log, is_adopted=is_adopted)
-        sources = make_sources(data, spill, before, salvaged, settings, log, now_ms, is_adopted=is_adopted)
+        sources = make_sources(context, before, salvaged, is_adopted=is_adopted)
         # Not over a part that may be all there is of an event: not even one that the
         # next pass would write over.
         is_copy = salvaged.unnamed or any(later_parts(data, before))
         generation = max(before.generation, newest_part_generation(data) if is_copy else 0) + 1
-        work = _Work(database, data, before, damaged, salvaged, sources, settings.max_values, generation, now_ms)
+        work = _Work(context, before, damaged, salvaged, sources, generation)
         changes, days = _rebuild_days(work, is_adopted=is_adopted, dry_run=dry_run)
         if not dry_run:
             after = _next(work, days, changes)
             if is_adopted:
-                totals = adopted_totals(database, data, days, sources.log.snapshot.totals)
+                totals = adopted_totals(context, days, sources.log.snapshot.totals)
                 after = msgspec.structs.replace(after, totals=totals)
             _publish(work, after, lock, is_adopted=is_adopted)
         return changes
@@ -130,15 +118,12 @@ def _warn_of_erased(data: DataDirectory, before: Snapshot, salvaged: Salvaged, l
 class _Work(NamedTuple):
     """What a rebuild knows before it writes. `generation` is the one that it makes."""
 
-    database: duckdb.DuckDBPyConnection
-    data: DataDirectory
+    context: PassContext
     before: Snapshot
     damaged: list[DamagedPart]
     salvaged: Salvaged
     sources: Sources
-    max_values: int
     generation: int
-    now_ms: int
 
     def broken(self, day: date) -> list[DamagedPart]:
         return [each for each in self.damaged if each.day == day]
@@ -153,7 +138,7 @@ def _rebuild_days(work: _Work, *, is_adopted: bool, dry_run: bool) -> tuple[list
     near = believed.keys() if is_adopted else dedupe_window({*refolded, *unnamed}) & believed.keys()
     changes, days = [], dict(work.before.days)
     for day in sorted({*refolded, *near, *(each.day for each in work.damaged)} - work.before.forgotten.keys()):
-        old = believed.get(day, Day(rfc3339(work.now_ms)))
+        old = believed.get(day, Day(work.context.now))
         if old.expired:  # what its archive held is gone: the retained log is not all of that day
             change, days[day] = _stand_in(work, day, old)
         else:
@@ -173,7 +158,7 @@ def _stand_in(work: _Work, day: date, old: Day) -> tuple[DayChange | None, Day]:
 
 
 def _rebuild_day(work: _Work, day: date, old: Day, *, dry_run: bool) -> tuple[DayChange, Day]:
-    make_rebuilt(work.database, work.sources, day)
+    make_rebuilt(work.context.database, work.sources, day)
     change = _compare(work, day)
     spare = work.salvaged.spares.get(day)
     if spare and spare.events > change.events_after and (spare.has_visitors or not change.events_after):
@@ -183,18 +168,18 @@ def _rebuild_day(work: _Work, day: date, old: Day, *, dry_run: bool) -> tuple[Da
         return change._replace(events_after=spare.events, gone=gone, found=0), spare.day
     if dry_run:
         return change, old
-    return change, write_whole_day(work.database, work.data, day, old, "rebuilt", work.generation, work.max_values)
+    return change, rewrite_day(work.context, day, old, "rebuilt", work.generation)
 
 
 def _compare(work: _Work, day: date) -> DayChange:
     before = work.before.days.get(day, Day(""))
     whole = without(work.before, work.damaged)
-    paths = archive_paths(work.data, whole, [day])
+    paths = archive_paths(work.context.data, whole, [day])
     old = from_archive_sql(f"read_parquet({sql_list(paths)})") if paths else empty_relation_sql(ARCHIVE_COLUMNS)
     known = f"FROM {old} o WHERE o.site = r.site AND o.id = r.id"
     visitors = "SELECT DISTINCT visitor FROM {} WHERE visitor IS NOT NULL"
     broken = work.broken(day)
-    events_after = count(work.database, "FROM rebuilt")
+    events_after = count(work.context.database, "FROM rebuilt")
     # Of a day that had lost its archive and has it again, only the counters knew how
     # many there were.
     events_before = events_after if before.expired else sum(part.rows for part in before.archive)
@@ -203,12 +188,12 @@ def _compare(work: _Work, day: date) -> DayChange:
         day,
         events_before,
         events_after,
-        count(work.database, visitors.format(old)),
-        count(work.database, visitors.format("rebuilt")),
-        count(work.database, f"SELECT {COLUMNS} FROM rebuilt EXCEPT SELECT {COLUMNS} FROM {old}"),
+        count(work.context.database, visitors.format(old)),
+        count(work.context.database, visitors.format("rebuilt")),
+        count(work.context.database, f"SELECT {COLUMNS} FROM rebuilt EXCEPT SELECT {COLUMNS} FROM {old}"),
         len(broken),
         max(0, events_before - events_after) if lost_archive else 0,
-        count(work.database, f"FROM rebuilt r WHERE is_unnamed AND NOT EXISTS ({known})"),
+        count(work.context.database, f"FROM rebuilt r WHERE is_unnamed AND NOT EXISTS ({known})"),
     )
 
 
@@ -216,11 +201,13 @@ def _next(work: _Work, days: dict[date, Day], changes: Iterable[DayChange]) -> S
     """The next generation. The ledger is the same: what it names is folded, or gone."""
     # The time of a rebuild takes the place of that of the last pass: a jump of the
     # clock must not be hidden by it (P9).
-    retention = msgspec.structs.replace(work.before.retention, doubted_since=doubted_since(work.before, work.now_ms))
+    retention = msgspec.structs.replace(
+        work.before.retention, doubted_since=doubted_since(work.before, work.context.now_ms)
+    )
     return msgspec.structs.replace(
         work.before,
         generation=work.generation,
-        as_of=rfc3339(work.now_ms),
+        as_of=work.context.now,
         days=days,
         totals=_balanced(work.before.totals, changes),
         retention=retention,
@@ -258,10 +245,10 @@ def _balanced(old: Totals, changes: Iterable[DayChange]) -> Totals:
 
 def _publish(work: _Work, after: Snapshot, lock: CompactorLock, *, is_adopted: bool) -> None:
     """Commit, with what was damaged in quarantine."""
-    data = work.data
+    data = work.context.data
     for each in work.damaged:
         path = data.part(each.kind, each.day, each.part.generation)
-        set_aside(data, path, f"{each.kind}-{each.day}-{path.name}")
+        quarantine_file(data, path, f"{each.kind}-{each.day}-{path.name}")
     (replace_damaged(data, after, lock) if is_adopted else commit(data, work.before, after, lock))
-    drop_old_snapshots(data, after)
+    prune_history(data, after)
     forget_incomplete_spares(data)

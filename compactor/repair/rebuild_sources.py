@@ -14,16 +14,14 @@ from typing import NamedTuple
 
 import duckdb
 
-from compactor.fold.load import archive_paths
-from compactor.generations.part_writer import sql_list
+from compactor.context import PassContext
+from compactor.generations.archive import archive_paths
 from compactor.repair.replay import refold
 from compactor.repair.unreferenced_parts import Salvaged
+from compactor.sql import sql_list
 from shared.disk.layout import DataDirectory
 from shared.generations.snapshot import Snapshot
 from shared.lateness import dedupe_window
-from shared.log import Log
-from shared.schema import ARCHIVE_COLUMNS
-from shared.settings import Settings
 from shared.sql.archive_events import empty_relation_sql, from_archive_sql
 
 COLUMNS = ", ".join(ARCHIVE_COLUMNS)
@@ -52,27 +50,17 @@ class Sources(NamedTuple):
     has_repeats: bool
 
 
-def make_sources(
-    data: DataDirectory,
-    spill: Path,
-    before: Snapshot,
-    salvaged: Salvaged,
-    settings: Settings,
-    log: Log,
-    now_ms: int,
-    *,
-    is_adopted: bool,
-) -> Sources:
+def make_sources(context: PassContext, before: Snapshot, salvaged: Salvaged, *, is_adopted: bool) -> Sources:
     """Fold the retained log again, in two: what the snapshot has folded and, where it
     matters, what it has not.
     """
-    refolded, waiting = DataDirectory(spill / "refolded"), DataDirectory(spill / "waiting")
-    folded = refold(data, refolded, before.has_folded, settings, log, now_ms)
+    refolded, waiting = DataDirectory(context.scratch / "refolded"), DataDirectory(context.scratch / "waiting")
+    folded = refold(context, refolded, before.has_folded)
     not_folded = Snapshot()
     if salvaged.unnamed:
-        not_folded = refold(data, waiting, lambda name: not before.has_folded(name), settings, log, now_ms)
+        not_folded = refold(context, waiting, lambda name: not before.has_folded(name))
     return Sources(
-        Folded(data, salvaged.snapshot),
+        Folded(context.data, salvaged.snapshot),
         salvaged.unnamed,
         Folded(refolded, folded),
         Folded(waiting, not_folded),

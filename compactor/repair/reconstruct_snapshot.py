@@ -16,52 +16,42 @@ from pathlib import Path
 import duckdb
 import msgspec
 
-from compactor.generations.commit import set_aside, unused_generation
+from compactor.context import PassContext
+from compactor.generations.commit import quarantine_file, unused_generation
 from shared.disk.layout import DataDirectory, parse_day, parse_part
 from shared.duckdb_engine import one_number
 from shared.generations.counter_schema import OTHER, TOTAL
 from shared.generations.snapshot import Day, Part, Retention, Snapshot, Totals
-from shared.log import Log
-from shared.schema import COUNTED_DIMENSIONS
 from shared.segments.sealed import sealed_segments
-from shared.settings import Settings
 from shared.timestamps import rfc3339
 
 
-def adopt(
-    database: duckdb.DuckDBPyConnection,
-    data: DataDirectory,
-    settings: Settings,
-    log: Log,
-    now_ms: int,
-    *,
-    dry_run: bool,
-) -> Snapshot:
+def adopt(context: PassContext, *, dry_run: bool) -> Snapshot:
     """A snapshot of all parts that can be read, as if every sealed segment were folded.
     Parts that cannot be are set aside.
     """
-    days: dict[date, Day] = {}
+    data, log, days = context.data, context.log, dict[date, Day]()
     for kind in ("archive", "counters"):
         for day, path, generation in sorted(_parts_on_disk(data, kind)):
-            part = read_part(database, path, generation)
+            part = read_part(context.database, path, generation)
             if part is None:
                 log.warning(
                     "part_damaged", part=str(path), reason="it cannot be read", action="what it held comes from the log"
                 )
                 if not dry_run:
-                    set_aside(data, path, f"{kind}-{day}-{path.name}")
+                    quarantine_file(data, path, f"{kind}-{day}-{path.name}")
                 continue
             written_at = rfc3339(
                 int(path.stat().st_mtime * 1000)
             )  # as near as can be known: retention counts from here
             kept = days.get(day, Day(written_at))
             kept = msgspec.structs.replace(kept, added_at=max(kept.added_at, written_at))
-            days[day] = with_part(database, data, day, kept, kind, part, settings)
+            days[day] = with_part(context, day, kept, kind, part)
     folded, waiting = _ledger(data)
     # No snapshot says what time it was before: whether the clock is right has to show,
     # before anything is deleted (P9). Nor does any say when retention last succeeded:
     # that is asked from now on.
-    now = rfc3339(now_ms)
+    now = context.now
     return Snapshot(
         generation=unused_generation(data) - 1,
         as_of=now,
@@ -92,15 +82,7 @@ def read_part(database: duckdb.DuckDBPyConnection, path: Path, generation: int) 
     return Part(generation, rows, path.stat().st_size, sha256)
 
 
-def with_part(
-    database: duckdb.DuckDBPyConnection,
-    data: DataDirectory,
-    day: date,
-    kept: Day,
-    kind: str,
-    part: Part,
-    settings: Settings,
-) -> Day:
+def with_part(context: PassContext, day: date, kept: Day, kind: str, part: Part) -> Day:
     """The day with one part more. Counters come in order: the newest stays. Without an
     archive they are all there is.
     """
@@ -108,8 +90,8 @@ def with_part(
         return msgspec.structs.replace(kept, archive=(*kept.archive, part))
     if kept.archive:
         return msgspec.structs.replace(kept, counters=part)
-    path = str(data.part("counters", day, part.generation))
-    zone = settings.timezone if _has(database, path, "visitors IS NOT NULL") else None
+    database, path = context.database, str(context.data.part("counters", day, part.generation))
+    zone = context.settings.timezone if _has(database, path, "visitors IS NOT NULL") else None
     capped = [
         name for name in COUNTED_DIMENSIONS if _has(database, path, f"dimension = '{name}' AND value = '{OTHER}'")
     ]
@@ -136,16 +118,14 @@ def _ledger(data: DataDirectory) -> tuple[dict[str, int], dict[str, tuple[int, .
     }
 
 
-def adopted_totals(
-    database: duckdb.DuckDBPyConnection, data: DataDirectory, days: dict[date, Day], refolded: Totals
-) -> Totals:
+def adopted_totals(context: PassContext, days: dict[date, Day], refolded: Totals) -> Totals:
     """The totals of a snapshot of adopted parts: what is counted, and of the rest what
     the retained log still tells.
     """
     counted = sum(part.rows for kept in days.values() for part in kept.archive)
     for day, kept in days.items():
         if kept.expired and kept.counters is not None:
-            counted += events_counted(database, data.part("counters", day, kept.counters.generation))
+            counted += events_counted(context.database, context.data.part("counters", day, kept.counters.generation))
     lines = counted + refolded.duplicates + refolded.quarantined
     return msgspec.structs.replace(refolded, lines=lines, counted=counted)
 

@@ -14,9 +14,9 @@ from datetime import date
 from pathlib import Path
 from typing import NamedTuple
 
-import duckdb
 import msgspec
 
+from compactor.context import PassContext
 from compactor.repair.directory_check import newer_parts
 from compactor.repair.reconstruct_snapshot import events_counted, read_part, with_part
 from shared.disk.layout import DataDirectory, parse_part
@@ -24,7 +24,6 @@ from shared.generations.part_integrity import PartError, part_error
 from shared.generations.part_presence import referenced_parts, unreferenced_parts
 from shared.generations.snapshot import Day, Part, Snapshot
 from shared.log import Log
-from shared.settings import Settings
 
 
 class DamagedPart(NamedTuple):
@@ -89,17 +88,11 @@ def without(snapshot: Snapshot, damaged: Iterable[DamagedPart]) -> Snapshot:
     return msgspec.structs.replace(snapshot, days=days)
 
 
-def salvage(
-    database: duckdb.DuckDBPyConnection,
-    data: DataDirectory,
-    before: Snapshot,
-    damaged: Iterable[DamagedPart],
-    settings: Settings,
-    log: Log,
-) -> Salvaged:
+def salvage(context: PassContext, before: Snapshot, damaged: Iterable[DamagedPart]) -> Salvaged:
     """Look for parts that no snapshot names, on the days of damaged parts and of those
     that are newer than the snapshot.
     """
+    data = context.data
     lost = {(each.kind, each.day) for each in damaged}
     whole = without(before, damaged)
     days = dict(whole.days)
@@ -111,26 +104,25 @@ def salvage(
         kept = days.get(day, Day(before.as_of))
         if kept.expired and ("counters", day) not in lost:
             continue  # its counters hold all its events: what is left of its archive adds none
-        archive, counters = _readable(database, data, before, day, log)
+        archive, counters = _readable(context, before, day)
         named = [kept.counters] if kept.counters and ("counters", day) not in lost else []
         candidates = [*named, *counters] if kept.expired or ("archive", day) in lost else []
         if candidates:
             newest = max(candidates, key=lambda part: part.generation)
-            spares[day] = _spare(database, data, day, kept, newest, settings)
+            spares[day] = _spare(context, day, kept, newest)
         unnamed |= {data.part("archive", day, part.generation) for part in archive}
         days[day] = _with_archive(kept, archive)
     return Salvaged(msgspec.structs.replace(whole, days=days), frozenset(unnamed), spares)
 
 
-def _readable(
-    database: duckdb.DuckDBPyConnection, data: DataDirectory, snapshot: Snapshot, day: date, log: Log
-) -> tuple[list[Part], list[Part]]:
+def _readable(context: PassContext, snapshot: Snapshot, day: date) -> tuple[list[Part], list[Part]]:
     """The archive parts and the counters of a day that the snapshot does not name and
     that can be read, by generation.
     """
+    data, log = context.data, context.log
     found: dict[Path, list[Part]] = {data.archive: [], data.counters: []}
     for path in unreferenced_parts(data, snapshot, day):
-        part = read_part(database, path, parse_part(path.name) or 0)
+        part = read_part(context.database, path, parse_part(path.name) or 0)
         if part is None:
             log.warning("part_damaged", part=str(path), reason="it cannot be read", action="no snapshot names it")
         else:
@@ -147,13 +139,11 @@ def _with_archive(kept: Day, archive: list[Part]) -> Day:
     return msgspec.structs.replace(kept, archive=(*kept.archive, *archive), expired=False, visitor_zone=None)
 
 
-def _spare(
-    database: duckdb.DuckDBPyConnection, data: DataDirectory, day: date, kept: Day, counters: Part, settings: Settings
-) -> Spare:
+def _spare(context: PassContext, day: date, kept: Day, counters: Part) -> Spare:
     """The day as it is without an archive, or without all of it."""
-    found = with_part(database, data, day, Day(kept.added_at), "counters", counters, settings)
+    found = with_part(context, day, Day(kept.added_at), "counters", counters)
     if kept.expired:
         found = msgspec.structs.replace(
             found, archive=kept.archive, visitor_zone=found.visitor_zone and kept.visitor_zone
         )
-    return Spare(found, events_counted(database, data.part("counters", day, counters.generation)))
+    return Spare(found, events_counted(context.database, context.data.part("counters", day, counters.generation)))

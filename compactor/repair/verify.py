@@ -13,12 +13,14 @@ from typing import NamedTuple
 
 import duckdb
 
-from compactor.fold.load import LinesDoNotParse, archive_paths, read_lines
-from compactor.fold.verify_segments import Checked, check
-from compactor.generations.commit import LOCK_PATIENCE_S, compactor_lock
-from compactor.generations.part_writer import add_sums, cap_values, counting_sql, make_counted, sql_list
+from compactor.context import THREADS
+from compactor.fold.counters import add_day_sums, build_day_counters, cap_values, counting_sql
+from compactor.fold.load import LinesDoNotParse, load_lines
+from compactor.fold.verify_segments import VerifiedSegment, verify_segment
+from compactor.generations.archive import archive_paths
+from compactor.lock import LOCK_TIMEOUT_S, compactor_lock
 from compactor.repair.directory_check import later_parts
-from compactor.run_pass import THREADS
+from compactor.sql import sql_list
 from shared.disk.durable import scratch
 from shared.disk.layout import DataDirectory
 from shared.duckdb_engine import connect, one_number
@@ -70,7 +72,7 @@ def verify(data: DataDirectory, settings: Settings, progress: Callable[[str], No
     when a pass does not end.
     """
     with (
-        compactor_lock(data, LOCK_PATIENCE_S),
+        compactor_lock(data, LOCK_TIMEOUT_S),
         scratch(data) as spill,
         closing(connect(settings.fold_memory, THREADS, spill)) as database,
     ):
@@ -81,7 +83,7 @@ def verify(data: DataDirectory, settings: Settings, progress: Callable[[str], No
             if not any(each.where == data.snapshot.name for each in findings):
                 findings += check_later(data, snapshot)
         progress("segments")
-        checked = [check(data, segment, spill) for segment in segments]
+        checked = [verify_segment(data, segment, spill) for segment in segments]
         findings += check_segments(checked)
         findings += check_active(data)
         progress("parts")
@@ -165,7 +167,7 @@ def check_totals(data: DataDirectory, snapshot: Snapshot) -> Iterator[Finding]:
         )
 
 
-def check_segments(checked: list[Checked]) -> Iterator[Finding]:
+def check_segments(checked: list[VerifiedSegment]) -> Iterator[Finding]:
     """Sealed segments are what was sealed, and hold good lines only."""
     for each in checked:
         if not each.damaged:
@@ -245,9 +247,9 @@ def check_counters(
         if kept.expired or kept.counters is None:
             continue
         events = from_archive_sql(f"read_parquet({sql_list(archive_paths(data, snapshot, [day]))})")
-        make_counted(database, counting_sql(events))
+        build_day_counters(database, counting_sql(events))
         cap_values(database, settings.max_values)
-        add_sums(database)
+        add_day_sums(database)
         published = sql_list([data.part("counters", day, kept.counters.generation)])
         columns = "bucket, site, bot, event, dimension, value, events"
         stored = f"SELECT {columns} FROM read_parquet({published}) WHERE visitors IS NULL"
@@ -269,7 +271,7 @@ def check_log(
     database: duckdb.DuckDBPyConnection,
     data: DataDirectory,
     snapshot: Snapshot,
-    checked: list[Checked],
+    checked: list[VerifiedSegment],
     settings: Settings,
 ) -> Iterator[Finding]:
     """Every retained line of a folded segment is in the archive of its day, or one with
@@ -282,12 +284,12 @@ def check_log(
         missing += f" EXCEPT SELECT site, id FROM {from_archive_sql('read_parquet($archive)')}"
         values["archive"] = [str(path) for path in archive]
 
-    def lost(segments: list[Checked]) -> int:
+    def lost(segments: list[VerifiedSegment]) -> int:
         try:
-            read_lines(database, segments, settings.sites)
+            load_lines(database, segments, settings.sites)
         except LinesDoNotParse:
-            again = [check(data, each.segment, data.spill, distrust=True) for each in segments]
-            read_lines(database, again, settings.sites)
+            again = [verify_segment(data, each.segment, data.spill, distrust=True) for each in segments]
+            load_lines(database, again, settings.sites)
         return count(database, missing, values)
 
     folded = [each for each in checked if snapshot.has_folded(each.segment.name)]
@@ -304,9 +306,9 @@ def check_log(
                 yield Finding(where, f"{events} of its events are not in the archive", "run `foldlog rebuild`")
 
 
-def _batches(checked: list[Checked]) -> Iterator[list[Checked]]:
+def _batches(checked: list[VerifiedSegment]) -> Iterator[list[VerifiedSegment]]:
     """Segments that are read together."""
-    batch: list[Checked] = []
+    batch: list[VerifiedSegment] = []
     taken = 0
     for each in checked:
         if batch and taken + each.segment.plain_bytes > BATCH_MAX_BYTES:

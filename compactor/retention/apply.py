@@ -12,16 +12,16 @@ from collections.abc import Iterator, Sequence
 from datetime import UTC, date, datetime, time, timedelta
 from pathlib import Path
 
-import duckdb
 import msgspec
 
-from compactor.fold.load import archive_paths
-from compactor.generations.commit import kept_snapshots
-from compactor.generations.part_writer import sql_list, write_counters
+from compactor.context import PassContext
+from compactor.generations.archive import archived_events
+from compactor.generations.kept import kept_snapshots
+from compactor.generations.part_writer import write_counters
 from compactor.retention.plan import LogFiles, RetentionPlan, is_past, plan_expiry
+from compactor.sql import sql_list
 from shared.disk.durable import remove
 from shared.disk.layout import DataDirectory
-from shared.duckdb_engine import one_number
 from shared.generations.counter_schema import COUNTER_COLUMNS, OTHER, TOTAL
 from shared.generations.part_integrity import verified_part
 from shared.generations.snapshot import Retention, Snapshot
@@ -29,7 +29,7 @@ from shared.log import Log
 from shared.schema import DIMENSIONS
 from shared.segments.sealed import Segment, file_sizes
 from shared.settings import Settings
-from shared.sql.archive_events import empty_relation_sql, from_archive_sql
+from shared.sql.archive_events import empty_relation_sql
 
 
 def plan_retention(
@@ -67,17 +67,15 @@ def _size(path: Path) -> int | None:
         return None
 
 
-def retain(
-    database: duckdb.DuckDBPyConnection, data: DataDirectory, after: Snapshot, plan: RetentionPlan, settings: Settings
-) -> Snapshot:
+def retain(context: PassContext, after: Snapshot, plan: RetentionPlan) -> Snapshot:
     """The snapshot `after` without the days that go, and a record of this run in it.
     Deletes nothing.
     """
     dropped = {item.what for item in plan.counters.going}
     for item in plan.archive.going:
         if item.what not in dropped:
-            after = _expire_archive(database, data, after, item.what, settings)
-    forgotten = {day: after.forgotten.get(day, 0) + _events(database, data, after, day) for day in sorted(dropped)}
+            after = _expire_archive(context, after, item.what)
+    forgotten = {day: after.forgotten.get(day, 0) + _events(context, after, day) for day in sorted(dropped)}
     days = {day: kept for day, kept in after.days.items() if day not in dropped}
     return msgspec.structs.replace(
         after, days=days, forgotten={**after.forgotten, **forgotten}, retention=plan.record(after.retention)
@@ -91,7 +89,7 @@ def remove_expired(plan: RetentionPlan) -> None:
     remove([path for item in plan.log.going for path in (*item.what.copies, item.what.checksum)])
 
 
-def say_retention(log: Log, run: Retention) -> None:
+def log_retention(log: Log, run: Retention) -> None:
     """A warning for each reason for which something is kept that should not be."""
     if run.skipped:
         log.warning("retention_skipped", reason=run.skipped)
@@ -103,45 +101,41 @@ def say_retention(log: Log, run: Retention) -> None:
         log.warning("retention_over_limit", kind=kind, bytes=size, reason="what is left may not go yet")
 
 
-def _events(database: duckdb.DuckDBPyConnection, data: DataDirectory, snapshot: Snapshot, day: date) -> int:
+def _events(context: PassContext, snapshot: Snapshot, day: date) -> int:
     """How many events the counters of a day know."""
     counters = snapshot.days[day].counters
     if counters is None:
         return 0
-    path = str(verified_part(data, "counters", day, counters))
+    path = str(verified_part(context.data, "counters", day, counters))
     sql = f"SELECT coalesce(sum(events), 0)::BIGINT FROM read_parquet($1) WHERE dimension = '{TOTAL}'"
-    return one_number(database, sql, [path])
+    row = context.database.execute(sql, [path]).fetchone()
+    return row[0] if row else 0
 
 
-def _expire_archive(
-    database: duckdb.DuckDBPyConnection, data: DataDirectory, snapshot: Snapshot, day: date, settings: Settings
-) -> Snapshot:
+def _expire_archive(context: PassContext, snapshot: Snapshot, day: date) -> Snapshot:
+    settings = context.settings
     kept = snapshot.days[day]
-    parts = sql_list([verified_part(data, "counters", day, kept.counters)]) if kept.counters else ""
+    parts = sql_list([verified_part(context.data, "counters", day, kept.counters)]) if kept.counters else ""
     source = f"read_parquet({parts})" if parts else empty_relation_sql(COUNTER_COLUMNS)
-    database.execute(f"CREATE OR REPLACE TEMP TABLE counted AS FROM {source}")
+    context.database.execute(f"CREATE OR REPLACE TEMP TABLE counted AS FROM {source}")
     for local in _local_days(day, settings):
         utc_days = list(_utc_days(*local))
         if not any(snapshot.days[d].expired for d in utc_days if d in snapshot.days):
-            _count_visitors(database, data, snapshot, local, utc_days)
-    counters = write_counters(database, data, day, snapshot.generation)
+            _count_visitors(context, snapshot, local, utc_days)
+    counters = write_counters(context, day, snapshot.generation)
     gone = msgspec.structs.replace(kept, archive=(), counters=counters, expired=True, visitor_zone=settings.timezone)
     return msgspec.structs.replace(snapshot, days={**snapshot.days, day: gone})
 
 
 def _count_visitors(
-    database: duckdb.DuckDBPyConnection,
-    data: DataDirectory,
-    snapshot: Snapshot,
-    local: tuple[datetime, datetime],
-    utc_days: list[date],
+    context: PassContext, snapshot: Snapshot, local: tuple[datetime, datetime], utc_days: list[date]
 ) -> None:
     """Add rows to `counted`: visitors between two instants, in total and per value, for
     each and for all of site and bot.
     """
     capped = {dimension for day in utc_days if day in snapshot.days for dimension in snapshot.days[day].capped}
     values = {"start": local[0].replace(tzinfo=None), "end": local[1].replace(tzinfo=None)}
-    source = from_archive_sql(f"read_parquet({sql_list(archive_paths(data, snapshot, utc_days))})")
+    source = archived_events(context.data, snapshot, utc_days)
     for dimension in (TOTAL, *DIMENSIONS):
         value = "NULL::VARCHAR" if dimension == TOTAL else dimension
         if dimension in capped:
@@ -151,7 +145,7 @@ def _count_visitors(
                 f"CASE WHEN {dimension} IN (SELECT {column} FROM counted WHERE dimension = '{named}' AND visitors IS NULL) "
                 f"OR {dimension} IS NULL THEN {dimension} ELSE '{OTHER}' END"
             )
-        database.execute(
+        context.database.execute(
             f"""
             INSERT INTO counted BY NAME
             SELECT $start::TIMESTAMP AS bucket, site, bot, '{dimension}' AS dimension, value, 0 AS events,

@@ -8,18 +8,17 @@ doubt cannot be overruled (P9).
 from __future__ import annotations
 
 from collections.abc import Callable
-from contextlib import closing
 
 import msgspec
 
-from compactor.generations.commit import LOCK_PATIENCE_S, commit, compactor_lock, drop_old_snapshots
+from compactor.context import pass_context
+from compactor.generations.commit import commit
+from compactor.generations.history import load_or_restore_snapshot, prune_history
+from compactor.lock import LOCK_TIMEOUT_S, compactor_lock
 from compactor.repair.directory_check import begin
-from compactor.retention.apply import plan_retention, remove_expired, retain, say_retention
+from compactor.retention.apply import log_retention, plan_retention, remove_expired, retain
 from compactor.retention.plan import RetentionPlan
-from compactor.run_pass import THREADS, whole_snapshot
-from shared.disk.durable import scratch
 from shared.disk.layout import DataDirectory
-from shared.duckdb_engine import connect
 from shared.generations.load import load_snapshot
 from shared.generations.snapshot import Snapshot
 from shared.log import Log
@@ -45,20 +44,20 @@ def retain_now(
     clock is in doubt, or before the first fold. `clock` is asked once the lock is held:
     meanwhile a pass may have been. Raises CompactorBusy, CommitLost and CopyIncomplete.
     """
-    with compactor_lock(data, LOCK_PATIENCE_S) as lock:
+    with compactor_lock(data, LOCK_TIMEOUT_S) as lock:
         begin(data, log, lock)
-        before = whole_snapshot(data, log, lock)
+        before = load_or_restore_snapshot(data, log, lock)
         now_ms = clock()
         after = _next(before, now_ms)
         plan = plan_retention(data, before, after, sealed_segments(data), now_ms, settings, is_confirmed=is_confirmed)
         if plan.skipped or not before.generation:
             return plan
-        with scratch(data) as spill, closing(connect(settings.fold_memory, THREADS, spill)) as database:
-            after = retain(database, data, after, plan, settings)
+        with pass_context(data, settings, log, lock, now_ms) as context:
+            after = retain(context, after, plan)
             commit(data, before, after, lock)
         remove_expired(plan)
-        drop_old_snapshots(data, after)
-        say_retention(log, after.retention)
+        prune_history(data, after)
+        log_retention(log, after.retention)
         return plan
 
 

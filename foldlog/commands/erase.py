@@ -9,7 +9,7 @@ from rich.console import Console
 
 from compactor.erasure.footprint import Found, Sought
 from compactor.erasure.rewrite import look
-from compactor.generations.commit import CompactorBusy
+from compactor.lock import CompactorBusy
 from compactor.process import erase_now
 from foldlog.preflight import require_data_dir
 from foldlog.quantities import counted

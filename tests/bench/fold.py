@@ -16,8 +16,8 @@ from pathlib import Path
 
 import orjson
 
+from compactor.context import THREADS
 from compactor.process import compact_once
-from compactor.run_pass import THREADS
 from ingest.collect.encode import Line, encode_lines
 from ingest.wal.active_segment import ActiveSegment
 from shared.disk.durable import make_data_directory

@@ -13,7 +13,7 @@ from __future__ import annotations
 import statistics
 import sys
 import time
-from contextlib import closing
+from dataclasses import replace
 from datetime import date, timedelta
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -22,11 +22,14 @@ from urllib.parse import urlencode
 import duckdb
 import orjson
 
-from compactor.fold.load import Folded
-from compactor.generations.commit import commit, compactor_lock
-from compactor.generations.day_merge import settle
-from compactor.generations.part_writer import count_fresh, write_day
-from compactor.run_pass import THREADS, next_snapshot
+from compactor.context import PassContext, pass_context
+from compactor.fold.counters import count_new_events
+from compactor.fold.dedupe import FoldResult
+from compactor.generations.commit import commit
+from compactor.generations.day_merge import merge_finished_day
+from compactor.generations.part_writer import write_day
+from compactor.lock import compactor_lock
+from compactor.run_pass import next_snapshot
 from foldlog.load.run import Target, ask
 from shared.disk.durable import make_data_directory
 from shared.disk.layout import DataDirectory
@@ -34,7 +37,7 @@ from shared.duckdb_engine import connect
 from shared.generations.load import load_snapshot
 from shared.generations.snapshot import Day, Snapshot
 from shared.settings import Settings
-from shared.timestamps import DAY_S, now_ms, rfc3339
+from shared.timestamps import DAY_S, now_ms
 from tests.bench.processes import serving
 from tests.builders.silent_log import SilentLog
 
@@ -139,23 +142,23 @@ def make_month(data: DataDirectory, days: int, events: int) -> duckdb.DuckDBPyCo
                 is_new = back == days - 1 and not first
                 how = f"CREATE TABLE {table} AS" if is_new else f"INSERT INTO {table}"
                 database.execute(f"{how} SELECT {counted} GROUP BY ALL")
-            count_fresh(database)
-            before, folded, added_at = load_snapshot(data), Folded(new={day: end - first}), rfc3339(now_ms())
-            old = before.days.get(day, Day(added_at))
-            made = write_day(database, data, day, old, folded, before.generation + 1, added_at, settings.max_values)
-            publish(data, before, folded, {day: made})
+            count_new_events(database)
+            before, folded = load_snapshot(data), FoldResult(new={day: end - first})
+            with compactor_lock(data) as lock:
+                context = PassContext(data, settings, SilentLog(), lock, now_ms(), database, spill)
+                made = write_day(context, day, before.days.get(day, Day(context.now)), folded, before.generation + 1)
+                publish(context, before, folded, {day: made})
         if back:
             before = load_snapshot(data)
-            with closing(connect(settings.fold_memory, THREADS, spill)) as compactor:
-                publish(
-                    data, before, Folded(), settle(compactor, data, before, (), now_ms() + DAY_S * 1000, SilentLog())
-                )
+            with compactor_lock(data) as lock, pass_context(data, settings, SilentLog(), lock, now_ms()) as context:
+                later = replace(context, now_ms=context.now_ms + DAY_S * 1000)
+                publish(context, before, FoldResult(), merge_finished_day(later, before, ()))
     return database
 
 
-def publish(data: DataDirectory, before: Snapshot, folded: Folded, days: dict[date, Day]) -> None:
-    with compactor_lock(data) as lock:
-        commit(data, before, next_snapshot(before, [], folded, days, now_ms(), 0.0), lock)
+def publish(context: PassContext, before: Snapshot, folded: FoldResult, days: dict[date, Day]) -> None:
+    after = next_snapshot(before, [], folded, days, context.now_ms, 0.0)
+    commit(context.data, before, after, context.lock)
 
 
 def ask_quick(target: Target, counts: duckdb.DuckDBPyConnection, days: int, limit: int) -> float:

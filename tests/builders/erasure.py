@@ -7,7 +7,7 @@ import json
 from contextlib import closing
 
 from compactor.erasure.rewrite import erase_pending
-from compactor.generations.commit import compactor_lock
+from compactor.lock import compactor_lock
 from shared.disk.compression import inflated
 from shared.disk.layout import DataDirectory
 from shared.duckdb_engine import connect

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from compactor.fold.select_segments import PASS_MAX_BYTES
-from compactor.generations.commit import compactor_lock
+from compactor.lock import compactor_lock
 from compactor.run_pass import Pass, run_pass
 from ingest.collect.encode import Line, encode_lines
 from ingest.wal.active_segment import ActiveSegment

@@ -20,7 +20,7 @@ import pytest
 
 from compactor.backup import BackupRefused, backup
 from compactor.erasure.rewrite import erase_pending
-from compactor.generations.commit import compactor_lock
+from compactor.lock import compactor_lock
 from compactor.repair.rebuild import rebuild
 from compactor.repair.rotated_files import adopt_strays
 from compactor.repair.verify import verify

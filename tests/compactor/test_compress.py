@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from compactor.compress import METHODS, Compressed, compress
-from compactor.generations.commit import CompactorBusy, compactor_lock
+from compactor.lock import CompactorBusy, compactor_lock
 from foldlog.tail import Follower, Wanted
 from ingest.collect.encode import encode_lines
 from ingest.wal.active_segment import ActiveSegment
@@ -132,7 +132,7 @@ def test_file_that_somebody_else_began_to_compress_is_made_anew(tmp_path: Path, 
 
 def test_pass_that_does_not_end_is_waited_for_and_then_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     data, _ = plain_and_unfolded(tmp_path)
-    monkeypatch.setattr("compactor.compress.LOCK_PATIENCE_S", 0.2)
+    monkeypatch.setattr("compactor.compress.LOCK_TIMEOUT_S", 0.2)
     with compactor_lock(data), pytest.raises(CompactorBusy):
         press(data)
     assert not list(data.log.glob("*.zst"))

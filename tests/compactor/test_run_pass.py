@@ -13,8 +13,10 @@ from typing import Any
 
 import pytest
 
-from compactor.fold.verify_segments import check
-from compactor.generations.commit import CommitLost, CompactorBusy, compactor_lock, sweep_orphans
+from compactor.fold.verify_segments import verify_segment
+from compactor.generations.commit import CommitLost
+from compactor.generations.garbage import sweep_orphans
+from compactor.lock import CompactorBusy, compactor_lock
 from compactor.process import Compactor
 from compactor.repair.verify import check_log
 from compactor.run_pass import run_pass
@@ -411,11 +413,11 @@ def test_lost_events_are_named_by_their_segment_though_many_are_read_together(tm
     names = [sealed(data, [line(f"event-{number}")]) for number in range(4)]
     fold(data)
     snapshot = load_snapshot(data)
-    checked = [check(data, segment, tmp_path) for segment in sealed_segments(data)]
+    checked = [verify_segment(data, segment, tmp_path) for segment in sealed_segments(data)]
     with connect(256 << 20, 1) as database:
         assert list(check_log(database, data, snapshot, checked, Settings())) == []
         data.log.joinpath(names[2].file).write_bytes(encode_lines([line("never-folded")]))
-        checked = [check(data, segment, tmp_path) for segment in sealed_segments(data)]
+        checked = [verify_segment(data, segment, tmp_path) for segment in sealed_segments(data)]
         found = list(check_log(database, data, snapshot, checked, Settings()))
     assert [(each.where, each.what) for each in found] == [
         (f"log/{names[2].file}", "1 of its events are not in the archive")

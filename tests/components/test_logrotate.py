@@ -30,7 +30,7 @@ from typing import Any
 
 import pytest
 
-from compactor.generations.commit import compactor_lock
+from compactor.lock import compactor_lock
 from compactor.process import compact_once
 from compactor.repair.rotated_files import adopt_strays
 from shared.disk.layout import PACKED_SUFFIXES, DataDirectory, parse_rotated

@@ -28,7 +28,7 @@ from collections.abc import Callable
 from datetime import date
 from pathlib import Path
 
-from compactor.fold.verify_segments import check
+from compactor.fold.verify_segments import verify_segment
 from compactor.process import compact_once
 from compactor.repair.verify import verify
 from shared.disk.layout import PACKED_SUFFIXES, DataDirectory, parse_part
@@ -83,7 +83,7 @@ def _ask_part(damage: Damage, path: Path, part: Part) -> str:
 
 def _ask_check(damage: Damage, data: DataDirectory, path: Path, ids: frozenset[str]) -> str:
     path.write_bytes(damage.content)
-    checked = check(data, sealed_segments(data)[-1], data.spill)
+    checked = verify_segment(data, sealed_segments(data)[-1], data.spill)
     kept = _ids(checked.path)
     if not checked.damaged:
         return "harmless" if kept == ids else "silent"

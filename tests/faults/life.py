@@ -16,7 +16,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from compactor.generations.commit import compactor_lock
+from compactor.lock import compactor_lock
 from compactor.run_pass import run_pass
 from ingest.collect.encode import Line, encode_lines
 from ingest.wal.commit_queue import CommitQueue

@@ -136,7 +136,7 @@ MUTANTS = (
     ),
     Mutant(
         "fold without recording the segment",
-        (Edit("compactor/run_pass.py", "[each.segment.name for each in checked]", "[]"),),
+        (Edit("compactor/run_pass.py", "[each.segment.name for each in verified]", "[]"),),
         (CLONES, FOLD, FOLD_IS_PURE),
     ),
     Mutant(
@@ -144,8 +144,8 @@ MUTANTS = (
         (
             Edit(
                 "compactor/run_pass.py",
-                "    try:\n        read_lines(database, checked, settings.sites)\n",
-                "    try:\n        read_lines(database, [], settings.sites)\n",
+                "    try:\n        load_lines(context.database, verified, context.settings.sites)\n",
+                "    try:\n        load_lines(context.database, [], context.settings.sites)\n",
             ),
         ),
         (CLONES, FOLD, FOLD_IS_PURE),
@@ -192,9 +192,9 @@ MUTANTS = (
                 "if load_snapshot(data).generation != before.generation:",
                 "if not before:",
             ),
-            Edit("compactor/generations/commit.py", "    if not lock.is_held():", "    if not lock:"),
+            Edit("compactor/generations/commit.py", "    if not lock.is_valid():", "    if not lock:"),
             Edit(
-                "compactor/generations/commit.py",
+                "compactor/lock.py",
                 "        if not lock_descriptor(descriptor, blocking=False):",
                 "        if not descriptor:",
             ),
@@ -205,9 +205,9 @@ MUTANTS = (
         "dedupe only in memory",
         (
             Edit(
-                "compactor/fold/load.py",
-                "    paths = archive_paths(data, before, sorted(dedupe_window(touched)))\n",
-                "    paths = archive_paths(data, before, sorted(dedupe_window(touched)))[:0]\n",
+                "compactor/fold/dedupe.py",
+                "    paths = archive_paths(context.data, before, sorted(dedupe_window(touched)))\n",
+                "    paths = archive_paths(context.data, before, sorted(dedupe_window(touched)))[:0]\n",
             ),
         ),
         (CLONES, FOLD, FOLD_IS_PURE),

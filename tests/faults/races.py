@@ -25,7 +25,8 @@ from pathlib import Path
 
 import duckdb
 
-from compactor.generations.commit import CommitLost, CompactorBusy, compactor_lock
+from compactor.generations.commit import CommitLost
+from compactor.lock import CompactorBusy, compactor_lock
 from compactor.process import compact_once
 from compactor.run_pass import run_pass
 from shared.disk.durable import make_data_directory

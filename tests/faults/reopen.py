@@ -8,7 +8,8 @@ import hashlib
 import shutil
 from pathlib import Path
 
-from compactor.generations.commit import compactor_lock, sweep_orphans
+from compactor.generations.garbage import sweep_orphans
+from compactor.lock import compactor_lock
 from compactor.run_pass import recover_orphans, run_pass
 from shared.disk.durable import make_data_directory
 from shared.disk.layout import DataDirectory, parse_segment

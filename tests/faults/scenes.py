@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from compactor.generations.commit import compactor_lock
+from compactor.lock import compactor_lock
 from compactor.process import compact_once
 from compactor.retention.command import retain_now
 from compactor.run_pass import run_pass

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from compactor.generations.commit import CompactorBusy
+from compactor.lock import CompactorBusy
 from compactor.process import compact_once
 from shared.disk.layout import DataDirectory
 from shared.generations.load import load_snapshot

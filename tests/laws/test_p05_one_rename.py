@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from compactor.generations.commit import CompactorBusy, compactor_lock
+from compactor.lock import CompactorBusy, compactor_lock
 from tests.builders.logs import data_directory
 from tests.faults import races
 

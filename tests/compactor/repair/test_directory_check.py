@@ -18,7 +18,7 @@ from typing import Any, NamedTuple
 import pytest
 
 from compactor.erasure.rewrite import erase_pending
-from compactor.generations.commit import compactor_lock
+from compactor.lock import compactor_lock
 from compactor.process import Compactor, erase_now
 from compactor.repair.directory_check import CopyIncomplete, begin
 from compactor.repair.rebuild import DayChange, rebuild

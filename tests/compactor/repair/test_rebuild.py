@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from compactor.generations.commit import is_lost
+from compactor.generations.commit import has_no_valid_snapshot
 from compactor.process import Compactor
 from compactor.repair.rebuild import rebuild
 from shared.disk.layout import DataDirectory, parse_part
@@ -27,7 +27,7 @@ DAY_MS = 24 * HOUR_MS
 def without_snapshots(data: DataDirectory) -> None:
     for path in data.root.glob("snapshot*.json"):
         path.write_bytes(path.read_bytes()[:-10])
-    assert is_lost(data)
+    assert has_no_valid_snapshot(data)
 
 
 def rebuilt(data: DataDirectory) -> SilentLog:
@@ -111,7 +111,7 @@ def test_counters_of_a_day_without_an_archive_are_kept(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("is_lost", [False, True], ids=["with its snapshots", "without"])
-def test_rebuild_under_a_clock_that_jumped_lets_nothing_be_deleted(tmp_path: Path, is_lost: bool) -> None:
+def test_rebuild_under_a_clock_that_jumped_lets_nothing_be_deleted(tmp_path: Path, has_no_valid_snapshot: bool) -> None:
     """It writes its time into the snapshot, where the passes after it would take it for
     the right one (P9).
     """
@@ -119,7 +119,7 @@ def test_rebuild_under_a_clock_that_jumped_lets_nothing_be_deleted(tmp_path: Pat
     for number in range(5):
         sealed(data, [line(f"event-{number}")])
         fold(data)
-    if is_lost:
+    if has_no_valid_snapshot:
         without_snapshots(data)
     ahead = NOON + 800 * DAY_MS
     rebuild(data, Settings(data_dir=data.root), SilentLog(), ahead, dry_run=False)

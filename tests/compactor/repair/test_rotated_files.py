@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 import zstandard
 
-from compactor.generations.commit import compactor_lock
+from compactor.lock import compactor_lock
 from compactor.process import compact_once
 from compactor.repair.rotated_files import SETTLED_S, adopt_strays
 from ingest.collect.encode import encode_lines

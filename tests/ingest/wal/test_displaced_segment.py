@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from compactor.generations.commit import compactor_lock
+from compactor.lock import compactor_lock
 from compactor.repair.rotated_files import adopt_strays
 from compactor.run_pass import recover_orphans
 from ingest.collect.encode import encode_lines

@@ -18,8 +18,8 @@ from pathlib import Path
 import pytest
 import zstandard
 
-from compactor.fold.verify_segments import check
-from compactor.generations.commit import sweep_orphans
+from compactor.fold.verify_segments import verify_segment
+from compactor.generations.garbage import sweep_orphans
 from compactor.process import Compactor
 from compactor.repair.rebuild import DayChange, rebuild
 from compactor.repair.verify import Finding, verify
@@ -286,7 +286,7 @@ def kept_by(data: DataDirectory, segment: Segment, scratch: Path) -> tuple[list[
     """The ids that a fold would count of a segment, and whether it is said to be
     damaged.
     """
-    checked = check(data, segment, scratch)
+    checked = verify_segment(data, segment, scratch)
     with open_segment(checked.path) as file:
         return [id_ for each in file if (id_ := oracle.id_of(each))], checked.damaged
 

@@ -1,0 +1,73 @@
+"""The compactor's lock: one process at a time changes the snapshot and the parts (P5).
+
+A lock file alone is not enough: once it is deleted, a second process can lock a new
+one. So the directory itself is locked as well, and the lock file is checked again
+before each commit (generations/commit.py).
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from filelock import Timeout, UnixFileLock, lock_descriptor
+
+from shared.disk.layout import DataDirectory
+from shared.exit_codes import TemporaryFailure
+
+# How long a command waits for a running pass to end.
+LOCK_TIMEOUT_S = 60.0
+
+
+class CompactorBusy(TemporaryFailure):
+    """Another process is compacting this data directory."""
+
+
+class CompactorLock:
+    """The right to commit. Made by `compactor_lock`."""
+
+    def __init__(self, data: DataDirectory, inode: int) -> None:
+        self.path = data.compact_lock
+        self._inode = inode
+
+    def is_valid(self) -> bool:
+        """Whether the lock file is still the one that this process locked."""
+        try:
+            return self.path.stat().st_ino == self._inode
+        except FileNotFoundError:
+            return False
+
+
+@contextmanager
+def compactor_lock(data: DataDirectory, timeout_s: float = 0) -> Iterator[CompactorLock]:
+    """Hold the compactor's lock. Raises CompactorBusy when another process holds it for
+    longer than `timeout_s`.
+    """
+    lock = UnixFileLock(data.compact_lock, fallback_to_soft=False)
+    try:
+        lock.acquire(timeout=timeout_s)
+    except Timeout:
+        raise CompactorBusy(f"another process is compacting {data.root}") from None
+    try:
+        with _locked_directory(data):
+            yield CompactorLock(data, data.compact_lock.stat().st_ino)
+    finally:
+        lock.release()
+
+
+@contextmanager
+def _locked_directory(data: DataDirectory) -> Iterator[None]:
+    """Lock the directory itself, which cannot be deleted as compact.lock can.
+
+    A check before the commit would come too late: parts are named by their generation,
+    so a second process would overwrite parts that the first has committed or is about
+    to commit.
+    """
+    descriptor = os.open(data.root, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        if not lock_descriptor(descriptor, blocking=False):
+            raise CompactorBusy(f"another process is compacting {data.root}; its {data.compact_lock.name} was deleted")
+        yield
+    finally:
+        os.close(descriptor)
