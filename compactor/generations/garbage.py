@@ -10,7 +10,8 @@ from pathlib import Path
 
 from compactor.generations.kept import read_kept
 from shared.disk.durable import remove
-from shared.disk.layout import TEMPORARY_SUFFIX, DataDirectory, parse_day, parse_part
+from shared.disk.layout import DataDirectory, parse_day, parse_part
+from shared.disk.listing import temp_files
 from shared.generations.load import kept_generations
 from shared.generations.part_presence import referenced_parts
 from shared.generations.snapshot import Snapshot
@@ -27,7 +28,7 @@ def sweep_orphans(data: DataDirectory, current: Snapshot) -> int:
     names = part_names([current, *read_kept(data, kept_generations(data))])
     referenced = {data.part(*name) for name in names}
     orphans = [path for path in _all_parts(data) if path not in referenced]
-    return remove([*orphans, *data.root.glob(f".{data.snapshot.name}.*{TEMPORARY_SUFFIX}")])
+    return remove([*orphans, *temp_files(data.root, lambda target: target == data.snapshot.name)])
 
 
 def part_names(snapshots: Iterable[Snapshot]) -> set[tuple[str, date, int]]:
