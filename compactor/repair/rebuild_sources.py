@@ -22,6 +22,7 @@ from compactor.sql import sql_list
 from shared.disk.layout import DataDirectory
 from shared.generations.snapshot import Snapshot
 from shared.lateness import dedupe_window
+from shared.schema import ARCHIVE_COLUMNS
 from shared.sql.archive_events import empty_relation_sql, from_archive_sql
 
 COLUMNS = ", ".join(ARCHIVE_COLUMNS)

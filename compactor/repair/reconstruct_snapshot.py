@@ -22,6 +22,7 @@ from shared.disk.layout import DataDirectory, parse_day, parse_part
 from shared.duckdb_engine import one_number
 from shared.generations.counter_schema import OTHER, TOTAL
 from shared.generations.snapshot import Day, Part, Retention, Snapshot, Totals
+from shared.schema import COUNTED_DIMENSIONS
 from shared.segments.sealed import sealed_segments
 from shared.timestamps import rfc3339
 
