@@ -20,6 +20,9 @@ from typing import Any
 import uvloop
 from aiohttp import web
 
+from compactor.fold.select_segments import PASS_MAX_BYTES
+from compactor.generations.commit import compactor_lock
+from compactor.run_pass import run_pass
 from ingest.collect.country import CountryLookup
 from ingest.context import WorkerContext
 from ingest.http.connection import Server as HttpServer
@@ -28,13 +31,16 @@ from ingest.http.router import dispatch
 from ingest.observe.background import background_tasks
 from ingest.routes import ROUTES
 from ingest.wal.commit_queue import CommitQueue
+from shared.disk.control_files import request_seal
 from shared.disk.durable import make_data_directory
 from shared.disk.layout import DataDirectory
+from shared.generations.load import load_snapshot
 from shared.settings import load
+from shared.timestamps import now_ms
 from shared.worker_stats import WorkerStats
 from tests.builders.server import HttpClient, decode_line, environment, verify
 from tests.builders.silent_log import SilentLog
-from tests.builders.waiting import TIMEOUT_S
+from tests.builders.waiting import TIMEOUT_S, until
 
 WRITER = "0"
 
@@ -116,6 +122,13 @@ class Worker(HttpClient):
             await runner.cleanup()
             await writer.close()
             await self.context.reader.close()
+
+    def fold(self) -> int:
+        """Seal, and fold in this process. Returns the generation."""
+        until(request_seal(self.data))
+        with compactor_lock(self.data) as lock:
+            run_pass(self.data, self.settings, self.log, lock, now_ms(), PASS_MAX_BYTES)
+        return load_snapshot(self.data).generation
 
     def position(self) -> int:
         """The end of the log, in bytes of the active segment."""

@@ -79,7 +79,7 @@ def test_without_sync_the_answer_is_202(tmp_path: Path) -> None:
 
 
 def test_stop_under_load_acknowledges_only_what_is_on_disk(tmp_path: Path) -> None:
-    """Row 83: what comes too late is refused or cut off, and the exit is in order
+    """Late requests get 503 or are cut off, and the exit is clean
     (`with` asserts it).
     """
     with Server(tmp_path) as server:
