@@ -20,8 +20,7 @@ from typing import Any
 import uvloop
 from aiohttp import web
 
-from compactor.fold.select_segments import PASS_MAX_BYTES
-from compactor.generations.commit import compactor_lock
+from compactor.lock import compactor_lock
 from compactor.run_pass import run_pass
 from ingest.collect.country import CountryLookup
 from ingest.context import WorkerContext
@@ -127,7 +126,7 @@ class Worker(HttpClient):
         """Seal, and fold in this process. Returns the generation."""
         until(request_seal(self.data))
         with compactor_lock(self.data) as lock:
-            run_pass(self.data, self.settings, self.log, lock, now_ms(), PASS_MAX_BYTES)
+            run_pass(self.data, self.settings, self.log, lock, now_ms())
         return load_snapshot(self.data).generation
 
     def position(self) -> int:
