@@ -68,9 +68,9 @@ ACCEPTED: dict[str, tuple[bytes, list[str]]] = {
     "valid-event: a valid event": (page(), ONE),
     "valid-event: with a key": (keyed(), ONE),
     "valid-event: with the admin token": (page(VALID, f"Authorization: Bearer {ADMIN_TOKEN}"), ONE),
-    "ndjson: NDJSON": (page(FEED + b"\n", media_type=NDJSON), ["one", "two"]),
-    "ndjson: NDJSON without a last newline": (page(FEED, media_type=NDJSON), ["one", "two"]),
-    "sendBeacon": (page(media_type="Content-Type: text/plain;charset=UTF-8"), ONE),
+    "ndjson: two lines": (page(FEED + b"\n", media_type=NDJSON), ["one", "two"]),
+    "ndjson: no newline at the end": (page(FEED, media_type=NDJSON), ["one", "two"]),
+    "media-type: text/plain, as sendBeacon sends it": (page(media_type="Content-Type: text/plain;charset=UTF-8"), ONE),
     "at-the-limit: page, exactly the limit": (page(padded(PAGE_LIMIT)), ONE),
     "at-the-limit: key, exactly the limit": (keyed(padded(KEY_LIMIT)), ONE),
     "chunks: chunks": (chunked(VALID[:5], VALID[5:6], VALID[6:]), ONE),
@@ -80,7 +80,7 @@ ACCEPTED: dict[str, tuple[bytes, list[str]]] = {
         coded(in_chunks(*[b"%c" % byte for byte in padded(60_000)]), who=KEY),
         ONE,
     ),
-    "trailers: trailers are not headers": (
+    "trailers: are not headers": (
         coded(in_chunks(VALID)[:-2] + b"Foldlog-Consent: denied\r\nDNT: 1\r\n\r\n"),
         ONE,
     ),
@@ -120,19 +120,22 @@ ACCEPTED: dict[str, tuple[bytes, list[str]]] = {
     "no-origin: Origin is our host": (wire(f"Origin: https://{HOST}", CONSENT, JSON, body=VALID), ONE),
     "referer: Referer is our host": (wire(f"Referer: https://{HOST}/a", CONSENT, JSON, body=VALID), ONE),
     "cookies: consent among 500 other cookies": (cookie("x=1; " * 500 + "analytics_consent=granted"), ONE),
-    "consent: consent in the cookie": (cookie("analytics_consent=granted"), ONE),
-    "consent: consent in the batch": (wire(SAME_ORIGIN, JSON, body=VALID[:-1] + b',"consent":"granted"}'), ONE),
-    "500 events": (page(batch(*[event(name=f"n{n}") for n in range(500)])), [f"n{n}" for n in range(500)]),
-    "Expect: 100-continue": (page(VALID, "Expect: 100-continue"), ONE),
-    "HTTP/1.0": (asking(b"POST /v1/events HTTP/1.0"), ONE),
-    "a request to upgrade": (page(VALID, "Connection: Upgrade", "Upgrade: websocket"), ONE),
-    "texts that look like keys": (
+    "consent: in the cookie": (cookie("analytics_consent=granted"), ONE),
+    "consent: in the batch": (wire(SAME_ORIGIN, JSON, body=VALID[:-1] + b',"consent":"granted"}'), ONE),
+    "too-many-events: 500, the limit": (
+        page(batch(*[event(name=f"n{n}") for n in range(500)])),
+        [f"n{n}" for n in range(500)],
+    ),
+    "expect: 100-continue": (page(VALID, "Expect: 100-continue"), ONE),
+    "not-http: HTTP/1.0 is accepted": (asking(b"POST /v1/events HTTP/1.0"), ONE),
+    "upgrade: websocket": (page(VALID, "Connection: Upgrade", "Upgrade: websocket"), ONE),
+    "repeated-key: texts that look like keys": (
         page(batch(event(props={'"a":': '"a":1,"a":', "b": '{"name":"x","name":"y"}'}))),
         ONE,
     ),
-    "the same key in two objects": (page(batch(event(props={"name": "x", "props": "y"}))), ONE),
-    "explicit nulls": (page(b'{"events":[' + NULLS + b'],"sent_at":null,"consent":null}'), ONE),
-    "blanks before colons": (page(b'{"events" : [{"name" :"pageview" , "value" :1}]}'), ONE),
+    "repeated-key: the same key in two objects": (page(batch(event(props={"name": "x", "props": "y"}))), ONE),
+    "valid-event: explicit nulls": (page(b'{"events":[' + NULLS + b'],"sent_at":null,"consent":null}'), ONE),
+    "valid-event: blanks before colons": (page(b'{"events" : [{"name" :"pageview" , "value" :1}]}'), ONE),
 }
 
 

@@ -76,19 +76,23 @@ REJECTED: dict[str, tuple[bytes, str, str | None]] = {
     "bad-time: a leap second": (event(time="2026-11-22T15:59:60Z"), "time_invalid", "time"),
     "bad-time: no zone": (event(time="2026-11-22T15:59:59"), "time_invalid", "time"),
     "name-as-path: name of 300 characters": (event(name="x" * 300), "name_too_long", "name"),
-    "a key twice": (b'{"name":"x","name":"y"}', "key_repeated", "name"),
-    "a key twice with the same value": (b'{"name":"x","value":1,"value":1}', "key_repeated", "value"),
-    "a key twice, once null": (b'{"name":"x","url":null,"url":"https://example.com/"}', "key_repeated", "url"),
-    "a key twice, once escaped": (rb'{"name":"x","n\u0061me":"y"}', "key_repeated", "name"),
-    "a key twice, with blanks before the colon": (b'{"name" : "x","name" : "y"}', "key_repeated", "name"),
-    "a key twice in props": (b'{"name":"x","props":{"a":1,"a":2}}', "key_repeated", "a"),
-    "a key twice in props, beside a text that holds a colon": (
+    "repeated-key: a key twice": (b'{"name":"x","name":"y"}', "key_repeated", "name"),
+    "repeated-key: a key twice with the same value": (b'{"name":"x","value":1,"value":1}', "key_repeated", "value"),
+    "repeated-key: a key twice, once null": (
+        b'{"name":"x","url":null,"url":"https://example.com/"}',
+        "key_repeated",
+        "url",
+    ),
+    "repeated-key: a key twice, once escaped": (rb'{"name":"x","n\u0061me":"y"}', "key_repeated", "name"),
+    "repeated-key: a key twice, with blanks before the colon": (b'{"name" : "x","name" : "y"}', "key_repeated", "name"),
+    "repeated-key: a key twice in props": (b'{"name":"x","props":{"a":1,"a":2}}', "key_repeated", "a"),
+    "repeated-key: a key twice in props, beside a text that holds a colon": (
         rb'{"name":"x","props":{"a":"\":","a":2}}',
         "key_repeated",
         "a",
     ),
-    "an event that is a text": (b'"x"', "event_type", None),
-    "an event of 33 KiB": (event(props={"a": "x" * (33 << 10)}), "event_too_large", None),
+    "event-type: a text": (b'"x"', "event_type", None),
+    "event-size: 33 KiB": (event(props={"a": "x" * (33 << 10)}), "event_too_large", None),
 }
 
 
