@@ -247,4 +247,10 @@ def check_queue(full: bool) -> None:
     only be thrown away.
     """
     if full:
-        raise Problem(503, "busy", "more is waiting for the disk than may wait", retry_after_s=1)
+        raise Problem(503, "busy", "the write queue is full", retry_after_s=1)
+
+
+def check_count(events: int, max_events: int) -> None:
+    """Reject a batch of more than FOLDLOG_MAX_EVENTS events."""
+    if events > max_events:
+        raise Problem(413, "too_many_events", f"a request may have at most {max_events} events")

@@ -1,19 +1,19 @@
-"""POST /v1/events: the write half, top to bottom. request → gate → validate → append;
-the answer says what is on disk.
+"""POST /v1/events, top to bottom: admission → adapter.decode → validate → encode →
+append → adapter.answer. The answer is sent once the accepted events are on disk.
+
+Origin, consent, limits and durability stay in this story: an adapter cannot weaken
+them.
 """
 
 from __future__ import annotations
 
-from typing import Any
-
-import orjson
 from aiohttp import web
 from aiohttp.web_request import BaseRequest
 
-from ingest.collect import admission, body, encode
+from ingest.collect import admission, body, encode, native
+from ingest.collect.adapter import Adapter
 from ingest.collect.admission import ConsentBasis, Headers, Sender
-from ingest.collect.fast_response import stored
-from ingest.collect.validate import Accepted, BatchOutcome, Rejection, validate_batch
+from ingest.collect.validate import Accepted, validate_batch
 from ingest.context import WorkerContext
 from ingest.http.body_reader import read_body
 from ingest.http.client_address import Client
@@ -21,50 +21,42 @@ from ingest.http.problem import Problem
 from ingest.wal.unavailable import Busy, DiskFull, Stopping, Unavailable
 
 
-async def post_events(worker: WorkerContext, request: BaseRequest) -> web.StreamResponse:
-    """Store a batch of events and say which were taken. 200 means synced to disk (202
-    with FOLDLOG_DURABILITY=os).
+async def post_events(worker: WorkerContext, request: BaseRequest, adapter: Adapter = native) -> web.StreamResponse:
+    """Store a batch of events and answer which were accepted. 200 means synced to disk
+    (202 with FOLDLOG_DURABILITY=os).
     """
-    headers = request.headers
-    settings = worker.settings
-
+    headers, settings = request.headers, worker.settings
     client = worker.proxies.identify(request.remote or "", headers)
-    form, sender = admission.admit(headers, client.host, worker.keyring.scopes(headers), settings)
+    body_format, sender = admission.admit(headers, client.host, worker.keyring.scopes(headers), settings)
     if not sender.keyed:
         worker.check_rate_limit(client.address)
     admission.check_disk(worker.disk_free_bytes(), settings.disk_reserve)
     admission.check_queue(worker.commit_queue.is_full())
 
     content = await read_body(request, sender.body_max_bytes, worker.body_budget)
-    plain = body.inflate(content, form.encoding, sender.body_max_bytes)
-    batch = body.decode(plain, form.media_type, settings.max_events)
+    plain = body.inflate(content, body_format.encoding, sender.body_max_bytes)
+    batch = adapter.decode(plain, body_format.media_type, settings.max_events)
+    admission.check_count(len(batch.events), settings.max_events)
     consent = admission.resolve_consent(batch.consent, sender.consent)
 
     received_ms = worker.now_ms()
     validated = validate_batch(batch.events, received_ms, batch.sent_at, batch.columns)
     outcome, size, dry_run = validated.outcome(), len(content), is_dry_run(request)
-
     if outcome.accepted and not dry_run:
-        origin = origin_of(worker, headers, client, sender, consent)
+        fields = request_fields(worker, headers, client, sender, consent)
         visitor = visitor_of(worker, headers, client, sender, validated.accepted, received_ms)
-        sealed = encode.encode_events(validated.accepted, origin, visitor, received_ms)
-        del (
-            content,
-            plain,
-            batch,
-            validated,
-        )  # what waits for the disk are the lines; the next request reuses this memory
-        await append(worker, sealed, outcome.accepted)
+        lines = encode.encode_events(validated.accepted, fields, visitor, received_ms)
+        del content, plain, batch, validated  # only the lines wait for the disk: other requests reuse this memory
+        await append(worker, lines, outcome.accepted)
 
     worker.record_request(size, outcome, dry_run=dry_run)
-    return answer(
-        request, outcome, worker.success_status, admission.cors(headers, settings) if sender.cross_origin else None
-    )
+    cors = admission.cors(headers, settings) if sender.cross_origin else {}
+    return adapter.answer(request, outcome, worker.success_status if outcome.accepted else 422, cors)
 
 
 async def preflight_events(worker: WorkerContext, request: BaseRequest) -> web.StreamResponse:
-    """OPTIONS /v1/events: the browser of a configured site asks whether its page may
-    send. Raises Problem 403 for any other.
+    """OPTIONS /v1/events: a browser asks whether a page of another host may send
+    events. Raises Problem 403 unless its site is configured.
     """
     return web.Response(status=204, headers=admission.preflight(request.headers, worker.settings))
 
@@ -74,14 +66,14 @@ def is_dry_run(request: BaseRequest) -> bool:
     return "?" in request.raw_path and request.query.get("dry_run") == "1"
 
 
-def origin_of(
+def request_fields(
     worker: WorkerContext, headers: Headers, client: Client, sender: Sender, consent: ConsentBasis
 ) -> encode.RequestFields:
-    """What goes on each line of this request. The address is used for the country, and
-    goes no further.
+    """The fields that all lines of this request share. The address is used for the
+    country only, and is not stored (P11).
     """
     agent = admission.visitor_user_agent(headers.get("User-Agent"), keyed=sender.keyed)
-    is_server = sender.keyed and agent is None  # its language and country are nobody's
+    is_server = sender.keyed and agent is None  # so its language is no visitor's
     return encode.RequestFields(
         site=sender.site,
         ua=agent,
@@ -94,39 +86,21 @@ def origin_of(
 def visitor_of(
     worker: WorkerContext, headers: Headers, client: Client, sender: Sender, accepted: list[Accepted], received_ms: int
 ) -> str | None:
-    """The hash that stands in for visitors that events do not name. The address is used
-    for it, and goes no further.
+    """The hash for events without a visitor id; None when all have one. The address is
+    used for the hash only, and is not stored (P11).
     """
     if all([event.visitor for event, _ in accepted]):
         return None
     return worker.visitor_hash(received_ms, sender.site, client.address, headers.get("User-Agent") or "")
 
 
-async def append(worker: WorkerContext, sealed: bytes, count: int) -> None:
+async def append(worker: WorkerContext, lines: bytes, count: int) -> None:
     """Wait until the lines are durable. Raises Problem 503 or 507."""
     try:
-        await worker.commit_queue.append(sealed, count)
+        await worker.commit_queue.append(lines, count)
     except DiskFull as error:
         raise Problem(507, error.code, str(error), retry_after_s=admission.RETRY_AFTER_S) from None
     except (Busy, Stopping) as error:
         raise Problem(503, error.code, str(error), retry_after_s=1) from None
     except Unavailable as error:
         raise Problem(503, error.code, str(error), retry_after_s=admission.RETRY_AFTER_S) from None
-
-
-def answer(
-    request: BaseRequest, outcome: BatchOutcome, stored_status: int, cors: dict[str, str] | None
-) -> web.StreamResponse:
-    """`{"accepted":n,"rejected":[…]}`: what is not listed was stored. 422 when nothing
-    was.
-    """
-    if not outcome.rejected and not cors:
-        return stored(request, stored_status, outcome.accepted)
-    content = orjson.dumps({"accepted": outcome.accepted, "rejected": [_shown(r) for r in outcome.rejected]})
-    status = stored_status if outcome.accepted else 422
-    return web.Response(status=status, body=content, content_type="application/json", headers=cors)
-
-
-def _shown(rejection: Rejection) -> dict[str, Any]:
-    shown = {"index": rejection.index, "code": rejection.code, "field": rejection.field, "detail": rejection.detail}
-    return {name: value for name, value in shown.items() if value is not None}

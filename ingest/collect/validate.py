@@ -7,14 +7,13 @@ into C.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from itertools import repeat
 from typing import NamedTuple, cast
 
-from ingest.collect.event import EVENT_MAX_BYTES, Columns, Event
+from ingest.collect.event import Columns, Event
 from shared.control_chars import CONTROL_CHARS
 from shared.lateness import LATENESS_H, LATENESS_MAX_MS
 
@@ -206,44 +205,3 @@ def is_id(text: str) -> bool:
 def is_address(text: str) -> bool:
     """An http or https URL, as far as a log needs to know."""
     return text.lower().startswith(_HTTP) and is_harmless(text)
-
-
-_MESSAGE = re.compile(r"(?P<what>.*?)(?: - at (?P<where>.*))?", re.DOTALL)
-_NUMBERS = {"time", "value", "props"}
-_FIELD = re.compile(r"`\$\.(\w+)")
-_KINDS = (
-    (re.compile(r"of length <= (\d+)"), "too_long", "{field} is longer than {limit}"),
-    (re.compile(r"of length >= (\d+)"), "too_short", "{field} is shorter than {limit}"),
-    (re.compile(r"Expected `int` [<>]=|out of range"), "out_of_range", "{field} is out of range"),
-    (re.compile(r"RFC3339|timezone"), "invalid", "{field} is RFC 3339 with a zone, or integer epoch milliseconds"),
-    (re.compile(r""), "type", "{field} has the wrong type"),
-)
-
-
-def rejection(index: int, message: str) -> Rejection:
-    """The rejection of an event whose types did not fit, from msgspec's words for it
-    (tests/ingest/collect/test_validate.py pins them).
-    """
-    match = _MESSAGE.fullmatch(message)
-    what, where = (match["what"], match["where"] or "") if match else (message, "")
-    if "unknown field" in what:
-        return Rejection(index, "unknown_field", what.split("`")[1][:100], "there is no such field")
-    if "missing required" in what:
-        field = what.split("`")[1]
-        return Rejection(index, f"{field}_missing", field, f"{field} is required")
-    found = _FIELD.search(where)
-    if found is None:
-        return Rejection(index, "event_type", None, "an event is a JSON object")
-    field = found[1]
-    for pattern, kind, detail in _KINDS:
-        if kind == "out_of_range" and field not in _NUMBERS:
-            continue  # a number where a text should be
-        if limit := pattern.search(what):
-            shown = limit[1] if pattern.groups else ""
-            inside = f"a key of {field}" if "key" in where else f"a value of {field}" if "[" in where else field
-            return Rejection(index, f"{field}_{kind}", field, detail.format(field=inside, limit=shown))
-    raise AssertionError("the last pattern matches everything")
-
-
-def too_large(index: int) -> Rejection:
-    return Rejection(index, "event_too_large", None, f"one event may have {EVENT_MAX_BYTES} bytes")

@@ -23,7 +23,7 @@ from multidict import CIMultiDict
 
 from compactor.fold.user_agents import parse_agent
 from foldlog.arguments import make_parser
-from ingest.collect import admission, body
+from ingest.collect import admission, body, native
 from ingest.collect.encode import Line
 from ingest.collect.event import EVENT_MAX_BYTES, Batch, Event
 from ingest.collect.validate import validate_batch
@@ -136,7 +136,8 @@ def limits() -> set[str]:
         f"{body._RATIO_FREE_BYTES >> 10} KiB",
         f"{body._MEMBERS_MAX} members",
         f"{body._ZSTD_WINDOW_MAX >> 20} MiB",
-        f"{body._DEPTH_MAX:,}",
+        f"{body.DEPTH_MAX} levels",
+        f"{body._DEPTH_MALFORMED:,}",
         f"{EVENT_MAX_BYTES:,} bytes",
     }
 
@@ -321,7 +322,7 @@ def documented_rejections(text: str) -> dict[str, str]:
 @pytest.mark.parametrize(("code", "event"), [(code, event) for code, (_, event) in BAD_EVENTS.items()], ids=BAD_EVENTS)
 def test_rejection_is_the_documented_one(code: str, event: object) -> None:
     text = json.dumps({"events": [event]}).replace('"HUGE"', "1e400").replace('"AGAIN"', '"a"')
-    decoded = body.decode(text.encode("utf-8"), body.JSON, 1)
+    decoded = native.decode(text.encode("utf-8"), body.JSON, 1)
     (rejected,) = validate_batch(decoded.events, now_ms(), None).rejected
     assert rejected.code == code
 
@@ -368,7 +369,7 @@ def refused(text: str) -> str:
     curl = first_curl(text)
     try:
         form, sender = admission.admit(CIMultiDict(curl.headers), curl.headers["Host"], None, Settings())
-        batch = body.decode(curl.data.encode("utf-8"), form.media_type, Settings().max_events)
+        batch = native.decode(curl.data.encode("utf-8"), form.media_type, Settings().max_events)
         admission.resolve_consent(batch.consent, sender.consent)
     except Problem as refusal:
         return refusal.code

@@ -12,9 +12,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ingest.collect.body import JSON, NDJSON, decode
+from ingest.collect.body import JSON, NDJSON
 from ingest.collect.duplicate_keys import keys_in, outermost_repeats, repeated_key
 from ingest.collect.event import EVENT_MAX_BYTES, WHOLE_MAX, Event
+from ingest.collect.native import decode
 from ingest.collect.validate import Rejection
 from ingest.http.problem import Problem
 

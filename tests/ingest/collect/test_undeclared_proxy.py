@@ -164,11 +164,11 @@ def test_undeclared_proxy_shows_in_status_in_metrics_and_at_the_next_start(tmp_p
     page = {"Sec-Fetch-Site": "same-origin", "Content-Type": "application/json"}
     body = b'{"consent":"granted","events":[{"name":"x","visitor":"visitor-1"}]}'
     with Server(tmp_path) as server:
-        assert b"\nfoldlog_one_client_address 0.0\n" in server.request("GET", "/metrics").body
+        assert b"\nfoldlog_undeclared_proxy 0.0\n" in server.request("GET", "/metrics").body
         for _ in range(60):
             assert server.request("POST", "/v1/events", body, page).status == 200
         until(server.data.one_address.exists, timeout_s=NOTICED_S)
-        assert b"\nfoldlog_one_client_address 1.0\n" in server.request("GET", "/metrics").body
+        assert b"\nfoldlog_undeclared_proxy 1.0\n" in server.request("GET", "/metrics").body
         assert json.loads(run_foldlog(["status", "--json"], server.environ).stdout)["warnings"] == [WARNING]
         assert server.get("/admin/api/status").json()["warnings"] == [WARNING]
         shown = run_foldlog(["status"], server.environ).stdout

@@ -13,8 +13,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ingest.collect.body import JSON, NDJSON, decode
+from ingest.collect.body import JSON, NDJSON
 from ingest.collect.event import EVENT_MAX_BYTES
+from ingest.collect.native import decode
 from ingest.collect.validate import Rejection, Validated, is_address, is_harmless, is_id, validate_batch
 from shared.control_chars import CONTROL_CHARS
 from shared.timestamps import rfc3339
