@@ -142,11 +142,10 @@ DEPTHS = {
 
 
 @pytest.mark.parametrize("body", DEPTHS.values(), ids=DEPTHS)
-def test_nesting_up_to_1024_levels_is_422(worker: Worker, body: bytes) -> None:
-    """The code depends on the place: that of the event, or that of the batch."""
+def test_body_of_17_to_1024_levels_is_too_deep(worker: Worker, body: bytes) -> None:
     before = worker.position()
     answer = worker.exchange(page(body))
-    assert answer.status == 422, answer
+    assert (answer.status, answer.code) == (422, "too_deep")
     assert worker.position() == before
 
 
