@@ -227,7 +227,7 @@ def become_a_directory(path: Path) -> None:
 
 
 Damage = Callable[[Path], object]
-NO_DATABASE = "it is no MaxMind database, or is damaged"
+NO_DATABASE = "not a MaxMind database, or damaged"
 
 # What happens to the file, and what is said of it.
 DAMAGES: dict[str, tuple[Damage, str]] = {
@@ -250,7 +250,7 @@ def test_file_that_cannot_be_read_ends_the_start_and_says_what_to_do(
         CountryLookup(Settings(country_file=path), log)
     assert str(caught.value) == (
         "FOLDLOG_COUNTRY_FILE takes a country database in MaxMind's format, such as GeoLite2-Country.mmdb; "
-        f"{path} cannot be used: {reason}. Put such a file there, or leave the setting out."
+        f"{path} cannot be used: {reason}. Replace the file, or remove the setting."
     )
 
 
@@ -298,7 +298,7 @@ def test_damaged_record_is_no_country_and_is_logged_once_without_the_address(pat
     assert path.read_bytes() != content
     lookup = CountryLookup(Settings(country_file=path), log)
     assert [lookup.of(a, None) for a in (GERMAN, GERMAN, "203.0.113.78", FRENCH)] == [None, None, None, "FR"]
-    assert log.entries == [("country_file_unreadable", {"path": str(path), "reason": "a record in it is damaged"})]
+    assert log.entries == [("country_file_unreadable", {"path": str(path), "reason": "a record is damaged"})]
 
 
 def test_no_damage_raises_anything_or_shows_an_address(tmp_path: Path, path: Path, log: SilentLog) -> None:
