@@ -9,15 +9,15 @@ from __future__ import annotations
 
 import textwrap
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, Literal, NamedTuple
+from typing import Literal, NamedTuple
 
 from foldlog.processes import Running
 from foldlog.quantities import ago, counted, size, span
 from shared.settings import Settings
+from shared.status import LastRetention, Status
 
 LISTED_MAX = 3
 
-Status = Mapping[str, Any]
 Row = tuple[str, str]
 
 
@@ -38,29 +38,29 @@ def problems(status: Status, running: Running, settings: Settings) -> list[Probl
         *_processes(status, running, settings),
         *_segments(status),
     ]
-    warnings = [*_retention(status), *status["warnings"]]
+    warnings = [*_retention(status), *status.warnings]
     return [Problem("WRONG", text) for text in wrong] + [Problem("WARNING", text) for text in warnings]
 
 
 def _balance(status: Status) -> Iterable[str]:
-    difference = status["balance"]["difference"]
+    difference = status.balance.difference
     if difference:
         kind = "missing" if difference > 0 else "too many"
         yield f"{counted(abs(difference), 'event')} {kind}: `foldlog verify` finds where"
 
 
 def _disk(status: Status) -> Iterable[str]:
-    disk = status["disk"]
-    if disk["free_bytes"] < disk["reserve_bytes"]:
+    disk = status.disk
+    if disk.free_bytes < disk.reserve_bytes:
         yield (
-            f"events are rejected: {size(disk['free_bytes'])} free, less than FOLDLOG_DISK_RESERVE "
-            f"({size(disk['reserve_bytes'])}). Make room, or lower the reserve; no restart is needed"
+            f"events are rejected: {size(disk.free_bytes)} free, less than FOLDLOG_DISK_RESERVE "
+            f"({size(disk.reserve_bytes)}). Make room, or lower the reserve; no restart is needed"
         )
 
 
 def _processes(status: Status, running: Running, settings: Settings) -> Iterable[str]:
-    lag_s = status["lag_s"]
-    is_late = lag_s is not None and lag_s > settings.fold_late_after_s
+    lag_s = status.lag_s or 0.0
+    is_late = lag_s > settings.fold_late_after_s
     if running.is_nothing:
         last = f" (last fold {ago(lag_s)})" if is_late else ""
         yield f"no process of Foldlog is running here{last}: start `foldlog serve`"
@@ -78,7 +78,7 @@ def _processes(status: Status, running: Running, settings: Settings) -> Iterable
 
 
 def _segments(status: Status) -> Iterable[str]:
-    missing = status["segments"]["missing"]
+    missing = status.segments.missing
     count = sum(len(sequences) for sequences in missing.values())
     if count:
         yield f"{counted(count, 'segment')} missing ({_missing(missing)}): `foldlog verify` shows what to do"
@@ -96,7 +96,7 @@ def _some(items: Sequence[object]) -> str:
 
 
 def _retention(status: Status) -> Iterable[str]:
-    if skipped := status["last_retention"]["skipped"]:
+    if skipped := status.last_retention.skipped:
         yield f"retention deletes nothing: {skipped}"
 
 
@@ -105,7 +105,7 @@ def verdict(status: Status, found: Sequence[Problem]) -> str:
     wrong = sum(problem.level == "WRONG" for problem in found)
     if wrong:
         return f"PROBLEMS: {wrong}."
-    last = f"last fold {ago(status['lag_s'])}" if status["lag_s"] is not None else "nothing has been folded yet"
+    last = f"last fold {ago(status.lag_s)}" if status.lag_s is not None else "nothing has been folded yet"
     return (
         f"OK with {counted(len(found), 'warning')}; {last}." if found else f"OK: every event is accounted for; {last}."
     )
@@ -113,23 +113,23 @@ def verdict(status: Status, found: Sequence[Problem]) -> str:
 
 def rows(status: Status, running: Running) -> list[Row]:
     """The numbers: each row a label, and a value that fits beside it on 80 columns."""
-    balance, segments, disk, fold = status["balance"], status["segments"], status["disk"], status["last_fold"]
+    balance, segments, disk, fold = status.balance, status.segments, status.disk, status.last_fold
     return [
-        ("accepted", f"{balance['accepted']:,}"),
-        ("  counted", f"{balance['counted']:,}"),
-        ("  duplicates", f"{balance['duplicates']:,} (with different content: {balance['conflicts']:,})"),
-        ("  quarantined", f"{balance['quarantined']:,}"),
-        ("  erased", f"{balance['erased']:,}{_pending(status['erasures_pending'])}"),
-        ("  not yet folded", f"{balance['not_yet_folded']:,}"),
-        ("  difference", f"{balance['difference']:,}"),
-        ("snapshot", f"generation {status['generation']:,}, as of {status['as_of']}"),
-        ("last fold", f"{fold['segments']:,} segments, {fold['lines']:,} lines, {fold['seconds']:g} s"),
-        ("last retention", _last_retention(status["last_retention"])),
-        ("active segments", _active(segments["active"])),
-        ("sealed segments", f"{segments['sealed_unfolded']:,} not folded; {segments['damaged']:,} damaged so far"),
+        ("accepted", f"{balance.accepted:,}"),
+        ("  counted", f"{balance.counted:,}"),
+        ("  duplicates", f"{balance.duplicates:,} (with different content: {balance.conflicts:,})"),
+        ("  quarantined", f"{balance.quarantined:,}"),
+        ("  erased", f"{balance.erased:,}{_pending(status.erasures_pending)}"),
+        ("  not yet folded", f"{balance.not_yet_folded:,}"),
+        ("  difference", f"{balance.difference:,}"),
+        ("snapshot", f"generation {status.generation:,}, as of {status.as_of}"),
+        ("last fold", f"{fold.segments:,} segments, {fold.lines:,} lines, {fold.seconds:g} s"),
+        ("last retention", _last_retention(status.last_retention)),
+        ("active segments", _active(segments.active)),
+        ("sealed segments", f"{segments.sealed_unfolded:,} not folded; {segments.damaged:,} damaged so far"),
         ("workers", _workers(running)),
-        ("disk free", f"{size(disk['free_bytes'])} (reserve {size(disk['reserve_bytes'])})"),
-        ("log, archive, counters", ", ".join(size(disk[f"{kind}_bytes"]) for kind in ("log", "archive", "counters"))),
+        ("disk free", f"{size(disk.free_bytes)} (reserve {size(disk.reserve_bytes)})"),
+        ("log, archive, counters", ", ".join(map(size, (disk.log_bytes, disk.archive_bytes, disk.counters_bytes)))),
     ]
 
 
@@ -150,13 +150,13 @@ def _workers(running: Running) -> str:
     return shown + (f", under `foldlog serve` (process {running.serve})" if running.serve else "")
 
 
-def _last_retention(run: Status) -> str:
-    if run["skipped"]:
-        return f"skipped at {run['at']}"
-    counts = {"segments": run["segments"], "archive days": run["archive_days"], "counter days": run["counter_days"]}
+def _last_retention(run: LastRetention) -> str:
+    if run.skipped:
+        return f"skipped at {run.at}"
+    counts = {"segments": run.segments, "archive days": run.archive_days, "counter days": run.counter_days}
     deleted = [f"{count:,} {noun} deleted" for noun, count in counts.items() if count]
-    on_hold = [f"on hold, to be confirmed: {', '.join(run['held'])}"] if run["held"] else []
-    return f"{run['at']}: {', '.join(deleted + on_hold) or 'nothing was due'}"
+    on_hold = [f"on hold, to be confirmed: {', '.join(run.held)}"] if run.held else []
+    return f"{run.at}: {', '.join(deleted + on_hold) or 'nothing was due'}"
 
 
 def screen(status: Status, running: Running, settings: Settings, width: int, height: int | None) -> list[str]:

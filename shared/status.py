@@ -1,13 +1,15 @@
-"""Where everything is: the balance of P8, the segments, the lag, the disk. For `foldlog
-status` and GET /admin/api/status.
+"""The state of a data directory, for `foldlog status` and GET /admin/api/status: the
+balance of P8, the segments, the lag, the disk.
+
+The types are both the answer and its schema in the OpenAPI document.
 """
 
 from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from dataclasses import dataclass
-from typing import Any
+from datetime import date
+from typing import Annotated
 
 import msgspec
 
@@ -15,7 +17,7 @@ from shared.disk.layout import DataDirectory
 from shared.erasures import count_pending
 from shared.generations.load import find_snapshot
 from shared.generations.part_presence import missing_parts
-from shared.generations.snapshot import Retention, Snapshot
+from shared.generations.snapshot import Retention, RetentionHold, Snapshot
 from shared.segments.quarantine import lines_quarantined_by_recovery
 from shared.segments.sealed import active_segments, count_lines, file_sizes, sealed_segments
 from shared.settings import Settings
@@ -23,114 +25,192 @@ from shared.timestamps import epoch_ms, now_ms
 from shared.undeclared_proxy import warning
 
 _TRIES = 5
+Count = Annotated[int, msgspec.Meta(ge=0)]
+Instant = Annotated[str, msgspec.Meta(extra_json_schema={"format": "date-time"})]
 
 
-@dataclass(frozen=True)
-class Balance:
-    """P8: accepted = counted + duplicates + quarantined + erased + not yet folded."""
+class Balance(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """P8: accepted = counted + duplicates + quarantined + erased + not_yet_folded.
 
-    accepted: int
-    counted: int
-    duplicates: int
-    quarantined: int
-    erased: int
-    not_yet_folded: int
+    `difference` is the remainder, 0 unless events were lost.
+    """
 
-    @property
-    def difference(self) -> int:
-        """0, or events have disappeared."""
-        return self.accepted - self.counted - self.duplicates - self.quarantined - self.erased - self.not_yet_folded
+    accepted: Count
+    counted: Count
+    duplicates: Count
+    quarantined: Count
+    erased: Count
+    not_yet_folded: Count
+    difference: int
+    conflicts: Count
 
 
-def read_status(data: DataDirectory, settings: Settings) -> dict[str, Any]:
-    """The status as JSON shows it; docs/api.md explains each part. Reads the unfolded
-    part of the log, nothing else of it.
+class Segments(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """`active` are bytes per writer, `missing` sequence numbers per writer."""
+
+    active: dict[str, Count]
+    sealed_unfolded: Count
+    missing: dict[str, list[int]]
+    damaged: Count
+
+
+class LastFold(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    segments: Count
+    lines: Count
+    seconds: float
+
+
+class LastRetention(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """`skipped`: why nothing was deleted. `held` and `over_limit` (bytes) are by kind:
+    log, archive, counters.
+    """
+
+    at: Instant
+    segments: Count
+    archive_days: Count
+    counter_days: Count
+    skipped: str | None
+    last_success: Instant
+    held: dict[str, RetentionHold]
+    over_limit: dict[str, Count]
+
+
+class Disk(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    free_bytes: Count
+    reserve_bytes: Count
+    log_bytes: Count
+    archive_bytes: Count
+    counters_bytes: Count
+
+
+class Days(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The first and the last UTC day of the snapshot."""
+
+    first: date
+    last: date
+
+
+class Status(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    balance: Balance
+    segments: Segments
+    generation: Count
+    as_of: Instant
+    lag_s: float | None
+    last_fold: LastFold
+    last_retention: LastRetention
+    disk: Disk
+    erasures_pending: Count
+    warnings: list[str]
+    days: Days | None
+
+
+def read_status(data: DataDirectory, settings: Settings) -> Status:
+    """The status now; docs/api.md explains each field. Of the log it reads only what is
+    not folded.
     """
     for _ in range(_TRIES):
         try:
             return _read_status(data, settings)
         except FileNotFoundError:
-            continue  # a segment was sealed or removed between being listed and being read
+            continue  # a segment was sealed or removed after it was listed
     return _read_status(data, settings)
 
 
-def _read_status(data: DataDirectory, settings: Settings) -> dict[str, Any]:
+def _read_status(data: DataDirectory, settings: Settings) -> Status:
     snapshot, _, damage = find_snapshot(data)
-    unfolded = [s for s in sealed_segments(data) if not snapshot.has_folded(s.name)]
     active = active_segments(data)
-    waiting = sum(count_lines(path) for path in active.values())
-    sealed_waiting = sum(count_lines(segment.path) for segment in unfolded)
-    balance = make_balance(snapshot, waiting + sealed_waiting, lines_quarantined_by_recovery(data))
+    unfolded = [segment for segment in sealed_segments(data) if not snapshot.has_folded(segment.name)]
+    lines = sum(count_lines(path) for path in (*active.values(), *(segment.path for segment in unfolded)))
+    warnings = [
+        warning(data, settings),
+        str(damage) if damage else None,
+        missing_parts_warning(data, snapshot),
+        *_retention_warnings(snapshot.retention),
+    ]
+    return Status(
+        balance=make_balance(snapshot, lines, lines_quarantined_by_recovery(data)),
+        segments=Segments(
+            active={writer: path.stat().st_size for writer, path in active.items()},
+            sealed_unfolded=len(unfolded),
+            missing={writer: list(sequences) for writer, sequences in snapshot.waiting.items() if sequences},
+            damaged=snapshot.totals.damaged_segments,
+        ),
+        generation=snapshot.generation,
+        as_of=snapshot.as_of,
+        lag_s=max(0.0, (now_ms() - epoch_ms(snapshot.as_of)) / 1000) if snapshot.generation else None,
+        last_fold=LastFold(snapshot.last_pass.segments, snapshot.last_pass.lines, snapshot.last_pass.seconds),
+        last_retention=_last_retention(snapshot.retention),
+        disk=_disk(data, settings, snapshot),
+        erasures_pending=count_pending(data),
+        warnings=[text for text in warnings if text],
+        days=Days(min(snapshot.days), max(snapshot.days)) if snapshot.days else None,
+    )
+
+
+def _last_retention(run: Retention) -> LastRetention:
+    return LastRetention(
+        at=run.at,
+        segments=run.segments,
+        archive_days=run.archive_days,
+        counter_days=run.counter_days,
+        skipped=run.skipped,
+        last_success=run.last_success,
+        held=run.held,
+        over_limit=run.over_limit,
+    )
+
+
+def _disk(data: DataDirectory, settings: Settings, snapshot: Snapshot) -> Disk:
     disk = os.statvfs(data.root)
-    return {
-        "balance": vars(balance) | {"difference": balance.difference, "conflicts": snapshot.totals.conflicts},
-        "segments": {
-            "active": {writer: path.stat().st_size for writer, path in active.items()},
-            "sealed_unfolded": len(unfolded),
-            "missing": {writer: list(sequences) for writer, sequences in snapshot.waiting.items() if sequences},
-            "damaged": snapshot.totals.damaged_segments,
-        },
-        "generation": snapshot.generation,
-        "as_of": snapshot.as_of,
-        "lag_s": max(0.0, (now_ms() - epoch_ms(snapshot.as_of)) / 1000) if snapshot.generation else None,
-        "last_fold": {
-            "segments": snapshot.last_pass.segments,
-            "lines": snapshot.last_pass.lines,
-            "seconds": snapshot.last_pass.seconds,
-        },
-        "last_retention": {
-            "at": snapshot.retention.at,
-            "segments": snapshot.retention.segments,
-            "archive_days": snapshot.retention.archive_days,
-            "counter_days": snapshot.retention.counter_days,
-            "skipped": snapshot.retention.skipped,
-            "last_success": snapshot.retention.last_success,
-            "held": {kind: msgspec.to_builtins(held) for kind, held in snapshot.retention.held.items()},
-            "over_limit": snapshot.retention.over_limit,
-        },
-        "disk": {
-            "free_bytes": disk.f_bavail * disk.f_frsize,
-            "reserve_bytes": settings.disk_reserve,
-            "log_bytes": sum(file_sizes(data).values()),
-            "archive_bytes": sum(part.bytes for day in snapshot.days.values() for part in day.archive),
-            "counters_bytes": sum(day.counters.bytes for day in snapshot.days.values() if day.counters),
-        },
-        "erasures_pending": count_pending(data),
-        "warnings": [text for text in (warning(data, settings), damage, of_parts(data, snapshot)) if text]
-        + list(of_retention(snapshot.retention)),
-        "days": {"first": str(min(snapshot.days)), "last": str(max(snapshot.days))} if snapshot.days else None,
-    }
+    return Disk(
+        free_bytes=disk.f_bavail * disk.f_frsize,
+        reserve_bytes=settings.disk_reserve,
+        log_bytes=sum(file_sizes(data).values()),
+        archive_bytes=sum(part.bytes for day in snapshot.days.values() for part in day.archive),
+        counters_bytes=sum(day.counters.bytes for day in snapshot.days.values() if day.counters),
+    )
 
 
-def of_retention(run: Retention) -> Iterator[str]:
-    """A sentence for each kind of which something is kept that should not be."""
-    for kind, held in run.held.items():
+def _retention_warnings(run: Retention) -> Iterator[str]:
+    """A sentence for each kind with a deletion on hold or above its limit."""
+    for kind, hold in run.held.items():
         yield (
-            f"retention waits: it would delete {held.days} of {held.kept_days} days of the {kind} at once, {held.first} "
-            f"to {held.last}; `foldlog retain --dry-run` shows why, `foldlog retain --confirm` deletes them"
+            f"a deletion by retention is on hold: {hold.days} of {hold.kept_days} days of the {kind}, {hold.first} to "
+            f"{hold.last}; `foldlog retain --dry-run` shows the reason, `foldlog retain --confirm` deletes them"
         )
     for kind, size in run.over_limit.items():
-        name = f"FOLDLOG_{kind.upper()}_MAX_BYTES"
-        yield f"the {kind} is {size:,} bytes over {name}, and nothing more of it may go yet; raise the limit if that stays so"
+        limit = f"FOLDLOG_{kind.upper()}_MAX_BYTES"
+        yield f"the {kind} is {size:,} bytes over {limit}, and no more of it may be deleted yet; if this persists, raise the limit"
 
 
-def of_parts(data: DataDirectory, snapshot: Snapshot) -> str | None:
-    """As a copy of a running directory is until it is rebuilt."""
+def missing_parts_warning(data: DataDirectory, snapshot: Snapshot) -> str | None:
+    """The sentence for a snapshot with missing parts, such as a copy of a running
+    directory before its rebuild.
+    """
     missing = list(missing_parts(data, snapshot))
-    if (
-        not missing or find_snapshot(data).snapshot.generation != snapshot.generation
-    ):  # an erasure has swept them away since
+    if not missing:
         return None
-    return f"{len(missing)} parts that snapshot.json names are not there, such as {missing[0]}: run `foldlog rebuild`"
+    if find_snapshot(data).snapshot.generation != snapshot.generation:
+        return None  # an erasure deleted them since the snapshot was read
+    return (
+        f"{len(missing)} parts that snapshot.json references are missing, such as {missing[0]}: run `foldlog rebuild`"
+    )
 
 
 def make_balance(snapshot: Snapshot, not_yet_folded: int, recovery_quarantined: int) -> Balance:
+    """`recovery_quarantined`: lines that recovery could not keep, which no pass
+    counts.
+    """
     totals = snapshot.totals
+    accepted = totals.lines + recovery_quarantined + not_yet_folded
+    quarantined = totals.quarantined + recovery_quarantined
     return Balance(
-        accepted=totals.lines + recovery_quarantined + not_yet_folded,
+        accepted=accepted,
         counted=totals.counted,
         duplicates=totals.duplicates,
-        quarantined=totals.quarantined + recovery_quarantined,
+        quarantined=quarantined,
         erased=totals.erased,
         not_yet_folded=not_yet_folded,
+        difference=accepted - totals.counted - totals.duplicates - quarantined - totals.erased - not_yet_folded,
+        conflicts=totals.conflicts,
     )

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Mapping
-from typing import Any
 
+import msgspec
 import orjson
 from rich.console import Console
 
@@ -17,7 +16,7 @@ from shared.disk.layout import DataDirectory
 from shared.exit_codes import DONE
 from shared.log import Log
 from shared.settings import Settings
-from shared.status import read_status
+from shared.status import Status, read_status
 
 _STYLES = {"PROBLEMS": "bold red", "OK": "bold green", "WRONG": "red", "WARNING": "yellow"}
 
@@ -26,13 +25,13 @@ def run(given: argparse.Namespace, settings: Settings, data: DataDirectory, _log
     """Returns the exit code."""
     status = read_status(require_data_dir(data), settings)
     if given.json:
-        print(orjson.dumps(status, option=orjson.OPT_INDENT_2).decode("utf-8"))
+        print(orjson.dumps(msgspec.to_builtins(status), option=orjson.OPT_INDENT_2).decode("utf-8"))
     else:
         show(Console(), status, find_running(data), settings)
     return DONE
 
 
-def show(console: Console, found: Mapping[str, Any], running: Running, in_force: Settings) -> None:
+def show(console: Console, found: Status, running: Running, in_force: Settings) -> None:
     """The status on one screen, if there is a screen."""
     for line in screen(found, running, in_force, console.width, console.height if console.is_terminal else None):
         style = next((style for beginning, style in _STYLES.items() if line.startswith(beginning)), "")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 
-import orjson
+import msgspec
 from aiohttp import web
 from aiohttp.web_request import BaseRequest
 
@@ -18,5 +18,5 @@ async def get_status(worker: WorkerContext, request: BaseRequest) -> web.Respons
     require_read(worker, request)
     status = await asyncio.to_thread(read_status, worker.data, worker.settings)
     return web.Response(
-        body=orjson.dumps(status), content_type="application/json", headers={"Cache-Control": "no-store"}
+        body=msgspec.json.encode(status), content_type="application/json", headers={"Cache-Control": "no-store"}
     )

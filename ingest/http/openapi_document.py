@@ -39,7 +39,6 @@ from ingest.http.response_schemas import (
     Problem,
     Readiness,
     Report,
-    Status,
     Stored,
 )
 from reports import encode
@@ -48,6 +47,7 @@ from reports.query import FILTERS_MAX, LIMIT_DEFAULT, LIMIT_MAX, PROPS, Bots, Vi
 from shared.generations.snapshot import Snapshot
 from shared.host_names import SITE
 from shared.schema import DIMENSIONS
+from shared.status import Status
 
 TIME_ZONE = "time-zone"  # a custom format: a name of the IANA database
 TYPES = (

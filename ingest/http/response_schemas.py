@@ -1,8 +1,10 @@
-"""Schemas of the HTTP responses, for ingest/http/openapi_document.py."""
+"""Schemas of the HTTP responses, for ingest/http/openapi_document.py. That of the
+status is in shared/status.py.
+"""
 
 from __future__ import annotations
 
-from datetime import date, datetime
+from datetime import datetime
 from typing import Annotated, Literal
 
 from msgspec import UNSET, Meta, Struct, UnsetType
@@ -80,91 +82,6 @@ class Report(Response, rename={"from_": "from"}):
     generation: Count
     as_of: Instant
     reason: str | UnsetType = UNSET
-
-
-class Balance(Response):
-    """P8: accepted = counted + duplicates + quarantined + erased + not_yet_folded.
-
-    `difference` is the remainder, 0 unless events were lost.
-    """
-
-    accepted: Count
-    counted: Count
-    duplicates: Count
-    quarantined: Count
-    erased: Count
-    not_yet_folded: Count
-    difference: int
-    conflicts: Count
-
-
-class Segments(Response):
-    """`active` are bytes per writer, `missing` sequence numbers per writer."""
-
-    active: dict[str, Count]
-    sealed_unfolded: Count
-    missing: dict[str, list[int]]
-    damaged: Count
-
-
-class LastFold(Response):
-    segments: Count
-    lines: Count
-    seconds: float
-
-
-class RetentionHold(Response):
-    """A deletion on hold: `days` of `kept_days`, until an operator confirms it."""
-
-    days: Count
-    kept_days: Count
-    bytes: Count
-    first: date
-    last: date
-
-
-class LastRetention(Response):
-    """`skipped`: why nothing was deleted. `held` and `over_limit` (bytes) are by kind:
-    log, archive, counters.
-    """
-
-    at: Instant
-    segments: Count
-    archive_days: Count
-    counter_days: Count
-    skipped: str | None
-    last_success: Instant
-    held: dict[str, RetentionHold]
-    over_limit: dict[str, Count]
-
-
-class Disk(Response):
-    free_bytes: Count
-    reserve_bytes: Count
-    log_bytes: Count
-    archive_bytes: Count
-    counters_bytes: Count
-
-
-class Days(Response):
-    """The first and the last UTC day of the snapshot."""
-
-    first: date
-    last: date
-
-
-class Status(Response):
-    balance: Balance
-    segments: Segments
-    generation: Count
-    as_of: Instant
-    lag_s: float | None
-    last_fold: LastFold
-    last_retention: LastRetention
-    disk: Disk
-    erasures_pending: Count
-    warnings: list[str]
-    days: Days | None
 
 
 class FoldResponse(Response):

@@ -30,7 +30,7 @@ from shared.generations.snapshot import Snapshot, encode_snapshot
 from shared.segments.line import DataFromNewerVersion
 from shared.segments.sealed import sealed_segments
 from shared.settings import Settings
-from shared.status import read_status
+from shared.status import Balance, read_status
 from shared.timestamps import epoch_ms, utc_day
 from tests.builders.archive import archived, assert_verified
 from tests.builders.logs import NOON, data_directory, fold, line, sealed
@@ -66,11 +66,10 @@ def test_bad_lines_of_a_damaged_segment_go_to_quarantine_and_good_ones_count(tmp
     assert f'"offset":{len(lines[0]) + len(lines[1])}' in kept.read_text() and "CRC" in kept.read_text()
     assert "segment_damaged" in log.events()
     status = read_status(data, Settings(data_dir=tmp_path))
-    assert status["balance"] == {
-        "accepted": 5, "counted": 4, "duplicates": 0, "quarantined": 1, "erased": 0, "not_yet_folded": 0, "difference": 0,
-        "conflicts": 0,
-    }  # fmt: skip
-    assert status["segments"]["damaged"] == 1
+    assert status.balance == Balance(
+        accepted=5, counted=4, duplicates=0, quarantined=1, erased=0, not_yet_folded=0, difference=0, conflicts=0
+    )
+    assert status.segments.damaged == 1
 
 
 def test_segment_without_checksum_is_read_line_by_line(tmp_path: Path) -> None:
@@ -297,7 +296,7 @@ def test_nothing_is_deleted_because_the_clock_jumped(tmp_path: Path, jumps: tupl
         fold(data, now + jump_ms)
         assert (data.log / segment.file).exists()
         assert load_snapshot(data).retention.skipped
-        assert read_status(data, Settings(data_dir=tmp_path))["last_retention"]["skipped"]
+        assert read_status(data, Settings(data_dir=tmp_path)).last_retention.skipped
 
 
 def test_retention_goes_on_once_the_clock_has_been_steady_for_two_days(tmp_path: Path) -> None:

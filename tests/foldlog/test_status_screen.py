@@ -18,6 +18,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
 from foldlog.processes import Running, find_running, flocks
@@ -27,7 +28,7 @@ from ingest.collect.undeclared_proxy import ENOUGH
 from shared.disk.layout import DataDirectory
 from shared.generations.snapshot import Retention, Snapshot, Totals, encode_snapshot
 from shared.settings import Settings
-from shared.status import read_status
+from shared.status import Status, read_status
 from shared.timestamps import now_ms, rfc3339
 from shared.undeclared_proxy import WARNING, UndeclaredProxy
 from tests.builders.logs import data_directory, line, sealed
@@ -43,7 +44,7 @@ ROWS = [
 ]
 
 
-def found(**changes: Any) -> dict[str, Any]:
+def found(**changes: Any) -> Status:
     """A status that all is well with; `changes` go into its parts: `disk={"free_bytes":
     1}`.
     """
@@ -69,7 +70,9 @@ def found(**changes: Any) -> dict[str, Any]:
             "archive_days": 0,
             "counter_days": 0,
             "skipped": None,
+            "last_success": "2026-11-22T22:18:06.550Z",
             "held": {},
+            "over_limit": {},
         },
         "disk": {
             "free_bytes": 81 << 30,
@@ -83,10 +86,10 @@ def found(**changes: Any) -> dict[str, Any]:
     }
     for name, change in changes.items():
         status[name] = {**status[name], **change} if isinstance(change, Mapping) else change
-    return status
+    return msgspec.convert(status, Status)
 
 
-def said(status: dict[str, Any], running: Running = WELL) -> list[tuple[str, str]]:
+def said(status: Status, running: Running = WELL) -> list[tuple[str, str]]:
     return [(problem.level, problem.text) for problem in problems(status, running, SETTINGS)]
 
 
@@ -177,7 +180,7 @@ def test_what_is_no_problem_is_not_made_one(changes: dict[str, Any], running: Ru
     assert said(found(**changes), running) == []
 
 
-def everything_wrong(writers: int = 64) -> tuple[dict[str, Any], Running]:
+def everything_wrong(writers: int = 64) -> tuple[Status, Running]:
     """A large installation on its worst day."""
     names = [str(number) for number in range(writers)]
     gaps = {name: list(range(1, 100_000, 2)) for name in names}
@@ -347,7 +350,7 @@ def test_status_of_many_segments_counts_them(tmp_path: Path) -> None:
     for number in range(2, 2_002):
         (data.log / f"{name.stem[:-10]}{number:010d}.ndjson").write_bytes(b"")
     status = read_status(data, Settings(data_dir=data.root))
-    assert status["segments"]["sealed_unfolded"] == 2_001
+    assert status.segments.sealed_unfolded == 2_001
     assert len(screen(status, WELL, SETTINGS, 80, 24)) < 24
 
 

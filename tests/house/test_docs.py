@@ -27,11 +27,11 @@ from ingest.collect import admission, body, native
 from ingest.collect.encode import Line
 from ingest.collect.event import EVENT_MAX_BYTES, Batch, Event
 from ingest.collect.validate import validate_batch
-from ingest.http import body_reader, connection, response_schemas
+from ingest.http import body_reader, connection
 from ingest.http.problem import Problem
 from ingest.routes import ROUTES
 from reports.query import PARAMETERS
-from shared import exit_codes, rate_table
+from shared import exit_codes, rate_table, status
 from shared.disk.layout import DataDirectory
 from shared.generations import snapshot
 from shared.generations.counter_schema import COUNTER_COLUMNS
@@ -113,8 +113,8 @@ def readiness_checks() -> set[str]:
 
 
 def status_fields() -> set[str]:
-    segments = {f"segments.{name}" for name in struct_fields(response_schemas.Segments)}
-    return (struct_fields(response_schemas.Status) - {"segments"}) | segments
+    segments = {f"segments.{name}" for name in struct_fields(status.Segments)}
+    return (struct_fields(status.Status) - {"segments"}) | segments
 
 
 def private_files() -> set[str]:

@@ -138,7 +138,7 @@ def assert_whole(data: DataDirectory, timeline: Timeline) -> None:
     counted = ids_of(data)
     assert len(counted) == len(set(counted))
     assert timeline.first <= set(counted) <= timeline.ids
-    assert read_status(data, Settings(data_dir=data.root))["balance"]["difference"] == 0
+    assert read_status(data, Settings(data_dir=data.root)).balance.difference == 0
     totals = load_snapshot(data).totals
     assert totals.counted == len(counted)
     assert totals.lines <= timeline.lines
@@ -275,7 +275,7 @@ def test_nothing_is_swept_or_folded_beside_missing_parts_until_a_rebuild(several
     compactor.run()
     assert "pass_failed" in log.events()
     settings = Settings(data_dir=several.root)
-    assert [text for text in read_status(several, settings)["warnings"] if "foldlog rebuild" in text]
+    assert [text for text in read_status(several, settings).warnings if "foldlog rebuild" in text]
     with pytest.raises(CopyIncomplete):
         retain_now(several, settings, log, lambda: NOON, is_confirmed=True)
     with pytest.raises(CopyIncomplete):
@@ -284,7 +284,7 @@ def test_nothing_is_swept_or_folded_beside_missing_parts_until_a_rebuild(several
     rebuilt(several)
     compactor.run()
     assert ids_of(several) == [*ALL, "event-9"]
-    assert read_status(several, settings)["warnings"] == []
+    assert read_status(several, settings).warnings == []
     assert not orphan.exists()
     assert_verified(several)
 

@@ -346,7 +346,7 @@ def test_size_never_takes_what_is_not_folded_or_what_a_kept_snapshot_would_miss(
     assert there == set(fresh)
     assert done.snapshot.retention.over_limit["log"] > 0
     assert "retention_over_limit" in log.events()
-    assert any("FOLDLOG_LOG_MAX_BYTES" in text for text in read_status(data, Settings(data_dir=data.root))["warnings"])
+    assert any("FOLDLOG_LOG_MAX_BYTES" in text for text in read_status(data, Settings(data_dir=data.root)).warnings)
     for passes in range(5, 9):
         fold(data, NOON + passes, log_max_bytes=1)
     assert sealed_segments(data) == []

@@ -111,7 +111,7 @@ def test_compressed_segment_is_folded_verified_rebuilt_and_tailed(
     data = data_directory(tmp_path)
     found = packed(data, suffix, pack, "event-1", "event-2")
     assert [digest(each).intact for each in sealed_segments(data)] == [True]
-    assert read_status(data, Settings(data_dir=data.root))["balance"]["not_yet_folded"] == 2
+    assert read_status(data, Settings(data_dir=data.root)).balance.not_yet_folded == 2
     assert len(Follower(data, Wanted()).last(10)) == 2
     fold_all(data)
     totals = load_snapshot(data).totals

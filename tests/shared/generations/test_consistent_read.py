@@ -19,7 +19,7 @@ from shared.erasures import create_request
 from shared.generations import consistent_read
 from shared.generations.load import load_snapshot
 from shared.generations.snapshot import Snapshot
-from shared.status import of_parts
+from shared.status import missing_parts_warning
 from tests.builders.erasure import erase
 from tests.builders.logs import NOON, data_directory, fold, line, sealed
 from tests.builders.server import environment, run_foldlog
@@ -129,11 +129,11 @@ def test_parts_that_an_erasure_took_away_are_not_missing(data: DataDirectory) ->
     before = load_snapshot(data)
     create_request(data, "visitor-1", None)
     erase(data)
-    assert of_parts(data, before) is None
+    assert missing_parts_warning(data, before) is None
 
     now = load_snapshot(data)
     next(data.archive.glob("*/*.parquet")).unlink()
-    assert "1 parts that snapshot.json names are not there" in str(of_parts(data, now))
+    assert "1 parts that snapshot.json references are missing" in str(missing_parts_warning(data, now))
 
 
 @pytest.mark.parametrize("command", ["rotate", "export"])

@@ -137,7 +137,7 @@ def test_newest_whole_kept_snapshot_takes_the_place_of_a_damaged_one(
     data = copy_of(folded, tmp_path)
     damaged = break_snapshot(data.snapshot, damage)
     assert (load_snapshot(data).generation, ids(data)) == (2, ["event-1", "event-2"])
-    warnings = read_status(data, Settings(data_dir=data.root))["warnings"]
+    warnings = read_status(data, Settings(data_dir=data.root)).warnings
     assert [text for text in warnings if str(data.snapshot) in text]
     sealed(data, [line("event-4")])
     log = SilentLog()
