@@ -24,7 +24,10 @@ def load_or_restore_snapshot(data: DataDirectory, log: Log, lock: CompactorLock)
         return found.snapshot
     restored = restore(data, found, lock)
     log.warning(
-        "snapshot_damaged", reason=found.damage, went_back_to=found.snapshot.generation, generation=restored.generation
+        "snapshot_damaged",
+        reason=str(found.damage),
+        went_back_to=found.snapshot.generation,
+        generation=restored.generation,
     )
     return restored
 

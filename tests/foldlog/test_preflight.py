@@ -97,7 +97,7 @@ def test_serve_refuses_what_a_newer_foldlog_made_and_changes_not_a_byte(
 
     assert refused.returncode == 2
     assert str(made) in refused.stderr and f"{NEWER}; this one reads up to" in refused.stderr
-    assert "newer Foldlog" in refused.stderr and "Install that one" in refused.stderr
+    assert "newer Foldlog" in refused.stderr and "Install that version" in refused.stderr
     assert "othing was changed" in refused.stderr
     assert refused.stderr.count("\n") == 1
     assert tree(data.root) == before
