@@ -9,7 +9,7 @@ from dataclasses import InitVar, dataclass, field
 
 from ingest.collect.country import CountryLookup
 from ingest.collect.rate_limit import RateLimiter
-from ingest.collect.undeclared_proxy import ProxyWatch
+from ingest.collect.undeclared_proxy import UndeclaredProxyDetector
 from ingest.collect.validate import BatchOutcome
 from ingest.collect.visitor_id import VisitorHash
 from ingest.http.auth import Keyring
@@ -45,7 +45,7 @@ class WorkerContext:
     keyring: Keyring = field(init=False)
     rate_limiter: RateLimiter = field(init=False)
     visitor_hash: VisitorHash = field(init=False)
-    proxy_watch: ProxyWatch = field(init=False)
+    undeclared_proxy: UndeclaredProxyDetector = field(init=False)
     reader: Reader = field(init=False)
     body_budget: BodyBudget = field(init=False)
     proxies: Proxies = field(init=False)
@@ -57,7 +57,7 @@ class WorkerContext:
         self.keyring = Keyring(self.data, self.settings)
         self.rate_limiter = RateLimiter(self.settings, rate_table)
         self.visitor_hash = VisitorHash(self.data, self.settings)
-        self.proxy_watch = ProxyWatch(self.data, self.settings, self.log)
+        self.undeclared_proxy = UndeclaredProxyDetector(self.data, self.settings, self.log)
         self.reader = Reader(self.settings)
         self.proxies = Proxies(self.settings)
         self.body_budget = BodyBudget(self.settings.queue_max_bytes)
@@ -74,8 +74,8 @@ class WorkerContext:
 
     def check_rate_limit(self, address: str) -> None:
         """Count one request of a client without a key. Raises Problem 429."""
-        if not self.proxy_watch.settled:
-            self.proxy_watch.saw(address)
+        if not self.undeclared_proxy.ruled_out:
+            self.undeclared_proxy.observe(address)
         self.rate_limiter.check(address)
 
     def country_of(self, client: Client, headers: Headers) -> str | None:
@@ -95,7 +95,7 @@ class WorkerContext:
     def run_maintenance(self) -> None:
         """Delete yesterday's salt and report an undeclared proxy. Writes files."""
         self.visitor_hash.forget_past_days(self.now_ms())
-        self.proxy_watch.report()
+        self.undeclared_proxy.report()
 
     def disk_free_bytes(self) -> int | None:
         """Bytes free for the data directory, polled once a second; None if unknown."""

@@ -17,8 +17,8 @@ EVENTS = (1.0, 2.0, 5.0, 10.0, 25.0, 50.0, 100.0, 250.0, 500.0, 1000.0, 2500.0, 
 
 
 class Histogram(msgspec.Struct):
-    """How many values were at most each bound, and their sum. `counts` has one place
-    more: what is beyond the last bound.
+    """Values counted by upper bound, and their sum. `counts` has one more entry, for
+    values beyond the last bound.
     """
 
     bounds: tuple[float, ...]
@@ -35,17 +35,14 @@ def histogram(bounds: tuple[float, ...]) -> Histogram:
 
 
 class WorkerStats(msgspec.Struct):
-    """All that is counted, since the worker started. Keys of `requests` are route,
-    status and code.
-    """
+    """Counters since the worker started. A key of `requests` is `route status code`."""
 
     requests: dict[str, int] = {}
     accepted: int = 0
     rejected: dict[str, int] = {}
     body_bytes: int = 0
     log_bytes: int = 0
-    # Of the writer thread; everything else is of the event loop. Nobody else writes, so
-    # nothing is locked.
+    # Written by the writer thread only, the others by the event loop only, so no lock.
     commit_s: Histogram = msgspec.field(default_factory=lambda: histogram(SECONDS))
     fsync_s: Histogram = msgspec.field(default_factory=lambda: histogram(SECONDS))
     group_events: Histogram = msgspec.field(default_factory=lambda: histogram(EVENTS))
@@ -53,14 +50,12 @@ class WorkerStats(msgspec.Struct):
     segments_sealed: int = 0
     segments_displaced: int = 0
     segments_truncated: int = 0
-    # As they are now:
+    # Current values:
     queue_requests: int = 0
     queue_bytes: int = 0
     connections: int = 0
 
-    def record_answer(self, route: str, status: int, code: str) -> None:
-        """One request of a route was answered. `code` is that of the problem, or
-        `ok`.
-        """
+    def record_response(self, route: str, status: int, code: str) -> None:
+        """Count one response. `code` is that of the problem, or `ok`."""
         key = f"{route} {status} {code}"
         self.requests[key] = self.requests.get(key, 0) + 1

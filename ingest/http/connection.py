@@ -194,7 +194,7 @@ class Server(web.Server):
 
     def record_problem(self, problem: Problem) -> None:
         """Count a problem that was sent outside of any route."""
-        self._stats.record_answer(NO_ROUTE, problem.status, problem.code)
+        self._stats.record_response(NO_ROUTE, problem.status, problem.code)
 
     def close_idle(self) -> None:
         """Close connections on which no request is arriving."""

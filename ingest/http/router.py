@@ -45,7 +45,7 @@ def dispatch(worker: WorkerContext, routes: Sequence[Route]) -> Callable[[BaseRe
     for method, path, handler in routes:
         table.setdefault(path, {})[method] = handler
 
-    async def answer(request: BaseRequest) -> web.StreamResponse:
+    async def handle(request: BaseRequest) -> web.StreamResponse:
         worker.in_flight += 1
         route, code = NO_ROUTE, "ok"
         try:
@@ -70,10 +70,10 @@ def dispatch(worker: WorkerContext, routes: Sequence[Route]) -> Callable[[BaseRe
             response.headers["Server"] = SERVER
         if worker.stopping and not cast(Connection, request.protocol).has_next:
             response.force_close()
-        worker.stats.record_answer(route, response.status, code)
+        worker.stats.record_response(route, response.status, code)
         return response
 
-    return answer
+    return handle
 
 
 def as_problem(error: Exception) -> Problem:

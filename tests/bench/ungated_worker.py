@@ -40,7 +40,7 @@ def take_out_the_gate() -> None:
     patch.multiple(
         WorkerContext, check_rate_limit=always(None), disk_free_bytes=always(None), record_request=always(None)
     ).start()
-    patch.object(WorkerStats, "record_answer", always(None)).start()
+    patch.object(WorkerStats, "record_response", always(None)).start()
 
 
 def always(value: Any) -> Callable[..., Any]:

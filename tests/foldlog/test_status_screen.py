@@ -24,7 +24,7 @@ import pytest
 from foldlog.processes import Running, find_running, flocks
 from foldlog.quantities import size, span
 from foldlog.status_screen import fitted, problems, screen
-from ingest.collect.undeclared_proxy import ENOUGH
+from ingest.collect.undeclared_proxy import MIN_REQUESTS
 from shared.disk.layout import DataDirectory
 from shared.generations.snapshot import Retention, Snapshot, Totals, encode_snapshot
 from shared.settings import Settings
@@ -282,7 +282,7 @@ def test_real_terminal_with_several_writers_and_warnings_is_not_overrun(tmp_path
         retention=Retention(at=jumped, skipped=doubt, doubted_since=jumped),
     )
     data.snapshot.write_bytes(encode_snapshot(snapshot))
-    seen = UndeclaredProxy(jumped, ENOUGH, "")
+    seen = UndeclaredProxy(jumped, MIN_REQUESTS, "")
     data.one_address.write_text(f'{{"since":"{seen.since}","requests":{seen.requests},"trusted_proxies":""}}')
     environ = environment(data.root, disk_reserve="1000000 GiB", fold_interval=60)
 

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from ingest.collect.undeclared_proxy import ENOUGH, ProxyWatch
+from ingest.collect.undeclared_proxy import MIN_REQUESTS, UndeclaredProxyDetector
 from shared.disk.layout import DataDirectory
 from shared.settings import Settings
 from shared.undeclared_proxy import WARNING, warning
@@ -31,11 +31,11 @@ NOTICED_S = 14.0
 
 def watch(
     data: DataDirectory, addresses: Iterable[str], settings: Settings | None = None, log: SilentLog | None = None
-) -> ProxyWatch:
+) -> UndeclaredProxyDetector:
     """A worker that saw these addresses, in this order, and reported."""
-    watching = ProxyWatch(data, settings or Settings(), log or SilentLog())
+    watching = UndeclaredProxyDetector(data, settings or Settings(), log or SilentLog())
     for address in addresses:
-        watching.saw(address)
+        watching.observe(address)
     watching.report()
     return watching
 
@@ -43,10 +43,10 @@ def watch(
 # The addresses of the requests, and whether that is worth a warning.
 SEEN: dict[str, tuple[list[str], bool]] = {
     "none": ([], False),
-    "one address, too few requests": ([PROXY] * (ENOUGH - 1), False),
-    "one address, enough requests": ([PROXY] * ENOUGH, True),
+    "one address, too few requests": ([PROXY] * (MIN_REQUESTS - 1), False),
+    "one address, enough requests": ([PROXY] * MIN_REQUESTS, True),
     "one address, many requests": ([PROXY] * 1_000, True),
-    "two addresses": ([PROXY] * ENOUGH + [OTHER], False),
+    "two addresses": ([PROXY] * MIN_REQUESTS + [OTHER], False),
     "two addresses, the second first": ([OTHER] + [PROXY] * 1_000, False),
 }
 
@@ -62,9 +62,9 @@ def test_one_address_is_noticed_after_enough_requests(tmp_path: Path, addresses:
 
 def test_request_itself_writes_nothing(tmp_path: Path) -> None:
     data = data_directory(tmp_path)
-    watching = ProxyWatch(data, Settings(), SilentLog())
+    watching = UndeclaredProxyDetector(data, Settings(), SilentLog())
     for _ in range(1_000):
-        watching.saw(PROXY)
+        watching.observe(PROXY)
     assert list(data.private.iterdir()) == []
     watching.report()
     assert [path.name for path in data.private.iterdir()] == ["one-address.json"]
@@ -72,10 +72,10 @@ def test_request_itself_writes_nothing(tmp_path: Path) -> None:
 
 def test_it_is_said_once_and_not_with_every_look(tmp_path: Path) -> None:
     data, log = data_directory(tmp_path), SilentLog()
-    watching = watch(data, [PROXY] * ENOUGH, log=log)
+    watching = watch(data, [PROXY] * MIN_REQUESTS, log=log)
     kept = data.one_address.stat()
     for _ in range(5):
-        watching.saw(PROXY)
+        watching.observe(PROXY)
         watching.report()
     assert log.events() == ["undeclared_proxy"]
     assert data.one_address.stat().st_mtime_ns == kept.st_mtime_ns
@@ -83,21 +83,21 @@ def test_it_is_said_once_and_not_with_every_look(tmp_path: Path) -> None:
 
 def test_second_address_takes_the_warning_back(tmp_path: Path) -> None:
     data = data_directory(tmp_path)
-    watching = watch(data, [PROXY] * ENOUGH)
-    watching.saw(OTHER)
+    watching = watch(data, [PROXY] * MIN_REQUESTS)
+    watching.observe(OTHER)
     watching.report()
     assert not data.one_address.exists()
-    assert watching.settled
+    assert watching.ruled_out
     watching.report()
     assert warning(data, Settings()) is None
 
 
 def test_worker_that_has_seen_two_takes_back_the_warning_of_one_that_has_not(tmp_path: Path) -> None:
     data = data_directory(tmp_path)
-    settled = watch(data, [PROXY, OTHER])
-    alone = watch(data, [PROXY] * ENOUGH)  # a page that kept its connection to this worker, say
+    ruled_out = watch(data, [PROXY, OTHER])
+    alone = watch(data, [PROXY] * MIN_REQUESTS)  # a page that kept its connection to this worker, say
     assert data.one_address.exists()
-    settled.report()
+    ruled_out.report()
     assert not data.one_address.exists()
     alone.report()
     assert not data.one_address.exists()
@@ -115,7 +115,7 @@ AFTER_A_RESTART: dict[str, tuple[list[str], bool]] = {
 @pytest.mark.parametrize(("addresses", "stays"), AFTER_A_RESTART.values(), ids=AFTER_A_RESTART)
 def test_warning_outlives_the_worker_until_it_is_untrue(tmp_path: Path, addresses: list[str], stays: bool) -> None:
     data, log = data_directory(tmp_path), SilentLog()
-    watch(data, [PROXY] * ENOUGH)
+    watch(data, [PROXY] * MIN_REQUESTS)
     watch(data, addresses, log=log)
     assert data.one_address.exists() == stays
     assert log.events() == []
@@ -123,11 +123,13 @@ def test_warning_outlives_the_worker_until_it_is_untrue(tmp_path: Path, addresse
 
 def test_declared_proxies_make_the_warning_void(tmp_path: Path) -> None:
     data = data_directory(tmp_path)
-    watch(data, [PROXY] * ENOUGH)
+    watch(data, [PROXY] * MIN_REQUESTS)
     assert warning(data, Settings()) == WARNING
     assert warning(data, DECLARED) is None
     log = SilentLog()
-    watch(data, [PROXY] * ENOUGH, DECLARED, log)  # declared, and still one address: another proxy is in front of it
+    watch(
+        data, [PROXY] * MIN_REQUESTS, DECLARED, log
+    )  # declared, and still one address: another proxy is in front of it
     assert warning(data, DECLARED) == WARNING
     assert log.events() == ["undeclared_proxy"]
 
@@ -146,13 +148,13 @@ def test_file_that_cannot_be_read_says_nothing_and_is_replaced(tmp_path: Path, c
     data = data_directory(tmp_path)
     data.one_address.write_bytes(content)
     assert warning(data, Settings()) is None
-    watch(data, [PROXY] * ENOUGH)
+    watch(data, [PROXY] * MIN_REQUESTS)
     assert warning(data, Settings()) == WARNING
 
 
 def test_address_is_neither_kept_nor_said(tmp_path: Path) -> None:
     data, log = data_directory(tmp_path), SilentLog()
-    watch(data, [PROXY] * ENOUGH, DECLARED, log)
+    watch(data, [PROXY] * MIN_REQUESTS, DECLARED, log)
     content = data.one_address.read_text()
     assert sorted(json.loads(content)) == ["requests", "since", "trusted_proxies"]
     assert PROXY not in content + repr(log.entries) + WARNING

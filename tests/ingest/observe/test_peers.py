@@ -163,11 +163,11 @@ async def test_answer_is_what_the_worker_counts_at_that_moment(tmp_path: Path) -
     data = data_directory(tmp_path)
     stats = WorkerStats()
     peers = await serve_stats(data, "0", lambda: stats)
-    stats.record_answer("/v1/events", 200, "ok")
+    stats.record_response("/v1/events", 200, "ok")
     stats.commit_s.observe(0.0007)
     stats.rejected["name"] = 3
     assert await asyncio.to_thread(query_workers, data) == {"0": stats}
-    stats.record_answer("/v1/events", 200, "ok")
+    stats.record_response("/v1/events", 200, "ok")
     assert (await asyncio.to_thread(query_workers, data))["0"] == stats
     peers.close()
 
