@@ -1,5 +1,5 @@
-"""Detects that every request comes from one address, as behind a proxy that is missing in
-FOLDLOG_TRUSTED_PROXIES.
+"""Detects that every request comes from one address, as behind a proxy that is missing
+in FOLDLOG_TRUSTED_PROXIES.
 
 All visitors would then count as one and share one rate limit. The finding is kept in
 private/one-address.json, without the address, for `foldlog status` and the next start;
@@ -41,7 +41,9 @@ class UndeclaredProxyDetector:
         self._requests += 1
 
     def report(self) -> None:
-        """Write or delete the finding. Writes files, so not on the path of a request."""
+        """Write or delete the finding. Writes files, so not on the path of a
+        request.
+        """
         if self.ruled_out:
             remove([self._data.one_address])  # also that of another worker or of the previous run
         elif not self._reported and self._requests >= MIN_REQUESTS:
