@@ -48,7 +48,7 @@ soak: setup ## A quarter of an hour of load with a fault every few seconds
 	$(BIN)/python -m tests.faults.soak
 
 bench: setup ## Print the table of docs/performance.md, measured now and compared with the last one kept
-	$(BIN)/python -m tests.bench
+	$(BIN)/python -m tests.bench $(ARGS)
 
 load: setup ## Play a day of 100,000 users, then latency, isolation and memory under load: half an hour
 	$(BIN)/python -m tests.bench.scenario

@@ -19,7 +19,7 @@ import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
-from tests.bench import fold, ingest, isolation, latency, memory, reports, sizes
+from tests.bench import against, fold, ingest, isolation, latency, memory, reports, sizes
 from tests.bench.figures import HEAD, Figure, keep, load_last, row
 
 FOLD_EVENTS = 1_000_000
@@ -33,6 +33,10 @@ def main() -> None:
     given = options()
     # Told to end, it ends what it started and removes what it wrote, as after Ctrl-C.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
+    if given.against:
+        with tempfile.TemporaryDirectory(prefix="bench-", dir=".") as root:
+            against.compare(given.against, given.only or [*against.PARTS], given.pairs, Path(root).resolve())
+        return
     last, figures = load_last(), []
     print(HEAD, flush=True)
     for name in given.only or PARTS:
@@ -46,9 +50,16 @@ def main() -> None:
 
 def options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--only", nargs="+", choices=PARTS, metavar="PART", help=f"some parts only: {', '.join(PARTS)}")
+    parser.add_argument("--only", nargs="+", metavar="PART", help=f"some parts only: {', '.join(PARTS)}")
     parser.add_argument("--keep", action="store_true", help="keep the figures in tests/bench/last.json")
-    return parser.parse_args()
+    only = f"CPU as a ratio to that of another checkout, in parts: {', '.join(against.PARTS)}"
+    parser.add_argument("--against", type=Path, metavar="PATH", help=only)
+    parser.add_argument("--pairs", type=int, default=15, help="how often both are measured with --against (15)")
+    given = parser.parse_args()
+    known = against.PARTS if given.against else PARTS
+    if unknown := set(given.only or []) - set(known):
+        parser.error(f"no such part: {', '.join(unknown)}; there are {', '.join(known)}")
+    return given
 
 
 def single_events(root: Path) -> list[Figure]:
