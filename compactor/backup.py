@@ -1,11 +1,9 @@
-"""`foldlog backup DEST`: a second directory of the same files, by hard links, that is
-consistent as it stands.
+"""`foldlog backup DEST`: a consistent copy of a data directory, made of hard links.
 
-It holds every event that was acknowledged before it was started: the writers seal
-first. The rest happens under the compactor's lock, so the snapshot, its parts and the
-log stay together. Everything that is linked is replaced by a rename or removed, and
-never written to (P4, P5), so nothing that happens to the data directory later shows in
-the backup.
+It holds every event that was acknowledged before it started: the writers seal first.
+Everything else happens under the compactor's lock, so that the snapshot, its parts and
+the log match. Linked files are only ever replaced or deleted, never written to (P4,
+P5), so later changes of the data directory do not affect the backup.
 """
 
 from __future__ import annotations
@@ -16,11 +14,11 @@ import shutil
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 from compactor.generations.kept import kept_snapshots
 from compactor.lock import LOCK_TIMEOUT_S, compactor_lock
-from compactor.repair.directory_check import later_parts
+from compactor.repair.directory_check import parts_beyond_next
 from compactor.run_pass import recover_orphans
 from shared.disk.control_files import seal_and_wait
 from shared.disk.durable import hard_link, make_directory, sync_directory
@@ -41,17 +39,39 @@ from shared.generations.snapshot import Snapshot
 from shared.log import Log
 from shared.segments.sealed import sealed_segments
 
-SEAL_PATIENCE_S = 10.0
-LOOKS = 5
+SEAL_TIMEOUT_S = 10.0
+# How often the log is listed again because a segment was compressed or renamed
+# meanwhile.
+LINK_ATTEMPTS = 5
+
+Refusal = Literal[
+    "no_parent",
+    "exists",
+    "inside_data",
+    "other_file_system",
+    "leftover_in_the_way",
+    "erasing",
+    "snapshot_damaged",
+    "part_missing",
+    "later_part",
+    "log_changing",
+]
 
 
 class BackupRefused(UsageError):
-    """There is no backup. Says why, and what to do next."""
+    """No backup was made. `code` is the reason, `path` the file or directory that
+    caused it; the message adds what to do.
+    """
+
+    def __init__(self, code: Refusal, path: Path, message: str) -> None:
+        super().__init__(message)
+        self.code = code
+        self.path = path
 
 
 class Backup(NamedTuple):
-    """What a backup holds. `bytes` are those of its files: on disk they are shared with
-    the data directory.
+    """What a backup holds. `bytes` are those of its files, whose disk space is shared
+    with the data directory.
     """
 
     path: Path
@@ -62,83 +82,85 @@ class Backup(NamedTuple):
 
 
 def backup(data: DataDirectory, destination: Path, log: Log) -> Backup:
-    """Make a backup of everything that is acknowledged by now.
+    """Back up every event that is acknowledged by now.
 
-    Raises BackupRefused, RequestTimedOut when a writer does not seal, and CompactorBusy
-    when a pass does not end.
+    Raises BackupRefused, RequestTimedOut if a writer does not seal, and CompactorBusy.
     """
     check_destination(data, destination)
     recover_orphans(data, log)
-    seal_and_wait(data, SEAL_PATIENCE_S)
+    seal_and_wait(data, SEAL_TIMEOUT_S)
     with compactor_lock(data, LOCK_TIMEOUT_S):
         _check_erasures(data)
         snapshots = _snapshots(data)
-        with _partial(data, destination) as partial:
+        with _partial_directory(data, destination) as partial:
             _link_files(data, partial, snapshots)
-            made = Backup(destination, snapshots[0].generation, *_sizes(partial))
-    return made
+            return Backup(destination, snapshots[0].generation, *_sizes(partial))
 
 
 def check_destination(data: DataDirectory, destination: Path) -> None:
-    """Raises BackupRefused where no backup can be made."""
-    parent, inside = destination.absolute().parent, data.root.resolve()
+    """Raises BackupRefused if no backup can be made there."""
+    parent, root = destination.absolute().parent, data.root.resolve()
     if not parent.is_dir():
-        raise BackupRefused(f"there is no directory {parent}; make it: mkdir -p {parent}")
+        raise BackupRefused("no_parent", parent, f"there is no directory {parent}; create it: mkdir -p {parent}")
     if os.path.lexists(destination):
-        raise BackupRefused(f"{destination} exists already, and a backup replaces nothing; give another name")
-    if parent.resolve().is_relative_to(inside):
-        raise BackupRefused(
-            f"{destination} is inside the data directory; give a name beside it, as {inside.parent / 'backup'}"
-        )
-    if parent.stat().st_dev != inside.stat().st_dev:
-        raise _elsewhere(data, destination)
+        message = f"{destination} exists already, and a backup replaces nothing; choose another name"
+        raise BackupRefused("exists", destination, message)
+    if parent.resolve().is_relative_to(root):
+        message = f"{destination} is inside the data directory; choose a name beside it, as {root.parent / 'backup'}"
+        raise BackupRefused("inside_data", destination, message)
+    if parent.stat().st_dev != root.stat().st_dev:
+        raise _other_file_system(data, destination)
 
 
-def _elsewhere(data: DataDirectory, destination: Path) -> BackupRefused:
+def _other_file_system(data: DataDirectory, destination: Path) -> BackupRefused:
     beside = data.root.resolve().with_name(destination.name)
     if beside.exists():
         beside = beside.with_name(f"backup-{beside.name}")
-    return BackupRefused(
-        f"{destination} is on another file system than {data.root}, and hard links do not reach there. Make the backup beside "
+    message = (
+        f"{destination} is on another file system than {data.root}, and hard links cannot cross. Make the backup beside "
         f"the data directory, then copy that: foldlog backup {beside} && rsync -a {beside}/ {destination}/"
     )
+    return BackupRefused("other_file_system", destination, message)
 
 
 def _check_erasures(data: DataDirectory) -> None:
-    """Raises BackupRefused half-way through an erasure: the log may still hold a
-    visitor whom the snapshot does not count.
+    """Raises BackupRefused during an erasure: the log may still hold a visitor whom the
+    snapshot does not count any more.
     """
     if any(progress_of(data, request.request)[0] for request in pending_requests(data)):
-        raise BackupRefused(
-            "a visitor is being erased, and the backup might hold some of them still; wait until `foldlog status` shows no "
-            "erasure as pending (`erasures_pending` is 0 in its JSON), and then run this again"
+        message = (
+            "a visitor is being erased, and the backup might still hold some of their events; wait until `foldlog status` "
+            "shows no erasure as pending (`erasures_pending` is 0 in its JSON), then run this again"
         )
+        raise BackupRefused("erasing", data.private, message)
 
 
 def _snapshots(data: DataDirectory) -> list[Snapshot]:
-    """The snapshot, and the kept ones whose parts are all there.
+    """The snapshot, then the kept ones whose parts are all present.
 
-    Raises BackupRefused when it is damaged or not all that was counted, and
+    Raises BackupRefused if the snapshot is damaged or does not match the parts, and
     SnapshotLost.
     """
     found = find_snapshot(data)
     if found.damage:
-        raise BackupRefused(f"{found.damage}; run `foldlog compact --once`, if no compactor runs, and then this again")
+        message = f"{found.damage}; run `foldlog compact --once`, if no compactor is running, then this again"
+        raise BackupRefused("snapshot_damaged", data.snapshot, message)
     if missing := next(missing_parts(data, found.snapshot), None):
-        raise BackupRefused(f"{missing} is not what {data.snapshot} names; run `foldlog rebuild`, and then this again")
-    if later := next(later_parts(data, found.snapshot), None):
-        why = f"{later} is of a later generation than {data.snapshot}, and may hold what nothing else does"
-        raise BackupRefused(f"{why}; run `foldlog rebuild`, and then this again")
+        message = f"{missing} is not the part that {data.snapshot} references; run `foldlog rebuild`, then this again"
+        raise BackupRefused("part_missing", missing, message)
+    if later := next(parts_beyond_next(data, found.snapshot), None):
+        problem = f"{later} is of a later generation than {data.snapshot}, and may be the only copy of some events"
+        raise BackupRefused("later_part", later, f"{problem}; run `foldlog rebuild`, then this again")
     return [found.snapshot, *(kept for kept in kept_snapshots(data) if not any(missing_parts(data, kept)))]
 
 
 @contextmanager
-def _partial(data: DataDirectory, destination: Path) -> Iterator[DataDirectory]:
-    """A directory beside the destination, which becomes it when the block ends, and is
-    gone when it fails.
+def _partial_directory(data: DataDirectory, destination: Path) -> Iterator[DataDirectory]:
+    """A directory beside the destination. It is renamed to it when the block ends, and
+    deleted when the block fails.
     """
     path = destination.with_name(destination.name + PARTIAL_SUFFIX)
-    _clear(path)
+    _delete_leftover(path)
     partial = DataDirectory(path)
     try:
         for directory in (partial.root, partial.log, partial.archive, partial.counters, partial.quarantine):
@@ -150,7 +172,7 @@ def _partial(data: DataDirectory, destination: Path) -> Iterator[DataDirectory]:
     except OSError as error:
         shutil.rmtree(path, ignore_errors=True)
         if error.errno == errno.EXDEV:
-            raise _elsewhere(data, destination) from None
+            raise _other_file_system(data, destination) from None
         raise
     except BaseException:
         shutil.rmtree(path, ignore_errors=True)
@@ -158,31 +180,29 @@ def _partial(data: DataDirectory, destination: Path) -> Iterator[DataDirectory]:
     sync_directory(destination.absolute().parent)
 
 
-def _clear(path: Path) -> None:
-    """Remove what a backup left that was killed. Raises BackupRefused when that is
-    something else.
+def _delete_leftover(path: Path) -> None:
+    """Delete the partial directory of a killed backup. Raises BackupRefused if it has
+    foreign files.
     """
     partial = DataDirectory(path)
-    ours = {partial.log, partial.archive, partial.counters, partial.quarantine, partial.snapshot, *partial.records()}
-    strange = [each for each in list_files(path) if each not in ours and parse_kept_snapshot(each.name) is None]
-    if strange or path.is_symlink():
-        raise BackupRefused(f"{path} is in the way, and is no backup that was killed; remove it, or give another name")
+    own = {partial.log, partial.archive, partial.counters, partial.quarantine, partial.snapshot, *partial.records()}
+    foreign = [each for each in list_files(path) if each not in own and parse_kept_snapshot(each.name) is None]
+    if foreign or path.is_symlink():
+        message = f"{path} is in the way, and is not a killed backup; remove it, or choose another name"
+        raise BackupRefused("leftover_in_the_way", path, message)
     shutil.rmtree(path, ignore_errors=True)
 
 
-def leftovers(destination: Path) -> list[Path]:
-    """Backups beside this one that were killed before they were whole."""
-    return [
-        path
-        for path in list_files(destination.absolute().parent)
-        if path.name.endswith(PARTIAL_SUFFIX) and path.is_dir()
-    ]
+def leftover_backups(destination: Path) -> list[Path]:
+    """Partial directories of killed backups beside this one."""
+    beside = list_files(destination.absolute().parent)
+    return [path for path in beside if path.name.endswith(PARTIAL_SUFFIX) and path.is_dir()]
 
 
 def _link_files(data: DataDirectory, partial: DataDirectory, snapshots: list[Snapshot]) -> None:
     current, *kept = snapshots
     for snapshot in snapshots:
-        _link(data, partial, (data.part(kind, day, part.generation) for kind, day, part in referenced_parts(snapshot)))
+        _link(data, partial, (part.path(data) for part in referenced_parts(snapshot)))
     _link(data, partial, (data.kept_snapshot(snapshot.generation) for snapshot in kept))
     _link(data, partial, [data.snapshot] if current.generation else [])
     _link_log(data, partial)
@@ -191,28 +211,30 @@ def _link_files(data: DataDirectory, partial: DataDirectory, snapshots: list[Sna
 
 
 def _link_log(data: DataDirectory, partial: DataDirectory) -> None:
-    """All sealed segments, and strays: one whose writer was killed may be all there is
-    of what it had acknowledged.
+    """All sealed segments, and rotated files, each of which may be the only copy of
+    what a killed writer had acknowledged.
 
-    One may be compressed or renamed meanwhile, and has another name then: look again.
+    A file that is compressed or renamed meanwhile has another name, so the log is
+    listed again.
     """
     linked: set[SegmentName] = set()
-    for _ in range(LOOKS):
+    for _ in range(LINK_ATTEMPTS):
         try:
             for segment in sealed_segments(data):
                 if segment.name not in linked:
                     _link(data, partial, [segment.path, *([segment.checksum] if segment.checksum.exists() else [])])
                     linked.add(segment.name)
-            _link(data, partial, _strays(data))
+            _link(data, partial, _rotated_files(data))
             return
         except FileNotFoundError:
             continue
-    raise BackupRefused("segments are being compressed or removed; try again when that is done")
+    message = "segments are being compressed or removed; run this again when that is done"
+    raise BackupRefused("log_changing", data.log, message)
 
 
-def _strays(data: DataDirectory) -> Iterator[Path]:
-    """Not adopted here: somebody may be at work on them. The restored directory adopts
-    them (compactor/repair/rotated_files.py).
+def _rotated_files(data: DataDirectory) -> Iterator[Path]:
+    """They are linked as they are: another process may be writing to them. The restored
+    directory recovers them (compactor/repair/rotated_files.py).
     """
     for path in list_files(data.log):
         if parse_rotated(path.name) is not None and path.is_file() and not path.is_symlink():

@@ -1,8 +1,8 @@
-"""`foldlog compress`: sealed segments that are folded become `.ndjson.zst` or
-`.ndjson.gz`, their lines stay the same (P4).
+"""`foldlog compress`: folded segments become `.ndjson.zst` or `.ndjson.gz`; their lines
+do not change (P4).
 
-A segment is published under its compressed name before the plain one is removed; while
-both are there the plain one is read. Killed anywhere and run again it leaves the same.
+The compressed file is published before the plain one is deleted; while both exist,
+readers use the plain one. Killed at any point and run again, it leaves the same files.
 """
 
 from __future__ import annotations
@@ -22,22 +22,22 @@ from shared.generations.load import load_snapshot
 from shared.segments.sealed import Segment, recorded_sha256, sealed_segments
 
 METHODS = {"zstd": ".zst", "gzip": ".gz"}
-# Whoever waits for the lock looks twenty times a second: between two segments a pass
-# gets its turn.
-BREATH_S = 0.1
-_BLOCK = 1 << 20
+# A process that waits for the lock polls it twenty times a second, so a pass can start
+# between two segments.
+PAUSE_S = 0.1
+_BLOCK_BYTES = 1 << 20
 
 
-class _Damaged(Exception):
-    """The segment is not what was sealed, or what was written is not the segment: it
-    stays as it is.
+class _Mismatch(Exception):
+    """The plain or the compressed file does not match the `.sha256` of the segment, so
+    the segment is left as it is.
     """
 
 
 @dataclass
 class Compressed:
-    """What was done: how many segments, their bytes before and after, and which were
-    left as they are, with the reason.
+    """How many segments were compressed, their bytes before and after, and which were
+    left, each with the reason.
     """
 
     segments: int = 0
@@ -49,25 +49,25 @@ class Compressed:
 def compress(
     data: DataDirectory, method: str, older_than_s: float, now_ms: int, progress: Callable[[str], None]
 ) -> Compressed:
-    """Compress what is folded and was sealed longer ago than `older_than_s`. Raises
-    CompactorBusy when a pass does not end.
+    """Compress the folded segments that were sealed longer ago than `older_than_s`.
+    Raises CompactorBusy.
     """
     done = Compressed()
     suffix = METHODS[method]
     with compactor_lock(data, LOCK_TIMEOUT_S):
         remove(temp_compressed_files(data))
-        waiting = compressible(data, older_than_s, now_ms)
-    for segment in waiting:
+        segments = compressible(data, older_than_s, now_ms)
+    for segment in segments:
         progress(segment.name.file)
         with compactor_lock(data, LOCK_TIMEOUT_S):
             if segment.path.exists() and is_folded(data, segment):
                 _compress(segment, suffix, done)
-        time.sleep(BREATH_S if segment is not waiting[-1] else 0)
+        time.sleep(PAUSE_S if segment is not segments[-1] else 0)
     return done
 
 
 def compressible(data: DataDirectory, older_than_s: float, now_ms: int) -> list[Segment]:
-    """The plain segments that a fold needs no longer, oldest first."""
+    """The plain segments that are folded, oldest first."""
     snapshot = load_snapshot(data)
     latest = now_ms / 1000 - older_than_s
     found = [
@@ -79,32 +79,34 @@ def compressible(data: DataDirectory, older_than_s: float, now_ms: int) -> list[
 
 
 def is_folded(data: DataDirectory, segment: Segment) -> bool:
-    """By the snapshot of now: a damaged one may have gone back to an earlier."""
+    """By the current snapshot, which may be an earlier one than when the segment was
+    listed: a damaged one is replaced.
+    """
     return load_snapshot(data).has_folded(segment.name)
 
 
 def temp_compressed_files(data: DataDirectory) -> list[Path]:
-    """Compressed files that a killed command left unpublished. The caller holds the
-    compactor's lock.
+    """Temporary files of a killed compression. The caller holds the compactor's
+    lock.
     """
     sealed = {segment.name for segment in sealed_segments(data)}
     return list(temp_files(data.log, lambda target: parse_segment(target) in sealed))
 
 
 def _compress(segment: Segment, suffix: str, done: Compressed) -> None:
-    wanted = recorded_sha256(segment.checksum)
+    expected = recorded_sha256(segment.checksum)
     target = segment.path.with_name(segment.name.packed(suffix))
     before = segment.bytes
     try:
-        if wanted is None:
-            raise _Damaged("has no .sha256 that can be read")
+        if expected is None:
+            raise _Mismatch("has no .sha256 that can be read")
         with publishing(target) as beside:
-            if _pack(segment.path, beside, suffix, before) != wanted:
-                raise _Damaged("differs from its .sha256")
-            if _sha256(beside, suffix) != wanted:
-                raise _Damaged("could not be read again as it was written")
-    except _Damaged as damage:
-        done.left[segment.path.name] = str(damage)
+            if _pack(segment.path, beside, suffix, before) != expected:
+                raise _Mismatch("differs from its .sha256")
+            if _sha256(beside, suffix) != expected:
+                raise _Mismatch("could not be read back as it was written")
+    except _Mismatch as mismatch:
+        done.left[segment.path.name] = str(mismatch)
         return
     remove([copy for copy in segment.copies if copy != target])
     done.segments += 1
@@ -112,23 +114,23 @@ def _compress(segment: Segment, suffix: str, done: Compressed) -> None:
     done.bytes_after += target.stat().st_size
 
 
-def _pack(plain: Path, beside: Path, suffix: str, size: int) -> str:
-    """Write a file compressed. Returns the SHA-256 of what was read."""
+def _pack(plain: Path, target: Path, suffix: str, size: int) -> str:
+    """Compress a file. Returns the SHA-256 of the plain bytes."""
     sha256 = hashlib.sha256()
-    with deflating(beside, suffix, size) as write:
-        for block in inflated(plain, _BLOCK):
+    with deflating(target, suffix, size) as write:
+        for block in inflated(plain, _BLOCK_BYTES):
             sha256.update(block)
             write(block)
     return sha256.hexdigest()
 
 
 def _sha256(path: Path, suffix: str) -> str | None:
-    """Of what a compressed file holds, whatever it is called; None where it cannot be
-    inflated.
+    """The SHA-256 of the inflated content, or None if it cannot be inflated. `suffix`
+    gives the method, since the file has a temporary name.
     """
     sha256 = hashlib.sha256()
     try:
-        for block in inflated(path, _BLOCK, suffix):
+        for block in inflated(path, _BLOCK_BYTES, suffix):
             sha256.update(block)
     except CannotInflate:
         return None

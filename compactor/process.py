@@ -26,8 +26,8 @@ from compactor.fold.load import LinesDoNotParse
 from compactor.fold.select_segments import PASS_MAX_BYTES, plan_segments
 from compactor.generations.commit import CommitLost
 from compactor.lock import LOCK_TIMEOUT_S, CompactorBusy, CompactorLock, compactor_lock
-from compactor.repair.directory_check import CopyIncomplete, begin
-from compactor.repair.rotated_files import adopt_strays
+from compactor.repair.directory_check import InconsistentDirectory, check_directory
+from compactor.repair.rotated_files import recover_rotated_files
 from compactor.run_pass import Pass, recover_orphans, run_pass
 from shared.disk.control_files import RequestTimedOut, Watch, seal_and_wait
 from shared.disk.durable import make_data_directory
@@ -52,7 +52,15 @@ SEAL_PATIENCE_S = 3.0
 PASS_PATIENCE_S = 5.0
 OVERDUE = 1.5
 # What ends a pass and not the process: the next one finds out whether it still holds.
-FAILURES = (OSError, duckdb.Error, LinesDoNotParse, SnapshotDamaged, PartDamaged, DataFromNewerVersion, CopyIncomplete)
+FAILURES = (
+    OSError,
+    duckdb.Error,
+    LinesDoNotParse,
+    SnapshotDamaged,
+    PartDamaged,
+    DataFromNewerVersion,
+    InconsistentDirectory,
+)
 
 
 def compact_once(data: DataDirectory, settings: Settings, log: Log) -> Pass:
@@ -68,7 +76,7 @@ def compact_once(data: DataDirectory, settings: Settings, log: Log) -> Pass:
 
 def fold_all(data: DataDirectory, settings: Settings, log: Log, lock: CompactorLock) -> Pass:
     """As many bounded passes as it takes, for who holds the lock."""
-    adopt_strays(data, log, now_ms())
+    recover_rotated_files(data, log, now_ms())
     max_bytes = PASS_MAX_BYTES
     while True:
         try:
@@ -92,12 +100,12 @@ def erase_now(data: DataDirectory, settings: Settings, log: Log) -> None:
     """Carry out every request to erase that is pending; what was received before is
     folded first.
 
-    Raises CompactorBusy and CopyIncomplete.
+    Raises CompactorBusy and InconsistentDirectory.
     """
     with suppress(RequestTimedOut):  # nobody serves: what a dead writer left open is recovered by the pass
         seal_and_wait(data, SEAL_PATIENCE_S)
     with compactor_lock(data, LOCK_TIMEOUT_S) as lock:
-        begin(data, log, lock)
+        check_directory(data, log, lock)
         fold_all(data, settings, log, lock)
         erase_pending(data, settings, log, lock, now_ms())
 
@@ -115,15 +123,15 @@ class Compactor:
         self._idle.set()
 
     def begin(self) -> None:
-        """Remove what a killed pass left behind, once. Raises CopyIncomplete, and is
-        tried again before each pass then.
+        """Remove what a killed pass left behind, once. Raises InconsistentDirectory,
+        and is tried again before each pass then.
         """
         with compactor_lock(self._data, PASS_PATIENCE_S) as lock:
             self._begin(lock)
 
     def _begin(self, lock: CompactorLock) -> None:
         if not self._has_begun:
-            begin(self._data, self._log, lock)
+            check_directory(self._data, self._log, lock)
             self._has_begun = True
 
     def run(self) -> None:
@@ -181,7 +189,7 @@ def run_compactor(settings: Settings, log: Log, notifier: Notifier, *, supervise
     compactor = Compactor(data, settings, log)
     try:
         compactor.begin()
-    except CopyIncomplete as error:
+    except InconsistentDirectory as error:
         log.warning(
             "directory_inconsistent", reason=str(error)
         )  # events are taken meanwhile, and each pass looks again

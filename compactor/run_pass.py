@@ -25,7 +25,7 @@ from compactor.generations.day_merge import merge_finished_day
 from compactor.generations.history import load_or_restore_snapshot, prune_history
 from compactor.generations.part_writer import write_day
 from compactor.lock import CompactorLock
-from compactor.retention.apply import log_retention, plan_retention, remove_expired, retain
+from compactor.retention.apply import apply_retention, delete_expired, log_retention, plan_retention
 from shared.disk.layout import DataDirectory
 from shared.generations.snapshot import Day, LastPass, Snapshot
 from shared.log import Log
@@ -65,10 +65,10 @@ def run_pass(
         days |= merge_finished_day(context, before, days)
         after = next_snapshot(before, verified, folded, days, now_ms, time.monotonic() - started)
         expiring = plan_retention(data, before, after, sealed, now_ms, settings)
-        after = retain(context, after, expiring)
+        after = apply_retention(context, after, expiring)
         commit(data, before, after, lock)
 
-    remove_expired(expiring)
+    delete_expired(expiring)
     prune_history(data, after)
     log_pass(log, after, verified, folded)
     return Pass(after, folded, more=len(plan_segments(after, sealed, 1)) > 0)

@@ -1,4 +1,6 @@
-"""Values written into SQL text where DuckDB takes no parameter, and counting rows."""
+"""SQL files, values written into SQL where DuckDB takes no parameter, and row
+counts.
+"""
 
 from __future__ import annotations
 
@@ -20,6 +22,13 @@ def sql_list(paths: Iterable[Path]) -> str:
     return "[" + ", ".join(sql_text(str(path)) for path in paths) + "]"
 
 
-def count_rows(database: duckdb.DuckDBPyConnection, relation: str) -> int:
-    """The rows of a table, or of a query in parentheses."""
-    return one_number(database, f"SELECT count(*) FROM {relation}")
+def sql_file(module: str, name: str) -> str:
+    """The text of a .sql file beside a module, which is given as its `__file__`."""
+    return Path(module).with_name(name).read_text("utf-8")
+
+
+def count_rows(database: duckdb.DuckDBPyConnection, relation: str, values: object = None) -> int:
+    """The rows of a table, or of a query in parentheses, with the parameters
+    `values`.
+    """
+    return one_number(database, f"SELECT count(*) FROM {relation}", values)

@@ -1,11 +1,10 @@
-"""Erasing one visitor, as it is asked for and as it is recorded. What erases is
-compactor/erasure/rewrite.py.
+"""Requests to erase one visitor, and the record of what was erased.
+compactor/erasure/rewrite.py carries them out.
 
-A request is a file in private/ from the moment when it is made until no file of the
-data directory holds the visitor: a crash delays an erasure, and never leaves half of it
-undone. It is recorded in erasures.ndjson as it begins and when it is done, with counts
-and hashes of files. The visitor is in neither line, nor is a hash of it: against that,
-ids could be tried.
+A request is a file in private/. It exists until no file of the data directory holds the
+visitor, so a crash delays an erasure but never loses it. erasures.ndjson gets one line
+when an erasure starts and one when it is completed, with counts and hashes of files.
+Neither record contains the visitor id or its hash; a hash could be brute-forced.
 """
 
 from __future__ import annotations
@@ -22,11 +21,15 @@ from shared.disk.layout import DataDirectory, parse_erasure_request
 from shared.disk.listing import list_files, temp_files
 from shared.timestamps import now_ms, rfc3339
 
-UNPUBLISHED_S = 60.0
+# A request is written in milliseconds, so an older temporary file is of a killed
+# process.
+TEMP_FILE_MAX_AGE_S = 60.0
 
 
 class ErasureRequest(msgspec.Struct, frozen=True, omit_defaults=True):
-    """Who is to be erased: all events with this visitor id, of one site or of all."""
+    """All events with this visitor id are to be erased, on one site or (None) on
+    all.
+    """
 
     request: str
     asked_at: str
@@ -35,8 +38,10 @@ class ErasureRequest(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class FileDigest(msgspec.Struct, frozen=True):
-    """A file that held the visitor, below the data directory, and its sha256 in hex (of
-    a compressed segment: of its lines).
+    """A file that held the visitor, or its replacement.
+
+    `file` is relative to the data directory. `sha256` is in hex; for a compressed
+    segment it is that of its lines.
     """
 
     file: str
@@ -44,14 +49,16 @@ class FileDigest(msgspec.Struct, frozen=True):
 
 
 class ErasureStarted(msgspec.Struct, frozen=True, tag="begun", tag_field="state"):
-    """What held the visitor when an erasure began.
+    """What held the visitor when an erasure started.
 
-    `events` are counted ones, on so many `days`; `lines` those of sealed segments
-    (copies of an event, and lines that were never counted, among them); `quarantined`
-    bad lines in quarantine/. What stays: `other_sites` are events of this visitor on
-    sites that were not asked for, `mentions` events of others that hold the same text
-    in some field, and `unreadable` files of quarantine/ and log/ that nobody can look
-    into. `mentions` is None for ids that are too short to tell.
+    `events`: counted events, on `days` days. `lines`: lines of sealed segments,
+    including duplicates and lines that were never counted. `quarantined`: bad lines in
+    quarantine/.
+
+    Not erased: `other_sites`, events of the visitor on sites outside the request;
+    `mentions`, events of other visitors with the same text in some field (None for ids
+    too short to search for); `unreadable`, files of quarantine/ and log/ that cannot be
+    searched.
     """
 
     request: str
@@ -69,8 +76,8 @@ class ErasureStarted(msgspec.Struct, frozen=True, tag="begun", tag_field="state"
 
 
 class ErasureCompleted(msgspec.Struct, frozen=True, tag="done", tag_field="state"):
-    """The end of an erasure: `files` took the place of those that held the visitor.
-    `generation` is the snapshot since then.
+    """The end of an erasure: `files` replace those that held the visitor. `generation`
+    is the first snapshot without the visitor.
     """
 
     request: str
@@ -84,52 +91,60 @@ _RECORD = msgspec.json.Decoder(ErasureStarted | ErasureCompleted)
 
 
 def create_request(data: DataDirectory, visitor: str, site: str | None) -> ErasureRequest:
-    """Publish a request. From now on it will be carried out, by whoever compacts
-    next.
-    """
+    """Publish a request durably. The next process that compacts carries it out."""
     make_directory(data.private, PRIVATE_DIRECTORY_MODE)
-    asked = ErasureRequest(secrets.token_hex(8), rfc3339(now_ms()), visitor, site and site.lower())
-    publish(data.erasure_request(asked.request), msgspec.json.encode(asked) + b"\n", PRIVATE_MODE)
-    return asked
+    request = ErasureRequest(secrets.token_hex(8), rfc3339(now_ms()), visitor, site and site.lower())
+    publish(data.erasure_request(request.request), msgspec.json.encode(request) + b"\n", PRIVATE_MODE)
+    return request
 
 
 def pending_requests(data: DataDirectory) -> list[ErasureRequest]:
-    """Requests that are not done, the oldest first."""
-    found = (_decoded(path) for path in _requests(data))
-    return sorted((request for request in found if request is not None), key=lambda request: request.asked_at)
+    """Requests that are not completed, oldest first."""
+    decoded = (_decode(path) for path in _request_files(data))
+    return sorted((request for request in decoded if request is not None), key=lambda request: request.asked_at)
 
 
 def unreadable_requests(data: DataDirectory) -> list[Path]:
-    """Requests that are damaged: nobody can tell any more whom they name."""
-    return [path for path in _requests(data) if _decoded(path) is None]
+    """Request files that cannot be decoded: the visitor id in them is lost."""
+    return [path for path in _request_files(data) if _decode(path) is None]
 
 
-def _requests(data: DataDirectory) -> list[Path]:
+def count_pending(data: DataDirectory) -> int:
+    """How many requests are not completed; 0 for a user without access to private/."""
+    try:
+        return len(_request_files(data))
+    except PermissionError:
+        return 0
+
+
+def is_done(data: DataDirectory, request: ErasureRequest) -> bool:
+    """Whether the request is completed."""
+    return not data.erasure_request(request.request).exists()
+
+
+def delete_request(data: DataDirectory, request: ErasureRequest) -> None:
+    """Delete a completed request, the last file that held the visitor."""
+    remove([data.erasure_request(request.request)])
+
+
+def temp_request_files(data: DataDirectory) -> Iterator[Path]:
+    """Temporary files of processes that were killed before they published a request."""
+    return temp_files(data.private, lambda target: parse_erasure_request(target) is not None, TEMP_FILE_MAX_AGE_S)
+
+
+def _request_files(data: DataDirectory) -> list[Path]:
     return [path for path in list_files(data.private) if parse_erasure_request(path.name)]
 
 
-def _decoded(path: Path) -> ErasureRequest | None:
+def _decode(path: Path) -> ErasureRequest | None:
     try:
         return _REQUEST.decode(path.read_bytes())
     except (msgspec.DecodeError, UnicodeDecodeError):
         return None
 
 
-def temp_request_files(data: DataDirectory) -> Iterator[Path]:
-    """Requests whose client was killed before they were published."""
-    return temp_files(data.private, lambda target: parse_erasure_request(target) is not None, UNPUBLISHED_S)
-
-
-def count_pending(data: DataDirectory) -> int:
-    """How many requests are not done; 0 for who may not look."""
-    try:
-        return len(_requests(data))
-    except PermissionError:
-        return 0
-
-
 def read_records(data: DataDirectory) -> Iterator[ErasureStarted | ErasureCompleted]:
-    """Every line of erasures.ndjson, in order; one that is damaged is left out."""
+    """Every line of erasures.ndjson, in order. Damaged lines are skipped."""
     try:
         content = data.erasures.read_bytes()
     except FileNotFoundError:
@@ -140,32 +155,22 @@ def read_records(data: DataDirectory) -> Iterator[ErasureStarted | ErasureComple
 
 
 def progress_of(data: DataDirectory, request: str) -> tuple[ErasureStarted | None, ErasureCompleted | None]:
-    """How far an erasure is."""
-    begun = done = None
+    """The two records of a request, None where they are not written yet."""
+    started = completed = None
     for record in read_records(data):
         if record.request != request:
             continue
         if isinstance(record, ErasureStarted):
-            begun = record
+            started = record
         else:
-            done = record
-    return begun, done
+            completed = record
+    return started, completed
 
 
-def record(data: DataDirectory, line: ErasureStarted | ErasureCompleted) -> None:
-    """Add a line to erasures.ndjson. Only for the holder of the compactor's lock."""
+def append_record(data: DataDirectory, record: ErasureStarted | ErasureCompleted) -> None:
+    """Append a line to erasures.ndjson. The caller holds the compactor's lock."""
     try:
         before = data.erasures.read_bytes()
     except FileNotFoundError:
         before = b""
-    publish(data.erasures, before + msgspec.json.encode(line) + b"\n")
-
-
-def delete_request(data: DataDirectory, request: ErasureRequest) -> None:
-    """Remove a request that is done: it was the last file that held the visitor."""
-    remove([data.erasure_request(request.request)])
-
-
-def is_done(data: DataDirectory, request: ErasureRequest) -> bool:
-    """Whether the request is carried out."""
-    return not data.erasure_request(request.request).exists()
+    publish(data.erasures, before + msgspec.json.encode(record) + b"\n")

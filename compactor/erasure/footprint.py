@@ -1,118 +1,45 @@
-"""Where a visitor is: in which lines of the log, which days of the archive, which files
-of quarantine/. Changes nothing.
-
-A line belongs to the visitor by its field `visitor`, letter by letter. The same text in
-another field of somebody else's event (an URL, a property) is a mention: it is counted,
-so that whoever asks for an erasure can be told of it.
+"""The footprint of a visitor: which lines of the log, days of the archive and files of
+quarantine/ hold the id. Read-only.
 """
 
 from __future__ import annotations
 
-import base64
 import codecs
-import re
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import date
 from pathlib import Path
-from typing import Any, NamedTuple
 
 import duckdb
-import msgspec
 
-from compactor.generations.archive import archive_paths
-from compactor.sql import sql_list
+from compactor.erasure.visitor_filter import LineMatch, VisitorFilter
+from compactor.generations.archive import archived_events
+from compactor.sql import count_rows, sql_list
 from shared.disk.compression import CannotInflate, inflated
 from shared.disk.layout import TEMPORARY_SUFFIX, DataDirectory, parse_checksum, parse_segment
 from shared.disk.listing import list_files
-from shared.duckdb_engine import one_row
+from shared.duckdb_engine import one_number
 from shared.generations.snapshot import Snapshot
 from shared.schema import FREE_TEXT
 from shared.segments.sealed import Segment, active_segments, open_segment, readable_lines
-from shared.sql.archive_events import from_archive_sql
 
-# A shorter id is part of too many texts that have nothing to do with it.
-MENTION_MIN = 6
-_BLOCK = 1 << 20
-# How much of a file shows whether it is text.
-_LOOK = 1 << 12
-# JSON never escapes these: what a line holds of an id, it holds of its longest run of
-# them.
-_PLAIN = re.compile(rb"[A-Za-z0-9_.@:+=-]+")
-
-
-class Sought(NamedTuple):
-    """A visitor id, and the one site that is meant, or None for all."""
-
-    visitor: str
-    site: str | None
-
-    @property
-    def hint(self) -> bytes:
-        """Bytes that every line with this visitor holds: what has none of them need not
-        be decoded.
-        """
-        return max(_PLAIN.findall(self.visitor.encode("utf-8")), key=len, default=b"")
-
-    def is_in(self, line: bytes) -> Hit:
-        """What a line is to this visitor. Of one that is no event any more every trace
-        is theirs: nobody else can use it.
-        """
-        if self.hint not in line:
-            return _NO_HIT
-        try:
-            event = msgspec.json.decode(line)
-            is_theirs, site = event.get("visitor") == self.visitor, event.get("site")
-        except (msgspec.DecodeError, UnicodeDecodeError, AttributeError):
-            return Hit(theirs=self.visitor.encode("utf-8") in line or self.visitor in _unescaped(line))
-        if is_theirs:
-            return Hit(
-                theirs=self.site in {None, site},
-                other_site=self.site not in {None, site},
-                received=event.get("received"),
-            )
-        return Hit(mention=len(self.visitor) >= MENTION_MIN and self.visitor in _texts(event))
-
-
-class Hit(NamedTuple):
-    """At most one is true."""
-
-    theirs: bool = False
-    other_site: bool = False
-    mention: bool = False
-    received: str | None = None
-
-
-_NO_HIT = Hit()
-_ESCAPES = re.compile(r"(?:\\u[0-9a-fA-F]{4})+|\\.")
-
-
-def _unescaped(line: bytes) -> str:
-    """A line that is no JSON any more, with what JSON wrote as escapes."""
-    return _ESCAPES.sub(lambda found: _as_json(found[0]), line.decode("utf-8", "replace"))
-
-
-def _as_json(escapes: str) -> str:
-    try:
-        return str(msgspec.json.decode(f'"{escapes}"'))
-    except msgspec.DecodeError:
-        return escapes
-
-
-def _texts(event: dict[str, Any]) -> str:
-    props = event.get("props")
-    values = [*event.values(), *(props.values() if isinstance(props, dict) else ())]
-    return "\n".join(value for value in values if isinstance(value, str))
+_BLOCK_BYTES = 1 << 20
+# How much of a file is decoded to find out whether it is text.
+_SAMPLE_BYTES = 1 << 12
 
 
 @dataclass
-class Found:
-    """What holds a visitor: events by day, lines by folded segment, records by file of
-    quarantine/, lines that are not folded.
+class VisitorFootprint:
+    """What holds a visitor.
 
-    What holds the id and is not meant: events of theirs on other sites, events of
-    others that mention it.
+    `days`: events by UTC day of the archive; `segments`: lines by folded segment;
+    `quarantine`: records by file of quarantine/; `unfolded`: lines that are not folded
+    yet.
+
+    Not to be erased: `other_sites`, events of the visitor on sites outside the request;
+    `mentions`, events of other visitors that mention the id; `unreadable`, files that
+    cannot be searched.
     """
 
     days: dict[date, int] = field(default_factory=dict)
@@ -132,90 +59,108 @@ class Found:
         return sum(self.segments.values())
 
 
-def search(database: duckdb.DuckDBPyConnection, data: DataDirectory, snapshot: Snapshot, sought: Sought) -> Found:
-    """Look at everything there is. Raises PartDamaged when a part cannot be
-    believed.
-    """
-    found = Found()
+def search(
+    database: duckdb.DuckDBPyConnection, data: DataDirectory, snapshot: Snapshot, visitor: VisitorFilter
+) -> VisitorFootprint:
+    """Search archive, log and quarantine. Raises PartDamaged."""
+    found = VisitorFootprint()
     for day in sorted(snapshot.days):
-        _search_day(database, data, snapshot, day, sought, found)
+        _search_day(database, data, snapshot, day, visitor, found)
     for segment in segment_files(data):
         if snapshot.has_folded(segment.name):
-            _search_segment(segment, sought, found)
+            _search_segment(segment, visitor, found)
     unfolded = _unfolded_files(data, snapshot)
-    found.unfolded = sum(1 for _ in _received_in(unfolded, sought))
-    # What is being made holds nothing that is not in another file, too.
+    found.unfolded = sum(1 for _ in _received_in(unfolded, visitor))
+    # A temporary file has no line that another file lacks.
     found.unreadable += [path for path in unfolded if path.suffix != TEMPORARY_SUFFIX and _is_opaque(path)]
-    _search_quarantine(database, data, sought, found)
+    _search_quarantine(database, data, visitor, found)
     return found
 
 
-def _search_segment(segment: Segment, sought: Sought, found: Found) -> None:
-    lines = 0
-    try:
-        for hit in _readable_hits(segment.path, sought):
-            lines += hit.theirs
-    except CannotInflate:
-        if not lines:  # else what can be read of it takes its place
-            found.unreadable.append(segment.path)
-    if lines:
-        found.segments[segment] = lines
+# --- the log
 
 
 def segment_files(data: DataDirectory) -> Iterator[Segment]:
-    """Every file of a sealed segment: the plain one and the compressed one where both
-    are there.
-    """
+    """Every file of a sealed segment: two where it exists both plain and compressed."""
     for path in list_files(data.log):
         if (name := parse_segment(path.name)) is not None and path.is_file():
             yield Segment(name, path)
 
 
-def received_unfolded(data: DataDirectory, snapshot: Snapshot, sought: Sought) -> Iterator[tuple[Path, str]]:
-    """Each line of the visitor that is not folded yet: the file of the log that it is
-    in, and when it was received.
+def received_unfolded(data: DataDirectory, snapshot: Snapshot, visitor: VisitorFilter) -> Iterator[tuple[Path, str]]:
+    """Each line of the visitor that is not folded: its file, and its time of receipt.
 
-    Active segments first, and all files listed only then: what is sealed meanwhile is
-    seen under one of its names, or both.
+    Active segments are read first, and the log is listed only then, so that a segment
+    sealed meanwhile is read under at least one of its names.
     """
-    yield from _received_in(filter(Path.is_file, active_segments(data).values()), sought)
-    yield from _received_in(_unfolded_files(data, snapshot), sought)
+    yield from _received_in(filter(Path.is_file, active_segments(data).values()), visitor)
+    yield from _received_in(_unfolded_files(data, snapshot), visitor)
+
+
+def matching_lines(path: Path, visitor: VisitorFilter) -> Iterator[LineMatch]:
+    """How each line of a file of the log relates to the visitor, up to where the file
+    can be inflated.
+    """
+    with suppress(CannotInflate):
+        yield from _match_lines(path, visitor)
+
+
+def _match_lines(path: Path, visitor: VisitorFilter) -> Iterator[LineMatch]:
+    """As `matching_lines`. Raises CannotInflate after the last readable line."""
+    if _may_contain(path, visitor.prefilter):
+        for line in readable_lines(path):
+            yield visitor.match(line)
+
+
+def _may_contain(path: Path, prefilter: bytes) -> bool:
+    """Whether the bytes occur anywhere in a file. Most segments hold nothing of a
+    visitor, and need no decoding.
+    """
+    end = b""
+    try:
+        for block in inflated(path, _BLOCK_BYTES):
+            window = end + block
+            if prefilter in window:
+                return True
+            end = window[-len(prefilter) :]
+    except CannotInflate:
+        return True
+    return False
+
+
+def _search_segment(segment: Segment, visitor: VisitorFilter, found: VisitorFootprint) -> None:
+    lines = 0
+    try:
+        for match in _match_lines(segment.path, visitor):
+            lines += match.matches
+    except CannotInflate:
+        if not lines:  # otherwise the segment is rewritten from its readable lines
+            found.unreadable.append(segment.path)
+    if lines:
+        found.segments[segment] = lines
 
 
 def _unfolded_files(data: DataDirectory, snapshot: Snapshot) -> list[Path]:
-    """All files of the log that hold lines, but for folded segments."""
+    """All files of the log that hold lines, except folded segments."""
     names = ((path, parse_segment(path.name)) for path in list_files(data.log) if not parse_checksum(path.name))
     return [path for path, name in names if (name is None or not snapshot.has_folded(name)) and path.is_file()]
 
 
-def _received_in(paths: Iterable[Path], sought: Sought) -> Iterator[tuple[Path, str]]:
+def _received_in(paths: Iterable[Path], visitor: VisitorFilter) -> Iterator[tuple[Path, str]]:
     for path in paths:
         try:
-            yield from [(path, hit.received or "") for hit in hits(path, sought) if hit.theirs]
+            yield from [(path, match.received or "") for match in matching_lines(path, visitor) if match.matches]
         except FileNotFoundError:
             continue  # sealed since it was listed
 
 
-def hits(path: Path, sought: Sought) -> Iterator[Hit]:
-    """What each line of a file of the log is to the visitor."""
-    with suppress(CannotInflate):  # what cannot be inflated is in no line
-        yield from _readable_hits(path, sought)
-
-
-def _readable_hits(path: Path, sought: Sought) -> Iterator[Hit]:
-    """As `hits`. Raises CannotInflate after the last line that can be read."""
-    if _may_be_in(path, sought.hint):
-        for line in readable_lines(path):
-            yield sought.is_in(line)
-
-
 def _is_opaque(path: Path) -> bool:
-    """Whether a file that somebody put here is no text: it may hold anybody, compressed
-    as only other programs can read it.
+    """Whether a file is no text: it may be compressed in a format that Foldlog does not
+    read, and hold any visitor.
     """
     try:
         with open_segment(path) as file:
-            codecs.getincrementaldecoder("utf-8")().decode(file.read(_LOOK))
+            codecs.getincrementaldecoder("utf-8")().decode(file.read(_SAMPLE_BYTES))
     except FileNotFoundError:
         return False
     except (OSError, UnicodeDecodeError):
@@ -223,20 +168,7 @@ def _is_opaque(path: Path) -> bool:
     return False
 
 
-def _may_be_in(path: Path, hint: bytes) -> bool:
-    """Whether some bytes are anywhere in a file: most segments hold none of a visitor,
-    and are passed over in one look.
-    """
-    end = b""
-    try:
-        for block in inflated(path, _BLOCK):
-            seen = end + block
-            if hint in seen:
-                return True
-            end = seen[-len(hint) :]
-    except CannotInflate:
-        return True
-    return False
+# --- the archive
 
 
 def _search_day(
@@ -244,66 +176,51 @@ def _search_day(
     data: DataDirectory,
     snapshot: Snapshot,
     day: date,
-    sought: Sought,
-    found: Found,
+    visitor: VisitorFilter,
+    found: VisitorFootprint,
 ) -> None:
-    paths = archive_paths(data, snapshot, [day])
-    if not paths:
-        return
-    events = from_archive_sql(f"read_parquet({sql_list(paths)})")
-    values = {"visitor": sought.visitor, "site": sought.site}
-    theirs, elsewhere = _two(
-        database,
-        "SELECT count(*) FILTER ($site IS NULL OR site = $site), count(*) FILTER ($site IS NOT NULL AND site <> $site) "
-        f"FROM {events} WHERE visitor = $visitor",
-        values,
-    )
-    if theirs:
-        found.days[day] = theirs
-    found.other_sites += elsewhere
-    if len(sought.visitor) >= MENTION_MIN:
+    events = archived_events(data, snapshot, [day])
+    of_visitor = "visitor = $visitor AND ($site IS NULL OR site = $site)"
+    on_site = count_rows(database, f"{events} e WHERE {of_visitor}", visitor._asdict())
+    if on_site:
+        found.days[day] = on_site
+    if visitor.site is not None:
+        elsewhere = "visitor = $visitor AND site <> $site"
+        found.other_sites += count_rows(database, f"{events} e WHERE {elsewhere}", visitor._asdict())
+    if visitor.finds_mentions:
         mentions = " OR ".join(f"contains({column}, $visitor)" for column in FREE_TEXT)
-        sql = f"SELECT count(*), 0 FROM {events} WHERE visitor IS DISTINCT FROM $visitor AND ({mentions})"
-        found.mentions += _two(database, sql, {"visitor": sought.visitor})[0]
+        by_others = f"visitor IS DISTINCT FROM $visitor AND ({mentions})"
+        found.mentions += count_rows(database, f"{events} e WHERE {by_others}", {"visitor": visitor.visitor})
 
 
-def _two(database: duckdb.DuckDBPyConnection, sql: str, values: dict[str, str | None]) -> tuple[int, int]:
-    (first, second) = one_row(database, sql, values)
-    return first, second
+# --- quarantine
 
 
-def _search_quarantine(database: duckdb.DuckDBPyConnection, data: DataDirectory, sought: Sought, found: Found) -> None:
+def _search_quarantine(
+    database: duckdb.DuckDBPyConnection, data: DataDirectory, visitor: VisitorFilter, found: VisitorFootprint
+) -> None:
     for path in filter(Path.is_file, list_files(data.quarantine)):
         try:
-            traces = traces_in(database, path, sought)
+            records = _count_records(database, path, visitor)
         except (OSError, duckdb.Error):
             found.unreadable.append(path)
             continue
-        if traces:
-            found.quarantine[path] = traces
+        if records:
+            found.quarantine[path] = records
         elif path.suffix != ".parquet" and _is_opaque(path):
             found.unreadable.append(path)
 
 
-def traces_in(database: duckdb.DuckDBPyConnection, path: Path, sought: Sought) -> int:
-    """How many records of a file in quarantine/ hold the visitor. Raises OSError or
+def _count_records(database: duckdb.DuckDBPyConnection, path: Path, visitor: VisitorFilter) -> int:
+    """How many records of a file in quarantine/ hold the visitor. Raises OSError and
     duckdb.Error.
     """
-    if path.suffix == ".parquet":
-        columns = [
-            name for (name, *_) in database.execute(f"DESCRIBE FROM read_parquet({sql_list([path])})").fetchall()
-        ]
-        if "visitor" not in columns:
-            return 0  # counters name nobody
-        sql = f"SELECT count(*), count(hash(p)) FROM read_parquet({sql_list([path])}) p WHERE visitor = $visitor"
-        return _two(database, sql, {"visitor": sought.visitor})[0]
-    return sum(is_trace(line, sought) for line in readable_lines(path))
-
-
-def is_trace(record: bytes, sought: Sought) -> bool:
-    """Whether a record of quarantine/ holds the visitor: as it stands there, or in the
-    bad line that it keeps as base64.
-    """
-    with suppress(msgspec.DecodeError, UnicodeDecodeError, KeyError, TypeError, ValueError):
-        record = base64.b64decode(msgspec.json.decode(record)["base64"])
-    return sought.is_in(record).theirs
+    if path.suffix != ".parquet":
+        return sum(visitor.matches_record(line) for line in readable_lines(path))
+    source = f"read_parquet({sql_list([path])})"
+    columns = [name for (name, *_) in database.execute(f"DESCRIBE FROM {source}").fetchall()]
+    if "visitor" not in columns:
+        return 0  # counters hold no visitor ids
+    # hash() reads every column, so that a damaged file raises instead of counting 0.
+    sql = f"SELECT count(hash(p)) FROM {source} p WHERE visitor = $visitor"
+    return one_number(database, sql, {"visitor": visitor.visitor})

@@ -15,6 +15,7 @@ import duckdb
 
 from compactor.context import PassContext
 from compactor.sql import count_rows, sql_list, sql_text
+from shared.duckdb_engine import one_number
 from shared.generations.counter_schema import COUNTER_COLUMNS, DAY_SUM_SUFFIX, OTHER, TOTAL
 from shared.generations.part_integrity import verified_part, verified_parts
 from shared.generations.snapshot import Day, Part
@@ -199,3 +200,9 @@ def _distinct(database: duckdb.DuckDBPyConnection, column: str, where: str) -> i
     return count_rows(
         database, f"(SELECT DISTINCT {column} FROM counted WHERE {where} AND {column} IS NOT NULL AND visitors IS NULL)"
     )
+
+
+def total_events(database: duckdb.DuckDBPyConnection, counters: Path) -> int:
+    """How many events a part of counters contains."""
+    sql = f"SELECT sum(events)::BIGINT FROM read_parquet($1) WHERE dimension = '{TOTAL}'"
+    return one_number(database, sql, [str(counters)])

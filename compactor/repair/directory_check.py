@@ -1,15 +1,16 @@
-"""What a copy of a running directory lacks, seen when the compactor starts.
+"""Whether the snapshot and the parts of a directory belong together, checked when the
+compactor starts.
 
-A copy takes one directory after the other while passes go on. So its snapshot may name
-parts that were made after the parts were copied, or that were gone before; and beside
-them lie parts that no snapshot names, which may hold the same events, or events of
-segments that are not in the copy. Nothing is deleted there before somebody said
+A copy of a running directory takes one folder after the other while passes run. Its
+snapshot may reference parts that were written after the parts were copied, or deleted
+before. Beside them lie unreferenced parts, which may hold the same events, or events of
+segments that are not in the copy. Nothing is deleted there until an operator runs
 `foldlog rebuild`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import msgspec
@@ -30,46 +31,66 @@ from shared.log import Log
 from shared.segments.sealed import sealed_segments
 
 
-class CopyIncomplete(UsageError):
-    """The snapshot and the parts beside it do not belong together. Says what to do
-    next.
+class InconsistentDirectory(UsageError):
+    """The snapshot and the parts beside it do not belong together.
+
+    `missing`: parts that the snapshot references and that are not there. `later`: parts
+    of a generation that the snapshot cannot have left.
     """
 
+    def __init__(self, snapshot: Path, generation: int, missing: Sequence[Path], later: Sequence[Path]) -> None:
+        super().__init__(snapshot, generation, missing, later)
+        self.snapshot = snapshot
+        self.generation = generation
+        self.missing = missing
+        self.later = later
 
-def begin(data: DataDirectory, log: Log, lock: CompactorLock) -> None:
-    """Make a directory ready for passes: remove what a killed pass left. Raises
-    CopyIncomplete, and has deleted nothing then.
+    def __str__(self) -> str:
+        what = (
+            f"{len(self.missing)} parts that {self.snapshot} references are missing, such as {self.missing[0]}"
+            if self.missing
+            else f"{self.later[0]} is of a later generation than {self.snapshot}, which is {self.generation}"
+        )
+        return (
+            f"{what}. Either this is a copy of a directory in which passes were running, or files were deleted, or a "
+            "rebuild of damaged parts was killed more than once. Nothing was changed, and no pass runs until you run "
+            "`foldlog rebuild`: it counts the events in the parts and the log here, and reports what is lost."
+        )
 
-    Not beside a damaged snapshot: nobody can say what that one named, and the next pass
-    replaces it.
+
+def check_directory(data: DataDirectory, log: Log, lock: CompactorLock) -> None:
+    """Make a directory ready for passes: delete the orphans of a killed pass, or revert
+    to a kept snapshot where that loses nothing. Raises InconsistentDirectory, and then
+    has deleted nothing.
+
+    Beside a damaged snapshot nothing is done: what it referenced is unknown, and the
+    next pass replaces it.
     """
     found = find_snapshot(data)
     if found.damage:
         return
     missing = [*missing_parts(data, found.snapshot)]
-    later = [*later_parts(data, found.snapshot)]
+    later = [*parts_beyond_next(data, found.snapshot)]
     if not missing and not later:
         _sweep(data, found.snapshot, log)
         return
-    kept = None if later else earlier_without_loss(data, found.snapshot)
+    kept = None if later else lossless_fallback(data, found.snapshot)
     if kept is None:
-        raise CopyIncomplete(_complaint(data, found.snapshot, missing, later))
-    after = go_back(data, found.snapshot, kept, lock)
+        raise InconsistentDirectory(data.snapshot, found.snapshot.generation, missing, later)
+    after = revert_to(data, found.snapshot, kept, lock)
     log.warning("parts_missing", parts=len(missing), went_back_to=kept.generation, generation=after.generation)
 
 
 def sweep_leftovers(data: DataDirectory, snapshot: Snapshot, log: Log) -> None:
-    """For a rebuild: remove what a killed pass or rebuild left, as `begin` does; it
-    would be taken for parts of a copy.
+    """For a rebuild: delete the orphans of a killed pass or rebuild, as
+    `check_directory` does.
 
-    Twice so, and the parts of the second rebuild, if that is killed too, would be of a
-    later generation.
+    Without this, parts left by two interrupted rebuilds would be mistaken for parts of
+    a newer generation.
     """
-    if (
-        any(newer_parts(data, snapshot))
-        and not any(later_parts(data, snapshot))
-        and not any(missing_parts(data, snapshot))
-    ):
+    if not any(parts_beyond(data, snapshot.generation)):
+        return
+    if not any(parts_beyond_next(data, snapshot)) and not any(missing_parts(data, snapshot)):
         _sweep(data, snapshot, log)
 
 
@@ -78,74 +99,58 @@ def _sweep(data: DataDirectory, snapshot: Snapshot, log: Log) -> None:
         log.info("orphans_swept", parts=removed)
 
 
-def _complaint(data: DataDirectory, snapshot: Snapshot, missing: list[Path], later: list[Path]) -> str:
-    what = (
-        f"{len(missing)} parts that {data.snapshot} names are not there, such as {missing[0]}"
-        if missing
-        else f"{later[0]} is of a later generation than {data.snapshot}, which is {snapshot.generation}"
-    )
-    return (
-        f"{what}. This is a copy of a directory in which passes went on, or files were deleted, or a rebuild of damaged parts "
-        "was killed more than once. Nothing was changed, and there are no passes until you run `foldlog rebuild`: it counts "
-        "what the parts and the log here hold, and says what is gone."
-    )
-
-
-def later_parts(data: DataDirectory, snapshot: Snapshot) -> Iterator[Path]:
-    """Archive parts that a pass after the next one has made: a pass that was killed
-    leaves those of the next one only.
+def parts_beyond_next(data: DataDirectory, snapshot: Snapshot) -> Iterator[Path]:
+    """Archive parts of a later generation than the next one. A killed pass leaves only
+    parts of the next one, so these are of a copy.
     """
-    return _parts_above(data, snapshot.generation + 1)
+    return parts_beyond(data, snapshot.generation + 1)
 
 
-def newer_parts(data: DataDirectory, snapshot: Snapshot) -> Iterator[Path]:
-    """Archive parts that any pass after the snapshot has made."""
-    return _parts_above(data, snapshot.generation)
-
-
-def _parts_above(data: DataDirectory, generation: int) -> Iterator[Path]:
+def parts_beyond(data: DataDirectory, generation: int) -> Iterator[Path]:
+    """Archive parts of a later generation."""
     for folder in list_files(data.archive):
         if parse_day(folder.name) is not None:
             yield from (path for path in list_files(folder) if (parse_part(path.name) or 0) > generation)
 
 
-def earlier_without_loss(data: DataDirectory, current: Snapshot) -> Snapshot | None:
-    """The newest kept snapshot whose parts are all there, if every segment is that only
-    the current one has folded.
+def lossless_fallback(data: DataDirectory, current: Snapshot) -> Snapshot | None:
+    """The newest kept snapshot whose parts are all present, if the log still has every
+    segment that only the current one has folded; otherwise None.
 
-    None where it may hold a visitor who was erased since: that is for a person to know
-    (`rebuild` says it).
+    Also None if it may hold a visitor who was erased since: an operator must know
+    (`rebuild` warns).
     """
     for kept in kept_snapshots(data):
-        if not any(missing_parts(data, kept)):
-            if erased_since(data, kept.generation):
-                return None
-            on_disk = {(segment.name.writer, segment.name.sequence) for segment in sealed_segments(data)}
-            return kept if folded_since(kept, current) <= on_disk else None
+        if any(missing_parts(data, kept)):
+            continue
+        if erased_since(data, kept.generation):
+            return None
+        on_disk = {(segment.name.writer, segment.name.sequence) for segment in sealed_segments(data)}
+        return kept if folded_since(kept, current) <= on_disk else None
     return None
 
 
 def erased_since(data: DataDirectory, generation: int) -> list[str]:
-    """When visitors were erased whom a part of this generation may hold still, in
-    order.
+    """The times (RFC 3339, in order) of erasures whose visitor a part of this
+    generation may still hold.
 
-    Of an erasure that is not done, as a copy may have it, when it was asked for: nobody
-    knows what it had replaced.
+    An erasure that is not completed, as a copy may have it, counts with the time of its
+    request: which parts it has replaced is unknown.
     """
-    done: dict[str, ErasureCompleted] = {}
-    begun: dict[str, ErasureStarted] = {}
+    completed: dict[str, ErasureCompleted] = {}
+    started: dict[str, ErasureStarted] = {}
     for record in read_records(data):
         if isinstance(record, ErasureCompleted):
-            done[record.request] = record
+            completed[record.request] = record
         else:
-            begun[record.request] = record
-    since = [each.done_at for each in done.values() if each.generation > generation]
-    return sorted([*since, *(each.asked_at for request, each in begun.items() if request not in done)])
+            started[record.request] = record
+    since = [each.done_at for each in completed.values() if each.generation > generation]
+    return sorted([*since, *(each.asked_at for request, each in started.items() if request not in completed)])
 
 
 def folded_since(earlier: Snapshot, later: Snapshot) -> set[tuple[str, int]]:
-    """Writer and sequence of the segments that one snapshot has folded and an earlier
-    one has not.
+    """Writer and sequence of the segments that the later snapshot has folded and the
+    earlier one has not.
     """
     folded: set[tuple[str, int]] = set()
     for writer, highest in later.folded.items():
@@ -154,11 +159,11 @@ def folded_since(earlier: Snapshot, later: Snapshot) -> set[tuple[str, int]]:
     return folded
 
 
-def go_back(data: DataDirectory, current: Snapshot, kept: Snapshot, lock: CompactorLock) -> Snapshot:
-    """Publish a kept snapshot in the place of the current one, whose file goes to
-    quarantine. Raises CommitLost.
+def revert_to(data: DataDirectory, current: Snapshot, kept: Snapshot, lock: CompactorLock) -> Snapshot:
+    """Publish a kept snapshot instead of the current one, whose file is quarantined.
+    Raises CommitLost.
 
-    As in `commit.restore` its generation is one that nobody had.
+    As when a damaged snapshot is replaced, the generation is one that was never used.
     """
     after = msgspec.structs.replace(kept, generation=max(current.generation + 1, unused_generation(data)))
     with publishing(data.snapshot) as beside:
@@ -170,12 +175,12 @@ def go_back(data: DataDirectory, current: Snapshot, kept: Snapshot, lock: Compac
     return after
 
 
-def forget_incomplete_spares(data: DataDirectory) -> None:
-    """Remove kept snapshots that name parts which are not there: they could not take
-    the place of a damaged one.
+def delete_unusable_fallbacks(data: DataDirectory) -> None:
+    """Delete kept snapshots with missing parts: they could not replace a damaged
+    one.
     """
-    spares = {snapshot.generation: snapshot for snapshot in kept_snapshots(data)}
-    incomplete = [
-        number for number in kept_generations(data) if number in spares and any(missing_parts(data, spares[number]))
+    kept = {snapshot.generation: snapshot for snapshot in kept_snapshots(data)}
+    unusable = [
+        number for number in kept_generations(data) if number in kept and any(missing_parts(data, kept[number]))
     ]
-    remove(data.kept_snapshot(number) for number in incomplete)
+    remove(data.kept_snapshot(number) for number in unusable)

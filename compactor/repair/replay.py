@@ -1,8 +1,8 @@
-"""Folding sealed segments again, from nothing, into a directory of its own. For
-`foldlog rebuild` only.
+"""Replay of the log: sealed segments are folded from nothing into a directory of their
+own. For `foldlog rebuild` only.
 
-It is the ordinary pass that does it, so what comes out is what a pass would have
-counted, in the same bounded memory.
+The ordinary pass folds them, so the result is what passes would have counted, in the
+same bounded memory.
 """
 
 from __future__ import annotations
@@ -18,39 +18,48 @@ from shared.disk.layout import DataDirectory, SegmentName
 from shared.generations.snapshot import Snapshot
 from shared.log import Log
 from shared.segments.sealed import sealed_segments
+from shared.settings import Settings
 
 
-def refold(context: PassContext, into: DataDirectory, is_wanted: Callable[[SegmentName], bool]) -> Snapshot:
-    """Fold the sealed segments that are wanted, by ordinary passes, into another
-    directory.
+def replay(context: PassContext, target: DataDirectory, is_included: Callable[[SegmentName], bool]) -> Snapshot:
+    """Fold the included sealed segments into `target`, a new directory. Returns its
+    snapshot.
     """
-    make_data_directory(into)
+    make_data_directory(target)
     for segment in sealed_segments(context.data):
-        if is_wanted(segment.name):
-            (into.log / segment.path.name).symlink_to(segment.path.absolute())
+        if is_included(segment.name):
+            (target.log / segment.path.name).symlink_to(segment.path.absolute())
             if segment.checksum.exists():
-                (into.log / segment.checksum.name).symlink_to(segment.checksum.absolute())
-    for_ever = replace(
-        context.settings, log_retention_days=36_500, archive_retention_days=36_500, counters_retention_days=0
-    )
-    for_ever = replace(for_ever, log_max_bytes=0, archive_max_bytes=0, counters_max_bytes=0)
-    with compactor_lock(into) as lock:
+                (target.log / segment.checksum.name).symlink_to(segment.checksum.absolute())
+    settings = _keeping_everything(context.settings)
+    with compactor_lock(target) as lock:
         while True:
-            done = run_pass(into, for_ever, _Quiet(context.log), lock, context.now_ms)
+            done = run_pass(target, settings, _WarningsOnly(context.log), lock, context.now_ms)
             if not done.more:
                 return done.snapshot
 
 
-class _Quiet:
-    """The passes of a refold are not the service's passes: only their warnings are
-    worth a line.
-    """
+def _keeping_everything(settings: Settings) -> Settings:
+    """The settings without retention: a replay deletes nothing."""
+    return replace(
+        settings,
+        log_retention_days=36_500,
+        archive_retention_days=36_500,
+        counters_retention_days=0,
+        log_max_bytes=0,
+        archive_max_bytes=0,
+        counters_max_bytes=0,
+    )
+
+
+class _WarningsOnly:
+    """A log of warnings and errors: the passes of a replay are not the service's."""
 
     def __init__(self, log: Log) -> None:
         self._log = log
 
     def info(self, event: str, **fields: object) -> None:
-        """Nothing."""
+        """Log nothing."""
 
     debug = info
 

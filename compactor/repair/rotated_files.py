@@ -1,13 +1,14 @@
-"""What others made of active segments in log/: `active-0.ndjson.1`,
-`active-0.ndjson-20261127.gz` and the like.
+"""Recovery of rotated files: what logrotate or an operator made of active segments in
+log/, such as `active-0.ndjson.1` and `active-0.ndjson-20261127.gz`.
 
-logrotate renames, copies and compresses what it is pointed at. The writer seals what it
-had acknowledged by itself (ingest/wal/displaced_segment.py), so most of these hold
-nothing that is not in a segment, and go. What is in no segment (the writer was killed
-before it saw the rename; `copytruncate` kept a copy and cut the original) is sealed
-here. Copies do no harm: an id counts once (P7). That ends with retention: a copy of
-lines whose segment and whose archive day are both gone is not known any more, and
-counts again. Killed at any point and run again it leaves the same.
+The writer seals the lines of a displaced segment itself
+(ingest/wal/displaced_segment.py), so most rotated files contain only lines that a
+segment has as well, and are deleted. The others are sealed here: the writer was killed
+before it noticed the rename, or `copytruncate` left a copy and cut the original.
+Duplicate lines do no harm, because an id counts once (P7). After retention they do: a
+line whose segment and whose archive day are both deleted counts again.
+
+Killed at any point and run again, it leaves the same files.
 """
 
 from __future__ import annotations
@@ -29,70 +30,59 @@ from shared.disk.listing import list_names
 from shared.log import Log
 from shared.segments.line import DataFromNewerVersion, ScannedLine, scan_lines
 from shared.segments.recovery import is_same_file, seal_valid_lines
+from shared.segments.rotation_advice import LET_WRITERS_SEAL
 from shared.segments.sealed import readable_lines, recorded_sha256, sealed_segments
 
-# logrotate, gzip or a person may be at work on it; who writes to a file changes its
-# time.
-SETTLED_S = 60.0
-LET_IT_SEAL = "have logrotate run `foldlog rotate` and leave active segments alone: logrotate/README.md says how"
+# logrotate, gzip or an operator may still be writing to the file; a write changes its
+# ctime.
+QUIET_S = 60.0
 
 
-class _Stray(NamedTuple):
-    """A file that no writer has open, and what reading it through found: whether it
-    ends where it should.
+class _Content(NamedTuple):
+    """What a scan of a rotated file found: how many good and bad lines, and whether the
+    file could be read to its end.
     """
 
-    path: Path
     lines: int
     bad: int
-    is_whole: bool
+    is_complete: bool
 
 
-def adopt_strays(data: DataDirectory, log: Log, now_ms: int, settled_s: float = SETTLED_S) -> None:
-    """Seal what is in no segment yet, and remove what is. Only under the compactor's
-    lock: it gives out sequence numbers.
+def recover_rotated_files(data: DataDirectory, log: Log, now_ms: int, quiet_s: float = QUIET_S) -> None:
+    """Seal the lines that no segment has, and delete the file. The caller holds the
+    compactor's lock, because sequence numbers are assigned here.
 
-    What was touched less than `settled_s` ago waits for a later pass, as does what
-    cannot be read or sealed now.
+    A file that changed less than `quiet_s` seconds ago, or that cannot be read or
+    sealed now, is left to a later pass.
     """
     for path in [data.log / name for name in list_names(data.log) if parse_rotated(name) is not None]:
         try:
-            with closing(_Held(path)) as held:
-                if held.is_free(now_ms, settled_s):
-                    _adopt(data, path, log)
+            with closing(_OpenRotatedFile(path)) as file:
+                if file.is_free(now_ms, quiet_s):
+                    _recover(data, path, log)
         except OSError as error:
-            log.warning(
-                "rotated_file",
-                outcome="skipped",
-                file=path.name,
-                reason=str(error),
-                action=f"see that Foldlog may read it, or move it: {path}",
-            )
-        except DataFromNewerVersion as error:  # it is whole, and of use to that version: the passes go on without it
-            log.warning(
-                "rotated_file",
-                outcome="skipped",
-                file=path.name,
-                reason=str(error),
-                action=f"install that version, or move it: {path}",
-            )
+            action = f"give Foldlog read access to it, or move it: {path}"
+            log.warning("rotated_file", outcome="skipped", file=path.name, reason=str(error), action=action)
+        except DataFromNewerVersion as error:  # intact, and readable by that version
+            action = f"install that version, or move it: {path}"
+            log.warning("rotated_file", outcome="skipped", file=path.name, reason=str(error), action=action)
 
 
-class _Held:
-    """A file of the log, open and, if nobody else has it, locked: the writer it was
-    taken from may not have noticed yet.
+class _OpenRotatedFile:
+    """A rotated file, open for as long as it is recovered. It is locked if no other
+    process has the lock: its writer may not have noticed the rename yet.
     """
 
     def __init__(self, path: Path) -> None:
         self._path = path
         self._descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
 
-    def is_free(self, now_ms: int, settled_s: float) -> bool:
-        """Whether no writer has it open, and nobody touched it lately. Long ahead of
-        the clock is not lately.
+    def is_free(self, now_ms: int, quiet_s: float) -> bool:
+        """Whether no writer has the file open and it has not changed lately. A ctime
+        far in the future does not count as lately: the clock was wrong.
         """
-        found = os.fstat(self._descriptor)
-        if not stat.S_ISREG(found.st_mode) or abs(now_ms / 1000 - found.st_ctime) < settled_s:
+        status = os.fstat(self._descriptor)
+        if not stat.S_ISREG(status.st_mode) or abs(now_ms / 1000 - status.st_ctime) < quiet_s:
             return False
         return lock_descriptor(self._descriptor, blocking=False) and is_same_file(self._path, self._descriptor)
 
@@ -100,50 +90,45 @@ class _Held:
         os.close(self._descriptor)
 
 
-def _adopt(data: DataDirectory, path: Path, log: Log) -> None:
-    stray = _look(path)
-    if stray.bad and not stray.lines:
-        kept = _set_aside(data, path)
-        log.warning(
-            "rotated_file",
-            outcome="quarantined",
-            file=path.name,
-            kept=kept.name,
-            reason="no line of it is one of Foldlog's",
-            action=LET_IT_SEAL,
-        )
+def _recover(data: DataDirectory, path: Path, log: Log) -> None:
+    content = _scan(path)
+    if content.bad and not content.lines:
+        kept = _quarantine(data, path)
+        names = {"file": path.name, "kept": kept.name}
+        reason = "none of its lines was written by Foldlog"
+        log.warning("rotated_file", outcome="quarantined", **names, reason=reason, action=LET_WRITERS_SEAL)
         return
-    known = _by_sha256(data)
-    adopted = seal_valid_lines(data, ROTATED_WRITER, path.name, _scanner(path), known.get)
-    if stray.is_whole:
+    known = _segments_by_sha256(data)
+    recovered = seal_valid_lines(data, ROTATED_WRITER, path.name, _scanner(path), known.get)
+    if content.is_complete:
         remove([path])
     else:
-        _set_aside(data, path)  # nothing but this file holds what cannot be inflated of it
-    is_new = adopted.sealed is not None and adopted.sealed not in known.values()
+        _quarantine(data, path)  # only this file has the bytes that cannot be inflated
+    is_new = recovered.sealed is not None and recovered.sealed not in known.values()
     log.warning(
         "rotated_file",
         outcome="recovered" if is_new else "removed",
         file=path.name,
-        segment=adopted.sealed.file if adopted.sealed else None,
-        lines=adopted.lines,
-        quarantined=adopted.quarantined,
-        action=LET_IT_SEAL,
+        segment=recovered.sealed.file if recovered.sealed else None,
+        lines=recovered.lines,
+        quarantined=recovered.quarantined,
+        action=LET_WRITERS_SEAL,
     )
 
 
-def _look(path: Path) -> _Stray:
+def _scan(path: Path) -> _Content:
     lines = bad = 0
-    is_whole = True
+    is_complete = True
     for line in _scanner(path)():
         lines += line.reason is None
         bad += line.reason is not None
-        is_whole = line.offset >= 0
-    return _Stray(path, lines, bad, is_whole)
+        is_complete = line.offset >= 0
+    return _Content(lines, bad, is_complete)
 
 
 def _scanner(path: Path) -> Callable[[], Iterator[ScannedLine]]:
-    """Reads the file, which may be compressed, from its beginning; last, where it
-    cannot be read to its end, why.
+    """A function that reads the file, compressed or not, from its start. Where the file
+    cannot be inflated to its end, the last line has offset -1 and the reason.
     """
 
     def scanned() -> Iterator[ScannedLine]:
@@ -155,14 +140,14 @@ def _scanner(path: Path) -> Callable[[], Iterator[ScannedLine]]:
     return scanned
 
 
-def _by_sha256(data: DataDirectory) -> dict[str, SegmentName]:
+def _segments_by_sha256(data: DataDirectory) -> dict[str, SegmentName]:
     """The sealed segments by the SHA-256 of their lines."""
-    found = ((recorded_sha256(segment.checksum), segment.name) for segment in sealed_segments(data))
-    return {sha256: name for sha256, name in found if sha256 is not None}
+    recorded = ((recorded_sha256(segment.checksum), segment.name) for segment in sealed_segments(data))
+    return {sha256: name for sha256, name in recorded if sha256 is not None}
 
 
-def _set_aside(data: DataDirectory, path: Path) -> Path:
-    """Keep the file in quarantine, under a name that no other content has."""
+def _quarantine(data: DataDirectory, path: Path) -> Path:
+    """Move the file to quarantine/, under a name that is unique to its content."""
     with path.open("rb") as file:
         sha256 = hashlib.file_digest(file, "sha256").hexdigest()
     kept = data.set_aside(f"{sha256[:16]}-{path.name}")

@@ -1,10 +1,10 @@
-"""What a rebuild can believe where parts are damaged or gone: the whole ones, and what
-lies beside them unnamed.
+"""Parts that a rebuild may use where referenced parts are damaged or missing: parts on
+disk that no snapshot references.
 
-In a copy of a running directory the parts of a day may be there in an earlier or a
-later form than the snapshot names. Each of them that can be read is believed for the
-days that lack something, or that have parts of a later generation; of events that stand
-in several of them one counts. No sha256 vouches for a part that no snapshot names.
+In a copy of a running directory the parts of a day may be there in an earlier or later
+form than the snapshot references. For days that lack something, or that have parts of a
+later generation, every readable part is used; an event in several of them counts once.
+No sha256 protects an unreferenced part.
 """
 
 from __future__ import annotations
@@ -17,8 +17,9 @@ from typing import NamedTuple
 import msgspec
 
 from compactor.context import PassContext
-from compactor.repair.directory_check import newer_parts
-from compactor.repair.reconstruct_snapshot import events_counted, read_part, with_part
+from compactor.fold.counters import total_events
+from compactor.repair.directory_check import parts_beyond
+from compactor.repair.reconstruct_snapshot import add_part, read_part
 from shared.disk.layout import DataDirectory, parse_part
 from shared.generations.part_integrity import PartError, part_error
 from shared.generations.part_presence import referenced_parts, unreferenced_parts
@@ -27,7 +28,7 @@ from shared.log import Log
 
 
 class DamagedPart(NamedTuple):
-    """A part that a snapshot names and that is not what it names."""
+    """A referenced part whose file is missing or differs from its sha256."""
 
     kind: str
     day: date
@@ -35,9 +36,9 @@ class DamagedPart(NamedTuple):
     error: PartError
 
 
-class Spare(NamedTuple):
-    """Counters that can stand for a day of which no archive is left, and how many
-    events they count.
+class FallbackCounters(NamedTuple):
+    """Counters that can replace a day whose archive is gone. `day` is the day with
+    them; `events` is how many events they count.
     """
 
     day: Day
@@ -45,41 +46,50 @@ class Spare(NamedTuple):
 
     @property
     def has_visitors(self) -> bool:
-        """Whether its visitors were counted for good, as they are before an archive
-        goes.
+        """Whether they include visitors, which are counted before an archive
+        expires.
         """
         return self.day.visitor_zone is not None
 
 
-class Salvaged(NamedTuple):
-    """The snapshot with the parts that are believed, which of them no snapshot names,
-    and spares by day.
+class AcceptedParts(NamedTuple):
+    """What a rebuild starts from.
+
+    `snapshot` references the intact parts and the accepted unreferenced ones;
+    `unreferenced` are the paths of the latter; `fallbacks` are counters by day.
     """
 
     snapshot: Snapshot
-    unnamed: frozenset[Path]
-    spares: dict[date, Spare]
+    unreferenced: frozenset[Path]
+    fallbacks: dict[date, FallbackCounters]
+
+    @property
+    def unreferenced_days(self) -> set[date]:
+        return {date.fromisoformat(path.parent.name) for path in self.unreferenced}
+
+    @property
+    def unreferenced_generations(self) -> set[int]:
+        return {parse_part(path.name) or 0 for path in self.unreferenced}
 
 
-def damaged_parts(data: DataDirectory, snapshot: Snapshot, log: Log) -> list[DamagedPart]:
-    """Read every part. Each that is damaged is a warning."""
-    found = []
-    for kind, day, part in referenced_parts(snapshot):
-        path = data.part(kind, day, part.generation)
-        if error := part_error(path, part):
-            found.append(DamagedPart(kind, day, part, error))
-            todo = "counters that lie there take its place; if none do, restore it from a backup: nothing else holds what it held"
-            log.warning(
-                "part_damaged",
-                part=str(path),
-                reason=str(error),
-                action=todo if snapshot.days[day].expired else "it is made again",
-            )
-    return found
+def find_damaged_parts(data: DataDirectory, snapshot: Snapshot, log: Log) -> list[DamagedPart]:
+    """Read every referenced part. Logs a warning for each damaged one."""
+    damaged = []
+    for each in referenced_parts(snapshot):
+        path = each.path(data)
+        if error := part_error(path, each.part):
+            damaged.append(DamagedPart(*each, error))
+            action = "none: the rebuild writes it again"
+            if snapshot.days[each.day].expired:
+                action = (
+                    "restore it from a backup, unless other counters of the day are on disk: no other file has its data"
+                )
+            log.warning("part_damaged", part=str(path), reason=str(error), action=action)
+    return damaged
 
 
-def without(snapshot: Snapshot, damaged: Iterable[DamagedPart]) -> Snapshot:
-    """The snapshot with whole archive parts only."""
+def without_damaged(snapshot: Snapshot, damaged: Iterable[DamagedPart]) -> Snapshot:
+    """The snapshot without its damaged archive parts."""
     broken = {(each.day, each.part) for each in damaged if each.kind == "archive"}
     days = {
         day: msgspec.structs.replace(kept, archive=tuple(part for part in kept.archive if (day, part) not in broken))
@@ -88,62 +98,58 @@ def without(snapshot: Snapshot, damaged: Iterable[DamagedPart]) -> Snapshot:
     return msgspec.structs.replace(snapshot, days=days)
 
 
-def salvage(context: PassContext, before: Snapshot, damaged: Iterable[DamagedPart]) -> Salvaged:
-    """Look for parts that no snapshot names, on the days of damaged parts and of those
-    that are newer than the snapshot.
+def collect_unreferenced_parts(context: PassContext, before: Snapshot, damaged: Iterable[DamagedPart]) -> AcceptedParts:
+    """Accept unreferenced parts on the days of damaged parts, and on days with parts
+    newer than the snapshot.
     """
-    data = context.data
     lost = {(each.kind, each.day) for each in damaged}
-    whole = without(before, damaged)
-    days = dict(whole.days)
-    unnamed: set[Path] = set()
-    spares: dict[date, Spare] = {}
-    for day in sorted(
-        {day for _, day in lost} | {date.fromisoformat(path.parent.name) for path in newer_parts(data, before)}
-    ):
+    intact = without_damaged(before, damaged)
+    days = dict(intact.days)
+    unreferenced: set[Path] = set()
+    fallbacks: dict[date, FallbackCounters] = {}
+    newer = {date.fromisoformat(path.parent.name) for path in parts_beyond(context.data, before.generation)}
+    for day in sorted({day for _, day in lost} | newer):
         kept = days.get(day, Day(before.as_of))
         if kept.expired and ("counters", day) not in lost:
-            continue  # its counters hold all its events: what is left of its archive adds none
-        archive, counters = _readable(context, before, day)
-        named = [kept.counters] if kept.counters and ("counters", day) not in lost else []
-        candidates = [*named, *counters] if kept.expired or ("archive", day) in lost else []
-        if candidates:
-            newest = max(candidates, key=lambda part: part.generation)
-            spares[day] = _spare(context, day, kept, newest)
-        unnamed |= {data.part("archive", day, part.generation) for part in archive}
+            continue  # its counters have all its events; leftovers of its archive add none
+        archive, counters = _readable_parts(context, before, day)
+        if kept.counters and ("counters", day) not in lost:
+            counters = [kept.counters, *counters]
+        if counters and (kept.expired or ("archive", day) in lost):
+            newest = max(counters, key=lambda part: part.generation)
+            fallbacks[day] = _fallback(context, day, kept, newest)
+        unreferenced |= {context.data.part("archive", day, part.generation) for part in archive}
         days[day] = _with_archive(kept, archive)
-    return Salvaged(msgspec.structs.replace(whole, days=days), frozenset(unnamed), spares)
+    return AcceptedParts(msgspec.structs.replace(intact, days=days), frozenset(unreferenced), fallbacks)
 
 
-def _readable(context: PassContext, snapshot: Snapshot, day: date) -> tuple[list[Part], list[Part]]:
-    """The archive parts and the counters of a day that the snapshot does not name and
-    that can be read, by generation.
-    """
-    data, log = context.data, context.log
+def _readable_parts(context: PassContext, snapshot: Snapshot, day: date) -> tuple[list[Part], list[Part]]:
+    """The readable unreferenced archive parts and counters of a day, by generation."""
+    data = context.data
     found: dict[Path, list[Part]] = {data.archive: [], data.counters: []}
     for path in unreferenced_parts(data, snapshot, day):
         part = read_part(context.database, path, parse_part(path.name) or 0)
         if part is None:
-            log.warning("part_damaged", part=str(path), reason="it cannot be read", action="no snapshot names it")
+            action = "none: no snapshot references it"
+            context.log.warning("part_damaged", part=str(path), reason="it cannot be read", action=action)
         else:
             found[path.parent.parent].append(part)
     return found[data.archive], found[data.counters]
 
 
 def _with_archive(kept: Day, archive: list[Part]) -> Day:
-    """The day with these parts, too. One whose archive had been given up has it back:
-    its counters can be made again.
+    """The day with these archive parts added. An expired day has an archive again, so
+    its counters can be recounted.
     """
     if not archive:
         return kept
     return msgspec.structs.replace(kept, archive=(*kept.archive, *archive), expired=False, visitor_zone=None)
 
 
-def _spare(context: PassContext, day: date, kept: Day, counters: Part) -> Spare:
-    """The day as it is without an archive, or without all of it."""
-    found = with_part(context, day, Day(kept.added_at), "counters", counters)
+def _fallback(context: PassContext, day: date, kept: Day, counters: Part) -> FallbackCounters:
+    found = add_part(context, day, Day(kept.added_at), "counters", counters)
     if kept.expired:
-        found = msgspec.structs.replace(
-            found, archive=kept.archive, visitor_zone=found.visitor_zone and kept.visitor_zone
-        )
-    return Spare(found, events_counted(context.database, context.data.part("counters", day, counters.generation)))
+        zone = found.visitor_zone and kept.visitor_zone
+        found = msgspec.structs.replace(found, archive=kept.archive, visitor_zone=zone)
+    events = total_events(context.database, context.data.part("counters", day, counters.generation))
+    return FallbackCounters(found, events)

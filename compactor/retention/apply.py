@@ -1,9 +1,9 @@
-"""Retention: what is old or too much goes, but never what is not folded, and never
-because a clock jumped (P9).
+"""Applies a retention plan: expired days leave the snapshot before the commit, expired
+segments are deleted after it (P9). plan.py decides which.
 
-Which days and segments go is decided in expiry.py. Before the archive of a day goes,
-its visitors are counted for good: per calendar day of FOLDLOG_TIMEZONE, in total and
-per value of each dimension. They stay with the day's counters.
+Before the archive of a day is deleted, its visitors are counted for good: per calendar
+day of FOLDLOG_TIMEZONE, in total and per value of each dimension. They are kept with
+the day's counters.
 """
 
 from __future__ import annotations
@@ -15,11 +15,12 @@ from pathlib import Path
 import msgspec
 
 from compactor.context import PassContext
+from compactor.fold.counters import total_events
 from compactor.generations.archive import archived_events
 from compactor.generations.kept import kept_snapshots
 from compactor.generations.part_writer import write_counters
-from compactor.retention.plan import LogFiles, RetentionPlan, is_past, plan_expiry
-from compactor.sql import sql_list
+from compactor.retention.plan import LogFiles, RetentionPlan, is_too_old, plan_expiry
+from compactor.sql import sql_file, sql_list
 from shared.disk.durable import remove
 from shared.disk.layout import DataDirectory
 from shared.generations.counter_schema import COUNTER_COLUMNS, OTHER, TOTAL
@@ -31,6 +32,8 @@ from shared.segments.sealed import Segment, file_sizes
 from shared.settings import Settings
 from shared.sql.archive_events import empty_relation_sql
 
+_COUNT_VISITORS = sql_file(__file__, "count_visitors.sql")
+
 
 def plan_retention(
     data: DataDirectory,
@@ -40,23 +43,23 @@ def plan_retention(
     now_ms: int,
     settings: Settings,
     *,
-    is_confirmed: bool = False,
+    confirmed: bool = False,
 ) -> RetentionPlan:
-    """What goes with the snapshot `after`. A segment that a snapshot may miss which may
-    have to take its place stays.
+    """What is deleted with the snapshot `after`. A segment is kept for as long as a
+    snapshot that may have to replace the newest has not folded it.
     """
     log = LogFiles(sealed, _sizes(data, sealed, now_ms, settings), [before, *kept_snapshots(data)])
-    return plan_expiry(before, after, log, now_ms, settings, is_confirmed=is_confirmed)
+    return plan_expiry(before, after, log, now_ms, settings, confirmed=confirmed)
 
 
 def _sizes(data: DataDirectory, sealed: Sequence[Segment], now_ms: int, settings: Settings) -> dict[str, int]:
-    """The bytes that the plan asks for: to look at every file of a log takes longer
-    than to list it.
+    """The sizes that the plan needs, by file name. Without a limit only expired files
+    are examined, because a stat of every file takes longer than a listing.
     """
     if settings.log_max_bytes:
         return file_sizes(data)
-    past = (segment for segment in sealed if is_past(segment, now_ms, settings))
-    paths = (path for segment in past for path in (segment.path, segment.checksum))
+    old = (segment for segment in sealed if is_too_old(segment, now_ms, settings))
+    paths = (path for segment in old for path in (segment.path, segment.checksum))
     return {path.name: size for path in paths if (size := _size(path)) is not None}
 
 
@@ -67,100 +70,107 @@ def _size(path: Path) -> int | None:
         return None
 
 
-def retain(context: PassContext, after: Snapshot, plan: RetentionPlan) -> Snapshot:
-    """The snapshot `after` without the days that go, and a record of this run in it.
-    Deletes nothing.
+def apply_retention(context: PassContext, after: Snapshot, plan: RetentionPlan) -> Snapshot:
+    """The snapshot `after` without the expired days, and with the record of this run.
+    Writes counters, deletes nothing.
     """
-    dropped = {item.what for item in plan.counters.going}
-    for item in plan.archive.going:
-        if item.what not in dropped:
-            after = _expire_archive(context, after, item.what)
+    dropped = {item.target for item in plan.counters.to_delete}
+    for item in plan.archive.to_delete:
+        if item.target not in dropped:
+            after = _expire_archive(context, after, item.target)
     forgotten = {day: after.forgotten.get(day, 0) + _events(context, after, day) for day in sorted(dropped)}
     days = {day: kept for day, kept in after.days.items() if day not in dropped}
-    return msgspec.structs.replace(
-        after, days=days, forgotten={**after.forgotten, **forgotten}, retention=plan.record(after.retention)
-    )
+    retention = plan.record(after.retention)
+    return msgspec.structs.replace(after, days=days, forgotten={**after.forgotten, **forgotten}, retention=retention)
 
 
-def remove_expired(plan: RetentionPlan) -> None:
-    """Delete the segments that go, each copy. Only after the commit of the snapshot
-    that this plan is recorded in.
+def delete_expired(plan: RetentionPlan) -> None:
+    """Delete the expired segments, with all their copies. Call it only after the commit
+    of the snapshot that records this plan.
     """
-    remove([path for item in plan.log.going for path in (*item.what.copies, item.what.checksum)])
+    remove([path for item in plan.log.to_delete for path in (*item.target.copies, item.target.checksum)])
 
 
 def log_retention(log: Log, run: Retention) -> None:
-    """A warning for each reason for which something is kept that should not be."""
+    """A warning for each reason for which something expired is kept."""
     if run.skipped:
         log.warning("retention_skipped", reason=run.skipped)
-    for kind, held in run.held.items():
-        todo = "`foldlog retain --dry-run` shows it, `foldlog retain --confirm` deletes it"
-        days = {"first": str(held.first), "last": str(held.last), "days": held.days, "kept_days": held.kept_days}
-        log.warning("retention_on_hold", kind=kind, **days, bytes=held.bytes, reason="most of it at once", action=todo)
+    for kind, hold in run.held.items():
+        action = "`foldlog retain --dry-run` shows the deletion, `foldlog retain --confirm` carries it out"
+        days = {"first": str(hold.first), "last": str(hold.last), "days": hold.days, "kept_days": hold.kept_days}
+        reason = "it would delete most of this kind at once"
+        log.warning("retention_on_hold", kind=kind, **days, bytes=hold.bytes, reason=reason, action=action)
     for kind, size in run.over_limit.items():
-        log.warning("retention_over_limit", kind=kind, bytes=size, reason="what is left may not go yet")
+        log.warning("retention_over_limit", kind=kind, bytes=size, reason="the rest may not be deleted yet")
+
+
+# --- expiry of a day's archive
 
 
 def _events(context: PassContext, snapshot: Snapshot, day: date) -> int:
-    """How many events the counters of a day know."""
+    """How many events the counters of a day contain. Raises PartDamaged."""
     counters = snapshot.days[day].counters
     if counters is None:
         return 0
-    path = str(verified_part(context.data, "counters", day, counters))
-    sql = f"SELECT coalesce(sum(events), 0)::BIGINT FROM read_parquet($1) WHERE dimension = '{TOTAL}'"
-    row = context.database.execute(sql, [path]).fetchone()
-    return row[0] if row else 0
+    return total_events(context.database, verified_part(context.data, "counters", day, counters))
 
 
 def _expire_archive(context: PassContext, snapshot: Snapshot, day: date) -> Snapshot:
-    settings = context.settings
+    """The snapshot without the archive of a day, whose counters now include
+    visitors.
+    """
     kept = snapshot.days[day]
-    parts = sql_list([verified_part(context.data, "counters", day, kept.counters)]) if kept.counters else ""
-    source = f"read_parquet({parts})" if parts else empty_relation_sql(COUNTER_COLUMNS)
+    source = empty_relation_sql(COUNTER_COLUMNS)
+    if kept.counters:
+        source = f"read_parquet({sql_list([verified_part(context.data, 'counters', day, kept.counters)])})"
     context.database.execute(f"CREATE OR REPLACE TEMP TABLE counted AS FROM {source}")
-    for local in _local_days(day, settings):
+    for local in _local_days(day, context.settings):
         utc_days = list(_utc_days(*local))
-        if not any(snapshot.days[d].expired for d in utc_days if d in snapshot.days):
+        # Once one of its UTC days has expired, the visitors of a local day cannot be
+        # counted any more.
+        if not any(snapshot.days[each].expired for each in utc_days if each in snapshot.days):
             _count_visitors(context, snapshot, local, utc_days)
     counters = write_counters(context, day, snapshot.generation)
-    gone = msgspec.structs.replace(kept, archive=(), counters=counters, expired=True, visitor_zone=settings.timezone)
-    return msgspec.structs.replace(snapshot, days={**snapshot.days, day: gone})
+    zone = context.settings.timezone
+    expired = msgspec.structs.replace(kept, archive=(), counters=counters, expired=True, visitor_zone=zone)
+    return msgspec.structs.replace(snapshot, days={**snapshot.days, day: expired})
 
 
 def _count_visitors(
     context: PassContext, snapshot: Snapshot, local: tuple[datetime, datetime], utc_days: list[date]
 ) -> None:
-    """Add rows to `counted`: visitors between two instants, in total and per value, for
-    each and for all of site and bot.
+    """Add to `counted` the visitors between two instants, in total and per value of
+    each dimension.
     """
     capped = {dimension for day in utc_days if day in snapshot.days for dimension in snapshot.days[day].capped}
-    values = {"start": local[0].replace(tzinfo=None), "end": local[1].replace(tzinfo=None)}
+    start, end = (instant.replace(tzinfo=None) for instant in local)
     source = archived_events(context.data, snapshot, utc_days)
     for dimension in (TOTAL, *DIMENSIONS):
-        value = "NULL::VARCHAR" if dimension == TOTAL else dimension
-        if dimension in capped:
-            column = dimension if dimension in {"event", "site"} else "value"
-            named = TOTAL if dimension in {"event", "site"} else dimension
-            value = (
-                f"CASE WHEN {dimension} IN (SELECT {column} FROM counted WHERE dimension = '{named}' AND visitors IS NULL) "
-                f"OR {dimension} IS NULL THEN {dimension} ELSE '{OTHER}' END"
-            )
+        value = _value_sql(dimension, is_capped=dimension in capped)
         context.database.execute(
-            f"""
-            INSERT INTO counted BY NAME
-            SELECT $start::TIMESTAMP AS bucket, site, bot, '{dimension}' AS dimension, value, 0 AS events,
-                count(DISTINCT visitor) AS visitors
-            FROM (SELECT site, bot, visitor, {value} AS value FROM {source} WHERE time >= $start AND time < $end)
-            GROUP BY GROUPING SETS ((value, site, bot), (value, site), (value, bot), (value))
-            HAVING count(*) > 0
-            """,
-            values,
+            "CREATE OR REPLACE TEMP VIEW dimension_values AS "
+            f"SELECT time, site, bot, visitor, {value} AS value FROM {source}"
         )
+        context.database.execute(_COUNT_VISITORS, {"start": start, "end": end, "dimension": dimension})
+
+
+def _value_sql(dimension: str, *, is_capped: bool) -> str:
+    """SQL of the value under which an event is counted. Values that the counters have
+    not kept are `(other)`.
+    """
+    if dimension == TOTAL:
+        return "NULL::VARCHAR"
+    if not is_capped:
+        return dimension
+    # Event and site are columns of every row; other dimensions have rows of their own.
+    column, rows = (dimension, TOTAL) if dimension in {"event", "site"} else ("value", dimension)
+    kept = f"SELECT {column} FROM counted WHERE dimension = '{rows}' AND visitors IS NULL"
+    return f"CASE WHEN {dimension} IN ({kept}) OR {dimension} IS NULL THEN {dimension} ELSE '{OTHER}' END"
 
 
 def _local_days(day: date, settings: Settings) -> Iterator[tuple[datetime, datetime]]:
-    """The calendar days of FOLDLOG_TIMEZONE that overlap a UTC day: (begin, end), in
-    UTC.
+    """The calendar days of FOLDLOG_TIMEZONE that overlap a UTC day: start and end (not
+    included), in UTC.
     """
     begins = datetime.combine(day, time(), UTC)
     local = begins.astimezone(settings.zone).date()
@@ -175,6 +185,7 @@ def _local_days(day: date, settings: Settings) -> Iterator[tuple[datetime, datet
 
 
 def _utc_days(start: datetime, end: datetime) -> Iterator[date]:
+    """The UTC days between two instants; `end` is not included."""
     day = start.date()
     while day <= (end - timedelta(microseconds=1)).date():
         yield day

@@ -1,8 +1,8 @@
-"""`foldlog retain`: retention when a person asks for it, by the code of the pass; or
-what it would take, and nothing changed.
+"""`foldlog retain`: a retention run on demand, with the code of the pass, or a preview
+that changes nothing.
 
-It is how a person says yes to what the guard of a scheduled pass holds. A clock in
-doubt cannot be overruled (P9).
+Its `--confirm` carries out the deletions that scheduled passes put on hold. A suspect
+clock cannot be overruled (P9).
 """
 
 from __future__ import annotations
@@ -15,8 +15,8 @@ from compactor.context import pass_context
 from compactor.generations.commit import commit
 from compactor.generations.history import load_or_restore_snapshot, prune_history
 from compactor.lock import LOCK_TIMEOUT_S, compactor_lock
-from compactor.repair.directory_check import begin
-from compactor.retention.apply import log_retention, plan_retention, remove_expired, retain
+from compactor.repair.directory_check import check_directory
+from compactor.retention.apply import apply_retention, delete_expired, log_retention, plan_retention
 from compactor.retention.plan import RetentionPlan
 from shared.disk.layout import DataDirectory
 from shared.generations.load import load_snapshot
@@ -27,35 +27,36 @@ from shared.settings import Settings
 from shared.timestamps import rfc3339
 
 
-def plan_only(data: DataDirectory, settings: Settings, now_ms: int, *, is_confirmed: bool) -> RetentionPlan:
-    """What `retain_now` would take. Needs no lock and changes nothing."""
+def preview_retention(data: DataDirectory, settings: Settings, now_ms: int, *, confirmed: bool) -> RetentionPlan:
+    """What `retain_now` would delete. Needs no lock and changes nothing."""
     before = load_snapshot(data)
     sealed = sealed_segments(data)
-    return plan_retention(data, before, _next(before, now_ms), sealed, now_ms, settings, is_confirmed=is_confirmed)
+    return plan_retention(data, before, _next(before, now_ms), sealed, now_ms, settings, confirmed=confirmed)
 
 
 def retain_now(
-    data: DataDirectory, settings: Settings, log: Log, clock: Callable[[], int], *, is_confirmed: bool
+    data: DataDirectory, settings: Settings, log: Log, clock: Callable[[], int], *, confirmed: bool
 ) -> RetentionPlan:
-    """Publish a generation without what is past its retention, then delete it. Returns
-    what was taken.
+    """Publish a generation without everything that is expired, then delete it. Returns
+    what was deleted.
 
-    With `is_confirmed` also what the guard would hold. Nothing is published while the
-    clock is in doubt, or before the first fold. `clock` is asked once the lock is held:
-    meanwhile a pass may have been. Raises CompactorBusy, CommitLost and CopyIncomplete.
+    With `confirmed` also the deletions on hold. Nothing is published while the clock is
+    suspect, or before the first fold. `clock` is read once the lock is held, because a
+    pass may have run meanwhile. Raises CompactorBusy, CommitLost and
+    InconsistentDirectory.
     """
     with compactor_lock(data, LOCK_TIMEOUT_S) as lock:
-        begin(data, log, lock)
+        check_directory(data, log, lock)
         before = load_or_restore_snapshot(data, log, lock)
         now_ms = clock()
         after = _next(before, now_ms)
-        plan = plan_retention(data, before, after, sealed_segments(data), now_ms, settings, is_confirmed=is_confirmed)
+        plan = plan_retention(data, before, after, sealed_segments(data), now_ms, settings, confirmed=confirmed)
         if plan.skipped or not before.generation:
             return plan
         with pass_context(data, settings, log, lock, now_ms) as context:
-            after = retain(context, after, plan)
+            after = apply_retention(context, after, plan)
             commit(data, before, after, lock)
-        remove_expired(plan)
+        delete_expired(plan)
         prune_history(data, after)
         log_retention(log, after.retention)
         return plan

@@ -1,11 +1,11 @@
-"""What retention will take, decided before it touches anything: pure functions of
+"""What retention deletes and why, decided before anything is touched: pure functions of
 snapshot, log, clock and settings (P9).
 
-First goes what is older than its retention, then the oldest of the rest until a kind
-fits into its limit of bytes. Nothing goes that is not folded, that a kept snapshot
-would miss, or that a late event may still have to be compared with. Two guards stand
-before it: while the clock is in doubt nothing goes, and what would take most of a kind
-at once waits for a person.
+First everything older than its retention expires, then the oldest of the rest until a
+kind fits into its limit of bytes. Three things never expire: what is not folded, what a
+kept snapshot would lack, and days that a late event may still be compared with. Two
+guards come first: while the clock is suspect nothing is deleted (clock_guard.py), and a
+deletion of most of a kind at once needs confirmation.
 """
 
 from __future__ import annotations
@@ -15,81 +15,76 @@ from dataclasses import dataclass, replace
 from datetime import date, timedelta
 from typing import Generic, Literal, NamedTuple, TypeVar
 
+from compactor.retention.clock_guard import DAY_MS, clock_anomaly, clock_suspect_since
 from shared.generations.snapshot import EMPTY_TIME, Retention, RetentionHold, Snapshot
 from shared.lateness import ARCHIVE_MIN_DAYS
 from shared.segments.sealed import Segment
 from shared.settings import Settings
-from shared.timestamps import DAY_S, epoch_ms, rfc3339, utc_day
+from shared.timestamps import epoch_ms, rfc3339, utc_day
 
-DAY_MS = DAY_S * 1000
-CLOCK_AHEAD_MAX_MS = 2 * DAY_MS
-# How far the clock may step back before deletion stops for two days. Stricter than an
-# hour, a small correction by NTP would stop it; the doctor reports those already.
-CLOCK_STEP_BACK_MAX_MS = 3600 * 1000
-CLOCK_STEADY_MS = CLOCK_AHEAD_MAX_MS
-# A pass that takes more days of a kind than this, and more than half of them, was not
-# meant or should be looked at.
-UNGUARDED_DAYS = 7
+# Deleting more than this many days and more than half of a kind needs confirmation.
+UNCONFIRMED_DAYS_MAX = 7
 
-Why = Literal["age", "size"]
+Reason = Literal["age", "size"]
 T = TypeVar("T")
 
 
 @dataclass(frozen=True)
 class Item(Generic[T]):
-    """A segment, or a day of the archive or the counters. `why` it goes, or None;
-    `is_free`: it may go for its size.
+    """A segment, or a day of the archive or of the counters.
 
-    `day` is the UTC day that it is of: for a segment that on which it was sealed.
+    `day` is its UTC day: of a segment, the day on which it was sealed. `reason` is why
+    it expires, or None. `evictable`: it may be deleted to meet a limit of bytes.
     """
 
-    what: T
+    target: T
     day: date
     bytes: int
-    why: Why | None
-    is_free: bool
+    reason: Reason | None
+    evictable: bool
 
 
 @dataclass(frozen=True)
 class KindPlan(Generic[T]):
-    """What goes of one kind, oldest first.
+    """What expires of one kind, oldest first.
 
-    `excess_bytes` are above its limit once nothing in it is too old, `over_bytes` those
-    that stay because no more of it may go.
+    `excess_bytes`: above its limit once everything too old is deleted.
+    `undeletable_bytes`: above its limit, but not evictable.
     """
 
     kind: str
     kept_days: int = 0
-    past: tuple[Item[T], ...] = ()
+    expired: tuple[Item[T], ...] = ()
     excess_bytes: int = 0
-    over_bytes: int = 0
-    is_held: bool = False
+    undeletable_bytes: int = 0
+    on_hold: bool = False
 
     @property
-    def going(self) -> tuple[Item[T], ...]:
-        """What is past its retention, or nothing while that is held for a person to
-        look at.
-        """
-        return () if self.is_held else self.past
+    def to_delete(self) -> tuple[Item[T], ...]:
+        """What is expired; nothing while the deletion is on hold."""
+        return () if self.on_hold else self.expired
 
     @property
-    def held(self) -> RetentionHold | None:
-        """What is held, as the snapshot says it."""
-        if not self.is_held:
+    def hold(self) -> RetentionHold | None:
+        """The deletion on hold, as it is recorded in the snapshot."""
+        if not self.on_hold:
             return None
-        days = {item.day for item in self.past}
-        return RetentionHold(len(days), self.kept_days, sum(item.bytes for item in self.past), min(days), max(days))
+        days = {item.day for item in self.expired}
+        size = sum(item.bytes for item in self.expired)
+        return RetentionHold(len(days), self.kept_days, size, min(days), max(days))
 
 
 @dataclass(frozen=True)
 class RetentionPlan:
-    """What a pass deletes. `skipped` says why it deletes nothing, `doubted_since` since
-    when the clock is not believed.
+    """What a pass deletes.
+
+    `at` and `clock_suspect_since` are times in RFC 3339. `skipped` is why it deletes
+    nothing, or None.
     """
 
     at: str
     skipped: str | None = None
-    doubted_since: str | None = None
+    clock_suspect_since: str | None = None
     log: KindPlan[Segment] = KindPlan("log")
     archive: KindPlan[date] = KindPlan("archive")
     counters: KindPlan[date] = KindPlan("counters")
@@ -99,152 +94,130 @@ class RetentionPlan:
         return self.log, self.archive, self.counters
 
     def record(self, last: Retention) -> Retention:
-        """This run as the snapshot says it, after the `last` one."""
-        held = {plan.kind: plan.held for plan in self.kinds if plan.held is not None}
-        before = last.succeeded_at or (None if last.at == EMPTY_TIME else last.at)
+        """The record of this run for the snapshot, after the `last` one."""
+        holds = {plan.kind: plan.hold for plan in self.kinds if plan.hold is not None}
+        last_success = last.succeeded_at or (None if last.at == EMPTY_TIME else last.at)
         return Retention(
             at=self.at,
-            segments=len(self.log.going),
-            archive_days=len(self.archive.going),
-            counter_days=len(self.counters.going),
+            segments=len(self.log.to_delete),
+            archive_days=len(self.archive.to_delete),
+            counter_days=len(self.counters.to_delete),
             skipped=self.skipped,
-            doubted_since=self.doubted_since,
-            succeeded_at=before if self.skipped or held else self.at,
-            held=held,
-            over_limit={plan.kind: plan.over_bytes for plan in self.kinds if plan.over_bytes},
+            doubted_since=self.clock_suspect_since,
+            succeeded_at=last_success if self.skipped or holds else self.at,
+            held=holds,
+            over_limit={plan.kind: plan.undeletable_bytes for plan in self.kinds if plan.undeletable_bytes},
         )
 
 
 class LogFiles(NamedTuple):
-    """What must be known of the log.
+    """The log as the plan needs it.
 
-    Its sealed segments, the bytes of its files by name (of all where there is a limit,
-    else of segments whose time is up), and the snapshots that may have to take the
-    place of the newest.
+    `sizes`: bytes of its files by name (of all files where there is a limit, otherwise
+    of expired segments). `fallbacks`: the kept snapshots, one of which may have to
+    replace the newest.
     """
 
     sealed: Sequence[Segment]
     sizes: Mapping[str, int]
-    spares: Sequence[Snapshot]
+    fallbacks: Sequence[Snapshot]
 
 
 def plan_expiry(
-    before: Snapshot, after: Snapshot, log: LogFiles, now_ms: int, settings: Settings, *, is_confirmed: bool = False
+    before: Snapshot, after: Snapshot, log: LogFiles, now_ms: int, settings: Settings, *, confirmed: bool = False
 ) -> RetentionPlan:
-    """What retention takes between the published snapshot and the next one.
-    `is_confirmed`: a person wants it all to go.
+    """What expires between the published snapshot and the next one. `confirmed`: an
+    operator confirmed the deletions on hold.
     """
-    if doubt := clock_doubt(before, now_ms):
-        return RetentionPlan(rfc3339(now_ms), doubt, doubted_since(before, now_ms))
-    segments = _segments(after, log, now_ms, settings)
-    log_bytes = sum(log.sizes.values())
-    log_days = {segment.name.sealed_at.date() for segment in log.sealed}
-    log_plan = _plan_kind("log", segments, log_days, log_bytes, settings.log_max_bytes, is_confirmed)
-    archived = {day: sum(part.bytes for part in kept.archive) for day, kept in after.days.items() if kept.archive}
-    days = _archive_days(after, archived, now_ms, settings)
-    archive = _plan_kind("archive", days, archived, sum(archived.values()), settings.archive_max_bytes, is_confirmed)
-    remaining = archived.keys() - {item.what for item in archive.going}
-    counted = {day: kept.counters.bytes if kept.counters else 0 for day, kept in after.days.items()}
-    days = _counter_days(after, {day: size for day, size in counted.items() if day not in remaining}, now_ms, settings)
-    counters = _plan_kind("counters", days, counted, sum(counted.values()), settings.counters_max_bytes, is_confirmed)
-    return RetentionPlan(rfc3339(now_ms), log=log_plan, archive=archive, counters=counters)
+    if anomaly := clock_anomaly(before, now_ms):
+        return RetentionPlan(rfc3339(now_ms), anomaly, clock_suspect_since(before, now_ms))
+    archive = _plan_archive(after, now_ms, settings, confirmed)
+    return RetentionPlan(
+        rfc3339(now_ms),
+        log=_plan_log(after, log, now_ms, settings, confirmed),
+        archive=archive,
+        counters=_plan_counters(after, archive, now_ms, settings, confirmed),
+    )
+
+
+def _plan_log(after: Snapshot, log: LogFiles, now_ms: int, settings: Settings, confirmed: bool) -> KindPlan[Segment]:
+    items = _deletable_segments(after, log, now_ms, settings)
+    days = {segment.name.sealed_at.date() for segment in log.sealed}
+    return _plan_kind("log", items, days, sum(log.sizes.values()), settings.log_max_bytes, confirmed)
+
+
+def _plan_archive(after: Snapshot, now_ms: int, settings: Settings, confirmed: bool) -> KindPlan[date]:
+    sizes = {day: sum(part.bytes for part in kept.archive) for day, kept in after.days.items() if kept.archive}
+    items = _archive_days(after, sizes, now_ms, settings)
+    return _plan_kind("archive", items, sizes, sum(sizes.values()), settings.archive_max_bytes, confirmed)
+
+
+def _plan_counters(
+    after: Snapshot, archive: KindPlan[date], now_ms: int, settings: Settings, confirmed: bool
+) -> KindPlan[date]:
+    """The counters of a day are kept for as long as it has an archive."""
+    sizes = {day: kept.counters.bytes if kept.counters else 0 for day, kept in after.days.items()}
+    archived = {day for day, kept in after.days.items() if kept.archive} - {item.target for item in archive.to_delete}
+    items = _counter_days(after, {day: size for day, size in sizes.items() if day not in archived}, now_ms, settings)
+    return _plan_kind("counters", items, sizes, sum(sizes.values()), settings.counters_max_bytes, confirmed)
 
 
 def _plan_kind(
-    kind: str, items: Iterable[Item[T]], kept: Iterable[date], total: int, max_bytes: int, is_confirmed: bool
+    kind: str, items: Iterable[Item[T]], kept: Iterable[date], total: int, max_bytes: int, confirmed: bool
 ) -> KindPlan[T]:
-    """Of items that come oldest first: those past their age, then others until the kind
+    """Of `items`, oldest first: those past their age, then more of them until the kind
     fits into its limit.
     """
-    past: list[Item[T]] = []
+    expired: list[Item[T]] = []
     over = total - max_bytes if max_bytes else 0
     for item in items:
-        if not item.why and (over <= 0 or not item.is_free):
-            break  # as is every later one
-        past.append(item if item.why else replace(item, why="size"))
+        if not item.reason and (over <= 0 or not item.evictable):
+            break  # every later item is younger
+        expired.append(item if item.reason else replace(item, reason="size"))
         over -= item.bytes
-    by_size = sum(item.bytes for item in past if item.why == "size")
+    by_size = sum(item.bytes for item in expired if item.reason == "size")
     excess = max(0, over + by_size) if max_bytes else 0
-    days, kept_days = {item.day for item in past}, len(set(kept))
-    is_held = len(days) > UNGUARDED_DAYS and 2 * len(days) > kept_days and not is_confirmed
-    return KindPlan(kind, kept_days, tuple(past), excess, max(0, over) if max_bytes else 0, is_held)
+    days, kept_days = {item.day for item in expired}, len(set(kept))
+    on_hold = len(days) > UNCONFIRMED_DAYS_MAX and 2 * len(days) > kept_days and not confirmed
+    return KindPlan(kind, kept_days, tuple(expired), excess, max(0, over) if max_bytes else 0, on_hold)
 
 
-def _segments(after: Snapshot, log: LogFiles, now_ms: int, settings: Settings) -> Iterator[Item[Segment]]:
-    """Segments that may go, by when they were sealed: folded in this snapshot and in
-    all that may take its place.
+def _deletable_segments(after: Snapshot, log: LogFiles, now_ms: int, settings: Settings) -> Iterator[Item[Segment]]:
+    """Segments by the time of their seal. Left out are those that this snapshot or one
+    of the fallbacks has not folded.
     """
     for segment in sorted(log.sealed, key=lambda segment: (segment.name.sealed_at, segment.name)):
-        is_old = is_past(segment, now_ms, settings)
-        if all(snapshot.has_folded(segment.name) for snapshot in (after, *log.spares)):
+        if all(snapshot.has_folded(segment.name) for snapshot in (after, *log.fallbacks)):
             size = log.sizes.get(segment.path.name, 0) + log.sizes.get(segment.name.checksum, 0)
-            yield Item(segment, segment.name.sealed_at.date(), size, "age" if is_old else None, is_free=True)
+            reason: Reason | None = "age" if is_too_old(segment, now_ms, settings) else None
+            yield Item(segment, segment.name.sealed_at.date(), size, reason, evictable=True)
 
 
-def is_past(segment: Segment, now_ms: int, settings: Settings) -> bool:
+def is_too_old(segment: Segment, now_ms: int, settings: Settings) -> bool:
     """Whether it was sealed longer ago than the log is kept."""
     return segment.name.sealed_at.timestamp() * 1000 < now_ms - settings.log_retention_days * DAY_MS
 
 
-def _archive_days(after: Snapshot, archived: Mapping[date, int], now_ms: int, settings: Settings) -> list[Item[date]]:
-    """Days that have an archive. The older the later of the day and the last fold into
-    it.
+def _archive_days(after: Snapshot, sizes: Mapping[date, int], now_ms: int, settings: Settings) -> Iterator[Item[date]]:
+    """Days that have an archive, oldest first. The age of a day counts from the day or
+    from the last fold into it, whichever is later.
     """
     oldest = utc_day(now_ms) - timedelta(days=settings.archive_retention_days)
-    oldest_free = utc_day(now_ms) - timedelta(days=ARCHIVE_MIN_DAYS)
-    return [
-        Item(day, day, archived[day], "age" if since < oldest else None, is_free=since < oldest_free)
-        for since, day in sorted((_since(after, day), day) for day in archived)
-    ]
+    oldest_evictable = utc_day(now_ms) - timedelta(days=ARCHIVE_MIN_DAYS)
+    for since, day in _by_age(after, sizes):
+        yield Item(day, day, sizes[day], "age" if since < oldest else None, evictable=since < oldest_evictable)
 
 
-def _counter_days(after: Snapshot, counted: Mapping[date, int], now_ms: int, settings: Settings) -> list[Item[date]]:
-    """Days of which the counters are all that is left. 0 days of retention keep them
-    for ever.
+def _counter_days(after: Snapshot, sizes: Mapping[date, int], now_ms: int, settings: Settings) -> Iterator[Item[date]]:
+    """Days that have counters only, oldest first. 0 days of retention keep counters for
+    ever.
     """
     oldest = utc_day(now_ms) - timedelta(days=settings.counters_retention_days)
-    return [
-        Item(
-            day, day, counted[day], "age" if settings.counters_retention_days and since < oldest else None, is_free=True
-        )
-        for since, day in sorted((_since(after, day), day) for day in counted)
-    ]
+    for since, day in _by_age(after, sizes):
+        is_old = settings.counters_retention_days > 0 and since < oldest
+        yield Item(day, day, sizes[day], "age" if is_old else None, evictable=True)
 
 
-def _since(snapshot: Snapshot, day: date) -> date:
-    return max(day, utc_day(epoch_ms(snapshot.days[day].added_at)))
-
-
-def clock_doubt(snapshot: Snapshot, now_ms: int) -> str | None:
-    """Why nothing may be deleted in this pass (P9), or None. A clock that jumped must
-    not make anything old.
-
-    A wrong clock may stay wrong, and the next pass finds it where this one left it. So
-    after a jump nothing is deleted until the clock has been steady for as long as
-    somebody may take to notice.
-    """
-    if snapshot.generation == 0:
-        return None
-    last_ms = epoch_ms(snapshot.as_of)
-    if now_ms < last_ms:
-        return "the clock is behind the last snapshot"
-    if now_ms > last_ms + CLOCK_AHEAD_MAX_MS:
-        return "the clock is more than 48 hours ahead of the last snapshot"
-    since = snapshot.retention.doubted_since
-    if since and now_ms < epoch_ms(since) + CLOCK_STEADY_MS:
-        return (
-            f"the clock jumped; if it stays steady, retention goes on at {rfc3339(epoch_ms(since) + CLOCK_STEADY_MS)}"
-        )
-    return None
-
-
-def doubted_since(snapshot: Snapshot, now_ms: int) -> str | None:
-    """When, by the clock of now, it jumped; None once it has been steady for long
-    enough.
-    """
-    if snapshot.generation == 0:
-        return None
-    last_ms = epoch_ms(snapshot.as_of)
-    if not last_ms - CLOCK_STEP_BACK_MAX_MS <= now_ms <= last_ms + CLOCK_AHEAD_MAX_MS:
-        return rfc3339(now_ms)
-    return snapshot.retention.doubted_since if clock_doubt(snapshot, now_ms) else None
+def _by_age(snapshot: Snapshot, days: Iterable[date]) -> list[tuple[date, date]]:
+    """Pairs of the day from which its age counts, and the day itself."""
+    return sorted((max(day, utc_day(epoch_ms(snapshot.days[day].added_at))), day) for day in days)

@@ -1,4 +1,4 @@
-"""`foldlog backup`: everything acknowledged so far, with hard links."""
+"""`foldlog backup`: back up everything acknowledged so far, with hard links."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from compactor.backup import Backup, backup, leftovers
+from compactor.backup import Backup, backup, leftover_backups
 from foldlog.preflight import require_data_dir
 from foldlog.quantities import size
 from foldlog.terminal import line
@@ -21,19 +21,16 @@ from shared.settings import Settings
 def run(given: argparse.Namespace, _settings: Settings, data: DataDirectory, log: Log) -> int:
     """Returns the exit code."""
     made = backup(require_data_dir(data), Path(given.destination), log)
-    show(Console(), made, leftovers(made.path))
+    show(Console(), made, leftover_backups(made.path))
     return DONE
 
 
-def show(console: Console, made: Backup, left: Sequence[Path]) -> None:
-    """What a backup holds, and how to look whether it does. Lines stay whole: they are
-    there to be copied.
+def show(console: Console, made: Backup, leftovers: Sequence[Path]) -> None:
+    """What the backup holds, and the command that checks it. Lines are not wrapped, so
+    that the commands can be copied.
     """
     files = f"{made.segments:,} segments and {made.parts:,} parts, {size(made.bytes)} in all"
-    lines = [
-        f"{made.path} holds generation {made.generation:,}: {files}, which it shares with the data directory",
-        f"to check it: FOLDLOG_DATA_DIR={made.path} foldlog verify",
-        *(f"{path} is what a backup left that was killed; to remove it: rm -r {path}" for path in left),
-    ]
-    for text in lines:
-        line(console, text)
+    line(console, f"{made.path} holds generation {made.generation:,}: {files}, shared with the data directory")
+    line(console, f"to check it: FOLDLOG_DATA_DIR={made.path} foldlog verify")
+    for path in leftovers:
+        line(console, f"{path} is left from a backup that was killed; to remove it: rm -r {path}")

@@ -1,4 +1,4 @@
-"""`foldlog compress`: folded segments become smaller."""
+"""`foldlog compress`: compress folded segments."""
 
 from __future__ import annotations
 
@@ -26,8 +26,10 @@ def run(given: argparse.Namespace, _settings: Settings, data: DataDirectory, _lo
 
 
 def show(console: Console, done: Compressed) -> None:
-    """What was done in one line, and one for each segment that was left as it is."""
+    """One line for all compressed segments, and one for each that was not
+    compressed.
+    """
     sizes = f": {size(done.bytes_before)} became {size(done.bytes_after)}" if done.segments else ""
     console.print(plain(f"compressed {done.segments:,} segments{sizes}"))
     for file, reason in done.left.items():
-        console.print(plain(f"left as it is: log/{file} {reason}. To do: run `foldlog verify`."))
+        console.print(plain(f"not compressed: log/{file} {reason}. To do: run `foldlog verify`."))

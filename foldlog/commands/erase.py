@@ -1,4 +1,4 @@
-"""`foldlog erase`: one visitor is removed for good."""
+"""`foldlog erase`: erase one visitor for good."""
 
 from __future__ import annotations
 
@@ -7,8 +7,9 @@ from collections.abc import Sequence
 
 from rich.console import Console
 
-from compactor.erasure.footprint import Found, Sought
-from compactor.erasure.rewrite import look
+from compactor.erasure.footprint import VisitorFootprint
+from compactor.erasure.rewrite import preview_erasure
+from compactor.erasure.visitor_filter import VisitorFilter
 from compactor.lock import CompactorBusy
 from compactor.process import erase_now
 from foldlog.preflight import require_data_dir
@@ -20,62 +21,63 @@ from shared.exit_codes import DONE, TemporaryFailure
 from shared.log import Log
 from shared.settings import Settings
 
-_NOBODYS = (
-    "What nobody can erase: events that came without a visitor id carry a hash made with a salt that is destroyed at midnight. "
-    "Nobody can tell any more which of them were one person's. Counters name nobody, and stay where the archive is gone."
+_NOT_ERASABLE = (
+    "Not erased: events without a visitor id. They carry a hash made with a salt that is destroyed at midnight, so no one can "
+    "find out any more which of them belong to one person. Counters contain no visitor ids; they are kept where the archive "
+    "has expired."
 )
 
 
 def run(given: argparse.Namespace, settings: Settings, data: DataDirectory, log: Log) -> int:
     """Returns the exit code."""
+    require_data_dir(data)
     if given.dry_run:
-        found = look(require_data_dir(data), settings, Sought(given.visitor, given.site))
-        would_erase(Console(), found)
+        show_preview(Console(), preview_erasure(data, settings, VisitorFilter(given.visitor, given.site)))
         return DONE
-    asked = create_request(require_data_dir(data), given.visitor, given.site)
+    request = create_request(data, given.visitor, given.site)
     try:
         erase_now(data, settings, log)
     except CompactorBusy as error:
-        pending = "It has been asked to erase, and will: `foldlog status` shows what is pending"
-        raise TemporaryFailure(f"{error}. {pending}") from None
-    begun, done = progress_of(data, asked.request)
-    if begun is None or done is None:
-        raise TemporaryFailure(
-            "a segment that is still open holds the visitor; the next pass after it is sealed erases"
+        pending = (
+            "The request is recorded, and the next pass carries it out: `foldlog status` shows whether it is pending"
         )
-    erased(Console(), begun, done)
+        raise TemporaryFailure(f"{error}. {pending}") from None
+    started, completed = progress_of(data, request.request)
+    if started is None or completed is None:
+        raise TemporaryFailure("an active segment holds the visitor; the next pass after it is sealed erases them")
+    show_erased(Console(), started, completed)
     return DONE
 
 
-def would_erase(console: Console, found: Found) -> None:
-    """What an erasure would take."""
+def show_preview(console: Console, found: VisitorFootprint) -> None:
+    """What an erasure would remove, and what it would not."""
     sums = (found.events, len(found.days), found.lines, len(found.segments), sum(found.quarantine.values()))
-    console.print(plain(f"would erase {_erasure(*sums)}"))
+    console.print(plain(f"would erase {_summary(*sums)}"))
     if found.unfolded:
-        console.print(plain(f"not folded yet: {counted(found.unfolded, 'line')}, folded first and erased as well"))
-    _not_erased(console, found.other_sites, found.mentions, [path.name for path in found.unreadable])
+        unfolded = counted(found.unfolded, "line")
+        console.print(plain(f"not folded yet: {unfolded}, which would be folded first and erased as well"))
+    _show_not_erased(console, found.other_sites, found.mentions, [path.name for path in found.unreadable])
 
 
-def erased(console: Console, begun: ErasureStarted, done: ErasureCompleted) -> None:
+def show_erased(console: Console, started: ErasureStarted, completed: ErasureCompleted) -> None:
     """What was erased, and what was not."""
-    sums = (begun.events, begun.days, begun.lines, begun.segments, begun.quarantined)
-    console.print(plain(f"erased {_erasure(*sums)}; generation {done.generation:,}"))
-    _not_erased(console, begun.other_sites, begun.mentions, begun.unreadable)
-    console.print("Backups and exports that were made before hold the visitor still.")
+    sums = (started.events, started.days, started.lines, started.segments, started.quarantined)
+    console.print(plain(f"erased {_summary(*sums)}; generation {completed.generation:,}"))
+    _show_not_erased(console, started.other_sites, started.mentions, started.unreadable)
+    console.print("Backups and exports that were made before still hold the visitor.")
 
 
-def _erasure(events: int, days: int, lines: int, segments: int, quarantined: int) -> str:
+def _summary(events: int, days: int, lines: int, segments: int, quarantined: int) -> str:
     of_log = f"{counted(lines, 'line')} of {counted(segments, 'segment')}"
     return f"{counted(events, 'event')} on {counted(days, 'day')}, {of_log}, {counted(quarantined, 'quarantined line')}"
 
 
-def _not_erased(console: Console, other_sites: int, mentions: int | None, unreadable: Sequence[str]) -> None:
+def _show_not_erased(console: Console, other_sites: int, mentions: int | None, unreadable: Sequence[str]) -> None:
     if other_sites:
-        console.print(f"on other sites, left because of --site: {counted(other_sites, 'event')} of the visitor")
+        console.print(f"not erased because of --site: {counted(other_sites, 'event')} of the visitor on other sites")
     if mentions:
-        console.print(
-            f"left: {counted(mentions, 'event')} of others with the same text in some field, a URL or a property"
-        )
+        events = counted(mentions, "event")
+        console.print(f"not erased: {events} of other visitors with the same text in some field, a URL or a property")
     for name in unreadable:
-        console.print(plain(f"{name} in quarantine/ or log/ cannot be read: look at it, or delete it"))
-    console.print(_NOBODYS)
+        console.print(plain(f"not searched: {name} in quarantine/ or log/ cannot be read; inspect or delete it"))
+    console.print(_NOT_ERASABLE)

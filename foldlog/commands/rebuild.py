@@ -1,13 +1,14 @@
-"""`foldlog rebuild`: the retained log is folded again."""
+"""`foldlog rebuild`: fold the retained log again."""
 
 from __future__ import annotations
 
 import argparse
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from rich.console import Console
 
-from compactor.repair.rebuild import DayChange, rebuild
+from compactor.repair.rebuild import rebuild
+from compactor.repair.rebuild_days import DayChange
 from foldlog.preflight import require_data_dir
 from foldlog.terminal import plain, table
 from shared.disk.layout import DataDirectory
@@ -15,6 +16,8 @@ from shared.exit_codes import DONE
 from shared.log import Log
 from shared.settings import Settings
 from shared.timestamps import now_ms
+
+_COLUMNS = ("events before", "after", "visitors before", "after", "rows that differ")
 
 
 def run(given: argparse.Namespace, settings: Settings, data: DataDirectory, log: Log) -> int:
@@ -24,28 +27,27 @@ def run(given: argparse.Namespace, settings: Settings, data: DataDirectory, log:
     return DONE
 
 
-def show(console: Console, made: Sequence[DayChange], *, dry_run: bool) -> None:
-    """What a rebuild changed, day by day."""
-    changed = [day for day in made if day.changed]
+def show(console: Console, compared: Sequence[DayChange], *, dry_run: bool) -> None:
+    """The days that changed, as a table, then their damage and losses."""
+    changed = [day for day in compared if day.changed]
     if changed:
-        columns = [("day", False)] + [
-            (name, True) for name in ("events before", "after", "visitors before", "after", "rows that differ")
-        ]
+        columns = [("day", False), *((name, True) for name in _COLUMNS)]
         rows = [
             (d.day, d.events_before, d.events_after, d.visitors_before, d.visitors_after, d.rows_changed)
             for d in changed
         ]
         table(console, columns, rows)
     for day in changed:
-        if day.damaged:
-            console.print(
-                plain(f"{day.day}: {day.damaged} damaged parts {'would be' if dry_run else 'were'} made again")
-            )
-        if day.found:
-            console.print(plain(f"{day.day}: {day.found} events come from parts that the snapshot does not name"))
-        if day.gone:
-            console.print(
-                plain(f"{day.day}: {day.gone} of {day.events_before} events are in no part and no log: they are gone")
-            )
+        for text in _remarks(day, dry_run=dry_run):
+            console.print(plain(f"{day.day}: {text}"))
     verb = "would change" if dry_run else "changed"
-    console.print(plain(f"{len(changed)} of {len(made)} days {verb}"))
+    console.print(plain(f"{len(changed)} of {len(compared)} days {verb}"))
+
+
+def _remarks(day: DayChange, *, dry_run: bool) -> Iterator[str]:
+    if day.damaged:
+        yield f"{day.damaged} damaged parts {'would be' if dry_run else 'were'} written again"
+    if day.found:
+        yield f"{day.found} events come from parts that the snapshot does not reference"
+    if day.lost:
+        yield f"{day.lost} of {day.events_before} events are lost: no part and no segment has them"

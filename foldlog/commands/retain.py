@@ -1,4 +1,4 @@
-"""`foldlog retain`: what is past its retention is deleted now."""
+"""`foldlog retain`: delete what is past its retention now."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from typing import Any
 
 from rich.console import Console
 
-from compactor.retention.command import plan_only, retain_now
-from compactor.retention.plan import KindPlan, RetentionPlan
+from compactor.retention.command import preview_retention, retain_now
+from compactor.retention.plan import Item, KindPlan, RetentionPlan
 from foldlog.preflight import require_data_dir
 from foldlog.quantities import size
 from foldlog.terminal import line
@@ -22,41 +22,47 @@ from shared.timestamps import now_ms
 
 def run(given: argparse.Namespace, settings: Settings, data: DataDirectory, log: Log) -> int:
     """Returns the exit code."""
+    require_data_dir(data)
     if given.dry_run:
-        plan = plan_only(require_data_dir(data), settings, now_ms(), is_confirmed=given.confirm)
+        plan = preview_retention(data, settings, now_ms(), confirmed=given.confirm)
     else:
-        plan = retain_now(require_data_dir(data), settings, log, now_ms, is_confirmed=given.confirm)
+        plan = retain_now(data, settings, log, now_ms, confirmed=given.confirm)
     show(Console(), plan, settings, dry_run=given.dry_run)
     return TRY_AGAIN if plan.skipped and not given.dry_run else DONE
 
 
-def show(console: Console, plan: RetentionPlan, found: Settings, *, dry_run: bool) -> None:
-    """What retention takes or took, a line for each kind and reason, and what it leaves
-    though it should not.
+def show(console: Console, plan: RetentionPlan, settings: Settings, *, dry_run: bool) -> None:
+    """A line for each kind and reason, and one for each kind that stays above its
+    limit.
     """
+    nothing = f"nothing {'would be' if dry_run else 'was'} deleted"
     if plan.skipped:
-        line(console, f"nothing {'would go' if dry_run else 'was deleted'}: {plan.skipped}")
+        line(console, f"{nothing}: {plan.skipped}")
         return
     for kind in plan.kinds:
-        for text in _expiring(kind, found, "would go" if dry_run else "deleted"):
+        for text in _kind_lines(kind, settings, "would delete" if dry_run else "deleted"):
             line(console, text)
-    if not any(kind.going for kind in plan.kinds):
-        line(console, "nothing would go" if dry_run else "nothing was deleted")
-    if any(kind.is_held for kind in plan.kinds):
-        line(console, "what is held is most of its kind at once; `foldlog retain --confirm` deletes it")
+    if not any(kind.to_delete for kind in plan.kinds):
+        line(console, nothing)
+    if any(kind.on_hold for kind in plan.kinds):
+        line(console, "a deletion on hold would remove most of its kind; `foldlog retain --confirm` carries it out")
 
 
-def _expiring(kind: KindPlan[Any], found: Settings, verb: str) -> Iterator[str]:
+def _kind_lines(kind: KindPlan[Any], settings: Settings, verb: str) -> Iterator[str]:
     reasons = {
-        "age": f"older than {getattr(found, f'{kind.kind}_retention_days')} days",
+        "age": f"older than {getattr(settings, f'{kind.kind}_retention_days')} days",
         "size": f"over FOLDLOG_{kind.kind.upper()}_MAX_BYTES by {size(kind.excess_bytes)}",
     }
-    for why, reason in reasons.items():
-        items = [item for item in kind.past if item.why == why]
+    for reason, text in reasons.items():
+        items = [item for item in kind.expired if item.reason == reason]
         if items:
-            what = f"{len(items):,} {'segments' if kind.kind == 'log' else 'days'}"
-            days, taken = {item.day for item in items}, size(sum(item.bytes for item in items))
-            verb = "held" if kind.is_held else verb
-            yield f"{verb}: {kind.kind}, {what} of {min(days)} to {max(days)}, {taken}, {reason}"
-    if kind.over_bytes:
-        yield f"stays: {kind.kind}, {size(kind.over_bytes)} above its limit, of which nothing may go yet"
+            yield f"{'on hold' if kind.on_hold else verb}: {kind.kind}, {_amount(kind, items)}, {text}"
+    if kind.undeletable_bytes:
+        yield f"kept: {kind.kind}, {size(kind.undeletable_bytes)} above its limit that may not be deleted yet"
+
+
+def _amount(kind: KindPlan[Any], items: list[Item[Any]]) -> str:
+    """How many segments or days, which ones, and their size."""
+    unit = "segments" if kind.kind == "log" else "days"
+    days = {item.day for item in items}
+    return f"{len(items):,} {unit} of {min(days)} to {max(days)}, {size(sum(item.bytes for item in items))}"

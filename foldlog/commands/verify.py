@@ -1,4 +1,4 @@
-"""`foldlog verify`: everything is counted again and compared."""
+"""`foldlog verify`: count everything again and compare it with what is published."""
 
 from __future__ import annotations
 
@@ -23,12 +23,11 @@ def run(_given: argparse.Namespace, settings: Settings, data: DataDirectory, _lo
     return WRONG if verified.findings else DONE
 
 
-def show(console: Console, done: Verified) -> None:
-    """What was checked, then each finding with what to do."""
-    console.print(
-        plain(f"checked {done.segments:,} segments, {done.lines:,} lines, {done.parts:,} parts, {done.events:,} events")
-    )
-    for finding in done.findings:
-        console.print(plain(f"WRONG {finding.where}: {finding.what}. To do: {finding.do}."))
-    if not done.findings:
+def show(console: Console, verified: Verified) -> None:
+    """How much was checked, then each finding with its action."""
+    checked = f"{verified.segments:,} segments, {verified.lines:,} lines, {verified.parts:,} parts"
+    console.print(plain(f"checked {checked}, {verified.events:,} events"))
+    for finding in verified.findings:
+        console.print(plain(f"WRONG {finding.where}: {finding.problem}. To do: {finding.action}."))
+    if not verified.findings:
         console.print("nothing wrong")

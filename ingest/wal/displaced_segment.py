@@ -15,9 +15,9 @@ from typing import NamedTuple
 from ingest.wal.active_segment import FULL, ActiveSegment, CommitFailed, SegmentDisplaced, SegmentTruncated
 from shared.disk.layout import SegmentName
 from shared.log import Log
+from shared.segments.rotation_advice import LET_WRITERS_SEAL
 from shared.worker_stats import WorkerStats
 
-LET_IT_SEAL = "leave active segments alone, and have logrotate run `foldlog rotate`: logrotate/README.md says how"
 NO_COPYTRUNCATE = (
     "take copytruncate out of logrotate's configuration; a copy in log/ is folded, a copy elsewhere is not: "
     "logrotate/README.md"
@@ -71,7 +71,7 @@ class DisplacedSegments:
                 writer=active.writer,
                 lines=0,
                 reason=str(displaced),
-                action=LET_IT_SEAL,
+                action=LET_WRITERS_SEAL,
             )
             return SealedCopy()
         self._meters.segments_displaced += 1
@@ -81,7 +81,7 @@ class DisplacedSegments:
             segment=name.file,
             lines=active.lines + lines,
             reason=str(displaced),
-            action=LET_IT_SEAL,
+            action=LET_WRITERS_SEAL,
         )
         return SealedCopy(name, displaced.written)
 

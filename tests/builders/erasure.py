@@ -15,17 +15,17 @@ from shared.settings import Settings
 from tests.builders.logs import NOON
 from tests.builders.silent_log import SilentLog
 
-GONE = "c0ffee-visitor-who-goes"
+VISITOR = "c0ffee-visitor-to-erase"
 
 
 def erase(data: DataDirectory, now_ms: int = NOON + 7_200_000, log: SilentLog | None = None) -> None:
-    """What a pass does once everything is folded."""
+    """Carry out all requests, as a pass does once everything is folded."""
     with compactor_lock(data) as lock:
         erase_pending(data, Settings(data_dir=data.root), log or SilentLog(), lock, now_ms)
 
 
-def holds(data: DataDirectory, text: str = GONE) -> list[str]:
-    """Every file below the data directory that holds a text: in its bytes, inflated,
+def files_with(data: DataDirectory, text: str = VISITOR) -> list[str]:
+    """Every file below the data directory that contains a text: in its bytes, inflated,
     decoded from base64, or in a column.
     """
     found = []

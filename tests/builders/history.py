@@ -46,3 +46,9 @@ def seal_at(data: DataDirectory, lines: list[Any], at_ms: int) -> SegmentName:
     (data.log / then.checksum).write_bytes(sha256_line(digest, then.file))
     (data.log / name.file).rename(data.log / then.file)
     return then
+
+
+def files(directory: Path) -> dict[str, tuple[bytes, int]]:
+    """Content and modification time (ns) of every file below a directory."""
+    found = (path for path in sorted(directory.rglob("*")) if path.is_file())
+    return {str(path.relative_to(directory)): (path.read_bytes(), path.stat().st_mtime_ns) for path in found}

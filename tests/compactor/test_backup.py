@@ -22,7 +22,7 @@ from compactor.backup import BackupRefused, backup
 from compactor.erasure.rewrite import erase_pending
 from compactor.lock import compactor_lock
 from compactor.repair.rebuild import rebuild
-from compactor.repair.rotated_files import adopt_strays
+from compactor.repair.rotated_files import recover_rotated_files
 from compactor.repair.verify import verify
 from ingest.collect.encode import encode_lines
 from ingest.wal.active_segment import ActiveSegment
@@ -49,8 +49,8 @@ MEMORY = Path("/dev/shm")  # noqa: S108
 
 
 class Load:
-    """A client that posts events with ids of their own for as long as it may, and notes
-    what was answered with 200.
+    """A client that posts events with unique ids until it is stopped, and records those
+    that were acknowledged.
     """
 
     def __init__(self, server: Server, history: set[str]) -> None:
@@ -79,7 +79,7 @@ class Load:
 
 
 def history(data: DataDirectory) -> set[str]:
-    """A day of long ago whose segments retention took: only its parts have it."""
+    """A day of long ago whose segments are deleted: only its parts have its events."""
     long_ago = now_ms() - 200 * DAY_MS
     ids = [f"history-{number}" for number in range(3)]
     for id_ in ids:
@@ -124,10 +124,8 @@ def copying(program: str) -> str:
 
 
 def copy(server: Server, program: str, place: Path, *, is_slow: bool) -> DataDirectory:
-    """Copy the directory of a server, and put the copy where its own data directory
-    would be.
-
-    rsync can be made slow, so that some passes are over when it ends.
+    """Copy the data directory of a server to `place`/data. With `is_slow` rsync takes
+    so long that several passes end meanwhile.
     """
     if shutil.which(program) is None:
         if os.environ.get("CI") == "true":
@@ -152,7 +150,9 @@ def copy(server: Server, program: str, place: Path, *, is_slow: bool) -> DataDir
 
 
 def restore(data: DataDirectory) -> int:
-    """`foldlog verify || foldlog rebuild`, and what verify said at first."""
+    """Run `foldlog verify || foldlog rebuild`. Returns the first exit code of
+    verify.
+    """
     environ = environment(data.root)
     found = run_foldlog(["verify"], environ).returncode
     if found:
@@ -163,7 +163,7 @@ def restore(data: DataDirectory) -> int:
 
 
 def restore_quickly(data: DataDirectory) -> None:
-    """The same without the start of processes."""
+    """The same in this process."""
     settings = load_settings(environment(data.root))
     if verify(data, settings, lambda _step: None).findings:
         rebuild(data, settings, SilentLog(), now_ms(), dry_run=False)
@@ -171,7 +171,7 @@ def restore_quickly(data: DataDirectory) -> None:
 
 
 def counted(server: Server) -> list[str]:
-    """The ids that a server counts, each as often as it does."""
+    """The ids that a server has counted, with repeats."""
     server.fold()
     first = time.strftime("%Y-%m-%d", time.gmtime(time.time() - 300 * 86_400))
     last = time.strftime("%Y-%m-%d", time.gmtime(time.time() + 86_400))
@@ -251,8 +251,8 @@ def test_backup_of_a_busy_directory_holds_every_acknowledged_event_and_needs_no_
 
 @pytest.fixture(scope="module")
 def template(tmp_path_factory: pytest.TempPathFactory) -> DataDirectory:
-    """Nobody runs here. Six passes, a segment that waits for the next, an open one
-    whose writer died, and quarantine.
+    """No process runs here. Six passes, an unfolded segment, an active one whose writer
+    died, and a file in quarantine.
     """
     data = data_directory(tmp_path_factory.mktemp("template") / "data")
     for number in range(6):
@@ -276,9 +276,7 @@ EVENTS = {f"event-{number}" for number in range(8)}
 
 
 def tree(data: DataDirectory) -> dict[str, tuple[bytes, int, int]]:
-    """Every file: content, mode and time of change of the content. Not the locks, and
-    what a verify has worked with.
-    """
+    """Content, mode and modification time of every file but the locks."""
     files = (path for path in data.root.rglob("*") if path.is_file() and path.suffix != ".lock")
     return {
         str(path.relative_to(data.root)): (path.read_bytes(), path.stat().st_mode, path.stat().st_mtime_ns)
@@ -305,7 +303,7 @@ def test_backup_is_the_same_files_without_what_is_private_or_open(data: DataDire
     assert_verified(found)
     fold_all(found, now_ms())
     assert {row[0] for row in archived(found)} == EVENTS
-    assert load_snapshot(data).totals.counted == 6  # what is done in the backup does not show in the original
+    assert load_snapshot(data).totals.counted == 6  # folding the backup does not change the original
 
 
 def test_backup_of_a_directory_that_was_never_folded_is_its_log(tmp_path: Path) -> None:
@@ -317,7 +315,7 @@ def test_backup_of_a_directory_that_was_never_folded_is_its_log(tmp_path: Path) 
 
 
 def test_backup_takes_kept_snapshots_whose_parts_are_all_there(data: DataDirectory, tmp_path: Path) -> None:
-    """One that is not whole would be no spare."""
+    """A kept snapshot with a missing part could not replace a damaged one."""
     (lost,) = data.counters.glob("*/g0000000004.parquet")
     lost.unlink()
     found = made(data, tmp_path / "backup")
@@ -329,29 +327,36 @@ def test_backup_takes_kept_snapshots_whose_parts_are_all_there(data: DataDirecto
 
 
 REFUSALS = {
-    "exists": ("other", "exists already"),
-    "inside": ("data/backup", "inside the data directory"),
-    "inside, by another way": ("link/backup", "inside the data directory"),
-    "nowhere": ("no/where", "mkdir -p"),
+    "exists": ("other", "exists"),
+    "inside": ("data/backup", "inside_data"),
+    "inside, through a link": ("link/backup", "inside_data"),
+    "without a parent": ("no/where", "no_parent"),
 }
 
 
-@pytest.mark.parametrize(("name", "why"), REFUSALS.values(), ids=REFUSALS)
-def test_backup_is_refused_where_it_cannot_be_made(data: DataDirectory, tmp_path: Path, name: str, why: str) -> None:
+@pytest.mark.parametrize(("name", "code"), REFUSALS.values(), ids=REFUSALS)
+def test_backup_is_refused_where_it_cannot_be_made(data: DataDirectory, tmp_path: Path, name: str, code: str) -> None:
     (tmp_path / "other").mkdir()
     (tmp_path / "link").symlink_to(data.root)
     before = tree(data)
-    with pytest.raises(BackupRefused, match=why):
+    with pytest.raises(BackupRefused) as refused:
         backup(data, tmp_path / name, SilentLog())
+    assert refused.value.code == code
     assert tree(data) == before
 
 
-@pytest.mark.parametrize("damage", ["snapshot", "part"])
-def test_backup_of_a_damaged_directory_is_refused(data: DataDirectory, tmp_path: Path, damage: str) -> None:
-    path = data.snapshot if damage == "snapshot" else max(data.counters.glob("*/*"))
+@pytest.mark.parametrize(
+    ("damaged", "code", "command"),
+    [("snapshot", "snapshot_damaged", "foldlog compact --once"), ("part", "part_missing", "foldlog rebuild")],
+)
+def test_backup_of_a_damaged_directory_is_refused(
+    data: DataDirectory, tmp_path: Path, damaged: str, code: str, command: str
+) -> None:
+    path = data.snapshot if damaged == "snapshot" else max(data.counters.glob("*/*"))
     path.write_bytes(path.read_bytes()[:-1])
-    with pytest.raises(BackupRefused, match=r"foldlog (compact --once|rebuild)"):
+    with pytest.raises(BackupRefused, match=command) as refused:
         backup(data, tmp_path / "backup", SilentLog())
+    assert (refused.value.code, refused.value.path) == (code, path)
     assert not list(tmp_path.glob("backup*"))
 
 
@@ -368,7 +373,7 @@ def test_backup_on_another_file_system_says_what_to_type(data: DataDirectory, tm
     assert tree(data) == before
 
 
-# Ends itself at the n-th of these calls, as a kill from outside would.
+# Kills itself at the n-th of these calls.
 KILLED = """
 import os, signal, sys
 from pathlib import Path
@@ -396,7 +401,7 @@ def kill_backup(data: DataDirectory, destination: Path, call: int) -> subprocess
 @pytest.mark.long
 @pytest.mark.crash
 @pytest.mark.timeout(120)
-def test_killed_backup_leaves_the_original_as_it_was_and_is_replaced_by_the_next(
+def test_killed_backup_leaves_the_original_unchanged_and_is_replaced_by_the_next(
     data: DataDirectory, tmp_path: Path
 ) -> None:
     done = kill_backup(data, tmp_path / "first", 0)
@@ -417,21 +422,20 @@ def test_killed_backup_leaves_the_original_as_it_was_and_is_replaced_by_the_next
     assert_verified(found)
 
 
-def test_what_is_in_the_way_and_is_no_backup_is_left_alone(data: DataDirectory, tmp_path: Path) -> None:
+def test_foreign_files_in_the_way_are_left(data: DataDirectory, tmp_path: Path) -> None:
     mine = tmp_path / "backup.partial" / "thesis.txt"
     mine.parent.mkdir()
     mine.write_text("years of work")
-    with pytest.raises(BackupRefused, match="in the way"):
+    with pytest.raises(BackupRefused) as refused:
         backup(data, tmp_path / "backup", SilentLog())
+    assert (refused.value.code, refused.value.path) == ("leftover_in_the_way", mine.parent)
     assert mine.read_text() == "years of work"
 
 
 @pytest.mark.parametrize("name", ["active-0.ndjson.1", "active-0-20261127.ndjson"])
-def test_backup_holds_what_lies_in_a_stray_whose_writer_was_killed(
-    data: DataDirectory, tmp_path: Path, name: str
-) -> None:
-    """logrotate renamed its segment, and it was killed before it noticed: what it had
-    acknowledged is nowhere else.
+def test_backup_holds_the_rotated_file_of_a_killed_writer(data: DataDirectory, tmp_path: Path, name: str) -> None:
+    """logrotate renamed its segment, and it was killed before it noticed: no other file
+    has its acknowledged events.
     """
     killed = ActiveSegment(data, "0", next_sequence(data, "0"), "fsync")
     killed.commit(encode_lines([line("acknowledged-1")]), 1)
@@ -445,12 +449,12 @@ def test_backup_holds_what_lies_in_a_stray_whose_writer_was_killed(
     assert (found.log / name).samefile(data.log / name)
     assert_verified(found)
     with compactor_lock(found):
-        adopt_strays(found, SilentLog(), now_ms(), settled_s=0)
+        recover_rotated_files(found, SilentLog(), now_ms(), quiet_s=0)
     fold_all(found, now_ms())
     assert {row[0] for row in archived(found)} == {*EVENTS, "acknowledged-1"}
 
 
-def test_stray_that_is_renamed_while_it_is_linked_is_looked_for_again(
+def test_rotated_file_that_is_renamed_while_it_is_linked_is_found_again(
     data: DataDirectory, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (data.log / "active-0.ndjson.1").write_bytes(encode_lines([line("acknowledged-1")]))
@@ -465,15 +469,16 @@ def test_stray_that_is_renamed_while_it_is_linked_is_looked_for_again(
 
 
 def test_backup_of_an_older_snapshot_beside_later_parts_is_refused(data: DataDirectory, tmp_path: Path) -> None:
-    """As in a copy whose snapshot was copied first: what only those parts hold would
-    not be in the backup.
+    """As in a copy whose snapshot was copied first: the backup would lack events that
+    only those parts have.
     """
     older = data.kept_snapshot(3).read_bytes()
     for path in data.root.glob("snapshot.*.json"):
         path.unlink()
     data.snapshot.write_bytes(older)
-    with pytest.raises(BackupRefused, match=r"later generation.*foldlog rebuild"):
+    with pytest.raises(BackupRefused, match="foldlog rebuild") as refused:
         backup(data, tmp_path / "backup", SilentLog())
+    assert refused.value.code == "later_part"
     rebuild(data, load_settings(environment(data.root)), SilentLog(), now_ms(), dry_run=False)
     found = made(data, tmp_path / "backup")
     fold_all(found, now_ms())
@@ -481,11 +486,11 @@ def test_backup_of_an_older_snapshot_beside_later_parts_is_refused(data: DataDir
 
 
 @pytest.mark.long
-def test_backup_is_refused_half_way_through_an_erasure(
+def test_backup_is_refused_during_an_erasure(
     data: DataDirectory, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Its log would have the visitor whom its snapshot counts as erased. One that has
-    not begun is in the backup whole.
+    """Its log would hold a visitor whom its snapshot counts as erased. A request that
+    has not started does not stop a backup.
     """
     fold_all(data, now_ms())
     asked = create_request(data, "visitor-1", None)
@@ -493,8 +498,9 @@ def test_backup_is_refused_half_way_through_an_erasure(
     with monkeypatch.context() as patch, compactor_lock(data) as lock, pytest.raises(OSError, match="full"):
         patch.setattr("compactor.erasure.rewrite._rewrite_segment", no_room)
         erase_pending(data, load_settings(environment(data.root)), SilentLog(), lock, now_ms())
-    with pytest.raises(BackupRefused, match=r"foldlog status.*erasures_pending"):
+    with pytest.raises(BackupRefused, match=r"foldlog status.*erasures_pending") as refused:
         backup(data, tmp_path / "backup", SilentLog())
+    assert refused.value.code == "erasing"
     with compactor_lock(data) as lock:
         erase_pending(data, load_settings(environment(data.root)), SilentLog(), lock, now_ms())
     assert not data.erasure_request(asked.request).exists()

@@ -1,5 +1,5 @@
-"""`foldlog compress`: only what is sealed and folded, never the only copy, and again
-with the same result.
+"""`foldlog compress`: only folded segments, never the only copy, and the same files
+after a second run.
 """
 
 from __future__ import annotations
@@ -30,19 +30,19 @@ from tests.faults.crash import crashes, make_tree
 from tests.faults.record import Recorder
 
 
-def press(data: DataDirectory, method: str = "zstd", older_than_s: float = 0, later_s: float = 60) -> Compressed:
+def run_compress(data: DataDirectory, method: str = "zstd", older_than_s: float = 0, later_s: float = 60) -> Compressed:
     return compress(data, method, older_than_s, now_ms() + int(later_s * 1000), lambda _step: None)
 
 
 def files(data: DataDirectory) -> list[str]:
-    """What is there of segments, without the times in their names."""
+    """Names of segments and checksums, without the time of the seal."""
     return sorted(
         re.sub(r"^\d{8}T\d{6}Z-", "", path.name) for path in data.log.iterdir() if not path.name.startswith("active")
     )
 
 
-def plain_and_unfolded(tmp_path: Path) -> tuple[DataDirectory, list[SegmentName]]:
-    """Two folded segments, one that is not, and an open one."""
+def folded_and_unfolded(tmp_path: Path) -> tuple[DataDirectory, list[SegmentName]]:
+    """Two folded segments and one that is not."""
     data = data_directory(tmp_path)
     names = [sealed(data, [line(f"event-{number}{place}") for place in range(50)]) for number in range(2)]
     fold_all(data)
@@ -52,10 +52,10 @@ def plain_and_unfolded(tmp_path: Path) -> tuple[DataDirectory, list[SegmentName]
 
 @pytest.mark.parametrize(("method", "suffix"), METHODS.items())
 def test_folded_segments_are_compressed_and_others_are_not(tmp_path: Path, method: str, suffix: str) -> None:
-    data, names = plain_and_unfolded(tmp_path)
+    data, names = folded_and_unfolded(tmp_path)
     active = ActiveSegment(data, "1", 1, "fsync")
     active.commit(encode_lines([line("event-open")]), 1)
-    done = press(data, method)
+    done = run_compress(data, method)
     assert (done.segments, done.left) == (2, {})
     assert 0 < done.bytes_after < done.bytes_before / 2
     assert [each.path.name for each in sealed_segments(data)] == [
@@ -70,31 +70,31 @@ def test_folded_segments_are_compressed_and_others_are_not(tmp_path: Path, metho
     assert len(Follower(data, Wanted()).last(1_000)) == 102
 
 
-def test_again_there_is_nothing_to_do(tmp_path: Path) -> None:
-    data, _ = plain_and_unfolded(tmp_path)
-    press(data)
+def test_second_run_changes_nothing(tmp_path: Path) -> None:
+    data, _ = folded_and_unfolded(tmp_path)
+    run_compress(data)
     before = {path: path.read_bytes() for path in data.log.iterdir()}
-    assert press(data, "gzip").segments == 0
+    assert run_compress(data, "gzip").segments == 0
     assert {path: path.read_bytes() for path in data.log.iterdir()} == before
 
 
-def test_young_segments_wait(tmp_path: Path) -> None:
-    data, names = plain_and_unfolded(tmp_path)
+def test_segments_sealed_lately_are_left(tmp_path: Path) -> None:
+    data, names = folded_and_unfolded(tmp_path)
     older = names[0].sealed_at - timedelta(hours=2)
     for path in (data.log / names[0].file, data.log / names[0].checksum):
         path.rename(path.with_name(path.name.replace(names[0].stem, SegmentName("0", 1, older).stem)))
-    assert press(data, older_than_s=3600).segments == 1
-    assert press(data, older_than_s=3600, later_s=-7200).segments == 0, "of a clock that jumped nothing is old"
-    assert press(data, older_than_s=0).segments == 1
+    assert run_compress(data, older_than_s=3600).segments == 1
+    assert run_compress(data, older_than_s=3600, later_s=-7200).segments == 0, "of a clock that jumped nothing is old"
+    assert run_compress(data, older_than_s=0).segments == 1
 
 
-def test_damaged_segment_is_left_as_it_is_and_named(tmp_path: Path) -> None:
-    data, names = plain_and_unfolded(tmp_path)
+def test_damaged_segment_is_left_and_reported(tmp_path: Path) -> None:
+    data, names = folded_and_unfolded(tmp_path)
     path = data.log / names[0].file
     content = path.read_bytes().replace(b"event-00", b"event-0x", 1)
     path.write_bytes(content)
     (data.log / names[1].checksum).unlink()
-    done = press(data)
+    done = run_compress(data)
     assert done.segments == 0
     assert done.left == {names[0].file: "differs from its .sha256", names[1].file: "has no .sha256 that can be read"}
     assert path.read_bytes() == content and not list(data.log.glob("*.zst")) and not list(data.log.glob(".*"))
@@ -102,10 +102,10 @@ def test_damaged_segment_is_left_as_it_is_and_named(tmp_path: Path) -> None:
 
 @pytest.mark.crash
 @pytest.mark.parametrize("method", METHODS)
-def test_crash_at_any_point_costs_nothing_and_another_run_leaves_the_same(tmp_path: Path, method: str) -> None:
-    data, names = plain_and_unfolded(tmp_path / "data")
+def test_crash_at_any_point_loses_nothing_and_another_run_leaves_the_same(tmp_path: Path, method: str) -> None:
+    data, names = folded_and_unfolded(tmp_path / "data")
     with Recorder(data.root) as recorder:
-        press(data, method)
+        run_compress(data, method)
     wanted = files(data)
     lines = [path.read_bytes() for path in sorted(data.log.iterdir())]
     tried = list(crashes(recorder, 3))
@@ -116,30 +116,32 @@ def test_crash_at_any_point_costs_nothing_and_another_run_leaves_the_same(tmp_pa
         make_tree(again.root, tree)
         assert all(digest(each).intact for each in sealed_segments(again)), crash
         assert len(sealed_segments(again)) == len(names)
-        press(again, method)
+        run_compress(again, method)
         assert files(again) == wanted
         assert [path.read_bytes() for path in sorted(again.log.iterdir())] == lines
 
 
 @pytest.mark.parametrize("suffix", PACKED_SUFFIXES)
-def test_file_that_somebody_else_began_to_compress_is_made_anew(tmp_path: Path, suffix: str) -> None:
-    data, names = plain_and_unfolded(tmp_path)
+def test_incomplete_file_of_another_program_is_replaced(tmp_path: Path, suffix: str) -> None:
+    data, names = folded_and_unfolded(tmp_path)
     (data.log / names[0].packed(suffix)).write_bytes(b"half")
-    press(data, "zstd")
+    run_compress(data, "zstd")
     assert [path.name for path in sealed_segments(data)[0].copies] == [names[0].packed(".zst")]
     assert_verified(data)
 
 
-def test_pass_that_does_not_end_is_waited_for_and_then_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    data, _ = plain_and_unfolded(tmp_path)
+def test_pass_that_does_not_end_is_waited_for_and_then_reported(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data, _ = folded_and_unfolded(tmp_path)
     monkeypatch.setattr("compactor.compress.LOCK_TIMEOUT_S", 0.2)
     with compactor_lock(data), pytest.raises(CompactorBusy):
-        press(data)
+        run_compress(data)
     assert not list(data.log.glob("*.zst"))
 
 
-def test_command_says_what_it_did(tmp_path: Path) -> None:
-    data, names = plain_and_unfolded(tmp_path)
+def test_command_prints_what_it_did(tmp_path: Path) -> None:
+    data, names = folded_and_unfolded(tmp_path)
     environ = environment(data.root)
     nothing = run_foldlog(["compress"], environ)
     assert (nothing.returncode, nothing.stdout) == (0, "compressed 0 segments\n")
@@ -148,7 +150,7 @@ def test_command_says_what_it_did(tmp_path: Path) -> None:
     assert done.returncode == 0
     assert re.fullmatch(
         r"compressed 1 segments: \d+\.\d KiB became \d+(\.\d)? K?i?B\n"
-        rf"left as it is: log/{names[0].file} has no .sha256 that can be read. To do: run `foldlog verify`.\n",
+        rf"not compressed: log/{names[0].file} has no .sha256 that can be read. To do: run `foldlog verify`.\n",
         done.stdout,
     )
     assert [each.suffix for each in sealed_segments(data)] == ["", ".gz", ""]
@@ -156,7 +158,7 @@ def test_command_says_what_it_did(tmp_path: Path) -> None:
 
 
 @pytest.mark.long
-def test_service_goes_on_over_compressed_segments(tmp_path: Path) -> None:
+def test_service_continues_over_compressed_segments(tmp_path: Path) -> None:
     with Server(tmp_path) as server:
         for number in range(3):
             assert server.post([{"name": "pageview", "id": f"event-{number:03d}"}]).status == 200
@@ -167,10 +169,10 @@ def test_service_goes_on_over_compressed_segments(tmp_path: Path) -> None:
 
 
 @pytest.mark.component
-def test_segments_are_checked_by_hand_as_the_page_says(tmp_path: Path) -> None:
+def test_segments_are_checked_by_hand_as_documented(tmp_path: Path) -> None:
     program("zstdcat")
-    data, names = plain_and_unfolded(tmp_path / "data")
-    press(data, "zstd")
+    data, names = folded_and_unfolded(tmp_path / "data")
+    run_compress(data, "zstd")
     by_gzip = sealed(data, [line("event-gz")])
     fold(data)
     (data.log / by_gzip.packed(".gz")).write_bytes(PACKS["gzip"][1]((data.log / by_gzip.file).read_bytes()))

@@ -18,7 +18,7 @@ from compactor.generations.commit import CommitLost
 from compactor.generations.garbage import sweep_orphans
 from compactor.lock import CompactorBusy, compactor_lock
 from compactor.process import Compactor
-from compactor.repair.verify import check_log
+from compactor.repair.verify_archive import check_log
 from compactor.run_pass import run_pass
 from ingest.collect.encode import encode_lines
 from reports.query import parse
@@ -418,6 +418,6 @@ def test_lost_events_are_named_by_their_segment_though_many_are_read_together(tm
         data.log.joinpath(names[2].file).write_bytes(encode_lines([line("never-folded")]))
         checked = [verify_segment(data, segment, tmp_path) for segment in sealed_segments(data)]
         found = list(check_log(database, data, snapshot, checked, Settings()))
-    assert [(each.where, each.what) for each in found] == [
+    assert [(each.where, each.problem) for each in found] == [
         (f"log/{names[2].file}", "1 of its events are not in the archive")
     ]

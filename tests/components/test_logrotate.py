@@ -32,7 +32,7 @@ import pytest
 
 from compactor.lock import compactor_lock
 from compactor.process import compact_once
-from compactor.repair.rotated_files import adopt_strays
+from compactor.repair.rotated_files import recover_rotated_files
 from shared.disk.layout import PACKED_SUFFIXES, DataDirectory, parse_rotated
 from shared.segments.sealed import sealed_segments
 from shared.settings import load
@@ -171,7 +171,7 @@ def count_everything(server: Server) -> Found:
     """
     log = SilentLog()
     with compactor_lock(server.data):
-        adopt_strays(server.data, log, now_ms(), settled_s=0)
+        recover_rotated_files(server.data, log, now_ms(), quiet_s=0)
     assert set(log.outcomes("rotated_file")) <= {"recovered", "removed"}
     assert [path.name for path in server.data.log.iterdir() if parse_rotated(path.name)] == []
     compact_once(server.data, load(server.environ), log)

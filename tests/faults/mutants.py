@@ -33,7 +33,7 @@ MACHINE = "tests/faults/test_state_machine.py"
 ACTIVE = "tests/ingest/wal/test_active_segment.py"
 FOLD = "tests/compactor/fold/test_dedupe.py"
 FOLD_IS_PURE = "tests/laws/test_p06_fold_is_pure.py"
-RETENTION = "tests/compactor/retention/test_retention.py"
+RETENTION = "tests/compactor/retention/test_plan.py"
 
 
 class Edit(NamedTuple):
@@ -213,28 +213,28 @@ MUTANTS = (
         (CLONES, FOLD, FOLD_IS_PURE),
     ),
     Mutant(
-        "mass deletion without asking",
+        "mass deletion without confirmation",
         (
             Edit(
                 "compactor/retention/plan.py",
-                "    is_held = len(days) > UNGUARDED_DAYS and",
-                "    is_held = len(days) > 36_500 and",
+                "    on_hold = len(days) > UNCONFIRMED_DAYS_MAX and",
+                "    on_hold = len(days) > 36_500 and",
             ),
         ),
         (RETENTION,),
     ),
     Mutant(
         "delete what a kept snapshot has not folded",
-        (Edit("compactor/retention/plan.py", "(after, *log.spares)", "(after,)"),),
+        (Edit("compactor/retention/plan.py", "(after, *log.fallbacks)", "(after,)"),),
         (RETENTION,),
     ),
     Mutant(
-        "size before the clock is looked at",
+        "limit of bytes before the clock guard",
         (
             Edit(
                 "compactor/retention/plan.py",
-                "    if doubt := clock_doubt(before, now_ms):\n",
-                "    if (doubt := clock_doubt(before, now_ms)) and not settings.log_max_bytes:\n",
+                "    if anomaly := clock_anomaly(before, now_ms):\n",
+                "    if (anomaly := clock_anomaly(before, now_ms)) and not settings.log_max_bytes:\n",
             ),
         ),
         (RETENTION,),

@@ -282,7 +282,7 @@ def prepare_retain(place: Place, seed: int) -> None:
 
 def play_retain(place: Place, seed: int, gate: Gate) -> None:
     gate.wait(MAIN)
-    retain_now(place.data, place.settings(seed), SilentLog(), now_ms, is_confirmed=True)
+    retain_now(place.data, place.settings(seed), SilentLog(), now_ms, confirmed=True)
 
 
 def prepare_recover(place: Place, seed: int) -> None:

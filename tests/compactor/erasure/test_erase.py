@@ -1,5 +1,5 @@
-"""Erasing one visitor: afterwards no file holds the id, every other event counts as
-before, and a crash only delays it.
+"""Erasing one visitor: afterwards no file holds the id, all other events still count,
+and a crash only delays it.
 """
 
 from __future__ import annotations
@@ -19,12 +19,12 @@ from unittest.mock import Mock
 import pytest
 
 from compactor.erasure import footprint
-from compactor.erasure.footprint import Sought
-from compactor.erasure.rewrite import look
+from compactor.erasure.rewrite import preview_erasure
+from compactor.erasure.visitor_filter import VisitorFilter
 from compactor.process import compact_once
-from compactor.repair import verify as verification
 from compactor.repair.rebuild import rebuild
-from compactor.repair.rotated_files import adopt_strays
+from compactor.repair.rotated_files import recover_rotated_files
+from compactor.repair.verify import verify as verify_directory
 from ingest.collect.encode import encode_lines
 from ingest.wal.active_segment import ActiveSegment
 from shared.disk.compression import deflating
@@ -36,7 +36,7 @@ from shared.generations.load import load_snapshot
 from shared.segments.sealed import sealed_segments
 from shared.settings import Settings
 from shared.timestamps import epoch_ms, now_ms
-from tests.builders.erasure import GONE, erase, holds
+from tests.builders.erasure import VISITOR, erase, files_with
 from tests.builders.logs import NOON, data_directory, fold, line, sealed
 from tests.builders.server import environment, lines_of, verify
 from tests.builders.silent_log import SilentLog
@@ -48,14 +48,14 @@ DAY_MS = 86_400_000
 
 @pytest.fixture(scope="module")
 def filled(tmp_path_factory: pytest.TempPathFactory) -> DataDirectory:
-    """Three days of five visitors, one of whom is to go, in plain and compressed
+    """Three days of five visitors, one of whom will be erased, in plain and compressed
     segments.
     """
     data = data_directory(tmp_path_factory.mktemp("filled") / "data")
     for day in range(3):
         noon = NOON - (2 - day) * DAY_MS
         for segment in range(2):
-            visitors = [GONE, "b", "c", "d", "e"]
+            visitors = [VISITOR, "b", "c", "d", "e"]
             ids = [(f"{day}-{segment}-{n:02d}-event", visitors[n % 5]) for n in range(20)]
             lines = [
                 line(id_, noon + n * 1000, visitor=who, url=f"https://example.com/{who[:1]}/{n}")
@@ -73,25 +73,25 @@ def filled(tmp_path_factory: pytest.TempPathFactory) -> DataDirectory:
 
 @pytest.fixture
 def data(filled: DataDirectory, tmp_path: Path) -> Iterator[DataDirectory]:
-    """A copy of it, whole afterwards."""
+    """A copy of it, which must verify after the test."""
     data = DataDirectory(shutil.copytree(filled.root, tmp_path / "data"))
     yield data
     verify(data, environment(data.root))
 
 
 def test_no_file_holds_the_visitor(data: DataDirectory) -> None:
-    assert len(holds(data)) >= 6 + 3  # segments, parts: what is looked for can be found
+    assert len(files_with(data)) >= 6 + 3  # the search finds the visitor in segments and parts
 
-    create_request(data, GONE, None)
+    create_request(data, VISITOR, None)
     erase(data)
 
-    assert holds(data) == []
+    assert files_with(data) == []
     assert pending_requests(data) == []
 
 
 def test_others_count_as_before(data: DataDirectory) -> None:
     before = load_snapshot(data).totals
-    create_request(data, GONE, None)
+    create_request(data, VISITOR, None)
     erase(data)
 
     after = load_snapshot(data).totals
@@ -106,7 +106,7 @@ def test_others_count_as_before(data: DataDirectory) -> None:
 
 
 def test_record_has_counts_and_hashes_only(data: DataDirectory) -> None:
-    request = create_request(data, GONE, None)
+    request = create_request(data, VISITOR, None)
     erase(data)
 
     begun, done = read_records(data)
@@ -118,21 +118,21 @@ def test_record_has_counts_and_hashes_only(data: DataDirectory) -> None:
         n for n in names if n.startswith("log/")
     }
     assert {file.sha256 for file in begun.files}.isdisjoint({file.sha256 for file in done.files})
-    assert GONE not in data.erasures.read_text("ascii")
+    assert VISITOR not in data.erasures.read_text("ascii")
 
 
-def test_rebuild_does_not_bring_the_visitor_back(data: DataDirectory) -> None:
-    create_request(data, GONE, None)
+def test_rebuild_does_not_restore_the_visitor(data: DataDirectory) -> None:
+    create_request(data, VISITOR, None)
     erase(data)
 
     changes = rebuild(data, Settings(data_dir=data.root), SilentLog(), NOON + 8_000_000, dry_run=False)
 
     assert not any(change.changed for change in changes)
-    assert holds(data) == []
+    assert files_with(data) == []
 
 
-def test_damaged_snapshot_does_not_bring_the_visitor_back(data: DataDirectory) -> None:
-    create_request(data, GONE, None)
+def test_damaged_snapshot_does_not_restore_the_visitor(data: DataDirectory) -> None:
+    create_request(data, VISITOR, None)
     erase(data)
     data.snapshot.write_bytes(data.snapshot.read_bytes()[:-20])
 
@@ -140,34 +140,34 @@ def test_damaged_snapshot_does_not_bring_the_visitor_back(data: DataDirectory) -
 
     assert load_snapshot(data).totals.erased == 24
     assert [path.name for path in data.quarantine.iterdir()] != []
-    assert holds(data) == []
+    assert files_with(data) == []
 
 
-def test_only_one_site_is_erased(data: DataDirectory) -> None:
-    sealed(data, [line("shop-event-1", NOON, visitor=GONE, site="shop.example.com")])
+def test_only_the_requested_site_is_erased(data: DataDirectory) -> None:
+    sealed(data, [line("shop-event-1", NOON, visitor=VISITOR, site="shop.example.com")])
     fold(data, NOON + 7_100_000)
 
-    create_request(data, GONE, "shop.example.com")
+    create_request(data, VISITOR, "shop.example.com")
     erase(data)
 
     begun = next(read_records(data))
     assert isinstance(begun, ErasureStarted)
     assert (begun.site, begun.events, begun.other_sites) == ("shop.example.com", 1, 24)
     assert load_snapshot(data).totals.erased == 1
-    assert len(holds(data)) >= 6
+    assert len(files_with(data)) >= 6
 
 
-def test_mentions_are_told_and_stay(data: DataDirectory) -> None:
+def test_mentions_are_reported_and_kept(data: DataDirectory) -> None:
     sealed(
         data,
         [
-            line("mention-1", NOON, visitor="b", props={"ref": GONE}),
-            line("mention-2", NOON, visitor=None, url=f"https://example.com/?v={GONE}"),
+            line("mention-1", NOON, visitor="b", props={"ref": VISITOR}),
+            line("mention-2", NOON, visitor=None, url=f"https://example.com/?v={VISITOR}"),
         ],
     )
     fold(data, NOON + 7_100_000)
 
-    create_request(data, GONE, None)
+    create_request(data, VISITOR, None)
     erase(data)
 
     begun = next(read_records(data))
@@ -175,12 +175,12 @@ def test_mentions_are_told_and_stay(data: DataDirectory) -> None:
 
 
 def leave_bad_lines(data: DataDirectory) -> None:
-    """What a killed writer left: a good line, one of the visitor and one of somebody
-    else whose bytes have changed.
+    """An active segment of a killed writer: a good line, and two damaged ones, of the
+    visitor and of another.
     """
     lines = [
         encode_lines([line(f"left-by-{who}", NOON, visitor=who, url="https://example.com/left")])
-        for who in ("d", GONE, "e")
+        for who in ("d", VISITOR, "e")
     ]
     data.active("7").write_bytes(lines[0] + b"".join(bad.replace(b"/left", b"/LEFT") for bad in lines[1:]))
 
@@ -188,29 +188,29 @@ def leave_bad_lines(data: DataDirectory) -> None:
 def test_quarantine_holds_no_trace(data: DataDirectory) -> None:
     leave_bad_lines(data)
     fold(data, NOON + 7_100_000)
-    assert [path for path in holds(data) if path.startswith("quarantine/")] != []
+    assert [path for path in files_with(data) if path.startswith("quarantine/")] != []
 
-    create_request(data, GONE, None)
+    create_request(data, VISITOR, None)
     erase(data)
 
-    assert holds(data) == []
+    assert files_with(data) == []
     kept = [
         json.loads(record) for path in data.quarantine.glob("*.ndjson") for record in path.read_bytes().splitlines()
     ]
-    assert [record["reason"] for record in kept] == ["the CRC does not match"]  # that of somebody else
+    assert [record["reason"] for record in kept] == ["the CRC does not match"]  # the line of the other visitor
 
 
-def test_day_whose_archive_went_keeps_its_counters(data: DataDirectory) -> None:
+def test_day_without_an_archive_keeps_its_counters(data: DataDirectory) -> None:
     later = NOON + 20 * DAY_MS
-    for hours in range(0, 12 * 24, 24):  # a clock that goes on, so that retention believes it
+    for hours in range(0, 12 * 24, 24):  # a steady clock, so that retention runs
         fold(data, NOON + 7_200_000 + hours * 3_600_000, archive_retention_days=7)
     assert all(kept.expired for kept in load_snapshot(data).days.values())
 
-    create_request(data, GONE, None)
+    create_request(data, VISITOR, None)
     erase(data, later)
 
-    assert load_snapshot(data).totals.erased == 0  # nothing of them is in an archive any more; counters name nobody
-    assert holds(data) == []
+    assert load_snapshot(data).totals.erased == 0  # their archive has expired; counters hold no ids
+    assert files_with(data) == []
 
 
 @pytest.mark.parametrize("visitor", ["ü-ñ-名前-\u202e-x", '"quoted\\"', "1", "a b"])
@@ -219,7 +219,7 @@ def test_any_id_is_found(tmp_path: Path, visitor: str) -> None:
     sealed(data, [line("event-of-them", NOON, visitor=visitor), line("event-of-others", NOON, visitor="x" + visitor)])
     fold(data, NOON + 1000)
 
-    assert look(data, Settings(data_dir=data.root), Sought(visitor, None)).lines == 1
+    assert preview_erasure(data, Settings(data_dir=data.root), VisitorFilter(visitor, None)).lines == 1
     create_request(data, visitor, None)
     erase(data)
 
@@ -230,8 +230,8 @@ def test_any_id_is_found(tmp_path: Path, visitor: str) -> None:
 
 def test_open_segment_that_holds_the_visitor_delays_it(data: DataDirectory) -> None:
     writer = ActiveSegment(data, "9", 1, "fsync")
-    writer.commit(encode_lines([line("still-open-1", NOON, visitor=GONE)]), 1)
-    create_request(data, GONE, None)
+    writer.commit(encode_lines([line("still-open-1", NOON, visitor=VISITOR)]), 1)
+    create_request(data, VISITOR, None)
     log = SilentLog()
 
     erase(data, log=log)
@@ -242,95 +242,93 @@ def test_open_segment_that_holds_the_visitor_delays_it(data: DataDirectory) -> N
     writer.seal()
     fold(data, NOON + 7_100_000)
     erase(data)
-    assert holds(data) == []
+    assert files_with(data) == []
 
 
 def test_renamed_segment_that_holds_the_visitor_delays_it(data: DataDirectory) -> None:
-    """It may be sealed as a copy by the next pass: erased before that, its events would
-    come back.
-    """
-    stray = data.log / "active-0.ndjson.1"
-    stray.write_bytes(sealed_segments(data)[-1].path.read_bytes())
-    create_request(data, GONE, None)
+    """The next pass may recover it: events erased before that would count again."""
+    rotated = data.log / "active-0.ndjson.1"
+    rotated.write_bytes(sealed_segments(data)[-1].path.read_bytes())
+    create_request(data, VISITOR, None)
 
     erase(data)
     assert (load_snapshot(data).totals.erased, len(pending_requests(data))) == (0, 1)
 
-    adopt_strays(data, SilentLog(), now_ms(), settled_s=0)
+    recover_rotated_files(data, SilentLog(), now_ms(), quiet_s=0)
     fold(data, NOON + 7_100_000)
     erase(data)
-    assert (holds(data), pending_requests(data)) == ([], [])
+    assert (files_with(data), pending_requests(data)) == ([], [])
     assert load_snapshot(data).totals.erased == 24
 
 
-def test_rebuild_of_a_half_erased_log_does_not_bring_the_visitor_back(
+def test_rebuild_during_an_erasure_does_not_restore_the_visitor(
     data: DataDirectory, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The snapshot is published, and the disk takes nothing more."""
+    """The snapshot is published, then the disk is full."""
     full = OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-    create_request(data, GONE, None)
+    create_request(data, VISITOR, None)
     with monkeypatch.context() as patched, pytest.raises(OSError, match="No space"):
         patched.setattr("compactor.erasure.rewrite._rewrite_segment", Mock(side_effect=full))
         erase(data)
     settings = Settings(data_dir=data.root)
-    (finding,) = verification.verify(data, settings, lambda _step: None).findings
-    assert (finding.what, "compact --once" in finding.do) == ("an erasure is half done", True)
+    (finding,) = verify_directory(data, settings, lambda _step: None).findings
+    assert (finding.problem, "compact --once" in finding.action) == ("an erasure is not finished", True)
 
     rebuild(data, settings, SilentLog(), NOON + 8_000_000, dry_run=False)
 
     totals = load_snapshot(data).totals
     assert (totals.counted, totals.erased, totals.quarantined) == (96, 24, 0)
     erase(data, NOON + 9_000_000)
-    assert (holds(data), pending_requests(data), load_snapshot(data).totals.erased) == ([], [], 24)
+    assert (files_with(data), pending_requests(data), load_snapshot(data).totals.erased) == ([], [], 24)
 
 
 def test_segment_that_is_sealed_while_the_log_is_searched_delays_it(
     data: DataDirectory, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     writer = ActiveSegment(data, "9", 1, "fsync")
-    writer.commit(encode_lines([line("still-open-1", NOON, visitor=GONE)]), 1)
-    create_request(data, GONE, None)
-    searched = footprint._may_be_in
+    writer.commit(encode_lines([line("still-open-1", NOON, visitor=VISITOR)]), 1)
+    create_request(data, VISITOR, None)
+    searched = footprint._may_contain
 
-    def seal_first(path: Path, hint: bytes) -> bool:
+    def seal_first(path: Path, prefilter: bytes) -> bool:
         if path == data.active("9") and writer.lines:
             writer.seal()
             writer.lines = 0
-            path.touch()  # the writer goes on in a new one
-        return searched(path, hint)
+            path.touch()  # the writer opens a new one
+        return searched(path, prefilter)
 
-    monkeypatch.setattr(footprint, "_may_be_in", seal_first)
+    monkeypatch.setattr(footprint, "_may_contain", seal_first)
     log = SilentLog()
     erase(data, log=log)
 
     assert log.events() == ["erasure_pending"]
     fold(data, NOON + 7_100_000)
     erase(data)
-    assert (holds(data), pending_requests(data)) == ([], [])
+    assert (files_with(data), pending_requests(data)) == ([], [])
 
 
 @pytest.mark.parametrize("suffix", ["", ".zst"], ids=["of an erasure", "of a compression"])
-def test_half_written_segment_is_removed_and_delays_nothing(data: DataDirectory, suffix: str) -> None:
+def test_temporary_file_of_a_sealed_segment_is_removed_and_delays_nothing(data: DataDirectory, suffix: str) -> None:
     segment = sealed_segments(data)[-1]
     left = data.log / f".{segment.name.file}{suffix}.1.1{TEMPORARY_SUFFIX}"
     with deflating(left, suffix) as write:
         write(segment.path.read_bytes())
-    create_request(data, GONE, None)
+    create_request(data, VISITOR, None)
 
     erase(data)
 
-    assert (holds(data), pending_requests(data), left.exists()) == ([], [], False)
+    assert (files_with(data), pending_requests(data), left.exists()) == ([], [], False)
 
 
-def test_what_lies_beside_does_not_hold_it_up(data: DataDirectory) -> None:
-    """A directory in log/, a request and a record that are damaged, a line in
-    quarantine that is no event.
+def test_foreign_and_damaged_files_do_not_stop_it(data: DataDirectory) -> None:
+    """A directory in log/, a damaged request, a damaged record, and a line in
+    quarantine/ that is not an event.
     """
     (data.log / "lost+found").mkdir()
     (data.private / "erase-0123456789abcdef.json").write_bytes(b"")
     data.erasures.write_bytes(b"{damaged\n")
-    (data.quarantine / "other.ndjson").write_text(json.dumps({"props": [GONE], "id": GONE}) + "\n")
-    create_request(data, GONE, None)
+    (data.quarantine / "other.ndjson").write_text(json.dumps({"props": [VISITOR], "id": VISITOR}) + "\n")
+    create_request(data, VISITOR, None)
     log = SilentLog()
 
     erase(data, log=log)
@@ -341,22 +339,22 @@ def test_what_lies_beside_does_not_hold_it_up(data: DataDirectory) -> None:
     (data.log / "lost+found").rmdir()
 
 
-def test_one_pass_by_hand_erases_as_well(data: DataDirectory) -> None:
-    create_request(data, GONE, None)
+def test_compact_once_erases_as_well(data: DataDirectory) -> None:
+    create_request(data, VISITOR, None)
     compact_once(data, Settings(data_dir=data.root), SilentLog())
-    assert (holds(data), pending_requests(data)) == ([], [])
+    assert (files_with(data), pending_requests(data)) == ([], [])
 
 
 def test_events_sent_after_the_request_are_new(data: DataDirectory) -> None:
-    request = create_request(data, GONE, None)
+    request = create_request(data, VISITOR, None)
     later = epoch_ms(request.asked_at) + 60_000
     writer = ActiveSegment(data, "9", 1, "fsync")
-    writer.commit(encode_lines([line("came-back-1", later, visitor=GONE)]), 1)
+    writer.commit(encode_lines([line("came-back-1", later, visitor=VISITOR)]), 1)
 
     erase(data, later)
 
     assert pending_requests(data) == []
-    assert holds(data) == ["log/active-9.ndjson"]
+    assert files_with(data) == ["log/active-9.ndjson"]
     writer.seal()
 
 
@@ -364,14 +362,14 @@ def test_both_files_of_a_segment_that_was_being_compressed_are_rewritten(data: D
     plain = sealed_segments(data)[-1].path
     plain.with_name(f"{plain.name}.gz").write_bytes(gzip.compress(plain.read_bytes()))
 
-    create_request(data, GONE, None)
+    create_request(data, VISITOR, None)
     erase(data)
 
-    assert holds(data) == []
+    assert files_with(data) == []
 
 
 def test_escaped_id_in_a_torn_line_leaves_no_trace(tmp_path: Path) -> None:
-    """As JSON writes it, the id is not there letter by letter."""
+    """The escaped form of the id differs from the id."""
     visitor = 'who "goes"\\\u202e'
     data = data_directory(tmp_path / "data")
     orphan = ActiveSegment(data, "1", 1, "fsync")
@@ -392,9 +390,9 @@ def test_escaped_id_in_a_torn_line_leaves_no_trace(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("place", ["log", "quarantine", "segment"])
-def test_what_only_another_program_can_read_is_named(data: DataDirectory, place: str) -> None:
-    content = lzma.compress(encode_lines([line("event-of-them", visitor=GONE)]))
-    if place == "segment":  # damaged at its beginning: nothing can be inflated, and what comes behind may be anybody's
+def test_file_that_foldlog_cannot_read_is_reported(data: DataDirectory, place: str) -> None:
+    content = lzma.compress(encode_lines([line("event-of-them", visitor=VISITOR)]))
+    if place == "segment":  # damaged at its start: nothing can be inflated, and the rest may hold any visitor
         segment = next(segment for segment in sealed_segments(data) if segment.suffix == ".gz")
         before = segment.path.read_bytes()
         path = segment.path
@@ -402,41 +400,41 @@ def test_what_only_another_program_can_read_is_named(data: DataDirectory, place:
     else:
         path = {"log": data.log, "quarantine": data.quarantine}[place] / "damaged-0-active-0.ndjson.1.xz"
         path.write_bytes(content)
-    assert path in look(data, Settings(data_dir=data.root), Sought(GONE, None)).unreadable
-    create_request(data, GONE, None)
+    assert path in preview_erasure(data, Settings(data_dir=data.root), VisitorFilter(VISITOR, None)).unreadable
+    create_request(data, VISITOR, None)
 
     erase(data)
 
     begun = next(read_records(data))
     assert isinstance(begun, ErasureStarted) and begun.unreadable == (path.name,)
-    path.unlink()  # as the page says
+    path.unlink()  # as docs/privacy.md says
     if place == "segment":
         segment.checksum.unlink()
 
 
-def test_half_written_segment_of_a_writer_who_is_not_back_delays_it_for_a_while(data: DataDirectory) -> None:
+def test_temporary_file_of_a_writer_delays_it_until_the_file_is_abandoned(data: DataDirectory) -> None:
     left = data.log / f".20261122T120000Z-5-0000000003.ndjson.1.1{TEMPORARY_SUFFIX}"
-    left.write_bytes(encode_lines([line("event-of-them", visitor=GONE)]))
+    left.write_bytes(encode_lines([line("event-of-them", visitor=VISITOR)]))
     written = left.stat().st_mtime
     os.utime(left, (written - 3600,) * 2)
     erase(data)
-    assert left.exists()  # nobody is to be erased, and the clock that says so may be wrong
+    assert left.exists()  # there is no request, and the clock may be wrong
 
     os.utime(left, (written,) * 2)
-    create_request(data, GONE, None)
+    create_request(data, VISITOR, None)
     erase(data)
-    assert len(pending_requests(data)) == 1  # its writer may be at work on it
+    assert len(pending_requests(data)) == 1  # its writer may still be writing it
 
     os.utime(left, (written - 3600,) * 2)
     erase(data)
 
-    assert (holds(data), pending_requests(data), left.exists()) == ([], [], False)
+    assert (files_with(data), pending_requests(data), left.exists()) == ([], [], False)
 
 
-def test_request_that_was_never_made_leaves_nothing(data: DataDirectory) -> None:
-    """Whoever asks may be killed before the request is published."""
+def test_request_that_was_never_published_leaves_nothing(data: DataDirectory) -> None:
+    """A command may be killed before it has published its request."""
     left = data.private / f".erase-0123456789abcdef.json.1.1{TEMPORARY_SUFFIX}"
-    left.write_text(GONE)
+    left.write_text(VISITOR)
     os.utime(left, (1, 1))
 
     erase(data)
@@ -449,13 +447,13 @@ def test_request_that_was_never_made_leaves_nothing(data: DataDirectory) -> None
 def test_crash_at_any_point_only_delays_it(tmp_path: Path) -> None:
     data = data_directory(tmp_path / "data")
     for number in range(2):
-        visits = [line(f"event-{number}-{n}", NOON + n, visitor=GONE if n % 2 else "b") for n in range(4)]
+        visits = [line(f"event-{number}-{n}", NOON + n, visitor=VISITOR if n % 2 else "b") for n in range(4)]
         sealed(data, visits)
         fold(data, NOON + 1000 + number)
     leave_bad_lines(data)
     fold(data, NOON + 2000)
     expected = load_snapshot(data).totals
-    create_request(data, GONE, None)
+    create_request(data, VISITOR, None)
     with Recorder(data.root) as recorder:
         erase(data)
     tried = list(crashes(recorder, 6, ("kept", "lost", "some")))
@@ -468,7 +466,7 @@ def test_crash_at_any_point_only_delays_it(tmp_path: Path) -> None:
         fold(clone, NOON + 3000)
         erase(clone, NOON + 4000)
 
-        assert holds(clone) == [], crash
+        assert files_with(clone) == [], crash
         totals = load_snapshot(clone).totals
         assert (totals.counted, totals.erased) == (expected.counted - 4, 4), crash
         assert [type(record) for record in read_records(clone)] == [ErasureStarted, ErasureCompleted], crash

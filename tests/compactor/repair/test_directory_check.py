@@ -1,9 +1,9 @@
-"""Copies of a directory in which passes went on: whatever was copied first, what was
-sealed when the copy began is counted.
+"""Copies of a directory in which passes were running: whatever was copied first, every
+event that was sealed when the copy began is counted.
 
-A copy is put together here from what the directory was at several moments, as a copier
-finds it that takes one part of it after the other: the snapshots, archive/, counters/
-and log/, each of another moment.
+A copy is assembled here from the directory at several moments, as a program copies one
+folder after the other: the snapshots, archive/, counters/ and log/, each of another
+moment.
 """
 
 from __future__ import annotations
@@ -20,8 +20,9 @@ import pytest
 from compactor.erasure.rewrite import erase_pending
 from compactor.lock import compactor_lock
 from compactor.process import Compactor, erase_now
-from compactor.repair.directory_check import CopyIncomplete, begin
-from compactor.repair.rebuild import DayChange, rebuild
+from compactor.repair.directory_check import InconsistentDirectory, check_directory
+from compactor.repair.rebuild import rebuild
+from compactor.repair.rebuild_days import DayChange
 from compactor.repair.verify import verify
 from compactor.retention.command import retain_now
 from shared.disk.layout import DataDirectory
@@ -45,8 +46,8 @@ MOMENTS = 4
 
 
 class Timeline(NamedTuple):
-    """A directory at several moments, the ids that were sealed at the first, all ids,
-    and all lines.
+    """A directory at several moments, the ids that were sealed at the first one, all
+    ids, and how many lines.
     """
 
     moments: list[DataDirectory]
@@ -56,8 +57,8 @@ class Timeline(NamedTuple):
 
 
 def make_timeline(root: Path, passes: int) -> Timeline:
-    """Moments that are some passes apart. Of the old day the log holds nothing any
-    more, and its parts are merged meanwhile.
+    """Moments that are some passes apart. The log has nothing of the old day any more,
+    and its parts are merged meanwhile.
     """
     data = data_directory(root / "data")
     numbers = itertools.count()
@@ -99,7 +100,7 @@ def place() -> Iterator[Path]:
 
 
 def copy_in_order(timeline: Timeline, order: tuple[str, ...], root: Path) -> DataDirectory:
-    """What a copier has that takes the kinds in this order, each at its moment."""
+    """A copy that took the kinds in this order, each at its moment."""
     data = data_directory(root / "copy")
     for moment, kind in zip(timeline.moments, order, strict=True):
         if kind == "snapshots":
@@ -120,19 +121,18 @@ def rebuilt(data: DataDirectory, log: SilentLog | None = None) -> list[DayChange
 
 def started(data: DataDirectory, log: SilentLog | None = None) -> None:
     with compactor_lock(data) as lock:
-        begin(data, log or SilentLog(), lock)
+        check_directory(data, log or SilentLog(), lock)
 
 
 def ids_of(data: DataDirectory) -> list[str]:
     return [row[0] for row in archived(data)]
 
 
-def assert_whole(data: DataDirectory, timeline: Timeline) -> None:
-    """Verified; each event that was sealed when the copy began counted once; none that
-    nobody sent; the balance holds.
+def assert_complete(data: DataDirectory, timeline: Timeline) -> None:
+    """It verifies, and lines add up. Each event that was sealed when the copy began is
+    counted once, and no other event that was not sent.
 
-    No line is in it twice: one that a part no snapshot names holds is not met again by
-    the pass.
+    No line counts twice: the pass does not find the lines of unreferenced parts again.
     """
     assert_verified(data)
     counted = ids_of(data)
@@ -167,41 +167,39 @@ def test_copy_holds_what_was_sealed_when_it_began(timeline: Timeline, order: tup
         assert_verified(data)
     started(data)
     fold_all(data, NOON + 2000)
-    assert_whole(data, timeline)
+    assert_complete(data, timeline)
 
 
 @pytest.mark.long
 @pytest.mark.timeout(120)
 @pytest.mark.parametrize("order", ORDERS[::3], ids="-".join)
-def test_copy_that_is_started_without_a_look_at_it_loses_nothing(
+def test_copy_that_is_started_without_a_rebuild_loses_nothing(
     timeline: Timeline, order: tuple[str, ...], place: Path
 ) -> None:
     data = copy_in_order(timeline, order, place)
     before = tree(data)
-    with pytest.raises(CopyIncomplete, match="foldlog rebuild"):
+    with pytest.raises(InconsistentDirectory, match="foldlog rebuild"):
         started(data)
     rebuild(data, Settings(data_dir=data.root), SilentLog(), NOON + 1000, dry_run=True)
     assert tree(data) == before
     rebuilt(data)
     started(data)
     fold_all(data, NOON + 2000)
-    assert_whole(data, timeline)
+    assert_complete(data, timeline)
 
 
-def test_rebuild_says_what_the_snapshot_had_counted_and_no_part_of_the_copy_holds(
-    timeline: Timeline, place: Path
-) -> None:
+def test_rebuild_reports_events_of_the_snapshot_that_no_part_of_the_copy_has(timeline: Timeline, place: Path) -> None:
     data = copy_in_order(timeline, ("archive", "counters", "log", "snapshots"), place)
     had = load_snapshot(data).totals
     changes = rebuilt(data)
-    gone = sum(change.gone for change in changes)
+    gone = sum(change.lost for change in changes)
     assert gone == had.counted - len(ids_of(data)) > 0
     assert load_snapshot(data).totals.lines == had.lines
     assert load_snapshot(data).totals.quarantined == gone
 
 
-def test_events_of_parts_that_no_snapshot_names_are_lines_of_the_balance(timeline: Timeline, place: Path) -> None:
-    """Their segments are not in the copy: it was the log that was copied first."""
+def test_events_of_unreferenced_parts_are_added_to_the_balance(timeline: Timeline, place: Path) -> None:
+    """Their segments are not in the copy, because the log was copied first."""
     data = copy_in_order(timeline, ("log", "snapshots", "counters", "archive"), place)
     had = load_snapshot(data).totals
     changes = rebuilt(data)
@@ -230,8 +228,8 @@ DAY = date(2026, 11, 22)
 
 
 @pytest.mark.parametrize("kind", ["archive", "counters"])
-def test_kept_snapshot_takes_the_place_of_one_whose_parts_are_missing(several: DataDirectory, kind: str) -> None:
-    """Every segment that it had not folded is there: nothing is lost by it."""
+def test_kept_snapshot_replaces_one_with_missing_parts(several: DataDirectory, kind: str) -> None:
+    """Every segment that it had not folded is present, so nothing is lost."""
     current = load_snapshot(several)
     several.part(kind, DAY, current.generation).unlink()
     log = SilentLog()
@@ -246,22 +244,22 @@ def test_kept_snapshot_takes_the_place_of_one_whose_parts_are_missing(several: D
     assert_verified(several)
 
 
-def test_kept_snapshot_does_not_where_a_segment_is_missing_too(several: DataDirectory) -> None:
+def test_kept_snapshot_does_not_replace_it_if_a_segment_is_missing_too(several: DataDirectory) -> None:
     several.part("archive", DAY, load_snapshot(several).generation).unlink()
     newest = sealed_segments(several)[-1]
     newest.path.unlink()
     before = tree(several)
-    with pytest.raises(CopyIncomplete, match="foldlog rebuild"):
+    with pytest.raises(InconsistentDirectory, match="foldlog rebuild"):
         started(several)
     assert tree(several) == before
     (change,) = rebuilt(several)
-    assert change.gone == 1
+    assert change.lost == 1
     started(several)
     assert ids_of(several) == ALL[:-1]
 
 
 def test_nothing_is_swept_or_folded_beside_missing_parts_until_a_rebuild(several: DataDirectory) -> None:
-    """And the running compactor goes on by itself once there was one."""
+    """After the rebuild the running compactor resumes without a restart."""
     merged = load_snapshot(several).days[DAY].archive[0]
     several.part("archive", DAY, merged.generation).unlink()
     for path in several.root.glob("snapshot.*.json"):
@@ -276,9 +274,9 @@ def test_nothing_is_swept_or_folded_beside_missing_parts_until_a_rebuild(several
     assert "pass_failed" in log.events()
     settings = Settings(data_dir=several.root)
     assert [text for text in read_status(several, settings).warnings if "foldlog rebuild" in text]
-    with pytest.raises(CopyIncomplete):
-        retain_now(several, settings, log, lambda: NOON, is_confirmed=True)
-    with pytest.raises(CopyIncomplete):
+    with pytest.raises(InconsistentDirectory):
+        retain_now(several, settings, log, lambda: NOON, confirmed=True)
+    with pytest.raises(InconsistentDirectory):
         erase_now(several, settings, log)
     assert orphan.exists() and load_snapshot(several).generation == generation
     rebuilt(several)
@@ -289,9 +287,9 @@ def test_nothing_is_swept_or_folded_beside_missing_parts_until_a_rebuild(several
     assert_verified(several)
 
 
-def test_parts_of_a_later_generation_than_the_snapshot_are_kept_and_named_by_verify(several: DataDirectory) -> None:
-    """As where an older snapshot.json was put back: what only they hold would be
-    swept.
+def test_parts_of_a_later_generation_than_the_snapshot_are_kept_and_reported_by_verify(several: DataDirectory) -> None:
+    """As after an older snapshot.json was restored: they may be the only copy of
+    events.
     """
     older = several.kept_snapshot(7).read_bytes()
     for path in several.root.glob("snapshot*.json"):
@@ -299,16 +297,16 @@ def test_parts_of_a_later_generation_than_the_snapshot_are_kept_and_named_by_ver
     several.snapshot.write_bytes(older)
     for segment in sealed_segments(several):
         segment.path.unlink()
-    with pytest.raises(CopyIncomplete, match="later generation"):
+    with pytest.raises(InconsistentDirectory, match="later generation"):
         started(several)
-    assert [each.do for each in findings(several) if "later generation" in each.what]
+    assert [each.action for each in findings(several) if "later generation" in each.problem]
     rebuilt(several)
     started(several)
     assert ids_of(several) == ALL
     assert_verified(several)
 
 
-def test_rebuild_leaves_no_spare_snapshot_that_could_not_be_read(several: DataDirectory) -> None:
+def test_rebuild_leaves_no_kept_snapshot_with_missing_parts(several: DataDirectory) -> None:
     several.part("archive", DAY, load_snapshot(several).generation).unlink()
     rebuilt(several)
     for generation in kept_generations(several):
@@ -316,12 +314,12 @@ def test_rebuild_leaves_no_spare_snapshot_that_could_not_be_read(several: DataDi
         assert not [*missing_parts(several, kept)]
 
 
-# A day whose archive goes while the directory is copied.
+# A day whose archive expires while the directory is copied.
 
 
 class Expiry(NamedTuple):
-    """A directory before and after the archive of its one day went; what its counters
-    said then.
+    """A directory before and after the archive of its one day expired, and how many
+    events its counters have.
     """
 
     before: DataDirectory
@@ -370,13 +368,13 @@ def test_day_that_expired_meanwhile_keeps_its_counts(expiry: Expiry, late: tuple
     assert load_snapshot(data).totals.counted == expiry.events
 
 
-def test_day_of_which_nothing_is_left_does_not_hold_up_the_passes(expiry: Expiry, place: Path) -> None:
+def test_day_of_which_nothing_is_left_does_not_stop_the_passes(expiry: Expiry, place: Path) -> None:
     data = DataDirectory(Path(shutil.copytree(expiry.after.root, place / "copy")))
     for path in data.counters.glob("*/*"):
         path.unlink()
     started(data)
     fold(data, NOON + 5 * DAY_MS)
-    assert [each.what for each in findings(data)] == ["is missing"]
+    assert [each.problem for each in findings(data)] == ["is missing"]
 
 
 # A visitor who is erased while the directory is copied.
@@ -405,14 +403,14 @@ def erased_meanwhile(place: Path, early: tuple[str, ...]) -> DataDirectory:
     for number in range(4):
         pass_with_the_visitor(data, number)
     copy.mkdir()
-    take(data, copy, early)
+    copy_missing(data, copy, early)
     erase(data)
-    take(data, copy, ("snapshot*.json", "archive", "counters", "log", "quarantine", "erasures.ndjson"))
+    copy_missing(data, copy, ("snapshot*.json", "archive", "counters", "log", "quarantine", "erasures.ndjson"))
     return data_directory(copy)
 
 
-def take(data: DataDirectory, copy: Path, patterns: tuple[str, ...]) -> None:
-    """As a copier does: what it has, it has."""
+def copy_missing(data: DataDirectory, copy: Path, patterns: tuple[str, ...]) -> None:
+    """Copy what the copy does not have yet."""
     for path in (path for pattern in patterns for path in data.root.glob(pattern)):
         if path.is_dir() and not (copy / path.name).exists():
             shutil.copytree(path, copy / path.name)
@@ -429,12 +427,12 @@ def erasure_may_be_undone(log: SilentLog) -> list[object]:
 
 
 @pytest.mark.long
-@pytest.mark.parametrize("early", [("snapshot.*.json",), ()], ids=["with the snapshots of before", "parts alone"])
-def test_copy_made_across_an_erasure_brings_nobody_back_unsaid(place: Path, early: tuple[str, ...]) -> None:
+@pytest.mark.parametrize("early", [("snapshot.*.json",), ()], ids=["with the earlier snapshots", "parts alone"])
+def test_copy_made_across_an_erasure_restores_no_visitor_without_a_warning(place: Path, early: tuple[str, ...]) -> None:
     data = erased_meanwhile(place, ("archive", "counters", *early))
     (done,) = [each for each in read_records(data) if isinstance(each, ErasureCompleted)]
     before = tree(data)
-    with pytest.raises(CopyIncomplete, match="foldlog rebuild"):
+    with pytest.raises(InconsistentDirectory, match="foldlog rebuild"):
         started(data)
     assert tree(data) == before
     log = SilentLog()
@@ -449,7 +447,7 @@ def test_copy_made_across_an_erasure_brings_nobody_back_unsaid(place: Path, earl
     assert erasure_may_be_undone(log) == []
 
 
-def test_parts_that_are_believed_for_want_of_a_snapshot_may_hold_who_was_erased(place: Path) -> None:
+def test_rebuild_without_a_snapshot_warns_of_erased_visitors(place: Path) -> None:
     data = erased_meanwhile(place, ("archive",))
     for path in data.root.glob("snapshot*.json"):
         path.write_bytes(b"{")
@@ -458,18 +456,18 @@ def test_parts_that_are_believed_for_want_of_a_snapshot_may_hold_who_was_erased(
     assert len(erasure_may_be_undone(log)) == 1 and ids_of_the_visitor(data)
 
 
-def test_erasure_that_a_copy_has_begun_and_not_done_counts_as_one(place: Path) -> None:
+def test_rebuild_warns_of_an_erasure_that_the_copy_has_only_started(place: Path) -> None:
     data = erased_meanwhile(place, ("archive",))
     begun = data.erasures.read_bytes().splitlines(keepends=True)[0]
     data.erasures.write_bytes(begun)
-    with pytest.raises(CopyIncomplete):
+    with pytest.raises(InconsistentDirectory):
         started(data)
     log = SilentLog()
     rebuilt(data, log)
     assert len(erasure_may_be_undone(log)) == 1
 
 
-def test_kept_snapshot_of_after_an_erasure_takes_the_place_of_one_whose_parts_are_missing(place: Path) -> None:
+def test_kept_snapshot_from_after_an_erasure_replaces_one_with_missing_parts(place: Path) -> None:
     data = data_directory(place / "data")
     pass_with_the_visitor(data, 0)
     erase(data)
@@ -483,8 +481,8 @@ def test_kept_snapshot_of_after_an_erasure_takes_the_place_of_one_whose_parts_ar
     assert ids_of(data) == ["other-0", "other-1"]
 
 
-def test_segment_of_before_an_erasure_that_is_put_back_is_balanced_by_the_erased(place: Path) -> None:
-    """As docs/runbook.md says of one that is corrupt: the visitor is back, and is
+def test_restored_segment_from_before_an_erasure_reduces_the_erased(place: Path) -> None:
+    """As docs/runbook.md says of a corrupt segment: the visitor counts again, and is
     erased again.
     """
     data = data_directory(place / "data")

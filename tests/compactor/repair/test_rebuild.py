@@ -1,5 +1,5 @@
-"""`foldlog rebuild` where no snapshot is whole: what the parts and the retained log
-hold is counted again, each event once.
+"""`foldlog rebuild` without a valid snapshot: the events of the parts and of the
+retained log are counted again, each once.
 """
 
 from __future__ import annotations
@@ -38,8 +38,8 @@ def rebuilt(data: DataDirectory) -> SilentLog:
 
 @pytest.fixture(scope="module")
 def template(tmp_path_factory: pytest.TempPathFactory) -> DataDirectory:
-    """Ten passes with repeats, merged parts, and an event that a copy received earlier
-    has moved to the day before.
+    """Ten passes with repeats and merged parts. A copy received earlier has moved one
+    event to the day before.
     """
     data = data_directory(tmp_path_factory.mktemp("several"))
     sealed(data, [line("moved", NOON, NOON + 5000, url="https://example.com/late")])
@@ -57,8 +57,8 @@ def several(template: DataDirectory, tmp_path: Path) -> DataDirectory:
     return DataDirectory(Path(shutil.copytree(template.root, tmp_path / "data")))
 
 
-@pytest.mark.parametrize("log", ["whole", "gone"])
-def test_events_count_once_though_old_parts_repeat_them(several: DataDirectory, log: str) -> None:
+@pytest.mark.parametrize("segments", ["present", "deleted"])
+def test_events_count_once_though_replaced_parts_repeat_them(several: DataDirectory, segments: str) -> None:
     before = (
         archived(several),
         counters(several),
@@ -66,11 +66,11 @@ def test_events_count_once_though_old_parts_repeat_them(several: DataDirectory, 
         load_snapshot(several).generation,
     )
     without_snapshots(several)
-    if log == "gone":
+    if segments == "deleted":
         for path in several.log.iterdir():
             path.unlink()
-    said = rebuilt(several)
-    assert "snapshot_lost" in said.events()
+    log = rebuilt(several)
+    assert "snapshot_lost" in log.events()
     after = load_snapshot(several)
     assert (archived(several), counters(several), after.totals.counted) == before[:3]
     assert after.generation > before[3]
@@ -81,13 +81,13 @@ def test_events_count_once_though_old_parts_repeat_them(several: DataDirectory, 
     assert_verified(several)
 
 
-def test_part_that_cannot_be_read_is_set_aside_and_its_events_come_from_the_log(several: DataDirectory) -> None:
+def test_unreadable_part_is_quarantined_and_its_events_come_from_the_log(several: DataDirectory) -> None:
     before = archived(several)
     newest = max(several.archive.glob("2026-11-22/*.parquet"))
     newest.write_bytes(b"PAR1 and nothing else")
     without_snapshots(several)
-    said = rebuilt(several)
-    assert "part_damaged" in said.events()
+    log = rebuilt(several)
+    assert "part_damaged" in log.events()
     assert archived(several) == before
     assert [path.name for path in several.quarantine.glob("*.parquet")] == [f"damaged-archive-2026-11-22-{newest.name}"]
     assert_verified(several)
@@ -111,15 +111,13 @@ def test_counters_of_a_day_without_an_archive_are_kept(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("is_lost", [False, True], ids=["with its snapshots", "without"])
-def test_rebuild_under_a_clock_that_jumped_lets_nothing_be_deleted(tmp_path: Path, has_no_valid_snapshot: bool) -> None:
-    """It writes its time into the snapshot, where the passes after it would take it for
-    the right one (P9).
-    """
+def test_rebuild_with_a_clock_that_jumped_stops_retention(tmp_path: Path, is_lost: bool) -> None:
+    """Later passes compare their clock with the time that the rebuild writes (P9)."""
     data = data_directory(tmp_path)
     for number in range(5):
         sealed(data, [line(f"event-{number}")])
         fold(data)
-    if has_no_valid_snapshot:
+    if is_lost:
         without_snapshots(data)
     ahead = NOON + 800 * DAY_MS
     rebuild(data, Settings(data_dir=data.root), SilentLog(), ahead, dry_run=False)
@@ -131,9 +129,9 @@ def test_rebuild_under_a_clock_that_jumped_lets_nothing_be_deleted(tmp_path: Pat
 
 
 def kill_rebuild(data: DataDirectory, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What it has written stays, as a kill leaves it."""
+    """A kill before the commit leaves the parts that the rebuild has written."""
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
-        patch.setattr("compactor.repair.rebuild._next", killed)
+        patch.setattr("compactor.repair.rebuild._next_snapshot", killed)
         rebuilt(data)
 
 
@@ -149,13 +147,13 @@ def killed(*_: object) -> None:
 
 
 @pytest.mark.parametrize("kill_first", [kill_rebuild, kill_pass])
-def test_killed_rebuild_after_another_or_after_a_killed_pass_holds_up_nothing(
+def test_rebuild_killed_after_another_or_after_a_killed_pass_stops_nothing(
     several: DataDirectory,
     monkeypatch: pytest.MonkeyPatch,
     kill_first: Callable[[DataDirectory, pytest.MonkeyPatch], None],
 ) -> None:
-    """What the first had left is not taken for parts of a copy, so what the second
-    leaves is not of a later generation.
+    """The second deletes the orphans of the first, so its own are not of a later
+    generation, as in a copy.
     """
     before = [row[0] for row in archived(several)]
     generation = load_snapshot(several).generation

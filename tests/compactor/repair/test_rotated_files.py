@@ -1,5 +1,5 @@
-"""What others made of active segments in log/: sealed if it holds anything that is in
-no segment, and removed.
+"""Rotated files in log/: lines that no segment has are sealed, and the file is
+deleted.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import zstandard
 
 from compactor.lock import compactor_lock
 from compactor.process import compact_once
-from compactor.repair.rotated_files import SETTLED_S, adopt_strays
+from compactor.repair.rotated_files import QUIET_S, recover_rotated_files
 from ingest.collect.encode import encode_lines
 from ingest.wal.active_segment import ActiveSegment
 from shared.disk.layout import DataDirectory, parse_active, parse_rotated, parse_segment
@@ -32,7 +32,7 @@ from tests.faults.record import Recorder, read_tree
 
 LINES = encode_lines([line("event-1"), line("event-2")])
 
-# The name, and the writer whose segment it was; None where it is nothing of the kind.
+# A file name, and the writer whose active segment it was; None for any other file.
 NAMES: dict[str, str | None] = {
     "active-0.ndjson.1": "0",
     "active-0.ndjson-20261127": "0",
@@ -54,15 +54,15 @@ NAMES: dict[str, str | None] = {
 
 
 @pytest.mark.parametrize(("name", "writer"), NAMES.items(), ids=NAMES)
-def test_name_is_told_from_those_of_segments(name: str, writer: str | None) -> None:
+def test_rotated_file_is_recognised_by_its_name(name: str, writer: str | None) -> None:
     assert parse_rotated(name) == writer
     assert writer is None or (parse_active(name) is None and parse_segment(name) is None)
 
 
-def adopt(data: DataDirectory, settled_s: float = 0, at_ms: int | None = None) -> SilentLog:
+def recover(data: DataDirectory, quiet_s: float = 0, at_ms: int | None = None) -> SilentLog:
     log = SilentLog()
     with compactor_lock(data):
-        adopt_strays(data, log, now_ms() if at_ms is None else at_ms, settled_s)
+        recover_rotated_files(data, log, now_ms() if at_ms is None else at_ms, quiet_s)
     return log
 
 
@@ -83,11 +83,11 @@ KINDS: dict[str, tuple[str, Pack]] = {
 
 
 @pytest.mark.parametrize(("name", "pack"), KINDS.values(), ids=KINDS)
-def test_lines_that_are_in_no_segment_are_sealed(tmp_path: Path, name: str, pack: Pack) -> None:
+def test_lines_that_no_segment_has_are_sealed(tmp_path: Path, name: str, pack: Pack) -> None:
     data = data_directory(tmp_path)
     sealed(data, [line("event-0")])
     (data.log / name).write_bytes(pack(LINES))
-    log = adopt(data)
+    log = recover(data)
     assert [(fields["outcome"], fields["lines"]) for _, fields in log.entries] == [("recovered", 2)]
     assert [(each.name.writer, each.name.sequence) for each in sealed_segments(data)] == [("0", 1), ("adopted", 1)]
     assert all(digest(each).intact for each in sealed_segments(data))
@@ -96,52 +96,52 @@ def test_lines_that_are_in_no_segment_are_sealed(tmp_path: Path, name: str, pack
 
 
 @pytest.mark.parametrize(("name", "pack"), KINDS.values(), ids=KINDS)
-def test_lines_that_a_segment_holds_are_not_sealed_again(tmp_path: Path, name: str, pack: Pack) -> None:
+def test_lines_that_a_segment_has_are_not_sealed_again(tmp_path: Path, name: str, pack: Pack) -> None:
     data = data_directory(tmp_path)
     of_a_segment = sealed(data, [line("event-1"), line("event-2")])
     (data.log / name).write_bytes(pack(LINES))
-    log = adopt(data)
+    log = recover(data)
     assert [(fields["outcome"], fields["segment"]) for _, fields in log.entries] == [("removed", of_a_segment.file)]
     assert len(sealed_segments(data)) == 1 and not (data.log / name).exists()
 
 
-def test_several_are_sealed_one_after_the_other(tmp_path: Path) -> None:
+def test_several_files_get_consecutive_sequence_numbers(tmp_path: Path) -> None:
     data = data_directory(tmp_path)
     for number in range(3):
         (data.log / f"active-0.ndjson.{number}").write_bytes(encode_lines([line(f"event-{number}")]))
-    adopt(data)
+    recover(data)
     (data.log / "active-1.ndjson.1").write_bytes(encode_lines([line("event-9")]))
-    adopt(data)
+    recover(data)
     assert [each.name.sequence for each in sealed_segments(data)] == [1, 2, 3, 4]
     assert counted(data) == ["event-0", "event-1", "event-2", "event-9"]
 
 
-def test_segment_whose_writer_has_not_noticed_is_left_alone(tmp_path: Path) -> None:
+def test_file_that_its_writer_has_open_is_left(tmp_path: Path) -> None:
     data = data_directory(tmp_path)
     segment = ActiveSegment(data, "0", 1, "fsync")
     segment.commit(LINES, 2)
     moved = segment.path.rename(data.log / "active-0.ndjson.1")
-    assert adopt(data).entries == []
+    assert recover(data).entries == []
     assert moved.exists()
     segment.close()  # as a kill does it
-    assert adopt(data).outcomes("rotated_file") == ["recovered"]
+    assert recover(data).outcomes("rotated_file") == ["recovered"]
     assert counted(data) == ["event-1", "event-2"]
 
 
-def test_what_somebody_is_at_work_on_waits(tmp_path: Path) -> None:
-    """By the time of its last change, which nobody can set: one that a clock set ahead
-    is not one of this minute.
+def test_file_that_changed_lately_is_left(tmp_path: Path) -> None:
+    """By its ctime, which no program can set. A ctime in the future, from a clock that
+    was ahead, does not count as lately.
     """
     data = data_directory(tmp_path)
     path = data.log / "active-0.ndjson.1"
     path.write_bytes(LINES)
-    for now_s, is_left in ((time.time(), True), (time.time() - SETTLED_S + 9, True), (time.time() - 3600, False)):
-        adopt(data, SETTLED_S, int(now_s * 1000))
+    for now_s, is_left in ((time.time(), True), (time.time() - QUIET_S + 9, True), (time.time() - 3600, False)):
+        recover(data, QUIET_S, int(now_s * 1000))
         assert path.exists() == is_left
     assert counted(data) == ["event-1", "event-2"]
 
 
-def test_pass_leaves_a_fresh_one_and_folds_the_rest(tmp_path: Path) -> None:
+def test_pass_leaves_a_file_that_changed_lately_and_folds_the_rest(tmp_path: Path) -> None:
     data = data_directory(tmp_path)
     (data.log / "active-0.ndjson.1").write_bytes(LINES)
     sealed(data, [line("event-0")])
@@ -149,10 +149,10 @@ def test_pass_leaves_a_fresh_one_and_folds_the_rest(tmp_path: Path) -> None:
     assert (data.log / "active-0.ndjson.1").exists()
 
 
-def test_pass_adopts_what_has_settled(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_pass_recovers_a_quiet_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     data = data_directory(tmp_path)
     (data.log / "active-0.ndjson.1").write_bytes(LINES)
-    monkeypatch.setattr("compactor.process.now_ms", lambda: now_ms() + int(SETTLED_S * 2000))
+    monkeypatch.setattr("compactor.process.now_ms", lambda: now_ms() + int(QUIET_S * 2000))
     log = SilentLog()
     assert compact_once(data, Settings(data_dir=data.root), log).snapshot.totals.counted == 2
     assert "recovered" in log.outcomes("rotated_file")
@@ -162,7 +162,7 @@ def test_pass_adopts_what_has_settled(tmp_path: Path, monkeypatch: pytest.Monkey
 def test_bad_lines_go_to_quarantine(tmp_path: Path) -> None:
     data = data_directory(tmp_path)
     (data.log / "active-0.ndjson.1").write_bytes(LINES + b"torn")
-    log = adopt(data)
+    log = recover(data)
     assert [(fields["lines"], fields["quarantined"]) for _, fields in log.entries] == [(2, 1)]
     (kept,) = data.quarantine.iterdir()
     assert kept.name.startswith("recovered-adopted-") and b'"file":"active-0.ndjson.1"' in kept.read_bytes()
@@ -172,51 +172,51 @@ def test_bad_lines_go_to_quarantine(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "content", [b"BZh91AY&SY", os.urandom(500), gzip.compress(b"notes\n")], ids=["bzip2", "noise", "gzip"]
 )
-def test_what_holds_no_line_is_kept_as_it_is(tmp_path: Path, content: bytes) -> None:
+def test_file_without_a_good_line_is_quarantined_unchanged(tmp_path: Path, content: bytes) -> None:
     data = data_directory(tmp_path)
-    for number in range(2):  # another one of the same name does not take its place
+    for number in range(2):  # a second file of the same name does not replace the first
         (data.log / "active-0.ndjson.1").write_bytes(content + bytes(number))
-        assert adopt(data).outcomes("rotated_file") == ["quarantined"]
+        assert recover(data).outcomes("rotated_file") == ["quarantined"]
     kept = [path.read_bytes() for path in data.quarantine.iterdir()]
     assert sorted(kept) == sorted([content, content + b"\0"])
     assert list(data.log.iterdir()) == [] and counted(data) == []
 
 
-def test_compressed_one_that_is_cut_gives_what_it_holds_and_is_kept(tmp_path: Path) -> None:
+def test_truncated_compressed_file_yields_its_readable_lines_and_is_kept(tmp_path: Path) -> None:
     data = data_directory(tmp_path)
     ids = [f"event-{number:04d}-{os.urandom(9).hex()}" for number in range(2_000)]
     cut = gzip.compress(encode_lines([line(id_) for id_ in ids]))[:-5_000]
     (data.log / "active-0.ndjson.1.gz").write_bytes(cut)
-    assert adopt(data).outcomes("rotated_file") == ["recovered"]
+    assert recover(data).outcomes("rotated_file") == ["recovered"]
     assert cut in [path.read_bytes() for path in data.quarantine.iterdir()]
     assert list(data.log.glob("active*")) == []
     found = counted(data)
     assert 0 < len(found) < 2_000 and found == ids[: len(found)]
 
 
-def test_empty_one_is_removed(tmp_path: Path) -> None:
+def test_empty_file_is_removed(tmp_path: Path) -> None:
     data = data_directory(tmp_path)
     (data.log / "active-0.ndjson.1").touch()
-    assert adopt(data).outcomes("rotated_file") == ["removed"]
+    assert recover(data).outcomes("rotated_file") == ["removed"]
     assert list(data.log.iterdir()) == [] and list(data.quarantine.iterdir()) == []
 
 
-def test_what_cannot_be_taken_is_said_and_stops_nothing(tmp_path: Path) -> None:
+def test_file_that_cannot_be_read_is_reported_and_stops_nothing(tmp_path: Path) -> None:
     data = data_directory(tmp_path)
     (data.log / "active-0.ndjson.1").symlink_to(tmp_path / "elsewhere")
     (data.log / "active-0.ndjson.2").mkdir()
     (data.log / "active-0.ndjson.3").write_bytes(LINES)
-    assert adopt(data).outcomes("rotated_file") == ["skipped", "recovered"]
+    assert recover(data).outcomes("rotated_file") == ["skipped", "recovered"]
     assert counted(data) == ["event-1", "event-2"]
 
 
-def test_one_of_a_newer_version_is_left_and_stops_nothing(tmp_path: Path) -> None:
+def test_file_of_a_newer_version_is_left_and_stops_nothing(tmp_path: Path) -> None:
     data = data_directory(tmp_path)
     newer = encode_lines([line("event-9")]).partition(b',"crc"')[0].replace(b'{"v":1', b'{"v":9')
     content = newer + b',"crc":"%08x"}\n' % zlib.crc32(newer)
     (data.log / "active-0.ndjson.1").write_bytes(content)
     (data.log / "active-0.ndjson.2").write_bytes(LINES)
-    log = adopt(data)
+    log = recover(data)
     assert log.outcomes("rotated_file") == ["skipped", "recovered"]
     assert "newer" in str(log.entries[0][1]["reason"])
     assert (data.log / "active-0.ndjson.1").read_bytes() == content
@@ -224,9 +224,9 @@ def test_one_of_a_newer_version_is_left_and_stops_nothing(tmp_path: Path) -> Non
     assert counted(data) == ["event-1", "event-2"]
 
 
-def what_is_left(data: DataDirectory) -> tuple[list[bytes], list[bytes], list[str]]:
-    """Sealed lines, quarantine, and whatever else is in the log; not when a segment was
-    sealed, which is in its name.
+def remaining(data: DataDirectory) -> tuple[list[bytes], list[bytes], list[str]]:
+    """Sealed lines, quarantined content, and names of the other files of the log.
+    Segment names contain the time of the seal, so they are left out.
     """
     found = sealed_segments(data)
     assert all(digest(each).intact for each in found)
@@ -247,8 +247,8 @@ def test_crash_at_any_point_and_another_run_leave_the_same(tmp_path: Path) -> No
     (data.log / "active-0.ndjson.3.gz").write_bytes(gzip.compress(encode_lines([line("event-3")])) + b"junk")
     (data.log / "active-0.ndjson.4.xz").write_bytes(b"\xfd7zXZ")
     with Recorder(data.root) as recorder:
-        adopt(data)
-    wanted = what_is_left(data)
+        recover(data)
+    wanted = remaining(data)
     assert (
         wanted[0] == sorted([encode_lines([line("event-0")]), LINES, encode_lines([line("event-3")])])
         and wanted[2] == []
@@ -259,8 +259,8 @@ def test_crash_at_any_point_and_another_run_leave_the_same(tmp_path: Path) -> No
         again = DataDirectory(tmp_path / "again")
         shutil.rmtree(again.root, ignore_errors=True)
         make_tree(again.root, tree)
-        adopt(again)
-        assert what_is_left(again) == wanted, crash
+        recover(again)
+        assert remaining(again) == wanted, crash
         before = read_tree(again.root)
-        adopt(again)
+        recover(again)
         assert read_tree(again.root) == before

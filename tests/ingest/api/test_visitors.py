@@ -17,7 +17,7 @@ import pytest
 
 from shared.disk.layout import DataDirectory
 from shared.erasures import create_request, is_done, pending_requests, read_records
-from tests.builders.erasure import holds
+from tests.builders.erasure import files_with
 from tests.builders.server import ADMIN_TOKEN, INGEST_KEY, Answer, Server, bearer, run_foldlog
 from tests.builders.waiting import until
 
@@ -53,8 +53,8 @@ def test_deleted_visitor_is_in_no_file(server: Server) -> None:
     assert answer.status == 200, answer.body
     said = answer.json()
     assert (said["state"], said["events"], said["lines"], said["other_sites"], said["mentions"]) == ("done", 6, 6, 0, 0)
-    assert holds(server.data, GONE) == []
-    assert holds(server.data, STAYS) != []
+    assert files_with(server.data, GONE) == []
+    assert files_with(server.data, STAYS) != []
     balance = server.get("/admin/api/status").json()["balance"]
     assert (balance["counted"], balance["erased"], balance["difference"]) == (4, 6, 0)
 
@@ -102,14 +102,14 @@ def test_command_erases_beside_a_running_service(server: Server) -> None:
     send(server, "typed-visitor", 4)
     shown = run_foldlog(["erase", "--visitor", "typed-visitor", "--dry-run"], server.environ)
     assert "not folded yet: 4 lines" in shown.stdout
-    assert holds(server.data, "typed-visitor") != []
+    assert files_with(server.data, "typed-visitor") != []
 
     done = run_foldlog(["erase", "--visitor", "typed-visitor"], server.environ)
 
     assert done.returncode == 0, done.stderr
     assert "erased 4 events on 1 day, 4 lines of 1 segment, 0 quarantined lines" in done.stdout
     assert "What nobody can erase" in " ".join(done.stdout.split())
-    assert holds(server.data, "typed-visitor") == []
+    assert files_with(server.data, "typed-visitor") == []
 
 
 @pytest.mark.parametrize("arguments", [["--visitor", os.fsdecode(b"v-\xff")], ["--visitor", "v", "--site", ""]])
@@ -173,7 +173,7 @@ def test_command_erases_without_a_service(tmp_path: Path) -> None:
         assert (shown.returncode, tree(server.data)) == (0, before)
 
         assert run_foldlog(["erase", "--visitor", "typed-visitor"], server.environ).returncode == 0
-        assert holds(server.data, "typed-visitor") == []
+        assert files_with(server.data, "typed-visitor") == []
         status = json.loads(run_foldlog(["status", "--json"], server.environ).stdout)
         assert status["balance"]["erased"] == 4
         assert status["erasures_pending"] == 0
@@ -190,7 +190,7 @@ def test_request_outlives_the_compactor(tmp_path: Path) -> None:
         server.start()
         server.fold()
         until(lambda: is_done(server.data, asked))
-        assert holds(server.data, "typed-visitor") == []
+        assert files_with(server.data, "typed-visitor") == []
         assert len(list(read_records(server.data))) == 2
 
 

@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from compactor.lock import compactor_lock
-from compactor.repair.rotated_files import adopt_strays
+from compactor.repair.rotated_files import recover_rotated_files
 from compactor.run_pass import recover_orphans
 from ingest.collect.encode import encode_lines
 from ingest.wal.active_segment import ActiveSegment
@@ -368,7 +368,7 @@ async def test_crash_at_any_point_of_an_adoption_loses_nothing_that_has_a_name(t
             make_tree(again.root, tree)
             recover_orphans(again, SilentLog())
             with compactor_lock(again):
-                adopt_strays(again, SilentLog(), now_ms(), settled_s=0)
+                recover_rotated_files(again, SilentLog(), now_ms(), quiet_s=0)
             assert wanted <= {each["id"] for each in lines_of(again)}, (place, operation, how)
             assert all(digest(each).intact for each in sealed_segments(again))
     assert len(tried) > 5

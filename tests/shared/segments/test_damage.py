@@ -21,8 +21,10 @@ import zstandard
 from compactor.fold.verify_segments import verify_segment
 from compactor.generations.garbage import sweep_orphans
 from compactor.process import Compactor
-from compactor.repair.rebuild import DayChange, rebuild
-from compactor.repair.verify import Finding, verify
+from compactor.repair.rebuild import rebuild
+from compactor.repair.rebuild_days import DayChange
+from compactor.repair.verify import verify
+from compactor.repair.verify_finding import VerifyFinding
 from shared.disk.layout import DataDirectory
 from shared.generations.load import SnapshotLost, kept_generations, load_snapshot
 from shared.generations.part_integrity import PartDamaged, part_error
@@ -262,7 +264,7 @@ def flip(path: Path, bit: int | None = None) -> None:
     path.write_bytes(content)
 
 
-def findings(data: DataDirectory) -> list[Finding]:
+def findings(data: DataDirectory) -> list[VerifyFinding]:
     return verify(data, Settings(data_dir=data.root), lambda _step: None).findings
 
 
@@ -448,7 +450,9 @@ def test_pass_that_meets_a_damaged_part_publishes_nothing(
     assert "foldlog rebuild" in str(caught.value)
     assert data.snapshot.read_bytes() == before
     found = findings(data)
-    assert [(each.where, "foldlog rebuild" in each.do) for each in found] == [(str(path.relative_to(data.root)), True)]
+    assert [(each.where, "foldlog rebuild" in each.action) for each in found] == [
+        (str(path.relative_to(data.root)), True)
+    ]
 
 
 @pytest.mark.parametrize(("kind", "generation"), DAMAGED_PARTS)
@@ -461,7 +465,7 @@ def test_rebuild_makes_a_damaged_part_again_of_the_log(
     damaged = data.part(kind, DAY, generation).read_bytes()
     log = SilentLog()
     (change,) = rebuilt(data, log, dry_run=True)
-    assert (change.damaged, change.gone) == (1, 0)
+    assert (change.damaged, change.lost) == (1, 0)
     assert load_snapshot(data).generation == 3
     rebuilt(data, log)
     assert (archived(data), load_snapshot(data).totals) == whole
@@ -478,7 +482,7 @@ def test_rebuild_says_what_no_retained_log_holds(folded: DataDirectory, tmp_path
         path.unlink()
     flip(data.part("archive", DAY, 1))
     (change,) = rebuilt(data, SilentLog())
-    assert (change.events_before, change.events_after, change.damaged, change.gone) == (3, 2, 1, 1)
+    assert (change.events_before, change.events_after, change.damaged, change.lost) == (3, 2, 1, 1)
     assert ids(data) == ["event-2", "event-3"]
     totals = load_snapshot(data).totals
     assert (totals.lines, totals.counted, totals.duplicates, totals.quarantined) == (3, 2, 0, 1)
@@ -516,4 +520,4 @@ def test_verify_names_the_file_and_what_to_do(
     assert [fnmatch(each.where, where) for each, where in zip(found, expected, strict=True)] == [True] * len(
         expected
     ), found
-    assert all(each.what and each.do for each in found)
+    assert all(each.problem and each.action for each in found)

@@ -1,0 +1,148 @@
+"""Checks of `foldlog verify` on the parts: are they intact, do the counters match the
+archive, and does the archive have every event of the log?
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from datetime import date
+
+import duckdb
+
+from compactor.fold.counters import add_day_sums, build_day_counters, cap_values, counting_sql
+from compactor.fold.load import LinesDoNotParse, load_lines
+from compactor.fold.verify_segments import VerifiedSegment, verify_segment
+from compactor.generations.archive import archive_paths, archived_events
+from compactor.repair.verify_finding import RUN_REBUILD, VerifyFinding
+from compactor.sql import count_rows, sql_list
+from shared.disk.layout import DataDirectory
+from shared.generations.part_integrity import part_error
+from shared.generations.part_presence import referenced_parts
+from shared.generations.snapshot import Part, Snapshot
+from shared.settings import Settings
+from shared.sql.archive_events import from_archive_sql
+
+# The size of one segment with the default settings, so that memory that suffices for a
+# fold suffices here.
+BATCH_MAX_BYTES = 64 << 20
+_RESTORE_PART = (
+    f"restore it from a backup, or {RUN_REBUILD}: it writes the part again from the log, and reports what is lost"
+)
+
+
+def check_parts(data: DataDirectory, snapshot: Snapshot) -> Iterator[VerifyFinding]:
+    """Every referenced part matches its sha256."""
+    for each in referenced_parts(snapshot):
+        path = each.path(data)
+        if error := part_error(path, each.part):
+            yield VerifyFinding(str(path.relative_to(data.root)), str(error), _RESTORE_PART)
+
+
+def check_counters(
+    database: duckdb.DuckDBPyConnection, data: DataDirectory, snapshot: Snapshot, settings: Settings
+) -> Iterator[VerifyFinding]:
+    """The counters of each day equal a recount of its archive, no event is archived
+    twice, and the sum of all days is the total.
+    """
+    counted = sum(snapshot.forgotten.values())
+    for day, kept in snapshot.days.items():
+        counted += sum(part.rows for part in kept.archive)
+        if kept.expired or kept.counters is None:
+            continue
+        events = archived_events(data, snapshot, [day])
+        differing = _differing_rows(database, data, day, kept.counters, events, settings)
+        if differing:
+            problem = f"{differing} rows differ from a recount of the archive"
+            yield VerifyFinding(f"counters/{day}", problem, RUN_REBUILD)
+        repeated = count_rows(database, f"(SELECT 1 FROM {events} GROUP BY site, id HAVING count(*) > 1)")
+        if repeated:
+            yield VerifyFinding(f"archive/{day}", f"{repeated} events are counted twice", RUN_REBUILD)
+    has_expired = any(kept.expired for kept in snapshot.days.values())
+    if not has_expired and counted != snapshot.totals.counted:
+        problem = f"{snapshot.totals.counted} events were counted, the archive has {counted}"
+        yield VerifyFinding(data.snapshot.name, problem, RUN_REBUILD)
+
+
+def _differing_rows(
+    database: duckdb.DuckDBPyConnection,
+    data: DataDirectory,
+    day: date,
+    counters: Part,
+    events: str,
+    settings: Settings,
+) -> int:
+    """Rows of the published counters that a recount of the events lacks, and the other
+    way round. Visitors, which are counted at expiry, are not compared.
+    """
+    build_day_counters(database, counting_sql(events))
+    cap_values(database, settings.max_values)
+    add_day_sums(database)
+    path = sql_list([data.part("counters", day, counters.generation)])
+    columns = "bucket, site, bot, event, dimension, value, events"
+    published = f"SELECT {columns} FROM read_parquet({path}) WHERE visitors IS NULL"
+    recounted = f"SELECT {columns} FROM counted"
+    return count_rows(
+        database, f"((({published}) EXCEPT ({recounted})) UNION ALL (({recounted}) EXCEPT ({published})))"
+    )
+
+
+def check_log(
+    database: duckdb.DuckDBPyConnection,
+    data: DataDirectory,
+    snapshot: Snapshot,
+    verified: Sequence[VerifiedSegment],
+    settings: Settings,
+) -> Iterator[VerifyFinding]:
+    """Every retained line of a folded segment is archived, unless its day has expired.
+
+    Segments are compared in batches, because each comparison reads the ids of the whole
+    archive, and one by one only where a batch has a finding.
+    """
+    folded = [each for each in verified if each.lines and snapshot.has_folded(each.segment.name)]
+    for batch in _batches(folded):
+        try:
+            one_by_one = _count_unarchived(database, data, snapshot, batch, settings) > 0
+        except duckdb.OutOfMemoryException:
+            one_by_one = True
+        for each in batch if one_by_one else ():
+            if events := _count_unarchived(database, data, snapshot, [each], settings):
+                problem = f"{events} of its events are not in the archive"
+                yield VerifyFinding(f"log/{each.segment.path.name}", problem, RUN_REBUILD)
+
+
+def _count_unarchived(
+    database: duckdb.DuckDBPyConnection,
+    data: DataDirectory,
+    snapshot: Snapshot,
+    segments: Sequence[VerifiedSegment],
+    settings: Settings,
+) -> int:
+    """How many events of the segments no archive part has. Days without an archive are
+    left out.
+    """
+    try:
+        load_lines(database, segments, settings.sites)
+    except LinesDoNotParse:
+        again = [verify_segment(data, each.segment, data.spill, distrust=True) for each in segments]
+        load_lines(database, again, settings.sites)
+    expired = [day for day, kept in snapshot.days.items() if kept.expired]
+    values: dict[str, object] = {"expired": [*expired, *snapshot.forgotten]}
+    sql = "SELECT DISTINCT site, id FROM incoming WHERE NOT list_contains($expired::DATE[], time::DATE)"
+    if archive := archive_paths(data, snapshot, list(snapshot.days)):
+        sql += f" EXCEPT SELECT site, id FROM {from_archive_sql('read_parquet($archive)')}"
+        values["archive"] = [str(path) for path in archive]
+    return count_rows(database, f"({sql})", values)
+
+
+def _batches(verified: Sequence[VerifiedSegment]) -> Iterator[list[VerifiedSegment]]:
+    """Segments to load together, up to BATCH_MAX_BYTES but at least one."""
+    batch: list[VerifiedSegment] = []
+    size = 0
+    for each in verified:
+        if batch and size + each.segment.plain_bytes > BATCH_MAX_BYTES:
+            yield batch
+            batch, size = [], 0
+        batch.append(each)
+        size += each.segment.plain_bytes
+    if batch:
+        yield batch
