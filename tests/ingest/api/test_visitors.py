@@ -59,7 +59,7 @@ def test_deleted_visitor_is_in_no_file(server: Server) -> None:
     assert (balance["counted"], balance["erased"], balance["difference"]) == (4, 6, 0)
 
 
-def test_deleting_nobody_finds_nothing(server: Server) -> None:
+def test_erasing_an_unknown_visitor_finds_nothing(server: Server) -> None:
     answer = delete(server, "nobody-at-all")
     assert (answer.status, answer.json()["events"]) == (200, 0)
 
@@ -77,7 +77,7 @@ def test_deleting_nobody_finds_nothing(server: Server) -> None:
         ("someone", "", INGEST_KEY, 403, "scope"),
     ],
 )
-def test_bad_request_asks_for_nothing(
+def test_invalid_request_requests_no_erasure(
     server: Server, visitor: str, query: str, token: str, status: int, code: str
 ) -> None:
     answer = delete(server, visitor, query, token)
@@ -113,7 +113,7 @@ def test_command_erases_beside_a_running_service(server: Server) -> None:
 
 
 @pytest.mark.parametrize("arguments", [["--visitor", os.fsdecode(b"v-\xff")], ["--visitor", "v", "--site", ""]])
-def test_command_that_names_nobody_asks_for_nothing(server: Server, arguments: list[str]) -> None:
+def test_command_without_a_visitor_or_site_requests_no_erasure(server: Server, arguments: list[str]) -> None:
     """An id that is no text, and a site that a script left empty: neither is in any
     event, so nothing would be erased.
     """
@@ -124,7 +124,7 @@ def test_command_that_names_nobody_asks_for_nothing(server: Server, arguments: l
 
 
 @pytest.mark.long
-def test_many_who_wait_for_an_erasure_hold_up_nobody_who_asks_how_it_is(tmp_path: Path) -> None:
+def test_many_waiting_erasures_do_not_block_the_status(tmp_path: Path) -> None:
     with Server(tmp_path, workers=1) as server:
         send(server, "somebody", 1)
         server.fold()
@@ -142,9 +142,9 @@ def test_many_who_wait_for_an_erasure_hold_up_nobody_who_asks_how_it_is(tmp_path
 
 
 @pytest.mark.long
-def test_worker_stops_though_an_erasure_is_waited_for(tmp_path: Path) -> None:
-    """Its client has gone, and the compactor is stuck: nobody would be served by
-    waiting.
+def test_worker_stops_while_an_erasure_waits(tmp_path: Path) -> None:
+    """The client has disconnected and the compactor is stuck: waiting would serve
+    nothing.
     """
     with Server(tmp_path, workers=1, worker_timeout=60) as server:
         send(server, "somebody", 1)
@@ -181,7 +181,7 @@ def test_command_erases_without_a_service(tmp_path: Path) -> None:
 
 @pytest.mark.long
 def test_request_outlives_the_compactor(tmp_path: Path) -> None:
-    """Asked for while no compactor runs: the next one does it."""
+    """Without a running compactor, the next one erases."""
     with Server(tmp_path) as server:
         send(server, "typed-visitor", 4)
         server.fold()

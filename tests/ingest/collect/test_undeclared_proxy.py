@@ -1,5 +1,5 @@
-"""A proxy that nobody declared is noticed, said until it is mended, and said without
-the address.
+"""An undeclared proxy is detected, reported until it is declared, and its address is
+not stored.
 """
 
 from __future__ import annotations
@@ -24,15 +24,14 @@ from tests.builders.waiting import until
 PROXY = "127.0.0.77"
 OTHER = "203.0.113.9"
 DECLARED = Settings(trusted_proxies=(ipaddress.ip_network("127.0.0.0/8"),))
-# Two looks of the worker at what it saw (ingest/worker.py), and the time that a busy
-# machine takes for the rest.
+# Two maintenance intervals of the worker (ingest/observe/background.py), and a margin.
 NOTICED_S = 14.0
 
 
 def watch(
     data: DataDirectory, addresses: Iterable[str], settings: Settings | None = None, log: SilentLog | None = None
 ) -> UndeclaredProxyDetector:
-    """A worker that saw these addresses, in this order, and reported."""
+    """A worker that observed these addresses in this order, and reported."""
     watching = UndeclaredProxyDetector(data, settings or Settings(), log or SilentLog())
     for address in addresses:
         watching.observe(address)
@@ -52,7 +51,7 @@ SEEN: dict[str, tuple[list[str], bool]] = {
 
 
 @pytest.mark.parametrize(("addresses", "expected"), SEEN.values(), ids=SEEN)
-def test_one_address_is_noticed_after_enough_requests(tmp_path: Path, addresses: list[str], expected: bool) -> None:
+def test_one_address_is_reported_after_enough_requests(tmp_path: Path, addresses: list[str], expected: bool) -> None:
     data, log = data_directory(tmp_path), SilentLog()
     watch(data, addresses, log=log)
     assert data.one_address.exists() == expected
@@ -70,7 +69,7 @@ def test_request_itself_writes_nothing(tmp_path: Path) -> None:
     assert [path.name for path in data.private.iterdir()] == ["one-address.json"]
 
 
-def test_it_is_said_once_and_not_with_every_look(tmp_path: Path) -> None:
+def test_finding_is_reported_once(tmp_path: Path) -> None:
     data, log = data_directory(tmp_path), SilentLog()
     watching = watch(data, [PROXY] * MIN_REQUESTS, log=log)
     kept = data.one_address.stat()
@@ -81,7 +80,7 @@ def test_it_is_said_once_and_not_with_every_look(tmp_path: Path) -> None:
     assert data.one_address.stat().st_mtime_ns == kept.st_mtime_ns
 
 
-def test_second_address_takes_the_warning_back(tmp_path: Path) -> None:
+def test_second_address_withdraws_the_warning(tmp_path: Path) -> None:
     data = data_directory(tmp_path)
     watching = watch(data, [PROXY] * MIN_REQUESTS)
     watching.observe(OTHER)
@@ -92,7 +91,7 @@ def test_second_address_takes_the_warning_back(tmp_path: Path) -> None:
     assert warning(data, Settings()) is None
 
 
-def test_worker_that_has_seen_two_takes_back_the_warning_of_one_that_has_not(tmp_path: Path) -> None:
+def test_worker_with_two_addresses_withdraws_the_warning_of_another(tmp_path: Path) -> None:
     data = data_directory(tmp_path)
     ruled_out = watch(data, [PROXY, OTHER])
     alone = watch(data, [PROXY] * MIN_REQUESTS)  # a page that kept its connection to this worker, say
@@ -103,8 +102,7 @@ def test_worker_that_has_seen_two_takes_back_the_warning_of_one_that_has_not(tmp
     assert not data.one_address.exists()
 
 
-# What a worker sees that starts with the warning of its predecessor, and whether the
-# warning stays.
+# What a worker observes after its predecessor's warning, and whether the warning stays.
 AFTER_A_RESTART: dict[str, tuple[list[str], bool]] = {
     "nothing yet": ([], True),
     "the one address again": ([PROXY] * 3, True),
@@ -113,7 +111,7 @@ AFTER_A_RESTART: dict[str, tuple[list[str], bool]] = {
 
 
 @pytest.mark.parametrize(("addresses", "stays"), AFTER_A_RESTART.values(), ids=AFTER_A_RESTART)
-def test_warning_outlives_the_worker_until_it_is_untrue(tmp_path: Path, addresses: list[str], stays: bool) -> None:
+def test_warning_survives_the_worker_until_it_is_ruled_out(tmp_path: Path, addresses: list[str], stays: bool) -> None:
     data, log = data_directory(tmp_path), SilentLog()
     watch(data, [PROXY] * MIN_REQUESTS)
     watch(data, addresses, log=log)
@@ -121,7 +119,7 @@ def test_warning_outlives_the_worker_until_it_is_untrue(tmp_path: Path, addresse
     assert log.events() == []
 
 
-def test_declared_proxies_make_the_warning_void(tmp_path: Path) -> None:
+def test_declared_proxies_withdraw_the_warning(tmp_path: Path) -> None:
     data = data_directory(tmp_path)
     watch(data, [PROXY] * MIN_REQUESTS)
     assert warning(data, Settings()) == WARNING
@@ -152,7 +150,7 @@ def test_file_that_cannot_be_read_says_nothing_and_is_replaced(tmp_path: Path, c
     assert warning(data, Settings()) == WARNING
 
 
-def test_address_is_neither_kept_nor_said(tmp_path: Path) -> None:
+def test_address_is_neither_stored_nor_logged(tmp_path: Path) -> None:
     data, log = data_directory(tmp_path), SilentLog()
     watch(data, [PROXY] * MIN_REQUESTS, DECLARED, log)
     content = data.one_address.read_text()

@@ -1,5 +1,5 @@
-"""A body takes room while it arrives and gives all of it back, however it ends; a slow
-one does not stay.
+"""A body reserves budget while it arrives, and releases all of it however it ends; a
+slow one is cut off.
 """
 
 from __future__ import annotations
@@ -21,12 +21,12 @@ from shared.worker_stats import WorkerStats
 
 BODY_MAX = 40_000
 ALL = 100_000
-# Instead of the five seconds of service: no test waits for those.
+# Instead of the five seconds in production.
 TIMEOUT_S = 0.4
 
 
-def is_whole(budget: BodyBudget) -> bool:
-    """Whether nothing of the room is taken."""
+def is_unused(budget: BodyBudget) -> bool:
+    """Whether nothing is reserved."""
     try:
         budget.reserve(ALL)
     except Problem:
@@ -37,7 +37,7 @@ def is_whole(budget: BodyBudget) -> bool:
 
 @dataclass
 class Receiver:
-    """A real server that reads bodies, and what it knows of them."""
+    """A real server that reads bodies, and how each ended."""
 
     port: int = 0
     budget: BodyBudget = field(default_factory=lambda: BodyBudget(ALL))
@@ -46,23 +46,23 @@ class Receiver:
     async def handle(self, request: BaseRequest) -> web.StreamResponse:
         try:
             content = await read_body(request, BODY_MAX, self.budget)
-        except Problem as refusal:
-            self.ended.append(refusal.code)
-            return refusal.response()
+        except Problem as problem:
+            self.ended.append(problem.code)
+            return problem.response()
         except BaseException as error:
             self.ended.append(type(error).__name__)
             raise
         self.ended.append("ok")
         return web.Response(text=str(len(content)))
 
-    async def until(self, *, whole: bool) -> None:
-        """Wait until all room is free, or until some is taken."""
+    async def until(self, *, unused: bool) -> None:
+        """Wait until the budget is unused, or in use."""
         async with asyncio.timeout(60):
-            while is_whole(self.budget) != whole:  # noqa: ASYNC110  what is waited for knows nothing of being waited for
+            while is_unused(self.budget) != unused:  # noqa: ASYNC110
                 await asyncio.sleep(0.005)
 
     async def until_ended(self) -> None:
-        """Wait until a body was read, or not."""
+        """Wait until a body has ended."""
         async with asyncio.timeout(60):
             while not self.ended:  # noqa: ASYNC110
                 await asyncio.sleep(0.005)
@@ -91,8 +91,8 @@ async def connected(receiver: Receiver) -> AsyncIterator[tuple[asyncio.StreamRea
             await writer.wait_closed()
 
 
-async def answer(reader: asyncio.StreamReader) -> tuple[int, bytes]:
-    """Status and body of the next answer."""
+async def response(reader: asyncio.StreamReader) -> tuple[int, bytes]:
+    """Status and body of the next response."""
     head = await reader.readuntil(b"\r\n\r\n")
     length = int(head.lower().partition(b"content-length: ")[2].partition(b"\r\n")[0])
     return int(head.split(b" ", 2)[1]), await reader.readexactly(length)
@@ -113,21 +113,21 @@ def chunk(content: bytes) -> bytes:
 CHUNKED = head("Transfer-Encoding: chunked")
 PAUSE = b""
 
-# What is sent, piece by piece (an empty piece: a pause that is longer than the time for
-# a body), and what comes of it.
+# The pieces sent (an empty one: a pause longer than the timeout), the status and the
+# code.
 BODIES: dict[str, tuple[list[bytes], int, str]] = {
     "together with its head": ([sized(5) + b"12345"], 200, "ok"),
     "after its head": ([sized(5), b"12345"], 200, "ok"),
     "byte by byte": ([sized(5), *[b"%d" % n for n in range(5)]], 200, "ok"),
-    "as long as may be": ([sized(BODY_MAX), bytes(BODY_MAX // 2), bytes(BODY_MAX // 2)], 200, "ok"),
+    "of the maximum size": ([sized(BODY_MAX), bytes(BODY_MAX // 2), bytes(BODY_MAX // 2)], 200, "ok"),
     "in chunks": ([CHUNKED, chunk(b"123"), chunk(b"45"), chunk(b"")], 200, "ok"),
-    "in chunks, as long as may be": ([CHUNKED, chunk(bytes(BODY_MAX)), chunk(b"")], 200, "ok"),
+    "in chunks, of the maximum size": ([CHUNKED, chunk(bytes(BODY_MAX)), chunk(b"")], 200, "ok"),
     "none": ([head("X-Nothing: 1")], 400, "malformed"),
     "empty": ([sized(0)], 400, "malformed"),
     "too long": ([sized(BODY_MAX + 1), bytes(BODY_MAX), b"1"], 413, "too_large"),
     "too long at once": ([sized(BODY_MAX + 1) + bytes(BODY_MAX + 1)], 413, "too_large"),
     "too long in chunks without an end": ([CHUNKED, *[chunk(bytes(9_000))] * 5], 413, "too_large"),
-    "a broken chunk": ([CHUNKED, chunk(b"123"), b"x\r\n"], 400, "malformed"),
+    "a malformed chunk": ([CHUNKED, chunk(b"123"), b"x\r\n"], 400, "malformed"),
     "silent after its head": ([sized(5), PAUSE], 408, "slow"),
     "silent after its first byte": ([sized(5), b"1", PAUSE], 408, "slow"),
     "silent before its last chunk": ([CHUNKED, chunk(b"12345"), PAUSE], 408, "slow"),
@@ -135,20 +135,20 @@ BODIES: dict[str, tuple[list[bytes], int, str]] = {
 
 
 @pytest.mark.parametrize(("pieces", "status", "code"), BODIES.values(), ids=BODIES)
-async def test_body_ends_with_all_room_free(receiver: Receiver, pieces: list[bytes], status: int, code: str) -> None:
+async def test_budget_is_unused_after_a_body(receiver: Receiver, pieces: list[bytes], status: int, code: str) -> None:
     async with connected(receiver) as (reader, writer):
         for piece in pieces:
-            with suppress(ConnectionError):  # a refusal may come before all was sent
+            with suppress(ConnectionError):  # a rejection may arrive before everything is sent
                 writer.write(piece)
                 await writer.drain()
             await asyncio.sleep(0.01 if piece else TIMEOUT_S + 0.1)
         async with asyncio.timeout(60):
-            found, _ = await answer(reader)
+            found, _ = await response(reader)
     assert (found, receiver.ended) == (status, [code])
-    await receiver.until(whole=True)
+    await receiver.until(unused=True)
 
 
-# What was sent before the connection went.
+# What was sent before the client disconnected.
 CUT_OFF = {
     "after the head": [sized(30_000)],
     "within the body": [sized(30_000), bytes(20_000)],
@@ -158,43 +158,41 @@ CUT_OFF = {
 
 @pytest.mark.parametrize("pieces", CUT_OFF.values(), ids=CUT_OFF)
 @pytest.mark.parametrize("how", ["closed", "aborted"])
-async def test_client_that_goes_away_gives_its_room_back(receiver: Receiver, pieces: list[bytes], how: str) -> None:
+async def test_disconnect_releases_the_budget(receiver: Receiver, pieces: list[bytes], how: str) -> None:
     async with connected(receiver) as (_, writer):
         for piece in pieces:
             writer.write(piece)
             await writer.drain()
             await asyncio.sleep(0.02)
         if len(pieces) > 1:
-            assert not is_whole(receiver.budget)
+            assert not is_unused(receiver.budget)
         if how == "aborted":
             writer.transport.abort()
     await receiver.until_ended()
     assert receiver.ended != ["ok"]
-    assert is_whole(receiver.budget)
+    assert is_unused(receiver.budget)
 
 
-async def test_many_bodies_that_are_small_enough_are_refused_when_they_are_too_much_together(
-    receiver: Receiver,
-) -> None:
+async def test_bodies_that_exceed_the_budget_together_are_rejected(receiver: Receiver) -> None:
     async with connected(receiver) as one, connected(receiver) as two, connected(receiver) as three:
         for _, writer in (one, two):
             writer.write(sized(BODY_MAX) + bytes(BODY_MAX - 1))
-        await receiver.until(whole=False)
+        await receiver.until(unused=False)
         await asyncio.sleep(0.05)
         three[1].write(sized(BODY_MAX))
         await three[1].drain()
         await asyncio.sleep(0.02)
         three[1].write(bytes(30_000))
-        assert (await answer(three[0]))[0] == 503
+        assert (await response(three[0]))[0] == 503
         for reader, writer in (one, two):
             writer.write(b"1")
-            assert await answer(reader) == (200, str(BODY_MAX).encode())
+            assert await response(reader) == (200, str(BODY_MAX).encode())
     assert sorted(receiver.ended) == ["busy", "ok", "ok"]
-    await receiver.until(whole=True)
+    await receiver.until(unused=True)
 
 
-async def test_body_earns_time_by_what_it_brings(receiver: Receiver) -> None:
-    """A phone on a bad line is done in time; a byte now and then is not."""
+async def test_received_bytes_extend_the_deadline(receiver: Receiver) -> None:
+    """Enough for a phone on a bad line, not for a byte now and then."""
     async with connected(receiver) as (reader, writer):
         writer.write(sized(2 * BODY_MIN_RATE))
         await writer.drain()
@@ -202,14 +200,14 @@ async def test_body_earns_time_by_what_it_brings(receiver: Receiver) -> None:
         writer.write(bytes(BODY_MIN_RATE))
         await asyncio.sleep(TIMEOUT_S + 0.3)
         writer.write(bytes(BODY_MIN_RATE))
-        assert (await answer(reader))[0] == 200
+        assert (await response(reader))[0] == 200
 
     async with connected(receiver) as (reader, writer):
         writer.write(sized(1_000))
         with drip(writer):
             async with asyncio.timeout(TIMEOUT_S + 1):
-                assert (await answer(reader))[0] == 408
-    await receiver.until(whole=True)
+                assert (await response(reader))[0] == 408
+    await receiver.until(unused=True)
 
 
 @contextmanager
@@ -228,8 +226,8 @@ def drip(writer: asyncio.StreamWriter) -> Iterator[None]:
         task.cancel()
 
 
-# Room, what is taken of it one after the other, and whether the last still fits.
-ROOM = {
+# The budget, what is reserved one after the other, and whether the last fits.
+BUDGETS = {
     "all of it": (10, [10], True),
     "a byte too many": (10, [11], False),
     "what is left": (10, [4, 6], True),
@@ -238,16 +236,16 @@ ROOM = {
 }
 
 
-@pytest.mark.parametrize(("room", "sizes", "fits"), ROOM.values(), ids=ROOM)
-def test_room_is_what_was_set(room: int, sizes: list[int], fits: bool) -> None:
-    budget = BodyBudget(room)
+@pytest.mark.parametrize(("size", "sizes", "fits"), BUDGETS.values(), ids=BUDGETS)
+def test_budget_is_what_was_set(size: int, sizes: list[int], fits: bool) -> None:
+    budget = BodyBudget(size)
     *first, last = sizes
-    for size in first:
-        budget.reserve(size)
+    for each in first:
+        budget.reserve(each)
     if fits:
         budget.reserve(last)
         return
-    with pytest.raises(Problem) as refused:
+    with pytest.raises(Problem) as caught:
         budget.reserve(last)
-    assert (refused.value.status, refused.value.code, refused.value.close) == (503, "busy", True)
-    budget.reserve(room - sum(first))  # what did not fit has taken nothing
+    assert (caught.value.status, caught.value.code, caught.value.close) == (503, "busy", True)
+    budget.reserve(size - sum(first))  # the failed reservation took nothing

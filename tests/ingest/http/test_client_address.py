@@ -1,6 +1,4 @@
-"""Who sent a request: what proxies say counts as far as they are trusted, and an
-address is written in one way only.
-"""
+"""The client behind trusted proxies, and the canonical form of its address."""
 
 from __future__ import annotations
 
@@ -47,7 +45,7 @@ def test_without_trusted_proxies_the_address_is_the_peer(peer: str, forwarded: s
     assert Proxies(DIRECT).identify(peer, headers_of(forwarded)).address == peer
 
 
-def test_proxy_that_adds_a_second_forwarded_header_is_believed_not_the_client() -> None:
+def test_second_forwarded_header_of_a_proxy_wins_over_the_client_s() -> None:
     """HAProxy's `option forwardfor` adds a header of its own after the client's."""
     headers = CIMultiDict([("X-Forwarded-For", "1.2.3.4"), ("X-Forwarded-For", "198.51.100.7")])
     assert Proxies(BEHIND_PROXIES).identify("10.0.0.1", headers).address == "198.51.100.7"
@@ -71,7 +69,7 @@ PLAIN: dict[str, tuple[str, str | None]] = {
 
 
 @pytest.mark.parametrize(("text", "expected"), PLAIN.values(), ids=PLAIN)
-def test_address_is_written_in_one_way(text: str, expected: str | None) -> None:
+def test_address_has_one_form(text: str, expected: str | None) -> None:
     assert plain_address(text) == expected
 
 
@@ -81,19 +79,19 @@ def test_peer_on_a_dual_stack_socket_is_trusted_by_its_ipv4_network() -> None:
 
 
 HOSTS: dict[str, tuple[str, dict[str, str], str]] = {
-    "as the client asked": ("203.0.113.9", {}, "stats.example.com:8443"),
-    "a proxy that is trusted names another": ("10.0.0.1", {"X-Forwarded-Host": " Shop.Example "}, "shop.example"),
-    "a client that is not trusted does": (
+    "as requested": ("203.0.113.9", {}, "stats.example.com:8443"),
+    "a trusted proxy gives another": ("10.0.0.1", {"X-Forwarded-Host": " Shop.Example "}, "shop.example"),
+    "an untrusted client gives another": (
         "203.0.113.9",
         {"X-Forwarded-Host": "shop.example"},
         "stats.example.com:8443",
     ),
-    "a trusted proxy that names none": ("10.0.0.1", {}, "stats.example.com:8443"),
+    "a trusted proxy gives none": ("10.0.0.1", {}, "stats.example.com:8443"),
 }
 
 
 @pytest.mark.parametrize(("peer", "headers", "expected"), HOSTS.values(), ids=HOSTS)
-def test_host_is_the_one_that_was_asked_for(peer: str, headers: dict[str, str], expected: str) -> None:
+def test_host_is_the_requested_one(peer: str, headers: dict[str, str], expected: str) -> None:
     found = Proxies(BEHIND_PROXIES).identify(peer, CIMultiDict({"Host": "Stats.Example.com:8443"} | headers))
     assert (found.host, found.through_proxy) == (expected, peer == "10.0.0.1")
 
@@ -109,13 +107,13 @@ SAME: dict[str, tuple[str, str, int]] = {
 
 
 @pytest.mark.parametrize(("left", "right", "shared"), SAME.values(), ids=SAME)
-def test_clients_are_counted_by_the_networks_that_they_share(left: str, right: str, shared: int) -> None:
+def test_clients_share_the_limits_of_their_common_networks(left: str, right: str, shared: int) -> None:
     assert len(set(rate_limit_networks(left)) & set(rate_limit_networks(right))) == shared
 
 
-def test_wider_network_may_send_more() -> None:
+def test_wider_network_has_a_higher_limit() -> None:
     assert [times for _, times in rate_limit_networks("2001:db8::1")] == [1, 8, 64]
 
 
-def test_peer_without_an_address_is_counted_all_the_same() -> None:
+def test_peer_without_an_address_has_a_limit_too() -> None:
     assert rate_limit_networks("") == (("", 1),)

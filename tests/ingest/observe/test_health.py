@@ -1,5 +1,5 @@
-"""Ready is what can take events and has them folded; everything else says which check
-fails, and heals without a restart.
+"""A worker is ready when it can accept events and they are folded; else the failing
+check is named, and readiness returns without a restart.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ def test_fresh_server_is_ready(server: Server) -> None:
     assert all(check["detail"] for check in checks)
 
 
-def test_segment_that_somebody_deleted_is_said_and_replaced_though_no_event_comes(server: Server) -> None:
+def test_deleted_segment_is_reported_and_replaced_without_an_event(server: Server) -> None:
     server.data.active("0").unlink()
     try:
         until(lambda: server.data.active("0").exists())
@@ -55,7 +55,7 @@ def test_segment_that_somebody_deleted_is_said_and_replaced_though_no_event_come
         assert server.post([EVENT]).status == 200
 
 
-def test_segment_without_a_checksum_is_said_until_it_is_gone(server: Server) -> None:
+def test_segment_without_a_checksum_fails_a_check_until_it_is_removed(server: Server) -> None:
     suspect = server.data.log / SegmentName("other", 1, datetime.now(UTC).replace(microsecond=0)).file
     suspect.write_bytes(encode_lines([line("event-0001")]))
     try:
@@ -68,7 +68,7 @@ def test_segment_without_a_checksum_is_said_until_it_is_gone(server: Server) -> 
     assert failing(server) == set()
 
 
-def test_snapshot_that_cannot_be_read_is_said_and_what_depends_on_it_is_not(server: Server) -> None:
+def test_unreadable_snapshot_fails_its_check_alone(server: Server) -> None:
     server.fold()
     content = server.data.snapshot.read_bytes()
     server.data.snapshot.write_bytes(content[:-20])
@@ -82,51 +82,49 @@ def test_snapshot_that_cannot_be_read_is_said_and_what_depends_on_it_is_not(serv
 
 
 def test_ready_worker_stays_ready_while_it_writes_and_seals(server: Server) -> None:
-    """Each fold has the segment sealed, once a minute: a check that falls into that
-    moment must not call the worker broken.
-    """
+    """Each fold seals the segment; a check at that moment must not fail."""
     ended = time.monotonic() + 2
 
-    def again_and_again(deed: Callable[[], object]) -> None:
+    def repeat(action: Callable[[], object]) -> None:
         while time.monotonic() < ended:
-            deed()
+            action()
 
     found: set[str] = set()
     with ThreadPoolExecutor(2) as threads:
-        others = [threads.submit(again_and_again, deed) for deed in (server.fold, lambda: server.post([EVENT]))]
-        again_and_again(lambda: found.update(failing(server)))
+        others = [threads.submit(repeat, action) for action in (server.fold, lambda: server.post([EVENT]))]
+        repeat(lambda: found.update(failing(server)))
         for other in others:
             other.result()
     assert found == set()
 
 
 @pytest.fixture(scope="module")
-def poor_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    """A disk that is smaller than its reserve, and a fold every second."""
-    with Server(tmp_path_factory.mktemp("poor"), disk_reserve="1000000 GiB", fold_interval=1) as running:
+def small_disk(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """A disk smaller than its reserve, and a fold every second."""
+    with Server(tmp_path_factory.mktemp("small"), disk_reserve="1000000 GiB", fold_interval=1) as running:
         until(lambda: running.data.snapshot.exists())
         yield running
 
 
-def test_disk_below_its_reserve_is_said(poor_server: Server) -> None:
-    until(lambda: failing(poor_server) == {"disk"})
-    assert poor_server.post([EVENT]).status == 507
-    assert alive(poor_server)
+def test_disk_below_its_reserve_fails_a_check(small_disk: Server) -> None:
+    until(lambda: failing(small_disk) == {"disk"})
+    assert small_disk.post([EVENT]).status == 507
+    assert alive(small_disk)
 
 
-def test_compactor_that_stands_still_is_said_after_three_intervals(poor_server: Server) -> None:
-    pid = poor_server.child("compact")
+def test_stopped_compactor_fails_a_check_after_three_intervals(small_disk: Server) -> None:
+    pid = small_disk.child("compact")
     os.kill(pid, signal.SIGSTOP)
     try:
-        until(lambda: failing(poor_server) == {"disk", "fold", "retention"})
-        assert alive(poor_server)
+        until(lambda: failing(small_disk) == {"disk", "fold", "retention"})
+        assert alive(small_disk)
     finally:
         os.kill(pid, signal.SIGCONT)
-    until(lambda: failing(poor_server) == {"disk"})
-    assert poor_server.child("compact") == pid
+    until(lambda: failing(small_disk) == {"disk"})
+    assert small_disk.child("compact") == pid
 
 
-# What `foldlog ingest` does on a disk whose syncs take as long as a file is there.
+# `foldlog ingest` on a disk whose syncs block while a file exists.
 STALLING = """
 import os, sys, time
 flag, real = sys.argv.pop(), os.fdatasync
@@ -143,9 +141,7 @@ sys.exit(main(["ingest"]))
 
 
 class StallingWorker(Server):
-    """One worker without a supervisor, whose disk stands still while `stalled` is
-    there.
-    """
+    """One worker without a supervisor, whose disk blocks while `stalled` exists."""
 
     def __init__(self, directory: Path, **settings: object) -> None:
         super().__init__(directory, **settings)
@@ -168,7 +164,7 @@ class StallingWorker(Server):
         return super().stop()
 
 
-def test_stalled_sync_shows_and_everything_recovers_without_a_restart(
+def test_stalled_sync_fails_a_check_and_recovers_without_a_restart(
     tmp_path: Path, record_property: Callable[[str, object], None]
 ) -> None:
     server = StallingWorker(tmp_path, queue_max_requests=4)
@@ -189,8 +185,8 @@ def test_stalled_sync_shows_and_everything_recovers_without_a_restart(
 
         waiting += [threads.submit(post, f"waiting-0{number}") for number in (2, 3, 4)]
         until(lambda: failing(server) == {"writable", "queue"})
-        refused = post("refused-01")
-        assert (refused.status, refused.code, refused.headers["Retry-After"]) == (503, "busy", "1")
+        rejected = post("rejected-1")
+        assert (rejected.status, rejected.code, rejected.headers["Retry-After"]) == (503, "busy", "1")
         assert b'foldlog_queue_requests{worker="0"} 4.0\n' in server.request("GET", "/metrics").body
         assert not any(each.done() for each in waiting)
 
@@ -205,6 +201,6 @@ def test_stalled_sync_shows_and_everything_recovers_without_a_restart(
 
 
 def waits(server: Server) -> int:
-    """How many requests wait for the disk."""
+    """How many requests wait for a commit."""
     checks = {check["name"]: check["detail"] for check in server.request("GET", "/readyz").json()["checks"]}
     return int(checks["queue"].split()[0])

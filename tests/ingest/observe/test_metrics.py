@@ -176,11 +176,11 @@ def test_fold_is_counted_from_the_snapshot(server: Server, traffic: Traffic, fam
     assert value(families, "foldlog_disk_reserve_bytes") == 0 < value(families, "foldlog_disk_free_bytes")
 
 
-def test_broken_http_is_counted_though_no_handler_saw_it(families: Families) -> None:
+def test_malformed_http_is_counted_without_a_handler(families: Families) -> None:
     assert value(families, "foldlog_requests_total", route="none", status="400", code="http") == 1
 
 
-def test_text_is_what_prometheus_reads(server: Server, families: Families) -> None:
+def test_text_is_valid_prometheus_text(server: Server, families: Families) -> None:
     answer = server.request("GET", "/metrics")
     assert answer.headers.get_content_type() == "text/plain"
     assert answer.headers["Cache-Control"] == "no-store"
@@ -193,7 +193,7 @@ def test_text_is_what_prometheus_reads(server: Server, families: Families) -> No
         assert family.type in {"counter", "gauge", "histogram"}
 
 
-def test_no_sample_stands_twice(families: Families) -> None:
+def test_samples_are_unique(families: Families) -> None:
     samples = [
         (sample.name, tuple(sorted(sample.labels.items()))) for family in families.values() for sample in family.samples
     ]
@@ -205,7 +205,7 @@ HISTOGRAMS = ("foldlog_commit_seconds", "foldlog_fsync_seconds", "foldlog_group_
 
 @pytest.mark.parametrize("worker", ["0", "1"])
 @pytest.mark.parametrize("name", HISTOGRAMS)
-def test_buckets_are_cumulative_and_the_last_holds_everything(families: Families, name: str, worker: str) -> None:
+def test_buckets_are_cumulative_and_the_last_counts_everything(families: Families, name: str, worker: str) -> None:
     samples = [sample for sample in families[name].samples if sample.labels["worker"] == worker]
     buckets = [(float(sample.labels["le"]), sample.value) for sample in samples if sample.name == f"{name}_bucket"]
     assert buckets == sorted(buckets) and len(buckets) > 10
@@ -223,7 +223,7 @@ def test_group_is_counted_in_the_bucket_of_its_size(server: Server) -> None:
     assert grown == {"10": 0, "25": 0, "50": 1, "+Inf": 1}
 
 
-def test_metrics_need_no_token_and_tell_of_nobody(server: Server, families: Families) -> None:
+def test_metrics_need_no_token_and_identify_no_visitor(server: Server, families: Families) -> None:
     labels = {label for family in families.values() for sample in family.samples for label in sample.labels.values()}
     assert labels & {"127.0.0.1", "visitor-1", "pageview", server.host} == set()
     routes = {sample.labels["route"] for sample in families["foldlog_requests_total"].samples}
@@ -283,13 +283,13 @@ def used_by(rule: dict[str, Any]) -> set[str]:
     return {re.sub(r"_(bucket|sum|count)$", "", name) if name.startswith(HISTOGRAMS) else name for name in names}
 
 
-def test_alerts_look_at_metrics_that_exist(families: Families) -> None:
+def test_alerts_use_metrics_that_exist(families: Families) -> None:
     for name, rule in alerts().items():
         assert used_by(rule) <= set(families), name
         assert used_by(rule), name
 
 
-def test_alerts_look_at_labels_that_exist(families: Families) -> None:
+def test_alerts_use_labels_that_exist(families: Families) -> None:
     for name, rule in alerts().items():
         matched = {label for braces in re.findall(r"foldlog_\w+\{([^}]*)\}", rule["expr"])
                    for label in re.findall(r'(\w+)=', braces.replace("=~", "="))}  # fmt: skip
@@ -299,7 +299,7 @@ def test_alerts_look_at_labels_that_exist(families: Families) -> None:
         assert shown <= known | {"instance", "job"}, name
 
 
-def test_every_alert_says_when_how_bad_and_what() -> None:
+def test_every_alert_has_a_condition_severity_and_summary() -> None:
     for name, rule in alerts().items():
         assert name.startswith("Foldlog")
         assert re.fullmatch(r"\d+[smh]", rule["for"]), name

@@ -1,6 +1,4 @@
-"""Each worker says what it counts, to whoever asks; one that is dead or stuck is seen
-as that and holds nobody up.
-"""
+"""Each worker serves its stats; a dead or stuck one is recognised, within a second."""
 
 from __future__ import annotations
 
@@ -26,9 +24,9 @@ from tests.builders.logs import data_directory
 from tests.builders.server import Server
 from tests.builders.waiting import until
 
-# Forks a process that has imported everything and decoded nothing, again and again;
-# prints how each ended.
-FIRST_QUESTIONS = """
+# Forks a hundred processes that have imported everything and decoded nothing; prints
+# their exit codes.
+FIRST_QUERIES = """
 import os, sys
 from pathlib import Path
 from shared.peers import query_workers
@@ -49,9 +47,7 @@ for _ in range(100):
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    """Two workers, their data deeper than the 107 bytes that the name of a socket may
-    have.
-    """
+    """Two workers, with a data directory deeper than the 107 bytes of a socket path."""
     directory = tmp_path_factory.mktemp("peers") / ("d" * 200)
     directory.mkdir()
     with Server(directory, workers=2) as running:
@@ -60,7 +56,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
 
 
 def up(data: DataDirectory) -> dict[str, WorkerStats]:
-    """The workers that answer, and what they count."""
+    """The stats of the workers that answer."""
     return {name: stats for name, stats in query_workers(data).items() if stats is not None}
 
 
@@ -68,7 +64,7 @@ def accepted(server: Server) -> int:
     return sum(stats.accepted for stats in up(server.data).values())
 
 
-def test_each_worker_counts_what_it_took_and_all_together_took_everything(server: Server) -> None:
+def test_stats_of_all_workers_sum_to_all_requests(server: Server) -> None:
     assert len(os.fsencode(server.data.socket("0"))) > 200
     before = accepted(server)
     for _ in range(30):
@@ -79,19 +75,17 @@ def test_each_worker_counts_what_it_took_and_all_together_took_everything(server
     assert sum(stats.group_events.sum for stats in found.values()) == accepted(server)
 
 
-def test_sockets_are_for_the_owner_only(server: Server) -> None:
+def test_sockets_are_accessible_to_their_owner_only(server: Server) -> None:
     assert stat.S_IMODE(server.data.run.stat().st_mode) == 0o700
     assert sorted(path.name for path in server.data.run.iterdir()) == ["0.sock", "1.sock"]
 
 
-def test_first_question_of_a_process_may_be_asked_by_several_threads_at_once(server: Server) -> None:
-    """msgspec describes a type to itself when it is first decoded, and two threads that
-    do so at once end the process.
-
-    One fresh process in several did not survive it, so a hundred of them see it.
+def test_first_query_of_a_process_may_run_in_several_threads(server: Server) -> None:
+    """msgspec inspects a type at its first decoding, and crashes if two threads do so
+    at once. It happened in one process of several, so a hundred show it.
     """
     asked = subprocess.run(
-        [sys.executable, "-c", FIRST_QUESTIONS, str(server.data.root)],
+        [sys.executable, "-c", FIRST_QUERIES, str(server.data.root)],
         capture_output=True,
         text=True,
         timeout=60,
@@ -100,7 +94,7 @@ def test_first_question_of_a_process_may_be_asked_by_several_threads_at_once(ser
     assert Counter(asked.stdout.split()) == {"0": 100}
 
 
-def test_stopped_worker_is_down_and_costs_a_second(server: Server) -> None:
+def test_stopped_worker_is_down_after_a_second(server: Server) -> None:
     pid = server.child("ingest-1")
     os.kill(pid, signal.SIGSTOP)
     try:
@@ -113,7 +107,7 @@ def test_stopped_worker_is_down_and_costs_a_second(server: Server) -> None:
     assert server.child("ingest-1") == pid
 
 
-def test_killed_worker_is_down_until_its_successor_has_a_socket_of_its_own(server: Server) -> None:
+def test_killed_worker_is_down_until_its_successor_answers(server: Server) -> None:
     pid, before = server.child("ingest-1"), server.data.socket("1").stat().st_ctime_ns
     old = up(server.data)["0"].requests
     os.kill(pid, signal.SIGKILL)
@@ -127,7 +121,7 @@ def test_killed_worker_is_down_until_its_successor_has_a_socket_of_its_own(serve
 
 
 @pytest.mark.long
-def test_start_removes_what_killed_workers_left_and_a_clean_stop_leaves_nothing(server: Server) -> None:
+def test_start_removes_sockets_of_killed_workers_and_a_stop_its_own(server: Server) -> None:
     server.kill()
     assert sorted(path.name for path in server.data.run.iterdir()) == ["0.sock", "1.sock"]
     assert query_workers(server.data) == {"0": None, "1": None}
@@ -142,24 +136,24 @@ def test_start_removes_what_killed_workers_left_and_a_clean_stop_leaves_nothing(
 
 
 def dead_socket(path: Path) -> None:
-    """The socket of a process that was killed."""
+    """The socket of a killed process."""
     bound = socket.socket(socket.AF_UNIX)
     bound.bind(str(path))
     bound.close()
 
 
-async def test_dead_workers_are_forgotten_and_living_ones_are_not(tmp_path: Path) -> None:
+async def test_sockets_of_dead_workers_are_removed_and_others_kept(tmp_path: Path) -> None:
     data = data_directory(tmp_path)
     peers = await serve_stats(data, "alive", WorkerStats)
     dead_socket(data.socket("dead"))
-    (data.run / "note.txt").write_text("of somebody else")
+    (data.run / "note.txt").write_text("of another program")
     await asyncio.to_thread(remove_dead_sockets, data)
     assert sorted(path.name for path in data.run.iterdir()) == ["alive.sock", "note.txt"]
     assert await asyncio.to_thread(query_workers, data) == {"alive": WorkerStats()}
     peers.close()
 
 
-async def test_answer_is_what_the_worker_counts_at_that_moment(tmp_path: Path) -> None:
+async def test_answer_has_the_current_stats(tmp_path: Path) -> None:
     data = data_directory(tmp_path)
     stats = WorkerStats()
     peers = await serve_stats(data, "0", lambda: stats)
@@ -181,23 +175,23 @@ async def test_socket_of_a_killed_worker_is_replaced(tmp_path: Path) -> None:
     peers.close()
 
 
-# What the other end of a socket does instead of answering.
-async def hang_up(_reader: asyncio.StreamReader, stream: asyncio.StreamWriter) -> None:
+# Servers of a socket that do not answer as a worker does.
+async def close_at_once(_reader: asyncio.StreamReader, stream: asyncio.StreamWriter) -> None:
     stream.close()
 
 
-async def babble(_reader: asyncio.StreamReader, stream: asyncio.StreamWriter) -> None:
+async def send_half(_reader: asyncio.StreamReader, stream: asyncio.StreamWriter) -> None:
     stream.write(b'{"accepted":')
     stream.close()
 
 
-async def answer_of_another_version(_reader: asyncio.StreamReader, stream: asyncio.StreamWriter) -> None:
+async def send_another_type(_reader: asyncio.StreamReader, stream: asyncio.StreamWriter) -> None:
     stream.write(b'{"accepted":"many"}')
     stream.close()
 
 
-@pytest.mark.parametrize("answer", [hang_up, babble, answer_of_another_version])
-async def test_answer_that_is_none_means_down(tmp_path: Path, answer: Callable[..., object]) -> None:
+@pytest.mark.parametrize("answer", [close_at_once, send_half, send_another_type])
+async def test_worker_with_an_invalid_answer_is_down(tmp_path: Path, answer: Callable[..., object]) -> None:
     data = data_directory(tmp_path)
     other = await asyncio.start_unix_server(answer, data.socket("0"))  # type: ignore[arg-type]
     assert await asyncio.to_thread(query_workers, data) == {"0": None}
