@@ -16,7 +16,7 @@ from ingest.http.auth import Keyring
 from ingest.http.body_reader import BodyBudget
 from ingest.http.client_address import Client, Headers, Proxies
 from ingest.wal.commit_queue import CommitQueue
-from reports.reader.client import Reader
+from reports.reader.client import ReaderClient
 from shared.disk.layout import DataDirectory
 from shared.log import Log
 from shared.settings import Settings
@@ -46,7 +46,7 @@ class WorkerContext:
     rate_limiter: RateLimiter = field(init=False)
     visitor_hash: VisitorHash = field(init=False)
     undeclared_proxy: UndeclaredProxyDetector = field(init=False)
-    reader: Reader = field(init=False)
+    reader: ReaderClient = field(init=False)
     body_budget: BodyBudget = field(init=False)
     proxies: Proxies = field(init=False)
     has_country_source: bool = field(init=False)
@@ -58,7 +58,7 @@ class WorkerContext:
         self.rate_limiter = RateLimiter(self.settings, rate_table)
         self.visitor_hash = VisitorHash(self.data, self.settings)
         self.undeclared_proxy = UndeclaredProxyDetector(self.data, self.settings, self.log)
-        self.reader = Reader(self.settings)
+        self.reader = ReaderClient(self.settings)
         self.proxies = Proxies(self.settings)
         self.body_budget = BodyBudget(self.settings.queue_max_bytes)
         self.has_country_source = bool(self.settings.country_header or self.settings.country_file)

@@ -27,7 +27,7 @@ Store = Literal["file"]
 LogLevel = Literal["debug", "info", "warning", "error"]
 
 PREFIX = "FOLDLOG_"
-# What a worker needs beside its connections: segments, the reading process, sockets of
+# What a worker needs beside its connections: segments, the reader process, sockets of
 # its peers.
 OTHER_DESCRIPTORS = 128
 CONFIG_FILE = "FOLDLOG_CONFIG"

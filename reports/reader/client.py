@@ -1,8 +1,5 @@
-"""A worker's side of the reading process: start it when first needed, ask it one thing
-at a time, replace it when it hangs.
-
-What it answered is kept until another snapshot is published: the same question to the
-same snapshot has the same answer.
+"""A worker's side of the reader process: start it for the first report, send it one
+request at a time, replace it when it hangs, end it when it is idle.
 """
 
 from __future__ import annotations
@@ -11,26 +8,29 @@ import asyncio
 import os
 import sys
 import tempfile
-from collections import OrderedDict
 from collections.abc import AsyncIterator, Mapping
 from datetime import UTC, datetime
+from typing import Literal
 
 import msgspec
 
-from reports.query import Query, QueryError, parse
-from reports.reader.protocol import EXIT_DAMAGED, Answer, Question
+from reports.query import QueryError, parse
+from reports.reader.cache import AnswerCache
+from reports.reader.protocol import EXIT_DAMAGED, ReaderRequest, ReaderResponse
 from shared.disk.layout import DataDirectory
-from shared.generations.part_integrity import FileIdentity, file_identity
 from shared.settings import Settings
 
+# The process takes some 64 MiB, a start 0.3 s.
+IDLE_TIMEOUT_S = 60.0
 _STREAM_LIMIT = 1 << 20
 _BLOCK = 1 << 16
-KEPT_BYTES = 8 << 20
-_ANSWER = msgspec.json.Decoder(Answer)
+_RESPONSE = msgspec.json.Decoder(ReaderResponse)
 
 
 class ReportError(Exception):
-    """There is no answer. `code` is one of docs/api.md; `detail` is for the client."""
+    """There is no report. `code` is one of docs/api.md, `detail` the reason for the
+    client.
+    """
 
     def __init__(self, code: str, detail: str) -> None:
         super().__init__(detail)
@@ -38,60 +38,17 @@ class ReportError(Exception):
         self.detail = detail
 
 
-class Answers:
-    """The encoded reports of one snapshot that were asked for last, at most KEPT_BYTES
-    of them.
-    """
+class ReaderClient:
+    """Reports and exports from a process of their own. Both raise ReportError."""
 
-    def __init__(self, data: DataDirectory) -> None:
-        self._data = data
-        self._snapshot: FileIdentity | None = None
-        self._kept: OrderedDict[tuple[Query, str], bytes] = OrderedDict()
-        self._bytes = 0
-
-    def published(self) -> FileIdentity | None:
-        """Which snapshot is published now; None when there is none. Forgets the answers
-        of any other.
-        """
-        try:
-            found = file_identity(self._data.snapshot)
-        except OSError:
-            found = None
-        if found != self._snapshot:
-            self._snapshot, self._bytes = found, 0
-            self._kept.clear()
-        return found
-
-    def get(self, query: Query, format_: str) -> bytes | None:
-        """The answer of the snapshot that is published now, if it is known."""
-        self.published()
-        if (query, format_) not in self._kept:
-            return None
-        self._kept.move_to_end((query, format_))
-        return self._kept[query, format_]
-
-    def put(self, query: Query, format_: str, content: bytes, snapshot: FileIdentity | None) -> None:
-        """Keep an answer. `snapshot` is what was published before it was asked for: if
-        another is now, it may be of either.
-        """
-        if snapshot is None or snapshot != self.published() or len(content) > KEPT_BYTES // 8:
-            return
-        self._bytes += len(content) - len(self._kept.pop((query, format_), b""))
-        self._kept[query, format_] = content
-        while self._bytes > KEPT_BYTES:
-            self._bytes -= len(self._kept.popitem(last=False)[1])
-
-
-class Reader:
-    """Asks for reports and exports in a process of its own. Raises ReportError when
-    there is no answer.
-    """
-
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, idle_timeout_s: float = IDLE_TIMEOUT_S) -> None:
         self._settings = settings
+        self._idle_timeout_s = idle_timeout_s
         self._turn = asyncio.Lock()
         self._process: asyncio.subprocess.Process | None = None
-        self._answers = Answers(DataDirectory(settings.data_dir))
+        self._idle_timer: asyncio.TimerHandle | None = None
+        self._closing: asyncio.Task[None] | None = None
+        self._cache = AnswerCache(DataDirectory(settings.data_dir))
 
     async def report(self, parameters: Mapping[str, str], format_: str) -> bytes:
         """The encoded report."""
@@ -100,97 +57,112 @@ class Reader:
             query = parse(parameters, now, self._settings.timezone)
         except QueryError as error:
             raise ReportError("query", str(error)) from None
-        question = self._question("report", parameters, format_, now)
-        if (known := self._answers.get(query, format_)) is not None:
-            return known
+        if (cached := self._cache.get(query, format_)) is not None:
+            return cached
         async with self._turn:
-            if (known := self._answers.get(query, format_)) is not None:
-                return known  # somebody who waited before asked the same
-            snapshot = self._answers.published()
-            try:
-                answer, content = await asyncio.wait_for(self._ask(question), self._settings.report_timeout)
-            except (TimeoutError, asyncio.IncompleteReadError, OSError) as error:
-                await self.close()
-                slow = isinstance(error, TimeoutError)
-                detail = "the report took too long; ask for less" if slow else "the report failed; the log says why"
-                raise ReportError("report_timeout" if slow else "report_failed", detail) from None
-            except asyncio.CancelledError:
-                await self.close()  # its answer to this question must not be read as that to the next
-                raise
-        if answer.code:
-            raise ReportError(answer.code, answer.detail)
-        self._answers.put(query, format_, content, snapshot)
+            # A request that waited for the turn may have asked the same.
+            if (cached := self._cache.get(query, format_)) is not None:
+                return cached
+            snapshot = self._cache.published()
+            response, content = await self._send(self._request("report", parameters, format_, now))
+        if response.code:
+            raise ReportError(response.code, response.detail)
+        self._cache.put(query, format_, content, snapshot)
         return content
 
     async def export(self, parameters: Mapping[str, str], format_: str) -> AsyncIterator[bytes]:
-        """The export in blocks, from a process of its own. Check the parameters before:
-        nothing can be said in between.
+        """The export in blocks. The parameters must have been validated.
 
-        Damaged parts are found before the first block: ReportError says so.
+        Raises ReportError before the first block, ConnectionAbortedError after it.
         """
-        # A process that is killed removes nothing: its files, events in them, are this
-        # one's to remove.
+        # A process that is killed removes no files, and they hold events: this process
+        # removes them.
         with tempfile.TemporaryDirectory(prefix="foldlog-export-") as directory:
-            process = await self._start(directory)
+            process = await _start(directory)
             try:
-                async for block in _stream(process, self._question("export", parameters, format_, datetime.now(UTC))):
+                async for block in _stream(process, self._request("export", parameters, format_, datetime.now(UTC))):
                     yield block
             finally:
-                if process.returncode is None:
-                    process.kill()
-                    await process.wait()
+                await _kill(process)
 
     async def close(self) -> None:
-        """End the process, whatever it is doing."""
+        """End the process, also in the middle of a report."""
+        self._stop_idle_timer()
         process, self._process = self._process, None
-        if process is not None and process.returncode is None:
-            process.kill()
-            await process.wait()
+        if process is not None:
+            await _kill(process)
 
-    def _question(self, kind: str, parameters: Mapping[str, str], format_: str, now: datetime) -> bytes:
+    def _request(
+        self, kind: Literal["report", "export"], parameters: Mapping[str, str], format_: str, now: datetime
+    ) -> bytes:
         settings = self._settings
-        question = Question(
-            kind,  # type: ignore[arg-type]
-            str(settings.data_dir),
-            settings.timezone,
-            settings.report_memory,
-            format_,
-            dict(parameters),
-            now,
+        request = ReaderRequest(
+            kind, str(settings.data_dir), settings.timezone, settings.report_memory, format_, dict(parameters), now
         )
-        return msgspec.json.encode(question) + b"\n"
+        return msgspec.json.encode(request) + b"\n"
 
-    async def _ask(self, question: bytes) -> tuple[Answer, bytes]:
+    async def _send(self, request: bytes) -> tuple[ReaderResponse, bytes]:
+        """A process whose response was not read to its end is killed, so that the next
+        request cannot get it.
+        """
+        self._stop_idle_timer()
+        try:
+            response = await asyncio.wait_for(self._exchange(request), self._settings.report_timeout)
+        except TimeoutError:
+            await self.close()
+            raise ReportError("report_timeout", "the report took too long; ask for less") from None
+        except (asyncio.IncompleteReadError, OSError):
+            await self.close()
+            raise ReportError("report_failed", "the report failed; the log says why") from None
+        except asyncio.CancelledError:
+            await self.close()
+            raise
+        self._idle_timer = asyncio.get_running_loop().call_later(self._idle_timeout_s, self._close_idle)
+        return response
+
+    async def _exchange(self, request: bytes) -> tuple[ReaderResponse, bytes]:
         if self._process is None or self._process.returncode is not None:
-            self._process = await self._start()
+            self._process = await _start()
         stdin, stdout = self._process.stdin, self._process.stdout
         if stdin is None or stdout is None:
             raise AssertionError("both are pipes")
-        stdin.write(question)
+        stdin.write(request)
         await stdin.drain()
-        answer = _ANSWER.decode(await stdout.readuntil(b"\n"))
-        return answer, await stdout.readexactly(answer.bytes)
+        response = _RESPONSE.decode(await stdout.readuntil(b"\n"))
+        return response, await stdout.readexactly(response.bytes)
 
-    @staticmethod
-    async def _start(directory: str | None = None) -> asyncio.subprocess.Process:
-        """With a directory for its temporary files, where it is to leave none
-        elsewhere.
-        """
-        return await asyncio.create_subprocess_exec(
-            sys.executable,
-            "-m",
-            "reports.reader.process",
-            stdin=asyncio.subprocess.PIPE,
-            stdout=asyncio.subprocess.PIPE,
-            limit=_STREAM_LIMIT,
-            env=os.environ | {"TMPDIR": directory} if directory else None,
-        )
+    def _stop_idle_timer(self) -> None:
+        if self._idle_timer is not None:
+            self._idle_timer.cancel()
+            self._idle_timer = None
+
+    def _close_idle(self) -> None:
+        self._closing = asyncio.ensure_future(self.close())
 
 
-async def _stream(process: asyncio.subprocess.Process, question: bytes) -> AsyncIterator[bytes]:
+async def _start(directory: str | None = None) -> asyncio.subprocess.Process:
+    """A reader process; `directory` is for its temporary files."""
+    return await asyncio.create_subprocess_exec(
+        sys.executable,
+        "-m",
+        "reports.reader.process",
+        stdin=asyncio.subprocess.PIPE,
+        stdout=asyncio.subprocess.PIPE,
+        limit=_STREAM_LIMIT,
+        env=os.environ | {"TMPDIR": directory} if directory else None,
+    )
+
+
+async def _kill(process: asyncio.subprocess.Process) -> None:
+    if process.returncode is None:
+        process.kill()
+        await process.wait()
+
+
+async def _stream(process: asyncio.subprocess.Process, request: bytes) -> AsyncIterator[bytes]:
     if process.stdin is None or process.stdout is None:
         raise AssertionError("both are pipes")
-    process.stdin.write(question)
+    process.stdin.write(request)
     await process.stdin.drain()
     began = False
     while block := await process.stdout.read(_BLOCK):

@@ -1,7 +1,8 @@
-"""What a worker and its reading process say to each other: one JSON line a question,
-one JSON line and then bytes an answer.
+"""Between a worker and its reader process: a request is one JSON line; a response is
+one JSON line, then the bytes of the report.
 
-An export has a process of its own; how it went is its exit code.
+An export has a process of its own: its output is the export alone, its outcome the exit
+code.
 """
 
 from __future__ import annotations
@@ -12,12 +13,12 @@ from typing import Literal
 import msgspec
 
 EXIT_DAMAGED = 3
-EXIT_SWEPT = 4
+EXIT_REPLACED = 4  # parts were replaced again and again while they were read
 
 
-class Question(msgspec.Struct):
-    """One thing to read. `parameters` are those of the URL; days without a date count
-    from `now`.
+class ReaderRequest(msgspec.Struct):
+    """One report or export. `parameters` are those of the URL; a time without dates is
+    counted from `now`.
     """
 
     kind: Literal["report", "export"]
@@ -29,9 +30,9 @@ class Question(msgspec.Struct):
     now: datetime
 
 
-class Answer(msgspec.Struct):
-    """How it went; `bytes` of content follow. `code` is empty when it went well, else
-    `detail` is for the client.
+class ReaderResponse(msgspec.Struct):
+    """`bytes` of the report follow. With a `code` of docs/api.md there is no report,
+    and `detail` is the reason for the client.
     """
 
     code: str

@@ -116,7 +116,7 @@ def over_a_month(root: Path, days: int = DAYS, events: int = EVENTS_OF_DAY) -> R
     data = DataDirectory(root / "reports")
     counts = make_month(data, days, events)
     with serving(data.root, FOLDLOG_FOLD_INTERVAL="86400") as target:
-        report(target, {"from": str(_LAST_DAY), "to": str(_LAST_DAY)})  # the reading process is started
+        report(target, {"from": str(_LAST_DAY), "to": str(_LAST_DAY)})  # the reader process is started
         quick = sorted(ask_quick(target, counts, days, limit) for limit in range(10, 10 + QUICK_ASKED))
         exact = [ask_exact(target, counts, days, country) for country in _COUNTRIES[:EXACT_ASKED]]
     stored = sum(part.bytes for day in load_snapshot(data).days.values() for part in day.archive)

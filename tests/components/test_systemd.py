@@ -245,7 +245,7 @@ def test_foldlog_asks_the_kernel_for_nothing_that_its_units_forbid(tmp_path: Pat
         assert traced.request("GET", "/metrics").status == 200
     record = traced.record.read_text("utf-8", "replace")
     made = set(re.findall(r"^\d+ +([a-z_0-9]+)\(", record, re.MULTILINE))
-    assert {"fdatasync", "vfork", "accept4", "setpriority"} <= made  # a worker, the reading process: all were traced
+    assert {"fdatasync", "vfork", "accept4", "setpriority"} <= made  # a worker, the reader process: all were traced
     for unit in SERVICES:
         assert made - allowed(unit) == set(), unit.name
         assert not {"mount", "setuid", "chown"} & allowed(unit)

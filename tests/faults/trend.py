@@ -30,7 +30,7 @@ Samples = dict[str, list[int]]
 
 class Trend:
     """Samples a server once a second while the block runs, and has it make a report
-    each time, for the reading process.
+    each time, for the reader process.
     """
 
     def __init__(self, server: Server, every_s: float = EVERY_S) -> None:

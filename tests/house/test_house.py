@@ -26,6 +26,7 @@ CLIENT_SIDE = {
     "reports.calendar",
     "reports.query",
     "reports.encode",
+    "reports.reader.cache",
     "reports.reader.client",
     "reports.reader.protocol",
 }

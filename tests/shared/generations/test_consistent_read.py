@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 
 from foldlog.cli import main
-from reports.reader.process import answer_report, stream_export
-from reports.reader.protocol import EXIT_SWEPT, Question
+from reports.reader.process import answer_report, write_export
+from reports.reader.protocol import EXIT_REPLACED, ReaderRequest
 from shared.disk.layout import DataDirectory
 from shared.erasures import create_request
 from shared.generations import consistent_read
@@ -93,26 +93,26 @@ def test_who_never_gets_to_the_parts_is_told_to_try_again(
     assert "try again" in err and "rebuild" not in err  # nothing is damaged
 
 
-def question(data: DataDirectory, kind: str) -> Question:
+def request(data: DataDirectory, kind: str) -> ReaderRequest:
     parameters = (
         {"from": "2026-11-01", "to": "2026-11-30", "by": "props.x"} if kind == "report" else {"from": "2026-11-01"}
     )
     form = "json" if kind == "report" else "ndjson"
-    return Question(kind, str(data.root), "UTC", 64 << 20, form, parameters, datetime.now(UTC))  # type: ignore[arg-type]
+    return ReaderRequest(kind, str(data.root), "UTC", 64 << 20, form, parameters, datetime.now(UTC))  # type: ignore[arg-type]
 
 
-def test_reading_process_reads_the_next_snapshot(data: DataDirectory, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_reader_process_reads_the_next_snapshot(data: DataDirectory, monkeypatch: pytest.MonkeyPatch) -> None:
     erase_after_load(data, monkeypatch, 2)
     out = io.BytesIO()
-    assert stream_export(question(data, "export"), out) == 0
+    assert write_export(request(data, "export"), out) == 0
     assert out.getvalue().count(b"\n") == VISITORS - 2
 
 
-def test_reading_process_that_never_gets_to_the_parts_says_so(
+def test_reader_process_that_never_gets_to_the_parts_says_so(
     data: DataDirectory, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     erase_after_load(data, monkeypatch, 2 * consistent_read.TRIES)
-    answer, _ = answer_report(question(data, "report"))
+    answer, _ = answer_report(request(data, "report"))
     assert (answer.code, "try again" in answer.detail) == ("report_failed", True)
 
 
@@ -121,7 +121,7 @@ def test_stream_that_never_gets_to_the_parts_says_so(
 ) -> None:
     erase_after_load(data, monkeypatch, 2 * consistent_read.TRIES)
     out = io.BytesIO()
-    assert (stream_export(question(data, "export"), out), out.getvalue()) == (EXIT_SWEPT, b"")
+    assert (write_export(request(data, "export"), out), out.getvalue()) == (EXIT_REPLACED, b"")
     assert "try again" in capfd.readouterr().err
 
 
