@@ -16,10 +16,11 @@ import msgspec
 
 from compactor.context import PassContext, pass_context
 from compactor.fold.counters import count_new_events
-from compactor.fold.dedupe import FoldResult, deduplicate
+from compactor.fold.dedupe import deduplicate
 from compactor.fold.load import LinesDoNotParse, load_lines
 from compactor.fold.select_segments import PASS_MAX_BYTES, ledger_after, plan_segments
-from compactor.fold.verify_segments import VerifiedSegment, verify_segment
+from compactor.fold.verify_segments import verify_segment
+from compactor.fold.working_tables import IncomingLines, NewEvents
 from compactor.generations.commit import commit
 from compactor.generations.day_merge import merge_finished_day
 from compactor.generations.history import load_or_restore_snapshot, prune_history
@@ -42,7 +43,7 @@ class Pass:
     """
 
     snapshot: Snapshot
-    folded: FoldResult
+    events: NewEvents
     more: bool
 
 
@@ -59,19 +60,19 @@ def run_pass(
     chosen = plan_segments(before, sealed, max_bytes)
 
     with pass_context(data, settings, log, lock, now_ms) as context:
-        verified = read_segments(context, chosen)
-        folded = deduplicate(context, before)
-        days = write_parts(context, before, folded)
+        incoming = load_segments(context, chosen)
+        events = deduplicate(context, before, incoming)
+        days = write_parts(context, before, events)
         days |= merge_finished_day(context, before, days)
-        after = next_snapshot(before, verified, folded, days, now_ms, time.monotonic() - started)
+        after = next_snapshot(before, incoming, events, days, now_ms, time.monotonic() - started)
         expiring = plan_retention(data, before, after, sealed, now_ms, settings)
         after = apply_retention(context, after, expiring)
         commit(data, before, after, lock)
 
     delete_expired(expiring)
     prune_history(data, after)
-    log_pass(log, after, verified, folded)
-    return Pass(after, folded, more=len(plan_segments(after, sealed, 1)) > 0)
+    log_pass(log, after, incoming, events)
+    return Pass(after, events, more=len(plan_segments(after, sealed, 1)) > 0)
 
 
 def recover_orphans(data: DataDirectory, log: Log) -> None:
@@ -87,41 +88,37 @@ def recover_orphans(data: DataDirectory, log: Log) -> None:
             log.info("segment_recovered", writer=writer, lines=recovered.lines, quarantined=recovered.quarantined)
 
 
-def read_segments(context: PassContext, chosen: Sequence[Segment]) -> list[VerifiedSegment]:
-    """Load these segments into the working tables; verify every line when DuckDB reads
-    something else than what was sealed.
+def load_segments(context: PassContext, chosen: Sequence[Segment]) -> IncomingLines:
+    """Load these segments into the working tables. If DuckDB reads something else than
+    their lines, verify every line and load the valid ones.
     """
     verified = [verify_segment(context.data, segment, context.scratch) for segment in chosen]
     try:
-        load_lines(context.database, verified, context.settings.sites)
+        return load_lines(context.database, verified, context.settings.sites)
     except LinesDoNotParse:
         verified = [verify_segment(context.data, segment, context.scratch, distrust=True) for segment in chosen]
-        load_lines(context.database, verified, context.settings.sites)
-    return verified
+        return load_lines(context.database, verified, context.settings.sites)
 
 
-def write_parts(context: PassContext, before: Snapshot, folded: FoldResult) -> dict[date, Day]:
-    """Publish the parts of every day that this pass touches."""
-    count_new_events(context.database)
+def write_parts(context: PassContext, before: Snapshot, events: NewEvents) -> dict[date, Day]:
+    """Publish the parts of every day that this pass changes."""
+    new = count_new_events(context.database, events)
+    generation = before.generation + 1
     return {
-        day: write_day(context, day, before.days.get(day, Day(context.now)), folded, before.generation + 1)
-        for day in folded.days
+        day: write_day(context, day, before.days.get(day, Day(context.now)), events, new, generation)
+        for day in events.days
     }
 
 
 def next_snapshot(
-    before: Snapshot,
-    verified: Sequence[VerifiedSegment],
-    folded: FoldResult,
-    days: dict[date, Day],
-    now_ms: int,
-    seconds: float,
+    before: Snapshot, incoming: IncomingLines, events: NewEvents, days: dict[date, Day], now_ms: int, seconds: float
 ) -> Snapshot:
-    """The next generation, before retention. Counts and the ledger of what was counted
-    change together (P5).
+    """The next generation, before retention. Counts and the ledger of the counted
+    segments change together (P5).
     """
-    highest, waiting = ledger_after(before, [each.segment.name for each in verified])
-    lines = sum(each.lines + each.quarantined for each in verified)
+    segments = incoming.segments
+    highest, waiting = ledger_after(before, [each.segment.name for each in segments])
+    lines = sum(each.lines + each.quarantined for each in segments)
     old = before.totals
     return msgspec.structs.replace(
         before,
@@ -132,22 +129,22 @@ def next_snapshot(
         totals=msgspec.structs.replace(
             old,
             lines=old.lines + lines,
-            counted=old.counted + folded.counted,
-            duplicates=old.duplicates + folded.duplicates,
-            conflicts=old.conflicts + folded.conflicts,
-            quarantined=old.quarantined + sum(each.quarantined for each in verified),
-            damaged_segments=old.damaged_segments + sum(each.damaged for each in verified),
+            counted=old.counted + events.counted,
+            duplicates=old.duplicates + events.duplicates,
+            conflicts=old.conflicts + events.conflicts,
+            quarantined=old.quarantined + sum(each.quarantined for each in segments),
+            damaged_segments=old.damaged_segments + sum(each.damaged for each in segments),
         ),
         days={**before.days, **days},
-        last_pass=LastPass(len(verified), lines, round(seconds, 3)),
+        last_pass=LastPass(len(segments), lines, round(seconds, 3)),
     )
 
 
-def log_pass(log: Log, after: Snapshot, verified: Sequence[VerifiedSegment], folded: FoldResult) -> None:
+def log_pass(log: Log, after: Snapshot, incoming: IncomingLines, events: NewEvents) -> None:
     """One line for the pass, and one for each segment that was not what it should
     be.
     """
-    for each in verified:
+    for each in incoming.segments:
         if each.damaged:
             log.warning(
                 "segment_damaged", segment=each.segment.path.name, lines=each.lines, quarantined=each.quarantined
@@ -158,7 +155,7 @@ def log_pass(log: Log, after: Snapshot, verified: Sequence[VerifiedSegment], fol
         generation=after.generation,
         segments=after.last_pass.segments,
         lines=after.last_pass.lines,
-        counted=folded.counted,
-        duplicates=folded.duplicates,
+        counted=events.counted,
+        duplicates=events.duplicates,
         seconds=after.last_pass.seconds,
     )

@@ -4,7 +4,9 @@ counts.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
+from functools import cache
 from pathlib import Path
 
 import duckdb
@@ -22,9 +24,16 @@ def sql_list(paths: Iterable[Path]) -> str:
     return "[" + ", ".join(sql_text(str(path)) for path in paths) + "]"
 
 
-def sql_file(module: str, name: str) -> str:
-    """The text of a .sql file beside a module, which is given as its `__file__`."""
-    return Path(module).with_name(name).read_text("utf-8")
+def sql_file(module: str, name: str, **composed: str) -> str:
+    """The text of a .sql file beside a module, which is given as its `__file__`. Each
+    `{name}` in it is replaced by SQL that was composed; values are parameters.
+    """
+    return re.sub(r"\{(\w+)\}", lambda found: composed[found[1]], _read(Path(module).with_name(name)))
+
+
+@cache
+def _read(path: Path) -> str:
+    return path.read_text("utf-8")
 
 
 def count_rows(database: duckdb.DuckDBPyConnection, relation: str, values: object = None) -> int:

@@ -7,198 +7,198 @@ the day's whole archive, so that they depend on the events alone.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from datetime import date
 from pathlib import Path
 
 import duckdb
 
 from compactor.context import PassContext
-from compactor.sql import count_rows, sql_list, sql_text
+from compactor.fold.working_tables import DayCounters, NewCounters, NewEvents
+from compactor.sql import count_rows, sql_file, sql_list, sql_text
 from shared.duckdb_engine import one_number
 from shared.generations.counter_schema import COUNTER_COLUMNS, DAY_SUM_SUFFIX, OTHER, TOTAL
 from shared.generations.part_integrity import verified_part, verified_parts
 from shared.generations.snapshot import Day, Part
-from shared.schema import COUNTED_DIMENSIONS
-from shared.sql.archive_events import from_archive_sql
+from shared.schema import ARCHIVE_COLUMNS, COUNTED_DIMENSIONS
+from shared.sql.archive_events import empty_relation_sql, from_archive_sql
 
 _COUNTER_COLUMNS = ", ".join(COUNTER_COLUMNS)
 # In the order in which they are capped.
 CAPPED_DIMENSIONS = ("event", "site", *COUNTED_DIMENSIONS)
 # As the rows of counters name them.
-EVERY_DIMENSION = (*COUNTED_DIMENSIONS, TOTAL)
+ALL_DIMENSIONS = (*COUNTED_DIMENSIONS, TOTAL)
 
 
-def count_new_events(database: duckdb.DuckDBPyConnection) -> None:
-    """Make the table `delta`: the counters of all new events of the pass, whatever
-    their day.
-    """
-    count_events(database, "fresh", "delta")
+def count_new_events(database: duckdb.DuckDBPyConnection, _events: NewEvents) -> NewCounters:
+    """Count all new events of the pass, whatever their day."""
+    _count_events(database, "new_events", "new_counters", ALL_DIMENSIONS)
+    return NewCounters()
 
 
-def count_events(
-    database: duckdb.DuckDBPyConnection, source: str, table: str, dimensions: Sequence[str] = EVERY_DIMENSION
-) -> None:
-    """Make a table of the counters of a relation of events: what `counting_sql` says,
-    in one scan and half the time.
-
-    Quarter of an hour, site, bot and event are few together: a number stands for them
-    while values are grouped.
-    """
-    bucket = "time_bucket(INTERVAL 15 minutes, time)"
+def _count_events(database: duckdb.DuckDBPyConnection, events: str, table: str, dimensions: Sequence[str]) -> None:
+    """Make a table of the counters of a relation of events."""
     database.execute(
-        f"CREATE OR REPLACE TEMP TABLE keys AS SELECT row_number() OVER () AS key, * FROM "
-        f"(SELECT DISTINCT {bucket} AS bucket, site, bot, event FROM {source})"
+        "CREATE OR REPLACE TEMP TABLE event_keys AS SELECT row_number() OVER () AS key, * FROM "
+        f"(SELECT DISTINCT time_bucket(INTERVAL 15 minutes, time) AS bucket, site, bot, event FROM {events})"
     )
     counted = [name for name in dimensions if name != TOTAL]
-    values = ", ".join(counted)
-    sets = ", ".join("(key)" if name == TOTAL else f"(key, {name})" for name in dimensions)
     # The first dimension is the highest bit of grouping_id. A bit is 0 where the rows
     # are grouped by that dimension.
     bits = {name: 1 << place for place, name in enumerate(reversed(counted))}
-    every = (1 << len(bits)) - 1
-    names = " ".join(f"WHEN {every - bit} THEN '{name}'" for name, bit in bits.items())
-    database.execute(
-        f"""
-        CREATE OR REPLACE TEMP TABLE {table} AS
-        SELECT bucket, site, bot, event, CASE dimension {names} ELSE '{TOTAL}' END AS dimension, value, events,
-            NULL::BIGINT AS visitors
-        FROM (
-            SELECT key, grouping_id({values}) AS dimension, coalesce({values}) AS value, count(*) AS events
-            FROM (SELECT k.key, {values} FROM {source} e JOIN keys k
-                ON {bucket} = k.bucket AND e.site = k.site AND e.bot = k.bot AND e.event = k.event)
-            GROUP BY GROUPING SETS ({sets})
-        ) JOIN keys USING (key)
-        """
+    all_bits = (1 << len(bits)) - 1
+    rows = sql_file(
+        __file__,
+        "count_events.sql",
+        events=events,
+        values=", ".join(counted),
+        sets=", ".join("(key)" if name == TOTAL else f"(key, {name})" for name in dimensions),
+        names=" ".join(f"WHEN {all_bits - bit} THEN '{name}'" for name, bit in bits.items()),
+        total=TOTAL,
     )
+    database.execute(f"CREATE OR REPLACE TEMP TABLE {table} AS {rows}")
 
 
-def counting_sql(source: str) -> str:
-    """SQL that counts the events of a relation by quarter of an hour, event and every
-    dimension.
+def counting_sql(events: str) -> str:
+    """SQL of the counters of a relation of events, one dimension after the other: the
+    definition that `verify` compares published counters with.
     """
     dimensions = {TOTAL: "NULL", **{name: name for name in COUNTED_DIMENSIONS}}
     return " UNION ALL ".join(
         f"SELECT time_bucket(INTERVAL 15 minutes, time) AS bucket, site, bot, event, '{dimension}' AS dimension, "
-        f"{column}::VARCHAR AS value, count(*) AS events, NULL::BIGINT AS visitors FROM {source} GROUP BY ALL"
+        f"{column}::VARCHAR AS value, count(*) AS events, NULL::BIGINT AS visitors FROM {events} GROUP BY ALL"
         for dimension, column in dimensions.items()
     )
 
 
-def add_day_sums(database: duckdb.DuckDBPyConnection) -> None:
-    """Add to the table `counted` what whole UTC days come to, so that a report of a
-    month need not add up every quarter.
-    """
-    database.execute(f"DELETE FROM counted WHERE ends_with(dimension, '{DAY_SUM_SUFFIX}')")
+def build_day_counters(database: duckdb.DuckDBPyConnection, rows: str) -> DayCounters:
+    """Make `day_counters` from a query for rows of counters, which may repeat a key."""
     database.execute(
-        "INSERT INTO counted BY NAME SELECT date_trunc('day', bucket) AS bucket, site, bot, event, "
-        f"dimension || '{DAY_SUM_SUFFIX}' AS dimension, value, sum(events)::BIGINT AS events, visitors "
-        "FROM counted WHERE visitors IS NULL GROUP BY ALL"
+        "CREATE OR REPLACE TEMP TABLE day_counters AS SELECT bucket, site, bot, event, dimension, value, "
+        f"sum(events)::BIGINT AS events, visitors FROM ({rows}) GROUP BY ALL"
     )
+    return DayCounters()
 
 
-def add_counters(context: PassContext, day: date, old: Day) -> None:
-    """Make `counted` of the counters that the day had and its new events."""
-    if old.counters is None:  # no key is there twice
-        context.database.execute(f"CREATE OR REPLACE TEMP TABLE counted AS {_delta(day)}")
-        return
-    before = _counters(verified_part(context.data, "counters", day, old.counters))
-    build_day_counters(context.database, f"{_delta(day)} UNION ALL {before}")
+def load_day_counters(context: PassContext, day: date, counters: Part | None) -> DayCounters:
+    """Make `day_counters` from the published counters of a day. Raises PartDamaged."""
+    rows = empty_relation_sql(COUNTER_COLUMNS)
+    if counters is not None:
+        rows = f"read_parquet({sql_list([verified_part(context.data, 'counters', day, counters)])})"
+    context.database.execute(f"CREATE OR REPLACE TEMP TABLE day_counters AS FROM {rows}")
+    return DayCounters()
 
 
-def _delta(day: date) -> str:
-    """SQL of what the pass adds to the counters of a day."""
-    return f"SELECT {_COUNTER_COLUMNS} FROM delta WHERE bucket::DATE = DATE '{day}'"
-
-
-def _counters(path: Path) -> str:
-    """SQL of the counters of a part, without the sums of whole days."""
-    return f"SELECT {_COUNTER_COLUMNS} FROM read_parquet({sql_list([path])}) WHERE NOT ends_with(dimension, '{DAY_SUM_SUFFIX}')"
+def add_new_counters(context: PassContext, day: date, old: Day, new: NewCounters) -> DayCounters:
+    """Make `day_counters` from the old counters of a day and its new events. Raises
+    PartDamaged.
+    """
+    added = _new_counters_sql(day, new)
+    if old.counters is None:  # then no key is repeated
+        context.database.execute(f"CREATE OR REPLACE TEMP TABLE day_counters AS {added}")
+        counters = DayCounters()
+    else:
+        counters = build_day_counters(context.database, f"{added} UNION ALL {_old_counters_sql(context, day, old)}")
+    return cap_values(context.database, counters, context.settings.max_values)
 
 
 def recount_day(
-    context: PassContext, day: date, archive: tuple[Part, ...], old: Day, dimensions: Sequence[str]
-) -> tuple[str, ...]:
-    """As `add_counters` and `cap_values`, with these dimensions of all events of the
-    day.
+    context: PassContext, day: date, archive: tuple[Part, ...], old: Day, new: NewCounters, dimensions: Sequence[str]
+) -> DayCounters:
+    """As `add_new_counters`, but these dimensions are counted again from all events of
+    the day.
 
-    Rare values are never counted one by one.
+    Rare values of a capped dimension are never counted one by one.
     """
-    database, data, max_values = context.database, context.data, context.settings.max_values
-    paths = verified_parts(data, "archive", day, archive)
-    source = from_archive_sql(f"read_parquet({sql_list(paths)})") if paths else "(FROM fresh WHERE false)"
-    capped = [name for name in old.capped if _find_most(database, source, name, max_values)]
+    database, max_values = context.database, context.settings.max_values
+    paths = verified_parts(context.data, "archive", day, archive)
+    source = from_archive_sql(f"read_parquet({sql_list(paths)})") if paths else empty_relation_sql(ARCHIVE_COLUMNS)
+    capped = [name for name in old.capped if _find_top_values(database, source, name, max_values)]
     columns = ", ".join(
-        f"CASE WHEN {name} IS NULL OR {name} IN (SELECT value FROM most_{name}) THEN {name} ELSE '{OTHER}' END AS {name}"
+        f"CASE WHEN {name} IS NULL OR {name} IN (FROM top_values_{name}) THEN {name} ELSE '{OTHER}' END AS {name}"
         for name in capped
     )
-    count_events(database, f"(SELECT * REPLACE ({columns}) FROM {source})" if capped else source, "recount", dimensions)
-    again = f"dimension IN ({', '.join(map(sql_text, dimensions))})"
-    rows = f"SELECT {_COUNTER_COLUMNS} FROM recount UNION ALL {_delta(day)} AND NOT {again}"
-    if old.counters is not None:  # visitors kept of a day cannot be counted again
-        before = _counters(verified_part(data, "counters", day, old.counters))
-        rows += f" UNION ALL {before} AND (visitors IS NOT NULL OR NOT {again})"
-    build_day_counters(database, rows)
-    found = {*capped, *cap_values(database, max_values, capped)}
-    return tuple(name for name in CAPPED_DIMENSIONS if name in found)
+    events = f"(SELECT * REPLACE ({columns}) FROM {source})" if capped else source
+    _count_events(database, events, "recounted", dimensions)
+    is_recounted = f"dimension IN ({', '.join(map(sql_text, dimensions))})"
+    rows = f"SELECT {_COUNTER_COLUMNS} FROM recounted UNION ALL {_new_counters_sql(day, new)} AND NOT {is_recounted}"
+    if old.counters is not None:  # visitors of an expired archive cannot be counted again
+        rows += f" UNION ALL {_old_counters_sql(context, day, old)} AND (visitors IS NOT NULL OR NOT {is_recounted})"
+    counters = cap_values(database, build_day_counters(database, rows), max_values, capped)
+    found = {*capped, *counters.capped}
+    return DayCounters(tuple(name for name in CAPPED_DIMENSIONS if name in found))
 
 
-def _find_most(database: duckdb.DuckDBPyConnection, source: str, name: str, max_values: int) -> bool:
-    """Make the table `most_<name>` of the values of a dimension that are kept. Returns
-    whether there are more.
+def _new_counters_sql(day: date, _new: NewCounters) -> str:
+    return f"SELECT {_COUNTER_COLUMNS} FROM new_counters WHERE bucket::DATE = DATE '{day}'"
+
+
+def _old_counters_sql(context: PassContext, day: date, old: Day) -> str:
+    """The counters that the day had, without the sums of whole days."""
+    paths = verified_parts(context.data, "counters", day, [old.counters] if old.counters else [])
+    return (
+        f"SELECT {_COUNTER_COLUMNS} FROM read_parquet({sql_list(paths)}) "
+        f"WHERE NOT ends_with(dimension, '{DAY_SUM_SUFFIX}')"
+    )
+
+
+def _find_top_values(database: duckdb.DuckDBPyConnection, source: str, name: str, max_values: int) -> bool:
+    """Make the table `top_values_<name>` of the values that are counted one by one.
+    Returns whether there are others.
     """
     database.execute(
-        f"CREATE OR REPLACE TEMP TABLE every AS SELECT {name} AS value, count(*) AS events FROM {source} "
+        f"CREATE OR REPLACE TEMP TABLE all_values AS SELECT {name} AS value, count(*) AS events FROM {source} "
         f"WHERE {name} IS NOT NULL GROUP BY ALL"
     )
     database.execute(
-        f"CREATE OR REPLACE TEMP TABLE most_{name} AS SELECT value FROM every ORDER BY events DESC, value LIMIT {max_values}"
+        f"CREATE OR REPLACE TEMP TABLE top_values_{name} AS "
+        f"SELECT value FROM all_values ORDER BY events DESC, value LIMIT {max_values}"
     )
-    return count_rows(database, "every") > max_values
+    return count_rows(database, "all_values") > max_values
 
 
-def build_day_counters(database: duckdb.DuckDBPyConnection, source: str) -> None:
-    """Make the table `counted`, the counters of one day, from rows of counters that may
-    repeat a key.
-    """
-    database.execute(
-        "CREATE OR REPLACE TEMP TABLE counted AS SELECT bucket, site, bot, event, dimension, value, "
-        f"sum(events)::BIGINT AS events, visitors FROM ({source}) GROUP BY ALL"
-    )
-
-
-def cap_values(database: duckdb.DuckDBPyConnection, max_values: int, done: Sequence[str] = ()) -> tuple[str, ...]:
-    """Count the rarest values of a dimension that has too many under `(other)`. Returns
-    the dimensions that had.
-
-    Those that are `done` are passed over.
+def cap_values(
+    database: duckdb.DuckDBPyConnection, _counters: DayCounters, max_values: int, done: Sequence[str] = ()
+) -> DayCounters:
+    """Count the rarest values of each dimension that has more than `max_values` under
+    `(other)`. The dimensions in `done` are capped already.
     """
     capped = []
-    for dimension, column, where in (
-        ("event", "event", f"dimension = '{TOTAL}'"),
-        ("site", "site", f"dimension = '{TOTAL}'"),
-        *((name, "value", f"dimension = '{name}'") for name in COUNTED_DIMENSIONS),
-    ):
-        if dimension not in done and _distinct(database, column, where) > max_values:
-            scope = "" if column != "value" else f"AND {where}"
-            database.execute(
-                f"""
-                CREATE OR REPLACE TEMP TABLE counted AS
-                SELECT bucket, site, bot, event, dimension, value, sum(events)::BIGINT AS events, visitors FROM (
-                    SELECT * REPLACE (CASE WHEN {column} IS NOT NULL AND visitors IS NULL {scope} AND {column} NOT IN (
-                        SELECT {column} FROM counted WHERE {where} AND {column} IS NOT NULL AND visitors IS NULL
-                        GROUP BY ALL ORDER BY sum(events) DESC, {column} LIMIT {max_values}
-                    ) THEN '{OTHER}' ELSE {column} END AS {column}) FROM counted
-                ) GROUP BY ALL
-                """
-            )
-            capped.append(dimension)
-    return tuple(capped)
+    for name in _with_many_rows(database, max_values):
+        column = name if name in {"event", "site"} else "value"
+        rows = f"dimension = '{TOTAL if column == name else name}'"
+        distinct = f"SELECT count(DISTINCT {column}) FROM day_counters WHERE {rows} AND visitors IS NULL"
+        if name not in done and one_number(database, distinct) > max_values:
+            scope = "true" if column == name else rows
+            text = sql_file(__file__, "cap_values.sql", column=column, rows=rows, scope=scope, other=OTHER)
+            database.execute(f"CREATE OR REPLACE TEMP TABLE day_counters AS {text}", {"max_values": max_values})
+            capped.append(name)
+    return DayCounters(tuple(capped))
 
 
-def _distinct(database: duckdb.DuckDBPyConnection, column: str, where: str) -> int:
-    return count_rows(
-        database, f"(SELECT DISTINCT {column} FROM counted WHERE {where} AND {column} IS NOT NULL AND visitors IS NULL)"
+def _with_many_rows(database: duckdb.DuckDBPyConnection, max_values: int) -> Iterator[str]:
+    """The dimensions with more than `max_values` rows: no other can have as many
+    values.
+    """
+    if count_rows(database, "day_counters") <= max_values:
+        return
+    rows = dict(
+        database.execute("SELECT dimension, count(*) FROM day_counters WHERE visitors IS NULL GROUP BY ALL").fetchall()
+    )
+    for name in CAPPED_DIMENSIONS:
+        if rows.get(name if name in COUNTED_DIMENSIONS else TOTAL, 0) > max_values:
+            yield name
+
+
+def add_day_sums(database: duckdb.DuckDBPyConnection, _counters: DayCounters) -> None:
+    """Add the sums of whole UTC days to `day_counters`, so that a report of a month
+    need not add up every quarter of an hour.
+    """
+    database.execute(f"DELETE FROM day_counters WHERE ends_with(dimension, '{DAY_SUM_SUFFIX}')")
+    database.execute(
+        "INSERT INTO day_counters BY NAME SELECT date_trunc('day', bucket) AS bucket, site, bot, event, "
+        f"dimension || '{DAY_SUM_SUFFIX}' AS dimension, value, sum(events)::BIGINT AS events, visitors "
+        "FROM day_counters WHERE visitors IS NULL GROUP BY ALL"
     )
 
 

@@ -1,9 +1,5 @@
-"""The parts that a pass writes: for each day touched one archive part with its new
-events, and its counters anew.
-
-Counters of a day are the old ones plus the new events, unless something old changed (an
-event was replaced, or values were counted under `(other)`): then they are counted again
-from the day's whole archive, so that they depend on the events alone.
+"""Writing parts: for each day that a pass changes, one archive part with its new events
+and one with its counters.
 """
 
 from __future__ import annotations
@@ -17,16 +13,16 @@ import msgspec
 
 from compactor.context import PassContext
 from compactor.fold.counters import (
-    EVERY_DIMENSION,
-    add_counters,
+    ALL_DIMENSIONS,
     add_day_sums,
+    add_new_counters,
     build_day_counters,
     cap_values,
     counting_sql,
     recount_day,
 )
-from compactor.fold.dedupe import FoldResult
-from compactor.sql import count_rows, sql_list, sql_text
+from compactor.fold.working_tables import DayCounters, NewCounters, NewEvents
+from compactor.sql import count_rows, sql_file, sql_list, sql_text
 from shared.disk.durable import publishing
 from shared.disk.layout import DataDirectory
 from shared.generations.counter_schema import COUNTER_COLUMNS
@@ -36,22 +32,23 @@ from shared.schema import STORED_COLUMNS
 from shared.sql.archive_events import from_archive_sql, to_archive_sql
 
 TIER_PARTS = 8
-# DuckDB reads milliseconds as microseconds, and would write them so: a third more
+# DuckDB reads milliseconds as microseconds and would write them as such: a third more
 # bytes.
 _STORED_COLUMNS = ", ".join(
     f"e.{name}::TIMESTAMP_MS AS {name}" if kind == "TIMESTAMP" else f"e.{name}" for name, kind in STORED_COLUMNS.items()
 )
 _COUNTER_COLUMNS = ", ".join(COUNTER_COLUMNS)
-# Version 2 writes times as differences and ids without their lengths. Level 1 of zstd
-# costs least, and what is left of an archive after these encodings is no larger with it
-# than with level 3.
+# Version 2 writes times as differences and ids without their lengths. After these
+# encodings zstd level 1 leaves no larger files than level 3, and costs least.
 PARQUET = "FORMAT parquet, COMPRESSION zstd, COMPRESSION_LEVEL 1, PARQUET_VERSION v2"
 
 
-def write_day(context: PassContext, day: date, old: Day, folded: FoldResult, generation: int) -> Day:
-    """Write what this pass changes of one day. Returns the day for the new snapshot."""
-    new_rows = folded.new.get(day, 0)
-    replaced = folded.replaced.get(day, 0)
+def write_day(context: PassContext, day: date, old: Day, events: NewEvents, new: NewCounters, generation: int) -> Day:
+    """Publish what this pass changes of one day. Returns the day for the new snapshot.
+    Raises PartDamaged.
+    """
+    new_rows = events.new.get(day, 0)
+    replaced = events.replaced.get(day, 0)
     merged = list(old.archive) if replaced else parts_to_merge(old.archive, new_rows)
     rows = new_rows + sum(part.rows for part in merged) - replaced
     sql = _archive_sql(context.data, day, merged, replaced)
@@ -62,71 +59,54 @@ def write_day(context: PassContext, day: date, old: Day, folded: FoldResult, gen
         # Event and site stand on every row. Any other dimension can be counted again
         # alone.
         all_of_it = replaced or not set(old.capped).isdisjoint({"event", "site"})
-        capped = recount_day(context, day, archive, old, EVERY_DIMENSION if all_of_it else old.capped)
+        counters = recount_day(context, day, archive, old, new, ALL_DIMENSIONS if all_of_it else old.capped)
     else:
-        add_counters(context, day, old)
-        capped = cap_values(context.database, context.settings.max_values)
-    counters = write_counters(context, day, generation)
-    return msgspec.structs.replace(old, added_at=context.now, archive=archive, counters=counters, capped=capped)
+        counters = add_new_counters(context, day, old, new)
+    written = write_counters(context, day, counters, generation)
+    return msgspec.structs.replace(old, added_at=context.now, archive=archive, counters=written, capped=counters.capped)
 
 
 def rewrite_day(context: PassContext, day: date, old: Day, events: str, generation: int) -> Day:
-    """Write a day anew from a table of all its events with ARCHIVE_COLUMNS. Returns it
-    for the new snapshot.
+    """Publish a day anew from a table of all its events with ARCHIVE_COLUMNS. Returns
+    the day for the new snapshot.
     """
     database = context.database
     rows = count_rows(database, events)
     part = write_part(context, "archive", day, generation, clustered(to_archive_sql(events)), rows)
-    build_day_counters(database, counting_sql(events))
-    capped = cap_values(database, context.settings.max_values)
-    counters = write_counters(context, day, generation)
-    return msgspec.structs.replace(old, archive=(part,) if part else (), counters=counters, capped=capped)
+    counters = build_day_counters(database, counting_sql(events))
+    counters = cap_values(database, counters, context.settings.max_values)
+    written = write_counters(context, day, counters, generation)
+    return msgspec.structs.replace(old, archive=(part,) if part else (), counters=written, capped=counters.capped)
 
 
-def write_counters(context: PassContext, day: date, generation: int) -> Part | None:
-    """Publish the table `counted` as the counters of a day, with the sums of all its
-    quarters of an hour.
-    """
-    add_day_sums(context.database)
-    sql = f"SELECT {_COUNTER_COLUMNS} FROM counted ORDER BY dimension, site, bucket, event, bot, value"
-    return write_part(context, "counters", day, generation, sql, count_rows(context.database, "counted"))
+def write_counters(context: PassContext, day: date, counters: DayCounters, generation: int) -> Part | None:
+    """Publish `day_counters` with the sums of whole days."""
+    add_day_sums(context.database, counters)
+    sql = f"SELECT {_COUNTER_COLUMNS} FROM day_counters ORDER BY dimension, site, bucket, event, bot, value"
+    return write_part(context, "counters", day, generation, sql, count_rows(context.database, "day_counters"))
 
 
 def _archive_sql(data: DataDirectory, day: date, merged: list[Part], replaced: int) -> str:
-    """New events, and those of the parts that are merged with them, as they come: they
-    are put in order once (settle.py).
+    """The new events of a day and those of the parts that are merged with them, in no
+    order: day_merge.py orders them once.
     """
-    new = to_archive_sql(f"(FROM fresh WHERE time::DATE = DATE '{day}')")
+    new = to_archive_sql(f"(FROM new_events WHERE time::DATE = DATE '{day}')")
     if not merged:
         return f"FROM {new}"
     source = f"read_parquet({sql_list(verified_parts(data, 'archive', day, merged))})"
     kept = f"(SELECT {_STORED_COLUMNS} FROM {source} e)"
     if not replaced:
         return f"FROM {new} UNION ALL FROM {kept}"
-    gone = f"(FROM replaced WHERE day = DATE '{day}')"
+    replaced_events = f"(FROM replaced_events WHERE day = DATE '{day}')"
     kept = to_archive_sql(
-        f"(SELECT a.* FROM {from_archive_sql(source)} a ANTI JOIN {gone} r ON a.site = r.site AND a.id = r.id)"
+        f"(SELECT a.* FROM {from_archive_sql(source)} a ANTI JOIN {replaced_events} r USING (site, id))"
     )
-    return clustered(f"(FROM {new} UNION ALL FROM {kept})")  # all of the day is written again
+    return clustered(f"(FROM {new} UNION ALL FROM {kept})")  # the whole day is written again
 
 
 def clustered(events: str) -> str:
-    """SQL of stored events in the order of site, country, visitor, session and time.
-
-    A report by country then passes over the rest, and the columns that stay the same
-    from event to event are small. One number stands for all of that: texts would take
-    three times as long to sort, and spill more. Two visitors who share its 24 bits of
-    them stand between each other, which does no harm.
-    """
-    places = f"SELECT *, row_number() OVER (ORDER BY site, country) AS place FROM (SELECT DISTINCT site, country FROM {events})"
-    bits = {"p.place": 16, "hash(e.visitor)": 24, "hash(e.session)": 7, "epoch(e.time::TIME)": 17}
-    number = "0::UBIGINT"
-    for value, width in bits.items():
-        number = f"(({number}) * {1 << width} + ({value})::UBIGINT % {1 << width})"
-    return (
-        f"SELECT {_STORED_COLUMNS} FROM {events} e JOIN ({places}) p "
-        f"ON e.site = p.site AND e.country IS NOT DISTINCT FROM p.country ORDER BY {number}"
-    )
+    """SQL of stored events in the order of site, country, visitor, session and time."""
+    return sql_file(__file__, "clustered.sql", events=events, columns=_STORED_COLUMNS)
 
 
 def write_part(context: PassContext, kind: str, day: date, generation: int, sql: str, rows: int) -> Part | None:

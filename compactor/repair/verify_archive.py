@@ -74,13 +74,12 @@ def _differing_rows(
     """Rows of the published counters that a recount of the events lacks, and the other
     way round. Visitors, which are counted at expiry, are not compared.
     """
-    build_day_counters(database, counting_sql(events))
-    cap_values(database, settings.max_values)
-    add_day_sums(database)
+    recount = cap_values(database, build_day_counters(database, counting_sql(events)), settings.max_values)
+    add_day_sums(database, recount)
     path = sql_list([data.part("counters", day, counters.generation)])
     columns = "bucket, site, bot, event, dimension, value, events"
     published = f"SELECT {columns} FROM read_parquet({path}) WHERE visitors IS NULL"
-    recounted = f"SELECT {columns} FROM counted"
+    recounted = f"SELECT {columns} FROM day_counters"
     return count_rows(
         database, f"((({published}) EXCEPT ({recounted})) UNION ALL (({recounted}) EXCEPT ({published})))"
     )

@@ -15,22 +15,21 @@ from pathlib import Path
 import msgspec
 
 from compactor.context import PassContext
-from compactor.fold.counters import total_events
+from compactor.fold.counters import load_day_counters, total_events
 from compactor.generations.archive import archived_events
 from compactor.generations.kept import kept_snapshots
 from compactor.generations.part_writer import write_counters
 from compactor.retention.plan import LogFiles, RetentionPlan, is_too_old, plan_expiry
-from compactor.sql import sql_file, sql_list
+from compactor.sql import sql_file
 from shared.disk.durable import remove
 from shared.disk.layout import DataDirectory
-from shared.generations.counter_schema import COUNTER_COLUMNS, OTHER, TOTAL
+from shared.generations.counter_schema import OTHER, TOTAL
 from shared.generations.part_integrity import verified_part
 from shared.generations.snapshot import Retention, Snapshot
 from shared.log import Log
 from shared.schema import DIMENSIONS
 from shared.segments.sealed import Segment, file_sizes
 from shared.settings import Settings
-from shared.sql.archive_events import empty_relation_sql
 
 _COUNT_VISITORS = sql_file(__file__, "count_visitors.sql")
 
@@ -120,27 +119,24 @@ def _expire_archive(context: PassContext, snapshot: Snapshot, day: date) -> Snap
     visitors.
     """
     kept = snapshot.days[day]
-    source = empty_relation_sql(COUNTER_COLUMNS)
-    if kept.counters:
-        source = f"read_parquet({sql_list([verified_part(context.data, 'counters', day, kept.counters)])})"
-    context.database.execute(f"CREATE OR REPLACE TEMP TABLE counted AS FROM {source}")
+    counters = load_day_counters(context, day, kept.counters)
     for local in _local_days(day, context.settings):
         utc_days = list(_utc_days(*local))
         # Once one of its UTC days has expired, the visitors of a local day cannot be
         # counted any more.
         if not any(snapshot.days[each].expired for each in utc_days if each in snapshot.days):
             _count_visitors(context, snapshot, local, utc_days)
-    counters = write_counters(context, day, snapshot.generation)
+    written = write_counters(context, day, counters, snapshot.generation)
     zone = context.settings.timezone
-    expired = msgspec.structs.replace(kept, archive=(), counters=counters, expired=True, visitor_zone=zone)
+    expired = msgspec.structs.replace(kept, archive=(), counters=written, expired=True, visitor_zone=zone)
     return msgspec.structs.replace(snapshot, days={**snapshot.days, day: expired})
 
 
 def _count_visitors(
     context: PassContext, snapshot: Snapshot, local: tuple[datetime, datetime], utc_days: list[date]
 ) -> None:
-    """Add to `counted` the visitors between two instants, in total and per value of
-    each dimension.
+    """Add to `day_counters` the visitors between two instants, in total and per value
+    of each dimension.
     """
     capped = {dimension for day in utc_days if day in snapshot.days for dimension in snapshot.days[day].capped}
     start, end = (instant.replace(tzinfo=None) for instant in local)
@@ -164,7 +160,7 @@ def _value_sql(dimension: str, *, is_capped: bool) -> str:
         return dimension
     # Event and site are columns of every row; other dimensions have rows of their own.
     column, rows = (dimension, TOTAL) if dimension in {"event", "site"} else ("value", dimension)
-    kept = f"SELECT {column} FROM counted WHERE dimension = '{rows}' AND visitors IS NULL"
+    kept = f"SELECT {column} FROM day_counters WHERE dimension = '{rows}' AND visitors IS NULL"
     return f"CASE WHEN {dimension} IN ({kept}) OR {dimension} IS NULL THEN {dimension} ELSE '{OTHER}' END"
 
 

@@ -1,7 +1,7 @@
--- Adds to `counted` the distinct visitors of one local day by the values of one
+-- Adds to `day_counters` the distinct visitors of one local day by the values of one
 -- dimension: for each site and bot, and (NULL) for all sites, all bots, or both.
 -- Parameters: $start, $end: the local day, in UTC. $dimension: its name.
-INSERT INTO counted BY NAME
+INSERT INTO day_counters BY NAME
 SELECT
     $start::TIMESTAMP AS bucket,
     site,

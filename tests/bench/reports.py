@@ -24,7 +24,7 @@ import orjson
 
 from compactor.context import PassContext, pass_context
 from compactor.fold.counters import count_new_events
-from compactor.fold.dedupe import FoldResult
+from compactor.fold.working_tables import IncomingLines, NewEvents
 from compactor.generations.commit import commit
 from compactor.generations.day_merge import merge_finished_day
 from compactor.generations.part_writer import write_day
@@ -58,7 +58,7 @@ _COUNTRIES = ("DE", "US", "FR", "GB", "NL", "AT", "CH", "ES", "IT", "PL")
 # makes them, visitors and sessions 16 random characters. Each column draws by itself:
 # `hash` of two numbers would not.
 _EVENTS = """
-    CREATE OR REPLACE TEMP TABLE fresh AS
+    CREATE OR REPLACE TEMP TABLE new_events AS
     SELECT printf('%011x', epoch_ms(received)) || left(md5(i::VARCHAR || $day::VARCHAR), 20) AS id,
         ['pageview', 'pageview', 'pageview', 'pageview', 'signup', 'click'][1 + (hash(i || '#event') % 6)::INTEGER] AS event,
         time, received, 'example.com' AS site, visitor,
@@ -88,8 +88,8 @@ _EVENTS = """
 # What the answers are compared with: events, and the visitors of what will be asked
 # for.
 _COUNTED = {
-    "counts": "path, country, event, count(*) AS events FROM fresh WHERE NOT bot",
-    "seen": "path, country, hash(visitor) AS visitor FROM fresh "
+    "counts": "path, country, event, count(*) AS events FROM new_events WHERE NOT bot",
+    "seen": "path, country, hash(visitor) AS visitor FROM new_events "
     f"WHERE NOT bot AND event = 'pageview' AND country IN {_COUNTRIES[:EXACT_ASKED]}",
 }
 
@@ -142,22 +142,23 @@ def make_month(data: DataDirectory, days: int, events: int) -> duckdb.DuckDBPyCo
                 is_new = back == days - 1 and not first
                 how = f"CREATE TABLE {table} AS" if is_new else f"INSERT INTO {table}"
                 database.execute(f"{how} SELECT {counted} GROUP BY ALL")
-            count_new_events(database)
-            before, folded = load_snapshot(data), FoldResult(new={day: end - first})
+            before, made = load_snapshot(data), NewEvents(new={day: end - first})
+            counters = count_new_events(database, made)
             with compactor_lock(data) as lock:
                 context = PassContext(data, settings, SilentLog(), lock, now_ms(), database, spill)
-                made = write_day(context, day, before.days.get(day, Day(context.now)), folded, before.generation + 1)
-                publish(context, before, folded, {day: made})
+                old = before.days.get(day, Day(context.now))
+                written = write_day(context, day, old, made, counters, before.generation + 1)
+                publish(context, before, made, {day: written})
         if back:
             before = load_snapshot(data)
             with compactor_lock(data) as lock, pass_context(data, settings, SilentLog(), lock, now_ms()) as context:
                 later = replace(context, now_ms=context.now_ms + DAY_S * 1000)
-                publish(context, before, FoldResult(), merge_finished_day(later, before, ()))
+                publish(context, before, NewEvents(), merge_finished_day(later, before, ()))
     return database
 
 
-def publish(context: PassContext, before: Snapshot, folded: FoldResult, days: dict[date, Day]) -> None:
-    after = next_snapshot(before, [], folded, days, context.now_ms, 0.0)
+def publish(context: PassContext, before: Snapshot, events: NewEvents, days: dict[date, Day]) -> None:
+    after = next_snapshot(before, IncomingLines(), events, days, context.now_ms, 0.0)
     commit(context.data, before, after, context.lock)
 
 

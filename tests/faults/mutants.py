@@ -136,7 +136,7 @@ MUTANTS = (
     ),
     Mutant(
         "fold without recording the segment",
-        (Edit("compactor/run_pass.py", "[each.segment.name for each in verified]", "[]"),),
+        (Edit("compactor/run_pass.py", "[each.segment.name for each in segments]", "[]"),),
         (CLONES, FOLD, FOLD_IS_PURE),
     ),
     Mutant(
@@ -144,8 +144,9 @@ MUTANTS = (
         (
             Edit(
                 "compactor/run_pass.py",
-                "    try:\n        load_lines(context.database, verified, context.settings.sites)\n",
-                "    try:\n        load_lines(context.database, [], context.settings.sites)\n",
+                "    try:\n        return load_lines(context.database, verified, context.settings.sites)\n",
+                "    try:\n        load_lines(context.database, [], context.settings.sites)\n"
+                "        return IncomingLines(tuple(verified))\n",
             ),
         ),
         (CLONES, FOLD, FOLD_IS_PURE),

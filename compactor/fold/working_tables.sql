@@ -1,0 +1,41 @@
+-- The working tables of a fold, all temporary, and what the other files of this folder
+-- compute with. The columns of `incoming` are those of shared/schema.py.
+
+-- One row per log line that is folded; deduplication deletes from it.
+CREATE OR REPLACE TEMP TABLE incoming (v INTEGER, {incoming_columns});
+
+-- What each distinct user agent says.
+CREATE OR REPLACE TEMP TABLE user_agents (ua VARCHAR, browser VARCHAR, os VARCHAR, device VARCHAR, bot BOOLEAN);
+
+-- The events of `incoming`, with all columns of the archive.
+CREATE OR REPLACE TEMP VIEW new_events AS
+SELECT i.* EXCLUDE (v), a.browser, a.os, a.device, coalesce(a.bot, false) AS bot
+FROM incoming i LEFT JOIN user_agents a ON i.ua = a.ua;
+
+-- Archived events that an earlier received line of `incoming` replaces.
+CREATE OR REPLACE TEMP TABLE replaced_events (site VARCHAR, id VARCHAR, day DATE);
+
+-- `instr` and `substr` take half the time of `split_part`, which makes a list of all
+-- pieces, and less than regular expressions. Arguments are evaluated at every occurrence:
+-- pass columns.
+CREATE OR REPLACE TEMP MACRO before_first(text, mark) AS
+    CASE WHEN contains(text, mark) THEN left(text, instr(text, mark) - 1) ELSE text END;
+
+CREATE OR REPLACE TEMP MACRO after_first(text, mark) AS
+    CASE
+        WHEN contains(text, mark) THEN substr(text, instr(text, mark) + length(mark))
+        WHEN text IS NOT NULL THEN ''
+    END;
+
+CREATE OR REPLACE TEMP MACRO is_www_of(host, site) AS starts_with(host, 'www.') AND substr(host, 5) = site;
+
+CREATE OR REPLACE TEMP MACRO plus_to_space(text) AS
+    CASE WHEN contains(text, '+') THEN replace(text, '+', ' ') ELSE text END;
+
+-- A text that does not decode (a lone %, bytes that are not UTF-8) stays as it was sent:
+-- one odd URL must not stop the fold.
+CREATE OR REPLACE TEMP MACRO percent_decoded(text) AS
+    CASE WHEN contains(text, '%') THEN coalesce(TRY(url_decode(text)), text) ELSE text END;
+
+-- At most 200 characters; a text with fewer bytes has no more.
+CREATE OR REPLACE TEMP MACRO shortened(text) AS CASE WHEN strlen(text) > 200 THEN left(text, 200) ELSE text END;
