@@ -27,6 +27,7 @@ from ingest.http.router import dispatch
 from ingest.observe.background import background_tasks, heartbeat
 from ingest.routes import ROUTES
 from ingest.wal.commit_queue import CommitQueue
+from shared import exit_codes
 from shared.disk.durable import make_data_directory
 from shared.disk.layout import DataDirectory
 from shared.log import Log
@@ -34,9 +35,6 @@ from shared.segments.recovery import WriterAlive
 from shared.settings import Settings, format_address
 from shared.systemd_notify import Notifier
 from shared.worker_stats import WorkerStats
-
-EXIT_DONE = 0
-EXIT_TRY_AGAIN = 75
 
 # For requests still in flight after the drain (drain.py).
 SHUTDOWN_S = 10.0
@@ -75,31 +73,42 @@ def run_worker(settings: Settings, writer: str, log: Log, start: Start) -> int:
         gc.unfreeze()  # objects still frozen at exit are reported as leaks on stderr
 
 
+class _Stop:
+    """When a worker stops, and with which exit code.
+
+    SIGTERM, SIGINT and, if `supervised`, the end of standard input stop it.
+    """
+
+    def __init__(self, *, supervised: bool) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._event = asyncio.Event()
+        self.exit_code = exit_codes.DONE
+        for number in (signal.SIGTERM, signal.SIGINT):
+            self._loop.add_signal_handler(number, self._event.set)
+        if supervised:
+            self._loop.add_reader(sys.stdin.fileno(), self._event.set)
+
+    def fail(self) -> None:
+        """Stop, because events can no longer be stored. Callable from any thread."""
+        self.exit_code = exit_codes.TRY_AGAIN
+        self._loop.call_soon_threadsafe(self._event.set)
+
+    async def wait(self) -> None:
+        await self._event.wait()
+
+
 async def _serve(settings: Settings, writer: str, log: Log, start: Start) -> int:
     data = DataDirectory(settings.data_dir)
     make_data_directory(data)
     country = CountryLookup(settings, log)
     stats = WorkerStats()
-    stop = asyncio.Event()
-    exit_code = EXIT_DONE
-
-    def fail() -> None:
-        nonlocal exit_code
-        exit_code = EXIT_TRY_AGAIN
-        loop.call_soon_threadsafe(stop.set)
-
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, stop.set)
-    if start.supervised:
-        loop.add_reader(sys.stdin.fileno(), stop.set)
-
+    stop = _Stop(supervised=start.supervised)
     try:
-        commit_queue = await _open_commit_queue(data, writer, settings, log, fail, stats)
+        commit_queue = await _open_commit_queue(data, writer, settings, log, stop.fail, stats)
     except WriterAlive:
         log.error("writer_alive", writer=writer, reason=f"{data.active(writer)} is open in another process")
-        return EXIT_TRY_AGAIN
-    loop.add_signal_handler(signal.SIGUSR1, commit_queue.request_seal)
+        return exit_codes.TRY_AGAIN
+    asyncio.get_running_loop().add_signal_handler(signal.SIGUSR1, commit_queue.request_seal)
     worker = WorkerContext(
         settings=settings,
         data=data,
@@ -109,7 +118,19 @@ async def _serve(settings: Settings, writer: str, log: Log, start: Start) -> int
         country=country,
         rate_table=start.rate_table,
     )
-    server = Server(dispatch(worker, ROUTES), connection_limit(settings), stats)
+    try:
+        await _serve_requests(worker, writer, start, stop)
+    finally:
+        await commit_queue.close()  # commits and seals
+        await worker.reader.close()
+        log.info("worker_stopped", writer=writer)
+    return stop.exit_code
+
+
+async def _serve_requests(worker: WorkerContext, writer: str, start: Start, stop: _Stop) -> None:
+    """Accept and answer requests until the stop, then drain."""
+    settings, log = worker.settings, worker.log
+    server = Server(dispatch(worker, ROUTES), connection_limit(settings), worker.stats)
     runner = web.ServerRunner(server, shutdown_timeout=SHUTDOWN_S)
     await runner.setup()
     try:
@@ -120,16 +141,12 @@ async def _serve(settings: Settings, writer: str, log: Log, start: Start) -> int
             async with heartbeat(start.notifier):
                 await stop.wait()
                 start.notifier.stopping()
-                await drain(worker, server, runner, GRACE_S if exit_code == EXIT_DONE else 0)
+                await drain(worker, server, runner, GRACE_S if stop.exit_code == exit_codes.DONE else 0)
     except OSError as error:
         log.error("worker_not_listening", address=format_address(*settings.listen), reason=error.strerror)
-        exit_code = EXIT_TRY_AGAIN if error.errno == errno.EADDRINUSE else 2
+        stop.exit_code = exit_codes.TRY_AGAIN if error.errno == errno.EADDRINUSE else exit_codes.USAGE
     finally:
         await runner.cleanup()
-        await commit_queue.close()  # commits and seals
-        await worker.reader.close()
-        log.info("worker_stopped", writer=writer)
-    return exit_code
 
 
 async def _listen(runner: web.ServerRunner, settings: Settings, inherited: Sequence[socket.socket]) -> str:

@@ -50,7 +50,7 @@ def dispatch(worker: WorkerContext, routes: Sequence[Route]) -> Callable[[BaseRe
         route, code = NO_ROUTE, "ok"
         try:
             if worker.rejecting:
-                raise Problem(503, "stopping", "the server is stopping", retry_after_s=1, close=True)
+                raise Problem(503, "stopping", "the server is shutting down", retry_after_s=1, close=True)
             if request.version is not HttpVersion11:
                 check_old_http(request)
             route, handler = find(table, request)
