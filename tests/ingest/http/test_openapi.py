@@ -1,8 +1,8 @@
-"""The document at /openapi.json: that it is one, that it says what the code does, and
-that a real server keeps to it.
+"""The document at /openapi.json: it is valid, agrees with the code, and a real server
+follows it.
 
 schemathesis runs as a program and loads this module for its hooks, which are at the
-end: how it has to write a body, and which refusals no schema can foretell.
+end: how to encode a body, and which rejections no schema can express.
 """
 
 from __future__ import annotations
@@ -42,10 +42,9 @@ MAX_EXAMPLES = 40
 SCHEMATHESIS_TIMEOUT_S = 240
 
 DOCUMENT = make_document()
-# The page loads these; they are no interface.
+# Files of the dashboard and the tracker, not part of the API.
 FILES = re.compile(r"GET (/admin(/(?!api/).*)?|/.*\.js)")
-# Codes of what a schema cannot say: it knows no clock, no list of placeholders, no
-# spelling.
+# Codes that a schema cannot express: they need a clock, a list, or the source text.
 BEYOND_SCHEMAS = {"too_old", "visitor_junk", "session_junk", "key_repeated"}
 
 
@@ -70,7 +69,7 @@ def test_document_is_openapi() -> None:
 
 
 @pytest.mark.parametrize("name", DOCUMENT["components"]["schemas"])
-def test_component_is_a_schema_whose_references_lead_somewhere(name: str) -> None:
+def test_component_is_a_schema_with_valid_references(name: str) -> None:
     jsonschema_rs.meta.validate(DOCUMENT["components"]["schemas"][name])
     validator({"$ref": f"#/components/schemas/{name}"})
 
@@ -81,20 +80,20 @@ def test_operations_are_the_routes() -> None:
     }
 
 
-def test_problems_are_all_there_with_their_status() -> None:
+def test_problems_are_complete_with_their_status() -> None:
     documented = {code: status for status, codes in PROBLEMS.items() for code in codes}
     assert set(documented) | {"not_found", "method"} == problem_codes()
     table = {cells[1].strip("`"): cells[0] for cells in rows(section(page("docs/api.md"), "Problems"))}
     assert {code: table.get(code) for code in documented} == {code: str(status) for code, status in documented.items()}
 
 
-def test_every_problem_is_one_of_some_operation() -> None:
+def test_every_problem_belongs_to_an_operation() -> None:
     shown = json.dumps([operation["responses"] for operation in operations().values()])
     assert [code for codes in PROBLEMS.values() for code in codes if f'"{code}"' not in shown] == []
 
 
 @pytest.mark.parametrize(("raw", "code", "field"), REJECTED.values(), ids=REJECTED)
-def test_schema_refuses_what_the_verdict_rejects(raw: str, code: str, field: str | None) -> None:
+def test_schema_rejects_what_validation_rejects(raw: str, code: str, field: str | None) -> None:
     found = json.loads(re.sub(r"\d{5000}", "9" * 50, raw))
     assert code in BEYOND_SCHEMAS or not EVENT.is_valid(found), field
 
@@ -105,11 +104,11 @@ PROMISED = {name: fields for name, fields in ACCEPTED.items() if name != "value 
 
 
 @pytest.mark.parametrize("fields", PROMISED.values(), ids=PROMISED)
-def test_schema_takes_what_the_verdict_accepts(fields: dict[str, Any]) -> None:
+def test_schema_accepts_what_validation_accepts(fields: dict[str, Any]) -> None:
     EVENT.validate(json.loads(event(**fields)))
 
 
-def test_schema_and_verdict_agree_on_every_character_of_a_name() -> None:
+def test_schema_and_validation_agree_on_every_character_of_a_name() -> None:
     for character in [*map(chr, range(0x2100)), "\ufeff", "\U000e0001", "😀"]:
         assert EVENT.is_valid({"name": f"a{character}b"}) == (CONTROL_CHARS.search(character) is None), hex(
             ord(character)
@@ -127,7 +126,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
 
 
 class Request(NamedTuple):
-    """What is sent, and the status that must come back."""
+    """A request, and the expected status."""
 
     method: str
     target: str
@@ -144,14 +143,14 @@ REQUESTS = {
     "no batch": Request("POST", "/v1/events", 422, keyed(), b"{}"),
     "no events": Request("POST", "/v1/events", 422, keyed(), b'{"events":[]}'),
     "no JSON": Request("POST", "/v1/events", 400, keyed(), b"{"),
-    "invalid key": Request("POST", "/v1/events", 401, keyed() | bearer("nobody"), b"{}"),
-    "nobody": Request("POST", "/v1/events", 403, {"Content-Type": JSON}, b"{}"),
+    "invalid key": Request("POST", "/v1/events", 401, keyed() | bearer("wrong"), b"{}"),
+    "wrong": Request("POST", "/v1/events", 403, {"Content-Type": JSON}, b"{}"),
     "not tracked": Request("POST", "/v1/events", 403, keyed() | {"Sec-GPC": "1"}, b"{}"),
     "too large": Request("POST", "/v1/events", 413, keyed(), b" " * 2_000_000),
     "form": Request("POST", "/v1/events", 415, keyed() | {"Content-Type": "multipart/form-data"}, b"{}"),
     "expectation": Request("POST", "/v1/events", 417, keyed() | {"Expect": "200-ok"}, b"{}"),
     "preflight": Request("OPTIONS", "/v1/events", 204, {"Origin": f"https://{SITE}"}),
-    "preflight of a stranger": Request("OPTIONS", "/v1/events", 403, {"Origin": "https://strange.example"}),
+    "preflight of an unknown origin": Request("OPTIONS", "/v1/events", 403, {"Origin": "https://strange.example"}),
     "report": Request("GET", "/admin/api/report", 200, ADMIN),
     "report of each day and page": Request(
         "GET", "/admin/api/report?by=path&interval=day&tz=Asia/Kathmandu", 200, ADMIN
@@ -175,7 +174,7 @@ REQUESTS = {
 
 
 def undocumented(request: Request, answer: Answer) -> str:
-    """What the document does not say about an answer, or nothing."""
+    """What the document lacks about a response, or an empty string."""
     response = operations()[f"{request.method} {request.target.partition('?')[0]}"]["responses"].get(str(answer.status))
     if response is None:
         return "status"
@@ -197,21 +196,21 @@ def undocumented(request: Request, answer: Answer) -> str:
 
 
 @pytest.mark.parametrize("request_", REQUESTS.values(), ids=REQUESTS)
-def test_answer_is_the_documented_one(server: Server, request_: Request) -> None:
+def test_response_is_the_documented_one(server: Server, request_: Request) -> None:
     answer = server.request(request_.method, request_.target, request_.body, request_.headers)
     assert answer.status == request_.status, answer.body
     assert undocumented(request_, answer) == ""
 
 
 @pytest.mark.parametrize("path", ["/admin/api/snapshot", "/openapi.json"])
-def test_etag_is_known_again(server: Server, path: str) -> None:
+def test_etag_gives_304(server: Server, path: str) -> None:
     first = server.get(path)
     again = server.get(path, {"If-None-Match": first.headers["ETag"]})
     assert (again.status, again.body) == (304, b"")
     assert undocumented(Request("GET", path, 304), again) == ""
 
 
-def test_undocumented_answer_is_noticed(server: Server) -> None:
+def test_undocumented_response_is_detected(server: Server) -> None:
     request = REQUESTS["health"]
     good = server.request("GET", "/healthz")
     assert undocumented(request, Answer(418, good.headers, good.body)) == "status"
@@ -220,13 +219,13 @@ def test_undocumented_answer_is_noticed(server: Server) -> None:
     assert undocumented(REQUESTS["report without a token"], Answer(401, good.headers, b"")) == "headers"
 
 
-def test_served_document_is_this_one(server: Server) -> None:
+def test_served_document_is_the_generated_one(server: Server) -> None:
     answer = server.request("GET", "/openapi.json")
     assert answer.json() == json.loads(json.dumps(DOCUMENT))
 
 
 @pytest.mark.long
-def test_client_that_sends_too_much_gets_the_documented_headers(tmp_path: Path) -> None:
+def test_429_has_the_documented_headers(tmp_path: Path) -> None:
     request = REQUESTS["stored"]
     with Server(tmp_path, consent="implied", rate_limit=1) as busy:
         headers = {"Content-Type": JSON, "Origin": f"http://{busy.host}"}
@@ -238,10 +237,10 @@ def test_client_that_sends_too_much_gets_the_documented_headers(tmp_path: Path) 
 @pytest.mark.timeout(SCHEMATHESIS_TIMEOUT_S + 30)
 @pytest.mark.long
 def test_schemathesis_finds_nothing(server: Server, tmp_path: Path) -> None:
-    """All of its checks, on what it makes up from the document: good requests and bad
-    ones.
+    """All of its checks, with valid and invalid requests generated from the
+    document.
     """
-    document = tmp_path / "openapi.json"  # from a URL, it would leave out the operation that serves it
+    document = tmp_path / "openapi.json"  # from a URL, schemathesis skips the operation that serves it
     document.write_bytes(server.request("GET", "/openapi.json").body)
     options = [
         f"--url=http://{server.host}",
@@ -270,7 +269,7 @@ def small_event(name: str, value: float | None) -> dict[str, Any]:
     return {"name": name} if value is None else {"name": name, "value": value}
 
 
-# Of a text the schema does not tell schemathesis how to make a good one.
+# For these media types, the schema does not tell schemathesis how to make a valid body.
 EVENTS = st.lists(
     st.builds(small_event, st.text("ab -äß😀", min_size=1, max_size=20), st.none() | st.floats(-1e15, 1e15)), min_size=1
 )
@@ -283,7 +282,7 @@ schemathesis.openapi.format(TIME_ZONE, st.sampled_from(["UTC", "Europe/Berlin", 
 
 @schemathesis.serializer(JSON, TEXT, NDJSON)
 def as_sent(context: schemathesis.SerializationContext, body: Any) -> bytes:
-    """The bytes of a body, compressed if its own header says so."""
+    """The bytes of a body, compressed as its header announces."""
     plain = body if isinstance(body, bytes) else json.dumps(with_whole_numbers(body)).encode()
     encoding = context.case.headers.get("Content-Encoding")
     if encoding == "gzip":
@@ -292,8 +291,8 @@ def as_sent(context: schemathesis.SerializationContext, body: Any) -> bytes:
 
 
 def with_whole_numbers(value: Any) -> Any:
-    """1.0 as 1, as JavaScript writes it: to JSON Schema they are the same, to Foldlog a
-    `time` of 1.0 has the wrong type.
+    """1.0 as 1, as JavaScript writes it: equal to JSON Schema, but a wrong type for
+    `time`.
     """
     if isinstance(value, dict):
         return {key: with_whole_numbers(each) for key, each in value.items()}
@@ -306,15 +305,15 @@ def with_whole_numbers(value: Any) -> Any:
 def filter_failure(
     context: schemathesis.HookContext, failure: Failure, case: schemathesis.Case[Any], response: schemathesis.Response
 ) -> bool:
-    """Whether a failure is one. Two are not: a bad event that is heard in a 200, and a
-    rule that no schema can say.
+    """Whether a failure counts. Two do not: an invalid event listed in a 200, and a
+    rule that no schema can express.
     """
     if not isinstance(failure, (AcceptedNegativeData, RejectedPositiveData)):
         return True
     said = response.json()
     rejected = {each["code"] for each in said.get("rejected", [])}
     if isinstance(failure, AcceptedNegativeData):
-        return not rejected  # the good events of a batch are stored, the bad ones listed
+        return not rejected  # the valid events of a batch are stored, the others listed
     if rejected:
         return not rejected <= BEYOND_SCHEMAS
     return not said["detail"].startswith(("from: must be before to", "interval: more than"))
