@@ -24,7 +24,7 @@ from shared.disk.control_files import seal_and_wait
 from shared.disk.durable import hard_link, make_directory, sync_directory
 from shared.disk.layout import (
     PARTIAL_SUFFIX,
-    TEMPORARY_SUFFIX,
+    TEMP_SUFFIX,
     DataDirectory,
     SegmentName,
     parse_kept_snapshot,
@@ -185,7 +185,14 @@ def _delete_leftover(path: Path) -> None:
     foreign files.
     """
     partial = DataDirectory(path)
-    own = {partial.log, partial.archive, partial.counters, partial.quarantine, partial.snapshot, *partial.records()}
+    own = {
+        partial.log,
+        partial.archive,
+        partial.counters,
+        partial.quarantine,
+        partial.snapshot,
+        *partial.record_files(),
+    }
     foreign = [each for each in list_files(path) if each not in own and parse_kept_snapshot(each.name) is None]
     if foreign or path.is_symlink():
         message = f"{path} is in the way, and is not a killed backup; remove it, or choose another name"
@@ -206,8 +213,8 @@ def _link_files(data: DataDirectory, partial: DataDirectory, snapshots: list[Sna
     _link(data, partial, (data.kept_snapshot(snapshot.generation) for snapshot in kept))
     _link(data, partial, [data.snapshot] if current.generation else [])
     _link_log(data, partial)
-    _link(data, partial, (path for path in list_files(data.quarantine) if not path.name.endswith(TEMPORARY_SUFFIX)))
-    _link(data, partial, (path for path in data.records() if path.exists()))
+    _link(data, partial, (path for path in list_files(data.quarantine) if not path.name.endswith(TEMP_SUFFIX)))
+    _link(data, partial, (path for path in data.record_files() if path.exists()))
 
 
 def _link_log(data: DataDirectory, partial: DataDirectory) -> None:

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from compactor.lock import LOCK_TIMEOUT_S, compactor_lock
-from shared.disk.compression import CannotInflate, deflating, inflated
+from shared.disk.compression import DecompressionError, compressing, decompressed_blocks
 from shared.disk.durable import publishing, remove
 from shared.disk.layout import DataDirectory, parse_segment
 from shared.disk.listing import temp_files
@@ -95,7 +95,7 @@ def temp_compressed_files(data: DataDirectory) -> list[Path]:
 
 def _compress(segment: Segment, suffix: str, done: Compressed) -> None:
     expected = recorded_sha256(segment.checksum)
-    target = segment.path.with_name(segment.name.packed(suffix))
+    target = segment.path.with_name(segment.name.compressed(suffix))
     before = segment.bytes
     try:
         if expected is None:
@@ -117,8 +117,8 @@ def _compress(segment: Segment, suffix: str, done: Compressed) -> None:
 def _pack(plain: Path, target: Path, suffix: str, size: int) -> str:
     """Compress a file. Returns the SHA-256 of the plain bytes."""
     sha256 = hashlib.sha256()
-    with deflating(target, suffix, size) as write:
-        for block in inflated(plain, _BLOCK_BYTES):
+    with compressing(target, suffix, size) as write:
+        for block in decompressed_blocks(plain, _BLOCK_BYTES):
             sha256.update(block)
             write(block)
     return sha256.hexdigest()
@@ -130,8 +130,8 @@ def _sha256(path: Path, suffix: str) -> str | None:
     """
     sha256 = hashlib.sha256()
     try:
-        for block in inflated(path, _BLOCK_BYTES, suffix):
+        for block in decompressed_blocks(path, _BLOCK_BYTES, suffix):
             sha256.update(block)
-    except CannotInflate:
+    except DecompressionError:
         return None
     return sha256.hexdigest()

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 
 from foldlog.arguments import make_parser
 from shared.disk.layout import DataDirectory
-from shared.exit_codes import DONE, TRY_AGAIN, USAGE, TemporaryFailure, UsageError
+from shared.exit_codes import SUCCESS, TRY_AGAIN, USAGE, TemporaryFailure, UsageError
 from shared.log import Log
 from shared.settings import Settings, SettingsError, load
 
@@ -54,7 +54,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _complain(str(error), TRY_AGAIN)
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # the reader has seen enough
-        return DONE
+        return SUCCESS
     except KeyboardInterrupt:
         return 128 + signal.SIGINT
     except OSError as error:

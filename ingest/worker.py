@@ -82,7 +82,7 @@ class _Stop:
     def __init__(self, *, supervised: bool) -> None:
         self._loop = asyncio.get_running_loop()
         self._event = asyncio.Event()
-        self.exit_code = exit_codes.DONE
+        self.exit_code = exit_codes.SUCCESS
         for number in (signal.SIGTERM, signal.SIGINT):
             self._loop.add_signal_handler(number, self._event.set)
         if supervised:
@@ -141,7 +141,7 @@ async def _serve_requests(worker: WorkerContext, writer: str, start: Start, stop
             async with heartbeat(start.notifier):
                 await stop.wait()
                 start.notifier.stopping()
-                await drain(worker, server, runner, GRACE_S if stop.exit_code == exit_codes.DONE else 0)
+                await drain(worker, server, runner, GRACE_S if stop.exit_code == exit_codes.SUCCESS else 0)
     except OSError as error:
         log.error("worker_not_listening", address=format_address(*settings.listen), reason=error.strerror)
         stop.exit_code = exit_codes.TRY_AGAIN if error.errno == errno.EADDRINUSE else exit_codes.USAGE

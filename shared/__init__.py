@@ -1,3 +1,3 @@
-"""The ground floor: what `ingest` and `compactor` must agree on. Only what both use
-lives here; it imports neither.
+"""What the other packages must agree on: formats, settings, errors. Each module is used
+by at least two of them, and imports none.
 """

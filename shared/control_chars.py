@@ -1,4 +1,4 @@
-"""Characters that a terminal acts on: which they are, and how they are escaped.
+"""The characters that control a terminal, and their escape in JSON.
 
 C0, DEL, C1, line separators and the bidirectional controls may rewrite a terminal or
 hide text in it.
@@ -10,12 +10,12 @@ import re
 
 CONTROL_CHARS = re.compile("[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]")
 
-# JSON escapes C0 itself, and the newline between lines must stay.
+# JSON escapes C0 already, and the newlines between lines must be kept.
 _UNESCAPED_IN_JSON = re.compile("[\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]")
 
 
 def escape_control_chars(encoded: bytes) -> bytes:
-    """The same JSON, with control characters written as escapes."""
+    """The same JSON with control characters escaped."""
     if encoded.isascii() and b"\x7f" not in encoded:
         return encoded
     return _UNESCAPED_IN_JSON.sub(_escape, encoded.decode("utf-8")).encode("utf-8")

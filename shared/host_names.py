@@ -1,4 +1,4 @@
-"""Host names, as sites are called."""
+"""The form of a site: a host name."""
 
 from __future__ import annotations
 

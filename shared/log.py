@@ -1,4 +1,4 @@
-"""The operator's log, as every module of every process writes to it.
+"""The operator's log, as modules of all processes see it.
 
 foldlog/log_output.py says where the lines go. A line names no person, and nothing that
 a client sent stands in it unescaped.
@@ -10,7 +10,7 @@ from typing import Protocol
 
 
 class Log(Protocol):
-    """One event a call, with its fields. A call neither raises nor waits."""
+    """Each call logs one event with its fields. It neither raises nor blocks."""
 
     def debug(self, event: str, **fields: object) -> object: ...
 

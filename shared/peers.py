@@ -1,8 +1,8 @@
-"""What the workers count: each answers on a socket of its own in run/, so that any one
-of them, the supervisor or a command can ask all.
+"""Querying the statistics of all workers: each serves its own on a socket in run/.
 
-Workers share their port, and a request for /metrics reaches any one of them. A socket
-needs no disk, and one that refuses belongs to a worker that died.
+Workers share one port, so a request for /metrics reaches any of them, which then
+queries the others. A socket needs no disk, and refuses connections once its worker is
+dead.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ def query_workers(data: DataDirectory) -> dict[str, WorkerStats | None]:
 
 
 def remove_dead_sockets(data: DataDirectory) -> None:
-    """Remove the sockets that killed workers left behind."""
+    """Remove the sockets of killed workers."""
     for path in data.run.glob("*.sock"):
         try:
             _connect(path).close()
@@ -69,8 +69,8 @@ def _connect(path: Path) -> socket.socket:
 
 @contextmanager
 def short_path(path: Path) -> Iterator[str]:
-    """The same file under a name that fits: a socket's may have 107 bytes, and a data
-    directory may lie deeper.
+    """The same file under a shorter path: that of a socket is limited to 107 bytes, and
+    a data directory may lie deeper.
     """
     directory = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:

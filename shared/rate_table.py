@@ -1,8 +1,9 @@
-"""Memory in which all workers of one `serve` count clients together: its layout.
+"""The layout of the memory in which all workers of one `serve` count requests per
+client.
 
-The supervisor makes it and hands its descriptor to the workers, which count in it
-(ingest/collect/rate_limit.py). It is not a file, because it tells which networks were
-here.
+The supervisor creates it and passes its descriptor to the workers, which use it in
+ingest/collect/rate_limit.py. It is never a file, because it identifies the networks of
+clients.
 """
 
 from __future__ import annotations
@@ -13,9 +14,9 @@ import struct
 
 KEY_BYTES = 16
 WAYS = 8
-TAGS = struct.Struct(f"<{WAYS}Q")  # the clients of a set, as keyed hashes; 0 is an empty place
+TAGS = struct.Struct(f"<{WAYS}Q")  # the clients of a set as keyed hashes; 0 is an empty slot
 TAG = struct.Struct("<Q")
-COUNTS = struct.Struct("<QII")  # of one of them: number of the window, requests in it, requests in the one before
+COUNTS = struct.Struct("<QII")  # of one client: number of the window, requests in it, requests in the previous one
 SET_BYTES = TAGS.size + WAYS * COUNTS.size
 SETS = 8192
 SECRETS_SIZE = 64
@@ -23,8 +24,8 @@ TABLE_BYTES = SECRETS_SIZE + SETS * SET_BYTES
 
 
 def make_table() -> int:
-    """Memory for the counts of all workers of one `serve`, as a descriptor for the
-    children. Gone with the last of them.
+    """A descriptor of new memory for the workers to inherit; freed with the last of
+    them.
     """
     descriptor = os.memfd_create("foldlog-rate-limit", 0)
     os.truncate(descriptor, TABLE_BYTES)

@@ -1,8 +1,8 @@
 """Settings: read once, frozen, passed as a value.
 
-Each field is one setting. Its name in upper case after `FOLDLOG_` is the environment
-variable, its name in lower case the key in the optional TOML file. The environment wins
-over the file. docs/settings.md lists every field; a test holds that.
+Each field is one setting: `FOLDLOG_` and its name in upper case is the environment
+variable, its name the key in the optional TOML file. The environment overrides the
+file. docs/settings.md documents every field; a test compares them.
 """
 
 from __future__ import annotations
@@ -40,9 +40,7 @@ _HOST = re.compile(r"(?=.{1,253}$)[a-z0-9_]([a-z0-9_-]*[a-z0-9_])?(\.[a-z0-9_]([
 
 
 class SettingsError(UsageError, ValueError):
-    """A setting that cannot be used; the message names it and says what would be
-    accepted.
-    """
+    """An unusable setting. The message contains its name and what is accepted."""
 
 
 @dataclass(frozen=True)
@@ -94,8 +92,8 @@ class Settings:
 
     @property
     def zone(self) -> ZoneInfo:
-        """The time zone whose midnight changes the visitor salt and begins a stored
-        visitor day.
+        """The time zone whose midnight changes the visitor salt and starts a day of
+        visitor counts.
         """
         from zoneinfo import ZoneInfo
 
@@ -103,7 +101,7 @@ class Settings:
 
     @property
     def dashboard(self) -> str:
-        """Address of the dashboard as a person on this host would type it."""
+        """The address of the dashboard for a browser on this host."""
         host, port = self.listen
         return f"http://{format_address(reachable_host(host), port)}/admin/"
 
@@ -121,7 +119,7 @@ def reachable_host(host: str) -> str:
 
 
 def format_address(host: str, port: int) -> str:
-    """As it is typed: an IPv6 address stands in brackets."""
+    """`host:port`, with an IPv6 address in brackets."""
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
@@ -134,8 +132,8 @@ def size(text: str) -> int:
 
 
 def _limit(text: str) -> int:
-    """Bytes, or 0 for no limit. A number that lacks its unit must not delete nearly
-    everything.
+    """Bytes, or 0 for no limit. At least 1 MiB: a number without its unit would delete
+    nearly everything.
     """
     takes = "0 for no limit, or a size of at least 1 MiB such as 500 MiB or 20 GiB"
     try:
@@ -274,7 +272,7 @@ _PARSE: dict[str, Callable[[str], Any]] = {
     "log_level": _choice(LogLevel),
 }
 
-# (smallest, largest) where a value outside would stop the service from working at all.
+# (smallest, largest): outside this range the service would not work at all.
 _RANGE: dict[str, tuple[float, float]] = {
     "workers": (1, 64),
     "max_body_bytes": (1 << 10, 16 << 20),
@@ -324,7 +322,7 @@ def _value(key: str, shown: str, text: str) -> Any:
     try:
         value = _PARSE.get(key, _whole)(text)
     except ValueError as error:
-        # The values of these two are secrets: a message must not repeat them.
+        # These two are secrets, which a message must not contain.
         was = "" if key in {"ingest_keys", "admin_token"} else f", not {text!r}"
         raise SettingsError(f"{shown} takes {error}{was}.") from None
     low, high = _RANGE.get(key, (float("-inf"), float("inf")))

@@ -1,9 +1,9 @@
-"""Telling whoever started this process how it is: sd_notify(3), which is a datagram of
-lines such as READY=1.
+"""Reporting the state of this process to its parent by sd_notify(3): datagrams of lines
+such as READY=1.
 
-systemd gives its socket in NOTIFY_SOCKET, and in WATCHDOG_USEC how long it waits for a
-sign of life. `foldlog serve` hands its children a descriptor instead, and says the
-same. Without either nothing is sent.
+systemd passes its socket in NOTIFY_SOCKET and the timeout of its watchdog in
+WATCHDOG_USEC; `foldlog serve` passes its children a descriptor. Without either nothing
+is sent.
 """
 
 from __future__ import annotations
@@ -19,8 +19,8 @@ _SEND_TIMEOUT = struct.pack("@ll", SEND_S, 0)  # struct timeval
 
 
 class Notifier:
-    """`watchdog_s` is how long the other side waits for a sign of life before it acts;
-    0 when it does not.
+    """`watchdog_s`: the parent acts after so many seconds without a heartbeat; 0 if it
+    never does.
     """
 
     def __init__(self, peer: socket.socket | None = None, watchdog_s: float = 0.0) -> None:
@@ -32,7 +32,7 @@ class Notifier:
             peer.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, _SEND_TIMEOUT)
 
     def ready(self, status: str) -> None:
-        """It does what it is for. `status` is a line for people."""
+        """The process is in service. `status` is a line for people."""
         self._is_ready = True
         self._send(f"READY=1\nSTATUS={status}")
 
@@ -40,8 +40,8 @@ class Notifier:
         self._send(f"STATUS={status}")
 
     def alive(self) -> None:
-        """To be called again and again by the loop that is watched. Says so twice in
-        that time, and never waits.
+        """The heartbeat, called repeatedly by the watched loop. Sends twice per
+        watchdog timeout, and never blocks.
         """
         now = time.monotonic()
         if self.interval_s and now - self._alive_at >= self.interval_s:
@@ -49,7 +49,7 @@ class Notifier:
             self._send("WATCHDOG=1", socket.MSG_DONTWAIT)
 
     def reloading(self) -> None:
-        """What SIGHUP asks for has begun; `reloaded` ends it."""
+        """A reload by SIGHUP has started; `reloaded` ends it."""
         if self._is_ready:
             self._send(f"RELOADING=1\nMONOTONIC_USEC={time.monotonic_ns() // 1000}")
 
@@ -62,13 +62,13 @@ class Notifier:
 
     def _send(self, message: str, flags: int = 0) -> None:
         if self._peer is not None:
-            with suppress(OSError):  # nobody listens any more, or does not read: this process goes on with its work
+            with suppress(OSError):  # the parent is gone or does not read: not a reason to stop
                 self._peer.send(message.encode("utf-8"), flags)
 
 
 def from_environment(environ: MutableMapping[str, str], pid: int) -> Notifier:
-    """What systemd asks of this process. The variables are taken out: they are not
-    meant for children.
+    """The notifier for systemd. Removes its variables from `environ`, so that children
+    do not inherit them.
     """
     address = environ.pop("NOTIFY_SOCKET", "")
     for_whom, usec = environ.pop("WATCHDOG_PID", ""), environ.pop("WATCHDOG_USEC", "")
@@ -85,5 +85,5 @@ def from_environment(environ: MutableMapping[str, str], pid: int) -> Notifier:
 
 
 def from_descriptor(descriptor: int, watchdog_s: float) -> Notifier:
-    """Over a connected datagram socket that a parent made."""
+    """The notifier for a connected datagram socket that the parent created."""
     return Notifier(socket.socket(fileno=descriptor), watchdog_s)

@@ -1,4 +1,4 @@
-"""Times as they stand in the log and in every file: UTC, milliseconds,
+"""Times as in the log and in every file: UTC with milliseconds,
 `2026-11-22T15:59:58.120Z`.
 """
 
@@ -21,8 +21,8 @@ def rfc3339(epoch_ms: int) -> str:
 
 
 class _Seconds(dict[int, str]):
-    """Texts of the seconds that were asked for lately: events of one batch share few,
-    and formatting is most of the cost.
+    """A cache of formatted seconds: the events of a batch share few, and formatting is
+    most of the cost.
     """
 
     def __missing__(self, epoch_s: int) -> str:

@@ -1,8 +1,8 @@
-"""The finding that every request comes from one address: a proxy stands in front that
-FOLDLOG_TRUSTED_PROXIES does not name.
+"""The finding that every request comes from one address, probably that of a proxy which
+FOLDLOG_TRUSTED_PROXIES does not list.
 
-All visitors would count as one and share one rate limit. A worker records the finding
-in private/one-address.json, without the address; status, metrics, doctor and the next
+Then all visitors count as one and share one rate limit. A worker records the finding in
+private/one-address.json, without the address; status, metrics, doctor and the next
 start read it here.
 """
 
@@ -20,7 +20,9 @@ WARNING = (
 
 
 class UndeclaredProxy(msgspec.Struct, frozen=True):
-    """When it was noticed, after how many requests, and with which proxies trusted."""
+    """When it was found, after how many requests, and the proxies trusted at that
+    time.
+    """
 
     since: str
     requests: int
@@ -31,18 +33,18 @@ _UNDECLARED_PROXY = msgspec.json.Decoder(UndeclaredProxy)
 
 
 def load(data: DataDirectory, settings: Settings) -> UndeclaredProxy | None:
-    """What was seen last, if the same proxies were trusted then: with others it says
-    nothing any more.
+    """The last finding; None if other proxies were trusted then, which makes it
+    obsolete.
     """
     try:
-        seen = _UNDECLARED_PROXY.decode(data.one_address.read_bytes())
+        seen = _UNDECLARED_PROXY.decode(data.undeclared_proxy.read_bytes())
     except (FileNotFoundError, PermissionError, msgspec.DecodeError, UnicodeDecodeError):
         return None
     return seen if seen.trusted_proxies == trusted_proxies(settings) else None
 
 
 def warning(data: DataDirectory, settings: Settings) -> str | None:
-    """The sentence for an operator, or None when there is nothing to say."""
+    """The sentence for the operator; None without a finding."""
     return WARNING if load(data, settings) else None
 
 

@@ -16,8 +16,8 @@ import duckdb
 from compactor.erasure.visitor_filter import LineMatch, VisitorFilter
 from compactor.generations.archive import archived_events
 from compactor.sql import count_rows, sql_list
-from shared.disk.compression import CannotInflate, inflated
-from shared.disk.layout import TEMPORARY_SUFFIX, DataDirectory, parse_checksum, parse_segment
+from shared.disk.compression import DecompressionError, decompressed_blocks
+from shared.disk.layout import TEMP_SUFFIX, DataDirectory, parse_checksum, parse_segment
 from shared.disk.listing import list_files
 from shared.duckdb_engine import one_number
 from shared.generations.snapshot import Snapshot
@@ -72,7 +72,7 @@ def search(
     unfolded = _unfolded_files(data, snapshot)
     found.unfolded = sum(1 for _ in _received_in(unfolded, visitor))
     # A temporary file has no line that another file lacks.
-    found.unreadable += [path for path in unfolded if path.suffix != TEMPORARY_SUFFIX and _is_opaque(path)]
+    found.unreadable += [path for path in unfolded if path.suffix != TEMP_SUFFIX and _is_opaque(path)]
     _search_quarantine(database, data, visitor, found)
     return found
 
@@ -101,7 +101,7 @@ def matching_lines(path: Path, visitor: VisitorFilter) -> Iterator[LineMatch]:
     """How each line of a file of the log relates to the visitor, up to where the file
     can be inflated.
     """
-    with suppress(CannotInflate):
+    with suppress(DecompressionError):
         yield from _match_lines(path, visitor)
 
 
@@ -118,12 +118,12 @@ def _may_contain(path: Path, prefilter: bytes) -> bool:
     """
     end = b""
     try:
-        for block in inflated(path, _BLOCK_BYTES):
+        for block in decompressed_blocks(path, _BLOCK_BYTES):
             window = end + block
             if prefilter in window:
                 return True
             end = window[-len(prefilter) :]
-    except CannotInflate:
+    except DecompressionError:
         return True
     return False
 
@@ -133,7 +133,7 @@ def _search_segment(segment: Segment, visitor: VisitorFilter, found: VisitorFoot
     try:
         for match in _match_lines(segment.path, visitor):
             lines += match.matches
-    except CannotInflate:
+    except DecompressionError:
         if not lines:  # otherwise the segment is rewritten from its readable lines
             found.unreadable.append(segment.path)
     if lines:

@@ -28,7 +28,7 @@ from compactor.generations.history import load_or_restore_snapshot, purge_histor
 from compactor.generations.part_writer import rewrite_day
 from compactor.lock import CompactorLock
 from compactor.retention.clock_guard import clock_suspect_since
-from shared.disk.compression import CannotInflate, deflating
+from shared.disk.compression import DecompressionError, compressing
 from shared.disk.durable import publish, publishing, remove
 from shared.disk.layout import DataDirectory, parse_day, parse_segment
 from shared.duckdb_engine import connect
@@ -192,7 +192,7 @@ def _rewrite_segment(segment: Segment, visitor: VisitorFilter) -> None:
     """
     before, after = hashlib.sha256(), hashlib.sha256()
     with publishing(segment.path) as beside:
-        with deflating(beside, segment.path.suffix) as write:
+        with compressing(beside, segment.path.suffix) as write:
             for line in _readable_lines(segment.path):
                 before.update(line)
                 if not visitor.match(line).matches:
@@ -206,7 +206,7 @@ def _readable_lines(path: Path) -> Iterator[bytes]:
     """The lines of a file that may be damaged, up to where it can be inflated."""
     try:
         yield from readable_lines(path)
-    except CannotInflate:
+    except DecompressionError:
         return
 
 
@@ -219,7 +219,7 @@ def _rewrite_quarantine(path: Path, visitor: VisitorFilter) -> None:
     if not records:
         remove([path])
         return
-    with publishing(path) as beside, deflating(beside, path.suffix) as write:
+    with publishing(path) as beside, compressing(beside, path.suffix) as write:
         write(b"".join(records))
 
 

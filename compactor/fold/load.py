@@ -11,7 +11,7 @@ import duckdb
 from compactor.fold.verify_segments import VerifiedSegment
 from compactor.fold.working_tables import IncomingLines, create_working_tables
 from compactor.sql import sql_file
-from shared.disk.layout import PACKED_SUFFIXES
+from shared.disk.layout import COMPRESSED_SUFFIXES
 from shared.duckdb_engine import one_row
 from shared.schema import LINE_COLUMNS, REQUIRED
 from shared.segments.line import LINE_MAX_BYTES, SCHEMA_VERSION, newer_line
@@ -56,7 +56,7 @@ def _insert_lines(database: duckdb.DuckDBPyConnection, files: list[str], sites: 
     except (duckdb.InvalidInputException, duckdb.ConversionException) as error:
         raise LinesDoNotParse(str(error)) from error
     except duckdb.IOException as error:
-        if not any(file.endswith(PACKED_SUFFIXES) for file in files):
+        if not any(file.endswith(COMPRESSED_SUFFIXES) for file in files):
             raise
         # DuckDB does not inflate everything that gzip and zstd do, such as zeros at the
         # end.

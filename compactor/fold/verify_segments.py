@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 import msgspec
 
-from shared.disk.compression import CannotInflate
+from shared.disk.compression import DecompressionError
 from shared.disk.layout import DataDirectory
 from shared.segments.line import ScannedLine, scan_lines
 from shared.segments.quarantine import publish_quarantine
@@ -95,7 +95,7 @@ def _each_line(segment: Segment) -> Iterator[ScannedLine]:
     try:
         for line in scan_lines(readable_lines(segment.path)):
             yield line._replace(reason=line.reason or _unreadable(line.content))
-    except CannotInflate as error:
+    except DecompressionError as error:
         yield ScannedLine(-1, b"", f"the compressed data cannot be read any further: {error}")
 
 

@@ -76,7 +76,7 @@ def unused_generation(data: DataDirectory) -> int:
 def quarantine_file(data: DataDirectory, path: Path, name: str) -> None:
     """Hard-link a damaged file into quarantine/, durably. A missing file is ignored."""
     try:
-        hard_link(path, data.set_aside(name))
+        hard_link(path, data.damaged_copy(name))
     except FileNotFoundError:
         return
     sync_directory(data.quarantine)

@@ -23,7 +23,7 @@ from typing import NamedTuple
 
 from filelock import lock_descriptor
 
-from shared.disk.compression import CannotInflate
+from shared.disk.compression import DecompressionError
 from shared.disk.durable import hard_link, remove, sync_directory
 from shared.disk.layout import ROTATED_WRITER, DataDirectory, SegmentName, parse_rotated
 from shared.disk.listing import list_names
@@ -134,7 +134,7 @@ def _scanner(path: Path) -> Callable[[], Iterator[ScannedLine]]:
     def scanned() -> Iterator[ScannedLine]:
         try:
             yield from scan_lines(readable_lines(path))
-        except CannotInflate as error:
+        except DecompressionError as error:
             yield ScannedLine(-1, b"", f"the compressed data cannot be read any further: {error}")
 
     return scanned
@@ -150,7 +150,7 @@ def _quarantine(data: DataDirectory, path: Path) -> Path:
     """Move the file to quarantine/, under a name that is unique to its content."""
     with path.open("rb") as file:
         sha256 = hashlib.file_digest(file, "sha256").hexdigest()
-    kept = data.set_aside(f"{sha256[:16]}-{path.name}")
+    kept = data.damaged_copy(f"{sha256[:16]}-{path.name}")
     hard_link(path, kept)
     sync_directory(data.quarantine)
     remove([path])

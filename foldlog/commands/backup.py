@@ -13,7 +13,7 @@ from foldlog.preflight import require_data_dir
 from foldlog.quantities import size
 from foldlog.terminal import line
 from shared.disk.layout import DataDirectory
-from shared.exit_codes import DONE
+from shared.exit_codes import SUCCESS
 from shared.log import Log
 from shared.settings import Settings
 
@@ -22,7 +22,7 @@ def run(given: argparse.Namespace, _settings: Settings, data: DataDirectory, log
     """Returns the exit code."""
     made = backup(require_data_dir(data), Path(given.destination), log)
     show(Console(), made, leftover_backups(made.path))
-    return DONE
+    return SUCCESS
 
 
 def show(console: Console, made: Backup, leftovers: Sequence[Path]) -> None:

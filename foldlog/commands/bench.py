@@ -13,7 +13,7 @@ from foldlog.load import EVENT_NAME
 from foldlog.load import run as load_run
 from foldlog.terminal import pairs
 from shared.disk.layout import DataDirectory
-from shared.exit_codes import DONE, WRONG
+from shared.exit_codes import PROBLEMS, SUCCESS
 from shared.log import Log
 from shared.settings import Settings
 
@@ -32,4 +32,4 @@ def run(given: argparse.Namespace, settings: Settings, _data: DataDirectory, _lo
         print(msgspec.json.encode(result).decode("utf-8"))
     else:
         pairs(Console(), load_run.summary(plan, result))
-    return WRONG if result.is_lossy else DONE
+    return PROBLEMS if result.is_lossy else SUCCESS

@@ -9,7 +9,7 @@ from rich.console import Console
 
 from foldlog.terminal import table
 from shared.disk.layout import DataDirectory
-from shared.exit_codes import DONE
+from shared.exit_codes import SUCCESS
 from shared.log import Log
 from shared.settings import Settings
 
@@ -19,7 +19,7 @@ _SECRET = {"admin_token", "ingest_keys"}
 def run(_given: argparse.Namespace, settings: Settings, _data: DataDirectory, _log: Log) -> int:
     """Returns the exit code."""
     show(Console(), settings)
-    return DONE
+    return SUCCESS
 
 
 def show(console: Console, found: Settings) -> None:

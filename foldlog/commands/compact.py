@@ -8,7 +8,7 @@ from compactor.process import Compactor, compact_once, run_compactor
 from foldlog.supervisor.notifier import notifier_for
 from shared.disk.durable import make_data_directory
 from shared.disk.layout import DataDirectory
-from shared.exit_codes import DONE
+from shared.exit_codes import SUCCESS
 from shared.log import Log
 from shared.settings import Settings
 
@@ -20,4 +20,4 @@ def run(given: argparse.Namespace, settings: Settings, data: DataDirectory, log:
     make_data_directory(data)
     Compactor(data, settings, log).begin()
     compact_once(data, settings, log)
-    return DONE
+    return SUCCESS

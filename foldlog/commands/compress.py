@@ -11,7 +11,7 @@ from foldlog.preflight import require_data_dir
 from foldlog.quantities import size
 from foldlog.terminal import plain, steps
 from shared.disk.layout import DataDirectory
-from shared.exit_codes import DONE
+from shared.exit_codes import SUCCESS
 from shared.log import Log
 from shared.settings import Settings
 from shared.timestamps import now_ms
@@ -22,7 +22,7 @@ def run(given: argparse.Namespace, _settings: Settings, data: DataDirectory, _lo
     with steps(Console(stderr=True), "compressing") as progress:
         done = compress(require_data_dir(data), given.method, given.older_than, now_ms(), progress)
     show(Console(soft_wrap=True), done)
-    return DONE
+    return SUCCESS
 
 
 def show(console: Console, done: Compressed) -> None:

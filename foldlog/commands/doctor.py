@@ -14,7 +14,7 @@ from foldlog.doctor.examine import examine
 from foldlog.doctor.host_findings import Finding
 from foldlog.terminal import plain
 from shared.disk.layout import DataDirectory
-from shared.exit_codes import DONE, WRONG
+from shared.exit_codes import PROBLEMS, SUCCESS
 from shared.log import Log
 from shared.settings import Settings
 
@@ -30,7 +30,7 @@ def run(given: argparse.Namespace, settings: Settings, data: DataDirectory, _log
         sys.stdout.buffer.write(orjson.dumps(findings, option=orjson.OPT_INDENT_2) + b"\n")
     else:
         show(Console(), found)
-    return WRONG if any(finding.level == "wrong" for finding in found) else DONE
+    return PROBLEMS if any(finding.level == "wrong" for finding in found) else SUCCESS
 
 
 def show(console: Console, found: Sequence[Finding]) -> None:

@@ -17,7 +17,7 @@ from foldlog.quantities import counted
 from foldlog.terminal import plain
 from shared.disk.layout import DataDirectory
 from shared.erasures import ErasureCompleted, ErasureStarted, create_request, progress_of
-from shared.exit_codes import DONE, TemporaryFailure
+from shared.exit_codes import SUCCESS, TemporaryFailure
 from shared.log import Log
 from shared.settings import Settings
 
@@ -33,7 +33,7 @@ def run(given: argparse.Namespace, settings: Settings, data: DataDirectory, log:
     require_data_dir(data)
     if given.dry_run:
         show_preview(Console(), preview_erasure(data, settings, VisitorFilter(given.visitor, given.site)))
-        return DONE
+        return SUCCESS
     request = create_request(data, given.visitor, given.site)
     try:
         erase_now(data, settings, log)
@@ -46,7 +46,7 @@ def run(given: argparse.Namespace, settings: Settings, data: DataDirectory, log:
     if started is None or completed is None:
         raise TemporaryFailure("an active segment holds the visitor; the next pass after it is sealed erases them")
     show_erased(Console(), started, completed)
-    return DONE
+    return SUCCESS
 
 
 def show_preview(console: Console, found: VisitorFootprint) -> None:

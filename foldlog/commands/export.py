@@ -15,7 +15,7 @@ from reports.export import export
 from reports.query import QueryError, parse
 from shared.disk.layout import DataDirectory
 from shared.duckdb_engine import connect
-from shared.exit_codes import DONE
+from shared.exit_codes import SUCCESS
 from shared.generations.consistent_read import read_published
 from shared.log import Log
 from shared.settings import Settings
@@ -34,4 +34,4 @@ def run(given: argparse.Namespace, settings: Settings, data: DataDirectory, _log
         read_published(
             require_data_dir(data), lambda snapshot: export(database, data, snapshot, query, given.format, out)
         )
-    return DONE
+    return SUCCESS

@@ -11,7 +11,7 @@ from foldlog.importers.combined import import_combined
 from foldlog.preflight import ensure_data_dir
 from foldlog.terminal import bytes_done
 from shared.disk.layout import DataDirectory
-from shared.exit_codes import DONE
+from shared.exit_codes import SUCCESS
 from shared.log import Log
 from shared.settings import Settings, SettingsError
 
@@ -29,4 +29,4 @@ def run(given: argparse.Namespace, settings: Settings, data: DataDirectory, log:
         done = import_combined(file, site, data, settings, log, progress)
     left_out = f"{done.skipped} other requests, {done.unreadable} not understood"
     print(f"{done.lines} lines: {done.events} events appended, {left_out}")
-    return DONE
+    return SUCCESS

@@ -12,7 +12,7 @@ from compactor.repair.rebuild_days import DayChange
 from foldlog.preflight import require_data_dir
 from foldlog.terminal import plain, table
 from shared.disk.layout import DataDirectory
-from shared.exit_codes import DONE
+from shared.exit_codes import SUCCESS
 from shared.log import Log
 from shared.settings import Settings
 from shared.timestamps import now_ms
@@ -24,7 +24,7 @@ def run(given: argparse.Namespace, settings: Settings, data: DataDirectory, log:
     """Returns the exit code."""
     changes = rebuild(require_data_dir(data), settings, log, now_ms(), dry_run=given.dry_run)
     show(Console(), changes, dry_run=given.dry_run)
-    return DONE
+    return SUCCESS
 
 
 def show(console: Console, compared: Sequence[DayChange], *, dry_run: bool) -> None:

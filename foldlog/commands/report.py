@@ -19,7 +19,7 @@ from reports.query import parse
 from reports.report import make_report
 from shared.disk.layout import DataDirectory
 from shared.duckdb_engine import connect
-from shared.exit_codes import DONE
+from shared.exit_codes import SUCCESS
 from shared.generations.consistent_read import read_published
 from shared.log import Log
 from shared.settings import Settings
@@ -32,9 +32,9 @@ def run(given: argparse.Namespace, settings: Settings, data: DataDirectory, _log
         report = read_published(require_data_dir(data), lambda snapshot: make_report(database, data, snapshot, query))
     if given.json or given.csv:
         sys.stdout.buffer.write(encode_report(report, "json" if given.json else "csv"))
-        return DONE
+        return SUCCESS
     show(Console(), report)
-    return DONE
+    return SUCCESS
 
 
 def show(console: Console, made: Mapping[str, Any]) -> None:

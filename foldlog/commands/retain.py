@@ -14,7 +14,7 @@ from foldlog.preflight import require_data_dir
 from foldlog.quantities import size
 from foldlog.terminal import line
 from shared.disk.layout import DataDirectory
-from shared.exit_codes import DONE, TRY_AGAIN
+from shared.exit_codes import SUCCESS, TRY_AGAIN
 from shared.log import Log
 from shared.settings import Settings
 from shared.timestamps import now_ms
@@ -28,7 +28,7 @@ def run(given: argparse.Namespace, settings: Settings, data: DataDirectory, log:
     else:
         plan = retain_now(data, settings, log, now_ms, confirmed=given.confirm)
     show(Console(), plan, settings, dry_run=given.dry_run)
-    return TRY_AGAIN if plan.skipped and not given.dry_run else DONE
+    return TRY_AGAIN if plan.skipped and not given.dry_run else SUCCESS
 
 
 def show(console: Console, plan: RetentionPlan, settings: Settings, *, dry_run: bool) -> None:

@@ -13,7 +13,7 @@ from foldlog.processes import Running, find_running
 from foldlog.status_screen import screen
 from foldlog.terminal import plain
 from shared.disk.layout import DataDirectory
-from shared.exit_codes import DONE
+from shared.exit_codes import SUCCESS
 from shared.log import Log
 from shared.settings import Settings
 from shared.status import Status, read_status
@@ -28,7 +28,7 @@ def run(given: argparse.Namespace, settings: Settings, data: DataDirectory, _log
         print(orjson.dumps(msgspec.to_builtins(status), option=orjson.OPT_INDENT_2).decode("utf-8"))
     else:
         show(Console(), status, find_running(data), settings)
-    return DONE
+    return SUCCESS
 
 
 def show(console: Console, found: Status, running: Running, in_force: Settings) -> None:

@@ -10,7 +10,7 @@ from foldlog import tail
 from foldlog.preflight import require_data_dir
 from foldlog.terminal import patience
 from shared.disk.layout import DataDirectory
-from shared.exit_codes import DONE
+from shared.exit_codes import SUCCESS
 from shared.log import Log
 from shared.settings import Settings
 
@@ -26,4 +26,4 @@ def run(given: argparse.Namespace, _settings: Settings, data: DataDirectory, _lo
     while given.follow:
         tail.wait_for_more()
         printer.write(tail.received_order(follower.look()), follower.left_out)
-    return DONE
+    return SUCCESS

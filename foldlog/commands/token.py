@@ -10,7 +10,7 @@ from rich.console import Console
 from foldlog.preflight import ensure_data_dir, require_data_dir
 from foldlog.terminal import table
 from shared.disk.layout import DataDirectory
-from shared.exit_codes import DONE, UsageError
+from shared.exit_codes import SUCCESS, UsageError
 from shared.log import Log
 from shared.settings import Settings
 from shared.tokens import Token, create_token, load_tokens, revoke_token
@@ -21,14 +21,14 @@ def run(given: argparse.Namespace, settings: Settings, data: DataDirectory, _log
     if given.action == "create":
         token, secret = create_token(ensure_data_dir(data), given.scope)
         print(f"{secret}\n(id {token.id}, scope {token.scope}; shown once, only its hash is kept)")
-        return DONE
+        return SUCCESS
     if given.action == "revoke":
         if not revoke_token(require_data_dir(data), given.id):
             raise UsageError(f"there is no token with id {given.id}; `foldlog token list` shows them")
-        return DONE
+        return SUCCESS
     kept = load_tokens(require_data_dir(data))
     show(Console(), kept, from_settings=bool(settings.admin_token or settings.ingest_keys))
-    return DONE
+    return SUCCESS
 
 
 def show(console: Console, kept: Sequence[Token], *, from_settings: bool) -> None:

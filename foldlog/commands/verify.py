@@ -10,7 +10,7 @@ from compactor.repair.verify import Verified, verify
 from foldlog.preflight import require_data_dir
 from foldlog.terminal import plain, steps
 from shared.disk.layout import DataDirectory
-from shared.exit_codes import DONE, WRONG
+from shared.exit_codes import PROBLEMS, SUCCESS
 from shared.log import Log
 from shared.settings import Settings
 
@@ -20,7 +20,7 @@ def run(_given: argparse.Namespace, settings: Settings, data: DataDirectory, _lo
     with steps(Console(stderr=True)) as progress:
         verified = verify(require_data_dir(data), settings, progress)
     show(Console(), verified)
-    return WRONG if verified.findings else DONE
+    return PROBLEMS if verified.findings else SUCCESS
 
 
 def show(console: Console, verified: Verified) -> None:

@@ -25,7 +25,7 @@ from foldlog.supervisor.socket_activation import address_of
 from shared.disk.control_files import touch
 from shared.disk.durable import make_data_directory
 from shared.disk.layout import DataDirectory
-from shared.exit_codes import DONE, TemporaryFailure
+from shared.exit_codes import SUCCESS, TemporaryFailure
 from shared.generations.load import load_snapshot
 from shared.log import Log
 from shared.peers import remove_dead_sockets
@@ -67,7 +67,7 @@ def serve(
         if text := warning(data, settings):
             log.warning("undeclared_proxy", reason=text)
         _run(data, settings, make_children(settings, config, make_table(), sockets), notifier, log)
-    return DONE
+    return SUCCESS
 
 
 def _run(data: DataDirectory, settings: Settings, children: list[Child], notifier: Notifier, log: Log) -> None:

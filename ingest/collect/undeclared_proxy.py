@@ -45,9 +45,9 @@ class UndeclaredProxyDetector:
         request.
         """
         if self.ruled_out:
-            remove([self._data.one_address])  # also that of another worker or of the previous run
+            remove([self._data.undeclared_proxy])  # also that of another worker or of the previous run
         elif not self._reported and self._requests >= MIN_REQUESTS:
             finding = UndeclaredProxy(rfc3339(now_ms()), self._requests, trusted_proxies(self._settings))
-            publish(self._data.one_address, msgspec.json.encode(finding) + b"\n", PRIVATE_MODE)
+            publish(self._data.undeclared_proxy, msgspec.json.encode(finding) + b"\n", PRIVATE_MODE)
             self._reported = True
             self._log.warning("undeclared_proxy", requests=self._requests, reason=WARNING)

@@ -1,10 +1,9 @@
-"""Compressed segments, read and written as the lines that they hold. The name says how:
-nothing more, `.gz` or `.zst`.
+"""Reading and writing plain and compressed segments. The suffix gives the method: none,
+`.gz` or `.zst`.
 
-Inflating takes bounded memory whatever the file is: a window of zstd is at most what
-its own command accepts, and a compressed file is taken in such small pieces that what
-one of them holds fits. zstandard takes 4 MiB of each process, so it is loaded with the
-first file that needs it.
+Decompression takes bounded memory for any file: the window of zstd is limited to what
+its own command accepts, and input is read in pieces whose output is bounded. zstandard
+takes 4 MiB of each process, so it is loaded with the first file that needs it.
 """
 
 from __future__ import annotations
@@ -22,18 +21,16 @@ if TYPE_CHECKING:
 _GZIP = 16 + zlib.MAX_WBITS
 _GZIP_LEVEL = 6
 _ZSTD_LEVEL = 3
-# What `zstd` and DuckDB read without being asked to: its levels up to 22 need no more.
+# The largest window that `zstd` and DuckDB accept by default; no level needs more.
 ZSTD_WINDOW_MAX = 128 << 20
 _READ_BLOCK = 1 << 16
 
 
-class CannotInflate(OSError):
-    """Compressed data that cannot be read any further: it is damaged, or ends in the
-    middle.
-    """
+class DecompressionError(OSError):
+    """Compressed data that is damaged or truncated."""
 
 
-class _Inflater(Protocol):
+class _Decompressor(Protocol):
     @property
     def eof(self) -> bool: ...
 
@@ -43,24 +40,24 @@ class _Inflater(Protocol):
     def decompress(self, data: bytes, /) -> bytes: ...
 
 
-class _Deflater(Protocol):
+class _Compressor(Protocol):
     def compress(self, data: bytes, /) -> bytes: ...
 
     def flush(self) -> bytes: ...
 
 
-def _gzip_inflater() -> _Inflater:
+def _gzip_decompressor() -> _Decompressor:
     return zlib.decompressobj(_GZIP)
 
 
-def _zstd_inflater() -> _Inflater:
+def _zstd_decompressor() -> _Decompressor:
     import zstandard
 
-    return cast(_Inflater, zstandard.ZstdDecompressor(max_window_size=ZSTD_WINDOW_MAX).decompressobj())
+    return cast(_Decompressor, zstandard.ZstdDecompressor(max_window_size=ZSTD_WINDOW_MAX).decompressobj())
 
 
 def _damage(suffix: str) -> type[Exception]:
-    """What an inflater raises for damaged data."""
+    """The errors of a decompressor for damaged data."""
     if suffix == ".zst":
         import zstandard
 
@@ -68,86 +65,88 @@ def _damage(suffix: str) -> type[Exception]:
     return zlib.error
 
 
-# How each is inflated, and how much of it at once: of a byte gzip makes at most a
-# thousand, zstd 32 KiB.
-_INFLATERS: dict[str, tuple[Callable[[], _Inflater], int]] = {
-    ".gz": (_gzip_inflater, 1 << 13),
-    ".zst": (_zstd_inflater, 1 << 10),
+# By suffix: the decompressor, and how many bytes it gets at once. A byte expands to at
+# most 1 KB with gzip, 32 KiB with zstd.
+_DECOMPRESSORS: dict[str, tuple[Callable[[], _Decompressor], int]] = {
+    ".gz": (_gzip_decompressor, 1 << 13),
+    ".zst": (_zstd_decompressor, 1 << 10),
 }
 
 
-def inflated(path: Path, size: int, suffix: str | None = None) -> Iterator[bytes]:
-    """What a file holds, plain or compressed, in pieces that are not empty; `size`
-    bytes of it are read at once.
+def decompressed_blocks(path: Path, size: int, suffix: str | None = None) -> Iterator[bytes]:
+    """The content of a plain or compressed file in non-empty pieces; `size` bytes of
+    the file are read at once.
 
-    `suffix` says how it is stored where its name does not. Raises CannotInflate after
-    the last piece that can be had.
+    `suffix` is given if the name of the file lacks it. Raises DecompressionError after
+    the last readable piece.
     """
     with path.open("rb") as file:
-        yield from _inflated(file, path.suffix if suffix is None else suffix, size)
+        yield from _decompressed_blocks(file, path.suffix if suffix is None else suffix, size)
 
 
-def open_inflated(path: Path) -> BinaryIO:
-    """Open a file for reading what it holds, plain or compressed. Reading raises
-    CannotInflate.
+def open_decompressed(path: Path) -> BinaryIO:
+    """Open a plain or compressed file for reading its content. Reading raises
+    DecompressionError.
     """
-    return cast(BinaryIO, io.BufferedReader(_Inflating(path))) if path.suffix in _INFLATERS else path.open("rb")
+    return (
+        cast(BinaryIO, io.BufferedReader(_DecompressedFile(path))) if path.suffix in _DECOMPRESSORS else path.open("rb")
+    )
 
 
 @contextmanager
-def deflating(path: Path, suffix: str, plain_bytes: int = -1) -> Iterator[Callable[[bytes], object]]:
-    """Make a file, and give the caller what writes to it. `suffix` says how it is
-    stored, for `path` may be a temporary name.
+def compressing(path: Path, suffix: str, plain_bytes: int = -1) -> Iterator[Callable[[bytes], object]]:
+    """Create a file and yield the function that writes to it. `suffix` gives the
+    method, since `path` may be a temporary name.
 
-    `plain_bytes` is how many will be written, where that is known: readers of zstd then
-    do with a smaller window. The same content gives the same file.
+    `plain_bytes`: the length of the content, if known; zstd then needs a smaller window
+    for reading. Deterministic.
     """
     with path.open("xb") as file:
         if suffix == ".gz":
-            packer: _Deflater = zlib.compressobj(_GZIP_LEVEL, zlib.DEFLATED, _GZIP)
+            compressor: _Compressor = zlib.compressobj(_GZIP_LEVEL, zlib.DEFLATED, _GZIP)
         elif suffix == ".zst":
             import zstandard
 
-            packer = zstandard.ZstdCompressor(level=_ZSTD_LEVEL, write_checksum=True).compressobj(size=plain_bytes)
+            compressor = zstandard.ZstdCompressor(level=_ZSTD_LEVEL, write_checksum=True).compressobj(size=plain_bytes)
         else:
             yield file.write
             return
-        yield lambda plain: file.write(packer.compress(plain))
-        file.write(packer.flush())
+        yield lambda plain: file.write(compressor.compress(plain))
+        file.write(compressor.flush())
 
 
-def _inflated(file: BinaryIO, suffix: str, size: int) -> Iterator[bytes]:
-    if suffix not in _INFLATERS:
+def _decompressed_blocks(file: BinaryIO, suffix: str, size: int) -> Iterator[bytes]:
+    if suffix not in _DECOMPRESSORS:
         while block := file.read(size):
             yield block
         return
-    make, most = _INFLATERS[suffix]
-    inflater: _Inflater | None = None
+    make, most = _DECOMPRESSORS[suffix]
+    decompressor: _Decompressor | None = None
     is_first = True
     while block := file.read(min(size, most)):
         while block:
-            if inflater is None:  # another member or frame, or the zeros with which some programs fill a block
+            if decompressor is None:  # another member or frame, or the zero padding of some programs
                 block = block if is_first else block.lstrip(b"\0")
-                inflater, is_first = make() if block else None, False
+                decompressor, is_first = make() if block else None, False
                 continue
             try:
-                plain = inflater.decompress(block)
+                plain = decompressor.decompress(block)
             except _damage(suffix) as error:
-                raise CannotInflate(str(error)) from None
+                raise DecompressionError(str(error)) from None
             if plain:
                 yield plain
-            block = inflater.unused_data
-            inflater = None if inflater.eof else inflater
-    if inflater is not None:
-        raise CannotInflate("the file ends in the middle of compressed data")
+            block = decompressor.unused_data
+            decompressor = None if decompressor.eof else decompressor
+    if decompressor is not None:
+        raise DecompressionError("the compressed data is truncated")
 
 
-class _Inflating(io.RawIOBase):
-    """A compressed file as a file of what it holds."""
+class _DecompressedFile(io.RawIOBase):
+    """A compressed file as a raw stream of its content."""
 
     def __init__(self, path: Path) -> None:
         self._file = path.open("rb")
-        self._blocks = _inflated(self._file, path.suffix, _READ_BLOCK)
+        self._blocks = _decompressed_blocks(self._file, path.suffix, _READ_BLOCK)
         self._rest = b""
 
     def readable(self) -> bool:

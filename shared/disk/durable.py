@@ -1,11 +1,10 @@
-"""The one way to make a file: beside the target, fsync, rename, fsync the directory
+"""The one way to write a file: beside the target, fsync, rename, fsync the directory
 (P5).
 
-Before the rename readers see the old file or none, after it the whole new one, whatever
-is killed in between. Everything under the data directory but the active segments is
-made here. Directories are made and files removed here as well, each followed by the
-directory's fsync: a rename or an unlink that is not synced may be undone by a power
-cut.
+A reader sees the old file or none before the rename and the complete new one after it,
+even if the process is killed in between. Every file of the data directory except the
+active segments is written here. Creating directories and removing files also fsyncs
+the parent: a power cut may undo a rename or an unlink that is not synced.
 """
 
 from __future__ import annotations
@@ -17,7 +16,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from shared.disk.layout import TEMPORARY_SUFFIX, DataDirectory
+from shared.disk.layout import TEMP_SUFFIX, DataDirectory
 
 FILE_MODE = 0o640
 PRIVATE_MODE = 0o600
@@ -26,13 +25,13 @@ PRIVATE_DIRECTORY_MODE = 0o700
 
 @contextmanager
 def publishing(target: Path, mode: int = FILE_MODE) -> Iterator[Path]:
-    """Give the caller a path beside `target` to write to; publish it when the block
-    ends, remove it when the block fails.
+    """Yield a path beside `target` for the caller to write. It is published when the
+    block ends, and removed if the block raises.
     """
     make_directory(target.parent)
-    # Two processes, or threads of one, may publish the same target (requests, tokens):
-    # each needs a file of its own beside it.
-    beside = target.with_name(f".{target.name}.{os.getpid()}.{threading.get_native_id()}{TEMPORARY_SUFFIX}")
+    # Several processes or threads may publish one target (control files, tokens): each
+    # needs a temporary file of its own.
+    beside = target.with_name(f".{target.name}.{os.getpid()}.{threading.get_native_id()}{TEMP_SUFFIX}")
     beside.unlink(missing_ok=True)
     try:
         yield beside
@@ -56,23 +55,21 @@ def publish(target: Path, content: bytes, mode: int = FILE_MODE) -> None:
 
 
 def _private_opener(path: str, flags: int) -> int:
-    # Secrets must not be readable by others for even a moment; publishing() opens the
-    # mode up afterwards.
+    # A secret must never be readable by other users: publishing() widens the mode
+    # afterwards.
     return os.open(path, flags | os.O_CLOEXEC | os.O_NOFOLLOW, PRIVATE_MODE)
 
 
 def hard_link(source: Path, target: Path) -> None:
-    """Give a published file a second name, so that replacing the first keeps the
-    content. Not synced: the next publish is.
+    """Give a published file a second name, which keeps the content when the first is
+    replaced. The next publish syncs it.
     """
     target.unlink(missing_ok=True)
     os.link(source, target)
 
 
 def remove(paths: Iterable[Path]) -> int:
-    """Delete files, then sync their directories; directories left empty below them
-    stay. Returns how many were there.
-    """
+    """Delete files, then sync their directories. Returns how many existed."""
     directories = set()
     removed = 0
     for path in paths:
@@ -88,7 +85,7 @@ def remove(paths: Iterable[Path]) -> int:
 
 
 def remove_empty_directory(path: Path) -> None:
-    """Remove a directory of parts once it is empty."""
+    """Remove a directory if it is empty."""
     try:
         path.rmdir()
     except OSError:
@@ -97,7 +94,7 @@ def remove_empty_directory(path: Path) -> None:
 
 
 def make_directory(path: Path, mode: int = 0o750) -> None:
-    """Make a directory, and those above it, durably."""
+    """Create a directory and its parents durably."""
     if path.is_dir():
         return
     make_directory(path.parent)
@@ -106,7 +103,7 @@ def make_directory(path: Path, mode: int = 0o750) -> None:
 
 
 def make_data_directory(data: DataDirectory) -> None:
-    """Everything that must exist before the first event, and nothing more."""
+    """Create the directories that the first event needs."""
     for directory in (data.root, data.log, data.archive, data.counters, data.quarantine):
         make_directory(directory)
     for directory in (data.private, data.run):
@@ -114,7 +111,7 @@ def make_data_directory(data: DataDirectory) -> None:
 
 
 def sync_directory(path: Path) -> None:
-    """Make the names in a directory durable."""
+    """Make the entries of a directory durable."""
     descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         os.fsync(descriptor)
@@ -124,8 +121,8 @@ def sync_directory(path: Path) -> None:
 
 @contextmanager
 def scratch(data: DataDirectory) -> Iterator[Path]:
-    """An empty directory for working files on the data's own disk, gone afterwards; one
-    holder at a time (the compactor).
+    """An empty directory for working files on the disk of the data, deleted afterwards.
+    The caller holds the compactor's lock.
     """
     shutil.rmtree(data.spill, ignore_errors=True)
     data.spill.mkdir(mode=0o700, exist_ok=True)

@@ -1,4 +1,4 @@
-"""Every file name in the data directory is made and parsed here, and nowhere else.
+"""Every file name in the data directory is built and parsed here, and nowhere else.
 docs/formats.md is the contract.
 """
 
@@ -10,33 +10,33 @@ from datetime import date, datetime
 from pathlib import Path
 
 IMPORT_WRITER = "import"
-# Of what is found and has no living writer of its own: numbers of others are in their
-# writers' memory.
+# Recovered files get a writer of their own: the next sequence number of a live writer
+# exists only in its memory.
 ROTATED_WRITER = "adopted"
 
 _WRITER = r"[a-z0-9_]{1,32}"
 _ACTIVE = re.compile(rf"active-({_WRITER})\.ndjson")
 _SEALED = re.compile(rf"(\d{{8}}T\d{{6}}Z)-({_WRITER})-(\d{{10}})\.ndjson(\.gz|\.zst)?")
-# What logrotate and people make of an active segment: a name that goes on, or one with
-# something before `.ndjson`.
-_STRAY = re.compile(rf"active-({_WRITER})(?:\.ndjson.+|[-.].+\.ndjson(?:\.\w+)?)")
+# How logrotate and operators rename or copy an active segment: with a suffix, or with
+# an insertion before `.ndjson`.
+_ROTATED = re.compile(rf"active-({_WRITER})(?:\.ndjson.+|[-.].+\.ndjson(?:\.\w+)?)")
 _SHA256 = re.compile(rf"(\d{{8}}T\d{{6}}Z)-({_WRITER})-(\d{{10}})\.sha256")
-_TEMPORARY = re.compile(r"\.(.+)\.\d+\.\d+\.tmp")
+_TEMP = re.compile(r"\.(.+)\.\d+\.\d+\.tmp")
 _PART = re.compile(r"g(\d{10})\.parquet")
 _ERASURE_REQUEST = re.compile(r"erase-([0-9a-f]{16})\.json")
 _SNAPSHOT = re.compile(r"snapshot\.(\d+)\.json")
 _STAMP = "%Y%m%dT%H%M%SZ"
 
-TEMPORARY_SUFFIX = ".tmp"
-PACKED_SUFFIXES = (".gz", ".zst")
-# Ends the name of a backup that is not whole yet.
+TEMP_SUFFIX = ".tmp"
+COMPRESSED_SUFFIXES = (".gz", ".zst")
+# Suffix of a backup that is not complete yet.
 PARTIAL_SUFFIX = ".partial"
 
 
 @dataclass(frozen=True, order=True)
 class SegmentName:
-    """A sealed segment: who wrote it, its place in that writer's sequence, when it was
-    sealed (UTC, to the second).
+    """A sealed segment: its writer, its number in that writer's sequence, the time of
+    sealing (UTC, whole seconds).
     """
 
     writer: str
@@ -51,9 +51,9 @@ class SegmentName:
     def file(self) -> str:
         return f"{self.stem}.ndjson"
 
-    def packed(self, suffix: str) -> str:
-        """The name of the same segment when it is compressed: `suffix` is one of
-        PACKED_SUFFIXES.
+    def compressed(self, suffix: str) -> str:
+        """The file of the compressed segment; `suffix` is one of
+        COMPRESSED_SUFFIXES.
         """
         return f"{self.file}{suffix}"
 
@@ -63,14 +63,12 @@ class SegmentName:
 
 
 def parse_segment(file: str) -> SegmentName | None:
-    """The name of a sealed segment (plain or compressed), or None for any other
-    file.
-    """
+    """The name of a sealed segment, plain or compressed; None for any other file."""
     return _segment(_SEALED.fullmatch(file))
 
 
 def parse_checksum(file: str) -> SegmentName | None:
-    """The segment that a `.sha256` file speaks of, or None for any other file."""
+    """The segment that a `.sha256` file belongs to; None for any other file."""
     return _segment(_SHA256.fullmatch(file))
 
 
@@ -78,42 +76,40 @@ def _segment(match: re.Match[str] | None) -> SegmentName | None:
     if match is None:
         return None
     try:
-        sealed_at = datetime.fromisoformat(match[1])  # strptime takes forty times as long
+        sealed_at = datetime.fromisoformat(match[1])  # strptime is forty times slower
     except ValueError:
         return None
     return SegmentName(match[2], int(match[3]), sealed_at)
 
 
 def parse_active(file: str) -> str | None:
-    """The writer of an active segment, or None for any other file."""
+    """The writer of an active segment; None for any other file."""
     match = _ACTIVE.fullmatch(file)
     return match[1] if match else None
 
 
-def parse_temporary(file: str) -> str | None:
-    """The name under which a file that is being made will be published, or None for any
-    other file.
-    """
-    match = _TEMPORARY.fullmatch(file)
+def parse_temp(file: str) -> str | None:
+    """The file that a temporary file will be renamed to; None for any other file."""
+    match = _TEMP.fullmatch(file)
     return match[1] if match else None
 
 
 def parse_rotated(file: str) -> str | None:
-    """The writer whose active segment was renamed to this, or copied, as logrotate does
-    it; None for any other file.
+    """The writer whose active segment logrotate renamed or copied to this file; None
+    for any other file.
     """
-    match = _STRAY.fullmatch(file)
+    match = _ROTATED.fullmatch(file)
     return match[1] if match else None
 
 
 def parse_part(file: str) -> int | None:
-    """The generation that made a part, or None for any other file."""
+    """The generation that wrote a part; None for any other file."""
     match = _PART.fullmatch(file)
     return int(match[1]) if match else None
 
 
 def parse_day(folder: str) -> date | None:
-    """The UTC day of a folder of parts, or None for any other folder."""
+    """The UTC day of a folder of parts; None for any other folder."""
     try:
         return date.fromisoformat(folder) if len(folder) == 10 else None
     except ValueError:
@@ -121,20 +117,20 @@ def parse_day(folder: str) -> date | None:
 
 
 def parse_kept_snapshot(file: str) -> int | None:
-    """The generation of a kept snapshot, or None for any other file."""
+    """The generation of a kept snapshot; None for any other file."""
     match = _SNAPSHOT.fullmatch(file)
     return int(match[1]) if match else None
 
 
 def parse_erasure_request(file: str) -> str | None:
-    """The id of a request to erase a visitor, or None for any other file."""
+    """The id of an erasure request; None for any other file."""
     match = _ERASURE_REQUEST.fullmatch(file)
     return match[1] if match else None
 
 
 @dataclass(frozen=True)
 class DataDirectory:
-    """Where everything is. Holds no state and touches no file."""
+    """The paths in a data directory. Accesses no file."""
 
     root: Path
 
@@ -154,10 +150,8 @@ class DataDirectory:
     def quarantine(self) -> Path:
         return self.root / "quarantine"
 
-    def set_aside(self, name: str) -> Path:
-        """Where a damaged file is kept, so that replacing it loses nothing. `name` says
-        which file it was.
-        """
+    def damaged_copy(self, name: str) -> Path:
+        """Where the damaged file `name` is kept when it is replaced."""
         return self.quarantine / f"damaged-{name}"
 
     @property
@@ -166,7 +160,7 @@ class DataDirectory:
 
     @property
     def spill(self) -> Path:
-        """Where the fold puts what does not fit into memory. Empty between passes."""
+        """Working files of a pass; empty between passes."""
         return self.root / "spill"
 
     @property
@@ -176,10 +170,8 @@ class DataDirectory:
     def kept_snapshot(self, generation: int) -> Path:
         return self.root / f"snapshot.{generation}.json"
 
-    def records(self) -> tuple[Path, ...]:
-        """Files beside the snapshots that tell what was done here, and that a backup
-        takes along.
-        """
+    def record_files(self) -> tuple[Path, ...]:
+        """Records of operations on this directory, which a backup includes."""
         return (self.erasures,)
 
     @property
@@ -191,22 +183,20 @@ class DataDirectory:
         return self.root / "serve.lock"
 
     def probe(self, number: int) -> Path:
-        """There for a moment, while `foldlog doctor` tries what the file system
-        does.
-        """
+        """Exists only while `foldlog doctor` tests the file system."""
         return self.root / f"doctor-{number}.probe"
 
     @property
     def seal_request(self) -> Path:
-        """Published anew by whoever wants the writers to seal; they watch its
-        modification time.
+        """Published again to ask the writers to seal; they watch its modification
+        time.
         """
         return self.root / "seal.request"
 
     @property
     def fold_request(self) -> Path:
-        """Published anew by whoever wants a fold now; the compactor watches its
-        modification time.
+        """Published again to ask the compactor to fold; it watches the modification
+        time.
         """
         return self.root / "fold.request"
 
@@ -223,26 +213,26 @@ class DataDirectory:
         return self.private / "salt.lock"
 
     @property
-    def one_address(self) -> Path:
-        """There while every request seems to come from one address."""
+    def undeclared_proxy(self) -> Path:
+        """Exists while every request seems to come from one address."""
         return self.private / "one-address.json"
 
     def erasure_request(self, request: str) -> Path:
-        """A request to erase one visitor; there until nothing holds the visitor any
-        more.
+        """A request to erase one visitor; deleted once no file contains the
+        visitor.
         """
         return self.private / f"erase-{request}.json"
 
     @property
     def erasures(self) -> Path:
-        """What was erased: counts and hashes, a line when it began and a line when it
-        was done.
+        """The record of erasures: a line at the start of each and one at its end, with
+        counts and hashes.
         """
         return self.root / "erasures.ndjson"
 
     @property
     def run(self) -> Path:
-        """Sockets of the running workers. Nothing in it outlives them."""
+        """Sockets of the running workers."""
         return self.root / "run"
 
     def socket(self, writer: str) -> Path:
@@ -250,7 +240,7 @@ class DataDirectory:
 
     def active(self, writer: str) -> Path:
         if not re.fullmatch(_WRITER, writer):
-            raise ValueError(f"a writer is named with a-z, 0-9 and _, not {writer!r}")
+            raise ValueError(f"the name of a writer consists of a-z, 0-9 and _, not {writer!r}")
         return self.log / f"active-{writer}.ndjson"
 
     def part(self, kind: str, day: date, generation: int) -> Path:

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
 
-from shared.disk.layout import parse_temporary
+from shared.disk.layout import parse_temp
 
 
 def list_files(directory: Path) -> list[Path]:
@@ -39,7 +39,7 @@ def temp_files(directory: Path, is_target: Callable[[str], bool], idle_s: float 
     must hold the lock under which they are made.
     """
     for path in list_files(directory):
-        target = parse_temporary(path.name)
+        target = parse_temp(path.name)
         if target is None or not is_target(target):
             continue
         with suppress(FileNotFoundError):

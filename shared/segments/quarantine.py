@@ -16,8 +16,8 @@ RECOVERED_PREFIX = "recovered-"
 
 
 def publish_quarantine(data: DataDirectory, stem: str, source: str, bad: Iterable[ScannedLine]) -> None:
-    """Keep bad lines, byte for byte, with where they were and what is wrong with
-    them.
+    """Publish invalid lines of the file `source` as `<stem>.ndjson`: each in base64,
+    with its offset and reason.
     """
     with publishing(data.quarantine / f"{stem}.ndjson") as beside, beside.open("xb") as file:
         for line in bad:
@@ -27,5 +27,5 @@ def publish_quarantine(data: DataDirectory, stem: str, source: str, bad: Iterabl
 
 
 def lines_quarantined_by_recovery(data: DataDirectory) -> int:
-    """Lines that recovery could not keep, over all its files."""
+    """The number of lines in all files that recovery has quarantined."""
     return sum(count_lines(path) for path in data.quarantine.glob(f"{RECOVERED_PREFIX}*.ndjson"))

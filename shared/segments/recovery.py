@@ -1,10 +1,9 @@
-"""Recovery of an active segment whose writer is dead (P2, P3).
+"""Recovery of an abandoned active segment (P2, P3).
 
-A free lock on an active segment means that its writer died. Every line whose CRC holds
-is kept, wherever it stands, and sealed as a new file; everything else goes to
-quarantine with its offset and reason; only then is the orphan removed. Killed at any
-point and run again it leaves the same bytes, because what it seals depends on the
-orphan alone.
+An unlocked active segment has lost its writer. Recovery seals every line whose CRC is
+valid as a new segment, puts the others into quarantine with offset and reason, and then
+removes the abandoned file. The result depends on that file alone: recovery that was
+killed at any point and runs again leaves the same bytes.
 """
 
 from __future__ import annotations
@@ -50,8 +49,8 @@ class WriterAlive(TemporaryFailure, BlockingIOError):
 
 @dataclass(frozen=True)
 class Recovered:
-    """What recovery kept and what it put into quarantine. `sealed` is None when there
-    was no good line.
+    """The number of lines that were sealed and that were quarantined. `sealed` is None
+    if no line was valid.
     """
 
     writer: str
@@ -61,8 +60,8 @@ class Recovered:
 
 
 def recover(data: DataDirectory, writer: str) -> Recovered | None:
-    """Seal what an orphaned active segment holds. None when there is none. Raises
-    WriterAlive when it is not an orphan.
+    """Recover the abandoned active segment of a writer; None if it has none. Raises
+    WriterAlive.
     """
     path = data.active(writer)
     try:
@@ -73,27 +72,27 @@ def recover(data: DataDirectory, writer: str) -> Recovered | None:
         if not lock_descriptor(descriptor, blocking=False):
             raise WriterAlive(path)
         if not is_same_file(path, descriptor):
-            return None  # sealed or recovered by someone else between open and lock
-        return _seal_good_lines(data, writer, path, descriptor)
+            return None  # another process sealed or recovered it between open and lock
+        return _seal_and_remove(data, writer, path, descriptor)
     finally:
         os.close(descriptor)
 
 
 def is_same_file(path: Path, descriptor: int) -> bool:
-    """Whether `path` still is the file behind `descriptor`: a lock on a file that was
-    renamed or removed protects nothing.
+    """Whether `path` is still the file behind `descriptor`. A lock on a renamed or
+    removed file protects nothing.
     """
     try:
-        named = path.lstat()
+        on_disk = path.lstat()
     except FileNotFoundError:
         return False
-    held = os.fstat(descriptor)
-    return (named.st_ino, named.st_dev) == (held.st_ino, held.st_dev)
+    opened = os.fstat(descriptor)
+    return (on_disk.st_ino, on_disk.st_dev) == (opened.st_ino, opened.st_dev)
 
 
 def next_sequence(data: DataDirectory, writer: str) -> int:
-    """One more than any sequence number this writer has used: in the log, or folded and
-    since removed by retention.
+    """One more than every sequence number that the writer has used, in the log or in
+    the ledger.
     """
     on_disk = (segment.name.sequence for segment in sealed_segments(data) if segment.name.writer == writer)
     return max(load_snapshot(data).folded.get(writer, 0), *on_disk, 0) + 1
@@ -103,7 +102,7 @@ def current_second() -> datetime:
     return datetime.now(UTC).replace(microsecond=0)
 
 
-def _seal_good_lines(data: DataDirectory, writer: str, path: Path, descriptor: int) -> Recovered:
+def _seal_and_remove(data: DataDirectory, writer: str, path: Path, descriptor: int) -> Recovered:
     recovered = seal_valid_lines(
         data, writer, path.name, lambda: _scan_file(descriptor), lambda sha256: _sealed_before(data, writer, sha256)
     )
@@ -118,35 +117,34 @@ def seal_valid_lines(
     scanned: Callable[[], Iterator[ScannedLine]],
     sealed_before: Callable[[str], SegmentName | None],
 ) -> Recovered:
-    """Seal the good lines of a file as the next segment of a writer, unless a segment
-    with their SHA-256 is there already.
+    """Seal the valid lines of a file as the next segment of a writer, unless
+    `sealed_before` finds one with their sha256. Quarantine the others.
 
-    `scanned` reads the file `source` from its beginning, `sealed_before` finds that
-    segment. The bad lines go to quarantine.
+    `scanned` reads the file `source` from its start.
     """
-    # Before anything is sealed: afterwards the sequence number is in use, and what a
-    # killed run made under it looks like somebody else's.
+    # Before sealing: once the sequence number is in use, the temporary files of a
+    # killed run look like those of the compactor.
     remove(temp_segment_files(data, writer))
     sha256 = hashlib.sha256()
-    whole = hashlib.sha256()
+    source_sha256 = hashlib.sha256()
     lines = 0
     bad = 0
     for line in scanned():
-        whole.update(line.content)
+        source_sha256.update(line.content)
         if line.reason is None:
             sha256.update(line.content)
             lines += 1
         else:
             bad += 1
     if bad:
-        # Named by the orphan's content: the same when recovery runs again, another for
-        # every other orphan.
-        stem = f"{RECOVERED_PREFIX}{writer}-{whole.hexdigest()[:16]}"
+        # The name follows from the content: the same if recovery runs again, another
+        # for each other file.
+        stem = f"{RECOVERED_PREFIX}{writer}-{source_sha256.hexdigest()[:16]}"
         publish_quarantine(data, stem, source, (line for line in scanned() if line.reason))
     sealed = sealed_before(sha256.hexdigest()) if lines else None
     if lines and sealed is None:
         sealed = SegmentName(writer, next_sequence(data, writer), current_second())
-        remove(_stray_checksums(data, writer))
+        remove(_unused_checksums(data, writer))
         with publishing(data.log / sealed.file) as beside:
             with beside.open("xb") as good:
                 good.writelines(line.content for line in scanned() if line.reason is None)
@@ -161,18 +159,18 @@ def _scan_file(descriptor: int) -> Iterator[ScannedLine]:
 
 
 def _sealed_before(data: DataDirectory, writer: str, sha256: str) -> SegmentName | None:
-    """The segment that an interrupted recovery already made of these lines: the
-    writer's newest, with the same hash.
+    """The segment that an interrupted recovery made of these lines: the writer's
+    newest, if its hash is the same.
     """
     mine = [segment for segment in sealed_segments(data) if segment.name.writer == writer]
     return mine[-1].name if mine and recorded_sha256(mine[-1].checksum) == sha256 else None
 
 
-def _stray_checksums(data: DataDirectory, writer: str) -> list[Path]:
-    """`.sha256` files of a seal that was killed before its rename."""
-    named = {segment.name for segment in sealed_segments(data)}
+def _unused_checksums(data: DataDirectory, writer: str) -> list[Path]:
+    """`.sha256` files that a killed seal left without their segment."""
+    sealed = {segment.name for segment in sealed_segments(data)}
     checksums = ((parse_checksum(path.name), path) for path in list_files(data.log))
-    return [path for name, path in checksums if name is not None and name.writer == writer and name not in named]
+    return [path for name, path in checksums if name is not None and name.writer == writer and name not in sealed]
 
 
 def temp_segment_files(data: DataDirectory, writer: str) -> list[Path]:

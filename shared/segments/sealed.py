@@ -1,5 +1,5 @@
-"""The sealed segments of the log: list them, read them, check them. Plain, gzip or
-zstd, a reader cannot tell.
+"""Listing, reading and checking the sealed segments of the log. Plain, gzip and zstd
+read alike.
 """
 
 from __future__ import annotations
@@ -11,15 +11,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
-from shared.disk.compression import CannotInflate, inflated, open_inflated
-from shared.disk.layout import PACKED_SUFFIXES, DataDirectory, SegmentName, parse_active, parse_segment
+from shared.disk.compression import DecompressionError, decompressed_blocks, open_decompressed
+from shared.disk.layout import COMPRESSED_SUFFIXES, DataDirectory, SegmentName, parse_active, parse_segment
 from shared.disk.listing import list_names
 from shared.segments.line import PIECE_MAX_BYTES, iter_lines
 
 _BLOCK = 1 << 20
-# What cannot be inflated costs the block that it is in: small ones, where a line is
-# worth more than time.
-_SALVAGE_BLOCK = 64
+# Damage costs the block that it is in: small blocks lose fewer lines, but are slower.
+_DAMAGED_BLOCK = 64
 _PACKED_RATIO = 10
 
 
@@ -36,15 +35,15 @@ class Segment:
 
     @property
     def suffix(self) -> str:
-        """How it is stored: an empty text for plain, else one of PACKED_SUFFIXES."""
-        return self.path.suffix if self.path.suffix in PACKED_SUFFIXES else ""
+        """One of COMPRESSED_SUFFIXES; empty for a plain file."""
+        return self.path.suffix if self.path.suffix in COMPRESSED_SUFFIXES else ""
 
     @property
     def copies(self) -> list[Path]:
-        """Every file that holds its lines: while it is being compressed, or after that
-        was killed, there are two.
+        """Every file with its lines: two during a compression, and after a killed
+        one.
         """
-        names = (self.name.file, *(self.name.packed(suffix) for suffix in PACKED_SUFFIXES))
+        names = (self.name.file, *(self.name.compressed(suffix) for suffix in COMPRESSED_SUFFIXES))
         return [path for path in map(self.path.with_name, names) if path.exists()]
 
     @property
@@ -53,19 +52,17 @@ class Segment:
 
     @property
     def plain_bytes(self) -> int:
-        """About how many bytes its lines have: what bounds memory is not how small they
-        can be made.
-        """
+        """The approximate length of its lines, which bounds the memory of a pass."""
         return self.bytes * (_PACKED_RATIO if self.suffix else 1)
 
 
 @dataclass(frozen=True)
 class Digest:
-    """What one read of a segment finds: its lines, and whether its bytes are the ones
-    that were sealed.
+    """The number of lines of a segment, and whether its bytes are those that were
+    sealed.
 
-    `intact` is False when the bytes differ from the `.sha256` file, or when there is
-    none: then only its CRCs speak for a line.
+    `intact` is False if they differ from the `.sha256` file or that is missing: then
+    each line must be checked by its CRC.
     """
 
     lines: int
@@ -74,14 +71,12 @@ class Digest:
 
 
 def sealed_segments(data: DataDirectory) -> list[Segment]:
-    """All sealed segments, by writer and sequence. A segment present both plain and
-    compressed is listed once.
+    """All sealed segments, by writer and sequence. One that is both plain and
+    compressed on disk is listed once.
     """
     found: dict[tuple[str, int], Segment] = {}
     log = data.log
-    for file in list_names(
-        log
-    ):  # names, not paths: there may be a hundred thousand, and to sort paths took most of the time
+    for file in list_names(log):  # names: sorting a hundred thousand paths takes most of the time
         name = parse_segment(file)
         if name is not None:
             found.setdefault((name.writer, name.sequence), Segment(name, log / file))
@@ -89,8 +84,8 @@ def sealed_segments(data: DataDirectory) -> list[Segment]:
 
 
 def file_sizes(data: DataDirectory) -> dict[str, int]:
-    """Bytes of every file of the log, by name; what is sealed, compressed or removed
-    meanwhile may be missing.
+    """Bytes of every file of the log, by name. Files renamed or removed meanwhile may
+    be missing.
     """
     sizes = {}
     with os.scandir(data.log) as entries:
@@ -103,40 +98,40 @@ def file_sizes(data: DataDirectory) -> dict[str, int]:
 
 
 def active_segments(data: DataDirectory) -> dict[str, Path]:
-    """Active segments by writer, whether their writer lives or not."""
+    """Active segments by writer, abandoned ones included."""
     log = data.log
     found = ((parse_active(file), file) for file in list_names(log))
     return {writer: log / file for writer, file in found if writer is not None}
 
 
 def open_segment(path: Path) -> BinaryIO:
-    """Open a segment for reading as the lines that were written, compressed or not.
-    Reading may raise CannotInflate.
+    """Open a plain or compressed segment for reading its lines. Reading may raise
+    DecompressionError.
     """
-    return open_inflated(path)
+    return open_decompressed(path)
 
 
 def digest(segment: Segment) -> Digest:
-    """Read a segment once: count its lines and compare it with its `.sha256`. Raises
-    OSError when it cannot be read.
+    """Read a segment, count its lines and compare it with its `.sha256`. Raises
+    OSError.
     """
     sha256 = hashlib.sha256()
     lines = 0
     torn = False
     try:
-        for block in inflated(segment.path, _BLOCK):
+        for block in decompressed_blocks(segment.path, _BLOCK):
             sha256.update(block)
             lines += block.count(b"\n")
             torn = not block.endswith(b"\n")
-    except CannotInflate:
+    except DecompressionError:
         return Digest(lines, "", intact=False)
     found = sha256.hexdigest()
     return Digest(lines + torn, found, intact=found == recorded_sha256(segment.checksum))
 
 
 def recorded_sha256(checksum: Path) -> str | None:
-    """The hash in a `sha256sum -c` file, or None when there is no such file or it holds
-    none.
+    """The hash in a `sha256sum -c` file; None if the file is missing or holds no
+    hash.
     """
     try:
         word = checksum.read_text("ascii").partition(" ")[0]
@@ -151,35 +146,35 @@ def sha256_line(digest: str, file: str) -> bytes:
 
 
 def count_lines(path: Path) -> int:
-    """Complete lines in a file that may still grow; in a damaged compressed one, those
-    that can be read.
+    """The complete lines of a file that may still grow; of a damaged compressed one,
+    the readable ones.
     """
     lines = 0
     try:
-        for block in inflated(path, _BLOCK):
+        for block in decompressed_blocks(path, _BLOCK):
             lines += block.count(b"\n")
-    except CannotInflate:
+    except DecompressionError:
         return lines
     return lines
 
 
 def readable_lines(path: Path) -> Iterator[bytes]:
-    """The lines of a segment that may be damaged. Raises CannotInflate after the last
-    one that can be read.
+    """The lines of a segment that may be damaged. Raises DecompressionError after the
+    last readable one.
     """
-    if path.suffix not in PACKED_SUFFIXES:
+    if path.suffix not in COMPRESSED_SUFFIXES:
         with path.open("rb") as file:
             yield from iter_lines(file)
         return
     rest = b""
     try:
-        for block in inflated(path, _SALVAGE_BLOCK):
+        for block in decompressed_blocks(path, _DAMAGED_BLOCK):
             *whole, rest = (rest + block).split(b"\n")
             yield from (line + b"\n" for line in whole)
             if len(rest) > PIECE_MAX_BYTES:
                 yield rest
                 rest = b""
-    except CannotInflate:
+    except DecompressionError:
         if rest:
             yield rest
         raise

@@ -20,7 +20,7 @@ def packed(data: DataDirectory, suffix: str, pack: Callable[[bytes], bytes], *id
     """A sealed segment, compressed by somebody."""
     name = sealed(data, [line(id_) for id_ in ids])
     plain = data.log / name.file
-    target = data.log / name.packed(suffix)
+    target = data.log / name.compressed(suffix)
     target.write_bytes(pack(plain.read_bytes()))
     plain.unlink()
     return Segment(name, target)

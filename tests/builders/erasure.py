@@ -8,7 +8,7 @@ from contextlib import closing
 
 from compactor.erasure.rewrite import erase_pending
 from compactor.lock import compactor_lock
-from shared.disk.compression import inflated
+from shared.disk.compression import decompressed_blocks
 from shared.disk.layout import DataDirectory
 from shared.duckdb_engine import connect
 from shared.settings import Settings
@@ -30,7 +30,7 @@ def files_with(data: DataDirectory, text: str = VISITOR) -> list[str]:
     """
     found = []
     for path in sorted(path for path in data.root.rglob("*") if path.is_file()):
-        content = path.read_bytes() + b"".join(inflated(path, 1 << 20))
+        content = path.read_bytes() + b"".join(decompressed_blocks(path, 1 << 20))
         if path.suffix == ".parquet":
             with closing(connect(64 << 20, 1)) as database:
                 rows = database.execute("SELECT * FROM read_parquet($1)", [str(path)]).fetchall()

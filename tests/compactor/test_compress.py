@@ -17,7 +17,7 @@ from compactor.lock import CompactorBusy, compactor_lock
 from foldlog.tail import Follower, Wanted
 from ingest.collect.encode import encode_lines
 from ingest.wal.active_segment import ActiveSegment
-from shared.disk.layout import PACKED_SUFFIXES, DataDirectory, SegmentName
+from shared.disk.layout import COMPRESSED_SUFFIXES, DataDirectory, SegmentName
 from shared.segments.sealed import digest, sealed_segments
 from shared.timestamps import now_ms
 from tests.builders.archive import archived, assert_verified
@@ -59,7 +59,7 @@ def test_folded_segments_are_compressed_and_others_are_not(tmp_path: Path, metho
     assert (done.segments, done.left) == (2, {})
     assert 0 < done.bytes_after < done.bytes_before / 2
     assert [each.path.name for each in sealed_segments(data)] == [
-        names[0].packed(suffix), names[1].packed(suffix), names[2].file,
+        names[0].compressed(suffix), names[1].compressed(suffix), names[2].file,
     ]  # fmt: skip
     assert all(digest(each).intact for each in sealed_segments(data))
     assert active.is_ours()
@@ -121,12 +121,12 @@ def test_crash_at_any_point_loses_nothing_and_another_run_leaves_the_same(tmp_pa
         assert [path.read_bytes() for path in sorted(again.log.iterdir())] == lines
 
 
-@pytest.mark.parametrize("suffix", PACKED_SUFFIXES)
+@pytest.mark.parametrize("suffix", COMPRESSED_SUFFIXES)
 def test_incomplete_file_of_another_program_is_replaced(tmp_path: Path, suffix: str) -> None:
     data, names = folded_and_unfolded(tmp_path)
-    (data.log / names[0].packed(suffix)).write_bytes(b"half")
+    (data.log / names[0].compressed(suffix)).write_bytes(b"half")
     run_compress(data, "zstd")
-    assert [path.name for path in sealed_segments(data)[0].copies] == [names[0].packed(".zst")]
+    assert [path.name for path in sealed_segments(data)[0].copies] == [names[0].compressed(".zst")]
     assert_verified(data)
 
 
@@ -175,7 +175,7 @@ def test_segments_are_checked_by_hand_as_documented(tmp_path: Path) -> None:
     run_compress(data, "zstd")
     by_gzip = sealed(data, [line("event-gz")])
     fold(data)
-    (data.log / by_gzip.packed(".gz")).write_bytes(PACKS["gzip"][1]((data.log / by_gzip.file).read_bytes()))
+    (data.log / by_gzip.compressed(".gz")).write_bytes(PACKS["gzip"][1]((data.log / by_gzip.file).read_bytes()))
     (data.log / by_gzip.file).unlink()
     (script,) = [block for block in fenced(page("docs/formats.md"), "sh") if "zstdcat" in block]
     checked = subprocess.run(["bash", "-c", script], cwd=tmp_path, capture_output=True, text=True, check=True)  # noqa: S607

@@ -33,7 +33,7 @@ import pytest
 from compactor.lock import compactor_lock
 from compactor.process import compact_once
 from compactor.repair.rotated_files import recover_rotated_files
-from shared.disk.layout import PACKED_SUFFIXES, DataDirectory, parse_rotated
+from shared.disk.layout import COMPRESSED_SUFFIXES, DataDirectory, parse_rotated
 from shared.segments.sealed import sealed_segments
 from shared.settings import load
 from shared.timestamps import now_ms
@@ -307,7 +307,7 @@ def test_shipped_configuration_lets_foldlog_do_what_logrotate_decides(tmp_path: 
         stray.unlink()
         for never in ("segment_displaced", "segment_truncated"):
             assert messages(server, never) == []
-        assert {each.suffix for each in sealed_segments(server.data)} & set(PACKED_SUFFIXES)
+        assert {each.suffix for each in sealed_segments(server.data)} & set(COMPRESSED_SUFFIXES)
         found = count_everything(server)
         assert set(load_.acknowledged) <= set(found.counted) <= load_.intended
         assert set(found.counted.values()) == {1}

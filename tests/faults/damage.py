@@ -31,7 +31,7 @@ from pathlib import Path
 from compactor.fold.verify_segments import verify_segment
 from compactor.process import compact_once
 from compactor.repair.verify import verify
-from shared.disk.layout import PACKED_SUFFIXES, DataDirectory, parse_part
+from shared.disk.layout import COMPRESSED_SUFFIXES, DataDirectory, parse_part
 from shared.generations.load import load_snapshot
 from shared.generations.part_integrity import PartDamaged, part_error
 from shared.generations.snapshot import Day, Part, SnapshotDamaged, decode_snapshot
@@ -89,7 +89,7 @@ def _ask_check(damage: Damage, data: DataDirectory, path: Path, ids: frozenset[s
         return "harmless" if kept == ids else "silent"
     # What stands behind the damage in compressed data cannot be inflated, and may be
     # lost with it.
-    as_it_should = kept <= ids if path.suffix in PACKED_SUFFIXES else kept == ids - damage.hit
+    as_it_should = kept <= ids if path.suffix in COMPRESSED_SUFFIXES else kept == ids - damage.hit
     return "detected" if as_it_should else "silent"
 
 
@@ -126,9 +126,9 @@ def try_one(target: Target, damage: Damage, ids: list[str], root: Path, outcome:
         detected = fold_and_verify(data, path, original)
         is_active = path.name.startswith("active-")
         expected = set(ids) - (damage.hit if detected or is_active else frozenset())
-        if target.file.endswith(PACKED_SUFFIXES) and detected:
+        if target.file.endswith(COMPRESSED_SUFFIXES) and detected:
             expected = set(ids[:-3])  # what stands behind the damage cannot be inflated, and may be lost with it
-        if target.file.endswith(PACKED_SUFFIXES):
+        if target.file.endswith(COMPRESSED_SUFFIXES):
             path.write_bytes(original)  # the oracle reads whole files only; what is judged here is the archive
         verdict = judge(data.root, set(ids), expected, folded=True)
         outcome.add(verdict, len(expected), where)

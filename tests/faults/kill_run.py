@@ -20,7 +20,7 @@ import duckdb
 
 from compactor.fold.user_agents import parse_agent
 from compactor.process import Compactor, compact_once
-from shared.disk.layout import TEMPORARY_SUFFIX, DataDirectory
+from shared.disk.layout import TEMP_SUFFIX, DataDirectory
 from shared.segments.recovery import recover
 from shared.segments.sealed import active_segments
 from tests.builders.silent_log import SilentLog
@@ -261,10 +261,7 @@ def remains(data: DataDirectory, *, stamps: bool = True) -> Remains:
     not by when it was sealed.
     """
     files = [
-        path
-        for directory in (data.log, data.quarantine)
-        for path in directory.iterdir()
-        if path.suffix != TEMPORARY_SUFFIX
+        path for directory in (data.log, data.quarantine) for path in directory.iterdir() if path.suffix != TEMP_SUFFIX
     ]
     return frozenset((_name(path, stamps), _content(path, stamps)) for path in files)
 
@@ -284,9 +281,7 @@ def litter(data: DataDirectory) -> list[str]:
     Requests are a line of text each.
     """
     left = (
-        path
-        for path in data.root.rglob(f"*{TEMPORARY_SUFFIX}")
-        if not path.name.startswith(f".{data.seal_request.name}")
+        path for path in data.root.rglob(f"*{TEMP_SUFFIX}") if not path.name.startswith(f".{data.seal_request.name}")
     )
     return [f"I10: {path.relative_to(data.root)} is left for ever" for path in left]
 

@@ -283,7 +283,7 @@ def test_real_terminal_with_several_writers_and_warnings_is_not_overrun(tmp_path
     )
     data.snapshot.write_bytes(encode_snapshot(snapshot))
     seen = UndeclaredProxy(jumped, MIN_REQUESTS, "")
-    data.one_address.write_text(f'{{"since":"{seen.since}","requests":{seen.requests},"trusted_proxies":""}}')
+    data.undeclared_proxy.write_text(f'{{"since":"{seen.since}","requests":{seen.requests},"trusted_proxies":""}}')
     environ = environment(data.root, disk_reserve="1000000 GiB", fold_interval=60)
 
     lines = on_terminal(environ)

@@ -338,7 +338,7 @@ def test_limits_are_the_documented_ones() -> None:
 
 def test_exit_codes_are_documented() -> None:
     found = {int(cells[0]) for cells in rows(section(page("docs/api.md"), "The command")) if cells[0].isdecimal()}
-    assert {exit_codes.DONE, exit_codes.WRONG, exit_codes.USAGE, exit_codes.TRY_AGAIN} <= found
+    assert {exit_codes.SUCCESS, exit_codes.PROBLEMS, exit_codes.USAGE, exit_codes.TRY_AGAIN} <= found
 
 
 def test_promises_are_all_there() -> None:

@@ -27,9 +27,9 @@ from compactor.repair.rotated_files import recover_rotated_files
 from compactor.repair.verify import verify as verify_directory
 from ingest.collect.encode import encode_lines
 from ingest.wal.active_segment import ActiveSegment
-from shared.disk.compression import deflating
+from shared.disk.compression import compressing
 from shared.disk.durable import make_data_directory
-from shared.disk.layout import TEMPORARY_SUFFIX, DataDirectory
+from shared.disk.layout import TEMP_SUFFIX, DataDirectory
 from shared.duckdb_engine import connect
 from shared.erasures import ErasureCompleted, ErasureStarted, create_request, pending_requests, read_records
 from shared.generations.load import load_snapshot
@@ -65,7 +65,7 @@ def filled(tmp_path_factory: pytest.TempPathFactory) -> DataDirectory:
             fold(data, noon + 3_600_000)
     plain = [segment.path for segment in sealed_segments(data)]
     for path, suffix in zip(plain, (".gz", ".zst"), strict=False):
-        with deflating(path.with_name(path.name + suffix), suffix) as write:
+        with compressing(path.with_name(path.name + suffix), suffix) as write:
             write(path.read_bytes())
         path.unlink()
     return data
@@ -310,8 +310,8 @@ def test_segment_that_is_sealed_while_the_log_is_searched_delays_it(
 @pytest.mark.parametrize("suffix", ["", ".zst"], ids=["of an erasure", "of a compression"])
 def test_temporary_file_of_a_sealed_segment_is_removed_and_delays_nothing(data: DataDirectory, suffix: str) -> None:
     segment = sealed_segments(data)[-1]
-    left = data.log / f".{segment.name.file}{suffix}.1.1{TEMPORARY_SUFFIX}"
-    with deflating(left, suffix) as write:
+    left = data.log / f".{segment.name.file}{suffix}.1.1{TEMP_SUFFIX}"
+    with compressing(left, suffix) as write:
         write(segment.path.read_bytes())
     create_request(data, VISITOR, None)
 
@@ -413,7 +413,7 @@ def test_file_that_foldlog_cannot_read_is_reported(data: DataDirectory, place: s
 
 
 def test_temporary_file_of_a_writer_delays_it_until_the_file_is_abandoned(data: DataDirectory) -> None:
-    left = data.log / f".20261122T120000Z-5-0000000003.ndjson.1.1{TEMPORARY_SUFFIX}"
+    left = data.log / f".20261122T120000Z-5-0000000003.ndjson.1.1{TEMP_SUFFIX}"
     left.write_bytes(encode_lines([line("event-of-them", visitor=VISITOR)]))
     written = left.stat().st_mtime
     os.utime(left, (written - 3600,) * 2)
@@ -433,7 +433,7 @@ def test_temporary_file_of_a_writer_delays_it_until_the_file_is_abandoned(data: 
 
 def test_request_that_was_never_published_leaves_nothing(data: DataDirectory) -> None:
     """A command may be killed before it has published its request."""
-    left = data.private / f".erase-0123456789abcdef.json.1.1{TEMPORARY_SUFFIX}"
+    left = data.private / f".erase-0123456789abcdef.json.1.1{TEMP_SUFFIX}"
     left.write_text(VISITOR)
     os.utime(left, (1, 1))
 

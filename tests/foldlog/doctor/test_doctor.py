@@ -565,8 +565,8 @@ def loosen_tokens(data: DataDirectory) -> None:
 
 
 def see_one_address(data: DataDirectory) -> None:
-    data.one_address.write_text('{"since":"2026-11-22T16:00:00.000Z","requests":50,"trusted_proxies":""}')
-    data.one_address.chmod(0o600)
+    data.undeclared_proxy.write_text('{"since":"2026-11-22T16:00:00.000Z","requests":50,"trusted_proxies":""}')
+    data.undeclared_proxy.chmod(0o600)
 
 
 def let_everybody_write(data: DataDirectory) -> None:

@@ -54,7 +54,7 @@ SEEN: dict[str, tuple[list[str], bool]] = {
 def test_one_address_is_reported_after_enough_requests(tmp_path: Path, addresses: list[str], expected: bool) -> None:
     data, log = data_directory(tmp_path), SilentLog()
     watch(data, addresses, log=log)
-    assert data.one_address.exists() == expected
+    assert data.undeclared_proxy.exists() == expected
     assert warning(data, Settings()) == (WARNING if expected else None)
     assert log.events() == (["undeclared_proxy"] if expected else [])
 
@@ -72,12 +72,12 @@ def test_request_itself_writes_nothing(tmp_path: Path) -> None:
 def test_finding_is_reported_once(tmp_path: Path) -> None:
     data, log = data_directory(tmp_path), SilentLog()
     watching = watch(data, [PROXY] * MIN_REQUESTS, log=log)
-    kept = data.one_address.stat()
+    kept = data.undeclared_proxy.stat()
     for _ in range(5):
         watching.observe(PROXY)
         watching.report()
     assert log.events() == ["undeclared_proxy"]
-    assert data.one_address.stat().st_mtime_ns == kept.st_mtime_ns
+    assert data.undeclared_proxy.stat().st_mtime_ns == kept.st_mtime_ns
 
 
 def test_second_address_withdraws_the_warning(tmp_path: Path) -> None:
@@ -85,7 +85,7 @@ def test_second_address_withdraws_the_warning(tmp_path: Path) -> None:
     watching = watch(data, [PROXY] * MIN_REQUESTS)
     watching.observe(OTHER)
     watching.report()
-    assert not data.one_address.exists()
+    assert not data.undeclared_proxy.exists()
     assert watching.ruled_out
     watching.report()
     assert warning(data, Settings()) is None
@@ -95,11 +95,11 @@ def test_worker_with_two_addresses_withdraws_the_warning_of_another(tmp_path: Pa
     data = data_directory(tmp_path)
     ruled_out = watch(data, [PROXY, OTHER])
     alone = watch(data, [PROXY] * MIN_REQUESTS)  # a page that kept its connection to this worker, say
-    assert data.one_address.exists()
+    assert data.undeclared_proxy.exists()
     ruled_out.report()
-    assert not data.one_address.exists()
+    assert not data.undeclared_proxy.exists()
     alone.report()
-    assert not data.one_address.exists()
+    assert not data.undeclared_proxy.exists()
 
 
 # What a worker observes after its predecessor's warning, and whether the warning stays.
@@ -115,7 +115,7 @@ def test_warning_survives_the_worker_until_it_is_ruled_out(tmp_path: Path, addre
     data, log = data_directory(tmp_path), SilentLog()
     watch(data, [PROXY] * MIN_REQUESTS)
     watch(data, addresses, log=log)
-    assert data.one_address.exists() == stays
+    assert data.undeclared_proxy.exists() == stays
     assert log.events() == []
 
 
@@ -144,7 +144,7 @@ UNREADABLE = {
 @pytest.mark.parametrize("content", UNREADABLE.values(), ids=UNREADABLE)
 def test_file_that_cannot_be_read_says_nothing_and_is_replaced(tmp_path: Path, content: bytes) -> None:
     data = data_directory(tmp_path)
-    data.one_address.write_bytes(content)
+    data.undeclared_proxy.write_bytes(content)
     assert warning(data, Settings()) is None
     watch(data, [PROXY] * MIN_REQUESTS)
     assert warning(data, Settings()) == WARNING
@@ -153,10 +153,10 @@ def test_file_that_cannot_be_read_says_nothing_and_is_replaced(tmp_path: Path, c
 def test_address_is_neither_stored_nor_logged(tmp_path: Path) -> None:
     data, log = data_directory(tmp_path), SilentLog()
     watch(data, [PROXY] * MIN_REQUESTS, DECLARED, log)
-    content = data.one_address.read_text()
+    content = data.undeclared_proxy.read_text()
     assert sorted(json.loads(content)) == ["requests", "since", "trusted_proxies"]
     assert PROXY not in content + repr(log.entries) + WARNING
-    assert stat.S_IMODE(data.one_address.stat().st_mode) == 0o600
+    assert stat.S_IMODE(data.undeclared_proxy.stat().st_mode) == 0o600
 
 
 @pytest.mark.long
@@ -167,7 +167,7 @@ def test_undeclared_proxy_shows_in_status_in_metrics_and_at_the_next_start(tmp_p
         assert b"\nfoldlog_undeclared_proxy 0.0\n" in server.request("GET", "/metrics").body
         for _ in range(60):
             assert server.request("POST", "/v1/events", body, page).status == 200
-        until(server.data.one_address.exists, timeout_s=NOTICED_S)
+        until(server.data.undeclared_proxy.exists, timeout_s=NOTICED_S)
         assert b"\nfoldlog_undeclared_proxy 1.0\n" in server.request("GET", "/metrics").body
         assert json.loads(run_foldlog(["status", "--json"], server.environ).stdout)["warnings"] == [WARNING]
         assert server.get("/admin/api/status").json()["warnings"] == [WARNING]

@@ -16,8 +16,14 @@ import zstandard
 
 from compactor.repair.rebuild import rebuild
 from foldlog.tail import Follower, Wanted
-from shared.disk.compression import ZSTD_WINDOW_MAX, CannotInflate, deflating, inflated, open_inflated
-from shared.disk.layout import PACKED_SUFFIXES
+from shared.disk.compression import (
+    ZSTD_WINDOW_MAX,
+    DecompressionError,
+    compressing,
+    decompressed_blocks,
+    open_decompressed,
+)
+from shared.disk.layout import COMPRESSED_SUFFIXES
 from shared.generations.load import load_snapshot
 from shared.segments.sealed import count_lines, digest, readable_lines, sealed_segments
 from shared.settings import Settings
@@ -50,31 +56,31 @@ FORMS: dict[str, tuple[str, bytes]] = {
 def test_compressed_file_is_read_as_what_it_holds(tmp_path: Path, suffix: str, content: bytes) -> None:
     path = tmp_path / f"20261122T120000Z-0-0000000001.ndjson{suffix}"
     path.write_bytes(content)
-    assert b"".join(inflated(path, 1 << 20)) == LINES
+    assert b"".join(decompressed_blocks(path, 1 << 20)) == LINES
     assert b"".join(readable_lines(path)) == LINES
     assert count_lines(path) == 20_000
-    with open_inflated(path) as file:
+    with open_decompressed(path) as file:
         assert list(file) == LINES.splitlines(keepends=True)
 
 
-@pytest.mark.parametrize("suffix", ["", *PACKED_SUFFIXES])
+@pytest.mark.parametrize("suffix", ["", *COMPRESSED_SUFFIXES])
 def test_what_is_written_is_read_again_and_the_same_each_time(tmp_path: Path, suffix: str) -> None:
     files = [tmp_path / f"{number}.ndjson{suffix}" for number in range(2)]
     for path in files:
-        with deflating(path, suffix, len(LINES)) as write:
+        with compressing(path, suffix, len(LINES)) as write:
             for each in LINES.splitlines(keepends=True):
                 write(each)
-    assert b"".join(inflated(files[0], 1 << 20)) == LINES
+    assert b"".join(decompressed_blocks(files[0], 1 << 20)) == LINES
     assert files[0].read_bytes() == files[1].read_bytes()
     assert not suffix or files[0].stat().st_size < len(LINES) / 5
 
 
-@pytest.mark.parametrize("suffix", PACKED_SUFFIXES)
+@pytest.mark.parametrize("suffix", COMPRESSED_SUFFIXES)
 def test_writing_that_fails_says_so_and_no_file_is_written_over(tmp_path: Path, suffix: str) -> None:
-    with pytest.raises(ZeroDivisionError), deflating(tmp_path / "x", suffix) as write:
+    with pytest.raises(ZeroDivisionError), compressing(tmp_path / "x", suffix) as write:
         write(LINES[:100])
         raise ZeroDivisionError
-    with pytest.raises(FileExistsError), deflating(tmp_path / "x", suffix):
+    with pytest.raises(FileExistsError), compressing(tmp_path / "x", suffix):
         pass
 
 
@@ -84,19 +90,19 @@ def test_zstd_with_a_window_that_takes_too_much_memory_is_refused(tmp_path: Path
     compressor = zstandard.ZstdCompressor(compression_params=wide).compressobj()
     path.write_bytes(compressor.compress(LINES) + compressor.flush())
     assert zstandard.get_frame_parameters(path.read_bytes()).window_size > ZSTD_WINDOW_MAX
-    with pytest.raises(CannotInflate):
-        list(inflated(path, 1 << 20))
+    with pytest.raises(DecompressionError):
+        list(decompressed_blocks(path, 1 << 20))
 
 
-@pytest.mark.parametrize("suffix", PACKED_SUFFIXES)
+@pytest.mark.parametrize("suffix", COMPRESSED_SUFFIXES)
 def test_bomb_is_inflated_in_little_memory(tmp_path: Path, suffix: str) -> None:
     path = tmp_path / f"20261122T120000Z-0-0000000001.ndjson{suffix}"
-    with deflating(path, suffix) as write:
+    with compressing(path, suffix) as write:
         for _ in range(512):
             write(bytes(1 << 20))
     tracemalloc.start()
     try:
-        held = sum(len(block) for block in inflated(path, 1 << 20))
+        held = sum(len(block) for block in decompressed_blocks(path, 1 << 20))
         _, peak = tracemalloc.get_traced_memory()
     finally:
         tracemalloc.stop()
@@ -123,22 +129,22 @@ def test_compressed_segment_is_folded_verified_rebuilt_and_tailed(
     assert found.path.exists()
 
 
-@pytest.mark.parametrize("suffix", PACKED_SUFFIXES)
+@pytest.mark.parametrize("suffix", COMPRESSED_SUFFIXES)
 def test_segment_that_is_there_twice_is_read_once_and_plain(tmp_path: Path, suffix: str) -> None:
     """Whoever compresses it was killed, or is at it: the compressed file may be cut
     short.
     """
     data = data_directory(tmp_path)
     name = sealed(data, [line("event-1")])
-    (data.log / name.packed(suffix)).write_bytes(b"half")
+    (data.log / name.compressed(suffix)).write_bytes(b"half")
     (found,) = sealed_segments(data)
     assert found.path == data.log / name.file
-    assert found.copies == [data.log / name.file, data.log / name.packed(suffix)]
+    assert found.copies == [data.log / name.file, data.log / name.compressed(suffix)]
     fold(data)
     assert load_snapshot(data).totals.damaged_segments == 0
 
 
-@pytest.mark.parametrize("suffix", PACKED_SUFFIXES)
+@pytest.mark.parametrize("suffix", COMPRESSED_SUFFIXES)
 def test_damaged_compressed_segment_is_tailed_as_far_as_it_can_be_read(tmp_path: Path, suffix: str) -> None:
     data = data_directory(tmp_path)
     ids = [f"event-{number:04d}-{os.urandom(12).hex()}" for number in range(5_000)]
@@ -147,7 +153,7 @@ def test_damaged_compressed_segment_is_tailed_as_far_as_it_can_be_read(tmp_path:
     assert 0 < len(Follower(data, Wanted()).last(10_000)) < 5_000
 
 
-@pytest.mark.parametrize("suffix", PACKED_SUFFIXES)
+@pytest.mark.parametrize("suffix", COMPRESSED_SUFFIXES)
 def test_retention_deletes_compressed_segments_like_plain_ones(tmp_path: Path, suffix: str) -> None:
     data = data_directory(tmp_path)
     found = packed(data, suffix, PACKS["gzip" if suffix == ".gz" else "zstd"][1], "event-1")

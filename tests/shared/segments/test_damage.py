@@ -343,7 +343,7 @@ PACKED: dict[str, tuple[Callable[[bytes], bytes], int]] = {
 def pack(each: Segment, suffix: str) -> tuple[Segment, bytes]:
     compressed = PACKED[suffix][0](each.path.read_bytes())
     each.path.unlink()
-    return Segment(each.name, each.path.with_name(each.name.packed(suffix))), compressed
+    return Segment(each.name, each.path.with_name(each.name.compressed(suffix))), compressed
 
 
 @pytest.mark.parametrize("suffix", PACKED)
