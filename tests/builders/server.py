@@ -95,7 +95,7 @@ class HttpClient:
     def exchange(self, sent: bytes, timeout_s: float = TIMEOUT_S) -> Answer:
         """Send bytes as they are, on a connection of their own, and read one answer."""
         with self.connect(timeout_s) as connection:
-            with suppress(BrokenPipeError, ConnectionResetError):  # a refusal may come before all was sent
+            with suppress(BrokenPipeError, ConnectionResetError):  # a rejection may arrive before everything is sent
                 connection.sendall(sent)
             return read_answer(connection)
 
@@ -126,7 +126,7 @@ class Server(HttpClient):
     """
 
     def __init__(self, directory: Path, **settings: object) -> None:
-        # Bound and not listening, for as long as this object lives: nobody else is
+        # Bound and not listening, for as long as this object lives: no other process is
         # given the port between two starts.
         self._port_holder = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
         self._port_holder.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)

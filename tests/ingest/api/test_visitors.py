@@ -1,6 +1,4 @@
-"""Erasing as an operator asks for it: on the command line and over HTTP, beside a
-running service and without one.
-"""
+"""Erasure over HTTP and on the command line, with and without a running service."""
 
 from __future__ import annotations
 
@@ -60,7 +58,7 @@ def test_deleted_visitor_is_in_no_file(server: Server) -> None:
 
 
 def test_erasing_an_unknown_visitor_finds_nothing(server: Server) -> None:
-    answer = delete(server, "nobody-at-all")
+    answer = delete(server, "unknown-visitor")
     assert (answer.status, answer.json()["events"]) == (200, 0)
 
 
@@ -114,19 +112,19 @@ def test_command_erases_beside_a_running_service(server: Server) -> None:
 
 @pytest.mark.parametrize("arguments", [["--visitor", os.fsdecode(b"v-\xff")], ["--visitor", "v", "--site", ""]])
 def test_command_without_a_visitor_or_site_requests_no_erasure(server: Server, arguments: list[str]) -> None:
-    """An id that is no text, and a site that a script left empty: neither is in any
-    event, so nothing would be erased.
+    """An id that is not text, and an empty site as a script may leave it: no event has
+    either.
     """
     for more in ([], ["--dry-run"]):
-        refused = run_foldlog(["erase", *arguments, *more], server.environ)
-        assert (refused.returncode, refused.stderr.splitlines()[-1]) == (2, "Try: foldlog erase --help")
+        done = run_foldlog(["erase", *arguments, *more], server.environ)
+        assert (done.returncode, done.stderr.splitlines()[-1]) == (2, "Try: foldlog erase --help")
     assert pending_requests(server.data) == []
 
 
 @pytest.mark.long
 def test_many_waiting_erasures_do_not_block_the_status(tmp_path: Path) -> None:
     with Server(tmp_path, workers=1) as server:
-        send(server, "somebody", 1)
+        send(server, "visitor-1", 1)
         server.fold()
         os.kill(server.child("compact"), signal.SIGSTOP)
         waiting = [threading.Thread(target=delete, args=(server, f"visitor-{n}"), daemon=True) for n in range(40)]
@@ -147,12 +145,12 @@ def test_worker_stops_while_an_erasure_waits(tmp_path: Path) -> None:
     nothing.
     """
     with Server(tmp_path, workers=1, worker_timeout=60) as server:
-        send(server, "somebody", 1)
+        send(server, "visitor-1", 1)
         server.fold()
         os.kill(server.child("compact"), signal.SIGSTOP)
         worker = server.child("ingest-0")
         with socket.create_connection(("127.0.0.1", server.port)) as client:
-            head = f"DELETE /admin/api/visitors/somebody HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {ADMIN_TOKEN}\r\n\r\n"
+            head = f"DELETE /admin/api/visitors/visitor-1 HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {ADMIN_TOKEN}\r\n\r\n"
             client.sendall(head.encode("ascii"))
             until(lambda: len(pending_requests(server.data)) == 1)
         os.kill(worker, signal.SIGTERM)

@@ -1,5 +1,5 @@
-"""GET /metrics: exact sums over all workers whichever is asked, in Prometheus' own
-words, under the names that the page has.
+"""GET /metrics: exact sums over all workers, whichever answers, in Prometheus' format,
+under the documented names.
 """
 
 from __future__ import annotations
@@ -26,8 +26,7 @@ PAGE = "docs/metrics.md"
 RULES = "docs/prometheus-rules.yml"
 EVENTS = "/v1/events"
 GOOD: dict[str, object] = {"name": "pageview", "visitor": "visitor-1"}
-# Whoever is asked, a second later somebody else is: enough turns that both workers had
-# one.
+# Enough scrapes that each worker has answered one.
 TURNS = 12
 
 Families = dict[str, Metric]
@@ -40,9 +39,7 @@ def scrape(server: Server) -> Families:
 
 
 def parsed(text: bytes) -> Families:
-    """Families by the name that they have in the text: that of a counter ends with
-    _total.
-    """
+    """Families by their name in the text: that of a counter ends with _total."""
     found = list(text_string_to_metric_families(text.decode("utf-8")))
     return {f"{family.name}_total" if family.type == "counter" else family.name: family for family in found}
 
@@ -66,7 +63,7 @@ def workers_up(server: Server) -> dict[str, float]:
 
 
 class Traffic:
-    """What was sent, as the test that reads the numbers expects to find it."""
+    """What was sent, and the numbers it must lead to."""
 
     def __init__(self) -> None:
         self.accepted = 0
@@ -100,9 +97,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
 
 @pytest.fixture(scope="module")
 def traffic(server: Server) -> Traffic:
-    """25 events that are stored, some that are rejected or refused; one of them three
-    times.
-    """
+    """25 events that are stored, one of them three times, and some rejected ones."""
     sent = Traffic()
     for number in range(20):
         assert sent.send(server, [{**GOOD, "id": f"event-{number:04d}"}]) == 200
@@ -125,9 +120,7 @@ def traffic(server: Server) -> Traffic:
 
 @pytest.fixture(scope="module")
 def families(server: Server, traffic: Traffic) -> Families:
-    """One scrape after the traffic and a fold, with a sample of everything that there
-    is.
-    """
+    """One scrape after the traffic and a fold, with a sample of every metric."""
     assert traffic.accepted == 27
     server.fold()
     server.exchange(b"nonsense\r\n\r\n")
