@@ -11,7 +11,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from importlib.metadata import version
-from typing import get_args
 
 import msgspec
 from prometheus_client import CONTENT_TYPE_LATEST
@@ -20,6 +19,7 @@ from ingest.api.visitors import ID_MAX_CHARS
 from ingest.collect.body import ENCODINGS, JSON, NDJSON
 from ingest.collect.body import TEXT as TEXT_PLAIN
 from ingest.collect.event import Batch, Event
+from ingest.http.openapi_parameters import SPAN, report_parameters
 from ingest.http.openapi_parts import (
     RETRY_AFTER,
     TEXT,
@@ -28,7 +28,6 @@ from ingest.http.openapi_parts import (
     operation,
     parameter,
     ref,
-    report_parameter,
     response,
 )
 from ingest.http.response_schemas import (
@@ -42,14 +41,10 @@ from ingest.http.response_schemas import (
     Stored,
 )
 from reports import encode
-from reports.calendar import Interval
-from reports.query import FILTERS_MAX, LIMIT_DEFAULT, LIMIT_MAX, PROPS, Bots, Visitors
 from shared.generations.snapshot import Snapshot
 from shared.host_names import SITE
-from shared.schema import DIMENSIONS
 from shared.status import Status
 
-TIME_ZONE = "time-zone"  # a custom format: a name of the IANA database
 TYPES = (
     Batch,
     Event,
@@ -73,66 +68,6 @@ _WRITE_PROBLEMS = (
 _ETAG = {"ETag": header("For If-None-Match.", TEXT)}
 _IF_NONE_MATCH = parameter("If-None-Match", TEXT, "The ETag of a cached response.", "header")
 _NOT_MODIFIED: Object = {"description": "Unchanged.", "headers": _ETAG}
-
-
-def _moment(*examples: str) -> Object:
-    """A date, or an instant with a zone, from 1970 on, as query.py parses it."""
-    forms = [TEXT | {"format": "date"}, TEXT | {"format": "date-time"}]
-    return {"anyOf": forms, "pattern": "^(19[7-9]|[2-8][0-9]{2})[0-9]-", "examples": list(examples)}
-
-
-_SPAN = (
-    report_parameter(
-        "from", _moment("2026-11-22", "2026-11-22T16:00:00Z"), "A date or an instant. Default: six days before `to`."
-    ),
-    report_parameter(
-        "to", _moment("2026-11-23", "2026-11-22T17:00:00Z"), "A date (included) or an instant (not). Default: today."
-    ),
-    report_parameter(
-        "tz",
-        TEXT | {"format": TIME_ZONE, "examples": ["Europe/Berlin"]},
-        "Time zone of dates. Default: FOLDLOG_TIMEZONE.",
-    ),
-)
-
-
-def _filter_pattern() -> str:
-    """The grammar of query.py: conditions separated by `;`, escaped as `\\;`."""
-    key = rf"{PROPS.replace('.', '[.]')}(?:\\;|[^=!;]){{1,100}}"
-    condition = rf"(?:{'|'.join(DIMENSIONS)}|{key})(?:==|!=)(?:\\;|[^;])*"
-    return f"^;*(?:{condition}(?:;+{condition}){{0,{FILTERS_MAX - 1}}};*)?$"
-
-
-def _report_parameters() -> list[Object]:
-    by = {
-        "anyOf": [
-            {"enum": list(DIMENSIONS)},
-            TEXT | {"pattern": "^props[.]", "minLength": len(PROPS) + 1, "maxLength": len(PROPS) + 100},
-        ]
-    }
-    limit = {"type": "integer", "minimum": 1, "maximum": LIMIT_MAX, "default": LIMIT_DEFAULT}
-    return [
-        *_SPAN,
-        report_parameter("interval", {"enum": list(get_args(Interval)), "default": "none"}, "One row per interval."),
-        report_parameter("by", by, "A dimension, or `props.<key>`: one row per value."),
-        report_parameter("event", TEXT, "Only events of this name."),
-        report_parameter("site", TEXT, "Only events of this site."),
-        report_parameter(
-            "filter", TEXT | {"pattern": _filter_pattern(), "examples": ["path==/a;country!=DE"]}, "Conditions."
-        ),
-        report_parameter("limit", limit, "How many values of `by`."),
-        report_parameter("bots", {"enum": list(get_args(Bots)), "default": "exclude"}, "Whether bots are counted."),
-        report_parameter(
-            "visitors",
-            {"enum": list(get_args(Visitors)), "default": "exact"},
-            "`none`: leave them out, which is faster.",
-        ),
-        parameter(
-            "format",
-            {"enum": list(encode.REPORT_FORMATS), "default": "json"},
-            "`csv` and `ndjson` contain the rows only.",
-        ),
-    ]
 
 
 def _media_types(formats: Mapping[str, str]) -> dict[str, Object]:
@@ -195,7 +130,7 @@ def _get_report() -> Object:
     report = {encode.REPORT_FORMATS["json"]: ref(Report)}
     ok = response("The report, or its rows.", _media_types(encode.REPORT_FORMATS) | report)
     problems = (*_TOKEN_PROBLEMS, "snapshot", "part", "query", "report_timeout", "report_failed", "report_memory")
-    return operation("getReport", "One report", {"200": ok}, problems, parameters=_report_parameters(), token=True)
+    return operation("getReport", "One report", {"200": ok}, problems, parameters=report_parameters(), token=True)
 
 
 def _get_export() -> Object:
@@ -205,7 +140,7 @@ def _get_export() -> Object:
         _media_types(encode.EXPORT_FORMATS),
         {"Content-Disposition": header("A file name.", TEXT)},
     )
-    parameters = [*_SPAN, parameter("format", formats, "Format of the events.")]
+    parameters = [*SPAN, parameter("format", formats, "Format of the events.")]
     problems = (*_TOKEN_PROBLEMS, "query", "part", "report_failed")
     return operation("getExport", "Stream archived events", {"200": ok}, problems, parameters=parameters, token=True)
 

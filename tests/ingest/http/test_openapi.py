@@ -27,7 +27,8 @@ from schemathesis.openapi.checks import RejectedPositiveData
 from schemathesis.specs.openapi.definitions import OPENAPI_31_VALIDATOR
 
 from ingest.collect.body import JSON, NDJSON, TEXT
-from ingest.http.openapi_document import TIME_ZONE, make_document
+from ingest.http.openapi_document import make_document
+from ingest.http.openapi_parameters import TIME_ZONE
 from ingest.http.openapi_parts import PROBLEMS
 from ingest.http.problem import PROBLEM_TYPE
 from ingest.routes import ROUTES

@@ -1,0 +1,75 @@
+"""The parameters of reports and exports in the OpenAPI document: the grammar of
+reports/query.py as schemas.
+"""
+
+from __future__ import annotations
+
+from typing import get_args
+
+from ingest.http.openapi_parts import TEXT, Object, parameter, report_parameter
+from reports import encode
+from reports.calendar import Interval
+from reports.query import FILTERS_MAX, LIMIT_DEFAULT, LIMIT_MAX, PROPS, Bots, Visitors
+from shared.schema import DIMENSIONS
+
+TIME_ZONE = "time-zone"  # a custom format: a name of the IANA database
+
+
+def _moment(*examples: str) -> Object:
+    """A date, or an instant with a zone, from 1970 on, as query.py parses it."""
+    forms = [TEXT | {"format": "date"}, TEXT | {"format": "date-time"}]
+    return {"anyOf": forms, "pattern": "^(19[7-9]|[2-8][0-9]{2})[0-9]-", "examples": list(examples)}
+
+
+SPAN = (
+    report_parameter(
+        "from", _moment("2026-11-22", "2026-11-22T16:00:00Z"), "A date or an instant. Default: six days before `to`."
+    ),
+    report_parameter(
+        "to", _moment("2026-11-23", "2026-11-22T17:00:00Z"), "A date (included) or an instant (not). Default: today."
+    ),
+    report_parameter(
+        "tz",
+        TEXT | {"format": TIME_ZONE, "examples": ["Europe/Berlin"]},
+        "Time zone of dates. Default: FOLDLOG_TIMEZONE.",
+    ),
+)
+
+
+def _filter_pattern() -> str:
+    """The grammar of query.py: conditions separated by `;`, escaped as `\\;`."""
+    key = rf"{PROPS.replace('.', '[.]')}(?:\\;|[^=!;]){{1,100}}"
+    condition = rf"(?:{'|'.join(DIMENSIONS)}|{key})(?:==|!=)(?:\\;|[^;])*"
+    return f"^;*(?:{condition}(?:;+{condition}){{0,{FILTERS_MAX - 1}}};*)?$"
+
+
+def report_parameters() -> list[Object]:
+    by = {
+        "anyOf": [
+            {"enum": list(DIMENSIONS)},
+            TEXT | {"pattern": "^props[.]", "minLength": len(PROPS) + 1, "maxLength": len(PROPS) + 100},
+        ]
+    }
+    limit = {"type": "integer", "minimum": 1, "maximum": LIMIT_MAX, "default": LIMIT_DEFAULT}
+    return [
+        *SPAN,
+        report_parameter("interval", {"enum": list(get_args(Interval)), "default": "none"}, "One row per interval."),
+        report_parameter("by", by, "A dimension, or `props.<key>`: one row per value."),
+        report_parameter("event", TEXT, "Only events of this name."),
+        report_parameter("site", TEXT, "Only events of this site."),
+        report_parameter(
+            "filter", TEXT | {"pattern": _filter_pattern(), "examples": ["path==/a;country!=DE"]}, "Conditions."
+        ),
+        report_parameter("limit", limit, "How many values of `by`."),
+        report_parameter("bots", {"enum": list(get_args(Bots)), "default": "exclude"}, "Whether bots are counted."),
+        report_parameter(
+            "visitors",
+            {"enum": list(get_args(Visitors)), "default": "exact"},
+            "`none`: leave them out, which is faster.",
+        ),
+        parameter(
+            "format",
+            {"enum": list(encode.REPORT_FORMATS), "default": "json"},
+            "`csv` and `ndjson` contain the rows only.",
+        ),
+    ]
