@@ -109,9 +109,11 @@ def _site(text: str) -> str:
 
 
 def _add_retain(command: argparse.ArgumentParser) -> None:
-    command.add_argument("--dry-run", action="store_true", help="say what would be deleted and why, and change nothing")
     command.add_argument(
-        "--confirm", action="store_true", help="also what passes hold because it is most of what is kept"
+        "--dry-run", action="store_true", help="show what would be deleted and why, and change nothing"
+    )
+    command.add_argument(
+        "--confirm", action="store_true", help="also the deletions on hold, which would remove most of a kind"
     )
 
 
@@ -222,7 +224,7 @@ def _add_keeping(add: Add) -> None:
     rebuild_ = add("rebuild", "fold the retained log again and show what changed, day by day")
     rebuild_.add_argument("--dry-run", action="store_true", help="show what would change, and publish nothing")
 
-    _add_retain(add("retain", "delete what is past its retention now, and say what and why"))
+    _add_retain(add("retain", "delete what is past its retention now, and show what and why"))
 
     erase = add("erase", "erase one visitor from the log, the archive and the counters, for good")
     erase.add_argument("--visitor", metavar="ID", type=_visitor, required=True, help="the id, as events carry it")
