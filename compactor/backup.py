@@ -1,6 +1,6 @@
 """`foldlog backup DEST`: a consistent copy of a data directory, made of hard links.
 
-It holds every event that was acknowledged before it started: the writers seal first.
+It contains every event that was acknowledged before it started: the writers seal first.
 Everything else happens under the compactor's lock, so that the snapshot, its parts and
 the log match. Linked files are only ever replaced or deleted, never written to (P4,
 P5), so later changes of the data directory do not affect the backup.
@@ -70,8 +70,8 @@ class BackupRefused(UsageError):
 
 
 class Backup(NamedTuple):
-    """What a backup holds. `bytes` are those of its files, whose disk space is shared
-    with the data directory.
+    """What a backup contains. `bytes` are those of its files, whose disk space is
+    shared with the data directory.
     """
 
     path: Path
@@ -124,12 +124,12 @@ def _other_file_system(data: DataDirectory, destination: Path) -> BackupRefused:
 
 
 def _check_erasures(data: DataDirectory) -> None:
-    """Raises BackupRefused during an erasure: the log may still hold a visitor whom the
-    snapshot does not count any more.
+    """Raises BackupRefused during an erasure: the log may still contain a visitor whom
+    the snapshot does not count any more.
     """
     if any(progress_of(data, request.request)[0] for request in pending_requests(data)):
         message = (
-            "a visitor is being erased, and the backup might still hold some of their events; wait until `foldlog status` "
+            "a visitor is being erased, and the backup might still contain some of their events; wait until `foldlog status` "
             "shows no erasure as pending (`erasures_pending` is 0 in its JSON), then run this again"
         )
         raise BackupRefused("erasing", data.private, message)

@@ -1,10 +1,10 @@
 """Requests to erase one visitor, and the record of what was erased.
 compactor/erasure/rewrite.py carries them out.
 
-A request is a file in private/. It exists until no file of the data directory holds the
-visitor, so a crash delays an erasure but never loses it. erasures.ndjson gets one line
-when an erasure starts and one when it is completed, with counts and hashes of files.
-Neither record contains the visitor id or its hash; a hash could be brute-forced.
+A request is a file in private/. It exists until no file of the data directory contains
+the visitor, so a crash delays an erasure but never loses it. erasures.ndjson gets one
+line when an erasure starts and one when it is completed, with counts and hashes of
+files. Neither record contains the visitor id or its hash; a hash could be brute-forced.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ class ErasureRequest(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class FileDigest(msgspec.Struct, frozen=True):
-    """A file that held the visitor, or its replacement.
+    """A file that contained the visitor, or its replacement.
 
     `file` is relative to the data directory. `sha256` is in hex; for a compressed
     segment it is that of its lines.
@@ -49,7 +49,7 @@ class FileDigest(msgspec.Struct, frozen=True):
 
 
 class ErasureStarted(msgspec.Struct, frozen=True, tag="begun", tag_field="state"):
-    """What held the visitor when an erasure started.
+    """What contained the visitor when an erasure started.
 
     `events`: counted events, on `days` days. `lines`: lines of sealed segments,
     including duplicates and lines that were never counted. `quarantined`: bad lines in
@@ -76,8 +76,8 @@ class ErasureStarted(msgspec.Struct, frozen=True, tag="begun", tag_field="state"
 
 
 class ErasureCompleted(msgspec.Struct, frozen=True, tag="done", tag_field="state"):
-    """The end of an erasure: `files` replace those that held the visitor. `generation`
-    is the first snapshot without the visitor.
+    """The end of an erasure: `files` replace those that contained the visitor.
+    `generation` is the first snapshot without the visitor.
     """
 
     request: str
@@ -123,7 +123,7 @@ def is_done(data: DataDirectory, request: ErasureRequest) -> bool:
 
 
 def delete_request(data: DataDirectory, request: ErasureRequest) -> None:
-    """Delete a completed request, the last file that held the visitor."""
+    """Delete a completed request, the last file that contained the visitor."""
     remove([data.erasure_request(request.request)])
 
 

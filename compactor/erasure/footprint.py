@@ -1,5 +1,5 @@
 """The footprint of a visitor: which lines of the log, days of the archive and files of
-quarantine/ hold the id. Read-only.
+quarantine/ contain the id. Read-only.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ _SAMPLE_BYTES = 1 << 12
 
 @dataclass
 class VisitorFootprint:
-    """What holds a visitor.
+    """What contains a visitor.
 
     `days`: events by UTC day of the archive; `segments`: lines by folded segment;
     `quarantine`: records by file of quarantine/; `unfolded`: lines that are not folded
@@ -113,7 +113,7 @@ def _match_lines(path: Path, visitor: VisitorFilter) -> Iterator[LineMatch]:
 
 
 def _may_contain(path: Path, prefilter: bytes) -> bool:
-    """Whether the bytes occur anywhere in a file. Most segments hold nothing of a
+    """Whether the bytes occur anywhere in a file. Most segments have nothing of a
     visitor, and need no decoding.
     """
     end = b""
@@ -141,7 +141,7 @@ def _search_segment(segment: Segment, visitor: VisitorFilter, found: VisitorFoot
 
 
 def _unfolded_files(data: DataDirectory, snapshot: Snapshot) -> list[Path]:
-    """All files of the log that hold lines, except folded segments."""
+    """All files of the log that contain lines, except folded segments."""
     names = ((path, parse_segment(path.name)) for path in list_files(data.log) if not parse_checksum(path.name))
     return [path for path, name in names if (name is None or not snapshot.has_folded(name)) and path.is_file()]
 
@@ -156,7 +156,7 @@ def _received_in(paths: Iterable[Path], visitor: VisitorFilter) -> Iterator[tupl
 
 def _is_opaque(path: Path) -> bool:
     """Whether a file is no text: it may be compressed in a format that Foldlog does not
-    read, and hold any visitor.
+    read, and contain any visitor.
     """
     try:
         with open_segment(path) as file:
@@ -212,7 +212,7 @@ def _search_quarantine(
 
 
 def _count_records(database: duckdb.DuckDBPyConnection, path: Path, visitor: VisitorFilter) -> int:
-    """How many records of a file in quarantine/ hold the visitor. Raises OSError and
+    """How many records of a file in quarantine/ contain the visitor. Raises OSError and
     duckdb.Error.
     """
     if path.suffix != ".parquet":
@@ -220,7 +220,7 @@ def _count_records(database: duckdb.DuckDBPyConnection, path: Path, visitor: Vis
     source = f"read_parquet({sql_list([path])})"
     columns = [name for (name, *_) in database.execute(f"DESCRIBE FROM {source}").fetchall()]
     if "visitor" not in columns:
-        return 0  # counters hold no visitor ids
+        return 0  # counters contain no visitor ids
     # hash() reads every column, so that a damaged file raises instead of counting 0.
     sql = f"SELECT count(hash(p)) FROM {source} p WHERE visitor = $visitor"
     return one_number(database, sql, {"visitor": visitor.visitor})

@@ -1,5 +1,5 @@
 """Erasing one visitor: archive → counters → snapshot → log → quarantine, until no file
-holds the id.
+contains the id.
 
 The snapshot is committed first: from then on no report counts the visitor. Then older
 snapshots and the parts that only they reference are deleted, and each segment that held
@@ -106,7 +106,7 @@ def _erase(
     visitor = VisitorFilter(request.visitor, request.site)
     unfolded = {path for path, at in received_unfolded(data, load_snapshot(data), visitor) if at <= request.asked_at}
     if unfolded:
-        reason = f"{min(unfolded)} holds the visitor and is not folded yet"
+        reason = f"{min(unfolded)} contains the visitor and is not folded yet"
         log.warning("erasure_pending", request=request.request, reason=reason, action="nothing: each pass retries")
         return
     with pass_context(data, settings, log, lock, now_ms) as context:
@@ -133,7 +133,7 @@ def _erase(
 def _remove_from_archive(
     context: PassContext, before: Snapshot, found: VisitorFootprint, visitor: VisitorFilter
 ) -> Snapshot:
-    """The next generation, whose days do not hold the visitor; `before` if none
+    """The next generation, whose days do not contain the visitor; `before` if none
     does.
     """
     if not found.days:
@@ -144,7 +144,7 @@ def _remove_from_archive(
         old = days.pop(day)
         new = rewrite_day(context, day, old, "others", before.generation + 1)
         # The archive of an expired day is incomplete, so its counters cannot be
-        # recounted. They hold no visitor id, and are kept.
+        # recounted. They contain no visitor id, and are kept.
         if old.expired:
             new = msgspec.structs.replace(old, archive=new.archive)
         if new.archive or new.counters:
@@ -255,7 +255,7 @@ def _record_start(
 
 
 def _record_completion(data: DataDirectory, started: ErasureStarted, current: Snapshot, now_ms: int) -> None:
-    """Record the replacements of the files that held the visitor, once."""
+    """Record the replacements of the files that contained the visitor, once."""
     _, completed = progress_of(data, started.request)
     if completed is not None:
         return

@@ -72,7 +72,7 @@ class VisitorFilter(NamedTuple):
         return LineMatch(matches=is_requested, other_site=not is_requested, received=event.get("received"))
 
     def matches_record(self, record: bytes) -> bool:
-        """Whether a record of quarantine/ holds the visitor, in plain text or in the
+        """Whether a record of quarantine/ contains the visitor, in plain text or in the
         bad line that it keeps as base64.
         """
         with suppress(msgspec.DecodeError, UnicodeDecodeError, KeyError, TypeError, ValueError):

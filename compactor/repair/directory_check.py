@@ -3,8 +3,8 @@ compactor starts.
 
 A copy of a running directory takes one folder after the other while passes run. Its
 snapshot may reference parts that were written after the parts were copied, or deleted
-before. Beside them lie unreferenced parts, which may hold the same events, or events of
-segments that are not in the copy. Nothing is deleted there until an operator runs
+before. Beside them lie unreferenced parts, which may contain the same events, or events
+of segments that are not in the copy. Nothing is deleted there until an operator runs
 `foldlog rebuild`.
 """
 
@@ -117,7 +117,7 @@ def lossless_fallback(data: DataDirectory, current: Snapshot) -> Snapshot | None
     """The newest kept snapshot whose parts are all present, if the log still has every
     segment that only the current one has folded; otherwise None.
 
-    Also None if it may hold a visitor who was erased since: an operator must know
+    Also None if it may contain a visitor who was erased since: an operator must know
     (`rebuild` warns).
     """
     for kept in kept_snapshots(data):
@@ -132,7 +132,7 @@ def lossless_fallback(data: DataDirectory, current: Snapshot) -> Snapshot | None
 
 def erased_since(data: DataDirectory, generation: int) -> list[str]:
     """The times (RFC 3339, in order) of erasures whose visitor a part of this
-    generation may still hold.
+    generation may still contain.
 
     An erasure that is not completed, as a copy may have it, counts with the time of its
     request: which parts it has replaced is unknown.

@@ -90,7 +90,7 @@ def check_later_parts(data: DataDirectory, snapshot: Snapshot) -> Iterator[Verif
 
 
 def check_erasures(data: DataDirectory) -> Iterator[VerifyFinding]:
-    """No erasure is unfinished: the log might still hold a visitor whom the snapshot
+    """No erasure is unfinished: the log might still contain a visitor whom the snapshot
     does not count any more.
     """
     for request in pending_requests(data):

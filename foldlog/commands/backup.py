@@ -26,8 +26,8 @@ def run(given: argparse.Namespace, _settings: Settings, data: DataDirectory, log
 
 
 def show(console: Console, made: Backup, leftovers: Sequence[Path]) -> None:
-    """What the backup holds, and the command that checks it. Lines are not wrapped, so
-    that the commands can be copied.
+    """What the backup contains, and the command that checks it. Lines are not wrapped,
+    so that the commands can be copied.
     """
     files = f"{made.segments:,} segments and {made.parts:,} parts, {size(made.bytes)} in all"
     line(console, f"{made.path} holds generation {made.generation:,}: {files}, shared with the data directory")

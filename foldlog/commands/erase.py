@@ -44,7 +44,7 @@ def run(given: argparse.Namespace, settings: Settings, data: DataDirectory, log:
         raise TemporaryFailure(f"{error}. {pending}") from None
     started, completed = progress_of(data, request.request)
     if started is None or completed is None:
-        raise TemporaryFailure("an active segment holds the visitor; the next pass after it is sealed erases them")
+        raise TemporaryFailure("an active segment contains the visitor; the next pass after it is sealed erases them")
     show_erased(Console(), started, completed)
     return SUCCESS
 
@@ -64,7 +64,7 @@ def show_erased(console: Console, started: ErasureStarted, completed: ErasureCom
     sums = (started.events, started.days, started.lines, started.segments, started.quarantined)
     console.print(plain(f"erased {_summary(*sums)}; generation {completed.generation:,}"))
     _show_not_erased(console, started.other_sites, started.mentions, started.unreadable)
-    console.print("Backups and exports that were made before still hold the visitor.")
+    console.print("Backups and exports that were made before still contain the visitor.")
 
 
 def _summary(events: int, days: int, lines: int, segments: int, quarantined: int) -> str:
