@@ -52,11 +52,11 @@ GOOD: dict[str, tuple[str, str, object]] = {
 
 
 @pytest.mark.parametrize(("name", "text", "expected"), GOOD.values(), ids=GOOD)
-def test_value_is_understood(name: str, text: str, expected: object) -> None:
+def test_value_is_parsed(name: str, text: str, expected: object) -> None:
     assert getattr(load({f"FOLDLOG_{name}": text}), name.lower()) == expected
 
 
-# A setting, a value that it does not take, and a word of what it does take.
+# A setting, a value that it does not accept, and a word of what it accepts.
 BAD = {
     "listen without a port": ("LISTEN", "127.0.0.1", "host:port"),
     "listen without a host": ("LISTEN", ":8080", "host:port"),
@@ -106,14 +106,14 @@ BAD = {
 
 
 @pytest.mark.parametrize(("name", "text", "takes"), BAD.values(), ids=BAD)
-def test_bad_value_names_the_setting_and_what_it_takes(name: str, text: str, takes: str) -> None:
+def test_invalid_value_is_reported_with_its_setting_and_the_accepted_values(name: str, text: str, takes: str) -> None:
     with pytest.raises(SettingsError) as caught:
         load({f"FOLDLOG_{name}": text})
     assert str(caught.value).startswith(f"FOLDLOG_{name} takes ")
     assert takes in str(caught.value)
 
 
-def test_every_setting_is_known_from_both_sides(tmp_path: Path) -> None:
+def test_every_setting_may_be_in_environment_and_file(tmp_path: Path) -> None:
     assert load({}) == Settings()
     for field in dataclasses.fields(Settings):
         default = getattr(Settings(), field.name)
@@ -143,12 +143,12 @@ def test_settings_cannot_be_changed_once_read() -> None:
         Settings().workers = 2  # type: ignore[misc]
 
 
-def test_unknown_setting_is_heard() -> None:
+def test_unknown_setting_is_rejected() -> None:
     with pytest.raises(SettingsError, match="FOLDLOG_WORKER is not a setting"):
         load({"FOLDLOG_WORKER": "2"})
 
 
-def test_environment_of_others_is_left_alone() -> None:
+def test_variables_without_the_prefix_are_ignored() -> None:
     assert load({"WORKERS": "9", "foldlog_workers": "9", "MY_FOLDLOG_WORKERS": "9"}) == Settings()
 
 
@@ -158,7 +158,7 @@ def write(directory: Path, content: str | bytes) -> Path:
     return path
 
 
-def test_file_sets_and_environment_wins(tmp_path: Path) -> None:
+def test_environment_overrides_the_file(tmp_path: Path) -> None:
     path = write(tmp_path, 'workers = 2\nsites = ["a.example", "b.example"]\nhonor_dnt = false\nfold_interval = "5m"\n')
     found = load({"FOLDLOG_WORKERS": "3"}, path)
     assert (found.workers, found.sites, found.honor_dnt, found.fold_interval) == (
@@ -169,7 +169,7 @@ def test_file_sets_and_environment_wins(tmp_path: Path) -> None:
     )
 
 
-def test_file_may_be_named_in_the_environment(tmp_path: Path) -> None:
+def test_path_of_the_file_may_be_in_the_environment(tmp_path: Path) -> None:
     assert load({"FOLDLOG_CONFIG": str(write(tmp_path, "workers = 2"))}).workers == 2
 
 
@@ -184,12 +184,12 @@ FILES: dict[str, tuple[str | bytes, str]] = {
 
 
 @pytest.mark.parametrize(("content", "message"), FILES.values(), ids=FILES)
-def test_bad_file_is_named(tmp_path: Path, content: str | bytes, message: str) -> None:
+def test_invalid_file_is_reported_with_its_path(tmp_path: Path, content: str | bytes, message: str) -> None:
     with pytest.raises(SettingsError, match=message):
         load({}, write(tmp_path, content))
 
 
-def test_missing_file_is_named(tmp_path: Path) -> None:
+def test_missing_file_is_reported_with_its_path(tmp_path: Path) -> None:
     with pytest.raises(SettingsError, match=r"missing\.toml"):
         load({"FOLDLOG_CONFIG": str(tmp_path / "missing.toml")})
 
@@ -204,7 +204,7 @@ DASHBOARDS = {
 
 
 @pytest.mark.parametrize(("listen", "expected"), DASHBOARDS.values(), ids=DASHBOARDS)
-def test_dashboard_can_be_opened_as_it_is_shown(listen: str, expected: str) -> None:
+def test_dashboard_has_an_address_that_a_browser_can_open(listen: str, expected: str) -> None:
     assert load({"FOLDLOG_LISTEN": listen}).dashboard == expected
 
 
@@ -219,7 +219,7 @@ def test_secret_is_not_shown_by_check_config(tmp_path: Path) -> None:
     assert SECRET not in done.stdout + done.stderr
 
 
-def test_secret_is_not_repeated_when_another_setting_is_bad(tmp_path: Path) -> None:
+def test_secret_is_not_in_the_message_about_another_setting(tmp_path: Path) -> None:
     environ = environment(tmp_path / "data", admin_token=SECRET, ingest_keys=f"{SECRET}-key", workers="many")
     done = run_foldlog(["check-config"], environ)
     assert done.returncode == 2
@@ -229,7 +229,7 @@ def test_secret_is_not_repeated_when_another_setting_is_bad(tmp_path: Path) -> N
 
 
 @pytest.mark.parametrize("name", ["admin_token", "ingest_keys"])
-def test_secret_of_a_misspelt_setting_is_not_repeated(name: str) -> None:
+def test_secret_of_a_misspelt_setting_is_not_in_the_message(name: str) -> None:
     with pytest.raises(SettingsError) as caught:
         load({f"FOLDLOG_{name.upper()}S": SECRET})
     assert SECRET not in str(caught.value)

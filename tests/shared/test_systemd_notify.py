@@ -38,7 +38,7 @@ def notifying(directory: Path, address: str, **settings: object) -> Iterator[tup
 
 
 @pytest.mark.long
-def test_serve_says_all_of_it(tmp_path: Path) -> None:
+def test_serve_reports_every_state(tmp_path: Path) -> None:
     with notifying(tmp_path, str(tmp_path / "notify"), workers=2, log_file=tmp_path / "messages") as (server, listener):
         ready = listener.until("READY=1")
         messages = (tmp_path / "messages").read_text()
@@ -47,10 +47,10 @@ def test_serve_says_all_of_it(tmp_path: Path) -> None:
         for _ in range(3):
             listener.until("WATCHDOG=1")
 
-        assert not told_of(server.running.pid) - {"NOTIFY_SOCKET", "WATCHDOG_USEC"}
+        assert not inherited_variables(server.running.pid) - {"NOTIFY_SOCKET", "WATCHDOG_USEC"}
         for line in messages.splitlines():
             if child := re.search(r'"child":"[^"]+","pid":(\d+)', line):
-                assert told_of(int(child[1])) == set()
+                assert inherited_variables(int(child[1])) == set()
 
         listener.forget()
         server.running.send_signal(signal.SIGHUP)
@@ -63,8 +63,8 @@ def test_serve_says_all_of_it(tmp_path: Path) -> None:
         assert not [message for message in listener.heard if message.startswith("READY=1\nSTATUS")]
 
 
-def told_of(pid: int) -> set[str]:
-    """Which variables of this protocol a process was started with."""
+def inherited_variables(pid: int) -> set[str]:
+    """The variables of this protocol in the environment of a process."""
     names = {entry.partition(b"=")[0].decode() for entry in Path(f"/proc/{pid}/environ").read_bytes().split(b"\0")}
     return names & {"NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID", "LISTEN_FDS", "LISTEN_PID", "LISTEN_FDNAMES"}
 
@@ -84,7 +84,7 @@ def test_serve_is_not_ready_before_every_worker_is(tmp_path: Path) -> None:
 
 
 @pytest.mark.long
-def test_supervisor_that_stands_still_is_silent(tmp_path: Path) -> None:
+def test_stopped_supervisor_sends_no_heartbeat(tmp_path: Path) -> None:
     with notifying(tmp_path, str(tmp_path / "notify")) as (server, listener):
         listener.until("READY=1")
         os.kill(server.running.pid, signal.SIGSTOP)
@@ -105,9 +105,7 @@ ALONE = {
 
 @pytest.mark.long
 @pytest.mark.parametrize(("command", "ready"), ALONE.values(), ids=ALONE)
-def test_worker_and_compactor_speak_for_themselves_without_serve(
-    tmp_path: Path, command: list[str], ready: str
-) -> None:
+def test_worker_and_compactor_notify_systemd_without_serve(tmp_path: Path, command: list[str], ready: str) -> None:
     address = f"@foldlog-test-{os.getpid()}-{command[0]}"  # in the abstract namespace, which systemd may use, too
     server = Server(tmp_path)  # for its port
     environ = server.environ | FAST | {"NOTIFY_SOCKET": address}
@@ -131,8 +129,8 @@ def test_worker_and_compactor_speak_for_themselves_without_serve(
 
 
 @pytest.mark.long
-def test_compactor_shows_life_during_a_long_pass(tmp_path: Path) -> None:
-    """The pass stands still in a thread of its own, as it does on a slow disk."""
+def test_compactor_sends_heartbeats_during_a_long_pass(tmp_path: Path) -> None:
+    """The pass blocks in a thread of its own, as on a slow disk."""
     address, held, begun = str(tmp_path / "notify"), tmp_path / "held", tmp_path / "begun"
     held.touch()
     code = f"""
@@ -161,8 +159,8 @@ compactor.process.Compactor.run = stand_still
 
 
 STUCK = {"stands still": signal.SIGSTOP, "turns in a circle": signal.SIGUSR2}
-# A handler runs in the main thread, which is the one of the event loop; this one does
-# not end.
+# Signal handlers run in the main thread, which runs the event loop; this one never
+# returns.
 CIRCLE = """
 def circle(*_):
     while True: pass
@@ -173,7 +171,7 @@ signal.signal(signal.SIGUSR2, circle)
 @pytest.mark.long
 @pytest.mark.crash
 @pytest.mark.parametrize("number", STUCK.values(), ids=STUCK)
-def test_worker_that_is_stuck_is_replaced_and_loses_nothing(tmp_path: Path, number: signal.Signals) -> None:
+def test_stuck_worker_is_replaced_and_loses_nothing(tmp_path: Path, number: signal.Signals) -> None:
     server = Server(tmp_path, workers=2, worker_timeout=2)
     server.environ |= mischief(tmp_path / "mischief", "ingest", CIRCLE)
     with server:
@@ -194,9 +192,9 @@ def test_worker_that_is_stuck_is_replaced_and_loses_nothing(tmp_path: Path, numb
 
 @pytest.mark.long
 @pytest.mark.crash
-def test_compactor_that_is_stuck_is_replaced(tmp_path: Path) -> None:
+def test_stuck_compactor_is_replaced(tmp_path: Path) -> None:
     with Server(tmp_path, worker_timeout=2) as server:
-        server.fold()  # it is past its start, which may take longer
+        server.fold()  # the start, which may take longer, is over
         pid = server.child("compact")
         os.kill(pid, signal.SIGSTOP)
         until(lambda: server.child("compact") != pid, server.stderr)
@@ -206,7 +204,7 @@ def test_compactor_that_is_stuck_is_replaced(tmp_path: Path) -> None:
 
 
 @pytest.mark.long
-def test_slow_disk_is_no_stuck_worker(tmp_path: Path) -> None:
+def test_worker_with_a_slow_disk_is_not_replaced(tmp_path: Path) -> None:
     """Each sync takes twice as long as a worker may be silent: the event loop does not
     wait for it.
     """
@@ -221,7 +219,7 @@ def test_slow_disk_is_no_stuck_worker(tmp_path: Path) -> None:
 
 
 @pytest.mark.long
-def test_what_everybody_slept_through_is_nobodys_silence(tmp_path: Path) -> None:
+def test_suspended_host_replaces_no_child(tmp_path: Path) -> None:
     """A machine that was suspended: supervisor and children stand still together, for
     longer than a child may be silent.
     """
@@ -235,7 +233,7 @@ def test_what_everybody_slept_through_is_nobodys_silence(tmp_path: Path) -> None
         assert '"child_stuck"' not in server.stderr() and '"child_exited"' not in server.stderr()
 
 
-def test_child_says_itself_that_it_is_ready() -> None:
+def test_child_reports_that_it_is_ready() -> None:
 
     child = Child("a", [sys.executable, "-c", "import time; time.sleep(60)"])
     child.start(SilentLog())
@@ -265,7 +263,7 @@ NOT_FOR_US = {
 
 
 @pytest.mark.parametrize("environ", NOT_FOR_US.values(), ids=NOT_FOR_US)
-def test_nobody_is_told_who_does_not_listen(environ: dict[str, str]) -> None:
+def test_nothing_is_sent_without_a_socket(environ: dict[str, str]) -> None:
     given = environ | {"OTHER": "kept", "WATCHDOG_USEC": "1000000"}
     notifier = from_environment(given, os.getpid())
     notifier.ready("here")
@@ -277,7 +275,7 @@ def test_nobody_is_told_who_does_not_listen(environ: dict[str, str]) -> None:
 @pytest.mark.parametrize(
     ("pid", "interval_s"), [("", 1.0), ("own", 1.0), ("1", 0.0)], ids=["anybody", "this process", "another"]
 )
-def test_watchdog_is_heeded_by_whom_it_is_meant_for(tmp_path: Path, pid: str, interval_s: float) -> None:
+def test_watchdog_applies_to_the_process_with_its_pid(tmp_path: Path, pid: str, interval_s: float) -> None:
     with listening(str(tmp_path / "notify")) as listener:
         notifier = from_environment(
             {"NOTIFY_SOCKET": str(tmp_path / "notify"), "WATCHDOG_PID": pid.replace("own", str(os.getpid())), **FAST},
@@ -292,7 +290,7 @@ def test_watchdog_is_heeded_by_whom_it_is_meant_for(tmp_path: Path, pid: str, in
         notifier._peer.close()
 
 
-def test_full_queue_of_the_other_side_holds_nobody_up(tmp_path: Path) -> None:
+def test_full_queue_of_the_parent_blocks_nothing(tmp_path: Path) -> None:
     with listening(str(tmp_path / "notify")):
         notifier = from_environment({"NOTIFY_SOCKET": str(tmp_path / "notify"), "WATCHDOG_USEC": "1"}, os.getpid())
         started = time.monotonic()

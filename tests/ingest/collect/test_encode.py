@@ -5,10 +5,8 @@ is seen, any terminal survives it.
 from __future__ import annotations
 
 import json
-import re
 import zlib
 from copy import copy
-from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -20,7 +18,6 @@ from ingest.collect.encode import RequestFields, encode_events
 from ingest.collect.event import Event, Property
 from ingest.collect.validate import is_id
 from shared.control_chars import CONTROL_CHARS
-from shared.event_ids import make_event_ids
 from shared.schema import LINE_COLUMNS
 from shared.segments.line import LINE_MAX_BYTES, DataFromNewerVersion, append_crc, line_error, scan_lines
 from shared.timestamps import epoch_ms
@@ -232,14 +229,6 @@ def test_largest_event_that_is_accepted_fits_into_a_line() -> None:
         Event(name="x", url="https://e.example/" + "\x7f" * 900, props=props), replace(PAGE, ua="\x7f" * 500)
     )
     assert len(line) < LINE_MAX_BYTES
-
-
-def test_server_ids_are_unique_ordered_by_time_and_ids_by_the_rule() -> None:
-    made = [make_event_ids(500, RECEIVED_MS + later) for later in range(20)]
-    ids = [id_ for group in made for id_ in group]
-    assert len(set(ids)) == len(ids)
-    assert all(re.fullmatch(r"[A-Za-z0-9_-]{8,64}", id_) for id_ in ids)
-    assert all(max(before) < min(after) for before, after in pairwise(made))
 
 
 def test_server_makes_ids_only_for_events_that_bring_none() -> None:

@@ -1,6 +1,4 @@
-"""Compressed segments: whoever reads the log reads them as the lines that were sealed,
-in bounded memory.
-"""
+"""Compressed segments: readers get the lines that were sealed, in bounded memory."""
 
 from __future__ import annotations
 
@@ -37,9 +35,8 @@ LINES = b"".join(b'{"v":1,"id":"event-%05d"}\n' % number for number in range(20_
 
 
 HALF = len(LINES) // 2
-SKIPPED = b"\x50\x2a\x4d\x18\x04\0\0\0mark"  # a frame that readers pass over; pzstd writes such
-# What may be behind a name: how it is compressed does not matter, as long as its own
-# command can inflate it.
+SKIPPED = b"\x50\x2a\x4d\x18\x04\0\0\0mark"  # a skippable frame, as pzstd writes
+# Every form that the command for the suffix can decompress.
 FORMS: dict[str, tuple[str, bytes]] = {
     "plain": ("", LINES),
     "gzip": (".gz", gzip.compress(LINES)),
@@ -53,7 +50,7 @@ FORMS: dict[str, tuple[str, bytes]] = {
 
 
 @pytest.mark.parametrize(("suffix", "content"), FORMS.values(), ids=FORMS)
-def test_compressed_file_is_read_as_what_it_holds(tmp_path: Path, suffix: str, content: bytes) -> None:
+def test_compressed_file_is_read_as_its_content(tmp_path: Path, suffix: str, content: bytes) -> None:
     path = tmp_path / f"20261122T120000Z-0-0000000001.ndjson{suffix}"
     path.write_bytes(content)
     assert b"".join(decompressed_blocks(path, 1 << 20)) == LINES
@@ -64,7 +61,7 @@ def test_compressed_file_is_read_as_what_it_holds(tmp_path: Path, suffix: str, c
 
 
 @pytest.mark.parametrize("suffix", ["", *COMPRESSED_SUFFIXES])
-def test_what_is_written_is_read_again_and_the_same_each_time(tmp_path: Path, suffix: str) -> None:
+def test_written_content_is_read_back_and_files_are_equal(tmp_path: Path, suffix: str) -> None:
     files = [tmp_path / f"{number}.ndjson{suffix}" for number in range(2)]
     for path in files:
         with compressing(path, suffix, len(LINES)) as write:
@@ -76,7 +73,7 @@ def test_what_is_written_is_read_again_and_the_same_each_time(tmp_path: Path, su
 
 
 @pytest.mark.parametrize("suffix", COMPRESSED_SUFFIXES)
-def test_writing_that_fails_says_so_and_no_file_is_written_over(tmp_path: Path, suffix: str) -> None:
+def test_failed_writing_raises_and_no_file_is_overwritten(tmp_path: Path, suffix: str) -> None:
     with pytest.raises(ZeroDivisionError), compressing(tmp_path / "x", suffix) as write:
         write(LINES[:100])
         raise ZeroDivisionError
@@ -84,7 +81,7 @@ def test_writing_that_fails_says_so_and_no_file_is_written_over(tmp_path: Path, 
         pass
 
 
-def test_zstd_with_a_window_that_takes_too_much_memory_is_refused(tmp_path: Path) -> None:
+def test_zstd_with_a_window_above_the_limit_is_rejected(tmp_path: Path) -> None:
     path = tmp_path / "20261122T120000Z-0-0000000001.ndjson.zst"
     wide = zstandard.ZstdCompressionParameters(window_log=28)
     compressor = zstandard.ZstdCompressor(compression_params=wide).compressobj()
@@ -95,18 +92,18 @@ def test_zstd_with_a_window_that_takes_too_much_memory_is_refused(tmp_path: Path
 
 
 @pytest.mark.parametrize("suffix", COMPRESSED_SUFFIXES)
-def test_bomb_is_inflated_in_little_memory(tmp_path: Path, suffix: str) -> None:
+def test_bomb_is_decompressed_in_bounded_memory(tmp_path: Path, suffix: str) -> None:
     path = tmp_path / f"20261122T120000Z-0-0000000001.ndjson{suffix}"
     with compressing(path, suffix) as write:
         for _ in range(512):
             write(bytes(1 << 20))
     tracemalloc.start()
     try:
-        held = sum(len(block) for block in decompressed_blocks(path, 1 << 20))
+        length = sum(len(block) for block in decompressed_blocks(path, 1 << 20))
         _, peak = tracemalloc.get_traced_memory()
     finally:
         tracemalloc.stop()
-    assert held == 512 << 20
+    assert length == 512 << 20
     assert peak < 100 << 20
 
 
@@ -130,9 +127,9 @@ def test_compressed_segment_is_folded_verified_rebuilt_and_tailed(
 
 
 @pytest.mark.parametrize("suffix", COMPRESSED_SUFFIXES)
-def test_segment_that_is_there_twice_is_read_once_and_plain(tmp_path: Path, suffix: str) -> None:
-    """Whoever compresses it was killed, or is at it: the compressed file may be cut
-    short.
+def test_segment_with_two_files_is_read_once_from_the_plain_one(tmp_path: Path, suffix: str) -> None:
+    """As during a compression, or after a killed one: the compressed file may be
+    incomplete.
     """
     data = data_directory(tmp_path)
     name = sealed(data, [line("event-1")])
@@ -158,7 +155,7 @@ def test_retention_deletes_compressed_segments_like_plain_ones(tmp_path: Path, s
     data = data_directory(tmp_path)
     found = packed(data, suffix, PACKS["gzip" if suffix == ".gz" else "zstd"][1], "event-1")
     later = int((found.name.sealed_at + timedelta(days=31)).timestamp() * 1000)
-    for days in (0, 1, 2, 3):  # every kept snapshot has to have folded it, and no step may be a jump of the clock
+    for days in (0, 1, 2, 3):  # every kept snapshot must have folded it, and no step may be a jump of the clock
         fold(data, later - (3 - days) * 86_400_000 // 2)
     assert not found.path.exists()
     assert not found.checksum.exists()

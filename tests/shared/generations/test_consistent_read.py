@@ -1,5 +1,5 @@
-"""Whoever reads without the lock while visitors are erased: the parts of the snapshot
-they began with may be gone.
+"""Readers without the lock while visitors are erased: the parts of their snapshot may
+be deleted.
 """
 
 from __future__ import annotations
@@ -37,8 +37,8 @@ def data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> DataDirectory:
 
 
 def erase_after_load(data: DataDirectory, monkeypatch: pytest.MonkeyPatch, times: int) -> None:
-    """Between a reader's look at the snapshot and its look at the parts a visitor is
-    erased, so many times.
+    """Erase a visitor after a reader loads the snapshot and before it reads the parts,
+    so many times.
     """
     left = list(range(times))
 
@@ -83,7 +83,7 @@ def test_dry_run_of_an_erasure_is_of_the_next_snapshot(
     assert "would erase 1 event on 1 day" in capfd.readouterr().out
 
 
-def test_who_never_gets_to_the_parts_is_told_to_try_again(
+def test_export_that_loses_its_parts_every_time_exits_with_try_again(
     data: DataDirectory, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
     erase_after_load(data, monkeypatch, 2 * consistent_read.TRIES)
@@ -116,7 +116,7 @@ def test_reader_process_that_never_gets_to_the_parts_says_so(
     assert (answer.code, "try again" in answer.detail) == ("report_failed", True)
 
 
-def test_stream_that_never_gets_to_the_parts_says_so(
+def test_stream_that_loses_its_parts_every_time_exits_with_its_code(
     data: DataDirectory, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
     erase_after_load(data, monkeypatch, 2 * consistent_read.TRIES)
@@ -125,7 +125,7 @@ def test_stream_that_never_gets_to_the_parts_says_so(
     assert "try again" in capfd.readouterr().err
 
 
-def test_parts_that_an_erasure_took_away_are_not_missing(data: DataDirectory) -> None:
+def test_parts_deleted_by_an_erasure_are_not_missing(data: DataDirectory) -> None:
     before = load_snapshot(data)
     create_request(data, "visitor-1", None)
     erase(data)
@@ -137,7 +137,7 @@ def test_parts_that_an_erasure_took_away_are_not_missing(data: DataDirectory) ->
 
 
 @pytest.mark.parametrize("command", ["rotate", "export"])
-def test_wrong_data_directory_is_not_taken_for_an_empty_one(tmp_path: Path, command: str) -> None:
+def test_wrong_data_directory_is_not_an_empty_one(tmp_path: Path, command: str) -> None:
     refused = run_foldlog([command], environment(tmp_path / "nowhere"))
     assert refused.returncode == 2
     assert "nowhere is no data directory of Foldlog" in refused.stderr

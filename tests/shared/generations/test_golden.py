@@ -1,5 +1,5 @@
-"""Data directories of every release are read by the code of today, to the same numbers,
-and go on from there.
+"""The current code reads data directories of every release with the same results, and
+continues them.
 """
 
 from __future__ import annotations
@@ -25,8 +25,8 @@ LATER = NOON + 8 * 3_600_000
 
 @pytest.fixture(params=GOLDEN, ids=lambda path: path.name.removesuffix(".tar.gz"))
 def golden(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
-    """A directory that holds what a release left as `data`, and `read.json`, what that
-    release read of it.
+    """A directory with `data` as a release left it, and `read.json`, the reports and
+    export of that release.
     """
     subprocess.run(["tar", "-xzf", request.param, "-C", tmp_path], check=True)  # noqa: S607  tarfile warns or not, by Python
     return tmp_path
@@ -36,7 +36,7 @@ def test_reports_and_export_are_the_same(golden: Path) -> None:
     assert read(DataDirectory(golden / "data")) == json.loads((golden / "read.json").read_text("utf-8"))
 
 
-def test_pass_goes_on_from_it(golden: Path) -> None:
+def test_pass_continues_it(golden: Path) -> None:
     data = DataDirectory(golden / "data")
     before = load_snapshot(data)
 

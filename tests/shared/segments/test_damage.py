@@ -1,9 +1,9 @@
 """Damage on disk: every bit and every byte of small files, through the functions that
-detect it; full passes over a sample.
+detect it, and complete passes over a sample.
 
-What is flipped or cut is either detected and said, or harmless; it never changes a
-number in silence, and costs no neighbour. The programme `python -m tests.faults.damage`
-does the same with a whole pass for each bit.
+Damage is detected and reported, or harmless. It never changes a number silently, and
+affects no other line or part. `python -m tests.faults.damage` does the same with a
+complete pass for each bit.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ def tmp_path() -> Iterator[Path]:
 
 
 def flips(content: bytes) -> Iterator[tuple[int, bytes]]:
-    """Each bit flipped, alone: its number, and the content with it."""
+    """The content with one bit flipped, for each bit, and the number of the bit."""
     for bit in range(8 * len(content)):
         flipped = bytearray(content)
         flipped[bit // 8] ^= 1 << bit % 8
@@ -60,14 +60,14 @@ def flips(content: bytes) -> Iterator[tuple[int, bytes]]:
 
 
 def cuts(content: bytes) -> Iterator[tuple[int, bytes]]:
-    """The content cut short at each byte, and zeroed from each byte on."""
+    """The content truncated at each byte, and zeroed from each byte on."""
     for length in range(len(content)):
         yield length, content[:length]
         yield length, content[:length] + bytes(len(content) - length)
 
 
 def generations(data: DataDirectory, count: int) -> None:
-    """As many passes, an event each: event-1 is in the first."""
+    """So many passes with an event each; event-1 is in the first."""
     for number in range(1, count + 1):
         sealed(data, [line(f"event-{number}")])
         fold(data)
@@ -75,7 +75,7 @@ def generations(data: DataDirectory, count: int) -> None:
 
 @pytest.fixture(scope="module")
 def folded() -> Iterator[DataDirectory]:
-    """Three passes. To be copied, not changed."""
+    """Three passes. Tests copy it and never change it."""
     with scratch_directory() as directory:
         data = data_directory(Path(directory))
         generations(data, 3)
@@ -119,7 +119,7 @@ def test_snapshot_without_sha256_of_an_older_foldlog_is_read_and_replaced(
     assert_verified(data)
 
 
-def test_snapshot_of_a_newer_foldlog_is_refused_though_kept_ones_are_whole(
+def test_snapshot_of_a_newer_foldlog_is_rejected_though_kept_ones_are_intact(
     folded: DataDirectory, tmp_path: Path
 ) -> None:
     data = copy_of(folded, tmp_path)
@@ -133,9 +133,7 @@ def test_snapshot_of_a_newer_foldlog_is_refused_though_kept_ones_are_whole(
 
 
 @pytest.mark.parametrize("damage", ["flipped", "empty", "gone"])
-def test_newest_whole_kept_snapshot_takes_the_place_of_a_damaged_one(
-    folded: DataDirectory, tmp_path: Path, damage: str
-) -> None:
+def test_newest_intact_kept_snapshot_replaces_a_damaged_one(folded: DataDirectory, tmp_path: Path, damage: str) -> None:
     data = copy_of(folded, tmp_path)
     damaged = break_snapshot(data.snapshot, damage)
     assert (load_snapshot(data).generation, ids(data)) == (2, ["event-1", "event-2"])
@@ -157,7 +155,7 @@ def test_newest_whole_kept_snapshot_takes_the_place_of_a_damaged_one(
 
 
 def break_snapshot(path: Path, damage: str) -> bytes:
-    """Damage a file in one of three ways; returns what is there then."""
+    """Damage a file in one of three ways. Returns its new content."""
     content = bytearray(path.read_bytes())
     content[content.index(b'"counted": ') + len(b'"counted": ')] ^= 1
     path.write_bytes(content if damage == "flipped" else b"")
@@ -167,7 +165,7 @@ def break_snapshot(path: Path, damage: str) -> bytes:
     return path.read_bytes()
 
 
-def test_damaged_kept_snapshots_are_passed_over(folded: DataDirectory, tmp_path: Path) -> None:
+def test_damaged_kept_snapshots_are_skipped(folded: DataDirectory, tmp_path: Path) -> None:
     data = copy_of(folded, tmp_path)
     break_snapshot(data.snapshot, "flipped")
     break_snapshot(data.kept_snapshot(2), "empty")
@@ -181,7 +179,7 @@ def test_damaged_kept_snapshots_are_passed_over(folded: DataDirectory, tmp_path:
 def test_no_generation_is_used_twice_and_no_part_of_a_lost_one_is_written_over(
     folded: DataDirectory, tmp_path: Path, damaged: tuple[int, ...]
 ) -> None:
-    """Somebody may be reading them: a report that began before."""
+    """A report that started earlier may be reading them."""
     data = copy_of(folded, tmp_path)
     lost = {path: path.read_bytes() for path in data.root.glob("*/*/g0000000003.parquet")}
     for generation in damaged:
@@ -203,7 +201,7 @@ def test_nothing_is_swept_beside_a_damaged_snapshot(folded: DataDirectory, tmp_p
     assert lost and all(path.exists() for path in lost)
 
 
-def test_nothing_is_begun_anew_when_no_snapshot_is_whole(folded: DataDirectory, tmp_path: Path) -> None:
+def test_nothing_changes_when_no_snapshot_is_intact(folded: DataDirectory, tmp_path: Path) -> None:
     data = copy_of(folded, tmp_path)
     for path in data.root.glob("snapshot*.json"):
         break_snapshot(path, "flipped")
@@ -220,7 +218,7 @@ def test_nothing_is_begun_anew_when_no_snapshot_is_whole(folded: DataDirectory, 
     assert missing.value.error == "is missing"
 
 
-def test_parts_of_a_killed_first_pass_do_not_ask_for_a_person(tmp_path: Path) -> None:
+def test_parts_of_a_killed_first_pass_need_no_operator(tmp_path: Path) -> None:
     data = data_directory(tmp_path)
     generations(data, 1)
     data.snapshot.unlink()
@@ -246,7 +244,7 @@ def test_damage_after_retention_loses_nothing(tmp_path: Path) -> None:
     generations(data, 2)
     newest = sealed_segments(data)[-1].name
     old = int(newest.sealed_at.timestamp() * 1000) + DAY_MS
-    fold(data, old)  # ahead of the passes before: the clock has to be steady for two days
+    fold(data, old)  # ahead of the earlier passes: the clock must be steady for two days
     for passes in range(4):
         fold(data, old + 2 * DAY_MS + passes, log_retention_days=1)
     break_snapshot(data.snapshot, "flipped")
@@ -257,7 +255,7 @@ def test_damage_after_retention_loses_nothing(tmp_path: Path) -> None:
 
 
 def flip(path: Path, bit: int | None = None) -> None:
-    """Flip one bit of a file, in the middle of it unless told."""
+    """Flip one bit of a file, by default in its middle."""
     content = bytearray(path.read_bytes())
     bit = 4 * len(content) if bit is None else bit
     content[bit // 8] ^= 1 << bit % 8
@@ -272,7 +270,7 @@ def rebuilt(data: DataDirectory, log: SilentLog, *, dry_run: bool = False) -> li
     return rebuild(data, Settings(data_dir=data.root), log, NOON, dry_run=dry_run)
 
 
-# A sealed segment: every bit of it, of its .sha256 and of its compressed form.
+# Each bit of a sealed segment, of its .sha256 and of its compressed form.
 
 LINES = [f"event-{number}" for number in range(1, 4)]
 
@@ -285,7 +283,7 @@ def segment(tmp_path: Path) -> tuple[DataDirectory, Segment]:
 
 
 def kept_by(data: DataDirectory, segment: Segment, scratch: Path) -> tuple[list[str], bool]:
-    """The ids that a fold would count of a segment, and whether it is said to be
+    """The ids of a segment that a fold counts, and whether it is reported as
     damaged.
     """
     checked = verify_segment(data, segment, scratch)
@@ -331,9 +329,9 @@ def test_every_flipped_bit_and_every_cut_of_a_checksum_costs_nothing(segment: tu
         assert ids_kept == LINES and (damaged or hash_is_whole), place
 
 
-# How each is compressed, and how many flips at most may go unnoticed: the time, the
-# system and the name in the head of a gzip file say nothing about its lines, nor does
-# whether a frame of zstd has a checksum.
+# By suffix: the compressor, and the largest number of flips that may be undetected. The
+# time, system and name in a gzip header do not affect the lines, nor does the flag of
+# zstd for a checksum.
 PACKED: dict[str, tuple[Callable[[bytes], bytes], int]] = {
     ".gz": (lambda plain: gzip.compress(plain, mtime=0), 100),
     ".zst": (zstandard.ZstdCompressor(write_checksum=True).compress, 20),
@@ -365,7 +363,7 @@ def test_every_flipped_bit_of_a_compressed_segment_is_detected_or_harmless(
 
 
 @pytest.mark.parametrize("suffix", PACKED)
-def test_cut_compressed_segment_gives_what_was_before_the_cut(
+def test_truncated_compressed_segment_gives_the_lines_before_the_end(
     segment: tuple[DataDirectory, Segment], suffix: str
 ) -> None:
     data, each = segment
@@ -381,12 +379,12 @@ def test_cut_compressed_segment_gives_what_was_before_the_cut(
     assert found == sorted(found) and found[-1] == len(LINES)
 
 
-# An active segment whose writer died: cut at every byte of a file of ten lines, and of
-# the last three of a longer one.
+# An abandoned active segment: truncated at each byte of ten lines, and of the last
+# three of a longer file.
 
 
 @pytest.mark.parametrize(("lines", "last"), [(10, 10), (40, 3)])
-def test_cut_active_segment_keeps_every_whole_line(tmp_path: Path, lines: int, last: int) -> None:
+def test_truncated_active_segment_keeps_every_complete_line(tmp_path: Path, lines: int, last: int) -> None:
     data = data_directory(tmp_path)
     name = sealed(data, [line(f"event-{number:02d}", visitor=None, ua=None) for number in range(lines)])
     content = (data.log / name.file).read_bytes()
@@ -426,7 +424,7 @@ def test_every_flipped_bit_and_every_cut_of_a_part_is_detected(
 
 
 def again(data: DataDirectory) -> None:
-    """A pass that reads the archive for repeats, and adds to the counters."""
+    """A pass that reads the archive for duplicates and adds to the counters."""
     sealed(data, [line("event-1"), line("event-7")])
     fold(data)
 
@@ -436,7 +434,7 @@ DAMAGED_PARTS = [("archive", 1), ("counters", 3)]
 
 @pytest.mark.parametrize(("kind", "generation"), DAMAGED_PARTS)
 @pytest.mark.parametrize("damage", [flip, Path.unlink])
-def test_pass_that_meets_a_damaged_part_publishes_nothing(
+def test_pass_that_reads_a_damaged_part_publishes_nothing(
     folded: DataDirectory, tmp_path: Path, kind: str, generation: int, damage: Callable[[Path], None]
 ) -> None:
     data = copy_of(folded, tmp_path)
@@ -456,7 +454,7 @@ def test_pass_that_meets_a_damaged_part_publishes_nothing(
 
 
 @pytest.mark.parametrize(("kind", "generation"), DAMAGED_PARTS)
-def test_rebuild_makes_a_damaged_part_again_of_the_log(
+def test_rebuild_restores_a_damaged_part_from_the_log(
     folded: DataDirectory, tmp_path: Path, kind: str, generation: int
 ) -> None:
     data = copy_of(folded, tmp_path)
@@ -476,7 +474,7 @@ def test_rebuild_makes_a_damaged_part_again_of_the_log(
     assert load_snapshot(data).totals.counted == 4
 
 
-def test_rebuild_says_what_no_retained_log_holds(folded: DataDirectory, tmp_path: Path) -> None:
+def test_rebuild_reports_events_that_the_retained_log_lacks(folded: DataDirectory, tmp_path: Path) -> None:
     data = copy_of(folded, tmp_path)
     for path in [path for path in data.log.iterdir() if path.stem.endswith("1")]:
         path.unlink()
@@ -489,7 +487,7 @@ def test_rebuild_says_what_no_retained_log_holds(folded: DataDirectory, tmp_path
     assert_verified(data)
 
 
-# What `foldlog verify` names.
+# The findings of `foldlog verify`.
 
 
 @pytest.mark.parametrize(
@@ -504,7 +502,7 @@ def test_rebuild_says_what_no_retained_log_holds(folded: DataDirectory, tmp_path
     ],
 )
 @pytest.mark.parametrize("damage", [flip, Path.unlink])
-def test_verify_names_the_file_and_what_to_do(
+def test_verify_reports_the_file_and_the_action(
     folded: DataDirectory,
     tmp_path: Path,
     name: str,
