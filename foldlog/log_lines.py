@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 
 import orjson
 
-from shared.control_chars import escape_control_chars
+from shared.control_chars import escape_control_chars, printable
 
 Message = Mapping[str, object]
 Encode = Callable[[Message], bytes]
@@ -36,9 +36,9 @@ def encode_json(message: Message) -> bytes:
 
 def encode_text(message: Message) -> bytes:
     """The message for a terminal: time, level, event, then the other fields."""
-    shown = {name: _printable(to_text(value)) for name, value in message.items()}
+    shown = {name: printable(to_text(value)) for name, value in message.items()}
     when, level, event = (shown.pop(name) for name in ("timestamp", "level", "event"))
-    fields = " ".join(f"{_printable(to_text(name))}={value}" for name, value in shown.items())
+    fields = " ".join(f"{printable(to_text(name))}={value}" for name, value in shown.items())
     return f"{when} {_COLOURS.get(level, '')}[{level:7}]{_RESET} {event:24} {fields}\n".encode()
 
 
@@ -59,7 +59,3 @@ def _encodable(value: object) -> object:
     except TypeError:
         return to_text(value)
     return value
-
-
-def _printable(text: str) -> str:
-    return "".join([char if char.isprintable() else f"\\u{ord(char):04x}" for char in text])

@@ -1,4 +1,4 @@
-"""What commands have in common on a terminal: tables, lines, progress.
+"""What commands share on a terminal: tables, lines, progress.
 
 Text from outside is printed as text, never as markup or control characters.
 """
@@ -14,19 +14,23 @@ from rich.progress import BarColumn, DownloadColumn, Progress, TimeRemainingColu
 from rich.table import Table
 from rich.text import Text
 
-PATIENCE_S = 1.0
+from shared.control_chars import printable
+
+SILENT_S = 1.0
 
 
 def plain(value: object) -> Text:
-    text = "" if value is None else f"{value:,}" if isinstance(value, int) else str(value)
-    return Text("".join(c if c.isprintable() else f"\\u{ord(c):04x}" for c in text))
+    """A value without markup: None is empty, integers are grouped by thousands."""
+    if value is None:
+        return Text("")
+    return Text(printable(f"{value:,}" if isinstance(value, int) else str(value)))
 
 
 def table(console: Console, columns: Sequence[tuple[str, bool]], rows: Sequence[Sequence[object]]) -> None:
-    """`columns` are names, and whether they hold numbers."""
+    """`columns` are names, and whether they contain numbers."""
     shown = Table(box=None, pad_edge=False)
-    for name, number in columns:
-        shown.add_column(name, justify="right" if number else "left", overflow="fold")
+    for name, is_number in columns:
+        shown.add_column(name, justify="right" if is_number else "left", overflow="fold")
     for row in rows:
         shown.add_row(*[plain(value) for value in row])
     console.print(shown)
@@ -37,28 +41,30 @@ def line(console: Console, text: str) -> None:
 
 
 def pairs(console: Console, rows: Iterable[tuple[str, str]]) -> None:
-    """What, and how much."""
+    """Names and values, without a header."""
     table(console, [("", False), ("", False)], list(rows))
 
 
 @contextmanager
-def steps(console: Console, doing: str = "checking") -> Iterator[Callable[[str], None]]:
-    """Show which step of long work is being done; silent where nobody looks."""
+def steps(console: Console, verb: str) -> Iterator[Callable[[str], None]]:
+    """Show which step of long work runs. Silent where the output is not a terminal."""
     if not console.is_terminal:
         yield lambda _step: None
         return
     with console.status("starting") as shown:
-        yield lambda step: shown.update(f"{doing} {step}")
+        yield lambda step: shown.update(f"{verb} {step}")
 
 
 @contextmanager
-def patience(console: Console, text: str) -> Iterator[Callable[[], None]]:
-    """Say what takes so long, once it has taken a second; silent where nobody looks."""
+def after_a_second(console: Console, text: str) -> Iterator[Callable[[], None]]:
+    """Show `text` once the work has taken a second. Silent where the output is not a
+    terminal.
+    """
     began = time.monotonic()
     shown = console.status(text)
 
     def progress() -> None:
-        if console.is_terminal and time.monotonic() - began > PATIENCE_S:
+        if console.is_terminal and time.monotonic() - began > SILENT_S:
             shown.start()
 
     try:
@@ -69,7 +75,9 @@ def patience(console: Console, text: str) -> Iterator[Callable[[], None]]:
 
 @contextmanager
 def bytes_done(console: Console, total: int) -> Iterator[Callable[[int], None]]:
-    """A progress bar over the bytes of a file; silent where nobody looks."""
+    """A progress bar over the bytes of a file. Silent where the output is not a
+    terminal.
+    """
     with Progress(
         BarColumn(),
         DownloadColumn(),

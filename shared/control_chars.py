@@ -23,3 +23,10 @@ def escape_control_chars(encoded: bytes) -> bytes:
 
 def _escape(match: re.Match[str]) -> str:
     return f"\\u{ord(match[0]):04x}"
+
+
+def printable(text: str) -> str:
+    """Text for a terminal: control and invisible characters become escapes."""
+    if text.isprintable():
+        return text
+    return "".join([char if char.isprintable() else f"\\u{ord(char):04x}" for char in text])

@@ -2,25 +2,21 @@
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
 from rich.console import Console
 
 from compactor.backup import Backup, backup, leftover_backups
+from foldlog.commands import Invocation
 from foldlog.preflight import require_data_dir
 from foldlog.quantities import size
 from foldlog.terminal import line
-from shared.disk.layout import DataDirectory
 from shared.exit_codes import SUCCESS
-from shared.log import Log
-from shared.settings import Settings
 
 
-def run(given: argparse.Namespace, _settings: Settings, data: DataDirectory, log: Log) -> int:
-    """Returns the exit code."""
-    made = backup(require_data_dir(data), Path(given.destination), log)
+def run(call: Invocation) -> int:
+    made = backup(require_data_dir(call.data), Path(call.options.destination), call.log)
     show(Console(), made, leftover_backups(made.path))
     return SUCCESS
 

@@ -2,25 +2,20 @@
 
 from __future__ import annotations
 
-import argparse
-
 from rich.console import Console
 
 from compactor.compress import Compressed, compress
+from foldlog.commands import Invocation
 from foldlog.preflight import require_data_dir
 from foldlog.quantities import size
 from foldlog.terminal import plain, steps
-from shared.disk.layout import DataDirectory
 from shared.exit_codes import SUCCESS
-from shared.log import Log
-from shared.settings import Settings
 from shared.timestamps import now_ms
 
 
-def run(given: argparse.Namespace, _settings: Settings, data: DataDirectory, _log: Log) -> int:
-    """Returns the exit code."""
+def run(call: Invocation) -> int:
     with steps(Console(stderr=True), "compressing") as progress:
-        done = compress(require_data_dir(data), given.method, given.older_than, now_ms(), progress)
+        done = compress(require_data_dir(call.data), call.options.method, call.options.older_than, now_ms(), progress)
     show(Console(soft_wrap=True), done)
     return SUCCESS
 

@@ -2,30 +2,26 @@
 
 from __future__ import annotations
 
-import argparse
 import sys
 import textwrap
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import orjson
 from rich.console import Console
 
+from foldlog.commands import Invocation
 from foldlog.doctor.examine import examine
-from foldlog.doctor.host_findings import Finding
+from foldlog.doctor.finding import Finding
 from foldlog.terminal import plain
-from shared.disk.layout import DataDirectory
 from shared.exit_codes import PROBLEMS, SUCCESS
-from shared.log import Log
-from shared.settings import Settings
 
-_LEVELS = {"ok": "", "warning": "yellow", "wrong": "bold red", "unknown": "dim"}
-_FOUND_AT = 25
+_STYLES = {"ok": "", "warning": "yellow", "wrong": "bold red", "unknown": "dim"}
+_TEXT_COLUMN = 25
 
 
-def run(given: argparse.Namespace, settings: Settings, data: DataDirectory, _log: Log) -> int:
-    """Returns the exit code."""
-    found = examine(data, settings)
-    if given.json:
+def run(call: Invocation) -> int:
+    found = examine(call.data, call.settings)
+    if call.options.json:
         findings = [finding._asdict() for finding in found]
         sys.stdout.buffer.write(orjson.dumps(findings, option=orjson.OPT_INDENT_2) + b"\n")
     else:
@@ -34,15 +30,22 @@ def run(given: argparse.Namespace, settings: Settings, data: DataDirectory, _log
 
 
 def show(console: Console, found: Sequence[Finding]) -> None:
-    """A line for each check, below it what to do; at the end how many are not well."""
+    """Each finding with what to do; at the end how many are wrong."""
     width = max(60, console.width) if console.is_terminal else 1 << 20
     for finding in found:
-        level = "WRONG" if finding.level == "wrong" else finding.level
-        texts = [finding.found, *([f"to do: {finding.do}"] if finding.do else [])]
-        lines = [line for text in texts for line in textwrap.wrap(text, width - _FOUND_AT, break_on_hyphens=False)]
-        for number, line in enumerate(lines):
-            head = f"{level:8} {finding.check:15} " if number == 0 else " " * _FOUND_AT
-            console.print(plain(head + line), style=_LEVELS[finding.level] if number == 0 else "", soft_wrap=True)
+        for number, line in enumerate(_lines(finding, width)):
+            style = _STYLES[finding.level] if number == 0 else ""
+            console.print(plain(line), style=style, soft_wrap=True)
     wrong, warnings = (sum(finding.level == level for finding in found) for level in ("wrong", "warning"))
-    said = f"{wrong} wrong, {warnings} to look at" if wrong or warnings else "nothing wrong"
-    console.print(plain(said), style="bold", soft_wrap=True)
+    total = f"{wrong} wrong, {warnings} warnings" if wrong or warnings else "nothing wrong"
+    console.print(plain(total), style="bold", soft_wrap=True)
+
+
+def _lines(finding: Finding, width: int) -> Iterator[str]:
+    texts = [finding.found, *([f"to do: {finding.do}"] if finding.do else [])]
+    level = "WRONG" if finding.level == "wrong" else finding.level
+    label = f"{level:8} {finding.check:15} "
+    for text in texts:
+        for line in textwrap.wrap(text, width - _TEXT_COLUMN, break_on_hyphens=False):
+            yield label + line
+            label = " " * _TEXT_COLUMN

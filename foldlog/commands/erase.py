@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Sequence
 
 from rich.console import Console
@@ -12,14 +11,12 @@ from compactor.erasure.rewrite import preview_erasure
 from compactor.erasure.visitor_filter import VisitorFilter
 from compactor.lock import CompactorBusy
 from compactor.process import erase_now
+from foldlog.commands import Invocation
 from foldlog.preflight import require_data_dir
 from foldlog.quantities import counted
 from foldlog.terminal import plain
-from shared.disk.layout import DataDirectory
 from shared.erasures import ErasureCompleted, ErasureStarted, create_request, progress_of
 from shared.exit_codes import SUCCESS, TemporaryFailure
-from shared.log import Log
-from shared.settings import Settings
 
 _NOT_ERASABLE = (
     "Not erased: events without a visitor id. They carry a hash made with a salt that is destroyed at midnight, so no one can "
@@ -28,21 +25,22 @@ _NOT_ERASABLE = (
 )
 
 
-def run(given: argparse.Namespace, settings: Settings, data: DataDirectory, log: Log) -> int:
-    """Returns the exit code."""
-    require_data_dir(data)
-    if given.dry_run:
-        show_preview(Console(), preview_erasure(data, settings, VisitorFilter(given.visitor, given.site)))
+def run(call: Invocation) -> int:
+    require_data_dir(call.data)
+    if call.options.dry_run:
+        show_preview(
+            Console(), preview_erasure(call.data, call.settings, VisitorFilter(call.options.visitor, call.options.site))
+        )
         return SUCCESS
-    request = create_request(data, given.visitor, given.site)
+    request = create_request(call.data, call.options.visitor, call.options.site)
     try:
-        erase_now(data, settings, log)
+        erase_now(call.data, call.settings, call.log)
     except CompactorBusy as error:
         pending = (
             "The request is recorded, and the next pass carries it out: `foldlog status` shows whether it is pending"
         )
         raise TemporaryFailure(f"{error}. {pending}") from None
-    started, completed = progress_of(data, request.request)
+    started, completed = progress_of(call.data, request.request)
     if started is None or completed is None:
         raise TemporaryFailure("an active segment contains the visitor; the next pass after it is sealed erases them")
     show_erased(Console(), started, completed)

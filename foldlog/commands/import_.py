@@ -2,31 +2,28 @@
 
 from __future__ import annotations
 
-import argparse
 from pathlib import Path
 
 from rich.console import Console
 
+from foldlog.commands import Invocation
 from foldlog.importers.combined import import_combined
 from foldlog.preflight import ensure_data_dir
 from foldlog.terminal import bytes_done
-from shared.disk.layout import DataDirectory
 from shared.exit_codes import SUCCESS
-from shared.log import Log
-from shared.settings import Settings, SettingsError
+from shared.settings import SettingsError
 
 
-def run(given: argparse.Namespace, settings: Settings, data: DataDirectory, log: Log) -> int:
-    """Returns the exit code."""
-    site = given.site or (settings.sites[0] if settings.sites else None)
+def run(call: Invocation) -> int:
+    site = call.options.site or next(iter(call.settings.sites), None)
     if site is None:
-        raise SettingsError("the log does not say which site it is from: give --site example.com")
-    file = Path(given.file)
+        raise SettingsError("an access log does not contain its site: add --site example.com")
+    file = Path(call.options.file)
     if not file.is_file():
         raise SettingsError(f"there is no file {file}")
-    ensure_data_dir(data)
+    ensure_data_dir(call.data)
     with bytes_done(Console(stderr=True), file.stat().st_size) as progress:
-        done = import_combined(file, site, data, settings, log, progress)
-    left_out = f"{done.skipped} other requests, {done.unreadable} not understood"
-    print(f"{done.lines} lines: {done.events} events appended, {left_out}")
+        done = import_combined(file, site, call.data, call.settings, call.log, progress)
+    skipped = f"{done.skipped} other requests, {done.unreadable} unreadable"
+    print(f"{done.lines} lines: {done.events} events appended, {skipped}")
     return SUCCESS

@@ -2,28 +2,24 @@
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Iterator, Sequence
 
 from rich.console import Console
 
 from compactor.repair.rebuild import rebuild
 from compactor.repair.rebuild_days import DayChange
+from foldlog.commands import Invocation
 from foldlog.preflight import require_data_dir
 from foldlog.terminal import plain, table
-from shared.disk.layout import DataDirectory
 from shared.exit_codes import SUCCESS
-from shared.log import Log
-from shared.settings import Settings
 from shared.timestamps import now_ms
 
 _COLUMNS = ("events before", "after", "visitors before", "after", "rows that differ")
 
 
-def run(given: argparse.Namespace, settings: Settings, data: DataDirectory, log: Log) -> int:
-    """Returns the exit code."""
-    changes = rebuild(require_data_dir(data), settings, log, now_ms(), dry_run=given.dry_run)
-    show(Console(), changes, dry_run=given.dry_run)
+def run(call: Invocation) -> int:
+    changes = rebuild(require_data_dir(call.data), call.settings, call.log, now_ms(), dry_run=call.options.dry_run)
+    show(Console(), changes, dry_run=call.options.dry_run)
     return SUCCESS
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Iterator
 from typing import Any
 
@@ -10,25 +9,23 @@ from rich.console import Console
 
 from compactor.retention.command import preview_retention, retain_now
 from compactor.retention.plan import Item, KindPlan, RetentionPlan
+from foldlog.commands import Invocation
 from foldlog.preflight import require_data_dir
 from foldlog.quantities import size
 from foldlog.terminal import line
-from shared.disk.layout import DataDirectory
 from shared.exit_codes import SUCCESS, TRY_AGAIN
-from shared.log import Log
 from shared.settings import Settings
 from shared.timestamps import now_ms
 
 
-def run(given: argparse.Namespace, settings: Settings, data: DataDirectory, log: Log) -> int:
-    """Returns the exit code."""
-    require_data_dir(data)
-    if given.dry_run:
-        plan = preview_retention(data, settings, now_ms(), confirmed=given.confirm)
+def run(call: Invocation) -> int:
+    require_data_dir(call.data)
+    if call.options.dry_run:
+        plan = preview_retention(call.data, call.settings, now_ms(), confirmed=call.options.confirm)
     else:
-        plan = retain_now(data, settings, log, now_ms, confirmed=given.confirm)
-    show(Console(), plan, settings, dry_run=given.dry_run)
-    return TRY_AGAIN if plan.skipped and not given.dry_run else SUCCESS
+        plan = retain_now(call.data, call.settings, call.log, now_ms, confirmed=call.options.confirm)
+    show(Console(), plan, call.settings, dry_run=call.options.dry_run)
+    return TRY_AGAIN if plan.skipped and not call.options.dry_run else SUCCESS
 
 
 def show(console: Console, plan: RetentionPlan, settings: Settings, *, dry_run: bool) -> None:

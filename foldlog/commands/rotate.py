@@ -1,20 +1,15 @@
-"""`foldlog rotate`: the writers seal."""
+"""`foldlog rotate`: the writers seal their segments."""
 
 from __future__ import annotations
 
-import argparse
-
+from foldlog.commands import Invocation
 from foldlog.preflight import require_data_dir
 from shared.disk.control_files import seal_and_wait
-from shared.disk.layout import DataDirectory
 from shared.exit_codes import SUCCESS
-from shared.log import Log
-from shared.settings import Settings
 
 TIMEOUT_S = 10.0
 
 
-def run(_given: argparse.Namespace, _settings: Settings, data: DataDirectory, _log: Log) -> int:
-    """Returns the exit code."""
-    seal_and_wait(require_data_dir(data), TIMEOUT_S)
+def run(call: Invocation) -> int:
+    seal_and_wait(require_data_dir(call.data), TIMEOUT_S)
     return SUCCESS

@@ -2,32 +2,28 @@
 
 from __future__ import annotations
 
-import argparse
-
 import msgspec
 import orjson
 from rich.console import Console
 
+from foldlog.commands import Invocation
 from foldlog.preflight import require_data_dir
 from foldlog.processes import Running, find_running
 from foldlog.status_screen import screen
 from foldlog.terminal import plain
-from shared.disk.layout import DataDirectory
 from shared.exit_codes import SUCCESS
-from shared.log import Log
 from shared.settings import Settings
 from shared.status import Status, read_status
 
 _STYLES = {"PROBLEMS": "bold red", "OK": "bold green", "WRONG": "red", "WARNING": "yellow"}
 
 
-def run(given: argparse.Namespace, settings: Settings, data: DataDirectory, _log: Log) -> int:
-    """Returns the exit code."""
-    status = read_status(require_data_dir(data), settings)
-    if given.json:
+def run(call: Invocation) -> int:
+    status = read_status(require_data_dir(call.data), call.settings)
+    if call.options.json:
         print(orjson.dumps(msgspec.to_builtins(status), option=orjson.OPT_INDENT_2).decode("utf-8"))
     else:
-        show(Console(), status, find_running(data), settings)
+        show(Console(), status, find_running(call.data), call.settings)
     return SUCCESS
 
 

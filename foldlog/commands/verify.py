@@ -2,23 +2,18 @@
 
 from __future__ import annotations
 
-import argparse
-
 from rich.console import Console
 
 from compactor.repair.verify import Verified, verify
+from foldlog.commands import Invocation
 from foldlog.preflight import require_data_dir
 from foldlog.terminal import plain, steps
-from shared.disk.layout import DataDirectory
 from shared.exit_codes import PROBLEMS, SUCCESS
-from shared.log import Log
-from shared.settings import Settings
 
 
-def run(_given: argparse.Namespace, settings: Settings, data: DataDirectory, _log: Log) -> int:
-    """Returns the exit code."""
-    with steps(Console(stderr=True)) as progress:
-        verified = verify(require_data_dir(data), settings, progress)
+def run(call: Invocation) -> int:
+    with steps(Console(stderr=True), "checking") as progress:
+        verified = verify(require_data_dir(call.data), call.settings, progress)
     show(Console(), verified)
     return PROBLEMS if verified.findings else SUCCESS
 

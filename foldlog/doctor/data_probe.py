@@ -1,5 +1,5 @@
-"""What `foldlog doctor` finds out about the files of a data directory: formats, sizes,
-times. Reads names and little else.
+"""The files of a data directory as `foldlog doctor` examines them: formats, sizes,
+times. Reads little besides names.
 """
 
 from __future__ import annotations
@@ -8,8 +8,8 @@ import time
 from collections.abc import Iterator, Sequence
 
 from foldlog.doctor import data_findings, host_findings, host_probe
-from foldlog.doctor.data_findings import Parts
-from foldlog.doctor.host_findings import Finding
+from foldlog.doctor.data_findings import PartFiles
+from foldlog.doctor.finding import Finding
 from foldlog.preflight import check_formats
 from foldlog.processes import Running
 from shared.disk.layout import DataDirectory
@@ -29,7 +29,7 @@ Checks = Iterator[Finding]
 
 
 def snapshot_of(data: DataDirectory) -> Snapshot:
-    """The snapshot, or an empty one where none can be read: `files` says so."""
+    """The snapshot, or an empty one if none can be read, which `files` reports."""
     try:
         return find_snapshot(data).snapshot
     except (SnapshotDamaged, DataFromNewerVersion):
@@ -37,9 +37,10 @@ def snapshot_of(data: DataDirectory) -> Snapshot:
 
 
 def growth(data: DataDirectory, sealed: Sequence[Segment], settings: Settings) -> float | None:
-    """Bytes that the data grew by a day lately. None where that is too little to tell.
+    """Bytes per day that the data grew by in the last days. None if the log is younger
+    than a day.
 
-    A kind that retention keeps at its limit does not grow: as much goes as comes.
+    A kind at its retention limit does not grow: retention deletes as much as is added.
     """
     now_s = time.time()
     sizes = [(segment.name.sealed_at.timestamp(), _bytes(segment)) for segment in sealed]
@@ -86,22 +87,22 @@ def files(data: DataDirectory, sealed: Sequence[Segment], running: Running) -> C
         check_formats(data)
         found = find_snapshot(data)
     except DataFromNewerVersion as error:
-        yield Finding("formats", "wrong", str(error), "install that version; docs/upgrade.md says how to go back")
+        yield Finding("formats", "wrong", str(error), "install that version; docs/upgrade.md describes the way back")
         return
     except SnapshotDamaged as error:
         yield Finding("snapshot", "wrong", str(error), "restore it from a backup, or run `foldlog rebuild`")
         return
     snapshot = found.snapshot
     if found.damage:
-        do = "nothing: the next pass puts the newest kept one in its place"
+        do = "nothing: the next pass replaces it by the newest kept one"
         yield Finding("snapshot", "warning", str(found.damage), do)
     elif snapshot.generation:
         yield _kept(data, snapshot)
     else:
-        yield Finding("snapshot", "ok", "none yet: nothing was folded")
+        yield Finding("snapshot", "ok", "none yet: nothing has been folded")
     if snapshot.days:
         yield data_findings.parts(snapshot.generation, _parts(data, snapshot))
-    yield data_findings.suspect(
+    yield data_findings.without_checksum(
         [
             segment.name.file
             for segment in sealed
@@ -120,11 +121,11 @@ def _kept(data: DataDirectory, snapshot: Snapshot) -> Finding:
     try:
         decode_snapshot(path.read_bytes(), path)
     except SnapshotDamaged as error:
-        do = "nothing: the next pass sets it aside; but if it happens again, look at the disk (`dmesg`)"
+        do = "nothing: the next pass quarantines it; but if it happens again, check the disk (`dmesg`)"
         return Finding("snapshot", "warning", f"{whole}, but the newest kept one is not: {error}", do)
     return Finding("snapshot", "ok", f"{whole}, and so is the newest kept one ({kept[0]:,})")
 
 
-def _parts(data: DataDirectory, snapshot: Snapshot) -> Parts:
+def _parts(data: DataDirectory, snapshot: Snapshot) -> PartFiles:
     referenced = [(each.path(data), each.part) for each in referenced_parts(snapshot)]
-    return Parts(len(referenced), [path for path, part in referenced if not is_present(path, part)])
+    return PartFiles(len(referenced), [path for path, part in referenced if not is_present(path, part)])

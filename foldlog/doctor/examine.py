@@ -1,9 +1,9 @@
-"""`foldlog doctor`: looks at the host, the data directory and the settings, and says
+"""`foldlog doctor`: examines the host, the data directory and the settings, and shows
 what to type.
 
-Here, in host_probe.py and in data_probe.py it is found out how things are; what is said
-of that is decided in host_findings.py and data_findings.py. It runs beside a service or
-without one, holds no lock, and writes nothing but a probe that it removes.
+This module and the probes collect values; the findings modules turn them into text. It
+runs beside a service or without one, takes no lock, and writes only a probe file that
+it removes.
 """
 
 from __future__ import annotations
@@ -19,10 +19,10 @@ from pathlib import Path
 
 from filelock import lock_descriptor
 
-from foldlog.doctor import data_findings, data_probe, host_findings, host_probe
-from foldlog.doctor.data_findings import Owned
+from foldlog.doctor import data_findings, data_probe, host_findings, host_probe, service_findings
+from foldlog.doctor.data_findings import Permissions
 from foldlog.doctor.file_systems import find_mount
-from foldlog.doctor.host_findings import Finding
+from foldlog.doctor.finding import Finding
 from foldlog.processes import Running, find_running
 from shared import undeclared_proxy
 from shared.disk.durable import publish, remove
@@ -32,9 +32,9 @@ from shared.settings import Settings
 from shared.timestamps import epoch_ms
 from shared.tokens import TokensDamaged, load_tokens
 
-_TODO = {
-    errno.EACCES: "run this as the user that Foldlog runs as; if that is who you are, chown the directory to yourself",
-    errno.EROFS: "what holds it is mounted read-only: see the file system above",
+_ADVICE = {
+    errno.EACCES: "run this as the user that Foldlog runs as; if you are that user, chown the directory to yourself",
+    errno.EROFS: "it is mounted read-only: see the file system above",
     errno.ENOSPC: "make room: the disk is full (`df -h`, `df -i`)",
     errno.EDQUOT: "make room: the quota of this user is used up (`quota`)",
 }
@@ -44,9 +44,7 @@ Step = tuple[str, Callable[[], Checks]]
 
 
 def examine(data: DataDirectory, settings: Settings) -> list[Finding]:
-    """Every check, in the order in which one would look. None of them ends the
-    others.
-    """
+    """All findings. A check that cannot be done does not prevent the others."""
     running = find_running(data)
     found: list[Finding] = []
     for name, step in _steps(data, settings, running):
@@ -55,14 +53,14 @@ def examine(data: DataDirectory, settings: Settings) -> list[Finding]:
         except OSError as error:
             do = "run it as the user that Foldlog runs as (or as root)" if isinstance(error, PermissionError) else ""
             where = f": {error.filename}" if error.filename else ""
-            found.append(Finding(name, "unknown", f"it cannot be looked at: {error.strerror or error}{where}", do))
+            found.append(Finding(name, "unknown", f"cannot be checked: {error.strerror or error}{where}", do))
     return found
 
 
 def _steps(data: DataDirectory, settings: Settings, running: Running) -> Iterator[Step]:
-    sealed = cache(lambda: sealed_segments(data))  # once: there may be a hundred thousand
+    sealed = cache(lambda: sealed_segments(data))  # listed once: there may be a hundred thousand
     yield "file system", lambda: iter([host_findings.file_system(data.root, find_mount(data.root))])
-    yield "probe", lambda: _probe(data)
+    yield "probe", lambda: _writing(data)
     yield "permissions", lambda: _permissions(data, running)
     yield "limits", lambda: _limits(settings, running)
     yield "free space", lambda: _space(data, sealed(), settings)
@@ -72,77 +70,77 @@ def _steps(data: DataDirectory, settings: Settings, running: Running) -> Iterato
     yield "files", lambda: data_probe.files(data, sealed(), running)
 
 
-def _probe(data: DataDirectory) -> Checks:
-    """Do what Foldlog lives by: make a file whole, rename it, sync it and its
-    directory, lock it against another descriptor.
+def _writing(data: DataDirectory) -> Checks:
+    """Create a file, rename it, sync it and its directory, and lock it against another
+    descriptor, as Foldlog does.
     """
     name = "writing"
     if not data.root.is_dir():
-        yield _not_made_yet(data, name)
+        yield _not_created_yet(data, name)
         return
     probe = data.probe(os.getpid())
     try:
         publish(probe, b"")
-        held = _locks_hold(probe)
+        is_exclusive = _lock_is_exclusive(probe)
     except OSError as error:
-        do = _TODO.get(error.errno or 0, "see in `dmesg` what the kernel says of that disk")
-        yield Finding(name, "wrong", f"a file cannot be made in {data.root}: {error.strerror or error}", do)
+        do = _ADVICE.get(error.errno or 0, "`dmesg` shows what the kernel reports about the disk")
+        yield Finding(name, "wrong", f"a file cannot be created in {data.root}: {error.strerror or error}", do)
         return
     finally:
         remove([probe])
-    if held:
-        yield Finding(name, "ok", "a file can be made, renamed, synced and locked")
+    if is_exclusive:
+        yield Finding(name, "ok", "a file can be created, renamed, synced and locked")
     else:
         do = "set FOLDLOG_DATA_DIR to a directory on a disk of this host"
-        yield Finding(name, "wrong", f"two had the same lock in {data.root} at once: locks do not hold there", do)
+        yield Finding(name, "wrong", f"the same lock was taken twice in {data.root}: locks do not work there", do)
 
 
-def _locks_hold(path: Path) -> bool:
+def _lock_is_exclusive(path: Path) -> bool:
     with path.open("rb") as one, path.open("rb") as other:
         return lock_descriptor(one.fileno(), blocking=False) and not lock_descriptor(other.fileno(), blocking=False)
 
 
-def _not_made_yet(data: DataDirectory, name: str) -> Finding:
-    there = next(parent for parent in data.root.absolute().parents if parent.exists())
-    if os.access(there, os.W_OK | os.X_OK):
-        return Finding(name, "ok", f"{data.root} is not made yet; `foldlog serve` makes it")
+def _not_created_yet(data: DataDirectory, name: str) -> Finding:
+    parent = next(parent for parent in data.root.absolute().parents if parent.exists())
+    if os.access(parent, os.W_OK | os.X_OK):
+        return Finding(name, "ok", f"{data.root} does not exist yet; `foldlog serve` creates it")
     do = f"install -d -m 750 -o {_me()} {data.root} (as root)"
-    return Finding(name, "wrong", f"{data.root} is not there, and {_me()} may not make it in {there}", do)
+    return Finding(name, "wrong", f"{data.root} does not exist, and {_me()} may not create it in {parent}", do)
 
 
 def _permissions(data: DataDirectory, running: Running) -> Checks:
     if not data.root.is_dir():
         return
-    owned = _owned(data)
-    yield data_findings.data_directory(data.root, owned)
-    yield data_findings.private(data.private, owned)
-    yield data_findings.ownership(data.root, owned)
-    yield data_findings.user(_me(), owned.owner, _user_of(running.serve))
+    permissions = _read_permissions(data)
+    yield data_findings.data_directory(data.root, permissions)
+    yield data_findings.private(data.private, permissions)
+    yield data_findings.ownership(data.root, permissions)
+    yield data_findings.user(_me(), permissions.owner, _user_of(running.serve))
 
 
-def _owned(data: DataDirectory) -> Owned:
+def _read_permissions(data: DataDirectory) -> Permissions:
     root = data.root.stat()
     foreign = [(Path(path), found.st_uid) for path, found in _below(data.root) if found.st_uid != root.st_uid]
     has_private = data.private.is_dir()
-    return Owned(
-        owner=_name(root.st_uid),
+    return Permissions(
+        owner=_user_name(root.st_uid),
         mode=stat.S_IMODE(root.st_mode),
         private_mode=stat.S_IMODE(data.private.stat().st_mode) if has_private else None,
         loose=[Path(path) for path, found in _below(data.private) if found.st_mode & 0o077] if has_private else [],
         foreign=[path for path, _ in foreign],
-        foreign_owner=_name(foreign[0][1]) if foreign else "",
+        foreign_owner=_user_name(foreign[0][1]) if foreign else "",
     )
 
 
 def _below(directory: Path) -> Iterator[tuple[str, os.stat_result]]:
-    """Everything below a directory that may be looked at, without following links."""
+    """All accessible entries below a directory. Does not follow links."""
     for folder, folders, files in os.walk(directory):
         for name in sorted(folders) + sorted(files):
             path = os.path.join(folder, name)
             try:
                 yield path, os.lstat(path)
             except OSError:
-                continue  # gone meanwhile
+                continue  # removed since it was listed
 
 
 def _limits(settings: Settings, running: Running) -> Checks:
@@ -167,46 +165,50 @@ def _space(data: DataDirectory, sealed: Sequence[Segment], settings: Settings) -
 def _processes(data: DataDirectory, settings: Settings, running: Running) -> Checks:
     snapshot = data_probe.snapshot_of(data)
     lag_s = max(0.0, time.time() - epoch_ms(snapshot.as_of) / 1000) if snapshot.generation else None
-    yield data_findings.processes(running, lag_s, settings)
-    yield data_findings.address(running, host_probe.is_listening(*settings.listen), settings)
-    yield data_findings.proxies(undeclared_proxy.load(data, settings) is not None, settings)
+    is_undeclared = undeclared_proxy.load(data, settings) is not None
+    yield service_findings.processes(running, lag_s, settings)
+    yield service_findings.address(running, host_probe.is_listening(*settings.listen), settings)
+    yield service_findings.proxies(is_undeclared, settings)
 
 
 def _settings(data: DataDirectory, settings: Settings) -> Checks:
     try:
         tokens = load_tokens(data)
     except TokensDamaged:
-        do = "restore it, or move it away and make new tokens with `foldlog token create`"
-        yield Finding("tokens", "wrong", f"{data.tokens} cannot be read: no token of it is valid", do)
+        do = "restore it, or move it away and create new tokens with `foldlog token create`"
+        yield Finding("tokens", "wrong", f"{data.tokens} cannot be read: no token in it is valid", do)
         tokens = ()
     except PermissionError:
-        tokens = ()  # of another user: that is said already
-    yield from data_findings.settings_of(settings, sum(token.scope == "ingest" for token in tokens))
+        tokens = ()  # of another user, which the check of permissions has reported
+    yield from service_findings.settings_of(settings, sum(token.scope == "ingest" for token in tokens))
     yield from _paths(settings)
 
 
 def _paths(settings: Settings) -> Checks:
-    if (log_file := settings.log_file) is not None:
-        there = log_file if log_file.exists() else log_file.absolute().parent
-        if not there.exists():
-            do = f"install -d -o {_me()} {there}"
-            yield Finding("messages", "wrong", f"FOLDLOG_LOG_FILE: there is no directory {there}", do)
-        elif not os.access(there, os.W_OK):
-            yield Finding(
-                "messages", "wrong", f"FOLDLOG_LOG_FILE: {_me()} may not write to {there}", f"chown {_me()} {there}"
-            )
-        else:
-            yield Finding("messages", "ok", f"go to {log_file}")
+    if settings.log_file is not None:
+        yield _log_file(settings.log_file)
     if settings.country_file is not None and not os.access(settings.country_file, os.R_OK):
-        found = f"FOLDLOG_COUNTRY_FILE: {settings.country_file} cannot be read; events have no country from it"
-        yield Finding("countries", "warning", found, "put a .mmdb file there, or take the setting out")
+        found = f"FOLDLOG_COUNTRY_FILE: {settings.country_file} cannot be read; events get no country from it"
+        yield Finding("countries", "warning", found, "put a .mmdb file there, or remove the setting")
+
+
+def _log_file(path: Path) -> Finding:
+    name = "messages"
+    target = path if path.exists() else path.absolute().parent
+    if not target.exists():
+        do = f"install -d -o {_me()} {target}"
+        return Finding(name, "wrong", f"FOLDLOG_LOG_FILE: there is no directory {target}", do)
+    if not os.access(target, os.W_OK):
+        found = f"FOLDLOG_LOG_FILE: {_me()} may not write to {target}"
+        return Finding(name, "wrong", found, f"chown {_me()} {target}")
+    return Finding(name, "ok", f"written to {path}")
 
 
 def _me() -> str:
-    return _name(os.geteuid())
+    return _user_name(os.geteuid())
 
 
-def _name(uid: int) -> str:
+def _user_name(uid: int) -> str:
     try:
         return pwd.getpwuid(uid).pw_name
     except KeyError:
@@ -215,6 +217,6 @@ def _name(uid: int) -> str:
 
 def _user_of(pid: int | None) -> str | None:
     try:
-        return _name(os.stat(f"/proc/{pid}").st_uid) if pid else None
+        return _user_name(os.stat(f"/proc/{pid}").st_uid) if pid else None
     except OSError:
         return None

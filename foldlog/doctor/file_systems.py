@@ -1,8 +1,8 @@
-"""Which file system a directory is on, and whether the promises can be kept there.
+"""Which file system a directory is on, and whether Foldlog's promises hold there.
 
-P1 and P3 to P5 stand on what a local file system of Linux does: a lock is seen by every
-process, an fsync reaches the disk, a rename is whole or not there. Over a network some
-of it is missing, and nothing says so until events are gone.
+P1 and P3 to P5 depend on a local file system of Linux: every process sees a lock, an
+fsync reaches the disk, a rename is atomic. Over a network some of this is missing, and
+no error shows it until events are lost.
 """
 
 from __future__ import annotations
@@ -21,9 +21,9 @@ NETWORK = frozenset(
     {"nfs", "nfs4", "cifs", "smb3", "smbfs", "ncpfs", "afs", "coda", "9p", "ceph", "glusterfs", "lustre"}
 )
 CLUSTER = frozenset({"beegfs", "gpfs", "orangefs", "pvfs2", "gfs2", "ocfs2"})
-# Folders of the host that a virtual machine is lent: another kernel writes there, too.
+# Folders that a host shares with a virtual machine: a second kernel writes there.
 SHARED_FOLDERS = frozenset({"vboxsf", "vmhgfs", "prl_fs", "virtiofs", "fuse.vmhgfs-fuse", "fuse.grpcfuse", "fakeowner"})
-# Names after `fuse.`; what is not among them may be local, or not: nobody can say.
+# Names after `fuse.`. A FUSE file system that is not listed may be local or remote.
 NETWORK_FUSE = frozenset(
     {
         "sshfs",
@@ -44,8 +44,8 @@ NETWORK_FUSE = frozenset(
 )
 LAYERS = frozenset({"overlay", "aufs", "fuse.fuse-overlayfs"})
 MEMORY = frozenset({"tmpfs", "ramfs"})
-# What makes a sync a promise that a power cut breaks. (`data=ordered` is the default.)
-LYING_OPTIONS = frozenset({"nobarrier", "barrier=0", "data=writeback"})
+# With these, a power cut may lose synced data. (`data=ordered` is the default.)
+UNSAFE_MOUNT_OPTIONS = frozenset({"nobarrier", "barrier=0", "data=writeback"})
 
 _ESCAPED = re.compile(r"\\([0-7]{3})")
 
@@ -53,15 +53,13 @@ Kind = Literal["local", "network", "fuse", "layer", "memory"]
 
 
 class NetworkFileSystem(UsageError):
-    """The data directory is where no lock and no fsync can be relied on. Nothing was
-    changed.
+    """The data directory is on a file system on which locks and fsync are not reliable.
+    Nothing was changed.
     """
 
 
 class Mount(NamedTuple):
-    """A line of mountinfo: where, of which type, from what, and the options of the
-    mount and of its file system.
-    """
+    """A line of mountinfo. `options`: those of the mount and of its file system."""
 
     point: str
     type: str
@@ -81,8 +79,8 @@ class Mount(NamedTuple):
 
 
 def parse_mounts(text: str) -> list[tuple[str, Mount]]:
-    """The mounts of a mountinfo text in the order of mounting, each with its device as
-    `major:minor`.
+    """The mounts of a mountinfo text in the order of mounting, each after its device
+    (`major:minor`).
     """
     found = []
     for line in text.splitlines():
@@ -91,15 +89,15 @@ def parse_mounts(text: str) -> list[tuple[str, Mount]]:
         if not dash or len(mount) < 6 or len(file_system) < 2:
             continue
         options = frozenset([*mount[5].split(","), *(file_system[2].split(",") if len(file_system) > 2 else [])])
-        # Of a read-only mount of a writable file system, the mount has the say.
+        # A read-only mount of a writable file system is read-only.
         options -= {"rw"} if "ro" in options else set()
         found.append((mount[2], Mount(_plain(mount[4]), file_system[0], _plain(file_system[1]), options)))
     return found
 
 
 def mount_of(path: str, text: str, device: str | None = None) -> Mount | None:
-    """The mount that an absolute path, without links, is on. `device` (major:minor)
-    decides where mounts hide one another.
+    """The mount of an absolute path without links. `device` (major:minor) decides where
+    one mount hides another.
     """
     above = [(dev, mount) for dev, mount in parse_mounts(text) if _is_below(path, mount.point)]
     same = [entry for entry in above if entry[0] == device]  # none on btrfs, whose subvolumes have devices of their own
@@ -111,9 +109,7 @@ def mount_of(path: str, text: str, device: str | None = None) -> Mount | None:
 
 
 def find_mount(directory: Path, mounts: Path | None = None) -> Mount | None:
-    """The mount that a directory is on, or will be once it is made. None where it
-    cannot be told.
-    """
+    """The mount of a directory, which need not exist yet. None if it is unknown."""
     there = directory.absolute()
     while not there.exists() and there != there.parent:
         there = there.parent
@@ -125,22 +121,23 @@ def find_mount(directory: Path, mounts: Path | None = None) -> Mount | None:
         return None
 
 
-def refusal(directory: Path, mount: Mount) -> str | None:
-    """Why Foldlog does not write to a directory, or None."""
+def network_reason(directory: Path, mount: Mount) -> str | None:
+    """Why Foldlog does not write to a directory on this mount, or None."""
     if mount.kind != "network":
         return None
     return (
-        f"{directory} is on a network file system ({mount.type}, mounted at {mount.point}): locks, renames and fsync do not "
-        "hold there as Foldlog needs them, and events could be lost or counted twice. Set FOLDLOG_DATA_DIR to a directory on "
-        "a disk of this host."
+        f"{directory} is on a network file system ({mount.type}, mounted at {mount.point}): locks, renames and fsync are "
+        "not reliable there, and events could be lost or counted twice"
     )
 
 
-def refuse_network(data: DataDirectory) -> None:
+def reject_network(data: DataDirectory) -> None:
     """Raises NetworkFileSystem when the data directory is on one."""
     mount = find_mount(data.root)
-    if mount is not None and (why := refusal(data.root, mount)):
-        raise NetworkFileSystem(f"{why} Nothing was changed.")
+    if mount is not None and (why := network_reason(data.root, mount)):
+        raise NetworkFileSystem(
+            f"{why}. Set FOLDLOG_DATA_DIR to a directory on a disk of this host. Nothing was changed."
+        )
 
 
 def _is_below(path: str, point: str) -> bool:
@@ -148,5 +145,5 @@ def _is_below(path: str, point: str) -> bool:
 
 
 def _plain(field: str) -> str:
-    """Blanks, tabs, newlines and backslashes stand as octal escapes."""
+    """A field of mountinfo, in which blanks and backslashes are octal escapes."""
     return _ESCAPED.sub(lambda match: chr(int(match[1], 8)), field)

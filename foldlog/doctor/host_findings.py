@@ -1,205 +1,180 @@
-"""What `foldlog doctor` says of a host, as pure functions: from what was found to a
-finding with what to type.
-
-What it says of a data directory and of the settings is in diagnosis_data.py; what there
-is, is found in doctor.py and host.py.
+"""Findings of `foldlog doctor` about the host: pure functions from values that
+host_probe.py reads.
 """
 
 from __future__ import annotations
 
 import math
 from pathlib import Path
-from typing import Literal, NamedTuple
 
-from foldlog.doctor.file_systems import LYING_OPTIONS, Mount, refusal
-from foldlog.quantities import size, span
+from foldlog.doctor.file_systems import UNSAFE_MOUNT_OPTIONS, Mount, network_reason
+from foldlog.doctor.finding import Finding, Level
+from foldlog.quantities import counted, size, span
 from shared.settings import OTHER_DESCRIPTORS, Settings
 
-Level = Literal["ok", "warning", "wrong", "unknown"]
-
-FEW_INODES = 10_000
-ENOUGH_DAYS = 14
+INODES_MIN = 10_000
+DAYS_MIN = 14
 # How far the clock may be behind the newest file without a warning: a warning costs
 # nothing, so it comes long before retention stops deleting.
 CLOCK_BEHIND_WARN_S = 60
-# What the fold's process and a reader take beside the memory of their engine
-# (docs/settings.md).
-BESIDE_ENGINE = 150 << 20
+# Memory of the fold's process and of a reader beside that of DuckDB (docs/settings.md).
+BESIDE_ENGINE_BYTES = 150 << 20
 
-
-class Finding(NamedTuple):
-    """One line of the doctor: what was looked at, how it is, what was found, and what
-    to do if it is not well.
-    """
-
-    check: str
-    level: Level
-    found: str
-    do: str = ""
+_LOCAL_DISK = "set FOLDLOG_DATA_DIR to a directory on a disk of this host (ext4, XFS, btrfs, ZFS)"
 
 
 def file_system(directory: Path, mount: Mount | None) -> Finding:
-    """Whether locks, renames and fsync hold where the data is."""
+    """Whether locks, renames and fsync work where the data is."""
     name = "file system"
     if mount is None:
-        return Finding(name, "unknown", "it cannot be told which one holds the data: /proc is not there")
+        return Finding(name, "unknown", "the file system of the data is unknown: /proc is not available")
     here = f"{mount.type}, mounted at {mount.point}"
-    elsewhere = "set FOLDLOG_DATA_DIR to a directory on a disk of this host (ext4, XFS, btrfs, ZFS)"
-    if why := refusal(directory, mount):
-        return Finding(
-            name, "wrong", why.removesuffix(" Set FOLDLOG_DATA_DIR to a directory on a disk of this host."), elsewhere
-        )
+    if why := network_reason(directory, mount):
+        return Finding(name, "wrong", why, _LOCAL_DISK)
     if mount.kind == "fuse":
-        return Finding(
-            name, "wrong", f"{here}: nobody can say whether locks and fsync hold on this FUSE file system", elsewhere
-        )
+        found = f"{here}: whether locks and fsync work on this FUSE file system is unknown"
+        return Finding(name, "wrong", found, _LOCAL_DISK)
     if "ro" in mount.options:
-        remount = f"mount -o remount,rw {mount.point} (and see in `dmesg` why, if nobody wanted it so)"
-        return Finding(name, "wrong", f"{here}, read-only: nothing can be written", remount)
+        do = f"mount -o remount,rw {mount.point} (if this is unexpected, `dmesg` shows the reason)"
+        return Finding(name, "wrong", f"{here}, read-only: nothing can be written", do)
     if mount.kind == "layer":
-        return Finding(
-            name, "warning", f"{here}: a layer of this container, which goes with it", f"mount a volume at {directory}"
-        )
+        found = f"{here}: a layer of this container, deleted together with it"
+        return Finding(name, "warning", found, f"mount a volume at {directory}")
     if mount.kind == "memory":
-        return Finding(name, "warning", f"{here}: in memory, which the next restart of the host empties", elsewhere)
-    if lying := sorted(mount.options & LYING_OPTIONS):
-        without = "take it out of /etc/fstab and mount anew"
-        return Finding(
-            name, "warning", f"{here}, with {', '.join(lying)}: a power cut may take what was synced", without
-        )
+        return Finding(name, "warning", f"{here}: in memory, lost at the next restart of the host", _LOCAL_DISK)
+    if unsafe := sorted(mount.options & UNSAFE_MOUNT_OPTIONS):
+        found = f"{here}, with {', '.join(unsafe)}: a power cut may lose synced data"
+        return Finding(name, "warning", found, "remove the option from /etc/fstab and mount again")
     return Finding(name, "ok", here)
 
 
 def open_files(hard: float, whose: str, settings: Settings) -> Finding:
-    """Whether a worker may have as many descriptors as FOLDLOG_MAX_CONNECTIONS wants.
-    It raises its soft limit by itself.
+    """Whether the hard limit allows a worker the descriptors that
+    FOLDLOG_MAX_CONNECTIONS needs. A worker raises its soft limit itself.
     """
-    wanted = settings.max_connections + OTHER_DESCRIPTORS
-    if hard >= wanted:
-        return Finding("open files", "ok", f"{_many(hard)} {whose}, {wanted:,} are enough")
+    needed = settings.max_connections + OTHER_DESCRIPTORS
+    if hard >= needed:
+        return Finding("open files", "ok", f"{_limit(hard)} {whose}, {needed:,} are enough")
     room = max(16, int(hard) - OTHER_DESCRIPTORS)
     return Finding(
         "open files",
         "warning",
-        f"{_many(hard)} {whose}: a worker takes {room:,} connections, FOLDLOG_MAX_CONNECTIONS is {settings.max_connections:,}",
-        f"set LimitNOFILE={wanted} in the unit (or `ulimit -Hn {wanted}`), or lower FOLDLOG_MAX_CONNECTIONS",
+        f"{_limit(hard)} {whose}: a worker accepts {room:,} connections, FOLDLOG_MAX_CONNECTIONS is {settings.max_connections:,}",
+        f"set LimitNOFILE={needed} in the unit (or `ulimit -Hn {needed}`), or lower FOLDLOG_MAX_CONNECTIONS",
     )
 
 
 def file_size(hard: float, whose: str, settings: Settings) -> Finding:
-    """Whether files may become as large as they get."""
+    """Whether the hard limit allows files of the sizes that Foldlog writes."""
     if math.isinf(hard):
         return Finding("file size", "ok", f"no limit {whose}")
     return Finding(
         "file size",
         "wrong" if hard < settings.segment_max_bytes else "warning",
-        f"a file may have {size(int(hard))} {whose}; a segment gets {size(settings.segment_max_bytes)}, a part may get more",
+        f"limit {size(int(hard))} {whose}; a segment grows to {size(settings.segment_max_bytes)}, a part may grow larger",
         "set LimitFSIZE=infinity in the unit (or `ulimit -f unlimited`)",
     )
 
 
-def _many(limit: float) -> str:
+def _limit(limit: float) -> str:
     return "no limit" if math.isinf(limit) else f"{limit:,.0f}"
 
 
 def inodes(free: int, total: int) -> Finding:
-    """Whether files can be made: each minute makes a few. `total` is 0 where they are
-    made as needed (btrfs).
+    """Whether files can be created. `total` is 0 on a file system without a fixed
+    number (btrfs).
     """
     if not total:
-        return Finding("inodes", "ok", "made as needed")
-    do = "see with `df -i` and `du --inodes` what takes them"
-    if free < FEW_INODES:
-        return Finding(
-            "inodes", "wrong" if free < FEW_INODES // 10 else "warning", f"{free:,} of {total:,} are free", do
-        )
-    return Finding("inodes", "ok", f"{free:,} of {total:,} are free")
+        return Finding("inodes", "ok", "created as needed")
+    found = f"{free:,} of {total:,} are free"
+    if free < INODES_MIN:
+        level: Level = "wrong" if free < INODES_MIN // 10 else "warning"
+        return Finding("inodes", level, found, "`df -i` and `du --inodes` show what uses them")
+    return Finding("inodes", "ok", found)
 
 
 def memory(limit: int | None, settings: Settings) -> Finding:
-    """Whether a fold and a report in each worker fit at once."""
-    need = settings.fold_memory + settings.workers * settings.report_memory + (1 + settings.workers) * BESIDE_ENGINE
+    """Whether a fold and a report in each worker fit at the same time."""
+    processes = 1 + settings.workers
+    need = settings.fold_memory + settings.workers * settings.report_memory + processes * BESIDE_ENGINE_BYTES
     each = "the worker" if settings.workers == 1 else f"each of {settings.workers} workers"
-    wanted = f"a fold and a report in {each} may take {size(need)} at once"
+    needed = f"a fold and a report in {each} may use {size(need)} at once"
     if limit is None:
-        return Finding("memory", "unknown", f"{wanted}; how much there is cannot be told")
+        return Finding("memory", "unknown", f"{needed}; the available memory is unknown")
     if need > limit:
         return Finding(
             "memory",
             "warning",
-            f"{wanted}, there is {size(limit)}: the kernel may kill one of them",
-            "lower FOLDLOG_FOLD_MEMORY, FOLDLOG_REPORT_MEMORY or FOLDLOG_WORKERS, or give it more",
+            f"{needed}, {size(limit)} available: the kernel may kill a process",
+            "lower FOLDLOG_FOLD_MEMORY, FOLDLOG_REPORT_MEMORY or FOLDLOG_WORKERS, or add memory",
         )
-    return Finding("memory", "ok", f"{wanted}, there is {size(limit)}")
+    return Finding("memory", "ok", f"{needed}, {size(limit)} available")
 
 
 def cores(count: int, settings: Settings) -> Finding:
     """Whether there is a core for each worker."""
-    there = f"{settings.workers} {'worker' if settings.workers == 1 else 'workers'}, {count} {'core' if count == 1 else 'cores'}"
+    found = f"{counted(settings.workers, 'worker')}, {counted(count, 'core')}"
     if settings.workers > count:
-        return Finding(
-            "cores", "warning", f"{there}: more than one a core are no faster", f"set FOLDLOG_WORKERS={count}"
-        )
-    return Finding("cores", "ok", there)
+        do = f"set FOLDLOG_WORKERS={count}"
+        return Finding("cores", "warning", f"{found}: more than one worker per core is not faster", do)
+    return Finding("cores", "ok", found)
 
 
-def space(free: int, total: int, settings: Settings, a_day: float | None) -> Finding:
-    """Whether there is room, and for how many days. `a_day` is by how many bytes the
-    data grows; None: too little to tell.
+def space(free: int, total: int, settings: Settings, bytes_a_day: float | None) -> Finding:
+    """Whether there is room, and for how many days. `bytes_a_day`: how fast the data
+    grows; None when that is not known yet.
     """
     reserve = settings.disk_reserve
-    there = f"{size(free)} of {size(total)} are free, the reserve is {size(reserve)}"
+    found = f"{size(free)} of {size(total)} free, reserve {size(reserve)}"
     make_room = (
         "make room, or keep less: FOLDLOG_LOG_RETENTION_DAYS, FOLDLOG_LOG_MAX_BYTES, and the same of the archive"
     )
     if free < reserve:
-        return Finding(
-            "free space", "wrong", f"{there}: events are refused with 507", f"{make_room}, or FOLDLOG_DISK_RESERVE"
-        )
+        do = f"{make_room}, or FOLDLOG_DISK_RESERVE"
+        return Finding("free space", "wrong", f"{found}: events are rejected with 507", do)
     if total < 2 * reserve:
-        do = "set FOLDLOG_DISK_RESERVE to a tenth of the disk, say"
-        return Finding("free space", "warning", f"{there}: most of this disk can never be used", do)
-    if not a_day or a_day < 1:
-        return Finding("free space", "ok", there)
-    days = (free - reserve) / a_day
-    lasts = (
-        f"{there}; at {size(int(a_day))} a day it lasts {f'{days:,.0f} days' if days < 3650 else 'more than ten years'}"
-    )
-    if days < ENOUGH_DAYS:
-        return Finding("free space", "warning", lasts, make_room)
-    return Finding("free space", "ok", lasts)
+        do = "set FOLDLOG_DISK_RESERVE to about a tenth of the disk"
+        return Finding("free space", "warning", f"{found}: most of this disk can never be used", do)
+    if not bytes_a_day or bytes_a_day < 1:
+        return Finding("free space", "ok", found)
+    days = (free - reserve) / bytes_a_day
+    lasts = f"{days:,.0f} days" if days < 3650 else "more than ten years"
+    found = f"{found}; at {size(int(bytes_a_day))} a day it lasts {lasts}"
+    if days < DAYS_MIN:
+        return Finding("free space", "warning", found, make_room)
+    return Finding("free space", "ok", found)
 
 
 def synchronised(state: bool | None) -> Finding:
-    """Whether something keeps the clock right. None: the kernel does not say, as in
-    some containers.
+    """Whether a service keeps the clock synchronised. None: the kernel does not report
+    it, as in some containers.
     """
+    name = "clock sync"
     if state is None:
-        return Finding("clock sync", "unknown", "the kernel does not say here; look on the host: timedatectl")
+        return Finding(name, "unknown", "the kernel does not report it here; check on the host: timedatectl")
     if not state:
-        do = "`timedatectl set-ntp true`, or `apt-get install chrony`; `timedatectl` says when it is synchronised"
-        return Finding("clock sync", "warning", "the kernel says that nothing synchronises the clock", do)
-    return Finding("clock sync", "ok", "synchronised")
+        do = "`timedatectl set-ntp true`, or `apt-get install chrony`; `timedatectl` shows when it is synchronised"
+        return Finding(name, "warning", "according to the kernel, nothing synchronises the clock", do)
+    return Finding(name, "ok", "synchronised")
 
 
-def clock(now_s: float, newest_s: float | None, newest: str, doubted_since: str | None) -> Finding:
-    """Whether the clock is behind what was written with it. `newest` says what was
-    written last, at `newest_s`.
+def clock(now_s: float, newest_s: float | None, newest: str, suspect_since: str | None) -> Finding:
+    """Whether the clock is behind the newest file, which is `newest`, written at
+    `newest_s`.
     """
     if newest_s is not None and newest_s - now_s > CLOCK_BEHIND_WARN_S:
         return Finding(
             "clock",
             "wrong",
-            f"{span(newest_s - now_s)} behind {newest}: one of the two was made with a wrong clock",
-            "`timedatectl` shows the clock; if it is right, wait: retention goes on 48 hours after it has passed that time",
+            f"{span(newest_s - now_s)} behind {newest}: the clock is wrong now, or was wrong then",
+            "check it with `timedatectl`; if it is right, wait: retention resumes 48 hours after it has passed that time",
         )
-    if doubted_since:
+    if suspect_since:
         return Finding(
             "clock",
             "warning",
-            f"it jumped; retention has been waiting since {doubted_since} to see whether it stays steady",
-            "nothing, if it is right now: retention goes on by itself after 48 hours",
+            f"it jumped; retention has been waiting since {suspect_since} to see whether it stays steady",
+            "nothing, if it is right now: retention resumes by itself after 48 hours",
         )
-    return Finding(
-        "clock", "ok", "not behind what was written last" if newest_s is not None else "nothing to compare it with yet"
-    )
+    found = "not behind the newest file" if newest_s is not None else "there is no file yet to compare it with"
+    return Finding("clock", "ok", found)

@@ -1,4 +1,4 @@
-"""What a host says of itself, under /proc and /sys and of its clock: limits, memory,
+"""Values of the host, from /proc, /sys and its clock: limits, memory, sockets,
 synchronisation. Changes nothing.
 """
 
@@ -16,7 +16,7 @@ from typing import NamedTuple
 PROC = Path("/proc")
 CGROUPS = Path("/sys/fs/cgroup")
 
-# A v1 group without a limit has one that is almost the largest number.
+# In cgroup v1, no limit is a number near the largest one.
 _NO_LIMIT = 1 << 60
 _STA_UNSYNC = 0x0040
 _TIME_ERROR = 5
@@ -39,9 +39,7 @@ def limits_of(pid: int | None = None, proc: Path = PROC) -> Limits | None:
 
 
 def parse_limits(text: str) -> Limits:
-    """From a text like that of /proc/<pid>/limits. Raises ValueError when it is
-    none.
-    """
+    """Limits from a text like /proc/<pid>/limits. Raises ValueError."""
     found = {}
     for name in ("Max open files", "Max file size"):
         match = re.search(rf"^{name} +(\S+) +(\S+)", text, re.MULTILINE)
@@ -52,8 +50,8 @@ def parse_limits(text: str) -> Limits:
 
 
 def memory_of(pid: int | None = None, proc: Path = PROC, cgroups: Path = CGROUPS) -> int | None:
-    """Bytes that a process, or this one, and its children may take: the least of what
-    the host has and its groups allow.
+    """Bytes that a process (default: this one) and its children may use: the minimum of
+    the host's memory and the limits of its cgroups.
     """
     found = [limit for limit in (_host_memory(proc), *_group_limits(pid, proc, cgroups)) if limit is not None]
     return min(found, default=None)
@@ -68,7 +66,7 @@ def _host_memory(proc: Path) -> int | None:
 
 
 def _group_limits(pid: int | None, proc: Path, cgroups: Path) -> list[int | None]:
-    """The limits of the groups of a process and of those above them: version 2, or the
+    """The limits of the cgroups of a process and of their ancestors: version 2, or the
     memory controller of version 1.
     """
     try:
@@ -86,25 +84,23 @@ def _group_limits(pid: int | None, proc: Path, cgroups: Path) -> list[int | None
 
 
 def _up_from(root: Path, path: str, file: str) -> list[int | None]:
-    below = [
-        part for part in path.split("/") if part not in {"", ".."}
-    ]  # a container may see its group from the inside
+    # A container may see its own group as `/..`.
+    below = [part for part in path.split("/") if part not in {"", ".."}]
     return [_number(root.joinpath(*below[:depth], file)) for depth in range(len(below), -1, -1)]
 
 
 def _number(file: Path) -> int | None:
     try:
         limit = int(file.read_text("ascii"))
-    except (OSError, ValueError):  # `max`, or no such group seen from here
+    except (OSError, ValueError):  # `max`, or a group that is not visible here
         return None
     return limit if limit < _NO_LIMIT else None
 
 
 def is_listening(address: str, port: int, proc: Path = PROC) -> bool | None:
-    """Whether something accepts connections at an address. None where that cannot be
-    seen.
+    """Whether a process listens at an address. None where /proc does not show it.
 
-    Not by connecting: with a socket unit of systemd that would start the service.
+    Does not connect: with a socket unit of systemd that would start the service.
     """
     texts = []
     for name in ("tcp", "tcp6"):
@@ -122,9 +118,7 @@ def is_listening(address: str, port: int, proc: Path = PROC) -> bool | None:
 
 
 def listeners(*texts: str) -> list[tuple[str, int]]:
-    """Address and port of each listening socket in texts like those of /proc/net/tcp
-    and tcp6.
-    """
+    """Address and port of each listening socket in texts like /proc/net/tcp."""
     found = []
     for text in texts:
         for line in text.splitlines()[1:]:
@@ -136,9 +130,7 @@ def listeners(*texts: str) -> list[tuple[str, int]]:
 
 
 def _address(shown: str) -> str:
-    """Of each four bytes the kernel shows a number in the order of the machine's
-    own.
-    """
+    """The kernel shows each four bytes as a number in the byte order of the machine."""
     words = [int(shown[at : at + 8], 16).to_bytes(4, sys.byteorder) for at in range(0, len(shown), 8)]
     return _canonical(str(ipaddress.ip_address(b"".join(words))))
 
@@ -153,13 +145,13 @@ def _canonical(address: str) -> str:
 
 
 def cores() -> int:
-    """How many this process may use."""
+    """How many cores this process may use."""
     return len(os.sched_getaffinity(0))
 
 
 class _Timex(ctypes.Structure):
-    """The beginning of the kernel's struct timex (man 2 adjtimex); the rest is room for
-    it to write to.
+    """The beginning of the kernel's struct timex (man 2 adjtimex), and room for the
+    rest.
     """
 
     _fields_ = (
@@ -174,8 +166,8 @@ class _Timex(ctypes.Structure):
 
 
 def is_clock_synchronised() -> bool | None:
-    """What the kernel says, asked with no modes, which needs no right. None where it
-    does not say.
+    """The state of the clock according to the kernel; reading it needs no privilege.
+    None where the kernel does not report it.
     """
     timex = _Timex()
     try:

@@ -25,8 +25,9 @@ from urllib.parse import urlencode
 
 import msgspec
 
-from foldlog.load.generator import AGENT, Outcome
-from foldlog.load.run import BenchError, Target, ask, fold_and_count, generate, make_plan
+from foldlog.load.plan import AGENT, Outcome
+from foldlog.load.run import generate, make_plan
+from foldlog.load.target import BenchError, Target, ask, fold_and_count
 from tests.bench.processes import ADMIN_TOKEN, serving
 
 RATE = 1_000.0

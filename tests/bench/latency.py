@@ -14,7 +14,8 @@ import tempfile
 from pathlib import Path
 from typing import NamedTuple
 
-from foldlog.load.run import BenchError, Result, Target, make_plan, run
+from foldlog.load.run import Result, make_plan, run
+from foldlog.load.target import BenchError, Target
 from tests.bench.processes import serving
 
 CONNECTIONS = 128
@@ -67,7 +68,7 @@ def checked(target: Target, rate: float, seconds: float) -> Result:
 def whole(result: Result) -> Result:
     """The result, if nothing was refused and nothing lost. Raises BenchError."""
     outcome = result.outcome
-    if result.refused or outcome.unanswered:
+    if result.rejected or outcome.unanswered:
         raise BenchError(
             f"not everything was stored: {outcome.statuses}, {outcome.codes}, {outcome.unanswered} without answer"
         )

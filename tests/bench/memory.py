@@ -17,8 +17,9 @@ from pathlib import Path
 from typing import NamedTuple
 
 from compactor.process import compact_once
-from foldlog.load.generator import AGENT
-from foldlog.load.run import BenchError, Target, generate, make_plan
+from foldlog.load.plan import AGENT
+from foldlog.load.run import generate, make_plan
+from foldlog.load.target import BenchError, Target
 from shared.disk.layout import DataDirectory
 from shared.generations.load import load_snapshot
 from shared.settings import Settings

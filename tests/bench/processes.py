@@ -14,8 +14,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from foldlog.load.generator import AGENT
-from foldlog.load.run import Target
+from foldlog.load.plan import AGENT
+from foldlog.load.target import Target
 
 START_S = 60.0  # on a machine that has much else to do
 STOP_S = 60.0

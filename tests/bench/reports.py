@@ -30,7 +30,7 @@ from compactor.generations.day_merge import merge_finished_day
 from compactor.generations.part_writer import write_day
 from compactor.lock import compactor_lock
 from compactor.run_pass import next_snapshot
-from foldlog.load.run import Target, ask
+from foldlog.load.target import Target, ask
 from shared.disk.durable import make_data_directory
 from shared.disk.layout import DataDirectory
 from shared.duckdb_engine import connect

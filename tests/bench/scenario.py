@@ -33,8 +33,10 @@ import msgspec
 from rich.console import Console
 
 from foldlog import terminal
-from foldlog.load.generator import Plan
-from foldlog.load.run import Result, Target, ask, make_plan, run, summary
+from foldlog.load.plan import Plan
+from foldlog.load.run import Result, make_plan, run
+from foldlog.load.summary import summary
+from foldlog.load.target import Target, ask
 from tests.bench.processes import serving
 
 USERS = 100_000
@@ -112,8 +114,8 @@ def play(root: Path, users: int = USERS, seconds: float = SECONDS, **settings: s
 def faults(result: Result, report_statuses: list[int]) -> Iterator[str]:
     """What is not as wanted."""
     outcome = result.outcome
-    if result.refused:
-        yield f"{result.refused} of {outcome.requests} requests were refused or not answered: {outcome.codes}"
+    if result.rejected:
+        yield f"{result.rejected} of {outcome.requests} requests were refused or not answered: {outcome.codes}"
     if result.is_lossy or result.counted is None:
         yield f"{outcome.acknowledged} events were acknowledged, {result.counted} are counted"
     if outcome.latency["p99"] >= WANTED_P99_MS:

@@ -16,8 +16,8 @@ import tempfile
 from pathlib import Path
 from typing import NamedTuple
 
-from foldlog.load.generator import AGENT
-from foldlog.load.run import Target
+from foldlog.load.plan import AGENT
+from foldlog.load.target import Target
 from shared.disk.layout import DataDirectory
 from shared.generations.load import load_snapshot
 from shared.segments.sealed import sealed_segments

@@ -11,8 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from foldlog.load.generator import Outcome
-from foldlog.load.run import BenchError, Result, make_plan, run
+from foldlog.load.plan import Outcome
+from foldlog.load.run import Result, make_plan, run
+from foldlog.load.target import BenchError
 from shared.disk.layout import DataDirectory
 from tests.bench import isolation, latency, memory, scenario, sizes
 from tests.bench.processes import serving

@@ -14,7 +14,7 @@ import pytest
 
 from compactor.compress import METHODS, Compressed, compress
 from compactor.lock import CompactorBusy, compactor_lock
-from foldlog.tail import Follower, Wanted
+from foldlog.tail.follower import Follower, TailFilter
 from ingest.collect.encode import encode_lines
 from ingest.wal.active_segment import ActiveSegment
 from shared.disk.layout import COMPRESSED_SUFFIXES, DataDirectory, SegmentName
@@ -67,7 +67,7 @@ def test_folded_segments_are_compressed_and_others_are_not(tmp_path: Path, metho
     fold_all(data)
     assert_verified(data)
     assert len(archived(data)) == 102
-    assert len(Follower(data, Wanted()).last(1_000)) == 102
+    assert len(Follower(data, TailFilter()).last(1_000)) == 102
 
 
 def test_second_run_changes_nothing(tmp_path: Path) -> None:

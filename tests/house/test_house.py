@@ -125,7 +125,7 @@ def test_tests_share_through_builders_and_never_through_each_other() -> None:
 
 @pytest.mark.parametrize("file", AT_EVERY_START)
 def test_start_imports_only_shared_and_its_own_arguments(file: str) -> None:
-    allowed = {"foldlog", "foldlog.arguments", "foldlog.cli", "foldlog.load"}
+    allowed = {"foldlog", "foldlog.argument_types", "foldlog.arguments", "foldlog.cli"}
     used = imports(ROOT / file, at_import_time=True)
     assert {name for name in used if not name.startswith("shared")} <= allowed
 

@@ -23,11 +23,11 @@ from typing import Any
 
 import pytest
 
-from foldlog.doctor import data_findings, data_probe, host_findings, host_probe
-from foldlog.doctor.data_findings import Owned, Parts
+from foldlog.doctor import data_findings, data_probe, host_findings, host_probe, service_findings
+from foldlog.doctor.data_findings import PartFiles, Permissions
 from foldlog.doctor.examine import examine
 from foldlog.doctor.file_systems import Mount
-from foldlog.doctor.host_findings import Finding
+from foldlog.doctor.finding import Finding
 from foldlog.processes import Running
 from shared.disk.layout import DataDirectory, SegmentName
 from shared.generations.load import load_snapshot
@@ -53,7 +53,7 @@ def mount(type_: str = "ext4", *options: str) -> Mount:
 # do.
 HOST: dict[str, tuple[Finding, str, str, str]] = {
     "ext4": (host_findings.file_system(ROOT, mount()), "ok", "ext4, mounted at /var/lib", ""),
-    "no proc": (host_findings.file_system(ROOT, None), "unknown", "cannot be told", ""),
+    "no proc": (host_findings.file_system(ROOT, None), "unknown", "unknown", ""),
     "nfs": (
         host_findings.file_system(ROOT, mount("nfs4")),
         "wrong",
@@ -63,7 +63,7 @@ HOST: dict[str, tuple[Finding, str, str, str]] = {
     "fuse": (
         host_findings.file_system(ROOT, mount("fuse.unheardof")),
         "wrong",
-        "nobody can say",
+        "is unknown",
         "set FOLDLOG_DATA_DIR",
     ),
     "ro": (host_findings.file_system(ROOT, mount("ext4", "ro")), "wrong", "read-only", "mount -o remount,rw /var/lib"),
@@ -91,7 +91,7 @@ HOST: dict[str, tuple[Finding, str, str, str]] = {
     "few files": (
         host_findings.open_files(1024, "here", Settings()),
         "warning",
-        "takes 896 connections",
+        "accepts 896 connections",
         "LimitNOFILE=8320",
     ),
     "no size": (host_findings.file_size(math.inf, "here", Settings()), "ok", "no limit", ""),
@@ -104,7 +104,7 @@ HOST: dict[str, tuple[Finding, str, str, str]] = {
     "memory": (
         host_findings.memory(2 * GIB, Settings()),
         "ok",
-        "the worker may take 812.0 MiB at once, there is 2.0 GiB",
+        "the worker may use 812.0 MiB at once, 2.0 GiB available",
         "",
     ),
     "little": (
@@ -113,11 +113,11 @@ HOST: dict[str, tuple[Finding, str, str, str]] = {
         "each of 4 workers",
         "FOLDLOG_FOLD_MEMORY",
     ),
-    "unknown memory": (host_findings.memory(None, Settings()), "unknown", "cannot be told", ""),
+    "unknown memory": (host_findings.memory(None, Settings()), "unknown", "is unknown", ""),
     "cores": (host_findings.cores(4, Settings(workers=4)), "ok", "4 workers, 4 cores", ""),
     "few cores": (host_findings.cores(2, Settings(workers=3)), "warning", "3 workers, 2 cores", "FOLDLOG_WORKERS=2"),
-    "space": (host_findings.space(100 * GIB, 200 * GIB, Settings(), None), "ok", "100.0 GiB of 200.0 GiB", ""),
-    "full": (host_findings.space(100 << 20, 200 * GIB, Settings(), None), "wrong", "refused with 507", "make room"),
+    "space": (host_findings.space(100 * GIB, 200 * GIB, Settings(), None), "ok", "100.0 GiB of 200.0 GiB free", ""),
+    "full": (host_findings.space(100 << 20, 200 * GIB, Settings(), None), "wrong", "rejected with 507", "make room"),
     "lasts": (
         host_findings.space(101 * GIB, 200 * GIB, Settings(), GIB),
         "ok",
@@ -140,7 +140,7 @@ HOST: dict[str, tuple[Finding, str, str, str]] = {
     "no growth": (host_findings.space(100 * GIB, 200 * GIB, Settings(), 0.0), "ok", "512.0 MiB", ""),
     "synchronised": (host_findings.synchronised(True), "ok", "synchronised", ""),
     "unsynchronised": (host_findings.synchronised(False), "warning", "nothing synchronises", "timedatectl"),
-    "not told": (host_findings.synchronised(None), "unknown", "does not say", ""),
+    "not told": (host_findings.synchronised(None), "unknown", "does not report it", ""),
     "clock": (host_findings.clock(1e9, 1e9 + 59, "the snapshot", None), "ok", "not behind", ""),
     "clock behind": (
         host_findings.clock(1e9, 1e9 + 7200, "the snapshot", None),
@@ -154,13 +154,13 @@ HOST: dict[str, tuple[Finding, str, str, str]] = {
         "since 2026-11-22",
         "by itself",
     ),
-    "first clock": (host_findings.clock(1e9, None, "", None), "ok", "nothing to compare", ""),
+    "first clock": (host_findings.clock(1e9, None, "", None), "ok", "no file yet", ""),
 }
 
 
-def owned(**changes: Any) -> Owned:
+def permissions(**changes: Any) -> Permissions:
     given: dict[str, Any] = {"owner": "foldlog", "mode": 0o750, "private_mode": 0o700, "loose": [], "foreign": []}
-    return Owned(**(given | {"foreign_owner": "root"} | changes))
+    return Permissions(**(given | {"foreign_owner": "root"} | changes))
 
 
 LATE, ON_TIME = 181.0, 60.0
@@ -168,37 +168,42 @@ WELL = Running(4711, {"0": True, "1": True})
 NOTHING = Running(None, {})
 PROXIED = Settings(listen=("0.0.0.0", 8080), trusted_proxies=(ip_network("10.0.0.0/8"),))  # noqa: S104
 DATA: dict[str, tuple[Finding, str, str, str]] = {
-    "directory": (data_findings.data_directory(ROOT, owned()), "ok", "mode 750, of foldlog", ""),
+    "directory": (data_findings.data_directory(ROOT, permissions()), "ok", "mode 750, owner foldlog", ""),
     "readable": (
-        data_findings.data_directory(ROOT, owned(mode=0o755)),
+        data_findings.data_directory(ROOT, permissions(mode=0o755)),
         "warning",
-        "may read",
+        "may read it",
         "chmod 750 /var/lib/foldlog",
     ),
     "group": (
-        data_findings.data_directory(ROOT, owned(mode=0o770)),
+        data_findings.data_directory(ROOT, permissions(mode=0o770)),
         "warning",
         "its group may write",
         "chmod 750 /var",
     ),
     "writable": (
-        data_findings.data_directory(ROOT, owned(mode=0o777)),
+        data_findings.data_directory(ROOT, permissions(mode=0o777)),
         "wrong",
-        "everybody may write",
+        "every user may write",
         "chmod 750 /var",
     ),
-    "private": (data_findings.private(ROOT / "private", owned()), "ok", "its owner alone", ""),
-    "no private": (data_findings.private(ROOT, owned(private_mode=None)), "ok", "none yet", ""),
-    "open private": (data_findings.private(ROOT, owned(private_mode=0o750)), "wrong", "mode 750", "chmod 700 /var"),
-    "loose": (
-        data_findings.private(ROOT, owned(loose=[ROOT / "a", ROOT])),
+    "private": (data_findings.private(ROOT / "private", permissions()), "ok", "only its owner", ""),
+    "no private": (data_findings.private(ROOT, permissions(private_mode=None)), "ok", "none yet", ""),
+    "open private": (
+        data_findings.private(ROOT, permissions(private_mode=0o750)),
         "wrong",
-        "a may be read by others, and 1",
+        "mode 750",
+        "chmod 700 /var",
+    ),
+    "loose": (
+        data_findings.private(ROOT, permissions(loose=[ROOT / "a", ROOT])),
+        "wrong",
+        "other users may read /var/lib/foldlog/a, and 1",
         "chmod 600",
     ),
-    "owned": (data_findings.ownership(ROOT, owned()), "ok", "everything belongs to foldlog", ""),
+    "owned": (data_findings.ownership(ROOT, permissions()), "ok", "everything belongs to foldlog", ""),
     "foreign": (
-        data_findings.ownership(ROOT, owned(foreign=[ROOT / "log/active-import.ndjson", ROOT, ROOT])),
+        data_findings.ownership(ROOT, permissions(foreign=[ROOT / "log/active-import.ndjson", ROOT, ROOT])),
         "wrong",
         "/var/lib/foldlog/log/active-import.ndjson belongs to root, and 2 more",
         "chown -R foldlog: /var/lib/foldlog",
@@ -213,82 +218,97 @@ DATA: dict[str, tuple[Finding, str, str, str]] = {
         "you are jo",
         "sudo -u foldlog foldlog doctor",
     ),
-    "running": (data_findings.processes(WELL, ON_TIME, Settings()), "ok", "2 answering", ""),
+    "running": (service_findings.processes(WELL, ON_TIME, Settings()), "ok", "2 responding", ""),
     "alone": (
-        data_findings.processes(Running(None, {"0": True}), None, Settings()),
+        service_findings.processes(Running(None, {"0": True}), None, Settings()),
         "ok",
         "no `foldlog serve`, but",
         "",
     ),
-    "nothing": (data_findings.processes(NOTHING, LATE, Settings()), "warning", "nothing runs", "`foldlog serve`"),
-    "unasked": (data_findings.processes(Running(1, None), None, Settings()), "unknown", "only the user", ""),
+    "nothing": (
+        service_findings.processes(NOTHING, LATE, Settings()),
+        "warning",
+        "no process is running",
+        "`foldlog serve`",
+    ),
+    "unasked": (service_findings.processes(Running(1, None), None, Settings()), "unknown", "only the user", ""),
     "stuck": (
-        data_findings.processes(Running(1, {"0": True, "1": False}), 0, Settings()),
+        service_findings.processes(Running(1, {"0": True, "1": False}), 0, Settings()),
         "wrong",
-        "answer: 1",
+        "do not respond: 1",
         "child_stuck",
     ),
     "no worker": (
-        data_findings.processes(Running(1, {}), ON_TIME, Settings()),
+        service_findings.processes(Running(1, {}), ON_TIME, Settings()),
         "wrong",
-        "no worker answers",
-        "messages",
+        "no worker responds",
+        "check the log",
     ),
     "late": (
-        data_findings.processes(WELL, LATE, Settings()),
+        service_findings.processes(WELL, LATE, Settings()),
         "wrong",
         "the last fold was 3 min ago",
         "foldlog compact",
     ),
-    "listens": (data_findings.address(WELL, True, Settings()), "ok", "127.0.0.1:8080: a worker listens", ""),
-    "free": (data_findings.address(NOTHING, False, Settings()), "ok", "8080: free", ""),
+    "listens": (service_findings.address(WELL, True, Settings()), "ok", "127.0.0.1:8080: a worker listens", ""),
+    "free": (service_findings.address(NOTHING, False, Settings()), "ok", "8080: free", ""),
     "taken": (
-        data_findings.address(NOTHING, True, Settings()),
+        service_findings.address(NOTHING, True, Settings()),
         "wrong",
-        "no worker of this directory",
+        "not a worker of this directory",
         "ss -ltnp 'sport = :8080'",
     ),
-    "unseen": (data_findings.address(WELL, None, Settings()), "unknown", "cannot be seen", ""),
-    "elsewhere": (data_findings.address(WELL, False, Settings()), "warning", "nothing listens at 127", "check-config"),
-    "loopback": (data_findings.proxies(False, Settings()), "ok", "only this host", ""),
-    "loopback 6": (data_findings.proxies(False, Settings(listen=("::1", 80))), "ok", "only this host", ""),
-    "proxied": (data_findings.proxies(False, PROXIED), "ok", "trusted: 10.0.0.0/8", ""),
+    "unseen": (service_findings.address(WELL, None, Settings()), "unknown", "cannot be seen", ""),
+    "elsewhere": (
+        service_findings.address(WELL, False, Settings()),
+        "warning",
+        "nothing listens at 127",
+        "check-config",
+    ),
+    "loopback": (service_findings.proxies(False, Settings()), "ok", "only this host", ""),
+    "loopback 6": (service_findings.proxies(False, Settings(listen=("::1", 80))), "ok", "only this host", ""),
+    "proxied": (service_findings.proxies(False, PROXIED), "ok", "trusted: 10.0.0.0/8", ""),
     "in the open": (
-        data_findings.proxies(False, Settings(listen=("203.0.113.5", 80))),
+        service_findings.proxies(False, Settings(listen=("203.0.113.5", 80))),
         "warning",
         "203.0.113.5 without a proxy: plain HTTP",
         "docs/deploy-nginx.md",
     ),
-    "one address": (data_findings.proxies(True, Settings()), "warning", WARNING, "FOLDLOG_TRUSTED_PROXIES=127.0.0.1"),
+    "one address": (
+        service_findings.proxies(True, Settings()),
+        "warning",
+        WARNING,
+        "FOLDLOG_TRUSTED_PROXIES=127.0.0.1",
+    ),
     "trusts all": (
-        data_findings.proxies(False, Settings(trusted_proxies=(ip_network("10.0.0.0/8"), ip_network("0.0.0.0/0")))),
+        service_findings.proxies(False, Settings(trusted_proxies=(ip_network("10.0.0.0/8"), ip_network("0.0.0.0/0")))),
         "wrong",
-        "clients choose their address",
+        "clients choose their own",
         "FOLDLOG_TRUSTED_PROXIES=127.0.0.1",
     ),
     "trusts all of 6": (
-        data_findings.proxies(False, Settings(trusted_proxies=(ip_network("::/0"),))),
+        service_findings.proxies(False, Settings(trusted_proxies=(ip_network("::/0"),))),
         "wrong",
-        "everybody",
-        "name",
+        "every address",
+        "list",
     ),
-    "parts": (data_findings.parts(3, Parts(12, [])), "ok", "all 12 of generation 3", ""),
+    "parts": (data_findings.parts(3, PartFiles(12, [])), "ok", "all 12 of generation 3", ""),
     "part gone": (
-        data_findings.parts(3, Parts(12, [ROOT / "x"])),
+        data_findings.parts(3, PartFiles(12, [ROOT / "x"])),
         "wrong",
         "x is missing or has another",
         "foldlog rebuild",
     ),
-    "checksums": (data_findings.suspect([]), "ok", "none", ""),
+    "checksums": (data_findings.without_checksum([]), "ok", "has its checksum", ""),
     "suspect": (
-        data_findings.suspect(["a.ndjson", "b.ndjson"]),
+        data_findings.without_checksum(["a.ndjson", "b.ndjson"]),
         "warning",
         "a.ndjson has no .sha256, and 1 more",
         "dmesg",
     ),
     "no erasure": (data_findings.erasures(0, True), "ok", "none", ""),
-    "erasure": (data_findings.erasures(2, True), "warning", "2 asked for", "next pass"),
-    "erasure that waits": (data_findings.erasures(1, False), "warning", "1 asked for", "foldlog compact --once"),
+    "erasure": (data_findings.erasures(2, True), "warning", "2 pending", "next pass"),
+    "erasure that waits": (data_findings.erasures(1, False), "warning", "1 pending", "foldlog compact --once"),
 }
 
 
@@ -310,23 +330,23 @@ DOUBTFUL: dict[str, tuple[dict[str, Any], str]] = {
     "durability": ({"durability": "os"}, "answers are 202"),
     "archive": ({"log_retention_days": 31, "archive_retention_days": 30}, "events that reports cannot see"),
     "log": ({"log_retention_days": 0}, "FOLDLOG_LOG_RETENTION_DAYS=0"),
-    "country": ({"country_header": "CF-IPCountry"}, "FOLDLOG_COUNTRY_HEADER is believed"),
+    "country": ({"country_header": "CF-IPCountry"}, "FOLDLOG_COUNTRY_HEADER is accepted only"),
 }
 
 
 @pytest.mark.parametrize(("settings", "said"), DOUBTFUL.values(), ids=DOUBTFUL)
 def test_setting_that_may_not_be_meant_is_said_and_no_secret_with_it(settings: dict[str, Any], said: str) -> None:
-    doubtful, _ = data_findings.settings_of(Settings(**settings), 0)
+    doubtful, _ = service_findings.settings_of(Settings(**settings), 0)
     assert (doubtful.level, doubtful.check) == ("warning", "settings")
     assert said in doubtful.found and doubtful.do
     assert '"short"' not in repr(doubtful) and "'short'" not in repr(doubtful)
 
 
 def test_settings_of_a_first_start_are_well_and_say_who_may_write() -> None:
-    fine, writers = data_findings.settings_of(Settings(), 0)
+    fine, writers = service_findings.settings_of(Settings(), 0)
     assert (fine.level, writers.level) == ("ok", "ok")
-    assert "only pages of the host that Foldlog answers for" in writers.found and "FOLDLOG_SITES" in writers.found
-    *_, writers = data_findings.settings_of(Settings(sites=("example.com",)), 2)
+    assert "only pages of the host that Foldlog serves" in writers.found and "FOLDLOG_SITES" in writers.found
+    *_, writers = service_findings.settings_of(Settings(sites=("example.com",)), 2)
     assert writers.found == "pages of example.com; 2 keys for servers"
 
 
@@ -487,18 +507,18 @@ def test_running_service_is_well(tmp_path: Path) -> None:
         server.fold()
         found = printed(run_foldlog(["doctor", "--json"], server.environ))
         assert wrong(found) == set()
-        assert found["processes"]["found"].startswith(f"`foldlog serve` (process {server.running.pid}): 2 answering")
+        assert found["processes"]["found"].startswith(f"`foldlog serve` (process {server.running.pid}): 2 responding")
         assert f"for process {server.running.pid}" in found["open files"]["found"]
         assert found["address"]["found"] == f"{server.host}: a worker listens"
         other = server.environ | {"FOLDLOG_LISTEN": "127.0.0.1:1"}
         found = printed(run_foldlog(["doctor", "--json"], other))
-        assert found["address"]["found"] == "workers run, but nothing listens at 127.0.0.1:1"
+        assert found["address"]["found"] == "workers are running, but nothing listens at 127.0.0.1:1"
 
 
 def test_directory_that_is_not_made_yet_is_no_fault(tmp_path: Path) -> None:
     found = doctor(DataDirectory(tmp_path / "data"))
     assert wrong(found) == set()
-    assert found["writing"]["found"].endswith("data is not made yet; `foldlog serve` makes it")
+    assert found["writing"]["found"].endswith("data does not exist yet; `foldlog serve` creates it")
     assert not (tmp_path / "data").exists()
 
 
@@ -582,9 +602,9 @@ FAULTS = {
     "checksum lost": (lose_checksum, "segments", "warning", "has no .sha256"),
     "clock behind": (seal_in_the_future, "clock", "wrong", "behind 20991122T160000Z-7-0000000001.ndjson"),
     "tokens damaged": (damage_tokens, "tokens", "wrong", "tokens.json cannot be read"),
-    "tokens readable": (loosen_tokens, "private files", "wrong", "tokens.json may be read by others"),
+    "tokens readable": (loosen_tokens, "private files", "wrong", "other users may read"),
     "one address": (see_one_address, "proxies", "warning", "comes from one address"),
-    "writable": (let_everybody_write, "data directory", "wrong", "everybody may write there"),
+    "writable": (let_everybody_write, "data directory", "wrong", "every user may write there"),
 }
 
 
@@ -615,7 +635,7 @@ def test_limits_of_the_system_are_those_that_hold(tmp_path: Path) -> None:
     )
     found = printed(done)
     assert wrong(found) == {"file size"}
-    assert found["open files"]["found"].startswith("512 for this command: a worker takes 384 connections")
+    assert found["open files"]["found"].startswith("512 for this command: a worker accepts 384 connections")
     assert "LimitNOFILE=8320" in found["open files"]["do"]
 
 
@@ -728,5 +748,5 @@ def test_terminal_of_80_columns_is_not_overrun(tmp_path: Path) -> None:
     lines = re.sub(r"\x1b\[[0-9;]*m", "", shown.decode()).replace("\r\n", "\n").splitlines()
     assert max(map(len, lines)) <= 80
     assert re.fullmatch(r"ok +file system +ext4.*|warning +file system +.*|ok +file system .*", lines[0])
-    assert re.fullmatch(r"0 wrong, \d+ to look at", lines[-1])
+    assert re.fullmatch(r"0 wrong, \d+ warnings", lines[-1])
     assert any(each.strip().startswith("to do: ") for each in lines)

@@ -14,7 +14,9 @@ from itertools import islice
 
 import pytest
 
-from foldlog.load.generator import Generator, Plan, arrivals, make_requests, percentiles
+from foldlog.load.generator import Generator, percentiles
+from foldlog.load.plan import Plan, arrivals
+from foldlog.load.request_stream import make_requests
 
 ANSWER = b'HTTP/1.1 200 OK\r\nContent-Length: 28\r\n\r\n{"accepted":1,"rejected":[]}'
 

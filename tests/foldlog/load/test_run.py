@@ -10,8 +10,10 @@ from pathlib import Path
 import pytest
 
 from foldlog.cli import main
-from foldlog.load.generator import Outcome
-from foldlog.load.run import Result, family, make_plan, make_target, run
+from foldlog.load.plan import Outcome
+from foldlog.load.run import Result, make_plan, run
+from foldlog.load.sampling import family
+from foldlog.load.target import make_target
 from shared.settings import Settings, SettingsError
 from tests.builders.logs import lose_a_segment
 from tests.builders.server import ADMIN_TOKEN, INGEST_KEY, Server, run_foldlog
@@ -62,7 +64,7 @@ def test_page_is_held_to_the_rate_limit(tmp_path: Path) -> None:
         result = run(target, make_plan(target, [150.0], 1.0, connections=8))
     assert result.counted is None
     assert result.outcome.statuses["200"] in {50, 51}  # while the load runs, a request's worth of the window may pass
-    assert result.outcome.codes == {"rate_limit": result.refused}
+    assert result.outcome.codes == {"rate_limit": result.rejected}
 
 
 def test_command_refuses_other_hosts(capsys: pytest.CaptureFixture[str]) -> None:

@@ -143,14 +143,14 @@ def test_data_of_a_newer_format_is_refused(tmp_path: Path) -> None:
         (["nonsense"], 2, "nonsense"),
         (["report", "--by", "nonsense"], 2, "by: one of event, site, path"),
         (["report", "--from", "yesterday"], 2, "from: must be a date such as"),
-        (["status"], 2, "no data directory"),
-        (["verify"], 2, "no data directory"),
-        (["rotate"], 2, "no data directory"),
-        (["export"], 2, "no data directory"),
-        (["token", "list"], 2, "no data directory"),
-        (["token", "revoke", "1f0c93ab"], 2, "no data directory"),
-        (["import", "--site", "https://example.com", "access.log"], 2, "no host name"),
-        (["erase", "--visitor", "v-81f3", "--site", "example.com/"], 2, "no host name"),
+        (["status"], 2, "not a data directory"),
+        (["verify"], 2, "not a data directory"),
+        (["rotate"], 2, "not a data directory"),
+        (["export"], 2, "not a data directory"),
+        (["token", "list"], 2, "not a data directory"),
+        (["token", "revoke", "1f0c93ab"], 2, "not a data directory"),
+        (["import", "--site", "https://example.com", "access.log"], 2, "not a host name"),
+        (["erase", "--visitor", "v-81f3", "--site", "example.com/"], 2, "not a host name"),
         (["import", "--site", "example.com", "missing.log"], 2, "missing.log"),
         (["ingest", "--writer", "A"], 2, "--writer takes"),
         (["import", "missing.log"], 2, "--site"),
@@ -176,7 +176,7 @@ def test_data_directory_that_is_a_file_is_said(tmp_path: Path, command: str) -> 
     (tmp_path / "data").write_text("not a directory")
     refused = run_foldlog([command], environment(tmp_path / "data", listen="127.0.0.1:1"))
     assert (refused.returncode, refused.stdout) == (2, "")
-    assert refused.stderr == f"foldlog: {tmp_path / 'data'} is no directory; set FOLDLOG_DATA_DIR\n"
+    assert refused.stderr == f"foldlog: {tmp_path / 'data'} is not a directory; set FOLDLOG_DATA_DIR\n"
     assert run_foldlog(["check-config"], environment(tmp_path / "data")).returncode == 0
 
 
@@ -188,7 +188,8 @@ def test_command_that_makes_a_data_directory_says_so_once(tmp_path: Path) -> Non
     made = run_foldlog(["token", "create"], environ)
     assert made.returncode == 0
     assert (
-        made.stderr == f"foldlog: {tmp_path / 'data'} is a new data directory; for another one set FOLDLOG_DATA_DIR\n"
+        made.stderr
+        == f"foldlog: created the data directory {tmp_path / 'data'}; to use another one, set FOLDLOG_DATA_DIR\n"
     )
     assert run_foldlog(["token", "create"], environ).stderr == ""
 

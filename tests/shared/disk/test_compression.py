@@ -13,7 +13,7 @@ import pytest
 import zstandard
 
 from compactor.repair.rebuild import rebuild
-from foldlog.tail import Follower, Wanted
+from foldlog.tail.follower import Follower, TailFilter
 from shared.disk.compression import (
     ZSTD_WINDOW_MAX,
     DecompressionError,
@@ -115,7 +115,7 @@ def test_compressed_segment_is_folded_verified_rebuilt_and_tailed(
     found = packed(data, suffix, pack, "event-1", "event-2")
     assert [digest(each).intact for each in sealed_segments(data)] == [True]
     assert read_status(data, Settings(data_dir=data.root)).balance.not_yet_folded == 2
-    assert len(Follower(data, Wanted()).last(10)) == 2
+    assert len(Follower(data, TailFilter()).last(10)) == 2
     fold_all(data)
     totals = load_snapshot(data).totals
     assert (totals.counted, totals.damaged_segments, totals.quarantined) == (2, 0, 0)
@@ -147,7 +147,7 @@ def test_damaged_compressed_segment_is_tailed_as_far_as_it_can_be_read(tmp_path:
     ids = [f"event-{number:04d}-{os.urandom(12).hex()}" for number in range(5_000)]
     pack = PACKS["gzip" if suffix == ".gz" else "zstd"][1]
     packed(data, suffix, lambda plain: pack(plain)[:-20_000], *ids)
-    assert 0 < len(Follower(data, Wanted()).last(10_000)) < 5_000
+    assert 0 < len(Follower(data, TailFilter()).last(10_000)) < 5_000
 
 
 @pytest.mark.parametrize("suffix", COMPRESSED_SUFFIXES)

@@ -140,5 +140,5 @@ def test_parts_deleted_by_an_erasure_are_not_missing(data: DataDirectory) -> Non
 def test_wrong_data_directory_is_not_an_empty_one(tmp_path: Path, command: str) -> None:
     refused = run_foldlog([command], environment(tmp_path / "nowhere"))
     assert refused.returncode == 2
-    assert "nowhere is no data directory of Foldlog" in refused.stderr
+    assert "nowhere is not a data directory of Foldlog" in refused.stderr
     assert not (tmp_path / "nowhere").exists()

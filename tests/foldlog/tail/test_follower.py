@@ -22,7 +22,8 @@ from pathlib import Path
 
 import pytest
 
-from foldlog.tail import Follower, Wanted, readable
+from foldlog.tail.follower import Follower, TailFilter
+from foldlog.tail.printer import readable
 from ingest.collect.encode import Line, encode_lines
 from ingest.wal.active_segment import ActiveSegment
 from shared.disk.layout import DataDirectory
@@ -52,7 +53,7 @@ def ids(lines: Iterator[bytes] | list[bytes]) -> list[str]:
 
 
 def follower(data: DataDirectory, **wanted: frozenset[str]) -> Follower:
-    return Follower(data, Wanted(**wanted))
+    return Follower(data, TailFilter(**wanted))
 
 
 def test_segment_that_is_opened_and_sealed_between_two_looks_is_shown(data: DataDirectory) -> None:
@@ -61,8 +62,8 @@ def test_segment_that_is_opened_and_sealed_between_two_looks_is_shown(data: Data
     short = opened(data)
     write(short, "event-0001", "event-0002")
     short.seal()
-    assert ids(following.look()) == ["event-0001", "event-0002"]
-    assert ids(following.look()) == []
+    assert ids(following.poll()) == ["event-0001", "event-0002"]
+    assert ids(following.poll()) == []
 
 
 def test_each_event_is_shown_once_whenever_its_segment_is_sealed(data: DataDirectory) -> None:
@@ -76,11 +77,11 @@ def test_each_event_is_shown_once_whenever_its_segment_is_sealed(data: DataDirec
         for half in "ab":
             write(segment, f"event-{number}{half}-0")
             if (number + (half == "a")) % 2:
-                seen += ids(following.look())
+                seen += ids(following.poll())
         segment.seal()
         if number != 3:
-            seen += ids(following.look())
-    seen += ids(following.look())
+            seen += ids(following.poll())
+    seen += ids(following.poll())
     assert seen == [f"event-{number}{half}-0" for number in range(1, 6) for half in "ab"]
 
 
@@ -103,7 +104,7 @@ def test_rescued_segment_of_a_killed_worker_is_not_shown_again(data: DataDirecto
     orphan.close()
     recover(data, "0")
     assert [segment.name.sequence for segment in sealed_segments(data)] == [1]
-    assert ids(following.look()) == []
+    assert ids(following.poll()) == []
 
 
 def test_compressing_shows_nothing_again(data: DataDirectory) -> None:
@@ -113,7 +114,7 @@ def test_compressing_shows_nothing_again(data: DataDirectory) -> None:
     plain = data.log / name.file
     plain.with_name(f"{name.file}.gz").write_bytes(gzip.compress(plain.read_bytes()))
     plain.unlink()
-    assert ids(following.look()) == []
+    assert ids(following.poll()) == []
 
 
 def test_half_a_line_is_shown_once_it_is_whole(data: DataDirectory) -> None:
@@ -122,10 +123,10 @@ def test_half_a_line_is_shown_once_it_is_whole(data: DataDirectory) -> None:
     whole = encode_lines([line("event-0001")])
     with data.active("0").open("ab", buffering=0) as file:
         for piece in (whole[:20], whole[20:]):
-            assert ids(following.look()) == []
+            assert ids(following.poll()) == []
             file.write(piece)
-        assert ids(following.look()) == ["event-0001"]
-    assert following.left_out == 0
+        assert ids(following.poll()) == ["event-0001"]
+    assert following.damaged == 0
 
 
 def test_line_that_its_writer_took_back_does_not_spoil_the_next(data: DataDirectory) -> None:
@@ -136,11 +137,11 @@ def test_line_that_its_writer_took_back_does_not_spoil_the_next(data: DataDirect
         file.write(encode_lines([line("event-0001")]))
         size = file.tell()
         file.write(encode_lines([line("taken-back-1")])[:100])
-        assert ids(following.look()) == ["event-0001"]
+        assert ids(following.poll()) == ["event-0001"]
         file.truncate(size)
         file.write(encode_lines([line("event-0002")]))
-        assert ids(following.look()) == ["event-0002"]
-    assert following.left_out == 0
+        assert ids(following.poll()) == ["event-0002"]
+    assert following.damaged == 0
 
 
 def test_last_lines_are_those_received_last_over_all_writers(data: DataDirectory) -> None:
@@ -193,10 +194,9 @@ def test_damaged_compressed_segment_costs_what_cannot_be_read_and_is_said(data: 
     found = ids(shown.stdout.encode().splitlines())
     assert found == [f"event-{number:04d}" for number in range(len(found) - 1)] + ["event-9999"]
     assert keep * 200 - 10 <= len(found) <= keep * 200 + 10
-    said = (
-        "foldlog: 2 damaged pieces of the log are left out; `foldlog verify` names them\n"  # half a line, and the rest
-    )
-    assert shown.stderr == (said if keep else "")
+    # Half a line, and the rest.
+    skipped = "foldlog: skipped 2 damaged pieces of the log; `foldlog verify` shows where\n"
+    assert shown.stderr == (skipped if keep else "")
 
 
 @pytest.mark.long
@@ -210,7 +210,7 @@ def test_damaged_lines_are_left_out_and_said(data: DataDirectory) -> None:
         shown = run_foldlog(["tail", *arguments], environment(data.root))
         assert shown.returncode == 0
         assert len(shown.stdout.splitlines()) == 3 and "\x1b" not in shown.stdout and "\x00" not in shown.stdout
-        assert shown.stderr == "foldlog: 2 damaged pieces of the log are left out; `foldlog verify` names them\n"
+        assert shown.stderr == "foldlog: skipped 2 damaged pieces of the log; `foldlog verify` shows where\n"
 
 
 def hostile(id_: str = "event-0001") -> Line:
@@ -363,7 +363,7 @@ def test_memory_does_not_grow_with_the_log(data: DataDirectory, wanted: frozense
     size = sum(segment.bytes for segment in sealed_segments(data))
     tracemalloc.start()
     try:
-        last = Follower(data, Wanted(wanted)).last(count)
+        last = Follower(data, TailFilter(wanted)).last(count)
         _, peak = tracemalloc.get_traced_memory()
     finally:
         tracemalloc.stop()

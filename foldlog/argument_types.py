@@ -1,0 +1,58 @@
+"""Values of options: each function returns the value, or raises ArgumentTypeError with
+what would be accepted.
+"""
+
+from __future__ import annotations
+
+import argparse
+import re
+from collections.abc import Callable
+
+from shared.host_names import SITE
+
+_SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
+
+
+def visitor(text: str) -> str:
+    """A visitor id as events carry it: not empty, and UTF-8."""
+    if not text:
+        raise argparse.ArgumentTypeError("a visitor id is not empty")
+    try:
+        text.encode("utf-8")
+    except UnicodeEncodeError:
+        raise argparse.ArgumentTypeError("it is not UTF-8") from None
+    return text
+
+
+def site(text: str) -> str:
+    """A site as events carry it: a host name in lower case."""
+    if not SITE.fullmatch(text.lower()):
+        raise argparse.ArgumentTypeError(
+            f"{text!r} is not a host name such as example.com, without scheme, port and path"
+        )
+    return text.lower()
+
+
+def between(low: float, high: float) -> Callable[[str], float]:
+    """The type of a number from `low` to `high`."""
+
+    def number(text: str) -> float:
+        if not low <= float(text) <= high:
+            raise argparse.ArgumentTypeError(f"{text} is not from {low:g} to {high:,g}")
+        return float(text)
+
+    return number
+
+
+def count(text: str) -> int:
+    if not text.isdecimal():
+        raise argparse.ArgumentTypeError(f"{text} is not 0 or more")
+    return int(text)
+
+
+def duration(text: str) -> float:
+    """Seconds, from a number and its unit: `90s`, `30m`, `1h`, `7d`."""
+    number, unit = text[:-1], text[-1:]
+    if unit not in _SECONDS or not re.fullmatch(r"\d{1,6}", number):
+        raise argparse.ArgumentTypeError(f"{text} is not a time such as 90s, 30m, 1h or 7d")
+    return float(number) * _SECONDS[unit]
