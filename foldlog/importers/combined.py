@@ -1,10 +1,11 @@
-"""`foldlog import --format combined`: an access log becomes events, appended like any
-other, by the writer `import`.
+"""`foldlog import --format combined`: an access log becomes events, appended by the
+writer `import`.
 
-Every GET is a `pageview` at its real time. Its id is made from the line without the
-client, and from how often the same came before in the file: the file imported twice, or
-a longer version of it, counts each request once. The address is hashed with a salt that
-exists only during the import; in the id it could be guessed by trying them all.
+Every GET is a `pageview` at its real time. Its id is a hash of the line without the
+client and of how many equal lines precede it, so that importing the file again, or a
+longer version of it, counts each request once. The address is not part of the id, where
+it could be found by trying all addresses; it is hashed with a salt that exists only
+during the import.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ import re
 import secrets
 import shutil
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
 from itertools import islice
@@ -30,7 +31,7 @@ from shared.disk.layout import IMPORT_WRITER, DataDirectory
 from shared.log import Log
 from shared.segments.line import SCHEMA_VERSION
 from shared.settings import Settings
-from shared.timestamps import now_ms, rfc3339
+from shared.timestamps import DAY_S, now_ms, rfc3339
 
 _COMBINED = re.compile(
     rb'(?P<address>\S+) \S+ (?P<user>.*?) \[(?P<time>[^\]]+)\] "(?P<request>(?:[^"\\]|\\.)*)" (?P<status>\d{3}) \S+'
@@ -43,9 +44,7 @@ _TEXT_MAX = 2000
 
 @dataclass
 class Imported:
-    """How it went: lines of the file, events appended, lines that are no GET, lines
-    that could not be understood.
-    """
+    """Lines of the file, events appended, requests other than GET, unreadable lines."""
 
     lines: int = 0
     events: int = 0
@@ -54,8 +53,8 @@ class Imported:
 
 
 @dataclass(frozen=True)
-class Request:
-    """What one line of an access log says that an event needs."""
+class AccessLogEntry:
+    """The fields of a line of an access log that an event needs."""
 
     address: str
     time_ms: int
@@ -64,9 +63,9 @@ class Request:
     agent: str | None
 
 
-def parse_line(line: bytes) -> Request | None:
-    """A GET from a line in combined format, None for any other request. Raises
-    ValueError when it is not in that format.
+def parse_line(line: bytes) -> AccessLogEntry | None:
+    """A GET from a line in combined format; None for any other request. Raises
+    ValueError for a line in another format.
     """
     match = _COMBINED.fullmatch(line.rstrip(b"\r\n"))
     if match is None:
@@ -78,7 +77,7 @@ def parse_line(line: bytes) -> Request | None:
     target = rest.partition(" ")[0]
     if method != "GET" or not target.startswith("/"):
         return None
-    return Request(
+    return AccessLogEntry(
         match["address"].decode("ascii", "replace"), time_ms, target, _text(match["referrer"]), _text(match["agent"])
     )
 
@@ -89,27 +88,23 @@ def _text(field: bytes | None) -> str | None:
 
 
 def without_client(line: bytes) -> bytes:
-    """A line from its time on: what stands before are the address and the name of a
-    user.
-    """
+    """A line from its time on, without the address and the user name before it."""
     return line[line.index(b"[") :].rstrip(b"\r\n")
 
 
-def event_id(what: bytes, occurrence: int) -> str:
-    """The same for the same request and the same number of equal ones before it, in
-    whichever file they stand.
-    """
-    return hashlib.sha256(b"%d\n%b" % (occurrence, what)).hexdigest()[:32]
+def event_id(request: bytes, occurrence: int) -> str:
+    """The same id for the same occurrence of equal requests, in any file."""
+    return hashlib.sha256(b"%d\n%b" % (occurrence, request)).hexdigest()[:32]
 
 
 def import_combined(
     file: Path, site: str, data: DataDirectory, settings: Settings, log: Log, progress: Callable[[int], None]
 ) -> Imported:
-    """Append all events of a file, durably, and seal. `progress` hears the bytes of the
-    file that are done.
+    """Append all events of a file durably, and seal. `progress` is called with the
+    bytes of the file that are done.
 
     Raises WriterAlive when another import is running, Unavailable when the disk is
-    nearly full, OSError when the file cannot be read or the log not be written.
+    nearly full, OSError when the file cannot be read or the log cannot be written.
     """
     return asyncio.run(_import(file, site, data, settings, log, progress))
 
@@ -117,40 +112,54 @@ def import_combined(
 async def _import(
     file: Path, site: str, data: DataDirectory, settings: Settings, log: Log, progress: Callable[[int], None]
 ) -> Imported:
-    done = Imported()
-    salt = secrets.token_bytes(32)
-    seen: Counter[bytes] = Counter()
+    converter = _Converter(site)
+    done = converter.done
     writer = CommitQueue(data, IMPORT_WRITER, settings, log)
     try:
         for batch, position in _batches(file):
-            lines = []
-            for raw in batch:
-                done.lines += 1
-                try:
-                    request = parse_line(raw)
-                except ValueError:
-                    done.unreadable += 1
-                    continue
-                if request is None:
-                    done.skipped += 1
-                    continue
-                what = without_client(raw)
-                digest = hashlib.sha256(what).digest()
-                seen[digest] += 1
-                lines.append(_line(request, event_id(what, seen[digest]), site, salt))
-            if lines:
+            events = list(converter.events(batch))
+            if events:
                 check_room(data, settings, done)
-                await writer.append(encode_lines(lines), len(lines))
-            done.events += len(lines)
+                await writer.append(encode_lines(events), len(events))
+            done.events += len(events)
             progress(position)
     finally:
         await writer.close()
     return done
 
 
+class _Converter:
+    """Turns lines of one file into events. `done` counts the lines."""
+
+    def __init__(self, site: str) -> None:
+        self.done = Imported()
+        self._site = site
+        self._salt = secrets.token_bytes(32)
+        self._seen: Counter[bytes] = Counter()
+
+    def events(self, lines: Iterable[bytes]) -> Iterator[Line]:
+        for line in lines:
+            self.done.lines += 1
+            try:
+                entry = parse_line(line)
+            except ValueError:
+                self.done.unreadable += 1
+                continue
+            if entry is None:
+                self.done.skipped += 1
+                continue
+            yield _event(entry, self._id(line), self._site, self._salt)
+
+    def _id(self, line: bytes) -> str:
+        request = without_client(line)
+        digest = hashlib.sha256(request).digest()  # smaller to keep than the line
+        self._seen[digest] += 1
+        return event_id(request, self._seen[digest])
+
+
 def check_room(data: DataDirectory, settings: Settings, done: Imported) -> None:
-    """P10: what is imported must not take the room in which a server beside it stores
-    events. Raises Unavailable.
+    """P10: an import must not use up the room in which a server stores events. Raises
+    Unavailable.
     """
     free = shutil.disk_usage(data.root).free
     if free < settings.disk_reserve:
@@ -160,27 +169,27 @@ def check_room(data: DataDirectory, settings: Settings, done: Imported) -> None:
         )
 
 
-def _line(request: Request, id_: str, site: str, salt: bytes) -> Line:
-    day = request.time_ms // 86_400_000
-    visitor = hash_visitor(salt + day.to_bytes(4, "big"), site, request.address, request.agent or "")
-    referrer = request.referrer if request.referrer and request.referrer.startswith(("http://", "https://")) else None
+def _event(entry: AccessLogEntry, id_: str, site: str, salt: bytes) -> Line:
+    day = entry.time_ms // (DAY_S * 1000)
+    visitor = hash_visitor(salt + day.to_bytes(4, "big"), site, entry.address, entry.agent or "")
+    referrer = entry.referrer if entry.referrer and entry.referrer.startswith(("http://", "https://")) else None
     return Line(
         v=SCHEMA_VERSION,
         id=id_,
         name="pageview",
-        time=rfc3339(request.time_ms),
+        time=rfc3339(entry.time_ms),
         received=rfc3339(now_ms()),
         site=site,
         visitor=visitor,
-        url=f"https://{site}{request.target}"[:_TEXT_MAX],
+        url=f"https://{site}{entry.target}"[:_TEXT_MAX],
         referrer=referrer,
-        ua=request.agent,
+        ua=entry.agent,
         consent="imported",
     )
 
 
 def _batches(file: Path) -> Iterator[tuple[list[bytes], int]]:
-    """Lines of the file, with the bytes of the file read so far (compressed ones for
+    """Lines of the file, and how many of its bytes have been read (compressed ones for
     .gz).
     """
     with file.open("rb") as raw:
