@@ -596,7 +596,7 @@ def let_everybody_write(data: DataDirectory) -> None:
 FAULTS = {
     "kept snapshot damaged": (damage_kept, "snapshot", "warning", "the newest kept one is not"),
     "part lost": (lose_part, "parts", "wrong", "is missing or has another size"),
-    "snapshots lost": (lose_snapshots, "snapshot", "wrong", "no snapshot.<generation>.json beside it is whole"),
+    "snapshots lost": (lose_snapshots, "snapshot", "wrong", "snapshot.json is missing"),
     "snapshot damaged": (damage_snapshot, "snapshot", "warning", "is damaged"),
     "newer format": (newer_snapshot, "formats", "wrong", "made by a newer Foldlog (format 99"),
     "checksum lost": (lose_checksum, "segments", "warning", "has no .sha256"),
