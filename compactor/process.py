@@ -1,9 +1,9 @@
-"""The compactor as a process: APScheduler runs the pass, and a watch on the monotonic
-clock sees that it does.
+"""The compactor as a process: APScheduler runs a pass per interval, and a check on the
+monotonic clock notices when it does not.
 
-The scheduler waits on the wall clock, so a clock that steps back an hour would keep it
-idle for an hour. A pass is therefore also due when it was asked for, or when none has
-run for longer than it should. The pass itself does not depend on any of it.
+The scheduler waits on the wall clock, so a clock that is set back an hour would keep it
+idle for an hour. A pass is therefore also run when it was requested, or when the last
+one is overdue. The pass itself depends on none of this.
 """
 
 from __future__ import annotations
@@ -17,7 +17,6 @@ from contextlib import suppress
 from datetime import UTC, datetime
 from types import FrameType
 
-import duckdb
 from apscheduler.schedulers.background import BackgroundScheduler
 from apscheduler.triggers.interval import IntervalTrigger
 
@@ -32,6 +31,7 @@ from compactor.run_pass import Pass, recover_orphans, run_pass
 from shared.disk.control_files import RequestTimedOut, Watch, seal_and_wait
 from shared.disk.durable import make_data_directory
 from shared.disk.layout import DataDirectory
+from shared.exit_codes import DONE, TRY_AGAIN, USAGE
 from shared.generations.load import load_snapshot
 from shared.generations.part_integrity import PartDamaged
 from shared.generations.snapshot import SnapshotDamaged
@@ -42,30 +42,19 @@ from shared.settings import Settings
 from shared.systemd_notify import Notifier
 from shared.timestamps import epoch_ms, now_ms
 
-EXIT_DONE = 0
-EXIT_USAGE = 2
-EXIT_TRY_AGAIN = 75
-
 POLL_S = 0.1
-SEAL_PATIENCE_S = 3.0
-# `foldlog compress` has the lock for a segment at a time.
-PASS_PATIENCE_S = 5.0
+SEAL_TIMEOUT_S = 3.0
+# `foldlog compress` takes the lock for one segment at a time.
+PASS_TIMEOUT_S = 5.0
 OVERDUE = 1.5
-# What ends a pass and not the process: the next one finds out whether it still holds.
-FAILURES = (
-    OSError,
-    duckdb.Error,
-    LinesDoNotParse,
-    SnapshotDamaged,
-    PartDamaged,
-    DataFromNewerVersion,
-    InconsistentDirectory,
-)
+# With DuckDB's errors: they end a pass but not the process. The next pass finds out
+# whether the cause remains.
+PASS_FAILURES = (OSError, LinesDoNotParse, SnapshotDamaged, PartDamaged, DataFromNewerVersion, InconsistentDirectory)
 
 
 def compact_once(data: DataDirectory, settings: Settings, log: Log) -> Pass:
-    """Fold everything that is sealed now, in as many bounded passes as it takes, and
-    erase. Raises CompactorBusy.
+    """Fold everything that is sealed now, in as many passes as it takes, and carry out
+    pending erasures. Raises CompactorBusy.
     """
     make_data_directory(data)
     with compactor_lock(data) as lock:
@@ -75,35 +64,42 @@ def compact_once(data: DataDirectory, settings: Settings, log: Log) -> Pass:
 
 
 def fold_all(data: DataDirectory, settings: Settings, log: Log, lock: CompactorLock) -> Pass:
-    """As many bounded passes as it takes, for who holds the lock."""
+    """Run passes until no sealed segment is left. Raises what a pass raises."""
     recover_rotated_files(data, log, now_ms())
     max_bytes = PASS_MAX_BYTES
     while True:
         try:
             done = run_pass(data, settings, log, lock, now_ms(), max_bytes)
-        except duckdb.OutOfMemoryException:
-            # Not an error of the data: the same segments fit when fewer are taken at
-            # once.
+        except _database_errors("OutOfMemoryException"):
+            # The same segments fit into memory when fewer are folded at once.
             if max_bytes == 1:
                 raise
-            taken = sum(
-                segment.plain_bytes for segment in plan_segments(load_snapshot(data), sealed_segments(data), max_bytes)
-            )
-            max_bytes = taken // 4 if taken > (1 << 20) else 1
+            chosen = plan_segments(load_snapshot(data), sealed_segments(data), max_bytes)
+            total = sum(segment.plain_bytes for segment in chosen)
+            max_bytes = total // 4 if total > (1 << 20) else 1
             log.warning("pass_reduced", max_bytes=max_bytes)
             continue
         if not done.more:
             return done
 
 
-def erase_now(data: DataDirectory, settings: Settings, log: Log) -> None:
-    """Carry out every request to erase that is pending; what was received before is
-    folded first.
-
-    Raises CompactorBusy and InconsistentDirectory.
+def _database_errors(name: str = "Error") -> type[Exception]:
+    """A class of DuckDB's errors. A handler is evaluated only when an error was raised,
+    so DuckDB is not loaded by a process that needs no database.
     """
-    with suppress(RequestTimedOut):  # nobody serves: what a dead writer left open is recovered by the pass
-        seal_and_wait(data, SEAL_PATIENCE_S)
+    import duckdb
+
+    found: type[Exception] = getattr(duckdb, name)
+    return found
+
+
+def erase_now(data: DataDirectory, settings: Settings, log: Log) -> None:
+    """Fold what was received before now, then carry out every pending erasure. Raises
+    CompactorBusy and InconsistentDirectory.
+    """
+    # Without a running writer none answers; the pass recovers what a dead one left.
+    with suppress(RequestTimedOut):
+        seal_and_wait(data, SEAL_TIMEOUT_S)
     with compactor_lock(data, LOCK_TIMEOUT_S) as lock:
         check_directory(data, log, lock)
         fold_all(data, settings, log, lock)
@@ -123,10 +119,10 @@ class Compactor:
         self._idle.set()
 
     def begin(self) -> None:
-        """Remove what a killed pass left behind, once. Raises InconsistentDirectory,
-        and is tried again before each pass then.
+        """Check the directory and remove what a killed pass left, once. Raises
+        InconsistentDirectory; the next pass then tries again.
         """
-        with compactor_lock(self._data, PASS_PATIENCE_S) as lock:
+        with compactor_lock(self._data, PASS_TIMEOUT_S) as lock:
             self._begin(lock)
 
     def _begin(self, lock: CompactorLock) -> None:
@@ -135,20 +131,20 @@ class Compactor:
             self._has_begun = True
 
     def run(self) -> None:
-        """The job: what is in the active segments is sealed first, so that a report is
-        at most one interval behind.
+        """One scheduled pass. Active segments are sealed first, so that reports are at
+        most one interval behind.
         """
         self._idle.clear()
         self._last_pass = time.monotonic()
         try:
             self._seal()
-            with compactor_lock(self._data, PASS_PATIENCE_S) as lock:
+            with compactor_lock(self._data, PASS_TIMEOUT_S) as lock:
                 self._begin(lock)
                 fold_all(self._data, self._settings, self._log, lock)
                 erase_pending(self._data, self._settings, self._log, lock, now_ms())
         except (CompactorBusy, CommitLost) as error:
             self._log.warning("commit_lost", reason=str(error))
-        except FAILURES as error:
+        except (*PASS_FAILURES, _database_errors()) as error:
             self._log.warning("pass_failed", reason=str(error)[:1000])
         finally:
             self._idle.set()
@@ -156,7 +152,7 @@ class Compactor:
     def _seal(self) -> None:
         try:
             recover_orphans(self._data, self._log)
-            seal_and_wait(self._data, SEAL_PATIENCE_S)
+            seal_and_wait(self._data, SEAL_TIMEOUT_S)
         except (RequestTimedOut, OSError) as error:
             self._log.warning("seal_request_failed", reason=str(error))
 
@@ -167,12 +163,12 @@ class Compactor:
         return time.monotonic() - self._last_pass > OVERDUE * self._settings.fold_interval
 
 
-class _FromNow(IntervalTrigger):  # type: ignore[misc]
-    """An interval that leaves out the passes that a clock jumped over.
+class _SkipMissedRuns(IntervalTrigger):  # type: ignore[misc]
+    """An interval without the runs that a jump of the clock skipped.
 
-    The scheduler makes a list of all that are due before it runs one: from 1970, where
-    a clock without a battery begins, to today that is more than memory holds, and
-    meanwhile no pass is run and no signal is heard.
+    The scheduler lists all missed runs before it starts one. From 1970, where a clock
+    without a battery starts, to today that list exceeds memory, and no pass runs and no
+    signal is handled meanwhile.
     """
 
     def get_next_fire_time(self, previous: datetime | None, now: datetime) -> datetime:
@@ -190,44 +186,43 @@ def run_compactor(settings: Settings, log: Log, notifier: Notifier, *, supervise
     try:
         compactor.begin()
     except InconsistentDirectory as error:
-        log.warning(
-            "directory_inconsistent", reason=str(error)
-        )  # events are taken meanwhile, and each pass looks again
+        # Events are still accepted, and each pass checks again.
+        log.warning("directory_inconsistent", reason=str(error))
     except CompactorBusy as error:
         log.warning("compactor_busy", reason=str(error))
-        return EXIT_TRY_AGAIN
+        return TRY_AGAIN
     except (SnapshotDamaged, DataFromNewerVersion) as error:
         log.warning("compactor_start_refused", reason=str(error))
-        return EXIT_USAGE
+        return USAGE
     stop = _stop_event(supervised=supervised)
     requests = Watch(data.fold_request)
     scheduler = BackgroundScheduler(timezone=UTC)
     job = scheduler.add_job(
         compactor.run,
-        _FromNow(seconds=settings.fold_interval, timezone=UTC),
+        _SkipMissedRuns(seconds=settings.fold_interval, timezone=UTC),
         coalesce=True,
         max_instances=1,
         misfire_grace_time=None,
     )
     scheduler.start()
     notifier.ready(f"folds every {settings.fold_interval:g} s")
-    asked = _asked_while_away(data)
+    is_due = _has_unanswered_request(data)
     while not stop.wait(POLL_S):
         notifier.alive()
-        asked = requests.requested() or asked or compactor.is_overdue()
-        if asked and compactor.is_idle():  # a request during a pass is for the next one: this one has made its plan
+        is_due = requests.requested() or is_due or compactor.is_overdue()
+        # A request during a pass waits for the next one: this one has made its plan.
+        if is_due and compactor.is_idle():
             job.modify(next_run_time=datetime.now(UTC))
-            asked = False
+            is_due = False
     notifier.stopping()
-    scheduler.shutdown(
-        wait=True
-    )  # a pass under way is finished: it takes seconds, and repeating it would take them again
-    return EXIT_DONE
+    # A running pass is finished: it takes seconds, and the next start would repeat it.
+    scheduler.shutdown(wait=True)
+    return DONE
 
 
-def _asked_while_away(data: DataDirectory) -> bool:
-    """Whether a fold was asked for after the last snapshot: while no compactor ran, or
-    this one was starting.
+def _has_unanswered_request(data: DataDirectory) -> bool:
+    """Whether a fold was requested after the last snapshot, when no compactor was
+    running.
     """
     try:
         return data.fold_request.stat().st_mtime * 1000 > epoch_ms(load_snapshot(data).as_of)
@@ -246,9 +241,8 @@ def _stop_event(*, supervised: bool) -> threading.Event:
     if supervised:
 
         def watch_supervisor() -> None:
-            while os.read(
-                sys.stdin.fileno(), 1
-            ):  # not sys.stdin.read: its lock, held here, aborts the interpreter at exit
+            # Not sys.stdin.read: its lock, if held at exit, aborts the interpreter.
+            while os.read(sys.stdin.fileno(), 1):
                 pass
             stop.set()
 

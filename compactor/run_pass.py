@@ -92,6 +92,8 @@ def load_segments(context: PassContext, chosen: Sequence[Segment]) -> IncomingLi
     """Load these segments into the working tables. If DuckDB reads something else than
     their lines, verify every line and load the valid ones.
     """
+    if not chosen:
+        return IncomingLines()
     verified = [verify_segment(context.data, segment, context.scratch) for segment in chosen]
     try:
         return load_lines(context.database, verified, context.settings.sites)
@@ -102,6 +104,8 @@ def load_segments(context: PassContext, chosen: Sequence[Segment]) -> IncomingLi
 
 def write_parts(context: PassContext, before: Snapshot, events: NewEvents) -> dict[date, Day]:
     """Publish the parts of every day that this pass changes."""
+    if not events.days:
+        return {}
     new = count_new_events(context.database, events)
     generation = before.generation + 1
     return {

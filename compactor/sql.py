@@ -8,10 +8,12 @@ import re
 from collections.abc import Iterable
 from functools import cache
 from pathlib import Path
-
-import duckdb
+from typing import TYPE_CHECKING
 
 from shared.duckdb_engine import one_number
+
+if TYPE_CHECKING:
+    import duckdb
 
 
 def sql_text(text: str) -> str:

@@ -5,15 +5,18 @@ extensions.
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import duckdb
+if TYPE_CHECKING:
+    import duckdb
 
 
 def connect(memory_bytes: int, threads: int, spill: Path | None = None) -> duckdb.DuckDBPyConnection:
     """A new in-memory database that uses at most `memory_bytes`, and the directory
     `spill`, if given, for what exceeds them.
     """
+    import duckdb  # here, because it takes 20 MiB that a process without a query saves
+
     return duckdb.connect(
         config={
             "memory_limit": f"{memory_bytes}B",

@@ -10,8 +10,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import date
 from pathlib import Path
-
-import duckdb
+from typing import TYPE_CHECKING
 
 from compactor.erasure.visitor_filter import LineMatch, VisitorFilter
 from compactor.generations.archive import archived_events
@@ -23,6 +22,9 @@ from shared.duckdb_engine import one_number
 from shared.generations.snapshot import Snapshot
 from shared.schema import FREE_TEXT
 from shared.segments.sealed import Segment, active_segments, open_segment, readable_lines
+
+if TYPE_CHECKING:
+    import duckdb
 
 _BLOCK_BYTES = 1 << 20
 # How much of a file is decoded to find out whether it is text.
@@ -199,6 +201,8 @@ def _search_day(
 def _search_quarantine(
     database: duckdb.DuckDBPyConnection, data: DataDirectory, visitor: VisitorFilter, found: VisitorFootprint
 ) -> None:
+    import duckdb
+
     for path in filter(Path.is_file, list_files(data.quarantine)):
         try:
             records = _count_records(database, path, visitor)

@@ -10,8 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from datetime import date
 from pathlib import Path
-
-import duckdb
+from typing import TYPE_CHECKING
 
 from compactor.context import PassContext
 from compactor.fold.working_tables import DayCounters, NewCounters, NewEvents
@@ -22,6 +21,9 @@ from shared.generations.part_integrity import verified_part, verified_parts
 from shared.generations.snapshot import Day, Part
 from shared.schema import ARCHIVE_COLUMNS, COUNTED_DIMENSIONS
 from shared.sql.archive_events import empty_relation_sql, from_archive_sql
+
+if TYPE_CHECKING:
+    import duckdb
 
 _COUNTER_COLUMNS = ", ".join(COUNTER_COLUMNS)
 # In the order in which they are capped.

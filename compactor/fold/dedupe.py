@@ -7,9 +7,7 @@ that an earlier pass archived replaces it, and that event's day is written again
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
-import duckdb
+from typing import TYPE_CHECKING, NamedTuple
 
 from compactor.context import PassContext
 from compactor.fold.working_tables import ArchivedMatches, IncomingLines, NewEvents
@@ -21,6 +19,9 @@ from shared.generations.snapshot import Snapshot
 from shared.lateness import dedupe_window
 from shared.schema import CONTENT, CONTEXT
 from shared.sql.archive_events import from_archive_sql
+
+if TYPE_CHECKING:
+    import duckdb
 
 
 class _Dropped(NamedTuple):
@@ -36,6 +37,8 @@ def deduplicate(context: PassContext, before: Snapshot, incoming: IncomingLines)
     """Leave one line of each (site, id) in `incoming`, and none that an archived event
     precedes. Raises PartDamaged.
     """
+    if not incoming.segments:
+        return NewEvents()
     database = context.database
     within = _drop_repeats_within(database, incoming)
     matches = _match_archive(context, before, incoming)

@@ -5,8 +5,7 @@ URLs and user agents say.
 from __future__ import annotations
 
 from collections.abc import Sequence
-
-import duckdb
+from typing import TYPE_CHECKING
 
 from compactor.fold.verify_segments import VerifiedSegment
 from compactor.fold.working_tables import IncomingLines, create_working_tables
@@ -15,6 +14,9 @@ from shared.disk.layout import COMPRESSED_SUFFIXES
 from shared.duckdb_engine import one_row
 from shared.schema import LINE_COLUMNS, REQUIRED
 from shared.segments.line import LINE_MAX_BYTES, SCHEMA_VERSION, newer_line
+
+if TYPE_CHECKING:
+    import duckdb
 
 
 class LinesDoNotParse(Exception):
@@ -45,6 +47,8 @@ def load_lines(
 
 
 def _insert_lines(database: duckdb.DuckDBPyConnection, files: list[str], sites: tuple[str, ...]) -> None:
+    import duckdb
+
     columns = ", ".join(f"{name}: '{type_}'" for name, type_ in {"v": "INTEGER", **LINE_COLUMNS}.items())
     lines = (
         "SELECT * REPLACE (props::VARCHAR AS props) FROM read_json($files, format = 'newline_delimited', "

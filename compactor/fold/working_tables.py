@@ -9,12 +9,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from datetime import date
-
-import duckdb
+from typing import TYPE_CHECKING
 
 from compactor.fold.verify_segments import VerifiedSegment
 from compactor.sql import sql_file
 from shared.schema import INCOMING_COLUMNS
+
+if TYPE_CHECKING:
+    import duckdb
 
 
 @dataclass(frozen=True)

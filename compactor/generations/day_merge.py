@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Container, Iterator
 from datetime import date
+from typing import TYPE_CHECKING
 
 import duckdb
 import msgspec
@@ -19,6 +20,9 @@ from compactor.sql import sql_list
 from shared.generations.part_integrity import PartDamaged, verified_parts
 from shared.generations.snapshot import Day, Snapshot
 from shared.timestamps import DAY_S, epoch_ms
+
+if TYPE_CHECKING:
+    pass
 
 MERGED_SHARE = 0.9
 

@@ -145,7 +145,7 @@ def make_month(data: DataDirectory, days: int, events: int) -> duckdb.DuckDBPyCo
             before, made = load_snapshot(data), NewEvents(new={day: end - first})
             counters = count_new_events(database, made)
             with compactor_lock(data) as lock:
-                context = PassContext(data, settings, SilentLog(), lock, now_ms(), database, spill)
+                context = PassContext(data, settings, SilentLog(), lock, now_ms(), spill, lambda: database)
                 old = before.days.get(day, Day(context.now))
                 written = write_day(context, day, old, made, counters, before.generation + 1)
                 publish(context, before, made, {day: written})
