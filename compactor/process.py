@@ -31,7 +31,7 @@ from compactor.run_pass import Pass, recover_orphans, run_pass
 from shared.disk.control_files import RequestTimedOut, Watch, seal_and_wait
 from shared.disk.durable import make_data_directory
 from shared.disk.layout import DataDirectory
-from shared.exit_codes import DONE, TRY_AGAIN, USAGE
+from shared.exit_codes import SUCCESS, TRY_AGAIN, USAGE
 from shared.generations.load import load_snapshot
 from shared.generations.part_integrity import PartDamaged
 from shared.generations.snapshot import SnapshotDamaged
@@ -217,7 +217,7 @@ def run_compactor(settings: Settings, log: Log, notifier: Notifier, *, supervise
     notifier.stopping()
     # A running pass is finished: it takes seconds, and the next start would repeat it.
     scheduler.shutdown(wait=True)
-    return DONE
+    return SUCCESS
 
 
 def _has_unanswered_request(data: DataDirectory) -> bool:

@@ -9,8 +9,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TypeVar
 
-import duckdb
-
 from shared.disk.layout import DataDirectory
 from shared.exit_codes import TemporaryFailure
 from shared.generations.load import load_snapshot
@@ -39,6 +37,8 @@ def read_published(data: DataDirectory, read: Callable[[Snapshot], T]) -> T:
     Raises PartsReplaced, and what `read` raises if the snapshot is still the published
     one.
     """
+    import duckdb  # here, as in duckdb_engine.connect
+
     for _ in range(TRIES):
         snapshot = load_snapshot(data)
         try:
