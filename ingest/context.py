@@ -94,7 +94,7 @@ class WorkerContext:
 
     def run_maintenance(self) -> None:
         """Delete yesterday's salt and report an undeclared proxy. Writes files."""
-        self.visitor_hash.forget_past_days(self.now_ms())
+        self.visitor_hash.delete_expired_salt(self.now_ms())
         self.undeclared_proxy.report()
 
     def disk_free_bytes(self) -> int | None:

@@ -1,9 +1,9 @@
-"""The gate: who may write, decided from the request's head before its body is read.
-Pure functions, cheapest check first.
+"""Admission: whether a request may write, decided from its head before its body is
+read. Pure functions, cheapest check first.
 
 method (the router) → size → media type → key or same origin → consent → rate limit →
-disk reserve → queue. Each raises Problem. Pages send the same few headers again and
-again: what depends on them alone is remembered.
+disk reserve → queue. Each raises Problem. Pages repeat the same few headers, so results
+that depend on headers alone are cached.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from shared.tokens import Scope
 KEY_BODY_MAX_BYTES = 1 << 20
 RETRY_AFTER_S = 30
 PREFLIGHT_S = 7200  # the longest that browsers keep it
-_REMEMBERED = 1024
+_CACHED = 1024
 _LENGTH_DIGITS = 15
 _ORIGIN = re.compile(r"https?://[^/?#@%\s]+", re.IGNORECASE)
 
@@ -34,18 +34,18 @@ ConsentBasis = Literal["granted", "implied"]
 
 
 class BodyFormat(NamedTuple):
-    """How the body is written."""
+    """Media type and Content-Encoding of the body."""
 
     media_type: str
     encoding: str | None
 
 
 class Sender(NamedTuple):
-    """Who writes: a page of `site`, or a server with a key. `consent` is None while
-    only the batch can still give it.
+    """A page of `site`, or a server with a key (`keyed`). `consent` is None while only
+    the batch can still give it.
 
-    `cross_origin`: a page of a configured site on another host, whose browser shows it
-    the answer only if the answer allows it.
+    `cross_origin`: a page of a configured site on another host, whose browser hides the
+    answer from it unless the answer has CORS headers.
     """
 
     site: str
@@ -58,30 +58,30 @@ class Sender(NamedTuple):
 def admit(
     headers: Headers, host: str, scopes: frozenset[Scope] | None, settings: Settings
 ) -> tuple[BodyFormat, Sender]:
-    """Everything the head of a request decides. `host` is the one it asked for;
-    `scopes` what its key allows (None: no key).
+    """Every check of a request's head. `host` is the host it was sent to; `scopes` are
+    those of its key (None: no key).
     """
     get = headers.get
     limit = settings.max_body_bytes if scopes is None else max(KEY_BODY_MAX_BYTES, settings.max_body_bytes)
     check_length(get("Content-Length", ""), limit)
-    form = body_format(get("Content-Type", ""), get("Content-Encoding", ""))
+    fmt = body_format(get("Content-Type", ""), get("Content-Encoding", ""))
     if scopes is not None:
         check_key(scopes)
         site, cross_origin = settings.sites[0] if settings.sites else site_of(host), False
     else:
         site, cross_origin = same_origin(get("Sec-Fetch-Site"), get("Origin", get("Referer")), host, settings.sites)
-    return form, Sender(site, scopes is not None, cross_origin, limit, consent_from_headers(headers, settings))
+    return fmt, Sender(site, scopes is not None, cross_origin, limit, consent_from_headers(headers, settings))
 
 
-@lru_cache(maxsize=_REMEMBERED)
+@lru_cache(maxsize=_CACHED)
 def check_length(content_length: str, max_bytes: int) -> None:
-    """Refuse a body that announces itself as too large, before a byte of it is read."""
-    digits = content_length.lstrip("0")  # Python refuses to read thousands of them
+    """Reject a body by its Content-Length, before a byte of it is read."""
+    digits = content_length.lstrip("0")  # int() raises for thousands of them
     if len(digits) > _LENGTH_DIGITS or int(digits or "0") > max_bytes:
-        raise Problem(413, "too_large", f"the body may have {max_bytes} bytes")
+        raise Problem(413, "too_large", f"the body may have at most {max_bytes} bytes")
 
 
-@lru_cache(maxsize=_REMEMBERED)
+@lru_cache(maxsize=_CACHED)
 def body_format(content_type: str, content_encoding: str) -> BodyFormat:
     """Media type and encoding of the body."""
     media_type, _, parameters = content_type.partition(";")
@@ -92,40 +92,39 @@ def body_format(content_type: str, content_encoding: str) -> BodyFormat:
         raise Problem(415, "media_type", "send UTF-8")
     encoding = content_encoding.strip().lower()
     if encoding and encoding not in ENCODINGS:
-        raise Problem(415, "content_encoding", "send the body as it is, or compressed with gzip or zstd")
+        raise Problem(415, "content_encoding", "send the body uncompressed, or compressed with gzip or zstd")
     return BodyFormat(media_type, encoding or None)
 
 
 def check_key(scopes: frozenset[Scope]) -> None:
-    """A key that is given must be valid and may write."""
+    """A key must be valid, and of a scope that may write."""
     if not scopes:
         raise Problem(401, "key", "the key is not valid")
     if not scopes & {"ingest", "admin"}:
         raise Problem(403, "scope", "this key may not write events")
 
 
-@lru_cache(maxsize=_REMEMBERED)
+@lru_cache(maxsize=_CACHED)
 def same_origin(fetch_site: str | None, claimed: str | None, host: str, sites: tuple[str, ...]) -> tuple[str, bool]:
-    """The site whose page sent this, and whether it is on another host than ours. With
-    nothing to go by it is refused.
+    """The site whose page sent this, and whether that is on another host than ours.
+    Raises Problem 403 when the headers do not show it.
 
-    `claimed` is the Origin header, or the Referer where there is none; `host` our own,
-    in lower case. A page cannot make its browser send others.
+    `claimed` is the Origin header, else the Referer; `host` is our own, in lower case.
+    A page cannot choose these headers.
     """
     netloc = _netloc(claimed) if claimed is not None else host
     site = site_of(netloc)
     is_ours = netloc == host and (fetch_site == "same-origin" or (fetch_site is None and claimed is not None))
-    is_known = (
-        claimed is not None and site in sites and fetch_site != "none"
-    )  # "none" is a navigation: it sends no events
+    # "none" is a navigation, which sends no events.
+    is_known = claimed is not None and site in sites and fetch_site != "none"
     if not is_ours and not is_known:
-        raise Problem(403, "origin", "events come from a page of this site or of FOLDLOG_SITES, or with a key")
+        raise Problem(403, "origin", "events must come from a page of this site or of FOLDLOG_SITES, or with a key")
     return site, not is_ours
 
 
 def cors(headers: Headers, settings: Settings) -> dict[str, str]:
-    """The headers that let a page of a configured site read the answer; none for
-    anybody else.
+    """The headers that let a page of a configured site read the answer; none for other
+    pages.
     """
     origin = headers.get("Origin")
     if origin is None or not settings.sites or headers.get("Sec-Fetch-Site") == "same-origin":
@@ -134,7 +133,7 @@ def cors(headers: Headers, settings: Settings) -> dict[str, str]:
         known = _ORIGIN.fullmatch(origin) is not None and site_of(_netloc(origin)) in settings.sites
     except Problem:
         known = False
-    # Answers differ by Origin: without Vary a cache between could hand one site's to
+    # Answers differ by Origin: without Vary a cache could serve one site's answer to
     # another.
     if not known:
         return {"Vary": "Origin"}
@@ -147,12 +146,12 @@ def cors(headers: Headers, settings: Settings) -> dict[str, str]:
 
 
 def preflight(headers: Headers, settings: Settings) -> Mapping[str, str]:
-    """What a browser is told that asks, for a page of another host, whether it may send
-    events. Raises Problem 403.
+    """The headers that allow a browser to send events for a page of another host.
+    Raises Problem 403.
     """
     allowed = cors(headers, settings)
     if "Access-Control-Allow-Origin" not in allowed:
-        raise Problem(403, "origin", "pages of this origin may not send events; FOLDLOG_SITES names those that may")
+        raise Problem(403, "origin", "pages of this origin may not send events; FOLDLOG_SITES lists the sites that may")
     return {
         **allowed,
         "Access-Control-Allow-Methods": "POST",
@@ -170,23 +169,23 @@ def _netloc(url: str) -> str:
 
 
 def site_of(netloc: str) -> str:
-    """The host name without its port. Raises Problem for what is no host name: it
-    becomes a value that reports show.
+    """The host name without its port. Raises Problem for anything else, because the
+    site becomes a value in reports.
     """
     name, colon, port = netloc.rpartition(":")
     site = (name if colon and port.isdecimal() else netloc).removesuffix(".")
     if not SITE.fullmatch(site):
-        raise Problem(403, "origin", "the request does not say which site it is from")
+        raise Problem(403, "origin", "the request does not show which site it is from")
     return site
 
 
 def consent_from_headers(headers: Headers, settings: Settings) -> ConsentBasis | None:
-    """Consent as far as the head tells. A signal against tracking refuses whatever else
-    is said.
+    """The consent that the head gives, or None. A signal against tracking overrides
+    every other header.
     """
     if (settings.honor_gpc and "Sec-GPC" in headers and "1" in headers.getall("Sec-GPC")) or (
         settings.honor_dnt and "DNT" in headers and "1" in headers.getall("DNT")
-    ):  # whatever a proxy or a script adds beside it, one word against tracking is enough
+    ):  # one such value is enough, even if a proxy or a script added another
         raise Problem(403, "consent", "the browser asks not to be tracked")
     if "Foldlog-Consent" in headers:
         for given in headers.getall("Foldlog-Consent"):
@@ -198,14 +197,14 @@ def consent_from_headers(headers: Headers, settings: Settings) -> ConsentBasis |
 
 
 def resolve_consent(given: str | None, before: ConsentBasis | None) -> ConsentBasis:
-    """Consent after the batch was read: what it says counts, else what the head said,
-    else it is refused.
+    """The consent of the batch, else that of the head. Raises Problem 403 when neither
+    gives it.
     """
     if given == "granted":
         return "granted"
     if given is not None or before is None:
         raise Problem(
-            403, "consent", 'consent was not given: say "granted" in the cookie, the batch or Foldlog-Consent'
+            403, "consent", 'consent was not given: send "granted" in the cookie, the batch or Foldlog-Consent'
         )
     return before
 
@@ -216,16 +215,16 @@ def _cookie(header: str, wanted: tuple[str, str]) -> bool:
 
 
 def visitor_user_agent(ua: str | None, *, keyed: bool) -> str | None:
-    """The visitor's user agent. With a key the sender is a server: only a browser's
-    agent can be one it passes on.
+    """The visitor's user agent. With a key the sender is a server, so only a browser's
+    agent can be the visitor's, passed on.
     """
     if ua is None or (keyed and not ua.startswith("Mozilla/")):
         return None
-    # Bytes that are not UTF-8 come as surrogates, which no JSON can hold.
+    # Bytes that are not UTF-8 arrive as surrogates, which JSON cannot encode.
     return ua[:500] if ua.isascii() else ua[:500].encode("utf-8", "surrogateescape").decode("utf-8", "replace")
 
 
-@lru_cache(maxsize=_REMEMBERED)
+@lru_cache(maxsize=_CACHED)
 def language(accept: str | None) -> str | None:
     """The primary language of an Accept-Language header: `de` from `de-DE,en;q=0.5`."""
     if not accept:
@@ -235,7 +234,7 @@ def language(accept: str | None) -> str | None:
 
 
 def check_disk(free_bytes: int | None, reserve_bytes: int) -> None:
-    """P10: refuse early, while there is still room to fold and to delete."""
+    """Reject early, while there is still space to fold and to delete (P10)."""
     if reserve_bytes and free_bytes is not None and free_bytes < reserve_bytes:
         raise Problem(
             507, "disk_reserve", "the disk is nearly full; events are not accepted", retry_after_s=RETRY_AFTER_S
@@ -243,9 +242,7 @@ def check_disk(free_bytes: int | None, reserve_bytes: int) -> None:
 
 
 def check_queue(full: bool) -> None:
-    """Refuse while more waits for the disk than may, before a body is read that could
-    only be thrown away.
-    """
+    """Reject while the write queue is full, before a body is read in vain."""
     if full:
         raise Problem(503, "busy", "the write queue is full", retry_after_s=1)
 

@@ -1,9 +1,9 @@
-"""A key that stands twice in one JSON object: parsers disagree on which one counts, so
-the event is refused.
+"""Repeated keys in one JSON object: parsers disagree on which one counts, so the event
+is rejected.
 
-msgspec takes the last one and says nothing. Here the keys in the text are counted and
-compared with those that were decoded; only where the two differ (or cannot be told
-apart cheaply) is the text read again, by a parser that hands out every key.
+msgspec silently uses the last one. Here the keys in the text are counted and compared
+with those that were decoded. Only where the counts differ, or a cheap count is not
+possible, is the text parsed again, by a parser that reports every key.
 """
 
 from __future__ import annotations
@@ -20,30 +20,28 @@ _FIELDS = len(fields(Event))
 
 
 def keys_in(text: bytes) -> int:
-    """How many keys valid JSON has, or more. -1 where blanks may stand between a key
-    and its colon.
+    """How many keys valid JSON has, at least; -1 where there may be blanks between a
+    key and its colon.
     """
-    # One byte is looked for ten times as fast as two, and most JSON that is sent has
-    # none of these.
+    # A search for one byte is ten times as fast as for two, and most bodies have none
+    # of these.
     if b"\n" in text or b"\t" in text or b"\r" in text or (b" " in text and b'" ' in text):
         return -1
-    return text.count(b'":')  # one for each key, and one for each `\":` within a text
+    return text.count(b'":')  # one for each key, and one for each `\":` inside a string
 
 
 def keys_of(events: Sequence[Event]) -> int:
-    """How many keys these events were decoded from, if none was null and none
-    repeated.
-    """
+    """From how many keys these events were decoded, if none was null or repeated."""
     return sum([_FIELDS - astuple(event).count(None) + (len(event.props) if event.props else 0) for event in events])
 
 
 def keys_of_columns(columns: Columns) -> int:
-    """The same of many."""
+    """The same for the events of these columns."""
     return sum(map(len, columns)) + sum(map(len, columns.props))
 
 
 def repeated_key(text: bytes) -> str | None:
-    """The first key that stands twice in an object of valid JSON, or None."""
+    """The first repeated key in an object of valid JSON, or None."""
     found: list[str] = []
 
     def note(pairs: list[tuple[str, Any]]) -> None:
@@ -58,7 +56,7 @@ def repeated_key(text: bytes) -> str | None:
 
 
 def outermost_repeats(text: bytes) -> bool:
-    """Whether a key stands twice in the outermost object of valid JSON."""
+    """Whether a key is repeated in the outermost object of valid JSON."""
     last: list[list[tuple[str, Any]]] = [[]]
 
     def keep(pairs: list[tuple[str, Any]]) -> None:
@@ -70,6 +68,5 @@ def outermost_repeats(text: bytes) -> bool:
 
 
 def _read(text: bytes, on_object: Callable[[list[tuple[str, Any]]], None]) -> None:
-    # Numbers stay text: one of 5,000 digits would be an error here, and is none of this
-    # module's business.
+    # Numbers stay text: int() raises for one of 5,000 digits.
     json.loads(text, object_pairs_hook=on_object, parse_int=str, parse_float=str)

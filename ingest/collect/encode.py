@@ -1,8 +1,8 @@
-"""From accepted events to log lines. What needs the request (address, user agent,
-consent) is put on each line here (P11).
+"""Accepted events become log lines. Fields of the request (site, user agent, country,
+consent) are added to each line here; the address is not one of them (P11).
 
-The lines of a request begin alike: that part is encoded once, and the events are
-encoded together.
+All lines of a request begin with these fields: they are encoded once, and the events
+together.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from shared.timestamps import rfc3339
 
 
 class RequestFields(msgspec.Struct, omit_defaults=True, frozen=True, gc=False):
-    """What a request says about all of its events, in the order on disk."""
+    """The fields that all events of a request share, in the order on disk."""
 
     site: str
     ua: str | None = None
@@ -31,8 +31,8 @@ class RequestFields(msgspec.Struct, omit_defaults=True, frozen=True, gc=False):
 
 
 class Line(msgspec.Struct, omit_defaults=True, kw_only=True, gc=False):
-    """A whole log line before its CRC, for lines that have little in common; the order
-    of the fields is the order on disk.
+    """A whole log line before its CRC, for lines that share no fields. The order of the
+    fields is the order on disk.
     """
 
     v: int
@@ -54,18 +54,18 @@ class Line(msgspec.Struct, omit_defaults=True, kw_only=True, gc=False):
 
 
 _ENCODER = msgspec.json.Encoder()
-_REMEMBERED = 1024
+_CACHED = 1024
 
 
 def encode_events(accepted: list[Accepted], fields: RequestFields, visitor: str | None, received_ms: int) -> bytes:
-    """The log lines of a request, in order. What the events lack, they are given;
-    `visitor` is for those that name none.
+    """The log lines of a request, in order. Changes the events: each gets an id,
+    its time as text, and `visitor` if it has none.
     """
     if not all([event.id for event, _ in accepted]):
         for (event, _), id_ in zip(accepted, make_event_ids(len(accepted), received_ms), strict=True):
             event.id = event.id or id_
     for event, time_ms in accepted:
-        event.time = rfc3339(time_ms)  # type: ignore[assignment]  # from here on only the encoder looks at it
+        event.time = rfc3339(time_ms)  # type: ignore[assignment]  # only the encoder reads it from here on
         if event.visitor is None:
             event.visitor = visitor
     beginning = b'{"v":%d,"received":"%b",%b,' % (
@@ -77,16 +77,15 @@ def encode_events(accepted: list[Accepted], fields: RequestFields, visitor: str 
 
 
 def encode_lines(lines: list[Line]) -> bytes:
-    """The same of whole lines."""
+    """The log lines of these, in order."""
     return append_crc(b"{", _encode_without_braces(lines))
 
 
-@lru_cache(maxsize=_REMEMBERED)
+@lru_cache(maxsize=_CACHED)
 def _encode_prefix(fields: RequestFields) -> bytes:
     return _encode_without_braces([fields])[0]
 
 
 def _encode_without_braces(objects: Sequence[msgspec.Struct]) -> list[bytes]:
-    # Encoded without their braces. The newlines that are there stand between the
-    # objects: JSON escapes those in a text.
+    # Every newline separates two objects: JSON escapes those inside a string.
     return escape_control_chars(_ENCODER.encode_lines(objects))[1:-2].split(b"}\n{")

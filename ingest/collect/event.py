@@ -1,4 +1,4 @@
-"""What a client may send: the types that decode and validate a batch in one pass.
+"""The fields of an event and a batch: types that decode and validate them in one pass.
 docs/api.md lists the same fields.
 """
 
@@ -16,22 +16,22 @@ from shared.lateness import LATENESS_H
 EVENT_MAX_BYTES = 32 << 10
 EPOCH_MS_MAX = 253_402_300_799_999  # 9999-12-31T23:59:59.999Z
 
-# What validate.py checks, for readers of the schema (ingest/http/openapi_document.py):
-# as Meta(pattern=…) it would be matched here as well.
-_NO_HAZARD = r"[^\u0000-\u001f\u007f-\u009f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]*$"
-_HARMLESS = {"pattern": f"^{_NO_HAZARD}"}
-_HTTP = {"pattern": f"^[Hh][Tt][Tt][Pp][Ss]?://{_NO_HAZARD}"}
+# Rules of validate.py, for the OpenAPI document only: as Meta(pattern=…) msgspec would
+# match them here as well.
+_NO_CONTROL_CHARS = r"[^\u0000-\u001f\u007f-\u009f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]*$"
+_WITHOUT_CONTROL_CHARS = {"pattern": f"^{_NO_CONTROL_CHARS}"}
+_HTTP = {"pattern": f"^[Hh][Tt][Tt][Pp][Ss]?://{_NO_CONTROL_CHARS}"}
 _ID = {"pattern": "^[A-Za-z0-9_-]*$"}
 
 Moment = Annotated[datetime, Meta(tz=True)] | Annotated[int, Meta(ge=0, le=EPOCH_MS_MAX)]
 EventId = Annotated[str, Meta(min_length=8, max_length=64, extra_json_schema=_ID)]
-Identity = Annotated[str, Meta(min_length=1, max_length=100, extra_json_schema=_HARMLESS)]
+Identity = Annotated[str, Meta(min_length=1, max_length=100, extra_json_schema=_WITHOUT_CONTROL_CHARS)]
 Address = Annotated[str, Meta(min_length=1, max_length=2000, extra_json_schema=_HTTP)]
-# Beyond these, readers that keep numbers as doubles would show another one.
+# Beyond these a reader that keeps numbers as doubles shows another number.
 WHOLE_MAX = 2**53 - 1
 Whole = Annotated[int, Meta(ge=-WHOLE_MAX, le=WHOLE_MAX)]
-# 1e20 is taken as it is, the same with all its digits is not. JSON Schema cannot tell
-# them apart, so it promises neither.
+# 1e20 is accepted, the same number with all its digits is not. JSON Schema cannot tell
+# them apart, so it allows neither.
 Number = Annotated[float, Meta(extra_json_schema={"minimum": -WHOLE_MAX, "maximum": WHOLE_MAX})] | Whole
 Property = Annotated[str, Meta(max_length=2000)] | Number | bool | None
 Props = Annotated[dict[Annotated[str, Meta(min_length=1, max_length=100)], Property], Meta(max_length=30)]
@@ -39,12 +39,12 @@ Props = Annotated[dict[Annotated[str, Meta(min_length=1, max_length=100)], Prope
 
 class Event(Struct, forbid_unknown_fields=True, omit_defaults=True, kw_only=True, gc=False):
     """One event as the client sends it. `null` means absent. The order of the fields is
-    the order in the log (lines.py).
+    the order in the log (encode.py).
     """
 
-    # Rules that types cannot say are in verdict.py.
+    # Rules that types cannot express are in validate.py.
     id: Annotated[EventId | None, Meta(description="Copies with the same id on the same site count once.")] = None
-    name: Annotated[str, Meta(min_length=1, max_length=120, extra_json_schema=_HARMLESS)]
+    name: Annotated[str, Meta(min_length=1, max_length=120, extra_json_schema=_WITHOUT_CONTROL_CHARS)]
     time: Annotated[
         Moment | None, Meta(description=f"When it happened: at most {LATENESS_H} hours ago. Default: now.")
     ] = None
@@ -57,8 +57,8 @@ class Event(Struct, forbid_unknown_fields=True, omit_defaults=True, kw_only=True
 
 
 class Columns(NamedTuple):
-    """What many events say, field by field, absent values left out: what is looked at
-    together costs a fraction each.
+    """The fields of many events, field by field, without absent values: checking a
+    field of all events at once costs a fraction.
     """
 
     id: list[str]
@@ -75,8 +75,8 @@ class Columns(NamedTuple):
 def columns_of(events: Sequence[Event]) -> Columns:
     """The columns of one event or more."""
     id_, name, time, visitor, session, url, referrer, value, props = zip(*map(astuple, events), strict=True)
-    present = [list(filter(None, texts)) for texts in (id_, visitor, session, url, referrer)]  # none may be empty
-    rest = [[found for found in column if found is not None] for column in (time, value, props)]
+    present = [list(filter(None, texts)) for texts in (id_, visitor, session, url, referrer)]  # no valid text is empty
+    rest = [[each for each in column if each is not None] for column in (time, value, props)]
     return Columns(present[0], name, rest[0], present[1], present[2], present[3], present[4], rest[1], rest[2])
 
 
@@ -89,15 +89,14 @@ class Batch(Struct, forbid_unknown_fields=True):
         list[Event], Meta(description="At most FOLDLOG_MAX_EVENTS (500).", extra_json_schema={"minItems": 1})
     ]
     sent_at: Annotated[
-        Moment | None, Meta(description="The sender's clock; how far it is off is taken out of `time`.")
+        Moment | None,
+        Meta(description="The sender's clock. Its difference to the server's is subtracted from each `time`."),
     ] = None
     consent: Annotated[str | None, Meta(extra_json_schema={"enum": ["granted", None]})] = None
 
 
 class RawBatch(Struct, forbid_unknown_fields=True):
-    """The same with its events left undecoded, so that one bad event does not cost the
-    others.
-    """
+    """A batch with undecoded events, so that one bad event does not cost the others."""
 
     events: list[Raw]
     sent_at: Moment | None = None

@@ -1,11 +1,11 @@
-"""How much one client may send: the sliding window of the `limits` library, over a
+"""The rate limit of one client: the sliding window of the `limits` library, over a
 table that all workers share.
 
 The library's own memory storage grows with the number of clients, and each worker would
-count by itself. The table has a fixed size; when it is full, whoever was silent longest
-is forgotten. It lies in memory that `foldlog serve` makes and hands to its workers: not
-in a file, because it tells which networks were here. Networks are in it only as a keyed
-hash, whose key ends with the process.
+count by itself. The table has a fixed size; a new client replaces the one that sent
+nothing for longest. It is in memory that `foldlog serve` makes for its workers, not in
+a file, because it shows which networks sent requests. It has them only as a keyed hash,
+whose key ends with the process.
 """
 
 from __future__ import annotations
@@ -39,9 +39,9 @@ class Table(Storage, SlidingWindowCounterSupport):
     """Requests per client in this window and the one before, in `TABLE_BYTES` of
     memory. Times are in nanoseconds.
 
-    Each client has a place in one set of eight. There is no lock: when two workers
-    count the same client in the same microsecond one count is lost, and no worker ever
-    waits for another that was stopped.
+    Each client has a place in one set of eight. There is no lock, so no worker ever
+    waits for one that was stopped; when two workers count the same client in the same
+    microsecond, one count is lost.
     """
 
     STORAGE_SCHEME = None
@@ -54,8 +54,7 @@ class Table(Storage, SlidingWindowCounterSupport):
             self._memory[:KEY_BYTES] = secrets.token_bytes(KEY_BYTES)
         self._clock = clock  # monotonic, and the same for all processes of this boot
         key = bytes(self._memory[:KEY_BYTES])
-        # A page sends a few events in a row: the hash of who did is worth keeping for
-        # them.
+        # Cached, because a page sends a few requests in a row.
         self._tag = lru_cache(maxsize=1024)(lambda client: _tag(key, client))
 
     def acquire_sliding_window_entry(self, key: str, limit: int, expiry: int, amount: int = 1) -> bool:
@@ -67,12 +66,12 @@ class Table(Storage, SlidingWindowCounterSupport):
         way, window, current, previous = self._find(tag, start, window)
         if previous * (expiry - into) // expiry + current + amount > limit:
             return False
-        self._keep(tag, start, way, window, current + amount, previous)
+        self._store(tag, start, way, window, current + amount, previous)
         return True
 
     def get_sliding_window(self, key: str, expiry: int) -> tuple[int, int, int, int]:
-        """(requests in the window before, for how long they still count, requests in
-        this one, for how long likewise).
+        """(requests in the previous window, how long they still count, requests in this
+        one, how long they still count).
         """
         window, into = divmod(self._clock(), expiry)
         _, _, current, previous = self._find(*self._tag(key), window)
@@ -80,40 +79,40 @@ class Table(Storage, SlidingWindowCounterSupport):
         return previous, left, current, left + expiry
 
     def _find(self, tag: int, start: int, window: int) -> tuple[int, int, int, int]:
-        """(way, window, count in it, count before) of a client. One that is not there
-        gets the place of the most silent.
+        """(way, window, count in it, count in the previous one) of a client. A new one
+        gets the place of the least recent.
         """
         tags = TAGS.unpack_from(self._memory, start)
         if tag not in tags:
             return min(range(WAYS), key=lambda way: self._counts(start, way)[:2]), window, 0, 0
         way = tags.index(tag)
         then, current, previous = self._counts(start, way)
-        if then >= window:  # later: another worker has seen the next window begin since we looked at the clock
+        if then >= window:  # later: another worker reached the next window after our clock was read
             return way, then, current, previous
         return way, window, 0, current if then == window - 1 else 0
 
     def _counts(self, start: int, way: int) -> tuple[int, int, int]:
         return COUNTS.unpack_from(self._memory, start + TAGS.size + way * COUNTS.size)
 
-    def _keep(self, tag: int, start: int, way: int, window: int, current: int, previous: int) -> None:
+    def _store(self, tag: int, start: int, way: int, window: int, current: int, previous: int) -> None:
         TAG.pack_into(self._memory, start + way * TAG.size, tag)
         COUNTS.pack_into(self._memory, start + TAGS.size + way * COUNTS.size, window, current, previous)
 
     def clear_sliding_window(self, key: str, expiry: int) -> None:
-        """Forget what a client has sent."""
+        """Reset the counts of a client."""
         tag, start = self._tag(key)
         tags = TAGS.unpack_from(self._memory, start)
         if tag in tags:
-            self._keep(0, start, tags.index(tag), 0, 0, 0)
+            self._store(0, start, tags.index(tag), 0, 0, 0)
 
     def check(self) -> bool:
-        """Memory is always there."""
+        """Memory is always available."""
         return True
 
     def _other_strategy(self, *_given: object, **_named: object) -> NoReturn:
-        raise NotImplementedError("this table counts sliding windows only")
+        raise NotImplementedError("this table supports sliding windows only")
 
-    # The library has every storage offer these; its other strategies use them.
+    # The library requires these of every storage; only its other strategies use them.
     incr = get = get_expiry = reset = clear = _other_strategy
 
 
@@ -125,20 +124,18 @@ def _tag(key: bytes, client: str) -> tuple[int, int]:
 
 
 class _Limit(RateLimitItem):
-    """So many requests in so many nanoseconds. The library's own units begin with the
-    second.
-    """
+    """A limit per nanoseconds. The library's own units begin with the second."""
 
     GRANULARITY = Granularity(1, "nanosecond")
 
     def key_for(self, *identifiers: str) -> str:  # type: ignore[override]
-        return identifiers[0]  # the network's width is in it, so limits of different size never share a key
+        return identifiers[0]  # it contains the network's width, so limits of different size never share a key
 
 
 @dataclass(slots=True)
 class _Lease:
-    """Requests of one client that are counted in the table already: `size` were, of
-    which `left` are still to come.
+    """Requests of one client that are counted in the table in advance: `size` were, of
+    which `left` have not arrived yet.
     """
 
     window: int
@@ -150,9 +147,9 @@ class RateLimiter:
     """The limit of `FOLDLOG_RATE_LIMIT`. `descriptor` is the table of the supervisor;
     without it this worker counts alone.
 
-    A client that goes on sending is counted 2, 4, 8… requests at a time, up to a 64th
-    of the limit: a worker looks into the table that much less often. What it counted
-    and the client does not send in the same window is lost to the client.
+    The requests of a busy client are counted 2, 4, 8… at a time, up to a 64th of the
+    limit, so that a worker reads the table less often. Leased requests that are not
+    used within the window expire, so a client may get slightly less than its limit.
     """
 
     def __init__(self, settings: Settings, descriptor: int = -1, clock: Callable[[], int] = time.monotonic_ns) -> None:
@@ -166,21 +163,17 @@ class RateLimiter:
         self._limits = {times: _Limit(max(1, self._amount * times), self._window_ns) for _, times in WIDTHS}
 
     def check(self, address: str) -> None:
-        """Count one request. Raises Problem 429, which says when the next one may
-        come.
-        """
+        """Count one request. Raises Problem 429, with the time to wait for the next."""
         if not self._amount:
             return
         lease = self._leases.get(address)
         if lease is not None and lease.left and lease.window == self._clock() // self._window_ns:
             lease.left -= 1
             return
-        self._take(address, lease)
+        self._lease(address, lease)
 
-    def _take(self, address: str, lease: _Lease | None) -> None:
-        """Count a request in the table; for a client that sends many, the next few with
-        it.
-        """
+    def _lease(self, address: str, lease: _Lease | None) -> None:
+        """Count a request in the table; for a busy client the next few with it."""
         window = self._clock() // self._window_ns
         size = min(lease.size * 2, self._lease_max) if lease is not None and lease.window == window else 1
         if size > 1:
@@ -196,7 +189,7 @@ class RateLimiter:
 
     def _hit(self, address: str, cost: int) -> None:
         networks = rate_limit_networks(address)
-        for network, times in networks[1:]:  # looked at first: a refused request counts nowhere
+        for network, times in networks[1:]:  # tested first, because a rejected request counts nowhere
             if not self._limiter.test(self._limits[times], network, cost=cost):
                 raise self._too_many(network, self._amount * times)
         for network, times in networks:
@@ -209,7 +202,7 @@ class RateLimiter:
         return Problem(
             429,
             "rate_limit",
-            "this client has sent as many requests as it may; send several events in one",
+            "too many requests from this client; send several events in one",
             retry_after_s=wait_s,
             headers={
                 "RateLimit-Limit": str(amount),
@@ -221,9 +214,9 @@ class RateLimiter:
 
 
 def time_to_wait(previous: int, left: float, current: int, amount: int, window: float) -> float:
-    """How long until one more request fits, given the counts of both windows and how
-    long this one still lasts.
+    """How long until one more request is allowed, given the counts of both windows and
+    how much of this one is left.
     """
-    if current >= amount:  # not in this window, but in the next, once enough of this one has slid out
+    if current >= amount:  # in the next window, once enough of this one has slid out
         return left + window * (1 - amount / current)
     return max(0.0, left - window * (amount - current) / previous) if previous else 0.0

@@ -19,7 +19,7 @@ _KINDS = (
     (re.compile(r"of length <= (\d+)"), "too_long", "{field} is longer than {limit}"),
     (re.compile(r"of length >= (\d+)"), "too_short", "{field} is shorter than {limit}"),
     (re.compile(r"Expected `int` [<>]=|out of range"), "out_of_range", "{field} is out of range"),
-    (re.compile(r"RFC3339|timezone"), "invalid", "{field} is RFC 3339 with a zone, or integer epoch milliseconds"),
+    (re.compile(r"RFC3339|timezone"), "invalid", "{field} must be RFC 3339 with a zone, or integer epoch milliseconds"),
     (re.compile(r""), "type", "{field} has the wrong type"),
 )
 
@@ -35,11 +35,11 @@ def type_error(index: int, message: str) -> Rejection:
         return Rejection(index, f"{field}_missing", field, f"{field} is required")
     found = _FIELD.search(where)
     if found is None:
-        return Rejection(index, "event_type", None, "an event is a JSON object")
+        return Rejection(index, "event_type", None, "an event must be a JSON object")
     field = found[1]
     for pattern, kind, detail in _KINDS:
         if kind == "out_of_range" and field not in _NUMBERS:
-            continue  # a number where a text should be
+            continue  # a number in place of a text
         if limit := pattern.search(what):
             shown = limit[1] if pattern.groups else ""
             inside = f"a key of {field}" if "key" in where else f"a value of {field}" if "[" in where else field

@@ -1,7 +1,7 @@
-"""One verdict per event: accepted, with its time and in order, or rejected with a code,
-a field and a sentence (P12).
+"""Validation: each event is accepted, with its time, or rejected with a code, a field
+and a sentence (P12).
 
-Pure functions, on the path of every event: the usual case of each check is one call
+Pure functions on the path of every event: a valid one passes each check with one call
 into C.
 """
 
@@ -21,8 +21,8 @@ FUTURE_MAX_MS = 5 * 60 * 1000
 
 _ID_BYTES = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_-"
 _HTTP = ("http://", "https://")
-# What broken client code sends in place of an id: counted, it would be one visitor who
-# is everybody.
+# Broken client code sends these in place of an id. If they counted, all its visitors
+# would be one.
 _PLACEHOLDER_IDS = frozenset(
     [
         "null",
@@ -54,7 +54,7 @@ _PLACEHOLDER_IDS = frozenset(
 
 @dataclass(frozen=True, slots=True)
 class Rejection:
-    """Why one event was not taken. `field` may be a name that the client made up."""
+    """Why an event was rejected. `field` may be a name that the client invented."""
 
     index: int
     code: str
@@ -62,19 +62,21 @@ class Rejection:
     detail: str
 
 
-# An event that will be stored, and when it happened (epoch milliseconds). A plain
-# tuple: one is made for every event.
+# An accepted event and its time (epoch milliseconds). A plain tuple: one is made for
+# every event.
 Accepted = tuple[Event, int]
 
 
 class BatchOutcome(NamedTuple):
-    """What the client is told: how many were accepted, and which were not."""
+    """What the answer reports: how many events were accepted, and which were not."""
 
     accepted: int
     rejected: list[Rejection]
 
 
 class Validated(NamedTuple):
+    """The events of a batch, in order."""
+
     accepted: list[Accepted]
     rejected: list[Rejection]
 
@@ -107,11 +109,11 @@ def validate_batch(
         time_ms = received_ms if event.time is None else to_ms(event.time) + skew_ms
         if time_ms > latest_ms:
             time_ms = received_ms
-        found = event_error(event) if time_ms >= earliest_ms else _TOO_OLD
-        if found is None:
+        error = event_error(event) if time_ms >= earliest_ms else _TOO_OLD
+        if error is None:
             accepted.append((event, time_ms))
         else:
-            rejected.append(Rejection(index, *found))
+            rejected.append(Rejection(index, *error))
     return Validated(accepted, rejected)
 
 
@@ -126,7 +128,7 @@ def columns_are_valid(columns: Columns) -> bool:
     identities = "\n".join({*columns.visitor, *columns.session}).lower()
     if not identities:
         return True
-    # A placeholder has nothing left when blanks, zeros and minus signs are taken out.
+    # An id of only blanks, zeros and minus signs is a placeholder, too.
     is_empty = b"\n\n" in b"\n%b\n" % identities.encode("ascii").translate(None, b"0- ")
     return not is_empty and _PLACEHOLDER_IDS.isdisjoint(identities.split("\n"))
 
@@ -151,24 +153,24 @@ _TOO_OLD: EventError = ("too_old", "time", f"the event is more than {LATENESS_H}
 
 
 def event_error(event: Event) -> EventError | None:
-    """What is wrong with one event that its types could not say: (code, field, detail).
+    """Why an event is invalid although its types fit: (code, field, detail), or None.
 
-    The tests written out here pass nearly every event without another call; what they
-    do not pass is looked at closely.
+    Each condition begins with a cheap test that nearly every event passes; only after
+    that fails is the exact one computed.
     """
     name, id_, visitor, session, url, referrer = (
         event.name, event.id, event.visitor, event.session, event.url, event.referrer
     )  # fmt: skip
     if not name.isprintable() and not is_harmless(name):
-        return "name_invalid", "name", "a name holds no control or text-direction characters"
+        return "name_invalid", "name", "a name must not have control or text-direction characters"
     if id_ is not None and not (id_.isascii() and (id_.isalnum() or is_id(id_))):
-        return "id_invalid", "id", "an id is 8 to 64 of A-Z, a-z, 0-9, _ and -"
+        return "id_invalid", "id", "an id must be 8 to 64 of A-Z, a-z, 0-9, _ and -"
     if visitor is not None and (found := _identity_error("visitor", visitor)):
         return found
     if session is not None and (found := _identity_error("session", session)):
         return found
     if url is not None and not (url.startswith(_HTTP) and url.isprintable()) and not is_address(url):
-        return "url_invalid", "url", "a url begins with http:// or https:// and holds no control characters"
+        return "url_invalid", "url", "a url must begin with http:// or https:// and must not have control characters"
     if (
         referrer is not None
         and not (referrer.startswith(_HTTP) and referrer.isprintable())
@@ -177,31 +179,31 @@ def event_error(event: Event) -> EventError | None:
         return (
             "referrer_invalid",
             "referrer",
-            "a referrer begins with http:// or https:// and holds no control characters",
+            "a referrer must begin with http:// or https:// and must not have control characters",
         )
     return None
 
 
 def _identity_error(field: str, identity: str) -> EventError | None:
     if not identity.isprintable() and not is_harmless(identity):
-        return f"{field}_invalid", field, f"a {field} holds no control or text-direction characters"
+        return f"{field}_invalid", field, f"a {field} must not have control or text-direction characters"
     if not identity.strip("0- ") or identity.lower() in _PLACEHOLDER_IDS:
-        return f"{field}_junk", field, f"this is no {field} but a placeholder; leave the field out instead"
+        return f"{field}_junk", field, f"the {field} is a placeholder; leave the field out instead"
     return None
 
 
 def is_harmless(text: str) -> bool:
-    """No character that may rewrite a terminal or hide text. What `isprintable` passes
-    is harmless, and more is.
+    """Whether no character may rewrite a terminal or hide text. True for every
+    printable text, and some others.
     """
     return CONTROL_CHARS.search(text) is None
 
 
 def is_id(text: str) -> bool:
-    """Nothing but A-Z, a-z, 0-9, _ and -."""
+    """Whether all characters are of A-Z, a-z, 0-9, _ and -."""
     return not text.encode("utf-8").translate(None, _ID_BYTES)
 
 
 def is_address(text: str) -> bool:
-    """An http or https URL, as far as a log needs to know."""
+    """Whether it begins as an http or https URL and has no control characters."""
     return text.lower().startswith(_HTTP) and is_harmless(text)

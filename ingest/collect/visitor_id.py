@@ -1,9 +1,9 @@
-"""Visitors who bring no id: a keyed hash of site, address and user agent under a salt
-that lives one day (P11).
+"""Ids for visitors without one: a keyed hash of site, address and user agent, with a
+salt that lives one day (P11).
 
-The salt is shared by all workers through private/salt.json and replaced at midnight of
-FOLDLOG_TIMEZONE; the old one is gone then, and with it every way back from a hash to an
-address. The address itself is never stored.
+All workers share the salt in private/salt.json. It is replaced at midnight of
+FOLDLOG_TIMEZONE; without the old one no hash can be traced to an address. The address
+itself is never stored.
 """
 
 from __future__ import annotations
@@ -35,9 +35,7 @@ _SALT = msgspec.json.Decoder(Salt)
 
 
 class VisitorHash:
-    """Makes visitor ids. The same for all workers, and after a restart on the same
-    day.
-    """
+    """Makes visitor ids. They are the same in all workers, and after a restart."""
 
     def __init__(self, data: DataDirectory, settings: Settings) -> None:
         self._data = data
@@ -45,63 +43,59 @@ class VisitorHash:
         self._salt = Salt("", "")
 
     def __call__(self, received_ms: int, site: str, address: str, ua: str) -> str:
-        day, salt = (
-            self._day(received_ms),
-            self._salt,
-        )  # looked at once: housekeeping may forget it meanwhile, in its thread
+        day = self._day(received_ms)
+        salt = self._salt  # read once, because maintenance may drop it in its thread
         if day != salt.day:
             salt = self._salt = salt_of_day(self._data, day)
         return hash_visitor(bytes.fromhex(salt.salt), site, address, ua)
 
-    def forget_past_days(self, now_ms: int) -> None:
-        """Destroy a salt whose day is over, also when no visitor comes who would need
-        the next one.
-        """
+    def delete_expired_salt(self, now_ms: int) -> None:
+        """Delete a salt whose day is over, even if no visitor needs the next one."""
         day = self._day(now_ms)
         if self._salt.day != day:
             self._salt = Salt("", "")
-        drop_salt_of_other_days(self._data, day)
+        delete_expired_salt(self._data, day)
 
     def _day(self, epoch_ms: int) -> str:
         return datetime.fromtimestamp(epoch_ms / 1000, UTC).astimezone(self._zone).date().isoformat()
 
 
 def hash_visitor(salt: bytes, site: str, address: str, ua: str) -> str:
-    """16 characters of HMAC-SHA-256 over the three, unambiguously separated."""
+    """16 characters of HMAC-SHA-256 over the three, separated by NUL."""
     message = "\x00".join((site, address, ua)).encode("utf-8", "surrogateescape")
     return base64.urlsafe_b64encode(hmac.digest(salt, message, hashlib.sha256)[:_HASH_BYTES]).decode("ascii")
 
 
 def salt_of_day(data: DataDirectory, day: str) -> Salt:
-    """Today's salt: the kept one, or a new one that replaces an older one.
+    """The salt of `day`: the stored one, or a new one that replaces an older one.
 
-    That of tomorrow is used as it is: another worker was faster over midnight, or this
-    clock stepped back over it.
+    A stored salt of the next day is used as well: another worker passed midnight first,
+    or this clock stepped back over it.
     """
     with UnixFileLock(data.salt_lock, fallback_to_soft=False, mode=PRIVATE_MODE):
-        kept = _load(data)
-        if kept is not None and _serves(kept, day):
-            return kept
-        made = Salt(day, secrets.token_hex(32))
-        publish(data.salt, msgspec.json.encode(made) + b"\n", PRIVATE_MODE)
-        return made
+        stored = _load(data)
+        if stored is not None and _is_valid_on(stored, day):
+            return stored
+        new = Salt(day, secrets.token_hex(32))
+        publish(data.salt, msgspec.json.encode(new) + b"\n", PRIVATE_MODE)
+        return new
 
 
-def drop_salt_of_other_days(data: DataDirectory, day: str) -> None:
-    """Remove the kept salt unless it is that of `day`, or of the next: a worker may be
-    late over midnight.
+def delete_expired_salt(data: DataDirectory, day: str) -> None:
+    """Delete the stored salt unless it is that of `day` or of the next: another worker
+    may have passed midnight first.
     """
-    kept = _load(data)
-    if kept is None or _serves(kept, day):
+    stored = _load(data)
+    if stored is None or _is_valid_on(stored, day):
         return
     with UnixFileLock(data.salt_lock, fallback_to_soft=False, mode=PRIVATE_MODE):
-        kept = _load(data)
-        if kept is not None and not _serves(kept, day):
+        stored = _load(data)
+        if stored is not None and not _is_valid_on(stored, day):
             remove([data.salt])
 
 
-def _serves(kept: Salt, day: str) -> bool:
-    return kept.day in {day, (date.fromisoformat(day) + timedelta(days=1)).isoformat()}
+def _is_valid_on(stored: Salt, day: str) -> bool:
+    return stored.day in {day, (date.fromisoformat(day) + timedelta(days=1)).isoformat()}
 
 
 def _load(data: DataDirectory) -> Salt | None:

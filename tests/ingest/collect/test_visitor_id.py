@@ -157,7 +157,7 @@ def test_salt_is_destroyed_when_its_day_is_over_though_nobody_comes(
     visitor = VisitorHash(data, settings)
     before = visitor(ms(made), SITE, ADDRESS, UA)
     old = salt(data)
-    visitor.forget_past_days(ms(looked))
+    visitor.delete_expired_salt(ms(looked))
     assert data.salt.exists() == stays
     if not stays:
         assert not any(old.encode() in path.read_bytes() for path in data.root.rglob("*") if path.is_file())
@@ -177,7 +177,7 @@ def test_worker_that_was_idle_over_midnight_leaves_the_salt_of_the_other(data: D
     tomorrow = NOON + 86_400_000
     made = busy(tomorrow, SITE, ADDRESS, UA)
     kept = salt(data)
-    idle.forget_past_days(tomorrow)
+    idle.delete_expired_salt(tomorrow)
     assert salt(data) == kept
     assert idle(tomorrow, SITE, ADDRESS, UA) == made
     assert VisitorHash(data, Settings())(tomorrow, SITE, ADDRESS, UA) == made
@@ -185,14 +185,14 @@ def test_worker_that_was_idle_over_midnight_leaves_the_salt_of_the_other(data: D
 
 def test_worker_that_starts_destroys_the_salt_of_its_predecessor_but_keeps_that_of_today(data: DataDirectory) -> None:
     VisitorHash(data, Settings())(NOON, SITE, ADDRESS, UA)
-    VisitorHash(data, Settings()).forget_past_days(NOON + 3_600_000)
+    VisitorHash(data, Settings()).delete_expired_salt(NOON + 3_600_000)
     assert data.salt.exists()
-    VisitorHash(data, Settings()).forget_past_days(NOON + 86_400_000)
+    VisitorHash(data, Settings()).delete_expired_salt(NOON + 86_400_000)
     assert not data.salt.exists()
 
 
 def test_forgetting_without_a_salt_does_nothing(data: DataDirectory) -> None:
-    VisitorHash(data, Settings()).forget_past_days(NOON)
+    VisitorHash(data, Settings()).delete_expired_salt(NOON)
     assert list(data.private.iterdir()) == []
 
 
