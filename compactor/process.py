@@ -31,6 +31,7 @@ from compactor.run_pass import Pass, recover_orphans, run_pass
 from shared.disk.control_files import RequestTimedOut, Watch, seal_and_wait
 from shared.disk.durable import make_data_directory
 from shared.disk.layout import DataDirectory
+from shared.duckdb_engine import database_error
 from shared.exit_codes import SUCCESS, TRY_AGAIN, USAGE
 from shared.generations.load import load_snapshot
 from shared.generations.part_integrity import PartDamaged
@@ -70,7 +71,7 @@ def fold_all(data: DataDirectory, settings: Settings, log: Log, lock: CompactorL
     while True:
         try:
             done = run_pass(data, settings, log, lock, now_ms(), max_bytes)
-        except _database_errors("OutOfMemoryException"):
+        except database_error("OutOfMemoryException"):
             # The same segments fit into memory when fewer are folded at once.
             if max_bytes == 1:
                 raise
@@ -81,16 +82,6 @@ def fold_all(data: DataDirectory, settings: Settings, log: Log, lock: CompactorL
             continue
         if not done.more:
             return done
-
-
-def _database_errors(name: str = "Error") -> type[Exception]:
-    """A class of DuckDB's errors. A handler is evaluated only when an error was raised,
-    so DuckDB is not loaded by a process that needs no database.
-    """
-    import duckdb
-
-    found: type[Exception] = getattr(duckdb, name)
-    return found
 
 
 def erase_now(data: DataDirectory, settings: Settings, log: Log) -> None:
@@ -144,7 +135,7 @@ class Compactor:
                 erase_pending(self._data, self._settings, self._log, lock, now_ms())
         except (CompactorBusy, CommitLost) as error:
             self._log.warning("commit_lost", reason=str(error))
-        except (*PASS_FAILURES, _database_errors()) as error:
+        except (*PASS_FAILURES, database_error()) as error:
             self._log.warning("pass_failed", reason=str(error)[:1000])
         finally:
             self._idle.set()

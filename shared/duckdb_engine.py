@@ -30,6 +30,16 @@ def connect(memory_bytes: int, threads: int, spill: Path | None = None) -> duckd
     )
 
 
+def database_error(name: str = "Error") -> type[Exception]:
+    """A class of DuckDB's errors, for an `except` clause. Python evaluates the clause
+    only once an error is raised, so it loads DuckDB for no process that needs none.
+    """
+    import duckdb
+
+    found: type[Exception] = getattr(duckdb, name)
+    return found
+
+
 def one_row(database: duckdb.DuckDBPyConnection, sql: str, values: object = None) -> tuple[Any, ...]:
     """The row of a query that has exactly one, such as an aggregate without GROUP
     BY.

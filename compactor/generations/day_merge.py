@@ -9,20 +9,16 @@ from __future__ import annotations
 
 from collections.abc import Container, Iterator
 from datetime import date
-from typing import TYPE_CHECKING
 
-import duckdb
 import msgspec
 
 from compactor.context import PassContext
 from compactor.generations.part_writer import clustered, write_part
 from compactor.sql import sql_list
+from shared.duckdb_engine import database_error
 from shared.generations.part_integrity import PartDamaged, verified_parts
 from shared.generations.snapshot import Day, Snapshot
 from shared.timestamps import DAY_S, epoch_ms
-
-if TYPE_CHECKING:
-    pass
 
 MERGED_SHARE = 0.9
 
@@ -37,7 +33,7 @@ def merge_finished_day(context: PassContext, before: Snapshot, touched: Containe
     for day in days_to_merge(before, touched, context.now_ms):
         try:
             return {day: _merged(context, before, day)}
-        except (PartDamaged, duckdb.OutOfMemoryException) as error:
+        except (PartDamaged, database_error("OutOfMemoryException")) as error:
             context.log.warning("day_merge_failed", day=str(day), reason=str(error)[:1000])
     return {}
 
