@@ -11,7 +11,7 @@ it.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import closing
 from datetime import date
 from pathlib import Path
@@ -21,6 +21,7 @@ import msgspec
 from compactor.compress import temp_compressed_files
 from compactor.context import THREADS, PassContext, pass_context
 from compactor.erasure.footprint import VisitorFootprint, matching_lines, received_unfolded, search, segment_files
+from compactor.erasure.record import record_completion, record_start
 from compactor.erasure.visitor_filter import VisitorFilter
 from compactor.generations.archive import archived_events
 from compactor.generations.commit import commit
@@ -30,14 +31,10 @@ from compactor.lock import CompactorLock
 from compactor.retention.clock_guard import clock_suspect_since
 from shared.disk.compression import DecompressionError, compressing
 from shared.disk.durable import publish, publishing, remove
-from shared.disk.layout import DataDirectory, parse_day, parse_segment
+from shared.disk.layout import DataDirectory, parse_segment
 from shared.duckdb_engine import connect
 from shared.erasures import (
-    ErasureCompleted,
     ErasureRequest,
-    ErasureStarted,
-    FileDigest,
-    append_record,
     delete_request,
     pending_requests,
     progress_of,
@@ -46,14 +43,12 @@ from shared.erasures import (
 )
 from shared.generations.consistent_read import read_published
 from shared.generations.load import load_snapshot
-from shared.generations.part_presence import referenced_parts
 from shared.generations.snapshot import Day, Snapshot
 from shared.log import Log
 from shared.schema import ARCHIVE_COLUMNS
 from shared.segments.recovery import abandoned_temp_files
 from shared.segments.sealed import Segment, readable_lines, recorded_sha256, sha256_line
 from shared.settings import Settings
-from shared.timestamps import rfc3339
 
 _COLUMNS = ", ".join(ARCHIVE_COLUMNS)
 
@@ -112,7 +107,7 @@ def _erase(
     with pass_context(data, settings, log, lock, now_ms) as context:
         before = load_or_restore_snapshot(data, log, lock)
         found = search(context.database, data, before, visitor)
-        started = _record_start(data, request, before, found)
+        started = record_start(data, request, before, found)
         current = _remove_from_archive(context, before, found, visitor)
         if current is not before:
             commit(data, before, current, lock)
@@ -121,7 +116,7 @@ def _erase(
         _rewrite_segment(segment, visitor)
     for path in found.quarantine:
         _rewrite_quarantine(path, visitor)
-    _record_completion(data, started, current, now_ms)
+    record_completion(data, started, current, now_ms)
     delete_request(data, request)
     counts = {"events": started.events, "lines": started.lines}
     log.info("visitor_erased", request=request.request, **counts, generation=current.generation)
@@ -221,57 +216,3 @@ def _rewrite_quarantine(path: Path, visitor: VisitorFilter) -> None:
         return
     with publishing(path) as beside, compressing(beside, path.suffix) as write:
         write(b"".join(records))
-
-
-# --- the record in erasures.ndjson
-
-
-def _record_start(
-    data: DataDirectory, request: ErasureRequest, before: Snapshot, found: VisitorFootprint
-) -> ErasureStarted:
-    """The record of what was found. It is written once: a retry finds less, because the
-    first attempt has removed some of it.
-    """
-    started, _ = progress_of(data, request.request)
-    if started is not None:
-        return started
-    visitor = VisitorFilter(request.visitor, request.site)
-    started = ErasureStarted(
-        request.request,
-        request.asked_at,
-        request.site,
-        events=found.events,
-        days=len(found.days),
-        lines=found.lines,
-        segments=len(found.segments),
-        quarantined=sum(found.quarantine.values()),
-        other_sites=found.other_sites,
-        mentions=found.mentions if visitor.finds_mentions else None,
-        unreadable=tuple(path.name for path in found.unreadable),
-        files=(*_parts(data, before, found.days), *_segments(data, found.segments)),
-    )
-    append_record(data, started)
-    return started
-
-
-def _record_completion(data: DataDirectory, started: ErasureStarted, current: Snapshot, now_ms: int) -> None:
-    """Record the replacements of the files that contained the visitor, once."""
-    _, completed = progress_of(data, started.request)
-    if completed is not None:
-        return
-    affected = {data.root / each.file for each in started.files}
-    days = {day for path in affected if (day := parse_day(path.parent.name))}
-    segments = [segment for segment in segment_files(data) if segment.path in affected]
-    files = (*_parts(data, current, days), *_segments(data, segments))
-    append_record(data, ErasureCompleted(started.request, rfc3339(now_ms), current.generation, files))
-
-
-def _parts(data: DataDirectory, snapshot: Snapshot, days: Iterable[date]) -> Iterator[FileDigest]:
-    for each in referenced_parts(snapshot):
-        if each.day in days:
-            yield FileDigest(str(each.path(data).relative_to(data.root)), each.part.sha256)
-
-
-def _segments(data: DataDirectory, segments: Iterable[Segment]) -> Iterator[FileDigest]:
-    for segment in segments:
-        yield FileDigest(str(segment.path.relative_to(data.root)), recorded_sha256(segment.checksum))

@@ -18,7 +18,8 @@ from pathlib import Path
 
 import pytest
 
-from compactor.backup import BackupRefused, backup
+from compactor.backup import backup
+from compactor.backup_checks import BackupRefused
 from compactor.erasure.rewrite import erase_pending
 from compactor.lock import compactor_lock
 from compactor.repair.rebuild import rebuild
