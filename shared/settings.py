@@ -7,14 +7,15 @@ file. docs/settings.md documents every field; a test compares them.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, get_args
+from typing import TYPE_CHECKING, Any, Literal
 
+from shared import setting_parsers
 from shared.exit_codes import UsageError
 from shared.lateness import ARCHIVE_MIN_DAYS
+from shared.timestamps import DAY_S
 
 if TYPE_CHECKING:
     # Loaded where a value needs them: every process of Foldlog starts with this module.
@@ -27,20 +28,38 @@ Store = Literal["file"]
 LogLevel = Literal["debug", "info", "warning", "error"]
 
 PREFIX = "FOLDLOG_"
-# What a worker needs beside its connections: segments, the reader process, sockets of
-# its peers.
+# Descriptors of a worker besides its connections: segments, the reader process, sockets
+# of its peers.
 OTHER_DESCRIPTORS = 128
 CONFIG_FILE = "FOLDLOG_CONFIG"
-LIMIT_MIN_BYTES = 1 << 20
 RETENTION_MAX_DAYS = 36_500
-
-_BYTES = {"": 1, "b": 1, "kib": 1 << 10, "mib": 1 << 20, "gib": 1 << 30}
-_SECONDS = {"": 1.0, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
-_HOST = re.compile(r"(?=.{1,253}$)[a-z0-9_]([a-z0-9_-]*[a-z0-9_])?(\.[a-z0-9_]([a-z0-9_-]*[a-z0-9_])?)*")
 
 
 class SettingsError(UsageError, ValueError):
-    """An unusable setting. The message contains its name and what is accepted."""
+    """Settings or options that cannot be used."""
+
+
+class InvalidSetting(SettingsError):
+    """`setting` accepts `accepted`; `given` is its text, None for a secret."""
+
+    def __init__(self, setting: str, accepted: str, given: str | None) -> None:
+        super().__init__(setting, accepted, given)
+        self.setting, self.accepted, self.given = setting, accepted, given
+
+    def __str__(self) -> str:
+        given = "" if self.given is None else f", not {self.given!r}"
+        return f"{self.setting} takes {self.accepted}{given}."
+
+
+class UnknownSetting(SettingsError):
+    """No setting has the name `setting`."""
+
+    def __init__(self, setting: str) -> None:
+        super().__init__(setting)
+        self.setting = setting
+
+    def __str__(self) -> str:
+        return f"{self.setting} is not a setting. docs/settings.md lists them all."
 
 
 @dataclass(frozen=True)
@@ -123,153 +142,37 @@ def format_address(host: str, port: int) -> str:
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
-def size(text: str) -> int:
-    """Bytes from `512 MiB`, `64KiB` or a plain number."""
-    match = re.fullmatch(r"(\d+)\s*([A-Za-z]*)", text.strip())
-    if match is None or match[2].lower() not in _BYTES:
-        raise ValueError("a size such as 67108864, 64 MiB or 1 GiB")
-    return int(match[1]) * _BYTES[match[2].lower()]
-
-
-def _limit(text: str) -> int:
-    """Bytes, or 0 for no limit. At least 1 MiB: a number without its unit would delete
-    nearly everything.
-    """
-    takes = "0 for no limit, or a size of at least 1 MiB such as 500 MiB or 20 GiB"
-    try:
-        limit = size(text)
-    except ValueError:
-        raise ValueError(takes) from None
-    if 0 < limit < LIMIT_MIN_BYTES:
-        raise ValueError(takes)
-    return limit
-
-
-def duration(text: str) -> float:
-    """Seconds from `60`, `60s`, `5m`, `1h` or `1d`."""
-    match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([smhd]?)", text.strip())
-    if match is None:
-        raise ValueError("a duration such as 60, 60s, 5m or 1h")
-    return float(match[1]) * _SECONDS[match[2]]
-
-
-def _whole(text: str) -> int:
-    if not re.fullmatch(r"\d{1,15}", text.strip()):
-        raise ValueError("a whole number")
-    return int(text)
-
-
-def _flag(text: str) -> bool:
-    try:
-        return {
-            "1": True,
-            "true": True,
-            "yes": True,
-            "on": True,
-            "0": False,
-            "false": False,
-            "no": False,
-            "off": False,
-        }[text.strip().lower()]
-    except KeyError:
-        raise ValueError("true or false") from None
-
-
-def _list(text: str) -> tuple[str, ...]:
-    return tuple(part for part in re.split(r"[\s,]+", text.strip()) if part)
-
-
-def _sites(text: str) -> tuple[str, ...]:
-    sites = tuple(part.lower() for part in _list(text))
-    for site in sites:
-        if not _HOST.fullmatch(site):
-            raise ValueError("host names such as example.com, www.example.com, without scheme, port and path")
-    return sites
-
-
-def _networks(text: str) -> tuple[ipaddress.IPv4Network | ipaddress.IPv6Network, ...]:
-    import ipaddress
-
-    try:
-        return tuple(ipaddress.ip_network(part) for part in _list(text))
-    except ValueError:
-        raise ValueError("addresses or networks such as 127.0.0.1, 10.0.0.0/8, fd00::/8") from None
-
-
-def _listen(text: str) -> tuple[str, int]:
-    host, _, port = text.strip().rpartition(":")
-    if not host or not port.isdecimal() or not 0 < int(port) < 65536:
-        raise ValueError("host:port such as 127.0.0.1:8080 or [::1]:8080")
-    return host.strip("[]"), int(port)
-
-
-def _cookie(text: str) -> tuple[str, str]:
-    name, equals, value = text.strip().partition("=")
-    if not name or not equals or not value:
-        raise ValueError("name=value such as analytics_consent=granted")
-    return name, value
-
-
-def _header(text: str) -> str:
-    if not re.fullmatch(r"[A-Za-z0-9-]{0,64}", text.strip()):
-        raise ValueError("the name of a header such as CF-IPCountry")
-    return text.strip()
-
-
-def _file(text: str) -> Path | None:
-    return Path(text) if text.strip() else None
-
-
-def _timezone(text: str) -> str:
-    from zoneinfo import ZoneInfo
-
-    try:
-        ZoneInfo(text.strip())
-    except (ValueError, OSError, KeyError):
-        raise ValueError("a zone such as UTC, Europe/Berlin, America/New_York") from None
-    return text.strip()
-
-
-def _choice(kind: Any) -> Callable[[str], str]:
-    def parse(text: str) -> str:
-        if text.strip() not in get_args(kind):
-            raise ValueError(" or ".join(get_args(kind)))
-        return text.strip()
-
-    return parse
-
-
 _PARSE: dict[str, Callable[[str], Any]] = {
     "data_dir": Path,
-    "listen": _listen,
-    "sites": _sites,
-    "consent": _choice(Consent),
-    "consent_cookie": _cookie,
-    "honor_gpc": _flag,
-    "honor_dnt": _flag,
-    "trusted_proxies": _networks,
-    "country_header": _header,
-    "country_file": _file,
-    "ingest_keys": _list,
+    "listen": setting_parsers.listen,
+    "sites": setting_parsers.sites,
+    "consent": setting_parsers.one_of(Consent),
+    "consent_cookie": setting_parsers.cookie,
+    "honor_gpc": setting_parsers.flag,
+    "honor_dnt": setting_parsers.flag,
+    "trusted_proxies": setting_parsers.networks,
+    "country_header": setting_parsers.header,
+    "country_file": setting_parsers.optional_path,
+    "ingest_keys": setting_parsers.words,
     "admin_token": str.strip,
-    "max_body_bytes": size,
-    "worker_timeout": duration,
-    "durability": _choice(Durability),
-    "segment_max_bytes": size,
-    "segment_max_age": duration,
-    "queue_max_bytes": size,
-    "fold_interval": duration,
-    "fold_memory": size,
-    "report_memory": size,
-    "report_timeout": duration,
-    "log_max_bytes": _limit,
-    "archive_max_bytes": _limit,
-    "counters_max_bytes": _limit,
-    "disk_reserve": size,
-    "timezone": _timezone,
-    "store": _choice(Store),
-    "log_file": _file,
-    "log_level": _choice(LogLevel),
+    "max_body_bytes": setting_parsers.size,
+    "worker_timeout": setting_parsers.duration,
+    "durability": setting_parsers.one_of(Durability),
+    "segment_max_bytes": setting_parsers.size,
+    "segment_max_age": setting_parsers.duration,
+    "queue_max_bytes": setting_parsers.size,
+    "fold_interval": setting_parsers.duration,
+    "fold_memory": setting_parsers.size,
+    "report_memory": setting_parsers.size,
+    "report_timeout": setting_parsers.duration,
+    "log_max_bytes": setting_parsers.limit,
+    "archive_max_bytes": setting_parsers.limit,
+    "counters_max_bytes": setting_parsers.limit,
+    "disk_reserve": setting_parsers.size,
+    "timezone": setting_parsers.time_zone,
+    "store": setting_parsers.one_of(Store),
+    "log_file": setting_parsers.optional_path,
+    "log_level": setting_parsers.one_of(LogLevel),
 }
 
 # (smallest, largest): outside this range the service would not work at all.
@@ -282,10 +185,10 @@ _RANGE: dict[str, tuple[float, float]] = {
     "max_connections": (16, 1_000_000),
     "worker_timeout": (1, 3600),
     "segment_max_bytes": (64 << 10, 2 << 30),
-    "segment_max_age": (1, _SECONDS["d"]),
+    "segment_max_age": (1, DAY_S),
     "queue_max_bytes": (1 << 20, 4 << 30),
     "queue_max_requests": (1, 1_000_000),
-    "fold_interval": (1, _SECONDS["d"]),
+    "fold_interval": (1, DAY_S),
     "fold_memory": (128 << 20, 1 << 40),
     "report_memory": (64 << 20, 1 << 40),
     "report_timeout": (1, 3600),
@@ -297,11 +200,10 @@ _RANGE: dict[str, tuple[float, float]] = {
 
 
 def load(environ: Mapping[str, str], config: Path | None = None) -> Settings:
-    """Settings from a TOML file (`config`, or the path in FOLDLOG_CONFIG) and the
-    environment, which wins.
+    """Settings from the environment and a TOML file (`config`, or the path in
+    FOLDLOG_CONFIG), which the environment overrides.
 
-    Raises SettingsError for an unknown name, an unreadable file or a value out of
-    range.
+    Raises InvalidSetting, UnknownSetting, and SettingsError for an unreadable file.
     """
     if config is None and environ.get(CONFIG_FILE):
         config = Path(environ[CONFIG_FILE])
@@ -313,21 +215,21 @@ def load(environ: Mapping[str, str], config: Path | None = None) -> Settings:
     changes: dict[str, Any] = {}
     for key, (shown, text) in given.items():
         if key not in known:
-            raise SettingsError(f"{shown} is not a setting. docs/settings.md lists them all.")
+            raise UnknownSetting(shown)
         changes[key] = _value(key, shown, text)
     return replace(Settings(), **changes)
 
 
 def _value(key: str, shown: str, text: str) -> Any:
     try:
-        value = _PARSE.get(key, _whole)(text)
+        value = _PARSE.get(key, setting_parsers.whole_number)(text)
     except ValueError as error:
         # These two are secrets, which a message must not contain.
-        was = "" if key in {"ingest_keys", "admin_token"} else f", not {text!r}"
-        raise SettingsError(f"{shown} takes {error}{was}.") from None
+        given = None if key in {"ingest_keys", "admin_token"} else text
+        raise InvalidSetting(shown, str(error), given) from None
     low, high = _RANGE.get(key, (float("-inf"), float("inf")))
     if isinstance(value, (int, float)) and not low <= value <= high:
-        raise SettingsError(f"{shown} takes {low:g} to {high:g}, not {text!r}.")
+        raise InvalidSetting(shown, f"{low:g} to {high:g}", text)
     return value
 
 

@@ -20,6 +20,7 @@ from compactor.context import PassContext
 from compactor.fold.counters import total_events
 from compactor.generations.commit import quarantine_file, unused_generation
 from shared.disk.layout import DataDirectory, parse_day, parse_part
+from shared.duckdb_engine import one_number
 from shared.generations.counter_schema import OTHER, TOTAL
 from shared.generations.snapshot import Day, Part, Retention, Snapshot, Totals
 from shared.schema import COUNTED_DIMENSIONS
@@ -75,14 +76,14 @@ def _parts_on_disk(data: DataDirectory, kind: str) -> Iterator[tuple[date, Path,
 def read_part(database: duckdb.DuckDBPyConnection, path: Path, generation: int) -> Part | None:
     """A part as a snapshot would reference it, or None if it cannot be read."""
     try:  # hash() reads every value, count(*) alone only the footer
-        row = database.execute("SELECT count(hash(p)) FROM read_parquet($1) p", [str(path)]).fetchone()
+        rows = one_number(database, "SELECT count(hash(p)) FROM read_parquet($1) p", [str(path)])
     except duckdb.OutOfMemoryException:
         raise
     except duckdb.Error:
         return None
     with path.open("rb") as file:
         sha256 = hashlib.file_digest(file, "sha256").hexdigest()
-    return Part(generation, row[0] if row else 0, path.stat().st_size, sha256)
+    return Part(generation, rows, path.stat().st_size, sha256)
 
 
 def add_part(context: PassContext, day: date, kept: Day, kind: str, part: Part) -> Day:

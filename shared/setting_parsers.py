@@ -1,0 +1,132 @@
+"""Parsers of setting values. Each raises ValueError whose text is what it accepts."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, get_args
+
+if TYPE_CHECKING:
+    import ipaddress
+
+LIMIT_MIN_BYTES = 1 << 20
+_BYTES = {"": 1, "b": 1, "kib": 1 << 10, "mib": 1 << 20, "gib": 1 << 30}
+_SECONDS = {"": 1.0, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
+_HOST = re.compile(r"(?=.{1,253}$)[a-z0-9_]([a-z0-9_-]*[a-z0-9_])?(\.[a-z0-9_]([a-z0-9_-]*[a-z0-9_])?)*")
+
+
+def size(text: str) -> int:
+    """Bytes from `512 MiB`, `64KiB` or a plain number."""
+    match = re.fullmatch(r"(\d+)\s*([A-Za-z]*)", text.strip())
+    if match is None or match[2].lower() not in _BYTES:
+        raise ValueError("a size such as 67108864, 64 MiB or 1 GiB")
+    return int(match[1]) * _BYTES[match[2].lower()]
+
+
+def limit(text: str) -> int:
+    """Bytes, or 0 for no limit. At least 1 MiB: a number without its unit would delete
+    nearly everything.
+    """
+    accepted = "0 for no limit, or a size of at least 1 MiB such as 500 MiB or 20 GiB"
+    try:
+        found = size(text)
+    except ValueError:
+        raise ValueError(accepted) from None
+    if 0 < found < LIMIT_MIN_BYTES:
+        raise ValueError(accepted)
+    return found
+
+
+def duration(text: str) -> float:
+    """Seconds from `60`, `60s`, `5m`, `1h` or `1d`."""
+    match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([smhd]?)", text.strip())
+    if match is None:
+        raise ValueError("a duration such as 60, 60s, 5m or 1h")
+    return float(match[1]) * _SECONDS[match[2]]
+
+
+def whole_number(text: str) -> int:
+    if not re.fullmatch(r"\d{1,15}", text.strip()):
+        raise ValueError("a whole number")
+    return int(text)
+
+
+def flag(text: str) -> bool:
+    try:
+        return {
+            "1": True,
+            "true": True,
+            "yes": True,
+            "on": True,
+            "0": False,
+            "false": False,
+            "no": False,
+            "off": False,
+        }[text.strip().lower()]
+    except KeyError:
+        raise ValueError("true or false") from None
+
+
+def words(text: str) -> tuple[str, ...]:
+    return tuple(part for part in re.split(r"[\s,]+", text.strip()) if part)
+
+
+def sites(text: str) -> tuple[str, ...]:
+    found = tuple(part.lower() for part in words(text))
+    for site in found:
+        if not _HOST.fullmatch(site):
+            raise ValueError("host names such as example.com, www.example.com, without scheme, port and path")
+    return found
+
+
+def networks(text: str) -> tuple[ipaddress.IPv4Network | ipaddress.IPv6Network, ...]:
+    import ipaddress
+
+    try:
+        return tuple(ipaddress.ip_network(part) for part in words(text))
+    except ValueError:
+        raise ValueError("addresses or networks such as 127.0.0.1, 10.0.0.0/8, fd00::/8") from None
+
+
+def listen(text: str) -> tuple[str, int]:
+    host, _, port = text.strip().rpartition(":")
+    if not host or not port.isdecimal() or not 0 < int(port) < 65536:
+        raise ValueError("host:port such as 127.0.0.1:8080 or [::1]:8080")
+    return host.strip("[]"), int(port)
+
+
+def cookie(text: str) -> tuple[str, str]:
+    name, equals, value = text.strip().partition("=")
+    if not name or not equals or not value:
+        raise ValueError("name=value such as analytics_consent=granted")
+    return name, value
+
+
+def header(text: str) -> str:
+    if not re.fullmatch(r"[A-Za-z0-9-]{0,64}", text.strip()):
+        raise ValueError("the name of a header such as CF-IPCountry")
+    return text.strip()
+
+
+def optional_path(text: str) -> Path | None:
+    return Path(text) if text.strip() else None
+
+
+def time_zone(text: str) -> str:
+    from zoneinfo import ZoneInfo
+
+    try:
+        ZoneInfo(text.strip())
+    except (ValueError, OSError, KeyError):
+        raise ValueError("a zone such as UTC, Europe/Berlin, America/New_York") from None
+    return text.strip()
+
+
+def one_of(kind: Any) -> Callable[[str], str]:
+    def parse(text: str) -> str:
+        if text.strip() not in get_args(kind):
+            raise ValueError(" or ".join(get_args(kind)))
+        return text.strip()
+
+    return parse
