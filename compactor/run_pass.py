@@ -1,8 +1,7 @@
 """One compactor pass, top to bottom: segments → fold → parts → snapshot → retention.
 
-Everything before the commit can be done again, everything after it can be left undone:
-a pass that is killed anywhere is repeated by the next one, and nothing is counted twice
-or lost.
+Steps before the commit can be repeated, steps after it can be skipped: wherever a pass
+is killed, the next one repeats its work, and nothing is counted twice or lost (P5).
 """
 
 from __future__ import annotations
@@ -38,8 +37,8 @@ from shared.timestamps import rfc3339
 
 @dataclass(frozen=True)
 class Pass:
-    """What one pass did. `more` says that unfolded segments are left because one pass
-    is bounded.
+    """The result of one pass. `more`: unfolded segments remain, because a pass is
+    bounded.
     """
 
     snapshot: Snapshot
@@ -50,8 +49,8 @@ class Pass:
 def run_pass(
     data: DataDirectory, settings: Settings, log: Log, lock: CompactorLock, now_ms: int, max_bytes: int = PASS_MAX_BYTES
 ) -> Pass:
-    """Fold the next sealed segments and publish the next generation. Raises CommitLost
-    when somebody else did.
+    """Fold the next sealed segments, about `max_bytes` at most, and publish the next
+    generation. Raises CommitLost, PartDamaged, SnapshotLost and DuckDB's errors.
     """
     started = time.monotonic()
     before = load_or_restore_snapshot(data, log, lock)
@@ -76,8 +75,8 @@ def run_pass(
 
 
 def recover_orphans(data: DataDirectory, log: Log) -> None:
-    """Seal what dead writers left open. A living writer's lock is not free, and it is
-    left alone.
+    """Seal the active segments of dead writers. A living writer holds its lock, and is
+    skipped.
     """
     for writer in active_segments(data):
         try:
@@ -98,7 +97,7 @@ def load_segments(context: PassContext, chosen: Sequence[Segment]) -> IncomingLi
     try:
         return load_lines(context.database, verified, context.settings.sites)
     except LinesDoNotParse:
-        verified = [verify_segment(context.data, segment, context.scratch, distrust=True) for segment in chosen]
+        verified = [verify_segment(context.data, segment, context.scratch, each_line=True) for segment in chosen]
         return load_lines(context.database, verified, context.settings.sites)
 
 
@@ -145,9 +144,7 @@ def next_snapshot(
 
 
 def log_pass(log: Log, after: Snapshot, incoming: IncomingLines, events: NewEvents) -> None:
-    """One line for the pass, and one for each segment that was not what it should
-    be.
-    """
+    """Log the pass in one line, and each damaged segment in another."""
     for each in incoming.segments:
         if each.damaged:
             log.warning(

@@ -74,9 +74,9 @@ def _add_user_agents(database: duckdb.DuckDBPyConnection) -> None:
         return
     # Imported here: the parsers' rules take 50 MiB, which a compactor without events to
     # fold does not need.
-    from compactor.fold.user_agents import parse_agent
+    from compactor.fold.user_agents import parse_user_agent
 
-    columns = [list(column) for column in zip(*(parse_agent(ua) for (ua,) in distinct), strict=True)]
+    columns = [list(column) for column in zip(*(parse_user_agent(ua) for (ua,) in distinct), strict=True)]
     database.execute(
         "INSERT INTO user_agents SELECT unnest($1::VARCHAR[]), unnest($2::VARCHAR[]), unnest($3::VARCHAR[]), "
         "unnest($4::VARCHAR[]), unnest($5::BOOLEAN[])",

@@ -1,5 +1,5 @@
-"""Which segments a pass folds, decided before it touches anything: pure functions of
-snapshot and listing.
+"""Which segments a pass folds, and the ledger afterwards: pure functions of snapshot
+and listing.
 """
 
 from __future__ import annotations
@@ -14,8 +14,8 @@ PASS_MAX_BYTES = 256 << 20
 
 
 def plan_segments(snapshot: Snapshot, sealed: Iterable[Segment], max_bytes: int) -> list[Segment]:
-    """The next unfolded segments, per writer in sequence, up to `max_bytes` in all but
-    at least one.
+    """The next unfolded segments, oldest first: at least one, and in total at most
+    `max_bytes` of lines.
     """
     chosen: list[Segment] = []
     total = 0
@@ -32,8 +32,8 @@ def plan_segments(snapshot: Snapshot, sealed: Iterable[Segment], max_bytes: int)
 def ledger_after(
     snapshot: Snapshot, folded: Iterable[SegmentName]
 ) -> tuple[dict[str, int], dict[str, tuple[int, ...]]]:
-    """`folded` and `waiting` once these segments are folded: the highest number per
-    writer, and the gaps below it.
+    """The snapshot's `folded` and `waiting` once these segments are folded: per writer
+    the highest sequence number, and the gaps below it.
     """
     highest = dict(snapshot.folded)
     waiting = {writer: set(gaps) for writer, gaps in snapshot.waiting.items()}

@@ -1,5 +1,5 @@
-"""Browser, system, device and bot flag from a user agent, derived at fold so that a
-better rule can be recounted (P11).
+"""Browser, system, device class and bot flag of a user agent. The fold derives them, so
+that a rebuild can apply better rules (P11).
 """
 
 from __future__ import annotations
@@ -16,8 +16,8 @@ _MOBILE = re.compile(r"Mobi|iPhone|iPod|Android|Opera Mini|IEMobile|BlackBerry",
 _DESKTOP = re.compile(r"Windows NT|Macintosh|X11|CrOS|Linux x86_64", re.IGNORECASE)
 
 
-class Agent(NamedTuple):
-    """What a user agent says; None where it says nothing."""
+class UserAgent(NamedTuple):
+    """What a user agent contains; None where it contains nothing."""
 
     ua: str
     browser: str | None
@@ -27,15 +27,13 @@ class Agent(NamedTuple):
 
 
 @lru_cache(maxsize=50_000)
-def parse_agent(ua: str) -> Agent:
-    """Each distinct user agent is parsed once in the life of the compactor, as far as
-    the cache reaches.
-    """
+def parse_user_agent(ua: str) -> UserAgent:
+    """Cached: a compactor sees the same user agents in every pass."""
     parsed = ua_parser.parse(ua)
     browser = parsed.user_agent.family if parsed.user_agent else None
     system = parsed.os.family if parsed.os else None
     spider = parsed.device is not None and parsed.device.family == "Spider"
-    return Agent(ua, browser, system, device_class(ua), spider or crawleruseragents.is_crawler(ua))
+    return UserAgent(ua, browser, system, device_class(ua), spider or crawleruseragents.is_crawler(ua))
 
 
 def device_class(ua: str) -> str | None:

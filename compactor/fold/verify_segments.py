@@ -1,5 +1,5 @@
-"""Which bytes of a segment may be folded: all of an intact one, line by line of a
-damaged one, the rest to quarantine (P2).
+"""Which lines of a segment are folded: all lines of an intact segment, the valid lines
+of a damaged one. The others are quarantined (P2).
 """
 
 from __future__ import annotations
@@ -21,8 +21,8 @@ from shared.timestamps import epoch_ms
 
 @dataclass(frozen=True)
 class VerifiedSegment:
-    """A segment ready to be folded: where its good lines are, how many, and which went
-    to quarantine.
+    """A segment ready to be folded: the file with its valid lines, their number, and
+    the quarantined ones.
     """
 
     segment: Segment
@@ -37,8 +37,8 @@ class VerifiedSegment:
 
 
 class BadLine(NamedTuple):
-    """Where a line that cannot be folded is (-1: where compressed data ends that cannot
-    be read), and why not.
+    """A line that cannot be folded: its byte offset (-1: unreadable compressed data)
+    and the reason.
     """
 
     offset: int
@@ -46,7 +46,7 @@ class BadLine(NamedTuple):
 
 
 class _Required(msgspec.Struct):
-    """What a line must have for the fold to place it."""
+    """The fields without which a line cannot be folded."""
 
     v: int
     id: str
@@ -60,21 +60,21 @@ class _Required(msgspec.Struct):
 _LINE = msgspec.json.Decoder(_Required)
 
 
-def verify_segment(data: DataDirectory, segment: Segment, scratch: Path, *, distrust: bool = False) -> VerifiedSegment:
-    """Compare a segment with its `.sha256`; when they differ (or with `distrust`), keep
-    what its CRCs vouch for.
+def verify_segment(data: DataDirectory, segment: Segment, scratch: Path, *, each_line: bool = False) -> VerifiedSegment:
+    """Compare a segment with its `.sha256`. If they differ, or with `each_line`, only
+    lines with a valid CRC are kept, in a file in `scratch`.
     """
     found = digest(segment)
-    if found.intact and not distrust:
+    if found.intact and not each_line:
         return VerifiedSegment(segment, segment.path, found.lines)
-    return _keep_good_lines(data, segment, scratch, damaged=not found.intact)
+    return _keep_valid_lines(data, segment, scratch, damaged=not found.intact)
 
 
-def _keep_good_lines(data: DataDirectory, segment: Segment, scratch: Path, *, damaged: bool) -> VerifiedSegment:
-    good = scratch / segment.name.file
+def _keep_valid_lines(data: DataDirectory, segment: Segment, scratch: Path, *, damaged: bool) -> VerifiedSegment:
+    valid = scratch / segment.name.file
     bad = []
     lines = 0
-    with good.open("wb") as out:
+    with valid.open("wb") as out:
         for line in _each_line(segment):
             if line.reason is None:
                 out.write(line.content)
@@ -85,22 +85,22 @@ def _keep_good_lines(data: DataDirectory, segment: Segment, scratch: Path, *, da
         publish_quarantine(
             data, segment.name.stem, segment.path.name, (line for line in _each_line(segment) if line.reason)
         )
-    return VerifiedSegment(segment, good, lines, tuple(bad), damaged or bool(bad))
+    return VerifiedSegment(segment, valid, lines, tuple(bad), damaged or bool(bad))
 
 
 def _each_line(segment: Segment) -> Iterator[ScannedLine]:
-    """The lines of a segment, each with why it cannot be folded; last, where it cannot
-    be read to its end, why.
+    """The lines of a segment, each with the reason why it cannot be folded; last, if
+    the rest cannot be decompressed, that reason.
     """
     try:
         for line in scan_lines(readable_lines(segment.path)):
-            yield line._replace(reason=line.reason or _unreadable(line.content))
+            yield line._replace(reason=line.reason or _event_error(line.content))
     except DecompressionError as error:
         yield ScannedLine(-1, b"", f"the compressed data cannot be read any further: {error}")
 
 
-def _unreadable(line: bytes) -> str | None:
-    """Why a line whose CRC holds still cannot be folded, or None."""
+def _event_error(line: bytes) -> str | None:
+    """Why a line with a valid CRC cannot be folded, or None."""
     try:
         found = _LINE.decode(line)
         epoch_ms(found.time)

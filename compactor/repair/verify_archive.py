@@ -122,7 +122,7 @@ def _count_unarchived(
     try:
         load_lines(database, segments, settings.sites)
     except LinesDoNotParse:
-        again = [verify_segment(data, each.segment, data.spill, distrust=True) for each in segments]
+        again = [verify_segment(data, each.segment, data.spill, each_line=True) for each in segments]
         load_lines(database, again, settings.sites)
     expired = [day for day, kept in snapshot.days.items() if kept.expired]
     values: dict[str, object] = {"expired": [*expired, *snapshot.forgotten]}

@@ -18,7 +18,7 @@ from shutil import copytree, rmtree
 
 import duckdb
 
-from compactor.fold.user_agents import parse_agent
+from compactor.fold.user_agents import parse_user_agent
 from compactor.process import Compactor, compact_once
 from shared.disk.layout import TEMP_SUFFIX, DataDirectory
 from shared.segments.recovery import recover
@@ -121,7 +121,7 @@ class Runner:
         # what a fold of what was left counts.
         self._expected = Remains()
         self._known: dict[Remains, frozenset[str]] = {}
-        parse_agent(AGENT)  # takes its rules apart once, and not in every child
+        parse_user_agent(AGENT)  # takes its rules apart once, and not in every child
 
     def points(self, scene: Scene, seed: int, thread: str) -> list[Point]:
         """All points of one thread of a scene."""

@@ -21,7 +21,7 @@ import msgspec
 import pytest
 from multidict import CIMultiDict
 
-from compactor.fold.user_agents import parse_agent
+from compactor.fold.user_agents import parse_user_agent
 from foldlog.arguments import make_parser
 from ingest.collect import admission, body, native
 from ingest.collect.encode import Line
@@ -378,7 +378,7 @@ def refused(text: str) -> str:
     host, port = Settings().listen
     if curl.url != f"http://{host}:{port}/v1/events":
         return "address"
-    return "bot" if parse_agent(curl.headers["User-Agent"]).bot else ""
+    return "bot" if parse_user_agent(curl.headers["User-Agent"]).bot else ""
 
 
 def test_first_example_works_against_make_run() -> None:

@@ -163,6 +163,19 @@ def test_the_two_stories_stay_short() -> None:
         assert (story.end_lineno or 0) - story.lineno <= 34, name
 
 
+def test_sql_of_more_than_three_lines_has_a_file_of_its_own() -> None:
+    """There it can be read, and explained by DuckDB."""
+    for path in modules("compactor"):
+        tree = ast.parse(path.read_text("utf-8"))
+        wrong = [
+            node.lineno
+            for node in ast.walk(tree)
+            if isinstance(node, (ast.Constant, ast.JoinedStr)) and (node.end_lineno or 0) - node.lineno >= 3
+            if re.search(r"\b(SELECT|INSERT|CREATE)\b", ast.unparse(node))
+        ]
+        assert not wrong, f"{path.relative_to(ROOT)}:{wrong}: move it to a .sql file beside the module"
+
+
 @pytest.mark.parametrize("package", PACKAGES)
 def test_decoders_are_made_ahead(package: str) -> None:
     """msgspec describes a type to itself when it is first decoded; two threads that do
