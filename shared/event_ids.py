@@ -18,8 +18,9 @@ _LENGTH = _TIME_DIGITS + _RANDOM_DIGITS
 def make_event_ids(count: int, received_ms: int) -> list[str]:
     """New ids for events that the client sent without one."""
     digits = os.urandom(RANDOM_BYTES * count).hex()
+    time = f"{received_ms:0{_TIME_DIGITS}x}"
     starts = range(0, _RANDOM_DIGITS * count, _RANDOM_DIGITS)
-    return [f"{received_ms:0{_TIME_DIGITS}x}{digits[start : start + _RANDOM_DIGITS]}" for start in starts]
+    return [time + digits[start : start + _RANDOM_DIGITS] for start in starts]
 
 
 def server_id_sql(received: str, random: str) -> str:
