@@ -1,8 +1,12 @@
-"""Directories with days of history, as months of service leave them"""
+"""Directories with days of history, as months of service leave them."""
 
 from __future__ import annotations
 
+import atexit
+import shutil
+import tempfile
 from datetime import UTC, datetime
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -13,28 +17,32 @@ from shared.timestamps import DAY_S
 from tests.builders.logs import data_directory, fold, line, sealed
 
 DAY_MS = DAY_S * 1000
-
-
 HOUR_MS = 3_600_000
 
 
 def history(root: Path, days: int, now: int) -> DataDirectory:
     """A directory with events of so many days that end ten days before `now`, folded
-    then; the clock is trusted again.
+    then; the clock is trusted again. A copy where one was made before.
     """
-    data = data_directory(root)
+    shutil.copytree(_template(days, now), root, dirs_exist_ok=True)
+    return DataDirectory(root)
+
+
+@cache
+def _template(days: int, now: int) -> Path:
+    place = Path(tempfile.mkdtemp(prefix="foldlog-history-"))
+    atexit.register(shutil.rmtree, place, ignore_errors=True)
+    data = data_directory(place)
     begins = now - 10 * DAY_MS
     for number in range(days):
         moment = begins - (days - 1 - number) * DAY_MS
-        ids = [f"day-{number:03d}-{n}" for n in range(3)]
-        seal_at(
-            data, [line(id_, moment, begins, visitor=f"v-{n % 2}-{number % 3}") for n, id_ in enumerate(ids)], moment
-        )
+        lines = [line(f"day-{number:03d}-{n}", moment, begins, visitor=f"v-{n % 2}-{number % 3}") for n in range(3)]
+        seal_at(data, lines, moment)
     for hours in (0, 180, 181, 228, 229):  # a jump of a week, and 48 hours after it
         fold(data, begins + hours * HOUR_MS)
     assert load_snapshot(data).retention.skipped is None
     assert len(load_snapshot(data).days) == days
-    return data
+    return place
 
 
 def seal_at(data: DataDirectory, lines: list[Any], at_ms: int) -> SegmentName:

@@ -333,6 +333,7 @@ def expire(data: DataDirectory, now: int, **settings: Any) -> None:
         fold(data, now + days * DAY_MS, archive_retention_days=10, **settings)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("zone", ["UTC", "Europe/Berlin", "America/New_York"])
 def test_visitors_of_a_day_stay_when_its_archive_goes(tmp_path: Path, zone: str) -> None:
     data = data_directory(tmp_path)
@@ -369,6 +370,7 @@ def report(data: DataDirectory, asked: dict[str, str]) -> dict[str, Any]:
         return make_report(database, data, load_snapshot(data), query)
 
 
+@pytest.mark.long
 def test_imported_history_is_kept_as_long_as_fresh_history(tmp_path: Path) -> None:
     data = data_directory(tmp_path)
     old = epoch_ms("2015-05-17T10:00:00Z")
@@ -384,6 +386,7 @@ def test_imported_history_is_kept_as_long_as_fresh_history(tmp_path: Path) -> No
     assert load_snapshot(data).days[date(2015, 5, 17)].expired
 
 
+@pytest.mark.long
 def test_counters_go_after_their_own_retention(tmp_path: Path) -> None:
     data = data_directory(tmp_path)
     sealed(data, [line("event-1")])

@@ -37,6 +37,7 @@ def points(pool: ProcessPoolExecutor) -> list[Point]:
     return enumerate_points(pool, Options(SCENES))
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("scene", "thread", "calls"),
     [
@@ -51,6 +52,7 @@ def test_every_kind_of_call_is_among_the_points(points: list[Point], scene: str,
     assert calls <= {point.call for point in points if (point.scene, point.thread) == (scene, thread)}
 
 
+@pytest.mark.long
 def test_all_calls_of_a_name_are_points(points: list[Point]) -> None:
     """One rename for each file that is published, one more for the segment itself: none
     is passed over.
@@ -75,6 +77,7 @@ def sample(points: list[Point]) -> list[Point]:
     return spread([alike[len(alike) // 2] for alike in kinds], SAMPLE)
 
 
+@pytest.mark.long
 def test_recovery_killed_twice_leaves_the_same_bytes(pool: ProcessPoolExecutor) -> None:
     firsts = ("write:2", "rename:2", "rename:3", "unlink:5")
     twice = [
@@ -87,6 +90,7 @@ def test_recovery_killed_twice_leaves_the_same_bytes(pool: ProcessPoolExecutor) 
     assert sum(run.ending == KILLED for run in runs) >= 8
 
 
+@pytest.mark.long
 def test_writer_that_answers_too_early_is_found_out(pool: ProcessPoolExecutor) -> None:
     honest, hasty = run_points(pool, [Point(scene, 0, "writer", "write", 1) for scene in ("ingest", "hasty")])
     assert honest.ending == hasty.ending == KILLED
@@ -94,6 +98,7 @@ def test_writer_that_answers_too_early_is_found_out(pool: ProcessPoolExecutor) -
     assert set(hasty.lost) and len(hasty.lost) == hasty.acknowledged
 
 
+@pytest.mark.long
 def test_call_that_does_not_come_is_no_kill(pool: ProcessPoolExecutor) -> None:
     (run,) = run_points(pool, [Point("recover", 0, "main", "fsync", 1000)])
     assert run.ending == 0 and not run.found

@@ -15,7 +15,7 @@ from tests.faults.machine import DataDirectoryMachine, flip_a_bit
 
 pytestmark = pytest.mark.crash
 
-TestDataDirectory = pytest.mark.timeout(180)(DataDirectoryMachine.TestCase)
+TestDataDirectory = pytest.mark.long(pytest.mark.timeout(900)(DataDirectoryMachine.TestCase))
 TestDataDirectory.settings = settings(
     max_examples=8, stateful_step_count=15, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck)
 )

@@ -8,7 +8,7 @@ from typing import get_args
 from zoneinfo import ZoneInfo
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from reports.calendar import Interval, bucket_starts, is_calendar_day, midnight, overlaps_utc_day
@@ -169,7 +169,6 @@ def test_overlap_with_a_utc_day(span: tuple[str, str], expected: bool) -> None:
 ZONES = st.sampled_from(["UTC", "Europe/Berlin", "America/Santiago", "Asia/Beirut", "Asia/Kathmandu", "America/Havana"])
 
 
-@settings(max_examples=200, deadline=None)
 @given(
     st.datetimes(datetime(1971, 1, 1), datetime(2037, 1, 1)),  # noqa: DTZ001  UTC is set below
     st.timedeltas(timedelta(minutes=1), timedelta(days=60)),
@@ -184,7 +183,6 @@ def test_bucket_starts_rise_and_cover_the_time(start: datetime, length: timedelt
     assert all(before < after for before, after in pairwise(starts))
 
 
-@settings(deadline=None)
 @given(st.dates(date(1971, 1, 1), date(2037, 1, 1)), ZONES)
 def test_midnight_is_the_first_instant_of_its_day(day: date, tz: str) -> None:
     zone = ZoneInfo(tz)

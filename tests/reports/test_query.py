@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from reports.query import BUCKETS_MAX, FILTERS_MAX, LIMIT_MAX, Condition, Query, QueryError, parse
@@ -206,7 +206,6 @@ def test_filter_grammar(text: str, expected: list[Condition]) -> None:
     assert list(query(filter=text).conditions) == expected
 
 
-@settings(deadline=None)
 @given(st.text(st.characters(exclude_characters="\\", exclude_categories=["Cs"]), min_size=1))
 def test_filter_can_match_any_value(value: str) -> None:
     escaped = value.replace(";", r"\;")
@@ -216,7 +215,6 @@ def test_filter_can_match_any_value(value: str) -> None:
     )
 
 
-@settings(max_examples=500, deadline=None)
 @given(
     st.dictionaries(
         st.sampled_from(["to", "tz", "interval", "by", "event", "site", "filter", "limit", "bots"]),

@@ -118,10 +118,11 @@ def in_days(zone: ZoneInfo, first: str, last: str) -> Callable[[Line], bool]:
     return lambda event: first <= datetime.fromisoformat(event.time).astimezone(zone).date().isoformat() <= last
 
 
-ZONES = ["UTC", "Europe/Berlin", "America/New_York", "Asia/Kathmandu", "Australia/Lord_Howe"]
+BERLIN = "Europe/Berlin"
+OTHER_ZONES = ["UTC", "America/New_York", "Asia/Kathmandu", "Australia/Lord_Howe"]
 
 
-@pytest.mark.parametrize("zone", ZONES)
+@pytest.mark.parametrize("zone", [BERLIN, *(pytest.param(zone, marks=pytest.mark.long) for zone in OTHER_ZONES)])
 @pytest.mark.parametrize("interval", ["none", "15m", "hour", "day", "week", "month"])
 @pytest.mark.parametrize("by", [None, "path", "event", "props.plan"])
 def test_every_interval_zone_and_dimension(

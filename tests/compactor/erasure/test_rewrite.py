@@ -131,6 +131,7 @@ def test_rebuild_does_not_restore_the_visitor(data: DataDirectory) -> None:
     assert files_with(data) == []
 
 
+@pytest.mark.long
 def test_damaged_snapshot_does_not_restore_the_visitor(data: DataDirectory) -> None:
     create_request(data, VISITOR, None)
     erase(data)
@@ -157,6 +158,7 @@ def test_only_the_requested_site_is_erased(data: DataDirectory) -> None:
     assert len(files_with(data)) >= 6
 
 
+@pytest.mark.long
 def test_mentions_are_reported_and_kept(data: DataDirectory) -> None:
     sealed(
         data,
@@ -200,6 +202,7 @@ def test_quarantine_holds_no_trace(data: DataDirectory) -> None:
     assert [record["reason"] for record in kept] == ["the CRC does not match"]  # the line of the other visitor
 
 
+@pytest.mark.long
 def test_day_without_an_archive_keeps_its_counters(data: DataDirectory) -> None:
     later = NOON + 20 * DAY_MS
     for hours in range(0, 12 * 24, 24):  # a steady clock, so that retention runs
@@ -245,6 +248,7 @@ def test_open_segment_that_holds_the_visitor_delays_it(data: DataDirectory) -> N
     assert files_with(data) == []
 
 
+@pytest.mark.long
 def test_renamed_segment_that_holds_the_visitor_delays_it(data: DataDirectory) -> None:
     """The next pass may recover it: events erased before that would count again."""
     rotated = data.log / "active-0.ndjson.1"
@@ -307,6 +311,7 @@ def test_segment_that_is_sealed_while_the_log_is_searched_delays_it(
     assert (files_with(data), pending_requests(data)) == ([], [])
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("suffix", ["", ".zst"], ids=["of an erasure", "of a compression"])
 def test_temporary_file_of_a_sealed_segment_is_removed_and_delays_nothing(data: DataDirectory, suffix: str) -> None:
     segment = sealed_segments(data)[-1]
@@ -320,6 +325,7 @@ def test_temporary_file_of_a_sealed_segment_is_removed_and_delays_nothing(data: 
     assert (files_with(data), pending_requests(data), left.exists()) == ([], [], False)
 
 
+@pytest.mark.long
 def test_foreign_and_damaged_files_do_not_stop_it(data: DataDirectory) -> None:
     """A directory in log/, a damaged request, a damaged record, and a line in
     quarantine/ that is not an event.
@@ -339,6 +345,7 @@ def test_foreign_and_damaged_files_do_not_stop_it(data: DataDirectory) -> None:
     (data.log / "lost+found").rmdir()
 
 
+@pytest.mark.long
 def test_compact_once_erases_as_well(data: DataDirectory) -> None:
     create_request(data, VISITOR, None)
     compact_once(data, Settings(data_dir=data.root), SilentLog())
@@ -358,6 +365,7 @@ def test_events_sent_after_the_request_are_new(data: DataDirectory) -> None:
     writer.seal()
 
 
+@pytest.mark.long
 def test_both_files_of_a_segment_that_was_being_compressed_are_rewritten(data: DataDirectory) -> None:
     plain = sealed_segments(data)[-1].path
     plain.with_name(f"{plain.name}.gz").write_bytes(gzip.compress(plain.read_bytes()))
@@ -389,6 +397,7 @@ def test_escaped_id_in_a_torn_line_leaves_no_trace(tmp_path: Path) -> None:
     assert isinstance(begun, ErasureStarted) and begun.quarantined == 1
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("place", ["log", "quarantine", "segment"])
 def test_file_that_foldlog_cannot_read_is_reported(data: DataDirectory, place: str) -> None:
     content = lzma.compress(encode_lines([line("event-of-them", visitor=VISITOR)]))
@@ -412,6 +421,7 @@ def test_file_that_foldlog_cannot_read_is_reported(data: DataDirectory, place: s
         segment.checksum.unlink()
 
 
+@pytest.mark.long
 def test_temporary_file_of_a_writer_delays_it_until_the_file_is_abandoned(data: DataDirectory) -> None:
     left = data.log / f".20261122T120000Z-5-0000000003.ndjson.1.1{TEMP_SUFFIX}"
     left.write_bytes(encode_lines([line("event-of-them", visitor=VISITOR)]))

@@ -11,6 +11,7 @@ import pytest
 
 from shared.duckdb_engine import connect
 from shared.generations.load import load_snapshot
+from shared.sql.archive_events import from_archive_sql
 from tests.builders.archive import HOUR_MS, archived, assert_verified
 from tests.builders.logs import GOOGLEBOT, NOON, data_directory, fold, line, sealed
 
@@ -45,47 +46,50 @@ def test_same_id_on_two_sites_counts_twice(tmp_path: Path) -> None:
     assert load_snapshot(data).totals.counted == 2
 
 
-@pytest.mark.parametrize(
-    ("name", "fields", "column", "expected"),
-    [
-        ("path", {"url": "https://example.com/a/b?c=d#e"}, "path", "/a/b"),
-        ("path of a bare host", {"url": "https://example.com"}, "path", "/"),
-        ("path of a bare query", {"url": "https://example.com?x=1"}, "path", "/"),
-        ("path that holds a url", {"url": "https://example.com/go/http://a.org/x"}, "path", "/go/http://a.org/x"),
-        ("no url", {}, "path", None),
-        ("referrer host", {"referrer": "https://user@Www.Google.COM:443/search?q=1"}, "referrer", "www.google.com"),
-        ("own site", {"referrer": "https://example.com/x"}, "referrer", None),
-        ("own site with www", {"referrer": "https://www.example.com/x"}, "referrer", None),
-        (
-            "utm decoded",
-            {"url": "https://example.com/?a=1&utm_campaign=Black%20Friday+now"},
-            "utm_campaign",
-            "Black Friday now",
-        ),
-        ("utm that is not UTF-8", {"url": "https://example.com/?utm_source=%ff"}, "utm_source", "%ff"),
-        ("utm cut short", {"url": "https://example.com/?utm_source=a%e2%82"}, "utm_source", "a%e2%82"),
-        ("utm with a lone percent sign", {"url": "https://example.com/?utm_source=100%"}, "utm_source", "100%"),
-        ("utm in a path", {"url": "https://example.com/a&utm_source=x"}, "utm_source", None),
-        ("utm in the fragment", {"url": "https://example.com/#utm_source=x"}, "utm_source", None),
-        ("empty utm", {"url": "https://example.com/?utm_source=&utm_medium=mail"}, "utm_source", None),
-        ("browser", {}, "browser", "Firefox"),
-        ("system", {}, "os", "Linux"),
-        ("device", {}, "device", "desktop"),
-        ("bot", {"ua": GOOGLEBOT}, "bot", True),
-        ("no user agent is no bot", {"ua": None}, "bot", False),
-    ],
-)
-def test_what_is_derived_at_fold(
-    tmp_path: Path, name: str, fields: dict[str, Any], column: str, expected: object
-) -> None:
-    data = data_directory(tmp_path)
-    sealed(data, [line("event-1", **fields)])
+DERIVED: dict[str, tuple[dict[str, Any], str, object]] = {
+    "path": ({"url": "https://example.com/a/b?c=d#e"}, "path", "/a/b"),
+    "path of a bare host": ({"url": "https://example.com"}, "path", "/"),
+    "path of a bare query": ({"url": "https://example.com?x=1"}, "path", "/"),
+    "path that holds a url": ({"url": "https://example.com/go/http://a.org/x"}, "path", "/go/http://a.org/x"),
+    "no url": ({}, "path", None),
+    "referrer host": ({"referrer": "https://user@Www.Google.COM:443/search?q=1"}, "referrer", "www.google.com"),
+    "own site": ({"referrer": "https://example.com/x"}, "referrer", None),
+    "own site with www": ({"referrer": "https://www.example.com/x"}, "referrer", None),
+    "utm decoded": (
+        {"url": "https://example.com/?a=1&utm_campaign=Black%20Friday+now"},
+        "utm_campaign",
+        "Black Friday now",
+    ),
+    "utm that is not UTF-8": ({"url": "https://example.com/?utm_source=%ff"}, "utm_source", "%ff"),
+    "utm cut short": ({"url": "https://example.com/?utm_source=a%e2%82"}, "utm_source", "a%e2%82"),
+    "utm with a lone percent sign": ({"url": "https://example.com/?utm_source=100%"}, "utm_source", "100%"),
+    "utm in a path": ({"url": "https://example.com/a&utm_source=x"}, "utm_source", None),
+    "utm in the fragment": ({"url": "https://example.com/#utm_source=x"}, "utm_source", None),
+    "empty utm": ({"url": "https://example.com/?utm_source=&utm_medium=mail"}, "utm_source", None),
+    "browser": ({}, "browser", "Firefox"),
+    "system": ({}, "os", "Linux"),
+    "device": ({}, "device", "desktop"),
+    "bot": ({"ua": GOOGLEBOT}, "bot", True),
+    "no user agent is no bot": ({"ua": None}, "bot", False),
+}
+
+
+@pytest.fixture(scope="module")
+def derived(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The part with an event for each row, in its order."""
+    data = data_directory(tmp_path_factory.mktemp("derived"))
+    sealed(data, [line(f"event-{number:03d}", **fields) for number, (fields, _, _) in enumerate(DERIVED.values())])
     fold(data)
-    path = next(data.archive.glob("*/*.parquet"))
+    return next(data.archive.glob("*/*.parquet"))
+
+
+@pytest.mark.parametrize("row", DERIVED)
+def test_what_is_derived_at_fold(derived: Path, row: str) -> None:
+    _, column, expected = DERIVED[row]
+    id_ = f"event-{[*DERIVED].index(row):03d}"
     with connect(128 << 20, 1) as database:
-        assert database.execute(f"SELECT {column} FROM read_parquet($1)", [[str(path)]]).fetchall() == [(expected,)], (
-            name
-        )
+        query = f"SELECT {column} FROM {from_archive_sql('read_parquet($1)')} WHERE id = $2"
+        assert database.execute(query, [[str(derived)], id_]).fetchall() == [(expected,)]
 
 
 @pytest.mark.long

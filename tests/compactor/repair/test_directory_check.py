@@ -188,6 +188,7 @@ def test_copy_that_is_started_without_a_rebuild_loses_nothing(
     assert_complete(data, timeline)
 
 
+@pytest.mark.long
 def test_rebuild_reports_events_of_the_snapshot_that_no_part_of_the_copy_has(timeline: Timeline, place: Path) -> None:
     data = copy_in_order(timeline, ("archive", "counters", "log", "snapshots"), place)
     had = load_snapshot(data).totals
@@ -244,6 +245,7 @@ def test_kept_snapshot_replaces_one_with_missing_parts(several: DataDirectory, k
     assert_verified(several)
 
 
+@pytest.mark.long
 def test_kept_snapshot_does_not_replace_it_if_a_segment_is_missing_too(several: DataDirectory) -> None:
     several.part("archive", DAY, load_snapshot(several).generation).unlink()
     newest = sealed_segments(several)[-1]
@@ -287,6 +289,7 @@ def test_nothing_is_swept_or_folded_beside_missing_parts_until_a_rebuild(several
     assert_verified(several)
 
 
+@pytest.mark.long
 def test_parts_of_a_later_generation_than_the_snapshot_are_kept_and_reported_by_verify(several: DataDirectory) -> None:
     """As after an older snapshot.json was restored: they may be the only copy of
     events.
@@ -306,6 +309,7 @@ def test_parts_of_a_later_generation_than_the_snapshot_are_kept_and_reported_by_
     assert_verified(several)
 
 
+@pytest.mark.long
 def test_rebuild_leaves_no_kept_snapshot_with_missing_parts(several: DataDirectory) -> None:
     several.part("archive", DAY, load_snapshot(several).generation).unlink()
     rebuilt(several)
@@ -447,6 +451,7 @@ def test_copy_made_across_an_erasure_restores_no_visitor_without_a_warning(place
     assert erasure_may_be_undone(log) == []
 
 
+@pytest.mark.long
 def test_rebuild_without_a_snapshot_warns_of_erased_visitors(place: Path) -> None:
     data = erased_meanwhile(place, ("archive",))
     for path in data.root.glob("snapshot*.json"):
@@ -456,6 +461,7 @@ def test_rebuild_without_a_snapshot_warns_of_erased_visitors(place: Path) -> Non
     assert len(erasure_may_be_undone(log)) == 1 and ids_of_the_visitor(data)
 
 
+@pytest.mark.long
 def test_rebuild_warns_of_an_erasure_that_the_copy_has_only_started(place: Path) -> None:
     data = erased_meanwhile(place, ("archive",))
     begun = data.erasures.read_bytes().splitlines(keepends=True)[0]

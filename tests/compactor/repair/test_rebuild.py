@@ -110,6 +110,7 @@ def test_counters_of_a_day_without_an_archive_are_kept(tmp_path: Path) -> None:
     assert_verified(data)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("is_lost", [False, True], ids=["with its snapshots", "without"])
 def test_rebuild_with_a_clock_that_jumped_stops_retention(tmp_path: Path, is_lost: bool) -> None:
     """Later passes compare their clock with the time that the rebuild writes (P9)."""
@@ -146,6 +147,7 @@ def killed(*_: object) -> None:
     raise KeyboardInterrupt
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("kill_first", [kill_rebuild, kill_pass])
 def test_rebuild_killed_after_another_or_after_a_killed_pass_stops_nothing(
     several: DataDirectory,

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from ingest.collect.body import JSON, NDJSON
@@ -163,7 +163,6 @@ NEIGHBOUR = '{"name":"neighbour"}'
 NEIGHBOURS = st.sampled_from([1, 10])
 
 
-@settings(max_examples=300, deadline=None)
 @given(st.lists(events(), min_size=1, max_size=12), ANY_STYLE, st.sampled_from([0, EVENT_MAX_BYTES]))
 def test_any_event_with_different_keys_is_accepted_in_any_style(found: list[Pairs], style: str, padding: int) -> None:
     texts = [write(pairs, style) for pairs in found]
@@ -183,7 +182,6 @@ def escaped(key: str) -> str:
     return '"' + "".join(f"\\u{units[start : start + 4]}" for start in range(0, len(units), 4)) + '"'
 
 
-@settings(max_examples=500, deadline=None)
 @given(
     st.data(),
     events(),
@@ -219,7 +217,6 @@ def test_any_event_with_one_key_repeated_is_rejected_in_any_style(
 OUTER: Pairs = [("sent_at", 1795363200000), ("consent", "granted")]
 
 
-@settings(max_examples=200, deadline=None)
 @given(st.data(), events(), ANY_STYLE, st.sampled_from([as_it_is, escaped]), st.sampled_from([0, EVENT_MAX_BYTES]))
 def test_batch_with_one_key_repeated_beside_its_events_is_refused_in_any_style(
     data: st.DataObject, pairs: Pairs, style: str, spell: Callable[[str], str], padding: int

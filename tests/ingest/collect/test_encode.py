@@ -10,7 +10,7 @@ from copy import copy
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
@@ -135,7 +135,6 @@ EVENTS = st.builds(
 )
 
 
-@settings(max_examples=500, deadline=None)
 @given(st.lists(EVENTS, min_size=1, max_size=5), ORIGINS, st.none() | TEXTS.filter(bool))
 def test_every_line_is_whole_harmless_and_says_what_the_events_said(
     events: list[Event], fields: RequestFields, visitor: str | None
@@ -157,7 +156,6 @@ def test_every_line_is_whole_harmless_and_says_what_the_events_said(
 LINE = line_of(FULL, replace(PAGE, ua="a\u009bb"))
 
 
-@settings(max_examples=500, deadline=None)
 @given(position=st.integers(0, len(LINE) - 1), byte=st.integers(0, 255))
 def test_no_change_of_a_byte_goes_unseen(position: int, byte: int) -> None:
     changed = LINE[:position] + bytes([byte]) + LINE[position + 1 :]
@@ -179,7 +177,6 @@ def test_no_truncation_goes_unseen() -> None:
     assert line_error(LINE[:-1]) is not None
 
 
-@settings(max_examples=300, deadline=None)
 @given(start=st.integers(0, len(LINE)), length=st.integers(1, 20), inserted=st.binary(max_size=8))
 def test_no_splice_goes_unseen(start: int, length: int, inserted: bytes) -> None:
     changed = LINE[:start] + inserted + LINE[start + length :]

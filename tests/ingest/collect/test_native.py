@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from ingest.collect.adapter import DecodedBatch
@@ -274,7 +274,6 @@ def test_event_is_at_most_32_kib(size: int, code: str) -> None:
     assert names(decode(event, NDJSON, MAX_EVENTS)) == [code]
 
 
-@settings(max_examples=300, deadline=None)
 @given(st.binary(max_size=200), st.sampled_from([JSON, NDJSON]), st.sampled_from([None, "gzip", "zstd"]))
 def test_any_bytes_are_events_or_a_4xx(body: bytes, media_type: str, encoding: str | None) -> None:
     try:
@@ -293,7 +292,6 @@ JSON_VALUES = st.recursive(
 )
 
 
-@settings(max_examples=300, deadline=None)
 @given(st.lists(JSON_VALUES, min_size=1, max_size=4), st.booleans())
 def test_each_json_value_in_a_batch_is_decoded_or_rejected(values: list[object], large: bool) -> None:
     body = json.dumps({"events": values}).encode() + (BIG if large else b"")

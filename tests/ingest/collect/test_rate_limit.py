@@ -16,7 +16,6 @@ from typing import IO
 
 import pytest
 from hypothesis import given
-from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
 from ingest.collect.rate_limit import RateLimiter, Table
@@ -127,7 +126,6 @@ class Unbounded:
 TRAFFIC = st.lists(st.tuples(st.integers(0, 1_500) | st.integers(0, 20), st.sampled_from("abcdef")), max_size=120)
 
 
-@hypothesis_settings(max_examples=150, deadline=None)
 @given(traffic=TRAFFIC, limit=st.integers(1, 12), window=st.integers(1, 1_000), start=st.integers(0, 10**12))
 def test_table_counts_as_the_unbounded_storage_does(
     traffic: list[tuple[int, str]], limit: int, window: int, start: int
@@ -139,7 +137,6 @@ def test_table_counts_as_the_unbounded_storage_does(
         assert table.acquire_sliding_window_entry(client, limit, window * PER_MS) == reference.takes(client, clock.now)
 
 
-@hypothesis_settings(max_examples=150, deadline=None)
 @given(
     traffic=st.lists(st.integers(0, 4_000), max_size=60),
     limit=st.integers(1, 30),

@@ -10,7 +10,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from ingest.collect.body import JSON, NDJSON
@@ -172,7 +172,6 @@ CHARACTERS = st.one_of(
 TEXT = st.text(CHARACTERS, max_size=12)
 
 
-@settings(max_examples=1000, deadline=None)
 @given(TEXT)
 def test_quick_look_finds_every_hazard_that_the_careful_one_does(text: str) -> None:
     """The quick look asks str.isprintable, which must know every control character
@@ -186,13 +185,11 @@ def test_no_hazard_is_printable(block: int) -> None:
     assert not [c for c in map(chr, range(block, block + 0x8000)) if c.isprintable() and CONTROL_CHARS.match(c)]
 
 
-@settings(deadline=None)
 @given(TEXT)
 def test_id_is_made_of_the_64_characters_only(text: str) -> None:
     assert is_id(text) == (re.fullmatch(r"[A-Za-z0-9_-]*", text) is not None)
 
 
-@settings(deadline=None)
 @given(TEXT | TEXT.map("https://".__add__) | TEXT.map("HTTP://".__add__))
 def test_address_is_http_and_harmless(text: str) -> None:
     expected = re.match(r"https?://", text, re.IGNORECASE | re.ASCII) is not None and CONTROL_CHARS.search(text) is None
@@ -217,7 +214,6 @@ FIELDS = st.fixed_dictionaries(
 )
 
 
-@settings(max_examples=500, deadline=None)
 @given(st.lists(FIELDS, min_size=1, max_size=6), st.lists(FIELDS, max_size=2), st.booleans())
 def test_verdicts_on_many_are_those_on_each(
     likely: list[dict[str, Any]], rare: list[dict[str, Any]], ascii_only: bool

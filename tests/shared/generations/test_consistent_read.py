@@ -101,6 +101,7 @@ def request(data: DataDirectory, kind: str) -> ReaderRequest:
     return ReaderRequest(kind, str(data.root), "UTC", 64 << 20, form, parameters, datetime.now(UTC))  # type: ignore[arg-type]
 
 
+@pytest.mark.long
 def test_reader_process_reads_the_next_snapshot(data: DataDirectory, monkeypatch: pytest.MonkeyPatch) -> None:
     erase_after_load(data, monkeypatch, 2)
     out = io.BytesIO()
@@ -108,6 +109,7 @@ def test_reader_process_reads_the_next_snapshot(data: DataDirectory, monkeypatch
     assert out.getvalue().count(b"\n") == VISITORS - 2
 
 
+@pytest.mark.long
 def test_reader_process_that_never_gets_to_the_parts_says_so(
     data: DataDirectory, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -136,6 +138,7 @@ def test_parts_deleted_by_an_erasure_are_not_missing(data: DataDirectory) -> Non
     assert "1 parts that snapshot.json references are missing" in str(missing_parts_warning(data, now))
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("command", ["rotate", "export"])
 def test_wrong_data_directory_is_not_an_empty_one(tmp_path: Path, command: str) -> None:
     refused = run_foldlog([command], environment(tmp_path / "nowhere"))

@@ -49,6 +49,7 @@ def test_pass_continues_it(golden: Path) -> None:
     verify(data, environment(data.root, sites="example.com shop.example.com", max_values=SETTINGS["max_values"]))
 
 
+@pytest.mark.long
 def test_rebuild_finds_the_same(golden: Path) -> None:
     data = DataDirectory(golden / "data")
     expected = json.loads((golden / "read.json").read_text("utf-8"))

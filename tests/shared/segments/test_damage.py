@@ -107,6 +107,7 @@ def test_every_cut_of_a_snapshot_is_detected(folded: DataDirectory, tmp_path: Pa
             pytest.fail(f"byte {length}")
 
 
+@pytest.mark.long
 def test_snapshot_without_sha256_of_an_older_foldlog_is_read_and_replaced(
     folded: DataDirectory, tmp_path: Path
 ) -> None:
@@ -239,6 +240,7 @@ def test_segment_stays_until_every_kept_snapshot_has_folded_it(tmp_path: Path) -
     assert there == [True, True, True, True, False]
 
 
+@pytest.mark.long
 def test_damage_after_retention_loses_nothing(tmp_path: Path) -> None:
     data = data_directory(tmp_path)
     generations(data, 2)
@@ -362,6 +364,7 @@ def test_every_flipped_bit_of_a_compressed_segment_is_detected_or_harmless(
     assert whole < PACKED[suffix][1]
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("suffix", PACKED)
 def test_truncated_compressed_segment_gives_the_lines_before_the_end(
     segment: tuple[DataDirectory, Segment], suffix: str
@@ -453,6 +456,7 @@ def test_pass_that_reads_a_damaged_part_publishes_nothing(
     ]
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(("kind", "generation"), DAMAGED_PARTS)
 def test_rebuild_restores_a_damaged_part_from_the_log(
     folded: DataDirectory, tmp_path: Path, kind: str, generation: int
@@ -474,6 +478,7 @@ def test_rebuild_restores_a_damaged_part_from_the_log(
     assert load_snapshot(data).totals.counted == 4
 
 
+@pytest.mark.long
 def test_rebuild_reports_events_that_the_retained_log_lacks(folded: DataDirectory, tmp_path: Path) -> None:
     data = copy_of(folded, tmp_path)
     for path in [path for path in data.log.iterdir() if path.stem.endswith("1")]:
