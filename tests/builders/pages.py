@@ -58,7 +58,7 @@ def in_code_font(text: str) -> set[str]:
 
 
 def problem_codes() -> set[str]:
-    """The code of every Refusal in the source of `ingest`: literals, the writer's
+    """The code of every problem in the source: literals, the writer's
     classes, the responses of the reader process.
     """
     codes: set[str] = set()
