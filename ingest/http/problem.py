@@ -11,6 +11,8 @@ from aiohttp import web
 
 SERVER = "Foldlog"  # the libraries behind it are not disclosed
 PROBLEM_TYPE = "application/problem+json"
+# RFC 9110 renamed these two; Python's phrases follow from 3.13 on.
+_RENAMED = {413: "Content Too Large", 422: "Unprocessable Content"}
 
 
 class Problem(Exception):
@@ -40,7 +42,7 @@ class Problem(Exception):
     @property
     def title(self) -> str:
         """The HTTP status phrase, as RFC 9457 section 4.2.1 asks for `about:blank`."""
-        return HTTPStatus(self.status).phrase
+        return _RENAMED.get(self.status) or HTTPStatus(self.status).phrase
 
     def headers(self, request_id: str = "") -> dict[str, str]:
         """The response headers. An empty `request_id` is replaced by a new one."""

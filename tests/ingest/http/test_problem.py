@@ -7,6 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from ingest.http.problem import Problem
 from tests.builders.wire import (
     CONSENT,
     JSON,
@@ -77,3 +78,10 @@ def test_request_ids_are_unique(worker: Worker) -> None:
 def test_request_id_of_an_untrusted_client_is_ignored(worker: Worker) -> None:
     answer = worker.exchange(page(b"{", "X-Request-Id: 0123456789abcdef0123"))
     assert answer.headers["X-Request-Id"] != "0123456789abcdef0123"
+
+
+@pytest.mark.parametrize(
+    ("status", "title"), [(401, "Unauthorized"), (413, "Content Too Large"), (422, "Unprocessable Content")]
+)
+def test_title_is_the_status_phrase_on_every_python(status: int, title: str) -> None:
+    assert Problem(status, "code", "detail").title == title
