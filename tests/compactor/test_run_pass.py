@@ -10,6 +10,7 @@ import threading
 from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any
+from unittest.mock import Mock
 
 import pytest
 
@@ -424,3 +425,12 @@ def test_lost_events_are_named_by_their_segment_though_many_are_read_together(tm
     assert [(each.where, each.problem) for each in found] == [
         (f"log/{names[2].file}", "1 of its events are not in the archive")
     ]
+
+
+def test_pass_without_new_segments_opens_no_database(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    data = data_directory(tmp_path)
+    sealed(data, [line("event-1")])
+    fold(data)
+    monkeypatch.setattr("compactor.context.connect", Mock(side_effect=AssertionError))
+    fold(data)
+    assert load_snapshot(data).generation == 2

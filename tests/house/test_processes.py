@@ -81,6 +81,15 @@ def test_compactor_loads_no_server(server: Server) -> None:
     assert {"duckdb", "compactor"} <= compactor
 
 
+def test_compactor_loads_no_database_before_there_is_something_to_fold(tmp_path: Path) -> None:
+    server = Server(tmp_path)
+    server.environ |= witness(tmp_path)
+    with server:
+        server.fold()
+        compactor = loaded(server, server.child("compact"))
+    assert compactor & {*NOT_IN_COMPACTOR, "duckdb", "ua_parser", "crawleruseragents"} == set()
+
+
 def test_reader_loads_only_the_database(server: Server) -> None:
     reader = loaded(server, child_of(server.child("ingest-0")))
     assert reader & NOT_IN_READER == set()

@@ -1,0 +1,78 @@
+"""What the fold derives from a line, and that values from outside stay values."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from shared.duckdb_engine import connect
+from shared.generations.load import load_snapshot
+from shared.sql.archive_events import from_archive_sql
+from tests.builders.archive import assert_verified
+from tests.builders.logs import GOOGLEBOT, data_directory, fold, line, sealed
+
+DERIVED: dict[str, tuple[dict[str, Any], str, object]] = {
+    "path": ({"url": "https://example.com/a/b?c=d#e"}, "path", "/a/b"),
+    "path of a bare host": ({"url": "https://example.com"}, "path", "/"),
+    "path of a bare query": ({"url": "https://example.com?x=1"}, "path", "/"),
+    "path that holds a url": ({"url": "https://example.com/go/http://a.org/x"}, "path", "/go/http://a.org/x"),
+    "no url": ({}, "path", None),
+    "referrer host": ({"referrer": "https://user@Www.Google.COM:443/search?q=1"}, "referrer", "www.google.com"),
+    "own site": ({"referrer": "https://example.com/x"}, "referrer", None),
+    "own site with www": ({"referrer": "https://www.example.com/x"}, "referrer", None),
+    "utm decoded": (
+        {"url": "https://example.com/?a=1&utm_campaign=Black%20Friday+now"},
+        "utm_campaign",
+        "Black Friday now",
+    ),
+    "utm that is not UTF-8": ({"url": "https://example.com/?utm_source=%ff"}, "utm_source", "%ff"),
+    "utm cut short": ({"url": "https://example.com/?utm_source=a%e2%82"}, "utm_source", "a%e2%82"),
+    "utm with a lone percent sign": ({"url": "https://example.com/?utm_source=100%"}, "utm_source", "100%"),
+    "utm in a path": ({"url": "https://example.com/a&utm_source=x"}, "utm_source", None),
+    "utm in the fragment": ({"url": "https://example.com/#utm_source=x"}, "utm_source", None),
+    "empty utm": ({"url": "https://example.com/?utm_source=&utm_medium=mail"}, "utm_source", None),
+    "browser": ({}, "browser", "Firefox"),
+    "system": ({}, "os", "Linux"),
+    "device": ({}, "device", "desktop"),
+    "bot": ({"ua": GOOGLEBOT}, "bot", True),
+    "no user agent is no bot": ({"ua": None}, "bot", False),
+}
+
+
+@pytest.fixture(scope="module")
+def derived(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The part with an event for each row, in its order."""
+    data = data_directory(tmp_path_factory.mktemp("derived"))
+    sealed(data, [line(f"event-{number:03d}", **fields) for number, (fields, _, _) in enumerate(DERIVED.values())])
+    fold(data)
+    return next(data.archive.glob("*/*.parquet"))
+
+
+@pytest.mark.parametrize("row", DERIVED)
+def test_column_is_derived_from_the_line(derived: Path, row: str) -> None:
+    _, column, expected = DERIVED[row]
+    id_ = f"event-{[*DERIVED].index(row):03d}"
+    with connect(128 << 20, 1) as database:
+        query = f"SELECT {column} FROM {from_archive_sql('read_parquet($1)')} WHERE id = $2"
+        assert database.execute(query, [[str(derived)], id_]).fetchall() == [(expected,)]
+
+
+def test_referrer_on_another_site_of_the_operator_is_not_counted(tmp_path: Path) -> None:
+    data = data_directory(tmp_path)
+    sealed(data, [line("event-1", referrer="https://shop.example.com/cart")])
+    fold(data, sites=("example.com", "shop.example.com"))
+    path = next(data.archive.glob("*/*.parquet"))
+    with connect(128 << 20, 1) as database:
+        assert database.execute("SELECT referrer FROM read_parquet($1)", [[str(path)]]).fetchall() == [(None,)]
+
+
+def test_hostile_values_are_only_values(tmp_path: Path) -> None:
+    data = data_directory(tmp_path)
+    hostile = "x'; DROP TABLE incoming; --"
+    props = {"__proto__": "1", "crc": "00000000", "\u202e": "\u009b\x7f", "nul": "a\x00b"}
+    sealed(data, [line("event-1", name=hostile, visitor=hostile, props=props, url=f"https://example.com/{hostile}")])
+    fold(data)
+    assert load_snapshot(data).totals.counted == 1
+    assert_verified(data)
