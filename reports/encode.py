@@ -1,5 +1,5 @@
-"""Rows as JSON, NDJSON or CSV. A CSV cell that a spreadsheet would run as a formula is
-prefixed with an apostrophe.
+"""Rows as JSON, NDJSON or CSV. A CSV cell that a spreadsheet would run as a formula
+gets an apostrophe in front.
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ EXPORT_FORMATS = {
     "parquet": "application/vnd.apache.parquet",
 }
 
-# What OWASP lists as the beginnings of a formula.
-_FORMULA = ("=", "+", "-", "@", "\t", "\r")
+# OWASP's list for CSV injection.
+_FORMULA_PREFIXES = ("=", "+", "-", "@", "\t", "\r")
 
 
 def encode_report(report: Mapping[str, Any], format_: str) -> bytes:
@@ -33,7 +33,7 @@ def encode_report(report: Mapping[str, Any], format_: str) -> bytes:
 
 
 def encode_csv(columns: list[str], rows: Iterable[Mapping[str, Any]], *, header: bool = True) -> str:
-    """CSV as RFC 4180 has it, with a header line; None is an empty cell."""
+    """CSV by RFC 4180. None, or a column that a row lacks, is an empty cell."""
     text = io.StringIO()
     writer = csv.writer(text)
     if header:
@@ -43,4 +43,4 @@ def encode_csv(columns: list[str], rows: Iterable[Mapping[str, Any]], *, header:
 
 
 def _cell(value: Any) -> Any:
-    return f"'{value}" if isinstance(value, str) and value.startswith(_FORMULA) else value
+    return f"'{value}" if isinstance(value, str) and value.startswith(_FORMULA_PREFIXES) else value

@@ -73,25 +73,25 @@ class Query:
         return bucket_starts(self.start, self.end, self.interval, self.zone, BUCKETS_MAX + 1)
 
 
-def parse(given: Mapping[str, str], now: datetime, default_zone: str) -> Query:
+def parse(parameters: Mapping[str, str], now: datetime, default_zone: str) -> Query:
     """Raises QueryError. Without `from` and `to`: the seven days that end today."""
-    for name in given:
+    for name in parameters:
         if name not in PARAMETERS:
             raise QueryError(name, f"unknown parameter; known are {', '.join(PARAMETERS)}")
-    zone = _zone(given.get("tz") or default_zone)
-    start, end = _span(given.get("from", ""), given.get("to", ""), now, zone)
+    zone = _zone(parameters.get("tz") or default_zone)
+    start, end = _span(parameters.get("from", ""), parameters.get("to", ""), now, zone)
     query = Query(
         start=start,
         end=end,
         zone=zone,
-        interval=cast(Interval, _one_of("interval", given.get("interval") or "none", get_args(Interval))),
-        by=_by(given.get("by", "")),
-        event=given.get("event") or None,
-        site=given.get("site") or None,
-        conditions=tuple(_conditions(given.get("filter", ""))),
-        limit=_limit(given.get("limit", "")),
-        bots=cast(Bots, _one_of("bots", given.get("bots") or "exclude", get_args(Bots))),
-        visitors=cast(Visitors, _one_of("visitors", given.get("visitors") or "exact", get_args(Visitors))),
+        interval=cast(Interval, _one_of("interval", parameters.get("interval") or "none", get_args(Interval))),
+        by=_by(parameters.get("by", "")),
+        event=parameters.get("event") or None,
+        site=parameters.get("site") or None,
+        conditions=tuple(_conditions(parameters.get("filter", ""))),
+        limit=_limit(parameters.get("limit", "")),
+        bots=cast(Bots, _one_of("bots", parameters.get("bots") or "exclude", get_args(Bots))),
+        visitors=cast(Visitors, _one_of("visitors", parameters.get("visitors") or "exact", get_args(Visitors))),
     )
     if len(query.bucket_starts()) > BUCKETS_MAX:
         raise QueryError("interval", f"more than {BUCKETS_MAX} rows; choose a longer interval or a shorter time")
@@ -121,38 +121,35 @@ def _instant(parameter: str, text: str, zone: ZoneInfo, *, ends: bool) -> dateti
     try:
         if len(text) == 10 and 1970 <= (day := date.fromisoformat(text)).year < 9999:
             return midnight(day + timedelta(days=ends), zone)
-        found = datetime.fromisoformat(text.replace(" ", "+"))  # a + in a URL arrives as a space
-        if found.tzinfo is not None and 1970 <= found.year < 9999:
-            return found.astimezone(UTC)
+        moment = datetime.fromisoformat(text.replace(" ", "+"))  # a + in a URL arrives as a space
+        if moment.tzinfo is not None and 1970 <= moment.year < 9999:
+            return moment.astimezone(UTC)
     except (ValueError, OverflowError):
         pass
     raise QueryError(parameter, "must be a date such as 2026-11-22, or a time with a zone such as 2026-11-22T16:00:00Z")
 
 
-def _one_of(parameter: str, given: str, allowed: tuple[str, ...]) -> str:
-    if given not in allowed:
+def _one_of(parameter: str, text: str, allowed: tuple[str, ...]) -> str:
+    if text not in allowed:
         raise QueryError(parameter, f"must be one of {', '.join(allowed)}")
-    return given
+    return text
 
 
-def _by(given: str) -> str | None:
-    if (
-        given
-        and given not in DIMENSIONS
-        and not (given.startswith(PROPS) and len(PROPS) < len(given) <= len(PROPS) + 100)
-    ):
+def _by(text: str) -> str | None:
+    is_property = text.startswith(PROPS) and len(PROPS) < len(text) <= len(PROPS) + 100
+    if text and text not in DIMENSIONS and not is_property:
         raise QueryError("by", f"must be one of {', '.join(DIMENSIONS)} or props.<key>")
-    return given or None
+    return text or None
 
 
-def _limit(given: str) -> int:
-    if given and not (given.isdecimal() and given.isascii() and len(given) < 9 and 1 <= int(given) <= LIMIT_MAX):
+def _limit(text: str) -> int:
+    if text and not (text.isdecimal() and text.isascii() and len(text) < 9 and 1 <= int(text) <= LIMIT_MAX):
         raise QueryError("limit", f"must be a whole number from 1 to {LIMIT_MAX}")
-    return int(given) if given else LIMIT_DEFAULT
+    return int(text) if text else LIMIT_DEFAULT
 
 
-def _conditions(given: str) -> Iterator[Condition]:
-    parts = [part.replace("\\;", ";") for part in re.split(r"(?<!\\);", given) if part]
+def _conditions(text: str) -> Iterator[Condition]:
+    parts = [part.replace("\\;", ";") for part in re.split(r"(?<!\\);", text) if part]
     if len(parts) > FILTERS_MAX:
         raise QueryError("filter", f"at most {FILTERS_MAX} conditions")
     for part in parts:

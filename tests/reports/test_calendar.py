@@ -115,9 +115,9 @@ STARTS: dict[str, tuple[tuple[str, str, Interval, str], list[str]]] = {
 }
 
 
-@pytest.mark.parametrize(("asked", "expected"), STARTS.values(), ids=STARTS)
-def test_bucket_starts(asked: tuple[str, str, Interval, str], expected: list[str]) -> None:
-    assert starts_of(*asked) == [at(text) for text in expected]
+@pytest.mark.parametrize(("days", "expected"), STARTS.values(), ids=STARTS)
+def test_bucket_starts(days: tuple[str, str, Interval, str], expected: list[str]) -> None:
+    assert starts_of(*days) == [at(text) for text in expected]
 
 
 @pytest.mark.parametrize("interval", get_args(Interval))

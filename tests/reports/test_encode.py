@@ -1,6 +1,4 @@
-"""Rows as text: what a spreadsheet would run is disarmed, what needs quotes has them,
-and None is nothing.
-"""
+"""Rows as text: a formula is disarmed, quotes are escaped, None is an empty cell."""
 
 from __future__ import annotations
 
@@ -15,7 +13,7 @@ from hypothesis import strategies as st
 
 from reports.encode import encode_csv, encode_report
 
-# A cell as it is, and as a reader of the CSV finds it.
+# Name; a value; the cell that a CSV reader finds.
 CELLS: dict[str, tuple[object, str]] = {
     "text": ("/pricing", "/pricing"),
     "empty text": ("", ""),
@@ -31,7 +29,7 @@ CELLS: dict[str, tuple[object, str]] = {
     "tab": ("\t=1", "'\t=1"),
     "carriage return": ("\r=1", "'\r=1"),
     "formula with quotes": ('="x","y"', '\'="x","y"'),
-    "a sign inside": ("a=b+c", "a=b+c"),
+    "operators inside": ("a=b+c", "a=b+c"),
     "comma": ("a,b", "a,b"),
     "quote": ('say "x"', 'say "x"'),
     "newline": ("a\nb", "a\nb"),
@@ -54,7 +52,7 @@ def test_no_text_becomes_a_formula_or_another_row(first: str, second: str) -> No
     assert not any(cell.startswith(("=", "+", "-", "@", "\t", "\r")) for cell in row)
 
 
-def test_csv_is_as_rfc_4180_has_it() -> None:
+def test_csv_follows_rfc_4180() -> None:
     rows: list[dict[str, Any]] = [{"value": 'a "b", c', "events": 2}, {"value": None, "events": 1}]
     assert encode_csv(["value", "events"], rows) == 'value,events\r\n"a ""b"", c",2\r\n,1\r\n'
 
@@ -63,11 +61,11 @@ def test_csv_without_rows_is_its_header() -> None:
     assert encode_csv(["a", "b"], []) == "a,b\r\n"
 
 
-def test_csv_goes_on_without_a_second_header() -> None:
+def test_csv_without_a_header() -> None:
     assert encode_csv(["a"], [{"a": 1}], header=False) == "1\r\n"
 
 
-def test_column_that_a_row_has_not_is_empty() -> None:
+def test_column_that_a_row_lacks_is_empty() -> None:
     assert encode_csv(["a", "b"], [{"a": 1}], header=False) == "1,\r\n"
 
 
@@ -77,6 +75,7 @@ def report(**changes: Any) -> dict[str, Any]:
 
 
 BY_DAY = [{"time": "2026-11-22T00:00:00+01:00", "value": "=1", "events": 3, "visitors": None}]
+# Name; a report; its CSV.
 REPORTS: dict[str, tuple[dict[str, Any], str]] = {
     "totals": (report(), "events,visitors\r\n3,2\r\n"),
     "by value": (
@@ -95,18 +94,18 @@ REPORTS: dict[str, tuple[dict[str, Any], str]] = {
 }
 
 
-@pytest.mark.parametrize(("given", "expected"), REPORTS.values(), ids=REPORTS)
-def test_report_as_csv(given: dict[str, Any], expected: str) -> None:
-    assert encode_report(given, "csv").decode("utf-8") == expected
+@pytest.mark.parametrize(("made", "expected"), REPORTS.values(), ids=REPORTS)
+def test_report_as_csv(made: dict[str, Any], expected: str) -> None:
+    assert encode_report(made, "csv").decode("utf-8") == expected
 
 
-@pytest.mark.parametrize(("given", "_expected"), REPORTS.values(), ids=REPORTS)
-def test_report_as_json_is_the_whole_report(given: dict[str, Any], _expected: str) -> None:
-    assert json.loads(encode_report(given, "json")) == given
+@pytest.mark.parametrize(("made", "_expected"), REPORTS.values(), ids=REPORTS)
+def test_report_as_json_is_the_whole_report(made: dict[str, Any], _expected: str) -> None:
+    assert json.loads(encode_report(made, "json")) == made
 
 
-@pytest.mark.parametrize(("given", "_expected"), REPORTS.values(), ids=REPORTS)
-def test_report_as_ndjson_is_a_row_a_line(given: dict[str, Any], _expected: str) -> None:
-    encoded = encode_report(given, "ndjson")
-    assert [json.loads(line) for line in encoded.splitlines()] == given["rows"]
+@pytest.mark.parametrize(("made", "_expected"), REPORTS.values(), ids=REPORTS)
+def test_report_as_ndjson_is_a_row_a_line(made: dict[str, Any], _expected: str) -> None:
+    encoded = encode_report(made, "ndjson")
+    assert [json.loads(line) for line in encoded.splitlines()] == made["rows"]
     assert encoded == b"" or encoded.endswith(b"\n")

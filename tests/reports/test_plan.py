@@ -35,8 +35,8 @@ def query(**parameters: str) -> Query:
 
 
 def plan(of: dict[date, Day], **parameters: str) -> Plan:
-    asked = query(**parameters)
-    return kind_of(asked).plan(asked, days_of(Snapshot(days=of), asked))
+    wanted = query(**parameters)
+    return kind_of(wanted).plan(wanted, days_of(Snapshot(days=of), wanted))
 
 
 def read_days(parts: Parts) -> list[int]:

@@ -17,10 +17,10 @@ from shared.schema import DIMENSIONS
 NOW = datetime(2026, 11, 22, 16, 0, tzinfo=UTC)
 
 
-def query(given: Mapping[str, str] | None = None, zone: str = "UTC", **parameters: str) -> Query:
-    """Parsed parameters; `from_` stands for `from`."""
-    named = {name.rstrip("_"): value for name, value in parameters.items()}
-    return parse({**(given or {}), **named}, NOW, zone)
+def query(parameters: Mapping[str, str] | None = None, zone: str = "UTC", **more: str) -> Query:
+    """`from_` stands for `from`."""
+    named = {name.rstrip("_"): value for name, value in more.items()}
+    return parse({**(parameters or {}), **named}, NOW, zone)
 
 
 def at(text: str) -> datetime:
@@ -59,9 +59,9 @@ SPANS: dict[str, tuple[dict[str, str], str, str]] = {
 }
 
 
-@pytest.mark.parametrize(("given", "start", "end"), SPANS.values(), ids=SPANS)
-def test_span(given: dict[str, str], start: str, end: str) -> None:
-    found = query(given)
+@pytest.mark.parametrize(("parameters", "start", "end"), SPANS.values(), ids=SPANS)
+def test_span(parameters: dict[str, str], start: str, end: str) -> None:
+    found = query(parameters)
     assert (found.start, found.end) == (at(start), at(end))
 
 
@@ -96,9 +96,9 @@ GOOD: dict[str, tuple[dict[str, str], str, object]] = {
 }
 
 
-@pytest.mark.parametrize(("given", "field", "expected"), GOOD.values(), ids=GOOD)
-def test_valid_parameter(given: dict[str, str], field: str, expected: object) -> None:
-    assert getattr(query(given), field) == expected
+@pytest.mark.parametrize(("parameters", "field", "expected"), GOOD.values(), ids=GOOD)
+def test_valid_parameter(parameters: dict[str, str], field: str, expected: object) -> None:
+    assert getattr(query(parameters), field) == expected
 
 
 def test_every_dimension_is_valid() -> None:
@@ -154,10 +154,10 @@ BAD: dict[str, tuple[dict[str, str], str]] = {
 }
 
 
-@pytest.mark.parametrize(("given", "parameter"), BAD.values(), ids=BAD)
-def test_invalid_parameter_is_named_in_the_error(given: dict[str, str], parameter: str) -> None:
+@pytest.mark.parametrize(("parameters", "parameter"), BAD.values(), ids=BAD)
+def test_invalid_parameter_is_named_in_the_error(parameters: dict[str, str], parameter: str) -> None:
     with pytest.raises(QueryError) as caught:
-        query(given)
+        query(parameters)
     assert caught.value.parameter == parameter
     assert str(caught.value).startswith(f"{parameter}: ")
 
@@ -170,10 +170,10 @@ ENDS_OF_TIME = {
 }
 
 
-@pytest.mark.parametrize("given", ENDS_OF_TIME.values(), ids=ENDS_OF_TIME)
-def test_ends_of_the_calendar_are_invalid(given: dict[str, str]) -> None:
+@pytest.mark.parametrize("parameters", ENDS_OF_TIME.values(), ids=ENDS_OF_TIME)
+def test_ends_of_the_calendar_are_invalid(parameters: dict[str, str]) -> None:
     with pytest.raises(QueryError):
-        query(given)
+        query(parameters)
 
 
 # Name; filter; its conditions.
@@ -222,11 +222,11 @@ def test_filter_can_match_any_value(value: str) -> None:
         | st.sampled_from(["day", "path", "UTC", "2026-11-22", "1", "only", "props.x", "path==/a"]),
     )
 )
-def test_any_parameters_are_a_query_or_an_error_that_names_one(given: dict[str, str]) -> None:
+def test_any_parameters_are_a_query_or_an_error_that_names_one(parameters: dict[str, str]) -> None:
     try:
-        found = query(given)
+        found = query(parameters)
     except QueryError as error:
-        assert error.parameter in {*given, "from"}
+        assert error.parameter in {*parameters, "from"}
     else:
         assert found.start < found.end
 

@@ -1,5 +1,5 @@
-"""Reports against a recount in plain Python over the same events: every interval, zone,
-dimension, filter and bots mode.
+"""Reports equal a recount in plain Python over the same events, for every interval,
+zone, dimension, filter and bots mode.
 """
 
 from __future__ import annotations
@@ -32,11 +32,11 @@ NOW = datetime(2026, 11, 3, tzinfo=UTC)
 
 def make_events() -> list[Line]:
     pick = random.Random(7)
-    made = []
+    events = []
     for number in range(1500):
         props: Any = pick.choice([None, {"plan": "pro", "n": 3}, {"plan": "free", "a/b~c": True}])
         path = pick.choice(["/", "/a", "/b", "/c;d", None])
-        made.append(
+        events.append(
             line(
                 f"event-{number:05d}",
                 FIRST + pick.randrange(DAYS * 86_400_000),
@@ -51,7 +51,7 @@ def make_events() -> list[Line]:
                 props=props,
             )
         )
-    return made
+    return events
 
 
 @pytest.fixture(scope="module")
@@ -64,13 +64,13 @@ def folded(tmp_path_factory: pytest.TempPathFactory) -> tuple[DataDirectory, lis
     return data, events
 
 
-def ask(data: DataDirectory, **asked: str) -> dict[str, Any]:
+def report(data: DataDirectory, **parameters: str) -> dict[str, Any]:
     with connect(256 << 20, 1) as database:
-        return make_report(database, data, load_snapshot(data), parse(asked, NOW, "UTC"))
+        return make_report(database, data, load_snapshot(data), parse(parameters, NOW, "UTC"))
 
 
 def value_of(event: Line, field: str) -> str | None:
-    """A dimension of an event, derived anew."""
+    """A dimension of an event, derived here independently."""
     if field.startswith("props."):
         value = (event.props or {}).get(field.removeprefix("props."))
         return None if value is None else str(value).lower() if isinstance(value, bool) else str(value)
@@ -82,9 +82,7 @@ def value_of(event: Line, field: str) -> str | None:
 
 
 def bucket_of(event: Line, interval: str, zone: ZoneInfo) -> str | None:
-    """Where a bucket begins, by walking back minute by minute in the zone's own
-    clock.
-    """
+    """Where the bucket of an event begins, by the clock of the zone."""
     local = datetime.fromisoformat(event.time).astimezone(zone)
     if interval == "none":
         return None
@@ -129,16 +127,17 @@ def test_every_interval_zone_and_dimension(
     folded: tuple[DataDirectory, list[Line]], zone: str, interval: str, by: str | None
 ) -> None:
     data, events = folded
-    asked = {"from": "2026-10-25", "to": "2026-11-01", "tz": zone, "interval": interval, "limit": "1000"}
-    made = ask(data, **asked, **({"by": by} if by else {}))
-    is_asked = in_days(ZoneInfo(zone), "2026-10-25", "2026-11-01")
-    rows, total = recount(events, interval, ZoneInfo(zone), by, lambda e: is_asked(e) and e.ua == FIREFOX)
-    found = {(row.get("time"), row.get("value")): (row["events"], row["visitors"]) for row in made["rows"]}
+    parameters = {"from": "2026-10-25", "to": "2026-11-01", "tz": zone, "interval": interval, "limit": "1000"}
+    answer = report(data, **parameters, **({"by": by} if by else {}))
+    is_in_time = in_days(ZoneInfo(zone), "2026-10-25", "2026-11-01")
+    rows, total = recount(events, interval, ZoneInfo(zone), by, lambda e: is_in_time(e) and e.ua == FIREFOX)
+    found = {(row.get("time"), row.get("value")): (row["events"], row["visitors"]) for row in answer["rows"]}
     assert {key: numbers for key, numbers in found.items() if numbers[0]} == rows
-    assert (made["total"]["events"], made["total"]["visitors"]) == total
-    assert sum(row["events"] for row in made["rows"]) == total[0]
+    assert (answer["total"]["events"], answer["total"]["visitors"]) == total
+    assert sum(row["events"] for row in answer["rows"]) == total[0]
 
 
+# A filter; the same in Python.
 CONDITIONS: list[tuple[str, Callable[[Line], bool]]] = [
     ("path==/a", lambda e: value_of(e, "path") == "/a"),
     ("path==/c\\;d", lambda e: value_of(e, "path") == "/c;d"),
@@ -156,22 +155,22 @@ CONDITIONS: list[tuple[str, Callable[[Line], bool]]] = [
 ]
 
 
-@pytest.mark.parametrize(("condition", "holds"), CONDITIONS)
+@pytest.mark.parametrize(("condition", "matches"), CONDITIONS)
 @pytest.mark.parametrize("by", [None, "country"])
 def test_filters_are_exact(
-    folded: tuple[DataDirectory, list[Line]], condition: str, holds: Callable[[Line], bool], by: str | None
+    folded: tuple[DataDirectory, list[Line]], condition: str, matches: Callable[[Line], bool], by: str | None
 ) -> None:
     data, events = folded
-    asked = {"from": "2026-10-24", "to": "2026-11-03", "filter": condition, "bots": "include"}
-    made = ask(data, **asked, **({"by": by} if by else {}))
-    rows, total = recount(events, "none", ZoneInfo("UTC"), by, holds)
-    found = {(None, row.get("value")): (row["events"], row["visitors"]) for row in made["rows"]}
+    parameters = {"from": "2026-10-24", "to": "2026-11-03", "filter": condition, "bots": "include"}
+    answer = report(data, **parameters, **({"by": by} if by else {}))
+    rows, total = recount(events, "none", ZoneInfo("UTC"), by, matches)
+    found = {(None, row.get("value")): (row["events"], row["visitors"]) for row in answer["rows"]}
     assert {key: numbers for key, numbers in found.items() if numbers[0]} == rows
-    assert (made["total"]["events"], made["total"]["visitors"]) == total
+    assert (answer["total"]["events"], answer["total"]["visitors"]) == total
 
 
 @pytest.mark.parametrize(
-    ("asked", "holds"),
+    ("parameters", "matches"),
     [
         ({"bots": "exclude"}, lambda e: e.ua == FIREFOX),
         ({"bots": "include"}, lambda _: True),
@@ -185,25 +184,25 @@ def test_filters_are_exact(
     ],
 )
 def test_bots_event_site_and_instants(
-    folded: tuple[DataDirectory, list[Line]], asked: dict[str, str], holds: Callable[[Line], bool]
+    folded: tuple[DataDirectory, list[Line]], parameters: dict[str, str], matches: Callable[[Line], bool]
 ) -> None:
     data, events = folded
-    made = ask(data, **{"from": "2026-10-24", "to": "2026-11-03", **asked})
-    _, total = recount(events, "none", ZoneInfo("UTC"), None, holds)
-    assert (made["total"]["events"], made["total"]["visitors"]) == total
+    answer = report(data, **{"from": "2026-10-24", "to": "2026-11-03", **parameters})
+    _, total = recount(events, "none", ZoneInfo("UTC"), None, matches)
+    assert (answer["total"]["events"], answer["total"]["visitors"]) == total
 
 
-def test_limit_keeps_the_most_frequent_and_total_counts_all(folded: tuple[DataDirectory, list[Line]]) -> None:
+def test_limit_keeps_the_most_frequent_values_and_the_total_of_all(folded: tuple[DataDirectory, list[Line]]) -> None:
     data, _ = folded
-    whole = ask(data, **{"from": "2026-10-24", "to": "2026-11-03", "by": "path"})
-    short = ask(data, **{"from": "2026-10-24", "to": "2026-11-03", "by": "path", "limit": "2"})
+    whole = report(data, **{"from": "2026-10-24", "to": "2026-11-03", "by": "path"})
+    short = report(data, **{"from": "2026-10-24", "to": "2026-11-03", "by": "path", "limit": "2"})
     assert short["rows"] == whole["rows"][:2]
     assert short["total"] == whole["total"]
     assert whole["rows"] == sorted(whole["rows"], key=lambda row: -row["events"])
 
 
 @pytest.mark.parametrize(
-    "asked",
+    "parameters",
     [
         {},
         {"by": "path"},
@@ -215,10 +214,12 @@ def test_limit_keeps_the_most_frequent_and_total_counts_all(folded: tuple[DataDi
         {"from": "2026-10-25T00:07:03Z"},
     ],
 )
-def test_without_visitors_the_rest_is_the_same(folded: tuple[DataDirectory, list[Line]], asked: dict[str, str]) -> None:
+def test_visitors_none_leaves_the_rest_as_it_is(
+    folded: tuple[DataDirectory, list[Line]], parameters: dict[str, str]
+) -> None:
     data, _ = folded
-    span = {"from": "2026-10-24", "to": "2026-11-02", **asked}
-    exact, quick = ask(data, **span), ask(data, **span, visitors="none")
+    span = {"from": "2026-10-24", "to": "2026-11-02", **parameters}
+    exact, quick = report(data, **span), report(data, **span, visitors="none")
     rows = [{name: number for name, number in row.items() if name != "visitors"} for row in exact["rows"]]
     assert quick == {**exact, "total": {"events": exact["total"]["events"]}, "rows": quick["rows"]}
     assert sorted(quick["rows"], key=str) == sorted(rows, key=str)
@@ -233,34 +234,34 @@ def test_events_alone_are_answered_without_the_archive(tmp_path: Path, by: str |
     fold(data, FIRST + DAYS * 86_400_000)
     for part in data.archive.glob("*/*.parquet"):
         part.unlink()
-    asked = {"from": "2026-10-25", "to": "2026-11-01", "tz": tz, "bots": "include", "visitors": "none"}
-    made = ask(data, **asked, **({"by": by} if by else {}))
+    parameters = {"from": "2026-10-25", "to": "2026-11-01", "tz": tz, "bots": "include", "visitors": "none"}
+    answer = report(data, **parameters, **({"by": by} if by else {}))
     rows, total = recount(events, "none", ZoneInfo(tz), by, in_days(ZoneInfo(tz), "2026-10-25", "2026-11-01"))
-    assert {row.get("value"): row["events"] for row in made["rows"]} == {
+    assert {row.get("value"): row["events"] for row in answer["rows"]} == {
         value: n for (_, value), (n, _) in rows.items()
     }
-    assert made["total"] == {"events": total[0]}
+    assert answer["total"] == {"events": total[0]}
 
 
-def test_no_data_is_zero(tmp_path: Path) -> None:
-    made = ask(data_directory(tmp_path), **{"from": "2026-11-01", "to": "2026-11-02", "interval": "day"})
-    assert [row["events"] for row in made["rows"]] == [0, 0]
-    assert made["total"] == {"events": 0, "visitors": 0}
+def test_days_without_events_are_zero(tmp_path: Path) -> None:
+    answer = report(data_directory(tmp_path), **{"from": "2026-11-01", "to": "2026-11-02", "interval": "day"})
+    assert [row["events"] for row in answer["rows"]] == [0, 0]
+    assert answer["total"] == {"events": 0, "visitors": 0}
 
 
 def test_capped_values_have_exact_visitors(tmp_path: Path) -> None:
     data = data_directory(tmp_path)
-    made = [
+    events = [
         line(f"event-{n:04d}", FIRST + n, url=f"https://example.com/{n % 12}", visitor=f"v-{n % 5}") for n in range(100)
     ]
-    sealed(data, [*made, line("event-more", FIRST, url="https://example.com/0")])
+    sealed(data, [*events, line("event-more", FIRST, url="https://example.com/0")])
     fold(data, FIRST, max_values=3)
     rows = {
         row["value"]: (row["events"], row["visitors"])
-        for row in ask(data, **{"from": "2026-10-24", "by": "path"})["rows"]
+        for row in report(data, **{"from": "2026-10-24", "by": "path"})["rows"]
     }
     assert rows == {"(other)": (73, 5), "/0": (10, 6), "/1": (9, 5), "/2": (9, 5)}
-    filtered = ask(data, **{"from": "2026-10-24", "filter": "path==/11"})
+    filtered = report(data, **{"from": "2026-10-24", "filter": "path==/11"})
     assert filtered["total"]["events"] == 8
 
 
@@ -268,12 +269,12 @@ def test_capped_values_have_exact_visitors(tmp_path: Path) -> None:
 def test_text_from_outside_is_never_sql(folded: tuple[DataDirectory, list[Line]], hostile: str) -> None:
     data, _ = folded
     span = {"from": "2026-10-24", "to": "2026-11-03"}
-    assert ask(data, **span, event=hostile)["total"]["events"] == 0
-    assert ask(data, **span, site=hostile)["total"]["events"] == 0
+    assert report(data, **span, event=hostile)["total"]["events"] == 0
+    assert report(data, **span, site=hostile)["total"]["events"] == 0
     escaped = hostile.replace(";", "\\;")
-    assert ask(data, **span, filter=f"path=={escaped}")["total"]["events"] == 0
-    assert ask(data, **span, filter=f"props.{escaped.replace('=', '')}==x")["total"]["events"] == 0
-    assert {row["value"] for row in ask(data, **span, by=f"props.{hostile}")["rows"]} <= {None}
+    assert report(data, **span, filter=f"path=={escaped}")["total"]["events"] == 0
+    assert report(data, **span, filter=f"props.{escaped.replace('=', '')}==x")["total"]["events"] == 0
+    assert {row["value"] for row in report(data, **span, by=f"props.{hostile}")["rows"]} <= {None}
 
 
 def test_report_memory_is_bounded(folded: tuple[DataDirectory, list[Line]]) -> None:
