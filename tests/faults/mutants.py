@@ -164,7 +164,7 @@ MUTANTS = (
                 "        offset += len(line)\n        if reason:\n            return\n",
             ),
         ),
-        ("tests/shared/segments/test_damage.py", ACTIVE),
+        ("tests/shared/segments/test_damage.py", "tests/shared/segments/test_recovery.py"),
     ),
     Mutant(
         "recovery that appends to the orphan",

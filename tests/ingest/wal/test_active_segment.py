@@ -1,20 +1,15 @@
-"""The active segment and its recovery: P1 to P4 on real files, with errors of the
-system where they can be had.
+"""The active segment: P1, P3 and P4 on real files, with real errors of the system where
+possible.
 """
 
 from __future__ import annotations
 
-import base64
 import errno
-import hashlib
-import json
 import os
 import resource
-import signal
 import subprocess
 import sys
 import textwrap
-import tracemalloc
 from collections.abc import Callable
 from pathlib import Path
 
@@ -73,11 +68,11 @@ def test_sealed_segment_has_the_checksum_that_sha256sum_checks(tmp_path: Path) -
     assert checked.stdout == f"{name.file}: OK\n"
 
 
-def test_segment_that_is_recovered_while_it_is_created_is_created_again(
+def test_segment_that_was_recovered_during_its_creation_is_created_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Between open and lock nobody can tell it from an orphan, and a pass recovers
-    orphans.
+    """Between open and lock it looks like the segment of a dead writer, which a pass
+    recovers.
     """
     data = data_directory(tmp_path)
     recovered: list[Recovered | None] = []
@@ -101,7 +96,7 @@ def test_empty_segment_leaves_nothing(tmp_path: Path) -> None:
     assert list(data.log.iterdir()) == []
 
 
-def test_active_segment_of_a_living_writer_is_neither_replaced_nor_recovered(tmp_path: Path) -> None:
+def test_segment_of_a_live_writer_is_neither_replaced_nor_recovered(tmp_path: Path) -> None:
     data, segment = open_segment(tmp_path)
     with pytest.raises(FileExistsError):
         ActiveSegment(data, "0", 1, "fsync")
@@ -126,7 +121,7 @@ def replace(path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "deed",
+    "act",
     [
         lambda path: path.rename(path.with_name("moved.1")),
         lambda path: path.unlink(),
@@ -137,19 +132,19 @@ def replace(path: Path) -> None:
     ],
     ids=["renamed", "deleted", "truncated", "appended to", "replaced", "linked"],
 )
-def test_segment_that_somebody_touched_is_not_written_to(tmp_path: Path, deed: Callable[[Path], None]) -> None:
+def test_displaced_segment_is_not_written_to(tmp_path: Path, act: Callable[[Path], None]) -> None:
     data, segment = open_segment(tmp_path)
     segment.commit(ONE, 1)
-    deed(data.active("0"))
+    act(data.active("0"))
     with pytest.raises(SegmentDisplaced) as caught:
         segment.commit(TWO, 1)
     assert not caught.value.written
     segment.close()
 
 
-def test_short_writes_are_finished_or_undone(tmp_path: Path) -> None:
-    """RLIMIT_FSIZE makes the kernel write what fits and refuse the rest: in a child,
-    for limits stay.
+def test_short_write_is_completed_or_undone(tmp_path: Path) -> None:
+    """RLIMIT_FSIZE makes the kernel write only what fits. In a child process, because
+    the limit cannot be raised again.
     """
     child = textwrap.dedent(
         """
@@ -193,124 +188,9 @@ def test_failed_sync_makes_the_segment_suspect_and_is_not_repeated(tmp_path: Pat
     name = segment.seal_as_suspect()
     assert len(calls) == 1
     assert name is not None
-    assert not (data.log / name.checksum).exists(), "nobody vouches for its bytes"
+    assert not (data.log / name.checksum).exists(), "its bytes on disk are unknown"
     (found,) = sealed_segments(data)
     assert not digest(found).intact
-
-
-def test_recovery_keeps_every_good_line_wherever_it_stands(tmp_path: Path) -> None:
-    data = data_directory(tmp_path)
-    torn = TWO[: len(TWO) // 2]
-    data.active("0").write_bytes(ONE + b"garbage\n" + TWO + torn)
-    recovered = recover(data, "0")
-    assert recovered is not None
-    assert (recovered.lines, recovered.quarantined) == (2, 2)
-    (found,) = sealed_segments(data)
-    assert found.path.read_bytes() == ONE + TWO
-    assert digest(found).intact
-    (kept,) = data.quarantine.iterdir()
-    assert kept.read_text().count("\n") == 2
-    assert not data.active("0").exists()
-
-
-def test_quarantine_of_one_orphan_never_replaces_that_of_another(tmp_path: Path) -> None:
-    data = data_directory(tmp_path)
-    for number in range(5):
-        data.active("0").write_bytes(b"torn-%d" % number)
-        recover(data, "0")
-    assert len(list(data.quarantine.iterdir())) == 5
-
-
-@pytest.mark.parametrize("content", [b"", b"torn", ONE[:-1]], ids=["empty", "torn", "no newline"])
-def test_recovery_of_nothing_good_seals_nothing(tmp_path: Path, content: bytes) -> None:
-    data = data_directory(tmp_path)
-    data.active("0").write_bytes(content)
-    recovered = recover(data, "0")
-    assert recovered is not None and recovered.sealed is None
-    assert list(data.log.iterdir()) == []
-    assert len(list(data.quarantine.iterdir())) == (1 if content else 0)
-
-
-def test_truncation_at_every_byte_never_yields_a_line_that_was_not_written(tmp_path: Path) -> None:
-    whole = ONE + TWO
-    for length in range(len(whole) + 1):
-        data = data_directory(tmp_path / str(length))
-        data.active("0").write_bytes(whole[:length])
-        recover(data, "0")
-        kept = b"".join(found.path.read_bytes() for found in sealed_segments(data))
-        assert kept == (whole if length == len(whole) else ONE if length >= len(ONE) else b"")
-
-
-def test_recovery_that_was_killed_after_its_seal_gives_the_same_bytes(tmp_path: Path) -> None:
-    data = data_directory(tmp_path)
-    data.active("0").write_bytes(ONE + b"torn")
-    recover(data, "0")
-    before = {path.name: path.read_bytes() for path in data.log.iterdir()}
-    data.active("0").write_bytes(ONE + b"torn")  # as if it had died before it removed the orphan
-    again = recover(data, "0")
-    assert again is not None and again.sealed is not None
-    assert {path.name: path.read_bytes() for path in data.log.iterdir()} == before
-
-
-def test_checksum_of_a_seal_that_was_killed_before_its_rename_is_removed(tmp_path: Path) -> None:
-    data = data_directory(tmp_path)
-    stray = data.log / "20261122T120000Z-0-0000000001.sha256"
-    stray.write_text(f"{hashlib.sha256(ONE).hexdigest()}  {stray.stem}.ndjson\n")
-    data.active("0").write_bytes(ONE)
-    recovered = recover(data, "0")
-    assert recovered is not None and recovered.sealed is not None
-    assert sorted(path.suffix for path in data.log.iterdir()) == [".ndjson", ".sha256"]
-
-
-def test_recovery_removes_what_one_that_was_killed_had_not_published(tmp_path: Path) -> None:
-    data = data_directory(tmp_path)
-    mine = (
-        data.log / ".20261122T120000Z-0-0000000001.ndjson.77.77.tmp",
-        data.log / ".20261122T120000Z-0-0000000001.sha256.77.77.tmp",
-        data.quarantine / ".recovered-0-0123456789abcdef.ndjson.77.77.tmp",
-    )
-    of_another = data.log / ".20261122T120000Z-import-0000000001.ndjson.78.78.tmp"
-    for path in (*mine, of_another):
-        path.write_bytes(ONE)
-    data.active("0").write_bytes(ONE + b"torn")
-    recover(data, "0")
-    assert [path for path in mine if path.exists()] == []
-    assert of_another.exists()
-
-
-def test_recovery_that_was_killed_twice_leaves_nothing_unpublished(tmp_path: Path) -> None:
-    """Once the second one has sealed under the number that the first had chosen, what
-    the first wrote is looked for no more.
-    """
-    data = data_directory(tmp_path)
-    (data.log / ".20261122T120000Z-0-0000000001.ndjson.77.77.tmp").write_bytes(ONE)
-    (data.log / ".20261122T120000Z-0-0000000001.sha256.77.77.tmp").write_bytes(b"")
-    data.active("0").write_bytes(ONE + b"torn")
-    child = textwrap.dedent("""
-        import os, signal, sys
-        from pathlib import Path
-        from shared.disk.layout import DataDirectory
-        from shared.segments.recovery import recover
-        from shared.segments.sealed import sealed_segments
-
-        data = DataDirectory(Path(sys.argv[1]))
-        unlink = Path.unlink
-
-        def die_once_sealed(path, missing_ok=False):
-            if any(sealed_segments(data)):
-                os.kill(os.getpid(), signal.SIGKILL)
-            unlink(path, missing_ok)
-
-        Path.unlink = die_once_sealed
-        recover(data, "0")
-    """)
-    killed = subprocess.run([sys.executable, "-c", child, str(data.root)], check=False)
-    assert killed.returncode == -signal.SIGKILL
-    assert data.active("0").exists()
-    recover(data, "0")
-    assert not data.active("0").exists()
-    assert [path.name for path in data.root.rglob("*.tmp")] == []
-    assert [segment.path.read_bytes() for segment in sealed_segments(data)] == [ONE]
 
 
 def test_sequence_numbers_rise_and_are_per_writer(tmp_path: Path) -> None:
@@ -323,7 +203,7 @@ def test_sequence_numbers_rise_and_are_per_writer(tmp_path: Path) -> None:
     assert next_sequence(data, "import") == 1
 
 
-def test_commit_to_a_closed_directory_says_why(tmp_path: Path) -> None:
+def test_error_of_a_commit_names_the_segment(tmp_path: Path) -> None:
     _, segment = open_segment(tmp_path)
     os.close(segment._descriptor)
     read_only = os.open(segment.path, os.O_RDONLY)
@@ -334,35 +214,10 @@ def test_commit_to_a_closed_directory_says_why(tmp_path: Path) -> None:
     segment.close()
 
 
-def test_every_line_of_a_segment_is_good(tmp_path: Path) -> None:
+def test_every_line_of_a_sealed_segment_has_a_valid_crc(tmp_path: Path) -> None:
     data, segment = open_segment(tmp_path)
     segment.commit(ONE + TWO, 2)
     name = segment.seal()
     assert name is not None
     assert parse_segment(name.file) == name
     assert [line_error(each) for each in (data.log / name.file).read_bytes().splitlines(keepends=True)] == [None, None]
-
-
-def test_damage_of_any_size_is_recovered_in_little_memory(tmp_path: Path) -> None:
-    """A hole in the middle, as some file systems leave it: no newline for 64 MiB."""
-    data = data_directory(tmp_path)
-    with data.active("0").open("wb") as file:
-        file.write(ONE)
-        file.truncate(len(ONE) + (64 << 20))
-        file.seek(0, os.SEEK_END)
-        file.write(b"\n" + TWO)
-    tracemalloc.start()
-    try:
-        recovered = recover(data, "0")
-        _, peak = tracemalloc.get_traced_memory()
-    finally:
-        tracemalloc.stop()
-    assert peak < 32 << 20
-    assert recovered is not None
-    assert recovered.lines == 2
-    assert recovered.quarantined == 65  # pieces of a MiB, and the newline after them
-    (sealed,) = sealed_segments(data)
-    assert sealed.path.read_bytes() == ONE + TWO
-    (kept,) = data.quarantine.iterdir()
-    with kept.open("rb") as rows:
-        assert sum(len(base64.b64decode(json.loads(row)["base64"])) for row in rows) == (64 << 20) + 1

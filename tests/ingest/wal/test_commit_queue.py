@@ -1,5 +1,5 @@
-"""Group commit: what a caller is told is true, whatever happens to the disk or the
-caller.
+"""Group commit: an append succeeds exactly when its lines are on disk, whatever happens
+to the disk or the caller.
 """
 
 from __future__ import annotations
@@ -69,7 +69,7 @@ async def test_many_callers_share_few_commits(tmp_path: Path) -> None:
     await writer.close()
 
 
-async def test_close_commits_what_waits_and_seals(tmp_path: Path) -> None:
+async def test_close_commits_the_queue_and_seals(tmp_path: Path) -> None:
     data = data_directory(tmp_path)
     writer = start(data)
     waiting = [writer.append(events(number), 1) for number in range(50)]
@@ -81,11 +81,11 @@ async def test_close_commits_what_waits_and_seals(tmp_path: Path) -> None:
         writer.append(events(51), 1)
 
 
-async def test_client_that_goes_away_does_not_cancel_the_write(tmp_path: Path) -> None:
+async def test_cancelled_caller_does_not_cancel_the_write(tmp_path: Path) -> None:
     data = data_directory(tmp_path)
     writer = start(data)
-    gone = writer.append(events(1), 1)
-    gone.cancel()
+    cancelled = writer.append(events(1), 1)
+    cancelled.cancel()
     await writer.append(events(2), 1)
     assert ids(data) == ["event-0001", "event-0002"]
     await writer.close()
@@ -113,8 +113,8 @@ async def test_queue_is_bounded_by_requests(tmp_path: Path) -> None:
     await writer.close()
 
 
-# What waits in a queue of 3 requests and 1000 bytes, how many bytes more are asked for,
-# and whether it is full for them.
+# The sizes that wait in a queue of 3 requests and 1000 bytes, how many more bytes come,
+# and whether the queue is full for them.
 FULL_QUEUES: dict[str, tuple[list[int], int, bool]] = {
     "nothing waits": ([], 0, False),
     "nothing waits, all bytes": ([], 1000, False),
@@ -136,7 +136,7 @@ async def test_queue_is_full_by_bytes_or_requests(tmp_path: Path, sizes: list[in
     await writer.close()
 
 
-async def test_lines_that_were_refused_wait_no_longer(tmp_path: Path) -> None:
+async def test_failed_lines_leave_the_queue(tmp_path: Path) -> None:
     data = data_directory(tmp_path)
     writer = start(data)
     shutil.rmtree(data.log)
@@ -147,29 +147,29 @@ async def test_lines_that_were_refused_wait_no_longer(tmp_path: Path) -> None:
     await writer.close()
 
 
-async def test_stalled_disk_is_seen_for_as_long_as_it_lasts(tmp_path: Path) -> None:
+async def test_stall_is_reported_while_it_lasts(tmp_path: Path) -> None:
     writer = start(data_directory(tmp_path))
     assert writer.stalled_s == 0
-    goes_on = threading.Event()
+    resume = threading.Event()
 
     def stall(_descriptor: int) -> None:
-        goes_on.wait()
+        resume.wait()
 
     assert writer.segment_writer.active is not None
     writer.segment_writer.active._sync = stall
     done = writer.append(events(1), 1)
     await asyncio.sleep(0.3)
     assert 0.25 < writer.stalled_s < 5
-    goes_on.set()
+    resume.set()
     await done
     await asyncio.sleep(0)
     assert writer.stalled_s == 0
     await writer.close()
 
 
-async def test_event_after_a_quiet_time_is_no_stall(tmp_path: Path) -> None:
-    """The moment between append and the next turn of the loop, in which a readiness
-    check may be answered.
+async def test_first_append_after_a_pause_is_not_a_stall(tmp_path: Path) -> None:
+    """Between the append and the next turn of the loop a readiness check may be
+    answered.
     """
     writer = start(data_directory(tmp_path))
     first = writer.append(events(1), 1)
@@ -182,7 +182,7 @@ async def test_event_after_a_quiet_time_is_no_stall(tmp_path: Path) -> None:
     await writer.close()
 
 
-async def test_failure_is_remembered_until_the_next_success(tmp_path: Path) -> None:
+async def test_failure_is_reported_until_the_next_success(tmp_path: Path) -> None:
     data = data_directory(tmp_path)
     writer = start(data)
     assert writer.failed_s == float("inf")
@@ -196,14 +196,14 @@ async def test_failure_is_remembered_until_the_next_success(tmp_path: Path) -> N
     await writer.close()
 
 
-async def test_writer_without_a_segment_opens_one_though_no_event_comes(tmp_path: Path) -> None:
+async def test_writer_without_a_segment_opens_one_without_traffic(tmp_path: Path) -> None:
     data = data_directory(tmp_path)
     writer = start(data)
     shutil.rmtree(data.log)
     with pytest.raises(Unavailable):
         await writer.append(events(1), 1)
     assert not writer.has_segment()
-    await asyncio.sleep(1.5)  # more than one try in vain
+    await asyncio.sleep(1.5)  # more than one failed try
     assert not writer.has_segment()
     data.log.mkdir()
     await until_async(writer.has_segment)
@@ -212,10 +212,8 @@ async def test_writer_without_a_segment_opens_one_though_no_event_comes(tmp_path
 
 
 @pytest.mark.parametrize("lines", [0, 1], ids=["empty", "with lines"])
-@pytest.mark.parametrize("deed", ["rename", "delete"])
-async def test_segment_that_somebody_took_is_replaced_though_no_event_comes(
-    tmp_path: Path, deed: str, lines: int
-) -> None:
+@pytest.mark.parametrize("act", ["rename", "delete"])
+async def test_displaced_segment_is_replaced_without_traffic(tmp_path: Path, act: str, lines: int) -> None:
     data = data_directory(tmp_path)
     log = SilentLog()
     writer = start(data, log)
@@ -223,7 +221,7 @@ async def test_segment_that_somebody_took_is_replaced_though_no_event_comes(
         await writer.append(events(1), 1)
     assert writer.has_segment()
     path = data.active("0")
-    if deed == "rename":
+    if act == "rename":
         path.rename(path.with_name("rotated.1"))
     else:
         path.unlink()
@@ -235,10 +233,8 @@ async def test_segment_that_somebody_took_is_replaced_though_no_event_comes(
     await writer.close()
 
 
-async def test_sealing_is_no_loss_of_the_segment(tmp_path: Path) -> None:
-    """Each fold has it sealed: a readiness check that falls into that moment must not
-    take the worker for broken.
-    """
+async def test_segment_counts_as_held_while_it_is_sealed(tmp_path: Path) -> None:
+    """Each fold requests a seal, during which a readiness check must not fail."""
     data = data_directory(tmp_path)
     writer = start(data, segment_max_bytes=1)
     held = set()
@@ -252,7 +248,7 @@ async def test_sealing_is_no_loss_of_the_segment(tmp_path: Path) -> None:
     await writer.close()
 
 
-async def test_commit_is_no_loss_of_the_segment(tmp_path: Path) -> None:
+async def test_segment_counts_as_held_during_a_commit(tmp_path: Path) -> None:
     writer = start(data_directory(tmp_path), durability="os")
     held = set()
     for number in range(1_000):
@@ -287,7 +283,7 @@ async def test_seals_by_age_without_traffic(tmp_path: Path) -> None:
     await writer.close()
 
 
-async def test_seals_when_asked(tmp_path: Path) -> None:
+async def test_seals_on_request(tmp_path: Path) -> None:
     data = data_directory(tmp_path)
     writer = start(data)
     await writer.append(events(1), 1)
@@ -300,7 +296,7 @@ async def test_seals_when_asked(tmp_path: Path) -> None:
     await writer.close()
 
 
-async def test_orphan_is_recovered_before_the_first_request(tmp_path: Path) -> None:
+async def test_abandoned_segment_is_recovered_before_the_first_request(tmp_path: Path) -> None:
     data = data_directory(tmp_path)
     first = start(data)
     await first.append(events(1), 300)
@@ -316,7 +312,7 @@ async def test_orphan_is_recovered_before_the_first_request(tmp_path: Path) -> N
     await second.close()
 
 
-async def test_second_writer_of_the_same_name_is_refused(tmp_path: Path) -> None:
+async def test_second_writer_of_the_same_name_cannot_start(tmp_path: Path) -> None:
     data = data_directory(tmp_path)
     writer = start(data)
     with pytest.raises(WriterAlive):
@@ -351,7 +347,7 @@ async def test_failed_sync_is_not_acknowledged_and_ends_the_writer(tmp_path: Pat
 
 
 @pytest.mark.skipif(os.geteuid() != 0 or shutil.which("mount") is None, reason="mounting a small disk needs root")
-async def test_full_disk_is_refused_and_recovers_by_itself(tmp_path: Path) -> None:
+async def test_writer_recovers_from_a_full_disk_by_itself(tmp_path: Path) -> None:
     with small_disk(tmp_path / "disk", "512k") as disk:
         data = data_directory(disk / "data")
         writer = start(data)

@@ -1,5 +1,5 @@
-"""An active segment that somebody takes from its writer, at each moment: nothing that
-was acknowledged is lost with a name.
+"""An active segment that another program displaces, at any moment: no acknowledged
+line is lost.
 """
 
 from __future__ import annotations
@@ -35,8 +35,8 @@ from tests.builders.waiting import until_async
 from tests.faults.crash import HOWS, Disk, make_tree
 from tests.faults.record import Mark, Recorder, Tree
 
-Deed = Callable[[Path], object]
-OTHER = encode_lines([line("of-somebody-else")])
+Act = Callable[[Path], object]
+OTHER = encode_lines([line("of-another-program")])
 
 
 def start(data: DataDirectory, log: SilentLog, **settings: object) -> CommitQueue:
@@ -48,16 +48,16 @@ def event(number: int) -> bytes:
 
 
 def counted(data: DataDirectory) -> list[str]:
-    """The ids of a fold of everything that is sealed, after which all is as it should
-    be.
+    """The ids of all archived events, after a fold of all sealed segments that
+    verifies.
     """
     fold_all(data)
     assert_verified(data)
     return sorted(row[0] for row in archived(data))
 
 
-def said(log: SilentLog, event_name: str) -> dict[str, object]:
-    """The only one of them that is not pending."""
+def logged(log: SilentLog, event_name: str) -> dict[str, object]:
+    """The fields of the only one of them that is not pending."""
     (fields,) = [fields for name, fields in log.entries if name == event_name and fields.get("outcome") != "pending"]
     return fields
 
@@ -88,51 +88,51 @@ def append(path: Path) -> None:
         file.write(b"by hand")
 
 
-# What is done to the file, and what it leaves to be counted beside the events.
-DEEDS: dict[str, tuple[Deed, list[str]]] = {
+# What another program does to the file, and the ids that this adds.
+ACTS: dict[str, tuple[Act, list[str]]] = {
     "renamed": (rename, []),
     "renamed, another created": (rename_and_create, []),
     "moved elsewhere": (lambda path: path.rename(path.parent.parent / "moved"), []),
     "deleted": (Path.unlink, []),
-    "replaced": (replace, ["of-somebody-else"]),
+    "replaced": (replace, ["of-another-program"]),
     "replaced by its copy": (replace_by_a_copy, []),
     "linked": (lambda path: os.link(path, path.with_name("backup")), []),
     "appended to": (append, []),
 }
 
 
-@pytest.mark.parametrize(("deed", "more"), DEEDS.values(), ids=DEEDS)
-async def test_taken_segment_is_adopted_before_the_next_commit(tmp_path: Path, deed: Deed, more: list[str]) -> None:
+@pytest.mark.parametrize(("act", "more"), ACTS.values(), ids=ACTS)
+async def test_displaced_segment_is_recovered_before_the_next_commit(tmp_path: Path, act: Act, more: list[str]) -> None:
     data, log = data_directory(tmp_path), SilentLog()
     writer = start(data, log)
     await writer.append(event(1), 1)
     await writer.append(event(2), 1)
-    deed(data.active("0"))
+    act(data.active("0"))
     await writer.append(event(3), 1)
-    found = said(log, "segment_displaced")
+    found = logged(log, "segment_displaced")
     assert (
         found["lines"] == 2 and "foldlog rotate" in str(found["action"]) and "active-0.ndjson" in str(found["reason"])
     )
-    (adopted,) = [each for each in sealed_segments(data) if each.name.file == found["segment"]]
-    assert digest(adopted).intact
+    (recovered,) = [each for each in sealed_segments(data) if each.name.file == found["segment"]]
+    assert digest(recovered).intact
     await writer.close()
     assert counted(data) == ["event-0001", "event-0002", "event-0003", *more]
 
 
-@pytest.mark.parametrize(("deed", "more"), DEEDS.values(), ids=DEEDS)
-async def test_group_under_way_is_adopted_with_the_rest(tmp_path: Path, deed: Deed, more: list[str]) -> None:
-    """Between the write and the look after the sync."""
+@pytest.mark.parametrize(("act", "more"), ACTS.values(), ids=ACTS)
+async def test_group_in_flight_is_recovered_with_the_rest(tmp_path: Path, act: Act, more: list[str]) -> None:
+    """Between the write and the check after the sync."""
     data, log = data_directory(tmp_path), SilentLog()
     writer = start(data, log)
     await writer.append(event(1), 1)
     assert writer.segment_writer.active is not None
     real = writer.segment_writer.active._sync
 
-    def taken_meanwhile(descriptor: int) -> None:
-        deed(data.active("0"))
+    def displace_and_go_on(descriptor: int) -> None:
+        act(data.active("0"))
         real(descriptor)
 
-    writer.segment_writer.active._sync = taken_meanwhile
+    writer.segment_writer.active._sync = displace_and_go_on
     await writer.append(event(2), 1)
     await writer.append(event(3), 1)
     await writer.close()
@@ -140,29 +140,29 @@ async def test_group_under_way_is_adopted_with_the_rest(tmp_path: Path, deed: De
     assert "recovered" in log.outcomes("segment_displaced")
 
 
-# What is written to a segment after its checksum was made is damage to a sealed one.
-WHILE_SEALING = [(name, "before") for name in DEEDS] + [(name, "during") for name in DEEDS if name != "appended to"]
+# Without an append after the checksum was made, which damages a sealed segment.
+WHILE_SEALING = [(name, "before") for name in ACTS] + [(name, "during") for name in ACTS if name != "appended to"]
 
 
 @pytest.mark.parametrize(("name", "moment"), WHILE_SEALING)
-async def test_segment_that_is_taken_while_it_is_sealed_is_adopted(
+async def test_segment_that_is_displaced_while_it_is_sealed_is_recovered(
     tmp_path: Path, name: str, moment: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    deed, more = DEEDS[name]
+    act, more = ACTS[name]
     data, log = data_directory(tmp_path), SilentLog()
     writer = start(data, log)
     await writer.append(event(1), 1)
-    if moment == "during":  # after the last look, before the rename
+    if moment == "during":  # after the last check, before the rename
         real = ActiveSegment._rename
 
-        def taken_meanwhile(segment: ActiveSegment, name: SegmentName) -> None:
+        def displace_and_go_on(segment: ActiveSegment, name: SegmentName) -> None:
             monkeypatch.setattr(ActiveSegment, "_rename", real)
-            deed(segment.path)
+            act(segment.path)
             real(segment, name)
 
-        monkeypatch.setattr(ActiveSegment, "_rename", taken_meanwhile)
+        monkeypatch.setattr(ActiveSegment, "_rename", displace_and_go_on)
     else:
-        deed(data.active("0"))
+        act(data.active("0"))
     writer.request_seal()
     await until_async(lambda: bool(sealed_segments(data)) and writer.has_segment())
     await writer.append(event(2), 1)
@@ -172,7 +172,7 @@ async def test_segment_that_is_taken_while_it_is_sealed_is_adopted(
     assert len(list(data.log.glob("*.sha256"))) == len(sealed_segments(data))
 
 
-async def test_adoption_counts_and_goes_on_with_the_next_number(tmp_path: Path) -> None:
+async def test_recovery_is_counted_and_takes_the_next_number(tmp_path: Path) -> None:
     data, log, stats = data_directory(tmp_path), SilentLog(), WorkerStats()
     writer = CommitQueue(data, "0", Settings(data_dir=data.root), log, stats=stats)
     for number in range(3):
@@ -184,11 +184,11 @@ async def test_adoption_counts_and_goes_on_with_the_next_number(tmp_path: Path) 
     assert (stats.segments_displaced, stats.segments_truncated) == (3, 0)
 
 
-async def test_group_goes_into_the_next_segment_though_somebody_is_quicker(
+async def test_group_goes_into_a_later_segment_if_the_next_is_displaced(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """logrotate makes a file of its own where the writer is about to make one; and
-    takes the one after that, too.
+    """logrotate creates a file where the writer is about to create one, and renames the
+    one after that, too.
     """
     data, log = data_directory(tmp_path), SilentLog()
     writer = start(data, log)
@@ -196,7 +196,7 @@ async def test_group_goes_into_the_next_segment_though_somebody_is_quicker(
     real = ActiveSegment.__init__
     made: list[ActiveSegment] = []
 
-    def quicker(segment: ActiveSegment, *arguments: object) -> None:
+    def displace_first(segment: ActiveSegment, *arguments: object) -> None:
         if not made:
             made.append(segment)
             data.active("0").touch()
@@ -205,7 +205,7 @@ async def test_group_goes_into_the_next_segment_though_somebody_is_quicker(
         if len(made) == 2:
             rename(data.active("0"))
 
-    monkeypatch.setattr(ActiveSegment, "__init__", quicker)
+    monkeypatch.setattr(ActiveSegment, "__init__", displace_first)
     data.active("0").unlink()
     await writer.append(event(2), 1)
     assert len(made) == 3
@@ -213,18 +213,16 @@ async def test_group_goes_into_the_next_segment_though_somebody_is_quicker(
     assert counted(data) == ["event-0001", "event-0002"]
 
 
-async def test_segment_that_is_always_taken_is_refused_in_the_end(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_commit_fails_when_every_segment_is_displaced(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     data, log = data_directory(tmp_path), SilentLog()
     writer = start(data, log)
     real = ActiveSegment.commit
 
-    def taken(segment: ActiveSegment, blob: bytes, lines: int) -> None:
+    def displace(segment: ActiveSegment, blob: bytes, lines: int) -> None:
         segment.path.unlink()
         real(segment, blob, lines)
 
-    monkeypatch.setattr(ActiveSegment, "commit", taken)
+    monkeypatch.setattr(ActiveSegment, "commit", displace)
     with pytest.raises(Unavailable):
         await writer.append(event(1), 1)
     monkeypatch.setattr(ActiveSegment, "commit", real)
@@ -242,7 +240,7 @@ def halve(path: Path) -> None:
 
 
 def overwrite(path: Path) -> None:
-    """As long as before, and something else."""
+    """The same size, with other bytes."""
     content = path.read_bytes()
     with path.open("r+b") as file:
         file.write(b"x" * (len(content) // 4))
@@ -255,17 +253,13 @@ def copytruncate(path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("deed", "moment"),
+    ("act", "moment"),
     [
-        *(
-            (deed, moment)
-            for deed in (empty, halve, copytruncate)
-            for moment in ("before the commit", "after the write")
-        ),
+        *((act, moment) for act in (empty, halve, copytruncate) for moment in ("before the commit", "after the write")),
         (overwrite, "before the commit"),
     ],
 )
-async def test_truncated_segment_is_refused_and_reported(tmp_path: Path, deed: Deed, moment: str) -> None:
+async def test_truncated_segment_is_reported_and_not_used_again(tmp_path: Path, act: Act, moment: str) -> None:
     data, log, stats = data_directory(tmp_path), SilentLog(), WorkerStats()
     writer = CommitQueue(data, "0", Settings(data_dir=data.root), log, stats=stats)
     await writer.append(event(1) + event(2), 2)
@@ -274,16 +268,16 @@ async def test_truncated_segment_is_refused_and_reported(tmp_path: Path, deed: D
     real = writer.segment_writer.active._sync
 
     def truncated_meanwhile(descriptor: int) -> None:
-        deed(data.active("0"))
+        act(data.active("0"))
         real(descriptor)
 
     if moment == "after the write":
         writer.segment_writer.active._sync = truncated_meanwhile
     else:
-        deed(data.active("0"))
+        act(data.active("0"))
     for number in (4, 5):
         await writer.append(event(number), 1)
-    found = said(log, "segment_truncated")
+    found = logged(log, "segment_truncated")
     assert (found["lines"], found["bytes"]) == (3, len(event(1)) * 3)
     assert "copytruncate" in str(found["action"])
     assert (stats.segments_displaced, stats.segments_truncated) == (0, 1)
@@ -291,9 +285,9 @@ async def test_truncated_segment_is_refused_and_reported(tmp_path: Path, deed: D
     assert {"event-0004", "event-0005"} <= set(counted(data)), "nothing is acknowledged into it"
 
 
-async def test_deleted_segment_is_adopted_when_there_is_room_again(tmp_path: Path) -> None:
-    """Who deletes the log because the disk is full frees nothing by it: the writer
-    holds the file until it is sealed.
+async def test_deleted_segment_is_recovered_once_there_is_space(tmp_path: Path) -> None:
+    """Deleting the log of a full disk frees nothing: the writer has the file open until
+    its copy is sealed.
     """
     if os.geteuid() != 0 or shutil.which("mount") is None:
         pytest.skip("mounting a small disk needs root")
@@ -314,20 +308,20 @@ async def test_deleted_segment_is_adopted_when_there_is_room_again(tmp_path: Pat
             file.truncate(0)
         await writer.append(event(9001), 1)
         assert log.outcomes("segment_displaced").count("pending") >= 1
-        assert said(log, "segment_displaced")["lines"] == 400
+        assert logged(log, "segment_displaced")["lines"] == 400
         await writer.close()
         assert sorted(counted(data)) == sorted([*stored, "event-9001"])
 
 
-async def test_log_directory_that_is_away_for_a_moment_is_waited_for(tmp_path: Path) -> None:
+async def test_log_directory_that_is_away_is_waited_for(tmp_path: Path) -> None:
     data, log = data_directory(tmp_path), SilentLog()
     writer = start(data, log)
     await writer.append(event(1), 1)
     away = data.root / "away"
     data.log.rename(away)
-    with pytest.raises(Unavailable) as refused:
+    with pytest.raises(Unavailable) as failed:
         await writer.append(event(2), 1)
-    assert not isinstance(refused.value, DiskFull)
+    assert not isinstance(failed.value, DiskFull)
     assert not data.log.exists()
     away.rename(data.log)
     await writer.append(event(3), 1)
@@ -336,17 +330,17 @@ async def test_log_directory_that_is_away_for_a_moment_is_waited_for(tmp_path: P
 
 
 @pytest.mark.crash
-@pytest.mark.parametrize("deed", [rename, rename_and_create, Path.unlink], ids=["renamed", "created", "deleted"])
-async def test_crash_at_any_point_of_an_adoption_loses_nothing_that_has_a_name(tmp_path: Path, deed: Deed) -> None:
-    """A deleted file is its writer's alone until it is sealed: until then only what is
-    acknowledged after it must be there.
+@pytest.mark.parametrize("act", [rename, rename_and_create, Path.unlink], ids=["renamed", "created", "deleted"])
+async def test_crash_at_any_point_of_a_recovery_loses_no_file_with_a_name(tmp_path: Path, act: Act) -> None:
+    """A crash loses a deleted file until its copy is sealed. Lines that are
+    acknowledged after that must be there.
     """
     data = data_directory(tmp_path / "data")
     writer = start(data, SilentLog())
     await writer.append(event(1), 1)
     with Recorder(data.root) as recorder:
-        deed(data.active("0"))
-        taken = len(recorder.operations)
+        act(data.active("0"))
+        displaced = len(recorder.operations)
         await writer.append(event(2), 1)
         recorder.mark("acknowledged")
         await writer.close()
@@ -355,7 +349,7 @@ async def test_crash_at_any_point_of_an_adoption_loses_nothing_that_has_a_name(t
     tried: list[Tree] = []
     for place, operation in enumerate(recorder.operations):
         disk.follow(operation)
-        is_deleted = deed is Path.unlink and taken - 1 <= place < acknowledged
+        is_deleted = act is Path.unlink and displaced - 1 <= place < acknowledged
         wanted = set() if is_deleted else {"event-0001"}
         wanted |= {"event-0001", "event-0002"} if place >= acknowledged else set()
         for how in HOWS:
@@ -374,7 +368,7 @@ async def test_crash_at_any_point_of_an_adoption_loses_nothing_that_has_a_name(t
     assert len(tried) > 5
 
 
-async def test_segment_that_waits_to_be_adopted_is_sealed_at_the_end(tmp_path: Path) -> None:
+async def test_pending_segment_is_sealed_when_the_writer_ends(tmp_path: Path) -> None:
     data, log = data_directory(tmp_path), SilentLog()
     writer = start(data, log)
     await writer.append(event(1), 1)
@@ -386,7 +380,7 @@ async def test_segment_that_waits_to_be_adopted_is_sealed_at_the_end(tmp_path: P
     assert counted(data) == ["event-0001"]
 
 
-async def test_adoption_that_was_killed_leaves_nothing_to_the_next_start(tmp_path: Path) -> None:
+async def test_next_start_removes_temporary_files_of_a_killed_recovery(tmp_path: Path) -> None:
     data = data_directory(tmp_path)
     left = data.log / ".20261122T120000Z-0-0000000001.ndjson.77.77.tmp"
     of_a_compression = data.log / ".20261122T120000Z-0-0000000002.ndjson.zst.78.78.tmp"
@@ -398,7 +392,9 @@ async def test_adoption_that_was_killed_leaves_nothing_to_the_next_start(tmp_pat
     await writer.close()
 
 
-async def test_taken_segment_that_cannot_be_read_stops_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_displaced_segment_that_cannot_be_read_blocks_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     data, log = data_directory(tmp_path), SilentLog()
     writer = start(data, log)
     await writer.append(event(1), 1)
