@@ -98,7 +98,7 @@ def test_stopped_supervisor_sends_no_heartbeat(tmp_path: Path) -> None:
 
 
 ALONE = {
-    "ingest": (["ingest", "--writer", "web"], r"READY=1\nSTATUS=writer web takes events on 127\.0\.0\.1:\d+"),
+    "ingest": (["ingest", "--writer", "web"], r"READY=1\nSTATUS=writer web accepts events on 127\.0\.0\.1:\d+"),
     "compact": (["compact"], r"READY=1\nSTATUS=folds every 3600 s"),
 }
 

@@ -141,7 +141,7 @@ def test_data_of_a_newer_format_is_refused(tmp_path: Path) -> None:
     [
         ([], 2, "required"),
         (["nonsense"], 2, "nonsense"),
-        (["report", "--by", "nonsense"], 2, "by: one of event, site, path"),
+        (["report", "--by", "nonsense"], 2, "by: must be one of event, site, path"),
         (["report", "--from", "yesterday"], 2, "from: must be a date such as"),
         (["status"], 2, "not a data directory"),
         (["verify"], 2, "not a data directory"),
