@@ -19,7 +19,7 @@ from shared.segments.line import PIECE_MAX_BYTES, iter_lines
 _BLOCK = 1 << 20
 # Damage costs the block that it is in: small blocks lose fewer lines, but are slower.
 _DAMAGED_BLOCK = 64
-_PACKED_RATIO = 10
+_COMPRESSION_RATIO = 10
 
 
 @dataclass(frozen=True)
@@ -53,7 +53,7 @@ class Segment:
     @property
     def plain_bytes(self) -> int:
         """The approximate length of its lines, which bounds the memory of a pass."""
-        return self.bytes * (_PACKED_RATIO if self.suffix else 1)
+        return self.bytes * (_COMPRESSION_RATIO if self.suffix else 1)
 
 
 @dataclass(frozen=True)
