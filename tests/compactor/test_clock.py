@@ -1,5 +1,5 @@
-"""The wall clock jumps under running processes: the compactor goes on, nothing is
-deleted for it, days stay right (P9).
+"""The wall clock jumps: passes continue, nothing is deleted because of it, and events
+stay on their day (P9).
 """
 
 from __future__ import annotations

@@ -199,7 +199,11 @@ MUTANTS = (
                 "        if not descriptor:",
             ),
         ),
-        ("tests/laws/test_p05_one_rename.py", "tests/compactor/test_run_pass.py"),
+        (
+            "tests/laws/test_p05_one_rename.py",
+            "tests/compactor/test_lock.py",
+            "tests/compactor/generations/test_commit.py",
+        ),
     ),
     Mutant(
         "dedupe only in memory",

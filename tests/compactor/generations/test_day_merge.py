@@ -1,5 +1,5 @@
-"""A day that nobody adds to any longer: one sorted part instead of several, and nothing
-else is different.
+"""A finished day gets one clustered part instead of several, and nothing else
+changes.
 """
 
 from __future__ import annotations
@@ -25,8 +25,8 @@ DAY = utc_day(NOON)
 
 
 def in_parts(root: Path, *sizes: int) -> DataDirectory:
-    """A day whose archive is in parts of so many events, which do not stand in the
-    order of their visitors.
+    """A day whose archive parts have these numbers of events, not in the order of their
+    visitors.
     """
     data = data_directory(root)
     for part, size in enumerate(sizes):
@@ -49,7 +49,7 @@ def next_day(data: DataDirectory) -> Pass:
     return fold(data, NOON + DAY_MS)
 
 
-def test_day_that_nothing_was_added_to_for_a_day_becomes_one_sorted_part(tmp_path: Path) -> None:
+def test_finished_day_becomes_one_clustered_part(tmp_path: Path) -> None:
     data = in_parts(tmp_path, 7, 5)
     before, events = load_snapshot(data).days[DAY], archived(data)
     fold(data, NOON + DAY_MS - 1)
@@ -68,7 +68,7 @@ def test_day_that_nothing_was_added_to_for_a_day_becomes_one_sorted_part(tmp_pat
     assert_verified(data)
 
 
-def test_day_before_1970_is_settled_like_any_other(tmp_path: Path) -> None:
+def test_day_before_1970_is_merged_like_any_other(tmp_path: Path) -> None:
     data = data_directory(tmp_path)
     for number in range(2):
         sealed(data, [line(f"event-{number}", -1500)])
@@ -91,7 +91,7 @@ def test_times_stay_milliseconds_when_parts_are_written_again(
     assert units == [("TIMESTAMP_MILLIS",)] * 2
 
 
-def test_what_a_day_is_nearly_all_of_is_left(tmp_path: Path) -> None:
+def test_day_with_nearly_all_events_in_one_part_is_left(tmp_path: Path) -> None:
     data = in_parts(tmp_path, 9, 1)
     next_day(data)
     assert rows_of(data) == [9, 1]
