@@ -387,7 +387,7 @@ def watch(event, arguments):
             os.kill(os.getpid(), signal.SIGKILL)
 from compactor.backup import backup
 from shared.disk.layout import DataDirectory
-
+from tests.builders.silent_log import SilentLog
 sys.addaudithook(watch)
 backup(DataDirectory(Path(sys.argv[1])), Path(sys.argv[2]), SilentLog())
 print(calls)
