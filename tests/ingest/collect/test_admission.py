@@ -1,5 +1,5 @@
-"""The gate decides from the head of a request alone: each row is a head, and what
-becomes of it.
+"""Admission decides by the head of a request alone: each row is a head and its
+outcome.
 """
 
 from __future__ import annotations
@@ -29,13 +29,11 @@ INGEST: frozenset[Scope] = frozenset(["ingest"])
 def admit(
     headers: Mapping[str, str], scopes: frozenset[Scope] | None = None, settings: Settings = SETTINGS
 ) -> tuple[BodyFormat, Sender] | tuple[int, str]:
-    """What the gate makes of a head: the form and the sender, or the status and the
-    code of the refusal.
-    """
+    """Body format and sender, or status and code of the problem."""
     try:
         return admission.admit(CIMultiDict(headers), headers.get("Host", "").lower(), scopes, settings)
-    except Problem as refusal:
-        return refusal.status, refusal.code
+    except Problem as problem:
+        return problem.status, problem.code
 
 
 def sender(headers: Mapping[str, str], scopes: frozenset[Scope] | None = None, settings: Settings = SETTINGS) -> Sender:
@@ -47,8 +45,8 @@ def sender(headers: Mapping[str, str], scopes: frozenset[Scope] | None = None, s
 REFUSED = (403, "origin")
 Row = tuple[dict[str, str], str | None]
 
-# What a browser says about where a request comes from, and the site it is counted for.
-# None: refused.
+# A browser's headers about the origin of a request, and the site that it counts for.
+# None: rejected.
 ORIGINS: dict[str, Row] = {
     "nothing at all": ({}, None),
     "same-origin, as a modern browser says it": ({"Sec-Fetch-Site": "same-origin"}, HOST),
@@ -117,10 +115,8 @@ def test_page_is_admitted_only_from_its_own_or_a_known_site(headers: dict[str, s
 
 
 @pytest.mark.parametrize(("headers", "site"), ORIGINS.values(), ids=ORIGINS)
-def test_host_with_a_port_is_compared_with_it(headers: dict[str, str], site: str | None) -> None:
-    """The same rows where the server is reached on port 8080: our own Origin then has
-    that port, too.
-    """
+def test_port_of_the_host_is_compared(headers: dict[str, str], site: str | None) -> None:
+    """The same rows for a server on port 8080, which is then part of our own Origin."""
     headers = {
         name: value.replace(HOST, f"{HOST}:8080").replace(HOST.upper(), f"{HOST.upper()}:8080")
         for name, value in headers.items()
@@ -130,7 +126,7 @@ def test_host_with_a_port_is_compared_with_it(headers: dict[str, str], site: str
 
 
 @pytest.mark.parametrize("fetch_site", ["cross-site", "same-site"])
-def test_cross_site_request_that_names_no_site_is_refused_though_our_host_is_a_known_site(fetch_site: str) -> None:
+def test_cross_site_request_without_an_origin_is_rejected_even_on_a_known_host(fetch_site: str) -> None:
     assert admit({"Host": "shop.example", "Sec-Fetch-Site": fetch_site} | JSON | CONSENT) == REFUSED
 
 
@@ -167,17 +163,20 @@ KEYS: dict[str, tuple[frozenset[Scope], tuple[int, str] | None]] = {
 }
 
 
-@pytest.mark.parametrize(("scopes", "refused"), KEYS.values(), ids=KEYS)
-def test_key_must_be_valid_and_may_write(scopes: frozenset[Scope], refused: tuple[int, str] | None) -> None:
+@pytest.mark.parametrize(("scopes", "problem"), KEYS.values(), ids=KEYS)
+def test_key_must_be_valid_and_may_write(scopes: frozenset[Scope], problem: tuple[int, str] | None) -> None:
     found = admit(SAME_ORIGIN | JSON | CONSENT, scopes)
-    assert found == refused if refused else isinstance(found[1], Sender)
+    if problem:
+        assert found == problem
+    else:
+        assert isinstance(found[1], Sender)
 
 
 IMPLIED = Settings(consent="implied")
 REQUIRED = Settings(consent="required")
 COOKIE = {"Cookie": "analytics_consent=granted"}
 # The head, the settings, and the consent that it gives: granted, implied, None (the
-# batch may still give it) or refused.
+# batch may still give it) or denied.
 CONSENTS: dict[str, tuple[dict[str, str], Settings, str | None]] = {
     "nothing, required": ({}, REQUIRED, None),
     "nothing, implied": ({}, IMPLIED, "implied"),
@@ -193,21 +192,21 @@ CONSENTS: dict[str, tuple[dict[str, str], Settings, str | None]] = {
     "cookie forged with 1000 others": ({"Cookie": "; ".join(f"a{n}=b" for n in range(1000))}, REQUIRED, None),
     "header granted": ({"Foldlog-Consent": "granted"}, REQUIRED, "granted"),
     "header granted, implied": ({"Foldlog-Consent": "granted"}, IMPLIED, "granted"),
-    "header denied": ({"Foldlog-Consent": "denied"}, REQUIRED, "refused"),
-    "header denied beats the cookie": ({"Foldlog-Consent": "denied"} | COOKIE, REQUIRED, "refused"),
-    "header denied beats implied": ({"Foldlog-Consent": "denied"}, IMPLIED, "refused"),
-    "header empty": ({"Foldlog-Consent": ""}, IMPLIED, "refused"),
-    "GPC": ({"Sec-GPC": "1"} | COOKIE, REQUIRED, "refused"),
-    "GPC, implied": ({"Sec-GPC": "1"}, IMPLIED, "refused"),
-    "GPC beats the header": ({"Sec-GPC": "1", "Foldlog-Consent": "granted"}, REQUIRED, "refused"),
+    "header denied": ({"Foldlog-Consent": "denied"}, REQUIRED, "denied"),
+    "header denied beats the cookie": ({"Foldlog-Consent": "denied"} | COOKIE, REQUIRED, "denied"),
+    "header denied beats implied": ({"Foldlog-Consent": "denied"}, IMPLIED, "denied"),
+    "header empty": ({"Foldlog-Consent": ""}, IMPLIED, "denied"),
+    "GPC": ({"Sec-GPC": "1"} | COOKIE, REQUIRED, "denied"),
+    "GPC, implied": ({"Sec-GPC": "1"}, IMPLIED, "denied"),
+    "GPC beats the header": ({"Sec-GPC": "1", "Foldlog-Consent": "granted"}, REQUIRED, "denied"),
     "GPC 0": ({"Sec-GPC": "0"} | COOKIE, REQUIRED, "granted"),
     "GPC switched off": ({"Sec-GPC": "1"} | COOKIE, Settings(honor_gpc=False), "granted"),
-    "DNT": ({"DNT": "1"} | COOKIE, REQUIRED, "refused"),
-    "DNT, implied": ({"DNT": "1"}, IMPLIED, "refused"),
+    "DNT": ({"DNT": "1"} | COOKIE, REQUIRED, "denied"),
+    "DNT, implied": ({"DNT": "1"}, IMPLIED, "denied"),
     "DNT 0": ({"DNT": "0"} | COOKIE, REQUIRED, "granted"),
     "DNT switched off": ({"DNT": "1"} | COOKIE, Settings(honor_dnt=False), "granted"),
-    "DNT with GPC switched off": ({"DNT": "1"} | COOKIE, Settings(honor_gpc=False), "refused"),
-    "GPC with DNT switched off": ({"Sec-GPC": "1"} | COOKIE, Settings(honor_dnt=False), "refused"),
+    "DNT with GPC switched off": ({"DNT": "1"} | COOKIE, Settings(honor_gpc=False), "denied"),
+    "GPC with DNT switched off": ({"Sec-GPC": "1"} | COOKIE, Settings(honor_dnt=False), "denied"),
 }
 
 
@@ -217,7 +216,7 @@ def test_consent_from_the_head(
     headers: dict[str, str], settings: Settings, consent: str | None, scopes: frozenset[Scope] | None
 ) -> None:
     found = admit(SAME_ORIGIN | JSON | headers, scopes, settings)
-    if consent == "refused":
+    if consent == "denied":
         assert found == (403, "consent")
     else:
         assert isinstance(found[1], Sender)
@@ -229,18 +228,18 @@ BATCH_CONSENTS: dict[str, tuple[str | None, admission.ConsentBasis | None, str]]
     "granted in the batch, implied before": ("granted", "implied", "granted"),
     "nothing in the batch, granted before": (None, "granted", "granted"),
     "nothing in the batch, implied before": (None, "implied", "implied"),
-    "nothing anywhere": (None, None, "refused"),
-    "denied in the batch": ("denied", None, "refused"),
-    "denied in the batch, granted before": ("denied", "granted", "refused"),
-    "denied in the batch, implied before": ("denied", "implied", "refused"),
-    "a word in the batch": ("yes", "granted", "refused"),
-    "empty in the batch": ("", "granted", "refused"),
+    "nothing anywhere": (None, None, "denied"),
+    "denied in the batch": ("denied", None, "denied"),
+    "denied in the batch, granted before": ("denied", "granted", "denied"),
+    "denied in the batch, implied before": ("denied", "implied", "denied"),
+    "a word in the batch": ("yes", "granted", "denied"),
+    "empty in the batch": ("", "granted", "denied"),
 }
 
 
 @pytest.mark.parametrize(("given", "before", "expected"), BATCH_CONSENTS.values(), ids=BATCH_CONSENTS)
 def test_consent_from_the_batch(given: str | None, before: admission.ConsentBasis | None, expected: str) -> None:
-    if expected == "refused":
+    if expected == "denied":
         with pytest.raises(Problem) as caught:
             admission.resolve_consent(given, before)
         assert (caught.value.status, caught.value.code) == (403, "consent")
@@ -280,7 +279,7 @@ FORMS: dict[str, tuple[dict[str, str], BodyFormat | tuple[int, str]]] = {
 
 
 @pytest.mark.parametrize(("headers", "expected"), FORMS.values(), ids=FORMS)
-def test_form_of_the_body(headers: dict[str, str], expected: BodyFormat | tuple[int, str]) -> None:
+def test_media_type_and_encoding_of_the_body(headers: dict[str, str], expected: BodyFormat | tuple[int, str]) -> None:
     found = admit(SAME_ORIGIN | CONSENT | headers)
     assert expected in (found, found[0])
 
@@ -302,7 +301,7 @@ LENGTHS = {
 
 
 @pytest.mark.parametrize(("length", "scopes", "settings", "fits"), LENGTHS.values(), ids=LENGTHS)
-def test_announced_length_is_limited(
+def test_content_length_is_limited(
     length: int | None, scopes: frozenset[Scope] | None, settings: Settings, fits: bool
 ) -> None:
     headers = SAME_ORIGIN | JSON | CONSENT | ({} if length is None else {"Content-Length": str(length)})
@@ -311,7 +310,7 @@ def test_announced_length_is_limited(
 
 
 @pytest.mark.parametrize("scopes", [None, INGEST], ids=["page", "key"])
-def test_limit_above_a_megabyte_holds(scopes: frozenset[Scope] | None) -> None:
+def test_limit_above_a_megabyte_applies_with_and_without_a_key(scopes: frozenset[Scope] | None) -> None:
     headers = SAME_ORIGIN | JSON | CONSENT | {"Content-Length": str(2 << 20)}
     assert sender(headers, scopes, LARGE).body_max_bytes == 2 << 20
 
@@ -326,7 +325,7 @@ ORDER: dict[str, tuple[dict[str, str], frozenset[Scope] | None, tuple[int, str]]
 
 
 @pytest.mark.parametrize(("headers", "scopes", "expected"), ORDER.values(), ids=ORDER)
-def test_checks_come_in_their_order(
+def test_cheapest_failing_check_decides(
     headers: dict[str, str], scopes: frozenset[Scope] | None, expected: tuple[int, str]
 ) -> None:
     assert admit({"Host": HOST} | headers, scopes) == expected
@@ -369,7 +368,9 @@ AGENTS = {
 
 
 @pytest.mark.parametrize(("ua", "keyed", "expected"), AGENTS.values(), ids=AGENTS)
-def test_agent_is_the_visitors_not_the_servers(ua: str | None, keyed: bool, expected: str | None) -> None:
+def test_user_agent_is_that_of_a_visitor_and_never_of_a_server(
+    ua: str | None, keyed: bool, expected: str | None
+) -> None:
     assert admission.visitor_user_agent(ua, keyed=keyed) == expected
 
 
@@ -384,7 +385,7 @@ DISKS = {
 
 
 @pytest.mark.parametrize(("free", "reserve", "enough"), DISKS.values(), ids=DISKS)
-def test_full_disk_is_refused_early(free: int | None, reserve: int, enough: bool) -> None:
+def test_events_are_rejected_before_the_disk_is_full(free: int | None, reserve: int, enough: bool) -> None:
     if enough:
         admission.check_disk(free, reserve)
         return
@@ -394,8 +395,8 @@ def test_full_disk_is_refused_early(free: int | None, reserve: int, enough: bool
     assert caught.value.retry_after_s
 
 
-def test_sender_does_not_depend_on_who_asked_before() -> None:
-    """What is remembered of a head must include all that it depends on."""
+def test_sender_does_not_depend_on_earlier_requests() -> None:
+    """The cache of a check must have every input of it in its key."""
     headers = SAME_ORIGIN | JSON | CONSENT | {"Sec-Fetch-Site": "cross-site", "Origin": "https://shop.example"}
     assert sender(headers).site == "shop.example"
     assert admit(headers, settings=replace(SETTINGS, sites=("other.example",))) == REFUSED

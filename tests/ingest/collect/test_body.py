@@ -107,7 +107,7 @@ def test_damaged_compression_is_malformed(body: bytes, encoding: str) -> None:
 
 
 @pytest.mark.parametrize("encoding", ["gzip", "zstd"])
-def test_no_truncation_of_a_compressed_body_is_taken_for_a_whole_one(encoding: str) -> None:
+def test_truncated_compressed_body_is_malformed_at_every_length(encoding: str) -> None:
     body = GZIP if encoding == "gzip" else zstd_streamed(BODY)
     for length in range(1, len(body)):
         assert problem(lambda: inflate(body[:length], encoding, MAX_BYTES)) == (400, "malformed"), length  # noqa: B023
@@ -123,7 +123,7 @@ BOMBS = {
 
 
 @pytest.mark.parametrize(("body", "encoding"), BOMBS.values(), ids=BOMBS)
-def test_bomb_is_too_large_and_takes_no_memory(body: bytes, encoding: str) -> None:
+def test_bomb_is_too_large_and_uses_little_memory(body: bytes, encoding: str) -> None:
     tracemalloc.start()
     try:
         assert problem(lambda: inflate(body, encoding, MAX_BYTES)) == (413, "too_large")
@@ -134,7 +134,7 @@ def test_bomb_is_too_large_and_takes_no_memory(body: bytes, encoding: str) -> No
 
 
 @pytest.mark.parametrize("content", [BODY, BOMB], ids=["small", "bomb"])
-def test_zstd_that_wants_a_huge_window_is_too_large(content: bytes) -> None:
+def test_zstd_with_a_huge_window_is_too_large(content: bytes) -> None:
     body = zstd_windowed(content, 27)
     assert zstandard.get_frame_parameters(body).window_size == 128 << 20
     assert problem(lambda: inflate(body, "zstd", MAX_BYTES)) == (413, "too_large")
@@ -144,7 +144,7 @@ def test_zstd_that_wants_a_huge_window_is_too_large(content: bytes) -> None:
 @pytest.mark.parametrize(
     ("size", "fits"), [(64 << 10, True), ((64 << 10) + 1, False), (1 << 20, False)], ids=["64 KiB", "more", "1 MiB"]
 )
-def test_body_inflates_200_times_at_most_beyond_64_kib(
+def test_body_beyond_64_kib_inflates_200_times_at_most(
     compress: Callable[[bytes], bytes], size: int, fits: bool
 ) -> None:
     body = compress(b" " * size)
@@ -157,7 +157,7 @@ def test_body_inflates_200_times_at_most_beyond_64_kib(
 
 
 @pytest.mark.parametrize("compress", [gzip.compress, zstd], ids=["gzip", "zstd"])
-def test_events_that_repeat_themselves_inflate_up_to_the_limit(compress: Callable[[bytes], bytes]) -> None:
+def test_repetitive_events_inflate_up_to_the_limit(compress: Callable[[bytes], bytes]) -> None:
     """A batch of one page's events, told apart by their ids only, is the best that an
     honest client can shrink.
     """

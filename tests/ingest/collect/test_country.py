@@ -1,5 +1,5 @@
-"""The country of a visitor: from the header, else the file, else absent; a bad file
-costs nothing, no address stays (P11).
+"""The country of a visitor: from the header, else the file, else absent. A bad file
+costs no event, and no address is stored (P11).
 """
 
 from __future__ import annotations
@@ -73,7 +73,7 @@ def lookup(path: Path, log: SilentLog, clock: Clock) -> CountryLookup:
     return CountryLookup(Settings(country_file=path), log, clock)
 
 
-# What the trusted proxy says, and what is made of it where there is no file.
+# The header of a trusted proxy, and the country where there is no file.
 HEADERS = {
     "no header": (None, None),
     "a country": ("DE", "DE"),
@@ -103,7 +103,7 @@ def test_header_counts_if_it_is_two_letters_of_a_country(
 
 
 @pytest.mark.parametrize(("header", "expected"), HEADERS.values(), ids=HEADERS)
-def test_file_is_asked_where_the_header_says_nothing(
+def test_file_is_used_where_the_header_has_no_country(
     lookup: CountryLookup, header: str | None, expected: str | None
 ) -> None:
     assert lookup.of(FRENCH, header) == (expected or "FR")
@@ -133,14 +133,14 @@ def test_country_of_an_address(lookup: CountryLookup, log: SilentLog, address: s
     assert log.entries == []
 
 
-def test_file_that_knows_no_ipv6_says_nothing_about_it(tmp_path: Path, log: SilentLog) -> None:
+def test_ipv6_address_has_no_country_in_a_file_without_ipv6(tmp_path: Path, log: SilentLog) -> None:
     path = write(tmp_path / "ipv4.mmdb", {"203.0.113.0/24": country("DE")}, ip_version=4)
     lookup = CountryLookup(Settings(country_file=path), log)
     assert [lookup.of(a, None) for a in (GERMAN, f"::ffff:{GERMAN}", "2001:db8::1")] == ["DE", "DE", None]
     assert log.entries == []
 
 
-# What the file has about an address, and the country made of it.
+# The record of an address in the file, and its country.
 KINDS: dict[str, tuple[dict[str, object], str | None]] = {
     "GeoLite2-City": (
         {"city": {"names": {"en": "Bonn"}}, "country": {"iso_code": "DE"}, "location": {"latitude": 50.7}},
@@ -174,7 +174,7 @@ def test_replaced_file_is_used_after_a_minute_and_not_before(path: Path, lookup:
     assert lookup.of(GERMAN, None) == "AT"
 
 
-def test_file_is_looked_at_once_in_each_minute(path: Path, lookup: CountryLookup, log: SilentLog, clock: Clock) -> None:
+def test_file_is_checked_once_a_minute(path: Path, lookup: CountryLookup, log: SilentLog, clock: Clock) -> None:
     before = "DE"
     for code in ("AT", "CH", "LI"):
         write(path, {"203.0.113.0/24": country(code)})
@@ -199,7 +199,7 @@ def test_old_file_that_is_put_back_is_used_again(
     assert lookup.of(GERMAN, None) == "DE"
 
 
-def test_file_that_is_overwritten_in_place_is_used_too(
+def test_file_that_is_overwritten_in_place_is_used(
     path: Path, lookup: CountryLookup, clock: Clock, tmp_path: Path
 ) -> None:
     path.write_bytes(write(tmp_path / "other.mmdb", {"203.0.113.0/24": country("AT")}).read_bytes())
@@ -229,7 +229,7 @@ def become_a_directory(path: Path) -> None:
 Damage = Callable[[Path], object]
 NO_DATABASE = "not a MaxMind database, or damaged"
 
-# What happens to the file, and what is said of it.
+# What happens to the file, and the reason that is logged.
 DAMAGES: dict[str, tuple[Damage, str]] = {
     "cut": (cut, NO_DATABASE),
     "cut in place": (cut_in_place, NO_DATABASE),
@@ -242,9 +242,7 @@ DAMAGES: dict[str, tuple[Damage, str]] = {
 
 
 @pytest.mark.parametrize(("damage", "reason"), DAMAGES.values(), ids=DAMAGES)
-def test_file_that_cannot_be_read_ends_the_start_and_says_what_to_do(
-    path: Path, log: SilentLog, damage: Damage, reason: str
-) -> None:
+def test_unreadable_file_fails_the_start_with_advice(path: Path, log: SilentLog, damage: Damage, reason: str) -> None:
     damage(path)
     with pytest.raises(SettingsError) as caught:
         CountryLookup(Settings(country_file=path), log)
@@ -255,7 +253,7 @@ def test_file_that_cannot_be_read_ends_the_start_and_says_what_to_do(
 
 
 @pytest.mark.parametrize(("damage", "reason"), DAMAGES.values(), ids=DAMAGES)
-def test_file_that_goes_bad_leaves_the_old_one_in_use_and_is_logged_once(
+def test_file_that_becomes_unreadable_is_logged_once_and_the_old_one_used(
     path: Path, lookup: CountryLookup, log: SilentLog, clock: Clock, damage: Damage, reason: str
 ) -> None:
     assert lookup.of(GERMAN, None) == "DE"
@@ -280,7 +278,7 @@ def test_next_bad_file_is_logged_again_and_the_next_good_one_is_used(
     assert len(log.entries) == 2
 
 
-def test_bad_file_is_tried_again_even_where_it_looks_the_same(
+def test_unreadable_file_is_retried_even_if_its_stamp_is_the_same(
     path: Path, lookup: CountryLookup, log: SilentLog, clock: Clock, tmp_path: Path
 ) -> None:
     good = write(tmp_path / "other.mmdb", {"203.0.113.0/24": country("AT")}).read_bytes()
@@ -292,7 +290,7 @@ def test_bad_file_is_tried_again_even_where_it_looks_the_same(
     assert log.events() == ["country_file_unreadable"]
 
 
-def test_damaged_record_is_no_country_and_is_logged_once_without_the_address(path: Path, log: SilentLog) -> None:
+def test_damaged_record_is_logged_once_without_the_address(path: Path, log: SilentLog) -> None:
     content = path.read_bytes()
     path.write_bytes(content.replace(b"\x42DE", b"\x42\xff\xfe"))
     assert path.read_bytes() != content
@@ -301,7 +299,7 @@ def test_damaged_record_is_no_country_and_is_logged_once_without_the_address(pat
     assert log.entries == [("country_file_unreadable", {"path": str(path), "reason": "a record is damaged"})]
 
 
-def test_no_damage_raises_anything_or_shows_an_address(tmp_path: Path, path: Path, log: SilentLog) -> None:
+def test_no_damage_raises_or_logs_an_address(tmp_path: Path, path: Path, log: SilentLog) -> None:
     good, pick = path.read_bytes(), random.Random(7)
     addresses = (GERMAN, FRENCH, NOWHERE, "2001:db8::1")
     opened = 0
@@ -323,12 +321,12 @@ def test_no_damage_raises_anything_or_shows_an_address(tmp_path: Path, path: Pat
 
 
 class Address(str):
-    """An address whose end can be seen."""
+    """An address whose deletion can be observed."""
 
     __slots__ = ("__weakref__",)
 
 
-def test_address_is_forgotten_after_a_minute(lookup: CountryLookup, clock: Clock) -> None:
+def test_address_is_kept_in_memory_for_a_minute_at_most(lookup: CountryLookup, clock: Clock) -> None:
     address = Address(GERMAN)
     alive = weakref.ref(address)
     lookup.of(address, None)
@@ -339,7 +337,7 @@ def test_address_is_forgotten_after_a_minute(lookup: CountryLookup, clock: Clock
     assert alive() is None
 
 
-def test_addresses_that_are_remembered_are_bounded(lookup: CountryLookup) -> None:
+def test_number_of_cached_addresses_is_bounded(lookup: CountryLookup) -> None:
     alive: weakref.WeakSet[Address] = weakref.WeakSet()
     for number in range(5000):
         address = Address(f"10.0.{number >> 8}.{number & 255}")

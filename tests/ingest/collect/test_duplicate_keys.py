@@ -1,5 +1,5 @@
-"""A key that stands twice in one object is found however it is written, and no text is
-taken for a key.
+"""A repeated key in an object is found however it is written, and no string is mistaken
+for a key.
 """
 
 from __future__ import annotations
@@ -22,8 +22,7 @@ from ingest.http.problem import Problem
 MAX_EVENTS = 30
 Pairs = list[tuple[str, Any]]
 
-# JSON text, the first key that stands twice in it, and whether one does in its
-# outermost object.
+# JSON text, its first repeated key, and whether its outermost object has one.
 TEXTS: dict[str, tuple[str, str | None, bool]] = {
     "no key": ("{}", None, False),
     "one key": ('{"a":1}', None, False),
@@ -58,21 +57,21 @@ TEXTS: dict[str, tuple[str, str | None, bool]] = {
 
 
 @pytest.mark.parametrize(("text", "key", "outermost"), TEXTS.values(), ids=TEXTS)
-def test_key_that_stands_twice_is_found(text: str, key: str | None, outermost: bool) -> None:
+def test_repeated_key_is_found(text: str, key: str | None, outermost: bool) -> None:
     assert repeated_key(text.encode()) == key
     assert outermost_repeats(text.encode()) is outermost
 
 
 def count(text: str) -> int:
-    """How many keys JSON has, told by another parser."""
+    """How many keys JSON has, by another parser."""
     found: list[Pairs] = []
     json.loads(text, object_pairs_hook=found.append, parse_int=str)
     return sum(map(len, found))
 
 
 @pytest.mark.parametrize(("text", "_key", "_outermost"), TEXTS.values(), ids=TEXTS)
-def test_keys_are_never_counted_too_low(text: str, _key: str | None, _outermost: bool) -> None:
-    """Too high only costs a second look; too low would let a repeated key through."""
+def test_count_of_keys_is_never_too_low(text: str, _key: str | None, _outermost: bool) -> None:
+    """Too high only costs a second parse; too low would miss a repeated key."""
     counted = keys_in(text.encode())
     assert counted == -1 or counted >= count(text)
 
@@ -94,14 +93,14 @@ ACCEPTED = {
 
 @pytest.mark.parametrize("media_type", [JSON, NDJSON])
 @pytest.mark.parametrize("text", ACCEPTED.values(), ids=ACCEPTED)
-def test_event_whose_keys_are_all_different_is_accepted(text: bytes, media_type: str) -> None:
+def test_event_without_a_repeated_key_is_accepted(text: bytes, media_type: str) -> None:
     body = b'{"events":[%b]}' % text if media_type == JSON else b" ".join(text.split(b"\n"))
     (event,) = decode(body, media_type, MAX_EVENTS).events
     assert isinstance(event, Event)
 
 
-# An event of whatever fields in whatever order; texts and keys that look like JSON are
-# the likeliest to be misread.
+# An event of any fields in any order; strings and keys that look like JSON are the most
+# likely to be misread.
 TEXT = st.text(max_size=12) | st.sampled_from(
     ['":', '"a":1,"a":', "\\", '\\"', "a" * 100, '{"name":"x"}', '" :', "\n:"]
 )
@@ -130,8 +129,7 @@ def events(draw: st.DrawFn) -> Pairs:
     return found
 
 
-# How a client may write JSON: what stands around commas and colons, and how texts are
-# escaped.
+# How a client may write JSON: the blanks around commas and colons, and the escapes.
 STYLES = {
     "compact": (",", ":", True),
     "compact, UTF-8": (",", ":", False),
@@ -146,7 +144,7 @@ ANY_STYLE = st.sampled_from(sorted(STYLES))
 
 
 def write(value: Any, style: str) -> str:
-    """JSON of pairs, which may hold a key more than once."""
+    """JSON of pairs, in which a key may be repeated."""
     comma, colon, ascii_only = STYLES[style]
     if not isinstance(value, list):
         return json.dumps(value, ensure_ascii=ascii_only)
@@ -159,12 +157,14 @@ def batch(*texts: str, padding: int = 0) -> bytes:
 
 
 NEIGHBOUR = '{"name":"neighbour"}'
-# Many events are looked at together.
+# Many events are validated together.
 NEIGHBOURS = st.sampled_from([1, 10])
 
 
 @given(st.lists(events(), min_size=1, max_size=12), ANY_STYLE, st.sampled_from([0, EVENT_MAX_BYTES]))
-def test_any_event_with_different_keys_is_accepted_in_any_style(found: list[Pairs], style: str, padding: int) -> None:
+def test_any_event_without_a_repeated_key_is_accepted_in_any_style(
+    found: list[Pairs], style: str, padding: int
+) -> None:
     texts = [write(pairs, style) for pairs in found]
     decoded = decode(batch(*texts, padding=padding), JSON, MAX_EVENTS)
     assert all(isinstance(event, Event) for event in decoded.events)
@@ -218,7 +218,7 @@ OUTER: Pairs = [("sent_at", 1795363200000), ("consent", "granted")]
 
 
 @given(st.data(), events(), ANY_STYLE, st.sampled_from([as_it_is, escaped]), st.sampled_from([0, EVENT_MAX_BYTES]))
-def test_batch_with_one_key_repeated_beside_its_events_is_refused_in_any_style(
+def test_batch_with_a_repeated_key_is_malformed_in_any_style(
     data: st.DataObject, pairs: Pairs, style: str, spell: Callable[[str], str], padding: int
 ) -> None:
     comma, colon, _ = STYLES[style]

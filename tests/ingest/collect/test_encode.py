@@ -1,5 +1,5 @@
-"""A log line is JSON whose last field is the CRC of what stands before it; any change
-is seen, any terminal survives it.
+"""A log line is JSON whose last field is the CRC of the bytes before it: any change is
+detected, and no terminal acts on it.
 """
 
 from __future__ import annotations
@@ -59,7 +59,7 @@ def test_line_has_its_fields_in_the_order_of_the_format() -> None:
     assert line.keys() == {"v", *LINE_COLUMNS, "crc"}
 
 
-def test_line_is_what_the_format_shows() -> None:
+def test_line_is_that_of_the_documented_format() -> None:
     body = (
         b'{"v":1,"received":"2026-11-22T16:00:00.120Z","site":"example.com","ua":"Mozilla/5.0","language":"de",'
         b'"consent":"granted","id":"order-0001","name":"order","time":"2026-11-22T15:59:58.121Z","visitor":"v-1",'
@@ -74,7 +74,7 @@ def test_absent_fields_are_left_out() -> None:
     assert list(json.loads(line)) == ["v", "received", "site", "consent", "id", "name", "time", "crc"]
 
 
-def test_visitor_of_the_request_stands_in_only_where_the_event_names_none() -> None:
+def test_visitor_of_the_request_is_for_events_without_one() -> None:
     blob = encode([Event(name="a", visitor="own"), Event(name="b")])
     assert [json.loads(line)["visitor"] for line in blob.splitlines()] == ["own", "hashed"]
 
@@ -94,8 +94,8 @@ def fields_of(struct: type[RequestFields | Event]) -> tuple[str, ...]:
     return struct.__struct_fields__
 
 
-# Characters that a terminal acts on, or that hide or reorder text; and some that it
-# must not touch.
+# Characters that a terminal acts on, or that hide or reorder text; and some that must
+# not be escaped.
 HAZARDS = "\0\a\b\t\n\v\f\r\x1b\x1f\x7f\x80\x85\x90\x9b\x9d\x9f\u061c\u200e\u200f\u2028\u2029\u202a\u202e\u2066\u2069"
 HARMLESS = 'aZ09 "\\/äß漢😀\u00a0\u00ad\u200b\ufeff'
 
@@ -136,7 +136,7 @@ EVENTS = st.builds(
 
 
 @given(st.lists(EVENTS, min_size=1, max_size=5), ORIGINS, st.none() | TEXTS.filter(bool))
-def test_every_line_is_whole_harmless_and_says_what_the_events_said(
+def test_every_line_is_valid_harmless_and_has_all_fields_of_its_event(
     events: list[Event], fields: RequestFields, visitor: str | None
 ) -> None:
     blob = encode(events, fields, visitor)
@@ -157,19 +157,19 @@ LINE = line_of(FULL, replace(PAGE, ua="a\u009bb"))
 
 
 @given(position=st.integers(0, len(LINE) - 1), byte=st.integers(0, 255))
-def test_no_change_of_a_byte_goes_unseen(position: int, byte: int) -> None:
+def test_any_changed_byte_is_detected(position: int, byte: int) -> None:
     changed = LINE[:position] + bytes([byte]) + LINE[position + 1 :]
     assert (line_error(changed) is None) == (changed == LINE)
 
 
-def test_no_flipped_bit_goes_unseen() -> None:
+def test_any_flipped_bit_is_detected() -> None:
     for bit in range(8 * len(LINE)):
         changed = bytearray(LINE)
         changed[bit // 8] ^= 1 << bit % 8
         assert line_error(bytes(changed)) is not None, bit
 
 
-def test_no_truncation_goes_unseen() -> None:
+def test_any_truncation_is_detected() -> None:
     for length in range(len(LINE) - 1):
         assert line_error(LINE[:length]) is not None, length
         assert line_error(LINE[:length] + b"\n") is not None, length
@@ -178,12 +178,12 @@ def test_no_truncation_goes_unseen() -> None:
 
 
 @given(start=st.integers(0, len(LINE)), length=st.integers(1, 20), inserted=st.binary(max_size=8))
-def test_no_splice_goes_unseen(start: int, length: int, inserted: bytes) -> None:
+def test_any_splice_is_detected(start: int, length: int, inserted: bytes) -> None:
     changed = LINE[:start] + inserted + LINE[start + length :]
     assert (line_error(changed) is None) == (changed == LINE)
 
 
-def test_two_lines_without_the_newline_between_are_not_one() -> None:
+def test_two_lines_without_a_newline_between_them_are_an_error() -> None:
     assert line_error(LINE[:-1] + LINE) is not None
 
 
@@ -201,23 +201,23 @@ FLAWS = {
 
 
 @pytest.mark.parametrize(("line", "word"), FLAWS.values(), ids=FLAWS)
-def test_flaw_says_what_is_wrong(line: bytes, word: str) -> None:
+def test_line_error_names_the_reason(line: bytes, word: str) -> None:
     assert word in (line_error(line) or "")
 
 
-def test_line_of_a_newer_version_is_not_guessed_at() -> None:
+def test_line_of_a_newer_version_is_not_read() -> None:
     with pytest.raises(DataFromNewerVersion) as caught:
         line_error(seal_line(b'{"v":2,"id":"abcdefgh"}'))
     assert (caught.value.version, caught.value.found) == ("schema version", 2)
 
 
-def test_bad_line_costs_none_of_its_neighbours() -> None:
+def test_bad_line_costs_no_neighbour() -> None:
     found = list(scan_lines([LINE, b"torn", LINE, LINE[:-1]]))
     assert [line.reason is None for line in found] == [True, False, True, False]
     assert [line.offset for line in found] == [0, len(LINE), len(LINE) + 4, 2 * len(LINE) + 4]
 
 
-def test_largest_event_that_is_accepted_fits_into_a_line() -> None:
+def test_largest_accepted_event_fits_into_a_line() -> None:
     """32 KiB of DEL, each byte of which is escaped to six, with the longest user
     agent.
     """
@@ -228,7 +228,7 @@ def test_largest_event_that_is_accepted_fits_into_a_line() -> None:
     assert len(line) < LINE_MAX_BYTES
 
 
-def test_server_makes_ids_only_for_events_that_bring_none() -> None:
+def test_ids_are_made_only_for_events_without_one() -> None:
     events = [Event(name="a", id="client-id"), Event(name="b"), Event(name="c", id="another-id"), Event(name="d")]
     blob = encode(events)
     ids = [json.loads(line)["id"] for line in blob.splitlines()]

@@ -1,5 +1,5 @@
-"""How much one client may send: exactly the limit, over all workers, in a table that
-does not grow and names nobody.
+"""A client may send exactly its limit, over all workers; the table does not grow and
+contains no address.
 """
 
 from __future__ import annotations
@@ -31,9 +31,7 @@ WINDOW = WINDOW_MS * PER_MS
 
 
 class Clock:
-    """A clock in nanoseconds that goes on when a test says so; `now` is in
-    milliseconds.
-    """
+    """A clock in nanoseconds that a test moves; `now` is in milliseconds."""
 
     def __init__(self, now: int = 0) -> None:
         self.now = now
@@ -46,29 +44,29 @@ def limiter(clock: Clock, limit: int = 10, descriptor: int = -1, window_ms: int 
     return RateLimiter(Settings(rate_limit=limit, rate_window_ms=window_ms), descriptor, clock)
 
 
-def refusal(limited: RateLimiter, address: str = ADDRESS) -> Problem | None:
-    """Send one request. None when it was accepted."""
+def problem(limited: RateLimiter, address: str = ADDRESS) -> Problem | None:
+    """The problem of one request; None when it was accepted."""
     try:
         limited.check(address)
-    except Problem as refused:
-        return refused
+    except Problem as rejected:
+        return rejected
     return None
 
 
 def accepted(limited: RateLimiter, requests: int, address: str = ADDRESS) -> int:
-    """How many of so many requests of the same moment were accepted."""
-    return sum(refusal(limited, address) is None for _ in range(requests))
+    """How many of these simultaneous requests were accepted."""
+    return sum(problem(limited, address) is None for _ in range(requests))
 
 
 @pytest.fixture
 def memory() -> Iterator[int]:
-    """The table of a `serve`, as its workers get it."""
+    """The table of `serve`, as its workers get it."""
     descriptor = make_table()
     yield descriptor
     os.close(descriptor)
 
 
-# Name: (when, how many requests of one client come, how many of them are accepted); the
+# Name: (when, number of requests of one client, how many of them are accepted); the
 # limit is 10 in 10 s.
 WINDOWS: dict[str, list[tuple[int, int, int]]] = {
     "no more than the limit at once": [(0, 12, 10)],
@@ -79,7 +77,7 @@ WINDOWS: dict[str, list[tuple[int, int, int]]] = {
     "what was used after the border counts whole": [(0, 10, 10), (15_000, 5, 5), (19_999, 6, 5)],
     "all is free after a quiet window": [(9_999, 10, 10), (20_000, 12, 10)],
     "all is free after a quiet hour": [(9_999, 10, 10), (3_600_000, 12, 10)],
-    "refused requests do not count": [(0, 1_000, 10), (15_000, 1_000, 5)],
+    "rejected requests do not count": [(0, 1_000, 10), (15_000, 1_000, 5)],
 }
 
 
@@ -121,13 +119,13 @@ class Unbounded:
         return True
 
 
-# (time since the request before, client); few clients, so that no set of the table has
-# to forget one.
+# (time since the last request, client); few clients, so that no set of the table evicts
+# one.
 TRAFFIC = st.lists(st.tuples(st.integers(0, 1_500) | st.integers(0, 20), st.sampled_from("abcdef")), max_size=120)
 
 
 @given(traffic=TRAFFIC, limit=st.integers(1, 12), window=st.integers(1, 1_000), start=st.integers(0, 10**12))
-def test_table_counts_as_the_unbounded_storage_does(
+def test_table_counts_like_an_unbounded_storage(
     traffic: list[tuple[int, str]], limit: int, window: int, start: int
 ) -> None:
     clock = Clock(start)
@@ -143,26 +141,24 @@ def test_table_counts_as_the_unbounded_storage_does(
     window=st.integers(1_000, 60_000),
     start=st.integers(0, 10**12),
 )
-def test_request_is_accepted_after_retry_after_and_not_a_second_earlier(
-    traffic: list[int], limit: int, window: int, start: int
-) -> None:
+def test_retry_after_is_exact_to_the_second(traffic: list[int], limit: int, window: int, start: int) -> None:
     clock = Clock(start)
     limited = limiter(clock, limit, window_ms=window)
     for waited in traffic:
         clock.now += waited
-        refusal(limited)
-    while (refused := refusal(limited)) is None:
+        problem(limited)
+    while (rejected := problem(limited)) is None:
         pass
-    wait_s = int(refused.headers()["Retry-After"])
+    wait_s = int(rejected.headers()["Retry-After"])
     then = clock.now
     clock.now = then + (wait_s - 1) * 1000
     if wait_s > 1:
-        assert refusal(limited) is not None
+        assert problem(limited) is not None
     clock.now = then + wait_s * 1000 + 1  # no request comes back in less than a millisecond
-    assert refusal(limited) is None
+    assert problem(limited) is None
 
 
-# When ten were sent, when the eleventh comes, and after how many seconds it would be
+# When ten were sent, when the eleventh is, and after how many seconds it would be
 # accepted.
 WAITS = {
     "the rest of the window": (0, 1, 10),
@@ -173,13 +169,13 @@ WAITS = {
 
 
 @pytest.mark.parametrize(("sent", "then", "wait_s"), WAITS.values(), ids=WAITS)
-def test_refusal_says_how_long_to_wait(sent: int, then: int, wait_s: int) -> None:
+def test_429_has_the_time_to_wait(sent: int, then: int, wait_s: int) -> None:
     clock = Clock(sent)
     limited = limiter(clock)
     assert accepted(limited, 10) == 10
     clock.now = then
-    refused = refusal(limited)
-    assert refused is not None and (refused.status, refused.code) == (429, "rate_limit")
+    rejected = problem(limited)
+    assert rejected is not None and (rejected.status, rejected.code) == (429, "rate_limit")
     expected = {
         "Retry-After": str(wait_s),
         "RateLimit-Limit": "10",
@@ -187,17 +183,17 @@ def test_refusal_says_how_long_to_wait(sent: int, then: int, wait_s: int) -> Non
         "RateLimit-Reset": str(wait_s),
         "RateLimit-Policy": "10;w=10",
     }
-    assert {name: value for name, value in refused.headers().items() if name in expected} == expected
+    assert {name: value for name, value in rejected.headers().items() if name in expected} == expected
 
 
 def networks(width: int, amount: int) -> list[str]:
-    """An address in each of so many networks of this width, neighbours all."""
+    """An address in each of `amount` adjacent networks of this width."""
     first = int(ipaddress.IPv6Address("2001:db8::1"))
     return [str(ipaddress.IPv6Address(first + (number << (128 - width)))) for number in range(amount)]
 
 
-# Who sends, one after the other, and how many are accepted where one client may send
-# two.
+# The addresses that send one request each, and how many are accepted when a client may
+# send two.
 TIERS = {
     "one address": (["2001:db8::1"] * 10, 2),
     "a new address of a /64 each time": (networks(128, 500), 2),
@@ -210,18 +206,18 @@ TIERS = {
 
 
 @pytest.mark.parametrize(("addresses", "expected"), TIERS.values(), ids=TIERS)
-def test_wider_network_may_send_more_but_not_without_end(addresses: list[str], expected: int) -> None:
+def test_wider_network_has_a_higher_limit(addresses: list[str], expected: int) -> None:
     limited = limiter(Clock(), 2)
-    assert sum(refusal(limited, address) is None for address in addresses) == expected
+    assert sum(problem(limited, address) is None for address in addresses) == expected
 
 
-def test_refusal_of_a_wide_network_names_its_limit() -> None:
+def test_429_of_a_wide_network_has_its_limit() -> None:
     limited = limiter(Clock(), 2)
-    refused = [found for address in networks(64, 17) if (found := refusal(limited, address))]
-    assert [found.headers()["RateLimit-Limit"] for found in refused] == ["16"]
+    rejected = [found for address in networks(64, 17) if (found := problem(limited, address))]
+    assert [found.headers()["RateLimit-Limit"] for found in rejected] == ["16"]
 
 
-def test_limit_of_0_is_no_limit_and_keeps_nothing(memory: int) -> None:
+def test_limit_of_0_is_no_limit_and_stores_nothing(memory: int) -> None:
     before = os.pread(memory, TABLE_BYTES, 0)
     assert accepted(limiter(Clock(), 0, memory), 5_000) == 5_000
     assert os.pread(memory, TABLE_BYTES, 0) == before
@@ -235,7 +231,7 @@ def test_two_limiters_over_one_table_share_the_count(memory: int) -> None:
     assert accepted(one, 1) == 0
 
 
-def test_worker_that_is_late_over_the_border_does_not_forget_what_the_other_counted(memory: int) -> None:
+def test_worker_that_is_late_for_the_next_window_keeps_the_counts_of_another(memory: int) -> None:
     late, clock = Clock(9_999), Clock(9_999)
     assert accepted(limiter(clock, 10, memory), 10) == 10
     clock.now = 10_500
@@ -256,7 +252,7 @@ for address in sys.stdin:
         limited.check(address.strip())
         print("accepted", flush=True)
     except Problem:
-        print("refused", flush=True)
+        print("rejected", flush=True)
 """
 
 
@@ -276,7 +272,7 @@ def test_two_processes_share_the_count(memory: int) -> None:
         ]
         pipes = [(worker.stdin, worker.stdout) for worker in workers]
         answers = [ask(pipes[turn % 2], ADDRESS) for turn in range(30)]
-        assert answers == ["accepted"] * 20 + ["refused"] * 10
+        assert answers == ["accepted"] * 20 + ["rejected"] * 10
         assert [ask(pipe, "203.0.113.78") for pipe in pipes] == ["accepted"] * 2
         for given, _ in pipes:
             assert given is not None
@@ -292,26 +288,24 @@ def ask(pipe: tuple[IO[str] | None, IO[str] | None], address: str) -> str:
 
 
 def fill(table: Table, clients: int) -> int:
-    """So many clients send one request each. Returns how many were accepted."""
+    """Let `clients` clients send one request each. Returns how many were accepted."""
     return sum(table.acquire_sliding_window_entry(f"client {number}", 10, WINDOW) for number in range(clients))
 
 
 def known(table: Table, client: str) -> tuple[int, int]:
-    """How many requests of a client the table knows of: in the window before, and in
-    this one.
-    """
+    """The counts of a client in the table: in the previous window, and in this one."""
     previous, _, current, _ = table.get_sliding_window(client, WINDOW)
     return previous, current
 
 
 @pytest.mark.long
-def test_million_clients_leave_the_table_as_large_as_it_is_and_the_limited_one_limited(memory: int) -> None:
+def test_million_clients_neither_grow_the_table_nor_free_a_limited_client(memory: int) -> None:
     clock = Clock(12_345)
     table = Table(memory, clock)
     table.acquire_sliding_window_entry("silent", 10, WINDOW)
     clock.now += WINDOW_MS
     assert sum(table.acquire_sliding_window_entry("greedy", 10, WINDOW) for _ in range(20)) == 10
-    assert fill(table, 1_000_000) == 1_000_000  # whoever is new is never refused for want of room
+    assert fill(table, 1_000_000) == 1_000_000  # a new client is never rejected for lack of room
     size = os.fstat(memory)
     assert size.st_size == TABLE_BYTES and size.st_blocks * 512 <= TABLE_BYTES + (2 << 20)  # whole huge pages
     assert not table.acquire_sliding_window_entry("greedy", 10, WINDOW)
@@ -320,8 +314,8 @@ def test_million_clients_leave_the_table_as_large_as_it_is_and_the_limited_one_l
     assert known(table, "greedy") == (10, 0)
 
 
-def test_nobody_is_forgotten_while_there_is_room() -> None:
-    clock, clients = Clock(), 2_000  # so few that hardly ever more than eight meet in one set
+def test_no_client_is_evicted_while_there_is_room() -> None:
+    clock, clients = Clock(), 2_000  # few enough that hardly ever more than eight share one set
     table = Table(clock=clock)
     for _ in range(10):
         assert fill(table, clients) == clients
@@ -332,16 +326,16 @@ def test_nobody_is_forgotten_while_there_is_room() -> None:
     assert fill(table, clients) == clients
 
 
-def test_cleared_client_begins_anew() -> None:
+def test_cleared_client_starts_at_zero() -> None:
     table = Table(clock=Clock())
     assert sum(table.acquire_sliding_window_entry("a", 2, WINDOW) for _ in range(5)) == 2
     table.clear_sliding_window("a", WINDOW)
     assert sum(table.acquire_sliding_window_entry("a", 2, WINDOW) for _ in range(5)) == 2
 
 
-def test_clearing_a_client_that_is_not_there_clears_no_other(memory: int) -> None:
+def test_clearing_an_unknown_client_clears_no_other(memory: int) -> None:
     table = Table(memory, Clock())
-    fill(table, 150_000)  # every place is taken
+    fill(table, 150_000)  # every place is in use
     before = os.pread(memory, TABLE_BYTES, 0)
     table.clear_sliding_window("absent", WINDOW)
     assert os.pread(memory, TABLE_BYTES, 0) == before
@@ -357,7 +351,7 @@ NAMED = {
 
 
 @pytest.mark.parametrize(("address", "forms"), NAMED.values(), ids=NAMED)
-def test_memory_holds_no_address_and_no_network(memory: int, address: str, forms: list[bytes]) -> None:
+def test_memory_contains_no_address_and_no_network(memory: int, address: str, forms: list[bytes]) -> None:
     before = os.pread(memory, TABLE_BYTES, 0)
     accepted(limiter(Clock(), 3, memory), 5, address)
     content = os.pread(memory, TABLE_BYTES, 0)
@@ -367,7 +361,7 @@ def test_memory_holds_no_address_and_no_network(memory: int, address: str, forms
         assert form[::-1] not in content
 
 
-def test_same_client_has_another_mark_in_another_table() -> None:
+def test_client_has_another_tag_in_another_table() -> None:
     marks = set()
     for _ in range(2):
         descriptor = make_table()
@@ -380,17 +374,17 @@ def test_same_client_has_another_mark_in_another_table() -> None:
 
 
 @pytest.mark.long
-def test_429_over_http_counts_over_all_workers_and_not_those_with_a_key(tmp_path: Path) -> None:
+def test_429_over_http_counts_over_all_workers_and_never_with_a_key(tmp_path: Path) -> None:
     page = {"Sec-Fetch-Site": "same-origin", "Content-Type": "application/json"}
     body = b'{"consent":"granted","events":[{"name":"x","visitor":"visitor-1"}]}'
     with Server(tmp_path, workers=2, rate_limit=20, rate_window_ms=3_600_000) as server:
         answers = [server.request("POST", "/v1/events", body, page) for _ in range(40)]
         assert sum(answer.status == 200 for answer in answers) in {20, 21}  # 21: the hour of the clock ended in between
-        refused = answers[-1]
-        assert (refused.status, refused.code) == (429, "rate_limit")
-        assert 0 < int(refused.headers["Retry-After"]) <= 3_601
-        assert refused.headers["RateLimit-Reset"] == refused.headers["Retry-After"]
-        assert refused.headers["RateLimit-Policy"] == "20;w=3600"
+        rejected = answers[-1]
+        assert (rejected.status, rejected.code) == (429, "rate_limit")
+        assert 0 < int(rejected.headers["Retry-After"]) <= 3_601
+        assert rejected.headers["RateLimit-Reset"] == rejected.headers["Retry-After"]
+        assert rejected.headers["RateLimit-Policy"] == "20;w=3600"
         assert {server.request("POST", "/v1/events", body, keyed()).status for _ in range(5)} == {200}
 
 

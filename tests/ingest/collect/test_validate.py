@@ -1,4 +1,4 @@
-"""Every verdict, through the real decoder: a bad event is rejected with its code and
+"""Validation, through the real decoder: a bad event is rejected with its code and
 field, and costs no neighbour (P12).
 """
 
@@ -22,21 +22,19 @@ from shared.timestamps import rfc3339
 from tests.builders.events import ACCEPTED, HOUR_MS, MINUTE_MS, RECEIVED_MS, REJECTED, event
 
 LIMIT = 500
-MANY = 10  # events that are looked at together
+MANY = 10  # events that are validated together
 
 
-def judged(*events: str, sent_at: object = None, padding: str = "") -> Validated:
-    """Validated on a batch as a client sends it."""
+def validate(*events: str, sent_at: object = None, padding: str = "") -> Validated:
+    """The events of a batch as a client sends it."""
     body = f'{{"events":[{",".join(events)}],"sent_at":{json.dumps(sent_at)}}}{padding}'
     batch = decode(body.encode("utf-8"), JSON, LIMIT)
     return validate_batch(batch.events, RECEIVED_MS, batch.sent_at, batch.columns)
 
 
 def rejection_of(raw: str, padding: str = "", neighbours: int = 1) -> Rejection:
-    """The rejection of one event, which stands between good ones that must be
-    accepted.
-    """
-    validated = judged(*['{"name":"before"}'] * neighbours, raw, *['{"name":"after"}'] * neighbours, padding=padding)
+    """The rejection of an event between good ones that must be accepted."""
+    validated = validate(*['{"name":"before"}'] * neighbours, raw, *['{"name":"after"}'] * neighbours, padding=padding)
     assert [accepted[0].name for accepted in validated.accepted] == ["before"] * neighbours + ["after"] * neighbours
     (rejected,) = validated.rejected
     assert rejected.index == neighbours
@@ -50,14 +48,14 @@ def test_bad_event_is_rejected_with_its_code_and_field(raw: str, code: str, fiel
 
 
 @pytest.mark.parametrize(("raw", "code", "field"), REJECTED.values(), ids=REJECTED)
-def test_verdict_does_not_depend_on_the_size_of_the_batch(raw: str, code: str, field: str | None) -> None:
+def test_rejection_does_not_depend_on_the_size_of_the_batch(raw: str, code: str, field: str | None) -> None:
     alone = rejection_of(raw)
     assert rejection_of(raw, padding=" " * EVENT_MAX_BYTES) == alone
     assert rejection_of(raw, neighbours=MANY) == replace(alone, index=MANY)
 
 
 @pytest.mark.parametrize(("raw", "code", "field"), REJECTED.values(), ids=REJECTED)
-def test_verdict_does_not_depend_on_the_media_type(raw: str, code: str, field: str | None) -> None:
+def test_rejection_does_not_depend_on_the_media_type(raw: str, code: str, field: str | None) -> None:
     events = decode(f'{{"name":"x"}}\n{raw}\n'.encode(), NDJSON, LIMIT).events
     assert [(found.index, found.code, found.field) for found in validate_batch(events, RECEIVED_MS, None).rejected] == [
         (1, code, field)
@@ -66,10 +64,10 @@ def test_verdict_does_not_depend_on_the_media_type(raw: str, code: str, field: s
 
 @pytest.mark.parametrize("fields", ACCEPTED.values(), ids=ACCEPTED)
 def test_good_event_is_accepted_as_it_is(fields: dict[str, Any]) -> None:
-    validated = judged(event(**fields))
+    validated = validate(event(**fields))
     assert validated.rejected == []
     (found,) = validated.accepted
-    assert judged(*[event(**fields)] * MANY).accepted == [found] * MANY
+    assert validate(*[event(**fields)] * MANY).accepted == [found] * MANY
     for name, value in ({"name": "pageview"} | fields).items():
         assert getattr(found[0], name) == value
 
@@ -92,7 +90,7 @@ ECHOES = {
 
 
 @pytest.mark.parametrize("raw", ECHOES.values(), ids=ECHOES)
-def test_detail_repeats_nothing_that_the_client_sent(raw: str) -> None:
+def test_detail_repeats_nothing_from_the_client(raw: str) -> None:
     found = rejection_of(raw)
     assert MARKED not in found.detail
     assert found.field is None or len(found.field) <= 100
@@ -100,12 +98,12 @@ def test_detail_repeats_nothing_that_the_client_sent(raw: str) -> None:
     assert "$" not in found.detail
 
 
-def test_name_of_an_unknown_field_is_cut_short() -> None:
+def test_name_of_an_unknown_field_is_truncated() -> None:
     assert rejection_of(event(**{"x" * 5000: 1})).field == "x" * 100
 
 
-def test_all_verdicts_of_a_batch_are_given_in_its_order() -> None:
-    validated = judged(
+def test_events_and_rejections_are_in_the_order_of_the_batch() -> None:
+    validated = validate(
         event(name=""), event(id="aaaaaaaa"), event(nope=1), event(id="bbbbbbbb"), "null", event(visitor="null")
     )
     assert [accepted[0].id for accepted in validated.accepted] == ["aaaaaaaa", "bbbbbbbb"]
@@ -143,8 +141,8 @@ def _moment(offset_ms: object, form: str) -> object:
 @pytest.mark.parametrize("form", ["epoch", "zulu", "offset"])
 @pytest.mark.parametrize(("time", "sent_at", "expected"), TIMES.values(), ids=TIMES)
 def test_time_is_corrected_clamped_or_too_old(time: object, sent_at: object, expected: int | None, form: str) -> None:
-    validated = judged(event(time=_moment(time, form)), sent_at=_moment(sent_at, form))
-    many = judged(*[event(time=_moment(time, form))] * MANY, sent_at=_moment(sent_at, form))
+    validated = validate(event(time=_moment(time, form)), sent_at=_moment(sent_at, form))
+    many = validate(*[event(time=_moment(time, form))] * MANY, sent_at=_moment(sent_at, form))
     assert many.accepted == validated.accepted * MANY
     if expected is None:
         assert [found.code for found in validated.rejected] == ["too_old"]
@@ -152,18 +150,17 @@ def test_time_is_corrected_clamped_or_too_old(time: object, sent_at: object, exp
         assert [accepted[1] - RECEIVED_MS for accepted in validated.accepted] == [expected]
 
 
-def test_year_9999_is_clamped_to_the_arrival() -> None:
-    validated = judged(event(time="9999-12-31T23:59:59Z"), event(time=253_402_300_799_999))
+def test_year_9999_is_clamped_to_the_time_of_receipt() -> None:
+    validated = validate(event(time="9999-12-31T23:59:59Z"), event(time=253_402_300_799_999))
     assert [accepted[1] for accepted in validated.accepted] == [RECEIVED_MS, RECEIVED_MS]
 
 
 def test_time_is_rounded_to_milliseconds() -> None:
-    validated = judged(event(time="2026-11-22T15:59:59.123456789Z"))
+    validated = validate(event(time="2026-11-22T15:59:59.123456789Z"))
     assert [rfc3339(accepted[1]) for accepted in validated.accepted] == ["2026-11-22T15:59:59.123Z"]
 
 
-# Surrogates cannot come out of the decoder: tests/ingest/collect/test_body.py holds
-# that.
+# The decoder returns no surrogates: tests/ingest/collect/test_native.py holds that.
 CHARACTERS = st.one_of(
     st.sampled_from("aZ0_- :/hHtTpPsS"),
     st.sampled_from("\0\t\n\r\x1b\x7f\x80\x85\x9b\x9f\u061c\u200e\u200f\u2028\u2029\u202a\u202e\u2066\u2069"),
@@ -173,15 +170,12 @@ TEXT = st.text(CHARACTERS, max_size=12)
 
 
 @given(TEXT)
-def test_quick_look_finds_every_hazard_that_the_careful_one_does(text: str) -> None:
-    """The quick look asks str.isprintable, which must know every control character
-    names.
-    """
+def test_is_harmless_finds_every_control_character(text: str) -> None:
     assert is_harmless(text) == (CONTROL_CHARS.search(text) is None)
 
 
 @pytest.mark.parametrize("block", range(0, 0x110000, 0x8000))
-def test_no_hazard_is_printable(block: int) -> None:
+def test_no_control_character_is_printable(block: int) -> None:
     assert not [c for c in map(chr, range(block, block + 0x8000)) if c.isprintable() and CONTROL_CHARS.match(c)]
 
 
@@ -215,12 +209,10 @@ FIELDS = st.fixed_dictionaries(
 
 
 @given(st.lists(FIELDS, min_size=1, max_size=6), st.lists(FIELDS, max_size=2), st.booleans())
-def test_verdicts_on_many_are_those_on_each(
+def test_columns_are_validated_as_each_event_is(
     likely: list[dict[str, Any]], rare: list[dict[str, Any]], ascii_only: bool
 ) -> None:
-    """Whether the batch is judged by its columns or one by one: a batch may be good as
-    a whole but for one.
-    """
+    """Also where all events but one are valid."""
     good = [{"visitor": f"v{n}", "url": "https://example.com/"} for n in range(MANY)]
     fields = [{"name": "pageview"} | found for found in [*good, *likely, *rare]]
     body = json.dumps({"events": fields}, separators=(",", ":"), ensure_ascii=ascii_only).encode()
@@ -230,7 +222,7 @@ def test_verdicts_on_many_are_those_on_each(
     )
 
 
-def test_a_good_batch_is_judged_by_its_columns() -> None:
+def test_columns_exist_for_many_events_of_printable_ascii() -> None:
     body = json.dumps({"events": [{"name": "pageview", "value": 0, "props": {}}] * MANY}, separators=(",", ":"))
     assert decode(body.encode(), JSON, LIMIT).columns is not None
     assert decode(body.replace("pageview", "größe").encode(), JSON, LIMIT).columns is None

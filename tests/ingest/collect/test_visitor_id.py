@@ -1,5 +1,5 @@
-"""Visitors without an id: one hash per visitor and day, the same in every worker; no
-way back once the day is over (P11).
+"""Visitors without an id: one hash per visitor and day, the same in every worker, that
+cannot be traced once the day is over (P11).
 """
 
 from __future__ import annotations
@@ -106,14 +106,14 @@ def test_visitor_changes_at_midnight_of_the_zone(
     assert (visitor(ms(first), SITE, ADDRESS, UA) == visitor(ms(second), SITE, ADDRESS, UA)) == same
 
 
-def test_worker_that_was_idle_over_midnight_takes_the_salt_of_the_other(data: DataDirectory) -> None:
+def test_worker_that_was_idle_over_midnight_uses_the_salt_of_the_other(data: DataDirectory) -> None:
     one, other = VisitorHash(data, Settings()), VisitorHash(data, Settings())
     assert one(NOON, SITE, ADDRESS, UA) == other(NOON, SITE, ADDRESS, UA)
     tomorrow = NOON + 86_400_000
     assert one(tomorrow, SITE, ADDRESS, UA) == other(tomorrow + 5, SITE, ADDRESS, UA)
 
 
-def test_old_salt_is_gone_from_the_whole_directory_after_midnight(data: DataDirectory) -> None:
+def test_old_salt_is_nowhere_in_the_directory_after_midnight(data: DataDirectory) -> None:
     visitor = VisitorHash(data, Settings())
     visitor(NOON, SITE, ADDRESS, UA)
     old = salt(data)
@@ -122,16 +122,16 @@ def test_old_salt_is_gone_from_the_whole_directory_after_midnight(data: DataDire
     assert not any(old.encode() in path.read_bytes() for path in data.root.rglob("*") if path.is_file())
 
 
-def test_clock_that_steps_back_over_midnight_brings_no_old_salt_back(data: DataDirectory) -> None:
+def test_clock_that_steps_back_over_midnight_restores_no_old_salt(data: DataDirectory) -> None:
     visitor = VisitorHash(data, Settings())
     before = visitor(NOON, SITE, ADDRESS, UA)
     visitor(NOON + 86_400_000, SITE, ADDRESS, UA)
     assert visitor(NOON, SITE, ADDRESS, UA) != before
 
 
-# When the salt was made, when the worker looks whether its day is over, and whether it
-# stays.
-LOOKS = {
+# When the salt was made, when the worker checks whether its day is over, and whether it
+# is kept.
+CHECKS = {
     "the same moment": ("2026-11-22T12:00:00Z", "2026-11-22T12:00:00Z", Settings(), True),
     "the last moment of the day": ("2026-11-22T12:00:00Z", "2026-11-22T23:59:59.999Z", Settings(), True),
     "midnight": ("2026-11-22T23:59:59.999Z", "2026-11-23T00:00:00Z", Settings(), False),
@@ -139,7 +139,7 @@ LOOKS = {
     "a year later to the day": ("2026-11-22T12:00:00Z", "2027-11-22T12:00:00Z", Settings(), False),
     "midnight of UTC, in Berlin": ("2026-11-22T23:30:00Z", "2026-11-23T00:00:00Z", BERLIN, True),
     "midnight of Berlin": ("2026-11-22T12:00:00Z", "2026-11-22T23:00:00Z", BERLIN, False),
-    "a look that began before another worker began the day": (
+    "a check that began before another worker began the day": (
         "2026-11-23T00:00:00Z",
         "2026-11-22T23:59:59.999Z",
         Settings(),
@@ -150,28 +150,28 @@ LOOKS = {
 }
 
 
-@pytest.mark.parametrize(("made", "looked", "settings", "stays"), LOOKS.values(), ids=LOOKS)
-def test_salt_is_destroyed_when_its_day_is_over_though_nobody_comes(
-    data: DataDirectory, made: str, looked: str, settings: Settings, stays: bool
+@pytest.mark.parametrize(("made", "checked", "settings", "stays"), CHECKS.values(), ids=CHECKS)
+def test_salt_is_deleted_when_its_day_is_over_without_traffic(
+    data: DataDirectory, made: str, checked: str, settings: Settings, stays: bool
 ) -> None:
     visitor = VisitorHash(data, settings)
     before = visitor(ms(made), SITE, ADDRESS, UA)
     old = salt(data)
-    visitor.delete_expired_salt(ms(looked))
+    visitor.delete_expired_salt(ms(checked))
     assert data.salt.exists() == stays
     if not stays:
         assert not any(old.encode() in path.read_bytes() for path in data.root.rglob("*") if path.is_file())
     assert (visitor(ms(made), SITE, ADDRESS, UA) == before) == stays
 
 
-def test_clock_that_was_once_years_ahead_does_not_keep_one_salt_for_years(data: DataDirectory) -> None:
+def test_salt_of_a_clock_that_was_years_ahead_is_replaced(data: DataDirectory) -> None:
     visitor = VisitorHash(data, Settings())
     visitor(ms("2090-01-01T00:00:00Z"), SITE, ADDRESS, UA)
     days = {visitor(NOON + day * 86_400_000, SITE, ADDRESS, UA) for day in range(3)}
     assert len(days) == 3
 
 
-def test_worker_that_was_idle_over_midnight_leaves_the_salt_of_the_other(data: DataDirectory) -> None:
+def test_worker_that_was_idle_over_midnight_does_not_delete_the_new_salt(data: DataDirectory) -> None:
     idle, busy = VisitorHash(data, Settings()), VisitorHash(data, Settings())
     idle(NOON, SITE, ADDRESS, UA)
     tomorrow = NOON + 86_400_000
@@ -183,7 +183,7 @@ def test_worker_that_was_idle_over_midnight_leaves_the_salt_of_the_other(data: D
     assert VisitorHash(data, Settings())(tomorrow, SITE, ADDRESS, UA) == made
 
 
-def test_worker_that_starts_destroys_the_salt_of_its_predecessor_but_keeps_that_of_today(data: DataDirectory) -> None:
+def test_start_deletes_an_expired_salt_and_keeps_that_of_today(data: DataDirectory) -> None:
     VisitorHash(data, Settings())(NOON, SITE, ADDRESS, UA)
     VisitorHash(data, Settings()).delete_expired_salt(NOON + 3_600_000)
     assert data.salt.exists()
@@ -191,19 +191,19 @@ def test_worker_that_starts_destroys_the_salt_of_its_predecessor_but_keeps_that_
     assert not data.salt.exists()
 
 
-def test_forgetting_without_a_salt_does_nothing(data: DataDirectory) -> None:
+def test_deletion_without_a_salt_does_nothing(data: DataDirectory) -> None:
     VisitorHash(data, Settings()).delete_expired_salt(NOON)
     assert list(data.private.iterdir()) == []
 
 
-def test_salt_is_for_the_owner_only(data: DataDirectory) -> None:
+def test_salt_is_readable_by_its_owner_only(data: DataDirectory) -> None:
     VisitorHash(data, Settings())(NOON, SITE, ADDRESS, UA)
     assert stat.S_IMODE(data.salt.stat().st_mode) == 0o600
     assert stat.S_IMODE(data.salt_lock.stat().st_mode) == 0o600
     assert stat.S_IMODE(data.private.stat().st_mode) == 0o700
 
 
-def test_address_and_agent_are_nowhere_in_the_directory(data: DataDirectory) -> None:
+def test_address_and_user_agent_are_nowhere_in_the_directory(data: DataDirectory) -> None:
     VisitorHash(data, Settings())(NOON, SITE, ADDRESS, UA)
     for path in data.root.rglob("*"):
         if path.is_file():
@@ -229,11 +229,11 @@ UNREADABLE = {
 
 
 @pytest.mark.parametrize("content", UNREADABLE.values(), ids=UNREADABLE)
-def test_salt_that_cannot_be_read_is_replaced(data: DataDirectory, content: bytes) -> None:
+def test_unreadable_salt_is_replaced(data: DataDirectory, content: bytes) -> None:
     data.salt.write_bytes(content)
     assert VisitorHash(data, Settings())(NOON, SITE, ADDRESS, UA)
     assert len(salt(data)) == 64
 
 
-def test_agent_that_is_not_utf_8_is_hashed_all_the_same() -> None:
+def test_user_agent_that_is_not_utf_8_is_hashed() -> None:
     assert hash_visitor(b"salt", SITE, ADDRESS, "\udcff") != hash_visitor(b"salt", SITE, ADDRESS, "\udcfe")
