@@ -187,7 +187,6 @@ def assert_complete(found: list[str], needed: set[str], sent: set[str]) -> None:
     assert set(found) - sent == set()
 
 
-@pytest.mark.timeout(180)
 @pytest.mark.component
 @pytest.mark.parametrize("program", NORMAL)
 @pytest.mark.long
@@ -219,7 +218,6 @@ def run_backup(data: DataDirectory, destination: Path) -> subprocess.CompletedPr
     return run_foldlog(["backup", str(destination)], environment(data.root))
 
 
-@pytest.mark.timeout(180)
 @pytest.mark.long
 def test_backup_of_a_busy_directory_holds_every_acknowledged_event_and_needs_no_rebuild(
     busy: tuple[Server, Load], tmp_path: Path
@@ -401,7 +399,6 @@ def kill_backup(data: DataDirectory, destination: Path, call: int) -> subprocess
 
 @pytest.mark.long
 @pytest.mark.crash
-@pytest.mark.timeout(120)
 def test_killed_backup_leaves_the_original_unchanged_and_is_replaced_by_the_next(
     data: DataDirectory, tmp_path: Path
 ) -> None:

@@ -43,9 +43,9 @@ from tests.builders.programs import program
 from tests.builders.server import Server, keyed, verify
 from tests.builders.silent_log import SilentLog
 from tests.builders.waiting import TIMEOUT_S, until
-from tests.faults.oracle import Found, look
+from tests.faults.oracle import Contents, read_directory
 
-pytestmark = [pytest.mark.component, pytest.mark.long, pytest.mark.timeout(120)]
+pytestmark = [pytest.mark.component, pytest.mark.long]
 
 ROUNDS = 5
 CLIENTS = 4
@@ -165,7 +165,7 @@ def messages(server: Server, event: str) -> list[dict[str, Any]]:
     return [message for message in lines if message["event"] == event]
 
 
-def count_everything(server: Server) -> Found:
+def count_everything(server: Server) -> Contents:
     """Once the server has stopped: what logrotate left is adopted, all is folded,
     verified, and looked at from outside.
     """
@@ -176,7 +176,7 @@ def count_everything(server: Server) -> Found:
     assert [path.name for path in server.data.log.iterdir() if parse_rotated(path.name)] == []
     compact_once(server.data, load(server.environ), log)
     verify(server.data, server.environ)
-    return look(server.data.root)
+    return read_directory(server.data.root)
 
 
 def server_for(directory: Path, **settings: object) -> Server:

@@ -23,7 +23,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from tests.faults.file_systems import need, overcommitted_ext4, run_any, unmount
-from tests.faults.oracle import acknowledged, intended, judge
+from tests.faults.oracle import acknowledged, find_violations, intended
 from tests.faults.outcome import Outcome
 from tests.faults.small_server import GAVE_UP
 
@@ -62,7 +62,9 @@ def one_run(directory: Path, seed: int, outcome: Outcome) -> None:
         if done.returncode:
             outcome.failures.append(f"{where}: the next start failed: {done.stderr[-1000:]}")
         answered = acknowledged(ledgers)
-        outcome.add(judge(place / "data", intended(ledgers), answered, folded=True), len(answered), where, restart_s)
+        outcome.add(
+            find_violations(place / "data", intended(ledgers), answered, folded=True), len(answered), where, restart_s
+        )
 
 
 def _fill(ballast: Path, free_bytes: int) -> None:

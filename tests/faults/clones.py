@@ -26,8 +26,8 @@ from pathlib import Path
 
 from shared.timestamps import now_ms
 from tests.faults.crash import HOWS, Disk
-from tests.faults.life import Life, told
-from tests.faults.oracle import Verdict
+from tests.faults.life import Life, acknowledged_by
+from tests.faults.oracle import Violations
 from tests.faults.outcome import Outcome, file_system
 from tests.faults.record import Mark, Tree
 from tests.faults.reopen import Reopener
@@ -41,7 +41,7 @@ MEMORY = Path("/dev/shm")  # noqa: S108  a directory in memory: thousands of sma
 
 
 @dataclass
-class Tried:
+class StoryResult:
     """What one story came to."""
 
     seed: int
@@ -49,7 +49,7 @@ class Tried:
     directories: int = 0
     folded: int = 0
     acknowledged: int = 0
-    found: list[tuple[str, Verdict]] = field(default_factory=list)
+    found: list[tuple[str, Violations]] = field(default_factory=list)
 
 
 class Story:
@@ -65,9 +65,9 @@ class Story:
         self._marks: list[Mark] = []
         self._reopener = Reopener(place, self._now_ms + 20 * HOUR_MS)
         self._seen: set[bytes] = set()
-        self.tried = Tried(seed)
+        self.tried = StoryResult(seed)
 
-    def tell(self, limit: int) -> Tried:
+    def run(self, limit: int) -> StoryResult:
         """At most `limit` clones."""
         tree: Tree | None = None
         for number in range(1 if self._lies else LIVES):  # what such a disk leaves may be no beginning for another life
@@ -81,7 +81,7 @@ class Story:
             shutil.rmtree(life.data.root)
         self.tried.folded = self._reopener.different
         self.tried.directories = len(self._seen)
-        self.tried.acknowledged = len(told(self._marks)[1])
+        self.tried.acknowledged = len(acknowledged_by(self._marks)[1])
         return self.tried
 
     def _new(self) -> list[str]:
@@ -132,7 +132,7 @@ class Story:
                     yield how, disk.crash(how, self._draw)
 
     def _check(self, tree: Tree, where: str) -> None:
-        intended, acknowledged, generation = told(self._marks)
+        intended, acknowledged, generation = acknowledged_by(self._marks)
         self.tried.clones += 1
         key = hashlib.sha256(
             repr((sorted(tree.items()), len(intended), len(acknowledged), generation)).encode()
@@ -140,17 +140,17 @@ class Story:
         if key in self._seen:  # the same directory, and the same promises
             return
         self._seen.add(key)
-        verdict = self._reopener.check(tree, intended, acknowledged, generation)
-        if verdict:
-            self.tried.found.append((where, verdict))
+        violations = self._reopener.check(tree, intended, acknowledged, generation)
+        if violations:
+            self.tried.found.append((where, violations))
 
 
-def tell(seed: int, limit: int, lies: bool, each: int = CLONES_EACH) -> Tried:
+def run_story(seed: int, limit: int, lies: bool, each: int = CLONES_EACH) -> StoryResult:
     """One story in a directory of its own: `each` clones of each kind after each
     operation, but at most `limit`.
     """
     with tempfile.TemporaryDirectory(dir=MEMORY if MEMORY.is_dir() else None, prefix="foldlog-clones-") as place:
-        return Story(Path(place), seed, each, lies=lies).tell(limit)
+        return Story(Path(place), seed, each, lies=lies).run(limit)
 
 
 def main() -> int:
@@ -166,7 +166,7 @@ def main() -> int:
     with ProcessPoolExecutor(2, max_tasks_per_child=1) as pool:
         while outcome.runs < given.clones:
             left = given.clones - outcome.runs
-            for tried in pool.map(tell, (seed, seed + 1), (left // 2 + left % 2, left // 2), (given.lies,) * 2):
+            for tried in pool.map(run_story, (seed, seed + 1), (left // 2 + left % 2, left // 2), (given.lies,) * 2):
                 _add(outcome, tried)
                 directories += tried.directories
                 folded += tried.folded
@@ -181,14 +181,14 @@ def main() -> int:
     return outcome.say()
 
 
-def _add(outcome: Outcome, tried: Tried) -> None:
+def _add(outcome: Outcome, tried: StoryResult) -> None:
     outcome.runs += tried.clones
     outcome.acknowledged += tried.acknowledged
-    for where, verdict in tried.found:
-        outcome.lost += len(verdict.lost)
-        outcome.double += len(verdict.double)
-        outcome.phantom += len(verdict.phantom)
-        outcome.failures.append(f"{where}: {verdict}")
+    for where, violations in tried.found:
+        outcome.lost += len(violations.lost)
+        outcome.double += len(violations.double)
+        outcome.phantom += len(violations.phantom)
+        outcome.failures.append(f"{where}: {violations}")
 
 
 if __name__ == "__main__":

@@ -39,7 +39,7 @@ from shared.segments.recovery import recover
 from shared.segments.sealed import readable_lines, sealed_segments
 from tests.builders.silent_log import SilentLog
 from tests.faults.damaged_files import UNFOLDED, Damage, Target, make_targets, settings_of
-from tests.faults.oracle import id_of, judge
+from tests.faults.oracle import find_violations, id_of
 from tests.faults.outcome import Outcome, file_system
 
 MEMORY = Path("/dev/shm")  # noqa: S108
@@ -130,11 +130,11 @@ def try_one(target: Target, damage: Damage, ids: list[str], root: Path, outcome:
             expected = set(ids[:-3])  # what stands behind the damage cannot be inflated, and may be lost with it
         if target.file.endswith(COMPRESSED_SUFFIXES):
             path.write_bytes(original)  # the oracle reads whole files only; what is judged here is the archive
-        verdict = judge(data.root, set(ids), expected, folded=True)
-        outcome.add(verdict, len(expected), where)
+        violations = find_violations(data.root, set(ids), expected, folded=True)
+        outcome.add(violations, len(expected), where)
         if detected:
             return "detected"
-        return "silent" if verdict else "harmless"
+        return "silent" if violations else "harmless"
     finally:
         shutil.rmtree(data.root)
 

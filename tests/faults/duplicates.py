@@ -32,7 +32,7 @@ import duckdb
 from tests.builders.server import Server
 from tests.faults.clients import Batch, Client, batch_of, sending, unexpected, wait_for
 from tests.faults.lossy_proxy import LossyProxy
-from tests.faults.oracle import acknowledged, intended, judge
+from tests.faults.oracle import acknowledged, find_violations, intended
 from tests.faults.outcome import Outcome, file_system
 from tests.faults.random_kills import (
     COMPACTOR,
@@ -144,14 +144,14 @@ def run(load: Load, directory: Path, outcome: Outcome) -> Covered:
         balance = server.get("/admin/api/status").json()["balance"]
         ledgers.ended.set()
         watcher.join()
-    sent, told = intended(directory), acknowledged(directory)
-    outcome.add(judge(server.data.root, sent, told, folded=True), len(told), f"seed {load.seed}")
+    sent, acked = intended(directory), acknowledged(directory)
+    outcome.add(find_violations(server.data.root, sent, acked, folded=True), len(acked), f"seed {load.seed}")
     copies = read_copies(server.data.root)
     # Each line of the log is a run: each but the first of an id might have been the one
     # that counts twice.
     outcome.runs = outcome.points = sum(len(each) for each in copies.values())
     outcome.failures += unexpected(clients)
-    outcome.failures += check_counts(sent, told, total, balance, copies)
+    outcome.failures += check_counts(sent, acked, total, balance, copies)
     outcome.failures += check_first_wins(server.data.root, copies)
     return make_covered(clients, kills, proxy.lost, copies, ledgers)
 
@@ -200,11 +200,11 @@ def read_copies(root: Path) -> Copies:
     return copies
 
 
-def check_counts(sent: set[str], told: set[str], total: int, balance: dict[str, int], copies: Copies) -> list[str]:
+def check_counts(sent: set[str], acked: set[str], total: int, balance: dict[str, int], copies: Copies) -> list[str]:
     """Each id once: in the report, in the status, and the balance of all lines."""
     lines = sum(len(each) for each in copies.values())
     differing = sum(len({value for _, value, _, _ in each}) > 1 for each in copies.values())
-    arrived = len(told | (sent & copies.keys()))
+    arrived = len(acked | (sent & copies.keys()))
     checks = {
         f"the report counts {total}, {arrived} ids arrived": total == arrived,
         f"the status counts {balance['counted']}, {arrived} ids arrived": balance["counted"] == arrived,

@@ -30,7 +30,7 @@ from pathlib import Path
 
 from tests.builders.waiting import TIMEOUT_S
 from tests.faults.file_systems import need
-from tests.faults.oracle import Verdict, acknowledged, intended, judge
+from tests.faults.oracle import Violations, acknowledged, find_violations, intended
 from tests.faults.outcome import Outcome, file_system
 from tests.faults.small_server import GAVE_UP, settle
 from tests.faults.traced_runs import FORK, WORKLOADS, numbers_of_calls, prepare, quiet, traced
@@ -177,39 +177,41 @@ def run_point(made: Stage, point: Point, outcome: Outcome) -> None:
     elif code not in {0, GAVE_UP}:
         outcome.failures.append(f"{where}: {'hung' if code is None else f'ended with {code}'}")
     outcome.failures += [f"{where}: {wrong}" for wrong in wrongs_of_record(made, point)]
-    verdict, restart_s = settled(made, outcome, where)
-    outcome.add(verdict, len(acknowledged(made.ledgers)), where, restart_s)
+    violations, restart_s = settled(made, outcome, where)
+    outcome.add(violations, len(acknowledged(made.ledgers)), where, restart_s)
 
 
-def settled(made: Stage, outcome: Outcome, where: str) -> tuple[Verdict, float]:
+def settled(made: Stage, outcome: Outcome, where: str) -> tuple[Violations, float]:
     """Start without errors, in a process of its own, which then judges what it left."""
     ours, theirs = FORK.Pipe()
     started = time.monotonic()
     with quiet():
-        child = FORK.Process(target=_settle_and_judge, args=(made, theirs), daemon=True)
+        child = FORK.Process(target=_settle_and_check, args=(made, theirs), daemon=True)
         child.start()
     theirs.close()
     try:
-        restart_s, verdict = ours.recv() if ours.poll(TIMEOUT_S) else (TIMEOUT_S, None)
+        restart_s, violations = ours.recv() if ours.poll(TIMEOUT_S) else (TIMEOUT_S, None)
     except EOFError:
-        restart_s, verdict = time.monotonic() - started, None
+        restart_s, violations = time.monotonic() - started, None
     finally:
         child.join(1)
         child.kill()
         child.join()
         ours.close()
-    if verdict is None:
+    if violations is None:
         outcome.failures.append(f"{where}: the next start failed, or took more than {RESTART_MAX_S:g} s of a processor")
-    return verdict or Verdict(frozenset(), frozenset(), frozenset(), ()), restart_s
+    return violations or Violations(frozenset(), frozenset(), frozenset(), ()), restart_s
 
 
-def _settle_and_judge(made: Stage, tell: Connection) -> None:
+def _settle_and_check(made: Stage, results: Connection) -> None:
     started = time.monotonic()
     asyncio.run(settle(made.data))
     restart_s = time.monotonic() - started
     if time.process_time() > RESTART_MAX_S:  # of a processor: whatever else the machine has to do
         raise SystemExit(f"the start took {time.process_time():.1f} s")
-    tell.send((restart_s, judge(made.data, intended(made.ledgers), acknowledged(made.ledgers), folded=True)))
+    results.send(
+        (restart_s, find_violations(made.data, intended(made.ledgers), acknowledged(made.ledgers), folded=True))
+    )
 
 
 _RECORDED = re.compile(r"(?:\d+\s+)?(\w+)\((\d+)<([^>]*)>.*\) = (-?\d+)")

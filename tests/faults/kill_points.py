@@ -31,7 +31,7 @@ from pathlib import Path
 from shutil import rmtree
 
 from tests.faults.kill_run import CHANGES, Point, Run, Runner
-from tests.faults.oracle import Verdict
+from tests.faults.oracle import Violations
 from tests.faults.outcome import Outcome, commit, file_system
 from tests.faults.scenes import HASTY, SCENES, Scene
 from tests.faults.strace import KILLED
@@ -236,8 +236,8 @@ def outcome(fault: str, runs: Sequence[Run], options: Options, places: str, comm
     made.points = sum(run.ending == KILLED for run in runs)
     made.seconds = sum(run.seconds for run in runs)
     for run in runs:
-        verdict = Verdict(frozenset(run.lost), frozenset(run.double), frozenset(run.phantom), tuple(run.broken))
-        made.add(verdict, run.acknowledged, str(run.point), run.restart_s)
+        violations = Violations(frozenset(run.lost), frozenset(run.double), frozenset(run.phantom), tuple(run.broken))
+        made.add(violations, run.acknowledged, str(run.point), run.restart_s)
     return made
 
 

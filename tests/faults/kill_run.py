@@ -24,7 +24,7 @@ from shared.disk.layout import TEMP_SUFFIX, DataDirectory
 from shared.segments.recovery import recover
 from shared.segments.sealed import active_segments
 from tests.builders.silent_log import SilentLog
-from tests.faults.oracle import Verdict, acknowledged, intended, judge, look
+from tests.faults.oracle import Violations, acknowledged, find_violations, intended, read_directory
 from tests.faults.scenes import AGENT, Place, Scene
 from tests.faults.strace import ELSEWHERE, KILLED, OTHERS, count_calls, kill_before, run_alone
 
@@ -97,11 +97,11 @@ class Run:
     def changes(self) -> bool:
         return self.ending == KILLED and self.point.call in CHANGES
 
-    def blame(self, verdict: Verdict) -> None:
-        self.lost = sorted({*self.lost, *verdict.lost})
-        self.double = sorted({*self.double, *verdict.double})
-        self.phantom = sorted({*self.phantom, *verdict.phantom})
-        self.broken += verdict.broken
+    def blame(self, violations: Violations) -> None:
+        self.lost = sorted({*self.lost, *violations.lost})
+        self.double = sorted({*self.double, *violations.double})
+        self.phantom = sorted({*self.phantom, *violations.phantom})
+        self.broken += violations.broken
 
 
 class Runner:
@@ -159,11 +159,11 @@ class Runner:
         run = Run(point, self._kill(scene, point.seed, point.thread, point.call, point.number))
         if run.ending not in {KILLED, ELSEWHERE, 0}:
             run.broken.append(f"the scene ended with {run.ending}")
-        told, meant = acknowledged(self._place.ledger), intended(self._place.ledger)
-        run.acknowledged = len(told)
-        run.blame(judge(self._place.root, meant, told))
-        generation = look(self._place.root).generation
-        run.blame(self._restart(scene, run, meant, told, generation))
+        acked, meant = acknowledged(self._place.ledger), intended(self._place.ledger)
+        run.acknowledged = len(acked)
+        run.blame(find_violations(self._place.root, meant, acked))
+        generation = read_directory(self._place.root).generation
+        run.blame(self._restart(scene, run, meant, acked, generation))
         run.broken += unbalanced(self._place.data) + litter(self._place.data)
         run.seconds = time.monotonic() - begun
         return run
@@ -171,7 +171,7 @@ class Runner:
     def _kill(self, scene: Scene, seed: int, thread: str, call: str, number: int) -> int:
         return kill_before(lambda gate: scene.play(self._place, seed, gate), thread, call, number, self._report)
 
-    def _restart(self, scene: Scene, run: Run, meant: set[str], told: set[str], generation: int) -> Verdict:
+    def _restart(self, scene: Scene, run: Run, meant: set[str], acked: set[str], generation: int) -> Violations:
         """Recover and fold, as the processes do when they are started again, and judge
         what is counted then.
         """
@@ -180,17 +180,17 @@ class Runner:
             left = recover_twice(self._place.data, self._expected if scene.only_recovers else None)
         except Exception as error:  # noqa: BLE001  whatever it is: nobody would have been there to help
             run.broken.append(f"I7: recovery failed: {error!r}")
-            return judge(self._place.root, meant, told)
+            return find_violations(self._place.root, meant, acked)
         if scene.only_logs and left in self._known:  # what would be folded now is what was folded then
             run.restart_s = time.monotonic() - begun
             counted = self._known[left]
-            return Verdict(frozenset(told - counted), frozenset(), frozenset(counted - meant), ())
+            return Violations(frozenset(acked - counted), frozenset(), frozenset(counted - meant), ())
         self._fold(run)
         run.restart_s = time.monotonic() - begun
-        verdict = judge(self._place.root, meant, told, folded=run.folded, generation=generation)
-        if run.folded and not verdict:
-            self._known[left] = frozenset(look(self._place.root).counted)
-        return verdict
+        violations = find_violations(self._place.root, meant, acked, folded=run.folded, generation=generation)
+        if run.folded and not violations:
+            self._known[left] = frozenset(read_directory(self._place.root).counted)
+        return violations
 
     def _fold(self, run: Run) -> None:
         worked = _processor_s()

@@ -171,7 +171,7 @@ class Life:
         return disk.crash(how, draw)
 
 
-def told(marks: Sequence[Mark]) -> tuple[set[str], set[str], int]:
+def acknowledged_by(marks: Sequence[Mark]) -> tuple[set[str], set[str], int]:
     """What had been intended, what acknowledged, and the newest generation, by these
     marks.
     """

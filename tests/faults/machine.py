@@ -25,7 +25,7 @@ from hypothesis.stateful import RuleBasedStateMachine, precondition, rule, run_s
 
 from shared.timestamps import now_ms
 from tests.faults.crash import HOWS, How
-from tests.faults.life import Life, told
+from tests.faults.life import Life, acknowledged_by
 from tests.faults.oracle import id_of
 from tests.faults.outcome import Outcome, file_system
 from tests.faults.record import Mark, Tree
@@ -141,10 +141,12 @@ class DataDirectoryMachine(RuleBasedStateMachine):
         self._live(tree)
 
     def _hold(self, tree: Tree) -> None:
-        intended, acknowledged, generation = told(self._marks)
-        verdict = self._reopener.check(tree, intended, acknowledged - self._excused, generation, damaged=self._damaged)
-        self.outcome.add(verdict, len(acknowledged), "see the example below")
-        assert not verdict, str(verdict)
+        intended, acknowledged, generation = acknowledged_by(self._marks)
+        violations = self._reopener.check(
+            tree, intended, acknowledged - self._excused, generation, damaged=self._damaged
+        )
+        self.outcome.add(violations, len(acknowledged), "see the example below")
+        assert not violations, str(violations)
 
     def teardown(self) -> None:
         try:

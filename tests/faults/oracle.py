@@ -1,5 +1,5 @@
-"""The oracle: what clients were told, kept outside the server, compared with what is in
-the data directory.
+"""The oracle: what was acknowledged to clients, kept outside the server, compared with
+the content of the data directory.
 
 A client writes down an id before it sends it (intended) and again after the 200
 (acknowledged), in files on no path of the server's. An id is then acknowledged, refused
@@ -79,13 +79,12 @@ def acknowledged(directory: Path) -> set[str]:
 
 def _words(directory: Path, pattern: str) -> Iterator[str]:
     for path in directory.glob(pattern):
-        # A client that was killed may have left half a line: it is no id that anybody
-        # was told of.
+        # A client that was killed may have left half a line, which is no id.
         yield from path.read_text("ascii").rpartition("\n")[0].split("\n") if path.stat().st_size else ()
 
 
 @dataclass
-class Found:
+class Contents:
     """What is in a data directory: ids by how often, in whole lines of the log and in
     the archive; what is broken.
     """
@@ -98,7 +97,7 @@ class Found:
 
 
 @dataclass(frozen=True)
-class Verdict:
+class Violations:
     """What may not be. Falsy when nothing was found."""
 
     lost: frozenset[str]
@@ -115,26 +114,26 @@ class Verdict:
         return f"{counts}; {examples}; {list(self.broken)}"
 
 
-def judge(
+def find_violations(
     root: Path, intended: set[str], acknowledged: set[str], *, folded: bool = False, generation: int = 0
-) -> Verdict:
+) -> Violations:
     """Hold I1 to I6 against a data directory in which nobody is at work.
 
     `folded`: everything was folded, so that an acknowledged id must be counted.
     `generation`: the newest that was seen.
     """
-    return compare(look(root), intended, acknowledged, folded=folded, generation=generation)
+    return compare(read_directory(root), intended, acknowledged, folded=folded, generation=generation)
 
 
 def compare(
-    found: Found, intended: set[str], acknowledged: set[str], *, folded: bool = False, generation: int = 0
-) -> Verdict:
-    """Hold I1 to I6 against what was found in a data directory, as `judge` does."""
+    found: Contents, intended: set[str], acknowledged: set[str], *, folded: bool = False, generation: int = 0
+) -> Violations:
+    """Hold I1 to I6 against the contents of a data directory."""
     kept = set(found.counted) if folded else set(found.counted) | set(found.logged)
     broken = list(found.broken)
     if found.generation < generation:
         broken.append(f"I5: generation {found.generation} after {generation}")
-    return Verdict(
+    return Violations(
         lost=frozenset(acknowledged - kept),
         double=frozenset(id_ for id_, times in found.counted.items() if times > 1),
         phantom=frozenset((set(found.counted) | set(found.logged)) - intended),
@@ -142,19 +141,19 @@ def compare(
     )
 
 
-def look(root: Path) -> Found:
+def read_directory(root: Path) -> Contents:
     """Read a data directory."""
-    found = Found()
-    numbers = _look_at_log(root / "log", found)
+    found = Contents()
+    numbers = _read_log(root / "log", found)
     snapshot = _snapshot(root, found)
     found.generation = snapshot.get("generation", 0)
-    _look_at_ledger(snapshot, numbers, found)
+    _check_ledger(snapshot, numbers, found)
     for day, kept in snapshot.get("days", {}).items():
-        _look_at_day(root, day, kept, found)
+        _check_day(root, day, kept, found)
     return found
 
 
-def _look_at_log(log: Path, found: Found) -> dict[str, set[int]]:
+def _read_log(log: Path, found: Contents) -> dict[str, set[int]]:
     """Ids of whole lines; returns the sequence numbers of sealed segments by writer."""
     numbers: dict[str, set[int]] = {}
     for path in sorted(log.iterdir()) if log.is_dir() else []:
@@ -192,7 +191,7 @@ def id_of(line: bytes) -> str | None:
     return id_[1].decode("ascii") if id_ else None
 
 
-def _snapshot(root: Path, found: Found) -> dict[str, Any]:
+def _snapshot(root: Path, found: Contents) -> dict[str, Any]:
     try:
         content = (root / "snapshot.json").read_bytes()
     except FileNotFoundError:
@@ -205,7 +204,7 @@ def _snapshot(root: Path, found: Found) -> dict[str, Any]:
     return snapshot if isinstance(snapshot, dict) else {}
 
 
-def _look_at_ledger(snapshot: dict[str, Any], numbers: dict[str, set[int]], found: Found) -> None:
+def _check_ledger(snapshot: dict[str, Any], numbers: dict[str, set[int]], found: Contents) -> None:
     """I6: beyond what is folded, a writer's numbers have no gap; within it, nothing is
     being waited for.
     """
@@ -221,7 +220,7 @@ def _look_at_ledger(snapshot: dict[str, Any], numbers: dict[str, set[int]], foun
         found.broken += [f"I6: segment {number} of writer {writer} was never folded" for number in sorted(gone)]
 
 
-def _look_at_day(root: Path, day: str, kept: dict[str, Any], found: Found) -> None:
+def _check_day(root: Path, day: str, kept: dict[str, Any], found: Contents) -> None:
     """I2, I4 and I5 for one day."""
     archive = [_checked(root / "archive" / day, part, found) for part in kept.get("archive", ())]
     rows = [row for part in archive if part for row in _events(part)]
@@ -244,7 +243,7 @@ class _Part:
     path: Path = field(compare=False)
 
 
-def _checked(directory: Path, named: dict[str, Any], found: Found) -> _Part | None:
+def _checked(directory: Path, named: dict[str, Any], found: Contents) -> _Part | None:
     path = directory / f"g{named['generation']:010d}.parquet"
     where = f"{directory.parent.name}/{directory.name}/{path.name}"
     try:

@@ -23,7 +23,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from tests.faults.oracle import acknowledged, intended, judge
+from tests.faults.oracle import acknowledged, find_violations, intended
 from tests.faults.outcome import Outcome, file_system
 
 GROUPS = Path("/sys/fs/cgroup/memory")
@@ -89,7 +89,7 @@ def one_run(directory: Path, limit_mib: int, seed: int, outcome: Outcome) -> boo
     if done.returncode:
         outcome.failures.append(f"{where}: the next start failed: {done.stderr[-1000:]}")
     answered = acknowledged(ledgers)
-    outcome.add(judge(data, intended(ledgers), answered, folded=True), len(answered), where, restart_s)
+    outcome.add(find_violations(data, intended(ledgers), answered, folded=True), len(answered), where, restart_s)
     return True
 
 

@@ -9,7 +9,7 @@ import subprocess
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from tests.faults.oracle import Verdict
+from tests.faults.oracle import Violations
 
 HEADINGS = (
     "fault",
@@ -48,16 +48,16 @@ class Outcome:
     failures: list[str] = field(default_factory=list)
     remarks: list[str] = field(default_factory=list)
 
-    def add(self, verdict: Verdict, acknowledged: int, where: str, restart_s: float = 0.0) -> None:
+    def add(self, violations: Violations, acknowledged: int, where: str, restart_s: float = 0.0) -> None:
         """Count one run. `where` says how to repeat it if something was found."""
         self.runs += 1
         self.acknowledged += acknowledged
-        self.lost += len(verdict.lost)
-        self.double += len(verdict.double)
-        self.phantom += len(verdict.phantom)
+        self.lost += len(violations.lost)
+        self.double += len(violations.double)
+        self.phantom += len(violations.phantom)
         self.restart_s = max(self.restart_s, restart_s)
-        if verdict:
-            self.failures.append(f"{where}: {verdict}")
+        if violations:
+            self.failures.append(f"{where}: {violations}")
 
     def row(self) -> str:
         """As in tests/faults/RESULTS.md."""

@@ -38,7 +38,7 @@ from socket import socket
 
 from tests.builders.waiting import TIMEOUT_S
 from tests.faults.file_systems import MAKERS, Disk, disk
-from tests.faults.oracle import Ledger, Verdict, acknowledged, intended, judge, look
+from tests.faults.oracle import Ledger, Violations, acknowledged, find_violations, intended, read_directory
 from tests.faults.outcome import Outcome
 
 CUTS = 200
@@ -115,24 +115,26 @@ def _cuts_of_one_disk(
             answered = len(acknowledged(ledgers))
             where = f"cut {number} of {outcome.command}"
             restart_s = 0.0
-            verdict = _judge(place, generation)
-            if not verdict and not lie and pick.random() < SETTLED:
+            violations = _check(place, generation)
+            if not violations and not lie and pick.random() < SETTLED:
                 restart_s = _settle(place, where, outcome)
-                verdict = _judge(place, generation, folded=True)
-            outcome.add(verdict, answered - known, where, restart_s)
-            known, generation = answered, look(place.data).generation
+                violations = _check(place, generation, folded=True)
+            outcome.add(violations, answered - known, where, restart_s)
+            known, generation = answered, read_directory(place.data).generation
             print(
                 f"\rcut {number + 1}, {outcome.acknowledged:,} acknowledged, {outcome.lost} lost",
                 end="",
                 file=sys.stderr,
             )
-            if verdict:
+            if violations:
                 return  # what is lost stays lost: another disk for the next cut
     print(file=sys.stderr)
 
 
-def _judge(place: Place, generation: int, *, folded: bool = False) -> Verdict:
-    return judge(place.data, intended(place.ledgers), acknowledged(place.ledgers), folded=folded, generation=generation)
+def _check(place: Place, generation: int, *, folded: bool = False) -> Violations:
+    return find_violations(
+        place.data, intended(place.ledgers), acknowledged(place.ledgers), folded=folded, generation=generation
+    )
 
 
 def _cut(place: Place, number: int, pick: random.Random, *, lie: bool) -> None:
@@ -143,18 +145,18 @@ def _cut(place: Place, number: int, pick: random.Random, *, lie: bool) -> None:
     moment_s = pick.random() * (0.6 if early else LOAD_MAX_S)
     with load(place, name, wait=not early, prefix=LIE if lie else []):
         time.sleep(moment_s)
-        told = {path: path.stat().st_size for path in place.ledgers.glob("*.acknowledged")}
+        acked = {path: path.stat().st_size for path in place.ledgers.glob("*.acknowledged")}
         place.disk.cut_power()
-    _forget_what_was_said_after(told, place.ledgers)
+    _forget_what_was_said_after(acked, place.ledgers)
     place.disk.give_power()
 
 
-def _forget_what_was_said_after(told: dict[Path, int], ledgers: Path) -> None:
+def _forget_what_was_said_after(acked: dict[Path, int], ledgers: Path) -> None:
     """With real power, nobody was left at that moment who could have answered (see
     Disk.cut_power).
     """
     for path in ledgers.glob("*.acknowledged"):
-        os.truncate(path, told.get(path, 0))
+        os.truncate(path, acked.get(path, 0))
 
 
 @contextmanager

@@ -34,7 +34,7 @@ from shared.disk.layout import DataDirectory
 from shared.timestamps import now_ms
 from tests.builders.silent_log import SilentLog
 from tests.builders.waiting import TIMEOUT_S
-from tests.faults.oracle import Ledger, Verdict, acknowledged, intended, judge
+from tests.faults.oracle import Ledger, Violations, acknowledged, find_violations, intended
 from tests.faults.outcome import Outcome, file_system
 from tests.faults.small_server import settings_for
 from tests.faults.traced_runs import FORK, segment_of
@@ -46,7 +46,7 @@ DELETIONS = 6
 LATER_MAX_S = 0.08
 
 
-def race(root: Path, ledgers: Path, seed: int) -> tuple[Verdict, list[str]]:
+def race(root: Path, ledgers: Path, seed: int) -> tuple[Violations, list[str]]:
     """One race in a prepared directory. Returns what the oracle says, and what else may
     not be.
     """
@@ -81,14 +81,14 @@ def race(root: Path, ledgers: Path, seed: int) -> tuple[Verdict, list[str]]:
     return judged(root, ledgers, wrong), wrong
 
 
-def fold(root: Path, later_s: float, tell: Connection) -> None:
+def fold(root: Path, later_s: float, results: Connection) -> None:
     """A compactor that does not give up. Says which generations it committed."""
     data, settings = DataDirectory(root), settings_for(root)
     time.sleep(later_s)
     for _ in range(PASSES):
         try:
             with compactor_lock(data) as lock:
-                tell.send(run_pass(data, settings, SilentLog(), lock, now_ms()).snapshot.generation)
+                results.send(run_pass(data, settings, SilentLog(), lock, now_ms()).snapshot.generation)
         except CompactorBusy:
             time.sleep(LATER_MAX_S / 4)
         except (CommitLost, OSError, duckdb.Error):
@@ -96,12 +96,12 @@ def fold(root: Path, later_s: float, tell: Connection) -> None:
     os._exit(0)
 
 
-def judged(root: Path, ledgers: Path, wrong: list[str]) -> Verdict:
+def judged(root: Path, ledgers: Path, wrong: list[str]) -> Violations:
     """What the racers left, before and after a pass that nobody disturbs; in a process
     of its own, for DuckDB's threads.
     """
     ours, theirs = FORK.Pipe()
-    judge_ = FORK.Process(target=_judge, args=(root, ledgers, theirs), daemon=True)
+    judge_ = FORK.Process(target=_check, args=(root, ledgers, theirs), daemon=True)
     judge_.start()
     theirs.close()
     try:
@@ -110,19 +110,19 @@ def judged(root: Path, ledgers: Path, wrong: list[str]) -> Verdict:
         raise EOFError
     except EOFError:
         wrong.append("nobody can fold what the race left")
-        return Verdict(frozenset(), frozenset(), frozenset(), ())
+        return Violations(frozenset(), frozenset(), frozenset(), ())
     finally:
         judge_.kill()
         judge_.join()
 
 
-def _judge(root: Path, ledgers: Path, tell: Connection) -> None:
-    told = intended(ledgers), acknowledged(ledgers)
-    verdict = judge(root, *told)
-    if not verdict:
+def _check(root: Path, ledgers: Path, results: Connection) -> None:
+    sent = intended(ledgers), acknowledged(ledgers)
+    violations = find_violations(root, *sent)
+    if not violations:
         compact_once(DataDirectory(root), settings_for(root), SilentLog())
-        verdict = judge(root, *told, folded=True)
-    tell.send(verdict)
+        violations = find_violations(root, *sent, folded=True)
+    results.send(violations)
     os._exit(0)
 
 
@@ -153,9 +153,9 @@ def run(races: int, seed: int) -> Outcome:
         with suppress(KeyboardInterrupt):  # the row then says how many there were
             for number in range(races):
                 shutil.copytree(place / "template", place / "race")
-                verdict, wrong = race(place / "race" / "data", place / "race" / "ledgers", seed * 1_000_000 + number)
+                violations, wrong = race(place / "race" / "data", place / "race" / "ledgers", seed * 1_000_000 + number)
                 where = f"race {number} of {command}"
-                outcome.add(verdict, len(acknowledged(place / "race" / "ledgers")), where)
+                outcome.add(violations, len(acknowledged(place / "race" / "ledgers")), where)
                 outcome.failures += [f"{where}: {each}" for each in wrong]
                 shutil.rmtree(place / "race")
                 print(f"\r{number + 1} of {races}, {len(outcome.failures)} failures", end="", file=sys.stderr)

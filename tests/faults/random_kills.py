@@ -32,7 +32,7 @@ from typing import NamedTuple
 
 from tests.builders.server import ADMIN_TOKEN, Server, bearer
 from tests.faults.clients import fleet, sending, unexpected
-from tests.faults.oracle import acknowledged, intended, judge
+from tests.faults.oracle import acknowledged, find_violations, intended
 from tests.faults.outcome import Outcome, file_system
 
 KILLS_A_ROUND = 50
@@ -100,13 +100,13 @@ def run_round(planned: Round, directory: Path, outcome: Outcome, done: Done) -> 
         total = server.get("/admin/api/report", bots="include").json()["total"]["events"]
         difference = server.get("/admin/api/status").json()["balance"]["difference"]
     done.unfinished = sum(1 for _ in server.data.root.rglob(".*.tmp"))
-    sent, told = intended(directory), acknowledged(directory)
-    verdict = judge(server.data.root, sent, told, folded=True, generation=done.generation)
-    outcome.add(verdict, len(told), f"round {planned}", max(done.restarts_s, default=0.0))
+    sent, acked = intended(directory), acknowledged(directory)
+    violations = find_violations(server.data.root, sent, acked, folded=True, generation=done.generation)
+    outcome.add(violations, len(acked), f"round {planned}", max(done.restarts_s, default=0.0))
     outcome.failures += unexpected(clients)
-    if not len(told) <= total <= len(sent) or difference:
+    if not len(acked) <= total <= len(sent) or difference:
         outcome.failures.append(
-            f"round {planned}: {total} counted, {len(told)} acknowledged, the balance is off by {difference}"
+            f"round {planned}: {total} counted, {len(acked)} acknowledged, the balance is off by {difference}"
         )
 
 

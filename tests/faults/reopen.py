@@ -17,7 +17,7 @@ from shared.generations.load import load_snapshot
 from shared.settings import Settings
 from tests.builders.silent_log import SilentLog
 from tests.faults.crash import make_tree
-from tests.faults.oracle import Found, Verdict, compare, look
+from tests.faults.oracle import Contents, Violations, compare, read_directory
 from tests.faults.record import Tree, read_tree
 
 PASSES_MAX = 25
@@ -34,7 +34,7 @@ class Reopener:
     def __init__(self, place: Path, now_ms: int) -> None:
         self._root = place / "reopened"
         self._now_ms = now_ms
-        self._folded: dict[bytes, Found] = {}
+        self._folded: dict[bytes, Contents] = {}
 
     @property
     def different(self) -> int:
@@ -45,7 +45,7 @@ class Reopener:
 
     def check(
         self, tree: Tree, intended: set[str], acknowledged: set[str], generation: int, *, damaged: bool = False
-    ) -> Verdict:
+    ) -> Violations:
         """Open what a crash left; I1 to I7 must hold before and after everything is
         folded, and nobody has to help.
 
@@ -55,27 +55,29 @@ class Reopener:
         try:
             return self._check(tree, intended, acknowledged, generation, damaged=damaged)
         except Exception as error:  # noqa: BLE001  whatever it is, a service would not start
-            return Verdict(frozenset(), frozenset(), frozenset(), (f"I7: {error!r}",))
+            return Violations(frozenset(), frozenset(), frozenset(), (f"I7: {error!r}",))
 
     def _check(
         self, tree: Tree, intended: set[str], acknowledged: set[str], generation: int, *, damaged: bool
-    ) -> Verdict:
+    ) -> Violations:
         shutil.rmtree(self._root, ignore_errors=True)
         make_tree(self._root, tree)
         data = DataDirectory(self._root)
         make_data_directory(data)
         recover_orphans(data, SilentLog())
         recovered = read_tree(self._root)
-        verdict = None if damaged else compare(look(self._root), intended, acknowledged, generation=generation)
-        if not verdict and self._recovers_again(data) != recovered:
-            return Verdict(frozenset(), frozenset(), frozenset(), ("I7: a second recovery changes the directory",))
-        return verdict or compare(self._fold(data), intended, acknowledged, folded=True, generation=generation)
+        violations = (
+            None if damaged else compare(read_directory(self._root), intended, acknowledged, generation=generation)
+        )
+        if not violations and self._recovers_again(data) != recovered:
+            return Violations(frozenset(), frozenset(), frozenset(), ("I7: a second recovery changes the directory",))
+        return violations or compare(self._fold(data), intended, acknowledged, folded=True, generation=generation)
 
     def _recovers_again(self, data: DataDirectory) -> Tree:
         recover_orphans(data, SilentLog())
         return read_tree(self._root)
 
-    def _fold(self, data: DataDirectory) -> Found:
+    def _fold(self, data: DataDirectory) -> Contents:
         key = self._what_the_fold_sees(data)
         if key not in self._folded:
             settings = Settings(data_dir=data.root, fold_memory=256 << 20)
@@ -85,7 +87,7 @@ class Reopener:
                 while run_pass(data, settings, SilentLog(), lock, self._now_ms).more:
                     passes += 1
                     assert passes < PASSES_MAX, "passes without end"
-            self._folded[key] = look(data.root)
+            self._folded[key] = read_directory(data.root)
         return self._folded[key]
 
     def _what_the_fold_sees(self, data: DataDirectory) -> bytes:

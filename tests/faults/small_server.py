@@ -31,7 +31,7 @@ from shared.settings import Settings
 from shared.timestamps import now_ms, rfc3339
 from tests.builders.logs import data_directory
 from tests.builders.silent_log import SilentLog
-from tests.faults.oracle import Ledger, acknowledged, intended, judge
+from tests.faults.oracle import Ledger, acknowledged, find_violations, intended
 
 WRITER = "0"
 CLIENTS = 4
@@ -161,11 +161,11 @@ if __name__ == "__main__":
     )  # at once, as a kill: a pass that still runs in its thread would otherwise end in the middle of DuckDB
 
 
-def nothing_is_wrong(root: Path, ledgers: Path, *, folded: bool = False) -> None:
+def assert_no_violations(root: Path, ledgers: Path, *, folded: bool = False) -> None:
     answered = acknowledged(ledgers)
     assert answered
-    verdict = judge(root, intended(ledgers), answered, folded=folded)
-    assert not verdict, verdict
+    violations = find_violations(root, intended(ledgers), answered, folded=folded)
+    assert not violations, violations
 
 
 def writer_of(root: Path, **settings: object) -> CommitQueue:

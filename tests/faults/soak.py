@@ -35,7 +35,7 @@ from shared.disk.control_files import touch
 from tests.builders.server import Server, run_foldlog
 from tests.faults.clients import Client, fleet, sending, unexpected
 from tests.faults.file_systems import CannotMount, small_tmpfs
-from tests.faults.oracle import acknowledged, intended, judge
+from tests.faults.oracle import acknowledged, find_violations, intended
 from tests.faults.outcome import Outcome, file_system
 from tests.faults.random_kills import (
     COMPACTOR,
@@ -181,17 +181,19 @@ def run(pace: Pace, directory: Path, outcome: Outcome) -> list[str]:
         total = server.get("/admin/api/report", bots="include").json()["total"]["events"]
         server.stop()
         verified = run_foldlog(["verify"], server.environ)
-        sent, told = intended(directory), acknowledged(directory)
-        verdict = judge(server.data.root, sent, told - soak.taken, folded=True, generation=soak.generation)
-    outcome.add(verdict, len(told), f"seed {pace.seed}, {dict(soak.done)}", max(soak.restarts_s, default=0.0))
+        sent, acked = intended(directory), acknowledged(directory)
+        violations = find_violations(
+            server.data.root, sent, acked - soak.taken, folded=True, generation=soak.generation
+        )
+    outcome.add(violations, len(acked), f"seed {pace.seed}, {dict(soak.done)}", max(soak.restarts_s, default=0.0))
     outcome.points = outcome.runs = soak.done.total()
     outcome.failures += soak.failures + unexpected(clients)
     outcome.failures += growth(trend.samples, FOLD_MEMORY)
     if verified.returncode:
         outcome.failures.append(f"foldlog verify: {verified.stdout}{verified.stderr}")
-    if not len(told - soak.taken) <= total <= len(sent):
+    if not len(acked - soak.taken) <= total <= len(sent):
         outcome.failures.append(
-            f"{total} counted, {len(told)} acknowledged, {len(soak.taken)} taken away, {len(sent)} intended"
+            f"{total} counted, {len(acked)} acknowledged, {len(soak.taken)} taken away, {len(sent)} intended"
         )
     return [
         f"faults: {dict(sorted(soak.done.items()))}",
@@ -240,10 +242,10 @@ def keep_at_it(soak: Soak, clients: list[Client], pace: Pace, faults: Sequence[F
 
 
 def say_progress(soak: Soak, clients: list[Client], seconds: float) -> None:
-    told = sum(client.acknowledged for client in clients)
+    acked = sum(client.acknowledged for client in clients)
     refused = sum(client.refused for client in clients)
     print(
-        f"{seconds:.0f} s: {soak.done.total()} faults, {told:,} acknowledged, {refused:,} asked to come again, "
+        f"{seconds:.0f} s: {soak.done.total()} faults, {acked:,} acknowledged, {refused:,} asked to come again, "
         f"generation {soak.generation}",
         file=sys.stderr,
         flush=True,
@@ -260,8 +262,8 @@ def main() -> int:
     command = f"python -m tests.faults.soak --minutes {given.minutes:g} --seed {given.seed}"
     outcome = Outcome("a fault every few seconds under bounded load", command, "-", seeds=str(given.seed))
     began = time.monotonic()
-    for told in run(Pace(given.minutes * 60, given.seed), directory, outcome):
-        print(told)
+    for line in run(Pace(given.minutes * 60, given.seed), directory, outcome):
+        print(line)
     outcome.seconds = time.monotonic() - began
     if not outcome.failures:
         shutil.rmtree(directory)

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from shared.disk.durable import publish
-from tests.faults.clones import tell
+from tests.faults.clones import run_story
 from tests.faults.crash import HOWS, Disk, How
 from tests.faults.record import Recorder, Sync, SyncDirectory, Tree, Write, read_tree
 
@@ -22,10 +22,10 @@ SEEDS = (3, pytest.param(1, marks=pytest.mark.long))
 MANY = 10_000
 
 
-@pytest.mark.timeout(180)
+@pytest.mark.timeout(600)
 @pytest.mark.parametrize("seed", SEEDS)
 def test_no_crash_loses_repeats_or_invents_an_event(seed: int) -> None:
-    tried = tell(seed, MANY, lies=False, each=1)
+    tried = run_story(seed, MANY, lies=False, each=1)
     assert tried.found == []
     assert tried.clones > 500
     assert tried.acknowledged > 15
@@ -33,11 +33,10 @@ def test_no_crash_loses_repeats_or_invents_an_event(seed: int) -> None:
     assert tried.folded > 20
 
 
-@pytest.mark.timeout(180)
 def test_disk_that_lies_about_its_syncs_is_found_out() -> None:
     """The control: a harness that cannot see a loss proves nothing."""
-    tried = tell(1, 300, lies=True)
-    assert any(verdict.lost for _, verdict in tried.found)
+    tried = run_story(1, 300, lies=True)
+    assert any(violations.lost for _, violations in tried.found)
 
 
 # What the model of a crash can do, on one published file and one that is appended to.

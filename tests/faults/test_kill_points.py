@@ -61,7 +61,6 @@ def test_all_calls_of_a_name_are_points(points: list[Point]) -> None:
     assert renames == [1, 2, 3]  # quarantine, checksum, segment
 
 
-@pytest.mark.timeout(180)
 @pytest.mark.long
 def test_kill_before_any_call_loses_and_repeats_nothing(pool: ProcessPoolExecutor, points: list[Point]) -> None:
     runs = run_points(pool, sample(points))

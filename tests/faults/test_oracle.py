@@ -19,7 +19,7 @@ from ingest.wal.active_segment import ActiveSegment
 from shared.disk.layout import DataDirectory
 from shared.segments.recovery import next_sequence
 from tests.builders.logs import data_directory, fold_all, line, sealed
-from tests.faults.oracle import Ledger, Verdict, acknowledged, intended, judge
+from tests.faults.oracle import Ledger, Violations, acknowledged, find_violations, intended
 
 FOLDED = [f"folded-{number}" for number in range(6)]
 WAITING = [f"waiting-{number}" for number in range(3)]
@@ -51,8 +51,8 @@ def data(original: Path, tmp_path: Path) -> DataDirectory:
     return DataDirectory(tmp_path / "data")
 
 
-def look_at(data: DataDirectory) -> Verdict:
-    return judge(data.root, ALL, ALL, generation=2)
+def look_at(data: DataDirectory) -> Violations:
+    return find_violations(data.root, ALL, ALL, generation=2)
 
 
 def test_a_directory_in_order_has_nothing_to_be_said_about(data: DataDirectory) -> None:
@@ -196,22 +196,22 @@ def test_oracle_sees(
     data: DataDirectory, break_it: Callable[[DataDirectory], None], ids: dict[str, set[str]], broken: str
 ) -> None:
     break_it(data)
-    verdict = look_at(data)
-    assert verdict
-    found = {"lost": verdict.lost, "double": verdict.double, "phantom": verdict.phantom}
-    assert {kind: set(each) for kind, each in found.items() if each} == ids, verdict
-    assert any(what.startswith(broken) for what in verdict.broken) if broken else not verdict.broken, verdict
+    violations = look_at(data)
+    assert violations
+    found = {"lost": violations.lost, "double": violations.double, "phantom": violations.phantom}
+    assert {kind: set(each) for kind, each in found.items() if each} == ids, violations
+    assert any(what.startswith(broken) for what in violations.broken) if broken else not violations.broken, violations
 
 
 def test_after_a_fold_the_log_alone_is_not_enough(data: DataDirectory) -> None:
-    assert judge(data.root, ALL, ALL, folded=True).lost == frozenset(WAITING + OPEN)
+    assert find_violations(data.root, ALL, ALL, folded=True).lost == frozenset(WAITING + OPEN)
     data.active("0").unlink()
     fold_all(data)
-    assert not judge(data.root, ALL, set(FOLDED + WAITING), folded=True, generation=3)
+    assert not find_violations(data.root, ALL, set(FOLDED + WAITING), folded=True, generation=3)
 
 
 def test_unknown_ids_may_be_there_or_not(data: DataDirectory) -> None:
-    assert not judge(data.root, ALL | {"never-arrived"}, ALL - {"open-00000"})
+    assert not find_violations(data.root, ALL | {"never-arrived"}, ALL - {"open-00000"})
 
 
 def test_half_a_line_of_a_ledger_is_nobodys_id(tmp_path: Path) -> None:

@@ -34,7 +34,7 @@ def file_systems() -> Iterator[None]:
         pytest.skip(str(why))
 
 
-def nothing_is_wrong(outcome: Outcome) -> None:
+def assert_no_violations(outcome: Outcome) -> None:
     assert outcome.failures == []
     assert (outcome.lost, outcome.double, outcome.phantom) == (0, 0, 0)
     assert outcome.acknowledged > 0
@@ -44,7 +44,7 @@ def nothing_is_wrong(outcome: Outcome) -> None:
 def test_power_cut_loses_nothing_that_was_acknowledged(kind: str) -> None:
     with file_systems():
         outcome = run(kind, 2, 4)
-    nothing_is_wrong(outcome)
+    assert_no_violations(outcome)
     assert outcome.runs == 2
 
 
@@ -58,4 +58,4 @@ def test_disk_that_lies_about_syncs_is_found_out() -> None:
 def test_disk_that_cannot_write_back_loses_nothing_that_was_acknowledged(tmp_path: Path) -> None:
     with file_systems():
         outcome = bad_disk_run(tmp_path / "disks", 1, 4)
-    nothing_is_wrong(outcome)
+    assert_no_violations(outcome)

@@ -28,7 +28,7 @@ from tests.builders.silent_log import SilentLog
 from tests.faults import errors
 from tests.faults.file_systems import CannotMount, disk, run, small_tmpfs
 from tests.faults.oracle import Ledger
-from tests.faults.small_server import lines_for, nothing_is_wrong, send, settings_for, settle, writer_of
+from tests.faults.small_server import assert_no_violations, lines_for, send, settings_for, settle, writer_of
 from tests.faults.traced_runs import WORKLOADS, segment_of
 
 
@@ -118,7 +118,9 @@ async def test_short_write_of_every_length_is_undone(tmp_path: Path, ledger: Led
         refused += 1
     await writer.close()
     assert refused > 150
-    nothing_is_wrong(tmp_path / "data", tmp_path / "ledgers")  # what was refused would be a phantom: nobody intended it
+    assert_no_violations(
+        tmp_path / "data", tmp_path / "ledgers"
+    )  # what was refused would be a phantom: nobody intended it
 
 
 @pytest.mark.component
@@ -134,9 +136,9 @@ async def test_disk_without_inodes_is_full_and_recovers_by_itself(tmp_path: Path
         shutil.rmtree(place / "taken")
         assert await send(writer, ledger, ["event-0003"])
         await writer.close()
-        nothing_is_wrong(root, tmp_path / "ledgers")
+        assert_no_violations(root, tmp_path / "ledgers")
         await settle(root)
-        nothing_is_wrong(root, tmp_path / "ledgers", folded=True)
+        assert_no_violations(root, tmp_path / "ledgers", folded=True)
 
 
 def take_inodes(place: Path) -> None:
@@ -177,10 +179,10 @@ def test_pass_on_a_full_disk_leaves_what_was_and_goes_on_when_there_is_room(tmp_
             except (OSError, duckdb.Error):
                 failed += 1
             (place / "ballast").unlink()
-            nothing_is_wrong(data.root, tmp_path / "ledgers")
+            assert_no_violations(data.root, tmp_path / "ledgers")
         assert failed >= 2
         compact_once(data, settings_for(data.root), SilentLog())
-        nothing_is_wrong(data.root, tmp_path / "ledgers", folded=True)
+        assert_no_violations(data.root, tmp_path / "ledgers", folded=True)
         assert not list(data.root.rglob("*.tmp"))
 
 
@@ -205,9 +207,9 @@ async def test_disk_that_became_read_only_refuses_and_loses_nothing(tmp_path: Pa
         assert refused.value.code == "unavailable"
         await writer.close()
         made.give_power()
-        nothing_is_wrong(root, tmp_path / "ledgers")
+        assert_no_violations(root, tmp_path / "ledgers")
         await settle(root)
-        nothing_is_wrong(root, tmp_path / "ledgers", folded=True)
+        assert_no_violations(root, tmp_path / "ledgers", folded=True)
 
 
 def device_of(place: Path) -> str:

@@ -18,7 +18,6 @@ MIB = 1 << 20
 
 
 @pytest.mark.crash
-@pytest.mark.timeout(300)
 def test_each_fault_once_under_load_loses_nothing_and_counts_nothing_twice(tmp_path: Path) -> None:
     outcome = Outcome("", "", "")
     report = run(Pace(seconds=0, seed=3, every_s=(0.05, 0.2), hold_s=(0.2, 0.4), pause_s=0.02), tmp_path, outcome)

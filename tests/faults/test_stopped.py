@@ -19,7 +19,7 @@ from tests.builders.server import environment, run_foldlog
 from tests.builders.waiting import TIMEOUT_S
 from tests.faults.file_systems import CannotMount, mounted, run
 from tests.faults.oracle import Ledger
-from tests.faults.small_server import lines_for, nothing_is_wrong, send, writer_of
+from tests.faults.small_server import assert_no_violations, lines_for, send, writer_of
 from tests.faults.traced_runs import strace
 
 
@@ -68,7 +68,7 @@ async def test_descriptors_that_run_out_stop_no_commit(tmp_path: Path) -> None:
     assert await send(writer, ledger, ["event-0006"])
     await writer.close()
     ledger.close()
-    nothing_is_wrong(tmp_path / "data", tmp_path / "ledgers")
+    assert_no_violations(tmp_path / "data", tmp_path / "ledgers")
 
 
 @pytest.mark.component

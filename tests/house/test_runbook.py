@@ -33,7 +33,7 @@ PAGE = "docs/runbook.md"
 SETTINGS_FILE = "/etc/foldlog/foldlog.env"
 HOUR_MS = 3_600_000
 DAY_MS = 24 * HOUR_MS
-pytestmark = [pytest.mark.long, pytest.mark.timeout(120)]
+pytestmark = pytest.mark.long
 
 # They end with 1 when they have found something: that is what they are typed for.
 _FINDING = re.compile(r"^(foldlog (?:doctor|verify))$", re.MULTILINE)

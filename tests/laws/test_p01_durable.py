@@ -17,7 +17,7 @@ import pytest
 
 from tests.builders.server import Server
 from tests.faults.clients import fleet, sending, unexpected
-from tests.faults.oracle import acknowledged, intended, judge
+from tests.faults.oracle import acknowledged, find_violations, intended
 from tests.faults.random_kills import MEND_TIMEOUT_S, WORKERS, children, fold, generation, kill_child, wait_until
 
 pytestmark = pytest.mark.crash
@@ -35,13 +35,12 @@ def loaded(directory: Path) -> Iterator[Server]:
             newest = generation(server)
             wait_until(lambda: len(children(server)) == WORKERS + 1, MEND_TIMEOUT_S)
         fold(server)
-    told = acknowledged(directory)
-    assert not judge(server.data.root, intended(directory), told, folded=True, generation=newest)
-    assert len(told) > 100
+    acked = acknowledged(directory)
+    assert not find_violations(server.data.root, intended(directory), acked, folded=True, generation=newest)
+    assert len(acked) > 100
     assert unexpected(clients) == []
 
 
-@pytest.mark.timeout(180)
 def test_kill_9_of_everything_under_load_loses_no_acknowledged_event(tmp_path: Path) -> None:
     pick = random.Random(11)
     with loaded(tmp_path) as server:
@@ -52,7 +51,6 @@ def test_kill_9_of_everything_under_load_loses_no_acknowledged_event(tmp_path: P
 
 
 @pytest.mark.long
-@pytest.mark.timeout(180)
 def test_kill_9_of_single_children_is_mended_by_the_supervisor(tmp_path: Path) -> None:
     pick = random.Random(12)
     with loaded(tmp_path) as server:

@@ -26,7 +26,7 @@ from tests.builders.server import Server, run_foldlog
 from tests.builders.silent_log import SilentLog
 from tests.builders.waiting import until
 from tests.faults.oracle import acknowledged
-from tests.faults.small_server import nothing_is_wrong, settings_for, settle
+from tests.faults.small_server import assert_no_violations, settings_for, settle
 
 
 @contextmanager
@@ -67,7 +67,7 @@ def test_stopped_process_keeps_its_locks_and_goes_on(tmp_path: Path) -> None:
         until(lambda: len(acknowledged(ledgers)) > count)
     asyncio.run(settle(data.root))
     (ledgers / "other.intended").write_text("".join(f"{id_}\n" for id_ in of_another(data)))
-    nothing_is_wrong(data.root, ledgers, folded=True)
+    assert_no_violations(data.root, ledgers, folded=True)
 
 
 def stop_during_a_pass(process: subprocess.Popen[bytes], data: DataDirectory) -> None:

@@ -17,7 +17,6 @@ SMALL = Load(sends=5_000, seed=7, kills=2, sizes=(1, 10, 40), pause_s=0.03)
 
 @pytest.mark.crash
 @pytest.mark.long
-@pytest.mark.timeout(180)
 def test_every_id_of_a_fleet_that_repeats_itself_counts_once(tmp_path: Path) -> None:
     outcome = Outcome("", "", "")
     covered = run(SMALL, tmp_path, outcome)

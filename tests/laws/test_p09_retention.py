@@ -104,7 +104,6 @@ def clock(tmp_path: Path) -> Clock:
 
 
 @pytest.mark.component
-@pytest.mark.timeout(200)
 def test_scheduled_fold_goes_on_whatever_the_clock_does(tmp_path: Path, clock: Clock) -> None:
     """An hour back, a day ahead, to 1970, home, to 2038 and home again: the next
     segment is folded without being asked for.
@@ -152,7 +151,6 @@ def believes_in(data: DataDirectory, shift_s: int) -> bool:
     return abs(epoch_ms(load_snapshot(data).as_of) / 1000 - time.time() - shift_s) < HOUR_S / 2
 
 
-@pytest.mark.timeout(90)
 def test_what_is_held_shows_everywhere_until_somebody_says_so(tmp_path: Path) -> None:
     data = history(tmp_path / "data", 12, now_ms())
     fold(data, now_ms(), archive_retention_days=7)

@@ -452,7 +452,6 @@ def test_request_that_was_never_published_leaves_nothing(data: DataDirectory) ->
     assert not left.exists()
 
 
-@pytest.mark.timeout(120)
 @pytest.mark.long
 def test_crash_at_any_point_only_delays_it(tmp_path: Path) -> None:
     data = data_directory(tmp_path / "data")

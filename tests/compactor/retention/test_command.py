@@ -83,7 +83,6 @@ def without_lock(found: dict[str, tuple[bytes, int]]) -> dict[str, tuple[bytes, 
 
 @pytest.mark.crash
 @pytest.mark.component
-@pytest.mark.timeout(120)
 @pytest.mark.long
 def test_retain_killed_before_any_call_leaves_a_directory_that_verifies() -> None:
     if not is_there():

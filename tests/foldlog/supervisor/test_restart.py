@@ -108,7 +108,6 @@ class Clients:
         connection.close()
 
 
-@pytest.mark.timeout(180)
 def test_restart_with_an_inherited_socket_refuses_and_loses_nothing(tmp_path: Path) -> None:
     """The one that holds the socket is this process; in service it is systemd."""
     with Activated(tmp_path, workers=2) as server:
