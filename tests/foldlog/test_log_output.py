@@ -19,6 +19,7 @@ from typing import Any
 import pytest
 
 from shared.disk.layout import DataDirectory
+from tests.builders.command import run_here
 from tests.builders.logs import line, sealed
 from tests.builders.processes import family, opened
 from tests.builders.server import Server, environment, run_foldlog
@@ -293,7 +294,7 @@ def test_command_that_says_nothing_leaves_the_file_alone(tmp_path: Path) -> None
     reader, it would be refused for nothing.
     """
     file = tmp_path / "foldlog.log"
-    assert run_foldlog(["check-config"], environment(tmp_path / "data", log_file=file)).returncode == 0
+    assert run_here(["check-config"], environment(tmp_path / "data", log_file=file)).returncode == 0
     assert not file.exists()
 
 
@@ -324,7 +325,7 @@ def test_directory_that_goes_away_stops_nothing(tmp_path: Path) -> None:
 def test_command_logs_to_the_same_file(tmp_path: Path) -> None:
     file = tmp_path / "foldlog.log"
     environ = environment(tmp_path / "data", log_file=file)
-    run_foldlog(["token", "create"], environ)
+    run_here(["token", "create"], environ)
     sealed(DataDirectory(tmp_path / "data"), [line("event-1")])
     done = run_foldlog(["compact", "--once"], environ)
     assert (done.returncode, done.stderr) == (0, "")

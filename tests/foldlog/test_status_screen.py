@@ -31,8 +31,9 @@ from shared.settings import Settings
 from shared.status import Status, read_status
 from shared.timestamps import now_ms, rfc3339
 from shared.undeclared_proxy import WARNING, UndeclaredProxy
+from tests.builders.command import run_here
 from tests.builders.logs import data_directory, line, sealed
-from tests.builders.server import Server, environment, run_foldlog
+from tests.builders.server import Server, environment
 from tests.builders.waiting import until
 
 WELL = Running(4711, {"0": True})
@@ -292,7 +293,7 @@ def test_real_terminal_with_several_writers_and_warnings_is_not_overrun(tmp_path
     assert lines[0] == "PROBLEMS: 4."
     assert [each.split(":")[0] for each in lines[1:7]] == ["WRONG"] * 4 + ["WARNING"] * 2
     assert [row[:24].rstrip() for row in lines[-len(ROWS) :]] == ROWS
-    piped = run_foldlog(["status"], environ)
+    piped = run_here(["status"], environ)
     assert (piped.returncode, piped.stderr) == (0, "")
     assert WARNING in piped.stdout and doubt in piped.stdout
 
@@ -300,7 +301,7 @@ def test_real_terminal_with_several_writers_and_warnings_is_not_overrun(tmp_path
 def test_path_with_control_characters_is_not_acted_on(tmp_path: Path) -> None:
     data = data_directory(tmp_path / "da\x1b[2Jta")
     data.snapshot.write_bytes(b"damaged")
-    shown = run_foldlog(["status"], environment(data.root)).stdout
+    shown = run_here(["status"], environment(data.root)).stdout
     assert "\x1b" not in shown and "da\\u001b[2Jta" in shown
 
 
@@ -317,7 +318,7 @@ def test_running_and_stuck_workers_are_told_apart_and_serve_is_seen(tmp_path: Pa
         stuck = server.child("ingest-1")
         os.kill(stuck, signal.SIGSTOP)
         try:
-            shown = run_foldlog(["status"], server.environ).stdout
+            shown = run_here(["status"], server.environ).stdout
         finally:
             os.kill(stuck, signal.SIGCONT)
         assert "WRONG: worker 1 does not respond" in shown
@@ -325,7 +326,7 @@ def test_running_and_stuck_workers_are_told_apart_and_serve_is_seen(tmp_path: Pa
         assert find_running(server.data) == Running(None, {})
         assert (
             "WRONG: no process of Foldlog is running here: start `foldlog serve`"
-            in run_foldlog(["status"], server.environ).stdout
+            in run_here(["status"], server.environ).stdout
         )
         server.start()
 

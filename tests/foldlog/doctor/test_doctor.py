@@ -36,9 +36,10 @@ from shared.settings import Settings
 from shared.settings import load as load_settings
 from shared.timestamps import DAY_S, now_ms
 from shared.undeclared_proxy import WARNING
+from tests.builders.command import run_here
 from tests.builders.disks import tree
 from tests.builders.logs import data_directory, fold, line, sealed
-from tests.builders.server import Server, environment, run_foldlog
+from tests.builders.server import Server, environment
 
 NOBODY = 65534
 ROOT = Path("/var/lib/foldlog")
@@ -493,7 +494,7 @@ def test_stopped_directory_is_looked_at_and_nothing_changed(tmp_path: Path) -> N
     sealed(data, [line("event-0001")])
     fold(data, now_ms())
     before = tree(data.root)
-    found = printed(run_foldlog(["doctor", "--json"], environment(data.root, listen="127.0.0.1:1")))
+    found = printed(run_here(["doctor", "--json"], environment(data.root, listen="127.0.0.1:1")))
     assert list(found) == CHECKS
     assert level(found, "processes") == "warning"
     assert wrong(found) == set()
@@ -505,13 +506,13 @@ def test_running_service_is_well(tmp_path: Path) -> None:
     with Server(tmp_path, workers=2, disk_reserve=1, rate_limit=600) as server:
         server.post([{"name": "pageview"}])
         server.fold()
-        found = printed(run_foldlog(["doctor", "--json"], server.environ))
+        found = printed(run_here(["doctor", "--json"], server.environ))
         assert wrong(found) == set()
         assert found["processes"]["found"].startswith(f"`foldlog serve` (process {server.running.pid}): 2 responding")
         assert f"for process {server.running.pid}" in found["open files"]["found"]
         assert found["address"]["found"] == f"{server.host}: a worker listens"
         other = server.environ | {"FOLDLOG_LISTEN": "127.0.0.1:1"}
-        found = printed(run_foldlog(["doctor", "--json"], other))
+        found = printed(run_here(["doctor", "--json"], other))
         assert found["address"]["found"] == "workers are running, but nothing listens at 127.0.0.1:1"
 
 
@@ -523,7 +524,7 @@ def test_directory_that_is_not_made_yet_is_no_fault(tmp_path: Path) -> None:
 
 
 def test_setting_that_cannot_be_read_ends_it_with_2(tmp_path: Path) -> None:
-    done = run_foldlog(["doctor"], environment(tmp_path, workers="many"))
+    done = run_here(["doctor"], environment(tmp_path, workers="many"))
     assert (done.returncode, done.stdout) == (2, "")
     assert "FOLDLOG_WORKERS" in done.stderr
 
@@ -532,7 +533,7 @@ def test_address_that_somebody_else_has_is_wrong(tmp_path: Path) -> None:
     data = data_directory(tmp_path / "data")
     with socket.create_server(("127.0.0.1", 0)) as other:
         environ = environment(data.root, listen=f"127.0.0.1:{other.getsockname()[1]}")
-        found = printed(run_foldlog(["doctor", "--json"], environ))
+        found = printed(run_here(["doctor", "--json"], environ))
     assert wrong(found) == {"address"}
 
 

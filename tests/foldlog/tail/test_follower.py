@@ -29,6 +29,7 @@ from ingest.wal.active_segment import ActiveSegment
 from shared.disk.layout import DataDirectory
 from shared.segments.recovery import next_sequence, recover
 from shared.segments.sealed import sealed_segments
+from tests.builders.command import run_here
 from tests.builders.logs import NOON, data_directory, line, sealed
 from tests.builders.server import environment, run_foldlog
 
@@ -189,7 +190,7 @@ def test_damaged_compressed_segment_costs_what_cannot_be_read_and_is_said(data: 
     whole = gzip.compress(plain.read_bytes())
     plain.with_name(f"{name.file}.gz").write_bytes(whole[: int(len(whole) * keep)])
     plain.unlink()
-    shown = run_foldlog(["tail", "-n", "1000", "--json"], environment(data.root))
+    shown = run_here(["tail", "-n", "1000", "--json"], environment(data.root))
     assert shown.returncode == 0
     found = ids(shown.stdout.encode().splitlines())
     assert found == [f"event-{number:04d}" for number in range(len(found) - 1)] + ["event-9999"]
@@ -207,7 +208,7 @@ def test_damaged_lines_are_left_out_and_said(data: DataDirectory) -> None:
     with data.active("0").open("ab") as file:
         file.write(b"\x00\x1b[2Jnonsense\n" + encode_lines([line("event-0004")]))
     for arguments in ([], ["--json"], ["--event", "pageview"]):
-        shown = run_foldlog(["tail", *arguments], environment(data.root))
+        shown = run_here(["tail", *arguments], environment(data.root))
         assert shown.returncode == 0
         assert len(shown.stdout.splitlines()) == 3 and "\x1b" not in shown.stdout and "\x00" not in shown.stdout
         assert shown.stderr == "foldlog: skipped 2 damaged pieces of the log; `foldlog verify` shows where\n"
@@ -343,13 +344,13 @@ def test_segment_of_a_newer_foldlog_is_said_with_exit_code_2(data: DataDirectory
     newer = line("event-0001")
     newer.v = 99
     sealed(data, [newer])
-    shown = run_foldlog(["tail"], environment(data.root))
+    shown = run_here(["tail"], environment(data.root))
     assert shown.returncode == 2
     assert "schema version 99" in shown.stderr and shown.stderr.count("\n") == 1
 
 
 def test_number_of_lines_is_0_or_more(data: DataDirectory) -> None:
-    refused = run_foldlog(["tail", "-n", "-3"], environment(data.root))
+    refused = run_here(["tail", "-n", "-3"], environment(data.root))
     assert refused.returncode == 2 and "-3" in refused.stderr
 
 
