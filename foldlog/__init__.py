@@ -1,5 +1,3 @@
-"""The front door: the command line and `serve`. The only package that knows both
-halves.
-"""
+"""The command line and the supervisor: the only package that imports all others."""
 
 __version__ = "0.2.0"
