@@ -122,7 +122,7 @@ print(sum(said))
 
 
 @pytest.mark.long
-def test_hangup_without_a_file_ends_nothing(tmp_path: Path) -> None:
+def test_hangup_without_a_file_ends_no_process(tmp_path: Path) -> None:
     with Server(tmp_path, workers=2) as server:
         until(lambda: server.stderr().count('"event":"worker_listening"') == 2)
         before = family(server)
@@ -178,7 +178,7 @@ def test_level_error_of_a_service(tmp_path: Path) -> None:
         until(lambda: events(file) == ["child_exited"])
 
 
-def test_nothing_stands_unescaped(tmp_path: Path) -> None:
+def test_control_characters_are_always_escaped(tmp_path: Path) -> None:
     hazards = [*range(0x20), *range(0x7F, 0xA0), 0x061C, 0x200E, 0x200F, *range(0x2028, 0x202F), *range(0x2066, 0x206A)]
     text = "".join(map(chr, hazards)) + 'Ä"\\'
     done = run(f"log.info('said', **{{'text': {text!r}, {text!r}: 1}}, list=[{text!r}])", environment(tmp_path))
@@ -203,13 +203,13 @@ def test_nothing_stands_unescaped(tmp_path: Path) -> None:
         ("Broken()", "<Broken>"),
     ],
 )
-def test_value_that_is_no_json_becomes_text(tmp_path: Path, value: str, said: str | None) -> None:
+def test_value_without_a_json_form_becomes_text(tmp_path: Path, value: str, said: str | None) -> None:
     broken = "from pathlib import Path\nclass Broken:\n def __str__(self): raise RuntimeError('no')\n"
     (found,) = say(broken + f"log.info('said', value={value}, number=1)", tmp_path)
     assert (found["event"], found["value"], found["number"]) == ("said", said, 1)
 
 
-def test_libraries_say_what_and_where_and_no_value(tmp_path: Path) -> None:
+def test_library_warning_has_its_kind_and_place_and_no_value(tmp_path: Path) -> None:
     program = """
 try:
     raise ConnectionError("192.0.2.1")
@@ -224,7 +224,7 @@ logging.getLogger("asyncio").info("nothing new")
     assert "192.0.2.1" not in str((failed, warned))
 
 
-def test_terminal_gets_words_and_no_escape_of_a_client(tmp_path: Path) -> None:
+def test_terminal_gets_text_without_control_characters(tmp_path: Path) -> None:
     outside, inside = pty.openpty()
     start("log.info('said', agent='a\\x1b[2Jb\\u202ec')", tmp_path, stderr=inside).communicate(timeout=TIMEOUT_S)
     os.close(inside)
@@ -235,7 +235,7 @@ def test_terminal_gets_words_and_no_escape_of_a_client(tmp_path: Path) -> None:
 
 
 @pytest.mark.long
-def test_full_disk_stops_nothing_and_messages_go_to_standard_error(tmp_path: Path) -> None:
+def test_log_goes_to_standard_error_when_the_disk_is_full(tmp_path: Path) -> None:
     with Server(tmp_path, log_file="/dev/full") as server:
         assert server.post([EVENT]).status == 200
         server.fold()
@@ -272,7 +272,7 @@ def test_half_a_line_of_an_earlier_process_costs_no_other_line(tmp_path: Path) -
     assert torn.endswith(b"pow") and json.loads(last)["event"] == "said"
 
 
-def test_nowhere_to_say_it_is_no_error(tmp_path: Path) -> None:
+def test_closed_standard_error_is_no_error(tmp_path: Path) -> None:
     program = PROGRAM + "log.info('said')"
     command = ["/bin/sh", "-c", 'exec "$0" -c "$1" 2>&-', sys.executable, program]
     assert subprocess.run(command, env=environment(tmp_path), check=False).returncode == 0
@@ -280,7 +280,7 @@ def test_nowhere_to_say_it_is_no_error(tmp_path: Path) -> None:
 
 @pytest.mark.long
 @pytest.mark.parametrize("command", [["serve"], ["ingest"], ["compact", "--once"]])
-def test_file_that_cannot_be_opened_is_said_and_exits_2(tmp_path: Path, command: list[str]) -> None:
+def test_unusable_log_file_ends_a_service_with_2(tmp_path: Path, command: list[str]) -> None:
     missing = tmp_path / "missing" / "foldlog.log"
     refused = run_foldlog(command, environment(tmp_path / "data", log_file=missing))
     assert refused.returncode == 2
@@ -289,7 +289,7 @@ def test_file_that_cannot_be_opened_is_said_and_exits_2(tmp_path: Path, command:
     assert a_directory.returncode == 2 and "Is a directory" in a_directory.stderr
 
 
-def test_command_that_says_nothing_leaves_the_file_alone(tmp_path: Path) -> None:
+def test_command_without_log_lines_does_not_create_the_file(tmp_path: Path) -> None:
     """Run by root, it would make a file that the service cannot write to; run by a
     reader, it would be refused for nothing.
     """
@@ -298,13 +298,13 @@ def test_command_that_says_nothing_leaves_the_file_alone(tmp_path: Path) -> None
     assert not file.exists()
 
 
-def test_command_whose_file_cannot_be_opened_does_its_work_and_says_so(tmp_path: Path) -> None:
+def test_command_with_an_unusable_log_file_still_does_its_work(tmp_path: Path) -> None:
     said = say('log.info("said")\nlog.info("again")', tmp_path, log_file=tmp_path / "missing" / "foldlog.log")
     assert [each["event"] for each in said] == ["log_file_not_opened", "said", "again"]
 
 
 @pytest.mark.long
-def test_directory_that_goes_away_stops_nothing(tmp_path: Path) -> None:
+def test_removed_log_directory_stops_no_process(tmp_path: Path) -> None:
     file = tmp_path / "messages" / "foldlog.log"
     file.parent.mkdir()
     with Server(tmp_path, log_file=file) as server:

@@ -85,7 +85,7 @@ MADE_BY_A_NEWER: dict[str, Callable[[DataDirectory], Path]] = {
 
 @pytest.mark.long
 @pytest.mark.parametrize("make", MADE_BY_A_NEWER.values(), ids=MADE_BY_A_NEWER)
-def test_serve_refuses_what_a_newer_foldlog_made_and_changes_not_a_byte(
+def test_serve_rejects_files_of_a_newer_foldlog_and_changes_no_byte(
     tmp_path: Path, make: Callable[[DataDirectory], Path]
 ) -> None:
     data = data_directory(tmp_path / "data")
@@ -106,7 +106,7 @@ def test_serve_refuses_what_a_newer_foldlog_made_and_changes_not_a_byte(
 @pytest.mark.long
 @pytest.mark.parametrize("command", [["ingest"], ["compact"], ["compact", "--once"], ["rebuild"]], ids=" ".join)
 @pytest.mark.parametrize("make", [newer_snapshot, newer_sealed_segment], ids=["snapshot", "segment"])
-def test_what_serve_starts_refuses_by_itself_too(
+def test_children_of_serve_reject_newer_files_by_themselves(
     tmp_path: Path, command: list[str], make: Callable[[DataDirectory], Path]
 ) -> None:
     data = data_directory(tmp_path / "data")
@@ -118,7 +118,7 @@ def test_what_serve_starts_refuses_by_itself_too(
 
 
 @pytest.mark.long
-def test_serve_ends_when_what_it_started_refuses_and_does_not_start_it_for_ever(tmp_path: Path) -> None:
+def test_serve_ends_when_a_restarted_worker_finds_a_newer_file(tmp_path: Path) -> None:
     """The segment comes after the look: put back from a copy, say, while Foldlog runs.
     The worker that dies next finds it.
     """
@@ -132,7 +132,7 @@ def test_serve_ends_when_what_it_started_refuses_and_does_not_start_it_for_ever(
 
 
 @pytest.mark.long
-def test_segment_of_a_newer_foldlog_that_comes_later_ends_a_pass_and_not_those_after_it(tmp_path: Path) -> None:
+def test_newer_segment_fails_a_pass_but_not_those_after_its_removal(tmp_path: Path) -> None:
     with Server(tmp_path) as server:
         assert server.post([{"name": "pageview"}]).status == 200
         newer = newer_active_segment(server.data)
@@ -144,7 +144,7 @@ def test_segment_of_a_newer_foldlog_that_comes_later_ends_a_pass_and_not_those_a
 
 @pytest.mark.long
 @pytest.mark.parametrize("damage", [b"", b"\x00" * 50, b'{"v":99,', newer_line()[:-9] + b'00000"}\n', b"\xff\n"])
-def test_damaged_first_line_is_no_newer_format(tmp_path: Path, damage: bytes) -> None:
+def test_damaged_first_line_does_not_prevent_the_start(tmp_path: Path, damage: bytes) -> None:
     """A flipped bit must not keep a service from starting: the fold looks at such a
     segment line by line.
     """
@@ -155,7 +155,7 @@ def test_damaged_first_line_is_no_newer_format(tmp_path: Path, damage: bytes) ->
     assert done.returncode == 0, done.stderr
 
 
-def test_versions_of_today_are_not_refused() -> None:
+def test_current_formats_are_documented() -> None:
     assert (FORMAT, SCHEMA_VERSION) == (2, 1), (
         "docs/upgrade.md says which formats each release reads: write the new one there"
     )
@@ -201,7 +201,7 @@ def with_mount(row: str, kind: str) -> str:
 
 
 @pytest.mark.parametrize(("row", "type_", "kind"), TYPES.values(), ids=TYPES)
-def test_kind_of_a_file_system_is_told_by_its_type(row: str, type_: str, kind: str) -> None:
+def test_type_decides_the_kind_of_a_file_system(row: str, type_: str, kind: str) -> None:
     mount = mount_of("/srv/data/foldlog", with_mount(row, type_))
     assert mount is not None
     assert (mount.type, mount.kind, mount.point) == (type_, kind, "/srv/data")
@@ -226,36 +226,36 @@ def test_directory_is_on_the_nearest_mount_above_it(path: str, point: str) -> No
     assert mount is not None and mount.point == point
 
 
-def test_of_two_mounts_at_one_place_the_later_one_is_meant() -> None:
+def test_later_of_two_mounts_at_one_point_counts() -> None:
     text = with_mount("nas:/export /var/lib rw", "nfs4")
     assert mount_of("/var/lib/foldlog", text) == Mount("/var/lib", "nfs4", "nas:/export", frozenset({"rw", "relatime"}))
 
 
-def test_device_tells_a_mount_that_a_later_one_above_it_has_hidden() -> None:
+def test_device_identifies_a_hidden_mount() -> None:
     text = with_mount("nas:/export /var rw", "nfs4")  # mounted over /var, and /var/lib in it cannot be seen any more
     assert mount_of("/var/lib/foldlog", text, "0:48") == mount_of("/var", text)
     hidden = mount_of("/var/lib/foldlog", text)
     assert hidden is not None and hidden.type == "xfs"
 
 
-def test_blanks_in_a_mount_point_are_understood() -> None:
+def test_escapes_in_a_mount_point_are_decoded() -> None:
     text = LOCAL + "60 26 0:50 / /srv/my\\040data\\134x rw - nfs nas:/my\\040export rw\n"
     mount = mount_of("/srv/my data\\x/foldlog", text)
     assert mount is not None and (mount.type, mount.source) == ("nfs", "nas:/my export")
 
 
 @pytest.mark.parametrize("text", ["", "\n", "1 2 3", "nonsense - ", "26 1 253:1 / / rw"])
-def test_mounts_that_cannot_be_read_say_nothing(text: str) -> None:
+def test_unreadable_mounts_are_unknown(text: str) -> None:
     assert parse_mounts(text) == []
     assert mount_of("/srv", text) is None
 
 
-def test_directory_that_is_not_there_yet_is_where_it_will_be_made(tmp_path: Path) -> None:
+def test_mount_of_a_missing_directory_is_that_of_its_parent(tmp_path: Path) -> None:
     assert find_mount(tmp_path / "not" / "there") == find_mount(tmp_path)
     assert find_mount(tmp_path, tmp_path / "no-mountinfo") is None
 
 
-def test_link_is_followed_to_the_file_system_that_holds_the_data(tmp_path: Path) -> None:
+def test_link_is_followed_to_its_file_system(tmp_path: Path) -> None:
     far = tmp_path / "far"
     far.mkdir()
     (tmp_path / "data").symlink_to(far)

@@ -94,7 +94,7 @@ def said(status: Status, running: Running = WELL) -> list[tuple[str, str]]:
     return [(problem.level, problem.text) for problem in problems(status, running, SETTINGS)]
 
 
-def test_all_is_well_is_one_line_and_then_the_numbers() -> None:
+def test_ok_is_one_line_followed_by_the_numbers() -> None:
     lines = screen(found(), WELL, SETTINGS, 80, 24)
     assert lines[:2] == ["OK: every event is accounted for; last fold 12 s ago.", ""]
     assert [row[:24].rstrip() for row in lines[2:]] == ROWS
@@ -154,9 +154,7 @@ PROBLEMS: dict[str, tuple[dict[str, Any], Running, str, str]] = {
 
 
 @pytest.mark.parametrize(("changes", "running", "level", "text"), PROBLEMS.values(), ids=PROBLEMS)
-def test_what_is_not_well_is_said_with_what_to_type(
-    changes: dict[str, Any], running: Running, level: str, text: str
-) -> None:
+def test_problem_is_shown_with_what_to_type(changes: dict[str, Any], running: Running, level: str, text: str) -> None:
     ((level_said, text_said),) = said(found(**changes), running)
     assert level_said == level
     assert text_said.startswith(text)
@@ -177,7 +175,7 @@ NOT_PROBLEMS: dict[str, tuple[dict[str, Any], Running]] = {
 
 
 @pytest.mark.parametrize(("changes", "running"), NOT_PROBLEMS.values(), ids=NOT_PROBLEMS)
-def test_what_is_no_problem_is_not_made_one(changes: dict[str, Any], running: Running) -> None:
+def test_normal_state_is_no_problem(changes: dict[str, Any], running: Running) -> None:
     assert said(found(**changes), running) == []
 
 
@@ -214,7 +212,7 @@ def test_screen_fits_whatever_is_wrong(height: int) -> None:
     assert [row[:24].rstrip() for row in lines[-len(ROWS) :]] == ROWS
 
 
-def test_pipe_gets_all_of_it_uncut() -> None:
+def test_pipe_gets_all_lines_uncut() -> None:
     status, running = everything_wrong(4)
     text = "\n".join(screen(status, running, SETTINGS, 80, None))
     assert text.count(WARNING) == 2 and "x" * 300 in text
@@ -237,7 +235,7 @@ def test_texts_are_fitted_to_any_room(count: int, room: int) -> None:
 @pytest.mark.parametrize(
     ("value", "text"), [(0, "0 s"), (119, "119 s"), (120, "2 min"), (7200, "2 h"), (172_800, "2 days")]
 )
-def test_span_is_as_exact_as_a_person_wants_it(value: float, text: str) -> None:
+def test_span(value: float, text: str) -> None:
     assert span(value) == text
 
 
@@ -298,7 +296,7 @@ def test_real_terminal_with_several_writers_and_warnings_is_not_overrun(tmp_path
     assert WARNING in piped.stdout and doubt in piped.stdout
 
 
-def test_path_with_control_characters_is_not_acted_on(tmp_path: Path) -> None:
+def test_control_characters_of_a_path_are_escaped(tmp_path: Path) -> None:
     data = data_directory(tmp_path / "da\x1b[2Jta")
     data.snapshot.write_bytes(b"damaged")
     shown = run_here(["status"], environment(data.root)).stdout
@@ -306,7 +304,7 @@ def test_path_with_control_characters_is_not_acted_on(tmp_path: Path) -> None:
 
 
 @pytest.mark.long
-def test_running_and_stuck_workers_are_told_apart_and_serve_is_seen(tmp_path: Path) -> None:
+def test_unresponsive_worker_and_serve_are_shown(tmp_path: Path) -> None:
     with Server(tmp_path, workers=2) as server:
         until(lambda: find_running(server.data).responsive == ["0", "1"])
         seen = find_running(server.data)
@@ -340,7 +338,7 @@ LOCKS = """\
 """
 
 
-def test_locks_are_read_as_linux_shows_them() -> None:
+def test_locks_are_parsed() -> None:
     assert flocks(LOCKS) == [(16717, 4021), (99, 77)]
     assert flocks("") == []
 
@@ -355,5 +353,5 @@ def test_status_of_many_segments_counts_them(tmp_path: Path) -> None:
     assert len(screen(status, WELL, SETTINGS, 80, 24)) < 24
 
 
-def test_directory_without_run_is_not_asked(tmp_path: Path) -> None:
+def test_directory_without_run_has_no_processes(tmp_path: Path) -> None:
     assert find_running(DataDirectory(tmp_path)) == Running(None, {})

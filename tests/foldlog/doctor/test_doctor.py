@@ -314,7 +314,7 @@ DATA: dict[str, tuple[Finding, str, str, str]] = {
 
 
 @pytest.mark.parametrize(("finding", "level", "found", "do"), [*HOST.values(), *DATA.values()], ids=[*HOST, *DATA])
-def test_finding_says_how_it_is_and_what_to_do(finding: Finding, level: str, found: str, do: str) -> None:
+def test_finding_has_a_level_and_what_to_do(finding: Finding, level: str, found: str, do: str) -> None:
     assert finding.level == level, finding
     assert found in finding.found
     assert do in finding.do
@@ -336,14 +336,14 @@ DOUBTFUL: dict[str, tuple[dict[str, Any], str]] = {
 
 
 @pytest.mark.parametrize(("settings", "said"), DOUBTFUL.values(), ids=DOUBTFUL)
-def test_setting_that_may_not_be_meant_is_said_and_no_secret_with_it(settings: dict[str, Any], said: str) -> None:
+def test_doubtful_setting_is_reported_without_its_secret(settings: dict[str, Any], said: str) -> None:
     doubtful, _ = service_findings.settings_of(Settings(**settings), 0)
     assert (doubtful.level, doubtful.check) == ("warning", "settings")
     assert said in doubtful.found and doubtful.do
     assert '"short"' not in repr(doubtful) and "'short'" not in repr(doubtful)
 
 
-def test_settings_of_a_first_start_are_well_and_say_who_may_write() -> None:
+def test_default_settings_are_ok_and_show_who_may_write() -> None:
     fine, writers = service_findings.settings_of(Settings(), 0)
     assert (fine.level, writers.level) == ("ok", "ok")
     assert "only pages of the host that Foldlog serves" in writers.found and "FOLDLOG_SITES" in writers.found
@@ -360,7 +360,7 @@ Max locked memory         8388608              8388608              bytes
 """
 
 
-def test_limits_are_read_as_linux_shows_them() -> None:
+def test_limits_are_parsed() -> None:
     assert host_probe.parse_limits(LIMITS) == (524288.0, math.inf)
     with pytest.raises(ValueError, match="Max open files"):
         host_probe.parse_limits("")
@@ -393,7 +393,7 @@ MEMORY: dict[str, tuple[str, dict[str, str], int]] = {
 
 
 @pytest.mark.parametrize(("cgroup", "files", "expected"), MEMORY.values(), ids=MEMORY)
-def test_memory_is_the_least_that_any_group_allows(
+def test_memory_is_the_minimum_of_all_cgroup_limits(
     tmp_path: Path, cgroup: str, files: dict[str, str], expected: int
 ) -> None:
     assert host_probe.memory_of(None, *fake_host(tmp_path, cgroup, files)) == expected
@@ -412,7 +412,7 @@ TCP6 = """\
 """
 
 
-def test_listeners_are_read_as_linux_shows_them(tmp_path: Path) -> None:
+def test_listeners_are_parsed(tmp_path: Path) -> None:
     assert host_probe.listeners(TCP, TCP6) == [("127.0.0.1", 8080), ("0.0.0.0", 22), ("::1", 8082), ("127.0.0.1", 8083)]  # noqa: S104
     (tmp_path / "self/net").mkdir(parents=True)
     assert host_probe.is_listening("127.0.0.1", 8080, tmp_path) is None
@@ -422,11 +422,11 @@ def test_listeners_are_read_as_linux_shows_them(tmp_path: Path) -> None:
     assert {each: host_probe.is_listening(*each, tmp_path) for each in asked} == asked
 
 
-def test_clock_is_asked_and_not_set() -> None:
+def test_clock_state_is_read() -> None:
     assert host_probe.is_clock_synchronised() in {True, False, None}
 
 
-def test_growth_is_told_from_the_last_days_and_not_before_there_is_one(tmp_path: Path) -> None:
+def test_growth_is_the_mean_of_the_last_days_once_there_is_one(tmp_path: Path) -> None:
     data = data_directory(tmp_path)
     assert data_probe.growth(data, sealed_segments(data), Settings()) is None
     name = sealed(data, [line("event-0001", now_ms())])
@@ -489,7 +489,7 @@ CHECKS = [
 ]
 
 
-def test_stopped_directory_is_looked_at_and_nothing_changed(tmp_path: Path) -> None:
+def test_examining_a_stopped_directory_changes_nothing(tmp_path: Path) -> None:
     data = data_directory(tmp_path / "data")
     sealed(data, [line("event-0001")])
     fold(data, now_ms())
@@ -502,7 +502,7 @@ def test_stopped_directory_is_looked_at_and_nothing_changed(tmp_path: Path) -> N
 
 
 @pytest.mark.long
-def test_running_service_is_well(tmp_path: Path) -> None:
+def test_running_service_is_ok(tmp_path: Path) -> None:
     with Server(tmp_path, workers=2, disk_reserve=1, rate_limit=600) as server:
         server.post([{"name": "pageview"}])
         server.fold()
@@ -516,20 +516,20 @@ def test_running_service_is_well(tmp_path: Path) -> None:
         assert found["address"]["found"] == "workers are running, but nothing listens at 127.0.0.1:1"
 
 
-def test_directory_that_is_not_made_yet_is_no_fault(tmp_path: Path) -> None:
+def test_missing_directory_is_ok(tmp_path: Path) -> None:
     found = doctor(DataDirectory(tmp_path / "data"))
     assert wrong(found) == set()
     assert found["writing"]["found"].endswith("data does not exist yet; `foldlog serve` creates it")
     assert not (tmp_path / "data").exists()
 
 
-def test_setting_that_cannot_be_read_ends_it_with_2(tmp_path: Path) -> None:
+def test_invalid_setting_ends_with_2(tmp_path: Path) -> None:
     done = run_here(["doctor"], environment(tmp_path, workers="many"))
     assert (done.returncode, done.stdout) == (2, "")
     assert "FOLDLOG_WORKERS" in done.stderr
 
 
-def test_address_that_somebody_else_has_is_wrong(tmp_path: Path) -> None:
+def test_address_of_another_process_is_wrong(tmp_path: Path) -> None:
     data = data_directory(tmp_path / "data")
     with socket.create_server(("127.0.0.1", 0)) as other:
         environ = environment(data.root, listen=f"127.0.0.1:{other.getsockname()[1]}")
@@ -622,7 +622,7 @@ def test_fault_of_a_directory_is_found(tmp_path: Path, do: Any, check: str, expe
     assert tree(data.root) == before
 
 
-def test_limits_of_the_system_are_those_that_hold(tmp_path: Path) -> None:
+def test_limits_of_the_process_are_reported(tmp_path: Path) -> None:
     data = data_directory(tmp_path / "data")
 
     def limited() -> None:
@@ -640,7 +640,7 @@ def test_limits_of_the_system_are_those_that_hold(tmp_path: Path) -> None:
     assert "LimitNOFILE=8320" in found["open files"]["do"]
 
 
-def test_messages_file_that_cannot_be_written_is_wrong(tmp_path: Path) -> None:
+def test_unwritable_log_file_is_wrong(tmp_path: Path) -> None:
     data = data_directory(tmp_path / "data")
     assert wrong(doctor(data, log_file=tmp_path / "nowhere" / "foldlog.log")) == {"messages"}
     found = doctor(data, log_file=tmp_path / "foldlog.log", country_file=tmp_path / "none.mmdb")
@@ -652,7 +652,7 @@ needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="another owner, and mo
 
 
 @needs_root
-def test_file_that_root_left_behind_is_named(tmp_path: Path) -> None:
+def test_file_of_root_is_reported(tmp_path: Path) -> None:
     """`sudo foldlog import` made it, and the service may not replace it."""
     data = data_directory(tmp_path / "data")
     as_of_now(data)
@@ -677,7 +677,7 @@ sys.exit(main())
 
 
 @needs_root
-def test_user_who_may_not_look_is_told_so_without_a_traceback(tmp_path: Path) -> None:
+def test_user_without_permission_gets_findings_and_no_traceback(tmp_path: Path) -> None:
     for above in [tmp_path, *tmp_path.parents][:-2]:
         above.chmod(above.stat().st_mode | 0o011)
     data = data_directory(tmp_path / "data")

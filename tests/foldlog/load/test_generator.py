@@ -86,7 +86,7 @@ def test_percentiles_are_values_that_occurred() -> None:
     assert percentiles([]) == {"p50": 0.0, "p90": 0.0, "p99": 0.0, "p99.9": 0.0, "max": 0.0}
 
 
-def test_stall_is_charged_to_everybody_who_came_meanwhile() -> None:
+def test_stall_is_charged_to_all_requests_due_meanwhile() -> None:
     with server(iter(lambda: ANSWER, None), stall_s=0.5) as port:
         outcome = Generator(plan(port, rates=[200.0], seconds=1.0)).run()
     assert outcome.statuses == {"200": outcome.requests}
@@ -98,7 +98,7 @@ def test_stall_is_charged_to_everybody_who_came_meanwhile() -> None:
     assert outcome.late["p50"] < 350
 
 
-def test_refusals_are_counted_by_status_and_code() -> None:
+def test_rejections_are_counted_by_status_and_code() -> None:
     body = b'{"code":"rate_limit"}'
     refusal = b"HTTP/1.1 429 Too Many Requests\r\nContent-Length: %d\r\n\r\n%b" % (len(body), body)
     answers = iter([refusal] * 10)

@@ -48,7 +48,7 @@ def test_lost_event_is_found_and_ends_with_1(tmp_path: Path) -> None:
 
 
 @pytest.mark.long
-def test_without_a_token_that_may_read_it_says_that_it_did_not_compare(tmp_path: Path) -> None:
+def test_without_a_reading_token_nothing_is_compared(tmp_path: Path) -> None:
     with Server(tmp_path) as server:
         (tmp_path / "key").write_text(f"{INGEST_KEY}\n")
         environ = server.environ | {"FOLDLOG_DATA_DIR": str(tmp_path / "other"), "FOLDLOG_ADMIN_TOKEN": ""}
@@ -58,7 +58,7 @@ def test_without_a_token_that_may_read_it_says_that_it_did_not_compare(tmp_path:
 
 
 @pytest.mark.long
-def test_page_is_held_to_the_rate_limit(tmp_path: Path) -> None:
+def test_rate_limit_applies_to_a_page(tmp_path: Path) -> None:
     with Server(tmp_path, rate_limit=50) as server:
         target = make_target(None, None, f"http://{server.host}", Settings(listen=("127.0.0.1", server.port)))
         result = run(target, make_plan(target, [150.0], 1.0, connections=8))
@@ -67,12 +67,12 @@ def test_page_is_held_to_the_rate_limit(tmp_path: Path) -> None:
     assert result.outcome.codes == {"rate_limit": result.rejected}
 
 
-def test_command_refuses_other_hosts(capsys: pytest.CaptureFixture[str]) -> None:
+def test_other_hosts_are_rejected(capsys: pytest.CaptureFixture[str]) -> None:
     assert main([*SMALL, "http://192.0.2.1:8080"]) == 2
     assert "on this host only" in capsys.readouterr().err
 
 
-def test_server_that_is_not_there_ends_with_75(tmp_path: Path) -> None:
+def test_missing_server_ends_with_75(tmp_path: Path) -> None:
     (tmp_path / "key").write_text("k")
     assert main([*SMALL, "--key-file", str(tmp_path / "key"), "http://127.0.0.1:9"]) == 75
 
@@ -85,14 +85,14 @@ def test_target_is_http_on_this_host(url: str) -> None:
         make_target(url, "key", None, Settings())
 
 
-def test_target_needs_somebody_to_write_as() -> None:
+def test_target_needs_a_key_or_an_origin() -> None:
     with pytest.raises(SettingsError, match="--key-file"):
         make_target(None, None, None, Settings())
     target = make_target("http://[::1]:8081/", "key", None, Settings(admin_token=ADMIN_TOKEN))
     assert (target.host, target.port, target.token, target.url) == ("::1", 8081, ADMIN_TOKEN, "http://[::1]:8081")
 
 
-def test_family_of_a_process_that_is_gone_is_empty() -> None:
+def test_family_of_an_exited_process_is_empty() -> None:
     assert family(2**22 + 1) == []
 
 

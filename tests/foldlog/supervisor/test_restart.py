@@ -108,7 +108,7 @@ class Clients:
         connection.close()
 
 
-def test_restart_with_an_inherited_socket_refuses_and_loses_nothing(tmp_path: Path) -> None:
+def test_restart_with_an_inherited_socket_rejects_and_loses_no_event(tmp_path: Path) -> None:
     """The one that holds the socket is this process; in service it is systemd."""
     with Activated(tmp_path, workers=2) as server:
         with Clients(server.port) as clients:
@@ -128,7 +128,7 @@ def test_restart_with_an_inherited_socket_refuses_and_loses_nothing(tmp_path: Pa
 
 @pytest.mark.component
 @pytest.mark.parametrize("proxy", [Nginx, Caddy])
-def test_restart_behind_a_proxy_refuses_nothing(tmp_path: Path, proxy: type[Nginx] | type[Caddy]) -> None:
+def test_restart_behind_a_proxy_rejects_no_request(tmp_path: Path, proxy: type[Nginx] | type[Caddy]) -> None:
     """A proxy keeps its connections to Foldlog, and repeats no POST: each of them must
     be told in time.
     """
@@ -194,7 +194,7 @@ def test_clients_would_notice_a_gap(tmp_path: Path) -> None:
         assert set(clients.sent) <= answered
 
 
-def test_worker_that_dies_leaves_the_shared_socket_to_the_others(tmp_path: Path) -> None:
+def test_other_workers_accept_from_the_shared_socket_of_a_dead_worker(tmp_path: Path) -> None:
     with Activated(tmp_path, workers=2) as server:
         until(lambda: server.stderr().count('"event":"worker_listening"') == 2)
         os.kill(server.child("ingest-0"), signal.SIGKILL)
@@ -280,7 +280,7 @@ def test_request_on_an_accepted_connection_is_answered_while_stopping(stopping: 
     assert "while-stopping" in stored(stopping.server)
 
 
-def test_requests_that_came_together_are_all_answered_while_stopping(stopping: Any) -> None:
+def test_pipelined_requests_are_all_answered_while_stopping(stopping: Any) -> None:
     with connected(stopping.server, raw("before-0001")) as connection:
         stopping.begin()
         connection.sendall(b"".join(raw(f"together-{number}") for number in range(3)))
@@ -290,7 +290,7 @@ def test_requests_that_came_together_are_all_answered_while_stopping(stopping: A
         assert said.count(b"Connection: close") == 1 and said.rindex(b"HTTP/1.1") < said.index(b"Connection: close")
 
 
-def test_readiness_says_that_the_worker_stops_and_health_that_it_lives(stopping: Any) -> None:
+def test_while_stopping_readiness_fails_and_health_passes(stopping: Any) -> None:
     with connected(stopping.server, raw("before-0001")) as one, connected(stopping.server, raw("before-0002")) as other:
         stopping.begin()
         one.sendall(b"GET /readyz HTTP/1.1\r\nHost: x\r\n\r\n")
@@ -301,7 +301,7 @@ def test_readiness_says_that_the_worker_stops_and_health_that_it_lives(stopping:
         assert read_answer(other).status == 200
 
 
-def test_idle_connection_is_closed_without_a_word_and_does_not_hold_the_stop_up(stopping: Any) -> None:
+def test_idle_connection_is_closed_silently_and_does_not_delay_the_stop(stopping: Any) -> None:
     with connected(stopping.server, raw("before-0001")) as connection:
         began = time.monotonic()
         stopping.begin()
@@ -310,7 +310,7 @@ def test_idle_connection_is_closed_without_a_word_and_does_not_hold_the_stop_up(
     assert GRACE_S < DRAIN_S
 
 
-def test_head_that_is_arriving_has_time_to_arrive(stopping: Any) -> None:
+def test_partial_head_may_complete_while_stopping(stopping: Any) -> None:
     request = raw("slow-head-1")
     with connected(stopping.server, raw("before-0001")) as connection:
         connection.sendall(request[:20])
@@ -321,7 +321,7 @@ def test_head_that_is_arriving_has_time_to_arrive(stopping: Any) -> None:
         assert read_answer(connection).status == 200
 
 
-async def test_request_that_comes_too_late_is_told_so() -> None:
+async def test_request_after_the_drain_is_answered_with_503() -> None:
     """When the time for answers is over: a service as far as it is asked for, for no
     client can hit that moment.
     """
@@ -359,7 +359,7 @@ NO_SOCKETS: dict[str, tuple[dict[str, str], list[socket.socket]]] = {
 
 
 @pytest.mark.parametrize(("environ", "expected"), NO_SOCKETS.values(), ids=NO_SOCKETS)
-def test_sockets_of_others_are_left_alone(environ: dict[str, str], expected: list[socket.socket]) -> None:
+def test_sockets_of_another_process_are_ignored(environ: dict[str, str], expected: list[socket.socket]) -> None:
     given = environ | {"OTHER": "kept"}
     assert inherited_sockets(given, os.getpid()) == expected
     assert given == {"OTHER": "kept"}  # children are not told of them
@@ -368,7 +368,7 @@ def test_sockets_of_others_are_left_alone(environ: dict[str, str], expected: lis
 @pytest.mark.parametrize(
     "kind", ["a connection", "a datagram socket", "a Unix socket", "not listening", "a file", "closed"]
 )
-def test_descriptor_that_nobody_can_connect_to_is_refused(tmp_path: Path, kind: str) -> None:
+def test_descriptor_that_is_no_listening_socket_is_rejected(tmp_path: Path, kind: str) -> None:
     unix = socket.socket(socket.AF_UNIX)
     unix.bind(str(tmp_path / "socket"))
     unix.listen()
@@ -390,7 +390,7 @@ def test_descriptor_that_nobody_can_connect_to_is_refused(tmp_path: Path, kind: 
         each.close()
 
 
-def test_serve_says_what_is_wrong_with_an_inherited_socket(tmp_path: Path) -> None:
+def test_unusable_inherited_socket_ends_serve_with_2(tmp_path: Path) -> None:
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as wrong:
         server = Activated(tmp_path)
         server.inherited = (wrong.fileno(),)

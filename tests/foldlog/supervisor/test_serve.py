@@ -19,7 +19,7 @@ EVENT = {"name": "pageview", "visitor": "visitor-1", "url": "https://example.com
 
 
 @pytest.mark.long
-def test_first_start_makes_a_token_and_prints_it_once(tmp_path: Path) -> None:
+def test_first_start_creates_a_token_and_prints_it_once(tmp_path: Path) -> None:
     environ = environment(tmp_path / "data", listen="127.0.0.1:0")
     with Server(tmp_path, admin_token="") as server:
         printed = re.search(r"fl_admin_\S+", server.stderr())
@@ -55,7 +55,7 @@ def test_sigterm_commits_seals_and_ends(tmp_path: Path) -> None:
 
 
 @pytest.mark.long
-def test_sigusr1_seals_and_ends_nobody(tmp_path: Path) -> None:
+def test_sigusr1_seals_and_ends_no_process(tmp_path: Path) -> None:
     with Server(tmp_path, workers=2) as server:
         pid = server.running.pid
         children = [int(word) for word in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
@@ -94,7 +94,7 @@ def second_worker_listens(server: Server) -> bool:
     return server.stderr().count('"event":"worker_listening"') == 2
 
 
-def test_nothing_keeps_running_without_its_supervisor(tmp_path: Path) -> None:
+def test_no_child_outlives_its_supervisor(tmp_path: Path) -> None:
     with Server(tmp_path) as server:
         pid = server.running.pid
         family = [int(word) for word in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
@@ -106,7 +106,7 @@ def test_nothing_keeps_running_without_its_supervisor(tmp_path: Path) -> None:
 
 
 @pytest.mark.long
-def test_worker_that_a_library_takes_down_says_where_it_was(tmp_path: Path) -> None:
+def test_crash_in_native_code_writes_the_python_stack(tmp_path: Path) -> None:
     with Server(tmp_path) as server:
         before = server.child("ingest-0")
         os.kill(before, signal.SIGSEGV)

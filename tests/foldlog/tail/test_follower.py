@@ -57,7 +57,7 @@ def follower(data: DataDirectory, **wanted: frozenset[str]) -> Follower:
     return Follower(data, TailFilter(**wanted))
 
 
-def test_segment_that_is_opened_and_sealed_between_two_looks_is_shown(data: DataDirectory) -> None:
+def test_segment_opened_and_sealed_between_two_polls_is_shown(data: DataDirectory) -> None:
     following = follower(data)
     assert following.last(10) == []
     short = opened(data)
@@ -86,7 +86,7 @@ def test_each_event_is_shown_once_whenever_its_segment_is_sealed(data: DataDirec
     assert seen == [f"event-{number}{half}-0" for number in range(1, 6) for half in "ab"]
 
 
-def test_what_is_sealed_while_tail_starts_is_among_the_last(data: DataDirectory) -> None:
+def test_segment_sealed_while_tail_starts_is_shown(data: DataDirectory) -> None:
     segment = opened(data)
     write(segment, "event-0001")
     following = follower(data)  # has listed the directory
@@ -95,7 +95,7 @@ def test_what_is_sealed_while_tail_starts_is_among_the_last(data: DataDirectory)
     assert ids(following.last(10)) == ["event-0001", "event-0002"]
 
 
-def test_rescued_segment_of_a_killed_worker_is_not_shown_again(data: DataDirectory) -> None:
+def test_recovered_segment_of_a_killed_worker_is_not_shown_again(data: DataDirectory) -> None:
     orphan = opened(data)
     write(orphan, "event-0001", "event-0002")
     with data.active("0").open("ab") as file:
@@ -130,7 +130,7 @@ def test_half_a_line_is_shown_once_it_is_whole(data: DataDirectory) -> None:
     assert following.damaged == 0
 
 
-def test_line_that_its_writer_took_back_does_not_spoil_the_next(data: DataDirectory) -> None:
+def test_truncated_line_does_not_spoil_the_next(data: DataDirectory) -> None:
     """A full disk took half a group: the writer truncates back and goes on."""
     following = follower(data)
     following.last(10)
@@ -158,7 +158,7 @@ def test_lines_of_one_millisecond_stay_in_order(data: DataDirectory) -> None:
     assert ids(follower(data).last(8)) == [f"event-{number:04d}" for number in range(17, 25)]
 
 
-def test_filter_looks_back_until_it_has_found_enough(data: DataDirectory) -> None:
+def test_filter_reads_back_until_it_has_found_enough(data: DataDirectory) -> None:
     for number in range(30):
         name = "signup" if number in {2, 11, 19} else "pageview"
         site = "shop.example.com" if number == 11 else "example.com"
@@ -172,7 +172,7 @@ def test_filter_looks_back_until_it_has_found_enough(data: DataDirectory) -> Non
     assert ids(follower(data, events=frozenset({"sign"})).last(10)) == []
 
 
-def test_what_a_name_looks_like_inside_another_field_is_no_match(data: DataDirectory) -> None:
+def test_event_name_inside_another_field_does_not_match(data: DataDirectory) -> None:
     sealed(
         data,
         [line("event-0001", props={"note": '","name":"signup"', "name": "signup"}), line("event-0002", name="signup")],
@@ -182,7 +182,7 @@ def test_what_a_name_looks_like_inside_another_field_is_no_match(data: DataDirec
 
 @pytest.mark.long
 @pytest.mark.parametrize("keep", [0.95, 0.5, 0.0])
-def test_damaged_compressed_segment_costs_what_cannot_be_read_and_is_said(data: DataDirectory, keep: float) -> None:
+def test_damaged_compressed_segment_loses_only_its_unreadable_part(data: DataDirectory, keep: float) -> None:
     made = [line(f"event-{number:04d}", NOON + number, props={"noise": os.urandom(20).hex()}) for number in range(200)]
     name = sealed(data, made)
     sealed(data, [line("event-9999", NOON + 5000)])
@@ -201,7 +201,7 @@ def test_damaged_compressed_segment_costs_what_cannot_be_read_and_is_said(data: 
 
 
 @pytest.mark.long
-def test_damaged_lines_are_left_out_and_said(data: DataDirectory) -> None:
+def test_damaged_lines_are_skipped_and_counted(data: DataDirectory) -> None:
     name = sealed(data, [line("event-0001"), line("event-0002"), line("event-0003")])
     path = data.log / name.file
     path.write_bytes(path.read_bytes().replace(b"event-0002", b"event-000X"))
@@ -231,7 +231,7 @@ def test_readable_form_has_no_control_characters() -> None:
 
 
 @pytest.mark.parametrize("content", [b"", b"{}", b"[1", b'{"name":"\xff\x1b"}', b'{"value":1e400}'])
-def test_what_is_no_event_is_readable_all_the_same(content: bytes) -> None:
+def test_line_that_is_no_event_is_readable(content: bytes) -> None:
     assert control(readable(content + b"\n")) == set()
 
 
@@ -310,7 +310,7 @@ def test_following_a_filter_gives_lines_as_they_were_written_at_once(data: DataD
 
 
 @pytest.mark.parametrize("more", [True, False], ids=["events go on", "no event comes"])
-def test_tail_ends_quietly_when_nobody_reads_it_any_more(data: DataDirectory, more: bool) -> None:
+def test_tail_ends_quietly_when_its_reader_is_gone(data: DataDirectory, more: bool) -> None:
     """As `| head -1` does. Without looking at the pipe it would wait for an event that
     never comes.
     """
@@ -333,14 +333,14 @@ def test_many_lines_into_a_pipe_that_closes_end_quietly(data: DataDirectory) -> 
     assert (done.stdout.count("\n"), done.stderr) == (1, "")
 
 
-def test_locale_that_cannot_show_an_event_ends_nothing(data: DataDirectory) -> None:
+def test_locale_that_cannot_show_an_event_is_no_error(data: DataDirectory) -> None:
     sealed(data, [line("event-0001", name="größe")])
     shown = run_foldlog(["tail"], environment(data.root) | {"PYTHONIOENCODING": "ascii", "PYTHONUTF8": "0"})
     assert shown.returncode == 0
     assert "gr\\xf6\\xdfe" in shown.stdout
 
 
-def test_segment_of_a_newer_foldlog_is_said_with_exit_code_2(data: DataDirectory) -> None:
+def test_segment_of_a_newer_foldlog_ends_with_2(data: DataDirectory) -> None:
     newer = line("event-0001")
     newer.v = 99
     sealed(data, [newer])
