@@ -22,7 +22,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -80,7 +80,13 @@ def day_curve(mean: float) -> list[float]:
     return [mean * (PEAK_FACTOR if slice_ in PEAK else usual[slice_] * left / rest) for slice_ in range(SLICES)]
 
 
-def play(root: Path, users: int = USERS, seconds: float = SECONDS, **settings: str) -> Acceptance:
+def play(
+    root: Path,
+    users: int = USERS,
+    seconds: float = SECONDS,
+    before_fold: Callable[[], None] = lambda: None,
+    **settings: str,
+) -> Acceptance:
     """Play the day and check everything. Raises BenchError when nobody answers."""
     data = root / "scenario"
     mean = users * EVENTS_PER_USER / EVENTS_PER_REQUEST / seconds
@@ -96,7 +102,7 @@ def play(root: Path, users: int = USERS, seconds: float = SECONDS, **settings: s
             forwarded=True,
         )
         with asking(target) as statuses:
-            result = run(target, plan)
+            result = run(target, plan, before_fold)
     wrong = list(faults(result, statuses))
     verified = subprocess.run(
         [sys.executable, "-m", "foldlog", "verify"],

@@ -56,8 +56,7 @@ def test_scenario_plays_a_small_day(tmp_path: Path) -> None:
 
 def test_scenario_that_lost_a_segment_is_not_accepted(tmp_path: Path) -> None:
     thief = lose_a_segment(DataDirectory(tmp_path / "scenario"))
-    played = scenario.play(tmp_path, users=60, seconds=6.0, FOLDLOG_SEGMENT_MAX_AGE="1")
-    thief.join()
+    played = scenario.play(tmp_path, users=60, seconds=6.0, before_fold=thief.join, FOLDLOG_SEGMENT_MAX_AGE="1")
     assert any("are counted" in wrong for wrong in played.wrong)
     assert any(wrong.startswith("verify") for wrong in played.wrong)
 
@@ -91,8 +90,7 @@ def test_latency_of_a_lossy_server_is_no_figure(tmp_path: Path) -> None:
     with serving(tmp_path / "data", FOLDLOG_SEGMENT_MAX_AGE="1") as target:
         plan = make_plan(target, [100.0], 3.0, connections=4, forwarded=True)
         thief = lose_a_segment(DataDirectory(tmp_path / "data"))
-        result = run(target, plan)
-        thief.join()
+        result = run(target, plan, thief.join)
     with pytest.raises(BenchError, match="are counted"):
         latency.whole(result)
 
