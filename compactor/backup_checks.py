@@ -60,7 +60,8 @@ def other_file_system(data: DataDirectory, destination: Path) -> BackupRefused:
     if beside.exists():
         beside = beside.with_name(f"backup-{beside.name}")
     message = (
-        f"{destination} is on another file system than {data.root}, and hard links cannot cross. Make the backup beside "
+        f"{destination} is on another file system than {data.root}, and hard links cannot cross. Make the backup "
+        f"beside "
         f"the data directory, then copy that: foldlog backup {beside} && rsync -a {beside}/ {destination}/"
     )
     return BackupRefused("other_file_system", destination, message)
@@ -72,7 +73,8 @@ def check_erasures(data: DataDirectory) -> None:
     """
     if any(progress_of(data, request.request)[0] for request in pending_requests(data)):
         message = (
-            "a visitor is being erased, and the backup might still contain some of their events; wait until `foldlog status` "
+            "a visitor is being erased, and the backup might still contain some of their events; wait until "
+            "`foldlog status` "
             "shows no erasure as pending (`erasures_pending` is 0 in its JSON), then run this again"
         )
         raise BackupRefused("erasing", data.private, message)

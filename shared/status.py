@@ -180,7 +180,10 @@ def _retention_warnings(run: Retention) -> Iterator[str]:
         )
     for kind, size in run.over_limit.items():
         limit = f"FOLDLOG_{kind.upper()}_MAX_BYTES"
-        yield f"the {kind} is {size:,} bytes over {limit}, and no more of it may be deleted yet; if this persists, raise the limit"
+        yield (
+            f"the {kind} is {size:,} bytes over {limit}, and no more of it may be deleted yet; if this persists, "
+            f"raise the limit"
+        )
 
 
 def missing_parts_warning(data: DataDirectory, snapshot: Snapshot) -> str | None:

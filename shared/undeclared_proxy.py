@@ -15,7 +15,8 @@ from shared.settings import Settings
 
 WARNING = (
     "every request without a key comes from one address: if a proxy stands in front of Foldlog, name it in "
-    "FOLDLOG_TRUSTED_PROXIES and let it send X-Forwarded-For; until then all visitors count as one and share one rate limit"
+    "FOLDLOG_TRUSTED_PROXIES and let it send X-Forwarded-For; until then all visitors count as one and share one "
+    "rate limit"
 )
 
 

@@ -19,8 +19,10 @@ from shared.erasures import ErasureCompleted, ErasureStarted, create_request, pr
 from shared.exit_codes import SUCCESS, TemporaryFailure
 
 _NOT_ERASABLE = (
-    "Not erased: events without a visitor id. They carry a hash made with a salt that is destroyed at midnight, so no one can "
-    "find out any more which of them belong to one person. Counters contain no visitor ids; they are kept where the archive "
+    "Not erased: events without a visitor id. They carry a hash made with a salt that is destroyed at midnight, so "
+    "no one can "
+    "find out any more which of them belong to one person. Counters contain no visitor ids; they are kept where the "
+    "archive "
     "has expired."
 )
 

@@ -81,7 +81,10 @@ def user(me: str, owner: str, service: str | None) -> Finding:
     if me not in {owner, "root"}:
         return Finding("user", "warning", found, f"sudo -u {owner} foldlog doctor")
     if me != owner:
-        do = f"`sudo -u {owner} foldlog …` for commands that write (import, erase, rebuild): files of root belong to root"
+        do = (
+            f"`sudo -u {owner} foldlog …` for commands that write (import, erase, rebuild): files of root belong "
+            f"to root"
+        )
         return Finding("user", "warning", found, do)
     return Finding("user", "ok", me)
 

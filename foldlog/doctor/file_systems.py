@@ -126,7 +126,8 @@ def network_reason(directory: Path, mount: Mount) -> str | None:
     if mount.kind != "network":
         return None
     return (
-        f"{directory} is on a network file system ({mount.type}, mounted at {mount.point}): locks, renames and fsync are "
+        f"{directory} is on a network file system ({mount.type}, mounted at {mount.point}): locks, renames and "
+        f"fsync are "
         "not reliable there, and events could be lost or counted twice"
     )
 

@@ -59,7 +59,8 @@ def open_files(hard: float, whose: str, settings: Settings) -> Finding:
     return Finding(
         "open files",
         "warning",
-        f"{_limit(hard)} {whose}: a worker accepts {room:,} connections, FOLDLOG_MAX_CONNECTIONS is {settings.max_connections:,}",
+        f"{_limit(hard)} {whose}: a worker accepts {room:,} connections, FOLDLOG_MAX_CONNECTIONS is "
+        f"{settings.max_connections:,}",
         f"set LimitNOFILE={needed} in the unit (or `ulimit -Hn {needed}`), or lower FOLDLOG_MAX_CONNECTIONS",
     )
 
@@ -71,7 +72,8 @@ def file_size(hard: float, whose: str, settings: Settings) -> Finding:
     return Finding(
         "file size",
         "wrong" if hard < settings.segment_max_bytes else "warning",
-        f"limit {size(int(hard))} {whose}; a segment grows to {size(settings.segment_max_bytes)}, a part may grow larger",
+        f"limit {size(int(hard))} {whose}; a segment grows to {size(settings.segment_max_bytes)}, a part may grow "
+        f"larger",
         "set LimitFSIZE=infinity in the unit (or `ulimit -f unlimited`)",
     )
 
@@ -167,7 +169,8 @@ def clock(now_s: float, newest_s: float | None, newest: str, suspect_since: str 
             "clock",
             "wrong",
             f"{span(newest_s - now_s)} behind {newest}: the clock is wrong now, or was wrong then",
-            "check it with `timedatectl`; if it is right, wait: retention resumes 48 hours after it has passed that time",
+            "check it with `timedatectl`; if it is right, wait: retention resumes 48 hours after it has passed that "
+            "time",
         )
     if suspect_since:
         return Finding(

@@ -49,7 +49,10 @@ def address(running: Running, is_listening: bool | None, settings: Settings) -> 
         do = "check that the service has these settings: use its --config or environment (`foldlog check-config`)"
         return Finding("address", "warning", f"workers are running, but nothing listens at {here}", do)
     if is_listening and running.is_nothing:
-        do = f"`ss -ltnp 'sport = :{port}'` shows it: stop it, or set FOLDLOG_LISTEN. If it is systemd, start the service"
+        do = (
+            f"`ss -ltnp 'sport = :{port}'` shows it: stop it, or set FOLDLOG_LISTEN. If it is systemd, start the "
+            f"service"
+        )
         return Finding("address", "wrong", f"the process that listens at {here} is not a worker of this directory", do)
     return Finding("address", "ok", f"{here}: {'a worker listens' if is_listening else 'free'}")
 
@@ -66,7 +69,10 @@ def proxies(is_undeclared: bool, settings: Settings) -> Finding:
     host = settings.listen[0]
     if not trusted and not _is_loopback(host):
         found = f"it listens on {host} without a proxy: plain HTTP, tokens included, unencrypted"
-        do = "listen on 127.0.0.1 behind a proxy with TLS (docs/deploy-nginx.md), or add the proxy to FOLDLOG_TRUSTED_PROXIES"
+        do = (
+            "listen on 127.0.0.1 behind a proxy with TLS (docs/deploy-nginx.md), or add the proxy to "
+            "FOLDLOG_TRUSTED_PROXIES"
+        )
         return Finding(name, "warning", found, do)
     listed = " ".join(map(str, trusted))
     return Finding(name, "ok", f"trusted: {listed}" if listed else "none; only this host can reach it")
@@ -130,7 +136,7 @@ def _doubtful(settings: Settings) -> Iterator[tuple[str, str]]:
 def _doubtful_retention(settings: Settings) -> Iterator[tuple[str, str]]:
     if settings.archive_retention_days < settings.log_retention_days:
         yield (
-            "FOLDLOG_ARCHIVE_RETENTION_DAYS is below FOLDLOG_LOG_RETENTION_DAYS: the log keeps events that reports cannot see",
+            "FOLDLOG_ARCHIVE_RETENTION_DAYS is below FOLDLOG_LOG_RETENTION_DAYS: reports miss events that the log keeps",
             "keep the log for a shorter time than the archive",
         )
     if settings.log_retention_days == 0:

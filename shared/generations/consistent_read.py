@@ -27,7 +27,10 @@ class PartsReplaced(TemporaryFailure):
         self.tries = tries
 
     def __str__(self) -> str:
-        return f"visitors are being erased, and {self.tries} times the parts were replaced before they were read; try again"
+        return (
+            f"visitors are being erased, and {self.tries} times the parts were replaced before they were read; "
+            f"try again"
+        )
 
 
 def read_published(data: DataDirectory, read: Callable[[Snapshot], T]) -> T:

@@ -22,7 +22,8 @@ class SnapshotLost(SnapshotDamaged):
     def __str__(self) -> str:
         return (
             f"{super().__str__()}, and no snapshot.<generation>.json beside it is intact. Nothing was changed. Restore "
-            "snapshot.json from a backup, or run `foldlog rebuild`: it counts again what the parts and the retained log hold."
+            "snapshot.json from a backup, or run `foldlog rebuild`: it counts again what the parts and the retained "
+            "log hold."
         )
 
 

@@ -46,8 +46,10 @@ _FIELDS = (
 )
 _TEXTS = (
     "", "0", "-1", "undefined", "[object Object]", "anonymous", "granted", "denied", "a" * 7, "a" * 64, "a" * 65,
-    "n" * 121, "v" * 101, "x" * 2001, "http://", "HTTPS://x/", "javascript:alert(1)", "https://example.com/" + "p" * 1980,
-    "é", "\u202egnp.exe", "\x7f", "\u2028", "\x9b31m", "😀", "\ufeff", "\ufffe", "\r\n", "\x1b[2J", "\0", '":"', "__proto__",
+    "n" * 121, "v" * 101, "x" * 2001, "http://", "HTTPS://x/", "javascript:alert(1)",
+    "https://example.com/" + "p" * 1980,
+    "é", "\u202egnp.exe", "\x7f", "\u2028", "\x9b31m", "😀", "\ufeff", "\ufffe", "\r\n", "\x1b[2J", "\0",
+    '":"', "__proto__",
     "2026-11-22T10:00:00Z", "2026-11-22T10:00:00.123456789+14:00", "2026-02-30T00:00:00Z", "0001-01-01T00:00:00Z",
     "0001-01-01T00:00:00+23:59", "9999-12-31T23:59:60Z", "9999-12-31T23:59:59-23:59", "=cmd|' /C calc'!A0",
     "../../etc/passwd", "' OR 1=1 --",
@@ -72,10 +74,13 @@ _NUMBERS = (
 _TOKENS = [
     *[orjson.dumps(text) for text in (*_FIELDS, *_TEXTS)],
     *[orjson.dumps(field) + b":" for field in _FIELDS],
-    *b'null true false 0 -0 -0.0 1 1.5 1e20 1e308 1e309 -1e400 1e-400 NaN Infinity 9007199254740991 9007199254740992'.split(),
+    *b'null true false 0 -0 -0.0 1 1.5 1e20 1e308 1e309 -1e400 1e-400 NaN Infinity 9007199254740991 '
+     b'9007199254740992'.split(),
     *b'253402300799999 253402300800000 18446744073709551616 0x10 01 1. .5 +1 // /* { } [ ] : , ; " \' \\ \\"'.split(),
-    *b'{} [] {"a":1} [1] [[]] {"events":[]} {"name":"x"} "name":"x", "\\ud800" "\\udc00" "\\ud83d\\ude00" "\\u0000"'.split(),
-    *b'"\\u001b[31m" "\\x" "\\u12" \xff \xc0\x80 \xed\xa0\x80 \xf5\x80\x80\x80 \xef\xbb\xbf \xc2\x85 \xe2\x80\xa8'.split(),
+    *b'{} [] {"a":1} [1] [[]] {"events":[]} {"name":"x"} "name":"x", "\\ud800" "\\udc00" "\\ud83d\\ude00" '
+     b'"\\u0000"'.split(),
+    *b'"\\u001b[31m" "\\x" "\\u12" \xff \xc0\x80 \xed\xa0\x80 \xf5\x80\x80\x80 \xef\xbb\xbf \xc2\x85 '
+     b'\xe2\x80\xa8'.split(),
     b" ", b"\t", b"\n", b"\r\n", b"\x00", b'" :', b"1" * 400, b"[" * 200, b'{"a":' * 200, b"[" * 1100,
 ]  # fmt: skip
 

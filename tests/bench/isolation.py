@@ -208,13 +208,16 @@ def main() -> None:
         found = compare(Path(root), given.rounds, given.seconds)
     print(f"p99 while folding / idle, median of {found.rounds}: {found.folding:.2f} (wanted: at most {WANTED_RATIO:g})")
     print(
-        f"p99 while reporting / idle, median of {found.rounds}: {found.reporting:.2f} (wanted: at most {WANTED_RATIO:g})"
+        f"p99 while reporting / idle, median of {found.rounds}: {found.reporting:.2f} (wanted: at most "
+        f"{WANTED_RATIO:g})"
     )
     print(
-        f"  p99 idle {found.idle_ms:.2f}, folding {found.folding_ms:.2f}, reporting {found.reporting_ms:.2f} ms, {RATE:,.0f}/s"
+        f"  p99 idle {found.idle_ms:.2f}, folding {found.folding_ms:.2f}, reporting {found.reporting_ms:.2f} ms, "
+        f"{RATE:,.0f}/s"
     )
     print(
-        f"  the fold ran for {found.fold_share:.0%} of its rounds; {found.reports} reports took {found.report_s:.1f} s each"
+        f"  the fold ran for {found.fold_share:.0%} of its rounds; {found.reports} reports took "
+        f"{found.report_s:.1f} s each"
     )
     if max(found.folding, found.reporting) > WANTED_RATIO:
         sys.exit("NOT AS WANTED")

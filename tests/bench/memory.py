@@ -102,11 +102,13 @@ def main() -> None:
     with tempfile.TemporaryDirectory(prefix="bench-", dir=".") as root:
         found = one_worker(Path(root), given.events)
     print(
-        f"memory of one worker over {found.events:,} events: grew by {found.growth:.1%} (wanted: at most {WANTED_GROWTH:.0%})"
+        f"memory of one worker over {found.events:,} events: grew by {found.growth:.1%} (wanted: at most "
+        f"{WANTED_GROWTH:.0%})"
     )
     print(f"  {found.warm_mib:.1f} MiB after the warm-up, {found.highest_mib:.1f} MiB at most after it")
     print(
-        f"CPU for a durable event: {', '.join(f'{us:.2f} µs in batches of {size}' for size, us in found.cpu_us.items())}"
+        f"CPU for a durable event: "
+        f"{', '.join(f'{us:.2f} µs in batches of {size}' for size, us in found.cpu_us.items())}"
     )
     if found.growth > WANTED_GROWTH:
         sys.exit("NOT AS WANTED")

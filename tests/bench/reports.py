@@ -60,7 +60,8 @@ _COUNTRIES = ("DE", "US", "FR", "GB", "NL", "AT", "CH", "ES", "IT", "PL")
 _EVENTS = """
     CREATE OR REPLACE TEMP TABLE new_events AS
     SELECT printf('%011x', epoch_ms(received)) || left(md5(i::VARCHAR || $day::VARCHAR), 20) AS id,
-        ['pageview', 'pageview', 'pageview', 'pageview', 'signup', 'click'][1 + (hash(i || '#event') % 6)::INTEGER] AS event,
+        ['pageview', 'pageview', 'pageview', 'pageview', 'signup', 'click']
+            [1 + (hash(i || '#event') % 6)::INTEGER] AS event,
         time, received, 'example.com' AS site, visitor,
         left(md5(visitor || $day::VARCHAR || hash(i || '#session') % 3), 16) AS session,
         'https://example.com' || path AS url,
@@ -78,7 +79,8 @@ _EVENTS = """
             time + INTERVAL 40 milliseconds AS received,
             left(md5((hash(i || '#visitor' || $day) % 120000 + 60000 * (day($day::DATE) % 7))::VARCHAR), 16) AS visitor,
             '/articles/' || (5000 * pow((hash(i || '#path' || $day) % 100000) / 100000.0, 3))::INTEGER AS path,
-            CASE hash(i || '#referrer') % 4 WHEN 0 THEN 'www.example.org' WHEN 1 THEN 'news.example.net' END AS referrer,
+            CASE hash(i || '#referrer') % 4 WHEN 0 THEN 'www.example.org' WHEN 1 THEN 'news.example.net'
+            END AS referrer,
             100 + (100 * pow((hash(visitor || '#agent') % 1000) / 1000.0, 3))::INTEGER AS agent
         FROM range($first, $end) t(i)
     )

@@ -44,7 +44,10 @@ def of_an_event(root: Path, events: int = EVENTS) -> Sizes:
     """Raises BenchError unless every event was stored and counted once."""
     data = DataDirectory(root / "sizes")
     with worker(data.root, FOLDLOG_INGEST_KEYS=KEY) as (_, port):
-        head = f"Host: bench.example\r\nUser-Agent: {AGENT}\r\nAccept-Language: de-DE,de;q=0.9\r\nAuthorization: Bearer {KEY}\r\n"
+        head = (
+            f"Host: bench.example\r\nUser-Agent: {AGENT}\r\nAccept-Language: de-DE,de;q=0.9\r\nAuthorization: "
+            f"Bearer {KEY}\r\n"
+        )
         sent = send(Target(host="127.0.0.1", port=port, headers=head), events, BATCH)
     check_counted(data.root, sent)
     segments = sealed_segments(data)

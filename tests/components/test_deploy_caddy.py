@@ -194,7 +194,10 @@ def test_request_is_passed_on_once(tmp_path: Path) -> None:
     dies: take a POST and not answer.
     """
     body = batch([{"name": "pageview"}])
-    head = f"POST /v1/events HTTP/1.1\r\nHost: {HOST}\r\nX-Forwarded-For: 203.0.113.7\r\nX-Forwarded-Host: evil.example\r\n"
+    head = (
+        f"POST /v1/events HTTP/1.1\r\nHost: {HOST}\r\nX-Forwarded-For: 203.0.113.7\r\nX-Forwarded-Host: "
+        f"evil.example\r\n"
+    )
     sent = f"{head}Content-Length: {len(body)}\r\n\r\n".encode("ascii") + body
     with socket.create_server(("127.0.0.1", 0)) as upstream:
         with Caddy(tmp_path / "caddy", f"127.0.0.1:{upstream.getsockname()[1]}") as caddy:

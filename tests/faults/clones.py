@@ -176,7 +176,8 @@ def main() -> int:
     outcome.seeds = f"{given.seed} to {seed - 1}"
     outcome.seconds = time.monotonic() - started
     print(
-        f"\n{directories:,} different directories were opened, {folded:,} of them differed after recovery and were folded"
+        f"\n{directories:,} different directories were opened, {folded:,} of them differed after recovery and were "
+        f"folded"
     )
     return outcome.say()
 

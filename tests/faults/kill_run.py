@@ -33,14 +33,14 @@ RESTART_MAX_S = 5.0
 # Calls that leave the disk other than it was (`openat` where it creates, `flock` for
 # whom waits for the lock).
 CHANGES = frozenset({
-    "openat", "write", "writev", "pwrite64", "ftruncate", "fallocate", "fchmod", "fsync", "fdatasync", "rename", "renameat",
-    "renameat2", "link", "linkat", "unlink", "unlinkat", "mkdir", "mkdirat", "rmdir", "flock",
+    "openat", "write", "writev", "pwrite64", "ftruncate", "fallocate", "fchmod", "fsync", "fdatasync", "rename",
+    "renameat", "renameat2", "link", "linkat", "unlink", "unlinkat", "mkdir", "mkdirat", "rmdir", "flock",
 })  # fmt: skip
 # Calls about memory, turns and identity: what is on disk, and who was told what, is the
 # same before and after them. DuckDB makes a thousand of them, in an order of its own.
 INWARD = frozenset({
-    "brk", "clone3", "exit", "futex", "getpid", "getrandom", "gettid", "madvise", "mmap", "mprotect", "munmap", "prlimit64",
-    "rseq", "rt_sigaction", "rt_sigprocmask", "sched_getaffinity", "sched_yield", "set_robust_list", "sysinfo",
+    "brk", "clone3", "exit", "futex", "getpid", "getrandom", "gettid", "madvise", "mmap", "mprotect", "munmap",
+    "prlimit64", "rseq", "rt_sigaction", "rt_sigprocmask", "sched_getaffinity", "sched_yield", "set_robust_list", "sysinfo",
 })  # fmt: skip
 
 Remains = frozenset[tuple[str, str]]
@@ -313,7 +313,8 @@ class _Counters:
 def _events(part: _Counters) -> int:
     with duckdb.connect(config={"threads": 1}) as database:
         row = database.execute(
-            "SELECT coalesce(sum(events), 0)::BIGINT FROM read_parquet($1) WHERE dimension = 'total' AND visitors IS NULL",
+            "SELECT coalesce(sum(events), 0)::BIGINT FROM read_parquet($1) WHERE dimension = 'total' AND visitors "
+            "IS NULL",
             [str(part.path)],
         ).fetchone()
     return int(row[0]) if row else 0

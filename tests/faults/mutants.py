@@ -101,7 +101,8 @@ MUTANTS = (
             Edit(
                 "compactor/run_pass.py",
                 "        commit(data, before, after, lock)\n",
-                "        for segment in chosen:\n            segment.path.unlink()\n        commit(data, before, after, lock)\n",
+                "        for segment in chosen:\n            segment.path.unlink()\n        commit(data, before, "
+                "after, lock)\n",
             ),
         ),
         (CLONES,),

@@ -86,7 +86,8 @@ class Outcome:
         print(f"Linux {platform.release()}, Python {platform.python_version()}, commit {commit()}")
         if not self.failures and self.runs:
             print(
-                f"no failure in {self.runs:,} runs: with 95% confidence fewer than {3 / self.runs:.3%} of such runs fail (3/N)"
+                f"no failure in {self.runs:,} runs: with 95% confidence fewer than {3 / self.runs:.3%} of such runs "
+                f"fail (3/N)"
             )
         for remark in self.remarks[:20]:
             print(f"remarked: {remark}")

@@ -253,7 +253,8 @@ def try_round(planned: Round, directory: Path, outcome: Outcome, every: Done) ->
 def say_progress(number: int, outcome: Outcome) -> None:
     print(
         f"round {number}: {outcome.points} kills, {outcome.acknowledged:,} acknowledged, lost {outcome.lost}, "
-        f"double {outcome.double}, phantom {outcome.phantom}, {len(outcome.failures)} failures, {outcome.seconds:.0f} s",
+        f"double {outcome.double}, phantom {outcome.phantom}, {len(outcome.failures)} failures, "
+        f"{outcome.seconds:.0f} s",
         file=sys.stderr,
         flush=True,
     )

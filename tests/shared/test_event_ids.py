@@ -26,7 +26,10 @@ def test_ids_are_unique_ordered_by_time_and_valid() -> None:
 def test_sql_splits_and_joins_the_ids_that_the_server_makes() -> None:
     (id_,) = make_event_ids(1, RECEIVED_MS)
     with connect(128 << 20, 1) as database:
-        parts = f"SELECT {server_id_time_sql('e')} AS made_at, {server_id_random_sql('e')} AS random FROM (SELECT $1 AS id) e"
+        parts = (
+            f"SELECT {server_id_time_sql('e')} AS made_at, {server_id_random_sql('e')} AS random FROM (SELECT "
+            f"$1 AS id) e"
+        )
         at, random = one_row(database, parts, [id_])
         assert at.replace(tzinfo=UTC) == datetime.fromtimestamp(RECEIVED_MS / 1000, UTC)
         assert len(random) == RANDOM_BYTES

@@ -48,7 +48,8 @@ def matching_events(scan: ArchiveScan, bound: Parameters) -> str:
     conditions = "".join(_condition(number, each, bound) for number, each in enumerate(selection.conditions))
     return (
         f"SELECT {_bucket(scan.bucket_starts)} AS bucket, {value} AS value, a.visitor "
-        f"FROM {archived_events(scan.parts, bound)} a {_bucket_join('a.time', scan.bucket_starts, bound)} {capped_join} "
+        f"FROM {archived_events(scan.parts, bound)} a {_bucket_join('a.time', scan.bucket_starts, bound)} "
+        f"{capped_join} "
         f"WHERE {in_time} {_selected('a', selection, bound)}{conditions}"
     )
 

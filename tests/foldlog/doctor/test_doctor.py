@@ -409,7 +409,7 @@ TCP6 = """\
   sl  local_address                         remote_address                        st tx_queue rx_queue tr tm->when retrnsmt
    0: 00000000000000000000000001000000:1F92 00000000000000000000000000000000:0000 0A 00000000:00000000 00:00000000 00000000
    1: 0000000000000000FFFF00000100007F:1F93 00000000000000000000000000000000:0000 0A 00000000:00000000 00:00000000 00000000
-"""
+"""  # noqa: E501  as the kernel writes it
 
 
 def test_listeners_are_parsed(tmp_path: Path) -> None:

@@ -61,7 +61,10 @@ def test_concurrent_folds_are_all_done(server: Server) -> None:
 def test_fold_requested_during_a_restart_of_the_compactor_is_done(server: Server) -> None:
     try:
         os.kill(server.child("compact"), signal.SIGKILL)
-        sent = f"POST /admin/api/fold HTTP/1.1\r\nHost: {SITE}\r\nAuthorization: Bearer {ADMIN_TOKEN}\r\nContent-Length: 0\r\n\r\n"
+        sent = (
+            f"POST /admin/api/fold HTTP/1.1\r\nHost: {SITE}\r\nAuthorization: Bearer "
+            f"{ADMIN_TOKEN}\r\nContent-Length: 0\r\n\r\n"
+        )
         assert server.exchange(sent.encode()).status == 200
     finally:
         server.fold()

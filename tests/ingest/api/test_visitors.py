@@ -150,7 +150,10 @@ def test_worker_stops_while_an_erasure_waits(tmp_path: Path) -> None:
         os.kill(server.child("compact"), signal.SIGSTOP)
         worker = server.child("ingest-0")
         with socket.create_connection(("127.0.0.1", server.port)) as client:
-            head = f"DELETE /admin/api/visitors/visitor-1 HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {ADMIN_TOKEN}\r\n\r\n"
+            head = (
+                f"DELETE /admin/api/visitors/visitor-1 HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer "
+                f"{ADMIN_TOKEN}\r\n\r\n"
+            )
             client.sendall(head.encode("ascii"))
             until(lambda: len(pending_requests(server.data)) == 1)
         os.kill(worker, signal.SIGTERM)

@@ -67,7 +67,8 @@ FINISHED = {
     "vanishing-client: after three requests": page(GONE) * 3,
     "vanishing-client: after the body and half a head": page(GONE) + page()[:30],
     "vanishing-client: while a report is made": REPORT,
-    "vanishing-client: while a large response is sent": f"GET /admin/uPlot.iife.min.js HTTP/1.1\r\nHost: {HOST}\r\n\r\n".encode()
+    "vanishing-client: while a large response is sent": f"GET /admin/uPlot.iife.min.js HTTP/1.1\r\nHost: "
+    f"{HOST}\r\n\r\n".encode()
     * 50,
 }
 

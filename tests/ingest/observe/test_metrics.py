@@ -211,8 +211,8 @@ def test_group_is_counted_in_the_bucket_of_its_size(server: Server) -> None:
     before = scrape(server)
     assert server.post([{**GOOD} for _ in range(30)]).status == 200
     after = scrape(server)
-    grown = {le: value(after, "foldlog_group_events_bucket", le=le) - value(before, "foldlog_group_events_bucket", le=le)
-             for le in ("10", "25", "50", "+Inf")}  # fmt: skip
+    bucket = "foldlog_group_events_bucket"
+    grown = {le: value(after, bucket, le=le) - value(before, bucket, le=le) for le in ("10", "25", "50", "+Inf")}
     assert grown == {"10": 0, "25": 0, "50": 1, "+Inf": 1}
 
 

@@ -72,7 +72,10 @@ def test_every_placeholder_is_bound_and_nothing_else(parameters: dict[str, str])
 def database() -> Iterator[duckdb.DuckDBPyConnection]:
     """With the relations that the comments of the files name, as views."""
     with duckdb.connect() as database:
-        rows = "(TIMESTAMP '2026-11-16', '/a', 'ann'), (TIMESTAMP '2026-11-16', '/a', 'bob'), (TIMESTAMP '2026-11-17', '/b', 'ann')"
+        rows = (
+            "(TIMESTAMP '2026-11-16', '/a', 'ann'), (TIMESTAMP '2026-11-16', '/a', 'bob'), (TIMESTAMP "
+            "'2026-11-17', '/b', 'ann')"
+        )
         database.execute(f"CREATE VIEW matching_events AS FROM (VALUES {rows}) t(bucket, value, visitor)")
         database.execute(
             "CREATE VIEW counts AS SELECT bucket, value, count(*) AS events FROM matching_events GROUP BY ALL"

@@ -55,7 +55,8 @@ def test_event_is_restored_from_its_archive_columns(tmp_path: Path) -> None:
             )
         ]
         database.executemany(
-            "INSERT INTO event (id, url, path, referrer_url, referrer, time, received) VALUES ($1, $2, $3, $4, $5, $6, $6)",
+            "INSERT INTO event (id, url, path, referrer_url, referrer, time, received) VALUES ($1, $2, $3, $4, $5, "
+            "$6, $6)",
             rows,
         )
         database.execute(f"COPY (FROM {to_archive_sql('event')}) TO '{part}' (FORMAT parquet)")
