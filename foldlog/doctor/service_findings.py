@@ -136,7 +136,7 @@ def _doubtful(settings: Settings) -> Iterator[tuple[str, str]]:
 def _doubtful_retention(settings: Settings) -> Iterator[tuple[str, str]]:
     if settings.archive_retention_days < settings.log_retention_days:
         yield (
-            "FOLDLOG_ARCHIVE_RETENTION_DAYS is below FOLDLOG_LOG_RETENTION_DAYS: reports miss events that the log keeps",
+            "FOLDLOG_ARCHIVE_RETENTION_DAYS is below FOLDLOG_LOG_RETENTION_DAYS: reports miss events of the log",
             "keep the log for a shorter time than the archive",
         )
     if settings.log_retention_days == 0:
