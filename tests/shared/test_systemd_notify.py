@@ -293,9 +293,7 @@ def test_watchdog_applies_to_the_process_with_its_pid(tmp_path: Path, pid: str, 
 def test_full_queue_of_the_parent_blocks_nothing(tmp_path: Path) -> None:
     with listening(str(tmp_path / "notify")):
         notifier = from_environment({"NOTIFY_SOCKET": str(tmp_path / "notify"), "WATCHDOG_USEC": "1"}, os.getpid())
-        started = time.monotonic()
-        for _ in range(1_000):
+        for _ in range(1_000):  # nobody reads: a call that blocked would never return
             notifier.alive()
-        assert time.monotonic() - started < 1
         assert notifier._peer is not None
         notifier._peer.close()

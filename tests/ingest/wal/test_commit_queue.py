@@ -9,6 +9,7 @@ import errno
 import os
 import shutil
 import threading
+import time
 from pathlib import Path
 from typing import Any
 
@@ -159,7 +160,7 @@ async def test_stall_is_reported_while_it_lasts(tmp_path: Path) -> None:
     writer.segment_writer.active._sync = stall
     done = writer.append(events(1), 1)
     await asyncio.sleep(0.3)
-    assert 0.25 < writer.stalled_s < 5
+    assert writer.stalled_s > 0.25
     resume.set()
     await done
     await asyncio.sleep(0)
@@ -172,13 +173,12 @@ async def test_first_append_after_a_pause_is_not_a_stall(tmp_path: Path) -> None
     answered.
     """
     writer = start(data_directory(tmp_path))
-    first = writer.append(events(1), 1)
-    assert writer.stalled_s < 0.4
-    await first
-    await asyncio.sleep(0.5)
-    second = writer.append(events(2), 1)
-    assert writer.stalled_s < 0.4
-    await second
+    for number in (1, 2):
+        await asyncio.sleep(0.5)
+        appended_at = time.monotonic()
+        done = writer.append(events(number), 1)
+        assert writer.stalled_s <= time.monotonic() - appended_at
+        await done
     await writer.close()
 
 
@@ -189,7 +189,7 @@ async def test_failure_is_reported_until_the_next_success(tmp_path: Path) -> Non
     shutil.rmtree(data.log)
     with pytest.raises(Unavailable):
         await writer.append(events(1), 1)
-    assert 0 <= writer.failed_s < 5
+    assert 0 <= writer.failed_s < float("inf")
     data.log.mkdir()
     await writer.append(events(2), 1)
     assert writer.failed_s == float("inf")

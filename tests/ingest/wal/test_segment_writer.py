@@ -79,7 +79,7 @@ def test_age_counts_from_the_first_line(tmp_path: Path) -> None:
     assert writer.seals.due_at == float("inf")
     writer.commit(ONE, 1)
     due_at = writer.seals.due_at
-    assert 50 < due_at - time.monotonic() <= 60
+    assert 0 < due_at - time.monotonic() <= 60
     writer.commit(ONE, 1)
     assert writer.seals.due_at == due_at
     assert not writer.seal_if_due()
