@@ -40,7 +40,7 @@ class DisplacedSegments:
 
     def __init__(self, log: Log, stats: WorkerStats) -> None:
         self._log = log
-        self._meters = stats
+        self._stats = stats
         self._pending: tuple[ActiveSegment, SegmentDisplaced] | None = None
         self._disk_full = False
 
@@ -55,7 +55,7 @@ class DisplacedSegments:
             name = active.seal_copy(blob if displaced.written else b"", lines)
         except SegmentTruncated as truncated:
             active.close()
-            self._meters.segments_truncated += 1
+            self._stats.segments_truncated += 1
             lost = {"lines": active.lines, "bytes": active.bytes}
             self._log.error(
                 "segment_truncated", writer=active.writer, **lost, reason=str(truncated), action=NO_COPYTRUNCATE
@@ -74,7 +74,7 @@ class DisplacedSegments:
                 action=LET_WRITERS_SEAL,
             )
             return SealedCopy()
-        self._meters.segments_displaced += 1
+        self._stats.segments_displaced += 1
         self._log.warning(
             "segment_displaced",
             outcome="recovered",

@@ -70,7 +70,7 @@ class SegmentWriter:
         self._writer = writer
         self._durability = settings.durability
         self._log = log
-        self._meters = stats
+        self._stats = stats
         self.seals = SealSchedule(data, settings)
         self.active: ActiveSegment | None = None
         self._displaced = DisplacedSegments(log, stats)
@@ -102,7 +102,7 @@ class SegmentWriter:
         except OSError as error:
             self._log.error("commit_failed", writer=self._writer, lines=lines, reason=str(error))
             self.failed_at = time.monotonic()
-            self._meters.commit_failures += 1
+            self._stats.commit_failures += 1
             return _unavailable(error)
         self.failed_at = float("-inf")
         self._measure(len(blob), lines, time.perf_counter() - started)
@@ -136,7 +136,7 @@ class SegmentWriter:
             self._log.error("segment_suspect", segment=name.file if name else None, reason=str(error))
 
     def _measure(self, size: int, lines: int, seconds: float) -> None:
-        stats = self._meters
+        stats = self._stats
         stats.commit_s.observe(seconds)
         stats.fsync_s.observe(self.active.synced_s if self.active else 0.0)
         stats.group_events.observe(lines)
@@ -178,7 +178,7 @@ class SegmentWriter:
             name = active.seal()
             if name is not None:
                 self._sequence += 1
-                self._meters.segments_sealed += 1
+                self._stats.segments_sealed += 1
                 self._log.info("segment_sealed", segment=name.file, lines=active.lines, bytes=active.bytes)
             if reopen:
                 with suppress(FileExistsError):  # another process created it: the next commit or check recovers it

@@ -6,7 +6,7 @@ What is out: who the client is (Proxies.identify), everything that the head deci
 undeclared proxy (worker.limit), the checks of the disk and the queue, and the stats
 (worker.count, stats.answered). Each is answered by a constant; the calls themselves
 stay, about 0.5 µs a request. What stays whole: aiohttp, routing, reading and decoding
-the body, consent given in the batch, verdicts, lines, the durable append.
+the body, consent given in the batch, validation, lines, the durable append.
 """
 
 from __future__ import annotations
