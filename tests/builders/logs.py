@@ -10,6 +10,8 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+from filelock import lock_descriptor
+
 from compactor.fold.select_segments import PASS_MAX_BYTES
 from compactor.lock import compactor_lock
 from compactor.run_pass import Pass, run_pass
@@ -82,20 +84,26 @@ def lose_a_segment(data: DataDirectory) -> threading.Thread:
     operator would, once there is one.
 
     Under the compactor's lock: a pass may have read it already, and nothing would be
-    lost with it.
+    lost with it. Once its writer has closed it: a writer whose file disappears while it
+    is sealed seals a copy, and nothing would be lost either.
     """
 
-    def stolen() -> bool:
+    def deleted() -> bool:
         if not (data.log.is_dir() and sealed_segments(data)):
             return False
         with compactor_lock(data, TIMEOUT_S):
             for segment in sealed_segments(data):
-                if not load_snapshot(data).has_folded(segment.name):
+                if not load_snapshot(data).has_folded(segment.name) and _is_closed(segment.path):
                     segment.path.unlink()
                     segment.checksum.unlink()
                     return True
         return False
 
-    thief = threading.Thread(target=until, args=(stolen,))
+    thief = threading.Thread(target=until, args=(deleted,))
     thief.start()
     return thief
+
+
+def _is_closed(path: Path) -> bool:
+    with path.open("rb") as file:
+        return lock_descriptor(file.fileno(), blocking=False)
