@@ -17,8 +17,6 @@ from reports.sql.duckdb.relations import archived_events, matching_counters, mat
 from reports.sql.statement import Parameters, Statement
 from shared.schema import ARCHIVE_COLUMNS
 
-_NO_EVENTS = "SELECT NULL::TIMESTAMP AS bucket, NULL::VARCHAR AS value, NULL::VARCHAR AS visitor LIMIT 0"
-
 
 def statement(read: Read) -> Statement:
     bound = Parameters()
@@ -43,8 +41,11 @@ def _series(read: SeriesRead, bound: Parameters) -> str:
 
 def _breakdown(read: BreakdownRead, bound: Parameters) -> str:
     bound.value("limit", read.limit)
-    events = matching_events(read.visitors, bound) if read.visitors else _NO_EVENTS
-    return _with({"counts": _counts(read.events, bound), "matching_events": events}, _file("breakdown.sql"))
+    relations = {"counts": _counts(read.events, bound)}
+    if read.visitors is None:
+        return _with(relations, _file("breakdown_events.sql"))
+    relations["matching_events"] = matching_events(read.visitors, bound)
+    return _with(relations, _file("breakdown.sql"))
 
 
 def _counts(scan: Scan, bound: Parameters) -> str:

@@ -38,6 +38,7 @@ QUERIES: dict[str, dict[str, str]] = {
     "series of counters and archive": {"interval": "hour"},
     "series of the archive": {"interval": "hour", "filter": f"path!={ESCAPED}", "from": "2026-11-17"},
     "breakdown": {"by": "path", "interval": "week"},
+    "breakdown of counters": {"by": "path", "visitors": "none"},
     "breakdown of an event": {"by": "event", "event": HOSTILE, "site": HOSTILE},
     "breakdown by a property": {"by": f"props.{HOSTILE}", "from": "2026-11-17"},
     "filter on a property": {"filter": "props.x'\\; DROP==x;country==", "from": "2026-11-17T00:01:00Z"},
@@ -97,3 +98,8 @@ def test_series_runs_by_hand(database: duckdb.DuckDBPyConnection) -> None:
 def test_breakdown_runs_by_hand(database: duckdb.DuckDBPyConnection) -> None:
     found = run_file(database, "breakdown.sql", limit=1)
     assert [(start.day, *row) for start, *row in found] == [(16, "/a", 2, 2, 3)]
+
+
+def test_breakdown_without_visitors_runs_by_hand(database: duckdb.DuckDBPyConnection) -> None:
+    found = run_file(database, "breakdown_events.sql", limit=1)
+    assert [(start.day, *row) for start, *row in found] == [(16, "/a", 2, None, 3)]

@@ -1,0 +1,17 @@
+-- As breakdown.sql, without visitors.
+-- counts (bucket, value, events): the events of the query
+WITH
+counted AS MATERIALIZED (
+    FROM counts
+),
+top_values AS MATERIALIZED (
+    SELECT value
+    FROM counted
+    GROUP BY value
+    ORDER BY sum(events) DESC, value
+    LIMIT $limit
+)
+SELECT c.bucket, c.value, c.events, NULL, (SELECT sum(events)::BIGINT FROM counted)
+FROM counted c
+JOIN top_values t ON c.value IS NOT DISTINCT FROM t.value
+ORDER BY c.bucket, c.events DESC, c.value
