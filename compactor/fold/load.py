@@ -1,5 +1,5 @@
-"""Loading: the lines of segments become rows of the table `incoming`, with what their
-URLs and user agents say.
+"""Loading: the lines of segments become rows of the table `incoming`, with the parts of
+their URLs and user agents.
 """
 
 from __future__ import annotations

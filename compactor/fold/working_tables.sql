@@ -4,7 +4,7 @@
 -- One row per log line that is folded; deduplication deletes from it.
 CREATE OR REPLACE TEMP TABLE incoming (v INTEGER, {incoming_columns});
 
--- What each distinct user agent says.
+-- Browser, system, device class and bot flag of each distinct user agent.
 CREATE OR REPLACE TEMP TABLE user_agents (ua VARCHAR, browser VARCHAR, os VARCHAR, device VARCHAR, bot BOOLEAN);
 
 -- The events of `incoming`, with all columns of the archive.
