@@ -122,7 +122,9 @@ OTHER_ZONES = ["UTC", "America/New_York", "Asia/Kathmandu", "Australia/Lord_Howe
 
 @pytest.mark.parametrize("zone", [BERLIN, *(pytest.param(zone, marks=pytest.mark.long) for zone in OTHER_ZONES)])
 @pytest.mark.parametrize("interval", ["none", "15m", "hour", "day", "week", "month"])
-@pytest.mark.parametrize("by", [None, "path", "event", "props.plan"])
+@pytest.mark.parametrize(
+    "by", [None, "path", *(pytest.param(by, marks=pytest.mark.long) for by in ("event", "props.plan"))]
+)
 def test_every_interval_zone_and_dimension(
     folded: tuple[DataDirectory, list[Line]], zone: str, interval: str, by: str | None
 ) -> None:

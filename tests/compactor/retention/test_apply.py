@@ -179,6 +179,7 @@ def test_clock_that_jumped_deletes_nothing_for_age_or_size(tmp_path: Path, jumps
     assert_verified(data)
 
 
+@pytest.mark.long
 def test_mass_deletion_waits_for_confirmation_and_later_runs_do_not(tmp_path: Path) -> None:
     data = history(tmp_path, 12, NOON)
     before = archived(data)
