@@ -13,7 +13,7 @@ import os
 import shutil
 import threading
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from shared.disk.layout import TEMP_SUFFIX, DataDirectory
@@ -94,12 +94,26 @@ def remove_empty_directory(path: Path) -> None:
 
 
 def make_directory(path: Path, mode: int = 0o750) -> None:
-    """Create a directory and its parents durably."""
+    """Create a directory and its parents durably.
+
+    An empty directory may be all that a process left that failed or died before it
+    synced the parent, so the parent is synced again. Nothing is written to a directory
+    before that.
+    """
     if path.is_dir():
+        if not _is_empty(path):
+            return
+        with suppress(PermissionError):  # a directory that an operator made, in one that is not ours
+            sync_directory(path.parent)
         return
     make_directory(path.parent)
     path.mkdir(mode=mode, exist_ok=True)
     sync_directory(path.parent)
+
+
+def _is_empty(path: Path) -> bool:
+    with os.scandir(path) as entries:
+        return next(entries, None) is None
 
 
 def make_data_directory(data: DataDirectory) -> None:
