@@ -5,7 +5,7 @@ Each part stops with an error when what it measured did not also happen: what wa
 acknowledged must be counted, each different event once. All parts together take most of
 an hour on two cores, half of it to make what is measured. A ratio that is worse than
 the last one by more than a tenth is marked `slower`; absolute figures depend on the
-machine, their change is shown and not judged. `--keep` keeps the figures of this run in
+machine, their change is shown only. `--keep` keeps the figures of this run in
 tests/bench/last.json, to be committed with the change that moved them.
 """
 

@@ -84,7 +84,7 @@ def rows(ours: list[Costs], theirs: list[Costs]) -> Iterator[str]:
 
 
 def commands(checkout: Checkout, root: Path) -> Costs:
-    """What somebody pays who types a command that does nothing."""
+    """The cost of a command that does nothing."""
     typed = {"foldlog --version": 0, "foldlog --help": 0, "foldlog srve": 2}
     return {
         f"`{words}`: CPU s": run(checkout, root / "data", words.split()[1:], exit_code)

@@ -321,7 +321,7 @@ def resident_mib(pid: int, field: str = "VmRSS") -> float:
 
 @contextmanager
 def highest_resident(pid: int) -> Iterator[list[float]]:
-    """The highest resident memory of a process until the block ends: looked at every 10
+    """The highest resident memory of a process until the block ends: read every 10
     ms, and as the kernel saw it.
     """
     Path(f"/proc/{pid}/clear_refs").write_text("5", "ascii")  # VmHWM begins anew
@@ -367,8 +367,8 @@ def large_body() -> bytes:
     return post(b'{"consent":"granted","events":[%b]}' % b",".join([event] * count), Authorization=f"Bearer {KEY}")
 
 
-# What each of the crowd sends, and whether everybody holds the last byte back until all
-# of the others have arrived.
+# What each of the crowd sends, and whether all of them hold the last byte back until
+# all of the others have arrived.
 CROWDS: dict[str, tuple[Callable[[], bytes], bool]] = {
     "gzip bombs": (gzip_bomb, False),
     "gzip bombs but for their last byte, then that": (gzip_bomb, True),
@@ -385,7 +385,7 @@ def run_crowd(given: argparse.Namespace) -> None:
 
 
 async def rush(port: int, request: bytes, clients: int, *, held_back: bool) -> dict[str, Any]:
-    """Connect everybody, then send everything at once."""
+    """Connect all clients, then send everything at once."""
     loop = asyncio.get_running_loop()
     made = [(await loop.create_connection(OneRequest, "127.0.0.1", port))[1] for _ in range(clients)]
     first, last = (request[:-1], request[-1:]) if held_back else (request, b"")

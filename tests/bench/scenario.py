@@ -87,7 +87,7 @@ def play(
     before_fold: Callable[[], None] = lambda: None,
     **settings: str,
 ) -> Acceptance:
-    """Play the day and check everything. Raises BenchError when nobody answers."""
+    """Play the day and check everything. Raises BenchError when no server answers."""
     data = root / "scenario"
     mean = users * EVENTS_PER_USER / EVENTS_PER_REQUEST / seconds
     with serving(data, **settings) as target:

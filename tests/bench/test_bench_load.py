@@ -1,7 +1,7 @@
 """Each load runs at a small size and checks its own result; one that lost an event
 fails.
 
-Nothing here looks at how fast anything was: the machine that runs tests has much else
+No speed is asserted here: the machine that runs tests has much else
 to do.
 """
 

@@ -1,4 +1,4 @@
-"""A headless Chromium to look at the dashboard with, driven over its DevTools protocol.
+"""A headless Chromium that shows the dashboard, driven over its DevTools protocol.
 
 https://chromedevtools.github.io/devtools-protocol/ describes the commands. Only what
 the tests need is here.

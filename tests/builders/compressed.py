@@ -17,7 +17,7 @@ def zstd(plain: bytes) -> bytes:
 
 
 def packed(data: DataDirectory, suffix: str, pack: Callable[[bytes], bytes], *ids: str) -> Segment:
-    """A sealed segment, compressed by somebody."""
+    """A sealed segment, compressed by an operator."""
     name = sealed(data, [line(id_) for id_ in ids])
     plain = data.log / name.file
     target = data.log / name.compressed(suffix)

@@ -37,7 +37,7 @@ http {
 
 def program() -> str:
     """nginx's path. Without one the test is skipped; where CI is "true" it fails."""
-    # Debian has it in /usr/sbin, which is not on everybody's path.
+    # Debian has it in /usr/sbin, which is not on every user's path.
     found = shutil.which("nginx", path=os.pathsep.join([os.environ.get("PATH", ""), "/usr/sbin"]))
     if found is None and os.environ.get("CI") == "true":
         pytest.fail("nginx is not installed, and CI=true asks for every component")
@@ -53,7 +53,7 @@ class Nginx(Proxy):
 
     def __init__(self, directory: Path, upstream: str, site: str = SITE) -> None:
         self._program = program()
-        # Bound and not listening, for as long as this object lives: nobody else is
+        # Bound and not listening, for as long as this object lives: no other process is
         # given the port.
         self._port_holder = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
         self._port_holder.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)

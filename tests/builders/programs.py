@@ -11,7 +11,7 @@ import pytest
 
 
 def program(name: str) -> str:
-    """The path of a program. Debian has some in /usr/sbin, which is not on everybody's
+    """The path of a program. Debian has some in /usr/sbin, which is not on every
     path.
     """
     found = shutil.which(name, path=os.pathsep.join([os.environ.get("PATH", ""), "/usr/sbin"]))

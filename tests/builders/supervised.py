@@ -1,5 +1,5 @@
 """What systemd is to Foldlog, for tests: it holds the listening socket over restarts,
-and hears what it says of itself.
+and receives its notifications.
 """
 
 from __future__ import annotations
@@ -32,8 +32,8 @@ if {process!r} in sys.argv:
 
 
 class Activated(Server):
-    """A `foldlog serve` that inherits its socket, which goes on listening while it is
-    started anew.
+    """A `foldlog serve` that inherits its socket, which keeps listening while it is
+    restarted.
     """
 
     def __init__(self, directory: Path, **settings: object) -> None:
@@ -54,7 +54,7 @@ class Listener:
         self.heard: list[str] = []
 
     def listen(self, seconds: float) -> list[str]:
-        """What is said within this time, or at once if that is something."""
+        """The messages within this time, or the first one at once."""
         self._socket.settimeout(seconds)
         try:
             self.heard.append(self._socket.recv(4096).decode("utf-8"))
@@ -72,7 +72,7 @@ class Listener:
         raise AssertionError(f"no {start} in {self.heard}")
 
     def forget(self) -> None:
-        """Everything that has been said so far."""
+        """Drop every message so far."""
         while self.listen(0.01):
             pass
         self.heard.clear()

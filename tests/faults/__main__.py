@@ -3,8 +3,8 @@ the row that it leaves.
 
     python -m tests.faults [--only WORDS] [--small]
 
-What was interrupted goes on where it can: kill points remember which are done.
-Programmes that need root or a tool say so.
+An interrupted programme continues where it can: kill points remember which are done.
+Programmes that need root or a tool name it.
 """
 
 from __future__ import annotations

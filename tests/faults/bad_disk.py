@@ -39,7 +39,7 @@ REFUSED = 40  # more than may be under way
 
 
 def one_run(directory: Path, seed: int, outcome: Outcome) -> None:
-    """Fill until it fails, mend the disk, start, judge."""
+    """Fill until it fails, mend the disk, start, check."""
     pick = random.Random(seed)
     ledgers = directory / "ledgers"
     ledgers.mkdir(parents=True)

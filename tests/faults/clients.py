@@ -1,9 +1,9 @@
 """Clients that send events over HTTP until they are acknowledged, and keep a ledger of
-what they sent and were told.
+what they sent and what was acknowledged.
 
 Each is a thread with one keep-alive connection. It sends a batch again when no answer
-came, or one that asks for patience, as a client of a real site does; an id is
-acknowledged only after a 200 that took all of its batch.
+came, or one with Retry-After, as a client of a real site does; an id is
+acknowledged only after a 200 that accepted all of its batch.
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ def new_events(name: str, size: int, twice_every: int = 3) -> Iterator[Batch]:
 
 class Client(threading.Thread):
     """Sends batches, each until it is acknowledged, until there are no more or it is
-    told to stop.
+    asked to stop.
     """
 
     def __init__(self, port: int, directory: Path, name: str, batches: Iterable[Batch], pause_s: float = 0.0) -> None:
@@ -89,7 +89,7 @@ class Client(threading.Thread):
             self._ledger.close()
 
     def _deliver(self, batch: Batch) -> bool:
-        """Send a batch until it is acknowledged. False when told to stop before, or
+        """Send a batch until it is acknowledged. False when asked to stop before, or
         when the answer makes no sense.
         """
         while not self.stopping.is_set():

@@ -6,8 +6,8 @@ again, and the next life begins.
 A seed is a story: events are posted, sent again, sealed, folded, deleted by retention,
 on a disk that fills up and with a clock that jumps, until a crash ends the life. Each
 life begins with what the crash before left, so recovery is recorded, and crashes, as
-well. `--lies` is the control: on a disk that does not sync when it says so, losses must
-be found.
+well. `--lies` is the control: on a disk that reports syncs that it does not do, losses
+must be found.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ from tests.faults.reopen import Reopener
 LIVES = 3
 DEEDS = 14
 CLONES_EACH = 4  # clones after each operation, of each kind that chance has a part in
-FOUND_MAX = 10  # a story that goes wrong goes on going wrong
+FOUND_MAX = 10  # a story with one failure has many
 HOUR_MS = 3_600_000
 MEMORY = Path("/dev/shm")  # noqa: S108  a directory in memory: thousands of small ones are made and read
 

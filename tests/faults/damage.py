@@ -7,7 +7,7 @@ Files that are damaged: a sealed segment (plain and compressed), its .sha256, an
 segment whose writer died, snapshot.json, an archive part, a counters part. What must
 hold for each damage, alone:
 
-    detected   the pass says so, or refuses and publishes nothing, or `foldlog
+    detected   the pass warns, or fails and publishes nothing, or `foldlog
                verify` names the file; or
     harmless   nothing was said, and everything is counted as if nothing had happened
 
@@ -114,7 +114,7 @@ def _ids(path: Path) -> frozenset[str]:
 
 
 def try_one(target: Target, damage: Damage, ids: list[str], root: Path, outcome: Outcome) -> str:
-    """Damage a copy, fold, verify, judge. Returns `detected`, `harmless` or
+    """Damage a copy, fold, verify, check. Returns `detected`, `harmless` or
     `silent`.
     """
     data = DataDirectory(Path(shutil.copytree(target.template, root / "run")))
@@ -129,7 +129,7 @@ def try_one(target: Target, damage: Damage, ids: list[str], root: Path, outcome:
         if target.file.endswith(COMPRESSED_SUFFIXES) and detected:
             expected = set(ids[:-3])  # what stands behind the damage cannot be inflated, and may be lost with it
         if target.file.endswith(COMPRESSED_SUFFIXES):
-            path.write_bytes(original)  # the oracle reads whole files only; what is judged here is the archive
+            path.write_bytes(original)  # the oracle reads whole files only; the archive is checked here
         violations = find_violations(data.root, set(ids), expected, folded=True)
         outcome.add(violations, len(expected), where)
         if detected:
@@ -205,7 +205,7 @@ def show_all(target: Target, ids: list[str], root: Path, outcome: Outcome) -> No
             say_progress(f"{target.name}: {number:,} asked")
         said[found := answer(damage)] += 1
         if found == "silent":
-            outcome.failures.append(f"{target.name}, {damage.place}: nobody said it")
+            outcome.failures.append(f"{target.name}, {damage.place}: not reported")
     shutil.rmtree(data.root)
     outcome.points += said.total()
     say(target, "every damage", said)

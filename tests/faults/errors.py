@@ -6,7 +6,7 @@ errno, once and from then on for ever.
 
 The workloads of tests/faults/traced_runs.py run untouched first, to see which calls
 there are; then once for each point. After it a process without errors starts, recovers
-and folds, and the oracle judges. strace's record must also show that no acknowledgement
+and folds, and the oracle checks. strace's record must also show that no acknowledgement
 came without its fdatasync, and that no descriptor was used again whose sync had failed.
 """
 
@@ -182,7 +182,9 @@ def run_point(made: Stage, point: Point, outcome: Outcome) -> None:
 
 
 def settled(made: Stage, outcome: Outcome, where: str) -> tuple[Violations, float]:
-    """Start without errors, in a process of its own, which then judges what it left."""
+    """Start without errors, in a process of its own, which then checks the
+    directory.
+    """
     ours, theirs = FORK.Pipe()
     started = time.monotonic()
     with quiet():

@@ -70,7 +70,7 @@ def is_mounted(place: Path) -> bool:
 
 
 def unmount(place: Path) -> None:
-    """Unmount, with patience for a process that is just dying. Detaches what is still
+    """Unmount, once a process that is just dying has ended. Detaches what is still
     busy after that.
     """
     for _ in range(UNMOUNT_TRIES):
@@ -128,8 +128,8 @@ class Disk:
         fails.
 
         An fdatasync that is under way at this moment may still return 0 though its data
-        is gone, on ext4 and on XFS. With real power nobody would be left to be told, so
-        acknowledgements count up to the moment before this call only.
+        is gone, on ext4 and on XFS. With real power no client would be left to answer,
+        so acknowledgements count up to the moment before this call only.
         """
         descriptor = os.open(self._host or self.place, os.O_RDONLY | os.O_DIRECTORY)
         try:

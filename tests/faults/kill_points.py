@@ -6,10 +6,10 @@ enumerated and not sampled.
 Each scene (tests/faults/scenes.py) is played once undisturbed, and strace counts its
 calls. Then it is played again for each call, and killed before it: with seed 0 before
 every call that is not about memory or locks alone, with other seeds before every call
-that changes the disk. What is left is judged as it lies (tests/faults/oracle.py),
-recovered twice, folded to the end without a human, and judged again. Recovery itself is
+that changes the disk. What is left is checked as it is (tests/faults/oracle.py),
+recovered twice, folded to the end without help, and checked again. Recovery itself is
 also killed twice: at each of its calls that change the disk, and the recovery that
-follows at each of these again. A programme that was broken off goes on where it was.
+follows at each of these again. An interrupted programme continues where it was.
 """
 
 from __future__ import annotations
@@ -87,10 +87,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 class Records:
-    """Finished points, a line each: a programme that is broken off goes on.
+    """Finished points, a line each: an interrupted programme continues.
 
-    Only those of this commit count; with changes on top of it nobody knows whether they
-    were the same changes.
+    Only those of this commit count; with changes on top of it, it is unknown whether
+    they were the same changes.
     """
 
     def __init__(self, path: Path, tested: str) -> None:
@@ -192,7 +192,7 @@ def _scene(name: str) -> Scene:
 
 def _begin(scratch: Path, ledgers: Path, every_call: bool) -> None:
     global _runner
-    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)  # no worker goes on without the programme
+    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)  # no worker outlives the programme
     _runner = Runner(scratch, ledgers, every_call=every_call)
 
 
@@ -227,7 +227,7 @@ def say(runs: Sequence[Run], options: Options, data: Path, command: str) -> int:
     print(f"{len(runs) - missed} runs were killed; in {missed} the call did not come, or came first in another thread")
     print(f"{sum(run.changes for run in runs)} of the points are before a call that changes the disk")
     folded, known = sum(run.folded for run in runs), sum(not run.folded and not run.found for run in runs)
-    print(f"{folded} were folded; {known} left a log, byte for byte, whose fold was judged with another run")
+    print(f"{folded} were folded; {known} left a log, byte for byte, whose fold was checked in another run")
     return code if runs else 1
 
 

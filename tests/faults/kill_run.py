@@ -36,8 +36,9 @@ CHANGES = frozenset({
     "openat", "write", "writev", "pwrite64", "ftruncate", "fallocate", "fchmod", "fsync", "fdatasync", "rename",
     "renameat", "renameat2", "link", "linkat", "unlink", "unlinkat", "mkdir", "mkdirat", "rmdir", "flock",
 })  # fmt: skip
-# Calls about memory, turns and identity: what is on disk, and who was told what, is the
-# same before and after them. DuckDB makes a thousand of them, in an order of its own.
+# Calls about memory, turns and identity: what is on disk, and what was acknowledged is
+# the same before and after them. DuckDB makes a thousand of them, in an order of its
+# own.
 INWARD = frozenset({
     "brk", "clone3", "exit", "futex", "getpid", "getrandom", "gettid", "madvise", "mmap", "mprotect", "munmap",
     "prlimit64", "rseq", "rt_sigaction", "rt_sigprocmask", "sched_getaffinity", "sched_yield", "set_robust_list",
@@ -153,7 +154,7 @@ class Runner:
         return self._every_call or call not in INWARD
 
     def run(self, scene: Scene, point: Point) -> Run:
-        """Kill the scene there, judge what is left, recover, fold, judge again."""
+        """Kill the scene there, check, recover, fold, check again."""
         begun = time.monotonic()
         self._prepare(scene, point.seed, point.after)
         _copy(self._prepared, self._place)
@@ -173,13 +174,13 @@ class Runner:
         return kill_before(lambda gate: scene.play(self._place, seed, gate), thread, call, number, self._report)
 
     def _restart(self, scene: Scene, run: Run, meant: set[str], acked: set[str], generation: int) -> Violations:
-        """Recover and fold, as the processes do when they are started again, and judge
+        """Recover and fold, as the processes do when they are restarted, and check
         what is counted then.
         """
         begun = time.monotonic()
         try:
             left = recover_twice(self._place.data, self._expected if scene.only_recovers else None)
-        except Exception as error:  # noqa: BLE001  whatever it is: nobody would have been there to help
+        except Exception as error:  # noqa: BLE001  any error: no operator would have been there
             run.broken.append(f"I7: recovery failed: {error!r}")
             return find_violations(self._place.root, meant, acked)
         if scene.only_logs and left in self._known:  # what would be folded now is what was folded then
@@ -278,7 +279,7 @@ def _content(path: Path, stamps: bool) -> str:
 
 
 def litter(data: DataDirectory) -> list[str]:
-    """Files that were being made when the kill came, and that nobody has removed since.
+    """Files that were being made when the kill came, and were not removed since.
     Requests are a line of text each.
     """
     left = (

@@ -35,7 +35,7 @@ SEGMENT_MAX_BYTES = 1500
 
 
 class Life:
-    """One data directory, one writer, and what its clients were told."""
+    """One data directory, one writer, and what was acknowledged to its clients."""
 
     def __init__(
         self,

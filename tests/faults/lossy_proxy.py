@@ -19,7 +19,7 @@ ACKNOWLEDGED = b"HTTP/1.1 200"
 
 class LossyProxy:
     """Listens on a port of its own while the block runs. `lost` counts the answers 200
-    that nobody got.
+    that no client got.
     """
 
     def __init__(self, port: int, loss: float, seed: int) -> None:

@@ -6,7 +6,7 @@ crash and at the end.
 Hypothesis chooses what happens: posts, retries, seals, folds, retention, a full disk, a
 clock that jumps, bits that flip, kill -9 and power cuts. A crash ends a life
 (tests/faults/life.py); what it left is opened by the real recovery and compactor, held
-against what clients were told, and the next life goes on with it.
+against what was acknowledged, and the next life continues with it.
 """
 
 from __future__ import annotations
@@ -117,14 +117,14 @@ class DataDirectoryMachine(RuleBasedStateMachine):
 
     @rule(seed=seeds)
     def flip(self, seed: int) -> None:
-        """A bit of a sealed segment, of its .sha256 or of the snapshot, while nobody is
-        at work.
+        """A bit of a sealed segment, of its .sha256 or of the snapshot, while no
+        process is at work.
         """
         self._crash("kept", seed, 0, flips=True)
 
     def _crash(self, how: How, seed: int, back: int, *, flips: bool = False) -> None:
-        """End this life up to `back` operations ago; what clients were told since then
-        they have not been told.
+        """End this life up to `back` operations ago; what was acknowledged since then
+        counts as not acknowledged.
         """
         draw = random.Random(seed)
         self._life.end()

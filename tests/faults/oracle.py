@@ -13,7 +13,7 @@ The invariants, by the numbers of tests/faults/RESULTS.md:
     I1  every acknowledged id is in a whole line of the log or in the archive
         (after a fold: in the archive)
     I2  no id is in the archive twice
-    I3  no id is in the log or in the archive that nobody intended to send
+    I3  no id is in the log or in the archive that no client intended to send
     I4  the counters are what the archive holds, counted again
     I5  snapshot.json is whole, no older than it was, and every part that it
         names is there, byte for byte
@@ -117,7 +117,7 @@ class Violations:
 def find_violations(
     root: Path, intended: set[str], acknowledged: set[str], *, folded: bool = False, generation: int = 0
 ) -> Violations:
-    """Hold I1 to I6 against a data directory in which nobody is at work.
+    """Hold I1 to I6 against a data directory in which no process works.
 
     `folded`: everything was folded, so that an acknowledged id must be counted.
     `generation`: the newest that was seen.

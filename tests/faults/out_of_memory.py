@@ -4,8 +4,8 @@ be, in a commit or in a pass.
     python -m tests.faults.out_of_memory [--kills 100] [--seed 1]
 
 The server (tests/faults/small_server.py) runs in a memory cgroup of its own, whose
-limit is drawn: some do not survive their start, some die in a pass, some go on and are
-no run. After each kill a start without a limit must find everything that was
+limit is drawn: some do not survive their start, some die in a pass, some continue and
+are no run. After each kill a start without a limit must find everything that was
 acknowledged, once.
 """
 

@@ -152,7 +152,7 @@ def _cut(place: Place, number: int, pick: random.Random, *, lie: bool) -> None:
 
 
 def _forget_what_was_said_after(acked: dict[Path, int], ledgers: Path) -> None:
-    """With real power, nobody was left at that moment who could have answered (see
+    """With real power no process was left at that moment that could have answered (see
     Disk.cut_power).
     """
     for path in ledgers.glob("*.acknowledged"):
@@ -263,7 +263,7 @@ def _group(command: list[str], environ: dict[str, str]) -> Iterator[subprocess.P
 
 
 def _settle(place: Place, where: str, outcome: Outcome) -> float:
-    """Start again with nobody's help. Returns the seconds from the start until
+    """Restart without help. Returns the seconds from the start until
     everything is recovered and folded.
     """
     started, used_before = time.monotonic(), _used_by_children()

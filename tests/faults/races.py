@@ -1,4 +1,4 @@
-"""Two compactors at once, while somebody deletes compact.lock under them: each
+"""Two compactors at once, while compact.lock is deleted under them: each
 generation is committed by exactly one.
 
     python -m tests.faults.races --races 1000
@@ -97,7 +97,7 @@ def fold(root: Path, later_s: float, results: Connection) -> None:
 
 
 def judged(root: Path, ledgers: Path, wrong: list[str]) -> Violations:
-    """What the racers left, before and after a pass that nobody disturbs; in a process
+    """What the racers left, before and after an undisturbed pass; in a process
     of its own, for DuckDB's threads.
     """
     ours, theirs = FORK.Pipe()
@@ -109,7 +109,7 @@ def judged(root: Path, ledgers: Path, wrong: list[str]) -> Violations:
             return ours.recv()  # type: ignore[no-any-return]
         raise EOFError
     except EOFError:
-        wrong.append("nobody can fold what the race left")
+        wrong.append("what the race left cannot be folded")
         return Violations(frozenset(), frozenset(), frozenset(), ())
     finally:
         judge_.kill()

@@ -8,7 +8,7 @@ The kills are done in rounds of fifty, each on a data directory of its own, with
 clients that send until they are acknowledged. After a round everything is folded and
 held against the ledgers, and verified. In every other round folded segments are deleted
 at once, so that the archive alone must hold every event. A round depends on the seed
-and its number alone: `--first` goes on where a run was interrupted.
+and its number alone: `--first` continues an interrupted run.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ class Done:
     killed: Counter[str] = field(default_factory=Counter)
     restarts_s: list[float] = field(default_factory=list)
     generation: int = 0
-    unfinished: int = 0  # files of a publication that was killed, which nobody removed
+    unfinished: int = 0  # temporary files of a killed publication that were not removed
 
 
 class Round(NamedTuple):
@@ -81,7 +81,7 @@ def make_round(seed: int, number: int, kills: int) -> Round:
 
 
 def run_round(planned: Round, directory: Path, outcome: Outcome, done: Done) -> None:
-    """Kill, let everything be folded, and judge. Raises AssertionError or TimeoutError
+    """Kill, let everything be folded, and check. Raises AssertionError or TimeoutError
     for what does not start or end.
     """
     with Server(
@@ -242,7 +242,7 @@ def try_round(planned: Round, directory: Path, outcome: Outcome, every: Done) ->
     every.restarts_s += done.restarts_s
     every.unfinished += done.unfinished
     # Each kill might have been the one that loses an event: each is a place and a run;
-    # all of a round are judged at once.
+    # all of a round are checked at once.
     outcome.points = outcome.runs = every.killed.total()
     if len(outcome.failures) == failed:
         shutil.rmtree(directory)

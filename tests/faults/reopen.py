@@ -47,7 +47,7 @@ class Reopener:
         self, tree: Tree, intended: set[str], acknowledged: set[str], generation: int, *, damaged: bool = False
     ) -> Violations:
         """Open what a crash left; I1 to I7 must hold before and after everything is
-        folded, and nobody has to help.
+        folded, without help.
 
         `damaged`: something in it is not as it was written; then they hold once
         everything is folded.

@@ -80,7 +80,7 @@ async def send(writer: CommitQueue, ledger: Ledger, ids: list[str]) -> bool:
 
 async def client(writer: CommitQueue, ledger: Ledger, name: str, again: list[str], stop: threading.Event) -> None:
     """Send what was sent before without an answer (and some that had one) once more,
-    then new events until told to stop.
+    then new events until asked to stop.
     """
     for start in range(0, len(again), 3):
         await send(writer, ledger, again[start : start + 3])
@@ -92,7 +92,7 @@ async def client(writer: CommitQueue, ledger: Ledger, name: str, again: list[str
 
 
 def sent_before(ledgers: Path) -> list[str]:
-    """Ids that nobody was told about, and as many that somebody was: both must be
+    """As many ids that were acknowledged as ids that were not: both must be
     harmless to send again.
     """
     answered = acknowledged(ledgers)
@@ -133,7 +133,7 @@ def fold_for_ever(data: DataDirectory, settings: Settings, stop: threading.Event
 
 
 async def settle(root: Path) -> None:
-    """The start after a fault, with nobody's help: recover, take nothing, seal, fold
+    """The restart after a fault: recover, accept nothing, seal, fold
     everything.
     """
     data = DataDirectory(root)

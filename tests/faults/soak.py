@@ -7,7 +7,7 @@ The faults: SIGKILL of a worker, of the compactor, of everything; a process that
 stopped for a while; requests to seal; an active segment renamed, deleted or truncated
 behind its writer's back; compact.lock deleted; a disk filled to its last byte (a small
 tmpfs, when this may mount one). Folded segments are deleted at once. What was
-acknowledged into a segment that somebody then takes away is that somebody's loss: those
+acknowledged into a segment that is then taken from the writer are lost with it: those
 ids, and no others, need not be counted.
 
 At the end everything is folded and held against the ledgers, `foldlog verify` must find
@@ -66,7 +66,7 @@ class Soak:
     pick: random.Random
     hold_s: tuple[float, float]  # how long a process stands still, and the disk is full
     done: Counter[str] = field(default_factory=Counter)
-    taken: set[str] = field(default_factory=set)  # ids that a fault took away, and that nobody could keep
+    taken: set[str] = field(default_factory=set)  # ids that a fault deleted before a writer could keep them
     restarts_s: list[float] = field(default_factory=list)
     generation: int = 0
     failures: list[str] = field(default_factory=list)
@@ -92,8 +92,8 @@ def kill_everything(soak: Soak) -> None:
 
 
 def stop_for_a_while(soak: Soak) -> None:
-    """SIGSTOP and SIGCONT: a process that stands still holds its locks, and nobody may
-    take it for dead.
+    """SIGSTOP and SIGCONT: a process that stands still holds its locks, and no process
+    may take it for dead.
     """
     running = children(soak.server)
     pid = running[soak.pick.choice(sorted(running))] if running else soak.server.running.pid
@@ -193,11 +193,11 @@ def run(pace: Pace, directory: Path, outcome: Outcome) -> list[str]:
         outcome.failures.append(f"foldlog verify: {verified.stdout}{verified.stderr}")
     if not len(acked - soak.taken) <= total <= len(sent):
         outcome.failures.append(
-            f"{total} counted, {len(acked)} acknowledged, {len(soak.taken)} taken away, {len(sent)} intended"
+            f"{total} counted, {len(acked)} acknowledged, {len(soak.taken)} deleted, {len(sent)} intended"
         )
     return [
         f"faults: {dict(sorted(soak.done.items()))}",
-        f"{total:,} events counted; ids that nobody could keep {len(soak.taken):,}; generation {soak.generation:,}",
+        f"{total:,} events counted; ids deleted by faults {len(soak.taken):,}; generation {soak.generation:,}",
         *rows(trend.samples),
     ]
 

@@ -7,7 +7,7 @@ the writer's thread is the same call in every run. The signal is delivered on th
 into the kernel, and the call is not made any more.
 
 OTHERS are the threads that come into being later, such as those of DuckDB. Nobody can
-attach to them beforehand, so strace follows all threads, and its report tells whose
+attach to them beforehand, so strace follows all threads, and its report shows whose
 call it was that did not come about.
 """
 
@@ -78,7 +78,7 @@ def count_calls(play: Play, thread: str, report: Path) -> Counter[str]:
     """
     code, traced = _run(play, thread, report, [])
     if code:
-        raise CannotTrace(f"the scene ended with {code} though nobody killed it")
+        raise CannotTrace(f"the scene ended with {code} though it was not killed")
     most: Counter[str] = Counter()
     for (owner, call), number in _calls(report, traced).items():
         if (owner != traced) == (thread == OTHERS):

@@ -2,8 +2,8 @@
 and knows exactly what was in it.
 
 The writer must notice before it acknowledges anything more (docs/formats.md). What it
-had acknowledged into a renamed or a deleted file it adopts; what was cut away is gone.
-Each of these returns the ids that nobody can have kept: of a truncated file, and of one
+had acknowledged into a renamed or deleted file it recovers; truncated bytes are lost.
+Each of these returns the ids that cannot be kept: of a truncated file, and of one
 whose writer was dead when it was deleted. Whatever else was acknowledged must not be
 missing.
 """
@@ -27,8 +27,8 @@ LET_GO_TIMEOUT_S = 60.0
 
 
 def rename(server: Server, pick: random.Random) -> tuple[set[str], int]:
-    """As logrotate does it, while the writer goes on; and deleted at once. Also returns
-    how many lines were written after that.
+    """As logrotate does it, while the writer continues; and deleted at once. Also
+    returns how many lines were written after that.
 
     The group under way may still go into the file under its new name: nothing shows the
     writer in time. No other may.
@@ -108,7 +108,7 @@ def _is_stopped(pid: int) -> bool:
 
 
 def _is_free(descriptor: int) -> bool:
-    """Whether nobody holds the lock: then there is no writer that could adopt what is
+    """Whether the lock is free: then there is no writer that could recover what is
     in the file.
     """
     try:
@@ -129,7 +129,7 @@ def _wait_until_let_go(descriptor: int) -> None:
             return
         except BlockingIOError:
             if time.monotonic() > deadline:
-                raise TimeoutError("the writer did not let go of a segment that was taken away") from None
+                raise TimeoutError("the writer did not close a displaced segment") from None
             time.sleep(0.02)
 
 

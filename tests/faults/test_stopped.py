@@ -1,5 +1,5 @@
 """Processes that stand still, disks that are slow, descriptors and clocks that run out:
-nobody is taken for dead who is not.
+no living process is taken for a dead one.
 """
 
 from __future__ import annotations
@@ -25,8 +25,8 @@ from tests.faults.traced_runs import strace
 
 @pytest.mark.component
 async def test_slow_disk_answers_late_and_refuses_what_may_not_wait(tmp_path: Path) -> None:
-    """Each fdatasync takes a second longer: what waits is bounded, and nobody is told
-    too early.
+    """Each fdatasync takes a second longer: the queue is bounded, and no client is
+    answered too early.
     """
     if shutil.which("strace") is None:
         (pytest.fail if os.environ.get("CI") == "true" else pytest.skip)("strace is not installed")

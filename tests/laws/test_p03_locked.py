@@ -47,7 +47,7 @@ def small_server(root: Path, ledgers: Path) -> Iterator[subprocess.Popen[bytes]]
 @pytest.mark.crash
 def test_stopped_process_keeps_its_locks_and_goes_on(tmp_path: Path) -> None:
     """SIGSTOP of a worker and of a compactor in the middle of whatever they do: they
-    are alive, and nobody does their work.
+    are alive, and no other process does their work.
     """
     data, ledgers = DataDirectory(tmp_path / "data"), tmp_path / "ledgers"
     with small_server(data.root, ledgers) as process:

@@ -80,7 +80,7 @@ time_t time(time_t *out) {
 
 
 class Clock:
-    """A wall clock that processes started with `environ` believe in."""
+    """The wall clock of processes that are started with `environ`."""
 
     def __init__(self, directory: Path) -> None:
         source, library = directory / "clock.c", directory / "clock.so"

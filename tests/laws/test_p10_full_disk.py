@@ -1,4 +1,4 @@
-"""P10: a full disk is refused early and recovers by itself; folds go on meanwhile."""
+"""P10: a full disk is refused early and recovers by itself; meanwhile folds run."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from tests.builders.wire import (
     wire,
 )
 
-# The reserve, how many bytes somebody else leaves free, the code of the refusal, and
+# The reserve, how many bytes another program leaves free, the code of the refusal, and
 # the check that fails.
 DISKS = {
     "less than the reserve": ("4 MiB", 2 << 20, "disk_reserve", "disk"),

@@ -5,7 +5,7 @@ asyncpg.
 `statement` does the same in one statement. Both prepare their statements once a
 connection and keep the connections open. The tables with the fewest rows, where
 requests wait for each other until the commit, come last. With `--slots` a counter is
-spread over several rows, one of which a connection takes: nobody waits then, and a
+spread over several rows, one of which a connection takes: none waits then, and a
 reader has to add them up.
 """
 
