@@ -1,3 +1,3 @@
-"""Closed segments become a snapshot; what is old enough goes. Never imports
-`ingest`.
+"""Folds sealed segments into parts and a snapshot; deletes what has expired. Never
+imports `ingest`.
 """

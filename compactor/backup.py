@@ -24,8 +24,8 @@ from compactor.backup_checks import (
     other_file_system,
 )
 from compactor.lock import LOCK_TIMEOUT_S, compactor_lock
-from compactor.run_pass import recover_orphans
-from shared.disk.control_files import seal_and_wait
+from compactor.run_pass import recover_abandoned_segments
+from shared.disk.control_files import SEAL_TIMEOUT_S, seal_and_wait
 from shared.disk.durable import hard_link, make_directory, sync_directory
 from shared.disk.layout import (
     PARTIAL_SUFFIX,
@@ -41,7 +41,6 @@ from shared.generations.snapshot import Snapshot
 from shared.log import Log
 from shared.segments.sealed import sealed_segments
 
-SEAL_TIMEOUT_S = 10.0
 # How often the log is listed again because a segment was compressed or renamed
 # meanwhile.
 LINK_ATTEMPTS = 5
@@ -65,7 +64,7 @@ def backup(data: DataDirectory, destination: Path, log: Log) -> Backup:
     Raises BackupRefused, RequestTimedOut if a writer does not seal, and CompactorBusy.
     """
     check_destination(data, destination)
-    recover_orphans(data, log)
+    recover_abandoned_segments(data, log)
     seal_and_wait(data, SEAL_TIMEOUT_S)
     with compactor_lock(data, LOCK_TIMEOUT_S):
         check_erasures(data)

@@ -27,8 +27,8 @@ from compactor.generations.commit import CommitLost
 from compactor.lock import LOCK_TIMEOUT_S, CompactorBusy, CompactorLock, compactor_lock
 from compactor.repair.directory_check import InconsistentDirectory, check_directory
 from compactor.repair.rotated_files import recover_rotated_files
-from compactor.run_pass import Pass, recover_orphans, run_pass
-from shared.disk.control_files import RequestTimedOut, Watch, seal_and_wait
+from compactor.run_pass import Pass, recover_abandoned_segments, run_pass
+from shared.disk.control_files import SEAL_BEFORE_PASS_TIMEOUT_S, RequestTimedOut, Watch, seal_and_wait
 from shared.disk.durable import make_data_directory
 from shared.disk.layout import DataDirectory
 from shared.duckdb_engine import database_error
@@ -44,7 +44,6 @@ from shared.systemd_notify import Notifier
 from shared.timestamps import epoch_ms, now_ms
 
 POLL_S = 0.1
-SEAL_TIMEOUT_S = 3.0
 # `foldlog compress` takes the lock for one segment at a time.
 PASS_TIMEOUT_S = 5.0
 OVERDUE = 1.5
@@ -90,7 +89,7 @@ def erase_now(data: DataDirectory, settings: Settings, log: Log) -> None:
     """
     # Without a running writer none answers; the pass recovers what a dead one left.
     with suppress(RequestTimedOut):
-        seal_and_wait(data, SEAL_TIMEOUT_S)
+        seal_and_wait(data, SEAL_BEFORE_PASS_TIMEOUT_S)
     with compactor_lock(data, LOCK_TIMEOUT_S) as lock:
         check_directory(data, log, lock)
         fold_all(data, settings, log, lock)
@@ -142,8 +141,8 @@ class Compactor:
 
     def _seal(self) -> None:
         try:
-            recover_orphans(self._data, self._log)
-            seal_and_wait(self._data, SEAL_TIMEOUT_S)
+            recover_abandoned_segments(self._data, self._log)
+            seal_and_wait(self._data, SEAL_BEFORE_PASS_TIMEOUT_S)
         except (RequestTimedOut, OSError) as error:
             self._log.warning("seal_request_failed", reason=str(error))
 

@@ -25,7 +25,7 @@ from compactor.generations.day_merge import merge_finished_day
 from compactor.generations.history import load_or_restore_snapshot, prune_history
 from compactor.generations.part_writer import write_day
 from compactor.lock import CompactorLock
-from compactor.retention.apply import apply_retention, delete_expired, log_retention, plan_retention
+from compactor.retention.apply import apply_retention, delete_expired, plan_retention, warn_of_kept_data
 from shared.disk.layout import DataDirectory
 from shared.generations.snapshot import Day, LastPass, Snapshot
 from shared.log import Log
@@ -54,7 +54,7 @@ def run_pass(
     """
     started = time.monotonic()
     before = load_or_restore_snapshot(data, log, lock)
-    recover_orphans(data, log)
+    recover_abandoned_segments(data, log)
     sealed = sealed_segments(data)
     chosen = plan_segments(before, sealed, max_bytes)
 
@@ -74,7 +74,7 @@ def run_pass(
     return Pass(after, events, more=len(plan_segments(after, sealed, 1)) > 0)
 
 
-def recover_orphans(data: DataDirectory, log: Log) -> None:
+def recover_abandoned_segments(data: DataDirectory, log: Log) -> None:
     """Seal the active segments of dead writers. A living writer holds its lock, and is
     skipped.
     """
@@ -150,7 +150,7 @@ def log_pass(log: Log, after: Snapshot, incoming: IncomingLines, events: NewEven
             log.warning(
                 "segment_damaged", segment=each.segment.path.name, lines=each.lines, quarantined=each.quarantined
             )
-    log_retention(log, after.retention)
+    warn_of_kept_data(log, after.retention)
     log.info(
         "pass_folded",
         generation=after.generation,

@@ -39,8 +39,8 @@ class WorkerContext:
     rate_table: InitVar[int] = -1  # descriptor of the table shared by all workers; -1: this worker counts alone
     now_ms: Callable[[], int] = now_ms
     in_flight: int = 0  # requests being answered
-    stopping: bool = False  # every response closes its connection
-    rejecting: bool = False  # the drain time is over: new requests get 503
+    draining: bool = False  # the worker stops: every response closes its connection
+    drained: bool = False  # the time for that is over: requests get 503 `stopping`
     started_at: float = field(default_factory=time.monotonic)
     keyring: Keyring = field(init=False)
     rate_limiter: RateLimiter = field(init=False)
@@ -63,9 +63,9 @@ class WorkerContext:
         self.body_budget = BodyBudget(self.settings.queue_max_bytes)
         self.has_country_source = bool(self.settings.country_header or self.settings.country_file)
 
-    def is_rejecting(self) -> bool:
+    def is_drained(self) -> bool:
         """Whether the drain time is over: requests in flight get no response."""
-        return self.rejecting
+        return self.drained
 
     @property
     def success_status(self) -> int:

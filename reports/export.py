@@ -1,5 +1,5 @@
 """The archived events as a stream: NDJSON and CSV in batches of rows, Parquet as DuckDB
-writes it. Memory is bounded, whatever the time asked for.
+writes it. Memory is bounded, however long the time range.
 """
 
 from __future__ import annotations

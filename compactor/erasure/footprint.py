@@ -157,8 +157,8 @@ def _received_in(paths: Iterable[Path], visitor: VisitorFilter) -> Iterator[tupl
 
 
 def _is_opaque(path: Path) -> bool:
-    """Whether a file is no text: it may be compressed in a format that Foldlog does not
-    read, and contain any visitor.
+    """Whether a file is not text: it may be compressed in a format that Foldlog does
+    not read, and contain any visitor.
     """
     try:
         with open_segment(path) as file:

@@ -27,8 +27,8 @@ def merge_finished_day(context: PassContext, before: Snapshot, touched: Containe
     """Publish the archive of at most one day as one part. Its events and its counters
     do not change.
 
-    The order of events must not fail a pass: a day that is damaged or too large for
-    memory is left as it is.
+    Sorting is optional, so it must never fail a pass: a day that is damaged or too
+    large for memory is left as it is.
     """
     for day in days_to_merge(before, touched, context.now_ms):
         try:
@@ -39,8 +39,8 @@ def merge_finished_day(context: PassContext, before: Snapshot, touched: Containe
 
 
 def days_to_merge(snapshot: Snapshot, touched: Container[date], now_ms: int) -> Iterator[date]:
-    """Days without a new event for a day, whose archive has several parts, none with
-    MERGED_SHARE of its rows.
+    """Days that got no event for 24 hours and are still split: several archive parts,
+    none with MERGED_SHARE of the rows.
 
     The share keeps a single late event from having its whole day written again.
     """

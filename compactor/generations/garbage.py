@@ -20,8 +20,8 @@ KINDS = ("archive", "counters")
 
 
 def sweep_orphans(data: DataDirectory, current: Snapshot) -> int:
-    """Remove parts that neither `current` nor a kept snapshot references, and
-    temp_compressed_files snapshots. Returns how many.
+    """Remove parts that neither `current` nor a kept snapshot references, and the
+    temporary files of snapshots that were never published. Returns how many.
 
     It lists every part, so it runs at start only.
     """

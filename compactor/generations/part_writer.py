@@ -49,7 +49,7 @@ def write_day(context: PassContext, day: date, old: Day, events: NewEvents, new:
     """
     new_rows = events.new.get(day, 0)
     replaced = events.replaced.get(day, 0)
-    merged = list(old.archive) if replaced else parts_to_merge(old.archive, new_rows)
+    merged = list(old.archive) if replaced else parts_to_absorb(old.archive, new_rows)
     rows = new_rows + sum(part.rows for part in merged) - replaced
     sql = _archive_sql(context.data, day, merged, replaced)
     part = write_part(context, "archive", day, generation, sql, rows)
@@ -120,7 +120,7 @@ def write_part(context: PassContext, kind: str, day: date, generation: int, sql:
         return Part(generation, rows, beside.stat().st_size, sha256)
 
 
-def parts_to_merge(parts: Sequence[Part], new_rows: int) -> list[Part]:
+def parts_to_absorb(parts: Sequence[Part], new_rows: int) -> list[Part]:
     """The parts of a day to write together with its new rows: those of a size that has
     become too common.
 

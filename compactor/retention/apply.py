@@ -1,9 +1,9 @@
 """Applies a retention plan: expired days leave the snapshot before the commit, expired
 segments are deleted after it (P9). plan.py decides which.
 
-Before the archive of a day is deleted, its visitors are counted for good: per calendar
-day of FOLDLOG_TIMEZONE, in total and per value of each dimension. They are kept with
-the day's counters.
+Before the archive of a day is deleted, its visitors are counted one last time: per
+calendar day of FOLDLOG_TIMEZONE, in total and per value of each dimension. They are
+kept with the day's counters.
 """
 
 from __future__ import annotations
@@ -90,7 +90,7 @@ def delete_expired(plan: RetentionPlan) -> None:
     remove([path for item in plan.log.to_delete for path in (*item.target.copies, item.target.checksum)])
 
 
-def log_retention(log: Log, run: Retention) -> None:
+def warn_of_kept_data(log: Log, run: Retention) -> None:
     """A warning for each reason for which something expired is kept."""
     if run.skipped:
         log.warning("retention_skipped", reason=run.skipped)

@@ -16,7 +16,7 @@ from compactor.generations.commit import commit
 from compactor.generations.history import load_or_restore_snapshot, prune_history
 from compactor.lock import LOCK_TIMEOUT_S, compactor_lock
 from compactor.repair.directory_check import check_directory
-from compactor.retention.apply import apply_retention, delete_expired, log_retention, plan_retention
+from compactor.retention.apply import apply_retention, delete_expired, plan_retention, warn_of_kept_data
 from compactor.retention.plan import RetentionPlan
 from shared.disk.layout import DataDirectory
 from shared.generations.load import load_snapshot
@@ -58,7 +58,7 @@ def retain_now(
             commit(data, before, after, lock)
         delete_expired(plan)
         prune_history(data, after)
-        log_retention(log, after.retention)
+        warn_of_kept_data(log, after.retention)
         return plan
 
 

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 from foldlog.commands import Invocation
 from foldlog.preflight import require_data_dir
-from shared.disk.control_files import seal_and_wait
+from shared.disk.control_files import SEAL_TIMEOUT_S, seal_and_wait
 from shared.exit_codes import SUCCESS
-
-TIMEOUT_S = 10.0
 
 
 def run(call: Invocation) -> int:
-    seal_and_wait(require_data_dir(call.data), TIMEOUT_S)
+    seal_and_wait(require_data_dir(call.data), SEAL_TIMEOUT_S)
     return SUCCESS

@@ -11,10 +11,9 @@ from ingest.api.async_wait import wait_for
 from ingest.context import WorkerContext
 from ingest.http.auth import require_admin
 from ingest.http.problem import Problem
-from shared.disk.control_files import RequestTimedOut, request_fold, request_seal
+from shared.disk.control_files import SEAL_TIMEOUT_S, RequestTimedOut, request_fold, request_seal
 from shared.generations.load import load_snapshot
 
-SEAL_TIMEOUT_S = 10
 FOLD_TIMEOUT_S = 120
 
 
@@ -26,9 +25,9 @@ async def post_fold(worker: WorkerContext, request: BaseRequest) -> web.Response
     require_admin(worker, request)
     try:
         sealed = await asyncio.to_thread(request_seal, worker.data)
-        await wait_for(sealed, SEAL_TIMEOUT_S, worker.is_rejecting, "seal")
+        await wait_for(sealed, SEAL_TIMEOUT_S, worker.is_drained, "seal")
         folded = await asyncio.to_thread(request_fold, worker.data)
-        await wait_for(folded, FOLD_TIMEOUT_S, worker.is_rejecting, "fold")
+        await wait_for(folded, FOLD_TIMEOUT_S, worker.is_drained, "fold")
     except RequestTimedOut as error:
         raise Problem(503, "fold", str(error), retry_after_s=10) from None
     snapshot = await asyncio.to_thread(load_snapshot, worker.data)

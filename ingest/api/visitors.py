@@ -15,12 +15,11 @@ from ingest.api.async_wait import until
 from ingest.context import WorkerContext
 from ingest.http.auth import require_admin
 from ingest.http.problem import Problem
-from shared.disk.control_files import request_seal, touch
+from shared.disk.control_files import SEAL_TIMEOUT_S, request_seal, touch
 from shared.disk.layout import DataDirectory
 from shared.erasures import ErasureRequest, create_request, is_done, progress_of
 from shared.host_names import SITE
 
-SEAL_TIMEOUT_S = 10
 ERASE_TIMEOUT_S = 60
 ID_MAX_CHARS = 100
 _COUNTS = ("events", "days", "lines", "segments", "quarantined", "other_sites", "mentions", "unreadable")
@@ -36,9 +35,9 @@ async def delete_visitor(worker: WorkerContext, request: BaseRequest) -> web.Res
     erasure = await asyncio.to_thread(create_request, worker.data, visitor, site)
     # The visitor's events so far are sealed and folded first, so that the erasure finds
     # them. A stuck writer only delays it: the compactor retries with every pass.
-    await until(await asyncio.to_thread(request_seal, worker.data), SEAL_TIMEOUT_S, worker.is_rejecting)
+    await until(await asyncio.to_thread(request_seal, worker.data), SEAL_TIMEOUT_S, worker.is_drained)
     await asyncio.to_thread(touch, worker.data.fold_request)
-    if not await until(lambda: is_done(worker.data, erasure), ERASE_TIMEOUT_S, worker.is_rejecting):
+    if not await until(lambda: is_done(worker.data, erasure), ERASE_TIMEOUT_S, worker.is_drained):
         return web.json_response({"request": erasure.request, "state": "pending"}, status=202)
     return web.json_response(completed(worker.data, erasure))
 

@@ -1,7 +1,7 @@
 """What an API for events consists of: how a body becomes a batch, and how the outcome
 becomes an answer.
 
-All that protects visitors and the operator stays in the story (handler.py): origin,
+All that protects visitors and the operator stays in `post_events` (handler.py): origin,
 keys, consent, limits, validation and durability. An adapter is called between those
 steps and cannot skip one.
 """

@@ -1,9 +1,10 @@
 """Admission: whether a request may write, decided from its head before its body is
 read. Pure functions, cheapest check first.
 
-method (the router) → size → media type → key or same origin → consent → rate limit →
-disk reserve → queue. Each raises Problem. Pages repeat the same few headers, so results
-that depend on headers alone are cached.
+method (the router) → size → media type → key or same origin → consent (`admit`) → rate
+limit → disk reserve → queue (called by `post_events`). Consent may still come from the
+batch, and only the batch tells how many events there are. Each raises Problem. Pages
+repeat the same few headers, so results that depend on headers alone are cached.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from urllib.parse import urlsplit
 from multidict import MultiMapping
 
 from ingest.collect.body import ENCODINGS, MEDIA_TYPES
-from ingest.http.problem import Problem
+from ingest.http.problem import Problem, body_too_large
 from shared.host_names import SITE
 from shared.settings import Settings
 from shared.tokens import Scope
@@ -78,7 +79,7 @@ def check_length(content_length: str, max_bytes: int) -> None:
     """Reject a body by its Content-Length, before a byte of it is read."""
     digits = content_length.lstrip("0")  # int() raises for thousands of them
     if len(digits) > _LENGTH_DIGITS or int(digits or "0") > max_bytes:
-        raise Problem(413, "too_large", f"the body may have at most {max_bytes} bytes")
+        raise body_too_large(max_bytes)
 
 
 @lru_cache(maxsize=_CACHED)

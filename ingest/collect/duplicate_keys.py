@@ -20,14 +20,14 @@ _FIELDS = len(fields(Event))
 
 
 def keys_in(text: bytes) -> int:
-    """How many keys valid JSON has, at least; -1 where there may be blanks between a
-    key and its colon.
+    """A number that is not below the number of keys in this valid JSON; -1 where a
+    blank may stand between a key and its colon.
     """
     # A search for one byte is ten times as fast as for two, and most bodies have none
     # of these.
     if b"\n" in text or b"\t" in text or b"\r" in text or (b" " in text and b'" ' in text):
         return -1
-    return text.count(b'":')  # one for each key, and one for each `\":` inside a string
+    return text.count(b'":')  # one for each key, and some inside strings
 
 
 def keys_of(events: Sequence[Event]) -> int:

@@ -26,7 +26,7 @@ _ID = {"pattern": "^[A-Za-z0-9_-]*$"}
 Moment = Annotated[datetime, Meta(tz=True)] | Annotated[int, Meta(ge=0, le=EPOCH_MS_MAX)]
 EventId = Annotated[str, Meta(min_length=8, max_length=64, extra_json_schema=_ID)]
 Identity = Annotated[str, Meta(min_length=1, max_length=100, extra_json_schema=_WITHOUT_CONTROL_CHARS)]
-Address = Annotated[str, Meta(min_length=1, max_length=2000, extra_json_schema=_HTTP)]
+HttpUrl = Annotated[str, Meta(min_length=1, max_length=2000, extra_json_schema=_HTTP)]
 # Beyond these a reader that keeps numbers as doubles shows another number.
 WHOLE_MAX = 2**53 - 1
 Whole = Annotated[int, Meta(ge=-WHOLE_MAX, le=WHOLE_MAX)]
@@ -50,8 +50,8 @@ class Event(Struct, forbid_unknown_fields=True, omit_defaults=True, kw_only=True
     ] = None
     visitor: Annotated[Identity | None, Meta(description="No placeholder such as `undefined` or `anonymous`.")] = None
     session: Annotated[Identity | None, Meta(description="No placeholder, as for `visitor`.")] = None
-    url: Address | None = None
-    referrer: Address | None = None
+    url: HttpUrl | None = None
+    referrer: HttpUrl | None = None
     value: Number | None = None
     props: Props | None = None
 

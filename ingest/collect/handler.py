@@ -1,7 +1,7 @@
 """POST /v1/events, top to bottom: admission → adapter.decode → validate → encode →
 append → adapter.answer. The answer is sent once the accepted events are on disk.
 
-Origin, consent, limits and durability stay in this story: an adapter cannot weaken
+Origin, consent, limits and durability stay in `post_events`: an adapter cannot weaken
 them.
 """
 

@@ -134,8 +134,8 @@ class _Limit(RateLimitItem):
 
 @dataclass(slots=True)
 class _Lease:
-    """Requests of one client that are counted in the table in advance: `size` were, of
-    which `left` have not arrived yet.
+    """`size` requests of one client, charged to the table in advance; `left` of them
+    are unused.
     """
 
     window: int

@@ -169,12 +169,12 @@ def event_error(event: Event) -> EventError | None:
         return found
     if session is not None and (found := _identity_error("session", session)):
         return found
-    if url is not None and not (url.startswith(_HTTP) and url.isprintable()) and not is_address(url):
+    if url is not None and not (url.startswith(_HTTP) and url.isprintable()) and not is_http_url(url):
         return "url_invalid", "url", "a url must begin with http:// or https:// and must not have control characters"
     if (
         referrer is not None
         and not (referrer.startswith(_HTTP) and referrer.isprintable())
-        and not is_address(referrer)
+        and not is_http_url(referrer)
     ):
         return (
             "referrer_invalid",
@@ -204,6 +204,6 @@ def is_id(text: str) -> bool:
     return not text.encode("utf-8").translate(None, _ID_BYTES)
 
 
-def is_address(text: str) -> bool:
+def is_http_url(text: str) -> bool:
     """Whether it begins as an http or https URL and has no control characters."""
     return text.lower().startswith(_HTTP) and is_harmless(text)

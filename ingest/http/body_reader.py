@@ -13,7 +13,7 @@ from aiohttp.http import HttpVersion11
 from aiohttp.web_request import BaseRequest
 
 from ingest.http.connection import Connection
-from ingest.http.problem import Problem
+from ingest.http.problem import Problem, body_too_large
 
 BODY_TIMEOUT_S = 5.0
 # Each 8 KiB received extend the deadline by a second: enough for a phone on a bad line,
@@ -56,7 +56,7 @@ async def read_body(request: BaseRequest, max_bytes: int, budget: BodyBudget) ->
     # Fast path: most bodies arrive together with the head.
     content = stream.read_nowait() if stream.is_eof() else await _read_slowly(request, max_bytes, budget)
     if len(content) > max_bytes:
-        raise _too_large(max_bytes)
+        raise body_too_large(max_bytes)
     return content
 
 
@@ -72,7 +72,7 @@ async def _read_slowly(request: BaseRequest, max_bytes: int, budget: BodyBudget)
             while not stream.is_eof():
                 block = await stream.readany()
                 if len(content) + len(block) > max_bytes:
-                    raise _too_large(max_bytes)
+                    raise body_too_large(max_bytes)
                 budget.reserve(len(block))
                 reserved += len(block)
                 content += block
@@ -106,7 +106,3 @@ async def _send_100_continue(request: BaseRequest) -> None:
 
 def _length_mismatch() -> Problem:
     return Problem(400, "malformed", "the body does not match its length or chunks", close=True)
-
-
-def _too_large(max_bytes: int) -> Problem:
-    return Problem(413, "too_large", f"the body must not exceed {max_bytes} bytes")

@@ -26,7 +26,7 @@ async def drain(worker: WorkerContext, server: Server, runner: web.ServerRunner,
 
     A worker that can no longer store events passes a `grace_s` of 0, to restart sooner.
     """
-    worker.stopping = True
+    worker.draining = True
     for site in list(runner.sites):
         await site.stop()
     started = time.monotonic()
@@ -35,4 +35,4 @@ async def drain(worker: WorkerContext, server: Server, runner: web.ServerRunner,
         if time.monotonic() - started >= grace_s:
             server.close_idle()
         await asyncio.sleep(POLL_S)
-    worker.rejecting = True
+    worker.drained = True

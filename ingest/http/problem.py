@@ -88,3 +88,7 @@ class Problem(Exception):
         }
         head = "".join(f"{name}: {value}\r\n" for name, value in headers.items())
         return f"HTTP/1.1 {self.status} {self.title}\r\n{head}\r\n".encode("ascii") + body
+
+
+def body_too_large(max_bytes: int) -> Problem:
+    return Problem(413, "too_large", f"the body must not exceed {max_bytes} bytes")

@@ -49,7 +49,7 @@ def dispatch(worker: WorkerContext, routes: Sequence[Route]) -> Callable[[BaseRe
         worker.in_flight += 1
         route, code = NO_ROUTE, "ok"
         try:
-            if worker.rejecting:
+            if worker.drained:
                 raise Problem(503, "stopping", "the server is shutting down", retry_after_s=1, close=True)
             if request.version is not HttpVersion11:
                 check_old_http(request)
@@ -68,7 +68,7 @@ def dispatch(worker: WorkerContext, routes: Sequence[Route]) -> Callable[[BaseRe
             worker.in_flight -= 1
         if isinstance(response, web.Response):
             response.headers["Server"] = SERVER
-        if worker.stopping and not cast(Connection, request.protocol).has_next:
+        if worker.draining and not cast(Connection, request.protocol).has_next:
             response.force_close()
         worker.stats.record_response(route, response.status, code)
         return response

@@ -53,7 +53,7 @@ async def get_readiness(worker: WorkerContext, _request: BaseRequest) -> web.Res
 def worker_checks(worker: WorkerContext) -> Iterator[Check]:
     """Checks of this process: its writer, its lock, its disk."""
     queue = worker.commit_queue
-    yield Check("accepting", not worker.stopping, "stopping" if worker.stopping else "accepting requests")
+    yield Check("accepting", not worker.draining, "stopping" if worker.draining else "accepting requests")
     stalled, failed = queue.stalled_s, queue.failed_s
     if stalled > STALLED_S:
         yield Check("writable", False, f"a write has been waiting for the disk for {stalled:.0f} s")

@@ -1,5 +1,5 @@
-"""Events and visitors by the values of a dimension or a property, of all of the time or
-of each bucket of the interval: the values with the most events.
+"""Events and visitors by the values of a dimension or a property, of the whole time
+range or of each bucket of the interval: the values with the most events.
 """
 
 from __future__ import annotations

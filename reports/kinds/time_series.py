@@ -1,5 +1,5 @@
 """Events and visitors over time: a row for each bucket of the interval, or one row for
-all of the time.
+the whole time range.
 """
 
 from __future__ import annotations

@@ -21,9 +21,13 @@ from shared.segments.sealed import active_segments, sealed_segments
 from shared.timestamps import now_ms, rfc3339
 
 POLL_S = 0.1
+# How long a writer may take to seal: where an operator or a client waits for it, and
+# before a scheduled pass, which comes again a minute later.
+SEAL_TIMEOUT_S = 10.0
+SEAL_BEFORE_PASS_TIMEOUT_S = 3.0
 Action = Literal["seal", "fold"]
 _FAILURES: dict[Action, str] = {
-    "seal": "no writer sealed its segment",
+    "seal": "not every writer sealed its segment",
     "fold": "no compactor published a snapshot",
 }
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from compactor.generations.garbage import sweep_orphans
 from compactor.lock import compactor_lock
-from compactor.run_pass import recover_orphans, run_pass
+from compactor.run_pass import recover_abandoned_segments, run_pass
 from shared.disk.durable import make_data_directory
 from shared.disk.layout import DataDirectory, parse_segment
 from shared.generations.load import load_snapshot
@@ -64,7 +64,7 @@ class Reopener:
         make_tree(self._root, tree)
         data = DataDirectory(self._root)
         make_data_directory(data)
-        recover_orphans(data, SilentLog())
+        recover_abandoned_segments(data, SilentLog())
         recovered = read_tree(self._root)
         violations = (
             None if damaged else compare(read_directory(self._root), intended, acknowledged, generation=generation)
@@ -74,7 +74,7 @@ class Reopener:
         return violations or compare(self._fold(data), intended, acknowledged, folded=True, generation=generation)
 
     def _recovers_again(self, data: DataDirectory) -> Tree:
-        recover_orphans(data, SilentLog())
+        recover_abandoned_segments(data, SilentLog())
         return read_tree(self._root)
 
     def _fold(self, data: DataDirectory) -> Contents:

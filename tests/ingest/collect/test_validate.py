@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from ingest.collect.body import JSON, NDJSON
 from ingest.collect.event import EVENT_MAX_BYTES
 from ingest.collect.native import decode
-from ingest.collect.validate import Rejection, Validated, is_address, is_harmless, is_id, validate_batch
+from ingest.collect.validate import Rejection, Validated, is_harmless, is_http_url, is_id, validate_batch
 from shared.control_chars import CONTROL_CHARS
 from shared.timestamps import rfc3339
 from tests.builders.events import ACCEPTED, HOUR_MS, MINUTE_MS, RECEIVED_MS, REJECTED, event
@@ -187,7 +187,7 @@ def test_id_is_made_of_the_64_characters_only(text: str) -> None:
 @given(TEXT | TEXT.map("https://".__add__) | TEXT.map("HTTP://".__add__))
 def test_address_is_http_and_harmless(text: str) -> None:
     expected = re.match(r"https?://", text, re.IGNORECASE | re.ASCII) is not None and CONTROL_CHARS.search(text) is None
-    assert is_address(text) == expected
+    assert is_http_url(text) == expected
 
 
 FIELDS = st.fixed_dictionaries(

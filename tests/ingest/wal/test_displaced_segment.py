@@ -16,7 +16,7 @@ import pytest
 
 from compactor.lock import compactor_lock
 from compactor.repair.rotated_files import recover_rotated_files
-from compactor.run_pass import recover_orphans
+from compactor.run_pass import recover_abandoned_segments
 from ingest.collect.encode import encode_lines
 from ingest.wal.active_segment import ActiveSegment
 from ingest.wal.commit_queue import CommitQueue
@@ -360,7 +360,7 @@ async def test_crash_at_any_point_of_a_recovery_loses_no_file_with_a_name(tmp_pa
             again = DataDirectory(tmp_path / "again")
             shutil.rmtree(again.root, ignore_errors=True)
             make_tree(again.root, tree)
-            recover_orphans(again, SilentLog())
+            recover_abandoned_segments(again, SilentLog())
             with compactor_lock(again):
                 recover_rotated_files(again, SilentLog(), now_ms(), quiet_s=0)
             assert wanted <= {each["id"] for each in lines_of(again)}, (place, operation, how)
