@@ -75,11 +75,13 @@ def visitors_of(
     plan: Plan, kept: KeptVisitors, span: tuple[datetime, datetime], value: str | None, counted: int | None
 ) -> int | None:
     """The visitors of a time and value: as counted in the archive, or, where that has
-    expired, as kept of a calendar day; else None.
+    expired, as kept of a calendar day; else None. The first bucket may begin before the
+    query does: its day is not whole then.
     """
-    if not plan.has_expired(*span):
+    start, end = max(span[0], plan.query.start), span[1]
+    if not plan.has_expired(start, end):
         return counted
-    return kept.get((span[0], value)) if is_calendar_day(*span, plan.query.zone) else None
+    return kept.get((start, value)) if is_calendar_day(start, end, plan.query.zone) else None
 
 
 def as_utc(timestamp: datetime) -> datetime:

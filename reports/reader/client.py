@@ -20,8 +20,8 @@ from reports.reader.protocol import EXIT_DAMAGED, ReaderRequest, ReaderResponse
 from shared.disk.layout import DataDirectory
 from shared.settings import Settings
 
-# The process takes some 86 MiB once it has answered a report, and a fraction of a second
-# to start.
+# The process takes some 86 MiB once it has answered a report, and a part of a second to
+# start.
 IDLE_TIMEOUT_S = 60.0
 _STREAM_LIMIT = 1 << 20
 _BLOCK = 1 << 16

@@ -82,7 +82,7 @@ def fold(root: Path, _ledgers: Path, gate: Connection) -> None:
     """Two passes of the scheduled kind: the second must not be worse off for what the
     first met.
     """
-    process.SEAL_BEFORE_PASS_TIMEOUT_S = 0.05
+    vars(process)["SEAL_BEFORE_PASS_TIMEOUT_S"] = 0.05
     _wait_for_tracer(gate, os.getpid())
     compactor = Compactor(DataDirectory(root), settings_for(root), SilentLog())
     compactor.run()

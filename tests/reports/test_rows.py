@@ -59,6 +59,13 @@ def test_hours_of_an_expired_day_have_no_visitors() -> None:
     assert rows == {"2026-11-20T10:00:00+00:00": None, "2026-11-21T10:00:00+00:00": 3}
 
 
+def test_rest_of_an_expired_day_does_not_show_the_visitors_of_the_whole_day() -> None:
+    fetched: Fetched = {"groups": [(at(FIRST), 9, 0), (at(SECOND), 5, 3)], "kept_visitors": [(at(FIRST), None, 4)]}
+    made = report({"from": "2026-11-20T10:00:00Z", "to": "2026-11-22T00:00:00Z", "interval": "day"}, fetched)
+    assert [(row["events"], row["visitors"]) for row in made["rows"]] == [(9, None), (5, 3)]
+    assert made["reason"] == EXPIRED
+
+
 def test_expired_day_alone_has_its_kept_visitors_as_total() -> None:
     fetched: Fetched = {"total": [(9, None)], "kept_visitors": [(at(FIRST), None, 4)]}
     made = report({"to": "2026-11-20"}, fetched)
