@@ -22,7 +22,7 @@ from apscheduler.triggers.interval import IntervalTrigger
 
 from compactor.erasure.rewrite import erase_pending
 from compactor.fold.load import LinesDoNotParse
-from compactor.fold.select_segments import PASS_MAX_BYTES, plan_segments
+from compactor.fold.select_segments import PASS_MAX_BYTES, select_segments
 from compactor.generations.commit import CommitLost
 from compactor.lock import LOCK_TIMEOUT_S, CompactorBusy, CompactorLock, compactor_lock
 from compactor.repair.directory_check import InconsistentDirectory, check_directory
@@ -74,7 +74,7 @@ def fold_all(data: DataDirectory, settings: Settings, log: Log, lock: CompactorL
             # The same segments fit into memory when fewer are folded at once.
             if max_bytes == 1:
                 raise
-            chosen = plan_segments(load_snapshot(data), sealed_segments(data), max_bytes)
+            chosen = select_segments(load_snapshot(data), sealed_segments(data), max_bytes)
             total = sum(segment.plain_bytes for segment in chosen)
             max_bytes = total // 4 if total > (1 << 20) else 1
             log.warning("pass_reduced", max_bytes=max_bytes)

@@ -17,7 +17,7 @@ from compactor.context import PassContext, pass_context
 from compactor.fold.counters import count_new_events
 from compactor.fold.dedupe import deduplicate
 from compactor.fold.load import LinesDoNotParse, load_lines
-from compactor.fold.select_segments import PASS_MAX_BYTES, ledger_after, plan_segments
+from compactor.fold.select_segments import PASS_MAX_BYTES, ledger_after, select_segments
 from compactor.fold.verify_segments import verify_segment
 from compactor.fold.working_tables import IncomingLines, NewEvents
 from compactor.generations.commit import commit
@@ -56,7 +56,7 @@ def run_pass(
     before = load_or_restore_snapshot(data, log, lock)
     recover_abandoned_segments(data, log)
     sealed = sealed_segments(data)
-    chosen = plan_segments(before, sealed, max_bytes)
+    chosen = select_segments(before, sealed, max_bytes)
 
     with pass_context(data, settings, log, lock, now_ms) as context:
         incoming = load_segments(context, chosen)
@@ -71,7 +71,7 @@ def run_pass(
     delete_expired(expiring)
     prune_history(data, after)
     log_pass(log, after, incoming, events)
-    return Pass(after, events, more=len(plan_segments(after, sealed, 1)) > 0)
+    return Pass(after, events, more=len(select_segments(after, sealed, 1)) > 0)
 
 
 def recover_abandoned_segments(data: DataDirectory, log: Log) -> None:

@@ -13,7 +13,7 @@ from shared.segments.sealed import Segment
 PASS_MAX_BYTES = 256 << 20
 
 
-def plan_segments(snapshot: Snapshot, sealed: Iterable[Segment], max_bytes: int) -> list[Segment]:
+def select_segments(snapshot: Snapshot, sealed: Iterable[Segment], max_bytes: int) -> list[Segment]:
     """The next unfolded segments, oldest first: at least one, and in total at most
     `max_bytes` of lines.
     """

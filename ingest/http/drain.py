@@ -9,11 +9,14 @@ from __future__ import annotations
 
 import asyncio
 import time
+from typing import cast
 
 from aiohttp import web
+from aiohttp.web_request import BaseRequest
 
 from ingest.context import WorkerContext
-from ingest.http.connection import Server
+from ingest.http.connection import Connection, Server
+from ingest.http.problem import Problem
 
 GRACE_S = 2.0
 DRAIN_S = 5.0
@@ -36,3 +39,16 @@ async def drain(worker: WorkerContext, server: Server, runner: web.ServerRunner,
             server.close_idle()
         await asyncio.sleep(POLL_S)
     worker.drained = True
+
+
+def reject_if_drained(worker: WorkerContext) -> None:
+    """Raises Problem 503 `stopping` once the time for responses is over."""
+    if worker.drained:
+        raise Problem(503, "stopping", "the server is shutting down", retry_after_s=1, close=True)
+
+
+def closes_connection(worker: WorkerContext, request: BaseRequest) -> bool:
+    """Whether the response to this request is the last one of its connection: the
+    worker stops, and no further request has arrived on it.
+    """
+    return worker.draining and not cast(Connection, request.protocol).has_next

@@ -10,7 +10,6 @@ from __future__ import annotations
 import re
 import secrets
 from collections.abc import Awaitable, Callable, Sequence
-from typing import cast
 
 from aiohttp import web
 from aiohttp.http import HttpVersion10, HttpVersion11
@@ -18,7 +17,7 @@ from aiohttp.web_request import BaseRequest
 
 from ingest.collect import admission
 from ingest.context import WorkerContext
-from ingest.http.connection import Connection
+from ingest.http.drain import closes_connection, reject_if_drained
 from ingest.http.problem import SERVER, Problem
 from reports.reader.client import ReportError
 from shared.generations.snapshot import SnapshotDamaged
@@ -49,8 +48,7 @@ def dispatch(worker: WorkerContext, routes: Sequence[Route]) -> Callable[[BaseRe
         worker.in_flight += 1
         route, code = NO_ROUTE, "ok"
         try:
-            if worker.drained:
-                raise Problem(503, "stopping", "the server is shutting down", retry_after_s=1, close=True)
+            reject_if_drained(worker)
             if request.version is not HttpVersion11:
                 check_old_http(request)
             route, handler = find(table, request)
@@ -68,7 +66,7 @@ def dispatch(worker: WorkerContext, routes: Sequence[Route]) -> Callable[[BaseRe
             worker.in_flight -= 1
         if isinstance(response, web.Response):
             response.headers["Server"] = SERVER
-        if worker.draining and not cast(Connection, request.protocol).has_next:
+        if closes_connection(worker, request):
             response.force_close()
         worker.stats.record_response(route, response.status, code)
         return response
