@@ -329,7 +329,7 @@ DOUBTFUL: dict[str, tuple[dict[str, Any], str]] = {
     "reserve": ({"disk_reserve": 0}, "FOLDLOG_DISK_RESERVE=0"),
     "rate": ({"rate_limit": 0}, "FOLDLOG_RATE_LIMIT=0"),
     "durability": ({"durability": "os"}, "answers are 202"),
-    "archive": ({"log_retention_days": 31, "archive_retention_days": 30}, "events that reports cannot see"),
+    "archive": ({"log_retention_days": 31, "archive_retention_days": 30}, "reports miss events of the log"),
     "log": ({"log_retention_days": 0}, "FOLDLOG_LOG_RETENTION_DAYS=0"),
     "country": ({"country_header": "CF-IPCountry"}, "FOLDLOG_COUNTRY_HEADER is accepted only"),
 }
@@ -669,8 +669,12 @@ def test_file_of_root_is_reported(tmp_path: Path) -> None:
 # The command as another user: all is imported before, for this Python may be where that
 # user cannot read.
 AS_NOBODY = """
-import os, sys, encodings.ascii, encodings.idna
+import importlib, locale, os, pkgutil, sys, encodings.ascii, encodings.idna
+import foldlog
 from foldlog.cli import main
+for module in pkgutil.walk_packages(foldlog.__path__, "foldlog."):
+    if module.name != "foldlog.__main__":
+        importlib.import_module(module.name)
 os.setgroups([]); os.setegid(65534); os.seteuid(65534)
 sys.exit(main())
 """
