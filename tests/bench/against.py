@@ -27,7 +27,7 @@ from tests.bench.processes import ADMIN_TOKEN, CLOCK_TICKS, START_S, STOP_S, fre
 HEAD = "| what | this | the other | ratio |\n|---|---|---|---|"
 FOLD_EVENTS = 100_000
 SINGLE_REQUESTS = 5_000
-BATCH_REQUESTS = 400
+BATCH_REQUESTS = 3_000
 BATCH_EVENTS = 100
 CONNECTIONS = 16
 REPORTS = ("", "&by=path", "&by=path&interval=hour", "&by=country&filter=event==signup", "&by=event&interval=day")
