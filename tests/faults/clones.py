@@ -25,7 +25,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from shared.timestamps import now_ms
-from tests.faults.crash import HOWS, Disk
+from tests.faults.crash import HOWS, Disk, How
 from tests.faults.life import Life, acknowledged_by
 from tests.faults.oracle import Violations
 from tests.faults.outcome import Outcome, file_system
@@ -68,16 +68,17 @@ class Story:
         self.tried = StoryResult(seed)
 
     def run(self, limit: int) -> StoryResult:
-        """At most `limit` clones."""
+        """About `limit` clones, spread over all lives, or all there are."""
         tree: Tree | None = None
-        for number in range(1 if self._lies else LIVES):  # what such a disk leaves may be no beginning for another life
+        lives = 1 if self._lies else LIVES  # what a disk that lies leaves may be no beginning for another life
+        for number in range(lives):
             life = Life(self._place / f"life-{number}", tree, lies=self._lies, log_retention_days=1)
             try:
                 for _ in range(DEEDS):
                     self._do_something(life)
             finally:
                 life.end()
-            tree = self._clone(life, number, limit)
+            tree = self._clone(life, number, limit // lives)
             shutil.rmtree(life.data.root)
         self.tried.folded = self._reopener.different
         self.tried.directories = len(self._seen)
@@ -117,19 +118,24 @@ class Story:
         """
         disk = Disk(life.recorder.began_with)
         last = self._draw.randrange(len(life.recorder.operations) // 2, len(life.recorder.operations))
-        for place, operation in enumerate(life.recorder.operations[: last + 1]):
+        operations = life.recorder.operations[: last + 1]
+        share = limit / (len(operations) * sum(map(self._times, HOWS)))
+        for place, operation in enumerate(operations):
             disk.follow(operation)
             if isinstance(operation, Mark):
                 self._marks.append(operation)
-            for how, tree in self._crashes(disk, limit):
+            for how, tree in self._crashes(disk, share):
                 self._check(tree, f"seed {self.tried.seed}, life {number}, operation {place}, {how}")
         return disk.crash(self._draw.choice(HOWS), self._draw)
 
-    def _crashes(self, disk: Disk, limit: int) -> Iterator[tuple[str, Tree]]:
+    def _crashes(self, disk: Disk, share: float) -> Iterator[tuple[str, Tree]]:
         for how in HOWS:
-            for _ in range(self._each if how not in {"kept", "lost"} else 1):
-                if self.tried.clones < limit and len(self.tried.found) < FOUND_MAX:
+            for _ in range(self._times(how)):
+                if self._draw.random() < share and len(self.tried.found) < FOUND_MAX:
                     yield how, disk.crash(how, self._draw)
+
+    def _times(self, how: How) -> int:
+        return self._each if how not in {"kept", "lost"} else 1
 
     def _check(self, tree: Tree, where: str) -> None:
         intended, acknowledged, generation = acknowledged_by(self._marks)

@@ -18,19 +18,22 @@ from tests.faults.record import Recorder, Sync, SyncDirectory, Tree, Write, read
 
 pytestmark = pytest.mark.crash
 
-SEEDS = (3, pytest.param(1, marks=pytest.mark.long))
-MANY = 10_000
+ALL = 10_000
+# A seed, and about how many of its clones are opened: how many there are depends on how
+# the writer's thread and the callers take turns.
+STORIES = {"some": (3, 500), "all": (1, ALL)}
 
 
 @pytest.mark.timeout(600)
-@pytest.mark.parametrize("seed", SEEDS)
-def test_no_crash_loses_repeats_or_invents_an_event(seed: int) -> None:
-    tried = run_story(seed, MANY, lies=False, each=1)
+@pytest.mark.parametrize("story", [pytest.param("some"), pytest.param("all", marks=pytest.mark.long)])
+def test_no_crash_loses_repeats_or_invents_an_event(story: str) -> None:
+    seed, limit = STORIES[story]
+    tried = run_story(seed, limit, lies=False, each=1)
     assert tried.found == []
-    assert tried.clones > 500
+    assert tried.clones > 300
     assert tried.acknowledged > 15
-    assert tried.directories > 100
-    assert tried.folded > 20
+    assert tried.directories > 60
+    assert tried.folded > 10
 
 
 def test_disk_that_lies_about_its_syncs_is_found_out() -> None:
