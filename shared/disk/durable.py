@@ -112,8 +112,14 @@ def make_directory(path: Path, mode: int = 0o750) -> None:
 
 
 def _is_empty(path: Path) -> bool:
-    with os.scandir(path) as entries:
-        return next(entries, None) is None
+    """False also of a directory that may not be listed: what is done in it next says
+    so.
+    """
+    try:
+        with os.scandir(path) as entries:
+            return next(entries, None) is None
+    except PermissionError:
+        return False
 
 
 def make_data_directory(data: DataDirectory) -> None:

@@ -330,7 +330,7 @@ async def test_request_after_the_drain_is_answered_with_503() -> None:
         return web.Response(text="hello")
 
     late = SimpleNamespace(
-        stopping=True, rejecting=True, in_flight=0, stats=WorkerStats(), settings=Settings(), log=None, proxies=None
+        draining=True, drained=True, in_flight=0, stats=WorkerStats(), settings=Settings(), log=None, proxies=None
     )
     late.log = SimpleNamespace(debug=lambda *_, **__: None)
     late.proxies = SimpleNamespace(is_trusted=lambda _: False)
