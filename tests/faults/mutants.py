@@ -183,7 +183,7 @@ MUTANTS = (
                 "        self.lines = self.path.read_bytes().count(b'\\n')\n",
             ),
         ),
-        (CLONES,),
+        ("tests/laws/test_p02_whole_lines.py",),
     ),
     Mutant(
         "two compactors with no generation check",
