@@ -188,6 +188,8 @@ def test_the_snapshot_is_lost(tmp_path: Path) -> None:
 
 def test_a_worker_is_stuck(tmp_path: Path) -> None:
     with Server(tmp_path, workers=2) as server, shell(tmp_path, server.environ, "A worker is stuck") as typing:
+        # The other one answers while this one stands still, so both have to listen.
+        until(lambda: server.stderr().count('"event":"worker_listening"') == 2)
         stuck = server.child("ingest-1")
         os.kill(stuck, signal.SIGSTOP)
 
