@@ -33,10 +33,11 @@ test: setup ## The laws, the units, a real process for each promise: four minute
 
 test-pythons: $(PYTHONS:%=test-python-%) ## The same on each Python that this machine has: 3.11, 3.12, 3.13
 
-# A pyenv has versions that no command on the path runs. A name on the path may be a shim that runs nothing.
+# A pyenv has versions that no command on the path runs. A name on the path may be a shim that runs nothing, and a Python that was
+# built without ssl cannot install anything.
 test-python-%:
-	@for python in python$* $$(ls -d $(HOME)/.pyenv/versions/$*.*/bin/python 2>/dev/null); do \
-	  if $$python -c '' 2>/dev/null; then exec $(MAKE) --no-print-directory PYTHON=$$python VENV=.venv-$* test; fi; \
+	@for python in /usr/bin/python$* python$* $$(ls -d $(HOME)/.pyenv/versions/$*.*/bin/python 2>/dev/null); do \
+	  if $$python -c 'import ssl, venv' 2>/dev/null; then exec $(MAKE) --no-print-directory PYTHON=$$python VENV=.venv-$* test; fi; \
 	done; echo 'Python $*: not on this machine, skipped'
 
 check: setup ## Format, lint, types and all tests, with faults and external programs: what CI runs
