@@ -4,9 +4,9 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 PYTHONS := 3.11 3.12 3.13
 # Compiled modules and rewritten assertions are kept: without them each start of a process and each worker's collection compiles
-# everything again. Many tests wait for processes, so there is one worker more than cores; one that is out of tests takes some from
+# everything again. Many tests wait for processes, so there are two workers more than cores; one that is out of tests takes some from
 # another (worksteal), which needs no list of durations.
-PYTEST := PYTHONDONTWRITEBYTECODE= $(BIN)/python -m pytest --numprocesses $(shell echo $$(($$(nproc) + 1))) --dist worksteal
+PYTEST := PYTHONDONTWRITEBYTECODE= $(BIN)/python -m pytest --numprocesses $(shell echo $$(($$(nproc) + 2))) --dist worksteal
 SOURCE := foldlog ingest reports compactor shared tests
 
 .DEFAULT_GOAL := help
