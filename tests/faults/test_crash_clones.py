@@ -22,6 +22,8 @@ ALL = 10_000
 # A seed, and about how many of its clones are opened: how many there are depends on how
 # the writer's thread and the callers take turns.
 STORIES = {"some": (3, 500), "all": (1, ALL)}
+# Fewer would prove little: clones, different directories, those that were folded.
+LEAST = {"some": (300, 60, 10), "all": (500, 100, 20)}
 
 
 @pytest.mark.timeout(600)
@@ -30,10 +32,11 @@ def test_no_crash_loses_repeats_or_invents_an_event(story: str) -> None:
     seed, limit = STORIES[story]
     tried = run_story(seed, limit, lies=False, each=1)
     assert tried.found == []
-    assert tried.clones > 300
+    clones, directories, folded = LEAST[story]
+    assert tried.clones > clones
     assert tried.acknowledged > 15
-    assert tried.directories > 60
-    assert tried.folded > 10
+    assert tried.directories > directories
+    assert tried.folded > folded
 
 
 def test_disk_that_lies_about_its_syncs_is_found_out() -> None:
