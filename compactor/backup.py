@@ -83,7 +83,7 @@ def _partial_directory(data: DataDirectory, destination: Path) -> Iterator[DataD
     _delete_leftover(path)
     partial = DataDirectory(path)
     try:
-        for directory in (partial.root, partial.log, partial.archive, partial.counters, partial.quarantine):
+        for directory in (partial.root, partial.log, *partial.part_folders, partial.quarantine):
             make_directory(directory)
         yield partial
         for directory in (Path(name) for name, _, _ in os.walk(path)):
@@ -107,8 +107,7 @@ def _delete_leftover(path: Path) -> None:
     partial = DataDirectory(path)
     own = {
         partial.log,
-        partial.archive,
-        partial.counters,
+        *partial.part_folders,
         partial.quarantine,
         partial.snapshot,
         *partial.record_files(),
@@ -179,5 +178,5 @@ def _link(data: DataDirectory, partial: DataDirectory, paths: Iterable[Path]) ->
 def _sizes(partial: DataDirectory) -> tuple[int, int, int]:
     """Segments, parts, bytes."""
     files = [Path(folder) / name for folder, _, names in os.walk(partial.root) for name in names]
-    parts = sum(path.parent.parent in (partial.archive, partial.counters) for path in files)
+    parts = sum(path.parent.parent in partial.part_folders for path in files)
     return len(sealed_segments(partial)), parts, sum(path.stat().st_size for path in files)

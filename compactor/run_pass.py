@@ -120,7 +120,7 @@ def next_snapshot(
     segments change together (P5).
     """
     segments = incoming.segments
-    highest, waiting = ledger_after(before, [each.segment.name for each in segments])
+    highest, missing = ledger_after(before, [each.segment.name for each in segments])
     lines = sum(each.lines + each.quarantined for each in segments)
     old = before.totals
     return msgspec.structs.replace(
@@ -128,7 +128,7 @@ def next_snapshot(
         generation=before.generation + 1,
         as_of=rfc3339(now_ms),
         folded=highest,
-        waiting=waiting,
+        missing=missing,
         totals=msgspec.structs.replace(
             old,
             lines=old.lines + lines,

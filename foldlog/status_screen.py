@@ -155,7 +155,7 @@ def _last_retention(run: LastRetention) -> str:
         return f"skipped at {run.at}"
     counts = {"segments": run.segments, "archive days": run.archive_days, "counter days": run.counter_days}
     deleted = [f"{count:,} {noun} deleted" for noun, count in counts.items() if count]
-    on_hold = [f"on hold, to be confirmed: {', '.join(run.held)}"] if run.held else []
+    on_hold = [f"on hold, to be confirmed: {', '.join(run.on_hold)}"] if run.on_hold else []
     return f"{run.at}: {', '.join(deleted + on_hold) or 'nothing was due'}"
 
 

@@ -285,8 +285,7 @@ def _selection(query: Query) -> Selection:
 
 
 def _counters(days: Days, wanted: Iterable[date]) -> Parts:
-    found = ((day, days[day].counters) for day in wanted)
-    return tuple(PartOfDay("counters", day, part) for day, part in found if part)
+    return tuple(PartOfDay("counters", day, part) for day in wanted for part in days[day].counters)
 
 
 def _counter_dimension(by: str | None) -> str:

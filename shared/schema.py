@@ -23,7 +23,9 @@ class Field(NamedTuple):
     `line` is the key in a log line if it is not `name`, `line_type` the type in which
     DuckDB reads it. `by_request`: one value for all events of a request. `dimension` is
     the place among the dimensions of reports, 0 for none. `free_text`: may quote a
-    visitor id. `stored` are the columns of an archive part that replace it there.
+    visitor id. `by_server`: a client cannot send it. `since`: the first version of
+    lines and archive parts that has it. `stored` are the columns of an archive part
+    that replace it there.
     """
 
     name: str
@@ -35,6 +37,8 @@ class Field(NamedTuple):
     by_request: bool = False
     dimension: int = 0
     free_text: bool = False
+    by_server: bool = False
+    since: int = 1
     stored: Mapping[str, str] | None = None
 
     @property
@@ -70,6 +74,11 @@ FIELDS = (
     Field("consent", "context", by_request=True),
     Field("value", "content", "DOUBLE"),
     Field("props", "content", line_type="JSON", free_text=True),
+    Field("sender", "key", by_request=True, by_server=True, since=2),
+    Field("daily", "context", "BOOLEAN", by_server=True, since=2),
+    Field("region", "context", by_request=True, by_server=True, since=2),
+    Field("city", "context", by_request=True, by_server=True, since=2),
+    Field("screen", "context", by_server=True, since=2),
     Field("path", "url", dimension=3),
     Field("referrer", "url", dimension=4),
     Field("utm_source", "url", dimension=5),
@@ -97,6 +106,8 @@ STORED_COLUMNS = {
     **{name: type_ for field in FIELDS for name, type_ in (field.stored or {}).items()},
     **{field.name: field.type for field in FIELDS if not field.stored},
 }
+# Columns that a part of version 1 does not have.
+COLUMNS_OF_VERSION_2 = {field.name: field.type for field in FIELDS if field.since == 2}
 # In the order in which reports list them.
 DIMENSIONS = tuple(field.name for field in sorted(FIELDS, key=lambda field: field.dimension) if field.dimension)
 # Each counter row has event and site, and the value of one of these.

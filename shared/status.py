@@ -61,8 +61,8 @@ class LastFold(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class LastRetention(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """`skipped`: why nothing was deleted. `held` and `over_limit` (bytes) are by kind:
-    log, archive, counters.
+    """`skipped`: why nothing was deleted. `on_hold` and `over_limit` (bytes) are by
+    kind: log, archive, counters.
     """
 
     at: Instant
@@ -71,7 +71,7 @@ class LastRetention(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     counter_days: Count
     skipped: str | None
     last_success: Instant
-    held: dict[str, RetentionHold]
+    on_hold: dict[str, RetentionHold]
     over_limit: dict[str, Count]
 
 
@@ -132,7 +132,7 @@ def _read_status(data: DataDirectory, settings: Settings) -> Status:
         segments=Segments(
             active={writer: path.stat().st_size for writer, path in active.items()},
             sealed_unfolded=len(unfolded),
-            missing={writer: list(sequences) for writer, sequences in snapshot.waiting.items() if sequences},
+            missing={writer: list(sequences) for writer, sequences in snapshot.missing.items() if sequences},
             damaged=snapshot.totals.damaged_segments,
         ),
         generation=snapshot.generation,
@@ -155,7 +155,7 @@ def _last_retention(run: Retention) -> LastRetention:
         counter_days=run.counter_days,
         skipped=run.skipped,
         last_success=run.last_success,
-        held=run.held,
+        on_hold=run.on_hold,
         over_limit=run.over_limit,
     )
 
@@ -167,13 +167,13 @@ def _disk(data: DataDirectory, settings: Settings, snapshot: Snapshot) -> Disk:
         reserve_bytes=settings.disk_reserve,
         log_bytes=sum(file_sizes(data).values()),
         archive_bytes=sum(part.bytes for day in snapshot.days.values() for part in day.archive),
-        counters_bytes=sum(day.counters.bytes for day in snapshot.days.values() if day.counters),
+        counters_bytes=sum(part.bytes for day in snapshot.days.values() for part in day.counters),
     )
 
 
 def _retention_warnings(run: Retention) -> Iterator[str]:
     """A sentence for each kind with a deletion on hold or above its limit."""
-    for kind, hold in run.held.items():
+    for kind, hold in run.on_hold.items():
         yield (
             f"a deletion by retention is on hold: {hold.days} of {hold.kept_days} days of the {kind}, {hold.first} to "
             f"{hold.last}; `foldlog retain --dry-run` shows the reason, `foldlog retain --confirm` deletes them"

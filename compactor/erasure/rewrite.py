@@ -161,7 +161,7 @@ def _without_events(context: PassContext, before: Snapshot, days: dict[date, Day
         as_of=context.now,
         days=days,
         totals=totals,
-        retention=msgspec.structs.replace(before.retention, doubted_since=suspect_since),
+        retention=msgspec.structs.replace(before.retention, clock_suspect_since=suspect_since),
     )
 
 

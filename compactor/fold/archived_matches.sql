@@ -3,7 +3,7 @@
 -- Compared by the stored form of an id, so that ids are not restored for every archived
 -- event; by two joins, so that DuckDB skips row groups that contain no such client's id, or
 -- no such time of receipt.
--- $paths: archive parts
+-- stored: a relation of archive parts
 WITH
 ids AS NOT MATERIALIZED (
     SELECT rowid AS line, site, id, {random} AS random, {received} AS received
@@ -11,10 +11,10 @@ ids AS NOT MATERIALIZED (
 ),
 matches AS NOT MATERIALIZED (
     SELECT a.*, i.line
-    FROM read_parquet($paths) a JOIN ids i ON a.site = i.site AND a.client_id = i.id
+    FROM {stored} a JOIN ids i ON a.site = i.site AND a.client_id = i.id
     UNION ALL
     SELECT a.*, i.line
-    FROM read_parquet($paths) a
+    FROM {stored} a
     JOIN ids i ON a.site = i.site AND a.random_id = i.random AND a.received = i.received
 )
 SELECT

@@ -7,20 +7,21 @@ the day's whole archive, so that they depend on the events alone.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import date
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from compactor.context import PassContext
 from compactor.fold.working_tables import DayCounters, NewCounters, NewEvents
+from compactor.generations.archive import events_of, open_parts
 from compactor.sql import count_rows, sql_file, sql_list, sql_text
 from shared.duckdb_engine import one_number
 from shared.generations.counter_schema import COUNTER_COLUMNS, DAY_SUM_SUFFIX, OTHER, TOTAL
-from shared.generations.part_integrity import verified_part, verified_parts
+from shared.generations.part_integrity import verified_parts
 from shared.generations.snapshot import Day, Part
-from shared.schema import ARCHIVE_COLUMNS, COUNTED_DIMENSIONS
-from shared.sql.archive_events import empty_relation_sql, from_archive_sql
+from shared.schema import COUNTED_DIMENSIONS
+from shared.sql.archive_events import empty_relation_sql
 
 if TYPE_CHECKING:
     import duckdb
@@ -82,11 +83,11 @@ def build_day_counters(database: duckdb.DuckDBPyConnection, rows: str) -> DayCou
     return DayCounters()
 
 
-def load_day_counters(context: PassContext, day: date, counters: Part | None) -> DayCounters:
+def load_day_counters(context: PassContext, day: date, counters: Sequence[Part]) -> DayCounters:
     """Make `day_counters` from the published counters of a day. Raises PartDamaged."""
     rows = empty_relation_sql(COUNTER_COLUMNS)
-    if counters is not None:
-        rows = f"read_parquet({sql_list([verified_part(context.data, 'counters', day, counters)])})"
+    if counters:
+        rows = f"read_parquet({sql_list(verified_parts(context.data, 'counters', day, counters))})"
     context.database.execute(f"CREATE OR REPLACE TEMP TABLE day_counters AS FROM {rows}")
     return DayCounters()
 
@@ -96,7 +97,7 @@ def add_new_counters(context: PassContext, day: date, old: Day, new: NewCounters
     PartDamaged.
     """
     added = _new_counters_sql(day, new)
-    if old.counters is None:  # then no key is repeated
+    if not old.counters:  # then no key is repeated
         context.database.execute(f"CREATE OR REPLACE TEMP TABLE day_counters AS {added}")
         counters = DayCounters()
     else:
@@ -113,8 +114,7 @@ def recount_day(
     Rare values of a capped dimension are never counted one by one.
     """
     database, max_values = context.database, context.settings.max_values
-    paths = verified_parts(context.data, "archive", day, archive)
-    source = from_archive_sql(f"read_parquet({sql_list(paths)})") if paths else empty_relation_sql(ARCHIVE_COLUMNS)
+    source = events_of(open_parts(context.data, "archive", day, archive))
     capped = [name for name in old.capped if _find_top_values(database, source, name, max_values)]
     columns = ", ".join(
         f"CASE WHEN {name} IS NULL OR {name} IN (FROM top_values_{name}) THEN {name} ELSE '{OTHER}' END AS {name}"
@@ -124,7 +124,7 @@ def recount_day(
     _count_events(database, events, "recounted", dimensions)
     is_recounted = f"dimension IN ({', '.join(map(sql_text, dimensions))})"
     rows = f"SELECT {_COUNTER_COLUMNS} FROM recounted UNION ALL {_new_counters_sql(day, new)} AND NOT {is_recounted}"
-    if old.counters is not None:  # visitors of an expired archive cannot be counted again
+    if old.counters:  # visitors of an expired archive cannot be counted again
         rows += f" UNION ALL {_old_counters_sql(context, day, old)} AND (visitors IS NOT NULL OR NOT {is_recounted})"
     counters = cap_values(database, build_day_counters(database, rows), max_values, capped)
     found = {*capped, *counters.capped}
@@ -137,7 +137,7 @@ def _new_counters_sql(day: date, _new: NewCounters) -> str:
 
 def _old_counters_sql(context: PassContext, day: date, old: Day) -> str:
     """The counters that the day had, without the sums of whole days."""
-    paths = verified_parts(context.data, "counters", day, [old.counters] if old.counters else [])
+    paths = verified_parts(context.data, "counters", day, old.counters)
     return (
         f"SELECT {_COUNTER_COLUMNS} FROM read_parquet({sql_list(paths)}) "
         f"WHERE NOT ends_with(dimension, '{DAY_SUM_SUFFIX}')"
@@ -204,7 +204,8 @@ def add_day_sums(database: duckdb.DuckDBPyConnection, _counters: DayCounters) ->
     )
 
 
-def total_events(database: duckdb.DuckDBPyConnection, counters: Path) -> int:
-    """How many events a part of counters contains."""
+def total_events(database: duckdb.DuckDBPyConnection, counters: Iterable[Path]) -> int:
+    """How many events parts of counters contain."""
     sql = f"SELECT sum(events)::BIGINT FROM read_parquet($1) WHERE dimension = '{TOTAL}'"
-    return one_number(database, sql, [str(counters)])
+    paths = [str(path) for path in counters]
+    return one_number(database, sql, [paths]) if paths else 0

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from compactor.context import PassContext
 from compactor.fold.working_tables import ArchivedMatches, IncomingLines, NewEvents
-from compactor.generations.archive import archive_paths
+from compactor.generations.archive import open_archive, stored_events
 from compactor.sql import sql_file
 from shared.duckdb_engine import one_row
 from shared.event_ids import server_id_random_sql, server_id_time_sql
@@ -67,23 +67,22 @@ def _match_archive(context: PassContext, before: Snapshot, _incoming: IncomingLi
     """
     database = context.database
     touched = [day for (day,) in database.execute("SELECT DISTINCT time::DATE FROM incoming").fetchall()]
-    paths = archive_paths(context.data, before, sorted(dedupe_window(touched)))
-    if not paths:
+    parts = open_archive(context.data, before, sorted(dedupe_window(touched)))
+    if not parts:
         return ArchivedMatches()
     rows = sql_file(
         __file__,
         "archived_matches.sql",
         random=server_id_random_sql("i"),
         received=server_id_time_sql("i"),
+        stored=stored_events(parts),
         archived=from_archive_sql("matches", "line"),
         incoming_precedence=_precedence("i"),
         archived_precedence=_precedence("a"),
         incoming_content=_content("i"),
         archived_content=_content("a"),
     )
-    database.execute(
-        f"CREATE OR REPLACE TEMP TABLE archived_matches AS {rows}", {"paths": [str(path) for path in paths]}
-    )
+    database.execute(f"CREATE OR REPLACE TEMP TABLE archived_matches AS {rows}")
     return ArchivedMatches(*one_row(database, "SELECT count(*), count(*) FILTER (conflict) FROM archived_matches"))
 
 

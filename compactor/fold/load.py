@@ -51,7 +51,8 @@ def _insert_lines(database: duckdb.DuckDBPyConnection, files: list[str], sites: 
 
     columns = ", ".join(f"{name}: '{type_}'" for name, type_ in {"v": "INTEGER", **LINE_COLUMNS}.items())
     lines = (
-        "SELECT * REPLACE (props::VARCHAR AS props) FROM read_json($files, format = 'newline_delimited', "
+        "SELECT * REPLACE (props::VARCHAR AS props, CASE WHEN v >= 2 THEN coalesce(sender, 'page') END AS sender) "
+        "FROM read_json($files, format = 'newline_delimited', "
         f"columns = {{{columns}}}, maximum_object_size = {LINE_MAX_BYTES * 4})"
     )
     rows = sql_file(__file__, "url_parts.sql", lines=lines)

@@ -32,15 +32,15 @@ def select_segments(snapshot: Snapshot, sealed: Iterable[Segment], max_bytes: in
 def ledger_after(
     snapshot: Snapshot, folded: Iterable[SegmentName]
 ) -> tuple[dict[str, int], dict[str, tuple[int, ...]]]:
-    """The snapshot's `folded` and `waiting` once these segments are folded: per writer
+    """The snapshot's `folded` and `missing` once these segments are folded: per writer
     the highest sequence number, and the gaps below it.
     """
     highest = dict(snapshot.folded)
-    waiting = {writer: set(gaps) for writer, gaps in snapshot.waiting.items()}
+    missing = {writer: set(gaps) for writer, gaps in snapshot.missing.items()}
     for name in sorted(folded):
         before = highest.get(name.writer, 0)
-        gaps = waiting.setdefault(name.writer, set())
+        gaps = missing.setdefault(name.writer, set())
         gaps |= set(range(before + 1, name.sequence))
         gaps.discard(name.sequence)
         highest[name.writer] = max(before, name.sequence)
-    return highest, {writer: tuple(sorted(gaps)) for writer, gaps in waiting.items() if gaps}
+    return highest, {writer: tuple(sorted(gaps)) for writer, gaps in missing.items() if gaps}

@@ -2,27 +2,51 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from datetime import date
 from pathlib import Path
 
 from compactor.sql import sql_list
 from shared.disk.layout import DataDirectory
-from shared.generations.part_integrity import verified_parts
-from shared.generations.snapshot import Snapshot
+from shared.generations.part_integrity import verified_part
+from shared.generations.snapshot import Part, Snapshot
 from shared.schema import ARCHIVE_COLUMNS
-from shared.sql.archive_events import empty_relation_sql, from_archive_sql
+from shared.sql.archive_events import empty_relation_sql, from_archive_sql, stored_events_sql
+
+# A part with the path of its file, once that is verified.
+OpenedPart = tuple[Part, Path]
 
 
-def archive_paths(data: DataDirectory, snapshot: Snapshot, days: Sequence[date]) -> list[Path]:
+def open_archive(data: DataDirectory, snapshot: Snapshot, days: Iterable[date]) -> list[OpenedPart]:
     """The archive parts of those days that have any. Raises PartDamaged."""
     kept = ((day, snapshot.days[day]) for day in days if day in snapshot.days)
-    return [path for day, entry in kept for path in verified_parts(data, "archive", day, entry.archive)]
+    return [each for day, entry in kept for each in open_parts(data, "archive", day, entry.archive)]
+
+
+def open_parts(data: DataDirectory, kind: str, day: date, parts: Iterable[Part]) -> list[OpenedPart]:
+    """Raises PartDamaged."""
+    return [(part, verified_part(data, kind, day, part)) for part in parts]
+
+
+def stored_events(parts: Iterable[OpenedPart], *more: str) -> str:
+    """SQL of the events of archive parts, with STORED_COLUMNS and `more`."""
+    paths: dict[int, list[Path]] = {}
+    for part, path in parts:
+        paths.setdefault(part.version, []).append(path)
+    return stored_events_sql({version: sql_list(found) for version, found in paths.items()}, *more)
 
 
 def archived_events(data: DataDirectory, snapshot: Snapshot, days: Sequence[date]) -> str:
     """SQL of the archived events of these days, with ARCHIVE_COLUMNS. Raises
     PartDamaged.
     """
-    paths = archive_paths(data, snapshot, days)
-    return from_archive_sql(f"read_parquet({sql_list(paths)})") if paths else empty_relation_sql(ARCHIVE_COLUMNS)
+    return events_of(open_archive(data, snapshot, days))
+
+
+def events_of(parts: Sequence[OpenedPart], *more: str) -> str:
+    """SQL of the events of archive parts, with ARCHIVE_COLUMNS and `more`, which are
+    VARCHAR.
+    """
+    if not parts:
+        return empty_relation_sql({**ARCHIVE_COLUMNS, **dict.fromkeys(more, "VARCHAR")})
+    return from_archive_sql(stored_events(parts, *more), *more)

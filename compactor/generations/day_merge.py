@@ -13,10 +13,10 @@ from datetime import date
 import msgspec
 
 from compactor.context import PassContext
+from compactor.generations.archive import open_parts, stored_events
 from compactor.generations.part_writer import clustered, write_part
-from compactor.sql import sql_list
 from shared.duckdb_engine import database_error
-from shared.generations.part_integrity import PartDamaged, verified_parts
+from shared.generations.part_integrity import PartDamaged
 from shared.generations.snapshot import Day, Snapshot
 from shared.timestamps import DAY_S, epoch_ms
 
@@ -53,7 +53,7 @@ def days_to_merge(snapshot: Snapshot, touched: Container[date], now_ms: int) -> 
 
 def _merged(context: PassContext, before: Snapshot, day: date) -> Day:
     old = before.days[day]
-    sql = clustered(f"read_parquet({sql_list(verified_parts(context.data, 'archive', day, old.archive))})")
+    sql = clustered(stored_events(open_parts(context.data, "archive", day, old.archive)))
     rows = sum(part.rows for part in old.archive)
     part = write_part(context, "archive", day, before.generation + 1, sql, rows)
     return msgspec.structs.replace(old, archive=(part,) if part else ())

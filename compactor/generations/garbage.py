@@ -10,13 +10,11 @@ from pathlib import Path
 
 from compactor.generations.kept import read_kept
 from shared.disk.durable import remove
-from shared.disk.layout import DataDirectory, parse_day, parse_part
+from shared.disk.layout import PART_KINDS, DataDirectory, parse_day, parse_part
 from shared.disk.listing import temp_files
 from shared.generations.load import kept_generations
 from shared.generations.part_presence import referenced_parts
 from shared.generations.snapshot import Snapshot
-
-KINDS = ("archive", "counters")
 
 
 def sweep_orphans(data: DataDirectory, current: Snapshot) -> int:
@@ -41,7 +39,7 @@ def part_names(snapshots: Iterable[Snapshot]) -> set[tuple[str, date, int]]:
 
 
 def _all_parts(data: DataDirectory) -> Iterator[Path]:
-    for kind in KINDS:
+    for kind in PART_KINDS:
         for directory in (data.root / kind).iterdir():
             if parse_day(directory.name) is None:
                 continue

@@ -22,11 +22,11 @@ from compactor.fold.counters import (
     recount_day,
 )
 from compactor.fold.working_tables import DayCounters, NewCounters, NewEvents
-from compactor.sql import count_rows, sql_file, sql_list, sql_text
+from compactor.generations.archive import open_parts, stored_events
+from compactor.sql import count_rows, sql_file, sql_text
 from shared.disk.durable import publishing
 from shared.disk.layout import DataDirectory
 from shared.generations.counter_schema import COUNTER_COLUMNS
-from shared.generations.part_integrity import verified_parts
 from shared.generations.snapshot import Day, Part
 from shared.schema import STORED_COLUMNS
 from shared.sql.archive_events import from_archive_sql, to_archive_sql
@@ -40,6 +40,9 @@ _STORED_COLUMNS = ", ".join(
 _COUNTER_COLUMNS = ", ".join(COUNTER_COLUMNS)
 # Version 2 writes times as differences and ids without their lengths. After these
 # encodings zstd level 1 leaves no larger files than level 3, and costs least.
+PART_VERSION = 2
+# For a rebuild that has no snapshot: parts of version 1 have no such note.
+_VERSION_NOTE = f"KV_METADATA {{version: '{PART_VERSION}'}}"
 PARQUET = "FORMAT parquet, COMPRESSION zstd, COMPRESSION_LEVEL 1, PARQUET_VERSION v2"
 
 
@@ -79,11 +82,13 @@ def rewrite_day(context: PassContext, day: date, old: Day, events: str, generati
     return msgspec.structs.replace(old, archive=(part,) if part else (), counters=written, capped=counters.capped)
 
 
-def write_counters(context: PassContext, day: date, counters: DayCounters, generation: int) -> Part | None:
+def write_counters(context: PassContext, day: date, counters: DayCounters, generation: int) -> tuple[Part, ...]:
     """Publish `day_counters` with the sums of whole days."""
     add_day_sums(context.database, counters)
     sql = f"SELECT {_COUNTER_COLUMNS} FROM day_counters ORDER BY dimension, site, bucket, event, bot, value"
-    return write_part(context, "counters", day, generation, sql, count_rows(context.database, "day_counters"))
+    part = write_part(context, "counters", day, generation, sql, count_rows(context.database, "day_counters"))
+    # The columns of counters are those of version 1.
+    return (msgspec.structs.replace(part, version=1),) if part else ()
 
 
 def _archive_sql(data: DataDirectory, day: date, merged: list[Part], replaced: int) -> str:
@@ -93,7 +98,7 @@ def _archive_sql(data: DataDirectory, day: date, merged: list[Part], replaced: i
     new = to_archive_sql(f"(FROM new_events WHERE time::DATE = DATE '{day}')")
     if not merged:
         return f"FROM {new}"
-    source = f"read_parquet({sql_list(verified_parts(data, 'archive', day, merged))})"
+    source = stored_events(open_parts(data, "archive", day, merged))
     kept = f"(SELECT {_STORED_COLUMNS} FROM {source} e)"
     if not replaced:
         return f"FROM {new} UNION ALL FROM {kept}"
@@ -114,10 +119,10 @@ def write_part(context: PassContext, kind: str, day: date, generation: int, sql:
     if not rows:
         return None
     with publishing(context.data.part(kind, day, generation)) as beside:
-        context.database.execute(f"COPY ({sql}) TO {sql_text(str(beside))} ({PARQUET})")
+        context.database.execute(f"COPY ({sql}) TO {sql_text(str(beside))} ({PARQUET}, {_VERSION_NOTE})")
         with beside.open("rb") as file:
             sha256 = hashlib.file_digest(file, "sha256").hexdigest()
-        return Part(generation, rows, beside.stat().st_size, sha256)
+        return Part(generation, rows, beside.stat().st_size, sha256, version=PART_VERSION)
 
 
 def parts_to_absorb(parts: Sequence[Part], new_rows: int) -> list[Part]:

@@ -154,8 +154,8 @@ def folded_since(earlier: Snapshot, later: Snapshot) -> set[tuple[str, int]]:
     """
     folded: set[tuple[str, int]] = set()
     for writer, highest in later.folded.items():
-        numbers = {*range(earlier.folded.get(writer, 0) + 1, highest + 1), *earlier.waiting.get(writer, ())}
-        folded |= {(writer, number) for number in numbers - {*later.waiting.get(writer, ())}}
+        numbers = {*range(earlier.folded.get(writer, 0) + 1, highest + 1), *earlier.missing.get(writer, ())}
+        folded |= {(writer, number) for number in numbers - {*later.missing.get(writer, ())}}
     return folded
 
 

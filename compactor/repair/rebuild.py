@@ -116,7 +116,7 @@ def _next_snapshot(work: Rebuild, days: dict[date, Day], changes: Iterable[DayCh
         as_of=work.context.now,
         days=days,
         totals=totals,
-        retention=msgspec.structs.replace(work.before.retention, doubted_since=suspect_since),
+        retention=msgspec.structs.replace(work.before.retention, clock_suspect_since=suspect_since),
     )
 
 

@@ -82,7 +82,7 @@ def _days_to_rebuild(work: Rebuild) -> list[date]:
     else:
         nearby = dedupe_window({*replayed, *work.accepted.unreferenced_days}) & accepted.keys()
     days = {*replayed, *nearby, *(each.day for each in work.damaged)}
-    return sorted(days - work.before.forgotten.keys())
+    return sorted(days - work.before.dropped_days.keys())
 
 
 def _use_fallback(work: Rebuild, day: date, old: Day) -> tuple[DayChange | None, Day]:

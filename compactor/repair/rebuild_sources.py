@@ -15,7 +15,7 @@ from typing import NamedTuple
 import duckdb
 
 from compactor.context import PassContext
-from compactor.generations.archive import archive_paths
+from compactor.generations.archive import events_of, open_archive
 from compactor.repair.replay import replay
 from compactor.repair.unreferenced_parts import AcceptedParts
 from compactor.sql import sql_file, sql_list
@@ -23,7 +23,6 @@ from shared.disk.layout import DataDirectory
 from shared.generations.snapshot import Snapshot
 from shared.lateness import dedupe_window
 from shared.schema import ARCHIVE_COLUMNS
-from shared.sql.archive_events import empty_relation_sql, from_archive_sql
 
 _WITH_FILE = {**ARCHIVE_COLUMNS, "filename": "VARCHAR"}
 _REBUILD_DAY = sql_file(__file__, "rebuild_day.sql")
@@ -112,5 +111,4 @@ def _part_events(sources: Sources, days: Sequence[date]) -> str:
 
 def _events(source: Generation, days: Iterable[date]) -> str:
     """SQL of the archived events of these days, each with its file."""
-    paths = archive_paths(source.data, source.snapshot, list(days))
-    return from_archive_sql(f"read_parquet({sql_list(paths)})", "filename") if paths else empty_relation_sql(_WITH_FILE)
+    return events_of(open_archive(source.data, source.snapshot, days), "filename")

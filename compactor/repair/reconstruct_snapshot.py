@@ -32,7 +32,7 @@ def reconstruct_snapshot(context: PassContext, *, dry_run: bool) -> Snapshot:
     """A snapshot of all readable parts, as if every sealed segment were folded.
     Unreadable parts are quarantined, unless `dry_run`.
     """
-    folded, waiting = _ledger(context.data)
+    folded, missing = _ledger(context.data)
     # The last commit's time is unknown, so the clock counts as suspect: nothing is
     # deleted until it has been steady (P9). The last success of retention is unknown
     # too, and is measured from now on.
@@ -40,9 +40,9 @@ def reconstruct_snapshot(context: PassContext, *, dry_run: bool) -> Snapshot:
         generation=unused_generation(context.data) - 1,
         as_of=context.now,
         folded=folded,
-        waiting=waiting,
+        missing=missing,
         days=_readable_days(context, dry_run=dry_run),
-        retention=Retention(doubted_since=context.now, succeeded_at=context.now),
+        retention=Retention(clock_suspect_since=context.now, succeeded_at=context.now),
     )
 
 
@@ -81,9 +81,12 @@ def read_part(database: duckdb.DuckDBPyConnection, path: Path, generation: int) 
         raise
     except duckdb.Error:
         return None
+    # A part of version 1 has no such note.
+    noted = "SELECT max(decode(value)::INTEGER) FROM parquet_kv_metadata($1) WHERE decode(key) = 'version'"
+    version = one_number(database, noted, [str(path)]) or 1
     with path.open("rb") as file:
         sha256 = hashlib.file_digest(file, "sha256").hexdigest()
-    return Part(generation, rows, path.stat().st_size, sha256)
+    return Part(generation, rows, path.stat().st_size, sha256, version)
 
 
 def add_part(context: PassContext, day: date, kept: Day, kind: str, part: Part) -> Day:
@@ -93,12 +96,12 @@ def add_part(context: PassContext, day: date, kept: Day, kind: str, part: Part) 
     if kind == "archive":
         return msgspec.structs.replace(kept, archive=(*kept.archive, part))
     if kept.archive:
-        return msgspec.structs.replace(kept, counters=part)
+        return msgspec.structs.replace(kept, counters=(part,))
     counters = context.data.part("counters", day, part.generation)
     has_visitors = _has_rows(context.database, counters, "visitors IS NOT NULL")
     return msgspec.structs.replace(
         kept,
-        counters=part,
+        counters=(part,),
         expired=True,
         capped=_capped_dimensions(context.database, counters),
         visitor_zone=context.settings.timezone if has_visitors else None,
@@ -134,8 +137,8 @@ def reconstructed_totals(context: PassContext, days: Mapping[date, Day], replaye
     """
     counted = sum(part.rows for kept in days.values() for part in kept.archive)
     for day, kept in days.items():
-        if kept.expired and kept.counters is not None:
-            counters = context.data.part("counters", day, kept.counters.generation)
+        if kept.expired:
+            counters = (context.data.part("counters", day, part.generation) for part in kept.counters)
             counted += total_events(context.database, counters)
     lines = counted + replayed.duplicates + replayed.quarantined
     return msgspec.structs.replace(replayed, lines=lines, counted=counted)

@@ -114,7 +114,7 @@ def collect_unreferenced_parts(context: PassContext, before: Snapshot, damaged: 
             continue  # its counters have all its events; leftovers of its archive add none
         archive, counters = _readable_parts(context, before, day)
         if kept.counters and ("counters", day) not in lost:
-            counters = [kept.counters, *counters]
+            counters = [*kept.counters, *counters]
         if counters and (kept.expired or ("archive", day) in lost):
             newest = max(counters, key=lambda part: part.generation)
             fallbacks[day] = _fallback(context, day, kept, newest)
@@ -151,5 +151,5 @@ def _fallback(context: PassContext, day: date, kept: Day, counters: Part) -> Fal
     if kept.expired:
         zone = found.visitor_zone and kept.visitor_zone
         found = msgspec.structs.replace(found, archive=kept.archive, visitor_zone=zone)
-    events = total_events(context.database, context.data.part("counters", day, counters.generation))
+    events = total_events(context.database, [context.data.part("counters", day, counters.generation)])
     return FallbackCounters(found, events)

@@ -12,7 +12,7 @@ import duckdb
 from compactor.fold.counters import add_day_sums, build_day_counters, cap_values, counting_sql
 from compactor.fold.load import LinesDoNotParse, load_lines
 from compactor.fold.verify_segments import VerifiedSegment, verify_segment
-from compactor.generations.archive import archive_paths, archived_events
+from compactor.generations.archive import archived_events
 from compactor.repair.verify_finding import RUN_REBUILD, VerifyFinding
 from compactor.sql import count_rows, sql_list
 from shared.disk.layout import DataDirectory
@@ -20,7 +20,6 @@ from shared.generations.part_integrity import part_error
 from shared.generations.part_presence import referenced_parts
 from shared.generations.snapshot import Part, Snapshot
 from shared.settings import Settings
-from shared.sql.archive_events import from_archive_sql
 
 # The size of one segment with the default settings, so that memory that suffices for a
 # fold suffices here.
@@ -44,10 +43,10 @@ def check_counters(
     """The counters of each day equal a recount of its archive, no event is archived
     twice, and the sum of all days is the total.
     """
-    counted = sum(snapshot.forgotten.values())
+    counted = sum(snapshot.dropped_days.values())
     for day, kept in snapshot.days.items():
         counted += sum(part.rows for part in kept.archive)
-        if kept.expired or kept.counters is None:
+        if kept.expired or not kept.counters:
             continue
         events = archived_events(data, snapshot, [day])
         differing = _differing_rows(database, data, day, kept.counters, events, settings)
@@ -67,7 +66,7 @@ def _differing_rows(
     database: duckdb.DuckDBPyConnection,
     data: DataDirectory,
     day: date,
-    counters: Part,
+    counters: Sequence[Part],
     events: str,
     settings: Settings,
 ) -> int:
@@ -76,7 +75,7 @@ def _differing_rows(
     """
     recount = cap_values(database, build_day_counters(database, counting_sql(events)), settings.max_values)
     add_day_sums(database, recount)
-    path = sql_list([data.part("counters", day, counters.generation)])
+    path = sql_list(data.part("counters", day, part.generation) for part in counters)
     columns = "bucket, site, bot, event, dimension, value, events"
     published = f"SELECT {columns} FROM read_parquet({path}) WHERE visitors IS NULL"
     recounted = f"SELECT {columns} FROM day_counters"
@@ -125,11 +124,9 @@ def _count_unarchived(
         again = [verify_segment(data, each.segment, data.spill, each_line=True) for each in segments]
         load_lines(database, again, settings.sites)
     expired = [day for day, kept in snapshot.days.items() if kept.expired]
-    values: dict[str, object] = {"expired": [*expired, *snapshot.forgotten]}
+    values: dict[str, object] = {"expired": [*expired, *snapshot.dropped_days]}
     sql = "SELECT DISTINCT site, id FROM incoming WHERE NOT list_contains($expired::DATE[], time::DATE)"
-    if archive := archive_paths(data, snapshot, list(snapshot.days)):
-        sql += f" EXCEPT SELECT site, id FROM {from_archive_sql('read_parquet($archive)')}"
-        values["archive"] = [str(path) for path in archive]
+    sql += f" EXCEPT SELECT site, id FROM {archived_events(data, snapshot, list(snapshot.days))}"
     return count_rows(database, f"({sql})", values)
 
 

@@ -55,7 +55,7 @@ def check_ledger(snapshot: Snapshot, segments: Sequence[Segment]) -> Iterator[Ve
         folded = snapshot.folded.get(writer, 0)
         for number in sorted({*range(folded + 1, max(present) + 1)} - present):
             yield _missing_segment(writer, number, "is missing and was not folded", "restore it from a backup")
-    for writer, gaps in snapshot.waiting.items():
+    for writer, gaps in snapshot.missing.items():
         for number in gaps:
             if number not in numbers.get(writer, ()):
                 problem = "was missing when later segments were folded"

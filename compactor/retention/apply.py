@@ -24,7 +24,7 @@ from compactor.sql import sql_file
 from shared.disk.durable import remove
 from shared.disk.layout import DataDirectory
 from shared.generations.counter_schema import OTHER, TOTAL
-from shared.generations.part_integrity import verified_part
+from shared.generations.part_integrity import verified_parts
 from shared.generations.snapshot import Retention, Snapshot
 from shared.log import Log
 from shared.schema import DIMENSIONS
@@ -77,10 +77,12 @@ def apply_retention(context: PassContext, after: Snapshot, plan: RetentionPlan) 
     for item in plan.archive.to_delete:
         if item.target not in dropped:
             after = _expire_archive(context, after, item.target)
-    forgotten = {day: after.forgotten.get(day, 0) + _events(context, after, day) for day in sorted(dropped)}
+    dropped_events = {day: after.dropped_days.get(day, 0) + _events(context, after, day) for day in sorted(dropped)}
     days = {day: kept for day, kept in after.days.items() if day not in dropped}
     retention = plan.record(after.retention)
-    return msgspec.structs.replace(after, days=days, forgotten={**after.forgotten, **forgotten}, retention=retention)
+    return msgspec.structs.replace(
+        after, days=days, dropped_days={**after.dropped_days, **dropped_events}, retention=retention
+    )
 
 
 def delete_expired(plan: RetentionPlan) -> None:
@@ -94,7 +96,7 @@ def warn_of_kept_data(log: Log, run: Retention) -> None:
     """A warning for each reason for which something expired is kept."""
     if run.skipped:
         log.warning("retention_skipped", reason=run.skipped)
-    for kind, hold in run.held.items():
+    for kind, hold in run.on_hold.items():
         action = "`foldlog retain --dry-run` shows the deletion, `foldlog retain --confirm` carries it out"
         days = {"first": str(hold.first), "last": str(hold.last), "days": hold.days, "kept_days": hold.kept_days}
         reason = "it would delete most of this kind at once"
@@ -109,9 +111,7 @@ def warn_of_kept_data(log: Log, run: Retention) -> None:
 def _events(context: PassContext, snapshot: Snapshot, day: date) -> int:
     """How many events the counters of a day contain. Raises PartDamaged."""
     counters = snapshot.days[day].counters
-    if counters is None:
-        return 0
-    return total_events(context.database, verified_part(context.data, "counters", day, counters))
+    return total_events(context.database, verified_parts(context.data, "counters", day, counters))
 
 
 def _expire_archive(context: PassContext, snapshot: Snapshot, day: date) -> Snapshot:

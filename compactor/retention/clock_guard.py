@@ -34,7 +34,7 @@ def clock_anomaly(snapshot: Snapshot, now_ms: int) -> str | None:
         return "the clock is behind the last snapshot"
     if now_ms > last_ms + CLOCK_AHEAD_MAX_MS:
         return "the clock is more than 48 hours ahead of the last snapshot"
-    since = snapshot.retention.doubted_since
+    since = snapshot.retention.clock_suspect_since
     if since and now_ms < (steady_ms := epoch_ms(since) + CLOCK_STEADY_MS):
         return f"the clock jumped; if it stays steady, retention resumes at {rfc3339(steady_ms)}"
     return None
@@ -49,4 +49,4 @@ def clock_suspect_since(snapshot: Snapshot, now_ms: int) -> str | None:
     last_ms = epoch_ms(snapshot.as_of)
     if not last_ms - CLOCK_STEP_BACK_MAX_MS <= now_ms <= last_ms + CLOCK_AHEAD_MAX_MS:
         return rfc3339(now_ms)
-    return snapshot.retention.doubted_since if clock_anomaly(snapshot, now_ms) else None
+    return snapshot.retention.clock_suspect_since if clock_anomaly(snapshot, now_ms) else None

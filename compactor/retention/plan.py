@@ -103,9 +103,9 @@ class RetentionPlan:
             archive_days=len(self.archive.to_delete),
             counter_days=len(self.counters.to_delete),
             skipped=self.skipped,
-            doubted_since=self.clock_suspect_since,
+            clock_suspect_since=self.clock_suspect_since,
             succeeded_at=last_success if self.skipped or holds else self.at,
-            held=holds,
+            on_hold=holds,
             over_limit={plan.kind: plan.undeletable_bytes for plan in self.kinds if plan.undeletable_bytes},
         )
 
@@ -156,7 +156,7 @@ def _plan_counters(
     after: Snapshot, archive: KindPlan[date], now_ms: int, settings: Settings, confirmed: bool
 ) -> KindPlan[date]:
     """The counters of a day are kept for as long as it has an archive."""
-    sizes = {day: kept.counters.bytes if kept.counters else 0 for day, kept in after.days.items()}
+    sizes = {day: sum(part.bytes for part in kept.counters) for day, kept in after.days.items()}
     archived = {day for day, kept in after.days.items() if kept.archive} - {item.target for item in archive.to_delete}
     items = _counter_days(after, {day: size for day, size in sizes.items() if day not in archived}, now_ms, settings)
     return _plan_kind("counters", items, sizes, sum(sizes.values()), settings.counters_max_bytes, confirmed)

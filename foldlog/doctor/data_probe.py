@@ -57,7 +57,7 @@ def growth(data: DataDirectory, sealed: Sequence[Segment], settings: Settings) -
     fresh = [day for day in kept if epoch_ms(day.added_at) / 1000 >= since_s]
     if not _is_at(settings.archive_max_bytes, sum(part.bytes for day in kept for part in day.archive)):
         grown += sum(part.bytes for day in fresh for part in day.archive)
-    grown += sum(day.counters.bytes for day in fresh if day.counters)
+    grown += sum(part.bytes for day in fresh for part in day.counters)
     return grown / days
 
 
@@ -79,7 +79,7 @@ def clock(data: DataDirectory, sealed: Sequence[Segment]) -> Checks:
     if snapshot.generation:
         written.append((epoch_ms(snapshot.as_of) / 1000, "the snapshot"))
     newest_s, newest = max(written, default=(None, ""))
-    yield host_findings.clock(time.time(), newest_s, newest, snapshot.retention.doubted_since)
+    yield host_findings.clock(time.time(), newest_s, newest, snapshot.retention.clock_suspect_since)
 
 
 def files(data: DataDirectory, sealed: Sequence[Segment], running: Running) -> Checks:

@@ -28,6 +28,9 @@ class RequestFields(msgspec.Struct, omit_defaults=True, frozen=True, gc=False):
     language: str | None = None
     country: str | None = None
     consent: str | None = None
+    sender: str | None = None
+    region: str | None = None
+    city: str | None = None
 
 
 class Line(msgspec.Struct, omit_defaults=True, kw_only=True, gc=False):
@@ -42,6 +45,9 @@ class Line(msgspec.Struct, omit_defaults=True, kw_only=True, gc=False):
     language: str | None = None
     country: str | None = None
     consent: str | None = None
+    sender: str | None = None
+    region: str | None = None
+    city: str | None = None
     id: str
     name: str
     time: str
@@ -51,6 +57,8 @@ class Line(msgspec.Struct, omit_defaults=True, kw_only=True, gc=False):
     referrer: str | None = None
     value: float | int | None = None
     props: dict[str, Property] | None = None
+    daily: bool | None = None
+    screen: str | None = None
 
 
 _ENCODER = msgspec.json.Encoder()

@@ -104,7 +104,7 @@ def _retention(snapshot: Snapshot, worker: WorkerContext) -> Check:
     recent = _recent("retention", run.at, worker)
     if not recent.ok or run.unsuccessful_s <= UNSUCCESSFUL_S:
         return recent
-    why = run.skipped or f"on hold until `foldlog retain --confirm`: {', '.join(run.held)}"
+    why = run.skipped or f"on hold until `foldlog retain --confirm`: {', '.join(run.on_hold)}"
     return Check("retention", False, f"last complete run at {run.last_success}; {why}")
 
 

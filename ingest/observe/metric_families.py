@@ -134,7 +134,7 @@ def segments_families(data: DataDirectory, snapshot: Snapshot) -> Iterator[Metri
         {("active",): len(active_segments(data)), ("sealed",): len(sealed), ("unfolded",): len(unfolded)},
         ("state",),
     )
-    missing = sum(len(sequences) for sequences in snapshot.waiting.values())
+    missing = sum(len(sequences) for sequences in snapshot.missing.values())
     yield _gauge("foldlog_segments_missing", "Gaps in the sequence numbers of folded segments.", {(): missing})
     suspect = sum(not each.checksum.exists() for each in unfolded)
     yield _gauge("foldlog_segments_without_checksum", "Unfolded segments without a checksum.", {(): suspect})
@@ -181,14 +181,14 @@ def snapshot_families(data: DataDirectory, snapshot: Snapshot) -> Iterator[Metri
 def retention_families(data: DataDirectory, snapshot: Snapshot, settings: Settings) -> Iterator[Metric]:
     """Size and limit of each kind of data, and what retention could not delete."""
     archive = sum(part.bytes for day in snapshot.days.values() for part in day.archive)
-    counters = sum(day.counters.bytes for day in snapshot.days.values() if day.counters)
+    counters = sum(part.bytes for day in snapshot.days.values() for part in day.counters)
     kept = {"log": sum(file_sizes(data).values()), "archive": archive, "counters": counters}
     limits = {
         "log": settings.log_max_bytes,
         "archive": settings.archive_max_bytes,
         "counters": settings.counters_max_bytes,
     }
-    held, over = snapshot.retention.held, snapshot.retention.over_limit
+    held, over = snapshot.retention.on_hold, snapshot.retention.over_limit
     for name, help_, values in (
         ("foldlog_data_bytes", "Bytes of log, archive and counters.", kept),
         ("foldlog_data_limit_bytes", "Limit of these bytes; 0: no limit.", limits),

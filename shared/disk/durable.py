@@ -124,7 +124,7 @@ def _is_empty(path: Path) -> bool:
 
 def make_data_directory(data: DataDirectory) -> None:
     """Create the directories that the first event needs."""
-    for directory in (data.root, data.log, data.archive, data.counters, data.quarantine):
+    for directory in (data.root, data.log, *data.part_folders, data.quarantine):
         make_directory(directory)
     for directory in (data.private, data.run):
         make_directory(directory, PRIVATE_DIRECTORY_MODE)

@@ -128,6 +128,10 @@ def parse_erasure_request(file: str) -> str | None:
     return match[1] if match else None
 
 
+# The folders of parts; a day of the snapshot has a field for each.
+PART_KINDS = ("archive", "ids", "counters", "sessions")
+
+
 @dataclass(frozen=True)
 class DataDirectory:
     """The paths in a data directory. Accesses no file."""
@@ -145,6 +149,11 @@ class DataDirectory:
     @property
     def counters(self) -> Path:
         return self.root / "counters"
+
+    @property
+    def part_folders(self) -> tuple[Path, ...]:
+        """In the order of PART_KINDS."""
+        return tuple(self.root / kind for kind in PART_KINDS)
 
     @property
     def quarantine(self) -> Path:
@@ -244,5 +253,5 @@ class DataDirectory:
         return self.log / f"active-{writer}.ndjson"
 
     def part(self, kind: str, day: date, generation: int) -> Path:
-        """`kind` is `archive` or `counters`."""
+        """`kind` is one of PART_KINDS."""
         return self.root / kind / day.isoformat() / f"g{generation:010d}.parquet"

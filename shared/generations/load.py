@@ -80,7 +80,7 @@ def newest_part_generation(data: DataDirectory) -> int:
     """The highest generation of all parts on disk, referenced or not; 0 if there are
     none.
     """
-    days = (folder for kind in (data.archive, data.counters) for folder in list_files(kind) if parse_day(folder.name))
+    days = (folder for kind in data.part_folders for folder in list_files(kind) if parse_day(folder.name))
     generations = (parse_part(path.name) for folder in days for path in list_files(folder))
     return max((generation for generation in generations if generation is not None), default=0)
 

@@ -12,13 +12,13 @@ from datetime import date
 from pathlib import Path
 from typing import NamedTuple
 
-from shared.disk.layout import DataDirectory, parse_part
+from shared.disk.layout import PART_KINDS, DataDirectory, parse_part
 from shared.disk.listing import list_files
 from shared.generations.snapshot import Part, Snapshot
 
 
 class ReferencedPart(NamedTuple):
-    """A part as a snapshot references it. `kind` is `archive` or `counters`."""
+    """A part as a snapshot references it. `kind` is one of PART_KINDS."""
 
     kind: str
     day: date
@@ -29,7 +29,7 @@ class ReferencedPart(NamedTuple):
 
 
 def referenced_parts(snapshot: Snapshot) -> Iterator[ReferencedPart]:
-    """Every part that a snapshot references, by day: the archive, then the counters."""
+    """Every part that a snapshot references, by day and by kind."""
     for day in snapshot.days:
         yield from referenced_parts_of_day(snapshot, day)
 
@@ -39,10 +39,9 @@ def referenced_parts_of_day(snapshot: Snapshot, day: date) -> Iterator[Reference
     if day not in snapshot.days:
         return
     kept = snapshot.days[day]
-    for part in kept.archive:
-        yield ReferencedPart("archive", day, part)
-    if kept.counters is not None:
-        yield ReferencedPart("counters", day, kept.counters)
+    for kind in PART_KINDS:
+        for part in getattr(kept, kind):
+            yield ReferencedPart(kind, day, part)
 
 
 def is_present(path: Path, part: Part) -> bool:
@@ -73,7 +72,7 @@ def unreferenced_parts(data: DataDirectory, snapshot: Snapshot, day: date) -> li
     referenced = {each.path(data) for each in referenced_parts_of_day(snapshot, day)}
     return [
         path
-        for kind in (data.archive, data.counters)
-        for path in list_files(kind / day.isoformat())
+        for kind in PART_KINDS
+        for path in list_files(data.root / kind / day.isoformat())
         if parse_part(path.name) is not None and path not in referenced
     ]

@@ -16,11 +16,14 @@ import msgspec
 
 from shared.disk.layout import SegmentName
 from shared.exit_codes import UsageError
+from shared.generations.earlier_formats import as_format_3
 from shared.segments.line import DataFromNewerVersion
 from shared.timestamps import epoch_ms
 
-FORMAT = 2
+FORMAT = 3
 FORMAT_WITHOUT_SHA256 = 1
+# The last format whose counters hold a day in one part, every dimension by quarter.
+FORMAT_OF_WHOLE_COUNTERS = 2
 EMPTY_TIME = "1970-01-01T00:00:00.000Z"
 
 # The last two lines of the file. The hash covers all lines before them, so `head -n -2
@@ -42,37 +45,50 @@ class SnapshotDamaged(UsageError):
         return f"{self.path} {self.error}"
 
 
-class Part(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class Part(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
     """An immutable Parquet file. Its kind and day follow from its place in the
-    snapshot.
+    snapshot. `version` is that of its columns: 1 until format 2, then 2.
     """
 
     generation: int
     rows: int
     bytes: int
     sha256: str
+    version: int = 1
 
 
 class Day(msgspec.Struct, frozen=True, omit_defaults=True):
     """The data of one UTC day.
 
-    `archive`: deduplicated events, by generation. `counters`: the counts as of the
-    newest generation. `added_at`: the last fold that added events. `expired`: retention
-    deleted the archive, or a part of it. `capped`: dimensions whose rare values are
-    counted as `(other)`. `visitor_zone`: the time zone of the visitor counts made on
-    expiry.
+    `archive`: deduplicated events, by generation. `ids`: for each archive part the
+    index of its ids, of the same generation. `counters`: a count is the sum over all
+    of these parts. `sessions`: visits that began on that day.
+
+    `added_at`: the last fold that added events. `quarters`: dimensions counted by
+    quarter of an hour; the others have rows of a day, cut at the midnights of `zone`.
+    `uncounted`: dimensions with too many rows, answered from the archive until the day
+    merge decides which rows are kept. `capped`: dimensions of which it has counted the
+    rest as `(other)`. `merged`: the day merge has written these parts. `expired`:
+    retention deleted the archive, or a part of it. `visitor_zone`: the time zone of the
+    visitor counts made on expiry.
     """
 
     added_at: str
     archive: tuple[Part, ...] = ()
-    counters: Part | None = None
-    expired: bool = False
+    ids: tuple[Part, ...] = ()
+    counters: tuple[Part, ...] = ()
+    sessions: tuple[Part, ...] = ()
+    quarters: tuple[str, ...] = ()
+    zone: str = "UTC"
+    uncounted: tuple[str, ...] = ()
     capped: tuple[str, ...] = ()
+    merged: bool = False
+    expired: bool = False
     visitor_zone: str | None = None
 
 
 class Totals(msgspec.Struct, frozen=True):
-    """Every folded line is counted, a duplicate, quarantined or erased (P8).
+    """Every folded line is counted, a duplicate, quarantined, erased or set aside (P8).
     `conflicts` are a part of the duplicates.
     """
 
@@ -83,11 +99,12 @@ class Totals(msgspec.Struct, frozen=True):
     quarantined: int = 0
     damaged_segments: int = 0
     erased: int = 0
+    set_aside: int = 0
 
     @property
     def accounted(self) -> int:
         """Equal to `lines`, unless lines are lost."""
-        return self.counted + self.duplicates + self.quarantined + self.erased
+        return self.counted + self.duplicates + self.quarantined + self.erased + self.set_aside
 
 
 class LastPass(msgspec.Struct, frozen=True):
@@ -113,9 +130,9 @@ class RetentionHold(msgspec.Struct, frozen=True):
 class Retention(msgspec.Struct, frozen=True):
     """The last retention run. `skipped` is the reason if it was skipped.
 
-    `doubted_since`: when the clock jumped; None once it has been steady for long
+    `clock_suspect_since`: when the clock jumped; None once it has been steady for long
     enough. `succeeded_at`: the last run that was not skipped and put nothing on hold
-    (None: published by a release that did not record it). By kind: `held`, deletions
+    (None: published by a release that did not record it). By kind: `on_hold`, deletions
     on hold, and `over_limit`, bytes above the limit that no run may delete.
     """
 
@@ -124,9 +141,9 @@ class Retention(msgspec.Struct, frozen=True):
     archive_days: int = 0
     counter_days: int = 0
     skipped: str | None = None
-    doubted_since: str | None = None
+    clock_suspect_since: str | None = None
     succeeded_at: str | None = None
-    held: dict[str, RetentionHold] = {}
+    on_hold: dict[str, RetentionHold] = {}
     over_limit: dict[str, int] = {}
 
     @property
@@ -138,30 +155,48 @@ class Retention(msgspec.Struct, frozen=True):
         """Seconds from the last success to the last run, counted from the last jump of
         the clock: a jump is no elapsed time.
         """
-        since = max(self.last_success, self.doubted_since or "")
+        since = max(self.last_success, self.clock_suspect_since or "")
         return max(0.0, (epoch_ms(self.at) - epoch_ms(since)) / 1000)
+
+
+class SetAside(msgspec.Struct, frozen=True):
+    """Lines of a segment that could not be folded, all of them or those of one UTC
+    day. They stay in the log. `segment` is its name without a suffix, `bytes` are those
+    of its lines, `tries` how often a pass failed on them.
+    """
+
+    segment: str
+    day: date | None
+    lines: int
+    bytes: int
+    reason: str
+    tries: int
 
 
 class Snapshot(msgspec.Struct, frozen=True):
     """One generation. By writer: `folded`, the highest folded sequence number, and
-    `waiting`, the lower ones that are missing.
+    `missing`, the lower ones that are missing.
 
-    `forgotten`: days whose data is all deleted, with the number of their events.
+    `partial`: how many bytes of a segment are folded, by its name without a suffix, of
+    segments of which a pass folded the beginning. `set_aside`: what cannot be folded.
+    `dropped_days`: days whose data is all deleted, with the number of their events.
     """
 
     format: int = FORMAT
     generation: int = 0
     as_of: str = EMPTY_TIME
     folded: dict[str, int] = {}
-    waiting: dict[str, tuple[int, ...]] = {}
+    missing: dict[str, tuple[int, ...]] = {}
+    partial: dict[str, int] = {}
+    set_aside: tuple[SetAside, ...] = ()
     totals: Totals = Totals()
     days: dict[date, Day] = {}
     last_pass: LastPass = LastPass()
     retention: Retention = Retention()
-    forgotten: dict[date, int] = {}
+    dropped_days: dict[date, int] = {}
 
     def has_folded(self, name: SegmentName) -> bool:
-        return name.sequence <= self.folded.get(name.writer, 0) and name.sequence not in self.waiting.get(
+        return name.sequence <= self.folded.get(name.writer, 0) and name.sequence not in self.missing.get(
             name.writer, ()
         )
 
@@ -194,9 +229,13 @@ def decode_snapshot(content: bytes, path: Path) -> Snapshot:
             raise DataFromNewerVersion(str(path), "format", found, FORMAT)
         if not has_checksum and found != FORMAT_WITHOUT_SHA256:
             raise ValueError("it does not end with its sha256")
-        return _DECODER.decode(content)
+        return _from_earlier_format(content) if found <= FORMAT_OF_WHOLE_COUNTERS else _DECODER.decode(content)
     except (msgspec.DecodeError, ValueError) as error:
         raise SnapshotDamaged(path, f"is damaged: {error}") from None
+
+
+def _from_earlier_format(content: bytes) -> Snapshot:
+    return _DECODER.decode(msgspec.json.encode(as_format_3(msgspec.json.decode(content))))
 
 
 def _has_valid_checksum(content: bytes) -> bool:

@@ -1,4 +1,4 @@
-"""A log line, schema version 1: JSON whose last field is the CRC-32 of the bytes before
+"""A log line, schema version 2: JSON whose last field is the CRC-32 of the bytes before
 it (P2). docs/formats.md shows one.
 """
 
@@ -12,7 +12,7 @@ from isal.isal_zlib import crc32
 
 from shared.exit_codes import UsageError
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 CRC_BYTES = len(b',"crc":"1a2b3c4d"}')
 LINE_MAX_BYTES = 256 << 10
 PIECE_MAX_BYTES = 4 * LINE_MAX_BYTES

@@ -57,7 +57,7 @@ def of_an_event(root: Path, events: int = EVENTS) -> Sizes:
         sum(segment.bytes for segment in segments) / sent,
         sum(gzipped(segment.path) for segment in segments) / sent,
         sum(part.bytes for day in days for part in day.archive) / sent,
-        sum(day.counters.bytes for day in days if day.counters) / len(days),
+        sum(part.bytes for day in days for part in day.counters) / len(days),
     )
 
 

@@ -26,7 +26,7 @@ def archived(data: DataDirectory) -> list[tuple[Any, ...]]:
 def _rows(data: DataDirectory, kind: str) -> list[tuple[Any, ...]]:
     paths = []
     for day, kept in load_snapshot(data).days.items():
-        named = kept.archive if kind == "archive" else [kept.counters] if kept.counters else []
+        named = kept.archive if kind == "archive" else kept.counters
         paths += [str(data.part(kind, day, part.generation)) for part in named]
     if not paths:
         return []

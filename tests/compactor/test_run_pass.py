@@ -53,26 +53,26 @@ def test_missing_segment_is_folded_when_it_appears(tmp_path: Path) -> None:
         (data.log / file).rename(data.log / moved)
     fold(data)
     assert load_snapshot(data).folded == {"0": 2}
-    assert load_snapshot(data).waiting == {"0": (1,)}
+    assert load_snapshot(data).missing == {"0": (1,)}
     for file in (first.file, first.checksum):
         (away / file).rename(data.log / file)
     fold(data)
-    assert load_snapshot(data).waiting == {}
+    assert load_snapshot(data).missing == {}
     assert load_snapshot(data).totals.counted == 2
 
 
 def test_newer_snapshot_format_is_rejected(tmp_path: Path) -> None:
     data = data_directory(tmp_path)
-    data.snapshot.write_text('{"format": 3, "whatever": []}')
+    data.snapshot.write_text('{"format": 4, "whatever": []}')
     with pytest.raises(DataFromNewerVersion) as caught:
         load_snapshot(data)
-    assert (caught.value.what, caught.value.found) == (str(data.snapshot), 3)
+    assert (caught.value.what, caught.value.found) == (str(data.snapshot), 4)
 
 
 def test_newer_log_lines_are_rejected_and_kept(tmp_path: Path) -> None:
     data = data_directory(tmp_path)
     newer = line("event-1")
-    newer.v = 2
+    newer.v = 3
     name = sealed(data, [newer])
     with pytest.raises(DataFromNewerVersion):
         fold(data)
@@ -133,7 +133,7 @@ def test_retention_resumes_once_the_clock_has_been_steady_for_two_days(tmp_path:
     fold(data, back + 48 * 3_600_000)
     assert not (data.log / segment.file).exists()
     assert load_snapshot(data).retention.skipped is None
-    assert load_snapshot(data).retention.doubted_since is None
+    assert load_snapshot(data).retention.clock_suspect_since is None
 
 
 def test_unfolded_segment_is_never_deleted(tmp_path: Path) -> None:

@@ -63,8 +63,8 @@ def ask(target: Target, ids: list[str], data: DataDirectory) -> Callable[[Damage
 
 
 def _named(day: Day, path: Path) -> Part:
-    parts = day.archive if path.parent.parent.name == "archive" else (day.counters,)
-    (part,) = [part for part in parts if part is not None and part.generation == parse_part(path.name)]
+    parts = day.archive if path.parent.parent.name == "archive" else day.counters
+    (part,) = [part for part in parts if part.generation == parse_part(path.name)]
     return part
 
 

@@ -296,9 +296,9 @@ def unbalanced(data: DataDirectory) -> list[str]:
         snapshot = json.loads(data.snapshot.read_bytes())
     except (FileNotFoundError, ValueError):
         return []  # there is none, or the oracle has said what is wrong with it
-    known = sum(snapshot.get("forgotten", {}).values())
+    known = sum(snapshot.get("dropped_days", {}).values())
     for day, kept in snapshot["days"].items():
-        if counters := kept.get("counters"):
+        for counters in kept.get("counters", ()):
             part = data.part("counters", date.fromisoformat(day), counters["generation"])
             known += _events(_Counters(counters["sha256"], part)) if part.exists() else 0
     counted = snapshot["totals"]["counted"]

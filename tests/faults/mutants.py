@@ -211,8 +211,8 @@ MUTANTS = (
         (
             Edit(
                 "compactor/fold/dedupe.py",
-                "    paths = archive_paths(context.data, before, sorted(dedupe_window(touched)))\n",
-                "    paths = archive_paths(context.data, before, sorted(dedupe_window(touched)))[:0]\n",
+                "    parts = open_archive(context.data, before, sorted(dedupe_window(touched)))\n",
+                "    parts = open_archive(context.data, before, sorted(dedupe_window(touched)))[:0]\n",
             ),
         ),
         (CLONES, FOLD, FOLD_IS_PURE),

@@ -215,8 +215,8 @@ def _check_ledger(snapshot: dict[str, Any], numbers: dict[str, set[int]], found:
         found.broken += [
             f"I6: segment {number} of writer {writer} is gone and was not folded" for number in sorted(gaps)
         ]
-    for writer, waiting in snapshot.get("waiting", {}).items():
-        gone = set(waiting) - numbers.get(writer, set())
+    for writer, missing in snapshot.get("missing", {}).items():
+        gone = set(missing) - numbers.get(writer, set())
         found.broken += [f"I6: segment {number} of writer {writer} was never folded" for number in sorted(gone)]
 
 
@@ -225,11 +225,13 @@ def _check_day(root: Path, day: str, kept: dict[str, Any], found: Contents) -> N
     archive = [_checked(root / "archive" / day, part, found) for part in kept.get("archive", ())]
     rows = [row for part in archive if part for row in _events(part)]
     found.counted.update(id_ for id_, _, _ in rows)
-    counters = kept.get("counters")
-    if kept.get("expired") or not counters:
+    counters = [_checked(root / "counters" / day, part, found) for part in kept.get("counters", ())]
+    if kept.get("expired") or not all(counters) or not all(archive):
         return
-    counted = _checked(root / "counters" / day, counters, found)
-    if counted and all(archive) and _totals(counted) != Counter((bucket, event) for _, bucket, event in rows):
+    counted: Counter[str] = Counter()
+    for part in counters:
+        counted.update(_totals(part) if part else {})
+    if counted != Counter(bucket for _, bucket, _ in rows):
         found.broken.append(f"I4: the counters of {day} are not what its archive holds")
 
 
@@ -265,14 +267,14 @@ def _events(part: _Part) -> list[tuple[str, str, str]]:
 
 
 @lru_cache(maxsize=1024)
-def _totals(part: _Part) -> Counter[tuple[str, str]]:
-    """Events by (quarter of an hour, event) of a part of counters."""
+def _totals(part: _Part) -> Counter[str]:
+    """Events by quarter of an hour of a part of counters."""
     rows = _query(
         part,
-        "SELECT bucket::VARCHAR, event, sum(events)::BIGINT FROM read_parquet($1) "
+        "SELECT bucket::VARCHAR, sum(events)::BIGINT FROM read_parquet($1) "
         "WHERE dimension = 'total' AND visitors IS NULL GROUP BY ALL",
     )
-    return Counter({(bucket, event): events for bucket, event, events in rows})
+    return Counter(dict(rows))
 
 
 def _query(part: _Part, sql: str) -> list[tuple[Any, ...]]:

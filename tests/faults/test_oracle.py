@@ -72,8 +72,7 @@ def parts(data: DataDirectory, kind: str) -> list[Path]:
     """Those that the snapshot names."""
     found = []
     for day, kept in snapshot(data)["days"].items():
-        named = kept["archive"] if kind == "archive" else [kept["counters"]]
-        found += [data.root / kind / day / f"g{part['generation']:010d}.parquet" for part in named]
+        found += [data.root / kind / day / f"g{part['generation']:010d}.parquet" for part in kept[kind]]
     return found
 
 
@@ -168,7 +167,7 @@ def delete_unfolded(data: DataDirectory) -> None:
 
 
 def forget_waiting(data: DataDirectory) -> None:
-    rewrite(data, snapshot(data) | {"folded": {"0": 5}, "waiting": {"0": [3, 5]}})
+    rewrite(data, snapshot(data) | {"folded": {"0": 5}, "missing": {"0": [3, 5]}})
 
 
 BREAKAGES: list[tuple[Callable[[DataDirectory], None], dict[str, set[str]], str]] = [

@@ -113,7 +113,7 @@ def test_children_of_serve_reject_newer_files_by_themselves(
     make(data)
     before = tree(data.root)
     refused = run_foldlog(command, environment(data.root, listen="127.0.0.1:1"))
-    assert (refused.returncode, refused.stderr.count("\n")) == (2, 1)
+    assert (refused.returncode, refused.stderr.count("\n")) == (3, 2)
     assert tree(data.root) == before
 
 
@@ -156,7 +156,7 @@ def test_damaged_first_line_does_not_prevent_the_start(tmp_path: Path, damage: b
 
 
 def test_current_formats_are_documented() -> None:
-    assert (FORMAT, SCHEMA_VERSION) == (2, 1), (
+    assert (FORMAT, SCHEMA_VERSION) == (3, 2), (
         "docs/upgrade.md says which formats each release reads: write the new one there"
     )
 

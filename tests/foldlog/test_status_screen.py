@@ -276,9 +276,9 @@ def test_real_terminal_with_several_writers_and_warnings_is_not_overrun(tmp_path
         generation=9,
         as_of=rfc3339(now_ms() - 600_000),
         folded={"0": 9, "1": 4},
-        waiting={"0": (3, 4, 5, 6, 7), "1": (2,)},
+        missing={"0": (3, 4, 5, 6, 7), "1": (2,)},
         totals=Totals(lines=10, counted=9),
-        retention=Retention(at=jumped, skipped=doubt, doubted_since=jumped),
+        retention=Retention(at=jumped, skipped=doubt, clock_suspect_since=jumped),
     )
     data.snapshot.write_bytes(encode_snapshot(snapshot))
     seen = UndeclaredProxy(jumped, MIN_REQUESTS, "")

@@ -120,7 +120,8 @@ def status_fields() -> set[str]:
 def private_files() -> set[str]:
     data = DataDirectory(ROOT)
     found = (getattr(data, name) for name, kind in vars(DataDirectory).items() if isinstance(kind, property))
-    private = [*(path for path in found if path.parent == data.private), data.erasure_request("<request>")]
+    paths = [path for path in found if isinstance(path, Path)]
+    private = [*(path for path in paths if path.parent == data.private), data.erasure_request("<request>")]
     return {str(path.relative_to(ROOT)) for path in private}
 
 

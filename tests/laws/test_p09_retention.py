@@ -156,7 +156,7 @@ def test_what_is_held_shows_everywhere_until_somebody_says_so(tmp_path: Path) ->
     fold(data, now_ms(), archive_retention_days=7)
     four_days_ago = rfc3339(now_ms() - 4 * DAY_MS)
     snapshot = load_snapshot(data)
-    run = msgspec.structs.replace(snapshot.retention, succeeded_at=four_days_ago, doubted_since=None)
+    run = msgspec.structs.replace(snapshot.retention, succeeded_at=four_days_ago, clock_suspect_since=None)
     data.snapshot.write_bytes(encode_snapshot(msgspec.structs.replace(snapshot, retention=run)))
     with Server(tmp_path, archive_retention_days=7) as server:
         assert list(failing(server)) == ["retention"]
@@ -169,7 +169,7 @@ def test_what_is_held_shows_everywhere_until_somebody_says_so(tmp_path: Path) ->
         assert metric(server, 'foldlog_retention_on_hold{kind="log"}') == 0
         assert metric(server, "foldlog_retention_last_success_timestamp_seconds") == epoch_ms(four_days_ago) / 1000
         status = server.get("/admin/api/status").json()
-        assert status["last_retention"]["held"]["archive"]["days"] == 12
+        assert status["last_retention"]["on_hold"]["archive"]["days"] == 12
         assert status["last_retention"]["last_success"] == four_days_ago
         assert any("foldlog retain --confirm" in text for text in status["warnings"])
         assert metric(server, 'foldlog_data_bytes{kind="archive"}') == status["disk"]["archive_bytes"] > 0
@@ -182,7 +182,7 @@ def test_what_is_held_shows_everywhere_until_somebody_says_so(tmp_path: Path) ->
         assert metric(server, 'foldlog_retention_on_hold{kind="archive"}') == 0
         assert abs(metric(server, "foldlog_retention_last_success_timestamp_seconds") - time.time()) < 60
         server.fold()
-        assert server.get("/admin/api/status").json()["last_retention"]["held"] == {}
+        assert server.get("/admin/api/status").json()["last_retention"]["on_hold"] == {}
         assert failing(server) == {}
 
 

@@ -25,8 +25,8 @@ def days(**changes: object) -> dict[date, Day]:
     """Seven days, each of two archive parts and counters; `changes` are those of the
     first day.
     """
-    whole = {FIRST + timedelta(days=n): Day("", (part(1), part(2)), part(2)) for n in range(7)}
-    first: dict[str, object] = {"archive": (part(1), part(2)), "counters": part(2), **changes}
+    whole = {FIRST + timedelta(days=n): Day("", (part(1), part(2)), counters=(part(2),)) for n in range(7)}
+    first: dict[str, object] = {"archive": (part(1), part(2)), "counters": (part(2),), **changes}
     return whole | {FIRST: Day("", **first)}  # type: ignore[arg-type]
 
 

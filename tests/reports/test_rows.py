@@ -19,7 +19,10 @@ NOW = datetime(2026, 11, 22, 16, tzinfo=UTC)
 FIRST, SECOND, THIRD = (date(2026, 11, 20) + timedelta(days=n) for n in range(3))
 PART = Part(1, 1, 1, "")
 # The archive of the first day has expired; the visitors of its day in UTC were kept.
-DAYS = {FIRST: Day("", (), PART, expired=True, visitor_zone="UTC"), SECOND: Day("", (PART,), PART)}
+DAYS = {
+    FIRST: Day("", (), counters=(PART,), expired=True, visitor_zone="UTC"),
+    SECOND: Day("", (PART,), counters=(PART,)),
+}
 
 
 def at(day: date, hour: int = 0) -> datetime:

@@ -9,12 +9,12 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 
-from reports.plan import ArchiveScan, CappedValues, CounterScan, Parts, Selection
+from reports.plan import ArchiveScan, CappedValues, CounterScan, PartOfDay, Parts, Selection
 from reports.query import PROPS, Condition
 from reports.sql.statement import Parameters
 from shared.generations.counter_schema import COUNTER_COLUMNS, DAY_SUM_SUFFIX, OTHER
 from shared.schema import ARCHIVE_COLUMNS
-from shared.sql.archive_events import empty_relation_sql, from_archive_sql
+from shared.sql.archive_events import empty_relation_sql, from_archive_sql, stored_events_sql
 
 
 def matching_counters(scan: CounterScan, bound: Parameters) -> str:
@@ -58,7 +58,11 @@ def archived_events(parts: Parts, bound: Parameters) -> str:
     """The events of archive parts, with ARCHIVE_COLUMNS."""
     if not parts:
         return empty_relation_sql(ARCHIVE_COLUMNS)
-    return from_archive_sql(f"read_parquet({bound.files('archive', parts)})")
+    by_version: dict[int, list[PartOfDay]] = {}
+    for each in parts:
+        by_version.setdefault(each.part.version, []).append(each)
+    paths = {version: bound.files(f"archive_{version}", tuple(found)) for version, found in by_version.items()}
+    return from_archive_sql(stored_events_sql(paths))
 
 
 def utc_timestamp(moment: datetime) -> datetime:

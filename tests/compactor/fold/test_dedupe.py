@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from shared.generations.load import load_snapshot
+from shared.schema import ARCHIVE_COLUMNS
 from tests.builders.archive import HOUR_MS, archived, assert_verified
 from tests.builders.logs import NOON, data_directory, fold, line, sealed
 
@@ -17,7 +18,7 @@ def test_first_received_copy_counts_even_when_it_is_folded_later(tmp_path: Path)
     fold(data)
     sealed(data, [line("event-1", NOON - 24 * HOUR_MS, NOON, url="https://example.com/early")], "1")
     fold(data)
-    assert [row[15] for row in archived(data)] == ["/early"]
+    assert [row[[*ARCHIVE_COLUMNS].index("path")] for row in archived(data)] == ["/early"]
     totals = load_snapshot(data).totals
     assert (totals.lines, totals.counted, totals.duplicates, totals.conflicts) == (2, 1, 1, 1)
     assert_verified(data)

@@ -120,10 +120,10 @@ def test_counters_over_their_limit_lose_days_without_an_archive(tmp_path: Path) 
     assert len(load_snapshot(data).days) == 8
     fold(data, NOON + 2000, archive_retention_days=7)
     kept = load_snapshot(data).days
-    total = sum(each.counters.bytes for each in kept.values() if each.counters)
+    total = sum(part.bytes for each in kept.values() for part in each.counters)
     fold(data, NOON + 3000, counters_max_bytes=total - 1)
     assert list(load_snapshot(data).days) == list(kept)[1:]
-    assert load_snapshot(data).forgotten == {day(16): 3}
+    assert load_snapshot(data).dropped_days == {day(16): 3}
     assert_verified(data)
     fold(data, NOON + 4000, counters_max_bytes=1)
     assert list(load_snapshot(data).days) == [day(0)]
@@ -135,7 +135,7 @@ def test_rebuild_does_not_restore_a_deleted_day(tmp_path: Path) -> None:
     """The log still has its events, but their retention is over."""
     data = history(tmp_path, 4, NOON)
     fold(data, NOON, archive_retention_days=7, counters_retention_days=7)
-    assert (load_snapshot(data).days, sum(load_snapshot(data).forgotten.values())) == ({}, 12)
+    assert (load_snapshot(data).days, sum(load_snapshot(data).dropped_days.values())) == ({}, 12)
     assert_verified(data)
     assert rebuild(data, Settings(data_dir=data.root), SilentLog(), NOON + 1000, dry_run=False) == []
     assert load_snapshot(data).days == {}
@@ -188,7 +188,7 @@ def test_mass_deletion_waits_for_confirmation_and_later_runs_do_not(tmp_path: Pa
         done = fold(data, NOON + passes, archive_retention_days=7, log=log)
         assert archived(data) == before
     run = done.snapshot.retention
-    assert run.held == {"archive": RetentionHold(12, 12, archive_bytes(data), day(21), day(10))}
+    assert run.on_hold == {"archive": RetentionHold(12, 12, archive_bytes(data), day(21), day(10))}
     assert (run.skipped, run.archive_days, run.at) == (None, 0, rfc3339(NOON + 2))
     assert run.succeeded_at == rfc3339(NOON - 10 * DAY_MS + 229 * HOUR_MS)
     (logged,) = {json.dumps(fields) for event, fields in log.entries if event == "retention_on_hold"}
@@ -203,7 +203,7 @@ def test_mass_deletion_waits_for_confirmation_and_later_runs_do_not(tmp_path: Pa
     for number in (0, 2, 4, 6, 8):
         sealed(data, [line(f"later-{number}", NOON + number * DAY_MS)])
         done = fold(data, NOON + number * DAY_MS + 3000, archive_retention_days=7)
-        assert (done.snapshot.retention.held, done.snapshot.retention.skipped) == ({}, None)
+        assert (done.snapshot.retention.on_hold, done.snapshot.retention.skipped) == ({}, None)
         assert done.snapshot.retention.archive_days == (1 if number >= 8 else 0)
     assert_verified(data)
 

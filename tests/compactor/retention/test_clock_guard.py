@@ -31,7 +31,7 @@ def test_jump_of_the_clock_stops_deletion(
     after_ms: int, suspect_ms: int | None, is_allowed: bool, is_suspect: bool
 ) -> None:
     since = None if suspect_ms is None else rfc3339(NOON - suspect_ms)
-    snapshot = Snapshot(generation=1, as_of=rfc3339(NOON), retention=Retention(doubted_since=since))
+    snapshot = Snapshot(generation=1, as_of=rfc3339(NOON), retention=Retention(clock_suspect_since=since))
     assert (clock_anomaly(snapshot, NOON + after_ms) is None) == is_allowed
     assert (clock_suspect_since(snapshot, NOON + after_ms) is not None) == is_suspect
 

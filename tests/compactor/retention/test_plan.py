@@ -174,13 +174,13 @@ def plan_of(given: Given, settings: Settings, *, confirmed: bool = False, after_
         day(age): Day(
             rfc3339(NOON - given.last_fold.get(age, age) * DAY_MS),
             archive=(Part(1, 1, given.archive[age], ""),) if age in given.archive else (),
-            counters=Part(1, 1, given.counters.get(age, 1), ""),
+            counters=(Part(1, 1, given.counters.get(age, 1), ""),),
         )
         for age in {**given.archive, **given.counters}
     }
     folded = {"0": len(ages)}
-    before = Snapshot(generation=9, as_of=rfc3339(NOON), folded=folded, waiting={"0": unfolded_before}, days=days)
-    after = msgspec.structs.replace(before, waiting={"0": unfolded})
+    before = Snapshot(generation=9, as_of=rfc3339(NOON), folded=folded, missing={"0": unfolded_before}, days=days)
+    after = msgspec.structs.replace(before, missing={"0": unfolded})
     log = LogFiles(segments, sizes, [before])
     return plan_expiry(before, after, log, NOON + after_ms, settings, confirmed=confirmed)
 
@@ -197,7 +197,7 @@ def test_plan_deletes_what_is_past_its_retention(settings: dict[str, Any], given
         planned = {kind.kind: ages_to_delete(kind, reason) for kind in plan.kinds}
         assert {kind: ages for kind, ages in planned.items() if ages} == by_kind
     run = plan.record(Retention())
-    assert {kind: (hold.days, hold.kept_days) for kind, hold in run.held.items()} == expected.on_hold
+    assert {kind: (hold.days, hold.kept_days) for kind, hold in run.on_hold.items()} == expected.on_hold
     assert run.over_limit == expected.over_limit
 
 
@@ -260,15 +260,15 @@ def test_time_without_success_restarts_with_a_jump_of_the_clock(
     at_h: int, success_h: int | None, jump_h: int | None, expected_h: int
 ) -> None:
     moments = [None if hours is None else rfc3339(NOON - hours * HOUR_MS) for hours in (at_h, success_h, jump_h)]
-    run = Retention(at=moments[0] or EMPTY_TIME, succeeded_at=moments[1], doubted_since=moments[2])
+    run = Retention(at=moments[0] or EMPTY_TIME, succeeded_at=moments[1], clock_suspect_since=moments[2])
     assert run.unsuccessful_s == expected_h * 3600
 
 
 def test_record_of_an_older_release_is_read() -> None:
     old = json.loads(encode_snapshot(Snapshot(generation=3, retention=Retention(at=rfc3339(NOON)))))
-    for name in ("succeeded_at", "held", "over_limit"):
+    for name in ("succeeded_at", "on_hold", "over_limit"):
         del old["retention"][name]
-    del old["forgotten"], old["sha256"]
+    del old["dropped_days"], old["sha256"]
     old["format"] = 1
     snapshot = decode_snapshot(json.dumps(old).encode("utf-8"), Path("snapshot.json"))
     assert (snapshot.retention.last_success, snapshot.retention.unsuccessful_s) == (rfc3339(NOON), 0)

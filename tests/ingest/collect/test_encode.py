@@ -54,14 +54,15 @@ def line_of(event: Event, fields: RequestFields = PAGE, visitor: str | None = "h
 
 
 def test_line_has_its_fields_in_the_order_of_the_format() -> None:
-    line = json.loads(line_of(FULL, replace(PAGE, country="DE")))
+    page = replace(PAGE, country="DE", sender="key", region="BE", city="Berlin")
+    line = json.loads(line_of(FULL, page))
     assert list(line) == ["v", "received", *fields_of(RequestFields), *fields_of(Event), "crc"]
-    assert line.keys() == {"v", *LINE_COLUMNS, "crc"}
+    assert line.keys() == {"v", *LINE_COLUMNS, "crc"} - {"daily", "screen"}
 
 
 def test_line_is_that_of_the_documented_format() -> None:
     body = (
-        b'{"v":1,"received":"2026-11-22T16:00:00.120Z","site":"example.com","ua":"Mozilla/5.0","language":"de",'
+        b'{"v":2,"received":"2026-11-22T16:00:00.120Z","site":"example.com","ua":"Mozilla/5.0","language":"de",'
         b'"consent":"granted","id":"order-0001","name":"order","time":"2026-11-22T15:59:58.121Z","visitor":"v-1",'
         b'"session":"s-1","url":"https://example.com/a?b=c","referrer":"https://other.example/","value":9.5,'
         b'"props":{"plan":"pro","n":1,"x":0.5,"ok":true,"none":null}'

@@ -23,8 +23,8 @@ from shared.generations.snapshot import Day, Part, Snapshot
 PART = Part(1, 1, 1, "")
 SNAPSHOT = Snapshot(
     days={
-        date(2026, 11, 16): Day("", (), PART, expired=True, visitor_zone="UTC"),
-        date(2026, 11, 17): Day("", (PART,), PART, capped=("path",)),
+        date(2026, 11, 16): Day("", (), counters=(PART,), expired=True, visitor_zone="UTC"),
+        date(2026, 11, 17): Day("", (PART,), counters=(PART,), capped=("path",)),
     }
 )
 HOSTILE = "x'; DROP TABLE y; --"
