@@ -12,7 +12,7 @@ from pathlib import Path
 IMPORT_WRITER = "import"
 # Recovered files get a writer of their own: the next sequence number of a live writer
 # exists only in its memory.
-ROTATED_WRITER = "adopted"
+ROTATED_WRITER = "rotated"
 
 _WRITER = r"[a-z0-9_]{1,32}"
 _ACTIVE = re.compile(rf"active-({_WRITER})\.ndjson")

@@ -231,7 +231,7 @@ def test_writer_that_is_killed_right_after_the_rename_costs_no_event(tmp_path: P
         found = count_everything(server)
         assert set(load_.acknowledged) <= set(found.counted) <= load_.intended
         assert set(found.counted.values()) == {1}
-        assert {each.name.writer for each in sealed_segments(server.data)} == {"0", "adopted"}
+        assert {each.name.writer for each in sealed_segments(server.data)} == {"0", "rotated"}
 
 
 def test_what_copytruncate_loses_is_said_and_nothing_after_it_is_lost(tmp_path: Path) -> None:

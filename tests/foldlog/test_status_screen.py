@@ -72,7 +72,7 @@ def found(**changes: Any) -> Status:
             "counter_days": 0,
             "skipped": None,
             "last_success": "2026-11-22T22:18:06.550Z",
-            "held": {},
+            "on_hold": {},
             "over_limit": {},
         },
         "disk": {

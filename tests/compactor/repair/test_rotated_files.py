@@ -89,7 +89,7 @@ def test_lines_that_no_segment_has_are_sealed(tmp_path: Path, name: str, pack: P
     (data.log / name).write_bytes(pack(LINES))
     log = recover(data)
     assert [(fields["outcome"], fields["lines"]) for _, fields in log.entries] == [("recovered", 2)]
-    assert [(each.name.writer, each.name.sequence) for each in sealed_segments(data)] == [("0", 1), ("adopted", 1)]
+    assert [(each.name.writer, each.name.sequence) for each in sealed_segments(data)] == [("0", 1), ("rotated", 1)]
     assert all(digest(each).intact for each in sealed_segments(data))
     assert not (data.log / name).exists()
     assert counted(data) == ["event-0", "event-1", "event-2"]
@@ -165,7 +165,7 @@ def test_bad_lines_go_to_quarantine(tmp_path: Path) -> None:
     log = recover(data)
     assert [(fields["lines"], fields["quarantined"]) for _, fields in log.entries] == [(2, 1)]
     (kept,) = data.quarantine.iterdir()
-    assert kept.name.startswith("recovered-adopted-") and b'"file":"active-0.ndjson.1"' in kept.read_bytes()
+    assert kept.name.startswith("recovered-rotated-") and b'"file":"active-0.ndjson.1"' in kept.read_bytes()
     assert counted(data) == ["event-1", "event-2"]
 
 

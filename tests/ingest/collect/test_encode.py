@@ -208,8 +208,8 @@ def test_line_error_names_the_reason(line: bytes, word: str) -> None:
 
 def test_line_of_a_newer_version_is_not_read() -> None:
     with pytest.raises(DataFromNewerVersion) as caught:
-        line_error(seal_line(b'{"v":2,"id":"abcdefgh"}'))
-    assert (caught.value.version, caught.value.found) == ("schema version", 2)
+        line_error(seal_line(b'{"v":3,"id":"abcdefgh"}'))
+    assert (caught.value.version, caught.value.found) == ("schema version", 3)
 
 
 def test_bad_line_costs_no_neighbour() -> None:
