@@ -9,7 +9,7 @@ import tempfile
 from collections.abc import Iterator
 from datetime import datetime
 from pathlib import Path
-from typing import BinaryIO
+from typing import Protocol
 
 import duckdb
 import orjson
@@ -28,13 +28,19 @@ from shared.schema import ARCHIVE_COLUMNS
 _BATCH_ROWS = 2000
 
 
+class Output(Protocol):
+    """Where an export goes, in order."""
+
+    def write(self, content: bytes, /) -> int: ...
+
+
 def export(
     database: duckdb.DuckDBPyConnection,
     data: DataDirectory,
     snapshot: Snapshot,
     query: Query,
     format_: str,
-    out: BinaryIO,
+    out: Output,
 ) -> None:
     """Write the events of the query's time to `out`, in order of time.
 
@@ -56,7 +62,7 @@ def export(
             out.write(escape_control_chars(b"".join(orjson.dumps(_without_absent(row)) + b"\n" for row in rows)))
 
 
-def _export_parquet(database: duckdb.DuckDBPyConnection, data: DataDirectory, events: Statement, out: BinaryIO) -> None:
+def _export_parquet(database: duckdb.DuckDBPyConnection, data: DataDirectory, events: Statement, out: Output) -> None:
     """Through a temporary file: Parquet ends with an index of the whole, and `out` may
     be a socket, which has no path.
     """

@@ -5,7 +5,7 @@ from __future__ import annotations
 from aiohttp import web
 from aiohttp.web_request import BaseRequest
 
-from ingest.api.reports import validate_parameters
+from ingest.api.reports import given_parameters
 from ingest.context import WorkerContext
 from ingest.http.auth import require_read
 from ingest.http.problem import SERVER
@@ -15,7 +15,7 @@ from reports import encode
 async def get_export(worker: WorkerContext, request: BaseRequest) -> web.StreamResponse:
     """The archived events of a time span."""
     require_read(worker, request)
-    parameters = validate_parameters(request, worker, tuple(encode.EXPORT_FORMATS), only=("from", "to", "tz", "format"))
+    parameters = given_parameters(request, tuple(encode.EXPORT_FORMATS), only=("from", "to", "tz", "format"))
     format_ = parameters.pop("format", "ndjson")
     response = web.StreamResponse(headers={"Cache-Control": "no-store", "Server": SERVER})
     response.content_type = encode.EXPORT_FORMATS[format_]

@@ -49,7 +49,7 @@ class Connection(RequestHandler):
     without one. `unsent_since` is the time of the last progress in sending.
     """
 
-    __slots__ = ("_early_head", "_head_bytes", "_input_ended", "_unsent", "head_since", "unsent_since")
+    __slots__ = ("_early_head", "_head_bytes", "_input_ended", "_unsent", "has_left", "head_since", "unsent_since")
 
     def __init__(self, server: Server, **options: Any) -> None:
         super().__init__(server, **options)
@@ -58,6 +58,7 @@ class Connection(RequestHandler):
         self._head_bytes = 0
         self._unsent = 0
         self._input_ended = False
+        self.has_left = False  # the client has closed its side; it may still read
         self._early_head = False  # part of the next head arrived before the response was sent
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -93,6 +94,7 @@ class Connection(RequestHandler):
 
     def eof_received(self) -> bool:  # type: ignore[override]  # True keeps the transport's write side open
         """The client sends no more. Complete requests are still answered."""
+        self.has_left = True
         if self._waits_for_head() or self._is_reading_body():
             return False
         if self._messages:
@@ -209,6 +211,13 @@ class Server(web.Server):
         now = time.monotonic()
         for connection in self.connections[share]:
             cast(Connection, connection).close_if_stalled(now)
+
+
+def client_has_left(request: BaseRequest) -> bool:
+    """Whether the client of a request that is being answered has closed its side of the
+    connection, or the connection is lost.
+    """
+    return request.transport is None or cast(Connection, request.protocol).has_left
 
 
 def connection_limit(settings: Settings) -> int:

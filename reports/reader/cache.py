@@ -1,12 +1,12 @@
-"""The encoded reports that a worker answered last. The same query of the same snapshot
-has the same answer, so they are valid until another snapshot is published.
+"""The encoded reports that a worker answered last. The same question of the same
+snapshot has the same answer, so they are valid until another snapshot is published.
 """
 
 from __future__ import annotations
 
 from collections import OrderedDict
 
-from reports.query import Query
+from reports.reader.question import Question
 from shared.disk.layout import DataDirectory
 from shared.generations.part_integrity import FileIdentity, file_identity
 
@@ -22,7 +22,7 @@ class AnswerCache:
     def __init__(self, data: DataDirectory) -> None:
         self._data = data
         self._snapshot: FileIdentity | None = None
-        self._answers: OrderedDict[tuple[Query, str], bytes] = OrderedDict()
+        self._answers: OrderedDict[Question, bytes] = OrderedDict()
         self._bytes = 0
 
     def published(self) -> FileIdentity | None:
@@ -38,21 +38,21 @@ class AnswerCache:
             self._answers.clear()
         return snapshot
 
-    def get(self, query: Query, format_: str) -> bytes | None:
+    def get(self, question: Question) -> bytes | None:
         """The answer of the published snapshot, None if it is not cached."""
         self.published()
-        answer = self._answers.get((query, format_))
+        answer = self._answers.get(question)
         if answer is not None:
-            self._answers.move_to_end((query, format_))
+            self._answers.move_to_end(question)
         return answer
 
-    def put(self, query: Query, format_: str, answer: bytes, snapshot: FileIdentity | None) -> None:
-        """`snapshot` is what was published before the query was sent: if that has
+    def put(self, question: Question, answer: bytes, snapshot: FileIdentity | None) -> None:
+        """`snapshot` is what was published before the question was sent: if that has
         changed, the answer may be of either and is not kept.
         """
         if snapshot is None or snapshot != self.published() or len(answer) > _ANSWER_MAX_BYTES:
             return
-        self._bytes += len(answer) - len(self._answers.pop((query, format_), b""))
-        self._answers[query, format_] = answer
+        self._bytes += len(answer) - len(self._answers.pop(question, b""))
+        self._answers[question] = answer
         while self._bytes > CACHE_MAX_BYTES:
             self._bytes -= len(self._answers.popitem(last=False)[1])

@@ -11,6 +11,8 @@ from __future__ import annotations
 import contextlib
 import os
 import sys
+import tempfile
+from collections.abc import Callable
 from functools import cache
 from pathlib import Path
 from typing import BinaryIO
@@ -20,7 +22,7 @@ import msgspec
 
 from reports.encode import encode_report
 from reports.query import QueryError, parse
-from reports.reader.protocol import EXIT_DAMAGED, EXIT_REPLACED, ReaderRequest, ReaderResponse
+from reports.reader.protocol import ReaderRequest, ReaderResponse
 from reports.report import make_report
 from shared.disk.layout import DataDirectory
 from shared.duckdb_engine import connect
@@ -47,8 +49,46 @@ def main() -> None:
 
 def answer_report(request: ReaderRequest) -> tuple[ReaderResponse, bytes]:
     """The encoded report of the published snapshot, or why there is none."""
+    return _answer(lambda: _report(request))
+
+
+def write_export(request: ReaderRequest, out: BinaryIO) -> int:
+    """Write the response, then the export. Returns the exit code: 1 when the export
+    had to end early.
+    """
+    events = _AfterResponse(out)
+    response, _ = _answer(lambda: _export(request, events))
+    if events.began and response.code:
+        print(response.detail, file=sys.stderr)  # noqa: T201
+        return 1
+    events.begin(response)
+    out.flush()
+    return 0
+
+
+class _AfterResponse:
+    """Writes the response before the first byte of an export: until then, an error can
+    still be the response.
+    """
+
+    def __init__(self, out: BinaryIO) -> None:
+        self._out = out
+        self.began = False
+
+    def begin(self, response: ReaderResponse) -> None:
+        """Write the response, unless that is done."""
+        if not self.began:
+            self.began = True
+            self._out.write(msgspec.json.encode(response) + b"\n")
+
+    def write(self, content: bytes, /) -> int:
+        self.begin(ReaderResponse("", "", 0))
+        return self._out.write(content)
+
+
+def _answer(make: Callable[[], bytes]) -> tuple[ReaderResponse, bytes]:
     try:
-        content = _report(request)
+        content = make()
     except QueryError as error:
         return ReaderResponse("query", str(error), 0), b""
     except (SnapshotDamaged, DataFromNewerVersion) as error:
@@ -63,10 +103,8 @@ def answer_report(request: ReaderRequest) -> tuple[ReaderResponse, bytes]:
     return ReaderResponse("", "", len(content)), content
 
 
-def write_export(request: ReaderRequest, out: BinaryIO) -> int:
-    """Returns the exit code. The parameters must have been validated."""
-    import tempfile
-
+def _export(request: ReaderRequest, out: _AfterResponse) -> bytes:
+    """Writes the export to `out`; nothing is left to answer."""
     from reports.export import export  # only an export pays for it
 
     data = DataDirectory(Path(request.data_dir))
@@ -75,16 +113,8 @@ def write_export(request: ReaderRequest, out: BinaryIO) -> int:
         tempfile.TemporaryDirectory(prefix="foldlog-export-") as spill,
         contextlib.closing(connect(request.memory_bytes, 1, Path(spill))) as database,
     ):
-        try:
-            read_published(data, lambda snapshot: export(database, data, snapshot, query, request.format, out))
-        except PartDamaged as error:
-            print(error, file=sys.stderr)  # noqa: T201
-            return EXIT_DAMAGED
-        except PartsReplaced as error:
-            print(error, file=sys.stderr)  # noqa: T201
-            return EXIT_REPLACED
-    out.flush()
-    return 0
+        read_published(data, lambda snapshot: export(database, data, snapshot, query, request.format, out))
+    return b""
 
 
 def _report(request: ReaderRequest) -> bytes:

@@ -1,8 +1,8 @@
 """Between a worker and its reader process: a request is one JSON line; a response is
 one JSON line, then the bytes of the report.
 
-An export has a process of its own: its output is the export alone, its outcome the exit
-code.
+An export has a process of its own. Its response comes with the first byte of the
+export, which ends with the output; the exit code says whether it is whole.
 """
 
 from __future__ import annotations
@@ -11,9 +11,6 @@ from datetime import datetime
 from typing import Literal
 
 import msgspec
-
-EXIT_DAMAGED = 3
-EXIT_REPLACED = 4  # parts were replaced again and again while they were read
 
 
 class ReaderRequest(msgspec.Struct):
@@ -31,8 +28,8 @@ class ReaderRequest(msgspec.Struct):
 
 
 class ReaderResponse(msgspec.Struct):
-    """`bytes` of the report follow. With a `code` of docs/api.md there is no report,
-    and `detail` is the reason for the client.
+    """`bytes` of the report follow, or an export of any length. With a `code` of
+    docs/api.md there is neither, and `detail` is the reason for the client.
     """
 
     code: str

@@ -25,4 +25,12 @@ def opened(pid: int) -> set[Path]:
 
 
 def children(pid: int) -> list[int]:
-    return [int(word) for word in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+    """Of all threads: the kernel lists a child with the thread that started it."""
+    return [int(word) for task in Path(f"/proc/{pid}/task").glob("*/children") for word in _read(task).split()]
+
+
+def _read(path: Path) -> str:
+    try:
+        return path.read_text()
+    except (FileNotFoundError, ProcessLookupError):  # the thread has ended meanwhile
+        return ""

@@ -7,18 +7,24 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+import socket
 import threading
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
-from reports.reader.client import ReaderClient
+from reports.reader.client import ReaderClient, ReportError
+from shared.disk.durable import publish
+from shared.disk.layout import DataDirectory
+from shared.generations.snapshot import Snapshot, encode_snapshot
 from shared.settings import Settings
 from tests.builders.logs import data_directory
 from tests.builders.processes import children
-from tests.builders.server import Answer, Server
-from tests.builders.waiting import until
+from tests.builders.server import ADMIN_TOKEN, Answer, Server
+from tests.builders.waiting import until, until_async
+from tests.builders.worker import Worker
 
 EVENT = {"name": "pageview", "visitor": "visitor-1"}
 IDLE_TIMEOUT_S = 0.3
@@ -85,27 +91,160 @@ def test_reader_process_that_dies_is_replaced(tmp_path: Path) -> None:
 
 
 @pytest.fixture
-async def client(tmp_path: Path) -> AsyncIterator[ReaderClient]:
-    """Of an empty directory, whose answers are not cached."""
-    settings = Settings(data_dir=data_directory(tmp_path / "data").root)
-    client = ReaderClient(settings, idle_timeout_s=IDLE_TIMEOUT_S)
+def data(tmp_path: Path) -> DataDirectory:
+    """An empty directory, of which no answer is cached."""
+    return data_directory(tmp_path / "data")
+
+
+@pytest.fixture
+async def hasty(data: DataDirectory) -> AsyncIterator[ReaderClient]:
+    """A client whose processes are soon idle for too long."""
+    client = ReaderClient(Settings(data_dir=data.root), idle_timeout_s=IDLE_TIMEOUT_S)
     yield client
     await client.close()
 
 
-async def test_idle_reader_process_ends_and_the_next_report_starts_another(client: ReaderClient) -> None:
+async def test_idle_reader_process_ends_and_the_next_report_starts_another(hasty: ReaderClient) -> None:
     before = len(children(os.getpid()))
-    assert b'"events":0' in await client.report({}, "json")
+    assert b'"events":0' in await hasty.report({}, "json")
     assert len(children(os.getpid())) == before + 1
     await asyncio.to_thread(until, lambda: len(children(os.getpid())) == before)
-    assert b'"events":0' in await client.report({}, "json")
+    assert b'"events":0' in await hasty.report({}, "json")
     assert len(children(os.getpid())) == before + 1
 
 
-async def test_reader_process_in_use_does_not_end(client: ReaderClient) -> None:
-    await client.report({}, "json")
+async def test_reader_process_in_use_does_not_end(hasty: ReaderClient) -> None:
+    await hasty.report({}, "json")
     before = children(os.getpid())
     for _ in range(6):
         await asyncio.sleep(IDLE_TIMEOUT_S / 2)
-        await client.report({}, "json")
+        await hasty.report({}, "json")
     assert children(os.getpid()) == before
+
+
+SLOW, QUICK = {"limit": "7"}, {"limit": "8"}
+
+
+@contextmanager
+def stopped(*readers: int) -> Iterator[None]:
+    """While these processes stand still, what they were asked last is a slow
+    question.
+    """
+    for reader in readers:
+        os.kill(reader, signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        for reader in readers:
+            os.kill(reader, signal.SIGCONT)
+
+
+async def ask(client: ReaderClient, parameters: dict[str, str], times: int = 1) -> list[asyncio.Task[bytes]]:
+    """Tasks that have come as far as they can without a process."""
+    asked = [asyncio.ensure_future(client.report(parameters, "json")) for _ in range(times)]
+    for _ in range(5):
+        await asyncio.sleep(0)
+    return asked
+
+
+@pytest.fixture
+async def client(data: DataDirectory) -> AsyncIterator[ReaderClient]:
+    client = ReaderClient(Settings(data_dir=data.root))
+    yield client
+    await client.close()
+
+
+@pytest.fixture
+async def reader(client: ReaderClient) -> int:
+    """The process of a client that has answered its first question."""
+    return await first_reader(client)
+
+
+async def first_reader(client: ReaderClient) -> int:
+    before = set(children(os.getpid()))
+    await client.report({}, "json")
+    (reader,) = set(children(os.getpid())) - before
+    return reader
+
+
+async def test_one_question_of_several_is_answered_once_and_holds_up_no_other(
+    client: ReaderClient, reader: int
+) -> None:
+    with stopped(reader):
+        slow = await ask(client, SLOW, times=5)
+        assert b'"events":0' in await client.report(QUICK, "json")
+        assert not [task for task in slow if task.done()]  # a second process has not been asked the same
+    assert len({id(answer) for answer in await asyncio.gather(*slow)}) == 1
+
+
+async def test_second_process_ends_when_it_is_idle(hasty: ReaderClient) -> None:
+    client, reader = hasty, await first_reader(hasty)
+    with stopped(reader):
+        slow = await ask(client, SLOW)
+        await client.report(QUICK, "json")
+        (second,) = set(children(os.getpid())) - {reader}
+        await until_async(lambda: second not in children(os.getpid()))
+        assert reader in children(os.getpid())  # it is busy, however long that takes
+    await asyncio.gather(*slow)
+
+
+async def test_there_are_at_most_two_processes_and_other_questions_wait(client: ReaderClient, reader: int) -> None:
+    with stopped(reader):
+        slow = await ask(client, SLOW)
+        await client.report(QUICK, "json")
+        (second,) = set(children(os.getpid())) - {reader}
+        with stopped(second):
+            waiting = [task for limit in range(20, 25) for task in await ask(client, {"limit": str(limit)})]
+            await asyncio.sleep(0.3)
+            assert set(children(os.getpid())) == {reader, second}
+        await asyncio.gather(*waiting)
+    await asyncio.gather(*slow)
+
+
+async def test_one_asker_that_leaves_takes_the_answer_from_no_other(client: ReaderClient, reader: int) -> None:
+    with stopped(reader):
+        leaves, stays = await ask(client, SLOW, times=2)
+        leaves.cancel()
+        assert isinstance((await asyncio.gather(leaves, return_exceptions=True))[0], asyncio.CancelledError)
+        assert not stays.done()
+    assert b'"events":0' in await stays
+    assert reader in children(os.getpid())
+
+
+async def test_report_stops_when_the_last_asker_leaves(client: ReaderClient, reader: int) -> None:
+    os.kill(reader, signal.SIGSTOP)
+    asked = await ask(client, SLOW, times=2)
+    for task in asked:
+        task.cancel()
+    await until_async(lambda: reader not in children(os.getpid()))
+    assert b'"events":0' in await client.report(SLOW, "json")
+
+
+async def test_several_askers_get_one_refusal(client: ReaderClient) -> None:
+    refused = await asyncio.gather(*await ask(client, {"by": "visitor"}, times=3), return_exceptions=True)
+    assert [error.code for error in refused if isinstance(error, ReportError)] == ["query"] * 3
+
+
+async def test_question_after_a_new_snapshot_gets_no_answer_of_the_old_one(
+    data: DataDirectory, client: ReaderClient, reader: int
+) -> None:
+    with stopped(reader):
+        before = await ask(client, SLOW)
+        publish(data.snapshot, encode_snapshot(Snapshot(generation=7)))
+        assert b'"generation":7' in await client.report(SLOW, "json")
+        assert not before[0].done()
+    await asyncio.gather(*before)
+
+
+def test_report_whose_client_leaves_is_stopped(tmp_path: Path) -> None:
+    with Worker(tmp_path) as worker:
+        before = set(children(os.getpid()))
+        assert worker.get("/admin/api/report").status == 200
+        (reader,) = set(children(os.getpid())) - before
+        os.kill(reader, signal.SIGSTOP)
+        with socket.create_connection(("127.0.0.1", worker.port), 20) as connection:
+            head = f"GET /admin/api/report?limit=7 HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {ADMIN_TOKEN}\r\n\r\n"
+            connection.sendall(head.encode())
+            until(lambda: worker.context.in_flight == 1)
+        until(lambda: reader not in children(os.getpid()))
+        assert worker.get("/admin/api/report?limit=7").status == 200
