@@ -16,6 +16,17 @@ from zoneinfo import ZoneInfo
 Interval = Literal["none", "15m", "hour", "day", "week", "month"]
 
 _QUARTER = timedelta(minutes=15)
+_HOUR = timedelta(hours=1)
+# No zone has changed its clocks twice in less than 90 hours.
+_DAY = timedelta(days=1)
+# No bucket is longer, whatever is done to clocks or to the date line.
+_LONGEST = {
+    "15m": _QUARTER,
+    "hour": _HOUR,
+    "day": timedelta(days=3),
+    "week": timedelta(days=9),
+    "month": timedelta(days=33),
+}
 
 
 def bucket_starts(start: datetime, end: datetime, interval: Interval, zone: ZoneInfo, limit: int) -> list[datetime]:
@@ -24,11 +35,22 @@ def bucket_starts(start: datetime, end: datetime, interval: Interval, zone: Zone
     """
     if interval == "none":
         return [start]
-    if interval in {"15m", "hour"}:
-        starts = _clock_starts(start, 15 if interval == "15m" else 60, zone)
+    if interval == "15m":
+        starts = _quarter_starts(start, zone)
+    elif interval == "hour":
+        starts = _hour_starts(start, zone)
     else:
         starts = _day_starts(start, interval, zone)
     return list(islice(takewhile(lambda moment: moment < end, starts), limit))
+
+
+def has_more_buckets(start: datetime, end: datetime, interval: Interval, zone: ZoneInfo, limit: int) -> bool:
+    """Whether there are more than `limit` bucket starts. Those of a time that is far
+    too long are not made for this.
+    """
+    if interval != "none" and end - start > _LONGEST[interval] * limit:
+        return True
+    return len(bucket_starts(start, end, interval, zone, limit + 1)) > limit
 
 
 def midnight(day: date, zone: ZoneInfo) -> datetime:
@@ -47,24 +69,47 @@ def overlaps_utc_day(day: date, start: datetime, end: datetime) -> bool:
     return begins < end and start < begins + timedelta(days=1)
 
 
-def _clock_starts(start: datetime, minutes: int, zone: ZoneInfo) -> Iterator[datetime]:
-    local = start.astimezone(zone)
-    moment = start - timedelta(minutes=local.minute % minutes, seconds=local.second, microseconds=local.microsecond)
+def _quarter_starts(start: datetime, zone: ZoneInfo) -> Iterator[datetime]:
+    moment = start - _into_the_hour(start, zone) % _QUARTER
     while True:
         yield moment
-        moment = _next_quarter_or_hour(moment, minutes, zone)
+        moment += _QUARTER
 
 
-def _next_quarter_or_hour(moment: datetime, minutes: int, zone: ZoneInfo) -> datetime:
-    """The next instant at which the local clock shows a full quarter or hour, or is
-    changed: clocks changed by half an hour begin a new hour there.
+def _hour_starts(start: datetime, zone: ZoneInfo) -> Iterator[datetime]:
+    """The clock of the zone is read once a day, and at each quarter of an hour only
+    on a day on which it is changed: clocks changed by half an hour begin a new hour
+    there.
     """
-    previous, moment = moment, moment + _QUARTER
-    while minutes == 60 and (local := moment.astimezone(zone)).minute:
-        if local.utcoffset() != previous.astimezone(zone).utcoffset():
-            break
-        previous, moment = moment, moment + _QUARTER
+    moment = start - _into_the_hour(start, zone)
+    yield moment
+    while True:
+        offset = _offset(moment, zone)
+        full = moment + _HOUR - _into_the_hour(moment, zone)
+        if _offset(full + _DAY, zone) == offset:
+            hours = [full + _HOUR * n for n in range(_DAY // _HOUR + 1)]
+        else:
+            hours = [_next_hour(moment, zone)]
+        yield from hours
+        moment = hours[-1]
+
+
+def _next_hour(moment: datetime, zone: ZoneInfo) -> datetime:
+    """The next instant at which the clock shows a full hour, or is changed."""
+    offset = _offset(moment, zone)
+    moment += _QUARTER
+    while _into_the_hour(moment, zone) and _offset(moment, zone) == offset:
+        moment += _QUARTER
     return moment
+
+
+def _into_the_hour(moment: datetime, zone: ZoneInfo) -> timedelta:
+    local = moment.astimezone(zone)
+    return timedelta(minutes=local.minute, seconds=local.second, microseconds=local.microsecond)
+
+
+def _offset(moment: datetime, zone: ZoneInfo) -> timedelta | None:
+    return moment.astimezone(zone).utcoffset()
 
 
 def _day_starts(start: datetime, interval: Interval, zone: ZoneInfo) -> Iterator[datetime]:
@@ -73,11 +118,13 @@ def _day_starts(start: datetime, interval: Interval, zone: ZoneInfo) -> Iterator
         day -= timedelta(days=day.weekday())
     if interval == "month":
         day = day.replace(day=1)
+    moment = midnight(day, zone)
     while True:
-        moment = midnight(day, zone)
         day = _next_day(day, interval)
-        if midnight(day, zone) > moment:  # false for a day that the zone skipped
+        following = midnight(day, zone)
+        if following > moment:  # false for a day that the zone skipped
             yield moment
+        moment = following
 
 
 def _next_day(day: date, interval: Interval) -> date:

@@ -14,7 +14,7 @@ from datetime import UTC, date, datetime, timedelta
 from typing import Literal, cast, get_args
 from zoneinfo import ZoneInfo
 
-from reports.calendar import Interval, bucket_starts, midnight
+from reports.calendar import Interval, bucket_starts, has_more_buckets, midnight
 from shared.exit_codes import UsageError
 from shared.schema import DIMENSIONS
 
@@ -93,7 +93,7 @@ def parse(parameters: Mapping[str, str], now: datetime, default_zone: str) -> Qu
         bots=cast(Bots, _one_of("bots", parameters.get("bots") or "exclude", get_args(Bots))),
         visitors=cast(Visitors, _one_of("visitors", parameters.get("visitors") or "exact", get_args(Visitors))),
     )
-    if len(query.bucket_starts()) > BUCKETS_MAX:
+    if has_more_buckets(start, end, query.interval, zone, BUCKETS_MAX):
         raise QueryError("interval", f"more than {BUCKETS_MAX} rows; choose a longer interval or a shorter time")
     return query
 

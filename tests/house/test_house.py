@@ -22,7 +22,8 @@ MAY_IMPORT = {
     "ingest": {"shared", "reports", "web"},
     "foldlog": {"shared", "reports", "compactor", "ingest", "web"},
 }
-CLIENT_SIDE = {"reports.encode", "reports.reader.client"}
+# The types of parameters, for the OpenAPI document; the client of the reader.
+CLIENT_SIDE = {"reports.calendar", "reports.query", "reports.encode", "reports.reader.client"}
 # The modules of `reports` that run queries; the others can be imported without DuckDB.
 READS_DATABASE = {"reports/report.py", "reports/export.py", "reports/reader/process.py"}
 SQL_WORDS = re.compile(r"\b(SELECT|FROM|WHERE|JOIN|COPY)\b")

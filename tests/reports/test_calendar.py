@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from datetime import UTC, date, datetime, timedelta
-from itertools import pairwise
+from itertools import islice, pairwise, takewhile
 from typing import get_args
 from zoneinfo import ZoneInfo
 
@@ -11,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from reports.calendar import Interval, bucket_starts, is_calendar_day, midnight, overlaps_utc_day
+from reports.calendar import Interval, bucket_starts, has_more_buckets, is_calendar_day, midnight, overlaps_utc_day
 
 LIMIT = 40_000
 
@@ -189,3 +190,90 @@ def test_midnight_is_the_first_instant_of_its_day(day: date, tz: str) -> None:
     first = midnight(day, zone)
     assert first.astimezone(zone).date() >= day
     assert (first - timedelta(microseconds=1)).astimezone(zone).date() < day
+
+
+# Zones whose offsets or changes are not whole hours, or that crossed the date line.
+ODD_ZONES = st.sampled_from(
+    [
+        *["UTC", "Europe/Berlin", "America/New_York", "America/Havana", "America/Santiago", "Asia/Beirut"],
+        *["Asia/Kathmandu", "Asia/Kolkata", "Asia/Tehran", "America/St_Johns", "Pacific/Chatham"],
+        *[
+            "Australia/Lord_Howe",
+            "Antarctica/Troll",
+            "Asia/Pyongyang",
+            "America/Caracas",
+            "Pacific/Apia",
+            "Pacific/Kiritimati",
+        ],
+    ]
+)
+LONG_BUCKETS = {"day": 1, "week": 7, "month": 30}
+
+
+@given(
+    st.datetimes(datetime(1971, 1, 1), datetime(2037, 1, 1)),  # noqa: DTZ001  UTC is set below
+    st.timedeltas(timedelta(minutes=1), timedelta(days=400)),
+    st.sampled_from(["15m", "hour", "day", "week", "month"]),
+    ODD_ZONES,
+    st.integers(1, 3000),
+)
+def test_bucket_starts_are_those_of_a_walk_over_the_clock(
+    start: datetime, length: timedelta, interval: Interval, tz: str, limit: int
+) -> None:
+    start, zone = start.replace(tzinfo=UTC), ZoneInfo(tz)
+    end = start + length * LONG_BUCKETS.get(interval, 1)
+    expected = list(islice(takewhile(lambda moment: moment < end, walk(start, interval, zone)), limit + 1))
+    assert bucket_starts(start, end, interval, zone, limit + 1) == expected
+    assert has_more_buckets(start, end, interval, zone, limit) == (len(expected) > limit)
+
+
+def walk(start: datetime, interval: Interval, zone: ZoneInfo) -> Iterator[datetime]:
+    """Bucket starts, each looked for a quarter of an hour or a day at a time."""
+    local, quarter = start.astimezone(zone), timedelta(minutes=15)
+    if interval not in {"15m", "hour"}:
+        yield from walk_days(local.date(), interval, zone)
+    minutes = 15 if interval == "15m" else 60
+    moment = start - timedelta(minutes=local.minute % minutes, seconds=local.second, microseconds=local.microsecond)
+    while True:
+        yield moment
+        before, moment = moment, moment + quarter
+        while minutes == 60 and (local := moment.astimezone(zone)).minute:
+            if local.utcoffset() != before.astimezone(zone).utcoffset():
+                break
+            before, moment = moment, moment + quarter
+
+
+def walk_days(day: date, interval: Interval, zone: ZoneInfo) -> Iterator[datetime]:
+    day = {"week": day - timedelta(days=day.weekday()), "month": day.replace(day=1)}.get(interval, day)
+    while True:
+        moment = midnight(day, zone)
+        following = (day + timedelta(days=32)).replace(day=1)
+        day = {"week": day + timedelta(days=7), "month": following}.get(interval, day + timedelta(days=1))
+        if midnight(day, zone) > moment:
+            yield moment
+
+
+class CountingZone(ZoneInfo):
+    """How often its clock is read."""
+
+    readings = 0
+
+    def fromutc(self, moment: datetime) -> datetime:
+        CountingZone.readings += 1
+        return super().fromutc(moment)
+
+
+@pytest.mark.parametrize("tz", ["UTC", "Asia/Kathmandu", "Australia/Lord_Howe"])
+def test_hours_are_computed_and_not_looked_for(tz: str) -> None:
+    start, zone = at("2026-01-01T00:00Z"), CountingZone.no_cache(tz)
+    CountingZone.readings = 0
+    assert len(bucket_starts(start, at("2030-01-01T00:00Z"), "hour", zone, 10_000)) == 10_000
+    assert 0 < CountingZone.readings < 3_000
+
+
+@pytest.mark.parametrize("interval", ["15m", "hour", "day", "week", "month"])
+def test_time_that_is_far_too_long_is_refused_without_its_buckets(interval: Interval) -> None:
+    zone = CountingZone.no_cache("Australia/Lord_Howe")
+    CountingZone.readings = 0
+    assert has_more_buckets(at("1970-01-01T00:00Z"), at("9998-01-01T00:00Z"), interval, zone, 1000)
+    assert CountingZone.readings == 0
