@@ -11,7 +11,7 @@ from __future__ import annotations
 import random
 import string
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from itertools import islice, product
 from math import isqrt
 
@@ -28,19 +28,19 @@ _LOWER = (0xE0, 0x60, string.ascii_lowercase.encode())
 _MIXED = (0xC0, 0x40, string.ascii_letters.encode() + b"_")
 
 
-def colliding(count: int, prefix: str = "", *, lower_case: bool = False) -> list[str]:
+def colliding(count: int, prefix: str = "", suffix: str = "", *, lower_case: bool = False) -> list[str]:
     """`count` texts of one hash value: the prefix (ASCII, filled up with `-` to whole
-    blocks) and TEXT letters or, without `lower_case`, letters and `_`.
+    blocks), TEXT letters (with capitals and `_` unless `lower_case`), the suffix.
     """
     begun = _whole_blocks(prefix)
     side = isqrt(max(count - 1, 0)) + 1
     letters = _LOWER if lower_case else _MIXED
-    heads, state = _pieces(_state_after(begun, len(begun) + TEXT), side, letters)
+    heads, state = _pieces(_state_after(begun, len(begun) + TEXT + len(suffix)), side, letters)
     tails, _ = _pieces(state, side, letters)
-    return [begun + head + tail for head, tail in islice(product(heads, tails), count)]
+    return [begun + head + tail + suffix for head, tail in islice(product(heads, tails), count)]
 
 
-def colliding_under_any_prefix(count: int, prefix: str = "") -> list[str]:
+def colliding_under_any_prefix(count: int, prefix: str = "", suffix: str = "") -> list[str]:
     """`count` texts of at most two hash values, whatever whole blocks stand before
     them: of each pair of blocks, both end in `p` or both in `0`. 16 characters for each
     factor of two.
@@ -48,17 +48,20 @@ def colliding_under_any_prefix(count: int, prefix: str = "") -> list[str]:
     begun = _whole_blocks(prefix)
     pairs = max(count - 1, 1).bit_length()
     choices = ("xxxxxxxpxxxxxxxp", "xxxxxxx0xxxxxxx0")
-    return [begun + "".join(text) for text in islice(product(choices, repeat=pairs), count)]
+    return [begun + "".join(text) + suffix for text in islice(product(choices, repeat=pairs), count)]
 
 
-def random_texts(count: int, like: str, seed: int = 1) -> list[str]:
-    """The control: different texts as long as `like`, of the same letters, that begin
-    as it does for a block.
+def random_texts(texts: Sequence[str], beginning: int = BLOCK, end: int = 0, seed: int = 1) -> list[str]:
+    """The control: as many different texts of the same lengths, random letters but for
+    so many characters at the beginning and at the end.
     """
     pick = random.Random(seed)
-    head, letters = like[:BLOCK], string.ascii_lowercase
-    size = len(like) - len(head)
-    return [head + f"{number:07d}" + "".join(pick.choices(letters, k=size - 7)) for number in range(count)]
+    made = []
+    for number, text in enumerate(texts):
+        size = len(text) - beginning - end - 7
+        middle = f"{number:07d}" + "".join(pick.choices(string.ascii_lowercase, k=size))
+        made.append(text[:beginning] + middle + text[len(text) - end :])
+    return made
 
 
 def _pieces(state: int, wanted: int, letters: tuple[int, int, bytes]) -> tuple[list[str], int]:

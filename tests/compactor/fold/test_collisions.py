@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import json
 import re
+from collections.abc import Callable
 
+import msgspec
 import pytest
 
 from shared.duckdb_engine import connect
+from tests.builders import floods
 from tests.builders.collisions import colliding, colliding_under_any_prefix, random_texts
 
 
@@ -44,7 +48,30 @@ def test_texts_of_two_hash_values_under_any_prefix(prefix: str) -> None:
     assert hash_values(texts) <= 2
 
 
-def test_the_control_has_as_many_hash_values_as_texts() -> None:
-    texts = random_texts(10_000, like=colliding(1, "/article")[0])
-    assert len(set(texts)) == 10_000 == hash_values(texts)
-    assert {len(text) for text in texts} == {56}
+def test_texts_with_a_suffix() -> None:
+    for made in (colliding, colliding_under_any_prefix):
+        texts = made(400, '{"k":"', '"}')
+        assert len(set(texts)) == 400 and all(json.loads(text) for text in texts)
+        assert hash_values(texts) <= 2
+
+
+@pytest.mark.parametrize("made", [colliding, colliding_under_any_prefix])
+def test_the_control_has_as_many_hash_values_as_texts(made: Callable[[int, str, str], list[str]]) -> None:
+    texts = made(10_000, "/article", "~")
+    control = random_texts(texts, 8, 1)
+    assert len(set(control)) == 10_000 == hash_values(control)
+    assert [len(text) for text in control] == [len(text) for text in texts]
+    assert all(text.startswith("/article") and text.endswith("~") for text in control)
+
+
+MADE: dict[str, Callable[[], floods.Flood]] = {
+    "fat": lambda: floods.fat(40),
+    "combinations": lambda: floods.Flood(floods.combinations(1000), floods.everyday(1000)),
+    **{place: lambda place=place: floods.colliding_texts(place, 400) for place in floods.PLACES},  # type: ignore[misc]
+}
+
+
+@pytest.mark.parametrize("name", MADE)
+def test_flood_and_its_control_are_of_the_same_size(name: str) -> None:
+    attack, control = (sum(len(msgspec.json.encode(each)) for each in lines) for lines in MADE[name]())
+    assert 0.8 < attack / control < 1.25
