@@ -1,0 +1,60 @@
+"""Numbers that stand for texts in GROUP BY, DISTINCT, IN, joins and windows.
+
+DuckDB hashes a text without a seed, and a client can choose texts that share a hash: a
+statement that groups or joins them takes time in the square of their number. Numbers
+are grouped by their own hash, so the statement stays linear whatever the texts are.
+
+A fast number is that hash, so two texts may share one. The statement then asks whether
+a group holds several texts (`is_ambiguous`), and where one does, it is repeated with
+strong numbers. Honest texts never need that.
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+# Bounds the work of Parquet's writer, which looks each value of a row group up in a
+# dictionary by the same hash: at most so many values of one hash are compared.
+DICTIONARY_MAX = 256
+_SECRET_BITS = 63
+
+
+@dataclass(frozen=True)
+class TextNumbers:
+    """How a text becomes a number, NULL for NULL: 64 bits, or with `strong` 128.
+
+    `secret` is new each time, so these numbers must not be stored; those of
+    `stored_number` may.
+    """
+
+    strong: bool = False
+    secret: int = field(default_factory=lambda: secrets.randbits(_SECRET_BITS))
+
+    def number(self, text: str) -> str:
+        """SQL of the number of a text."""
+        if self.strong:
+            return f"md5_number('{self.secret:x}' || {text})"
+        return f"CASE WHEN {text} IS NOT NULL THEN xor(hash({text}), {self.secret}) END"
+
+    def is_ambiguous(self, text: str) -> str:
+        """SQL of an aggregate: whether a group of one number holds several texts. The
+        texts of a whole group must fit into memory where all are different.
+        """
+        return "false" if self.strong else f"min({text}) IS DISTINCT FROM max({text})"
+
+
+def stored_number(text: str) -> str:
+    """SQL of a number of a text that is the same in every process and release. Finding
+    many texts that share one is not feasible; two may.
+    """
+    return f"md5_number_lower({text})"
+
+
+def by_numbers(run: Callable[[TextNumbers], bool]) -> None:
+    """Call `run` with fast numbers, and again with strong ones if it returns that a
+    group was ambiguous.
+    """
+    if run(TextNumbers()):
+        run(TextNumbers(strong=True))
