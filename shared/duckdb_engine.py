@@ -30,6 +30,13 @@ def connect(memory_bytes: int, threads: int, spill: Path | None = None) -> duckd
     )
 
 
+def limit_spill(database: duckdb.DuckDBPyConnection, max_bytes: int) -> None:
+    """How much the directory for what exceeds the memory may hold. A query that needs
+    more raises OutOfMemoryException.
+    """
+    database.execute(f"SET max_temp_directory_size = '{max_bytes}B'")
+
+
 def database_error(name: str = "Error") -> type[Exception]:
     """A class of DuckDB's errors, for an `except` clause. Python evaluates the clause
     only once an error is raised, so it loads DuckDB for no process that needs none.

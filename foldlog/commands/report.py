@@ -17,7 +17,8 @@ from foldlog.terminal import plain, table
 from reports.encode import encode_report
 from reports.query import parse
 from reports.report import make_report
-from shared.duckdb_engine import connect
+from reports.spill import own_spill, spill_max_bytes
+from shared.duckdb_engine import connect, limit_spill
 from shared.exit_codes import SUCCESS
 from shared.generations.consistent_read import read_published
 
@@ -25,8 +26,12 @@ from shared.generations.consistent_read import read_published
 def run(call: Invocation) -> int:
     given, data = call.options, call.data
     query = parse(query_parameters(given), datetime.now(UTC), call.settings.timezone)
-    with contextlib.closing(connect(call.settings.report_memory, 2)) as database:
-        report = read_published(require_data_dir(data), lambda snapshot: make_report(database, data, snapshot, query))
+    with (
+        own_spill(require_data_dir(data)) as spill,
+        contextlib.closing(connect(call.settings.report_memory, 2, spill)) as database,
+    ):
+        limit_spill(database, spill_max_bytes(data, call.settings.disk_reserve))
+        report = read_published(data, lambda snapshot: make_report(database, data, snapshot, query))
     if given.json or given.csv:
         sys.stdout.buffer.write(encode_report(report, "json" if given.json else "csv"))
         return SUCCESS

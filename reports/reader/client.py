@@ -21,6 +21,7 @@ from reports.reader.handle import ReportError
 from reports.reader.pool import ReaderPool
 from reports.reader.protocol import ReaderRequest
 from reports.reader.question import Question, question_of
+from reports.spill import sweep_spill
 from shared.disk.layout import DataDirectory
 from shared.generations.part_integrity import FileIdentity
 from shared.settings import Settings
@@ -45,8 +46,10 @@ class ReaderClient:
 
     def __init__(self, settings: Settings, idle_timeout_s: float = IDLE_TIMEOUT_S) -> None:
         self._settings = settings
-        self._pool = ReaderPool(settings.report_timeout, idle_timeout_s)
-        self._cache = AnswerCache(DataDirectory(settings.data_dir))
+        data = DataDirectory(settings.data_dir)
+        sweep_spill(data)  # what readers of a crashed worker left
+        self._pool = ReaderPool(data, settings.report_timeout, idle_timeout_s)
+        self._cache = AnswerCache(data)
         self._asked: dict[tuple[Question, FileIdentity | None], _Asked] = {}
 
     async def report(self, parameters: Mapping[str, str], format_: str) -> bytes:
@@ -103,6 +106,13 @@ class ReaderClient:
     ) -> bytes:
         settings = self._settings
         request = ReaderRequest(
-            kind, str(settings.data_dir), settings.timezone, settings.report_memory, format_, dict(parameters), now
+            kind=kind,
+            data_dir=str(settings.data_dir),
+            timezone=settings.timezone,
+            memory_bytes=settings.report_memory,
+            disk_reserve=settings.disk_reserve,
+            format=format_,
+            parameters=dict(parameters),
+            now=now,
         )
         return msgspec.json.encode(request) + b"\n"

@@ -10,6 +10,8 @@ import asyncio
 from reports.reader import handle
 from reports.reader.handle import Reader, ReportError
 from reports.reader.protocol import ReaderResponse
+from reports.spill import sweep_spill
+from shared.disk.layout import DataDirectory
 
 READERS_MAX = 2
 
@@ -17,7 +19,8 @@ READERS_MAX = 2
 class ReaderPool:
     """At most READERS_MAX processes; more questions wait for their turn, in order."""
 
-    def __init__(self, report_timeout_s: float, idle_timeout_s: float) -> None:
+    def __init__(self, data: DataDirectory, report_timeout_s: float, idle_timeout_s: float) -> None:
+        self._data = data
         self._report_timeout_s = report_timeout_s
         self._idle_timeout_s = idle_timeout_s
         self._turns = asyncio.Semaphore(READERS_MAX)
@@ -76,5 +79,7 @@ class ReaderPool:
         task.add_done_callback(self._ending.discard)
 
     async def _end(self, reader: Reader) -> None:
+        """A process that is killed removes no files, and they hold events."""
         self._readers.discard(reader)
         await handle.kill(reader)
+        await asyncio.to_thread(sweep_spill, self._data)

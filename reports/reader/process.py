@@ -8,6 +8,7 @@ worker.
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import os
 import sys
@@ -24,8 +25,9 @@ from reports.encode import encode_report
 from reports.query import QueryError, parse
 from reports.reader.protocol import ReaderRequest, ReaderResponse
 from reports.report import make_report
+from reports.spill import own_spill, spill_max_bytes
 from shared.disk.layout import DataDirectory
-from shared.duckdb_engine import connect
+from shared.duckdb_engine import connect, limit_spill
 from shared.generations.consistent_read import PartsReplaced, read_published
 from shared.generations.part_integrity import PartDamaged
 from shared.generations.snapshot import SnapshotDamaged
@@ -98,7 +100,7 @@ def _answer(make: Callable[[], bytes]) -> tuple[ReaderResponse, bytes]:
     except PartsReplaced as error:
         return ReaderResponse("report_failed", str(error), 0), b""
     except duckdb.OutOfMemoryException:
-        detail = "the report needs more memory than FOLDLOG_REPORT_MEMORY; ask for less"
+        detail = "the report needs more than FOLDLOG_REPORT_MEMORY and the free disk; ask for less"
         return ReaderResponse("report_memory", detail, 0), b""
     return ReaderResponse("", "", len(content)), content
 
@@ -120,18 +122,22 @@ def _export(request: ReaderRequest, out: _AfterResponse) -> bytes:
 def _report(request: ReaderRequest) -> bytes:
     data = DataDirectory(Path(request.data_dir))
     query = parse(request.parameters, request.now, request.timezone)
-    database = _database(request.memory_bytes)
+    database = _database(data, request.memory_bytes)
+    limit_spill(database, spill_max_bytes(data, request.disk_reserve))
     return encode_report(
         read_published(data, lambda snapshot: make_report(database, data, snapshot, query)), request.format
     )
 
 
 @cache
-def _database(memory_bytes: int) -> duckdb.DuckDBPyConnection:
+def _database(data: DataDirectory, memory_bytes: int) -> duckdb.DuckDBPyConnection:
     """One for all reports, because opening and closing an engine costs as much as a
     small report. It keeps no data between them.
     """
-    return connect(memory_bytes, THREADS)
+    closing = contextlib.ExitStack()
+    atexit.register(closing.close)
+    spill = closing.enter_context(own_spill(data))
+    return closing.enter_context(contextlib.closing(connect(memory_bytes, THREADS, spill)))
 
 
 if __name__ == "__main__":

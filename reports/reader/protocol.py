@@ -15,13 +15,14 @@ import msgspec
 
 class ReaderRequest(msgspec.Struct):
     """One report or export. `parameters` are those of the URL; a time without dates is
-    counted from `now`.
+    counted from `now`. `disk_reserve`: the bytes that what it spills leaves free.
     """
 
     kind: Literal["report", "export"]
     data_dir: str
     timezone: str
     memory_bytes: int
+    disk_reserve: int
     format: str
     parameters: dict[str, str]
     now: datetime

@@ -173,6 +173,11 @@ class DataDirectory:
         return self.root / "spill"
 
     @property
+    def report_spill(self) -> Path:
+        """A directory for each running reader process, for what exceeds its memory."""
+        return self.root / "spill-reports"
+
+    @property
     def snapshot(self) -> Path:
         return self.root / "snapshot.json"
 

@@ -21,7 +21,7 @@ from typing import Any, NamedTuple
 from unittest.mock import patch
 
 # What holds nothing that must survive: the fold's working files, sockets.
-TRANSIENT = ("spill", "run")
+TRANSIENT = ("spill", "spill-reports", "run")
 
 
 class Names(NamedTuple):

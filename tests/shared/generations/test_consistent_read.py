@@ -99,7 +99,7 @@ def request(data: DataDirectory, kind: str) -> ReaderRequest:
         {"from": "2026-11-01", "to": "2026-11-30", "by": "props.x"} if kind == "report" else {"from": "2026-11-01"}
     )
     form = "json" if kind == "report" else "ndjson"
-    return ReaderRequest(kind, str(data.root), "UTC", 64 << 20, form, parameters, datetime.now(UTC))  # type: ignore[arg-type]
+    return ReaderRequest(kind, str(data.root), "UTC", 64 << 20, 0, form, parameters, datetime.now(UTC))  # type: ignore[arg-type]
 
 
 @pytest.mark.long
