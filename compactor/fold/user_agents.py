@@ -5,11 +5,20 @@ that a rebuild can apply better rules (P11).
 from __future__ import annotations
 
 import re
-from functools import lru_cache
+import sys
+from collections import OrderedDict
+from functools import cache
 from typing import NamedTuple
 
 import crawleruseragents
-import ua_parser
+from ua_parser import BestAvailableResolver, Parser
+from ua_parser.loaders import load_lazy_builtins
+
+# A client chooses its user agent, so the cache is bounded by bytes: 16 MiB hold 30,000
+# ordinary ones. A longer one is a tool's or made up, and parsed again in each pass.
+CACHE_MAX_BYTES = 16 << 20
+CACHED_MAX_CHARS = 512
+_ENTRY_BYTES = 256  # the tuple, its place in the dictionary, the device class
 
 _TABLET = re.compile(r"iPad|Tablet|PlayBook|Silk(?!.*Mobile)|Android(?!.*Mobile)", re.IGNORECASE)
 _MOBILE = re.compile(r"Mobi|iPhone|iPod|Android|Opera Mini|IEMobile|BlackBerry", re.IGNORECASE)
@@ -26,14 +35,56 @@ class UserAgent(NamedTuple):
     bot: bool
 
 
-@lru_cache(maxsize=50_000)
+class UserAgentCache:
+    """Parsed user agents. Those used least recently are dropped once all of them take
+    more than `max_bytes`.
+    """
+
+    def __init__(self, max_bytes: int = CACHE_MAX_BYTES) -> None:
+        self.bytes = 0
+        self._max_bytes = max_bytes
+        self._parsed: OrderedDict[str, UserAgent] = OrderedDict()
+
+    def get(self, ua: str) -> UserAgent:
+        if len(ua) > CACHED_MAX_CHARS:
+            return _parse(ua)
+        if ua in self._parsed:
+            self._parsed.move_to_end(ua)
+            return self._parsed[ua]
+        parsed = self._parsed[ua] = _parse(ua)
+        self.bytes += _size(parsed)
+        while self.bytes > self._max_bytes:
+            self.bytes -= _size(self._parsed.popitem(last=False)[1])
+        return parsed
+
+    def __len__(self) -> int:
+        return len(self._parsed)
+
+
+def _size(parsed: UserAgent) -> int:
+    return _ENTRY_BYTES + sum(map(sys.getsizeof, (parsed.ua, parsed.browser, parsed.os)))
+
+
+# A compactor sees the same user agents in every pass.
+_CACHE = UserAgentCache()
+
+
 def parse_user_agent(ua: str) -> UserAgent:
-    """Cached: a compactor sees the same user agents in every pass."""
-    parsed = ua_parser.parse(ua)
+    return _CACHE.get(ua)
+
+
+def _parse(ua: str) -> UserAgent:
+    parsed = _parser().parse(ua)
     browser = parsed.user_agent.family if parsed.user_agent else None
     system = parsed.os.family if parsed.os else None
     spider = parsed.device is not None and parsed.device.family == "Spider"
     return UserAgent(ua, browser, system, device_class(ua), spider or crawleruseragents.is_crawler(ua))
+
+
+@cache
+def _parser() -> Parser:
+    """ua_parser.parse has a cache of its own, which is bounded by number."""
+    return Parser(BestAvailableResolver(load_lazy_builtins()))
 
 
 def device_class(ua: str) -> str | None:
