@@ -9,7 +9,7 @@ kept with the day's counters.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from datetime import UTC, date, datetime, time, timedelta
+from datetime import MAXYEAR, UTC, date, datetime, time, timedelta
 from pathlib import Path
 
 import msgspec
@@ -166,8 +166,11 @@ def _value_sql(dimension: str, *, is_capped: bool) -> str:
 
 def _local_days(day: date, settings: Settings) -> Iterator[tuple[datetime, datetime]]:
     """The calendar days of FOLDLOG_TIMEZONE that overlap a UTC day: start and end (not
-    included), in UTC.
+    included), in UTC. None in the year 9999, which no report reaches: the calendar ends
+    there.
     """
+    if day.year == MAXYEAR:
+        return
     begins = datetime.combine(day, time(), UTC)
     local = begins.astimezone(settings.zone).date()
     while True:

@@ -199,12 +199,10 @@ def is_too_old(segment: Segment, now_ms: int, settings: Settings) -> bool:
 
 
 def _archive_days(after: Snapshot, sizes: Mapping[date, int], now_ms: int, settings: Settings) -> Iterator[Item[date]]:
-    """Days that have an archive, oldest first. The age of a day counts from the day or
-    from the last fold into it, whichever is later.
-    """
+    """Days that have an archive, oldest first."""
     oldest = utc_day(now_ms) - timedelta(days=settings.archive_retention_days)
     oldest_evictable = utc_day(now_ms) - timedelta(days=ARCHIVE_MIN_DAYS)
-    for since, day in _by_age(after, sizes):
+    for since, day in _by_age(after, sizes, now_ms):
         yield Item(day, day, sizes[day], "age" if since < oldest else None, evictable=since < oldest_evictable)
 
 
@@ -213,11 +211,18 @@ def _counter_days(after: Snapshot, sizes: Mapping[date, int], now_ms: int, setti
     ever.
     """
     oldest = utc_day(now_ms) - timedelta(days=settings.counters_retention_days)
-    for since, day in _by_age(after, sizes):
+    for since, day in _by_age(after, sizes, now_ms):
         is_old = settings.counters_retention_days > 0 and since < oldest
         yield Item(day, day, sizes[day], "age" if is_old else None, evictable=True)
 
 
-def _by_age(snapshot: Snapshot, days: Iterable[date]) -> list[tuple[date, date]]:
-    """Pairs of the day from which its age counts, and the day itself."""
-    return sorted((max(day, utc_day(epoch_ms(snapshot.days[day].added_at))), day) for day in days)
+def _by_age(snapshot: Snapshot, days: Iterable[date], now_ms: int) -> list[tuple[date, date]]:
+    """Pairs of the day from which its age counts, and the day itself.
+
+    That is the day or that of the last fold into it, whichever is later. A day that has
+    not come yet does not count: an imported line of the year 9999 would be kept for
+    ever.
+    """
+    today = utc_day(now_ms)
+    added = {day: utc_day(epoch_ms(snapshot.days[day].added_at)) for day in days}
+    return sorted((max(day, at) if day <= today else at, day) for day, at in added.items())

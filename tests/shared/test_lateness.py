@@ -26,3 +26,8 @@ def test_retention_keeps_every_day_that_the_fold_of_a_late_event_reads() -> None
 
 def test_window_is_of_each_day() -> None:
     assert len(dedupe_window([date(2026, 1, 1), date(2026, 1, 2)])) == 8
+
+
+def test_window_ends_where_the_calendar_ends() -> None:
+    assert dedupe_window([date(9999, 12, 31)]) == {date(9999, 12, day) for day in (28, 29, 30, 31)}
+    assert dedupe_window([date(1, 1, 1)]) == {date(1, 1, day) for day in (1, 2, 3, 4)}
