@@ -7,7 +7,7 @@ from pathlib import Path
 from rich.console import Console
 
 from foldlog.commands import Invocation
-from foldlog.importers.combined import import_combined
+from foldlog.importers.combined import Imported, import_combined
 from foldlog.preflight import ensure_data_dir
 from foldlog.terminal import bytes_done
 from shared.exit_codes import SUCCESS
@@ -24,6 +24,15 @@ def run(call: Invocation) -> int:
     ensure_data_dir(call.data)
     with bytes_done(Console(stderr=True), file.stat().st_size) as progress:
         done = import_combined(file, site, call.data, call.settings, call.log, progress)
-    skipped = f"{done.skipped} other requests, {done.unreadable} unreadable"
-    print(f"{done.lines} lines: {done.events} events appended, {skipped}")
+    print(summary(done))
     return SUCCESS
+
+
+def summary(done: Imported) -> str:
+    """`9 lines: 6 events appended, 1 other requests, 2 rejected (2 not in combined
+    format, first line 4)`.
+    """
+    rejected = sum(each.lines for each in done.rejected.values())
+    reasons = "; ".join(f"{each.lines} {why}, first line {each.first}" for why, each in sorted(done.rejected.items()))
+    shown = f"{rejected} rejected ({reasons})" if reasons else "0 rejected"
+    return f"{done.lines} lines: {done.events} events appended, {done.skipped} other requests, {shown}"

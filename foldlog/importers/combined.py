@@ -18,10 +18,11 @@ import secrets
 import shutil
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from itertools import islice
 from pathlib import Path
+from typing import Literal, NamedTuple
 
 from ingest.collect.encode import Line, encode_lines
 from ingest.collect.visitor_id import hash_visitor
@@ -40,16 +41,42 @@ _COMBINED = re.compile(
 _TIME = "%d/%b/%Y:%H:%M:%S %z"
 _BATCH = 1000
 _TEXT_MAX = 2000
+# A server whose clock or zone is wrong by hours is imported; a year 9999 is not.
+FUTURE_MAX_MS = DAY_S * 1000
+
+Reason = Literal["not in combined format", "dated before 1970", "dated beyond tomorrow"]
+
+
+class Rejected(NamedTuple):
+    """How many lines were rejected for one reason, and the number of the first."""
+
+    lines: int
+    first: int
 
 
 @dataclass
 class Imported:
-    """Lines of the file, events appended, requests other than GET, unreadable lines."""
+    """Lines of the file, events appended, requests other than GET, and lines that are
+    no event, by reason.
+    """
 
     lines: int = 0
     events: int = 0
     skipped: int = 0
-    unreadable: int = 0
+    rejected: dict[Reason, Rejected] = field(default_factory=dict)
+
+    def reject_line(self, reason: Reason) -> None:
+        """Count the line that was read last as rejected."""
+        before = self.rejected.get(reason, Rejected(0, self.lines))
+        self.rejected[reason] = before._replace(lines=before.lines + 1)
+
+
+class LineRejected(ValueError):
+    """A line that is no event: `reason` says why."""
+
+    def __init__(self, reason: Reason) -> None:
+        super().__init__(reason)
+        self.reason: Reason = reason
 
 
 @dataclass(frozen=True)
@@ -63,16 +90,19 @@ class AccessLogEntry:
     agent: str | None
 
 
-def parse_line(line: bytes) -> AccessLogEntry | None:
+def parse_line(line: bytes, now_ms: int) -> AccessLogEntry | None:
     """A GET from a line in combined format; None for any other request. Raises
-    ValueError for a line in another format.
+    LineRejected for a line in another format, and for a time before 1970 or more than
+    24 hours after `now_ms`.
     """
     match = _COMBINED.fullmatch(line.rstrip(b"\r\n"))
     if match is None:
-        raise ValueError("not in combined format")
-    time_ms = round(datetime.strptime(match["time"].decode("ascii"), _TIME).timestamp() * 1000)  # noqa: DTZ007  %z is in _TIME
+        raise LineRejected("not in combined format")
+    time_ms = _time_ms(match["time"])
     if time_ms < 0:
-        raise ValueError("before 1970")
+        raise LineRejected("dated before 1970")
+    if time_ms > now_ms + FUTURE_MAX_MS:
+        raise LineRejected("dated beyond tomorrow")
     method, _, rest = match["request"].decode("utf-8", "replace").partition(" ")
     target = rest.partition(" ")[0]
     if method != "GET" or not target.startswith("/"):
@@ -80,6 +110,15 @@ def parse_line(line: bytes) -> AccessLogEntry | None:
     return AccessLogEntry(
         match["address"].decode("ascii", "replace"), time_ms, target, _text(match["referrer"]), _text(match["agent"])
     )
+
+
+def _time_ms(text: bytes) -> int:
+    """Epoch milliseconds. May be before 1970, or in the year 10000."""
+    try:
+        moment = datetime.strptime(text.decode("ascii"), _TIME)  # noqa: DTZ007  %z is in _TIME
+    except ValueError:
+        raise LineRejected("not in combined format") from None
+    return round(moment.timestamp() * 1000)
 
 
 def _text(field: bytes | None) -> str | None:
@@ -134,6 +173,7 @@ class _Converter:
     def __init__(self, site: str) -> None:
         self.done = Imported()
         self._site = site
+        self._now_ms = now_ms()
         self._salt = secrets.token_bytes(32)
         self._seen: Counter[bytes] = Counter()
 
@@ -141,9 +181,9 @@ class _Converter:
         for line in lines:
             self.done.lines += 1
             try:
-                entry = parse_line(line)
-            except ValueError:
-                self.done.unreadable += 1
+                entry = parse_line(line, self._now_ms)
+            except LineRejected as error:
+                self.done.reject_line(error.reason)
                 continue
             if entry is None:
                 self.done.skipped += 1
@@ -185,6 +225,8 @@ def _event(entry: AccessLogEntry, id_: str, site: str, salt: bytes) -> Line:
         referrer=referrer,
         ua=entry.agent,
         consent="imported",
+        sender="import",
+        daily=True,
     )
 
 
