@@ -59,6 +59,7 @@ FIELDS = (
     Field("received", "time", "TIMESTAMP", required=True, by_request=True),
     Field("site", "key", required=True, by_request=True, dimension=2),
     Field("visitor", "context"),
+    Field("daily", "context", "BOOLEAN", by_server=True, since=2),
     Field("session", "context", free_text=True),
     Field("url", "content", free_text=True, stored={"url_head": "VARCHAR", "url_tail": "VARCHAR"}),
     Field(
@@ -75,7 +76,6 @@ FIELDS = (
     Field("value", "content", "DOUBLE"),
     Field("props", "content", line_type="JSON", free_text=True),
     Field("sender", "key", by_request=True, by_server=True, since=2),
-    Field("daily", "context", "BOOLEAN", by_server=True, since=2),
     Field("region", "context", by_request=True, by_server=True, since=2),
     Field("city", "context", by_request=True, by_server=True, since=2),
     Field("screen", "context", by_server=True, since=2),

@@ -14,6 +14,7 @@ import msgspec
 
 from ingest.collect.event import Property
 from ingest.collect.validate import Accepted
+from ingest.collect.visitor_id import DailyVisitor
 from shared.control_chars import escape_control_chars
 from shared.event_ids import make_event_ids
 from shared.segments.line import SCHEMA_VERSION, append_crc
@@ -52,36 +53,49 @@ class Line(msgspec.Struct, omit_defaults=True, kw_only=True, gc=False):
     name: str
     time: str
     visitor: str | None = None
+    daily: bool | None = None
     session: str | None = None
     url: str | None = None
     referrer: str | None = None
     value: float | int | None = None
     props: dict[str, Property] | None = None
-    daily: bool | None = None
     screen: str | None = None
 
 
 _ENCODER = msgspec.json.Encoder()
 _CACHED = 1024
+_BEGINNING = b'{"v":%d,"received":"' % SCHEMA_VERSION
 
 
-def encode_events(accepted: list[Accepted], fields: RequestFields, visitor: str | None, received_ms: int) -> bytes:
+def encode_events(
+    accepted: list[Accepted], fields: RequestFields, visitor: DailyVisitor | None, received_ms: int
+) -> bytes:
     """The log lines of a request, in order. Changes the events: each gets an id,
-    its time as text, and `visitor` if it has none.
+    its time as text, and the daily `visitor` if it has none.
     """
     if not all([event.id for event, _ in accepted]):
         for (event, _), id_ in zip(accepted, make_event_ids(len(accepted), received_ms), strict=True):
             event.id = event.id or id_
+    if visitor is not None:
+        _add_visitor(accepted, visitor)
     for event, time_ms in accepted:
         event.time = rfc3339(time_ms)  # type: ignore[assignment]  # only the encoder reads it from here on
-        if event.visitor is None:
-            event.visitor = visitor
-    beginning = b'{"v":%d,"received":"%b",%b,' % (
-        SCHEMA_VERSION,
-        rfc3339(received_ms).encode("ascii"),
-        _encode_prefix(fields),
-    )
+    beginning = _BEGINNING + rfc3339(received_ms).encode("ascii") + _encode_prefix(fields)
     return append_crc(beginning, _encode_without_braces([event for event, _ in accepted]))
+
+
+def _add_visitor(accepted: list[Accepted], visitor: DailyVisitor) -> None:
+    today, start_ms, end_ms = _daily(visitor.today), visitor.start_ms, visitor.end_ms
+    for event, time_ms in accepted:
+        if event.visitor is None:  # only the encoder reads it from here on
+            event.visitor = today if start_ms <= time_ms < end_ms else _daily(visitor.on(time_ms))  # type: ignore[assignment]
+
+
+def _daily(visitor: str) -> msgspec.Raw:
+    """The hash of a day (base64url), and the field that says so. An event has no such
+    field, or a client could send it.
+    """
+    return msgspec.Raw(b'"%b","daily":true' % visitor.encode("ascii"))
 
 
 def encode_lines(lines: list[Line]) -> bytes:
@@ -91,7 +105,7 @@ def encode_lines(lines: list[Line]) -> bytes:
 
 @lru_cache(maxsize=_CACHED)
 def _encode_prefix(fields: RequestFields) -> bytes:
-    return _encode_without_braces([fields])[0]
+    return b'",%b,' % _encode_without_braces([fields])[0]
 
 
 def _encode_without_braces(objects: Sequence[msgspec.Struct]) -> list[bytes]:

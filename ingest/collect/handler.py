@@ -14,6 +14,7 @@ from ingest.collect import admission, body, encode, native
 from ingest.collect.adapter import Adapter
 from ingest.collect.admission import ConsentBasis, Headers, Sender
 from ingest.collect.validate import Accepted, validate_batch
+from ingest.collect.visitor_id import DailyVisitor
 from ingest.context import WorkerContext
 from ingest.http.body_reader import read_body
 from ingest.http.client_address import Client
@@ -80,12 +81,13 @@ def request_fields(
         language=None if is_server else admission.language(headers.get("Accept-Language")),
         country=worker.country_of(client, headers) if worker.has_country_source and not sender.keyed else None,
         consent=consent,
+        sender="key" if sender.keyed else None,
     )
 
 
 def visitor_of(
     worker: WorkerContext, headers: Headers, client: Client, sender: Sender, accepted: list[Accepted], received_ms: int
-) -> str | None:
+) -> DailyVisitor | None:
     """The hash for events without a visitor id; None when all have one. The address is
     used for the hash only, and is not stored (P11).
     """

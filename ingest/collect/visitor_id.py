@@ -4,6 +4,10 @@ salt that lives one day (P11).
 All workers share the salt in private/salt.json. It is replaced at midnight of
 FOLDLOG_TIMEZONE; without the old one no hash can be traced to an address. The address
 itself is never stored.
+
+An event that happened on another day than that of its receipt is hashed with its day,
+so that no hash stands on two days. The salt of its own day may be gone, so the hash is
+not that of the visitor's other events of that day, either.
 """
 
 from __future__ import annotations
@@ -12,7 +16,9 @@ import base64
 import hashlib
 import hmac
 import secrets
-from datetime import UTC, date, datetime, timedelta
+from collections.abc import Callable
+from datetime import UTC, date, datetime, time, timedelta
+from typing import NamedTuple
 
 import msgspec
 from filelock import UnixFileLock
@@ -34,35 +40,74 @@ class Salt(msgspec.Struct, frozen=True):
 _SALT = msgspec.json.Decoder(Salt)
 
 
+class DailyVisitor(NamedTuple):
+    """The visitor of one request, for its events without one: `today` from `start_ms`
+    to `end_ms` (not included), the day of receipt; another one `on` each other day.
+    """
+
+    today: str
+    start_ms: int
+    end_ms: int
+    on: Callable[[int], str]
+
+
+class _Today(NamedTuple):
+    """A calendar day in `FOLDLOG_TIMEZONE`, in epoch milliseconds, and its salt."""
+
+    start_ms: int
+    end_ms: int
+    salt: bytes
+
+
+_NO_DAY = _Today(0, 0, b"")
+
+
 class VisitorHash:
     """Makes visitor ids. They are the same in all workers, and after a restart."""
 
     def __init__(self, data: DataDirectory, settings: Settings) -> None:
         self._data = data
         self._zone = settings.zone
-        self._salt = Salt("", "")
+        self._today = _NO_DAY
 
-    def __call__(self, received_ms: int, site: str, address: str, ua: str) -> str:
-        day = self._day(received_ms)
-        salt = self._salt  # read once, because maintenance may drop it in its thread
-        if day != salt.day:
-            salt = self._salt = salt_of_day(self._data, day)
-        return hash_visitor(bytes.fromhex(salt.salt), site, address, ua)
+    def __call__(self, received_ms: int, site: str, address: str, ua: str) -> DailyVisitor:
+        today = self._today  # read once, because maintenance may drop it in its thread
+        if not today.start_ms <= received_ms < today.end_ms:
+            today = self._today = self._load_day(received_ms)
+        found: dict[str, str] = {}
+
+        def on(time_ms: int) -> str:
+            day = self._day(time_ms).isoformat()
+            if day not in found:
+                found[day] = hash_visitor(today.salt, day, site, address, ua)
+            return found[day]
+
+        return DailyVisitor(hash_visitor(today.salt, site, address, ua), today.start_ms, today.end_ms, on)
 
     def delete_expired_salt(self, now_ms: int) -> None:
         """Delete a salt whose day is over, even if no visitor needs the next one."""
-        day = self._day(now_ms)
-        if self._salt.day != day:
-            self._salt = Salt("", "")
-        delete_expired_salt(self._data, day)
+        if not self._today.start_ms <= now_ms < self._today.end_ms:
+            self._today = _NO_DAY
+        delete_expired_salt(self._data, self._day(now_ms).isoformat())
 
-    def _day(self, epoch_ms: int) -> str:
-        return datetime.fromtimestamp(epoch_ms / 1000, UTC).astimezone(self._zone).date().isoformat()
+    def _load_day(self, epoch_ms: int) -> _Today:
+        day = self._day(epoch_ms)
+        salt = salt_of_day(self._data, day.isoformat())
+        start_ms, end_ms = (self._midnight_ms(day + timedelta(days=n)) for n in (0, 1))
+        return _Today(start_ms, end_ms, bytes.fromhex(salt.salt))
+
+    def _midnight_ms(self, day: date) -> int:
+        return round(datetime.combine(day, time(), self._zone).timestamp() * 1000)
+
+    def _day(self, epoch_ms: int) -> date:
+        return datetime.fromtimestamp(epoch_ms / 1000, UTC).astimezone(self._zone).date()
 
 
-def hash_visitor(salt: bytes, site: str, address: str, ua: str) -> str:
-    """16 characters of HMAC-SHA-256 over the three, separated by NUL."""
-    message = "\x00".join((site, address, ua)).encode("utf-8", "surrogateescape")
+def hash_visitor(salt: bytes, *texts: str) -> str:
+    """16 characters of HMAC-SHA-256 over site, address and user agent, for a late event
+    with its day before them. NUL, which no header has, separates the texts.
+    """
+    message = "\x00".join(texts).encode("utf-8", "surrogateescape")
     return base64.urlsafe_b64encode(hmac.digest(salt, message, hashlib.sha256)[:_HASH_BYTES]).decode("ascii")
 
 

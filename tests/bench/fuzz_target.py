@@ -34,6 +34,7 @@ with atheris.instrument_imports(include=["ingest", "shared"]):
     from ingest.collect import admission, body, encode, native
     from ingest.collect.event import Event
     from ingest.collect.validate import Accepted, validate_batch
+    from ingest.collect.visitor_id import DailyVisitor
     from ingest.http.problem import Problem
     from shared.control_chars import CONTROL_CHARS
     from shared.segments.line import LINE_MAX_BYTES, line_error
@@ -46,6 +47,7 @@ PATIENCE_MS = 120_000
 SAME_FIELDS = ("name", "session", "url", "referrer", "value", "props")
 ORIGIN = encode.RequestFields("127.0.0.1", "Mozilla/5.0 \x7f", "de", None, "implied")
 VISITOR = "hash-of-the-visitor"
+DAILY_VISITOR = DailyVisitor(VISITOR, 0, 0, lambda _time_ms: VISITOR)
 SETTINGS = Settings(consent="implied")
 
 
@@ -102,7 +104,7 @@ def answer_to(content_type: str, content_encoding: str, content: bytes) -> tuple
     later = validate_batch(batch.events, received_ms + PATIENCE_MS, batch.sent_at)
     if validated.accepted:
         sent = [(copy(event), time_ms) for event, time_ms in validated.accepted]
-        check_lines(sent, encode.encode_events(validated.accepted, ORIGIN, VISITOR, received_ms))
+        check_lines(sent, encode.encode_events(validated.accepted, ORIGIN, DAILY_VISITOR, received_ms))
     is_settled = len(later.accepted) == len(validated.accepted)
     return 200 if validated.accepted else 422, len(validated.accepted) if is_settled else -1
 
@@ -129,6 +131,7 @@ def check_line(event: Event, time_ms: int, line: dict[str, Any]) -> None:
         demand(line.get(field) == sent[field], f"{field} is {line.get(field)!r}, and was {sent[field]!r}")
     demand(line["id"] == (event.id or line["id"]) and 8 <= len(line["id"]) <= 64, f"the id is {line['id']!r}")
     demand(line["visitor"] == (event.visitor or VISITOR), f"the visitor is {line['visitor']!r}")
+    demand(("daily" in line) == (event.visitor is None), f"daily is {line.get('daily')!r}")
     stored_ms = round(datetime.fromisoformat(line["time"]).timestamp() * 1000)
     demand(stored_ms == time_ms, f"the time is {line['time']}, and was {time_ms}")
 

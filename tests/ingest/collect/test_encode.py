@@ -14,12 +14,20 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from ingest.collect.encode import RequestFields, encode_events
+from ingest.collect.encode import Line, RequestFields, encode_events
 from ingest.collect.event import Event, Property
 from ingest.collect.validate import is_id
+from ingest.collect.visitor_id import DailyVisitor
 from shared.control_chars import CONTROL_CHARS
 from shared.schema import LINE_COLUMNS
-from shared.segments.line import LINE_MAX_BYTES, DataFromNewerVersion, append_crc, line_error, scan_lines
+from shared.segments.line import (
+    LINE_MAX_BYTES,
+    SCHEMA_VERSION,
+    DataFromNewerVersion,
+    append_crc,
+    line_error,
+    scan_lines,
+)
 from shared.timestamps import epoch_ms
 
 
@@ -46,7 +54,8 @@ FULL = Event(
 
 def encode(events: list[Event], fields: RequestFields = PAGE, visitor: str | None = "hashed") -> bytes:
     """The log lines of a request, as they go to disk."""
-    return encode_events([(copy(event), TIME_MS) for event in events], fields, visitor, RECEIVED_MS)
+    daily = DailyVisitor(visitor, 0, RECEIVED_MS, str) if visitor else None
+    return encode_events([(copy(event), TIME_MS) for event in events], fields, daily, RECEIVED_MS)
 
 
 def line_of(event: Event, fields: RequestFields = PAGE, visitor: str | None = "hashed") -> bytes:
@@ -55,9 +64,9 @@ def line_of(event: Event, fields: RequestFields = PAGE, visitor: str | None = "h
 
 def test_line_has_its_fields_in_the_order_of_the_format() -> None:
     page = replace(PAGE, country="DE", sender="key", region="BE", city="Berlin")
-    line = json.loads(line_of(FULL, page))
-    assert list(line) == ["v", "received", *fields_of(RequestFields), *fields_of(Event), "crc"]
-    assert line.keys() == {"v", *LINE_COLUMNS, "crc"} - {"daily", "screen"}
+    line = json.loads(line_of(replace(FULL, visitor=None), page))
+    assert list(line) == [name for name in (*fields_of(Line), "crc") if name in line]
+    assert line.keys() == {"v", *LINE_COLUMNS, "crc"} - {"screen"}
 
 
 def test_line_is_that_of_the_documented_format() -> None:
@@ -75,9 +84,34 @@ def test_absent_fields_are_left_out() -> None:
     assert list(json.loads(line)) == ["v", "received", "site", "consent", "id", "name", "time", "crc"]
 
 
-def test_visitor_of_the_request_is_for_events_without_one() -> None:
-    blob = encode([Event(name="a", visitor="own"), Event(name="b")])
-    assert [json.loads(line)["visitor"] for line in blob.splitlines()] == ["own", "hashed"]
+def test_line_of_a_page_with_a_daily_visitor_is_that_of_the_documented_format() -> None:
+    body = (
+        b'{"v":2,"received":"2026-11-22T16:00:00.120Z","site":"example.com","consent":"implied","id":"order-0001",'
+        b'"name":"order","time":"2026-11-22T15:59:58.121Z","visitor":"hashed","daily":true,"session":"s-1"'
+    )
+    event = Event(name="order", id="order-0001", session="s-1")
+    assert line_of(event, BARE) == body + b',"crc":"%08x"}\n' % zlib.crc32(body)
+
+
+def test_line_of_a_server_says_key() -> None:
+    line = json.loads(line_of(FULL, replace(PAGE, sender="key")))
+    assert line["sender"] == "key"
+    assert "sender" not in json.loads(line_of(FULL))
+
+
+def test_daily_visitor_is_for_events_without_one() -> None:
+    blob = encode([Event(name="a", visitor="own"), Event(name="b"), Event(name="c", visitor="hashed")])
+    found = [json.loads(line) for line in blob.splitlines()]
+    assert [line["visitor"] for line in found] == ["own", "hashed", "hashed"]
+    assert [line.get("daily") for line in found] == [None, True, None]
+
+
+def test_event_of_another_day_has_the_visitor_of_that_day() -> None:
+    days = DailyVisitor("today", TIME_MS - 1, TIME_MS + 1, lambda time_ms: f"on-{time_ms - TIME_MS}")
+    accepted = [(Event(name="a", visitor=own), TIME_MS + n) for own in (None, "own") for n in (-2, -1, 0, 1)]
+    found = [json.loads(line) for line in encode_events(accepted, PAGE, days, RECEIVED_MS).splitlines()]
+    assert [line["visitor"] for line in found] == ["on--2", "today", "today", "on-1"] + ["own"] * 4
+    assert [line.get("daily") for line in found] == [True] * 4 + [None] * 4
 
 
 def test_lines_are_in_the_order_of_the_events() -> None:
@@ -91,7 +125,7 @@ def test_crc_is_of_the_bytes_before_it() -> None:
         assert tail == b':"%08x"}' % zlib.crc32(head)
 
 
-def fields_of(struct: type[RequestFields | Event]) -> tuple[str, ...]:
+def fields_of(struct: type[Line]) -> tuple[str, ...]:
     return struct.__struct_fields__
 
 
@@ -136,7 +170,10 @@ EVENTS = st.builds(
 )
 
 
-@given(st.lists(EVENTS, min_size=1, max_size=5), ORIGINS, st.none() | TEXTS.filter(bool))
+HASHES = st.from_regex(r"[A-Za-z0-9_-]{16}", fullmatch=True)
+
+
+@given(st.lists(EVENTS, min_size=1, max_size=5), ORIGINS, st.none() | HASHES)
 def test_every_line_is_valid_harmless_and_has_all_fields_of_its_event(
     events: list[Event], fields: RequestFields, visitor: str | None
 ) -> None:
@@ -149,6 +186,7 @@ def test_every_line_is_valid_harmless_and_has_all_fields_of_its_event(
         assert is_id(read["id"])
         assert read["id"] == event.id or event.id is None
         assert read.get("visitor") == (event.visitor or visitor)
+        assert read.get("daily") == (True if visitor and not event.visitor else None)
         assert (read["site"], read.get("ua"), read["consent"]) == (fields.site, fields.ua, fields.consent)
         for field in ("name", "session", "url", "referrer", "value", "props"):
             assert read.get(field) == getattr(event, field)
@@ -208,8 +246,8 @@ def test_line_error_names_the_reason(line: bytes, word: str) -> None:
 
 def test_line_of_a_newer_version_is_not_read() -> None:
     with pytest.raises(DataFromNewerVersion) as caught:
-        line_error(seal_line(b'{"v":3,"id":"abcdefgh"}'))
-    assert (caught.value.version, caught.value.found) == ("schema version", 3)
+        line_error(seal_line(b'{"v":%d,"id":"abcdefgh"}' % (SCHEMA_VERSION + 1)))
+    assert (caught.value.version, caught.value.found) == ("schema version", SCHEMA_VERSION + 1)
 
 
 def test_bad_line_costs_no_neighbour() -> None:

@@ -9,7 +9,8 @@ from __future__ import annotations
 import gzip
 import re
 import socket
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -156,6 +157,35 @@ def test_line_has_the_fields_of_the_event_and_of_the_request(worker: Worker) -> 
     assert (line["ua"], line["url"], line["session"]) == ("Mozilla/5.0 (X11)", "https://example.com/a", "s-1")
     assert (line["value"], line["props"], line["time"]) == (1.5, {"plan": "pro"}, line["received"])
     assert re.fullmatch(r"[A-Za-z0-9_-]{16}", line["visitor"])
+
+
+@pytest.mark.parametrize(
+    ("sent", "sender"),
+    [(page(), None), (keyed(), "key"), (page(VALID, f"Authorization: Bearer {ADMIN_TOKEN}"), "key")],
+    ids=["a page", "a server", "a page with the admin token"],
+)
+def test_line_says_whether_a_key_was_sent(worker: Worker, sent: bytes, sender: str | None) -> None:
+    before = worker.position()
+    assert worker.exchange(sent).status == 200
+    (line,) = worker.appended(before)
+    assert (line["v"], line.get("sender")) == (2, sender)
+
+
+@pytest.mark.parametrize("many", [1, 10], ids=["few", "many"])
+@pytest.mark.parametrize("send", [page, keyed], ids=["a page", "a server"])
+def test_late_events_without_a_visitor_have_another_one_on_each_day(
+    worker: Worker, send: Callable[[bytes], bytes], many: int
+) -> None:
+    now = datetime.now(UTC)
+    days = [(now - timedelta(days=age)).isoformat() for age in range(3)] * many
+    before = worker.position()
+    sent = [event(time=time) for time in days] + [event(time=days[-1], visitor="v-1"), event()]
+    assert worker.exchange(send(batch(*sent))).status == 200
+    *late, own, today = worker.appended(before)
+    found = {(line["time"][:10], line["visitor"]) for line in [*late, today]}
+    assert 3 <= len(found) == len({day for day, _ in found}) == len({visitor for _, visitor in found})
+    assert {line["daily"] for line in [*late, today]} == {True}
+    assert (own["visitor"], own.get("daily")) == ("v-1", None)
 
 
 @pytest.mark.parametrize("body", [VALID, batch(event(), event(name=""))], ids=["good", "mixed"])
