@@ -117,7 +117,7 @@ def rows(status: Status, running: Running) -> list[Row]:
     return [
         ("accepted", f"{balance.accepted:,}"),
         ("  counted", f"{balance.counted:,}"),
-        ("  duplicates", f"{balance.duplicates:,} (with different content: {balance.conflicts:,})"),
+        ("  duplicates", f"{balance.duplicates:,} (conflicts: {balance.conflicts:,})"),
         ("  quarantined", f"{balance.quarantined:,}"),
         ("  erased", f"{balance.erased:,}{_pending(status.erasures_pending)}"),
         ("  not yet folded", f"{balance.not_yet_folded:,}"),

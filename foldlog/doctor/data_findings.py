@@ -113,6 +113,17 @@ def without_checksum(files: Sequence[str]) -> Finding:
     return Finding("segments", "ok", "every segment that waits for the fold has its checksum")
 
 
+def conflicts(total: int, added: int, since: int) -> Finding:
+    """Duplicates that differ from the event that counts: `added` since the generation
+    `since`, `total` in all.
+    """
+    if added > 0:
+        found = f"{added:,} since generation {since:,}, {total:,} in all: one id came for two different events"
+        do = "look for the sender of them: docs/reports.md (Events) has the command; only the first one counts"
+        return Finding("conflicts", "warning", found, do)
+    return Finding("conflicts", "ok", f"none since generation {since:,}, {total:,} in all")
+
+
 def erasures(pending: int, is_folding: bool) -> Finding:
     """Erasures that were requested and are not completed."""
     if not pending:

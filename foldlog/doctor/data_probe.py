@@ -110,6 +110,19 @@ def files(data: DataDirectory, sealed: Sequence[Segment], running: Running) -> C
         ]
     )
     yield data_findings.erasures(count_pending(data), bool(running.serve))
+    yield _conflicts(data, snapshot)
+
+
+def _conflicts(data: DataDirectory, snapshot: Snapshot) -> Finding:
+    """Compared with the oldest kept snapshot that is whole."""
+    for generation in reversed(kept_generations(data)):
+        path = data.kept_snapshot(generation)
+        try:
+            before = decode_snapshot(path.read_bytes(), path).totals.conflicts
+        except (SnapshotDamaged, FileNotFoundError):
+            continue
+        return data_findings.conflicts(snapshot.totals.conflicts, snapshot.totals.conflicts - before, generation)
+    return data_findings.conflicts(snapshot.totals.conflicts, snapshot.totals.conflicts, 0)
 
 
 def _kept(data: DataDirectory, snapshot: Snapshot) -> Finding:

@@ -43,7 +43,9 @@ class Event(Struct, forbid_unknown_fields=True, omit_defaults=True, kw_only=True
     """
 
     # Rules that types cannot express are in validate.py.
-    id: Annotated[EventId | None, Meta(description="Copies with the same id on the same site count once.")] = None
+    id: Annotated[
+        EventId | None, Meta(description="Copies with the same id from the same sender on the same site count once.")
+    ] = None
     name: Annotated[str, Meta(min_length=1, max_length=120, extra_json_schema=_WITHOUT_CONTROL_CHARS)]
     time: Annotated[
         Moment | None, Meta(description=f"When it happened: at most {LATENESS_H} hours ago. Default: now.")

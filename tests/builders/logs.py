@@ -20,6 +20,7 @@ from ingest.wal.active_segment import ActiveSegment
 from shared.disk.durable import make_data_directory
 from shared.disk.layout import DataDirectory, SegmentName
 from shared.generations.load import load_snapshot
+from shared.segments.line import SCHEMA_VERSION
 from shared.segments.recovery import next_sequence
 from shared.segments.sealed import sealed_segments
 from shared.settings import Settings
@@ -36,7 +37,7 @@ def line(id_: str, time_ms: int = NOON, received_ms: int | None = None, **fields
     """A log line of example.com; `fields` are those of Line."""
     given = {"name": "pageview", "site": "example.com", "visitor": "visitor-1", "ua": FIREFOX, "consent": "granted"}
     received = rfc3339(time_ms if received_ms is None else received_ms)
-    return Line(v=1, id=id_, time=rfc3339(time_ms), received=received, **{**given, **fields})
+    return Line(id=id_, time=rfc3339(time_ms), received=received, **{"v": SCHEMA_VERSION, **given, **fields})
 
 
 def data_directory(root: Path) -> DataDirectory:

@@ -18,6 +18,7 @@ from ingest.collect.encode import Line, encode_lines
 from ingest.wal.active_segment import ActiveSegment
 from shared.disk.durable import make_data_directory
 from shared.disk.layout import DataDirectory
+from shared.segments.line import SCHEMA_VERSION
 from shared.segments.recovery import next_sequence
 from shared.settings import Settings
 from shared.timestamps import now_ms, rfc3339
@@ -84,7 +85,7 @@ def _owners(content: bytes) -> Iterator[frozenset[str]]:
 def write_segment(data: DataDirectory, ids: list[str]) -> Path:
     """A sealed segment of short lines."""
     now = rfc3339(now_ms())
-    lines = [Line(v=1, id=id_, name="pageview", time=now, received=now, site="example.com") for id_ in ids]
+    lines = [Line(v=SCHEMA_VERSION, id=id_, name="pageview", time=now, received=now, site="example.com") for id_ in ids]
     active = ActiveSegment(data, "0", next_sequence(data, "0"), "fsync")
     active.commit(encode_lines(lines), len(lines))
     name = active.seal()

@@ -24,6 +24,7 @@ from ingest.wal.unavailable import Unavailable
 from shared.disk.control_files import touch
 from shared.disk.durable import make_data_directory
 from shared.disk.layout import DataDirectory
+from shared.segments.line import SCHEMA_VERSION
 from shared.settings import Settings
 from shared.timestamps import rfc3339
 from tests.builders.silent_log import SilentLog
@@ -182,7 +183,7 @@ def acknowledged_by(marks: Sequence[Mark]) -> tuple[set[str], set[str], int]:
 
 def _line(id_: str, time_ms: int, received_ms: int) -> Line:
     return Line(
-        v=1,
+        v=SCHEMA_VERSION,
         id=id_,
         name="pageview",
         time=rfc3339(time_ms),

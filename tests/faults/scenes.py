@@ -26,6 +26,7 @@ from ingest.wal.commit_queue import CommitQueue, _Group
 from shared.disk.control_files import touch
 from shared.disk.durable import make_data_directory
 from shared.disk.layout import DataDirectory
+from shared.segments.line import SCHEMA_VERSION
 from shared.segments.recovery import next_sequence, recover
 from shared.settings import Settings
 from shared.timestamps import DAY_S, now_ms, rfc3339
@@ -89,7 +90,7 @@ def events(pick: random.Random, name: str, count: int, at_ms: int, received_ms: 
     note = "n" * pick.choice((0, 20, 400, 3000))
     return [
         Line(
-            v=1,
+            v=SCHEMA_VERSION,
             id=f"{name}-{number:04d}",
             name=pick.choice(("pageview", "signup")),
             time=rfc3339(at_ms + pick.randrange(60_000)),

@@ -27,6 +27,7 @@ from ingest.wal.commit_queue import CommitQueue
 from ingest.wal.unavailable import Unavailable
 from shared.disk.durable import make_data_directory
 from shared.disk.layout import DataDirectory
+from shared.segments.line import SCHEMA_VERSION
 from shared.settings import Settings
 from shared.timestamps import now_ms, rfc3339
 from tests.builders.logs import data_directory
@@ -51,7 +52,7 @@ def lines_for(ids: list[str]) -> bytes:
     time_ = rfc3339(now_ms())
     made = [
         Line(
-            v=1,
+            v=SCHEMA_VERSION,
             received=time_,
             site="example.com",
             consent="granted",

@@ -307,6 +307,15 @@ DATA: dict[str, tuple[Finding, str, str, str]] = {
         "a.ndjson has no .sha256, and 1 more",
         "dmesg",
     ),
+    "no conflict": (data_findings.conflicts(0, 0, 7), "ok", "none since generation 7, 0 in all", ""),
+    "old conflicts": (data_findings.conflicts(9, 0, 7), "ok", "none since generation 7, 9 in all", ""),
+    "fewer after a rebuild": (data_findings.conflicts(2, -7, 7), "ok", "none since generation 7, 2 in all", ""),
+    "conflicts": (
+        data_findings.conflicts(1009, 1000, 7),
+        "warning",
+        "1,000 since generation 7, 1,009 in all",
+        "docs/reports.md",
+    ),
     "no erasure": (data_findings.erasures(0, True), "ok", "none", ""),
     "erasure": (data_findings.erasures(2, True), "warning", "2 pending", "next pass"),
     "erasure that waits": (data_findings.erasures(1, False), "warning", "1 pending", "foldlog compact --once"),
@@ -486,6 +495,7 @@ CHECKS = [
     *("file system", "writing", "data directory", "private files", "ownership", "user"),
     *("open files", "file size", "memory", "cores", "free space", "inodes", "clock sync", "clock"),
     *("processes", "address", "proxies", "settings", "who may write", "snapshot", "parts", "segments", "erasures"),
+    "conflicts",
 ]
 
 
