@@ -18,7 +18,7 @@ from reports.encode import encode_csv
 from reports.plan import days_of, events_read
 from reports.query import Query
 from reports.report import execute
-from reports.sql.duckdb import parquet_copy, statement
+from reports.sql.duckdb import events_statement, parquet_copy
 from reports.sql.statement import Statement
 from shared.control_chars import escape_control_chars
 from shared.disk.layout import DataDirectory
@@ -47,7 +47,7 @@ def export(
     Raises PartDamaged, and duckdb.IOException for a part that is gone, before anything
     is written: all parts are read before the first event is in its place.
     """
-    events = statement(events_read(query, days_of(snapshot, query)))
+    events = events_statement(events_read(query, days_of(snapshot, query)))
     if format_ == "parquet":
         _export_parquet(database, data, events, out)
         return

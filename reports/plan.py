@@ -103,8 +103,8 @@ class SeriesRead:
 
 @dataclass(frozen=True)
 class BreakdownRead:
-    """Rows (bucket, value, events, visitors, events of all values) of the `limit`
-    values with the most events.
+    """Rows (bucket, value, events, visitors, events of all values, whether the rows are
+    ambiguous) of the `limit` values with the most events.
     """
 
     events: Scan
@@ -141,7 +141,7 @@ class EventsRead:
     end: datetime
 
 
-Read = SeriesRead | BreakdownRead | TotalRead | KeptVisitorsRead | EventsRead
+Read = SeriesRead | BreakdownRead | TotalRead | KeptVisitorsRead
 GroupRead = Callable[[Scan, ArchiveScan | None], SeriesRead | BreakdownRead]
 
 

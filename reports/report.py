@@ -7,7 +7,7 @@ from typing import Any
 import duckdb
 
 from reports.kinds import kind_of
-from reports.plan import Parts, Read, days_of
+from reports.plan import BreakdownRead, Parts, days_of
 from reports.query import Query
 from reports.rows import Row, no_answer, with_header
 from reports.sql.duckdb import statement
@@ -15,13 +15,21 @@ from reports.sql.statement import Statement
 from shared.disk.layout import DataDirectory
 from shared.generations.part_integrity import verified_part
 from shared.generations.snapshot import Snapshot
+from shared.sql.texts import TextNumbers, by_numbers
 
 
 def make_report(database: duckdb.DuckDBPyConnection, data: DataDirectory, snapshot: Snapshot, query: Query) -> Row:
     """The report of a snapshot as it is answered. Raises PartDamaged."""
     kind = kind_of(query)
     plan = kind.plan(query, days_of(snapshot, query))
-    fetched = {name: _fetch(database, data, read) for name, read in plan.reads.items()}
+    fetched: dict[str, list[tuple[Any, ...]]] = {}
+
+    def fetch(numbers: TextNumbers) -> bool:
+        for name, read in plan.reads.items():
+            fetched[name] = execute(database, data, statement(read, numbers)).fetchall()
+        return isinstance(plan.groups, BreakdownRead) and any(row[-1] for row in fetched["groups"])
+
+    by_numbers(fetch)
     rows, total = kind.shape(plan, fetched) if plan.has_answer else no_answer(plan)
     return with_header(plan, rows, total, snapshot.generation, snapshot.as_of)
 
@@ -30,10 +38,6 @@ def execute(database: duckdb.DuckDBPyConnection, data: DataDirectory, sql: State
     """Run a statement over parts that have been verified. Raises PartDamaged."""
     paths = {name: _verified_paths(data, parts) for name, parts in sql.parameters.parts.items()}
     return database.execute(sql.text, sql.parameters.values | paths)
-
-
-def _fetch(database: duckdb.DuckDBPyConnection, data: DataDirectory, read: Read) -> list[tuple[Any, ...]]:
-    return execute(database, data, statement(read)).fetchall()
 
 
 def _verified_paths(data: DataDirectory, parts: Parts) -> list[str]:

@@ -22,9 +22,9 @@ def shape(plan: Plan, fetched: Fetched) -> tuple[list[Row], Row]:
     buckets = {bucket[0]: bucket for bucket in plan.buckets}
     kept = kept_visitors(plan, fetched)
     rows = []
-    for start, value, events, visitors, _ in found:
+    for start, value, events, visitors, *_ in found:
         bucket = buckets[as_utc(start)] if has_buckets else plan.buckets[0]
         row = {"time": local_time(bucket[0], plan.query)} if has_buckets else {}
         shown = visitors_of(plan, kept, bucket, value, visitors)
         rows.append(row | {"value": value} | counts(plan, events, shown))
-    return rows, total_counts(plan, fetched, found[0][-1] if found else 0)
+    return rows, total_counts(plan, fetched, found[0][4] if found else 0)

@@ -1,17 +1,28 @@
 -- As breakdown.sql, without visitors.
--- counts (bucket, value, events): the events of the query
+-- counts (bucket, number, value, events, is_ambiguous): the events of the query
 WITH
 counted AS MATERIALIZED (
     FROM counts
 ),
 top_values AS MATERIALIZED (
-    SELECT value
+    SELECT number
     FROM counted
-    GROUP BY value
-    ORDER BY sum(events) DESC, value
+    GROUP BY number
+    ORDER BY sum(events) DESC, min(value)
     LIMIT $limit
+),
+checked AS (
+    SELECT bool_or(is_ambiguous) OR min(value) IS DISTINCT FROM max(value) AS is_ambiguous
+    FROM counted
+    GROUP BY number
 )
-SELECT c.bucket, c.value, c.events, NULL, (SELECT sum(events)::BIGINT FROM counted)
+SELECT
+    c.bucket,
+    c.value,
+    c.events,
+    NULL,
+    (SELECT sum(events)::BIGINT FROM counted),
+    (SELECT bool_or(is_ambiguous) FROM checked)
 FROM counted c
-JOIN top_values t ON c.value IS NOT DISTINCT FROM t.value
+JOIN top_values t ON c.number IS NOT DISTINCT FROM t.number
 ORDER BY c.bucket, c.events DESC, c.value

@@ -1,15 +1,19 @@
 -- Events and visitors of each bucket.
 -- matching_counters (bucket, value, events): the counters of the query
--- matching_events (bucket, value, visitor): its archived events
+-- visits (bucket, visitor): its archived events, with numbers for visitors
 WITH
 counts AS (
     SELECT bucket, sum(events)::BIGINT AS events
     FROM matching_counters
     GROUP BY bucket
 ),
+pairs AS (
+    SELECT DISTINCT bucket, visitor
+    FROM visits
+),
 visitors AS (
-    SELECT bucket, count(DISTINCT visitor) AS visitors
-    FROM matching_events
+    SELECT bucket, count(visitor) AS visitors
+    FROM pairs
     GROUP BY bucket
 )
 SELECT bucket, events, coalesce(visitors, 0)

@@ -16,11 +16,31 @@ from reports.plan import ArchiveScan, BreakdownRead, EventsRead, KeptVisitorsRea
 from reports.sql.duckdb.relations import archived_events, matching_counters, matching_events, utc_timestamp
 from reports.sql.statement import Parameters, Statement
 from shared.schema import ARCHIVE_COLUMNS
+from shared.sql.texts import TextNumbers
+
+# A visitor's text occurs again and again in a row group, and is numbered once for each:
+# strong numbers cost no more than to look whether fast ones are ambiguous.
+_VISITORS = TextNumbers(strong=True)
 
 
-def statement(read: Read) -> Statement:
+def statement(read: Read, numbers: TextNumbers) -> Statement:
+    """Texts are grouped by number. The last column of a breakdown says whether a number
+    stood for several values: then the rows are wrong, and strong numbers are needed.
+    """
     bound = Parameters()
-    return Statement(_TEXTS[type(read)](read, bound), bound)
+    return Statement(_TEXTS[type(read)](read, numbers, bound), bound)
+
+
+def events_statement(read: EventsRead) -> Statement:
+    """The events of an export. It groups nothing."""
+    bound = Parameters()
+    start, end = (bound.value(name, utc_timestamp(getattr(read, name))) for name in ("start", "end"))
+    source = archived_events(read.parts, bound)
+    text = (
+        f"SELECT {', '.join(ARCHIVE_COLUMNS)} FROM {source} "
+        f"WHERE time >= {start} AND time < {end} ORDER BY time, site, id"
+    )
+    return Statement(text, bound)
 
 
 def parquet_copy(events: Statement, path: str) -> Statement:
@@ -28,62 +48,67 @@ def parquet_copy(events: Statement, path: str) -> Statement:
     return Statement(f"COPY ({events.text}) TO '{path}' (FORMAT parquet, COMPRESSION zstd)", events.parameters)
 
 
-def _series(read: SeriesRead, bound: Parameters) -> str:
+def _series(read: SeriesRead, _numbers: TextNumbers, bound: Parameters) -> str:
     if isinstance(read.events, ArchiveScan):
-        visitors = "count(DISTINCT visitor)" if read.visitors else "NULL"
-        return f"SELECT bucket, count(*), {visitors} FROM ({matching_events(read.events, bound)}) GROUP BY bucket"
+        if read.visitors is None:
+            return f"SELECT bucket, count(*), NULL FROM ({matching_events(read.events, bound)}) GROUP BY bucket"
+        return _with({"visits": _visits(read.events, bound)}, _file("series_of_events.sql"))
+    counters = matching_counters(read.events, bound)
     if read.visitors is None:
-        events = matching_counters(read.events, bound)
-        return f"SELECT bucket, sum(events)::BIGINT, NULL FROM ({events}) GROUP BY bucket"
-    counters, events = matching_counters(read.events, bound), matching_events(read.visitors, bound)
-    return _with({"matching_counters": counters, "matching_events": events}, _file("series.sql"))
+        return f"SELECT bucket, sum(events)::BIGINT, NULL FROM ({counters}) GROUP BY bucket"
+    return _with({"matching_counters": counters, "visits": _visits(read.visitors, bound)}, _file("series.sql"))
 
 
-def _breakdown(read: BreakdownRead, bound: Parameters) -> str:
+def _breakdown(read: BreakdownRead, numbers: TextNumbers, bound: Parameters) -> str:
     bound.value("limit", read.limit)
-    relations = {"counts": _counts(read.events, bound)}
+    if isinstance(read.events, ArchiveScan):
+        numbers = TextNumbers(strong=True)  # the values may be many and long
+    relations = {"counts": _counts(read.events, numbers, bound)}
     if read.visitors is None:
         return _with(relations, _file("breakdown_events.sql"))
-    relations["matching_events"] = matching_events(read.visitors, bound)
-    return _with(relations, _file("breakdown.sql"))
+    return _with(relations | {"visits": _visits(read.visitors, bound, numbers)}, _file("breakdown.sql"))
 
 
-def _counts(scan: Scan, bound: Parameters) -> str:
-    """(bucket, value, events) with the events summed."""
+def _counts(scan: Scan, numbers: TextNumbers, bound: Parameters) -> str:
+    """(bucket, number, value, events, is_ambiguous) with the events summed."""
     if isinstance(scan, ArchiveScan):
-        return f"SELECT bucket, value, count(*) AS events FROM ({matching_events(scan, bound)}) GROUP BY ALL"
-    return f"SELECT bucket, value, sum(events)::BIGINT AS events FROM ({matching_counters(scan, bound)}) GROUP BY ALL"
+        events, source = "count(*)", matching_events(scan, bound)
+    else:
+        events, source = "sum(events)::BIGINT", matching_counters(scan, bound)
+    return (
+        f"SELECT bucket, {numbers.number('value')} AS number, min(value) AS value, {events} AS events, "
+        f"{numbers.is_ambiguous('value')} AS is_ambiguous FROM ({source}) m GROUP BY bucket, number"
+    )
 
 
-def _total(read: TotalRead, bound: Parameters) -> str:
-    if isinstance(read.events, ArchiveScan):
-        visitors = "count(DISTINCT visitor)" if read.with_visitors else "NULL"
-        return f"SELECT count(*), {visitors} FROM ({matching_events(read.events, bound)})"
-    return f"SELECT coalesce(sum(events), 0)::BIGINT, NULL FROM ({matching_counters(read.events, bound)})"
+def _visits(scan: ArchiveScan, bound: Parameters, numbers: TextNumbers | None = None) -> str:
+    """(bucket, visitor): the archived events of a query, with a number for the visitor;
+    with `numbers` also one for the value, `number`.
+    """
+    number = f"{numbers.number('value')} AS number, " if numbers else ""
+    return f"SELECT bucket, {number}{_VISITORS.number('visitor')} AS visitor FROM ({matching_events(scan, bound)}) m"
 
 
-def _kept_visitors(read: KeptVisitorsRead, bound: Parameters) -> str:
+def _total(read: TotalRead, _numbers: TextNumbers, bound: Parameters) -> str:
+    if not isinstance(read.events, ArchiveScan):
+        return f"SELECT coalesce(sum(events), 0)::BIGINT, NULL FROM ({matching_counters(read.events, bound)})"
+    if read.with_visitors:
+        return _with({"visits": _visits(read.events, bound)}, _file("total.sql"))
+    return f"SELECT count(*), NULL FROM ({matching_events(read.events, bound)})"
+
+
+def _kept_visitors(read: KeptVisitorsRead, _numbers: TextNumbers, bound: Parameters) -> str:
     bound.files("counters", read.counters)
     for name in ("dimension", "site", "bot"):
         bound.value(name, getattr(read, name))
     return _file("kept_visitors.sql")
 
 
-def _events(read: EventsRead, bound: Parameters) -> str:
-    start, end = (bound.value(name, utc_timestamp(getattr(read, name))) for name in ("start", "end"))
-    source = archived_events(read.parts, bound)
-    return (
-        f"SELECT {', '.join(ARCHIVE_COLUMNS)} FROM {source} "
-        f"WHERE time >= {start} AND time < {end} ORDER BY time, site, id"
-    )
-
-
-_TEXTS: dict[type[Read], Callable[[Any, Parameters], str]] = {
+_TEXTS: dict[type[Read], Callable[[Any, TextNumbers, Parameters], str]] = {
     SeriesRead: _series,
     BreakdownRead: _breakdown,
     TotalRead: _total,
     KeptVisitorsRead: _kept_visitors,
-    EventsRead: _events,
 }
 
 

@@ -16,9 +16,10 @@ import pytest
 from reports.kinds import kind_of
 from reports.plan import days_of, events_read
 from reports.query import parse
-from reports.sql.duckdb import statement
+from reports.sql.duckdb import events_statement, statement
 from reports.sql.statement import Statement
 from shared.generations.snapshot import Day, Part, Snapshot
+from shared.sql.texts import TextNumbers
 
 PART = Part(1, 1, 1, "")
 SNAPSHOT = Snapshot(
@@ -50,7 +51,7 @@ def statements(parameters: dict[str, str]) -> list[Statement]:
     query = parse({"from": "2026-11-16", "to": "2026-11-22", **parameters}, datetime(2026, 11, 22, tzinfo=UTC), "UTC")
     days = days_of(SNAPSHOT, query)
     reads = kind_of(query).plan(query, days).reads.values()
-    return [statement(read) for read in (*reads, events_read(query, days))]
+    return [*(statement(read, TextNumbers()) for read in reads), events_statement(events_read(query, days))]
 
 
 @pytest.mark.parametrize("parameters", QUERIES.values(), ids=QUERIES)
@@ -73,15 +74,17 @@ def test_every_placeholder_is_bound_and_nothing_else(parameters: dict[str, str])
 def database() -> Iterator[duckdb.DuckDBPyConnection]:
     """With the relations that the comments of the files name, as views."""
     with duckdb.connect() as database:
-        rows = (
-            "(TIMESTAMP '2026-11-16', '/a', 'ann'), (TIMESTAMP '2026-11-16', '/a', 'bob'), (TIMESTAMP "
-            "'2026-11-17', '/b', 'ann')"
-        )
-        database.execute(f"CREATE VIEW matching_events AS FROM (VALUES {rows}) t(bucket, value, visitor)")
+        rows = "(16, 1, '/a', 7), (16, 1, '/a', 8), (17, 2, '/b', 7), (17, 2, '/b', 7)"
         database.execute(
-            "CREATE VIEW counts AS SELECT bucket, value, count(*) AS events FROM matching_events GROUP BY ALL"
+            "CREATE VIEW events AS SELECT TIMESTAMP '2026-11-01' + to_days(day - 1) AS bucket, number, value, visitor "
+            f"FROM (VALUES {rows}) t(day, number, value, visitor)"
         )
-        database.execute("CREATE VIEW matching_counters AS FROM counts")
+        database.execute("CREATE VIEW visits AS SELECT bucket, number, visitor FROM events")
+        database.execute(
+            "CREATE VIEW counts AS SELECT bucket, number, value, count(*) AS events, false AS is_ambiguous "
+            "FROM events GROUP BY ALL"
+        )
+        database.execute("CREATE VIEW matching_counters AS SELECT bucket, value, events FROM counts")
         yield database
 
 
@@ -90,16 +93,33 @@ def run_file(database: duckdb.DuckDBPyConnection, name: str, **values: object) -
     return database.execute(text, values).fetchall()
 
 
-def test_series_runs_by_hand(database: duckdb.DuckDBPyConnection) -> None:
-    found = run_file(database, "series.sql")
-    assert sorted((start.day, *numbers) for start, *numbers in found) == [(16, 2, 2), (17, 1, 1)]
+@pytest.mark.parametrize("name", ["series.sql", "series_of_events.sql"])
+def test_series_runs_by_hand(database: duckdb.DuckDBPyConnection, name: str) -> None:
+    found = run_file(database, name)
+    assert sorted((start.day, *numbers) for start, *numbers in found) == [(16, 2, 2), (17, 2, 1)]
+
+
+def test_total_runs_by_hand(database: duckdb.DuckDBPyConnection) -> None:
+    assert run_file(database, "total.sql") == [(4, 2)]
 
 
 def test_breakdown_runs_by_hand(database: duckdb.DuckDBPyConnection) -> None:
     found = run_file(database, "breakdown.sql", limit=1)
-    assert [(start.day, *row) for start, *row in found] == [(16, "/a", 2, 2, 3)]
+    assert [(start.day, *row) for start, *row in found] == [(16, "/a", 2, 2, 4, False)]
 
 
 def test_breakdown_without_visitors_runs_by_hand(database: duckdb.DuckDBPyConnection) -> None:
     found = run_file(database, "breakdown_events.sql", limit=1)
-    assert [(start.day, *row) for start, *row in found] == [(16, "/a", 2, None, 3)]
+    assert [(start.day, *row) for start, *row in found] == [(16, "/a", 2, None, 4, False)]
+
+
+@pytest.mark.parametrize("name", ["breakdown.sql", "breakdown_events.sql"])
+@pytest.mark.parametrize("text", ["'/c'", "value", "CASE visitor WHEN 8 THEN '/c' ELSE value END"])
+def test_number_of_several_values_is_said(database: duckdb.DuckDBPyConnection, name: str, text: str) -> None:
+    """A number is of one text in each bucket, or of two in the same."""
+    database.execute(
+        f"CREATE OR REPLACE VIEW counts AS SELECT bucket, 1 AS number, min({text}) AS value, "
+        f"count(*) AS events, min({text}) <> max({text}) AS is_ambiguous FROM events GROUP BY bucket"
+    )
+    expected = text != "'/c'"
+    assert {row[-1] for row in run_file(database, name, limit=1)} == {expected}
