@@ -46,7 +46,7 @@ class BadLine(NamedTuple):
 
 
 class _Required(msgspec.Struct):
-    """The fields without which a line cannot be folded."""
+    """The fields without which a line cannot be folded, and those that are no text."""
 
     v: int
     id: str
@@ -55,6 +55,7 @@ class _Required(msgspec.Struct):
     received: str
     site: str
     value: float | None = None
+    daily: bool | None = None
 
 
 _LINE = msgspec.json.Decoder(_Required)

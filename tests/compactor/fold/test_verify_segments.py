@@ -5,6 +5,9 @@ from __future__ import annotations
 import gzip
 import os
 from pathlib import Path
+from typing import Any
+
+import pytest
 
 from shared.generations.load import load_snapshot
 from shared.settings import Settings
@@ -34,6 +37,17 @@ def test_bad_lines_of_a_damaged_segment_are_quarantined_and_valid_ones_count(tmp
         accepted=5, counted=4, duplicates=0, quarantined=1, erased=0, not_yet_folded=0, difference=0, conflicts=0
     )
     assert status.segments.damaged == 1
+
+
+@pytest.mark.parametrize("wrong", [{"daily": "perhaps"}, {"value": "much"}], ids=["daily", "value"])
+def test_line_with_a_field_of_another_type_is_quarantined_though_its_crc_is_right(
+    tmp_path: Path, wrong: dict[str, Any]
+) -> None:
+    data = data_directory(tmp_path)
+    sealed(data, [line("event-1"), line("event-2", **wrong), line("event-3", daily=True)])
+    fold(data)
+    assert [row[0] for row in archived(data)] == ["event-1", "event-3"]
+    assert load_snapshot(data).totals.quarantined == 1
 
 
 def test_segment_without_checksum_is_read_line_by_line(tmp_path: Path) -> None:
