@@ -2,10 +2,10 @@
 compared with the last one kept in git.
 
 Each part stops with an error when what it measured did not also happen: what was
-acknowledged must be counted, each different event once. All parts together take most of
-an hour on two cores, half of it to make what is measured. A ratio that is worse than
-the last one by more than a tenth is marked `slower`; absolute figures depend on the
-machine, their change is shown only. `--keep` keeps the figures of this run in
+acknowledged must be counted, each different event once. All parts together take more
+than an hour on two cores, half of it to make what is measured. A ratio that is worse
+than the last one by more than a tenth is marked `slower`; absolute figures depend on
+the machine, their change is shown only. `--keep` keeps the figures of this run in
 tests/bench/last.json, to be committed with the change that moved them.
 """
 
@@ -17,9 +17,28 @@ import statistics
 import sys
 import tempfile
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
+from types import ModuleType
 
-from tests.bench import against, fold, ingest, isolation, latency, memory, reports, sizes
+from tests.bench import (
+    against,
+    colliding,
+    counters,
+    flooding,
+    fold,
+    growing,
+    idle,
+    ingest,
+    isolation,
+    latency,
+    memory,
+    reports,
+    resident,
+    sizes,
+    unfiltered,
+)
+from tests.bench.checkout import THIS
 from tests.bench.figures import HEAD, Figure, keep, load_last, row
 
 FOLD_EVENTS = 1_000_000
@@ -215,6 +234,30 @@ def stored(root: Path) -> list[Figure]:
     ]
 
 
+def starting(root: Path) -> list[Figure]:
+    return [
+        Figure(what, value, "{:.2f} s" if what.endswith("CPU s") else "{:,.0f} MiB", less_is_better=True)
+        for what, value in against.start(THIS, root).items()
+    ]
+
+
+# Those that `--against` has as well.
+COMPARED: dict[str, ModuleType] = {
+    "growing": growing,
+    "idle": idle,
+    "rss": resident,
+    "floods": flooding,
+    "unfiltered": unfiltered,
+    "colliding": colliding,
+    "counters": counters,
+}
+
+
+def of_this_checkout(part: ModuleType, root: Path) -> list[Figure]:
+    found: list[Figure] = part.figures(part.costs(THIS, root))
+    return found
+
+
 PARTS: dict[str, Callable[[Path], list[Figure]]] = {
     "single": single_events,
     "batches": batches,
@@ -227,6 +270,8 @@ PARTS: dict[str, Callable[[Path], list[Figure]]] = {
     "sizes": stored,
     "isolation": isolated,
     "memory": one_worker,
+    "start": starting,
+    **{name: partial(of_this_checkout, part) for name, part in COMPARED.items()},
 }
 
 if __name__ == "__main__":

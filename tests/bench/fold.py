@@ -38,9 +38,11 @@ PARSED = {"v": "INTEGER", **LINE_COLUMNS}
 DAY = datetime(2026, 11, 22, tzinfo=UTC)
 
 
-def make_lines(count: int, day: datetime, seed: int, visitors: int = 100_000, paths: int = 10_000) -> Iterator[Line]:
+def make_lines(
+    count: int, day: datetime, seed: int, visitors: int = 100_000, paths: int = 10_000, version: int = 1
+) -> Iterator[Line]:
     """Events of one day: so many visitors and paths, 200 user agents, 1 in 50 sent
-    twice.
+    twice. `version` is that of the lines.
     """
     pick = random.Random(seed)
     start = int(day.timestamp() * 1000)
@@ -51,7 +53,7 @@ def make_lines(count: int, day: datetime, seed: int, visitors: int = 100_000, pa
             continue
         time_ms = start + number * 86_000_000 // count
         last = Line(
-            v=1,
+            v=version,
             id=uuid.UUID(int=pick.getrandbits(128)).hex,
             name=pick.choice(("pageview", "pageview", "pageview", "signup", "click")),
             time=rfc3339(time_ms),

@@ -4,23 +4,73 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
+from types import ModuleType
+from typing import Any
 
 import pytest
 
-from tests.bench import against
+from tests.bench import against, colliding, flooding, fold, growing, idle, resident, unfiltered
+from tests.bench.__main__ import COMPARED, of_this_checkout
+from tests.bench.checkout import THIS
+from tests.bench.compacting import NEVER, compacting
 from tests.builders.pages import ROOT
 
 pytestmark = pytest.mark.long
 
 
+# By part, what makes it small.
+SMALL: dict[ModuleType, dict[str, Any]] = {
+    against: {"FOLD_EVENTS": 500, "SINGLE_REQUESTS": 50, "BATCH_REQUESTS": 10},
+    growing: {"DAY_EVENTS": 2000, "DAYS_BEFORE": 1, "PASSES": 3, "PASS_EVENTS": 100},
+    idle: {"PASSES": 3},
+    resident: {"EVENTS": 2000},
+    flooding: {"MINUTES": 2, "COMBINATIONS": 500, "TEXTS": 200, "FAT": 5},
+    unfiltered: {"DAYS": 2, "DAY_EVENTS": 2000},
+    colliding: {"TEXTS": 200, "FAMILIES": {"paths of two under any prefix": ("path", True)}},
+}
+
+
+@pytest.fixture(autouse=True)
+def _small(monkeypatch: pytest.MonkeyPatch) -> None:
+    for part, sizes in SMALL.items():
+        for size, small in sizes.items():
+            monkeypatch.setattr(part, size, small)
+
+
 @pytest.mark.parametrize("part", against.PARTS)
 def test_each_part_prints_the_ratio_of_each_figure(
-    part: str, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    part: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    for size, small in {"FOLD_EVENTS": 500, "SINGLE_REQUESTS": 50, "BATCH_REQUESTS": 10}.items():
-        monkeypatch.setattr(against, size, small)
     against.compare(ROOT, [part], 1, tmp_path)
     head, rule, *rows = capsys.readouterr().out.splitlines()
     assert [head, rule] == against.HEAD.splitlines()
     assert rows and all(re.search(r"\| \d+\.\d{3} \(of 1\) \|$", row) for row in rows)
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("name", COMPARED)
+def test_each_part_has_figures_of_this_checkout_alone(name: str, tmp_path: Path) -> None:
+    made = of_this_checkout(COMPARED[name], tmp_path)
+    assert len({figure.what for figure in made}) == len(made) > 0
+    assert all(0 <= figure.value < 1e9 for figure in made)
+
+
+def test_pass_that_lost_an_event_fails(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write = fold.write_segments
+    monkeypatch.setattr(fold, "write_segments", lambda *given, **spread: write(*given, **spread) + 1)
+    with pytest.raises(AssertionError, match="events were written"):
+        growing.passes(THIS, tmp_path / "lossy", 0)
+
+
+def test_report_that_is_wrong_fails(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    counted = unfiltered._counted
+    monkeypatch.setattr(unfiltered, "_counted", lambda database: (counted(database)[0], -1))
+    with pytest.raises(AssertionError, match="counted were"):
+        unfiltered.costs(THIS, tmp_path)
+
+
+def test_pass_that_does_not_end_costs_more_than_any(tmp_path: Path) -> None:
+    data = fold.fresh(tmp_path / "data")
+    with compacting(THIS, data) as compactor:
+        assert compactor.fold(1, within_s=0.1) == NEVER
+    assert next(against.rows([{"x": NEVER}], [{"x": 1.0}])) == "| x | inf | 1.00 | inf (of 1) |"

@@ -1,0 +1,41 @@
+"""Minutes in which nothing comes: what a pass costs that finds nothing, and what the
+compactor writes meanwhile.
+"""
+
+from __future__ import annotations
+
+import statistics
+from pathlib import Path
+
+from tests.bench import fold
+from tests.bench.checkout import Checkout, Costs, run
+from tests.bench.compacting import compacting
+from tests.bench.figures import Figure
+
+EVENTS = 2_000
+PASSES = 60
+WANTED_MS = 20.0
+
+
+def costs(checkout: Checkout, root: Path) -> Costs:
+    data = fold.fresh(root / "data")
+    fold.write_segments(data, EVENTS, fold.DAY, version=checkout.line_version())
+    run(checkout, data.root, ["compact", "--once"])
+    with compacting(checkout, data) as compactor:
+        for _ in range(3):
+            compactor.idle()
+        before = compactor.written_bytes()
+        seconds = [compactor.idle() for _ in range(PASSES)]
+        written = compactor.written_bytes() - before
+    return {
+        "a pass that finds nothing: CPU ms, median": statistics.median(seconds) * 1000,
+        f"bytes that {PASSES} such passes write": written,
+    }
+
+
+def figures(found: Costs) -> list[Figure]:
+    (pass_ms, written), (what, of) = found.values(), found
+    return [
+        Figure(what, pass_ms, "{:.1f} ms", WANTED_MS, less_is_better=True),
+        Figure(of, written, "{:,.0f}", 0, less_is_better=True),
+    ]
