@@ -72,6 +72,7 @@ _EVENTS = """
         $countries[1 + greatest(hash(visitor || '#country') % 16, 6)::INTEGER - 6] AS country,
         'granted' AS consent, NULL::DOUBLE AS value,
         '{"plan":"' || CASE hash(visitor || '#plan') % 4 WHEN 0 THEN 'pro' ELSE 'free' END || '"}' AS props,
+        'page' AS sender, true AS daily, NULL::VARCHAR AS region, NULL::VARCHAR AS city, NULL::VARCHAR AS screen,
         path, referrer, NULL::VARCHAR AS utm_source, NULL::VARCHAR AS utm_medium, NULL::VARCHAR AS utm_campaign,
         'Chrome' AS browser, 'Linux' AS os, 'desktop' AS device, agent % 50 = 0 AS bot
     FROM (
