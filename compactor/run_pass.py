@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from datetime import date
 
 import msgspec
+from msgspec.structs import replace
 
 from compactor.context import PassContext, pass_context
 from compactor.fold.counters import count_new_events
@@ -23,6 +24,7 @@ from compactor.fold.working_tables import IncomingLines, NewEvents
 from compactor.generations.commit import commit
 from compactor.generations.day_merge import merge_finished_day
 from compactor.generations.history import load_or_restore_snapshot, prune_history
+from compactor.generations.id_index import with_made
 from compactor.generations.part_writer import write_day
 from compactor.lock import CompactorLock
 from compactor.retention.apply import apply_retention, delete_expired, plan_retention, warn_of_kept_data
@@ -105,12 +107,12 @@ def write_parts(context: PassContext, before: Snapshot, events: NewEvents) -> di
     """Publish the parts of every day that this pass changes."""
     if not events.days:
         return {}
-    new = count_new_events(context.database, events)
+    new = count_new_events(context, before, events)
     generation = before.generation + 1
-    return {
-        day: write_day(context, day, before.days.get(day, Day(context.now)), events, new, generation)
-        for day in events.days
+    days = {
+        day: replace(before.days[day], ids=with_made(before.days[day].ids, ids)) for day, ids in events.made_ids.items()
     }
+    return days | {day: write_day(context, before, day, events, new, generation) for day in events.days}
 
 
 def next_snapshot(

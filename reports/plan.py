@@ -1,22 +1,24 @@
 """What a report reads: from a query and the days of a snapshot to typed reads. Pure: no
 SQL, and no file is opened.
 
-Events without a filter are summed from the counters: whole UTC days from their daily
-sums, other times from quarters of an hour. Filters, and visitors always, are answered
-from the archive, or, for a day whose archive has expired, from the visitors that were
-kept with its counters.
+Events without a filter are summed from the counters: by quarter of an hour where a
+dimension is counted so, else from rows of a day, with the edges from the archive.
+Filters, and visitors always, are answered from the archive, or, for a day whose archive
+has expired, from the visitors that were kept with its counters.
 """
 
 from __future__ import annotations
 
+from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, time, timedelta
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from reports.calendar import is_calendar_day, overlaps_utc_day
 from reports.query import PROPS, Bots, Condition, Query
-from shared.generations.counter_schema import BUCKET_S, TOTAL
+from shared.generations.counter_schema import BUCKET_S, EVENT, SITE, TOTAL
+from shared.generations.day_cuts import cut_spans
 from shared.generations.snapshot import Day, Part, Snapshot
 from shared.schema import COUNTED_DIMENSIONS
 
@@ -33,6 +35,8 @@ class PartOfDay:
 
 
 Parts = tuple[PartOfDay, ...]
+# Start and end (not included), UTC.
+Span = tuple[datetime, datetime]
 
 
 @dataclass(frozen=True)
@@ -53,39 +57,50 @@ class Selection:
 
 
 @dataclass(frozen=True)
-class CounterScan:
-    """Events from counters, by bucket and value. `dimension` is that of the rows to
-    read. Without `bucket_starts` all events are in one bucket.
-    """
-
-    selection: Selection
-    bucket_starts: tuple[datetime, ...]
-    by: str | None
-    dimension: str
-    day_sums: Parts
-    quarters: Parts
-
-
-@dataclass(frozen=True)
 class CappedValues:
     """On these days, values without rows of their own in `counters` are counted under
-    `(other)`.
+    `(other)`. `by_site`: a value may have rows on some sites only.
     """
 
     days: tuple[date, ...]
     dimension: str
     counters: Parts
+    by_site: bool
 
 
 @dataclass(frozen=True)
 class ArchiveScan:
-    """Events and their visitors from the archive, by bucket and value."""
+    """Events and their visitors from the archive, by bucket and value. `spans`: only of
+    these times; None for all of the selection.
+    """
 
     selection: Selection
     bucket_starts: tuple[datetime, ...]
     by: str | None
     parts: Parts
     capped: CappedValues | None
+    spans: tuple[Span, ...] | None = None
+
+
+@dataclass(frozen=True)
+class CounterScan:
+    """Events from counters, by bucket and value. `dimension` is that of the rows to
+    read. Without `bucket_starts` all events are in one bucket.
+
+    `quarters`: parts read by quarter of an hour. `day_rows`: parts read by day, of them
+    the rows that begin at `cuts`. `edges`: what neither has. `remainder`: on the days
+    of these parts, what an event has beyond the rows of its values is `(other)`.
+    """
+
+    selection: Selection
+    bucket_starts: tuple[datetime, ...]
+    by: str | None
+    dimension: str
+    quarters: Parts
+    day_rows: Parts
+    cuts: tuple[datetime, ...]
+    edges: ArchiveScan | None
+    remainder: Parts
 
 
 Scan = CounterScan | ArchiveScan
@@ -198,9 +213,9 @@ def plan_counts(query: Query, days: Days, group: GroupRead | None) -> Plan:
     starts = tuple(query.bucket_starts())
     plan = Plan(query, starts, tuple(day for day, kept in days.items() if kept.expired))
     uses_counters = counters_suffice(query, days)
-    if plan.expired and not uses_counters:
-        return plan
     buckets = starts if query.interval != "none" else ()
+    if plan.expired and not (uses_counters and counters_have_expired(query, days, buckets)):
+        return plan
     scan = counter_scan if uses_counters else archive_scan
     has_total_visitors = plan.counts_visitors and not plan.has_expired(query.start, query.end)
     groups = total = None
@@ -215,33 +230,110 @@ def plan_counts(query: Query, days: Days, group: GroupRead | None) -> Plan:
 
 
 def counters_suffice(query: Query, days: Days) -> bool:
-    """Whether the counters have the events of a query: they know no filter and no
-    property, are by quarters of an hour, and a capped event or site may be counted
-    under `(other)`.
+    """Whether the counters, with the archive of edges, have the events of a query: they
+    know no filter and no property, and a capped event or site may be counted under
+    `(other)`.
     """
     is_aligned = query.start.timestamp() % BUCKET_S == 0 == query.end.timestamp() % BUCKET_S
-    needs_capped = (query.event and capped_days("event", days)) or (query.site and capped_days("site", days))
+    needs_capped = (query.event and capped_days(EVENT, days)) or (query.site and capped_days(SITE, days))
     needs_property = query.by is not None and query.by.startswith(PROPS)
     return is_aligned and not query.conditions and not needs_property and not needs_capped
 
 
+def counters_have_expired(query: Query, days: Days, bucket_starts: tuple[datetime, ...]) -> bool:
+    """Whether the counters of days without an archive have the events of a query."""
+    for by in {query.by, None}:
+        edges = counter_scan(query, days, bucket_starts, by).edges
+        if edges and any(
+            overlaps_utc_day(day, *span) for day, kept in days.items() if kept.expired for span in edges.spans or ()
+        ):
+            return False
+    return True
+
+
 def counter_scan(query: Query, days: Days, bucket_starts: tuple[datetime, ...], by: str | None) -> CounterScan:
-    whole = _days_in_one_bucket(query, days, bucket_starts)
+    dimension = _counter_dimension(query, by)
+    pieces = [_pieces(query, day, kept, dimension, bucket_starts) for day, kept in days.items()]
+    by_day = [day for day, piece in zip(days, pieces, strict=True) if piece.cuts]
+    by_quarter = [day for day, piece in zip(days, pieces, strict=True) if piece.by_quarter]
+    spans = _joined(span for piece in pieces for span in piece.edges)
+    remainder = [day for day in capped_days(by, days) if _asks_event_of_values(query, by) and days[day].expired]
     return CounterScan(
         _selection(query),
         bucket_starts,
         by,
-        _counter_dimension(by),
-        _counters(days, whole),
-        _counters(days, (day for day in days if day not in whole)),
+        dimension,
+        _counters(days, by_quarter),
+        _counters(days, by_day),
+        tuple(cut for piece in pieces for cut in piece.cuts),
+        _edges(archive_scan(query, days, bucket_starts, by), spans),
+        _counters(days, remainder),
     )
+
+
+def _edges(scan: ArchiveScan, spans: tuple[Span, ...]) -> ArchiveScan | None:
+    if not spans:
+        return None
+    parts = tuple(each for each in scan.parts if any(overlaps_utc_day(each.day, *span) for span in spans))
+    return replace(scan, parts=parts, spans=spans)
+
+
+def _asks_event_of_values(query: Query, by: str | None) -> bool:
+    return query.event is not None and by in COUNTED_DIMENSIONS
+
+
+class _Pieces(NamedTuple):
+    """How the events of a UTC day are read: by quarter of an hour, or the rows of a day
+    that begin at `cuts`; and `edges` from the archive.
+    """
+
+    by_quarter: bool = False
+    cuts: tuple[datetime, ...] = ()
+    edges: tuple[Span, ...] = ()
+
+
+def _pieces(query: Query, day: date, kept: Day, dimension: str, bucket_starts: tuple[datetime, ...]) -> _Pieces:
+    spans = [(max(start, query.start), min(end, query.end)) for start, end in cut_spans(day, kept.zone)]
+    asked = tuple(span for span in spans if span[0] < span[1])
+    asks_site = query.site is not None or query.by == SITE
+    # A capped value knows its rarer events together only: the archive has them apart.
+    is_coarse = dimension in kept.capped and not kept.expired and _asks_event_of_values(query, query.by)
+    if is_coarse or dimension in kept.uncounted or (asks_site and SITE in kept.uncounted):
+        return _Pieces(edges=asked)
+    if dimension == TOTAL or dimension in kept.quarters:
+        return _Pieces(by_quarter=True)
+    whole = {start for start, end in cut_spans(day, kept.zone) if _is_in_one_bucket(query, start, end, bucket_starts)}
+    return _Pieces(cuts=tuple(sorted(whole)), edges=tuple(span for span in asked if span[0] not in whole))
+
+
+def _is_in_one_bucket(query: Query, start: datetime, end: datetime, bucket_starts: tuple[datetime, ...]) -> bool:
+    if start < query.start or end > query.end:
+        return False
+    return bisect_right(bucket_starts, start) == bisect_left(bucket_starts, end)
+
+
+def _joined(spans: Iterable[Span]) -> tuple[Span, ...]:
+    """Spans in order, those that touch as one."""
+    found: list[Span] = []
+    for start, end in spans:
+        if found and found[-1][1] == start:
+            found[-1] = (found[-1][0], end)
+        else:
+            found.append((start, end))
+    return tuple(found)
 
 
 def archive_scan(query: Query, days: Days, bucket_starts: tuple[datetime, ...], by: str | None) -> ArchiveScan:
     parts = tuple(PartOfDay("archive", day, part) for day, kept in days.items() for part in kept.archive)
+    return ArchiveScan(_selection(query), bucket_starts, by, parts, _capped_values(query, days, by))
+
+
+def _capped_values(query: Query, days: Days, by: str | None) -> CappedValues | None:
     capped = capped_days(by, days) if counters_suffice(query, days) else ()
-    values = CappedValues(capped, _counter_dimension(by), _counters(days, capped)) if capped else None
-    return ArchiveScan(_selection(query), bucket_starts, by, parts, values)
+    if not capped or _asks_event_of_values(query, by):
+        return None
+    by_site = by != SITE and not capped_days(SITE, days)
+    return CappedValues(capped, _counter_dimension(query, by), _counters(days, capped), by_site)
 
 
 def kept_visitors_read(plan: Plan, days: Days) -> KeptVisitorsRead | None:
@@ -272,14 +364,6 @@ def capped_days(dimension: str | None, days: Days) -> tuple[date, ...]:
     return tuple(day for day, kept in days.items() if dimension in kept.capped)
 
 
-def _days_in_one_bucket(query: Query, days: Days, bucket_starts: tuple[datetime, ...]) -> set[date]:
-    """The UTC days that are in one bucket from their beginning to their end."""
-    if any(_utc_time(start) != time() for start in bucket_starts if start > query.start):
-        return set()
-    begins = {day: datetime.combine(day, time(), UTC) for day in days}
-    return {day for day, begin in begins.items() if query.start <= begin and begin + timedelta(days=1) <= query.end}
-
-
 def _selection(query: Query) -> Selection:
     return Selection(query.start, query.end, query.bots, query.event, query.site, query.conditions)
 
@@ -288,9 +372,11 @@ def _counters(days: Days, wanted: Iterable[date]) -> Parts:
     return tuple(PartOfDay("counters", day, part) for day in wanted for part in days[day].counters)
 
 
-def _counter_dimension(by: str | None) -> str:
-    """Event and site are on every row of the counters, so their sums are totals."""
-    return by if by in COUNTED_DIMENSIONS else TOTAL
+def _counter_dimension(query: Query, by: str | None) -> str:
+    """The dimension whose rows have the value and the event that are asked for."""
+    if by in COUNTED_DIMENSIONS:
+        return by
+    return EVENT if by == EVENT or query.event is not None else TOTAL
 
 
 def _utc_time(moment: datetime) -> time:

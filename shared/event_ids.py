@@ -34,7 +34,7 @@ def server_id_random_sql(table: str) -> str:
     """SQL of the random bytes of `table`.id (BLOB); NULL if the server did not make
     it.
     """
-    return f"CASE WHEN {_is_server_id_sql(table)} THEN unhex(substr({table}.id, {_TIME_DIGITS + 1})) END"
+    return f"CASE WHEN {is_server_id_sql(table)} THEN unhex(substr({table}.id, {_TIME_DIGITS + 1})) END"
 
 
 def server_id_time_sql(table: str) -> str:
@@ -42,8 +42,9 @@ def server_id_time_sql(table: str) -> str:
     make it.
     """
     digits = f"substr({table}.id, 1, {_TIME_DIGITS})"
-    return f"CASE WHEN {_is_server_id_sql(table)} THEN make_timestamp_ms(('0x' || {digits})::BIGINT) END"
+    return f"CASE WHEN {is_server_id_sql(table)} THEN make_timestamp_ms(('0x' || {digits})::BIGINT) END"
 
 
-def _is_server_id_sql(table: str) -> str:
+def is_server_id_sql(table: str) -> str:
+    """SQL of whether `table`.id has the form of an id that the server makes."""
     return f"(length({table}.id) = {_LENGTH} AND translate({table}.id, '0123456789abcdef', '') = '')"

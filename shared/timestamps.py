@@ -45,6 +45,11 @@ def epoch_ms(text: str) -> int:
     return round(moment.timestamp() * 1000)
 
 
+def utc_naive(moment: datetime) -> datetime:
+    """An instant as a TIMESTAMP column has it: UTC without a zone."""
+    return moment.astimezone(UTC).replace(tzinfo=None)
+
+
 def utc_day(epoch_ms: int) -> date:
     """The UTC calendar day that an instant falls on."""
     return datetime.fromtimestamp(epoch_ms / 1000, UTC).date()

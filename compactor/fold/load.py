@@ -12,8 +12,11 @@ from compactor.fold.working_tables import IncomingLines, create_working_tables
 from compactor.sql import sql_file
 from shared.disk.layout import COMPRESSED_SUFFIXES
 from shared.duckdb_engine import one_row
+from shared.event_ids import is_server_id_sql
 from shared.schema import LINE_COLUMNS, REQUIRED
 from shared.segments.line import LINE_MAX_BYTES, SCHEMA_VERSION, newer_line
+from shared.sql.archive_events import id_number_sql
+from shared.sql.texts import TextNumbers, by_numbers
 
 if TYPE_CHECKING:
     import duckdb
@@ -31,10 +34,25 @@ def load_lines(
     """Fill `incoming` from the lines of segments; referrers on `sites` are the site's
     own. Raises LinesDoNotParse and DataFromNewerVersion.
     """
-    create_working_tables(database)
+
+    def load(numbers: TextNumbers) -> bool:
+        create_working_tables(database, numbers)
+        _insert_lines(database, segments, sites, numbers)
+        return _add_user_agents(database, numbers)
+
+    by_numbers(load)
+    return IncomingLines(tuple(segments))
+
+
+def _insert_lines(
+    database: duckdb.DuckDBPyConnection,
+    segments: Sequence[VerifiedSegment],
+    sites: tuple[str, ...],
+    numbers: TextNumbers,
+) -> None:
     files = [str(each.path) for each in segments if each.lines]
     if files:
-        _insert_lines(database, files, sites)
+        _read_lines(database, files, sites, numbers)
     expected = sum(each.lines for each in segments)
     complete = " AND ".join(f"{name} IS NOT NULL" for name in ("v", *REQUIRED))
     (found, placed, newest) = one_row(database, f"SELECT count(*), count(*) FILTER ({complete}), max(v) FROM incoming")
@@ -42,22 +60,26 @@ def load_lines(
         raise newer_line(newest)
     if found != expected or placed != expected:
         raise LinesDoNotParse(f"{expected} lines were written, {found} were read, {placed} of them are events")
-    _add_user_agents(database)
-    return IncomingLines(tuple(segments))
 
 
-def _insert_lines(database: duckdb.DuckDBPyConnection, files: list[str], sites: tuple[str, ...]) -> None:
+def _read_lines(
+    database: duckdb.DuckDBPyConnection, files: list[str], sites: tuple[str, ...], numbers: TextNumbers
+) -> None:
     import duckdb
 
     columns = ", ".join(f"{name}: '{type_}'" for name, type_ in {"v": "INTEGER", **LINE_COLUMNS}.items())
     lines = (
         "SELECT * REPLACE (props::VARCHAR AS props, CASE WHEN v >= 2 THEN coalesce(sender, 'page') END AS sender) "
-        "FROM read_json($files, format = 'newline_delimited', "
-        f"columns = {{{columns}}}, maximum_object_size = {LINE_MAX_BYTES * 4})"
+        f"FROM read_json($files, format = 'newline_delimited', columns = {{{columns}}}, "
+        f"maximum_object_size = {LINE_MAX_BYTES * 4})"
     )
     rows = sql_file(__file__, "url_parts.sql", lines=lines)
+    made = [numbers.number("ua"), id_number_sql("site", "id"), is_server_id_sql("rows")]
     try:
-        database.execute(f"INSERT INTO incoming {rows}", {"files": files, "sites": list(sites)})
+        database.execute(
+            f"INSERT INTO incoming SELECT *, {', '.join(made)} FROM ({rows}) rows",
+            {"files": files, "sites": list(sites)},
+        )
     except (duckdb.InvalidInputException, duckdb.ConversionException) as error:
         raise LinesDoNotParse(str(error)) from error
     except duckdb.IOException as error:
@@ -68,18 +90,25 @@ def _insert_lines(database: duckdb.DuckDBPyConnection, files: list[str], sites: 
         raise LinesDoNotParse(str(error)) from error
 
 
-def _add_user_agents(database: duckdb.DuckDBPyConnection) -> None:
-    """Parse each distinct user agent once."""
-    distinct = database.execute("SELECT DISTINCT ua FROM incoming WHERE ua IS NOT NULL").fetchall()
+def _add_user_agents(database: duckdb.DuckDBPyConnection, numbers: TextNumbers) -> bool:
+    """Parse each distinct user agent once. Returns whether two of them share a
+    number.
+    """
+    distinct = database.execute(
+        f"SELECT agent_number, min(ua), {numbers.is_ambiguous('ua')} FROM incoming "
+        "WHERE ua IS NOT NULL GROUP BY agent_number"
+    ).fetchall()
     if not distinct:
-        return
+        return False
     # Imported here: the parsers' rules take 50 MiB, which a compactor without events to
     # fold does not need.
     from compactor.fold.user_agents import parse_user_agent
 
-    columns = [list(column) for column in zip(*(parse_user_agent(ua) for (ua,) in distinct), strict=True)]
+    parsed = [(number, *parse_user_agent(ua)[1:]) for number, ua, _ in distinct]
+    columns = [list(column) for column in zip(*parsed, strict=True)]
     database.execute(
-        "INSERT INTO user_agents SELECT unnest($1::VARCHAR[]), unnest($2::VARCHAR[]), unnest($3::VARCHAR[]), "
+        f"INSERT INTO user_agents SELECT unnest($1::{numbers.type}[]), unnest($2::VARCHAR[]), unnest($3::VARCHAR[]), "
         "unnest($4::VARCHAR[]), unnest($5::BOOLEAN[])",
         columns,
     )
+    return any(is_ambiguous for _, _, is_ambiguous in distinct)

@@ -1,11 +1,30 @@
--- Lines of `incoming` whose (site, id) stands in several of them: place 1 is the line that
--- counts; conflict: its content differs from that of place 1.
--- Equal ids have equal hashes, and numbers are grouped in two thirds of the time of texts.
--- The window separates ids that merely share a hash.
+-- Lines of `incoming` whose (site, id) stands in several of them. is_copy: another line
+-- counts instead; conflict: its content differs from that line's.
+-- Of each sender the first received line counts. A line of version 1 may be of any sender
+-- (sender NULL): it counts only if it is the first of all, and then alone.
+WITH
+repeated AS (
+    SELECT
+        i.rowid AS line,
+        i.sender,
+        {content} AS content,
+        row_number() OVER copies AS place,
+        row_number() OVER of_sender AS place_of_sender,
+        first_value(i.sender) OVER copies AS first_sender,
+        first_value({content}) OVER copies AS first_content,
+        first_value({content}) OVER of_sender AS content_of_sender
+    FROM incoming i
+    WHERE i.id_number IN (SELECT id_number FROM incoming GROUP BY id_number HAVING count(*) > 1)
+    WINDOW
+        -- The number separates texts that share a hash, and they those that share a number.
+        copies AS (PARTITION BY i.id_number, i.site, i.id ORDER BY {precedence}),
+        of_sender AS (PARTITION BY i.id_number, i.site, i.id, i.sender ORDER BY {precedence})
+)
 SELECT
-    i.rowid AS line,
-    row_number() OVER copies AS place,
-    {content} <> first_value({content}) OVER copies AS conflict
-FROM incoming i
-WHERE hash(site, id) IN (SELECT hash(site, id) FROM incoming GROUP BY ALL HAVING count(*) > 1)
-WINDOW copies AS (PARTITION BY i.site, i.id ORDER BY {precedence})
+    line,
+    place > 1 AND (first_sender IS NULL OR sender IS NULL OR place_of_sender > 1) AS is_copy,
+    content <> CASE
+        WHEN first_sender IS NULL OR sender IS NULL THEN first_content
+        ELSE content_of_sender
+    END AS conflict
+FROM repeated

@@ -13,7 +13,9 @@ from typing import TYPE_CHECKING
 
 from compactor.fold.verify_segments import VerifiedSegment
 from compactor.sql import sql_file
-from shared.schema import INCOMING_COLUMNS
+from shared.generations.snapshot import Part
+from shared.schema import ARCHIVE_COLUMNS, INCOMING_COLUMNS
+from shared.sql.texts import TextNumbers
 
 if TYPE_CHECKING:
     import duckdb
@@ -28,12 +30,11 @@ class IncomingLines:
 
 @dataclass(frozen=True)
 class ArchivedMatches:
-    """Table `archived_matches`: archived events with the id of a line of `incoming`.
-    `conflicts` are those of another content.
+    """Table `archived_matches`: pairs of a line of `incoming` and an archived event
+    with its id.
     """
 
     rows: int = 0
-    conflicts: int = 0
 
 
 @dataclass(frozen=True)
@@ -41,19 +42,21 @@ class NewEvents:
     """View `new_events`: each new event once. Table `replaced_events`: archived events
     that one of them replaces.
 
-    `new` and `replaced` are their numbers by UTC day. `duplicates` are lines that are
-    not counted, `conflicts` those of them with another content.
+    `new` and `replaced` are their numbers by UTC day, `replaced` for each generation of
+    an archive part. `duplicates` are lines that are not counted, `conflicts` those of
+    them with another content. `made_ids`: indexes of ids that had to be made.
     """
 
     new: dict[date, int] = field(default_factory=dict)
-    replaced: dict[date, int] = field(default_factory=dict)
+    replaced: dict[date, dict[int, int]] = field(default_factory=dict)
     duplicates: int = 0
     conflicts: int = 0
+    made_ids: dict[date, list[Part]] = field(default_factory=dict)
 
     @property
     def counted(self) -> int:
         """How many more events are counted than before."""
-        return sum(self.new.values()) - sum(self.replaced.values())
+        return sum(self.new.values()) - sum(sum(each.values()) for each in self.replaced.values())
 
     @property
     def days(self) -> list[date]:
@@ -62,19 +65,26 @@ class NewEvents:
 
 @dataclass(frozen=True)
 class NewCounters:
-    """Table `new_counters`: the counters of all `new_events`, whatever their day."""
+    """Table `new_counters`: what the new events of all days add to the counters, with
+    the `day` of each row.
 
-
-@dataclass(frozen=True)
-class DayCounters:
-    """Table `day_counters`: the counters of one day. `capped` are the dimensions of
-    which rare values are counted under `(other)`.
+    `too_many`: dimensions of which a day has too many rows; they have none here.
     """
 
-    capped: tuple[str, ...] = ()
+    too_many: dict[date, tuple[str, ...]] = field(default_factory=dict)
 
 
-def create_working_tables(database: duckdb.DuckDBPyConnection) -> None:
+def create_working_tables(database: duckdb.DuckDBPyConnection, numbers: TextNumbers) -> None:
     """Create the tables, views and macros, empty. Once per fold."""
-    columns = ", ".join(f"{name} {type_}" for name, type_ in INCOMING_COLUMNS.items())
-    database.execute(sql_file(__file__, "working_tables.sql", incoming_columns=columns))
+    text = sql_file(
+        __file__,
+        "working_tables.sql",
+        incoming_columns=_columns(INCOMING_COLUMNS),
+        archive_columns=_columns(ARCHIVE_COLUMNS),
+        number=numbers.type,
+    )
+    database.execute(text)
+
+
+def _columns(columns: dict[str, str]) -> str:
+    return ", ".join(f"{name} {type_}" for name, type_ in columns.items())

@@ -1,19 +1,33 @@
 -- The working tables of a fold, all temporary, and what the other files of this folder
--- compute with. The columns of `incoming` are those of shared/schema.py.
+-- compute with. The columns of `incoming` are those of shared/schema.py, then numbers
+-- that stand for texts (shared/sql/texts.py).
 
 -- One row per log line that is folded; deduplication deletes from it.
-CREATE OR REPLACE TEMP TABLE incoming (v INTEGER, {incoming_columns});
+-- id_number: of site and id, as the index of ids stores it; is_server_id: the server made
+-- the id, so the index does not have it
+CREATE OR REPLACE TEMP TABLE incoming (
+    v INTEGER,
+    {incoming_columns},
+    agent_number {number},
+    id_number UBIGINT,
+    is_server_id BOOLEAN
+);
 
--- Browser, system, device class and bot flag of each distinct user agent.
-CREATE OR REPLACE TEMP TABLE user_agents (ua VARCHAR, browser VARCHAR, os VARCHAR, device VARCHAR, bot BOOLEAN);
+-- Browser, system, device class and bot flag of each user agent of `incoming`.
+CREATE OR REPLACE TEMP TABLE user_agents (
+    number {number}, browser VARCHAR, os VARCHAR, device VARCHAR, bot BOOLEAN
+);
 
 -- The events of `incoming`, with all columns of the archive.
 CREATE OR REPLACE TEMP VIEW new_events AS
-SELECT i.* EXCLUDE (v), a.browser, a.os, a.device, coalesce(a.bot, false) AS bot
-FROM incoming i LEFT JOIN user_agents a ON i.ua = a.ua;
+SELECT i.* EXCLUDE (v, is_server_id, agent_number, id_number), a.browser, a.os, a.device, coalesce(a.bot, false) AS bot
+FROM incoming i LEFT JOIN user_agents a ON i.agent_number = a.number;
 
--- Archived events that an earlier received line of `incoming` replaces.
-CREATE OR REPLACE TEMP TABLE replaced_events (site VARCHAR, id VARCHAR, day DATE);
+-- Archived events that an earlier received line of `incoming` replaces: as archived, with
+-- the generation of their part and the number of their row in it.
+CREATE OR REPLACE TEMP TABLE replaced_events (
+    {archive_columns}, generation UBIGINT, file_row BIGINT
+);
 
 -- `instr` and `substr` take half the time of `split_part`, which makes a list of all
 -- pieces, and less than regular expressions. Arguments are evaluated at every occurrence:

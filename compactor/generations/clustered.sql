@@ -1,15 +1,14 @@
 -- Stored events in the order of site, country, visitor, session and time. A report by
 -- country then skips the others, and columns that repeat from event to event are small.
 -- They are ordered by one number: texts would take three times as long to sort, and spill
--- more. Visitors whose 24-bit hashes collide are interleaved; only compression suffers.
+-- more. Texts whose 16- or 24-bit hashes collide are interleaved; only compression suffers.
 -- events: a relation with the stored columns; columns: those columns of `e`
 SELECT {columns}
 FROM {events} e
-JOIN (
-    SELECT *, row_number() OVER (ORDER BY site, country) AS place
-    FROM (SELECT DISTINCT site, country FROM {events})
-) p ON e.site = p.site AND e.country IS NOT DISTINCT FROM p.country
 ORDER BY
     (
-        ((p.place::UBIGINT % 65536) * 16777216 + hash(e.visitor) % 16777216) * 128 + hash(e.session) % 128
+        (
+            (coalesce({site}, 0) % 256 * 256 + coalesce({country}, 0) % 256) * 16777216
+            + hash(e.visitor) % 16777216
+        ) * 128 + hash(e.session) % 128
     ) * 131072 + epoch(e.time::TIME)::UBIGINT % 131072

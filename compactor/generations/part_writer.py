@@ -1,149 +1,122 @@
-"""Writing parts: for each day that a pass changes, one archive part with its new events
-and one with its counters.
+"""Writing the parts of a day: one archive part with new events, the index of its ids,
+and one counters part with what they add.
+
+Each absorbs older parts of its day in tiers (tiers.py).
 """
 
 from __future__ import annotations
 
-import hashlib
-import math
 from collections.abc import Sequence
 from datetime import date
 
-import msgspec
+from msgspec.structs import replace
 
 from compactor.context import PassContext
-from compactor.fold.counters import (
-    ALL_DIMENSIONS,
-    add_day_sums,
-    add_new_counters,
-    build_day_counters,
-    cap_values,
-    counting_sql,
-    recount_day,
-)
-from compactor.fold.working_tables import DayCounters, NewCounters, NewEvents
-from compactor.generations.archive import open_parts, stored_events
-from compactor.sql import count_rows, sql_file, sql_text
-from shared.disk.durable import publishing
-from shared.disk.layout import DataDirectory
-from shared.generations.counter_schema import COUNTER_COLUMNS
-from shared.generations.snapshot import Day, Part
-from shared.schema import STORED_COLUMNS
-from shared.sql.archive_events import from_archive_sql, to_archive_sql
+from compactor.fold.counters import day_to_add_to
+from compactor.fold.recount import AllowsQuarters, few_rows, recount_day
+from compactor.fold.working_tables import NewCounters, NewEvents
+from compactor.generations.archive import OpenedPart, open_parts, stored_events
+from compactor.generations.clustered import STORED_COLUMNS_SQL, clustered
+from compactor.generations.counter_parts import merge_counters
+from compactor.generations.id_index import with_made, write_ids
+from compactor.generations.part_files import write_part
+from compactor.generations.tiers import parts_to_absorb
+from compactor.sql import count_rows, sql_list
+from shared.generations.snapshot import Day, Part, Snapshot
+from shared.sql.archive_events import to_archive_sql
 
-TIER_PARTS = 8
-# DuckDB reads milliseconds as microseconds and would write them as such: a third more
-# bytes.
-_STORED_COLUMNS = ", ".join(
-    f"e.{name}::TIMESTAMP_MS AS {name}" if kind == "TIMESTAMP" else f"e.{name}" for name, kind in STORED_COLUMNS.items()
-)
-_COUNTER_COLUMNS = ", ".join(COUNTER_COLUMNS)
-# Version 2 writes times as differences and ids without their lengths. After these
-# encodings zstd level 1 leaves no larger files than level 3, and costs least.
-PART_VERSION = 2
-# For a rebuild that has no snapshot: parts of version 1 have no such note.
-_VERSION_NOTE = f"KV_METADATA {{version: '{PART_VERSION}'}}"
-PARQUET = "FORMAT parquet, COMPRESSION zstd, COMPRESSION_LEVEL 1, PARQUET_VERSION v2"
+# More events of a day than this are not sorted when it is written again: that would
+# need more memory than the least that may be set.
+CLUSTERED_ROWS_MAX = 2_000_000
 
 
-def write_day(context: PassContext, day: date, old: Day, events: NewEvents, new: NewCounters, generation: int) -> Day:
+def write_day(
+    context: PassContext, before: Snapshot, day: date, events: NewEvents, new: NewCounters, generation: int
+) -> Day:
     """Publish what this pass changes of one day. Returns the day for the new snapshot.
     Raises PartDamaged.
     """
+    kept = day_to_add_to(context, before, day)
+    kept = replace(kept, ids=with_made(kept.ids, events.made_ids.get(day, ())))
+    too_many = (name for name in new.too_many.get(day, ()) if name not in kept.uncounted)
+    kept = replace(kept, uncounted=(*kept.uncounted, *too_many))
+    kept = _write_events(context, day, kept, events, generation)
+    counters = merge_counters(context, day, kept, f"(FROM new_counters WHERE day = DATE '{day}')", generation)
+    return replace(kept, added_at=context.now, counters=counters, merged=False)
+
+
+def _write_events(context: PassContext, day: date, kept: Day, events: NewEvents, generation: int) -> Day:
+    """Publish the new events, and the events of the parts that are absorbed with them
+    or that hold a replaced event. A part that holds one is written again without it.
+    """
+    replaced = events.replaced.get(day, {})
+    absorbed = [part for part in kept.archive if part.generation in replaced]
     new_rows = events.new.get(day, 0)
-    replaced = events.replaced.get(day, 0)
-    merged = list(old.archive) if replaced else parts_to_absorb(old.archive, new_rows)
-    rows = new_rows + sum(part.rows for part in merged) - replaced
-    sql = _archive_sql(context.data, day, merged, replaced)
-    part = write_part(context, "archive", day, generation, sql, rows)
-    archive = (*(part for part in old.archive if part not in merged), *([part] if part else []))
+    others = [part for part in kept.archive if part not in absorbed]
+    absorbed += parts_to_absorb(others, new_rows + sum(part.rows for part in absorbed))
+    opened = open_parts(context.data, "archive", day, absorbed)
+    sources = [to_archive_sql(f"(FROM new_events WHERE time::DATE = DATE '{day}')")] if new_rows else []
+    if opened:
+        kept_events = _without_replaced(opened) if replaced else stored_events(opened)
+        sources.append(f"(SELECT {STORED_COLUMNS_SQL} FROM {kept_events} e)")
+    rows = new_rows + sum(part.rows for part in absorbed) - sum(replaced.values())
+    part = write_part(context, "archive", day, generation, " UNION ALL ".join(f"FROM {each}" for each in sources), rows)
+    gone = {each.generation for each in absorbed}
+    archive = (*(each for each in kept.archive if each.generation not in gone), *([part] if part else []))
+    ids = [each for each in kept.ids if each.generation not in gone]
+    if part and (index := _write_index(context, day, kept, absorbed, generation)):
+        ids.append(index)
+    return replace(kept, archive=archive, ids=tuple(ids))
 
-    if (replaced or old.capped) and not old.expired:
-        # Event and site stand on every row. Any other dimension can be counted again
-        # alone.
-        all_of_it = replaced or not set(old.capped).isdisjoint({"event", "site"})
-        counters = recount_day(context, day, archive, old, new, ALL_DIMENSIONS if all_of_it else old.capped)
-    else:
-        counters = add_new_counters(context, day, old, new)
-    written = write_counters(context, day, counters, generation)
-    return msgspec.structs.replace(old, added_at=context.now, archive=archive, counters=written, capped=counters.capped)
+
+def _without_replaced(opened: Sequence[OpenedPart]) -> str:
+    """The stored events of parts, without those that are replaced."""
+    stored = stored_events(opened, "filename", "file_row_number AS file_row")
+    return (
+        f"(SELECT * EXCLUDE (filename, file_row) FROM {stored} s ANTI JOIN replaced_rows r "
+        "ON s.file_row = r.file_row AND s.filename = r.filename)"
+    )
 
 
-def rewrite_day(context: PassContext, day: date, old: Day, events: str, generation: int) -> Day:
+def _write_index(context: PassContext, day: date, kept: Day, absorbed: Sequence[Part], generation: int) -> Part | None:
+    """Publish the index of the new archive part: the numbers of its new ids, and those
+    of the absorbed parts. A replaced event has the id of the event that replaces it.
+    """
+    gone = {part.generation for part in absorbed}
+    old = open_parts(context.data, "ids", day, [part for part in kept.ids if part.generation in gone])
+    new = f"SELECT id_number AS number FROM incoming WHERE time::DATE = DATE '{day}' AND NOT is_server_id"
+    rows = count_rows(context.database, f"({new})") + sum(part.rows for part, _ in old)
+    if old:
+        new += f" UNION ALL SELECT number FROM read_parquet({sql_list(path for _, path in old)})"
+    return write_part(context, "ids", day, generation, f"{new} ORDER BY number", rows)
+
+
+def rewrite_day(
+    context: PassContext,
+    day: date,
+    old: Day,
+    events: str,
+    generation: int,
+    allows_quarters: AllowsQuarters = few_rows,
+) -> Day:
     """Publish a day anew from a table of all its events with ARCHIVE_COLUMNS. Returns
     the day for the new snapshot.
     """
     database = context.database
     rows = count_rows(database, events)
-    part = write_part(context, "archive", day, generation, clustered(to_archive_sql(events)), rows)
-    counters = build_day_counters(database, counting_sql(events))
-    counters = cap_values(database, counters, context.settings.max_values)
-    written = write_counters(context, day, counters, generation)
-    return msgspec.structs.replace(old, archive=(part,) if part else (), counters=written, capped=counters.capped)
-
-
-def write_counters(context: PassContext, day: date, counters: DayCounters, generation: int) -> tuple[Part, ...]:
-    """Publish `day_counters` with the sums of whole days."""
-    add_day_sums(context.database, counters)
-    sql = f"SELECT {_COUNTER_COLUMNS} FROM day_counters ORDER BY dimension, site, bucket, event, bot, value"
-    part = write_part(context, "counters", day, generation, sql, count_rows(context.database, "day_counters"))
-    # The columns of counters are those of version 1.
-    return (msgspec.structs.replace(part, version=1),) if part else ()
-
-
-def _archive_sql(data: DataDirectory, day: date, merged: list[Part], replaced: int) -> str:
-    """The new events of a day and those of the parts that are merged with them, in no
-    order: day_merge.py orders them once.
-    """
-    new = to_archive_sql(f"(FROM new_events WHERE time::DATE = DATE '{day}')")
-    if not merged:
-        return f"FROM {new}"
-    source = stored_events(open_parts(data, "archive", day, merged))
-    kept = f"(SELECT {_STORED_COLUMNS} FROM {source} e)"
-    if not replaced:
-        return f"FROM {new} UNION ALL FROM {kept}"
-    replaced_events = f"(FROM replaced_events WHERE day = DATE '{day}')"
-    kept = to_archive_sql(
-        f"(SELECT a.* FROM {from_archive_sql(source)} a ANTI JOIN {replaced_events} r USING (site, id))"
+    stored = to_archive_sql(events)
+    sql = clustered(stored) if rows <= CLUSTERED_ROWS_MAX else f"FROM {stored}"
+    part = write_part(context, "archive", day, generation, sql, rows)
+    ids = write_ids(context, day, generation, [context.data.part("archive", day, generation)]) if part else None
+    counted = recount_day(database, day, old, events, context.settings, allows_quarters)
+    new = replace(
+        old,
+        archive=(part,) if part else (),
+        ids=(ids,) if ids else (),
+        counters=(),
+        quarters=counted.quarters,
+        capped=counted.capped,
+        uncounted=(),
+        merged=rows <= CLUSTERED_ROWS_MAX,
     )
-    return clustered(f"(FROM {new} UNION ALL FROM {kept})")  # the whole day is written again
-
-
-def clustered(events: str) -> str:
-    """SQL of stored events in the order of site, country, visitor, session and time."""
-    return sql_file(__file__, "clustered.sql", events=events, columns=_STORED_COLUMNS)
-
-
-def write_part(context: PassContext, kind: str, day: date, generation: int, sql: str, rows: int) -> Part | None:
-    """Publish the result of a query as a part, or nothing when it has no rows."""
-    if not rows:
-        return None
-    with publishing(context.data.part(kind, day, generation)) as beside:
-        context.database.execute(f"COPY ({sql}) TO {sql_text(str(beside))} ({PARQUET}, {_VERSION_NOTE})")
-        with beside.open("rb") as file:
-            sha256 = hashlib.file_digest(file, "sha256").hexdigest()
-        return Part(generation, rows, beside.stat().st_size, sha256, version=PART_VERSION)
-
-
-def parts_to_absorb(parts: Sequence[Part], new_rows: int) -> list[Part]:
-    """The parts of a day to write together with its new rows: those of a size that has
-    become too common.
-
-    Sizes are in tiers of factor TIER_PARTS, so that a row is written again only once
-    per tier, however many passes a day has.
-    """
-    if not new_rows:
-        return []
-    merged: list[Part] = []
-    rows = new_rows
-    while True:
-        tier = _tier(rows)
-        same = [part for part in parts if part not in merged and _tier(part.rows) <= tier]
-        if len(same) < TIER_PARTS - 1:
-            return merged
-        merged += same
-        rows += sum(part.rows for part in same)
-
-
-def _tier(rows: int) -> int:
-    return int(math.log(max(rows, 1), TIER_PARTS))
+    return replace(new, counters=merge_counters(context, day, new, "(FROM new_counters)", generation))

@@ -17,8 +17,8 @@ import duckdb
 import msgspec
 
 from compactor.context import PassContext
-from compactor.fold.counters import total_events
 from compactor.generations.commit import quarantine_file, unused_generation
+from compactor.generations.counter_parts import total_events
 from shared.disk.layout import DataDirectory, parse_day, parse_part
 from shared.duckdb_engine import one_number
 from shared.generations.counter_schema import OTHER, TOTAL
@@ -138,7 +138,7 @@ def reconstructed_totals(context: PassContext, days: Mapping[date, Day], replaye
     counted = sum(part.rows for kept in days.values() for part in kept.archive)
     for day, kept in days.items():
         if kept.expired:
-            counters = (context.data.part("counters", day, part.generation) for part in kept.counters)
+            counters = [(part, context.data.part("counters", day, part.generation)) for part in kept.counters]
             counted += total_events(context.database, counters)
     lines = counted + replayed.duplicates + replayed.quarantined
     return msgspec.structs.replace(replayed, lines=lines, counted=counted)

@@ -17,7 +17,7 @@ from typing import NamedTuple
 import msgspec
 
 from compactor.context import PassContext
-from compactor.fold.counters import total_events
+from compactor.generations.counter_parts import total_events
 from compactor.repair.directory_check import parts_beyond
 from compactor.repair.reconstruct_snapshot import add_part, read_part
 from shared.disk.layout import DataDirectory, parse_part
@@ -128,6 +128,8 @@ def _readable_parts(context: PassContext, snapshot: Snapshot, day: date) -> tupl
     data = context.data
     found: dict[Path, list[Part]] = {data.archive: [], data.counters: []}
     for path in unreferenced_parts(data, snapshot, day):
+        if path.parent.parent not in found:
+            continue  # an index of ids follows from its archive part
         part = read_part(context.database, path, parse_part(path.name) or 0)
         if part is None:
             action = "none: no snapshot references it"
@@ -151,5 +153,5 @@ def _fallback(context: PassContext, day: date, kept: Day, counters: Part) -> Fal
     if kept.expired:
         zone = found.visitor_zone and kept.visitor_zone
         found = msgspec.structs.replace(found, archive=kept.archive, visitor_zone=zone)
-    events = total_events(context.database, [context.data.part("counters", day, counters.generation)])
+    events = total_events(context.database, [(counters, context.data.part("counters", day, counters.generation))])
     return FallbackCounters(found, events)

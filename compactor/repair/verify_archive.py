@@ -9,17 +9,20 @@ from datetime import date
 
 import duckdb
 
-from compactor.fold.counters import add_day_sums, build_day_counters, cap_values, counting_sql
 from compactor.fold.load import LinesDoNotParse, load_lines
+from compactor.fold.recount import recount_as_published
 from compactor.fold.verify_segments import VerifiedSegment, verify_segment
-from compactor.generations.archive import archived_events
+from compactor.generations.archive import archived_events, open_parts
+from compactor.generations.counter_parts import stored_counters, sum_counters
 from compactor.repair.verify_finding import RUN_REBUILD, VerifyFinding
-from compactor.sql import count_rows, sql_list
+from compactor.sql import count_rows
 from shared.disk.layout import DataDirectory
+from shared.generations.counter_schema import COUNTER_COLUMNS
 from shared.generations.part_integrity import part_error
 from shared.generations.part_presence import referenced_parts
-from shared.generations.snapshot import Part, Snapshot
+from shared.generations.snapshot import Day, Snapshot
 from shared.settings import Settings
+from shared.sql.archive_events import id_number_sql
 
 # The size of one segment with the default settings, so that memory that suffices for a
 # fold suffices here.
@@ -49,11 +52,13 @@ def check_counters(
         if kept.expired or not kept.counters:
             continue
         events = archived_events(data, snapshot, [day])
-        differing = _differing_rows(database, data, day, kept.counters, events, settings)
+        differing = _differing_rows(database, data, day, kept, events)
         if differing:
             problem = f"{differing} rows differ from a recount of the archive"
             yield VerifyFinding(f"counters/{day}", problem, RUN_REBUILD)
-        repeated = count_rows(database, f"(SELECT 1 FROM {events} GROUP BY site, id HAVING count(*) > 1)")
+        repeated = count_rows(
+            database, f"(SELECT 1 FROM {events} GROUP BY {id_number_sql('site', 'id')}, sender HAVING count(*) > 1)"
+        )
         if repeated:
             yield VerifyFinding(f"archive/{day}", f"{repeated} events are counted twice", RUN_REBUILD)
     has_expired = any(kept.expired for kept in snapshot.days.values())
@@ -62,26 +67,16 @@ def check_counters(
         yield VerifyFinding(data.snapshot.name, problem, RUN_REBUILD)
 
 
-def _differing_rows(
-    database: duckdb.DuckDBPyConnection,
-    data: DataDirectory,
-    day: date,
-    counters: Sequence[Part],
-    events: str,
-    settings: Settings,
-) -> int:
-    """Rows of the published counters that a recount of the events lacks, and the other
-    way round. Visitors, which are counted at expiry, are not compared.
+def _differing_rows(database: duckdb.DuckDBPyConnection, data: DataDirectory, day: date, kept: Day, events: str) -> int:
+    """Keys of the published counters whose sum differs from a recount of the events.
+    Visitors, which are counted at expiry, are not compared.
     """
-    recount = cap_values(database, build_day_counters(database, counting_sql(events)), settings.max_values)
-    add_day_sums(database, recount)
-    path = sql_list(data.part("counters", day, part.generation) for part in counters)
-    columns = "bucket, site, bot, event, dimension, value, events"
-    published = f"SELECT {columns} FROM read_parquet({path}) WHERE visitors IS NULL"
-    recounted = f"SELECT {columns} FROM day_counters"
-    return count_rows(
-        database, f"((({published}) EXCEPT ({recounted})) UNION ALL (({recounted}) EXCEPT ({published})))"
-    )
+    published = f"(FROM {stored_counters(open_parts(data, 'counters', day, kept.counters))} WHERE visitors IS NULL)"
+    recount_as_published(database, day, kept, events, published)
+    columns = ", ".join(f"-{name} AS {name}" if name == "events" else name for name in COUNTER_COLUMNS)
+    both = f"(FROM {published} UNION ALL SELECT {columns} FROM new_counters)"
+    sum_counters(database, both, kept.uncounted)
+    return count_rows(database, "merged_counters")
 
 
 def check_log(
@@ -125,8 +120,9 @@ def _count_unarchived(
         load_lines(database, again, settings.sites)
     expired = [day for day, kept in snapshot.days.items() if kept.expired]
     values: dict[str, object] = {"expired": [*expired, *snapshot.dropped_days]}
-    sql = "SELECT DISTINCT site, id FROM incoming WHERE NOT list_contains($expired::DATE[], time::DATE)"
-    sql += f" EXCEPT SELECT site, id FROM {archived_events(data, snapshot, list(snapshot.days))}"
+    number = id_number_sql("site", "id")
+    sql = "SELECT DISTINCT id_number FROM incoming WHERE NOT list_contains($expired::DATE[], time::DATE)"
+    sql += f" EXCEPT SELECT {number} FROM {archived_events(data, snapshot, list(snapshot.days))}"
     return count_rows(database, f"({sql})", values)
 
 

@@ -13,25 +13,24 @@ from datetime import MAXYEAR, UTC, date, datetime, time, timedelta
 from pathlib import Path
 
 import msgspec
+from msgspec.structs import replace
 
 from compactor.context import PassContext
-from compactor.fold.counters import load_day_counters, total_events
-from compactor.generations.archive import archived_events
+from compactor.fold.recount import few_rows
+from compactor.generations.archive import open_parts
+from compactor.generations.counter_parts import merge_counters, total_events
+from compactor.generations.day_merge import count_day, replace_day
 from compactor.generations.kept import kept_snapshots
-from compactor.generations.part_writer import write_counters
+from compactor.retention.kept_visitors import count_visitors, create_kept_visitors
 from compactor.retention.plan import LogFiles, RetentionPlan, is_too_old, plan_expiry
-from compactor.sql import sql_file
 from shared.disk.durable import remove
 from shared.disk.layout import DataDirectory
-from shared.generations.counter_schema import OTHER, TOTAL
-from shared.generations.part_integrity import verified_parts
 from shared.generations.snapshot import Retention, Snapshot
 from shared.log import Log
-from shared.schema import DIMENSIONS
 from shared.segments.sealed import Segment, file_sizes
 from shared.settings import Settings
 
-_COUNT_VISITORS = sql_file(__file__, "count_visitors.sql")
+KEPT_QUARTER_ROWS_MAX = 10_000
 
 
 def plan_retention(
@@ -110,58 +109,35 @@ def warn_of_kept_data(log: Log, run: Retention) -> None:
 
 def _events(context: PassContext, snapshot: Snapshot, day: date) -> int:
     """How many events the counters of a day contain. Raises PartDamaged."""
-    counters = snapshot.days[day].counters
-    return total_events(context.database, verified_parts(context.data, "counters", day, counters))
+    return total_events(context.database, open_parts(context.data, "counters", day, snapshot.days[day].counters))
 
 
 def _expire_archive(context: PassContext, snapshot: Snapshot, day: date) -> Snapshot:
-    """The snapshot without the archive of a day, whose counters now include
-    visitors.
+    """The snapshot without the archive of a day, whose counters now include visitors,
+    and quarters of an hour of each dimension with few.
     """
+    if not snapshot.days[day].expired:
+        counted = count_day(context, snapshot, day, snapshot.generation, _few_rows_to_keep)
+        snapshot = replace_day(snapshot, day, counted)
     kept = snapshot.days[day]
-    counters = load_day_counters(context, day, kept.counters)
+    create_kept_visitors(context.database)
     for local in _local_days(day, context.settings):
         utc_days = list(_utc_days(*local))
         # Once one of its UTC days has expired, the visitors of a local day cannot be
         # counted any more.
         if not any(snapshot.days[each].expired for each in utc_days if each in snapshot.days):
-            _count_visitors(context, snapshot, local, utc_days)
-    written = write_counters(context, day, counters, snapshot.generation)
+            count_visitors(context, snapshot, day, local, utc_days)
+    written = merge_counters(context, day, kept, "(FROM kept_visitors)", snapshot.generation, all_parts=True)
     zone = context.settings.timezone
-    expired = msgspec.structs.replace(kept, archive=(), counters=written, expired=True, visitor_zone=zone)
-    return msgspec.structs.replace(snapshot, days={**snapshot.days, day: expired})
+    expired = replace(kept, archive=(), ids=(), counters=written, expired=True, visitor_zone=zone)
+    return replace_day(snapshot, day, expired)
 
 
-def _count_visitors(
-    context: PassContext, snapshot: Snapshot, local: tuple[datetime, datetime], utc_days: list[date]
-) -> None:
-    """Add to `day_counters` the visitors between two instants, in total and per value
-    of each dimension.
+def _few_rows_to_keep(events: int, rows: int) -> bool:
+    """Whether a dimension stays by quarter of an hour when its archive goes: then no
+    archive answers for a time zone that cuts days elsewhere.
     """
-    capped = {dimension for day in utc_days if day in snapshot.days for dimension in snapshot.days[day].capped}
-    start, end = (instant.replace(tzinfo=None) for instant in local)
-    source = archived_events(context.data, snapshot, utc_days)
-    for dimension in (TOTAL, *DIMENSIONS):
-        value = _value_sql(dimension, is_capped=dimension in capped)
-        context.database.execute(
-            "CREATE OR REPLACE TEMP VIEW dimension_values AS "
-            f"SELECT time, site, bot, visitor, {value} AS value FROM {source}"
-        )
-        context.database.execute(_COUNT_VISITORS, {"start": start, "end": end, "dimension": dimension})
-
-
-def _value_sql(dimension: str, *, is_capped: bool) -> str:
-    """SQL of the value under which an event is counted. Values that the counters have
-    not kept are `(other)`.
-    """
-    if dimension == TOTAL:
-        return "NULL::VARCHAR"
-    if not is_capped:
-        return dimension
-    # Event and site are columns of every row; other dimensions have rows of their own.
-    column, rows = (dimension, TOTAL) if dimension in {"event", "site"} else ("value", dimension)
-    kept = f"SELECT {column} FROM day_counters WHERE dimension = '{rows}' AND visitors IS NULL"
-    return f"CASE WHEN {dimension} IN ({kept}) OR {dimension} IS NULL THEN {dimension} ELSE '{OTHER}' END"
+    return rows < KEPT_QUARTER_ROWS_MAX or few_rows(events, rows)
 
 
 def _local_days(day: date, settings: Settings) -> Iterator[tuple[datetime, datetime]]:

@@ -1,16 +1,38 @@
--- Adds to `day_counters` the distinct visitors of one local day by the values of one
--- dimension: for each site and bot, and (NULL) for all sites, all bots, or both.
--- Parameters: $start, $end: the local day, in UTC. $dimension: its name.
-INSERT INTO day_counters BY NAME
+-- `counted_visitors`: the distinct visitors of one local day by the values of a dimension:
+-- for each site and bot, and (NULL) for all sites, all bots, or both.
+-- events: of the day; value: the dimension; is_capped: whether values that `choice` does
+-- not have are `(other)`; numbers stand for texts
+CREATE OR REPLACE TEMP TABLE visitor_pairs AS
 SELECT
-    $start::TIMESTAMP AS bucket,
-    site,
+    {site_number} AS site_number,
+    min(site) AS site,
     bot,
-    $dimension AS dimension,
-    value,
+    {is_capped} AND value IS NOT NULL AND c.is_kept IS NULL AS is_other,
+    CASE WHEN NOT is_other THEN {value_number} END AS value_number,
+    min(CASE WHEN NOT is_other THEN value END) AS value,
+    {visitor_number} AS visitor,
+    {is_ambiguous} AS is_ambiguous
+FROM (SELECT site, bot, {value} AS value, visitor FROM {events})
+LEFT JOIN (SELECT DISTINCT site AS kept_site, value AS kept_value, true AS is_kept FROM choice) c
+    ON c.kept_value = {value_number} AND (c.kept_site IS NULL OR c.kept_site = {site_number})
+GROUP BY ALL;
+
+CREATE OR REPLACE TEMP TABLE counted_visitors AS
+SELECT
+    TIMESTAMP '{start}' AS bucket,
+    CASE WHEN grouping(site_number) = 0 THEN min(site) END AS site,
+    bot,
+    NULL::VARCHAR AS event,
+    '{dimension}' AS dimension,
+    CASE WHEN is_other THEN '{other}' ELSE min(value) END AS value,
     0 AS events,
-    count(DISTINCT visitor) AS visitors
-FROM dimension_values
-WHERE time >= $start AND time < $end
-GROUP BY GROUPING SETS ((value, site, bot), (value, site), (value, bot), (value))
+    count(DISTINCT visitor) AS visitors,
+    bool_or(is_ambiguous) AS is_ambiguous
+FROM visitor_pairs
+GROUP BY GROUPING SETS (
+    (is_other, value_number, site_number, bot),
+    (is_other, value_number, site_number),
+    (is_other, value_number, bot),
+    (is_other, value_number)
+)
 HAVING count(*) > 0

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 
 from shared.event_ids import server_id_random_sql, server_id_sql, server_id_time_sql
 from shared.schema import ARCHIVE_COLUMNS, COLUMNS_OF_VERSION_2, STORED_COLUMNS
+from shared.sql.texts import stored_number
 
 
 def empty_relation_sql(columns: dict[str, str]) -> str:
@@ -19,19 +20,25 @@ def empty_relation_sql(columns: dict[str, str]) -> str:
     return "(SELECT " + ", ".join(f"NULL::{kind} AS {name}" for name, kind in columns.items()) + " LIMIT 0)"
 
 
+def id_number_sql(site: str, id_: str) -> str:
+    """SQL of the number of an event id in the index of ids (UBIGINT)."""
+    return stored_number(f"({site} || chr(31) || {id_})")
+
+
 def stored_events_sql(paths: Mapping[int, str], *more: str) -> str:
     """A relation with STORED_COLUMNS, and `more` columns, over archive parts. `paths`:
     by version of the parts, SQL of a list of their paths.
     """
-    sources = [f"read_parquet({paths[2]})"] if 2 in paths else []
-    if 1 in paths:
-        names = [*(name for name in STORED_COLUMNS if name not in COLUMNS_OF_VERSION_2), *more]
-        added = [f"NULL::{kind} AS {name}" for name, kind in COLUMNS_OF_VERSION_2.items()]
-        sources.append(f"(SELECT {', '.join((*names, *added))} FROM read_parquet({paths[1]}))")
-    if len(sources) < 2:
-        return sources[0] if sources else empty_relation_sql(STORED_COLUMNS)
-    columns = ", ".join((*STORED_COLUMNS, *more))
-    return "(" + " UNION ALL ".join(f"SELECT {columns} FROM {source}" for source in sources) + ")"
+    if paths.keys() == {2} and not more:
+        return f"read_parquet({paths[2]})"
+    added = [f"NULL::{kind} AS {name}" for name, kind in COLUMNS_OF_VERSION_2.items()]
+    common = [name for name in STORED_COLUMNS if name not in COLUMNS_OF_VERSION_2]
+    last = {1: added, 2: list(COLUMNS_OF_VERSION_2)}
+    sources = [
+        f"SELECT {', '.join((*common, *last[version], *more))} FROM read_parquet({files}, file_row_number = true)"
+        for version, files in sorted(paths.items())
+    ]
+    return f"({' UNION ALL '.join(sources)})" if sources else empty_relation_sql(STORED_COLUMNS)
 
 
 def from_archive_sql(source: str, *more: str) -> str:

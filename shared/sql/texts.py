@@ -32,6 +32,11 @@ class TextNumbers:
     strong: bool = False
     secret: int = field(default_factory=lambda: secrets.randbits(_SECRET_BITS))
 
+    @property
+    def type(self) -> str:
+        """The SQL type of a number."""
+        return "UHUGEINT" if self.strong else "UBIGINT"
+
     def number(self, text: str) -> str:
         """SQL of the number of a text."""
         if self.strong:

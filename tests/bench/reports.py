@@ -146,11 +146,10 @@ def make_month(data: DataDirectory, days: int, events: int) -> duckdb.DuckDBPyCo
                 how = f"CREATE TABLE {table} AS" if is_new else f"INSERT INTO {table}"
                 database.execute(f"{how} SELECT {counted} GROUP BY ALL")
             before, made = load_snapshot(data), NewEvents(new={day: end - first})
-            counters = count_new_events(database, made)
             with compactor_lock(data) as lock:
                 context = PassContext(data, settings, SilentLog(), lock, now_ms(), spill, lambda: database)
-                old = before.days.get(day, Day(context.now))
-                written = write_day(context, day, old, made, counters, before.generation + 1)
+                counters = count_new_events(context, before, made)
+                written = write_day(context, before, day, made, counters, before.generation + 1)
                 publish(context, before, made, {day: written})
         if back:
             before = load_snapshot(data)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import Any
 
 from compactor.repair.verify import verify
@@ -15,8 +16,11 @@ HOUR_MS = 3_600_000
 
 
 def counters(data: DataDirectory) -> list[tuple[Any, ...]]:
-    """Everything that the counters say, in order."""
-    return _rows(data, "counters")
+    """Everything that the counters say, in order: of each key the sum over all parts."""
+    sums: Counter[tuple[Any, ...]] = Counter()
+    for *key, events, visitors in _rows(data, "counters"):
+        sums[*key, visitors] += events
+    return [(*key, events, visitors) for (*key, visitors), events in sums.items()]
 
 
 def archived(data: DataDirectory) -> list[tuple[Any, ...]]:

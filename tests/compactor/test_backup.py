@@ -16,6 +16,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from compactor.backup import backup
@@ -31,6 +32,7 @@ from shared.disk.durable import hard_link
 from shared.disk.layout import DataDirectory
 from shared.erasures import create_request
 from shared.generations.load import load_snapshot
+from shared.generations.snapshot import decode_snapshot, encode_snapshot
 from shared.segments.recovery import next_sequence
 from shared.segments.sealed import active_segments, open_segment, sealed_segments
 from shared.settings import load as load_settings
@@ -315,8 +317,12 @@ def test_backup_of_a_directory_that_was_never_folded_is_its_log(tmp_path: Path) 
 
 def test_backup_takes_kept_snapshots_whose_parts_are_all_there(data: DataDirectory, tmp_path: Path) -> None:
     """A kept snapshot with a missing part could not replace a damaged one."""
-    (lost,) = data.counters.glob("*/g0000000004.parquet")
-    lost.unlink()
+    kept = data.kept_snapshot(4)
+    snapshot = decode_snapshot(kept.read_bytes(), kept)
+    ((day, of_day),) = snapshot.days.items()
+    lost = msgspec.structs.replace(of_day.counters[0], generation=99)
+    without = msgspec.structs.replace(of_day, counters=(lost,))
+    kept.write_bytes(encode_snapshot(msgspec.structs.replace(snapshot, days={day: without})))
     found = made(data, tmp_path / "backup")
     assert sorted(path.name for path in found.root.glob("snapshot*.json")) == [
         "snapshot.3.json",

@@ -4,6 +4,7 @@ nothing where it has expired. No file exists in these tests.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import UTC, date, datetime, timedelta
 
 import pytest
@@ -69,23 +70,56 @@ def test_only_days_that_the_query_touches_are_read() -> None:
     assert [day.day for day in touched] == [17, 18, 19]
 
 
-# Name; parameters; days read as sums, days read by quarters of an hour.
-COUNTERS: dict[str, tuple[dict[str, str], list[int], list[int]]] = {
-    "whole UTC days": ({}, [16, 17, 18, 19, 20, 21, 22], []),
-    "days of UTC": ({"interval": "day"}, [16, 17, 18, 19, 20, 21, 22], []),
-    "hours": ({"interval": "hour"}, [], [16, 17, 18, 19, 20, 21, 22]),
-    "days of another zone": ({"interval": "day", "tz": "Asia/Kathmandu"}, [], [16, 17, 18, 19, 20, 21, 22]),
-    "all of a time in another zone": ({"tz": "Asia/Kathmandu"}, [16, 17, 18, 19, 20, 21], [22]),
-    "from noon": ({"from": "2026-11-20T12:00:00Z"}, [21, 22], [20]),
+WEEK = [16, 17, 18, 19, 20, 21, 22]
+PATHS = {"by": "path"}
+# Name; parameters; days read by quarter of an hour, by day, and days with edges.
+COUNTERS: dict[str, tuple[dict[str, str], list[int], list[int], list[int]]] = {
+    "the total": ({}, WEEK, [], []),
+    "the total from noon": ({"from": "2026-11-20T12:00:00Z"}, [20, 21, 22], [], []),
+    "whole UTC days": (PATHS, [], WEEK, []),
+    "days of UTC": (PATHS | {"interval": "day"}, [], WEEK, []),
+    "hours": (PATHS | {"interval": "hour"}, [], [], WEEK),
+    "days of another zone": (PATHS | {"interval": "day", "tz": "Asia/Kathmandu"}, [], [], WEEK),
+    "all of a time in another zone": (PATHS | {"tz": "Asia/Kathmandu"}, [], WEEK[:-1], [22]),
+    "from noon": (PATHS | {"from": "2026-11-20T12:00:00Z"}, [], [21, 22], [20]),
+    "an event": ({"event": "signup"}, [], WEEK, []),
 }
 
 
-@pytest.mark.parametrize(("parameters", "sums", "quarters"), COUNTERS.values(), ids=COUNTERS)
-def test_whole_days_are_read_as_sums(parameters: dict[str, str], sums: list[int], quarters: list[int]) -> None:
-    made = plan(days(), visitors="none", **{name.replace("from", "from_"): text for name, text in parameters.items()})
+@pytest.mark.parametrize(("parameters", "quarters", "by_day", "edges"), COUNTERS.values(), ids=COUNTERS)
+def test_counters_answer_but_for_the_edges(
+    parameters: dict[str, str], quarters: list[int], by_day: list[int], edges: list[int]
+) -> None:
+    scan = counter_scan_of(days(), **parameters)
+    assert (read_days(scan.quarters), read_days(scan.day_rows)) == (quarters, by_day)
+    assert (read_days(scan.edges.parts) if scan.edges else []) == edges
+
+
+def counter_scan_of(kept: Mapping[date, Day], **parameters: str) -> CounterScan:
+    made = plan(kept, visitors="none", **{name.replace("from", "from_"): text for name, text in parameters.items()})
     scan = (made.groups or made.total).events  # type: ignore[union-attr]
     assert isinstance(scan, CounterScan)
-    assert (read_days(scan.day_sums), read_days(scan.quarters)) == (sums, quarters)
+    return scan
+
+
+def test_day_is_read_as_it_is_counted() -> None:
+    by_quarter = counter_scan_of(days(quarters=("path",)), by="path", interval="hour")
+    assert (read_days(by_quarter.quarters), by_quarter.edges and read_days(by_quarter.edges.parts)) == ([16], WEEK[1:])
+    uncounted = counter_scan_of(days(uncounted=("path",)), by="path")
+    assert (read_days(uncounted.day_rows), uncounted.edges and read_days(uncounted.edges.parts)) == (WEEK[1:], [16])
+
+
+def test_day_is_cut_at_the_midnights_of_its_zone() -> None:
+    scan = counter_scan_of(days(zone="Asia/Kathmandu"), by="path", tz="Asia/Kathmandu", **{"from": "2026-11-17"})
+    assert scan.cuts[0] == datetime(2026, 11, 16, 18, 15, tzinfo=UTC)
+    assert not scan.edges or read_days(scan.edges.parts) == [22]
+
+
+def test_edge_of_an_expired_day_has_no_answer() -> None:
+    kept = days(archive=(), expired=True)
+    assert plan(kept, visitors="none", by="path").has_answer
+    assert not plan(kept, visitors="none", by="path", interval="hour").has_answer
+    assert plan(days(archive=(), expired=True, quarters=("path",)), visitors="none", by="path").has_answer
 
 
 def test_events_alone_read_no_archive() -> None:

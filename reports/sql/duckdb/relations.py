@@ -7,62 +7,100 @@ outside is bound.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from datetime import UTC, datetime
 
 from reports.plan import ArchiveScan, CappedValues, CounterScan, PartOfDay, Parts, Selection
 from reports.query import PROPS, Condition
 from reports.sql.statement import Parameters
-from shared.generations.counter_schema import COUNTER_COLUMNS, DAY_SUM_SUFFIX, OTHER
+from shared.generations.counter_schema import COUNTER_COLUMNS, DAY_ROWS_SUFFIX, EVENT, OTHER
 from shared.schema import ARCHIVE_COLUMNS
 from shared.sql.archive_events import empty_relation_sql, from_archive_sql, stored_events_sql
+from shared.sql.counters import counters_sql
 
 
 def matching_counters(scan: CounterScan, bound: Parameters) -> str:
-    """(bucket, value, events): the rows of counters that a query sums."""
+    """(bucket, value, events): the rows of counters that a query sums, and events of
+    the archive where these have none.
+    """
     selection = scan.selection
-    value = {"event": "c.event", "site": "c.site", None: "NULL"}.get(scan.by, "c.value")
-    sources = []
-    if scan.day_sums:
-        dimension = bound.value("day_sum_dimension", scan.dimension + DAY_SUM_SUFFIX)
-        sources.append(f"FROM read_parquet({bound.files('day_sums', scan.day_sums)}) WHERE dimension = {dimension}")
-    if scan.quarters:
-        dimension = bound.value("dimension", scan.dimension)
-        sources.append(
-            f"FROM read_parquet({bound.files('quarters', scan.quarters)}) "
-            f"WHERE dimension = {dimension} AND {_within('bucket', selection, bound)}"
-        )
-    source = f"({' UNION ALL '.join(sources)})" if sources else empty_relation_sql(COUNTER_COLUMNS)
-    return (
+    value = {"event": "c.event", "site": "c.site", None: "NULL::VARCHAR"}.get(scan.by, "c.value")
+    source = " UNION ALL ".join(_counter_sources(scan, bound)) or f"FROM {empty_relation_sql(COUNTER_COLUMNS)}"
+    counters = (
         f"SELECT {_bucket(scan.bucket_starts)} AS bucket, {value} AS value, c.events "
-        f"FROM {source} c {_bucket_join('c.bucket', scan.bucket_starts, bound)} "
+        f"FROM ({source}) c {_bucket_join('c.bucket', scan.bucket_starts, bound)} "
         f"WHERE c.visitors IS NULL {_selected('c', selection, bound)}"
     )
+    if scan.edges is None:
+        return counters
+    return f"{counters} UNION ALL SELECT bucket, value, 1 FROM ({matching_events(scan.edges, bound, 'edges')})"
 
 
-def matching_events(scan: ArchiveScan, bound: Parameters) -> str:
-    """(bucket, value, visitor): the archived events of a query."""
+def _counter_sources(scan: CounterScan, bound: Parameters) -> Iterator[str]:
+    if scan.quarters:
+        dimension, within = bound.value("dimension", scan.dimension), _within("bucket", scan.selection, bound)
+        yield f"FROM {counters(scan.quarters, bound, 'quarters')} WHERE dimension = {dimension} AND {within}"
+    if scan.day_rows:
+        dimension = bound.value("dimension_by_day", scan.dimension + DAY_ROWS_SUFFIX)
+        cuts = bound.value("cuts", [utc_timestamp(cut) for cut in scan.cuts])
+        yield (
+            f"FROM {counters(scan.day_rows, bound, 'day_rows')} "
+            f"WHERE dimension = {dimension} AND bucket IN (SELECT unnest({cuts}::TIMESTAMP[]))"
+        )
+    if scan.remainder:
+        within = _within("bucket", scan.selection, bound)
+        rows = f"{counters(scan.remainder, bound, 'remainder')} WHERE visitors IS NULL AND {within}"
+        for name, sign in ((EVENT, ""), (scan.dimension, "-")):
+            names = bound.value(f"remainder_of_{name}", [name, name + DAY_ROWS_SUFFIX])
+            changed = f"'{OTHER}' AS value, {sign}events AS events"
+            yield f"SELECT * REPLACE ({changed}) FROM {rows} AND list_contains({names}::VARCHAR[], dimension)"
+
+
+def counters(parts: Parts, bound: Parameters, name: str) -> str:
+    """The rows of counters parts, with COUNTER_COLUMNS."""
+    return counters_sql(_files_by_version(parts, bound, name))
+
+
+def matching_events(scan: ArchiveScan, bound: Parameters, name: str = "archive") -> str:
+    """(bucket, value, visitor): the archived events of a query. `name`: of the
+    parameters with its parts.
+    """
     selection = scan.selection
     value, capped_join = _value(scan, bound)
-    # Parts hold the events of one UTC day: of whole days the times are not read.
-    in_time = "true" if selection.is_whole_days else _within("a.time", selection, bound)
     conditions = "".join(_condition(number, each, bound) for number, each in enumerate(selection.conditions))
     return (
         f"SELECT {_bucket(scan.bucket_starts)} AS bucket, {value} AS value, a.visitor "
-        f"FROM {archived_events(scan.parts, bound)} a {_bucket_join('a.time', scan.bucket_starts, bound)} "
+        f"FROM {archived_events(scan.parts, bound, name)} a {_bucket_join('a.time', scan.bucket_starts, bound)} "
         f"{capped_join} "
-        f"WHERE {in_time} {_selected('a', selection, bound)}{conditions}"
+        f"WHERE {_in_time(scan, bound)} {_selected('a', selection, bound)}{conditions}"
     )
 
 
-def archived_events(parts: Parts, bound: Parameters) -> str:
+def _in_time(scan: ArchiveScan, bound: Parameters) -> str:
+    if scan.spans is None:
+        # Parts hold the events of one UTC day: of whole days the times are not read.
+        return "true" if scan.selection.is_whole_days else _within("a.time", scan.selection, bound)
+    spans = []
+    for number, span in enumerate(scan.spans):
+        start, end = (
+            bound.value(f"{side}{number}", utc_timestamp(at)) for side, at in zip(("since", "until"), span, strict=True)
+        )
+        spans.append(f"(a.time >= {start} AND a.time < {end})")
+    return f"({' OR '.join(spans)})"
+
+
+def archived_events(parts: Parts, bound: Parameters, name: str = "archive") -> str:
     """The events of archive parts, with ARCHIVE_COLUMNS."""
     if not parts:
         return empty_relation_sql(ARCHIVE_COLUMNS)
+    return from_archive_sql(stored_events_sql(_files_by_version(parts, bound, name)))
+
+
+def _files_by_version(parts: Parts, bound: Parameters, name: str) -> dict[int, str]:
     by_version: dict[int, list[PartOfDay]] = {}
     for each in parts:
         by_version.setdefault(each.part.version, []).append(each)
-    paths = {version: bound.files(f"archive_{version}", tuple(found)) for version, found in by_version.items()}
-    return from_archive_sql(stored_events_sql(paths))
+    return {version: bound.files(f"{name}_{version}", tuple(found)) for version, found in by_version.items()}
 
 
 def utc_timestamp(moment: datetime) -> datetime:
@@ -92,17 +130,23 @@ def _value(scan: ArchiveScan, bound: Parameters) -> tuple[str, str]:
         return column, ""
     is_capped = f"list_contains({bound.value('capped_days', list(scan.capped.days))}::DATE[], a.time::DATE)"
     is_other = f"{column} IS NOT NULL AND k.value IS NULL AND {is_capped}"
-    join = f"LEFT JOIN {_counted_values(scan.by, scan.capped, bound)} k ON k.day = a.time::DATE AND k.value = {column}"
+    site = "k.site = a.site" if scan.capped.by_site else "true"
+    join = (
+        f"LEFT JOIN {_counted_values(scan.by, scan.capped, bound)} k "
+        f"ON k.day = a.time::DATE AND k.value = {column} AND {site}"
+    )
     return f"CASE WHEN {is_other} THEN '{OTHER}' ELSE {column} END", join
 
 
 def _counted_values(by: str, capped: CappedValues, bound: Parameters) -> str:
-    """(day, value): the values that have rows of their own in the counters."""
+    """(day, site, value): the values that have rows of their own in the counters."""
     value = by if by in {"event", "site"} else "value"
+    site = "site, " if capped.by_site else ""
+    names = bound.value("capped_dimensions", [capped.dimension, capped.dimension + DAY_ROWS_SUFFIX])
     return (
-        f"(SELECT DISTINCT bucket::DATE AS day, {value} AS value "
-        f"FROM read_parquet({bound.files('capped_counters', capped.counters)}) "
-        f"WHERE dimension = {bound.value('capped_dimension', capped.dimension)} AND visitors IS NULL)"
+        f"(SELECT DISTINCT bucket::DATE AS day, {site}{value} AS value "
+        f"FROM {counters(capped.counters, bound, 'capped_counters')} "
+        f"WHERE list_contains({names}::VARCHAR[], dimension) AND visitors IS NULL)"
     )
 
 

@@ -16,7 +16,7 @@ from compactor.run_pass import Pass
 from shared.disk.layout import DataDirectory
 from shared.generations.load import load_snapshot
 from shared.timestamps import utc_day
-from tests.builders.archive import archived, assert_verified
+from tests.builders.archive import archived, assert_verified, counters
 from tests.builders.logs import NOON, data_directory, fold, line, sealed
 from tests.builders.silent_log import SilentLog
 
@@ -51,13 +51,13 @@ def next_day(data: DataDirectory) -> Pass:
 
 def test_finished_day_becomes_one_clustered_part(tmp_path: Path) -> None:
     data = in_parts(tmp_path, 7, 5)
-    before, events = load_snapshot(data).days[DAY], archived(data)
+    before, events, counted = load_snapshot(data).days[DAY], archived(data), counters(data)
     fold(data, NOON + DAY_MS - 1)
     assert rows_of(data) == [7, 5]
     next_day(data)
     after = load_snapshot(data).days[DAY]
     assert rows_of(data) == [12] and archived(data) == events
-    assert (after.counters, after.added_at) == (before.counters, before.added_at)
+    assert (counters(data), after.added_at, after.merged) == (counted, before.added_at, True)
     (part,) = after.archive
     path = data.part("archive", DAY, part.generation)
     found = duckdb.execute(

@@ -10,13 +10,13 @@ from tests.builders.silent_log import SilentLog
 
 def test_last_three_snapshots_are_kept_with_their_parts(tmp_path: Path) -> None:
     data = data_directory(tmp_path)
-    for number in range(6):
+    for number in range(11):
         sealed(data, [line(f"event-{number}")])
         fold(data)
     kept = sorted(path.name for path in tmp_path.glob("snapshot*.json"))
-    assert kept == ["snapshot.3.json", "snapshot.4.json", "snapshot.5.json", "snapshot.json"]
+    assert kept == ["snapshot.10.json", "snapshot.8.json", "snapshot.9.json", "snapshot.json"]
     counters = sorted(path.name for path in data.counters.glob("*/*"))
-    assert counters == [f"g{generation:010d}.parquet" for generation in (3, 4, 5, 6)]
+    assert counters == [f"g{generation:010d}.parquet" for generation in (8, 9, 10, 11)]
 
 
 def test_damaged_first_snapshot_is_made_again_from_the_log(tmp_path: Path) -> None:

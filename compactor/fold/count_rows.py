@@ -1,0 +1,181 @@
+"""Counting: from a relation of events to rows of counters, by numbers that stand for
+texts. New events of a pass (counters.py) and whole days (recount.py) are counted alike.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import date
+from typing import TYPE_CHECKING, NamedTuple
+
+from compactor.sql import count_rows, sql_file
+from shared.generations.counter_schema import COUNTED, DAY_ROWS_SUFFIX, EVENT, OTHER, SITE, TOTAL
+from shared.generations.day_cuts import cut_spans
+from shared.generations.snapshot import Day
+from shared.sql.texts import TextNumbers
+from shared.timestamps import utc_naive
+
+if TYPE_CHECKING:
+    import duckdb
+
+_TEXTS = (SITE, *COUNTED)
+_NEEDED = ("time", "bot", SITE, *COUNTED)
+
+
+class CountedEvents(NamedTuple):
+    """A relation of events to count (`rows`, SQL), of these days. `removed`: a relation
+    of events that are taken out of the counters, or None.
+    """
+
+    rows: str
+    days: Mapping[date, Day]
+    removed: str | None = None
+
+    @property
+    def weighted(self) -> str:
+        """SQL of the needed columns of each event, with its weight."""
+        columns = ", ".join(_NEEDED)
+        rows = f"SELECT {columns}, 1 AS weight FROM {self.rows}"
+        if self.removed is None:
+            return f"({rows})"
+        return f"({rows} UNION ALL SELECT {columns}, -1 FROM {self.removed})"
+
+
+def number_rows(
+    database: duckdb.DuckDBPyConnection,
+    events: CountedEvents,
+    numbers: TextNumbers,
+    *,
+    copied: bool,
+    kept_sites: bool = False,
+) -> None:
+    """Make the view `counted_rows`, of a table if the events are few enough to be
+    `copied`, and an empty `grouped`. With `kept_sites` the table of that name has the
+    numbers of the sites that are kept.
+    """
+    site = numbers.number("site")
+    if kept_sites:
+        site = f"CASE WHEN {site} IN (SELECT number FROM kept_sites) THEN {site} END"
+    cut, join = _cut_sql(database, events.days)
+    rows = sql_file(
+        __file__,
+        "counted_rows.sql",
+        cut=cut,
+        site=site,
+        numbers=", ".join(f"{numbers.number(name)} AS {name}" for name in COUNTED),
+        rows=f"{events.weighted} {join}",
+    )
+    if copied:
+        database.execute(f"CREATE OR REPLACE TEMP TABLE numbered_rows AS {rows}")
+        rows = "FROM numbered_rows"
+    database.execute(f"CREATE OR REPLACE TEMP VIEW counted_rows AS {rows}")
+    number = numbers.type
+    database.execute(
+        "CREATE OR REPLACE TEMP TABLE grouped (day DATE, bucket TIMESTAMP, by_quarter BOOLEAN, bot BOOLEAN, "
+        f"site {number}, event {number}, dimension VARCHAR, value {number}, is_other BOOLEAN, events BIGINT)"
+    )
+
+
+class Grouping(NamedTuple):
+    """How a dimension is grouped: by quarter of an hour on these days, else by day; not
+    at all on the `excluded` days.
+    """
+
+    dimension: str
+    quarter_days: Sequence[date] = ()
+    excluded: Sequence[date] = ()
+
+
+def group_rows(database: duckdb.DuckDBPyConnection, groupings: Iterable[Grouping]) -> None:
+    """Add the counts of dimensions to `grouped`, in one statement: each costs a small
+    pass more than its rows do.
+    """
+    database.execute("INSERT INTO grouped " + " UNION ALL ".join(map(_grouping_sql, groupings)))
+
+
+def _grouping_sql(grouping: Grouping) -> str:
+    name = grouping.dimension
+    by_quarter = "true" if name == TOTAL else f"list_contains({_dates(grouping.quarter_days)}::DATE[], day)"
+    return sql_file(
+        __file__,
+        "group_rows.sql",
+        dimension=name,
+        by_quarter=by_quarter,
+        event="NULL" if name in {TOTAL, EVENT} else EVENT,
+        value="NULL" if name == TOTAL else name,
+        excluded=_dates(grouping.excluded),
+    )
+
+
+def choose_as_published(
+    database: duckdb.DuckDBPyConnection, dimension: str, published: str, numbers: TextNumbers
+) -> None:
+    """Make `choice` from the rows of published counters (SQL) of a dimension."""
+    text = sql_file(
+        __file__,
+        "published_choice.sql",
+        rows=published,
+        names=f"['{dimension}', '{dimension}{DAY_ROWS_SUFFIX}']",
+        other=OTHER,
+        event_dimension=EVENT,
+        day_rows=DAY_ROWS_SUFFIX,
+        **{name: numbers.number(name) for name in ("site", "event", "value")},
+    )
+    database.execute(text)
+
+
+def apply_choice(database: duckdb.DuckDBPyConnection, dimension: str) -> None:
+    """Count what `choice` does not keep under `(other)`, in the rows of a dimension in
+    `grouped`.
+    """
+    text = sql_file(__file__, "apply_choice.sql", dimension=dimension)
+    database.execute(f"CREATE OR REPLACE TEMP TABLE chosen AS {text}")
+    database.execute("DELETE FROM grouped WHERE dimension = $1", [dimension])
+    database.execute("INSERT INTO grouped FROM chosen")
+
+
+def name_rows(
+    database: duckdb.DuckDBPyConnection, events: CountedEvents, numbers: TextNumbers, *, only_kept: bool = False
+) -> bool:
+    """Make `new_counters` of `grouped`. Returns whether two texts share a number: then
+    it is not made. `only_kept`: find texts for the numbers in `grouped` only.
+    """
+    rows = " UNION ALL ".join(_texts_sql(events, numbers, name, only_kept=only_kept) for name in _TEXTS)
+    database.execute(f"CREATE OR REPLACE TEMP TABLE texts AS {rows}")
+    if count_rows(database, "(FROM texts WHERE is_ambiguous)"):
+        return True
+    database.execute(
+        sql_file(__file__, "named_counters.sql", other=OTHER, total=TOTAL, event=EVENT, day_rows=DAY_ROWS_SUFFIX)
+    )
+    return False
+
+
+def _texts_sql(events: CountedEvents, numbers: TextNumbers, name: str, *, only_kept: bool) -> str:
+    """SQL of the texts of a column, with their numbers."""
+    number = numbers.number(name)
+    where = f"{name} IS NOT NULL"
+    if only_kept:
+        used = "SELECT site FROM grouped" if name == SITE else f"SELECT value FROM grouped WHERE dimension = '{name}'"
+        used += " UNION SELECT event FROM grouped" if name == EVENT else ""
+        where += f" AND {number} IN ({used})"
+    return (
+        f"SELECT '{name}' AS dimension, {number} AS number, min({name}) AS text, "
+        f"{numbers.is_ambiguous(name)} AS is_ambiguous FROM {events.weighted} WHERE {where} GROUP BY {number}"
+    )
+
+
+def _cut_sql(database: duckdb.DuckDBPyConnection, days: Mapping[date, Day]) -> tuple[str, str]:
+    """SQL of the cut that an event is in, and the join that it needs."""
+    if all(kept.zone == "UTC" for kept in days.values()):
+        return "date_trunc('day', time)", ""
+    spans = [(day, *map(utc_naive, span)) for day, kept in days.items() for span in cut_spans(day, kept.zone)]
+    database.execute(
+        "CREATE OR REPLACE TEMP TABLE day_cuts AS SELECT unnest($1::DATE[]) AS cut_day, "
+        "unnest($2::TIMESTAMP[]) AS cut_start, unnest($3::TIMESTAMP[]) AS cut_end",
+        [list(column) for column in zip(*spans, strict=True)],
+    )
+    return "cut_start", "JOIN day_cuts ON time::DATE = cut_day AND time >= cut_start AND time < cut_end"
+
+
+def _dates(days: Iterable[date]) -> str:
+    return "[" + ", ".join(f"'{day}'" for day in days) + "]"

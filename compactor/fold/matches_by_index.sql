@@ -1,0 +1,6 @@
+-- Lines of `incoming` and the archive parts in whose index of ids theirs stands: the file
+-- of the index. A few of these parts may hold another id of the same number.
+-- index: SQL of a list of index files
+SELECT i.rowid AS line, x.filename AS index_file
+FROM read_parquet({index}) x JOIN incoming i ON x.number = i.id_number
+WHERE NOT i.is_server_id

@@ -1,0 +1,154 @@
+"""Counting a whole day from its events: what its counters become at the day merge, a
+rebuild and an erasure. The result depends on the events and the settings alone (P6).
+
+Each dimension is counted on its own, by numbers, so that memory is bounded however many
+events the day has. It is counted by quarter of an hour where that needs few rows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import date
+from typing import TYPE_CHECKING, NamedTuple
+
+from compactor.fold.count_rows import (
+    CountedEvents,
+    Grouping,
+    apply_choice,
+    choose_as_published,
+    group_rows,
+    name_rows,
+    number_rows,
+)
+from compactor.sql import count_rows, sql_file
+from shared.duckdb_engine import one_number
+from shared.generations.counter_schema import COUNTED, SITE, TOTAL
+from shared.generations.snapshot import Day
+from shared.settings import Settings
+from shared.sql.texts import TextNumbers, by_numbers
+
+if TYPE_CHECKING:
+    import duckdb
+
+# A dimension is counted by quarter of an hour if that needs fewer rows than this, and
+# fewer than one for so many events.
+QUARTER_ROWS_MAX = 100_000
+EVENTS_FOR_A_ROW = 20
+
+
+class Recount(NamedTuple):
+    """Table `new_counters`: all counters of a day. `quarters` and `capped` are those of
+    the day in the snapshot.
+    """
+
+    quarters: tuple[str, ...]
+    capped: tuple[str, ...]
+
+
+AllowsQuarters = Callable[[int, int], bool]
+
+
+def few_rows(events: int, rows: int) -> bool:
+    """Whether a dimension of a day is counted by quarter of an hour."""
+    return rows < QUARTER_ROWS_MAX and rows * EVENTS_FOR_A_ROW < events
+
+
+def recount_day(
+    database: duckdb.DuckDBPyConnection,
+    day: date,
+    kept: Day,
+    events: str,
+    settings: Settings,
+    allows_quarters: AllowsQuarters = few_rows,
+) -> Recount:
+    """Count a day from a relation of its events with ARCHIVE_COLUMNS."""
+    counted = CountedEvents(events, {day: kept})
+    found: list[Recount] = []
+
+    def count(numbers: TextNumbers) -> bool:
+        capped = [SITE] if _choose_sites(database, counted, settings, numbers) else []
+        number_rows(database, counted, numbers, copied=False, kept_sites=True)
+        group_rows(database, [Grouping(TOTAL)])
+        total = one_number(database, "SELECT sum(events)::BIGINT FROM grouped")
+        quarters = []
+        for dimension in COUNTED:
+            group_rows(database, [Grouping(dimension)])
+            if _cap(database, dimension, settings):
+                capped.append(dimension)
+            elif _count_by_quarter(database, day, dimension, total, allows_quarters):
+                quarters.append(dimension)
+        found.append(Recount(tuple(quarters), tuple(capped)))
+        return name_rows(database, counted, numbers, only_kept=True)
+
+    by_numbers(count)
+    return found[-1]
+
+
+def _choose_sites(
+    database: duckdb.DuckDBPyConnection, counted: CountedEvents, settings: Settings, numbers: TextNumbers
+) -> bool:
+    """Make `own_sites` and `kept_sites`. Returns whether some sites are not kept."""
+    own = f"SELECT {numbers.number('site')} AS number FROM (SELECT unnest($1::VARCHAR[]) AS site)"
+    database.execute(f"CREATE OR REPLACE TEMP TABLE own_sites AS {own}", [list(settings.sites)])
+    database.execute(
+        f"CREATE OR REPLACE TEMP TABLE site_counts AS SELECT {numbers.number('site')} AS number, count(*) AS events "
+        f"FROM {counted.rows} GROUP BY 1"
+    )
+    text = sql_file(__file__, "kept_sites.sql")
+    database.execute(text, {"max_values": settings.max_values})
+    return count_rows(database, "site_counts") > count_rows(database, "kept_sites")
+
+
+def _cap(database: duckdb.DuckDBPyConnection, dimension: str, settings: Settings) -> bool:
+    """Keep the rows of a dimension in `grouped` within the bound. Returns whether it
+    exceeded it.
+    """
+    rows = f"(FROM grouped WHERE dimension = '{dimension}')"
+    if count_rows(database, rows) <= settings.max_values:
+        return False
+    sites = "CASE WHEN site IN (SELECT number FROM own_sites) THEN site END AS sites"
+    groups = f"SELECT {sites}, site, event, value FROM {rows}"
+    most = f"SELECT max(n) FROM (SELECT count(*) AS n FROM (SELECT DISTINCT * FROM ({groups})) GROUP BY sites)"
+    if one_number(database, most) <= settings.max_values:
+        return False
+    text = sql_file(__file__, "choose_rows.sql", dimension=dimension)
+    database.execute(f"CREATE OR REPLACE TEMP TABLE choice AS {text}", {"max_values": settings.max_values})
+    apply_choice(database, dimension)
+    return True
+
+
+def _count_by_quarter(
+    database: duckdb.DuckDBPyConnection, day: date, dimension: str, events: int, allows_quarters: AllowsQuarters
+) -> bool:
+    """Count a dimension by quarter of an hour instead, if that needs few rows."""
+    rows = f"(FROM grouped WHERE dimension = '{dimension}')"
+    if not allows_quarters(events, count_rows(database, rows)):
+        return False
+    group_rows(database, [Grouping(dimension, [day])])
+    is_allowed = allows_quarters(events, count_rows(database, f"(FROM {rows} WHERE by_quarter)"))
+    database.execute("DELETE FROM grouped WHERE dimension = $1 AND by_quarter <> $2", [dimension, is_allowed])
+    return is_allowed
+
+
+def recount_as_published(
+    database: duckdb.DuckDBPyConnection, day: date, kept: Day, events: str, published: str
+) -> None:
+    """Make `new_counters` from a relation of the events of a day, with the rows that
+    the `published` counters (SQL) have chosen.
+    """
+    counted = CountedEvents(events, {day: kept})
+
+    def count(numbers: TextNumbers) -> bool:
+        sites = f"SELECT DISTINCT site FROM {published} WHERE dimension = '{TOTAL}' AND visitors IS NULL"
+        database.execute(
+            f"CREATE OR REPLACE TEMP TABLE kept_sites AS SELECT {numbers.number('site')} AS number FROM ({sites})"
+        )
+        number_rows(database, counted, numbers, copied=False, kept_sites=SITE in kept.capped)
+        for dimension in (TOTAL, *(name for name in COUNTED if name not in kept.uncounted)):
+            group_rows(database, [Grouping(dimension, [day] if dimension in kept.quarters else [])])
+            if dimension in kept.capped:
+                choose_as_published(database, dimension, published, numbers)
+                apply_choice(database, dimension)
+        return name_rows(database, counted, numbers, only_kept=True)
+
+    by_numbers(count)

@@ -1,0 +1,83 @@
+"""Counters parts: what a pass adds to the counters of a day, with the parts that it
+absorbs. The value of a key is the sum over all parts of the day.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import date
+from typing import TYPE_CHECKING
+
+from compactor.generations.archive import OpenedPart, open_parts
+from compactor.generations.part_files import write_part
+from compactor.generations.tiers import parts_to_absorb
+from compactor.sql import count_rows, sql_file, sql_text
+from shared.duckdb_engine import one_number
+from shared.generations.counter_schema import COUNTER_COLUMNS, DAY_ROWS_SUFFIX, TOTAL
+from shared.generations.snapshot import Day, Part
+from shared.sql.counters import counters_sql
+from shared.sql.texts import TextNumbers, by_numbers
+
+if TYPE_CHECKING:
+    import duckdb
+
+    from compactor.context import PassContext
+
+_COLUMNS = ", ".join(COUNTER_COLUMNS)
+
+
+def merge_counters(
+    context: PassContext, day: date, kept: Day, added: str, generation: int, *, all_parts: bool = False
+) -> tuple[Part, ...]:
+    """Publish the rows of `added`, a relation with COUNTER_COLUMNS, with the parts that
+    they absorb, or with `all_parts` of the day. Returns the parts of the day
+    afterwards. Raises PartDamaged.
+
+    Rows of dimensions that are not counted are left out.
+    """
+    rows = count_rows(context.database, added)
+    absorbed = list(kept.counters) if all_parts else parts_to_absorb(kept.counters, rows)
+    absorbed += [part for part in kept.counters if part.version == 1 and part not in absorbed and rows]
+    opened = open_parts(context.data, "counters", day, absorbed)
+    source = f"SELECT {_COLUMNS} FROM {added}"
+    if opened or kept.uncounted:
+        sum_counters(context.database, f"({source} UNION ALL FROM {stored_counters(opened)})", kept.uncounted)
+        source = f"SELECT {_COLUMNS} FROM merged_counters"
+        rows = count_rows(context.database, "merged_counters")
+    sql = f"{source} ORDER BY dimension, site, bucket, event, bot, value"
+    part = write_part(context, "counters", day, generation, sql, rows)
+    return (*(each for each in kept.counters if each not in absorbed), *([part] if part else []))
+
+
+def stored_counters(parts: Sequence[OpenedPart]) -> str:
+    """SQL of the rows of counters parts, with COUNTER_COLUMNS."""
+    paths: dict[int, list[str]] = {}
+    for part, path in parts:
+        paths.setdefault(part.version, []).append(str(path))
+    return counters_sql({version: f"[{', '.join(map(sql_text, found))}]" for version, found in paths.items()})
+
+
+def sum_counters(database: duckdb.DuckDBPyConnection, rows: str, uncounted: Sequence[str]) -> None:
+    """Make `merged_counters`: each key once, without those that sum up to nothing."""
+    names = [name + suffix for name in uncounted for suffix in ("", DAY_ROWS_SUFFIX)]
+    excluded = "[" + ", ".join(map(sql_text, names)) + "]"
+
+    def merge(numbers: TextNumbers) -> bool:
+        text = sql_file(
+            __file__,
+            "merged_counters.sql",
+            rows=rows,
+            excluded=excluded,
+            **{name: numbers.number(name) for name in ("site", "event", "value")},
+            is_ambiguous=" OR ".join(numbers.is_ambiguous(name) for name in ("site", "event", "value")),
+        )
+        database.execute(text)
+        return count_rows(database, "(FROM merged_counters WHERE is_ambiguous LIMIT 1)") > 0
+
+    by_numbers(merge)
+
+
+def total_events(database: duckdb.DuckDBPyConnection, parts: Sequence[OpenedPart]) -> int:
+    """How many events counters parts contain."""
+    sql = f"SELECT sum(events)::BIGINT FROM {stored_counters(parts)} WHERE dimension = '{TOTAL}' AND visitors IS NULL"
+    return one_number(database, sql)

@@ -1,0 +1,40 @@
+"""Publishing one part: the rows of a query as a Parquet file."""
+
+from __future__ import annotations
+
+import hashlib
+from datetime import date
+
+from compactor.context import PassContext
+from compactor.sql import sql_text
+from shared.disk.durable import publishing
+from shared.generations.snapshot import Part
+from shared.sql.texts import DICTIONARY_MAX
+
+PART_VERSION = 2
+# Bytes of a row group in memory. By rows, fat events would exceed any memory.
+_ROW_GROUP_BYTES = 16 << 20
+# Version 2 of Parquet writes times as differences and ids without their lengths. After
+# these encodings zstd level 1 leaves no larger files than level 3, and costs least.
+_OPTIONS = {
+    "FORMAT": "parquet",
+    "COMPRESSION": "zstd",
+    "COMPRESSION_LEVEL": "1",
+    "PARQUET_VERSION": "v2",
+    "ROW_GROUP_SIZE_BYTES": str(_ROW_GROUP_BYTES),
+    "DICTIONARY_SIZE_LIMIT": str(DICTIONARY_MAX),
+    # For a rebuild that has no snapshot: parts of version 1 have no such note.
+    "KV_METADATA": f"{{version: '{PART_VERSION}'}}",
+}
+_COPY_OPTIONS = ", ".join(f"{name} {value}" for name, value in _OPTIONS.items())
+
+
+def write_part(context: PassContext, kind: str, day: date, generation: int, sql: str, rows: int) -> Part | None:
+    """Publish the result of a query as a part, or nothing when it has no rows."""
+    if not rows:
+        return None
+    with publishing(context.data.part(kind, day, generation)) as beside:
+        context.database.execute(f"COPY ({sql}) TO {sql_text(str(beside))} ({_COPY_OPTIONS})")
+        with beside.open("rb") as file:
+            sha256 = hashlib.file_digest(file, "sha256").hexdigest()
+        return Part(generation, rows, beside.stat().st_size, sha256, PART_VERSION)
