@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from compactor.fold.verify_segments import VerifiedSegment
 from compactor.sql import sql_file
+from shared.generations.snapshot import SetAside
 from shared.schema import INCOMING_COLUMNS
 
 if TYPE_CHECKING:
@@ -21,9 +22,12 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class IncomingLines:
-    """Table `incoming`: every valid line of these segments, repeats among them."""
+    """Table `incoming`: every valid line of these segments, repeats among them, but
+    those that are `set_aside`.
+    """
 
     segments: tuple[VerifiedSegment, ...] = ()
+    set_aside: tuple[SetAside, ...] = ()
 
 
 @dataclass(frozen=True)
