@@ -15,6 +15,9 @@ from reports.sql.statement import Parameters
 from shared.generations.counter_schema import COUNTER_COLUMNS, DAY_SUM_SUFFIX, OTHER
 from shared.schema import ARCHIVE_COLUMNS
 from shared.sql.archive_events import empty_relation_sql, from_archive_sql, stored_events_sql
+from shared.sql.texts import TextNumbers
+
+_STRONG = TextNumbers(strong=True)
 
 
 def matching_counters(scan: CounterScan, bound: Parameters) -> str:
@@ -91,16 +94,17 @@ def _value(scan: ArchiveScan, bound: Parameters) -> tuple[str, str]:
     if scan.capped is None:
         return column, ""
     is_capped = f"list_contains({bound.value('capped_days', list(scan.capped.days))}::DATE[], a.time::DATE)"
-    is_other = f"{column} IS NOT NULL AND k.value IS NULL AND {is_capped}"
-    join = f"LEFT JOIN {_counted_values(scan.by, scan.capped, bound)} k ON k.day = a.time::DATE AND k.value = {column}"
+    is_other = f"{column} IS NOT NULL AND k.number IS NULL AND {is_capped}"
+    counted = _counted_values(scan.by, scan.capped, bound)
+    join = f"LEFT JOIN {counted} k ON k.day = a.time::DATE AND k.number = {_STRONG.number(column)}"
     return f"CASE WHEN {is_other} THEN '{OTHER}' ELSE {column} END", join
 
 
 def _counted_values(by: str, capped: CappedValues, bound: Parameters) -> str:
-    """(day, value): the values that have rows of their own in the counters."""
+    """(day, number): the values that have rows of their own in the counters."""
     value = by if by in {"event", "site"} else "value"
     return (
-        f"(SELECT DISTINCT bucket::DATE AS day, {value} AS value "
+        f"(SELECT DISTINCT bucket::DATE AS day, {_STRONG.number(value)} AS number "
         f"FROM read_parquet({bound.files('capped_counters', capped.counters)}) "
         f"WHERE dimension = {bound.value('capped_dimension', capped.dimension)} AND visitors IS NULL)"
     )
