@@ -27,6 +27,7 @@ from compactor.sql import count_rows, sql_file, sql_text
 from shared.disk.durable import publishing
 from shared.disk.layout import DataDirectory
 from shared.generations.counter_schema import COUNTER_COLUMNS
+from shared.generations.part_integrity import record_written
 from shared.generations.snapshot import Day, Part
 from shared.schema import STORED_COLUMNS
 from shared.sql.archive_events import from_archive_sql, to_archive_sql
@@ -118,11 +119,14 @@ def write_part(context: PassContext, kind: str, day: date, generation: int, sql:
     """Publish the result of a query as a part, or nothing when it has no rows."""
     if not rows:
         return None
-    with publishing(context.data.part(kind, day, generation)) as beside:
+    path = context.data.part(kind, day, generation)
+    with publishing(path) as beside:
         context.database.execute(f"COPY ({sql}) TO {sql_text(str(beside))} ({PARQUET}, {_VERSION_NOTE})")
         with beside.open("rb") as file:
             sha256 = hashlib.file_digest(file, "sha256").hexdigest()
-        return Part(generation, rows, beside.stat().st_size, sha256, version=PART_VERSION)
+        part = Part(generation, rows, beside.stat().st_size, sha256, version=PART_VERSION)
+    record_written(context.data, path, part)
+    return part
 
 
 def parts_to_absorb(parts: Sequence[Part], new_rows: int) -> list[Part]:

@@ -246,7 +246,7 @@ class DataDirectory:
 
     @property
     def run(self) -> Path:
-        """Sockets of the running workers, and what the compactor notes without a sync.
+        """Sockets of the running workers, and what is noted of this host without a sync.
         Not a part of a backup.
         """
         return self.root / "run"
@@ -270,6 +270,11 @@ class DataDirectory:
 
     def socket(self, writer: str) -> Path:
         return self.run / f"{writer}.sock"
+
+    @property
+    def checked_parts(self) -> Path:
+        """Which parts processes of this host have checked."""
+        return self.run / "checked-parts.ndjson"
 
     def active(self, writer: str) -> Path:
         if not re.fullmatch(_WRITER, writer):
