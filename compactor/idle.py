@@ -11,11 +11,11 @@ from compactor.generations.day_merge import days_to_merge
 from compactor.generations.kept import KEPT_SNAPSHOTS
 from compactor.retention.apply import plan_retention
 from compactor.retention.plan import RetentionPlan, is_too_old
+from shared.disk.file_identity import FileIdentity, file_identity
 from shared.disk.layout import DataDirectory
 from shared.disk.marks import set_mark
 from shared.generations.last_look import same_finding
 from shared.generations.load import kept_generations
-from shared.generations.part_integrity import FileIdentity, file_identity
 from shared.generations.snapshot import Snapshot, SnapshotDamaged, decode_snapshot
 from shared.segments.sealed import Segment
 from shared.settings import Settings

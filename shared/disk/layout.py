@@ -246,7 +246,7 @@ class DataDirectory:
 
     @property
     def run(self) -> Path:
-        """Sockets of the running workers, and what is noted of this host without a sync.
+        """Sockets of the running workers, and what a process notes without a sync.
         Not a part of a backup.
         """
         return self.root / "run"
