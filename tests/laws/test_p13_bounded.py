@@ -297,3 +297,43 @@ def test_what_was_set_aside_is_folded_after_an_erasure_moved_it(tmp_path: Path, 
     assert totals.duplicates == 0
     assert_balanced(data)
     assert_verified(data)
+
+
+class Killed(BaseException):
+    """The process ends here; nothing handles it."""
+
+
+@pytest.mark.long
+@pytest.mark.usefixtures("poisoned")
+@pytest.mark.parametrize("is_committed", [False, True], ids=["before the commit", "after the commit"])
+def test_a_kill_between_two_pieces_neither_doubles_nor_loses(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, is_committed: bool
+) -> None:
+    kills = 0
+    for number in range(40):
+        data = data_directory(tmp_path / str(number))
+        poison_among_others(data)
+        left = [number]
+
+        def dying(*given: object, left: list[int] = left) -> None:
+            left[0] -= 1
+            if left[0] >= 0 or is_committed:
+                commit(*given)  # type: ignore[arg-type]
+            if left[0] == -1:
+                raise Killed
+
+        with monkeypatch.context() as patch:
+            patch.setattr("compactor.run_pass.commit", dying)
+            patch.setattr("compactor.pass_over.commit", dying)
+            try:
+                rounds(data, 3)
+            except Killed:
+                kills += 1
+        rounds(data, 3)
+        totals = load_snapshot(data).totals
+        assert (totals.lines, totals.counted, totals.duplicates, totals.set_aside) == (14, 13, 0, 1)
+        assert_balanced(data)
+        assert_verified(data)
+        if left[0] >= 0:
+            break
+    assert kills > 4
