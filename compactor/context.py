@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from compactor.lock import CompactorLock
+from compactor.stop import interruptible
 from shared.disk.durable import scratch
 from shared.disk.layout import DataDirectory
 from shared.duckdb_engine import connect
@@ -66,6 +67,7 @@ def pass_context(
 
         @cache
         def open_database() -> duckdb.DuckDBPyConnection:
-            return stack.enter_context(closing(connect(settings.fold_memory, THREADS, directory)))
+            database = stack.enter_context(closing(connect(settings.fold_memory, THREADS, directory)))
+            return stack.enter_context(interruptible(database))
 
         yield PassContext(data, settings, log, lock, now_ms, directory, open_database)

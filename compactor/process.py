@@ -21,66 +21,73 @@ from apscheduler.schedulers.background import BackgroundScheduler
 from apscheduler.triggers.interval import IntervalTrigger
 
 from compactor.erasure.rewrite import erase_pending
-from compactor.fold.load import LinesDoNotParse
-from compactor.fold.select_segments import PASS_MAX_BYTES, select_segments
+from compactor.failures import failure_text
+from compactor.fold_round import Round
 from compactor.generations.commit import CommitLost
 from compactor.lock import LOCK_TIMEOUT_S, CompactorBusy, CompactorLock, compactor_lock
 from compactor.repair.directory_check import InconsistentDirectory, check_directory
 from compactor.repair.rotated_files import recover_rotated_files
-from compactor.run_pass import Pass, recover_abandoned_segments, run_pass
+from compactor.run_pass import Pass, recover_abandoned_segments
+from compactor.stop import PassStopped, Stop
 from shared.disk.control_files import SEAL_BEFORE_PASS_TIMEOUT_S, RequestTimedOut, Watch, seal_and_wait
 from shared.disk.durable import make_data_directory
 from shared.disk.layout import DataDirectory
-from shared.duckdb_engine import database_error
+from shared.disk.marks import answer_fold_request, answered_fold_request, fold_request_stamp
 from shared.exit_codes import SUCCESS, TRY_AGAIN, USAGE
+from shared.generations.last_look import last_pass_ms
 from shared.generations.load import load_snapshot
-from shared.generations.part_integrity import PartDamaged
 from shared.generations.snapshot import SnapshotDamaged
 from shared.log import Log
 from shared.segments.line import DataFromNewerVersion
-from shared.segments.sealed import sealed_segments
 from shared.settings import Settings
 from shared.systemd_notify import Notifier
-from shared.timestamps import epoch_ms, now_ms
+from shared.timestamps import now_ms
 
 POLL_S = 0.1
 # `foldlog compress` takes the lock for one segment at a time.
 PASS_TIMEOUT_S = 5.0
 OVERDUE = 1.5
-# With DuckDB's errors: they end a pass but not the process. The next pass finds out
-# whether the cause remains.
-PASS_FAILURES = (OSError, LinesDoNotParse, SnapshotDamaged, PartDamaged, DataFromNewerVersion, InconsistentDirectory)
+# After a failure the next round waits twice as long, up to this.
+BACKOFF_MAX_S = 900.0
+# At SIGTERM a pass has this long to end by itself, then this long to be interrupted:
+# together less than the supervisor waits (STOP_TIMEOUT_S in foldlog/supervisor/), which
+# the workers take some of. The next start repeats what was not committed.
+FINISH_S = 5.0
+END_S = 5.0
 
 
-def compact_once(data: DataDirectory, settings: Settings, log: Log) -> Pass:
+def compact_once(data: DataDirectory, settings: Settings, log: Log, *, retry: bool = False) -> Pass:
     """Fold everything that is sealed now, in as many passes as it takes, and carry out
-    pending erasures. Raises CompactorBusy.
+    pending erasures. With `retry`, what is set aside is tried again.
+
+    Raises CompactorBusy, and at the end what kept a segment from being folded.
     """
     make_data_directory(data)
-    with compactor_lock(data) as lock:
-        done = fold_all(data, settings, log, lock)
-        erase_pending(data, settings, log, lock, now_ms())
-        return done
+    with compactor_lock(data, LOCK_TIMEOUT_S if retry else 0) as lock:
+        return fold_and_erase(data, settings, log, lock, retry=retry)
 
 
-def fold_all(data: DataDirectory, settings: Settings, log: Log, lock: CompactorLock) -> Pass:
-    """Run passes until no sealed segment is left. Raises what a pass raises."""
+def fold_and_erase(
+    data: DataDirectory,
+    settings: Settings,
+    log: Log,
+    lock: CompactorLock,
+    stop: Stop | None = None,
+    *,
+    retry: bool = False,
+) -> Pass:
+    """One round, then the pending erasures. Raises what a pass raises, and at the end
+    what kept a segment from being folded.
+    """
+    request = fold_request_stamp(data)
     recover_rotated_files(data, log, now_ms())
-    max_bytes = PASS_MAX_BYTES
-    while True:
-        try:
-            done = run_pass(data, settings, log, lock, now_ms(), max_bytes)
-        except database_error("OutOfMemoryException"):
-            # The same segments fit into memory when fewer are folded at once.
-            if max_bytes == 1:
-                raise
-            chosen = select_segments(load_snapshot(data), sealed_segments(data), max_bytes)
-            total = sum(segment.plain_bytes for segment in chosen)
-            max_bytes = total // 4 if total > (1 << 20) else 1
-            log.warning("pass_reduced", max_bytes=max_bytes)
-            continue
-        if not done.more:
-            return done
+    work = Round(data, settings, log, lock, stop=stop)
+    done = work.run(retry=retry)
+    answer_fold_request(data, request)
+    erase_pending(data, settings, log, lock, now_ms())
+    if work.failure is not None:
+        raise work.failure
+    return done
 
 
 def erase_now(data: DataDirectory, settings: Settings, log: Log) -> None:
@@ -92,8 +99,7 @@ def erase_now(data: DataDirectory, settings: Settings, log: Log) -> None:
         seal_and_wait(data, SEAL_BEFORE_PASS_TIMEOUT_S)
     with compactor_lock(data, LOCK_TIMEOUT_S) as lock:
         check_directory(data, log, lock)
-        fold_all(data, settings, log, lock)
-        erase_pending(data, settings, log, lock, now_ms())
+        fold_and_erase(data, settings, log, lock)
 
 
 class Compactor:
@@ -105,6 +111,9 @@ class Compactor:
         self._log = log
         self._last_pass = time.monotonic()
         self._has_begun = False
+        self._failures = 0
+        self._not_before = 0.0
+        self._stop = Stop()
         self._idle = threading.Event()
         self._idle.set()
 
@@ -121,23 +130,54 @@ class Compactor:
             self._has_begun = True
 
     def run(self) -> None:
-        """One scheduled pass. Active segments are sealed first, so that reports are at
-        most one interval behind.
+        """One scheduled round. Active segments are sealed first, so that reports are at
+        most one interval behind. After a failure it does nothing for a while.
         """
+        if time.monotonic() < self._not_before:
+            return
         self._idle.clear()
         self._last_pass = time.monotonic()
         try:
-            self._seal()
-            with compactor_lock(self._data, PASS_TIMEOUT_S) as lock:
-                self._begin(lock)
-                fold_all(self._data, self._settings, self._log, lock)
-                erase_pending(self._data, self._settings, self._log, lock, now_ms())
+            self._run_round()
+            self._failures, self._not_before = 0, 0.0
         except (CompactorBusy, CommitLost) as error:
             self._log.warning("commit_lost", reason=str(error))
-        except (*PASS_FAILURES, database_error()) as error:
-            self._log.warning("pass_failed", reason=str(error)[:1000])
+        except Exception as error:  # noqa: BLE001 - whatever it is, the next round comes
+            self._failed(error)
         finally:
             self._idle.set()
+
+    def _run_round(self) -> None:
+        self._seal()
+        with compactor_lock(self._data, PASS_TIMEOUT_S) as lock:
+            self._begin(lock)
+            fold_and_erase(self._data, self._settings, self._log, lock, self._stop)
+
+    def _failed(self, error: Exception) -> None:
+        """Say why, and wait longer than the last time."""
+        if self._stop.is_asked:
+            self._log.info("pass_stopped", reason=str(PassStopped()))
+            return
+        self._failures += 1
+        wait_s = backoff_s(self._settings.fold_interval, self._failures)
+        self._not_before = self._last_pass + wait_s - self._settings.fold_interval / 2
+        self._log.warning("pass_failed", reason=failure_text(error), failures=self._failures, next_in_s=wait_s)
+
+    def request(self) -> None:
+        """A fold is requested, so the next round waits for nothing."""
+        self._not_before = 0.0
+
+    def end(self) -> bool:
+        """Let a running pass end, or end it where it is. Returns whether it ended."""
+        self._stop.ask()
+        if self._idle.wait(FINISH_S):
+            return True
+        deadline = time.monotonic() + END_S
+        while time.monotonic() < deadline:
+            self._stop.hurry()
+            if self._idle.wait(POLL_S):
+                return True
+        return False
 
     def _seal(self) -> None:
         try:
@@ -150,7 +190,14 @@ class Compactor:
         return self._idle.is_set()
 
     def is_overdue(self) -> bool:
-        return time.monotonic() - self._last_pass > OVERDUE * self._settings.fold_interval
+        due = max(self._last_pass, self._not_before) + OVERDUE * self._settings.fold_interval
+        return time.monotonic() > due
+
+
+def backoff_s(interval_s: float, failures: int) -> float:
+    """How long after a failed round the next scheduled one begins."""
+    doubled = interval_s * 2.0 ** min(failures, 30)
+    return float(min(doubled, max(BACKOFF_MAX_S, interval_s)))
 
 
 class _SkipMissedRuns(IntervalTrigger):  # type: ignore[misc]
@@ -199,25 +246,34 @@ def run_compactor(settings: Settings, log: Log, notifier: Notifier, *, supervise
     is_due = _has_unanswered_request(data)
     while not stop.wait(POLL_S):
         notifier.alive()
-        is_due = requests.requested() or is_due or compactor.is_overdue()
+        if requests.requested() or is_due:
+            compactor.request()
+            is_due = True
+        is_due = is_due or compactor.is_overdue()
         # A request during a pass waits for the next one: this one has made its plan.
         if is_due and compactor.is_idle():
             job.modify(next_run_time=datetime.now(UTC))
             is_due = False
     notifier.stopping()
-    # A running pass is finished: it takes seconds, and the next start would repeat it.
-    scheduler.shutdown(wait=True)
+    scheduler.shutdown(wait=False)
+    if not compactor.end():
+        # What is not committed is not there (P5), and the next pass starts over.
+        log.warning("pass_abandoned", reason=f"it did not end within {FINISH_S + END_S:.0f} s")
+        os._exit(SUCCESS)
     return SUCCESS
 
 
 def _has_unanswered_request(data: DataDirectory) -> bool:
-    """Whether a fold was requested after the last snapshot, when no compactor was
+    """Whether a fold was requested after the last pass, when no compactor was
     running.
     """
     try:
-        return data.fold_request.stat().st_mtime * 1000 > epoch_ms(load_snapshot(data).as_of)
+        requested_ms = data.fold_request.stat().st_mtime * 1000
     except FileNotFoundError:
         return False
+    if answered := answered_fold_request(data):
+        return answered != fold_request_stamp(data)
+    return requested_ms > last_pass_ms(data, load_snapshot(data))
 
 
 def _stop_event(*, supervised: bool) -> threading.Event:

@@ -7,27 +7,33 @@ is killed, the next one repeats its work, and nothing is counted twice or lost (
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from dataclasses import dataclass
 from datetime import date
 
 import msgspec
 from msgspec.structs import replace
 
+from compactor.attempt import Attempt
 from compactor.context import PassContext, pass_context
+from compactor.failures import is_of_the_data, safe_reason
 from compactor.fold.counters import count_new_events
 from compactor.fold.dedupe import deduplicate
 from compactor.fold.load import LinesDoNotParse, load_lines
 from compactor.fold.select_segments import PASS_MAX_BYTES, ledger_after, select_segments
-from compactor.fold.verify_segments import verify_segment
+from compactor.fold.set_aside import entries_after, leave_out_days, totals_after
+from compactor.fold.verify_segments import Piece, verify_piece
 from compactor.fold.working_tables import IncomingLines, NewEvents
 from compactor.generations.commit import commit
 from compactor.generations.day_merge import merge_finished_day
 from compactor.generations.history import load_or_restore_snapshot, prune_history
 from compactor.generations.id_index import with_made
 from compactor.generations.part_writer import write_day
+from compactor.idle import changes_nothing, finds_nothing, leave_marks
 from compactor.lock import CompactorLock
 from compactor.retention.apply import apply_retention, delete_expired, plan_retention, warn_of_kept_data
+from compactor.retention.plan import RetentionPlan
+from compactor.stop import time_limit
 from shared.disk.layout import DataDirectory
 from shared.generations.snapshot import Day, LastPass, Snapshot
 from shared.log import Log
@@ -35,6 +41,11 @@ from shared.segments.recovery import WriterAlive, recover
 from shared.segments.sealed import Segment, active_segments, sealed_segments
 from shared.settings import Settings
 from shared.timestamps import rfc3339
+
+# What a pass may take: less than a slow disk and a large merge need would set good
+# segments aside, so this is only for a pass that would never end.
+TIME_LIMIT_S = 1800.0
+BYTES_PER_S_MIN = 20_000
 
 
 @dataclass(frozen=True)
@@ -49,31 +60,47 @@ class Pass:
 
 
 def run_pass(
-    data: DataDirectory, settings: Settings, log: Log, lock: CompactorLock, now_ms: int, max_bytes: int = PASS_MAX_BYTES
-) -> Pass:
+    data: DataDirectory, settings: Settings, log: Log, lock: CompactorLock, now_ms: int,
+    max_bytes: int = PASS_MAX_BYTES, attempt: Attempt | None = None,
+) -> Pass:  # fmt: skip
     """Fold the next sealed segments, about `max_bytes` at most, and publish the next
-    generation. Raises CommitLost, PartDamaged, SnapshotLost and DuckDB's errors.
+    generation; none if there is nothing to do. Raises CommitLost, PartDamaged,
+    SnapshotLost, PassStopped, PassTooLong and DuckDB's errors.
     """
-    started = time.monotonic()
+    started, attempt = time.monotonic(), attempt or Attempt()
     before = load_or_restore_snapshot(data, log, lock)
     recover_abandoned_segments(data, log)
     sealed = sealed_segments(data)
-    chosen = select_segments(before, sealed, max_bytes)
+    chosen = attempt.chosen = attempt.pieces or select_segments(before, sealed, max_bytes, attempt.waiting)
+    if not chosen and finds_nothing(data, before, sealed, now_ms, settings):
+        return ended(data, Pass(before, NewEvents(), more=False), now_ms)
 
-    with pass_context(data, settings, log, lock, now_ms) as context:
-        incoming = load_segments(context, chosen)
+    with time_limit(limit_s(chosen)), pass_context(data, settings, log, lock, now_ms) as context:
+        incoming = load_pieces(context, chosen)
         events = deduplicate(context, before, incoming)
-        days = write_parts(context, before, events)
-        days |= merge_finished_day(context, before, days)
+        days = write_parts(context, before, events, attempt)
+        days |= merge_day(context, before, days, attempt)
         after = next_snapshot(before, incoming, events, days, now_ms, time.monotonic() - started)
-        expiring = plan_retention(data, before, after, sealed, now_ms, settings)
-        after = apply_retention(context, after, expiring)
+        after, expiring = expire(context, before, after, sealed)
+        if not chosen and changes_nothing(context, before, after, expiring, sealed):
+            return ended(data, Pass(before, events, more=False), now_ms)
         commit(data, before, after, lock)
 
     delete_expired(expiring)
     prune_history(data, after)
     log_pass(log, after, incoming, events)
-    return Pass(after, events, more=len(select_segments(after, sealed, 1)) > 0)
+    more = bool(select_segments(after, sealed, 1, attempt.waiting))
+    return ended(data, Pass(after, events, more), now_ms)
+
+
+def ended(data: DataDirectory, done: Pass, now_ms: int) -> Pass:
+    """The pass, once it has left its marks."""
+    leave_marks(data, now_ms)
+    return done
+
+
+def limit_s(chosen: Sequence[Piece]) -> float:
+    return TIME_LIMIT_S + sum(piece.plain_bytes for piece in chosen) / BYTES_PER_S_MIN
 
 
 def recover_abandoned_segments(data: DataDirectory, log: Log) -> None:
@@ -89,21 +116,22 @@ def recover_abandoned_segments(data: DataDirectory, log: Log) -> None:
             log.info("segment_recovered", writer=writer, lines=recovered.lines, quarantined=recovered.quarantined)
 
 
-def load_segments(context: PassContext, chosen: Sequence[Segment]) -> IncomingLines:
+def load_pieces(context: PassContext, chosen: Sequence[Piece]) -> IncomingLines:
     """Load these segments into the working tables. If DuckDB reads something else than
     their lines, verify every line and load the valid ones.
     """
     if not chosen:
         return IncomingLines()
-    verified = [verify_segment(context.data, segment, context.scratch) for segment in chosen]
+    verified = [verify_piece(context.data, piece, context.scratch) for piece in chosen]
     try:
-        return load_lines(context.database, verified, context.settings.sites)
+        incoming = load_lines(context.database, verified, context.settings.sites)
     except LinesDoNotParse:
-        verified = [verify_segment(context.data, segment, context.scratch, each_line=True) for segment in chosen]
-        return load_lines(context.database, verified, context.settings.sites)
+        verified = [verify_piece(context.data, piece, context.scratch, each_line=True) for piece in chosen]
+        incoming = load_lines(context.database, verified, context.settings.sites)
+    return leave_out_days(context.database, incoming)
 
 
-def write_parts(context: PassContext, before: Snapshot, events: NewEvents) -> dict[date, Day]:
+def write_parts(context: PassContext, before: Snapshot, events: NewEvents, attempt: Attempt) -> dict[date, Day]:
     """Publish the parts of every day that this pass changes."""
     if not events.days:
         return {}
@@ -112,7 +140,40 @@ def write_parts(context: PassContext, before: Snapshot, events: NewEvents) -> di
     days = {
         day: replace(before.days[day], ids=with_made(before.days[day].ids, ids)) for day, ids in events.made_ids.items()
     }
-    return days | {day: write_day(context, before, day, events, new, generation) for day in events.days}
+    for day in events.days:
+        attempt.begins(day)
+        days[day] = write_day(context, before, day, events, new, generation)
+    return days
+
+
+def merge_day(context: PassContext, before: Snapshot, touched: Container[date], attempt: Attempt) -> dict[date, Day]:
+    """Merge at most one finished day. A day that cannot be merged is left as it is,
+    whatever the reason: nobody waits for it.
+    """
+    attempt.begins(None)
+    try:
+        return merge_finished_day(context, before, touched)
+    except Exception as error:
+        if not is_of_the_data(error):
+            raise
+        context.log.warning("day_merge_failed", reason=safe_reason(error))
+        return {}
+
+
+def expire(
+    context: PassContext, before: Snapshot, after: Snapshot, sealed: Sequence[Segment]
+) -> tuple[Snapshot, RetentionPlan]:
+    """The next generation after retention. A day that cannot be counted one last time
+    stays, and everything else with it, and the record says why.
+    """
+    plan = plan_retention(context.data, before, after, sealed, context.now_ms, context.settings)
+    try:
+        return apply_retention(context, after, plan), plan
+    except Exception as error:
+        if not is_of_the_data(error):
+            raise
+        nothing = RetentionPlan(plan.at, f"it failed: {safe_reason(error)}", plan.clock_suspect_since)
+        return apply_retention(context, after, nothing), nothing
 
 
 def next_snapshot(
@@ -122,24 +183,17 @@ def next_snapshot(
     segments change together (P5).
     """
     segments = incoming.segments
-    highest, missing = ledger_after(before, [each.segment.name for each in segments])
     lines = sum(each.lines + each.quarantined for each in segments)
-    old = before.totals
+    ledger = ledger_after(before, {each.segment.name: each.end for each in segments if not each.again})
     return msgspec.structs.replace(
         before,
         generation=before.generation + 1,
         as_of=rfc3339(now_ms),
-        folded=highest,
-        missing=missing,
-        totals=msgspec.structs.replace(
-            old,
-            lines=old.lines + lines,
-            counted=old.counted + events.counted,
-            duplicates=old.duplicates + events.duplicates,
-            conflicts=old.conflicts + events.conflicts,
-            quarantined=old.quarantined + sum(each.quarantined for each in segments),
-            damaged_segments=old.damaged_segments + sum(each.damaged for each in segments),
-        ),
+        folded=ledger.folded,
+        missing=ledger.missing,
+        partial=ledger.partial,
+        set_aside=entries_after(before, incoming),
+        totals=totals_after(before.totals, incoming, events),
         days={**before.days, **days},
         last_pass=LastPass(len(segments), lines, round(seconds, 3)),
     )

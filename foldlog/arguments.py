@@ -90,6 +90,7 @@ def _add_services(add: Add) -> None:
 
     compact = add("compact", "fold sealed segments on schedule, or once")
     compact.add_argument("--once", action="store_true", help="fold what is sealed now, then end")
+    compact.add_argument("--retry", action="store_true", help="as --once, and try again what was set aside")
     _add_supervised(compact)
 
     add("rotate", "make the writers seal their segments, and wait for it")

@@ -54,7 +54,7 @@ def _newest_snapshot(data: DataDirectory) -> Snapshot:
 def _segments_to_check(data: DataDirectory, snapshot: Snapshot) -> Iterable[Segment]:
     sealed = sealed_segments(data)
     newest = {segment.name.writer: segment for segment in sealed}  # listed in the order of their sequence
-    unfolded = [segment for segment in sealed if not snapshot.has_folded(segment.name)]
+    unfolded = [segment for segment in sealed if not snapshot.has_passed(segment.name)]
     return [*unfolded, *newest.values()]
 
 

@@ -37,6 +37,7 @@ def problems(status: Status, running: Running, settings: Settings) -> list[Probl
         *_disk(status),
         *_processes(status, running, settings),
         *_segments(status),
+        *_set_aside(status),
     ]
     warnings = [*_retention(status), *status.warnings]
     return [Problem("WRONG", text) for text in wrong] + [Problem("WARNING", text) for text in warnings]
@@ -84,6 +85,18 @@ def _segments(status: Status) -> Iterable[str]:
         yield f"{counted(count, 'segment')} missing ({_missing(missing)}): `foldlog verify` shows what to do"
 
 
+def _set_aside(status: Status) -> Iterable[str]:
+    if not status.balance.set_aside:
+        return
+    entries = status.set_aside
+    where = _some(sorted({entry.segment for entry in entries}))
+    reason = f" ({entries[0].reason})" if entries else ""
+    yield (
+        f"{counted(status.balance.set_aside, 'event')} could not be folded, of {where}{reason}: they stay in the log; "
+        "`foldlog compact --retry` tries again"
+    )
+
+
 def _missing(missing: Mapping[str, Sequence[int]]) -> str:
     shown = [f"{writer}: {_some(sequences)}" for writer, sequences in list(missing.items())[:LISTED_MAX]]
     more = len(missing) - LISTED_MAX
@@ -120,6 +133,7 @@ def rows(status: Status, running: Running) -> list[Row]:
         ("  duplicates", f"{balance.duplicates:,} (conflicts: {balance.conflicts:,})"),
         ("  quarantined", f"{balance.quarantined:,}"),
         ("  erased", f"{balance.erased:,}{_pending(status.erasures_pending)}"),
+        *([("  set aside", f"{balance.set_aside:,}")] if balance.set_aside else []),
         ("  not yet folded", f"{balance.not_yet_folded:,}"),
         ("  difference", f"{balance.difference:,}"),
         ("snapshot", f"generation {status.generation:,}, as of {status.as_of}"),

@@ -129,7 +129,9 @@ class BreakdownRead:
 
 @dataclass(frozen=True)
 class TotalRead:
-    """One row (events, visitors); visitors are NULL where they are not asked for."""
+    """One row (events, visitors, whether fast numbers of visitors are ambiguous);
+    visitors are NULL where they are not asked for.
+    """
 
     events: Scan
     with_visitors: bool

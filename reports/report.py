@@ -10,7 +10,7 @@ from reports.kinds import kind_of
 from reports.plan import BreakdownRead, Parts, days_of
 from reports.query import Query
 from reports.rows import Row, no_answer, with_header
-from reports.sql.duckdb import statement
+from reports.sql.duckdb import Grouping, statement
 from reports.sql.statement import Statement
 from shared.disk.layout import DataDirectory
 from shared.generations.part_integrity import verified_part
@@ -25,9 +25,13 @@ def make_report(database: duckdb.DuckDBPyConnection, data: DataDirectory, snapsh
     fetched: dict[str, list[tuple[Any, ...]]] = {}
 
     def fetch(numbers: TextNumbers) -> bool:
+        # Where the total looks at all visitors, rows may be counted by fast numbers.
+        is_checked = plan.total is not None and plan.total.with_visitors
+        by = Grouping(numbers, numbers if is_checked else TextNumbers(strong=True))
         for name, read in plan.reads.items():
-            fetched[name] = execute(database, data, statement(read, numbers)).fetchall()
-        return isinstance(plan.groups, BreakdownRead) and any(row[-1] for row in fetched["groups"])
+            fetched[name] = execute(database, data, statement(read, by)).fetchall()
+        checks = [*fetched.get("total", ()), *(fetched["groups"] if isinstance(plan.groups, BreakdownRead) else ())]
+        return any(row[-1] for row in checks)
 
     by_numbers(fetch)
     rows, total = kind.shape(plan, fetched) if plan.has_answer else no_answer(plan)

@@ -55,7 +55,7 @@ def total_counts(plan: Plan, fetched: Fetched, events_of_rows: int) -> Row:
     """Over all rows, also those beyond the limit. A visitor of several rows is counted
     once.
     """
-    events, visitors = fetched["total"][0] if plan.total else (events_of_rows, None)
+    events, visitors = fetched["total"][0][:2] if plan.total else (events_of_rows, None)
     if plan.query.by is None:
         span = (plan.query.start, plan.query.end)
         visitors = visitors_of(plan, kept_visitors(plan, fetched), span, None, visitors)

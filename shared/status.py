@@ -7,7 +7,7 @@ The types are both the answer and its schema in the OpenAPI document.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from datetime import date
 from typing import Annotated
 
@@ -15,13 +15,14 @@ import msgspec
 
 from shared.disk.layout import DataDirectory
 from shared.erasures import count_pending
+from shared.generations.last_look import last_pass_ms, last_retention
 from shared.generations.load import find_snapshot
 from shared.generations.part_presence import missing_parts
 from shared.generations.snapshot import Retention, RetentionHold, Snapshot
 from shared.segments.quarantine import lines_quarantined_by_recovery
-from shared.segments.sealed import active_segments, count_lines, file_sizes, sealed_segments
+from shared.segments.sealed import Segment, active_segments, count_lines, file_sizes, sealed_segments
 from shared.settings import Settings
-from shared.timestamps import epoch_ms, now_ms
+from shared.timestamps import now_ms
 from shared.undeclared_proxy import warning
 
 _TRIES = 5
@@ -30,7 +31,8 @@ Instant = Annotated[str, msgspec.Meta(extra_json_schema={"format": "date-time"})
 
 
 class Balance(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """P8: accepted = counted + duplicates + quarantined + erased + not_yet_folded.
+    """P8: accepted = counted + duplicates + quarantined + erased + set_aside +
+    not_yet_folded.
 
     `difference` is the remainder, 0 unless events were lost.
     """
@@ -40,6 +42,7 @@ class Balance(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     duplicates: Count
     quarantined: Count
     erased: Count
+    set_aside: Count
     not_yet_folded: Count
     difference: int
     conflicts: Count
@@ -90,6 +93,19 @@ class Days(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     last: date
 
 
+class SetAsideLines(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Lines of a segment that could not be folded, all of some bytes or those of one
+    UTC day; `tries`: how often a pass failed on them.
+    """
+
+    segment: str
+    day: date | None
+    lines: Count
+    bytes: Count
+    reason: str
+    tries: Count
+
+
 class Status(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     balance: Balance
     segments: Segments
@@ -102,6 +118,7 @@ class Status(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     erasures_pending: Count
     warnings: list[str]
     days: Days | None
+    set_aside: list[SetAsideLines]
 
 
 def read_status(data: DataDirectory, settings: Settings) -> Status:
@@ -119,32 +136,51 @@ def read_status(data: DataDirectory, settings: Settings) -> Status:
 def _read_status(data: DataDirectory, settings: Settings) -> Status:
     snapshot, _, damage = find_snapshot(data)
     active = active_segments(data)
-    unfolded = [segment for segment in sealed_segments(data) if not snapshot.has_folded(segment.name)]
-    lines = sum(count_lines(path) for path in (*active.values(), *(segment.path for segment in unfolded)))
+    sealed = sealed_segments(data)
+    unfolded = [segment for segment in sealed if not snapshot.has_passed(segment.name)]
+    lines = sum(map(count_lines, active.values()))
+    lines += sum(count_lines(segment.path, snapshot.partial.get(segment.name.stem, 0)) for segment in unfolded)
     warnings = [
         warning(data, settings),
         str(damage) if damage else None,
         missing_parts_warning(data, snapshot),
         *_retention_warnings(snapshot.retention),
     ]
+    last_ms = last_pass_ms(data, snapshot)
     return Status(
         balance=make_balance(snapshot, lines, lines_quarantined_by_recovery(data)),
         segments=Segments(
             active={writer: path.stat().st_size for writer, path in active.items()},
             sealed_unfolded=len(unfolded),
-            missing={writer: list(sequences) for writer, sequences in snapshot.missing.items() if sequences},
+            missing=missing_segments(snapshot, sealed),
             damaged=snapshot.totals.damaged_segments,
         ),
         generation=snapshot.generation,
         as_of=snapshot.as_of,
-        lag_s=max(0.0, (now_ms() - epoch_ms(snapshot.as_of)) / 1000) if snapshot.generation else None,
+        lag_s=max(0.0, (now_ms() - last_ms) / 1000) if last_ms else None,
         last_fold=LastFold(snapshot.last_pass.segments, snapshot.last_pass.lines, snapshot.last_pass.seconds),
-        last_retention=_last_retention(snapshot.retention),
+        last_retention=_last_retention(last_retention(data, snapshot)),
         disk=_disk(data, settings, snapshot),
         erasures_pending=count_pending(data),
         warnings=[text for text in warnings if text],
         days=Days(min(snapshot.days), max(snapshot.days)) if snapshot.days else None,
+        set_aside=[
+            SetAsideLines(each.segment, each.day, each.lines, each.bytes, each.reason, each.tries)
+            for each in snapshot.set_aside
+        ],
     )
+
+
+def missing_segments(snapshot: Snapshot, sealed: Iterable[Segment]) -> dict[str, list[int]]:
+    """The gaps in the sequence numbers of each writer. A segment that is on disk is
+    not missing: it could not be folded when a later one was.
+    """
+    present = {(segment.name.writer, segment.name.sequence) for segment in sealed} if snapshot.missing else set()
+    gaps = {
+        writer: [number for number in numbers if (writer, number) not in present]
+        for writer, numbers in snapshot.missing.items()
+    }
+    return {writer: numbers for writer, numbers in gaps.items() if numbers}
 
 
 def _last_retention(run: Retention) -> LastRetention:
@@ -213,7 +249,8 @@ def make_balance(snapshot: Snapshot, not_yet_folded: int, recovery_quarantined: 
         duplicates=totals.duplicates,
         quarantined=quarantined,
         erased=totals.erased,
+        set_aside=totals.set_aside,
         not_yet_folded=not_yet_folded,
-        difference=accepted - totals.counted - totals.duplicates - quarantined - totals.erased - not_yet_folded,
+        difference=accepted - totals.accounted - recovery_quarantined - not_yet_folded,
         conflicts=totals.conflicts,
     )

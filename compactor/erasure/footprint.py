@@ -69,7 +69,7 @@ def search(
     for day in sorted(snapshot.days):
         _search_day(database, data, snapshot, day, visitor, found)
     for segment in segment_files(data):
-        if snapshot.has_folded(segment.name):
+        if snapshot.has_passed(segment.name):
             _search_segment(segment, visitor, found)
     unfolded = _unfolded_files(data, snapshot)
     found.unfolded = sum(1 for _ in _received_in(unfolded, visitor))
@@ -145,7 +145,7 @@ def _search_segment(segment: Segment, visitor: VisitorFilter, found: VisitorFoot
 def _unfolded_files(data: DataDirectory, snapshot: Snapshot) -> list[Path]:
     """All files of the log that contain lines, except folded segments."""
     names = ((path, parse_segment(path.name)) for path in list_files(data.log) if not parse_checksum(path.name))
-    return [path for path, name in names if (name is None or not snapshot.has_folded(name)) and path.is_file()]
+    return [path for path, name in names if (name is None or not snapshot.has_passed(name)) and path.is_file()]
 
 
 def _received_in(paths: Iterable[Path], visitor: VisitorFilter) -> Iterator[tuple[Path, str]]:

@@ -28,6 +28,7 @@ from compactor.generations.commit import commit
 from compactor.generations.history import load_or_restore_snapshot, purge_history
 from compactor.generations.part_writer import rewrite_day
 from compactor.lock import CompactorLock
+from compactor.pass_over import widen_entries
 from compactor.retention.clock_guard import clock_suspect_since
 from shared.disk.compression import DecompressionError, compressing
 from shared.disk.durable import publish, publishing, remove
@@ -42,6 +43,7 @@ from shared.erasures import (
     unreadable_requests,
 )
 from shared.generations.consistent_read import read_published
+from shared.generations.last_look import at_last_look
 from shared.generations.load import load_snapshot
 from shared.generations.snapshot import Day, Snapshot
 from shared.log import Log
@@ -109,6 +111,7 @@ def _erase(
         found = search(context.database, data, before, visitor)
         started = record_start(data, request, before, found)
         current = _remove_from_archive(context, before, found, visitor)
+        current = widen_entries(before, current, found.segments, lambda line: visitor.match(line).matches)
         if current is not before:
             commit(data, before, current, lock)
     purge_history(data, current)
@@ -154,7 +157,7 @@ def _without_events(context: PassContext, before: Snapshot, days: dict[date, Day
     )
     # `as_of` advances, so a jump of the clock must be recorded, or later passes would
     # not see it (P9).
-    suspect_since = clock_suspect_since(before, context.now_ms)
+    suspect_since = clock_suspect_since(at_last_look(context.data, before), context.now_ms)
     return msgspec.structs.replace(
         before,
         generation=before.generation + 1,

@@ -4,8 +4,10 @@ and listing.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Container, Iterable, Mapping
+from typing import NamedTuple
 
+from compactor.fold.verify_segments import Piece
 from shared.disk.layout import SegmentName
 from shared.generations.snapshot import Snapshot
 from shared.segments.sealed import Segment
@@ -13,34 +15,52 @@ from shared.segments.sealed import Segment
 PASS_MAX_BYTES = 256 << 20
 
 
-def select_segments(snapshot: Snapshot, sealed: Iterable[Segment], max_bytes: int) -> list[Segment]:
-    """The next unfolded segments, oldest first: at least one, and in total at most
-    `max_bytes` of lines.
+class Ledger(NamedTuple):
+    """The fields of the snapshot that say what of the log is folded."""
+
+    folded: dict[str, int]
+    missing: dict[str, tuple[int, ...]]
+    partial: dict[str, int]
+
+
+def select_segments(
+    snapshot: Snapshot, sealed: Iterable[Segment], max_bytes: int, waiting: Container[str] = ()
+) -> list[Piece]:
+    """The next segments that the ledger has not passed, oldest first: at least one, and
+    in total at most `max_bytes` of lines. Those with a stem in `waiting` are left out.
+
+    Of a segment that is partly folded it is the rest.
     """
-    chosen: list[Segment] = []
+    chosen: list[Piece] = []
     total = 0
     for segment in sorted(sealed, key=lambda segment: (segment.name.sealed_at, segment.name)):
-        if snapshot.has_folded(segment.name):
+        if snapshot.has_passed(segment.name) or (waiting and segment.name.stem in waiting):
             continue
-        total += segment.plain_bytes
+        piece = rest_of(snapshot, segment)
+        total += piece.plain_bytes
         if chosen and total > max_bytes:
             break
-        chosen.append(segment)
+        chosen.append(piece)
     return chosen
 
 
-def ledger_after(
-    snapshot: Snapshot, folded: Iterable[SegmentName]
-) -> tuple[dict[str, int], dict[str, tuple[int, ...]]]:
-    """The snapshot's `folded` and `missing` once these segments are folded: per writer
-    the highest sequence number, and the gaps below it.
+def rest_of(snapshot: Snapshot, segment: Segment) -> Piece:
+    """What of a segment the ledger has not passed yet."""
+    return Piece(segment, snapshot.partial.get(segment.name.stem, 0) if snapshot.partial else 0)
+
+
+def ledger_after(snapshot: Snapshot, passed: Mapping[SegmentName, int | None]) -> Ledger:
+    """The ledger once these segments are folded or set aside, up to a byte or wholly
+    (None): per writer the highest sequence number, and the gaps below it.
     """
     highest = dict(snapshot.folded)
     missing = {writer: set(gaps) for writer, gaps in snapshot.missing.items()}
-    for name in sorted(folded):
+    partial = {**snapshot.partial, **{name.stem: end for name, end in passed.items() if end is not None}}
+    for name in sorted(name for name, end in passed.items() if end is None):
+        partial.pop(name.stem, None)
         before = highest.get(name.writer, 0)
         gaps = missing.setdefault(name.writer, set())
         gaps |= set(range(before + 1, name.sequence))
         gaps.discard(name.sequence)
         highest[name.writer] = max(before, name.sequence)
-    return highest, {writer: tuple(sorted(gaps)) for writer, gaps in missing.items() if gaps}
+    return Ledger(highest, {writer: tuple(sorted(gaps)) for writer, gaps in missing.items() if gaps}, partial)

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from compactor.fold.verify_segments import VerifiedSegment
 from compactor.sql import sql_file
-from shared.generations.snapshot import Part
+from shared.generations.snapshot import Part, SetAside
 from shared.schema import ARCHIVE_COLUMNS, INCOMING_COLUMNS
 from shared.sql.texts import TextNumbers
 
@@ -23,9 +23,12 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class IncomingLines:
-    """Table `incoming`: every valid line of these segments, repeats among them."""
+    """Table `incoming`: every valid line of these segments, repeats among them, but
+    those that are `set_aside`.
+    """
 
     segments: tuple[VerifiedSegment, ...] = ()
+    set_aside: tuple[SetAside, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -8,6 +8,7 @@ from datetime import date
 from compactor.context import PassContext
 from compactor.sql import sql_text
 from shared.disk.durable import publishing
+from shared.generations.part_integrity import record_written
 from shared.generations.snapshot import Part
 from shared.sql.texts import DICTIONARY_MAX
 
@@ -33,8 +34,11 @@ def write_part(context: PassContext, kind: str, day: date, generation: int, sql:
     """Publish the result of a query as a part, or nothing when it has no rows."""
     if not rows:
         return None
-    with publishing(context.data.part(kind, day, generation)) as beside:
+    path = context.data.part(kind, day, generation)
+    with publishing(path) as beside:
         context.database.execute(f"COPY ({sql}) TO {sql_text(str(beside))} ({_COPY_OPTIONS})")
         with beside.open("rb") as file:
             sha256 = hashlib.file_digest(file, "sha256").hexdigest()
-        return Part(generation, rows, beside.stat().st_size, sha256, PART_VERSION)
+        part = Part(generation, rows, beside.stat().st_size, sha256, PART_VERSION)
+    record_written(context.data, path, part)
+    return part

@@ -33,7 +33,9 @@ from compactor.repair.rebuild_sources import open_sources
 from compactor.repair.reconstruct_snapshot import reconstruct_snapshot, reconstructed_totals
 from compactor.repair.unreferenced_parts import AcceptedParts, collect_unreferenced_parts, find_damaged_parts
 from compactor.retention.clock_guard import clock_suspect_since
+from shared.disk.control_files import touch
 from shared.disk.layout import DataDirectory
+from shared.generations.last_look import at_last_look
 from shared.generations.load import load_snapshot, newest_part_generation
 from shared.generations.snapshot import Day, Snapshot, Totals
 from shared.log import Log
@@ -102,20 +104,26 @@ def _warn_of_erasures(
 
 
 def _next_snapshot(work: Rebuild, days: dict[date, Day], changes: Iterable[DayChange]) -> Snapshot:
-    """The next generation. Its ledger is unchanged: every segment in it is folded."""
+    """The next generation. Its ledger is unchanged: every segment in it is folded.
+
+    What is set aside is marked as tried by no version, so that the next pass tries it
+    again: the rebuild may have removed the reason.
+    """
+    replayed = work.sources.folded.snapshot
     if work.is_reconstructed:
-        totals = reconstructed_totals(work.context, days, work.sources.folded.snapshot.totals)
+        totals, set_aside = reconstructed_totals(work.context, days, replayed.totals), replayed.set_aside
     else:
-        totals = balanced_totals(work.before.totals, changes)
+        totals, set_aside = balanced_totals(work.before.totals, changes), work.before.set_aside
     # `as_of` advances, so a jump of the clock must be recorded, or later passes would
     # not see it (P9).
-    suspect_since = clock_suspect_since(work.before, work.context.now_ms)
+    suspect_since = clock_suspect_since(at_last_look(work.context.data, work.before), work.context.now_ms)
     return msgspec.structs.replace(
         work.before,
         generation=work.generation,
         as_of=work.context.now,
         days=days,
         totals=totals,
+        set_aside=tuple(msgspec.structs.replace(entry, version="") for entry in set_aside),
         retention=msgspec.structs.replace(work.before.retention, clock_suspect_since=suspect_since),
     )
 
@@ -159,3 +167,4 @@ def _publish(work: Rebuild, after: Snapshot) -> None:
         commit(data, work.before, after, lock)
     prune_history(data, after)
     delete_unusable_fallbacks(data)
+    touch(data.fold_request)  # a compactor that waits after failures goes on

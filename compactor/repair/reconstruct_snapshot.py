@@ -140,5 +140,5 @@ def reconstructed_totals(context: PassContext, days: Mapping[date, Day], replaye
         if kept.expired:
             counters = [(part, context.data.part("counters", day, part.generation)) for part in kept.counters]
             counted += total_events(context.database, counters)
-    lines = counted + replayed.duplicates + replayed.quarantined
+    lines = counted + replayed.duplicates + replayed.quarantined + replayed.set_aside
     return msgspec.structs.replace(replayed, lines=lines, counted=counted)

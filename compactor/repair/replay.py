@@ -11,8 +11,8 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from compactor.context import PassContext
+from compactor.fold_round import Round
 from compactor.lock import compactor_lock
-from compactor.run_pass import run_pass
 from shared.disk.durable import make_data_directory
 from shared.disk.layout import DataDirectory, SegmentName
 from shared.generations.snapshot import Snapshot
@@ -33,10 +33,9 @@ def replay(context: PassContext, target: DataDirectory, is_included: Callable[[S
                 (target.log / segment.checksum.name).symlink_to(segment.checksum.absolute())
     settings = _keeping_everything(context.settings)
     with compactor_lock(target) as lock:
-        while True:
-            done = run_pass(target, settings, _WarningsOnly(context.log), lock, context.now_ms)
-            if not done.more:
-                return done.snapshot
+        # What cannot be folded now is set aside in the replay, and stays as archived.
+        work = Round(target, settings, _WarningsOnly(context.log), lock, tries_max=1, clock=lambda: context.now_ms)
+        return work.run().snapshot
 
 
 def _keeping_everything(settings: Settings) -> Settings:

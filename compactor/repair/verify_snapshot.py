@@ -72,7 +72,8 @@ def check_totals(data: DataDirectory, snapshot: Snapshot) -> Iterator[VerifyFind
     if totals.lines != totals.accounted:
         problem = (
             f"{totals.lines} lines were folded, but {totals.counted} counted, {totals.duplicates} duplicates, "
-            f"{totals.quarantined} quarantined and {totals.erased} erased add up to {totals.accounted}"
+            f"{totals.quarantined} quarantined, {totals.erased} erased and {totals.set_aside} set aside add up to "
+            f"{totals.accounted}"
         )
         yield VerifyFinding(data.snapshot.name, problem, RUN_REBUILD)
 

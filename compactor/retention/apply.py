@@ -25,6 +25,7 @@ from compactor.retention.kept_visitors import count_visitors, create_kept_visito
 from compactor.retention.plan import LogFiles, RetentionPlan, is_too_old, plan_expiry
 from shared.disk.durable import remove
 from shared.disk.layout import DataDirectory
+from shared.generations.last_look import at_last_look, last_retention
 from shared.generations.snapshot import Retention, Snapshot
 from shared.log import Log
 from shared.segments.sealed import Segment, file_sizes
@@ -46,8 +47,11 @@ def plan_retention(
     """What is deleted with the snapshot `after`. A segment is kept for as long as a
     snapshot that may have to replace the newest has not folded it.
     """
-    log = LogFiles(sealed, _sizes(data, sealed, now_ms, settings), [before, *kept_snapshots(data)])
-    return plan_expiry(before, after, log, now_ms, settings, confirmed=confirmed)
+    if not settings.log_max_bytes and not any(is_too_old(segment, now_ms, settings) for segment in sealed):
+        log = LogFiles((), {}, ())  # no segment is due; the kept snapshots need not be read
+    else:
+        log = LogFiles(sealed, _sizes(data, sealed, now_ms, settings), [before, *kept_snapshots(data)])
+    return plan_expiry(at_last_look(data, before), after, log, now_ms, settings, confirmed=confirmed)
 
 
 def _sizes(data: DataDirectory, sealed: Sequence[Segment], now_ms: int, settings: Settings) -> dict[str, int]:
@@ -78,7 +82,7 @@ def apply_retention(context: PassContext, after: Snapshot, plan: RetentionPlan) 
             after = _expire_archive(context, after, item.target)
     dropped_events = {day: after.dropped_days.get(day, 0) + _events(context, after, day) for day in sorted(dropped)}
     days = {day: kept for day, kept in after.days.items() if day not in dropped}
-    retention = plan.record(after.retention)
+    retention = plan.record(last_retention(context.data, after))
     return msgspec.structs.replace(
         after, days=days, dropped_days={**after.dropped_days, **dropped_events}, retention=retention
     )

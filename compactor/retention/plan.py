@@ -93,6 +93,11 @@ class RetentionPlan:
     def kinds(self) -> tuple[KindPlan[Segment], KindPlan[date], KindPlan[date]]:
         return self.log, self.archive, self.counters
 
+    @property
+    def deletes(self) -> bool:
+        """Whether it deletes anything."""
+        return any(plan.to_delete for plan in self.kinds)
+
     def record(self, last: Retention) -> Retention:
         """The record of this run for the snapshot, after the `last` one."""
         holds = {plan.kind: plan.hold for plan in self.kinds if plan.hold is not None}

@@ -11,9 +11,9 @@ from shared.exit_codes import SUCCESS
 
 def run(call: Invocation) -> int:
     settings, log = call.settings, call.log
-    if not call.options.once:
+    if not call.options.once and not call.options.retry:
         return run_compactor(settings, log, notifier_for(call.options, settings), supervised=call.options.supervised)
     make_data_directory(call.data)
     Compactor(call.data, settings, log).begin()
-    compact_once(call.data, settings, log)
+    compact_once(call.data, settings, log, retry=call.options.retry)
     return SUCCESS

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from foldlog.doctor.finding import Finding, and_more
+from shared.generations.snapshot import SetAside
 
 
 class Permissions(NamedTuple):
@@ -122,6 +123,20 @@ def conflicts(total: int, added: int, since: int) -> Finding:
         do = "look for the sender of them: docs/reports.md (Events) has the command; only the first one counts"
         return Finding("conflicts", "warning", found, do)
     return Finding("conflicts", "ok", f"none since generation {since:,}, {total:,} in all")
+
+
+def set_aside(entries: Sequence[SetAside]) -> Finding:
+    """Lines that could not be folded: not counted, but in the log."""
+    if not entries:
+        return Finding("set aside", "ok", "every event could be folded")
+    lines = sum(entry.lines for entry in entries)
+    segments = sorted({entry.segment for entry in entries})
+    found = f"{lines:,} events of {segments[0]}{and_more(segments)} could not be folded: {entries[0].reason}"
+    do = (
+        "nothing is lost: they stay in the log. Remove the reason (`foldlog verify` finds damage), then "
+        "`foldlog compact --retry`; another version tries by itself"
+    )
+    return Finding("set aside", "warning", found, do)
 
 
 def erasures(pending: int, is_folding: bool) -> Finding:

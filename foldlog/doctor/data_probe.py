@@ -14,6 +14,7 @@ from foldlog.preflight import check_formats
 from foldlog.processes import Running
 from shared.disk.layout import DataDirectory
 from shared.erasures import count_pending
+from shared.generations.last_look import last_pass_ms
 from shared.generations.load import find_snapshot, kept_generations
 from shared.generations.part_presence import is_present, referenced_parts
 from shared.generations.snapshot import Snapshot, SnapshotDamaged, decode_snapshot
@@ -76,8 +77,8 @@ def clock(data: DataDirectory, sealed: Sequence[Segment]) -> Checks:
     yield host_findings.synchronised(host_probe.is_clock_synchronised())
     snapshot = snapshot_of(data)
     written = [(segment.name.sealed_at.timestamp(), segment.name.file) for segment in sealed]
-    if snapshot.generation:
-        written.append((epoch_ms(snapshot.as_of) / 1000, "the snapshot"))
+    if looked_ms := last_pass_ms(data, snapshot):
+        written.append((looked_ms / 1000, "the last pass"))
     newest_s, newest = max(written, default=(None, ""))
     yield host_findings.clock(time.time(), newest_s, newest, snapshot.retention.clock_suspect_since)
 
@@ -106,9 +107,10 @@ def files(data: DataDirectory, sealed: Sequence[Segment], running: Running) -> C
         [
             segment.name.file
             for segment in sealed
-            if not snapshot.has_folded(segment.name) and not segment.checksum.exists()
+            if not snapshot.has_passed(segment.name) and not segment.checksum.exists()
         ]
     )
+    yield data_findings.set_aside(snapshot.set_aside)
     yield data_findings.erasures(count_pending(data), bool(running.serve))
     yield _conflicts(data, snapshot)
 

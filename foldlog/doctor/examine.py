@@ -27,9 +27,9 @@ from foldlog.processes import Running, find_running
 from shared import undeclared_proxy
 from shared.disk.durable import publish, remove
 from shared.disk.layout import DataDirectory
+from shared.generations.last_look import last_pass_ms
 from shared.segments.sealed import Segment, sealed_segments
 from shared.settings import Settings
-from shared.timestamps import epoch_ms
 from shared.tokens import TokensDamaged, load_tokens
 
 _ADVICE = {
@@ -164,7 +164,8 @@ def _space(data: DataDirectory, sealed: Sequence[Segment], settings: Settings) -
 
 def _processes(data: DataDirectory, settings: Settings, running: Running) -> Checks:
     snapshot = data_probe.snapshot_of(data)
-    lag_s = max(0.0, time.time() - epoch_ms(snapshot.as_of) / 1000) if snapshot.generation else None
+    looked_ms = last_pass_ms(data, snapshot)
+    lag_s = max(0.0, time.time() - looked_ms / 1000) if looked_ms else None
     is_undeclared = undeclared_proxy.load(data, settings) is not None
     yield service_findings.processes(running, lag_s, settings)
     yield service_findings.address(running, host_probe.is_listening(*settings.listen), settings)

@@ -14,8 +14,9 @@ from aiohttp import web
 from aiohttp.web_request import BaseRequest
 
 from ingest.context import WorkerContext
+from shared.generations.last_look import last_pass_ms, last_retention
 from shared.generations.load import find_snapshot
-from shared.generations.snapshot import Snapshot, SnapshotDamaged
+from shared.generations.snapshot import Retention, Snapshot, SnapshotDamaged
 from shared.segments.line import DataFromNewerVersion
 from shared.segments.sealed import sealed_segments
 from shared.timestamps import epoch_ms
@@ -81,7 +82,7 @@ def directory_checks(worker: WorkerContext) -> list[Check]:
     suspect = [
         segment.name.file
         for segment in sealed_segments(worker.data)
-        if not snapshot.has_folded(segment.name) and not segment.checksum.exists()
+        if not snapshot.has_passed(segment.name) and not segment.checksum.exists()
     ]
     return [
         *(
@@ -89,8 +90,9 @@ def directory_checks(worker: WorkerContext) -> list[Check]:
             if damage
             else []
         ),
-        _recent("fold", snapshot.as_of, worker),
-        _retention(snapshot, worker),
+        _recent("fold", last_pass_ms(worker.data, snapshot), worker),
+        _retention(last_retention(worker.data, snapshot), worker),
+        *_set_aside(snapshot),
         Check(
             "log",
             not suspect,
@@ -99,19 +101,24 @@ def directory_checks(worker: WorkerContext) -> list[Check]:
     ]
 
 
-def _retention(snapshot: Snapshot, worker: WorkerContext) -> Check:
-    run = snapshot.retention
-    recent = _recent("retention", run.at, worker)
+def _set_aside(snapshot: Snapshot) -> Iterator[Check]:
+    """Always ok: everything else works, and a restart of the server would not help."""
+    if lines := snapshot.totals.set_aside:
+        yield Check("set_aside", True, f"{lines} events could not be folded: `foldlog status` shows why")
+
+
+def _retention(run: Retention, worker: WorkerContext) -> Check:
+    recent = _recent("retention", epoch_ms(run.at), worker)
     if not recent.ok or run.unsuccessful_s <= UNSUCCESSFUL_S:
         return recent
     why = run.skipped or f"on hold until `foldlog retain --confirm`: {', '.join(run.on_hold)}"
     return Check("retention", False, f"last complete run at {run.last_success}; {why}")
 
 
-def _recent(what: str, at: str, worker: WorkerContext) -> Check:
+def _recent(what: str, at_ms: int, worker: WorkerContext) -> Check:
     # After a stop the last run is old: the compactor gets the full limit from the
     # worker's start.
-    age_s = min((worker.now_ms() - epoch_ms(at)) / 1000, time.monotonic() - worker.started_at)
+    age_s = min((worker.now_ms() - at_ms) / 1000, time.monotonic() - worker.started_at)
     limit_s = worker.settings.fold_late_after_s
     if age_s <= limit_s:
         return Check(what, True, f"less than {limit_s:.0f} s ago")

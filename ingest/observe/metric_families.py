@@ -17,12 +17,14 @@ from prometheus_client.registry import Collector
 
 from shared.disk.layout import DataDirectory
 from shared.erasures import count_pending
+from shared.generations.last_look import last_pass_ms, last_retention
 from shared.generations.load import load_snapshot
 from shared.generations.snapshot import Snapshot
 from shared.peers import query_workers
 from shared.segments.quarantine import lines_quarantined_by_recovery
 from shared.segments.sealed import active_segments, file_sizes, sealed_segments
 from shared.settings import Settings
+from shared.status import missing_segments
 from shared.timestamps import epoch_ms, now_ms
 from shared.undeclared_proxy import warning
 from shared.worker_stats import Histogram, WorkerStats
@@ -127,14 +129,14 @@ _HISTOGRAMS = (
 def segments_families(data: DataDirectory, snapshot: Snapshot) -> Iterator[Metric]:
     """Size of the log, and how much of it is not folded."""
     sealed = sealed_segments(data)
-    unfolded = [each for each in sealed if not snapshot.has_folded(each.name)]
+    unfolded = [each for each in sealed if not snapshot.has_passed(each.name)]
     yield _gauge(
         "foldlog_segments",
         "Segments on disk: active, sealed, and sealed but not folded yet (unfolded).",
         {("active",): len(active_segments(data)), ("sealed",): len(sealed), ("unfolded",): len(unfolded)},
         ("state",),
     )
-    missing = sum(len(sequences) for sequences in snapshot.missing.values())
+    missing = sum(len(sequences) for sequences in missing_segments(snapshot, sealed).values())
     yield _gauge("foldlog_segments_missing", "Gaps in the sequence numbers of folded segments.", {(): missing})
     suspect = sum(not each.checksum.exists() for each in unfolded)
     yield _gauge("foldlog_segments_without_checksum", "Unfolded segments without a checksum.", {(): suspect})
@@ -142,7 +144,7 @@ def segments_families(data: DataDirectory, snapshot: Snapshot) -> Iterator[Metri
 
 def snapshot_families(data: DataDirectory, snapshot: Snapshot) -> Iterator[Metric]:
     """Totals of the snapshot and of the last pass."""
-    totals, as_of_s = snapshot.totals, epoch_ms(snapshot.as_of) / 1000
+    totals, last_pass_s = snapshot.totals, last_pass_ms(data, snapshot) / 1000
     yield _counter("foldlog_events_counted", "Events in the archive and the counters.", {(): totals.counted})
     yield _counter("foldlog_events_duplicate", "Events whose id was counted already.", {(): totals.duplicates})
     yield _counter(
@@ -158,6 +160,11 @@ def snapshot_families(data: DataDirectory, snapshot: Snapshot) -> Iterator[Metri
         "Folded segments that did not match their checksum.",
         {(): totals.damaged_segments},
     )
+    yield _gauge(
+        "foldlog_events_set_aside",
+        "Events that could not be folded, and stay in the log.",
+        {(): totals.set_aside},
+    )
     yield _counter("foldlog_events_erased", "Events erased with their visitor.", {(): totals.erased})
     yield _gauge(
         "foldlog_erasures_pending", "Erasures that are requested and not completed.", {(): count_pending(data)}
@@ -167,14 +174,14 @@ def snapshot_families(data: DataDirectory, snapshot: Snapshot) -> Iterator[Metri
     yield _gauge("foldlog_fold_lines", "Lines read by the last pass.", {(): snapshot.last_pass.lines})
     yield _gauge(
         "foldlog_last_pass_age_seconds",
-        "Age of the snapshot.",
-        {(): max(0.0, now_ms() / 1000 - as_of_s)} if as_of_s else {},
+        "Time since the last pass ended, whether it found something or not.",
+        {(): max(0.0, now_ms() / 1000 - last_pass_s)} if last_pass_s else {},
     )
-    yield _gauge("foldlog_fold_last_success_timestamp_seconds", "When the snapshot was published.", {(): as_of_s})
+    yield _gauge("foldlog_fold_last_success_timestamp_seconds", "When the last pass ended.", {(): last_pass_s})
     yield _gauge(
         "foldlog_retention_last_success_timestamp_seconds",
         "When retention last ran without a skip and without a hold.",
-        {(): epoch_ms(snapshot.retention.last_success) / 1000},
+        {(): epoch_ms(last_retention(data, snapshot).last_success) / 1000},
     )
 
 

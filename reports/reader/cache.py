@@ -7,8 +7,8 @@ from __future__ import annotations
 from collections import OrderedDict
 
 from reports.reader.question import Question
+from shared.disk.file_identity import FileIdentity, file_identity
 from shared.disk.layout import DataDirectory
-from shared.generations.part_integrity import FileIdentity, file_identity
 
 CACHE_MAX_BYTES = 8 << 20
 _ANSWER_MAX_BYTES = CACHE_MAX_BYTES // 8

@@ -22,8 +22,8 @@ from reports.reader.pool import ReaderPool
 from reports.reader.protocol import ReaderRequest
 from reports.reader.question import Question, question_of
 from reports.spill import sweep_spill
+from shared.disk.file_identity import FileIdentity
 from shared.disk.layout import DataDirectory
-from shared.generations.part_integrity import FileIdentity
 from shared.settings import Settings
 
 __all__ = ["ReaderClient", "ReportError"]

@@ -15,9 +15,9 @@ from typing import Literal
 
 from shared.disk.durable import publish
 from shared.disk.layout import DataDirectory
+from shared.disk.marks import answered_fold_request, fold_request_stamp
 from shared.exit_codes import TemporaryFailure
-from shared.generations.load import load_snapshot
-from shared.segments.sealed import active_segments, sealed_segments
+from shared.segments.sealed import active_segments
 from shared.timestamps import now_ms, rfc3339
 
 POLL_S = 0.1
@@ -28,7 +28,7 @@ SEAL_BEFORE_PASS_TIMEOUT_S = 3.0
 Action = Literal["seal", "fold"]
 _FAILURES: dict[Action, str] = {
     "seal": "not every writer sealed its segment",
-    "fold": "no compactor published a snapshot",
+    "fold": "no compactor ended a pass",
 }
 
 
@@ -98,18 +98,22 @@ def request_seal(data: DataDirectory) -> Callable[[], bool]:
 
 
 def request_fold(data: DataDirectory) -> Callable[[], bool]:
-    """Ask the compactor to fold. The function returned is True once a newer snapshot
-    has folded every segment that is sealed now.
+    """Ask the compactor to fold. The function returned is True once passes that began
+    after this have ended, whether they found something or not.
     """
-    before = load_snapshot(data).generation
-    sealed = [segment.name for segment in sealed_segments(data)]
-
-    def is_folded() -> bool:
-        snapshot = load_snapshot(data)
-        return snapshot.generation > before and all(snapshot.has_folded(name) for name in sealed)
-
     touch(data.fold_request)
-    return is_folded
+    asked = fold_request_stamp(data)
+
+    def is_answered() -> bool:
+        answered = answered_fold_request(data)
+        return bool(answered) and (answered == fold_request_stamp(data) or _is_from(answered, asked))
+
+    return is_answered
+
+
+def _is_from(answered: str | None, asked: str) -> bool:
+    """Whether one stamp is that of another request, or of a later one."""
+    return answered == asked or int((answered or "0 0").split()[1]) > int(asked.split()[1])
 
 
 def _has_lines(path: Path) -> bool:

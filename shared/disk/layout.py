@@ -246,11 +246,35 @@ class DataDirectory:
 
     @property
     def run(self) -> Path:
-        """Sockets of the running workers."""
+        """Sockets of the running workers, and what a process notes without a sync.
+        Not a part of a backup.
+        """
         return self.root / "run"
+
+    @property
+    def last_pass(self) -> Path:
+        """Its modification time is that of the last pass, one that found nothing
+        included.
+        """
+        return self.run / "last-pass"
+
+    @property
+    def last_retention(self) -> Path:
+        """Its modification time is that of the last retention run."""
+        return self.run / "last-retention"
+
+    @property
+    def tries(self) -> Path:
+        """How often the fold of a segment has failed."""
+        return self.run / "tries.json"
 
     def socket(self, writer: str) -> Path:
         return self.run / f"{writer}.sock"
+
+    @property
+    def checked_parts(self) -> Path:
+        """Which parts processes of this host have checked."""
+        return self.run / "checked-parts.ndjson"
 
     def active(self, writer: str) -> Path:
         if not re.fullmatch(_WRITER, writer):

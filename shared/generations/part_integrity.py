@@ -15,12 +15,12 @@ from datetime import date
 from pathlib import Path
 from typing import Literal
 
+from shared.disk.file_identity import FileIdentity, file_identity
 from shared.disk.layout import DataDirectory
 from shared.exit_codes import UsageError
+from shared.generations.checked_parts import record_checked, was_checked
 from shared.generations.snapshot import Part
 
-# What changes when a file is replaced or written to: inode, length, mtime, ctime.
-FileIdentity = tuple[int, int, int, int]
 _VERIFIED_MAX = 1 << 16
 _verified: dict[Path, tuple[FileIdentity, str]] = {}
 
@@ -60,17 +60,23 @@ def verified_part(data: DataDirectory, kind: str, day: date, part: Part) -> Path
     """The path of a part, once its bytes match the sha256 in the snapshot. Raises
     PartDamaged.
 
-    A process reads a file for this once, so that the cost of a pass does not grow with
-    history.
+    A process reads a file for this once, and not if another of this host has, so that
+    neither a pass nor the first report after a start costs what history does.
     """
     path = data.part(kind, day, part.generation)
-    try:
-        is_verified = _verified.get(path) == (file_identity(path), part.sha256)
-    except FileNotFoundError:
-        is_verified = False
-    if not is_verified and (error := part_error(path, part)):
+    if _is_known(data, path, part):
+        return path
+    if error := part_error(path, part):
         raise PartDamaged(path, day, error, part.sha256)
+    record_checked(data, path, *_verified[path])
     return path
+
+
+def record_written(data: DataDirectory, path: Path, part: Part) -> None:
+    """Note that this process has just published a part, and knows its bytes."""
+    identity = file_identity(path)
+    _remember(path, identity, part.sha256)
+    record_checked(data, path, identity, part.sha256)
 
 
 def verified_parts(data: DataDirectory, kind: str, day: date, parts: Iterable[Part]) -> list[Path]:
@@ -94,12 +100,24 @@ def part_error(path: Path, part: Part) -> PartError | None:
         raise
     if sha256 != part.sha256:
         return PartError("changed", sha256)
-    if len(_verified) >= _VERIFIED_MAX:
-        _verified.clear()
-    _verified[path] = (before, sha256)
+    _remember(path, before, sha256)
     return None
 
 
-def file_identity(path: Path) -> FileIdentity:
-    found = path.stat()
-    return found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns
+def _is_known(data: DataDirectory, path: Path, part: Part) -> bool:
+    try:
+        identity = file_identity(path)
+    except FileNotFoundError:
+        return False
+    if _verified.get(path) == (identity, part.sha256):
+        return True
+    if not was_checked(data, path, identity, part.sha256):
+        return False
+    _remember(path, identity, part.sha256)
+    return True
+
+
+def _remember(path: Path, identity: FileIdentity, sha256: str) -> None:
+    if len(_verified) >= _VERIFIED_MAX:
+        _verified.clear()
+    _verified[path] = (identity, sha256)

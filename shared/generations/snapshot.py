@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import re
 from datetime import date
+from functools import cached_property
 from pathlib import Path
 
 import msgspec
@@ -160,9 +161,10 @@ class Retention(msgspec.Struct, frozen=True):
 
 
 class SetAside(msgspec.Struct, frozen=True):
-    """Lines of a segment that could not be folded, all of them or those of one UTC
-    day. They stay in the log. `segment` is its name without a suffix, `bytes` are those
-    of its lines, `tries` how often a pass failed on them.
+    """Lines of a segment that could not be folded: those within `bytes` bytes from
+    `start` of its plain lines, all of them or those of one UTC day. They stay in the
+    log. `segment` is its name without a suffix, `tries` how often a pass failed on
+    them, `version` the Foldlog that did.
     """
 
     segment: str
@@ -171,9 +173,11 @@ class SetAside(msgspec.Struct, frozen=True):
     bytes: int
     reason: str
     tries: int
+    start: int = 0
+    version: str = ""
 
 
-class Snapshot(msgspec.Struct, frozen=True):
+class Snapshot(msgspec.Struct, frozen=True, dict=True):
     """One generation. By writer: `folded`, the highest folded sequence number, and
     `missing`, the lower ones that are missing.
 
@@ -195,10 +199,21 @@ class Snapshot(msgspec.Struct, frozen=True):
     retention: Retention = Retention()
     dropped_days: dict[date, int] = {}
 
-    def has_folded(self, name: SegmentName) -> bool:
-        return name.sequence <= self.folded.get(name.writer, 0) and name.sequence not in self.missing.get(
-            name.writer, ()
+    def has_passed(self, name: SegmentName) -> bool:
+        """Whether each line of a segment is folded or set aside."""
+        return (
+            name.sequence <= self.folded.get(name.writer, 0)
+            and name.sequence not in self.missing.get(name.writer, ())
+            and not (self.partial and name.stem in self.partial)
         )
+
+    def has_folded(self, name: SegmentName) -> bool:
+        """Whether each line of a segment is folded, so that the log may lose it."""
+        return self.has_passed(name) and not (self.set_aside and name.stem in self._set_aside_segments)
+
+    @cached_property
+    def _set_aside_segments(self) -> frozenset[str]:
+        return frozenset(entry.segment for entry in self.set_aside)
 
 
 class _Format(msgspec.Struct):

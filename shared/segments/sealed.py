@@ -145,30 +145,31 @@ def sha256_line(digest: str, file: str) -> bytes:
     return f"{digest}  {file}\n".encode("ascii")
 
 
-def count_lines(path: Path) -> int:
-    """The complete lines of a file that may still grow; of a damaged compressed one,
-    the readable ones.
+def count_lines(path: Path, start: int = 0) -> int:
+    """The complete lines, from a byte of them on, of a file that may still grow; of a
+    damaged compressed one, the readable ones.
     """
     lines = 0
     try:
-        for block in decompressed_blocks(path, _BLOCK):
+        for block in _after(decompressed_blocks(path, _BLOCK), start):
             lines += block.count(b"\n")
     except DecompressionError:
         return lines
     return lines
 
 
-def readable_lines(path: Path) -> Iterator[bytes]:
-    """The lines of a segment that may be damaged. Raises DecompressionError after the
-    last readable one.
+def readable_lines(path: Path, start: int = 0) -> Iterator[bytes]:
+    """The lines of a segment that may be damaged, from a byte of the plain lines on.
+    Raises DecompressionError after the last readable one.
     """
     if path.suffix not in COMPRESSED_SUFFIXES:
         with path.open("rb") as file:
+            file.seek(start)
             yield from iter_lines(file)
         return
     rest = b""
     try:
-        for block in decompressed_blocks(path, _DAMAGED_BLOCK):
+        for block in _after(decompressed_blocks(path, _DAMAGED_BLOCK), start):
             *whole, rest = (rest + block).split(b"\n")
             yield from (line + b"\n" for line in whole)
             if len(rest) > PIECE_MAX_BYTES:
@@ -180,3 +181,11 @@ def readable_lines(path: Path) -> Iterator[bytes]:
         raise
     if rest:
         yield rest
+
+
+def _after(blocks: Iterator[bytes], start: int) -> Iterator[bytes]:
+    """The blocks without the first `start` bytes of all."""
+    for block in blocks:
+        if start < len(block):
+            yield block[start:] if start else block
+        start = max(0, start - len(block))

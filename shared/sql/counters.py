@@ -25,12 +25,12 @@ def counters_sql(paths: Mapping[int, str]) -> str:
 
 
 def _version_1(source: str) -> list[str]:
+    has_own_rows = f"dimension <> '{TOTAL}' AND NOT ends_with(dimension, '{DAY_ROWS_SUFFIX}')"
     is_total = f"FROM {source} WHERE dimension = '{TOTAL}' AND visitors IS NULL"
     return [
         f"SELECT bucket, site, bot, {_named('NULL', TOTAL)}, events, visitors {is_total}",
         f"SELECT bucket, site, bot, {_named('event', EVENT)}, events, visitors {is_total}",
-        f"SELECT {_COLUMNS} FROM {source} "
-        f"WHERE visitors IS NOT NULL OR (dimension <> '{TOTAL}' AND NOT ends_with(dimension, '{DAY_ROWS_SUFFIX}'))",
+        f"SELECT {_COLUMNS} FROM {source} WHERE visitors IS NOT NULL OR ({has_own_rows})",
     ]
 
 

@@ -9,7 +9,7 @@ import math
 import re
 import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from hashlib import sha256
 from pathlib import Path
@@ -50,15 +50,29 @@ class Compacting(NamedTuple):
         """CPU seconds of a pass that finds nothing, or merges a day. Raises
         AssertionError.
         """
+        before = self.cpu_seconds()
+        self._wait_for_pass(within_s, self._ask)
+        return self.settled() - before
+
+    def scheduled(self, passes: int, within_s: float = 60.0) -> float:
+        """CPU seconds of so many passes that nobody asks for, with the time between
+        them. Raises AssertionError.
+        """
+        before = self.cpu_seconds()
+        for _ in range(passes):
+            self._wait_for_pass(within_s, lambda: None)
+        return self.cpu_seconds() - before
+
+    def _wait_for_pass(self, within_s: float, begin: Callable[[], None]) -> None:
+        """Until one has published a snapshot, or left the mark of a pass."""
         marks = (self.data.snapshot, self.data.root / "run" / "last-pass")
-        seen, before = _stamps(*marks), self.cpu_seconds()
-        self._ask()
+        seen = _stamps(*marks)
+        begin()
         deadline = time.monotonic() + within_s
         while _stamps(*marks) == seen:
             if time.monotonic() > deadline:
                 raise AssertionError("no pass ended")
             time.sleep(POLL_S)
-        return self.settled() - before
 
     def settled(self) -> float:
         """CPU seconds once the process does nothing any more."""
@@ -84,8 +98,8 @@ class Compacting(NamedTuple):
 
 @contextmanager
 def compacting(checkout: Checkout, data: DataDirectory, *, begin: bool = True, **settings: str) -> Iterator[Compacting]:
-    """Until its end nothing is folded that was not asked for. With `begin` it has made
-    a first pass, in which it loads what it needs.
+    """Without another FOLDLOG_FOLD_INTERVAL nothing is folded that was not asked for.
+    With `begin` it has made a first pass, in which it loads what it needs.
     """
     silent = subprocess.DEVNULL
     command, environ = checkout.command("compact"), checkout.environ(data.root, 8080, **settings)

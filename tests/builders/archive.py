@@ -16,7 +16,7 @@ HOUR_MS = 3_600_000
 
 
 def counters(data: DataDirectory) -> list[tuple[Any, ...]]:
-    """Everything that the counters say, in order: of each key the sum over all parts."""
+    """Everything that the counters say, in order: the sum of each key over all parts."""
     sums: Counter[tuple[Any, ...]] = Counter()
     for *key, events, visitors in _rows(data, "counters"):
         sums[*key, visitors] += events

@@ -76,7 +76,8 @@ def _combined(number: int, noon: int, site: str, ago: int, *drawn: int) -> Line:
 
 class Place(NamedTuple):
     """Where a text goes: the fields of its line, what must stand around it there, and
-    the repetitions that a field may have (an id none).
+    how often each text comes: an id once; seven times what a part's dictionary holds
+    only where few values make a column.
     """
 
     fields: Callable[[str], dict[str, Any]]
@@ -90,8 +91,9 @@ class Place(NamedTuple):
 PLACES = {
     "path": Place(lambda text: {"url": f"https://example.com{text}"}, "/article"),
     "url": Place(lambda text: {"url": text}, "https://example.com/a?text="),
-    "visitor": Place(lambda text: {"visitor": text}),
-    "session": Place(lambda text: {"session": text}),
+    "url tail": Place(lambda text: {"url": f"https://example.com/a{text}"}, "?text=--", repeats=7),
+    "visitor": Place(lambda text: {"visitor": text}, repeats=7),
+    "session": Place(lambda text: {"session": text}, repeats=7),
     "id": Place(lambda text: {"id_": text}, repeats=1),
     "event": Place(lambda text: {"name": text}),
     "site": Place(lambda text: {"site": text}, lower_case=True),
@@ -102,7 +104,7 @@ PLACES = {
     "props value": Place(lambda text: {"props": {"k": text}}),
 }
 # Of as many characters as the second family needs.
-LONG_PLACES = ("path", "url", "props", "props value")
+LONG_PLACES = ("path", "url", "url tail", "props", "props value")
 
 
 def colliding_texts(place: str, texts: int, *, under_any_prefix: bool = False, noon: int = NOON) -> Flood:

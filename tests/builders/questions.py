@@ -47,7 +47,7 @@ def questions(noon: int, pick: Any) -> list[dict[str, str]]:
         asked.append({"from": first, "to": last, "tz": zone, "interval": interval, **_selection(pick)})
         edges = sorted(noon - pick.randrange(250) * QUARTER_MS + pick.choice([0, 0, 1, -1]) for _ in range(2))
         if edges[0] < edges[1]:
-            asked.append({"from": _instant(edges[0]), "to": _instant(edges[1]), "tz": zone, **_selection(pick)})
+            asked.append({"from": instant(edges[0]), "to": instant(edges[1]), "tz": zone, **_selection(pick)})
     asked += [{"from": days[2], "to": days[0], "by": name, "bots": "include"} for name in DIMENSIONS]
     return asked
 
@@ -67,5 +67,5 @@ def day_of(epoch: int) -> str:
     return datetime.fromtimestamp(epoch / 1000, UTC).date().isoformat()
 
 
-def _instant(epoch: int) -> str:
+def instant(epoch: int) -> str:
     return datetime.fromtimestamp(epoch // 1000, UTC).replace(microsecond=epoch % 1000 * 1000).isoformat()

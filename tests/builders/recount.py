@@ -67,9 +67,11 @@ def counted_events(lines: Iterable[Event], sites: Iterable[str] = ()) -> list[Co
     """Of the lines of one identity the one that was received first. Raises ValueError
     where copies are so far apart that the order of passes decides.
     """
+    written = list(lines)
+    of_any_sender = {(each["site"], each["id"]) for each in written if each["v"] == 1}
     copies: dict[tuple[str | None, ...], list[Event]] = defaultdict(list)
-    for each in lines:
-        copies[_identity(each)].append(each)
+    for each in written:
+        copies[_identity(each, of_any_sender)].append(each)
     for identity, same in copies.items():
         days = [_moment(each["time"]).date() for each in same]
         if (max(days) - min(days)).days > COPIES_DAYS:
@@ -167,11 +169,12 @@ def _holds(each: Counted, condition: str) -> bool:
     return (each.values[name] == (value or None)) == is_equality
 
 
-def _identity(each: Event) -> tuple[str | None, ...]:
-    """Lines of version 2 that a page sent and those that a key sent differ, whatever
-    their id. A line of version 1 does not say.
+def _identity(each: Event, of_any_sender: set[tuple[str, str]]) -> tuple[str | None, ...]:
+    """What a page sent and what a key sent differ, whatever their id. A line of version
+    1 does not say who sent it, and is the same as those of every sender.
     """
-    return (each["site"], each["id"], each.get("sender", "page") if each["v"] > 1 else None)
+    site, id_ = each["site"], each["id"]
+    return (site, id_, None if (site, id_) in of_any_sender else each.get("sender", "page"))
 
 
 def _precedence(each: Event) -> tuple[object, ...]:

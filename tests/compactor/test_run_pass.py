@@ -223,4 +223,4 @@ def test_pass_without_new_segments_opens_no_database(tmp_path: Path, monkeypatch
     fold(data)
     monkeypatch.setattr("compactor.context.connect", Mock(side_effect=AssertionError))
     fold(data)
-    assert load_snapshot(data).generation == 2
+    assert load_snapshot(data).generation == 1

@@ -136,7 +136,13 @@ MUTANTS = (
     ),
     Mutant(
         "fold without recording the segment",
-        (Edit("compactor/run_pass.py", "[each.segment.name for each in segments]", "[]"),),
+        (
+            Edit(
+                "compactor/run_pass.py",
+                "{each.segment.name: each.end for each in segments if not each.again}",
+                "{}",
+            ),
+        ),
         (CLONES, FOLD, FOLD_IS_PURE),
     ),
     Mutant(
@@ -144,12 +150,34 @@ MUTANTS = (
         (
             Edit(
                 "compactor/run_pass.py",
-                "    try:\n        return load_lines(context.database, verified, context.settings.sites)\n",
+                "    try:\n        incoming = load_lines(context.database, verified, context.settings.sites)\n",
                 "    try:\n        load_lines(context.database, [], context.settings.sites)\n"
-                "        return IncomingLines(tuple(verified))\n",
+                "        incoming = IncomingLines(tuple(verified))\n",
             ),
         ),
         (CLONES, FOLD, FOLD_IS_PURE),
+    ),
+    Mutant(
+        "take what is set aside for folded",
+        (
+            Edit(
+                "shared/generations/snapshot.py",
+                "return self.has_passed(name) and not (self.set_aside and name.stem in self._set_aside_segments)",
+                "return self.has_passed(name)",
+            ),
+        ),
+        ("tests/laws/test_p13_bounded.py",),
+    ),
+    Mutant(
+        "ask the snapshot when the compactor last looked",
+        (
+            Edit(
+                "shared/generations/last_look.py",
+                "max(epoch_ms(snapshot.as_of), read_mark(data.last_pass) or 0)",
+                "epoch_ms(snapshot.as_of)",
+            ),
+        ),
+        ("tests/compactor/test_idle.py",),
     ),
     Mutant(
         "no CRC check",

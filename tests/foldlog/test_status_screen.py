@@ -45,6 +45,10 @@ ROWS = [
 ]
 
 
+def entry(segment: str) -> dict[str, object]:
+    return {"segment": segment, "day": None, "lines": 1, "bytes": 9, "reason": "Broken: so", "tries": 3}
+
+
 def found(**changes: Any) -> Status:
     """A status that all is well with; `changes` go into its parts: `disk={"free_bytes":
     1}`.
@@ -58,7 +62,7 @@ def found(**changes: Any) -> Status:
             "not_yet_folded": 0,
             "difference": 0,
         }
-        | {"conflicts": 0, "erased": 0},
+        | {"conflicts": 0, "erased": 0, "set_aside": 0},
         "erasures_pending": 0,
         "segments": {"active": {"0": 0}, "sealed_unfolded": 0, "missing": {}, "damaged": 0},
         "generation": 3,
@@ -84,6 +88,7 @@ def found(**changes: Any) -> Status:
         },
         "warnings": [],
         "days": None,
+        "set_aside": [],
     }
     for name, change in changes.items():
         status[name] = {**status[name], **change} if isinstance(change, Mapping) else change
@@ -130,6 +135,12 @@ PROBLEMS: dict[str, tuple[dict[str, Any], Running, str, str]] = {
         Running(4711, dict.fromkeys("01234", False)),
         "WRONG",
         "workers 0, 1, 2 and 2 more do not respond",
+    ),
+    "set aside": (
+        {"balance": {"set_aside": 3}, "set_aside": [entry("a"), entry("b")]},
+        WELL,
+        "WRONG",
+        "3 events could not be folded, of a, b (Broken: so): they stay in the log; `foldlog compact --retry` tries",
     ),
     "late fold": (
         {"lag_s": 181.0},

@@ -85,4 +85,6 @@ def test_the_recount_refuses_copies_that_are_too_far_apart() -> None:
 
 def test_the_recount_keeps_apart_what_a_key_sent_and_what_a_page_sent() -> None:
     sent = msgspec.to_builtins(line("invoice-1")) | {"v": 2}
-    assert len(counted_events([sent, sent, sent | {"sender": "key"}, sent | {"sender": "import"}])) == 3
+    of_senders = [sent, sent, sent | {"sender": "key"}, sent | {"sender": "import"}]
+    assert len(counted_events(of_senders)) == 3
+    assert len(counted_events([*of_senders, sent | {"v": 1}])) == 1

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.builders.disks import fill, small_disk
+from tests.builders.logs import line, sealed
 from tests.builders.server import Answer, Server, failing
 from tests.builders.waiting import until
 from tests.builders.wire import (
@@ -76,4 +77,5 @@ def test_nearly_full_disk_is_507_with_retry_after_and_stores_nothing(tmp_path: P
         assert server.lines() == []
         assert server.exchange(wire(JSON, body=VALID)).status == 403
         assert server.get("/admin/api/status").status == 200
+        sealed(server.data, [line("event-1")], "import")
         assert server.fold() == 1, "it still folds"

@@ -4,7 +4,6 @@ nothing where it has expired. No file exists in these tests.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from datetime import UTC, date, datetime, timedelta
 
 import pytest
@@ -95,7 +94,7 @@ def test_counters_answer_but_for_the_edges(
     assert (read_days(scan.edges.parts) if scan.edges else []) == edges
 
 
-def counter_scan_of(kept: Mapping[date, Day], **parameters: str) -> CounterScan:
+def counter_scan_of(kept: dict[date, Day], **parameters: str) -> CounterScan:
     made = plan(kept, visitors="none", **{name.replace("from", "from_"): text for name, text in parameters.items()})
     scan = (made.groups or made.total).events  # type: ignore[union-attr]
     assert isinstance(scan, CounterScan)

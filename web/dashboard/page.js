@@ -153,20 +153,27 @@ async function fold() {
 
 function show(status, chart, ...tops) {
   $("dashboard").hidden = false;
-  showTotals(chart, tops);
+  const until = countedUntil(status, chart);
+  showTotals(chart, tops, until);
   showEmpty(chart, status);
-  if (chart.total.events !== 0) showChart(chart);
+  if (chart.total.events !== 0) showChart(chart, until);
   Object.entries(TOPS).forEach(([by, absent], i) => fillTable($(`top-${by}`), tops[i].rows, (row) => row.value ?? absent));
   showWarnings(status);
   showStatus(status);
 }
 
-function showTotals(chart, tops) {
+// In seconds. A pass that found nothing makes no new generation, so `as_of` may be older.
+function countedUntil(status, report) {
+  const lastPass = status.lag_s === null ? 0 : Date.now() / 1000 - status.lag_s;
+  return Math.max(seconds(report.as_of), lastPass);
+}
+
+function showTotals(chart, tops, until) {
   $("visitors").textContent = count(chart.total.visitors);
   $("events").textContent = count(chart.total.events);
   const reasons = new Set([chart, ...tops].map((report) => report.reason).filter(Boolean));
   $("reason").textContent = [...reasons].map((reason) => `“–” where there is no exact number: ${reason}.`).join(" ");
-  const asOf = chart.generation ? `As of ${MOMENT.format(new Date(chart.as_of))}.` : "Nothing has been folded yet.";
+  const asOf = chart.generation ? `As of ${MOMENT.format(new Date(until * 1000))}.` : "Nothing has been folded yet.";
   $("as-of").textContent = `${asOf} Times are in ${ZONE}. Known bots are left out.`;
 }
 
@@ -234,10 +241,10 @@ function element(tag, ...children) {
 
 // ---- The chart
 
-function showChart(report) {
+function showChart(report, until) {
   const ends = [...report.rows.slice(1).map((row) => row.time), report.to];
   const rows = report.rows.map((row, i) => ({ ...row, label: timeLabel(row.time, ends[i], report.interval) }));
-  const begun = rows.filter((row) => seconds(row.time) <= seconds(report.as_of)); // the rest is unknown, not 0
+  const begun = rows.filter((row) => seconds(row.time) <= until); // the rest is unknown, not 0
   const column = (name) => rows.map((_, i) => begun[i]?.[name] ?? null);
   $("chart-title").textContent = `Visitors and events by ${report.interval}`;
   fillTable($("chart-table"), begun.toReversed(), (row) => row.label);

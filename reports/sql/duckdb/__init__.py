@@ -2,6 +2,6 @@
 filters and parts (relations.py); the statements over them are the `.sql` files.
 """
 
-from reports.sql.duckdb.statements import events_statement, parquet_copy, statement
+from reports.sql.duckdb.statements import Grouping, events_statement, parquet_copy, statement
 
-__all__ = ["events_statement", "parquet_copy", "statement"]
+__all__ = ["Grouping", "events_statement", "parquet_copy", "statement"]

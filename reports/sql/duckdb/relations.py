@@ -17,6 +17,9 @@ from shared.generations.counter_schema import COUNTER_COLUMNS, DAY_ROWS_SUFFIX, 
 from shared.schema import ARCHIVE_COLUMNS
 from shared.sql.archive_events import empty_relation_sql, from_archive_sql, stored_events_sql
 from shared.sql.counters import counters_sql
+from shared.sql.texts import TextNumbers
+
+_STRONG = TextNumbers(strong=True)
 
 
 def matching_counters(scan: CounterScan, bound: Parameters) -> str:
@@ -129,22 +132,22 @@ def _value(scan: ArchiveScan, bound: Parameters) -> tuple[str, str]:
     if scan.capped is None:
         return column, ""
     is_capped = f"list_contains({bound.value('capped_days', list(scan.capped.days))}::DATE[], a.time::DATE)"
-    is_other = f"{column} IS NOT NULL AND k.value IS NULL AND {is_capped}"
-    site = "k.site = a.site" if scan.capped.by_site else "true"
-    join = (
-        f"LEFT JOIN {_counted_values(scan.by, scan.capped, bound)} k "
-        f"ON k.day = a.time::DATE AND k.value = {column} AND {site}"
-    )
+    is_other = f"{column} IS NOT NULL AND k.number IS NULL AND {is_capped}"
+    counted = _counted_values(scan.by, scan.capped, bound)
+    key = f"(a.site || chr(31) || {column})" if scan.capped.by_site else column
+    join = f"LEFT JOIN {counted} k ON k.day = a.time::DATE AND k.number = {_STRONG.number(key)}"
     return f"CASE WHEN {is_other} THEN '{OTHER}' ELSE {column} END", join
 
 
 def _counted_values(by: str, capped: CappedValues, bound: Parameters) -> str:
-    """(day, site, value): the values that have rows of their own in the counters."""
+    """(day, number): the values that have rows of their own in the counters, with their
+    sites where these have rows of their own.
+    """
     value = by if by in {"event", "site"} else "value"
-    site = "site, " if capped.by_site else ""
+    key = f"(site || chr(31) || {value})" if capped.by_site else value
     names = bound.value("capped_dimensions", [capped.dimension, capped.dimension + DAY_ROWS_SUFFIX])
     return (
-        f"(SELECT DISTINCT bucket::DATE AS day, {site}{value} AS value "
+        f"(SELECT DISTINCT bucket::DATE AS day, {_STRONG.number(key)} AS number "
         f"FROM {counters(capped.counters, bound, 'capped_counters')} "
         f"WHERE list_contains({names}::VARCHAR[], dimension) AND visitors IS NULL)"
     )

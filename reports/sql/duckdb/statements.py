@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from dataclasses import dataclass, replace
 from functools import cache
 from importlib import resources
 from typing import Any
@@ -18,17 +19,24 @@ from reports.sql.statement import Parameters, Statement
 from shared.schema import ARCHIVE_COLUMNS
 from shared.sql.texts import TextNumbers
 
-# A visitor's text occurs again and again in a row group, and is numbered once for each:
-# strong numbers cost no more than to look whether fast ones are ambiguous.
-_VISITORS = TextNumbers(strong=True)
+_STRONG = TextNumbers(strong=True)
 
 
-def statement(read: Read, numbers: TextNumbers) -> Statement:
+@dataclass(frozen=True)
+class Grouping:
+    """By which numbers a statement groups the texts of values and of visitors."""
+
+    values: TextNumbers
+    visitors: TextNumbers
+
+
+def statement(read: Read, by: Grouping) -> Statement:
     """Texts are grouped by number. The last column of a breakdown says whether a number
-    stood for several values: then the rows are wrong, and strong numbers are needed.
+    of `by` stood for several values, that of a total whether one stood for several
+    visitors: then the rows of all reads may be wrong, and strong numbers are needed.
     """
     bound = Parameters()
-    return Statement(_TEXTS[type(read)](read, numbers, bound), bound)
+    return Statement(_TEXTS[type(read)](read, by, bound), bound)
 
 
 def events_statement(read: EventsRead) -> Statement:
@@ -48,25 +56,25 @@ def parquet_copy(events: Statement, path: str) -> Statement:
     return Statement(f"COPY ({events.text}) TO '{path}' (FORMAT parquet, COMPRESSION zstd)", events.parameters)
 
 
-def _series(read: SeriesRead, _numbers: TextNumbers, bound: Parameters) -> str:
+def _series(read: SeriesRead, by: Grouping, bound: Parameters) -> str:
     if isinstance(read.events, ArchiveScan):
         if read.visitors is None:
             return f"SELECT bucket, count(*), NULL FROM ({matching_events(read.events, bound)}) GROUP BY bucket"
-        return _with({"visits": _visits(read.events, bound)}, _file("series_of_events.sql"))
+        return _with({"visits": _visits(read.events, by, bound)}, _file("series_of_events.sql"))
     counters = matching_counters(read.events, bound)
     if read.visitors is None:
         return f"SELECT bucket, sum(events)::BIGINT, NULL FROM ({counters}) GROUP BY bucket"
-    return _with({"matching_counters": counters, "visits": _visits(read.visitors, bound)}, _file("series.sql"))
+    return _with({"matching_counters": counters, "visits": _visits(read.visitors, by, bound)}, _file("series.sql"))
 
 
-def _breakdown(read: BreakdownRead, numbers: TextNumbers, bound: Parameters) -> str:
+def _breakdown(read: BreakdownRead, by: Grouping, bound: Parameters) -> str:
     bound.value("limit", read.limit)
     if isinstance(read.events, ArchiveScan):
-        numbers = TextNumbers(strong=True)  # the values may be many and long
-    relations = {"counts": _counts(read.events, numbers, bound)}
+        by = replace(by, values=_STRONG)  # the values may be many and long
+    relations = {"counts": _counts(read.events, by.values, bound)}
     if read.visitors is None:
         return _with(relations, _file("breakdown_events.sql"))
-    return _with(relations | {"visits": _visits(read.visitors, bound, numbers)}, _file("breakdown.sql"))
+    return _with(relations | {"visits": _visits(read.visitors, by, bound)}, _file("breakdown.sql"))
 
 
 def _counts(scan: Scan, numbers: TextNumbers, bound: Parameters) -> str:
@@ -81,30 +89,33 @@ def _counts(scan: Scan, numbers: TextNumbers, bound: Parameters) -> str:
     )
 
 
-def _visits(scan: ArchiveScan, bound: Parameters, numbers: TextNumbers | None = None) -> str:
-    """(bucket, visitor): the archived events of a query, with a number for the visitor;
-    with `numbers` also one for the value, `number`.
+def _visits(scan: ArchiveScan, by: Grouping, bound: Parameters) -> str:
+    """(bucket, number, visitor): the archived events of a query, with numbers for value
+    and visitor.
     """
-    number = f"{numbers.number('value')} AS number, " if numbers else ""
-    return f"SELECT bucket, {number}{_VISITORS.number('visitor')} AS visitor FROM ({matching_events(scan, bound)}) m"
+    number = "NULL" if scan.by is None else by.values.number("value")
+    visitor = by.visitors.number("visitor")
+    return f"SELECT bucket, {number} AS number, {visitor} AS visitor FROM ({matching_events(scan, bound)}) m"
 
 
-def _total(read: TotalRead, _numbers: TextNumbers, bound: Parameters) -> str:
+def _total(read: TotalRead, by: Grouping, bound: Parameters) -> str:
     if not isinstance(read.events, ArchiveScan):
-        return f"SELECT coalesce(sum(events), 0)::BIGINT, NULL FROM ({matching_counters(read.events, bound)})"
-    if read.with_visitors:
-        return _with({"visits": _visits(read.events, bound)}, _file("total.sql"))
-    return f"SELECT count(*), NULL FROM ({matching_events(read.events, bound)})"
+        return f"SELECT coalesce(sum(events), 0)::BIGINT, NULL, false FROM ({matching_counters(read.events, bound)})"
+    events = matching_events(read.events, bound)
+    if not read.with_visitors:
+        return f"SELECT count(*), NULL, false FROM ({events})"
+    visitor, fast = _STRONG.number("visitor"), by.visitors.number("visitor")
+    return _with({"visits": f"SELECT {visitor} AS visitor, {fast} AS fast FROM ({events}) m"}, _file("total.sql"))
 
 
-def _kept_visitors(read: KeptVisitorsRead, _numbers: TextNumbers, bound: Parameters) -> str:
+def _kept_visitors(read: KeptVisitorsRead, _by: Grouping, bound: Parameters) -> str:
     bound.files("counters", read.counters)
     for name in ("dimension", "site", "bot"):
         bound.value(name, getattr(read, name))
     return _file("kept_visitors.sql")
 
 
-_TEXTS: dict[type[Read], Callable[[Any, TextNumbers, Parameters], str]] = {
+_TEXTS: dict[type[Read], Callable[[Any, Grouping, Parameters], str]] = {
     SeriesRead: _series,
     BreakdownRead: _breakdown,
     TotalRead: _total,

@@ -1,5 +1,5 @@
-"""Counters of a day: deltas of passes, what the day merge makes of them, and the bound on
-their rows.
+"""Counters of a day: deltas of passes, what the day merge makes of them, and the bound
+on their rows.
 """
 
 from __future__ import annotations

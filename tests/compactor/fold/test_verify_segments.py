@@ -34,7 +34,15 @@ def test_bad_lines_of_a_damaged_segment_are_quarantined_and_valid_ones_count(tmp
     assert "segment_damaged" in log.events()
     status = read_status(data, Settings(data_dir=tmp_path))
     assert status.balance == Balance(
-        accepted=5, counted=4, duplicates=0, quarantined=1, erased=0, not_yet_folded=0, difference=0, conflicts=0
+        accepted=5,
+        counted=4,
+        duplicates=0,
+        quarantined=1,
+        erased=0,
+        set_aside=0,
+        not_yet_folded=0,
+        difference=0,
+        conflicts=0,
     )
     assert status.segments.damaged == 1
 

@@ -101,6 +101,7 @@ def test_nothing_is_swept_or_folded_beside_missing_parts_until_a_rebuild(several
         erase_now(several, settings, log)
     assert orphan.exists() and load_snapshot(several).generation == generation
     rebuilt(several)
+    compactor.request()
     compactor.run()
     assert ids_of(several) == [*ALL, "event-9"]
     assert read_status(several, settings).warnings == []

@@ -19,6 +19,7 @@ from reports.query import parse
 from reports.report import make_report
 from shared.disk.layout import DataDirectory
 from shared.duckdb_engine import connect
+from shared.generations.last_look import last_retention
 from shared.generations.load import load_snapshot
 from shared.generations.snapshot import RetentionHold, Snapshot
 from shared.segments.sealed import file_sizes, sealed_segments
@@ -187,7 +188,7 @@ def test_mass_deletion_waits_for_confirmation_and_later_runs_do_not(tmp_path: Pa
     for passes in range(3):
         done = fold(data, NOON + passes, archive_retention_days=7, log=log)
         assert archived(data) == before
-    run = done.snapshot.retention
+    run = last_retention(data, done.snapshot)
     assert run.on_hold == {"archive": RetentionHold(12, 12, archive_bytes(data), day(21), day(10))}
     assert (run.skipped, run.archive_days, run.at) == (None, 0, rfc3339(NOON + 2))
     assert run.succeeded_at == rfc3339(NOON - 10 * DAY_MS + 229 * HOUR_MS)
@@ -218,4 +219,4 @@ def test_new_directory_has_nothing_to_delete(tmp_path: Path) -> None:
     assert not any(kind.expired for kind in preview_retention(data, settings, NOON, confirmed=True).kinds)
     retain_now(data, settings, SilentLog(), lambda: NOON, confirmed=True)
     assert not data.snapshot.exists()
-    assert fold(data, NOON).snapshot.retention.succeeded_at == rfc3339(NOON)
+    assert last_retention(data, fold(data, NOON).snapshot).succeeded_at == rfc3339(NOON)

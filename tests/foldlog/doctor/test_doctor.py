@@ -31,6 +31,7 @@ from foldlog.doctor.finding import Finding
 from foldlog.processes import Running
 from shared.disk.layout import DataDirectory, SegmentName
 from shared.generations.load import load_snapshot
+from shared.generations.snapshot import SetAside
 from shared.segments.sealed import sealed_segments
 from shared.settings import Settings
 from shared.settings import load as load_settings
@@ -316,6 +317,13 @@ DATA: dict[str, tuple[Finding, str, str, str]] = {
         "1,000 since generation 7, 1,009 in all",
         "docs/reports.md",
     ),
+    "nothing set aside": (data_findings.set_aside(()), "ok", "every event", ""),
+    "set aside": (
+        data_findings.set_aside([SetAside("20261122T120000Z-0-0000000001", None, 3, 900, "Broken: so", 3)]),
+        "warning",
+        "3 events of 20261122T120000Z-0-0000000001 could not be folded: Broken: so",
+        "foldlog compact --retry",
+    ),
     "no erasure": (data_findings.erasures(0, True), "ok", "none", ""),
     "erasure": (data_findings.erasures(2, True), "warning", "2 pending", "next pass"),
     "erasure that waits": (data_findings.erasures(1, False), "warning", "1 pending", "foldlog compact --once"),
@@ -494,8 +502,8 @@ def level(found: dict[str, dict[str, str]], check: str) -> str:
 CHECKS = [
     *("file system", "writing", "data directory", "private files", "ownership", "user"),
     *("open files", "file size", "memory", "cores", "free space", "inodes", "clock sync", "clock"),
-    *("processes", "address", "proxies", "settings", "who may write", "snapshot", "parts", "segments", "erasures"),
-    "conflicts",
+    *("processes", "address", "proxies", "settings", "who may write", "snapshot", "parts", "segments"),
+    *("set aside", "erasures", "conflicts"),
 ]
 
 

@@ -69,6 +69,7 @@ def test_segment_without_a_checksum_fails_a_check_until_it_is_removed(server: Se
 
 
 def test_unreadable_snapshot_fails_its_check_alone(server: Server) -> None:
+    assert server.post([EVENT]).status == 200
     server.fold()
     content = server.data.snapshot.read_bytes()
     server.data.snapshot.write_bytes(content[:-20])
@@ -102,7 +103,7 @@ def test_ready_worker_stays_ready_while_it_writes_and_seals(server: Server) -> N
 def small_disk(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     """A disk smaller than its reserve, and a fold every second."""
     with Server(tmp_path_factory.mktemp("small"), disk_reserve="1000000 GiB", fold_interval=1) as running:
-        until(lambda: running.data.snapshot.exists())
+        until(lambda: running.data.last_pass.exists())
         yield running
 
 

@@ -16,7 +16,7 @@ import pytest
 from reports.kinds import kind_of
 from reports.plan import days_of, events_read
 from reports.query import parse
-from reports.sql.duckdb import events_statement, statement
+from reports.sql.duckdb import Grouping, events_statement, statement
 from reports.sql.statement import Statement
 from shared.generations.snapshot import Day, Part, Snapshot
 from shared.sql.texts import TextNumbers
@@ -51,7 +51,10 @@ def statements(parameters: dict[str, str]) -> list[Statement]:
     query = parse({"from": "2026-11-16", "to": "2026-11-22", **parameters}, datetime(2026, 11, 22, tzinfo=UTC), "UTC")
     days = days_of(SNAPSHOT, query)
     reads = kind_of(query).plan(query, days).reads.values()
-    return [*(statement(read, TextNumbers()) for read in reads), events_statement(events_read(query, days))]
+    return [
+        *(statement(read, Grouping(TextNumbers(), TextNumbers())) for read in reads),
+        events_statement(events_read(query, days)),
+    ]
 
 
 @pytest.mark.parametrize("parameters", QUERIES.values(), ids=QUERIES)
@@ -79,7 +82,7 @@ def database() -> Iterator[duckdb.DuckDBPyConnection]:
             "CREATE VIEW events AS SELECT TIMESTAMP '2026-11-01' + to_days(day - 1) AS bucket, number, value, visitor "
             f"FROM (VALUES {rows}) t(day, number, value, visitor)"
         )
-        database.execute("CREATE VIEW visits AS SELECT bucket, number, visitor FROM events")
+        database.execute("CREATE VIEW visits AS SELECT bucket, number, visitor, visitor AS fast FROM events")
         database.execute(
             "CREATE VIEW counts AS SELECT bucket, number, value, count(*) AS events, false AS is_ambiguous "
             "FROM events GROUP BY ALL"
@@ -100,7 +103,12 @@ def test_series_runs_by_hand(database: duckdb.DuckDBPyConnection, name: str) -> 
 
 
 def test_total_runs_by_hand(database: duckdb.DuckDBPyConnection) -> None:
-    assert run_file(database, "total.sql") == [(4, 2)]
+    assert run_file(database, "total.sql") == [(4, 2, False)]
+
+
+def test_fast_number_of_several_visitors_is_said(database: duckdb.DuckDBPyConnection) -> None:
+    database.execute("CREATE OR REPLACE VIEW visits AS SELECT visitor, 1 AS fast FROM events")
+    assert run_file(database, "total.sql") == [(4, 2, True)]
 
 
 def test_breakdown_runs_by_hand(database: duckdb.DuckDBPyConnection) -> None:

@@ -119,6 +119,7 @@ def test_snapshot_without_sha256_of_an_older_foldlog_is_read_and_replaced(
         day["counters"] = day["counters"][0]
     data.snapshot.write_text(json.dumps(older | {"format": 1}))
     assert load_snapshot(data).totals.counted == 3
+    sealed(data, [line("event-4")])
     fold(data)
     assert b'"format": 3' in data.snapshot.read_bytes()
     assert_verified(data)
@@ -234,8 +235,9 @@ def test_parts_of_a_killed_first_pass_need_no_operator(tmp_path: Path) -> None:
 def test_segment_stays_until_every_kept_snapshot_has_folded_it(tmp_path: Path) -> None:
     data = data_directory(tmp_path)
     now = now_ms()
-    fold(data, now - 1)
-    fold(data, now)
+    for number in range(2):  # a first snapshot could not be replaced by another
+        sealed(data, [line(f"earlier-{number}")])
+        fold(data, now - 2 + number)
     name = sealed(data, [line("event-1")])
     there = []
     for passes in range(5):

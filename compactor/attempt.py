@@ -1,0 +1,31 @@
+"""One attempt of a pass: what it is asked to fold, and, for whoever handles its
+failure, how far it came.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, field
+from datetime import date
+
+from compactor.fold.verify_segments import Piece
+from compactor.stop import Stop
+
+
+@dataclass
+class Attempt:
+    """`pieces`: what is folded; without any, the next segments but those with a stem in
+    `waiting`. The pass writes down in `chosen` what it folds, and in `day` the UTC day
+    whose parts it writes.
+    """
+
+    pieces: Sequence[Piece] = ()
+    waiting: Collection[str] = ()
+    stop: Stop = field(default_factory=Stop)
+    chosen: Sequence[Piece] = ()
+    day: date | None = None
+
+    def begins(self, day: date | None) -> None:
+        """A step of the pass begins, on one day or on all. Raises PassStopped."""
+        self.day = day
+        self.stop.check_within_pass()
