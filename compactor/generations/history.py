@@ -66,7 +66,8 @@ def purge_history(data: DataDirectory, current: Snapshot) -> None:
     """Remove all earlier snapshots, and every part that the current one does not
     reference. A copy of the current one becomes the only kept snapshot.
     """
-    publish(data.kept_snapshot(current.generation), encode_snapshot(current))
+    if current.generation:  # before the first one there is nothing to fall back to
+        publish(data.kept_snapshot(current.generation), encode_snapshot(current))
     remove(data.kept_snapshot(generation) for generation in kept_generations(data) if generation != current.generation)
     sweep_orphans(data, current)
 

@@ -17,11 +17,13 @@ from compactor.process import compact_once
 from shared.disk.control_files import request_fold
 from shared.disk.layout import DataDirectory
 from shared.disk.marks import read_mark
+from shared.erasures import create_request, pending_requests
 from shared.generations.last_look import last_pass_ms, last_retention
-from shared.generations.load import load_snapshot
+from shared.generations.load import kept_generations, load_snapshot
 from shared.segments.sealed import sealed_segments
 from shared.settings import Settings
 from shared.status import read_status
+from tests.builders.archive import assert_verified
 from tests.builders.logs import NOON, data_directory, fold, line, sealed
 from tests.builders.silent_log import SilentLog
 
@@ -75,6 +77,18 @@ def test_new_directory_has_no_snapshot_before_its_first_event(tmp_path: Path) ->
     sealed(data, [line("event-1")])
     fold(data)
     assert load_snapshot(data).generation == 1
+
+
+def test_erasure_before_the_first_event_leaves_a_directory_that_verifies(tmp_path: Path) -> None:
+    data = data_directory(tmp_path)
+    create_request(data, "nobody", None)
+    compact_once(data, Settings(data_dir=data.root), SilentLog())
+    assert not pending_requests(data) and not kept_generations(data)
+    assert_verified(data)
+    sealed(data, [line("event-1")])
+    fold(data)
+    assert load_snapshot(data).generation == 1
+    assert_verified(data)
 
 
 def idle_until(data: DataDirectory, start: int, end: int, **settings: Any) -> None:
