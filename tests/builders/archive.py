@@ -16,11 +16,13 @@ HOUR_MS = 3_600_000
 
 
 def counters(data: DataDirectory) -> list[tuple[Any, ...]]:
-    """Everything that the counters say, in order: the sum of each key over all parts."""
+    """Everything that the counters say, in order: the sum of each key over all
+    parts.
+    """
     sums: Counter[tuple[Any, ...]] = Counter()
     for *key, events, visitors in _rows(data, "counters"):
         sums[*key, visitors] += events
-    return [(*key, events, visitors) for (*key, visitors), events in sums.items()]
+    return [(*key, events, visitors) for (*key, visitors), events in sums.items() if events or visitors]
 
 
 def archived(data: DataDirectory) -> list[tuple[Any, ...]]:

@@ -294,7 +294,7 @@ def test_backup_is_the_same_files_without_what_is_private_or_open(data: DataDire
     found = made(data, tmp_path / "backup")
     there = {str(path.relative_to(found.root)) for path in found.root.rglob("*") if path.is_file()}
     here = {str(path.relative_to(data.root)) for path in data.root.rglob("*") if path.is_file()}
-    missing = {"compact.lock", "private/tokens.json", "run/last-pass", "run/last-retention"}
+    missing = {"compact.lock", "private/tokens.json"} | {name for name in here if name.startswith("run/")}
     parts_of_no_snapshot = {name for name in here - there if name.startswith("counters/")}
     assert here - there - missing == parts_of_no_snapshot
     assert all((found.root / name).samefile(data.root / name) for name in there)
