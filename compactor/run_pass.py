@@ -23,7 +23,7 @@ from compactor.fold.load import LinesDoNotParse, load_lines
 from compactor.fold.select_segments import PASS_MAX_BYTES, ledger_after, select_segments
 from compactor.fold.set_aside import entries_after, leave_out_days, totals_after
 from compactor.fold.verify_segments import Piece, verify_piece
-from compactor.fold.working_tables import IncomingLines, NewEvents
+from compactor.fold.working_tables import IncomingLines, NewCounters, NewEvents
 from compactor.generations.commit import commit
 from compactor.generations.day_merge import merge_finished_day
 from compactor.generations.history import load_or_restore_snapshot, prune_history
@@ -133,16 +133,13 @@ def load_pieces(context: PassContext, chosen: Sequence[Piece]) -> IncomingLines:
 
 def write_parts(context: PassContext, before: Snapshot, events: NewEvents, attempt: Attempt) -> dict[date, Day]:
     """Publish the parts of every day that this pass changes."""
-    if not events.days:
-        return {}
-    new = count_new_events(context, before, events)
-    generation = before.generation + 1
     days = {
         day: replace(before.days[day], ids=with_made(before.days[day].ids, ids)) for day, ids in events.made_ids.items()
     }
+    new = count_new_events(context, before, events) if events.days else NewCounters()
     for day in events.days:
         attempt.begins(day)
-        days[day] = write_day(context, before, day, events, new, generation)
+        days[day] = write_day(context, before, day, events, new, before.generation + 1)
     return days
 
 

@@ -12,7 +12,7 @@ from compactor.fold.working_tables import IncomingLines, create_working_tables
 from compactor.sql import sql_file
 from shared.disk.layout import COMPRESSED_SUFFIXES
 from shared.duckdb_engine import one_row
-from shared.event_ids import is_server_id_sql
+from shared.event_ids import is_server_id_sql, server_id_time_sql
 from shared.schema import LINE_COLUMNS, REQUIRED
 from shared.segments.line import LINE_MAX_BYTES, SCHEMA_VERSION, newer_line
 from shared.sql.archive_events import id_number_sql
@@ -75,6 +75,7 @@ def _read_lines(
     )
     rows = sql_file(__file__, "url_parts.sql", lines=lines)
     made = [numbers.number("ua"), id_number_sql("site", "id"), is_server_id_sql("rows")]
+    made.append(f"{server_id_time_sql('rows')} IS DISTINCT FROM received")
     try:
         database.execute(
             f"INSERT INTO incoming SELECT *, {', '.join(made)} FROM ({rows}) rows",

@@ -3,4 +3,3 @@
 -- index: SQL of a list of index files
 SELECT i.rowid AS line, x.filename AS index_file
 FROM read_parquet({index}) x JOIN incoming i ON x.number = i.id_number
-WHERE NOT i.is_server_id

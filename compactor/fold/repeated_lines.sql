@@ -17,8 +17,9 @@ repeated AS (
     WHERE i.id_number IN (SELECT id_number FROM incoming GROUP BY id_number HAVING count(*) > 1)
     WINDOW
         -- The number separates texts that share a hash, and they those that share a number.
-        copies AS (PARTITION BY i.id_number, i.site, i.id ORDER BY {precedence}),
-        of_sender AS (PARTITION BY i.id_number, i.site, i.id, i.sender ORDER BY {precedence})
+        -- Equal lines are ordered by their place, so that both windows order them alike.
+        copies AS (PARTITION BY i.id_number, i.site, i.id ORDER BY {precedence}, i.rowid),
+        of_sender AS (PARTITION BY i.id_number, i.site, i.id, i.sender ORDER BY {precedence}, i.rowid)
 )
 SELECT
     line,

@@ -84,7 +84,7 @@ def _write_index(context: PassContext, day: date, kept: Day, absorbed: Sequence[
     """
     gone = {part.generation for part in absorbed}
     old = open_parts(context.data, "ids", day, [part for part in kept.ids if part.generation in gone])
-    new = f"SELECT id_number AS number FROM incoming WHERE time::DATE = DATE '{day}' AND NOT is_server_id"
+    new = f"SELECT id_number AS number FROM incoming WHERE time::DATE = DATE '{day}' AND is_indexed"
     rows = count_rows(context.database, f"({new})") + sum(part.rows for part, _ in old)
     if old:
         new += f" UNION ALL SELECT number FROM read_parquet({sql_list(path for _, path in old)})"

@@ -43,4 +43,4 @@ def _rows(data: DataDirectory, kind: str) -> list[tuple[Any, ...]]:
 
 def assert_verified(data: DataDirectory, **changes: Any) -> None:
     findings = verify(data, Settings(data_dir=data.root, **changes), lambda _step: None).findings
-    assert findings == []
+    assert findings == [], findings

@@ -37,4 +37,6 @@ def ids_of(data: DataDirectory) -> list[str]:
 
 
 def tree(data: DataDirectory) -> dict[Path, bytes]:
-    return {path: path.read_bytes() for path in data.root.rglob("*") if path.is_file() and path != data.compact_lock}
+    """The content of each file, without the lock and what is in run/."""
+    kept = (path for path in data.root.rglob("*") if path.is_file() and path != data.compact_lock)
+    return {path: path.read_bytes() for path in kept if path.parent.name != "run"}

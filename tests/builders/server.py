@@ -277,7 +277,7 @@ def verify(data: DataDirectory, environ: Mapping[str, str]) -> None:
     wrong.
     """
     findings = verification.verify(data, load(environ), lambda _step: None).findings
-    assert findings == []
+    assert findings == [], findings
 
 
 def run_foldlog(arguments: list[str], environ: Mapping[str, str]) -> subprocess.CompletedProcess[str]:

@@ -239,8 +239,8 @@ MUTANTS = (
         (
             Edit(
                 "compactor/fold/dedupe.py",
-                "    parts = open_archive(context.data, before, sorted(dedupe_window(touched)))\n",
-                "    parts = open_archive(context.data, before, sorted(dedupe_window(touched)))[:0]\n",
+                "    ids = open_ids(context, before, sorted(dedupe_window(touched)))\n",
+                "    ids = open_ids(context, before, [])\n",
             ),
         ),
         (CLONES, FOLD, FOLD_IS_PURE),

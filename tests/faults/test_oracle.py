@@ -180,7 +180,7 @@ BREAKAGES: list[tuple[Callable[[DataDirectory], None], dict[str, set[str]], str]
     (make_line_up, {"phantom": {"made-up-line"}}, ""),
     (miscount, {}, "I4: the counters"),
     (lose_part, {}, "I5: archive/2026-11-22/g0000000001.parquet: No such file"),
-    (lose_counters, {}, "I5: counters/2026-11-22/g0000000002.parquet: No such file"),
+    (lose_counters, {}, "I5: counters/2026-11-22/g0000000001.parquet: No such file"),
     (alter_part, {}, "I5: archive/2026-11-22/g0000000001.parquet differs"),
     (cut_snapshot, {}, "I5: snapshot.json is not"),
     (lose_snapshot, {}, "I5: generation 0 after 2"),

@@ -85,7 +85,8 @@ def _counts(scan: Scan, numbers: TextNumbers, bound: Parameters) -> str:
         events, source = "sum(events)::BIGINT", matching_counters(scan, bound)
     return (
         f"SELECT bucket, {numbers.number('value')} AS number, min(value) AS value, {events} AS events, "
-        f"{numbers.is_ambiguous('value')} AS is_ambiguous FROM ({source}) m GROUP BY bucket, number"
+        f"{numbers.is_ambiguous('value')} AS is_ambiguous FROM ({source}) m GROUP BY bucket, number "
+        f"HAVING {events} <> 0"
     )
 
 

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from shared.event_ids import make_event_ids
 from shared.generations.load import load_snapshot
 from shared.schema import ARCHIVE_COLUMNS
 from tests.builders.archive import HOUR_MS, archived, assert_verified
@@ -21,6 +22,48 @@ def test_first_received_copy_counts_even_when_it_is_folded_later(tmp_path: Path)
     assert [row[[*ARCHIVE_COLUMNS].index("path")] for row in archived(data)] == ["/early"]
     totals = load_snapshot(data).totals
     assert (totals.lines, totals.counted, totals.duplicates, totals.conflicts) == (2, 1, 1, 1)
+    assert_verified(data)
+
+
+def test_id_of_the_servers_form_counts_once_whoever_made_it(tmp_path: Path) -> None:
+    data = data_directory(tmp_path)
+    (made,) = make_event_ids(1, NOON)
+    (foreign,) = make_event_ids(1, NOON - HOUR_MS)  # its time is not that of the receipt
+    for number in range(3):
+        sealed(data, [line(made, NOON, NOON), line(foreign, NOON, NOON), line(made, NOON, NOON + number * 1000)])
+        fold(data)
+    assert load_snapshot(data).totals.counted == 2
+    assert_verified(data)
+
+
+def test_equal_lines_count_once(tmp_path: Path) -> None:
+    data = data_directory(tmp_path)
+    sealed(data, [line(f"event-{number % 200}") for number in range(1000)])
+    fold(data)
+    assert load_snapshot(data).totals.counted == 200
+    assert_verified(data)
+
+
+SENDERS: dict[str, tuple[list[tuple[int, str | None]], int]] = {
+    "a page, then a key": ([(2, None), (2, "key")], 2),
+    "a key twice": ([(2, "key"), (2, "key")], 1),
+    "a key, a page, an import, each twice": ([(2, "key"), (2, None), (2, "import")] * 2, 3),
+    "version 1, then each": ([(1, None), (2, "key"), (2, None)], 1),
+    "each, then version 1": ([(2, "key"), (2, None), (1, None)], 2),
+}
+
+
+@pytest.mark.parametrize("passes", ["one pass", "many passes"])
+@pytest.mark.parametrize(("lines", "counted"), SENDERS.values(), ids=SENDERS)
+def test_id_counts_once_for_each_sender(
+    tmp_path: Path, lines: list[tuple[int, str | None]], counted: int, passes: str
+) -> None:
+    data = data_directory(tmp_path)
+    made = [line("event-1", NOON, NOON + at, v=v, sender=sender) for at, (v, sender) in enumerate(lines)]
+    for some in [made] if passes == "one pass" else [[each] for each in made]:
+        sealed(data, some)
+        fold(data)
+    assert load_snapshot(data).totals.counted == counted
     assert_verified(data)
 
 
