@@ -5,7 +5,7 @@ counts.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -36,6 +36,15 @@ def sql_file(module: str, name: str, **composed: str) -> str:
 @cache
 def _read(path: Path) -> str:
     return path.read_text("utf-8")
+
+
+def run_script(database: duckdb.DuckDBPyConnection, text: str, values: Mapping[str, object] | None = None) -> None:
+    """Run the statements of a .sql file, which are separated by empty lines. A
+    statement gets the parameters that it has.
+    """
+    for statement in text.split(";\n\n"):
+        used = {name: value for name, value in (values or {}).items() if f"${name}" in statement}
+        database.execute(statement, used or None)
 
 
 def count_rows(database: duckdb.DuckDBPyConnection, relation: str, values: object = None) -> int:

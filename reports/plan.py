@@ -17,7 +17,7 @@ from typing import Literal, NamedTuple
 
 from reports.calendar import is_calendar_day, overlaps_utc_day
 from reports.query import PROPS, Bots, Condition, Query
-from shared.generations.counter_schema import BUCKET_S, EVENT, SITE, TOTAL
+from shared.generations.counter_schema import BUCKET_S, COUNTED, EVENT, SITE, TOTAL
 from shared.generations.day_cuts import cut_spans
 from shared.generations.snapshot import Day, Part, Snapshot
 from shared.schema import COUNTED_DIMENSIONS
@@ -59,13 +59,12 @@ class Selection:
 @dataclass(frozen=True)
 class CappedValues:
     """On these days, values without rows of their own in `counters` are counted under
-    `(other)`. `by_site`: a value may have rows on some sites only.
+    `(other)`.
     """
 
     days: tuple[date, ...]
     dimension: str
     counters: Parts
-    by_site: bool
 
 
 @dataclass(frozen=True)
@@ -89,7 +88,7 @@ class CounterScan:
 
     `quarters`: parts read by quarter of an hour. `day_rows`: parts read by day, of them
     the rows that begin at `cuts`. `edges`: what neither has. `remainder`: on the days
-    of these parts, what an event has beyond the rows of its values is `(other)`.
+    of these parts, what the event or site has beyond the rows of values is `(other)`.
     """
 
     selection: Selection
@@ -259,7 +258,7 @@ def counter_scan(query: Query, days: Days, bucket_starts: tuple[datetime, ...], 
     by_day = [day for day, piece in zip(days, pieces, strict=True) if piece.cuts]
     by_quarter = [day for day, piece in zip(days, pieces, strict=True) if piece.by_quarter]
     spans = _joined(span for piece in pieces for span in piece.edges)
-    remainder = [day for day in capped_days(by, days) if _asks_event_of_values(query, by) and days[day].expired]
+    remainder = [day for day in capped_days(by, days) if _asks_part_of_values(query, by) and days[day].expired]
     return CounterScan(
         _selection(query),
         bucket_starts,
@@ -280,8 +279,11 @@ def _edges(scan: ArchiveScan, spans: tuple[Span, ...]) -> ArchiveScan | None:
     return replace(scan, parts=parts, spans=spans)
 
 
-def _asks_event_of_values(query: Query, by: str | None) -> bool:
-    return query.event is not None and by in COUNTED_DIMENSIONS
+def _asks_part_of_values(query: Query, by: str | None) -> bool:
+    """Whether values are asked for with one event or of one site: a capped value may
+    have these together with others.
+    """
+    return (query.event is not None or query.site is not None) and by in COUNTED
 
 
 class _Pieces(NamedTuple):
@@ -298,8 +300,8 @@ def _pieces(query: Query, day: date, kept: Day, dimension: str, bucket_starts: t
     spans = [(max(start, query.start), min(end, query.end)) for start, end in cut_spans(day, kept.zone)]
     asked = tuple(span for span in spans if span[0] < span[1])
     asks_site = query.site is not None or query.by == SITE
-    # A capped value knows its rarer events together only: the archive has them apart.
-    is_coarse = dimension in kept.capped and not kept.expired and _asks_event_of_values(query, query.by)
+    # The archive has apart what a capped value may have together.
+    is_coarse = dimension in kept.capped and not kept.expired and _asks_part_of_values(query, query.by)
     if is_coarse or dimension in kept.uncounted or (asks_site and SITE in kept.uncounted):
         return _Pieces(edges=asked)
     if dimension == TOTAL or dimension in kept.quarters:
@@ -332,10 +334,9 @@ def archive_scan(query: Query, days: Days, bucket_starts: tuple[datetime, ...], 
 
 def _capped_values(query: Query, days: Days, by: str | None) -> CappedValues | None:
     capped = capped_days(by, days) if counters_suffice(query, days) else ()
-    if not capped or _asks_event_of_values(query, by):
+    if not capped or _asks_part_of_values(query, by):
         return None
-    by_site = by != SITE and not capped_days(SITE, days)
-    return CappedValues(capped, _counter_dimension(query, by), _counters(days, capped), by_site)
+    return CappedValues(capped, _counter_dimension(query, by), _counters(days, capped))
 
 
 def kept_visitors_read(plan: Plan, days: Days) -> KeptVisitorsRead | None:

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from datetime import date
 from typing import TYPE_CHECKING, NamedTuple
 
-from compactor.sql import count_rows, sql_file
+from compactor.sql import count_rows, run_script, sql_file
 from shared.generations.counter_schema import COUNTED, DAY_ROWS_SUFFIX, EVENT, OTHER, SITE, TOTAL
 from shared.generations.day_cuts import cut_spans
 from shared.generations.snapshot import Day
@@ -110,23 +110,22 @@ def _grouping_sql(grouping: Grouping) -> str:
 def choose_as_published(
     database: duckdb.DuckDBPyConnection, dimension: str, published: str, numbers: TextNumbers
 ) -> None:
-    """Make `choice` from the rows of published counters (SQL) of a dimension."""
+    """Make `kept_values` and `choice` from published counters (SQL) of a dimension."""
     text = sql_file(
         __file__,
         "published_choice.sql",
         rows=published,
         names=f"['{dimension}', '{dimension}{DAY_ROWS_SUFFIX}']",
         other=OTHER,
-        event_dimension=EVENT,
-        day_rows=DAY_ROWS_SUFFIX,
+        is_event="true" if dimension == EVENT else "false",
         **{name: numbers.number(name) for name in ("site", "event", "value")},
     )
-    database.execute(text)
+    run_script(database, text)
 
 
 def apply_choice(database: duckdb.DuckDBPyConnection, dimension: str) -> None:
-    """Count what `choice` does not keep under `(other)`, in the rows of a dimension in
-    `grouped`.
+    """Count what `kept_values` and `choice` do not keep under `(other)`, in the rows of
+    a dimension in `grouped`.
     """
     text = sql_file(__file__, "apply_choice.sql", dimension=dimension)
     database.execute(f"CREATE OR REPLACE TEMP TABLE chosen AS {text}")

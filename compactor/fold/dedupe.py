@@ -17,7 +17,7 @@ from compactor.context import PassContext
 from compactor.fold.working_tables import ArchivedMatches, IncomingLines, NewEvents
 from compactor.generations.archive import OpenedPart, stored_events
 from compactor.generations.id_index import ArchivedIds, open_ids
-from compactor.sql import count_rows, sql_file, sql_list
+from compactor.sql import count_rows, run_script, sql_file, sql_list
 from shared.duckdb_engine import one_row
 from shared.event_ids import server_id_sql, server_id_time_sql
 from shared.generations.snapshot import Snapshot
@@ -140,8 +140,7 @@ def _drop_archived(database: duckdb.DuckDBPyConnection, matches: ArchivedMatches
     if not matches.rows:
         return _Dropped(0, 0)
     text = sql_file(__file__, "resolve_matches.sql", columns=", ".join(ARCHIVE_COLUMNS))
-    for statement in text.split(";\n\n"):
-        database.execute(statement)
+    run_script(database, text)
     counts = "count(*), count(*) FILTER (conflict)"
     dropped = _Dropped(*one_row(database, f"SELECT {counts} FROM dropped_lines"))
     replaced = _Dropped(*one_row(database, f"SELECT {counts} FROM replaced_rows"))

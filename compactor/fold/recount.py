@@ -20,7 +20,7 @@ from compactor.fold.count_rows import (
     name_rows,
     number_rows,
 )
-from compactor.sql import count_rows, sql_file
+from compactor.sql import count_rows, run_script, sql_file
 from shared.duckdb_engine import one_number
 from shared.generations.counter_schema import COUNTED, SITE, TOTAL
 from shared.generations.snapshot import Day
@@ -112,7 +112,7 @@ def _cap(database: duckdb.DuckDBPyConnection, dimension: str, settings: Settings
     if one_number(database, most) <= settings.max_values:
         return False
     text = sql_file(__file__, "choose_rows.sql", dimension=dimension)
-    database.execute(f"CREATE OR REPLACE TEMP TABLE choice AS {text}", {"max_values": settings.max_values})
+    run_script(database, text, {"max_values": settings.max_values})
     apply_choice(database, dimension)
     return True
 

@@ -1,7 +1,7 @@
 -- `counted_visitors`: the distinct visitors of one local day by the values of a dimension:
 -- for each site and bot, and (NULL) for all sites, all bots, or both.
--- events: of the day; value: the dimension; is_capped: whether values that `choice` does
--- not have are `(other)`; numbers stand for texts
+-- events: of the day; value: the dimension; is_capped: whether values that kept_values
+-- does not have are `(other)`; numbers stand for texts
 CREATE OR REPLACE TEMP TABLE visitor_pairs AS
 SELECT
     {site_number} AS site_number,
@@ -13,8 +13,8 @@ SELECT
     {visitor_number} AS visitor,
     {is_ambiguous} AS is_ambiguous
 FROM (SELECT site, bot, {value} AS value, visitor FROM {events})
-LEFT JOIN (SELECT DISTINCT site AS kept_site, value AS kept_value, true AS is_kept FROM choice) c
-    ON c.kept_value = {value_number} AND (c.kept_site IS NULL OR c.kept_site = {site_number})
+LEFT JOIN (SELECT DISTINCT value AS kept_value, true AS is_kept FROM kept_values) c
+    ON c.kept_value = {value_number}
 GROUP BY ALL;
 
 CREATE OR REPLACE TEMP TABLE counted_visitors AS

@@ -11,7 +11,7 @@ from compactor.context import PassContext
 from compactor.fold.count_rows import choose_as_published
 from compactor.generations.archive import archived_events, open_parts
 from compactor.generations.counter_parts import stored_counters
-from compactor.sql import count_rows, sql_file
+from compactor.sql import count_rows, run_script, sql_file
 from shared.generations.counter_schema import COUNTER_COLUMNS, OTHER, SITE, TOTAL
 from shared.generations.snapshot import Snapshot
 from shared.schema import DIMENSIONS
@@ -52,17 +52,14 @@ def _count(
     """Count one dimension. Returns whether two of its texts share a number."""
     database = context.database
     value = "NULL" if dimension == TOTAL else dimension
-    if published is None:
-        database.execute(
-            "CREATE OR REPLACE TEMP TABLE choice AS SELECT NULL AS site, NULL AS event, NULL AS value LIMIT 0"
-        )
-    elif dimension == SITE:
+    if published is not None and dimension == SITE:
         sites = f"SELECT DISTINCT site FROM {published} WHERE dimension = '{TOTAL}' AND visitors IS NULL"
-        number = numbers.number("site")
-        rows = f"SELECT {number} AS site, NULL AS event, {number} AS value FROM ({sites})"
-        database.execute(f"CREATE OR REPLACE TEMP TABLE choice AS {rows}")
-    else:
+        kept = f"SELECT {numbers.number('site')} AS value FROM ({sites})"
+        database.execute(f"CREATE OR REPLACE TEMP TABLE kept_values AS {kept}")
+    elif published is not None:
         choose_as_published(database, dimension, published, numbers)
+    else:
+        database.execute(f"CREATE OR REPLACE TEMP TABLE kept_values (value {numbers.type})")
     text = sql_file(
         __file__,
         "count_visitors.sql",
@@ -77,8 +74,7 @@ def _count(
         dimension=dimension,
         start=str(start),
     )
-    for statement in text.split(";\n\n"):
-        database.execute(statement)
+    run_script(database, text)
     if count_rows(database, "(FROM counted_visitors WHERE is_ambiguous LIMIT 1)"):
         return True
     database.execute(f"INSERT INTO kept_visitors SELECT {', '.join(COUNTER_COLUMNS)} FROM counted_visitors")

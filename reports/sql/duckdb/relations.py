@@ -13,7 +13,7 @@ from datetime import UTC, datetime
 from reports.plan import ArchiveScan, CappedValues, CounterScan, PartOfDay, Parts, Selection
 from reports.query import PROPS, Condition
 from reports.sql.statement import Parameters
-from shared.generations.counter_schema import COUNTER_COLUMNS, DAY_ROWS_SUFFIX, EVENT, OTHER
+from shared.generations.counter_schema import COUNTER_COLUMNS, DAY_ROWS_SUFFIX, EVENT, OTHER, TOTAL
 from shared.schema import ARCHIVE_COLUMNS
 from shared.sql.archive_events import empty_relation_sql, from_archive_sql, stored_events_sql
 from shared.sql.counters import counters_sql
@@ -53,9 +53,10 @@ def _counter_sources(scan: CounterScan, bound: Parameters) -> Iterator[str]:
     if scan.remainder:
         within = _within("bucket", scan.selection, bound)
         rows = f"{counters(scan.remainder, bound, 'remainder')} WHERE visitors IS NULL AND {within}"
-        for name, sign in ((EVENT, ""), (scan.dimension, "-")):
+        whole = EVENT if scan.selection.event is not None else TOTAL
+        for name, sign in ((whole, ""), (scan.dimension, "-")):
             names = bound.value(f"remainder_of_{name}", [name, name + DAY_ROWS_SUFFIX])
-            changed = f"'{OTHER}' AS value, {sign}events AS events"
+            changed = f"'{OTHER}' AS {'event' if scan.by == EVENT else 'value'}, {sign}events AS events"
             yield f"SELECT * REPLACE ({changed}) FROM {rows} AND list_contains({names}::VARCHAR[], dimension)"
 
 
@@ -134,20 +135,16 @@ def _value(scan: ArchiveScan, bound: Parameters) -> tuple[str, str]:
     is_capped = f"list_contains({bound.value('capped_days', list(scan.capped.days))}::DATE[], a.time::DATE)"
     is_other = f"{column} IS NOT NULL AND k.number IS NULL AND {is_capped}"
     counted = _counted_values(scan.by, scan.capped, bound)
-    key = f"(a.site || chr(31) || {column})" if scan.capped.by_site else column
-    join = f"LEFT JOIN {counted} k ON k.day = a.time::DATE AND k.number = {_STRONG.number(key)}"
+    join = f"LEFT JOIN {counted} k ON k.day = a.time::DATE AND k.number = {_STRONG.number(column)}"
     return f"CASE WHEN {is_other} THEN '{OTHER}' ELSE {column} END", join
 
 
 def _counted_values(by: str, capped: CappedValues, bound: Parameters) -> str:
-    """(day, number): the values that have rows of their own in the counters, with their
-    sites where these have rows of their own.
-    """
+    """(day, number): the values that have rows of their own in the counters."""
     value = by if by in {"event", "site"} else "value"
-    key = f"(site || chr(31) || {value})" if capped.by_site else value
     names = bound.value("capped_dimensions", [capped.dimension, capped.dimension + DAY_ROWS_SUFFIX])
     return (
-        f"(SELECT DISTINCT bucket::DATE AS day, {_STRONG.number(key)} AS number "
+        f"(SELECT DISTINCT bucket::DATE AS day, {_STRONG.number(value)} AS number "
         f"FROM {counters(capped.counters, bound, 'capped_counters')} "
         f"WHERE list_contains({names}::VARCHAR[], dimension) AND visitors IS NULL)"
     )
