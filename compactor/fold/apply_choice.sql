@@ -1,4 +1,4 @@
--- The rows of one dimension in `grouped`, with what does not stay as `(other)`: a value that
+-- The rows of one dimension and day in `grouped`, with what does not stay as `(other)`: a value that
 -- kept_values does not have, and the event of a combination that `choice` does not have.
 -- A site stays where `choice` has it with the value, and a NULL event or that event.
 WITH
@@ -6,7 +6,7 @@ by_value AS (
     SELECT r.* REPLACE (CASE WHEN k.is_kept THEN r.value END AS value, k.is_kept IS NULL AS is_other)
     FROM grouped r
     LEFT JOIN (SELECT *, true AS is_kept FROM kept_values) k ON r.value IS NOT DISTINCT FROM k.value
-    WHERE r.dimension = '{dimension}'
+    WHERE r.dimension = '{dimension}' AND r.day = DATE '{day}'
 )
 SELECT day, bucket, by_quarter, bot, site, event, dimension, value, is_other, sum(events)::BIGINT AS events
 FROM (

@@ -123,13 +123,13 @@ def choose_as_published(
     run_script(database, text)
 
 
-def apply_choice(database: duckdb.DuckDBPyConnection, dimension: str) -> None:
+def apply_choice(database: duckdb.DuckDBPyConnection, day: date, dimension: str) -> None:
     """Count what `kept_values` and `choice` do not keep under `(other)`, in the rows of
-    a dimension in `grouped`.
+    a dimension and day in `grouped`.
     """
-    text = sql_file(__file__, "apply_choice.sql", dimension=dimension)
+    text = sql_file(__file__, "apply_choice.sql", dimension=dimension, day=str(day))
     database.execute(f"CREATE OR REPLACE TEMP TABLE chosen AS {text}")
-    database.execute("DELETE FROM grouped WHERE dimension = $1", [dimension])
+    database.execute("DELETE FROM grouped WHERE dimension = $1 AND day = $2", [dimension, day])
     database.execute("INSERT INTO grouped FROM chosen")
 
 

@@ -8,24 +8,31 @@ have too many rows is not counted until the day merge, and answered from the arc
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from datetime import date
 from typing import TYPE_CHECKING
 
 from msgspec.structs import replace
 
 from compactor.context import PassContext
-from compactor.fold.count_rows import CountedEvents, Grouping, group_rows, name_rows, number_rows
+from compactor.fold.count_rows import (
+    CountedEvents,
+    Grouping,
+    apply_choice,
+    choose_as_published,
+    group_rows,
+    name_rows,
+    number_rows,
+)
 from compactor.fold.working_tables import NewCounters, NewEvents
 from compactor.generations.archive import open_parts
 from compactor.generations.counter_parts import stored_counters
 from shared.generations.counter_schema import COUNTED, DAY_ROWS_SUFFIX, SITE, TOTAL
 from shared.generations.snapshot import Day, Snapshot
-from shared.settings import Settings
 from shared.sql.texts import TextNumbers, by_numbers
 
 if TYPE_CHECKING:
-    import duckdb
+    pass
 
 # How many rows of a dimension the deltas of a day may have for each that it may keep:
 # parts of a tier repeat the same keys.
@@ -47,8 +54,8 @@ def count_new_events(context: PassContext, before: Snapshot, events: NewEvents) 
     def count(numbers: TextNumbers) -> bool:
         number_rows(database, counted, numbers, copied=True)
         group_rows(database, [_grouping(dimension, days) for dimension in (TOTAL, *COUNTED)])
-        found.append(NewCounters(_drop_too_many(context, days, numbers)))
-        return name_rows(database, counted, numbers, only_kept=any(found[-1].too_many.values()))
+        found.append(_keep_bounds(context, days, numbers))
+        return name_rows(database, counted, numbers, only_kept=bool(found[-1].too_many))
 
     by_numbers(count)
     return found[-1]
@@ -69,29 +76,47 @@ def day_to_add_to(context: PassContext, before: Snapshot, day: date) -> Day:
     return replace(kept, capped=(), uncounted=(*kept.uncounted, *kept.capped))
 
 
-def _drop_too_many(context: PassContext, days: Mapping[date, Day], numbers: TextNumbers) -> dict[date, tuple[str, ...]]:
+def _keep_bounds(context: PassContext, days: Mapping[date, Day], numbers: TextNumbers) -> NewCounters:
     """Remove the rows of a dimension from `grouped` on a day that would have too many.
-    Of the total, only the site is dropped, unless it is one of FOLDLOG_SITES. Returns
-    these dimensions. Raises PartDamaged.
+    Of the total, only the site is dropped, unless it is one of FOLDLOG_SITES. A day
+    whose archive has expired keeps the values that it has. Raises PartDamaged.
     """
     settings = context.settings
     most = DELTA_ROWS_FOR_EACH * settings.max_values * (1 + len(settings.sites))
-    too_many: dict[date, tuple[str, ...]] = {}
+    found = NewCounters()
     new: dict[date, dict[str, int]] = {}
     counts = "SELECT day, dimension, count(*) FROM grouped GROUP BY day, dimension"
     for day, dimension, rows in context.database.execute(counts).fetchall():
         new.setdefault(day, {})[dimension] = rows
     for day, kept in days.items():
-        old = _rows_by_dimension(context, day, kept, most - sum(new.get(day, {}).values()))
-        for dimension, rows in new.get(day, {}).items():
-            is_over = old.get(dimension, 0) + rows > most
-            if dimension == TOTAL and (is_over or SITE in kept.uncounted):
-                _drop_sites(context.database, day, settings, numbers)
-                too_many[day] = (*too_many.get(day, ()), SITE)
-            elif is_over:
-                context.database.execute("DELETE FROM grouped WHERE day = $1 AND dimension = $2", [day, dimension])
-                too_many[day] = (*too_many.get(day, ()), dimension)
-    return too_many
+        added = new.get(day, {})
+        old = _rows_by_dimension(context, day, kept, most - sum(added.values()))
+        over = {name for name, rows in added.items() if old.get(name, 0) + rows > most}
+        dropped = _drop_rows(context, day, kept, added, over, numbers)
+        if dropped:
+            (found.capped if kept.expired else found.too_many)[day] = tuple(dropped)
+    return found
+
+
+def _drop_rows(
+    context: PassContext, day: date, kept: Day, added: Iterable[str], over: set[str], numbers: TextNumbers
+) -> Iterable[str]:
+    """Drop what one day may not have. Returns the names of these dimensions."""
+    database = context.database
+    dropped = []
+    for dimension in added:
+        if dimension == TOTAL and (TOTAL in over or SITE in (*kept.uncounted, *kept.capped)):
+            _drop_sites(context, day, kept, numbers)
+            dropped.append(SITE)
+        elif kept.expired and (dimension in over or dimension in kept.capped):
+            stored = stored_counters(open_parts(context.data, "counters", day, kept.counters))
+            choose_as_published(database, dimension, stored, numbers)
+            apply_choice(database, day, dimension)
+            dropped.append(dimension)
+        elif dimension in over:
+            database.execute("DELETE FROM grouped WHERE day = $1 AND dimension = $2", [day, dimension])
+            dropped.append(dimension)
+    return dropped
 
 
 def _rows_by_dimension(context: PassContext, day: date, kept: Day, most: int) -> dict[str, int]:
@@ -105,14 +130,22 @@ def _rows_by_dimension(context: PassContext, day: date, kept: Day, most: int) ->
     return dict(context.database.execute(f"SELECT {name}, count(*) FROM {stored} GROUP BY ALL").fetchall())
 
 
-def _drop_sites(database: duckdb.DuckDBPyConnection, day: date, settings: Settings, numbers: TextNumbers) -> None:
-    kept = f"SELECT {numbers.number('site')} FROM (SELECT unnest($sites::VARCHAR[]) AS site)"
+def _drop_sites(context: PassContext, day: date, kept: Day, numbers: TextNumbers) -> None:
+    """Count sites under `(other)`, except those of FOLDLOG_SITES, and on a day whose
+    archive has expired those that it has.
+    """
+    sites = "SELECT unnest($sites::VARCHAR[]) AS site"
+    if kept.expired:
+        stored = stored_counters(open_parts(context.data, "counters", day, kept.counters))
+        sites += f" UNION ALL SELECT site FROM {stored} WHERE dimension = '{TOTAL}' AND visitors IS NULL"
+    own = f"SELECT {numbers.number('site')} FROM ({sites})"
     rows = f"FROM grouped WHERE day = $day AND dimension = '{TOTAL}'"
-    merged = f"SELECT * REPLACE (CASE WHEN site IN ({kept}) THEN site END AS site) {rows}"
+    merged = f"SELECT * REPLACE (CASE WHEN site IN ({own}) THEN site END AS site) {rows}"
+    database = context.database
     database.execute(
         f"CREATE OR REPLACE TEMP TABLE totals AS SELECT * REPLACE (sum(events)::BIGINT AS events) FROM ({merged}) "
         "GROUP BY ALL",
-        {"sites": list(settings.sites), "day": day},
+        {"sites": list(context.settings.sites), "day": day},
     )
     database.execute("DELETE FROM grouped WHERE day = $1 AND dimension = $2", [day, TOTAL])
     database.execute("INSERT INTO grouped FROM totals")

@@ -73,7 +73,7 @@ def recount_day(
         quarters = []
         for dimension in COUNTED:
             group_rows(database, [Grouping(dimension)])
-            if _cap(database, dimension, settings):
+            if _cap(database, day, dimension, settings):
                 capped.append(dimension)
             elif _count_by_quarter(database, day, dimension, total, allows_quarters):
                 quarters.append(dimension)
@@ -99,7 +99,7 @@ def _choose_sites(
     return count_rows(database, "site_counts") > count_rows(database, "kept_sites")
 
 
-def _cap(database: duckdb.DuckDBPyConnection, dimension: str, settings: Settings) -> bool:
+def _cap(database: duckdb.DuckDBPyConnection, day: date, dimension: str, settings: Settings) -> bool:
     """Keep the rows of a dimension in `grouped` within the bound. Returns whether it
     exceeded it.
     """
@@ -113,7 +113,7 @@ def _cap(database: duckdb.DuckDBPyConnection, dimension: str, settings: Settings
         return False
     text = sql_file(__file__, "choose_rows.sql", dimension=dimension)
     run_script(database, text, {"max_values": settings.max_values})
-    apply_choice(database, dimension)
+    apply_choice(database, day, dimension)
     return True
 
 
@@ -148,7 +148,7 @@ def recount_as_published(
             group_rows(database, [Grouping(dimension, [day] if dimension in kept.quarters else [])])
             if dimension in kept.capped:
                 choose_as_published(database, dimension, published, numbers)
-                apply_choice(database, dimension)
+                apply_choice(database, day, dimension)
         return name_rows(database, counted, numbers, only_kept=True)
 
     by_numbers(count)

@@ -72,9 +72,11 @@ class NewCounters:
     the `day` of each row.
 
     `too_many`: dimensions of which a day has too many rows; they have none here.
+    `capped`: those of a day whose archive has expired; what is new is `(other)`.
     """
 
     too_many: dict[date, tuple[str, ...]] = field(default_factory=dict)
+    capped: dict[date, tuple[str, ...]] = field(default_factory=dict)
 
 
 def create_working_tables(database: duckdb.DuckDBPyConnection, numbers: TextNumbers) -> None:

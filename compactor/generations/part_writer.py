@@ -38,8 +38,9 @@ def write_day(
     """
     kept = day_to_add_to(context, before, day)
     kept = replace(kept, ids=with_made(kept.ids, events.made_ids.get(day, ())))
-    too_many = (name for name in new.too_many.get(day, ()) if name not in kept.uncounted)
-    kept = replace(kept, uncounted=(*kept.uncounted, *too_many))
+    uncounted = dict.fromkeys((*kept.uncounted, *new.too_many.get(day, ())))
+    capped = dict.fromkeys((*kept.capped, *new.capped.get(day, ())))
+    kept = replace(kept, uncounted=tuple(uncounted), capped=tuple(capped))
     kept = _write_events(context, day, kept, events, generation)
     counters = merge_counters(context, day, kept, f"(FROM new_counters WHERE day = DATE '{day}')", generation)
     return replace(kept, added_at=context.now, counters=counters, merged=False)

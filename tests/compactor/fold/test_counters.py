@@ -123,3 +123,18 @@ def test_pass_writes_what_it_adds(tmp_path: Path) -> None:
     assert len(day.counters) <= 2 * 8
     assert len(day.archive) == len(day.ids) <= 2 * 8
     assert_verified(data)
+
+
+def test_day_without_an_archive_keeps_its_choice(tmp_path: Path) -> None:
+    data = data_directory(tmp_path)
+    fold_paths(data, ["/a", "/a", "/b", "/b", "/c", "/c", "/d"], max_values=3)
+    for days in range(2, 12):
+        week_later = NOON + days * 24 * HOUR_MS
+        fold(data, week_later, max_values=3, archive_retention_days=7)
+    (day,) = load_snapshot(data).days.values()
+    assert day.expired and not day.archive
+    sealed(data, [line(f"late-{n}-event", NOON, week_later, url=f"https://example.com/{'ad'[n]}") for n in range(2)])
+    fold(data, week_later + 10, max_values=3, archive_retention_days=7)
+    (day,) = load_snapshot(data).days.values()
+    assert counted(data, "path/day") == {"/a": 3, "/b": 2, "/c": 2, "(other)": 2}
+    assert (day.capped, day.uncounted) == (("path",), ())
