@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
@@ -12,20 +11,16 @@ from typing import TYPE_CHECKING
 
 from compactor.lock import CompactorLock
 from compactor.stop import interruptible
+from compactor.threads import fold_threads
 from shared.disk.durable import scratch
 from shared.disk.layout import DataDirectory
-from shared.duckdb_engine import connect
+from shared.duckdb_engine import connect, set_threads
 from shared.log import Log
 from shared.settings import Settings
 from shared.timestamps import rfc3339
 
 if TYPE_CHECKING:
     import duckdb
-
-# One core is left to the workers: with every core folding, the p99 of ingest was eight
-# times its value at rest, with one core fewer 1.5 times. Each thread wants its share of
-# FOLDLOG_FOLD_MEMORY, so there are at most four.
-THREADS = max(1, min(4, len(os.sched_getaffinity(0)) - 1))
 
 
 @dataclass(frozen=True)
@@ -47,7 +42,7 @@ class PassContext:
     @property
     def database(self) -> duckdb.DuckDBPyConnection:
         """Holds the working tables. Opened at the first use: a pass without new
-        segments needs none.
+        segments needs none. Has the threads that ingest leaves now.
         """
         return self.open_database()
 
@@ -66,8 +61,12 @@ def pass_context(
     with scratch(data) as directory, ExitStack() as stack:
 
         @cache
-        def open_database() -> duckdb.DuckDBPyConnection:
-            database = stack.enter_context(closing(connect(settings.fold_memory, THREADS, directory)))
+        def opened() -> duckdb.DuckDBPyConnection:
+            database = stack.enter_context(closing(connect(settings.fold_memory, 1, directory)))
             return stack.enter_context(interruptible(database))
+
+        def open_database() -> duckdb.DuckDBPyConnection:
+            set_threads(opened(), fold_threads(data, settings))
+            return opened()
 
         yield PassContext(data, settings, log, lock, now_ms, directory, open_database)

@@ -37,6 +37,10 @@ def limit_spill(database: duckdb.DuckDBPyConnection, max_bytes: int) -> None:
     database.execute(f"SET max_temp_directory_size = '{max_bytes}B'")
 
 
+def set_threads(database: duckdb.DuckDBPyConnection, threads: int) -> None:
+    database.execute(f"SET threads = {threads}")
+
+
 def database_error(name: str = "Error") -> type[Exception]:
     """A class of DuckDB's errors, for an `except` clause. Python evaluates the clause
     only once an error is raised, so it loads DuckDB for no process that needs none.

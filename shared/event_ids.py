@@ -47,4 +47,6 @@ def server_id_time_sql(table: str) -> str:
 
 def is_server_id_sql(table: str) -> str:
     """SQL of whether `table`.id has the form of an id that the server makes."""
-    return f"(length({table}.id) = {_LENGTH} AND translate({table}.id, '0123456789abcdef', '') = '')"
+    # CASE, because AND would translate every id.
+    is_hex = f"translate({table}.id, '0123456789abcdef', '') = ''"
+    return f"(CASE WHEN strlen({table}.id) = {_LENGTH} THEN {is_hex} ELSE false END)"

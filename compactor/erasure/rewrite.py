@@ -19,7 +19,7 @@ from pathlib import Path
 import msgspec
 
 from compactor.compress import temp_compressed_files
-from compactor.context import THREADS, PassContext, pass_context
+from compactor.context import PassContext, pass_context
 from compactor.erasure.footprint import VisitorFootprint, matching_lines, received_unfolded, search, segment_files
 from compactor.erasure.record import record_completion, record_start
 from compactor.erasure.visitor_filter import VisitorFilter
@@ -30,6 +30,7 @@ from compactor.generations.part_writer import rewrite_day
 from compactor.lock import CompactorLock
 from compactor.pass_over import widen_entries
 from compactor.retention.clock_guard import clock_suspect_since
+from compactor.threads import fold_threads
 from shared.disk.compression import DecompressionError, compressing
 from shared.disk.durable import publish, publishing, remove
 from shared.disk.layout import DataDirectory, parse_segment
@@ -59,7 +60,7 @@ def preview_erasure(data: DataDirectory, settings: Settings, visitor: VisitorFil
     """What an erasure would find now. Read-only. Raises PartDamaged and
     PartsReplaced.
     """
-    with closing(connect(settings.fold_memory, THREADS)) as database:
+    with closing(connect(settings.fold_memory, fold_threads(data, settings))) as database:
         return read_published(data, lambda snapshot: search(database, data, snapshot, visitor))
 
 

@@ -11,7 +11,6 @@ from collections.abc import Callable
 from contextlib import closing
 from typing import NamedTuple
 
-from compactor.context import THREADS
 from compactor.fold.verify_segments import verify_segment
 from compactor.lock import LOCK_TIMEOUT_S, compactor_lock
 from compactor.repair.verify_archive import check_counters, check_log, check_parts
@@ -24,6 +23,7 @@ from compactor.repair.verify_snapshot import (
     check_snapshots,
     check_totals,
 )
+from compactor.threads import fold_threads
 from shared.disk.durable import scratch
 from shared.disk.layout import DataDirectory
 from shared.duckdb_engine import connect
@@ -49,7 +49,7 @@ def verify(data: DataDirectory, settings: Settings, progress: Callable[[str], No
     with (
         compactor_lock(data, LOCK_TIMEOUT_S),
         scratch(data) as directory,
-        closing(connect(settings.fold_memory, THREADS, directory)) as database,
+        closing(connect(settings.fold_memory, fold_threads(data, settings), directory)) as database,
     ):
         segments = sealed_segments(data)
         findings, snapshot = check_snapshots(data)

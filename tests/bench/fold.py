@@ -4,6 +4,7 @@ process of its own, as the compactor is.
 
 from __future__ import annotations
 
+import os
 import random
 import subprocess
 import sys
@@ -16,8 +17,8 @@ from pathlib import Path
 
 import orjson
 
-from compactor.context import THREADS
 from compactor.process import compact_once
+from compactor.threads import THREADS_MAX
 from ingest.collect.encode import Line, encode_lines
 from ingest.wal.active_segment import ActiveSegment
 from shared.disk.durable import make_data_directory
@@ -116,7 +117,7 @@ def parse_seconds(root: Path, columns: dict[str, str] = PARSED) -> float:
     data = DataDirectory(root)
     files = [str(segment.path) for segment in sealed_segments(data)]
     wanted = ", ".join(f"{name}: '{kind}'" for name, kind in columns.items())
-    with closing(connect(1 << 30, THREADS)) as database:
+    with closing(connect(1 << 30, min(THREADS_MAX, len(os.sched_getaffinity(0))))) as database:
         started = time.perf_counter()
         database.execute(
             "CREATE TEMP TABLE parsed AS SELECT * FROM read_json($files, format = 'newline_delimited', "
