@@ -335,10 +335,12 @@ def test_shipped_configuration_rotates_messages_and_loses_none(tmp_path: Path) -
         documented = "systemctl kill --kill-whom=main --signal=HUP foldlog.service"
         configuration = shipped("foldlog.conf", **{"/var/log/foldlog/foldlog.log": str(file), documented: hang_up})
         for round_ in range(1, 4):
+            server.post([{"name": "before"}])
             generation = server.fold()
             logrotate(tmp_path, configuration)
             until(lambda: all_have_open(server, file))  # or the next round would compress what one of them writes to
             assert file.stat().st_mode & 0o777 == 0o640
+            server.post([{"name": "after"}])
             assert server.fold() > generation
             assert len(list(file.parent.iterdir())) == round_ + 1
         names = sorted(path.name for path in file.parent.iterdir())

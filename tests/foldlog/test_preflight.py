@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import gzip
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -90,7 +91,7 @@ def test_serve_rejects_files_of_a_newer_foldlog_and_changes_no_byte(
 ) -> None:
     data = data_directory(tmp_path / "data")
     made = make(data)
-    data.run.rmdir()  # also what is missing stays missing
+    shutil.rmtree(data.run)  # also what is missing stays missing
     before = tree(data.root)
 
     refused = run_foldlog(["serve"], environment(data.root, listen="127.0.0.1:1", workers=2))

@@ -30,6 +30,18 @@ EVENT = {"name": "pageview", "visitor": "visitor-1"}
 IDLE_TIMEOUT_S = 0.3
 
 
+def readers() -> list[int]:
+    """The reader processes of this process, which may have children of other tests."""
+    return [pid for pid in children(os.getpid()) if b"reports.reader.process" in command_line(pid)]
+
+
+def command_line(pid: int) -> bytes:
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_bytes()
+    except (FileNotFoundError, ProcessLookupError):
+        return b""
+
+
 def reader_of(server: Server) -> int:
     """The only grandchild of `serve`: the reader process of its one worker."""
     (reader,) = [reader for child in children(server.running.pid) for reader in children(child)]
@@ -105,21 +117,21 @@ async def hasty(data: DataDirectory) -> AsyncIterator[ReaderClient]:
 
 
 async def test_idle_reader_process_ends_and_the_next_report_starts_another(hasty: ReaderClient) -> None:
-    before = len(children(os.getpid()))
+    before = len(readers())
     assert b'"events":0' in await hasty.report({}, "json")
-    assert len(children(os.getpid())) == before + 1
-    await asyncio.to_thread(until, lambda: len(children(os.getpid())) == before)
+    assert len(readers()) == before + 1
+    await asyncio.to_thread(until, lambda: len(readers()) == before)
     assert b'"events":0' in await hasty.report({}, "json")
-    assert len(children(os.getpid())) == before + 1
+    assert len(readers()) == before + 1
 
 
 async def test_reader_process_in_use_does_not_end(hasty: ReaderClient) -> None:
     await hasty.report({}, "json")
-    before = children(os.getpid())
+    before = readers()
     for _ in range(6):
         await asyncio.sleep(IDLE_TIMEOUT_S / 2)
         await hasty.report({}, "json")
-    assert children(os.getpid()) == before
+    assert readers() == before
 
 
 SLOW, QUICK = {"limit": "7"}, {"limit": "8"}
@@ -161,9 +173,9 @@ async def reader(client: ReaderClient) -> int:
 
 
 async def first_reader(client: ReaderClient) -> int:
-    before = set(children(os.getpid()))
+    before = set(readers())
     await client.report({}, "json")
-    (reader,) = set(children(os.getpid())) - before
+    (reader,) = set(readers()) - before
     return reader
 
 
@@ -182,9 +194,9 @@ async def test_second_process_ends_when_it_is_idle(hasty: ReaderClient) -> None:
     with stopped(reader):
         slow = await ask(client, SLOW)
         await client.report(QUICK, "json")
-        (second,) = set(children(os.getpid())) - {reader}
-        await until_async(lambda: second not in children(os.getpid()))
-        assert reader in children(os.getpid())  # it is busy, however long that takes
+        (second,) = set(readers()) - {reader}
+        await until_async(lambda: second not in readers())
+        assert reader in readers()  # it is busy, however long that takes
     await asyncio.gather(*slow)
 
 
@@ -192,11 +204,11 @@ async def test_there_are_at_most_two_processes_and_other_questions_wait(client: 
     with stopped(reader):
         slow = await ask(client, SLOW)
         await client.report(QUICK, "json")
-        (second,) = set(children(os.getpid())) - {reader}
+        (second,) = set(readers()) - {reader}
         with stopped(second):
             waiting = [task for limit in range(20, 25) for task in await ask(client, {"limit": str(limit)})]
             await asyncio.sleep(0.3)
-            assert set(children(os.getpid())) == {reader, second}
+            assert set(readers()) == {reader, second}
         await asyncio.gather(*waiting)
     await asyncio.gather(*slow)
 
@@ -208,7 +220,7 @@ async def test_one_asker_that_leaves_takes_the_answer_from_no_other(client: Read
         assert isinstance((await asyncio.gather(leaves, return_exceptions=True))[0], asyncio.CancelledError)
         assert not stays.done()
     assert b'"events":0' in await stays
-    assert reader in children(os.getpid())
+    assert reader in readers()
 
 
 async def test_report_stops_when_the_last_asker_leaves(client: ReaderClient, reader: int) -> None:
@@ -216,7 +228,7 @@ async def test_report_stops_when_the_last_asker_leaves(client: ReaderClient, rea
     asked = await ask(client, SLOW, times=2)
     for task in asked:
         task.cancel()
-    await until_async(lambda: reader not in children(os.getpid()))
+    await until_async(lambda: reader not in readers())
     assert b'"events":0' in await client.report(SLOW, "json")
 
 
@@ -238,13 +250,13 @@ async def test_question_after_a_new_snapshot_gets_no_answer_of_the_old_one(
 
 def test_report_whose_client_leaves_is_stopped(tmp_path: Path) -> None:
     with Worker(tmp_path) as worker:
-        before = set(children(os.getpid()))
+        before = set(readers())
         assert worker.get("/admin/api/report").status == 200
-        (reader,) = set(children(os.getpid())) - before
+        (reader,) = set(readers()) - before
         os.kill(reader, signal.SIGSTOP)
         with socket.create_connection(("127.0.0.1", worker.port), 20) as connection:
             head = f"GET /admin/api/report?limit=7 HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {ADMIN_TOKEN}\r\n\r\n"
             connection.sendall(head.encode())
             until(lambda: worker.context.in_flight == 1)
-        until(lambda: reader not in children(os.getpid()))
+        until(lambda: reader not in readers())
         assert worker.get("/admin/api/report?limit=7").status == 200
