@@ -23,13 +23,16 @@ _NEEDED = ("time", "bot", SITE, *COUNTED)
 
 
 class CountedEvents(NamedTuple):
-    """A relation of events to count (`rows`, SQL), of these days. `removed`: a relation
-    of events that are taken out of the counters, or None.
+    """A relation of events to count (`rows`, SQL), of these days.
+
+    `removed`: a relation of events that are taken out of the counters, or None.
+    `texts`: for some columns a relation that has their texts and costs less to read.
     """
 
     rows: str
     days: Mapping[date, Day]
     removed: str | None = None
+    texts: Mapping[str, str] = {}
 
     @property
     def weighted(self) -> str:
@@ -39,6 +42,13 @@ class CountedEvents(NamedTuple):
         if self.removed is None:
             return f"({rows})"
         return f"({rows} UNION ALL SELECT {columns}, -1 FROM {self.removed})"
+
+    def texts_of(self, column: str) -> str:
+        """A relation with every text of a column."""
+        rows = self.texts.get(column, self.rows)
+        if self.removed is None:
+            return rows
+        return f"(SELECT {column} FROM {rows} UNION ALL SELECT {column} FROM {self.removed})"
 
 
 def number_rows(
@@ -159,7 +169,7 @@ def _texts_sql(events: CountedEvents, numbers: TextNumbers, name: str, *, only_k
         where += f" AND {number} IN ({used})"
     return (
         f"SELECT '{name}' AS dimension, {number} AS number, min({name}) AS text, "
-        f"{numbers.is_ambiguous(name)} AS is_ambiguous FROM {events.weighted} WHERE {where} GROUP BY {number}"
+        f"{numbers.is_ambiguous(name)} AS is_ambiguous FROM {events.texts_of(name)} WHERE {where} GROUP BY {number}"
     )
 
 

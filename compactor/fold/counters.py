@@ -29,6 +29,7 @@ from compactor.generations.archive import open_parts
 from compactor.generations.counter_parts import stored_counters
 from shared.generations.counter_schema import COUNTED, DAY_ROWS_SUFFIX, SITE, TOTAL
 from shared.generations.snapshot import Day, Snapshot
+from shared.schema import FIELDS, names
 from shared.sql.texts import TextNumbers, by_numbers
 
 if TYPE_CHECKING:
@@ -37,6 +38,7 @@ if TYPE_CHECKING:
 # How many rows of a dimension the deltas of a day may have for each that it may keep:
 # parts of a tier repeat the same keys.
 DELTA_ROWS_FOR_EACH = 16
+AGENT_DIMENSIONS = names(FIELDS, "user_agent")
 
 
 def new_day(context: PassContext) -> Day:
@@ -48,7 +50,9 @@ def count_new_events(context: PassContext, before: Snapshot, events: NewEvents) 
     """Count all new events of the pass, whatever their day."""
     database = context.database
     days = {day: day_to_add_to(context, before, day) for day in events.days}
-    counted = CountedEvents("new_events", days, "replaced_events" if events.replaced else None)
+    # The view new_events joins them.
+    texts = {name: "user_agents" if name in AGENT_DIMENSIONS else "incoming" for name in (SITE, *COUNTED)}
+    counted = CountedEvents("new_events", days, "replaced_events" if events.replaced else None, texts)
     found: list[NewCounters] = []
 
     def count(numbers: TextNumbers) -> bool:

@@ -54,7 +54,8 @@ def stored_number(text: str) -> str:
     """SQL of a number of a text that is the same in every process and release. Finding
     many texts that share one is not feasible; two may.
     """
-    return f"md5_number_lower({text})"
+    # md5_number_lower takes four times as long.
+    return f"(md5_number({text}) >> 64)::UBIGINT"
 
 
 def by_numbers(run: Callable[[TextNumbers], bool]) -> None:

@@ -89,7 +89,8 @@ _EVENTS = """
 
 
 # The server made every id, so none of them is in the index of ids.
-_INCOMING = "CREATE OR REPLACE TEMP VIEW incoming AS SELECT time, 0 AS id_number, false AS is_indexed FROM new_events"
+_INCOMING = "CREATE OR REPLACE TEMP VIEW incoming AS SELECT *, 0 AS id_number, false AS is_indexed FROM new_events"
+_AGENTS = "CREATE OR REPLACE TEMP VIEW user_agents AS SELECT browser, os, device FROM new_events"
 
 # What the answers are compared with: events, and the visitors of what will be asked
 # for.
@@ -145,6 +146,7 @@ def make_month(data: DataDirectory, days: int, events: int) -> duckdb.DuckDBPyCo
         for first, end in ((0, events // 2), (events // 2, events)):
             database.execute(_EVENTS, {"day": day, "count": events, "first": first, "end": end} | countries)
             database.execute(_INCOMING)
+            database.execute(_AGENTS)
             for table, counted in _COUNTED.items():
                 is_new = back == days - 1 and not first
                 how = f"CREATE TABLE {table} AS" if is_new else f"INSERT INTO {table}"

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
 from pathlib import Path
 
 import pytest
 
+from shared.duckdb_engine import connect
 from shared.event_ids import make_event_ids
 from shared.generations.load import load_snapshot
 from shared.schema import ARCHIVE_COLUMNS
@@ -34,6 +36,19 @@ def test_id_of_the_servers_form_counts_once_whoever_made_it(tmp_path: Path) -> N
         fold(data)
     assert load_snapshot(data).totals.counted == 2
     assert_verified(data)
+
+
+def test_index_has_the_documented_number_of_each_id(tmp_path: Path) -> None:
+    data = data_directory(tmp_path)
+    sealed(data, [line("event-1"), line("event-2", site="example.org")])
+    fold(data)
+    ((day, kept),) = load_snapshot(data).days.items()
+    (part,) = kept.ids
+    with connect(128 << 20, 1) as database:
+        found = database.execute("FROM read_parquet($1)", [str(data.part("ids", day, part.generation))]).fetchall()
+    texts = (b"example.com\x1fevent-1", b"example.org\x1fevent-2")
+    numbers = [int.from_bytes(hashlib.md5(text, usedforsecurity=False).digest()[8:], "little") for text in texts]
+    assert found == [(number,) for number in sorted(numbers)]
 
 
 def test_equal_lines_count_once(tmp_path: Path) -> None:
