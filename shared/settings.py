@@ -189,7 +189,7 @@ _RANGE: dict[str, tuple[float, float]] = {
     "queue_max_bytes": (1 << 20, 4 << 30),
     "queue_max_requests": (1, 1_000_000),
     "fold_interval": (1, DAY_S),
-    "fold_memory": (128 << 20, 1 << 40),
+    "fold_memory": (256 << 20, 1 << 40),
     "report_memory": (64 << 20, 1 << 40),
     "report_timeout": (1, 3600),
     "log_retention_days": (0, RETENTION_MAX_DAYS),
