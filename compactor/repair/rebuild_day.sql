@@ -3,24 +3,30 @@
 --   part_events, part_events_nearby  the accepted parts: the day; its dedupe window
 --   part_repeats                     the same window, or no rows if no event can be in
 --                                    two parts
--- An id counts once, with the copy received first.
+-- An id counts once for each sender, with the copy received first; that of version 1 may be
+-- of any (sender NULL). id_number separates ids that share a hash.
 CREATE OR REPLACE TEMP TABLE rebuilt AS
-SELECT * EXCLUDE (filename), false AS is_unreferenced
+SELECT * EXCLUDE (filename, id_number), false AS is_unreferenced
 FROM log_events l
 WHERE NOT EXISTS (
     FROM part_events_nearby p
-    WHERE p.site = l.site AND p.id = l.id AND p.received < l.received
+    WHERE p.id_number = l.id_number AND p.site = l.site AND p.id = l.id
+    AND (p.sender = l.sender OR p.sender IS NULL OR l.sender IS NULL)
+    AND p.received < l.received
 )
 UNION ALL BY NAME
-SELECT * EXCLUDE (filename)
+SELECT * EXCLUDE (filename, id_number)
 FROM part_events p
 WHERE NOT EXISTS (
     FROM log_events_nearby l
-    WHERE l.site = p.site AND l.id = p.id AND l.received <= p.received
+    WHERE l.id_number = p.id_number AND l.site = p.site AND l.id = p.id
+    AND (p.sender = l.sender OR p.sender IS NULL OR l.sender IS NULL)
+    AND l.received <= p.received
 )
 -- Of repeats the copy received first remains, from the newest part that has it.
 AND NOT EXISTS (
     FROM part_repeats r
-    WHERE r.site = p.site AND r.id = p.id
+    WHERE r.id_number = p.id_number AND r.site = p.site AND r.id = p.id
+    AND (p.sender = r.sender OR p.sender IS NULL OR r.sender IS NULL)
     AND (r.received, r.time, p.filename) < (p.received, p.time, r.filename)
 )

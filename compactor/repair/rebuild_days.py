@@ -14,8 +14,13 @@ from compactor.sql import count_rows
 from shared.generations.snapshot import Day, Snapshot
 from shared.lateness import dedupe_window
 from shared.schema import ARCHIVE_COLUMNS
+from shared.sql.archive_events import id_number_sql
+from shared.sql.texts import TextNumbers
 
-_COLUMNS = ", ".join(ARCHIVE_COLUMNS)
+# Numbers separate texts that share a hash.
+_ID_NUMBER = id_number_sql("site", "id")
+_NUMBERED = ", ".join((_ID_NUMBER, *ARCHIVE_COLUMNS))
+_VISITOR = TextNumbers(strong=True).number("visitor")
 
 
 class DayChange(NamedTuple):
@@ -123,7 +128,7 @@ def _compare(work: Rebuild, day: date) -> DayChange:
         events_after,
         _count_visitors(work, old),
         _count_visitors(work, "rebuilt"),
-        count_rows(database, f"(SELECT {_COLUMNS} FROM rebuilt EXCEPT SELECT {_COLUMNS} FROM {old})"),
+        count_rows(database, f"(SELECT {_NUMBERED} FROM rebuilt EXCEPT SELECT {_NUMBERED} FROM {old})"),
         len(damaged),
         max(0, events_before - events_after) if has_lost_archive else 0,
         _count_found(work, old),
@@ -131,10 +136,11 @@ def _compare(work: Rebuild, day: date) -> DayChange:
 
 
 def _count_visitors(work: Rebuild, events: str) -> int:
-    return count_rows(work.context.database, f"(SELECT DISTINCT visitor FROM {events} WHERE visitor IS NOT NULL)")
+    return count_rows(work.context.database, f"(SELECT DISTINCT {_VISITOR} FROM {events} WHERE visitor IS NOT NULL)")
 
 
 def _count_found(work: Rebuild, old: str) -> int:
     """Events of unreferenced parts that the intact parts do not have."""
-    known = f"FROM {old} o WHERE o.site = r.site AND o.id = r.id"
-    return count_rows(work.context.database, f"(FROM rebuilt r WHERE is_unreferenced AND NOT EXISTS ({known}))")
+    known = f"SELECT {_ID_NUMBER} FROM {old}"
+    rows = f"(FROM rebuilt WHERE is_unreferenced AND {_ID_NUMBER} NOT IN ({known}))"
+    return count_rows(work.context.database, rows)

@@ -23,6 +23,7 @@ from shared.disk.layout import DataDirectory
 from shared.generations.snapshot import Snapshot
 from shared.lateness import dedupe_window
 from shared.schema import ARCHIVE_COLUMNS
+from shared.sql.archive_events import id_number_sql
 
 _WITH_FILE = {**ARCHIVE_COLUMNS, "filename": "VARCHAR"}
 _REBUILD_DAY = sql_file(__file__, "rebuild_day.sql")
@@ -105,10 +106,14 @@ def _part_events(sources: Sources, days: Sequence[date]) -> str:
     return (
         f"(SELECT *, list_contains({sql_list(unreferenced)}, filename) AS is_unreferenced FROM {events} p "
         f"WHERE NOT (is_unreferenced AND EXISTS (FROM {unfolded} u "
-        "WHERE u.site = p.site AND u.id = p.id AND u.received <= p.received)))"
+        "WHERE u.id_number = p.id_number AND u.site = p.site AND u.id = p.id AND (u.sender = p.sender OR "
+        "u.sender IS NULL OR p.sender IS NULL) AND u.received <= p.received)))"
     )
 
 
 def _events(source: Generation, days: Iterable[date]) -> str:
-    """SQL of the archived events of these days, each with its file."""
-    return events_of(open_archive(source.data, source.snapshot, days), "filename")
+    """SQL of the archived events of these days, each with its file and the number of
+    its id.
+    """
+    events = events_of(open_archive(source.data, source.snapshot, days), "filename")
+    return f"(SELECT *, {id_number_sql('site', 'id')} AS id_number FROM {events})"

@@ -15,6 +15,7 @@ from compactor.process import Compactor
 from compactor.repair.rebuild import rebuild
 from shared.disk.layout import DataDirectory, parse_part
 from shared.generations.load import load_snapshot
+from shared.schema import ARCHIVE_COLUMNS
 from shared.segments.sealed import sealed_segments
 from shared.settings import Settings
 from tests.builders.archive import HOUR_MS, archived, assert_verified, counters
@@ -168,3 +169,16 @@ def test_rebuild_killed_after_another_or_after_a_killed_pass_stops_nothing(
     of_the_pass = ["event-of-a-killed-pass"] if kill_first is kill_pass else []
     assert sorted(row[0] for row in archived(several)) == sorted([*before, *of_the_pass])
     assert_verified(several)
+
+
+def test_one_id_of_two_senders_stays_two_events(tmp_path: Path) -> None:
+    data = data_directory(tmp_path)
+    sealed(data, [line("event-1", NOON, NOON), line("event-2", NOON, NOON)])
+    fold(data)
+    sealed(data, [line("event-1", NOON, NOON + 1000, sender="key"), line("event-2", NOON, NOON + 1000)])
+    fold(data)
+    assert load_snapshot(data).totals.counted == 3
+    rebuilt(data)
+    assert load_snapshot(data).totals.counted == 3
+    assert sorted(row[[*ARCHIVE_COLUMNS].index("sender")] for row in archived(data)) == ["key", "page", "page"]
+    assert_verified(data)
