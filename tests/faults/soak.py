@@ -52,7 +52,7 @@ from tests.faults.trend import Trend, growth, rows
 
 CLIENTS = 4
 BATCH = 10
-FOLD_MEMORY = 128 << 20
+FOLD_MEMORY = 256 << 20
 DISK_MB = 512
 BLOCK = 1 << 20
 PAGE = 4096
