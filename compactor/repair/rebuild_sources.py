@@ -103,12 +103,11 @@ def _part_events(sources: Sources, days: Sequence[date]) -> str:
     if not unreferenced:
         return f"(SELECT *, false AS is_unreferenced FROM {events})"
     unfolded = _events(sources.unfolded, sorted(dedupe_window(days)))
-    return (
-        f"(SELECT *, list_contains({sql_list(unreferenced)}, filename) AS is_unreferenced FROM {events} p "
-        f"WHERE NOT (is_unreferenced AND EXISTS (FROM {unfolded} u "
-        "WHERE u.id_number = p.id_number AND u.site = p.site AND u.id = p.id AND (u.sender = p.sender OR "
-        "u.sender IS NULL OR p.sender IS NULL) AND u.received <= p.received)))"
-    )
+    is_copy = "u.id_number = p.id_number AND u.site = p.site AND u.id = p.id AND u.received <= p.received"
+    may_be_of_one_sender = "(u.sender = p.sender OR u.sender IS NULL OR p.sender IS NULL)"
+    counted = f"is_unreferenced AND EXISTS (FROM {unfolded} u WHERE {is_copy} AND {may_be_of_one_sender})"
+    is_unreferenced = f"list_contains({sql_list(unreferenced)}, filename) AS is_unreferenced"
+    return f"(SELECT *, {is_unreferenced} FROM {events} p WHERE NOT ({counted}))"
 
 
 def _events(source: Generation, days: Iterable[date]) -> str:
