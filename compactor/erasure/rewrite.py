@@ -145,7 +145,7 @@ def _remove_from_archive(
         # The archive of an expired day is incomplete, so its counters cannot be
         # recounted. They contain no visitor id, and are kept.
         if old.expired:
-            new = msgspec.structs.replace(old, archive=new.archive)
+            new = msgspec.structs.replace(old, archive=new.archive, ids=new.ids)
         if new.archive or new.counters:
             days[day] = new
     return _without_events(context, before, days, found.events)
