@@ -1,5 +1,5 @@
-"""One attempt of a pass: what it is asked to fold, and, for whoever handles its
-failure, how far it came.
+"""One attempt of a pass: what it is asked to fold, and how far it came, for the
+round that handles its failure.
 """
 
 from __future__ import annotations

@@ -145,7 +145,7 @@ def write_parts(context: PassContext, before: Snapshot, events: NewEvents, attem
 
 def merge_day(context: PassContext, before: Snapshot, touched: Container[date], attempt: Attempt) -> dict[date, Day]:
     """Merge at most one finished day. A day that cannot be merged is left as it is,
-    whatever the reason: nobody waits for it.
+    whatever the reason: the merge is optional.
     """
     attempt.begins(None)
     try:

@@ -133,6 +133,11 @@ def choose_as_published(
     run_script(database, text)
 
 
+def published_sites(published: str) -> str:
+    """SQL of the sites that published counters (SQL) have rows of."""
+    return f"SELECT DISTINCT site FROM {published} WHERE dimension = '{TOTAL}' AND visitors IS NULL"
+
+
 def apply_choice(database: duckdb.DuckDBPyConnection, day: date, dimension: str) -> None:
     """Count what `kept_values` and `choice` do not keep under `(other)`, in the rows of
     a dimension and day in `grouped`.

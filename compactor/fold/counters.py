@@ -10,7 +10,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from datetime import date
-from typing import TYPE_CHECKING
 
 from msgspec.structs import replace
 
@@ -23,6 +22,7 @@ from compactor.fold.count_rows import (
     group_rows,
     name_rows,
     number_rows,
+    published_sites,
 )
 from compactor.fold.working_tables import NewCounters, NewEvents
 from compactor.generations.archive import open_parts
@@ -31,9 +31,6 @@ from shared.generations.counter_schema import COUNTED, DAY_ROWS_SUFFIX, SITE, TO
 from shared.generations.snapshot import Day, Snapshot
 from shared.schema import FIELDS, names
 from shared.sql.texts import TextNumbers, by_numbers
-
-if TYPE_CHECKING:
-    pass
 
 # How many rows of a dimension the deltas of a day may have for each that it may keep:
 # parts of a tier repeat the same keys.
@@ -141,7 +138,7 @@ def _drop_sites(context: PassContext, day: date, kept: Day, numbers: TextNumbers
     sites = "SELECT unnest($sites::VARCHAR[]) AS site"
     if kept.expired:
         stored = stored_counters(open_parts(context.data, "counters", day, kept.counters))
-        sites += f" UNION ALL SELECT site FROM {stored} WHERE dimension = '{TOTAL}' AND visitors IS NULL"
+        sites += f" UNION ALL {published_sites(stored)}"
     own = f"SELECT {numbers.number('site')} FROM ({sites})"
     rows = f"FROM grouped WHERE day = $day AND dimension = '{TOTAL}'"
     merged = f"SELECT * REPLACE (CASE WHEN site IN ({own}) THEN site END AS site) {rows}"

@@ -19,6 +19,7 @@ from compactor.fold.count_rows import (
     group_rows,
     name_rows,
     number_rows,
+    published_sites,
 )
 from compactor.sql import count_rows, run_script, sql_file
 from shared.duckdb_engine import one_number
@@ -139,7 +140,7 @@ def recount_as_published(
     counted = CountedEvents(events, {day: kept})
 
     def count(numbers: TextNumbers) -> bool:
-        sites = f"SELECT DISTINCT site FROM {published} WHERE dimension = '{TOTAL}' AND visitors IS NULL"
+        sites = published_sites(published)
         database.execute(
             f"CREATE OR REPLACE TEMP TABLE kept_sites AS SELECT {numbers.number('site')} AS number FROM ({sites})"
         )

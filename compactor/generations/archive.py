@@ -30,10 +30,15 @@ def open_parts(data: DataDirectory, kind: str, day: date, parts: Iterable[Part])
 
 def stored_events(parts: Iterable[OpenedPart], *more: str) -> str:
     """SQL of the events of archive parts, with STORED_COLUMNS and `more`."""
+    return stored_events_sql(lists_by_version(parts), *more)
+
+
+def lists_by_version(parts: Iterable[OpenedPart]) -> dict[int, str]:
+    """By version of the parts, SQL of a list of their paths."""
     paths: dict[int, list[Path]] = {}
     for part, path in parts:
         paths.setdefault(part.version, []).append(path)
-    return stored_events_sql({version: sql_list(found) for version, found in paths.items()}, *more)
+    return {version: sql_list(found) for version, found in paths.items()}
 
 
 def archived_events(data: DataDirectory, snapshot: Snapshot, days: Sequence[date]) -> str:

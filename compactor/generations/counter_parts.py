@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from datetime import date
 from typing import TYPE_CHECKING
 
-from compactor.generations.archive import OpenedPart, open_parts
+from compactor.generations.archive import OpenedPart, lists_by_version, open_parts
 from compactor.generations.part_files import write_part
 from compactor.generations.tiers import parts_to_absorb
 from compactor.sql import count_rows, sql_file, sql_text
@@ -51,10 +51,7 @@ def merge_counters(
 
 def stored_counters(parts: Sequence[OpenedPart]) -> str:
     """SQL of the rows of counters parts, with COUNTER_COLUMNS."""
-    paths: dict[int, list[str]] = {}
-    for part, path in parts:
-        paths.setdefault(part.version, []).append(str(path))
-    return counters_sql({version: f"[{', '.join(map(sql_text, found))}]" for version, found in paths.items()})
+    return counters_sql(lists_by_version(parts))
 
 
 def sum_counters(database: duckdb.DuckDBPyConnection, rows: str, uncounted: Sequence[str]) -> None:

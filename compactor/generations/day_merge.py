@@ -13,13 +13,12 @@ from datetime import date
 from msgspec.structs import replace
 
 from compactor.context import PassContext
-from compactor.fold.recount import AllowsQuarters, few_rows, recount_day
+from compactor.fold.recount import AllowsQuarters, few_rows
 from compactor.generations.archive import archived_events, open_parts, stored_events
 from compactor.generations.clustered import clustered
-from compactor.generations.counter_parts import merge_counters
 from compactor.generations.id_index import write_ids
 from compactor.generations.part_files import write_part
-from compactor.generations.part_writer import CLUSTERED_ROWS_MAX
+from compactor.generations.part_writer import CLUSTERED_ROWS_MAX, count_whole_day
 from shared.duckdb_engine import database_error
 from shared.generations.part_integrity import PartDamaged
 from shared.generations.snapshot import Day, Part, Snapshot
@@ -95,11 +94,9 @@ def count_day(
     context: PassContext, snapshot: Snapshot, day: date, generation: int, allows_quarters: AllowsQuarters = few_rows
 ) -> Day:
     """Publish the counters of a day, counted from its archive."""
-    kept = snapshot.days[day]
     events = archived_events(context.data, snapshot, [day])
-    counted = recount_day(context.database, day, kept, events, context.settings, allows_quarters)
-    new = replace(kept, counters=(), quarters=counted.quarters, capped=counted.capped, uncounted=(), merged=True)
-    return replace(new, counters=merge_counters(context, day, new, "(FROM new_counters)", generation))
+    counted = count_whole_day(context, day, snapshot.days[day], events, generation, allows_quarters)
+    return replace(counted, merged=True)
 
 
 def _cluster(context: PassContext, day: date, kept: Day, parts: Sequence[Part], generation: int) -> Day:

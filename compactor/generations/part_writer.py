@@ -92,32 +92,29 @@ def _write_index(context: PassContext, day: date, kept: Day, absorbed: Sequence[
     return write_part(context, "ids", day, generation, f"{new} ORDER BY number", rows)
 
 
-def rewrite_day(
-    context: PassContext,
-    day: date,
-    old: Day,
-    events: str,
-    generation: int,
-    allows_quarters: AllowsQuarters = few_rows,
-) -> Day:
+def rewrite_day(context: PassContext, day: date, old: Day, events: str, generation: int) -> Day:
     """Publish a day anew from a table of all its events with ARCHIVE_COLUMNS. Returns
     the day for the new snapshot.
     """
-    database = context.database
-    rows = count_rows(database, events)
+    rows = count_rows(context.database, events)
     stored = to_archive_sql(events)
     sql = clustered(stored) if rows <= CLUSTERED_ROWS_MAX else f"FROM {stored}"
     part = write_part(context, "archive", day, generation, sql, rows)
     ids = write_ids(context, day, generation, [context.data.part("archive", day, generation)]) if part else None
-    counted = recount_day(database, day, old, events, context.settings, allows_quarters)
-    new = replace(
-        old,
-        archive=(part,) if part else (),
-        ids=(ids,) if ids else (),
-        counters=(),
-        quarters=counted.quarters,
-        capped=counted.capped,
-        uncounted=(),
-        merged=rows <= CLUSTERED_ROWS_MAX,
-    )
+    archived = replace(old, archive=(part,) if part else (), ids=(ids,) if ids else ())
+    counted = count_whole_day(context, day, archived, events, generation)
+    return replace(counted, merged=rows <= CLUSTERED_ROWS_MAX)
+
+
+def count_whole_day(
+    context: PassContext,
+    day: date,
+    kept: Day,
+    events: str,
+    generation: int,
+    allows_quarters: AllowsQuarters = few_rows,
+) -> Day:
+    """Publish the counters of a day, counted from a relation of all its events."""
+    counted = recount_day(context.database, day, kept, events, context.settings, allows_quarters)
+    new = replace(kept, counters=(), quarters=counted.quarters, capped=counted.capped, uncounted=())
     return replace(new, counters=merge_counters(context, day, new, "(FROM new_counters)", generation))

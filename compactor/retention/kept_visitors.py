@@ -8,7 +8,7 @@ from datetime import date, datetime
 from typing import TYPE_CHECKING
 
 from compactor.context import PassContext
-from compactor.fold.count_rows import choose_as_published
+from compactor.fold.count_rows import choose_as_published, published_sites
 from compactor.generations.archive import archived_events, open_parts
 from compactor.generations.counter_parts import stored_counters
 from compactor.sql import count_rows, run_script, sql_file
@@ -53,8 +53,7 @@ def _count(
     database = context.database
     value = "NULL" if dimension == TOTAL else dimension
     if published is not None and dimension == SITE:
-        sites = f"SELECT DISTINCT site FROM {published} WHERE dimension = '{TOTAL}' AND visitors IS NULL"
-        kept = f"SELECT {numbers.number('site')} AS value FROM ({sites})"
+        kept = f"SELECT {numbers.number('site')} AS value FROM ({published_sites(published)})"
         database.execute(f"CREATE OR REPLACE TEMP TABLE kept_values AS {kept}")
     elif published is not None:
         choose_as_published(database, dimension, published, numbers)
