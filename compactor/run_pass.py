@@ -34,6 +34,8 @@ from compactor.lock import CompactorLock
 from compactor.retention.apply import apply_retention, delete_expired, plan_retention, warn_of_kept_data
 from compactor.retention.plan import RetentionPlan
 from compactor.stop import time_limit
+from compactor.summary.site_events import added_events
+from compactor.summary.summarize import with_summary
 from shared.disk.layout import DataDirectory
 from shared.generations.snapshot import Day, LastPass, Snapshot
 from shared.log import Log
@@ -79,11 +81,13 @@ def run_pass(
         incoming = load_pieces(context, chosen)
         events = deduplicate(context, before, incoming)
         days = write_parts(context, before, events, attempt)
+        added = added_events(context, events.days)
         days |= merge_day(context, before, days, attempt)
         after = next_snapshot(before, incoming, events, days, now_ms, time.monotonic() - started)
         after, expiring = expire(context, before, after, sealed)
         if not chosen and changes_nothing(context, before, after, expiring, sealed):
             return ended(data, Pass(before, events, more=False), now_ms)
+        after = with_summary(context, before, after, added)
         commit(data, before, after, lock)
 
     delete_expired(expiring)

@@ -30,6 +30,7 @@ from compactor.generations.part_writer import rewrite_day
 from compactor.lock import CompactorLock
 from compactor.pass_over import widen_entries
 from compactor.retention.clock_guard import clock_suspect_since
+from compactor.summary.summarize import with_summary
 from compactor.threads import fold_threads
 from shared.disk.compression import DecompressionError, compressing
 from shared.disk.durable import publish, publishing, remove
@@ -114,6 +115,7 @@ def _erase(
         current = _remove_from_archive(context, before, found, visitor)
         current = widen_entries(before, current, found.segments, lambda line: visitor.match(line).matches)
         if current is not before:
+            current = with_summary(context, before, current)
             commit(data, before, current, lock)
     purge_history(data, current)
     for segment in found.segments:

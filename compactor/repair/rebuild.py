@@ -33,6 +33,7 @@ from compactor.repair.rebuild_sources import open_sources
 from compactor.repair.reconstruct_snapshot import reconstruct_snapshot, reconstructed_totals
 from compactor.repair.unreferenced_parts import AcceptedParts, collect_unreferenced_parts, find_damaged_parts
 from compactor.retention.clock_guard import clock_suspect_since
+from compactor.summary.summarize import with_summary
 from shared.disk.control_files import touch
 from shared.disk.layout import DataDirectory
 from shared.generations.last_look import at_last_look
@@ -55,7 +56,7 @@ def rebuild(data: DataDirectory, settings: Settings, log: Log, now_ms: int, *, d
         work = _prepare(context, dry_run=dry_run)
         changes, days = rebuild_days(work, dry_run=dry_run)
         if not dry_run:
-            _publish(work, _next_snapshot(work, days, changes))
+            _publish(work, with_summary(context, work.before, _next_snapshot(work, days, changes)))
         return changes
 
 

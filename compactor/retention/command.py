@@ -18,6 +18,7 @@ from compactor.lock import LOCK_TIMEOUT_S, compactor_lock
 from compactor.repair.directory_check import check_directory
 from compactor.retention.apply import apply_retention, delete_expired, plan_retention, warn_of_kept_data
 from compactor.retention.plan import RetentionPlan
+from compactor.summary.summarize import with_summary
 from shared.disk.layout import DataDirectory
 from shared.generations.load import load_snapshot
 from shared.generations.snapshot import Snapshot
@@ -54,7 +55,7 @@ def retain_now(
         if plan.skipped or not before.generation:
             return plan
         with pass_context(data, settings, log, lock, now_ms) as context:
-            after = apply_retention(context, after, plan)
+            after = with_summary(context, before, apply_retention(context, after, plan))
             commit(data, before, after, lock)
         delete_expired(plan)
         prune_history(data, after)

@@ -18,6 +18,7 @@ import msgspec
 from shared.disk.layout import SegmentName
 from shared.exit_codes import UsageError
 from shared.generations.earlier_formats import as_format_3
+from shared.generations.summary import Summary, encode_summary
 from shared.segments.line import DataFromNewerVersion
 from shared.timestamps import epoch_ms
 
@@ -184,6 +185,7 @@ class Snapshot(msgspec.Struct, frozen=True, dict=True):
     `partial`: how many bytes of a segment are folded, by its name without a suffix, of
     segments of which a pass folded the beginning. `set_aside`: what cannot be folded.
     `dropped_days`: days whose data is all deleted, with the number of their events.
+    `summary`: None where it could not be made.
     """
 
     format: int = FORMAT
@@ -198,6 +200,7 @@ class Snapshot(msgspec.Struct, frozen=True, dict=True):
     last_pass: LastPass = LastPass()
     retention: Retention = Retention()
     dropped_days: dict[date, int] = {}
+    summary: Summary | None = None
 
     def has_passed(self, name: SegmentName) -> bool:
         """Whether each line of a segment is folded or set aside."""
@@ -225,8 +228,13 @@ _FORMAT_DECODER = msgspec.json.Decoder(_Format)
 
 
 def encode_snapshot(snapshot: Snapshot) -> bytes:
-    text = msgspec.json.format(msgspec.json.encode(msgspec.structs.replace(snapshot, format=FORMAT)), indent=1)
-    head = text.removesuffix(b"\n}") + b",\n"
+    """The file, indented, with the summary in a line of its own: a number on each line
+    would make it many times as long.
+    """
+    without = msgspec.structs.replace(snapshot, format=FORMAT, summary=None)
+    text = msgspec.json.format(msgspec.json.encode(without), indent=1)
+    summary = b"null" if snapshot.summary is None else encode_summary(snapshot.summary)
+    head = text.removesuffix(b"null\n}") + summary + b",\n"
     return b'%b "sha256": "%b"\n}\n' % (head, hashlib.sha256(head).hexdigest().encode("ascii"))
 
 
