@@ -7,6 +7,7 @@ from __future__ import annotations
 import argparse
 import re
 from collections.abc import Callable
+from datetime import date
 
 from shared.host_names import SITE
 
@@ -48,6 +49,14 @@ def count(text: str) -> int:
     if not text.isdecimal():
         raise argparse.ArgumentTypeError(f"{text} is not 0 or more")
     return int(text)
+
+
+def day(text: str) -> date:
+    """A day such as 2026-11-22."""
+    try:
+        return date.fromisoformat(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text} is not a day such as 2026-11-22") from None
 
 
 def duration(text: str) -> float:

@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from typing import NoReturn
 
 from foldlog import __version__
-from foldlog.argument_types import between, count, duration, site, visitor
+from foldlog.argument_types import between, count, day, duration, site, visitor
 from shared.exit_codes import USAGE
 
 QUERY_OPTIONS = ("from", "to", "tz", "interval", "by", "event", "site", "filter", "limit", "bots")
@@ -89,8 +89,11 @@ def _add_services(add: Add) -> None:
     _add_supervised(ingest)
 
     compact = add("compact", "fold sealed segments on schedule, or once")
-    compact.add_argument("--once", action="store_true", help="fold what is sealed now, then end")
-    compact.add_argument("--retry", action="store_true", help="as --once, and try again what was set aside")
+    once = compact.add_mutually_exclusive_group()
+    once.add_argument("--once", action="store_true", help="fold what is sealed now, then end")
+    once.add_argument("--retry", action="store_true", help="as --once, and try again what was set aside")
+    merge = "only merge this UTC day, whatever its age, and write it in today's format"
+    once.add_argument("--merge", type=day, metavar="DAY", help=merge)
     _add_supervised(compact)
 
     add("rotate", "make the writers seal their segments, and wait for it")

@@ -14,7 +14,7 @@ from typing import Literal, NamedTuple
 from foldlog.processes import Running
 from foldlog.quantities import ago, counted, size, span
 from shared.settings import Settings
-from shared.status import LastRetention, Status
+from shared.status import CappedDay, DayTotal, LastRetention, Status
 
 LISTED_MAX = 3
 
@@ -128,6 +128,7 @@ def rows(status: Status, running: Running) -> list[Row]:
     """The numbers: each row a label, and a value that fits beside it on 80 columns."""
     balance, segments, disk, fold = status.balance, status.segments, status.disk, status.last_fold
     return [
+        *[(f"on {each.day}", _day_total(each)) for each in status.recent],
         ("accepted", f"{balance.accepted:,}"),
         ("  counted", f"{balance.counted:,}"),
         ("  duplicates", f"{balance.duplicates:,} (conflicts: {balance.conflicts:,})"),
@@ -141,10 +142,23 @@ def rows(status: Status, running: Running) -> list[Row]:
         ("last retention", _last_retention(status.last_retention)),
         ("active segments", _active(segments.active)),
         ("sealed segments", f"{segments.sealed_unfolded:,} not folded; {segments.damaged:,} damaged so far"),
+        *([("capped", _capped(status.capped))] if status.capped else []),
         ("workers", _workers(running)),
         ("disk free", f"{size(disk.free_bytes)} (reserve {size(disk.reserve_bytes)})"),
         ("log, archive, counters", ", ".join(map(size, (disk.log_bytes, disk.archive_bytes, disk.counters_bytes)))),
     ]
+
+
+def _day_total(total: DayTotal) -> str:
+    visitors = "" if total.visitors is None else f", {counted(total.visitors, 'visitor')}"
+    return f"{counted(total.events, 'event')}{visitors} (without bots)"
+
+
+def _capped(days: Sequence[CappedDay]) -> str:
+    """Which dimensions have too many values, on the last days that have such."""
+    shown = [f"{each.day}: {', '.join((*each.capped, *each.uncounted))}" for each in days[:LISTED_MAX]]
+    more = len(days) - LISTED_MAX
+    return "; ".join(shown) + (f"; and {counted(more, 'more day')}" if more > 0 else "")
 
 
 def _pending(erasures: int) -> str:

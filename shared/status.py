@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Iterator
 from datetime import date
+from itertools import islice
 from typing import Annotated
 
 import msgspec
@@ -19,6 +20,7 @@ from shared.generations.last_look import last_pass_ms, last_retention
 from shared.generations.load import find_snapshot
 from shared.generations.part_presence import missing_parts
 from shared.generations.snapshot import Retention, RetentionHold, Snapshot
+from shared.generations.summary import SUMMARY_DAYS, Summary
 from shared.segments.quarantine import lines_quarantined_by_recovery
 from shared.segments.sealed import Segment, active_segments, count_lines, file_sizes, sealed_segments
 from shared.settings import Settings
@@ -26,6 +28,7 @@ from shared.timestamps import now_ms
 from shared.undeclared_proxy import warning
 
 _TRIES = 5
+RECENT_DAYS = 2
 Count = Annotated[int, msgspec.Meta(ge=0)]
 Instant = Annotated[str, msgspec.Meta(extra_json_schema={"format": "date-time"})]
 
@@ -106,6 +109,26 @@ class SetAsideLines(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     tries: Count
 
 
+class DayTotal(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Over all sites, without bots, on a day of FOLDLOG_TIMEZONE. `visitors` is null
+    until they are counted.
+    """
+
+    day: date
+    events: Count
+    visitors: Count | None
+
+
+class CappedDay(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The dimensions of a UTC day that have so many values that some are counted as
+    `(other)`, `capped`, or that the archive answers for, `uncounted`.
+    """
+
+    day: date
+    capped: list[str]
+    uncounted: list[str]
+
+
 class Status(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     balance: Balance
     segments: Segments
@@ -119,6 +142,8 @@ class Status(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     warnings: list[str]
     days: Days | None
     set_aside: list[SetAsideLines]
+    recent: list[DayTotal]
+    capped: list[CappedDay]
 
 
 def read_status(data: DataDirectory, settings: Settings) -> Status:
@@ -168,7 +193,23 @@ def _read_status(data: DataDirectory, settings: Settings) -> Status:
             SetAsideLines(each.segment, each.day, each.lines, each.bytes, each.reason, each.tries)
             for each in snapshot.set_aside
         ],
+        recent=_recent(snapshot.summary),
+        capped=list(islice(_capped_days(snapshot), SUMMARY_DAYS)),
     )
+
+
+def _recent(summary: Summary | None) -> list[DayTotal]:
+    """The last days of the summary, the newest first."""
+    if summary is None:
+        return []
+    return list(map(DayTotal, summary.days[:RECENT_DAYS], summary.events, summary.visitors))
+
+
+def _capped_days(snapshot: Snapshot) -> Iterator[CappedDay]:
+    """The newest first."""
+    for day, kept in sorted(snapshot.days.items(), reverse=True):
+        if kept.capped or kept.uncounted:
+            yield CappedDay(day, list(kept.capped), list(kept.uncounted))
 
 
 def missing_segments(snapshot: Snapshot, sealed: Iterable[Segment]) -> dict[str, list[int]]:

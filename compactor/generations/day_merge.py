@@ -80,7 +80,7 @@ def parts_to_cluster(parts: Sequence[Part]) -> list[Part]:
 def _merge_step(context: PassContext, before: Snapshot, day: date) -> Day:
     kept, generation = before.days[day], before.generation + 1
     if parts := parts_to_cluster(kept.archive):
-        kept = _cluster(context, day, kept, parts, generation)
+        kept = cluster(context, day, kept, parts, generation)
         if kept.merged or parts_to_cluster(kept.archive):
             return kept
     return count_day(context, replace_day(before, day, kept), day, generation)
@@ -99,7 +99,8 @@ def count_day(
     return replace(counted, merged=True)
 
 
-def _cluster(context: PassContext, day: date, kept: Day, parts: Sequence[Part], generation: int) -> Day:
+def cluster(context: PassContext, day: date, kept: Day, parts: Sequence[Part], generation: int) -> Day:
+    """Publish one clustered part in place of these archive parts of a day."""
     opened = open_parts(context.data, "archive", day, parts)
     rows = sum(part.rows for part in parts)
     part = write_part(context, "archive", day, generation, clustered(stored_events(opened)), rows)

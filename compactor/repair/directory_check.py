@@ -19,7 +19,7 @@ from compactor.generations.commit import CommitLost, assert_lock_held, quarantin
 from compactor.generations.garbage import sweep_orphans
 from compactor.generations.kept import kept_snapshots
 from compactor.lock import CompactorLock
-from shared.disk.durable import publishing, remove
+from shared.disk.durable import make_data_directory, publishing, remove
 from shared.disk.layout import DataDirectory, parse_day, parse_part
 from shared.disk.listing import list_files
 from shared.erasures import ErasureCompleted, ErasureStarted, read_records
@@ -66,6 +66,7 @@ def check_directory(data: DataDirectory, log: Log, lock: CompactorLock) -> None:
     Beside a damaged snapshot nothing is done: what it referenced is unknown, and the
     next pass replaces it.
     """
+    make_data_directory(data)  # an earlier release made fewer folders
     found = find_snapshot(data)
     if found.damage:
         return

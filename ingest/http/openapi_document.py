@@ -42,6 +42,7 @@ from ingest.http.response_schemas import (
 )
 from reports import encode
 from shared.generations.snapshot import Snapshot
+from shared.generations.summary import Summary
 from shared.host_names import SITE
 from shared.status import Status
 
@@ -53,6 +54,7 @@ TYPES = (
     Report,
     Status,
     Snapshot,
+    Summary,
     FoldResponse,
     Erased,
     ErasurePending,
@@ -146,9 +148,12 @@ def _get_export() -> Object:
 
 
 def _get_snapshot() -> Object:
-    responses = {"200": response("snapshot.json as it is on disk.", {JSON: ref(Snapshot)}, _ETAG), "304": _NOT_MODIFIED}
-    problems = (*_TOKEN_PROBLEMS, "snapshot", "no_snapshot")
-    return operation("getSnapshot", "The snapshot", responses, problems, parameters=[_IF_NONE_MATCH], token=True)
+    either = {"anyOf": [ref(Snapshot), ref(Summary)]}
+    responses = {"200": response("snapshot.json as it is on disk.", {JSON: either}, _ETAG), "304": _NOT_MODIFIED}
+    problems = (*_TOKEN_PROBLEMS, "query", "snapshot", "no_snapshot", "no_summary")
+    view = parameter("view", {"enum": ["summary"]}, "`summary`: only the summary of the snapshot.")
+    parameters = [view, _IF_NONE_MATCH]
+    return operation("getSnapshot", "The snapshot", responses, problems, parameters=parameters, token=True)
 
 
 def _get_status() -> Object:

@@ -16,7 +16,7 @@ PROBLEMS = {
     400: ("http", "malformed", "query"),
     401: ("key", "token"),
     403: ("scope", "origin", "consent"),
-    404: ("no_snapshot",),
+    404: ("no_snapshot", "no_summary"),
     408: ("slow",),
     413: ("too_large", "too_many_events"),
     415: ("media_type", "content_encoding"),

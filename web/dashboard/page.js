@@ -213,6 +213,8 @@ function showStatus(status) {
   document.querySelectorAll("[data-count]").forEach((place) => { place.textContent = count(numberAt(place.dataset.count)); });
   document.querySelectorAll("[data-bytes]").forEach((place) => { place.textContent = bytes(numberAt(place.dataset.bytes)); });
   $("lag").textContent = status.lag_s === null ? "–" : `${count(Math.round(status.lag_s))} s`;
+  $("capped-line").hidden = status.capped.length === 0;
+  $("capped").textContent = status.capped.slice(0, 3).map((each) => `${each.day}: ${[...each.capped, ...each.uncounted].join(", ")}`).join("; ");
   $("verdict").textContent = verdict(status.balance);
   $("verdict").className = status.balance.difference === 0 ? "good" : "bad";
 }

@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pytest
+from msgspec.structs import replace
 
+from shared.generations.snapshot import decode_snapshot, encode_snapshot
 from tests.builders.visits import SITE, send_visits
 from tests.builders.worker import Worker
 
@@ -29,3 +31,30 @@ def test_snapshot_is_the_file_on_disk_and_304_while_unchanged(worker: Worker) ->
     send_visits(worker)  # the same again: nothing counts, but there is a generation
     later = worker.get("/admin/api/snapshot", {"If-None-Match": first.headers["ETag"]})
     assert (later.status, later.json()["generation"]) == (200, first.json()["generation"] + 1)
+
+
+def test_summary_is_the_one_of_the_snapshot(worker: Worker) -> None:
+    whole = worker.get("/admin/api/snapshot")
+    summary = worker.get("/admin/api/snapshot?view=summary")
+    assert summary.json() == whole.json()["summary"]
+    assert summary.json()["sites"][0]["site"] == SITE
+    assert summary.headers["ETag"] == whole.headers["ETag"]
+    etag = {"If-None-Match": summary.headers["ETag"]}
+    assert worker.get("/admin/api/snapshot?view=summary", etag).status == 304
+
+
+@pytest.mark.parametrize("query", ["view=all", "view=", "view=summary&view=summary", "days=1", "view=summary&x="])
+def test_anything_else_is_a_bad_request(worker: Worker, query: str) -> None:
+    answer = worker.get(f"/admin/api/snapshot?{query}")
+    assert (answer.status, answer.code) == (400, "query")
+
+
+def test_snapshot_of_an_earlier_release_has_no_summary_yet(worker: Worker) -> None:
+    snapshot = decode_snapshot(worker.data.snapshot.read_bytes(), worker.data.snapshot)
+    whole = worker.data.snapshot.read_bytes()
+    try:
+        worker.data.snapshot.write_bytes(encode_snapshot(replace(snapshot, summary=None)))
+        answer = worker.get("/admin/api/snapshot?view=summary")
+        assert (answer.status, answer.code) == (404, "no_summary")
+    finally:
+        worker.data.snapshot.write_bytes(whole)

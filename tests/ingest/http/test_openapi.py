@@ -165,6 +165,8 @@ REQUESTS = {
     "export to CSV": Request("GET", "/admin/api/export?format=csv", 200, ADMIN),
     "export to Parquet": Request("GET", "/admin/api/export?format=parquet", 200, ADMIN),
     "snapshot": Request("GET", "/admin/api/snapshot", 200, ADMIN),
+    "summary": Request("GET", "/admin/api/snapshot?view=summary", 200, ADMIN),
+    "snapshot of nonsense": Request("GET", "/admin/api/snapshot?view=nonsense", 400, ADMIN),
     "status": Request("GET", "/admin/api/status", 200, ADMIN),
     "fold": Request("POST", "/admin/api/fold", 200, ADMIN, b""),
     "health": Request("GET", "/healthz", 200),
