@@ -14,7 +14,8 @@ from typing import Literal, NamedTuple
 # What a field is to the fold. "key": which event it is. "time": when it happened or
 # arrived. "content": copies of an event that differ in it conflict. "context": copies
 # may differ in it. "url", "user_agent": computed from that field, so not in a log line.
-Role = Literal["key", "time", "content", "context", "url", "user_agent"]
+# "derived": computed from columns of the archive, so not stored either.
+Role = Literal["key", "time", "content", "context", "url", "user_agent", "derived"]
 
 
 class Field(NamedTuple):
@@ -25,7 +26,7 @@ class Field(NamedTuple):
     the place among the dimensions of reports, 0 for none. `free_text`: may quote a
     visitor id. `by_server`: a client cannot send it. `since`: the first version of
     lines and archive parts that has it. `stored` are the columns of an archive part
-    that replace it there.
+    that replace it there, `derived` the columns of which it is the first that is set.
     """
 
     name: str
@@ -40,6 +41,7 @@ class Field(NamedTuple):
     by_server: bool = False
     since: int = 1
     stored: Mapping[str, str] | None = None
+    derived: tuple[str, ...] = ()
 
     @property
     def line_name(self) -> str:
@@ -47,7 +49,7 @@ class Field(NamedTuple):
 
     @property
     def is_in_line(self) -> bool:
-        return self.role not in {"url", "user_agent"}
+        return self.role not in {"url", "user_agent", "derived"}
 
 
 # In the order of the archive columns. Each id, URL and referrer is stored in pieces,
@@ -70,8 +72,8 @@ FIELDS = (
         stored={"referrer_head": "VARCHAR", "referrer_tail": "VARCHAR"},
     ),
     Field("ua", "context", by_request=True, free_text=True),
-    Field("language", "context", by_request=True, dimension=9),
-    Field("country", "context", by_request=True, dimension=8),
+    Field("language", "context", by_request=True, dimension=10),
+    Field("country", "context", by_request=True, dimension=9),
     Field("consent", "context", by_request=True),
     Field("value", "content", "DOUBLE"),
     Field("props", "content", line_type="JSON", free_text=True),
@@ -81,13 +83,14 @@ FIELDS = (
     Field("screen", "context", by_server=True, since=2),
     Field("path", "url", dimension=3),
     Field("referrer", "url", dimension=4),
-    Field("utm_source", "url", dimension=5),
-    Field("utm_medium", "url", dimension=6),
-    Field("utm_campaign", "url", dimension=7),
-    Field("browser", "user_agent", dimension=10),
-    Field("os", "user_agent", dimension=11),
-    Field("device", "user_agent", dimension=12),
+    Field("utm_source", "url", dimension=6),
+    Field("utm_medium", "url", dimension=7),
+    Field("utm_campaign", "url", dimension=8),
+    Field("browser", "user_agent", dimension=11),
+    Field("os", "user_agent", dimension=12),
+    Field("device", "user_agent", dimension=13),
     Field("bot", "user_agent", "BOOLEAN"),
+    Field("source", "derived", dimension=5, derived=("utm_source", "referrer")),
 )
 
 
@@ -100,14 +103,17 @@ def names(fields: Iterable[Field], *roles: Role) -> tuple[str, ...]:
 # them.
 LINE_COLUMNS = {field.line_name: field.line_type or field.type for field in FIELDS if field.is_in_line}
 # Before the user agent is parsed.
-INCOMING_COLUMNS = {field.name: field.type for field in FIELDS if field.role != "user_agent"}
-ARCHIVE_COLUMNS = {field.name: field.type for field in FIELDS}
+INCOMING_COLUMNS = {field.name: field.type for field in FIELDS if field.role not in {"user_agent", "derived"}}
+ARCHIVE_COLUMNS = {field.name: field.type for field in FIELDS if not field.derived}
 STORED_COLUMNS = {
     **{name: type_ for field in FIELDS for name, type_ in (field.stored or {}).items()},
-    **{field.name: field.type for field in FIELDS if not field.stored},
+    **{field.name: field.type for field in FIELDS if not (field.stored or field.derived)},
 }
+_DERIVED = {field.name: field.derived for field in FIELDS if field.derived}
 # Columns that a part of version 1 does not have.
 COLUMNS_OF_VERSION_2 = {field.name: field.type for field in FIELDS if field.since == 2}
+# Dimensions that counters of versions before 2 do not have.
+NOT_IN_VERSION_1 = tuple(_DERIVED)
 # In the order in which reports list them.
 DIMENSIONS = tuple(field.name for field in sorted(FIELDS, key=lambda field: field.dimension) if field.dimension)
 # Each counter row has event and site, and the value of one of these.
@@ -116,3 +122,11 @@ REQUIRED = tuple(field.name for field in FIELDS if field.required)
 CONTENT = names(FIELDS, "content")
 CONTEXT = names(FIELDS, "context")
 FREE_TEXT = tuple(field.name for field in FIELDS if field.free_text)
+
+
+def column_sql(name: str, table: str = "") -> str:
+    """SQL of a field over a relation with ARCHIVE_COLUMNS, named `table` if it is."""
+    prefix = f"{table}." if table else ""
+    if name in _DERIVED:
+        return f"coalesce({', '.join(prefix + column for column in _DERIVED[name])})"
+    return prefix + name

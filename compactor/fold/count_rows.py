@@ -12,6 +12,7 @@ from compactor.sql import count_rows, run_script, sql_file
 from shared.generations.counter_schema import COUNTED, DAY_ROWS_SUFFIX, EVENT, OTHER, SITE, TOTAL
 from shared.generations.day_cuts import cut_spans
 from shared.generations.snapshot import Day
+from shared.schema import column_sql
 from shared.sql.texts import TextNumbers
 from shared.timestamps import utc_naive
 
@@ -37,7 +38,7 @@ class CountedEvents(NamedTuple):
     @property
     def weighted(self) -> str:
         """SQL of the needed columns of each event, with its weight."""
-        columns = ", ".join(_NEEDED)
+        columns = ", ".join(f"{column_sql(name)} AS {name}" for name in _NEEDED)
         rows = f"SELECT {columns}, 1 AS weight FROM {self.rows}"
         if self.removed is None:
             return f"({rows})"
@@ -45,10 +46,9 @@ class CountedEvents(NamedTuple):
 
     def texts_of(self, column: str) -> str:
         """A relation with every text of a column."""
-        rows = self.texts.get(column, self.rows)
-        if self.removed is None:
-            return rows
-        return f"(SELECT {column} FROM {rows} UNION ALL SELECT {column} FROM {self.removed})"
+        text = f"SELECT {column_sql(column)} AS {column} FROM"
+        rows = f"{text} {self.texts.get(column, self.rows)}"
+        return f"({rows})" if self.removed is None else f"({rows} UNION ALL {text} {self.removed})"
 
 
 def number_rows(

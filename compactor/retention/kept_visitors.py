@@ -14,7 +14,7 @@ from compactor.generations.counter_parts import stored_counters
 from compactor.sql import count_rows, run_script, sql_file
 from shared.generations.counter_schema import COUNTER_COLUMNS, OTHER, SITE, TOTAL
 from shared.generations.snapshot import Snapshot
-from shared.schema import DIMENSIONS
+from shared.schema import DIMENSIONS, column_sql
 from shared.sql.texts import TextNumbers, by_numbers
 from shared.timestamps import utc_naive
 
@@ -51,7 +51,7 @@ def _count(
 ) -> bool:
     """Count one dimension. Returns whether two of its texts share a number."""
     database = context.database
-    value = "NULL" if dimension == TOTAL else dimension
+    value = "NULL" if dimension == TOTAL else column_sql(dimension)
     if published is not None and dimension == SITE:
         kept = f"SELECT {numbers.number('site')} AS value FROM ({published_sites(published)})"
         database.execute(f"CREATE OR REPLACE TEMP TABLE kept_values AS {kept}")

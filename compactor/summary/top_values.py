@@ -39,7 +39,7 @@ def with_top_values(context: PassContext, after: Snapshot, recent: RecentDays, s
 
 
 def _top_values(context: PassContext, after: Snapshot, recent: RecentDays, summary: Summary, days: int) -> TopValues:
-    values = {name: _largest(context, after, recent, days, name) for name in (EVENT, "path")}
+    values = {name: _largest(context, after, recent, days, name) for name in (EVENT, "path", "source")}
     return TopValues(recent.days[days - 1], recent.today, context.now, sum(summary.events[:days]), **values)
 
 

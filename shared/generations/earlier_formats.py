@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from shared.schema import COUNTED_DIMENSIONS
+from shared.schema import COUNTED_DIMENSIONS, NOT_IN_VERSION_1
 
 _RENAMED = {"waiting": "missing", "forgotten": "dropped_days"}
 _RENAMED_IN_RETENTION = {"doubted_since": "clock_suspect_since", "held": "on_hold"}
@@ -29,4 +29,6 @@ def _renamed(fields: dict[str, Any], names: dict[str, str]) -> dict[str, Any]:
 
 def _day(kept: dict[str, Any]) -> dict[str, Any]:
     counters = kept.get("counters")
-    return kept | {"counters": [counters] if counters else [], "quarters": ["event", *COUNTED_DIMENSIONS]}
+    quarters = ["event", *(name for name in COUNTED_DIMENSIONS if name not in NOT_IN_VERSION_1)]
+    uncounted = list(NOT_IN_VERSION_1)
+    return kept | {"counters": [counters] if counters else [], "quarters": quarters, "uncounted": uncounted}

@@ -42,7 +42,7 @@ class TopValues(msgspec.Struct, frozen=True):
     events: int
     event: tuple[TopValue, ...] | None
     path: tuple[TopValue, ...] | None
-    source: tuple[TopValue, ...] | None = None
+    source: tuple[TopValue, ...] | None
 
 
 class Summary(msgspec.Struct, frozen=True):

@@ -199,6 +199,7 @@ def _counted(each: Event, sites: tuple[str, ...]) -> Counted:
         "os": agent.os,
         "device": agent.device,
     }
+    values["source"] = values["utm_source"] or values["referrer"]
     if missing := set(DIMENSIONS) - set(values):
         raise NotImplementedError(f"how is {missing} derived?")
     return Counted(_moment(each["time"]), values, each.get("visitor"), agent.bot)

@@ -89,6 +89,8 @@ def found(**changes: Any) -> Status:
         "warnings": [],
         "days": None,
         "set_aside": [],
+        "recent": [],
+        "capped": [],
     }
     for name, change in changes.items():
         status[name] = {**status[name], **change} if isinstance(change, Mapping) else change
@@ -104,6 +106,20 @@ def test_ok_is_one_line_followed_by_the_numbers() -> None:
     assert lines[:2] == ["OK: every event is accounted for; last fold 12 s ago.", ""]
     assert [row[:24].rstrip() for row in lines[2:]] == ROWS
     assert screen(found(lag_s=None), WELL, SETTINGS, 80, 24)[0].endswith("nothing has been folded yet.")
+
+
+def test_last_days_and_capped_dimensions_are_rows() -> None:
+    recent = [
+        {"day": "2026-11-22", "events": 1, "visitors": None},
+        {"day": "2026-11-21", "events": 1234, "visitors": 56},
+    ]
+    capped = [{"day": f"2026-11-{day}", "capped": ["path", "referrer"], "uncounted": []} for day in range(20, 15, -1)]
+    lines = screen(found(recent=recent, capped=capped), WELL, SETTINGS, 200, 30)
+    rows = dict(line.split("  ", 1) for line in lines if "  " in line.strip())
+    assert rows["on 2026-11-22"].strip() == "1 event (without bots)"
+    assert rows["on 2026-11-21"].strip() == "1,234 events, 56 visitors (without bots)"
+    days = "; ".join(f"2026-11-{day}: path, referrer" for day in (20, 19, 18))
+    assert rows["capped"].strip() == f"{days}; and 2 more days"
 
 
 # What is there, what runs, how it is called, and what is said of it.

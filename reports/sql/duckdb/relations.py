@@ -14,7 +14,7 @@ from reports.plan import ArchiveScan, CappedValues, CounterScan, PartOfDay, Part
 from reports.query import PROPS, Condition
 from reports.sql.statement import Parameters
 from shared.generations.counter_schema import COUNTER_COLUMNS, DAY_ROWS_SUFFIX, EVENT, OTHER, TOTAL
-from shared.schema import ARCHIVE_COLUMNS
+from shared.schema import ARCHIVE_COLUMNS, column_sql
 from shared.sql.archive_events import empty_relation_sql, from_archive_sql, stored_events_sql
 from shared.sql.counters import counters_sql
 from shared.sql.texts import TextNumbers
@@ -177,6 +177,6 @@ def _condition(number: int, condition: Condition, bound: Parameters) -> str:
 def _column(field: str, key: str, bound: Parameters) -> str:
     """A dimension, or a property, whose JSON pointer is bound as `key`."""
     if not field.startswith(PROPS):
-        return f"a.{field}"
+        return column_sql(field, "a")
     pointer = "/" + field.removeprefix(PROPS).replace("~", "~0").replace("/", "~1")
     return f"json_extract_string(a.props, {bound.value(key, pointer)})"

@@ -46,7 +46,7 @@ def random_lines(pick: random.Random, now_ms: int, count: int, first: int) -> li
             site=f"site{number * 7 % 4}.example",
             name=pick.choice(["pageview", "signup"]),
             visitor=pick.choice(["ann", "bob", "cat", None]),
-            url=f"https://example.com/{int(pick.triangular(0, 14, 0))}",
+            url=f"https://example.com/{int(pick.triangular(0, 14, 0))}{pick.choice(['', '?utm_source=news'])}",
             referrer=pick.choice(["https://other.org/", None]),
             ua=pick.choice([FIREFOX, FIREFOX, GOOGLEBOT]),
         )
@@ -90,6 +90,7 @@ def assert_is_recount(summary: Summary, counted: list[Counted], now_ms: int) -> 
         assert top.events == sum(summary.events[:days])
         assert top.event == expected_top(counted, summary, days, "event")
         assert top.path == expected_top(counted, summary, days, "path")
+        assert top.source == expected_top(counted, summary, days, "source")
 
 
 @pytest.mark.parametrize("zone", ZONES)
