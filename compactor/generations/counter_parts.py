@@ -9,6 +9,7 @@ from datetime import date
 from typing import TYPE_CHECKING
 
 from compactor.generations.archive import OpenedPart, lists_by_version, open_parts
+from compactor.generations.day_note import DAY_NOTE, encode_note
 from compactor.generations.part_files import write_part
 from compactor.generations.tiers import parts_to_absorb
 from compactor.sql import count_rows, sql_file, sql_text
@@ -45,8 +46,10 @@ def merge_counters(
         source = f"SELECT {_COLUMNS} FROM merged_counters"
         rows = count_rows(context.database, "merged_counters")
     sql = f"{source} ORDER BY dimension, site, bucket, event, bot, value"
-    part = write_part(context, "counters", day, generation, sql, rows)
-    return (*(each for each in kept.counters if each not in absorbed), *([part] if part else []))
+    others = tuple(each for each in kept.counters if each not in absorbed)
+    note = encode_note(kept, (*(each.generation for each in others), generation))
+    part = write_part(context, "counters", day, generation, sql, rows, {DAY_NOTE: note})
+    return (*others, *([part] if part else []))
 
 
 def stored_counters(parts: Sequence[OpenedPart]) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Mapping
 from datetime import date
 
 from compactor.context import PassContext
@@ -24,19 +25,31 @@ _OPTIONS = {
     "PARQUET_VERSION": "v2",
     "ROW_GROUP_SIZE_BYTES": str(_ROW_GROUP_BYTES),
     "DICTIONARY_SIZE_LIMIT": str(DICTIONARY_MAX),
-    # For a rebuild that has no snapshot: parts of version 1 have no such note.
-    "KV_METADATA": f"{{version: '{PART_VERSION}'}}",
 }
 _COPY_OPTIONS = ", ".join(f"{name} {value}" for name, value in _OPTIONS.items())
 
 
-def write_part(context: PassContext, kind: str, day: date, generation: int, sql: str, rows: int) -> Part | None:
-    """Publish the result of a query as a part, or nothing when it has no rows."""
+def write_part(
+    context: PassContext,
+    kind: str,
+    day: date,
+    generation: int,
+    sql: str,
+    rows: int,
+    notes: Mapping[str, str] | None = None,
+) -> Part | None:
+    """Publish the result of a query as a part, or nothing when it has no rows. `notes`
+    are written into the file, for a rebuild that has no snapshot.
+    """
     if not rows:
         return None
     path = context.data.part(kind, day, generation)
+    # Parts of version 1 have no such note.
+    noted = {"version": str(PART_VERSION), **(notes or {})}
+    metadata = ", ".join(f"{name}: {sql_text(text)}" for name, text in noted.items())
+    options = f"{_COPY_OPTIONS}, KV_METADATA {{{metadata}}}"
     with publishing(path) as beside:
-        context.database.execute(f"COPY ({sql}) TO {sql_text(str(beside))} ({_COPY_OPTIONS})")
+        context.database.execute(f"COPY ({sql}) TO {sql_text(str(beside))} ({options})")
         with beside.open("rb") as file:
             sha256 = hashlib.file_digest(file, "sha256").hexdigest()
         part = Part(generation, rows, beside.stat().st_size, sha256, PART_VERSION)

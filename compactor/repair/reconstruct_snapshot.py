@@ -9,7 +9,7 @@ every part that can be read is used, and the rebuild warns about it.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import date
 from pathlib import Path
 
@@ -19,6 +19,7 @@ import msgspec
 from compactor.context import PassContext
 from compactor.generations.commit import quarantine_file, unused_generation
 from compactor.generations.counter_parts import total_events
+from compactor.generations.day_note import read_note
 from shared.disk.layout import DataDirectory, parse_day, parse_part
 from shared.duckdb_engine import one_number
 from shared.generations.counter_schema import OTHER, TOTAL
@@ -48,6 +49,7 @@ def reconstruct_snapshot(context: PassContext, *, dry_run: bool) -> Snapshot:
 
 def _readable_days(context: PassContext, *, dry_run: bool) -> dict[date, Day]:
     days: dict[date, Day] = {}
+    counters: dict[date, list[Part]] = {}
     for kind in ("archive", "counters"):
         for day, path, generation in sorted(_parts_on_disk(context.data, kind)):
             part = read_part(context.database, path, generation)
@@ -62,8 +64,12 @@ def _readable_days(context: PassContext, *, dry_run: bool) -> dict[date, Day]:
             written_at = rfc3339(int(path.stat().st_mtime * 1000))
             kept = days.get(day, Day(written_at))
             kept = msgspec.structs.replace(kept, added_at=max(kept.added_at, written_at))
-            days[day] = add_part(context, day, kept, kind, part)
-    return days
+            if kind == "archive":
+                kept = msgspec.structs.replace(kept, archive=(*kept.archive, part))
+            else:
+                counters.setdefault(day, []).append(part)
+            days[day] = kept
+    return days | {day: with_counters(context, day, days[day], parts) for day, parts in counters.items()}
 
 
 def _parts_on_disk(data: DataDirectory, kind: str) -> Iterator[tuple[date, Path, int]]:
@@ -89,21 +95,26 @@ def read_part(database: duckdb.DuckDBPyConnection, path: Path, generation: int) 
     return Part(generation, rows, path.stat().st_size, sha256, version)
 
 
-def add_part(context: PassContext, day: date, kept: Day, kind: str, part: Part) -> Day:
-    """The day with one more part. Counters are added by generation, so that the newest
-    remain. A day that has counters and no archive is expired.
+def with_counters(context: PassContext, day: date, kept: Day, parts: Sequence[Part]) -> Day:
+    """The day with those of its readable counters parts that the newest names. It is
+    expired if that says so, or if it has no archive: later events have one.
     """
-    if kind == "archive":
-        return msgspec.structs.replace(kept, archive=(*kept.archive, part))
-    if kept.archive:
-        return msgspec.structs.replace(kept, counters=(part,))
-    counters = context.data.part("counters", day, part.generation)
-    has_visitors = _has_rows(context.database, counters, "visitors IS NOT NULL")
+    newest = max(part.generation for part in parts)
+    paths = {part.generation: context.data.part("counters", day, part.generation) for part in parts}
+    note = read_note(context.database, paths[newest], newest)
+    chosen = tuple(part for part in parts if part.generation in note.parts)
+    if kept.archive and not note.expired:
+        return msgspec.structs.replace(kept, counters=chosen)
+    has_visitors = any(_has_rows(context.database, paths[part.generation], "visitors IS NOT NULL") for part in chosen)
+    has_note = all(part.version > 1 for part in chosen)
     return msgspec.structs.replace(
         kept,
-        counters=(part,),
+        counters=chosen,
+        quarters=note.quarters,
+        zone=note.zone,
+        uncounted=note.uncounted,
         expired=True,
-        capped=_capped_dimensions(context.database, counters),
+        capped=note.capped if has_note else _capped_dimensions(context.database, paths[newest]),
         visitor_zone=context.settings.timezone if has_visitors else None,
     )
 

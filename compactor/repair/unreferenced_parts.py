@@ -9,7 +9,7 @@ No sha256 protects an unreferenced part.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from datetime import date
 from pathlib import Path
 from typing import NamedTuple
@@ -19,7 +19,7 @@ import msgspec
 from compactor.context import PassContext
 from compactor.generations.counter_parts import total_events
 from compactor.repair.directory_check import parts_beyond
-from compactor.repair.reconstruct_snapshot import add_part, read_part
+from compactor.repair.reconstruct_snapshot import read_part, with_counters
 from shared.disk.layout import DataDirectory, parse_part
 from shared.generations.part_integrity import PartError, part_error
 from shared.generations.part_presence import referenced_parts, unreferenced_parts
@@ -116,8 +116,7 @@ def collect_unreferenced_parts(context: PassContext, before: Snapshot, damaged: 
         if kept.counters and ("counters", day) not in lost:
             counters = [*kept.counters, *counters]
         if counters and (kept.expired or ("archive", day) in lost):
-            newest = max(counters, key=lambda part: part.generation)
-            fallbacks[day] = _fallback(context, day, kept, newest)
+            fallbacks[day] = _fallback(context, day, kept, counters)
         unreferenced |= {context.data.part("archive", day, part.generation) for part in archive}
         days[day] = _with_archive(kept, archive)
     return AcceptedParts(msgspec.structs.replace(intact, days=days), frozenset(unreferenced), fallbacks)
@@ -148,10 +147,11 @@ def _with_archive(kept: Day, archive: list[Part]) -> Day:
     return msgspec.structs.replace(kept, archive=(*kept.archive, *archive), expired=False, visitor_zone=None)
 
 
-def _fallback(context: PassContext, day: date, kept: Day, counters: Part) -> FallbackCounters:
-    found = add_part(context, day, Day(kept.added_at), "counters", counters)
+def _fallback(context: PassContext, day: date, kept: Day, counters: Sequence[Part]) -> FallbackCounters:
+    found = with_counters(context, day, Day(kept.added_at), counters)
     if kept.expired:
         zone = found.visitor_zone and kept.visitor_zone
         found = msgspec.structs.replace(found, archive=kept.archive, visitor_zone=zone)
-    events = total_events(context.database, [(counters, context.data.part("counters", day, counters.generation))])
+    paths = [(part, context.data.part("counters", day, part.generation)) for part in found.counters]
+    events = total_events(context.database, paths)
     return FallbackCounters(found, events)

@@ -131,10 +131,9 @@ def _expire_archive(context: PassContext, snapshot: Snapshot, day: date) -> Snap
         # counted any more.
         if not any(snapshot.days[each].expired for each in utc_days if each in snapshot.days):
             count_visitors(context, snapshot, day, local, utc_days)
-    written = merge_counters(context, day, kept, "(FROM kept_visitors)", snapshot.generation, all_parts=True)
-    zone = context.settings.timezone
-    expired = replace(kept, archive=(), ids=(), counters=written, expired=True, visitor_zone=zone)
-    return replace_day(snapshot, day, expired)
+    expired = replace(kept, archive=(), ids=(), expired=True, visitor_zone=context.settings.timezone)
+    written = merge_counters(context, day, expired, "(FROM kept_visitors)", snapshot.generation, all_parts=True)
+    return replace_day(snapshot, day, replace(expired, counters=written))
 
 
 def _few_rows_to_keep(events: int, rows: int) -> bool:

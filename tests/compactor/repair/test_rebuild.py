@@ -6,7 +6,9 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable
+from datetime import date
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -20,9 +22,11 @@ from shared.segments.sealed import sealed_segments
 from shared.settings import Settings
 from tests.builders.archive import HOUR_MS, archived, assert_verified, counters
 from tests.builders.logs import NOON, data_directory, fold, line, sealed
+from tests.builders.questions import ask
 from tests.builders.silent_log import SilentLog
 
 DAY_MS = 24 * HOUR_MS
+DAY = date(2026, 11, 22)
 
 
 def without_snapshots(data: DataDirectory) -> None:
@@ -109,6 +113,46 @@ def test_counters_of_a_day_without_an_archive_are_kept(tmp_path: Path) -> None:
     assert (counters(data), after.totals.counted) == before
     assert all(kept.expired and kept.visitor_zone == "UTC" for kept in after.days.values())
     assert_verified(data)
+
+
+def test_expired_day_with_later_counters_is_what_it_was(tmp_path: Path) -> None:
+    """Its counters are several parts, some by quarter of an hour and some cut at the
+    midnights of a time zone: what the newest part notes says so without a snapshot.
+    """
+    data = data_directory(tmp_path)
+    given: dict[str, Any] = {"archive_retention_days": 1, "timezone": "Asia/Kathmandu"}
+    sealed(data, [line(f"event-{number}", NOON - number * HOUR_MS) for number in range(12)])
+    fold(data, **given)
+    for passes in range(8):
+        fold(data, NOON + min(passes, 4) * DAY_MS + passes, **given)
+    for number in range(3):
+        late = [line(f"late-{number}-{event}", NOON - event, NOON + 4 * DAY_MS) for event in range(40)]
+        sealed(data, late)
+        fold(data, NOON + 4 * DAY_MS + 60_000 * number, **given)
+    before = load_snapshot(data)
+    asked = [{"from": "2026-11-20", "to": "2026-11-23", "by": by, "tz": "Asia/Kathmandu"} for by in ("path", "event")]
+    answers = list(ask(data, asked))
+    assert before.days[DAY].expired and len(before.days[DAY].counters) > 1
+    without_snapshots(data)
+    for path in data.log.iterdir():
+        path.unlink()
+    rebuild(data, Settings(data_dir=data.root, **given), SilentLog(), NOON, dry_run=False)
+    assert list(ask(data, asked)) == answers
+    after = load_snapshot(data).days[DAY]
+    for name in ("counters", "quarters", "zone", "uncounted", "capped", "expired"):
+        assert getattr(after, name) == getattr(before.days[DAY], name), name
+
+
+def test_all_counters_of_a_day_stay_when_its_archive_is_lost(tmp_path: Path) -> None:
+    data = data_directory(tmp_path)
+    for number, events in enumerate((60, 2, 1)):
+        sealed(data, [line(f"event-{number}-{event}") for event in range(events)])
+        fold(data)
+    assert len(load_snapshot(data).days[DAY].counters) > 1
+    for path in (*data.archive.glob("*/*"), *data.log.iterdir()):
+        path.unlink()
+    rebuilt(data)
+    assert sum(row[6] for row in counters(data) if row[4] == "total") == 63
 
 
 @pytest.mark.long
