@@ -54,7 +54,7 @@ def merge_now(data: DataDirectory, settings: Settings, log: Log, day: date, cloc
             before = _publish_step(data, settings, log, lock, before, day, clock())
         kept = before.days[day]
         size = sum(part.bytes for part in (*kept.archive, *kept.counters))
-        log.info("day_merged", day=str(day), parts=len(kept.archive), bytes=size, capped=list(kept.capped))
+        log.info("day_merge_finished", day=str(day), parts=len(kept.archive), bytes=size, capped=list(kept.capped))
         return kept
 
 

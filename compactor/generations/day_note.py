@@ -32,6 +32,9 @@ class DayNote(msgspec.Struct, frozen=True):
     expired: bool
 
 
+_DECODER = msgspec.json.Decoder(DayNote)
+
+
 def encode_note(day: Day, parts: Iterable[int]) -> str:
     note = DayNote(tuple(sorted(parts)), day.quarters, day.zone, day.uncounted, day.capped, day.expired)
     return msgspec.json.encode(note).decode("ascii")
@@ -44,6 +47,6 @@ def read_note(database: duckdb.DuckDBPyConnection, path: Path, generation: int) 
     sql = "SELECT decode(value) FROM parquet_kv_metadata($1) WHERE decode(key) = $2"
     found = database.execute(sql, [str(path), DAY_NOTE]).fetchone()
     if found is not None:
-        return msgspec.json.decode(found[0], type=DayNote)
+        return _DECODER.decode(found[0])
     quarters = ("event", *(name for name in COUNTED_DIMENSIONS if name not in NOT_IN_VERSION_1))
     return DayNote((generation,), quarters, "UTC", NOT_IN_VERSION_1, (), expired=False)

@@ -60,7 +60,7 @@ def test_day_that_is_not_over_is_merged_and_takes_later_events(tmp_path: Path) -
         fold(data, max_values=10)
     done = merge(data, TODAY, max_values="10")
     assert done.returncode == 0, done.stderr
-    assert '"day_merged"' in done.stderr
+    assert '"day_merge_finished"' in done.stderr
     kept = load_snapshot(data).days[TODAY]
     assert (len(kept.archive), len(kept.counters), kept.merged, kept.capped) == (1, 1, True, ("path",))
     generation = load_snapshot(data).generation

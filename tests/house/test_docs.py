@@ -33,7 +33,7 @@ from ingest.routes import ROUTES
 from reports.query import PARAMETERS
 from shared import exit_codes, rate_table, status
 from shared.disk.layout import DataDirectory
-from shared.generations import snapshot
+from shared.generations import snapshot, summary
 from shared.generations.counter_schema import COUNTER_COLUMNS
 from shared.schema import DIMENSIONS, LINE_COLUMNS, STORED_COLUMNS
 from shared.segments.line import line_error
@@ -92,8 +92,9 @@ def snapshot_fields() -> set[str]:
         "last_pass": snapshot.LastPass,
         "retention": snapshot.Retention,
         "days.*": snapshot.Day,
+        "summary": summary.Summary,
     }
-    plain = {field.name for field in msgspec.structs.fields(snapshot.Snapshot)} - top.keys()
+    plain = {field.name for field in msgspec.structs.fields(snapshot.Snapshot)} - (top.keys() - {"summary"})
     nested = {f"{name}.{field.name}" for name, kind in top.items() for field in msgspec.structs.fields(kind)}
     return plain | nested | {field.name for field in msgspec.structs.fields(snapshot.Part)}
 
