@@ -48,8 +48,9 @@ class RecentDays:
     def utc_days(self, snapshot: Snapshot, newest: int = 0, oldest: int = SUMMARY_DAYS - 1) -> list[date]:
         """The UTC days with events that overlap the days at these places."""
         start, end = self.span(newest, oldest)
-        last = (end - timedelta(microseconds=1)).date()
-        return [day for day in sorted(snapshot.days) if start.date() <= day <= last]
+        first, last = start.date(), (end - timedelta(microseconds=1)).date()
+        days = (first + timedelta(days=after) for after in range((last - first).days + 1))
+        return [day for day in days if day in snapshot.days]
 
 
 def recent_days(context: PassContext) -> RecentDays:

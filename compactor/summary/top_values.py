@@ -6,23 +6,27 @@ enough was added.
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
+
 from msgspec.structs import replace
 
 from compactor.context import PassContext
 from compactor.sql import sql_file
 from compactor.summary.recent_days import RecentDays, counters_of
 from shared.generations.counter_schema import DAY_ROWS_SUFFIX, EVENT, OTHER
-from shared.generations.snapshot import Snapshot
+from shared.generations.snapshot import Day, Snapshot
 from shared.generations.summary import Summary, TopValue, TopValues
 from shared.sql.texts import TextNumbers, by_numbers
 
+# Days, the fewest first.
 SPANS = (2, 7)
+DIMENSIONS = (EVENT, "path", "source")
 VALUES_MAX = 10
 TEXT_MAX = 200
 # Counters with so few rows are read at each pass; larger ones when the events of the
 # shortest span have grown by this share.
-FEW_ROWS = 20_000
-GROWTH = 0.02
+FEW_ROWS = 5_000
+GROWTH = 0.05
 
 
 def is_due(summary: Summary, after: Snapshot, recent: RecentDays) -> bool:
@@ -35,43 +39,56 @@ def is_due(summary: Summary, after: Snapshot, recent: RecentDays) -> bool:
 
 def with_top_values(context: PassContext, after: Snapshot, recent: RecentDays, summary: Summary) -> Summary:
     """Raises PartDamaged."""
-    return replace(summary, top=tuple(_top_values(context, after, recent, summary, days) for days in SPANS))
+    largest = _largest(context, after, recent)
+    top = []
+    for days in SPANS:
+        kept = [after.days[day] for day in recent.utc_days(after, 0, days - 1)]
+        values = {
+            name: tuple(largest.get((days, name), ())) if _has_rows(name, kept, recent) else None for name in DIMENSIONS
+        }
+        top.append(TopValues(recent.days[days - 1], recent.today, context.now, sum(summary.events[:days]), **values))
+    return replace(summary, top=tuple(top))
 
 
-def _top_values(context: PassContext, after: Snapshot, recent: RecentDays, summary: Summary, days: int) -> TopValues:
-    values = {name: _largest(context, after, recent, days, name) for name in (EVENT, "path", "source")}
-    return TopValues(recent.days[days - 1], recent.today, context.now, sum(summary.events[:days]), **values)
-
-
-def _largest(
-    context: PassContext, after: Snapshot, recent: RecentDays, days: int, dimension: str
-) -> tuple[TopValue, ...] | None:
-    """None where a day has no rows of the dimension, or rows that its midnights do not
+def _has_rows(dimension: str, kept: Iterable[Day], recent: RecentDays) -> bool:
+    """Whether each day has rows of a dimension, which the midnights of FOLDLOG_TIMEZONE
     cut.
     """
-    utc_days = recent.utc_days(after, 0, days - 1)
-    for kept in (after.days[day] for day in utc_days):
-        is_cut = dimension in kept.quarters or kept.zone == recent.settings.timezone
-        if dimension in kept.uncounted or not is_cut:
-            return None
-    rows = counters_of(context, after, utc_days)
-    start, end = recent.span(0, days - 1)
-    found: list[tuple[str, int, bool]] = []
+    return all(
+        dimension not in day.uncounted and (dimension in day.quarters or day.zone == recent.settings.timezone)
+        for day in kept
+    )
+
+
+def _largest(context: PassContext, after: Snapshot, recent: RecentDays) -> Mapping[tuple[int, str], list[TopValue]]:
+    """By the number of days and the dimension."""
+    rows = counters_of(context, after, recent.utc_days(after, 0, max(SPANS) - 1))
+    values = {
+        "names": [name + suffix for name in DIMENSIONS for suffix in ("", DAY_ROWS_SUFFIX)],
+        "spans": list(SPANS),
+        "starts": [recent.span(0, days - 1)[0] for days in SPANS],
+        "end": recent.span(0, 0)[1],
+    }
+    found: dict[tuple[int, str], list[TopValue]] = {}
 
     def sum_up(numbers: TextNumbers) -> bool:
         text = sql_file(
             __file__,
             "top_values.sql",
             rows=rows,
-            column="event" if dimension == EVENT else "value",
+            dimension=f"regexp_replace(dimension, '{DAY_ROWS_SUFFIX}$', '')",
+            is_event=f"starts_with(dimension, '{EVENT}')",
             other=OTHER,
             most=str(VALUES_MAX),
             number=numbers.number("value"),
             is_ambiguous=numbers.is_ambiguous("value"),
         )
-        values = {"names": [dimension, dimension + DAY_ROWS_SUFFIX], "start": start, "end": end}
-        found[:] = context.database.execute(text, values).fetchall()
-        return any(is_ambiguous for *_, is_ambiguous in found)
+        found.clear()
+        is_ambiguous = False
+        for days, dimension, value, events, is_shared in context.database.execute(text, values).fetchall():
+            found.setdefault((days, dimension), []).append(TopValue(value[:TEXT_MAX], events))
+            is_ambiguous = is_ambiguous or is_shared
+        return is_ambiguous
 
     by_numbers(sum_up)
-    return tuple(TopValue(value[:TEXT_MAX], events) for value, events, _ in found)
+    return found

@@ -184,12 +184,12 @@ def test_largest_values_are_read_again_only_when_enough_was_added(
     data = data_directory(tmp_path)
     sealed(data, [line(f"event-{number}", url="https://example.com/a") for number in range(100)])
     fold(data)
-    sealed(data, [line("event-100", url="https://example.com/b")])
+    sealed(data, [line(f"event-{100 + number}", url="https://example.com/b") for number in range(4)])
     fold(data, NOON + 1000)
     assert [(top.events, top.path) for top in summary_of(data).top] == [(100, (TopValue("/a", 100),))] * 2
-    sealed(data, [line("event-101", url="https://example.com/b")])
+    sealed(data, [line("event-104", url="https://example.com/b")])
     fold(data, NOON + 2000)
-    expected = (102, (TopValue("/a", 100), TopValue("/b", 2)))
+    expected = (105, (TopValue("/a", 100), TopValue("/b", 5)))
     assert [(top.events, top.path) for top in summary_of(data).top] == [expected] * 2
 
 
