@@ -18,8 +18,7 @@ from shared.sql.archive_events import id_number_sql
 from shared.sql.texts import TextNumbers
 
 # Numbers separate texts that share a hash.
-_ID_NUMBER = id_number_sql("site", "id")
-_NUMBERED = ", ".join((_ID_NUMBER, *ARCHIVE_COLUMNS))
+_NUMBERED = ", ".join((id_number_sql("site", "id"), *ARCHIVE_COLUMNS))
 _VISITOR = TextNumbers(strong=True).number("visitor")
 
 
@@ -141,6 +140,7 @@ def _count_visitors(work: Rebuild, events: str) -> int:
 
 def _count_found(work: Rebuild, old: str) -> int:
     """Events of unreferenced parts that the intact parts do not have."""
-    known = f"SELECT {_ID_NUMBER} FROM {old}"
-    rows = f"(FROM rebuilt WHERE is_unreferenced AND {_ID_NUMBER} NOT IN ({known}))"
-    return count_rows(work.context.database, rows)
+    known, number = id_number_sql("o.site", "o.id"), id_number_sql("r.site", "r.id")
+    same = f"{known} = {number} AND o.site = r.site AND o.id = r.id"
+    found = "(FROM rebuilt WHERE is_unreferenced)"
+    return count_rows(work.context.database, f"{found} r ANTI JOIN {old} o ON {same}")
