@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Mapping
 from datetime import date
 
 from compactor.context import PassContext
@@ -27,16 +28,21 @@ _OPTIONS = {
     # For a rebuild that has no snapshot: parts of version 1 have no such note.
     "KV_METADATA": f"{{version: '{PART_VERSION}'}}",
 }
-_COPY_OPTIONS = ", ".join(f"{name} {value}" for name, value in _OPTIONS.items())
+COPY_OPTIONS = ", ".join(f"{name} {value}" for name, value in _OPTIONS.items())
 
 
-def write_part(context: PassContext, kind: str, day: date, generation: int, sql: str, rows: int) -> Part | None:
-    """Publish the result of a query as a part, or nothing when it has no rows."""
+def write_part(
+    context: PassContext, kind: str, day: date, generation: int, sql: str, rows: int,
+    values: Mapping[str, object] | None = None,
+) -> Part | None:  # fmt: skip
+    """Publish the result of a query, with its parameters, as a part, or nothing when it
+    has no rows.
+    """
     if not rows:
         return None
     path = context.data.part(kind, day, generation)
     with publishing(path) as beside:
-        context.database.execute(f"COPY ({sql}) TO {sql_text(str(beside))} ({_COPY_OPTIONS})")
+        context.database.execute(f"COPY ({sql}) TO {sql_text(str(beside))} ({COPY_OPTIONS})", values)
         with beside.open("rb") as file:
             sha256 = hashlib.file_digest(file, "sha256").hexdigest()
         part = Part(generation, rows, beside.stat().st_size, sha256, PART_VERSION)

@@ -133,7 +133,7 @@ def _expire_archive(context: PassContext, snapshot: Snapshot, day: date) -> Snap
             count_visitors(context, snapshot, day, local, utc_days)
     written = merge_counters(context, day, kept, "(FROM kept_visitors)", snapshot.generation, all_parts=True)
     zone = context.settings.timezone
-    expired = replace(kept, archive=(), ids=(), counters=written, expired=True, visitor_zone=zone)
+    expired = replace(kept, archive=(), ids=(), counters=written, expired=True, visitor_zone=zone, merge_failure=None)
     return replace_day(snapshot, day, expired)
 
 
