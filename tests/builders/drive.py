@@ -11,6 +11,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from compactor.erasure.rewrite import preview_erasure
 from compactor.erasure.visitor_filter import VisitorFilter
 from compactor.process import compact_once
@@ -158,10 +160,12 @@ def _erase(data: DataDirectory) -> None:
 
 
 def repair_everything(data: DataDirectory) -> None:
-    """Rebuild it intact, with a damaged part beside a leftover, and without a
-    snapshot.
+    """Rebuild it intact, in pieces, with a damaged part beside a leftover, and without
+    a snapshot.
     """
-    _rebuild(data)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("compactor.generations.clustered.SORTED_SHARE", 1 << 15)
+        _rebuild(data)
     day = max(data.archive.iterdir())
     part = max(day.glob("*.parquet"))
     part.with_name("g0000009999.parquet").write_bytes(part.read_bytes())

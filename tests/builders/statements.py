@@ -32,7 +32,7 @@ _QUERIES = (
 )
 _DELETE = re.compile(r"DELETE FROM (\w+) WHERE (.*)", re.DOTALL)
 _CREATE = re.compile(r"CREATE OR REPLACE TEMP (?P<name>\w+ \w+)")
-_WITHOUT_QUERY = re.compile(r"CREATE OR REPLACE TEMP (TABLE \w+ \(|VIEW|MACRO)|SET |DESCRIBE ")
+_WITHOUT_QUERY = re.compile(r"CREATE OR REPLACE TEMP (TABLE \w+ \(|VIEW|MACRO)|SET |DESCRIBE |DROP TABLE ")
 
 
 class Recorded(NamedTuple):
