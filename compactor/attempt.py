@@ -15,15 +15,18 @@ from compactor.stop import Stop
 @dataclass
 class Attempt:
     """`pieces`: what is folded; without any, the next segments but those with a stem in
-    `waiting`. The pass writes down in `chosen` what it folds, and in `day` the UTC day
-    whose parts it writes.
+    `waiting`. `retried`: a day whose merge is tried, however often it failed. The pass
+    writes down in `chosen` what it folds, in `day` the UTC day whose parts it writes,
+    and in `merging` the one that it merges.
     """
 
     pieces: Sequence[Piece] = ()
     waiting: Collection[str] = ()
     stop: Stop = field(default_factory=Stop)
+    retried: date | None = None
     chosen: Sequence[Piece] = ()
     day: date | None = None
+    merging: date | None = None
 
     def begins(self, day: date | None) -> None:
         """A step of the pass begins, on one day or on all. Raises PassStopped."""

@@ -2,8 +2,8 @@
 
 What fails for a reason of its own is tried with fewer bytes, then as one segment, then
 as pieces of it, down to the line, or to the day, that fails. The other segments are
-folded meanwhile. What has failed in three rounds is set aside: the ledger passes it,
-its lines stay in the log.
+folded meanwhile. What has failed in three rounds, or ended its process as often, is set
+aside: the ledger passes it, its lines stay in the log.
 """
 
 from __future__ import annotations
@@ -18,22 +18,23 @@ from compactor.failures import is_of_the_data, safe_reason
 from compactor.fold.select_segments import PASS_MAX_BYTES, rest_of
 from compactor.fold.set_aside import build
 from compactor.fold.verify_segments import Piece, extent_of
+from compactor.generations.merge_failure import failed_days
+from compactor.killed import count_killed, reduced_bytes
 from compactor.lock import CompactorLock
-from compactor.pass_over import note_try, pass_over
+from compactor.pass_over import note_failed_merge, note_try, pass_over
 from compactor.run_pass import Pass, run_pass
 from compactor.stop import PassStopped, Stop
 from compactor.tries import TRIES_MAX, Failing, read_tries, write_tries
 from shared.disk.layout import DataDirectory
 from shared.generations.load import load_snapshot
 from shared.generations.part_integrity import PartDamaged
-from shared.generations.snapshot import SetAside
+from shared.generations.snapshot import SetAside, Snapshot
 from shared.lateness import dedupe_window
 from shared.log import Log
 from shared.segments.sealed import Segment, sealed_segments
 from shared.settings import Settings
 from shared.timestamps import now_ms
 
-REDUCED_MIN_BYTES = 1 << 20
 # More pieces of one segment, days of one piece, or entries in all would be a ledger
 # that every reader pays for: then the rest of the segment is set aside, or waits.
 PIECES_MAX = 8
@@ -68,12 +69,13 @@ class Round:
 
     def run(self, *, retry: bool = False) -> Pass:
         """Fold everything that is sealed, then try again what another version has set
-        aside, or with `retry` whatever is set aside. Raises what is not due to a
-        segment.
+        aside, or with `retry` whatever is set aside, and the merges that failed. Raises
+        what is not due to a segment.
         """
+        max_bytes = count_killed(self._data, self._log, self._lock, self._failing, self._clock())
         earlier = sorted(self._failing)
         self._waiting = set(earlier)
-        done = self._fold_others()
+        done = self._fold_others(max_bytes)
         on_disk = {segment.name.stem: segment for segment in sealed_segments(self._data)}
         for stem in earlier:
             if stem in on_disk:
@@ -84,11 +86,12 @@ class Round:
         for entry in load_snapshot(self._data).set_aside:
             if (retry or entry.version != build()) and entry.segment in on_disk:
                 done = self._try_again(entry, on_disk[entry.segment]) or done
+        for day in failed_days(load_snapshot(self._data)) if retry else ():
+            self._try(retried=day)
         return done
 
-    def _fold_others(self) -> Pass:
+    def _fold_others(self, max_bytes: int = PASS_MAX_BYTES) -> Pass:
         """Fold what does not wait, in passes of fewer bytes where one fails."""
-        max_bytes = PASS_MAX_BYTES
         while True:
             done = self._try(max_bytes=max_bytes)
             chosen = self._attempt.chosen
@@ -101,23 +104,28 @@ class Round:
                 self._isolate(chosen[0].segment, done)
                 max_bytes = PASS_MAX_BYTES
             else:
-                total = sum(piece.plain_bytes for piece in chosen)
-                max_bytes = total // 4 if total > REDUCED_MIN_BYTES else 1
+                max_bytes = reduced_bytes(sum(piece.plain_bytes for piece in chosen))
                 self._log.warning("pass_reduced", max_bytes=max_bytes, reason=safe_reason(done))
 
-    def _try(self, *pieces: Piece, max_bytes: int = PASS_MAX_BYTES) -> Pass | Exception:
-        """One pass, or why it failed. Raises what is not due to what it folds."""
-        self._stop.check_before_pass()
-        self._attempt = Attempt(pieces, self._waiting, self._stop)
-        now = self._clock()
-        try:
-            return run_pass(self._data, self._settings, self._log, self._lock, now, max_bytes, self._attempt)
-        except Exception as error:
-            if self._stop.is_urgent:
-                raise PassStopped from error
-            if not is_of_the_data(error):
-                raise
-            return error
+    def _try(self, *pieces: Piece, max_bytes: int = PASS_MAX_BYTES, retried: date | None = None) -> Pass | Exception:
+        """One pass, or why it failed. Raises what is not due to what it folds. A pass
+        whose merge of a day does not end is run again without it.
+        """
+        while True:
+            self._stop.check_before_pass()
+            self._attempt = Attempt(pieces, self._waiting, self._stop, retried)
+            now = self._clock()
+            try:
+                return run_pass(self._data, self._settings, self._log, self._lock, now, max_bytes, self._attempt)
+            except Exception as error:
+                if self._stop.is_urgent:
+                    raise PassStopped from error
+                if not is_of_the_data(error):
+                    raise
+                if self._attempt.merging is None:
+                    return error
+                note_failed_merge(self._data, self._lock, self._attempt.merging, safe_reason(error), now)
+                retried = None
 
     # --- one segment that fails
 
@@ -131,6 +139,10 @@ class Round:
             known = self._failing.get(stem)
             if known is not None and known.start == rest.start:
                 piece = replace(rest, size=known.size)
+                if known.killed and self._is_enough(known, snapshot, stem):
+                    if not self._give_up(piece, known):
+                        return
+                    continue
                 done = self._try(piece)
                 failed = None if isinstance(done, Pass) else (piece, done)
             else:
@@ -178,13 +190,22 @@ class Round:
             known = Failing(piece.start, piece.size)
         days = tuple(sorted({*known.days, *self._days_of(error)}))
         failing = Failing(piece.start, piece.size, days, known.tries + 1, safe_reason(error))
-        entries = load_snapshot(self._data).set_aside
-        is_enough = failing.tries >= self._tries_max or any(entry.segment == stem for entry in entries)
-        if not is_enough or len(entries) >= ENTRIES_MAX:
-            self._failing[stem] = failing
-            write_tries(self._data, self._failing)
+        self._failing[stem] = failing
+        if self._is_enough(failing, load_snapshot(self._data), stem) and self._give_up(piece, failing):
+            return True
+        write_tries(self._data, self._failing)
+        return False
+
+    def _is_enough(self, failing: Failing, snapshot: Snapshot, stem: str) -> bool:
+        return failing.tries >= self._tries_max or any(entry.segment == stem for entry in snapshot.set_aside)
+
+    def _give_up(self, piece: Piece, failing: Failing) -> bool:
+        """Set a piece aside, or have it wait where there are too many entries."""
+        stem = piece.segment.name.stem
+        if len(load_snapshot(self._data).set_aside) >= ENTRIES_MAX:
+            self._waiting.add(stem)
             return False
-        self._set_aside(replace(piece, reason=failing.reason, tries=failing.tries), set(days))
+        self._set_aside(replace(piece, reason=failing.reason, tries=failing.tries), set(failing.days))
         self._pieces[stem] += 1
         self._forget(stem)
         return True

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from datetime import date
 
 import msgspec
 
@@ -11,6 +12,7 @@ from compactor.fold.set_aside import build, entry_of, merged
 from compactor.fold.verify_segments import Piece, extent_of, lines_of
 from compactor.generations.commit import commit
 from compactor.generations.history import load_or_restore_snapshot, prune_history
+from compactor.generations.merge_failure import with_failure
 from compactor.lock import CompactorLock
 from shared.disk.layout import DataDirectory
 from shared.generations.load import load_snapshot
@@ -45,6 +47,16 @@ def note_try(data: DataDirectory, lock: CompactorLock, entry: SetAside, reason: 
     tried = msgspec.structs.replace(entry, reason=reason, tries=entry.tries + 1, version=build())
     entries = merged([tried if each == entry else each for each in before.set_aside])
     _publish(data, lock, before, msgspec.structs.replace(before, set_aside=entries), now_ms)
+
+
+def note_failed_merge(data: DataDirectory, lock: CompactorLock, day: date, reason: str, now_ms: int) -> None:
+    """Note in the snapshot that the merge of a day failed, and its pass with it. Raises
+    CommitLost.
+    """
+    before = load_snapshot(data)
+    if (kept := before.days.get(day)) is not None:
+        days = {**before.days, day: with_failure(kept, reason, now_ms)}
+        _publish(data, lock, before, msgspec.structs.replace(before, days=days), now_ms)
 
 
 def widen_entries(

@@ -20,6 +20,7 @@ from types import FrameType
 from apscheduler.schedulers.background import BackgroundScheduler
 from apscheduler.triggers.interval import IntervalTrigger
 
+from compactor.begun import forget_begun, forgetting_at_sigterm
 from compactor.erasure.rewrite import erase_pending
 from compactor.failures import failure_text
 from compactor.fold_round import Round
@@ -63,7 +64,7 @@ def compact_once(data: DataDirectory, settings: Settings, log: Log, *, retry: bo
     Raises CompactorBusy, and at the end what kept a segment from being folded.
     """
     make_data_directory(data)
-    with compactor_lock(data, LOCK_TIMEOUT_S if retry else 0) as lock:
+    with compactor_lock(data, LOCK_TIMEOUT_S if retry else 0) as lock, forgetting_at_sigterm(data):
         return fold_and_erase(data, settings, log, lock, retry=retry)
 
 
@@ -97,7 +98,7 @@ def erase_now(data: DataDirectory, settings: Settings, log: Log) -> None:
     # Without a running writer none answers; the pass recovers what a dead one left.
     with suppress(RequestTimedOut):
         seal_and_wait(data, SEAL_BEFORE_PASS_TIMEOUT_S)
-    with compactor_lock(data, LOCK_TIMEOUT_S) as lock:
+    with compactor_lock(data, LOCK_TIMEOUT_S) as lock, forgetting_at_sigterm(data):
         check_directory(data, log, lock)
         fold_and_erase(data, settings, log, lock)
 
@@ -170,6 +171,7 @@ class Compactor:
     def end(self) -> bool:
         """Let a running pass end, or end it where it is. Returns whether it ended."""
         self._stop.ask()
+        forget_begun(self._data)
         if self._idle.wait(FINISH_S):
             return True
         deadline = time.monotonic() + END_S
@@ -259,6 +261,7 @@ def run_compactor(settings: Settings, log: Log, notifier: Notifier, *, supervise
     if not compactor.end():
         # What is not committed is not there (P5), and the next pass starts over.
         log.warning("pass_abandoned", reason=f"it did not end within {FINISH_S + END_S:.0f} s")
+        forget_begun(data)
         os._exit(SUCCESS)
     return SUCCESS
 

@@ -15,6 +15,7 @@ import msgspec
 from msgspec.structs import replace
 
 from compactor.attempt import Attempt
+from compactor.begun import begun, note_merge
 from compactor.context import PassContext, pass_context
 from compactor.failures import is_of_the_data, safe_reason
 from compactor.fold.counters import count_new_events
@@ -24,19 +25,21 @@ from compactor.fold.select_segments import PASS_MAX_BYTES, ledger_after, select_
 from compactor.fold.set_aside import entries_after, leave_out_days, totals_after
 from compactor.fold.verify_segments import Piece, verify_piece
 from compactor.fold.working_tables import IncomingLines, NewCounters, NewEvents
-from compactor.generations.commit import commit
-from compactor.generations.day_merge import merge_finished_day
+from compactor.generations.commit import CommitLost, commit
+from compactor.generations.day_merge import days_to_merge, merge_step
 from compactor.generations.history import load_or_restore_snapshot, prune_history
 from compactor.generations.id_index import with_made
+from compactor.generations.merge_failure import with_failure
 from compactor.generations.part_writer import write_day
 from compactor.idle import changes_nothing, finds_nothing, leave_marks
 from compactor.lock import CompactorLock
 from compactor.retention.apply import apply_retention, delete_expired, plan_retention, warn_of_kept_data
 from compactor.retention.plan import RetentionPlan
-from compactor.stop import time_limit
+from compactor.stop import PassStopped, time_limit
 from compactor.summary.site_events import added_events
 from compactor.summary.summarize import with_summary
 from shared.disk.layout import DataDirectory
+from shared.duckdb_engine import database_error
 from shared.generations.snapshot import Day, LastPass, Snapshot
 from shared.log import Log
 from shared.segments.recovery import WriterAlive, recover
@@ -74,15 +77,16 @@ def run_pass(
     recover_abandoned_segments(data, log)
     sealed = sealed_segments(data)
     chosen = attempt.chosen = attempt.pieces or select_segments(before, sealed, max_bytes, attempt.waiting)
-    if not chosen and finds_nothing(data, before, sealed, now_ms, settings):
+    if not (chosen or attempt.retried) and finds_nothing(data, before, sealed, now_ms, settings):
         return ended(data, Pass(before, NewEvents(), more=False), now_ms)
 
     with time_limit(limit_s(chosen)), pass_context(data, settings, log, lock, now_ms) as context:
-        incoming = load_pieces(context, chosen)
-        events = deduplicate(context, before, incoming)
-        days = write_parts(context, before, events, attempt)
-        added = added_events(context, events.days)
-        days |= merge_day(context, before, days, attempt)
+        with begun(data, chosen, attempt.stop):
+            incoming = load_pieces(context, chosen)
+            events = deduplicate(context, before, incoming)
+            days = write_parts(context, before, events, attempt)
+            added = added_events(context, events.days)
+            days |= merge_day(context, before, days, attempt)
         after = next_snapshot(before, incoming, events, days, now_ms, time.monotonic() - started)
         after, expiring = expire(context, before, after, sealed)
         if not chosen and changes_nothing(context, before, after, expiring, sealed):
@@ -148,17 +152,25 @@ def write_parts(context: PassContext, before: Snapshot, events: NewEvents, attem
 
 
 def merge_day(context: PassContext, before: Snapshot, touched: Container[date], attempt: Attempt) -> dict[date, Day]:
-    """Merge at most one finished day. A day that cannot be merged is left as it is,
-    whatever the reason: the merge is optional.
+    """Do one step of the merge of at most one finished day. A day that cannot be merged
+    is left as it is, whatever the reason: the merge is optional.
     """
     attempt.begins(None)
-    try:
-        return merge_finished_day(context, before, touched)
-    except Exception as error:
-        if not is_of_the_data(error):
-            raise
-        context.log.warning("day_merge_failed", reason=safe_reason(error))
+    day = attempt.retried or next(days_to_merge(before, touched, context.now_ms), None)
+    if day is None or day in touched:
         return {}
+    attempt.merging = day
+    note_merge(context.data, day, attempt.stop)
+    try:
+        merged = merge_step(context, before, day)
+    except (PassStopped, CommitLost, database_error("InterruptException")):
+        raise
+    except Exception as error:  # noqa: BLE001 - whatever it is, the fold goes on
+        context.log.warning("day_merge_failed", day=str(day), reason=safe_reason(error))
+        is_of_day = is_of_the_data(error)
+        merged = with_failure(before.days[day], safe_reason(error), context.now_ms, is_of_day=is_of_day)
+    attempt.merging = None
+    return {day: merged}
 
 
 def expire(

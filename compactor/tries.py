@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 from datetime import date
+from pathlib import Path
 
 import msgspec
 
@@ -19,7 +20,8 @@ TRIES_MAX = 3
 
 class Failing(msgspec.Struct, frozen=True):
     """What of a segment fails: the lines that begin within `size` bytes from `start`
-    (None: all from there on), all of them or those of some UTC days.
+    (None: all from there on), all of them or those of some UTC days. `killed`: the last
+    try ended with the process.
     """
 
     start: int
@@ -27,6 +29,7 @@ class Failing(msgspec.Struct, frozen=True):
     days: tuple[date, ...] = ()
     tries: int = 0
     reason: str = ""
+    killed: bool = False
 
 
 _DECODER = msgspec.json.Decoder(dict[str, Failing])
@@ -45,9 +48,14 @@ def write_tries(data: DataDirectory, failing: dict[str, Failing]) -> None:
     if not failing:
         data.tries.unlink(missing_ok=True)
         return
+    write_note(data, data.tries, msgspec.json.encode(failing))
+
+
+def write_note(data: DataDirectory, path: Path, content: bytes) -> None:
+    """Replace a file in `run/`, without a sync."""
     make_directory(data.run, PRIVATE_DIRECTORY_MODE)
-    beside = data.tries.with_name(f".{data.tries.name}{TEMP_SUFFIX}")
+    beside = path.with_name(f".{path.name}{TEMP_SUFFIX}")
     descriptor = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW, PRIVATE_MODE)
     with open(descriptor, "wb") as file:
-        file.write(msgspec.json.encode(failing))
-    beside.rename(data.tries)
+        file.write(content)
+    beside.rename(path)

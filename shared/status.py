@@ -170,6 +170,7 @@ def _read_status(data: DataDirectory, settings: Settings) -> Status:
         str(damage) if damage else None,
         missing_parts_warning(data, snapshot),
         *_retention_warnings(snapshot.retention),
+        merge_warning(snapshot),
     ]
     last_ms = last_pass_ms(data, snapshot)
     return Status(
@@ -261,6 +262,18 @@ def _retention_warnings(run: Retention) -> Iterator[str]:
             f"the {kind} is {size:,} bytes over {limit}, and no more of it may be deleted yet; if this persists, "
             f"raise the limit"
         )
+
+
+def merge_warning(snapshot: Snapshot) -> str | None:
+    """The sentence for days that could not be merged; None if there are none."""
+    days = snapshot.unmerged_days()
+    failure = snapshot.days[days[0]].merge_failure if days else None
+    if failure is None:
+        return None
+    return (
+        f"{len(days)} days could not be merged, such as {days[0]} ({failure.reason}): reports of them are exact, but "
+        "cost more; `foldlog compact --retry` tries again"
+    )
 
 
 def missing_parts_warning(data: DataDirectory, snapshot: Snapshot) -> str | None:

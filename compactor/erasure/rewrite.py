@@ -23,13 +23,17 @@ from compactor.context import PassContext, pass_context
 from compactor.erasure.footprint import VisitorFootprint, matching_lines, received_unfolded, search, segment_files
 from compactor.erasure.record import record_completion, record_start
 from compactor.erasure.visitor_filter import VisitorFilter
-from compactor.generations.archive import archived_events
+from compactor.generations.archive import OpenedPart, open_parts, stored_events
+from compactor.generations.clustered import STORED_COLUMNS_SQL
 from compactor.generations.commit import commit
+from compactor.generations.day_merge import count_day, replace_day
 from compactor.generations.history import load_or_restore_snapshot, purge_history
-from compactor.generations.part_writer import rewrite_day
+from compactor.generations.id_index import write_ids
+from compactor.generations.part_files import write_part
 from compactor.lock import CompactorLock
 from compactor.pass_over import widen_entries
 from compactor.retention.clock_guard import clock_suspect_since
+from compactor.sql import count_rows
 from compactor.summary.summarize import with_summary
 from compactor.threads import fold_threads
 from shared.disk.compression import DecompressionError, compressing
@@ -49,12 +53,12 @@ from shared.generations.last_look import at_last_look
 from shared.generations.load import load_snapshot
 from shared.generations.snapshot import Day, Snapshot
 from shared.log import Log
-from shared.schema import ARCHIVE_COLUMNS
 from shared.segments.recovery import abandoned_temp_files
 from shared.segments.sealed import Segment, readable_lines, recorded_sha256, sha256_line
 from shared.settings import Settings
 
-_COLUMNS = ", ".join(ARCHIVE_COLUMNS)
+# Of a relation `e` of stored events.
+_OF_VISITOR = "(e.visitor IS NOT DISTINCT FROM $visitor AND ($site IS NULL OR e.site = $site))"
 
 
 def preview_erasure(data: DataDirectory, settings: Settings, visitor: VisitorFilter) -> VisitorFootprint:
@@ -141,15 +145,11 @@ def _remove_from_archive(
         return before
     days = dict(before.days)
     for day in found.days:
-        _select_others(context, before, day, visitor)
-        old = days.pop(day)
-        new = rewrite_day(context, day, old, "others", before.generation + 1)
-        # The archive of an expired day is incomplete, so its counters cannot be
-        # recounted. They contain no visitor id, and are kept.
-        if old.expired:
-            new = msgspec.structs.replace(old, archive=new.archive, ids=new.ids)
+        new = _rewrite_day(context, before, day, visitor)
         if new.archive or new.counters:
             days[day] = new
+        else:
+            del days[day]
     return _without_events(context, before, days, found.events)
 
 
@@ -171,14 +171,31 @@ def _without_events(context: PassContext, before: Snapshot, days: dict[date, Day
     )
 
 
-def _select_others(context: PassContext, snapshot: Snapshot, day: date, visitor: VisitorFilter) -> None:
-    """Create the table `others` of a day's events that are not to be erased."""
-    context.database.execute(
-        f"CREATE OR REPLACE TEMP TABLE others AS SELECT {_COLUMNS} "
-        f"FROM {archived_events(context.data, snapshot, [day])} "
-        "WHERE visitor IS DISTINCT FROM $visitor OR ($site IS NOT NULL AND site <> $site)",
-        visitor._asdict(),
+def _rewrite_day(context: PassContext, before: Snapshot, day: date, visitor: VisitorFilter) -> Day:
+    """Publish the events of others anew, of each part that has the visitor, in the
+    order in which they are: sorting them would take memory.
+    """
+    old, generation = before.days[day], before.generation + 1
+    opened = open_parts(context.data, "archive", day, old.archive)
+    found = {part.generation: _count_events(context, (part, path), visitor) for part, path in opened}
+    affected = [(part, path) for part, path in opened if found[part.generation]]
+    rows = sum(part.rows - found[part.generation] for part, _ in affected)
+    sql = f"SELECT {STORED_COLUMNS_SQL} FROM {stored_events(affected)} e WHERE NOT {_OF_VISITOR}"
+    part = write_part(context, "archive", day, generation, sql, rows, values=visitor._asdict())
+    index = write_ids(context, day, generation, [context.data.part("archive", day, generation)]) if part else None
+    gone = {part.generation for part, _ in affected}
+    new = msgspec.structs.replace(
+        old,
+        archive=(*(each for each in old.archive if each.generation not in gone), *([part] if part else [])),
+        ids=(*(each for each in old.ids if each.generation not in gone), *([index] if index else [])),
     )
+    # The archive of an expired day is incomplete, so its counters cannot be recounted.
+    # They contain no visitor id, and are kept.
+    return new if old.expired else count_day(context, replace_day(before, day, new), day, generation)
+
+
+def _count_events(context: PassContext, part: OpenedPart, visitor: VisitorFilter) -> int:
+    return count_rows(context.database, f"{stored_events([part])} e WHERE {_OF_VISITOR}", visitor._asdict())
 
 
 # --- the log and quarantine

@@ -133,9 +133,10 @@ def choose_as_published(
     run_script(database, text)
 
 
-def published_sites(published: str) -> str:
-    """SQL of the sites that published counters (SQL) have rows of."""
-    return f"SELECT DISTINCT site FROM {published} WHERE dimension = '{TOTAL}' AND visitors IS NULL"
+def published_sites(published: str, numbers: TextNumbers) -> str:
+    """SQL of the numbers of the sites that published counters (SQL) have rows of."""
+    site = numbers.number("site")
+    return f"SELECT DISTINCT {site} AS number FROM {published} WHERE dimension = '{TOTAL}' AND visitors IS NULL"
 
 
 def apply_choice(database: duckdb.DuckDBPyConnection, day: date, dimension: str) -> None:

@@ -135,11 +135,10 @@ def _drop_sites(context: PassContext, day: date, kept: Day, numbers: TextNumbers
     """Count sites under `(other)`, except those of FOLDLOG_SITES, and on a day whose
     archive has expired those that it has.
     """
-    sites = "SELECT unnest($sites::VARCHAR[]) AS site"
+    own = f"SELECT {numbers.number('site')} FROM (SELECT unnest($sites::VARCHAR[]) AS site)"
     if kept.expired:
         stored = stored_counters(open_parts(context.data, "counters", day, kept.counters))
-        sites += f" UNION ALL {published_sites(stored)}"
-    own = f"SELECT {numbers.number('site')} FROM ({sites})"
+        own += f" UNION ALL {published_sites(stored, numbers)}"
     rows = f"FROM grouped WHERE day = $day AND dimension = '{TOTAL}'"
     merged = f"SELECT * REPLACE (CASE WHEN site IN ({own}) THEN site END AS site) {rows}"
     database = context.database

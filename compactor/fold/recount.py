@@ -140,10 +140,7 @@ def recount_as_published(
     counted = CountedEvents(events, {day: kept})
 
     def count(numbers: TextNumbers) -> bool:
-        sites = published_sites(published)
-        database.execute(
-            f"CREATE OR REPLACE TEMP TABLE kept_sites AS SELECT {numbers.number('site')} AS number FROM ({sites})"
-        )
+        database.execute(f"CREATE OR REPLACE TEMP TABLE kept_sites AS {published_sites(published, numbers)}")
         number_rows(database, counted, numbers, copied=False, kept_sites=SITE in kept.capped)
         for dimension in (TOTAL, *(name for name in COUNTED if name not in kept.uncounted)):
             group_rows(database, [Grouping(dimension, [day] if dimension in kept.quarters else [])])

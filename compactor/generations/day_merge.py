@@ -15,40 +15,26 @@ from msgspec.structs import replace
 from compactor.context import PassContext
 from compactor.fold.recount import AllowsQuarters, few_rows
 from compactor.generations.archive import archived_events, open_parts, stored_events
-from compactor.generations.clustered import clustered
+from compactor.generations.clustered import CLUSTERED_ROWS_MAX, write_clustered
 from compactor.generations.id_index import write_ids
-from compactor.generations.part_files import write_part
-from compactor.generations.part_writer import CLUSTERED_ROWS_MAX, count_whole_day
-from shared.duckdb_engine import database_error
-from shared.generations.part_integrity import PartDamaged
+from compactor.generations.merge_failure import may_merge
+from compactor.generations.part_writer import count_whole_day
 from shared.generations.snapshot import Day, Part, Snapshot
 from shared.timestamps import DAY_S, epoch_ms
 
 MERGED_SHARE = 0.9
-# Bytes of archive parts that are clustered in one step: sorted, they take many times as
-# many in memory.
+# Bytes of archive parts that are clustered in one step, so that new events need not
+# wait for long.
 CLUSTERED_BYTES_MAX = 48 << 20
 
 
-def merge_finished_day(context: PassContext, before: Snapshot, touched: Container[date]) -> dict[date, Day]:
-    """Publish one step of the merge of at most one day. Its events do not change.
-
-    The merge is optional, so it must never fail a pass: a day that is damaged or too
-    large for memory is left as it is.
-    """
-    for day in days_to_merge(before, touched, context.now_ms):
-        try:
-            return {day: _merge_step(context, before, day)}
-        except (PartDamaged, database_error("OutOfMemoryException")) as error:
-            context.log.warning("day_merge_failed", day=str(day), reason=str(error)[:1000])
-    return {}
-
-
 def days_to_merge(snapshot: Snapshot, touched: Container[date], now_ms: int) -> Iterator[date]:
-    """Days that got no event for 24 hours and are not merged yet."""
+    """Days that got no event for 24 hours and are not merged yet, but those whose merge
+    has failed and is not to be tried now.
+    """
     for day, kept in sorted(snapshot.days.items()):
         is_over = day not in touched and not kept.expired and now_ms - epoch_ms(kept.added_at) >= DAY_S * 1000
-        if is_over and not is_merged(kept):
+        if is_over and not is_merged(kept) and may_merge(kept, now_ms):
             yield day
 
 
@@ -77,12 +63,13 @@ def parts_to_cluster(parts: Sequence[Part]) -> list[Part]:
     return found if len(found) > 1 and found[-1].rows < MERGED_SHARE * rows else []
 
 
-def _merge_step(context: PassContext, before: Snapshot, day: date) -> Day:
+def merge_step(context: PassContext, before: Snapshot, day: date) -> Day:
+    """Publish one step of the merge of a day. Its events do not change."""
     kept, generation = before.days[day], before.generation + 1
     if parts := parts_to_cluster(kept.archive):
         kept = cluster(context, day, kept, parts, generation)
         if kept.merged or parts_to_cluster(kept.archive):
-            return kept
+            return replace(kept, merge_failure=None)
     return count_day(context, replace_day(before, day, kept), day, generation)
 
 
@@ -96,14 +83,14 @@ def count_day(
     """Publish the counters of a day, counted from its archive."""
     events = archived_events(context.data, snapshot, [day])
     counted = count_whole_day(context, day, snapshot.days[day], events, generation, allows_quarters)
-    return replace(counted, merged=True)
+    return replace(counted, merged=True, merge_failure=None)
 
 
 def cluster(context: PassContext, day: date, kept: Day, parts: Sequence[Part], generation: int) -> Day:
     """Publish one clustered part in place of these archive parts of a day."""
     opened = open_parts(context.data, "archive", day, parts)
     rows = sum(part.rows for part in parts)
-    part = write_part(context, "archive", day, generation, clustered(stored_events(opened)), rows)
+    part = write_clustered(context, day, generation, stored_events(opened), rows)
     index = write_ids(context, day, generation, [context.data.part("archive", day, generation)])
     gone = {part.generation for part in parts}
     return replace(

@@ -26,7 +26,7 @@ _OPTIONS = {
     "ROW_GROUP_SIZE_BYTES": str(_ROW_GROUP_BYTES),
     "DICTIONARY_SIZE_LIMIT": str(DICTIONARY_MAX),
 }
-_COPY_OPTIONS = ", ".join(f"{name} {value}" for name, value in _OPTIONS.items())
+COPY_OPTIONS = ", ".join(f"{name} {value}" for name, value in _OPTIONS.items())
 
 
 def write_part(
@@ -37,9 +37,11 @@ def write_part(
     sql: str,
     rows: int,
     notes: Mapping[str, str] | None = None,
+    values: Mapping[str, object] | None = None,
 ) -> Part | None:
-    """Publish the result of a query as a part, or nothing when it has no rows. `notes`
-    are written into the file, for a rebuild that has no snapshot.
+    """Publish the result of a query, with its parameters (`values`), as a part, or
+    nothing when it has no rows. `notes` are written into the file, for a rebuild that
+    has no snapshot.
     """
     if not rows:
         return None
@@ -47,9 +49,9 @@ def write_part(
     # Parts of version 1 have no such note.
     noted = {"version": str(PART_VERSION), **(notes or {})}
     metadata = ", ".join(f"{name}: {sql_text(text)}" for name, text in noted.items())
-    options = f"{_COPY_OPTIONS}, KV_METADATA {{{metadata}}}"
+    options = f"{COPY_OPTIONS}, KV_METADATA {{{metadata}}}"
     with publishing(path) as beside:
-        context.database.execute(f"COPY ({sql}) TO {sql_text(str(beside))} ({options})")
+        context.database.execute(f"COPY ({sql}) TO {sql_text(str(beside))} ({options})", values)
         with beside.open("rb") as file:
             sha256 = hashlib.file_digest(file, "sha256").hexdigest()
         part = Part(generation, rows, beside.stat().st_size, sha256, PART_VERSION)

@@ -15,8 +15,8 @@ from compactor.context import PassContext
 from compactor.fold.counters import day_to_add_to
 from compactor.fold.recount import AllowsQuarters, few_rows, recount_day
 from compactor.fold.working_tables import NewCounters, NewEvents
-from compactor.generations.archive import OpenedPart, open_parts, stored_events
-from compactor.generations.clustered import STORED_COLUMNS_SQL, clustered
+from compactor.generations.archive import OpenedPart, events_of, open_parts, stored_events
+from compactor.generations.clustered import STORED_COLUMNS_SQL, write_clustered
 from compactor.generations.counter_parts import merge_counters
 from compactor.generations.id_index import with_made, write_ids
 from compactor.generations.part_files import write_part
@@ -24,10 +24,6 @@ from compactor.generations.tiers import parts_to_absorb
 from compactor.sql import count_rows, sql_list
 from shared.generations.snapshot import Day, Part, Snapshot
 from shared.sql.archive_events import to_archive_sql
-
-# More events of a day than this are not sorted when it is written again: that would
-# need more memory than the least that may be set.
-CLUSTERED_ROWS_MAX = 2_000_000
 
 
 def write_day(
@@ -43,7 +39,7 @@ def write_day(
     kept = replace(kept, uncounted=tuple(uncounted), capped=tuple(capped))
     kept = _write_events(context, day, kept, events, generation)
     counters = merge_counters(context, day, kept, f"(FROM new_counters WHERE day = DATE '{day}')", generation)
-    return replace(kept, added_at=context.now, counters=counters, merged=False)
+    return replace(kept, added_at=context.now, counters=counters, merged=False, merge_failure=None)
 
 
 def _write_events(context: PassContext, day: date, kept: Day, events: NewEvents, generation: int) -> Day:
@@ -92,18 +88,16 @@ def _write_index(context: PassContext, day: date, kept: Day, absorbed: Sequence[
     return write_part(context, "ids", day, generation, f"{new} ORDER BY number", rows)
 
 
-def rewrite_day(context: PassContext, day: date, old: Day, events: str, generation: int) -> Day:
-    """Publish a day anew from a table of all its events with ARCHIVE_COLUMNS. Returns
-    the day for the new snapshot.
+def rewrite_day(context: PassContext, day: date, old: Day, events: str, rows: int, generation: int) -> Day:
+    """Publish a day anew from a relation of all its events with ARCHIVE_COLUMNS.
+    Returns the day for the new snapshot.
     """
-    rows = count_rows(context.database, events)
-    stored = to_archive_sql(events)
-    sql = clustered(stored) if rows <= CLUSTERED_ROWS_MAX else f"FROM {stored}"
-    part = write_part(context, "archive", day, generation, sql, rows)
-    ids = write_ids(context, day, generation, [context.data.part("archive", day, generation)]) if part else None
-    archived = replace(old, archive=(part,) if part else (), ids=(ids,) if ids else ())
-    counted = count_whole_day(context, day, archived, events, generation)
-    return replace(counted, merged=rows <= CLUSTERED_ROWS_MAX)
+    part = write_clustered(context, day, generation, to_archive_sql(events), rows)
+    written = [part] if part else []
+    ids = [write_ids(context, day, generation, [context.data.part("archive", day, generation)])] if part else []
+    archived = replace(old, archive=tuple(written), ids=tuple(index for index in ids if index))
+    archive = events_of(open_parts(context.data, "archive", day, written))
+    return replace(count_whole_day(context, day, archived, archive, generation), merged=True, merge_failure=None)
 
 
 def count_whole_day(

@@ -1,12 +1,12 @@
--- Creates `rebuilt`: the events of one day as a rebuild counts them. Views:
+-- Creates `kept_rows`: where the events of one day are that a rebuild counts. Views:
 --   log_events, log_events_nearby    the replayed log: the day; its dedupe window
 --   part_events, part_events_nearby  the accepted parts: the day; its dedupe window
 --   part_repeats                     the same window, or no rows if no event can be in
 --                                    two parts
 -- An id counts once for each sender, with the copy received first; that of version 1 may be
 -- of any (sender NULL). id_number separates ids that share a hash.
-CREATE OR REPLACE TEMP TABLE rebuilt AS
-SELECT * EXCLUDE (filename, id_number), false AS is_unreferenced
+CREATE OR REPLACE TEMP TABLE kept_rows AS
+SELECT filename, file_row, id_number, site, id, false AS is_unreferenced
 FROM log_events l
 WHERE NOT EXISTS (
     FROM part_events_nearby p
@@ -14,8 +14,8 @@ WHERE NOT EXISTS (
     AND (p.sender = l.sender OR p.sender IS NULL OR l.sender IS NULL)
     AND p.received < l.received
 )
-UNION ALL BY NAME
-SELECT * EXCLUDE (filename, id_number)
+UNION ALL
+SELECT filename, file_row, id_number, site, id, is_unreferenced
 FROM part_events p
 WHERE NOT EXISTS (
     FROM log_events_nearby l

@@ -18,9 +18,11 @@ from shared.sql.archive_events import id_number_sql
 from shared.sql.texts import TextNumbers
 
 # Numbers separate texts that share a hash.
-_ID_NUMBER = id_number_sql("site", "id")
-_NUMBERED = ", ".join((_ID_NUMBER, *ARCHIVE_COLUMNS))
-_VISITOR = TextNumbers(strong=True).number("visitor")
+_STRONG = TextNumbers(strong=True)
+_VISITOR = _STRONG.number("visitor")
+# Whole events would not fit into memory. A control character stands for NULL.
+_CONTENT = ", ".join(f"coalesce({name}::VARCHAR, chr(30))" for name in ARCHIVE_COLUMNS)
+_NUMBERED = f"{id_number_sql('site', 'id')}, {_STRONG.number(f'concat_ws(chr(31), {_CONTENT})')}"
 
 
 class DayChange(NamedTuple):
@@ -110,15 +112,15 @@ def _rebuild_day(work: Rebuild, day: date, old: Day, *, dry_run: bool) -> tuple[
         return change._replace(events_after=fallback.events, lost=lost, found=0), fallback.day
     if dry_run:
         return change, old
-    return change, rewrite_day(work.context, day, old, "rebuilt", work.generation)
+    return change, rewrite_day(work.context, day, old, "rebuilt", change.events_after, work.generation)
 
 
 def _compare(work: Rebuild, day: date) -> DayChange:
-    """How the table `rebuilt` differs from the intact parts of the day."""
+    """How the view `rebuilt` differs from the intact parts of the day."""
     database, before = work.context.database, work.before.days.get(day, Day(""))
     old = archived_events(work.context.data, without_damaged(work.before, work.damaged), [day])
     damaged = work.damaged_on(day)
-    events_after = count_rows(database, "rebuilt")
+    events_after = count_rows(database, "kept_rows")
     # The events of an expired day are known only from its counters.
     events_before = events_after if before.expired else sum(part.rows for part in before.archive)
     has_lost_archive = any(each.kind == "archive" for each in damaged)
@@ -141,6 +143,6 @@ def _count_visitors(work: Rebuild, events: str) -> int:
 
 def _count_found(work: Rebuild, old: str) -> int:
     """Events of unreferenced parts that the intact parts do not have."""
-    known = f"SELECT {_ID_NUMBER} FROM {old}"
-    rows = f"(FROM rebuilt WHERE is_unreferenced AND {_ID_NUMBER} NOT IN ({known}))"
-    return count_rows(work.context.database, rows)
+    same = f"{id_number_sql('o.site', 'o.id')} = k.id_number AND o.site = k.site AND o.id = k.id"
+    found = "(FROM kept_rows WHERE is_unreferenced)"
+    return count_rows(work.context.database, f"{found} k ANTI JOIN {old} o ON {same}")

@@ -15,7 +15,7 @@ from typing import NamedTuple
 import duckdb
 
 from compactor.context import PassContext
-from compactor.generations.archive import events_of, open_archive
+from compactor.generations.archive import open_archive, stored_events
 from compactor.repair.replay import replay
 from compactor.repair.unreferenced_parts import AcceptedParts
 from compactor.sql import sql_file, sql_list
@@ -23,9 +23,8 @@ from shared.disk.layout import DataDirectory
 from shared.generations.snapshot import Snapshot
 from shared.lateness import dedupe_window
 from shared.schema import ARCHIVE_COLUMNS
-from shared.sql.archive_events import id_number_sql
+from shared.sql.archive_events import empty_relation_sql, from_archive_sql, id_number_sql
 
-_WITH_FILE = {**ARCHIVE_COLUMNS, "filename": "VARCHAR"}
 _REBUILD_DAY = sql_file(__file__, "rebuild_day.sql")
 
 
@@ -73,12 +72,13 @@ def open_sources(context: PassContext, before: Snapshot, accepted: AcceptedParts
 
 
 def collect_day(database: duckdb.DuckDBPyConnection, sources: Sources, day: date) -> None:
-    """Create the table `rebuilt`: a day's events from the retained log, and the
-    archived ones that it does not have.
+    """Create the view `rebuilt`: a day's events from the retained log, and the archived
+    ones that it does not have. Its table `kept_rows` says where each is, with the
+    number of its id, and whether only unreferenced parts have it.
 
     Of an event in both, the copy received first counts, as in any fold; if they are
-    equal, the one from the log. `is_unreferenced` marks events that only unreferenced
-    parts have.
+    equal, the one from the log. Whole events are not compared, nor copied: only the
+    columns that identify them need fit into memory.
     """
     window = sorted(dedupe_window([day]))
     views = {
@@ -91,6 +91,11 @@ def collect_day(database: duckdb.DuckDBPyConnection, sources: Sources, day: date
     for name, source in views.items():
         database.execute(f"CREATE OR REPLACE TEMP VIEW {name} AS FROM {source}")
     database.execute(_REBUILD_DAY)
+    events = f"FROM {_stored_at(sources.folded, [day])} UNION ALL FROM {_stored_at(sources.archive, [day])}"
+    same_row = "e.file_row = k.file_row AND e.filename = k.filename"
+    columns = ", ".join(f"e.{name}" for name in ARCHIVE_COLUMNS)
+    rebuilt = f"SELECT {columns} FROM ({events}) e SEMI JOIN kept_rows k ON {same_row}"
+    database.execute(f"CREATE OR REPLACE TEMP VIEW rebuilt AS {rebuilt}")
 
 
 def _part_events(sources: Sources, days: Sequence[date]) -> str:
@@ -111,8 +116,16 @@ def _part_events(sources: Sources, days: Sequence[date]) -> str:
 
 
 def _events(source: Generation, days: Iterable[date]) -> str:
-    """SQL of the archived events of these days, each with its file and the number of
+    """SQL of the archived events of these days, each with its place and the number of
     its id.
     """
-    events = events_of(open_archive(source.data, source.snapshot, days), "filename")
-    return f"(SELECT *, {id_number_sql('site', 'id')} AS id_number FROM {events})"
+    return f"(SELECT *, {id_number_sql('site', 'id')} AS id_number FROM {_stored_at(source, days)})"
+
+
+def _stored_at(source: Generation, days: Iterable[date]) -> str:
+    """SQL of the archived events of these days, each with its file and its row."""
+    opened = open_archive(source.data, source.snapshot, days)
+    if not opened:
+        return empty_relation_sql({**ARCHIVE_COLUMNS, "filename": "VARCHAR", "file_row": "BIGINT"})
+    stored = stored_events(opened, "filename", "file_row_number AS file_row")
+    return from_archive_sql(stored, "filename", "file_row")

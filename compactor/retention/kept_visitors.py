@@ -53,7 +53,7 @@ def _count(
     database = context.database
     value = "NULL" if dimension == TOTAL else column_sql(dimension)
     if published is not None and dimension == SITE:
-        kept = f"SELECT {numbers.number('site')} AS value FROM ({published_sites(published)})"
+        kept = f"SELECT number AS value FROM ({published_sites(published, numbers)})"
         database.execute(f"CREATE OR REPLACE TEMP TABLE kept_values AS {kept}")
     elif published is not None:
         choose_as_published(database, dimension, published, numbers)

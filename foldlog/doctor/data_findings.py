@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from foldlog.doctor.finding import Finding, and_more
-from shared.generations.snapshot import SetAside
+from shared.generations.snapshot import SetAside, Snapshot
 
 
 class Permissions(NamedTuple):
@@ -137,6 +137,19 @@ def set_aside(entries: Sequence[SetAside]) -> Finding:
         "`foldlog compact --retry`; another version tries by itself"
     )
     return Finding("set aside", "warning", found, do)
+
+
+def day_merge(snapshot: Snapshot) -> Finding:
+    """Days that could not be merged: reports of them are exact, and cost more."""
+    days = snapshot.unmerged_days()
+    failure = snapshot.days[days[0]].merge_failure if days else None
+    if failure is None:
+        return Finding("day merge", "ok", "no finished day waits for its merge in vain")
+    do = (
+        "reports are exact, and cost more. Remove the reason (`foldlog verify` finds damage), then "
+        "`foldlog compact --retry`; another version tries by itself"
+    )
+    return Finding("day merge", "warning", f"{days[0]}{and_more(days)} could not be merged: {failure.reason}", do)
 
 
 def erasures(pending: int, is_folding: bool) -> Finding:

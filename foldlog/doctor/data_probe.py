@@ -111,6 +111,7 @@ def files(data: DataDirectory, sealed: Sequence[Segment], running: Running) -> C
         ]
     )
     yield data_findings.set_aside(snapshot.set_aside)
+    yield data_findings.day_merge(snapshot)
     yield data_findings.erasures(count_pending(data), bool(running.serve))
     yield _conflicts(data, snapshot)
 

@@ -19,6 +19,7 @@ from shared.generations.load import find_snapshot
 from shared.generations.snapshot import Retention, Snapshot, SnapshotDamaged
 from shared.segments.line import DataFromNewerVersion
 from shared.segments.sealed import sealed_segments
+from shared.status import merge_warning
 from shared.timestamps import epoch_ms
 
 STALLED_S = 5.0
@@ -93,6 +94,7 @@ def directory_checks(worker: WorkerContext) -> list[Check]:
         _recent("fold", last_pass_ms(worker.data, snapshot), worker),
         _retention(last_retention(worker.data, snapshot), worker),
         *_set_aside(snapshot),
+        *_day_merge(snapshot),
         Check(
             "log",
             not suspect,
@@ -105,6 +107,12 @@ def _set_aside(snapshot: Snapshot) -> Iterator[Check]:
     """Always ok: everything else works, and a restart of the server would not help."""
     if lines := snapshot.totals.set_aside:
         yield Check("set_aside", True, f"{lines} events could not be folded: `foldlog status` shows why")
+
+
+def _day_merge(snapshot: Snapshot) -> Iterator[Check]:
+    """Always ok: reports of these days are exact."""
+    if warning := merge_warning(snapshot):
+        yield Check("day_merge", True, warning)
 
 
 def _retention(run: Retention, worker: WorkerContext) -> Check:

@@ -165,6 +165,11 @@ def snapshot_families(data: DataDirectory, snapshot: Snapshot) -> Iterator[Metri
         "Events that could not be folded, and stay in the log.",
         {(): totals.set_aside},
     )
+    yield _gauge(
+        "foldlog_day_merges_failed",
+        "Days that could not be merged in three tries.",
+        {(): len(snapshot.unmerged_days())},
+    )
     yield _counter("foldlog_events_erased", "Events erased with their visitor.", {(): totals.erased})
     yield _gauge(
         "foldlog_erasures_pending", "Erasures that are requested and not completed.", {(): count_pending(data)}

@@ -268,6 +268,11 @@ class DataDirectory:
         """How often the fold of a segment has failed."""
         return self.run / "tries.json"
 
+    @property
+    def begun(self) -> Path:
+        """What a pass is doing: exists only while it does."""
+        return self.run / "begun.json"
+
     def socket(self, writer: str) -> Path:
         return self.run / f"{writer}.sock"
 

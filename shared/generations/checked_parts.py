@@ -18,13 +18,13 @@ from pathlib import Path
 
 import msgspec
 
+from shared.disk.boot import boot_id
 from shared.disk.durable import PRIVATE_MODE, publish
 from shared.disk.file_identity import FileIdentity, file_identity
 from shared.disk.layout import DataDirectory
 
 TRUSTED_S = 86_400
 FILE_MAX_BYTES = 4 << 20
-_BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 
 
 class Record(msgspec.Struct, array_like=True, frozen=True):
@@ -58,7 +58,7 @@ def record_checked(data: DataDirectory, path: Path, identity: FileIdentity, sha2
     The note is not synced: after a power cut the host has been started again. Without
     the directory, or without the right to write, none is made.
     """
-    boot = _boot_id()
+    boot = boot_id()
     record = Record(_name(data, path), identity, sha256, boot, int(time.time()))
     with suppress(OSError):
         flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
@@ -79,7 +79,7 @@ def was_checked(data: DataDirectory, path: Path, identity: FileIdentity, sha256:
     have this sha256.
     """
     known = _known.setdefault(data.root, _Known())
-    boot = _boot_id()
+    boot = boot_id()
     try:
         now = file_identity(data.checked_parts)
         if now != known.read:
@@ -121,11 +121,3 @@ def _line(record: Record) -> bytes:
 
 def _name(data: DataDirectory, path: Path) -> str:
     return str(path.relative_to(data.root))
-
-
-def _boot_id() -> str:
-    """Empty where the kernel does not tell: then nothing is trusted."""
-    try:
-        return _BOOT_ID.read_text("ascii").strip()
-    except OSError:
-        return ""

@@ -59,6 +59,18 @@ class Part(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_default
     version: int = 1
 
 
+class FailedMerge(msgspec.Struct, frozen=True, omit_defaults=True):
+    """The day merge of a day failed `tries` times, the last time at `at`, with this
+    `version` of Foldlog. `given_up`: that was the last try of this version.
+    """
+
+    reason: str
+    tries: int
+    at: str
+    version: str
+    given_up: bool = False
+
+
 class Day(msgspec.Struct, frozen=True, omit_defaults=True):
     """The data of one UTC day.
 
@@ -70,9 +82,9 @@ class Day(msgspec.Struct, frozen=True, omit_defaults=True):
     quarter of an hour; the others have rows of a day, cut at the midnights of `zone`.
     `uncounted`: dimensions with too many rows, answered from the archive until the day
     merge decides which rows are kept. `capped`: dimensions of which it has counted the
-    rest as `(other)`. `merged`: the day merge has written these parts. `expired`:
-    retention deleted the archive, or a part of it. `visitor_zone`: the time zone of the
-    visitor counts made on expiry.
+    rest as `(other)`. `merged`: the day merge has written these parts; `merge_failure`:
+    it could not. `expired`: retention deleted the archive, or a part of it.
+    `visitor_zone`: the time zone of the visitor counts made on expiry.
     """
 
     added_at: str
@@ -87,6 +99,7 @@ class Day(msgspec.Struct, frozen=True, omit_defaults=True):
     merged: bool = False
     expired: bool = False
     visitor_zone: str | None = None
+    merge_failure: FailedMerge | None = None
 
 
 class Totals(msgspec.Struct, frozen=True):
@@ -213,6 +226,10 @@ class Snapshot(msgspec.Struct, frozen=True, dict=True):
     def has_folded(self, name: SegmentName) -> bool:
         """Whether each line of a segment is folded, so that the log may lose it."""
         return self.has_passed(name) and not (self.set_aside and name.stem in self._set_aside_segments)
+
+    def unmerged_days(self) -> list[date]:
+        """Days whose merge has failed, and is not tried again soon."""
+        return [day for day, kept in self.days.items() if kept.merge_failure and kept.merge_failure.given_up]
 
     @cached_property
     def _set_aside_segments(self) -> frozenset[str]:

@@ -26,7 +26,7 @@ from compactor.context import PassContext, pass_context
 from compactor.fold.counters import count_new_events
 from compactor.fold.working_tables import IncomingLines, NewEvents
 from compactor.generations.commit import commit
-from compactor.generations.day_merge import merge_finished_day
+from compactor.generations.day_merge import days_to_merge, merge_step
 from compactor.generations.part_writer import write_day
 from compactor.lock import compactor_lock
 from compactor.run_pass import next_snapshot
@@ -161,7 +161,8 @@ def make_month(data: DataDirectory, days: int, events: int) -> duckdb.DuckDBPyCo
             before = load_snapshot(data)
             with compactor_lock(data) as lock, pass_context(data, settings, SilentLog(), lock, now_ms()) as context:
                 later = replace(context, now_ms=context.now_ms + DAY_S * 1000)
-                publish(context, before, NewEvents(), merge_finished_day(later, before, ()))
+                day = next(days_to_merge(before, (), later.now_ms))
+                publish(context, before, NewEvents(), {day: merge_step(later, before, day)})
     return database
 
 

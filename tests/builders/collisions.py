@@ -15,6 +15,9 @@ from collections.abc import Iterator, Sequence
 from itertools import islice, product
 from math import isqrt
 
+# Two ids that have one number in the index of ids, with the site example.com. Half an
+# MD5 can be brought to agree for two texts, but not for many.
+IDS_OF_ONE_NUMBER = ("gmlolgjgfjbihdhk", "fcenhelokehookel")
 BLOCK = 8
 TEXT = 6 * BLOCK
 _BITS = (1 << 64) - 1

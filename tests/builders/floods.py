@@ -7,9 +7,9 @@ writes them.
 
 from __future__ import annotations
 
+import base64
 import random
-import string
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from itertools import count
 from typing import Any, NamedTuple
 
@@ -136,17 +136,28 @@ def fat(events: int, bytes_of_event: int = 30_000, noon: int = NOON, seed: int =
     control has as many bytes, in events of 500.
     """
     pick = random.Random(seed)
-    attack = [line(f"fat-{noon}-{n:08d}", noon - n, noon, props=_filling(pick, bytes_of_event)) for n in range(events)]
+    attack = list(fat_events(events, bytes_of_event, noon, pick))
     thin = bytes_of_event // 500
     control = [line(f"thin-{noon}-{n:08d}", noon - n, noon, props=_filling(pick, 300)) for n in range(events * thin)]
     return Flood(attack, control)
 
 
+def fat_events(
+    events: int, bytes_of_event: int = 30_000, noon: int = NOON, pick: random.Random | None = None
+) -> Iterator[Line]:
+    """The attack alone, one by one: so many need not fit into memory. Every tenth is of
+    one visitor.
+    """
+    pick = pick or random.Random(1)
+    for n in range(events):
+        visitor = "visitor-1" if n % 10 else "visitor-2"
+        yield line(f"fat-{noon}-{n:08d}", noon - n, noon, visitor=visitor, props=_filling(pick, bytes_of_event))
+
+
 def _filling(pick: random.Random, size: int) -> dict[str, str]:
     """Properties of about so many bytes, none over 2,000 characters."""
-    letters = string.ascii_letters + string.digits
-    pieces = [min(1900, size - at) for at in range(0, size, 1900)]
-    return {f"k{number}": "".join(pick.choices(letters, k=piece)) for number, piece in enumerate(pieces)}
+    text = base64.b64encode(pick.randbytes(size)).decode("ascii")[:size]
+    return {f"k{number}": text[at : at + 1900] for number, at in enumerate(range(0, size, 1900))}
 
 
 def at_the_end_of_time(id_: str = "event-9999") -> Line:

@@ -8,6 +8,7 @@ the texts.
 from __future__ import annotations
 
 import hashlib
+import io
 import time
 from collections import Counter, defaultdict
 from collections.abc import Iterator
@@ -19,6 +20,7 @@ from typing import Any, NamedTuple
 import duckdb
 import pytest
 
+from reports.export import export
 from reports.query import parse
 from reports.report import make_report
 from shared.disk.layout import DataDirectory
@@ -191,3 +193,21 @@ def seconds(made: Made, asked: dict[str, str]) -> float:
     started = time.process_time()
     ask(made, **asked)
     return time.process_time() - started
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_export_to_parquet_has_no_large_dictionary(tmp_path: Path, family: str) -> None:
+    """Its writer would compare each text with all others of its hash."""
+    paths, visitors = FAMILIES[family](300, "/article"), FAMILIES[family](300)
+    made = make(tmp_path, [event for _ in range(4) for event in events_of(paths, visitors)])
+    query, out = parse({"from": str(DAY), "to": str(DAY)}, datetime.now(UTC), "UTC"), io.BytesIO()
+    with closing(connect(MEMORY, 1)) as database:
+        export(database, made.data, made.snapshot, query, "parquet", out)
+    path = tmp_path / "export.parquet"
+    path.write_bytes(out.getvalue())
+    with closing(duckdb.connect()) as database:
+        rows = database.execute("SELECT time, path, visitor FROM read_parquet($1)", [str(path)]).fetchall()
+        of_columns = "SELECT path_in_schema FROM parquet_metadata($1) WHERE dictionary_page_offset IS NOT NULL"
+        with_dictionary = {name for (name,) in database.execute(of_columns, [str(path)]).fetchall()}
+    assert Counter(rows) == Counter(made.events)
+    assert {"site", "event"} <= with_dictionary and not {"path", "visitor"} & with_dictionary

@@ -17,7 +17,7 @@ from reports.plan import ArchiveScan, BreakdownRead, EventsRead, KeptVisitorsRea
 from reports.sql.duckdb.relations import archived_events, matching_counters, matching_events, utc_timestamp
 from reports.sql.statement import Parameters, Statement
 from shared.schema import ARCHIVE_COLUMNS
-from shared.sql.texts import TextNumbers
+from shared.sql.texts import DICTIONARY_MAX, TextNumbers
 
 _STRONG = TextNumbers(strong=True)
 
@@ -53,7 +53,8 @@ def events_statement(read: EventsRead) -> Statement:
 
 def parquet_copy(events: Statement, path: str) -> Statement:
     """Writes the rows of a statement to a Parquet file. `path` is the program's own."""
-    return Statement(f"COPY ({events.text}) TO '{path}' (FORMAT parquet, COMPRESSION zstd)", events.parameters)
+    options = f"FORMAT parquet, COMPRESSION zstd, DICTIONARY_SIZE_LIMIT {DICTIONARY_MAX}"
+    return Statement(f"COPY ({events.text}) TO '{path}' ({options})", events.parameters)
 
 
 def _series(read: SeriesRead, by: Grouping, bound: Parameters) -> str:

@@ -21,6 +21,7 @@ from shared.schema import ARCHIVE_COLUMNS
 from shared.segments.sealed import sealed_segments
 from shared.settings import Settings
 from tests.builders.archive import HOUR_MS, archived, assert_verified, counters
+from tests.builders.collisions import IDS_OF_ONE_NUMBER
 from tests.builders.logs import NOON, data_directory, fold, line, sealed
 from tests.builders.questions import ask
 from tests.builders.silent_log import SilentLog
@@ -226,3 +227,15 @@ def test_one_id_of_two_senders_stays_two_events(tmp_path: Path) -> None:
     assert load_snapshot(data).totals.counted == 3
     assert sorted(row[[*ARCHIVE_COLUMNS].index("sender")] for row in archived(data)) == ["key", "page", "page"]
     assert_verified(data)
+
+
+def test_event_of_an_unreferenced_part_is_found_though_another_has_its_number(tmp_path: Path) -> None:
+    ours, theirs = data_directory(tmp_path / "ours"), data_directory(tmp_path / "theirs")
+    for data, id_ in zip((ours, theirs), IDS_OF_ONE_NUMBER, strict=True):
+        sealed(data, [line(id_)])
+        fold(data)
+    (part,) = theirs.archive.glob("*/*.parquet")
+    (ours.archive / part.parent.name / "g0000000005.parquet").write_bytes(part.read_bytes())
+    (change,) = rebuild(ours, Settings(data_dir=ours.root), SilentLog(), NOON, dry_run=False)
+    assert (change.events_before, change.events_after, change.found) == (1, 2, 1)
+    assert_verified(ours)

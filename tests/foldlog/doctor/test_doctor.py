@@ -17,6 +17,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from datetime import date
 from ipaddress import ip_network
 from pathlib import Path
 from typing import Any
@@ -31,7 +32,7 @@ from foldlog.doctor.finding import Finding
 from foldlog.processes import Running
 from shared.disk.layout import DataDirectory, SegmentName
 from shared.generations.load import load_snapshot
-from shared.generations.snapshot import SetAside
+from shared.generations.snapshot import Day, FailedMerge, SetAside, Snapshot
 from shared.segments.sealed import sealed_segments
 from shared.settings import Settings
 from shared.settings import load as load_settings
@@ -324,6 +325,15 @@ DATA: dict[str, tuple[Finding, str, str, str]] = {
         "3 events of 20261122T120000Z-0-0000000001 could not be folded: Broken: so",
         "foldlog compact --retry",
     ),
+    "days merged": (data_findings.day_merge(Snapshot()), "ok", "in vain", ""),
+    "day not merged": (
+        data_findings.day_merge(
+            Snapshot(days={date(2026, 11, 22): Day("", merge_failure=FailedMerge("Full: so", 3, "", "1", True))})
+        ),
+        "warning",
+        "2026-11-22 could not be merged: Full: so",
+        "foldlog compact --retry",
+    ),
     "no erasure": (data_findings.erasures(0, True), "ok", "none", ""),
     "erasure": (data_findings.erasures(2, True), "warning", "2 pending", "next pass"),
     "erasure that waits": (data_findings.erasures(1, False), "warning", "1 pending", "foldlog compact --once"),
@@ -503,7 +513,7 @@ CHECKS = [
     *("file system", "writing", "data directory", "private files", "ownership", "user"),
     *("open files", "file size", "memory", "cores", "free space", "inodes", "clock sync", "clock"),
     *("processes", "address", "proxies", "settings", "who may write", "snapshot", "parts", "segments"),
-    *("set aside", "erasures", "conflicts"),
+    *("set aside", "day merge", "erasures", "conflicts"),
 ]
 
 

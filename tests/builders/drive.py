@@ -1,0 +1,197 @@
+"""Everything that the product does with its database, once, over small directories:
+passes, day merges, retention, reports, exports, verify, erasure and rebuilds.
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterable
+from contextlib import closing, suppress
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from compactor.erasure.rewrite import preview_erasure
+from compactor.erasure.visitor_filter import VisitorFilter
+from compactor.process import compact_once
+from compactor.repair.rebuild import rebuild
+from compactor.repair.verify import verify
+from ingest.collect.encode import Line
+from reports.export import export
+from reports.query import parse
+from reports.report import make_report
+from shared.disk.layout import DataDirectory
+from shared.disk.marks import set_mark
+from shared.duckdb_engine import connect
+from shared.erasures import create_request
+from shared.event_ids import make_event_ids
+from shared.generations.load import load_snapshot
+from shared.generations.part_integrity import PartDamaged
+from shared.schema import DIMENSIONS
+from shared.settings import Settings
+from shared.timestamps import utc_day
+from tests.builders.collisions import IDS_OF_ONE_NUMBER
+from tests.builders.erasure import VISITOR, erase
+from tests.builders.logs import NOON, data_directory, fold_all, line, sealed
+from tests.builders.silent_log import SilentLog
+
+HOUR_MS = 3_600_000
+DAY_MS = 24 * HOUR_MS
+SETTINGS: dict[str, Any] = {
+    "sites": ("example.com",),
+    "max_values": 3,
+    "timezone": "Europe/Berlin",
+    "archive_retention_days": 7,
+}
+QUERIES: tuple[dict[str, str], ...] = (
+    {},
+    {"visitors": "none"},
+    {"visitors": "none", "filter": "path!=/none"},
+    *({"interval": "hour", "filter": filter_} for filter_ in ("", "path!=/none")),
+    *({"interval": "day", "visitors": "none", "filter": filter_} for filter_ in ("", "props.plan==pro")),
+    *({"by": name, "bots": "include"} for name in (*DIMENSIONS, "props.plan")),
+    *({"by": name, "visitors": "none", "interval": "day"} for name in ("path", "event", "site")),
+    {"by": "path", "filter": "country==DE"},
+    {"by": "path", "event": "name-1", "site": "example.com"},
+)
+
+
+def visits(at_ms: int, count: int, values: int = 8, name: str = "visit", received_ms: int | None = None) -> list[Line]:
+    """Events of so many values in each field, the first ones more often, with ids of
+    the client and of the server.
+    """
+    received = received_ms or at_ms
+    made = make_event_ids(count, received)
+    return [
+        _visit(n, min(n % (2 * values), n % values), f"{name}-{n}" if n % 4 else made[n], at_ms + n * 60_000, received)
+        for n in range(count)
+    ]
+
+
+def _visit(number: int, value: int, id_: str, at_ms: int, received_ms: int) -> Line:
+    return line(
+        id_,
+        at_ms,
+        max(at_ms, received_ms),
+        name=f"name-{value}",
+        site="example.com" if number % 2 else f"site-{value}.example.org",
+        visitor=VISITOR if number == 1 else f"visitor-{value}",
+        session=f"session-{value}",
+        url=f"https://example.com/{value}?utm_source=source-{value}&utm_medium={value}&utm_campaign={value}",
+        referrer=f"https://referrer-{value}.example.org/",
+        ua=f"Mozilla/5.0 (X11; Linux x86_64) Agent-{value}/1.0",
+        language=f"de-{value}",
+        country="DE" if number % 3 else "FR",
+        props={"plan": f"plan-{value}"},
+    )
+
+
+def drive(root: Path) -> None:
+    """The whole story of one directory, and of copies that are damaged."""
+    data = data_directory(root / "data")
+    old, new = NOON - 9 * DAY_MS, NOON - 2 * DAY_MS
+    _fill_a_day(data, old)
+    _fold(data, old + 2 * DAY_MS)
+    _fill_a_day(data, new)
+    _fold(data, NOON, [line(id_, new) for id_ in IDS_OF_ONE_NUMBER])
+    assert {utc_day(old)} == {day for day, kept in load_snapshot(data).days.items() if kept.expired}
+    _fold(data, NOON + 1, visits(old, 40, 20, "late", NOON), "import")
+    read_everything(data)
+    verify_all(data)
+    _erase(data)
+    repair_everything(data)
+    set_days_aside(root / "aside")
+
+
+def _fold(data: DataDirectory, now_ms: int, lines: Iterable[Line] = (), writer: str = "0") -> None:
+    """As if the compactor had looked all the time until then."""
+    set_mark(data.last_pass, now_ms - 60_000)
+    if lines:
+        sealed(data, lines, writer)
+    fold_all(data, now_ms, **SETTINGS)
+
+
+def _fill_a_day(data: DataDirectory, at_ms: int) -> None:
+    """Passes with repeats, a copy that was received earlier, and more rows than a day
+    may have, until the day is merged; then a late event.
+    """
+    first = visits(at_ms, 24, received_ms=at_ms + HOUR_MS, name=f"visit-{at_ms}")
+    _fold(data, at_ms + HOUR_MS, [*first, *first[:4]])
+    earlier = visits(at_ms, 2, name=f"visit-{at_ms}")
+    _fold(data, at_ms + 2 * HOUR_MS, [*first[:8], *earlier, *visits(at_ms, 120, 60, f"many-{at_ms}")])
+
+
+def read_everything(data: DataDirectory, **settings: Any) -> None:
+    """Every kind of report, of all days, of old ones and of new ones; and exports."""
+    snapshot, now = load_snapshot(data), datetime.fromtimestamp(NOON / 1000, UTC)
+    days = sorted(snapshot.days)
+    with closing(connect(256 << 20, 1)) as database:
+        for day in (days[0], days[-1]):
+            for asked in QUERIES:
+                query = {"from": str(day), "to": str(day), **asked}
+                for zone in ("Europe/Berlin", "America/New_York"):
+                    make_report(database, data, snapshot, parse(query, now, zone))
+        for format_ in ("ndjson", "parquet"):
+            export(
+                database,
+                data,
+                snapshot,
+                parse({"from": str(days[0]), "to": str(days[-1])}, now, "UTC"),
+                format_,
+                io.BytesIO(),
+            )
+
+
+def verify_all(data: DataDirectory) -> None:
+    findings = verify(data, _settings(data), lambda _step: None).findings
+    assert findings == [], findings
+
+
+def _settings(data: DataDirectory) -> Settings:
+    return Settings(data_dir=data.root, **SETTINGS)
+
+
+def _erase(data: DataDirectory) -> None:
+    preview_erasure(data, _settings(data), VisitorFilter(VISITOR, "example.com"))
+    create_request(data, VISITOR, None)
+    erase(data, NOON + HOUR_MS)
+
+
+def repair_everything(data: DataDirectory) -> None:
+    """Rebuild it intact, in pieces, with a damaged part beside a leftover, and without
+    a snapshot.
+    """
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("compactor.generations.clustered.SORTED_SHARE", 1 << 15)
+        _rebuild(data)
+    day = max(data.archive.iterdir())
+    part = max(day.glob("*.parquet"))
+    part.with_name("g0000009999.parquet").write_bytes(part.read_bytes())
+    part.write_bytes(part.read_bytes()[:-9])
+    sealed(data, visits(NOON, 2, name="unfolded"))
+    _rebuild(data)
+    for path in data.root.glob("snapshot*.json"):
+        path.write_bytes(path.read_bytes()[:-10])
+    _rebuild(data)
+    _fold(data, NOON + 2 * HOUR_MS)
+    verify_all(data)
+
+
+def _rebuild(data: DataDirectory) -> None:
+    rebuild(data, _settings(data), SilentLog(), NOON + HOUR_MS, dry_run=False)
+
+
+def set_days_aside(root: Path) -> None:
+    """The archive of one day is damaged: events near it cannot be compared with it."""
+    data = data_directory(root)
+    sealed(data, [line("old", NOON - 20 * DAY_MS)])
+    fold_all(data)
+    (part,) = data.archive.glob("*/*.parquet")
+    part.write_bytes(part.read_bytes()[:-9])
+    sealed(data, [line("late", NOON - 20 * DAY_MS), line("today")])
+    for _ in range(3):
+        with suppress(PartDamaged):
+            compact_once(data, Settings(data_dir=data.root), SilentLog())
+    assert load_snapshot(data).totals.set_aside == 1

@@ -1,0 +1,55 @@
+"""Every command stays within the least memory that may be set, over events nearly as
+large as the API takes, and says exact numbers.
+
+A sort of the smaller flood as a whole needs more than that memory.
+"""
+
+from __future__ import annotations
+
+import json
+from itertools import islice
+from pathlib import Path
+
+import pytest
+
+from shared.disk.layout import DataDirectory
+from shared.generations.load import load_snapshot
+from tests.builders.floods import fat_events
+from tests.builders.logs import data_directory, sealed
+from tests.builders.server import environment, run_foldlog
+
+DAY = ("--from", "2026-11-22", "--to", "2026-11-22", "--bots", "include")
+
+
+@pytest.fixture(params=[6000, pytest.param(40_000, marks=pytest.mark.long)])
+def flooded(tmp_path: Path, request: pytest.FixtureRequest) -> tuple[DataDirectory, int]:
+    data = data_directory(tmp_path / "data")
+    lines = fat_events(request.param)
+    while part := list(islice(lines, 2000)):
+        sealed(data, part)
+    return data, request.param
+
+
+def run(data: DataDirectory, *arguments: str) -> str:
+    least = {"FOLDLOG_FOLD_MEMORY": "256MiB", "FOLDLOG_REPORT_MEMORY": "256MiB"}
+    done = run_foldlog(list(arguments), environment(data.root) | least)
+    assert done.returncode == 0, (arguments, done.stdout[-1000:], done.stderr[-1000:])
+    return done.stdout
+
+
+def counted(data: DataDirectory) -> tuple[int, int]:
+    """Events and visitors of the day, as a report says."""
+    total = json.loads(run(data, "report", *DAY, "--json"))["total"]
+    return total["events"], total["visitors"]
+
+
+def test_every_command(flooded: tuple[DataDirectory, int]) -> None:
+    data, events = flooded
+    run(data, "compact", "--once")
+    assert counted(data) == (events, 2)
+    run(data, "rebuild")
+    assert counted(data) == (events, 2)
+    run(data, "erase", "--visitor", "visitor-2")
+    assert counted(data) == (events - events // 10, 1)
+    assert "nothing wrong" in run(data, "verify")
+    assert load_snapshot(data).totals.erased == events // 10
