@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, closing, contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from compactor.lock import CompactorLock
+from compactor.pass_database import pass_database
 from compactor.stop import interruptible
 from compactor.threads import fold_threads
 from shared.disk.durable import scratch
 from shared.disk.layout import DataDirectory
-from shared.duckdb_engine import connect, set_threads
+from shared.duckdb_engine import set_threads
 from shared.log import Log
 from shared.settings import Settings
 from shared.timestamps import rfc3339
@@ -62,11 +63,17 @@ def pass_context(
 
         @cache
         def opened() -> duckdb.DuckDBPyConnection:
-            database = stack.enter_context(closing(connect(settings.fold_memory, 1, directory)))
+            database = stack.enter_context(pass_database(settings.fold_memory, directory))
             return stack.enter_context(interruptible(database))
 
+        threads = 0
+
         def open_database() -> duckdb.DuckDBPyConnection:
-            set_threads(opened(), fold_threads(data, settings))
+            nonlocal threads
+            wanted = fold_threads(data, settings)
+            if wanted != threads:
+                set_threads(opened(), wanted)
+                threads = wanted
             return opened()
 
         yield PassContext(data, settings, log, lock, now_ms, directory, open_database)

@@ -15,7 +15,7 @@ from datetime import date
 
 from compactor.attempt import Attempt
 from compactor.failures import is_of_the_data, safe_reason
-from compactor.fold.select_segments import PASS_MAX_BYTES, rest_of
+from compactor.fold.select_segments import PASS_MAX_BYTES, pass_max_bytes, rest_of
 from compactor.fold.set_aside import build
 from compactor.fold.verify_segments import Piece, extent_of
 from compactor.generations.merge_failure import failed_days
@@ -92,6 +92,8 @@ class Round:
 
     def _fold_others(self, max_bytes: int = PASS_MAX_BYTES) -> Pass:
         """Fold what does not wait, in passes of fewer bytes where one fails."""
+        most = pass_max_bytes(self._settings.fold_memory)
+        max_bytes = min(max_bytes, most)
         while True:
             done = self._try(max_bytes=max_bytes)
             chosen = self._attempt.chosen
@@ -102,7 +104,7 @@ class Round:
                 raise done
             elif len(chosen) == 1:
                 self._isolate(chosen[0].segment, done)
-                max_bytes = PASS_MAX_BYTES
+                max_bytes = most
             else:
                 max_bytes = reduced_bytes(sum(piece.plain_bytes for piece in chosen))
                 self._log.warning("pass_reduced", max_bytes=max_bytes, reason=safe_reason(done))

@@ -1,4 +1,4 @@
-"""A pass that found nothing publishes nothing: it only leaves its marks."""
+"""A pass that found nothing publishes nothing: it only leaves its mark."""
 
 from __future__ import annotations
 
@@ -42,10 +42,9 @@ def changes_nothing(
     return not _waits_for_history(context.data, before, plan, sealed, context.now_ms, context.settings)
 
 
-def leave_marks(data: DataDirectory, now_ms: int) -> None:
-    """The marks of a pass that ended, and of its retention run."""
+def leave_mark(data: DataDirectory, now_ms: int) -> None:
+    """The mark of a pass that ended, with its retention run."""
     set_mark(data.last_pass, now_ms)
-    set_mark(data.last_retention, now_ms)
 
 
 def _waits_for_history(

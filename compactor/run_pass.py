@@ -31,7 +31,7 @@ from compactor.generations.history import load_or_restore_snapshot, prune_histor
 from compactor.generations.id_index import with_made
 from compactor.generations.merge_failure import with_failure
 from compactor.generations.part_writer import write_day
-from compactor.idle import changes_nothing, finds_nothing, leave_marks
+from compactor.idle import changes_nothing, finds_nothing, leave_mark
 from compactor.lock import CompactorLock
 from compactor.retention.apply import apply_retention, delete_expired, plan_retention, warn_of_kept_data
 from compactor.retention.plan import RetentionPlan
@@ -102,8 +102,8 @@ def run_pass(
 
 
 def ended(data: DataDirectory, done: Pass, now_ms: int) -> Pass:
-    """The pass, once it has left its marks."""
-    leave_marks(data, now_ms)
+    """The pass, once it has left its mark."""
+    leave_mark(data, now_ms)
     return done
 
 

@@ -41,6 +41,13 @@ def set_threads(database: duckdb.DuckDBPyConnection, threads: int) -> None:
     database.execute(f"SET threads = {threads}")
 
 
+def forget_files(database: duckdb.DuckDBPyConnection) -> None:
+    """Read files anew for each query: what a database that lives long keeps of one was
+    not compared with its sha256 since.
+    """
+    database.execute("SET enable_external_file_cache = false")
+
+
 def database_error(name: str = "Error") -> type[Exception]:
     """A class of DuckDB's errors, for an `except` clause. Python evaluates the clause
     only once an error is raised, so it loads DuckDB for no process that needs none.

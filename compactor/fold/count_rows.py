@@ -105,12 +105,12 @@ def group_rows(database: duckdb.DuckDBPyConnection, groupings: Iterable[Grouping
 
 def _grouping_sql(grouping: Grouping) -> str:
     name = grouping.dimension
-    by_quarter = "true" if name == TOTAL else f"list_contains({_dates(grouping.quarter_days)}::DATE[], day)"
+    by_quarter = f"list_contains({_dates(grouping.quarter_days)}::DATE[], day)" if grouping.quarter_days else "false"
     return sql_file(
         __file__,
         "group_rows.sql",
         dimension=name,
-        by_quarter=by_quarter,
+        by_quarter="true" if name == TOTAL else by_quarter,
         event="NULL" if name in {TOTAL, EVENT} else EVENT,
         value="NULL" if name == TOTAL else name,
         excluded=_dates(grouping.excluded),

@@ -3,23 +3,35 @@
 -- Of each sender the first received line counts. A line of version 1 may be of any sender
 -- (sender NULL): it counts only if it is the first of all, and then alone.
 WITH
-repeated AS (
+-- The texts to compare are made once: the windows would make them for each of their columns.
+repeated AS MATERIALIZED (
     SELECT
         i.rowid AS line,
+        i.id_number,
+        i.site,
+        i.id,
         i.sender,
         {content} AS content,
-        row_number() OVER copies AS place,
-        row_number() OVER of_sender AS place_of_sender,
-        first_value(i.sender) OVER copies AS first_sender,
-        first_value({content}) OVER copies AS first_content,
-        first_value({content}) OVER of_sender AS content_of_sender
+        {precedence} AS precedence
     FROM incoming i
     WHERE i.id_number IN (SELECT id_number FROM incoming GROUP BY id_number HAVING count(*) > 1)
+),
+placed AS (
+    SELECT
+        line,
+        sender,
+        content,
+        row_number() OVER copies AS place,
+        row_number() OVER of_sender AS place_of_sender,
+        first_value(sender) OVER copies AS first_sender,
+        first_value(content) OVER copies AS first_content,
+        first_value(content) OVER of_sender AS content_of_sender
+    FROM repeated
     WINDOW
         -- The number separates texts that share a hash, and they those that share a number.
         -- Equal lines are ordered by their place, so that both windows order them alike.
-        copies AS (PARTITION BY i.id_number, i.site, i.id ORDER BY {precedence}, i.rowid),
-        of_sender AS (PARTITION BY i.id_number, i.site, i.id, i.sender ORDER BY {precedence}, i.rowid)
+        copies AS (PARTITION BY id_number, site, id ORDER BY precedence, line),
+        of_sender AS (PARTITION BY id_number, site, id, sender ORDER BY precedence, line)
 )
 SELECT
     line,
@@ -28,4 +40,4 @@ SELECT
         WHEN first_sender IS NULL OR sender IS NULL THEN first_content
         ELSE content_of_sender
     END AS conflict
-FROM repeated
+FROM placed

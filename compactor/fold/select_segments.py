@@ -15,6 +15,14 @@ from shared.segments.sealed import Segment
 PASS_MAX_BYTES = 256 << 20
 
 
+def pass_max_bytes(fold_memory: int) -> int:
+    """How many bytes of lines a pass takes. Their tables fit into FOLDLOG_FOLD_MEMORY:
+    spilling what does not fit costs a fold more than the passes that it saves.
+    """
+    # With the least memory two segments of 64 MiB, which are sealed once they have it.
+    return min(PASS_MAX_BYTES, fold_memory * 9 // 16)
+
+
 class Ledger(NamedTuple):
     """The fields of the snapshot that say what of the log is folded."""
 

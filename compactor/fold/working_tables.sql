@@ -44,13 +44,25 @@ CREATE OR REPLACE TEMP MACRO after_first(text, mark) AS
 
 CREATE OR REPLACE TEMP MACRO is_www_of(host, site) AS starts_with(host, 'www.') AND substr(host, 5) = site;
 
-CREATE OR REPLACE TEMP MACRO plus_to_space(text) AS
-    CASE WHEN contains(text, '+') THEN replace(text, '+', ' ') ELSE text END;
+-- The host within what stands before the first '/': without query, fragment, user, port.
+CREATE OR REPLACE TEMP MACRO host_name(text) AS lower(
+    CASE
+        WHEN contains(text, ':') OR contains(text, '@') OR contains(text, '?') OR contains(text, '#')
+        THEN regexp_extract(text, '^(?:[^?#]*@)?([^?#:@]*)', 1)
+        ELSE text
+    END
+);
 
 -- A text that does not decode (a lone %, bytes that are not UTF-8) stays as it was sent:
 -- one odd URL must not stop the fold.
-CREATE OR REPLACE TEMP MACRO percent_decoded(text) AS
-    CASE WHEN contains(text, '%') THEN coalesce(TRY(url_decode(text)), text) ELSE text END;
+CREATE OR REPLACE TEMP MACRO decoded(text) AS
+    coalesce(TRY(url_decode(replace(text, '+', ' '))), replace(text, '+', ' '));
 
--- At most 200 characters; a text with fewer bytes has no more.
-CREATE OR REPLACE TEMP MACRO shortened(text) AS CASE WHEN strlen(text) > 200 THEN left(text, 200) ELSE text END;
+-- A value of a query as a text of at most 200 characters, NULL if it is empty. A text with
+-- fewer bytes has no more, and most need no decoding.
+CREATE OR REPLACE TEMP MACRO form_value(text) AS
+    CASE
+        WHEN contains(text, '%') OR contains(text, '+') OR strlen(text) > 200
+        THEN nullif(left(decoded(text), 200), '')
+        WHEN text <> '' THEN text
+    END;

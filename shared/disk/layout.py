@@ -253,15 +253,10 @@ class DataDirectory:
 
     @property
     def last_pass(self) -> Path:
-        """Its modification time is that of the last pass, one that found nothing
-        included.
+        """Its modification time is that of the last pass and of its retention run, also
+        if they found nothing.
         """
         return self.run / "last-pass"
-
-    @property
-    def last_retention(self) -> Path:
-        """Its modification time is that of the last retention run."""
-        return self.run / "last-retention"
 
     @property
     def tries(self) -> Path:

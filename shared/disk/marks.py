@@ -1,9 +1,9 @@
-"""The marks: the modification times of two files in `run/` say when the last pass and
-the last retention run were.
+"""The mark: the modification time of a file in `run/` says when the last pass, and its
+retention run, was.
 
 A pass that found nothing publishes no snapshot, so the snapshot's age says nothing
-about the compactor. A mark costs no sync: one that is lost is replaced by the time in
-the snapshot, which is earlier.
+about the compactor. A mark costs no sync, and its file system one block every time that
+it writes: one that is lost is replaced by the time in the snapshot, which is earlier.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
-"""When the compactor last looked: the newer of the snapshot and the marks.
+"""When the compactor last looked: the newer of the snapshot and the mark.
 
-A pass that found nothing publishes nothing, and leaves marks (shared/disk/marks.py).
+A pass that found nothing publishes nothing, and leaves a mark (shared/disk/marks.py).
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ def last_retention(data: DataDirectory, snapshot: Snapshot) -> Retention:
     """The last retention run: what the snapshot records, at the time of the last run
     that found the same.
     """
-    run, mark_ms = snapshot.retention, read_mark(data.last_retention)
+    run, mark_ms = snapshot.retention, read_mark(data.last_pass)
     if mark_ms is None or mark_ms <= epoch_ms(run.at):
         return run
     at = rfc3339(mark_ms)

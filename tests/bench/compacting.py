@@ -91,9 +91,18 @@ class Compacting(NamedTuple):
         beside.replace(request)
 
     def written_bytes(self) -> int:
-        """What the process had written to disks."""
+        """What the process has given to write(), to whatever file."""
+        return self._io("wchar")
+
+    def block_bytes(self) -> int:
+        """The blocks that it changed, with those of the file system itself: a new
+        modification time is one, each time that the file system writes.
+        """
+        return self._io("write_bytes")
+
+    def _io(self, name: str) -> int:
         text = Path(f"/proc/{self.pid}/io").read_text("ascii")
-        return int(text.partition("\nwrite_bytes:")[2].split()[0])
+        return int(text.partition(f"\n{name}:")[2].split()[0])
 
 
 @contextmanager

@@ -22,18 +22,20 @@ def costs(checkout: Checkout, root: Path) -> Costs:
     run(checkout, data.root, ["compact", "--once"])
     with compacting(checkout, data, FOLDLOG_FOLD_INTERVAL="1") as compactor:
         compactor.scheduled(3)
-        before = compactor.written_bytes()
+        before, blocks_before = compactor.written_bytes(), compactor.block_bytes()
         seconds = compactor.scheduled(PASSES)
-        written = compactor.written_bytes() - before
+        written, blocks = compactor.written_bytes() - before, compactor.block_bytes() - blocks_before
     return {
         "a pass that finds nothing, and a second of waiting: CPU ms": seconds / PASSES * 1000,
         f"bytes that {PASSES} such passes write": written,
+        "blocks of the file system for their mark, bytes": blocks,
     }
 
 
 def figures(found: Costs) -> list[Figure]:
-    (pass_ms, written), (what, of) = found.values(), found
+    (pass_ms, written, blocks), (what, of, block) = found.values(), found
     return [
         Figure(what, pass_ms, "{:.1f} ms", WANTED_MS, less_is_better=True),
         Figure(of, written, "{:,.0f}", 0, less_is_better=True),
+        Figure(block, blocks, "{:,.0f}", less_is_better=True),
     ]

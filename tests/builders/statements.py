@@ -74,6 +74,9 @@ class _Recording:
     def __exit__(self, *_: object) -> None:
         self._real.close()
 
+    def cursor(self) -> _Recording:
+        return _Recording(self._real.cursor(), self._statements)
+
     def execute(self, text: str, values: Any = None) -> duckdb.DuckDBPyConnection:
         for statement in duckdb.extract_statements(text):
             self._statements.add(statement.query.strip().rstrip(";"), values)

@@ -221,6 +221,6 @@ def test_pass_without_new_segments_opens_no_database(tmp_path: Path, monkeypatch
     data = data_directory(tmp_path)
     sealed(data, [line("event-1")])
     fold(data)
-    monkeypatch.setattr("compactor.context.connect", Mock(side_effect=AssertionError))
+    monkeypatch.setattr("compactor.context.pass_database", Mock(side_effect=AssertionError))
     fold(data)
     assert load_snapshot(data).generation == 1
