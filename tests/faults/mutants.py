@@ -32,6 +32,8 @@ CLONES = "tests/faults/test_crash_clones.py"
 ACTIVE = "tests/ingest/wal/test_active_segment.py"
 FOLD = "tests/compactor/fold/test_dedupe.py"
 FOLD_IS_PURE = "tests/laws/test_p06_fold_is_pure.py"
+COUNTERS = "tests/compactor/fold/test_counters.py"
+RECOUNT = "tests/laws/test_p06_recount.py"
 RETENTION = "tests/compactor/retention/test_plan.py"
 
 
@@ -244,6 +246,62 @@ MUTANTS = (
             ),
         ),
         (CLONES, FOLD, FOLD_IS_PURE),
+    ),
+    Mutant(
+        "trust the number of an id",
+        (
+            Edit(
+                "compactor/fold/places_by_id.sql",
+                "WHERE c.site = s.site AND c.client_id = s.id",
+                "",
+            ),
+        ),
+        (FOLD,),
+    ),
+    Mutant(
+        "an archive part without the index of its ids",
+        (
+            Edit(
+                "compactor/generations/part_writer.py",
+                "    if part and (index := _write_index(context, day, kept, absorbed, generation)):\n"
+                "        ids.append(index)\n",
+                "",
+            ),
+        ),
+        (FOLD, FOLD_IS_PURE),
+    ),
+    Mutant(
+        "keep both parts in a merge of counters",
+        (
+            Edit(
+                "compactor/generations/counter_parts.py",
+                "    others = tuple(each for each in kept.counters if each not in absorbed)\n",
+                "    others = kept.counters\n",
+            ),
+        ),
+        (COUNTERS, RECOUNT),
+    ),
+    Mutant(
+        "an event that is replaced stays counted",
+        (
+            Edit(
+                "compactor/fold/counters.py",
+                '"replaced_events" if events.replaced else None',
+                "None",
+            ),
+        ),
+        (FOLD, RECOUNT),
+    ),
+    Mutant(
+        "the sums of the summary forget what a pass added",
+        (
+            Edit(
+                "compactor/summary/site_events.py",
+                "        total[place] += events\n",
+                "",
+            ),
+        ),
+        ("tests/compactor/summary/test_summary.py",),
     ),
     Mutant(
         "mass deletion without confirmation",

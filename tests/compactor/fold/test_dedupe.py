@@ -12,6 +12,7 @@ from shared.event_ids import make_event_ids
 from shared.generations.load import load_snapshot
 from shared.schema import ARCHIVE_COLUMNS
 from tests.builders.archive import HOUR_MS, archived, assert_verified
+from tests.builders.collisions import IDS_OF_ONE_NUMBER
 from tests.builders.logs import NOON, data_directory, fold, line, sealed
 
 
@@ -49,6 +50,18 @@ def test_index_has_the_documented_number_of_each_id(tmp_path: Path) -> None:
     texts = (b"example.com\x1fevent-1", b"example.org\x1fevent-2")
     numbers = [int.from_bytes(hashlib.md5(text, usedforsecurity=False).digest()[8:], "little") for text in texts]
     assert found == [(number,) for number in sorted(numbers)]
+
+
+def test_two_ids_of_one_number_are_two_events(tmp_path: Path) -> None:
+    """The text decides, whether both are in one pass or one is archived."""
+    data = data_directory(tmp_path)
+    first, second = IDS_OF_ONE_NUMBER
+    for ids in ([first], [second], [first, second]):
+        sealed(data, [line(id_) for id_ in ids])
+        fold(data)
+    totals = load_snapshot(data).totals
+    assert (totals.counted, totals.duplicates) == (2, 2)
+    assert_verified(data)
 
 
 def test_equal_lines_count_once(tmp_path: Path) -> None:
