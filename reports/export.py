@@ -5,27 +5,39 @@ writes it. Memory is bounded, however long the time range.
 from __future__ import annotations
 
 import shutil
-import tempfile
 from collections.abc import Iterator
-from datetime import datetime
+from contextlib import closing, contextmanager
+from datetime import date, datetime
 from pathlib import Path
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 import duckdb
 import orjson
 
 from reports.encode import encode_csv
-from reports.plan import days_of, events_read
+from reports.plan import EventsRead, days_of, events_read
 from reports.query import Query
 from reports.report import execute
-from reports.sql.duckdb import events_statement, parquet_copy
+from reports.spill import own_spill, spill_max_bytes
+from reports.sql.duckdb import (
+    Place,
+    ends_statement,
+    events_statement,
+    parquet_copy,
+    piece_statement,
+    pieces_statement,
+    size_statement,
+)
 from reports.sql.statement import Statement
 from shared.control_chars import escape_control_chars
 from shared.disk.layout import DataDirectory
+from shared.duckdb_engine import connect, limit_spill
 from shared.generations.snapshot import Snapshot
 from shared.schema import ARCHIVE_COLUMNS
 
-_BATCH_ROWS = 2000
+_BATCH_ROWS = 250
+# What is sorted at once is at most this share of the memory.
+SORTED_SHARE = 4
 
 
 class Output(Protocol):
@@ -34,25 +46,43 @@ class Output(Protocol):
     def write(self, content: bytes, /) -> int: ...
 
 
-def export(
-    database: duckdb.DuckDBPyConnection,
-    data: DataDirectory,
-    snapshot: Snapshot,
-    query: Query,
-    format_: str,
-    out: Output,
-) -> None:
+class Room(NamedTuple):
+    """The database of an export, with what it may use: bytes of memory, and a directory
+    for at most `spill_bytes`.
+    """
+
+    database: duckdb.DuckDBPyConnection
+    memory_bytes: int
+    spill: Path
+    spill_bytes: int
+
+
+@contextmanager
+def room_for_export(data: DataDirectory, memory_bytes: int, disk_reserve: int) -> Iterator[Room]:
+    with own_spill(data) as spill, closing(connect(memory_bytes, 1, spill)) as database:
+        spill_bytes = spill_max_bytes(data, disk_reserve)
+        limit_spill(database, spill_bytes)
+        yield Room(database, memory_bytes, spill, spill_bytes)
+
+
+def export(room: Room, data: DataDirectory, snapshot: Snapshot, query: Query, format_: str, out: Output) -> None:
     """Write the events of the query's time to `out`, in order of time.
 
-    Raises PartDamaged, and duckdb.IOException for a part that is gone, before anything
-    is written: all parts are read before the first event is in its place.
+    Raises PartDamaged, OutOfMemoryException, and duckdb.IOException for a part that is
+    gone, before anything is written: all parts are read before the first event is in
+    its place.
     """
-    events = events_statement(events_read(query, days_of(snapshot, query)))
+    days = days_of(snapshot, query)
+    if _size(room, data, events_read(query, days)) <= room.memory_bytes // SORTED_SHARE:
+        events = events_statement(events_read(query, days))
+    else:
+        reads = {day: events_read(query, {day: days[day]}) for day in sorted(days) if days[day].archive}
+        events = pieces_statement([path for day, read in reads.items() for path in _pieces(room, data, day, read)])
     if format_ == "parquet":
-        _export_parquet(database, data, events, out)
+        _export_parquet(room, data, events, out)
         return
     columns = list(ARCHIVE_COLUMNS)
-    result = execute(database, data, events)
+    result = execute(room.database, data, events)
     if format_ == "csv":
         out.write(encode_csv(columns, []).encode("utf-8"))
     for rows in _batches(result):
@@ -62,15 +92,40 @@ def export(
             out.write(escape_control_chars(b"".join(orjson.dumps(_without_absent(row)) + b"\n" for row in rows)))
 
 
-def _export_parquet(database: duckdb.DuckDBPyConnection, data: DataDirectory, events: Statement, out: Output) -> None:
+def _size(room: Room, data: DataDirectory, read: EventsRead) -> int:
+    (size,) = execute(room.database, data, size_statement(read)).fetchall()[0]
+    return int(size)
+
+
+def _pieces(room: Room, data: DataDirectory, day: date, read: EventsRead) -> Iterator[Path]:
+    """Write the events of one day to files, in order. Each is sorted in memory: DuckDB
+    spills the rows of a sort only where they are short.
+    """
+    after: Place | None = None
+    ends = execute(room.database, data, ends_statement(read, room.memory_bytes // SORTED_SHARE)).fetchall()
+    for number, end in enumerate(ends):
+        path = room.spill / f"piece-{day}-{number}.parquet"
+        last = Place(*end)
+        execute(room.database, data, parquet_copy(piece_statement(read, after, last), str(path)))
+        _check_spill(room)
+        yield path
+        after = last
+
+
+def _check_spill(room: Room) -> None:
+    """DuckDB bounds only what it spills itself. Raises OutOfMemoryException."""
+    if sum(path.stat().st_size for path in room.spill.iterdir()) > room.spill_bytes:
+        raise duckdb.OutOfMemoryException("the export needs more than half of what is free on the disk")
+
+
+def _export_parquet(room: Room, data: DataDirectory, events: Statement, out: Output) -> None:
     """Through a temporary file: Parquet ends with an index of the whole, and `out` may
     be a socket, which has no path.
     """
-    with tempfile.TemporaryDirectory(prefix="foldlog-export-") as directory:
-        path = Path(directory, "export.parquet")
-        execute(database, data, parquet_copy(events, str(path)))
-        with path.open("rb") as file:
-            shutil.copyfileobj(file, out)
+    path = room.spill / "export.parquet"
+    execute(room.database, data, parquet_copy(events, str(path)))
+    with path.open("rb") as file:
+        shutil.copyfileobj(file, out)
 
 
 def _batches(result: duckdb.DuckDBPyConnection) -> Iterator[list[dict[str, object]]]:

@@ -13,6 +13,7 @@ from reports.rows import Row, no_answer, with_header
 from reports.sql.duckdb import Grouping, statement
 from reports.sql.statement import Statement
 from shared.disk.layout import DataDirectory
+from shared.duckdb_engine import one_thread
 from shared.generations.part_integrity import verified_part
 from shared.generations.snapshot import Snapshot
 from shared.sql.texts import TextNumbers, by_numbers
@@ -29,13 +30,22 @@ def make_report(database: duckdb.DuckDBPyConnection, data: DataDirectory, snapsh
         is_checked = plan.total is not None and plan.total.with_visitors
         by = Grouping(numbers, numbers if is_checked else TextNumbers(strong=True))
         for name, read in plan.reads.items():
-            fetched[name] = execute(database, data, statement(read, by)).fetchall()
+            fetched[name] = _fetch(database, data, statement(read, by))
         checks = [*fetched.get("total", ()), *(fetched["groups"] if isinstance(plan.groups, BreakdownRead) else ())]
         return any(row[-1] for row in checks)
 
     by_numbers(fetch)
     rows, total = kind.shape(plan, fetched) if plan.has_answer else no_answer(plan)
     return with_header(plan, rows, total, snapshot.generation, snapshot.as_of)
+
+
+def _fetch(database: duckdb.DuckDBPyConnection, data: DataDirectory, sql: Statement) -> list[tuple[Any, ...]]:
+    """All rows; with one thread where more of them do not get along with the memory."""
+    try:
+        return execute(database, data, sql).fetchall()
+    except duckdb.OutOfMemoryException:
+        with one_thread(database):
+            return execute(database, data, sql).fetchall()
 
 
 def execute(database: duckdb.DuckDBPyConnection, data: DataDirectory, sql: Statement) -> duckdb.DuckDBPyConnection:

@@ -4,6 +4,8 @@ extensions.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -46,6 +48,19 @@ def forget_files(database: duckdb.DuckDBPyConnection) -> None:
     not compared with its sha256 since.
     """
     database.execute("SET enable_external_file_cache = false")
+
+
+@contextmanager
+def one_thread(database: duckdb.DuckDBPyConnection) -> Iterator[None]:
+    """While the block runs, statements use one thread: each of several wants memory of
+    its own.
+    """
+    threads = one_number(database, "SELECT current_setting('threads')")
+    set_threads(database, 1)
+    try:
+        yield
+    finally:
+        set_threads(database, threads)
 
 
 def database_error(name: str = "Error") -> type[Exception]:

@@ -12,7 +12,6 @@ import atexit
 import contextlib
 import os
 import sys
-import tempfile
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
@@ -107,15 +106,12 @@ def _answer(make: Callable[[], bytes]) -> tuple[ReaderResponse, bytes]:
 
 def _export(request: ReaderRequest, out: _AfterResponse) -> bytes:
     """Writes the export to `out`; nothing is left to answer."""
-    from reports.export import export  # only an export pays for it
+    from reports.export import export, room_for_export  # only an export pays for it
 
     data = DataDirectory(Path(request.data_dir))
     query = parse(request.parameters, request.now, request.timezone)
-    with (
-        tempfile.TemporaryDirectory(prefix="foldlog-export-") as spill,
-        contextlib.closing(connect(request.memory_bytes, 1, Path(spill))) as database,
-    ):
-        read_published(data, lambda snapshot: export(database, data, snapshot, query, request.format, out))
+    with room_for_export(data, request.memory_bytes, request.disk_reserve) as room:
+        read_published(data, lambda snapshot: export(room, data, snapshot, query, request.format, out))
     return b""
 
 

@@ -19,7 +19,7 @@ from compactor.process import compact_once
 from compactor.repair.rebuild import rebuild
 from compactor.repair.verify import verify
 from ingest.collect.encode import Line
-from reports.export import export
+from reports.export import export, room_for_export
 from reports.query import parse
 from reports.report import make_report
 from shared.disk.layout import DataDirectory
@@ -133,15 +133,11 @@ def read_everything(data: DataDirectory, **settings: Any) -> None:
                 query = {"from": str(day), "to": str(day), **asked}
                 for zone in ("Europe/Berlin", "America/New_York"):
                     make_report(database, data, snapshot, parse(query, now, zone))
+    of_all = parse({"from": str(days[0]), "to": str(days[-1])}, now, "UTC")
+    with room_for_export(data, 256 << 20, 0) as room:
         for format_ in ("ndjson", "parquet"):
-            export(
-                database,
-                data,
-                snapshot,
-                parse({"from": str(days[0]), "to": str(days[-1])}, now, "UTC"),
-                format_,
-                io.BytesIO(),
-            )
+            export(room, data, snapshot, of_all, format_, io.BytesIO())
+        export(room._replace(memory_bytes=1 << 15), data, snapshot, of_all, "ndjson", io.BytesIO())
 
 
 def verify_all(data: DataDirectory) -> None:

@@ -22,7 +22,7 @@ from typing import Any
 
 from ingest.collect.encode import encode_lines
 from ingest.wal.active_segment import ActiveSegment
-from reports.export import export
+from reports.export import export, room_for_export
 from reports.query import parse
 from reports.report import make_report
 from shared.disk.layout import DataDirectory
@@ -101,15 +101,9 @@ def read(data: DataDirectory) -> dict[str, Any]:
     now = datetime.fromtimestamp(NOON / 1000, UTC)
     with closing(connect(settings.report_memory, 2)) as database:
         reports = [make_report(database, data, load_snapshot(data), parse(query, now, "UTC")) for query in QUERIES]
-        exported = io.BytesIO()
-        export(
-            database,
-            data,
-            load_snapshot(data),
-            parse({"from": "2026-11-01", "to": "2026-11-30"}, now, "UTC"),
-            "ndjson",
-            exported,
-        )
+    exported, query = io.BytesIO(), parse({"from": "2026-11-01", "to": "2026-11-30"}, now, "UTC")
+    with room_for_export(data, settings.report_memory, 0) as room:
+        export(room, data, load_snapshot(data), query, "ndjson", exported)
     for report in reports:
         report.pop("generation"), report.pop("as_of")
     events = sorted(exported.getvalue().decode("utf-8").splitlines())

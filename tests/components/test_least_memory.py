@@ -47,6 +47,11 @@ def test_every_command(flooded: tuple[DataDirectory, int]) -> None:
     data, events = flooded
     run(data, "compact", "--once")
     assert counted(data) == (events, 2)
+    assert run(data, "report", *DAY, "--by", "props.k3", "--filter", "props.k1!=none", "--csv").count("\n") == 101
+    lines = run(data, "export", "--from", "2026-11-22", "--to", "2026-11-22").splitlines()
+    times = [line[line.index('"time":') :][:40] for line in lines]
+    assert len(times) == events and times == sorted(times)
+    del lines
     run(data, "rebuild")
     assert counted(data) == (events, 2)
     run(data, "erase", "--visitor", "visitor-2")

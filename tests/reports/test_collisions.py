@@ -20,7 +20,7 @@ from typing import Any, NamedTuple
 import duckdb
 import pytest
 
-from reports.export import export
+from reports.export import export, room_for_export
 from reports.query import parse
 from reports.report import make_report
 from shared.disk.layout import DataDirectory
@@ -201,8 +201,8 @@ def test_export_to_parquet_has_no_large_dictionary(tmp_path: Path, family: str) 
     paths, visitors = FAMILIES[family](300, "/article"), FAMILIES[family](300)
     made = make(tmp_path, [event for _ in range(4) for event in events_of(paths, visitors)])
     query, out = parse({"from": str(DAY), "to": str(DAY)}, datetime.now(UTC), "UTC"), io.BytesIO()
-    with closing(connect(MEMORY, 1)) as database:
-        export(database, made.data, made.snapshot, query, "parquet", out)
+    with room_for_export(made.data, MEMORY, 0) as room:
+        export(room, made.data, made.snapshot, query, "parquet", out)
     path = tmp_path / "export.parquet"
     path.write_bytes(out.getvalue())
     with closing(duckdb.connect()) as database:

@@ -51,9 +51,14 @@ def events_statement(read: EventsRead) -> Statement:
     return Statement(text, bound)
 
 
+# By rows, a row group of fat events would exceed any memory.
+ROW_GROUP_BYTES = 16 << 20
+
+
 def parquet_copy(events: Statement, path: str) -> Statement:
     """Writes the rows of a statement to a Parquet file. `path` is the program's own."""
-    options = f"FORMAT parquet, COMPRESSION zstd, DICTIONARY_SIZE_LIMIT {DICTIONARY_MAX}"
+    options = f"FORMAT parquet, COMPRESSION zstd, DICTIONARY_SIZE_LIMIT {DICTIONARY_MAX}, "
+    options += f"ROW_GROUP_SIZE_BYTES {ROW_GROUP_BYTES}"
     return Statement(f"COPY ({events.text}) TO '{path}' ({options})", events.parameters)
 
 

@@ -1,0 +1,89 @@
+"""An export that does not fit into memory is sorted in pieces: the same events in the
+same order.
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+
+import duckdb
+import pytest
+
+from reports.export import Room, export, room_for_export
+from reports.query import parse
+from shared.disk.layout import DataDirectory
+from shared.generations.load import load_snapshot
+from tests.builders.logs import NOON, data_directory, fold, line, sealed
+
+DAY_MS = 86_400_000
+MEMORY = 256 << 20
+
+
+@pytest.fixture
+def data(tmp_path: Path) -> DataDirectory:
+    """Two days, of which many events have one time, some one time and site, and some
+    one id on two sites.
+    """
+    data = data_directory(tmp_path / "data")
+    for part in range(2):
+        lines = [
+            line(
+                f"event-{n // 2}-{part}",
+                NOON - (n % 5) * 1000 - (n % 2) * DAY_MS,
+                NOON,
+                site=f"{n * 7 % 3}.example.org",
+                props={"k": "x" * (n % 90)},
+            )
+            for n in range(600)
+        ]
+        sealed(data, lines)
+        fold(data)
+    return data
+
+
+@pytest.fixture
+def room(data: DataDirectory) -> Iterator[Room]:
+    with room_for_export(data, MEMORY, 0) as room:
+        yield room
+
+
+def exported(room: Room, data: DataDirectory, format_: str) -> bytes:
+    query = parse({"from": "2026-11-21T12:00:00Z", "to": "2026-11-23T00:00:00Z"}, datetime.now(UTC), "UTC")
+    out = io.BytesIO()
+    export(room, data, load_snapshot(data), query, format_, out)
+    return out.getvalue()
+
+
+@pytest.mark.parametrize("format_", ["ndjson", "csv"])
+@pytest.mark.parametrize("memory_bytes", [40_000, 4_000, 4])
+def test_pieces_say_what_the_whole_says(data: DataDirectory, room: Room, format_: str, memory_bytes: int) -> None:
+    whole = exported(room, data, format_)
+    assert whole.count(b"\n") == 720 + (format_ == "csv")
+    assert exported(room._replace(memory_bytes=memory_bytes), data, format_) == whole
+    assert len(list(room.spill.glob("piece-*"))) > 2
+
+
+def test_parquet_of_pieces_is_in_order(data: DataDirectory, room: Room, tmp_path: Path) -> None:
+    rows = []
+    for memory_bytes in (MEMORY, 40_000):
+        path = tmp_path / f"{memory_bytes}.parquet"
+        path.write_bytes(exported(room._replace(memory_bytes=memory_bytes), data, "parquet"))
+        with duckdb.connect() as database:
+            rows.append(database.execute("SELECT * FROM read_parquet($1)", [str(path)]).fetchall())
+    assert rows[0] == rows[1] and len(rows[0]) == 720
+
+
+def test_pieces_take_no_more_of_the_disk_than_they_may(data: DataDirectory, room: Room) -> None:
+    with pytest.raises(duckdb.OutOfMemoryException):
+        exported(room._replace(memory_bytes=40_000, spill_bytes=1000), data, "ndjson")
+    assert list(room.spill.glob("piece-*"))
+
+
+def test_spill_is_gone_after_the_export(data: DataDirectory) -> None:
+    with room_for_export(data, 40_000_000, 0) as room:
+        exported(room._replace(memory_bytes=40_000), data, "ndjson")
+        assert room.spill.parent == data.report_spill
+    assert list(data.report_spill.iterdir()) == []
