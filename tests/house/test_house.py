@@ -200,5 +200,5 @@ def test_each_mutant_finds_the_text_that_it_replaces(mutant: Mutant) -> None:
     """
     before = {edit.file: (ROOT / edit.file).read_text("utf-8") for edit in mutant.edits}
     assert [before[edit.file].count(edit.old) for edit in mutant.edits] == [1] * len(mutant.edits)
-    for edit in mutant.edits:
+    for edit in (each for each in mutant.edits if each.file.endswith(".py")):
         ast.parse(before[edit.file].replace(edit.old, edit.new))  # else any test would notice it
