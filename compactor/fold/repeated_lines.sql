@@ -14,7 +14,7 @@ repeated AS MATERIALIZED (
         {content} AS content,
         {precedence} AS precedence
     FROM incoming i
-    WHERE i.id_number IN (SELECT id_number FROM incoming GROUP BY id_number HAVING count(*) > 1)
+    WHERE i.id_number IN (SELECT id_number FROM repeated_numbers)
 ),
 placed AS (
     SELECT
