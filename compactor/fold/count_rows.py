@@ -19,7 +19,7 @@ from shared.timestamps import utc_naive
 if TYPE_CHECKING:
     import duckdb
 
-_TEXTS = (SITE, *COUNTED)
+TEXTS = (SITE, *COUNTED)
 _NEEDED = ("time", "bot", SITE, *COUNTED)
 
 
@@ -60,8 +60,8 @@ def number_rows(
     kept_sites: bool = False,
 ) -> None:
     """Make the view `counted_rows`, of a table if the events are few enough to be
-    `copied`, and an empty `grouped`. With `kept_sites` the table of that name has the
-    numbers of the sites that are kept.
+    `copied`, and an empty `grouped` and `texts`. With `kept_sites` the table of that
+    name has the numbers of the sites that are kept.
     """
     site = numbers.number("site")
     if kept_sites:
@@ -83,6 +83,9 @@ def number_rows(
     database.execute(
         "CREATE OR REPLACE TEMP TABLE grouped (day DATE, bucket TIMESTAMP, by_quarter BOOLEAN, bot BOOLEAN, "
         f"site {number}, event {number}, dimension VARCHAR, value {number}, is_other BOOLEAN, events BIGINT)"
+    )
+    database.execute(
+        f"CREATE OR REPLACE TEMP TABLE texts (dimension VARCHAR, number {number}, text VARCHAR, is_ambiguous BOOLEAN)"
     )
 
 
@@ -149,30 +152,37 @@ def apply_choice(database: duckdb.DuckDBPyConnection, day: date, dimension: str)
     database.execute("INSERT INTO grouped FROM chosen")
 
 
-def name_rows(
-    database: duckdb.DuckDBPyConnection, events: CountedEvents, numbers: TextNumbers, *, only_kept: bool = False
+def find_texts(
+    database: duckdb.DuckDBPyConnection,
+    events: CountedEvents,
+    numbers: TextNumbers,
+    columns: Iterable[str] = TEXTS,
+    *,
+    only_kept: bool = False,
 ) -> bool:
-    """Make `new_counters` of `grouped`. Returns whether two texts share a number: then
-    it is not made. `only_kept`: find texts for the numbers in `grouped` only.
+    """Add the texts of columns to `texts`, with their numbers. Returns whether two of
+    a column share one. `only_kept`: for the numbers in `grouped` only.
     """
-    rows = " UNION ALL ".join(_texts_sql(events, numbers, name, only_kept=only_kept) for name in _TEXTS)
-    database.execute(f"CREATE OR REPLACE TEMP TABLE texts AS {rows}")
-    if count_rows(database, "(FROM texts WHERE is_ambiguous)"):
-        return True
+    rows = " UNION ALL ".join(_texts_sql(events, numbers, name, only_kept=only_kept) for name in columns)
+    database.execute(f"INSERT INTO texts {rows}")
+    return count_rows(database, "(FROM texts WHERE is_ambiguous)") > 0
+
+
+def name_rows(database: duckdb.DuckDBPyConnection) -> None:
+    """Make `new_counters` of `grouped` and `texts`."""
     database.execute(
         sql_file(__file__, "named_counters.sql", other=OTHER, total=TOTAL, event=EVENT, day_rows=DAY_ROWS_SUFFIX)
     )
-    return False
 
 
 def _texts_sql(events: CountedEvents, numbers: TextNumbers, name: str, *, only_kept: bool) -> str:
-    """SQL of the texts of a column, with their numbers."""
+    """SQL of the texts of a column that `texts` does not have, with their numbers."""
     number = numbers.number(name)
     where = f"{name} IS NOT NULL"
     if only_kept:
         used = "SELECT site FROM grouped" if name == SITE else f"SELECT value FROM grouped WHERE dimension = '{name}'"
         used += " UNION SELECT event FROM grouped" if name == EVENT else ""
-        where += f" AND {number} IN ({used})"
+        where += f" AND {number} IN ({used} EXCEPT SELECT number FROM texts WHERE dimension = '{name}')"
     return (
         f"SELECT '{name}' AS dimension, {number} AS number, min({name}) AS text, "
         f"{numbers.is_ambiguous(name)} AS is_ambiguous FROM {events.texts_of(name)} WHERE {where} GROUP BY {number}"

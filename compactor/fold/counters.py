@@ -19,6 +19,7 @@ from compactor.fold.count_rows import (
     Grouping,
     apply_choice,
     choose_as_published,
+    find_texts,
     group_rows,
     name_rows,
     number_rows,
@@ -56,9 +57,10 @@ def count_new_events(context: PassContext, before: Snapshot, events: NewEvents) 
         number_rows(database, counted, numbers, copied=True)
         group_rows(database, [_grouping(dimension, days) for dimension in (TOTAL, *COUNTED)])
         found.append(_keep_bounds(context, days, numbers))
-        return name_rows(database, counted, numbers, only_kept=bool(found[-1].too_many))
+        return find_texts(database, counted, numbers, only_kept=bool(found[-1].too_many))
 
     by_numbers(count)
+    name_rows(database)
     return found[-1]
 
 

@@ -16,6 +16,7 @@ from compactor.fold.count_rows import (
     Grouping,
     apply_choice,
     choose_as_published,
+    find_texts,
     group_rows,
     name_rows,
     number_rows,
@@ -23,7 +24,7 @@ from compactor.fold.count_rows import (
 )
 from compactor.sql import count_rows, run_script, sql_file
 from shared.duckdb_engine import one_number
-from shared.generations.counter_schema import COUNTED, SITE, TOTAL
+from shared.generations.counter_schema import COUNTED, EVENT, SITE, TOTAL
 from shared.generations.snapshot import Day
 from shared.settings import Settings
 from shared.sql.texts import TextNumbers, by_numbers
@@ -72,17 +73,27 @@ def recount_day(
         group_rows(database, [Grouping(TOTAL)])
         total = one_number(database, "SELECT sum(events)::BIGINT FROM grouped")
         quarters = []
+        if find_texts(database, counted, numbers, [SITE], only_kept=True):
+            return True
         for dimension in COUNTED:
             group_rows(database, [Grouping(dimension)])
             if _cap(database, day, dimension, settings):
                 capped.append(dimension)
             elif _count_by_quarter(database, day, dimension, total, allows_quarters):
                 quarters.append(dimension)
+            if find_texts(database, counted, numbers, [dimension], only_kept=True):
+                return True  # at once: the other dimensions would be counted in vain
         found.append(Recount(tuple(quarters), tuple(capped)))
-        return name_rows(database, counted, numbers, only_kept=True)
+        return _find_other_events(database, counted, numbers)
 
     by_numbers(count)
+    name_rows(database)
     return found[-1]
+
+
+def _find_other_events(database: duckdb.DuckDBPyConnection, counted: CountedEvents, numbers: TextNumbers) -> bool:
+    """Find the texts of events that have no rows of their own but stand with values."""
+    return find_texts(database, counted, numbers, [EVENT], only_kept=True)
 
 
 def _choose_sites(
@@ -147,6 +158,9 @@ def recount_as_published(
             if dimension in kept.capped:
                 choose_as_published(database, dimension, published, numbers)
                 apply_choice(database, day, dimension)
-        return name_rows(database, counted, numbers, only_kept=True)
+            if find_texts(database, counted, numbers, [SITE if dimension == TOTAL else dimension], only_kept=True):
+                return True
+        return _find_other_events(database, counted, numbers)
 
     by_numbers(count)
+    name_rows(database)
