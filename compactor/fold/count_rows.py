@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from datetime import date
 from typing import TYPE_CHECKING, NamedTuple
 
-from compactor.sql import count_rows, run_script, sql_file
+from compactor.sql import run_script, sql_file
 from shared.generations.counter_schema import COUNTED, DAY_ROWS_SUFFIX, EVENT, OTHER, SITE, TOTAL
 from shared.generations.day_cuts import cut_spans
 from shared.generations.snapshot import Day
@@ -131,7 +131,9 @@ def choose_as_published(
         names=f"['{dimension}', '{dimension}{DAY_ROWS_SUFFIX}']",
         other=OTHER,
         is_event="true" if dimension == EVENT else "false",
-        **{name: numbers.number(name) for name in ("site", "event", "value")},
+        site=numbers.number("site"),
+        event=numbers.number("event"),
+        value=numbers.number("value", dimension),
     )
     run_script(database, text)
 
@@ -159,13 +161,14 @@ def find_texts(
     columns: Iterable[str] = TEXTS,
     *,
     only_kept: bool = False,
-) -> bool:
-    """Add the texts of columns to `texts`, with their numbers. Returns whether two of
-    a column share one. `only_kept`: for the numbers in `grouped` only.
+) -> frozenset[str]:
+    """Add the texts of columns to `texts`, with their numbers. Returns the columns of
+    which two share one. `only_kept`: for the numbers in `grouped` only.
     """
     rows = " UNION ALL ".join(_texts_sql(events, numbers, name, only_kept=only_kept) for name in columns)
     database.execute(f"INSERT INTO texts {rows}")
-    return count_rows(database, "(FROM texts WHERE is_ambiguous)") > 0
+    ambiguous = database.execute("SELECT DISTINCT dimension FROM texts WHERE is_ambiguous").fetchall()
+    return frozenset(name for (name,) in ambiguous)
 
 
 def name_rows(database: duckdb.DuckDBPyConnection) -> None:

@@ -31,7 +31,7 @@ from compactor.generations.counter_parts import stored_counters
 from shared.generations.counter_schema import COUNTED, DAY_ROWS_SUFFIX, SITE, TOTAL
 from shared.generations.snapshot import Day, Snapshot
 from shared.schema import FIELDS, names
-from shared.sql.texts import TextNumbers, by_numbers
+from shared.sql.texts import TextNumbers, by_numbers_of_columns
 
 # How many rows of a dimension the deltas of a day may have for each that it may keep:
 # parts of a tier repeat the same keys.
@@ -53,13 +53,13 @@ def count_new_events(context: PassContext, before: Snapshot, events: NewEvents) 
     counted = CountedEvents("new_events", days, "replaced_events" if events.replaced else None, texts)
     found: list[NewCounters] = []
 
-    def count(numbers: TextNumbers) -> bool:
+    def count(numbers: TextNumbers) -> frozenset[str]:
         number_rows(database, counted, numbers, copied=True)
         group_rows(database, [_grouping(dimension, days) for dimension in (TOTAL, *COUNTED)])
         found.append(_keep_bounds(context, days, numbers))
         return find_texts(database, counted, numbers, only_kept=bool(found[-1].too_many))
 
-    by_numbers(count)
+    by_numbers_of_columns(count)
     name_rows(database)
     return found[-1]
 

@@ -27,7 +27,7 @@ from shared.duckdb_engine import one_number
 from shared.generations.counter_schema import COUNTED, EVENT, SITE, TOTAL
 from shared.generations.snapshot import Day
 from shared.settings import Settings
-from shared.sql.texts import TextNumbers, by_numbers
+from shared.sql.texts import TextNumbers, by_numbers_of_columns
 
 if TYPE_CHECKING:
     import duckdb
@@ -67,31 +67,33 @@ def recount_day(
     counted = CountedEvents(events, {day: kept})
     found: list[Recount] = []
 
-    def count(numbers: TextNumbers) -> bool:
+    def count(numbers: TextNumbers) -> frozenset[str]:
         capped = [SITE] if _choose_sites(database, counted, settings, numbers) else []
         number_rows(database, counted, numbers, copied=False, kept_sites=True)
         group_rows(database, [Grouping(TOTAL)])
         total = one_number(database, "SELECT sum(events)::BIGINT FROM grouped")
         quarters = []
-        if find_texts(database, counted, numbers, [SITE], only_kept=True):
-            return True
+        if ambiguous := find_texts(database, counted, numbers, [SITE], only_kept=True):
+            return ambiguous
         for dimension in COUNTED:
             group_rows(database, [Grouping(dimension)])
             if _cap(database, day, dimension, settings):
                 capped.append(dimension)
             elif _count_by_quarter(database, day, dimension, total, allows_quarters):
                 quarters.append(dimension)
-            if find_texts(database, counted, numbers, [dimension], only_kept=True):
-                return True  # at once: the other dimensions would be counted in vain
+            if ambiguous := find_texts(database, counted, numbers, [dimension], only_kept=True):
+                return ambiguous  # at once: the other dimensions would be counted in vain
         found.append(Recount(tuple(quarters), tuple(capped)))
         return _find_other_events(database, counted, numbers)
 
-    by_numbers(count)
+    by_numbers_of_columns(count)
     name_rows(database)
     return found[-1]
 
 
-def _find_other_events(database: duckdb.DuckDBPyConnection, counted: CountedEvents, numbers: TextNumbers) -> bool:
+def _find_other_events(
+    database: duckdb.DuckDBPyConnection, counted: CountedEvents, numbers: TextNumbers
+) -> frozenset[str]:
     """Find the texts of events that have no rows of their own but stand with values."""
     return find_texts(database, counted, numbers, [EVENT], only_kept=True)
 
@@ -150,7 +152,7 @@ def recount_as_published(
     """
     counted = CountedEvents(events, {day: kept})
 
-    def count(numbers: TextNumbers) -> bool:
+    def count(numbers: TextNumbers) -> frozenset[str]:
         database.execute(f"CREATE OR REPLACE TEMP TABLE kept_sites AS {published_sites(published, numbers)}")
         number_rows(database, counted, numbers, copied=False, kept_sites=SITE in kept.capped)
         for dimension in (TOTAL, *(name for name in COUNTED if name not in kept.uncounted)):
@@ -158,9 +160,10 @@ def recount_as_published(
             if dimension in kept.capped:
                 choose_as_published(database, dimension, published, numbers)
                 apply_choice(database, day, dimension)
-            if find_texts(database, counted, numbers, [SITE if dimension == TOTAL else dimension], only_kept=True):
-                return True
+            column = SITE if dimension == TOTAL else dimension
+            if ambiguous := find_texts(database, counted, numbers, [column], only_kept=True):
+                return ambiguous
         return _find_other_events(database, counted, numbers)
 
-    by_numbers(count)
+    by_numbers_of_columns(count)
     name_rows(database)

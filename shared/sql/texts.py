@@ -25,11 +25,12 @@ _SECRET_BITS = 63
 class TextNumbers:
     """How a text becomes a number, NULL for NULL: 64 bits, or with `strong` 128.
 
-    `secret` is new each time, so these numbers must not be stored; those of
-    `stored_number` may.
+    With `columns` only the texts of these get strong numbers. `secret` is new each
+    time, so these numbers must not be stored; those of `stored_number` may.
     """
 
     strong: bool = False
+    columns: frozenset[str] | None = None
     secret: int = field(default_factory=lambda: secrets.randbits(_SECRET_BITS))
 
     @property
@@ -37,17 +38,23 @@ class TextNumbers:
         """The SQL type of a number."""
         return "UHUGEINT" if self.strong else "UBIGINT"
 
-    def number(self, text: str) -> str:
-        """SQL of the number of a text."""
-        if self.strong:
+    def number(self, text: str, column: str | None = None) -> str:
+        """SQL of the number of a text, of the column that `text` names or of
+        `column`.
+        """
+        if self._is_strong(column or text):
             return f"md5_number('{self.secret:x}' || {text})"
-        return f"CASE WHEN {text} IS NOT NULL THEN xor(hash({text}), {self.secret}) END"
+        fast = f"CASE WHEN {text} IS NOT NULL THEN xor(hash({text}), {self.secret}) END"
+        return f"({fast})::{self.type}" if self.strong else fast
 
     def is_ambiguous(self, text: str) -> str:
         """SQL of an aggregate: whether a group of one number holds several texts. The
         texts of a whole group must fit into memory where all are different.
         """
-        return "false" if self.strong else f"min({text}) IS DISTINCT FROM max({text})"
+        return "false" if self._is_strong(text) else f"min({text}) IS DISTINCT FROM max({text})"
+
+    def _is_strong(self, column: str) -> bool:
+        return self.strong and (self.columns is None or column in self.columns)
 
 
 def stored_number(text: str) -> str:
@@ -63,4 +70,14 @@ def by_numbers(run: Callable[[TextNumbers], bool]) -> None:
     group was ambiguous.
     """
     if run(TextNumbers()):
+        run(TextNumbers(strong=True))
+
+
+def by_numbers_of_columns(run: Callable[[TextNumbers], frozenset[str]]) -> None:
+    """As `by_numbers`, where `run` returns the columns that it found ambiguous. At
+    first only these get strong numbers: three for each event and dimension cost more
+    than counting it does.
+    """
+    ambiguous = run(TextNumbers())
+    if ambiguous and run(TextNumbers(strong=True, columns=ambiguous)):
         run(TextNumbers(strong=True))

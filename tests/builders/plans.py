@@ -7,35 +7,23 @@ An operator that is not known here raises UnknownOperator: nothing passes unseen
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from itertools import chain
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING
+
+from tests.builders.hashed_keys import Column, HashedKeys, Node, calls_in, column_of, merged, stored_column, type_of
 
 if TYPE_CHECKING:
     import duckdb
 
-Node = Mapping[str, Any]
-# Texts that are no client's, and of which there are few.
-NOT_OF_CLIENTS = {
-    "dimension": "a name in shared/schema.py",
-    "filename": "the path of a part, which Foldlog names",
-    "index_file": "the path of an index of ids, which Foldlog names",
-}
 # The rules of the optimizer that decide about keys. Others depend on what tables hold,
 # or put compressed texts in place of short ones.
 _RULES = {"expression_rewriter", "filter_pushdown", "join_order", "deliminator", "in_clause"}
-_TEXTS = {"VARCHAR", "BLOB", "JSON"}
-_NUMBERS = {"UBIGINT", "UHUGEINT", "HUGEINT"}
-# Numbers that a table or a file stores, and of which texts they are; others have the
-# name of their text.
-_STORED_NUMBERS = {"id_number": {"site", "id"}, "number": {"site", "client_id"}, "agent_number": {"ua"}}
 _EQUALITIES = {"COMPARE_EQUAL", "COMPARE_NOT_DISTINCT_FROM"}
 _JOINS = {"LOGICAL_COMPARISON_JOIN", "LOGICAL_DELIM_JOIN", "LOGICAL_ASOF_JOIN", "LOGICAL_ANY_JOIN"}
 _ALL_OF_A_CHILD = {"LOGICAL_EXCEPT", "LOGICAL_INTERSECT"}
 _AS_BELOW = {"LOGICAL_FILTER", "LOGICAL_ORDER_BY", "LOGICAL_LIMIT", "LOGICAL_TOP_N", "LOGICAL_DISTINCT"}
-# A number of these is one event's, whatever stands beside it.
-_IDS = ({"site", "id"}, {"site", "client_id"})
 # These hash their arguments, whatever the operator does.
 _HASHING_FUNCTIONS = {
     *("mode", "entropy", "histogram", "histogram_exact", "approx_top_k", "map", "map_from_entries"),
@@ -46,36 +34,6 @@ _HASHING_FUNCTIONS = {
 
 class UnknownOperator(AssertionError):
     """A plan that this module cannot read."""
-
-
-class Column(NamedTuple):
-    """A column of an operator: its type, and the columns of tables and files whose
-    texts it is made of.
-    """
-
-    type: str
-    sources: frozenset[str] = frozenset()
-
-    @property
-    def is_text(self) -> bool:
-        return self.type in _TEXTS and bool(self.sources)
-
-
-class HashedKeys(NamedTuple):
-    """The columns that an operator hashes together."""
-
-    operator: str
-    keys: tuple[Column, ...]
-
-    def unnumbered(self) -> frozenset[str]:
-        """The sources of texts that no number of theirs, or of the event's id, stands
-        beside: where they share a hash, all keys do.
-        """
-        numbers = [key.sources for key in self.keys if key.type in _NUMBERS]
-        if any(ids <= number for ids in _IDS for number in numbers):
-            return frozenset()
-        texts = (key.sources for key in self.keys if key.is_text)
-        return frozenset(chain(*(text for text in texts if not any(text <= number for number in numbers))))
 
 
 def hashed_keys(database: duckdb.DuckDBPyConnection, query: str) -> list[HashedKeys]:
@@ -127,25 +85,23 @@ class _Reader:
         self.found.append(HashedKeys(operator, tuple(keys)))
 
     def _note_functions(self, node: Node, inputs: list[Column]) -> None:
-        for call in _calls(node.get("expressions", [])):
+        for call in calls_in(node.get("expressions", [])):
             if call["qname"]["path"][-1] in _HASHING_FUNCTIONS:
-                self.note(call["qname"]["path"][-1], (_column(each, inputs) for each in call["children"]))
+                self.note(call["qname"]["path"][-1], (column_of(each, inputs) for each in call["children"]))
 
     def _note_distinct(self, node: Node, below: list[Column]) -> None:
         if node["type"] == "LOGICAL_DISTINCT":
-            self.note("DISTINCT", (_column(each, below) for each in node["distinct_targets"]))
+            self.note("DISTINCT", (column_of(each, below) for each in node["distinct_targets"]))
 
     def _set(self, node: Node, below: list[list[Column]]) -> list[Column]:
         if node["type"] in _ALL_OF_A_CHILD or not node["setop_all"]:
             for each in below:
                 self.note(node["type"], each)
-        return [
-            Column(one[0].type, frozenset(chain(*(each.sources for each in one)))) for one in zip(*below, strict=True)
-        ]
+        return [merged(each) for each in zip(*below, strict=True)]
 
     def _join(self, node: Node) -> list[Column]:
         left = self.columns(node["children"][0])
-        keys = [_column(each, left) for each in node.get("duplicate_eliminated_columns", [])]
+        keys = [column_of(each, left) for each in node.get("duplicate_eliminated_columns", [])]
         self.eliminated.append(keys)
         right = self.columns(node["children"][1])
         self.eliminated.pop()
@@ -153,8 +109,8 @@ class _Reader:
             self.note("DELIM_JOIN", keys)
         equal = [each for each in node.get("conditions", []) if each.get("comparison") in _EQUALITIES]
         if equal:
-            self.note("JOIN", (_column(each["left"], left) for each in equal))
-            self.note("JOIN", (_column(each["right"], right) for each in equal))
+            self.note("JOIN", (column_of(each["left"], left) for each in equal))
+            self.note("JOIN", (column_of(each["right"], right) for each in equal))
         return _joined(node, left, right)
 
 
@@ -169,19 +125,13 @@ def _joined(node: Node, left: list[Column], right: list[Column]) -> list[Column]
 
 
 def _get(_reader: _Reader, node: Node, _below: list[list[Column]]) -> list[Column]:
-    names, types = node["names"], [_type(each) for each in node["returned_types"]]
-    read = [_stored(names[at], types[at]) if at < len(names) else Column("BIGINT") for at in _indexes(node)]
+    names, types = node["names"], [type_of(each) for each in node["returned_types"]]
+    read = [stored_column(names[at], types[at]) if at < len(names) else Column("BIGINT") for at in _indexes(node)]
     return _projected(read, node["projection_ids"])
 
 
 def _indexes(node: Node) -> list[int]:
     return [each["index"] for each in node["column_indexes"]] or [1 << 63]
-
-
-def _stored(name: str, type_: str) -> Column:
-    if type_ in _NUMBERS:
-        return Column(type_, frozenset(_STORED_NUMBERS.get(name, {name})))
-    return Column(type_, frozenset({name}) if type_ in _TEXTS else frozenset())
 
 
 def _cte(reader: _Reader, node: Node, _below: list[list[Column]]) -> list[Column]:
@@ -195,33 +145,33 @@ def _eliminated(reader: _Reader, _node: Node, _below: list[list[Column]]) -> lis
 
 
 def _projection(_reader: _Reader, node: Node, below: list[list[Column]]) -> list[Column]:
-    return [_column(each, below[0]) for each in node["expressions"]]
+    return [column_of(each, below[0]) for each in node["expressions"]]
 
 
 def _aggregate(reader: _Reader, node: Node, below: list[list[Column]]) -> list[Column]:
-    groups = [_column(each, below[0]) for each in node["groups"]]
+    groups = [column_of(each, below[0]) for each in node["groups"]]
     for chosen in node["grouping_sets"] or [range(len(groups))]:
         reader.note("GROUP BY", (groups[at] for at in chosen))
         for each in node["expressions"]:
             if each["aggregate_type"] == "DISTINCT":
-                arguments = [_column(child, below[0]) for child in each["children"]]
+                arguments = [column_of(child, below[0]) for child in each["children"]]
                 reader.note("aggregate of DISTINCT", [*(groups[at] for at in chosen), *arguments])
-    made = [_column(each, below[0]) for each in node["expressions"]]
+    made = [column_of(each, below[0]) for each in node["expressions"]]
     return [*groups, *made, *(Column("BIGINT") for _ in node["grouping_functions"])]
 
 
 def _window(reader: _Reader, node: Node, below: list[list[Column]]) -> list[Column]:
     for each in node["expressions"]:
-        reader.note("WINDOW", (_column(key, below[0]) for key in each["partitions"]))
-    return [*below[0], *(_column(each, below[0]) for each in node["expressions"])]
+        reader.note("WINDOW", (column_of(key, below[0]) for key in each["partitions"]))
+    return [*below[0], *(column_of(each, below[0]) for each in node["expressions"])]
 
 
 def _unnest(_reader: _Reader, node: Node, below: list[list[Column]]) -> list[Column]:
-    return [*below[0], *(_column(each, below[0]) for each in node["expressions"])]
+    return [*below[0], *(column_of(each, below[0]) for each in node["expressions"])]
 
 
 def _values(_reader: _Reader, node: Node, _below: list[list[Column]]) -> list[Column]:
-    return [Column(_type(each)) for each in node.get("expr_types") or node.get("chunk_types") or node["return_types"]]
+    return [Column(type_of(each)) for each in node.get("expr_types") or node.get("chunk_types") or node["return_types"]]
 
 
 def _cross(_reader: _Reader, _node: Node, below: list[list[Column]]) -> list[Column]:
@@ -250,35 +200,3 @@ _MAKERS = {
 
 def _projected(columns: list[Column], chosen: Sequence[int] | None) -> list[Column]:
     return [columns[at] for at in chosen] if chosen else columns
-
-
-def _column(expression: Node, inputs: list[Column]) -> Column:
-    """What an expression over columns is made of."""
-    sources = frozenset(chain(*(inputs[each["index"]].sources for each in _references(expression))))
-    return Column(_type(expression.get("return_type") or {"id": "BOOLEAN"}), sources)
-
-
-def _references(expression: Any) -> Iterator[Node]:
-    return (each for each in _objects(expression) if each.get("expression_class") == "BOUND_REF")
-
-
-def _calls(expressions: Any) -> Iterator[Node]:
-    return (each for each in _objects(expressions) if "qname" in each and "children" in each)
-
-
-def _objects(tree: Any) -> Iterator[Node]:
-    """Every object within a tree of JSON."""
-    if isinstance(tree, dict):
-        yield tree
-    if isinstance(tree, dict | list):
-        for each in tree.values() if isinstance(tree, dict) else tree:
-            yield from _objects(each)
-
-
-def _type(written: Node) -> str:
-    """Of a list that of its elements, of a struct that of its first text."""
-    info = written.get("type_info") or {}
-    if "child_type" in info:
-        return _type(info["child_type"])
-    fields = (_type(each["second"]) for each in info.get("child_types", []))
-    return next((each for each in fields if each in _TEXTS), str(written["id"]))

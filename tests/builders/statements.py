@@ -15,7 +15,8 @@ from typing import Any, NamedTuple
 import duckdb
 import pytest
 
-from tests.builders.plans import NOT_OF_CLIENTS, HashedKeys, hashed_keys
+from tests.builders.hashed_keys import NOT_OF_CLIENTS, HashedKeys
+from tests.builders.plans import hashed_keys
 
 _FILES = re.compile(r"\b(read_parquet|read_json|parquet_kv_metadata)\(")
 _PARAMETER = re.compile(r"\$(\w+)")

@@ -18,7 +18,8 @@ import pytest
 from shared.duckdb_engine import connect
 from shared.sql.texts import DICTIONARY_MAX, TextNumbers, stored_number
 from tests.builders.drive import drive
-from tests.builders.plans import NOT_OF_CLIENTS, UnknownOperator, hashed_keys
+from tests.builders.hashed_keys import NOT_OF_CLIENTS
+from tests.builders.plans import UnknownOperator, hashed_keys
 from tests.builders.sql_sources import Source, normalized, sources
 from tests.builders.statements import Recorded, Statements, query_of, recorded
 
@@ -64,7 +65,8 @@ BAD = {
     "SELECT path, count(*) FROM events GROUP BY path": "GROUP BY",
     "SELECT time, path, count(*) FROM events GROUP BY ALL": "GROUP BY",
     "SELECT path FROM events GROUP BY GROUPING SETS ((time), (path))": "GROUP BY",
-    f"SELECT 1 FROM events GROUP BY {FAST.number('site')}, path": "GROUP BY",
+    f"SELECT 1 FROM events GROUP BY {STRONG.number('site')}, path": "GROUP BY",
+    f"SELECT 1 FROM events GROUP BY {FAST.number('path')}, path": "GROUP BY",  # which texts of one hash share
     "SELECT lower(path) AS p, count(*) FROM events GROUP BY p": "GROUP BY",
     "SELECT props ->> 'k' AS p, count(*) FROM events GROUP BY p": "GROUP BY",
     "SELECT DISTINCT site FROM events": "DISTINCT",
@@ -101,6 +103,7 @@ GOOD = (
     f"SELECT {FAST.number('path')} AS n, min(path), {FAST.is_ambiguous('path')} FROM events GROUP BY n",
     f"SELECT count(DISTINCT {STRONG.number('visitor')}) FROM events GROUP BY bot, time",
     f"SELECT 1 FROM events GROUP BY {STORED}, site, id",
+    f"SELECT 1 FROM (SELECT {STRONG.number('path')} AS n, path FROM events) GROUP BY n, path",
     f"SELECT {STORED}, * FROM events EXCEPT SELECT {STORED}, * FROM others",
     f"SELECT 1 FROM events e SEMI JOIN others o ON {_SAME}",
     "SELECT time FROM events WHERE path = 'a' OR path IN ('b', 'c') ORDER BY path",

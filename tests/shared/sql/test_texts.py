@@ -7,7 +7,7 @@ from contextlib import closing
 import pytest
 
 from shared.duckdb_engine import connect, one_row
-from shared.sql.texts import TextNumbers, by_numbers, stored_number
+from shared.sql.texts import TextNumbers, by_numbers, by_numbers_of_columns, stored_number
 from tests.builders.collisions import colliding, colliding_under_any_prefix, random_texts
 
 COLLIDING = colliding(500)
@@ -39,3 +39,40 @@ def test_each_text_gets_a_group_of_its_own(texts: list[str]) -> None:
     assert groups[-1] == len(set(texts)) + 1  # NULL is a group, too
     assert len(groups) == (2 if texts in (FAMILIES["plain"], FAMILIES["any prefix"]) else 1)
     assert stored == (len(set(texts)),)
+
+
+@pytest.mark.parametrize(
+    ("ambiguous", "expected"),
+    [
+        ([set()], [(False, None)]),
+        ([{"path"}, set()], [(False, None), (True, {"path"})]),
+        ([{"path"}, {"event"}, set()], [(False, None), (True, {"path"}), (True, None)]),
+    ],
+)
+def test_columns_with_ambiguous_numbers_get_strong_ones_and_then_all(
+    ambiguous: list[set[str]], expected: list[tuple[bool, set[str] | None]]
+) -> None:
+    used: list[TextNumbers] = []
+
+    def run(numbers: TextNumbers) -> frozenset[str]:
+        used.append(numbers)
+        return frozenset(ambiguous[len(used) - 1])
+
+    by_numbers_of_columns(run)
+    assert [(each.strong, each.columns) for each in used] == expected
+
+
+def test_numbers_of_several_columns_have_one_type() -> None:
+    numbers = TextNumbers(strong=True, columns=frozenset({"path"}))
+    text = colliding(2)
+    given = f"SELECT {text[0]!r} AS path, {text[0]!r} AS event UNION ALL SELECT {text[1]!r}, {text[1]!r}"
+    columns = "count(DISTINCT {}), any_value(typeof({}))"
+    of_each = (numbers.number("path"), numbers.number("event"), numbers.number("event", "path"))
+    with closing(connect(64 << 20, 1)) as database:
+        found = [one_row(database, f"SELECT {columns.format(sql, sql)} FROM ({given})") for sql in of_each]
+        null = one_row(
+            database,
+            f"SELECT {numbers.number('path')}, {numbers.number('event')} FROM (SELECT NULL AS path, NULL AS event)",
+        )
+    assert found == [(2, "UHUGEINT"), (1, "UHUGEINT"), (2, "UHUGEINT")]
+    assert null == (None, None)
