@@ -15,15 +15,16 @@ from compactor.stop import Stop
 @dataclass
 class Attempt:
     """`pieces`: what is folded; without any, the next segments but those with a stem in
-    `waiting`. `retried`: a day whose merge is tried, however often it failed. The pass
-    writes down in `chosen` what it folds, in `day` the UTC day whose parts it writes,
-    and in `merging` the one that it merges.
+    `waiting`. `keeps_all`: without retention. `retried`: a day whose merge is tried,
+    however often it failed. The pass writes down in `chosen` what it folds, in `day`
+    the UTC day whose parts it writes, and in `merging` the one that it merges.
     """
 
     pieces: Sequence[Piece] = ()
     waiting: Collection[str] = ()
     stop: Stop = field(default_factory=Stop)
     retried: date | None = None
+    keeps_all: bool = False
     chosen: Sequence[Piece] = ()
     day: date | None = None
     merging: date | None = None

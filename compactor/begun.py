@@ -27,7 +27,7 @@ from shared.generations.snapshot import SetAside
 
 class Begun(msgspec.Struct, frozen=True, omit_defaults=True):
     """What a process has begun since the host was started (`boot`): to fold pieces of
-    `segments`, of so many `bytes`, or to merge a day.
+    `segments`, of so many `bytes`, or to merge a day, or retention (`is_retaining`).
 
     Of a single piece: its `start` and `size`, and the entry that is tried `again`.
     """
@@ -39,6 +39,7 @@ class Begun(msgspec.Struct, frozen=True, omit_defaults=True):
     size: int | None = None
     again: SetAside | None = None
     merging: date | None = None
+    is_retaining: bool = False
 
 
 _DECODER = msgspec.json.Decoder(Begun)
@@ -64,6 +65,12 @@ def note_merge(data: DataDirectory, day: date, stop: Stop) -> None:
     """From here on the pass merges a day; what it folds is folded."""
     if not stop.is_asked:
         write_note(data, data.begun, msgspec.json.encode(Begun(boot_id(), merging=day)))
+
+
+def note_retention(data: DataDirectory, stop: Stop) -> None:
+    """From here on the pass applies retention."""
+    if not stop.is_asked:
+        write_note(data, data.begun, msgspec.json.encode(Begun(boot_id(), is_retaining=True)))
 
 
 def forget_begun(data: DataDirectory) -> None:

@@ -65,6 +65,7 @@ class Round:
         self._waiting: set[str] = set()
         self._pieces: Counter[str] = Counter()
         self._attempt = Attempt()
+        self._keeps_all = False
         self.failure: Exception | None = None
 
     def run(self, *, retry: bool = False) -> Pass:
@@ -72,10 +73,11 @@ class Round:
         aside, or with `retry` whatever is set aside, and the merges that failed. Raises
         what is not due to a segment.
         """
-        max_bytes = count_killed(self._data, self._log, self._lock, self._failing, self._clock())
+        careful = count_killed(self._data, self._log, self._lock, self._failing, self._clock())
+        self._keeps_all = careful.keeps_all
         earlier = sorted(self._failing)
         self._waiting = set(earlier)
-        done = self._fold_others(max_bytes)
+        done = self._fold_others(careful.max_bytes)
         on_disk = {segment.name.stem: segment for segment in sealed_segments(self._data)}
         for stem in earlier:
             if stem in on_disk:
@@ -115,7 +117,7 @@ class Round:
         """
         while True:
             self._stop.check_before_pass()
-            self._attempt = Attempt(pieces, self._waiting, self._stop, retried)
+            self._attempt = Attempt(pieces, self._waiting, self._stop, retried, self._keeps_all)
             now = self._clock()
             try:
                 return run_pass(self._data, self._settings, self._log, self._lock, now, max_bytes, self._attempt)

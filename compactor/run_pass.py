@@ -15,7 +15,7 @@ import msgspec
 from msgspec.structs import replace
 
 from compactor.attempt import Attempt
-from compactor.begun import begun, note_merge
+from compactor.begun import begun, note_merge, note_retention
 from compactor.context import PassContext, pass_context
 from compactor.failures import is_of_the_data, safe_reason
 from compactor.fold.counters import count_new_events
@@ -87,8 +87,8 @@ def run_pass(
             days = write_parts(context, before, events, attempt)
             added = added_events(context, events.days)
             days |= merge_day(context, before, days, attempt)
-        after = next_snapshot(before, incoming, events, days, now_ms, time.monotonic() - started)
-        after, expiring = expire(context, before, after, sealed)
+            after = next_snapshot(before, incoming, events, days, now_ms, time.monotonic() - started)
+            after, expiring = expire(context, before, after, sealed, attempt)
         if not chosen and changes_nothing(context, before, after, expiring, sealed):
             return ended(data, Pass(before, events, more=False), now_ms)
         after = with_summary(context, before, after, added)
@@ -174,12 +174,15 @@ def merge_day(context: PassContext, before: Snapshot, touched: Container[date], 
 
 
 def expire(
-    context: PassContext, before: Snapshot, after: Snapshot, sealed: Sequence[Segment]
+    context: PassContext, before: Snapshot, after: Snapshot, sealed: Sequence[Segment], attempt: Attempt
 ) -> tuple[Snapshot, RetentionPlan]:
     """The next generation after retention. A day that cannot be counted one last time
     stays, and everything else with it, and the record says why.
     """
+    note_retention(context.data, attempt.stop)
     plan = plan_retention(context.data, before, after, sealed, context.now_ms, context.settings)
+    if attempt.keeps_all:
+        plan = RetentionPlan(plan.at, "the process ended during it", plan.clock_suspect_since)
     try:
         return apply_retention(context, after, plan), plan
     except Exception as error:

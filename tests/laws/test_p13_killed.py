@@ -59,6 +59,8 @@ CHILD = dedent("""
     process.Round = At
     if where == "merge":
         run_pass.merge_step = die
+    elif where == "retention":
+        run_pass.apply_retention = die
     elif where == "fold":
         run_pass.load_lines = dying
     data = DataDirectory(Path(root))
@@ -152,6 +154,21 @@ def test_merge_that_kills_the_process_is_given_up(tmp_path: Path) -> None:
     assert load_snapshot(data).days[utc_day(NOON)].merged
     assert_balanced(data)
     assert_verified(data)
+
+
+def test_retention_that_kills_the_process_stops_no_fold(tmp_path: Path) -> None:
+    data = data_directory(tmp_path)
+    for number in range(2):
+        sealed(data, [line(f"event-{number}")])
+        assert run(data, "retention") == -signal.SIGKILL
+        assert load_snapshot(data).totals.counted == number
+        assert run(data, "nowhere") == 0
+        snapshot = load_snapshot(data)
+        assert snapshot.totals.counted == number + 1
+        assert snapshot.retention.skipped == "the process ended during it"
+    sealed(data, [line("later")])
+    assert run(data, "nowhere") == 0
+    assert load_snapshot(data).retention.skipped is None and load_snapshot(data).set_aside == ()
 
 
 def test_kill_of_a_pass_of_many_bytes_is_followed_by_passes_of_a_quarter(tmp_path: Path) -> None:
