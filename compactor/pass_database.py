@@ -17,16 +17,20 @@ from shared.duckdb_engine import connect, forget_files
 if TYPE_CHECKING:
     import duckdb
 
-# What a pass freed goes back to the system only with its database.
+# What passes freed goes back to the system only with their database. So much may stay
+# since it was opened.
 LEFT_MAX_BYTES = 32 << 20
 
 
 class _Kept(NamedTuple):
-    """A database without tables, its limit, and the directory for what exceeds it."""
+    """A database without tables, its limit, the directory for what exceeds it, and the
+    resident memory of the process when it was opened.
+    """
 
     memory_bytes: int
     spill: Path
     database: duckdb.DuckDBPyConnection
+    resident_bytes: int
 
 
 _kept: list[_Kept] = []
@@ -35,17 +39,16 @@ _kept: list[_Kept] = []
 @contextmanager
 def pass_database(memory_bytes: int, spill: Path) -> Iterator[duckdb.DuckDBPyConnection]:
     """A connection without tables. Its database is kept for the next pass of this
-    process, unless the block raises or leaves much memory behind.
+    process, unless the block raises or much memory is left behind.
     """
     used = _taken(memory_bytes, spill) or _opened(memory_bytes, spill)
-    before = _resident_bytes()
     try:
         with closing(used.database.cursor()) as database:
             yield database
     except BaseException:
         used.database.close()
         raise
-    if _kept or _resident_bytes() - before > LEFT_MAX_BYTES:
+    if _kept or _resident_bytes() - used.resident_bytes > LEFT_MAX_BYTES:
         used.database.close()
     else:
         _kept.append(used)
@@ -66,7 +69,7 @@ def _taken(memory_bytes: int, spill: Path) -> _Kept | None:
 def _opened(memory_bytes: int, spill: Path) -> _Kept:
     database = connect(memory_bytes, 1, spill)
     forget_files(database)
-    return _Kept(memory_bytes, spill, database)
+    return _Kept(memory_bytes, spill, database, _resident_bytes())
 
 
 def _resident_bytes() -> int:

@@ -86,3 +86,13 @@ def test_replaced_file_is_read_anew(tmp_path: Path) -> None:
         with pass_database(MEMORY, tmp_path) as database:
             assert database.execute("SELECT current_setting('enable_external_file_cache')").fetchone() == (False,)
             assert database.execute(f"FROM read_parquet('{path}')").fetchall() == [(number,)]
+
+
+def test_memory_that_many_passes_leave_is_given_back(tmp_path: Path) -> None:
+    left: list[bytearray] = []
+    for _ in range(3):
+        with pass_database(MEMORY, tmp_path) as database:
+            is_kept = is_marked(database)
+            database.execute(MARK)
+            left.append(bytearray(LEFT_MAX_BYTES * 2 // 3).replace(b"\0", b"x"))
+    assert is_kept is False  # after the second pass too much was left
