@@ -117,8 +117,8 @@ class SeriesRead:
 
 @dataclass(frozen=True)
 class BreakdownRead:
-    """Rows (bucket, value, events, visitors, events of all values, whether the rows are
-    ambiguous) of the `limit` values with the most events.
+    """Rows (bucket, value, events, visitors, events of all values) of the `limit`
+    values with the most events.
     """
 
     events: Scan
@@ -128,7 +128,7 @@ class BreakdownRead:
 
 @dataclass(frozen=True)
 class TotalRead:
-    """One row (events, visitors, whether fast numbers of visitors are ambiguous);
+    """One row (events, visitors, whether numbers of visitors are ambiguous);
     visitors are NULL where they are not asked for.
     """
 
@@ -176,9 +176,10 @@ class Plan:
 
     @property
     def reads(self) -> dict[str, Read]:
+        """In order: the total tells how the visitors of the groups may be counted."""
         reads: dict[str, Read | None] = {
-            "groups": self.groups,
             "total": self.total,
+            "groups": self.groups,
             "kept_visitors": self.kept_visitors,
         }
         return {name: read for name, read in reads.items() if read is not None}

@@ -7,16 +7,16 @@ from typing import Any
 import duckdb
 
 from reports.kinds import kind_of
-from reports.plan import BreakdownRead, Parts, days_of
+from reports.plan import Parts, TotalRead, days_of
 from reports.query import Query
 from reports.rows import Row, no_answer, with_header
-from reports.sql.duckdb import Grouping, statement
+from reports.sql.duckdb import statement
 from reports.sql.statement import Statement
 from shared.disk.layout import DataDirectory
 from shared.duckdb_engine import one_thread
 from shared.generations.part_integrity import verified_part
 from shared.generations.snapshot import Snapshot
-from shared.sql.texts import TextNumbers, by_numbers
+from shared.sql.texts import TextNumbers
 
 
 def make_report(database: duckdb.DuckDBPyConnection, data: DataDirectory, snapshot: Snapshot, query: Query) -> Row:
@@ -24,17 +24,13 @@ def make_report(database: duckdb.DuckDBPyConnection, data: DataDirectory, snapsh
     kind = kind_of(query)
     plan = kind.plan(query, days_of(snapshot, query))
     fetched: dict[str, list[tuple[Any, ...]]] = {}
-
-    def fetch(numbers: TextNumbers) -> bool:
-        # Where the total looks at all visitors, rows may be counted by fast numbers.
-        is_checked = plan.total is not None and plan.total.with_visitors
-        by = Grouping(numbers, numbers if is_checked else TextNumbers(strong=True))
-        for name, read in plan.reads.items():
-            fetched[name] = _fetch(database, data, statement(read, by))
-        checks = [*fetched.get("total", ()), *(fetched["groups"] if isinstance(plan.groups, BreakdownRead) else ())]
-        return any(row[-1] for row in checks)
-
-    by_numbers(fetch)
+    # Numbers of visitors may be ambiguous where no total has looked at all visitors.
+    is_checked = plan.total is not None and plan.total.with_visitors
+    visitors = TextNumbers(keyed=is_checked, strong=not is_checked)
+    for name, read in plan.reads.items():
+        fetched[name] = _fetch(database, data, statement(read, visitors))
+        if isinstance(read, TotalRead) and fetched[name][0][-1]:
+            visitors = TextNumbers(strong=True)
     rows, total = kind.shape(plan, fetched) if plan.has_answer else no_answer(plan)
     return with_header(plan, rows, total, snapshot.generation, snapshot.as_of)
 

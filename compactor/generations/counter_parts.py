@@ -17,7 +17,7 @@ from shared.duckdb_engine import one_number
 from shared.generations.counter_schema import COUNTER_COLUMNS, DAY_ROWS_SUFFIX, TOTAL
 from shared.generations.snapshot import Day, Part
 from shared.sql.counters import counters_sql
-from shared.sql.texts import TextNumbers, by_numbers
+from shared.sql.texts import TextNumbers
 
 if TYPE_CHECKING:
     import duckdb
@@ -61,20 +61,15 @@ def sum_counters(database: duckdb.DuckDBPyConnection, rows: str, uncounted: Sequ
     """Make `merged_counters`: each key once, without those that sum up to nothing."""
     names = [name + suffix for name in uncounted for suffix in ("", DAY_ROWS_SUFFIX)]
     excluded = "[" + ", ".join(map(sql_text, names)) + "]"
-
-    def merge(numbers: TextNumbers) -> bool:
-        text = sql_file(
-            __file__,
-            "merged_counters.sql",
-            rows=rows,
-            excluded=excluded,
-            **{name: numbers.number(name) for name in ("site", "event", "value")},
-            is_ambiguous=" OR ".join(numbers.is_ambiguous(name) for name in ("site", "event", "value")),
-        )
-        database.execute(text)
-        return count_rows(database, "(FROM merged_counters WHERE is_ambiguous LIMIT 1)") > 0
-
-    by_numbers(merge)
+    numbers = TextNumbers(keyed=True)
+    text = sql_file(
+        __file__,
+        "merged_counters.sql",
+        rows=rows,
+        excluded=excluded,
+        **{name: numbers.number(name) for name in ("site", "event", "value")},
+    )
+    database.execute(text)
 
 
 def total_events(database: duckdb.DuckDBPyConnection, parts: Sequence[OpenedPart]) -> int:

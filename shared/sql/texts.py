@@ -7,6 +7,12 @@ are grouped by their own hash, so the statement stays linear whatever the texts 
 A fast number is that hash, so two texts may share one. The statement then asks whether
 a group holds several texts (`is_ambiguous`), and where one does, it is repeated with
 strong numbers. Honest texts never need that.
+
+A keyed number costs a little more, and is for statements that are too large to repeat.
+It is made of two hashes: that of the text, and that of the text behind a secret of one
+and a half of the blocks that DuckDB hashes. Texts that share the one by what they have
+in a place of each block have it in another place for the other one. Two texts may share
+a keyed number all the same: where that matters, they are grouped beside it.
 """
 
 from __future__ import annotations
@@ -19,17 +25,21 @@ from dataclasses import dataclass, field
 # dictionary by the same hash: at most so many values of one hash are compared.
 DICTIONARY_MAX = 256
 _SECRET_BITS = 63
+# Characters that shift a text by half a block of the hash.
+_PREFIX = 12
 
 
 @dataclass(frozen=True)
 class TextNumbers:
     """How a text becomes a number, NULL for NULL: 64 bits, or with `strong` 128.
 
-    With `columns` only the texts of these get strong numbers. `secret` is new each
+    Without `strong` or `keyed` they are fast numbers. With `columns` only the texts of
+    these get strong numbers. `secret` is new each
     time, so these numbers must not be stored; those of `stored_number` may.
     """
 
     strong: bool = False
+    keyed: bool = False
     columns: frozenset[str] | None = None
     secret: int = field(default_factory=lambda: secrets.randbits(_SECRET_BITS))
 
@@ -44,6 +54,8 @@ class TextNumbers:
         """
         if self._is_strong(column or text):
             return f"md5_number('{self.secret:x}' || {text})"
+        if self.keyed:
+            return f"CASE WHEN {text} IS NOT NULL THEN hash({text}, concat('{self._prefix}', {text})) END"
         fast = f"CASE WHEN {text} IS NOT NULL THEN xor(hash({text}), {self.secret}) END"
         return f"({fast})::{self.type}" if self.strong else fast
 
@@ -52,6 +64,10 @@ class TextNumbers:
         texts of a whole group must fit into memory where all are different.
         """
         return "false" if self._is_strong(text) else f"min({text}) IS DISTINCT FROM max({text})"
+
+    @property
+    def _prefix(self) -> str:
+        return f"{self.secret:0{_PREFIX}x}"[-_PREFIX:]
 
     def _is_strong(self, column: str) -> bool:
         return self.strong and (self.columns is None or column in self.columns)

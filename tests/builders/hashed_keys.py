@@ -64,11 +64,16 @@ def stored_column(name: str, type_: str) -> Column:
 def column_of(expression: Node, inputs: list[Column]) -> Column:
     """What an expression over columns is made of."""
     used = [inputs[each["index"]] for each in _references(expression)]
-    is_strong = any(each.is_strong for each in used) or any(
-        call["qname"]["path"][-1] == "md5_number" for call in calls_in(expression)
-    )
+    is_strong = any(each.is_strong for each in used) or any(_is_strong(call) for call in calls_in(expression))
     sources = frozenset(chain(*(each.sources for each in used)))
     return Column(type_of(expression.get("return_type") or {"id": "BOOLEAN"}), sources, is_strong)
+
+
+def _is_strong(call: Node) -> bool:
+    """Whether a function makes a strong number, or a keyed one: of two hashes."""
+    name, arguments = call["qname"]["path"][-1], call["children"]
+    shifted = [each["qname"]["path"][-1] for each in arguments if "qname" in each]
+    return name == "md5_number" or (name == "hash" and len(arguments) == 2 and shifted == ["concat"])
 
 
 def merged(columns: Sequence[Column]) -> Column:

@@ -55,8 +55,9 @@ def test_every_parquet_file_has_a_bounded_dictionary(statements: list[Recorded])
 
 # --- what these tests would find
 
-FAST, STRONG, STORED = (
+FAST, KEYED, STRONG, STORED = (
     TextNumbers(secret=7),
+    TextNumbers(keyed=True, secret=7),
     TextNumbers(strong=True, secret=7),
     stored_number("(site || chr(31) || id)"),
 )
@@ -67,6 +68,7 @@ BAD = {
     "SELECT path FROM events GROUP BY GROUPING SETS ((time), (path))": "GROUP BY",
     f"SELECT 1 FROM events GROUP BY {STRONG.number('site')}, path": "GROUP BY",
     f"SELECT 1 FROM events GROUP BY {FAST.number('path')}, path": "GROUP BY",  # which texts of one hash share
+    "SELECT 1 FROM (SELECT hash(path, 'key') AS n, path FROM events) GROUP BY n, path": "GROUP BY",
     "SELECT lower(path) AS p, count(*) FROM events GROUP BY p": "GROUP BY",
     "SELECT props ->> 'k' AS p, count(*) FROM events GROUP BY p": "GROUP BY",
     "SELECT DISTINCT site FROM events": "DISTINCT",
@@ -104,6 +106,7 @@ GOOD = (
     f"SELECT count(DISTINCT {STRONG.number('visitor')}) FROM events GROUP BY bot, time",
     f"SELECT 1 FROM events GROUP BY {STORED}, site, id",
     f"SELECT 1 FROM (SELECT {STRONG.number('path')} AS n, path FROM events) GROUP BY n, path",
+    f"SELECT 1 FROM (SELECT {KEYED.number('path')} AS n, path FROM events) GROUP BY n, path",
     f"SELECT {STORED}, * FROM events EXCEPT SELECT {STORED}, * FROM others",
     f"SELECT 1 FROM events e SEMI JOIN others o ON {_SAME}",
     "SELECT time FROM events WHERE path = 'a' OR path IN ('b', 'c') ORDER BY path",

@@ -3,10 +3,9 @@ filters and parts (relations.py); the statements over them are the `.sql` files.
 """
 
 from reports.sql.duckdb.exports import Place, ends_statement, piece_statement, pieces_statement, size_statement
-from reports.sql.duckdb.statements import Grouping, events_statement, parquet_copy, statement
+from reports.sql.duckdb.statements import events_statement, parquet_copy, statement
 
 __all__ = [
-    "Grouping",
     "Place",
     "ends_statement",
     "events_statement",

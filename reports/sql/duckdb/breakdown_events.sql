@@ -1,28 +1,17 @@
 -- As breakdown.sql, without visitors.
--- counts (bucket, number, value, events, is_ambiguous): the events of the query
+-- counts (bucket, number, value, events): the events of the query, with numbers of values
 WITH
 counted AS MATERIALIZED (
     FROM counts
 ),
 top_values AS MATERIALIZED (
-    SELECT number
+    SELECT number, value
     FROM counted
-    GROUP BY number
-    ORDER BY sum(events) DESC, min(value)
+    GROUP BY number, value
+    ORDER BY sum(events) DESC, value
     LIMIT $limit
-),
-checked AS (
-    SELECT bool_or(is_ambiguous) OR min(value) IS DISTINCT FROM max(value) AS is_ambiguous
-    FROM counted
-    GROUP BY number
 )
-SELECT
-    c.bucket,
-    c.value,
-    c.events,
-    NULL,
-    (SELECT sum(events)::BIGINT FROM counted),
-    (SELECT bool_or(is_ambiguous) FROM checked)
+SELECT c.bucket, c.value, c.events, NULL, (SELECT sum(events)::BIGINT FROM counted)
 FROM counted c
-JOIN top_values t ON c.number IS NOT DISTINCT FROM t.number
+JOIN top_values t ON c.number IS NOT DISTINCT FROM t.number AND c.value IS NOT DISTINCT FROM t.value
 ORDER BY c.bucket, c.events DESC, c.value

@@ -19,7 +19,7 @@ from shared.sql.archive_events import empty_relation_sql, from_archive_sql, stor
 from shared.sql.counters import counters_sql
 from shared.sql.texts import TextNumbers
 
-_STRONG = TextNumbers(strong=True)
+_NUMBERS = TextNumbers(keyed=True)
 
 
 def matching_counters(scan: CounterScan, bound: Parameters) -> str:
@@ -135,16 +135,18 @@ def _value(scan: ArchiveScan, bound: Parameters) -> tuple[str, str]:
     is_capped = f"list_contains({bound.value('capped_days', list(scan.capped.days))}::DATE[], a.time::DATE)"
     is_other = f"{column} IS NOT NULL AND k.number IS NULL AND {is_capped}"
     counted = _counted_values(scan.by, scan.capped, bound)
-    join = f"LEFT JOIN {counted} k ON k.day = a.time::DATE AND k.number = {_STRONG.number(column)}"
+    join = (
+        f"LEFT JOIN {counted} k ON k.day = a.time::DATE AND k.number = {_NUMBERS.number(column)} AND k.value = {column}"
+    )
     return f"CASE WHEN {is_other} THEN '{OTHER}' ELSE {column} END", join
 
 
 def _counted_values(by: str, capped: CappedValues, bound: Parameters) -> str:
-    """(day, number): the values that have rows of their own in the counters."""
+    """(day, number, value): the values that have rows of their own in the counters."""
     value = by if by in {"event", "site"} else "value"
     names = bound.value("capped_dimensions", [capped.dimension, capped.dimension + DAY_ROWS_SUFFIX])
     return (
-        f"(SELECT DISTINCT bucket::DATE AS day, {_STRONG.number(value)} AS number "
+        f"(SELECT DISTINCT bucket::DATE AS day, {_NUMBERS.number(value)} AS number, {value} AS value "
         f"FROM {counters(capped.counters, bound, 'capped_counters')} "
         f"WHERE list_contains({names}::VARCHAR[], dimension) AND visitors IS NULL)"
     )

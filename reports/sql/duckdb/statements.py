@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from dataclasses import dataclass, replace
 from functools import cache
 from importlib import resources
 from typing import Any
@@ -19,24 +18,14 @@ from reports.sql.statement import Parameters, Statement
 from shared.schema import ARCHIVE_COLUMNS
 from shared.sql.texts import DICTIONARY_MAX, TextNumbers
 
-_STRONG = TextNumbers(strong=True)
 
-
-@dataclass(frozen=True)
-class Grouping:
-    """By which numbers a statement groups the texts of values and of visitors."""
-
-    values: TextNumbers
-    visitors: TextNumbers
-
-
-def statement(read: Read, by: Grouping) -> Statement:
-    """Texts are grouped by number. The last column of a breakdown says whether a number
-    of `by` stood for several values, that of a total whether one stood for several
-    visitors: then the rows of all reads may be wrong, and strong numbers are needed.
+def statement(read: Read, visitors: TextNumbers) -> Statement:
+    """Events and values are counted by text, beside its number. Visitors are counted by
+    their number in `visitors` alone, but for a total: its last column says whether a
+    number stood for several of them. Then the other reads need strong numbers.
     """
     bound = Parameters()
-    return Statement(_TEXTS[type(read)](read, by, bound), bound)
+    return Statement(_TEXTS[type(read)](read, visitors, bound), bound)
 
 
 def events_statement(read: EventsRead) -> Statement:
@@ -62,67 +51,68 @@ def parquet_copy(events: Statement, path: str) -> Statement:
     return Statement(f"COPY ({events.text}) TO '{path}' ({options})", events.parameters)
 
 
-def _series(read: SeriesRead, by: Grouping, bound: Parameters) -> str:
+def _series(read: SeriesRead, visitors: TextNumbers, bound: Parameters) -> str:
     if isinstance(read.events, ArchiveScan):
         if read.visitors is None:
             return f"SELECT bucket, count(*), NULL FROM ({matching_events(read.events, bound)}) GROUP BY bucket"
-        return _with({"visits": _visits(read.events, by, bound)}, _file("series_of_events.sql"))
+        return _with({"visits": _visits(read.events, visitors, bound)}, _file("series_of_events.sql"))
     counters = matching_counters(read.events, bound)
     if read.visitors is None:
         return f"SELECT bucket, sum(events)::BIGINT, NULL FROM ({counters}) GROUP BY bucket"
-    return _with({"matching_counters": counters, "visits": _visits(read.visitors, by, bound)}, _file("series.sql"))
+    visits = _visits(read.visitors, visitors, bound)
+    return _with({"matching_counters": counters, "visits": visits}, _file("series.sql"))
 
 
-def _breakdown(read: BreakdownRead, by: Grouping, bound: Parameters) -> str:
+def _visits(scan: ArchiveScan, visitors: TextNumbers, bound: Parameters) -> str:
+    """(bucket, visitor): the archived events of a query, with numbers for visitors."""
+    return f"SELECT bucket, {visitors.number('visitor')} AS visitor FROM ({matching_events(scan, bound)}) m"
+
+
+def _breakdown(read: BreakdownRead, visitors: TextNumbers, bound: Parameters) -> str:
     bound.value("limit", read.limit)
-    if isinstance(read.events, ArchiveScan):
-        by = replace(by, values=_STRONG)  # the values may be many and long
-    relations = {"counts": _counts(read.events, by.values, bound)}
+    number = TextNumbers(keyed=True).number("value")
+    relations = {"counts": _counts(read.events, number, bound)}
     if read.visitors is None:
         return _with(relations, _file("breakdown_events.sql"))
-    return _with(relations | {"visits": _visits(read.visitors, by, bound)}, _file("breakdown.sql"))
+    events = matching_events(read.visitors, bound)
+    visitor = visitors.number("visitor")
+    relations["visits"] = f"SELECT bucket, {number} AS number, value, {visitor} AS visitor FROM ({events}) m"
+    return _with(relations, _file("breakdown.sql"))
 
 
-def _counts(scan: Scan, numbers: TextNumbers, bound: Parameters) -> str:
-    """(bucket, number, value, events, is_ambiguous) with the events summed."""
+def _counts(scan: Scan, number: str, bound: Parameters) -> str:
+    """(bucket, number, value, events) with the events summed."""
     if isinstance(scan, ArchiveScan):
         events, source = "count(*)", matching_events(scan, bound)
     else:
         events, source = "sum(events)::BIGINT", matching_counters(scan, bound)
+    # In a subquery, or DuckDB leaves the number, which depends on the value, out of the
+    # grouping.
+    numbered = f"SELECT *, {number} AS number FROM ({source}) m"
     return (
-        f"SELECT bucket, {numbers.number('value')} AS number, min(value) AS value, {events} AS events, "
-        f"{numbers.is_ambiguous('value')} AS is_ambiguous FROM ({source}) m GROUP BY bucket, number "
-        f"HAVING {events} <> 0"
+        f"SELECT bucket, number, value, {events} AS events FROM ({numbered}) n "
+        f"GROUP BY bucket, number, value HAVING {events} <> 0"
     )
 
 
-def _visits(scan: ArchiveScan, by: Grouping, bound: Parameters) -> str:
-    """(bucket, number, visitor): the archived events of a query, with numbers for value
-    and visitor.
-    """
-    number = "NULL" if scan.by is None else by.values.number("value")
-    visitor = by.visitors.number("visitor")
-    return f"SELECT bucket, {number} AS number, {visitor} AS visitor FROM ({matching_events(scan, bound)}) m"
-
-
-def _total(read: TotalRead, by: Grouping, bound: Parameters) -> str:
+def _total(read: TotalRead, visitors: TextNumbers, bound: Parameters) -> str:
     if not isinstance(read.events, ArchiveScan):
         return f"SELECT coalesce(sum(events), 0)::BIGINT, NULL, false FROM ({matching_counters(read.events, bound)})"
     events = matching_events(read.events, bound)
     if not read.with_visitors:
         return f"SELECT count(*), NULL, false FROM ({events})"
-    visitor, fast = _STRONG.number("visitor"), by.visitors.number("visitor")
-    return _with({"visits": f"SELECT {visitor} AS visitor, {fast} AS fast FROM ({events}) m"}, _file("total.sql"))
+    number = visitors.number("visitor")
+    return _with({"visits": f"SELECT visitor, {number} AS number FROM ({events}) m"}, _file("total.sql"))
 
 
-def _kept_visitors(read: KeptVisitorsRead, _by: Grouping, bound: Parameters) -> str:
+def _kept_visitors(read: KeptVisitorsRead, _: TextNumbers, bound: Parameters) -> str:
     bound.files("counters", read.counters)
     for name in ("dimension", "site", "bot"):
         bound.value(name, getattr(read, name))
     return _file("kept_visitors.sql")
 
 
-_TEXTS: dict[type[Read], Callable[[Any, Grouping, Parameters], str]] = {
+_TEXTS: dict[type[Read], Callable[[Any, TextNumbers, Parameters], str]] = {
     SeriesRead: _series,
     BreakdownRead: _breakdown,
     TotalRead: _total,

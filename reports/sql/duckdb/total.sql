@@ -1,18 +1,16 @@
--- All events and visitors, and whether a fast number stands for several visitors: the
--- other statements of a report may count by those where it does not.
--- visits (visitor, fast): the archived events of the query, with the strong and the fast
--- number of their visitor
+-- All events and visitors, and whether a number stands for several visitors: the other
+-- statements of a report may count by numbers alone where none does.
+-- visits (visitor, number): the archived events of the query, with the number of their visitor
 WITH
 visitors AS (
-    SELECT visitor, min(fast) AS fast, count(*) AS events
+    SELECT number, visitor, count(*) AS events
     FROM visits
-    GROUP BY visitor
+    GROUP BY number, visitor
 ),
--- Numbers can be spilled, however many visitors there are.
 numbers AS (
     SELECT count(visitor) AS visitors, sum(events) AS events
     FROM visitors
-    GROUP BY fast
+    GROUP BY number
 )
 SELECT
     coalesce(sum(events), 0)::BIGINT,

@@ -41,6 +41,21 @@ def test_each_text_gets_a_group_of_its_own(texts: list[str]) -> None:
     assert stored == (len(set(texts)),)
 
 
+# Texts that share the hash behind a prefix of any whole blocks when it ends within one.
+AT_HALF_A_BLOCK = [f"....{text}" for text in colliding_under_any_prefix(512)]
+
+
+@pytest.mark.parametrize("texts", [*FAMILIES.values(), AT_HALF_A_BLOCK], ids=[*FAMILIES, "half a block"])
+def test_texts_of_one_hash_have_different_keyed_numbers(texts: list[str]) -> None:
+    rows = "(SELECT unnest($1::VARCHAR[]) AS text)"
+    numbers = [
+        f"count(DISTINCT {TextNumbers(keyed=True, secret=secret).number('text')})" for secret in (0, 1, 2**63 - 1)
+    ]
+    with closing(connect(128 << 20, 1)) as database:
+        found = one_row(database, f"SELECT {', '.join(numbers)} FROM {rows}", [[*texts, *texts, None]])
+    assert set(found) == {len(set(texts))}  # NULL has none
+
+
 @pytest.mark.parametrize(
     ("ambiguous", "expected"),
     [
