@@ -34,6 +34,18 @@ class _Kept(NamedTuple):
 
 
 _kept: list[_Kept] = []
+_of_parent: list[_Kept] = []
+
+
+def _leave_to_parent() -> None:
+    """In a forked process: the threads of the database did not come along, so it can
+    neither be used nor closed here.
+    """
+    _of_parent.extend(_kept)
+    _kept.clear()
+
+
+os.register_at_fork(after_in_child=_leave_to_parent)
 
 
 @contextmanager

@@ -9,16 +9,15 @@ has expired, from the visitors that were kept with its counters.
 
 from __future__ import annotations
 
-from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, time, timedelta
-from typing import Literal, NamedTuple
+from typing import Literal
 
 from reports.calendar import is_calendar_day, overlaps_utc_day
+from reports.day_pieces import DayRow, Span, asks_part_of_values, pieces_of
 from reports.query import PROPS, Bots, Condition, Query
-from shared.generations.counter_schema import BUCKET_S, COUNTED, EVENT, SITE, TOTAL
-from shared.generations.day_cuts import cut_spans
+from shared.generations.counter_schema import BUCKET_S, EVENT, SITE, TOTAL
 from shared.generations.snapshot import Day, Part, Snapshot
 from shared.schema import COUNTED_DIMENSIONS
 
@@ -35,8 +34,6 @@ class PartOfDay:
 
 
 Parts = tuple[PartOfDay, ...]
-# Start and end (not included), UTC.
-Span = tuple[datetime, datetime]
 
 
 @dataclass(frozen=True)
@@ -70,7 +67,9 @@ class CappedValues:
 @dataclass(frozen=True)
 class ArchiveScan:
     """Events and their visitors from the archive, by bucket and value. `spans`: only of
-    these times; None for all of the selection.
+    these times, in order, each within a UTC day; None for all of the selection.
+    `places`: for each span an instant of the bucket that its events are in; None where
+    that is the bucket of their time.
     """
 
     selection: Selection
@@ -79,6 +78,7 @@ class ArchiveScan:
     parts: Parts
     capped: CappedValues | None
     spans: tuple[Span, ...] | None = None
+    places: tuple[datetime, ...] | None = None
 
 
 @dataclass(frozen=True)
@@ -87,8 +87,10 @@ class CounterScan:
     read. Without `bucket_starts` all events are in one bucket.
 
     `quarters`: parts read by quarter of an hour. `day_rows`: parts read by day, of them
-    the rows that begin at `cuts`. `edges`: what neither has. `remainder`: on the days
-    of these parts, what the event or site has beyond the rows of values is `(other)`.
+    the rows that begin at `cuts`, each in the bucket of the instant in `places`.
+    `removed`: events of these rows that are in another bucket or in none. `edges`: what
+    no row has. `remainder`: on the days of these parts, what the event or site has
+    beyond the rows of values is `(other)`.
     """
 
     selection: Selection
@@ -98,8 +100,15 @@ class CounterScan:
     quarters: Parts
     day_rows: Parts
     cuts: tuple[datetime, ...]
+    places: tuple[datetime, ...]
+    removed: ArchiveScan | None
     edges: ArchiveScan | None
     remainder: Parts
+
+    @property
+    def archive_spans(self) -> tuple[Span, ...]:
+        """The times of which the archive is needed."""
+        return tuple(span for scan in (self.edges, self.removed) if scan for span in scan.spans or ())
 
 
 Scan = CounterScan | ArchiveScan
@@ -245,21 +254,21 @@ def counters_suffice(query: Query, days: Days) -> bool:
 def counters_have_expired(query: Query, days: Days, bucket_starts: tuple[datetime, ...]) -> bool:
     """Whether the counters of days without an archive have the events of a query."""
     for by in {query.by, None}:
-        edges = counter_scan(query, days, bucket_starts, by).edges
-        if edges and any(
-            overlaps_utc_day(day, *span) for day, kept in days.items() if kept.expired for span in edges.spans or ()
-        ):
+        spans = counter_scan(query, days, bucket_starts, by).archive_spans
+        if any(overlaps_utc_day(day, *span) for day, kept in days.items() if kept.expired for span in spans):
             return False
     return True
 
 
 def counter_scan(query: Query, days: Days, bucket_starts: tuple[datetime, ...], by: str | None) -> CounterScan:
     dimension = _counter_dimension(query, by)
-    pieces = [_pieces(query, day, kept, dimension, bucket_starts) for day, kept in days.items()]
-    by_day = [day for day, piece in zip(days, pieces, strict=True) if piece.cuts]
+    pieces = [pieces_of(query, day, kept, dimension, bucket_starts) for day, kept in days.items()]
+    by_day = [day for day, piece in zip(days, pieces, strict=True) if piece.rows]
     by_quarter = [day for day, piece in zip(days, pieces, strict=True) if piece.by_quarter]
-    spans = _joined(span for piece in pieces for span in piece.edges)
-    remainder = [day for day in capped_days(by, days) if _asks_part_of_values(query, by) and days[day].expired]
+    rows = [row for piece in pieces for row in piece.rows]
+    spans = tuple(span for piece in pieces for span in piece.edges)
+    archive = archive_scan(query, days, bucket_starts, by)
+    remainder = [day for day in capped_days(by, days) if asks_part_of_values(query, by) and days[day].expired]
     return CounterScan(
         _selection(query),
         bucket_starts,
@@ -267,8 +276,10 @@ def counter_scan(query: Query, days: Days, bucket_starts: tuple[datetime, ...], 
         dimension,
         _counters(days, by_quarter),
         _counters(days, by_day),
-        tuple(cut for piece in pieces for cut in piece.cuts),
-        _edges(archive_scan(query, days, bucket_starts, by), spans),
+        tuple(row.cut for row in rows),
+        tuple(row.place for row in rows),
+        _removed(archive, rows),
+        _edges(archive, spans),
         _counters(days, remainder),
     )
 
@@ -276,56 +287,14 @@ def counter_scan(query: Query, days: Days, bucket_starts: tuple[datetime, ...], 
 def _edges(scan: ArchiveScan, spans: tuple[Span, ...]) -> ArchiveScan | None:
     if not spans:
         return None
-    parts = tuple(each for each in scan.parts if any(overlaps_utc_day(each.day, *span) for span in spans))
-    return replace(scan, parts=parts, spans=spans)
+    touched = {start.astimezone(UTC).date() for start, _ in spans}
+    return replace(scan, parts=tuple(each for each in scan.parts if each.day in touched), spans=spans)
 
 
-def _asks_part_of_values(query: Query, by: str | None) -> bool:
-    """Whether values are asked for with one event or of one site: a capped value may
-    have these together with others.
-    """
-    return (query.event is not None or query.site is not None) and by in COUNTED
-
-
-class _Pieces(NamedTuple):
-    """How the events of a UTC day are read: by quarter of an hour, or the rows of a day
-    that begin at `cuts`; and `edges` from the archive.
-    """
-
-    by_quarter: bool = False
-    cuts: tuple[datetime, ...] = ()
-    edges: tuple[Span, ...] = ()
-
-
-def _pieces(query: Query, day: date, kept: Day, dimension: str, bucket_starts: tuple[datetime, ...]) -> _Pieces:
-    spans = [(max(start, query.start), min(end, query.end)) for start, end in cut_spans(day, kept.zone)]
-    asked = tuple(span for span in spans if span[0] < span[1])
-    asks_site = query.site is not None or query.by == SITE
-    # The archive has apart what a capped value may have together.
-    is_coarse = dimension in kept.capped and not kept.expired and _asks_part_of_values(query, query.by)
-    if is_coarse or dimension in kept.uncounted or (asks_site and SITE in kept.uncounted):
-        return _Pieces(edges=asked)
-    if dimension == TOTAL or dimension in kept.quarters:
-        return _Pieces(by_quarter=True)
-    whole = {start for start, end in cut_spans(day, kept.zone) if _is_in_one_bucket(query, start, end, bucket_starts)}
-    return _Pieces(cuts=tuple(sorted(whole)), edges=tuple(span for span in asked if span[0] not in whole))
-
-
-def _is_in_one_bucket(query: Query, start: datetime, end: datetime, bucket_starts: tuple[datetime, ...]) -> bool:
-    if start < query.start or end > query.end:
-        return False
-    return bisect_right(bucket_starts, start) == bisect_left(bucket_starts, end)
-
-
-def _joined(spans: Iterable[Span]) -> tuple[Span, ...]:
-    """Spans in order, those that touch as one."""
-    found: list[Span] = []
-    for start, end in spans:
-        if found and found[-1][1] == start:
-            found[-1] = (found[-1][0], end)
-        else:
-            found.append((start, end))
-    return tuple(found)
+def _removed(scan: ArchiveScan, rows: Iterable[DayRow]) -> ArchiveScan | None:
+    removed = [(span, row.place) for row in rows for span in row.removed]
+    edges = _edges(scan, tuple(span for span, _ in removed))
+    return replace(edges, places=tuple(place for _, place in removed)) if edges else None
 
 
 def archive_scan(query: Query, days: Days, bucket_starts: tuple[datetime, ...], by: str | None) -> ArchiveScan:
@@ -335,7 +304,7 @@ def archive_scan(query: Query, days: Days, bucket_starts: tuple[datetime, ...], 
 
 def _capped_values(query: Query, days: Days, by: str | None) -> CappedValues | None:
     capped = capped_days(by, days) if counters_suffice(query, days) else ()
-    if not capped or _asks_part_of_values(query, by):
+    if not capped or asks_part_of_values(query, by):
         return None
     return CappedValues(capped, _counter_dimension(query, by), _counters(days, capped))
 

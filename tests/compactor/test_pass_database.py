@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import shutil
 from pathlib import Path
 
@@ -10,6 +11,7 @@ import pytest
 
 from compactor import pass_database as module
 from compactor.pass_database import LEFT_MAX_BYTES, pass_database
+from tests.builders.waiting import TIMEOUT_S
 
 MEMORY = 256 << 20
 MARK = "SET memory_limit = '77MiB'"  # only the database that got it has it
@@ -77,6 +79,25 @@ def test_database_spills_again_after_its_directory_was_removed(tmp_path: Path) -
                 assert any(spill.iterdir())
                 assert database.execute("SELECT count(DISTINCT number) FROM large").fetchone() == (200_000,)
             shutil.rmtree(spill)
+
+
+def test_forked_process_has_a_database_of_its_own(tmp_path: Path) -> None:
+    with pass_database(MEMORY, tmp_path) as database:
+        database.execute(MARK)
+    child = multiprocessing.get_context("fork").Process(target=_pass_in_child, args=(tmp_path,))
+    child.start()
+    child.join(TIMEOUT_S)
+    assert child.exitcode == 0
+    with pass_database(MEMORY, tmp_path) as database:
+        assert is_marked(database)
+
+
+def _pass_in_child(spill: Path) -> None:
+    for _ in range(2):
+        with pass_database(MEMORY, spill) as database:
+            assert not is_marked(database)
+    with pass_database(MEMORY * 2, spill):
+        pass
 
 
 def test_replaced_file_is_read_anew(tmp_path: Path) -> None:

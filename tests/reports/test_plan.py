@@ -78,8 +78,8 @@ COUNTERS: dict[str, tuple[dict[str, str], list[int], list[int], list[int]]] = {
     "whole UTC days": (PATHS, [], WEEK, []),
     "days of UTC": (PATHS | {"interval": "day"}, [], WEEK, []),
     "hours": (PATHS | {"interval": "hour"}, [], [], WEEK),
-    "days of another zone": (PATHS | {"interval": "day", "tz": "Asia/Kathmandu"}, [], [], WEEK),
-    "all of a time in another zone": (PATHS | {"tz": "Asia/Kathmandu"}, [], WEEK[:-1], [22]),
+    "days of another zone": (PATHS | {"interval": "day", "tz": "Asia/Kathmandu"}, [], WEEK, WEEK[:-1]),
+    "all of a time in another zone": (PATHS | {"tz": "Asia/Kathmandu"}, [], WEEK, []),
     "from noon": (PATHS | {"from": "2026-11-20T12:00:00Z"}, [], [21, 22], [20]),
     "an event": ({"event": "signup"}, [], WEEK, []),
 }

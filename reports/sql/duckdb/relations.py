@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from datetime import UTC, datetime
+from itertools import pairwise
 
 from reports.plan import ArchiveScan, CappedValues, CounterScan, PartOfDay, Parts, Selection
 from reports.query import PROPS, Condition
@@ -34,9 +35,10 @@ def matching_counters(scan: CounterScan, bound: Parameters) -> str:
         f"FROM ({source}) c {_bucket_join('c.bucket', scan.bucket_starts, bound)} "
         f"WHERE c.visitors IS NULL {_selected('c', selection, bound)}"
     )
-    if scan.edges is None:
-        return counters
-    return f"{counters} UNION ALL SELECT bucket, value, 1 FROM ({matching_events(scan.edges, bound, 'edges')})"
+    for name, edge, weight in (("edges", scan.edges, 1), ("removed", scan.removed, -1)):
+        if edge is not None:
+            counters += f" UNION ALL SELECT bucket, value, {weight} FROM ({matching_events(edge, bound, name)})"
+    return counters
 
 
 def _counter_sources(scan: CounterScan, bound: Parameters) -> Iterator[str]:
@@ -45,11 +47,11 @@ def _counter_sources(scan: CounterScan, bound: Parameters) -> Iterator[str]:
         yield f"FROM {counters(scan.quarters, bound, 'quarters')} WHERE dimension = {dimension} AND {within}"
     if scan.day_rows:
         dimension = bound.value("dimension_by_day", scan.dimension + DAY_ROWS_SUFFIX)
-        cuts = bound.value("cuts", [utc_timestamp(cut) for cut in scan.cuts])
-        yield (
-            f"FROM {counters(scan.day_rows, bound, 'day_rows')} "
-            f"WHERE dimension = {dimension} AND bucket IN (SELECT unnest({cuts}::TIMESTAMP[]))"
-        )
+        cuts, places = (bound.value(name, list(map(utc_timestamp, getattr(scan, name)))) for name in ("cuts", "places"))
+        rows = f"SELECT unnest({cuts}::TIMESTAMP[]) AS cut, unnest({places}::TIMESTAMP[]) AS place"
+        found = f"FROM {counters(scan.day_rows, bound, 'day_rows')} c JOIN ({rows}) r ON c.bucket = r.cut"
+        columns = ", ".join("place AS bucket" if name == "bucket" else name for name in COUNTER_COLUMNS)
+        yield f"SELECT {columns} {found} WHERE dimension = {dimension}"
     if scan.remainder:
         within = _within("bucket", scan.selection, bound)
         rows = f"{counters(scan.remainder, bound, 'remainder')} WHERE visitors IS NULL AND {within}"
@@ -71,26 +73,54 @@ def matching_events(scan: ArchiveScan, bound: Parameters, name: str = "archive")
     """
     selection = scan.selection
     value, capped_join = _value(scan, bound)
+    moment = "a.time" if scan.places is None else "s.place"
     conditions = "".join(_condition(number, each, bound) for number, each in enumerate(selection.conditions))
     return (
         f"SELECT {_bucket(scan.bucket_starts)} AS bucket, {value} AS value, a.visitor "
-        f"FROM {archived_events(scan.parts, bound, name)} a {_bucket_join('a.time', scan.bucket_starts, bound)} "
-        f"{capped_join} "
-        f"WHERE {_in_time(scan, bound)} {_selected('a', selection, bound)}{conditions}"
+        f"FROM {archived_events(scan.parts, bound, name)} a {_spans_join(scan, bound, name)} "
+        f"{_bucket_join(moment, scan.bucket_starts, bound)} {capped_join} "
+        f"WHERE {_in_time(scan, bound, name)} {_selected('a', selection, bound)}{conditions}"
     )
 
 
-def _in_time(scan: ArchiveScan, bound: Parameters) -> str:
+def _spans_join(scan: ArchiveScan, bound: Parameters, name: str) -> str:
+    """The join of events with the span that they are in. Each is in one UTC day, so
+    that an event is compared with few of them.
+    """
+    if scan.spans is None or _is_one_time(scan):
+        return ""
+    columns = {
+        "since": [start for start, _ in scan.spans],
+        "until": [end for _, end in scan.spans],
+        "place": scan.places or [start for start, _ in scan.spans],
+    }
+    lists = (
+        f"unnest({bound.value(f'{name}_{column}', list(map(utc_timestamp, moments)))}::TIMESTAMP[]) AS {column}"
+        for column, moments in columns.items()
+    )
+    spans = f"SELECT {', '.join(lists)}"
+    return f"JOIN ({spans}) s ON a.time::DATE = s.since::DATE AND a.time >= s.since AND a.time < s.until"
+
+
+def _is_one_time(scan: ArchiveScan) -> bool:
+    """Whether the spans are one without a gap, and events in the bucket of their time.
+    Only a plain comparison lets DuckDB skip row groups.
+    """
+    spans = scan.spans or ()
+    return scan.places is None and all(left[1] == right[0] for left, right in pairwise(spans))
+
+
+def _in_time(scan: ArchiveScan, bound: Parameters, name: str) -> str:
     if scan.spans is None:
         # Parts hold the events of one UTC day: of whole days the times are not read.
         return "true" if scan.selection.is_whole_days else _within("a.time", scan.selection, bound)
-    spans = []
-    for number, span in enumerate(scan.spans):
-        start, end = (
-            bound.value(f"{side}{number}", utc_timestamp(at)) for side, at in zip(("since", "until"), span, strict=True)
-        )
-        spans.append(f"(a.time >= {start} AND a.time < {end})")
-    return f"({' OR '.join(spans)})"
+    if not _is_one_time(scan):
+        return "true"
+    since, until = (
+        bound.value(f"{name}_{side}", utc_timestamp(moment))
+        for side, moment in (("since", scan.spans[0][0]), ("until", scan.spans[-1][1]))
+    )
+    return f"a.time >= {since} AND a.time < {until}"
 
 
 def archived_events(parts: Parts, bound: Parameters, name: str = "archive") -> str:
