@@ -24,6 +24,7 @@ from shared.generations.snapshot import Snapshot
 from shared.lateness import dedupe_window
 from shared.schema import ARCHIVE_COLUMNS, CONTENT, CONTEXT
 from shared.sql.archive_events import from_archive_sql, id_number_sql
+from shared.sql.texts import keyed_number
 
 if TYPE_CHECKING:
     import duckdb
@@ -110,7 +111,7 @@ def _find_places(database: duckdb.DuckDBPyConnection, ids: ArchivedIds) -> None:
     if ids.index:
         database.execute(
             "CREATE OR REPLACE TEMP TABLE index_matches AS "
-            + sql_file(__file__, "matches_by_index.sql", index=sql_list(ids.index))
+            + sql_file(__file__, "matches_by_index.sql", index=sql_list(ids.index), number=keyed_number("x.number"))
         )
         found = database.execute("SELECT DISTINCT index_file FROM index_matches").fetchall()
         if paths := [ids.index[Path(file)] for (file,) in found]:
@@ -124,8 +125,8 @@ def _insert_places(database: duckdb.DuckDBPyConnection, name: str, paths: list[P
         __file__,
         name,
         paths=sql_list(paths),
-        sought_hash="hash(i.id)",
-        archived_hash="hash(client_id)",
+        sought_hash=keyed_number("hash(i.id)"),
+        archived_hash=keyed_number("hash(client_id)"),
         archived_id=server_id_sql("received", "random_id"),
         received=server_id_time_sql("i"),
         archived_number=id_number_sql("c.site", "c.client_id" if name == "places_by_id.sql" else "c.id"),

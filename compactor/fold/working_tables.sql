@@ -3,7 +3,7 @@
 -- that stand for texts (shared/sql/texts.py).
 
 -- One row per log line that is folded; deduplication deletes from it.
--- id_number: of site and id, as the index of ids stores it; is_server_id: the id has the
+-- id_number: of site and id, as this process joins it; is_server_id: the id has the
 -- form of one that the server makes; is_indexed: the archive stores it as a client's
 CREATE OR REPLACE TEMP TABLE incoming (
     v INTEGER,

@@ -24,6 +24,7 @@ from compactor.generations.tiers import parts_to_absorb
 from compactor.sql import count_rows, sql_list
 from shared.generations.snapshot import Day, Part, Snapshot
 from shared.sql.archive_events import to_archive_sql
+from shared.sql.texts import keyed_number
 
 
 def write_day(
@@ -81,7 +82,7 @@ def _write_index(context: PassContext, day: date, kept: Day, absorbed: Sequence[
     """
     gone = {part.generation for part in absorbed}
     old = open_parts(context.data, "ids", day, [part for part in kept.ids if part.generation in gone])
-    new = f"SELECT id_number AS number FROM incoming WHERE time::DATE = DATE '{day}' AND is_indexed"
+    new = f"SELECT {keyed_number('id_number')} AS number FROM incoming WHERE time::DATE = DATE '{day}' AND is_indexed"
     rows = count_rows(context.database, f"({new})") + sum(part.rows for part, _ in old)
     if old:
         new += f" UNION ALL SELECT number FROM read_parquet({sql_list(path for _, path in old)})"

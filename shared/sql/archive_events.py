@@ -10,7 +10,7 @@ from collections.abc import Mapping
 
 from shared.event_ids import server_id_random_sql, server_id_sql, server_id_time_sql
 from shared.schema import ARCHIVE_COLUMNS, COLUMNS_OF_VERSION_2, STORED_COLUMNS
-from shared.sql.texts import stored_number
+from shared.sql.texts import keyed_number, stored_number
 
 
 def empty_relation_sql(columns: dict[str, str]) -> str:
@@ -21,6 +21,11 @@ def empty_relation_sql(columns: dict[str, str]) -> str:
 
 
 def id_number_sql(site: str, id_: str) -> str:
+    """SQL of the number of an event id as this process joins it (UBIGINT)."""
+    return keyed_number(stored_id_number_sql(site, id_))
+
+
+def stored_id_number_sql(site: str, id_: str) -> str:
     """SQL of the number of an event id in the index of ids (UBIGINT)."""
     return stored_number(f"({site} || chr(31) || {id_})")
 

@@ -25,6 +25,7 @@ from dataclasses import dataclass, field
 # dictionary by the same hash: at most so many values of one hash are compared.
 DICTIONARY_MAX = 256
 _SECRET_BITS = 63
+_PROCESS_SECRET = secrets.randbits(_SECRET_BITS)
 # Characters that shift a text by half a block of the hash.
 _PREFIX = 12
 
@@ -79,6 +80,14 @@ def stored_number(text: str) -> str:
     """
     # md5_number_lower takes four times as long.
     return f"(md5_number({text}) >> 64)::UBIGINT"
+
+
+def keyed_number(number: str) -> str:
+    """SQL of a stored number (UBIGINT) as a statement may join it: DuckDB hashes
+    numbers without a seed, too, so that a client could choose texts whose numbers share
+    a bucket of a join. Of its own result it is the stored number again.
+    """
+    return f"xor({number}, {_PROCESS_SECRET})"
 
 
 def by_numbers(run: Callable[[TextNumbers], bool]) -> None:

@@ -7,7 +7,7 @@ from contextlib import closing
 import pytest
 
 from shared.duckdb_engine import connect, one_row
-from shared.sql.texts import TextNumbers, by_numbers, by_numbers_of_columns, stored_number
+from shared.sql.texts import TextNumbers, by_numbers, by_numbers_of_columns, keyed_number, stored_number
 from tests.builders.collisions import colliding, colliding_under_any_prefix, random_texts
 
 COLLIDING = colliding(500)
@@ -91,3 +91,15 @@ def test_numbers_of_several_columns_have_one_type() -> None:
         )
     assert found == [(2, "UHUGEINT"), (1, "UHUGEINT"), (2, "UHUGEINT")]
     assert null == (None, None)
+
+
+def test_numbers_of_one_bucket_are_in_many_once_they_are_keyed() -> None:
+    """The lowest bits of a hash are the bucket of a join."""
+    same = "SELECT range::UBIGINT AS number FROM range(200000) WHERE hash(range::UBIGINT) & 255 = 7"
+    bucket = f"hash({keyed_number('number')}) & 255"
+    with closing(connect(128 << 20, 1)) as database:
+        numbers, buckets = one_row(database, f"SELECT count(*), count(DISTINCT {bucket}) FROM ({same})")
+        again = one_row(database, f"SELECT bool_and({keyed_number(keyed_number('number'))} = number) FROM ({same})")
+    assert numbers > 600
+    assert buckets > 200
+    assert again == (True,)
