@@ -84,6 +84,21 @@ async def test_page_shows_numbers_by_the_hour_and_hostile_text_as_text(server: S
         assert (await legend_at(page, after))[1:] == ["0", "0"]
 
 
+async def test_page_says_which_dimensions_have_too_many_values(tmp_path: Path) -> None:
+    chromium()
+    with Server(tmp_path, max_values="10") as server:
+        post(server, view(server, "/", "v-1"))
+        server.fold()
+        async with visit(server, tmp_path) as page:
+            await sign_in(page)
+            await page.until("!document.querySelector('#dashboard').hidden")
+            assert await page.evaluate("document.querySelector('#capped-line').hidden")
+            post(server, *(view(server, f"/{number}", "v-1") for number in range(400)))
+            await page.click("#fold")
+            await page.until("!document.querySelector('#capped-line').hidden")
+            assert (await page.text("#capped")).endswith(": path")
+
+
 async def test_page_says_why_a_number_is_not_there_and_that_events_are_missing(server: Server, tmp_path: Path) -> None:
     async with visit(server, tmp_path) as page:
         await page.evaluate(
