@@ -1,5 +1,5 @@
 """What each counters part notes of its day, for a rebuild that has no snapshot: which
-parts make up the counters with it, and what they count.
+parts make up the counters with it, and what these rows do not say themselves.
 """
 
 from __future__ import annotations
@@ -10,8 +10,11 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from compactor.generations.archive import OpenedPart, lists_by_version
+from shared.generations.counter_schema import COUNTED
 from shared.generations.snapshot import Day
-from shared.schema import COUNTED_DIMENSIONS, NOT_IN_VERSION_1
+from shared.schema import NOT_IN_VERSION_1
+from shared.sql.counters import counters_sql
 
 if TYPE_CHECKING:
     import duckdb
@@ -19,34 +22,40 @@ if TYPE_CHECKING:
 DAY_NOTE = "day"
 
 
-class DayNote(msgspec.Struct, frozen=True):
+class DayNote(msgspec.Struct, frozen=True, omit_defaults=True):
     """`parts`: generations of the counters parts of the day, with the one that has the
     note. The others as in Day.
     """
 
     parts: tuple[int, ...]
-    quarters: tuple[str, ...]
-    zone: str
-    uncounted: tuple[str, ...]
-    capped: tuple[str, ...]
-    expired: bool
+    zone: str = "UTC"
+    uncounted: tuple[str, ...] = ()
+    capped: tuple[str, ...] = ()
+    expired: bool = False
 
 
 _DECODER = msgspec.json.Decoder(DayNote)
 
 
 def encode_note(day: Day, parts: Iterable[int]) -> str:
-    note = DayNote(tuple(sorted(parts)), day.quarters, day.zone, day.uncounted, day.capped, day.expired)
+    note = DayNote(tuple(sorted(parts)), day.zone, day.uncounted, day.capped, day.expired)
     return msgspec.json.encode(note).decode("ascii")
 
 
 def read_note(database: duckdb.DuckDBPyConnection, path: Path, generation: int) -> DayNote:
-    """The note of a part. One of version 1 has none: it is all of its day, and has
-    every dimension of its time by quarter of an hour.
-    """
+    """The note of a part. One of version 1 has none: it is all of its day."""
     sql = "SELECT decode(value) FROM parquet_kv_metadata($1) WHERE decode(key) = $2"
     found = database.execute(sql, [str(path), DAY_NOTE]).fetchone()
-    if found is not None:
-        return _DECODER.decode(found[0])
-    quarters = ("event", *(name for name in COUNTED_DIMENSIONS if name not in NOT_IN_VERSION_1))
-    return DayNote((generation,), quarters, "UTC", NOT_IN_VERSION_1, (), expired=False)
+    if found is None:
+        return DayNote((generation,), uncounted=NOT_IN_VERSION_1)
+    return _DECODER.decode(found[0])
+
+
+def quarter_dimensions(database: duckdb.DuckDBPyConnection, parts: Iterable[OpenedPart]) -> tuple[str, ...]:
+    """The dimensions that parts of a day count by quarter of an hour: the name of
+    another one ends with a mark. Version 1 has no rows of `event`, and counts it so.
+    """
+    opened = list(parts)
+    rows = f"SELECT DISTINCT dimension FROM {counters_sql(lists_by_version(opened))} WHERE visitors IS NULL"
+    found = {name for (name,) in database.execute(rows).fetchall()}
+    return tuple(name for name in COUNTED if name in found)

@@ -19,7 +19,7 @@ import msgspec
 from compactor.context import PassContext
 from compactor.generations.commit import quarantine_file, unused_generation
 from compactor.generations.counter_parts import total_events
-from compactor.generations.day_note import read_note
+from compactor.generations.day_note import quarter_dimensions, read_note
 from shared.disk.layout import DataDirectory, parse_day, parse_part
 from shared.duckdb_engine import one_number
 from shared.generations.counter_schema import OTHER, TOTAL
@@ -110,7 +110,7 @@ def with_counters(context: PassContext, day: date, kept: Day, parts: Sequence[Pa
     return msgspec.structs.replace(
         kept,
         counters=chosen,
-        quarters=note.quarters,
+        quarters=quarter_dimensions(context.database, [(part, paths[part.generation]) for part in chosen]),
         zone=note.zone,
         uncounted=note.uncounted,
         expired=True,

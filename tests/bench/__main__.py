@@ -53,13 +53,13 @@ def main() -> None:
     # Told to end, it ends what it started and removes what it wrote, as after Ctrl-C.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     if given.against:
-        with tempfile.TemporaryDirectory(prefix="bench-", dir=".") as root:
+        with tempfile.TemporaryDirectory(prefix="bench-", dir=Path.cwd()) as root:
             against.compare(given.against, given.only or [*against.PARTS], given.pairs, Path(root).resolve())
         return
     last, figures = load_last(), []
     print(HEAD, flush=True)
     for name in given.only or PARTS:
-        with tempfile.TemporaryDirectory(prefix="bench-", dir=".") as root:
+        with tempfile.TemporaryDirectory(prefix="bench-", dir=Path.cwd()) as root:
             for figure in PARTS[name](Path(root)):
                 figures.append(figure)
                 print(row(figure, last), flush=True)
