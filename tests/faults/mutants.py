@@ -250,11 +250,8 @@ MUTANTS = (
     Mutant(
         "trust the number of an id",
         (
-            Edit(
-                "compactor/fold/places_by_id.sql",
-                "WHERE c.site = s.site AND c.client_id = s.id",
-                "",
-            ),
+            Edit("compactor/fold/places_by_id.sql", "    WHERE {archived_hash} IN (SELECT hash FROM sought)\n", ""),
+            Edit("compactor/fold/places_by_id.sql", "WHERE c.site = s.site AND c.client_id = s.id", ""),
         ),
         (FOLD,),
     ),
