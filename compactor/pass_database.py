@@ -67,8 +67,8 @@ def pass_database(memory_bytes: int, spill: Path) -> Iterator[duckdb.DuckDBPyCon
 
 
 def _taken(memory_bytes: int, spill: Path) -> _Kept | None:
-    """The kept database, if it is such a one. Until it is kept again nobody else has
-    it.
+    """The kept database, if it is such a one. Until it is kept again no
+    other pass has it.
     """
     with suppress(IndexError):
         kept = _kept.pop()

@@ -53,9 +53,8 @@ def read_note(database: duckdb.DuckDBPyConnection, path: Path, generation: int) 
 
 def quarter_dimensions(database: duckdb.DuckDBPyConnection, parts: Iterable[OpenedPart]) -> tuple[str, ...]:
     """The dimensions that parts of a day count by quarter of an hour: the name of
-    another one ends with a mark. Version 1 has no rows of `event`, and counts it so.
+    another one ends with a mark.
     """
-    opened = list(parts)
-    rows = f"SELECT DISTINCT dimension FROM {counters_sql(lists_by_version(opened))} WHERE visitors IS NULL"
+    rows = f"SELECT DISTINCT dimension FROM {counters_sql(lists_by_version(parts))} WHERE visitors IS NULL"
     found = {name for (name,) in database.execute(rows).fetchall()}
     return tuple(name for name in COUNTED if name in found)

@@ -1,5 +1,5 @@
 """What is kept of the visitors of an expired day is exact, and has about as many rows
-as counters may have, whatever sites and values somebody sends.
+as counters may have, whatever sites and values a client sends.
 """
 
 from __future__ import annotations
