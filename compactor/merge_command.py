@@ -10,19 +10,16 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from datetime import date
 
-from msgspec.structs import replace
-
 from compactor.context import PassContext, pass_context
 from compactor.generations.commit import commit
-from compactor.generations.day_merge import CLUSTERED_BYTES_MAX, cluster, count_day, parts_to_cluster
+from compactor.generations.day_merge import CLUSTERED_BYTES_MAX, cluster, count_day, parts_to_cluster, replace_day
 from compactor.generations.history import load_or_restore_snapshot, prune_history
 from compactor.lock import LOCK_TIMEOUT_S, CompactorLock, compactor_lock
+from compactor.next_generation import next_generation
 from compactor.repair.directory_check import check_directory
-from compactor.retention.clock_guard import clock_suspect_since
 from compactor.summary.summarize import with_summary
 from shared.disk.layout import DataDirectory
 from shared.exit_codes import UsageError
-from shared.generations.last_look import at_last_look
 from shared.generations.snapshot import Day, Part, Snapshot
 from shared.log import Log
 from shared.settings import Settings
@@ -62,16 +59,7 @@ def _publish_step(
     data: DataDirectory, settings: Settings, log: Log, lock: CompactorLock, before: Snapshot, day: date, now_ms: int
 ) -> Snapshot:
     with pass_context(data, settings, log, lock, now_ms) as context:
-        # `as_of` advances, so a jump of the clock must be recorded, or later passes
-        # would not see it (P9).
-        suspect_since = clock_suspect_since(at_last_look(data, before), now_ms)
-        after = replace(
-            before,
-            generation=before.generation + 1,
-            as_of=context.now,
-            days={**before.days, day: _step(context, before, day)},
-            retention=replace(before.retention, clock_suspect_since=suspect_since),
-        )
+        after = replace_day(next_generation(context, before), day, _step(context, before, day))
         after = with_summary(context, before, after)
         commit(data, before, after, lock)
     prune_history(data, after)

@@ -30,9 +30,10 @@ from compactor.generations.day_merge import count_day, replace_day
 from compactor.generations.history import load_or_restore_snapshot, purge_history
 from compactor.generations.id_index import write_ids
 from compactor.generations.part_files import write_part
+from compactor.generations.part_writer import with_archive_part
 from compactor.lock import CompactorLock
+from compactor.next_generation import next_generation
 from compactor.pass_over import widen_entries
-from compactor.retention.clock_guard import clock_suspect_since
 from compactor.sql import count_rows
 from compactor.summary.summarize import with_summary
 from compactor.threads import fold_threads
@@ -49,7 +50,6 @@ from shared.erasures import (
     unreadable_requests,
 )
 from shared.generations.consistent_read import read_published
-from shared.generations.last_look import at_last_look
 from shared.generations.load import load_snapshot
 from shared.generations.snapshot import Day, Snapshot
 from shared.log import Log
@@ -158,17 +158,7 @@ def _without_events(context: PassContext, before: Snapshot, days: dict[date, Day
     totals = msgspec.structs.replace(
         before.totals, counted=before.totals.counted - events, erased=before.totals.erased + events
     )
-    # `as_of` advances, so a jump of the clock must be recorded, or later passes would
-    # not see it (P9).
-    suspect_since = clock_suspect_since(at_last_look(context.data, before), context.now_ms)
-    return msgspec.structs.replace(
-        before,
-        generation=before.generation + 1,
-        as_of=context.now,
-        days=days,
-        totals=totals,
-        retention=msgspec.structs.replace(before.retention, clock_suspect_since=suspect_since),
-    )
+    return msgspec.structs.replace(next_generation(context, before), days=days, totals=totals)
 
 
 def _rewrite_day(context: PassContext, before: Snapshot, day: date, visitor: VisitorFilter) -> Day:
@@ -183,12 +173,7 @@ def _rewrite_day(context: PassContext, before: Snapshot, day: date, visitor: Vis
     sql = f"SELECT {STORED_COLUMNS_SQL} FROM {stored_events(affected)} e WHERE NOT {_OF_VISITOR}"
     part = write_part(context, "archive", day, generation, sql, rows, values=visitor._asdict())
     index = write_ids(context, day, generation, [context.data.part("archive", day, generation)]) if part else None
-    gone = {part.generation for part, _ in affected}
-    new = msgspec.structs.replace(
-        old,
-        archive=(*(each for each in old.archive if each.generation not in gone), *([part] if part else [])),
-        ids=(*(each for each in old.ids if each.generation not in gone), *([index] if index else [])),
-    )
+    new = with_archive_part(old, (each for each, _ in affected), part, index)
     # The archive of an expired day is incomplete, so its counters cannot be recounted.
     # They contain no visitor id, and are kept.
     return new if old.expired else count_day(context, replace_day(before, day, new), day, generation)

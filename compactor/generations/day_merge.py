@@ -18,7 +18,7 @@ from compactor.generations.archive import archived_events, open_parts, stored_ev
 from compactor.generations.clustered import CLUSTERED_ROWS_MAX, write_clustered
 from compactor.generations.id_index import write_ids
 from compactor.generations.merge_failure import may_merge
-from compactor.generations.part_writer import count_whole_day
+from compactor.generations.part_writer import count_whole_day, with_archive_part
 from shared.generations.snapshot import Day, Part, Snapshot
 from shared.timestamps import DAY_S, epoch_ms
 
@@ -92,9 +92,4 @@ def cluster(context: PassContext, day: date, kept: Day, parts: Sequence[Part], g
     rows = sum(part.rows for part in parts)
     part = write_clustered(context, day, generation, stored_events(opened), rows)
     index = write_ids(context, day, generation, [context.data.part("archive", day, generation)])
-    gone = {part.generation for part in parts}
-    return replace(
-        kept,
-        archive=(*(each for each in kept.archive if each.generation not in gone), *([part] if part else [])),
-        ids=(*(each for each in kept.ids if each.generation not in gone), *([index] if index else [])),
-    )
+    return with_archive_part(kept, parts, part, index)

@@ -6,7 +6,7 @@ Each absorbs older parts of its day in tiers (tiers.py).
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from datetime import date
 
 from msgspec.structs import replace
@@ -59,12 +59,20 @@ def _write_events(context: PassContext, day: date, kept: Day, events: NewEvents,
         sources.append(f"(SELECT {STORED_COLUMNS_SQL} FROM {kept_events} e)")
     rows = new_rows + sum(part.rows for part in absorbed) - sum(replaced.values())
     part = write_part(context, "archive", day, generation, " UNION ALL ".join(f"FROM {each}" for each in sources), rows)
+    index = _write_index(context, day, kept, absorbed, generation) if part else None
+    return with_archive_part(kept, absorbed, part, index)
+
+
+def with_archive_part(kept: Day, absorbed: Iterable[Part], part: Part | None, index: Part | None) -> Day:
+    """The day with an archive part and its index of ids in place of the parts that it
+    absorbed, and of theirs.
+    """
     gone = {each.generation for each in absorbed}
-    archive = (*(each for each in kept.archive if each.generation not in gone), *([part] if part else []))
-    ids = [each for each in kept.ids if each.generation not in gone]
-    if part and (index := _write_index(context, day, kept, absorbed, generation)):
-        ids.append(index)
-    return replace(kept, archive=archive, ids=tuple(ids))
+
+    def replaced(parts: Iterable[Part], new: Part | None) -> tuple[Part, ...]:
+        return (*(each for each in parts if each.generation not in gone), *([new] if new else []))
+
+    return replace(kept, archive=replaced(kept.archive, part), ids=replaced(kept.ids, index))
 
 
 def _without_replaced(opened: Sequence[OpenedPart]) -> str:

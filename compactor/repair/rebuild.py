@@ -22,6 +22,7 @@ from compactor.erasure.rewrite import finish_log_rewrites
 from compactor.generations.commit import commit, has_no_valid_snapshot, quarantine_file, replace_damaged
 from compactor.generations.history import load_or_restore_snapshot, prune_history
 from compactor.lock import LOCK_TIMEOUT_S, compactor_lock
+from compactor.next_generation import next_generation
 from compactor.repair.directory_check import (
     delete_unusable_fallbacks,
     erased_since,
@@ -32,11 +33,9 @@ from compactor.repair.rebuild_days import DayChange, Rebuild, rebuild_days
 from compactor.repair.rebuild_sources import open_sources
 from compactor.repair.reconstruct_snapshot import reconstruct_snapshot, reconstructed_totals
 from compactor.repair.unreferenced_parts import AcceptedParts, collect_unreferenced_parts, find_damaged_parts
-from compactor.retention.clock_guard import clock_suspect_since
 from compactor.summary.summarize import with_summary
 from shared.disk.control_files import touch
 from shared.disk.layout import DataDirectory
-from shared.generations.last_look import at_last_look
 from shared.generations.load import load_snapshot, newest_part_generation
 from shared.generations.snapshot import Day, Snapshot, Totals
 from shared.log import Log
@@ -115,17 +114,12 @@ def _next_snapshot(work: Rebuild, days: dict[date, Day], changes: Iterable[DayCh
         totals, set_aside = reconstructed_totals(work.context, days, replayed.totals), replayed.set_aside
     else:
         totals, set_aside = balanced_totals(work.before.totals, changes), work.before.set_aside
-    # `as_of` advances, so a jump of the clock must be recorded, or later passes would
-    # not see it (P9).
-    suspect_since = clock_suspect_since(at_last_look(work.context.data, work.before), work.context.now_ms)
     return msgspec.structs.replace(
-        work.before,
+        next_generation(work.context, work.before),
         generation=work.generation,
-        as_of=work.context.now,
         days=days,
         totals=totals,
         set_aside=tuple(msgspec.structs.replace(entry, version="") for entry in set_aside),
-        retention=msgspec.structs.replace(work.before.retention, clock_suspect_since=suspect_since),
     )
 
 

@@ -260,9 +260,8 @@ MUTANTS = (
         (
             Edit(
                 "compactor/generations/part_writer.py",
-                "    if part and (index := _write_index(context, day, kept, absorbed, generation)):\n"
-                "        ids.append(index)\n",
-                "",
+                "    index = _write_index(context, day, kept, absorbed, generation) if part else None\n",
+                "    index = None\n",
             ),
         ),
         (FOLD, FOLD_IS_PURE),
