@@ -34,10 +34,9 @@ from shared.disk.layout import DataDirectory
 from shared.duckdb_engine import connect, limit_spill
 from shared.generations.snapshot import Snapshot
 from shared.schema import ARCHIVE_COLUMNS
+from shared.sql.memory import SORTED_SHARE
 
 _BATCH_ROWS = 250
-# What is sorted at once is at most this share of the memory.
-SORTED_SHARE = 4
 
 
 class Output(Protocol):

@@ -15,24 +15,20 @@ from compactor.sql import sql_file, sql_list, sql_text
 from shared.duckdb_engine import one_number
 from shared.generations.snapshot import Part
 from shared.schema import STORED_COLUMNS
+from shared.sql.memory import SORTED_SHARE, row_bytes_sql
 from shared.sql.texts import TextNumbers
 
-# What is sorted at once is at most this share of FOLDLOG_FOLD_MEMORY: rows of 30 KB
-# take twice as much in a sort.
-SORTED_SHARE = 4
 # Each piece reads all rows once more, and all of them are on the disk meanwhile.
 PIECES_MAX = 16
 # The order of more events than this is not worth its time.
 CLUSTERED_ROWS_MAX = 2_000_000
-ROW_BYTES = 200
 # DuckDB reads milliseconds as microseconds and would write them as such: a third more
 # bytes. Of a relation `e`.
 STORED_COLUMNS_SQL = ", ".join(
     f"e.{name}::TIMESTAMP_MS AS {name}" if kind == "TIMESTAMP" else f"e.{name}" for name, kind in STORED_COLUMNS.items()
 )
-_TEXTS = [name for name, kind in STORED_COLUMNS.items() if kind == "VARCHAR"]
-# What a row takes in memory. Of a relation `e`.
-_BYTES_SQL = f"{ROW_BYTES} + " + " + ".join(f"coalesce(strlen(e.{name}), 0)" for name in _TEXTS)
+# Of a relation `e`.
+_BYTES_SQL = row_bytes_sql(STORED_COLUMNS, "e")
 
 
 def write_clustered(context: PassContext, day: date, generation: int, events: str, rows: int) -> Part | None:

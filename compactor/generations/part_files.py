@@ -11,11 +11,10 @@ from compactor.sql import sql_text
 from shared.disk.durable import publishing
 from shared.generations.part_integrity import record_written
 from shared.generations.snapshot import Part
+from shared.sql.memory import ROW_GROUP_BYTES
 from shared.sql.texts import DICTIONARY_MAX
 
 PART_VERSION = 2
-# Bytes of a row group in memory. By rows, fat events would exceed any memory.
-_ROW_GROUP_BYTES = 16 << 20
 # Version 2 of Parquet writes times as differences and ids without their lengths. After
 # these encodings zstd level 1 leaves no larger files than level 3, and costs least.
 _OPTIONS = {
@@ -23,7 +22,7 @@ _OPTIONS = {
     "COMPRESSION": "zstd",
     "COMPRESSION_LEVEL": "1",
     "PARQUET_VERSION": "v2",
-    "ROW_GROUP_SIZE_BYTES": str(_ROW_GROUP_BYTES),
+    "ROW_GROUP_SIZE_BYTES": str(ROW_GROUP_BYTES),
     "DICTIONARY_SIZE_LIMIT": str(DICTIONARY_MAX),
 }
 COPY_OPTIONS = ", ".join(f"{name} {value}" for name, value in _OPTIONS.items())

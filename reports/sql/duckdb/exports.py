@@ -14,13 +14,10 @@ from reports.plan import EventsRead
 from reports.sql.duckdb.relations import archived_events, utc_timestamp
 from reports.sql.statement import Parameters, Statement
 from shared.schema import ARCHIVE_COLUMNS
+from shared.sql.memory import row_bytes_sql
 
-ROW_BYTES = 200
 _COLUMNS = ", ".join(ARCHIVE_COLUMNS)
-# What a row takes in memory.
-_BYTES = f"{ROW_BYTES} + " + " + ".join(
-    f"coalesce(strlen({name}), 0)" for name, kind in ARCHIVE_COLUMNS.items() if kind == "VARCHAR"
-)
+_BYTES = row_bytes_sql(ARCHIVE_COLUMNS)
 
 
 class Place(NamedTuple):

@@ -16,6 +16,7 @@ from reports.plan import ArchiveScan, BreakdownRead, EventsRead, KeptVisitorsRea
 from reports.sql.duckdb.relations import archived_events, matching_counters, matching_events, utc_timestamp
 from reports.sql.statement import Parameters, Statement
 from shared.schema import ARCHIVE_COLUMNS
+from shared.sql.memory import ROW_GROUP_BYTES
 from shared.sql.texts import DICTIONARY_MAX, TextNumbers
 
 
@@ -38,10 +39,6 @@ def events_statement(read: EventsRead) -> Statement:
         f"WHERE time >= {start} AND time < {end} ORDER BY time, site, id"
     )
     return Statement(text, bound)
-
-
-# By rows, a row group of fat events would exceed any memory.
-ROW_GROUP_BYTES = 16 << 20
 
 
 def parquet_copy(events: Statement, path: str) -> Statement:
