@@ -16,7 +16,7 @@ from compactor.summary.recent_days import RecentDays, counters_of
 from shared.generations.counter_schema import OTHER, TOTAL
 from shared.generations.snapshot import Snapshot
 from shared.generations.summary import SITES_MAX, SUMMARY_DAYS, SiteSummary, Summary, Visitors
-from shared.sql.texts import TextNumbers, by_numbers
+from shared.sql.texts import TextNumbers
 
 NOT_COUNTED: Visitors = (None,) * SUMMARY_DAYS
 
@@ -72,25 +72,16 @@ def count_sites(context: PassContext, after: Snapshot, recent: RecentDays) -> Su
 
 def _rows(context: PassContext, after: Snapshot, recent: RecentDays) -> list[tuple[datetime, str | None, int]]:
     """(start of the day, site, events)."""
-    rows = counters_of(context, after, recent.utc_days(after))
-    found: list[tuple[datetime, str | None, int, bool]] = []
-
-    def count(numbers: TextNumbers) -> bool:
-        text = sql_file(
-            __file__,
-            "site_events.sql",
-            rows=rows,
-            total=TOTAL,
-            other=OTHER,
-            most=str(SITES_MAX),
-            site_number=numbers.number("site"),
-            is_ambiguous=numbers.is_ambiguous("site"),
-        )
-        found[:] = context.database.execute(text, {"starts": list(recent.starts)}).fetchall()
-        return any(is_ambiguous for *_, is_ambiguous in found)
-
-    by_numbers(count)
-    return [(start, site, events) for start, site, events, _ in found]
+    text = sql_file(
+        __file__,
+        "site_events.sql",
+        rows=counters_of(context, after, recent.utc_days(after)),
+        total=TOTAL,
+        other=OTHER,
+        most=str(SITES_MAX),
+        site_number=TextNumbers(keyed=True).number("site"),
+    )
+    return context.database.execute(text, {"starts": list(recent.starts)}).fetchall()
 
 
 def _largest_first(sites: Iterable[SiteSummary]) -> tuple[SiteSummary, ...]:

@@ -16,7 +16,7 @@ from compactor.summary.recent_days import RecentDays, counters_of
 from shared.generations.counter_schema import DAY_ROWS_SUFFIX, EVENT, OTHER
 from shared.generations.snapshot import Day, Snapshot
 from shared.generations.summary import Summary, TopValue, TopValues
-from shared.sql.texts import TextNumbers, by_numbers
+from shared.sql.texts import TextNumbers
 
 # Days, the fewest first.
 SPANS = (2, 7)
@@ -69,26 +69,17 @@ def _largest(context: PassContext, after: Snapshot, recent: RecentDays) -> Mappi
         "starts": [recent.span(0, days - 1)[0] for days in SPANS],
         "end": recent.span(0, 0)[1],
     }
+    text = sql_file(
+        __file__,
+        "top_values.sql",
+        rows=rows,
+        dimension=f"regexp_replace(dimension, '{DAY_ROWS_SUFFIX}$', '')",
+        is_event=f"starts_with(dimension, '{EVENT}')",
+        other=OTHER,
+        most=str(VALUES_MAX),
+        number=TextNumbers(keyed=True).number("value"),
+    )
     found: dict[tuple[int, str], list[TopValue]] = {}
-
-    def sum_up(numbers: TextNumbers) -> bool:
-        text = sql_file(
-            __file__,
-            "top_values.sql",
-            rows=rows,
-            dimension=f"regexp_replace(dimension, '{DAY_ROWS_SUFFIX}$', '')",
-            is_event=f"starts_with(dimension, '{EVENT}')",
-            other=OTHER,
-            most=str(VALUES_MAX),
-            number=numbers.number("value"),
-            is_ambiguous=numbers.is_ambiguous("value"),
-        )
-        found.clear()
-        is_ambiguous = False
-        for days, dimension, value, events, is_shared in context.database.execute(text, values).fetchall():
-            found.setdefault((days, dimension), []).append(TopValue(value[:TEXT_MAX], events))
-            is_ambiguous = is_ambiguous or is_shared
-        return is_ambiguous
-
-    by_numbers(sum_up)
+    for days, dimension, value, events in context.database.execute(text, values).fetchall():
+        found.setdefault((days, dimension), []).append(TopValue(value[:TEXT_MAX], events))
     return found

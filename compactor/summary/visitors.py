@@ -13,7 +13,7 @@ from compactor.sql import sql_file
 from compactor.summary.recent_days import RecentDays
 from shared.generations.snapshot import Day, Snapshot
 from shared.generations.summary import SUMMARY_DAYS, Summary, Visitors
-from shared.sql.texts import TextNumbers, by_numbers
+from shared.sql.texts import TextNumbers
 
 COUNTED_A_PASS = 2
 
@@ -65,23 +65,14 @@ def _count(context: PassContext, after: Snapshot, recent: RecentDays, place: int
     """The visitors of a day by site; None stands for all sites."""
     start, end = recent.span(place, place)
     events = archived_events(context.data, after, recent.utc_days(after, place, place))
-    found: dict[str | None, int] = {}
-
-    def count(numbers: TextNumbers) -> bool:
-        text = sql_file(
-            __file__,
-            "visitors.sql",
-            events=events,
-            site_number=numbers.number("site"),
-            visitor_number=TextNumbers(strong=True).number("visitor"),
-            is_ambiguous=numbers.is_ambiguous("site"),
-        )
-        rows = context.database.execute(text, {"start": start, "end": end}).fetchall()
-        found.update({site: visitors for site, visitors, _ in rows})
-        return any(is_ambiguous for *_, is_ambiguous in rows)
-
-    by_numbers(count)
-    return found
+    text = sql_file(
+        __file__,
+        "visitors.sql",
+        events=events,
+        site_number=TextNumbers(keyed=True).number("site"),
+        visitor_number=TextNumbers(strong=True).number("visitor"),
+    )
+    return dict(context.database.execute(text, {"start": start, "end": end}).fetchall())
 
 
 def _with_counts(summary: Summary, place: int, found: Mapping[str | None, int]) -> Summary:
