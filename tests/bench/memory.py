@@ -31,7 +31,6 @@ LOADS = 40
 SIZES = (100, 200, 300, 400, 500)
 CONNECTIONS = 8
 WANTED_GROWTH = 0.05
-WANTED_CPU_US = 2.5
 KEY = "ingest-key-of-the-benchmarks"
 
 
