@@ -27,12 +27,14 @@ from compactor.process import compact_once
 from shared.disk.layout import DataDirectory
 from shared.generations.load import load_snapshot
 from shared.settings import Settings
-from tests.bench.baselines import cluster, postgres, sqlite, summary_file
+from tests.bench.baselines import postgres, sqlite, summary_file
 from tests.bench.baselines.disk import write_seconds
 from tests.bench.figures import Figure
 from tests.bench.load import make_requests
 from tests.bench.load import run as run_load
 from tests.bench.processes import CLOCK_TICKS, cpu_seconds, free_port, load, null_handler, running, worker
+from tests.builders import postgres_kinds
+from tests.builders.postgres import running as running_postgres
 from tests.builders.silent_log import SilentLog
 
 # A page's visitors come on connections of their own: with more of them under way, more
@@ -174,11 +176,13 @@ def databases(root: Path, size: Size) -> list[Figure]:
     wanted = {"PostgreSQL, one transaction each": 4.0, "PostgreSQL, one statement each": 2.5}
     with ExitStack() as stack:
         try:
-            socket = stack.enter_context(cluster.cluster(root))
-        except cluster.Absent as absent:
+            server = stack.enter_context(
+                running_postgres(postgres_kinds.system(), within=root, settings=postgres.SETTINGS)
+            )
+        except postgres_kinds.Absent as absent:
             print(f"PostgreSQL is left out: {absent}", file=sys.stderr)
         else:
-            baselines = postgres_baselines(socket, size) | baselines
+            baselines = postgres_baselines(server.url, size) | baselines
         ratios = against(root / "data", baselines, size)
     return [
         Figure(f"single events: one worker / {name}", value, "{:.1f} times", wanted.get(name), is_ratio=True)
@@ -210,16 +214,16 @@ def against(data: Path, baselines: dict[str, Baseline], size: Size) -> dict[str,
     return {name: ratio(rates["ours"], rates[name]) for name in baselines}
 
 
-def postgres_baselines(socket: Path, size: Size) -> dict[str, Baseline]:
+def postgres_baselines(url: str, size: Size) -> dict[str, Baseline]:
     """One row a counter, and for information 16 of them: the usual cure when requests
     wait for each other's rows.
     """
 
     def baseline(variant: str, slots: int, connections: int) -> Baseline:
-        options = [f"--socket={socket}", f"--variant={variant}", f"--connections={connections}", f"--slots={slots}"]
+        options = [f"--url={url}", f"--variant={variant}", f"--connections={connections}", f"--slots={slots}"]
         command = [sys.executable, "-m", "tests.bench.baselines.postgres", *options]
         schema = postgres.schema(variant, slots)
-        return Baseline(command, size.postgres, lambda: asyncio.run(postgres.sums(socket, schema)))
+        return Baseline(command, size.postgres, lambda: asyncio.run(postgres.sums(url, schema)))
 
     return {
         f"PostgreSQL, one {variant} each{also}": baseline(variant, slots, connections)

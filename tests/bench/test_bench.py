@@ -7,8 +7,7 @@ from __future__ import annotations
 import os
 import sqlite3
 import sys
-import tempfile
-from contextlib import AbstractContextManager, closing
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -16,8 +15,10 @@ import pytest
 from shared.disk.layout import DataDirectory
 from shared.segments.sealed import sealed_segments
 from tests.bench import figures, ingest
-from tests.bench.baselines import cluster, decode, disk, sqlite
+from tests.bench.baselines import decode, disk, postgres, sqlite
 from tests.bench.figures import Figure, row
+from tests.builders import postgres_kinds
+from tests.builders.postgres import running
 
 pytestmark = pytest.mark.long
 
@@ -40,32 +41,19 @@ def test_sqlite_and_the_summary_file_count_what_they_acknowledge(tmp_path: Path)
 
 
 @pytest.mark.component
-def test_postgres_counts_what_it_acknowledges() -> None:
-    # Not in pytest's directory: whoever runs PostgreSQL when this is root may not look
-    # into it.
-    with tempfile.TemporaryDirectory() as name, a_cluster(Path(name)) as socket:
-        baselines = ingest.postgres_baselines(socket, SMALL)
-        assert ingest.against(Path(name) / "data", baselines, SMALL).keys() == baselines.keys()
-
-
-def a_cluster(directory: Path) -> AbstractContextManager[Path]:
-    """Skipped without PostgreSQL; where CI is "true" that fails."""
-    try:
-        cluster.programs()
-    except cluster.Absent as absent:
-        if os.environ.get("CI") == "true":
-            pytest.fail(f"{absent}; CI=true asks for every component")
-        pytest.skip(str(absent))
-    return cluster.cluster(directory)
+def test_postgres_counts_what_it_acknowledges(tmp_path: Path) -> None:
+    with running(postgres_kinds.required("system"), settings=postgres.SETTINGS) as server:
+        baselines = ingest.postgres_baselines(server.url, SMALL)
+        assert ingest.against(tmp_path / "data", baselines, SMALL).keys() == baselines.keys()
 
 
 def test_without_postgres_its_lines_are_left_out(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    def programs() -> Path:
-        raise cluster.Absent("not installed")
+    def system() -> Path:
+        raise postgres_kinds.Absent("not installed")
 
-    monkeypatch.setattr(cluster, "programs", programs)
+    monkeypatch.setattr(postgres_kinds, "system", system)
     measured = ingest.databases(tmp_path, SMALL)
     assert ["PostgreSQL" in figure.what for figure in measured] == [False, False]
     assert "not installed" in capsys.readouterr().err

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import os
 import shutil
+from typing import NoReturn
 
 import pytest
 
@@ -15,8 +16,11 @@ def program(name: str) -> str:
     path.
     """
     found = shutil.which(name, path=os.pathsep.join([os.environ.get("PATH", ""), "/usr/sbin"]))
-    if found is None and os.environ.get("CI") == "true":
-        pytest.fail(f"{name} is not installed, and CI=true asks for every component")
-    if found is None:
-        pytest.skip(f"{name} is not installed")
-    return found
+    return found or missing(f"{name} is not installed")
+
+
+def missing(why: str) -> NoReturn:
+    """Skip the test, or fail it where CI is "true"."""
+    if os.environ.get("CI") == "true":
+        pytest.fail(f"{why}, and CI=true asks for every component")
+    pytest.skip(why)
