@@ -26,6 +26,7 @@ from compactor.failures import failure_text
 from compactor.fold_round import Round
 from compactor.generations.commit import CommitLost
 from compactor.lock import LOCK_TIMEOUT_S, CompactorBusy, CompactorLock, compactor_lock
+from compactor.publishing.publisher import Publisher, publish_logged
 from compactor.repair.directory_check import InconsistentDirectory, check_directory
 from compactor.repair.rotated_files import recover_rotated_files
 from compactor.run_pass import Pass, recover_abandoned_segments
@@ -41,6 +42,7 @@ from shared.generations.snapshot import SnapshotDamaged
 from shared.log import Log
 from shared.segments.line import DataFromNewerVersion
 from shared.settings import Settings
+from shared.stores.address import FILE
 from shared.systemd_notify import Notifier
 from shared.timestamps import now_ms
 
@@ -65,7 +67,10 @@ def compact_once(data: DataDirectory, settings: Settings, log: Log, *, retry: bo
     """
     make_data_directory(data)
     with compactor_lock(data, LOCK_TIMEOUT_S if retry else 0) as lock, forgetting_at_sigterm(data):
-        return fold_and_erase(data, settings, log, lock, retry=retry)
+        done = fold_and_erase(data, settings, log, lock, retry=retry)
+    if settings.store != FILE:
+        publish_logged(data, settings, log)
+    return done
 
 
 def fold_and_erase(
@@ -107,6 +112,7 @@ class Compactor:
     """The scheduled pass of one data directory."""
 
     def __init__(self, data: DataDirectory, settings: Settings, log: Log) -> None:
+        self.publisher = Publisher(data, settings, log)
         self._data = data
         self._settings = settings
         self._log = log
@@ -147,6 +153,7 @@ class Compactor:
             self._failed(error)
         finally:
             self._idle.set()
+            self.publisher.wake()
 
     def _run_round(self) -> None:
         self._seal()
@@ -244,6 +251,7 @@ def run_compactor(settings: Settings, log: Log, notifier: Notifier, *, supervise
         misfire_grace_time=None,
     )
     scheduler.start()
+    compactor.publisher.start()
     notifier.ready(f"folds every {settings.fold_interval:g} s")
     is_due = _has_unanswered_request(data)
     while not stop.wait(POLL_S):
@@ -258,6 +266,7 @@ def run_compactor(settings: Settings, log: Log, notifier: Notifier, *, supervise
             is_due = False
     notifier.stopping()
     scheduler.shutdown(wait=False)
+    compactor.publisher.stop()
     if not compactor.end():
         # What is not committed is not there (P5), and the next pass starts over.
         log.warning("pass_abandoned", reason=f"it did not end within {FINISH_S + END_S:.0f} s")

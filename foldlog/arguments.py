@@ -31,6 +31,7 @@ COMMANDS = (
     "backup",
     "import",
     "export",
+    "store",
     "token",
     "bench",
     "check-config",
@@ -173,6 +174,13 @@ def _add_setup(add: Add) -> None:
     actions.add_parser("list", help="list tokens, without their secrets")
     revoke = actions.add_parser("revoke", help="revoke a token")
     revoke.add_argument("id", help="as `foldlog token list` shows it")
+
+    store = add("store", "see, fill and check the store of FOLDLOG_STORE")
+    steps = store.add_subparsers(dest="action", metavar="ACTION", required=True)
+    steps.add_parser("status", help="which generation it holds")
+    steps.add_parser("publish", help="publish the newest generation now")
+    steps.add_parser("check", help="compare every row with the parts; exits 1 if one differs")
+    steps.add_parser("rebuild", help="empty it, and publish everything again")
 
     _add_bench(add("bench", "put load on a server of this host and check its counts"))
 

@@ -18,7 +18,6 @@ from reports.encode import encode_csv
 from reports.plan import EventsRead, days_of, events_read
 from reports.query import Query
 from reports.report import execute
-from reports.spill import own_spill, spill_max_bytes
 from reports.sql.duckdb import (
     Place,
     ends_statement,
@@ -31,6 +30,7 @@ from reports.sql.duckdb import (
 from reports.sql.statement import Statement
 from shared.control_chars import escape_control_chars
 from shared.disk.layout import DataDirectory
+from shared.disk.spill import own_spill, spill_max_bytes
 from shared.duckdb_engine import connect, limit_spill
 from shared.generations.snapshot import Snapshot
 from shared.schema import ARCHIVE_COLUMNS

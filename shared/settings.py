@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from shared import setting_parsers
 from shared.exit_codes import UsageError
 from shared.lateness import ARCHIVE_MIN_DAYS
+from shared.stores.address import FILE, parse_store
 from shared.timestamps import DAY_S
 
 if TYPE_CHECKING:
@@ -24,7 +25,6 @@ if TYPE_CHECKING:
 
 Consent = Literal["required", "implied"]
 Durability = Literal["fsync", "os"]
-Store = Literal["file"]
 LogLevel = Literal["debug", "info", "warning", "error"]
 
 PREFIX = "FOLDLOG_"
@@ -105,7 +105,7 @@ class Settings:
     disk_reserve: int = 512 << 20
     timezone: str = "UTC"
     max_values: int = 10_000
-    store: Store = "file"
+    store: str = FILE
     log_file: Path | None = None
     log_level: LogLevel = "info"
 
@@ -170,7 +170,7 @@ _PARSE: dict[str, Callable[[str], Any]] = {
     "counters_max_bytes": setting_parsers.limit,
     "disk_reserve": setting_parsers.size,
     "timezone": setting_parsers.time_zone,
-    "store": setting_parsers.one_of(Store),
+    "store": parse_store,
     "log_file": setting_parsers.optional_path,
     "log_level": setting_parsers.one_of(LogLevel),
 }

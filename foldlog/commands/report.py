@@ -17,7 +17,7 @@ from foldlog.terminal import plain, table
 from reports.encode import encode_report
 from reports.query import parse
 from reports.report import make_report
-from reports.spill import own_spill, spill_max_bytes
+from shared.disk.spill import own_spill, spill_max_bytes
 from shared.duckdb_engine import connect, limit_spill
 from shared.exit_codes import SUCCESS
 from shared.generations.consistent_read import read_published

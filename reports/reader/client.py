@@ -21,9 +21,9 @@ from reports.reader.handle import ReportError
 from reports.reader.pool import ReaderPool
 from reports.reader.protocol import ReaderRequest
 from reports.reader.question import Question, question_of
-from reports.spill import sweep_spill
 from shared.disk.file_identity import FileIdentity
 from shared.disk.layout import DataDirectory
+from shared.disk.spill import sweep_spill
 from shared.settings import Settings
 
 __all__ = ["ReaderClient", "ReportError"]

@@ -10,8 +10,8 @@ import asyncio
 from reports.reader import handle
 from reports.reader.handle import Reader, ReportError
 from reports.reader.protocol import ReaderResponse
-from reports.spill import sweep_spill
 from shared.disk.layout import DataDirectory
+from shared.disk.spill import sweep_spill
 
 READERS_MAX = 2
 

@@ -24,8 +24,8 @@ from reports.encode import encode_report
 from reports.query import QueryError, parse
 from reports.reader.protocol import ReaderRequest, ReaderResponse
 from reports.report import make_report
-from reports.spill import own_spill, spill_max_bytes
 from shared.disk.layout import DataDirectory
+from shared.disk.spill import own_spill, spill_max_bytes
 from shared.duckdb_engine import connect, limit_spill
 from shared.generations.consistent_read import PartsReplaced, read_published
 from shared.generations.part_integrity import PartDamaged

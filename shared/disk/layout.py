@@ -178,6 +178,11 @@ class DataDirectory:
         return self.root / "spill-reports"
 
     @property
+    def instance(self) -> Path:
+        """Who this directory is towards a store. Exists once it has published."""
+        return self.root / "instance.json"
+
+    @property
     def snapshot(self) -> Path:
         return self.root / "snapshot.json"
 
@@ -186,7 +191,7 @@ class DataDirectory:
 
     def record_files(self) -> tuple[Path, ...]:
         """Records of operations on this directory, which a backup includes."""
-        return (self.erasures,)
+        return self.erasures, self.instance
 
     @property
     def compact_lock(self) -> Path:
@@ -250,6 +255,11 @@ class DataDirectory:
         Not a part of a backup.
         """
         return self.root / "run"
+
+    @property
+    def store_lock(self) -> Path:
+        """Held while a generation is published to a store."""
+        return self.run / "store.lock"
 
     @property
     def last_pass(self) -> Path:

@@ -7,6 +7,7 @@ from __future__ import annotations
 import io
 from collections.abc import Iterable
 from contextlib import closing, suppress
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ import pytest
 from compactor.erasure.rewrite import preview_erasure
 from compactor.erasure.visitor_filter import VisitorFilter
 from compactor.process import compact_once
+from compactor.publishing.publish import publish_newest
 from compactor.repair.rebuild import rebuild
 from compactor.repair.verify import verify
 from ingest.collect.encode import Line
@@ -31,6 +33,7 @@ from shared.generations.load import load_snapshot
 from shared.generations.part_integrity import PartDamaged
 from shared.schema import DIMENSIONS
 from shared.settings import Settings
+from shared.stores.open_store import open_store
 from shared.timestamps import utc_day
 from tests.builders.collisions import IDS_OF_ONE_NUMBER
 from tests.builders.erasure import VISITOR, erase
@@ -99,8 +102,10 @@ def drive(root: Path) -> None:
     assert {utc_day(old)} == {day for day, kept in load_snapshot(data).days.items() if kept.expired}
     _fold(data, NOON + 1, visits(old, 40, 20, "late", NOON), "import")
     read_everything(data)
+    publish_everything(data)
     verify_all(data)
     _erase(data)
+    publish_everything(data)
     repair_everything(data)
     set_days_aside(root / "aside")
 
@@ -138,6 +143,12 @@ def read_everything(data: DataDirectory, **settings: Any) -> None:
         for format_ in ("ndjson", "parquet"):
             export(room, data, snapshot, of_all, format_, io.BytesIO())
         export(room._replace(memory_bytes=1 << 15), data, snapshot, of_all, "ndjson", io.BytesIO())
+
+
+def publish_everything(data: DataDirectory) -> None:
+    """To a store; and again what changed."""
+    settings = replace(_settings(data), store=f"sqlite:///{data.root.parent / 'store.db'}")
+    publish_newest(data, settings, open_store(settings))
 
 
 def verify_all(data: DataDirectory) -> None:

@@ -41,12 +41,16 @@ class Source(NamedTuple):
         return True
 
 
+SQLITE = ROOT / "shared" / "stores" / "sqlite"
+
+
 def sources() -> list[Source]:
-    found = [each for package in PACKAGES for path in sorted((ROOT / package).rglob("*.sql")) for each in _of_sql(path)]
-    for package in PACKAGES:
-        for path in sorted((ROOT / package).rglob("*.py")):
-            found += _of_python(path)
-    return found
+    """Of DuckDB: SQLite groups and joins by trees, not by hashes."""
+    files = [
+        path for package in PACKAGES for path in sorted((ROOT / package).rglob("*.*")) if SQLITE not in path.parents
+    ]
+    found = [each for path in files if path.suffix == ".sql" for each in _of_sql(path)]
+    return found + [each for path in files if path.suffix == ".py" for each in _of_python(path)]
 
 
 def normalized(sql: str) -> str:

@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from reports.reader.client import ReaderClient
-from reports.spill import own_spill, spill_max_bytes, sweep_spill
 from shared.disk.layout import DataDirectory
+from shared.disk.spill import own_spill, spill_max_bytes, sweep_spill
 from shared.settings import Settings
 from tests.builders.logs import data_directory
 from tests.builders.processes import children

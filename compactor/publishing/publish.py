@@ -1,0 +1,97 @@
+"""Publishing to a store: make it hold the newest generation, from whatever generation
+it holds.
+
+What a publish changes is the difference of two snapshots, so a store that was down for
+a day, was restored from a backup or belongs to a restored directory is put right by the
+next one. It never changes the data directory.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+from contextlib import closing
+from typing import NamedTuple
+
+from filelock import FileLock, Timeout
+
+from compactor.publishing.changed_rows import changed_rows, whole_day
+from compactor.publishing.instance import instance_id
+from shared.disk.durable import PRIVATE_DIRECTORY_MODE, make_directory
+from shared.disk.layout import DataDirectory
+from shared.disk.spill import own_spill
+from shared.duckdb_engine import connect
+from shared.generations.consistent_read import read_published
+from shared.generations.snapshot import Snapshot, encode_snapshot
+from shared.settings import Settings
+from shared.stores.counter_rows import CounterRow
+from shared.stores.ledger import Position, StoreRefused, StoreUnavailable
+from shared.stores.sqlite.store import SqliteStore
+
+LOCK_TIMEOUT_S = 10.0
+
+
+class Published(NamedTuple):
+    """`generation` is in the store now; before, it had `before` (0: nothing)."""
+
+    before: int
+    generation: int
+
+
+def publish_newest(data: DataDirectory, settings: Settings, store: SqliteStore) -> Published:
+    """Raises StoreUnavailable, StoreRefused, PartDamaged and DuckDB's errors."""
+    make_directory(data.run, PRIVATE_DIRECTORY_MODE)
+    try:
+        with FileLock(data.store_lock, timeout=LOCK_TIMEOUT_S):
+            base, instance = store.position(), instance_id(data)
+            if base is not None and base.instance != instance:
+                raise StoreRefused(
+                    str(store),
+                    f"holds the events of another data directory ({base.instance}): use another file, or type "
+                    "`foldlog store rebuild` to replace them",
+                )
+            return read_published(data, lambda newest: _publish(data, settings, store, base, instance, newest))
+    except Timeout:
+        raise StoreUnavailable(str(store), "another process is publishing to it") from None
+
+
+def _publish(
+    data: DataDirectory, settings: Settings, store: SqliteStore, base: Position | None, instance: str, newest: Snapshot
+) -> Published:
+    content = encode_snapshot(newest)
+    after = Position(instance, newest.generation, hashlib.sha256(content).hexdigest(), newest)
+    if base is None or base.sha256 != after.sha256:
+        with own_spill(data) as spill, closing(connect(settings.fold_memory, 1, spill)) as database:
+            before = base.snapshot if base else Snapshot()
+            store.publish(base, after, content, changed_rows(database, data, before, newest))
+    return Published(base.generation if base else 0, after.generation)
+
+
+def rebuild_store(data: DataDirectory, settings: Settings, store: SqliteStore) -> Published:
+    """Empty the store, whatever it holds, and publish everything again. Raises as
+    `publish_newest`.
+    """
+    store.empty()
+    return publish_newest(data, settings, store)
+
+
+def compare_store(
+    data: DataDirectory, settings: Settings, store: SqliteStore, report: Callable[[str], None]
+) -> Position | None:
+    """Compare every row of the store with the parts of the generation that it holds,
+    and `report` each day that differs. Returns what it holds. Raises PartDamaged where
+    parts of that generation are deleted: publish first.
+    """
+    held = store.position()
+    snapshot = held.snapshot if held else Snapshot()
+    with own_spill(data) as spill, closing(connect(settings.fold_memory, 1, spill)) as database:
+        for day in sorted({*snapshot.days, *store.days()}):
+            expected: set[CounterRow] = set()
+            if day in snapshot.days:
+                expected.update(*whole_day(database, data, day, snapshot.days[day]).pages)
+            found = store.rows(day)
+            if found != expected:
+                report(
+                    f"{day}: {len(expected - found):,} rows are missing or differ, {len(found - expected):,} are wrong"
+                )
+    return held

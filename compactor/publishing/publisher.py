@@ -1,0 +1,74 @@
+"""The publisher: a thread of the compactor that publishes each generation to the store,
+in its own time. A store that is down or slow delays no pass.
+"""
+
+from __future__ import annotations
+
+import threading
+
+from compactor.failures import failure_text
+from compactor.publishing.publish import publish_newest
+from shared.disk.layout import DataDirectory
+from shared.exit_codes import TemporaryFailure, UsageError
+from shared.log import Log
+from shared.settings import Settings
+from shared.stores.address import FILE
+from shared.stores.open_store import open_store
+
+RETRY_S = 5.0
+RETRY_MAX_S = 300.0
+# At SIGTERM a publish has this long to end; one that is cut off is undone by the store.
+STOP_S = 2.0
+
+
+class Publisher:
+    """Without a store it does nothing."""
+
+    def __init__(self, data: DataDirectory, settings: Settings, log: Log) -> None:
+        self._data, self._settings, self._log = data, settings, log
+        self._wanted, self._stopped = threading.Event(), threading.Event()
+        self._thread = threading.Thread(target=self._run, name="publisher", daemon=True)
+
+    def start(self) -> None:
+        if self._settings.store != FILE:
+            self._thread.start()
+            self.wake()
+
+    def wake(self) -> None:
+        """A pass has ended: there may be a new generation."""
+        self._wanted.set()
+
+    def stop(self) -> None:
+        self._stopped.set()
+        self._wanted.set()
+        if self._thread.is_alive():
+            self._thread.join(STOP_S)
+
+    def _run(self) -> None:
+        failures = 0
+        while not self._stopped.is_set():
+            self._wanted.wait()
+            if self._stopped.is_set():
+                return
+            self._wanted.clear()
+            failures = 0 if publish_logged(self._data, self._settings, self._log) else failures + 1
+            if failures:
+                self._stopped.wait(min(RETRY_S * 2 ** (failures - 1), RETRY_MAX_S))
+                self._wanted.set()
+
+
+def publish_logged(data: DataDirectory, settings: Settings, log: Log) -> bool:
+    """Publish the newest generation, and log what came of it. Returns whether the store
+    holds it.
+    """
+    try:
+        done = publish_newest(data, settings, open_store(settings))
+    except (TemporaryFailure, UsageError) as error:
+        log.warning("store_publish_failed", reason=str(error))
+    except Exception as error:  # noqa: BLE001 - whatever it is, the fold goes on
+        log.warning("store_publish_failed", reason=failure_text(error))
+    else:
+        if done.generation != done.before:
+            log.info("store_published", generation=done.generation, before=done.before)
+        return True
+    return False

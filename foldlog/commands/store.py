@@ -1,0 +1,73 @@
+"""`foldlog store`: what a store holds, and how it is put right."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from compactor.publishing.publish import Published, compare_store, publish_newest, rebuild_store
+from foldlog.commands import Invocation
+from foldlog.preflight import require_data_dir
+from shared.exit_codes import PROBLEMS, SUCCESS
+from shared.generations.load import load_snapshot
+from shared.generations.part_integrity import PartDamaged
+from shared.stores.ledger import StoreUnavailable
+from shared.stores.open_store import open_store
+
+
+def run(call: Invocation) -> int:
+    require_data_dir(call.data)
+    return _ACTIONS[call.options.action](call)
+
+
+def _status(call: Invocation) -> int:
+    """Which generation is there, and how far it is behind."""
+    store, newest = open_store(call.settings), load_snapshot(call.data).generation
+    held = store.position()
+    if held is None:
+        print(f"{store} is empty; generation {newest} is not published yet")
+        return SUCCESS
+    behind = "the newest" if held.generation == newest else f"the newest is {newest}"
+    print(f"{store} holds generation {held.generation} of {held.snapshot.as_of} ({behind}), instance {held.instance}")
+    return SUCCESS
+
+
+def _publish(call: Invocation) -> int:
+    store = open_store(call.settings)
+    return _show(store, publish_newest(call.data, call.settings, store))
+
+
+def _rebuild(call: Invocation) -> int:
+    store = open_store(call.settings)
+    return _show(store, rebuild_store(call.data, call.settings, store))
+
+
+def _show(store: object, done: Published) -> int:
+    if done.generation == done.before:
+        print(f"{store} holds generation {done.generation}, the newest, already")
+    else:
+        before = f"generation {done.before}" if done.before else "nothing"
+        print(f"{store} holds generation {done.generation}, before it held {before}")
+    return SUCCESS
+
+
+def _check(call: Invocation) -> int:
+    store, found = open_store(call.settings), list[str]()
+    try:
+        held = compare_store(call.data, call.settings, store, found.append)
+    except PartDamaged as error:
+        raise StoreUnavailable(str(store), f"{error}; type `foldlog store publish`, then check again") from None
+    for text in found:
+        print(f"WRONG {text}")
+    if found:
+        print("To do: `foldlog store rebuild` fills the store again from this directory.")
+        return PROBLEMS
+    print(f"{store} is as the parts say" + (f" (generation {held.generation})" if held else ": both are empty"))
+    return SUCCESS
+
+
+_ACTIONS: dict[str, Callable[[Invocation], int]] = {
+    "status": _status,
+    "publish": _publish,
+    "check": _check,
+    "rebuild": _rebuild,
+}

@@ -1,0 +1,63 @@
+"""`foldlog store`, and `serve` with a store, as real processes."""
+
+from __future__ import annotations
+
+import sqlite3
+from contextlib import closing
+from pathlib import Path
+
+from shared.exit_codes import PROBLEMS, SUCCESS, TRY_AGAIN, USAGE
+from tests.builders.logs import data_directory, line, sealed
+from tests.builders.server import Server, environment, run_foldlog
+from tests.builders.waiting import until
+
+
+def events_in(file: Path) -> int:
+    """Events of the total in a store; 0 without one."""
+    if not file.exists():
+        return 0
+    with closing(sqlite3.connect(f"file:{file}?mode=ro", uri=True)) as database:
+        try:
+            rows = database.execute("SELECT sum(events) FROM analytics_counters WHERE dimension = 'total'").fetchall()
+        except sqlite3.OperationalError:  # before the first publish
+            return 0
+    return rows[0][0] or 0
+
+
+def test_serve_publishes_what_it_folded(tmp_path: Path) -> None:
+    file = tmp_path / "analytics.db"
+    with Server(tmp_path, store=f"sqlite:///{file}", fold_interval=1) as server:
+        server.post([{"name": "pageview"}, {"name": "signup"}])
+        until(lambda: events_in(file) == 2, server.log_tail)
+        file.with_name("analytics.db-wal").unlink()
+        file.write_bytes(b"this is no database " * 1_000)
+        server.post([{"name": "pageview"}])
+        until(lambda: "store_publish_failed" in server.log_tail(), server.log_tail)
+        until(lambda: server.get("/admin/api/snapshot").json()["totals"]["counted"] == 3, server.log_tail)
+
+
+def test_commands_say_what_they_did_and_what_to_type(tmp_path: Path) -> None:
+    data, file = data_directory(tmp_path / "data"), tmp_path / "analytics.db"
+    environ = environment(data.root, store=f"sqlite:///{file}")
+
+    def store(action: str, expected: int) -> str:
+        ended = run_foldlog(["store", action], environ)
+        assert ended.returncode == expected, ended
+        return ended.stdout + ended.stderr
+
+    assert store("status", SUCCESS) == f"the SQLite store {file} is empty; generation 0 is not published yet\n"
+    sealed(data, [line("event-1")])
+    assert run_foldlog(["compact", "--once"], environ).returncode == SUCCESS
+    assert events_in(file) == 1
+    assert "holds generation 1 of" in store("status", SUCCESS)
+    assert store("publish", SUCCESS) == f"the SQLite store {file} holds generation 1, the newest, already\n"
+    assert store("check", SUCCESS) == f"the SQLite store {file} is as the parts say (generation 1)\n"
+    with closing(sqlite3.connect(file)) as database, database:
+        database.execute("UPDATE analytics_counters SET events = 2")
+    assert "foldlog store rebuild" in store("check", PROBLEMS)
+    assert store("rebuild", SUCCESS) == f"the SQLite store {file} holds generation 1, before it held nothing\n"
+    store("check", SUCCESS)
+    file.write_bytes(b"this is no database " * 1_000)
+    assert "file is not a database" in store("status", TRY_AGAIN)
+    environ["FOLDLOG_STORE"] = "file"
+    assert "set it to sqlite:///PATH" in store("status", USAGE)
