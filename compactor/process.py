@@ -106,6 +106,8 @@ def erase_now(data: DataDirectory, settings: Settings, log: Log) -> None:
     with compactor_lock(data, LOCK_TIMEOUT_S) as lock, forgetting_at_sigterm(data):
         check_directory(data, log, lock)
         fold_and_erase(data, settings, log, lock)
+    if settings.store != FILE:
+        publish_logged(data, settings, log)
 
 
 class Compactor:
@@ -266,12 +268,13 @@ def run_compactor(settings: Settings, log: Log, notifier: Notifier, *, supervise
             is_due = False
     notifier.stopping()
     scheduler.shutdown(wait=False)
-    compactor.publisher.stop()
     if not compactor.end():
         # What is not committed is not there (P5), and the next pass starts over.
         log.warning("pass_abandoned", reason=f"it did not end within {FINISH_S + END_S:.0f} s")
         forget_begun(data)
         os._exit(SUCCESS)
+    if not compactor.publisher.stop():
+        os._exit(SUCCESS)  # its transaction is undone, and the next publish starts over
     return SUCCESS
 
 

@@ -29,6 +29,8 @@ from shared.stores.ledger import Position, StoreRefused, StoreUnavailable
 from shared.stores.sqlite.store import SqliteStore
 
 LOCK_TIMEOUT_S = 10.0
+# Of FOLDLOG_FOLD_MEMORY, beside the pass that may run meanwhile.
+MEMORY_SHARE = 4
 
 
 class Published(NamedTuple):
@@ -61,7 +63,7 @@ def _publish(
     content = encode_snapshot(newest)
     after = Position(instance, newest.generation, hashlib.sha256(content).hexdigest(), newest)
     if base is None or base.sha256 != after.sha256:
-        with own_spill(data) as spill, closing(connect(settings.fold_memory, 1, spill)) as database:
+        with own_spill(data) as spill, closing(connect(settings.fold_memory // MEMORY_SHARE, 1, spill)) as database:
             before = base.snapshot if base else Snapshot()
             store.publish(base, after, content, changed_rows(database, data, before, newest))
     return Published(base.generation if base else 0, after.generation)
@@ -84,7 +86,7 @@ def compare_store(
     """
     held = store.position()
     snapshot = held.snapshot if held else Snapshot()
-    with own_spill(data) as spill, closing(connect(settings.fold_memory, 1, spill)) as database:
+    with own_spill(data) as spill, closing(connect(settings.fold_memory // MEMORY_SHARE, 1, spill)) as database:
         for day in sorted({*snapshot.days, *store.days()}):
             expected: set[CounterRow] = set()
             if day in snapshot.days:

@@ -38,11 +38,13 @@ class Publisher:
         """A pass has ended: there may be a new generation."""
         self._wanted.set()
 
-    def stop(self) -> None:
+    def stop(self) -> bool:
+        """Let a publish end. Returns whether it ended."""
         self._stopped.set()
         self._wanted.set()
         if self._thread.is_alive():
             self._thread.join(STOP_S)
+        return not self._thread.is_alive()
 
     def _run(self) -> None:
         failures = 0

@@ -13,7 +13,7 @@ from datetime import date
 from pathlib import Path
 from typing import Any
 
-from shared.disk.durable import make_directory
+from shared.disk.durable import FILE_MODE, make_directory
 from shared.generations.snapshot import decode_snapshot
 from shared.stores.counter_rows import CounterRow, DayRows
 from shared.stores.ledger import Position, StoreRefused, StoreUnavailable
@@ -91,9 +91,12 @@ class SqliteStore:
     def _connected(self) -> Iterator[sqlite3.Connection]:
         try:
             make_directory(self._path.parent)
+            if not self._path.exists():
+                self._path.touch(FILE_MODE)
             with closing(sqlite3.connect(self._path, timeout=BUSY_S, isolation_level=None)) as database:
                 database.execute("PRAGMA journal_mode = WAL")
                 database.execute("PRAGMA synchronous = FULL")
+                database.execute("PRAGMA secure_delete = ON")  # what was erased is not left in free pages
                 database.executescript(Path(__file__).with_name("schema.sql").read_text("utf-8"))
                 yield database
         except (sqlite3.Error, OSError) as error:

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import random
 import sqlite3
+import stat
 from collections.abc import Iterable
 from contextlib import closing
 from pathlib import Path
@@ -102,6 +103,19 @@ def test_what_is_erased_expired_and_capped_leaves_the_store(tmp_path: Path) -> N
     assert wrong(data, store) == []
 
 
+def test_a_dimension_with_too_many_values_leaves_the_store_until_its_day_is_over(tmp_path: Path) -> None:
+    data = data_directory(tmp_path / "data")
+    shown = []
+    for first, count, now_ms in ((0, 5, NOON), (5, 1_000, NOON), (1_005, 1, NOON + 2 * DAY_MS)):
+        sealed(data, [line(f"event-{n}", url=f"https://example.com/{n}") for n in range(first, first + count)])
+        fold_all(data, now_ms, max_values=10)
+        fold_all(data, now_ms, max_values=10)  # merges a day that is over, which the pass before added to
+        store = publish(data)
+        assert wrong(data, store) == []
+        shown.append(sum(row.events for row in all_rows(store) if row.dimension == "path"))
+    assert shown == [5, 0, 1_006]
+
+
 def test_a_publish_writes_what_changed_and_an_idle_one_nothing(tmp_path: Path) -> None:
     data = data_directory(tmp_path / "data")
     sealed(data, [line(f"old-{n}", url=f"https://example.com/{n}") for n in range(200)])
@@ -182,6 +196,13 @@ def test_a_changed_row_is_found(tmp_path: Path) -> None:
     with closing(sqlite3.connect(tmp_path / "analytics.db")) as database, database:
         database.execute("UPDATE analytics_counters SET events = 9 WHERE dimension = 'total'")
     assert wrong(data, store) == ["2026-11-22: 1 rows are missing or differ, 1 are wrong"]
+
+
+def test_the_file_is_for_the_owner_and_the_group(tmp_path: Path) -> None:
+    data = data_directory(tmp_path / "data")
+    publish(data)
+    modes = {path.name: stat.S_IMODE(path.stat().st_mode) for path in tmp_path.glob("analytics.db*")}
+    assert set(modes.values()) == {0o640}, modes
 
 
 def test_a_file_that_is_no_database_is_named(tmp_path: Path) -> None:
