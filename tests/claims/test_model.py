@@ -31,7 +31,7 @@ FOCUSES: tuple[tuple[str, ...], ...] = (
 # About 0.7 s each.
 BATCH = 100
 SHORT = 8
-LONG = 60
+LONG = 20
 # Seeds that are tried from the one that stands beside a mutant: a change of the model
 # changes what a seed plays.
 TRIED = 200
