@@ -20,6 +20,7 @@ from types import FrameType
 from apscheduler.schedulers.background import BackgroundScheduler
 from apscheduler.triggers.interval import IntervalTrigger
 
+from compactor.backoff import backoff_s
 from compactor.begun import forget_begun, forgetting_at_sigterm
 from compactor.erasure.rewrite import erase_pending
 from compactor.failures import failure_text
@@ -42,7 +43,6 @@ from shared.generations.snapshot import SnapshotDamaged
 from shared.log import Log
 from shared.segments.line import DataFromNewerVersion
 from shared.settings import Settings
-from shared.stores.address import FILE
 from shared.systemd_notify import Notifier
 from shared.timestamps import now_ms
 
@@ -50,8 +50,6 @@ POLL_S = 0.1
 # `foldlog compress` takes the lock for one segment at a time.
 PASS_TIMEOUT_S = 5.0
 OVERDUE = 1.5
-# After a failure the next round waits twice as long, up to this.
-BACKOFF_MAX_S = 900.0
 # At SIGTERM a pass has this long to end by itself, then this long to be interrupted:
 # together less than the supervisor waits (STOP_TIMEOUT_S in foldlog/supervisor/), which
 # the workers take some of. The next start repeats what was not committed.
@@ -68,8 +66,7 @@ def compact_once(data: DataDirectory, settings: Settings, log: Log, *, retry: bo
     make_data_directory(data)
     with compactor_lock(data, LOCK_TIMEOUT_S if retry else 0) as lock, forgetting_at_sigterm(data):
         done = fold_and_erase(data, settings, log, lock, retry=retry)
-    if settings.store != FILE:
-        publish_logged(data, settings, log)
+    publish_logged(data, settings, log)
     return done
 
 
@@ -106,8 +103,7 @@ def erase_now(data: DataDirectory, settings: Settings, log: Log) -> None:
     with compactor_lock(data, LOCK_TIMEOUT_S) as lock, forgetting_at_sigterm(data):
         check_directory(data, log, lock)
         fold_and_erase(data, settings, log, lock)
-    if settings.store != FILE:
-        publish_logged(data, settings, log)
+    publish_logged(data, settings, log)
 
 
 class Compactor:
@@ -203,12 +199,6 @@ class Compactor:
     def is_overdue(self) -> bool:
         due = max(self._last_pass, self._not_before) + OVERDUE * self._settings.fold_interval
         return time.monotonic() > due
-
-
-def backoff_s(interval_s: float, failures: int) -> float:
-    """How long after a failed round the next scheduled one begins."""
-    doubled = interval_s * 2.0 ** min(failures, 30)
-    return float(min(doubled, max(BACKOFF_MAX_S, interval_s)))
 
 
 class _SkipMissedRuns(IntervalTrigger):  # type: ignore[misc]

@@ -21,9 +21,14 @@ def sql_text(text: str) -> str:
     return "'" + text.replace("'", "''") + "'"
 
 
+def sql_texts(texts: Iterable[str]) -> str:
+    """Texts as an SQL list; as for one."""
+    return "[" + ", ".join(map(sql_text, texts)) + "]"
+
+
 def sql_list(paths: Iterable[Path]) -> str:
     """Paths as an SQL list."""
-    return "[" + ", ".join(sql_text(str(path)) for path in paths) + "]"
+    return sql_texts(map(str, paths))
 
 
 def sql_file(module: str, name: str, **composed: str) -> str:

@@ -28,9 +28,10 @@ from compactor.fold.count_rows import (
 from compactor.fold.working_tables import NewCounters, NewEvents
 from compactor.generations.archive import open_parts
 from compactor.generations.counter_parts import stored_counters
-from shared.generations.counter_schema import COUNTED, DAY_ROWS_SUFFIX, SITE, TOTAL
+from shared.generations.counter_schema import COUNTED, SITE, TOTAL
 from shared.generations.snapshot import Day, Snapshot
 from shared.schema import FIELDS, names
+from shared.sql.counters import DIMENSION_SQL
 from shared.sql.texts import TextNumbers, by_numbers_of_columns
 
 # How many rows of a dimension the deltas of a day may have for each that it may keep:
@@ -129,8 +130,7 @@ def _rows_by_dimension(context: PassContext, day: date, kept: Day, most: int) ->
     if sum(part.rows for part in kept.counters) <= most:
         return {}
     stored = stored_counters(open_parts(context.data, "counters", day, kept.counters))
-    name = f"regexp_replace(dimension, '{DAY_ROWS_SUFFIX}$', '')"
-    return dict(context.database.execute(f"SELECT {name}, count(*) FROM {stored} GROUP BY ALL").fetchall())
+    return dict(context.database.execute(f"SELECT {DIMENSION_SQL}, count(*) FROM {stored} GROUP BY ALL").fetchall())
 
 
 def _drop_sites(context: PassContext, day: date, kept: Day, numbers: TextNumbers) -> None:

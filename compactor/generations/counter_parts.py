@@ -12,11 +12,11 @@ from compactor.generations.archive import OpenedPart, lists_by_version, open_par
 from compactor.generations.day_note import DAY_NOTE, encode_note
 from compactor.generations.part_files import write_part
 from compactor.generations.tiers import parts_to_absorb
-from compactor.sql import count_rows, sql_file, sql_text
+from compactor.sql import count_rows, sql_file, sql_texts
 from shared.duckdb_engine import one_number
-from shared.generations.counter_schema import COUNTER_COLUMNS, DAY_ROWS_SUFFIX, TOTAL
+from shared.generations.counter_schema import COUNTER_COLUMNS, TOTAL
 from shared.generations.snapshot import Day, Part
-from shared.sql.counters import counters_sql
+from shared.sql.counters import counters_sql, row_names
 from shared.sql.texts import TextNumbers
 
 if TYPE_CHECKING:
@@ -59,14 +59,12 @@ def stored_counters(parts: Sequence[OpenedPart]) -> str:
 
 def sum_counters(database: duckdb.DuckDBPyConnection, rows: str, uncounted: Sequence[str]) -> None:
     """Make `merged_counters`: each key once, without those that sum up to nothing."""
-    names = [name + suffix for name in uncounted for suffix in ("", DAY_ROWS_SUFFIX)]
-    excluded = "[" + ", ".join(map(sql_text, names)) + "]"
     numbers = TextNumbers(keyed=True)
     text = sql_file(
         __file__,
         "merged_counters.sql",
         rows=rows,
-        excluded=excluded,
+        excluded=sql_texts(row_names(uncounted)),
         **{name: numbers.number(name) for name in ("site", "event", "value")},
     )
     database.execute(text)

@@ -2,7 +2,7 @@
 -- Texts (site, event, value) are grouped beside their numbers, and hashed to one key by
 -- SHA-256: a client could find two texts with one MD5.
 -- rows: (bucket, site, bot, event, dimension, value, events, change); day: the calendar day
--- of `bucket`; excluded: names of dimensions that are left out; asked_for: which sums
+-- of `bucket`; dimension: what a row counts; excluded: names of dimensions that are left out; asked_for: which sums
 CREATE OR REPLACE TEMP TABLE changed_counters AS
 SELECT
     unhex(left(sha256(json_array(day::VARCHAR, dimension, site, event, value, bot)::VARCHAR), 32)) AS key,
@@ -11,7 +11,7 @@ FROM (
     SELECT day, dimension, site, event, value, bot, sum(events)::BIGINT AS events
     FROM (
         SELECT
-            {day} AS day, regexp_replace(dimension, '{suffix}$', '') AS dimension,
+            {day} AS day, {dimension} AS dimension,
             site, event, value, bot, events, change,
             {site} AS site_number, {event} AS event_number, {value} AS value_number
         FROM {rows}

@@ -15,12 +15,12 @@ from zoneinfo import ZoneInfo
 
 from compactor.generations.archive import open_parts
 from compactor.generations.counter_parts import stored_counters
-from compactor.sql import count_rows, sql_file, sql_text
+from compactor.sql import count_rows, sql_file, sql_texts
 from shared.disk.layout import DataDirectory
-from shared.generations.counter_schema import DAY_ROWS_SUFFIX
 from shared.generations.day_cuts import cut_spans
 from shared.generations.part_integrity import PartDamaged
 from shared.generations.snapshot import Day, Part, Snapshot
+from shared.sql.counters import DIMENSION_SQL, row_names
 from shared.sql.texts import TextNumbers
 from shared.stores.counter_rows import CounterRow, DayRows
 from shared.timestamps import utc_naive
@@ -82,14 +82,13 @@ def _sums(
     day's.
     """
     numbers = TextNumbers(keyed=True)
-    excluded = [name + suffix for name in kept.uncounted for suffix in ("", DAY_ROWS_SUFFIX)]
     text = sql_file(
         __file__,
         "changed_counters.sql",
         day=_calendar_day(day, kept.zone),
-        suffix=DAY_ROWS_SUFFIX,
+        dimension=DIMENSION_SQL,
         rows=f"({' UNION ALL '.join(rows)})",
-        excluded="[" + ", ".join(map(sql_text, excluded)) + "]",
+        excluded=sql_texts(row_names(kept.uncounted)),
         asked_for=asked_for,
         **{name: numbers.number(name) for name in ("site", "event", "value")},
     )
@@ -101,13 +100,6 @@ def _sums(
 
 def _calendar_day(day: date, zone: str) -> str:
     """SQL of the day of a zone that `bucket`, in a UTC day, is in."""
-    *before_last, last = cut_spans(day, zone)
-    named = "ELSE " + _sql_date(last[0].astimezone(ZoneInfo(zone)).date())
-    for start, end in reversed(before_last):
-        local = start.astimezone(ZoneInfo(zone)).date()
-        named = f"WHEN bucket < TIMESTAMP '{utc_naive(end)}' THEN {_sql_date(local)} {named}"
-    return f"CASE {named} END" if before_last else named.removeprefix("ELSE ")
-
-
-def _sql_date(day: date) -> str:
-    return f"DATE '{day}'"
+    spans = ((start.astimezone(ZoneInfo(zone)).date(), utc_naive(end)) for start, end in cut_spans(day, zone))
+    cases = " ".join(f"WHEN bucket < TIMESTAMP '{end}' THEN DATE '{local}'" for local, end in spans)
+    return f"CASE {cases} END"

@@ -9,9 +9,9 @@ next one. It never changes the data directory.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
-from contextlib import closing
-from typing import NamedTuple
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
+from typing import TYPE_CHECKING, NamedTuple
 
 from filelock import FileLock, Timeout
 
@@ -27,6 +27,9 @@ from shared.settings import Settings
 from shared.stores.counter_rows import CounterRow
 from shared.stores.ledger import Position, StoreRefused, StoreUnavailable
 from shared.stores.sqlite.store import SqliteStore
+
+if TYPE_CHECKING:
+    import duckdb
 
 LOCK_TIMEOUT_S = 10.0
 # Of FOLDLOG_FOLD_MEMORY, beside the pass that may run meanwhile.
@@ -63,7 +66,7 @@ def _publish(
     content = encode_snapshot(newest)
     after = Position(instance, newest.generation, hashlib.sha256(content).hexdigest(), newest)
     if base is None or base.sha256 != after.sha256:
-        with own_spill(data) as spill, closing(connect(settings.fold_memory // MEMORY_SHARE, 1, spill)) as database:
+        with _database(data, settings) as database:
             before = base.snapshot if base else Snapshot()
             store.publish(base, after, content, changed_rows(database, data, before, newest))
     return Published(base.generation if base else 0, after.generation)
@@ -86,7 +89,7 @@ def compare_store(
     """
     held = store.position()
     snapshot = held.snapshot if held else Snapshot()
-    with own_spill(data) as spill, closing(connect(settings.fold_memory // MEMORY_SHARE, 1, spill)) as database:
+    with _database(data, settings) as database:
         for day in sorted({*snapshot.days, *store.days()}):
             expected: set[CounterRow] = set()
             if day in snapshot.days:
@@ -97,3 +100,10 @@ def compare_store(
                     f"{day}: {len(expected - found):,} rows are missing or differ, {len(found - expected):,} are wrong"
                 )
     return held
+
+
+@contextmanager
+def _database(data: DataDirectory, settings: Settings) -> Iterator[duckdb.DuckDBPyConnection]:
+    memory_bytes = settings.fold_memory // MEMORY_SHARE
+    with own_spill(data) as spill, closing(connect(memory_bytes, 1, spill)) as database:
+        yield database

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import threading
 
+from compactor.backoff import backoff_s
 from compactor.failures import failure_text
 from compactor.publishing.publish import publish_newest
 from shared.disk.layout import DataDirectory
@@ -55,14 +56,16 @@ class Publisher:
             self._wanted.clear()
             failures = 0 if publish_logged(self._data, self._settings, self._log) else failures + 1
             if failures:
-                self._stopped.wait(min(RETRY_S * 2 ** (failures - 1), RETRY_MAX_S))
+                self._stopped.wait(backoff_s(RETRY_S, failures - 1, RETRY_MAX_S))
                 self._wanted.set()
 
 
 def publish_logged(data: DataDirectory, settings: Settings, log: Log) -> bool:
     """Publish the newest generation, and log what came of it. Returns whether the store
-    holds it.
+    holds it, or there is none.
     """
+    if settings.store == FILE:
+        return True
     try:
         done = publish_newest(data, settings, open_store(settings))
     except (TemporaryFailure, UsageError) as error:

@@ -13,9 +13,10 @@ from msgspec.structs import replace
 from compactor.context import PassContext
 from compactor.sql import sql_file
 from compactor.summary.recent_days import RecentDays, counters_of
-from shared.generations.counter_schema import DAY_ROWS_SUFFIX, EVENT, OTHER
+from shared.generations.counter_schema import EVENT, OTHER
 from shared.generations.snapshot import Day, Snapshot
 from shared.generations.summary import Summary, TopValue, TopValues
+from shared.sql.counters import DIMENSION_SQL, row_names
 from shared.sql.texts import TextNumbers
 
 # Days, the fewest first.
@@ -64,7 +65,7 @@ def _largest(context: PassContext, after: Snapshot, recent: RecentDays) -> Mappi
     """By the number of days and the dimension."""
     rows = counters_of(context, after, recent.utc_days(after, 0, max(SPANS) - 1))
     values = {
-        "names": [name + suffix for name in DIMENSIONS for suffix in ("", DAY_ROWS_SUFFIX)],
+        "names": row_names(DIMENSIONS),
         "spans": list(SPANS),
         "starts": [recent.span(0, days - 1)[0] for days in SPANS],
         "end": recent.span(0, 0)[1],
@@ -73,7 +74,7 @@ def _largest(context: PassContext, after: Snapshot, recent: RecentDays) -> Mappi
         __file__,
         "top_values.sql",
         rows=rows,
-        dimension=f"regexp_replace(dimension, '{DAY_ROWS_SUFFIX}$', '')",
+        dimension=DIMENSION_SQL,
         is_event=f"starts_with(dimension, '{EVENT}')",
         other=OTHER,
         most=str(VALUES_MAX),

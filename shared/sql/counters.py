@@ -6,12 +6,19 @@ for them. Its sums of whole days repeat other rows, and are left out.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 from shared.generations.counter_schema import COUNTER_COLUMNS, DAY_ROWS_SUFFIX, EVENT, TOTAL
 from shared.sql.archive_events import empty_relation_sql
 
 _COLUMNS = ", ".join(COUNTER_COLUMNS)
+# The dimension that a row counts, whether by quarter of an hour or by day.
+DIMENSION_SQL = f"regexp_replace(dimension, '{DAY_ROWS_SUFFIX}$', '')"
+
+
+def row_names(dimensions: Iterable[str]) -> list[str]:
+    """What rows of these dimensions are named, by quarter of an hour and by day."""
+    return [name + suffix for name in dimensions for suffix in ("", DAY_ROWS_SUFFIX)]
 
 
 def counters_sql(paths: Mapping[int, str]) -> str:

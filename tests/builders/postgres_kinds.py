@@ -66,13 +66,13 @@ def identity_of_server() -> dict[str, Any]:
 
 
 def give(paths: Iterable[Path], identity: dict[str, Any]) -> None:
-    """To whoever runs the server."""
+    """To the user that runs the server."""
     for path in paths if identity else ():
         os.chown(path, identity["user"], identity["group"])
 
 
 def reachable(programs: Path, home: Path, identity: dict[str, Any]) -> Path:
-    """The programs; where root's own folder is closed to whoever runs the server, a
+    """The programs; where root's own folder is closed to that user, a
     copy of their package below `home`.
     """
     try:

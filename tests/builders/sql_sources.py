@@ -12,6 +12,7 @@ from typing import NamedTuple
 
 from tests.builders.pages import ROOT
 
+SQLITE = ROOT / "shared" / "stores" / "sqlite"
 PACKAGES = ("compactor", "reports", "shared", "foldlog", "ingest")
 # UNION ALL and IS DISTINCT FROM hash nothing; `* EXCEPT (column)` is no set.
 HASHES = re.compile(
@@ -39,9 +40,6 @@ class Source(NamedTuple):
                 return False
             at += len(piece)
         return True
-
-
-SQLITE = ROOT / "shared" / "stores" / "sqlite"
 
 
 def sources() -> list[Source]:

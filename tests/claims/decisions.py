@@ -99,7 +99,7 @@ def lost_to(wanted: Iterable[Pair], blocks: Iterable[Block], instance: str, wind
 def no_longer_claimed(
     yielded: Mapping[int, Winner], blocks: Iterable[Block], epochs: Mapping[str, int], pruned_before: int
 ) -> set[int]:
-    """Which yielded ids nobody counts any more, as far as is known: the epoch of the
+    """Which yielded ids no host counts any more, as far as is known: the epoch of the
     winner has ended, or its claim is gone though its day is not pruned, as after a
     restore of the store.
     """

@@ -45,7 +45,7 @@ FOCUSED = 12
 def run(rules: Rules, seed: int, focus: tuple[str, ...] = (), *, harm_only: bool = False) -> World:
     """Play one interleaving to its rest; `focus` names actions that are frequent in it.
     Raises Violation; with `harm_only` not for A2
-    and A3, which alone harm nobody.
+    and A3, which alone harm no count.
     """
     world = World(rules, seed)
     actions = [action for action, _ in ACTIONS]

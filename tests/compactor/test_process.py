@@ -12,7 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from compactor.process import BACKOFF_MAX_S, Compactor, backoff_s
+from compactor.backoff import BACKOFF_MAX_S, backoff_s
+from compactor.process import Compactor
 from compactor.stop import PassTooLong, interruptible, time_limit
 from shared.disk.layout import DataDirectory
 from shared.duckdb_engine import connect

@@ -109,7 +109,7 @@ def test_it_ends_with_the_tests_that_are_killed() -> None:
 
 
 def test_nothing_is_left_behind(programs: Path) -> None:
-    # Not in pytest's directory: whoever runs PostgreSQL when this is root may not look
+    # Not in pytest's directory: the user that runs PostgreSQL for root may not look
     # into it.
     with tempfile.TemporaryDirectory() as name, running(programs, within=Path(name), quick=True) as server:
         pid, family = server.pid, [server.pid, *children(server.pid)]
@@ -143,7 +143,7 @@ def folders_of(url: str) -> list[Path]:
 
 
 def is_alive(pid: int) -> bool:
-    """Not gone, and not a zombie that nobody has asked for."""
+    """Not gone, and not a zombie that its parent has not waited for."""
     try:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] not in "ZX"
     except (FileNotFoundError, ProcessLookupError):

@@ -26,8 +26,9 @@ from shared.stores.open_store import open_store
 from shared.stores.sqlite.store import SqliteStore
 from tests.builders.archive import HOUR_MS
 from tests.builders.erasure import erase
-from tests.builders.logs import FIREFOX, GOOGLEBOT, NOON, data_directory, fold, fold_all, line, sealed
+from tests.builders.logs import NOON, data_directory, fold, fold_all, line, sealed
 from tests.builders.questions import as_mappings
+from tests.builders.random_lines import random_lines
 from tests.builders.recount import counted_events
 from tests.builders.stores import as_recount, publish, recount_rows, store_settings
 
@@ -45,28 +46,7 @@ def wrong(data: DataDirectory, store: SqliteStore) -> list[str]:
     return found
 
 
-def random_lines(pick: random.Random, count: int, first: int) -> list[Line]:
-    """Some are repeats. The time follows from the id."""
-    numbers = [pick.randrange(first + count) for _ in range(count)]
-    return [
-        line(
-            f"event-{number}",
-            NOON - 3 * DAY_MS + number * 37 % (3 * 96) * HOUR_MS // 4,
-            NOON,
-            site=f"site{number % 2}.example",
-            name=pick.choice(["pageview", "signup"]),
-            visitor=pick.choice(["ann", "bob"]),
-            url=f"https://example.com/{int(pick.triangular(0, 14, 0))}",
-            referrer=pick.choice(["https://other.org/", None]),
-            ua=pick.choice([FIREFOX, FIREFOX, GOOGLEBOT]),
-        )
-        for number in numbers
-    ]
-
-
-@pytest.mark.parametrize(
-    ("seed", "zone"), list(enumerate(["UTC", "Europe/Berlin", "Asia/Kathmandu", "America/St_Johns"]))
-)
+@pytest.mark.parametrize(("seed", "zone"), list(enumerate(ZONES)))
 def test_a_store_says_what_a_recount_says_at_whatever_generations_it_was_published(
     tmp_path: Path, seed: int, zone: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -74,7 +54,7 @@ def test_a_store_says_what_a_recount_says_at_whatever_generations_it_was_publish
     pick, data = random.Random(seed), data_directory(tmp_path / "data")
     lines: list[Line] = []
     for turn in range(14):
-        new = random_lines(pick, 12, len(lines))
+        new = random_lines(pick, NOON, 12, len(lines))
         lines += new
         sealed(data, new)
         fold_all(data, NOON + turn * 2 * HOUR_MS, timezone=zone)

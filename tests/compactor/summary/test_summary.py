@@ -18,8 +18,9 @@ from shared.disk.layout import DataDirectory
 from shared.generations.load import load_snapshot
 from shared.generations.summary import SUMMARY_MAX_BYTES, Summary, TopValue
 from tests.builders.archive import HOUR_MS
-from tests.builders.logs import FIREFOX, GOOGLEBOT, NOON, data_directory, fold, fold_all, line, sealed, tally
+from tests.builders.logs import NOON, data_directory, fold, fold_all, line, sealed, tally
 from tests.builders.questions import as_mappings
+from tests.builders.random_lines import random_lines
 from tests.builders.recount import Counted, counted_events
 from tests.builders.server import environment, run_foldlog
 
@@ -31,27 +32,6 @@ def summary_of(data: DataDirectory) -> Summary:
     summary = load_snapshot(data).summary
     assert summary is not None
     return summary
-
-
-def random_lines(pick: random.Random, now_ms: int, count: int, first: int) -> list[Line]:
-    """Some are repeats. The time follows from the id: seven days before NOON to one
-    after.
-    """
-    numbers = [pick.randrange(first + count) for _ in range(count)]
-    return [
-        line(
-            f"event-{number}",
-            NOON - 7 * DAY_MS + number * 37 % (8 * 96) * HOUR_MS // 4,
-            now_ms,
-            site=f"site{number * 7 % 4}.example",
-            name=pick.choice(["pageview", "signup"]),
-            visitor=pick.choice(["ann", "bob", "cat", None]),
-            url=f"https://example.com/{int(pick.triangular(0, 14, 0))}{pick.choice(['', '?utm_source=news'])}",
-            referrer=pick.choice(["https://other.org/", None]),
-            ua=pick.choice([FIREFOX, FIREFOX, GOOGLEBOT]),
-        )
-        for number in numbers
-    ]
 
 
 def expected_events(counted: list[Counted], summary: Summary) -> dict[str, tuple[int, ...]]:
