@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from shared import setting_parsers
 from shared.exit_codes import UsageError
 from shared.lateness import ARCHIVE_MIN_DAYS
-from shared.stores.address import FILE, parse_store
+from shared.stores.address import DATABASE_URL, FILE, parse_store, store_of
 from shared.timestamps import DAY_S
 
 if TYPE_CHECKING:
@@ -105,7 +105,7 @@ class Settings:
     disk_reserve: int = 512 << 20
     timezone: str = "UTC"
     max_values: int = 10_000
-    store: str = FILE
+    store: str = field(default=FILE, repr=False)
     log_file: Path | None = None
     log_level: LogLevel = "info"
 
@@ -175,6 +175,9 @@ _PARSE: dict[str, Callable[[str], Any]] = {
     "log_level": setting_parsers.one_of(LogLevel),
 }
 
+# Their values are in no message.
+SECRETS = frozenset({"admin_token", "ingest_keys", "store"})
+
 # (smallest, largest): outside this range the service would not work at all.
 _RANGE: dict[str, tuple[float, float]] = {
     "workers": (1, 64),
@@ -217,6 +220,10 @@ def load(environ: Mapping[str, str], config: Path | None = None) -> Settings:
         if key not in known:
             raise UnknownSetting(shown)
         changes[key] = _value(key, shown, text)
+    try:
+        changes["store"] = store_of(changes.get("store"), environ.get(DATABASE_URL, "").strip())
+    except ValueError as error:
+        raise InvalidSetting(given["store"][0], str(error), None) from None
     return replace(Settings(), **changes)
 
 
@@ -224,8 +231,7 @@ def _value(key: str, shown: str, text: str) -> Any:
     try:
         value = _PARSE.get(key, setting_parsers.whole_number)(text)
     except ValueError as error:
-        # These two are secrets, which a message must not contain.
-        given = None if key in {"ingest_keys", "admin_token"} else text
+        given = None if key in SECRETS else text
         raise InvalidSetting(shown, str(error), given) from None
     low, high = _RANGE.get(key, (float("-inf"), float("inf")))
     if isinstance(value, (int, float)) and not low <= value <= high:

@@ -9,9 +9,9 @@ from rich.console import Console
 from foldlog.commands import Invocation
 from foldlog.terminal import pairs
 from shared.exit_codes import SUCCESS
-from shared.settings import Settings
+from shared.settings import SECRETS, Settings
+from shared.stores.address import shown_address
 
-_SECRETS = {"admin_token", "ingest_keys"}
 _SEPARATORS = {"listen": ":", "consent_cookie": "="}
 
 
@@ -32,7 +32,9 @@ def show(console: Console, settings: Settings) -> None:
 
 
 def _shown(name: str, value: object) -> str:
-    if name in _SECRETS:
+    if name == "store":
+        return shown_address(str(value))
+    if name in SECRETS:
         return "(set)" if value else "(not set)"
     if isinstance(value, tuple):
         return _SEPARATORS.get(name, " ").join(str(part) for part in value)
