@@ -6,7 +6,10 @@
 CREATE OR REPLACE TEMP TABLE changed_counters AS
 SELECT
     unhex(left(sha256(json_array(day::VARCHAR, dimension, site, event, value, bot)::VARCHAR), 32)) AS key,
-    day, dimension, site, event, value, bot, events
+    day, dimension,
+    -- No database takes a zero byte in a text. The key tells the texts apart.
+    replace(site, chr(0), '␀') AS site, replace(event, chr(0), '␀') AS event, replace(value, chr(0), '␀') AS value,
+    bot, events
 FROM (
     SELECT day, dimension, site, event, value, bot, sum(events)::BIGINT AS events
     FROM (

@@ -15,8 +15,9 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from filelock import FileLock, Timeout
 
-from compactor.publishing.changed_rows import changed_rows, whole_day
-from compactor.publishing.instance import instance_id
+from compactor.publishing.changed_rows import whole_day
+from compactor.publishing.changes import SnapshotChanges
+from compactor.publishing.instance import LOCK_TIMEOUT_S, instance_id
 from shared.disk.durable import PRIVATE_DIRECTORY_MODE, make_directory
 from shared.disk.layout import DataDirectory
 from shared.disk.spill import own_spill
@@ -26,12 +27,11 @@ from shared.generations.snapshot import Snapshot, encode_snapshot
 from shared.settings import Settings
 from shared.stores.counter_rows import CounterRow
 from shared.stores.ledger import Position, StoreRefused, StoreUnavailable
-from shared.stores.sqlite.store import SqliteStore
+from shared.stores.store import Store, stored_parts
 
 if TYPE_CHECKING:
     import duckdb
 
-LOCK_TIMEOUT_S = 10.0
 # Of FOLDLOG_FOLD_MEMORY, beside the pass that may run meanwhile.
 MEMORY_SHARE = 4
 
@@ -43,12 +43,13 @@ class Published(NamedTuple):
     generation: int
 
 
-def publish_newest(data: DataDirectory, settings: Settings, store: SqliteStore) -> Published:
+def publish_newest(data: DataDirectory, settings: Settings, store: Store) -> Published:
     """Raises StoreUnavailable, StoreRefused, PartDamaged and DuckDB's errors."""
     make_directory(data.run, PRIVATE_DIRECTORY_MODE)
     try:
+        instance = instance_id(data)
         with FileLock(data.store_lock, timeout=LOCK_TIMEOUT_S):
-            base, instance = store.position(), instance_id(data)
+            base = store.position()
             if base is not None and base.instance != instance:
                 raise StoreRefused(
                     str(store),
@@ -61,18 +62,18 @@ def publish_newest(data: DataDirectory, settings: Settings, store: SqliteStore) 
 
 
 def _publish(
-    data: DataDirectory, settings: Settings, store: SqliteStore, base: Position | None, instance: str, newest: Snapshot
+    data: DataDirectory, settings: Settings, store: Store, base: Position | None, instance: str, newest: Snapshot
 ) -> Published:
     content = encode_snapshot(newest)
-    after = Position(instance, newest.generation, hashlib.sha256(content).hexdigest(), newest)
+    at = base or Position(instance, 0, "", Snapshot())
+    after = at._replace(generation=newest.generation, sha256=hashlib.sha256(content).hexdigest(), snapshot=newest)
     if base is None or base.sha256 != after.sha256:
         with _database(data, settings) as database:
-            before = base.snapshot if base else Snapshot()
-            store.publish(base, after, content, changed_rows(database, data, before, newest))
-    return Published(base.generation if base else 0, after.generation)
+            store.publish(base, after, content, SnapshotChanges(database, data, at.snapshot, newest))
+    return Published(at.generation, after.generation)
 
 
-def rebuild_store(data: DataDirectory, settings: Settings, store: SqliteStore) -> Published:
+def rebuild_store(data: DataDirectory, settings: Settings, store: Store) -> Published:
     """Empty the store, whatever it holds, and publish everything again. Raises as
     `publish_newest`.
     """
@@ -81,7 +82,7 @@ def rebuild_store(data: DataDirectory, settings: Settings, store: SqliteStore) -
 
 
 def compare_store(
-    data: DataDirectory, settings: Settings, store: SqliteStore, report: Callable[[str], None]
+    data: DataDirectory, settings: Settings, store: Store, report: Callable[[str], None]
 ) -> Position | None:
     """Compare every row of the store with the parts of the generation that it holds,
     and `report` each day that differs. Returns what it holds. Raises PartDamaged where
@@ -99,6 +100,10 @@ def compare_store(
                 report(
                     f"{day}: {len(expected - found):,} rows are missing or differ, {len(found - expected):,} are wrong"
                 )
+    parts, expected_parts = store.parts(), set(stored_parts(snapshot))
+    if parts is not None and parts != expected_parts:
+        missing, wrong = len(expected_parts - parts), len(parts - expected_parts)
+        report(f"{missing:,} parts are missing or differ, {wrong:,} are wrong")
     return held
 
 

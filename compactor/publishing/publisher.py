@@ -8,6 +8,7 @@ import threading
 
 from compactor.backoff import backoff_s
 from compactor.failures import failure_text
+from compactor.publishing.instance import instance_id
 from compactor.publishing.publish import publish_newest
 from shared.disk.layout import DataDirectory
 from shared.exit_codes import TemporaryFailure, UsageError
@@ -67,7 +68,7 @@ def publish_logged(data: DataDirectory, settings: Settings, log: Log) -> bool:
     if settings.store == FILE:
         return True
     try:
-        done = publish_newest(data, settings, open_store(settings))
+        done = publish_newest(data, settings, open_store(settings, instance_id(data)))
     except (TemporaryFailure, UsageError) as error:
         log.warning("store_publish_failed", reason=str(error))
     except Exception as error:  # noqa: BLE001 - whatever it is, the fold goes on

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from compactor.publishing.instance import instance_id
 from compactor.publishing.publish import Published, compare_store, publish_newest, rebuild_store
 from foldlog.commands import Invocation
 from foldlog.preflight import require_data_dir
@@ -12,6 +13,7 @@ from shared.generations.load import load_snapshot
 from shared.generations.part_integrity import PartDamaged
 from shared.stores.ledger import StoreUnavailable
 from shared.stores.open_store import open_store
+from shared.stores.store import Store
 
 
 def run(call: Invocation) -> int:
@@ -19,11 +21,15 @@ def run(call: Invocation) -> int:
     return _ACTIONS[call.options.action](call)
 
 
+def _store(call: Invocation) -> Store:
+    return open_store(call.settings, instance_id(call.data))
+
+
 def _status(call: Invocation) -> int:
     """Which generation is there, and how far it is behind."""
-    store, newest = open_store(call.settings), load_snapshot(call.data).generation
+    store, newest = _store(call), load_snapshot(call.data).generation
     held = store.position()
-    if held is None:
+    if held is None or not held.generation:
         print(f"{store} is empty; generation {newest} is not published yet")
         return SUCCESS
     behind = "the newest" if held.generation == newest else f"the newest is {newest}"
@@ -32,12 +38,12 @@ def _status(call: Invocation) -> int:
 
 
 def _publish(call: Invocation) -> int:
-    store = open_store(call.settings)
+    store = _store(call)
     return _show(store, publish_newest(call.data, call.settings, store))
 
 
 def _rebuild(call: Invocation) -> int:
-    store = open_store(call.settings)
+    store = _store(call)
     return _show(store, rebuild_store(call.data, call.settings, store))
 
 
@@ -51,7 +57,7 @@ def _show(store: object, done: Published) -> int:
 
 
 def _check(call: Invocation) -> int:
-    store, found = open_store(call.settings), list[str]()
+    store, found = _store(call), list[str]()
     try:
         held = compare_store(call.data, call.settings, store, found.append)
     except PartDamaged as error:

@@ -5,20 +5,35 @@ may not take another one.
 from __future__ import annotations
 
 from typing import NamedTuple
+from uuid import UUID
 
 from shared.exit_codes import TemporaryFailure, UsageError
 from shared.generations.snapshot import Snapshot
 
+NO_CLAIMS = UUID(int=0)
+
 
 class Position(NamedTuple):
     """The generation that a store holds of an instance. `sha256` is that of the
-    snapshot file, `snapshot` its content.
+    snapshot file, `snapshot` its content. An instance that has only claimed ids holds
+    generation 0 and no sha256.
+
+    In a store of several instances: `epoch`, and the names of its first and its last
+    block of claims.
     """
 
     instance: str
     generation: int
     sha256: str
     snapshot: Snapshot
+    epoch: int = 1
+    epoch_name: UUID = NO_CLAIMS
+    claims: UUID = NO_CLAIMS
+
+    @property
+    def identity(self) -> tuple[str, int, str, int, UUID, UUID]:
+        """What a publish compares: all but the content."""
+        return self.instance, self.generation, self.sha256, self.epoch, self.epoch_name, self.claims
 
 
 class StoreUnavailable(TemporaryFailure):

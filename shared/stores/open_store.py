@@ -2,21 +2,27 @@
 
 from __future__ import annotations
 
+import socket
+
 from shared.settings import Settings
-from shared.stores.address import sqlite_path
+from shared.stores.address import is_postgres, sqlite_path
 from shared.stores.ledger import StoreRefused
+from shared.stores.postgres.store import PostgresStore
 from shared.stores.sqlite.store import SqliteStore
+from shared.stores.store import Store
 
 
 class NoStore(StoreRefused):
     """FOLDLOG_STORE names none."""
 
     def __init__(self) -> None:
-        super().__init__("FOLDLOG_STORE", "is `file`: set it to sqlite:///PATH to publish there")
+        super().__init__("FOLDLOG_STORE", "is `file`: set it to sqlite:///PATH or postgresql://… to publish there")
 
 
-def open_store(settings: Settings) -> SqliteStore:
-    """Raises NoStore."""
+def open_store(settings: Settings, instance: str) -> Store:
+    """The store as the data directory with this id publishes to it. Raises NoStore."""
+    if is_postgres(settings.store):
+        return PostgresStore(settings.store, instance, socket.gethostname(), settings.timezone)
     path = sqlite_path(settings.store)
     if path is None:
         raise NoStore

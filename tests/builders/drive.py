@@ -17,6 +17,7 @@ import pytest
 from compactor.erasure.rewrite import preview_erasure
 from compactor.erasure.visitor_filter import VisitorFilter
 from compactor.process import compact_once
+from compactor.publishing.instance import instance_id
 from compactor.publishing.publish import publish_newest
 from compactor.repair.rebuild import rebuild
 from compactor.repair.verify import verify
@@ -148,7 +149,7 @@ def read_everything(data: DataDirectory, **settings: Any) -> None:
 def publish_everything(data: DataDirectory) -> None:
     """To a store; and again what changed."""
     settings = replace(_settings(data), store=f"sqlite:///{data.root.parent / 'store.db'}")
-    publish_newest(data, settings, open_store(settings))
+    publish_newest(data, settings, open_store(settings, instance_id(data)))
 
 
 def verify_all(data: DataDirectory) -> None:

@@ -21,6 +21,8 @@ from types import MappingProxyType
 from typing import Any
 from urllib.parse import quote
 
+import psycopg
+
 from tests.builders.guard import guarded
 from tests.builders.postgres_kinds import Absent, give, identity_of_server, reachable
 from tests.builders.processes import children
@@ -58,6 +60,7 @@ class Server:
         self._identity = identity
         self._tell_guard = tell_guard
         self._process: subprocess.Popen[bytes] | None = None
+        self._databases = 0
 
     @property
     def is_running(self) -> bool:
@@ -93,6 +96,14 @@ class Server:
         if self._running.poll() is not None:
             self._ended()
             raise RuntimeError(f"PostgreSQL did not start:\n{self.messages()}")
+
+    def database(self) -> str:
+        """The address of a new, empty database."""
+        self._databases += 1
+        name = f"test_{self._databases}"
+        with psycopg.connect(self.url, autocommit=True) as connection:
+            connection.execute(f"CREATE DATABASE {name}".encode())
+        return self.url.replace("/postgres?", f"/{name}?")
 
     def stop(self) -> None:
         """End the sessions, write everything down, exit."""

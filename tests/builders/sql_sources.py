@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 from tests.builders.pages import ROOT
 
-SQLITE = ROOT / "shared" / "stores" / "sqlite"
+OTHER_DATABASES = (ROOT / "shared/stores/sqlite", ROOT / "shared/stores/postgres")
 PACKAGES = ("compactor", "reports", "shared", "foldlog", "ingest")
 # UNION ALL and IS DISTINCT FROM hash nothing; `* EXCEPT (column)` is no set.
 HASHES = re.compile(
@@ -43,10 +43,11 @@ class Source(NamedTuple):
 
 
 def sources() -> list[Source]:
-    """Of DuckDB: SQLite groups and joins by trees, not by hashes."""
-    files = [
-        path for package in PACKAGES for path in sorted((ROOT / package).rglob("*.*")) if SQLITE not in path.parents
-    ]
+    """Of DuckDB: SQLite groups and joins by trees, not by hashes, and to PostgreSQL a
+    store joins by the hashes that Foldlog has made.
+    """
+    paths = [path for package in PACKAGES for path in sorted((ROOT / package).rglob("*.*"))]
+    files = [path for path in paths if not any(path.is_relative_to(other) for other in OTHER_DATABASES)]
     found = [each for path in files if path.suffix == ".sql" for each in _of_sql(path)]
     return found + [each for path in files if path.suffix == ".py" for each in _of_python(path)]
 

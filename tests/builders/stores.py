@@ -9,13 +9,14 @@ from collections.abc import Iterable
 from datetime import date
 from zoneinfo import ZoneInfo
 
-from compactor.publishing.publish import publish_newest
+from compactor.publishing.instance import instance_id
+from compactor.publishing.publish import compare_store, publish_newest
 from shared.disk.layout import DataDirectory
 from shared.schema import COUNTED_DIMENSIONS
 from shared.settings import Settings
 from shared.stores.counter_rows import CounterRow
 from shared.stores.open_store import open_store
-from shared.stores.sqlite.store import SqliteStore
+from shared.stores.store import Store
 from tests.builders.recount import Counted
 
 # Day, dimension, site, event, value, and whether it is a bot.
@@ -23,14 +24,31 @@ Key = tuple[date, str, str | None, str | None, str | None, bool]
 
 
 def store_settings(data: DataDirectory, **given: object) -> Settings:
-    return Settings(data_dir=data.root, store=f"sqlite:///{data.root.parent / 'analytics.db'}", **given)  # type: ignore[arg-type]
+    """With a SQLite store beside the directory, unless `store` is given."""
+    beside = {"store": f"sqlite:///{data.root.parent / 'analytics.db'}"}
+    return Settings(data_dir=data.root, **beside | given)  # type: ignore[arg-type]
 
 
-def publish(data: DataDirectory, **given: object) -> SqliteStore:
+def publish(data: DataDirectory, **given: object) -> Store:
     made = store_settings(data, **given)
-    store = open_store(made)
+    store = open_store(made, instance_id(data))
     publish_newest(data, made, store)
     return store
+
+
+def all_rows(store: Store) -> list[CounterRow]:
+    return [row for day in store.days() for row in store.rows(day)]
+
+
+def wrong(data: DataDirectory, store: Store) -> list[str]:
+    """What `foldlog store check` reports."""
+    found: list[str] = []
+    compare_store(data, store_settings(data), store, found.append)
+    return found
+
+
+def as_total(rows: Iterable[CounterRow]) -> int:
+    return sum(row.events for row in rows if row.dimension == "total")
 
 
 def recount_rows(events: Iterable[Counted], zone: ZoneInfo) -> Counter[Key]:

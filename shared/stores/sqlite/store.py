@@ -7,7 +7,7 @@ says of which generation they are.
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from datetime import date
 from pathlib import Path
@@ -17,6 +17,7 @@ from shared.disk.durable import FILE_MODE, make_directory
 from shared.generations.snapshot import decode_snapshot
 from shared.stores.counter_rows import CounterRow, DayRows
 from shared.stores.ledger import Position, StoreRefused, StoreUnavailable
+from shared.stores.store import Changes, StoredPart
 
 SCHEMA = 1
 # In WAL mode a tool that reads delays no publish. One that writes does, this long.
@@ -39,21 +40,16 @@ class SqliteStore:
         return f"the SQLite store {self._path}"
 
     def position(self) -> Position | None:
-        """What the store holds; None while it is empty. Raises StoreUnavailable and
-        StoreRefused.
-        """
+        """See Store; so for the other methods."""
         with self._connected() as database:
             return self._position(database)
 
-    def publish(self, base: Position | None, after: Position, content: bytes, days: Iterable[DayRows]) -> None:
-        """Make the store hold `after`, of which `content` is the snapshot file, where
-        it holds `base` now. Raises StoreUnavailable and StoreRefused.
-        """
+    def publish(self, base: Position | None, after: Position, content: bytes, changes: Changes) -> None:
         with self._connected() as database, _transaction(database):
             found = self._position(database)
-            if (found and found[:3]) != (base and base[:3]):
+            if (found and found.identity) != (base and base.identity):
                 raise StoreUnavailable(str(self), "another process published meanwhile")
-            for day in days:
+            for day in changes.counters():
                 _replace_rows(database, day)
             database.execute(
                 "INSERT OR REPLACE INTO analytics_folded VALUES (1, ?, ?, ?, ?, ?, ?)",
@@ -61,21 +57,21 @@ class SqliteStore:
             )
 
     def empty(self) -> None:
-        """Forget everything. Raises StoreUnavailable."""
         with self._connected() as database, _transaction(database):
             database.execute("DELETE FROM analytics_counters")
             database.execute("DELETE FROM analytics_folded")
 
     def days(self) -> set[date]:
-        """The UTC days that have rows."""
         with self._connected() as database:
             found = database.execute("SELECT DISTINCT utc_day FROM analytics_counters").fetchall()
             return {date.fromisoformat(day) for (day,) in found}
 
     def rows(self, utc_day: date) -> set[CounterRow]:
-        """The rows of a UTC day."""
         with self._connected() as database:
             return set(map(_row, database.execute(_SELECT, (str(utc_day),)).fetchall()))
+
+    def parts(self) -> set[StoredPart] | None:
+        return None
 
     def _position(self, database: sqlite3.Connection) -> Position | None:
         sql = "SELECT schema, instance, generation, snapshot_sha256, snapshot FROM analytics_folded"

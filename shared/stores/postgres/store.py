@@ -1,0 +1,131 @@
+"""PostgreSQL as a store of several hosts, each of which has rows of its own.
+
+A publish is one transaction: the rows, the parts and the ledger row of this instance.
+What it writes is computed and sent before, into temporary tables of the session, so
+that no lock waits for DuckDB.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import date
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+from shared.generations.snapshot import Snapshot, decode_snapshot
+from shared.stores.counter_rows import CounterRow
+from shared.stores.ledger import Position, StoreUnavailable
+from shared.stores.postgres.connection import connected, store_name
+from shared.stores.postgres.counters import days_with_rows, rows_of_day, send_counters, write_counters
+from shared.stores.postgres.migrate import migrate, pending_migrations
+from shared.stores.postgres.parts import found_parts, write_parts
+from shared.stores.store import Changes, StoredPart
+
+if TYPE_CHECKING:
+    from psycopg import Connection
+
+_POSITION = """
+    SELECT generation, coalesce(snapshot_sha256, ''), snapshot, epoch, epoch_name, claims
+    FROM analytics_folded WHERE instance = %s
+"""
+_BEGIN_INSTANCE = """
+    INSERT INTO analytics_folded (instance, host, timezone, epoch, epoch_name, claims)
+    VALUES (%s, %s, %s, %s, %s, %s) ON CONFLICT DO NOTHING
+"""
+_HOLDS = """
+    UPDATE analytics_folded SET
+        host = %(host)s, timezone = %(timezone)s, generation = %(generation)s, snapshot_sha256 = %(sha256)s,
+        as_of = %(as_of)s, snapshot = %(content)b, published_at = now()
+    WHERE instance = %(instance)s
+"""
+_TABLES = ("analytics_counters", "analytics_parts", "analytics_visitors")
+
+
+class PostgresStore(NamedTuple):
+    """The rows of one instance. `host_name` and `timezone` are shown with them."""
+
+    address: str
+    instance: str
+    host_name: str
+    timezone: str
+
+    def __str__(self) -> str:
+        return store_name(self.address)
+
+    def position(self) -> Position | None:
+        """See Store; so for the other methods."""
+        with self._connected() as connection:
+            return self._position(connection) if connection else None
+
+    def publish(self, base: Position | None, after: Position, content: bytes, changes: Changes) -> None:
+        with self._migrated() as connection:
+            whole = send_counters(connection, changes.counters())
+            with connection.transaction():
+                self._require(connection, base, after)
+                write_counters(connection, self.instance, whole)
+                write_parts(connection, self.instance, changes)
+                values = {
+                    "instance": self.instance,
+                    "host": self.host_name,
+                    "timezone": self.timezone,
+                    "generation": after.generation,
+                    "sha256": after.sha256,
+                    "as_of": after.snapshot.as_of,
+                    "content": content,
+                }
+                connection.execute(_HOLDS, values)
+            if whole:
+                connection.execute("SELECT analytics_drop_empty_months()")
+
+    def empty(self) -> None:
+        with self._migrated() as connection:
+            with connection.transaction():
+                for table in _TABLES:
+                    connection.execute(f"DELETE FROM {table} WHERE instance = %s".encode(), (self.instance,))
+                connection.execute("DELETE FROM analytics_folded WHERE instance = %s", (self.instance,))
+            connection.execute("SELECT analytics_drop_empty_months()")
+
+    def days(self) -> set[date]:
+        with self._connected() as connection:
+            return days_with_rows(connection, self.instance) if connection else set()
+
+    def rows(self, utc_day: date) -> set[CounterRow]:
+        with self._connected() as connection:
+            return rows_of_day(connection, self.instance, utc_day) if connection else set()
+
+    def parts(self) -> set[StoredPart]:
+        with self._connected() as connection:
+            return found_parts(connection, self.instance) if connection else set()
+
+    def _require(self, connection: Connection, base: Position | None, after: Position) -> None:
+        """Lock the ledger row, which must say what the caller has seen."""
+        if base is None:
+            values = (self.instance, self.host_name, self.timezone, after.epoch, after.epoch_name, after.claims)
+            is_base = connection.execute(_BEGIN_INSTANCE, values).rowcount == 1
+        else:
+            found = self._position(connection, locked=True)
+            is_base = found is not None and found.identity == base.identity
+        if not is_base:
+            raise StoreUnavailable(str(self), "another process published meanwhile")
+
+    def _position(self, connection: Connection, *, locked: bool = False) -> Position | None:
+        row = connection.execute(_POSITION + ("FOR UPDATE" if locked else ""), (self.instance,)).fetchone()
+        if row is None:
+            return None
+        generation, sha256, content, epoch, epoch_name, claims = row
+        snapshot = decode_snapshot(bytes(content), Path(str(self))) if content else Snapshot()
+        return Position(self.instance, generation, sha256, snapshot, epoch, epoch_name, claims)
+
+    @contextmanager
+    def _connected(self) -> Iterator[Connection | None]:
+        """None for a database that no Foldlog has migrated."""
+        with connected(self.address) as connection:
+            pending = pending_migrations(connection, self.address)
+            yield None if pending and pending[0].version == 1 else connection
+
+    @contextmanager
+    def _migrated(self) -> Iterator[Connection]:
+        with connected(self.address) as connection:
+            migrate(connection, self.address)
+            yield connection

@@ -1,0 +1,81 @@
+"""What every store can do, and what a publish gives it. Its contract is tested once for
+all of them (tests/compactor/publishing/contract/).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from datetime import date
+from typing import NamedTuple, Protocol
+
+from shared.disk.layout import PART_KINDS
+from shared.generations.snapshot import Part, Snapshot
+from shared.stores.counter_rows import CounterRow, DayRows
+from shared.stores.ledger import Position
+
+# The index of ids follows from the archive.
+STORED_KINDS = tuple(kind for kind in PART_KINDS if kind != "ids")
+
+
+class StoredPart(NamedTuple):
+    """A part, and where the snapshot references it."""
+
+    kind: str
+    day: date
+    part: Part
+
+
+class Changes(Protocol):
+    """The difference between what a store holds and a newer generation. A store asks
+    for what it keeps; nothing is computed before.
+    """
+
+    def counters(self) -> Iterator[DayRows]:
+        """The rows of each UTC day that differs. Raises PartDamaged."""
+
+    @property
+    def gone(self) -> Sequence[StoredPart]:
+        """Parts that the newer generation does not have."""
+
+    @property
+    def new(self) -> Sequence[StoredPart]:
+        """Parts that only the newer generation has."""
+
+    def content(self, part: StoredPart) -> bytes:
+        """The bytes of a new part, which match its sha256. Raises PartDamaged."""
+
+
+class Store(Protocol):
+    """Where generations of a data directory are published. `str()` names it in
+    messages. All raise StoreUnavailable and StoreRefused.
+    """
+
+    def position(self) -> Position | None:
+        """What the store holds of this instance; None while that is nothing."""
+
+    def publish(self, base: Position | None, after: Position, content: bytes, changes: Changes) -> None:
+        """Make the store hold `after`, of which `content` is the snapshot file, where
+        it holds `base` now: in one transaction.
+        """
+
+    def empty(self) -> None:
+        """Forget everything of this instance."""
+
+    def days(self) -> set[date]:
+        """The UTC days that have rows of counters."""
+
+    def rows(self, utc_day: date) -> set[CounterRow]:
+        """The rows of counters of a UTC day."""
+
+    def parts(self) -> set[StoredPart] | None:
+        """The parts, each with the sha256 of the bytes that the store has. None: this
+        kind of store has none.
+        """
+
+
+def stored_parts(snapshot: Snapshot) -> Iterable[StoredPart]:
+    """The parts of a snapshot that a store has."""
+    for day, kept in snapshot.days.items():
+        for kind in STORED_KINDS:
+            for part in getattr(kept, kind):
+                yield StoredPart(kind, day, part)

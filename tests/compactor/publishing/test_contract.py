@@ -1,0 +1,86 @@
+"""What every store keeps: it holds what a recount in plain Python says, whichever
+generations it was published at.
+"""
+
+from __future__ import annotations
+
+import random
+from pathlib import Path
+from zoneinfo import ZoneInfo
+
+import pytest
+
+from compactor.publishing import changed_rows
+from ingest.collect.encode import Line
+from shared.erasures import create_request
+from tests.builders.archive import HOUR_MS
+from tests.builders.erasure import erase
+from tests.builders.logs import NOON, data_directory, fold_all, line, sealed
+from tests.builders.questions import as_mappings
+from tests.builders.random_lines import random_lines
+from tests.builders.recount import counted_events
+from tests.builders.stores import all_rows, as_recount, publish, recount_rows, wrong
+
+DAY_MS = 24 * HOUR_MS
+ZONES = ("UTC", "Europe/Berlin", "Asia/Kathmandu", "America/St_Johns")
+
+
+@pytest.mark.parametrize(("seed", "zone"), list(enumerate(ZONES)))
+def test_a_store_says_what_a_recount_says_at_whatever_generations_it_was_published(
+    tmp_path: Path, address: str, seed: int, zone: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(changed_rows, "PAGE_ROWS", 7)
+    pick, data = random.Random(seed), data_directory(tmp_path / "data")
+    lines: list[Line] = []
+    for turn in range(14):
+        new = random_lines(pick, NOON, 12, len(lines))
+        lines += new
+        sealed(data, new)
+        fold_all(data, NOON + turn * 2 * HOUR_MS, timezone=zone)
+        # Seldom enough that parts of the last publish are deleted, now and then.
+        if pick.random() < 0.4 or turn == 13:
+            store = publish(data, store=address, timezone=zone)
+            expected = recount_rows(counted_events(as_mappings([lines])), ZoneInfo(zone))
+            assert as_recount(all_rows(store)) == expected, turn
+            assert wrong(data, store) == []
+
+
+def test_what_is_erased_expired_and_capped_leaves_the_store(tmp_path: Path, address: str) -> None:
+    data = data_directory(tmp_path / "data")
+    kept = [line(f"kept-{n}", NOON - 2 * DAY_MS, url=f"https://example.com/{n}") for n in range(30)]
+    sealed(data, [*kept, line("gone", NOON - 2 * DAY_MS, visitor="gone", url="https://example.com/secret")])
+    fold_all(data, NOON - 2 * DAY_MS)
+    store = publish(data, store=address)
+    assert any(row.value == "/secret" for row in all_rows(store))
+    create_request(data, "gone", None)
+    erase(data, NOON)
+    fold_all(data, NOON + DAY_MS, max_values=10)
+    store = publish(data, store=address)
+    rows = all_rows(store)
+    assert not any(row.value == "/secret" for row in rows)
+    assert sum(row.events for row in rows if row.dimension == "total") == 30
+    assert wrong(data, store) == []
+
+
+def test_a_dimension_with_too_many_values_leaves_the_store_until_its_day_is_over(tmp_path: Path, address: str) -> None:
+    data = data_directory(tmp_path / "data")
+    shown = []
+    for first, count, now_ms in ((0, 5, NOON), (5, 1_000, NOON), (1_005, 0, NOON + 3 * DAY_MS)):
+        if count:
+            sealed(data, [line(f"event-{n}", url=f"https://example.com/{n}") for n in range(first, first + count)])
+        fold_all(data, now_ms, max_values=10)
+        store = publish(data, store=address)
+        assert wrong(data, store) == []
+        shown.append(sum(row.events for row in all_rows(store) if row.dimension == "path"))
+    assert shown == [5, 0, 1_005]
+
+
+def test_texts_that_a_database_cannot_index_or_show_are_rows_like_others(tmp_path: Path, address: str) -> None:
+    data = data_directory(tmp_path / "data")
+    odd = ["/a\u0001b", "/a\u0000b", "/a\\N\t\n\"b'", "/'; DROP TABLE analytics_counters; --", "/Ä", "/ä", "/a ", "/a"]
+    paths = ["/" + "漢" * 1_900, *odd]
+    sealed(data, [line(f"event-{n}", url=f"https://example.com{path}") for n, path in enumerate(paths)])
+    fold_all(data)
+    store = publish(data, store=address)
+    assert len({row.key for row in all_rows(store) if row.dimension == "path"}) == len(paths)
+    assert wrong(data, store) == []
