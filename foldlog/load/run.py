@@ -4,19 +4,25 @@ events acknowledged with the events counted.
 
 from __future__ import annotations
 
+import os
 import secrets
 import subprocess
 import sys
+import time
 from collections.abc import Callable
+from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
 import msgspec
 
 from foldlog.load.plan import Outcome, Plan
 from foldlog.load.sampling import Use, sampling
-from foldlog.load.target import BenchError, Target, fold_and_count
+from foldlog.load.target import BenchError, Target, count_events, fold_and_count
+from shared.exit_codes import UsageError
 
 STOP_TIMEOUT_S = 60.0
+# A report over several hosts may be a moment behind the fold of one.
+COUNT_WAIT_S = 3.0
 
 
 class Result(msgspec.Struct, kw_only=True):
@@ -36,8 +42,12 @@ class Result(msgspec.Struct, kw_only=True):
         """
         if self.counted is None:
             return False
-        most = self.outcome.acknowledged + self.outcome.unanswered * self.events
-        return not self.outcome.acknowledged <= self.counted <= most
+        return not self.outcome.acknowledged <= self.counted <= self.most_countable
+
+    @property
+    def most_countable(self) -> int:
+        """The events of a request without an answer are stored or not."""
+        return self.outcome.acknowledged + self.outcome.unanswered * self.events
 
     @property
     def rejected(self) -> int:
@@ -60,22 +70,39 @@ def make_plan(target: Target, rates: list[float], seconds: float, **options: Any
     )
 
 
-def run(target: Target, plan: Plan, before_fold: Callable[[], None] = lambda: None) -> Result:
+def run(
+    target: Target, plan: Plan, before_fold: Callable[[], None] = lambda: None, *, must_count: bool = False
+) -> Result:
     """Load, fold, compare. `before_fold` is called after the last answer. Raises
-    BenchError.
+    BenchError, and UsageError where events must be counted and no token permits it.
     """
-    before = fold_and_count(target)
+    since = datetime.now(UTC).date() - timedelta(days=1)
+    before = fold_and_count(target, since)
+    if before is None and must_count:
+        raise UsageError(
+            f"no token permits reading and folding at {target.url}, so nothing can be counted: "
+            "set FOLDLOG_ADMIN_TOKEN to an admin token of that server, or add --key-file with one"
+        )
     with sampling(target.server_pid) as uses:
         outcome = generate(plan)
     before_fold()
-    after = None if before is None else fold_and_count(target)
-    counted = None if before is None or after is None else after - before
+    counted = None if before is None else _count(target, since, before, outcome.acknowledged)
     return Result(outcome=outcome, events=plan.events, counted=counted, uses=list(uses.values()))
+
+
+def _count(target: Target, since: date, before: int, acknowledged: int) -> int | None:
+    """Fold and count; once more for a few seconds while events are missing."""
+    found = fold_and_count(target, since)
+    deadline = time.monotonic() + COUNT_WAIT_S
+    while found is not None and found - before < acknowledged and time.monotonic() < deadline:
+        time.sleep(1)
+        found = count_events(target, since)
+    return None if found is None else found - before
 
 
 def generate(plan: Plan) -> Outcome:
     """Run the plan in a process of its own. Raises BenchError."""
-    command = [sys.executable, "-m", "foldlog.load.generator"]
+    command = [sys.executable, "-m", "foldlog.load.generator", str(os.getpid())]
     limit_s = plan.warm_up_s + plan.seconds + plan.answer_s + STOP_TIMEOUT_S
     try:
         done = subprocess.run(

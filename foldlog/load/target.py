@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import http.client
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from urllib.parse import urlencode, urlsplit
 
 import msgspec
@@ -27,7 +27,7 @@ class BenchError(TemporaryFailure):
 
 class Target(msgspec.Struct, kw_only=True, frozen=True):
     """A server on this host. `headers` are whole lines that authorise writing; `token`
-    authorises reading and folding.
+    authorises reading and folding, or else `other_token` does.
 
     `server_pid` is the `foldlog serve` that is sampled together with its children.
     """
@@ -36,6 +36,7 @@ class Target(msgspec.Struct, kw_only=True, frozen=True):
     port: int
     headers: str
     token: str | None = None
+    other_token: str | None = None
     server_pid: int | None = None
 
     @property
@@ -54,22 +55,31 @@ def make_target(url: str | None, key: str | None, origin: str | None, settings: 
         )
     address = (found.hostname, found.port or 80)
     own = [settings.admin_token, *settings.ingest_keys]
-    key = key or next((secret for secret in own if secret), None)
+    given, key = key, key or next((secret for secret in own if secret), None)
     if not key and not origin:
         raise SettingsError("nothing to write with: add --key-file with a key, or --origin with the origin of a page")
     authorisation = f"Origin: {origin}\r\n" if origin else f"Authorization: Bearer {key}\r\n"
     head = f"Host: {found.netloc}\r\nUser-Agent: {AGENT}\r\nAccept-Language: de-DE,de;q=0.9\r\n{authorisation}"
     pid = lock_holder(DataDirectory(settings.data_dir).serve_lock) if url is None else None
-    return Target(host=address[0], port=address[1], headers=head, token=settings.admin_token or key, server_pid=pid)
+    return Target(
+        host=address[0],
+        port=address[1],
+        headers=head,
+        token=settings.admin_token or key,
+        other_token=given if settings.admin_token else None,
+        server_pid=pid,
+    )
 
 
-def ask(target: Target, method: str, path: str, timeout_s: float = FOLD_TIMEOUT_S) -> tuple[int, bytes]:
-    """Send a request with the token. Returns status and body; raises BenchError when
-    there is no answer.
+def ask(
+    target: Target, method: str, path: str, timeout_s: float = FOLD_TIMEOUT_S, token: str | None = None
+) -> tuple[int, bytes]:
+    """Send a request with the token of the target, or another. Returns status and body;
+    raises BenchError when there is no answer.
     """
     connection = http.client.HTTPConnection(target.host, target.port, timeout=timeout_s)
     try:
-        connection.request(method, path, headers={"Authorization": f"Bearer {target.token}"})
+        connection.request(method, path, headers={"Authorization": f"Bearer {token or target.token}"})
         answer = connection.getresponse()
         return answer.status, answer.read()
     except (OSError, http.client.HTTPException) as error:
@@ -78,24 +88,35 @@ def ask(target: Target, method: str, path: str, timeout_s: float = FOLD_TIMEOUT_
         connection.close()
 
 
-def fold_and_count(target: Target) -> int | None:
+def fold_and_count(target: Target, since: date | None = None) -> int | None:
     """Fold, then count the events of benchmarks, including all accepted before. None
-    when the token does not permit it. Raises BenchError when the fold failed.
+    when no token permits it. Raises BenchError when the fold failed.
+
+    Counts that are compared begin on the same day, `since`: the later one may be asked
+    for after midnight.
     """
     if _allowed(target, "POST", "/admin/api/fold") is None:
         return None
+    return count_events(target, since)
+
+
+def count_events(target: Target, since: date | None = None) -> int | None:
+    """The same without the fold."""
     today = datetime.now(UTC).date()
     query = {"event": EVENT_NAME, "bots": "include", "tz": "UTC"}
-    query |= {"from": str(today - timedelta(days=1)), "to": str(today + timedelta(days=1))}
+    query |= {"from": str(since or today - timedelta(days=1)), "to": str(today + timedelta(days=1))}
     content = _allowed(target, "GET", f"/admin/api/report?{urlencode(query)}")
     return None if content is None else int(orjson.loads(content)["total"]["events"])
 
 
 def _allowed(target: Target, method: str, path: str) -> bytes | None:
-    if target.token is None:
-        return None
-    status, content = ask(target, method, path)
-    if status in {401, 403}:
+    for token in (target.token, target.other_token):
+        if token is None:
+            continue
+        status, content = ask(target, method, path, token=token)
+        if status not in {401, 403}:
+            break
+    else:
         return None
     if status != 200:
         raise BenchError(

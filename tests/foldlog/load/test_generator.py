@@ -14,7 +14,8 @@ from itertools import islice
 
 import pytest
 
-from foldlog.load.generator import Generator, percentiles
+from foldlog.load.generator import Generator
+from foldlog.load.measurements import percentiles
 from foldlog.load.plan import Plan, arrivals
 from foldlog.load.request_stream import make_requests
 
@@ -115,3 +116,35 @@ def test_connection_that_is_cut_is_replaced_and_its_request_is_unanswered() -> N
         outcome = Generator(plan(port)).run()
     assert outcome.unanswered == 2
     assert outcome.statuses == {"200": outcome.requests - 2}
+
+
+def refusal(retry_after_s: int) -> bytes:
+    head = b"HTTP/1.1 503 Service Unavailable\r\nRetry-After: %d\r\nContent-Length: 15\r\n\r\n" % retry_after_s
+    return head + b'{"code":"busy"}'
+
+
+def test_refusal_in_a_spike_is_sent_again_or_given_up() -> None:
+    answers = iter([ANSWER] * 10 + [refusal(99_999), refusal(0)])
+    with server(iter(lambda: next(answers, ANSWER), None)) as port:
+        outcome = Generator(plan(port, rates=[30.0, 60.0, 30.0], spike=1, connections=1)).run()
+    assert [each.requests for each in outcome.slices] == [10, 20, 10]
+    assert [each.acknowledged for each in outcome.slices] == [10, 19, 10]
+    assert [each.given_up for each in outcome.slices] == [0, 1, 0]
+    assert outcome.statuses == {"200": 39, "503": 2}
+    assert outcome.acknowledged == 39
+
+
+def test_refusal_outside_of_a_spike_is_the_last_answer() -> None:
+    answers = iter([refusal(0)])
+    with server(iter(lambda: next(answers, ANSWER), None)) as port:
+        outcome = Generator(plan(port, rates=[30.0, 60.0, 30.0], spike=1, connections=1)).run()
+    assert [each.acknowledged for each in outcome.slices] == [9, 20, 10]
+    assert outcome.statuses == {"200": 39, "503": 1}
+
+
+def test_answer_that_is_not_of_foldlog_acknowledges_nothing() -> None:
+    answers = iter([b"HTTP/1.1 502 Bad Gateway\r\nContent-Length: 6\r\n\r\n<html>"])
+    with server(iter(lambda: next(answers, ANSWER), None)) as port:
+        outcome = Generator(plan(port)).run()
+    assert outcome.codes == {"unknown": 1}
+    assert outcome.acknowledged == outcome.requests - 1
