@@ -191,6 +191,10 @@ def _add_bench(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "--rate", type=between(0.1, 100_000), default=100.0, help="requests a second, due at random (default: 100)"
     )
+    p99 = "end with 1 unless --rate was reached, p99 was at most this, and all acknowledged is counted"
+    command.add_argument("--p99", type=between(0.001, 600_000), metavar="MS", help=p99)
+    spike = "a tenth of the run has this many times the rate; p99 is judged outside of it"
+    command.add_argument("--spike", type=between(1, 1_000), metavar="N", help=spike)
     command.add_argument("--seconds", type=between(1, 3_600), default=10.0, help="how long (default: 10)")
     command.add_argument(
         "--warm-up", type=between(0, 600), default=2.0, help="seconds before that, not measured (default: 2)"

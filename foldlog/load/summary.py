@@ -15,7 +15,9 @@ def summary(plan: Plan, result: Result) -> Iterator[tuple[str, str]]:
     yield "requests, events in each", f"{outcome.requests:,}, {plan.events}"
     yield "rate: mean, highest", f"{sum(plan.rates) / len(plan.rates):,.0f}/s, {max(plan.rates):,.0f}/s"
     yield "latency since due, ms", _numbers(outcome.latency)
-    if len(plan.rates) > 1:
+    if plan.spike is not None:
+        yield from _spike(plan, outcome, plan.spike)
+    elif len(plan.rates) > 1:
         busiest = max(outcome.slices, key=lambda each: each.rate)
         yield "  in the busiest slice, ms", f"p50 {busiest.p50}, p99 {busiest.p99}, max {busiest.max}"
     yield "answers by status", _numbers(outcome.statuses)
@@ -30,6 +32,18 @@ def summary(plan: Plan, result: Result) -> Iterator[tuple[str, str]]:
     for use in result.uses:
         yield f"memory and CPU of {use.name}", _use(use)
     yield from _own_faults(plan, outcome)
+
+
+def _spike(plan: Plan, outcome: Outcome, at: int) -> Iterator[tuple[str, str]]:
+    """The spike, its recovery, and the rest of the run."""
+    yield "  outside of the spike, ms", _numbers(outcome.usual)
+    for name, each in (("in the spike", outcome.slices[at]), ("in the slice after it", outcome.slices[at + 1])):
+        yield (
+            f"  {name}, {each.rate:,g}/s for {plan.slice_s:,g} s, ms",
+            f"p50 {each.p50:,}, p99 {each.p99:,}, max {each.max:,}",
+        )
+        given_up = f", {each.given_up:,} refused until the run was over" if each.given_up else ""
+        yield "    its requests acknowledged", f"{each.acknowledged:,} of {each.requests:,}{given_up}"
 
 
 def _own_faults(plan: Plan, outcome: Outcome) -> Iterator[tuple[str, str]]:
