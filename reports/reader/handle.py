@@ -45,9 +45,12 @@ async def start(directory: str | None = None) -> Reader:
 
 
 async def kill(reader: Reader) -> None:
+    """End the process, unless it has ended, and close its pipes. What it wrote is read
+    to the end: until then a pipe of which nothing more is read stays open.
+    """
     if reader.returncode is None:
         reader.kill()
-        await reader.wait()
+    await reader.communicate()
 
 
 async def answer(reader: Reader, request: bytes) -> tuple[ReaderResponse, bytes]:

@@ -27,6 +27,7 @@ class ReaderPool:
         self._readers: set[Reader] = set()
         self._idle: dict[Reader, asyncio.TimerHandle] = {}  # the one that answered last is the last
         self._ending: set[asyncio.Task[None]] = set()
+        self._closed = asyncio.Event()
 
     async def answer(self, request: bytes) -> tuple[ReaderResponse, bytes]:
         """Raises ReportError. A process whose response was not read to its end is
@@ -49,31 +50,48 @@ class ReaderPool:
             return answered
 
     async def close(self) -> None:
-        """End the processes, also in the middle of a report."""
-        for timer in self._idle.values():
-            timer.cancel()
-        self._idle.clear()
-        for reader in list(self._readers):
-            await self._end(reader)
+        """End the processes, also in the middle of a report. When this returns there is
+        none, and what asks or still waits is refused.
+        """
+        self._closed.set()
+        for reader in list(self._idle):
+            self._end_idle(reader)
+        for reader in self._readers:
+            if reader.returncode is None:
+                reader.kill()  # and what waits for its response ends it
+        # Free once nothing waits for them, and no process is starting or ending.
+        for _ in range(READERS_MAX):
+            await self._turns.acquire()
+        for _ in range(READERS_MAX):
+            self._turns.release()
+        await asyncio.gather(*self._ending)
 
     async def _take(self) -> Reader:
-        """The idle process that answered last, so that another stays idle and ends."""
+        """The idle process that answered last, so that another stays idle and ends.
+        Raises ReportError once the pool is closed.
+        """
         while self._idle:
             reader, timer = self._idle.popitem()
             timer.cancel()
             if reader.returncode is None:
                 return reader
-            self._readers.discard(reader)
-        reader = await handle.start()
-        self._readers.add(reader)
-        return reader
+            await self._end(reader)
+        if not self._closed.is_set():
+            reader = await handle.start()
+            self._readers.add(reader)
+            if not self._closed.is_set():
+                return reader
+            await self._end(reader)  # it was closed meanwhile
+        raise ReportError("report_failed", "the server stops; ask again")
 
     def _keep(self, reader: Reader) -> None:
         loop = asyncio.get_running_loop()
         self._idle[reader] = loop.call_later(self._idle_timeout_s, self._end_idle, reader)
+        if self._closed.is_set():
+            self._end_idle(reader)
 
     def _end_idle(self, reader: Reader) -> None:
-        del self._idle[reader]
+        self._idle.pop(reader).cancel()
         task = asyncio.ensure_future(self._end(reader))
         self._ending.add(task)
         task.add_done_callback(self._ending.discard)

@@ -108,10 +108,17 @@ def data(tmp_path: Path) -> DataDirectory:
     return data_directory(tmp_path / "data")
 
 
+def client_of(data: DataDirectory, idle_timeout_s: float = 3600) -> ReaderClient:
+    """A client that waits for its processes, however busy the machine is: their
+    priority is the lowest.
+    """
+    return ReaderClient(Settings(data_dir=data.root, report_timeout=3600), idle_timeout_s)
+
+
 @pytest.fixture
 async def hasty(data: DataDirectory) -> AsyncIterator[ReaderClient]:
     """A client whose processes are soon idle for too long."""
-    client = ReaderClient(Settings(data_dir=data.root), idle_timeout_s=IDLE_TIMEOUT_S)
+    client = client_of(data, idle_timeout_s=IDLE_TIMEOUT_S)
     yield client
     await client.close()
 
@@ -134,6 +141,18 @@ async def test_reader_process_in_use_does_not_end(hasty: ReaderClient) -> None:
     assert readers() == before
 
 
+async def test_close_waits_for_a_process_that_is_ending(data: DataDirectory) -> None:
+    client = client_of(data, idle_timeout_s=0)
+    before = set(readers())
+    (asked,) = await ask(client, QUICK)
+    await until_async(lambda: set(readers()) - before)
+    (reader,) = set(readers()) - before
+    await asked
+    await turns(3)  # it is being killed
+    await client.close()
+    assert reader not in children(os.getpid())
+
+
 SLOW, QUICK = {"limit": "7"}, {"limit": "8"}
 
 
@@ -154,14 +173,19 @@ def stopped(*readers: int) -> Iterator[None]:
 async def ask(client: ReaderClient, parameters: dict[str, str], times: int = 1) -> list[asyncio.Task[bytes]]:
     """Tasks that have come as far as they can without a process."""
     asked = [asyncio.ensure_future(client.report(parameters, "json")) for _ in range(times)]
-    for _ in range(5):
-        await asyncio.sleep(0)
+    await turns(5)
     return asked
+
+
+async def turns(number: int) -> None:
+    """Let every task of the event loop go on so many times."""
+    for _ in range(number):
+        await asyncio.sleep(0)
 
 
 @pytest.fixture
 async def client(data: DataDirectory) -> AsyncIterator[ReaderClient]:
-    client = ReaderClient(Settings(data_dir=data.root))
+    client = client_of(data)
     yield client
     await client.close()
 
@@ -211,6 +235,40 @@ async def test_there_are_at_most_two_processes_and_other_questions_wait(client: 
             assert set(readers()) == {reader, second}
         await asyncio.gather(*waiting)
     await asyncio.gather(*slow)
+
+
+async def test_close_ends_what_waits_and_starts_no_other_process(client: ReaderClient, reader: int) -> None:
+    before = set(readers()) - {reader}
+    os.kill(reader, signal.SIGSTOP)
+    asked = [task for limit in range(20, 25) for task in await ask(client, {"limit": str(limit)})]
+    await client.close()
+    assert set(readers()) == before
+    refused = await asyncio.gather(*asked, return_exceptions=True)
+    assert [error.code for error in refused if isinstance(error, ReportError)] == ["report_failed"] * 5
+
+
+@pytest.mark.parametrize("passed", range(12))
+async def test_close_while_a_process_starts_ends_it(data: DataDirectory, passed: int) -> None:
+    client, before = client_of(data), set(readers())
+    asked = asyncio.ensure_future(client.report({}, "json"))
+    await turns(passed)
+    await client.close()
+    assert set(readers()) == before
+    with pytest.raises(ReportError):
+        await asked
+    assert set(readers()) == before
+
+
+@pytest.mark.parametrize("passed", [1, 5])
+async def test_close_waits_for_the_end_of_a_report_that_nobody_wants(data: DataDirectory, passed: int) -> None:
+    client = client_of(data)
+    reader = await first_reader(client)
+    os.kill(reader, signal.SIGSTOP)
+    (asked,) = await ask(client, SLOW)
+    asked.cancel()
+    await turns(passed)
+    await client.close()
+    assert reader not in children(os.getpid())
 
 
 async def test_one_asker_that_leaves_takes_the_answer_from_no_other(client: ReaderClient, reader: int) -> None:
