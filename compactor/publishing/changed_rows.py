@@ -11,19 +11,17 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import date
 from typing import TYPE_CHECKING
-from zoneinfo import ZoneInfo
 
 from compactor.generations.archive import open_parts
 from compactor.generations.counter_parts import stored_counters
+from compactor.publishing.calendar_day import calendar_day
 from compactor.sql import count_rows, sql_file, sql_texts
 from shared.disk.layout import DataDirectory
-from shared.generations.day_cuts import cut_spans
 from shared.generations.part_integrity import PartDamaged
 from shared.generations.snapshot import Day, Part, Snapshot
 from shared.sql.counters import DIMENSION_SQL, row_names
 from shared.sql.texts import TextNumbers
 from shared.stores.counter_rows import CounterRow, DayRows
-from shared.timestamps import utc_naive
 
 if TYPE_CHECKING:
     import duckdb
@@ -85,7 +83,7 @@ def _sums(
     text = sql_file(
         __file__,
         "changed_counters.sql",
-        day=_calendar_day(day, kept.zone),
+        day=calendar_day(day, kept.zone),
         dimension=DIMENSION_SQL,
         rows=f"({' UNION ALL '.join(rows)})",
         excluded=sql_texts(row_names(kept.uncounted)),
@@ -96,10 +94,3 @@ def _sums(
     page = "FROM changed_counters WHERE rowid >= $first AND rowid < $first + $rows"
     for first in range(0, count_rows(database, "changed_counters"), PAGE_ROWS):
         yield [CounterRow(*row) for row in database.execute(page, {"first": first, "rows": PAGE_ROWS}).fetchall()]
-
-
-def _calendar_day(day: date, zone: str) -> str:
-    """SQL of the day of a zone that `bucket`, in a UTC day, is in."""
-    spans = ((start.astimezone(ZoneInfo(zone)).date(), utc_naive(end)) for start, end in cut_spans(day, zone))
-    cases = " ".join(f"WHEN bucket < TIMESTAMP '{end}' THEN DATE '{local}'" for local, end in spans)
-    return f"CASE {cases} END"

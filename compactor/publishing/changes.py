@@ -8,11 +8,13 @@ from functools import cached_property
 from typing import TYPE_CHECKING
 
 from compactor.publishing.changed_rows import changed_rows
+from compactor.publishing.changed_visitors import changed_visitors
 from shared.disk.layout import DataDirectory
 from shared.generations.part_integrity import PartDamaged, PartError
 from shared.generations.snapshot import Snapshot
 from shared.stores.counter_rows import DayRows
 from shared.stores.store import StoredPart, stored_parts
+from shared.stores.visitor_rows import DayVisitors
 
 if TYPE_CHECKING:
     import duckdb
@@ -31,6 +33,9 @@ class SnapshotChanges:
 
     def counters(self) -> Iterator[DayRows]:
         return changed_rows(self._database, self._data, self._before, self._after)
+
+    def visitors(self, key: bytes) -> Iterator[DayVisitors]:
+        return changed_visitors(self._database, self._data, self._before, self._after, key)
 
     @cached_property
     def gone(self) -> list[StoredPart]:

@@ -10,12 +10,14 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Iterator
+from collections.abc import Set as AbstractSet
 from contextlib import closing, contextmanager
 from typing import TYPE_CHECKING, NamedTuple
 
 from filelock import FileLock, Timeout
 
 from compactor.publishing.changed_rows import whole_day
+from compactor.publishing.changed_visitors import visitor_digests
 from compactor.publishing.changes import SnapshotChanges
 from compactor.publishing.instance import LOCK_TIMEOUT_S, instance_id
 from shared.disk.durable import PRIVATE_DIRECTORY_MODE, make_directory
@@ -23,9 +25,8 @@ from shared.disk.layout import DataDirectory
 from shared.disk.spill import own_spill
 from shared.duckdb_engine import connect
 from shared.generations.consistent_read import read_published
-from shared.generations.snapshot import Snapshot, encode_snapshot
+from shared.generations.snapshot import Day, Snapshot, encode_snapshot
 from shared.settings import Settings
-from shared.stores.counter_rows import CounterRow
 from shared.stores.ledger import Position, StoreRefused, StoreUnavailable
 from shared.stores.store import Store, stored_parts
 
@@ -90,21 +91,27 @@ def compare_store(
     """
     held = store.position()
     snapshot = held.snapshot if held else Snapshot()
+    key = store.visitor_key()
     with _database(data, settings) as database:
         for day in sorted({*snapshot.days, *store.days()}):
-            expected: set[CounterRow] = set()
-            if day in snapshot.days:
-                expected.update(*whole_day(database, data, day, snapshot.days[day]).pages)
-            found = store.rows(day)
-            if found != expected:
-                report(
-                    f"{day}: {len(expected - found):,} rows are missing or differ, {len(found - expected):,} are wrong"
-                )
-    parts, expected_parts = store.parts(), set(stored_parts(snapshot))
-    if parts is not None and parts != expected_parts:
-        missing, wrong = len(expected_parts - parts), len(parts - expected_parts)
-        report(f"{missing:,} parts are missing or differ, {wrong:,} are wrong")
+            kept = snapshot.days.get(day, Day(""))
+            rows = {row for page in whole_day(database, data, day, kept).pages for row in page}
+            _compare(rows, store.rows(day), f"{day}: ", "rows", report)
+            if key:
+                visitors = visitor_digests(database, data, day, kept, key)
+                _compare(visitors, store.visitors(day), f"{day}: ", "rows of visitors", report)
+    parts = store.parts()
+    if parts is not None:
+        _compare(set(stored_parts(snapshot)), parts, "", "parts", report)
     return held
+
+
+def _compare(
+    expected: AbstractSet[object], found: AbstractSet[object], where: str, what: str, report: Callable[[str], None]
+) -> None:
+    missing, wrong = len(expected - found), len(found - expected)
+    if missing or wrong:
+        report(f"{where}{missing:,} {what} are missing or differ, {wrong:,} are wrong")
 
 
 @contextmanager

@@ -12,6 +12,7 @@ from shared.disk.layout import PART_KINDS
 from shared.generations.snapshot import Part, Snapshot
 from shared.stores.counter_rows import CounterRow, DayRows
 from shared.stores.ledger import Position
+from shared.stores.visitor_rows import DayVisitors, VisitorDigest
 
 # The index of ids follows from the archive.
 STORED_KINDS = tuple(kind for kind in PART_KINDS if kind != "ids")
@@ -32,6 +33,11 @@ class Changes(Protocol):
 
     def counters(self) -> Iterator[DayRows]:
         """The rows of each UTC day that differs. Raises PartDamaged."""
+
+    def visitors(self, key: bytes) -> Iterator[DayVisitors]:
+        """The visitors of each UTC day that differs, hashed with `key`. Raises
+        PartDamaged.
+        """
 
     @property
     def gone(self) -> Sequence[StoredPart]:
@@ -71,6 +77,12 @@ class Store(Protocol):
         """The parts, each with the sha256 of the bytes that the store has. None: this
         kind of store has none.
         """
+
+    def visitor_key(self) -> bytes | None:
+        """What visitors are hashed with. None: this kind of store has none."""
+
+    def visitors(self, utc_day: date) -> set[VisitorDigest]:
+        """What the rows of visitors of a UTC day say."""
 
 
 def stored_parts(snapshot: Snapshot) -> Iterable[StoredPart]:

@@ -4,16 +4,22 @@ from the events.
 
 from __future__ import annotations
 
-from collections import Counter
+import sqlite3
+from collections import Counter, defaultdict
 from collections.abc import Iterable
+from contextlib import closing
 from datetime import date
+from typing import Any
 from zoneinfo import ZoneInfo
+
+import psycopg
 
 from compactor.publishing.instance import instance_id
 from compactor.publishing.publish import compare_store, publish_newest
 from shared.disk.layout import DataDirectory
 from shared.schema import COUNTED_DIMENSIONS
 from shared.settings import Settings
+from shared.stores.address import sqlite_path
 from shared.stores.counter_rows import CounterRow
 from shared.stores.open_store import open_store
 from shared.stores.store import Store
@@ -69,3 +75,32 @@ def as_recount(rows: Iterable[CounterRow]) -> Counter[Key]:
     for row in rows:
         found[row.day, row.dimension, row.site, row.event, row.value, row.bot] += row.events
     return found
+
+
+def recount_summary(events: Iterable[Counted], zone: ZoneInfo) -> dict[tuple[str | None, date], tuple[int, int]]:
+    """Events and visitors of each site and day, without bots."""
+    counts: Counter[tuple[str | None, date]] = Counter()
+    visitors: dict[tuple[str | None, date], set[str]] = defaultdict(set)
+    for each in events:
+        if not each.bot:
+            place = (each.values["site"], each.time.astimezone(zone).date())
+            counts[place] += 1
+            visitors[place].update([each.visitor] if each.visitor else [])
+    return {place: (count, len(visitors[place])) for place, count in counts.items()}
+
+
+def summary(address: str, view: str = "analytics_summary") -> dict[tuple[str | None, date], tuple[int, int | None]]:
+    """The same as a store has it."""
+    sql = f"SELECT site, CAST(day AS text), events, visitors FROM {view}"
+    return {
+        (site, date.fromisoformat(day)): (events, visitors) for site, day, events, visitors in queried(address, sql)
+    }
+
+
+def queried(address: str, sql: str) -> list[tuple[Any, ...]]:
+    """The rows of a query, as another tool would ask for them."""
+    if path := sqlite_path(address):
+        with closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True)) as database:
+            return database.execute(sql).fetchall()
+    with psycopg.connect(address) as connection:
+        return connection.execute(sql.encode()).fetchall()

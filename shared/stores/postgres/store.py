@@ -20,7 +20,9 @@ from shared.stores.postgres.connection import connected, store_name
 from shared.stores.postgres.counters import days_with_rows, rows_of_day, send_counters, write_counters
 from shared.stores.postgres.migrate import migrate, pending_migrations
 from shared.stores.postgres.parts import found_parts, write_parts
+from shared.stores.postgres.visitors import digests_of_day, known_key, send_visitors, shared_key, write_visitors
 from shared.stores.store import Changes, StoredPart
+from shared.stores.visitor_rows import VisitorDigest
 
 if TYPE_CHECKING:
     from psycopg import Connection
@@ -61,9 +63,11 @@ class PostgresStore(NamedTuple):
     def publish(self, base: Position | None, after: Position, content: bytes, changes: Changes) -> None:
         with self._migrated() as connection:
             whole = send_counters(connection, changes.counters())
+            whole_visitors = send_visitors(connection, changes.visitors(shared_key(connection)))
             with connection.transaction():
                 self._require(connection, base, after)
                 write_counters(connection, self.instance, whole)
+                write_visitors(connection, self.instance, after.generation, whole_visitors)
                 write_parts(connection, self.instance, changes)
                 values = {
                     "instance": self.instance,
@@ -97,6 +101,14 @@ class PostgresStore(NamedTuple):
     def parts(self) -> set[StoredPart]:
         with self._connected() as connection:
             return found_parts(connection, self.instance) if connection else set()
+
+    def visitor_key(self) -> bytes | None:
+        with self._connected() as connection:
+            return known_key(connection) if connection else None
+
+    def visitors(self, utc_day: date) -> set[VisitorDigest]:
+        with self._connected() as connection:
+            return digests_of_day(connection, self.instance, utc_day) if connection else set()
 
     def _require(self, connection: Connection, base: Position | None, after: Position) -> None:
         """Lock the ledger row, which must say what the caller has seen."""

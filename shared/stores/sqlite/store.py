@@ -18,6 +18,7 @@ from shared.generations.snapshot import decode_snapshot
 from shared.stores.counter_rows import CounterRow, DayRows
 from shared.stores.ledger import Position, StoreRefused, StoreUnavailable
 from shared.stores.store import Changes, StoredPart
+from shared.stores.visitor_rows import VisitorDigest
 
 SCHEMA = 1
 # In WAL mode a tool that reads delays no publish. One that writes does, this long.
@@ -72,6 +73,12 @@ class SqliteStore:
 
     def parts(self) -> set[StoredPart] | None:
         return None
+
+    def visitor_key(self) -> bytes | None:
+        return None
+
+    def visitors(self, _utc_day: date) -> set[VisitorDigest]:
+        return set()
 
     def _position(self, database: sqlite3.Connection) -> Position | None:
         sql = "SELECT schema, instance, generation, snapshot_sha256, snapshot FROM analytics_folded"

@@ -19,7 +19,7 @@ from tests.builders.logs import NOON, data_directory, fold_all, line, sealed
 from tests.builders.questions import as_mappings
 from tests.builders.random_lines import random_lines
 from tests.builders.recount import counted_events
-from tests.builders.stores import all_rows, as_recount, publish, recount_rows, wrong
+from tests.builders.stores import all_rows, as_recount, publish, recount_rows, recount_summary, summary, wrong
 
 DAY_MS = 24 * HOUR_MS
 ZONES = ("UTC", "Europe/Berlin", "Asia/Kathmandu", "America/St_Johns")
@@ -40,8 +40,9 @@ def test_a_store_says_what_a_recount_says_at_whatever_generations_it_was_publish
         # Seldom enough that parts of the last publish are deleted, now and then.
         if pick.random() < 0.4 or turn == 13:
             store = publish(data, store=address, timezone=zone)
-            expected = recount_rows(counted_events(as_mappings([lines])), ZoneInfo(zone))
-            assert as_recount(all_rows(store)) == expected, turn
+            counted = counted_events(as_mappings([lines]))
+            assert as_recount(all_rows(store)) == recount_rows(counted, ZoneInfo(zone)), turn
+            assert summary(address) == recount_summary(counted, ZoneInfo(zone)), turn
             assert wrong(data, store) == []
 
 
