@@ -8,17 +8,15 @@ parts of the old generation are deleted, or that was merged meanwhile.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from datetime import UTC, date
+from datetime import date
 from typing import TYPE_CHECKING, NamedTuple
-from zoneinfo import ZoneInfo
 
-from compactor.fold.count_rows import published_sites
 from compactor.generations.archive import open_parts, stored_events
-from compactor.generations.counter_parts import stored_counters
 from compactor.publishing.calendar_day import calendar_day
+from compactor.publishing.visitors_of_day import expired_rows, shown_site
 from compactor.sql import count_rows, run_script, sql_file
 from shared.disk.layout import DataDirectory
-from shared.generations.counter_schema import OTHER, SITE, TOTAL
+from shared.generations.counter_schema import OTHER, SITE
 from shared.generations.part_integrity import PartDamaged
 from shared.generations.snapshot import Day, Part, Snapshot
 from shared.sql.texts import TextNumbers
@@ -60,7 +58,7 @@ def visitor_digests(
     """What a store should have of a day. Raises PartDamaged."""
     reader = _Reader(database, data, key.hex())
     if kept.expired:
-        rows = (row for page in _expired(reader, day, kept) for row in page)
+        rows = expired_rows(database, data, day, kept)
         return {VisitorDigest(row.day, row.site, 0, None, row.expired) for row in rows}
     _find(reader, day, kept, kept.archive, ())
     digest = "count(*), md5(string_agg(hash, ',' ORDER BY hash))"
@@ -91,7 +89,7 @@ def _changed_day(reader: _Reader, day: date, old: Day, new: Day) -> DayVisitors:
 
 def _whole_day(reader: _Reader, day: date, kept: Day) -> Iterator[list[VisitorRow]]:
     if kept.expired:
-        yield from _expired(reader, day, kept)
+        yield expired_rows(reader.database, reader.data, day, kept)
     else:
         _find(reader, day, kept, kept.archive, ())
         yield from _pages(reader.database)
@@ -100,17 +98,13 @@ def _whole_day(reader: _Reader, day: date, kept: Day) -> Iterator[list[VisitorRo
 def _find(reader: _Reader, day: date, kept: Day, sought: Sequence[Part], others: Sequence[Part]) -> int:
     """Make `new_visitors`. Returns how many there are. Raises PartDamaged."""
     strong, fast = TextNumbers(strong=True), TextNumbers(keyed=True)
-    site = strong.number("site")
-    if SITE in kept.capped:
-        counters = stored_counters(open_parts(reader.data, "counters", day, kept.counters))
-        site = f"CASE WHEN {site} IN ({published_sites(counters, strong)}) THEN {site} END"
     text = sql_file(
         __file__,
         "new_visitors.sql",
         sought=stored_events(open_parts(reader.data, "archive", day, sought)),
         others=stored_events(open_parts(reader.data, "archive", day, others)),
         day=calendar_day(day, kept.zone),
-        site=site,
+        site=shown_site(reader.data, day, kept, strong),
         visitor_number=strong.number("visitor"),
         prefilter=fast.number("visitor"),
     )
@@ -126,23 +120,3 @@ def _pages(database: duckdb.DuckDBPyConnection) -> Iterator[list[VisitorRow]]:
     for first in range(0, count_rows(database, "new_visitors"), PAGE_HASHES):
         found = database.execute(page, {"first": first, "rows": PAGE_HASHES}).fetchall()
         yield [VisitorRow(*row) for row in found]
-
-
-def _expired(reader: _Reader, day: date, kept: Day) -> Iterator[list[VisitorRow]]:
-    """The numbers that were kept with the counters; None for the days and sites of
-    which none was.
-    """
-    text = sql_file(
-        __file__,
-        "expired_visitors.sql",
-        counters=stored_counters(open_parts(reader.data, "counters", day, kept.counters)),
-        total=TOTAL,
-        site=TextNumbers(strong=True).number("site"),
-        day=calendar_day(day, kept.zone),
-    )
-    zone = ZoneInfo(kept.visitor_zone or "UTC")
-    found: dict[tuple[date, str], int | None] = {}
-    for start, local, site, number in reader.database.execute(text).fetchall():
-        counted = local or start.replace(tzinfo=UTC).astimezone(zone).date()
-        found[counted, site] = number if found.get((counted, site)) is None else found[counted, site]
-    yield [VisitorRow(*place, "", number) for place, number in found.items()]

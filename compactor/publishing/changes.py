@@ -9,12 +9,13 @@ from typing import TYPE_CHECKING
 
 from compactor.publishing.changed_rows import changed_rows
 from compactor.publishing.changed_visitors import changed_visitors
+from compactor.publishing.visitor_counts import changed_counts
 from shared.disk.layout import DataDirectory
 from shared.generations.part_integrity import PartDamaged, PartError
 from shared.generations.snapshot import Snapshot
 from shared.stores.counter_rows import DayRows
 from shared.stores.store import StoredPart, stored_parts
-from shared.stores.visitor_rows import DayVisitors
+from shared.stores.visitor_rows import DayCounts, DayVisitors
 
 if TYPE_CHECKING:
     import duckdb
@@ -36,6 +37,9 @@ class SnapshotChanges:
 
     def visitors(self, key: bytes) -> Iterator[DayVisitors]:
         return changed_visitors(self._database, self._data, self._before, self._after, key)
+
+    def visitor_counts(self) -> Iterator[DayCounts]:
+        return changed_counts(self._database, self._data, self._before, self._after)
 
     @cached_property
     def gone(self) -> list[StoredPart]:

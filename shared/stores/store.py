@@ -12,7 +12,7 @@ from shared.disk.layout import PART_KINDS
 from shared.generations.snapshot import Part, Snapshot
 from shared.stores.counter_rows import CounterRow, DayRows
 from shared.stores.ledger import Position
-from shared.stores.visitor_rows import DayVisitors, VisitorDigest
+from shared.stores.visitor_rows import DayCounts, DayVisitors, VisitorDigest
 
 # The index of ids follows from the archive.
 STORED_KINDS = tuple(kind for kind in PART_KINDS if kind != "ids")
@@ -36,6 +36,11 @@ class Changes(Protocol):
 
     def visitors(self, key: bytes) -> Iterator[DayVisitors]:
         """The visitors of each UTC day that differs, hashed with `key`. Raises
+        PartDamaged.
+        """
+
+    def visitor_counts(self) -> Iterator[DayCounts]:
+        """The visitors of each day of the time zone that differs. Raises
         PartDamaged.
         """
 

@@ -1,10 +1,10 @@
-"""Visitors of a day and site as a store of several hosts has them: keyed hashes, so
-that one visitor of two hosts or days counts once, and no store says who it was.
+"""Visitors of a day and site. A store of several hosts has keyed hashes, so that one
+visitor of two hosts or days counts once, and no store says who it was.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import date
 from typing import NamedTuple
 
@@ -29,6 +29,15 @@ class DayVisitors(NamedTuple):
     utc_day: date
     pages: Iterator[Sequence[VisitorRow]]
     whole: bool
+
+
+class DayCounts(NamedTuple):
+    """How many visitors a day of the time zone has, by site, as a store of one host has
+    it. None: nobody knows, since the archive was deleted.
+    """
+
+    day: date
+    visitors: Mapping[str, int | None]
 
 
 class VisitorDigest(NamedTuple):

@@ -17,6 +17,8 @@ import pytest
 from compactor.erasure.rewrite import preview_erasure
 from compactor.erasure.visitor_filter import VisitorFilter
 from compactor.process import compact_once
+from compactor.publishing.changed_visitors import visitor_digests
+from compactor.publishing.changes import SnapshotChanges
 from compactor.publishing.instance import instance_id
 from compactor.publishing.publish import publish_newest
 from compactor.repair.rebuild import rebuild
@@ -32,6 +34,7 @@ from shared.erasures import create_request
 from shared.event_ids import make_event_ids
 from shared.generations.load import load_snapshot
 from shared.generations.part_integrity import PartDamaged
+from shared.generations.snapshot import Snapshot
 from shared.schema import DIMENSIONS
 from shared.settings import Settings
 from shared.stores.open_store import open_store
@@ -150,6 +153,12 @@ def publish_everything(data: DataDirectory) -> None:
     """To a store; and again what changed."""
     settings = replace(_settings(data), store=f"sqlite:///{data.root.parent / 'store.db'}")
     publish_newest(data, settings, open_store(settings, instance_id(data)))
+    after, key = load_snapshot(data), b"key"
+    with connect(256 << 20, 1) as database:
+        changes = SnapshotChanges(database, data, Snapshot(), after)
+        assert [row for day in changes.visitors(key) for page in day.pages for row in page]
+        for day, kept in after.days.items():
+            visitor_digests(database, data, day, kept, key)
 
 
 def verify_all(data: DataDirectory) -> None:

@@ -27,3 +27,23 @@ CREATE TABLE IF NOT EXISTS analytics_counters (
 ) STRICT, WITHOUT ROWID;
 
 CREATE INDEX IF NOT EXISTS analytics_counters_by_day ON analytics_counters (dimension, day);
+
+-- Visitors by day of the time zone and site, without bots. Null: nobody knows, since the
+-- archive was deleted.
+CREATE TABLE IF NOT EXISTS analytics_visitors (
+    day TEXT NOT NULL,
+    site TEXT NOT NULL,
+    visitors INTEGER,
+    PRIMARY KEY (day, site)
+) STRICT, WITHOUT ROWID;
+
+-- `visits` is null: they are not counted here.
+CREATE VIEW IF NOT EXISTS analytics_summary AS
+SELECT
+    c.site, c.day, sum(c.events) AS events,
+    CASE WHEN v.day IS NULL THEN 0 ELSE v.visitors END AS visitors,
+    NULL AS visits
+FROM analytics_counters c
+LEFT JOIN analytics_visitors v ON v.day = c.day AND v.site = c.site
+WHERE c.dimension = 'total' AND c.bot = 0
+GROUP BY c.site, c.day;

@@ -18,7 +18,7 @@ from shared.generations.snapshot import decode_snapshot
 from shared.stores.counter_rows import CounterRow, DayRows
 from shared.stores.ledger import Position, StoreRefused, StoreUnavailable
 from shared.stores.store import Changes, StoredPart
-from shared.stores.visitor_rows import VisitorDigest
+from shared.stores.visitor_rows import DayCounts, VisitorDigest
 
 SCHEMA = 1
 # In WAL mode a tool that reads delays no publish. One that writes does, this long.
@@ -52,6 +52,8 @@ class SqliteStore:
                 raise StoreUnavailable(str(self), "another process published meanwhile")
             for day in changes.counters():
                 _replace_rows(database, day)
+            for counts in changes.visitor_counts():
+                _replace_counts(database, counts)
             database.execute(
                 "INSERT OR REPLACE INTO analytics_folded VALUES (1, ?, ?, ?, ?, ?, ?)",
                 (SCHEMA, after.instance, after.generation, after.snapshot.as_of, after.sha256, content),
@@ -60,6 +62,7 @@ class SqliteStore:
     def empty(self) -> None:
         with self._connected() as database, _transaction(database):
             database.execute("DELETE FROM analytics_counters")
+            database.execute("DELETE FROM analytics_visitors")
             database.execute("DELETE FROM analytics_folded")
 
     def days(self) -> set[date]:
@@ -136,3 +139,10 @@ def _replace_rows(database: sqlite3.Connection, day: DayRows) -> None:
     if day.whole:
         others = "DELETE FROM analytics_counters WHERE utc_day = ? AND key NOT IN (SELECT key FROM whole_day)"
         database.execute(others, (utc_day,))
+
+
+def _replace_counts(database: sqlite3.Connection, counts: DayCounts) -> None:
+    day = str(counts.day)
+    database.execute("DELETE FROM analytics_visitors WHERE day = ?", (day,))
+    rows = ((day, site, visitors) for site, visitors in counts.visitors.items())
+    database.executemany("INSERT INTO analytics_visitors VALUES (?, ?, ?)", rows)
