@@ -12,7 +12,7 @@ from foldlog import __version__
 from foldlog.argument_types import between, count, day, duration, site, visitor
 from shared.exit_codes import USAGE
 
-QUERY_OPTIONS = ("from", "to", "tz", "interval", "by", "event", "site", "filter", "limit", "bots")
+QUERY_OPTIONS = ("from", "to", "tz", "interval", "by", "event", "site", "filter", "limit", "bots", "scope")
 
 COMMANDS = (
     "serve",
@@ -161,7 +161,7 @@ def _add_import_export(add: Add) -> None:
     import_.add_argument("file", metavar="FILE", help="the access log, plain or .gz")
 
     export = add("export", "write the archived events to standard output")
-    _add_query(export, ("from", "to", "tz"))
+    _add_query(export, ("from", "to", "tz", "scope"))
     export.add_argument("--format", choices=EXPORT_FORMATS, default="ndjson", help="default: ndjson")
 
 
@@ -226,6 +226,7 @@ _QUERY_HELP = {
     "filter": "conditions such as 'path==/a;country!=DE'",
     "limit": "how many values at most (default: 100)",
     "bots": "exclude, include or only",
+    "scope": "all: over all hosts of a PostgreSQL store (then the default); host: this directory",
 }
 
 

@@ -9,7 +9,7 @@ from datetime import date, datetime, timedelta
 from typing import NamedTuple
 
 from reports.query import Query
-from shared.generations.counter_schema import COUNTED, SITE, TOTAL
+from shared.generations.counter_schema import COUNTED, EVENT, SITE, TOTAL
 from shared.generations.day_cuts import cut_spans
 from shared.generations.snapshot import Day
 
@@ -41,9 +41,10 @@ def pieces_of(query: Query, day: date, kept: Day, dimension: str, bucket_starts:
     asks_site = query.site is not None or query.by == SITE
     # The archive has apart what a capped value may have together.
     is_coarse = dimension in kept.capped and not kept.expired and asks_part_of_values(query, query.by)
-    if is_coarse or dimension in kept.uncounted or (asks_site and SITE in kept.uncounted):
-        asked = ((max(start, query.start), min(end, query.end)) for start, end in cut_spans(day, kept.zone))
-        return Pieces(edges=tuple(span for span in asked if span[0] < span[1]))
+    asked = {dimension, *((SITE,) if asks_site else ()), *((EVENT,) if query.event is not None else ())}
+    if is_coarse or not asked.isdisjoint(kept.uncounted):
+        whole = ((max(start, query.start), min(end, query.end)) for start, end in cut_spans(day, kept.zone))
+        return Pieces(edges=tuple(span for span in whole if span[0] < span[1]))
     if dimension == TOTAL or dimension in kept.quarters:
         return Pieces(by_quarter=True)
     rows: list[DayRow] = []

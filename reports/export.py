@@ -8,6 +8,7 @@ import shutil
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from datetime import date, datetime
+from itertools import groupby
 from pathlib import Path
 from typing import NamedTuple, Protocol
 
@@ -15,9 +16,9 @@ import duckdb
 import orjson
 
 from reports.encode import encode_csv
-from reports.plan import EventsRead, days_of, events_read
+from reports.plan import EventsRead, events_read
 from reports.query import Query
-from reports.report import execute
+from reports.report import OpenParts, Source, execute, source_of
 from reports.sql.duckdb import (
     Place,
     ends_statement,
@@ -65,23 +66,30 @@ def room_for_export(data: DataDirectory, memory_bytes: int, disk_reserve: int) -
 
 
 def export(room: Room, data: DataDirectory, snapshot: Snapshot, query: Query, format_: str, out: Output) -> None:
+    """As `export_of`, of a snapshot of this directory."""
+    export_of(room, source_of(data, snapshot, query), query, format_, out)
+
+
+def export_of(room: Room, source: Source, query: Query, format_: str, out: Output) -> None:
     """Write the events of the query's time to `out`, in order of time.
 
     Raises PartDamaged, OutOfMemoryException, and duckdb.IOException for a part that is
     gone, before anything is written: all parts are read before the first event is in
     its place.
     """
-    days = days_of(snapshot, query)
-    if _size(room, data, events_read(query, days)) <= room.memory_bytes // SORTED_SHARE:
+    days, open_parts = source.days, source.open_parts
+    if _size(room, open_parts, events_read(query, days)) <= room.memory_bytes // SORTED_SHARE:
         events = events_statement(events_read(query, days))
     else:
-        reads = {day: events_read(query, {day: days[day]}) for day in sorted(days) if days[day].archive}
-        events = pieces_statement([path for day, read in reads.items() for path in _pieces(room, data, day, read)])
+        reads = {day: events_read(query, list(same)) for day, same in groupby(days, lambda each: each.day)}
+        events = pieces_statement(
+            [path for day, read in reads.items() if read.parts for path in _pieces(room, open_parts, day, read)]
+        )
     if format_ == "parquet":
-        _export_parquet(room, data, events, out)
+        _export_parquet(room, open_parts, events, out)
         return
     columns = list(ARCHIVE_COLUMNS)
-    result = execute(room.database, data, events)
+    result = execute(room.database, open_parts, events)
     if format_ == "csv":
         out.write(encode_csv(columns, []).encode("utf-8"))
     for rows in _batches(result):
@@ -91,21 +99,21 @@ def export(room: Room, data: DataDirectory, snapshot: Snapshot, query: Query, fo
             out.write(escape_control_chars(b"".join(orjson.dumps(_without_absent(row)) + b"\n" for row in rows)))
 
 
-def _size(room: Room, data: DataDirectory, read: EventsRead) -> int:
-    (size,) = execute(room.database, data, size_statement(read)).fetchall()[0]
+def _size(room: Room, open_parts: OpenParts, read: EventsRead) -> int:
+    (size,) = execute(room.database, open_parts, size_statement(read)).fetchall()[0]
     return int(size)
 
 
-def _pieces(room: Room, data: DataDirectory, day: date, read: EventsRead) -> Iterator[Path]:
+def _pieces(room: Room, open_parts: OpenParts, day: date, read: EventsRead) -> Iterator[Path]:
     """Write the events of one day to files, in order. Each is sorted in memory: DuckDB
     spills the rows of a sort only where they are short.
     """
     after: Place | None = None
-    ends = execute(room.database, data, ends_statement(read, room.memory_bytes // SORTED_SHARE)).fetchall()
+    ends = execute(room.database, open_parts, ends_statement(read, room.memory_bytes // SORTED_SHARE)).fetchall()
     for number, end in enumerate(ends):
         path = room.spill / f"piece-{day}-{number}.parquet"
         last = Place(*end)
-        execute(room.database, data, parquet_copy(piece_statement(read, after, last), str(path)))
+        execute(room.database, open_parts, parquet_copy(piece_statement(read, after, last), str(path)))
         _check_spill(room)
         yield path
         after = last
@@ -117,12 +125,12 @@ def _check_spill(room: Room) -> None:
         raise duckdb.OutOfMemoryException("the export needs more than half of what is free on the disk")
 
 
-def _export_parquet(room: Room, data: DataDirectory, events: Statement, out: Output) -> None:
+def _export_parquet(room: Room, open_parts: OpenParts, events: Statement, out: Output) -> None:
     """Through a temporary file: Parquet ends with an index of the whole, and `out` may
     be a socket, which has no path.
     """
     path = room.spill / "export.parquet"
-    execute(room.database, data, parquet_copy(events, str(path)))
+    execute(room.database, open_parts, parquet_copy(events, str(path)))
     with path.open("rb") as file:
         shutil.copyfileobj(file, out)
 

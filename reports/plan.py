@@ -9,10 +9,11 @@ has expired, from the visitors that were kept with its counters.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, time, timedelta
-from typing import Literal
+from itertools import groupby
+from typing import Literal, NamedTuple, TypeVar
 
 from reports.calendar import is_calendar_day, overlaps_utc_day
 from reports.day_pieces import DayRow, Span, asks_part_of_values, pieces_of
@@ -21,16 +22,31 @@ from shared.generations.counter_schema import BUCKET_S, EVENT, SITE, TOTAL
 from shared.generations.snapshot import Day, Part, Snapshot
 from shared.schema import COUNTED_DIMENSIONS
 
-Days = Mapping[date, Day]
+T = TypeVar("T")
+
+
+class HostDay(NamedTuple):
+    """The data that a host has of a UTC day. `host` is a number, of no meaning beyond
+    one question.
+    """
+
+    day: date
+    kept: Day
+    host: int = 0
+
+
+# By day. A day stands once for each host that has it.
+Days = Sequence[HostDay]
 
 
 @dataclass(frozen=True)
 class PartOfDay:
-    """A part that a read needs; its bytes are verified when it is opened."""
+    """A part of a host that a read needs; its bytes are verified when it is opened."""
 
     kind: Literal["archive", "counters"]
     day: date
     part: Part
+    host: int = 0
 
 
 Parts = tuple[PartOfDay, ...]
@@ -173,12 +189,13 @@ GroupRead = Callable[[Scan, ArchiveScan | None], SeriesRead | BreakdownRead]
 @dataclass(frozen=True)
 class Plan:
     """The reads of a report, and what its rows need to know. A report that needs an
-    expired archive has no read and no answer.
+    expired archive has no read and no answer. `hosts`: which ones have a day.
     """
 
     query: Query
     bucket_starts: tuple[datetime, ...]
     expired: tuple[date, ...]
+    hosts: tuple[tuple[date, frozenset[int]], ...]
     groups: SeriesRead | BreakdownRead | None = None
     total: TotalRead | None = None
     kept_visitors: KeptVisitorsRead | None = None
@@ -210,11 +227,17 @@ class Plan:
         """Whether the archive of a part of this time is past its retention."""
         return any(overlaps_utc_day(day, start, end) for day in self.expired)
 
+    def is_of_one_host(self, start: datetime, end: datetime) -> bool:
+        """Whether at most one host has events of the UTC days of this time: numbers of
+        visitors that several hosts kept cannot be added up.
+        """
+        return len({host for day, hosts in self.hosts if overlaps_utc_day(day, start, end) for host in hosts}) <= 1
 
-def days_of(snapshot: Snapshot, query: Query) -> dict[date, Day]:
+
+def days_of(snapshot: Snapshot, query: Query, host: int = 0) -> list[HostDay]:
     """The UTC days that a query touches, of those in a snapshot."""
     first, last = query.start.date(), (query.end - timedelta(microseconds=1)).date()
-    return {day: snapshot.days[day] for day in sorted(snapshot.days) if first <= day <= last}
+    return [HostDay(day, snapshot.days[day], host) for day in sorted(snapshot.days) if first <= day <= last]
 
 
 def plan_counts(query: Query, days: Days, group: GroupRead | None) -> Plan:
@@ -222,7 +245,7 @@ def plan_counts(query: Query, days: Days, group: GroupRead | None) -> Plan:
     its rows, None where its total is its only row.
     """
     starts = tuple(query.bucket_starts())
-    plan = Plan(query, starts, tuple(day for day, kept in days.items() if kept.expired))
+    plan = Plan(query, starts, _distinct(each.day for each in days if each.kept.expired), _hosts(days))
     uses_counters = counters_suffice(query, days)
     buckets = starts if query.interval != "none" else ()
     if plan.expired and not (uses_counters and counters_have_expired(query, days, buckets)):
@@ -237,7 +260,16 @@ def plan_counts(query: Query, days: Days, group: GroupRead | None) -> Plan:
         total = TotalRead(archive_scan(query, days, (), None), with_visitors=True)
     elif group is None:
         total = TotalRead(scan(query, days, (), None), with_visitors=False)
-    return Plan(query, starts, plan.expired, groups, total, kept_visitors_read(plan, days))
+    return replace(plan, groups=groups, total=total, kept_visitors=kept_visitors_read(plan, days))
+
+
+def _hosts(days: Days) -> tuple[tuple[date, frozenset[int]], ...]:
+    return tuple((day, frozenset(each.host for each in same)) for day, same in groupby(days, lambda each: each.day))
+
+
+def _distinct(found: Iterable[T]) -> tuple[T, ...]:
+    """Each once, in order. Hosts that have a day in the same form read it alike."""
+    return tuple(dict.fromkeys(found))
 
 
 def counters_suffice(query: Query, days: Days) -> bool:
@@ -246,7 +278,7 @@ def counters_suffice(query: Query, days: Days) -> bool:
     `(other)`.
     """
     is_aligned = query.start.timestamp() % BUCKET_S == 0 == query.end.timestamp() % BUCKET_S
-    needs_capped = (query.event and capped_days(EVENT, days)) or (query.site and capped_days(SITE, days))
+    needs_capped = (query.event and _is_capped(EVENT, days)) or (query.site and _is_capped(SITE, days))
     needs_property = query.by is not None and query.by.startswith(PROPS)
     return is_aligned and not query.conditions and not needs_property and not needs_capped
 
@@ -255,58 +287,54 @@ def counters_have_expired(query: Query, days: Days, bucket_starts: tuple[datetim
     """Whether the counters of days without an archive have the events of a query."""
     for by in {query.by, None}:
         spans = counter_scan(query, days, bucket_starts, by).archive_spans
-        if any(overlaps_utc_day(day, *span) for day, kept in days.items() if kept.expired for span in spans):
+        if any(overlaps_utc_day(each.day, *span) for each in days if each.kept.expired for span in spans):
             return False
     return True
 
 
 def counter_scan(query: Query, days: Days, bucket_starts: tuple[datetime, ...], by: str | None) -> CounterScan:
     dimension = _counter_dimension(query, by)
-    pieces = [pieces_of(query, day, kept, dimension, bucket_starts) for day, kept in days.items()]
-    by_day = [day for day, piece in zip(days, pieces, strict=True) if piece.rows]
-    by_quarter = [day for day, piece in zip(days, pieces, strict=True) if piece.by_quarter]
-    rows = [row for piece in pieces for row in piece.rows]
-    spans = tuple(span for piece in pieces for span in piece.edges)
+    read = [(each, pieces_of(query, each.day, each.kept, dimension, bucket_starts)) for each in days]
     archive = archive_scan(query, days, bucket_starts, by)
-    remainder = [day for day in capped_days(by, days) if asks_part_of_values(query, by) and days[day].expired]
+    rows = _distinct(row for _, pieces in read for row in pieces.rows)
+    remainder = [each for each in days if by in each.kept.capped and each.kept.expired]
     return CounterScan(
         _selection(query),
         bucket_starts,
         by,
         dimension,
-        _counters(days, by_quarter),
-        _counters(days, by_day),
+        _counters(each for each, pieces in read if pieces.by_quarter),
+        _counters(each for each, pieces in read if pieces.rows),
         tuple(row.cut for row in rows),
         tuple(row.place for row in rows),
-        _removed(archive, rows),
-        _edges(archive, spans),
-        _counters(days, remainder),
+        _removed(archive, [each for each, pieces in read if any(row.removed for row in pieces.rows)], rows),
+        _edges(
+            archive, [each for each, pieces in read if pieces.edges], _distinct(s for _, p in read for s in p.edges)
+        ),
+        _counters(remainder) if asks_part_of_values(query, by) else (),
     )
 
 
-def _edges(scan: ArchiveScan, spans: tuple[Span, ...]) -> ArchiveScan | None:
-    if not spans:
-        return None
-    touched = {start.astimezone(UTC).date() for start, _ in spans}
-    return replace(scan, parts=tuple(each for each in scan.parts if each.day in touched), spans=spans)
+def _edges(scan: ArchiveScan, touched: Days, spans: tuple[Span, ...]) -> ArchiveScan | None:
+    """`touched`: the days that have events in these times which no row counts."""
+    return replace(scan, parts=_archive(touched), spans=spans) if spans else None
 
 
-def _removed(scan: ArchiveScan, rows: Iterable[DayRow]) -> ArchiveScan | None:
+def _removed(scan: ArchiveScan, touched: Days, rows: Iterable[DayRow]) -> ArchiveScan | None:
     removed = [(span, row.place) for row in rows for span in row.removed]
-    edges = _edges(scan, tuple(span for span, _ in removed))
+    edges = _edges(scan, touched, tuple(span for span, _ in removed))
     return replace(edges, places=tuple(place for _, place in removed)) if edges else None
 
 
 def archive_scan(query: Query, days: Days, bucket_starts: tuple[datetime, ...], by: str | None) -> ArchiveScan:
-    parts = tuple(PartOfDay("archive", day, part) for day, kept in days.items() for part in kept.archive)
-    return ArchiveScan(_selection(query), bucket_starts, by, parts, _capped_values(query, days, by))
+    return ArchiveScan(_selection(query), bucket_starts, by, _archive(days), _capped_values(query, days, by))
 
 
 def _capped_values(query: Query, days: Days, by: str | None) -> CappedValues | None:
-    capped = capped_days(by, days) if counters_suffice(query, days) else ()
-    if not capped or asks_part_of_values(query, by):
+    capped = [each for each in days if by in each.kept.capped]
+    if not capped or not counters_suffice(query, days) or asks_part_of_values(query, by):
         return None
-    return CappedValues(capped, _counter_dimension(query, by), _counters(days, capped))
+    return CappedValues(_distinct(each.day for each in capped), _counter_dimension(query, by), _counters(capped))
 
 
 def kept_visitors_read(plan: Plan, days: Days) -> KeptVisitorsRead | None:
@@ -314,13 +342,13 @@ def kept_visitors_read(plan: Plan, days: Days) -> KeptVisitorsRead | None:
     of another time zone or do not know the query's filter.
     """
     query = plan.query
-    zones = {kept.visitor_zone for kept in days.values() if kept.expired}
+    zones = {each.kept.visitor_zone for each in days if each.kept.expired}
     if not plan.counts_visitors or query.conditions or zones != {query.zone.key} or (query.event and query.by):
         return None
     spans = [*plan.buckets, (query.start, query.end)]
     if not any(plan.has_expired(*span) and is_calendar_day(*span, query.zone) for span in spans):
         return None
-    counters = _counters(days, days)
+    counters = _counters(days)
     if not counters:
         return None
     dimension = "event" if query.event else query.by or TOTAL
@@ -330,19 +358,23 @@ def kept_visitors_read(plan: Plan, days: Days) -> KeptVisitorsRead | None:
 
 def events_read(query: Query, days: Days) -> EventsRead:
     """The read of an export."""
-    return EventsRead(archive_scan(query, days, (), None).parts, query.start, query.end)
+    return EventsRead(_archive(days), query.start, query.end)
 
 
-def capped_days(dimension: str | None, days: Days) -> tuple[date, ...]:
-    return tuple(day for day, kept in days.items() if dimension in kept.capped)
+def _is_capped(dimension: str, days: Days) -> bool:
+    return any(dimension in each.kept.capped for each in days)
 
 
 def _selection(query: Query) -> Selection:
     return Selection(query.start, query.end, query.bots, query.event, query.site, query.conditions)
 
 
-def _counters(days: Days, wanted: Iterable[date]) -> Parts:
-    return tuple(PartOfDay("counters", day, part) for day in wanted for part in days[day].counters)
+def _archive(days: Iterable[HostDay]) -> Parts:
+    return tuple(PartOfDay("archive", each.day, part, each.host) for each in days for part in each.kept.archive)
+
+
+def _counters(days: Iterable[HostDay]) -> Parts:
+    return tuple(PartOfDay("counters", each.day, part, each.host) for each in days for part in each.kept.counters)
 
 
 def _counter_dimension(query: Query, by: str | None) -> str:

@@ -20,8 +20,24 @@ from shared.schema import DIMENSIONS
 
 Bots = Literal["exclude", "include", "only"]
 Visitors = Literal["exact", "none"]
+# All hosts of the store, or this one.
+Scope = Literal["all", "host"]
 
-PARAMETERS = ("from", "to", "tz", "interval", "by", "event", "site", "filter", "limit", "bots", "visitors", "format")
+PARAMETERS = (
+    "from",
+    "to",
+    "tz",
+    "interval",
+    "by",
+    "event",
+    "site",
+    "filter",
+    "limit",
+    "bots",
+    "visitors",
+    "format",
+    "scope",
+)
 LIMIT_DEFAULT = 100
 LIMIT_MAX = 10_000
 BUCKETS_MAX = 10_000
@@ -53,7 +69,7 @@ class Condition:
 @dataclass(frozen=True)
 class Query:
     """A report to make. `start` and `end` are UTC, half open; days, weeks and months
-    begin by the clock of `zone`.
+    begin by the clock of `zone`. `scope`: None where it was not said.
     """
 
     start: datetime
@@ -67,6 +83,7 @@ class Query:
     limit: int = LIMIT_DEFAULT
     bots: Bots = "exclude"
     visitors: Visitors = "exact"
+    scope: Scope | None = None
 
     def bucket_starts(self) -> list[datetime]:
         """In UTC, at most one more than BUCKETS_MAX."""
@@ -92,6 +109,7 @@ def parse(parameters: Mapping[str, str], now: datetime, default_zone: str) -> Qu
         limit=_limit(parameters.get("limit", "")),
         bots=cast(Bots, _one_of("bots", parameters.get("bots") or "exclude", get_args(Bots))),
         visitors=cast(Visitors, _one_of("visitors", parameters.get("visitors") or "exact", get_args(Visitors))),
+        scope=_scope(parameters.get("scope", "")),
     )
     if has_more_buckets(start, end, query.interval, zone, BUCKETS_MAX):
         raise QueryError("interval", f"more than {BUCKETS_MAX} rows; choose a longer interval or a shorter time")
@@ -133,6 +151,10 @@ def _one_of(parameter: str, text: str, allowed: tuple[str, ...]) -> str:
     if text not in allowed:
         raise QueryError(parameter, f"must be one of {', '.join(allowed)}")
     return text
+
+
+def _scope(text: str) -> Scope | None:
+    return cast(Scope, _one_of("scope", text, get_args(Scope))) if text else None
 
 
 def _by(text: str) -> str | None:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
 
 import duckdb
 
 from reports.kinds import kind_of
-from reports.plan import Parts, TotalRead, days_of
+from reports.plan import Days, Parts, TotalRead, days_of
 from reports.query import Query
 from reports.rows import Row, no_answer, with_header
 from reports.sql.duckdb import statement
@@ -18,37 +19,62 @@ from shared.generations.part_integrity import verified_part
 from shared.generations.snapshot import Snapshot
 from shared.sql.texts import TextNumbers
 
+# The paths of parts whose bytes have been verified, in the same order.
+OpenParts = Callable[[Parts], list[str]]
+
+
+class Source(NamedTuple):
+    """What a question is answered from: days that it touches, and where their parts
+    are. The rest is for the header of the answer.
+    """
+
+    days: Days
+    open_parts: OpenParts
+    generation: int
+    as_of: str
+    hosts: Sequence[Row] | None = None
+
+
+def source_of(data: DataDirectory, snapshot: Snapshot, query: Query) -> Source:
+    """A snapshot of this directory."""
+
+    def open_parts(parts: Parts) -> list[str]:
+        return [str(verified_part(data, each.kind, each.day, each.part)) for each in parts]
+
+    return Source(days_of(snapshot, query), open_parts, snapshot.generation, snapshot.as_of)
+
 
 def make_report(database: duckdb.DuckDBPyConnection, data: DataDirectory, snapshot: Snapshot, query: Query) -> Row:
     """The report of a snapshot as it is answered. Raises PartDamaged."""
+    return report_of(database, source_of(data, snapshot, query), query)
+
+
+def report_of(database: duckdb.DuckDBPyConnection, source: Source, query: Query) -> Row:
+    """The report of a source. Raises what its `open_parts` raises."""
     kind = kind_of(query)
-    plan = kind.plan(query, days_of(snapshot, query))
+    plan = kind.plan(query, source.days)
     fetched: dict[str, list[tuple[Any, ...]]] = {}
     # Numbers of visitors may be ambiguous where no total has looked at all visitors.
     is_checked = plan.total is not None and plan.total.with_visitors
     visitors = TextNumbers(keyed=is_checked, strong=not is_checked)
     for name, read in plan.reads.items():
-        fetched[name] = _fetch(database, data, statement(read, visitors))
+        fetched[name] = _fetch(database, source.open_parts, statement(read, visitors))
         if isinstance(read, TotalRead) and fetched[name][0][-1]:
             visitors = TextNumbers(strong=True)
     rows, total = kind.shape(plan, fetched) if plan.has_answer else no_answer(plan)
-    return with_header(plan, rows, total, snapshot.generation, snapshot.as_of)
+    return with_header(plan, rows, total, source.generation, source.as_of, source.hosts)
 
 
-def _fetch(database: duckdb.DuckDBPyConnection, data: DataDirectory, sql: Statement) -> list[tuple[Any, ...]]:
+def _fetch(database: duckdb.DuckDBPyConnection, open_parts: OpenParts, sql: Statement) -> list[tuple[Any, ...]]:
     """All rows; with one thread where more of them do not get along with the memory."""
     try:
-        return execute(database, data, sql).fetchall()
+        return execute(database, open_parts, sql).fetchall()
     except duckdb.OutOfMemoryException:
         with one_thread(database):
-            return execute(database, data, sql).fetchall()
+            return execute(database, open_parts, sql).fetchall()
 
 
-def execute(database: duckdb.DuckDBPyConnection, data: DataDirectory, sql: Statement) -> duckdb.DuckDBPyConnection:
-    """Run a statement over parts that have been verified. Raises PartDamaged."""
-    paths = {name: _verified_paths(data, parts) for name, parts in sql.parameters.parts.items()}
+def execute(database: duckdb.DuckDBPyConnection, open_parts: OpenParts, sql: Statement) -> duckdb.DuckDBPyConnection:
+    """Run a statement over parts that have been verified."""
+    paths = {name: open_parts(parts) for name, parts in sql.parameters.parts.items()}
     return database.execute(sql.text, sql.parameters.values | paths)
-
-
-def _verified_paths(data: DataDirectory, parts: Parts) -> list[str]:
-    return [str(verified_part(data, each.kind, each.day, each.part)) for each in parts]

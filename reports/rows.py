@@ -5,7 +5,7 @@ A number that the data no longer gives is None, and the report has the reason.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -21,8 +21,12 @@ Fetched = Mapping[str, list[tuple[Any, ...]]]
 KeptVisitors = Mapping[tuple[datetime, str | None], int]  # by start of a calendar day, and value
 
 
-def with_header(plan: Plan, rows: list[Row], total: Row, generation: int, as_of: str) -> Row:
-    """The report as it is answered; docs/api.md shows one."""
+def with_header(
+    plan: Plan, rows: list[Row], total: Row, generation: int, as_of: str, hosts: Sequence[Row] | None = None
+) -> Row:
+    """The report as it is answered; docs/api.md shows one. `hosts`: those that it is
+    of; None where only this one was asked.
+    """
     query = plan.query
     report = {
         "from": local_time(query.start, query),
@@ -35,6 +39,8 @@ def with_header(plan: Plan, rows: list[Row], total: Row, generation: int, as_of:
         "generation": generation,
         "as_of": as_of,
     }
+    if hosts is not None:
+        report["hosts"] = list(hosts)
     if total["events"] is None:
         report["reason"] = EXPIRED_FILTER
     elif any(row.get("visitors", 0) is None for row in (total, *rows)):
@@ -81,7 +87,8 @@ def visitors_of(
     start, end = max(span[0], plan.query.start), span[1]
     if not plan.has_expired(start, end):
         return counted
-    return kept.get((start, value)) if is_calendar_day(start, end, plan.query.zone) else None
+    has_kept = is_calendar_day(start, end, plan.query.zone) and plan.is_of_one_host(start, end)
+    return kept.get((start, value)) if has_kept else None
 
 
 def as_utc(timestamp: datetime) -> datetime:

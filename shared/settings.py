@@ -106,6 +106,7 @@ class Settings:
     timezone: str = "UTC"
     max_values: int = 10_000
     store: str = field(default=FILE, repr=False)
+    store_cache: int = 4 << 30
     log_file: Path | None = None
     log_level: LogLevel = "info"
 
@@ -164,6 +165,7 @@ _PARSE: dict[str, Callable[[str], Any]] = {
     "fold_interval": setting_parsers.duration,
     "fold_memory": setting_parsers.size,
     "report_memory": setting_parsers.size,
+    "store_cache": setting_parsers.size,
     "report_timeout": setting_parsers.duration,
     "log_max_bytes": setting_parsers.limit,
     "archive_max_bytes": setting_parsers.limit,
@@ -194,6 +196,7 @@ _RANGE: dict[str, tuple[float, float]] = {
     "fold_interval": (1, DAY_S),
     "fold_memory": (256 << 20, 1 << 40),
     "report_memory": (64 << 20, 1 << 40),
+    "store_cache": (0, 1 << 50),
     "report_timeout": (1, 3600),
     "log_retention_days": (0, RETENTION_MAX_DAYS),
     "archive_retention_days": (ARCHIVE_MIN_DAYS, RETENTION_MAX_DAYS),

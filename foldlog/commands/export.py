@@ -8,18 +8,25 @@ from datetime import UTC, datetime
 from foldlog.arguments import query_parameters
 from foldlog.commands import Invocation
 from foldlog.preflight import require_data_dir
-from reports.export import export, room_for_export
+from reports.export import export, export_of, room_for_export
+from reports.hosts.hosts_store import Asked, asks_all_hosts, hosts_store
 from reports.query import QueryError, parse
 from shared.exit_codes import SUCCESS
 from shared.generations.consistent_read import read_published
 
 
 def run(call: Invocation) -> int:
-    query = parse(query_parameters(call.options), datetime.now(UTC), call.settings.timezone)
+    now = datetime.now(UTC)
+    query = parse(query_parameters(call.options), now, call.settings.timezone)
     format_, out = call.options.format, sys.stdout.buffer
     if format_ == "parquet" and sys.stdout.isatty():
         raise QueryError("format", "parquet is not for a terminal; redirect it to a file")
-    data = require_data_dir(call.data)
-    with room_for_export(data, call.settings.report_memory, call.settings.disk_reserve) as room:
-        read_published(data, lambda snapshot: export(room, data, snapshot, query, format_, out))
+    data, settings = require_data_dir(call.data), call.settings
+    with room_for_export(data, settings.report_memory, settings.disk_reserve) as room:
+        if not asks_all_hosts(query, settings.store):
+            read_published(data, lambda snapshot: export(room, data, snapshot, query, format_, out))
+            return SUCCESS
+        with hosts_store(data, settings.store, settings.store_cache, settings.disk_reserve) as store:
+            asked = Asked(query, now, settings.timezone)
+            store.read(asked, lambda source: export_of(room, source, query, format_, out))
     return SUCCESS

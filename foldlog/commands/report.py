@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
 
+import duckdb
 from rich.console import Console
 
 from foldlog.arguments import query_parameters
@@ -15,8 +16,9 @@ from foldlog.commands import Invocation
 from foldlog.preflight import require_data_dir
 from foldlog.terminal import plain, table
 from reports.encode import encode_report
-from reports.query import parse
-from reports.report import make_report
+from reports.hosts.hosts_store import Asked, asks_all_hosts, hosts_store
+from reports.query import Query, parse
+from reports.report import make_report, report_of
 from shared.disk.spill import own_spill, spill_max_bytes
 from shared.duckdb_engine import connect, limit_spill
 from shared.exit_codes import SUCCESS
@@ -25,18 +27,28 @@ from shared.generations.consistent_read import read_published
 
 def run(call: Invocation) -> int:
     given, data = call.options, call.data
-    query = parse(query_parameters(given), datetime.now(UTC), call.settings.timezone)
+    now = datetime.now(UTC)
+    query = parse(query_parameters(given), now, call.settings.timezone)
     with (
         own_spill(require_data_dir(data)) as spill,
         contextlib.closing(connect(call.settings.report_memory, 2, spill)) as database,
     ):
         limit_spill(database, spill_max_bytes(data, call.settings.disk_reserve))
-        report = read_published(data, lambda snapshot: make_report(database, data, snapshot, query))
+        report = _report(call, database, query, now)
     if given.json or given.csv:
         sys.stdout.buffer.write(encode_report(report, "json" if given.json else "csv"))
         return SUCCESS
     show(Console(), report)
     return SUCCESS
+
+
+def _report(call: Invocation, database: duckdb.DuckDBPyConnection, query: Query, now: datetime) -> Mapping[str, Any]:
+    data, settings = call.data, call.settings
+    if not asks_all_hosts(query, settings.store):
+        return read_published(data, lambda snapshot: make_report(database, data, snapshot, query))
+    with hosts_store(data, settings.store, settings.store_cache, settings.disk_reserve) as store:
+        asked = Asked(query, now, settings.timezone)
+        return store.read(asked, lambda source: report_of(database, source, query))
 
 
 def show(console: Console, report: Mapping[str, Any]) -> None:
@@ -53,8 +65,17 @@ def show(console: Console, report: Mapping[str, Any]) -> None:
     table(console, [*columns, ("events", True), ("visitors", True)], rows)
     as_of = f"as of {report['as_of']}" if report["generation"] else "nothing has been folded yet"
     console.print(plain(f"{report['from']} to {report['to']}, {as_of}"), style="dim", soft_wrap=True)
+    for host in report.get("hosts", ()):
+        console.print(plain(_host_line(host)), style="dim", soft_wrap=True)
     if "reason" in report:
         console.print(plain(f"Left empty: {report['reason']}"))
+
+
+def _host_line(host: Mapping[str, Any]) -> str:
+    """Up to when a host is counted."""
+    state = " (retired)" if host["retired"] else " (BEHIND)" if host["behind"] else ""
+    published = f"generation {host['generation']}, as of {host['as_of']}" if host["as_of"] else "nothing published"
+    return f"{host['host']}: {published}{state}"
 
 
 def _cell(row: Mapping[str, Any], name: str) -> object:

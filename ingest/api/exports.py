@@ -15,7 +15,7 @@ from reports import encode
 async def get_export(worker: WorkerContext, request: BaseRequest) -> web.StreamResponse:
     """The archived events of a time span."""
     require_read(worker, request)
-    parameters = given_parameters(request, tuple(encode.EXPORT_FORMATS), only=("from", "to", "tz", "format"))
+    parameters = given_parameters(request, tuple(encode.EXPORT_FORMATS), only=("from", "to", "tz", "scope", "format"))
     format_ = parameters.pop("format", "ndjson")
     response = web.StreamResponse(headers={"Cache-Control": "no-store", "Server": SERVER})
     response.content_type = encode.EXPORT_FORMATS[format_]

@@ -19,7 +19,7 @@ from ingest.api.visitors import ID_MAX_CHARS
 from ingest.collect.body import ENCODINGS, JSON, NDJSON
 from ingest.collect.body import TEXT as TEXT_PLAIN
 from ingest.collect.event import Batch, Event
-from ingest.http.openapi_parameters import SPAN, report_parameters
+from ingest.http.openapi_parameters import SCOPE, SPAN, report_parameters
 from ingest.http.openapi_parts import (
     RETRY_AFTER,
     TEXT,
@@ -62,6 +62,7 @@ TYPES = (
     Readiness,
 )
 _TOKEN_PROBLEMS = ("token", "scope", "origin", "tokens")
+_READ_PROBLEMS = ("query", "snapshot", "part", "report_failed", "report_memory", "store_unavailable")
 _WRITE_PROBLEMS = (
     *("malformed", "key", "scope", "origin", "consent", "too_large", "too_many_events", "media_type"),
     *("content_encoding", "batch_invalid", "batch_empty", "too_deep", "rate_limit", "tokens", "busy", "unavailable"),
@@ -131,7 +132,7 @@ def _preflight() -> Object:
 def _get_report() -> Object:
     report = {encode.REPORT_FORMATS["json"]: ref(Report)}
     ok = response("The report, or its rows.", _media_types(encode.REPORT_FORMATS) | report)
-    problems = (*_TOKEN_PROBLEMS, "snapshot", "part", "query", "report_timeout", "report_failed", "report_memory")
+    problems = (*_TOKEN_PROBLEMS, *_READ_PROBLEMS, "timezones", "report_timeout")
     return operation("getReport", "One report", {"200": ok}, problems, parameters=report_parameters(), token=True)
 
 
@@ -142,8 +143,8 @@ def _get_export() -> Object:
         _media_types(encode.EXPORT_FORMATS),
         {"Content-Disposition": header("A file name.", TEXT)},
     )
-    parameters = [*SPAN, parameter("format", formats, "Format of the events.")]
-    problems = (*_TOKEN_PROBLEMS, "query", "part", "report_failed")
+    parameters = [*SPAN, SCOPE, parameter("format", formats, "Format of the events.")]
+    problems = (*_TOKEN_PROBLEMS, *_READ_PROBLEMS)
     return operation("getExport", "Stream archived events", {"200": ok}, problems, parameters=parameters, token=True)
 
 

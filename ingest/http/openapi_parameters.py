@@ -9,7 +9,7 @@ from typing import get_args
 from ingest.http.openapi_parts import TEXT, Object, parameter, report_parameter
 from reports import encode
 from reports.calendar import Interval
-from reports.query import FILTERS_MAX, LIMIT_DEFAULT, LIMIT_MAX, PROPS, Bots, Visitors
+from reports.query import FILTERS_MAX, LIMIT_DEFAULT, LIMIT_MAX, PROPS, Bots, Scope, Visitors
 from shared.schema import DIMENSIONS
 
 TIME_ZONE = "time-zone"  # a custom format: a name of the IANA database
@@ -33,6 +33,11 @@ SPAN = (
         TEXT | {"format": TIME_ZONE, "examples": ["Europe/Berlin"]},
         "Time zone of dates. Default: FOLDLOG_TIMEZONE.",
     ),
+)
+SCOPE = report_parameter(
+    "scope",
+    {"enum": list(get_args(Scope))},
+    "`all`: over all hosts of a PostgreSQL store, the default with one, 400 without. `host`: this directory.",
 )
 
 
@@ -67,6 +72,7 @@ def report_parameters() -> list[Object]:
             {"enum": list(get_args(Visitors)), "default": "exact"},
             "`none`: leave them out, which is faster.",
         ),
+        SCOPE,
         parameter(
             "format",
             {"enum": list(encode.REPORT_FORMATS), "default": "json"},

@@ -18,6 +18,7 @@ PROBLEMS = {
     403: ("scope", "origin", "consent"),
     404: ("no_snapshot", "no_summary"),
     408: ("slow",),
+    409: ("timezones",),
     413: ("too_large", "too_many_events"),
     415: ("media_type", "content_encoding"),
     417: ("expect",),
@@ -26,7 +27,7 @@ PROBLEMS = {
     500: ("internal",),
     503: (
         *("busy", "connections", "stopping", "unavailable", "fold", "snapshot", "part", "tokens"),
-        *("report_timeout", "report_failed", "report_memory"),
+        *("report_timeout", "report_failed", "report_memory", "store_unavailable"),
     ),
     507: ("disk_reserve", "disk_full"),
 }

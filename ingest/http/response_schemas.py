@@ -67,9 +67,22 @@ class Total(Response):
     visitors: Count | UnsetType | None = UNSET
 
 
+class Host(Response):
+    """A host of the store. `as_of` is null where it has published nothing, `instance`
+    before its first publish. `behind`: its events of the last minutes are missing.
+    """
+
+    instance: str | None
+    host: str
+    generation: Count
+    as_of: Instant | None
+    behind: bool
+    retired: bool
+
+
 class Report(Response, rename={"from_": "from"}):
     """`from` and `to` are the requested half-open span; `reason` says why a number is
-    null.
+    null. `hosts`: only over all hosts of the store.
     """
 
     from_: Instant
@@ -81,6 +94,7 @@ class Report(Response, rename={"from_": "from"}):
     total: Total
     generation: Count
     as_of: Instant
+    hosts: list[Host] | UnsetType = UNSET
     reason: str | UnsetType = UNSET
 
 

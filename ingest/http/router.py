@@ -74,6 +74,10 @@ def dispatch(worker: WorkerContext, routes: Sequence[Route]) -> Callable[[BaseRe
     return handle
 
 
+# What asking again does not mend; any other report may have an answer later.
+_REPORT_STATUS = {"query": 400, "timezones": 409}
+
+
 def as_problem(error: Exception) -> Problem:
     """The problem that an exception is reported as."""
     if isinstance(error, Problem):
@@ -81,8 +85,8 @@ def as_problem(error: Exception) -> Problem:
     if isinstance(error, (SnapshotDamaged, DataFromNewerVersion)):
         return Problem(503, "snapshot", str(error), retry_after_s=60)
     if isinstance(error, ReportError):
-        retry_after_s = None if error.code == "query" else 5
-        return Problem(400 if error.code == "query" else 503, error.code, error.detail, retry_after_s=retry_after_s)
+        status = _REPORT_STATUS.get(error.code, 503)
+        return Problem(status, error.code, error.detail, retry_after_s=5 if status == 503 else None)
     if isinstance(error, TokensDamaged):
         return Problem(503, "tokens", str(error), retry_after_s=60)
     return Problem(500, "internal", "internal error; the server's log has details")

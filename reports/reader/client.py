@@ -25,6 +25,7 @@ from shared.disk.file_identity import FileIdentity
 from shared.disk.layout import DataDirectory
 from shared.disk.spill import sweep_spill
 from shared.settings import Settings
+from shared.stores.address import is_postgres
 
 __all__ = ["ReaderClient", "ReportError"]
 
@@ -58,14 +59,17 @@ class ReaderClient:
         """
         now = datetime.now(UTC)
         question = question_of(parameters, format_, now)
-        if (cached := self._cache.get(question)) is not None:
+        if not self._is_over_hosts(parameters) and (cached := self._cache.get(question)) is not None:
             return cached
         # Who asks after a new snapshot was published gets no answer of the old one.
+        # Over hosts, who asks while an answer is made gets it; none is kept, as this
+        # process does not see when another host publishes.
         key = question, self._cache.published()
         asked = self._asked.get(key)
         if asked is None:
             request = self._request("report", parameters, format_, now)
-            asked = self._asked[key] = _Asked(asyncio.ensure_future(self._answer(request, *key)))
+            kept_for = None if self._is_over_hosts(parameters) else key[1]
+            asked = self._asked[key] = _Asked(asyncio.ensure_future(self._answer(request, question, kept_for)))
         asked.askers += 1
         try:
             return await asyncio.shield(asked.answer)
@@ -101,6 +105,9 @@ class ReaderClient:
         self._cache.put(question, content, snapshot)
         return content
 
+    def _is_over_hosts(self, parameters: Mapping[str, str]) -> bool:
+        return is_postgres(self._settings.store) and parameters.get("scope") != "host"
+
     def _request(
         self, kind: Literal["report", "export"], parameters: Mapping[str, str], format_: str, now: datetime
     ) -> bytes:
@@ -114,5 +121,7 @@ class ReaderClient:
             format=format_,
             parameters=dict(parameters),
             now=now,
+            store=settings.store,
+            store_cache=settings.store_cache,
         )
         return msgspec.json.encode(request) + b"\n"

@@ -21,9 +21,19 @@ import duckdb
 import msgspec
 
 from reports.encode import encode_report
+from reports.hosts.hosts_store import (
+    Asked,
+    HostsMoved,
+    HostsStore,
+    TimezonesDiffer,
+    asks_all_hosts,
+    hosts_store,
+)
+from reports.hosts.part_cache import NoRoomForParts
+from reports.hosts.stored_parts import StoredPartMissing
 from reports.query import QueryError, parse
 from reports.reader.protocol import ReaderRequest, ReaderResponse
-from reports.report import make_report
+from reports.report import make_report, report_of
 from shared.disk.layout import DataDirectory
 from shared.disk.spill import own_spill, spill_max_bytes
 from shared.duckdb_engine import connect, limit_spill
@@ -31,7 +41,10 @@ from shared.generations.consistent_read import PartsReplaced, read_published
 from shared.generations.part_integrity import PartDamaged
 from shared.generations.snapshot import SnapshotDamaged
 from shared.segments.line import DataFromNewerVersion
+from shared.stores.ledger import StoreUnavailable
+from shared.stores.postgres.connection import DriverMissing
 
+STORE_UNAVAILABLE = "the store could not be read; the log says why. Ask again, or with scope=host for this host alone"
 NICENESS = 19
 THREADS = 2
 
@@ -94,9 +107,16 @@ def _answer(make: Callable[[], bytes]) -> tuple[ReaderResponse, bytes]:
         return ReaderResponse("query", str(error), 0), b""
     except (SnapshotDamaged, DataFromNewerVersion) as error:
         return ReaderResponse("snapshot", str(error), 0), b""
-    except PartDamaged as error:
+    except (PartDamaged, StoredPartMissing) as error:
         return ReaderResponse("part", str(error), 0), b""
-    except PartsReplaced as error:
+    except TimezonesDiffer as error:
+        return ReaderResponse("timezones", str(error), 0), b""
+    except (StoreUnavailable, DriverMissing) as error:
+        print(error, file=sys.stderr)  # noqa: T201  its address is for the log only
+        return ReaderResponse("store_unavailable", STORE_UNAVAILABLE, 0), b""
+    except NoRoomForParts as error:
+        return ReaderResponse("report_memory", str(error), 0), b""
+    except (PartsReplaced, HostsMoved) as error:
         return ReaderResponse("report_failed", str(error), 0), b""
     except duckdb.OutOfMemoryException:
         detail = "the report needs more than FOLDLOG_REPORT_MEMORY and the free disk; ask for less"
@@ -106,11 +126,15 @@ def _answer(make: Callable[[], bytes]) -> tuple[ReaderResponse, bytes]:
 
 def _export(request: ReaderRequest, out: _AfterResponse) -> bytes:
     """Writes the export to `out`; nothing is left to answer."""
-    from reports.export import export, room_for_export  # only an export pays for it
+    from reports.export import export, export_of, room_for_export  # only an export pays for it
 
     data = DataDirectory(Path(request.data_dir))
     query = parse(request.parameters, request.now, request.timezone)
     with room_for_export(data, request.memory_bytes, request.disk_reserve) as room:
+        if asks_all_hosts(query, request.store):
+            asked = Asked(query, request.now, request.timezone)
+            _hosts(data, request).read(asked, lambda source: export_of(room, source, query, request.format, out))
+            return b""
         read_published(data, lambda snapshot: export(room, data, snapshot, query, request.format, out))
     return b""
 
@@ -120,9 +144,24 @@ def _report(request: ReaderRequest) -> bytes:
     query = parse(request.parameters, request.now, request.timezone)
     database = _database(data, request.memory_bytes)
     limit_spill(database, spill_max_bytes(data, request.disk_reserve))
-    return encode_report(
-        read_published(data, lambda snapshot: make_report(database, data, snapshot, query)), request.format
-    )
+    if asks_all_hosts(query, request.store):
+        asked = Asked(query, request.now, request.timezone)
+        report = _hosts(data, request).read(asked, lambda source: report_of(database, source, query))
+    else:
+        report = read_published(data, lambda snapshot: make_report(database, data, snapshot, query))
+    return encode_report(report, request.format)
+
+
+def _hosts(data: DataDirectory, request: ReaderRequest) -> HostsStore:
+    return _hosts_store(data, request.store, request.store_cache, request.disk_reserve)
+
+
+@cache
+def _hosts_store(data: DataDirectory, address: str, cache_bytes: int, disk_reserve: int) -> HostsStore:
+    """One for all reports: it remembers the snapshots of the hosts."""
+    closing = contextlib.ExitStack()
+    atexit.register(closing.close)
+    return closing.enter_context(hosts_store(data, address, cache_bytes, disk_reserve))
 
 
 @cache

@@ -12,10 +12,14 @@ from typing import Literal
 
 import msgspec
 
+from shared.stores.address import FILE
+
 
 class ReaderRequest(msgspec.Struct):
     """One report or export. `parameters` are those of the URL; a time without dates is
     counted from `now`. `disk_reserve`: the bytes that what it spills leaves free.
+    `store` is FOLDLOG_STORE with its password; of parts of other hosts `store_cache`
+    bytes are kept.
     """
 
     kind: Literal["report", "export"]
@@ -26,6 +30,8 @@ class ReaderRequest(msgspec.Struct):
     format: str
     parameters: dict[str, str]
     now: datetime
+    store: str = FILE
+    store_cache: int = 0
 
 
 class ReaderResponse(msgspec.Struct):

@@ -23,6 +23,7 @@ _ROTATED = re.compile(rf"active-({_WRITER})(?:\.ndjson.+|[-.].+\.ndjson(?:\.\w+)
 _SHA256 = re.compile(rf"(\d{{8}}T\d{{6}}Z)-({_WRITER})-(\d{{10}})\.sha256")
 _TEMP = re.compile(r"\.(.+)\.\d+\.\d+\.tmp")
 _PART = re.compile(r"g(\d{10})\.parquet")
+_HOST_PART = re.compile(r"([0-9a-f]{64})\.parquet")
 _ERASURE_REQUEST = re.compile(r"erase-([0-9a-f]{16})\.json")
 _SNAPSHOT = re.compile(r"snapshot\.(\d+)\.json")
 _STAMP = "%Y%m%dT%H%M%SZ"
@@ -116,6 +117,16 @@ def parse_day(folder: str) -> date | None:
         return None
 
 
+def host_part_name(sha256: str) -> str:
+    return f"{sha256}.parquet"
+
+
+def parse_host_part(file: str) -> str | None:
+    """The sha256 of a part of another host; None for any other file."""
+    match = _HOST_PART.fullmatch(file)
+    return match[1] if match else None
+
+
 def parse_kept_snapshot(file: str) -> int | None:
     """The generation of a kept snapshot; None for any other file."""
     match = _SNAPSHOT.fullmatch(file)
@@ -176,6 +187,17 @@ class DataDirectory:
     def report_spill(self) -> Path:
         """A directory for each running reader process, for what exceeds its memory."""
         return self.root / "spill-reports"
+
+    @property
+    def hosts(self) -> Path:
+        """Parts of other hosts of the store, for reports over all of them. Each can be
+        fetched again: not a part of a backup.
+        """
+        return self.root / "hosts"
+
+    def host_part(self, sha256: str) -> Path:
+        """A part of another host, named by its content."""
+        return self.hosts / host_part_name(sha256)
 
     @property
     def instance(self) -> Path:

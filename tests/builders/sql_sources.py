@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 from tests.builders.pages import ROOT
 
-OTHER_DATABASES = (ROOT / "shared/stores/sqlite", ROOT / "shared/stores/postgres")
+OTHER_DATABASES = (ROOT / "shared/stores/sqlite", ROOT / "shared/stores/postgres", ROOT / "reports/sql/postgres")
 PACKAGES = ("compactor", "reports", "shared", "foldlog", "ingest")
 # UNION ALL and IS DISTINCT FROM hash nothing; `* EXCEPT (column)` is no set.
 HASHES = re.compile(

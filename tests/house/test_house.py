@@ -25,7 +25,12 @@ MAY_IMPORT = {
 # The types of parameters, for the OpenAPI document; the client of the reader.
 CLIENT_SIDE = {"reports.calendar", "reports.query", "reports.encode", "reports.reader.client"}
 # The modules of `reports` that run queries; the others can be imported without DuckDB.
-READS_DATABASE = {"reports/report.py", "reports/export.py", "reports/reader/process.py"}
+READS_DATABASE = {
+    "reports/report.py",
+    "reports/export.py",
+    "reports/hosts/hosts_store.py",
+    "reports/reader/process.py",
+}
 SQL_WORDS = re.compile(r"\b(SELECT|FROM|WHERE|JOIN|COPY)\b")
 # What every command pays for, also `foldlog --version`.
 AT_EVERY_START = ("foldlog/cli.py", "foldlog/arguments.py", "foldlog/__main__.py", "foldlog/__init__.py")

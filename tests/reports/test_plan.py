@@ -61,12 +61,13 @@ SUFFICE: dict[str, tuple[dict[str, object], dict[str, str], bool]] = {
 
 @pytest.mark.parametrize(("changes", "parameters", "expected"), SUFFICE.values(), ids=SUFFICE)
 def test_counters_suffice(changes: dict[str, object], parameters: dict[str, str], expected: bool) -> None:
-    assert counters_suffice(parse(parameters, NOW, "UTC"), days(**changes)) is expected
+    asked = parse(parameters, NOW, "UTC")
+    assert counters_suffice(asked, days_of(Snapshot(days=days(**changes)), asked)) is expected
 
 
 def test_only_days_that_the_query_touches_are_read() -> None:
     touched = days_of(Snapshot(days=days()), query(from_="2026-11-18", to="2026-11-19", tz="Europe/Berlin"))
-    assert [day.day for day in touched] == [17, 18, 19]
+    assert [each.day.day for each in touched] == [17, 18, 19]
 
 
 WEEK = [16, 17, 18, 19, 20, 21, 22]

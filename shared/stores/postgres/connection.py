@@ -37,7 +37,9 @@ def store_name(address: str) -> str:
 
 
 @contextmanager
-def connected(address: str, *, statement_timeout_ms: int = STATEMENT_TIMEOUT_MS) -> Iterator[Connection]:
+def connected(
+    address: str, *, connect_timeout_s: int = CONNECT_TIMEOUT_S, statement_timeout_ms: int = STATEMENT_TIMEOUT_MS
+) -> Iterator[Connection]:
     """A connection that commits each statement; `with connection.transaction()` makes
     one of several. Raises DriverMissing, and StoreUnavailable for whatever the database
     reports.
@@ -50,7 +52,7 @@ def connected(address: str, *, statement_timeout_ms: int = STATEMENT_TIMEOUT_MS)
         with psycopg.connect(
             address,
             autocommit=True,
-            connect_timeout=CONNECT_TIMEOUT_S,
+            connect_timeout=connect_timeout_s,
             application_name="foldlog",
             keepalives_idle=PEER_TIMEOUT_MS // 2000,
             tcp_user_timeout=PEER_TIMEOUT_MS,

@@ -1,0 +1,179 @@
+"""Reading what all hosts of a PostgreSQL store have published: the ledger says which
+parts, and those that are neither of this host nor cached are fetched.
+
+A host that publishes deletes the parts that it replaced. A question that finds one of
+them gone begins again with the newest ledger, as consistent_read.py does; what it has
+fetched stays in the cache. No connection is open while something is computed.
+"""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple, TypeVar
+
+from reports.hosts.combine import combined_days
+from reports.hosts.ledger import Host, Ledger
+from reports.hosts.listed import listed, oldest_as_of
+from reports.hosts.part_cache import PartCache
+from reports.hosts.stored_parts import StoredPart, StoredPartDamaged, StoredPartMissing, fetch
+from reports.plan import PartOfDay, Parts
+from reports.query import Query, QueryError
+from reports.report import Source
+from shared.disk.layout import DataDirectory
+from shared.disk.spill import own_spill
+from shared.exit_codes import TemporaryFailure, UsageError
+from shared.generations.consistent_read import TRIES
+from shared.generations.part_integrity import PartDamaged, verified_part
+from shared.generations.snapshot import Snapshot
+from shared.stores.address import is_postgres
+from shared.stores.instance import known_instance
+from shared.stores.postgres.connection import connected
+
+if TYPE_CHECKING:
+    from psycopg import Connection
+
+CONNECT_TIMEOUT_S = 5
+STATEMENT_TIMEOUT_MS = 30_000
+T = TypeVar("T")
+
+
+class HostsMoved(TemporaryFailure):
+    """Hosts published `tries` times in a row before the parts were fetched."""
+
+    def __init__(self, tries: int) -> None:
+        super().__init__(tries)
+        self.tries = tries
+
+    def __str__(self) -> str:
+        return f"{self.tries} times a host published before all parts were fetched; try again"
+
+
+class TimezonesDiffer(UsageError):
+    """Hosts count days of other time zones, so that visitors without an id change on
+    other midnights.
+    """
+
+    def __init__(self, zone: str, others: Sequence[Host]) -> None:
+        super().__init__(zone, others)
+        self.zone, self.others = zone, others
+
+    def __str__(self) -> str:
+        others = ", ".join(f"{host.name} ({host.timezone})" for host in self.others)
+        return (
+            f"visitors cannot be counted over hosts of several FOLDLOG_TIMEZONE: this one has {self.zone}, not so "
+            f"{others}. Ask with visitors=none, or with scope=host."
+        )
+
+
+class Asked(NamedTuple):
+    """A question: its time, and the time zone of this host."""
+
+    query: Query
+    now: datetime
+    zone: str
+
+
+def asks_all_hosts(query: Query, store: str) -> bool:
+    """Whether a question is about all hosts of the store. Raises QueryError where there
+    is no store that knows them.
+    """
+    if query.scope == "all" and not is_postgres(store):
+        raise QueryError("scope", "all needs a PostgreSQL store in FOLDLOG_STORE; without one there is host")
+    return is_postgres(store) and query.scope != "host"
+
+
+class HostsStore:
+    """The hosts of a store, as seen from a directory."""
+
+    def __init__(self, data: DataDirectory, address: str, cache: PartCache) -> None:
+        self._data = data
+        self._address = address
+        self._cache = cache
+        self._ledger = Ledger()
+
+    def read(self, asked: Asked, read: Callable[[Source], T]) -> T:
+        """The result of `read` for what the hosts have published; it may be called
+        again. Raises StoreUnavailable, SnapshotDamaged, StoredPartMissing,
+        NoRoomForParts, TimezonesDiffer, HostsMoved, and what `read` raises.
+        """
+        import duckdb  # here, as in duckdb_engine.connect
+
+        for _ in range(TRIES):
+            hosts = self._hosts(asked.zone)
+            try:
+                return read(self._source(hosts, asked))
+            except StoredPartDamaged:
+                raise
+            except (duckdb.IOException, StoredPartMissing):
+                if self._hosts(asked.zone) == hosts:
+                    raise
+            finally:
+                self._cache.release()
+        raise HostsMoved(TRIES)
+
+    def _hosts(self, zone: str) -> list[Host]:
+        """Those of the ledger, and this one."""
+        with self._connected() as connection:
+            found = self._ledger.read(connection)
+        own = known_instance(self._data)
+        if any(host.instance == own for host in found):
+            return found
+        return [*found, Host(own, socket.gethostname(), zone, 0, None, False, Snapshot())]
+
+    def _source(self, hosts: Sequence[Host], asked: Asked) -> Source:
+        days = combined_days([host.snapshot for host in hosts], asked.query)
+        touched = [hosts[number] for number in sorted({each.host for each in days})]
+        others = [host for host in touched if host.timezone != asked.zone]
+        if others and asked.query.visitors == "exact":
+            raise TimezonesDiffer(asked.zone, others)
+        own = next(host for host in hosts if host.instance == known_instance(self._data))
+        rows = listed(hosts, asked.now)
+        return Source(days, lambda parts: self._open(hosts, parts), own.generation, oldest_as_of(hosts), rows)
+
+    def _open(self, hosts: Sequence[Host], parts: Parts) -> list[str]:
+        """The paths of parts, of which the missing ones are fetched."""
+        own = known_instance(self._data)
+        paths = {each: self._at_hand(each, is_own=hosts[each.host].instance == own) for each in parts}
+        missing = [
+            StoredPart(hosts[each.host].instance, hosts[each.host].name, each)
+            for each, path in paths.items()
+            if path is None
+        ]
+        if missing:
+            self._cache.require_room(sum(each.of.part.bytes for each in missing))
+            with self._connected() as connection:
+                for part, content in fetch(connection, missing):
+                    paths[part.of] = self._cache.put(part.of.part, content)
+            self._cache.evict(_referenced(hosts))
+        return [str(paths[each]) for each in parts]
+
+    def _at_hand(self, each: PartOfDay, *, is_own: bool) -> Path | None:
+        if is_own:
+            try:
+                return verified_part(self._data, each.kind, each.day, each.part)
+            except PartDamaged:
+                pass  # replaced since it was published, or damaged: the store has it
+        return self._cache.get(each.part)
+
+    def _connected(self) -> AbstractContextManager[Connection]:
+        return connected(self._address, connect_timeout_s=CONNECT_TIMEOUT_S, statement_timeout_ms=STATEMENT_TIMEOUT_MS)
+
+
+def _referenced(hosts: Sequence[Host]) -> set[str]:
+    return {
+        part.sha256
+        for host in hosts
+        for day in host.snapshot.days.values()
+        for parts in (day.archive, day.counters)
+        for part in parts
+    }
+
+
+@contextmanager
+def hosts_store(data: DataDirectory, address: str, cache_bytes: int, disk_reserve: int) -> Iterator[HostsStore]:
+    with own_spill(data) as own:
+        yield HostsStore(data, address, PartCache(data, own, cache_bytes, disk_reserve))

@@ -1,0 +1,56 @@
+"""Which generation each host has published, as the ledger of the store says."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+from reports.sql.postgres import ledger_statement
+from shared.generations.snapshot import Snapshot, SnapshotDamaged, decode_snapshot
+
+if TYPE_CHECKING:
+    from psycopg import Connection
+
+
+class Host(NamedTuple):
+    """A row of the ledger, or this host if it is not there; its `instance` may be None.
+    `snapshot` is that of generation 0 where nothing is published yet.
+    """
+
+    instance: str | None
+    name: str
+    timezone: str
+    generation: int
+    sha256: str | None
+    is_retired: bool
+    snapshot: Snapshot
+
+
+class Ledger:
+    """Reads the ledger, and remembers the snapshots of its rows."""
+
+    def __init__(self) -> None:
+        self._snapshots: dict[str, Snapshot] = {}
+
+    def read(self, connection: Connection) -> list[Host]:
+        """All hosts. Raises SnapshotDamaged, and DataFromNewerVersion for a host that
+        runs a newer Foldlog.
+        """
+        rows = connection.execute(ledger_statement(), (list(self._snapshots),), binary=True).fetchall()
+        hosts = [
+            Host(instance, name, timezone, generation, sha256, retired, self._snapshot(name, sha256, content))
+            for instance, name, timezone, generation, sha256, retired, content in rows
+        ]
+        self._snapshots = {host.sha256: host.snapshot for host in hosts if host.sha256}
+        return hosts
+
+    def _snapshot(self, host: str, sha256: str | None, content: bytes | None) -> Snapshot:
+        if sha256 is None:
+            return Snapshot()
+        if content is None:
+            return self._snapshots[sha256]
+        name = Path(f"the snapshot of {host} in the store")
+        if hashlib.sha256(content).hexdigest() != sha256:
+            raise SnapshotDamaged(name, "differs from its sha256")
+        return decode_snapshot(content, name)
