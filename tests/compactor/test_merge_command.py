@@ -73,7 +73,13 @@ def test_day_that_is_not_over_is_merged_and_takes_later_events(tmp_path: Path) -
 
 
 @pytest.mark.parametrize(
-    "command", [["rebuild"], ["retain"], ["erase", "--visitor", "nobody"]], ids=lambda each: each[0]
+    "command",
+    [
+        ["rebuild"],
+        pytest.param(["retain"], marks=pytest.mark.long),
+        pytest.param(["erase", "--visitor", "nobody"], marks=pytest.mark.long),
+    ],
+    ids=lambda each: each[0],
 )
 def test_any_command_may_be_the_first_after_an_upgrade(earlier: DataDirectory, command: list[str]) -> None:
     done = run_foldlog(command, environment(earlier.root))

@@ -23,6 +23,8 @@ DAY_MS = 86_400_000
 LAST = "9999-12-31T23:59:59.999Z"
 FIRST = "0001-01-01T00:00:00.000Z"
 TODAY = "2026-11-22T12:00:00.000Z"
+# That of the last times that there are, and others.
+ZONES = ["Pacific/Kiritimati", *(pytest.param(zone, marks=pytest.mark.long) for zone in ("UTC", "Etc/GMT+12"))]
 
 
 def seal_raw(data: DataDirectory, writer: str, times: dict[str, str]) -> None:
@@ -34,7 +36,7 @@ def seal_raw(data: DataDirectory, writer: str, times: dict[str, str]) -> None:
     (data.log / name.checksum).write_bytes(sha256_line(hashlib.sha256(lines).hexdigest(), name.file))
 
 
-@pytest.mark.parametrize("zone", ["UTC", "Pacific/Kiritimati", "Etc/GMT+12"])
+@pytest.mark.parametrize("zone", ZONES)
 def test_every_command_works_over_a_log_with_a_wrong_year(tmp_path: Path, zone: str) -> None:
     data = data_directory(tmp_path / "data")
     environ = environment(data.root, timezone=zone)
@@ -77,7 +79,7 @@ def test_visitor_with_an_event_of_the_year_9999_is_erased(tmp_path: Path) -> Non
     assert_verified(data)
 
 
-@pytest.mark.parametrize("zone", ["UTC", "Pacific/Kiritimati", "Etc/GMT+12"])
+@pytest.mark.parametrize("zone", ZONES)
 def test_day_that_has_not_come_expires_like_one_on_which_it_was_folded(tmp_path: Path, zone: str) -> None:
     data = data_directory(tmp_path)
     sealed(data, [line("event-1", 253_402_300_799_999, NOON), line("event-2")])

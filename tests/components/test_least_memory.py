@@ -25,7 +25,10 @@ COMMAND_S = 900
 DAY = ("--from", "2026-11-22", "--to", "2026-11-22", "--bots", "include")
 
 
-@pytest.fixture(params=[6000, pytest.param(25_000, marks=pytest.mark.long)])
+pytestmark = pytest.mark.long
+
+
+@pytest.fixture(params=[6000, 25_000])
 def flooded(tmp_path: Path, request: pytest.FixtureRequest) -> tuple[DataDirectory, int]:
     data = data_directory(tmp_path / "data")
     lines = fat_events(request.param)

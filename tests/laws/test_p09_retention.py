@@ -154,7 +154,7 @@ def believes_in(data: DataDirectory, shift_s: int) -> bool:
 
 
 def test_what_is_held_shows_everywhere_until_somebody_says_so(tmp_path: Path) -> None:
-    data = history(tmp_path / "data", 12, now_ms())
+    data = history(tmp_path / "data", 8, now_ms())
     fold(data, now_ms(), archive_retention_days=7)
     four_days_ago = rfc3339(now_ms() - 4 * DAY_MS)
     snapshot = load_snapshot(data)
@@ -171,7 +171,7 @@ def test_what_is_held_shows_everywhere_until_somebody_says_so(tmp_path: Path) ->
         assert metric(server, 'foldlog_retention_on_hold{kind="log"}') == 0
         assert metric(server, "foldlog_retention_last_success_timestamp_seconds") == epoch_ms(four_days_ago) / 1000
         status = server.get("/admin/api/status").json()
-        assert status["last_retention"]["on_hold"]["archive"]["days"] == 12
+        assert status["last_retention"]["on_hold"]["archive"]["days"] == 8
         assert status["last_retention"]["last_success"] == four_days_ago
         assert any("foldlog retain --confirm" in text for text in status["warnings"])
         assert metric(server, 'foldlog_data_bytes{kind="archive"}') == status["disk"]["archive_bytes"] > 0

@@ -7,6 +7,8 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+import pytest
+
 from shared.disk.layout import DataDirectory
 from tests.builders.logs import line, sealed
 from tests.builders.server import Server, environment, run_foldlog
@@ -33,6 +35,7 @@ def test_address_of_the_client_is_neither_stored_nor_logged(tmp_path: Path) -> N
         assert "from 127.0.0.1" not in server.stderr()
 
 
+@pytest.mark.long
 def test_rebuild_recounts_what_a_setting_changed(tmp_path: Path) -> None:
     """An own site that was not declared counted as a referrer; declared, the retained
     log is counted anew.

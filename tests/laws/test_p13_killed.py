@@ -10,6 +10,8 @@ import sys
 from pathlib import Path
 from textwrap import dedent
 
+import pytest
+
 from compactor.begun import Begun, take_begun
 from compactor.process import compact_once
 from compactor.tries import write_note
@@ -132,6 +134,7 @@ def test_kill_before_the_host_was_started_is_no_try(tmp_path: Path) -> None:
     assert isinstance(take_begun(data), Begun) and take_begun(data) is None
 
 
+@pytest.mark.long
 def test_merge_that_kills_the_process_is_given_up(tmp_path: Path) -> None:
     data = data_directory(tmp_path)
     for number in range(2):
@@ -156,6 +159,7 @@ def test_merge_that_kills_the_process_is_given_up(tmp_path: Path) -> None:
     assert_verified(data)
 
 
+@pytest.mark.long
 def test_retention_that_kills_the_process_stops_no_fold(tmp_path: Path) -> None:
     data = data_directory(tmp_path)
     for number in range(2):

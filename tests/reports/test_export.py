@@ -20,14 +20,15 @@ from tests.builders.logs import NOON, data_directory, fold, line, sealed
 
 DAY_MS = 86_400_000
 MEMORY = 256 << 20
+EVENTS = 144  # in the span that is asked for
 
 
-@pytest.fixture
-def data(tmp_path: Path) -> DataDirectory:
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> DataDirectory:
     """Two days, of which many events have one time, some one time and site, and some
     one id on two sites.
     """
-    data = data_directory(tmp_path / "data")
+    data = data_directory(tmp_path_factory.mktemp("export") / "data")
     for part in range(2):
         lines = [
             line(
@@ -37,7 +38,7 @@ def data(tmp_path: Path) -> DataDirectory:
                 site=f"{n * 7 % 3}.example.org",
                 props={"k": "x" * (n % 90)},
             )
-            for n in range(600)
+            for n in range(120)
         ]
         sealed(data, lines)
         fold(data)
@@ -58,32 +59,32 @@ def exported(room: Room, data: DataDirectory, format_: str) -> bytes:
 
 
 @pytest.mark.parametrize("format_", ["ndjson", "csv"])
-@pytest.mark.parametrize("memory_bytes", [40_000, 4_000, 4])
+@pytest.mark.parametrize("memory_bytes", [8_000, 800, 4])
 def test_pieces_say_what_the_whole_says(data: DataDirectory, room: Room, format_: str, memory_bytes: int) -> None:
     whole = exported(room, data, format_)
-    assert whole.count(b"\n") == 720 + (format_ == "csv")
+    assert whole.count(b"\n") == EVENTS + (format_ == "csv")
     assert exported(room._replace(memory_bytes=memory_bytes), data, format_) == whole
     assert len(list(room.spill.glob("piece-*"))) > 2
 
 
 def test_parquet_of_pieces_is_in_order(data: DataDirectory, room: Room, tmp_path: Path) -> None:
     rows = []
-    for memory_bytes in (MEMORY, 40_000):
+    for memory_bytes in (MEMORY, 8_000):
         path = tmp_path / f"{memory_bytes}.parquet"
         path.write_bytes(exported(room._replace(memory_bytes=memory_bytes), data, "parquet"))
         with duckdb.connect() as database:
             rows.append(database.execute("SELECT * FROM read_parquet($1)", [str(path)]).fetchall())
-    assert rows[0] == rows[1] and len(rows[0]) == 720
+    assert rows[0] == rows[1] and len(rows[0]) == EVENTS
 
 
 def test_pieces_take_no_more_of_the_disk_than_they_may(data: DataDirectory, room: Room) -> None:
     with pytest.raises(duckdb.OutOfMemoryException):
-        exported(room._replace(memory_bytes=40_000, spill_bytes=1000), data, "ndjson")
+        exported(room._replace(memory_bytes=8_000, spill_bytes=1000), data, "ndjson")
     assert list(room.spill.glob("piece-*"))
 
 
 def test_spill_is_gone_after_the_export(data: DataDirectory) -> None:
     with room_for_export(data, 40_000_000, 0) as room:
-        exported(room._replace(memory_bytes=40_000), data, "ndjson")
+        exported(room._replace(memory_bytes=8_000), data, "ndjson")
         assert room.spill.parent == data.report_spill
     assert list(data.report_spill.iterdir()) == []

@@ -265,6 +265,7 @@ def test_renamed_segment_that_holds_the_visitor_delays_it(data: DataDirectory) -
     assert load_snapshot(data).totals.erased == 24
 
 
+@pytest.mark.long
 def test_rebuild_during_an_erasure_does_not_restore_the_visitor(
     data: DataDirectory, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -63,7 +63,7 @@ def several(template: DataDirectory, tmp_path: Path) -> DataDirectory:
     return DataDirectory(Path(shutil.copytree(template.root, tmp_path / "data")))
 
 
-@pytest.mark.parametrize("segments", ["present", "deleted"])
+@pytest.mark.parametrize("segments", ["present", pytest.param("deleted", marks=pytest.mark.long)])
 def test_events_count_once_though_replaced_parts_repeat_them(several: DataDirectory, segments: str) -> None:
     before = (
         archived(several),

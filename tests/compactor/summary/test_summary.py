@@ -25,7 +25,11 @@ from tests.builders.recount import Counted, counted_events
 from tests.builders.server import environment, run_foldlog
 
 DAY_MS = 24 * HOUR_MS
-ZONES = ("UTC", "Europe/Berlin", "Asia/Kathmandu", "America/St_Johns", "Pacific/Kiritimati")
+ZONES = (
+    "Asia/Kathmandu",
+    "America/St_Johns",
+    *(pytest.param(zone, marks=pytest.mark.long) for zone in ("UTC", "Europe/Berlin", "Pacific/Kiritimati")),
+)
 
 
 def summary_of(data: DataDirectory) -> Summary:
@@ -195,6 +199,7 @@ def test_another_time_zone_makes_it_anew(tmp_path: Path) -> None:
     assert {site.site: site.events for site in summary.sites} == expected_events(counted, summary)
 
 
+@pytest.mark.long
 def test_erasure_rebuild_and_retention_keep_it_true(tmp_path: Path) -> None:
     data = data_directory(tmp_path / "data")
     environ = environment(data.root)

@@ -11,6 +11,7 @@ import shutil
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -99,6 +100,12 @@ ACTS: dict[str, tuple[Act, list[str]]] = {
     "linked": (lambda path: os.link(path, path.with_name("backup")), []),
     "appended to": (append, []),
 }
+# At each moment all of them; after the first moment, some in the short tier.
+OFTEN = ("renamed, another created", "deleted", "replaced", "linked")
+
+
+def _row(name: str, *values: object) -> Any:
+    return pytest.param(*values, marks=() if name in OFTEN else pytest.mark.long)
 
 
 @pytest.mark.parametrize(("act", "more"), ACTS.values(), ids=ACTS)
@@ -119,7 +126,7 @@ async def test_displaced_segment_is_recovered_before_the_next_commit(tmp_path: P
     assert counted(data) == ["event-0001", "event-0002", "event-0003", *more]
 
 
-@pytest.mark.parametrize(("act", "more"), ACTS.values(), ids=ACTS)
+@pytest.mark.parametrize(("act", "more"), [_row(name, *ACTS[name]) for name in ACTS], ids=ACTS)
 async def test_group_in_flight_is_recovered_with_the_rest(tmp_path: Path, act: Act, more: list[str]) -> None:
     """Between the write and the check after the sync."""
     data, log = data_directory(tmp_path), SilentLog()
@@ -141,7 +148,9 @@ async def test_group_in_flight_is_recovered_with_the_rest(tmp_path: Path, act: A
 
 
 # Without an append after the checksum was made, which damages a sealed segment.
-WHILE_SEALING = [(name, "before") for name in ACTS] + [(name, "during") for name in ACTS if name != "appended to"]
+WHILE_SEALING = [_row(name, name, "before") for name in ACTS] + [
+    _row(name, name, "during") for name in ACTS if name != "appended to"
+]
 
 
 @pytest.mark.parametrize(("name", "moment"), WHILE_SEALING)
