@@ -22,6 +22,7 @@ from apscheduler.triggers.interval import IntervalTrigger
 
 from compactor.backoff import backoff_s
 from compactor.begun import forget_begun, forgetting_at_sigterm
+from compactor.claims.yield_events import carry_out_claims
 from compactor.erasure.rewrite import erase_pending
 from compactor.failures import failure_text
 from compactor.fold_round import Round
@@ -79,8 +80,8 @@ def fold_and_erase(
     *,
     retry: bool = False,
 ) -> Pass:
-    """One round, then the pending erasures. Raises what a pass raises, and at the end
-    what kept a segment from being folded.
+    """One round, then the pending erasures, then what hosts of a store agreed on.
+    Raises what a pass raises, and at the end what kept a segment from being folded.
     """
     request = fold_request_stamp(data)
     recover_rotated_files(data, log, now_ms())
@@ -88,6 +89,7 @@ def fold_and_erase(
     done = work.run(retry=retry)
     answer_fold_request(data, request)
     erase_pending(data, settings, log, lock, now_ms())
+    carry_out_claims(data, settings, log, lock, now_ms())
     if work.failure is not None:
         raise work.failure
     return done

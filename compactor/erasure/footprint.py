@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from compactor.erasure.visitor_filter import LineMatch, VisitorFilter
-from compactor.generations.archive import archived_events
+from compactor.generations.archive import archived_events, events_of, open_parts
 from compactor.sql import count_rows, sql_list
 from shared.disk.compression import DecompressionError, decompressed_blocks
 from shared.disk.layout import TEMP_SUFFIX, DataDirectory, parse_checksum, parse_segment
@@ -35,7 +35,8 @@ _SAMPLE_BYTES = 1 << 12
 class VisitorFootprint:
     """What contains a visitor.
 
-    `days`: events by UTC day of the archive; `segments`: lines by folded segment;
+    `days`: events by UTC day of the archive; `yielded`: the same of those that another
+    host of the store counts; `segments`: lines by folded segment;
     `quarantine`: records by file of quarantine/; `unfolded`: lines that are not folded
     yet.
 
@@ -45,6 +46,7 @@ class VisitorFootprint:
     """
 
     days: dict[date, int] = field(default_factory=dict)
+    yielded: dict[date, int] = field(default_factory=dict)
     segments: dict[Segment, int] = field(default_factory=dict)
     quarantine: dict[Path, int] = field(default_factory=dict)
     unreadable: list[Path] = field(default_factory=list)
@@ -186,6 +188,9 @@ def _search_day(
     on_site = count_rows(database, f"{events} e WHERE {of_visitor}", visitor._asdict())
     if on_site:
         found.days[day] = on_site
+    if yielded := snapshot.days[day].yielded:
+        rows = events_of(open_parts(data, "yielded", day, yielded))
+        found.yielded[day] = count_rows(database, f"{rows} e WHERE {of_visitor}", visitor._asdict())
     if visitor.site is not None:
         elsewhere = "visitor = $visitor AND site <> $site"
         found.other_sites += count_rows(database, f"{events} e WHERE {elsewhere}", visitor._asdict())

@@ -17,6 +17,7 @@ from datetime import date
 from pathlib import Path
 
 import msgspec
+from msgspec.structs import replace
 
 from compactor.compress import temp_compressed_files
 from compactor.context import PassContext, pass_context
@@ -34,7 +35,7 @@ from compactor.generations.part_writer import with_archive_part
 from compactor.lock import CompactorLock
 from compactor.next_generation import next_generation
 from compactor.pass_over import widen_entries
-from compactor.sql import count_rows
+from compactor.sql import count_rows, sql_list
 from compactor.summary.summarize import with_summary
 from compactor.threads import fold_threads
 from shared.disk.compression import DecompressionError, compressing
@@ -141,11 +142,14 @@ def _remove_from_archive(
     """The next generation, whose days do not contain the visitor; `before` if none
     does.
     """
-    if not found.days:
+    yielded = [day for day, events in found.yielded.items() if events]
+    if not (found.days or yielded):
         return before
     days = dict(before.days)
+    for day in yielded:
+        days[day] = _rewrite_yielded(context, before, day, visitor)
     for day in found.days:
-        new = _rewrite_day(context, before, day, visitor)
+        new = _rewrite_day(context, before, days.get(day, before.days[day]), day, visitor)
         if new.archive or new.counters:
             days[day] = new
         else:
@@ -161,11 +165,21 @@ def _without_events(context: PassContext, before: Snapshot, days: dict[date, Day
     return msgspec.structs.replace(next_generation(context, before), days=days, totals=totals)
 
 
-def _rewrite_day(context: PassContext, before: Snapshot, day: date, visitor: VisitorFilter) -> Day:
+def _rewrite_yielded(context: PassContext, before: Snapshot, day: date, visitor: VisitorFilter) -> Day:
+    """Publish the events that other hosts count anew, without the visitor's."""
+    old = before.days[day]
+    paths = sql_list(path for _, path in open_parts(context.data, "yielded", day, old.yielded))
+    sql = f"SELECT * FROM read_parquet({paths}) e WHERE NOT {_OF_VISITOR}"
+    rows = count_rows(context.database, f"({sql})", visitor._asdict())
+    part = write_part(context, "yielded", day, before.generation + 1, sql, rows, values=visitor._asdict())
+    return replace(old, yielded=(part,) if part else ())
+
+
+def _rewrite_day(context: PassContext, before: Snapshot, old: Day, day: date, visitor: VisitorFilter) -> Day:
     """Publish the events of others anew, of each part that has the visitor, in the
     order in which they are: sorting them would take memory.
     """
-    old, generation = before.days[day], before.generation + 1
+    generation = before.generation + 1
     opened = open_parts(context.data, "archive", day, old.archive)
     found = {part.generation: _count_events(context, (part, path), visitor) for part, path in opened}
     affected = [(part, path) for part, path in opened if found[part.generation]]

@@ -43,8 +43,13 @@ def deduplicate(context: PassContext, before: Snapshot, incoming: IncomingLines)
     """Leave one line of each (site, id, sender) in `incoming`, and none that an
     archived event precedes. Raises PartDamaged.
     """
-    if not incoming.segments:
-        return NewEvents()
+    return deduplicate_rows(context, before, incoming) if incoming.segments else NewEvents()
+
+
+def deduplicate_rows(context: PassContext, before: Snapshot, incoming: IncomingLines) -> NewEvents:
+    """The same for the rows of `incoming`, wherever they come from. Raises
+    PartDamaged.
+    """
     database = context.database
     within = _drop_repeats_within(database, incoming)
     touched = [day for (day,) in database.execute("SELECT DISTINCT time::DATE FROM incoming").fetchall()]

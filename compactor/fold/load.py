@@ -13,7 +13,7 @@ from compactor.sql import sql_file
 from shared.disk.layout import COMPRESSED_SUFFIXES
 from shared.duckdb_engine import one_row
 from shared.event_ids import is_server_id_sql, server_id_time_sql
-from shared.schema import LINE_COLUMNS, REQUIRED
+from shared.schema import INCOMING_COLUMNS, LINE_COLUMNS, REQUIRED
 from shared.segments.line import LINE_MAX_BYTES, SCHEMA_VERSION, newer_line
 from shared.sql.archive_events import id_number_sql
 from shared.sql.texts import TextNumbers, by_numbers
@@ -42,6 +42,27 @@ def load_lines(
 
     by_numbers(load)
     return IncomingLines(tuple(segments))
+
+
+def load_events(database: duckdb.DuckDBPyConnection, events: str) -> IncomingLines:
+    """Fill `incoming` from a relation of events with ARCHIVE_COLUMNS, which were folded
+    before.
+    """
+    columns = ", ".join(("NULL AS v", *INCOMING_COLUMNS))
+
+    def load(numbers: TextNumbers) -> bool:
+        create_working_tables(database, numbers)
+        database.execute(_insert_sql(f"SELECT {columns} FROM {events}", numbers))
+        return _add_user_agents(database, numbers)
+
+    by_numbers(load)
+    return IncomingLines()
+
+
+def _insert_sql(rows: str, numbers: TextNumbers) -> str:
+    made = [numbers.number("ua"), id_number_sql("site", "id"), is_server_id_sql("rows")]
+    made.append(f"{server_id_time_sql('rows')} IS DISTINCT FROM received")
+    return f"INSERT INTO incoming SELECT *, {', '.join(made)} FROM ({rows}) rows"
 
 
 def _insert_lines(
@@ -74,13 +95,8 @@ def _read_lines(
         f"maximum_object_size = {LINE_MAX_BYTES * 4})"
     )
     rows = sql_file(__file__, "url_parts.sql", lines=lines)
-    made = [numbers.number("ua"), id_number_sql("site", "id"), is_server_id_sql("rows")]
-    made.append(f"{server_id_time_sql('rows')} IS DISTINCT FROM received")
     try:
-        database.execute(
-            f"INSERT INTO incoming SELECT *, {', '.join(made)} FROM ({rows}) rows",
-            {"files": files, "sites": list(sites)},
-        )
+        database.execute(_insert_sql(rows, numbers), {"files": files, "sites": list(sites)})
     except (duckdb.InvalidInputException, duckdb.ConversionException) as error:
         raise LinesDoNotParse(str(error)) from error
     except duckdb.IOException as error:

@@ -89,10 +89,18 @@ def find_damaged_parts(data: DataDirectory, snapshot: Snapshot, log: Log) -> lis
 
 
 def without_damaged(snapshot: Snapshot, damaged: Iterable[DamagedPart]) -> Snapshot:
-    """The snapshot without its damaged archive parts."""
-    broken = {(each.day, each.part) for each in damaged if each.kind == "archive"}
+    """The snapshot without its damaged parts of events: those that it counts, and those
+    that other hosts count.
+    """
+    broken = {(each.kind, each.day, each.part) for each in damaged}
+
+    def intact(kind: str, day: date, parts: Iterable[Part]) -> tuple[Part, ...]:
+        return tuple(part for part in parts if (kind, day, part) not in broken)
+
     days = {
-        day: msgspec.structs.replace(kept, archive=tuple(part for part in kept.archive if (day, part) not in broken))
+        day: msgspec.structs.replace(
+            kept, archive=intact("archive", day, kept.archive), yielded=intact("yielded", day, kept.yielded)
+        )
         for day, kept in snapshot.days.items()
     }
     return msgspec.structs.replace(snapshot, days=days)

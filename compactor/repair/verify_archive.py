@@ -12,7 +12,7 @@ import duckdb
 from compactor.fold.load import LinesDoNotParse, load_lines
 from compactor.fold.recount import recount_as_published
 from compactor.fold.verify_segments import VerifiedSegment, verify_segment
-from compactor.generations.archive import archived_events, open_parts
+from compactor.generations.archive import archived_events, events_of, open_parts
 from compactor.generations.counter_parts import stored_counters, sum_counters
 from compactor.repair.verify_finding import RUN_REBUILD, VerifyFinding
 from compactor.sql import count_rows
@@ -92,7 +92,8 @@ def check_log(
     verified: Sequence[VerifiedSegment],
     settings: Settings,
 ) -> Iterator[VerifyFinding]:
-    """Every retained line of a folded segment is archived, unless its day has expired.
+    """Every retained line of a folded segment is archived, or yielded to another host,
+    unless its day has expired.
 
     Segments are compared in batches, because each comparison reads the ids of the whole
     archive, and one by one only where a batch has a finding.
@@ -116,8 +117,8 @@ def _count_unarchived(
     segments: Sequence[VerifiedSegment],
     settings: Settings,
 ) -> int:
-    """How many events of the segments no archive part has. Days without an archive are
-    left out.
+    """How many events of the segments no archive or yielded part has. Days without an
+    archive are left out.
     """
     try:
         load_lines(database, segments, settings.sites)
@@ -129,7 +130,15 @@ def _count_unarchived(
     lines = "SELECT DISTINCT id_number, site, id FROM incoming WHERE NOT list_contains($expired::DATE[], time::DATE)"
     number = id_number_sql("a.site", "a.id")
     same = f"{number} = i.id_number AND a.site = i.site AND a.id = i.id"
-    archived = archived_events(data, snapshot, list(snapshot.days))
+    parts = ("archive", "yielded")
+    archived = events_of(
+        [
+            each
+            for day, kept in snapshot.days.items()
+            for kind in parts
+            for each in open_parts(data, kind, day, getattr(kept, kind))
+        ]
+    )
     return count_rows(database, f"({lines}) i ANTI JOIN {archived} a ON {same}", values)
 
 

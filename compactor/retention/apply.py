@@ -132,7 +132,7 @@ def _expire_archive(context: PassContext, snapshot: Snapshot, day: date) -> Snap
         if not any(snapshot.days[each].expired for each in utc_days if each in snapshot.days):
             count_visitors(context, snapshot, day, local, utc_days)
     zone = context.settings.timezone
-    expired = replace(kept, archive=(), ids=(), expired=True, visitor_zone=zone, merge_failure=None)
+    expired = replace(kept, archive=(), ids=(), yielded=(), expired=True, visitor_zone=zone, merge_failure=None)
     written = merge_counters(context, day, expired, "(FROM kept_visitors)", snapshot.generation, all_parts=True)
     return replace_day(snapshot, day, replace(expired, counters=written))
 

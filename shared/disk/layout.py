@@ -140,7 +140,7 @@ def parse_erasure_request(file: str) -> str | None:
 
 
 # The folders of parts; a day of the snapshot has a field for each.
-PART_KINDS = ("archive", "ids", "counters", "sessions")
+PART_KINDS = ("archive", "ids", "counters", "sessions", "yielded")
 
 
 @dataclass(frozen=True)
@@ -213,7 +213,7 @@ class DataDirectory:
 
     def record_files(self) -> tuple[Path, ...]:
         """Records of operations on this directory, which a backup includes."""
-        return self.erasures, self.instance
+        return self.erasures, self.instance, self.store_note
 
     @property
     def compact_lock(self) -> Path:
@@ -277,6 +277,25 @@ class DataDirectory:
         Not a part of a backup.
         """
         return self.root / "run"
+
+    @property
+    def store_note(self) -> Path:
+        """What this directory has published and claimed, as far as it knows. A backup
+        includes it, so that a restored directory is recognized.
+        """
+        return self.root / "store.json"
+
+    @property
+    def known_claims(self) -> Path:
+        """A copy of the claims of all hosts; fetched again if it is deleted."""
+        return self.run / "claims.duckdb"
+
+    @property
+    def claim_outcome(self) -> Path:
+        """Which events the next pass has to yield to other hosts, or to count after
+        all. Follows from the claims.
+        """
+        return self.run / "claim-outcome.parquet"
 
     @property
     def store_lock(self) -> Path:

@@ -76,7 +76,8 @@ class Day(msgspec.Struct, frozen=True, omit_defaults=True):
 
     `archive`: deduplicated events, by generation. `ids`: for each archive part the
     index of its ids, of the same generation. `counters`: a count is the sum over all
-    of these parts. `sessions`: visits that began on that day.
+    of these parts. `sessions`: visits that began on that day. `yielded`: events whose
+    ids another host of the store counts.
 
     `added_at`: the last fold that added events. `quarters`: dimensions counted by
     quarter of an hour; the others have rows of a day, cut at the midnights of `zone`.
@@ -92,6 +93,7 @@ class Day(msgspec.Struct, frozen=True, omit_defaults=True):
     ids: tuple[Part, ...] = ()
     counters: tuple[Part, ...] = ()
     sessions: tuple[Part, ...] = ()
+    yielded: tuple[Part, ...] = ()
     quarters: tuple[str, ...] = ()
     zone: str = "UTC"
     uncounted: tuple[str, ...] = ()

@@ -59,9 +59,9 @@ def from_archive_sql(source: str, *more: str) -> str:
     return f"(SELECT {', '.join(columns)} FROM {source})"
 
 
-def to_archive_sql(events: str) -> str:
-    """Rows of an archive part, with STORED_COLUMNS, from a relation with
-    ARCHIVE_COLUMNS.
+def to_archive_sql(events: str, *more: str) -> str:
+    """Rows of an archive part, with STORED_COLUMNS and `more`, from a relation with
+    ARCHIVE_COLUMNS and `more`.
     """
     is_derived = f"{server_id_random_sql('e')} IS NOT NULL AND {server_id_time_sql('e')} = received"
     encoded = {
@@ -72,7 +72,7 @@ def to_archive_sql(events: str) -> str:
         **_split_around("url", "url", "path"),
         **_split_around("referrer", "referrer_url", "referrer"),
     }
-    columns = ", ".join(f"{encoded.get(name, name)} AS {name}" for name in STORED_COLUMNS)
+    columns = ", ".join(f"{encoded.get(name, name)} AS {name}" for name in (*STORED_COLUMNS, *more))
     return f"(SELECT {columns} FROM {events} e)"
 
 

@@ -6,7 +6,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from tests.claims.decisions import NOTHING, Block, Standing, horizon, kept_claims, lost_to, standing
+from compactor.claims.standing import Standing, horizon, standing
+from tests.claims.decisions import NOTHING, Block, kept_claims, lost_to
 from tests.claims.host import Host, PendingClaim, PendingPublish
 from tests.claims.store import Store
 

@@ -1,20 +1,20 @@
 """What the protocol decides, as pure functions of values: what is claimed, what is
 yielded, what is released, what is pruned, and who was restored.
 
-The real code can use them as they are: nothing here knows of the model's hosts.
+Who was restored is decided by the real code itself (compactor/claims/standing.py);
+what is lost and kept it computes in SQL.
 """
 
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
-from enum import Enum
 from typing import NamedTuple
+
+from compactor.claims.standing import Generation, Place
 
 Pair = tuple[int, int]
 """An event id, and the UTC day of the copy that counts."""
-Generation = tuple[int, int]
-"""The number of a generation, and the hash of its snapshot."""
 NOTHING: Generation = (0, 0)
 
 
@@ -44,41 +44,14 @@ class Block:
         return Winner(self.instance, self.epoch, day)
 
 
-class Standing(Enum):
-    """How a host and its row in the ledger stand to each other."""
-
-    AS_NOTED = "as noted"
-    RENEW = "the store, or claims of this host, are not as noted: claim everything again in a new epoch"
-    REFUSED = "the store has more of this instance than the host: it was restored, or copied"
-
-
 @dataclass(frozen=True)
-class Position:
-    """Where an instance is: in the ledger, or in the host's own note."""
+class Position(Place):
+    """A place that begins with nothing; the model's names are numbers."""
 
     epoch: int = 1
     epoch_name: int = 0
-    """Numbers of epochs say which is later, and are used again after the store was
-    restored; the name, that of the epoch's first block, never is.
-    """
     published: Generation = NOTHING
     claims: int = 0
-    """The name of its last block."""
-
-
-def standing(ledger: Position, note: Position, *, notes_claims: bool = True) -> Standing:
-    """Compare ledger and note, once the outcomes of lost answers are noted."""
-    if ledger.epoch > note.epoch or ledger.published[0] > note.published[0]:
-        # Also if the store was restored: it has what this host may not have.
-        return Standing.REFUSED
-    if ledger.epoch < note.epoch:
-        return Standing.RENEW
-    if ledger.epoch_name != note.epoch_name:
-        return Standing.REFUSED
-    if ledger.published != note.published:
-        return Standing.RENEW if ledger.published[0] < note.published[0] else Standing.REFUSED
-    is_as_noted = ledger.claims == note.claims or not notes_claims
-    return Standing.AS_NOTED if is_as_noted else Standing.RENEW
 
 
 def lost_to(wanted: Iterable[Pair], blocks: Iterable[Block], instance: str, window: int) -> dict[Pair, Winner]:
@@ -120,18 +93,3 @@ def kept_claims(claimed: Iterable[Pair], stays: Mapping[int, int], also: Collect
     `also`: ids that stay claimed if they are.
     """
     return frozenset(pair for pair in claimed if pair[0] in stays or pair[0] in also) | frozenset(stays.items())
-
-
-def horizon(today: int, unfolded: Iterable[int], lateness_days: int) -> int:
-    """The oldest day of which a host may still claim an id: `unfolded` are the days of
-    lines that are in no generation yet.
-    """
-    return min([today - lateness_days, *unfolded])
-
-
-def prunable_before(horizons: Collection[int | None], window: int) -> int | None:
-    """Claims of days before this one can meet no copy any more. None while a host has
-    not said what may still come from it.
-    """
-    stated = [each for each in horizons if each is not None]
-    return min(stated) - window if stated and len(stated) == len(horizons) else None

@@ -10,7 +10,8 @@ from collections.abc import Iterable, Iterator
 from copy import deepcopy
 from dataclasses import dataclass, field
 
-from tests.claims.decisions import NOTHING, Block, Generation, Pair, Position, Winner, lost_to, no_longer_claimed
+from compactor.claims.standing import Generation
+from tests.claims.decisions import NOTHING, Block, Pair, Position, Winner, lost_to, no_longer_claimed
 from tests.claims.rules import Rules
 from tests.claims.store import Copy, Order, State, Store
 

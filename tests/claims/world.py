@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from itertools import count
 
+from compactor.claims.standing import Standing
 from tests.claims import operators
 from tests.claims.claiming import (
     LATENESS_DAYS,
@@ -18,7 +19,6 @@ from tests.claims.claiming import (
     commit_publish,
     look_up_outcome,
 )
-from tests.claims.decisions import Standing
 from tests.claims.host import Host, PendingClaim
 from tests.claims.rules import WINDOW, Rules
 from tests.claims.store import Copy, Row, Store

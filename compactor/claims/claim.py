@@ -1,0 +1,245 @@
+"""Claiming: before a generation is published, each id in it is claimed for this
+instance. What another instance claimed first, the next pass yields (P7).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from datetime import date
+from typing import TYPE_CHECKING, NamedTuple
+from uuid import UUID
+
+from msgspec.structs import replace
+
+from compactor.claims.hashes import id_hashes_sql
+from compactor.claims.known_claims import as_block, epochs_text, fetch, new_name
+from compactor.claims.note import StoreNote, place_of, read_note, with_outcome, write_note
+from compactor.claims.outcome import write_outcome
+from compactor.claims.standing import Standing, standing
+from compactor.generations.archive import open_parts
+from compactor.sql import count_rows, run_script, sql_file, sql_list
+from shared.disk.layout import DataDirectory
+from shared.duckdb_engine import one_row
+from shared.exit_codes import TemporaryFailure
+from shared.generations.part_integrity import verified_parts
+from shared.generations.snapshot import Snapshot
+from shared.lateness import DEDUPE_DAYS
+from shared.stores.ledger import StoreRefused, StoreUnavailable
+from shared.stores.postgres.claims import (
+    ID_KEY,
+    STORE_ID,
+    LedgerRow,
+    begin_epoch,
+    claim,
+    claiming,
+    ledger,
+    pruned_before,
+    register,
+    shared_bytes,
+)
+
+if TYPE_CHECKING:
+    import duckdb
+    from psycopg import Connection
+
+
+class IdsClaimedElsewhere(TemporaryFailure):
+    """`events` are counted by another host, or not any more: the next pass takes them
+    out, or counts them, and then the generation can be published.
+    """
+
+    def __init__(self, events: int) -> None:
+        super().__init__(events)
+        self.events = events
+
+    def __str__(self) -> str:
+        return f"{self.events:,} ids are claimed by another host, or not any more; the next pass yields or counts them"
+
+
+class Host(NamedTuple):
+    """A data directory, a connection to its store, and a database with the claims that
+    it knows (`open_known_claims`). `name`: how messages name the store.
+    """
+
+    data: DataDirectory
+    database: duckdb.DuckDBPyConnection
+    connection: Connection
+    instance: UUID
+    name: str
+    store: str
+    key: str
+
+
+def open_host(
+    data: DataDirectory, database: duckdb.DuckDBPyConnection, connection: Connection, instance: UUID, name: str
+) -> Host:
+    """A host of the store behind a connection."""
+    store, key = (shared_bytes(connection, each).hex() for each in (STORE_ID, ID_KEY))
+    return Host(data, database, connection, instance, name, store, key)
+
+
+def place_in_store(host: Host, host_name: str, timezone: str) -> tuple[LedgerRow, StoreNote, Standing]:
+    """Where this instance is: its row, added if there is none, the note of this
+    directory, and what follows from both. Raises StoreRefused.
+    """
+    note = read_note(host.data, host.store)
+    if host.instance not in ledger(host.connection):
+        # A store that lost the row was restored: everything is claimed again.
+        epoch = note.epoch if note == StoreNote(host.store) else note.epoch - 1
+        register(host.connection, host.instance, host_name, timezone, epoch)
+    row = ledger(host.connection)[host.instance]
+    known = with_outcome(note, row)
+    if known != note:
+        note = write_note(host.data, known)
+    found = standing(place_of(row), note.place)
+    if found is Standing.REFUSED or row.is_retired:
+        raise StoreRefused(host.name, _refusal(host, row))
+    return row, note, found
+
+
+def _refusal(host: Host, row: LedgerRow) -> str:
+    if row.is_retired:
+        return f"has retired this instance ({host.instance}): type `foldlog store new-instance` to begin as another one"
+    return (
+        f"holds generation {row.generation} of this instance ({host.instance}), and this directory has not published "
+        "that: it was restored from a backup, or copied. Type `foldlog store takeover` to continue that instance "
+        "here, or `foldlog store new-instance` if another host still does"
+    )
+
+
+def claim_ids(host: Host, row: LedgerRow, note: StoreNote, found: Standing, newest: Snapshot) -> StoreNote:
+    """Claim every id of a generation for this instance, or everything again in a new
+    epoch. Returns the note with which it can be published. Raises IdsClaimedElsewhere,
+    StoreUnavailable and PartDamaged.
+    """
+    renews = found is Standing.RENEW
+    rows, pruned = ledger(host.connection), pruned_before(host.connection)
+    fetch(host.database, host.connection, host.store, rows)
+    _find_wanted(host, {} if renews else note.claimed, newest, pruned)
+    if renews:
+        host.database.execute("INSERT INTO wanted SELECT DISTINCT day, hash FROM yielded")
+    if renews or count_rows(host.database, "wanted"):
+        note = _claim_wanted(host, row, note, renews=renews)
+    else:
+        host.database.execute(
+            "CREATE OR REPLACE TEMP TABLE lost AS FROM (SELECT *, NULL::DATE AS winner_day FROM wanted) LIMIT 0"
+        )
+    return _with_claimed(host, note, newest, pruned, rows)
+
+
+def _find_wanted(host: Host, claimed: Mapping[date, Iterable[int]], newest: Snapshot, pruned: date | None) -> None:
+    """Fill `wanted` (day, hash): ids of parts that are not known to be claimed. And
+    `yielded`, what this host has yielded. Of days whose claims are deleted nothing is
+    claimed: no copy can come any more.
+    """
+    database = host.database
+    run_script(database, sql_file(__file__, "wanted.sql"))
+    for day, kept in newest.days.items():
+        if pruned is not None and day < pruned:
+            continue
+        new = [part for part in kept.archive if part.generation not in claimed.get(day, ())]
+        if new:
+            hashes = id_hashes_sql(open_parts(host.data, "archive", day, new))
+            _insert_unclaimed(host, day, hashes)
+        if kept.yielded:
+            paths = sql_list(verified_parts(host.data, "yielded", day, kept.yielded))
+            columns = "hash, winner, winner_epoch, winner_day"
+            database.execute(
+                f"INSERT INTO yielded SELECT DISTINCT $1::DATE, {columns} FROM read_parquet({paths})", [day]
+            )
+
+
+def _insert_unclaimed(host: Host, day: date, hashes: str) -> None:
+    own = "SELECT hash FROM known.claims WHERE day = $day AND instance = $instance::UUID"
+    host.database.execute(
+        f"INSERT INTO wanted SELECT DISTINCT $day::DATE, hash FROM {hashes} h ANTI JOIN ({own}) k USING (hash)",
+        {"day": day, "instance": host.instance, "key": host.key},
+    )
+
+
+def _claim_wanted(host: Host, row: LedgerRow, note: StoreNote, *, renews: bool) -> StoreNote:
+    """Under the lock: learn what others claimed meanwhile, and claim the rest. Fills
+    `lost`.
+    """
+    name = new_name()
+    epoch = max(row.epoch, note.epoch) + renews
+    note = write_note(host.data, replace(note, intended_epoch=epoch, intended_claims=name))
+    with claiming(host.connection):
+        rows = ledger(host.connection)
+        row = rows[host.instance]
+        if standing(place_of(row), note.place) is not (Standing.RENEW if renews else Standing.AS_NOTED):
+            raise StoreUnavailable(host.name, "its ledger changed meanwhile")
+        fetch(host.database, host.connection, host.store, rows)
+        _find_lost(host)
+        hashes = _won(host, renews=renews)
+        if renews:
+            begin_epoch(host.connection, row, epoch, name, hashes)
+        else:
+            claim(host.connection, row, name, hashes)
+    return write_note(host.data, with_outcome(note, ledger(host.connection)[host.instance]))
+
+
+def _find_lost(host: Host) -> None:
+    text = sql_file(__file__, "lost.sql")
+    host.database.execute(text, {"instance": host.instance, "window": DEDUPE_DAYS})
+
+
+def _won(host: Host, *, renews: bool) -> dict[date, bytes]:
+    """What is claimed now, by day. A new epoch keeps the claims on other days of ids
+    that it claims.
+    """
+    sql = "SELECT day, hash FROM wanted ANTI JOIN lost USING (day, hash)"
+    if renews:
+        kept = "FROM known.claims k WHERE k.instance = $1::UUID AND k.hash IN (SELECT hash FROM won)"
+        sql = f"WITH won AS ({sql}) FROM won UNION SELECT day, hash {kept}"
+    found: dict[date, list[UUID]] = {}
+    for day, hash_ in host.database.execute(sql, [host.instance] if renews else None).fetchall():
+        found.setdefault(day, []).append(hash_)
+    return {day: as_block(hashes) for day, hashes in found.items()}
+
+
+def _with_claimed(
+    host: Host, note: StoreNote, newest: Snapshot, pruned: date | None, rows: Mapping[UUID, LedgerRow]
+) -> StoreNote:
+    """The note once all is claimed. Otherwise the outcome is left for the next pass.
+    Raises IdsClaimedElsewhere.
+    """
+    _find_again(host, pruned, rows)
+    events = write_outcome(host.database, host.data, host.key) if _has_outcome(host) else 0
+    if events:
+        raise IdsClaimedElsewhere(events)
+    host.database.execute("UPDATE known.cursor SET is_compared = true")
+    claimed = {
+        day: tuple(part.generation for part in kept.archive)
+        for day, kept in newest.days.items()
+        if kept.archive and (pruned is None or day >= pruned)
+    }
+    return note if claimed == note.claimed else write_note(host.data, replace(note, claimed=claimed))
+
+
+def _has_outcome(host: Host) -> bool:
+    return any(count_rows(host.database, table) for table in ("lost", "again"))
+
+
+def _find_again(host: Host, pruned: date | None, rows: Mapping[UUID, LedgerRow]) -> None:
+    """Fill `again`: what was yielded and no instance claims any more, or this one does
+    now. Looked for where the claims were fetched anew.
+    """
+    (is_compared,) = one_row(host.database, "SELECT is_compared FROM known.cursor")
+    epochs = [(str(each.instance), str(each.epoch_name)) for each in rows.values()]
+    values = {
+        "instance": host.instance,
+        "pruned": pruned or date.min,
+        "instances": [instance for instance, _ in epochs],
+        "names": [name for _, name in epochs],
+        "is_compared": is_compared,
+    }
+    host.database.execute(sql_file(__file__, "again.sql"), values)
+
+
+def has_seen_all(host: Host, rows: Mapping[UUID, LedgerRow]) -> bool:
+    """Whether what this host yielded was compared with the claims of these epochs: only
+    then does its horizon say what may still come from it.
+    """
+    is_compared, epochs = one_row(host.database, "SELECT is_compared, epochs FROM known.cursor")
+    return bool(is_compared) and epochs == epochs_text(rows)

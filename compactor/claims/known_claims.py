@@ -1,0 +1,106 @@
+"""The claims of all hosts as this host knows them: a DuckDB file beside the data, which
+is brought up to date by what the store has added, and made anew where the store was
+restored or an instance began a new epoch.
+"""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Iterator, Mapping
+from contextlib import closing, contextmanager, suppress
+from pathlib import Path
+from typing import TYPE_CHECKING
+from uuid import UUID
+
+from compactor.sql import run_script, sql_file, sql_text
+from shared.duckdb_engine import connect, one_row
+from shared.stores.postgres.claims import HASH_BYTES, NIL, Block, LedgerRow, blocks_after, has_block, pruned_before
+
+if TYPE_CHECKING:
+    import duckdb
+    from psycopg import Connection
+
+
+@contextmanager
+def open_known_claims(path: Path, memory_bytes: int, spill: Path) -> Iterator[duckdb.DuckDBPyConnection]:
+    """A database with the known claims as `known.claims`. A file that is damaged, or of
+    another DuckDB, is deleted: everything is fetched again.
+    """
+    import duckdb
+
+    with closing(connect(memory_bytes, 1, spill)) as database:
+        try:
+            _attach(database, path)
+        except duckdb.Error:
+            for each in (path, path.with_name(f"{path.name}.wal")):
+                with suppress(FileNotFoundError):
+                    each.unlink()
+            _attach(database, path)
+        yield database
+
+
+def _attach(database: duckdb.DuckDBPyConnection, path: Path) -> None:
+    database.execute(f"ATTACH {sql_text(str(path))} AS known")
+    run_script(database, sql_file(__file__, "known_claims.sql"))
+
+
+def fetch(
+    database: duckdb.DuckDBPyConnection, connection: Connection, store: str, rows: Mapping[UUID, LedgerRow]
+) -> None:
+    """Add what the store has and this host does not know, in one transaction of the
+    file.
+    """
+    epochs = epochs_text(rows)
+    database.execute("BEGIN")
+    try:
+        cursor = _cursor(database, connection, store, epochs)
+        for block in blocks_after(connection, cursor):
+            _add(database, block)
+            cursor = block.seq
+            database.execute("UPDATE known.cursor SET seq = $1, name = $2", [block.seq, block.name])
+        if pruned := pruned_before(connection):
+            database.execute("DELETE FROM known.claims WHERE day < $1", [pruned])
+    except BaseException:
+        database.execute("ROLLBACK")
+        raise
+    database.execute("COMMIT")
+
+
+def epochs_text(rows: Mapping[UUID, LedgerRow]) -> str:
+    """The epochs of all instances as one text, to be compared."""
+    return ",".join(sorted(f"{each.instance}={each.epoch_name}" for each in rows.values() if each.epoch_name != NIL))
+
+
+def _cursor(database: duckdb.DuckDBPyConnection, connection: Connection, store: str, epochs: str) -> int:
+    """The number of the last block that is known. 0, and nothing is known, if that
+    block is gone or is another's, or if an instance is in another epoch.
+    """
+    seq, name, of_store, of_epochs = one_row(database, "SELECT seq, name, store, epochs FROM known.cursor")
+    is_same = (of_store, of_epochs) == (store, epochs) and (not seq or has_block(connection, seq, name))
+    if is_same:
+        return int(seq)
+    database.execute("DELETE FROM known.claims")
+    values = [NIL, store, epochs]
+    anew = "UPDATE known.cursor SET seq = 0, name = $1, store = $2, epochs = $3, is_compared = false"
+    database.execute(anew, values)
+    return 0
+
+
+def _add(database: duckdb.DuckDBPyConnection, block: Block) -> None:
+    text = block.hashes.hex()
+    width = 2 * HASH_BYTES
+    hashes = [text[start : start + width] for start in range(0, len(text), width)]
+    database.execute(
+        "INSERT INTO known.claims SELECT $1::DATE, unnest($2::VARCHAR[])::UUID, $3::UUID, $4::UUID",
+        [block.day, hashes, block.instance, block.epoch_name],
+    )
+
+
+def as_block(hashes: list[UUID]) -> bytes:
+    """Hashes as a block of claims has them."""
+    return b"".join(sorted(each.bytes for each in hashes))
+
+
+def new_name() -> UUID:
+    """The name of a block: never used twice, whatever is restored."""
+    return uuid.uuid4()

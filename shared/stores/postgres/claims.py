@@ -1,0 +1,181 @@
+"""Claims: an event id counts once over the hosts of a store, in the instance that
+claimed it first (P7).
+
+What hosts agree on stands in `analytics_ids` and `analytics_folded`, and is changed in
+transactions that hold one lock, so that each sees all claims of those before it.
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from datetime import date
+from typing import TYPE_CHECKING, NamedTuple
+from uuid import UUID
+
+if TYPE_CHECKING:
+    from psycopg import Connection
+
+CLAIM_LOCK = 0x666F6C646C6F6702
+HASH_BYTES = 16
+NIL = UUID(int=0)
+ID_KEY = "id_key"
+STORE_ID = "store"
+_KEY_BYTES = 32
+_PRUNED_BEFORE = "claims_pruned_before"
+
+
+class LedgerRow(NamedTuple):
+    """The row of an instance in the ledger, without its snapshot. `horizon`: the oldest
+    day of which it may still claim an id; None if unknown.
+    """
+
+    instance: UUID
+    host: str
+    timezone: str
+    epoch: int
+    epoch_name: UUID
+    claims: UUID
+    generation: int
+    sha256: str
+    horizon: date | None
+    is_retired: bool
+
+
+class Block(NamedTuple):
+    """What an instance claimed of one UTC day in one transaction: hashes of HASH_BYTES
+    each, sorted. A transaction gives the blocks of all its days one number and name.
+    """
+
+    seq: int
+    day: date
+    name: UUID
+    instance: UUID
+    epoch_name: UUID
+    hashes: bytes
+
+
+@contextmanager
+def claiming(connection: Connection) -> Iterator[None]:
+    """A transaction that holds the lock of claims from its first statement.
+
+    READ COMMITTED, and the lock in a statement of its own: under REPEATABLE READ, who
+    waited for the lock would see the claims as they were before the wait.
+    """
+    with connection.transaction():
+        connection.execute("SET TRANSACTION ISOLATION LEVEL READ COMMITTED")
+        connection.execute("SELECT pg_advisory_xact_lock(%s)", (CLAIM_LOCK,))
+        yield
+
+
+def shared_bytes(connection: Connection, name: str, make: int = _KEY_BYTES) -> bytes:
+    """Random bytes that all hosts share, by name. The first who asks makes them."""
+    connection.execute(
+        "INSERT INTO analytics_shared (name, value) VALUES (%s, %s) ON CONFLICT (name) DO NOTHING",
+        (name, secrets.token_bytes(make)),
+    )
+    found = connection.execute("SELECT value FROM analytics_shared WHERE name = %s", (name,)).fetchone()
+    return bytes(found[0]) if found else b""
+
+
+def ledger(connection: Connection) -> dict[UUID, LedgerRow]:
+    """The rows of all instances."""
+    rows = connection.execute(
+        "SELECT instance, host, timezone, epoch, epoch_name, claims, generation, coalesce(snapshot_sha256, ''), "
+        "horizon, retired_at IS NOT NULL FROM analytics_folded"
+    ).fetchall()
+    return {row[0]: LedgerRow(*row) for row in rows}
+
+
+def register(connection: Connection, instance: UUID, host: str, timezone: str, epoch: int) -> None:
+    """Add the row of an instance, if it has none, without a generation."""
+    connection.execute(
+        "INSERT INTO analytics_folded (instance, host, timezone, epoch, epoch_name, claims) "
+        "VALUES (%s, %s, %s, %s, %s, %s) ON CONFLICT (instance) DO NOTHING",
+        (instance, host, timezone, epoch, NIL, NIL),
+    )
+
+
+def blocks_after(connection: Connection, seq: int) -> Iterator[Block]:
+    """The blocks with higher numbers, in order, a few at a time."""
+    with connection.transaction(), connection.cursor("claims") as cursor:
+        cursor.itersize = 16
+        cursor.execute(
+            "SELECT seq, day, name, instance, epoch_name, ids FROM analytics_ids WHERE seq > %s ORDER BY seq, day",
+            (seq,),
+        )
+        for found in cursor:
+            yield Block(*found)
+
+
+def has_block(connection: Connection, seq: int, name: UUID) -> bool:
+    """Whether a number still belongs to that block: after a restore of the store it may
+    be another's.
+    """
+    found = connection.execute("SELECT 1 FROM analytics_ids WHERE seq = %s AND name = %s LIMIT 1", (seq, name))
+    return found.fetchone() is not None
+
+
+def claim(connection: Connection, row: LedgerRow, name: UUID, hashes: Mapping[date, bytes]) -> None:
+    """Add the blocks of one transaction, of ids that no other instance has. To be
+    called in `claiming`.
+    """
+    _insert_blocks(connection, row, name, hashes.items())
+    connection.execute("UPDATE analytics_folded SET claims = %s WHERE instance = %s", (name, row.instance))
+
+
+def begin_epoch(connection: Connection, row: LedgerRow, epoch: int, name: UUID, hashes: Mapping[date, bytes]) -> None:
+    """Release every claim of an instance and claim these instead. To be called in
+    `claiming`.
+
+    What any host said of its horizon says nothing of what it yielded to this instance,
+    and is void.
+    """
+    connection.execute("DELETE FROM analytics_ids WHERE instance = %s", (row.instance,))
+    connection.execute("UPDATE analytics_folded SET horizon = NULL")
+    _insert_blocks(connection, row._replace(epoch=epoch, epoch_name=name), name, hashes.items())
+    connection.execute(
+        "UPDATE analytics_folded SET epoch = %s, epoch_name = %s, claims = %s WHERE instance = %s",
+        (epoch, name, name, row.instance),
+    )
+
+
+def _insert_blocks(connection: Connection, row: LedgerRow, name: UUID, hashes: Iterable[tuple[date, bytes]]) -> None:
+    found = connection.execute("SELECT nextval('analytics_ids_seq')").fetchone()
+    seq = found[0] if found else 0
+    sql = (
+        "INSERT INTO analytics_ids (seq, day, name, instance, epoch, epoch_name, ids) "
+        "VALUES (%s, %s, %s, %s, %s, %s, %b)"
+    )
+    for day, ids in hashes:
+        connection.execute(sql, (seq, day, name, row.instance, row.epoch, row.epoch_name, ids))
+
+
+def state_horizon(connection: Connection, instance: UUID, horizon: date, window_days: int) -> date | None:
+    """Note the oldest day that an instance may still claim ids of, and delete the
+    claims that no copy can meet any more. Returns before which day they are deleted. To
+    be called in `claiming`.
+    """
+    connection.execute("UPDATE analytics_folded SET horizon = %s WHERE instance = %s", (horizon, instance))
+    stated = connection.execute(
+        "SELECT min(horizon) - %s, bool_and(horizon IS NOT NULL) FROM analytics_folded WHERE retired_at IS NULL",
+        (window_days,),
+    ).fetchone()
+    before: date | None = stated[0] if stated and stated[1] else None
+    pruned = pruned_before(connection)
+    if before is None or (pruned is not None and before <= pruned):
+        return pruned
+    connection.execute("DELETE FROM analytics_ids WHERE day < %s", (before,))
+    connection.execute(
+        "INSERT INTO analytics_shared (name, value) VALUES (%s, %s) "
+        "ON CONFLICT (name) DO UPDATE SET value = excluded.value",
+        (_PRUNED_BEFORE, before.isoformat().encode("ascii")),
+    )
+    return before
+
+
+def pruned_before(connection: Connection) -> date | None:
+    """Claims of days before this one are deleted; None while there are all."""
+    found = connection.execute("SELECT value FROM analytics_shared WHERE name = %s", (_PRUNED_BEFORE,)).fetchone()
+    return date.fromisoformat(bytes(found[0]).decode("ascii")) if found else None
