@@ -9,16 +9,20 @@ from dataclasses import InitVar, dataclass, field
 
 from ingest.collect.country import CountryLookup
 from ingest.collect.rate_limit import RateLimiter
+from ingest.collect.rate_limit_over_hosts import RateLimiterOverHosts
 from ingest.collect.undeclared_proxy import UndeclaredProxyDetector
 from ingest.collect.validate import BatchOutcome
 from ingest.collect.visitor_id import VisitorHash
 from ingest.http.auth import Keyring
 from ingest.http.body_reader import BodyBudget
 from ingest.http.client_address import Client, Headers, Proxies
+from ingest.rate_store.link import StoreLink
+from ingest.rate_store.open_store import rate_store_of
 from ingest.wal.commit_queue import CommitQueue
 from reports.reader.client import ReaderClient
 from shared.disk.layout import DataDirectory
 from shared.log import Log
+from shared.rate_store import without_secrets
 from shared.settings import Settings
 from shared.timestamps import now_ms
 from shared.worker_stats import WorkerStats
@@ -44,6 +48,8 @@ class WorkerContext:
     started_at: float = field(default_factory=time.monotonic)
     keyring: Keyring = field(init=False)
     rate_limiter: RateLimiter = field(init=False)
+    rate_link: StoreLink | None = field(default=None, init=False)  # None: this host counts alone
+    rate_limiter_over_hosts: RateLimiterOverHosts | None = field(default=None, init=False)
     visitor_hash: VisitorHash = field(init=False)
     undeclared_proxy: UndeclaredProxyDetector = field(init=False)
     reader: ReaderClient = field(init=False)
@@ -56,12 +62,20 @@ class WorkerContext:
     def __post_init__(self, rate_table: int) -> None:
         self.keyring = Keyring(self.data, self.settings)
         self.rate_limiter = RateLimiter(self.settings, rate_table)
+        self._count_over_hosts()
         self.visitor_hash = VisitorHash(self.data, self.settings)
         self.undeclared_proxy = UndeclaredProxyDetector(self.data, self.settings, self.log)
         self.reader = ReaderClient(self.settings)
         self.proxies = Proxies(self.settings)
         self.body_budget = BodyBudget(self.settings.queue_max_bytes)
         self.has_country_source = bool(self.settings.country_header or self.settings.country_file)
+
+    def _count_over_hosts(self) -> None:
+        """Count over several hosts where FOLDLOG_RATE_STORE says so."""
+        settings, stats = self.settings, self.stats
+        if store := rate_store_of(settings):
+            self.rate_link = StoreLink(store, without_secrets(settings.rate_store), stats, self.log)
+            self.rate_limiter_over_hosts = RateLimiterOverHosts(settings, self.rate_limiter, self.rate_link, stats)
 
     def is_drained(self) -> bool:
         """Whether the drain time is over: requests in flight get no response."""
@@ -72,11 +86,14 @@ class WorkerContext:
         """200 only where every accepted event was synced to disk (P1), else 202."""
         return 200 if self.settings.durability == "fsync" else 202
 
-    def check_rate_limit(self, address: str) -> None:
+    async def check_rate_limit(self, address: str) -> None:
         """Count one request of a client without a key. Raises Problem 429."""
         if not self.undeclared_proxy.ruled_out:
             self.undeclared_proxy.observe(address)
-        self.rate_limiter.check(address)
+        if self.rate_limiter_over_hosts is None:
+            self.rate_limiter.check(address)
+        else:
+            await self.rate_limiter_over_hosts.check(address)
 
     def country_of(self, client: Client, headers: Headers) -> str | None:
         """The client's country, by a trusted proxy's header or the operator's file."""

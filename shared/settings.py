@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from shared import setting_parsers
 from shared.exit_codes import UsageError
 from shared.lateness import ARCHIVE_MIN_DAYS
+from shared.rate_store import LOCAL, parse_rate_store, resolve
 from shared.stores.address import DATABASE_URL, FILE, parse_store, store_of
 from shared.timestamps import DAY_S
 
@@ -85,6 +86,7 @@ class Settings:
     max_events: int = 500
     rate_limit: int = 600
     rate_window_ms: int = 60_000
+    rate_store: str = field(default=LOCAL, repr=False)
     max_connections: int = 8192
     worker_timeout: float = 30.0
     durability: Durability = "fsync"
@@ -173,12 +175,13 @@ _PARSE: dict[str, Callable[[str], Any]] = {
     "disk_reserve": setting_parsers.size,
     "timezone": setting_parsers.time_zone,
     "store": parse_store,
+    "rate_store": parse_rate_store,
     "log_file": setting_parsers.optional_path,
     "log_level": setting_parsers.one_of(LogLevel),
 }
 
 # Their values are in no message.
-SECRETS = frozenset({"admin_token", "ingest_keys", "store"})
+SECRETS = frozenset({"admin_token", "ingest_keys", "store", "rate_store"})
 
 # (smallest, largest): outside this range the service would not work at all.
 _RANGE: dict[str, tuple[float, float]] = {
@@ -223,11 +226,21 @@ def load(environ: Mapping[str, str], config: Path | None = None) -> Settings:
         if key not in known:
             raise UnknownSetting(shown)
         changes[key] = _value(key, shown, text)
+    database_url = environ.get(DATABASE_URL, "").strip()
     try:
-        changes["store"] = store_of(changes.get("store"), environ.get(DATABASE_URL, "").strip())
+        changes["store"] = store_of(changes.get("store"), database_url)
     except ValueError as error:
         raise InvalidSetting(given["store"][0], str(error), None) from None
+    if "rate_store" in changes:
+        changes["rate_store"] = _resolved(given["rate_store"][0], changes["rate_store"], database_url)
     return replace(Settings(), **changes)
+
+
+def _resolved(shown: str, rate_store: str, database_url: str) -> str:
+    try:
+        return resolve(rate_store, database_url)
+    except ValueError as error:
+        raise InvalidSetting(shown, str(error), None) from None
 
 
 def _value(key: str, shown: str, text: str) -> Any:

@@ -50,10 +50,13 @@ class WorkerStats(msgspec.Struct):
     segments_sealed: int = 0
     segments_displaced: int = 0
     segments_truncated: int = 0
+    rate_store_failures: int = 0
+    rate_store_bypassed: int = 0
     # Current values:
     queue_requests: int = 0
     queue_bytes: int = 0
     connections: int = 0
+    rate_store_up: int = 1  # 0 while FOLDLOG_RATE_STORE does not answer
 
     def record_response(self, route: str, status: int, code: str) -> None:
         """Count one response. `code` is that of the problem, or `ok`."""

@@ -9,6 +9,7 @@ from rich.console import Console
 from foldlog.commands import Invocation
 from foldlog.terminal import pairs
 from shared.exit_codes import SUCCESS
+from shared.rate_store import require_package, without_secrets
 from shared.settings import SECRETS, Settings
 from shared.stores.address import shown_address
 
@@ -17,6 +18,7 @@ _SEPARATORS = {"listen": ":", "consent_cookie": "="}
 
 def run(call: Invocation) -> int:
     show(Console(), call.settings)
+    require_package(call.settings.rate_store)
     return SUCCESS
 
 
@@ -34,6 +36,8 @@ def show(console: Console, settings: Settings) -> None:
 def _shown(name: str, value: object) -> str:
     if name == "store":
         return shown_address(str(value))
+    if name == "rate_store":
+        return without_secrets(str(value))
     if name in SECRETS:
         return "(set)" if value else "(not set)"
     if isinstance(value, tuple):

@@ -7,10 +7,12 @@ import os
 from foldlog.commands import Invocation
 from foldlog.supervisor.serve import serve
 from foldlog.supervisor.socket_activation import inherited_sockets
+from shared.rate_store import require_package
 from shared.systemd_notify import from_environment
 
 
 def run(call: Invocation) -> int:
+    require_package(call.settings.rate_store)
     sockets = inherited_sockets(os.environ, os.getpid())
     notifier = from_environment(os.environ, os.getpid())
     return serve(call.settings, call.options.config, sockets, notifier, call.log)

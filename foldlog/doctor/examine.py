@@ -19,7 +19,14 @@ from pathlib import Path
 
 from filelock import lock_descriptor
 
-from foldlog.doctor import data_findings, data_probe, host_findings, host_probe, service_findings
+from foldlog.doctor import (
+    data_findings,
+    data_probe,
+    host_findings,
+    host_probe,
+    rate_store_probe,
+    service_findings,
+)
 from foldlog.doctor.data_findings import Permissions
 from foldlog.doctor.file_systems import find_mount
 from foldlog.doctor.finding import Finding
@@ -28,6 +35,7 @@ from shared import undeclared_proxy
 from shared.disk.durable import publish, remove
 from shared.disk.layout import DataDirectory
 from shared.generations.last_look import last_pass_ms
+from shared.rate_store import LOCAL, RateStorePackageMissing, without_secrets
 from shared.segments.sealed import Segment, sealed_segments
 from shared.settings import Settings
 from shared.tokens import TokensDamaged, load_tokens
@@ -66,6 +74,7 @@ def _steps(data: DataDirectory, settings: Settings, running: Running) -> Iterato
     yield "free space", lambda: _space(data, sealed(), settings)
     yield "clock", lambda: data_probe.clock(data, sealed())
     yield "processes", lambda: _processes(data, settings, running)
+    yield "rate store", lambda: _rate_store(settings)
     yield "settings", lambda: _settings(data, settings)
     yield "files", lambda: data_probe.files(data, sealed(), running)
 
@@ -170,6 +179,20 @@ def _processes(data: DataDirectory, settings: Settings, running: Running) -> Che
     yield service_findings.processes(running, lag_s, settings)
     yield service_findings.address(running, host_probe.is_listening(*settings.listen), settings)
     yield service_findings.proxies(is_undeclared, settings)
+
+
+def _rate_store(settings: Settings) -> Checks:
+    if settings.rate_store == LOCAL:
+        return  # and nothing of it is loaded
+    from ingest.rate_store.link import ANSWER_S
+
+    try:
+        answer = rate_store_probe.answer_of(settings)
+    except RateStorePackageMissing as error:
+        yield Finding("rate store", "wrong", str(error), "the same, then restart the service")
+        return
+    if answer is not None:
+        yield service_findings.rate_store(without_secrets(settings.rate_store), answer, ANSWER_S)
 
 
 def _settings(data: DataDirectory, settings: Settings) -> Checks:

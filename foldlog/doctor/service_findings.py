@@ -85,6 +85,23 @@ def _is_loopback(host: str) -> bool:
         return host == "localhost"
 
 
+def rate_store(where: str, answer: float | str, answer_max_s: float) -> Finding:
+    """Whether the hosts share one rate limit. `where`: the store, without secrets;
+    `answer`: the seconds that it took, or why there was none.
+    """
+    name = "rate store"
+    alone = "each host counts alone meanwhile"
+    do = "docs/runbook.md, The rate limit is not shared"
+    if isinstance(answer, str):
+        return Finding(name, "warning", f"{where} does not answer ({answer}): {alone}", do)
+    if answer > answer_max_s:
+        found = (
+            f"{where} answers after {answer * 1000:.0f} ms, and no request waits longer than {answer_max_s * 1000:g}"
+        )
+        return Finding(name, "warning", f"{found}: {alone}", do)
+    return Finding(name, "ok", f"{where} answers after {answer * 1000:.1f} ms")
+
+
 def settings_of(settings: Settings, ingest_tokens: int) -> Iterator[Finding]:
     """A finding for each setting that may be a mistake, or one that there is none; then
     who may write.

@@ -30,7 +30,7 @@ async def post_events(worker: WorkerContext, request: BaseRequest, adapter: Adap
     client = worker.proxies.identify(request.remote or "", headers)
     body_format, sender = admission.admit(headers, client.host, worker.keyring.scopes(headers), settings)
     if not sender.keyed:
-        worker.check_rate_limit(client.address)
+        await worker.check_rate_limit(client.address)
     admission.check_disk(worker.disk_free_bytes(), settings.disk_reserve)
     admission.check_queue(worker.commit_queue.is_full())
 

@@ -198,19 +198,27 @@ class RateLimiter:
 
     def _too_many(self, network: str, amount: int) -> Problem:
         previous, left_ns, current, _ = self._table.get_sliding_window(network, self._window_ns)
-        wait_s = max(1, ceil(time_to_wait(previous, left_ns, current, amount, self._window_ns) / 1e9))
-        return Problem(
-            429,
-            "rate_limit",
-            "too many requests from this client; send several events in one",
-            retry_after_s=wait_s,
-            headers={
-                "RateLimit-Limit": str(amount),
-                "RateLimit-Remaining": "0",
-                "RateLimit-Reset": str(wait_s),
-                "RateLimit-Policy": f"{amount};w={ceil(self._window_ns / 1e9)}",
-            },
-        )
+        wait_ns = time_to_wait(previous, left_ns, current, amount, self._window_ns)
+        return too_many(amount, self._window_ns // _NS_PER_MS, wait_ns / 1e9)
+
+
+def too_many(amount: int, window_ms: int, wait_s: float) -> Problem:
+    """The problem of a client that may send `amount` requests in a window, and one more
+    after `wait_s`.
+    """
+    whole_s = max(1, ceil(wait_s))
+    return Problem(
+        429,
+        "rate_limit",
+        "too many requests from this client; send several events in one",
+        retry_after_s=whole_s,
+        headers={
+            "RateLimit-Limit": str(amount),
+            "RateLimit-Remaining": "0",
+            "RateLimit-Reset": str(whole_s),
+            "RateLimit-Policy": f"{amount};w={ceil(window_ms / 1e3)}",
+        },
+    )
 
 
 def time_to_wait(previous: int, left: float, current: int, amount: int, window: float) -> float:

@@ -1,5 +1,5 @@
 """Background tasks of a worker: close stalled connections, run maintenance, serve its
-stats, send heartbeats.
+stats, keep the store of the rate limit open, send heartbeats.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from itertools import count
 from ingest.context import WorkerContext
 from ingest.http.connection import Server
 from ingest.observe.peers import serve_stats
+from ingest.rate_store.link import StoreLink
 from shared.systemd_notify import Notifier
 from shared.worker_stats import WorkerStats
 
@@ -22,6 +23,9 @@ CHECK_INTERVAL_S = 1.0
 CHECK_SHARES = 20
 MAINTENANCE_INTERVAL_S = 10.0
 HEARTBEATS_PER_INTERVAL = 4
+# How long the first requests wait for the store of the rate limit: a restart should not
+# give a client its limit again.
+FIRST_OPEN_S = 1.0
 
 
 @asynccontextmanager
@@ -41,13 +45,29 @@ async def background_tasks(worker: WorkerContext, server: Server, writer: str) -
         worker.log.error("stats_socket_failed", writer=writer, reason=str(error))
         stats_server = None
     try:
-        yield
+        async with _open_link(worker.rate_link):
+            yield
     finally:
         upkeep.cancel()
         if stats_server is not None:
             stats_server.close()
             with suppress(OSError):
                 worker.data.socket(writer).unlink()
+
+
+@asynccontextmanager
+async def _open_link(link: StoreLink | None) -> AsyncIterator[None]:
+    """Keep the store of the rate limit open, where there is one."""
+    if link is None:
+        yield
+        return
+    opened = asyncio.create_task(link.run())
+    try:
+        await link.tried(FIRST_OPEN_S)
+        yield
+    finally:
+        opened.cancel()
+        await asyncio.wait({opened})
 
 
 @asynccontextmanager

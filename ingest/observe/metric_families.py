@@ -113,11 +113,22 @@ _COUNTERS = (
         "foldlog_segments_truncated",
         "Active segments truncated by another program; acknowledged events were lost.",
     ),
+    (
+        "rate_store_failures",
+        "foldlog_rate_store_failures",
+        "Calls of FOLDLOG_RATE_STORE that failed or were not answered in time.",
+    ),
+    (
+        "rate_store_bypassed",
+        "foldlog_rate_store_bypassed",
+        "Requests that the table of this host alone counted, because FOLDLOG_RATE_STORE did not answer.",
+    ),
 )
 _GAUGES = (
     ("queue_requests", "foldlog_queue_requests", "Requests waiting for a commit."),
     ("queue_bytes", "foldlog_queue_bytes", "Bytes waiting for a commit."),
     ("connections", "foldlog_connections", "Open connections."),
+    ("rate_store_up", "foldlog_rate_store_up", "0 while FOLDLOG_RATE_STORE does not answer, else 1."),
 )
 _HISTOGRAMS = (
     ("commit_s", "foldlog_commit_seconds", "Duration of a commit: checks, write and sync."),

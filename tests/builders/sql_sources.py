@@ -12,7 +12,10 @@ from typing import NamedTuple
 
 from tests.builders.pages import ROOT
 
-OTHER_DATABASES = (ROOT / "shared/stores/sqlite", ROOT / "shared/stores/postgres", ROOT / "reports/sql/postgres")
+OTHER_DATABASES = tuple(
+    ROOT / folder
+    for folder in ("shared/stores/sqlite", "shared/stores/postgres", "reports/sql/postgres", "ingest/rate_store")
+)
 PACKAGES = ("compactor", "reports", "shared", "foldlog", "ingest")
 # UNION ALL and IS DISTINCT FROM hash nothing; `* EXCEPT (column)` is no set.
 HASHES = re.compile(

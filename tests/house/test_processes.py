@@ -15,6 +15,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.builders.rate_store_servers import redis_server
 from tests.builders.server import Server, environment
 from tests.builders.waiting import until
 
@@ -36,11 +37,12 @@ _SERVER = {"aiohttp", "uvloop", "limits", "prometheus_client"}
 _SQL = {"duckdb"}
 _FOLD = {"apscheduler", "ua_parser", "crawleruseragents"}
 _SCREEN = {"rich", "pygments"}
+_RATE_STORES = {"redis", "psycopg", "psycopg_binary"}
 _ROOMS = {"ingest", "reports", "compactor", "web"}
-NOT_IN_SUPERVISOR = {*_SERVER, *_SQL, *_FOLD, *_SCREEN, *_ROOMS, "asyncio", "zstandard"}
-NOT_IN_WORKER = {*_SQL, *_FOLD, *_SCREEN, "compactor", "prometheus_client", "maxminddb"}
+NOT_IN_SUPERVISOR = {*_SERVER, *_RATE_STORES, *_SQL, *_FOLD, *_SCREEN, *_ROOMS, "asyncio", "zstandard"}
+NOT_IN_WORKER = {*_RATE_STORES, *_SQL, *_FOLD, *_SCREEN, "compactor", "prometheus_client", "maxminddb"}
 NOT_IN_COMPACTOR = {*_SERVER, *_SCREEN, "ingest", "reports", "web"}
-NOT_IN_READER = {*_SERVER, *_FOLD, *_SCREEN, "asyncio", "ingest", "compactor", "web"}
+NOT_IN_READER = {*_SERVER, *_RATE_STORES, *_FOLD, *_SCREEN, "asyncio", "ingest", "compactor", "web"}
 NOT_IN_THE_PARSER = {*NOT_IN_SUPERVISOR, "msgspec", "orjson", "filelock", "logging", "zoneinfo", "tomllib"}
 
 
@@ -73,6 +75,18 @@ def test_worker_loads_no_database_even_when_a_report_was_asked_for(server: Serve
     worker = loaded(server, server.child("ingest-0"))
     assert worker & NOT_IN_WORKER == set()
     assert "aiohttp" in worker  # the witness sees what is there
+
+
+@pytest.mark.component
+@pytest.mark.long
+def test_only_a_worker_loads_the_rate_store(tmp_path: Path) -> None:
+    with redis_server() as store:
+        server = Server(tmp_path, rate_limit=600)
+        server.environ |= witness(tmp_path) | store.environ
+        with server:
+            assert loaded(server, server.running.pid) & NOT_IN_SUPERVISOR == set()
+            assert loaded(server, server.child("compact")) & _RATE_STORES == set()
+            assert loaded(server, server.child("ingest-0")) & _RATE_STORES == {"redis"}
 
 
 def test_compactor_loads_no_server(server: Server) -> None:

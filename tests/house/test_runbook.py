@@ -25,8 +25,10 @@ from shared.timestamps import now_ms
 from tests.builders.disks import fill
 from tests.builders.logs import data_directory, fold, line, sealed
 from tests.builders.pages import fenced, page, section
+from tests.builders.rate_store_servers import redis_server
 from tests.builders.server import ADMIN_TOKEN, Server, bearer, environment, failing
 from tests.builders.waiting import until
+from tests.builders.wire import page as page_request
 from tests.faults.file_systems import small_tmpfs
 
 PAGE = "docs/runbook.md"
@@ -233,6 +235,25 @@ def test_a_flood_of_bots(tmp_path: Path) -> None:
 
         assert load_snapshot(server.data).totals.counted == 1
         assert "the-flood" not in typing.type()
+
+
+def test_the_rate_limit_is_not_shared(tmp_path: Path) -> None:
+    heading = "The rate limit is not shared"
+    with redis_server() as store:
+        server = Server(tmp_path, rate_limit=600)
+        server.environ |= store.environ
+        with server, shell(tmp_path, server.environ, heading) as typing:
+            store.kill()
+            until(lambda: send_as_page(server) == 200 and '"rate_store_failed"' in server.stderr())
+            assert "rate store" in typing.type()
+            assert 'foldlog_rate_store_up{worker="0"} 0.0' in server.get("/metrics").body.decode("utf-8")
+            store.start()
+            until(lambda: '"rate_store_up"' in server.stderr())
+            assert typing.type().endswith(" 1.0\n")
+
+
+def send_as_page(server: Server) -> int:
+    return server.exchange(page_request()).status
 
 
 def test_the_clock_is_wrong(tmp_path: Path) -> None:

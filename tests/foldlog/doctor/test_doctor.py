@@ -295,6 +295,19 @@ DATA: dict[str, tuple[Finding, str, str, str]] = {
         "every address",
         "list",
     ),
+    "rate store": (service_findings.rate_store("redis://c", 0.0012, 0.05), "ok", "redis://c answers after 1.2 ms", ""),
+    "slow rate store": (
+        service_findings.rate_store("redis://c", 0.08, 0.05),
+        "warning",
+        "after 80 ms, and no request waits longer than 50",
+        "docs/runbook.md",
+    ),
+    "no rate store": (
+        service_findings.rate_store("redis://c", "refused", 0.05),
+        "warning",
+        "redis://c does not answer (refused): each host counts alone",
+        "docs/runbook.md",
+    ),
     "parts": (data_findings.parts(3, PartFiles(12, [])), "ok", "all 12 of generation 3", ""),
     "part gone": (
         data_findings.parts(3, PartFiles(12, [ROOT / "x"])),

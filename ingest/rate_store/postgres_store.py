@@ -1,0 +1,133 @@
+"""Requests of clients in PostgreSQL, counted by one statement of our own (take.sql).
+
+Only this module loads psycopg, in a worker whose FOLDLOG_RATE_STORE is `postgres`. A
+row is deleted two windows after its last hit, or at most a minute later.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import socket
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager, suppress
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import psycopg
+from psycopg.rows import TupleRow
+
+from ingest.collect.rate_limit import time_to_wait
+from ingest.rate_store.failure import failed
+from ingest.rate_store.hash_key import KEY_LASTS_S, HashKey, make_key
+from ingest.rate_store.store import Charge, RateStoreFailed, Refusal
+
+CONNECT_S = 2
+# The last bound, for statements that nobody waits for any more (link.py).
+STATEMENT_TIMEOUT_MS = 1000
+# Of the transaction in which one host makes the tables; any number of our own.
+_LOCK = 5_277_349_120_112
+_CONNECTION: Mapping[str, Any] = {
+    "autocommit": True,
+    "prepare_threshold": None,  # a pooler may stand between
+    "connect_timeout": CONNECT_S,
+    "tcp_user_timeout": 5000,
+    "application_name": "foldlog rate limit",
+}
+
+
+class PostgresStore:
+    """`address` as libpq takes it. One for the life of a worker, with one
+    connection.
+    """
+
+    def __init__(self, address: str, window_ms: int) -> None:
+        self._address = address
+        self._window_ms = window_ms
+        self._hash_key = HashKey()
+        self._connection: psycopg.AsyncConnection[TupleRow] | None = None
+        self._turn = asyncio.Lock()
+
+    async def open(self) -> None:
+        async with self._failures():
+            connection = await psycopg.AsyncConnection.connect(self._address, **_CONNECTION)
+            self._connection = connection
+            await connection.execute("SELECT set_config('statement_timeout', %s, false)", [str(STATEMENT_TIMEOUT_MS)])
+            await self._make_tables(connection)
+        await self.refresh()
+
+    async def _make_tables(self, connection: psycopg.AsyncConnection[TupleRow]) -> None:
+        """Unless they are there: a role that may not make tables can use those of
+        another.
+        """
+        found = await connection.execute("SELECT to_regclass('analytics_rate_key')")
+        if (await found.fetchone() or [None])[0] is None:
+            async with connection.transaction():
+                await connection.execute("SELECT pg_advisory_xact_lock(%s)", [_LOCK])
+                await connection.execute(_statement("schema"))
+
+    async def refresh(self) -> None:
+        rows = await self._rows("hash_key", {"key": make_key(), "lasts_s": KEY_LASTS_S})
+        key, left_s = rows[0]
+        self._hash_key.set(key, left_s)
+        await self._rows("expire", {})
+
+    async def take(self, charges: Sequence[Charge]) -> Refusal | None:
+        if self._hash_key.is_over:
+            await self.refresh()
+        values = {
+            "window_ms": self._window_ms,
+            "clients": [self._hash_key.name(charge.client) for charge in charges],
+            "limits": [charge.limit for charge in charges],
+            "amounts": [charge.amount for charge in charges],
+        }
+        rows = await self._rows("take", values)
+        if all(is_taken for *_, is_taken in rows):
+            return None
+        refusals = (_refusal(charge, row, self._window_ms) for charge, row in zip(charges, rows, strict=True))
+        # Without one, another host counted between the look and the lock.
+        return next(filter(None, refusals), None) or Refusal(charges[0], 0)
+
+    async def _rows(self, name: str, values: Mapping[str, object]) -> list[TupleRow]:
+        """The answer to a statement. One runs at a time."""
+        async with self._failures(), self._turn:
+            if self._connection is None:
+                raise RateStoreFailed("the connection is closed")
+            cursor = await self._connection.execute(_statement(name), values)
+            return await cursor.fetchall() if cursor.description else []
+
+    async def close(self) -> None:
+        if self._connection is not None:
+            connection, self._connection = self._connection, None
+            # Cancelled, a statement would ask a server that stands still to end it.
+            with suppress(OSError, psycopg.OperationalError):  # it is closed already
+                _shut_down(connection.fileno())
+            async with self._failures(), self._turn:
+                await connection.close()
+
+    @asynccontextmanager
+    async def _failures(self) -> AsyncIterator[None]:
+        try:
+            yield
+        except (psycopg.Error, OSError) as error:
+            raise failed(self._address, error) from None
+
+
+def _shut_down(descriptor: int) -> None:
+    """End the connection of a socket, and leave the descriptor to its owner."""
+    with socket.socket(fileno=os.dup(descriptor)) as same:
+        same.shutdown(socket.SHUT_RDWR)
+
+
+@cache
+def _statement(name: str) -> bytes:
+    return (Path(__file__).parent / f"{name}.sql").read_bytes()
+
+
+def _refusal(charge: Charge, row: TupleRow, window_ms: int) -> Refusal | None:
+    """Whether a charge is over its limit, as the statement found it."""
+    previous, used, left_ms, _ = row
+    if previous * left_ms // window_ms + used + charge.amount <= charge.limit:
+        return None
+    return Refusal(charge, time_to_wait(previous, left_ms, used, charge.limit, window_ms) / 1000)
