@@ -86,9 +86,11 @@ def merge_days(data: DataDirectory, noon: int, **given_: Any) -> None:
         fold(data, noon + 2 * DAY_MS + number * 60_000, **given_)
 
 
-# Each example is many passes and many reports: a thirtieth of what other properties
-# get.
-SOME = settings(max_examples=settings().max_examples // 30, deadline=None, suppress_health_check=list(HealthCheck))
+# Each example is many passes and many reports, of some seconds: a fiftieth of what
+# other properties get.
+SOME = settings(
+    max_examples=max(2, settings().max_examples // 50), deadline=None, suppress_health_check=list(HealthCheck)
+)
 CUTS = st.lists(st.booleans(), min_size=1, max_size=6)
 
 
