@@ -8,11 +8,17 @@ import random
 from pathlib import Path
 from zoneinfo import ZoneInfo
 
+import duckdb
 import pytest
 
 from compactor.publishing import changed_rows
+from compactor.publishing.changes import SnapshotChanges
 from ingest.collect.encode import Line
 from shared.erasures import create_request
+from shared.generations.load import load_snapshot
+from shared.generations.snapshot import Snapshot, encode_snapshot
+from shared.stores.ledger import Position, StoreUnavailable
+from shared.timestamps import epoch_ms
 from tests.builders.archive import HOUR_MS
 from tests.builders.erasure import erase
 from tests.builders.logs import NOON, data_directory, fold_all, line, sealed
@@ -85,3 +91,35 @@ def test_texts_that_a_database_cannot_index_or_show_are_rows_like_others(tmp_pat
     store = publish(data, store=address)
     assert len({row.key for row in all_rows(store) if row.dimension == "path"}) == len(paths)
     assert wrong(data, store) == []
+
+
+def test_visitors_of_days_whose_archive_has_expired_stay(tmp_path: Path, address: str) -> None:
+    data, zone = data_directory(tmp_path / "data"), "Europe/Berlin"
+    lines = random_lines(random.Random(3), NOON, 60, 0)
+    for back in range(6, -8, -1):
+        now_ms = NOON - back * DAY_MS
+        if new := [each for each in lines if now_ms - DAY_MS <= epoch_ms(each.time) < now_ms]:
+            sealed(data, new)
+        fold_all(data, now_ms, timezone=zone, archive_retention_days=5)
+        if back % 3 == 2:
+            store = publish(data, store=address, timezone=zone)
+    assert sum(kept.expired for kept in load_snapshot(data).days.values()) > 2
+    assert summary(address) == recount_summary(counted_events(as_mappings([lines])), ZoneInfo(zone))
+    assert wrong(data, store) == []
+
+
+def test_a_publish_from_what_the_store_does_not_hold_is_refused(tmp_path: Path, address: str) -> None:
+    data = data_directory(tmp_path / "data")
+    bases: list[Position | None] = [None]
+    for turn in range(3):
+        sealed(data, [line(f"event-{turn}")])
+        fold_all(data)
+        store = publish(data, store=address)
+        bases.append(store.position())
+    newest = bases.pop()
+    assert newest
+    changes = SnapshotChanges(duckdb.connect(), data, Snapshot(), newest.snapshot)
+    for base in bases:
+        with pytest.raises(StoreUnavailable, match="another process published meanwhile"):
+            store.publish(base, newest, encode_snapshot(newest.snapshot), changes)
+    assert (store.position(), wrong(data, store)) == (newest, [])
