@@ -11,12 +11,16 @@ from foldlog.preflight import require_data_dir
 from shared.exit_codes import PROBLEMS, SUCCESS
 from shared.generations.load import load_snapshot
 from shared.generations.part_integrity import PartDamaged
-from shared.stores.ledger import StoreUnavailable
+from shared.stores.ledger import StoreRefused, StoreUnavailable
 from shared.stores.open_store import open_store
+from shared.stores.postgres.migrate import script
+from shared.stores.postgres.store import PostgresStore
 from shared.stores.store import Store
 
 
 def run(call: Invocation) -> int:
+    if call.options.action == "migrate":  # who owns the tables may have no directory
+        return _migrate(call)
     require_data_dir(call.data)
     return _ACTIONS[call.options.action](call)
 
@@ -53,6 +57,19 @@ def _show(store: object, done: Published) -> int:
     else:
         before = f"generation {done.before}" if done.before else "nothing"
         print(f"{store} holds generation {done.generation}, before it held {before}")
+    return SUCCESS
+
+
+def _migrate(call: Invocation) -> int:
+    """Make the tables of a PostgreSQL store, or show the SQL that does."""
+    store = open_store(call.settings, "")
+    if not isinstance(store, PostgresStore):
+        raise StoreRefused(str(store), "makes its tables by itself: only a PostgreSQL store is migrated")
+    if call.options.dry_run:
+        print(script(store.pending()) or f"-- {store} has all tables of this Foldlog")
+        return SUCCESS
+    applied = [f"{each.version:04d}_{each.name}" for each in store.migrate()]
+    print(f"{store} has all tables of this Foldlog" + (f"; applied {', '.join(applied)}" if applied else " already"))
     return SUCCESS
 
 

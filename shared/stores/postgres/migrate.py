@@ -64,6 +64,28 @@ def migrate(connection: Connection, address: str) -> list[Migration]:
     return pending
 
 
+def migrate_if_allowed(connection: Connection, address: str) -> None:
+    """As `migrate`, for a role that may lack the rights. Raises StoreRefused with what
+    to type.
+    """
+    import psycopg  # here, as in connection.py
+
+    try:
+        migrate(connection, address)
+    except psycopg.errors.InsufficientPrivilege:
+        raise StoreRefused(
+            store_name(address),
+            "lacks tables that this role may not make: type `foldlog store migrate` as the role that owns them",
+        ) from None
+
+
+def script(pending: list[Migration]) -> str:
+    """The same as SQL for psql."""
+    noted = "INSERT INTO analytics_schema (version, name) VALUES"
+    parts = (f"{each.sql.rstrip()}\n{noted} ({each.version}, '{each.name}');\n" for each in pending)
+    return "\n".join(["BEGIN;", f"{_VERSIONS.strip()};", *parts, "COMMIT;"]) if pending else ""
+
+
 def _statements(pending: list[Migration]) -> Iterator[tuple[str, tuple[object, ...] | None]]:
     yield _VERSIONS, None
     for each in pending:

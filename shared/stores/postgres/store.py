@@ -18,7 +18,7 @@ from shared.stores.counter_rows import CounterRow
 from shared.stores.ledger import Position, StoreUnavailable
 from shared.stores.postgres.connection import connected, store_name
 from shared.stores.postgres.counters import days_with_rows, rows_of_day, send_counters, write_counters
-from shared.stores.postgres.migrate import migrate, pending_migrations
+from shared.stores.postgres.migrate import Migration, migrate, migrate_if_allowed, pending_migrations
 from shared.stores.postgres.parts import found_parts, write_parts
 from shared.stores.postgres.visitors import digests_of_day, known_key, send_visitors, shared_key, write_visitors
 from shared.stores.store import Changes, StoredPart
@@ -40,6 +40,11 @@ _HOLDS = """
         host = %(host)s, timezone = %(timezone)s, generation = %(generation)s, snapshot_sha256 = %(sha256)s,
         as_of = %(as_of)s, snapshot = %(content)b, published_at = now()
     WHERE instance = %(instance)s
+"""
+# The claims of the instance stay its own.
+_HOLDS_NOTHING = """
+    UPDATE analytics_folded SET generation = 0, snapshot_sha256 = NULL, as_of = NULL, snapshot = NULL
+    WHERE instance = %s
 """
 _TABLES = ("analytics_counters", "analytics_parts", "analytics_visitors")
 
@@ -87,7 +92,7 @@ class PostgresStore(NamedTuple):
             with connection.transaction():
                 for table in _TABLES:
                     connection.execute(f"DELETE FROM {table} WHERE instance = %s".encode(), (self.instance,))
-                connection.execute("DELETE FROM analytics_folded WHERE instance = %s", (self.instance,))
+                connection.execute(_HOLDS_NOTHING, (self.instance,))
             connection.execute("SELECT analytics_drop_empty_months()")
 
     def days(self) -> set[date]:
@@ -129,6 +134,16 @@ class PostgresStore(NamedTuple):
         snapshot = decode_snapshot(bytes(content), Path(str(self))) if content else Snapshot()
         return Position(self.instance, generation, sha256, snapshot, epoch, epoch_name, claims)
 
+    def migrate(self) -> list[Migration]:
+        """Make the tables, or what they lack. Returns what was applied."""
+        with connected(self.address) as connection:
+            return migrate(connection, self.address)
+
+    def pending(self) -> list[Migration]:
+        """What `migrate` would apply."""
+        with connected(self.address) as connection:
+            return pending_migrations(connection, self.address)
+
     @contextmanager
     def _connected(self) -> Iterator[Connection | None]:
         """None for a database that no Foldlog has migrated."""
@@ -139,5 +154,5 @@ class PostgresStore(NamedTuple):
     @contextmanager
     def _migrated(self) -> Iterator[Connection]:
         with connected(self.address) as connection:
-            migrate(connection, self.address)
+            migrate_if_allowed(connection, self.address)
             yield connection
