@@ -97,12 +97,12 @@ class Server:
             self._ended()
             raise RuntimeError(f"PostgreSQL did not start:\n{self.messages()}")
 
-    def database(self) -> str:
-        """The address of a new, empty database."""
+    def database(self, options: str = "") -> str:
+        """The address of a new, empty database, made with these options (SQL)."""
         self._databases += 1
         name = f"test_{self._databases}"
         with psycopg.connect(self.url, autocommit=True) as connection:
-            connection.execute(f"CREATE DATABASE {name}".encode())
+            connection.execute(f"CREATE DATABASE {name} {options}".encode())
         return self.url.replace("/postgres?", f"/{name}?")
 
     def stop(self) -> None:

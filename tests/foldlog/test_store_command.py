@@ -6,8 +6,13 @@ import sqlite3
 from contextlib import closing
 from pathlib import Path
 
+import psycopg
+import pytest
+
 from shared.exit_codes import PROBLEMS, SUCCESS, TRY_AGAIN, USAGE
 from tests.builders.logs import data_directory, line, sealed
+from tests.builders.postgres import running
+from tests.builders.postgres_kinds import required
 from tests.builders.server import Server, environment, run_foldlog
 from tests.builders.waiting import until
 
@@ -61,3 +66,35 @@ def test_commands_say_what_they_did_and_what_to_type(tmp_path: Path) -> None:
     assert "file is not a database" in store("status", TRY_AGAIN)
     environ["FOLDLOG_STORE"] = "file"
     assert "set it to sqlite:///PATH" in store("status", USAGE)
+
+
+@pytest.mark.component
+@pytest.mark.long
+def test_commands_work_with_postgresql(tmp_path: Path) -> None:
+    with running(required("system"), quick=True) as server:
+        address = server.database()
+        data, environ = data_directory(tmp_path / "data"), environment(tmp_path / "data", store=address)
+
+        def store(action: str, expected: int = SUCCESS) -> str:
+            ended = run_foldlog(["store", *action.split()], environ)
+            assert ended.returncode == expected, ended
+            return ended.stdout + ended.stderr
+
+        assert "is empty; generation 0 is not published yet" in store("status")
+        assert "CREATE TABLE analytics_folded" in store("migrate --dry-run")
+        assert "applied 0001_tables, 0002_months, 0003_summary" in store("migrate")
+        assert store("migrate").endswith("has all tables of this Foldlog already\n")
+        sealed(data, [line("event-1")])
+        assert run_foldlog(["compact", "--once"], environ).returncode == SUCCESS
+        assert "holds generation 1 of" in store("status")
+        assert "is as the parts say (generation 1)" in store("check")
+        with psycopg.connect(address) as database:
+            database.execute("DELETE FROM analytics_parts WHERE kind = 'archive'")
+        assert "WRONG 1 parts are missing" in store("check", PROBLEMS)
+        assert "holds generation 1, before it held nothing" in store("rebuild")
+        store("check")
+        environ["FOLDLOG_STORE"] = f"sqlite:///{tmp_path / 'analytics.db'}"
+        assert "only a PostgreSQL store is migrated" in store("migrate", USAGE)
+        server.stop()
+        environ["FOLDLOG_STORE"] = address
+        assert "could not be read or written" in store("status", TRY_AGAIN)

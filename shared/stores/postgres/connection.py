@@ -54,6 +54,7 @@ def connected(
             autocommit=True,
             connect_timeout=connect_timeout_s,
             application_name="foldlog",
+            client_encoding="UTF8",
             keepalives_idle=PEER_TIMEOUT_MS // 2000,
             tcp_user_timeout=PEER_TIMEOUT_MS,
         ) as connection:

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 # Locks are numbers of 64 bits, shared with whatever else uses the database.
 MIGRATION_LOCK = 0x666F6C646C6F6701
+ENCODING = "UTF8"
 _VERSIONS = """
     CREATE TABLE IF NOT EXISTS analytics_schema (
         version integer PRIMARY KEY,
@@ -56,6 +57,11 @@ def migrate(connection: Connection, address: str) -> list[Migration]:
     """Apply what is not applied yet, and return it. Raises StoreRefused."""
     if not pending_migrations(connection, address):
         return []
+    encoding = connection.info.parameter_status("server_encoding")
+    if encoding != ENCODING:
+        raise StoreRefused(
+            store_name(address), f"has the encoding {encoding}: make a database with ENCODING '{ENCODING}'"
+        )
     with connection.transaction():
         connection.execute("SELECT pg_advisory_xact_lock(%s)", (MIGRATION_LOCK,))
         pending = pending_migrations(connection, address)

@@ -26,8 +26,8 @@ def write_parts(connection: Connection, instance: str, changes: Changes) -> None
     """Delete what is gone, and add what is new: one file at a time is in memory. Raises
     PartDamaged.
     """
-    for kind, day, part in changes.gone:
-        connection.execute(_DELETE, (instance, kind, day, part.generation))
+    with connection.cursor() as cursor:
+        cursor.executemany(_DELETE, [(instance, kind, day, part.generation) for kind, day, part in changes.gone])
     for each in changes.new:
         kind, day, part = each
         columns = (kind, day, part.generation, part.version, part.rows, part.bytes, part.sha256)

@@ -48,8 +48,9 @@ def send_visitors(connection: Connection, days: Iterable[DayVisitors]) -> list[d
     whole = []
     for utc_day, pages, is_whole in days:
         for page in pages:
-            for day, site, hashes, expired in page:
-                connection.execute(_SEND, (utc_day, day, site, f"{{{hashes}}}", expired))
+            rows = [(utc_day, row.day, row.site, f"{{{row.hashes}}}", row.expired) for row in page]
+            with connection.cursor() as cursor:
+                cursor.executemany(_SEND, rows)
         if is_whole:
             whole.append(utc_day)
     return whole

@@ -8,9 +8,16 @@ LANGUAGE plpgsql SECURITY DEFINER AS $$
 DECLARE
     first date := date_trunc('month', of_day)::date;
     month text := to_char(first, '"analytics_counters_"YYYY_MM');
+    is_there CONSTANT text := 'SELECT EXISTS (SELECT FROM pg_tables WHERE tablename = $1 AND schemaname = current_schema())';
+    found boolean;
 BEGIN
+    EXECUTE is_there INTO found USING month;
+    IF found THEN
+        RETURN;
+    END IF;
     PERFORM pg_advisory_xact_lock(x'666F6C646C6F6702'::bigint);
-    IF EXISTS (SELECT FROM pg_class WHERE relname = month AND relnamespace = current_schema()::regnamespace) THEN
+    EXECUTE is_there INTO found USING month;
+    IF found THEN
         RETURN;
     END IF;
     EXECUTE format('CREATE TABLE %I (LIKE analytics_counters INCLUDING ALL) WITH (fillfactor = 70)', month);

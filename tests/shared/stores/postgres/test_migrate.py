@@ -51,3 +51,10 @@ def test_a_server_that_is_down_is_named_without_its_password(server: Server) -> 
         pass
     assert "PostgreSQL store postgresql://foldlog:…@" in str(caught.value)
     assert "secret" not in str(caught.value)
+
+
+@pytest.mark.component
+def test_a_database_that_cannot_take_every_text_is_refused(server: Server) -> None:
+    address = server.database("ENCODING 'LATIN1' TEMPLATE template0")
+    with connected(address) as connection, pytest.raises(StoreRefused, match="encoding LATIN1"):
+        migrate(connection, address)
