@@ -11,6 +11,18 @@ from uuid import UUID
 
 from msgspec.structs import replace
 
+from compactor.claims.claims_table import (
+    ID_KEY,
+    STORE_ID,
+    LedgerRow,
+    begin_epoch,
+    claim,
+    claiming,
+    ledger,
+    pruned_before,
+    register,
+    shared_bytes,
+)
 from compactor.claims.hashes import id_hashes_sql
 from compactor.claims.known_claims import as_block, epochs_text, fetch, new_name
 from compactor.claims.note import StoreNote, place_of, read_note, with_outcome, write_note
@@ -25,18 +37,6 @@ from shared.generations.part_integrity import verified_parts
 from shared.generations.snapshot import Snapshot
 from shared.lateness import DEDUPE_DAYS
 from shared.stores.ledger import StoreRefused, StoreUnavailable
-from shared.stores.postgres.claims import (
-    ID_KEY,
-    STORE_ID,
-    LedgerRow,
-    begin_epoch,
-    claim,
-    claiming,
-    ledger,
-    pruned_before,
-    register,
-    shared_bytes,
-)
 
 if TYPE_CHECKING:
     import duckdb
@@ -228,7 +228,6 @@ def _find_again(host: Host, pruned: date | None, rows: Mapping[UUID, LedgerRow])
     (is_compared,) = one_row(host.database, "SELECT is_compared FROM known.cursor")
     epochs = [(str(each.instance), str(each.epoch_name)) for each in rows.values()]
     values = {
-        "instance": host.instance,
         "pruned": pruned or date.min,
         "instances": [instance for instance, _ in epochs],
         "names": [name for _, name in epochs],

@@ -12,9 +12,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from uuid import UUID
 
+from compactor.claims.claims_table import HASH_BYTES, NIL, Block, LedgerRow, blocks_after, has_block, pruned_before
 from compactor.sql import run_script, sql_file, sql_text
 from shared.duckdb_engine import connect, one_row
-from shared.stores.postgres.claims import HASH_BYTES, NIL, Block, LedgerRow, blocks_after, has_block, pruned_before
 
 if TYPE_CHECKING:
     import duckdb

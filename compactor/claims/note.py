@@ -12,10 +12,10 @@ from uuid import UUID
 
 import msgspec
 
+from compactor.claims.claims_table import NIL, LedgerRow
 from compactor.claims.standing import Place
 from shared.disk.durable import publish
 from shared.disk.layout import DataDirectory
-from shared.stores.postgres.claims import NIL, LedgerRow
 
 
 class StoreNote(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -67,7 +67,7 @@ def with_outcome(note: StoreNote, row: LedgerRow) -> StoreNote:
             note, epoch=row.epoch, epoch_name=row.epoch_name, claims=row.claims, intended_epoch=0, intended_claims=NIL
         )
     is_published = (row.generation, row.sha256) == (note.intended_generation, note.intended_sha256)
-    if note.intended_generation and row.epoch == note.epoch and is_published:
+    if note.intended_sha256 and row.epoch == note.epoch and is_published:
         note = replace(note, generation=row.generation, sha256=row.sha256, intended_generation=0, intended_sha256="")
     return note
 

@@ -55,7 +55,7 @@ def carry_out_claims(data: DataDirectory, settings: Settings, log: Log, lock: Co
                 commit(data, before, after, lock)
                 prune_history(data, after)
                 moved = before.totals.counted - after.totals.counted
-                log.info("ids_yielded", generation=after.generation, events=moved)
+                log.info("events_yielded", generation=after.generation, events=moved)
     data.claim_outcome.unlink(missing_ok=True)
 
 

@@ -12,10 +12,12 @@ import hashlib
 from collections.abc import Callable, Iterator
 from collections.abc import Set as AbstractSet
 from contextlib import closing, contextmanager
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, NamedTuple
 
 from filelock import FileLock, Timeout
 
+from compactor.claims.session import Claims, claims_of
 from compactor.publishing.changed_rows import whole_day
 from compactor.publishing.changed_visitors import visitor_digests
 from compactor.publishing.changes import SnapshotChanges
@@ -29,6 +31,7 @@ from shared.generations.snapshot import Day, Snapshot, encode_snapshot
 from shared.settings import Settings
 from shared.stores.ledger import Position, StoreRefused, StoreUnavailable
 from shared.stores.store import Store, stored_parts
+from shared.timestamps import now_ms
 
 if TYPE_CHECKING:
     import duckdb
@@ -44,33 +47,46 @@ class Published(NamedTuple):
     generation: int
 
 
-def publish_newest(data: DataDirectory, settings: Settings, store: Store) -> Published:
-    """Raises StoreUnavailable, StoreRefused, PartDamaged and DuckDB's errors."""
+def publish_newest(data: DataDirectory, settings: Settings, store: Store, at_ms: int | None = None) -> Published:
+    """Publish the newest generation, now or as if it was `at_ms`. Raises
+    StoreUnavailable, StoreRefused, IdsClaimedElsewhere, PartDamaged and DuckDB's
+    errors.
+    """
     make_directory(data.run, PRIVATE_DIRECTORY_MODE)
     try:
         instance = instance_id(data)
         with FileLock(data.store_lock, timeout=LOCK_TIMEOUT_S):
-            base = store.position()
-            if base is not None and base.instance != instance:
-                raise StoreRefused(
-                    str(store),
-                    f"holds the events of another data directory ({base.instance}): use another file, or type "
-                    "`foldlog store rebuild` to replace them",
-                )
-            return read_published(data, lambda newest: _publish(data, settings, store, base, instance, newest))
+            _require_own(store, instance)
+            today = datetime.fromtimestamp((now_ms() if at_ms is None else at_ms) / 1000, UTC).date()
+            with claims_of(data, store, settings.fold_memory // MEMORY_SHARE, today) as claims:
+                return read_published(data, lambda newest: _publish(data, settings, store, instance, claims, newest))
     except Timeout:
         raise StoreUnavailable(str(store), "another process is publishing to it") from None
 
 
+def _require_own(store: Store, instance: str) -> None:
+    base = store.position()
+    if base is not None and base.instance != instance:
+        raise StoreRefused(
+            str(store),
+            f"holds the events of another data directory ({base.instance}): use another file, or type "
+            "`foldlog store rebuild` to replace them",
+        )
+
+
 def _publish(
-    data: DataDirectory, settings: Settings, store: Store, base: Position | None, instance: str, newest: Snapshot
+    data: DataDirectory, settings: Settings, store: Store, instance: str, claims: Claims, newest: Snapshot
 ) -> Published:
+    claims.claim(newest)
+    base = store.position()
     content = encode_snapshot(newest)
     at = base or Position(instance, 0, "", Snapshot())
     after = at._replace(generation=newest.generation, sha256=hashlib.sha256(content).hexdigest(), snapshot=newest)
     if base is None or base.sha256 != after.sha256:
+        claims.intend(base, after)
         with _database(data, settings) as database:
             store.publish(base, after, content, SnapshotChanges(database, data, at.snapshot, newest))
+    claims.published(newest)
     return Published(at.generation, after.generation)
 
 

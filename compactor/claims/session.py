@@ -1,0 +1,121 @@
+"""What a publish to a store of several hosts does about ids: claim them before it, note
+what it intends and what came of it, and state after it what may still come from here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import date, timedelta
+from typing import Protocol
+from uuid import UUID
+
+from msgspec.structs import replace
+
+from compactor.claims.claim import Host, claim_ids, has_seen_all, open_host, place_in_store
+from compactor.claims.claims_table import claiming, ledger, state_horizon
+from compactor.claims.known_claims import open_known_claims
+from compactor.claims.note import StoreNote, with_outcome, write_note
+from compactor.claims.standing import horizon
+from shared.disk.layout import DataDirectory
+from shared.disk.spill import own_spill
+from shared.generations.snapshot import Snapshot
+from shared.lateness import DEDUPE_DAYS
+from shared.segments.sealed import sealed_segments
+from shared.stores.ledger import Position, StoreUnavailable
+from shared.stores.postgres.connection import connected
+from shared.stores.postgres.migrate import migrate
+from shared.stores.postgres.store import PostgresStore
+from shared.stores.store import Store
+
+# A segment is active for a day at most, and an event in it may be that much older.
+UNFOLDED_DAYS = 1 + DEDUPE_DAYS
+
+
+class Claims(Protocol):
+    """What a publish asks before, during and after it."""
+
+    def claim(self, newest: Snapshot) -> None:
+        """Claim the ids of a generation. Raises IdsClaimedElsewhere, StoreRefused and
+        StoreUnavailable.
+        """
+
+    def intend(self, base: Position | None, after: Position) -> None:
+        """Note what is about to be published over `base`. Raises StoreUnavailable if
+        that is not what this directory published last.
+        """
+
+    def published(self, newest: Snapshot) -> None:
+        """Note that a generation is published, and say what may still come."""
+
+
+class NoClaims:
+    """Of a store that one host has for itself."""
+
+    def claim(self, newest: Snapshot) -> None:
+        """Nothing is shared."""
+
+    def intend(self, base: Position | None, after: Position) -> None:
+        """Nothing is noted: such a store is put right from whatever it holds."""
+
+    def published(self, newest: Snapshot) -> None:
+        """Nobody waits for it."""
+
+
+@contextmanager
+def claims_of(data: DataDirectory, store: Store, memory_bytes: int, today: date) -> Iterator[Claims]:
+    """The claims of a publish to this store on a UTC day."""
+    if not isinstance(store, PostgresStore):
+        yield NoClaims()
+        return
+    with own_spill(data) as spill, connected(store.address) as connection:
+        migrate(connection, store.address)
+        with open_known_claims(data.known_claims, memory_bytes, spill) as database:
+            host = open_host(data, database, connection, UUID(store.instance), str(store))
+            yield HostClaims(host, store, today)
+
+
+class HostClaims:
+    """Of a store that several hosts share."""
+
+    def __init__(self, host: Host, store: PostgresStore, today: date) -> None:
+        self._host, self._store, self._today = host, store, today
+        self._note = StoreNote()
+
+    def claim(self, newest: Snapshot) -> None:
+        """See Claims; so for the other methods."""
+        row, note, found = place_in_store(self._host, self._store.host_name, self._store.timezone)
+        self._note = claim_ids(self._host, row, note, found, newest)
+
+    def intend(self, base: Position | None, after: Position) -> None:
+        found = (base.epoch, base.claims, base.generation, base.sha256) if base else None
+        note = self._note
+        if found != (note.epoch, note.claims, note.generation, note.sha256):
+            raise StoreUnavailable(str(self._store), "its ledger changed meanwhile")
+        intended = replace(note, intended_generation=after.generation, intended_sha256=after.sha256)
+        self._note = write_note(self._host.data, intended)
+
+    def published(self, newest: Snapshot) -> None:
+        host = self._host
+        row = ledger(host.connection)[host.instance]
+        note = with_outcome(self._note, row)
+        if note != self._note:
+            self._note = write_note(host.data, note)
+        oldest = self._horizon(newest)
+        if row.horizon == oldest:
+            return
+        with claiming(host.connection):
+            if has_seen_all(host, ledger(host.connection)):
+                state_horizon(host.connection, host.instance, oldest, DEDUPE_DAYS)
+
+    def _horizon(self, newest: Snapshot) -> date:
+        """The oldest UTC day of which this host may still claim an id: of an event that
+        comes now, or of a line that this generation does not have.
+        """
+        unfolded = [
+            segment.name.sealed_at.date() - timedelta(days=UNFOLDED_DAYS)
+            for segment in sealed_segments(self._host.data)
+            if not newest.has_folded(segment.name)
+        ]
+        days = [each.toordinal() for each in unfolded]
+        return date.fromordinal(horizon(self._today.toordinal(), days, UNFOLDED_DAYS))

@@ -1,0 +1,111 @@
+"""An id counts once over the hosts of a store, whichever publishes first (P7)."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+
+import pytest
+
+from compactor.claims.claim import IdsClaimedElsewhere
+from compactor.repair.verify import verify
+from ingest.collect.encode import Line
+from shared.generations.load import load_snapshot
+from tests.builders.archive import HOUR_MS
+from tests.builders.store_hosts import StoreHost, counted_ids, totals
+from tests.builders.logs import NOON, line
+from tests.builders.postgres import Server, running
+from tests.builders.postgres_kinds import required
+
+DAY_MS = 24 * HOUR_MS
+pytestmark = pytest.mark.component
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[Server]:
+    with running(required("system"), quick=True) as found:
+        yield found
+
+
+@pytest.fixture
+def hosts(server: Server, tmp_path: Path) -> list[StoreHost]:
+    address = server.database()
+    return [StoreHost(tmp_path / name, address) for name in "abc"]
+
+
+def lines(*ids: int, day: int = 0) -> list[Line]:
+    return [line(f"event-{number:06}", NOON + day * DAY_MS, NOON, visitor=f"v{number % 7}") for number in ids]
+
+
+def check(hosts: list[StoreHost], tmp_path: Path, ids: set[int]) -> None:
+    """Each id counts once, and each directory is in order."""
+    found = counted_ids(hosts[0].settings.store, tmp_path)
+    assert found == dict.fromkeys((f"event-{number:06}" for number in ids), 1)
+    for host in hosts:
+        assert verify(host.data, host.settings, lambda _: None).findings == []
+
+
+def test_what_another_host_claimed_first_is_yielded(hosts: list[StoreHost], tmp_path: Path) -> None:
+    first, second, _ = hosts
+    first.receive(lines(*range(10)))
+    first.settle()
+    second.receive(lines(*range(5, 20)))
+    with pytest.raises(IdsClaimedElsewhere) as caught:
+        second.publish()
+    assert caught.value.events == 5
+    second.settle()
+    assert (totals(first), totals(second)) == ((10, 0), (10, 5))
+    check(hosts[:2], tmp_path, set(range(20)))
+    (day,) = load_snapshot(second.data).days.values()
+    assert sum(part.rows for part in day.yielded) == 5
+
+
+def test_copies_on_neighbouring_days_count_once(hosts: list[StoreHost], tmp_path: Path) -> None:
+    first, second, third = hosts
+    first.receive(lines(1, 2, 3))
+    second.receive(lines(1, 2, day=-3))
+    third.receive(lines(2, 3, 4, day=-1))
+    for host in (first, second, third):
+        host.settle()
+    check(hosts, tmp_path, {1, 2, 3, 4})
+    assert [totals(host)[0] for host in hosts] == [3, 0, 1]
+
+
+def test_days_farther_apart_are_two_events(hosts: list[StoreHost], tmp_path: Path) -> None:
+    first, second, _ = hosts
+    first.receive(lines(1))
+    second.receive(lines(1, day=-4))
+    first.settle()
+    second.settle()
+    assert counted_ids(first.settings.store, tmp_path) == {"event-000001": 2}
+
+
+def test_a_publish_of_nothing_new_claims_nothing(hosts: list[StoreHost]) -> None:
+    first = hosts[0]
+    first.receive(lines(1, 2))
+    first.settle()
+    before = first.data.store_note.read_bytes()
+    first.settle()
+    assert first.data.store_note.read_bytes() == before
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_random_hosts_count_each_id_once(hosts: list[StoreHost], tmp_path: Path, seed: int) -> None:
+    pick = random.Random(seed)
+    sent: set[int] = set()
+    for turn in range(25):
+        host = pick.choice(hosts)
+        if pick.random() < 0.5:
+            numbers = [pick.randrange(60 + 4 * turn) for _ in range(pick.randint(1, 12))]
+            host.receive([each for number in numbers for each in lines(number, day=-(number * 7 % 3))])
+            sent.update(numbers)
+        elif pick.random() < 0.7:
+            with suppress(IdsClaimedElsewhere):
+                host.publish()
+        else:
+            host.carry_out()
+    for host in hosts:
+        host.settle()
+    check(hosts, tmp_path, sent)
