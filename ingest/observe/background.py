@@ -61,13 +61,8 @@ async def _open_link(link: StoreLink | None) -> AsyncIterator[None]:
     if link is None:
         yield
         return
-    opened = asyncio.create_task(link.run())
-    try:
-        await link.tried(FIRST_OPEN_S)
+    async with link.running(FIRST_OPEN_S):
         yield
-    finally:
-        opened.cancel()
-        await asyncio.wait({opened})
 
 
 @asynccontextmanager

@@ -50,6 +50,7 @@ class PostgresStore:
         self._turn = asyncio.Lock()
 
     async def open(self) -> None:
+        await self.close()  # an earlier attempt may have come through late
         async with self._failures():
             connection = await psycopg.AsyncConnection.connect(self._address, **_CONNECTION)
             self._connection = connection

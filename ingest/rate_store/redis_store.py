@@ -27,7 +27,7 @@ PREFIX = "foldlog:rate"
 KEY_NAME = f"{PREFIX}:key"
 CONNECTIONS_MAX = 16
 # The last bounds, for connections that nobody waits for any more (link.py).
-SOCKET_TIMEOUT_S = 5.0
+SOCKET_TIMEOUT_S = 2.0
 
 # Previous count, how long it still counts, this count, how long it still counts.
 Window = tuple[int, float, int, float]
@@ -43,6 +43,7 @@ class RedisStore:
         self._pool: BlockingConnectionPool | None = None
 
     async def open(self) -> None:
+        await self.close()  # an earlier attempt may have come through late
         async with self._failures():
             self._pool = BlockingConnectionPool.from_url(
                 self._address,

@@ -7,7 +7,7 @@ from __future__ import annotations
 import asyncio
 from collections import Counter
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 
 import pytest
 
@@ -61,15 +61,10 @@ class Host:
 async def hosts(limit: int, amount: int = 2) -> AsyncIterator[tuple[Clock, list[Host]]]:
     clock, counts = Clock(), Counter[str]()
     found = [Host(clock, limit, counts) for _ in range(amount)]
-    tasks = [asyncio.create_task(host.link.run()) for host in found]
-    for host in found:
-        await host.link.tried(3600)
-    try:
+    async with AsyncExitStack() as stack:
+        for host in found:
+            await stack.enter_async_context(host.link.running(3600))
         yield clock, found
-    finally:
-        for task in tasks:
-            task.cancel()
-        await asyncio.wait(tasks)
 
 
 async def test_limit_is_that_of_all_hosts_together() -> None:

@@ -5,13 +5,15 @@ it has been opened anew.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+import socket
+import time
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 
 import pytest
 
-from ingest.rate_store.link import CALLS_MAX, StoreLink, Unanswered
-from ingest.rate_store.store import Charge, RateStoreFailed
+from ingest.rate_store.link import ANSWER_S, CALLS_MAX, StoreLink, Unanswered
+from ingest.rate_store.store import Charge, RateStoreFailed, Refusal
 from shared.worker_stats import WorkerStats
 from tests.builders.rate_stores import MemoryStore
 from tests.builders.silent_log import SilentLog
@@ -44,15 +46,11 @@ class Bed:
 @asynccontextmanager
 async def running(pauses_s: tuple[float, float] = NEVER) -> AsyncIterator[Bed]:
     bed = Bed(pauses_s)
-    task = asyncio.create_task(bed.link.run())
-    await bed.link.tried(LONG_S)
-    try:
+    async with bed.link.running(LONG_S):
         yield bed
-    finally:
-        task.cancel()
-        await asyncio.wait({task})
-        assert bed.store.closed
-        assert not bed.stats.rate_store_up
+    assert bed.store.closed
+    assert not bed.stats.rate_store_up
+    assert not bed.link.calls
 
 
 async def test_store_that_answers_decides() -> None:
@@ -119,15 +117,12 @@ async def test_store_is_opened_anew_without_a_request() -> None:
 async def test_store_that_cannot_be_opened_is_tried_again() -> None:
     bed = Bed(QUICK)
     bed.store.fails = TypeError("an option that the library does not know")
-    task = asyncio.create_task(bed.link.run())
-    await bed.link.tried(LONG_S)
-    await bed.unanswered()
-    await until_async(lambda: bed.stats.rate_store_failures > 3)
-    bed.store.fails = None
-    await until_async(lambda: bed.link.is_up)
-    assert bed.said == ["rate_store_failed", "rate_store_up"]
-    task.cancel()
-    await asyncio.wait({task})
+    async with bed.link.running(LONG_S):
+        await bed.unanswered()
+        await until_async(lambda: bed.stats.rate_store_failures > 3)
+        bed.store.fails = None
+        await until_async(lambda: bed.link.is_up)
+        assert bed.said == ["rate_store_failed", "rate_store_up"]
 
 
 async def test_failure_is_said_once_a_minute() -> None:
@@ -171,18 +166,33 @@ async def test_call_with_less_time_is_no_failure() -> None:
         bed.store.go_on()
 
 
+class SocketStore(MemoryStore):
+    """Answers when something arrives at a socket, after as many turns of the event loop
+    as a library's reader and parser take.
+    """
+
+    def __init__(self, arrives: socket.socket) -> None:
+        super().__init__()
+        self._arrives = arrives
+
+    async def take(self, charges: Sequence[Charge]) -> Refusal | None:
+        await asyncio.get_running_loop().sock_recv(self._arrives, 1)
+        for _ in range(3):
+            await asyncio.sleep(0)
+        return await super().take(charges)
+
+
 async def test_answer_that_is_there_when_a_busy_loop_comes_to_it_counts() -> None:
-    async with running() as bed:
-        answer = asyncio.ensure_future(bed.link.take(CHARGES))
-        await asyncio.sleep(0)
-        bed.store.stand_still()
-        _block_the_loop(bed)
-        assert await answer is None
-
-
-def _block_the_loop(bed: Bed) -> None:
-    """Longer than the store has time."""
-    import time
-
-    time.sleep(0.1)
-    bed.store.go_on()
+    here, there = socket.socketpair()
+    with here, there:
+        here.setblocking(False)
+        stats = WorkerStats()
+        link = StoreLink(SocketStore(here), ADDRESS, stats, SilentLog())
+        async with link.running(LONG_S):
+            answer = asyncio.ensure_future(link.take(CHARGES))
+            for _ in range(3):
+                await asyncio.sleep(0)  # now it waits for the answer
+            there.send(b"!")
+            time.sleep(2 * ANSWER_S)  # noqa: ASYNC251  the loop is busy with something else
+            assert await answer is None
+            assert stats.rate_store_failures == 0

@@ -6,14 +6,18 @@ from __future__ import annotations
 
 import asyncio
 import ipaddress
+import random
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 
 import pytest
 
 from ingest.http.client_address import rate_limit_networks
+from ingest.rate_store.link import StoreLink
 from ingest.rate_store.store import Amounts, Charge, RateStore, RateStoreFailed, charges_of
+from shared.worker_stats import WorkerStats
 from tests.builders.rate_store_servers import KINDS, RateStoreServer
+from tests.builders.silent_log import SilentLog
 from tests.builders.waiting import TIMEOUT_S, until
 
 pytestmark = [pytest.mark.component, pytest.mark.long]
@@ -167,6 +171,17 @@ async def test_close_ends_what_waits_and_open_begins_anew(server: RateStoreServe
         assert [type(answer) for answer in answers] == [RateStoreFailed] * 3
         await one.open()
         assert await taken([one], requests("after", 2), 3) == 2
+
+
+async def test_link_ends_at_any_moment(server: RateStoreServer) -> None:
+    """Also while it opens the store: Python 3.11 may swallow a cancellation there."""
+    numbers = random.Random(7)
+    for _ in range(60):
+        stats = WorkerStats()
+        link = StoreLink(server.host(HOUR_MS), "a store", stats, SilentLog(), pauses_s=(0.001, 0.01))
+        async with asyncio.timeout(TIMEOUT_S), link.running(0):
+            await asyncio.sleep(numbers.uniform(0, 0.03))
+        assert not link.calls and not stats.rate_store_up
 
 
 async def test_killed_server_fails_and_can_be_opened_anew(server: RateStoreServer) -> None:
