@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Iterable
 from datetime import date
 from typing import TYPE_CHECKING
 
-from shared.stores.postgres.claims import shared_bytes
 from shared.stores.visitor_rows import DayVisitors, VisitorDigest
 
 if TYPE_CHECKING:
@@ -37,7 +37,11 @@ def known_key(connection: Connection) -> bytes | None:
 
 def shared_key(connection: Connection) -> bytes:
     """The key of all hosts; the first one makes it."""
-    return known_key(connection) or shared_bytes(connection, KEY_NAME, KEY_BYTES)
+    if known := known_key(connection):
+        return known
+    made = (KEY_NAME, secrets.token_bytes(KEY_BYTES))
+    connection.execute("INSERT INTO analytics_shared (name, value) VALUES (%s, %s) ON CONFLICT DO NOTHING", made)
+    return known_key(connection) or b""
 
 
 def send_visitors(connection: Connection, days: Iterable[DayVisitors]) -> list[date]:
