@@ -58,8 +58,16 @@ def test_columns_that_get_strong_numbers(
     assert_verified(data)
 
 
-@pytest.mark.parametrize("events", [["pageview"], EVENTS], ids=["one event", "events of one hash value"])
-@pytest.mark.parametrize("paths", [random_texts(PATHS), PATHS], ids=["random texts", "paths of one hash value"])
+@pytest.mark.parametrize(
+    ("paths", "events"),
+    [
+        (random_texts(PATHS), ["pageview"]),
+        pytest.param(random_texts(PATHS), EVENTS, marks=pytest.mark.long),
+        pytest.param(PATHS, ["pageview"], marks=pytest.mark.long),
+        (PATHS, EVENTS),
+    ],
+    ids=["random texts", "events of one hash value", "paths of one hash value", "both of one hash value"],
+)
 def test_rare_paths_are_other(tmp_path: Path, paths: list[str], events: list[str]) -> None:
     data = data_directory(tmp_path)
     seen = [*paths, *paths[:40], *paths[:40]]
