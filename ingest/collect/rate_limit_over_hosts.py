@@ -93,14 +93,11 @@ class RateLimiterOverHosts:
     async def _count(self, networks: Networks, lease: _Lease | None, now: float) -> Refusal | None:
         """Count a request in the store; for a busy client the next few with it."""
         client, within_s = networks[0][0], ANSWER_S
-        if lease is not None and now < lease.until and self._lease_max > 1 and client not in self._asking:
+        if client in self._asking:  # another of its requests leases the next few
+            return await self._link.take(self._charges(networks, 1))
+        if lease is not None and now < lease.until and self._lease_max > 1:
             size = min(lease.size * 2, self._lease_max)
-            self._asking.add(client)
-            try:
-                refusal = await self._link.take(self._charges(networks, size))
-            finally:
-                self._asking.discard(client)
-            if refusal is None:
+            if await self._take_several(networks, size) is None:
                 self._keep(client, size, now)
                 return None
             within_s = max(0.0, ANSWER_S - (self._clock() - now))  # both together take no longer than one
@@ -108,6 +105,14 @@ class RateLimiterOverHosts:
         if refusal is None:
             self._keep(client, 1, now)
         return refusal
+
+    async def _take_several(self, networks: Networks, size: int) -> Refusal | None:
+        client = networks[0][0]
+        self._asking.add(client)
+        try:
+            return await self._link.take(self._charges(networks, size))
+        finally:
+            self._asking.discard(client)
 
     def _charges(self, networks: Networks, size: int) -> list[Charge]:
         return charges_of(networks, self._limits, Amounts(requests=size))

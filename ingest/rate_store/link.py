@@ -175,6 +175,8 @@ class StoreLink:
 
     def _fail(self, reason: str) -> None:
         """Count it, and say it unless that was done a moment ago."""
+        if self._ending.is_set():
+            return  # a call that the end of the link has ended
         self._stats.rate_store_failures += 1
         self._stats.rate_store_up = 0
         self._broken.set()

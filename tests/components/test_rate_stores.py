@@ -4,6 +4,7 @@ of them, and that a store that stands still or is gone holds up no request.
 
 from __future__ import annotations
 
+import ipaddress
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
@@ -133,6 +134,17 @@ def test_host_that_starts_anew_gives_no_client_its_limit_again(
     with host(tmp_path, store) as third:
         until(partial(is_up, third), third.log_tail)
         assert 429 in [send(third, used[-1]).status for _ in range(LIMIT)]
+
+
+def test_store_knows_no_address(hosts: Hosts, store: RateStoreServer) -> None:
+    addresses = ("203.0.113.77", "2001:db8:1234:5678:9abc:def0:1234:5678")
+    before = store.entries()
+    until(lambda: [send(hosts[0], address) for address in addresses] and store.entries() >= before + 4)
+    held = store.dump() + hosts[0].stderr().encode()
+    for address in addresses:
+        packed = ipaddress.ip_address(address).packed
+        forms = (address.encode(), packed, packed.hex().encode(), packed.hex()[:12].encode(), packed[:6])
+        assert not [form for form in (*forms, b"203.0.113", b"2001:db8") if form in held]
 
 
 def test_store_that_stands_still_holds_up_no_request(hosts: Hosts, store: RateStoreServer) -> None:

@@ -48,6 +48,7 @@ GOOD: dict[str, tuple[str, str, object]] = {
     "time zone": ("TIMEZONE", " Europe/Berlin ", "Europe/Berlin"),
     "values": ("MAX_VALUES", "10", 10),
     "store": ("STORE", "file", "file"),
+    "rate store": ("RATE_STORE", " redis://cache.example:6379/0 ", "redis://cache.example:6379/0"),
 }
 
 
@@ -76,6 +77,7 @@ BAD = {
     "consent cookie without a value": ("CONSENT_COOKIE", "analytics_consent", "name=value"),
     "consent cookie with an empty value": ("CONSENT_COOKIE", "analytics_consent=", "name=value"),
     "consent cookie without a name": ("CONSENT_COOKIE", "=granted", "name=value"),
+    "rate store of another kind": ("RATE_STORE", "memcached://h", "local, postgres, or the address of a Redis"),
     "flag 2": ("HONOR_GPC", "2", "true or false"),
     "flag empty": ("HONOR_DNT", "", "true or false"),
     "proxies a name": ("TRUSTED_PROXIES", "proxy.example", "addresses or networks"),
