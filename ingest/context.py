@@ -84,7 +84,7 @@ class WorkerContext:
     @property
     def success_status(self) -> int:
         """200 only where every accepted event was synced to disk (P1), else 202."""
-        return 200 if self.settings.durability == "fsync" else 202
+        return 202 if self.settings.durability == "os" else 200
 
     async def check_rate_limit(self, address: str) -> None:
         """Count one request of a client without a key. Raises Problem 429."""

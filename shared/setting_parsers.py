@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, get_args
 
 if TYPE_CHECKING:
     import ipaddress
+    from uuid import UUID
 
 LIMIT_MIN_BYTES = 1 << 20
 _BYTES = {"": 1, "b": 1, "kib": 1 << 10, "mib": 1 << 20, "gib": 1 << 30}
@@ -121,6 +122,15 @@ def time_zone(text: str) -> str:
     except (ValueError, OSError, KeyError):
         raise ValueError("a zone such as UTC, Europe/Berlin, America/New_York") from None
     return text.strip()
+
+
+def instance(text: str) -> UUID | None:
+    from uuid import UUID
+
+    try:
+        return UUID(text.strip()) if text.strip() else None
+    except ValueError:
+        raise ValueError("the id of an instance, as `foldlog store status` shows it") from None
 
 
 def one_of(kind: Any) -> Callable[[str], str]:

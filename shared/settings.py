@@ -16,16 +16,17 @@ from shared import setting_parsers
 from shared.exit_codes import UsageError
 from shared.lateness import ARCHIVE_MIN_DAYS
 from shared.rate_store import LOCAL, parse_rate_store, resolve
-from shared.stores.address import DATABASE_URL, FILE, parse_store, store_of
+from shared.stores.address import DATABASE_URL, FILE, is_postgres, parse_store, store_of
 from shared.timestamps import DAY_S
 
 if TYPE_CHECKING:
     # Loaded where a value needs them: every process of Foldlog starts with this module.
     import ipaddress
+    from uuid import UUID
     from zoneinfo import ZoneInfo
 
 Consent = Literal["required", "implied"]
-Durability = Literal["fsync", "os"]
+Durability = Literal["fsync", "os", "store"]
 LogLevel = Literal["debug", "info", "warning", "error"]
 
 PREFIX = "FOLDLOG_"
@@ -109,6 +110,7 @@ class Settings:
     max_values: int = 10_000
     store: str = field(default=FILE, repr=False)
     store_cache: int = 4 << 30
+    instance: UUID | None = None
     log_file: Path | None = None
     log_level: LogLevel = "info"
 
@@ -175,6 +177,7 @@ _PARSE: dict[str, Callable[[str], Any]] = {
     "disk_reserve": setting_parsers.size,
     "timezone": setting_parsers.time_zone,
     "store": parse_store,
+    "instance": setting_parsers.instance,
     "rate_store": parse_rate_store,
     "log_file": setting_parsers.optional_path,
     "log_level": setting_parsers.one_of(LogLevel),
@@ -233,7 +236,18 @@ def load(environ: Mapping[str, str], config: Path | None = None) -> Settings:
         raise InvalidSetting(given["store"][0], str(error), None) from None
     if "rate_store" in changes:
         changes["rate_store"] = _resolved(given["rate_store"][0], changes["rate_store"], database_url)
+    _require_postgres(changes, given)
     return replace(Settings(), **changes)
+
+
+def _require_postgres(changes: Mapping[str, Any], given: Mapping[str, tuple[str, str]]) -> None:
+    """Raises InvalidSetting for what only a PostgreSQL store can do."""
+    if is_postgres(changes["store"]):
+        return
+    for name, wanted in (("durability", "store"), ("instance", changes.get("instance"))):
+        if wanted and changes.get(name) == wanted:
+            accepted = f"{wanted} only with a PostgreSQL store: set FOLDLOG_STORE to postgresql://… as well"
+            raise InvalidSetting(given[name][0], accepted, None)
 
 
 def _resolved(shown: str, rate_store: str, database_url: str) -> str:

@@ -1,18 +1,14 @@
-"""Who a data directory is towards a store: a random id, made once."""
+"""The id under which a directory publishes."""
 
 from __future__ import annotations
 
-import uuid
+from filelock import Timeout
 
-import msgspec
-from filelock import FileLock, Timeout
-
-from shared.disk.durable import PRIVATE_DIRECTORY_MODE, make_directory, publish
 from shared.disk.layout import DataDirectory
-from shared.stores.instance import Instance, known_instance
+from shared.stores.instance import LOCK_TIMEOUT_S, known_instance, own_instance
 from shared.stores.ledger import StoreUnavailable
 
-LOCK_TIMEOUT_S = 10.0
+__all__ = ["LOCK_TIMEOUT_S", "instance_id"]
 
 
 def instance_id(data: DataDirectory) -> str:
@@ -20,16 +16,6 @@ def instance_id(data: DataDirectory) -> str:
     to make one. Raises StoreUnavailable.
     """
     try:
-        return known_instance(data) or _made(data)
+        return known_instance(data) or str(own_instance(data).instance)
     except Timeout:
         raise StoreUnavailable(str(data.store_lock), "another process holds it") from None
-
-
-def _made(data: DataDirectory) -> str:
-    make_directory(data.run, PRIVATE_DIRECTORY_MODE)
-    with FileLock(data.store_lock, timeout=LOCK_TIMEOUT_S):
-        if known := known_instance(data):
-            return known
-        made = Instance(uuid.uuid4())
-        publish(data.instance, msgspec.json.encode(made) + b"\n")
-        return str(made.instance)

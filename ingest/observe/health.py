@@ -63,6 +63,8 @@ def worker_checks(worker: WorkerContext) -> Iterator[Check]:
         yield Check("writable", False, f"events could not be stored {failed:.0f} s ago")
     else:
         yield Check("writable", True, "the last write succeeded")
+    if queue.is_taken_over:
+        yield Check("store", False, "another host continues this instance: stop this one")
     is_locked = queue.has_segment()
     yield Check(
         "lock", is_locked, "the active segment is locked" if is_locked else "no active segment; retrying every second"

@@ -70,6 +70,7 @@ class ActiveSegment:
         """
         self.writer = writer
         self.sequence = sequence
+        self.begun_as = sequence  # sealed as a copy it may get another number
         self.path = data.active(writer)
         self._name = str(
             self.path

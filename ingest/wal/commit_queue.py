@@ -117,6 +117,12 @@ class CommitQueue:
         """How long ago a commit failed; infinite when the last one succeeded."""
         return time.monotonic() - self.segment_writer.failed_at
 
+    @property
+    def is_taken_over(self) -> bool:
+        """Whether another host continues this instance, so that nothing is stored."""
+        store_log = self.segment_writer.store_log
+        return store_log is not None and store_log.is_taken_over
+
     def has_segment(self) -> bool:
         """Whether the writer has an open, locked segment under its name."""
         return self.segment_writer.has_segment()

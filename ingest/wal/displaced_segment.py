@@ -9,6 +9,7 @@ one to the program that renamed it.
 from __future__ import annotations
 
 import errno
+from collections.abc import Callable
 from contextlib import suppress
 from typing import NamedTuple
 
@@ -38,8 +39,10 @@ class DisplacedSegments:
     new segment until it is recovered.
     """
 
-    def __init__(self, log: Log, stats: WorkerStats) -> None:
+    def __init__(self, log: Log, stats: WorkerStats, renumbered: Callable[[int, int], None]) -> None:
+        """`renumbered` is called with the number of a segment and that of its copy."""
         self._log = log
+        self._renumbered = renumbered
         self._stats = stats
         self._pending: tuple[ActiveSegment, SegmentDisplaced] | None = None
         self._disk_full = False
@@ -74,6 +77,7 @@ class DisplacedSegments:
                 action=LET_WRITERS_SEAL,
             )
             return SealedCopy()
+        self._renumbered(active.begun_as, name.sequence)
         self._stats.segments_displaced += 1
         self._log.warning(
             "segment_displaced",

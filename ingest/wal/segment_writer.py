@@ -1,5 +1,6 @@
 """Group commit, the thread half: open a segment, commit groups to it, seal it, replace
-one that was displaced (P1, P3).
+one that was displaced (P1, P3). With FOLDLOG_DURABILITY=store a group is then also
+committed to the store, before it is acknowledged.
 
 Everything here belongs to the writer's thread, except what says otherwise. After a
 failed sync the segment is suspect: it is neither synced again nor appended to, and the
@@ -10,20 +11,34 @@ from __future__ import annotations
 
 import time
 from contextlib import suppress
+from typing import Literal, NamedTuple
 
 from ingest.wal.active_segment import FULL, ActiveSegment, CommitFailed, SegmentDisplaced, SegmentSuspect
 from ingest.wal.displaced_segment import DisplacedSegments
+from ingest.wal.log_segments import restore_segments
+from ingest.wal.store_log import StoreLog, TakenOver
 from ingest.wal.unavailable import DiskFull, Unavailable
 from shared.disk.control_files import Watch
 from shared.disk.durable import remove
 from shared.disk.layout import DataDirectory
+from shared.exit_codes import TemporaryFailure
 from shared.log import Log
 from shared.segments.recovery import Recovered, next_sequence, recover, temp_segment_files
 from shared.settings import Settings
+from shared.stores.ledger import StoreUnavailable
 from shared.worker_stats import WorkerStats
 
 REOPEN_S = 1.0
 DISPLACED_RETRIES = 5
+# A store that is down fails each commit; it is logged this often.
+LOG_AGAIN_S = 5.0
+
+
+class Place(NamedTuple):
+    """Where a group stands: the number of its segment, and its first byte there."""
+
+    sequence: int
+    first_byte: int
 
 
 class SealSchedule:
@@ -64,21 +79,23 @@ class SegmentWriter:
 
     def __init__(self, data: DataDirectory, writer: str, settings: Settings, log: Log, stats: WorkerStats) -> None:
         """Open the first segment, so that no request comes before the recovery of an
-        abandoned one. Raises WriterAlive or OSError.
+        abandoned one. Raises WriterAlive or OSError. Without its store it opens one
+        later.
         """
         self._data = data
         self._writer = writer
-        self._durability = settings.durability
+        self._durability: Literal["fsync", "os"] = "os" if settings.durability == "os" else "fsync"
         self._log = log
         self._stats = stats
         self.seals = SealSchedule(data, settings)
         self.active: ActiveSegment | None = None
-        self._displaced = DisplacedSegments(log, stats)
+        self._displaced = DisplacedSegments(log, stats, self._renumbered)
+        self.store_log = StoreLog(data, writer, settings, log) if settings.durability == "store" else None
         self._sequence = 0  # of the open segment; 0: to be read from the directory
         self._reopen_at = 0.0
         self._sealing_at = 0.0
         self.failed_at = float("-inf")  # when a commit failed, if the last one did
-        self._open_segment()
+        self._open_first_segment()
         remove(temp_segment_files(data, writer))
 
     def has_segment(self) -> bool:
@@ -92,18 +109,16 @@ class SegmentWriter:
 
     def commit(self, blob: bytes, lines: int) -> Unavailable | None:
         """Make whole lines durable. Returns why they are not stored, or None once they
-        are on disk. Raises SegmentSuspect when a sync failed: call fail().
+        are on disk, and in the store if that is asked for. Raises SegmentSuspect when a
+        sync failed: call fail().
         """
         started = time.perf_counter()
         try:
-            self._commit_to_some_segment(blob, lines)
+            self._commit(blob, lines)
         except SegmentSuspect:
             raise
-        except OSError as error:
-            self._log.error("commit_failed", writer=self._writer, lines=lines, reason=str(error))
-            self.failed_at = time.monotonic()
-            self._stats.commit_failures += 1
-            return _unavailable(error)
+        except (OSError, StoreUnavailable, TakenOver) as error:
+            return self._failed(error, lines)
         self.failed_at = float("-inf")
         self._measure(len(blob), lines, time.perf_counter() - started)
         return None
@@ -126,6 +141,8 @@ class SegmentWriter:
         """Seal, and open no other segment."""
         self._seal(reopen=False)
         self._displaced.close()
+        if self.store_log is not None:
+            self.store_log.close()
 
     def fail(self, error: Exception) -> None:
         """The last call of this thread, after SegmentSuspect or a defect: seal the
@@ -135,6 +152,29 @@ class SegmentWriter:
             name = self.active.seal_as_suspect()
             self._log.error("segment_suspect", segment=name.file if name else None, reason=str(error))
 
+    def _commit(self, blob: bytes, lines: int) -> None:
+        if self.store_log is None:
+            self._commit_to_some_segment(blob, lines)
+            return
+        self.store_log.require()  # before the segment grows by lines that nobody acknowledges
+        sequence, first_byte = self._commit_to_some_segment(blob, lines)
+        try:
+            self.store_log.add(sequence, first_byte, blob)
+        except StoreUnavailable:
+            if self.store_log.has_much_unsent:
+                self._seal(reopen=False)
+            raise
+
+    def _failed(self, error: Exception, lines: int) -> Unavailable:
+        is_news = not isinstance(error, StoreUnavailable) or time.monotonic() - self.failed_at > LOG_AGAIN_S
+        self.failed_at = time.monotonic()
+        self._stats.commit_failures += 1
+        if isinstance(error, TakenOver):
+            return error  # logged when it was found
+        if is_news:
+            self._log.error("commit_failed", writer=self._writer, lines=lines, reason=str(error))
+        return _unavailable(error)
+
     def _measure(self, size: int, lines: int, seconds: float) -> None:
         stats = self._stats
         stats.commit_s.observe(seconds)
@@ -142,23 +182,25 @@ class SegmentWriter:
         stats.group_events.observe(lines)
         stats.log_bytes += size
 
-    def _commit_to_some_segment(self, blob: bytes, lines: int) -> None:
+    def _commit_to_some_segment(self, blob: bytes, lines: int) -> Place:
         for _ in range(DISPLACED_RETRIES):
-            if self._try_to_commit(blob, lines):
+            if place := self._try_to_commit(blob, lines):
                 break
         else:
             raise CommitFailed(f"{self._data.active(self._writer)} was displaced {DISPLACED_RETRIES} times in a row")
         if self.active is not None and self.active.lines == lines:
             self.seals.got_first_line()
+        return place
 
-    def _try_to_commit(self, blob: bytes, lines: int) -> bool:
-        """Commit to the open segment, or to a new one. False when it was displaced: the
+    def _try_to_commit(self, blob: bytes, lines: int) -> Place | None:
+        """Commit to the open segment, or to a new one. None when it was displaced: the
         group is written to the next one.
         """
         try:
             active = self.active or self._open_segment()
         except FileExistsError:
-            return False  # another process created a file under its name: the next try recovers that first
+            return None  # another process created a file under its name: the next try recovers that first
+        place = Place(active.sequence, active.bytes)
         try:
             active.commit(blob, lines)
         except SegmentDisplaced as displaced:
@@ -167,7 +209,7 @@ class SegmentWriter:
             if error.full:
                 self._seal(reopen=False)  # a write to a full disk may be partial: continue in a new segment only
             raise
-        return True
+        return place
 
     def _seal(self, *, reopen: bool) -> None:
         self._sealing_at = time.monotonic()
@@ -198,10 +240,28 @@ class SegmentWriter:
         if recovered is not None:
             self._sequence = 0
             _log_recovered(self._log, recovered)
-        self._sequence = self._sequence or next_sequence(self._data, self._writer)
+        self._sequence = self._sequence or self._next_sequence()
         self.active = ActiveSegment(self._data, self._writer, self._sequence, self._durability)
         self.seals.opened()
         return self.active
+
+    def _open_first_segment(self) -> None:
+        try:
+            self._open_segment()
+        except (StoreUnavailable, TakenOver) as error:
+            self._log.warning("segment_not_opened", writer=self._writer, reason=str(error))
+
+    def _next_sequence(self) -> int:
+        """Lines of the store that the log does not have, because its segment was
+        truncated, come first.
+        """
+        found = next_sequence(self._data, self._writer)
+        if self.store_log is None:
+            return found
+        for name, lines in restore_segments(self._data, self.store_log.rows_from(found)):
+            self._log.warning("segment_restored", segment=name.file, lines=lines)
+            found = name.sequence + 1
+        return found
 
     def _check_or_reopen(self) -> None:
         """Check the segment, or try to open one, before the next event needs it."""
@@ -218,19 +278,23 @@ class SegmentWriter:
         self._reopen_at = time.monotonic() + REOPEN_S
         try:
             self._open_segment()
-        except OSError:
+        except (OSError, TemporaryFailure):
             return  # logged where it failed; the next commit or check tries again
 
     def _handle_displaced(
         self, active: ActiveSegment, displaced: SegmentDisplaced, blob: bytes = b"", lines: int = 0
-    ) -> bool:
-        """Recover the segment. Returns whether the group that was written to it is in
-        the sealed copy.
+    ) -> Place | None:
+        """Recover the segment. Returns where the group is in the sealed copy, if it was
+        written.
         """
         self.active = None
         copy = self._displaced.recover(active, displaced, blob, lines)
         self._sequence = copy.segment.sequence + 1 if copy.segment else 0
-        return copy.has_group
+        return Place(copy.segment.sequence, active.bytes) if copy.segment and copy.has_group else None
+
+    def _renumbered(self, old: int, new: int) -> None:
+        if self.store_log is not None:
+            self.store_log.renumber(old, new)
 
 
 def _log_recovered(log: Log, recovered: Recovered) -> None:
@@ -244,8 +308,10 @@ def _log_recovered(log: Log, recovered: Recovered) -> None:
     )
 
 
-def _unavailable(error: OSError) -> Unavailable:
-    is_full = error.full if isinstance(error, CommitFailed) else error.errno in FULL
+def _unavailable(error: Exception) -> Unavailable:
+    if isinstance(error, StoreUnavailable):
+        return Unavailable("the store cannot be written")
+    is_full = error.full if isinstance(error, CommitFailed) else isinstance(error, OSError) and error.errno in FULL
     if is_full:
         return DiskFull("there is no space left for events")
     return Unavailable("the event log cannot be written")

@@ -1,26 +1,92 @@
-"""The id under which a store knows a data directory."""
+"""Who a data directory is towards a store: a random id, made once."""
 
 from __future__ import annotations
 
 import uuid
 
 import msgspec
+from filelock import FileLock
 
+from shared.disk.durable import PRIVATE_DIRECTORY_MODE, make_directory, publish
 from shared.disk.layout import DataDirectory
+from shared.exit_codes import UsageError
+
+LOCK_TIMEOUT_S = 10.0
 
 
-class Instance(msgspec.Struct, frozen=True):
-    """The file `instance.json`."""
+class Instance(msgspec.Struct, frozen=True, omit_defaults=True):
+    """The file `instance.json`. `tenure`: this directory, among those that have
+    continued the instance one after the other; directories of an earlier release have
+    none. `is_taking_over`: what the last one left is not all here yet.
+    """
 
     instance: uuid.UUID
+    tenure: uuid.UUID | None = None
+    is_taking_over: bool = False
+
+
+class OtherInstance(UsageError):
+    """FOLDLOG_INSTANCE is another one than that of the directory."""
+
+    def __init__(self, data: DataDirectory, wanted: uuid.UUID, found: uuid.UUID | None) -> None:
+        super().__init__(data, wanted, found)
+        self.data, self.wanted, self.found = data, wanted, found
+
+    def __str__(self) -> str:
+        found = f"the instance {self.found}" if self.found else "data of no instance"
+        return (
+            f"FOLDLOG_INSTANCE is {self.wanted}, and {self.data.root} has {found}: "
+            "set FOLDLOG_DATA_DIR to an empty directory to take that instance over, or unset FOLDLOG_INSTANCE"
+        )
+
+
+class TakeoverUnfinished(UsageError):
+    """A takeover into this directory has not ended."""
+
+    def __str__(self) -> str:
+        return "this directory takes an instance over, and that has not ended: type `foldlog store takeover`"
 
 
 _DECODER = msgspec.json.Decoder(Instance)
 
 
-def known_instance(data: DataDirectory) -> str | None:
-    """The id of a directory; None where it has never published."""
+def read_instance(data: DataDirectory) -> Instance | None:
+    """Who a directory is; None where it has never been anybody."""
     try:
-        return str(_DECODER.decode(data.instance.read_bytes()).instance)
+        return _DECODER.decode(data.instance.read_bytes())
     except FileNotFoundError:
         return None
+
+
+def known_instance(data: DataDirectory) -> str | None:
+    """The id of a directory; None where it has never published."""
+    found = read_instance(data)
+    return str(found.instance) if found else None
+
+
+def write_instance(data: DataDirectory, instance: Instance) -> Instance:
+    publish(data.instance, msgspec.json.encode(instance) + b"\n")
+    return instance
+
+
+def own_instance(data: DataDirectory) -> Instance:
+    """Who a directory is; a new one if it is nobody yet. Takes the lock of a publish to
+    write that. Raises filelock's Timeout.
+    """
+    if (known := read_instance(data)) and known.tenure:
+        return known
+    make_directory(data.run, PRIVATE_DIRECTORY_MODE)
+    with FileLock(data.store_lock, timeout=LOCK_TIMEOUT_S):
+        known = read_instance(data) or Instance(uuid.uuid4())
+        return known if known.tenure else write_instance(data, msgspec.structs.replace(known, tenure=uuid.uuid4()))
+
+
+def check_instance(data: DataDirectory, wanted: uuid.UUID | None) -> None:
+    """Raises OtherInstance where a directory is not the `wanted` one, and
+    TakeoverUnfinished.
+    """
+    found = read_instance(data)
+    if wanted and (found is None or found.instance != wanted):
+        raise OtherInstance(data, wanted, found.instance if found else None)
+    if found and found.is_taking_over:
+        raise TakeoverUnfinished

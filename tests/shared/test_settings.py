@@ -5,6 +5,7 @@ takes; a secret is never repeated.
 from __future__ import annotations
 
 import dataclasses
+import uuid
 from ipaddress import ip_network
 from pathlib import Path
 
@@ -57,6 +58,19 @@ def test_value_is_parsed(name: str, text: str, expected: object) -> None:
     assert getattr(load({f"FOLDLOG_{name}": text}), name.lower()) == expected
 
 
+INSTANCE = uuid.UUID("6f1c6c7e-6f2b-4f0e-9d3a-0a3c5f9f6b11")
+
+
+def test_hosts_without_a_disk_need_a_postgresql_store() -> None:
+    environ = {"FOLDLOG_DURABILITY": "store", "FOLDLOG_INSTANCE": f" {INSTANCE} "}
+    found = load(environ | {"FOLDLOG_STORE": "postgresql://db/x"})
+    assert (found.durability, found.instance) == ("store", INSTANCE)
+    assert load(environ | {"DATABASE_URL": "postgres://db/x"}).instance == INSTANCE
+    with pytest.raises(InvalidSetting, match="postgresql://"):
+        load(environ | {"FOLDLOG_STORE": "sqlite:///a.db"})
+    assert load({"FOLDLOG_INSTANCE": ""}).instance is None
+
+
 # A setting, a value that it does not accept, and a word of what it accepts.
 BAD = {
     "listen without a port": ("LISTEN", "127.0.0.1", "host:port"),
@@ -92,7 +106,7 @@ BAD = {
     "duration in weeks": ("FOLD_INTERVAL", "1w", "a duration"),
     "duration 0": ("FOLD_INTERVAL", "0", "1 to 86400"),
     "duration too long": ("FOLD_INTERVAL", "2d", "1 to 86400"),
-    "durability a flag": ("DURABILITY", "none", "fsync or os"),
+    "durability a flag": ("DURABILITY", "none", "fsync or os or store"),
     "retention a duration": ("LOG_RETENTION_DAYS", "30d", "whole number"),
     "archive retention too short": ("ARCHIVE_RETENTION_DAYS", "6", "7 to 36500"),
     "limit without its unit": ("LOG_MAX_BYTES", "20", "0 for no limit, or a size of at least 1 MiB"),
@@ -103,6 +117,9 @@ BAD = {
     "time zone a path": ("TIMEZONE", "../../etc/passwd", "a zone"),
     "time zone empty": ("TIMEZONE", "", "a zone"),
     "values too few": ("MAX_VALUES", "1", "10 to"),
+    "durability store without one": ("DURABILITY", "store", "a PostgreSQL store: set FOLDLOG_STORE"),
+    "instance no id": ("INSTANCE", "web-1", "the id of an instance"),
+    "instance without a store": ("INSTANCE", str(INSTANCE), "a PostgreSQL store: set FOLDLOG_STORE"),
     "store unknown": ("STORE", "mongodb://x", "file"),
 }
 

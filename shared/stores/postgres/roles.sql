@@ -19,7 +19,7 @@ $$;
 -- A host writes rows. It makes no table but months of counters, by a function that does nothing else.
 GRANT SELECT ON analytics_schema TO foldlog_publish;
 GRANT SELECT, INSERT, UPDATE, DELETE ON
-    analytics_folded, analytics_parts, analytics_counters, analytics_visitors, analytics_ids TO foldlog_publish;
+    analytics_folded, analytics_parts, analytics_counters, analytics_visitors, analytics_ids, analytics_log TO foldlog_publish;
 GRANT SELECT, INSERT, UPDATE ON analytics_shared TO foldlog_publish;
 GRANT USAGE ON SEQUENCE analytics_ids_seq TO foldlog_publish;
 GRANT SELECT ON analytics_summary, analytics_summary_by_instance TO foldlog_publish;

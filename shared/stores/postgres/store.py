@@ -18,6 +18,7 @@ from shared.stores.counter_rows import CounterRow
 from shared.stores.ledger import Position, StoreUnavailable
 from shared.stores.postgres.connection import connected, store_name
 from shared.stores.postgres.counters import days_with_rows, rows_of_day, send_counters, write_counters
+from shared.stores.postgres.log_rows import delete_folded
 from shared.stores.postgres.migrate import Migration, migrate, migrate_if_allowed, pending_migrations
 from shared.stores.postgres.parts import found_parts, write_parts
 from shared.stores.postgres.visitors import digests_of_day, known_key, send_visitors, shared_key, write_visitors
@@ -84,6 +85,7 @@ class PostgresStore(NamedTuple):
                     "content": content,
                 }
                 connection.execute(_HOLDS, values)
+                delete_folded(connection, self.instance, after.snapshot)
             if whole:
                 connection.execute("SELECT analytics_drop_empty_months()")
 
@@ -127,7 +129,7 @@ class PostgresStore(NamedTuple):
             raise StoreUnavailable(str(self), "another process published meanwhile")
 
     def _position(self, connection: Connection, *, locked: bool = False) -> Position | None:
-        row = connection.execute(_POSITION + ("FOR UPDATE" if locked else ""), (self.instance,)).fetchone()
+        row = connection.execute(_POSITION + ("FOR NO KEY UPDATE" if locked else ""), (self.instance,)).fetchone()
         if row is None:
             return None
         generation, sha256, content, epoch, epoch_name, claims = row
