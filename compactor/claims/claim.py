@@ -21,7 +21,6 @@ from compactor.claims.claims_table import (
     ledger,
     pruned_before,
     register,
-    shared_bytes,
 )
 from compactor.claims.hashes import id_hashes_sql
 from compactor.claims.known_claims import as_block, epochs_text, fetch, new_name
@@ -37,6 +36,7 @@ from shared.generations.part_integrity import verified_parts
 from shared.generations.snapshot import Snapshot
 from shared.lateness import DEDUPE_DAYS
 from shared.stores.ledger import StoreRefused, StoreUnavailable
+from shared.stores.postgres.shared_values import shared_bytes
 
 if TYPE_CHECKING:
     import duckdb
@@ -121,9 +121,7 @@ def claim_ids(host: Host, row: LedgerRow, note: StoreNote, found: Standing, newe
     if renews or count_rows(host.database, "wanted"):
         note = _claim_wanted(host, row, note, renews=renews)
     else:
-        host.database.execute(
-            "CREATE OR REPLACE TEMP TABLE lost AS FROM (SELECT *, NULL::DATE AS winner_day FROM wanted) LIMIT 0"
-        )
+        _find_lost(host)
     return _with_claimed(host, note, newest, pruned, rows)
 
 

@@ -7,7 +7,6 @@ transactions that hold one lock, so that each sees all claims of those before it
 
 from __future__ import annotations
 
-import secrets
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import date
@@ -22,7 +21,6 @@ HASH_BYTES = 16
 NIL = UUID(int=0)
 ID_KEY = "id_key"
 STORE_ID = "store"
-_KEY_BYTES = 32
 _PRUNED_BEFORE = "claims_pruned_before"
 
 
@@ -67,16 +65,6 @@ def claiming(connection: Connection) -> Iterator[None]:
         connection.execute("SET TRANSACTION ISOLATION LEVEL READ COMMITTED")
         connection.execute("SELECT pg_advisory_xact_lock(%s)", (CLAIM_LOCK,))
         yield
-
-
-def shared_bytes(connection: Connection, name: str, make: int = _KEY_BYTES) -> bytes:
-    """Random bytes that all hosts share, by name. The first who asks makes them."""
-    connection.execute(
-        "INSERT INTO analytics_shared (name, value) VALUES (%s, %s) ON CONFLICT (name) DO NOTHING",
-        (name, secrets.token_bytes(make)),
-    )
-    found = connection.execute("SELECT value FROM analytics_shared WHERE name = %s", (name,)).fetchone()
-    return bytes(found[0]) if found else b""
 
 
 def ledger(connection: Connection) -> dict[UUID, LedgerRow]:
@@ -139,6 +127,13 @@ def begin_epoch(connection: Connection, row: LedgerRow, epoch: int, name: UUID, 
         "UPDATE analytics_folded SET epoch = %s, epoch_name = %s, claims = %s WHERE instance = %s",
         (epoch, name, name, row.instance),
     )
+
+
+def release(connection: Connection, row: LedgerRow, name: UUID) -> None:
+    """Release every claim of an instance of which nothing is published any more. To be
+    called in `claiming`, in the transaction that takes it back.
+    """
+    begin_epoch(connection, row, row.epoch + 1, name, {})
 
 
 def _insert_blocks(connection: Connection, row: LedgerRow, name: UUID, hashes: Iterable[tuple[date, bytes]]) -> None:

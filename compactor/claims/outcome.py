@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from compactor.generations.part_files import COPY_OPTIONS
 from compactor.sql import count_rows, sql_text
 from shared.disk.durable import publishing
 from shared.disk.layout import DataDirectory
@@ -22,10 +23,9 @@ def write_outcome(database: duckdb.DuckDBPyConnection, data: DataDirectory, key:
     """
     again = "SELECT day, hash, NULL::UUID AS winner, NULL::UUID AS winner_epoch, NULL::DATE AS winner_day FROM again"
     rows = f"SELECT day, hash, winner, winner_epoch, winner_day FROM lost UNION ALL {again}"
+    options = f"{COPY_OPTIONS}, KV_METADATA {{key: {sql_text(key)}}}"
     with publishing(data.claim_outcome) as beside:
-        database.execute(
-            f"COPY ({rows}) TO {sql_text(str(beside))} (FORMAT parquet, KV_METADATA {{key: {sql_text(key)}}})"
-        )
+        database.execute(f"COPY ({rows}) TO {sql_text(str(beside))} ({options})")
     return count_rows(database, f"({rows})")
 
 

@@ -13,8 +13,8 @@ from uuid import UUID
 from msgspec.structs import replace
 
 from compactor.claims.claim import Host, claim_ids, has_seen_all, open_host, place_in_store
-from compactor.claims.claims_table import claiming, ledger, state_horizon
-from compactor.claims.known_claims import open_known_claims
+from compactor.claims.claims_table import claiming, ledger, release, state_horizon
+from compactor.claims.known_claims import new_name, open_known_claims
 from compactor.claims.note import StoreNote, with_outcome, write_note
 from compactor.claims.standing import horizon
 from shared.disk.layout import DataDirectory
@@ -24,7 +24,7 @@ from shared.lateness import DEDUPE_DAYS
 from shared.segments.sealed import sealed_segments
 from shared.stores.ledger import Position, StoreUnavailable
 from shared.stores.postgres.connection import connected
-from shared.stores.postgres.migrate import migrate
+from shared.stores.postgres.migrate import migrate_if_allowed
 from shared.stores.postgres.store import PostgresStore
 from shared.stores.store import Store
 
@@ -45,6 +45,11 @@ class Claims(Protocol):
         that is not what this directory published last.
         """
 
+    def take_back(self) -> None:
+        """Delete all that is published of this directory, and release its claims.
+        Raises StoreRefused.
+        """
+
     def published(self, newest: Snapshot) -> None:
         """Note that a generation is published, and say what may still come."""
 
@@ -52,11 +57,18 @@ class Claims(Protocol):
 class NoClaims:
     """Of a store that one host has for itself."""
 
+    def __init__(self, store: Store) -> None:
+        self._store = store
+
     def claim(self, newest: Snapshot) -> None:
         """Nothing is shared."""
 
     def intend(self, base: Position | None, after: Position) -> None:
         """Nothing is noted: such a store is put right from whatever it holds."""
+
+    def take_back(self) -> None:
+        """Whatever it holds."""
+        self._store.empty()
 
     def published(self, newest: Snapshot) -> None:
         """Nobody waits for it."""
@@ -66,10 +78,10 @@ class NoClaims:
 def claims_of(data: DataDirectory, store: Store, memory_bytes: int, today: date) -> Iterator[Claims]:
     """The claims of a publish to this store on a UTC day."""
     if not isinstance(store, PostgresStore):
-        yield NoClaims()
+        yield NoClaims(store)
         return
     with own_spill(data) as spill, connected(store.address) as connection:
-        migrate(connection, store.address)
+        migrate_if_allowed(connection, store.address)
         with open_known_claims(data.known_claims, memory_bytes, spill) as database:
             host = open_host(data, database, connection, UUID(store.instance), str(store))
             yield HostClaims(host, store, today)
@@ -94,6 +106,14 @@ class HostClaims:
             raise StoreUnavailable(str(self._store), "its ledger changed meanwhile")
         intended = replace(note, intended_generation=after.generation, intended_sha256=after.sha256)
         self._note = write_note(self._host.data, intended)
+
+    def take_back(self) -> None:
+        host, name = self._host, new_name()
+        row, note, _ = place_in_store(host, self._store.host_name, self._store.timezone)
+        write_note(host.data, replace(note, claimed={}, intended_epoch=row.epoch + 1, intended_claims=name))
+        with claiming(host.connection):
+            self._store.take_back(host.connection)
+            release(host.connection, row, name)
 
     def published(self, newest: Snapshot) -> None:
         host = self._host

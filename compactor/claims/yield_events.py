@@ -16,7 +16,7 @@ from compactor.fold.counters import count_new_events
 from compactor.fold.dedupe import deduplicate_rows
 from compactor.fold.load import load_events
 from compactor.fold.working_tables import NewEvents, create_working_tables
-from compactor.generations.archive import OpenedPart, open_parts, stored_events
+from compactor.generations.archive import OpenedPart, open_archive, stored_events
 from compactor.generations.clustered import STORED_COLUMNS_SQL
 from compactor.generations.commit import commit
 from compactor.generations.history import load_or_restore_snapshot, prune_history
@@ -62,9 +62,7 @@ def carry_out_claims(data: DataDirectory, settings: Settings, log: Log, lock: Co
 def _yield_lost(context: PassContext, before: Snapshot, key: str) -> Snapshot:
     """The next generation without the events in `lost`; `before` if it has none."""
     create_working_tables(context.database, TextNumbers())
-    replaced = {
-        day: found for day in _days(context, before, "lost") if (found := _find_lost(context, before, day, key))
-    }
+    replaced = _find_lost(context, before, key)
     if not replaced:
         return before
     events = NewEvents(replaced=replaced)
@@ -76,19 +74,26 @@ def _days(context: PassContext, before: Snapshot, table: str) -> list[date]:
     return [day for (day,) in found if day in before.days]
 
 
-def _find_lost(context: PassContext, before: Snapshot, day: date, key: str) -> dict[int, int]:
-    """Add the archived events of a day that are lost to the tables of replaced events,
-    and to `yielded_rows` with the claim. Returns their numbers by generation of part.
+def _find_lost(context: PassContext, before: Snapshot, key: str) -> dict[date, dict[int, int]]:
+    """Add the archived events that are lost to the tables of replaced events, and to
+    `yielded_rows` with the claim. Returns their numbers by day and generation of part.
     """
-    opened = open_parts(context.data, "archive", day, before.days[day].archive)
+    database, opened = context.database, open_archive(context.data, before, _days(context, before, "lost"))
     if not opened:
         return {}
-    database, hashes = context.database, id_hashes_sql(opened, "filename", "file_row")
-    columns = ", ".join(ARCHIVE_COLUMNS)
-    text = sql_file(__file__, "lost_rows.sql", hashes=hashes, events=_events_with_place(opened), columns=columns)
-    run_script(database, text, {"key": key, "day": day})
-    counted = "SELECT generation, count(*) FROM replaced_events WHERE time::DATE = $1 GROUP BY ALL"
-    return dict(database.execute(counted, [day]).fetchall())
+    text = sql_file(
+        __file__,
+        "lost_rows.sql",
+        hashes=id_hashes_sql(opened, "time", "filename", "file_row"),
+        events=_events_with_place(opened),
+        columns=", ".join(ARCHIVE_COLUMNS),
+    )
+    run_script(database, text, {"key": key})
+    found: dict[date, dict[int, int]] = {}
+    counted = "SELECT time::DATE, generation, count(*) FROM replaced_events GROUP BY ALL"
+    for day, generation, events in database.execute(counted).fetchall():
+        found.setdefault(day, {})[generation] = events
+    return found
 
 
 def _events_with_place(opened: list[OpenedPart]) -> str:

@@ -11,7 +11,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Iterator
 from collections.abc import Set as AbstractSet
-from contextlib import closing, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -52,16 +52,25 @@ def publish_newest(data: DataDirectory, settings: Settings, store: Store, at_ms:
     StoreUnavailable, StoreRefused, IdsClaimedElsewhere, PartDamaged and DuckDB's
     errors.
     """
+    instance = instance_id(data)
+    with _claims(data, settings, store, at_ms) as claims:
+        _require_own(store, instance)
+        return read_published(data, lambda newest: _publish(data, settings, store, instance, claims, newest))
+
+
+@contextmanager
+def _claims(data: DataDirectory, settings: Settings, store: Store, at_ms: int | None = None) -> Iterator[Claims]:
+    """The right to publish, which one process at a time has. Raises StoreUnavailable
+    and StoreRefused.
+    """
     make_directory(data.run, PRIVATE_DIRECTORY_MODE)
-    try:
-        instance = instance_id(data)
-        with FileLock(data.store_lock, timeout=LOCK_TIMEOUT_S):
-            _require_own(store, instance)
-            today = datetime.fromtimestamp((now_ms() if at_ms is None else at_ms) / 1000, UTC).date()
-            with claims_of(data, store, settings.fold_memory // MEMORY_SHARE, today) as claims:
-                return read_published(data, lambda newest: _publish(data, settings, store, instance, claims, newest))
-    except Timeout:
-        raise StoreUnavailable(str(store), "another process is publishing to it") from None
+    today = datetime.fromtimestamp((now_ms() if at_ms is None else at_ms) / 1000, UTC).date()
+    with ExitStack() as stack:
+        try:
+            stack.enter_context(FileLock(data.store_lock, timeout=LOCK_TIMEOUT_S))
+        except Timeout:
+            raise StoreUnavailable(str(store), "another process is publishing to it") from None
+        yield stack.enter_context(claims_of(data, store, settings.fold_memory // MEMORY_SHARE, today))
 
 
 def _require_own(store: Store, instance: str) -> None:
@@ -90,11 +99,17 @@ def _publish(
     return Published(at.generation, after.generation)
 
 
-def rebuild_store(data: DataDirectory, settings: Settings, store: Store) -> Published:
-    """Empty the store, whatever it holds, and publish everything again. Raises as
-    `publish_newest`.
+def take_back(data: DataDirectory, settings: Settings, store: Store) -> None:
+    """Delete all that is published of this directory; of a store that one host has for
+    itself, whatever it holds. Raises as `publish_newest`.
     """
-    store.empty()
+    with _claims(data, settings, store) as claims:
+        claims.take_back()
+
+
+def rebuild_store(data: DataDirectory, settings: Settings, store: Store) -> Published:
+    """Take everything back, and publish it again. Raises as `publish_newest`."""
+    take_back(data, settings, store)
     return publish_newest(data, settings, store)
 
 

@@ -7,9 +7,12 @@ from __future__ import annotations
 import threading
 
 from compactor.backoff import backoff_s
+from compactor.claims.claim import IdsClaimedElsewhere
 from compactor.failures import failure_text
 from compactor.publishing.instance import instance_id
 from compactor.publishing.publish import publish_newest
+from compactor.publishing.settle import publish_settled
+from shared.disk.control_files import touch
 from shared.disk.layout import DataDirectory
 from shared.exit_codes import TemporaryFailure, UsageError
 from shared.log import Log
@@ -55,20 +58,27 @@ class Publisher:
             if self._stopped.is_set():
                 return
             self._wanted.clear()
-            failures = 0 if publish_logged(self._data, self._settings, self._log) else failures + 1
+            failures = 0 if publish_logged(self._data, self._settings, self._log, by_next_pass=True) else failures + 1
             if failures:
                 self._stopped.wait(backoff_s(RETRY_S, failures - 1, RETRY_MAX_S))
                 self._wanted.set()
 
 
-def publish_logged(data: DataDirectory, settings: Settings, log: Log) -> bool:
+def publish_logged(data: DataDirectory, settings: Settings, log: Log, *, by_next_pass: bool = False) -> bool:
     """Publish the newest generation, and log what came of it. Returns whether the store
     holds it, or there is none.
+
+    What other hosts count is yielded before, or with `by_next_pass` by a pass that is
+    requested: then the generation after it is published.
     """
     if settings.store == FILE:
         return True
     try:
-        done = publish_newest(data, settings, open_store(settings, instance_id(data)))
+        store = open_store(settings, instance_id(data))
+        done = publish_newest(data, settings, store) if by_next_pass else publish_settled(data, settings, store, log)
+    except IdsClaimedElsewhere as error:
+        log.info("store_waits", reason=str(error))
+        touch(data.fold_request)
     except (TemporaryFailure, UsageError) as error:
         log.warning("store_publish_failed", reason=str(error))
     except Exception as error:  # noqa: BLE001 - whatever it is, the fold goes on

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from compactor.publishing.instance import instance_id
-from compactor.publishing.publish import Published, compare_store, publish_newest, rebuild_store
+from compactor.publishing.publish import Published, compare_store, rebuild_store
+from compactor.publishing.settle import publish_settled
 from foldlog.commands import Invocation
 from foldlog.preflight import require_data_dir
 from shared.exit_codes import PROBLEMS, SUCCESS
@@ -43,12 +44,12 @@ def _status(call: Invocation) -> int:
 
 def _publish(call: Invocation) -> int:
     store = _store(call)
-    return _show(store, publish_newest(call.data, call.settings, store))
+    return _show(store, publish_settled(call.data, call.settings, store, call.log))
 
 
 def _rebuild(call: Invocation) -> int:
     store = _store(call)
-    return _show(store, rebuild_store(call.data, call.settings, store))
+    return _show(store, publish_settled(call.data, call.settings, store, call.log, rebuild_store))
 
 
 def _show(store: object, done: Published) -> int:

@@ -28,12 +28,13 @@ class Cut:
         self._listener, self._server = listener, server
         self._at: int | str | None = None
         self._side: Side = "request"
+        self._left = 1
 
-    def next_at(self, message: int | str | None, side: Side = "request") -> None:
-        """Cut at this message, counted from 1 over all connections, or at those with
-        this text; None: do not.
+    def next_at(self, message: int | str | None, side: Side = "request", occurrence: int = 1) -> None:
+        """Cut at this message, counted from 1 over all connections, or at this
+        occurrence of those with this text; None: do not.
         """
-        self.messages, self._at, self._side = 0, message, side
+        self.messages, self._at, self._side, self._left = 0, message, side, occurrence
 
     def serve(self) -> None:
         while True:
@@ -41,10 +42,13 @@ class Cut:
                 client, _ = self._listener.accept()
             except OSError:
                 return  # closed
-            with client, socket.socket(socket.AF_UNIX) as server:
-                server.connect(self._server)
-                with suppress(OSError):
-                    self._pass_on(client, server)
+            # A publish holds one connection while it uses others.
+            threading.Thread(target=self._connect, args=(client,), daemon=True).start()
+
+    def _connect(self, client: socket.socket) -> None:
+        with client, socket.socket(socket.AF_UNIX) as server, suppress(OSError):
+            server.connect(self._server)
+            self._pass_on(client, server)
 
     def _pass_on(self, client: socket.socket, server: socket.socket) -> None:
         while True:
@@ -59,7 +63,10 @@ class Cut:
 
     def _is_passed(self, content: bytes, server: socket.socket) -> bool:
         self.messages += 1
-        is_cut = self._at.encode() in content if isinstance(self._at, str) else self._at == self.messages
+        is_cut = self._at == self.messages
+        if isinstance(self._at, str) and self._at.encode() in content:
+            self._left -= 1
+            is_cut = self._left == 0
         if is_cut and self._side == "request":
             return False
         server.sendall(content)

@@ -20,7 +20,7 @@ from compactor.process import compact_once
 from compactor.publishing.changed_visitors import visitor_digests
 from compactor.publishing.changes import SnapshotChanges
 from compactor.publishing.instance import instance_id
-from compactor.publishing.publish import publish_newest
+from compactor.publishing.publish import publish_newest, take_back
 from compactor.repair.rebuild import rebuild
 from compactor.repair.verify import verify
 from ingest.collect.encode import Line
@@ -38,11 +38,15 @@ from shared.generations.snapshot import Snapshot
 from shared.schema import DIMENSIONS
 from shared.settings import Settings
 from shared.stores.open_store import open_store
+from shared.stores.postgres.connection import connected
 from shared.timestamps import utc_day
 from tests.builders.collisions import IDS_OF_ONE_NUMBER
 from tests.builders.erasure import VISITOR, erase
 from tests.builders.logs import NOON, data_directory, fold_all, line, sealed
+from tests.builders.postgres import running
+from tests.builders.postgres_kinds import required
 from tests.builders.silent_log import SilentLog
+from tests.builders.store_hosts import StoreHost
 
 HOUR_MS = 3_600_000
 DAY_MS = 24 * HOUR_MS
@@ -112,6 +116,7 @@ def drive(root: Path) -> None:
     publish_everything(data)
     repair_everything(data)
     set_days_aside(root / "aside")
+    share_ids(root / "hosts")
 
 
 def _fold(data: DataDirectory, now_ms: int, lines: Iterable[Line] = (), writer: str = "0") -> None:
@@ -159,6 +164,31 @@ def publish_everything(data: DataDirectory) -> None:
         assert [row for day in changes.visitors(key) for page in day.pages for row in page]
         for day, kept in after.days.items():
             visitor_digests(database, data, day, kept, key)
+
+
+def share_ids(root: Path) -> None:
+    """Two hosts of a store: the second yields what the first has claimed, in several
+    parts of a day, and counts it again once the first one's claims are released.
+    """
+    with running(required("system"), quick=True) as server:
+        address = server.database()
+        first, second = (StoreHost(root / name, address) for name in "ab")
+        same = visits(NOON, 30)
+        first.receive(same)
+        first.settle()
+        for lines in (same[:10], [*same[5:], *visits(NOON, 4, name="own")]):
+            second.receive(lines)
+            second.settle()
+        create_request(second.data, VISITOR, None)
+        erase(second.data, NOON)
+        verify_all(second.data)
+        take_back(first.data, first.settings, open_store(first.settings, first.instance))
+        second.settle()
+        assert load_snapshot(second.data).totals.counted > 30
+        first.settle()
+        with connected(address) as connection:  # as after a restore of the store
+            connection.execute("UPDATE analytics_folded SET claims = gen_random_uuid()")
+        first.settle()
 
 
 def verify_all(data: DataDirectory) -> None:

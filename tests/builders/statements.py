@@ -11,6 +11,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from datetime import date, datetime
 from typing import Any, NamedTuple
+from uuid import UUID
 
 import duckdb
 import pytest
@@ -27,13 +28,17 @@ _CONSTANTS = re.compile(r"(\?, )+(?=\?)")
 # What a statement computes, whatever becomes of its rows.
 _QUERIES = (
     re.compile(r"CREATE OR REPLACE TEMP TABLE \w+ AS\s+(?P<query>.*)", re.DOTALL),
-    re.compile(r"INSERT INTO \w+( BY NAME)?\s+(?P<query>.*)", re.DOTALL),
+    re.compile(r"INSERT INTO [\w.]+( BY NAME)?\s+(?P<query>.*)", re.DOTALL),
     re.compile(r"COPY \((?P<query>.*)\) TO '.*", re.DOTALL),
     re.compile(r"(?P<query>(WITH|SELECT|FROM)\b.*)", re.DOTALL),
 )
-_DELETE = re.compile(r"DELETE FROM (\w+) WHERE (.*)", re.DOTALL)
+_DELETE = re.compile(r"DELETE FROM ([\w.]+) WHERE (.*)", re.DOTALL)
 _CREATE = re.compile(r"CREATE OR REPLACE TEMP (?P<name>\w+ \w+)")
-_WITHOUT_QUERY = re.compile(r"CREATE OR REPLACE TEMP (TABLE \w+ \(|VIEW|MACRO)|SET |DESCRIBE |DROP TABLE ")
+_CREATE_IN_FILE = re.compile(r"CREATE TABLE IF NOT EXISTS (\w+)\.")
+_WITHOUT_QUERY = re.compile(
+    r"CREATE OR REPLACE TEMP (TABLE \w+ \(|VIEW|MACRO)|CREATE TABLE IF NOT EXISTS|SET |DESCRIBE |DROP TABLE |"
+    r"ATTACH |BEGIN$|COMMIT$|ROLLBACK$|UPDATE \S+ SET |DELETE FROM \S+$"
+)
 
 
 class Recorded(NamedTuple):
@@ -111,6 +116,9 @@ class Statements:
         if created:
             self._planner.execute(bare)
             self._made[created["name"]] = shape
+        if of_file := _CREATE_IN_FILE.match(bare):
+            self._planner.execute(f"CREATE SCHEMA IF NOT EXISTS {of_file[1]}")
+            self._planner.execute(bare)
 
     def _with_tables(self, text: str) -> str:
         """The statement with an empty table for each call that reads files."""
@@ -160,4 +168,6 @@ def _literal(value: Any) -> str:
         return f"TIMESTAMP '{value}'"
     if isinstance(value, date):
         return f"DATE '{value}'"
+    if isinstance(value, UUID):
+        return f"UUID '{value}'"
     return str(value).lower() if isinstance(value, bool | int | float) else "'" + value.replace("'", "''") + "'"

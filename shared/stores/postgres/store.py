@@ -92,10 +92,16 @@ class PostgresStore(NamedTuple):
     def empty(self) -> None:
         with self._migrated() as connection:
             with connection.transaction():
-                for table in _TABLES:
-                    connection.execute(f"DELETE FROM {table} WHERE instance = %s".encode(), (self.instance,))
-                connection.execute(_HOLDS_NOTHING, (self.instance,))
+                self.take_back(connection)
             connection.execute("SELECT analytics_drop_empty_months()")
+
+    def take_back(self, connection: Connection) -> None:
+        """Delete all that is published of this instance, within a transaction. Its
+        ledger row stays: it says what the instance has claimed.
+        """
+        for table in _TABLES:
+            connection.execute(f"DELETE FROM {table} WHERE instance = %s".encode(), (self.instance,))
+        connection.execute(_HOLDS_NOTHING, (self.instance,))
 
     def days(self) -> set[date]:
         with self._connected() as connection:

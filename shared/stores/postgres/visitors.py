@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import secrets
 from collections.abc import Iterable
 from datetime import date
 from typing import TYPE_CHECKING
 
+from shared.stores.postgres.shared_values import known_bytes, shared_bytes
 from shared.stores.visitor_rows import DayVisitors, VisitorDigest
 
 if TYPE_CHECKING:
     from psycopg import Connection
 
 KEY_NAME = "visitor_key"
-KEY_BYTES = 32
 _SENT = "CREATE TEMP TABLE sent_visitors (utc_day date, day date, site text, visitors uuid[], expired bigint)"
 # An array is sent as text: its hashes are digits.
 _SEND = "INSERT INTO sent_visitors VALUES (%s, %s, %s, %s::text::uuid[], %s)"
@@ -31,17 +30,13 @@ _DIGESTS = """
 
 
 def known_key(connection: Connection) -> bytes | None:
-    row = connection.execute("SELECT value FROM analytics_shared WHERE name = %s", (KEY_NAME,)).fetchone()
-    return bytes(row[0]) if row else None
+    """The key of all hosts; None if none has made it."""
+    return known_bytes(connection, KEY_NAME)
 
 
 def shared_key(connection: Connection) -> bytes:
     """The key of all hosts; the first one makes it."""
-    if known := known_key(connection):
-        return known
-    made = (KEY_NAME, secrets.token_bytes(KEY_BYTES))
-    connection.execute("INSERT INTO analytics_shared (name, value) VALUES (%s, %s) ON CONFLICT DO NOTHING", made)
-    return known_key(connection) or b""
+    return shared_bytes(connection, KEY_NAME)
 
 
 def send_visitors(connection: Connection, days: Iterable[DayVisitors]) -> list[date]:

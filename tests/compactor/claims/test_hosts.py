@@ -14,10 +14,10 @@ from compactor.repair.verify import verify
 from ingest.collect.encode import Line
 from shared.generations.load import load_snapshot
 from tests.builders.archive import HOUR_MS
-from tests.builders.store_hosts import StoreHost, counted_ids, totals
 from tests.builders.logs import NOON, line
 from tests.builders.postgres import Server, running
 from tests.builders.postgres_kinds import required
+from tests.builders.store_hosts import StoreHost, counted_ids, totals
 
 DAY_MS = 24 * HOUR_MS
 pytestmark = pytest.mark.component
