@@ -73,7 +73,15 @@ FORMS: dict[str, dict[str, Any]] = {
 }
 
 
-@pytest.fixture(scope="module", params=FORMS, ids=str)
+# In the short tier: a host that differs from the others, and none that keeps all.
+OFTEN = {"one merged", "all capped"}
+
+
+@pytest.fixture(
+    scope="module",
+    params=[pytest.param(name, marks=() if name in OFTEN else pytest.mark.long) for name in FORMS],
+    ids=str,
+)
 def hosts(request: pytest.FixtureRequest, server: Server, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Hosts]:
     form = FORMS[request.param]
     place = tmp_path_factory.mktemp("hosts")
