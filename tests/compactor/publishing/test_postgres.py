@@ -118,18 +118,19 @@ def test_a_host_that_has_lost_the_hashes_of_a_day_makes_the_sum_unknown(tmp_path
     assert wrong(data, open_store(store_settings(data, store=address), instance_id(data))) == []
 
 
+# psycopg cannot close a cursor whose connection is lost, and says so.
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 @pytest.mark.parametrize("side", ["request", "answer"])
-@pytest.mark.parametrize("seed", [0, pytest.param(None, marks=pytest.mark.long)])
+@pytest.mark.parametrize(("seed", "count"), [(0, 4), pytest.param(1, 20, marks=pytest.mark.long)])
 def test_a_publish_that_is_cut_off_anywhere_did_all_or_nothing(
-    tmp_path: Path, address: str, side: Side, seed: int | None
+    tmp_path: Path, address: str, side: Side, seed: int, count: int
 ) -> None:
     data = filled(tmp_path / "data")
     publish(data, store=address)
     with cutting(address) as cut:
         messages = count_messages(data, cut)
         assert messages > 15
-        every = range(1, messages + 1)
-        for at in every if seed is None else sorted(random.Random(seed).sample(every, 5)):
+        for at in sorted(random.Random(seed).sample(range(1, messages + 1), count)):
             add(data, 2, f"cut-{at}")
             store = open_store(store_settings(data, store=address), instance_id(data))
             before = store.position()
