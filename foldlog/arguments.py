@@ -181,6 +181,7 @@ def _add_setup(add: Add) -> None:
     steps.add_parser("publish", help="publish the newest generation now")
     migrate = steps.add_parser("migrate", help="make the tables of a PostgreSQL store, as the role that will own them")
     migrate.add_argument("--dry-run", action="store_true", help="show the SQL, and change nothing")
+    steps.add_parser("takeover", help="make an empty directory continue the instance of FOLDLOG_INSTANCE")
     steps.add_parser("check", help="compare every row with the parts; exits 1 if one differs")
     steps.add_parser("rebuild", help="empty it, and publish everything again")
 

@@ -9,11 +9,13 @@ from foldlog.preflight import require_data_dir
 from foldlog.supervisor.notifier import notifier_for
 from shared.disk.durable import make_data_directory
 from shared.exit_codes import SUCCESS
+from shared.stores.instance import check_instance
 from shared.timestamps import now_ms
 
 
 def run(call: Invocation) -> int:
     settings, log = call.settings, call.log
+    check_instance(call.data, settings.instance)
     if call.options.merge:
         merge_now(require_data_dir(call.data), settings, log, call.options.merge, now_ms)
         return SUCCESS

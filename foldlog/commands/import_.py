@@ -12,6 +12,7 @@ from foldlog.preflight import ensure_data_dir
 from foldlog.terminal import bytes_done
 from shared.exit_codes import SUCCESS
 from shared.settings import SettingsError
+from shared.stores.instance import check_instance
 
 
 def run(call: Invocation) -> int:
@@ -21,6 +22,7 @@ def run(call: Invocation) -> int:
     file = Path(call.options.file)
     if not file.is_file():
         raise SettingsError(f"there is no file {file}")
+    check_instance(call.data, call.settings.instance)
     ensure_data_dir(call.data)
     with bytes_done(Console(stderr=True), file.stat().st_size) as progress:
         done = import_combined(file, site, call.data, call.settings, call.log, progress)

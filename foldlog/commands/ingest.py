@@ -11,6 +11,7 @@ from foldlog.supervisor.socket_activation import inherited_sockets
 from ingest.worker import Start, run_worker
 from shared.rate_store import require_package
 from shared.settings import SettingsError
+from shared.stores.instance import check_instance
 
 
 def run(call: Invocation) -> int:
@@ -18,6 +19,7 @@ def run(call: Invocation) -> int:
     if not re.fullmatch("[a-z0-9_]{1,32}", given.writer):
         raise SettingsError("--writer takes 1 to 32 of a-z, 0-9 and _")
     require_package(call.settings.rate_store)
+    check_instance(call.data, call.settings.instance)
     sockets = inherited_sockets(os.environ, os.getpid(), given.listen_fd)
     start = Start(given.supervised, given.rate_table, sockets, notifier_for(given, call.settings))
     return run_worker(call.settings, given.writer, call.log, start)

@@ -2,27 +2,38 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 
+from compactor.lock import compactor_lock
 from compactor.publishing.instance import instance_id
 from compactor.publishing.publish import Published, compare_store, rebuild_store
 from compactor.publishing.settle import publish_settled
+from compactor.takeover.takeover import take_over
 from foldlog.commands import Invocation
-from foldlog.preflight import require_data_dir
+from foldlog.preflight import check_start, require_data_dir
+from foldlog.processes import find_running
+from shared.disk.durable import make_data_directory
 from shared.exit_codes import PROBLEMS, SUCCESS
 from shared.generations.load import load_snapshot
 from shared.generations.part_integrity import PartDamaged
+from shared.settings import SettingsError
+from shared.stores.instance import check_instance
 from shared.stores.ledger import StoreRefused, StoreUnavailable
 from shared.stores.open_store import open_store
 from shared.stores.postgres.migrate import script
 from shared.stores.postgres.store import PostgresStore
 from shared.stores.store import Store
+from shared.timestamps import now_ms
 
 
 def run(call: Invocation) -> int:
     if call.options.action == "migrate":  # who owns the tables may have no directory
         return _migrate(call)
+    if call.options.action == "takeover":
+        return _takeover(call)
     require_data_dir(call.data)
+    check_instance(call.data, call.settings.instance)
     return _ACTIONS[call.options.action](call)
 
 
@@ -86,6 +97,25 @@ def _check(call: Invocation) -> int:
         print("To do: `foldlog store rebuild` fills the store again from this directory.")
         return PROBLEMS
     print(f"{store} is as the parts say" + (f" (generation {held.generation})" if held else ": both are empty"))
+    return SUCCESS
+
+
+def _takeover(call: Invocation) -> int:
+    """Also the first step of `serve`, which then waits for this process."""
+    wanted, running = call.settings.instance, find_running(call.data)
+    if wanted is None:
+        raise SettingsError("set FOLDLOG_INSTANCE to the instance to be taken over")
+    if running.responsive or running.serve not in {None, os.getppid()}:
+        raise SettingsError(f"stop `foldlog serve` on {call.data.root} first")
+    check_start(call.data)
+    make_data_directory(call.data)
+    with compactor_lock(call.data) as lock:
+        done = take_over(call.data, call.settings, call.log, lock, wanted, now_ms())
+    if done.is_new:
+        print(f"The store does not know the instance {wanted}: it begins here.")
+    else:
+        lines = f"{done.lines:,} lines that no generation has yet"
+        print(f"This directory continues the instance {wanted}: generation {done.generation}, and {lines}.")
     return SUCCESS
 
 

@@ -22,6 +22,7 @@ from filelock import Timeout, UnixFileLock
 from foldlog.supervisor.children import Child, make_children, stop_in_order, supervise
 from foldlog.supervisor.signals import flag_of, hangup_flag
 from foldlog.supervisor.socket_activation import address_of
+from foldlog.supervisor.takeover import take_over_first
 from shared.disk.control_files import touch
 from shared.disk.durable import make_data_directory
 from shared.disk.layout import DataDirectory
@@ -52,7 +53,7 @@ def serve(
     """Run until SIGTERM or SIGINT. Workers accept from `sockets`, which listen already,
     or else listen by themselves.
 
-    Raises AlreadyServed, AddressInUse, SnapshotDamaged.
+    Raises AlreadyServed, AddressInUse, SnapshotDamaged, OtherInstance, TakeoverFailed.
     """
     data = DataDirectory(settings.data_dir)
     make_data_directory(data)
@@ -62,6 +63,7 @@ def serve(
             settings = replace(settings, listen=address_of(sockets[0]))
         else:
             check_address(settings.listen)
+        take_over_first(data, settings, config)
         announce(data, settings)
         remove_dead_sockets(data)
         if text := warning(data, settings):

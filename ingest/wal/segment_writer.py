@@ -15,7 +15,6 @@ from typing import Literal, NamedTuple
 
 from ingest.wal.active_segment import FULL, ActiveSegment, CommitFailed, SegmentDisplaced, SegmentSuspect
 from ingest.wal.displaced_segment import DisplacedSegments
-from ingest.wal.log_segments import restore_segments
 from ingest.wal.store_log import StoreLog, TakenOver
 from ingest.wal.unavailable import DiskFull, Unavailable
 from shared.disk.control_files import Watch
@@ -26,6 +25,7 @@ from shared.log import Log
 from shared.segments.recovery import Recovered, next_sequence, recover, temp_segment_files
 from shared.settings import Settings
 from shared.stores.ledger import StoreUnavailable
+from shared.stores.log_segments import restore_segments
 from shared.worker_stats import WorkerStats
 
 REOPEN_S = 1.0

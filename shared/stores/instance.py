@@ -10,6 +10,8 @@ from filelock import FileLock
 from shared.disk.durable import PRIVATE_DIRECTORY_MODE, make_directory, publish
 from shared.disk.layout import DataDirectory
 from shared.exit_codes import UsageError
+from shared.generations.load import newest_part_generation, was_published
+from shared.segments.sealed import active_segments, sealed_segments
 
 LOCK_TIMEOUT_S = 10.0
 
@@ -33,10 +35,10 @@ class OtherInstance(UsageError):
         self.data, self.wanted, self.found = data, wanted, found
 
     def __str__(self) -> str:
-        found = f"the instance {self.found}" if self.found else "data of no instance"
+        found = f"the instance {self.found}" if self.found else "no instance"
         return (
-            f"FOLDLOG_INSTANCE is {self.wanted}, and {self.data.root} has {found}: "
-            "set FOLDLOG_DATA_DIR to an empty directory to take that instance over, or unset FOLDLOG_INSTANCE"
+            f"FOLDLOG_INSTANCE is {self.wanted}, and {self.data.root} is {found}: start `foldlog serve` with "
+            "FOLDLOG_DATA_DIR on an empty directory to take that instance over, or unset FOLDLOG_INSTANCE"
         )
 
 
@@ -79,6 +81,26 @@ def own_instance(data: DataDirectory) -> Instance:
     with FileLock(data.store_lock, timeout=LOCK_TIMEOUT_S):
         known = read_instance(data) or Instance(uuid.uuid4())
         return known if known.tenure else write_instance(data, msgspec.structs.replace(known, tenure=uuid.uuid4()))
+
+
+def wants_takeover(data: DataDirectory, wanted: uuid.UUID) -> bool:
+    """Whether a directory is empty, or a takeover of the `wanted` instance into it has
+    not ended.
+    """
+    found = read_instance(data)
+    return (found.is_taking_over and found.instance == wanted) if found else is_empty(data)
+
+
+def is_empty(data: DataDirectory) -> bool:
+    """Whether a directory has no event, and has published nothing."""
+    return not (
+        data.snapshot.exists()
+        or data.store_note.exists()
+        or was_published(data)
+        or newest_part_generation(data)
+        or active_segments(data)
+        or sealed_segments(data)
+    )
 
 
 def check_instance(data: DataDirectory, wanted: uuid.UUID | None) -> None:

@@ -7,8 +7,10 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable, Iterator, Mapping
 from datetime import datetime
-from itertools import groupby
+from itertools import chain, groupby
 from typing import NamedTuple
+
+import msgspec
 
 from shared.disk.durable import publish, publishing
 from shared.disk.layout import DataDirectory, SegmentName
@@ -16,6 +18,13 @@ from shared.segments.line import scan_lines
 from shared.segments.recovery import current_second
 from shared.segments.sealed import sha256_line
 from shared.stores.postgres.log_rows import LogRow
+
+
+class _Line(msgspec.Struct):
+    received: str
+
+
+_LINE = msgspec.json.Decoder(_Line)
 
 
 class Restored(NamedTuple):
@@ -29,12 +38,23 @@ def restore_segments(
     data: DataDirectory, rows: Iterable[LogRow], sealed_at: Mapping[tuple[str, int], datetime] | None = None
 ) -> Iterator[Restored]:
     """Seal rows, which come by writer and place, under the numbers of their segments.
-    `sealed_at`: when segments were sealed of which that is known.
+    `sealed_at`: when segments were sealed of which that is known; of others it is when
+    their first line was received, so that no line in them is older than they seem.
     """
     for (writer, sequence), its_rows in groupby(rows, key=lambda row: (row.writer, row.sequence)):
-        at = (sealed_at or {}).get((writer, sequence)) or current_second()
+        first = next(its_rows)
+        at = (sealed_at or {}).get((writer, sequence)) or _received(first.lines)
         name = SegmentName(writer, sequence, at)
-        yield Restored(name, _restore(data, name, its_rows))
+        yield Restored(name, _restore(data, name, chain([first], its_rows)))  # noqa: B031  the rest, once
+
+
+def _received(lines: bytes) -> datetime:
+    """Of the first line."""
+    try:
+        received = _LINE.decode(lines.partition(b"\n")[0]).received
+        return datetime.fromisoformat(received).replace(microsecond=0)
+    except (msgspec.MsgspecError, ValueError):
+        return current_second()  # the fold puts such a line into quarantine
 
 
 def _restore(data: DataDirectory, name: SegmentName, rows: Iterable[LogRow]) -> int:
