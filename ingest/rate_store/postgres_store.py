@@ -42,9 +42,10 @@ class PostgresStore:
     connection.
     """
 
-    def __init__(self, address: str, window_ms: int) -> None:
+    def __init__(self, address: str, window_ms: int, statement_timeout_ms: int = STATEMENT_TIMEOUT_MS) -> None:
         self._address = address
         self._window_ms = window_ms
+        self._statement_timeout = str(statement_timeout_ms)
         self._hash_key = HashKey()
         self._connection: psycopg.AsyncConnection[TupleRow] | None = None
         self._turn = asyncio.Lock()
@@ -54,7 +55,7 @@ class PostgresStore:
         async with self._failures():
             connection = await psycopg.AsyncConnection.connect(self._address, **_CONNECTION)
             self._connection = connection
-            await connection.execute("SELECT set_config('statement_timeout', %s, false)", [str(STATEMENT_TIMEOUT_MS)])
+            await connection.execute("SELECT set_config('statement_timeout', %s, false)", [self._statement_timeout])
             await self._make_tables(connection)
         await self.refresh()
 
