@@ -74,9 +74,15 @@ def postgres_server(kind: str) -> Iterator[RateStoreServer]:
         def dump() -> bytes:
             return repr(execute(b"SELECT * FROM analytics_rate")).encode()
 
-        def signal_all(number: signal.Signals) -> None:
-            for pid in (server.pid, *children(server.pid)):
-                os.kill(pid, number)
+        def stand_still() -> None:
+            os.kill(server.pid, signal.SIGSTOP)  # first: it makes no child, and none disappears
+            os.waitid(os.P_PID, server.pid, os.WSTOPPED)
+            for pid in children(server.pid):
+                os.kill(pid, signal.SIGSTOP)
+
+        def go_on() -> None:
+            for pid in (*children(server.pid), server.pid):
+                os.kill(pid, signal.SIGCONT)
 
         yield RateStoreServer(
             environ={"FOLDLOG_RATE_STORE": "postgres", "DATABASE_URL": server.url, "FOLDLOG_STORE": "file"},
@@ -84,8 +90,8 @@ def postgres_server(kind: str) -> Iterator[RateStoreServer]:
             dump=dump,
             entries=lambda: int(execute(b"SELECT count(*) FROM analytics_rate")[0][0]),
             forget_key=lambda: execute(b"DELETE FROM analytics_rate_key").clear(),
-            stand_still=lambda: signal_all(signal.SIGSTOP),
-            go_on=lambda: signal_all(signal.SIGCONT),
+            stand_still=stand_still,
+            go_on=go_on,
             kill=server.kill,
             start=server.start,
         )
