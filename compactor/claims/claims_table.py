@@ -129,6 +129,28 @@ def begin_epoch(connection: Connection, row: LedgerRow, epoch: int, name: UUID, 
     )
 
 
+def narrow(connection: Connection, row: LedgerRow, name: UUID, hashes: Mapping[date, bytes]) -> None:
+    """Release the claims of an instance except these, which it goes on counting. To be
+    called in `claiming`.
+
+    Its epoch stays: what other hosts yielded to these claims stays yielded, also where
+    the claims of a day are deleted. Its number rises, so that every host compares again
+    what it yielded, and that the last holder of the instance is refused.
+    """
+    connection.execute("DELETE FROM analytics_ids WHERE instance = %s", (row.instance,))
+    connection.execute("UPDATE analytics_folded SET horizon = NULL")
+    _insert_blocks(connection, row._replace(epoch=row.epoch + 1), name, hashes.items())
+    connection.execute(
+        "UPDATE analytics_folded SET epoch = epoch + 1, claims = %s WHERE instance = %s", (name, row.instance)
+    )
+
+
+def retire(connection: Connection, instance: UUID) -> None:
+    """Note that no host has this instance any more. To be called in `claiming`."""
+    sql = "UPDATE analytics_folded SET retired_at = coalesce(retired_at, now()) WHERE instance = %s"
+    connection.execute(sql, (instance,))
+
+
 def release(connection: Connection, row: LedgerRow, name: UUID) -> None:
     """Release every claim of an instance of which nothing is published any more. To be
     called in `claiming`, in the transaction that takes it back.

@@ -67,8 +67,11 @@ def fetch(
 
 
 def epochs_text(rows: Mapping[UUID, LedgerRow]) -> str:
-    """The epochs of all instances as one text, to be compared."""
-    return ",".join(sorted(f"{each.instance}={each.epoch_name}" for each in rows.values() if each.epoch_name != NIL))
+    """The epochs of all instances as one text, to be compared. A new instance changes
+    nothing.
+    """
+    begun = (each for each in rows.values() if (each.epoch, each.epoch_name) != (1, NIL))
+    return ",".join(sorted(f"{each.instance}={each.epoch}:{each.epoch_name}" for each in begun))
 
 
 def _cursor(database: duckdb.DuckDBPyConnection, connection: Connection, store: str, epochs: str) -> int:

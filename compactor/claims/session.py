@@ -16,13 +16,14 @@ from compactor.claims.claim import Host, claim_ids, has_seen_all, open_host, pla
 from compactor.claims.claims_table import claiming, ledger, release, state_horizon
 from compactor.claims.known_claims import new_name, open_known_claims
 from compactor.claims.note import StoreNote, with_outcome, write_note
+from compactor.claims.retire import retire
 from compactor.claims.standing import horizon
 from shared.disk.layout import DataDirectory
 from shared.disk.spill import own_spill
 from shared.generations.snapshot import Snapshot
 from shared.lateness import DEDUPE_DAYS
 from shared.segments.sealed import sealed_segments
-from shared.stores.ledger import Position, StoreUnavailable
+from shared.stores.ledger import Position, StoreRefused, StoreUnavailable
 from shared.stores.postgres.connection import connected
 from shared.stores.postgres.migrate import migrate_if_allowed
 from shared.stores.postgres.store import PostgresStore
@@ -50,6 +51,11 @@ class Claims(Protocol):
         Raises StoreRefused.
         """
 
+    def retire(self, instance: UUID) -> None:
+        """Give an instance up: no host has it any more. Raises StoreRefused and
+        StoreUnavailable.
+        """
+
     def published(self, newest: Snapshot) -> None:
         """Note that a generation is published, and say what may still come."""
 
@@ -69,6 +75,10 @@ class NoClaims:
     def take_back(self) -> None:
         """Whatever it holds."""
         self._store.empty()
+
+    def retire(self, instance: UUID) -> None:
+        """It has one instance only."""
+        raise StoreRefused(str(self._store), "belongs to this directory alone: delete its file, or use `rebuild`")
 
     def published(self, newest: Snapshot) -> None:
         """Nobody waits for it."""
@@ -114,6 +124,10 @@ class HostClaims:
         with claiming(host.connection):
             self._store.take_back(host.connection)
             release(host.connection, row, name)
+
+    def retire(self, instance: UUID) -> None:
+        with own_spill(self._host.data) as scratch:
+            retire(self._host, instance, scratch)
 
     def published(self, newest: Snapshot) -> None:
         host = self._host

@@ -14,6 +14,7 @@ from collections.abc import Set as AbstractSet
 from contextlib import ExitStack, closing, contextmanager
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, NamedTuple
+from uuid import UUID
 
 from filelock import FileLock, Timeout
 
@@ -105,6 +106,14 @@ def take_back(data: DataDirectory, settings: Settings, store: Store) -> None:
     """
     with _claims(data, settings, store) as claims:
         claims.take_back()
+
+
+def retire_instance(data: DataDirectory, settings: Settings, store: Store, instance: UUID) -> None:
+    """Give up an instance of a store of several hosts: what it has published counts on.
+    Raises StoreRefused and StoreUnavailable.
+    """
+    with _claims(data, settings, store) as claims:
+        claims.retire(instance)
 
 
 def rebuild_store(data: DataDirectory, settings: Settings, store: Store) -> Published:

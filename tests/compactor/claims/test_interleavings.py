@@ -1,0 +1,34 @@
+"""P7 over hosts, with real directories and a real PostgreSQL: whatever is interleaved,
+lost, restored, rebuilt or retired, each id counts once at the end. The model plays the
+same at length (tests/claims/).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from compactor.repair.verify import verify
+from tests.builders.postgres import Server, running
+from tests.builders.postgres_kinds import required
+from tests.builders.store_world import StoreWorld, play
+
+pytestmark = pytest.mark.component
+STEPS = 40
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[Server]:
+    with running(required("system"), quick=True) as found:
+        yield found
+
+
+@pytest.mark.parametrize("seed", [0, *(pytest.param(seed, marks=pytest.mark.long) for seed in range(1, 12))])
+def test_an_id_counts_once_whatever_is_interleaved(server: Server, tmp_path: Path, seed: int) -> None:
+    world = StoreWorld(server, tmp_path, seed)
+    play(world, STEPS)
+    assert world.wrong() == {}, world.history
+    for host in world.hosts.values():
+        assert verify(host.data, host.settings, lambda _: None).findings == []
