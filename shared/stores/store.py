@@ -1,5 +1,5 @@
-"""What every store can do, and what a publish gives it. Its contract is tested once for
-all of them (tests/compactor/publishing/contract/).
+"""What every store can do, and what a publish gives it. One suite tests it for all of
+them (tests/compactor/publishing/test_contract.py).
 """
 
 from __future__ import annotations
