@@ -34,10 +34,15 @@ class Ledger:
         self._snapshots: dict[str, Snapshot] = {}
 
     def read(self, connection: Connection) -> list[Host]:
-        """All hosts. Raises SnapshotDamaged, and DataFromNewerVersion for a host that
-        runs a newer Foldlog.
+        """All hosts; none while no host has made the tables. Raises SnapshotDamaged, and
+        DataFromNewerVersion for a host that runs a newer Foldlog.
         """
-        rows = connection.execute(ledger_statement(), (list(self._snapshots),), binary=True).fetchall()
+        from psycopg.errors import UndefinedTable  # here: see connection.py
+
+        try:
+            rows = connection.execute(ledger_statement(), (list(self._snapshots),), binary=True).fetchall()
+        except UndefinedTable:
+            return []
         hosts = [
             Host(instance, name, timezone, generation, sha256, retired, self._snapshot(name, sha256, content))
             for instance, name, timezone, generation, sha256, retired, content in rows
