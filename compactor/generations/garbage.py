@@ -4,14 +4,16 @@ A killed pass leaves them.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from datetime import date
 from pathlib import Path
 
 from compactor.generations.kept import read_kept
 from shared.disk.durable import remove
-from shared.disk.layout import PART_KINDS, DataDirectory, parse_day, parse_part
-from shared.disk.listing import temp_files
+from shared.disk.layout import PART_KINDS, DataDirectory, parse_day, parse_host_part, parse_part
+from shared.disk.listing import list_files, temp_files
 from shared.generations.load import kept_generations
 from shared.generations.part_presence import referenced_parts
 from shared.generations.snapshot import Snapshot
@@ -27,6 +29,19 @@ def sweep_orphans(data: DataDirectory, current: Snapshot) -> int:
     referenced = {data.part(*name) for name in names}
     orphans = [path for path in _all_parts(data) if path not in referenced]
     return remove([*orphans, *temp_files(data.root, lambda target: target == data.snapshot.name)])
+
+
+def sweep_host_parts(data: DataDirectory, unused_s: float) -> int:
+    """Remove parts of other hosts that no question has used for so long: the hosts may
+    have erased what they hold. Returns how many.
+    """
+    before = time.time() - unused_s
+    unused = []
+    for path in list_files(data.hosts):
+        with suppress(FileNotFoundError):  # a reader has removed it
+            if parse_host_part(path.name) and path.stat().st_atime <= before:
+                unused.append(path)
+    return remove(unused)
 
 
 def part_names(snapshots: Iterable[Snapshot]) -> set[tuple[str, date, int]]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import msgspec
 
 from compactor.generations.commit import quarantine_file, replace_damaged, unused_generation
-from compactor.generations.garbage import part_names, sweep_orphans
+from compactor.generations.garbage import part_names, sweep_host_parts, sweep_orphans
 from compactor.generations.kept import KEPT_SNAPSHOTS, read_kept_snapshot
 from compactor.lock import CompactorLock
 from shared.disk.durable import publish, remove, remove_empty_directory
@@ -13,6 +13,9 @@ from shared.disk.layout import DataDirectory
 from shared.generations.load import LoadedSnapshot, find_snapshot, kept_generations
 from shared.generations.snapshot import Snapshot, encode_snapshot
 from shared.log import Log
+
+# After this an erasure at another host has left the parts that this one keeps.
+UNUSED_S = 86_400
 
 
 def load_or_restore_snapshot(data: DataDirectory, log: Log, lock: CompactorLock) -> Snapshot:
@@ -60,16 +63,19 @@ def prune_history(data: DataDirectory, current: Snapshot) -> None:
     for directory in {path.parent for path in unneeded}:
         remove_empty_directory(directory)
     remove(data.kept_snapshot(generation) for generation in old)
+    sweep_host_parts(data, UNUSED_S)
 
 
 def purge_history(data: DataDirectory, current: Snapshot) -> None:
     """Remove all earlier snapshots, and every part that the current one does not
-    reference. A copy of the current one becomes the only kept snapshot.
+    reference; of other hosts all. A copy of the current one becomes the only kept
+    snapshot.
     """
     if current.generation:  # before the first one there is nothing to fall back to
         publish(data.kept_snapshot(current.generation), encode_snapshot(current))
     remove(data.kept_snapshot(generation) for generation in kept_generations(data) if generation != current.generation)
     sweep_orphans(data, current)
+    sweep_host_parts(data, 0)
 
 
 def _quarantine_damaged(data: DataDirectory) -> dict[int, Snapshot]:

@@ -96,6 +96,8 @@ def _publish(
         claims.intend(base, after)
         with _database(data, settings) as database:
             store.publish(base, after, content, SnapshotChanges(database, data, at.snapshot, newest))
+    else:
+        store.confirm(after)
     claims.published(newest)
     return Published(at.generation, after.generation)
 

@@ -16,8 +16,7 @@ from shared.generations.consistent_read import read_published
 
 
 def run(call: Invocation) -> int:
-    now = datetime.now(UTC)
-    query = parse(query_parameters(call.options), now, call.settings.timezone)
+    query = parse(query_parameters(call.options), datetime.now(UTC), call.settings.timezone)
     format_, out = call.options.format, sys.stdout.buffer
     if format_ == "parquet" and sys.stdout.isatty():
         raise QueryError("format", "parquet is not for a terminal; redirect it to a file")
@@ -27,6 +26,6 @@ def run(call: Invocation) -> int:
             read_published(data, lambda snapshot: export(room, data, snapshot, query, format_, out))
             return SUCCESS
         with hosts_store(data, settings.store, settings.store_cache, settings.disk_reserve) as store:
-            asked = Asked(query, now, settings.timezone)
+            asked = Asked(query, settings.timezone)
             store.read(asked, lambda source: export_of(room, source, query, format_, out))
     return SUCCESS

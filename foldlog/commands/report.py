@@ -27,14 +27,13 @@ from shared.generations.consistent_read import read_published
 
 def run(call: Invocation) -> int:
     given, data = call.options, call.data
-    now = datetime.now(UTC)
-    query = parse(query_parameters(given), now, call.settings.timezone)
+    query = parse(query_parameters(given), datetime.now(UTC), call.settings.timezone)
     with (
         own_spill(require_data_dir(data)) as spill,
         contextlib.closing(connect(call.settings.report_memory, 2, spill)) as database,
     ):
         limit_spill(database, spill_max_bytes(data, call.settings.disk_reserve))
-        report = _report(call, database, query, now)
+        report = _report(call, database, query)
     if given.json or given.csv:
         sys.stdout.buffer.write(encode_report(report, "json" if given.json else "csv"))
         return SUCCESS
@@ -42,12 +41,12 @@ def run(call: Invocation) -> int:
     return SUCCESS
 
 
-def _report(call: Invocation, database: duckdb.DuckDBPyConnection, query: Query, now: datetime) -> Mapping[str, Any]:
+def _report(call: Invocation, database: duckdb.DuckDBPyConnection, query: Query) -> Mapping[str, Any]:
     data, settings = call.data, call.settings
     if not asks_all_hosts(query, settings.store):
         return read_published(data, lambda snapshot: make_report(database, data, snapshot, query))
     with hosts_store(data, settings.store, settings.store_cache, settings.disk_reserve) as store:
-        asked = Asked(query, now, settings.timezone)
+        asked = Asked(query, settings.timezone)
         return store.read(asked, lambda source: report_of(database, source, query))
 
 

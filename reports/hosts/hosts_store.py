@@ -11,7 +11,6 @@ from __future__ import annotations
 import socket
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
-from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
@@ -70,11 +69,22 @@ class TimezonesDiffer(UsageError):
 
 
 class Asked(NamedTuple):
-    """A question: its time, and the time zone of this host."""
+    """A question, and the time zone of this host."""
 
     query: Query
-    now: datetime
     zone: str
+
+
+class _Seen(NamedTuple):
+    """The hosts at one moment; `own` is the instance of this one."""
+
+    hosts: list[Host]
+    own: str | None
+
+    @property
+    def published(self) -> list[object]:
+        """Equal as long as no host has published anything else."""
+        return [(host.instance, host.generation, host.sha256) for host in self.hosts]
 
 
 def asks_all_hosts(query: Query, store: str) -> bool:
@@ -102,53 +112,54 @@ class HostsStore:
         """
         import duckdb  # here, as in duckdb_engine.connect
 
-        for _ in range(TRIES):
-            hosts = self._hosts(asked.zone)
+        for number in range(TRIES):
+            seen = self._seen(asked.zone)
             try:
-                return read(self._source(hosts, asked))
+                return read(self._source(seen, asked))
             except StoredPartDamaged:
                 raise
-            except (duckdb.IOException, StoredPartMissing):
-                if self._hosts(asked.zone) == hosts:
+            except StoredPartMissing:
+                if self._seen(asked.zone).published == seen.published:
+                    raise
+            except duckdb.IOException:
+                # A part of this host was deleted since it was opened: then the store
+                # has it, and the next try fetches it.
+                if number > 0 and self._seen(asked.zone).published == seen.published:
                     raise
             finally:
                 self._cache.release()
         raise HostsMoved(TRIES)
 
-    def _hosts(self, zone: str) -> list[Host]:
+    def _seen(self, zone: str) -> _Seen:
         """Those of the ledger, and this one."""
-        with self._connected() as connection:
-            found = self._ledger.read(connection)
         own = known_instance(self._data)
-        if any(host.instance == own for host in found):
-            return found
-        return [*found, Host(own, socket.gethostname(), zone, 0, None, False, Snapshot())]
+        with self._connected() as connection:
+            hosts = self._ledger.read(connection)
+        if not any(host.instance == own for host in hosts):
+            hosts.append(Host(own, socket.gethostname(), zone, 0, None, False, None, Snapshot()))
+        return _Seen(hosts, own)
 
-    def _source(self, hosts: Sequence[Host], asked: Asked) -> Source:
+    def _source(self, seen: _Seen, asked: Asked) -> Source:
+        hosts = seen.hosts
         days = combined_days([host.snapshot for host in hosts], asked.query)
         touched = [hosts[number] for number in sorted({each.host for each in days})]
-        others = [host for host in touched if host.timezone != asked.zone]
+        others = [host for host in touched if host.timezone != asked.zone and host.instance != seen.own]
         if others and asked.query.visitors == "exact":
             raise TimezonesDiffer(asked.zone, others)
-        own = next(host for host in hosts if host.instance == known_instance(self._data))
-        rows = listed(hosts, asked.now)
-        return Source(days, lambda parts: self._open(hosts, parts), own.generation, oldest_as_of(hosts), rows)
+        own = next(host for host in hosts if host.instance == seen.own)
+        return Source(days, lambda parts: self._open(seen, parts), own.generation, oldest_as_of(hosts), listed(hosts))
 
-    def _open(self, hosts: Sequence[Host], parts: Parts) -> list[str]:
+    def _open(self, seen: _Seen, parts: Parts) -> list[str]:
         """The paths of parts, of which the missing ones are fetched."""
-        own = known_instance(self._data)
-        paths = {each: self._at_hand(each, is_own=hosts[each.host].instance == own) for each in parts}
-        missing = [
-            StoredPart(hosts[each.host].instance, hosts[each.host].name, each)
-            for each, path in paths.items()
-            if path is None
-        ]
+        of = {each: seen.hosts[each.host] for each in parts}
+        paths = {each: self._at_hand(each, is_own=host.instance == seen.own) for each, host in of.items()}
+        missing = [StoredPart(of[each].instance, of[each].name, each) for each, path in paths.items() if path is None]
         if missing:
             self._cache.require_room(sum(each.of.part.bytes for each in missing))
             with self._connected() as connection:
                 for part, content in fetch(connection, missing):
                     paths[part.of] = self._cache.put(part.of.part, content)
-            self._cache.evict(_referenced(hosts))
+            self._cache.evict(_referenced(seen.hosts))
         return [str(paths[each]) for each in parts]
 
     def _at_hand(self, each: PartOfDay, *, is_own: bool) -> Path | None:

@@ -15,7 +15,8 @@ if TYPE_CHECKING:
 
 class Host(NamedTuple):
     """A row of the ledger, or this host if it is not there; its `instance` may be None.
-    `snapshot` is that of generation 0 where nothing is published yet.
+    `snapshot` is that of generation 0 where nothing is published yet. `silent_s`: how
+    long ago it published, or had nothing new to publish.
     """
 
     instance: str | None
@@ -24,6 +25,7 @@ class Host(NamedTuple):
     generation: int
     sha256: str | None
     is_retired: bool
+    silent_s: float | None
     snapshot: Snapshot
 
 
@@ -34,8 +36,8 @@ class Ledger:
         self._snapshots: dict[str, Snapshot] = {}
 
     def read(self, connection: Connection) -> list[Host]:
-        """All hosts; none while no host has made the tables. Raises SnapshotDamaged, and
-        DataFromNewerVersion for a host that runs a newer Foldlog.
+        """All hosts; none while no host has made the tables. Raises SnapshotDamaged,
+        and DataFromNewerVersion for a host that runs a newer Foldlog.
         """
         from psycopg.errors import UndefinedTable  # here: see connection.py
 
@@ -43,12 +45,23 @@ class Ledger:
             rows = connection.execute(ledger_statement(), (list(self._snapshots),), binary=True).fetchall()
         except UndefinedTable:
             return []
-        hosts = [
-            Host(instance, name, timezone, generation, sha256, retired, self._snapshot(name, sha256, content))
-            for instance, name, timezone, generation, sha256, retired, content in rows
-        ]
+        hosts = [self._host(*row) for row in rows]
         self._snapshots = {host.sha256: host.snapshot for host in hosts if host.sha256}
         return hosts
+
+    def _host(
+        self,
+        instance: str,
+        name: str,
+        timezone: str,
+        generation: int,
+        sha256: str | None,
+        is_retired: bool,
+        silent_s: float | None,
+        content: bytes | None,
+    ) -> Host:
+        snapshot = self._snapshot(name, sha256, content)
+        return Host(instance, name, timezone, generation, sha256, is_retired, silent_s, snapshot)
 
     def _snapshot(self, host: str, sha256: str | None, content: bytes | None) -> Snapshot:
         if sha256 is None:

@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import datetime
 from typing import Any
 
 from reports.hosts.ledger import Host
 from shared.generations.snapshot import EMPTY_TIME
-from shared.timestamps import epoch_ms
 
-# A host publishes with each pass, once a minute with the default settings.
+# A host publishes after each pass, or notes that it has nothing new: once a minute with
+# the default settings.
 BEHIND_AFTER_S = 600
 
 
-def listed(hosts: Sequence[Host], now: datetime) -> list[dict[str, Any]]:
+def listed(hosts: Sequence[Host]) -> list[dict[str, Any]]:
     """By name. A host that has published nothing has no `as_of` and is behind; a
     retired one is not.
     """
@@ -24,7 +23,7 @@ def listed(hosts: Sequence[Host], now: datetime) -> list[dict[str, Any]]:
             "host": host.name,
             "generation": host.generation,
             "as_of": host.snapshot.as_of if host.sha256 else None,
-            "behind": _is_behind(host, now),
+            "behind": _is_behind(host),
             "retired": host.is_retired,
         }
         for host in hosts
@@ -39,7 +38,7 @@ def oldest_as_of(hosts: Sequence[Host]) -> str:
     return min((host.snapshot.as_of for host in hosts if host.sha256 and not host.is_retired), default=EMPTY_TIME)
 
 
-def _is_behind(host: Host, now: datetime) -> bool:
+def _is_behind(host: Host) -> bool:
     if host.is_retired:
         return False
-    return host.sha256 is None or now.timestamp() - epoch_ms(host.snapshot.as_of) / 1000 > BEHIND_AFTER_S
+    return host.sha256 is None or host.silent_s is None or host.silent_s > BEHIND_AFTER_S

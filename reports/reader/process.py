@@ -132,7 +132,7 @@ def _export(request: ReaderRequest, out: _AfterResponse) -> bytes:
     query = parse(request.parameters, request.now, request.timezone)
     with room_for_export(data, request.memory_bytes, request.disk_reserve) as room:
         if asks_all_hosts(query, request.store):
-            asked = Asked(query, request.now, request.timezone)
+            asked = Asked(query, request.timezone)
             _hosts(data, request).read(asked, lambda source: export_of(room, source, query, request.format, out))
             return b""
         read_published(data, lambda snapshot: export(room, data, snapshot, query, request.format, out))
@@ -145,7 +145,7 @@ def _report(request: ReaderRequest) -> bytes:
     database = _database(data, request.memory_bytes)
     limit_spill(database, spill_max_bytes(data, request.disk_reserve))
     if asks_all_hosts(query, request.store):
-        asked = Asked(query, request.now, request.timezone)
+        asked = Asked(query, request.timezone)
         report = _hosts(data, request).read(asked, lambda source: report_of(database, source, query))
     else:
         report = read_published(data, lambda snapshot: make_report(database, data, snapshot, query))

@@ -69,6 +69,11 @@ class Store(Protocol):
         it holds `base` now: in one transaction.
         """
 
+    def confirm(self, held: Position) -> None:
+        """Note that what the store holds was the newest just now, where other hosts
+        ask: a host that has nothing new is not behind.
+        """
+
     def empty(self) -> None:
         """Forget everything of this instance."""
 

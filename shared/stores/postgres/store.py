@@ -47,6 +47,7 @@ _HOLDS_NOTHING = """
     UPDATE analytics_folded SET generation = 0, snapshot_sha256 = NULL, as_of = NULL, snapshot = NULL
     WHERE instance = %s
 """
+_CONFIRMED = "UPDATE analytics_folded SET published_at = now() WHERE instance = %s AND snapshot_sha256 = %s"
 _TABLES = ("analytics_counters", "analytics_parts", "analytics_visitors")
 
 
@@ -88,6 +89,11 @@ class PostgresStore(NamedTuple):
                 delete_folded(connection, self.instance, after.snapshot)
             if whole:
                 connection.execute("SELECT analytics_drop_empty_months()")
+
+    def confirm(self, held: Position) -> None:
+        with self._connected() as connection:
+            if connection:
+                connection.execute(_CONFIRMED, (self.instance, held.sha256))
 
     def empty(self) -> None:
         with self._migrated() as connection:

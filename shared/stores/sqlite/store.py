@@ -59,6 +59,9 @@ class SqliteStore:
                 (SCHEMA, after.instance, after.generation, after.snapshot.as_of, after.sha256, content),
             )
 
+    def confirm(self, held: Position) -> None:
+        """Nothing: no other host asks."""
+
     def empty(self) -> None:
         with self._connected() as database, _transaction(database):
             database.execute("DELETE FROM analytics_counters")

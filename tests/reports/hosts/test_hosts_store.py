@@ -48,10 +48,10 @@ def ask(data: DataDirectory, address: str, *, cache_bytes: int = 1 << 30, **give
         return ask_store(store, **given)
 
 
-def ask_store(store: HostsStore, *, now: datetime = NOW, span: Mapping[str, str] = TODAY, **asked: str) -> Answer:
+def ask_store(store: HostsStore, *, span: Mapping[str, str] = TODAY, **asked: str) -> Answer:
     query = parse({**span, **asked}, NOW, "UTC")
     with closing(connect(256 << 20, 1)) as database:
-        return store.read(Asked(query, now, "UTC"), lambda source: report_of(database, source, query))
+        return store.read(Asked(query, "UTC"), lambda source: report_of(database, source, query))
 
 
 def a_host(root: Path, *ids: str, site: str = "example.com") -> DataDirectory:
@@ -124,13 +124,16 @@ def test_host_that_is_behind_or_has_published_nothing_is_named(hosts: list[DataD
         "INSERT INTO analytics_folded (instance, host, timezone, epoch, epoch_name, claims) "
         "VALUES (gen_random_uuid(), 'web-2', 'UTC', 1, gen_random_uuid(), gen_random_uuid())",
     )
-    answer = ask(hosts[0], address, now=datetime(2026, 11, 22, 12, 30, tzinfo=UTC))
+    execute(address, "UPDATE analytics_folded SET published_at = published_at - interval '11 min' WHERE host = 'web-1'")
+    answer = ask(hosts[0], address)
     assert [(row["host"], row["behind"], row["as_of"] is None) for row in answer["hosts"]] == [
-        ("web-0", True, False),
+        ("web-0", False, False),
         ("web-1", True, False),
         ("web-2", True, True),
     ]
     assert answer["total"]["events"] == 5
+    publish_as("web-1", hosts[1], address)  # nothing new
+    assert [row["behind"] for row in ask(hosts[0], address)["hosts"]] == [False, False, True]
 
 
 def test_this_host_is_named_before_its_first_publish(tmp_path: Path, hosts: list[DataDirectory], address: str) -> None:
@@ -150,7 +153,8 @@ def test_store_without_tables_has_no_hosts(tmp_path: Path, address: str) -> None
 
 def test_retired_host_counts_and_holds_nothing_up(hosts: list[DataDirectory], address: str) -> None:
     execute(address, "UPDATE analytics_folded SET retired_at = now() WHERE host = 'web-1'")
-    answer = ask(hosts[0], address, now=datetime(2026, 11, 22, 12, 30, tzinfo=UTC))
+    execute(address, "UPDATE analytics_folded SET published_at = published_at - interval '11 min'")
+    answer = ask(hosts[0], address)
     assert answer["total"]["events"] == 5
     assert [(row["behind"], row["retired"]) for row in answer["hosts"]] == [(True, False), (False, True)]
     assert answer["as_of"] == load_snapshot(hosts[0]).as_of
@@ -251,7 +255,7 @@ def ask_while(data: DataDirectory, address: str, happens: Callable[[], None]) ->
             happens()
             return report_of(database, source, query)
 
-        return store.read(Asked(query, NOW, "UTC"), read)
+        return store.read(Asked(query, "UTC"), read)
 
 
 # --- damage
@@ -354,5 +358,5 @@ def test_export_is_of_all_hosts_in_order_of_time(hosts: list[DataDirectory], add
     query, out = parse(TODAY, NOW, "UTC"), io.BytesIO()
     with hosts_store(hosts[0], address, 1 << 30, 0) as store, room_for_export(hosts[0], 256 << 20, 0) as room:
         small = room._replace(memory_bytes=memory_bytes)
-        store.read(Asked(query, NOW, "UTC"), lambda source: export_of(small, source, query, "ndjson", out))
+        store.read(Asked(query, "UTC"), lambda source: export_of(small, source, query, "ndjson", out))
     assert [orjson.loads(each)["id"] for each in out.getvalue().splitlines()] == ["a", "b", "c", "d", "e"]

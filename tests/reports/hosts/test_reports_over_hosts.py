@@ -50,7 +50,7 @@ class Hosts(NamedTuple):
 
     def ask(self, **parameters: str) -> dict[str, Any]:
         query = parse(parameters, NOW, "UTC")
-        return self.store.read(Asked(query, NOW, "UTC"), lambda source: report_of(self.database, source, query))
+        return self.store.read(Asked(query, "UTC"), lambda source: report_of(self.database, source, query))
 
 
 def own_lines(host: int, lines: Iterable[Line]) -> list[Line]:
