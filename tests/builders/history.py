@@ -20,23 +20,24 @@ DAY_MS = DAY_S * 1000
 HOUR_MS = 3_600_000
 
 
-def history(root: Path, days: int, now: int) -> DataDirectory:
+def history(root: Path, days: int, now: int, name: str = "day") -> DataDirectory:
     """A directory with events of so many days that end ten days before `now`, folded
-    then; the clock is trusted again. A copy where one was made before.
+    then; the clock is trusted again. Their ids begin with `name`. A copy where one was
+    made before.
     """
-    shutil.copytree(_template(days, now), root, dirs_exist_ok=True)
+    shutil.copytree(_template(days, now, name), root, dirs_exist_ok=True)
     return DataDirectory(root)
 
 
 @cache
-def _template(days: int, now: int) -> Path:
+def _template(days: int, now: int, name: str) -> Path:
     place = Path(tempfile.mkdtemp(prefix="foldlog-history-"))
     atexit.register(shutil.rmtree, place, ignore_errors=True)
     data = data_directory(place)
     begins = now - 10 * DAY_MS
     for number in range(days):
         moment = begins - (days - 1 - number) * DAY_MS
-        lines = [line(f"day-{number:03d}-{n}", moment, begins, visitor=f"v-{n % 2}-{number % 3}") for n in range(3)]
+        lines = [line(f"{name}-{number:03d}-{n}", moment, begins, visitor=f"v-{n % 2}-{number % 3}") for n in range(3)]
         seal_at(data, lines, moment)
     for hours in (0, 180, 181, 228, 229):  # a jump of a week, and 48 hours after it
         fold(data, begins + hours * HOUR_MS)

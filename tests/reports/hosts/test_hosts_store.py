@@ -230,7 +230,7 @@ def test_question_begins_again_when_a_host_has_replaced_its_parts(
         if not published:
             for table in ("analytics_parts", "analytics_folded"):
                 execute(address, f"DELETE FROM {table} WHERE instance = %s", known_instance(hosts[1]))
-            published.append(publish_as("web-1", a_host(tmp_path / "new", "c", "d", "e", "f"), address))
+            published.append(publish_as("web-1", a_host(tmp_path / "new", "w", "x", "y", "z"), address))
 
     assert ask_while(hosts[0], address, publish_another)["total"] == {"events": 6, "visitors": 6}
 
@@ -307,7 +307,7 @@ def test_time_zones_that_differ_leave_only_events(tmp_path: Path, hosts: list[Da
 
 def test_visitors_of_an_expired_day_are_known_where_one_host_has_them(tmp_path: Path, address: str) -> None:
     """web-0 has six days, web-1 three of them; the archives of both have expired."""
-    hosts = [history(tmp_path / str(number), days, NOON) for number, days in enumerate((6, 3))]
+    hosts = [history(tmp_path / str(number), days, NOON, f"host-{number}") for number, days in enumerate((6, 3))]
     for number, data in enumerate(hosts):
         fold(data, NOON, archive_retention_days=7)
         assert all(day.expired for day in load_snapshot(data).days.values())
@@ -324,7 +324,7 @@ def test_visitors_of_an_expired_day_are_known_where_one_host_has_them(tmp_path: 
 
 
 def test_day_whose_archive_one_host_still_has(tmp_path: Path, address: str) -> None:
-    hosts = [history(tmp_path / str(number), 3, NOON) for number in range(2)]
+    hosts = [history(tmp_path / str(number), 3, NOON, f"host-{number}") for number in range(2)]
     fold(hosts[0], NOON, archive_retention_days=7)
     for number, data in enumerate(hosts):
         publish_as(f"web-{number}", data, address)
@@ -333,7 +333,7 @@ def test_day_whose_archive_one_host_still_has(tmp_path: Path, address: str) -> N
 
 
 def test_day_that_one_host_has_dropped(tmp_path: Path, address: str) -> None:
-    hosts = [history(tmp_path / str(number), 7, NOON) for number in range(2)]
+    hosts = [history(tmp_path / str(number), 7, NOON, f"host-{number}") for number in range(2)]
     for data in hosts:
         fold(data, NOON, archive_retention_days=7)
     total = sum(part.bytes for each in load_snapshot(hosts[0]).days.values() for part in each.counters)
