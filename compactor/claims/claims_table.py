@@ -129,20 +129,21 @@ def begin_epoch(connection: Connection, row: LedgerRow, epoch: int, name: UUID, 
     )
 
 
-def narrow(connection: Connection, row: LedgerRow, name: UUID, hashes: Mapping[date, bytes]) -> None:
-    """Release the claims of an instance except these, which it goes on counting. To be
-    called in `claiming`.
+def narrow(connection: Connection, row: LedgerRow, name: UUID, hashes: Mapping[date, bytes]) -> int:
+    """Release the claims of an instance except these, which it goes on counting.
+    Returns its epoch. To be called in `claiming`.
 
     Its epoch stays: what other hosts yielded to these claims stays yielded, also where
     the claims of a day are deleted. Its number rises, so that every host compares again
     what it yielded, and that the last holder of the instance is refused.
     """
+    epoch = max(row.epoch, 1) + 1  # a host that has noted nothing is in its first
     connection.execute("DELETE FROM analytics_ids WHERE instance = %s", (row.instance,))
     connection.execute("UPDATE analytics_folded SET horizon = NULL")
-    _insert_blocks(connection, row._replace(epoch=row.epoch + 1), name, hashes.items())
-    connection.execute(
-        "UPDATE analytics_folded SET epoch = epoch + 1, claims = %s WHERE instance = %s", (name, row.instance)
-    )
+    _insert_blocks(connection, row._replace(epoch=epoch), name, hashes.items())
+    sql = "UPDATE analytics_folded SET epoch = %s, claims = %s WHERE instance = %s"
+    connection.execute(sql, (epoch, name, row.instance))
+    return epoch
 
 
 def retire(connection: Connection, instance: UUID) -> None:

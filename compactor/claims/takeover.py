@@ -1,6 +1,5 @@
 """The claims of an instance at a takeover: those of what is published stay, the others
-are released, and a new epoch begins, in which the host before can neither claim nor
-publish.
+are released, and the host before can neither claim nor publish any more.
 """
 
 from __future__ import annotations
@@ -9,9 +8,9 @@ from datetime import date
 from uuid import UUID
 
 from compactor.claims.claim import Host
-from compactor.claims.claims_table import begin_epoch, claiming, ledger, pruned_before
-from compactor.claims.hashes import id_hashes_sql
-from compactor.claims.known_claims import as_block, fetch, new_name
+from compactor.claims.claims_table import claiming, ledger, narrow, pruned_before
+from compactor.claims.kept_claims import add_stays, create_stays, kept_claims
+from compactor.claims.known_claims import fetch, new_name
 from compactor.claims.note import StoreNote
 from compactor.generations.archive import open_parts
 from shared.generations.snapshot import Snapshot
@@ -19,15 +18,10 @@ from shared.stores.ledger import StoreRefused
 
 _LOCKED = "SELECT generation, coalesce(snapshot_sha256, '') FROM analytics_folded WHERE instance = %s FOR UPDATE"
 _TENURE = "UPDATE analytics_folded SET tenure = %s WHERE instance = %s"
-# As the model has it: claims of an id that stays are kept on all of its days.
-_STAYS = (
-    "SELECT day, hash FROM stays "
-    "UNION SELECT day, hash FROM known.claims WHERE instance = $1::UUID AND hash IN (SELECT hash FROM stays)"
-)
 
 
 def begin_takeover(host: Host, published: Snapshot, sha256: str, tenure: UUID) -> StoreNote | None:
-    """Give an instance a tenure and an epoch, in one transaction. Returns the note with
+    """Give an instance a tenure, in one transaction. Returns the note with
     which the next publish finds itself; None where another generation than this one was
     published meanwhile. Waits for inserts of log lines under way. Raises StoreRefused.
     """
@@ -40,15 +34,15 @@ def begin_takeover(host: Host, published: Snapshot, sha256: str, tenure: UUID) -
         if row.is_retired:
             raise StoreRefused(host.name, f"has retired this instance ({host.instance}): begin as another one")
         fetch(host.database, host.connection, host.store, rows)
-        hashes = _stays(host)
+        hashes = kept_claims(host.database, host.instance)
         if host.connection.execute(_LOCKED, (host.instance,)).fetchone() != (published.generation, sha256):
             return None
         host.connection.execute(_TENURE, (tenure, host.instance))
-        begin_epoch(host.connection, row, row.epoch + 1, name, hashes)
+        epoch = narrow(host.connection, row, name, hashes)
     return StoreNote(
         host.store,
-        epoch=row.epoch + 1,
-        epoch_name=name,
+        epoch=epoch,
+        epoch_name=row.epoch_name,
         claims=name,
         generation=published.generation,
         sha256=sha256,
@@ -57,21 +51,12 @@ def begin_takeover(host: Host, published: Snapshot, sha256: str, tenure: UUID) -
 
 
 def _find_published(host: Host, published: Snapshot, pruned: date | None) -> None:
-    """Fill `stays` (day, hash): the ids of a published generation. Those of days whose
-    claims are deleted need none: no copy can come any more.
+    """Fill `stays`. Days whose claims are deleted need none: no copy can come any
+    more.
     """
-    host.database.execute("CREATE OR REPLACE TEMP TABLE stays (day DATE, hash UUID)")
+    create_stays(host.database)
     for day in _claimed(published, pruned):
-        hashes = id_hashes_sql(open_parts(host.data, "archive", day, published.days[day].archive))
-        sql = f"INSERT INTO stays SELECT DISTINCT $day::DATE, hash FROM {hashes}"
-        host.database.execute(sql, {"day": day, "key": host.key})
-
-
-def _stays(host: Host) -> dict[date, bytes]:
-    found: dict[date, list[UUID]] = {}
-    for day, hash_ in host.database.execute(_STAYS, [host.instance]).fetchall():
-        found.setdefault(day, []).append(hash_)
-    return {day: as_block(hashes) for day, hashes in found.items()}
+        add_stays(host.database, host.key, day, open_parts(host.data, "archive", day, published.days[day].archive))
 
 
 def _claimed(published: Snapshot, pruned: date | None) -> dict[date, tuple[int, ...]]:

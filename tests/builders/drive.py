@@ -11,18 +11,21 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
+from uuid import UUID
 
 import pytest
 
 from compactor.erasure.rewrite import preview_erasure
 from compactor.erasure.visitor_filter import VisitorFilter
+from compactor.lock import compactor_lock
 from compactor.process import compact_once
 from compactor.publishing.changed_visitors import visitor_digests
 from compactor.publishing.changes import SnapshotChanges
 from compactor.publishing.instance import instance_id
-from compactor.publishing.publish import publish_newest, take_back
+from compactor.publishing.publish import publish_newest, retire_instance, take_back
 from compactor.repair.rebuild import rebuild
 from compactor.repair.verify import verify
+from compactor.takeover.takeover import take_over
 from ingest.collect.encode import Line
 from reports.export import export, room_for_export
 from reports.query import parse
@@ -189,6 +192,10 @@ def share_ids(root: Path) -> None:
         with connected(address) as connection:  # as after a restore of the store
             connection.execute("UPDATE analytics_folded SET claims = gen_random_uuid()")
         first.settle()
+        third = StoreHost(root / "c", address)
+        with compactor_lock(third.data) as lock:
+            take_over(third.data, third.settings, SilentLog(), lock, UUID(first.instance), NOON)
+        retire_instance(third.data, third.settings, open_store(third.settings, third.instance), UUID(second.instance))
 
 
 def verify_all(data: DataDirectory) -> None:

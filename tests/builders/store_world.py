@@ -14,7 +14,9 @@ from uuid import UUID
 import psycopg
 
 from compactor.claims.claim import IdsClaimedElsewhere
+from compactor.lock import compactor_lock
 from compactor.publishing.publish import retire_instance, take_back
+from compactor.takeover.takeover import take_over
 from ingest.collect.encode import Line
 from shared.exit_codes import TemporaryFailure
 from shared.lateness import DEDUPE_DAYS
@@ -24,6 +26,7 @@ from tests.builders.cut_connection import Cut, cutting
 from tests.builders.logs import NOON, line
 from tests.builders.postgres import Server
 from tests.builders.random_lines import DAY_MS
+from tests.builders.silent_log import SilentLog
 from tests.builders.store_hosts import StoreHost, counted_ids
 
 BOTH_HOSTS = 0.3
@@ -43,6 +46,7 @@ class StoreWorld:
         self.excused: set[int] = set()
         self.history: list[str] = []
         self.gone: UUID | None = None
+        self._disks = 0
         self._server, self._root = server, root
         self._address = server.database()
         self.hosts = {name: StoreHost(root / name, self._address) for name in "abc"}
@@ -124,6 +128,17 @@ class StoreWorld:
         host = self.hosts[name]
         take_back(host.data, host.settings, open_store(host.settings, host.instance))
 
+    def lose_disk(self, name: str) -> None:
+        """What it has not published is lost with it; an empty host takes over."""
+        old = self.hosts[name]
+        self._disks += 1
+        new = StoreHost(self._root / f"{name}{self._disks}", self._address)
+        with compactor_lock(new.data) as lock:
+            take_over(new.data, new.settings, SilentLog(), lock, UUID(old.instance), self.now_ms)
+        self.hosts[name] = new
+        self._pending[name] = []
+        self.excused |= self._received[name]
+
     def retire(self, name: str) -> None:
         """One host at most goes for ever. What it has not published is lost with it."""
         if len(self.hosts) < len(self._received):
@@ -187,6 +202,7 @@ ACTIONS: tuple[tuple[Action, float], ...] = (
     (StoreWorld.pass_day, 5),
     (StoreWorld.rebuild, 2),
     (StoreWorld.restore_store, 2),
+    (StoreWorld.lose_disk, 1),
     (StoreWorld.retire, 0.6),
 )
 
