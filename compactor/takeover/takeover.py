@@ -28,7 +28,7 @@ from shared.disk.spill import own_spill
 from shared.generations.snapshot import Snapshot
 from shared.log import Log
 from shared.settings import Settings
-from shared.stores.instance import Instance, OtherInstance, read_instance, wants_takeover, write_instance
+from shared.stores.instance import Instance, NotEmpty, OtherInstance, read_instance, wants_takeover, write_instance
 from shared.stores.ledger import StoreUnavailable
 from shared.stores.log_segments import restore_segments
 from shared.stores.postgres.connection import connected, store_name
@@ -59,7 +59,7 @@ class Takeover(NamedTuple):
 def take_over(
     data: DataDirectory, settings: Settings, log: Log, lock: CompactorLock, wanted: UUID, now_ms: int
 ) -> Takeover:
-    """Make an empty directory the `wanted` instance. Raises OtherInstance,
+    """Make an empty directory the `wanted` instance. Raises OtherInstance, NotEmpty,
     StoreUnavailable and StoreRefused.
     """
     own = _begin(data, wanted)
@@ -81,6 +81,8 @@ def _begin(data: DataDirectory, wanted: UUID) -> Instance:
     """
     found = read_instance(data)
     if not wants_takeover(data, wanted):
+        if found and found.instance == wanted:
+            raise NotEmpty(data, wanted)
         raise OtherInstance(data, wanted, found.instance if found else None)
     own = write_instance(data, Instance(wanted, uuid.uuid4(), is_taking_over=True))
     if found:  # one that was killed: it may have left what another host has published meanwhile

@@ -18,7 +18,7 @@ from shared.exit_codes import PROBLEMS, SUCCESS
 from shared.generations.load import load_snapshot
 from shared.generations.part_integrity import PartDamaged
 from shared.settings import SettingsError
-from shared.stores.instance import check_instance
+from shared.stores.instance import check_instance, read_instance
 from shared.stores.ledger import StoreRefused, StoreUnavailable
 from shared.stores.open_store import open_store
 from shared.stores.postgres.migrate import script
@@ -102,7 +102,8 @@ def _check(call: Invocation) -> int:
 
 def _takeover(call: Invocation) -> int:
     """Also the first step of `serve`, which then waits for this process."""
-    wanted, running = call.settings.instance, find_running(call.data)
+    known, running = read_instance(call.data), find_running(call.data)
+    wanted = call.settings.instance or (known.instance if known else None)
     if wanted is None:
         raise SettingsError("set FOLDLOG_INSTANCE to the instance to be taken over")
     if running.responsive or running.serve not in {None, os.getppid()}:

@@ -85,12 +85,15 @@ class ActiveSegment:
         created = os.fstat(self._descriptor)
         self._identity = (created.st_ino, created.st_dev, 1)
 
-    def commit(self, blob: bytes, lines: int) -> None:
+    def commit(self, blob: bytes, lines: int, on_written: Callable[[], None] | None = None) -> None:
         """Append whole lines. When it returns they are on disk and may be acknowledged;
-        when it raises CommitFailed they must not be.
+        when it raises CommitFailed they must not be. `on_written` is called before the
+        sync.
         """
         self._check_identity(self.bytes, written=False)
         self._write(blob)
+        if on_written:
+            on_written()
         started = time.perf_counter()
         try:
             self._sync(self._descriptor)

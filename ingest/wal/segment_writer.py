@@ -159,7 +159,7 @@ class SegmentWriter:
         self.store_log.require()  # before the segment grows by lines that nobody acknowledges
         sequence, first_byte = self._commit_to_some_segment(blob, lines)
         try:
-            self.store_log.add(sequence, first_byte, blob)
+            self.store_log.finish(sequence, first_byte, blob)
         except StoreUnavailable:
             if self.store_log.has_much_unsent:
                 self._seal(reopen=False)
@@ -202,7 +202,7 @@ class SegmentWriter:
             return None  # another process created a file under its name: the next try recovers that first
         place = Place(active.sequence, active.bytes)
         try:
-            active.commit(blob, lines)
+            self._commit_to(active, place, blob, lines)
         except SegmentDisplaced as displaced:
             return self._handle_displaced(active, displaced, blob, lines)
         except CommitFailed as error:
@@ -210,6 +210,13 @@ class SegmentWriter:
                 self._seal(reopen=False)  # a write to a full disk may be partial: continue in a new segment only
             raise
         return place
+
+    def _commit_to(self, active: ActiveSegment, place: Place, blob: bytes, lines: int) -> None:
+        store_log = self.store_log
+        if store_log is None:
+            active.commit(blob, lines)
+        else:  # the store commits while the disk does
+            active.commit(blob, lines, lambda: store_log.begin(*place, blob))
 
     def _seal(self, *, reopen: bool) -> None:
         self._sealing_at = time.monotonic()

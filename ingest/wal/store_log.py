@@ -1,7 +1,8 @@
 """The rows of a writer in a PostgreSQL store (FOLDLOG_DURABILITY=store): each commit to
 the segment is also a row there before it is acknowledged.
 
-A row holds the bytes of its place in the segment, so an insert without an answer is
+It is sent before the sync of the segment, so that disk and store work at once. A row
+holds the bytes of its place in the segment, so an insert without an answer is
 repeated: the same row is there once. What could not be inserted was not acknowledged,
 and is sent again with the next commit, so that the rows of a segment have no gap.
 
@@ -14,7 +15,7 @@ import select
 import socket
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from typing import TYPE_CHECKING, NamedTuple
 
 from ingest.wal.unavailable import Unavailable
@@ -24,7 +25,7 @@ from shared.settings import Settings
 from shared.stores.instance import own_instance
 from shared.stores.ledger import StoreUnavailable
 from shared.stores.postgres.connection import connected, first_line, store_name
-from shared.stores.postgres.log_rows import INSERT, LogRow, begin_tenure, log_rows, renumber_rows
+from shared.stores.postgres.log_rows import INSERT, LogRow, begin_tenure, delete_row, log_rows, renumber_rows
 from shared.stores.postgres.migrate import migrate_if_allowed
 
 if TYPE_CHECKING:
@@ -69,7 +70,9 @@ class StoreLog:
         self._connection: Connection | None = None
         self._retry_at = 0.0
         self._unsent: _Unsent | None = None
+        self._in_flight = False  # a row was sent, and its result not read
         self._renumbered: list[tuple[int, int]] = []
+        self._withdrawn: list[_Unsent] = []
         self.is_taken_over = False
 
     def require(self) -> Connection:
@@ -78,6 +81,8 @@ class StoreLog:
         """
         if self.is_taken_over:
             raise TakenOver
+        with suppress(StoreUnavailable):
+            self._receive()
         if self._connection is None:
             if time.monotonic() < self._retry_at:
                 raise StoreUnavailable(store_name(self._settings.store), "it could not be reached a moment ago")
@@ -86,18 +91,30 @@ class StoreLog:
             self._retry_at = 0.0
         return self._connection
 
-    def add(self, sequence: int, first_byte: int, lines: bytes) -> None:
-        """Commit the row of lines that stand in a segment now. When it returns they may
-        be acknowledged. Raises StoreUnavailable and TakenOver.
-        """
+    def begin(self, sequence: int, first_byte: int, lines: bytes) -> None:
+        """Send the row of lines that stand in a segment now, and do not wait."""
         unsent = self._unsent
         if unsent and unsent.sequence == sequence and unsent.end == first_byte:
             first_byte, lines = unsent.first_byte, unsent.lines + lines
         self._unsent = _Unsent(sequence, first_byte, lines)
-        try:
-            self._add(self._unsent)
-        except StoreUnavailable:
-            self._add(self._unsent)  # the connection may have been idle for too long, or the answer was lost
+        with suppress(StoreUnavailable, TakenOver):  # finish() tries again
+            self._send(self._unsent)
+
+    def finish(self, sequence: int, first_byte: int, lines: bytes) -> None:
+        """Wait for the commit of the row of lines, of which the place is certain now.
+        When it returns they may be acknowledged. Raises StoreUnavailable and TakenOver.
+        """
+        is_there = False
+        with suppress(StoreUnavailable):
+            is_there = self._receive() == 1
+        unsent = self._unsent
+        if unsent is None or (unsent.sequence, unsent.end) != (sequence, first_byte + len(lines)):
+            if unsent and (unsent.sequence, sequence) not in self._renumbered:
+                self._withdrawn.append(unsent)
+            unsent = self._unsent = _Unsent(sequence, first_byte, lines)
+            is_there = False
+        if not is_there:
+            self._add(unsent)
         self._unsent = None
 
     @property
@@ -106,11 +123,16 @@ class StoreLog:
         return self._unsent is not None and len(self._unsent.lines) > UNSENT_MAX_BYTES
 
     def rows_from(self, sequence: int) -> Iterator[LogRow]:
-        """The rows of this writer from a segment on. Raises StoreUnavailable and
+        """The rows of this writer from a segment on, but not one that is not
+        acknowledged yet: its lines will stand elsewhere. Raises StoreUnavailable and
         TakenOver.
         """
         import psycopg
 
+        if self._unsent:
+            self._withdrawn.append(self._unsent)
+            self._unsent = None
+        self._mend(self.require())
         connection, instance = self.require(), own_instance(self._data).instance
         try:
             yield from log_rows(connection, instance, self._writer, sequence)
@@ -157,20 +179,45 @@ class StoreLog:
         raise TakenOver
 
     def _add(self, unsent: _Unsent) -> None:
+        """Send a row and wait: once more, if the answer is lost or the connection was
+        idle for too long.
+        """
+        try:
+            self._exchange(unsent)
+        except StoreUnavailable:
+            self._exchange(unsent)
+
+    def _exchange(self, unsent: _Unsent) -> None:
+        self._send(unsent)
+        if not self._receive():
+            self._explain()
+
+    def _send(self, unsent: _Unsent) -> None:
         import psycopg
 
         connection = self.require()
-        self._renumber(connection)
+        self._mend(connection)
         place = (str(unsent.sequence).encode(), str(unsent.first_byte).encode())
         try:
             connection.pgconn.send_query_prepared(
                 _STATEMENT, [*self._own, *place, unsent.lines], [0, 0, 0, 0, 0, _BINARY]
             )
-            result = _result(connection.pgconn, time.monotonic() + COMMIT_TIMEOUT_S)
+            _flush(connection.pgconn, time.monotonic() + COMMIT_TIMEOUT_S)
         except (psycopg.Error, OSError) as error:
             raise self._lost(first_line(error)) from error
-        if result.command_tuples == 0:
-            self._explain()
+        self._in_flight = True
+
+    def _receive(self) -> int:
+        """How many rows the statement in flight has added; 0 if there is none."""
+        import psycopg
+
+        if not self._in_flight or self._connection is None:
+            return 0
+        self._in_flight = False
+        try:
+            return _result(self._connection.pgconn, time.monotonic() + COMMIT_TIMEOUT_S).command_tuples or 0
+        except (psycopg.Error, OSError) as error:
+            raise self._lost(first_line(error)) from error
 
     def _explain(self) -> None:
         """Nothing was added: the store has lost the row of this instance, or another
@@ -183,33 +230,43 @@ class StoreLog:
             raise self._lost("it does not know this instance any more")  # connecting registers it again
         self._take_leave()
 
-    def _renumber(self, connection: Connection) -> None:
+    def _mend(self, connection: Connection) -> None:
+        """Rows of a displaced segment follow its lines."""
+        if not (self._renumbered or self._withdrawn):
+            return
         import psycopg
 
-        instance = own_instance(self._data).instance if self._renumbered else None
-        while self._renumbered and instance:
-            try:
+        instance = own_instance(self._data).instance
+        try:
+            for row in self._withdrawn:
+                delete_row(connection, instance, self._writer, row.sequence, row.first_byte)
+            self._withdrawn = []
+            while self._renumbered:
                 renumber_rows(connection, instance, self._writer, *self._renumbered[0])
-            except psycopg.Error as error:
-                raise self._lost(first_line(error)) from error
-            del self._renumbered[0]
+                del self._renumbered[0]
+        except psycopg.Error as error:
+            raise self._lost(first_line(error)) from error
 
     def _lost(self, reason: str) -> StoreUnavailable:
         """Close the connection: what became of its statement is unknown."""
         connection, self._connection = self._connection, None
+        self._in_flight = False
         if connection is not None:
             connection.pgconn.finish()  # not close(), which may wait
         self._stack.close()
         return StoreUnavailable(store_name(self._settings.store), reason)
 
 
+def _flush(connection: PGconn, deadline: float) -> None:
+    while connection.flush():
+        _wait(connection, deadline, select.POLLIN | select.POLLOUT)
+        connection.consume_input()
+
+
 def _result(connection: PGconn, deadline: float) -> PGresult:
     """The result of the statement that was sent. Raises what the server reports, and
     TimeoutError.
     """
-    while connection.flush():
-        _wait(connection, deadline, select.POLLIN | select.POLLOUT)
-        connection.consume_input()
     while connection.is_busy():
         _wait(connection, deadline, select.POLLIN)
         connection.consume_input()

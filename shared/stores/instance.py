@@ -42,6 +42,23 @@ class OtherInstance(UsageError):
         )
 
 
+class NotEmpty(UsageError):
+    """A directory that is the instance already has events of its own: a takeover would
+    have to count again what its last life has not published.
+    """
+
+    def __init__(self, data: DataDirectory, instance: uuid.UUID) -> None:
+        super().__init__(data, instance)
+        self.data, self.instance = data, instance
+
+    def __str__(self) -> str:
+        return (
+            f"{self.data.root} is the instance {self.instance} already, and not empty. If the store refuses it "
+            "because it was restored from a backup, move it away, and take the instance over with FOLDLOG_DATA_DIR on an "
+            f"empty directory and FOLDLOG_INSTANCE={self.instance}: what it had published is in the store"
+        )
+
+
 class TakeoverUnfinished(UsageError):
     """A takeover into this directory has not ended."""
 

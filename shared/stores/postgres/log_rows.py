@@ -88,6 +88,14 @@ def renumber_rows(connection: Connection, instance: UUID, writer: str, old: int,
     )
 
 
+def delete_row(connection: Connection, instance: UUID, writer: str, sequence: int, first_byte: int) -> None:
+    """Its lines stand elsewhere."""
+    place = (instance, writer, sequence, first_byte)
+    connection.execute(
+        "DELETE FROM analytics_log WHERE instance = %s AND writer = %s AND sequence = %s AND first_byte = %s", place
+    )
+
+
 def delete_folded(connection: Connection, instance: str, published: Snapshot) -> None:
     """Delete the rows of segments that a published generation has folded."""
     kept = unfolded_numbers(published)

@@ -31,7 +31,7 @@ from shared.disk.layout import DataDirectory
 from shared.generations.load import load_snapshot
 from shared.segments.recovery import next_sequence
 from shared.segments.sealed import sealed_segments
-from shared.stores.instance import Instance, OtherInstance, read_instance, write_instance
+from shared.stores.instance import Instance, NotEmpty, OtherInstance, read_instance, write_instance
 from shared.stores.ledger import StoreRefused, StoreUnavailable
 from shared.stores.postgres.connection import connected
 from tests.builders.archive import HOUR_MS
@@ -199,6 +199,8 @@ async def test_a_directory_with_events_takes_nothing_over(tmp_path: Path, store:
     await receive(new, lines(2))
     with pytest.raises(OtherInstance, match="FOLDLOG_DATA_DIR on an empty directory"):
         took_over(new, UUID(old.instance))
+    with pytest.raises(NotEmpty, match=f"FOLDLOG_INSTANCE={new.instance}"):
+        took_over(new, UUID(new.instance))
     nobody = DataDirectory(tmp_path / "nobody")
     shutil.copytree(new.data.root, nobody.root)
     nobody.instance.unlink()

@@ -7,7 +7,7 @@ from __future__ import annotations
 import asyncio
 import os
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -173,8 +173,8 @@ async def test_insert_that_was_made_and_not_answered_is_there_once(tmp_path: Pat
     await writer.append(events(1), 1)
     store_log = writer.segment_writer.store_log
     assert store_log is not None
-    store_log.add(1, 0, events(1))
-    store_log.add(1, 0, events(1))
+    for _ in range(2):
+        store_log.finish(1, 0, events(1))
     assert segment_bytes(store) == events(1)
     await writer.close()
 
@@ -223,6 +223,44 @@ async def test_lines_that_a_truncated_segment_lost_come_back_from_the_store(tmp_
     assert {"segment_truncated", "segment_restored"} <= set(log.warnings)
     assert ids(data) == ["event-0001", "event-0002", "event-0003"]
     fold_all(data)
+
+
+def rename_and_replace(path: Path) -> None:
+    path.rename(path.with_name("active-0.ndjson.1"))
+    path.write_bytes(events(7))
+
+
+IN_FLIGHT = {
+    "renamed, another created": (rename_and_replace, {7}),
+    "truncated": (lambda path: os.truncate(path, 0), set()),
+}
+
+
+@pytest.mark.parametrize(("act", "more"), IN_FLIGHT.values(), ids=IN_FLIGHT)
+async def test_rows_follow_a_group_that_is_displaced_in_flight(
+    tmp_path: Path, store: str, act: Callable[[Path], None], more: set[int]
+) -> None:
+    """Between the write and the check after the sync."""
+    data = data_directory(tmp_path)
+    writer = start(data, store)
+    await writer.append(events(1), 1)
+    active = writer.segment_writer.active
+    assert active is not None
+    real = active._sync
+
+    def displace_and_go_on(descriptor: int) -> None:
+        act(data.active("0"))
+        real(descriptor)
+
+    active._sync = displace_and_go_on
+    await writer.append(events(2), 1)
+    await writer.append(events(3), 1)
+    await writer.close()
+    rows = [(sequence, bytes(lines)) for _, sequence, _, lines in queried(store, ROWS)]
+    assert sorted(lines for _, lines in rows) == [events(1), events(2), events(3)]
+    segments = {segment.name.sequence: segment.path.read_bytes() for segment in sealed_segments(data)}
+    assert all(lines in segments[sequence] for sequence, lines in rows)
+    assert set(ids(data)) == {f"event-{number:04d}" for number in {1, 2, 3} | more}
 
 
 async def test_rows_follow_a_segment_that_is_sealed_under_another_number(tmp_path: Path, store: str) -> None:
