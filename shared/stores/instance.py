@@ -54,8 +54,8 @@ class NotEmpty(UsageError):
     def __str__(self) -> str:
         return (
             f"{self.data.root} is the instance {self.instance} already, and not empty. If the store refuses it "
-            "because it was restored from a backup, move it away, and take the instance over with FOLDLOG_DATA_DIR on an "
-            f"empty directory and FOLDLOG_INSTANCE={self.instance}: what it had published is in the store"
+            "because it was restored from a backup, move it away, and take the instance over with FOLDLOG_DATA_DIR on "
+            f"an empty directory and FOLDLOG_INSTANCE={self.instance}: what it had published is in the store"
         )
 
 

@@ -158,6 +158,7 @@ def test_a_host_that_still_lives_acknowledges_and_publishes_nothing(tmp_path: Pa
             assert queried(store, "SELECT count(*) FROM analytics_folded") == [(1,)]
 
 
+@pytest.mark.long  # in short: tests/ingest/wal/test_store_log.py
 def test_a_database_that_is_down_costs_answers_and_no_event(tmp_path: Path, postgres: Postgres, store: str) -> None:
     load = Load()
     with host(tmp_path / "host", store, uuid.uuid4()) as server:
@@ -173,6 +174,7 @@ def test_a_database_that_is_down_costs_answers_and_no_event(tmp_path: Path, post
         assert_counted_once(store, tmp_path, load)
 
 
+@pytest.mark.long
 def test_connections_that_are_ended_cost_no_event(tmp_path: Path, store: str) -> None:
     load = Load()
     with host(tmp_path / "host", store, uuid.uuid4()) as server:
