@@ -5,6 +5,7 @@ screen.
 from __future__ import annotations
 
 import argparse
+import uuid
 from collections.abc import Callable, Sequence
 from typing import NoReturn
 
@@ -184,6 +185,9 @@ def _add_setup(add: Add) -> None:
     steps.add_parser("takeover", help="make an empty directory continue the instance of FOLDLOG_INSTANCE")
     steps.add_parser("check", help="compare every row with the parts; exits 1 if one differs")
     steps.add_parser("rebuild", help="empty it, and publish everything again")
+    retire = steps.add_parser("retire", help="give up an instance whose host is gone: what it published counts on")
+    retire.add_argument("instance", type=uuid.UUID, metavar="INSTANCE", help="as `foldlog store status` shows it")
+    steps.add_parser("new-instance", help="give a copied directory an identity of its own")
 
     _add_bench(add("bench", "put load on a server of this host and check its counts"))
 

@@ -7,7 +7,8 @@ from collections.abc import Callable
 
 from compactor.lock import compactor_lock
 from compactor.publishing.instance import instance_id
-from compactor.publishing.publish import Published, compare_store, rebuild_store
+from compactor.publishing.new_instance import begin_as_another
+from compactor.publishing.publish import Published, compare_store, rebuild_store, retire_instance
 from compactor.publishing.settle import publish_settled
 from compactor.takeover.takeover import take_over
 from foldlog.commands import Invocation
@@ -47,9 +48,37 @@ def _status(call: Invocation) -> int:
     held = store.position()
     if held is None or not held.generation:
         print(f"{store} is empty; generation {newest} is not published yet")
-        return SUCCESS
-    behind = "the newest" if held.generation == newest else f"the newest is {newest}"
-    print(f"{store} holds generation {held.generation} of {held.snapshot.as_of} ({behind}), instance {held.instance}")
+    else:
+        behind = "the newest" if held.generation == newest else f"the newest is {newest}"
+        print(
+            f"{store} holds generation {held.generation} of {held.snapshot.as_of} ({behind}), instance {held.instance}"
+        )
+    if isinstance(store, PostgresStore):
+        _show_instances(store)
+    return SUCCESS
+
+
+def _show_instances(store: PostgresStore) -> None:
+    """The instances of the other hosts."""
+    for each in store.instances():
+        if each.instance == store.instance:
+            continue
+        held = f"generation {each.generation} of {each.as_of:%Y-%m-%dT%H:%M:%SZ}" if each.as_of else "nothing yet"
+        gone = f", retired on {each.retired_at:%Y-%m-%d}" if each.retired_at else ""
+        print(f"  host {each.host}, instance {each.instance}: {held}{gone}")
+
+
+def _retire(call: Invocation) -> int:
+    """What a host that is gone for good has published counts on."""
+    retire_instance(call.data, call.settings, _store(call), call.options.instance)
+    print(f"The instance {call.options.instance} is retired: what it has published counts on, and nothing is added.")
+    return SUCCESS
+
+
+def _new_instance(call: Invocation) -> int:
+    """A copied directory gets its own identity."""
+    made = begin_as_another(call.data, _store(call))
+    print(f"This directory is the instance {made} from now on; the next pass publishes it.")
     return SUCCESS
 
 
@@ -125,4 +154,6 @@ _ACTIONS: dict[str, Callable[[Invocation], int]] = {
     "publish": _publish,
     "check": _check,
     "rebuild": _rebuild,
+    "retire": _retire,
+    "new-instance": _new_instance,
 }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+import uuid
 from contextlib import closing
 from pathlib import Path
 
@@ -10,6 +11,7 @@ import psycopg
 import pytest
 
 from shared.exit_codes import PROBLEMS, SUCCESS, TRY_AGAIN, USAGE
+from shared.timestamps import now_ms
 from tests.builders.logs import data_directory, line, sealed
 from tests.builders.postgres import running
 from tests.builders.postgres_kinds import required
@@ -84,7 +86,7 @@ def test_commands_work_with_postgresql(tmp_path: Path) -> None:
         assert "CREATE TABLE analytics_folded" in store("migrate --dry-run")
         assert "applied 0001_tables, 0002_months, 0003_summary" in store("migrate")
         assert store("migrate").endswith("has all tables of this Foldlog already\n")
-        sealed(data, [line("event-1")])
+        sealed(data, [line("event-1", now_ms())])
         assert run_foldlog(["compact", "--once"], environ).returncode == SUCCESS
         assert "holds generation 1 of" in store("status")
         assert "is as the parts say (generation 1)" in store("check")
@@ -93,6 +95,12 @@ def test_commands_work_with_postgresql(tmp_path: Path) -> None:
         assert "WRONG 1 parts are missing" in store("check", PROBLEMS)
         assert "holds generation 1, before it held nothing" in store("rebuild")
         store("check")
+        gone = data.instance.read_text().split('"')[3]
+        assert "from now on" in store("new-instance")
+        assert f"instance {gone}: generation 1 of" in store("status")
+        assert "is retired" in store(f"retire {gone}")
+        assert ", retired on" in store("status")
+        assert "has no instance" in store(f"retire {uuid.uuid4()}", USAGE)
         environ["FOLDLOG_STORE"] = f"sqlite:///{tmp_path / 'analytics.db'}"
         assert "only a PostgreSQL store is migrated" in store("migrate", USAGE)
         server.stop()

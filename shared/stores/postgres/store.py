@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import date
+from datetime import date, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -49,6 +49,16 @@ _HOLDS_NOTHING = """
 """
 _CONFIRMED = "UPDATE analytics_folded SET published_at = now() WHERE instance = %s AND snapshot_sha256 = %s"
 _TABLES = ("analytics_counters", "analytics_parts", "analytics_visitors")
+
+
+class HeldInstance(NamedTuple):
+    """An instance of a store: `generation` 0 while it has published nothing."""
+
+    instance: str
+    host: str
+    generation: int
+    as_of: datetime | None
+    retired_at: datetime | None
 
 
 class PostgresStore(NamedTuple):
@@ -147,6 +157,12 @@ class PostgresStore(NamedTuple):
         generation, sha256, content, epoch, epoch_name, claims = row
         snapshot = decode_snapshot(bytes(content), Path(str(self))) if content else Snapshot()
         return Position(self.instance, generation, sha256, snapshot, epoch, epoch_name, claims)
+
+    def instances(self) -> list[HeldInstance]:
+        """All instances, also those that are retired."""
+        sql = "SELECT instance::text, host, generation, as_of, retired_at FROM analytics_folded ORDER BY host, instance"
+        with self._connected() as connection:
+            return [HeldInstance(*row) for row in connection.execute(sql).fetchall()] if connection else []
 
     def migrate(self) -> list[Migration]:
         """Make the tables, or what they lack. Returns what was applied."""

@@ -3,16 +3,23 @@
 from __future__ import annotations
 
 import random
+import shutil
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
+from uuid import UUID
 
 import pytest
 
 from compactor.claims.claim import IdsClaimedElsewhere
+from compactor.publishing.new_instance import CountedElsewhere, begin_as_another
+from compactor.publishing.publish import retire_instance
 from compactor.repair.verify import verify
 from ingest.collect.encode import Line
 from shared.generations.load import load_snapshot
+from shared.stores.ledger import StoreRefused
+from shared.stores.open_store import open_store
+from shared.stores.postgres.store import PostgresStore
 from tests.builders.archive import HOUR_MS
 from tests.builders.logs import NOON, line
 from tests.builders.postgres import Server, running
@@ -91,7 +98,57 @@ def test_a_publish_of_nothing_new_claims_nothing(hosts: list[StoreHost]) -> None
     assert first.data.store_note.read_bytes() == before
 
 
-@pytest.mark.parametrize("seed", range(4))
+def test_a_copied_directory_is_refused_until_it_is_another_instance(hosts: list[StoreHost], tmp_path: Path) -> None:
+    first, _, _ = hosts
+    first.receive(lines(*range(5)))
+    first.settle()
+    shutil.copytree(first.data.root, tmp_path / "copied")
+    copied = StoreHost(tmp_path / "copied", first.settings.store)
+    first.receive(lines(5))
+    first.settle()
+    copied.receive(lines(6))
+    with pytest.raises(StoreRefused, match="new-instance"):
+        copied.publish()
+    begin_as_another(copied.data, open_store(copied.settings, copied.instance))
+    copied.settle()
+    check([first, copied], tmp_path, set(range(7)))
+    assert (totals(first)[0], totals(copied)[0]) == (6, 1)
+
+
+def test_a_copied_directory_with_days_that_are_not_compared_any_more_is_refused(
+    hosts: list[StoreHost],
+) -> None:
+    first, _, _ = hosts
+    first.receive(lines(1))
+    first.settle(NOON + 20 * DAY_MS)
+    with pytest.raises(CountedElsewhere, match="empty data directory"):
+        begin_as_another(first.data, open_store(first.settings, first.instance))
+
+
+def test_what_a_retired_host_published_counts_on_and_the_rest_is_free(hosts: list[StoreHost], tmp_path: Path) -> None:
+    first, second, _ = hosts
+    first.receive(lines(1, 2))
+    first.settle()
+    first.receive(lines(3))
+    with pytest.MonkeyPatch.context() as patch, pytest.raises(OSError, match="gone"):
+        patch.setattr(PostgresStore, "publish", lost)  # it has claimed, and dies
+        first.publish()
+    second.receive(lines(1, 3))
+    second.settle()
+    assert totals(second)[0] == 0
+    retire_instance(second.data, second.settings, open_store(second.settings, second.instance), UUID(first.instance))
+    second.settle()
+    assert counted_ids(second.settings.store, tmp_path) == {f"event-{number:06}": 1 for number in (1, 2, 3)}
+    assert totals(second)[0] == 1
+    with pytest.raises(StoreRefused, match="retired"):
+        first.publish()
+
+
+def lost(*_given: object) -> None:
+    raise OSError("gone")
+
+
+@pytest.mark.parametrize("seed", [0, *(pytest.param(seed, marks=pytest.mark.long) for seed in range(1, 4))])
 def test_random_hosts_count_each_id_once(hosts: list[StoreHost], tmp_path: Path, seed: int) -> None:
     pick = random.Random(seed)
     sent: set[int] = set()
