@@ -10,10 +10,10 @@ PYTEST := PYTHONDONTWRITEBYTECODE= $(BIN)/python -m pytest --numprocesses $(shel
 SOURCE := foldlog ingest reports compactor shared tests
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test test-pythons check format crash mutants soak bench load gate-cost hostile fuzz clean
+.PHONY: help setup run demo-postgres test test-pythons check format crash mutants soak bench load gate-cost hostile fuzz clean
 
 help: ## Show this list
-	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
+	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 15
 
 # pip 23 installs nothing from this file by itself, so it is brought up to date inside the environment first.
 $(VENV)/installed: pyproject.toml constraints.txt
@@ -27,6 +27,9 @@ setup: $(VENV)/installed ## Make .venv and install everything into it
 
 run: setup ## Serve on http://127.0.0.1:8080 with the data in ./data
 	$(BIN)/foldlog serve
+
+demo-postgres: setup ## Two hosts of one PostgreSQL, all on this machine; Ctrl-C ends and removes them
+	@$(BIN)/python -m tests.components.demo_postgres
 
 test: setup ## The laws, the units, a real process for each promise: four minutes on two cores
 	$(PYTEST) -m 'not long'
