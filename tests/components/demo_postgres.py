@@ -96,7 +96,8 @@ def _event(number: int, started_ms: int) -> dict[str, Any]:
 
 def _counts(server: Server) -> bool:
     """Whether this host answers with the events and visitors of both, each once."""
-    deadline, total = time.monotonic() + TIMEOUT_S, {}
+    deadline = time.monotonic() + TIMEOUT_S
+    total: dict[str, Any] = {}
     while time.monotonic() < deadline:
         answer = server.get("/admin/api/report")
         total = answer.json()["total"] if answer.status == 200 else {}

@@ -441,3 +441,38 @@ def test_pages_are_found() -> None:
     expected = {"README.md", "CHANGELOG.md", "CONTRIBUTING.md", "logrotate/README.md"}
     pages = ("api", "architecture", "consent", "formats", "privacy", "reports", "settings")
     assert expected | {f"docs/{name}.md" for name in pages} <= found
+
+
+_COMMAND = re.compile(r"\bfoldlog (?:--config \S+ )?([a-z]+(?: [a-z-]+)?)")
+_NAME = re.compile(r"\bFOLDLOG_[A-Z_]*[A-Z]\b")
+# Names that are no settings: of the file of settings, and of an example in a shell.
+NO_SETTINGS = {"FOLDLOG_CONFIG"}
+
+
+def unknown_names(text: str) -> set[str]:
+    return {*_NAME.findall(text)} - {f"FOLDLOG_{field.name.upper()}" for field in fields(Settings)} - NO_SETTINGS
+
+
+def unknown_commands(text: str) -> set[str]:
+    """Commands in code font and in examples that the parser does not know."""
+    known = {command for command in parser_commands(make_parser()) if " -" not in command}
+    first = {command.split()[0] for command in known}
+    code = [*_CODE.findall(_FENCED.sub("", text)), *(fence[2] for fence in _FENCED.finditer(text))]
+    typed = {found.strip() for each in code for found in _COMMAND.findall(each)}
+    return {each for each in typed if not ({each, each.split()[0]} & known or each in first)}
+
+
+@pytest.mark.parametrize(
+    "path", [path for path in PAGES if path.name != "CHANGELOG.md"], ids=lambda path: str(path.relative_to(ROOT))
+)
+def test_page_names_settings_and_commands_that_exist(path: Path) -> None:
+    text = path.read_text("utf-8")
+    assert (unknown_names(text), unknown_commands(text)) == (set(), set())
+
+
+def test_setting_and_command_that_do_not_exist_are_noticed() -> None:
+    text = (
+        "`FOLDLOG_STORES` and `foldlog store publsh`, `foldlog reprot`\n```sh\nfoldlog shop\nfoldlog store check\n```\n"
+    )
+    assert unknown_names(text) == {"FOLDLOG_STORES"}
+    assert unknown_commands(text) == {"store publsh", "reprot", "shop"}
