@@ -10,6 +10,7 @@ from dataclasses import InitVar, dataclass, field
 from ingest.collect.country import CountryLookup
 from ingest.collect.rate_limit import RateLimiter
 from ingest.collect.rate_limit_over_hosts import RateLimiterOverHosts
+from ingest.collect.shared_salt import SharedSalt
 from ingest.collect.undeclared_proxy import UndeclaredProxyDetector
 from ingest.collect.validate import BatchOutcome
 from ingest.collect.visitor_id import VisitorHash
@@ -24,6 +25,7 @@ from shared.disk.layout import DataDirectory
 from shared.log import Log
 from shared.rate_store import without_secrets
 from shared.settings import Settings
+from shared.stores.address import is_postgres
 from shared.timestamps import now_ms
 from shared.worker_stats import WorkerStats
 
@@ -51,6 +53,7 @@ class WorkerContext:
     rate_link: StoreLink | None = field(default=None, init=False)  # None: this host counts alone
     rate_limiter_over_hosts: RateLimiterOverHosts | None = field(default=None, init=False)
     visitor_hash: VisitorHash = field(init=False)
+    shared_salt: SharedSalt | None = field(default=None, init=False)  # None: no store of several hosts
     undeclared_proxy: UndeclaredProxyDetector = field(init=False)
     reader: ReaderClient = field(init=False)
     body_budget: BodyBudget = field(init=False)
@@ -64,6 +67,8 @@ class WorkerContext:
         self.rate_limiter = RateLimiter(self.settings, rate_table)
         self._count_over_hosts()
         self.visitor_hash = VisitorHash(self.data, self.settings)
+        if is_postgres(self.settings.store):
+            self.shared_salt = SharedSalt(self.data, self.settings, self.log, self.now_ms)
         self.undeclared_proxy = UndeclaredProxyDetector(self.data, self.settings, self.log)
         self.reader = ReaderClient(self.settings)
         self.proxies = Proxies(self.settings)

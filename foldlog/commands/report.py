@@ -74,7 +74,8 @@ def _host_line(host: Mapping[str, Any]) -> str:
     """Up to when a host is counted."""
     state = " (retired)" if host["retired"] else " (BEHIND)" if host["behind"] else ""
     published = f"generation {host['generation']}, as of {host['as_of']}" if host["as_of"] else "nothing published"
-    return f"{host['host']}: {published}{state}"
+    own = f", own salt on {', '.join(host['own_salt_days'])}" if host["own_salt_days"] else ""
+    return f"{host['host']}: {published}{state}{own}"
 
 
 def _cell(row: Mapping[str, Any], name: str) -> object:

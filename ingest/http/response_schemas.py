@@ -4,7 +4,7 @@ status is in shared/status.py.
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import date, datetime
 from typing import Annotated, Literal
 
 from msgspec import UNSET, Meta, Struct, UnsetType
@@ -70,6 +70,8 @@ class Total(Response):
 class Host(Response):
     """A host of the store. `as_of` is null where it has published nothing, `instance`
     before its first publish. `behind`: its events of the last minutes are missing.
+    `own_salt_days`: its visitors without an id of these days cannot be compared with
+    those of other hosts.
     """
 
     instance: str | None
@@ -78,6 +80,7 @@ class Host(Response):
     as_of: Instant | None
     behind: bool
     retired: bool
+    own_salt_days: list[date]
 
 
 class Report(Response, rename={"from_": "from"}):

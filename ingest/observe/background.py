@@ -1,5 +1,6 @@
 """Background tasks of a worker: close stalled connections, run maintenance, serve its
-stats, keep the store of the rate limit open, send heartbeats.
+stats, keep the store of the rate limit open, share the salt of the day, send
+heartbeats.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from itertools import count
 
+from ingest.collect.shared_salt import SharedSalt
 from ingest.context import WorkerContext
 from ingest.http.connection import Server
 from ingest.observe.peers import serve_stats
@@ -26,6 +28,9 @@ HEARTBEATS_PER_INTERVAL = 4
 # How long the first requests wait for the store of the rate limit: a restart should not
 # give a client its limit again.
 FIRST_OPEN_S = 1.0
+# How long they wait for the salt of the day, if this host has none: one of its own
+# would be in use until midnight.
+FIRST_SALT_S = 5.0
 
 
 @asynccontextmanager
@@ -45,7 +50,7 @@ async def background_tasks(worker: WorkerContext, server: Server, writer: str) -
         worker.log.error("stats_socket_failed", writer=writer, reason=str(error))
         stats_server = None
     try:
-        async with _open_link(worker.rate_link):
+        async with _open_link(worker.rate_link), _sharing(worker.shared_salt):
             yield
     finally:
         upkeep.cancel()
@@ -63,6 +68,20 @@ async def _open_link(link: StoreLink | None) -> AsyncIterator[None]:
         return
     async with link.running(FIRST_OPEN_S):
         yield
+
+
+@asynccontextmanager
+async def _sharing(salt: SharedSalt | None) -> AsyncIterator[None]:
+    """Share the salt of the day with other hosts, where there is a store of theirs."""
+    if salt is None:
+        yield
+        return
+    salt.start()
+    await asyncio.to_thread(salt.first_turn.wait, FIRST_SALT_S)
+    try:
+        yield
+    finally:
+        salt.stop()
 
 
 @asynccontextmanager

@@ -147,7 +147,8 @@ class HostsStore:
         if others and asked.query.visitors == "exact":
             raise TimezonesDiffer(asked.zone, others)
         own = next(host for host in hosts if host.instance == seen.own)
-        return Source(days, lambda parts: self._open(seen, parts), own.generation, oldest_as_of(hosts), listed(hosts))
+        rows = listed(hosts, asked.query)
+        return Source(days, lambda parts: self._open(seen, parts), own.generation, oldest_as_of(hosts), rows)
 
     def _open(self, seen: _Seen, parts: Parts) -> list[str]:
         """The paths of parts, of which the missing ones are fetched."""

@@ -3,14 +3,26 @@
 from __future__ import annotations
 
 import hashlib
+from collections import defaultdict
+from datetime import date, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from reports.sql.postgres import ledger_statement
+from reports.sql.postgres import ledger_statement, own_salts_statement
 from shared.generations.snapshot import Snapshot, SnapshotDamaged, decode_snapshot
 
 if TYPE_CHECKING:
     from psycopg import Connection
+
+
+class OwnSaltDay(NamedTuple):
+    """A day of a host's time zone on which its hashes of visitors are not those of the
+    other hosts.
+    """
+
+    day: date
+    begins: datetime
+    ends: datetime
 
 
 class Host(NamedTuple):
@@ -27,6 +39,7 @@ class Host(NamedTuple):
     is_retired: bool
     silent_s: float | None
     snapshot: Snapshot
+    own_salt_days: tuple[OwnSaltDay, ...] = ()
 
 
 class Ledger:
@@ -45,7 +58,8 @@ class Ledger:
             rows = connection.execute(ledger_statement(), (list(self._snapshots),), binary=True).fetchall()
         except UndefinedTable:
             return []
-        hosts = [self._host(*row) for row in rows]
+        days = _own_salt_days(connection)
+        hosts = [self._host(*row)._replace(own_salt_days=tuple(days.get(row[0], ()))) for row in rows]
         self._snapshots = {host.sha256: host.snapshot for host in hosts if host.sha256}
         return hosts
 
@@ -72,3 +86,17 @@ class Ledger:
         if hashlib.sha256(content).hexdigest() != sha256:
             raise SnapshotDamaged(name, "differs from its sha256")
         return decode_snapshot(content, name)
+
+
+def _own_salt_days(connection: Connection) -> dict[str, list[OwnSaltDay]]:
+    """By instance; none in a store that an earlier Foldlog has migrated last."""
+    from psycopg.errors import UndefinedTable  # here: see connection.py
+
+    found: dict[str, list[OwnSaltDay]] = defaultdict(list)
+    try:
+        rows = connection.execute(own_salts_statement(), binary=True).fetchall()
+    except UndefinedTable:
+        return found
+    for instance, *row in rows:
+        found[instance].append(OwnSaltDay(*row))
+    return found

@@ -254,6 +254,18 @@ class DataDirectory:
         return self.private / "salt.lock"
 
     @property
+    def own_salt_days(self) -> Path:
+        """Days on which this host used a salt that may not be that of all hosts, until
+        the store has noted them.
+        """
+        return self.private / "own-salt-days.json"
+
+    @property
+    def salt_store_lock(self) -> Path:
+        """Held by the worker that asks the store for salts."""
+        return self.private / "salt-store.lock"
+
+    @property
     def undeclared_proxy(self) -> Path:
         """Exists while every request seems to come from one address."""
         return self.private / "one-address.json"

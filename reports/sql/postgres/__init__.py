@@ -14,5 +14,10 @@ def ledger_statement() -> bytes:
 
 
 @cache
+def own_salts_statement() -> bytes:
+    return resources.files(__package__).joinpath("own_salts.sql").read_bytes()
+
+
+@cache
 def parts_statement() -> bytes:
     return resources.files(__package__).joinpath("parts.sql").read_bytes()

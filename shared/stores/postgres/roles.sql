@@ -21,10 +21,12 @@ GRANT SELECT ON analytics_schema TO foldlog_publish;
 GRANT SELECT, INSERT, UPDATE, DELETE ON
     analytics_folded, analytics_parts, analytics_counters, analytics_visitors, analytics_ids, analytics_log TO foldlog_publish;
 GRANT SELECT, INSERT, UPDATE ON analytics_shared TO foldlog_publish;
+GRANT SELECT, INSERT, DELETE ON analytics_salts TO foldlog_publish;
+GRANT SELECT, INSERT ON analytics_own_salts TO foldlog_publish;
 GRANT USAGE ON SEQUENCE analytics_ids_seq TO foldlog_publish;
 GRANT SELECT ON analytics_summary, analytics_summary_by_instance TO foldlog_publish;
 GRANT EXECUTE ON FUNCTION analytics_make_month(date), analytics_drop_empty_months() TO foldlog_publish;
 
 -- Who asks sees numbers: neither events, which are in the parts, nor hashes of visitors, nor keys.
 GRANT SELECT (instance, host, timezone, epoch, generation, as_of, published_at, retired_at) ON analytics_folded TO foldlog_read;
-GRANT SELECT ON analytics_schema, analytics_counters, analytics_summary, analytics_summary_by_instance TO foldlog_read;
+GRANT SELECT ON analytics_schema, analytics_counters, analytics_summary, analytics_summary_by_instance, analytics_own_salts TO foldlog_read;
