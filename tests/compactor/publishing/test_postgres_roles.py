@@ -97,6 +97,7 @@ def test_a_person_reads_numbers_and_writes_nothing(tmp_path: Path, address: str)
     for sql in (
         "SELECT visitors FROM analytics_visitors",
         "SELECT value FROM analytics_shared",
+        "SELECT salt FROM analytics_salts",
         "SELECT body FROM analytics_parts",
         "SELECT snapshot FROM analytics_folded",
         "UPDATE analytics_counters SET events = 0",

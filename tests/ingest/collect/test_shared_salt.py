@@ -7,6 +7,8 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from importlib import resources
 from pathlib import Path
 
 import psycopg
@@ -251,3 +253,18 @@ def test_database_that_logs_statements_and_parameters_logs_no_salt(tmp_path: Pat
     assert "analytics_salts" in log
     for salt in (one.file["salt"], one.file["next"]["salt"]):
         assert salt not in log
+
+
+def test_role_of_a_host_may_share_salts(host: Made, address: str, tmp_path: Path) -> None:
+    host("owner").ask()  # makes the tables
+    execute(address, "DELETE FROM analytics_salts")
+    execute(address, resources.files("shared.stores.postgres").joinpath("roles.sql").read_text("utf-8"))
+    with suppress(psycopg.errors.DuplicateObject):
+        execute(address, "CREATE ROLE salt_host LOGIN IN ROLE foldlog_publish")
+    alone = host("alone", UNREACHABLE)
+    alone.visitor()
+    as_role = connect_again(alone, address.replace("//foldlog@", "//salt_host@"), tmp_path / "alone")
+    host("owner").ask()
+    assert as_role.instance
+    as_role.ask()
+    assert len(own_days(address)) == 1
