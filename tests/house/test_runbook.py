@@ -19,12 +19,15 @@ from pathlib import Path
 import pytest
 
 from shared.disk.layout import DataDirectory
+from shared.exit_codes import TRY_AGAIN
 from shared.generations.load import kept_generations, load_snapshot
 from shared.segments.sealed import sealed_segments
 from shared.timestamps import now_ms
 from tests.builders.disks import fill
 from tests.builders.logs import data_directory, fold, line, sealed
 from tests.builders.pages import fenced, page, section
+from tests.builders.postgres import running
+from tests.builders.postgres_kinds import required
 from tests.builders.rate_store_servers import redis_server
 from tests.builders.server import ADMIN_TOKEN, Server, bearer, environment, failing
 from tests.builders.waiting import until
@@ -250,6 +253,20 @@ def test_the_rate_limit_is_not_shared(tmp_path: Path) -> None:
             store.start()
             until(lambda: '"rate_store_up"' in server.stderr())
             assert typing.type().endswith(" 1.0\n")
+
+
+@pytest.mark.component
+def test_hosts_hash_visitors_apart(tmp_path: Path) -> None:
+    heading = "Hosts hash visitors apart"
+    with running(required("system"), quick=True) as postgres:
+        address = postgres.database()
+        postgres.stop()
+        with Server(tmp_path, store=address) as server, shell(tmp_path, server.environ, heading) as typing:
+            until(lambda: '"store_salt_failed"' in server.stderr())
+            assert "could not be read" in typing.type(TRY_AGAIN)
+            assert send_as_page(server) == 200
+            postgres.start()
+            until(lambda: '"store_salt_shared"' in server.stderr())
 
 
 def send_as_page(server: Server) -> int:
