@@ -15,6 +15,7 @@ from foldlog.processes import Running
 from foldlog.quantities import ago, counted, size, span
 from shared.settings import Settings
 from shared.status import CappedDay, DayTotal, LastRetention, Status
+from shared.stores.condition import StoreStatus
 
 LISTED_MAX = 3
 
@@ -143,6 +144,7 @@ def rows(status: Status, running: Running) -> list[Row]:
         ("active segments", _active(segments.active)),
         ("sealed segments", f"{segments.sealed_unfolded:,} not folded; {segments.damaged:,} damaged so far"),
         *([("capped", _capped(status.capped))] if status.capped else []),
+        *([("store", _store(status.store, status.generation))] if status.store else []),
         ("workers", _workers(running)),
         ("disk free", f"{size(disk.free_bytes)} (reserve {size(disk.reserve_bytes)})"),
         ("log, archive, counters", ", ".join(map(size, (disk.log_bytes, disk.archive_bytes, disk.counters_bytes)))),
@@ -159,6 +161,21 @@ def _capped(days: Sequence[CappedDay]) -> str:
     shown = [f"{each.day}: {', '.join((*each.capped, *each.uncounted))}" for each in days[:LISTED_MAX]]
     more = len(days) - LISTED_MAX
     return "; ".join(shown) + (f"; and {counted(more, 'more day')}" if more > 0 else "")
+
+
+def _store(store: StoreStatus, newest: int) -> str:
+    """What the store holds, and what keeps it from more."""
+    if store.generation < newest:
+        held = f"generation {store.generation:,} of {newest:,}" if store.generation else "nothing published yet"
+        held += f", {span(store.lag_s)} behind"
+    else:
+        held = f"generation {store.generation:,}, the newest" if newest else "nothing published yet"
+    notes = [
+        *(["refused"] if store.refused else []),
+        *([f"{counted(store.failures, 'attempt')} failed"] if store.failures and not store.refused else []),
+        *([f"{counted(store.waiting_ids, 'id')} to be yielded"] if store.waiting_ids else []),
+    ]
+    return "; ".join([held, *notes])
 
 
 def _pending(erasures: int) -> str:

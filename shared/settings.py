@@ -16,7 +16,15 @@ from shared import setting_parsers
 from shared.exit_codes import UsageError
 from shared.lateness import ARCHIVE_MIN_DAYS
 from shared.rate_store import LOCAL, parse_rate_store, resolve
-from shared.stores.address import DATABASE_URL, FILE, is_postgres, parse_store, store_of
+from shared.stores.address import (
+    DATABASE_URL,
+    FILE,
+    DatabaseUrlUse,
+    database_url_use,
+    is_postgres,
+    parse_store,
+    store_of,
+)
 from shared.timestamps import DAY_S
 
 if TYPE_CHECKING:
@@ -217,13 +225,8 @@ def load(environ: Mapping[str, str], config: Path | None = None) -> Settings:
 
     Raises InvalidSetting, UnknownSetting, and SettingsError for an unreadable file.
     """
-    if config is None and environ.get(CONFIG_FILE):
-        config = Path(environ[CONFIG_FILE])
-    given = _from_file(config) if config else {}
+    given = _given(environ, config)
     known = {field.name for field in fields(Settings)}
-    for name, text in environ.items():
-        if name.startswith(PREFIX) and name != CONFIG_FILE:
-            given[name.removeprefix(PREFIX).lower()] = (name, text)
     changes: dict[str, Any] = {}
     for key, (shown, text) in given.items():
         if key not in known:
@@ -238,6 +241,24 @@ def load(environ: Mapping[str, str], config: Path | None = None) -> Settings:
         changes["rate_store"] = _resolved(given["rate_store"][0], changes["rate_store"], database_url)
     _require_postgres(changes, given)
     return replace(Settings(), **changes)
+
+
+def find_database_url_use(environ: Mapping[str, str], config: Path | None = None) -> DatabaseUrlUse | None:
+    """What is worth a word about DATABASE_URL, with settings that `load` accepts."""
+    given = _given(environ, config)
+    store, rate_store = (given[key][1].strip() if key in given else None for key in ("store", "rate_store"))
+    return database_url_use(store, environ.get(DATABASE_URL, "").strip(), rate_store)
+
+
+def _given(environ: Mapping[str, str], config: Path | None) -> dict[str, tuple[str, str]]:
+    """By key: where a setting was found, and its text."""
+    if config is None and environ.get(CONFIG_FILE):
+        config = Path(environ[CONFIG_FILE])
+    given = _from_file(config) if config else {}
+    for name, text in environ.items():
+        if name.startswith(PREFIX) and name != CONFIG_FILE:
+            given[name.removeprefix(PREFIX).lower()] = (name, text)
+    return given
 
 
 def _require_postgres(changes: Mapping[str, Any], given: Mapping[str, tuple[str, str]]) -> None:

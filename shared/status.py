@@ -10,10 +10,10 @@ import os
 from collections.abc import Iterable, Iterator
 from datetime import date
 from itertools import islice
-from typing import Annotated
 
 import msgspec
 
+from shared.answer_types import Count, Instant
 from shared.disk.layout import DataDirectory
 from shared.erasures import count_pending
 from shared.generations.last_look import last_pass_ms, last_retention
@@ -24,13 +24,12 @@ from shared.generations.summary import SUMMARY_DAYS, Summary
 from shared.segments.quarantine import lines_quarantined_by_recovery
 from shared.segments.sealed import Segment, active_segments, count_lines, file_sizes, sealed_segments
 from shared.settings import Settings
+from shared.stores.condition import StoreStatus, store_status, store_warning
 from shared.timestamps import now_ms
 from shared.undeclared_proxy import warning
 
 _TRIES = 5
 RECENT_DAYS = 2
-Count = Annotated[int, msgspec.Meta(ge=0)]
-Instant = Annotated[str, msgspec.Meta(extra_json_schema={"format": "date-time"})]
 
 
 class Balance(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -144,6 +143,7 @@ class Status(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     set_aside: list[SetAsideLines]
     recent: list[DayTotal]
     capped: list[CappedDay]
+    store: StoreStatus | None
 
 
 def read_status(data: DataDirectory, settings: Settings) -> Status:
@@ -160,6 +160,7 @@ def read_status(data: DataDirectory, settings: Settings) -> Status:
 
 def _read_status(data: DataDirectory, settings: Settings) -> Status:
     snapshot, _, damage = find_snapshot(data)
+    store = store_status(data, settings, snapshot)
     active = active_segments(data)
     sealed = sealed_segments(data)
     unfolded = [segment for segment in sealed if not snapshot.has_passed(segment.name)]
@@ -171,6 +172,7 @@ def _read_status(data: DataDirectory, settings: Settings) -> Status:
         missing_parts_warning(data, snapshot),
         *_retention_warnings(snapshot.retention),
         merge_warning(snapshot),
+        store_warning(store, snapshot.generation, settings),
     ]
     last_ms = last_pass_ms(data, snapshot)
     return Status(
@@ -196,6 +198,7 @@ def _read_status(data: DataDirectory, settings: Settings) -> Status:
         ],
         recent=_recent(snapshot.summary),
         capped=list(islice(_capped_days(snapshot), SUMMARY_DAYS)),
+        store=store,
     )
 
 

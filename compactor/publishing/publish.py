@@ -23,6 +23,7 @@ from compactor.publishing.changed_rows import whole_day
 from compactor.publishing.changed_visitors import visitor_digests
 from compactor.publishing.changes import SnapshotChanges
 from compactor.publishing.instance import LOCK_TIMEOUT_S, instance_id
+from compactor.publishing.note_state import note_emptied, note_published, noting_failure
 from shared.disk.durable import PRIVATE_DIRECTORY_MODE, make_directory
 from shared.disk.layout import DataDirectory
 from shared.disk.spill import own_spill
@@ -53,10 +54,11 @@ def publish_newest(data: DataDirectory, settings: Settings, store: Store, at_ms:
     StoreUnavailable, StoreRefused, IdsClaimedElsewhere, PartDamaged and DuckDB's
     errors.
     """
-    instance = instance_id(data)
-    with _claims(data, settings, store, at_ms) as claims:
-        _require_own(store, instance)
-        return read_published(data, lambda newest: _publish(data, settings, store, instance, claims, newest))
+    with noting_failure(data, settings):
+        instance = instance_id(data)
+        with _claims(data, settings, store, at_ms) as claims:
+            _require_own(store, instance)
+            return read_published(data, lambda newest: _publish(data, settings, store, instance, claims, newest))
 
 
 @contextmanager
@@ -99,6 +101,7 @@ def _publish(
     else:
         store.confirm(after)
     claims.published(newest)
+    note_published(data, settings, newest)
     return Published(at.generation, after.generation)
 
 
@@ -108,6 +111,7 @@ def take_back(data: DataDirectory, settings: Settings, store: Store) -> None:
     """
     with _claims(data, settings, store) as claims:
         claims.take_back()
+        note_emptied(data, settings)
 
 
 def retire_instance(data: DataDirectory, settings: Settings, store: Store, instance: UUID) -> None:

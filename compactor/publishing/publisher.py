@@ -10,6 +10,7 @@ from compactor.backoff import backoff_s
 from compactor.claims.claim import IdsClaimedElsewhere
 from compactor.failures import failure_text
 from compactor.publishing.instance import instance_id
+from compactor.publishing.note_state import noting_failure
 from compactor.publishing.publish import publish_newest
 from compactor.publishing.settle import publish_settled
 from shared.disk.control_files import touch
@@ -74,7 +75,8 @@ def publish_logged(data: DataDirectory, settings: Settings, log: Log, *, by_next
     if settings.store == FILE:
         return True
     try:
-        store = open_store(settings, instance_id(data))
+        with noting_failure(data, settings):
+            store = open_store(settings, instance_id(data))
         done = publish_newest(data, settings, store) if by_next_pass else publish_settled(data, settings, store, log)
     except IdsClaimedElsewhere as error:
         log.info("store_waits", reason=str(error))

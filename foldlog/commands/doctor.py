@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import textwrap
 from collections.abc import Iterator, Sequence
@@ -10,6 +11,7 @@ import orjson
 from rich.console import Console
 
 from foldlog.commands import Invocation
+from foldlog.database_url import ignored_database_url
 from foldlog.doctor.examine import examine
 from foldlog.doctor.finding import Finding
 from foldlog.terminal import plain
@@ -20,7 +22,7 @@ _TEXT_COLUMN = 25
 
 
 def run(call: Invocation) -> int:
-    found = examine(call.data, call.settings)
+    found = examine(call.data, call.settings, ignored_database_url(os.environ, call.options.config))
     if call.options.json:
         findings = [finding._asdict() for finding in found]
         sys.stdout.buffer.write(orjson.dumps(findings, option=orjson.OPT_INDENT_2) + b"\n")

@@ -19,6 +19,7 @@ from pathlib import Path
 
 from filelock import lock_descriptor
 
+from foldlog.database_url import IgnoredUrl
 from foldlog.doctor import (
     data_findings,
     data_probe,
@@ -26,6 +27,7 @@ from foldlog.doctor import (
     host_probe,
     rate_store_probe,
     service_findings,
+    store_findings,
 )
 from foldlog.doctor.data_findings import Permissions
 from foldlog.doctor.file_systems import find_mount
@@ -38,6 +40,7 @@ from shared.generations.last_look import last_pass_ms
 from shared.rate_store import LOCAL, RateStorePackageMissing, without_secrets
 from shared.segments.sealed import Segment, sealed_segments
 from shared.settings import Settings
+from shared.stores.condition import store_status
 from shared.tokens import TokensDamaged, load_tokens
 
 _ADVICE = {
@@ -51,11 +54,13 @@ Checks = Iterator[Finding]
 Step = tuple[str, Callable[[], Checks]]
 
 
-def examine(data: DataDirectory, settings: Settings) -> list[Finding]:
-    """All findings. A check that cannot be done does not prevent the others."""
+def examine(data: DataDirectory, settings: Settings, ignored_url: IgnoredUrl | None = None) -> list[Finding]:
+    """All findings. A check that cannot be done does not prevent the others.
+    `ignored_url`: why DATABASE_URL is not used.
+    """
     running = find_running(data)
     found: list[Finding] = []
-    for name, step in _steps(data, settings, running):
+    for name, step in _steps(data, settings, running, ignored_url):
         try:
             found += step()
         except OSError as error:
@@ -65,7 +70,7 @@ def examine(data: DataDirectory, settings: Settings) -> list[Finding]:
     return found
 
 
-def _steps(data: DataDirectory, settings: Settings, running: Running) -> Iterator[Step]:
+def _steps(data: DataDirectory, settings: Settings, running: Running, ignored_url: IgnoredUrl | None) -> Iterator[Step]:
     sealed = cache(lambda: sealed_segments(data))  # listed once: there may be a hundred thousand
     yield "file system", lambda: iter([host_findings.file_system(data.root, find_mount(data.root))])
     yield "probe", lambda: _writing(data)
@@ -74,6 +79,7 @@ def _steps(data: DataDirectory, settings: Settings, running: Running) -> Iterato
     yield "free space", lambda: _space(data, sealed(), settings)
     yield "clock", lambda: data_probe.clock(data, sealed())
     yield "processes", lambda: _processes(data, settings, running)
+    yield "store", lambda: _store(data, settings, ignored_url)
     yield "rate store", lambda: _rate_store(settings)
     yield "settings", lambda: _settings(data, settings)
     yield "files", lambda: data_probe.files(data, sealed(), running)
@@ -179,6 +185,15 @@ def _processes(data: DataDirectory, settings: Settings, running: Running) -> Che
     yield service_findings.processes(running, lag_s, settings)
     yield service_findings.address(running, host_probe.is_listening(*settings.listen), settings)
     yield service_findings.proxies(is_undeclared, settings)
+
+
+def _store(data: DataDirectory, settings: Settings, ignored_url: IgnoredUrl | None) -> Checks:
+    if ignored_url:
+        yield store_findings.database_url(ignored_url)
+    newest = data_probe.snapshot_of(data)
+    found = store_status(data, settings, newest)
+    if found is not None:
+        yield store_findings.store(found, newest.generation, settings)
 
 
 def _rate_store(settings: Settings) -> Checks:

@@ -20,6 +20,7 @@ from shared.generations.snapshot import Retention, Snapshot, SnapshotDamaged
 from shared.segments.line import DataFromNewerVersion
 from shared.segments.sealed import sealed_segments
 from shared.status import merge_warning
+from shared.stores.condition import store_status, store_warning
 from shared.timestamps import epoch_ms
 
 STALLED_S = 5.0
@@ -97,6 +98,7 @@ def directory_checks(worker: WorkerContext) -> list[Check]:
         _retention(last_retention(worker.data, snapshot), worker),
         *_set_aside(snapshot),
         *_day_merge(snapshot),
+        *_publish(snapshot, worker),
         Check(
             "log",
             not suspect,
@@ -115,6 +117,13 @@ def _day_merge(snapshot: Snapshot) -> Iterator[Check]:
     """Always ok: reports of these days are exact."""
     if warning := merge_warning(snapshot):
         yield Check("day_merge", True, warning)
+
+
+def _publish(snapshot: Snapshot, worker: WorkerContext) -> Iterator[Check]:
+    """Always ok: events are taken and counted, and no other host would publish them."""
+    store = store_status(worker.data, worker.settings, snapshot)
+    if warning := store_warning(store, snapshot.generation, worker.settings):
+        yield Check("publish", True, f"degraded: {warning}")
 
 
 def _retention(run: Retention, worker: WorkerContext) -> Check:

@@ -25,6 +25,7 @@ from shared.segments.quarantine import lines_quarantined_by_recovery
 from shared.segments.sealed import active_segments, file_sizes, sealed_segments
 from shared.settings import Settings
 from shared.status import missing_segments
+from shared.stores.condition import StoreStatus, store_status
 from shared.timestamps import epoch_ms, now_ms
 from shared.undeclared_proxy import warning
 from shared.worker_stats import Histogram, WorkerStats
@@ -55,6 +56,7 @@ class _Everything(Collector):
         yield from segments_families(data, snapshot)
         yield from snapshot_families(data, snapshot)
         yield from retention_families(data, snapshot, settings)
+        yield from store_families(store_status(data, settings, snapshot))
         yield from disk_families(data, settings)
 
 
@@ -227,6 +229,25 @@ def retention_families(data: DataDirectory, snapshot: Snapshot, settings: Settin
         ),
     ):
         yield _gauge(name, help_, {(kind,): float(value) for kind, value in values.items()}, ("kind",))
+
+
+def store_families(store: StoreStatus | None) -> Iterator[Metric]:
+    """What the store of FOLDLOG_STORE lacks; no values without one."""
+    for name, help_, field in (
+        ("foldlog_store_published_generation", "The generation that the store holds of this host.", "generation"),
+        (
+            "foldlog_store_lag_seconds",
+            "For how long the store has lacked a generation that is here; 0: it lacks none.",
+            "lag_s",
+        ),
+        (
+            "foldlog_store_publishes_failed",
+            "Tries to publish that failed since the last one that succeeded.",
+            "failures",
+        ),
+        ("foldlog_store_refused", "1 while the store takes nothing of this host.", "refused"),
+    ):
+        yield _gauge(name, help_, {} if store is None else {(): float(getattr(store, field))})
 
 
 def disk_families(data: DataDirectory, settings: Settings) -> Iterator[Metric]:

@@ -315,6 +315,11 @@ class DataDirectory:
         return self.run / "store.lock"
 
     @property
+    def store_state(self) -> Path:
+        """What came of the tries to publish to a store."""
+        return self.run / "store-state.json"
+
+    @property
     def last_pass(self) -> Path:
         """Its modification time is that of the last pass and of its retention run, also
         if they found nothing.

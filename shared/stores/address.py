@@ -5,6 +5,7 @@ DATABASE_URL means to it.
 from __future__ import annotations
 
 import re
+from enum import Enum
 from pathlib import Path
 
 FILE = "file"
@@ -13,7 +14,16 @@ DATABASE_URL = "DATABASE_URL"
 _SQLITE = "sqlite:///"
 _POSTGRES = ("postgresql://", "postgres://")
 _ACCEPTED = "file, sqlite:///PATH, postgresql://…, or postgres for what DATABASE_URL says"
+_SCHEME = re.compile(r"[a-z][a-z0-9+.-]*://", re.IGNORECASE)
 _PASSWORD = re.compile(r"(?<=:)[^:@/]*(?=@)")
+
+
+class DatabaseUrlUse(Enum):
+    """What becomes of a DATABASE_URL that no setting asks for."""
+
+    IS_STORE = "it is the store, because FOLDLOG_STORE is not set"
+    IS_OFF = "it is not used: FOLDLOG_STORE names another store, or none"
+    IS_UNKNOWN = "it is not used: it names no PostgreSQL"
 
 
 def parse_store(text: str) -> str:
@@ -48,6 +58,25 @@ def store_of(given: str | None, database_url: str) -> str:
     if not is_postgres(database_url):
         raise ValueError("postgres takes the address from DATABASE_URL, which is not set to postgresql://…")
     return database_url
+
+
+def database_url_use(given: str | None, database_url: str, rate_store: str | None) -> DatabaseUrlUse | None:
+    """What is worth a word about DATABASE_URL, where FOLDLOG_STORE is `given` and
+    FOLDLOG_RATE_STORE is `rate_store` (None: not set). None where it is not set, or is
+    used as told.
+    """
+    if given is not None:
+        is_used = not database_url or database_url == given or POSTGRES in (given, rate_store)
+        return None if is_used else DatabaseUrlUse.IS_OFF
+    if not database_url:
+        return None
+    return DatabaseUrlUse.IS_STORE if is_postgres(database_url) else DatabaseUrlUse.IS_UNKNOWN
+
+
+def scheme_of(address: str) -> str | None:
+    """`mysql://` of an address; None of a text that has none, and may be a secret."""
+    found = _SCHEME.match(address)
+    return found[0] if found else None
 
 
 def shown_address(address: str) -> str:

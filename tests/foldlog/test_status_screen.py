@@ -29,6 +29,7 @@ from shared.disk.layout import DataDirectory
 from shared.generations.snapshot import Retention, Snapshot, Totals, encode_snapshot
 from shared.settings import Settings
 from shared.status import Status, read_status
+from shared.stores.condition import StoreStatus
 from shared.timestamps import now_ms, rfc3339
 from shared.undeclared_proxy import WARNING, UndeclaredProxy
 from tests.builders.command import run_here
@@ -91,6 +92,7 @@ def found(**changes: Any) -> Status:
         "set_aside": [],
         "recent": [],
         "capped": [],
+        "store": None,
     }
     for name, change in changes.items():
         status[name] = {**status[name], **change} if isinstance(change, Mapping) else change
@@ -120,6 +122,25 @@ def test_last_days_and_capped_dimensions_are_rows() -> None:
     assert rows["on 2026-11-21"].strip() == "1,234 events, 56 visitors (without bots)"
     days = "; ".join(f"2026-11-{day}: path, referrer" for day in (20, 19, 18))
     assert rows["capped"].strip() == f"{days}; and 2 more days"
+
+
+STORE = {"store": "sqlite:///a.db", "generation": 3, "as_of": None, "published_at": None, "lag_s": 0.0, "failures": 0}
+STORE |= {"failing_since": None, "refused": False, "waiting_ids": 0, "error": None}
+STORES = [
+    ({}, "generation 3, the newest"),
+    ({"generation": 0, "lag_s": 90.0}, "nothing published yet, 90 s behind"),
+    ({"generation": 0, "lag_s": 400.0, "failures": 2}, "nothing published yet, 7 min behind; 2 attempts failed"),
+    ({"generation": 2, "lag_s": 400.0}, "generation 2 of 3, 7 min behind"),
+    ({"waiting_ids": 1}, "generation 3, the newest; 1 id to be yielded"),
+    ({"failures": 3, "refused": True}, "generation 3, the newest; refused"),
+]
+
+
+@pytest.mark.parametrize(("changes", "expected"), STORES)
+def test_store_is_a_row(changes: dict[str, Any], expected: str) -> None:
+    status = msgspec.structs.replace(found(), store=msgspec.convert(STORE | changes, StoreStatus))
+    (row,) = [each for each in screen(status, WELL, SETTINGS, 200, 40) if each.startswith("store ")]
+    assert row.removeprefix("store").strip() == expected
 
 
 # What is there, what runs, how it is called, and what is said of it.

@@ -10,10 +10,11 @@ import re
 import shlex
 import shutil
 import signal
+import sqlite3
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 import pytest
@@ -267,6 +268,63 @@ def test_hosts_hash_visitors_apart(tmp_path: Path) -> None:
             assert send_as_page(server) == 200
             postgres.start()
             until(lambda: '"store_salt_shared"' in server.stderr())
+
+
+def published(server: Server) -> bool:
+    store = server.get("/admin/api/status").json()["store"]
+    return bool(store["generation"] and store["lag_s"] == 0)
+
+
+def shows_refused(server: Server) -> bool:
+    return b"foldlog_store_refused 1.0" in server.get("/metrics").body
+
+
+def test_the_store_is_down(tmp_path: Path) -> None:
+    path = tmp_path / "analytics.db"
+    path.mkdir()
+    with (
+        Server(tmp_path, store=f"sqlite:///{path}", fold_interval=1) as server,
+        shell(tmp_path, server.environ, "The store is down") as typing,
+    ):
+        send(server, "while-it-is-down")
+        server.fold()
+        until(lambda: '"store_publish_failed"' in server.stderr() and "degraded" in readiness(server))
+        assert failing(server) == set()
+        shown = typing.type()
+        assert "attempts to publish failed" in shown and "not reached" in shown
+        path.rmdir()
+        assert typing.type().endswith("published\n")
+
+
+def readiness(server: Server) -> str:
+    return server.request("GET", "/readyz").body.decode("utf-8")
+
+
+def test_the_store_refuses_this_host(tmp_path: Path) -> None:
+    path = tmp_path / "analytics.db"
+    with (
+        Server(tmp_path, store=f"sqlite:///{path}", fold_interval=1) as server,
+        shell(tmp_path, server.environ, "The store refuses this host") as typing,
+    ):
+        send(server, "before-it-refuses")
+        server.fold()
+        until(lambda: published(server))
+        with closing(sqlite3.connect(path)) as database, database:
+            database.execute("UPDATE analytics_folded SET instance = 'of-another-directory'")
+        until(lambda: shows_refused(server))
+        assert "WRONG    store" in typing.type()
+        assert "holds generation" in typing._run("foldlog store rebuild", 0, {})
+        assert typing.type().endswith("published\n")
+
+
+def test_the_store_is_behind(tmp_path: Path) -> None:
+    environ = environment(tmp_path / "data", store=f"sqlite:///{tmp_path / 'analytics.db'}")
+    data = data_directory(tmp_path / "data")
+    sealed(data, [line("not-published", now_ms())])
+    fold(data, now_ms() - HOUR_MS)
+    with shell(tmp_path, environ, "The store is behind") as typing:
+        assert "nothing published yet" in typing.type()
+        assert typing.type().strip() == "0"
 
 
 def send_as_page(server: Server) -> int:

@@ -22,9 +22,11 @@ from ipaddress import ip_network
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
-from foldlog.doctor import data_findings, data_probe, host_findings, host_probe, service_findings
+from foldlog.database_url import IgnoredUrl
+from foldlog.doctor import data_findings, data_probe, host_findings, host_probe, service_findings, store_findings
 from foldlog.doctor.data_findings import PartFiles, Permissions
 from foldlog.doctor.examine import examine
 from foldlog.doctor.file_systems import Mount
@@ -36,6 +38,7 @@ from shared.generations.snapshot import Day, FailedMerge, SetAside, Snapshot
 from shared.segments.sealed import sealed_segments
 from shared.settings import Settings
 from shared.settings import load as load_settings
+from shared.stores.condition import StoreStatus
 from shared.timestamps import DAY_S, now_ms
 from shared.undeclared_proxy import WARNING
 from tests.builders.command import run_here
@@ -164,6 +167,12 @@ HOST: dict[str, tuple[Finding, str, str, str]] = {
 def permissions(**changes: Any) -> Permissions:
     given: dict[str, Any] = {"owner": "foldlog", "mode": 0o750, "private_mode": 0o700, "loose": [], "foreign": []}
     return Permissions(**(given | {"foreign_owner": "root"} | changes))
+
+
+def store(*, newest: int = 4, **changes: Any) -> Finding:
+    """What is said of a store that holds generation 3."""
+    found = StoreStatus("sqlite:///a.db", 3, None, None, 0.0, 0, None, False, 0, None)
+    return store_findings.store(msgspec.structs.replace(found, **changes), newest, Settings())
 
 
 LATE, ON_TIME = 181.0, 60.0
@@ -307,6 +316,39 @@ DATA: dict[str, tuple[Finding, str, str, str]] = {
         "warning",
         "redis://c does not answer (refused): each host counts alone",
         "docs/runbook.md",
+    ),
+    "store": (store(as_of="x", published_at="2026-11-22"), "ok", "sqlite:///a.db holds generation 3, since", ""),
+    "empty store of nothing": (store(newest=0, generation=0), "ok", "holds nothing of this host", ""),
+    "nothing published": (store(generation=0), "warning", "nothing has been published", "foldlog store publish"),
+    "store is down": (
+        store(published_at="2026-11-22", failures=2, error="it is down"),
+        "warning",
+        "holds generation 3; 2 attempts to publish failed, the last with: it is down",
+        "docs/runbook.md, The store is down",
+    ),
+    "store is behind": (
+        store(published_at="2026-11-22", lag_s=600.0, waiting_ids=7),
+        "warning",
+        "holds generation 3 of 4, and is 10 min behind: 7 ids wait",
+        "docs/runbook.md, The store is behind",
+    ),
+    "store refuses": (
+        store(failures=2, refused=True, error="type `foldlog store takeover`"),
+        "wrong",
+        "type `foldlog store takeover`",
+        "docs/runbook.md, The store refuses this host",
+    ),
+    "foreign database": (
+        store_findings.database_url(IgnoredUrl("it begins with mysql://", "set FOLDLOG_STORE", is_meant=False)),
+        "warning",
+        "mysql://",
+        "set FOLDLOG_STORE",
+    ),
+    "database turned off": (
+        store_findings.database_url(IgnoredUrl("it is not used", "postgres uses it", is_meant=True)),
+        "ok",
+        "it is not used; postgres uses it",
+        "",
     ),
     "parts": (data_findings.parts(3, PartFiles(12, [])), "ok", "all 12 of generation 3", ""),
     "part gone": (

@@ -308,7 +308,7 @@ def test_page_names_the_alerts_of_each_metric() -> None:
 def test_page_names_the_alerts_of_each_check_of_readiness(server: Server) -> None:
     table = {name: in_code_font(cells[1]) for name, cells in named_rows("Alerts").items()}
     checks = [check["name"] for check in server.request("GET", "/readyz").json()["checks"]]
-    assert set(table) == {*checks, "snapshot", "set_aside", "day_merge"}
+    assert set(table) == {*checks, "snapshot", "set_aside", "day_merge", "publish"}
     assert {name for names in table.values() for name in names if name.startswith("Foldlog")} <= set(alerts())
 
 

@@ -1,0 +1,82 @@
+"""A store that is down, with real processes: metrics, readiness, status and doctor say
+so, no host looks dead, and all of it ends when the store is back.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.builders.postgres import Server as Postgres
+from tests.builders.postgres import running
+from tests.builders.postgres_kinds import required
+from tests.builders.server import Server, failing, run_foldlog
+from tests.builders.waiting import until
+
+pytestmark = [pytest.mark.component, pytest.mark.long]
+
+
+@pytest.fixture
+def postgres() -> Iterator[Postgres]:
+    with running(required("system"), quick=True) as found:
+        yield found
+
+
+def metric(server: Server, name: str) -> float:
+    (value,) = re.findall(rf"^foldlog_store_{name} (\S+)$", server.get("/metrics").body.decode("utf-8"), re.MULTILINE)
+    return float(value)
+
+
+def check(server: Server) -> str | None:
+    """The detail of the check `publish`, if it is listed."""
+    assert failing(server) == set()
+    checks = {each["name"]: each["detail"] for each in server.request("GET", "/readyz").json()["checks"]}
+    return checks.get("publish")
+
+
+def status(server: Server) -> Any:
+    return server.get("/admin/api/status").json()
+
+
+def send_and_fold(server: Server, id_: str) -> int:
+    assert server.post([{"name": "a", "id": id_}]).status == 200
+    return server.fold()
+
+
+def doctor(server: Server) -> str:
+    return run_foldlog(["doctor"], server.environ).stdout
+
+
+def test_store_that_is_down_is_seen_everywhere_until_it_is_back(tmp_path: Path, postgres: Postgres) -> None:
+    address = postgres.database()
+    with Server(tmp_path, fold_interval=1) as server:
+        server.stop()
+        server.environ |= {"DATABASE_URL": address}
+        server.start()
+        assert '"store_from_database_url"' in server.stderr()
+        first = send_and_fold(server, "before-it-is-down")
+        until(lambda: metric(server, "published_generation") == first)
+        assert metric(server, "lag_seconds") == 0 and check(server) is None
+
+        postgres.stop()
+        second = send_and_fold(server, "while-it-is-down")
+        until(lambda: metric(server, "publishes_failed") > 0 and check(server) is not None)
+        found = status(server)
+        assert (found["store"]["generation"], found["generation"]) == (first, second)
+        assert found["store"]["lag_s"] > 3 and found["store"]["failing_since"]
+        assert str(check(server)).startswith("degraded: the store has been behind for")
+        assert any("the store has been behind" in text for text in found["warnings"])
+        assert metric(server, "lag_seconds") > 3 and metric(server, "refused") == 0
+        assert "to publish failed" in doctor(server)
+        screen = run_foldlog(["status"], server.environ).stdout
+        assert re.search(rf"^store +generation {first} of {second}, .*failed$", screen, re.MULTILINE)
+
+        postgres.start()
+        assert run_foldlog(["store", "publish"], server.environ).returncode == 0
+        until(lambda: metric(server, "lag_seconds") == 0 and metric(server, "publishes_failed") == 0)
+        assert check(server) is None and status(server)["store"]["error"] is None
+        assert f"holds generation {status(server)['generation']}" in doctor(server)
