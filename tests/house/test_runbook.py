@@ -291,7 +291,7 @@ def test_the_store_is_down(tmp_path: Path) -> None:
         until(lambda: '"store_publish_failed"' in server.stderr() and "degraded" in readiness(server))
         assert failing(server) == set()
         shown = typing.type()
-        assert "attempts to publish failed" in shown and "not reached" in shown
+        assert "to publish failed" in shown and "not reached" in shown
         path.rmdir()
         assert typing.type().endswith("published\n")
 
