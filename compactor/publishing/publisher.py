@@ -22,7 +22,7 @@ from shared.stores.address import FILE
 from shared.stores.open_store import open_store
 
 RETRY_S = 5.0
-RETRY_MAX_S = 300.0
+RETRY_MAX_S = 60.0
 # At SIGTERM a publish has this long to end; one that is cut off is undone by the store.
 STOP_S = 2.0
 
@@ -66,11 +66,11 @@ class Publisher:
 
 
 def publish_logged(data: DataDirectory, settings: Settings, log: Log, *, by_next_pass: bool = False) -> bool:
-    """Publish the newest generation, and log what came of it. Returns whether the store
-    holds it, or there is none.
+    """Publish the newest generation, and log what came of it. Returns whether it did
+    not fail.
 
     What other hosts count is yielded before, or with `by_next_pass` by a pass that is
-    requested: then the generation after it is published.
+    requested, and whose end wakes the publisher again.
     """
     if settings.store == FILE:
         return True
@@ -81,6 +81,7 @@ def publish_logged(data: DataDirectory, settings: Settings, log: Log, *, by_next
     except IdsClaimedElsewhere as error:
         log.info("store_waits", reason=str(error))
         touch(data.fold_request)
+        return True
     except (TemporaryFailure, UsageError) as error:
         log.warning("store_publish_failed", reason=str(error))
     except Exception as error:  # noqa: BLE001 - whatever it is, the fold goes on
