@@ -10,7 +10,7 @@ PYTEST := PYTHONDONTWRITEBYTECODE= $(BIN)/python -m pytest --numprocesses $(shel
 SOURCE := foldlog ingest reports compactor shared tests
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run demo-postgres test test-pythons check format crash mutants soak bench load gate-cost hostile fuzz clean
+.PHONY: help setup run demo-postgres test test-pythons check format crash mutants soak soak-hosts bench load gate-cost hostile fuzz clean
 
 help: ## Show this list
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 15
@@ -58,6 +58,9 @@ crash: setup ## Kill, cut the power, fail and damage at full size: hours; tests/
 
 mutants: setup ## Break promises on purpose, and see that the tests notice
 	$(BIN)/python -m tests.faults.mutants
+
+soak-hosts: setup ## Half an hour of three hosts on one PostgreSQL, with a fault every few seconds
+	$(BIN)/python -m tests.faults.hosts_soak
 
 soak: setup ## A quarter of an hour of load with a fault every few seconds
 	$(BIN)/python -m tests.faults.soak

@@ -16,19 +16,24 @@ from compactor.claims.known_claims import fetch, new_name
 from shared.generations.snapshot import Part
 from shared.stores.ledger import StoreRefused, StoreUnavailable
 
-_PARTS = """
-    SELECT day, generation, rows, bytes, sha256, version, body FROM analytics_parts
-    WHERE instance = %s AND kind = 'archive' AND day >= %s
-"""
+_PARTS = (
+    "SELECT day, generation, rows, bytes, sha256, version, body FROM analytics_parts "
+    "WHERE instance = %s AND kind = 'archive' AND day >= %s"
+)
+_UNFOLDED = "SELECT 1 FROM analytics_log WHERE instance = %s LIMIT 1"
 
 
 def retire(host: Host, instance: UUID, scratch: Path) -> LedgerRow:
     """Retire an instance of the store, this one or another. Returns its row. Raises
-    StoreRefused if the store has no such instance.
+    StoreRefused if the store has no such instance, or has lines of it that were
+    acknowledged and are in no generation yet.
     """
     row = ledger(host.connection).get(instance)
     if row is None:
         raise StoreRefused(host.name, f"has no instance {instance}: `foldlog store status` lists them")
+    if host.connection.execute(_UNFOLDED, (instance,)).fetchone():
+        reason = f"has lines of {instance} that are not counted yet: start `foldlog serve` once with FOLDLOG_INSTANCE"
+        raise StoreRefused(host.name, f"{reason}={instance} on an empty directory, and retire it then")
     _find_published(host, instance, scratch)
     with claiming(host.connection):
         rows = ledger(host.connection)

@@ -20,6 +20,7 @@ from compactor.claims.known_claims import open_known_claims
 from compactor.claims.standing import Standing
 from compactor.fold.verify_segments import Piece
 from compactor.lock import compactor_lock
+from compactor.publishing.publish import retire_instance
 from compactor.repair.directory_check import check_directory
 from compactor.repair.verify import verify
 from compactor.run_pass import run_pass
@@ -33,6 +34,7 @@ from shared.segments.recovery import next_sequence
 from shared.segments.sealed import sealed_segments
 from shared.stores.instance import Instance, NotEmpty, OtherInstance, read_instance, write_instance
 from shared.stores.ledger import StoreRefused, StoreUnavailable
+from shared.stores.open_store import open_store
 from shared.stores.postgres.connection import connected
 from tests.builders.archive import HOUR_MS
 from tests.builders.logs import NOON, fold_all, line
@@ -235,3 +237,19 @@ async def test_a_segment_that_is_folded_in_part_is_folded_to_its_end(tmp_path: P
     took_over(new, UUID(old.instance))
     assert totals(new)[0] == published.totals.counted
     check(new, tmp_path, set(range(40)))
+
+
+async def test_an_instance_with_lines_that_are_not_counted_is_not_retired(tmp_path: Path, store: str) -> None:
+    gone, other = host_of(tmp_path / "gone", store), host_of(tmp_path / "other", store)
+    await receive(gone, lines(1))
+    other.settle()
+
+    def retired() -> None:
+        retire_instance(other.data, other.settings, open_store(other.settings, other.instance), UUID(gone.instance))
+
+    with pytest.raises(StoreRefused, match="not counted yet"):
+        retired()
+    fold(gone)
+    gone.settle()
+    retired()
+    assert counted_ids(store, tmp_path) == {"event-000001": 1}
