@@ -4,6 +4,7 @@ of the publisher and the newest generation that is here, without asking the data
 
 from __future__ import annotations
 
+import os
 from contextlib import suppress
 
 import msgspec
@@ -37,8 +38,8 @@ class StoreStatus(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 def store_status(data: DataDirectory, settings: Settings, newest: Snapshot) -> StoreStatus | None:
-    """None without a store."""
-    if settings.store == FILE:
+    """None without a store, and for a user who may not read the note."""
+    if settings.store == FILE or (data.run.exists() and not os.access(data.run, os.X_OK)):
         return None
     state = read_state(data, settings)
     since_ms = _lacks_since_ms(data, state, newest)

@@ -1,10 +1,11 @@
-"""A store that is down, with real processes: metrics, readiness, status and doctor say
-so, no host looks dead, and all of it ends when the store is back.
+"""A store that is down or refuses a host, with real processes: metrics, readiness,
+status and doctor say so, no host looks dead, and it ends when the store is back.
 """
 
 from __future__ import annotations
 
 import re
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -80,3 +81,25 @@ def test_store_that_is_down_is_seen_everywhere_until_it_is_back(tmp_path: Path, 
         until(lambda: metric(server, "lag_seconds") == 0 and metric(server, "publishes_failed") == 0)
         assert check(server) is None and status(server)["store"]["error"] is None
         assert f"holds generation {status(server)['generation']}" in doctor(server)
+
+
+def test_copy_of_a_host_is_refused_and_says_what_to_type(tmp_path: Path, postgres: Postgres) -> None:
+    address = postgres.database()
+    original, copy = tmp_path / "original", tmp_path / "copy"
+    original.mkdir()
+    copy.mkdir()
+    with Server(original, store=address, fold_interval=1) as server:
+        first = send_and_fold(server, "before-the-copy")
+        until(lambda: metric(server, "published_generation") == first)
+        server.stop()
+        shutil.copytree(original / "data", copy / "data")
+        server.start()
+        second = send_and_fold(server, "after-the-copy")
+        until(lambda: metric(server, "published_generation") == second)
+    with Server(copy, store=address, fold_interval=1) as server:
+        send_and_fold(server, "event-of-the-copy")
+        until(lambda: metric(server, "refused") == 1)
+        assert "takes nothing of this host" in str(check(server))
+        assert status(server)["store"]["refused"] is True
+        found = re.sub(r"\s+", " ", doctor(server))
+        assert "WRONG store" in found and "foldlog store takeover" in found and "new-instance" in found
