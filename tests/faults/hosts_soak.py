@@ -79,7 +79,12 @@ class Load:
 
     @property
     def acknowledged(self) -> set[str]:
+        """Once nothing is sent any more."""
         return {id_ for each in self.of_clients for id_ in each.acknowledged}
+
+    def so_far(self) -> int:
+        """Acknowledged ids, while more are sent."""
+        return sum(len(each.acknowledged) for each in self.of_clients)
 
     @property
     def sent(self) -> set[str]:
@@ -276,7 +281,7 @@ def keep_at_it(soak: Soak, load: Load, pace: Pace) -> None:
                 soak.failures.append(f"{fault.__name__}: {error}")
             soak.done[fault.__name__] += 1
         print(
-            f"{time.monotonic() - began:.0f} s: {soak.done.total()} faults, {len(load.acknowledged):,} acknowledged",
+            f"{time.monotonic() - began:.0f} s: {soak.done.total()} faults, {load.so_far():,} acknowledged",
             file=sys.stderr,
             flush=True,
         )
