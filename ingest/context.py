@@ -17,6 +17,7 @@ from ingest.collect.visitor_id import VisitorHash
 from ingest.http.auth import Keyring
 from ingest.http.body_reader import BodyBudget
 from ingest.http.client_address import Client, Headers, Proxies
+from ingest.http.token_copy import TokenCopy
 from ingest.rate_store.link import StoreLink
 from ingest.rate_store.open_store import rate_store_of
 from ingest.wal.commit_queue import CommitQueue
@@ -54,6 +55,7 @@ class WorkerContext:
     rate_limiter_over_hosts: RateLimiterOverHosts | None = field(default=None, init=False)
     visitor_hash: VisitorHash = field(init=False)
     shared_salt: SharedSalt | None = field(default=None, init=False)  # None: no store of several hosts
+    token_copy: TokenCopy | None = field(default=None, init=False)
     undeclared_proxy: UndeclaredProxyDetector = field(init=False)
     reader: ReaderClient = field(init=False)
     body_budget: BodyBudget = field(init=False)
@@ -69,6 +71,7 @@ class WorkerContext:
         self.visitor_hash = VisitorHash(self.data, self.settings)
         if is_postgres(self.settings.store):
             self.shared_salt = SharedSalt(self.data, self.settings, self.log, self.now_ms)
+            self.token_copy = TokenCopy(self.data, self.settings.store, self.log)
         self.undeclared_proxy = UndeclaredProxyDetector(self.data, self.settings, self.log)
         self.reader = ReaderClient(self.settings)
         self.proxies = Proxies(self.settings)

@@ -60,10 +60,15 @@ def create_token(data: DataDirectory, scope: Scope) -> tuple[Token, str]:
     """Create a token. Its secret is returned once and not stored. Raises
     TokensDamaged.
     """
-    secret = f"fl_{scope}_{secrets.token_urlsafe(24)}"
-    token = Token(secrets.token_hex(4), scope, digest(secret).hex(), rfc3339(now_ms()))
+    token, secret = new_token(scope)
     _save(data, (*load_tokens(data), token))
     return token, secret
+
+
+def new_token(scope: Scope) -> tuple[Token, str]:
+    """A token that is nowhere yet, and its secret."""
+    secret = f"fl_{scope}_{secrets.token_urlsafe(24)}"
+    return Token(secrets.token_hex(4), scope, digest(secret).hex(), rfc3339(now_ms())), secret
 
 
 def revoke_token(data: DataDirectory, token_id: str) -> bool:

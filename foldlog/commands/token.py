@@ -1,7 +1,10 @@
-"""`foldlog token`: create, list and revoke tokens."""
+"""`foldlog token`: create, list and revoke tokens, with a PostgreSQL store those of all
+its hosts.
+"""
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 
 from rich.console import Console
@@ -9,7 +12,11 @@ from rich.console import Console
 from foldlog.commands import Invocation
 from foldlog.preflight import ensure_data_dir, require_data_dir
 from foldlog.terminal import table
+from shared.disk.layout import DataDirectory
 from shared.exit_codes import SUCCESS, UsageError
+from shared.shared_tokens import create_shared_token, fetch_shared_tokens, load_shared_tokens, revoke_shared_token
+from shared.stores.address import is_postgres
+from shared.stores.ledger import StoreUnavailable
 from shared.tokens import Token, create_token, load_tokens, revoke_token
 
 
@@ -20,24 +27,54 @@ def run(call: Invocation) -> int:
         return _revoke(call)
     settings = call.settings
     in_settings = bool(settings.admin_token or settings.ingest_keys)
-    show(Console(), load_tokens(require_data_dir(call.data)), in_settings=in_settings)
+    data = require_data_dir(call.data)
+    shared = _shared(call, data)
+    show(Console(), load_tokens(data), in_settings=in_settings, shared=shared)
     return SUCCESS
 
 
 def _create(call: Invocation) -> int:
-    token, secret = create_token(ensure_data_dir(call.data), call.options.scope)
+    data, store, scope = ensure_data_dir(call.data), call.settings.store, call.options.scope
+    if is_postgres(store):
+        token, secret = create_shared_token(data, store, scope)
+    else:
+        token, secret = create_token(data, scope)
     print(f"{secret}\n(id {token.id}, scope {token.scope}; shown once, only its hash is kept)")
     return SUCCESS
 
 
 def _revoke(call: Invocation) -> int:
-    if not revoke_token(require_data_dir(call.data), call.options.id):
+    data, store, id_ = require_data_dir(call.data), call.settings.store, call.options.id
+    if not (revoke_token(data, id_) or (is_postgres(store) and revoke_shared_token(data, store, id_))):
         raise UsageError(f"there is no token with id {call.options.id}; `foldlog token list` shows them")
     return SUCCESS
 
 
-def show(console: Console, tokens: Sequence[Token], *, in_settings: bool) -> None:
+def _shared(call: Invocation, data: DataDirectory) -> Sequence[Token] | None:
+    """Tokens of all hosts; None without a store of several."""
+    store = call.settings.store
+    if not is_postgres(store):
+        return None
+    try:
+        fetch_shared_tokens(data, store)
+    except StoreUnavailable as error:
+        print(f"{error}; shown is the last copy", file=sys.stderr)
+    return load_shared_tokens(data, store)
+
+
+def show(
+    console: Console, tokens: Sequence[Token], *, in_settings: bool, shared: Sequence[Token] | None = None
+) -> None:
+    """`shared`: those of all hosts of a store, None without one."""
     columns = [("id", False), ("scope", False), ("created", False)]
-    table(console, columns, [(token.id, token.scope, token.created) for token in tokens])
+    rows = [_row(token) for token in tokens]
+    if shared is not None:
+        columns.append(("valid on", False))
+        rows = [_row(token, "this host") for token in tokens] + [_row(token, "all hosts") for token in shared]
+    table(console, columns, rows)
     if in_settings:
         console.print("and those in FOLDLOG_ADMIN_TOKEN and FOLDLOG_INGEST_KEYS")
+
+
+def _row(token: Token, *valid_on: str) -> tuple[str, ...]:
+    return token.id, token.scope, token.created, *valid_on

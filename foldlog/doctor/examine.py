@@ -40,6 +40,7 @@ from shared.generations.last_look import last_pass_ms
 from shared.rate_store import LOCAL, RateStorePackageMissing, without_secrets
 from shared.segments.sealed import Segment, sealed_segments
 from shared.settings import Settings
+from shared.shared_tokens import load_shared_tokens
 from shared.stores.condition import store_status
 from shared.tokens import TokensDamaged, load_tokens
 
@@ -219,6 +220,7 @@ def _settings(data: DataDirectory, settings: Settings) -> Checks:
         tokens = ()
     except PermissionError:
         tokens = ()  # of another user, which the check of permissions has reported
+    tokens = (*tokens, *load_shared_tokens(data, settings.store))
     yield from service_findings.settings_of(settings, sum(token.scope == "ingest" for token in tokens))
     yield from _paths(settings)
 

@@ -32,6 +32,7 @@ from shared.log import Log
 from shared.peers import remove_dead_sockets
 from shared.rate_table import make_table
 from shared.settings import Settings, reachable_host
+from shared.shared_tokens import load_shared_tokens
 from shared.systemd_notify import Notifier
 from shared.tokens import create_token, load_tokens
 from shared.undeclared_proxy import warning
@@ -176,7 +177,8 @@ def announce(data: DataDirectory, settings: Settings) -> None:
     print it, this once.
     """
     print(f"Foldlog serves {settings.dashboard} with its data in {data.root}", flush=True)
-    has_admin = settings.admin_token or any(token.scope == "admin" for token in load_tokens(data))
+    known = (*load_tokens(data), *load_shared_tokens(data, settings.store))
+    has_admin = settings.admin_token or any(token.scope == "admin" for token in known)
     if not has_admin:
         _, secret = create_token(data, "admin")
         print(f"Admin token, shown once: {secret}\n(lost it? `foldlog token create` makes another)", flush=True)

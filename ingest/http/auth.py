@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import base64
 import hmac
+from collections.abc import Callable
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from aiohttp.web_request import BaseRequest
@@ -16,25 +18,30 @@ from multidict import MultiMapping
 from ingest.http.problem import Problem
 from shared.disk.layout import DataDirectory
 from shared.settings import Settings
-from shared.tokens import Scope, digest, load_tokens
+from shared.shared_tokens import load_shared_tokens
+from shared.stores.address import is_postgres
+from shared.tokens import Scope, Token, digest, load_tokens
 
 if TYPE_CHECKING:
     from ingest.context import WorkerContext
 
+_Secret = tuple[bytes, Scope]
+
 
 class Keyring:
-    """All valid secrets with their scopes, from the settings and from tokens.json.
+    """All valid secrets with their scopes, from the settings, from tokens.json and from
+    the copy of those that hosts share.
 
-    tokens.json is read again when it changes.
+    Each file is read again when it changes.
     """
 
     def __init__(self, data: DataDirectory, settings: Settings) -> None:
-        self._data = data
-        self._fixed: list[tuple[bytes, Scope]] = [(digest(key), "ingest") for key in settings.ingest_keys]
+        self._fixed: list[_Secret] = [(digest(key), "ingest") for key in settings.ingest_keys]
         if settings.admin_token:
             self._fixed.append((digest(settings.admin_token), "admin"))
-        self._stamp: tuple[int, int] | None = None
-        self._kept: list[tuple[bytes, Scope]] = []
+        self._files = [_File(data.tokens, lambda: load_tokens(data))]
+        if is_postgres(settings.store):
+            self._files.append(_File(data.store_tokens, lambda: load_shared_tokens(data, settings.store)))
 
     def scopes(self, headers: MultiMapping[str]) -> frozenset[Scope] | None:
         """The scopes of the request's secret.
@@ -48,21 +55,32 @@ class Keyring:
         # With two headers, a proxy may have checked the other one.
         if not secret or len(headers.getall("Authorization")) > 1:
             return frozenset()
-        self._refresh()
+        kept = [each for file in self._files for each in file.secrets()]
         given = digest(secret)
-        return frozenset([scope for digest, scope in (*self._fixed, *self._kept) if hmac.compare_digest(digest, given)])
+        return frozenset([scope for digest, scope in (*self._fixed, *kept) if hmac.compare_digest(digest, given)])
 
-    def _refresh(self) -> None:
+
+class _File:
+    """The secrets of a file of tokens."""
+
+    def __init__(self, path: Path, load: Callable[[], tuple[Token, ...]]) -> None:
+        self._path, self._load = path, load
+        self._stamp: tuple[int, int] | None = None
+        self._kept: list[_Secret] = []
+
+    def secrets(self) -> list[_Secret]:
+        """Those that it has now."""
         try:
-            found = self._data.tokens.stat()
+            found = self._path.stat()
         except FileNotFoundError:
             self._stamp, self._kept = None, []
-            return
+            return self._kept
         stamp = (found.st_ino, found.st_mtime_ns)
         if stamp != self._stamp:
             self._kept = []  # an unreadable file grants no access
-            self._kept = [(bytes.fromhex(token.sha256), token.scope) for token in load_tokens(self._data)]
+            self._kept = [(bytes.fromhex(token.sha256), token.scope) for token in self._load()]
             self._stamp = stamp
+        return self._kept
 
 
 def require_read(worker: WorkerContext, request: BaseRequest) -> frozenset[Scope]:

@@ -1,6 +1,6 @@
 """Background tasks of a worker: close stalled connections, run maintenance, serve its
-stats, keep the store of the rate limit open, share the salt of the day, send
-heartbeats.
+stats, keep the store of the rate limit open, share the salt of the day and tokens,
+send heartbeats.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from itertools import count
 from ingest.collect.shared_salt import SharedSalt
 from ingest.context import WorkerContext
 from ingest.http.connection import Server
+from ingest.http.token_copy import TokenCopy
 from ingest.observe.peers import serve_stats
 from ingest.rate_store.link import StoreLink
 from shared.systemd_notify import Notifier
@@ -50,7 +51,7 @@ async def background_tasks(worker: WorkerContext, server: Server, writer: str) -
         worker.log.error("stats_socket_failed", writer=writer, reason=str(error))
         stats_server = None
     try:
-        async with _open_link(worker.rate_link), _sharing(worker.shared_salt):
+        async with _open_link(worker.rate_link), _sharing(worker.shared_salt, worker.token_copy):
             yield
     finally:
         upkeep.cancel()
@@ -71,17 +72,21 @@ async def _open_link(link: StoreLink | None) -> AsyncIterator[None]:
 
 
 @asynccontextmanager
-async def _sharing(salt: SharedSalt | None) -> AsyncIterator[None]:
-    """Share the salt of the day with other hosts, where there is a store of theirs."""
-    if salt is None:
+async def _sharing(salt: SharedSalt | None, tokens: TokenCopy | None) -> AsyncIterator[None]:
+    """Share the salt of the day and tokens with other hosts, where they have a
+    store.
+    """
+    if salt is None or tokens is None:
         yield
         return
     salt.start()
+    tokens.start()
     await asyncio.to_thread(salt.first_turn.wait, FIRST_SALT_S)
     try:
         yield
     finally:
         salt.stop()
+        tokens.stop()
 
 
 @asynccontextmanager

@@ -246,6 +246,11 @@ class DataDirectory:
         return self.private / "tokens.json"
 
     @property
+    def store_tokens(self) -> Path:
+        """A copy of the tokens that the hosts of a store share."""
+        return self.private / "store-tokens.json"
+
+    @property
     def salt(self) -> Path:
         return self.private / "salt.json"
 

@@ -1,0 +1,91 @@
+"""Tokens that are valid on all hosts of a PostgreSQL store. The store has their hashes;
+private/store-tokens.json is this host's copy, which counts until the store answers
+again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from shared.disk.durable import PRIVATE_MODE, publish
+from shared.disk.layout import DataDirectory
+from shared.stores.address import is_postgres, shown_address
+from shared.stores.postgres.connection import connected
+from shared.stores.postgres.migrate import migrate_if_allowed
+from shared.tokens import Scope, Token, new_token
+
+if TYPE_CHECKING:
+    from psycopg import Connection
+
+CONNECT_TIMEOUT_S = 5
+STATEMENT_TIMEOUT_MS = 30_000
+_VALID = "SELECT id, scope, sha256, created FROM analytics_tokens WHERE revoked_at IS NULL ORDER BY created, id"
+_ADD = "INSERT INTO analytics_tokens (id, scope, sha256, created) VALUES (%s, %s, %s, %s)"
+_REVOKE = "UPDATE analytics_tokens SET revoked_at = now() WHERE id = %s AND revoked_at IS NULL"
+
+
+class _Copy(msgspec.Struct, frozen=True):
+    """`store`: the address, without its password."""
+
+    store: str
+    tokens: tuple[Token, ...]
+
+
+_COPY = msgspec.json.Decoder(_Copy)
+
+
+def load_shared_tokens(data: DataDirectory, store: str) -> tuple[Token, ...]:
+    """Those of this store that this host knows. None of a damaged copy is valid, until
+    the store says them again.
+    """
+    try:
+        found = _COPY.decode(data.store_tokens.read_bytes())
+    except (FileNotFoundError, msgspec.DecodeError, UnicodeDecodeError):
+        return ()
+    return found.tokens if is_postgres(store) and found.store == shown_address(store) else ()
+
+
+def fetch_shared_tokens(data: DataDirectory, store: str) -> None:
+    """Copy the valid tokens of the store. Raises StoreUnavailable and StoreRefused."""
+    with _connected(store) as connection:
+        _fetch(data, store, connection)
+
+
+def create_shared_token(data: DataDirectory, store: str, scope: Scope) -> tuple[Token, str]:
+    """Create a token for all hosts. Its secret is returned once and not stored. Raises
+    StoreUnavailable and StoreRefused.
+    """
+    token, secret = new_token(scope)
+    with _connected(store) as connection:
+        connection.execute(_ADD, (token.id, token.scope, token.sha256, token.created))
+        _fetch(data, store, connection)
+    return token, secret
+
+
+def revoke_shared_token(data: DataDirectory, store: str, token_id: str) -> bool:
+    """Revoke a token on all hosts. False if the store has none with that id. Raises
+    StoreUnavailable and StoreRefused.
+    """
+    with _connected(store) as connection:
+        is_revoked = connection.execute(_REVOKE, (token_id,)).rowcount == 1
+        _fetch(data, store, connection)
+    return is_revoked
+
+
+@contextmanager
+def _connected(store: str) -> Iterator[Connection]:
+    timeouts = {"connect_timeout_s": CONNECT_TIMEOUT_S, "statement_timeout_ms": STATEMENT_TIMEOUT_MS}
+    with connected(store, **timeouts) as connection:
+        migrate_if_allowed(connection, store)
+        yield connection
+
+
+def _fetch(data: DataDirectory, store: str, connection: Connection) -> None:
+    tokens = tuple(Token(*row) for row in connection.execute(_VALID).fetchall())
+    content = msgspec.json.encode(_Copy(shown_address(store), tokens)) + b"\n"
+    if not data.store_tokens.exists() or data.store_tokens.read_bytes() != content:
+        publish(data.store_tokens, content, PRIVATE_MODE)
