@@ -98,6 +98,7 @@ def test_a_person_reads_numbers_and_writes_nothing(tmp_path: Path, address: str)
         "SELECT visitors FROM analytics_visitors",
         "SELECT value FROM analytics_shared",
         "SELECT salt FROM analytics_salts",
+        "SELECT sha256 FROM analytics_tokens",
         "SELECT body FROM analytics_parts",
         "SELECT snapshot FROM analytics_folded",
         "UPDATE analytics_counters SET events = 0",
