@@ -17,7 +17,7 @@ from pathlib import Path
 import msgspec
 
 from shared.disk.durable import PRIVATE_DIRECTORY_MODE, PRIVATE_MODE, make_directory, publish, remove
-from shared.disk.layout import DataDirectory, parse_erasure_request
+from shared.disk.layout import DataDirectory, parse_erasure_order, parse_erasure_request
 from shared.disk.listing import list_files, temp_files
 from shared.timestamps import now_ms, rfc3339
 
@@ -92,10 +92,15 @@ _RECORD = msgspec.json.Decoder(ErasureStarted | ErasureCompleted)
 
 def create_request(data: DataDirectory, visitor: str, site: str | None) -> ErasureRequest:
     """Publish a request durably. The next process that compacts carries it out."""
-    make_directory(data.private, PRIVATE_DIRECTORY_MODE)
     request = ErasureRequest(secrets.token_hex(8), rfc3339(now_ms()), visitor, site and site.lower())
-    publish(data.erasure_request(request.request), msgspec.json.encode(request) + b"\n", PRIVATE_MODE)
+    add_request(data, request)
     return request
+
+
+def add_request(data: DataDirectory, request: ErasureRequest) -> None:
+    """Publish a request that was made elsewhere."""
+    make_directory(data.private, PRIVATE_DIRECTORY_MODE)
+    publish(data.erasure_request(request.request), msgspec.json.encode(request) + b"\n", PRIVATE_MODE)
 
 
 def pending_requests(data: DataDirectory) -> list[ErasureRequest]:
@@ -125,6 +130,26 @@ def is_done(data: DataDirectory, request: ErasureRequest) -> bool:
 def delete_request(data: DataDirectory, request: ErasureRequest) -> None:
     """Delete a completed request, the last file that contained the visitor."""
     remove([data.erasure_request(request.request)])
+
+
+def write_order(data: DataDirectory, request: ErasureRequest) -> None:
+    """Keep a request until this host has confirmed it to the store."""
+    publish(data.erasure_order(request.request), msgspec.json.encode(request) + b"\n", PRIVATE_MODE)
+
+
+def has_order(data: DataDirectory, request: ErasureRequest) -> bool:
+    return data.erasure_order(request.request).exists()
+
+
+def known_orders(data: DataDirectory) -> list[ErasureRequest]:
+    """Orders that this host has not confirmed."""
+    paths = [path for path in list_files(data.private) if parse_erasure_order(path.name)]
+    return [order for path in paths if (order := _decode(path)) is not None]
+
+
+def delete_order(data: DataDirectory, request: ErasureRequest) -> None:
+    """Delete a confirmed order."""
+    remove([data.erasure_order(request.request)])
 
 
 def temp_request_files(data: DataDirectory) -> Iterator[Path]:

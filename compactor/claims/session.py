@@ -18,6 +18,7 @@ from compactor.claims.known_claims import new_name, open_known_claims
 from compactor.claims.note import StoreNote, with_outcome, write_note
 from compactor.claims.retire import retire
 from compactor.claims.standing import horizon
+from compactor.erasure.orders import share_orders
 from shared.disk.layout import DataDirectory
 from shared.disk.spill import own_spill
 from shared.generations.snapshot import Snapshot
@@ -135,6 +136,7 @@ class HostClaims:
         note = with_outcome(self._note, row)
         if note != self._note:
             self._note = write_note(host.data, note)
+        share_orders(host.data, host.connection, host.instance, row.generation)
         oldest = self._horizon(newest)
         if row.horizon == oldest:
             return

@@ -49,6 +49,7 @@ from shared.erasures import (
     progress_of,
     temp_request_files,
     unreadable_requests,
+    write_order,
 )
 from shared.generations.consistent_read import read_published
 from shared.generations.load import load_snapshot
@@ -57,6 +58,7 @@ from shared.log import Log
 from shared.segments.recovery import abandoned_temp_files
 from shared.segments.sealed import Segment, readable_lines, recorded_sha256, sha256_line
 from shared.settings import Settings
+from shared.stores.address import is_postgres
 
 # Of a relation `e` of stored events.
 _OF_VISITOR = "(e.visitor IS NOT DISTINCT FROM $visitor AND ($site IS NULL OR e.site = $site))"
@@ -107,6 +109,8 @@ def finish_log_rewrites(data: DataDirectory) -> None:
 def _erase(
     data: DataDirectory, settings: Settings, log: Log, lock: CompactorLock, request: ErasureRequest, now_ms: int
 ) -> None:
+    if is_postgres(settings.store):
+        write_order(data, request)
     visitor = VisitorFilter(request.visitor, request.site)
     unfolded = {path for path, at in received_unfolded(data, load_snapshot(data), visitor) if at <= request.asked_at}
     if unfolded:

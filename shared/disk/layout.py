@@ -25,6 +25,7 @@ _TEMP = re.compile(r"\.(.+)\.\d+\.\d+\.tmp")
 _PART = re.compile(r"g(\d{10})\.parquet")
 _HOST_PART = re.compile(r"([0-9a-f]{64})\.parquet")
 _ERASURE_REQUEST = re.compile(r"erase-([0-9a-f]{16})\.json")
+_ERASURE_ORDER = re.compile(r"order-([0-9a-f]{16})\.json")
 _SNAPSHOT = re.compile(r"snapshot\.(\d+)\.json")
 _STAMP = "%Y%m%dT%H%M%SZ"
 
@@ -136,6 +137,12 @@ def parse_kept_snapshot(file: str) -> int | None:
 def parse_erasure_request(file: str) -> str | None:
     """The id of an erasure request; None for any other file."""
     match = _ERASURE_REQUEST.fullmatch(file)
+    return match[1] if match else None
+
+
+def parse_erasure_order(file: str) -> str | None:
+    """The id of the request that an order is about; None for any other file."""
+    match = _ERASURE_ORDER.fullmatch(file)
     return match[1] if match else None
 
 
@@ -280,6 +287,12 @@ class DataDirectory:
         visitor.
         """
         return self.private / f"erase-{request}.json"
+
+    def erasure_order(self, request: str) -> Path:
+        """An erasure that all hosts of the store have to carry out; deleted once this
+        one has confirmed it.
+        """
+        return self.private / f"order-{request}.json"
 
     @property
     def erasures(self) -> Path:

@@ -14,6 +14,7 @@ import duckdb
 
 from compactor.claims.claim import IdsClaimedElsewhere
 from compactor.claims.yield_events import carry_out_claims
+from compactor.erasure.rewrite import erase_pending
 from compactor.lock import compactor_lock
 from compactor.publishing.instance import instance_id
 from compactor.publishing.publish import Published, publish_newest
@@ -55,6 +56,11 @@ class StoreHost:
         """What the compactor does after its round."""
         with compactor_lock(self.data) as lock:
             carry_out_claims(self.data, self.settings, SilentLog(), lock, now_ms)
+
+    def erase(self, now_ms: int = NOON) -> None:
+        """Carry out what is asked to be erased."""
+        with compactor_lock(self.data) as lock:
+            erase_pending(self.data, self.settings, SilentLog(), lock, now_ms)
 
     def settle(self, now_ms: int = NOON) -> None:
         """Publish, and yield what has to be, until the newest generation is there."""

@@ -23,6 +23,7 @@ GRANT SELECT, INSERT, UPDATE, DELETE ON
 GRANT SELECT, INSERT, UPDATE ON analytics_shared TO foldlog_publish;
 GRANT SELECT, INSERT, DELETE ON analytics_salts TO foldlog_publish;
 GRANT SELECT, INSERT, UPDATE ON analytics_tokens TO foldlog_publish;
+GRANT SELECT, INSERT, UPDATE ON analytics_orders TO foldlog_publish;
 GRANT SELECT, INSERT ON analytics_own_salts TO foldlog_publish;
 GRANT USAGE ON SEQUENCE analytics_ids_seq TO foldlog_publish;
 GRANT SELECT ON analytics_summary, analytics_summary_by_instance TO foldlog_publish;

@@ -16,9 +16,11 @@ from compactor.publishing.new_instance import CountedElsewhere, begin_as_another
 from compactor.publishing.publish import retire_instance
 from compactor.repair.verify import verify
 from ingest.collect.encode import Line
+from shared.erasures import create_request
 from shared.generations.load import load_snapshot
 from shared.stores.ledger import StoreRefused
 from shared.stores.open_store import open_store
+from shared.stores.postgres.connection import connected
 from shared.stores.postgres.store import PostgresStore
 from tests.builders.archive import HOUR_MS
 from tests.builders.logs import NOON, line
@@ -142,6 +144,23 @@ def test_what_a_retired_host_published_counts_on_and_the_rest_is_free(hosts: lis
     assert totals(second)[0] == 1
     with pytest.raises(StoreRefused, match="retired"):
         first.publish()
+
+
+def test_a_visitor_is_erased_on_every_host(hosts: list[StoreHost], tmp_path: Path) -> None:
+    for host, number in zip(hosts, (7, 14, 1), strict=True):
+        host.receive(lines(number, number + 1))
+        host.settle()
+    create_request(hosts[0].data, "v0", None)
+    for host in (*hosts, *hosts):
+        host.erase()
+        host.settle()
+    assert counted_ids(hosts[0].settings.store, tmp_path) == {f"event-{n:06}": 1 for n in (8, 15, 1, 2)}
+    with connected(hosts[0].settings.store) as connection:
+        ((visitor, confirmed, is_ended),) = connection.execute(
+            "SELECT visitor, cardinality(confirmed), ended_at IS NOT NULL FROM analytics_orders"
+        ).fetchall()
+    assert (visitor, confirmed, is_ended) == (None, 3, True)
+    assert [path for host in hosts for path in host.data.private.glob("*-*.json")] == []
 
 
 def lost(*_given: object) -> None:
