@@ -10,6 +10,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 from uuid import UUID
 
+from compactor.erasure.orders_table import add_order, confirm_order, end_orders, open_orders
 from shared.disk.control_files import touch
 from shared.disk.layout import DataDirectory
 from shared.erasures import (
@@ -21,7 +22,6 @@ from shared.erasures import (
     progress_of,
     write_order,
 )
-from shared.stores.postgres.orders import add_order, confirm_order, end_orders, open_orders
 
 if TYPE_CHECKING:
     from psycopg import Connection

@@ -122,7 +122,11 @@ def private_files() -> set[str]:
     data = DataDirectory(ROOT)
     found = (getattr(data, name) for name, kind in vars(DataDirectory).items() if isinstance(kind, property))
     paths = [path for path in found if isinstance(path, Path)]
-    private = [*(path for path in paths if path.parent == data.private), data.erasure_request("<request>")]
+    private = [
+        *(path for path in paths if path.parent == data.private),
+        data.erasure_request("<request>"),
+        data.erasure_order("<request>"),
+    ]
     return {str(path.relative_to(ROOT)) for path in private}
 
 
