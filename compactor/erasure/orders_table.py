@@ -1,4 +1,4 @@
-"""`analytics_orders`: erasures that all hosts of a PostgreSQL store have to carry out."""
+"""`analytics_orders`: erasures that all hosts of a store have to carry out."""
 
 from __future__ import annotations
 
@@ -10,19 +10,18 @@ from shared.erasures import ErasureRequest
 if TYPE_CHECKING:
     from psycopg import Connection
 
-_ADD = """
-    INSERT INTO analytics_orders (request, asked_at, visitor, site) VALUES (%s, %s, %s, %s)
-    ON CONFLICT (request) DO NOTHING
-"""
+_ADD = (
+    "INSERT INTO analytics_orders (request, asked_at, visitor, site) VALUES (%s, %s, %s, %s) "
+    "ON CONFLICT (request) DO NOTHING"
+)
 _OPEN = (
     "SELECT request, asked_at, visitor, site FROM analytics_orders WHERE ended_at IS NULL AND NOT %s = ANY (confirmed)"
 )
 _CONFIRM = "UPDATE analytics_orders SET confirmed = confirmed || %s WHERE request = %s AND NOT %s = ANY (confirmed)"
-_END = """
-    UPDATE analytics_orders SET ended_at = now(), visitor = NULL
-    WHERE ended_at IS NULL
-        AND NOT EXISTS (SELECT FROM analytics_folded WHERE retired_at IS NULL AND NOT instance = ANY (confirmed))
-"""
+_END = (
+    "UPDATE analytics_orders SET ended_at = now(), visitor = NULL WHERE ended_at IS NULL AND NOT EXISTS "
+    "(SELECT FROM analytics_folded WHERE retired_at IS NULL AND NOT instance = ANY (confirmed))"
+)
 
 
 def add_order(connection: Connection, order: ErasureRequest) -> None:
