@@ -19,8 +19,8 @@ _OPEN = (
 )
 _CONFIRM = "UPDATE analytics_orders SET confirmed = confirmed || %s WHERE request = %s AND NOT %s = ANY (confirmed)"
 _END = (
-    "UPDATE analytics_orders SET ended_at = now(), visitor = NULL WHERE ended_at IS NULL AND NOT EXISTS "
-    "(SELECT FROM analytics_folded WHERE retired_at IS NULL AND NOT instance = ANY (confirmed))"
+    "UPDATE analytics_orders SET ended_at = now(), visitor = NULL WHERE ended_at IS NULL "
+    "AND (SELECT bool_and(instance = ANY (confirmed)) FROM analytics_folded WHERE retired_at IS NULL)"
 )
 
 

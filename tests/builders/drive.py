@@ -22,6 +22,7 @@ from compactor.process import compact_once
 from compactor.publishing.changed_visitors import visitor_digests
 from compactor.publishing.changes import SnapshotChanges
 from compactor.publishing.instance import instance_id
+from compactor.publishing.new_instance import CountedElsewhere, begin_as_another
 from compactor.publishing.publish import publish_newest, retire_instance, take_back
 from compactor.repair.rebuild import rebuild
 from compactor.repair.verify import verify
@@ -192,6 +193,8 @@ def share_ids(root: Path) -> None:
         with connected(address) as connection:  # as after a restore of the store
             connection.execute("UPDATE analytics_folded SET claims = gen_random_uuid()")
         first.settle()
+        with pytest.raises(CountedElsewhere):
+            begin_as_another(second.data, open_store(second.settings, second.instance))
         third = StoreHost(root / "c", address)
         with compactor_lock(third.data) as lock:
             take_over(third.data, third.settings, SilentLog(), lock, UUID(first.instance), NOON)

@@ -17,6 +17,7 @@ from compactor.publishing.publish import retire_instance
 from compactor.repair.verify import verify
 from ingest.collect.encode import Line
 from shared.erasures import create_request
+from shared.event_ids import make_event_ids
 from shared.generations.load import load_snapshot
 from shared.stores.ledger import StoreRefused
 from shared.stores.open_store import open_store
@@ -123,7 +124,15 @@ def test_a_copied_directory_with_days_that_are_not_compared_any_more_is_refused(
     first, _, _ = hosts
     first.receive(lines(1))
     first.settle(NOON + 20 * DAY_MS)
-    with pytest.raises(CountedElsewhere, match="empty data directory"):
+    with pytest.raises(CountedElsewhere, match="empty directory"):
+        begin_as_another(first.data, open_store(first.settings, first.instance))
+
+
+def test_a_copied_directory_with_events_without_a_client_s_id_is_refused(hosts: list[StoreHost]) -> None:
+    first = hosts[0]
+    first.receive([line(make_event_ids(1, NOON)[0])])
+    first.settle()
+    with pytest.raises(CountedElsewhere, match="without an id of the client"):
         begin_as_another(first.data, open_store(first.settings, first.instance))
 
 
