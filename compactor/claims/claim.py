@@ -4,7 +4,7 @@ instance. What another instance claimed first, the next pass yields (P7).
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from datetime import date
 from typing import TYPE_CHECKING, NamedTuple
 from uuid import UUID
@@ -14,6 +14,7 @@ from msgspec.structs import replace
 from compactor.claims.claims_table import (
     ID_KEY,
     STORE_ID,
+    DayHashes,
     LedgerRow,
     begin_epoch,
     claim,
@@ -23,7 +24,7 @@ from compactor.claims.claims_table import (
     register,
 )
 from compactor.claims.hashes import id_hashes_sql
-from compactor.claims.known_claims import as_block, epochs_text, fetch, new_name
+from compactor.claims.known_claims import blocks_of, epochs_text, fetch, new_name
 from compactor.claims.note import StoreNote, place_of, read_note, with_outcome, write_note
 from compactor.claims.outcome import write_outcome
 from compactor.claims.standing import Standing, standing
@@ -116,7 +117,7 @@ def claim_ids(host: Host, row: LedgerRow, note: StoreNote, found: Standing, newe
     renews = found is Standing.RENEW
     rows, pruned = ledger(host.connection), pruned_before(host.connection)
     fetch(host.database, host.connection, host.store, rows)
-    _find_wanted(host, {} if renews else note.claimed, newest, pruned)
+    _find_wanted(host, None if renews else note.claimed, newest, pruned)
     if renews:
         host.database.execute("INSERT INTO wanted SELECT DISTINCT day, hash FROM yielded")
     if renews or count_rows(host.database, "wanted"):
@@ -126,20 +127,22 @@ def claim_ids(host: Host, row: LedgerRow, note: StoreNote, found: Standing, newe
     return _with_claimed(host, note, newest, pruned, rows)
 
 
-def _find_wanted(host: Host, claimed: Mapping[date, Iterable[int]], newest: Snapshot, pruned: date | None) -> None:
-    """Fill `wanted` (day, hash): ids of parts that are not known to be claimed. And
-    `yielded`, what this host has yielded. Of days whose claims are deleted nothing is
-    claimed: no copy can come any more.
+def _find_wanted(
+    host: Host, claimed: Mapping[date, Iterable[int]] | None, newest: Snapshot, pruned: date | None
+) -> None:
+    """Fill `wanted` (day, hash): ids of parts that are not known to be claimed, or with
+    None all ids. And `yielded`, what this host has yielded. Of days whose claims are
+    deleted nothing is claimed: no copy can come any more.
     """
     database = host.database
     run_script(database, sql_file(__file__, "wanted.sql"))
     for day, kept in newest.days.items():
         if pruned is not None and day < pruned:
             continue
-        new = [part for part in kept.archive if part.generation not in claimed.get(day, ())]
-        if new:
+        known = claimed.get(day, ()) if claimed is not None else ()
+        if new := [part for part in kept.archive if part.generation not in known]:
             hashes = id_hashes_sql(open_parts(host.data, "archive", day, new))
-            _insert_unclaimed(host, day, hashes)
+            _insert_unclaimed(host, day, hashes, all_ids=claimed is None)
         if kept.yielded:
             paths = sql_list(verified_parts(host.data, "yielded", day, kept.yielded))
             columns = "hash, winner, winner_epoch, winner_day"
@@ -148,11 +151,12 @@ def _find_wanted(host: Host, claimed: Mapping[date, Iterable[int]], newest: Snap
             )
 
 
-def _insert_unclaimed(host: Host, day: date, hashes: str) -> None:
-    own = "SELECT hash FROM known.claims WHERE day = $day AND instance = $instance::UUID"
+def _insert_unclaimed(host: Host, day: date, hashes: str, *, all_ids: bool) -> None:
+    """A new epoch releases what this instance has claimed, so that it wants it, too."""
+    own = "SELECT hash FROM known.claims WHERE day = $day AND instance = $instance::UUID AND NOT $all_ids"
     host.database.execute(
         f"INSERT INTO wanted SELECT DISTINCT $day::DATE, hash FROM {hashes} h ANTI JOIN ({own}) k USING (hash)",
-        {"day": day, "instance": host.instance, "key": host.key},
+        {"day": day, "instance": host.instance, "key": host.key, "all_ids": all_ids},
     )
 
 
@@ -183,18 +187,15 @@ def _find_lost(host: Host) -> None:
     host.database.execute(text, {"instance": host.instance, "window": DEDUPE_DAYS})
 
 
-def _won(host: Host, *, renews: bool) -> dict[date, bytes]:
-    """What is claimed now, by day. A new epoch keeps the claims on other days of ids
-    that it claims.
+def _won(host: Host, *, renews: bool) -> Iterator[DayHashes]:
+    """What is claimed now. A new epoch keeps the claims on other days of ids that it
+    claims.
     """
     sql = "SELECT day, hash FROM wanted ANTI JOIN lost USING (day, hash)"
-    if renews:
-        kept = "FROM known.claims k WHERE k.instance = $1::UUID AND k.hash IN (SELECT hash FROM won)"
-        sql = f"WITH won AS ({sql}) FROM won UNION SELECT day, hash {kept}"
-    found: dict[date, list[UUID]] = {}
-    for day, hash_ in host.database.execute(sql, [host.instance] if renews else None).fetchall():
-        found.setdefault(day, []).append(hash_)
-    return {day: as_block(hashes) for day, hashes in found.items()}
+    if not renews:
+        return blocks_of(host.database, sql)
+    kept = "FROM known.claims k WHERE k.instance = $1::UUID AND k.hash IN (SELECT hash FROM won)"
+    return blocks_of(host.database, f"WITH won AS ({sql}) FROM won UNION SELECT day, hash {kept}", [host.instance])
 
 
 def _with_claimed(

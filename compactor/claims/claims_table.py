@@ -7,7 +7,7 @@ transactions that hold one lock, so that each sees all claims of those before it
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from datetime import date
 from typing import TYPE_CHECKING, NamedTuple
@@ -42,8 +42,8 @@ class LedgerRow(NamedTuple):
 
 
 class Block(NamedTuple):
-    """What an instance claimed of one UTC day in one transaction: hashes of HASH_BYTES
-    each, sorted. A transaction gives the blocks of all its days one number and name.
+    """What an instance claimed of one UTC day in one transaction, or a part of it:
+    hashes of HASH_BYTES each, sorted. All blocks of a transaction have one name.
     """
 
     seq: int
@@ -52,6 +52,10 @@ class Block(NamedTuple):
     instance: UUID
     epoch_name: UUID
     hashes: bytes
+
+
+DayHashes = tuple[date, bytes]
+"""A UTC day, and hashes of HASH_BYTES each, sorted."""
 
 
 @contextmanager
@@ -105,15 +109,15 @@ def has_block(connection: Connection, seq: int, name: UUID) -> bool:
     return found.fetchone() is not None
 
 
-def claim(connection: Connection, row: LedgerRow, name: UUID, hashes: Mapping[date, bytes]) -> None:
+def claim(connection: Connection, row: LedgerRow, name: UUID, hashes: Iterable[DayHashes]) -> None:
     """Add the blocks of one transaction, of ids that no other instance has. To be
     called in `claiming`.
     """
-    _insert_blocks(connection, row, name, hashes.items())
+    _insert_blocks(connection, row, name, hashes)
     connection.execute("UPDATE analytics_folded SET claims = %s WHERE instance = %s", (name, row.instance))
 
 
-def begin_epoch(connection: Connection, row: LedgerRow, epoch: int, name: UUID, hashes: Mapping[date, bytes]) -> None:
+def begin_epoch(connection: Connection, row: LedgerRow, epoch: int, name: UUID, hashes: Iterable[DayHashes]) -> None:
     """Release every claim of an instance and claim these instead. To be called in
     `claiming`.
 
@@ -122,14 +126,14 @@ def begin_epoch(connection: Connection, row: LedgerRow, epoch: int, name: UUID, 
     """
     connection.execute("DELETE FROM analytics_ids WHERE instance = %s", (row.instance,))
     connection.execute("UPDATE analytics_folded SET horizon = NULL")
-    _insert_blocks(connection, row._replace(epoch=epoch, epoch_name=name), name, hashes.items())
+    _insert_blocks(connection, row._replace(epoch=epoch, epoch_name=name), name, hashes)
     connection.execute(
         "UPDATE analytics_folded SET epoch = %s, epoch_name = %s, claims = %s WHERE instance = %s",
         (epoch, name, name, row.instance),
     )
 
 
-def narrow(connection: Connection, row: LedgerRow, name: UUID, hashes: Mapping[date, bytes]) -> int:
+def narrow(connection: Connection, row: LedgerRow, name: UUID, hashes: Iterable[DayHashes]) -> int:
     """Release the claims of an instance except these, which it goes on counting.
     Returns its epoch. To be called in `claiming`.
 
@@ -140,7 +144,7 @@ def narrow(connection: Connection, row: LedgerRow, name: UUID, hashes: Mapping[d
     epoch = max(row.epoch, 1) + 1  # a host that has noted nothing is in its first
     connection.execute("DELETE FROM analytics_ids WHERE instance = %s", (row.instance,))
     connection.execute("UPDATE analytics_folded SET horizon = NULL")
-    _insert_blocks(connection, row._replace(epoch=epoch), name, hashes.items())
+    _insert_blocks(connection, row._replace(epoch=epoch), name, hashes)
     sql = "UPDATE analytics_folded SET epoch = %s, claims = %s WHERE instance = %s"
     connection.execute(sql, (epoch, name, row.instance))
     return epoch
@@ -159,15 +163,13 @@ def release(connection: Connection, row: LedgerRow, name: UUID) -> None:
     begin_epoch(connection, row, row.epoch + 1, name, {})
 
 
-def _insert_blocks(connection: Connection, row: LedgerRow, name: UUID, hashes: Iterable[tuple[date, bytes]]) -> None:
-    found = connection.execute("SELECT nextval('analytics_ids_seq')").fetchone()
-    seq = found[0] if found else 0
+def _insert_blocks(connection: Connection, row: LedgerRow, name: UUID, hashes: Iterable[DayHashes]) -> None:
     sql = (
         "INSERT INTO analytics_ids (seq, day, name, instance, epoch, epoch_name, ids) "
-        "VALUES (%s, %s, %s, %s, %s, %s, %b)"
+        "VALUES (nextval('analytics_ids_seq'), %s, %s, %s, %s, %s, %b)"
     )
     for day, ids in hashes:
-        connection.execute(sql, (seq, day, name, row.instance, row.epoch, row.epoch_name, ids))
+        connection.execute(sql, (day, name, row.instance, row.epoch, row.epoch_name, ids))
 
 
 def state_horizon(connection: Connection, instance: UUID, horizon: date, window_days: int) -> date | None:
@@ -191,6 +193,16 @@ def state_horizon(connection: Connection, instance: UUID, horizon: date, window_
         (_PRUNED_BEFORE, before.isoformat().encode("ascii")),
     )
     return before
+
+
+def begin_pruning(connection: Connection, before: date) -> None:
+    """Keep no claims of days before this one, unless that is decided already: of a new
+    store, whose first host may have years of events that no copy can meet.
+    """
+    connection.execute(
+        "INSERT INTO analytics_shared (name, value) VALUES (%s, %s) ON CONFLICT (name) DO NOTHING",
+        (_PRUNED_BEFORE, before.isoformat().encode("ascii")),
+    )
 
 
 def pruned_before(connection: Connection) -> date | None:

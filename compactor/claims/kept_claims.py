@@ -4,13 +4,14 @@ published, which counts on.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from datetime import date
 from typing import TYPE_CHECKING
 from uuid import UUID
 
+from compactor.claims.claims_table import DayHashes
 from compactor.claims.hashes import id_hashes_sql
-from compactor.claims.known_claims import as_block
+from compactor.claims.known_claims import blocks_of
 from compactor.generations.archive import OpenedPart
 
 if TYPE_CHECKING:
@@ -28,12 +29,9 @@ def add_stays(database: duckdb.DuckDBPyConnection, key: str, day: date, parts: I
     database.execute(sql, {"day": day, "key": key})
 
 
-def kept_claims(database: duckdb.DuckDBPyConnection, instance: UUID) -> dict[date, bytes]:
+def kept_claims(database: duckdb.DuckDBPyConnection, instance: UUID) -> Iterator[DayHashes]:
     """The known claims of an instance on ids in `stays`, on all of their days, as
     blocks.
     """
-    sql = "SELECT day, hash FROM known.claims WHERE instance = $1::UUID AND hash IN (SELECT hash FROM stays)"
-    found: dict[date, list[UUID]] = {}
-    for day, hash_ in database.execute(sql, [instance]).fetchall():
-        found.setdefault(day, []).append(hash_)
-    return {day: as_block(hashes) for day, hashes in found.items()}
+    kept = "SELECT day, hash FROM known.claims WHERE instance = $1::UUID AND hash IN (SELECT hash FROM stays)"
+    return blocks_of(database, kept, [instance])

@@ -8,17 +8,31 @@ from __future__ import annotations
 import uuid
 from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager, suppress
+from itertools import groupby
+from operator import itemgetter
 from pathlib import Path
 from typing import TYPE_CHECKING
 from uuid import UUID
 
-from compactor.claims.claims_table import HASH_BYTES, NIL, Block, LedgerRow, blocks_after, has_block, pruned_before
+from compactor.claims.claims_table import (
+    HASH_BYTES,
+    NIL,
+    Block,
+    DayHashes,
+    LedgerRow,
+    blocks_after,
+    has_block,
+    pruned_before,
+)
 from compactor.sql import run_script, sql_file, sql_text
 from shared.duckdb_engine import connect, one_row
 
 if TYPE_CHECKING:
     import duckdb
     from psycopg import Connection
+
+# 1.6 MB of hashes, and some 20 MB while they are made.
+BLOCK_IDS = 100_000
 
 
 @contextmanager
@@ -99,9 +113,14 @@ def _add(database: duckdb.DuckDBPyConnection, block: Block) -> None:
     )
 
 
-def as_block(hashes: list[UUID]) -> bytes:
-    """Hashes as a block of claims has them."""
-    return b"".join(sorted(each.bytes for each in hashes))
+def blocks_of(database: duckdb.DuckDBPyConnection, sql: str, values: object = None) -> Iterator[DayHashes]:
+    """The rows (day, hash) of a query as blocks of BLOCK_IDS at most: a first publish
+    may have many millions. To be read before the next statement.
+    """
+    found = database.execute(f"FROM ({sql}) ORDER BY day", values)
+    while rows := found.fetchmany(BLOCK_IDS):
+        for day, same in groupby(rows, itemgetter(0)):
+            yield day, b"".join(sorted(hash_.bytes for _, hash_ in same))
 
 
 def new_name() -> UUID:

@@ -101,6 +101,35 @@ def test_a_publish_of_nothing_new_claims_nothing(hosts: list[StoreHost]) -> None
     assert first.data.store_note.read_bytes() == before
 
 
+def test_a_new_epoch_claims_what_was_claimed_before_as_well(hosts: list[StoreHost], tmp_path: Path) -> None:
+    first, second, _ = hosts
+    first.receive(lines(*range(5)))
+    first.settle()
+    with connected(first.settings.store) as connection:  # as if it was restored
+        connection.execute("UPDATE analytics_folded SET claims = gen_random_uuid()")
+    first.settle()
+    second.receive(lines(*range(6)))
+    second.settle()
+    assert (totals(first)[0], totals(second)[0]) == (5, 1)
+    check([first, second], tmp_path, set(range(6)))
+
+
+def test_a_first_host_claims_only_what_a_copy_may_still_come_of(
+    hosts: list[StoreHost], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("compactor.claims.known_claims.BLOCK_IDS", 3)
+    first, second, _ = hosts
+    first.receive([*lines(*range(8)), *lines(9, day=-30)])
+    first.settle()
+    with connected(first.settings.store) as connection:
+        blocks = connection.execute("SELECT day, length(ids) / 16, name FROM analytics_ids ORDER BY seq").fetchall()
+    assert [ids for _, ids, _ in blocks] == [3, 3, 2]
+    assert len({(day, name) for day, _, name in blocks}) == 1
+    second.receive(lines(7))
+    second.settle()
+    check([first, second], tmp_path, {*range(8), 9})
+
+
 def test_a_copied_directory_is_refused_until_it_is_another_instance(hosts: list[StoreHost], tmp_path: Path) -> None:
     first, _, _ = hosts
     first.receive(lines(*range(5)))
