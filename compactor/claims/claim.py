@@ -204,11 +204,12 @@ def _with_claimed(
     """The note once all is claimed. Otherwise the outcome is left for the next pass.
     Raises IdsClaimedElsewhere.
     """
-    _find_again(host, pruned, rows)
-    events = write_outcome(host.database, host.data, host.key) if _has_outcome(host) else 0
-    if events:
-        raise IdsClaimedElsewhere(events)
-    host.database.execute("UPDATE known.cursor SET is_compared = true")
+    yielded = _yielded_parts(newest)
+    _find_again(host, yielded, pruned, rows)
+    if _has_outcome(host):
+        raise IdsClaimedElsewhere(write_outcome(host.database, host.data, host.key))
+    host.data.claim_outcome.unlink(missing_ok=True)  # of a comparison before
+    host.database.execute("UPDATE known.cursor SET compared = $1", [yielded])
     claimed = {
         day: tuple(part.generation for part in kept.archive)
         for day, kept in newest.days.items()
@@ -221,17 +222,22 @@ def _has_outcome(host: Host) -> bool:
     return any(count_rows(host.database, table) for table in ("lost", "again"))
 
 
-def _find_again(host: Host, pruned: date | None, rows: Mapping[UUID, LedgerRow]) -> None:
+def _yielded_parts(snapshot: Snapshot) -> str:
+    """Which parts of yielded events a generation has, as a text to be compared."""
+    return ",".join(f"{day}:{part.generation}" for day, kept in snapshot.days.items() for part in kept.yielded)
+
+
+def _find_again(host: Host, yielded: str, pruned: date | None, rows: Mapping[UUID, LedgerRow]) -> None:
     """Fill `again`: what was yielded and no instance claims any more, or this one does
-    now. Looked for where the claims were fetched anew.
+    now. Looked for where the claims were fetched anew, or other events were yielded.
     """
-    (is_compared,) = one_row(host.database, "SELECT is_compared FROM known.cursor")
+    (compared,) = one_row(host.database, "SELECT compared FROM known.cursor")
     epochs = [(str(each.instance), str(each.epoch_name)) for each in rows.values()]
     values = {
         "pruned": pruned or date.min,
         "instances": [instance for instance, _ in epochs],
         "names": [name for _, name in epochs],
-        "is_compared": is_compared,
+        "is_compared": compared == yielded,
     }
     host.database.execute(sql_file(__file__, "again.sql"), values)
 
@@ -240,5 +246,5 @@ def has_seen_all(host: Host, rows: Mapping[UUID, LedgerRow]) -> bool:
     """Whether what this host yielded was compared with the claims of these epochs: only
     then does its horizon say what may still come from it.
     """
-    is_compared, epochs = one_row(host.database, "SELECT is_compared, epochs FROM known.cursor")
-    return bool(is_compared) and epochs == epochs_text(rows)
+    compared, epochs = one_row(host.database, "SELECT compared, epochs FROM known.cursor")
+    return compared is not None and epochs == epochs_text(rows)

@@ -13,6 +13,8 @@ from datetime import date
 from typing import TYPE_CHECKING, NamedTuple
 from uuid import UUID
 
+from shared.lateness import DEDUPE_DAYS
+
 if TYPE_CHECKING:
     from psycopg import Connection
 
@@ -22,6 +24,8 @@ NIL = UUID(int=0)
 ID_KEY = "id_key"
 STORE_ID = "store"
 _PRUNED_BEFORE = "claims_pruned_before"
+# A host whose clock is ahead must not have the claims of today deleted, for good.
+_AT_MOST_TODAY = "least(%s::date, (now() AT TIME ZONE 'UTC')::date - %s)"
 
 
 class LedgerRow(NamedTuple):
@@ -177,7 +181,8 @@ def state_horizon(connection: Connection, instance: UUID, horizon: date, window_
     claims that no copy can meet any more. Returns before which day they are deleted. To
     be called in `claiming`.
     """
-    connection.execute("UPDATE analytics_folded SET horizon = %s WHERE instance = %s", (horizon, instance))
+    sql = f"UPDATE analytics_folded SET horizon = {_AT_MOST_TODAY} WHERE instance = %s"
+    connection.execute(sql.encode(), (horizon, window_days, instance))
     stated = connection.execute(
         "SELECT min(horizon) - %s, bool_and(horizon IS NOT NULL) FROM analytics_folded WHERE retired_at IS NULL",
         (window_days,),
@@ -199,10 +204,11 @@ def begin_pruning(connection: Connection, before: date) -> None:
     """Keep no claims of days before this one, unless that is decided already: of a new
     store, whose first host may have years of events that no copy can meet.
     """
-    connection.execute(
-        "INSERT INTO analytics_shared (name, value) VALUES (%s, %s) ON CONFLICT (name) DO NOTHING",
-        (_PRUNED_BEFORE, before.isoformat().encode("ascii")),
+    sql = (
+        "INSERT INTO analytics_shared (name, value) SELECT %s, convert_to("
+        f"({_AT_MOST_TODAY})::text, 'UTF8') ON CONFLICT (name) DO NOTHING"
     )
+    connection.execute(sql.encode(), (_PRUNED_BEFORE, before, 2 * DEDUPE_DAYS + 1))
 
 
 def pruned_before(connection: Connection) -> date | None:

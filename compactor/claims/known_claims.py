@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Iterator, Mapping
-from contextlib import closing, contextmanager, suppress
+from contextlib import closing, contextmanager
 from itertools import groupby
 from operator import itemgetter
 from pathlib import Path
@@ -37,20 +37,20 @@ BLOCK_IDS = 100_000
 
 @contextmanager
 def open_known_claims(path: Path, memory_bytes: int, spill: Path) -> Iterator[duckdb.DuckDBPyConnection]:
-    """A database with the known claims as `known.claims`. A file that is damaged, or of
-    another DuckDB, is deleted: everything is fetched again.
+    """A database with the known claims as `known.claims`. After any error of DuckDB the
+    file is deleted, for it may be damaged, or of another version: the next publish
+    fetches everything again.
     """
     import duckdb
 
-    with closing(connect(memory_bytes, 1, spill)) as database:
-        try:
+    try:
+        with closing(connect(memory_bytes, 1, spill)) as database:
             _attach(database, path)
-        except duckdb.Error:
-            for each in (path, path.with_name(f"{path.name}.wal")):
-                with suppress(FileNotFoundError):
-                    each.unlink()
-            _attach(database, path)
-        yield database
+            yield database
+    except duckdb.Error:
+        for each in (path, path.with_name(f"{path.name}.wal")):
+            each.unlink(missing_ok=True)
+        raise
 
 
 def _attach(database: duckdb.DuckDBPyConnection, path: Path) -> None:
@@ -98,7 +98,7 @@ def _cursor(database: duckdb.DuckDBPyConnection, connection: Connection, store: 
         return int(seq)
     database.execute("DELETE FROM known.claims")
     values = [NIL, store, epochs]
-    anew = "UPDATE known.cursor SET seq = 0, name = $1, store = $2, epochs = $3, is_compared = false"
+    anew = "UPDATE known.cursor SET seq = 0, name = $1, store = $2, epochs = $3, compared = NULL"
     database.execute(anew, values)
     return 0
 

@@ -62,7 +62,7 @@ def with_outcome(note: StoreNote, row: LedgerRow) -> StoreNote:
     replace = msgspec.structs.replace
     if note.intended_claims != NIL and (row.epoch, row.claims) == (note.intended_epoch, note.intended_claims):
         if row.epoch_name != note.epoch_name:  # a new epoch begins with what the store holds
-            note = replace(note, generation=row.generation, sha256=row.sha256)
+            note = replace(note, generation=row.generation, sha256=row.sha256, claimed={})
         note = replace(
             note, epoch=row.epoch, epoch_name=row.epoch_name, claims=row.claims, intended_epoch=0, intended_claims=NIL
         )

@@ -15,22 +15,22 @@ from msgspec.structs import replace
 from compactor.claims.claim import Host, claim_ids, has_seen_all, open_host, place_in_store
 from compactor.claims.claims_table import begin_pruning, claiming, ledger, release, state_horizon
 from compactor.claims.known_claims import new_name, open_known_claims
-from compactor.claims.note import StoreNote, with_outcome, write_note
+from compactor.claims.note import StoreNote, place_of, with_outcome, write_note
 from compactor.claims.retire import retire
 from compactor.claims.standing import horizon
+from compactor.claims.unfolded import received_days
 from compactor.erasure.orders import share_orders
 from shared.disk.layout import DataDirectory
 from shared.disk.spill import own_spill
 from shared.generations.snapshot import Snapshot
 from shared.lateness import DEDUPE_DAYS
-from shared.segments.sealed import sealed_segments
 from shared.stores.ledger import Position, StoreRefused, StoreUnavailable
 from shared.stores.postgres.connection import connected
 from shared.stores.postgres.migrate import migrate_if_allowed
 from shared.stores.postgres.store import PostgresStore
 from shared.stores.store import Store
 
-# A segment is active for a day at most, and an event in it may be that much older.
+# A clock may be behind the store's by a day, and an event be late.
 UNFOLDED_DAYS = 1 + DEDUPE_DAYS
 
 
@@ -124,6 +124,8 @@ class HostClaims:
         row, note, _ = place_in_store(host, self._store.host_name, self._store.timezone)
         write_note(host.data, replace(note, claimed={}, intended_epoch=row.epoch + 1, intended_claims=name))
         with claiming(host.connection):
+            if place_of(ledger(host.connection)[host.instance]) != place_of(row):
+                raise StoreUnavailable(host.name, "its ledger changed meanwhile")
             self._store.take_back(host.connection)
             release(host.connection, row, name)
 
@@ -149,10 +151,5 @@ class HostClaims:
         """The oldest UTC day of which this host may still claim an id: of an event that
         comes now, or of a line that this generation does not have.
         """
-        unfolded = [
-            segment.name.sealed_at.date() - timedelta(days=UNFOLDED_DAYS)
-            for segment in sealed_segments(self._host.data)
-            if not newest.has_folded(segment.name)
-        ]
-        days = [each.toordinal() for each in unfolded]
+        days = [each.toordinal() - DEDUPE_DAYS for each in received_days(self._host.data, newest)]
         return date.fromordinal(horizon(self._today.toordinal(), days, UNFOLDED_DAYS))

@@ -28,6 +28,7 @@ from compactor.next_generation import next_generation
 from compactor.sql import count_rows, run_script, sql_file, sql_list
 from compactor.summary.summarize import with_summary
 from shared.disk.layout import DataDirectory
+from shared.duckdb_engine import database_error
 from shared.generations.part_integrity import verified_parts
 from shared.generations.snapshot import Day, Snapshot
 from shared.log import Log
@@ -46,7 +47,11 @@ def carry_out_claims(data: DataDirectory, settings: Settings, log: Log, lock: Co
     if not data.claim_outcome.exists():
         return
     with pass_context(data, settings, log, lock, now_ms) as context:
-        key = read_outcome(context.database, data)
+        try:
+            key = read_outcome(context.database, data)
+        except database_error():
+            data.claim_outcome.unlink()  # damaged: the next publish writes it again
+            return
         for step in (_yield_lost, _count_again):
             before = load_or_restore_snapshot(data, log, lock)
             after = step(context, before, key)

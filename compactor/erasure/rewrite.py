@@ -154,7 +154,7 @@ def _remove_from_archive(
         days[day] = _rewrite_yielded(context, before, day, visitor)
     for day in found.days:
         new = _rewrite_day(context, before, days.get(day, before.days[day]), day, visitor)
-        if new.archive or new.counters:
+        if new.archive or new.counters or new.yielded:
             days[day] = new
         else:
             del days[day]

@@ -17,10 +17,14 @@ from shared.sql.archive_events import empty_relation_sql, from_archive_sql, stor
 OpenedPart = tuple[Part, Path]
 
 
-def open_archive(data: DataDirectory, snapshot: Snapshot, days: Iterable[date]) -> list[OpenedPart]:
-    """The archive parts of those days that have any. Raises PartDamaged."""
+def open_archive(
+    data: DataDirectory, snapshot: Snapshot, days: Iterable[date], kind: str = "archive"
+) -> list[OpenedPart]:
+    """The archive parts of those days that have any; with the kind `yielded`, those of
+    events that another host counts. Raises PartDamaged.
+    """
     kept = ((day, snapshot.days[day]) for day in days if day in snapshot.days)
-    return [each for day, entry in kept for each in open_parts(data, "archive", day, entry.archive)]
+    return [each for day, entry in kept for each in open_parts(data, kind, day, getattr(entry, kind))]
 
 
 def open_parts(data: DataDirectory, kind: str, day: date, parts: Iterable[Part]) -> list[OpenedPart]:

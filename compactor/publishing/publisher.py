@@ -7,13 +7,10 @@ from __future__ import annotations
 import threading
 
 from compactor.backoff import backoff_s
-from compactor.claims.claim import IdsClaimedElsewhere
 from compactor.failures import failure_text
 from compactor.publishing.instance import instance_id
 from compactor.publishing.note_state import noting_failure
-from compactor.publishing.publish import publish_newest
 from compactor.publishing.settle import publish_settled
-from shared.disk.control_files import touch
 from shared.disk.layout import DataDirectory
 from shared.exit_codes import TemporaryFailure, UsageError
 from shared.log import Log
@@ -59,29 +56,25 @@ class Publisher:
             if self._stopped.is_set():
                 return
             self._wanted.clear()
-            failures = 0 if publish_logged(self._data, self._settings, self._log, by_next_pass=True) else failures + 1
+            failures = 0 if publish_logged(self._data, self._settings, self._log) else failures + 1
             if failures:
                 self._stopped.wait(backoff_s(RETRY_S, failures - 1, RETRY_MAX_S))
                 self._wanted.set()
 
 
-def publish_logged(data: DataDirectory, settings: Settings, log: Log, *, by_next_pass: bool = False) -> bool:
+def publish_logged(data: DataDirectory, settings: Settings, log: Log) -> bool:
     """Publish the newest generation, and log what came of it. Returns whether it did
     not fail.
 
-    What other hosts count is yielded before, or with `by_next_pass` by a pass that is
-    requested, and whose end wakes the publisher again.
+    What other hosts count is yielded before, without folding what came meanwhile: else
+    one such event in each round would keep a host from ever publishing.
     """
     if settings.store == FILE:
         return True
     try:
         with noting_failure(data, settings):
             store = open_store(settings, instance_id(data))
-        done = publish_newest(data, settings, store) if by_next_pass else publish_settled(data, settings, store, log)
-    except IdsClaimedElsewhere as error:
-        log.info("store_waits", reason=str(error))
-        touch(data.fold_request)
-        return True
+        done = publish_settled(data, settings, store, log)
     except (TemporaryFailure, UsageError) as error:
         log.warning("store_publish_failed", reason=str(error))
     except Exception as error:  # noqa: BLE001 - whatever it is, the fold goes on

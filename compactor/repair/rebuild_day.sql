@@ -3,6 +3,8 @@
 --   part_events, part_events_nearby  the accepted parts: the day; its dedupe window
 --   part_repeats                     the same window, or no rows if no event can be in
 --                                    two parts
+--   yielded_events                   the same window: events that another host of the
+--                                    store counts
 -- An id counts once for each sender, with the copy received first; that of version 1 may be
 -- of any (sender NULL). id_number separates ids that share a hash.
 CREATE OR REPLACE TEMP TABLE kept_rows AS
@@ -13,6 +15,11 @@ WHERE NOT EXISTS (
     WHERE p.id_number = l.id_number AND p.site = l.site AND p.id = l.id
     AND (p.sender = l.sender OR p.sender IS NULL OR l.sender IS NULL)
     AND p.received < l.received
+)
+AND NOT EXISTS (
+    FROM yielded_events y
+    WHERE y.id_number = l.id_number AND y.site = l.site AND y.id = l.id
+    AND (y.sender = l.sender OR y.sender IS NULL OR l.sender IS NULL)
 )
 UNION ALL
 SELECT filename, file_row, id_number, site, id, is_unreferenced

@@ -87,6 +87,7 @@ def collect_day(database: duckdb.DuckDBPyConnection, sources: Sources, day: date
         "part_events": _part_events(sources, [day]),
         "part_events_nearby": _part_events(sources, window),
         "part_repeats": _part_events(sources, window if sources.has_repeats else []),
+        "yielded_events": _events(sources.archive, window, "yielded"),
     }
     for name, source in views.items():
         database.execute(f"CREATE OR REPLACE TEMP VIEW {name} AS FROM {source}")
@@ -115,16 +116,16 @@ def _part_events(sources: Sources, days: Sequence[date]) -> str:
     return f"(SELECT *, {is_unreferenced} FROM {events} p WHERE NOT ({counted}))"
 
 
-def _events(source: Generation, days: Iterable[date]) -> str:
+def _events(source: Generation, days: Iterable[date], kind: str = "archive") -> str:
     """SQL of the archived events of these days, each with its place and the number of
-    its id.
+    its id; with the kind `yielded`, of those that another host counts.
     """
-    return f"(SELECT *, {id_number_sql('site', 'id')} AS id_number FROM {_stored_at(source, days)})"
+    return f"(SELECT *, {id_number_sql('site', 'id')} AS id_number FROM {_stored_at(source, days, kind)})"
 
 
-def _stored_at(source: Generation, days: Iterable[date]) -> str:
+def _stored_at(source: Generation, days: Iterable[date], kind: str = "archive") -> str:
     """SQL of the archived events of these days, each with its file and its row."""
-    opened = open_archive(source.data, source.snapshot, days)
+    opened = open_archive(source.data, source.snapshot, days, kind)
     if not opened:
         return empty_relation_sql({**ARCHIVE_COLUMNS, "filename": "VARCHAR", "file_row": "BIGINT"})
     stored = stored_events(opened, "filename", "file_row_number AS file_row")

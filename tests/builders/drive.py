@@ -186,6 +186,7 @@ def share_ids(root: Path) -> None:
         create_request(second.data, VISITOR, None)
         erase(second.data, NOON)
         verify_all(second.data)
+        _rebuild(second.data)
         take_back(first.data, first.settings, open_store(first.settings, first.instance))
         second.settle()
         assert load_snapshot(second.data).totals.counted > 30
