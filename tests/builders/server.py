@@ -56,6 +56,14 @@ class Answer:
         return str(self.json()["code"]) if is_problem else None
 
 
+def is_limited_to_three(sent: list[Answer]) -> bool:
+    """Whether five requests met a limit of three; of four where a window of the limit
+    began meanwhile.
+    """
+    found = [answer.status for answer in sent]
+    return found in ([200, 200, 200, 429, 429], [200, 200, 200, 200, 429], [200, 200, 200, 429, 200])
+
+
 class HttpClient:
     """Requests to `port` on the loopback interface, and the log of `data` behind it."""
 

@@ -36,7 +36,7 @@ from tests.builders.proxy import (
     read_request,
     stored,
 )
-from tests.builders.server import ADMIN_TOKEN, Server, bearer, keyed, read_answer
+from tests.builders.server import ADMIN_TOKEN, Server, bearer, is_limited_to_three, keyed, read_answer
 from tests.builders.waiting import until
 
 pytestmark = [pytest.mark.component, pytest.mark.long]
@@ -114,8 +114,8 @@ def test_limit_is_for_each_client_and_no_forged_hop_gets_around_it(tmp_path: Pat
         Server(tmp_path, trusted_proxies="127.0.0.1", rate_limit=3) as server,
         Caddy(tmp_path / "caddy", server.host) as caddy,
     ):
-        sent = [caddy.post([{"name": "pageview"}], forged("X-Forwarded-For", f"203.0.113.{n}")) for n in range(4)]
-        assert [answer.status for answer in sent] == [200, 200, 200, 429]
+        sent = [caddy.post([{"name": "pageview"}], forged("X-Forwarded-For", f"203.0.113.{n}")) for n in range(5)]
+        assert is_limited_to_three(sent)
         assert caddy.post([{"name": "pageview"}], from_page(), SECOND).status == 200
 
 
