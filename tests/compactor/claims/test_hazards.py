@@ -55,6 +55,7 @@ def lines(*ids: int, at: int = NOON) -> list[Line]:
     return [line(f"event-{number:06}", at, at) for number in ids]
 
 
+@pytest.mark.long
 def test_one_copy_a_round_stops_no_publishing(hosts: list[StoreHost]) -> None:
     now = now_ms()
     for number in range(1, 9):

@@ -205,7 +205,8 @@ def lost(*_given: object) -> None:
     raise OSError("gone")
 
 
-@pytest.mark.parametrize("seed", [0, *(pytest.param(seed, marks=pytest.mark.long) for seed in range(1, 4))])
+@pytest.mark.long  # in short: test_interleavings.py
+@pytest.mark.parametrize("seed", range(4))
 def test_random_hosts_count_each_id_once(hosts: list[StoreHost], tmp_path: Path, seed: int) -> None:
     pick = random.Random(seed)
     sent: set[int] = set()

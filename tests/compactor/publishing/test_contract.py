@@ -97,6 +97,7 @@ def test_texts_that_a_database_cannot_index_or_show_are_rows_like_others(tmp_pat
     assert wrong(data, store) == []
 
 
+@pytest.mark.long
 def test_visitors_of_days_whose_archive_has_expired_stay(tmp_path: Path, address: str) -> None:
     data, zone = data_directory(tmp_path / "data"), "Europe/Berlin"
     lines = random_lines(random.Random(3), NOON, 60, 0)

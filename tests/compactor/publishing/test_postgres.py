@@ -98,6 +98,7 @@ def test_hosts_keep_their_rows_apart_and_their_visitors_count_once(tmp_path: Pat
     assert wrong(hosts[1], stores[1]) == []
 
 
+@pytest.mark.long
 def test_a_host_that_has_lost_the_hashes_of_a_day_makes_the_sum_unknown(tmp_path: Path, address: str) -> None:
     data, other = (data_directory(tmp_path / name) for name in ("data", "other"))
     for back in range(10, -1, -2):  # steps that no clock jumps by
@@ -120,7 +121,7 @@ def test_a_host_that_has_lost_the_hashes_of_a_day_makes_the_sum_unknown(tmp_path
 
 # psycopg cannot close a cursor whose connection is lost, and says so.
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
-@pytest.mark.parametrize("side", ["request", "answer"])
+@pytest.mark.parametrize("side", ["request", pytest.param("answer", marks=pytest.mark.long)])
 @pytest.mark.parametrize(("seed", "count"), [(0, 4), pytest.param(1, 20, marks=pytest.mark.long)])
 def test_a_publish_that_is_cut_off_anywhere_did_all_or_nothing(
     tmp_path: Path, address: str, side: Side, seed: int, count: int

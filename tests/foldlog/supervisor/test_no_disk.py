@@ -139,6 +139,7 @@ def test_nothing_acknowledged_is_lost_with_the_disk(tmp_path: Path, store: str, 
         assert report["total"]["events"] == len(load.sent)
 
 
+@pytest.mark.long
 def test_a_host_that_still_lives_acknowledges_and_publishes_nothing(tmp_path: Path, store: str) -> None:
     instance, load = uuid.uuid4(), Load()
     with host(tmp_path / "old", store, instance) as old, load.on(old, 1):
@@ -188,6 +189,7 @@ def test_connections_that_are_ended_cost_no_event(tmp_path: Path, store: str) ->
         assert_counted_once(store, tmp_path, load)
 
 
+@pytest.mark.long
 def test_a_directory_of_another_instance_is_refused(tmp_path: Path, store: str) -> None:
     first, second = uuid.uuid4(), uuid.uuid4()
     with host(tmp_path / "host", store, first) as server:

@@ -305,6 +305,7 @@ def test_time_zones_that_differ_leave_only_events(tmp_path: Path, hosts: list[Da
     assert ask(hosts[0], address, span={"from": "2026-10-01", "to": "2026-10-02"})["total"]["events"] == 0
 
 
+@pytest.mark.long
 def test_visitors_of_an_expired_day_are_known_where_one_host_has_them(tmp_path: Path, address: str) -> None:
     """web-0 has six days, web-1 three of them; the archives of both have expired."""
     hosts = [history(tmp_path / str(number), days, NOON, f"host-{number}") for number, days in enumerate((6, 3))]
@@ -332,6 +333,7 @@ def test_day_whose_archive_one_host_still_has(tmp_path: Path, address: str) -> N
     assert [(row["events"], row["visitors"]) for row in answer["rows"]] == [(6, None)] * 3
 
 
+@pytest.mark.long
 def test_day_that_one_host_has_dropped(tmp_path: Path, address: str) -> None:
     hosts = [history(tmp_path / str(number), 7, NOON, f"host-{number}") for number in range(2)]
     for data in hosts:
