@@ -13,7 +13,7 @@ from uuid import UUID
 from msgspec.structs import replace
 
 from compactor.claims.claim import Host, claim_ids, has_seen_all, open_host, place_in_store
-from compactor.claims.claims_table import begin_pruning, claiming, ledger, release, state_horizon
+from compactor.claims.claims_table import begin_pruning, claiming, ledger, pruned_before, release, state_horizon
 from compactor.claims.known_claims import new_name, open_known_claims
 from compactor.claims.note import StoreNote, place_of, with_outcome, write_note
 from compactor.claims.retire import retire
@@ -82,7 +82,7 @@ class NoClaims:
         raise StoreRefused(str(self._store), "belongs to this directory alone: delete its file, or use `rebuild`")
 
     def published(self, newest: Snapshot) -> None:
-        """Nobody waits for it."""
+        """No other host waits for it."""
 
 
 @contextmanager
@@ -108,7 +108,8 @@ class HostClaims:
     def claim(self, newest: Snapshot) -> None:
         """See Claims; so for the other methods."""
         row, note, found = place_in_store(self._host, self._store.host_name, self._store.timezone)
-        begin_pruning(self._host.connection, self._horizon(newest) - timedelta(days=DEDUPE_DAYS))
+        if pruned_before(self._host.connection) is None:
+            begin_pruning(self._host.connection, self._horizon(newest) - timedelta(days=DEDUPE_DAYS))
         self._note = claim_ids(self._host, row, note, found, newest)
 
     def intend(self, base: Position | None, after: Position) -> None:

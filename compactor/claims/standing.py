@@ -4,7 +4,7 @@ both: who was restored, or copied, is found by comparing what each has noted.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Hashable, Iterable
+from collections.abc import Hashable, Iterable
 from dataclasses import dataclass
 from enum import Enum
 
@@ -55,11 +55,3 @@ def horizon(today: int, unfolded: Iterable[int], lateness_days: int) -> int:
     lines that are in no published generation yet.
     """
     return min([today - lateness_days, *unfolded])
-
-
-def prunable_before(horizons: Collection[int | None], window: int) -> int | None:
-    """Claims of days before this one can meet no copy any more. None while a host has
-    not said what may still come from it.
-    """
-    stated = [each for each in horizons if each is not None]
-    return min(stated) - window if stated and len(stated) == len(horizons) else None

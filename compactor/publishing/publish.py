@@ -57,7 +57,6 @@ def publish_newest(data: DataDirectory, settings: Settings, store: Store, at_ms:
     with noting_failure(data, settings):
         instance = instance_id(data)
         with _claims(data, settings, store, at_ms) as claims:
-            _require_own(store, instance)
             return read_published(data, lambda newest: _publish(data, settings, store, instance, claims, newest))
 
 
@@ -76,7 +75,8 @@ def _claims(data: DataDirectory, settings: Settings, store: Store, at_ms: int | 
         yield stack.enter_context(claims_of(data, store, settings.fold_memory // MEMORY_SHARE, today))
 
 
-def _require_own(store: Store, instance: str) -> None:
+def _own_position(store: Store, instance: str) -> Position | None:
+    """What the store holds. Raises StoreRefused if that is of another directory."""
     base = store.position()
     if base is not None and base.instance != instance:
         raise StoreRefused(
@@ -84,13 +84,14 @@ def _require_own(store: Store, instance: str) -> None:
             f"holds the events of another data directory ({base.instance}): use another file, or type "
             "`foldlog store rebuild` to replace them",
         )
+    return base
 
 
 def _publish(
     data: DataDirectory, settings: Settings, store: Store, instance: str, claims: Claims, newest: Snapshot
 ) -> Published:
     claims.claim(newest)
-    base = store.position()
+    base = _own_position(store, instance)
     content = encode_snapshot(newest)
     at = base or Position(instance, 0, "", Snapshot())
     after = at._replace(generation=newest.generation, sha256=hashlib.sha256(content).hexdigest(), snapshot=newest)

@@ -93,3 +93,11 @@ def kept_claims(claimed: Iterable[Pair], stays: Mapping[int, int], also: Collect
     `also`: ids that stay claimed if they are.
     """
     return frozenset(pair for pair in claimed if pair[0] in stays or pair[0] in also) | frozenset(stays.items())
+
+
+def prunable_before(horizons: Collection[int | None], window: int) -> int | None:
+    """Claims of days before this one can meet no copy any more. None while a host has
+    not said what may still come from it.
+    """
+    stated = [each for each in horizons if each is not None]
+    return min(stated) - window if stated and len(stated) == len(horizons) else None

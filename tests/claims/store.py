@@ -10,8 +10,8 @@ from collections.abc import Iterable
 from copy import deepcopy
 from dataclasses import dataclass, field, replace
 
-from compactor.claims.standing import Generation, prunable_before
-from tests.claims.decisions import Block, Pair, Position, Winner
+from compactor.claims.standing import Generation
+from tests.claims.decisions import Block, Pair, Position, Winner, prunable_before
 from tests.claims.rules import WINDOW, Rules
 
 
