@@ -29,20 +29,13 @@ from shared.stores.open_store import open_store
 from shared.timestamps import now_ms
 from tests.builders.archive import HOUR_MS
 from tests.builders.logs import NOON, fold_all, line, sealed
-from tests.builders.postgres import Server, running
-from tests.builders.postgres_kinds import required
+from tests.builders.postgres import Server
 from tests.builders.silent_log import SilentLog
 from tests.builders.store_hosts import StoreHost, counted_ids
 
 DAY_MS = 24 * HOUR_MS
 X = "event-000001"
 pytestmark = pytest.mark.component
-
-
-@pytest.fixture(scope="module")
-def server() -> Iterator[Server]:
-    with running(required("system"), quick=True) as found:
-        yield found
 
 
 @pytest.fixture

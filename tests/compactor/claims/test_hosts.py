@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import random
 import shutil
-from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 from uuid import UUID
@@ -25,18 +24,11 @@ from shared.stores.postgres.connection import connected
 from shared.stores.postgres.store import PostgresStore
 from tests.builders.archive import HOUR_MS
 from tests.builders.logs import NOON, line
-from tests.builders.postgres import Server, running
-from tests.builders.postgres_kinds import required
+from tests.builders.postgres import Server
 from tests.builders.store_hosts import StoreHost, counted_ids, totals
 
 DAY_MS = 24 * HOUR_MS
 pytestmark = pytest.mark.component
-
-
-@pytest.fixture(scope="module")
-def server() -> Iterator[Server]:
-    with running(required("system"), quick=True) as found:
-        yield found
 
 
 @pytest.fixture

@@ -5,24 +5,16 @@ same at length (tests/claims/).
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from compactor.repair.verify import verify
-from tests.builders.postgres import Server, running
-from tests.builders.postgres_kinds import required
+from tests.builders.postgres import Server
 from tests.builders.store_world import StoreWorld, play
 
 pytestmark = pytest.mark.component
 STEPS = 40
-
-
-@pytest.fixture(scope="module")
-def server() -> Iterator[Server]:
-    with running(required("system"), quick=True) as found:
-        yield found
 
 
 @pytest.mark.parametrize("seed", [0, *(pytest.param(seed, marks=pytest.mark.long) for seed in range(1, 5))])

@@ -5,7 +5,6 @@ cut off anywhere has done everything or nothing.
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 from zoneinfo import ZoneInfo
@@ -25,8 +24,7 @@ from shared.stores.store import StoredPart
 from tests.builders.archive import HOUR_MS
 from tests.builders.cut_connection import Cut, Side, cutting
 from tests.builders.logs import NOON, data_directory, fold_all, line, sealed
-from tests.builders.postgres import Server, running
-from tests.builders.postgres_kinds import required
+from tests.builders.postgres import Server
 from tests.builders.questions import as_mappings
 from tests.builders.random_lines import random_lines
 from tests.builders.recount import counted_events
@@ -44,12 +42,6 @@ from tests.builders.stores import (
 pytestmark = pytest.mark.component
 DAY_MS = 24 * HOUR_MS
 BERLIN = ZoneInfo("Europe/Berlin")
-
-
-@pytest.fixture(scope="module")
-def server() -> Iterator[Server]:
-    with running(required("system"), quick=True) as found:
-        yield found
 
 
 @pytest.fixture

@@ -6,7 +6,6 @@ from __future__ import annotations
 
 import shutil
 import uuid
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 from uuid import UUID
@@ -38,20 +37,13 @@ from shared.stores.open_store import open_store
 from shared.stores.postgres.connection import connected
 from tests.builders.archive import HOUR_MS
 from tests.builders.logs import NOON, fold_all, line
-from tests.builders.postgres import Server, running
-from tests.builders.postgres_kinds import required
+from tests.builders.postgres import Server
 from tests.builders.silent_log import SilentLog
 from tests.builders.store_hosts import StoreHost, counted_ids, totals
 from tests.builders.stores import queried
 
 pytestmark = pytest.mark.component
 DAY_MS = 24 * HOUR_MS
-
-
-@pytest.fixture(scope="module")
-def server() -> Iterator[Server]:
-    with running(required("system"), quick=True) as found:
-        yield found
 
 
 @pytest.fixture

@@ -23,8 +23,7 @@ from shared.duckdb_engine import connect
 from shared.generations.load import load_snapshot
 from tests.builders.hosts import publish_as
 from tests.builders.logs import NOON, data_directory, fold, fold_all, sealed
-from tests.builders.postgres import Server, running
-from tests.builders.postgres_kinds import required
+from tests.builders.postgres import Server
 from tests.builders.questions import DAY_MS, questions
 from tests.builders.random_lines import random_lines
 from tests.builders.recount import Counted, as_answer, counted_events, recount
@@ -32,12 +31,6 @@ from tests.builders.recount import Counted, as_answer, counted_events, recount
 pytestmark = pytest.mark.component
 
 NOW = datetime(2026, 12, 1, tzinfo=UTC)
-
-
-@pytest.fixture(scope="module")
-def server() -> Iterator[Server]:
-    with running(required("system"), quick=True) as found:
-        yield found
 
 
 class Hosts(NamedTuple):
