@@ -119,11 +119,16 @@ def claim_ids(host: Host, row: LedgerRow, note: StoreNote, found: Standing, newe
     fetch(host.database, host.connection, host.store, rows)
     _find_wanted(host, None if renews else note.claimed, newest, pruned)
     if renews:
+        _read_yielded(host, newest, pruned)
         host.database.execute("INSERT INTO wanted SELECT DISTINCT day, hash FROM yielded")
-    if renews or count_rows(host.database, "wanted"):
+    claims = renews or count_rows(host.database, "wanted") > 0
+    if claims:
         note = _claim_wanted(host, row, note, renews=renews)
     else:
         _find_lost(host)
+    # An idle host does not read what it has compared already.
+    if not renews and (claims or not _is_compared(host, newest)):
+        _read_yielded(host, newest, pruned)
     return _with_claimed(host, note, newest, pruned, rows)
 
 
@@ -131,11 +136,10 @@ def _find_wanted(
     host: Host, claimed: Mapping[date, Iterable[int]] | None, newest: Snapshot, pruned: date | None
 ) -> None:
     """Fill `wanted` (day, hash): ids of parts that are not known to be claimed, or with
-    None all ids. And `yielded`, what this host has yielded. Of days whose claims are
-    deleted nothing is claimed: no copy can come any more.
+    None all ids. Of days whose claims are deleted nothing is claimed: no copy can come
+    any more.
     """
-    database = host.database
-    run_script(database, sql_file(__file__, "wanted.sql"))
+    run_script(host.database, sql_file(__file__, "wanted.sql"))
     for day, kept in newest.days.items():
         if pruned is not None and day < pruned:
             continue
@@ -143,12 +147,16 @@ def _find_wanted(
         if new := [part for part in kept.archive if part.generation not in known]:
             hashes = id_hashes_sql(open_parts(host.data, "archive", day, new))
             _insert_unclaimed(host, day, hashes, all_ids=claimed is None)
-        if kept.yielded:
+
+
+def _read_yielded(host: Host, newest: Snapshot, pruned: date | None) -> None:
+    """Fill `yielded` with what this host has yielded, of days whose claims are kept."""
+    columns = "hash, winner, winner_epoch, winner_day"
+    for day, kept in newest.days.items():
+        if kept.yielded and (pruned is None or day >= pruned):
             paths = sql_list(verified_parts(host.data, "yielded", day, kept.yielded))
-            columns = "hash, winner, winner_epoch, winner_day"
-            database.execute(
-                f"INSERT INTO yielded SELECT DISTINCT $1::DATE, {columns} FROM read_parquet({paths})", [day]
-            )
+            sql = f"INSERT INTO yielded SELECT DISTINCT $1::DATE, {columns} FROM read_parquet({paths})"
+            host.database.execute(sql, [day])
 
 
 def _insert_unclaimed(host: Host, day: date, hashes: str, *, all_ids: bool) -> None:
@@ -204,12 +212,11 @@ def _with_claimed(
     """The note once all is claimed. Otherwise the outcome is left for the next pass.
     Raises IdsClaimedElsewhere.
     """
-    yielded = _yielded_parts(newest)
-    _find_again(host, yielded, pruned, rows)
+    _find_again(host, newest, pruned, rows)
     if _has_outcome(host):
         raise IdsClaimedElsewhere(write_outcome(host.database, host.data, host.key))
     host.data.claim_outcome.unlink(missing_ok=True)  # of a comparison before
-    host.database.execute("UPDATE known.cursor SET compared = $1", [yielded])
+    host.database.execute("UPDATE known.cursor SET compared = $1", [_yielded_parts(newest)])
     claimed = {
         day: tuple(part.generation for part in kept.archive)
         for day, kept in newest.days.items()
@@ -227,17 +234,22 @@ def _yielded_parts(snapshot: Snapshot) -> str:
     return ",".join(f"{day}:{part.generation}" for day, kept in snapshot.days.items() for part in kept.yielded)
 
 
-def _find_again(host: Host, yielded: str, pruned: date | None, rows: Mapping[UUID, LedgerRow]) -> None:
+def _is_compared(host: Host, newest: Snapshot) -> bool:
+    """Whether what this host has yielded was compared with the known claims."""
+    (compared,) = one_row(host.database, "SELECT compared FROM known.cursor")
+    return bool(compared == _yielded_parts(newest))
+
+
+def _find_again(host: Host, newest: Snapshot, pruned: date | None, rows: Mapping[UUID, LedgerRow]) -> None:
     """Fill `again`: what was yielded and no instance claims any more, or this one does
     now. Looked for where the claims were fetched anew, or other events were yielded.
     """
-    (compared,) = one_row(host.database, "SELECT compared FROM known.cursor")
     epochs = [(str(each.instance), str(each.epoch_name)) for each in rows.values()]
     values = {
         "pruned": pruned or date.min,
         "instances": [instance for instance, _ in epochs],
         "names": [name for _, name in epochs],
-        "is_compared": compared == yielded,
+        "is_compared": _is_compared(host, newest),
     }
     host.database.execute(sql_file(__file__, "again.sql"), values)
 
