@@ -106,7 +106,7 @@ class StoreLink:
     def _ended(self, call: asyncio.Future[Any]) -> None:
         self.calls.discard(call)
         if not call.cancelled():
-            call.exception()  # nobody may wait for it any more
+            call.exception()  # no request may wait for it any more
 
     @asynccontextmanager
     async def running(self, wait_s: float) -> AsyncIterator[None]:

@@ -24,7 +24,7 @@ from ingest.rate_store.hash_key import KEY_LASTS_S, HashKey, make_key
 from ingest.rate_store.store import Charge, RateStoreFailed, Refusal
 
 CONNECT_S = 2
-# The last bound, for statements that nobody waits for any more (link.py).
+# The last bound, for statements that no request waits for any more (link.py).
 STATEMENT_TIMEOUT_MS = 1000
 # Of the transaction in which one host makes the tables; any number of our own.
 _LOCK = 5_277_349_120_112

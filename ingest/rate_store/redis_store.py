@@ -26,7 +26,7 @@ from ingest.rate_store.store import Charge, Refusal
 PREFIX = "foldlog:rate"
 KEY_NAME = f"{PREFIX}:key"
 CONNECTIONS_MAX = 16
-# The last bounds, for connections that nobody waits for any more (link.py).
+# The last bounds, for connections that no request waits for any more (link.py).
 SOCKET_TIMEOUT_S = 2.0
 
 # Previous count, how long it still counts, this count, how long it still counts.
@@ -51,7 +51,7 @@ class RedisStore:
                 timeout=SOCKET_TIMEOUT_S,
                 socket_timeout=SOCKET_TIMEOUT_S,
                 socket_connect_timeout=SOCKET_TIMEOUT_S,
-                retry=Retry(NoBackoff(), 0),  # whoever waits has no time for another try
+                retry=Retry(NoBackoff(), 0),  # a request has no time for another try
             )
             self._client = Redis(connection_pool=self._pool)
             pool: Any = self._pool  # an option of the library, which it types as a plain value

@@ -156,7 +156,7 @@ class SegmentWriter:
         if self.store_log is None:
             self._commit_to_some_segment(blob, lines)
             return
-        self.store_log.require()  # before the segment grows by lines that nobody acknowledges
+        self.store_log.require()  # before the segment grows by lines that are never acknowledged
         sequence, first_byte = self._commit_to_some_segment(blob, lines)
         try:
             self.store_log.finish(sequence, first_byte, blob)

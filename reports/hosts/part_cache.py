@@ -2,7 +2,7 @@
 sha256 in `hosts/`, shared by all reader processes of this directory without a lock.
 
 A question works on names of its own, in a directory of its process: a part that it has
-stays, whoever evicts it meanwhile, and a part comes into `hosts/` whole.
+stays, whichever reader evicts it meanwhile, and a part comes into `hosts/` whole.
 """
 
 from __future__ import annotations

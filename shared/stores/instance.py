@@ -89,7 +89,7 @@ def write_instance(data: DataDirectory, instance: Instance) -> Instance:
 
 
 def own_instance(data: DataDirectory) -> Instance:
-    """Who a directory is; a new one if it is nobody yet. Takes the lock of a publish to
+    """Who a directory is; a new one if it has no id yet. Takes the lock of a publish to
     write that. Raises filelock's Timeout.
     """
     if (known := read_instance(data)) and known.tenure:

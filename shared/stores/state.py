@@ -1,4 +1,4 @@
-"""What came of the tries to publish, in `run/store-state.json`: whoever publishes notes
+"""What came of the tries to publish, in `run/store-state.json`: each publish notes
 it, and workers, status and doctor read it, so that none of them asks the database.
 
 The file is not synced and in no backup. One that is lost is written by the next

@@ -12,7 +12,7 @@ from typing import NamedTuple
 class VisitorRow(NamedTuple):
     """`hashes`: each 32 hex digits, separated by commas. `expired`: how many visitors
     the day had when its archive was deleted; it has no hashes then. None without hashes
-    either: nobody knows.
+    either: unknown.
     """
 
     day: date
@@ -33,7 +33,7 @@ class DayVisitors(NamedTuple):
 
 class DayCounts(NamedTuple):
     """How many visitors a day of the time zone has, by site, as a store of one host has
-    it. None: nobody knows, since the archive was deleted.
+    it. None: unknown, since the archive was deleted.
     """
 
     day: date

@@ -15,11 +15,9 @@ from __future__ import annotations
 import argparse
 import json
 import random
-import shutil
 import sys
 import tempfile
 import threading
-import time
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -306,12 +304,8 @@ def main() -> int:
     outcome = Outcome(
         "ids sent again, lost answers, kills between", command, file_system(directory), seeds=str(given.seed)
     )
-    began = time.monotonic()
-    print(run(Load(given.sends, given.seed, given.kills), directory, outcome))
-    outcome.seconds = time.monotonic() - began
-    if not outcome.failures:
-        shutil.rmtree(directory)
-    return outcome.say()
+    load = Load(given.sends, given.seed, given.kills)
+    return outcome.play(lambda: [run(load, directory, outcome)], directory)
 
 
 if __name__ == "__main__":

@@ -14,7 +14,6 @@ from __future__ import annotations
 import argparse
 import os
 import random
-import shutil
 import signal
 import sys
 import tempfile
@@ -330,13 +329,7 @@ def main() -> int:
     directory.chmod(0o711)
     command = f"python -m tests.faults.hosts_soak --minutes {given.minutes:g} --seed {given.seed}"
     outcome = Outcome("three hosts of a PostgreSQL, a fault every few seconds", command, "-", seeds=str(given.seed))
-    began = time.monotonic()
-    for line in run(Pace(given.minutes * 60, given.seed), directory, outcome):
-        print(line)
-    outcome.seconds = time.monotonic() - began
-    if not outcome.failures:
-        shutil.rmtree(directory)
-    return outcome.say()
+    return outcome.play(lambda: run(Pace(given.minutes * 60, given.seed), directory, outcome), directory)
 
 
 if __name__ == "__main__":

@@ -5,7 +5,10 @@ is needed to repeat it.
 from __future__ import annotations
 
 import platform
+import shutil
 import subprocess
+import time
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -76,6 +79,18 @@ class Outcome:
             f"`{self.command}`",
         )
         return "| " + " | ".join(str(cell) for cell in cells) + " |"
+
+    def play(self, run: Callable[[], Iterable[object]], directory: Path) -> int:
+        """Time a run and print what it returns. Its directory is deleted unless
+        something failed. Returns the exit code.
+        """
+        began = time.monotonic()
+        for line in run():
+            print(line)
+        self.seconds = time.monotonic() - began
+        if not self.failures:
+            shutil.rmtree(directory)
+        return self.say()
 
     def say(self) -> int:
         """Print the row, the bound that it gives, and what failed. Returns the exit

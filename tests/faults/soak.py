@@ -20,7 +20,6 @@ from __future__ import annotations
 import argparse
 import os
 import random
-import shutil
 import signal
 import sys
 import tempfile
@@ -261,13 +260,7 @@ def main() -> int:
     directory = Path(tempfile.mkdtemp(prefix="soak-", dir=given.directory))
     command = f"python -m tests.faults.soak --minutes {given.minutes:g} --seed {given.seed}"
     outcome = Outcome("a fault every few seconds under bounded load", command, "-", seeds=str(given.seed))
-    began = time.monotonic()
-    for line in run(Pace(given.minutes * 60, given.seed), directory, outcome):
-        print(line)
-    outcome.seconds = time.monotonic() - began
-    if not outcome.failures:
-        shutil.rmtree(directory)
-    return outcome.say()
+    return outcome.play(lambda: run(Pace(given.minutes * 60, given.seed), directory, outcome), directory)
 
 
 if __name__ == "__main__":

@@ -28,7 +28,7 @@ CREATE TABLE IF NOT EXISTS analytics_counters (
 
 CREATE INDEX IF NOT EXISTS analytics_counters_by_day ON analytics_counters (dimension, day);
 
--- Visitors by day of the time zone and site, without bots. Null: nobody knows, since the
+-- Visitors by day of the time zone and site, without bots. Null: unknown, since the
 -- archive was deleted.
 CREATE TABLE IF NOT EXISTS analytics_visitors (
     day TEXT NOT NULL,

@@ -53,7 +53,7 @@ $$;
 
 REVOKE ALL ON FUNCTION analytics_make_month(date), analytics_drop_empty_months() FROM PUBLIC;
 
--- Whoever calls them cannot put tables of its own in front of these.
+-- The role that calls them cannot put tables of its own in front of these.
 DO $$
 BEGIN
     EXECUTE format('ALTER FUNCTION analytics_make_month(date) SET search_path = %I, pg_temp', current_schema());

@@ -5,7 +5,7 @@
 CREATE INDEX analytics_counters_by_day ON analytics_counters (dimension, day);
 
 -- Visitors of an archive that was deleted were counted before, with all UTC days of the day.
--- Null: nobody knows.
+-- Null: unknown.
 CREATE VIEW analytics_summary_by_instance AS
 SELECT counted.instance, counted.site, counted.day, counted.events, seen.visitors, NULL::bigint AS visits
 FROM (
@@ -30,7 +30,7 @@ CROSS JOIN LATERAL (
 ) AS seen;
 
 -- Null also where several instances have visitors of a day, and one has lost their hashes:
--- nobody knows how many were the same.
+-- how many were the same is unknown.
 CREATE VIEW analytics_summary AS
 SELECT counted.site, counted.day, counted.events, seen.visitors, NULL::bigint AS visits
 FROM (
