@@ -19,6 +19,5 @@ WHERE
     )
 UNION
 SELECT w.day, w.hash
-FROM wanted w
-ANTI JOIN lost USING (day, hash)
+FROM won w
 SEMI JOIN yielded y USING (day, hash)

@@ -14,7 +14,6 @@ from msgspec.structs import replace
 from compactor.claims.claims_table import (
     ID_KEY,
     STORE_ID,
-    DayHashes,
     LedgerRow,
     begin_epoch,
     claim,
@@ -23,19 +22,18 @@ from compactor.claims.claims_table import (
     pruned_before,
     register,
 )
+from compactor.claims.compare import find_again, find_lost, has_outcome, is_compared, note_compared, won, won_anew
 from compactor.claims.hashes import id_hashes_sql
-from compactor.claims.known_claims import blocks_of, epochs_text, fetch, new_name
+from compactor.claims.known_claims import fetch, new_name
 from compactor.claims.note import StoreNote, place_of, read_note, with_outcome, write_note
 from compactor.claims.outcome import write_outcome
 from compactor.claims.standing import Standing, standing
-from compactor.generations.archive import open_parts
+from compactor.generations.archive import OpenedPart, open_parts
 from compactor.sql import count_rows, run_script, sql_file, sql_list
 from shared.disk.layout import DataDirectory
-from shared.duckdb_engine import one_row
 from shared.exit_codes import TemporaryFailure
 from shared.generations.part_integrity import verified_parts
-from shared.generations.snapshot import Snapshot
-from shared.lateness import DEDUPE_DAYS
+from shared.generations.snapshot import Day, Snapshot
 from shared.stores.ledger import StoreRefused, StoreUnavailable
 from shared.stores.postgres.shared_values import shared_bytes
 
@@ -116,18 +114,19 @@ def claim_ids(host: Host, row: LedgerRow, note: StoreNote, found: Standing, newe
     """
     renews = found is Standing.RENEW
     rows, pruned = ledger(host.connection), pruned_before(host.connection)
-    fetch(host.database, host.connection, host.store, rows)
+    fetch(host.database, host.connection, host.store, rows, host.instance)
     _find_wanted(host, None if renews else note.claimed, newest, pruned)
     if renews:
         _read_yielded(host, newest, pruned)
-        host.database.execute("INSERT INTO wanted SELECT DISTINCT day, hash FROM yielded")
+        _want_again(host, newest, pruned)
+    else:
+        host.database.execute("DELETE FROM known.before")
+    find_lost(host.database, host.instance)
     claims = renews or count_rows(host.database, "wanted") > 0
     if claims:
         note = _claim_wanted(host, row, note, renews=renews)
-    else:
-        _find_lost(host)
     # An idle host does not read what it has compared already.
-    if not renews and (claims or not _is_compared(host, newest)):
+    if not renews and (claims or not is_compared(host.database, newest)):
         _read_yielded(host, newest, pruned)
     return _with_claimed(host, note, newest, pruned, rows)
 
@@ -135,42 +134,57 @@ def claim_ids(host: Host, row: LedgerRow, note: StoreNote, found: Standing, newe
 def _find_wanted(
     host: Host, claimed: Mapping[date, Iterable[int]] | None, newest: Snapshot, pruned: date | None
 ) -> None:
-    """Fill `wanted` (day, hash): ids of parts that are not known to be claimed, or with
-    None all ids. Of days whose claims are deleted nothing is claimed: no copy can come
-    any more.
+    """Fill `wanted` with the ids of parts that are not known to be claimed, or with
+    None of all parts. Of days whose claims are deleted nothing is claimed: no copy can
+    come any more.
     """
     run_script(host.database, sql_file(__file__, "wanted.sql"))
-    for day, kept in newest.days.items():
-        if pruned is not None and day < pruned:
-            continue
+    for day, kept in _kept_days(newest, pruned):
         known = claimed.get(day, ()) if claimed is not None else ()
         if new := [part for part in kept.archive if part.generation not in known]:
-            hashes = id_hashes_sql(open_parts(host.data, "archive", day, new))
-            _insert_unclaimed(host, day, hashes, all_ids=claimed is None)
+            opened = open_parts(host.data, "archive", day, new)
+            _insert_wanted(host, day, opened, all_ids=claimed is None)
+
+
+def _kept_days(newest: Snapshot, pruned: date | None) -> Iterator[tuple[date, Day]]:
+    """The days whose claims are kept."""
+    return ((day, kept) for day, kept in newest.days.items() if pruned is None or day >= pruned)
+
+
+def _insert_wanted(host: Host, day: date, opened: Iterable[OpenedPart], *, all_ids: bool) -> None:
+    """A new epoch releases what this instance has claimed, so that it wants it, too."""
+    own = "SELECT hash FROM known.claims WHERE day = $day AND instance = $instance::UUID AND NOT $all_ids"
+    host.database.execute(
+        "INSERT INTO wanted SELECT DISTINCT $day::DATE, hash, head, false "
+        f"FROM {id_hashes_sql(opened)} h ANTI JOIN ({own}) k USING (hash)",
+        {"day": day, "instance": host.instance, "key": host.key, "all_ids": all_ids},
+    )
 
 
 def _read_yielded(host: Host, newest: Snapshot, pruned: date | None) -> None:
     """Fill `yielded` with what this host has yielded, of days whose claims are kept."""
     columns = "hash, winner, winner_epoch, winner_day"
-    for day, kept in newest.days.items():
-        if kept.yielded and (pruned is None or day >= pruned):
+    for day, kept in _kept_days(newest, pruned):
+        if kept.yielded:
             paths = sql_list(verified_parts(host.data, "yielded", day, kept.yielded))
             sql = f"INSERT INTO yielded SELECT DISTINCT $1::DATE, {columns} FROM read_parquet({paths})"
             host.database.execute(sql, [day])
 
 
-def _insert_unclaimed(host: Host, day: date, hashes: str, *, all_ids: bool) -> None:
-    """A new epoch releases what this instance has claimed, so that it wants it, too."""
-    own = "SELECT hash FROM known.claims WHERE day = $day AND instance = $instance::UUID AND NOT $all_ids"
-    host.database.execute(
-        f"INSERT INTO wanted SELECT DISTINCT $day::DATE, hash FROM {hashes} h ANTI JOIN ({own}) k USING (hash)",
-        {"day": day, "instance": host.instance, "key": host.key, "all_ids": all_ids},
-    )
+def _want_again(host: Host, newest: Snapshot, pruned: date | None) -> None:
+    """Add to `wanted` what a new epoch claims besides the archive: what was yielded,
+    and what the store may have lost of ids that were erased, or whose archive expired.
+    """
+    for day, kept in _kept_days(newest, pruned):
+        if kept.yielded:
+            _insert_wanted(host, day, open_parts(host.data, "yielded", day, kept.yielded), all_ids=True)
+    before = "SELECT day, hash, NULL, true FROM known.before ANTI JOIN wanted USING (hash)"
+    host.database.execute(f"INSERT INTO wanted {before} WHERE day >= $1", [pruned or date.min])
 
 
 def _claim_wanted(host: Host, row: LedgerRow, note: StoreNote, *, renews: bool) -> StoreNote:
-    """Under the lock: learn what others claimed meanwhile, and claim the rest. Fills
-    `lost`.
+    """Under the lock: learn what others claimed since `lost` was filled, and claim the
+    rest.
     """
     name = new_name()
     epoch = max(row.epoch, note.epoch) + renews
@@ -180,30 +194,13 @@ def _claim_wanted(host: Host, row: LedgerRow, note: StoreNote, *, renews: bool) 
         row = rows[host.instance]
         if standing(place_of(row), note.place) is not (Standing.RENEW if renews else Standing.AS_NOTED):
             raise StoreUnavailable(host.name, "its ledger changed meanwhile")
-        fetch(host.database, host.connection, host.store, rows)
-        _find_lost(host)
-        hashes = _won(host, renews=renews)
+        since = fetch(host.database, host.connection, host.store, rows, host.instance)
+        find_lost(host.database, host.instance, since)
         if renews:
-            begin_epoch(host.connection, row, epoch, name, hashes)
+            begin_epoch(host.connection, row, epoch, name, *won_anew(host.database, row))
         else:
-            claim(host.connection, row, name, hashes)
+            claim(host.connection, row, name, won(host.database))
     return write_note(host.data, with_outcome(note, ledger(host.connection)[host.instance]))
-
-
-def _find_lost(host: Host) -> None:
-    text = sql_file(__file__, "lost.sql")
-    host.database.execute(text, {"instance": host.instance, "window": DEDUPE_DAYS})
-
-
-def _won(host: Host, *, renews: bool) -> Iterator[DayHashes]:
-    """What is claimed now. A new epoch keeps the claims on other days of ids that it
-    claims.
-    """
-    sql = "SELECT day, hash FROM wanted ANTI JOIN lost USING (day, hash)"
-    if not renews:
-        return blocks_of(host.database, sql)
-    kept = "FROM known.claims k WHERE k.instance = $1::UUID AND k.hash IN (SELECT hash FROM won)"
-    return blocks_of(host.database, f"WITH won AS ({sql}) FROM won UNION SELECT day, hash {kept}", [host.instance])
 
 
 def _with_claimed(
@@ -212,51 +209,12 @@ def _with_claimed(
     """The note once all is claimed. Otherwise the outcome is left for the next pass.
     Raises IdsClaimedElsewhere.
     """
-    _find_again(host, newest, pruned, rows)
-    if _has_outcome(host):
+    find_again(host.database, newest, pruned, rows)
+    if has_outcome(host.database):
         raise IdsClaimedElsewhere(write_outcome(host.database, host.data, host.key))
     host.data.claim_outcome.unlink(missing_ok=True)  # of a comparison before
-    host.database.execute("UPDATE known.cursor SET compared = $1", [_yielded_parts(newest)])
+    note_compared(host.database, newest)
     claimed = {
-        day: tuple(part.generation for part in kept.archive)
-        for day, kept in newest.days.items()
-        if kept.archive and (pruned is None or day >= pruned)
+        day: tuple(part.generation for part in kept.archive) for day, kept in _kept_days(newest, pruned) if kept.archive
     }
     return note if claimed == note.claimed else write_note(host.data, replace(note, claimed=claimed))
-
-
-def _has_outcome(host: Host) -> bool:
-    return any(count_rows(host.database, table) for table in ("lost", "again"))
-
-
-def _yielded_parts(snapshot: Snapshot) -> str:
-    """Which parts of yielded events a generation has, as a text to be compared."""
-    return ",".join(f"{day}:{part.generation}" for day, kept in snapshot.days.items() for part in kept.yielded)
-
-
-def _is_compared(host: Host, newest: Snapshot) -> bool:
-    """Whether what this host has yielded was compared with the known claims."""
-    (compared,) = one_row(host.database, "SELECT compared FROM known.cursor")
-    return bool(compared == _yielded_parts(newest))
-
-
-def _find_again(host: Host, newest: Snapshot, pruned: date | None, rows: Mapping[UUID, LedgerRow]) -> None:
-    """Fill `again`: what was yielded and no instance claims any more, or this one does
-    now. Looked for where the claims were fetched anew, or other events were yielded.
-    """
-    epochs = [(str(each.instance), str(each.epoch_name)) for each in rows.values()]
-    values = {
-        "pruned": pruned or date.min,
-        "instances": [instance for instance, _ in epochs],
-        "names": [name for _, name in epochs],
-        "is_compared": _is_compared(host, newest),
-    }
-    host.database.execute(sql_file(__file__, "again.sql"), values)
-
-
-def has_seen_all(host: Host, rows: Mapping[UUID, LedgerRow]) -> bool:
-    """Whether what this host yielded was compared with the claims of these epochs: only
-    then does its horizon say what may still come from it.
-    """
-    compared, epochs = one_row(host.database, "SELECT compared, epochs FROM known.cursor")
-    return compared is not None and epochs == epochs_text(rows)

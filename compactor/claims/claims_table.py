@@ -30,7 +30,8 @@ _AT_MOST_TODAY = "least(%s::date, (now() AT TIME ZONE 'UTC')::date - %s)"
 
 class LedgerRow(NamedTuple):
     """The row of an instance in the ledger, without its snapshot. `horizon`: the oldest
-    day of which it may still claim an id; None if unknown.
+    day of which it may still claim an id; None if unknown. `published_seq`: blocks with
+    higher numbers are of no generation that was published.
     """
 
     instance: UUID
@@ -43,6 +44,7 @@ class LedgerRow(NamedTuple):
     sha256: str
     horizon: date | None
     is_retired: bool
+    published_seq: int
 
 
 class Block(NamedTuple):
@@ -79,7 +81,7 @@ def ledger(connection: Connection) -> dict[UUID, LedgerRow]:
     """The rows of all instances."""
     rows = connection.execute(
         "SELECT instance, host, timezone, epoch, epoch_name, claims, generation, coalesce(snapshot_sha256, ''), "
-        "horizon, retired_at IS NOT NULL FROM analytics_folded"
+        "horizon, retired_at IS NOT NULL, published_seq FROM analytics_folded"
     ).fetchall()
     return {row[0]: LedgerRow(*row) for row in rows}
 
@@ -121,16 +123,26 @@ def claim(connection: Connection, row: LedgerRow, name: UUID, hashes: Iterable[D
     connection.execute("UPDATE analytics_folded SET claims = %s WHERE instance = %s", (name, row.instance))
 
 
-def begin_epoch(connection: Connection, row: LedgerRow, epoch: int, name: UUID, hashes: Iterable[DayHashes]) -> None:
-    """Release every claim of an instance and claim these instead. To be called in
-    `claiming`.
+def begin_epoch(
+    connection: Connection,
+    row: LedgerRow,
+    epoch: int,
+    name: UUID,
+    published: Iterable[DayHashes],
+    hashes: Iterable[DayHashes] = (),
+) -> None:
+    """Release every claim of an instance and claim these instead: first those of ids
+    that it has published. To be called in `claiming`.
 
     What any host said of its horizon says nothing of what it yielded to this instance,
     and is void.
     """
     connection.execute("DELETE FROM analytics_ids WHERE instance = %s", (row.instance,))
     connection.execute("UPDATE analytics_folded SET horizon = NULL")
-    _insert_blocks(connection, row._replace(epoch=epoch, epoch_name=name), name, hashes)
+    begun = row._replace(epoch=epoch, epoch_name=name)
+    _insert_blocks(connection, begun, name, published)
+    _note_published(connection, row.instance)
+    _insert_blocks(connection, begun, name, hashes)
     connection.execute(
         "UPDATE analytics_folded SET epoch = %s, epoch_name = %s, claims = %s WHERE instance = %s",
         (epoch, name, name, row.instance),
@@ -149,6 +161,7 @@ def narrow(connection: Connection, row: LedgerRow, name: UUID, hashes: Iterable[
     connection.execute("DELETE FROM analytics_ids WHERE instance = %s", (row.instance,))
     connection.execute("UPDATE analytics_folded SET horizon = NULL")
     _insert_blocks(connection, row._replace(epoch=epoch), name, hashes)
+    _note_published(connection, row.instance)
     sql = "UPDATE analytics_folded SET epoch = %s, claims = %s WHERE instance = %s"
     connection.execute(sql, (epoch, name, row.instance))
     return epoch
@@ -160,11 +173,20 @@ def retire(connection: Connection, instance: UUID) -> None:
     connection.execute(sql, (instance,))
 
 
-def release(connection: Connection, row: LedgerRow, name: UUID) -> None:
-    """Release every claim of an instance of which nothing is published any more. To be
-    called in `claiming`, in the transaction that takes it back.
+def release(connection: Connection, row: LedgerRow, name: UUID, hashes: Iterable[DayHashes]) -> None:
+    """Release the claims of an instance, of which nothing is published any more, except
+    these. To be called in `claiming`, in the transaction that takes it back.
     """
-    begin_epoch(connection, row, row.epoch + 1, name, {})
+    begin_epoch(connection, row, row.epoch + 1, name, hashes)
+
+
+def _note_published(connection: Connection, instance: UUID) -> None:
+    """Note that all that an instance has claimed until now is of ids that it has
+    published; a publish does the same.
+    """
+    last = "SELECT coalesce(max(seq), 0) FROM analytics_ids WHERE instance = %s"
+    sql = f"UPDATE analytics_folded SET published_seq = ({last}) WHERE instance = %s"
+    connection.execute(sql.encode(), (instance, instance))
 
 
 def _insert_blocks(connection: Connection, row: LedgerRow, name: UUID, hashes: Iterable[DayHashes]) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import uuid
 from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager
+from datetime import date
 from itertools import groupby
 from operator import itemgetter
 from pathlib import Path
@@ -59,25 +60,38 @@ def _attach(database: duckdb.DuckDBPyConnection, path: Path) -> None:
 
 
 def fetch(
-    database: duckdb.DuckDBPyConnection, connection: Connection, store: str, rows: Mapping[UUID, LedgerRow]
-) -> None:
+    database: duckdb.DuckDBPyConnection,
+    connection: Connection,
+    store: str,
+    rows: Mapping[UUID, LedgerRow],
+    instance: UUID,
+) -> int:
     """Add what the store has and this host does not know, in one transaction of the
-    file.
+    file. Returns the number of the block after which that was: 0 where all is new.
     """
     epochs = epochs_text(rows)
     database.execute("BEGIN")
     try:
-        cursor = _cursor(database, connection, store, epochs)
-        for block in blocks_after(connection, cursor):
+        since = _cursor(database, connection, store, epochs, instance)
+        for block in blocks_after(connection, since):
             _add(database, block)
-            cursor = block.seq
             database.execute("UPDATE known.cursor SET seq = $1, name = $2", [block.seq, block.name])
-        if pruned := pruned_before(connection):
-            database.execute("DELETE FROM known.claims WHERE day < $1", [pruned])
+        _prune(database, pruned_before(connection))
     except BaseException:
         database.execute("ROLLBACK")
         raise
     database.execute("COMMIT")
+    return since
+
+
+def _prune(database: duckdb.DuckDBPyConnection, pruned: date | None) -> None:
+    """Delete claims of days before this one, once."""
+    (done,) = one_row(database, "SELECT pruned FROM known.cursor")
+    if pruned is None or pruned == done:
+        return
+    for table in ("claims", "before"):
+        database.execute(f"DELETE FROM known.{table} WHERE day < $1", [pruned])
+    database.execute("UPDATE known.cursor SET pruned = $1", [pruned])
 
 
 def epochs_text(rows: Mapping[UUID, LedgerRow]) -> str:
@@ -88,7 +102,9 @@ def epochs_text(rows: Mapping[UUID, LedgerRow]) -> str:
     return ",".join(sorted(f"{each.instance}={each.epoch}:{each.epoch_name}" for each in begun))
 
 
-def _cursor(database: duckdb.DuckDBPyConnection, connection: Connection, store: str, epochs: str) -> int:
+def _cursor(
+    database: duckdb.DuckDBPyConnection, connection: Connection, store: str, epochs: str, instance: UUID
+) -> int:
     """The number of the last block that is known. 0, and nothing is known, if that
     block is gone or is another's, or if an instance is in another epoch.
     """
@@ -96,11 +112,24 @@ def _cursor(database: duckdb.DuckDBPyConnection, connection: Connection, store: 
     is_same = (of_store, of_epochs) == (store, epochs) and (not seq or has_block(connection, seq, name))
     if is_same:
         return int(seq)
+    if of_store == store:
+        own = "SELECT day, hash FROM known.claims WHERE instance = $1::UUID"
+        database.execute(f"INSERT INTO known.before {own} EXCEPT FROM known.before", [instance])
+    else:  # another key of hashes
+        database.execute("DELETE FROM known.before")
     database.execute("DELETE FROM known.claims")
     values = [NIL, store, epochs]
-    anew = "UPDATE known.cursor SET seq = 0, name = $1, store = $2, epochs = $3, compared = NULL"
+    anew = "UPDATE known.cursor SET seq = 0, name = $1, store = $2, epochs = $3, compared = NULL, pruned = NULL"
     database.execute(anew, values)
     return 0
+
+
+def forget_own(database: duckdb.DuckDBPyConnection, instance: UUID) -> None:
+    """Know nothing of the claims of an instance that is about to release some: they
+    must not be made again. In its new epoch all claims are fetched anew.
+    """
+    database.execute("DELETE FROM known.claims WHERE instance = $1::UUID", [instance])
+    database.execute("DELETE FROM known.before")
 
 
 def _add(database: duckdb.DuckDBPyConnection, block: Block) -> None:
@@ -108,8 +137,8 @@ def _add(database: duckdb.DuckDBPyConnection, block: Block) -> None:
     width = 2 * HASH_BYTES
     hashes = [text[start : start + width] for start in range(0, len(text), width)]
     database.execute(
-        "INSERT INTO known.claims SELECT $1::DATE, unnest($2::VARCHAR[])::UUID, $3::UUID, $4::UUID",
-        [block.day, hashes, block.instance, block.epoch_name],
+        "INSERT INTO known.claims SELECT $1, $2::DATE, unnest($3::VARCHAR[])::UUID, $4::UUID, $5::UUID",
+        [block.seq, block.day, hashes, block.instance, block.epoch_name],
     )
 
 

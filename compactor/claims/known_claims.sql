@@ -1,7 +1,9 @@
--- What this host knows of the claims in the store. `cursor` has one row: the number and the
--- name of the last block, which store it is, the epochs of all instances, and which parts of
--- yielded events were compared with these claims since they were fetched from the first.
+-- What this host knows of the claims in the store. `seq` is the number of the block.
+-- `cursor` has one row: the number and the name of the last block, which store it is, the
+-- epochs of all instances, which parts of yielded events were compared with these claims since
+-- they were fetched from the first, and before which day they are deleted.
 CREATE TABLE IF NOT EXISTS known.claims (
+    seq BIGINT,
     day DATE,
     hash UUID,
     instance UUID,
@@ -13,9 +15,17 @@ CREATE TABLE IF NOT EXISTS known.cursor (
     name UUID,
     store VARCHAR,
     epochs VARCHAR,
-    compared VARCHAR
+    compared VARCHAR,
+    pruned DATE
 );
 
 INSERT INTO known.cursor
-SELECT 0, '00000000-0000-0000-0000-000000000000', '', '', NULL
+SELECT 0, '00000000-0000-0000-0000-000000000000', '', '', NULL, NULL
 WHERE NOT EXISTS (FROM known.cursor);
+
+-- What this instance had claimed when the claims were last fetched from the first: a store
+-- that was restored may have lost claims of ids that are in no archive any more.
+CREATE TABLE IF NOT EXISTS known.before (
+    day DATE,
+    hash UUID
+)

@@ -12,16 +12,20 @@ from uuid import UUID
 
 from msgspec.structs import replace
 
-from compactor.claims.claim import Host, claim_ids, has_seen_all, open_host, place_in_store
+from compactor.claims.claim import Host, claim_ids, open_host, place_in_store
 from compactor.claims.claims_table import begin_pruning, claiming, ledger, pruned_before, release, state_horizon
-from compactor.claims.known_claims import new_name, open_known_claims
+from compactor.claims.compare import has_seen_all
+from compactor.claims.kept_claims import add_stored, create_stored, gone_claims
+from compactor.claims.known_claims import fetch, forget_own, new_name, open_known_claims
 from compactor.claims.note import StoreNote, place_of, with_outcome, write_note
 from compactor.claims.retire import retire
 from compactor.claims.standing import horizon
 from compactor.claims.unfolded import received_days
 from compactor.erasure.orders import share_orders
+from compactor.generations.archive import open_parts
 from shared.disk.layout import DataDirectory
 from shared.disk.spill import own_spill
+from shared.generations.load import load_snapshot
 from shared.generations.snapshot import Snapshot
 from shared.lateness import DEDUPE_DAYS
 from shared.stores.ledger import Position, StoreRefused, StoreUnavailable
@@ -48,8 +52,9 @@ class Claims(Protocol):
         """
 
     def take_back(self) -> None:
-        """Delete all that is published of this directory, and release its claims.
-        Raises StoreRefused.
+        """Delete all that is published of this directory, and release its claims,
+        except those of ids that it has erased, or whose archive has expired. Raises
+        StoreRefused and PartDamaged.
         """
 
     def retire(self, instance: UUID) -> None:
@@ -124,11 +129,23 @@ class HostClaims:
         host, name = self._host, new_name()
         row, note, _ = place_in_store(host, self._store.host_name, self._store.timezone)
         write_note(host.data, replace(note, claimed={}, intended_epoch=row.epoch + 1, intended_claims=name))
+        self._find_stored()
         with claiming(host.connection):
-            if place_of(ledger(host.connection)[host.instance]) != place_of(row):
+            rows = ledger(host.connection)
+            if place_of(rows[host.instance]) != place_of(row):
                 raise StoreUnavailable(host.name, "its ledger changed meanwhile")
+            fetch(host.database, host.connection, host.store, rows, host.instance)
             self._store.take_back(host.connection)
-            release(host.connection, row, name)
+            release(host.connection, row, name, gone_claims(host.database, rows[host.instance]))
+            forget_own(host.database, host.instance)
+
+    def _find_stored(self) -> None:
+        """Fill `stored` with the archive of this directory."""
+        host, before = self._host, pruned_before(self._host.connection) or date.min
+        create_stored(host.database)
+        for day, kept in load_snapshot(host.data).days.items():
+            if day >= before:
+                add_stored(host.database, host.key, open_parts(host.data, "archive", day, kept.archive))
 
     def retire(self, instance: UUID) -> None:
         with own_spill(self._host.data) as scratch:
@@ -145,7 +162,7 @@ class HostClaims:
         if row.horizon == oldest:
             return
         with claiming(host.connection):
-            if has_seen_all(host, ledger(host.connection)):
+            if has_seen_all(host.database, ledger(host.connection)):
                 state_horizon(host.connection, host.instance, oldest, DEDUPE_DAYS)
 
     def _horizon(self, newest: Snapshot) -> date:

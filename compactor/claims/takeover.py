@@ -1,5 +1,5 @@
-"""The claims of an instance at a takeover: those of what is published stay, the others
-are released, and the host before can neither claim nor publish any more.
+"""The claims of an instance at a takeover: those of ids that it has published stay, the
+others are released, and the host before can neither claim nor publish any more.
 """
 
 from __future__ import annotations
@@ -9,8 +9,8 @@ from uuid import UUID
 
 from compactor.claims.claim import Host
 from compactor.claims.claims_table import claiming, ledger, narrow, pruned_before
-from compactor.claims.kept_claims import add_stays, create_stays, kept_claims
-from compactor.claims.known_claims import fetch, new_name
+from compactor.claims.kept_claims import add_stored, create_stored, kept_claims
+from compactor.claims.known_claims import fetch, forget_own, new_name
 from compactor.claims.note import StoreNote
 from compactor.generations.archive import open_parts
 from shared.generations.snapshot import Snapshot
@@ -33,12 +33,13 @@ def begin_takeover(host: Host, published: Snapshot, sha256: str, tenure: UUID) -
         row = rows[host.instance]
         if row.is_retired:
             raise StoreRefused(host.name, f"has retired this instance ({host.instance}): begin as another one")
-        fetch(host.database, host.connection, host.store, rows)
-        hashes = kept_claims(host.database, host.instance)
+        fetch(host.database, host.connection, host.store, rows, host.instance)
+        hashes = kept_claims(host.database, row)
         if host.connection.execute(_LOCKED, (host.instance,)).fetchone() != (published.generation, sha256):
             return None
         host.connection.execute(_TENURE, (tenure, host.instance))
         epoch = narrow(host.connection, row, name, hashes)
+        forget_own(host.database, host.instance)
     return StoreNote(
         host.store,
         epoch=epoch,
@@ -51,12 +52,12 @@ def begin_takeover(host: Host, published: Snapshot, sha256: str, tenure: UUID) -
 
 
 def _find_published(host: Host, published: Snapshot, pruned: date | None) -> None:
-    """Fill `stays`. Days whose claims are deleted need none: no copy can come any
+    """Fill `stored`. Days whose claims are deleted need none: no copy can come any
     more.
     """
-    create_stays(host.database)
+    create_stored(host.database)
     for day in _claimed(published, pruned):
-        add_stays(host.database, host.key, day, open_parts(host.data, "archive", day, published.days[day].archive))
+        add_stored(host.database, host.key, open_parts(host.data, "archive", day, published.days[day].archive))
 
 
 def _claimed(published: Snapshot, pruned: date | None) -> dict[date, tuple[int, ...]]:

@@ -22,6 +22,8 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import NamedTuple
 
+from tests.faults.mutant import Edit, Mutant
+from tests.faults.mutants_of_claims import MUTANTS_OF_CLAIMS
 from tests.faults.outcome import commit
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -35,22 +37,6 @@ FOLD_IS_PURE = "tests/laws/test_p06_fold_is_pure.py"
 COUNTERS = "tests/compactor/fold/test_counters.py"
 RECOUNT = "tests/laws/test_p06_recount.py"
 RETENTION = "tests/compactor/retention/test_plan.py"
-
-
-class Edit(NamedTuple):
-    """What is replaced in a file. The text must be there, once."""
-
-    file: str
-    old: str
-    new: str
-
-
-class Mutant(NamedTuple):
-    """A defect, how it is made, and the tests of which one must fail."""
-
-    name: str
-    edits: tuple[Edit, ...]
-    tests: tuple[str, ...]
 
 
 MUTANTS = (
@@ -326,6 +312,7 @@ MUTANTS = (
         ),
         (RETENTION,),
     ),
+    *MUTANTS_OF_CLAIMS,
 )
 
 

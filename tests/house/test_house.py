@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from tests.builders.pages import ROOT
-from tests.faults.mutants import MUTANTS, Mutant
+from tests.faults.mutant import Mutant
+from tests.faults.mutants import MUTANTS
 
 PACKAGES = ("foldlog", "ingest", "reports", "compactor", "shared", "web")
 # Who may import whom. `ingest` uses the client side of `reports` only: no process that

@@ -39,7 +39,8 @@ _BEGIN_INSTANCE = """
 _HOLDS = """
     UPDATE analytics_folded SET
         host = %(host)s, timezone = %(timezone)s, generation = %(generation)s, snapshot_sha256 = %(sha256)s,
-        as_of = %(as_of)s, snapshot = %(content)b, published_at = now()
+        as_of = %(as_of)s, snapshot = %(content)b, published_at = now(),
+        published_seq = (SELECT coalesce(max(seq), 0) FROM analytics_ids WHERE instance = %(instance)s)
     WHERE instance = %(instance)s
 """
 # The claims of the instance stay its own.

@@ -48,6 +48,12 @@ def lines(*ids: int, at: int = NOON) -> list[Line]:
     return [line(f"event-{number:06}", at, at) for number in ids]
 
 
+def copy_database(server: Server, source: str, target: str) -> None:
+    with psycopg.connect(server.url, autocommit=True) as connection:
+        connection.execute(f"DROP DATABASE IF EXISTS {target} WITH (FORCE)".encode())
+        connection.execute(f"CREATE DATABASE {target} TEMPLATE {source}".encode())
+
+
 @pytest.mark.long
 def test_one_copy_a_round_stops_no_publishing(hosts: list[StoreHost]) -> None:
     now = now_ms()
@@ -83,15 +89,10 @@ def test_a_renewal_whose_answer_is_lost_is_compared_again(
         host.settle()
     main = first.settings.store.split("/")[3].split("?")[0]
 
-    def copy(source: str, target: str) -> None:
-        with psycopg.connect(server.url, autocommit=True) as connection:
-            connection.execute(f"DROP DATABASE IF EXISTS {target} WITH (FORCE)".encode())
-            connection.execute(f"CREATE DATABASE {target} TEMPLATE {source}".encode())
-
-    copy(main, "backup_one")
+    copy_database(server, main, "backup_one")
     first.receive(lines(1))
     first.settle()
-    copy("backup_one", main)  # the store forgets that the first has X
+    copy_database(server, "backup_one", main)  # the store forgets that the first has X
     second.receive(lines(1))
     second.settle()
 
@@ -177,3 +178,43 @@ def test_an_outcome_that_was_overtaken_loses_nothing(hosts: list[StoreHost], tmp
     for host in (second, first, second, first):
         host.settle()
     assert counted_ids(first.settings.store, tmp_path) == {X: 1}
+
+
+def test_what_another_host_claims_while_this_one_waits_for_the_lock_is_yielded(
+    hosts: list[StoreHost], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first, second = hosts
+    second.receive(lines(1))
+    first.receive(lines(1))
+
+    @contextmanager
+    def late(connection: Any) -> Iterator[None]:
+        monkeypatch.undo()
+        first.settle()
+        with claiming(connection):
+            yield
+
+    monkeypatch.setattr("compactor.claims.claim.claiming", late)
+    second.settle()
+    assert counted_ids(first.settings.store, tmp_path) == {X: 1}
+
+
+def test_a_number_of_a_block_that_is_used_again_is_noticed(
+    server: Server, hosts: list[StoreHost], tmp_path: Path
+) -> None:
+    first, second = hosts
+    third = StoreHost(tmp_path / "c", first.settings.store)
+    for number, host in enumerate((*hosts, third), 2):
+        host.receive(lines(number))
+        host.settle()
+    main = first.settings.store.split("/")[3].split("?")[0]
+    copy_database(server, main, "backup_two")
+    first.receive(lines(9))
+    first.settle()
+    second.settle()  # it knows that block
+    copy_database(server, "backup_two", main)
+    third.receive(lines(1))
+    third.settle()
+    second.receive(lines(1))
+    second.settle()
+    assert counted_ids(first.settings.store, tmp_path)[X] == 1
