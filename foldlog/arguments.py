@@ -183,6 +183,7 @@ def _add_setup(add: Add) -> None:
     migrate = steps.add_parser("migrate", help="make the tables of a PostgreSQL store, as the role that will own them")
     migrate.add_argument("--dry-run", action="store_true", help="show the SQL, and change nothing")
     steps.add_parser("takeover", help="make an empty directory continue the instance of FOLDLOG_INSTANCE")
+    steps.add_parser("restore", help="fill a directory that stands behind the store again, and keep what only it has")
     steps.add_parser("check", help="compare every row with the parts; exits 1 if one differs")
     steps.add_parser("rebuild", help="empty it, and publish everything again")
     retire = steps.add_parser("retire", help="give up an instance whose host is gone: what it published counts on")

@@ -101,9 +101,8 @@ def _refusal(host: Host, row: LedgerRow) -> str:
         return f"has retired this instance ({host.instance}): type `foldlog store new-instance` to begin as another one"
     return (
         f"holds generation {row.generation} of this instance ({host.instance}), and this directory has not published "
-        "that: it was restored from a backup, or copied. If another host continues that instance, type "
-        "`foldlog store new-instance` here; else set FOLDLOG_INSTANCE to it and FOLDLOG_DATA_DIR to an empty "
-        "directory, where `foldlog serve` takes it over"
+        "that: it was restored from a backup, or copied. If no other host continues that instance, stop `foldlog "
+        "serve` here, and type `foldlog store restore`; else begin as another one with an empty directory"
     )
 
 

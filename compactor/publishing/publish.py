@@ -11,27 +11,24 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Iterator
 from collections.abc import Set as AbstractSet
-from contextlib import ExitStack, closing, contextmanager
+from contextlib import closing, contextmanager
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, NamedTuple
 from uuid import UUID
-
-from filelock import FileLock, Timeout
 
 from compactor.claims.session import Claims, claims_of
 from compactor.publishing.changed_rows import whole_day
 from compactor.publishing.changed_visitors import visitor_digests
 from compactor.publishing.changes import SnapshotChanges
-from compactor.publishing.instance import LOCK_TIMEOUT_S, instance_id
+from compactor.publishing.instance import instance_id, publishing_lock
 from compactor.publishing.note_state import note_emptied, note_published, noting_failure
-from shared.disk.durable import PRIVATE_DIRECTORY_MODE, make_directory
 from shared.disk.layout import DataDirectory
 from shared.disk.spill import own_spill
 from shared.duckdb_engine import connect
 from shared.generations.consistent_read import read_published
 from shared.generations.snapshot import Day, Snapshot, encode_snapshot
 from shared.settings import Settings
-from shared.stores.ledger import Position, StoreRefused, StoreUnavailable
+from shared.stores.ledger import Position, StoreRefused
 from shared.stores.store import Store, stored_parts
 from shared.timestamps import now_ms
 
@@ -62,17 +59,11 @@ def publish_newest(data: DataDirectory, settings: Settings, store: Store, at_ms:
 
 @contextmanager
 def _claims(data: DataDirectory, settings: Settings, store: Store, at_ms: int | None = None) -> Iterator[Claims]:
-    """The right to publish, which one process at a time has. Raises StoreUnavailable
-    and StoreRefused.
-    """
-    make_directory(data.run, PRIVATE_DIRECTORY_MODE)
+    """Under the lock of a publish. Raises StoreUnavailable and StoreRefused."""
     today = datetime.fromtimestamp((now_ms() if at_ms is None else at_ms) / 1000, UTC).date()
-    with ExitStack() as stack:
-        try:
-            stack.enter_context(FileLock(data.store_lock, timeout=LOCK_TIMEOUT_S))
-        except Timeout:
-            raise StoreUnavailable(str(store), "another process is publishing to it") from None
-        yield stack.enter_context(claims_of(data, store, settings.fold_memory // MEMORY_SHARE, today))
+    memory_bytes = settings.fold_memory // MEMORY_SHARE
+    with publishing_lock(data, str(store)), claims_of(data, store, memory_bytes, today) as claims:
+        yield claims
 
 
 def _own_position(store: Store, instance: str) -> Position | None:

@@ -106,7 +106,7 @@ def _continue_instance(context: PassContext, connection: Connection, own: Instan
         memory_bytes = settings.fold_memory // MEMORY_SHARE
         with open_known_claims(data.known_claims, memory_bytes, spill) as database:
             held, note = _become(open_host(data, database, connection, own.instance, name), own)
-    segments, lines = _restore_log(data, connection, own.instance, held.snapshot)
+    segments, lines = restore_log(data, connection, own.instance, held.snapshot)
     write_note(data, note)
     if held.content:
         publish_snapshot(context, held)
@@ -127,7 +127,7 @@ def _become(host: Host, own: Instance) -> tuple[Held, StoreNote]:
     raise StoreUnavailable(host.name, "its parts are missing, or change all the time: `foldlog store check` shows more")
 
 
-def _restore_log(data: DataDirectory, connection: Connection, instance: UUID, published: Snapshot) -> tuple[int, int]:
+def restore_log(data: DataDirectory, connection: Connection, instance: UUID, published: Snapshot) -> tuple[int, int]:
     """Seal what was acknowledged and is not in the published generation. Returns how
     many segments and lines.
     """

@@ -5,11 +5,12 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 
-from compactor.lock import compactor_lock
+from compactor.lock import LOCK_TIMEOUT_S, compactor_lock
 from compactor.publishing.instance import instance_id
 from compactor.publishing.new_instance import begin_as_another
 from compactor.publishing.publish import Published, compare_store, rebuild_store, retire_instance
 from compactor.publishing.settle import publish_settled
+from compactor.takeover.restore import restore
 from compactor.takeover.takeover import take_over
 from foldlog.commands import Invocation
 from foldlog.preflight import check_start, require_data_dir
@@ -19,7 +20,7 @@ from shared.exit_codes import PROBLEMS, SUCCESS
 from shared.generations.load import load_snapshot
 from shared.generations.part_integrity import PartDamaged
 from shared.settings import SettingsError
-from shared.stores.instance import check_instance, read_instance
+from shared.stores.instance import OtherInstance, check_instance, is_empty, read_instance
 from shared.stores.ledger import StoreRefused, StoreUnavailable
 from shared.stores.open_store import open_store
 from shared.stores.postgres.migrate import script
@@ -31,8 +32,8 @@ from shared.timestamps import now_ms
 def run(call: Invocation) -> int:
     if call.options.action == "migrate":  # who owns the tables may have no directory
         return _migrate(call)
-    if call.options.action == "takeover":
-        return _takeover(call)
+    if call.options.action in _OF_INSTANCE:
+        return _OF_INSTANCE[call.options.action](call)
     require_data_dir(call.data)
     check_instance(call.data, call.settings.instance)
     return _ACTIONS[call.options.action](call)
@@ -131,12 +132,11 @@ def _check(call: Invocation) -> int:
 
 def _takeover(call: Invocation) -> int:
     """Also the first step of `serve`, which then waits for this process."""
-    known, running = read_instance(call.data), find_running(call.data)
+    known = read_instance(call.data)
     wanted = call.settings.instance or (known.instance if known else None)
     if wanted is None:
         raise SettingsError("set FOLDLOG_INSTANCE to the instance to be taken over")
-    if running.responsive or running.serve not in {None, os.getppid()}:
-        raise SettingsError(f"stop `foldlog serve` on {call.data.root} first")
+    _require_stopped(call)
     check_start(call.data)
     make_data_directory(call.data)
     with compactor_lock(call.data) as lock:
@@ -148,6 +148,35 @@ def _takeover(call: Invocation) -> int:
         print(f"This directory continues the instance {wanted}: generation {done.generation}, and {lines}.")
     return SUCCESS
 
+
+def _require_stopped(call: Invocation) -> None:
+    running = find_running(call.data)
+    if running.responsive or running.serve not in {None, os.getppid()}:
+        raise SettingsError(f"stop `foldlog serve` on {call.data.root} first")
+
+
+def _restore(call: Invocation) -> int:
+    """An empty directory takes the instance over instead."""
+    known, wanted = read_instance(call.data), call.settings.instance
+    if is_empty(call.data) or (known and known.is_taking_over):
+        return _takeover(call)
+    require_data_dir(call.data)
+    if wanted and (known is None or known.instance != wanted):
+        raise OtherInstance(call.data, wanted, known.instance if known else None)
+    _require_stopped(call)
+    check_start(call.data)
+    with compactor_lock(call.data, LOCK_TIMEOUT_S) as lock:
+        done = restore(call.data, call.settings, call.log, lock, now_ms())
+    print(f"This directory has generation {done.generation} of the instance {done.instance} again, from the store.")
+    print(
+        f"Of what only this directory had, {done.lines:,} events and {done.segments:,} segments of its log are folded "
+        "by the next pass; what counts already is a duplicate."
+    )
+    print("A host that runs on another copy of this directory can neither publish nor acknowledge any more: stop it.")
+    return SUCCESS
+
+
+_OF_INSTANCE: dict[str, Callable[[Invocation], int]] = {"takeover": _takeover, "restore": _restore}
 
 _ACTIONS: dict[str, Callable[[Invocation], int]] = {
     "status": _status,

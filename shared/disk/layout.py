@@ -196,6 +196,18 @@ class DataDirectory:
         return self.root / "spill-reports"
 
     @property
+    def restoring(self) -> DataDirectory:
+        """The published generation, before it is put in place here. Not a part of a
+        backup.
+        """
+        return DataDirectory(self.root / "restoring")
+
+    @property
+    def restore_plan(self) -> Path:
+        """What is left to do with it."""
+        return self.root / "restore.json"
+
+    @property
     def hosts(self) -> Path:
         """Parts of other hosts of the store, for reports over all of them. Each can be
         fetched again: not a part of a backup.

@@ -19,12 +19,14 @@ LOCK_TIMEOUT_S = 10.0
 class Instance(msgspec.Struct, frozen=True, omit_defaults=True):
     """The file `instance.json`. `tenure`: this directory, among those that have
     continued the instance one after the other; directories of an earlier release have
-    none. `is_taking_over`: what the last one left is not all here yet.
+    none. `is_taking_over`: what the last one left is not all here yet. `is_restoring`:
+    the published generation is not all in place yet.
     """
 
     instance: uuid.UUID
     tenure: uuid.UUID | None = None
     is_taking_over: bool = False
+    is_restoring: bool = False
 
 
 class OtherInstance(UsageError):
@@ -54,8 +56,8 @@ class NotEmpty(UsageError):
     def __str__(self) -> str:
         return (
             f"{self.data.root} is the instance {self.instance} already, and not empty. If the store refuses it "
-            "because it was restored from a backup, move it away, and take the instance over with FOLDLOG_DATA_DIR on "
-            f"an empty directory and FOLDLOG_INSTANCE={self.instance}: what it had published is in the store"
+            "because it was restored from a backup, type `foldlog store restore`: it fills the directory again from "
+            "the store, and keeps what only the directory has"
         )
 
 
@@ -64,6 +66,13 @@ class TakeoverUnfinished(UsageError):
 
     def __str__(self) -> str:
         return "this directory takes an instance over, and that has not ended: type `foldlog store takeover`"
+
+
+class RestoreUnfinished(UsageError):
+    """The published generation was being put in place here, and that has not ended."""
+
+    def __str__(self) -> str:
+        return "this directory is being restored from the store, and that has not ended: type `foldlog store restore`"
 
 
 _DECODER = msgspec.json.Decoder(Instance)
@@ -121,11 +130,13 @@ def is_empty(data: DataDirectory) -> bool:
 
 
 def check_instance(data: DataDirectory, wanted: uuid.UUID | None) -> None:
-    """Raises OtherInstance where a directory is not the `wanted` one, and
-    TakeoverUnfinished.
+    """Raises OtherInstance where a directory is not the `wanted` one,
+    TakeoverUnfinished and RestoreUnfinished.
     """
     found = read_instance(data)
     if wanted and (found is None or found.instance != wanted):
         raise OtherInstance(data, wanted, found.instance if found else None)
     if found and found.is_taking_over:
         raise TakeoverUnfinished
+    if found and found.is_restoring:
+        raise RestoreUnfinished

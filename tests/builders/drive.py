@@ -26,6 +26,7 @@ from compactor.publishing.new_instance import CountedElsewhere, begin_as_another
 from compactor.publishing.publish import publish_newest, retire_instance, take_back
 from compactor.repair.rebuild import rebuild
 from compactor.repair.verify import verify
+from compactor.takeover.restore import restore
 from compactor.takeover.takeover import take_over
 from ingest.collect.encode import Line
 from reports.export import export, room_for_export
@@ -199,6 +200,7 @@ def share_ids(root: Path) -> None:
         third = StoreHost(root / "c", address)
         with compactor_lock(third.data) as lock:
             take_over(third.data, third.settings, SilentLog(), lock, UUID(first.instance), NOON)
+            restore(third.data, third.settings, SilentLog(), lock, NOON)
         retire_instance(third.data, third.settings, open_store(third.settings, third.instance), UUID(second.instance))
 
 

@@ -193,7 +193,7 @@ async def test_a_directory_with_events_takes_nothing_over(tmp_path: Path, store:
     await receive(new, lines(2))
     with pytest.raises(OtherInstance, match="FOLDLOG_DATA_DIR on an empty directory"):
         took_over(new, UUID(old.instance))
-    with pytest.raises(NotEmpty, match=f"FOLDLOG_INSTANCE={new.instance}"):
+    with pytest.raises(NotEmpty, match="foldlog store restore"):
         took_over(new, UUID(new.instance))
     nobody = DataDirectory(tmp_path / "nobody")
     shutil.copytree(new.data.root, nobody.root)
