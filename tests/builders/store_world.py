@@ -5,6 +5,7 @@ interleaving is made of, as tests/claims/world.py has them for the model, and th
 from __future__ import annotations
 
 import random
+import shutil
 from collections import Counter
 from collections.abc import Callable
 from contextlib import suppress
@@ -16,6 +17,7 @@ import psycopg
 from compactor.claims.claim import IdsClaimedElsewhere
 from compactor.lock import compactor_lock
 from compactor.publishing.publish import retire_instance, take_back
+from compactor.takeover.restore import restore
 from compactor.takeover.takeover import take_over
 from ingest.collect.encode import Line
 from shared.exit_codes import TemporaryFailure
@@ -139,6 +141,24 @@ class StoreWorld:
         self._pending[name] = []
         self.excused |= self._received[name]
 
+    def put_back(self, name: str) -> None:
+        """The backup of a directory, which then receives more, and is filled again from
+        the store. What it had not published is lost with what was there.
+        """
+        host, backup = self.hosts[name], self._root / f"{name}-backup"
+        if backup.exists():
+            self.excused |= self._received[name]
+            shutil.rmtree(host.data.root)
+            shutil.copytree(backup, host.data.root)
+            self._pending[name] = []
+            self.send(name)
+            self.fold(name)
+            self.send(name)
+            with compactor_lock(host.data) as lock, suppress(StoreRefused):  # it is not behind
+                restore(host.data, host.settings, SilentLog(), lock, self.now_ms)
+        shutil.rmtree(backup, ignore_errors=True)
+        shutil.copytree(host.data.root, backup)
+
     def retire(self, name: str) -> None:
         """One host at most goes for ever. What it has not published is lost with it."""
         if len(self.hosts) < len(self._received):
@@ -203,6 +223,7 @@ ACTIONS: tuple[tuple[Action, float], ...] = (
     (StoreWorld.rebuild, 2),
     (StoreWorld.restore_store, 2),
     (StoreWorld.lose_disk, 1),
+    (StoreWorld.put_back, 2),
     (StoreWorld.retire, 0.6),
 )
 
