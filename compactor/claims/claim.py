@@ -102,7 +102,8 @@ def _refusal(host: Host, row: LedgerRow) -> str:
     return (
         f"holds generation {row.generation} of this instance ({host.instance}), and this directory has not published "
         "that: it was restored from a backup, or copied. If no other host continues that instance, stop `foldlog "
-        "serve` here, and type `foldlog store restore`; else begin as another one with an empty directory"
+        "serve` here, and type `foldlog store restore`; else begin as another one with an empty directory, or type "
+        "`foldlog store new-instance`"
     )
 
 
