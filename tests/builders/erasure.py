@@ -5,6 +5,9 @@ from __future__ import annotations
 import base64
 import json
 from contextlib import closing
+from pathlib import Path
+
+import duckdb
 
 from compactor.erasure.rewrite import erase_pending
 from compactor.lock import compactor_lock
@@ -28,17 +31,17 @@ def files_with(data: DataDirectory, text: str = VISITOR) -> list[str]:
     """Every file below the data directory that contains a text: in its bytes, inflated,
     decoded from base64, or in a column.
     """
-    found = []
-    for path in sorted(path for path in data.root.rglob("*") if path.is_file()):
-        content = path.read_bytes() + b"".join(decompressed_blocks(path, 1 << 20))
-        if path.suffix == ".parquet":
-            with closing(connect(64 << 20, 1)) as database:
-                rows = database.execute("SELECT * FROM read_parquet($1)", [str(path)]).fetchall()
-            content += repr(rows).encode("utf-8")
-        if path.parent == data.quarantine and path.suffix == ".ndjson":
-            content += b"".join(
-                base64.b64decode(json.loads(record)["base64"]) for record in path.read_bytes().splitlines()
-            )
-        if text.encode("utf-8") in content:
-            found.append(str(path.relative_to(data.root)))
-    return found
+    files = sorted(path for path in data.root.rglob("*") if path.is_file())
+    with closing(connect(64 << 20, 1)) as database:
+        found = [path for path in files if text.encode("utf-8") in _said_by(data, path, database)]
+    return [str(path.relative_to(data.root)) for path in found]
+
+
+def _said_by(data: DataDirectory, path: Path, database: duckdb.DuckDBPyConnection) -> bytes:
+    content = path.read_bytes() + b"".join(decompressed_blocks(path, 1 << 20))
+    if path.suffix == ".parquet":
+        rows = database.execute("SELECT * FROM read_parquet($1)", [str(path)]).fetchall()
+        content += repr(rows).encode("utf-8")
+    if path.parent == data.quarantine and path.suffix == ".ndjson":
+        content += b"".join(base64.b64decode(json.loads(record)["base64"]) for record in path.read_bytes().splitlines())
+    return content

@@ -38,7 +38,9 @@ SETTINGS = {
 # As in production: each commit waits for the disk.
 DURABLE = {"fsync": "on", "synchronous_commit": "on", "full_page_writes": "on"}
 # A commit outlives a killed server, not a power cut.
-QUICK = {"fsync": "off", "synchronous_commit": "on", "full_page_writes": "off"}
+QUICK = {"fsync": "off", "synchronous_commit": "on", "full_page_writes": "off", "autovacuum": "off"}
+# It has to be told to copy files instead of logging each page.
+_FIRST_THAT_LOGS_COPIES = 150_000
 _IPC_RMID = 0
 
 
@@ -60,7 +62,7 @@ class Server:
         self._identity = identity
         self._tell_guard = tell_guard
         self._process: subprocess.Popen[bytes] | None = None
-        self._databases = 0
+        self._databases = self._dropped = 0
 
     @property
     def is_running(self) -> bool:
@@ -98,12 +100,26 @@ class Server:
             raise RuntimeError(f"PostgreSQL did not start:\n{self.messages()}")
 
     def database(self, options: str = "") -> str:
-        """The address of a new, empty database, made with these options (SQL)."""
+        """The address of a new, empty database, made with these options (SQL). A server
+        that a test has left stopped is started.
+        """
+        if not self.is_running:
+            self.start()
         self._databases += 1
         name = f"test_{self._databases}"
         with psycopg.connect(self.url, autocommit=True) as connection:
-            connection.execute(f"CREATE DATABASE {name} {options}".encode())
+            copying = "STRATEGY file_copy" if connection.info.server_version >= _FIRST_THAT_LOGS_COPIES else ""
+            connection.execute(f"CREATE DATABASE {name} {copying} {options}".encode())
         return self.url.replace("/postgres?", f"/{name}?")
+
+    def drop_databases(self) -> None:
+        """All that it has made, whoever is connected: each is 300 files."""
+        if not self.is_running:
+            self.start()
+        with psycopg.connect(self.url, autocommit=True) as connection:
+            for number in range(self._dropped, self._databases):
+                connection.execute(f"DROP DATABASE IF EXISTS test_{number + 1} WITH (FORCE)".encode())
+        self._dropped = self._databases
 
     def stop(self) -> None:
         """End the sessions, write everything down, exit."""

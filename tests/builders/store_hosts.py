@@ -81,13 +81,13 @@ def counted_ids(address: str, within: Path) -> Counter[str]:
     found: Counter[str] = Counter()
     with connected(address) as connection:
         rows = connection.execute("SELECT sha256, body FROM analytics_parts WHERE kind = 'archive'").fetchall()
-    for sha256, body in rows:
-        path = within / f"{sha256}.parquet"
-        path.write_bytes(body)
-        with closing(duckdb.connect()) as database:
+    with closing(duckdb.connect()) as database:
+        for sha256, body in rows:
+            path = within / f"{sha256}.parquet"
+            path.write_bytes(body)
             events = from_archive_sql(f"read_parquet('{path}')")
             found.update(id_ for (id_,) in database.execute(f"SELECT id FROM {events}").fetchall())
-        path.unlink()
+            path.unlink()
     return found
 
 

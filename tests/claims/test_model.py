@@ -30,7 +30,7 @@ FOCUSES: tuple[tuple[str, ...], ...] = (
 )
 # About 0.7 s each.
 BATCH = 100
-SHORT = 8
+SHORT = 4
 LONG = 20
 # Seeds that are tried from the one that stands beside a mutant: a change of the model
 # changes what a seed plays.

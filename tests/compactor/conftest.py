@@ -1,16 +1,12 @@
-"""A PostgreSQL for the tests of a module, each of which takes a database of its own."""
+"""The PostgreSQL of the worker, under the name that these tests have for it."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import pytest
 
-from tests.builders.postgres import Server, running
-from tests.builders.postgres_kinds import required
+from tests.builders.postgres import Server
 
 
 @pytest.fixture(scope="module")
-def server() -> Iterator[Server]:
-    with running(required("system"), quick=True) as found:
-        yield found
+def server(postgres: Server) -> Server:
+    return postgres

@@ -38,9 +38,10 @@ from shared.segments.sealed import active_segments, open_segment, sealed_segment
 from shared.settings import load as load_settings
 from shared.timestamps import now_ms
 from tests.builders.archive import archived, assert_verified
+from tests.builders.command import run_here
 from tests.builders.logs import data_directory, fold, fold_all, line, sealed
 from tests.builders.pages import fenced, page, section
-from tests.builders.server import Server, environment, run_foldlog
+from tests.builders.server import Server, environment
 from tests.builders.silent_log import SilentLog
 from tests.faults.oracle import id_of
 
@@ -157,11 +158,11 @@ def restore(data: DataDirectory) -> int:
     verify.
     """
     environ = environment(data.root)
-    found = run_foldlog(["verify"], environ).returncode
+    found = run_here(["verify"], environ).returncode
     if found:
-        done = run_foldlog(["rebuild"], environ)
+        done = run_here(["rebuild"], environ)
         assert done.returncode == 0, done.stderr
-        assert run_foldlog(["verify"], environ).returncode == 0
+        assert run_here(["verify"], environ).returncode == 0
     return found
 
 
@@ -217,7 +218,7 @@ def test_copy_of_a_busy_directory_is_restored_with_all_that_was_sealed(
 
 
 def run_backup(data: DataDirectory, destination: Path) -> subprocess.CompletedProcess[str]:
-    return run_foldlog(["backup", str(destination)], environment(data.root))
+    return run_here(["backup", str(destination)], environment(data.root))
 
 
 @pytest.mark.long
@@ -244,7 +245,7 @@ def test_backup_of_a_busy_directory_holds_every_acknowledged_event_and_needs_no_
         before = tree(data)
         wait_for_passes(server.data, 2)
         assert tree(data) == before
-        assert run_foldlog(["verify"], environment(data.root)).returncode == 0
+        assert run_here(["verify"], environment(data.root)).returncode == 0
         with Server(place) as restored:
             assert_complete(counted(restored), needed, sent)
     assert server.get("/readyz").status == 200

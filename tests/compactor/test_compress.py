@@ -21,11 +21,12 @@ from shared.disk.layout import COMPRESSED_SUFFIXES, DataDirectory, SegmentName
 from shared.segments.sealed import digest, sealed_segments
 from shared.timestamps import now_ms
 from tests.builders.archive import archived, assert_verified
+from tests.builders.command import run_here
 from tests.builders.compressed import PACKS
 from tests.builders.logs import data_directory, fold, fold_all, line, sealed
 from tests.builders.pages import fenced, page
 from tests.builders.programs import program
-from tests.builders.server import Server, environment, run_foldlog
+from tests.builders.server import Server, environment
 from tests.faults.crash import crashes, make_tree
 from tests.faults.record import Recorder
 
@@ -143,10 +144,10 @@ def test_pass_that_does_not_end_is_waited_for_and_then_reported(
 def test_command_prints_what_it_did(tmp_path: Path) -> None:
     data, names = folded_and_unfolded(tmp_path)
     environ = environment(data.root)
-    nothing = run_foldlog(["compress"], environ)
+    nothing = run_here(["compress"], environ)
     assert (nothing.returncode, nothing.stdout) == (0, "compressed 0 segments\n")
     (data.log / names[0].checksum).unlink()
-    done = run_foldlog(["compress", "--method", "gzip", "--older-than", "0s"], environ)
+    done = run_here(["compress", "--method", "gzip", "--older-than", "0s"], environ)
     assert done.returncode == 0
     assert re.fullmatch(
         r"compressed 1 segments: \d+\.\d KiB became \d+(\.\d)? K?i?B\n"
@@ -154,7 +155,7 @@ def test_command_prints_what_it_did(tmp_path: Path) -> None:
         done.stdout,
     )
     assert [each.suffix for each in sealed_segments(data)] == ["", ".gz", ""]
-    assert run_foldlog(["compress", "--older-than", "soon"], environ).returncode == 2
+    assert run_here(["compress", "--older-than", "soon"], environ).returncode == 2
 
 
 @pytest.mark.long
@@ -163,7 +164,7 @@ def test_service_continues_over_compressed_segments(tmp_path: Path) -> None:
         for number in range(3):
             assert server.post([{"name": "pageview", "id": f"event-{number:03d}"}]).status == 200
             server.fold()
-            assert run_foldlog(["compress", "--older-than", "0s"], server.environ).returncode == 0
+            assert run_here(["compress", "--older-than", "0s"], server.environ).returncode == 0
         assert server.get("/admin/api/report").json()["total"]["events"] == 3
         assert [each.suffix for each in sealed_segments(server.data)] == [".zst"] * 3
 

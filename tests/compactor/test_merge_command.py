@@ -13,6 +13,7 @@ import pytest
 from shared.disk.layout import DataDirectory
 from shared.generations.load import load_snapshot
 from tests.builders.archive import HOUR_MS, assert_verified
+from tests.builders.command import run_here
 from tests.builders.golden import SETTINGS
 from tests.builders.logs import NOON, data_directory, fold, line, sealed
 from tests.builders.questions import ask
@@ -82,7 +83,7 @@ def test_day_that_is_not_over_is_merged_and_takes_later_events(tmp_path: Path) -
     ids=lambda each: each[0],
 )
 def test_any_command_may_be_the_first_after_an_upgrade(earlier: DataDirectory, command: list[str]) -> None:
-    done = run_foldlog(command, environment(earlier.root))
+    done = run_here(command, environment(earlier.root))
     assert "No such file" not in done.stderr
     is_ahead = "the clock is more than 48 hours ahead of the last snapshot" in done.stdout
     assert done.returncode == (75 if is_ahead else 0), done.stderr

@@ -5,15 +5,12 @@ both (P11), and a server that had to use a salt of its own is named in the answe
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tests.builders.postgres import Server as Postgres
-from tests.builders.postgres import running
-from tests.builders.postgres_kinds import required
 from tests.builders.server import Answer, Server
 from tests.builders.stores import queried
 from tests.builders.waiting import until
@@ -26,12 +23,6 @@ BROWSER = {
     "Content-Type": "application/json",
 }
 BODY = b'{"events":[{"name":"pageview","url":"https://example.com/"}],"consent":"granted"}'
-
-
-@pytest.fixture
-def postgres() -> Iterator[Postgres]:
-    with running(required("system"), quick=True) as found:
-        yield found
 
 
 def visit(server: Server) -> Answer:

@@ -134,11 +134,11 @@ def test_commands_on_a_running_service(tmp_path: Path) -> None:
     with Server(tmp_path) as server:
         environ = server.environ
         server.post([EVENT, {**EVENT, "name": "signup", "value": 9.5, "props": {"plan": "pro"}}])
-        assert run_foldlog(["rotate"], environ).returncode == 0
+        assert run_here(["rotate"], environ).returncode == 0
         assert len(sealed_segments(server.data)) == 1
         server.fold()
 
-        report = json.loads(run_foldlog(["report", "--by", "event", "--json"], environ).stdout)
+        report = json.loads(run_here(["report", "--by", "event", "--json"], environ).stdout)
         assert report["rows"] == [
             {"value": "pageview", "events": 1, "visitors": 1},
             {"value": "signup", "events": 1, "visitors": 1},

@@ -12,6 +12,7 @@ import pytest
 
 from shared.exit_codes import PROBLEMS, SUCCESS, TRY_AGAIN, USAGE
 from shared.timestamps import now_ms
+from tests.builders.command import run_here
 from tests.builders.logs import data_directory, line, sealed
 from tests.builders.postgres import running
 from tests.builders.postgres_kinds import required
@@ -48,7 +49,7 @@ def test_commands_say_what_they_did_and_what_to_type(tmp_path: Path) -> None:
     environ = environment(data.root, store=f"sqlite:///{file}")
 
     def store(action: str, expected: int) -> str:
-        ended = run_foldlog(["store", action], environ)
+        ended = run_here(["store", action], environ)
         assert ended.returncode == expected, ended
         return ended.stdout + ended.stderr
 
@@ -78,7 +79,7 @@ def test_commands_work_with_postgresql(tmp_path: Path) -> None:
         data, environ = data_directory(tmp_path / "data"), environment(tmp_path / "data", store=address)
 
         def store(action: str, expected: int = SUCCESS) -> str:
-            ended = run_foldlog(["store", *action.split()], environ)
+            ended = run_here(["store", *action.split()], environ)
             assert ended.returncode == expected, ended
             return ended.stdout + ended.stderr
 

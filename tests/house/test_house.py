@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import re
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -41,7 +42,8 @@ def modules(package: str) -> list[Path]:
     return sorted((ROOT / package).rglob("*.py"))
 
 
-def imports(path: Path, *, at_import_time: bool = False) -> set[str]:
+@cache
+def imports(path: Path, *, at_import_time: bool = False) -> frozenset[str]:
     """The modules of this project that a module imports; `from a.b import c` counts as
     `a.b`, and as `a.b.c` where that is a module.
     """
@@ -52,7 +54,7 @@ def imports(path: Path, *, at_import_time: bool = False) -> set[str]:
             found |= {_module(node.module, alias.name) for alias in node.names}
         elif isinstance(node, ast.Import):
             found |= {alias.name for alias in node.names}
-    return {name for name in found if name.partition(".")[0] in PACKAGES}
+    return frozenset(name for name in found if name.partition(".")[0] in PACKAGES)
 
 
 def _module(package: str, name: str) -> str:
@@ -152,7 +154,7 @@ def test_every_module_of_shared_is_used_by_two_packages() -> None:
 def reachable(path: Path) -> set[str]:
     """What a module imports of `shared`, and what that imports there."""
     found: set[str] = set()
-    waiting = imports(path)
+    waiting = set(imports(path))
     while waiting:
         name = waiting.pop()
         file = ROOT / f"{name.replace('.', '/')}.py"

@@ -27,8 +27,7 @@ from shared.timestamps import now_ms
 from tests.builders.disks import fill
 from tests.builders.logs import data_directory, fold, line, sealed
 from tests.builders.pages import fenced, page, section
-from tests.builders.postgres import running
-from tests.builders.postgres_kinds import required
+from tests.builders.postgres import Server as Postgres
 from tests.builders.rate_store_servers import redis_server
 from tests.builders.server import ADMIN_TOKEN, Server, bearer, environment, failing
 from tests.builders.waiting import until
@@ -257,17 +256,16 @@ def test_the_rate_limit_is_not_shared(tmp_path: Path) -> None:
 
 
 @pytest.mark.component
-def test_hosts_hash_visitors_apart(tmp_path: Path) -> None:
+def test_hosts_hash_visitors_apart(tmp_path: Path, postgres: Postgres) -> None:
     heading = "Hosts hash visitors apart"
-    with running(required("system"), quick=True) as postgres:
-        address = postgres.database()
-        postgres.stop()
-        with Server(tmp_path, store=address) as server, shell(tmp_path, server.environ, heading) as typing:
-            until(lambda: '"store_salt_failed"' in server.stderr())
-            assert "could not be read" in typing.type(TRY_AGAIN)
-            assert send_as_page(server) == 200
-            postgres.start()
-            until(lambda: '"store_salt_shared"' in server.stderr())
+    address = postgres.database()
+    postgres.stop()
+    with Server(tmp_path, store=address) as server, shell(tmp_path, server.environ, heading) as typing:
+        until(lambda: '"store_salt_failed"' in server.stderr())
+        assert "could not be read" in typing.type(TRY_AGAIN)
+        assert send_as_page(server) == 200
+        postgres.start()
+        until(lambda: '"store_salt_shared"' in server.stderr())
 
 
 def published(server: Server) -> bool:

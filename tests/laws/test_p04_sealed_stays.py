@@ -5,7 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from shared.disk.layout import DataDirectory
-from tests.builders.server import Server, run_foldlog
+from tests.builders.command import run_here
+from tests.builders.server import Server
 
 
 def test_sealed_segments_stay_byte_for_byte_through_folds_a_kill_and_a_restart(tmp_path: Path) -> None:
@@ -16,7 +17,7 @@ def test_sealed_segments_stay_byte_for_byte_through_folds_a_kill_and_a_restart(t
                 server.fold()
         before = sealed_files(server.data)
         assert server.post([{"name": "y"}]).status == 200
-        assert run_foldlog(["rotate"], server.environ).returncode == 0
+        assert run_here(["rotate"], server.environ).returncode == 0
         server.fold()
         server.kill()
         server.start()

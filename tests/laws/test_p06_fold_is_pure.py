@@ -17,8 +17,9 @@ from ingest.collect.encode import Line
 from shared.disk.layout import DataDirectory
 from shared.generations.load import load_snapshot
 from tests.builders.archive import HOUR_MS, archived, assert_verified, counters
+from tests.builders.command import run_here
 from tests.builders.logs import GOOGLEBOT, NOON, data_directory, fold, fold_all, line, sealed
-from tests.builders.server import Server, environment, run_foldlog
+from tests.builders.server import Server, environment
 
 events = st.builds(
     line,
@@ -117,12 +118,12 @@ def test_verify_finds_what_is_wrong_and_rebuild_mends_it(tmp_path: Path) -> None
     (counters,) = data.counters.glob("*/*.parquet")
     intact = counters.read_bytes()
     counters.write_bytes(intact[:-1] + bytes([intact[-1] ^ 1]))
-    found = run_foldlog(["verify"], environ)
+    found = run_here(["verify"], environ)
     assert found.returncode == 1
     assert f"counters/{counters.parent.name}/{counters.name}" in found.stdout and "To do:" in found.stdout
     counters.write_bytes(intact)
-    assert run_foldlog(["verify"], environ).returncode == 0
+    assert run_here(["verify"], environ).returncode == 0
 
-    unchanged = run_foldlog(["rebuild"], environ)
+    unchanged = run_here(["rebuild"], environ)
     assert unchanged.returncode == 0 and "0 of 1 days changed" in unchanged.stdout
-    assert run_foldlog(["verify"], environ).returncode == 0
+    assert run_here(["verify"], environ).returncode == 0

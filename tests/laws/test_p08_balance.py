@@ -7,7 +7,8 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from tests.builders.server import Server, run_foldlog
+from tests.builders.command import run_here
+from tests.builders.server import Server
 
 
 def test_status_balances_before_and_after_a_fold(tmp_path: Path) -> None:
@@ -16,7 +17,7 @@ def test_status_balances_before_and_after_a_fold(tmp_path: Path) -> None:
         server.post([{"name": "balance", "id": "balance-01"}, {"name": "balance", "id": "balance-01"}])
         waiting = server.get("/admin/api/status").json()["balance"]
         assert waiting == before | {"accepted": 2, "not_yet_folded": 2}
-        assert re.search(r"difference +0", run_foldlog(["status"], server.environ).stdout)
+        assert re.search(r"difference +0", run_here(["status"], server.environ).stdout)
         server.fold()
         status = server.get("/admin/api/status").json()
         assert status["balance"] == before | {"accepted": 2, "counted": 1, "duplicates": 1}

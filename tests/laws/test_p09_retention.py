@@ -26,9 +26,10 @@ from shared.generations.snapshot import (
 )
 from shared.segments.sealed import sealed_segments
 from shared.timestamps import DAY_S, epoch_ms, now_ms, rfc3339
+from tests.builders.command import run_here
 from tests.builders.history import DAY_MS, history
 from tests.builders.logs import data_directory, fold, line, sealed
-from tests.builders.server import Server, environment, run_foldlog, verify
+from tests.builders.server import Server, environment, verify
 from tests.builders.waiting import TIMEOUT_S, until
 
 HOUR_S = 3_600
@@ -176,9 +177,9 @@ def test_what_is_held_shows_everywhere_until_somebody_says_so(tmp_path: Path) ->
         assert any("foldlog retain --confirm" in text for text in status["warnings"])
         assert metric(server, 'foldlog_data_bytes{kind="archive"}') == status["disk"]["archive_bytes"] > 0
         assert metric(server, 'foldlog_data_bytes{kind="log"}') == status["disk"]["log_bytes"]
-        assert "on hold, to be confirmed: archive" in run_foldlog(["status"], server.environ).stdout
+        assert "on hold, to be confirmed: archive" in run_here(["status"], server.environ).stdout
 
-        done = run_foldlog(["retain", "--confirm"], server.environ)
+        done = run_here(["retain", "--confirm"], server.environ)
         assert done.returncode == 0, done.stderr
         assert failing(server) == {}
         assert metric(server, 'foldlog_retention_on_hold{kind="archive"}') == 0

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from shared.disk.layout import DataDirectory
+from tests.builders.command import run_here
 from tests.builders.logs import line, sealed
 from tests.builders.server import Server, environment, run_foldlog
 from tests.builders.wire import (
@@ -42,17 +43,17 @@ def test_rebuild_recounts_what_a_setting_changed(tmp_path: Path) -> None:
     """
     data = DataDirectory(tmp_path / "data")
     environ = environment(data.root)
-    run_foldlog(["token", "create"], environ)
+    run_here(["token", "create"], environ)
     made = [line(f"event-{n}", referrer="https://shop.example.net/x") for n in range(3)]
     sealed(data, made)
     assert run_foldlog(["compact", "--once"], environ).returncode == 0
     span = ["--from", "2026-11-22", "--to", "2026-11-22", "--by", "referrer", "--csv"]
-    assert "shop.example.net,3,1" in run_foldlog(["report", *span], environ).stdout
+    assert "shop.example.net,3,1" in run_here(["report", *span], environ).stdout
     declared = environ | {"FOLDLOG_SITES": "example.com shop.example.net"}
-    dry = run_foldlog(["rebuild", "--dry-run"], declared)
+    dry = run_here(["rebuild", "--dry-run"], declared)
     assert "1 of 1 days would change" in dry.stdout
-    assert "shop.example.net,3,1" in run_foldlog(["report", *span], environ).stdout
-    rebuilt = run_foldlog(["rebuild"], declared)
+    assert "shop.example.net,3,1" in run_here(["report", *span], environ).stdout
+    rebuilt = run_here(["rebuild"], declared)
     assert "1 of 1 days changed" in rebuilt.stdout and re.search(r"2026-11-22 +3 +3 +1 +1 +3", rebuilt.stdout)
-    assert run_foldlog(["report", *span], environ).stdout == "value,events,visitors\n,3,1\n"
-    assert run_foldlog(["verify"], declared).returncode == 0
+    assert run_here(["report", *span], environ).stdout == "value,events,visitors\n,3,1\n"
+    assert run_here(["verify"], declared).returncode == 0

@@ -180,6 +180,7 @@ def floods(tmp_path_factory: pytest.TempPathFactory) -> tuple[Made, Made]:
     )
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("asked", QUESTIONS.values(), ids=QUESTIONS)
 def test_colliding_texts_take_no_more_than_random_ones(floods: tuple[Made, Made], asked: dict[str, str]) -> None:
     """A linear report takes about as long, one in their square 60 to 260 times as

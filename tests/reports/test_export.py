@@ -58,8 +58,15 @@ def exported(room: Room, data: DataDirectory, format_: str) -> bytes:
     return out.getvalue()
 
 
-@pytest.mark.parametrize("format_", ["ndjson", "csv"])
-@pytest.mark.parametrize("memory_bytes", [8_000, 800, 4])
+PIECES = [
+    ("ndjson", 4),
+    ("csv", 800),
+    *(pytest.param(*each, marks=pytest.mark.long) for each in (("ndjson", 800), ("csv", 4))),
+    *(pytest.param(format_, 8_000, marks=pytest.mark.long) for format_ in ("ndjson", "csv")),
+]
+
+
+@pytest.mark.parametrize(("format_", "memory_bytes"), PIECES)
 def test_pieces_say_what_the_whole_says(data: DataDirectory, room: Room, format_: str, memory_bytes: int) -> None:
     whole = exported(room, data, format_)
     assert whole.count(b"\n") == EVENTS + (format_ == "csv")

@@ -5,7 +5,7 @@ all, from a copy that outlives a store that is down.
 from __future__ import annotations
 
 import stat
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import psycopg
@@ -25,8 +25,6 @@ from shared.shared_tokens import (
 )
 from shared.stores.ledger import StoreUnavailable
 from tests.builders.postgres import Server as Postgres
-from tests.builders.postgres import running
-from tests.builders.postgres_kinds import required
 from tests.builders.server import Server, bearer, environment, run_foldlog
 from tests.builders.silent_log import SilentLog
 from tests.builders.waiting import until
@@ -36,15 +34,9 @@ pytestmark = pytest.mark.component
 Made = Callable[[str], DataDirectory]
 
 
-@pytest.fixture(scope="module")
-def server() -> Iterator[Postgres]:
-    with running(required("system"), quick=True) as found:
-        yield found
-
-
 @pytest.fixture
-def address(server: Postgres) -> str:
-    return server.database()
+def address(postgres: Postgres) -> str:
+    return postgres.database()
 
 
 @pytest.fixture
@@ -93,11 +85,11 @@ def test_running_keyring_sees_what_is_fetched(host: Made, address: str) -> None:
     assert set(keyring.scopes(headers) or ()) == set()
 
 
-def test_last_copy_counts_while_the_store_is_down(host: Made, server: Postgres, address: str) -> None:
+def test_last_copy_counts_while_the_store_is_down(host: Made, postgres: Postgres, address: str) -> None:
     one, log = host("one"), SilentLog()
     _, secret = create_shared_token(one, address, "read")
     copy = TokenCopy(one, address, log)
-    server.stop()
+    postgres.stop()
     try:
         copy.fetch()
         copy.fetch()
@@ -105,16 +97,16 @@ def test_last_copy_counts_while_the_store_is_down(host: Made, server: Postgres, 
         with pytest.raises(StoreUnavailable):
             create_shared_token(one, address, "read")
     finally:
-        server.start()
+        postgres.start()
     copy.fetch()
     assert log.events() == ["store_tokens_failed", "store_tokens_shared"]
     assert len(load_shared_tokens(one, address)) == 1
 
 
-def test_copy_of_another_store_is_not_valid(host: Made, address: str, server: Postgres) -> None:
+def test_copy_of_another_store_is_not_valid(host: Made, address: str, postgres: Postgres) -> None:
     one = host("one")
     _, secret = create_shared_token(one, address, "admin")
-    for store in ("file", server.database()):
+    for store in ("file", postgres.database()):
         assert scopes(one, store, secret) == set()
 
 

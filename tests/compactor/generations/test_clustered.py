@@ -40,7 +40,10 @@ def two_parts(root: Path) -> DataDirectory:
     return data
 
 
-@pytest.mark.parametrize(("share", "pieces_max", "is_ordered"), [(4, 16, True), (400, 16, True), (400, 2, False)])
+@pytest.mark.parametrize(
+    ("share", "pieces_max", "is_ordered"),
+    [(4, 16, True), pytest.param(400, 16, True, marks=pytest.mark.long), (400, 2, False)],
+)
 def test_pieces_are_in_order_and_complete(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, share: int, pieces_max: int, is_ordered: bool
 ) -> None:

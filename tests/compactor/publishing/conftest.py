@@ -24,13 +24,15 @@ def kind(request: pytest.FixtureRequest) -> str:
 
 
 @pytest.fixture(scope="module")
-def server_of_kind(kind: str) -> Iterator[Server | None]:
+def server_of_kind(kind: str, request: pytest.FixtureRequest) -> Iterator[Server | None]:
     """None for SQLite."""
     if kind == "sqlite":
         yield None
-        return
-    with running(required(kind), quick=True) as server:
-        yield server
+    elif kind == "system":
+        yield request.getfixturevalue("postgres")
+    else:
+        with running(required(kind), quick=True) as server:
+            yield server
 
 
 @pytest.fixture

@@ -28,6 +28,7 @@ from tests.builders.recount import counted_events
 from tests.builders.stores import all_rows, as_recount, publish, recount_rows, recount_summary, summary, wrong
 
 DAY_MS = 24 * HOUR_MS
+TURNS = 8
 ZONES = (
     "Europe/Berlin",
     *(pytest.param(zone, marks=pytest.mark.long) for zone in ("UTC", "Asia/Kathmandu", "America/St_Johns")),
@@ -42,13 +43,13 @@ def test_a_store_says_what_a_recount_says_at_whatever_generations_it_was_publish
     monkeypatch.setattr(changed_visitors, "PAGE_HASHES", 2)
     pick, data = random.Random(zone), data_directory(tmp_path / "data")
     lines: list[Line] = []
-    for turn in range(14):
+    for turn in range(TURNS):
         new = random_lines(pick, NOON, 12, len(lines))
         lines += new
         sealed(data, new)
         fold_all(data, NOON + turn * 2 * HOUR_MS, timezone=zone)
         # Seldom enough that parts of the last publish are deleted, now and then.
-        if pick.random() < 0.4 or turn == 13:
+        if pick.random() < 0.4 or turn == TURNS - 1:
             store = publish(data, store=address, timezone=zone)
             counted = counted_events(as_mappings([lines]))
             assert as_recount(all_rows(store)) == recount_rows(counted, ZoneInfo(zone)), turn

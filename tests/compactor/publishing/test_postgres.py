@@ -67,7 +67,7 @@ def test_hosts_keep_their_rows_apart_and_their_visitors_count_once(tmp_path: Pat
     pick = random.Random(7)
     hosts = [data_directory(tmp_path / name) for name in ("a", "b")]
     written = []
-    for turn in range(6):
+    for turn in range(3):
         lines = random_lines(pick, NOON, 20, 20 * turn)
         # Each id at one host: what happens where two have it is not the store's.
         for host in (0, 1):
@@ -166,6 +166,7 @@ def test_an_answer_to_commit_that_is_lost_is_found_in_the_ledger(tmp_path: Path,
     assert set(was_done) == {False, True}
 
 
+@pytest.mark.long
 def test_a_server_that_is_killed_meanwhile_has_nothing_of_the_publish(
     tmp_path: Path, server: Server, address: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -47,7 +47,7 @@ ALL = [f"event-{number}" for number in range(9)]
 DAY = date(2026, 11, 22)
 
 
-@pytest.mark.parametrize("kind", ["archive", "counters"])
+@pytest.mark.parametrize("kind", ["archive", pytest.param("counters", marks=pytest.mark.long)])
 def test_kept_snapshot_replaces_one_with_missing_parts(several: DataDirectory, kind: str) -> None:
     """Every segment that it had not folded is present, so nothing is lost."""
     current = load_snapshot(several)

@@ -13,9 +13,10 @@ from shared.segments.sealed import sealed_segments
 from shared.settings import Settings
 from shared.timestamps import now_ms
 from tests.builders.archive import archived, assert_verified
+from tests.builders.command import run_here
 from tests.builders.history import DAY_MS, files, history, seal_at
 from tests.builders.logs import fold, line
-from tests.builders.server import environment, run_foldlog
+from tests.builders.server import environment
 from tests.builders.silent_log import SilentLog
 from tests.faults.kill_points import MEMORY, Options, enumerate_points, run_points, spread, workers
 from tests.faults.kill_run import CHANGES
@@ -28,7 +29,7 @@ def test_dry_run_changes_nothing_and_prints_what_a_run_deletes(tmp_path: Path) -
     keep = {"archive_retention_days": 7, "log_retention_days": 16}
     environ = environment(data.root, **keep)
     before = files(data.root)
-    previews = [run_foldlog(["retain", "--dry-run", *more], environ) for more in ([], ["--confirm"])]
+    previews = [run_here(["retain", "--dry-run", *more], environ) for more in ([], ["--confirm"])]
     assert [each.returncode for each in previews] == [0, 0]
     assert files(data.root) == before
     without, confirmed = (each.stdout for each in previews)
@@ -37,15 +38,15 @@ def test_dry_run_changes_nothing_and_prints_what_a_run_deletes(tmp_path: Path) -
     assert "foldlog retain --confirm" in without
     assert row_of(confirmed, "archive") == ("would delete", "12 days", "older than 7 days")
 
-    done = run_foldlog(["retain"], environ)
+    done = run_here(["retain"], environ)
     assert done.returncode == 0, done.stderr
     assert done.stdout == without.replace("would delete", "deleted")
     assert '"retention_on_hold"' in done.stderr
     assert (len(sealed_segments(data)), len(archived(data))) == (6, 36)
-    done = run_foldlog(["retain", "--confirm"], environ)
+    done = run_here(["retain", "--confirm"], environ)
     assert row_of(done.stdout, "archive") == ("deleted", "12 days", "older than 7 days")
     assert archived(data) == []
-    assert run_foldlog(["retain"], environ).stdout == "nothing was deleted\n"
+    assert run_here(["retain"], environ).stdout == "nothing was deleted\n"
     assert_verified(data)
 
 
@@ -64,7 +65,7 @@ def test_limit_is_printed_with_its_setting_and_the_excess(tmp_path: Path) -> Non
     fold(data, now_ms())
     for _ in range(3):  # so that no kept snapshot lacks the segment
         retain_now(data, Settings(data_dir=data.root), SilentLog(), now_ms, confirmed=False)
-    done = run_foldlog(["retain", "--dry-run"], environment(data.root, log_max_bytes="1 MiB"))
+    done = run_here(["retain", "--dry-run"], environment(data.root, log_max_bytes="1 MiB"))
     assert row_of(done.stdout, "log")[:2] == ("would delete", "3 segments")
     assert re.search(r"over FOLDLOG_LOG_MAX_BYTES by \d+\.\d KiB", done.stdout)
 
@@ -76,7 +77,7 @@ def test_suspect_clock_is_reported_and_no_option_overrules_it(tmp_path: Path) ->
     environ = environment(data.root, archive_retention_days=7)
     before = files(data.root)
     for more, code in (["--dry-run"], 0), (["--dry-run", "--confirm"], 0), ([], 75), (["--confirm"], 75):
-        done = run_foldlog(["retain", *more], environ)
+        done = run_here(["retain", *more], environ)
         assert (done.returncode, "clock" in done.stdout) == (code, True), done.stdout
     assert without_lock(files(data.root)) == without_lock(before)
 

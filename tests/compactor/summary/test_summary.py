@@ -18,6 +18,7 @@ from shared.disk.layout import DataDirectory
 from shared.generations.load import load_snapshot
 from shared.generations.summary import SUMMARY_MAX_BYTES, Summary, TopValue
 from tests.builders.archive import HOUR_MS
+from tests.builders.command import run_here
 from tests.builders.logs import NOON, data_directory, fold, fold_all, line, sealed, tally
 from tests.builders.questions import as_mappings
 from tests.builders.random_lines import random_lines
@@ -26,9 +27,11 @@ from tests.builders.server import environment, run_foldlog
 
 DAY_MS = 24 * HOUR_MS
 ZONES = (
-    "Asia/Kathmandu",
     "America/St_Johns",
-    *(pytest.param(zone, marks=pytest.mark.long) for zone in ("UTC", "Europe/Berlin", "Pacific/Kiritimati")),
+    *(
+        pytest.param(zone, marks=pytest.mark.long)
+        for zone in ("UTC", "Europe/Berlin", "Asia/Kathmandu", "Pacific/Kiritimati")
+    ),
 )
 
 
@@ -145,11 +148,11 @@ def test_it_fits_into_64_kibibytes_whatever_the_names_are(tmp_path: Path) -> Non
     views = [
         line(f"event-{number}-{back}", NOON - back * DAY_MS, NOON, site=site, url=f"https://e.com/{'ö' * 190}{number}")
         for number, site in enumerate(sites)
-        for back in range(20)
+        for back in range(8)
     ]
     sealed(data, views)
     fold_all(data)
-    for number in range(25):
+    for number in range(12):
         fold(data, NOON + DAY_MS + number)
     snapshot = load_snapshot(data)
     (text,) = [each for each in data.snapshot.read_bytes().splitlines() if each.startswith(b' "summary": ')]
@@ -208,7 +211,7 @@ def test_erasure_rebuild_and_retention_keep_it_true(tmp_path: Path) -> None:
     lines = [line(f"event-{n}", now_ms - n * HOUR_MS, visitor=("ann", "bob")[n % 2]) for n in range(60)]
     sealed(data, lines)
     fold(data, now_ms)
-    run_foldlog(["erase", "--visitor", "ann"], environ)
+    run_here(["erase", "--visitor", "ann"], environ)
     run_foldlog(["compact", "--once"], environ)
     without = counted_events([each for each in as_mappings([lines]) if each.get("visitor") != "ann"])
     for command in (["rebuild"], ["retain"]):

@@ -18,8 +18,6 @@ import pytest
 
 from shared.exit_codes import USAGE
 from tests.builders.postgres import Server as Postgres
-from tests.builders.postgres import running
-from tests.builders.postgres_kinds import required
 from tests.builders.server import Server, environment, failing, run_foldlog
 from tests.builders.store_hosts import counted_ids
 from tests.builders.stores import queried
@@ -31,12 +29,6 @@ END_THE_OTHERS = """
     SELECT pg_terminate_backend(pid) FROM pg_stat_activity
     WHERE pid <> pg_backend_pid() AND datname = current_database()
 """
-
-
-@pytest.fixture(scope="module")
-def postgres() -> Iterator[Postgres]:
-    with running(required("system"), quick=True) as found:
-        yield found
 
 
 @pytest.fixture

@@ -6,25 +6,16 @@ from __future__ import annotations
 
 import re
 import shutil
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tests.builders.postgres import Server as Postgres
-from tests.builders.postgres import running
-from tests.builders.postgres_kinds import required
 from tests.builders.server import Server, failing, run_foldlog
 from tests.builders.waiting import until
 
 pytestmark = [pytest.mark.component, pytest.mark.long]
-
-
-@pytest.fixture
-def postgres() -> Iterator[Postgres]:
-    with running(required("system"), quick=True) as found:
-        yield found
 
 
 def metric(server: Server, name: str) -> float:

@@ -15,6 +15,7 @@ import pytest
 
 from shared.disk.layout import DataDirectory
 from shared.erasures import create_request, is_done, pending_requests, read_records
+from tests.builders.command import run_here
 from tests.builders.erasure import files_with
 from tests.builders.server import ADMIN_TOKEN, INGEST_KEY, Answer, Server, bearer, run_foldlog
 from tests.builders.waiting import until
@@ -98,11 +99,11 @@ def test_id_is_in_no_metric(server: Server) -> None:
 @pytest.mark.long
 def test_command_erases_beside_a_running_service(server: Server) -> None:
     send(server, "typed-visitor", 4)
-    shown = run_foldlog(["erase", "--visitor", "typed-visitor", "--dry-run"], server.environ)
+    shown = run_here(["erase", "--visitor", "typed-visitor", "--dry-run"], server.environ)
     assert "not folded yet: 4 lines" in shown.stdout
     assert files_with(server.data, "typed-visitor") != []
 
-    done = run_foldlog(["erase", "--visitor", "typed-visitor"], server.environ)
+    done = run_here(["erase", "--visitor", "typed-visitor"], server.environ)
 
     assert done.returncode == 0, done.stderr
     assert "erased 4 events on 1 day, 4 lines of 1 segment, 0 quarantined lines" in done.stdout
@@ -170,10 +171,10 @@ def test_command_erases_without_a_service(tmp_path: Path) -> None:
         server.stop()
 
         before = tree(server.data)
-        shown = run_foldlog(["erase", "--visitor", "typed-visitor", "--dry-run"], server.environ)
+        shown = run_here(["erase", "--visitor", "typed-visitor", "--dry-run"], server.environ)
         assert (shown.returncode, tree(server.data)) == (0, before)
 
-        assert run_foldlog(["erase", "--visitor", "typed-visitor"], server.environ).returncode == 0
+        assert run_here(["erase", "--visitor", "typed-visitor"], server.environ).returncode == 0
         assert files_with(server.data, "typed-visitor") == []
         status = json.loads(run_foldlog(["status", "--json"], server.environ).stdout)
         assert status["balance"]["erased"] == 4

@@ -5,7 +5,7 @@ another one is named (P11).
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from importlib import resources
@@ -27,15 +27,9 @@ UNREACHABLE = "postgresql://foldlog@127.0.0.1:1/nothing?connect_timeout=2"
 Made = Callable[..., SaltHost]
 
 
-@pytest.fixture(scope="module")
-def server() -> Iterator[Server]:
-    with running(required("system"), quick=True) as found:
-        yield found
-
-
 @pytest.fixture
-def address(server: Server) -> str:
-    return server.database()
+def address(postgres: Server) -> str:
+    return postgres.database()
 
 
 @pytest.fixture

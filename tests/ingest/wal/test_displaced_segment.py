@@ -101,7 +101,7 @@ ACTS: dict[str, tuple[Act, list[str]]] = {
     "appended to": (append, []),
 }
 # At each moment all of them; after the first moment, some in the short tier.
-OFTEN = ("renamed, another created", "deleted", "replaced", "linked")
+OFTEN = ("renamed, another created", "deleted", "replaced")
 
 
 def _row(name: str, *values: object) -> Any:

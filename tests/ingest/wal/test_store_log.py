@@ -7,7 +7,7 @@ from __future__ import annotations
 import asyncio
 import os
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -22,8 +22,7 @@ from shared.disk.layout import DataDirectory
 from shared.segments.sealed import sealed_segments
 from shared.settings import Settings
 from tests.builders.logs import data_directory, fold_all, line
-from tests.builders.postgres import Server, running
-from tests.builders.postgres_kinds import required
+from tests.builders.postgres import Server
 from tests.builders.server import lines_of
 from tests.builders.silent_log import SilentLog
 from tests.builders.stores import publish, queried
@@ -35,17 +34,9 @@ ROWS = "SELECT writer, sequence, first_byte, lines FROM analytics_log ORDER BY w
 WAITING = "SELECT pid FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND query LIKE '%INSERT INTO analytics_log%'"
 
 
-@pytest.fixture(scope="module")
-def server() -> Iterator[Server]:
-    with running(required("system"), quick=True) as found:
-        yield found
-
-
 @pytest.fixture
-def store(server: Server) -> str:
-    if not server.is_running:
-        server.start()
-    return server.database()
+def store(postgres: Server) -> str:
+    return postgres.database()
 
 
 def start(data: DataDirectory, store: str, log: SilentLog | None = None, **settings: Any) -> CommitQueue:
@@ -95,12 +86,12 @@ async def test_rows_leave_once_their_segment_is_folded_and_published(tmp_path: P
 
 
 async def test_store_that_is_down_costs_the_answer_and_leaves_no_line(
-    tmp_path: Path, store: str, server: Server
+    tmp_path: Path, store: str, postgres: Server
 ) -> None:
     data, log = data_directory(tmp_path), SilentLog()
     writer = start(data, store, log)
     await writer.append(events(1), 1)
-    server.stop()
+    postgres.stop()
     for number in range(2, 5):
         with pytest.raises(Unavailable, match="the store cannot be written"):
             await writer.append(events(number), 1)
@@ -108,7 +99,7 @@ async def test_store_that_is_down_costs_the_answer_and_leaves_no_line(
     assert ids(data) in (["event-0001"], ["event-0001", "event-0002"])
     assert log.warnings == ["commit_failed"]
     assert writer.failed_s < 60
-    server.start()
+    postgres.start()
     await _until_stored(writer)
     await writer.append(events(6), 1)
     assert segment_bytes(store) == data.active("0").read_bytes()
@@ -125,14 +116,14 @@ async def _until_stored(writer: CommitQueue) -> None:
                 await asyncio.sleep(0.05)
 
 
-async def test_worker_starts_before_its_store(tmp_path: Path, store: str, server: Server) -> None:
+async def test_worker_starts_before_its_store(tmp_path: Path, store: str, postgres: Server) -> None:
     data, log = data_directory(tmp_path), SilentLog()
-    server.stop()
+    postgres.stop()
     writer = start(data, store, log)
     assert "segment_not_opened" in log.warnings
     with pytest.raises(Unavailable):
         await writer.append(events(1), 1)
-    server.start()
+    postgres.start()
     await until_async(writer.has_segment)
     await writer.append(events(2), 1)
     assert segment_bytes(store) == data.active("0").read_bytes()

@@ -15,10 +15,11 @@ from reports.reader.process import answer_report
 from reports.reader.protocol import ReaderRequest, ReaderResponse
 from shared.disk.layout import DataDirectory
 from shared.exit_codes import SUCCESS, TRY_AGAIN, USAGE
+from tests.builders.command import run_here
 from tests.builders.hosts import publish_as
 from tests.builders.logs import NOON, data_directory, fold, line, sealed
 from tests.builders.postgres import Server as Postgres
-from tests.builders.server import Server, environment, run_foldlog
+from tests.builders.server import Server, environment
 from tests.builders.waiting import until
 
 NOW = datetime.fromtimestamp(NOON / 1000, UTC)
@@ -79,19 +80,19 @@ def test_commands_answer_over_all_hosts(tmp_path: Path, address: str, server: Po
     for number, data in enumerate(hosts):
         publish_as(f"web-{number}", data, address)
     environ = environment(hosts[0].root, store=address)
-    report = run_foldlog(["report", *TODAY], environ)
+    report = run_here(["report", *TODAY], environ)
     assert report.returncode == SUCCESS, report.stderr
     assert "web-0: generation 1, as of" in report.stdout and "web-1: generation 1, as of" in report.stdout
     assert "BEHIND" not in report.stdout
-    exported = run_foldlog(["export", *TODAY], environ)
+    exported = run_here(["export", *TODAY], environ)
     assert [orjson.loads(each)["id"] for each in exported.stdout.splitlines()] == ["a", "b", "c"]
-    exported = run_foldlog(["export", "--scope", "host", *TODAY], environ)
+    exported = run_here(["export", "--scope", "host", *TODAY], environ)
     assert [orjson.loads(each)["id"] for each in exported.stdout.splitlines()] == ["a", "b"]
-    assert run_foldlog(["report", "--scope", "all"], environment(hosts[0].root)).returncode == USAGE
+    assert run_here(["report", "--scope", "all"], environment(hosts[0].root)).returncode == USAGE
     server.stop()
     try:
-        assert run_foldlog(["report", *TODAY], environ).returncode == TRY_AGAIN
-        assert "web-0" not in run_foldlog(["report", "--scope", "host", *TODAY], environ).stdout
+        assert run_here(["report", *TODAY], environ).returncode == TRY_AGAIN
+        assert "web-0" not in run_here(["report", "--scope", "host", *TODAY], environ).stdout
     finally:
         server.start()
 

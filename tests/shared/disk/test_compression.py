@@ -95,7 +95,7 @@ def test_zstd_with_a_window_above_the_limit_is_rejected(tmp_path: Path) -> None:
 def test_bomb_is_decompressed_in_bounded_memory(tmp_path: Path, suffix: str) -> None:
     path = tmp_path / f"20261122T120000Z-0-0000000001.ndjson{suffix}"
     with compressing(path, suffix) as write:
-        for _ in range(512):
+        for _ in range(256):
             write(bytes(1 << 20))
     tracemalloc.start()
     try:
@@ -103,13 +103,13 @@ def test_bomb_is_decompressed_in_bounded_memory(tmp_path: Path, suffix: str) -> 
         _, peak = tracemalloc.get_traced_memory()
     finally:
         tracemalloc.stop()
-    assert length == 512 << 20
+    assert length == 256 << 20
     assert peak < 100 << 20
 
 
 @pytest.mark.parametrize(
     ("suffix", "pack"),
-    [pytest.param(*PACKS[name], marks=() if name in {"gzip", "zstd"} else pytest.mark.long) for name in PACKS],
+    [pytest.param(*PACKS[name], marks=() if name == "zstd" else pytest.mark.long) for name in PACKS],
     ids=PACKS,
 )
 def test_compressed_segment_is_folded_verified_rebuilt_and_tailed(

@@ -20,7 +20,6 @@ from tests.builders.server import environment, verify
 from tests.builders.silent_log import SilentLog
 
 GOLDEN = sorted((Path(__file__).parents[2] / "data" / "golden").glob("*.tar.gz"))
-NEWEST = "0.2.0"
 LATER = NOON + 8 * 3_600_000
 
 
@@ -41,12 +40,7 @@ def test_reports_and_export_are_the_same(golden: Path) -> None:
     assert read(DataDirectory(golden / "data")) == json.loads((golden / "read.json").read_text("utf-8"))
 
 
-@pytest.mark.parametrize(
-    "golden",
-    [path if release(path) == NEWEST else pytest.param(path, marks=pytest.mark.long) for path in GOLDEN],
-    indirect=True,
-    ids=release,
-)
+@pytest.mark.long
 def test_pass_continues_it(golden: Path) -> None:
     data = DataDirectory(golden / "data")
     before = load_snapshot(data)

@@ -416,7 +416,7 @@ def test_truncated_active_segment_keeps_every_complete_line(tmp_path: Path, line
 # Parts.
 
 
-@pytest.mark.parametrize("kind", ["archive", "counters"])
+@pytest.mark.parametrize("kind", [pytest.param("archive", marks=pytest.mark.long), "counters"])
 def test_every_flipped_bit_and_every_cut_of_a_part_is_detected(
     folded: DataDirectory, tmp_path: Path, kind: str
 ) -> None:
