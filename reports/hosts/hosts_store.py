@@ -3,14 +3,14 @@ parts, and those that are neither of this host nor cached are fetched.
 
 A host that publishes deletes the parts that it replaced. A question that finds one of
 them gone begins again with the newest ledger, as consistent_read.py does; what it has
-fetched stays in the cache. No connection is open while something is computed.
+fetched stays in the cache. No transaction is open while something is computed.
 """
 
 from __future__ import annotations
 
 import socket
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
@@ -18,6 +18,8 @@ from reports.hosts.combine import combined_days
 from reports.hosts.ledger import Host, Ledger
 from reports.hosts.listed import listed, oldest_as_of
 from reports.hosts.part_cache import PartCache
+from reports.hosts.part_packs import PartPacks
+from reports.hosts.store_link import StoreLink
 from reports.hosts.stored_parts import StoredPart, StoredPartDamaged, StoredPartMissing, fetch
 from reports.plan import PartOfDay, Parts
 from reports.query import Query, QueryError
@@ -30,13 +32,10 @@ from shared.generations.part_integrity import PartDamaged, verified_part
 from shared.generations.snapshot import Snapshot
 from shared.stores.address import is_postgres
 from shared.stores.instance import known_instance
-from shared.stores.postgres.connection import connected
 
 if TYPE_CHECKING:
     from psycopg import Connection
 
-CONNECT_TIMEOUT_S = 5
-STATEMENT_TIMEOUT_MS = 30_000
 T = TypeVar("T")
 
 
@@ -99,10 +98,12 @@ def asks_all_hosts(query: Query, store: str) -> bool:
 class HostsStore:
     """The hosts of a store, as seen from a directory."""
 
-    def __init__(self, data: DataDirectory, address: str, cache: PartCache) -> None:
+    def __init__(self, data: DataDirectory, address: str, cache: PartCache, packs: PartPacks) -> None:
         self._data = data
-        self._address = address
+        self._link = StoreLink(address)
         self._cache = cache
+        self._packs = packs
+        self._published: list[object] = []
         self._ledger = Ledger()
 
     def read(self, asked: Asked, read: Callable[[Source], T]) -> T:
@@ -133,11 +134,14 @@ class HostsStore:
     def _seen(self, zone: str) -> _Seen:
         """Those of the ledger, and this one."""
         own = known_instance(self._data)
-        with self._connected() as connection:
-            hosts = self._ledger.read(connection)
+        hosts = self._link.ask(self._ledger.read)
         if not any(host.instance == own for host in hosts):
             hosts.append(Host(own, socket.gethostname(), zone, 0, None, False, None, Snapshot()))
-        return _Seen(hosts, own)
+        seen = _Seen(hosts, own)
+        if seen.published != self._published:
+            self._published = seen.published
+            self._packs.drop(_referenced(hosts))
+        return seen
 
     def _source(self, seen: _Seen, asked: Asked) -> Source:
         hosts = seen.hosts
@@ -148,18 +152,25 @@ class HostsStore:
             raise TimezonesDiffer(asked.zone, others)
         own = next(host for host in hosts if host.instance == seen.own)
         rows = listed(hosts, asked.query)
-        return Source(days, lambda parts: self._open(seen, parts), own.generation, oldest_as_of(hosts), rows)
 
-    def _open(self, seen: _Seen, parts: Parts) -> list[str]:
+        def open_parts(parts: Parts) -> list[str]:
+            return self._packs.open(parts, lambda some: self._open(seen, some))
+
+        return Source(days, open_parts, own.generation, oldest_as_of(hosts), rows)
+
+    def _open(self, seen: _Seen, parts: Sequence[PartOfDay]) -> list[str]:
         """The paths of parts, of which the missing ones are fetched."""
         of = {each: seen.hosts[each.host] for each in parts}
         paths = {each: self._at_hand(each, is_own=host.instance == seen.own) for each, host in of.items()}
         missing = [StoredPart(of[each].instance, of[each].name, each) for each, path in paths.items() if path is None]
         if missing:
             self._cache.require_room(sum(each.of.part.bytes for each in missing))
-            with self._connected() as connection:
-                for part, content in fetch(connection, missing):
+
+            def fetch_missing(connection: Connection) -> None:
+                for part, content in fetch(connection, [each for each in missing if paths[each.of] is None]):
                     paths[part.of] = self._cache.put(part.of.part, content)
+
+            self._link.ask(fetch_missing)
             self._cache.evict(_referenced(seen.hosts))
         return [str(paths[each]) for each in parts]
 
@@ -171,8 +182,9 @@ class HostsStore:
                 pass  # replaced since it was published, or damaged: the store has it
         return self._cache.get(each.part)
 
-    def _connected(self) -> AbstractContextManager[Connection]:
-        return connected(self._address, connect_timeout_s=CONNECT_TIMEOUT_S, statement_timeout_ms=STATEMENT_TIMEOUT_MS)
+    def close(self) -> None:
+        """End the connection to the store."""
+        self._link.close()
 
 
 def _referenced(hosts: Sequence[Host]) -> set[str]:
@@ -188,4 +200,7 @@ def _referenced(hosts: Sequence[Host]) -> set[str]:
 @contextmanager
 def hosts_store(data: DataDirectory, address: str, cache_bytes: int, disk_reserve: int) -> Iterator[HostsStore]:
     with own_spill(data) as own:
-        yield HostsStore(data, address, PartCache(data, own, cache_bytes, disk_reserve))
+        cache = PartCache(data, own, cache_bytes, disk_reserve)
+        store = HostsStore(data, address, cache, PartPacks(own / "packs", cache.has_room))
+        with closing(store):
+            yield store

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import hashlib
-from collections import defaultdict
+from contextlib import suppress
 from datetime import date, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-from reports.sql.postgres import ledger_statement, own_salts_statement
+from reports.sql.postgres import ledger_statement, ledger_statement_before_salts
 from shared.generations.snapshot import Snapshot, SnapshotDamaged, decode_snapshot
 
 if TYPE_CHECKING:
@@ -52,30 +52,23 @@ class Ledger:
         """All hosts; none while no host has made the tables. Raises SnapshotDamaged,
         and DataFromNewerVersion for a host that runs a newer Foldlog.
         """
-        from psycopg.errors import UndefinedTable  # here: see connection.py
-
-        try:
-            rows = connection.execute(ledger_statement(), (list(self._snapshots),), binary=True).fetchall()
-        except UndefinedTable:
-            return []
-        days = _own_salt_days(connection)
-        hosts = [self._host(*row)._replace(own_salt_days=tuple(days.get(row[0], ()))) for row in rows]
+        hosts = [self._host(*row) for row in self._rows(connection)]
         self._snapshots = {host.sha256: host.snapshot for host in hosts if host.sha256}
         return hosts
 
-    def _host(
-        self,
-        instance: str,
-        name: str,
-        timezone: str,
-        generation: int,
-        sha256: str | None,
-        is_retired: bool,
-        silent_s: float | None,
-        content: bytes | None,
-    ) -> Host:
+    def _rows(self, connection: Connection) -> list[tuple[Any, ...]]:
+        from psycopg.errors import UndefinedTable  # here: see connection.py
+
+        for statement in (ledger_statement(), ledger_statement_before_salts()):
+            with suppress(UndefinedTable):
+                return connection.execute(statement, (list(self._snapshots),), binary=True).fetchall()
+        return []
+
+    def _host(self, *row: Any) -> Host:
+        instance, name, timezone, generation, sha256, is_retired, silent_s, content, *own_salts = row
+        own_salt_days = tuple(map(OwnSaltDay, *own_salts))
         snapshot = self._snapshot(name, sha256, content)
-        return Host(instance, name, timezone, generation, sha256, is_retired, silent_s, snapshot)
+        return Host(instance, name, timezone, generation, sha256, is_retired, silent_s, snapshot, own_salt_days)
 
     def _snapshot(self, host: str, sha256: str | None, content: bytes | None) -> Snapshot:
         if sha256 is None:
@@ -86,17 +79,3 @@ class Ledger:
         if hashlib.sha256(content).hexdigest() != sha256:
             raise SnapshotDamaged(name, "differs from its sha256")
         return decode_snapshot(content, name)
-
-
-def _own_salt_days(connection: Connection) -> dict[str, list[OwnSaltDay]]:
-    """By instance; none in a store that an earlier Foldlog has migrated last."""
-    from psycopg.errors import UndefinedTable  # here: see connection.py
-
-    found: dict[str, list[OwnSaltDay]] = defaultdict(list)
-    try:
-        rows = connection.execute(own_salts_statement(), binary=True).fetchall()
-    except UndefinedTable:
-        return found
-    for instance, *row in rows:
-        found[instance].append(OwnSaltDay(*row))
-    return found

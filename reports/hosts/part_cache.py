@@ -2,7 +2,8 @@
 sha256 in `hosts/`, shared by all reader processes of this directory without a lock.
 
 A question works on names of its own, in a directory of its process: a part that it has
-stays, whichever reader evicts it meanwhile, and a part comes into `hosts/` whole.
+stays, whichever reader evicts it meanwhile, and a part comes into `hosts/` whole. The
+next question finds these names, unless the part was evicted since: then it is gone.
 """
 
 from __future__ import annotations
@@ -54,28 +55,35 @@ class PartCache:
         self._own = own
         self._max_bytes = max_bytes
         self._reserve = disk_reserve
+        self._held: dict[str, float] = {}  # until when a name here is taken without looking at it
 
     def get(self, part: Part) -> Path | None:
         """The path of a part whose bytes were verified within a day; None if it must be
         fetched.
         """
         path, cached = self._own_path(part), self._shared / host_part_name(part.sha256)
-        if path.exists():
+        if self._held.get(path.name, 0.0) > time.monotonic():
             return path
         try:
-            os.link(cached, path)
+            if not path.exists():
+                os.link(cached, path)
         except OSError:  # it is not there, or this process may not
             return None
         if not _is_intact(path, part):
             path.unlink()
             cached.unlink(missing_ok=True)
             return None
+        self._held[path.name] = time.monotonic() + _TOUCH_S
         return path
 
     def require_room(self, size: int) -> None:
         """Raises NoRoomForParts."""
         if (lacking := size - self._free_bytes()) > 0:
             raise NoRoomForParts(lacking)
+
+    def has_room(self, size: int) -> bool:
+        """Whether the disk has these bytes beyond its reserve."""
+        return size <= self._free_bytes()
 
     def put(self, part: Part, content: bytes) -> Path:
         """Keep a part whose bytes were verified. Returns its path."""
@@ -84,12 +92,16 @@ class PartCache:
         with suppress(OSError):  # another reader has put it there, or the data may only be read
             self._shared.mkdir(mode=PRIVATE_DIRECTORY_MODE, exist_ok=True)
             os.link(path, self._shared / path.name)
+        self._held[path.name] = time.monotonic() + _TOUCH_S
         return path
 
     def release(self) -> None:
-        """The question has its answer."""
-        for path in self._own.iterdir():
-            path.unlink()
+        """The question has its answer: what `hosts/` has no longer goes here, too."""
+        with os.scandir(self._own) as entries:
+            for entry in entries:
+                if entry.is_file() and entry.stat().st_nlink == 1:
+                    self._held.pop(entry.name, None)
+                    Path(entry.path).unlink()
 
     def evict(self, referenced: Collection[str]) -> None:
         """Delete what no host references any more, then what was used least recently

@@ -31,6 +31,7 @@ READS_DATABASE = {
     "reports/report.py",
     "reports/export.py",
     "reports/hosts/hosts_store.py",
+    "reports/hosts/part_packs.py",
     "reports/reader/process.py",
 }
 SQL_WORDS = re.compile(r"\b(SELECT|FROM|WHERE|JOIN|COPY)\b")

@@ -14,8 +14,10 @@ def ledger_statement() -> bytes:
 
 
 @cache
-def own_salts_statement() -> bytes:
-    return resources.files(__package__).joinpath("own_salts.sql").read_bytes()
+def ledger_statement_before_salts() -> bytes:
+    """The same for a store that an earlier Foldlog has migrated last."""
+    columns = b"NULL::uuid AS instance, NULL::date AS day, NULL::timestamptz AS begins_at, NULL::timestamptz AS ends_at"
+    return ledger_statement().replace(b"FROM analytics_own_salts", b"FROM (SELECT " + columns + b" WHERE false) none")
 
 
 @cache

@@ -22,6 +22,10 @@ LOCK_TIMEOUT_MS = 10_000
 IDLE_TIMEOUT_MS = 60_000
 # A peer that is gone is noticed after that long.
 PEER_TIMEOUT_MS = 60_000
+_LIMITS = """
+    SELECT set_config('statement_timeout', %s, false), set_config('lock_timeout', %s, false),
+           set_config('idle_in_transaction_session_timeout', %s, false), set_config('TimeZone', 'UTC', false)
+"""
 
 
 class DriverMissing(UsageError):
@@ -44,31 +48,45 @@ def connected(
     one of several. Raises DriverMissing, and StoreUnavailable for whatever the database
     reports.
     """
+    with (
+        store_errors(address),
+        open_connection(address, connect_timeout_s, statement_timeout_ms) as connection,
+    ):
+        yield connection
+
+
+@contextmanager
+def store_errors(address: str) -> Iterator[None]:
+    """Makes what the database reports a StoreUnavailable. Raises DriverMissing."""
     try:
         import psycopg  # here: only who has such a store installs it
     except ImportError:
         raise DriverMissing from None
     try:
-        with psycopg.connect(
-            address,
-            autocommit=True,
-            connect_timeout=connect_timeout_s,
-            application_name="foldlog",
-            client_encoding="UTF8",
-            keepalives_idle=PEER_TIMEOUT_MS // 2000,
-            tcp_user_timeout=PEER_TIMEOUT_MS,
-        ) as connection:
-            limits = {
-                "statement_timeout": statement_timeout_ms,
-                "lock_timeout": LOCK_TIMEOUT_MS,
-                "idle_in_transaction_session_timeout": IDLE_TIMEOUT_MS,
-            }
-            for name, value in limits.items():
-                connection.execute("SELECT set_config(%s, %s, false)", (name, str(value)))
-            connection.execute("SET TIME ZONE 'UTC'")
-            yield connection
+        yield
     except psycopg.Error as error:
         raise StoreUnavailable(store_name(address), first_line(error)) from error
+
+
+def open_connection(address: str, connect_timeout_s: int, statement_timeout_ms: int) -> Connection:
+    """As `connected`, for who closes it. Raises psycopg.Error."""
+    import psycopg  # here, as in store_errors
+
+    connection = psycopg.connect(
+        address,
+        autocommit=True,
+        connect_timeout=connect_timeout_s,
+        application_name="foldlog",
+        client_encoding="UTF8",
+        keepalives_idle=PEER_TIMEOUT_MS // 2000,
+        tcp_user_timeout=PEER_TIMEOUT_MS,
+    )
+    try:
+        connection.execute(_LIMITS, (str(statement_timeout_ms), str(LOCK_TIMEOUT_MS), str(IDLE_TIMEOUT_MS)))
+    except BaseException:
+        connection.close()
+        raise
+    return connection
 
 
 def first_line(error: Exception) -> str:

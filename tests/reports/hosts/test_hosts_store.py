@@ -261,10 +261,11 @@ def ask_while(data: DataDirectory, address: str, happens: Callable[[], None]) ->
 # --- damage
 
 
-def test_part_that_is_damaged_in_the_store_is_named(hosts: list[DataDirectory], address: str) -> None:
-    execute(
-        address, "UPDATE analytics_parts SET body = set_byte(body, 40, 255 - get_byte(body, 40)) WHERE kind = 'archive'"
-    )
+@pytest.mark.parametrize(
+    "body", ["set_byte(body, 40, 255 - get_byte(body, 40))", "substr(body, 1, length(body) - 1)", "''"]
+)
+def test_part_that_is_damaged_in_the_store_is_named(hosts: list[DataDirectory], address: str, body: str) -> None:
+    execute(address, f"UPDATE analytics_parts SET body = {body} WHERE kind = 'archive'")
     with pytest.raises(StoredPartDamaged) as caught:
         ask(hosts[0], address)
     assert "archive/2026-11-22" in str(caught.value) and "of web-1" in str(caught.value)

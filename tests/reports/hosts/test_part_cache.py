@@ -60,12 +60,21 @@ def test_least_recently_used_are_evicted_and_stay_with_whom_uses_them(data: Data
     assert [cache.get(part) is None for part in parts] == [True, True, False, False]
 
 
+def test_names_stay_for_the_next_question_until_the_part_is_evicted(data: DataDirectory) -> None:
+    cache, parts = a_cache(data, "one"), [a_part(b"old"), a_part(b"new")]
+    paths = [cache.put(part, content) for part, content in zip(parts, (b"old", b"new"), strict=True)]
+    data.host_part(parts[0].sha256).unlink()  # another reader did
+    cache.release()
+    assert [path.exists() for path in paths] == [False, True]
+    assert [cache.get(part) for part in parts] == [None, paths[1]]
+
+
 def test_use_is_noted(data: DataDirectory) -> None:
     cache, parts = a_cache(data, "one", max_bytes=100), [a_part(bytes([n]) * 100) for n in range(2)]
     for n, part in enumerate(parts):
         cache.put(part, bytes([n]) * 100)
         used_before(data, part, 1000 - n)
-    cache.release()
+    cache = a_cache(data, "later", max_bytes=100)
     assert cache.get(parts[0]) is not None
     cache.evict({part.sha256 for part in parts})
     assert [data.host_part(part.sha256).exists() for part in parts] == [True, False]
@@ -83,9 +92,8 @@ def test_part_that_no_host_references_is_deleted_a_while_after_its_use(data: Dat
 
 @pytest.mark.parametrize("content", [b"ab", b"abd", b""])
 def test_file_that_is_not_the_part_is_fetched_again(data: DataDirectory, content: bytes) -> None:
-    cache, part = a_cache(data, "one"), a_part(b"abc")
-    cache.put(part, b"abc")
-    cache.release()
+    cache, part = a_cache(data, "later"), a_part(b"abc")
+    a_cache(data, "one").put(part, b"abc")
     path = data.host_part(part.sha256)
     path.write_bytes(content)
     os.utime(path, (time.time(), time.time() - TRUSTED_S - 1))
@@ -94,9 +102,8 @@ def test_file_that_is_not_the_part_is_fetched_again(data: DataDirectory, content
 
 
 def test_intact_file_is_trusted_for_another_day(data: DataDirectory) -> None:
-    cache, part = a_cache(data, "one"), a_part(b"abc")
-    cache.put(part, b"abc")
-    cache.release()
+    cache, part = a_cache(data, "later"), a_part(b"abc")
+    a_cache(data, "one").put(part, b"abc")
     path = data.host_part(part.sha256)
     os.utime(path, (0, time.time() - TRUSTED_S - 1))
     assert cache.get(part) is not None

@@ -15,6 +15,7 @@ import msgspec
 import pytest
 
 from ingest.collect.encode import Line
+from reports.hosts import part_packs
 from reports.hosts.hosts_store import Asked, HostsStore, hosts_store
 from reports.query import parse
 from reports.report import report_of
@@ -116,3 +117,11 @@ def test_hosts_have_the_form_that_is_tested(hosts: Hosts, request: pytest.Fixtur
 def test_report_equals_the_recount_over_the_events_of_all(hosts: Hosts, seed: int) -> None:
     for asked in questions(NOON, random.Random(seed)):
         assert_as_recounted(hosts, asked)
+
+
+def test_report_from_packed_parts_equals_the_recount(hosts: Hosts, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(part_packs, "PARTS_MIN", 2)
+    monkeypatch.setattr(part_packs, "CHANGING_DAYS", 1)
+    for asked in questions(NOON, random.Random(2)):
+        for _ in range(3):
+            assert_as_recounted(hosts, asked)
