@@ -22,12 +22,12 @@ from ingest.collect.rate_limit import time_to_wait
 from ingest.rate_store.failure import failed
 from ingest.rate_store.hash_key import KEY_LASTS_S, HashKey, make_key
 from ingest.rate_store.store import Charge, RateStoreFailed, Refusal
+from shared.stores.postgres import migrate
 
 CONNECT_S = 2
 # The last bound, for statements that no request waits for any more (link.py).
 STATEMENT_TIMEOUT_MS = 1000
-# Of the transaction in which one host makes the tables; any number of our own.
-_LOCK = 5_277_349_120_112
+_TABLES = Path(migrate.__file__).with_name("migrations") / "0008_rate_limit.sql"
 _CONNECTION: Mapping[str, Any] = {
     "autocommit": True,
     "prepare_threshold": None,  # a pooler may stand between
@@ -66,8 +66,8 @@ class PostgresStore:
         found = await connection.execute("SELECT to_regclass('analytics_rate_key')")
         if (await found.fetchone() or [None])[0] is None:
             async with connection.transaction():
-                await connection.execute("SELECT pg_advisory_xact_lock(%s)", [_LOCK])
-                await connection.execute(_statement("schema"))
+                await connection.execute("SELECT pg_advisory_xact_lock(%s)", [migrate.MIGRATION_LOCK])
+                await connection.execute(_TABLES.read_bytes())
 
     async def refresh(self) -> None:
         rows = await self._rows("hash_key", {"key": make_key(), "lasts_s": KEY_LASTS_S})

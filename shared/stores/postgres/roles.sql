@@ -25,6 +25,8 @@ GRANT SELECT, INSERT, DELETE ON analytics_salts TO foldlog_publish;
 GRANT SELECT, INSERT, UPDATE ON analytics_tokens TO foldlog_publish;
 GRANT SELECT, INSERT, UPDATE ON analytics_orders TO foldlog_publish;
 GRANT SELECT, INSERT ON analytics_own_salts TO foldlog_publish;
+GRANT SELECT, INSERT, UPDATE, DELETE ON analytics_rate TO foldlog_publish;
+GRANT SELECT, INSERT, UPDATE ON analytics_rate_key TO foldlog_publish;
 GRANT USAGE ON SEQUENCE analytics_ids_seq TO foldlog_publish;
 GRANT SELECT ON analytics_summary, analytics_summary_by_instance TO foldlog_publish;
 GRANT EXECUTE ON FUNCTION analytics_make_month(date), analytics_drop_empty_months() TO foldlog_publish;

@@ -9,14 +9,21 @@ import psycopg
 import pytest
 
 from compactor.publishing.instance import instance_id
+from compactor.publishing.publisher import publish_logged
+from ingest.rate_store.postgres_store import PostgresStore as RateStore
+from ingest.rate_store.store import Charge
+from shared.generations.load import load_snapshot
 from shared.stores.ledger import StoreRefused, StoreUnavailable
 from shared.stores.open_store import open_store
 from shared.stores.postgres import migrate
 from shared.stores.postgres.store import PostgresStore
+from shared.stores.state import read_state
+from shared.timestamps import now_ms
 from tests.builders.archive import HOUR_MS
 from tests.builders.logs import NOON, data_directory, fold_all, line, sealed
 from tests.builders.postgres import Server, running
 from tests.builders.postgres_kinds import required
+from tests.builders.silent_log import SilentLog
 from tests.builders.stores import publish, queried, store_settings, wrong
 
 pytestmark = pytest.mark.component
@@ -85,6 +92,30 @@ def test_a_host_publishes_and_makes_nothing_but_months(tmp_path: Path, address: 
     assert queried(address, "SELECT FROM pg_class WHERE relname LIKE 'analytics_counters_20%'") == []
 
 
+async def test_a_host_counts_requests_in_tables_of_the_owner(address: str) -> None:
+    with_roles(address)
+    store = RateStore(as_role(address, "host_1"), window_ms=3_600_000)
+    await store.open()
+    try:
+        charges = [Charge("requests", "client", 3, 2)]
+        assert await store.take(charges) is None
+        assert await store.take(charges) is not None
+        await store.refresh()
+    finally:
+        await store.close()
+    assert queried(address, "SELECT tableowner FROM pg_tables WHERE tablename = 'analytics_rate'") == [
+        ("tables_owner",)
+    ]
+
+
+async def test_tables_that_the_rate_store_made_are_those_of_the_store(address: str) -> None:
+    store = RateStore(address, window_ms=3_600_000)
+    await store.open()
+    await store.close()
+    assert PostgresStore(address, "", "", "UTC").migrate()
+    assert queried(address, "SELECT count(*) FROM analytics_rate_key") == [(1,)]
+
+
 def test_a_person_reads_numbers_and_writes_nothing(tmp_path: Path, address: str) -> None:
     with_roles(address)
     data, person = data_directory(tmp_path / "data"), as_role(address, "person")
@@ -100,6 +131,8 @@ def test_a_person_reads_numbers_and_writes_nothing(tmp_path: Path, address: str)
         "SELECT salt FROM analytics_salts",
         "SELECT sha256 FROM analytics_tokens",
         "SELECT body FROM analytics_parts",
+        "SELECT client FROM analytics_rate",
+        "SELECT key FROM analytics_rate_key",
         "SELECT snapshot FROM analytics_folded",
         "UPDATE analytics_counters SET events = 0",
         "INSERT INTO analytics_visitors SELECT",
@@ -122,6 +155,28 @@ def test_a_right_that_was_revoked_is_named_and_nothing_lost(tmp_path: Path, addr
     assert open_store(store_settings(data, store=host), instance_id(data)).days() == set()
     execute(address, "GRANT INSERT ON analytics_parts TO foldlog_publish")
     assert wrong(data, publish(data, store=host)) == []
+
+
+@pytest.mark.parametrize("table", ["analytics_ids", "analytics_counters", "analytics_folded"])
+def test_a_right_that_is_revoked_in_the_middle_stops_publishes_and_no_fold(
+    tmp_path: Path, address: str, table: str
+) -> None:
+    with_roles(address)
+    data, host = data_directory(tmp_path / "data"), as_role(address, "host_1")
+    settings, now = store_settings(data, store=host), now_ms()
+    for turn in range(4):
+        sealed(data, [line(f"event-{turn}", now)])
+        fold_all(data, now)
+        if turn == 1:
+            execute(address, f"REVOKE INSERT, UPDATE ON {table} FROM foldlog_publish")
+        publish_logged(data, settings, SilentLog())
+        error = read_state(data, settings).error
+        assert load_snapshot(data).totals.counted == turn + 1
+        if turn in {1, 2}:
+            assert f"permission denied for table {table}" in error
+            execute(address, f"GRANT INSERT, UPDATE ON {table} TO foldlog_publish" if turn == 2 else "SELECT")
+    assert wrong(data, open_store(settings, instance_id(data))) == []
+    assert queried(address, "SELECT sum(events)::int FROM analytics_counters WHERE dimension = 'total'") == [(4,)]
 
 
 def test_the_sql_that_is_shown_makes_the_same_tables(address: str) -> None:

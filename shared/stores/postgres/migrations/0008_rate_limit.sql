@@ -1,4 +1,8 @@
--- What several hosts count together. Unlogged: a crash of the server forgets it, and no copy of the log of PostgreSQL has it.
+-- What several hosts count together (FOLDLOG_RATE_STORE=postgres). The rate store makes these
+-- tables by itself in a database that is no store, so they may be there.
+
+-- A row a client. Unlogged: a crash of the server forgets it, and no copy of
+-- the log of PostgreSQL has it.
 CREATE UNLOGGED TABLE IF NOT EXISTS analytics_rate (
     client bytea PRIMARY KEY,  -- a keyed hash
     number bigint NOT NULL,    -- of the window that `used` counts in
@@ -12,4 +16,4 @@ CREATE UNLOGGED TABLE IF NOT EXISTS analytics_rate_key (
     slot smallint PRIMARY KEY CHECK (slot = 1),
     key bytea NOT NULL,
     until timestamptz NOT NULL
-)
+);
