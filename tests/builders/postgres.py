@@ -14,7 +14,7 @@ import shutil
 import signal
 import subprocess
 import tempfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import MappingProxyType
@@ -196,9 +196,12 @@ def running(
     copy_of: Path | None = None,
     quick: bool = False,
     settings: Mapping[str, str] = MappingProxyType({}),
+    before: Sequence[str] = (),
 ) -> Iterator[Server]:
     """A server of these programs, with its data in a folder of its own `within` this
     one; on a copy of a backup, or empty. Raises Absent where it cannot be.
+
+    `before`: a command that runs the one after it in its place, such as `env`.
 
     It refuses to run as root, so root runs it as `postgres`, or as `nobody`.
     """
@@ -217,7 +220,7 @@ def running(
             _make(programs, home / "data", identity)
         chosen = SETTINGS | (QUICK if quick else DURABLE) | dict(settings)
         options = [word for name, value in chosen.items() for word in ("-c", f"{name}={value}")]
-        command = [str(programs / "postgres"), "-D", str(home / "data"), "-k", str(socket), *options]
+        command = [*before, str(programs / "postgres"), "-D", str(home / "data"), "-k", str(socket), *options]
         url = f"postgresql://{USER}@/postgres?host={quote(str(socket), safe='')}"
         server = Server(command, home, identity, url, tell_guard)
         server.start()

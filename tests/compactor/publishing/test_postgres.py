@@ -208,6 +208,18 @@ def test_a_publish_waits_for_a_lock_no_longer_than_it_may(
     assert as_total(all_rows(store)) == 4
 
 
+def test_a_database_that_sorts_by_a_language_holds_the_same_rows(tmp_path: Path, server: Server) -> None:
+    address = server.database("TEMPLATE template0 LOCALE_PROVIDER icu ICU_LOCALE 'de-u-ks-level1'")
+    data = data_directory(tmp_path / "data")
+    paths = ["/z", "/Z", "/ä", "/Ä", "/a", "/A", "/ß", "/ss", "/-a", "/a-", "/_", "/é", "/e\u0301", "/" + "漢" * 1_900]
+    for turn in range(2):  # the second time the rows are there
+        sealed(data, [line(f"event-{turn}-{n}", url=f"https://example.com{path}") for n, path in enumerate(paths)])
+        fold_all(data)
+        store = publish(data, store=address)
+        assert wrong(data, store) == []
+    assert {row.events for row in all_rows(store) if row.dimension == "path"} == {2}
+
+
 def test_months_come_and_go_with_their_rows(tmp_path: Path, address: str) -> None:
     months = "SELECT relname FROM pg_class WHERE relname ~ '^analytics_counters_20.._..$' ORDER BY relname"
     data, other = (data_directory(tmp_path / name) for name in ("data", "other"))

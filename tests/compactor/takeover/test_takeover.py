@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import shutil
 import uuid
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 from uuid import UUID
@@ -31,11 +32,12 @@ from shared.disk.layout import DataDirectory
 from shared.generations.load import load_snapshot
 from shared.segments.recovery import next_sequence
 from shared.segments.sealed import sealed_segments
-from shared.stores.instance import Instance, NotEmpty, OtherInstance, read_instance, write_instance
+from shared.stores.instance import Instance, NotEmpty, OtherInstance, read_instance, wants_takeover, write_instance
 from shared.stores.ledger import StoreRefused, StoreUnavailable
 from shared.stores.open_store import open_store
 from shared.stores.postgres.connection import connected
 from tests.builders.archive import HOUR_MS
+from tests.builders.cut_connection import Side, cutting
 from tests.builders.logs import NOON, fold_all, line
 from tests.builders.postgres import Server
 from tests.builders.silent_log import SilentLog
@@ -185,6 +187,35 @@ async def test_a_takeover_that_was_killed_begins_again(tmp_path: Path, store: st
     assert found and not found.is_taking_over
     await receive(new, lines(5))
     check(new, tmp_path, {1, 2, 3, 4, 5})
+
+
+# psycopg cannot close a cursor whose connection is lost, and says so.
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+@pytest.mark.parametrize("side", ["request", pytest.param("answer", marks=pytest.mark.long)])
+async def test_a_takeover_that_is_cut_off_at_any_statement_begins_again(tmp_path: Path, store: str, side: Side) -> None:
+    old = host_of(tmp_path / "old", store)
+    await receive(old, lines(*range(5)))
+    fold(old)
+    old.settle()
+    await receive(old, lines(5))
+    instance = UUID(old.instance)
+    with cutting(store) as cut:
+        cut.next_at(None)
+        took_over(host_of(tmp_path / "counted", cut.address), instance)
+        messages = cut.messages
+        assert messages > 5
+        for at in range(1, messages + 1):
+            new = host_of(tmp_path / f"new-{at}", cut.address)
+            cut.next_at(at, side)
+            with suppress(StoreUnavailable):  # none where it said good-bye
+                took_over(new, instance)
+            cut.next_at(None)
+            again = host_of(new.data.root, store)
+            if wants_takeover(new.data, instance):
+                took_over(again, instance)
+            (place := tmp_path / str(at)).mkdir()
+            assert standing_of(again, place) is Standing.AS_NOTED, at
+    check(again, tmp_path, set(range(6)))
 
 
 async def test_a_directory_with_events_takes_nothing_over(tmp_path: Path, store: str) -> None:
