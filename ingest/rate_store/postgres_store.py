@@ -27,7 +27,7 @@ from shared.stores.postgres import migrate
 CONNECT_S = 2
 # The last bound, for statements that no request waits for any more (link.py).
 STATEMENT_TIMEOUT_MS = 1000
-_TABLES = Path(migrate.__file__).with_name("migrations") / "0008_rate_limit.sql"
+_TABLES = Path(migrate.__file__).with_name("migrations") / "0009_rate_limit.sql"
 _CONNECTION: Mapping[str, Any] = {
     "autocommit": True,
     "prepare_threshold": None,  # a pooler may stand between
