@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from functools import cached_property
 from typing import TYPE_CHECKING
 
+from compactor.publishing.changed_events import EventSource, changed_events
 from compactor.publishing.changed_rows import changed_rows
 from compactor.publishing.changed_visitors import changed_visitors
 from compactor.publishing.visitor_counts import changed_counts
@@ -14,6 +15,7 @@ from shared.disk.layout import DataDirectory
 from shared.generations.part_integrity import PartDamaged, PartError
 from shared.generations.snapshot import Snapshot
 from shared.stores.counter_rows import DayRows
+from shared.stores.event_batches import EventBatch, Shipping
 from shared.stores.store import StoredPart, stored_parts
 from shared.stores.visitor_rows import DayCounts, DayVisitors
 
@@ -40,6 +42,9 @@ class SnapshotChanges:
 
     def visitor_counts(self) -> Iterator[DayCounts]:
         return changed_counts(self._database, self._data, self._before, self._after)
+
+    def events(self, shipping: Shipping) -> Iterator[EventBatch]:
+        return changed_events(EventSource(self._database, self._data, self._before, self._after), shipping)
 
     @cached_property
     def gone(self) -> list[StoredPart]:

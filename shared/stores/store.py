@@ -11,6 +11,7 @@ from typing import NamedTuple, Protocol
 from shared.disk.layout import PART_KINDS
 from shared.generations.snapshot import Part, Snapshot
 from shared.stores.counter_rows import CounterRow, DayRows
+from shared.stores.event_batches import EventBatch, Shipping
 from shared.stores.ledger import Position
 from shared.stores.visitor_rows import DayCounts, DayVisitors, VisitorDigest
 
@@ -42,6 +43,11 @@ class Changes(Protocol):
     def visitor_counts(self) -> Iterator[DayCounts]:
         """The visitors of each day of the time zone that differs. Raises
         PartDamaged.
+        """
+
+    def events(self, shipping: Shipping) -> Iterator[EventBatch]:
+        """The events that differ, for a store that keeps them one by one. The files of
+        a batch are there until the next is asked for. Raises PartDamaged.
         """
 
     @property

@@ -1,0 +1,144 @@
+"""Which events a publish adds and removes: the difference between the archive parts of
+the generation that a store holds and those of a newer one.
+
+Parts that were merged hold the same events, which are not sent again. Where a part of
+the old generation is deleted, the day is sent whole.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from datetime import date
+from itertools import groupby
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+from compactor.generations.archive import OpenedPart, open_parts, stored_events
+from compactor.sql import sql_text
+from shared.disk.layout import DataDirectory
+from shared.disk.spill import own_spill
+from shared.generations.part_integrity import PartDamaged
+from shared.generations.snapshot import Day, Snapshot
+from shared.schema import STORED_COLUMNS
+from shared.stores.clickhouse.columns import event_columns, hashed_events_sql, place_of_instance
+from shared.stores.event_batches import EventBatch, Shipping
+
+if TYPE_CHECKING:
+    import duckdb
+
+# An insert of more is not faster, and its file needs room.
+BATCH_EVENTS = 500_000
+_NO_DAY = Day("")
+_CONTENT = f"hash({', '.join(STORED_COLUMNS)})"
+_OPTIONS = "FORMAT csv, DELIMITER '\t', QUOTE '', ESCAPE '', HEADER false, NULLSTR '\\N'"
+
+
+class _Change(NamedTuple):
+    """A day that differs. `gone`: parts of the old generation; None where one is
+    deleted.
+    """
+
+    day: date
+    new: list[OpenedPart]
+    gone: list[OpenedPart] | None
+
+    @property
+    def events(self) -> int:
+        return sum(part.rows for part, _ in self.new)
+
+
+class EventSource(NamedTuple):
+    """From `before` to `after`."""
+
+    database: duckdb.DuckDBPyConnection
+    data: DataDirectory
+    before: Snapshot
+    after: Snapshot
+
+
+def changed_events(source: EventSource, shipping: Shipping) -> Iterator[EventBatch]:
+    """The days that differ. The files of a batch are there until the next one is asked
+    for. Raises PartDamaged for a part of `after`.
+    """
+    for _, same_month in groupby(_changed_days(source), lambda day: (day.year, day.month)):
+        batch: list[_Change] = []
+        for day in same_month:
+            batch.append(_change(source, day))
+            if sum(each.events for each in batch) >= BATCH_EVENTS:
+                yield from _written(source, shipping, batch)
+                batch = []
+        if batch:
+            yield from _written(source, shipping, batch)
+
+
+def _changed_days(source: EventSource) -> list[date]:
+    """An expired archive is no change: what a store still has of it leaves with its
+    month.
+    """
+    before, after = source.before.days, source.after.days
+    return [
+        day
+        for day in sorted({*before, *after})
+        if before.get(day, _NO_DAY).archive != (new := after.get(day, _NO_DAY)).archive and not new.expired
+    ]
+
+
+def _change(source: EventSource, day: date) -> _Change:
+    old, new = (of.days.get(day, _NO_DAY).archive for of in (source.before, source.after))
+    added = open_parts(source.data, "archive", day, [part for part in new if part not in old])
+    try:
+        return _Change(day, added, open_parts(source.data, "archive", day, [part for part in old if part not in new]))
+    except PartDamaged:
+        return _Change(day, open_parts(source.data, "archive", day, new), None)
+
+
+def _written(source: EventSource, shipping: Shipping, changes: Sequence[_Change]) -> Iterator[EventBatch]:
+    with own_spill(source.data) as scratch:
+        files: list[list[Path]] = [[] for _ in range(shipping.shards)]
+        removed = {}
+        for change in changes:
+            _find_events(source.database, shipping, change)
+            for shard in range(shipping.shards):
+                path = scratch / f"{change.day}-{shard}.tsv"
+                _write(source, shipping, change.day, shard, path)
+                files[shard].append(path)
+            if change.gone:
+                removed[change.day] = _removed(source.database)
+        replaced = [change.day for change in changes if change.gone is None]
+        yield EventBatch([change.day for change in changes], files, removed, replaced)
+
+
+def _find_events(database: duckdb.DuckDBPyConnection, shipping: Shipping, change: _Change) -> None:
+    """Create `changed_events`, those to send, and `gone_events`, with all that was in
+    parts which are not there any more.
+    """
+    new = hashed_events_sql(stored_events(change.new))
+    key = sql_text(shipping.key)
+    sent, gone = new, "(SELECT NULL::UBIGINT AS h LIMIT 0)"
+    if change.gone:
+        gone = f"(SELECT h, {_CONTENT} AS content FROM {hashed_events_sql(stored_events(change.gone))})"
+        sent = f"(SELECT n.* FROM {new} n ANTI JOIN gone_events g ON n.h = g.h AND {_content_of('n')} = g.content)"
+    for name, relation in (("gone_events", gone), ("new_hashes", f"(SELECT h FROM {new})")):
+        database.execute(f"CREATE OR REPLACE TEMP TABLE {name} AS FROM {relation}".replace("$key", key))
+    database.execute(f"CREATE OR REPLACE TEMP VIEW changed_events AS FROM {sent}".replace("$key", key))
+
+
+def _content_of(table: str) -> str:
+    return f"hash({', '.join(f'{table}.{name}' for name in STORED_COLUMNS)})"
+
+
+def _removed(database: duckdb.DuckDBPyConnection) -> list[int]:
+    found = database.execute("SELECT h FROM gone_events ANTI JOIN new_hashes USING (h) ORDER BY h").fetchall()
+    return [h for (h,) in found]
+
+
+def _write(source: EventSource, shipping: Shipping, day: date, shard: int, path: Path) -> None:
+    columns = ", ".join(f"{sql} AS {name}" for name, sql in event_columns().items())
+    rows = f"SELECT {columns} FROM changed_events WHERE h % {shipping.shards} = {shard}"
+    values = {
+        "instance": shipping.instance,
+        "place": place_of_instance(shipping.instance),
+        "day": day,
+        "generation": source.after.generation,
+    }
+    source.database.execute(f"COPY ({rows}) TO {sql_text(str(path))} ({_OPTIONS})", values)

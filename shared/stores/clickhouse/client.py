@@ -1,0 +1,173 @@
+"""SQL to one ClickHouse server over HTTP, of any version: what is asked and inserted is
+answered when it is done, and an error names the server without its password.
+"""
+
+from __future__ import annotations
+
+import base64
+import http.client
+import json
+import re
+import ssl
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import closing, contextmanager
+from functools import cached_property
+from typing import Any
+from urllib.parse import urlencode
+
+from shared.stores.clickhouse.cluster import Cluster, Endpoint
+from shared.stores.ledger import StoreRefused, StoreUnavailable
+
+CONNECT_TIMEOUT_S = 10.0
+# A mutation of a large partition is waited for.
+STATEMENT_TIMEOUT_S = 600.0
+# Those that the server knows are sent. An answer says what became of the statement; a
+# block that was deleted may be inserted again; a winner in another part is found.
+_SETTINGS = {
+    "async_insert": "0",
+    "do_not_merge_across_partitions_select_final": "0",
+    "enable_optimize_predicate_expression_to_final_subquery": "0",
+    "insert_deduplicate": "0",
+    "insert_distributed_sync": "1",
+    "mutations_sync": "2",
+    "output_format_json_quote_64bit_integers": "0",
+    "skip_unavailable_shards": "0",
+}
+# Wrong password, unknown user, not allowed, unknown database.
+_REFUSALS = frozenset({192, 193, 194, 195, 497, 516, 81})
+UNKNOWN_TABLE = 60
+_CODE = re.compile(r"Code: (\d+)")
+_NAME = re.compile(r"\(([A-Z][A-Z0-9_]+)\)")
+_ESCAPED = str.maketrans({"\\": "\\\\", "\t": "\\t", "\n": "\\n", "\r": "\\r", "\0": "\\0", "\b": "\\b", "\f": "\\f"})
+
+# What a statement binds: by name, its type in ClickHouse and its value.
+Bound = Mapping[str, object]
+
+
+class ServerError(StoreUnavailable):
+    """The server said no; `code` is ClickHouse's."""
+
+    def __init__(self, store: str, error: str, code: int) -> None:
+        super().__init__(store, error)
+        self.code = code
+
+
+class ClickHouse:
+    """One server. `timeout_s` is how long an answer may take."""
+
+    def __init__(self, cluster: Cluster, endpoint: Endpoint, timeout_s: float = STATEMENT_TIMEOUT_S) -> None:
+        self._cluster, self._endpoint, self._timeout_s = cluster, endpoint, timeout_s
+
+    def __str__(self) -> str:
+        return f"the ClickHouse server {self._endpoint}"
+
+    def rows(self, sql: str, bound: Bound | None = None, settings: Mapping[str, str] | None = None) -> list[list[Any]]:
+        """The rows of a query, with `{name:Type}` for what is bound. Raises
+        StoreUnavailable and StoreRefused.
+        """
+        text = f"{sql}\nFORMAT JSONCompact"
+        parameters = {f"param_{name}": _as_text(value) for name, value in (bound or {}).items()}
+        answer = self._send(text.encode(), parameters | self._known(settings))
+        return list(json.loads(answer)["data"])
+
+    def run(self, sql: str) -> None:
+        """A statement without rows. Raises as `rows`."""
+        self._send(sql.encode(), self._known(None))
+
+    def insert(self, sql: str, content: Iterable[bytes]) -> None:
+        """`sql` ends with `FORMAT …`, of which `content` is. Raises as `rows`; what the
+        server says of rows is left out: they are not for a log.
+        """
+        self._send(content, {"query": sql} | self._known(None), is_private=True)
+
+    @cached_property
+    def version(self) -> tuple[int, ...]:
+        (text,) = json.loads(self._send(b"SELECT version() FORMAT JSONCompact", {}))["data"][0]
+        return tuple(int(part) for part in re.findall(r"\d+", text)[:3])
+
+    @cached_property
+    def _known_settings(self) -> frozenset[str]:
+        return frozenset(
+            name for (name,) in json.loads(self._send(b"SELECT name FROM system.settings FORMAT JSONCompact", {}))["data"]
+        )
+
+    def _known(self, more: Mapping[str, str] | None) -> dict[str, str]:
+        given = {**_SETTINGS, **(more or {})}
+        return {name: value for name, value in given.items() if name in self._known_settings}
+
+    def _send(self, body: Iterable[bytes] | bytes, parameters: Mapping[str, str], *, is_private: bool = False) -> bytes:
+        # Until the end is known nothing is answered: an error could not be told from rows.
+        query = urlencode({"database": self._cluster.database, "wait_end_of_query": "1", **parameters})
+        with self._errors(), closing(self._connection()) as connection:
+            connection.request("POST", f"/?{query}", body, self._headers)
+            answer = connection.getresponse()
+            content = answer.read()
+        if answer.status == http.HTTPStatus.OK:
+            return content
+        raise self._error(answer.status, content.decode("utf-8", "replace"), is_private=is_private)
+
+    def _error(self, status: int, said: str, *, is_private: bool) -> StoreUnavailable | StoreRefused:
+        code = int(found[1]) if (found := _CODE.search(said)) else 0
+        first = (said.strip() or f"HTTP {status}").splitlines()[0][:300]
+        if is_private:
+            first = f"an insert failed with code {code}" + (f" ({name[1]})" if (name := _NAME.search(said)) else "")
+        if code in _REFUSALS or status in {401, 403}:
+            return StoreRefused(str(self), f"refuses: {first}")
+        return ServerError(str(self), first, code)
+
+    def _connection(self) -> http.client.HTTPConnection:
+        host, port = self._endpoint
+        if not self._cluster.is_secure:
+            return _Connection(host, port, timeout=self._timeout_s)
+        return _SecureConnection(
+            host, port, timeout=self._timeout_s, context=ssl.create_default_context(cafile=self._cluster.ca)
+        )
+
+    @property
+    def _headers(self) -> dict[str, str]:
+        login = base64.b64encode(f"{self._cluster.user}:{self._cluster.password}".encode()).decode()
+        return {"Authorization": f"Basic {login}", "User-Agent": "foldlog"}
+
+    @contextmanager
+    def _errors(self) -> Iterator[None]:
+        try:
+            yield
+        except (OSError, http.client.HTTPException) as error:
+            said = str(error) or type(error).__name__
+            raise StoreUnavailable(str(self), said) from error
+
+
+class _Connection(http.client.HTTPConnection):
+    """Who connects waits less long than who waits for an answer."""
+
+    def connect(self) -> None:
+        patience, self.timeout = self.timeout, CONNECT_TIMEOUT_S
+        super().connect()
+        self.timeout = patience
+        self.sock.settimeout(patience)
+
+
+class _SecureConnection(http.client.HTTPSConnection):
+    """The same over TLS."""
+
+    def connect(self) -> None:
+        patience, self.timeout = self.timeout, CONNECT_TIMEOUT_S
+        super().connect()
+        self.timeout = patience
+        self.sock.settimeout(patience)
+
+
+def _as_text(value: object) -> str:
+    """A value as ClickHouse reads a parameter: escaped as in TabSeparated; a list as an
+    array of what its type says.
+    """
+    if isinstance(value, list):
+        return f"[{','.join(_as_literal(each) for each in value)}]"
+    return "\\N" if value is None else str(value).translate(_ESCAPED)
+
+
+def _as_literal(value: object) -> str:
+    if isinstance(value, int):
+        return str(value)
+    text = str(value).translate(_ESCAPED).replace("'", "\\'")
+    return f"'{text}'".translate(_ESCAPED) if "\\" in text else f"'{text}'"

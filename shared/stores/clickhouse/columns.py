@@ -1,0 +1,69 @@
+"""The columns of an event in a ClickHouse store: those of an archive part, what makes an
+event the same over hosts, and which of its copies counts.
+"""
+
+from __future__ import annotations
+
+from shared.event_ids import server_id_sql
+from shared.schema import STORED_COLUMNS
+
+# Of a row's precedence the last digits are the instance's: copies of one millisecond
+# have an order, which is the same on all shards.
+LATEST_MS = 1 << 42
+INSTANCES = 1 << 10
+_IN_KEY = {
+    "site": "site",
+    "sender": "coalesce(sender, '')",  # nothing in a key is NULL
+    "h": "h",
+    "id": "id",
+    "precedence": f"(greatest({LATEST_MS} - epoch_ms(received), 0) * {INSTANCES} + $place)::UBIGINT",
+    "instance": "$instance",
+    "day": "$day::DATE",
+    "generation": "$generation::UBIGINT",
+}
+_REPLACED = {"client_id", "random_id", "received", "time", "site", "sender"}
+_ID = f"coalesce(client_id, {server_id_sql('received', 'random_id')})"
+# json_array marks where each text ends. The key is secret: a client chooses neither the
+# shard nor the place of its event.
+_HASH = f"('0x' || left(sha256($key || json_array(site, coalesce(sender, ''), {_ID})::VARCHAR), 16))::UBIGINT"
+_POINTER = "'/' || replace(replace(name, '~', '~0'), '/', '~1')"
+
+
+def place_of_instance(instance: str) -> int:
+    """What an instance adds to the precedence of its rows."""
+    return int(instance[:8], 16) % INSTANCES
+
+
+def hashed_events_sql(stored: str) -> str:
+    """Rows of archive parts with `id` and `h`, of the parameter `$key`. `stored`: a
+    relation with STORED_COLUMNS.
+    """
+    return f"(SELECT *, {_ID} AS id, {_HASH} AS h FROM {stored})"
+
+
+def event_columns() -> dict[str, str]:
+    """SQL of each column as TabSeparated has it, over `hashed_events_sql`, of the
+    parameters `$instance`, `$place`, `$day` and `$generation`; the last is a number.
+    """
+    columns = dict(_IN_KEY) | {"time_ms": "epoch_ms(time)"}
+    columns |= {name: name for name in STORED_COLUMNS if name not in _REPLACED}
+    types = STORED_COLUMNS | {"sender": "VARCHAR", "id": "VARCHAR"}
+    found = {name: _escaped(sql) if types.get(name) == "VARCHAR" else sql for name, sql in columns.items()}
+    found |= {name: f"{name}::UTINYINT" for name in ("daily", "bot")}
+    found["prop_keys"] = _array("json_keys(props)")
+    found["prop_values"] = _array(
+        f"list_transform(json_keys(props), lambda name: coalesce(json_extract_string(props, {_POINTER}), ''))"
+    )
+    found["bot"] = found.pop("bot")
+    return found
+
+
+def _escaped(text: str) -> str:
+    return f"replace(replace(replace({text}, '\\', '\\\\'), chr(9), '\\t'), chr(10), '\\n')"
+
+
+def _array(texts: str) -> str:
+    """Texts in quotes within a text. None for no properties is an empty array."""
+    quoted = "'''' || replace(replace(text, '\\', '\\\\'), '''', '\\''') || ''''"
+    joined = f"list_aggregate(list_transform({texts}, lambda text: {quoted}), 'string_agg', ',')"
+    return f"'[' || coalesce({_escaped(joined)}, '') || ']'"

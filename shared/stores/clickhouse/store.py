@@ -1,0 +1,190 @@
+"""ClickHouse as a store: the deduplicated events themselves, each on the shard that its
+hash says.
+
+There is no transaction. A publish inserts, and then writes the ledger; whatever breaks
+off is repeated, and an event that is inserted twice is one (P7). So the ledger is a
+bound from below: what it says is there.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Sequence
+from datetime import UTC, date, datetime
+from functools import cached_property
+from pathlib import Path
+from uuid import UUID
+
+from msgspec.structs import replace
+
+from shared.generations.snapshot import Snapshot, encode_snapshot
+from shared.stores.clickhouse.client import ClickHouse
+from shared.stores.clickhouse.cluster import Cluster
+from shared.stores.clickhouse.columns import event_columns
+from shared.stores.clickhouse.ledger_rows import HeldRow, held_rows, write_held
+from shared.stores.clickhouse.tables import make_tables
+from shared.stores.counter_rows import CounterRow
+from shared.stores.event_batches import EventBatch, Shipping
+from shared.stores.ledger import Position, StoreUnavailable
+from shared.stores.store import Changes, StoredPart
+from shared.stores.visitor_rows import VisitorDigest
+
+# Between two inserts of a long publish: what was sent by then is not sent again.
+NOTE_EVERY_S = 10.0
+# A list in a statement.
+REMOVED_MAX = 10_000
+MUTATION_POLL_S = 0.2
+MUTATION_PATIENCE_S = 3600.0
+_BLOCK = 1 << 20
+
+
+class ClickHouseStore:
+    """The events of one instance. `key`: of the hashes by which copies meet;
+    `is_shared` says whether other hosts have it, too.
+    """
+
+    def __init__(
+        self, cluster: Cluster, instance: str, host_name: str, timezone: str, key: str, *, is_shared: bool
+    ) -> None:
+        self._cluster, self._instance = cluster, instance
+        self._host_name, self._timezone = host_name, timezone
+        self._key, self._is_shared = key, is_shared
+
+    def __str__(self) -> str:
+        return str(self._cluster)
+
+    @cached_property
+    def _servers(self) -> list[ClickHouse]:
+        return [ClickHouse(self._cluster, endpoint) for endpoint in self._cluster.shards]
+
+    def position(self) -> Position | None:
+        """See Store; so for the other methods. What all shards hold."""
+        return _position(self._held())
+
+    def _held(self) -> list[HeldRow | None]:
+        return [held_rows(server).get(self._instance) for server in self._servers]
+
+    def publish(self, base: Position | None, after: Position, content: bytes, changes: Changes) -> None:
+        held = self._held()
+        found = _position(held)
+        if (found and found.identity) != (base and base.identity):
+            raise StoreUnavailable(str(self), "another process published meanwhile")
+        make_tables(self._cluster, self._servers)
+        version = max((row.version for row in held if row), default=0)
+        snapshot, noted_at = base.snapshot if base else Snapshot(), time.monotonic()
+        for batch in changes.events(Shipping(self._instance, self._key, len(self._servers))):
+            self._send(batch, after.generation)
+            snapshot = _with_days(snapshot, after.snapshot, batch.days)
+            if time.monotonic() - noted_at > NOTE_EVERY_S:
+                version, noted_at = version + 1, time.monotonic()
+                self._note(version, after, encode_snapshot(snapshot), "")
+        self._note(version + 1, after, content, after.sha256)
+
+    def _send(self, batch: EventBatch, generation: int) -> None:
+        columns = ", ".join(event_columns())
+        for server, files in zip(self._servers, batch.files, strict=True):
+            if any(path.stat().st_size for path in files):
+                server.insert(f"INSERT INTO analytics_events ({columns}) FORMAT TabSeparated", _blocks(files))
+        for day, hashes in batch.removed.items():
+            for first in range(0, len(hashes), REMOVED_MAX):
+                listed = ", ".join(map(str, hashes[first : first + REMOVED_MAX]))
+                self._delete(f"day = '{day}' AND h IN ({listed})")
+        for day in batch.replaced:
+            self._delete(f"day = '{day}' AND generation < {generation}")
+
+    def _delete(self, condition: str) -> None:
+        """Delete rows of this instance, and wait until they are gone. Numbers and dates
+        are no text of a client.
+        """
+        condition = f"instance = '{UUID(self._instance)}' AND {condition}"
+        for server in self._servers:
+            ((rows,),) = server.rows(f"SELECT count() FROM analytics_events WHERE {condition}")
+            if rows:
+                server.run(f"ALTER TABLE analytics_events DELETE WHERE {condition}")
+                _wait_for_mutations(server)
+
+    def _note(self, version: int, after: Position, content: bytes, sha256: str) -> None:
+        row = HeldRow(
+            self._instance,
+            version,
+            self._host_name,
+            self._timezone,
+            after.generation,
+            sha256,
+            after.snapshot.as_of,
+            content.decode(),
+            is_retired=False,
+            published_at=datetime.now(UTC),
+        )
+        for server in self._servers:
+            write_held(server, row)
+
+    def confirm(self, held: Position) -> None:
+        rows = self._held()
+        if all(row and row.sha256 == held.sha256 for row in rows):
+            version = max(row.version for row in rows if row) + 1
+            for server, row in zip(self._servers, rows, strict=True):
+                if row:
+                    write_held(server, row._replace(version=version, published_at=datetime.now(UTC)))
+
+    def empty(self) -> None:
+        held = self._held()
+        if not any(held):
+            return
+        self._delete("1")
+        version = max(row.version for row in held if row) + 1
+        self._note(version, Position(self._instance, 0, "", Snapshot()), b"", "")
+
+    def days(self) -> set[date]:
+        """None: it has events, and no counters."""
+        return set()
+
+    def rows(self, utc_day: date) -> set[CounterRow]:
+        return set()
+
+    def parts(self) -> set[StoredPart] | None:
+        return None
+
+    def visitor_key(self) -> bytes | None:
+        return None
+
+    def visitors(self, utc_day: date) -> set[VisitorDigest]:
+        return set()
+
+
+def _position(held: Sequence[HeldRow | None]) -> Position | None:
+    """Of the shard that says least."""
+    known = [row for row in held if row]
+    if not known:
+        return None
+    if len(known) < len(held):
+        return Position(known[0].instance, 0, "", Snapshot())
+    least = min(known, key=lambda row: row.version)
+    return Position(least.instance, least.generation, least.sha256, least.snapshot)
+
+
+def _with_days(snapshot: Snapshot, after: Snapshot, days: Sequence[date]) -> Snapshot:
+    """A snapshot that has these days as a newer one has them."""
+    others = {day: kept for day, kept in snapshot.days.items() if day not in days}
+    return replace(snapshot, days=others | {day: after.days[day] for day in days if day in after.days})
+
+
+def _wait_for_mutations(server: ClickHouse) -> None:
+    """Older servers answer before a mutation is done."""
+    until = time.monotonic() + MUTATION_PATIENCE_S
+    pending = (
+        "SELECT count() FROM system.mutations WHERE database = currentDatabase() AND table = 'analytics_events' "
+        "AND NOT is_done"
+    )
+    while server.rows(pending)[0][0]:
+        if time.monotonic() > until:
+            raise StoreUnavailable(str(server), "rows are still being deleted: see system.mutations")
+        time.sleep(MUTATION_POLL_S)
+
+
+def _blocks(files: Sequence[Path]) -> Iterator[bytes]:
+    """Files one after the other."""
+    for path in files:
+        with path.open("rb") as file:
+            while block := file.read(_BLOCK):
+                yield block

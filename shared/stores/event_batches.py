@@ -1,0 +1,32 @@
+"""Events as a store that keeps them one by one gets them: in files for each of its
+shards, a month at a time.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import date
+from pathlib import Path
+from typing import NamedTuple
+
+
+class Shipping(NamedTuple):
+    """What a store asks for. `key`: of the hashes by which hosts and shards compare
+    events, in hex digits.
+    """
+
+    instance: str
+    key: str
+    shards: int
+
+
+class EventBatch(NamedTuple):
+    """What a publish does to days of one month. By shard: `files` of rows to be
+    inserted. `removed`: by day, hashes of events that are not there any more.
+    `replaced`: days of which only what is inserted stays.
+    """
+
+    days: Sequence[date]
+    files: Sequence[Sequence[Path]]
+    removed: Mapping[date, Sequence[int]]
+    replaced: Sequence[date]
