@@ -21,7 +21,9 @@ from shared.stores.address import (
     FILE,
     DatabaseUrlUse,
     database_url_use,
+    is_clickhouse,
     is_postgres,
+    parse_database_url,
     parse_store,
     store_of,
 )
@@ -118,9 +120,17 @@ class Settings:
     max_values: int = 10_000
     store: str = field(default=FILE, repr=False)
     store_cache: int = 4 << 30
+    database_url: str = field(default="", repr=False)
     instance: UUID | None = None
     log_file: Path | None = None
     log_level: LogLevel = "info"
+
+    @property
+    def hosts_database(self) -> str:
+        """The PostgreSQL in which hosts share salts, keys, tokens and erasures: the
+        store, or what stands beside it. Empty for none.
+        """
+        return self.store if is_postgres(self.store) else self.database_url
 
     @property
     def zone(self) -> ZoneInfo:
@@ -185,6 +195,7 @@ _PARSE: dict[str, Callable[[str], Any]] = {
     "disk_reserve": setting_parsers.size,
     "timezone": setting_parsers.time_zone,
     "store": parse_store,
+    "database_url": parse_database_url,
     "instance": setting_parsers.instance,
     "rate_store": parse_rate_store,
     "log_file": setting_parsers.optional_path,
@@ -192,7 +203,7 @@ _PARSE: dict[str, Callable[[str], Any]] = {
 }
 
 # Their values are in no message.
-SECRETS = frozenset({"admin_token", "ingest_keys", "store", "rate_store"})
+SECRETS = frozenset({"admin_token", "ingest_keys", "store", "rate_store", "database_url"})
 
 # (smallest, largest): outside this range the service would not work at all.
 _RANGE: dict[str, tuple[float, float]] = {
@@ -237,6 +248,8 @@ def load(environ: Mapping[str, str], config: Path | None = None) -> Settings:
         changes["store"] = store_of(changes.get("store"), database_url)
     except ValueError as error:
         raise InvalidSetting(given["store"][0], str(error), None) from None
+    if is_clickhouse(changes["store"]) and is_postgres(database_url):
+        changes.setdefault("database_url", database_url)
     if "rate_store" in changes:
         changes["rate_store"] = _resolved(given["rate_store"][0], changes["rate_store"], database_url)
     _require_postgres(changes, given)

@@ -18,6 +18,7 @@ from compactor.claims.compare import has_seen_all
 from compactor.claims.kept_claims import add_stored, create_stored, gone_claims
 from compactor.claims.known_claims import fetch, forget_own, new_name, open_known_claims
 from compactor.claims.note import StoreNote, place_of, with_outcome, write_note
+from compactor.claims.own_rows import OwnRows
 from compactor.claims.retire import retire
 from compactor.claims.standing import horizon
 from compactor.claims.unfolded import received_days
@@ -28,6 +29,7 @@ from shared.disk.spill import own_spill
 from shared.generations.load import load_snapshot
 from shared.generations.snapshot import Snapshot
 from shared.lateness import DEDUPE_DAYS
+from shared.stores.clickhouse.store import ClickHouseStore
 from shared.stores.ledger import Position, StoreRefused, StoreUnavailable
 from shared.stores.postgres.connection import connected
 from shared.stores.postgres.migrate import migrate_if_allowed
@@ -93,6 +95,9 @@ class NoClaims:
 @contextmanager
 def claims_of(data: DataDirectory, store: Store, memory_bytes: int, today: date) -> Iterator[Claims]:
     """The claims of a publish to this store on a UTC day."""
+    if isinstance(store, ClickHouseStore):
+        yield OwnRows(data, store)
+        return
     if not isinstance(store, PostgresStore):
         yield NoClaims(store)
         return

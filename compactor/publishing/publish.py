@@ -20,6 +20,7 @@ from compactor.claims.session import Claims, claims_of
 from compactor.publishing.changed_rows import whole_day
 from compactor.publishing.changed_visitors import visitor_digests
 from compactor.publishing.changes import SnapshotChanges
+from compactor.publishing.compare_events import compare_events
 from compactor.publishing.instance import instance_id, publishing_lock
 from compactor.publishing.note_state import note_emptied, note_published, noting_failure
 from shared.disk.layout import DataDirectory
@@ -28,6 +29,7 @@ from shared.duckdb_engine import connect
 from shared.generations.consistent_read import read_published
 from shared.generations.snapshot import Day, Snapshot, encode_snapshot
 from shared.settings import Settings
+from shared.stores.clickhouse.store import ClickHouseStore
 from shared.stores.ledger import Position, StoreRefused
 from shared.stores.store import Store, stored_parts
 from shared.timestamps import now_ms
@@ -129,6 +131,10 @@ def compare_store(
     """
     held = store.position()
     snapshot = held.snapshot if held else Snapshot()
+    if isinstance(store, ClickHouseStore):
+        with _database(data, settings) as database, own_spill(data) as scratch:
+            compare_events(database, data, store, snapshot, scratch, report)
+        return held
     key = store.visitor_key()
     with _database(data, settings) as database:
         for day in sorted({*snapshot.days, *store.days()}):

@@ -20,6 +20,7 @@ from shared.exit_codes import PROBLEMS, SUCCESS
 from shared.generations.load import load_snapshot
 from shared.generations.part_integrity import PartDamaged
 from shared.settings import SettingsError
+from shared.stores.clickhouse.store import ClickHouseStore
 from shared.stores.instance import OtherInstance, check_instance, is_empty, read_instance
 from shared.stores.ledger import StoreRefused, StoreUnavailable
 from shared.stores.open_store import open_store
@@ -54,15 +55,15 @@ def _status(call: Invocation) -> int:
         print(
             f"{store} holds generation {held.generation} of {held.snapshot.as_of} ({behind}), instance {held.instance}"
         )
-    if isinstance(store, PostgresStore):
-        _show_instances(store)
+    if isinstance(store, (PostgresStore, ClickHouseStore)):
+        _show_instances(store, instance_id(call.data))
     return SUCCESS
 
 
-def _show_instances(store: PostgresStore) -> None:
+def _show_instances(store: PostgresStore | ClickHouseStore, own: str) -> None:
     """The instances of the other hosts."""
     for each in store.instances():
-        if each.instance == store.instance:
+        if each.instance == own:
             continue
         held = f"generation {each.generation} of {each.as_of:%Y-%m-%dT%H:%M:%SZ}" if each.as_of else "nothing yet"
         gone = f", retired on {each.retired_at:%Y-%m-%d}" if each.retired_at else ""
@@ -105,13 +106,24 @@ def _show(store: object, done: Published) -> int:
 def _migrate(call: Invocation) -> int:
     """Make the tables of a PostgreSQL store, or show the SQL that does."""
     store = open_store(call.settings, "")
+    if isinstance(store, ClickHouseStore):
+        return _make_tables(store, dry_run=call.options.dry_run)
     if not isinstance(store, PostgresStore):
-        raise StoreRefused(str(store), "makes its tables by itself: only a PostgreSQL store is migrated")
+        raise StoreRefused(str(store), "makes its tables by itself: only a database server is migrated")
     if call.options.dry_run:
         print(script(store.pending()) or f"-- {store} has all tables of this Foldlog")
         return SUCCESS
     applied = [f"{each.version:04d}_{each.name}" for each in store.migrate()]
     print(f"{store} has all tables of this Foldlog" + (f"; applied {', '.join(applied)}" if applied else " already"))
+    return SUCCESS
+
+
+def _make_tables(store: ClickHouseStore, *, dry_run: bool) -> int:
+    if dry_run:
+        print(";\n\n".join(store.table_statements()) + ";")
+    else:
+        store.make_tables()
+        print(f"{store} has all tables of this Foldlog")
     return SUCCESS
 
 

@@ -274,6 +274,11 @@ class DataDirectory:
         return self.private / "salt.json"
 
     @property
+    def event_key(self) -> Path:
+        """The key of the hashes of events in a store that only this host has."""
+        return self.private / "event-key"
+
+    @property
     def salt_lock(self) -> Path:
         return self.private / "salt.lock"
 

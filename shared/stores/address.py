@@ -8,12 +8,17 @@ import re
 from enum import Enum
 from pathlib import Path
 
+from shared.stores.clickhouse.cluster import parse_cluster
+
 FILE = "file"
 POSTGRES = "postgres"
 DATABASE_URL = "DATABASE_URL"
 _SQLITE = "sqlite:///"
 _POSTGRES = ("postgresql://", "postgres://")
-_ACCEPTED = "file, sqlite:///PATH, postgresql://…, or postgres for what DATABASE_URL says"
+_CLICKHOUSE = "clickhouse://"
+_ACCEPTED = (
+    "file, sqlite:///PATH, postgresql://…, postgres for what DATABASE_URL says, or clickhouse://HOST:8123/DATABASE"
+)
 _SCHEME = re.compile(r"[a-z][a-z0-9+.-]*://", re.IGNORECASE)
 _PASSWORD = re.compile(r"(?<=:)[^:@/]*(?=@)")
 
@@ -31,9 +36,19 @@ def parse_store(text: str) -> str:
     expected.
     """
     address = text.strip()
+    if is_clickhouse(address):
+        parse_cluster(address)
+        return address
     if address in {FILE, POSTGRES} or is_postgres(address) or address.removeprefix(_SQLITE) not in ("", address):
         return address
     raise ValueError(_ACCEPTED)
+
+
+def parse_database_url(text: str) -> str:
+    """The address of a PostgreSQL. Raises ValueError with what is expected."""
+    if not is_postgres(text.strip()):
+        raise ValueError("postgresql://…")
+    return text.strip()
 
 
 def sqlite_path(address: str) -> Path | None:
@@ -45,6 +60,10 @@ def sqlite_path(address: str) -> Path | None:
 
 def is_postgres(address: str) -> bool:
     return address.startswith(_POSTGRES) and address not in _POSTGRES
+
+
+def is_clickhouse(address: str) -> bool:
+    return address.startswith(_CLICKHOUSE)
 
 
 def store_of(given: str | None, database_url: str) -> str:
@@ -66,7 +85,8 @@ def database_url_use(given: str | None, database_url: str, rate_store: str | Non
     used as told.
     """
     if given is not None:
-        is_used = not database_url or database_url == given or POSTGRES in (given, rate_store)
+        is_beside = is_clickhouse(given) and is_postgres(database_url)
+        is_used = not database_url or database_url == given or POSTGRES in (given, rate_store) or is_beside
         return None if is_used else DatabaseUrlUse.IS_OFF
     if not database_url:
         return None
@@ -81,4 +101,5 @@ def scheme_of(address: str) -> str | None:
 
 def shown_address(address: str) -> str:
     """An address without its password, for people."""
-    return _PASSWORD.sub("…", address.partition("?")[0]) if is_postgres(address) else address
+    has_password = is_postgres(address) or is_clickhouse(address)
+    return _PASSWORD.sub("…", address.partition("?")[0]) if has_password else address

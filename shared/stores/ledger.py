@@ -4,6 +4,7 @@ may not take another one.
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import NamedTuple
 from uuid import UUID
 
@@ -34,6 +35,16 @@ class Position(NamedTuple):
     def identity(self) -> tuple[str, int, str, int, UUID, UUID]:
         """What a publish compares: all but the content."""
         return self.instance, self.generation, self.sha256, self.epoch, self.epoch_name, self.claims
+
+
+class HeldInstance(NamedTuple):
+    """An instance of a store: `generation` 0 while it has published nothing."""
+
+    instance: str
+    host: str
+    generation: int
+    as_of: datetime | None
+    retired_at: datetime | None
 
 
 class StoreUnavailable(TemporaryFailure):

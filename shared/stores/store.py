@@ -6,6 +6,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import date
+from pathlib import Path
 from typing import NamedTuple, Protocol
 
 from shared.disk.layout import PART_KINDS
@@ -99,6 +100,19 @@ class Store(Protocol):
 
     def visitors(self, utc_day: date) -> set[VisitorDigest]:
         """What the rows of visitors of a UTC day say."""
+
+
+class EventStore(Store, Protocol):
+    """A store that keeps events one by one."""
+
+    def write_held_events(self, utc_day: date, to: Path) -> None:
+        """Write a line for each event that counts on this day or on days near it,
+        whichever host it is of: `h`, its time in ms, the bytes of its texts, and
+        whether it is of this instance and day.
+        """
+
+    def shipping(self) -> Shipping:
+        """How events of this instance are told apart."""
 
 
 def stored_parts(snapshot: Snapshot) -> Iterable[StoredPart]:

@@ -1,5 +1,5 @@
-"""Private ClickHouse servers: those of Debian, as one or more shards, that can be killed
-and started again. Nothing of them outlives the tests.
+"""Private ClickHouse servers: those of Debian, as one or more shards, that can be
+killed and started again. Nothing of them outlives the tests.
 """
 
 from __future__ import annotations
@@ -83,7 +83,7 @@ class ClickHouseServer:
 
     def ask(self, sql: str) -> str:
         """What it answers, as TabSeparated."""
-        request = urllib.request.Request(f"http://127.0.0.1:{self.http}/", sql.encode())  # noqa: S310
+        request = urllib.request.Request(f"http://127.0.0.1:{self.http}/", sql.encode())
         with urllib.request.urlopen(request, timeout=TIMEOUT_S) as answer:  # noqa: S310
             return str(answer.read().decode())
 
@@ -103,6 +103,10 @@ class Shards:
     def __init__(self, servers: Sequence[ClickHouseServer]) -> None:
         self.servers = servers
         self._databases = 0
+
+    def ask(self, sql: str) -> str:
+        """What the first one answers."""
+        return self.servers[0].ask(sql)
 
     def database(self) -> str:
         """The address of a new, empty database on all shards."""
@@ -135,9 +139,14 @@ def running(shards: int) -> Iterator[Shards]:
             home.chmod(0o711)
             server = ClickHouseServer([found, f"--config-file={home / 'config.xml'}"], home, http, tell_guard)
             server.start()
-            stack.callback(lambda each=server: each.is_running and each.kill())
+            stack.callback(_end, server)
             servers.append(server)
         yield Shards(servers)
+
+
+def _end(server: ClickHouseServer) -> None:
+    if server.is_running:
+        server.kill()
 
 
 def _free_port() -> int:

@@ -64,7 +64,7 @@ class TodaysClickHouse:
 
     def ask(self, sql: str) -> str:
         """What it answers, as TabSeparated."""
-        request = urllib.request.Request(f"http://127.0.0.1:{self.http}/", sql.encode())  # noqa: S310
+        request = urllib.request.Request(f"http://127.0.0.1:{self.http}/", sql.encode())
         with urllib.request.urlopen(request, timeout=TIMEOUT_S) as answer:  # noqa: S310
             return str(answer.read().decode())
 
@@ -116,7 +116,9 @@ class _Engine:
                     self._run(f"SET {name} = '{value}'")
             if "query" in parameters:
                 return self._insert(parameters["query"], body)
-            bound = {name.removeprefix("param_"): each for name, each in parameters.items() if name.startswith("param_")}
+            bound = {
+                name.removeprefix("param_"): each for name, each in parameters.items() if name.startswith("param_")
+            }
             return self._run(body.decode(), bound)
 
     def _insert(self, statement: str, body: bytes) -> bytes:

@@ -8,11 +8,12 @@ import io
 from collections.abc import Iterable
 from contextlib import closing, suppress
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 from uuid import UUID
 
+import msgspec
 import pytest
 
 from compactor.erasure.rewrite import preview_erasure
@@ -21,6 +22,7 @@ from compactor.lock import compactor_lock
 from compactor.process import compact_once
 from compactor.publishing.changed_visitors import visitor_digests
 from compactor.publishing.changes import SnapshotChanges
+from compactor.publishing.compare_events import compare_events
 from compactor.publishing.instance import instance_id
 from compactor.publishing.new_instance import CountedElsewhere, begin_as_another
 from compactor.publishing.publish import publish_newest, retire_instance, take_back
@@ -34,6 +36,7 @@ from reports.query import parse
 from reports.report import make_report
 from shared.disk.layout import DataDirectory
 from shared.disk.marks import set_mark
+from shared.disk.spill import own_spill
 from shared.duckdb_engine import connect
 from shared.erasures import create_request
 from shared.event_ids import make_event_ids
@@ -42,8 +45,10 @@ from shared.generations.part_integrity import PartDamaged
 from shared.generations.snapshot import Snapshot
 from shared.schema import DIMENSIONS
 from shared.settings import Settings
+from shared.stores.event_batches import Shipping
 from shared.stores.open_store import open_store
 from shared.stores.postgres.connection import connected
+from shared.stores.store import EventStore
 from shared.timestamps import utc_day
 from tests.builders.collisions import IDS_OF_ONE_NUMBER
 from tests.builders.erasure import VISITOR, erase
@@ -116,6 +121,7 @@ def drive(root: Path) -> None:
     _fold(data, NOON + 1, visits(old, 40, 20, "late", NOON), "import")
     read_everything(data)
     publish_everything(data)
+    ship_events(data)
     verify_all(data)
     _erase(data)
     publish_everything(data)
@@ -169,6 +175,31 @@ def publish_everything(data: DataDirectory) -> None:
         assert [row for day in changes.visitors(key) for page in day.pages for row in page]
         for day, kept in after.days.items():
             visitor_digests(database, data, day, kept, key)
+
+
+class _NoEvents:
+    """A store of events that has none."""
+
+    def shipping(self) -> Shipping:
+        return Shipping("0" * 32, "key", 2)
+
+    def write_held_events(self, utc_day: date, to: Path) -> None:
+        to.write_text("")
+
+
+def ship_events(data: DataDirectory) -> None:
+    """To a store that keeps events one by one: all, and what is not there any more."""
+    after, store = load_snapshot(data), _NoEvents()
+    emptied = msgspec.structs.replace(
+        after, days={day: msgspec.structs.replace(kept, archive=()) for day, kept in after.days.items()}
+    )
+    with own_spill(data) as scratch, connect(256 << 20, 1) as database:
+        for changes in (
+            SnapshotChanges(database, data, Snapshot(), after),
+            SnapshotChanges(database, data, after, emptied),
+        ):
+            assert list(changes.events(store.shipping()))
+        compare_events(database, data, cast(EventStore, store), after, scratch, lambda _wrong: None)
 
 
 def share_ids(root: Path) -> None:

@@ -14,7 +14,14 @@ from tests.builders.pages import ROOT
 
 OTHER_DATABASES = tuple(
     ROOT / folder
-    for folder in ("shared/stores/sqlite", "shared/stores/postgres", "reports/sql/postgres", "ingest/rate_store")
+    for folder in (
+        "shared/stores/sqlite",
+        "shared/stores/postgres",
+        "shared/stores/clickhouse",
+        "reports/sql/postgres",
+        "reports/sql/clickhouse",
+        "ingest/rate_store",
+    )
 )
 PACKAGES = ("compactor", "reports", "shared", "foldlog", "ingest")
 # UNION ALL and IS DISTINCT FROM hash nothing; `* EXCEPT (column)` is no set.

@@ -48,7 +48,7 @@ def test_each_exception_is_needed(statements: list[Recorded]) -> None:
 
 def test_every_parquet_file_has_a_bounded_dictionary(statements: list[Recorded]) -> None:
     """Its writer looks each text up by the same hash."""
-    copies = [each.text for each in statements if each.text.startswith("COPY")]
+    copies = [each.text for each in statements if each.text.startswith("COPY") and "FORMAT csv" not in each.text]
     assert len(copies) > 3
     assert [text for text in copies if f"DICTIONARY_SIZE_LIMIT {DICTIONARY_MAX}" not in text] == []
 

@@ -12,6 +12,7 @@ import ssl
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import closing, contextmanager
 from functools import cached_property
+from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
 
@@ -70,6 +71,10 @@ class ClickHouse:
         answer = self._send(text.encode(), parameters | self._known(settings))
         return list(json.loads(answer)["data"])
 
+    def lines(self, sql: str, to: Path) -> None:
+        """The same into a file, as TabSeparated, for rows of numbers."""
+        to.write_bytes(self._send(f"{sql}\nFORMAT TabSeparated".encode(), self._known(None)))
+
     def run(self, sql: str) -> None:
         """A statement without rows. Raises as `rows`."""
         self._send(sql.encode(), self._known(None))
@@ -88,7 +93,8 @@ class ClickHouse:
     @cached_property
     def _known_settings(self) -> frozenset[str]:
         return frozenset(
-            name for (name,) in json.loads(self._send(b"SELECT name FROM system.settings FORMAT JSONCompact", {}))["data"]
+            name
+            for (name,) in json.loads(self._send(b"SELECT name FROM system.settings FORMAT JSONCompact", {}))["data"]
         )
 
     def _known(self, more: Mapping[str, str] | None) -> dict[str, str]:
@@ -96,7 +102,7 @@ class ClickHouse:
         return {name: value for name, value in given.items() if name in self._known_settings}
 
     def _send(self, body: Iterable[bytes] | bytes, parameters: Mapping[str, str], *, is_private: bool = False) -> bytes:
-        # Until the end is known nothing is answered: an error could not be told from rows.
+        # Nothing is answered before the end: an error could not be told from rows.
         query = urlencode({"database": self._cluster.database, "wait_end_of_query": "1", **parameters})
         with self._errors(), closing(self._connection()) as connection:
             connection.request("POST", f"/?{query}", body, self._headers)

@@ -1,5 +1,5 @@
-"""The columns of an event in a ClickHouse store: those of an archive part, what makes an
-event the same over hosts, and which of its copies counts.
+"""The columns of an event in a ClickHouse store: those of an archive part, what makes
+an event the same over hosts, and which of its copies counts.
 """
 
 from __future__ import annotations
@@ -26,6 +26,8 @@ _ID = f"coalesce(client_id, {server_id_sql('received', 'random_id')})"
 # json_array marks where each text ends. The key is secret: a client chooses neither the
 # shard nor the place of its event.
 _HASH = f"('0x' || left(sha256($key || json_array(site, coalesce(sender, ''), {_ID})::VARCHAR), 16))::UBIGINT"
+# Whose bytes a check compares.
+TEXT_COLUMNS = tuple(name for name, kind in STORED_COLUMNS.items() if kind == "VARCHAR" and name != "client_id")
 _POINTER = "'/' || replace(replace(name, '~', '~0'), '/', '~1')"
 
 
@@ -63,7 +65,7 @@ def _escaped(text: str) -> str:
 
 
 def _array(texts: str) -> str:
-    """Texts in quotes within a text. None for no properties is an empty array."""
-    quoted = "'''' || replace(replace(text, '\\', '\\\\'), '''', '\\''') || ''''"
+    """Texts in quotes. None for no properties is an empty array."""
+    quoted = f"'''' || replace({_escaped('text')}, '''', '\\''') || ''''"
     joined = f"list_aggregate(list_transform({texts}, lambda text: {quoted}), 'string_agg', ',')"
-    return f"'[' || coalesce({_escaped(joined)}, '') || ']'"
+    return f"'[' || coalesce({joined}, '') || ']'"

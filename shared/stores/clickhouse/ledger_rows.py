@@ -51,7 +51,7 @@ def held_rows(server: ClickHouse) -> dict[str, HeldRow]:
         if error.code == UNKNOWN_TABLE:
             return {}
         raise
-    found = [HeldRow(*row[:8], bool(row[8]), datetime.fromtimestamp(row[9], UTC)) for row in rows]
+    found = [HeldRow._make([*row[:-2], bool(row[-2]), datetime.fromtimestamp(row[-1], UTC)]) for row in rows]
     return {each.instance: each for each in found}
 
 
@@ -59,4 +59,7 @@ def write_held(server: ClickHouse, row: HeldRow) -> None:
     values = dict(zip(_COLUMNS.split(", "), row, strict=True))
     values["retired"] = int(row.is_retired)
     values["published_at"] = int(row.published_at.timestamp())
-    server.insert(f"INSERT INTO analytics_folded ({_COLUMNS}) FORMAT JSONEachRow", [json.dumps(values, ensure_ascii=False).encode()])
+    server.insert(
+        f"INSERT INTO analytics_folded ({_COLUMNS}) FORMAT JSONEachRow",
+        [json.dumps(values, ensure_ascii=False).encode()],
+    )

@@ -9,23 +9,25 @@ bound from below: what it says is there.
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Sequence
-from datetime import UTC, date, datetime
+from collections.abc import Callable, Iterator, Sequence
+from datetime import UTC, date, datetime, timedelta
 from functools import cached_property
 from pathlib import Path
+from typing import NamedTuple
 from uuid import UUID
 
 from msgspec.structs import replace
 
 from shared.generations.snapshot import Snapshot, encode_snapshot
+from shared.lateness import DEDUPE_DAYS
 from shared.stores.clickhouse.client import ClickHouse
 from shared.stores.clickhouse.cluster import Cluster
-from shared.stores.clickhouse.columns import event_columns
+from shared.stores.clickhouse.columns import TEXT_COLUMNS, event_columns
 from shared.stores.clickhouse.ledger_rows import HeldRow, held_rows, write_held
-from shared.stores.clickhouse.tables import make_tables
+from shared.stores.clickhouse.tables import events_table, make_tables, table_statements
 from shared.stores.counter_rows import CounterRow
 from shared.stores.event_batches import EventBatch, Shipping
-from shared.stores.ledger import Position, StoreUnavailable
+from shared.stores.ledger import HeldInstance, Position, StoreRefused, StoreUnavailable
 from shared.stores.store import Changes, StoredPart
 from shared.stores.visitor_rows import VisitorDigest
 
@@ -38,16 +40,21 @@ MUTATION_PATIENCE_S = 3600.0
 _BLOCK = 1 << 20
 
 
+class HostOfStore(NamedTuple):
+    """Who publishes. `name` and `timezone` are shown with what it has."""
+
+    instance: str
+    name: str
+    timezone: str
+
+
 class ClickHouseStore:
-    """The events of one instance. `key`: of the hashes by which copies meet;
-    `is_shared` says whether other hosts have it, too.
+    """The events of one instance. `key` tells the key of the hashes by which copies
+    meet; `is_shared` whether other hosts have it, too.
     """
 
-    def __init__(
-        self, cluster: Cluster, instance: str, host_name: str, timezone: str, key: str, *, is_shared: bool
-    ) -> None:
-        self._cluster, self._instance = cluster, instance
-        self._host_name, self._timezone = host_name, timezone
+    def __init__(self, cluster: Cluster, host: HostOfStore, *, key: Callable[[], str], is_shared: bool) -> None:
+        self._cluster, self._host, self._instance = cluster, host, host.instance
         self._key, self._is_shared = key, is_shared
 
     def __str__(self) -> str:
@@ -62,23 +69,46 @@ class ClickHouseStore:
         return _position(self._held())
 
     def _held(self) -> list[HeldRow | None]:
-        return [held_rows(server).get(self._instance) for server in self._servers]
+        """Raises StoreRefused where copies of other hosts could not be told."""
+        found = [held_rows(server) for server in self._servers]
+        others = {each.host for rows in found for each in rows.values() if each.instance != self._instance}
+        if others and not self._is_shared:
+            raise StoreRefused(
+                str(self),
+                f"has events of other hosts ({', '.join(sorted(others))}), with whom this one shares no keys: set "
+                "DATABASE_URL to the PostgreSQL that all of them use",
+            )
+        return [rows.get(self._instance) for rows in found]
 
     def publish(self, base: Position | None, after: Position, content: bytes, changes: Changes) -> None:
         held = self._held()
         found = _position(held)
         if (found and found.identity) != (base and base.identity):
             raise StoreUnavailable(str(self), "another process published meanwhile")
-        make_tables(self._cluster, self._servers)
+        self.make_tables()
         version = max((row.version for row in held if row), default=0)
         snapshot, noted_at = base.snapshot if base else Snapshot(), time.monotonic()
-        for batch in changes.events(Shipping(self._instance, self._key, len(self._servers))):
+        for batch in changes.events(self.shipping()):
             self._send(batch, after.generation)
             snapshot = _with_days(snapshot, after.snapshot, batch.days)
             if time.monotonic() - noted_at > NOTE_EVERY_S:
                 version, noted_at = version + 1, time.monotonic()
                 self._note(version, after, encode_snapshot(snapshot), "")
         self._note(version + 1, after, content, after.sha256)
+
+    def shipping(self) -> Shipping:
+        """See EventStore; so for the next method."""
+        return Shipping(self._instance, self._key(), len(self._servers))
+
+    def write_held_events(self, utc_day: date, to: Path) -> None:
+        own = f"instance = '{UUID(self._instance)}' AND day = '{utc_day}'"
+        first, last = (utc_day + timedelta(days=days) for days in (-DEDUPE_DAYS, DEDUPE_DAYS))
+        text_bytes = " + ".join(f"length(ifNull({name}, ''))" for name in TEXT_COLUMNS)
+        sql = (
+            f"SELECT h, time_ms, {text_bytes}, {own} FROM {events_table(self._cluster)} FINAL "
+            f"WHERE day >= '{first}' AND day <= '{last}'"
+        )
+        self._servers[0].lines(sql, to)
 
     def _send(self, batch: EventBatch, generation: int) -> None:
         columns = ", ".join(event_columns())
@@ -107,8 +137,8 @@ class ClickHouseStore:
         row = HeldRow(
             self._instance,
             version,
-            self._host_name,
-            self._timezone,
+            self._host.name,
+            self._host.timezone,
             after.generation,
             sha256,
             after.snapshot.as_of,
@@ -134,6 +164,37 @@ class ClickHouseStore:
         self._delete("1")
         version = max(row.version for row in held if row) + 1
         self._note(version, Position(self._instance, 0, "", Snapshot()), b"", "")
+
+    def retire(self, instance: str) -> None:
+        """Give an instance up: what it has published counts on. Raises StoreRefused."""
+        found = [held_rows(server) for server in self._servers]
+        if not any(instance in rows for rows in found):
+            raise StoreRefused(str(self), f"has no instance {instance}: `foldlog store status` lists them")
+        for server, rows in zip(self._servers, found, strict=True):
+            if row := rows.get(instance):
+                write_held(server, row._replace(version=row.version + 1, is_retired=True))
+
+    def instances(self) -> list[HeldInstance]:
+        """All instances, also those that are retired: what the first shard says."""
+        rows = held_rows(self._servers[0]).values()
+        return [
+            HeldInstance(
+                each.instance,
+                each.host,
+                each.generation,
+                datetime.fromisoformat(each.as_of) if each.as_of else None,
+                each.published_at if each.is_retired else None,
+            )
+            for each in rows
+        ]
+
+    def make_tables(self) -> None:
+        """On each shard, where they are missing."""
+        make_tables(self._cluster, self._servers)
+
+    def table_statements(self) -> list[str]:
+        """What makes the tables of a shard."""
+        return table_statements(self._cluster, self._servers[0].version)
 
     def days(self) -> set[date]:
         """None: it has events, and no counters."""

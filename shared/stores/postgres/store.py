@@ -9,13 +9,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import date, datetime
+from datetime import date
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from shared.generations.snapshot import Snapshot, decode_snapshot
 from shared.stores.counter_rows import CounterRow
-from shared.stores.ledger import Position, StoreUnavailable
+from shared.stores.ledger import HeldInstance, Position, StoreUnavailable
 from shared.stores.postgres.connection import connected, store_name
 from shared.stores.postgres.counters import days_with_rows, rows_of_day, send_counters, write_counters
 from shared.stores.postgres.log_rows import delete_folded
@@ -50,16 +50,6 @@ _HOLDS_NOTHING = """
 """
 _CONFIRMED = "UPDATE analytics_folded SET published_at = now() WHERE instance = %s AND snapshot_sha256 = %s"
 _TABLES = ("analytics_counters", "analytics_parts", "analytics_visitors")
-
-
-class HeldInstance(NamedTuple):
-    """An instance of a store: `generation` 0 while it has published nothing."""
-
-    instance: str
-    host: str
-    generation: int
-    as_of: datetime | None
-    retired_at: datetime | None
 
 
 class PostgresStore(NamedTuple):

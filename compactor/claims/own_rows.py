@@ -1,0 +1,64 @@
+"""What a publish does where each host has rows of its own, and the store itself finds
+copies: it claims nothing, and notes what it published.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+from uuid import UUID
+
+from compactor.claims.note import StoreNote, read_note, write_note
+from shared.disk.layout import DataDirectory
+from shared.generations.snapshot import Snapshot
+from shared.stores.clickhouse.store import ClickHouseStore
+from shared.stores.ledger import Position, StoreRefused
+
+
+class OwnRows(NamedTuple):
+    """See Claims."""
+
+    data: DataDirectory
+    store: ClickHouseStore
+
+    def claim(self, newest: Snapshot) -> None:
+        """Nothing is claimed. Raises StoreRefused for a store that has more of this
+        instance than this directory noted.
+        """
+        held = self.store.position()
+        if held and not _is_noted(held, read_note(self.data, str(self.store))):
+            raise StoreRefused(
+                str(self.store),
+                f"holds generation {held.generation} of this instance ({held.instance}), and this directory has not "
+                "published that: it was restored from a backup, or copied. Type `foldlog store new-instance` if "
+                "another host continues that instance, else `foldlog store rebuild`",
+            )
+
+    def intend(self, base: Position | None, after: Position) -> None:
+        held = (base.generation, base.sha256) if base else (0, "")
+        note = StoreNote(
+            str(self.store),
+            generation=held[0],
+            sha256=held[1],
+            intended_generation=after.generation,
+            intended_sha256=after.sha256,
+        )
+        write_note(self.data, note)
+
+    def take_back(self) -> None:
+        self.store.empty()
+        write_note(self.data, StoreNote(str(self.store)))
+
+    def retire(self, instance: UUID) -> None:
+        self.store.retire(str(instance))
+
+    def published(self, newest: Snapshot) -> None:
+        """The intent says it already."""
+
+
+def _is_noted(held: Position, note: StoreNote) -> bool:
+    """Whether the store has no more than this directory published, or was about to."""
+    if held.generation == note.intended_generation:
+        return held.sha256 in ("", note.intended_sha256)
+    if held.generation == note.generation:
+        return held.sha256 in ("", note.sha256)
+    return held.generation < note.intended_generation

@@ -1,0 +1,32 @@
+"""The key of the hashes of events: all hosts of a store must have the same one, or
+copies on two of them would not meet.
+"""
+
+from __future__ import annotations
+
+import secrets
+
+from shared.disk.durable import PRIVATE_DIRECTORY_MODE, PRIVATE_MODE, make_directory, publish
+from shared.disk.layout import DataDirectory
+from shared.stores.postgres.connection import connected
+from shared.stores.postgres.migrate import migrate_if_allowed
+from shared.stores.postgres.shared_values import KEY_BYTES, shared_bytes
+
+_NAME = "event_key"
+
+
+def event_key(data: DataDirectory, hosts_database: str) -> str:
+    """Hex digits: of the PostgreSQL that the hosts share, or, without one, of this
+    directory. Ask with the lock of a publish. Raises StoreUnavailable.
+    """
+    if hosts_database:
+        with connected(hosts_database) as connection:
+            migrate_if_allowed(connection, hosts_database)
+            return shared_bytes(connection, _NAME).hex()
+    try:
+        return data.event_key.read_text("ascii").strip()
+    except FileNotFoundError:
+        key = secrets.token_hex(KEY_BYTES)
+        make_directory(data.private, PRIVATE_DIRECTORY_MODE)
+        publish(data.event_key, f"{key}\n".encode(), PRIVATE_MODE)
+        return key
