@@ -15,12 +15,16 @@ SOURCE := foldlog ingest reports compactor shared tests
 help: ## Show this list
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 15
 
+# Today's ClickHouse for tests: of its package only the engine is loaded, so that what it depends on (pyarrow, pandas) is
+# left out.
+CLICKHOUSE = chdb-core-lite
 # pip 23 installs nothing from this file by itself, so it is brought up to date inside the environment first.
 $(VENV)/installed: pyproject.toml constraints.txt
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Foldlog needs Python 3.11 or later; try: make PYTHON=python3.11 setup")'
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --upgrade pip
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev]'
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --no-deps $(CLICKHOUSE)
 	@touch $@
 
 setup: $(VENV)/installed ## Make .venv and install everything into it

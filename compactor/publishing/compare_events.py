@@ -17,11 +17,7 @@ from shared.stores.store import EventStore
 if TYPE_CHECKING:
     import duckdb
 
-_HELD = """
-    CREATE OR REPLACE TEMP TABLE held_events AS FROM read_csv({path}, delim = '\t', header = false, columns = {{
-        'h': 'UBIGINT', 'time_ms': 'BIGINT', 'bytes': 'BIGINT', 'own': 'UTINYINT'
-    }})
-"""
+_COLUMNS = "{'h': 'UBIGINT', 'time_ms': 'BIGINT', 'bytes': 'BIGINT', 'own': 'UTINYINT'}"
 _MISSING = "(SELECT 1 FROM own_events e ANTI JOIN held_events t USING (h))"
 # A copy of another host that came first may differ.
 _WRONG = "(SELECT 1 FROM held_events t ANTI JOIN own_events e USING (h, time_ms, bytes) WHERE t.own = 1)"
@@ -62,4 +58,5 @@ def _read(
     events = hashed_events_sql(stored_events(parts)).replace("$key", sql_text(store.shipping().key))
     rows = f"SELECT h, epoch_ms(time) AS time_ms, {text_bytes} AS bytes FROM {events}"
     database.execute(f"CREATE OR REPLACE TEMP TABLE own_events AS {rows}")
-    database.execute(_HELD.format(path=sql_text(str(held))))
+    found = f"read_csv({sql_text(str(held))}, delim = '\t', auto_detect = false, columns = {_COLUMNS})"
+    database.execute(f"CREATE OR REPLACE TEMP TABLE held_events AS FROM {found}")

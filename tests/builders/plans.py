@@ -32,6 +32,16 @@ _HASHING_FUNCTIONS = {
 }
 
 
+def _joins_texts(call: Node) -> bool:
+    """A list is aggregated to one text, which hashes nothing."""
+    return any(_constant(each) == "string_agg" for each in call["children"])
+
+
+def _constant(expression: Node) -> object:
+    value = expression.get("value")
+    return value.get("value") if isinstance(value, dict) else None
+
+
 class UnknownOperator(AssertionError):
     """A plan that this module cannot read."""
 
@@ -86,7 +96,7 @@ class _Reader:
 
     def _note_functions(self, node: Node, inputs: list[Column]) -> None:
         for call in calls_in(node.get("expressions", [])):
-            if call["qname"]["path"][-1] in _HASHING_FUNCTIONS:
+            if call["qname"]["path"][-1] in _HASHING_FUNCTIONS and not _joins_texts(call):
                 self.note(call["qname"]["path"][-1], (column_of(each, inputs) for each in call["children"]))
 
     def _note_distinct(self, node: Node, below: list[Column]) -> None:

@@ -19,7 +19,7 @@ import pytest
 from tests.builders.hashed_keys import NOT_OF_CLIENTS, HashedKeys
 from tests.builders.plans import hashed_keys
 
-_FILES = re.compile(r"\b(read_parquet|read_json|parquet_kv_metadata)\(")
+_FILES = re.compile(r"\b(read_parquet|read_json|read_csv|parquet_kv_metadata)\(")
 _PARAMETER = re.compile(r"\$(\w+)")
 _COMMENT = re.compile(r"^\s*--.*\n", re.MULTILINE)
 # Statements that differ in these alone hash the same.
