@@ -188,6 +188,8 @@ def _add_setup(add: Add) -> None:
     steps.add_parser("rebuild", help="empty it, and publish everything again")
     retire = steps.add_parser("retire", help="give up an instance whose host is gone: what it published counts on")
     retire.add_argument("instance", type=uuid.UUID, metavar="INSTANCE", help="as `foldlog store status` shows it")
+    absorb = steps.add_parser("absorb", help="take over what a retired instance has published, into this directory")
+    absorb.add_argument("instance", type=uuid.UUID, metavar="INSTANCE", help="as `foldlog store status` shows it")
     steps.add_parser("new-instance", help="give a copied directory an identity of its own")
 
     _add_bench(add("bench", "put load on a server of this host and check its counts"))

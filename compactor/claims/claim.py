@@ -57,7 +57,8 @@ class IdsClaimedElsewhere(TemporaryFailure):
 
 class Host(NamedTuple):
     """A data directory, a connection to its store, and a database with the claims that
-    it knows (`open_known_claims`). `name`: how messages name the store.
+    it knows (`open_known_claims`). `name`: how messages name the store. `absorbed`:
+    instances whose events it has.
     """
 
     data: DataDirectory
@@ -67,6 +68,7 @@ class Host(NamedTuple):
     name: str
     store: str
     key: str
+    absorbed: tuple[UUID, ...] = ()
 
 
 def open_host(
@@ -114,7 +116,8 @@ def claim_ids(host: Host, row: LedgerRow, note: StoreNote, found: Standing, newe
     """
     renews = found is Standing.RENEW
     rows, pruned = ledger(host.connection), pruned_before(host.connection)
-    fetch(host.database, host.connection, host.store, rows, host.instance)
+    host = host._replace(absorbed=tuple(each.instance for each in newest.absorbed_instances))
+    _fetch(host, rows)
     _find_wanted(host, None if renews else note.claimed, newest, pruned)
     if renews:
         _read_yielded(host, newest, pruned)
@@ -129,6 +132,18 @@ def claim_ids(host: Host, row: LedgerRow, note: StoreNote, found: Standing, newe
     if not renews and (claims or not is_compared(host.database, newest)):
         _read_yielded(host, newest, pruned)
     return _with_claimed(host, note, newest, pruned, rows)
+
+
+def _fetch(host: Host, rows: Mapping[UUID, LedgerRow]) -> int:
+    """Learn what is claimed; returns as `fetch`. Claims of instances whose events this
+    host has absorbed are its own, also until the store says so.
+    """
+    since = fetch(host.database, host.connection, host.store, rows, host.instance)
+    if host.absorbed:
+        own = "instance = $1::UUID, epoch_name = $2::UUID WHERE list_contains($3::UUID[], instance)"
+        values = [host.instance, rows[host.instance].epoch_name, list(host.absorbed)]
+        host.database.execute(f"UPDATE known.claims SET {own}", values)
+    return since
 
 
 def _find_wanted(
@@ -194,7 +209,7 @@ def _claim_wanted(host: Host, row: LedgerRow, note: StoreNote, *, renews: bool) 
         row = rows[host.instance]
         if standing(place_of(row), note.place) is not (Standing.RENEW if renews else Standing.AS_NOTED):
             raise StoreUnavailable(host.name, "its ledger changed meanwhile")
-        since = fetch(host.database, host.connection, host.store, rows, host.instance)
+        since = _fetch(host, rows)
         find_lost(host.database, host.instance, since)
         if renews:
             begin_epoch(host.connection, row, epoch, name, *won_anew(host.database, row))

@@ -14,11 +14,11 @@ from typing import TYPE_CHECKING, NamedTuple
 from uuid import UUID
 
 from shared.lateness import DEDUPE_DAYS
+from shared.stores.postgres.absorb import CLAIM_LOCK
 
 if TYPE_CHECKING:
     from psycopg import Connection
 
-CLAIM_LOCK = 0x666F6C646C6F6702
 HASH_BYTES = 16
 NIL = UUID(int=0)
 ID_KEY = "id_key"
@@ -31,7 +31,8 @@ _AT_MOST_TODAY = "least(%s::date, (now() AT TIME ZONE 'UTC')::date - %s)"
 class LedgerRow(NamedTuple):
     """The row of an instance in the ledger, without its snapshot. `horizon`: the oldest
     day of which it may still claim an id; None if unknown. `published_seq`: blocks with
-    higher numbers are of no generation that was published.
+    higher numbers are of no generation that was published. `absorbed`: the last
+    instance whose claims became its own.
     """
 
     instance: UUID
@@ -45,6 +46,7 @@ class LedgerRow(NamedTuple):
     horizon: date | None
     is_retired: bool
     published_seq: int
+    absorbed: UUID | None = None
 
 
 class Block(NamedTuple):
@@ -81,7 +83,8 @@ def ledger(connection: Connection) -> dict[UUID, LedgerRow]:
     """The rows of all instances."""
     rows = connection.execute(
         "SELECT instance, host, timezone, epoch, epoch_name, claims, generation, coalesce(snapshot_sha256, ''), "
-        "horizon, retired_at IS NOT NULL, published_seq FROM analytics_folded"
+        "horizon, retired_at IS NOT NULL, published_seq, absorbed "
+        "FROM analytics_folded"
     ).fetchall()
     return {row[0]: LedgerRow(*row) for row in rows}
 

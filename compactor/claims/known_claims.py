@@ -98,8 +98,8 @@ def epochs_text(rows: Mapping[UUID, LedgerRow]) -> str:
     """The epochs of all instances as one text, to be compared. A new instance changes
     nothing.
     """
-    begun = (each for each in rows.values() if (each.epoch, each.epoch_name) != (1, NIL))
-    return ",".join(sorted(f"{each.instance}={each.epoch}:{each.epoch_name}" for each in begun))
+    begun = (each for each in rows.values() if (each.epoch, each.epoch_name, each.absorbed) != (1, NIL, None))
+    return ",".join(sorted(f"{each.instance}={each.epoch}:{each.epoch_name}:{each.absorbed or ''}" for each in begun))
 
 
 def _cursor(

@@ -121,7 +121,7 @@ def _expire_archive(context: PassContext, snapshot: Snapshot, day: date) -> Snap
     and quarters of an hour of each dimension with few.
     """
     if not snapshot.days[day].expired:
-        counted = count_day(context, snapshot, day, snapshot.generation, _few_rows_to_keep)
+        counted = count_day(context, snapshot, day, snapshot.generation, few_rows_to_keep)
         snapshot = replace_day(snapshot, day, counted)
     kept = snapshot.days[day]
     create_kept_visitors(context.database)
@@ -137,7 +137,7 @@ def _expire_archive(context: PassContext, snapshot: Snapshot, day: date) -> Snap
     return replace_day(snapshot, day, replace(expired, counters=written))
 
 
-def _few_rows_to_keep(events: int, rows: int) -> bool:
+def few_rows_to_keep(events: int, rows: int) -> bool:
     """Whether a dimension stays by quarter of an hour when its archive goes: then no
     archive answers for a time zone that cuts days elsewhere.
     """

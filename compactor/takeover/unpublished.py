@@ -29,6 +29,7 @@ from shared.schema import FIELDS
 from shared.segments.line import SCHEMA_VERSION, append_crc
 from shared.segments.recovery import current_second
 from shared.segments.sealed import Segment, active_segments, readable_lines, sealed_segments, sha256_line
+from shared.sql.archive_events import id_number_sql
 from shared.timestamps import rfc3339
 
 if TYPE_CHECKING:
@@ -106,7 +107,8 @@ def write_lines(
     ]
     window = sorted(dedupe_window(parts))
     there = [each for kind in ("archive", "yielded") for each in open_archive(*published, window, kind)]
-    sql = sql_file(__file__, "unpublished.sql", local=events_of(opened), published=events_of(there))
+    numbers = {"local_number": id_number_sql("e.site", "e.id"), "published_number": id_number_sql("p.site", "p.id")}
+    sql = sql_file(__file__, "unpublished.sql", local=events_of(opened), published=events_of(there), **numbers)
     rows = database.execute(sql, {"window": DEDUPE_DAYS})
     names = [column[0] for column in rows.description or ()]
     segments, lines, sealed_at = 0, 0, current_second()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 
+from compactor.absorb.absorb import absorb
 from compactor.lock import LOCK_TIMEOUT_S, compactor_lock
 from compactor.publishing.instance import instance_id
 from compactor.publishing.new_instance import begin_as_another
@@ -74,6 +75,17 @@ def _retire(call: Invocation) -> int:
     """What a host that is gone for good has published counts on."""
     retire_instance(call.data, call.settings, _store(call), call.options.instance)
     print(f"The instance {call.options.instance} is retired: what it has published counts on, and nothing is added.")
+    return SUCCESS
+
+
+def _absorb(call: Invocation) -> int:
+    """What a retired host has published is this host's from then on."""
+    done = absorb(call.data, call.settings, _store(call), call.log, call.options.instance)
+    print(
+        f"This directory has what {call.options.instance} had published: {done.events:,} events, and "
+        f"{done.duplicates:,} that were here already. The store has them as this host's."
+    )
+    print("Who was erased since that host was retired is to be erased again: foldlog erase --visitor ID")
     return SUCCESS
 
 
@@ -196,5 +208,6 @@ _ACTIONS: dict[str, Callable[[Invocation], int]] = {
     "check": _check,
     "rebuild": _rebuild,
     "retire": _retire,
+    "absorb": _absorb,
     "new-instance": _new_instance,
 }

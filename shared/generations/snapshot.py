@@ -12,6 +12,7 @@ import re
 from datetime import date
 from functools import cached_property
 from pathlib import Path
+from uuid import UUID
 
 import msgspec
 
@@ -193,6 +194,18 @@ class SetAside(msgspec.Struct, frozen=True):
     version: str = ""
 
 
+class Absorbed(msgspec.Struct, frozen=True):
+    """A retired instance of the store whose events are among those of this directory
+    since: its last generation, and how many events it counted. Its lines, duplicates
+    and the rest are in the totals.
+    """
+
+    instance: UUID
+    generation: int
+    as_of: str
+    events: int
+
+
 class Snapshot(msgspec.Struct, frozen=True, dict=True):
     """One generation. By writer: `folded`, the highest folded sequence number, and
     `missing`, the lower ones that are missing.
@@ -200,7 +213,7 @@ class Snapshot(msgspec.Struct, frozen=True, dict=True):
     `partial`: how many bytes of a segment are folded, by its name without a suffix, of
     segments of which a pass folded the beginning. `set_aside`: what cannot be folded.
     `dropped_days`: days whose data is all deleted, with the number of their events.
-    `summary`: None where it could not be made.
+    `summary`: None where it could not be made. `absorbed`: left out where it is empty.
     """
 
     format: int = FORMAT
@@ -215,7 +228,12 @@ class Snapshot(msgspec.Struct, frozen=True, dict=True):
     last_pass: LastPass = LastPass()
     retention: Retention = Retention()
     dropped_days: dict[date, int] = {}
+    absorbed: tuple[Absorbed, ...] | msgspec.UnsetType = msgspec.UNSET
     summary: Summary | None = None
+
+    @property
+    def absorbed_instances(self) -> tuple[Absorbed, ...]:
+        return self.absorbed or ()
 
     def has_passed(self, name: SegmentName) -> bool:
         """Whether each line of a segment is folded or set aside."""

@@ -15,7 +15,12 @@ from uuid import UUID
 
 import msgspec
 import pytest
+from msgspec import structs
 
+from compactor.absorb.absorb import absorb
+from compactor.absorb.expired_days import expired_day
+from compactor.absorb.theirs import Theirs
+from compactor.context import pass_context
 from compactor.erasure.rewrite import preview_erasure
 from compactor.erasure.visitor_filter import VisitorFilter
 from compactor.lock import compactor_lock
@@ -233,6 +238,23 @@ def share_ids(root: Path) -> None:
             take_over(third.data, third.settings, SilentLog(), lock, UUID(first.instance), NOON)
             restore(third.data, third.settings, SilentLog(), lock, NOON)
         retire_instance(third.data, third.settings, open_store(third.settings, third.instance), UUID(second.instance))
+        absorb(
+            third.data, third.settings, open_store(third.settings, third.instance), SilentLog(), UUID(second.instance)
+        )
+        absorb_expired(third)
+
+
+def absorb_expired(host: StoreHost) -> None:
+    """A day of which nobody has the archive, with itself."""
+    with (
+        compactor_lock(host.data) as lock,
+        pass_context(host.data, host.settings, SilentLog(), lock, NOON) as context,
+    ):
+        found = load_snapshot(host.data)
+        day = max(found.days)
+        expired = structs.replace(found.days[day], expired=True, archive=(), ids=(), yielded=())
+        snapshot = structs.replace(found, days={day: expired})
+        expired_day(context, snapshot, Theirs(UUID(host.instance), host.data, snapshot), day)
 
 
 def verify_all(data: DataDirectory) -> None:

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from shared.generations.snapshot import Snapshot, decode_snapshot
 from shared.stores.counter_rows import CounterRow
 from shared.stores.ledger import HeldInstance, Position, StoreUnavailable
+from shared.stores.postgres.absorb import take_in
 from shared.stores.postgres.connection import connected, store_name
 from shared.stores.postgres.counters import days_with_rows, rows_of_day, send_counters, write_counters
 from shared.stores.postgres.log_rows import delete_folded
@@ -73,6 +74,8 @@ class PostgresStore(NamedTuple):
             whole = send_counters(connection, changes.counters())
             whole_visitors = send_visitors(connection, changes.visitors(shared_key(connection)))
             with connection.transaction():
+                if absorbed := after.snapshot.absorbed_instances:
+                    take_in(connection, str(self), self.instance, absorbed)
                 self._require(connection, base, after)
                 write_counters(connection, self.instance, whole)
                 write_visitors(connection, self.instance, after.generation, whole_visitors)

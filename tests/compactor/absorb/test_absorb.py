@@ -1,0 +1,293 @@
+"""Absorbing: what a retired instance has published is another host's, and whatever is
+cut off, each event counts once.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+from uuid import UUID, uuid4
+
+import pytest
+
+from compactor.absorb.absorb import Done, absorb
+from compactor.absorb.expired_days import DaysDiffer
+from compactor.publishing.publish import compare_store, rebuild_store, retire_instance
+from compactor.repair.rebuild import rebuild
+from compactor.repair.verify import verify
+from compactor.retention.command import retain_now
+from ingest.collect.encode import Line
+from shared.erasures import create_request
+from shared.event_ids import make_event_ids
+from shared.exit_codes import TemporaryFailure
+from shared.generations.load import load_snapshot
+from shared.stores.ledger import StoreRefused
+from shared.stores.open_store import open_store
+from tests.builders.archive import HOUR_MS
+from tests.builders.cut_connection import cutting
+from tests.builders.logs import NOON, line
+from tests.builders.postgres import Server
+from tests.builders.server import environment, run_foldlog
+from tests.builders.silent_log import SilentLog
+from tests.builders.store_hosts import StoreHost, counted_ids, totals
+from tests.builders.stores import queried
+
+pytestmark = pytest.mark.component
+DAY_MS = 24 * HOUR_MS
+SERVER_IDS = make_event_ids(6, NOON)
+
+
+@pytest.fixture
+def store(server: Server) -> str:
+    return server.database()
+
+
+def lines(*numbers: int, day: int = 0, **fields: Any) -> list[Line]:
+    return [line(f"event-{n:06}", NOON + day * DAY_MS, visitor=f"v{n % 7}", **fields) for n in numbers]
+
+
+def hosts_of(root: Path, store: str) -> tuple[StoreHost, StoreHost, StoreHost]:
+    """One that is gone, one that absorbs it, and another, with events of three days."""
+    gone, host, other = (StoreHost(root / name, store) for name in ("gone", "host", "other"))
+    gone.receive([*lines(*range(10)), *lines(10, 11, day=-1), *lines(12, 13, day=-2)])
+    gone.receive([line(each, NOON, visitor="by-server") for each in SERVER_IDS])
+    host.receive([*lines(*range(20, 30)), *lines(30, 31, day=-2)])
+    other.receive(lines(*range(40, 45)))
+    for each in (gone, host, other):
+        each.settle()
+    # Each yields an event, also to the one that is gone, and that one to another.
+    host.receive(lines(3, 32))
+    other.receive(lines(4, 12, 46))
+    gone.receive(lines(21, 41, 14))
+    for each in (gone, host, other):
+        each.settle()
+    return gone, host, other
+
+
+ALL = [*range(15), *range(20, 33), *range(40, 45), 46]
+
+
+def retired(gone: StoreHost, by: StoreHost) -> UUID:
+    instance = UUID(gone.instance)
+    retire_instance(by.data, by.settings, open_store(by.settings, by.instance), instance)
+    return instance
+
+
+def absorbed(host: StoreHost, instance: UUID, address: str = "") -> Done:
+    through = StoreHost(host.data.root, address or host.settings.store)
+    store = open_store(through.settings, host.instance)
+    return absorb(host.data, through.settings, store, SilentLog(), instance)
+
+
+def check(tmp_path: Path, hosts: Iterable[StoreHost], numbers: Iterable[int]) -> None:
+    """Each event counts once, and each directory and its rows are in order."""
+    hosts = list(hosts)
+    expected = [*(f"event-{n:06}" for n in numbers), *SERVER_IDS]
+    for _ in range(2):
+        for host in hosts:
+            host.settle()
+    assert counted_ids(hosts[0].settings.store, tmp_path) == dict.fromkeys(expected, 1)
+    assert sum(totals(host)[0] for host in hosts) == len(expected)
+    for host in hosts:
+        assert verify(host.data, host.settings, lambda _: None).findings == []
+        found: list[str] = []
+        compare_store(host.data, host.settings, open_store(host.settings, host.instance), found.append)
+        assert found == []
+
+
+def counted(store: str) -> list[tuple[Any, ...]]:
+    """The sums over all hosts, and the visitors of each day."""
+    sums = "SELECT site, day, dimension, event, value, bot, sum(events) FROM analytics_counters"
+    seen = "SELECT day, site, count(DISTINCT each) FROM analytics_visitors, unnest(visitors) AS each GROUP BY day, site"
+    return [
+        *queried(store, f"{sums} GROUP BY site, day, dimension, event, value, bot ORDER BY 1, 2, 3, 4, 5, 6"),
+        *queried(store, f"{seen} ORDER BY day, site"),
+    ]
+
+
+def test_all_of_it_is_the_hosts_and_the_sums_stay(tmp_path: Path, store: str) -> None:
+    gone, host, other = hosts_of(tmp_path, store)
+    instance, before, lines_of_both = retired(gone, other), counted(store), totals_of(host, gone)
+    done = absorbed(host, instance)
+    assert (done.events, done.duplicates) == (21, 0)
+    assert counted(store) == before
+    assert totals_of(host) == lines_of_both
+    assert queried(store, f"SELECT instance FROM analytics_folded WHERE instance = '{instance}'") == []
+    for table in ("parts", "counters", "visitors", "ids"):
+        found = queried(store, f"SELECT count(*) FROM analytics_{table} WHERE instance = '{instance}'")
+        assert found == [(0,)], table
+    check(tmp_path, (host, other), ALL)
+    assert absorbed(host, instance).events == 0  # typed once more
+    check(tmp_path, (host, other), ALL)
+
+
+def totals_of(*hosts: StoreHost) -> int:
+    return sum(load_snapshot(host.data).totals.lines for host in hosts)
+
+
+def test_copies_that_come_later_are_duplicates(tmp_path: Path, store: str) -> None:
+    gone, host, other = hosts_of(tmp_path, store)
+    absorbed(host, retired(gone, other))
+    host.receive(lines(1, 13, 50))
+    other.receive(lines(2, 11, 51))
+    check(tmp_path, (host, other), [*ALL, 50, 51])
+
+
+@pytest.mark.parametrize(
+    ("cut", "commit"),
+    [("answer", 3), *(pytest.param("answer", n, marks=pytest.mark.long) for n in (1, 2, 4, 5, 6)), ("request", 3)],
+)
+def test_a_commit_whose_answer_is_lost(tmp_path: Path, store: str, cut: Any, commit: int) -> None:
+    gone, host, other = hosts_of(tmp_path, store)
+    instance, before = retired(gone, other), counted(store)
+    with cutting(store) as connection:
+        connection.next_at("COMMIT", cut, commit)
+        try:
+            absorbed(host, instance, connection.address)
+        except TemporaryFailure:
+            assert counted(store) == before
+    assert counted(store) == before
+    host.receive(lines(60))  # the next pass, and what it publishes
+    host.settle()
+    if queried(store, f"SELECT 1 FROM analytics_folded WHERE instance = '{instance}'"):
+        absorbed(host, instance)
+    check(tmp_path, (host, other), [*ALL, 60])
+
+
+def test_killed_before_it_is_published(tmp_path: Path, store: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever publishes next ends it."""
+    gone, host, other = hosts_of(tmp_path, store)
+    instance, before = retired(gone, other), counted(store)
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr("compactor.absorb.absorb._commit", killed)
+        absorbed(host, instance)
+    assert counted(store) == before
+    calls = 0
+
+    def publishes_once(*given: Any) -> None:
+        nonlocal calls
+        calls += 1
+        if calls > 1:
+            raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr("compactor.absorb.absorb.publish_settled", publishes_once)
+        absorbed(host, instance)
+    assert counted(store) == before
+    host.receive(lines(60, 5))
+    with pytest.raises(StoreRefused, match="lets another host absorb"):
+        absorbed(other, instance)
+    host.settle()
+    assert queried(store, f"SELECT 1 FROM analytics_folded WHERE instance = '{instance}'") == []
+    check(tmp_path, (host, other), [*ALL, 60])
+
+
+def killed(*_: object) -> None:
+    raise KeyboardInterrupt
+
+
+def test_an_erasure_reaches_it(tmp_path: Path, store: str) -> None:
+    gone, host, other = hosts_of(tmp_path, store)
+    absorbed(host, retired(gone, other))
+    create_request(host.data, "by-server", None)
+    host.erase()
+    host.settle()
+    assert not set(SERVER_IDS) & set(counted_ids(store, tmp_path))
+    assert verify(host.data, host.settings, lambda _: None).findings == []
+
+
+def test_an_emptied_database_is_filled_with_all(tmp_path: Path, store: str, server: Server) -> None:
+    gone, host, other = hosts_of(tmp_path, store)
+    absorbed(host, retired(gone, other))
+    check(tmp_path, (host, other), ALL)
+    before, empty = counted(store), server.database()
+    again = [StoreHost(each.data.root, empty) for each in (host, other)]
+    check(tmp_path, again, ALL)
+    assert [row[:-1] for row in counted(empty)] == [row[:-1] for row in before]
+
+
+def test_rebuilds_change_nothing(tmp_path: Path, store: str) -> None:
+    gone, host, other = hosts_of(tmp_path, store)
+    absorbed(host, retired(gone, other))
+    check(tmp_path, (host, other), ALL)
+    before = counted(store)
+    rebuild(host.data, host.settings, SilentLog(), NOON, dry_run=False)
+    rebuild_store(host.data, host.settings, open_store(host.settings, host.instance))
+    check(tmp_path, (host, other), ALL)
+    assert counted(store) == before
+
+
+def test_what_cannot_be_absorbed_is_refused(tmp_path: Path, store: str) -> None:
+    gone, host, other = hosts_of(tmp_path, store)
+    with pytest.raises(StoreRefused, match=f"foldlog store retire {gone.instance}"):
+        absorbed(host, UUID(gone.instance))
+    with pytest.raises(StoreRefused, match="foldlog store status"):
+        absorbed(host, uuid4())
+    with pytest.raises(StoreRefused, match="as this directory"):
+        absorbed(host, UUID(host.instance))
+    berlin = StoreHost(tmp_path / "berlin", store, timezone="Europe/Berlin")
+    berlin.receive(lines(70))
+    berlin.settle()
+    with pytest.raises(StoreRefused, match="FOLDLOG_TIMEZONE"):
+        absorbed(host, retired(berlin, other))
+
+
+def test_the_command_says_what_it_did(tmp_path: Path, store: str) -> None:
+    gone, host, other = hosts_of(tmp_path, store)
+    instance = retired(gone, other)
+    shutil.rmtree(gone.data.root)
+    done = run_foldlog(["store", "absorb", str(instance)], environment(host.data.root, store=store))
+    assert done.returncode == 0, done.stderr
+    assert "21 events" in done.stdout
+    check(tmp_path, (host, other), ALL)
+
+
+def with_old_days(host: StoreHost, first: int, *, days: int = 9, **more: Any) -> None:
+    """An event a day, so that no clock jumps, and some more on the first."""
+    for day in range(-days, 1):
+        host.receive(lines(first + day + days, day=day), NOON + day * DAY_MS)
+        if day == -days:
+            host.receive(lines(first + 50, first + 51, day=day, **more), NOON + day * DAY_MS)
+
+
+def expire(host: StoreHost) -> StoreHost:
+    kept_for_a_week = StoreHost(host.data.root, host.settings.store, archive_retention_days=7)
+    retain_now(host.data, kept_for_a_week.settings, SilentLog(), lambda: NOON, confirmed=True)
+    assert any(kept.expired for kept in load_snapshot(host.data).days.values())
+    return kept_for_a_week
+
+
+@pytest.mark.parametrize(("gone_expires", "host_expires"), [(True, True), (False, True), (True, False)])
+def test_days_whose_archive_is_deleted_add_up(
+    tmp_path: Path, store: str, gone_expires: bool, host_expires: bool
+) -> None:
+    gone, host, other = (StoreHost(tmp_path / name, store) for name in ("gone", "host", "other"))
+    with_old_days(gone, 100, url="https://example.com/a")
+    with_old_days(host, 300)
+    for each, expires in ((gone, gone_expires), (host, host_expires)):
+        each.settle()
+        if expires:
+            expire(each).settle()
+    other.settle()
+    instance, events = retired(gone, other), events_by_day(store)
+    if not host_expires:
+        before = load_snapshot(host.data)
+        with pytest.raises(DaysDiffer, match="let retention delete it here"):
+            absorbed(host, instance)
+        assert load_snapshot(host.data) == before
+        return
+    absorbed(host, instance)
+    assert events_by_day(store) == events
+    first = "SELECT count(*) FILTER (WHERE expired IS NULL) FROM analytics_visitors WHERE day = '2026-11-13'"
+    assert queried(store, first) == [(1,)]  # unknown: two hosts had some
+    assert verify(host.data, host.settings, lambda _: None).findings == []
+    found: list[str] = []
+    compare_store(host.data, host.settings, open_store(host.settings, host.instance), found.append)
+    assert found == []
+
+
+def events_by_day(store: str) -> list[tuple[Any, ...]]:
+    sums = "SELECT day, dimension, event, value, sum(events) FROM analytics_counters"
+    return queried(store, f"{sums} GROUP BY day, dimension, event, value ORDER BY 1, 2, 3, 4")
