@@ -10,9 +10,18 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 from uuid import UUID
 
-from compactor.erasure.orders_table import add_order, confirm_order, end_orders, open_orders
+from compactor.erasure.orders_table import (
+    Retired,
+    add_order,
+    confirm_order,
+    end_orders,
+    open_orders,
+    waiting_retired,
+)
+from compactor.erasure.retired import confirm_for_retired
 from shared.disk.control_files import touch
 from shared.disk.layout import DataDirectory
+from shared.disk.spill import own_spill
 from shared.erasures import (
     ErasureRequest,
     add_request,
@@ -22,6 +31,7 @@ from shared.erasures import (
     progress_of,
     write_order,
 )
+from shared.stores.postgres.connection import connected
 
 if TYPE_CHECKING:
     from psycopg import Connection
@@ -37,11 +47,21 @@ def share_orders(data: DataDirectory, connection: Connection, instance: UUID, ge
         _, done = progress_of(data, order.request)
         if done and done.generation <= generation:
             confirm_order(connection, order.request, instance)
+            with own_spill(data) as scratch:
+                confirm_for_retired(connection, order, scratch)
             delete_order(data, order)
     for order in open_orders(connection, instance):
         if not has_order(data, order):
             _carry_out(data, order)
     end_orders(connection)
+
+
+def retired_holders(address: str, request: str) -> list[Retired]:
+    """Retired instances whose published events an erasure does not reach. Raises
+    StoreUnavailable and StoreRefused.
+    """
+    with connected(address) as connection:
+        return waiting_retired(connection, request)
 
 
 def _carry_out(data: DataDirectory, order: ErasureRequest) -> None:

@@ -7,6 +7,8 @@ from collections.abc import Sequence
 from rich.console import Console
 
 from compactor.erasure.footprint import VisitorFootprint
+from compactor.erasure.orders import retired_holders
+from compactor.erasure.orders_table import Retired
 from compactor.erasure.rewrite import preview_erasure
 from compactor.erasure.visitor_filter import VisitorFilter
 from compactor.lock import CompactorBusy
@@ -16,7 +18,9 @@ from foldlog.preflight import require_data_dir
 from foldlog.quantities import counted
 from foldlog.terminal import plain
 from shared.erasures import ErasureCompleted, ErasureStarted, create_request, progress_of
-from shared.exit_codes import SUCCESS, TemporaryFailure
+from shared.exit_codes import PROBLEMS, SUCCESS, TemporaryFailure
+from shared.stores.address import is_postgres
+from shared.stores.ledger import StoreRefused, StoreUnavailable
 
 _NOT_ERASABLE = (
     "Not erased: events without a visitor id. They carry a hash made with a salt that is destroyed at midnight, so "
@@ -46,7 +50,20 @@ def run(call: Invocation) -> int:
     if started is None or completed is None:
         raise TemporaryFailure("an active segment contains the visitor; the next pass after it is sealed erases them")
     show_erased(Console(), started, completed)
-    return SUCCESS
+    if not is_postgres(call.settings.store):
+        return SUCCESS
+    return _end_in_store(Console(), call.settings.store, request.request)
+
+
+def _end_in_store(console: Console, store: str, request: str) -> int:
+    """Say what other hosts of the store still have."""
+    try:
+        retired = retired_holders(store, request)
+    except (StoreUnavailable, StoreRefused) as error:
+        console.print(plain(f"The other hosts learn of it with the next publish: {error}"))
+        return SUCCESS
+    show_retired(console, retired)
+    return PROBLEMS if retired else SUCCESS
 
 
 def show_preview(console: Console, found: VisitorFootprint) -> None:
@@ -65,6 +82,18 @@ def show_erased(console: Console, started: ErasureStarted, completed: ErasureCom
     console.print(plain(f"erased {_summary(*sums)}; generation {completed.generation:,}"))
     _show_not_erased(console, started.other_sites, started.mentions, started.unreadable)
     console.print("Backups and exports that were made before still contain the visitor.")
+
+
+def show_retired(console: Console, retired: Sequence[Retired]) -> None:
+    """Which retired instances still hold the visitor, and what to type."""
+    for each in retired:
+        console.print(
+            plain(
+                f"not erased: what instance {each.instance} ({each.host}) has published. It is retired, and no host "
+                "erases there; answers over all hosts leave the visitor out. To have it erased, type "
+                f"`foldlog store absorb {each.instance}`"
+            )
+        )
 
 
 def _summary(events: int, days: int, lines: int, segments: int, quarantined: int) -> str:

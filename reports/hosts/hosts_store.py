@@ -15,6 +15,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 from reports.hosts.combine import combined_days
+from reports.hosts.erased import without_counters
+from reports.hosts.filtered_parts import without_visitors
 from reports.hosts.ledger import Host, Ledger
 from reports.hosts.listed import listed, oldest_as_of
 from reports.hosts.part_cache import PartCache
@@ -145,7 +147,7 @@ class HostsStore:
 
     def _source(self, seen: _Seen, asked: Asked) -> Source:
         hosts = seen.hosts
-        days = combined_days([host.snapshot for host in hosts], asked.query)
+        days = combined_days([_counted(host) for host in hosts], asked.query)
         touched = [hosts[number] for number in sorted({each.host for each in days})]
         others = [host for host in touched if host.timezone != asked.zone and host.instance != seen.own]
         if others and asked.query.visitors == "exact":
@@ -172,7 +174,13 @@ class HostsStore:
 
             self._link.ask(fetch_missing)
             self._cache.evict(_referenced(seen.hosts))
-        return [str(paths[each]) for each in parts]
+        return [str(self._readable(of[each], each, paths[each])) for each in parts]
+
+    def _readable(self, host: Host, each: PartOfDay, path: Path | None) -> Path | None:
+        """A part, without visitors who are to be erased."""
+        if path is None or not host.erased or each.kind != "archive":
+            return path
+        return without_visitors(path, self._cache.own, host.erased)
 
     def _at_hand(self, each: PartOfDay, *, is_own: bool) -> Path | None:
         if is_own:
@@ -185,6 +193,10 @@ class HostsStore:
     def close(self) -> None:
         """End the connection to the store."""
         self._link.close()
+
+
+def _counted(host: Host) -> Snapshot:
+    return without_counters(host.snapshot) if host.erased else host.snapshot
 
 
 def _referenced(hosts: Sequence[Host]) -> set[str]:

@@ -8,6 +8,7 @@ from datetime import date, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from reports.hosts.erased import ErasedVisitor, erased_visitors
 from reports.sql.postgres import ledger_statement, ledger_statement_before_salts
 from shared.generations.snapshot import Snapshot, SnapshotDamaged, decode_snapshot
 
@@ -28,7 +29,8 @@ class OwnSaltDay(NamedTuple):
 class Host(NamedTuple):
     """A row of the ledger, or this host if it is not there; its `instance` may be None.
     `snapshot` is that of generation 0 where nothing is published yet. `silent_s`: how
-    long ago it published, or had nothing new to publish.
+    long ago it published, or had nothing new to publish. `erased`: visitors who are to
+    be left out of what it has published.
     """
 
     instance: str | None
@@ -40,6 +42,7 @@ class Host(NamedTuple):
     silent_s: float | None
     snapshot: Snapshot
     own_salt_days: tuple[OwnSaltDay, ...] = ()
+    erased: tuple[ErasedVisitor, ...] = ()
 
 
 class Ledger:
@@ -52,7 +55,9 @@ class Ledger:
         """All hosts; none while no host has made the tables. Raises SnapshotDamaged,
         and DataFromNewerVersion for a host that runs a newer Foldlog.
         """
-        hosts = [self._host(*row) for row in self._rows(connection)]
+        rows = self._rows(connection)
+        erased = erased_visitors(connection) if any(is_retired for _, _, _, _, _, is_retired, *_ in rows) else {}
+        hosts = [self._host(*row)._replace(erased=erased.get(row[0], ())) for row in rows]
         self._snapshots = {host.sha256: host.snapshot for host in hosts if host.sha256}
         return hosts
 

@@ -57,6 +57,11 @@ class PartCache:
         self._reserve = disk_reserve
         self._held: dict[str, float] = {}  # until when a name here is taken without looking at it
 
+    @property
+    def own(self) -> Path:
+        """The directory that is emptied after each question."""
+        return self._own
+
     def get(self, part: Part) -> Path | None:
         """The path of a part whose bytes were verified within a day; None if it must be
         fetched.

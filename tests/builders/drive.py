@@ -37,8 +37,9 @@ from compactor.takeover.restore import restore
 from compactor.takeover.takeover import take_over
 from ingest.collect.encode import Line
 from reports.export import export, room_for_export
+from reports.hosts.hosts_store import Asked, hosts_store
 from reports.query import parse
-from reports.report import make_report
+from reports.report import make_report, report_of
 from shared.disk.layout import DataDirectory
 from shared.disk.marks import set_mark
 from shared.disk.spill import own_spill
@@ -238,6 +239,7 @@ def share_ids(root: Path) -> None:
             take_over(third.data, third.settings, SilentLog(), lock, UUID(first.instance), NOON)
             restore(third.data, third.settings, SilentLog(), lock, NOON)
         retire_instance(third.data, third.settings, open_store(third.settings, third.instance), UUID(second.instance))
+        _leave_out_of_retired(third, address)
         absorb(
             third.data, third.settings, open_store(third.settings, third.instance), SilentLog(), UUID(second.instance)
         )
@@ -255,6 +257,23 @@ def absorb_expired(host: StoreHost) -> None:
         expired = structs.replace(found.days[day], expired=True, archive=(), ids=(), yielded=())
         snapshot = structs.replace(found, days={day: expired})
         expired_day(context, snapshot, Theirs(UUID(host.instance), host.data, snapshot), day)
+
+
+def _leave_out_of_retired(host: StoreHost, address: str) -> None:
+    """Erase who is in no retired instance, and ask while another one is to be left
+    out.
+    """
+    create_request(host.data, "nobody", None)
+    host.erase()
+    host.settle()
+    with connected(address) as connection:
+        order = "INSERT INTO analytics_orders (request, asked_at, visitor, site) VALUES (%s, '', %s, %s)"
+        for number, site in enumerate((None, "example.com")):
+            connection.execute(order, (f"{number:016}", VISITOR, site))
+    day = str(max(load_snapshot(host.data).days))
+    query = parse({"from": day, "to": day}, datetime.fromtimestamp(NOON / 1000, UTC), "UTC")
+    with hosts_store(host.data, address, 1 << 30, 0) as store, connect(256 << 20, 1) as database:
+        store.read(Asked(query, "UTC"), lambda source: report_of(database, source, query))
 
 
 def verify_all(data: DataDirectory) -> None:

@@ -30,6 +30,7 @@ CLIENT_SIDE = {"reports.calendar", "reports.query", "reports.encode", "reports.r
 READS_DATABASE = {
     "reports/report.py",
     "reports/export.py",
+    "reports/hosts/filtered_parts.py",
     "reports/hosts/hosts_store.py",
     "reports/hosts/part_packs.py",
     "reports/reader/process.py",

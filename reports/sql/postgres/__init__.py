@@ -21,5 +21,10 @@ def ledger_statement_before_salts() -> bytes:
 
 
 @cache
+def erased_statement() -> bytes:
+    return resources.files(__package__).joinpath("erased.sql").read_bytes()
+
+
+@cache
 def parts_statement() -> bytes:
     return resources.files(__package__).joinpath("parts.sql").read_bytes()

@@ -160,6 +160,38 @@ def test_retired_host_counts_and_holds_nothing_up(hosts: list[DataDirectory], ad
     assert answer["as_of"] == load_snapshot(hosts[0]).as_of
 
 
+@pytest.mark.parametrize(
+    "key, value", [("bots", "exclude"), ("by", "path"), ("interval", "hour"), ("visitors", "none")]
+)
+def test_who_is_to_be_erased_is_left_out_of_what_a_retired_host_has_published(
+    hosts: list[DataDirectory], address: str, key: str, value: str
+) -> None:
+    def total() -> Answer:
+        with hosts_store(hosts[0], address, 1 << 30, 0) as store:
+            found: Answer = ask_store(store, span={**TODAY, key: value})["total"]
+            return found
+
+    order = "INSERT INTO analytics_orders (request, asked_at, visitor, site) VALUES (%s, '', 'visitor-c', %s)"
+    execute(address, order, "0" * 16, "example.org")
+    execute(address, "UPDATE analytics_folded SET retired_at = now() WHERE host = 'web-1'")
+    assert total()["events"] == 5
+    execute(address, order, "1" * 16, None)
+    assert total()["events"] == 4
+    assert total().get("visitors") in {3, None}
+    execute(address, "UPDATE analytics_folded SET retired_at = NULL")  # it will carry that out itself
+    assert total()["events"] == 5
+
+
+def test_who_is_to_be_erased_is_left_out_of_exports(hosts: list[DataDirectory], address: str) -> None:
+    execute(address, "UPDATE analytics_folded SET retired_at = now() WHERE host = 'web-1'")
+    order = "INSERT INTO analytics_orders (request, asked_at, visitor) VALUES (%s, '', 'visitor-c')"
+    execute(address, order, "0" * 16)
+    query, out = parse(TODAY, NOW, "UTC"), io.BytesIO()
+    with hosts_store(hosts[0], address, 1 << 30, 0) as store, room_for_export(hosts[0], 256 << 20, 0) as room:
+        store.read(Asked(query, "UTC"), lambda source: export_of(room, source, query, "ndjson", out))
+    assert [orjson.loads(each)["id"] for each in out.getvalue().splitlines()] == ["a", "b", "d", "e"]
+
+
 # --- what is fetched
 
 

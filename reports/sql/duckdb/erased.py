@@ -1,0 +1,23 @@
+"""An archive part without visitors who are to be erased, as a statement."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from reports.sql.duckdb.statements import parquet_copy
+from reports.sql.statement import Parameters, Statement
+
+
+def copy_without(visitors: Iterable[tuple[str, str | None]], part: str, copied: str) -> Statement:
+    """Copies a part without the events of visitors, each on one site or on all (None).
+    Both paths are the program's own. Each is compared, for a join would hash texts.
+    """
+    bound = Parameters()
+    gone = [
+        f"visitor = {bound.value(f'visitor_{number}', visitor)}"
+        + (f" AND site = {bound.value(f'site_{number}', site)}" if site is not None else "")
+        for number, (visitor, site) in enumerate(visitors)
+    ]
+    is_gone = " OR ".join(f"({each})" for each in gone)
+    text = f"SELECT * FROM read_parquet('{part}') WHERE NOT coalesce({is_gone}, false)"
+    return parquet_copy(Statement(text, bound), copied)
