@@ -1,0 +1,77 @@
+"""A report whose rows a ClickHouse cluster counts. The plan and the rows are those of
+every report; the days are those that its hosts have shipped.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+from reports.kinds import kind_of
+from reports.plan import ArchiveScan, BreakdownRead, HostDay, Read, Scan, SeriesRead, TotalRead
+from reports.query import Query
+from reports.rows import Row, no_answer, with_header
+from reports.sql.clickhouse import Statement, Statements
+from shared.generations.counter_schema import COUNTED, SITE, TOTAL
+from shared.generations.snapshot import Day
+
+# The rows of a statement.
+Ask = Callable[[Statement], list[list[Any]]]
+Rows = list[tuple[Any, ...]]
+
+
+def shipped(days: Sequence[HostDay]) -> list[HostDay]:
+    """Days as a cluster has them: their events, and no counters."""
+    uncounted = (TOTAL, SITE, *COUNTED)
+    return [
+        each._replace(kept=Day("", archive=each.kept.archive, expired=each.kept.expired, uncounted=uncounted))
+        for each in days
+    ]
+
+
+def report_of_cluster(
+    ask: Ask, table: str, query: Query, days: Sequence[HostDay], generation: int, as_of: str, hosts: Sequence[Row]
+) -> Row:
+    """The report as it is answered. Raises what `ask` raises."""
+    kind, statements = kind_of(query), Statements(table)
+    plan = kind.plan(query, days)
+    fetched = {name: _fetch(ask, statements, read) for name, read in plan.reads.items()}
+    rows, total = kind.shape(plan, fetched) if plan.has_answer else no_answer(plan)
+    return with_header(plan, rows, total, generation, as_of, hosts)
+
+
+def _fetch(ask: Ask, statements: Statements, read: Read) -> Rows:
+    """The rows as DuckDB's statements have them."""
+    if isinstance(read, TotalRead):
+        return [tuple(row) for row in ask(statements.total(_events(read.events), with_visitors=read.with_visitors))]
+    if isinstance(read, SeriesRead):
+        found = ask(statements.series(_events(read.events), with_visitors=read.visitors is not None))
+        return [(_moment(start), events, visitors) for start, events, visitors in found]
+    if isinstance(read, BreakdownRead):
+        return _breakdown(ask, statements, read)
+    raise AssertionError("kept visitors are in counters, which a cluster has none of")
+
+
+def _breakdown(ask: Ask, statements: Statements, read: BreakdownRead) -> Rows:
+    scan = _events(read.events)
+    top = ask(statements.top(scan, read.limit))
+    if not top:
+        return []
+    wanted, of_all = {(one, other) for one, other, _ in top}, top[0][2]
+    found = ask(statements.values(scan, [one for one, _, _ in top], with_visitors=read.visitors is not None))
+    return [
+        (_moment(start), value, events, visitors, of_all)
+        for one, other, start, value, events, visitors in found
+        if (one, other) in wanted
+    ]
+
+
+def _events(scan: Scan) -> ArchiveScan:
+    """What counters would be summed for is counted from the events, as all else."""
+    return ArchiveScan(scan.selection, scan.bucket_starts, scan.by, (), None)
+
+
+def _moment(epoch_ms: int) -> datetime:
+    """As DuckDB's TIMESTAMP."""
+    return datetime.fromtimestamp(epoch_ms / 1000, UTC).replace(tzinfo=None)

@@ -1,0 +1,70 @@
+"""Reading what all hosts have shipped to a ClickHouse store."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from functools import cached_property
+
+from reports.cluster.answer import report_of_cluster, shipped
+from reports.hosts.combine import combined_days
+from reports.hosts.hosts_store import Asked, TimezonesDiffer
+from reports.hosts.ledger import Host
+from reports.hosts.listed import listed, oldest_as_of
+from reports.rows import Row
+from shared.disk.layout import DataDirectory
+from shared.stores.clickhouse.client import ClickHouse
+from shared.stores.clickhouse.cluster import parse_cluster
+from shared.stores.clickhouse.ledger_rows import HeldRow, held_rows
+from shared.stores.clickhouse.tables import events_table
+from shared.stores.instance import known_instance
+
+TIMEOUT_S = 60.0
+
+
+class ClusterStore:
+    """The hosts of a cluster, as seen from a directory. The first shard is asked, and
+    it asks the others.
+    """
+
+    def __init__(self, data: DataDirectory, address: str) -> None:
+        self._data, self._cluster = data, parse_cluster(address)
+
+    @cached_property
+    def _server(self) -> ClickHouse:
+        return ClickHouse(self._cluster, self._cluster.shards[0], TIMEOUT_S)
+
+    def report(self, asked: Asked) -> Row:
+        """Raises StoreUnavailable, StoreRefused and TimezonesDiffer."""
+        query = asked.query
+        hosts = [_host(row) for row in held_rows(self._server).values()]
+        days = combined_days([host.snapshot for host in hosts], query)
+        touched = [hosts[number] for number in sorted({each.host for each in days})]
+        others = [host for host in touched if host.timezone != asked.zone]
+        if others and query.visitors == "exact":
+            raise TimezonesDiffer(asked.zone, others)
+        own = next((host for host in hosts if host.instance == known_instance(self._data)), None)
+        return report_of_cluster(
+            lambda statement: self._server.rows(statement.text, statement.bound),
+            events_table(self._cluster),
+            query,
+            shipped(days),
+            own.generation if own else 0,
+            oldest_as_of(hosts),
+            listed(hosts, query),
+        )
+
+
+def _host(row: HeldRow) -> Host:
+    """A host that has published a generation only in part has the days that are
+    there.
+    """
+    return Host(
+        row.instance,
+        row.host,
+        row.timezone,
+        row.generation,
+        row.sha256 or None,
+        row.is_retired,
+        (datetime.now(UTC) - row.published_at).total_seconds(),
+        row.snapshot,
+    )

@@ -1,0 +1,89 @@
+"""The events that a query matches, in ClickHouse's SQL.
+
+Of an event that several hosts have, the copy that counts may be on another day: days on
+both sides are read, and the time is compared after FINAL has chosen. What stands in the
+key of the table may be compared before.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+
+from reports.plan import ArchiveScan
+from reports.query import PROPS, Condition
+from shared.lateness import DEDUPE_DAYS
+from shared.schema import column_sql
+
+
+@dataclass
+class Bound:
+    """What a statement binds, collected while its text is composed."""
+
+    values: dict[str, object] = field(default_factory=dict)
+
+    def value(self, name: str, kind: str, value: object) -> str:
+        """The placeholder of a value of a ClickHouse type."""
+        self.values[name] = value
+        return f"{{{name}:{kind}}}"
+
+
+def matching_events(scan: ArchiveScan, table: str, bound: Bound) -> str:
+    """(bucket, value, visitor): `bucket` is the time at which one begins, in ms; 0
+    without buckets. `value` is NULL for none.
+    """
+    selection = scan.selection
+    conditions = [
+        f"time_ms >= {bound.value('start', 'Int64', _ms(selection.start))}",
+        f"time_ms < {bound.value('end', 'Int64', _ms(selection.end))}",
+        *{"exclude": ["NOT bot"], "only": ["bot"], "include": []}[selection.bots],
+        *([f"event = {bound.value('event', 'String', selection.event)}"] if selection.event is not None else []),
+        *(_condition(number, each, bound) for number, each in enumerate(selection.conditions)),
+    ]
+    value = "CAST(NULL, 'Nullable(String)')" if scan.by is None else _column(scan.by, "by", bound)
+    return (
+        f"SELECT {_bucket(scan, bound)} AS bucket, {value} AS value, visitor "
+        f"FROM ({_events_that_count(scan, table, bound)}) a WHERE {' AND '.join(conditions)}"
+    )
+
+
+def _events_that_count(scan: ArchiveScan, table: str, bound: Bound) -> str:
+    """ClickHouse reads only the columns that are used outside."""
+    first = (scan.selection.start.astimezone(UTC) - timedelta(days=DEDUPE_DAYS)).date()
+    last = (scan.selection.end.astimezone(UTC) + timedelta(days=DEDUPE_DAYS)).date()
+    within = (
+        f"day >= {bound.value('first', 'Date', first.isoformat())} AND "
+        f"day <= {bound.value('last', 'Date', last.isoformat())}"
+    )
+    site = scan.selection.site
+    if site is not None:
+        within += f" AND site = {bound.value('site', 'String', site)}"
+    return f"SELECT * FROM {table} FINAL WHERE {within}"
+
+
+def _bucket(scan: ArchiveScan, bound: Bound) -> str:
+    if not scan.bucket_starts:
+        return "toInt64(0)"
+    starts = bound.value("bucket_starts", "Array(Int64)", [_ms(start) for start in scan.bucket_starts])
+    return f"roundDown(time_ms, {starts})"
+
+
+def _condition(number: int, condition: Condition, bound: Bound) -> str:
+    column = _column(condition.field, f"key{number}", bound)
+    if not condition.value:
+        return f"{column} IS {'' if condition.equal else 'NOT '}NULL"
+    value = bound.value(f"value{number}", "String", condition.value)
+    # Events without a value differ from every value.
+    return f"ifNull({column} = {value}, 0)" if condition.equal else f"ifNull({column} != {value}, 1)"
+
+
+def _column(name: str, key: str, bound: Bound) -> str:
+    """A dimension, or a property, whose key is bound as `key`."""
+    if not name.startswith(PROPS):
+        return f"toNullable(toString({column_sql(name)}))"
+    of = bound.value(key, "String", name.removeprefix(PROPS))
+    return f"if(has(prop_keys, {of}), prop_values[indexOf(prop_keys, {of})], NULL)"
+
+
+def _ms(moment: datetime) -> int:
+    return round(moment.timestamp() * 1000)

@@ -1,0 +1,81 @@
+"""What a ClickHouse cluster answers: to every question the rows that DuckDB has for the
+same events.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator, Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+
+from reports.cluster.cluster_store import ClusterStore
+from reports.hosts.hosts_store import Asked
+from reports.query import parse
+from reports.report import make_report
+from reports.rows import Row
+from shared.disk.layout import DataDirectory
+from shared.duckdb_engine import connect
+from shared.generations.load import load_snapshot
+from tests.builders.clickhouse_today import TodaysClickHouse, running
+from tests.builders.logs import GOOGLEBOT, NOON, data_directory, fold_all, line, sealed
+from tests.builders.questions import questions
+from tests.builders.random_lines import random_lines
+from tests.builders.stores import publish
+
+pytestmark = pytest.mark.component
+HOUR_MS = 3_600_000
+FILTERS = (
+    "path==/1",
+    "path!=/1",
+    "country==",
+    "country!=",
+    "utm_source==news;path!=/2",
+    "props.plan==pro",
+    "props.plan!=pro",
+    "props.plan==",
+    "props.it's a/key~==\\N\t'",
+    "referrer!=other.org",
+    "source==news",
+)
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[TodaysClickHouse]:
+    with running() as found:
+        yield found
+
+
+def both(data: DataDirectory, address: str, asked: Mapping[str, str]) -> tuple[Row, Row]:
+    """What the cluster answers, and what DuckDB does."""
+    query = parse(asked, datetime(2026, 12, 1, tzinfo=UTC), "UTC")
+    found = ClusterStore(data, address).report(Asked(query, "UTC"))
+    with connect(256 << 20, 1) as database:
+        expected = make_report(database, data, load_snapshot(data), query)
+    del found["hosts"]
+    return found, expected
+
+
+def test_a_cluster_answers_as_duckdb_does(tmp_path: Path, server: TodaysClickHouse) -> None:
+    pick, data, address = random.Random(5), data_directory(tmp_path / "data"), server.database()
+    lines = random_lines(pick, NOON, 80, 0)
+    props = [{"plan": "pro"}, {"plan": "free", "it's a/key~": "\\N\t'"}, {"plan": 1.5}, {"plan": True}, {}]
+    more = [
+        line(f"own-{n}", NOON - n * 7 * HOUR_MS // 5, props=props[n % 5], language="de" if n % 2 else None, value=n / 3)
+        for n in range(25)
+    ]
+    for turn, written in enumerate((lines[:40], lines[40:], more, [line("bot", ua=GOOGLEBOT)])):
+        sealed(data, written)
+        fold_all(data, NOON + turn * 9 * HOUR_MS)
+        publish(data, store=address)
+    asked = [*questions(NOON, pick), *questions(NOON, pick)]
+    span = {"from": "2026-11-15", "to": "2026-11-23"}
+    asked += [{**span, "filter": each, "by": "event"} for each in FILTERS]
+    asked += [
+        {**span, "by": by, "limit": limit} for by in ("path", "props.plan", "props.it's a/key~") for limit in "12"
+    ]
+    for question in asked:
+        found, expected = both(data, address, question)
+        assert found == expected, question
