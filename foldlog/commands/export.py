@@ -9,7 +9,7 @@ from foldlog.arguments import query_parameters
 from foldlog.commands import Invocation
 from foldlog.preflight import require_data_dir
 from reports.export import export, export_of, room_for_export
-from reports.hosts.hosts_store import Asked, asks_all_hosts, hosts_store
+from reports.hosts.hosts_store import Asked, asks_all_hosts, hosts_store, require_parts
 from reports.query import QueryError, parse
 from shared.exit_codes import SUCCESS
 from shared.generations.consistent_read import read_published
@@ -25,6 +25,7 @@ def run(call: Invocation) -> int:
         if not asks_all_hosts(query, settings.store):
             read_published(data, lambda snapshot: export(room, data, snapshot, query, format_, out))
             return SUCCESS
+        require_parts(settings.store)
         with hosts_store(data, settings.store, settings.store_cache, settings.disk_reserve) as store:
             asked = Asked(query, settings.timezone)
             store.read(asked, lambda source: export_of(room, source, query, format_, out))

@@ -15,6 +15,7 @@ from foldlog.arguments import query_parameters
 from foldlog.commands import Invocation
 from foldlog.preflight import require_data_dir
 from foldlog.terminal import plain, table
+from reports.cluster.cluster_store import ClusterStore
 from reports.encode import encode_report
 from reports.hosts.hosts_store import Asked, asks_all_hosts, hosts_store
 from reports.query import Query, parse
@@ -23,6 +24,7 @@ from shared.disk.spill import own_spill, spill_max_bytes
 from shared.duckdb_engine import connect, limit_spill
 from shared.exit_codes import SUCCESS
 from shared.generations.consistent_read import read_published
+from shared.stores.address import is_clickhouse
 
 
 def run(call: Invocation) -> int:
@@ -45,6 +47,8 @@ def _report(call: Invocation, database: duckdb.DuckDBPyConnection, query: Query)
     data, settings = call.data, call.settings
     if not asks_all_hosts(query, settings.store):
         return read_published(data, lambda snapshot: make_report(database, data, snapshot, query))
+    if is_clickhouse(settings.store):
+        return ClusterStore(data, settings.store).report(Asked(query, settings.timezone))
     with hosts_store(data, settings.store, settings.store_cache, settings.disk_reserve) as store:
         asked = Asked(query, settings.timezone)
         return store.read(asked, lambda source: report_of(database, source, query))

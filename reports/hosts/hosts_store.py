@@ -32,7 +32,7 @@ from shared.exit_codes import TemporaryFailure, UsageError
 from shared.generations.consistent_read import TRIES
 from shared.generations.part_integrity import PartDamaged, verified_part
 from shared.generations.snapshot import Snapshot
-from shared.stores.address import is_postgres
+from shared.stores.address import is_clickhouse, knows_hosts
 from shared.stores.instance import known_instance
 
 if TYPE_CHECKING:
@@ -92,9 +92,17 @@ def asks_all_hosts(query: Query, store: str) -> bool:
     """Whether a question is about all hosts of the store. Raises QueryError where there
     is no store that knows them.
     """
-    if query.scope == "all" and not is_postgres(store):
-        raise QueryError("scope", "all needs a PostgreSQL store in FOLDLOG_STORE; without one there is host")
-    return is_postgres(store) and query.scope != "host"
+    if query.scope == "all" and not knows_hosts(store):
+        raise QueryError("scope", "all needs PostgreSQL or ClickHouse in FOLDLOG_STORE; without one there is host")
+    return knows_hosts(store) and query.scope != "host"
+
+
+def require_parts(store: str) -> None:
+    """Raises QueryError where the store has no parts of which to make an export."""
+    if is_clickhouse(store):
+        raise QueryError(
+            "scope", "a ClickHouse store has no export: ask each host with scope=host, or ClickHouse itself"
+        )
 
 
 class HostsStore:

@@ -25,7 +25,7 @@ from shared.disk.file_identity import FileIdentity
 from shared.disk.layout import DataDirectory
 from shared.disk.spill import sweep_spill
 from shared.settings import Settings
-from shared.stores.address import is_postgres
+from shared.stores.address import knows_hosts
 
 __all__ = ["ReaderClient", "ReportError"]
 
@@ -106,7 +106,7 @@ class ReaderClient:
         return content
 
     def _is_over_hosts(self, parameters: Mapping[str, str]) -> bool:
-        return is_postgres(self._settings.store) and parameters.get("scope") != "host"
+        return knows_hosts(self._settings.store) and parameters.get("scope") != "host"
 
     def _request(
         self, kind: Literal["report", "export"], parameters: Mapping[str, str], format_: str, now: datetime

@@ -20,6 +20,7 @@ from typing import BinaryIO
 import duckdb
 import msgspec
 
+from reports.cluster.cluster_store import ClusterStore
 from reports.encode import encode_report
 from reports.hosts.hosts_store import (
     Asked,
@@ -28,6 +29,7 @@ from reports.hosts.hosts_store import (
     TimezonesDiffer,
     asks_all_hosts,
     hosts_store,
+    require_parts,
 )
 from reports.hosts.part_cache import NoRoomForParts
 from reports.hosts.stored_parts import StoredPartMissing
@@ -41,7 +43,8 @@ from shared.generations.consistent_read import PartsReplaced, read_published
 from shared.generations.part_integrity import PartDamaged
 from shared.generations.snapshot import SnapshotDamaged
 from shared.segments.line import DataFromNewerVersion
-from shared.stores.ledger import StoreUnavailable
+from shared.stores.address import is_clickhouse
+from shared.stores.ledger import StoreRefused, StoreUnavailable
 from shared.stores.postgres.connection import DriverMissing
 
 STORE_UNAVAILABLE = "the store could not be read; the log says why. Ask again, or with scope=host for this host alone"
@@ -111,7 +114,7 @@ def _answer(make: Callable[[], bytes]) -> tuple[ReaderResponse, bytes]:
         return ReaderResponse("part", str(error), 0), b""
     except TimezonesDiffer as error:
         return ReaderResponse("timezones", str(error), 0), b""
-    except (StoreUnavailable, DriverMissing) as error:
+    except (StoreUnavailable, StoreRefused, DriverMissing) as error:
         print(error, file=sys.stderr)  # noqa: T201  its address is for the log only
         return ReaderResponse("store_unavailable", STORE_UNAVAILABLE, 0), b""
     except NoRoomForParts as error:
@@ -132,6 +135,7 @@ def _export(request: ReaderRequest, out: _AfterResponse) -> bytes:
     query = parse(request.parameters, request.now, request.timezone)
     with room_for_export(data, request.memory_bytes, request.disk_reserve) as room:
         if asks_all_hosts(query, request.store):
+            require_parts(request.store)
             asked = Asked(query, request.timezone)
             _hosts(data, request).read(asked, lambda source: export_of(room, source, query, request.format, out))
             return b""
@@ -142,10 +146,13 @@ def _export(request: ReaderRequest, out: _AfterResponse) -> bytes:
 def _report(request: ReaderRequest) -> bytes:
     data = DataDirectory(Path(request.data_dir))
     query = parse(request.parameters, request.now, request.timezone)
+    asked = Asked(query, request.timezone)
+    over_hosts = asks_all_hosts(query, request.store)
+    if over_hosts and is_clickhouse(request.store):
+        return encode_report(ClusterStore(data, request.store).report(asked), request.format)
     database = _database(data, request.memory_bytes)
     limit_spill(database, spill_max_bytes(data, request.disk_reserve))
-    if asks_all_hosts(query, request.store):
-        asked = Asked(query, request.timezone)
+    if over_hosts:
         report = _hosts(data, request).read(asked, lambda source: report_of(database, source, query))
     else:
         report = read_published(data, lambda snapshot: make_report(database, data, snapshot, query))

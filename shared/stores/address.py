@@ -66,6 +66,11 @@ def is_clickhouse(address: str) -> bool:
     return address.startswith(_CLICKHOUSE)
 
 
+def knows_hosts(address: str) -> bool:
+    """Whether a store has the events of several hosts."""
+    return is_postgres(address) or is_clickhouse(address)
+
+
 def store_of(given: str | None, database_url: str) -> str:
     """The store where FOLDLOG_STORE is `given` (None: not set). Raises ValueError for
     `postgres` without a DATABASE_URL of PostgreSQL.
