@@ -26,7 +26,6 @@ from shared.disk.layout import DataDirectory
 from shared.log import Log
 from shared.rate_store import without_secrets
 from shared.settings import Settings
-from shared.stores.address import is_postgres
 from shared.timestamps import now_ms
 from shared.worker_stats import WorkerStats
 
@@ -69,9 +68,9 @@ class WorkerContext:
         self.rate_limiter = RateLimiter(self.settings, rate_table)
         self._count_over_hosts()
         self.visitor_hash = VisitorHash(self.data, self.settings)
-        if is_postgres(self.settings.store):
+        if store := self.settings.hosts_database:
             self.shared_salt = SharedSalt(self.data, self.settings, self.log, self.now_ms)
-            self.token_copy = TokenCopy(self.data, self.settings.store, self.log)
+            self.token_copy = TokenCopy(self.data, store, self.log)
         self.undeclared_proxy = UndeclaredProxyDetector(self.data, self.settings, self.log)
         self.reader = ReaderClient(self.settings)
         self.proxies = Proxies(self.settings)

@@ -4,14 +4,23 @@ copies: it claims nothing, and notes what it published.
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, NamedTuple
 from uuid import UUID
 
+from compactor.claims.claims_table import ledger, register, retire
 from compactor.claims.note import StoreNote, read_note, write_note
+from compactor.erasure.orders import share_orders
 from shared.disk.layout import DataDirectory
 from shared.generations.snapshot import Snapshot
 from shared.stores.clickhouse.store import ClickHouseStore
 from shared.stores.ledger import Position, StoreRefused
+from shared.stores.postgres.connection import connected
+from shared.stores.postgres.migrate import migrate_if_allowed
+
+if TYPE_CHECKING:
+    from psycopg import Connection
 
 
 class OwnRows(NamedTuple):
@@ -50,9 +59,31 @@ class OwnRows(NamedTuple):
 
     def retire(self, instance: UUID) -> None:
         self.store.retire(str(instance))
+        with self._hosts() as connection:
+            if connection:
+                retire(connection, instance)
 
     def published(self, newest: Snapshot) -> None:
-        """The intent says it already."""
+        """The intent says it already. Erasures are shared as in a store of parts, where
+        each instance has a row.
+        """
+        host = self.store.host
+        instance = UUID(host.instance)
+        with self._hosts() as connection:
+            if connection:
+                if instance not in ledger(connection):
+                    register(connection, instance, host.name, host.timezone, 1)
+                share_orders(self.data, connection, instance, newest.generation)
+
+    @contextmanager
+    def _hosts(self) -> Iterator[Connection | None]:
+        """The database that the hosts share; None without one."""
+        if not self.store.hosts_database:
+            yield None
+            return
+        with connected(self.store.hosts_database) as connection:
+            migrate_if_allowed(connection, self.store.hosts_database)
+            yield connection
 
 
 def _is_noted(held: Position, note: StoreNote) -> bool:

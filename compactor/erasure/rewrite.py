@@ -58,7 +58,6 @@ from shared.log import Log
 from shared.segments.recovery import abandoned_temp_files
 from shared.segments.sealed import Segment, readable_lines, recorded_sha256, sha256_line
 from shared.settings import Settings
-from shared.stores.address import is_postgres
 
 # Of a relation `e` of stored events.
 _OF_VISITOR = "(e.visitor IS NOT DISTINCT FROM $visitor AND ($site IS NULL OR e.site = $site))"
@@ -109,7 +108,7 @@ def finish_log_rewrites(data: DataDirectory) -> None:
 def _erase(
     data: DataDirectory, settings: Settings, log: Log, lock: CompactorLock, request: ErasureRequest, now_ms: int
 ) -> None:
-    if is_postgres(settings.store):
+    if settings.hosts_database:
         write_order(data, request)
     visitor = VisitorFilter(request.visitor, request.site)
     unfolded = {path for path, at in received_unfolded(data, load_snapshot(data), visitor) if at <= request.asked_at}

@@ -15,7 +15,6 @@ from foldlog.terminal import table
 from shared.disk.layout import DataDirectory
 from shared.exit_codes import SUCCESS, UsageError
 from shared.shared_tokens import create_shared_token, fetch_shared_tokens, load_shared_tokens, revoke_shared_token
-from shared.stores.address import is_postgres
 from shared.stores.ledger import StoreUnavailable
 from shared.tokens import Token, create_token, load_tokens, revoke_token
 
@@ -34,8 +33,8 @@ def run(call: Invocation) -> int:
 
 
 def _create(call: Invocation) -> int:
-    data, store, scope = ensure_data_dir(call.data), call.settings.store, call.options.scope
-    if is_postgres(store):
+    data, store, scope = ensure_data_dir(call.data), call.settings.hosts_database, call.options.scope
+    if store:
         token, secret = create_shared_token(data, store, scope)
     else:
         token, secret = create_token(data, scope)
@@ -44,16 +43,16 @@ def _create(call: Invocation) -> int:
 
 
 def _revoke(call: Invocation) -> int:
-    data, store, id_ = require_data_dir(call.data), call.settings.store, call.options.id
-    if not (revoke_token(data, id_) or (is_postgres(store) and revoke_shared_token(data, store, id_))):
+    data, store, id_ = require_data_dir(call.data), call.settings.hosts_database, call.options.id
+    if not (revoke_token(data, id_) or (store and revoke_shared_token(data, store, id_))):
         raise UsageError(f"there is no token with id {call.options.id}; `foldlog token list` shows them")
     return SUCCESS
 
 
 def _shared(call: Invocation, data: DataDirectory) -> Sequence[Token] | None:
     """Tokens of all hosts; None without a store of several."""
-    store = call.settings.store
-    if not is_postgres(store):
+    store = call.settings.hosts_database
+    if not store:
         return None
     try:
         fetch_shared_tokens(data, store)

@@ -107,7 +107,7 @@ class SharedSalt:
         return self._now_ms() >= today.end_ms - AHEAD_MS
 
     def _ask(self, today: SaltDay) -> None:
-        address = self._settings.store
+        address = self._settings.hosts_database
         with connected(
             address, connect_timeout_s=CONNECT_TIMEOUT_S, statement_timeout_ms=STATEMENT_TIMEOUT_MS
         ) as connection:

@@ -21,7 +21,6 @@ from typing import NamedTuple
 from ingest.collect.daily_salt import day_at, delete_expired_salt, salt_of_day
 from shared.disk.layout import DataDirectory
 from shared.settings import Settings
-from shared.stores.address import is_postgres
 
 _HASH_BYTES = 12
 
@@ -54,7 +53,7 @@ class VisitorHash:
     def __init__(self, data: DataDirectory, settings: Settings) -> None:
         self._data = data
         self._zone = settings.zone
-        self._is_shared = is_postgres(settings.store)
+        self._is_shared = bool(settings.hosts_database)
         self._today = _NO_DAY
 
     def __call__(self, received_ms: int, site: str, address: str, ua: str) -> DailyVisitor:

@@ -19,7 +19,6 @@ from ingest.http.problem import Problem
 from shared.disk.layout import DataDirectory
 from shared.settings import Settings
 from shared.shared_tokens import load_shared_tokens
-from shared.stores.address import is_postgres
 from shared.tokens import Scope, Token, digest, load_tokens
 
 if TYPE_CHECKING:
@@ -40,8 +39,8 @@ class Keyring:
         if settings.admin_token:
             self._fixed.append((digest(settings.admin_token), "admin"))
         self._files = [_File(data.tokens, lambda: load_tokens(data))]
-        if is_postgres(settings.store):
-            self._files.append(_File(data.store_tokens, lambda: load_shared_tokens(data, settings.store)))
+        if store := settings.hosts_database:
+            self._files.append(_File(data.store_tokens, lambda: load_shared_tokens(data, store)))
 
     def scopes(self, headers: MultiMapping[str]) -> frozenset[Scope] | None:
         """The scopes of the request's secret.

@@ -34,7 +34,7 @@ def open_store(settings: Settings, instance: str) -> Store:
             parse_cluster(settings.store),
             HostOfStore(instance, socket.gethostname(), settings.timezone),
             key=lambda: event_key(DataDirectory(settings.data_dir), settings.database_url),
-            is_shared=bool(settings.database_url),
+            hosts_database=settings.database_url,
         )
     path = sqlite_path(settings.store)
     if path is None:

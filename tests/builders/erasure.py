@@ -6,6 +6,7 @@ import base64
 import json
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import duckdb
 
@@ -21,10 +22,10 @@ from tests.builders.silent_log import SilentLog
 VISITOR = "c0ffee-visitor-to-erase"
 
 
-def erase(data: DataDirectory, now_ms: int = NOON + 7_200_000, log: SilentLog | None = None) -> None:
+def erase(data: DataDirectory, now_ms: int = NOON + 7_200_000, log: SilentLog | None = None, **settings: Any) -> None:
     """Carry out all requests, as a pass does once everything is folded."""
     with compactor_lock(data) as lock:
-        erase_pending(data, Settings(data_dir=data.root), log or SilentLog(), lock, now_ms)
+        erase_pending(data, Settings(data_dir=data.root, **settings), log or SilentLog(), lock, now_ms)
 
 
 def files_with(data: DataDirectory, text: str = VISITOR) -> list[str]:

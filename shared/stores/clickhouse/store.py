@@ -50,12 +50,14 @@ class HostOfStore(NamedTuple):
 
 class ClickHouseStore:
     """The events of one instance. `key` tells the key of the hashes by which copies
-    meet; `is_shared` whether other hosts have it, too.
+    meet; `hosts_database` is the PostgreSQL that other hosts have it from, empty for
+    none.
     """
 
-    def __init__(self, cluster: Cluster, host: HostOfStore, *, key: Callable[[], str], is_shared: bool) -> None:
-        self._cluster, self._host, self._instance = cluster, host, host.instance
-        self._key, self._is_shared = key, is_shared
+    def __init__(self, cluster: Cluster, host: HostOfStore, *, key: Callable[[], str], hosts_database: str) -> None:
+        self._cluster, self._instance = cluster, host.instance
+        self._key = key
+        self.host, self.hosts_database = host, hosts_database
 
     def __str__(self) -> str:
         return str(self._cluster)
@@ -72,7 +74,7 @@ class ClickHouseStore:
         """Raises StoreRefused where copies of other hosts could not be told."""
         found = [held_rows(server) for server in self._servers]
         others = {each.host for rows in found for each in rows.values() if each.instance != self._instance}
-        if others and not self._is_shared:
+        if others and not self.hosts_database:
             raise StoreRefused(
                 str(self),
                 f"has events of other hosts ({', '.join(sorted(others))}), with whom this one shares no keys: set "
@@ -137,8 +139,8 @@ class ClickHouseStore:
         row = HeldRow(
             self._instance,
             version,
-            self._host.name,
-            self._host.timezone,
+            self.host.name,
+            self.host.timezone,
             after.generation,
             sha256,
             after.snapshot.as_of,

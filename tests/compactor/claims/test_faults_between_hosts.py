@@ -12,11 +12,11 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from compactor.claims.claims_table import CLAIM_LOCK
 from ingest.collect.encode import Line
 from shared.stores.ledger import StoreRefused, StoreUnavailable
 from shared.stores.open_store import open_store
 from shared.stores.postgres import connection as connections
+from shared.stores.postgres.absorb import CLAIM_LOCK
 from tests.builders.archive import HOUR_MS
 from tests.builders.logs import NOON, line
 from tests.builders.postgres import Server
