@@ -9,7 +9,8 @@ from foldlog.arguments import query_parameters
 from foldlog.commands import Invocation
 from foldlog.preflight import require_data_dir
 from reports.export import export, export_of, room_for_export
-from reports.hosts.hosts_store import Asked, asks_all_hosts, hosts_store, require_parts
+from reports.hosts.asked import Asked, asks_all_hosts, require_parts
+from reports.hosts.hosts_store import hosts_store
 from reports.query import QueryError, parse
 from shared.exit_codes import SUCCESS
 from shared.generations.consistent_read import read_published

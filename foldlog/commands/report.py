@@ -17,7 +17,8 @@ from foldlog.preflight import require_data_dir
 from foldlog.terminal import plain, table
 from reports.cluster.cluster_store import ClusterStore
 from reports.encode import encode_report
-from reports.hosts.hosts_store import Asked, asks_all_hosts, hosts_store
+from reports.hosts.asked import Asked, asks_all_hosts
+from reports.hosts.hosts_store import hosts_store
 from reports.query import Query, parse
 from reports.report import make_report, report_of
 from shared.disk.spill import own_spill, spill_max_bytes

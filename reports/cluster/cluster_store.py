@@ -6,8 +6,8 @@ from datetime import UTC, datetime
 from functools import cached_property
 
 from reports.cluster.answer import report_of_cluster, shipped
+from reports.hosts.asked import Asked, TimezonesDiffer
 from reports.hosts.combine import combined_days
-from reports.hosts.hosts_store import Asked, TimezonesDiffer
 from reports.hosts.ledger import Host
 from reports.hosts.listed import listed, oldest_as_of
 from reports.rows import Row

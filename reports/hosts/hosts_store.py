@@ -14,6 +14,7 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
+from reports.hosts.asked import Asked, TimezonesDiffer
 from reports.hosts.combine import combined_days
 from reports.hosts.erased import without_counters
 from reports.hosts.filtered_parts import without_visitors
@@ -24,15 +25,13 @@ from reports.hosts.part_packs import PartPacks
 from reports.hosts.store_link import StoreLink
 from reports.hosts.stored_parts import StoredPart, StoredPartDamaged, StoredPartMissing, fetch
 from reports.plan import PartOfDay, Parts
-from reports.query import Query, QueryError
 from reports.report import Source
 from shared.disk.layout import DataDirectory
 from shared.disk.spill import own_spill
-from shared.exit_codes import TemporaryFailure, UsageError
+from shared.exit_codes import TemporaryFailure
 from shared.generations.consistent_read import TRIES
 from shared.generations.part_integrity import PartDamaged, verified_part
 from shared.generations.snapshot import Snapshot
-from shared.stores.address import is_clickhouse, knows_hosts
 from shared.stores.instance import known_instance
 
 if TYPE_CHECKING:
@@ -52,30 +51,6 @@ class HostsMoved(TemporaryFailure):
         return f"{self.tries} times a host published before all parts were fetched; try again"
 
 
-class TimezonesDiffer(UsageError):
-    """Hosts count days of other time zones, so that visitors without an id change on
-    other midnights.
-    """
-
-    def __init__(self, zone: str, others: Sequence[Host]) -> None:
-        super().__init__(zone, others)
-        self.zone, self.others = zone, others
-
-    def __str__(self) -> str:
-        others = ", ".join(f"{host.name} ({host.timezone})" for host in self.others)
-        return (
-            f"visitors cannot be counted over hosts of several FOLDLOG_TIMEZONE: this one has {self.zone}, not so "
-            f"{others}. Ask with visitors=none, or with scope=host."
-        )
-
-
-class Asked(NamedTuple):
-    """A question, and the time zone of this host."""
-
-    query: Query
-    zone: str
-
-
 class _Seen(NamedTuple):
     """The hosts at one moment; `own` is the instance of this one."""
 
@@ -86,23 +61,6 @@ class _Seen(NamedTuple):
     def published(self) -> list[object]:
         """Equal as long as no host has published anything else."""
         return [(host.instance, host.generation, host.sha256) for host in self.hosts]
-
-
-def asks_all_hosts(query: Query, store: str) -> bool:
-    """Whether a question is about all hosts of the store. Raises QueryError where there
-    is no store that knows them.
-    """
-    if query.scope == "all" and not knows_hosts(store):
-        raise QueryError("scope", "all needs PostgreSQL or ClickHouse in FOLDLOG_STORE; without one there is host")
-    return knows_hosts(store) and query.scope != "host"
-
-
-def require_parts(store: str) -> None:
-    """Raises QueryError where the store has no parts of which to make an export."""
-    if is_clickhouse(store):
-        raise QueryError(
-            "scope", "a ClickHouse store has no export: ask each host with scope=host, or ClickHouse itself"
-        )
 
 
 class HostsStore:

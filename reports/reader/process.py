@@ -22,15 +22,8 @@ import msgspec
 
 from reports.cluster.cluster_store import ClusterStore
 from reports.encode import encode_report
-from reports.hosts.hosts_store import (
-    Asked,
-    HostsMoved,
-    HostsStore,
-    TimezonesDiffer,
-    asks_all_hosts,
-    hosts_store,
-    require_parts,
-)
+from reports.hosts.asked import Asked, TimezonesDiffer, asks_all_hosts, require_parts
+from reports.hosts.hosts_store import HostsMoved, HostsStore, hosts_store
 from reports.hosts.part_cache import NoRoomForParts
 from reports.hosts.stored_parts import StoredPartMissing
 from reports.query import QueryError, parse

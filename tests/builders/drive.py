@@ -37,7 +37,8 @@ from compactor.takeover.restore import restore
 from compactor.takeover.takeover import take_over
 from ingest.collect.encode import Line
 from reports.export import export, room_for_export
-from reports.hosts.hosts_store import Asked, hosts_store
+from reports.hosts.asked import Asked
+from reports.hosts.hosts_store import hosts_store
 from reports.query import parse
 from reports.report import make_report, report_of
 from shared.disk.layout import DataDirectory

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from reports.cluster.cluster_store import ClusterStore
-from reports.hosts.hosts_store import Asked
+from reports.hosts.asked import Asked
 from reports.query import parse
 from reports.report import make_report
 from reports.rows import Row

@@ -19,7 +19,8 @@ import psycopg
 import pytest
 
 from reports.export import export_of, room_for_export
-from reports.hosts.hosts_store import Asked, HostsMoved, HostsStore, TimezonesDiffer, hosts_store
+from reports.hosts.asked import Asked, TimezonesDiffer
+from reports.hosts.hosts_store import HostsMoved, HostsStore, hosts_store
 from reports.hosts.part_cache import NoRoomForParts
 from reports.hosts.stored_parts import StoredPartDamaged, StoredPartMissing
 from reports.query import parse

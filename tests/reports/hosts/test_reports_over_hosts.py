@@ -16,7 +16,8 @@ import pytest
 
 from ingest.collect.encode import Line
 from reports.hosts import part_packs
-from reports.hosts.hosts_store import Asked, HostsStore, hosts_store
+from reports.hosts.asked import Asked
+from reports.hosts.hosts_store import HostsStore, hosts_store
 from reports.query import parse
 from reports.report import report_of
 from shared.disk.layout import DataDirectory
