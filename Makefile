@@ -10,7 +10,7 @@ PYTEST := PYTHONDONTWRITEBYTECODE= $(BIN)/python -m pytest --numprocesses $(shel
 SOURCE := foldlog ingest reports compactor shared tests
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run demo-postgres test test-pythons check format crash mutants soak soak-hosts bench load gate-cost hostile fuzz clean
+.PHONY: help setup run demo-postgres test test-pythons check format crash mutants soak soak-hosts soak-clickhouse bench load gate-cost hostile fuzz clean
 
 help: ## Show this list
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 15
@@ -65,6 +65,9 @@ mutants: setup ## Break promises on purpose, and see that the tests notice
 
 soak-hosts: setup ## Half an hour of three hosts on one PostgreSQL, with a fault every few seconds
 	$(BIN)/python -m tests.faults.hosts_soak
+
+soak-clickhouse: setup ## Twenty minutes of two hosts on a ClickHouse of two shards, with a fault every few seconds
+	$(BIN)/python -m tests.faults.clickhouse_soak
 
 soak: setup ## A quarter of an hour of load with a fault every few seconds
 	$(BIN)/python -m tests.faults.soak

@@ -30,20 +30,27 @@ class OwnRows(NamedTuple):
     store: ClickHouseStore
 
     def claim(self, newest: Snapshot) -> None:
-        """Nothing is claimed. Raises StoreRefused for a store that has more of this
-        instance than this directory noted.
+        """Nothing is claimed. Raises StoreRefused for a store of which a shard has more
+        of this instance than this directory noted.
         """
-        held = self.store.position()
-        if held and not _is_noted(held, read_note(self.data, str(self.store))):
-            raise StoreRefused(
-                str(self.store),
-                f"holds generation {held.generation} of this instance ({held.instance}), and this directory has not "
-                "published that: it was restored from a backup, or copied. Type `foldlog store new-instance` if "
-                "another host continues that instance, else `foldlog store rebuild`",
-            )
+        note = read_note(self.data, str(self.store))
+        for held in self.store.positions():
+            if not _is_noted(held, note):
+                raise StoreRefused(
+                    str(self.store),
+                    f"holds generation {held.generation} of this instance ({held.instance}), and this directory has "
+                    "not published that: it was restored from a backup, or copied. Type `foldlog store new-instance` "
+                    "if another host continues that instance, else `foldlog store rebuild`",
+                )
 
     def intend(self, base: Position | None, after: Position) -> None:
+        """Where the store does not hold what was intended last, a publish was cut off
+        or a shard restored.
+        """
         held = (base.generation, base.sha256) if base else (0, "")
+        last = read_note(self.data, str(self.store))
+        if held != (last.intended_generation, last.intended_sha256):
+            self.store.expect_more()
         note = StoreNote(
             str(self.store),
             generation=held[0],

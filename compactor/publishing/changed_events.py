@@ -2,12 +2,14 @@
 the generation that a store holds and those of a newer one.
 
 Parts that were merged hold the same events, which are not sent again. Where a part of
-the old generation is deleted, the day is sent whole.
+the old generation is deleted, the day is sent whole. A publish that was cut off has sent
+what neither generation names: of those days the store itself is asked what it has.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from collections.abc import Set as AbstractSet
 from datetime import date
 from itertools import groupby
 from pathlib import Path
@@ -60,10 +62,10 @@ def changed_events(source: EventSource, shipping: Shipping) -> Iterator[EventBat
     """The days that differ. The files of a batch are there until the next one is asked
     for. Raises PartDamaged for a part of `after`.
     """
-    for _, same_month in groupby(_changed_days(source), lambda day: (day.year, day.month)):
+    for _, same_month in groupby(_changed_days(source, shipping.doubtful), lambda day: (day.year, day.month)):
         batch: list[_Change] = []
         for day in same_month:
-            batch.append(_change(source, day))
+            batch.append(_change(source, day, is_doubtful=day in shipping.doubtful))
             if sum(each.events for each in batch) >= BATCH_EVENTS:
                 yield from _written(source, shipping, batch)
                 batch = []
@@ -71,23 +73,26 @@ def changed_events(source: EventSource, shipping: Shipping) -> Iterator[EventBat
             yield from _written(source, shipping, batch)
 
 
-def _changed_days(source: EventSource) -> list[date]:
+def _changed_days(source: EventSource, doubtful: AbstractSet[date]) -> list[date]:
     """An expired archive is no change: what a store still has of it leaves with its
     month.
     """
     before, after = source.before.days, source.after.days
     return [
         day
-        for day in sorted({*before, *after})
-        if before.get(day, _NO_DAY).archive != (new := after.get(day, _NO_DAY)).archive and not new.expired
+        for day in sorted({*before, *after, *doubtful})
+        if not (new := after.get(day, _NO_DAY)).expired
+        and (day in doubtful or before.get(day, _NO_DAY).archive != new.archive)
     ]
 
 
-def _change(source: EventSource, day: date) -> _Change:
+def _change(source: EventSource, day: date, *, is_doubtful: bool) -> _Change:
+    """Of a doubtful day all parts, for what the store has is compared with them."""
     old, new = (of.days.get(day, _NO_DAY).archive for of in (source.before, source.after))
-    added = open_parts(source.data, "archive", day, [part for part in new if part not in old])
+    kept = () if is_doubtful else tuple(part for part in new if part in old)
+    added = open_parts(source.data, "archive", day, [part for part in new if part not in kept])
     try:
-        return _Change(day, added, open_parts(source.data, "archive", day, [part for part in old if part not in new]))
+        return _Change(day, added, open_parts(source.data, "archive", day, [part for part in old if part not in kept]))
     except PartDamaged:
         return _Change(day, open_parts(source.data, "archive", day, new), None)
 
@@ -102,7 +107,9 @@ def _written(source: EventSource, shipping: Shipping, changes: Sequence[_Change]
                 path = scratch / f"{change.day}-{shard}.tsv"
                 _write(source, shipping, change.day, shard, path)
                 files[shard].append(path)
-            if change.gone:
+            if change.gone is not None and change.day in shipping.doubtful:
+                _add_held(source.database, shipping, change.day, scratch / "held.tsv")
+            if change.gone or change.day in shipping.doubtful:
                 removed[change.day] = _removed(source.database)
         replaced = [change.day for change in changes if change.gone is None]
         yield EventBatch([change.day for change in changes], files, removed, replaced)
@@ -114,7 +121,7 @@ def _find_events(database: duckdb.DuckDBPyConnection, shipping: Shipping, change
     """
     new = hashed_events_sql(stored_events(change.new))
     key = sql_text(shipping.key)
-    sent, gone = new, "(SELECT NULL::UBIGINT AS h LIMIT 0)"
+    sent, gone = new, "(SELECT NULL::UBIGINT AS h, NULL::UBIGINT AS content LIMIT 0)"
     if change.gone:
         gone = f"(SELECT h, {_CONTENT} AS content FROM {hashed_events_sql(stored_events(change.gone))})"
         sent = f"(SELECT n.* FROM {new} n ANTI JOIN gone_events g ON n.h = g.h AND {_content_of('n')} = g.content)"
@@ -123,12 +130,20 @@ def _find_events(database: duckdb.DuckDBPyConnection, shipping: Shipping, change
     database.execute(f"CREATE OR REPLACE TEMP VIEW changed_events AS FROM {sent}".replace("$key", key))
 
 
+def _add_held(database: duckdb.DuckDBPyConnection, shipping: Shipping, day: date, path: Path) -> None:
+    """To the events that are gone, unless they are new, all that the store has."""
+    assert shipping.write_hashes is not None
+    shipping.write_hashes(day, path)
+    found = f"read_csv({sql_text(str(path))}, header = false, auto_detect = false, columns = {{'h': 'UBIGINT'}})"
+    database.execute(f"INSERT INTO gone_events SELECT h, NULL FROM {found}")
+
+
 def _content_of(table: str) -> str:
     return f"hash({', '.join(f'{table}.{name}' for name in STORED_COLUMNS)})"
 
 
 def _removed(database: duckdb.DuckDBPyConnection) -> list[int]:
-    found = database.execute("SELECT h FROM gone_events ANTI JOIN new_hashes USING (h) ORDER BY h").fetchall()
+    found = database.execute("SELECT DISTINCT h FROM gone_events ANTI JOIN new_hashes USING (h) ORDER BY h").fetchall()
     return [h for (h,) in found]
 
 

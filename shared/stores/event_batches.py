@@ -4,7 +4,8 @@ shards, a month at a time.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from datetime import date
 from pathlib import Path
 from typing import NamedTuple
@@ -13,11 +14,16 @@ from typing import NamedTuple
 class Shipping(NamedTuple):
     """What a store asks for. `key`: of the hashes by which hosts and shards compare
     events, in hex digits.
+
+    `doubtful`: days of which the store may have events that the generation it holds
+    does not name; `write_hashes` writes a line for each that it has of this instance.
     """
 
     instance: str
     key: str
     shards: int
+    doubtful: AbstractSet[date] = frozenset()
+    write_hashes: Callable[[date, Path], None] | None = None
 
 
 class EventBatch(NamedTuple):

@@ -20,11 +20,13 @@ import tempfile
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from http.client import HTTPException
 from pathlib import Path
+from typing import TypeVar
 
 import psycopg
 
@@ -138,7 +140,7 @@ def _days_before(time_text: str, days: int) -> str:
 
 @dataclass
 class Soak:
-    """One run: what the faults share."""
+    """One run: what the faults share. `database` is the PostgreSQL at `address`."""
 
     servers: list[Server]
     database: Database
@@ -153,6 +155,9 @@ class Soak:
 
     def hold(self) -> None:
         time.sleep(self.pick.uniform(*self.hold_s))
+
+
+S = TypeVar("S", bound=Soak)
 
 
 def kill_worker(soak: Soak) -> None:
@@ -235,12 +240,15 @@ FAULTS: tuple[Fault, ...] = (
 
 def run(pace: Pace, directory: Path, outcome: Outcome) -> list[str]:
     """Soak three new directories. Returns what is to be printed."""
-    with running(required("system"), within=directory) as database, serving(directory, database.database()) as servers:
+    with (
+        running(required("system"), within=directory) as database,
+        serving(directory, HOSTS, {"FOLDLOG_STORE": database.database()}) as servers,
+    ):
         outcome.file_system = file_system(servers[0].data.root)
         address = servers[0].environ["FOLDLOG_STORE"]
         soak = Soak(servers, database, address, random.Random(pace.seed), pace.hold_s)
         with Load(servers, pace) as load, suppress(KeyboardInterrupt):  # the row then says how many there were
-            keep_at_it(soak, load, pace)
+            keep_at_it(soak, load, pace, FAULTS)
         totals = settled(servers, len(load.acknowledged))
         counted = counted_ids(address, directory)
         violations = compare(counted, load)
@@ -254,29 +262,31 @@ def run(pace: Pace, directory: Path, outcome: Outcome) -> list[str]:
 
 
 @contextmanager
-def serving(directory: Path, address: str) -> Iterator[list[Server]]:
-    """Three hosts of one store, each with a directory of its own."""
-    folders = [directory / f"host{number}" for number in range(HOSTS)]
+def serving(directory: Path, hosts: int, store: dict[str, str]) -> Iterator[list[Server]]:
+    """Hosts of one store, each with a directory of its own."""
+    folders = [directory / f"host{number}" for number in range(hosts)]
     for folder in folders:
         folder.mkdir()
-    servers = [Server(folder, store=address, **SETTINGS) for folder in folders]
+    servers = [Server(folder, **SETTINGS) for folder in folders]
+    for server in servers:
+        server.environ |= store
     with ExitStack() as stack:
         for server in servers:
             stack.enter_context(server)
         yield servers
 
 
-def keep_at_it(soak: Soak, load: Load, pace: Pace) -> None:
+def keep_at_it(soak: S, load: Load, pace: Pace, faults: Sequence[Callable[[S], None]]) -> None:
     """A fault every few seconds: each once, in an order of its own, and all over again
     while there is time.
     """
     began = time.monotonic()
     while not soak.done or time.monotonic() < began + pace.seconds:
-        for fault in soak.pick.sample(FAULTS, len(FAULTS)):
+        for fault in soak.pick.sample(faults, len(faults)):
             time.sleep(soak.pick.uniform(*pace.every_s))
             try:
                 fault(soak)
-            except (OSError, AssertionError, psycopg.Error) as error:
+            except (OSError, AssertionError, psycopg.Error, HTTPException) as error:
                 soak.failures.append(f"{fault.__name__}: {error}")
             soak.done[fault.__name__] += 1
         print(

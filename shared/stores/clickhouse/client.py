@@ -12,7 +12,6 @@ import ssl
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import closing, contextmanager
 from functools import cached_property
-from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
 
@@ -20,8 +19,8 @@ from shared.stores.clickhouse.cluster import Cluster, Endpoint
 from shared.stores.ledger import StoreRefused, StoreUnavailable
 
 CONNECT_TIMEOUT_S = 10.0
-# A mutation of a large partition is waited for.
 STATEMENT_TIMEOUT_S = 600.0
+FIRST_ANSWER_S = 30.0
 # Those that the server knows are sent. An answer says what became of the statement; a
 # block that was deleted may be inserted again; a winner in another part is found.
 _SETTINGS = {
@@ -30,7 +29,6 @@ _SETTINGS = {
     "enable_optimize_predicate_expression_to_final_subquery": "0",
     "insert_deduplicate": "0",
     "insert_distributed_sync": "1",
-    "mutations_sync": "2",
     "output_format_json_quote_64bit_integers": "0",
     "skip_unavailable_shards": "0",
 }
@@ -69,42 +67,68 @@ class ClickHouse:
         text = f"{sql}\nFORMAT JSONCompact"
         parameters = {f"param_{name}": _as_text(value) for name, value in (bound or {}).items()}
         answer = self._send(text.encode(), parameters | self._known(settings))
-        return list(json.loads(answer)["data"])
+        return self._decoded(answer)
 
-    def lines(self, sql: str, to: Path) -> None:
-        """The same into a file, as TabSeparated, for rows of numbers."""
-        to.write_bytes(self._send(f"{sql}\nFORMAT TabSeparated".encode(), self._known(None)))
+    def lines(self, sql: str) -> bytes:
+        """Rows of numbers, as TabSeparated. Raises as `rows`."""
+        content = self._send(f"{sql}\nFORMAT TabSeparated".encode(), self._known(None))
+        self._check_for_error(content, is_private=True)
+        if content and not content.endswith(b"\n"):
+            raise StoreUnavailable(str(self), "the answer was cut off")
+        return content
 
     def run(self, sql: str) -> None:
         """A statement without rows. Raises as `rows`."""
-        self._send(sql.encode(), self._known(None))
+        self._check_for_error(self._send(sql.encode(), self._known(None)), is_private=False)
 
     def insert(self, sql: str, content: Iterable[bytes]) -> None:
         """`sql` ends with `FORMAT …`, of which `content` is. Raises as `rows`; what the
         server says of rows is left out: they are not for a log.
         """
-        self._send(content, {"query": sql} | self._known(None), is_private=True)
+        answer = self._send(content, {"query": sql} | self._known(None), is_private=True)
+        self._check_for_error(answer, is_private=True)
 
     @cached_property
     def version(self) -> tuple[int, ...]:
-        (text,) = json.loads(self._send(b"SELECT version() FORMAT JSONCompact", {}))["data"][0]
+        ((text,),) = self._decoded(self._send(b"SELECT version() FORMAT JSONCompact", {}))
         return tuple(int(part) for part in re.findall(r"\d+", text)[:3])
 
     @cached_property
     def _known_settings(self) -> frozenset[str]:
-        return frozenset(
-            name
-            for (name,) in json.loads(self._send(b"SELECT name FROM system.settings FORMAT JSONCompact", {}))["data"]
-        )
+        """What a server is asked first: one that stands still is not waited for long."""
+        answer = self._send(b"SELECT name FROM system.settings FORMAT JSONCompact", {}, FIRST_ANSWER_S)
+        return frozenset(name for (name,) in self._decoded(answer))
 
     def _known(self, more: Mapping[str, str] | None) -> dict[str, str]:
         given = {**_SETTINGS, **(more or {})}
         return {name: value for name, value in given.items() if name in self._known_settings}
 
-    def _send(self, body: Iterable[bytes] | bytes, parameters: Mapping[str, str], *, is_private: bool = False) -> bytes:
+    def _decoded(self, answer: bytes) -> list[list[Any]]:
+        """Texts of events are in rows: only an answer that is none may be an error."""
+        try:
+            return list(json.loads(answer)["data"])
+        except (ValueError, KeyError, TypeError):
+            self._check_for_error(answer, is_private=True)
+            reason = "the answer is not what ClickHouse says over HTTP, or was cut off; is this its HTTP port?"
+            raise StoreUnavailable(str(self), reason) from None
+
+    def _check_for_error(self, answer: bytes, *, is_private: bool) -> None:
+        """An error may come after the status 200."""
+        if b"DB::Exception" in answer:
+            said = answer.decode("utf-8", "replace")
+            raise self._error(http.HTTPStatus.OK, said[max(said.rfind("Code: "), 0) :], is_private=is_private)
+
+    def _send(
+        self,
+        body: Iterable[bytes] | bytes,
+        parameters: Mapping[str, str],
+        timeout_s: float | None = None,
+        *,
+        is_private: bool = False,
+    ) -> bytes:
         # Nothing is answered before the end: an error could not be told from rows.
         query = urlencode({"database": self._cluster.database, "wait_end_of_query": "1", **parameters})
-        with self._errors(), closing(self._connection()) as connection:
+        with self._errors(), closing(self._connection(timeout_s or self._timeout_s)) as connection:
             connection.request("POST", f"/?{query}", body, self._headers)
             answer = connection.getresponse()
             content = answer.read()
@@ -116,18 +140,23 @@ class ClickHouse:
         code = int(found[1]) if (found := _CODE.search(said)) else 0
         first = (said.strip() or f"HTTP {status}").splitlines()[0][:300]
         if is_private:
-            first = f"an insert failed with code {code}" + (f" ({name[1]})" if (name := _NAME.search(said)) else "")
+            first = f"it failed with code {code}" + (f" ({name[1]})" if (name := _NAME.search(said)) else "")
         if code in _REFUSALS or status in {401, 403}:
             return StoreRefused(str(self), f"refuses: {first}")
         return ServerError(str(self), first, code)
 
-    def _connection(self) -> http.client.HTTPConnection:
+    def _connection(self, timeout_s: float) -> http.client.HTTPConnection:
         host, port = self._endpoint
         if not self._cluster.is_secure:
-            return _Connection(host, port, timeout=self._timeout_s)
-        return _SecureConnection(
-            host, port, timeout=self._timeout_s, context=ssl.create_default_context(cafile=self._cluster.ca)
-        )
+            return _Connection(host, port, timeout=timeout_s)
+        return _SecureConnection(host, port, timeout=timeout_s, context=self._certificates())
+
+    def _certificates(self) -> ssl.SSLContext:
+        try:
+            return ssl.create_default_context(cafile=self._cluster.ca)
+        except OSError as error:
+            reason = f"needs the certificates of ca={self._cluster.ca}, which cannot be read: {error.strerror or error}"
+            raise StoreRefused(str(self), reason) from error
 
     @property
     def _headers(self) -> dict[str, str]:

@@ -36,7 +36,7 @@ NOTE_EVERY_S = 10.0
 # A list in a statement.
 REMOVED_MAX = 10_000
 MUTATION_POLL_S = 0.2
-MUTATION_PATIENCE_S = 3600.0
+MUTATION_PATIENCE_S = 600.0
 _BLOCK = 1 << 20
 
 
@@ -54,9 +54,18 @@ class ClickHouseStore:
     none.
     """
 
-    def __init__(self, cluster: Cluster, host: HostOfStore, *, key: Callable[[], str], hosts_database: str) -> None:
+    def __init__(
+        self,
+        cluster: Cluster,
+        host: HostOfStore,
+        *,
+        key: Callable[[], str],
+        hosts_database: str,
+        patience_s: float = MUTATION_PATIENCE_S,
+    ) -> None:
         self._cluster, self._instance = cluster, host.instance
-        self._key = key
+        self._key, self._patience_s = key, patience_s
+        self._has_more = False
         self.host, self.hosts_database = host, hosts_database
 
     def __str__(self) -> str:
@@ -69,6 +78,25 @@ class ClickHouseStore:
     def position(self) -> Position | None:
         """See Store; so for the other methods. What all shards hold."""
         return _position(self._held())
+
+    def positions(self) -> list[Position]:
+        """What each shard holds that has something of this instance. Raises
+        StoreRefused where it was retired.
+        """
+        rows = [row for row in self._held() if row]
+        if any(row.is_retired for row in rows):
+            raise StoreRefused(
+                str(self),
+                f"has retired this instance ({self._instance}): type `foldlog store new-instance` to begin as another "
+                "one",
+            )
+        return [_position_of(row) for row in rows]
+
+    def expect_more(self) -> None:
+        """A publish was cut off, or a shard was restored: shards may have rows that the
+        ledger does not say. The next publish asks which.
+        """
+        self._has_more = True
 
     def _held(self) -> list[HeldRow | None]:
         """Raises StoreRefused where copies of other hosts could not be told."""
@@ -90,7 +118,7 @@ class ClickHouseStore:
         self.make_tables()
         version = max((row.version for row in held if row), default=0)
         snapshot, noted_at = base.snapshot if base else Snapshot(), time.monotonic()
-        for batch in changes.events(self.shipping()):
+        for batch in changes.events(self._doubting(snapshot)):
             self._send(batch, after.generation)
             snapshot = _with_days(snapshot, after.snapshot, batch.days)
             if time.monotonic() - noted_at > NOTE_EVERY_S:
@@ -102,15 +130,34 @@ class ClickHouseStore:
         """See EventStore; so for the next method."""
         return Shipping(self._instance, self._key(), len(self._servers))
 
+    def _doubting(self, held: Snapshot) -> Shipping:
+        """With the days that have rows of later generations than this snapshot."""
+        if not self._has_more:
+            return self.shipping()
+        later = (
+            f"SELECT DISTINCT toString(day) FROM analytics_events WHERE {self._own} AND generation > {held.generation}"
+        )
+        days = {date.fromisoformat(day) for server in self._servers for (day,) in server.rows(later)}
+        return self.shipping()._replace(doubtful=days, write_hashes=self._write_hashes)
+
+    def _write_hashes(self, utc_day: date, to: Path) -> None:
+        with to.open("wb") as file:
+            for server in self._servers:
+                file.write(server.lines(f"SELECT h FROM analytics_events WHERE {self._own} AND day = '{utc_day}'"))
+
+    @property
+    def _own(self) -> str:
+        return f"instance = '{UUID(self._instance)}'"
+
     def write_held_events(self, utc_day: date, to: Path) -> None:
-        own = f"instance = '{UUID(self._instance)}' AND day = '{utc_day}'"
+        own = f"{self._own} AND day = '{utc_day}'"
         first, last = (utc_day + timedelta(days=days) for days in (-DEDUPE_DAYS, DEDUPE_DAYS))
         text_bytes = " + ".join(f"length(ifNull({name}, ''))" for name in TEXT_COLUMNS)
         sql = (
             f"SELECT h, time_ms, {text_bytes}, {own} FROM {events_table(self._cluster)} FINAL "
             f"WHERE day >= '{first}' AND day <= '{last}'"
         )
-        self._servers[0].lines(sql, to)
+        to.write_bytes(self._servers[0].lines(sql))
 
     def _send(self, batch: EventBatch, generation: int) -> None:
         columns = ", ".join(event_columns())
@@ -126,14 +173,15 @@ class ClickHouseStore:
 
     def _delete(self, condition: str) -> None:
         """Delete rows of this instance, and wait until they are gone. Numbers and dates
-        are no text of a client.
+        are no text of a client. A mutation that never ends gets no others behind it.
         """
-        condition = f"instance = '{UUID(self._instance)}' AND {condition}"
+        condition = f"{self._own} AND {condition}"
         for server in self._servers:
+            _wait_for_mutations(server, self._patience_s)
             ((rows,),) = server.rows(f"SELECT count() FROM analytics_events WHERE {condition}")
             if rows:
                 server.run(f"ALTER TABLE analytics_events DELETE WHERE {condition}")
-                _wait_for_mutations(server)
+                _wait_for_mutations(server, self._patience_s)
 
     def _note(self, version: int, after: Position, content: bytes, sha256: str) -> None:
         row = HeldRow(
@@ -160,12 +208,13 @@ class ClickHouseStore:
                     write_held(server, row._replace(version=version, published_at=datetime.now(UTC)))
 
     def empty(self) -> None:
+        """The ledger first: rows that it does not say are found by the next publish."""
         held = self._held()
         if not any(held):
             return
-        self._delete("1")
         version = max(row.version for row in held if row) + 1
         self._note(version, Position(self._instance, 0, "", Snapshot()), b"", "")
+        self._delete("1")
 
     def retire(self, instance: str) -> None:
         """Give an instance up: what it has published counts on. Raises StoreRefused."""
@@ -223,7 +272,11 @@ def _position(held: Sequence[HeldRow | None]) -> Position | None:
     if len(known) < len(held):
         return Position(known[0].instance, 0, "", Snapshot())
     least = min(known, key=lambda row: row.version)
-    return Position(least.instance, least.generation, least.sha256, least.snapshot)
+    return _position_of(least)
+
+
+def _position_of(row: HeldRow) -> Position:
+    return Position(row.instance, row.generation, row.sha256, row.snapshot)
 
 
 def _with_days(snapshot: Snapshot, after: Snapshot, days: Sequence[date]) -> Snapshot:
@@ -232,16 +285,20 @@ def _with_days(snapshot: Snapshot, after: Snapshot, days: Sequence[date]) -> Sna
     return replace(snapshot, days=others | {day: after.days[day] for day in days if day in after.days})
 
 
-def _wait_for_mutations(server: ClickHouse) -> None:
-    """Older servers answer before a mutation is done."""
-    until = time.monotonic() + MUTATION_PATIENCE_S
+def _wait_for_mutations(server: ClickHouse, patience_s: float) -> None:
+    """No server answers only when a mutation is done, and one that is not says so."""
+    until = time.monotonic() + patience_s
     pending = (
         "SELECT count() FROM system.mutations WHERE database = currentDatabase() AND table = 'analytics_events' "
         "AND NOT is_done"
     )
     while server.rows(pending)[0][0]:
         if time.monotonic() > until:
-            raise StoreUnavailable(str(server), "rows are still being deleted: see system.mutations")
+            raise StoreUnavailable(
+                str(server),
+                f"rows are still being deleted after {patience_s:.0f} s: system.mutations says why "
+                "(latest_fail_reason). What is asked to be erased is not confirmed before",
+            )
         time.sleep(MUTATION_POLL_S)
 
 
