@@ -81,6 +81,21 @@ class ClickHouseServer:
         assert self._process is not None
         self._process.send_signal(signal.SIGCONT)
 
+    def keep_copy(self, to: Path) -> None:
+        """Of its data, as a backup has it."""
+        self.kill()
+        shutil.copytree(self._home / "data", to)
+        self.start()
+
+    def restore(self, copy: Path) -> None:
+        self.kill()
+        shutil.rmtree(self._home / "data")
+        shutil.copytree(copy, self._home / "data")
+        if identity := _identity():
+            for path in (self._home / "data", *(self._home / "data").rglob("*")):
+                os.chown(path, identity["user"], identity["group"], follow_symlinks=False)
+        self.start()
+
     def ask(self, sql: str) -> str:
         """What it answers, as TabSeparated."""
         request = urllib.request.Request(f"http://127.0.0.1:{self.http}/", sql.encode())
