@@ -20,7 +20,8 @@ from shared.disk.layout import DataDirectory
 
 class StoreNote(msgspec.Struct, frozen=True, omit_defaults=True):
     """`store`: the id of the store that this is about. `claimed`: by UTC day,
-    generations of archive parts of which every id is claimed.
+    generations of archive parts of which every id is claimed. `event_key`: a digest of
+    the key of the hashes by which a store tells events apart.
     """
 
     store: str = ""
@@ -34,6 +35,7 @@ class StoreNote(msgspec.Struct, frozen=True, omit_defaults=True):
     intended_epoch: int = 0
     intended_claims: UUID = NIL
     claimed: dict[date, tuple[int, ...]] = {}
+    event_key: str = ""
 
     @property
     def place(self) -> Place:

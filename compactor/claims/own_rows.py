@@ -4,6 +4,7 @@ copies: it claims nothing, and notes what it published.
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, NamedTuple
@@ -21,6 +22,9 @@ from shared.stores.postgres.migrate import migrate_if_allowed
 
 if TYPE_CHECKING:
     from psycopg import Connection
+
+
+KEY_DIGITS = 16
 
 
 class OwnRows(NamedTuple):
@@ -42,6 +46,12 @@ class OwnRows(NamedTuple):
                     "not published that: it was restored from a backup, or copied. Type `foldlog store new-instance` "
                     "if another host continues that instance, else `foldlog store rebuild`",
                 )
+        if note.event_key not in ("", self._event_key()):
+            raise StoreRefused(
+                str(self.store),
+                "has events of this host under another key than the one that is in DATABASE_URL, or private/event-key, "
+                "now: bring that one back, or type `foldlog store rebuild`",
+            )
 
     def intend(self, base: Position | None, after: Position) -> None:
         """Where the store does not hold what was intended last, a publish was cut off
@@ -57,8 +67,13 @@ class OwnRows(NamedTuple):
             sha256=held[1],
             intended_generation=after.generation,
             intended_sha256=after.sha256,
+            event_key=self._event_key(),
         )
         write_note(self.data, note)
+
+    def _event_key(self) -> str:
+        """A digest: the note is no secret."""
+        return hashlib.sha256(b"event key " + self.store.shipping().key.encode()).hexdigest()[:KEY_DIGITS]
 
     def take_back(self) -> None:
         self.store.empty()

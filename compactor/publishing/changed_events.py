@@ -2,8 +2,8 @@
 the generation that a store holds and those of a newer one.
 
 Parts that were merged hold the same events, which are not sent again. Where a part of
-the old generation is deleted, the day is sent whole. A publish that was cut off has sent
-what neither generation names: of those days the store itself is asked what it has.
+the old generation is deleted, the day is sent whole. A publish that was cut off has
+sent what neither generation names: of those days the store is asked what it has.
 """
 
 from __future__ import annotations
@@ -132,7 +132,6 @@ def _find_events(database: duckdb.DuckDBPyConnection, shipping: Shipping, change
 
 def _add_held(database: duckdb.DuckDBPyConnection, shipping: Shipping, day: date, path: Path) -> None:
     """To the events that are gone, unless they are new, all that the store has."""
-    assert shipping.write_hashes is not None
     shipping.write_hashes(day, path)
     found = f"read_csv({sql_text(str(path))}, header = false, auto_detect = false, columns = {{'h': 'UBIGINT'}})"
     database.execute(f"INSERT INTO gone_events SELECT h, NULL FROM {found}")

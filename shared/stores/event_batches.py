@@ -15,15 +15,16 @@ class Shipping(NamedTuple):
     """What a store asks for. `key`: of the hashes by which hosts and shards compare
     events, in hex digits.
 
-    `doubtful`: days of which the store may have events that the generation it holds
-    does not name; `write_hashes` writes a line for each that it has of this instance.
+    `write_hashes` writes a line for each event that the store has of this instance on a
+    day. `doubtful`: days of which it may have some that the generation it holds does
+    not name.
     """
 
     instance: str
     key: str
     shards: int
+    write_hashes: Callable[[date, Path], None]
     doubtful: AbstractSet[date] = frozenset()
-    write_hashes: Callable[[date, Path], None] | None = None
 
 
 class EventBatch(NamedTuple):

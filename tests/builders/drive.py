@@ -188,7 +188,7 @@ class _NoEvents:
     """A store of events that has none."""
 
     def shipping(self) -> Shipping:
-        return Shipping("0" * 32, "key", 2)
+        return Shipping("0" * 32, "key", 2, lambda _, to: to.touch())
 
     def write_held_events(self, utc_day: date, to: Path) -> None:
         to.write_text("")

@@ -5,7 +5,7 @@ fault every few seconds: at the end each acknowledged id is in the cluster once.
 
 One event in ten is sent to both hosts, on a neighbouring day. The faults: SIGKILL of a
 worker, of a compactor, of a host; a host that is off for a while; a shard killed, both
-at once, or stopped for a while; the connections to the shards cut; the PostgreSQL killed.
+at once, or stopped for a while; connections to the shards cut; the PostgreSQL killed.
 """
 
 from __future__ import annotations

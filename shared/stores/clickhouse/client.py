@@ -95,7 +95,7 @@ class ClickHouse:
 
     @cached_property
     def _known_settings(self) -> frozenset[str]:
-        """What a server is asked first: one that stands still is not waited for long."""
+        """Asked first: a server that stands still is not waited for long."""
         answer = self._send(b"SELECT name FROM system.settings FORMAT JSONCompact", {}, FIRST_ANSWER_S)
         return frozenset(name for (name,) in self._decoded(answer))
 

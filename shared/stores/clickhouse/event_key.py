@@ -17,16 +17,19 @@ _NAME = "event_key"
 
 def event_key(data: DataDirectory, hosts_database: str) -> str:
     """Hex digits: of the PostgreSQL that the hosts share, or, without one, of this
-    directory. Ask with the lock of a publish. Raises StoreUnavailable.
+    directory. The first of several hosts brings the key that it had while it was alone.
+    Ask with the lock of a publish. Raises StoreUnavailable.
     """
+    try:
+        own = data.event_key.read_text("ascii").strip()
+    except FileNotFoundError:
+        own = ""
     if hosts_database:
         with connected(hosts_database) as connection:
             migrate_if_allowed(connection, hosts_database)
-            return shared_bytes(connection, _NAME).hex()
-    try:
-        return data.event_key.read_text("ascii").strip()
-    except FileNotFoundError:
-        key = secrets.token_hex(KEY_BYTES)
+            return shared_bytes(connection, _NAME, bytes.fromhex(own)).hex()
+    if not own:
+        own = secrets.token_hex(KEY_BYTES)
         make_directory(data.private, PRIVATE_DIRECTORY_MODE)
-        publish(data.event_key, f"{key}\n".encode(), PRIVATE_MODE)
-        return key
+        publish(data.event_key, f"{own}\n".encode(), PRIVATE_MODE)
+    return own

@@ -128,7 +128,7 @@ class ClickHouseStore:
 
     def shipping(self) -> Shipping:
         """See EventStore; so for the next method."""
-        return Shipping(self._instance, self._key(), len(self._servers))
+        return Shipping(self._instance, self._key(), len(self._servers), self._write_hashes)
 
     def _doubting(self, held: Snapshot) -> Shipping:
         """With the days that have rows of later generations than this snapshot."""
@@ -138,7 +138,7 @@ class ClickHouseStore:
             f"SELECT DISTINCT toString(day) FROM analytics_events WHERE {self._own} AND generation > {held.generation}"
         )
         days = {date.fromisoformat(day) for server in self._servers for (day,) in server.rows(later)}
-        return self.shipping()._replace(doubtful=days, write_hashes=self._write_hashes)
+        return self.shipping()._replace(doubtful=days)
 
     def _write_hashes(self, utc_day: date, to: Path) -> None:
         with to.open("wb") as file:

@@ -19,10 +19,12 @@ def known_bytes(connection: Connection, name: str) -> bytes | None:
     return bytes(found[0]) if found else None
 
 
-def shared_bytes(connection: Connection, name: str) -> bytes:
-    """Random bytes that all hosts share."""
+def shared_bytes(connection: Connection, name: str, offered: bytes | None = None) -> bytes:
+    """Random bytes that all hosts share: those that are offered, where no host has made
+    them.
+    """
     if known := known_bytes(connection, name):
         return known
-    made = (name, secrets.token_bytes(KEY_BYTES))
+    made = (name, offered or secrets.token_bytes(KEY_BYTES))
     connection.execute("INSERT INTO analytics_shared (name, value) VALUES (%s, %s) ON CONFLICT DO NOTHING", made)
     return known_bytes(connection, name) or b""
