@@ -14,7 +14,8 @@ from uuid import UUID
 
 from msgspec.structs import replace
 
-from compactor.absorb.expired_days import expired_day, kept_visitors_meet
+from compactor.absorb.expired_days import expired_day, kept_visitors_meet, refuse_dropped_days
+from compactor.absorb.leave_out import orders_for, without_visitors
 from compactor.absorb.open_days import OpenDay, merge_open_day
 from compactor.absorb.theirs import Theirs
 from compactor.claims.claims_table import LedgerRow, ledger
@@ -47,7 +48,7 @@ if TYPE_CHECKING:
 
 class Done(NamedTuple):
     """`events` of the instance that this directory has now, without `duplicates`, which
-    it had already.
+    it had already, and without those of visitors who are erased.
     """
 
     generation: int
@@ -96,13 +97,16 @@ def _require_retired(connection: Connection, store: PostgresStore, instance: UUI
 
 
 def _fetch(context: PassContext, connection: Connection, store: PostgresStore, instance: UUID) -> Theirs:
-    """Its published generation, in the scratch directory."""
+    """Its published generation, in the scratch directory, without visitors who are
+    erased.
+    """
     data = DataDirectory(context.scratch / "absorbed")
     make_data_directory(data)
     held = held_generation(connection, instance, str(store))
     if held is None or not fetch_parts(connection, data, instance, held.snapshot, str(store)):
         raise StoreUnavailable(str(store), f"parts of {instance} are missing: restore the database")
-    return Theirs(instance, data, held.snapshot)
+    theirs = Theirs(instance, data, held.snapshot)
+    return without_visitors(context, theirs, orders_for(context.data, connection, instance))
 
 
 def _commit(context: PassContext, theirs: Theirs) -> Done:
@@ -129,6 +133,7 @@ def _commit(context: PassContext, theirs: Theirs) -> Done:
 def _merge_days(context: PassContext, before: Snapshot, theirs: Theirs) -> tuple[dict[date, Day], int]:
     """All days afterwards, and how many events this directory had already."""
     days, duplicates = dict(before.days), 0
+    refuse_dropped_days(before, theirs)
     for day, kept in sorted(theirs.snapshot.days.items()):
         ours = before.days.get(day)
         if kept.expired or (ours and ours.expired):

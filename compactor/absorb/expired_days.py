@@ -84,6 +84,16 @@ def kept_visitors_meet(before: Snapshot, theirs: Theirs) -> Iterator[date]:
             yield day
 
 
+def refuse_dropped_days(before: Snapshot, theirs: Theirs) -> None:
+    """A day that one has, and of which the other has deleted all, would look as if it
+    was whole. Raises DaysDiffer.
+    """
+    for day in sorted(before.dropped_days.keys() & theirs.snapshot.days.keys()):
+        raise DaysDiffer(day, "its counters are deleted here, and not there: absorb it on another host")
+    for day in sorted(theirs.snapshot.dropped_days.keys() & before.days.keys()):
+        raise DaysDiffer(day, "its counters are deleted there, and not here: absorb it on another host")
+
+
 def _refuse(ours: Day | None, kept: Day | None, day: date) -> None:
     if ours and kept and not ours.expired:
         raise DaysDiffer(

@@ -22,7 +22,7 @@ from compactor.claims.own_rows import OwnRows
 from compactor.claims.retire import retire
 from compactor.claims.standing import horizon
 from compactor.claims.unfolded import received_days
-from compactor.erasure.orders import share_orders
+from compactor.erasure.orders import confirm_at_retirement, share_orders
 from compactor.generations.archive import open_parts
 from shared.disk.layout import DataDirectory
 from shared.disk.spill import own_spill
@@ -155,6 +155,7 @@ class HostClaims:
     def retire(self, instance: UUID) -> None:
         with own_spill(self._host.data) as scratch:
             retire(self._host, instance, scratch)
+            confirm_at_retirement(self._host.connection, instance, scratch)
 
     def published(self, newest: Snapshot) -> None:
         host = self._host

@@ -7,6 +7,7 @@ confirmed it, so that neither a crash nor a store that is down loses one.
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING
 from uuid import UUID
 
@@ -53,6 +54,15 @@ def share_orders(data: DataDirectory, connection: Connection, instance: UUID, ge
     for order in open_orders(connection, instance):
         if not has_order(data, order):
             _carry_out(data, order)
+    end_orders(connection)
+
+
+def confirm_at_retirement(connection: Connection, instance: UUID, scratch: Path) -> None:
+    """Confirm, for an instance that is retired now, orders about visitors whom it does
+    not have: no host may ask for them again.
+    """
+    for order in open_orders(connection, instance):
+        confirm_for_retired(connection, order, scratch)
     end_orders(connection)
 
 

@@ -120,7 +120,7 @@ def _erase(
         before = load_or_restore_snapshot(data, log, lock)
         found = search(context.database, data, before, visitor)
         started = record_start(data, request, before, found)
-        current = _remove_from_archive(context, before, found, visitor)
+        current = remove_from_archive(context, before, found, visitor)
         current = widen_entries(before, current, found.segments, lambda line: visitor.match(line).matches)
         if current is not before:
             current = with_summary(context, before, current)
@@ -139,7 +139,7 @@ def _erase(
 # --- the archive
 
 
-def _remove_from_archive(
+def remove_from_archive(
     context: PassContext, before: Snapshot, found: VisitorFootprint, visitor: VisitorFilter
 ) -> Snapshot:
     """The next generation, whose days do not contain the visitor; `before` if none

@@ -85,7 +85,6 @@ def _absorb(call: Invocation) -> int:
         f"This directory has what {call.options.instance} had published: {done.events:,} events, and "
         f"{done.duplicates:,} that were here already. The store has them as this host's."
     )
-    print("Who was erased since that host was retired is to be erased again: foldlog erase --visitor ID")
     return SUCCESS
 
 

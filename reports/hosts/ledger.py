@@ -55,8 +55,9 @@ class Ledger:
         """All hosts; none while no host has made the tables. Raises SnapshotDamaged,
         and DataFromNewerVersion for a host that runs a newer Foldlog.
         """
+        # First: the order ends once another host has absorbed the instance.
+        erased = erased_visitors(connection)
         rows = self._rows(connection)
-        erased = erased_visitors(connection) if any(is_retired for _, _, _, _, _, is_retired, *_ in rows) else {}
         hosts = [self._host(*row)._replace(erased=erased.get(row[0], ())) for row in rows]
         self._snapshots = {host.sha256: host.snapshot for host in hosts if host.sha256}
         return hosts

@@ -5,106 +5,37 @@ cut off, each event counts once.
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 from uuid import UUID, uuid4
 
 import pytest
 
-from compactor.absorb.absorb import Done, absorb
 from compactor.absorb.expired_days import DaysDiffer
-from compactor.publishing.publish import compare_store, rebuild_store, retire_instance
+from compactor.publishing.publish import compare_store, rebuild_store
 from compactor.repair.rebuild import rebuild
 from compactor.repair.verify import verify
 from compactor.retention.command import retain_now
-from ingest.collect.encode import Line
 from shared.erasures import create_request
-from shared.event_ids import make_event_ids
 from shared.exit_codes import TemporaryFailure
 from shared.generations.load import load_snapshot
 from shared.stores.ledger import StoreRefused
 from shared.stores.open_store import open_store
-from tests.builders.archive import HOUR_MS
+from tests.builders.absorbing import ALL, DAY_MS, SERVER_IDS, absorbed, check, counted, hosts_of, lines, retired
 from tests.builders.cut_connection import cutting
-from tests.builders.logs import NOON, line
+from tests.builders.logs import NOON
 from tests.builders.postgres import Server
 from tests.builders.server import environment, run_foldlog
 from tests.builders.silent_log import SilentLog
-from tests.builders.store_hosts import StoreHost, counted_ids, totals
+from tests.builders.store_hosts import StoreHost, counted_ids
 from tests.builders.stores import queried
 
 pytestmark = pytest.mark.component
-DAY_MS = 24 * HOUR_MS
-SERVER_IDS = make_event_ids(6, NOON)
 
 
 @pytest.fixture
 def store(server: Server) -> str:
     return server.database()
-
-
-def lines(*numbers: int, day: int = 0, **fields: Any) -> list[Line]:
-    return [line(f"event-{n:06}", NOON + day * DAY_MS, visitor=f"v{n % 7}", **fields) for n in numbers]
-
-
-def hosts_of(root: Path, store: str) -> tuple[StoreHost, StoreHost, StoreHost]:
-    """One that is gone, one that absorbs it, and another, with events of three days."""
-    gone, host, other = (StoreHost(root / name, store) for name in ("gone", "host", "other"))
-    gone.receive([*lines(*range(10)), *lines(10, 11, day=-1), *lines(12, 13, day=-2)])
-    gone.receive([line(each, NOON, visitor="by-server") for each in SERVER_IDS])
-    host.receive([*lines(*range(20, 30)), *lines(30, 31, day=-2)])
-    other.receive(lines(*range(40, 45)))
-    for each in (gone, host, other):
-        each.settle()
-    # Each yields an event, also to the one that is gone, and that one to another.
-    host.receive(lines(3, 32))
-    other.receive(lines(4, 12, 46))
-    gone.receive(lines(21, 41, 14))
-    for each in (gone, host, other):
-        each.settle()
-    return gone, host, other
-
-
-ALL = [*range(15), *range(20, 33), *range(40, 45), 46]
-
-
-def retired(gone: StoreHost, by: StoreHost) -> UUID:
-    instance = UUID(gone.instance)
-    retire_instance(by.data, by.settings, open_store(by.settings, by.instance), instance)
-    return instance
-
-
-def absorbed(host: StoreHost, instance: UUID, address: str = "") -> Done:
-    through = StoreHost(host.data.root, address or host.settings.store)
-    store = open_store(through.settings, host.instance)
-    return absorb(host.data, through.settings, store, SilentLog(), instance)
-
-
-def check(tmp_path: Path, hosts: Iterable[StoreHost], numbers: Iterable[int]) -> None:
-    """Each event counts once, and each directory and its rows are in order."""
-    hosts = list(hosts)
-    expected = [*(f"event-{n:06}" for n in numbers), *SERVER_IDS]
-    for _ in range(2):
-        for host in hosts:
-            host.settle()
-    assert counted_ids(hosts[0].settings.store, tmp_path) == dict.fromkeys(expected, 1)
-    assert sum(totals(host)[0] for host in hosts) == len(expected)
-    for host in hosts:
-        assert verify(host.data, host.settings, lambda _: None).findings == []
-        found: list[str] = []
-        compare_store(host.data, host.settings, open_store(host.settings, host.instance), found.append)
-        assert found == []
-
-
-def counted(store: str) -> list[tuple[Any, ...]]:
-    """The sums over all hosts, and the visitors of each day."""
-    sums = "SELECT site, day, dimension, event, value, bot, sum(events) FROM analytics_counters"
-    seen = "SELECT day, site, count(DISTINCT each) FROM analytics_visitors, unnest(visitors) AS each GROUP BY day, site"
-    return [
-        *queried(store, f"{sums} GROUP BY site, day, dimension, event, value, bot ORDER BY 1, 2, 3, 4, 5, 6"),
-        *queried(store, f"{seen} ORDER BY day, site"),
-    ]
 
 
 def test_all_of_it_is_the_hosts_and_the_sums_stay(tmp_path: Path, store: str) -> None:
