@@ -14,8 +14,9 @@ from uuid import UUID
 
 from msgspec.structs import replace
 
-from compactor.absorb.expired_days import expired_day, kept_visitors_meet, refuse_dropped_days
+from compactor.absorb.expired_days import DaysDiffer, expired_day, kept_visitors_meet, refuse_dropped_days
 from compactor.absorb.leave_out import orders_for, without_visitors
+from compactor.absorb.note import note_begun, read_absorb_note
 from compactor.absorb.open_days import OpenDay, merge_open_day
 from compactor.absorb.theirs import Theirs
 from compactor.claims.claims_table import LedgerRow, ledger
@@ -45,6 +46,11 @@ if TYPE_CHECKING:
 
     from psycopg import Connection
 
+START_AGAIN = (
+    "To do without what this host has not published, move this directory away, and type `foldlog store takeover` with "
+    "its FOLDLOG_INSTANCE and FOLDLOG_DATA_DIR on an empty directory"
+)
+
 
 class Done(NamedTuple):
     """`events` of the instance that this directory has now, without `duplicates`, which
@@ -62,7 +68,8 @@ def absorb(data: DataDirectory, settings: Settings, store: Store, log: Log, inst
     """
     if not isinstance(store, PostgresStore):
         raise StoreRefused(str(store), "has no instances of other hosts: only a PostgreSQL store has")
-    publish_settled(data, settings, store, log)
+    if instance not in read_absorb_note(data).unsure:
+        publish_settled(data, settings, store, log)
     done = Done(load_snapshot(data).generation, 0, 0)
     if instance not in {each.instance for each in load_snapshot(data).absorbed_instances}:
         with connected(store.address) as connection:
@@ -71,6 +78,7 @@ def absorb(data: DataDirectory, settings: Settings, store: Store, log: Log, inst
                 compactor_lock(data, LOCK_TIMEOUT_S) as lock,
                 pass_context(data, settings, log, lock, now_ms()) as context,
             ):
+                note_begun(data, instance)
                 theirs = _fetch(context, connection, store, instance)
                 done = _commit(context, theirs)
         log.info("instance_absorbed", instance=str(instance), **done._asdict())
@@ -133,10 +141,13 @@ def _commit(context: PassContext, theirs: Theirs) -> Done:
 def _merge_days(context: PassContext, before: Snapshot, theirs: Theirs) -> tuple[dict[date, Day], int]:
     """All days afterwards, and how many events this directory had already."""
     days, duplicates = dict(before.days), 0
+    is_unsure = theirs.instance in read_absorb_note(context.data).unsure
     refuse_dropped_days(before, theirs)
     for day, kept in sorted(theirs.snapshot.days.items()):
         ours = before.days.get(day)
         if kept.expired or (ours and ours.expired):
+            if ours and is_unsure:
+                raise DaysDiffer(day, "its counters may be here already, since the snapshot was lost. " + START_AGAIN)
             days[day] = expired_day(context, before, theirs, day)
         else:
             merged: OpenDay = merge_open_day(context, before, theirs, day)

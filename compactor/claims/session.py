@@ -12,6 +12,7 @@ from uuid import UUID
 
 from msgspec.structs import replace
 
+from compactor.absorb.note import read_absorb_note, unnamed
 from compactor.claims.claim import Host, claim_ids, open_host, place_in_store
 from compactor.claims.claims_table import begin_pruning, claiming, ledger, pruned_before, release, state_horizon
 from compactor.claims.compare import has_seen_all
@@ -118,9 +119,20 @@ class HostClaims:
     def claim(self, newest: Snapshot) -> None:
         """See Claims; so for the other methods."""
         row, note, found = place_in_store(self._host, self._store.host_name, self._store.timezone)
+        self._refuse_unsure(newest)
         if pruned_before(self._host.connection) is None:
             begin_pruning(self._host.connection, self._horizon(newest) - timedelta(days=DEDUPE_DAYS))
         self._note = claim_ids(self._host, row, note, found, newest)
+
+    def _refuse_unsure(self, newest: Snapshot) -> None:
+        """What a rebuild has found here of an instance that is being absorbed would
+        count twice while the store has that. Raises StoreRefused.
+        """
+        rows = ledger(self._host.connection)
+        for each in unnamed(newest, read_absorb_note(self._host.data).unsure):
+            if each in rows:
+                reason = f"has {each}, whose events may be in this directory, too, since a rebuild without a snapshot"
+                raise StoreRefused(self._host.name, f"{reason}: type `foldlog store absorb {each}`")
 
     def intend(self, base: Position | None, after: Position) -> None:
         found = (base.epoch, base.claims, base.generation, base.sha256) if base else None

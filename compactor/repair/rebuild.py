@@ -17,6 +17,7 @@ from datetime import date
 
 import msgspec
 
+from compactor.absorb.note import note_guessed
 from compactor.context import PassContext, pass_context
 from compactor.erasure.rewrite import finish_log_rewrites
 from compactor.generations.commit import commit, has_no_valid_snapshot, quarantine_file, replace_damaged
@@ -153,6 +154,8 @@ def balanced_totals(old: Totals, changes: Iterable[DayChange]) -> Totals:
 def _publish(work: Rebuild, after: Snapshot) -> None:
     """Quarantine the damaged parts, then commit."""
     data, lock = work.context.data, work.context.lock
+    if work.is_reconstructed or work.accepted.unreferenced:
+        note_guessed(data, after)
     for each in work.damaged:
         path = data.part(each.kind, each.day, each.part.generation)
         quarantine_file(data, path, f"{each.kind}-{each.day}-{path.name}")

@@ -208,6 +208,11 @@ class DataDirectory:
         return self.root / "restore.json"
 
     @property
+    def absorbing(self) -> Path:
+        """Which instances of the store this directory has begun to absorb."""
+        return self.root / "absorbing.json"
+
+    @property
     def hosts(self) -> Path:
         """Parts of other hosts of the store, for reports over all of them. Each can be
         fetched again: not a part of a backup.
@@ -232,7 +237,7 @@ class DataDirectory:
 
     def record_files(self) -> tuple[Path, ...]:
         """Records of operations on this directory, which a backup includes."""
-        return self.erasures, self.instance, self.store_note
+        return self.erasures, self.instance, self.store_note, self.absorbing
 
     @property
     def compact_lock(self) -> Path:
