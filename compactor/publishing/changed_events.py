@@ -16,9 +16,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from compactor.generations.archive import OpenedPart, open_parts, stored_events
+from compactor.generations.part_files import COPY_OPTIONS
 from compactor.sql import sql_text
 from shared.disk.layout import DataDirectory
 from shared.disk.spill import own_spill
+from shared.duckdb_engine import one_row
 from shared.generations.part_integrity import PartDamaged
 from shared.generations.snapshot import Day, Snapshot
 from shared.schema import STORED_COLUMNS
@@ -32,7 +34,7 @@ if TYPE_CHECKING:
 BATCH_EVENTS = 500_000
 _NO_DAY = Day("")
 _CONTENT = f"hash({', '.join(STORED_COLUMNS)})"
-_OPTIONS = "FORMAT csv, DELIMITER '\t', QUOTE '', ESCAPE '', HEADER false, NULLSTR '\\N'"
+_TAB_SEPARATED = "FORMAT csv, DELIMITER '\t', QUOTE '', ESCAPE '', HEADER false, NULLSTR '\\N'"
 
 
 class _Change(NamedTuple):
@@ -104,9 +106,9 @@ def _written(source: EventSource, shipping: Shipping, changes: Sequence[_Change]
         for change in changes:
             _find_events(source.database, shipping, change)
             for shard in range(shipping.shards):
-                path = scratch / f"{change.day}-{shard}.tsv"
-                _write(source, shipping, change.day, shard, path)
-                files[shard].append(path)
+                path = scratch / f"{change.day}-{shard}"
+                if _write(source, shipping, change.day, shard, path):
+                    files[shard].append(path)
             if change.gone is not None and change.day in shipping.doubtful:
                 _add_held(source.database, shipping, change.day, scratch / "held.tsv")
             if change.gone or change.day in shipping.doubtful:
@@ -146,13 +148,17 @@ def _removed(database: duckdb.DuckDBPyConnection) -> list[int]:
     return [h for (h,) in found]
 
 
-def _write(source: EventSource, shipping: Shipping, day: date, shard: int, path: Path) -> None:
-    columns = ", ".join(f"{sql} AS {name}" for name, sql in event_columns().items())
-    rows = f"SELECT {columns} FROM changed_events WHERE h % {shipping.shards} = {shard}"
+def _write(source: EventSource, shipping: Shipping, day: date, shard: int, path: Path) -> int:
+    """Returns how many."""
+    columns = event_columns(escaped=not shipping.is_parquet)
+    selected = ", ".join(f"{sql} AS {name}" for name, sql in columns.items())
+    rows = f"SELECT {selected} FROM changed_events WHERE h % {shipping.shards} = {shard}"
+    options = COPY_OPTIONS if shipping.is_parquet else _TAB_SEPARATED
     values = {
         "instance": shipping.instance,
         "place": place_of_instance(shipping.instance),
         "day": day,
         "generation": source.after.generation,
     }
-    source.database.execute(f"COPY ({rows}) TO {sql_text(str(path))} ({_OPTIONS})", values)
+    text = f"COPY ({rows}) TO {sql_text(str(path))} ({options})"
+    return int(one_row(source.database, text, values)[0])

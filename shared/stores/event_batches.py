@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 class Shipping(NamedTuple):
     """What a store asks for. `key`: of the hashes by which hosts and shards compare
-    events, in hex digits.
+    events, in hex digits. `is_parquet`: the form of its files, else TabSeparated.
 
     `write_hashes` writes a line for each event that the store has of this instance on a
     day. `doubtful`: days of which it may have some that the generation it holds does
@@ -25,12 +25,13 @@ class Shipping(NamedTuple):
     shards: int
     write_hashes: Callable[[date, Path], None]
     doubtful: AbstractSet[date] = frozenset()
+    is_parquet: bool = True
 
 
 class EventBatch(NamedTuple):
     """What a publish does to days of one month. By shard: `files` of rows to be
-    inserted. `removed`: by day, hashes of events that are not there any more.
-    `replaced`: days of which only what is inserted stays.
+    inserted, none of them empty. `removed`: by day, hashes of events that are not there
+    any more. `replaced`: days of which only what is inserted stays.
     """
 
     days: Sequence[date]

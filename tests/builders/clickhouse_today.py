@@ -122,11 +122,15 @@ class _Engine:
             return self._run(body.decode(), bound)
 
     def _insert(self, statement: str, body: bytes) -> bytes:
-        """Through a file: its columns are those of the table."""
+        """Through a file, of the columns of the table that are listed."""
         sql, _, format_ = statement.rpartition(" FORMAT ")
+        table, names = sql.removeprefix("INSERT INTO ").rstrip(")").split(" (")
+        described = (row.split("\t") for row in self._run(f"DESCRIBE TABLE {table}").decode().splitlines())
+        types = {name: kind for name, kind, *_ in described}  # with quotes escaped
+        columns = ", ".join(f"{name} {types[name]}" for name in names.split(", "))
         path = self._home / "insert"
         path.write_bytes(body)
-        return self._run(f"{sql} SELECT * FROM file('{path}', '{format_}')")
+        return self._run(f"{sql} SELECT * FROM file('{path}', '{format_}', '{columns}')")
 
     def _run(self, sql: str, bound: dict[str, str] | None = None) -> bytes:
         return bytes(self._connection.query(sql, "TabSeparated", params=bound or {}).bytes())

@@ -205,7 +205,8 @@ def ship_events(data: DataDirectory) -> None:
             SnapshotChanges(database, data, Snapshot(), after),
             SnapshotChanges(database, data, after, emptied),
         ):
-            assert list(changes.events(store.shipping()))
+            for is_parquet in (True, False):
+                assert list(changes.events(store.shipping()._replace(is_parquet=is_parquet)))
         compare_events(database, data, cast(EventStore, store), after, scratch, lambda _wrong: None)
 
 

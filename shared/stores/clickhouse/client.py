@@ -22,13 +22,15 @@ CONNECT_TIMEOUT_S = 10.0
 STATEMENT_TIMEOUT_S = 600.0
 FIRST_ANSWER_S = 30.0
 # Those that the server knows are sent. An answer says what became of the statement; a
-# block that was deleted may be inserted again; a winner in another part is found.
+# block that was deleted may be inserted again; a winner in another part is found. What
+# is inserted has no copies, and is not searched for them.
 _SETTINGS = {
     "async_insert": "0",
     "do_not_merge_across_partitions_select_final": "0",
     "enable_optimize_predicate_expression_to_final_subquery": "0",
     "insert_deduplicate": "0",
     "insert_distributed_sync": "1",
+    "optimize_on_insert": "0",
     "output_format_json_quote_64bit_integers": "0",
     "skip_unavailable_shards": "0",
 }

@@ -43,19 +43,21 @@ def hashed_events_sql(stored: str) -> str:
     return f"(SELECT *, {_ID} AS id, {_HASH} AS h FROM {stored})"
 
 
-def event_columns() -> dict[str, str]:
-    """SQL of each column as TabSeparated has it, over `hashed_events_sql`, of the
-    parameters `$instance`, `$place`, `$day` and `$generation`; the last is a number.
+def event_columns(*, escaped: bool) -> dict[str, str]:
+    """SQL of each column, over `hashed_events_sql`, of the parameters `$instance`,
+    `$place`, `$day` and `$generation`; the last is a number. `escaped`: texts as
+    TabSeparated has them.
     """
     columns = dict(_IN_KEY) | {"time_ms": "epoch_ms(time)"}
     columns |= {name: name for name in STORED_COLUMNS if name not in _REPLACED}
     types = STORED_COLUMNS | {"sender": "VARCHAR", "id": "VARCHAR"}
-    found = {name: _escaped(sql) if types.get(name) == "VARCHAR" else sql for name, sql in columns.items()}
+    is_text = {name: escaped and types.get(name) == "VARCHAR" for name in columns}
+    found = {name: _escaped(sql) if is_text[name] else sql for name, sql in columns.items()}
     found |= {name: f"{name}::UTINYINT" for name in ("daily", "bot")}
-    found["prop_keys"] = _array("json_keys(props)")
-    found["prop_values"] = _array(
-        f"list_transform(json_keys(props), lambda name: coalesce(json_extract_string(props, {_POINTER}), ''))"
-    )
+    names = f"list_filter(json_keys(props), lambda name: json_extract_string(props, {_POINTER}) IS NOT NULL)"
+    found["prop_keys"] = _array(names, escaped=escaped)
+    values = f"list_transform({names}, lambda name: json_extract_string(props, {_POINTER}))"
+    found["prop_values"] = _array(values, escaped=escaped)
     found["bot"] = found.pop("bot")
     return found
 
@@ -64,8 +66,10 @@ def _escaped(text: str) -> str:
     return f"replace(replace(replace({text}, '\\', '\\\\'), chr(9), '\\t'), chr(10), '\\n')"
 
 
-def _array(texts: str) -> str:
-    """Texts in quotes. None for no properties is an empty array."""
+def _array(texts: str, *, escaped: bool) -> str:
+    """Texts, in TabSeparated in quotes. None for no properties is an empty array."""
+    if not escaped:
+        return f"coalesce({texts}, [])"
     quoted = f"'''' || replace({_escaped('text')}, '''', '\\''') || ''''"
     joined = f"list_aggregate(list_transform({texts}, lambda text: {quoted}), 'string_agg', ',')"
     return f"'[' || coalesce({joined}, '') || ']'"

@@ -24,7 +24,7 @@ from shared.stores.clickhouse.client import ClickHouse
 from shared.stores.clickhouse.cluster import Cluster
 from shared.stores.clickhouse.columns import TEXT_COLUMNS, event_columns
 from shared.stores.clickhouse.ledger_rows import HeldRow, held_rows, write_held
-from shared.stores.clickhouse.tables import events_table, make_tables, table_statements
+from shared.stores.clickhouse.tables import FIRST_VERSION, events_table, make_tables, table_statements
 from shared.stores.counter_rows import CounterRow
 from shared.stores.event_batches import EventBatch, Shipping
 from shared.stores.ledger import HeldInstance, Position, StoreRefused, StoreUnavailable
@@ -128,7 +128,20 @@ class ClickHouseStore:
 
     def shipping(self) -> Shipping:
         """See EventStore; so for the next method."""
-        return Shipping(self._instance, self._key(), len(self._servers), self._write_hashes)
+        return Shipping(
+            self._instance,
+            self._key(),
+            len(self._servers),
+            self._write_hashes,
+            is_parquet=self._takes_parquet,
+        )
+
+    @property
+    def _takes_parquet(self) -> bool:
+        """Older servers do not know it, and take a form that costs three times as
+        much.
+        """
+        return all(server.version >= FIRST_VERSION for server in self._servers)
 
     def _doubting(self, held: Snapshot) -> Shipping:
         """With the days that have rows of later generations than this snapshot."""
@@ -160,10 +173,11 @@ class ClickHouseStore:
         to.write_bytes(self._servers[0].lines(sql))
 
     def _send(self, batch: EventBatch, generation: int) -> None:
-        columns = ", ".join(event_columns())
+        form = "Parquet" if self._takes_parquet else "TabSeparated"
+        insert = f"INSERT INTO analytics_events ({', '.join(event_columns(escaped=False))}) FORMAT {form}"
         for server, files in zip(self._servers, batch.files, strict=True):
-            if any(path.stat().st_size for path in files):
-                server.insert(f"INSERT INTO analytics_events ({columns}) FORMAT TabSeparated", _blocks(files))
+            for path in files:
+                server.insert(insert, _blocks(path))
         for day, hashes in batch.removed.items():
             for first in range(0, len(hashes), REMOVED_MAX):
                 listed = ", ".join(map(str, hashes[first : first + REMOVED_MAX]))
@@ -302,9 +316,7 @@ def _wait_for_mutations(server: ClickHouse, patience_s: float) -> None:
         time.sleep(MUTATION_POLL_S)
 
 
-def _blocks(files: Sequence[Path]) -> Iterator[bytes]:
-    """Files one after the other."""
-    for path in files:
-        with path.open("rb") as file:
-            while block := file.read(_BLOCK):
-                yield block
+def _blocks(path: Path) -> Iterator[bytes]:
+    with path.open("rb") as file:
+        while block := file.read(_BLOCK):
+            yield block
