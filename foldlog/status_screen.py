@@ -144,6 +144,7 @@ def rows(status: Status, running: Running) -> list[Row]:
         ("active segments", _active(segments.active)),
         ("sealed segments", f"{segments.sealed_unfolded:,} not folded; {segments.damaged:,} damaged so far"),
         *([("capped", _capped(status.capped))] if status.capped else []),
+        *[("absorbed", f"{each.events:,} events of {each.instance}, as of {each.as_of}") for each in status.absorbed],
         *([("store", _store(status.store, status.generation))] if status.store else []),
         ("workers", _workers(running)),
         ("disk free", f"{size(disk.free_bytes)} (reserve {size(disk.reserve_bytes)})"),

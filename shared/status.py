@@ -128,6 +128,14 @@ class CappedDay(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     uncounted: list[str]
 
 
+class AbsorbedInstance(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A retired host of the store whose `events` are among those of this directory."""
+
+    instance: str
+    as_of: Instant
+    events: Count
+
+
 class Status(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     balance: Balance
     segments: Segments
@@ -143,6 +151,7 @@ class Status(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     set_aside: list[SetAsideLines]
     recent: list[DayTotal]
     capped: list[CappedDay]
+    absorbed: list[AbsorbedInstance]
     store: StoreStatus | None
 
 
@@ -198,6 +207,9 @@ def _read_status(data: DataDirectory, settings: Settings) -> Status:
         ],
         recent=_recent(snapshot.summary),
         capped=list(islice(_capped_days(snapshot), SUMMARY_DAYS)),
+        absorbed=[
+            AbsorbedInstance(str(each.instance), each.as_of, each.events) for each in snapshot.absorbed_instances
+        ],
         store=store,
     )
 

@@ -121,7 +121,7 @@ def _commit(context: PassContext, theirs: Theirs) -> Done:
     before = load_or_restore_snapshot(context.data, context.log, context.lock)
     days, duplicates = _merge_days(context, before, theirs)
     snapshot = theirs.snapshot
-    absorbed = Absorbed(theirs.instance, snapshot.generation, snapshot.as_of, snapshot.totals.counted)
+    absorbed = Absorbed(theirs.instance, snapshot.generation, snapshot.as_of, snapshot.totals.counted - duplicates)
     dropped = dict(before.dropped_days)
     for day, events in snapshot.dropped_days.items():
         dropped[day] = dropped.get(day, 0) + events

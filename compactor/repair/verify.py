@@ -33,13 +33,16 @@ from shared.settings import Settings
 
 
 class Verified(NamedTuple):
-    """How much was checked, and the findings. No findings: every check passed."""
+    """How much was checked, and the findings. No findings: every check passed.
+    `absorbed`: how many of the events other instances of the store have counted first.
+    """
 
     segments: int
     lines: int
     parts: int
     events: int
     findings: list[VerifyFinding]
+    absorbed: int = 0
 
 
 def verify(data: DataDirectory, settings: Settings, progress: Callable[[str], None]) -> Verified:
@@ -72,4 +75,5 @@ def verify(data: DataDirectory, settings: Settings, progress: Callable[[str], No
                 findings += check_log(database, data, snapshot, verified, settings)
         lines = sum(each.lines for each in verified)
         parts = sum(1 for _ in referenced_parts(snapshot))
-        return Verified(len(segments), lines, parts, snapshot.totals.counted, findings)
+        absorbed = sum(each.events for each in snapshot.absorbed_instances)
+        return Verified(len(segments), lines, parts, snapshot.totals.counted, findings, absorbed)

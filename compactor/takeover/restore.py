@@ -153,9 +153,24 @@ def _find_unpublished(
     writer = f"restored_{own.tenure.hex[:12]}"
     segments, parts = unpublished_segments(data, local, held.snapshot), later_parts(local, generation)
     _refuse_closed_days(host, held.snapshot, {*parts, *days_of_lines(data, segments)})
+    _refuse_expired_events(host, local, held.snapshot, generation)
     made, lines = write_lines(context.database, data, parts, (data.restoring, held.snapshot), writer)
     renamed = tuple((old.stem, new.stem) for old, new in renumbered(segments, writer, made + 1))
     return Restored(own.instance, held.generation, lines, len(segments)), renamed
+
+
+def _refuse_expired_events(host: Host, local: Snapshot, published: Snapshot, generation: int) -> None:
+    """Events that were folded here after the last publish, and whose archive has
+    expired since, are in no file any more. Raises StoreRefused.
+    """
+    for day, kept in sorted(local.days.items()):
+        there = published.days.get(day)
+        is_later = kept.expired and any(part.generation > generation for part in kept.counters)
+        if is_later and (there is None or there.added_at != kept.added_at):
+            raise _not_told(
+                host,
+                f"has {day} otherwise than this directory, which has deleted the archive of that day, and had events",
+            )
 
 
 def _refuse_closed_days(host: Host, published: Snapshot, days: set[object]) -> None:
@@ -164,12 +179,16 @@ def _refuse_closed_days(host: Host, published: Snapshot, days: set[object]) -> N
     """
     expired = {day for day, kept in published.days.items() if kept.expired}
     if closed := sorted(str(day) for day in days & (expired | published.dropped_days.keys())):
-        raise StoreRefused(
-            host.name,
-            f"has no archive of {closed[0]} any more, and this directory has events of that day of which it cannot be "
-            "told whether they count. To do without them, move this directory away, and type `foldlog store takeover` "
-            f"with FOLDLOG_INSTANCE={host.instance} and FOLDLOG_DATA_DIR on an empty directory",
-        )
+        raise _not_told(host, f"has no archive of {closed[0]} any more, and this directory has events of that day")
+
+
+def _not_told(host: Host, reason: str) -> StoreRefused:
+    return StoreRefused(
+        host.name,
+        f"{reason} of which it cannot be told whether they count. To do without them, move this directory away, and "
+        f"type `foldlog store takeover` with FOLDLOG_INSTANCE={host.instance} and FOLDLOG_DATA_DIR on an empty "
+        "directory",
+    )
 
 
 # --- from here on, each step can be done again

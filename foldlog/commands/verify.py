@@ -21,7 +21,8 @@ def run(call: Invocation) -> int:
 def show(console: Console, verified: Verified) -> None:
     """How much was checked, then each finding with its action."""
     checked = f"{verified.segments:,} segments, {verified.lines:,} lines, {verified.parts:,} parts"
-    console.print(plain(f"checked {checked}, {verified.events:,} events"))
+    absorbed = f", of which retired hosts had counted {verified.absorbed:,}" if verified.absorbed else ""
+    console.print(plain(f"checked {checked}, {verified.events:,} events{absorbed}"))
     for finding in verified.findings:
         console.print(plain(f"WRONG {finding.where}: {finding.problem}. To do: {finding.action}."))
     if not verified.findings:

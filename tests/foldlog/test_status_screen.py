@@ -92,6 +92,7 @@ def found(**changes: Any) -> Status:
         "set_aside": [],
         "recent": [],
         "capped": [],
+        "absorbed": [],
         "store": None,
     }
     for name, change in changes.items():

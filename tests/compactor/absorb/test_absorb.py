@@ -19,6 +19,7 @@ from compactor.retention.command import retain_now
 from shared.erasures import create_request
 from shared.exit_codes import TemporaryFailure
 from shared.generations.load import load_snapshot
+from shared.status import read_status
 from shared.stores.ledger import StoreRefused
 from shared.stores.open_store import open_store
 from tests.builders.absorbing import ALL, DAY_MS, SERVER_IDS, absorbed, check, counted, hosts_of, lines, retired
@@ -172,6 +173,10 @@ def test_the_command_says_what_it_did(tmp_path: Path, store: str) -> None:
     done = run_foldlog(["store", "absorb", str(instance)], environment(host.data.root, store=store))
     assert done.returncode == 0, done.stderr
     assert "21 events" in done.stdout
+    (shown,) = read_status(host.data, host.settings).absorbed
+    assert (shown.instance, shown.events) == (str(instance), 21)
+    checked = run_foldlog(["verify"], environment(host.data.root, store=store))
+    assert "of which retired hosts had counted 21" in " ".join(checked.stdout.split())
     check(tmp_path, (host, other), ALL)
 
 

@@ -25,6 +25,7 @@ from shared.segments.sealed import sealed_segments
 from shared.stores.instance import RestoreUnfinished, check_instance
 from shared.stores.ledger import StoreRefused, StoreUnavailable
 from shared.stores.open_store import open_store
+from shared.timestamps import utc_day
 from tests.builders.archive import HOUR_MS
 from tests.builders.logs import NOON, fold_all, line, sealed
 from tests.builders.postgres import Server
@@ -282,6 +283,31 @@ def test_a_day_whose_archive_is_deleted_is_refused(tmp_path: Path, store: str) -
     sealed(host.data, lines(20, day=-9))
     with pytest.raises(StoreRefused, match=r"has no archive of 2026-11-13 any more.*foldlog store takeover"):
         restored(host)
+
+
+@pytest.mark.long
+def test_a_day_whose_archive_is_deleted_here_is_refused(tmp_path: Path, store: str) -> None:
+    """Events of it that were folded since the backup are in no file any more."""
+    host = StoreHost(tmp_path / "host", store, archive_retention_days=7)
+    for day in range(-9, 1):
+        host.receive(lines(-day, day=day), NOON + day * DAY_MS)
+    host.settle()
+    backup = copy_of(host, tmp_path / "backup")
+    host.receive(lines(20))
+    host.settle()
+    put_back(host, backup)
+    same = StoreHost(copy_of(host, tmp_path / "copy"), store, archive_retention_days=7)
+    host.receive(lines(21, day=-9))
+    now = NOON + 8 * DAY_MS + HOUR_MS
+    for each in (same, host):
+        for day in range(1, 9):
+            each.receive(lines(100 + day, day=day), NOON + day * DAY_MS)
+        retain_now(each.data, each.settings, SilentLog(), lambda: now, confirmed=True)
+        forget_log(each)
+    with pytest.raises(StoreRefused, match=r"otherwise than this directory.*foldlog store takeover"):
+        restored(host)
+    restored(same)
+    assert not load_snapshot(same.data).days[utc_day(NOON - 9 * DAY_MS)].expired
 
 
 def test_the_command_says_what_it_did(tmp_path: Path, store: str) -> None:
