@@ -11,14 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from uuid import UUID
 
-from compactor.erasure.orders_table import (
-    Retired,
-    add_order,
-    confirm_order,
-    end_orders,
-    open_orders,
-    waiting_retired,
-)
+from compactor.erasure.orders_table import add_order, confirm_order, end_orders, open_orders
 from compactor.erasure.retired import confirm_for_retired
 from shared.disk.control_files import touch
 from shared.disk.layout import DataDirectory
@@ -32,7 +25,6 @@ from shared.erasures import (
     progress_of,
     write_order,
 )
-from shared.stores.postgres.connection import connected
 
 if TYPE_CHECKING:
     from psycopg import Connection
@@ -64,14 +56,6 @@ def confirm_at_retirement(connection: Connection, instance: UUID, scratch: Path)
     for order in open_orders(connection, instance):
         confirm_for_retired(connection, order, scratch)
     end_orders(connection)
-
-
-def retired_holders(address: str, request: str) -> list[Retired]:
-    """Retired instances whose published events an erasure does not reach. Raises
-    StoreUnavailable and StoreRefused.
-    """
-    with connected(address) as connection:
-        return waiting_retired(connection, request)
 
 
 def _carry_out(data: DataDirectory, order: ErasureRequest) -> None:

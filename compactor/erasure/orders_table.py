@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 from uuid import UUID
 
 from shared.erasures import ErasureRequest
@@ -22,18 +22,6 @@ _END = (
     "UPDATE analytics_orders SET ended_at = now(), visitor = NULL WHERE ended_at IS NULL "
     "AND (SELECT bool_and(instance = ANY (confirmed)) FROM analytics_folded WHERE retired_at IS NULL OR generation > 0)"
 )
-_WAITING_RETIRED = (
-    "SELECT instance, host FROM analytics_folded WHERE retired_at IS NOT NULL AND generation > 0 "
-    "AND (SELECT NOT analytics_folded.instance = ANY (confirmed) FROM analytics_orders WHERE request = %s) "
-    "ORDER BY host, instance"
-)
-
-
-class Retired(NamedTuple):
-    """A retired instance, and the name that its host had."""
-
-    instance: UUID
-    host: str
 
 
 def add_order(connection: Connection, order: ErasureRequest) -> None:
@@ -59,8 +47,3 @@ def end_orders(connection: Connection) -> None:
     for.
     """
     connection.execute(_END)
-
-
-def waiting_retired(connection: Connection, request: str) -> list[Retired]:
-    """Retired instances for which an order is not confirmed."""
-    return [Retired(*row) for row in connection.execute(_WAITING_RETIRED, (request,)).fetchall()]

@@ -11,9 +11,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from uuid import UUID
 
-from compactor.erasure.orders_table import confirm_order, waiting_retired
+from compactor.erasure.orders_table import confirm_order
 from shared.duckdb_engine import connect, one_row
 from shared.erasures import ErasureRequest
+from shared.stores.postgres.retired import waiting_retired
 
 if TYPE_CHECKING:
     from psycopg import Connection

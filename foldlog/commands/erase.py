@@ -7,8 +7,6 @@ from collections.abc import Sequence
 from rich.console import Console
 
 from compactor.erasure.footprint import VisitorFootprint
-from compactor.erasure.orders import retired_holders
-from compactor.erasure.orders_table import Retired
 from compactor.erasure.rewrite import preview_erasure
 from compactor.erasure.visitor_filter import VisitorFilter
 from compactor.lock import CompactorBusy
@@ -21,6 +19,7 @@ from shared.erasures import ErasureCompleted, ErasureStarted, create_request, pr
 from shared.exit_codes import PROBLEMS, SUCCESS, TemporaryFailure
 from shared.stores.address import is_postgres
 from shared.stores.ledger import StoreRefused, StoreUnavailable
+from shared.stores.postgres.retired import Retired, retired_holders
 
 _NOT_ERASABLE = (
     "Not erased: events without a visitor id. They carry a hash made with a salt that is destroyed at midnight, so "

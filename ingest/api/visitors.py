@@ -17,10 +17,14 @@ from ingest.http.auth import require_admin
 from ingest.http.problem import Problem
 from shared.disk.control_files import SEAL_TIMEOUT_S, request_seal, touch
 from shared.disk.layout import DataDirectory
-from shared.erasures import ErasureRequest, create_request, is_done, progress_of
+from shared.erasures import ErasureRequest, create_request, has_order, is_done, progress_of
 from shared.host_names import SITE
+from shared.stores.address import is_postgres
+from shared.stores.ledger import StoreRefused, StoreUnavailable
+from shared.stores.postgres.retired import retired_holders
 
 ERASE_TIMEOUT_S = 60
+PUBLISH_TIMEOUT_S = 20
 ID_MAX_CHARS = 100
 _COUNTS = ("events", "days", "lines", "segments", "quarantined", "other_sites", "mentions", "unreadable")
 
@@ -39,7 +43,23 @@ async def delete_visitor(worker: WorkerContext, request: BaseRequest) -> web.Res
     await asyncio.to_thread(touch, worker.data.fold_request)
     if not await until(lambda: is_done(worker.data, erasure), ERASE_TIMEOUT_S, worker.is_drained):
         return web.json_response({"request": erasure.request, "state": "pending"}, status=202)
-    return web.json_response(completed(worker.data, erasure))
+    retired = await _retired(worker, erasure)
+    return web.json_response(completed(worker.data, erasure) | {"retired": retired})
+
+
+async def _retired(worker: WorkerContext, erasure: ErasureRequest) -> list[dict[str, str]] | None:
+    """Retired hosts of the store that still have the visitor; None where the store has
+    not said so in time.
+    """
+    if not is_postgres(worker.settings.store):
+        return []
+    if not await until(lambda: not has_order(worker.data, erasure), PUBLISH_TIMEOUT_S, worker.is_drained):
+        return None
+    try:
+        found = await asyncio.to_thread(retired_holders, worker.settings.store, erasure.request)
+    except (StoreUnavailable, StoreRefused):
+        return None
+    return [{"instance": str(each.instance), "host": each.host} for each in found]
 
 
 def parse_target(request: BaseRequest) -> tuple[str, str | None]:

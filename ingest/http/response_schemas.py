@@ -108,9 +108,16 @@ class FoldResponse(Response):
     as_of: Instant
 
 
+class RetiredHost(Response):
+    """A retired instance of the store."""
+
+    instance: str
+    host: str
+
+
 class Erased(Response):
     """What was erased. `other_sites`, `mentions` (null for a short id) and `unreadable`
-    are not.
+    are not, nor what the hosts in `retired` have published (null: unknown).
     """
 
     request: str
@@ -124,6 +131,7 @@ class Erased(Response):
     other_sites: Count
     mentions: Count | None
     unreadable: list[str]
+    retired: list[RetiredHost] | None
 
 
 class ErasurePending(Response):

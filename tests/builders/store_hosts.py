@@ -74,13 +74,14 @@ class StoreHost:
         raise AssertionError(f"not published after {TURNS} tries")
 
 
-def counted_ids(address: str, within: Path) -> Counter[str]:
-    """How often each id counts over all hosts, read from the archives that the store
-    has.
+def counted_ids(address: str, within: Path, instance: str | None = None) -> Counter[str]:
+    """How often each id counts over all hosts, or in one instance, read from the
+    archives that the store has.
     """
     found: Counter[str] = Counter()
     with connected(address) as connection:
-        rows = connection.execute("SELECT sha256, body FROM analytics_parts WHERE kind = 'archive'").fetchall()
+        sql = "SELECT sha256, body FROM analytics_parts WHERE kind = 'archive' AND instance = coalesce(%s, instance)"
+        rows = connection.execute(sql, (instance,)).fetchall()
     with closing(duckdb.connect()) as database:
         for sha256, body in rows:
             path = within / f"{sha256}.parquet"

@@ -14,6 +14,8 @@ from uuid import UUID
 
 import psycopg
 
+from compactor.absorb.absorb import absorb
+from compactor.absorb.expired_days import DaysDiffer
 from compactor.claims.claim import IdsClaimedElsewhere
 from compactor.lock import compactor_lock
 from compactor.publishing.publish import retire_instance, take_back
@@ -165,8 +167,9 @@ class StoreWorld:
             return
         host = self.hosts.pop(name)
         self.gone = UUID(host.instance)
+        published = counted_ids(self._address, self._root, host.instance)
         self._retire_gone()
-        self.excused |= self._received[name]
+        self.excused |= {number for number in self._received[name] if not published[f"event-{number:06}"]}
 
     def _retire_gone(self) -> None:
         assert self.gone
@@ -174,6 +177,23 @@ class StoreWorld:
         store = open_store(by.settings, by.instance)
         with suppress(StoreRefused):  # the store was restored to a time before it
             retire_instance(by.data, by.settings, store, self.gone)
+
+    def absorb(self, name: str) -> None:
+        """What the one that is gone has published becomes a host's."""
+        if self.gone is None:
+            return
+        host = self.hosts[name]
+        store = open_store(host.settings, host.instance)
+        # It is absorbed or not retired any more, or another host absorbs it.
+        with suppress(StoreRefused, DaysDiffer):
+            if self.pick.random() < LOST_ANSWER:
+                with cutting(self._address) as cut, suppress(TemporaryFailure):
+                    cut.next_at("COMMIT", self.pick.choice(["answer", "request"]), self.pick.randint(1, COMMITS_MAX))
+                    through = StoreHost(host.data.root, cut.address)
+                    store = open_store(through.settings, host.instance)
+                    absorb(host.data, through.settings, store, SilentLog(), self.gone)
+            else:
+                absorb(host.data, host.settings, store, SilentLog(), self.gone)
 
     def settle(self) -> None:
         """Every host does what is left to do."""
@@ -224,7 +244,8 @@ ACTIONS: tuple[tuple[Action, float], ...] = (
     (StoreWorld.restore_store, 2),
     (StoreWorld.lose_disk, 1),
     (StoreWorld.put_back, 2),
-    (StoreWorld.retire, 0.6),
+    (StoreWorld.retire, 0.8),
+    (StoreWorld.absorb, 3),
 )
 
 

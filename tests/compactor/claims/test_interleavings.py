@@ -17,6 +17,24 @@ pytestmark = pytest.mark.component
 STEPS = 40
 
 
+@pytest.mark.long
+@pytest.mark.parametrize("seed", range(100, 103))
+def test_an_id_counts_once_once_a_host_is_absorbed(server: Server, tmp_path: Path, seed: int) -> None:
+    """One is retired early on, and another absorbs it."""
+    world = StoreWorld(server, tmp_path, seed)
+    for name in "abc":
+        world.send(name)
+        world.fold(name)
+        world.publish(name)
+    world.retire("a")
+    play(world, STEPS // 2)
+    world.absorb("b")
+    play(world, STEPS // 2)
+    assert world.wrong() == {}, world.history
+    for host in world.hosts.values():
+        assert verify(host.data, host.settings, lambda _: None).findings == []
+
+
 @pytest.mark.parametrize("seed", [0, *(pytest.param(seed, marks=pytest.mark.long) for seed in range(1, 5))])
 def test_an_id_counts_once_whatever_is_interleaved(server: Server, tmp_path: Path, seed: int) -> None:
     world = StoreWorld(server, tmp_path, seed)

@@ -11,14 +11,16 @@ from uuid import UUID
 import pytest
 from rich.console import Console
 
-from compactor.erasure.orders import retired_holders
 from compactor.publishing.publish import retire_instance
 from foldlog.commands.erase import show_retired
 from shared.erasures import create_request
 from shared.stores.open_store import open_store
 from shared.stores.postgres.connection import connected
+from shared.stores.postgres.retired import retired_holders
 from tests.builders.logs import line
 from tests.builders.postgres import Server
+from tests.builders.server import ADMIN_TOKEN, bearer, run_foldlog
+from tests.builders.server import Server as Service
 from tests.builders.store_hosts import StoreHost
 
 pytestmark = pytest.mark.component
@@ -63,3 +65,24 @@ def test_an_order_ends_where_no_retired_instance_has_the_visitor(server: Server,
     _, request = erased_after_retirement(address, tmp_path, "another")
     assert order_of(address, request) == (None, True)
     assert retired_holders(address, request) == []
+
+
+@pytest.mark.long
+def test_the_command_and_the_api_say_who_still_has_the_visitor(server: Server, tmp_path: Path) -> None:
+    address = server.database()
+    retired = StoreHost(tmp_path / "a", address)
+    retired.receive([line("event-000001", visitor="gone")])
+    retired.settle()
+    with Service(tmp_path, workers=1, store=address) as host:
+        host.post([{"name": "pageview", "visitor": "gone"}])
+        host.fold()
+        assert run_foldlog(["store", "retire", retired.instance], host.environ).returncode == 0
+        path, headers = "/admin/api/visitors/gone", bearer(ADMIN_TOKEN)
+        (said,) = host.request("DELETE", path, headers=headers).json()["retired"]
+        assert said["instance"] == retired.instance
+        done = run_foldlog(["erase", "--visitor", "gone"], host.environ)
+        assert done.returncode == 1, done.stderr
+        assert f"foldlog store absorb {retired.instance}" in " ".join(done.stdout.split())
+        assert run_foldlog(["store", "absorb", retired.instance], host.environ).returncode == 0
+        assert host.request("DELETE", path, headers=headers).json()["retired"] == []
+        assert run_foldlog(["erase", "--visitor", "gone"], host.environ).returncode == 0
