@@ -11,11 +11,12 @@ from shared.schema import STORED_COLUMNS
 # have an order, which is the same on all shards.
 LATEST_MS = 1 << 42
 INSTANCES = 1 << 10
-_IN_KEY = {
-    "site": "site",
-    "sender": "coalesce(sender, '')",  # nothing in a key is NULL
+_OWN = {
     "h": "h",
-    "id": "id",
+    "g": "g",
+    "site": "site",
+    "sender": "coalesce(sender, '')",
+    "id": "client_id",
     "precedence": f"(greatest({LATEST_MS} - epoch_ms(received), 0) * {INSTANCES} + $place)::UBIGINT",
     "instance": "$instance",
     "day": "$day::DATE",
@@ -25,7 +26,7 @@ _REPLACED = {"client_id", "random_id", "received", "time", "site", "sender"}
 _ID = f"coalesce(client_id, {server_id_sql('received', 'random_id')})"
 # json_array marks where each text ends. The key is secret: a client chooses neither the
 # shard nor the place of its event.
-_HASH = f"('0x' || left(sha256($key || json_array(site, coalesce(sender, ''), {_ID})::VARCHAR), 16))::UBIGINT"
+_DIGITS = f"sha256($key || json_array(site, coalesce(sender, ''), {_ID})::VARCHAR)"
 # Whose bytes a check compares.
 TEXT_COLUMNS = tuple(name for name, kind in STORED_COLUMNS.items() if kind == "VARCHAR" and name != "client_id")
 _POINTER = "'/' || replace(replace(name, '~', '~0'), '/', '~1')"
@@ -37,10 +38,11 @@ def place_of_instance(instance: str) -> int:
 
 
 def hashed_events_sql(stored: str) -> str:
-    """Rows of archive parts with `id` and `h`, of the parameter `$key`. `stored`: a
-    relation with STORED_COLUMNS.
+    """Rows of archive parts with a hash of 128 bits, `h` and `g`, of the parameter
+    `$key`. `stored`: a relation with STORED_COLUMNS.
     """
-    return f"(SELECT *, {_ID} AS id, {_HASH} AS h FROM {stored})"
+    halves = "('0x' || left(digits, 16))::UBIGINT AS h, ('0x' || substr(digits, 17, 16))::UBIGINT AS g"
+    return f"(SELECT * EXCLUDE digits, {halves} FROM (SELECT *, {_DIGITS} AS digits FROM {stored}))"
 
 
 def event_columns(*, escaped: bool) -> dict[str, str]:
@@ -48,7 +50,7 @@ def event_columns(*, escaped: bool) -> dict[str, str]:
     `$place`, `$day` and `$generation`; the last is a number. `escaped`: texts as
     TabSeparated has them.
     """
-    columns = dict(_IN_KEY) | {"time_ms": "epoch_ms(time)"}
+    columns = dict(_OWN) | {"time_ms": "epoch_ms(time)"}
     columns |= {name: name for name in STORED_COLUMNS if name not in _REPLACED}
     types = STORED_COLUMNS | {"sender": "VARCHAR", "id": "VARCHAR"}
     is_text = {name: escaped and types.get(name) == "VARCHAR" for name in columns}

@@ -1,11 +1,13 @@
 -- The tables of a shard, for ClickHouse 24.8 and later. analytics_events keeps one copy of each event: of two with the
--- same site, sender and id the one that was received first, which has the higher precedence.
+-- same hash (h and g, of site, sender and id) the one that was received first, which has the higher precedence. `id` is
+-- the client's; NULL where the server made one.
 
 CREATE TABLE IF NOT EXISTS analytics_events (
+    h UInt64 CODEC(NONE),
+    g UInt64 CODEC(NONE),
     site LowCardinality(String),
     sender LowCardinality(String),
-    h UInt64 CODEC(NONE),
-    id String CODEC(ZSTD(3)),
+    id Nullable(String) CODEC(ZSTD(3)),
     precedence UInt64 CODEC(ZSTD(3)),
     instance UUID,
     day Date,
@@ -47,7 +49,7 @@ CREATE TABLE IF NOT EXISTS analytics_events (
 )
 ENGINE = {engine}(precedence)
 PARTITION BY toYYYYMM(day)
-ORDER BY (site, sender, h, id);
+ORDER BY (h, g);
 
 CREATE TABLE IF NOT EXISTS analytics_folded (
     instance UUID,

@@ -2,10 +2,11 @@
 -- server.
 
 CREATE TABLE IF NOT EXISTS analytics_events (
+    h UInt64,
+    g UInt64,
     site String,
     sender String,
-    h UInt64,
-    id String,
+    id Nullable(String),
     precedence UInt64,
     instance UUID,
     day Date,
@@ -42,7 +43,7 @@ CREATE TABLE IF NOT EXISTS analytics_events (
 )
 ENGINE = {engine}(precedence)
 PARTITION BY toYYYYMM(day)
-ORDER BY (site, sender, h, id);
+ORDER BY (h, g);
 
 CREATE TABLE IF NOT EXISTS analytics_folded (
     instance UUID,
