@@ -7,6 +7,7 @@ key of the table may be compared before.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 
@@ -28,6 +29,11 @@ class Bound:
         return f"{{{name}:{kind}}}"
 
 
+def numbers(values: Iterable[int], kind: str) -> str:
+    """An array as a literal: a parameter may not be as long as ten thousand of them."""
+    return f"CAST([{', '.join(map(str, values))}], 'Array({kind})')"
+
+
 def matching_events(scan: ArchiveScan, table: str, bound: Bound) -> str:
     """(bucket, value, visitor): `bucket` is the time at which one begins, in ms; 0
     without buckets. `value` is NULL for none.
@@ -42,7 +48,7 @@ def matching_events(scan: ArchiveScan, table: str, bound: Bound) -> str:
     ]
     value = "CAST(NULL, 'Nullable(String)')" if scan.by is None else _column(scan.by, "by", bound)
     return (
-        f"SELECT {_bucket(scan, bound)} AS bucket, {value} AS value, visitor "
+        f"SELECT {_bucket(scan)} AS bucket, {value} AS value, visitor "
         f"FROM ({_events_that_count(scan, table, bound)}) a WHERE {' AND '.join(conditions)}"
     )
 
@@ -61,11 +67,10 @@ def _events_that_count(scan: ArchiveScan, table: str, bound: Bound) -> str:
     return f"SELECT * FROM {table} FINAL WHERE {within}"
 
 
-def _bucket(scan: ArchiveScan, bound: Bound) -> str:
+def _bucket(scan: ArchiveScan) -> str:
     if not scan.bucket_starts:
         return "toInt64(0)"
-    starts = bound.value("bucket_starts", "Array(Int64)", [_ms(start) for start in scan.bucket_starts])
-    return f"roundDown(time_ms, {starts})"
+    return f"roundDown(time_ms, {numbers(map(_ms, scan.bucket_starts), 'Int64')})"
 
 
 def _condition(number: int, condition: Condition, bound: Bound) -> str:

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from reports.plan import ArchiveScan
-from reports.sql.clickhouse.relations import Bound, matching_events
+from reports.sql.clickhouse.relations import Bound, matching_events, numbers
 
 _SECRET_BITS = 63
 
@@ -65,7 +65,7 @@ class Statements:
         numbered = f"SELECT *, {self._numbers('value', bound)} FROM ({self._events(scan, bound)})"
         text = (
             f"SELECT one, other, bucket, any(value) AS found, count() AS events, {visitors} AS people "
-            f"FROM ({numbered}) WHERE one IN {bound.value('top', 'Array(UInt64)', list(top))} "
+            f"FROM ({numbered}) WHERE one IN {numbers(top, 'UInt64')} "
             "GROUP BY one, other, bucket ORDER BY bucket, events DESC, people DESC, found ASC NULLS LAST"
         )
         return Statement(text, bound.values)

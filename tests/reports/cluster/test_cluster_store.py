@@ -58,6 +58,17 @@ def both(data: DataDirectory, address: str, asked: Mapping[str, str]) -> tuple[R
     return found, expected
 
 
+def test_a_report_has_ten_thousand_buckets_and_values(tmp_path: Path, server: TodaysClickHouse) -> None:
+    data, address = data_directory(tmp_path / "data"), server.database()
+    sealed(data, [line(f"event-{n}", NOON - n, url=f"https://example.com/{n}") for n in range(10_050)])
+    fold_all(data, max_values=100_000)
+    publish(data, store=address)
+    span = {"from": "2026-08-12", "to": "2026-11-22", "interval": "15m"}
+    found, expected = both(data, address, {**span, "by": "path", "limit": "10000"})
+    assert len(found["rows"]) == 10_000
+    assert found == expected
+
+
 def test_a_cluster_answers_as_duckdb_does(tmp_path: Path, server: TodaysClickHouse) -> None:
     pick, data, address = random.Random(5), data_directory(tmp_path / "data"), server.database()
     lines = random_lines(pick, NOON, 80, 0)
