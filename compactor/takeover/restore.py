@@ -16,6 +16,7 @@ from uuid import UUID
 import msgspec
 from msgspec.structs import replace
 
+from compactor.absorb.note import read_absorb_note, unnamed
 from compactor.claims.claim import Host, open_host
 from compactor.claims.claims_table import ledger
 from compactor.claims.known_claims import open_known_claims
@@ -153,10 +154,20 @@ def _find_unpublished(
     writer = f"restored_{own.tenure.hex[:12]}"
     segments, parts = unpublished_segments(data, local, held.snapshot), later_parts(local, generation)
     _refuse_closed_days(host, held.snapshot, {*parts, *days_of_lines(data, segments)})
+    _refuse_absorbed(host, local, held.snapshot)
     _refuse_expired_events(host, local, held.snapshot, generation)
     made, lines = write_lines(context.database, data, parts, (data.restoring, held.snapshot), writer)
     renamed = tuple((old.stem, new.stem) for old, new in renumbered(segments, writer, made + 1))
     return Restored(own.instance, held.generation, lines, len(segments)), renamed
+
+
+def _refuse_absorbed(host: Host, local: Snapshot, published: Snapshot) -> None:
+    """What this directory has absorbed, and never published, the store counts as that
+    instance. Raises StoreRefused.
+    """
+    here = (*(each.instance for each in local.absorbed_instances), *read_absorb_note(host.data).unsure)
+    for each in unnamed(published, here):
+        raise _not_told(host, f"does not have as this host's what this directory has absorbed of {each}, and events")
 
 
 def _refuse_expired_events(host: Host, local: Snapshot, published: Snapshot, generation: int) -> None:

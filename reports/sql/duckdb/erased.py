@@ -10,14 +10,24 @@ from reports.sql.statement import Parameters, Statement
 
 def copy_without(visitors: Iterable[tuple[str, str | None]], part: str, copied: str) -> Statement:
     """Copies a part without the events of visitors, each on one site or on all (None).
-    Both paths are the program's own. Each is compared, for a join would hash texts.
+    Both paths are the program's own.
     """
     bound = Parameters()
+    text = f"SELECT * FROM read_parquet('{part}') WHERE NOT coalesce({_is_gone(bound, visitors)}, false)"
+    return parquet_copy(Statement(text, bound), copied)
+
+
+def find_one_of(visitors: Iterable[tuple[str, str | None]], part: str) -> Statement:
+    """A row where a part has an event of one of them."""
+    bound = Parameters()
+    return Statement(f"SELECT 1 FROM read_parquet('{part}') WHERE {_is_gone(bound, visitors)} LIMIT 1", bound)
+
+
+def _is_gone(bound: Parameters, visitors: Iterable[tuple[str, str | None]]) -> str:
+    """Each is compared, for a join would hash texts."""
     gone = [
         f"visitor = {bound.value(f'visitor_{number}', visitor)}"
         + (f" AND site = {bound.value(f'site_{number}', site)}" if site is not None else "")
         for number, (visitor, site) in enumerate(visitors)
     ]
-    is_gone = " OR ".join(f"({each})" for each in gone)
-    text = f"SELECT * FROM read_parquet('{part}') WHERE NOT coalesce({is_gone}, false)"
-    return parquet_copy(Statement(text, bound), copied)
+    return "(" + " OR ".join(f"({each})" for each in gone) + ")"

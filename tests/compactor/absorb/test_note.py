@@ -4,13 +4,16 @@ those that a rebuild finds in parts.
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from compactor.absorb.expired_days import DaysDiffer
+from compactor.lock import compactor_lock
 from compactor.repair.rebuild import rebuild
+from compactor.takeover.restore import restore
 from shared.generations.load import load_snapshot
 from shared.stores.ledger import StoreRefused
 from tests.builders.absorbing import ALL, absorbed, check, hosts_of, lines, retired
@@ -131,3 +134,22 @@ def test_days_without_an_archive_are_refused(tmp_path: Path, store: str, monkeyp
 
 def load_days(host: StoreHost) -> list[str]:
     return [path.name for path in host.data.archive.iterdir()]
+
+
+@pytest.mark.long
+def test_a_restore_over_what_is_not_published_is_refused(
+    tmp_path: Path, store: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A copy of the directory, from before, has published meanwhile."""
+    gone, host, other = hosts_of(tmp_path, store)
+    instance = retired(gone, other)
+    copy = StoreHost(shutil.copytree(host.data.root, tmp_path / "copy"), store)
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        cut_off(patch, "publish_settled", 1)
+        absorbed(host, instance)
+    copy.receive(lines(60))
+    copy.settle()
+    with compactor_lock(host.data) as lock, pytest.raises(StoreRefused, match=f"has absorbed of {instance}"):
+        restore(host.data, host.settings, SilentLog(), lock, NOON)
+    absorbed(copy, instance)
+    check(tmp_path, (copy, other), [*ALL, 60])
