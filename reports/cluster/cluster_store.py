@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 from functools import cached_property
 
 from reports.cluster.answer import report_of_cluster, shipped
+from reports.cluster.cannot_answer import naming_shards_away, require_version
 from reports.hosts.asked import Asked, TimezonesDiffer
 from reports.hosts.combine import combined_days
 from reports.hosts.ledger import Host
@@ -35,6 +36,11 @@ class ClusterStore:
 
     def report(self, asked: Asked) -> Row:
         """Raises StoreUnavailable, StoreRefused and TimezonesDiffer."""
+        with naming_shards_away(self._cluster):
+            require_version(self._cluster, self._server)
+            return self._report(asked)
+
+    def _report(self, asked: Asked) -> Row:
         query = asked.query
         hosts = [_host(row) for row in held_rows(self._server).values()]
         days = combined_days([host.snapshot for host in hosts], query)

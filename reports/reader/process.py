@@ -20,6 +20,7 @@ from typing import BinaryIO
 import duckdb
 import msgspec
 
+from reports.cluster.cannot_answer import CannotAnswer
 from reports.cluster.cluster_store import ClusterStore
 from reports.encode import encode_report
 from reports.hosts.asked import Asked, TimezonesDiffer, asks_all_hosts, require_parts
@@ -107,6 +108,9 @@ def _answer(make: Callable[[], bytes]) -> tuple[ReaderResponse, bytes]:
         return ReaderResponse("part", str(error), 0), b""
     except TimezonesDiffer as error:
         return ReaderResponse("timezones", str(error), 0), b""
+    except CannotAnswer as error:
+        print(error, file=sys.stderr)  # noqa: T201
+        return ReaderResponse("store_unavailable", error.detail, 0), b""
     except (StoreUnavailable, StoreRefused, DriverMissing) as error:
         print(error, file=sys.stderr)  # noqa: T201  its address is for the log only
         return ReaderResponse("store_unavailable", STORE_UNAVAILABLE, 0), b""

@@ -20,7 +20,7 @@ from shared.stores.ledger import StoreRefused, StoreUnavailable
 
 CONNECT_TIMEOUT_S = 10.0
 STATEMENT_TIMEOUT_S = 600.0
-FIRST_ANSWER_S = 30.0
+FIRST_ANSWER_S = 15.0
 # Those that the server knows are sent. An answer says what became of the statement; a
 # block that was deleted may be inserted again; a winner in another part is found. What
 # is inserted has no copies, and is not searched for them. A report may list ten
@@ -100,7 +100,8 @@ class ClickHouse:
     @cached_property
     def _known_settings(self) -> frozenset[str]:
         """Asked first: a server that stands still is not waited for long."""
-        answer = self._send(b"SELECT name FROM system.settings FORMAT JSONCompact", {}, FIRST_ANSWER_S)
+        patience_s = min(self._timeout_s, FIRST_ANSWER_S)
+        answer = self._send(b"SELECT name FROM system.settings FORMAT JSONCompact", {}, patience_s)
         return frozenset(name for (name,) in self._decoded(answer))
 
     def _known(self, more: Mapping[str, str] | None) -> dict[str, str]:
