@@ -4,18 +4,16 @@ that a root of its own has signed; and a root that has signed nothing.
 
 from __future__ import annotations
 
-import shutil
 import socket
-import subprocess
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
+from tests.builders.certificates import make_certificates
 from tests.builders.postgres import Server, running
 from tests.builders.postgres_kinds import give, identity_of_server, required
-from tests.builders.programs import missing
 
 PASSWORD = "password-of-the-tests"  # noqa: S105
 
@@ -39,21 +37,10 @@ class TlsServer(NamedTuple):
 
 @contextmanager
 def tls_server() -> Iterator[TlsServer]:
-    if shutil.which("openssl") is None:
-        missing("openssl is not installed (Debian: apt-get install openssl)")
     with tempfile.TemporaryDirectory(prefix="tls-") as folder:
         place = Path(folder)
         place.chmod(0o755)  # the server is another user where this is root
-        for name in ("root", "other"):
-            _openssl(
-                place, f"req -x509 -newkey rsa:2048 -nodes -days 2 -subj /CN={name} -keyout {name}.key -out {name}.crt"
-            )
-        _openssl(place, "req -newkey rsa:2048 -nodes -subj /CN=localhost -keyout server.key -out server.csr")
-        (place / "names").write_text("subjectAltName=DNS:localhost")
-        _openssl(
-            place,
-            "x509 -req -in server.csr -CA root.crt -CAkey root.key -set_serial 1 -extfile names -out server.crt",
-        )
+        make_certificates(place)
         (place / "server.key").chmod(0o600)
         give([place / "server.key"], identity_of_server())
         port = _free_port()
@@ -67,10 +54,6 @@ def tls_server() -> Iterator[TlsServer]:
         with running(required("system"), quick=True, settings=settings) as server:
             server.url += f"&port={port}"
             yield TlsServer(server, port, place / "root.crt", place / "other.crt")
-
-
-def _openssl(place: Path, command: str) -> None:
-    subprocess.run(["openssl", *command.split()], cwd=place, check=True, capture_output=True)  # noqa: S607
 
 
 def _free_port() -> int:

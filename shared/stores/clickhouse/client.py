@@ -134,12 +134,22 @@ class ClickHouse:
         # Nothing is answered before the end: an error could not be told from rows.
         query = urlencode({"database": self._cluster.database, "wait_end_of_query": "1", **parameters})
         with self._errors(), closing(self._connection(timeout_s or self._timeout_s)) as connection:
-            connection.request("POST", f"/?{query}", body, self._headers)
+            is_sent = self._is_sent(connection, f"/?{query}", body)
             answer = connection.getresponse()
             content = answer.read()
-        if answer.status == http.HTTPStatus.OK:
+        if answer.status == http.HTTPStatus.OK and is_sent:
             return content
+        if answer.status == http.HTTPStatus.OK:
+            raise StoreUnavailable(str(self), "it answered before all was sent")
         raise self._error(answer.status, content.decode("utf-8", "replace"), is_private=is_private)
+
+    def _is_sent(self, connection: http.client.HTTPConnection, path: str, body: Iterable[bytes] | bytes) -> bool:
+        """A server that refuses what it has not read answers, and closes."""
+        try:
+            connection.request("POST", path, body, self._headers)
+        except (BrokenPipeError, ConnectionResetError):
+            return False
+        return True
 
     def _error(self, status: int, said: str, *, is_private: bool) -> StoreUnavailable | StoreRefused:
         code = int(found[1]) if (found := _CODE.search(said)) else 0
