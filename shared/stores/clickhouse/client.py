@@ -32,6 +32,7 @@ _SETTINGS = {
     "insert_deduplicate": "0",
     "insert_distributed_sync": "1",
     "max_query_size": "4194304",
+    "mutations_sync": "0",
     "optimize_on_insert": "0",
     "output_format_json_quote_64bit_integers": "0",
     "skip_unavailable_shards": "0",
