@@ -7,40 +7,15 @@ from __future__ import annotations
 import re
 import shutil
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from tests.builders.postgres import Server as Postgres
-from tests.builders.server import Server, failing, run_foldlog
+from tests.builders.said_of_store import check, doctor, metric, send_and_fold, status
+from tests.builders.server import Server, run_foldlog
 from tests.builders.waiting import until
 
 pytestmark = [pytest.mark.component, pytest.mark.long]
-
-
-def metric(server: Server, name: str) -> float:
-    (value,) = re.findall(rf"^foldlog_store_{name} (\S+)$", server.get("/metrics").body.decode("utf-8"), re.MULTILINE)
-    return float(value)
-
-
-def check(server: Server) -> str | None:
-    """The detail of the check `publish`, if it is listed."""
-    assert failing(server) == set()
-    checks = {each["name"]: each["detail"] for each in server.request("GET", "/readyz").json()["checks"]}
-    return checks.get("publish")
-
-
-def status(server: Server) -> Any:
-    return server.get("/admin/api/status").json()
-
-
-def send_and_fold(server: Server, id_: str) -> int:
-    assert server.post([{"name": "a", "id": id_}]).status == 200
-    return server.fold()
-
-
-def doctor(server: Server) -> str:
-    return run_foldlog(["doctor"], server.environ).stdout
 
 
 def test_store_that_is_down_is_seen_everywhere_until_it_is_back(tmp_path: Path, postgres: Postgres) -> None:
