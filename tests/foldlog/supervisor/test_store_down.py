@@ -68,4 +68,4 @@ def test_copy_of_a_host_is_refused_and_says_what_to_type(tmp_path: Path, postgre
         assert "takes nothing of this host" in str(check(server))
         assert status(server)["store"]["refused"] is True
         found = re.sub(r"\s+", " ", doctor(server))
-        assert "WRONG store" in found and "FOLDLOG_INSTANCE" in found and "new-instance" in found
+        assert "WRONG store" in found and "store restore" in found and "new-instance" in found
