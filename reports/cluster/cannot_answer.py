@@ -55,7 +55,7 @@ def _require_shards(cluster: Cluster) -> None:
     away = {}
     for number, endpoint in enumerate(cluster.shards, 1):
         try:
-            ClickHouse(cluster, endpoint, PROBE_S).rows("SELECT 1")
+            ClickHouse(cluster, endpoint, PROBE_S).ping()
         except StoreUnavailable as error:
             away[number] = str(error)
     if not away:

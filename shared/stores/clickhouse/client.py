@@ -93,6 +93,10 @@ class ClickHouse:
         answer = self._send(content, {"query": sql} | self._known(None), is_private=True)
         self._check_for_error(answer, is_private=True)
 
+    def ping(self) -> None:
+        """Raises StoreUnavailable and StoreRefused."""
+        self._decoded(self._send(b"SELECT 1 FORMAT JSONCompact", {}))
+
     @cached_property
     def version(self) -> tuple[int, ...]:
         ((text,),) = self._decoded(self._send(b"SELECT version() FORMAT JSONCompact", {}))
