@@ -20,7 +20,8 @@ if TYPE_CHECKING:
     from psycopg import Connection
 
 MEMORY_BYTES = 64 << 20
-_PARTS = "SELECT body FROM analytics_parts WHERE instance = %s AND kind = 'archive'"
+# What it has yielded it may count again, or a host that absorbs it.
+_PARTS = "SELECT body FROM analytics_parts WHERE instance = %s AND kind IN ('archive', 'yielded')"
 _OF_VISITOR = "SELECT count(*) FROM read_parquet($1) WHERE visitor = $2 AND site = coalesce($3, site)"
 
 
@@ -34,7 +35,7 @@ def confirm_for_retired(connection: Connection, order: ErasureRequest, scratch: 
 
 
 def _parts(connection: Connection, instance: UUID, scratch: Path) -> Iterator[Path]:
-    """Archive parts, one at a time under one name."""
+    """Parts with events, one at a time under one name."""
     path = scratch / "retired.parquet"
     with connection.transaction(), connection.cursor("retired") as cursor:
         cursor.itersize = 1

@@ -19,8 +19,9 @@ from shared.erasures import create_request
 from shared.generations.load import load_snapshot
 from shared.stores.postgres.connection import connected
 from tests.builders.absorbing import ALL, SERVER_IDS, absorbed, check, hosts_of, retired
+from tests.builders.logs import line
 from tests.builders.postgres import Server
-from tests.builders.store_hosts import StoreHost, counted_ids
+from tests.builders.store_hosts import StoreHost, counted_ids, totals
 from tests.builders.stores import queried
 
 pytestmark = pytest.mark.component
@@ -106,6 +107,23 @@ def test_who_is_erased_afterwards_goes(tmp_path: Path, store: str) -> None:
     erase("v0", other, host)
     assert has(host, "v0") == 0
     check(tmp_path, (host, other), [n for n in ALL if n not in OF_VISITOR])
+
+
+@pytest.mark.long
+def test_an_event_that_was_yielded_is_left_out(tmp_path: Path, store: str) -> None:
+    gone, host = (StoreHost(tmp_path / name, store) for name in ("gone", "host"))
+    host.receive([line("event-000001", visitor="another")])
+    gone.receive([line("event-000001", visitor="only-there")])
+    for each in (host, gone):
+        each.settle()
+    assert totals(gone) == (0, 1)
+    instance = retired(gone, host)
+    erase("only-there", host)
+    assert queried(store, ORDERS) == [("only-there", False)]
+    absorbed(host, instance)
+    assert has(host, "only-there") == 0
+    assert queried(store, ORDERS) == [(None, True)]
+    assert verify(host.data, host.settings, lambda _: None).findings == []
 
 
 def test_a_retirement_ends_orders_about_whom_the_instance_does_not_have(tmp_path: Path, store: str) -> None:
