@@ -2,12 +2,13 @@
 rebuild and an erasure. The result depends on the events and the settings alone (P6).
 
 Each dimension is counted on its own, by numbers, so that memory is bounded however many
-events the day has. It is counted by quarter of an hour where that needs few rows.
+events the day has; those of a day with few events in one statement. A dimension is
+counted by quarter of an hour where that needs few rows.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from datetime import date
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -36,6 +37,9 @@ if TYPE_CHECKING:
 # fewer than one for so many events.
 QUARTER_ROWS_MAX = 100_000
 EVENTS_FOR_A_ROW = 20
+# The dimensions of a day with at most so many events are counted in one statement: each
+# statement costs such a day more than its rows do.
+AT_ONCE_MAX = 10_000
 
 
 class Recount(NamedTuple):
@@ -70,18 +74,21 @@ def recount_day(
     def count(numbers: TextNumbers) -> frozenset[str]:
         capped = [SITE] if _choose_sites(database, counted, settings, numbers) else []
         number_rows(database, counted, numbers, copied=False, kept_sites=True)
-        group_rows(database, [Grouping(TOTAL)])
-        total = one_number(database, "SELECT sum(events)::BIGINT FROM grouped")
+        total = _count_total(database)
         quarters = []
         if ambiguous := find_texts(database, counted, numbers, [SITE], only_kept=True):
             return ambiguous
-        for dimension in COUNTED:
-            group_rows(database, [Grouping(dimension)])
-            if _cap(database, day, dimension, settings):
-                capped.append(dimension)
-            elif _count_by_quarter(database, day, dimension, total, allows_quarters):
-                quarters.append(dimension)
-            if ambiguous := find_texts(database, counted, numbers, [dimension], only_kept=True):
+        for some in _in_turn(COUNTED, total):
+            group_rows(database, map(Grouping, some))
+            rows = _rows_of(database, some)
+            for dimension in some:
+                if rows.get(dimension, 0) > settings.max_values and _cap(database, day, dimension, settings):
+                    capped.append(dimension)
+                elif allows_quarters(total, rows.get(dimension, 0)) and _count_by_quarter(
+                    database, day, dimension, total, allows_quarters
+                ):
+                    quarters.append(dimension)
+            if ambiguous := find_texts(database, counted, numbers, some, only_kept=True):
                 return ambiguous  # at once: the other dimensions would be counted in vain
         found.append(Recount(tuple(quarters), tuple(capped)))
         return _find_other_events(database, counted, numbers)
@@ -89,6 +96,23 @@ def recount_day(
     by_numbers_of_columns(count)
     name_rows(database)
     return found[-1]
+
+
+def _count_total(database: duckdb.DuckDBPyConnection) -> int:
+    """Group the total. Returns the number of events."""
+    group_rows(database, [Grouping(TOTAL)])
+    return one_number(database, "SELECT sum(events)::BIGINT FROM grouped")
+
+
+def _in_turn(dimensions: Sequence[str], events: int) -> Iterable[Sequence[str]]:
+    """The dimensions of so many events: those that are counted together."""
+    return [dimensions] if dimensions and events <= AT_ONCE_MAX else [[each] for each in dimensions]
+
+
+def _rows_of(database: duckdb.DuckDBPyConnection, dimensions: Sequence[str]) -> dict[str, int]:
+    """The rows in `grouped` of each of the dimensions that has some."""
+    rows = "SELECT dimension, count(*) FROM grouped WHERE list_contains($1::VARCHAR[], dimension) GROUP BY dimension"
+    return dict(database.execute(rows, [list(dimensions)]).fetchall())
 
 
 def _find_other_events(
@@ -118,8 +142,6 @@ def _cap(database: duckdb.DuckDBPyConnection, day: date, dimension: str, setting
     exceeded it.
     """
     rows = f"(FROM grouped WHERE dimension = '{dimension}')"
-    if count_rows(database, rows) <= settings.max_values:
-        return False
     sites = "CASE WHEN site IN (SELECT number FROM own_sites) THEN site END AS sites"
     groups = f"SELECT {sites}, site, event, value FROM {rows}"
     most = f"SELECT max(n) FROM (SELECT count(*) AS n FROM (SELECT DISTINCT * FROM ({groups})) GROUP BY sites)"
@@ -135,11 +157,9 @@ def _count_by_quarter(
     database: duckdb.DuckDBPyConnection, day: date, dimension: str, events: int, allows_quarters: AllowsQuarters
 ) -> bool:
     """Count a dimension by quarter of an hour instead, if that needs few rows."""
-    rows = f"(FROM grouped WHERE dimension = '{dimension}')"
-    if not allows_quarters(events, count_rows(database, rows)):
-        return False
     group_rows(database, [Grouping(dimension, [day])])
-    is_allowed = allows_quarters(events, count_rows(database, f"(FROM {rows} WHERE by_quarter)"))
+    by_quarter = f"(FROM grouped WHERE dimension = '{dimension}' AND by_quarter)"
+    is_allowed = allows_quarters(events, count_rows(database, by_quarter))
     database.execute("DELETE FROM grouped WHERE dimension = $1 AND by_quarter <> $2", [dimension, is_allowed])
     return is_allowed
 
@@ -155,13 +175,16 @@ def recount_as_published(
     def count(numbers: TextNumbers) -> frozenset[str]:
         database.execute(f"CREATE OR REPLACE TEMP TABLE kept_sites AS {published_sites(published, numbers)}")
         number_rows(database, counted, numbers, copied=False, kept_sites=SITE in kept.capped)
-        for dimension in (TOTAL, *(name for name in COUNTED if name not in kept.uncounted)):
-            group_rows(database, [Grouping(dimension, [day] if dimension in kept.quarters else [])])
-            if dimension in kept.capped:
-                choose_as_published(database, dimension, published, numbers)
-                apply_choice(database, day, dimension)
-            column = SITE if dimension == TOTAL else dimension
-            if ambiguous := find_texts(database, counted, numbers, [column], only_kept=True):
+        total = _count_total(database)
+        if ambiguous := find_texts(database, counted, numbers, [SITE], only_kept=True):
+            return ambiguous
+        for some in _in_turn([name for name in COUNTED if name not in kept.uncounted], total):
+            group_rows(database, [Grouping(name, [day] if name in kept.quarters else []) for name in some])
+            for dimension in kept.capped:
+                if dimension in some:
+                    choose_as_published(database, dimension, published, numbers)
+                    apply_choice(database, day, dimension)
+            if ambiguous := find_texts(database, counted, numbers, some, only_kept=True):
                 return ambiguous
         return _find_other_events(database, counted, numbers)
 

@@ -30,8 +30,14 @@ def lines(*numbers: int, day: int = 0, **fields: Any) -> list[Line]:
 
 
 def hosts_of(root: Path, store: str) -> tuple[StoreHost, StoreHost, StoreHost]:
-    """One that is gone, one that absorbs it, and another, with events of three days."""
+    """One that is gone, one that absorbs it, and another, as `fill` has made them."""
     gone, host, other = (StoreHost(root / name, store) for name in ("gone", "host", "other"))
+    return gone, host, other
+
+
+def fill(root: Path, store: str) -> None:
+    """Make them, with events of three days."""
+    gone, host, other = hosts_of(root, store)
     gone.receive([*lines(*range(10)), *lines(10, 11, day=-1), *lines(12, 13, day=-2)])
     gone.receive([line(each, NOON, visitor="by-server") for each in SERVER_IDS])
     host.receive([*lines(*range(20, 30)), *lines(30, 31, day=-2)])
@@ -44,7 +50,6 @@ def hosts_of(root: Path, store: str) -> tuple[StoreHost, StoreHost, StoreHost]:
     gone.receive(lines(21, 41, 14))
     for each in (gone, host, other):
         each.settle()
-    return gone, host, other
 
 
 ALL = [*range(15), *range(20, 33), *range(40, 45), 46]

@@ -19,7 +19,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
-from urllib.parse import quote
+from urllib.parse import quote, urlsplit
 
 import psycopg
 
@@ -111,6 +111,12 @@ class Server:
             copying = "STRATEGY file_copy" if connection.info.server_version >= _FIRST_THAT_LOGS_COPIES else ""
             connection.execute(f"CREATE DATABASE {name} {copying} {options}".encode())
         return self.url.replace("/postgres?", f"/{name}?")
+
+    def copy_of(self, address: str) -> str:
+        """The address of a new database with what one of its own has, to which nobody
+        is connected.
+        """
+        return self.database(f"TEMPLATE {urlsplit(address).path[1:]}")
 
     def drop_databases(self) -> None:
         """All that it has made, whoever is connected: each is 300 files."""

@@ -4,6 +4,7 @@ processes of the compactor do, and what the store then counts.
 
 from __future__ import annotations
 
+import shutil
 from collections import Counter
 from collections.abc import Iterable
 from contextlib import closing
@@ -26,6 +27,7 @@ from shared.sql.archive_events import from_archive_sql
 from shared.stores.open_store import open_store
 from shared.stores.postgres.connection import connected
 from tests.builders.logs import NOON, data_directory, fold_all, sealed
+from tests.builders.postgres import Server
 from tests.builders.silent_log import SilentLog
 
 # A publish may have to wait for a pass that yields, and that for another one.
@@ -72,6 +74,15 @@ class StoreHost:
             else:
                 return
         raise AssertionError(f"not published after {TURNS} tries")
+
+
+def copies_of(hosts: Iterable[StoreHost], server: Server, to: Path) -> list[StoreHost]:
+    """Copies of the directories of all hosts of a store, beside a copy of the store: as
+    if the copied had never been.
+    """
+    hosts = list(hosts)
+    address = server.copy_of(hosts[0].settings.store)
+    return [StoreHost(shutil.copytree(each.data.root, to / each.data.root.name), address) for each in hosts]
 
 
 def counted_ids(address: str, within: Path, instance: str | None = None) -> Counter[str]:

@@ -34,11 +34,6 @@ from tests.builders.stores import queried
 pytestmark = pytest.mark.component
 
 
-@pytest.fixture
-def store(server: Server) -> str:
-    return server.database()
-
-
 def test_all_of_it_is_the_hosts_and_the_sums_stay(tmp_path: Path, store: str) -> None:
     gone, host, other = hosts_of(tmp_path, store)
     instance, before, lines_of_both = retired(gone, other), counted(store), totals_of(host, gone)
@@ -59,6 +54,7 @@ def totals_of(*hosts: StoreHost) -> int:
     return sum(load_snapshot(host.data).totals.lines for host in hosts)
 
 
+@pytest.mark.long
 def test_copies_that_come_later_are_duplicates(tmp_path: Path, store: str) -> None:
     gone, host, other = hosts_of(tmp_path, store)
     absorbed(host, retired(gone, other))
@@ -69,7 +65,11 @@ def test_copies_that_come_later_are_duplicates(tmp_path: Path, store: str) -> No
 
 @pytest.mark.parametrize(
     ("cut", "commit"),
-    [("answer", 3), *(pytest.param("answer", n, marks=pytest.mark.long) for n in (1, 2, 4, 5, 6)), ("request", 3)],
+    [
+        ("answer", 3),
+        *(pytest.param("answer", n, marks=pytest.mark.long) for n in (1, 2, 4, 5, 6)),
+        pytest.param("request", 3, marks=pytest.mark.long),
+    ],
 )
 def test_a_commit_whose_answer_is_lost(tmp_path: Path, store: str, cut: Any, commit: int) -> None:
     gone, host, other = hosts_of(tmp_path, store)
@@ -120,6 +120,7 @@ def killed(*_: object) -> None:
     raise KeyboardInterrupt
 
 
+@pytest.mark.long  # in short: test_erased.py
 def test_an_erasure_reaches_it(tmp_path: Path, store: str) -> None:
     gone, host, other = hosts_of(tmp_path, store)
     absorbed(host, retired(gone, other))
@@ -130,6 +131,7 @@ def test_an_erasure_reaches_it(tmp_path: Path, store: str) -> None:
     assert verify(host.data, host.settings, lambda _: None).findings == []
 
 
+@pytest.mark.long
 def test_an_emptied_database_is_filled_with_all(tmp_path: Path, store: str, server: Server) -> None:
     gone, host, other = hosts_of(tmp_path, store)
     absorbed(host, retired(gone, other))
@@ -140,6 +142,7 @@ def test_an_emptied_database_is_filled_with_all(tmp_path: Path, store: str, serv
     assert [row[:-1] for row in counted(empty)] == [row[:-1] for row in before]
 
 
+@pytest.mark.long
 def test_rebuilds_change_nothing(tmp_path: Path, store: str) -> None:
     gone, host, other = hosts_of(tmp_path, store)
     absorbed(host, retired(gone, other))
@@ -181,11 +184,12 @@ def test_the_command_says_what_it_did(tmp_path: Path, store: str) -> None:
 
 
 def with_old_days(host: StoreHost, first: int, *, days: int = 9, **more: Any) -> None:
-    """An event a day, so that no clock jumps, and some more on the first."""
-    for day in range(-days, 1):
-        host.receive(lines(first + day + days, day=day), NOON + day * DAY_MS)
+    """Events of every other day, so that no clock jumps; more on the first."""
+    for day in (*range(-days, 0, 2), 0):
+        some = lines(first + day + days, day=day)
         if day == -days:
-            host.receive(lines(first + 50, first + 51, day=day, **more), NOON + day * DAY_MS)
+            some += lines(first + 50, first + 51, day=day, **more)
+        host.receive(some, NOON + day * DAY_MS)
 
 
 def expire(host: StoreHost) -> StoreHost:
@@ -195,10 +199,13 @@ def expire(host: StoreHost) -> StoreHost:
     return kept_for_a_week
 
 
-@pytest.mark.parametrize(("gone_expires", "host_expires"), [(True, True), (False, True), (True, False)])
+@pytest.mark.parametrize(
+    ("gone_expires", "host_expires"), [(True, True), pytest.param(False, True, marks=pytest.mark.long), (True, False)]
+)
 def test_days_whose_archive_is_deleted_add_up(
-    tmp_path: Path, store: str, gone_expires: bool, host_expires: bool
+    tmp_path: Path, server: Server, gone_expires: bool, host_expires: bool
 ) -> None:
+    store = server.database()
     gone, host, other = (StoreHost(tmp_path / name, store) for name in ("gone", "host", "other"))
     with_old_days(gone, 100, url="https://example.com/a")
     with_old_days(host, 300)

@@ -20,18 +20,12 @@ from shared.generations.load import load_snapshot
 from shared.stores.postgres.connection import connected
 from tests.builders.absorbing import ALL, SERVER_IDS, absorbed, check, hosts_of, retired
 from tests.builders.logs import line
-from tests.builders.postgres import Server
 from tests.builders.store_hosts import StoreHost, counted_ids, totals
 from tests.builders.stores import queried
 
 pytestmark = pytest.mark.component
 OF_VISITOR = [n for n in ALL if n % 7 == 0]
 ORDERS = "SELECT visitor, ended_at IS NOT NULL FROM analytics_orders"
-
-
-@pytest.fixture
-def store(server: Server) -> str:
-    return server.database()
 
 
 def erase(visitor: str, *hosts: StoreHost) -> None:
@@ -90,6 +84,7 @@ def test_an_order_that_the_store_does_not_have_yet_is_known(tmp_path: Path, stor
         assert [each.visitor for each in orders_for(host.data, connection, instance)] == ["v0"]
 
 
+@pytest.mark.long
 def test_all_of_a_day_is_erased(tmp_path: Path, store: str) -> None:
     gone, host, other = hosts_of(tmp_path, store)
     instance = retired(gone, other)

@@ -18,16 +18,10 @@ from shared.generations.load import load_snapshot
 from shared.stores.ledger import StoreRefused
 from tests.builders.absorbing import ALL, absorbed, check, hosts_of, lines, retired
 from tests.builders.logs import NOON
-from tests.builders.postgres import Server
 from tests.builders.silent_log import SilentLog
 from tests.builders.store_hosts import StoreHost
 
 pytestmark = pytest.mark.component
-
-
-@pytest.fixture
-def store(server: Server) -> str:
-    return server.database()
 
 
 def dies(*_: Any) -> None:

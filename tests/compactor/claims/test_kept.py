@@ -22,18 +22,49 @@ from tests.builders.archive import HOUR_MS
 from tests.builders.logs import NOON, fold_all, line, sealed
 from tests.builders.postgres import Server
 from tests.builders.silent_log import SilentLog
-from tests.builders.store_hosts import StoreHost, counted_ids, totals
+from tests.builders.store_hosts import StoreHost, copies_of, counted_ids, totals
 
 DAY_MS = 24 * HOUR_MS
+BEFORE = NOON - 10 * DAY_MS
 X = "event-000001"
 OTHER = "event-000002"
 pytestmark = pytest.mark.component
 
 
+def hosts_of(root: Path, address: str) -> list[StoreHost]:
+    return [StoreHost(root / name, address) for name in "ab"]
+
+
 @pytest.fixture
 def hosts(server: Server, tmp_path: Path) -> list[StoreHost]:
-    address = server.database()
-    return [StoreHost(tmp_path / name, address) for name in "ab"]
+    return hosts_of(tmp_path, server.database())
+
+
+@pytest.fixture(scope="module")
+def of_erased(server: Server, tmp_path_factory: pytest.TempPathFactory) -> list[StoreHost]:
+    """X was published, then erased."""
+    first, second = hosts_of(tmp_path_factory.mktemp("erased"), server.database())
+    first.receive([copy_of_x(), line(OTHER)])
+    first.settle()
+    create_request(first.data, "gone", None)
+    for host in (first, second, first):
+        host.erase()
+        host.settle()
+    return [first, second]
+
+
+@pytest.fixture(scope="module")
+def of_expired(server: Server, tmp_path_factory: pytest.TempPathFactory) -> list[StoreHost]:
+    """X was published, and its archive has expired."""
+    first, second = hosts_of(tmp_path_factory.mktemp("expired"), server.database())
+    second.settle(BEFORE)  # claims are kept for what it has not folded
+    for days in (10, 8, 6, 4, 2):  # the clock runs steadily, or nothing expires
+        first.receive([copy_of_x(BEFORE)], NOON - days * DAY_MS)
+    first.settle(BEFORE)
+    sealed(first.data, [line(OTHER)])
+    fold_all(first.data, NOON, archive_retention_days=7)
+    first.settle()
+    return [first, second]
 
 
 def copy_of_x(at: int = NOON) -> Line:
@@ -81,43 +112,34 @@ def rebuild(first: StoreHost, _other: StoreHost, _at: int) -> None:
 
 
 Blow = Callable[[StoreHost, StoreHost, int], None]
-BLOWS = pytest.mark.parametrize("blow", [renew, renew_from_nothing, lose_disk, retire, rebuild])
+# Of an erased id and of one whose archive has expired, the same is kept.
+LONG = pytest.mark.long
 
 
-@BLOWS
-def test_an_erased_id_stays_claimed(hosts: list[StoreHost], tmp_path: Path, blow: Blow) -> None:
-    first, second = hosts
-    first.receive([copy_of_x(), line(OTHER)])
-    first.settle()
-    create_request(first.data, "gone", None)
-    for host in (first, second, first):
-        host.erase()
-        host.settle()
+@pytest.mark.parametrize("blow", [renew, pytest.param(renew_from_nothing, marks=LONG), lose_disk, retire, rebuild])
+def test_an_erased_id_stays_claimed(of_erased: list[StoreHost], server: Server, tmp_path: Path, blow: Blow) -> None:
+    first, second = copies_of(of_erased, server, tmp_path)
     blow(first, second, NOON)
     second.receive([copy_of_x()])
     second.settle()
     assert counted_ids(second.settings.store, tmp_path) == {OTHER: 1}
 
 
-@BLOWS
-def test_an_id_whose_archive_has_expired_stays_claimed(hosts: list[StoreHost], tmp_path: Path, blow: Blow) -> None:
-    first, second = hosts
-    before = NOON - 10 * DAY_MS
-    second.settle(before)  # claims are kept for what it has not folded
-    for days in (10, 8, 6, 4, 2):  # the clock runs steadily, or nothing expires
-        first.receive([copy_of_x(before)], NOON - days * DAY_MS)
-    first.settle(before)
-    sealed(first.data, [line(OTHER)])
-    fold_all(first.data, NOON, archive_retention_days=7)
-    first.settle()
+@pytest.mark.parametrize(
+    "blow", [renew_from_nothing, *(pytest.param(each, marks=LONG) for each in (renew, lose_disk, retire, rebuild))]
+)
+def test_an_id_whose_archive_has_expired_stays_claimed(
+    of_expired: list[StoreHost], server: Server, tmp_path: Path, blow: Blow
+) -> None:
+    first, second = copies_of(of_expired, server, tmp_path)
     assert counted_ids(first.settings.store, tmp_path) == {OTHER: 1}
     blow(first, second, NOON)
-    second.receive([copy_of_x(before)])
+    second.receive([copy_of_x(BEFORE)])
     second.settle()
     assert counted_ids(second.settings.store, tmp_path) == {OTHER: 1}
 
 
-@pytest.mark.parametrize("blow", [lose_disk, retire])
+@pytest.mark.parametrize("blow", [lose_disk, pytest.param(retire, marks=LONG)])
 def test_what_was_never_published_is_released(hosts: list[StoreHost], tmp_path: Path, blow: Blow) -> None:
     first, second = hosts
     first.receive([line(OTHER)])
@@ -174,7 +196,7 @@ def test_a_yielded_id_of_version_1_is_claimed_under_no_sender(hosts: list[StoreH
     assert counted_ids(first.settings.store, tmp_path) == {X: 3, OTHER: 1}
 
 
-@pytest.mark.parametrize("gone", ["min", "max"])
+@pytest.mark.parametrize("gone", ["min", pytest.param("max", marks=LONG)])
 def test_a_new_epoch_claims_a_yielded_id_of_version_1_under_all_senders_or_none(
     hosts: list[StoreHost], tmp_path: Path, gone: str
 ) -> None:

@@ -45,6 +45,8 @@ def searches(statements: list[Recorded]) -> dict[str, set[str]]:
 def test_columns_that_get_strong_numbers(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, paths: list[str], events: list[str], expected: dict[str, set[str]]
 ) -> None:
+    """Of a day whose dimensions are counted one by one."""
+    monkeypatch.setattr("compactor.fold.recount.AT_ONCE_MAX", 0)
     data = data_directory(tmp_path)
     seen = list(zip(events, paths, strict=True))
     lines = [line(f"event-{n:06d}", name=name, url=f"https://example.com{path}") for n, (name, path) in enumerate(seen)]

@@ -31,7 +31,7 @@ from tests.builders.logs import NOON, fold_all, line, sealed
 from tests.builders.postgres import Server
 from tests.builders.server import environment, run_foldlog
 from tests.builders.silent_log import SilentLog
-from tests.builders.store_hosts import StoreHost, counted_ids, totals
+from tests.builders.store_hosts import StoreHost, copies_of, counted_ids, totals
 
 pytestmark = pytest.mark.component
 DAY_MS = 24 * HOUR_MS
@@ -88,11 +88,13 @@ def restored(host: StoreHost) -> Restored:
     return done
 
 
-def diverged(root: Path, store: str) -> StoreHost:
+@pytest.fixture(scope="module")
+def filled(server: Server, tmp_path_factory: pytest.TempPathFactory) -> StoreHost:
     """A host on its backup: 0 to 9 in both, 10 to 19 in the store alone, 20 to 29 in
     the directory alone, of which 20 to 24 are folded and not in the log any more.
     """
-    host = StoreHost(root / "host", store)
+    root = tmp_path_factory.mktemp("filled")
+    host = StoreHost(root / "host", server.database())
     host.receive([*lines(*range(8)), *lines(8, 9, day=-2)])
     host.settle()
     backup = copy_of(host, root / "backup")
@@ -109,6 +111,13 @@ def diverged(root: Path, store: str) -> StoreHost:
     return host
 
 
+@pytest.fixture
+def diverged(server: Server, filled: StoreHost, tmp_path: Path) -> StoreHost:
+    """A copy of it and of its store."""
+    (host,) = copies_of([filled], server, tmp_path)
+    return host
+
+
 def check(host: StoreHost, tmp_path: Path, numbers: Iterable[int]) -> None:
     """Once folded and published, each event counts once."""
     fold_all(host.data, NOON)
@@ -121,8 +130,8 @@ def check(host: StoreHost, tmp_path: Path, numbers: Iterable[int]) -> None:
     assert found == []
 
 
-def test_what_only_the_directory_has_counts_once(tmp_path: Path, store: str) -> None:
-    host, other = diverged(tmp_path, store), StoreHost(tmp_path / "other", store)
+def test_what_only_the_directory_has_counts_once(tmp_path: Path, diverged: StoreHost) -> None:
+    host, other = diverged, StoreHost(tmp_path / "other", diverged.settings.store)
     other.receive(lines(20, 11, 40))
     other.settle()
     instance = host.instance
@@ -163,10 +172,11 @@ def rows(host: StoreHost) -> list[tuple[Any, ...]]:
         )
 
 
+@pytest.mark.long
 def test_killed_at_each_step_it_ends_when_run_again(
-    tmp_path: Path, store: str, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, diverged: StoreHost, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    host = diverged(tmp_path, store)
+    host = diverged
     kills = 0
     while True:
         with monkeypatch.context() as patch:
@@ -200,8 +210,10 @@ def die_at(patch: pytest.MonkeyPatch, step: int) -> None:
     patch.setattr(Path, "unlink", dying(Path.unlink))
 
 
-def test_nothing_else_runs_while_it_has_not_ended(tmp_path: Path, store: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    host = diverged(tmp_path, store)
+def test_nothing_else_runs_while_it_has_not_ended(
+    tmp_path: Path, diverged: StoreHost, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    host = diverged
     with monkeypatch.context() as patch:
         patch.setattr("compactor.takeover.restore.publish_snapshot", fail)
         with pytest.raises(Killed):
@@ -271,7 +283,7 @@ def test_what_cannot_be_told_is_refused(tmp_path: Path, store: str) -> None:
 def test_a_day_whose_archive_is_deleted_is_refused(tmp_path: Path, store: str) -> None:
     """Nobody knows which of its ids count."""
     host = StoreHost(tmp_path / "host", store, archive_retention_days=7)
-    for day in range(-9, 1):  # a clock that jumps deletes nothing
+    for day in (*range(-9, 0, 2), 0):  # a clock that jumps deletes nothing
         host.receive(lines(-day, day=day), NOON + day * DAY_MS)
     host.settle()
     backup = copy_of(host, tmp_path / "backup")
@@ -310,8 +322,8 @@ def test_a_day_whose_archive_is_deleted_here_is_refused(tmp_path: Path, store: s
     assert not load_snapshot(same.data).days[utc_day(NOON - 9 * DAY_MS)].expired
 
 
-def test_the_command_says_what_it_did(tmp_path: Path, store: str) -> None:
-    host = diverged(tmp_path, store)
+def test_the_command_says_what_it_did(tmp_path: Path, diverged: StoreHost) -> None:
+    host, store = diverged, diverged.settings.store
     environ = environment(host.data.root, store=store, instance=host.instance)
     done = run_foldlog(["store", "restore"], environ)
     assert done.returncode == 0, done.stderr
