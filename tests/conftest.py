@@ -1,6 +1,6 @@
 """What all tests share: how often a property is tried, which is less where the long
-tests are left out; one PostgreSQL for each worker; a collection that looks for no
-garbage.
+tests are left out; one PostgreSQL and one ClickHouse of each kind for each worker; a
+collection that looks for no garbage.
 """
 
 from __future__ import annotations
@@ -11,6 +11,8 @@ from collections.abc import Iterator
 import hypothesis
 import pytest
 
+from tests.builders import clickhouse_kinds
+from tests.builders.clickhouse_kinds import ClickHouses
 from tests.builders.postgres import Server, running
 from tests.builders.postgres_kinds import required
 
@@ -46,3 +48,17 @@ def postgres(postgres_of_worker: Server) -> Iterator[Server]:
     """
     yield postgres_of_worker
     postgres_of_worker.drop_databases()
+
+
+@pytest.fixture(scope="session")
+def clickhouse_shards() -> Iterator[ClickHouses]:
+    """The old ClickHouse of a worker, in two shards, for tests that kill neither."""
+    with clickhouse_kinds.running("shards") as found:
+        yield found
+
+
+@pytest.fixture(scope="session")
+def clickhouse_today() -> Iterator[ClickHouses]:
+    """Today's ClickHouse of a worker, for tests that do not kill it."""
+    with clickhouse_kinds.running("today") as found:
+        yield found

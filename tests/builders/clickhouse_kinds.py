@@ -6,9 +6,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Protocol
 
+import pytest
+
 from tests.builders import clickhouse, clickhouse_today
 
-KINDS = ("shards", "today")
+# Both show the same.
+KINDS = ("shards", pytest.param("today", marks=pytest.mark.long))
 
 
 class ClickHouses(Protocol):

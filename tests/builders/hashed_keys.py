@@ -91,12 +91,15 @@ def calls_in(expressions: Any) -> Iterator[Node]:
 
 
 def _objects(tree: Any) -> Iterator[Node]:
-    """Every object within a tree of JSON."""
-    if isinstance(tree, dict):
-        yield tree
-    if isinstance(tree, dict | list):
-        for each in tree.values() if isinstance(tree, dict) else tree:
-            yield from _objects(each)
+    """Every object within a tree of JSON, an outer one before those within."""
+    left = [tree]
+    while left:
+        each = left.pop()
+        if isinstance(each, dict):
+            yield each
+            left.extend(reversed(each.values()))
+        elif isinstance(each, list):
+            left.extend(reversed(each))
 
 
 def type_of(written: Node) -> str:

@@ -68,6 +68,7 @@ def test_full_disk_is_507_and_everything_recovers_without_a_restart(
         assert server.get("/admin/api/status").json()["balance"]["counted"] == len(stored)
 
 
+@pytest.mark.long
 def test_nearly_full_disk_is_507_with_retry_after_and_stores_nothing(tmp_path: Path) -> None:
     with Server(tmp_path, disk_reserve="1000000 GiB") as server:
         for sent in (page(), keyed()):

@@ -20,7 +20,7 @@ from shared.stores.postgres.absorb import CLAIM_LOCK
 from tests.builders.archive import HOUR_MS
 from tests.builders.logs import NOON, line
 from tests.builders.postgres import Server
-from tests.builders.store_hosts import TURNS, StoreHost, counted_ids
+from tests.builders.store_hosts import StoreHost, counted_ids
 from tests.builders.stores import wrong
 
 pytestmark = pytest.mark.component
@@ -73,7 +73,7 @@ def test_hosts_that_publish_at_once_count_each_id_once(hosts: list[StoreHost], t
         for host, own in zip(hosts, (0, 2, 4), strict=True):  # each has some of the next one, and all have some
             host.receive(lines(*range(first + own, first + own + 4), first + 9))
         at_once(*(host.settle for host in hosts))
-    for _ in range(TURNS):  # what one yielded late
+    for _ in hosts:  # what one yielded late
         for host in hosts:
             host.settle()
     assert counted_ids(hosts[0].settings.store, tmp_path) == once(*range(8), 9, *range(10, 18), 19)
@@ -91,7 +91,7 @@ def test_of_two_hosts_with_one_identity_one_publishes(hosts: list[StoreHost], tm
     outcomes: list[list[Exception | None]] = [[], []]
 
     def live(number: int) -> None:
-        for turn in range(4):
+        for turn in range(3):
             pair[number].receive(lines(100 * (number + 1) + turn))
             try:
                 pair[number].settle()
@@ -106,7 +106,7 @@ def test_of_two_hosts_with_one_identity_one_publishes(hosts: list[StoreHost], tm
     assert outcomes[winner][-1] is None
     assert isinstance(refused[-1], StoreRefused) and "new-instance" in str(refused[-1])
     assert None not in refused  # it has never published, not even in the beginning
-    theirs = [100 * (winner + 1) + turn for turn in range(4)]
+    theirs = [100 * (winner + 1) + turn for turn in range(3)]
     assert counted_ids(first.settings.store, tmp_path) == once(*range(5), *theirs)
     assert_as_published(pair[winner])
 

@@ -148,7 +148,7 @@ def test_a_clock_that_is_ahead_deletes_no_claims_of_today(hosts: list[StoreHost]
     assert counted_ids(first.settings.store, tmp_path) == {X: 1}
 
 
-@pytest.mark.parametrize("name", ["known_claims", "claim_outcome"])
+@pytest.mark.parametrize("name", ["known_claims", pytest.param("claim_outcome", marks=pytest.mark.long)])
 def test_a_damaged_file_of_claims_is_made_again(hosts: list[StoreHost], tmp_path: Path, name: str) -> None:
     first, second = hosts
     for host in hosts:

@@ -31,7 +31,14 @@ from shared.disk.compression import compressing
 from shared.disk.durable import make_data_directory
 from shared.disk.layout import TEMP_SUFFIX, DataDirectory
 from shared.duckdb_engine import connect
-from shared.erasures import ErasureCompleted, ErasureStarted, create_request, pending_requests, read_records
+from shared.erasures import (
+    ErasureCompleted,
+    ErasureRequest,
+    ErasureStarted,
+    create_request,
+    pending_requests,
+    read_records,
+)
 from shared.generations.load import load_snapshot
 from shared.segments.sealed import sealed_segments
 from shared.settings import Settings
@@ -79,22 +86,31 @@ def data(filled: DataDirectory, tmp_path: Path) -> Iterator[DataDirectory]:
     verify(data, environment(data.root))
 
 
-def test_no_file_holds_the_visitor(data: DataDirectory) -> None:
-    assert len(files_with(data)) >= 6 + 3  # the search finds the visitor in segments and parts
-
-    create_request(data, VISITOR, None)
+@pytest.fixture(scope="module")
+def erased(
+    filled: DataDirectory, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[tuple[DataDirectory, ErasureRequest]]:
+    """A copy of which the visitor is erased, and the request; tests only read it."""
+    data = DataDirectory(shutil.copytree(filled.root, tmp_path_factory.mktemp("erased") / "data"))
+    request = create_request(data, VISITOR, None)
     erase(data)
+    yield data, request
+    verify(data, environment(data.root))
 
+
+Erased = tuple[DataDirectory, ErasureRequest]
+
+
+def test_no_file_holds_the_visitor(filled: DataDirectory, erased: Erased) -> None:
+    data, _ = erased
+    assert len(files_with(filled)) >= 6 + 3  # the search finds the visitor in segments and parts
     assert files_with(data) == []
     assert pending_requests(data) == []
 
 
-def test_others_count_as_before(data: DataDirectory) -> None:
-    before = load_snapshot(data).totals
-    create_request(data, VISITOR, None)
-    erase(data)
-
-    after = load_snapshot(data).totals
+def test_others_count_as_before(filled: DataDirectory, erased: Erased) -> None:
+    data, _ = erased
+    before, after = load_snapshot(filled).totals, load_snapshot(data).totals
     assert (after.counted, after.erased) == (before.counted - 24, 24)
     assert after.lines == after.accounted == before.lines
     with closing(connect(64 << 20, 1)) as database:
@@ -105,10 +121,8 @@ def test_others_count_as_before(data: DataDirectory) -> None:
     assert rows == [("b", 24), ("c", 24), ("d", 24), ("e", 24)]
 
 
-def test_record_has_counts_and_hashes_only(data: DataDirectory) -> None:
-    request = create_request(data, VISITOR, None)
-    erase(data)
-
+def test_record_has_counts_and_hashes_only(erased: Erased) -> None:
+    data, request = erased
     begun, done = read_records(data)
     assert isinstance(begun, ErasureStarted) and isinstance(done, ErasureCompleted)
     assert (begun.request, begun.events, begun.days, begun.lines, begun.segments) == (request.request, 24, 3, 30, 6)
@@ -216,7 +230,10 @@ def test_day_without_an_archive_keeps_its_counters(data: DataDirectory) -> None:
     assert files_with(data) == []
 
 
-@pytest.mark.parametrize("visitor", ["ü-ñ-名前-\u202e-x", '"quoted\\"', "1", "a b"])
+@pytest.mark.parametrize(
+    "visitor",
+    [*("ü-ñ-名前-\u202e-x", '"quoted\\"'), *(pytest.param(each, marks=pytest.mark.long) for each in ("1", "a b"))],
+)
 def test_any_id_is_found(tmp_path: Path, visitor: str) -> None:
     data = data_directory(tmp_path / "data")
     sealed(data, [line("event-of-them", NOON, visitor=visitor), line("event-of-others", NOON, visitor="x" + visitor)])

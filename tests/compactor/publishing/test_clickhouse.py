@@ -6,7 +6,6 @@ from __future__ import annotations
 
 import random
 import shutil
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -20,7 +19,7 @@ from shared.stores.clickhouse.cluster import parse_cluster
 from shared.stores.clickhouse.tables import events_table
 from shared.stores.ledger import StoreRefused
 from tests.builders.archive import HOUR_MS
-from tests.builders.clickhouse_kinds import KINDS, ClickHouses, running
+from tests.builders.clickhouse_kinds import KINDS, ClickHouses
 from tests.builders.erasure import erase
 from tests.builders.logs import NOON, data_directory, fold_all, line, sealed
 from tests.builders.questions import as_mappings
@@ -33,9 +32,9 @@ DAY_MS = 24 * HOUR_MS
 
 
 @pytest.fixture(scope="module", params=KINDS)
-def servers(request: pytest.FixtureRequest) -> Iterator[ClickHouses]:
-    with running(request.param) as found:
-        yield found
+def servers(request: pytest.FixtureRequest) -> ClickHouses:
+    found: ClickHouses = request.getfixturevalue(f"clickhouse_{request.param}")
+    return found
 
 
 @pytest.fixture

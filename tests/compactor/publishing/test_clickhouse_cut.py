@@ -16,7 +16,7 @@ from shared.stores.clickhouse.cluster import parse_cluster
 from shared.stores.clickhouse.tables import events_table
 from shared.stores.ledger import StoreUnavailable
 from tests.builders import clickhouse
-from tests.builders.clickhouse_kinds import KINDS, ClickHouses, running
+from tests.builders.clickhouse_kinds import KINDS, ClickHouses
 from tests.builders.cut_requests import CutRequests, Side, cutting
 from tests.builders.erasure import erase
 from tests.builders.logs import NOON, data_directory, fold_all, line, sealed
@@ -28,9 +28,9 @@ REQUESTS_MAX = 60
 
 
 @pytest.fixture(scope="module", params=KINDS)
-def servers(request: pytest.FixtureRequest) -> Iterator[ClickHouses]:
-    with running(request.param) as found:
-        yield found
+def servers(request: pytest.FixtureRequest) -> ClickHouses:
+    found: ClickHouses = request.getfixturevalue(f"clickhouse_{request.param}")
+    return found
 
 
 def events(servers: ClickHouses, address: str) -> list[str]:

@@ -5,7 +5,6 @@ the copies the one that was received first.
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -16,7 +15,7 @@ from shared.erasures import create_request
 from shared.stores.clickhouse.cluster import parse_cluster
 from shared.stores.clickhouse.tables import events_table
 from shared.timestamps import epoch_ms
-from tests.builders.clickhouse_kinds import KINDS, ClickHouses, running
+from tests.builders.clickhouse_kinds import KINDS, ClickHouses
 from tests.builders.erasure import erase
 from tests.builders.logs import NOON, data_directory, fold_all, line, sealed
 from tests.builders.postgres import Server
@@ -27,9 +26,9 @@ HOUR_MS = 3_600_000
 
 
 @pytest.fixture(scope="module", params=KINDS)
-def servers(request: pytest.FixtureRequest) -> Iterator[ClickHouses]:
-    with running(request.param) as found:
-        yield found
+def servers(request: pytest.FixtureRequest) -> ClickHouses:
+    found: ClickHouses = request.getfixturevalue(f"clickhouse_{request.param}")
+    return found
 
 
 def counted(servers: ClickHouses, address: str) -> list[str]:

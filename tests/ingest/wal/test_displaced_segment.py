@@ -264,8 +264,18 @@ def copytruncate(path: Path) -> None:
 @pytest.mark.parametrize(
     ("act", "moment"),
     [
-        *((act, moment) for act in (empty, halve, copytruncate) for moment in ("before the commit", "after the write")),
+        (empty, "before the commit"),
+        (copytruncate, "after the write"),
         (overwrite, "before the commit"),
+        *(
+            pytest.param(act, moment, marks=pytest.mark.long)
+            for act, moment in (
+                (empty, "after the write"),
+                (halve, "before the commit"),
+                (halve, "after the write"),
+                (copytruncate, "before the commit"),
+            )
+        ),
     ],
 )
 async def test_truncated_segment_is_reported_and_not_used_again(tmp_path: Path, act: Act, moment: str) -> None:

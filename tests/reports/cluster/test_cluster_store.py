@@ -5,7 +5,7 @@ same events.
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -19,7 +19,7 @@ from reports.rows import Row
 from shared.disk.layout import DataDirectory
 from shared.duckdb_engine import connect
 from shared.generations.load import load_snapshot
-from tests.builders.clickhouse_today import TodaysClickHouse, running
+from tests.builders.clickhouse_kinds import ClickHouses
 from tests.builders.logs import GOOGLEBOT, NOON, data_directory, fold_all, line, sealed
 from tests.builders.questions import questions
 from tests.builders.random_lines import random_lines
@@ -42,12 +42,6 @@ FILTERS = (
 )
 
 
-@pytest.fixture(scope="module")
-def server() -> Iterator[TodaysClickHouse]:
-    with running() as found:
-        yield found
-
-
 def both(data: DataDirectory, address: str, asked: Mapping[str, str]) -> tuple[Row, Row]:
     """What the cluster answers, and what DuckDB does."""
     query = parse(asked, datetime(2026, 12, 1, tzinfo=UTC), "UTC")
@@ -58,8 +52,8 @@ def both(data: DataDirectory, address: str, asked: Mapping[str, str]) -> tuple[R
     return found, expected
 
 
-def test_a_report_has_ten_thousand_buckets_and_values(tmp_path: Path, server: TodaysClickHouse) -> None:
-    data, address = data_directory(tmp_path / "data"), server.database()
+def test_a_report_has_ten_thousand_buckets_and_values(tmp_path: Path, clickhouse_today: ClickHouses) -> None:
+    data, address = data_directory(tmp_path / "data"), clickhouse_today.database()
     sealed(data, [line(f"event-{n}", NOON - n, url=f"https://example.com/{n}") for n in range(10_050)])
     fold_all(data, max_values=100_000)
     publish(data, store=address)
@@ -69,8 +63,9 @@ def test_a_report_has_ten_thousand_buckets_and_values(tmp_path: Path, server: To
     assert found == expected
 
 
-def test_a_cluster_answers_as_duckdb_does(tmp_path: Path, server: TodaysClickHouse) -> None:
-    pick, data, address = random.Random(5), data_directory(tmp_path / "data"), server.database()
+@pytest.mark.parametrize("seed", [5, pytest.param(6, marks=pytest.mark.long)])
+def test_a_cluster_answers_as_duckdb_does(tmp_path: Path, clickhouse_today: ClickHouses, seed: int) -> None:
+    pick, data, address = random.Random(seed), data_directory(tmp_path / "data"), clickhouse_today.database()
     lines = random_lines(pick, NOON, 80, 0)
     props = [{"plan": "pro"}, {"plan": "free", "it's a/key~": "\\N\t'"}, {"plan": 1.5}, {"plan": True}, {}]
     more = [
@@ -81,7 +76,7 @@ def test_a_cluster_answers_as_duckdb_does(tmp_path: Path, server: TodaysClickHou
         sealed(data, written)
         fold_all(data, NOON + turn * 9 * HOUR_MS)
         publish(data, store=address)
-    asked = [*questions(NOON, pick), *questions(NOON, pick)]
+    asked = questions(NOON, pick)
     span = {"from": "2026-11-15", "to": "2026-11-23"}
     asked += [{**span, "filter": each, "by": "event"} for each in FILTERS]
     asked += [
