@@ -136,14 +136,14 @@ def test_what_is_set_aside_is_folded_once_on_request(tmp_path: Path, poisoned: C
 @pytest.mark.usefixtures("poisoned")
 def test_a_whole_segment_of_poison_is_one_entry_after_three_rounds(tmp_path: Path) -> None:
     data = data_directory(tmp_path)
-    all_of_it = sealed(data, [line(f"event-{n}", name="poison") for n in range(10)])
+    all_of_it = sealed(data, [line(f"event-{n}", name="poison") for n in range(5)])
     sealed(data, [line("good")])
     rounds(data, 3)
     snapshot = load_snapshot(data)
     (entry,) = snapshot.set_aside
-    assert (entry.segment, entry.lines, entry.start) == (all_of_it.stem, 10, 0)
+    assert (entry.segment, entry.lines, entry.start) == (all_of_it.stem, 5, 0)
     assert entry.bytes == (data.log / all_of_it.file).stat().st_size
-    assert (snapshot.totals.counted, snapshot.totals.set_aside) == (1, 10)
+    assert (snapshot.totals.counted, snapshot.totals.set_aside) == (1, 5)
     assert_balanced(data)
 
 
