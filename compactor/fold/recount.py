@@ -8,6 +8,7 @@ counted by quarter of an hour where that needs few rows.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from datetime import date
 from typing import TYPE_CHECKING, NamedTuple
@@ -75,19 +76,16 @@ def recount_day(
         capped = [SITE] if _choose_sites(database, counted, settings, numbers) else []
         number_rows(database, counted, numbers, copied=False, kept_sites=True)
         total = _count_total(database)
-        quarters = []
+        quarters: list[str] = []
         if ambiguous := find_texts(database, counted, numbers, [SITE], only_kept=True):
             return ambiguous
         for some in _in_turn(COUNTED, total):
             group_rows(database, map(Grouping, some))
-            rows = _rows_of(database, some)
-            for dimension in some:
-                if rows.get(dimension, 0) > settings.max_values and _cap(database, day, dimension, settings):
-                    capped.append(dimension)
-                elif allows_quarters(total, rows.get(dimension, 0)) and _count_by_quarter(
-                    database, day, dimension, total, allows_quarters
-                ):
-                    quarters.append(dimension)
+            rows = Counter(_rows_of(database, some))
+            over = [name for name in some if rows[name] > settings.max_values and _cap(database, day, name, settings)]
+            few = [name for name in some if name not in over and allows_quarters(total, rows[name])]
+            capped += over
+            quarters += _count_by_quarter(database, day, few, total, allows_quarters)
             if ambiguous := find_texts(database, counted, numbers, some, only_kept=True):
                 return ambiguous  # at once: the other dimensions would be counted in vain
         found.append(Recount(tuple(quarters), tuple(capped)))
@@ -109,10 +107,12 @@ def _in_turn(dimensions: Sequence[str], events: int) -> Iterable[Sequence[str]]:
     return [dimensions] if dimensions and events <= AT_ONCE_MAX else [[each] for each in dimensions]
 
 
-def _rows_of(database: duckdb.DuckDBPyConnection, dimensions: Sequence[str]) -> dict[str, int]:
-    """The rows in `grouped` of each of the dimensions that has some."""
-    rows = "SELECT dimension, count(*) FROM grouped WHERE list_contains($1::VARCHAR[], dimension) GROUP BY dimension"
-    return dict(database.execute(rows, [list(dimensions)]).fetchall())
+def _rows_of(database: duckdb.DuckDBPyConnection, dimensions: Sequence[str], which: str = "true") -> dict[str, int]:
+    """How many rows in `grouped`, of those that `which` (SQL) selects, each of the
+    dimensions has that has some.
+    """
+    rows = f"SELECT dimension, count(*) FROM grouped WHERE list_contains($1::VARCHAR[], dimension) AND {which}"
+    return dict(database.execute(f"{rows} GROUP BY dimension", [list(dimensions)]).fetchall())
 
 
 def _find_other_events(
@@ -154,14 +154,26 @@ def _cap(database: duckdb.DuckDBPyConnection, day: date, dimension: str, setting
 
 
 def _count_by_quarter(
-    database: duckdb.DuckDBPyConnection, day: date, dimension: str, events: int, allows_quarters: AllowsQuarters
-) -> bool:
-    """Count a dimension by quarter of an hour instead, if that needs few rows."""
-    group_rows(database, [Grouping(dimension, [day])])
-    by_quarter = f"(FROM grouped WHERE dimension = '{dimension}' AND by_quarter)"
-    is_allowed = allows_quarters(events, count_rows(database, by_quarter))
-    database.execute("DELETE FROM grouped WHERE dimension = $1 AND by_quarter <> $2", [dimension, is_allowed])
-    return is_allowed
+    database: duckdb.DuckDBPyConnection,
+    day: date,
+    dimensions: Sequence[str],
+    events: int,
+    allows_quarters: AllowsQuarters,
+) -> Sequence[str]:
+    """Count dimensions by quarter of an hour instead, where that needs few rows.
+    Returns these.
+    """
+    if not dimensions:
+        return ()
+    group_rows(database, [Grouping(name, [day]) for name in dimensions])
+    rows = Counter(_rows_of(database, dimensions, "by_quarter"))
+    allowed = [name for name in dimensions if allows_quarters(events, rows[name])]
+    database.execute(
+        "DELETE FROM grouped WHERE list_contains($1::VARCHAR[], dimension) "
+        "AND by_quarter <> list_contains($2::VARCHAR[], dimension)",
+        [list(dimensions), allowed],
+    )
+    return allowed
 
 
 def recount_as_published(
