@@ -50,18 +50,18 @@ def erase_visitor(data: DataDirectory, visitor: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "side",
-    ["answer", pytest.param("request", marks=pytest.mark.long), pytest.param("middle", marks=pytest.mark.long)],
+    ("side", "step"),
+    [("answer", 3), *(pytest.param(side, 1, marks=pytest.mark.long) for side in ("answer", "request", "middle"))],
 )
-def test_what_a_cut_publish_left_is_put_right(tmp_path: Path, servers: ClickHouses, side: Side) -> None:
-    """Each request in turn is cut, and what was sent by then is erased before the next
-    publish.
+def test_what_a_cut_publish_left_is_put_right(tmp_path: Path, servers: ClickHouses, side: Side, step: int) -> None:
+    """Each request in turn is cut, in the short tier each third, and what was sent by
+    then is erased before the next publish.
     """
     data, kept = data_directory(tmp_path / "data"), ["kept"]
     with cutting(servers.database()) as cut:
         receive(data, "kept")
         store = publish(data, store=cut.address)
-        for number in count(1):
+        for number in count(1, step):
             receive(data, f"gone-{number}", f"gone-{number}-too", visitor=f"gone-{number}")
             receive(data, f"kept-{number}", f"kept-{number}-too", day=1 + number % 2)
             kept += [f"kept-{number}", f"kept-{number}-too"]
