@@ -4,7 +4,6 @@ next publish carries on.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -18,7 +17,7 @@ from shared.stores.clickhouse.event_key import event_key
 from shared.stores.clickhouse.store import ClickHouseStore, HostOfStore
 from shared.stores.clickhouse.tables import events_table
 from shared.stores.ledger import StoreUnavailable
-from tests.builders.clickhouse_kinds import KINDS, ClickHouses, running
+from tests.builders.clickhouse_kinds import KINDS, ClickHouses
 from tests.builders.erasure import erase
 from tests.builders.logs import NOON, data_directory, fold_all, line, sealed
 from tests.builders.postgres import Server
@@ -28,9 +27,9 @@ pytestmark = pytest.mark.component
 
 
 @pytest.fixture(scope="module", params=KINDS)
-def servers(request: pytest.FixtureRequest) -> Iterator[ClickHouses]:
-    with running(request.param) as found:
-        yield found
+def servers(request: pytest.FixtureRequest) -> ClickHouses:
+    found: ClickHouses = request.getfixturevalue(f"clickhouse_{request.param}")
+    return found
 
 
 def impatient(data: DataDirectory, address: str, database: str) -> ClickHouseStore:

@@ -4,14 +4,13 @@ copies the one that was received first counts, whatever the clocks say.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from shared.stores.clickhouse.cluster import parse_cluster
 from shared.stores.clickhouse.tables import events_table
-from tests.builders.clickhouse_kinds import KINDS, ClickHouses, running
+from tests.builders.clickhouse_kinds import KINDS, ClickHouses
 from tests.builders.logs import NOON, data_directory, fold_all, line, sealed
 from tests.builders.postgres import Server
 from tests.builders.stores import publish, wrong
@@ -38,9 +37,9 @@ ODD = (
 
 
 @pytest.fixture(scope="module", params=KINDS)
-def servers(request: pytest.FixtureRequest) -> Iterator[ClickHouses]:
-    with running(request.param) as found:
-        yield found
+def servers(request: pytest.FixtureRequest) -> ClickHouses:
+    found: ClickHouses = request.getfixturevalue(f"clickhouse_{request.param}")
+    return found
 
 
 def rows(servers: ClickHouses, address: str, what: str) -> list[str]:
