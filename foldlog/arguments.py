@@ -179,13 +179,19 @@ def _add_setup(add: Add) -> None:
     store = add("store", "see, fill and check the store of FOLDLOG_STORE")
     steps = store.add_subparsers(dest="action", metavar="ACTION", required=True)
     steps.add_parser("status", help="which generation it holds")
-    steps.add_parser("publish", help="publish the newest generation now")
+    publish = steps.add_parser("publish", help="publish the newest generation now")
+    publish.add_argument(
+        "--from",
+        dest="from_store",
+        metavar="ADDRESS",
+        help="also what retired instances have in this PostgreSQL store, to ClickHouse",
+    )
     migrate = steps.add_parser("migrate", help="make the tables of a PostgreSQL store, as the role that will own them")
     migrate.add_argument("--dry-run", action="store_true", help="show the SQL, and change nothing")
     steps.add_parser("takeover", help="make an empty directory continue the instance of FOLDLOG_INSTANCE")
     steps.add_parser("restore", help="fill a directory that stands behind the store again, and keep what only it has")
     steps.add_parser("check", help="compare every row with the parts; exits 1 if one differs")
-    steps.add_parser("rebuild", help="empty it, and publish everything again")
+    steps.add_parser("rebuild", help="publish everything again in the place of what it has")
     retire = steps.add_parser("retire", help="give up an instance whose host is gone: what it published counts on")
     retire.add_argument("instance", type=uuid.UUID, metavar="INSTANCE", help="as `foldlog store status` shows it")
     absorb = steps.add_parser("absorb", help="take over what a retired instance has published, into this directory")

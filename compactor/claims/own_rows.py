@@ -12,11 +12,13 @@ from uuid import UUID
 
 from compactor.claims.claims_table import ledger, register, retire
 from compactor.claims.note import StoreNote, read_note, write_note
+from compactor.claims.settle_cluster import settle_cluster
+from compactor.claims.writers import begin_writing, end_writing
 from compactor.erasure.orders import share_orders
 from shared.disk.layout import DataDirectory
 from shared.generations.snapshot import Snapshot
 from shared.stores.clickhouse.store import ClickHouseStore
-from shared.stores.ledger import Position, StoreRefused
+from shared.stores.ledger import Position, StoreRefused, StoreUnavailable
 from shared.stores.postgres.connection import connected
 from shared.stores.postgres.migrate import migrate_if_allowed
 
@@ -70,6 +72,10 @@ class OwnRows(NamedTuple):
             event_key=self._event_key(),
         )
         write_note(self.data, note)
+        with self._hosts() as connection:
+            if connection:
+                self._register(connection)
+                begin_writing(connection, self._instance)
 
     def _event_key(self) -> str:
         """A digest: the note is no secret."""
@@ -79,6 +85,19 @@ class OwnRows(NamedTuple):
         self.store.empty()
         write_note(self.data, StoreNote(str(self.store)))
 
+    def order_rebuild(self) -> None:
+        """Have all hosts fill a second table. What the store has of this instance is
+        this directory's to replace, whoever has published it.
+        """
+        if self.store.rebuild.is_ending():
+            raise StoreUnavailable(str(self.store), "the last rebuild has not ended: type `foldlog store publish`")
+        note = read_note(self.data, str(self.store))
+        is_noted = all(_is_noted(held, note) for held in self.store.positions())
+        if not is_noted or note.event_key not in ("", self._event_key()):
+            self.store.disown()
+            write_note(self.data, StoreNote(str(self.store)))
+        self.store.rebuild.order()
+
     def retire(self, instance: UUID) -> None:
         self.store.retire(str(instance))
         with self._hosts() as connection:
@@ -87,15 +106,24 @@ class OwnRows(NamedTuple):
 
     def published(self, newest: Snapshot) -> None:
         """The intent says it already. Erasures are shared as in a store of parts, where
-        each instance has a row.
+        each instance has a row. What concerns all hosts is done, if none
+        publishes.
         """
-        host = self.store.host
-        instance = UUID(host.instance)
         with self._hosts() as connection:
             if connection:
-                if instance not in ledger(connection):
-                    register(connection, instance, host.name, host.timezone, 1)
-                share_orders(self.data, connection, instance, newest.generation)
+                self._register(connection)
+                end_writing(connection, self._instance)
+                share_orders(self.data, connection, self._instance, newest.generation)
+            settle_cluster(self.store, connection)
+
+    @property
+    def _instance(self) -> UUID:
+        return UUID(self.store.host.instance)
+
+    def _register(self, connection: Connection) -> None:
+        host = self.store.host
+        if self._instance not in ledger(connection):
+            register(connection, self._instance, host.name, host.timezone, 1)
 
     @contextmanager
     def _hosts(self) -> Iterator[Connection | None]:

@@ -8,7 +8,7 @@ sent what neither generation names: of those days the store is asked what it has
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from collections.abc import Set as AbstractSet
 from datetime import date
 from itertools import groupby
@@ -37,6 +37,12 @@ _CONTENT = f"hash({', '.join(STORED_COLUMNS)})"
 _TAB_SEPARATED = "FORMAT csv, DELIMITER '\t', QUOTE '', ESCAPE '', HEADER false, NULLSTR '\\N'"
 
 
+# Visitors, each with a site, or None for all sites.
+LeftOut = Sequence[tuple[str, str | None]]
+# Days that were sent, of how many, and their events.
+Progress = Callable[[int, int, int], None]
+
+
 class _Change(NamedTuple):
     """A day that differs. `gone`: parts of the old generation; None where one is
     deleted.
@@ -52,19 +58,20 @@ class _Change(NamedTuple):
 
 
 class EventSource(NamedTuple):
-    """From `before` to `after`."""
+    """From `before` to `after`, without the events of visitors that are `left_out`."""
 
     database: duckdb.DuckDBPyConnection
     data: DataDirectory
     before: Snapshot
     after: Snapshot
+    left_out: LeftOut = ()
 
 
 def changed_events(source: EventSource, shipping: Shipping) -> Iterator[EventBatch]:
     """The days that differ. The files of a batch are there until the next one is asked
     for. Raises PartDamaged for a part of `after`.
     """
-    for _, same_month in groupby(_changed_days(source, shipping.doubtful), lambda day: (day.year, day.month)):
+    for _, same_month in groupby(changed_days(source, shipping.doubtful), lambda day: (day.year, day.month)):
         batch: list[_Change] = []
         for day in same_month:
             batch.append(_change(source, day, is_doubtful=day in shipping.doubtful))
@@ -75,7 +82,7 @@ def changed_events(source: EventSource, shipping: Shipping) -> Iterator[EventBat
             yield from _written(source, shipping, batch)
 
 
-def _changed_days(source: EventSource, doubtful: AbstractSet[date]) -> list[date]:
+def changed_days(source: EventSource, doubtful: AbstractSet[date]) -> list[date]:
     """An expired archive is no change: what a store still has of it leaves with its
     month.
     """
@@ -102,26 +109,27 @@ def _change(source: EventSource, day: date, *, is_doubtful: bool) -> _Change:
 def _written(source: EventSource, shipping: Shipping, changes: Sequence[_Change]) -> Iterator[EventBatch]:
     with own_spill(source.data) as scratch:
         files: list[list[Path]] = [[] for _ in range(shipping.shards)]
-        removed = {}
+        removed, events = {}, 0
         for change in changes:
-            _find_events(source.database, shipping, change)
+            _find_events(source, shipping, change)
             for shard in range(shipping.shards):
                 path = scratch / f"{change.day}-{shard}"
-                if _write(source, shipping, change.day, shard, path):
+                if written := _write(source, shipping, change.day, shard, path):
                     files[shard].append(path)
+                    events += written
             if change.gone is not None and change.day in shipping.doubtful:
                 _add_held(source.database, shipping, change.day, scratch / "held.tsv")
             if change.gone or change.day in shipping.doubtful:
                 removed[change.day] = _removed(source.database)
         replaced = [change.day for change in changes if change.gone is None]
-        yield EventBatch([change.day for change in changes], files, removed, replaced)
+        yield EventBatch([change.day for change in changes], files, removed, replaced, events)
 
 
-def _find_events(database: duckdb.DuckDBPyConnection, shipping: Shipping, change: _Change) -> None:
+def _find_events(source: EventSource, shipping: Shipping, change: _Change) -> None:
     """Create `changed_events`, those to send, and `gone_events`, with all that was in
     parts which are not there any more.
     """
-    new = hashed_events_sql(stored_events(change.new))
+    database, new = source.database, hashed_events_sql(_kept(stored_events(change.new), source.left_out))
     key = sql_text(shipping.key)
     sent, gone = new, "(SELECT NULL::UBIGINT AS h, NULL::UBIGINT AS content LIMIT 0)"
     if change.gone:
@@ -137,6 +145,15 @@ def _add_held(database: duckdb.DuckDBPyConnection, shipping: Shipping, day: date
     shipping.write_hashes(day, path)
     found = f"read_csv({sql_text(str(path))}, header = false, auto_detect = false, columns = {{'h': 'UBIGINT'}})"
     database.execute(f"INSERT INTO gone_events SELECT h, NULL FROM {found}")
+
+
+def _kept(stored: str, left_out: LeftOut) -> str:
+    conditions = [
+        f"visitor = {sql_text(visitor)}" + ("" if site is None else f" AND site = {sql_text(site)}")
+        for visitor, site in left_out
+    ]
+    found = " OR ".join(f"({each})" for each in conditions)
+    return f"(FROM {stored} WHERE ({found}) IS NOT TRUE)" if found else stored
 
 
 def _content_of(table: str) -> str:

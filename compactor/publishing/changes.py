@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from functools import cached_property
 from typing import TYPE_CHECKING
 
-from compactor.publishing.changed_events import EventSource, changed_events
+from compactor.publishing.changed_events import EventSource, LeftOut, Progress, changed_days, changed_events
 from compactor.publishing.changed_rows import changed_rows
 from compactor.publishing.changed_visitors import changed_visitors
 from compactor.publishing.visitor_counts import changed_counts
@@ -29,10 +29,18 @@ class SnapshotChanges:
     """
 
     def __init__(
-        self, database: duckdb.DuckDBPyConnection, data: DataDirectory, before: Snapshot, after: Snapshot
+        self,
+        database: duckdb.DuckDBPyConnection,
+        data: DataDirectory,
+        before: Snapshot,
+        after: Snapshot,
+        *,
+        left_out: LeftOut = (),
+        progress: Progress | None = None,
     ) -> None:
         self._database, self._data = database, data
         self._before, self._after = before, after
+        self._left_out, self._progress = left_out, progress
 
     def counters(self) -> Iterator[DayRows]:
         return changed_rows(self._database, self._data, self._before, self._after)
@@ -44,7 +52,13 @@ class SnapshotChanges:
         return changed_counts(self._database, self._data, self._before, self._after)
 
     def events(self, shipping: Shipping) -> Iterator[EventBatch]:
-        return changed_events(EventSource(self._database, self._data, self._before, self._after), shipping)
+        source = EventSource(self._database, self._data, self._before, self._after, self._left_out)
+        days, events, of_all = 0, 0, len(changed_days(source, shipping.doubtful))
+        for batch in changed_events(source, shipping):
+            yield batch
+            days, events = days + len(batch.days), events + batch.events
+            if self._progress:
+                self._progress(days, of_all, events)
 
     @cached_property
     def gone(self) -> list[StoredPart]:

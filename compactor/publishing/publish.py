@@ -13,14 +13,18 @@ from collections.abc import Callable, Iterator
 from collections.abc import Set as AbstractSet
 from contextlib import closing, contextmanager
 from datetime import UTC, datetime
+from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 from uuid import UUID
 
+from compactor.claims.own_rows import OwnRows
 from compactor.claims.session import Claims, claims_of
+from compactor.publishing.changed_events import Progress
 from compactor.publishing.changed_rows import whole_day
 from compactor.publishing.changed_visitors import visitor_digests
 from compactor.publishing.changes import SnapshotChanges
 from compactor.publishing.compare_events import compare_events
+from compactor.publishing.fill_rebuilt import fill_rebuilt, wants_filling
 from compactor.publishing.instance import instance_id, publishing_lock
 from compactor.publishing.note_state import note_emptied, note_published, noting_failure
 from shared.disk.layout import DataDirectory
@@ -48,15 +52,23 @@ class Published(NamedTuple):
     generation: int
 
 
-def publish_newest(data: DataDirectory, settings: Settings, store: Store, at_ms: int | None = None) -> Published:
-    """Publish the newest generation, now or as if it was `at_ms`. Raises
-    StoreUnavailable, StoreRefused, IdsClaimedElsewhere, PartDamaged and DuckDB's
-    errors.
+def publish_newest(
+    data: DataDirectory,
+    settings: Settings,
+    store: Store,
+    at_ms: int | None = None,
+    *,
+    progress: Progress | None = None,
+) -> Published:
+    """Publish the newest generation, now or as if it was `at_ms`. `progress` is told
+    what was sent to a store that keeps events one by one. Raises StoreUnavailable,
+    StoreRefused, IdsClaimedElsewhere, PartDamaged and DuckDB's errors.
     """
     with noting_failure(data, settings):
         instance = instance_id(data)
         with _claims(data, settings, store, at_ms) as claims:
-            return read_published(data, lambda newest: _publish(data, settings, store, instance, claims, newest))
+            to = _Target(settings, store, instance, claims, progress)
+            return read_published(data, lambda newest: _publish(data, to, newest))
 
 
 @contextmanager
@@ -80,9 +92,18 @@ def _own_position(store: Store, instance: str) -> Position | None:
     return base
 
 
-def _publish(
-    data: DataDirectory, settings: Settings, store: Store, instance: str, claims: Claims, newest: Snapshot
-) -> Published:
+class _Target(NamedTuple):
+    """Where a publish goes."""
+
+    settings: Settings
+    store: Store
+    instance: str
+    claims: Claims
+    progress: Progress | None
+
+
+def _publish(data: DataDirectory, to: _Target, newest: Snapshot) -> Published:
+    settings, store, instance, claims, progress = to
     claims.claim(newest)
     base = _own_position(store, instance)
     content = encode_snapshot(newest)
@@ -91,9 +112,13 @@ def _publish(
     if base is None or base.sha256 != after.sha256:
         claims.intend(base, after)
         with _database(data, settings) as database:
-            store.publish(base, after, content, SnapshotChanges(database, data, at.snapshot, newest))
+            changes = SnapshotChanges(database, data, at.snapshot, newest, progress=progress)
+            store.publish(base, after, content, changes)
     else:
         store.confirm(after)
+    if wants_filling(store, after):
+        with _database(data, settings) as database:
+            fill_rebuilt(store, claims, after, content, partial(SnapshotChanges, database, data, progress=progress))
     claims.published(newest)
     note_published(data, settings, newest)
     return Published(at.generation, after.generation)
@@ -117,9 +142,20 @@ def retire_instance(data: DataDirectory, settings: Settings, store: Store, insta
 
 
 def rebuild_store(data: DataDirectory, settings: Settings, store: Store) -> Published:
-    """Take everything back, and publish it again. Raises as `publish_newest`."""
-    take_back(data, settings, store)
-    return publish_newest(data, settings, store)
+    """Publish everything again. Raises as `publish_newest`.
+
+    What a store has of this directory is taken back before; a cluster answers from it
+    until all hosts have filled a second table.
+    """
+    if not isinstance(store, ClickHouseStore):
+        take_back(data, settings, store)
+        return publish_newest(data, settings, store)
+    with _claims(data, settings, store):
+        OwnRows(data, store).order_rebuild()
+    done = publish_newest(data, settings, store)
+    while store.rebuild.is_filling() and not store.rebuilt().has_all():
+        publish_newest(data, settings, store)
+    return done
 
 
 def compare_store(

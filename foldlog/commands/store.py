@@ -4,23 +4,29 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from functools import partial
+
+from rich.console import Console
 
 from compactor.absorb.absorb import absorb
 from compactor.lock import LOCK_TIMEOUT_S, compactor_lock
 from compactor.publishing.instance import instance_id
 from compactor.publishing.new_instance import begin_as_another
-from compactor.publishing.publish import Published, compare_store, rebuild_store, retire_instance
+from compactor.publishing.publish import Published, compare_store, publish_newest, rebuild_store, retire_instance
 from compactor.publishing.settle import publish_settled
+from compactor.publishing.ship_retired import ship_retired
 from compactor.takeover.restore import restore
 from compactor.takeover.takeover import take_over
 from foldlog.commands import Invocation
 from foldlog.preflight import check_start, require_data_dir
 from foldlog.processes import find_running
+from foldlog.terminal import steps
 from shared.disk.durable import make_data_directory
 from shared.exit_codes import PROBLEMS, SUCCESS
 from shared.generations.load import load_snapshot
 from shared.generations.part_integrity import PartDamaged
 from shared.settings import SettingsError
+from shared.stores.address import is_postgres
 from shared.stores.clickhouse.store import ClickHouseStore
 from shared.stores.instance import OtherInstance, check_instance, is_empty, read_instance
 from shared.stores.ledger import StoreRefused, StoreUnavailable
@@ -58,6 +64,8 @@ def _status(call: Invocation) -> int:
         )
     if isinstance(store, (PostgresStore, ClickHouseStore)):
         _show_instances(store, instance_id(call.data))
+    if isinstance(store, ClickHouseStore) and store.rebuild.is_filling():
+        _show_rebuild(store)
     return SUCCESS
 
 
@@ -96,13 +104,36 @@ def _new_instance(call: Invocation) -> int:
 
 
 def _publish(call: Invocation) -> int:
-    store = _store(call)
-    return _show(store, publish_settled(call.data, call.settings, store, call.log))
+    store, source = _store(call), call.options.from_store
+    if source is not None and not (isinstance(store, ClickHouseStore) and is_postgres(source)):
+        raise SettingsError("--from takes postgresql://…, where FOLDLOG_STORE is clickhouse://…")
+    with steps(Console(stderr=True), "sent") as step:
+
+        def progress(days: int, of_all: int, events: int) -> None:
+            step(f"{days:,} of {of_all:,} days, {events:,} events")
+
+        publish = partial(publish_newest, progress=progress)
+        done = publish_settled(call.data, call.settings, store, call.log, publish)
+        if source is not None and isinstance(store, ClickHouseStore):
+            for each in ship_retired(call.data, call.settings, store, source, progress):
+                print(
+                    f"{store} has what the retired host {each.host} had: {each.days:,} days, instance {each.instance}"
+                )
+    return _show(store, done)
 
 
 def _rebuild(call: Invocation) -> int:
     store = _store(call)
-    return _show(store, publish_settled(call.data, call.settings, store, call.log, rebuild_store))
+    done = publish_settled(call.data, call.settings, store, call.log, rebuild_store)
+    if isinstance(store, ClickHouseStore) and store.rebuild.is_filling():
+        _show_rebuild(store)
+        return SUCCESS
+    return _show(store, done)
+
+
+def _show_rebuild(store: ClickHouseStore) -> None:
+    hosts = ", ".join(store.rebuild.waits_for()) or "a moment in which no host publishes"
+    print(f"{store} is being rebuilt, and answers from what it had. It waits for: {hosts}")
 
 
 def _show(store: object, done: Published) -> int:

@@ -21,6 +21,8 @@ from filelock import lock_descriptor
 
 from foldlog.database_url import IgnoredUrl
 from foldlog.doctor import (
+    cluster_findings,
+    cluster_probe,
     data_findings,
     data_probe,
     host_findings,
@@ -41,6 +43,8 @@ from shared.rate_store import LOCAL, RateStorePackageMissing, without_secrets
 from shared.segments.sealed import Segment, sealed_segments
 from shared.settings import Settings
 from shared.shared_tokens import load_shared_tokens
+from shared.stores.address import is_clickhouse
+from shared.stores.clickhouse.cluster import parse_cluster
 from shared.stores.condition import store_status
 from shared.tokens import TokensDamaged, load_tokens
 
@@ -81,6 +85,7 @@ def _steps(data: DataDirectory, settings: Settings, running: Running, ignored_ur
     yield "clock", lambda: data_probe.clock(data, sealed())
     yield "processes", lambda: _processes(data, settings, running)
     yield "store", lambda: _store(data, settings, ignored_url)
+    yield "cluster", lambda: _cluster(settings)
     yield "rate store", lambda: _rate_store(settings)
     yield "settings", lambda: _settings(data, settings)
     yield "files", lambda: data_probe.files(data, sealed(), running)
@@ -195,6 +200,13 @@ def _store(data: DataDirectory, settings: Settings, ignored_url: IgnoredUrl | No
     found = store_status(data, settings, newest)
     if found is not None:
         yield store_findings.store(found, newest.generation, settings)
+
+
+def _cluster(settings: Settings) -> Checks:
+    if is_clickhouse(settings.store):
+        cluster = parse_cluster(settings.store)
+        for state in cluster_probe.states_of(cluster):
+            yield from cluster_findings.shard(state, len(cluster.shards))
 
 
 def _rate_store(settings: Settings) -> Checks:

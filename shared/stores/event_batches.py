@@ -31,10 +31,12 @@ class Shipping(NamedTuple):
 class EventBatch(NamedTuple):
     """What a publish does to days of one month. By shard: `files` of rows to be
     inserted, none of them empty. `removed`: by day, hashes of events that are not there
-    any more. `replaced`: days of which only what is inserted stays.
+    any more. `replaced`: days of which only what is inserted stays. `events`: how many
+    rows.
     """
 
     days: Sequence[date]
     files: Sequence[Sequence[Path]]
     removed: Mapping[date, Sequence[int]]
     replaced: Sequence[date]
+    events: int = 0

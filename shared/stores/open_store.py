@@ -32,7 +32,7 @@ def open_store(settings: Settings, instance: str) -> Store:
     if is_clickhouse(settings.store):
         return ClickHouseStore(
             parse_cluster(settings.store),
-            HostOfStore(instance, socket.gethostname(), settings.timezone),
+            HostOfStore(instance, socket.gethostname(), settings.timezone, settings.archive_retention_days),
             key=lambda: event_key(DataDirectory(settings.data_dir), settings.database_url),
             hosts_database=settings.database_url,
         )

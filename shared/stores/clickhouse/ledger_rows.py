@@ -13,11 +13,12 @@ from typing import NamedTuple
 
 from shared.generations.snapshot import Snapshot, decode_snapshot
 from shared.stores.clickhouse.client import UNKNOWN_TABLE, ClickHouse, ServerError
+from shared.stores.clickhouse.table_names import CURRENT, TableNames
 
 _COLUMNS = "instance, version, host, timezone, generation, snapshot_sha256, as_of, snapshot, retired, published_at"
 _HELD = (
     "SELECT toString(instance), version, host, timezone, generation, snapshot_sha256, as_of, snapshot, retired, "
-    "toUnixTimestamp(published_at) FROM analytics_folded FINAL ORDER BY host, instance"
+    "toUnixTimestamp(published_at) FROM {table} FINAL ORDER BY host, instance"
 )
 
 
@@ -43,10 +44,10 @@ class HeldRow(NamedTuple):
         return decode_snapshot(self.content.encode(), Path("the ledger of the store")) if self.content else Snapshot()
 
 
-def held_rows(server: ClickHouse) -> dict[str, HeldRow]:
+def held_rows(server: ClickHouse, names: TableNames = CURRENT) -> dict[str, HeldRow]:
     """By instance. A shard without the tables has none."""
     try:
-        rows = server.rows(_HELD)
+        rows = server.rows(_HELD.format(table=names.folded))
     except ServerError as error:
         if error.code == UNKNOWN_TABLE:
             return {}
@@ -55,11 +56,11 @@ def held_rows(server: ClickHouse) -> dict[str, HeldRow]:
     return {each.instance: each for each in found}
 
 
-def write_held(server: ClickHouse, row: HeldRow) -> None:
+def write_held(server: ClickHouse, row: HeldRow, names: TableNames = CURRENT) -> None:
     values = dict(zip(_COLUMNS.split(", "), row, strict=True))
     values["retired"] = int(row.is_retired)
     values["published_at"] = int(row.published_at.timestamp())
     server.insert(
-        f"INSERT INTO analytics_folded ({_COLUMNS}) FORMAT JSONEachRow",
+        f"INSERT INTO {names.folded} ({_COLUMNS}) FORMAT JSONEachRow",
         [json.dumps(values, ensure_ascii=False).encode()],
     )

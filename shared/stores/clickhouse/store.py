@@ -23,7 +23,10 @@ from shared.lateness import DEDUPE_DAYS
 from shared.stores.clickhouse.client import ClickHouse
 from shared.stores.clickhouse.cluster import Cluster
 from shared.stores.clickhouse.columns import TEXT_COLUMNS, event_columns
+from shared.stores.clickhouse.forget_months import forget_expired
 from shared.stores.clickhouse.ledger_rows import HeldRow, held_rows, write_held
+from shared.stores.clickhouse.rebuild import Rebuild
+from shared.stores.clickhouse.table_names import CURRENT, REBUILT, TableNames
 from shared.stores.clickhouse.tables import FIRST_VERSION, events_table, make_tables, table_statements
 from shared.stores.counter_rows import CounterRow
 from shared.stores.event_batches import EventBatch, Shipping
@@ -41,11 +44,14 @@ _BLOCK = 1 << 20
 
 
 class HostOfStore(NamedTuple):
-    """Who publishes. `name` and `timezone` are shown with what it has."""
+    """Who publishes. `name` and `timezone` are shown with what it has. For
+    `archive_days` retired instances keep what they have.
+    """
 
     instance: str
     name: str
     timezone: str
+    archive_days: int
 
 
 class ClickHouseStore:
@@ -62,9 +68,12 @@ class ClickHouseStore:
         key: Callable[[], str],
         hosts_database: str,
         patience_s: float = MUTATION_PATIENCE_S,
+        names: TableNames = CURRENT,
+        note_every_s: float = NOTE_EVERY_S,
     ) -> None:
         self._cluster, self._instance = cluster, host.instance
         self._key, self._patience_s = key, patience_s
+        self._names, self._note_every_s = names, note_every_s
         self._has_more = False
         self.host, self.hosts_database = host, hosts_database
 
@@ -98,9 +107,13 @@ class ClickHouseStore:
         """
         self._has_more = True
 
+    def held_by_all(self) -> list[dict[str, HeldRow]]:
+        """The ledger of each shard, by instance."""
+        return [held_rows(server, self._names) for server in self._servers]
+
     def _held(self) -> list[HeldRow | None]:
         """Raises StoreRefused where copies of other hosts could not be told."""
-        found = [held_rows(server) for server in self._servers]
+        found = self.held_by_all()
         others = {each.host for rows in found for each in rows.values() if each.instance != self._instance}
         if others and not self.hosts_database:
             raise StoreRefused(
@@ -121,10 +134,11 @@ class ClickHouseStore:
         for batch in changes.events(self._doubting(snapshot)):
             self._send(batch, after.generation)
             snapshot = _with_days(snapshot, after.snapshot, batch.days)
-            if time.monotonic() - noted_at > NOTE_EVERY_S:
+            if time.monotonic() - noted_at > self._note_every_s:
                 version, noted_at = version + 1, time.monotonic()
                 self._note(version, after, encode_snapshot(snapshot), "")
         self._note(version + 1, after, content, after.sha256)
+        self._has_more = False
 
     def shipping(self) -> Shipping:
         """See EventStore; so for the next method."""
@@ -144,19 +158,21 @@ class ClickHouseStore:
         return all(server.version >= FIRST_VERSION for server in self._servers)
 
     def _doubting(self, held: Snapshot) -> Shipping:
-        """With the days that have rows of later generations than this snapshot."""
+        """With the days that have rows of later generations than this snapshot, or that
+        it does not have.
+        """
         if not self._has_more:
             return self.shipping()
-        later = (
-            f"SELECT DISTINCT toString(day) FROM analytics_events WHERE {self._own} AND generation > {held.generation}"
-        )
-        days = {date.fromisoformat(day) for server in self._servers for (day,) in server.rows(later)}
+        published = f"SELECT toString(day), max(generation) FROM {self._names.events} WHERE {self._own} GROUP BY day"
+        found = [(date.fromisoformat(day), last) for server in self._servers for day, last in server.rows(published)]
+        known = {*held.days, *held.dropped_days}
+        days = {day for day, last in found if last > held.generation or day not in known}
         return self.shipping()._replace(doubtful=days)
 
     def _write_hashes(self, utc_day: date, to: Path) -> None:
         with to.open("wb") as file:
             for server in self._servers:
-                file.write(server.lines(f"SELECT h FROM analytics_events WHERE {self._own} AND day = '{utc_day}'"))
+                file.write(server.lines(f"SELECT h FROM {self._names.events} WHERE {self._own} AND day = '{utc_day}'"))
 
     @property
     def _own(self) -> str:
@@ -174,7 +190,7 @@ class ClickHouseStore:
 
     def _send(self, batch: EventBatch, generation: int) -> None:
         form = "Parquet" if self._takes_parquet else "TabSeparated"
-        insert = f"INSERT INTO analytics_events ({', '.join(event_columns(escaped=False))}) FORMAT {form}"
+        insert = f"INSERT INTO {self._names.events} ({', '.join(event_columns(escaped=False))}) FORMAT {form}"
         for server, files in zip(self._servers, batch.files, strict=True):
             for path in files:
                 server.insert(insert, _blocks(path))
@@ -191,11 +207,11 @@ class ClickHouseStore:
         """
         condition = f"{self._own} AND {condition}"
         for server in self._servers:
-            _wait_for_mutations(server, self._patience_s)
-            ((rows,),) = server.rows(f"SELECT count() FROM analytics_events WHERE {condition}")
+            _wait_for_mutations(server, self._names.events, self._patience_s)
+            ((rows,),) = server.rows(f"SELECT count() FROM {self._names.events} WHERE {condition}")
             if rows:
-                server.run(f"ALTER TABLE analytics_events DELETE WHERE {condition}")
-                _wait_for_mutations(server, self._patience_s)
+                server.run(f"ALTER TABLE {self._names.events} DELETE WHERE {condition}")
+                _wait_for_mutations(server, self._names.events, self._patience_s)
 
     def _note(self, version: int, after: Position, content: bytes, sha256: str) -> None:
         row = HeldRow(
@@ -211,7 +227,7 @@ class ClickHouseStore:
             published_at=datetime.now(UTC),
         )
         for server in self._servers:
-            write_held(server, row)
+            write_held(server, row, self._names)
 
     def confirm(self, held: Position) -> None:
         rows = self._held()
@@ -230,14 +246,29 @@ class ClickHouseStore:
         self._note(version, Position(self._instance, 0, "", Snapshot()), b"", "")
         self._delete("1")
 
+    def disown(self) -> None:
+        """Leave what is there, as of a generation that no directory has."""
+        for server, row in zip(self._servers, self._held(), strict=True):
+            if row:
+                write_held(server, row._replace(version=row.version + 1, generation=0, sha256=""), self._names)
+
+    def has_all(self) -> bool:
+        """Whether a generation of this instance is there as a whole."""
+        held = self.position()
+        return held is not None and bool(held.sha256)
+
     def retire(self, instance: str) -> None:
         """Give an instance up: what it has published counts on. Raises StoreRefused."""
-        found = [held_rows(server) for server in self._servers]
+        found = self.held_by_all()
         if not any(instance in rows for rows in found):
             raise StoreRefused(str(self), f"has no instance {instance}: `foldlog store status` lists them")
         for server, rows in zip(self._servers, found, strict=True):
             if row := rows.get(instance):
                 write_held(server, row._replace(version=row.version + 1, is_retired=True))
+
+    def forget_expired(self, *, dry_run: bool = False) -> list[str]:
+        """Delete the months that have expired on every host: see `expired_months`."""
+        return forget_expired(self._servers, self.host.archive_days, dry_run=dry_run)
 
     def instances(self) -> list[HeldInstance]:
         """All instances, also those that are retired: what the first shard says."""
@@ -253,9 +284,29 @@ class ClickHouseStore:
             for each in rows
         ]
 
+    @property
+    def rebuild(self) -> Rebuild:
+        return Rebuild(self._cluster, self._servers)
+
+    def of_host(self, host: HostOfStore) -> ClickHouseStore:
+        """The same store as another host publishes to it, and may have been cut off."""
+        found = ClickHouseStore(self._cluster, host, key=self._key, hosts_database=self.hosts_database)
+        found.expect_more()
+        return found
+
+    def rebuilt(self) -> ClickHouseStore:
+        """The tables that a rebuild fills, and may have been cut off."""
+        found = ClickHouseStore(
+            self._cluster, self.host, key=self._key, hosts_database=self.hosts_database, names=REBUILT
+        )
+        found.expect_more()
+        return found
+
     def make_tables(self) -> None:
         """On each shard, where they are missing."""
-        make_tables(self._cluster, self._servers)
+        if self._names == CURRENT:
+            self.rebuild.complete()
+        make_tables(self._cluster, self._servers, self._names)
 
     def table_statements(self) -> list[str]:
         """What makes the tables of a shard."""
@@ -285,7 +336,7 @@ def _position(held: Sequence[HeldRow | None]) -> Position | None:
         return None
     if len(known) < len(held):
         return Position(known[0].instance, 0, "", Snapshot())
-    least = min(known, key=lambda row: row.version)
+    least = min(known, key=lambda row: (row.generation, bool(row.sha256), row.version))
     return _position_of(least)
 
 
@@ -299,12 +350,11 @@ def _with_days(snapshot: Snapshot, after: Snapshot, days: Sequence[date]) -> Sna
     return replace(snapshot, days=others | {day: after.days[day] for day in days if day in after.days})
 
 
-def _wait_for_mutations(server: ClickHouse, patience_s: float) -> None:
+def _wait_for_mutations(server: ClickHouse, table: str, patience_s: float) -> None:
     """No server answers only when a mutation is done, and one that is not says so."""
     until = time.monotonic() + patience_s
     pending = (
-        "SELECT count() FROM system.mutations WHERE database = currentDatabase() AND table = 'analytics_events' "
-        "AND NOT is_done"
+        f"SELECT count() FROM system.mutations WHERE database = currentDatabase() AND table = '{table}' AND NOT is_done"
     )
     while server.rows(pending)[0][0]:
         if time.monotonic() > until:
