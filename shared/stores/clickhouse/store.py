@@ -9,14 +9,12 @@ bound from below: what it says is there.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from datetime import UTC, date, datetime, timedelta
 from functools import cached_property
 from pathlib import Path
 from typing import NamedTuple
 from uuid import UUID
-
-from msgspec.structs import replace
 
 from shared.generations.snapshot import Snapshot, encode_snapshot
 from shared.lateness import DEDUPE_DAYS
@@ -24,7 +22,9 @@ from shared.stores.clickhouse.client import ClickHouse
 from shared.stores.clickhouse.cluster import Cluster
 from shared.stores.clickhouse.columns import TEXT_COLUMNS, event_columns
 from shared.stores.clickhouse.forget_months import forget_expired
+from shared.stores.clickhouse.held_position import least_position, position_of, with_days
 from shared.stores.clickhouse.ledger_rows import HeldRow, held_rows, write_held
+from shared.stores.clickhouse.mutations import MUTATION_PATIENCE_S, wait_for_mutations
 from shared.stores.clickhouse.rebuild import Rebuild
 from shared.stores.clickhouse.table_names import CURRENT, REBUILT, TableNames
 from shared.stores.clickhouse.tables import FIRST_VERSION, events_table, make_tables, table_statements
@@ -38,8 +38,6 @@ from shared.stores.visitor_rows import VisitorDigest
 NOTE_EVERY_S = 10.0
 # A list in a statement.
 REMOVED_MAX = 10_000
-MUTATION_POLL_S = 0.2
-MUTATION_PATIENCE_S = 600.0
 _BLOCK = 1 << 20
 
 
@@ -86,7 +84,7 @@ class ClickHouseStore:
 
     def position(self) -> Position | None:
         """See Store; so for the other methods. What all shards hold."""
-        return _position(self._held())
+        return least_position(self._held())
 
     def positions(self) -> list[Position]:
         """What each shard holds that has something of this instance. Raises
@@ -99,7 +97,7 @@ class ClickHouseStore:
                 f"has retired this instance ({self._instance}): type `foldlog store new-instance` to begin as another "
                 "one",
             )
-        return [_position_of(row) for row in rows]
+        return [position_of(row) for row in rows]
 
     def expect_more(self) -> None:
         """A publish was cut off, or a shard was restored: shards may have rows that the
@@ -125,7 +123,7 @@ class ClickHouseStore:
 
     def publish(self, base: Position | None, after: Position, content: bytes, changes: Changes) -> None:
         held = self._held()
-        found = _position(held)
+        found = least_position(held)
         if (found and found.identity) != (base and base.identity):
             raise StoreUnavailable(str(self), "another process published meanwhile")
         self.make_tables()
@@ -133,7 +131,7 @@ class ClickHouseStore:
         snapshot, noted_at = base.snapshot if base else Snapshot(), time.monotonic()
         for batch in changes.events(self._doubting(snapshot)):
             self._send(batch, after.generation)
-            snapshot = _with_days(snapshot, after.snapshot, batch.days)
+            snapshot = with_days(snapshot, after.snapshot, batch.days)
             if time.monotonic() - noted_at > self._note_every_s:
                 version, noted_at = version + 1, time.monotonic()
                 self._note(version, after, encode_snapshot(snapshot), "")
@@ -207,11 +205,11 @@ class ClickHouseStore:
         """
         condition = f"{self._own} AND {condition}"
         for server in self._servers:
-            _wait_for_mutations(server, self._names.events, self._patience_s)
+            wait_for_mutations(server, self._names.events, self._patience_s)
             ((rows,),) = server.rows(f"SELECT count() FROM {self._names.events} WHERE {condition}")
             if rows:
                 server.run(f"ALTER TABLE {self._names.events} DELETE WHERE {condition}")
-                _wait_for_mutations(server, self._names.events, self._patience_s)
+                wait_for_mutations(server, self._names.events, self._patience_s)
 
     def _note(self, version: int, after: Position, content: bytes, sha256: str) -> None:
         row = HeldRow(
@@ -327,43 +325,6 @@ class ClickHouseStore:
 
     def visitors(self, utc_day: date) -> set[VisitorDigest]:
         return set()
-
-
-def _position(held: Sequence[HeldRow | None]) -> Position | None:
-    """Of the shard that says least."""
-    known = [row for row in held if row]
-    if not known:
-        return None
-    if len(known) < len(held):
-        return Position(known[0].instance, 0, "", Snapshot())
-    least = min(known, key=lambda row: (row.generation, bool(row.sha256), row.version))
-    return _position_of(least)
-
-
-def _position_of(row: HeldRow) -> Position:
-    return Position(row.instance, row.generation, row.sha256, row.snapshot)
-
-
-def _with_days(snapshot: Snapshot, after: Snapshot, days: Sequence[date]) -> Snapshot:
-    """A snapshot that has these days as a newer one has them."""
-    others = {day: kept for day, kept in snapshot.days.items() if day not in days}
-    return replace(snapshot, days=others | {day: after.days[day] for day in days if day in after.days})
-
-
-def _wait_for_mutations(server: ClickHouse, table: str, patience_s: float) -> None:
-    """No server answers only when a mutation is done, and one that is not says so."""
-    until = time.monotonic() + patience_s
-    pending = (
-        f"SELECT count() FROM system.mutations WHERE database = currentDatabase() AND table = '{table}' AND NOT is_done"
-    )
-    while server.rows(pending)[0][0]:
-        if time.monotonic() > until:
-            raise StoreUnavailable(
-                str(server),
-                f"rows are still being deleted after {patience_s:.0f} s: system.mutations says why "
-                "(latest_fail_reason). What is asked to be erased is not confirmed before",
-            )
-        time.sleep(MUTATION_POLL_S)
 
 
 def _blocks(path: Path) -> Iterator[bytes]:
