@@ -13,6 +13,8 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 from uuid import UUID
 
+from compactor.claims.claims_table import ledger
+
 if TYPE_CHECKING:
     from psycopg import Connection
 
@@ -21,10 +23,7 @@ _NAME = "writes_events:"
 _NOTE = (
     "INSERT INTO analytics_shared (name, value) VALUES (%s, %s) ON CONFLICT (name) DO UPDATE SET value = excluded.value"
 )
-_OTHERS = (
-    "SELECT f.host FROM analytics_folded f JOIN analytics_shared s ON s.name = %s || f.instance::text "
-    "WHERE octet_length(s.value) > 0 AND f.retired_at IS NULL AND f.instance <> %s"
-)
+_WRITING = "SELECT name FROM analytics_shared WHERE starts_with(name, %s) AND octet_length(value) > 0"
 
 
 def begin_writing(connection: Connection, instance: UUID) -> None:
@@ -41,7 +40,9 @@ def nobody_writing(connection: Connection, instance: UUID) -> Iterator[bool]:
     """Whether no other host writes; if so, none begins to during the block."""
     with connection.transaction():
         connection.execute("SELECT pg_advisory_xact_lock(%s)", (_LOCK,))
-        yield connection.execute(_OTHERS, (_NAME, instance)).fetchone() is None
+        writing = {name for (name,) in connection.execute(_WRITING, (_NAME,)).fetchall()}
+        others = {f"{_NAME}{row.instance}" for row in ledger(connection).values() if not row.is_retired}
+        yield not writing & (others - {f"{_NAME}{instance}"})
 
 
 def _note(connection: Connection, instance: UUID, value: bytes) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections import Counter
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -13,10 +14,7 @@ from shared.stores.clickhouse.tables import known_shards
 from shared.stores.ledger import StoreRefused, StoreUnavailable
 
 PATIENCE_S = 5.0
-_PARTS = (
-    "SELECT partition, count() AS parts FROM system.parts WHERE database = currentDatabase() AND table = '{table}' "
-    "AND active GROUP BY partition ORDER BY parts DESC LIMIT 1"
-)
+_PARTS = "SELECT partition FROM system.parts WHERE database = currentDatabase() AND table = '{table}' AND active"
 _HAS_DISKS = "SELECT count() FROM system.tables WHERE database = 'system' AND name = 'disks'"
 _DISKS = "SELECT name, free_space, total_space FROM system.disks WHERE total_space > 0 ORDER BY name"
 
@@ -58,8 +56,8 @@ def _state(cluster: Cluster, server: ClickHouse, clock: Callable[[], float]) -> 
     version = server.version
     ((now_s,),) = server.rows("SELECT toUnixTimestamp(now())")  # whole seconds
     ahead_s = now_s + 0.5 - clock()
-    found = server.rows(_PARTS.format(table=CURRENT.events))
-    month, parts = found[0] if found else ("", 0)
+    found = Counter(month for (month,) in server.rows(_PARTS.format(table=CURRENT.events)))
+    month, parts = max(found.items(), key=lambda each: each[1], default=("", 0))
     has_disks = bool(server.rows(_HAS_DISKS)[0][0])
     disks = tuple(Disk(*row) for row in server.rows(_DISKS)) if has_disks else ()
     shards = known_shards(cluster, server) if cluster.name else None
