@@ -23,21 +23,21 @@ pytestmark = pytest.mark.component
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_from_one_host_to_a_cluster(tmp_path: Path, kind: str, server: Server) -> None:
+def test_from_one_host_to_a_cluster(tmp_path: Path, kind: str, postgres: Server) -> None:
     gone, living = (data_directory(tmp_path / name) for name in ("gone", "living"))
-    postgres = server.database()
+    database = postgres.database()
     for data in (gone, living):
         sealed(data, [line(f"{data.root.name}-{n}") for n in range(3)])
         fold_all(data)
-        publish(data, store=postgres)
-    before = store_settings(living, store=postgres)
+        publish(data, store=database)
+    before = store_settings(living, store=database)
     retire_instance(living, before, open_store(before, instance_id(living)), UUID(instance_id(gone)))
     with running(kind) as servers:
         environ = {
             "FOLDLOG_DATA_DIR": str(living.root),
             "FOLDLOG_CONSENT": "required",
             "FOLDLOG_STORE": servers.database(),
-            "DATABASE_URL": postgres,
+            "DATABASE_URL": database,
         }
 
         def typed(command: str, code: int = SUCCESS) -> str:
@@ -50,9 +50,9 @@ def test_from_one_host_to_a_cluster(tmp_path: Path, kind: str, server: Server) -
         assert "has all tables" in typed("store migrate")
         assert "holds generation 1, before it held nothing" in typed("store publish")
         assert "is as the parts say" in typed("store check")
-        shipped = typed(f"store publish --from {postgres}")
+        shipped = typed(f"store publish --from {database}")
         assert f"1 days, instance {instance_id(gone)}" in shipped
-        assert instance_id(gone) not in typed(f"store publish --from {postgres}")
+        assert instance_id(gone) not in typed(f"store publish --from {database}")
         assert ", retired on " in typed("store status")
         assert "holds generation 1" in typed("store rebuild")
         assert "is as the parts say" in typed("store check")
