@@ -4,10 +4,11 @@
 -- the last statement write the name of your cluster, as in `?cluster=`.
 
 CREATE TABLE IF NOT EXISTS analytics_events (
+    h UInt64 CODEC(NONE),
+    g UInt64 CODEC(NONE),
     site LowCardinality(String),
     sender LowCardinality(String),
-    h UInt64 CODEC(NONE),
-    id String CODEC(ZSTD(3)),
+    id Nullable(String) CODEC(ZSTD(3)),
     precedence UInt64 CODEC(ZSTD(3)),
     instance UUID,
     day Date,
@@ -49,7 +50,7 @@ CREATE TABLE IF NOT EXISTS analytics_events (
 )
 ENGINE = ReplicatedReplacingMergeTree('/clickhouse/tables/{shard}/{database}/{table}', '{replica}', precedence)
 PARTITION BY toYYYYMM(day)
-ORDER BY (site, sender, h, id);
+ORDER BY (h, g);
 
 CREATE TABLE IF NOT EXISTS analytics_folded (
     instance UUID,
