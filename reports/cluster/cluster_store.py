@@ -16,9 +16,8 @@ from shared.disk.layout import DataDirectory
 from shared.stores.clickhouse.client import ClickHouse
 from shared.stores.clickhouse.cluster import parse_cluster
 from shared.stores.clickhouse.ledger_rows import HeldRow, held_rows
-from shared.stores.clickhouse.tables import FIRST_VERSION, events_table
+from shared.stores.clickhouse.tables import events_table
 from shared.stores.instance import known_instance
-from shared.stores.ledger import StoreRefused
 
 TIMEOUT_S = 60.0
 
@@ -43,7 +42,6 @@ class ClusterStore:
 
     def _report(self, asked: Asked) -> Row:
         query = asked.query
-        self._require_version()
         hosts = [_host(row) for row in held_rows(self._server).values()]
         days = combined_days([host.snapshot for host in hosts], query)
         touched = [hosts[number] for number in sorted({each.host for each in days})]
@@ -60,11 +58,6 @@ class ClusterStore:
             oldest_as_of(hosts),
             listed(hosts, query),
         )
-
-    def _require_version(self) -> None:
-        if self._server.version < FIRST_VERSION:
-            first, found = (".".join(map(str, version)) for version in (FIRST_VERSION, self._server.version))
-            raise StoreRefused(str(self._server), f"is version {found}, and reports need {first} or later")
 
 
 def _host(row: HeldRow) -> Host:

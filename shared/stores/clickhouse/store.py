@@ -49,7 +49,7 @@ class HostOfStore(NamedTuple):
     instance: str
     name: str
     timezone: str
-    archive_days: int
+    archive_days: int = 760
 
 
 class ClickHouseStore:
