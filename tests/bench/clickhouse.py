@@ -33,7 +33,7 @@ from shared.stores.clickhouse.cluster import parse_cluster
 from shared.stores.open_store import open_store
 from tests.bench import fold
 from tests.bench.reports import make_month
-from tests.builders.clickhouse_kinds import KINDS, running
+from tests.builders.clickhouse_kinds import running
 from tests.builders.silent_log import SilentLog
 
 SHIPPED = 100_000
@@ -95,7 +95,7 @@ def main() -> None:
     given.add_argument("--directory", type=Path, help="a data directory of such a month that is there already")
     options = given.parse_args()
     with tempfile.TemporaryDirectory() as scratch:
-        for kind in KINDS:
+        for kind in ("shards", "today"):
             ship_generations(Path(scratch), kind)
         data = DataDirectory(options.directory or Path(scratch) / "month")
         if options.directory is None:
