@@ -103,7 +103,7 @@ def test_commands_work_with_postgresql(tmp_path: Path) -> None:
         assert ", retired on" in store("status")
         assert "has no instance" in store(f"retire {uuid.uuid4()}", USAGE)
         environ["FOLDLOG_STORE"] = f"sqlite:///{tmp_path / 'analytics.db'}"
-        assert "only a PostgreSQL store is migrated" in store("migrate", USAGE)
+        assert "only a database server is migrated" in store("migrate", USAGE)
         server.stop()
         environ["FOLDLOG_STORE"] = address
         assert "could not be read or written" in store("status", TRY_AGAIN)

@@ -20,6 +20,7 @@ from shared.generations.load import load_snapshot
 from shared.stores.postgres.connection import connected
 from tests.builders.absorbing import ALL, SERVER_IDS, absorbed, check, hosts_of, retired
 from tests.builders.logs import line
+from tests.builders.postgres import Server
 from tests.builders.store_hosts import StoreHost, counted_ids, totals
 from tests.builders.stores import queried
 
@@ -105,7 +106,8 @@ def test_who_is_erased_afterwards_goes(tmp_path: Path, store: str) -> None:
 
 
 @pytest.mark.long
-def test_an_event_that_was_yielded_is_left_out(tmp_path: Path, store: str) -> None:
+def test_an_event_that_was_yielded_is_left_out(tmp_path: Path, server: Server) -> None:
+    store = server.database()
     gone, host = (StoreHost(tmp_path / name, store) for name in ("gone", "host"))
     host.receive([line("event-000001", visitor="another")])
     gone.receive([line("event-000001", visitor="only-there")])

@@ -12,7 +12,7 @@ import pytest
 from compactor.repair.verify import verify
 from shared.generations.load import load_snapshot
 from shared.segments.sealed import sealed_segments
-from tests.builders.absorbing import ALL, check, hosts_of, lines, retired
+from tests.builders.absorbing import ALL, check, fill, hosts_of, lines, retired
 from tests.builders.killed_command import killed_at_each
 from tests.builders.logs import NOON, fold_all, sealed
 from tests.builders.postgres import Server
@@ -49,7 +49,9 @@ def test_restore(tmp_path: Path, server: Server) -> None:
 
 
 def test_absorb(tmp_path: Path, server: Server) -> None:
-    gone, host, other = hosts_of(tmp_path, server.database())
+    store = server.database()
+    fill(tmp_path, store)
+    gone, host, other = hosts_of(tmp_path, store)
     instance = retired(gone, other)
     environ = environment(host.data.root, store=host.settings.store)
     assert killed_at_each(["store", "absorb", str(instance)], environ, STRIDE) > 3
