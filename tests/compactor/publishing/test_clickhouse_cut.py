@@ -53,6 +53,7 @@ def erase_visitor(data: DataDirectory, visitor: str) -> None:
     ("side", "step"),
     [("answer", 3), *(pytest.param(side, 1, marks=pytest.mark.long) for side in ("answer", "request", "middle"))],
 )
+@pytest.mark.long
 def test_what_a_cut_publish_left_is_put_right(tmp_path: Path, servers: ClickHouses, side: Side, step: int) -> None:
     """Each request in turn is cut, in the short tier each third, and what was sent by
     then is erased before the next publish.
@@ -117,6 +118,7 @@ def test_an_erased_event_does_not_come_back_with_a_restored_shard(
     assert wrong(data, store) == []
 
 
+@pytest.mark.long
 def test_a_shard_that_lost_everything_is_filled_and_nothing_erased_stays(
     tmp_path: Path, shards: clickhouse.Shards
 ) -> None:
@@ -134,6 +136,7 @@ def test_a_shard_that_lost_everything_is_filled_and_nothing_erased_stays(
     assert wrong(data, store) == []
 
 
+@pytest.mark.long
 def test_a_shard_that_is_down_is_named_and_gets_its_events_later(tmp_path: Path, shards: clickhouse.Shards) -> None:
     data, address = data_directory(tmp_path / "data"), shards.database()
     receive(data, "first")

@@ -80,6 +80,7 @@ def test_a_month_goes_when_it_has_expired_on_every_host(tmp_path: Path, cluster:
     assert cluster.months() == {"202611": 20}
 
 
+@pytest.mark.long
 def test_no_month_goes_while_another_host_inserts(tmp_path: Path, cluster: Cluster) -> None:
     hosts = [host(tmp_path / name, name) for name in "ab"]
     for data in hosts:
@@ -97,6 +98,7 @@ def test_no_month_goes_while_another_host_inserts(tmp_path: Path, cluster: Clust
     assert "202610" not in cluster.months()
 
 
+@pytest.mark.long
 def test_what_is_retired_stays_for_as_long_as_an_archive(tmp_path: Path, cluster: Cluster) -> None:
     gone, living = (host(tmp_path / name, name) for name in "ab")
     for data in (gone, living):

@@ -100,6 +100,7 @@ def test_answers_come_from_the_old_table_until_all_hosts_have_filled_the_new_one
     assert sum(bool(each.retired_at) for each in store.instances()) == 1
 
 
+@pytest.mark.long
 def test_a_host_that_inserts_is_waited_for(tmp_path: Path, servers: ClickHouses, server: Server) -> None:
     address, database = servers.database(), server.database()
     first, second = (host(tmp_path, name) for name in "ab")
@@ -121,6 +122,7 @@ def test_a_host_that_inserts_is_waited_for(tmp_path: Path, servers: ClickHouses,
     assert len(counted(servers, address)) == 60
 
 
+@pytest.mark.long
 def test_a_directory_that_is_behind_its_store_replaces_what_is_there(tmp_path: Path, servers: ClickHouses) -> None:
     address, data = servers.database(), host(tmp_path, "a")
     publish(data, store=address)
@@ -152,6 +154,7 @@ class Failing(ClickHouse):
         super().run(sql)
 
 
+@pytest.mark.long
 def test_an_end_that_is_cut_off_anywhere_goes_on(tmp_path: Path, servers: ClickHouses) -> None:
     address, data = servers.database(), host(tmp_path, "a")
     publish(data, store=address)
