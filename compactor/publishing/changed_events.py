@@ -119,15 +119,22 @@ def _written(source: EventSource, shipping: Shipping, changes: Sequence[_Change]
                     events += written
             if change.gone is not None and change.day in shipping.doubtful:
                 _add_held(source.database, shipping, change.day, scratch / "held.tsv")
-            if change.gone or change.day in shipping.doubtful:
+            if _may_remove(shipping, change):
                 removed[change.day] = _removed(source.database)
         replaced = [change.day for change in changes if change.gone is None]
         yield EventBatch([change.day for change in changes], files, removed, replaced, events)
 
 
+def _may_remove(shipping: Shipping, change: _Change) -> bool:
+    """Whether the store may have events of the day that are not there any more. Most
+    days only grow, and the hashes of their events are made once, as they are written.
+    """
+    return bool(change.gone) or change.day in shipping.doubtful
+
+
 def _find_events(source: EventSource, shipping: Shipping, change: _Change) -> None:
-    """Create `changed_events`, those to send, and `gone_events`, with all that was in
-    parts which are not there any more.
+    """Create `changed_events`, those to send, and where some may have to be removed
+    `gone_events`, with all that was in parts which are not there any more.
     """
     database, new = source.database, hashed_events_sql(_kept(stored_events(change.new), source.left_out))
     key = sql_text(shipping.key)
@@ -135,8 +142,9 @@ def _find_events(source: EventSource, shipping: Shipping, change: _Change) -> No
     if change.gone:
         gone = f"(SELECT h, {_CONTENT} AS content FROM {hashed_events_sql(stored_events(change.gone))})"
         sent = f"(SELECT n.* FROM {new} n ANTI JOIN gone_events g ON n.h = g.h AND {_content_of('n')} = g.content)"
-    for name, relation in (("gone_events", gone), ("new_hashes", f"(SELECT h FROM {new})")):
-        database.execute(f"CREATE OR REPLACE TEMP TABLE {name} AS FROM {relation}".replace("$key", key))
+    if _may_remove(shipping, change):
+        for name, relation in (("gone_events", gone), ("new_hashes", f"(SELECT h FROM {new})")):
+            database.execute(f"CREATE OR REPLACE TEMP TABLE {name} AS FROM {relation}".replace("$key", key))
     database.execute(f"CREATE OR REPLACE TEMP VIEW changed_events AS FROM {sent}".replace("$key", key))
 
 
