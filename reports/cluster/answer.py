@@ -13,7 +13,7 @@ from reports.plan import ArchiveScan, BreakdownRead, HostDay, Read, Scan, Series
 from reports.query import Query
 from reports.rows import Row, no_answer, with_header
 from reports.sql.clickhouse import Statement, Statements
-from shared.generations.counter_schema import COUNTED, SITE, TOTAL
+from shared.generations.counter_schema import ALL_COUNTED
 from shared.generations.snapshot import Day
 
 # The rows of a statement.
@@ -23,9 +23,8 @@ Rows = list[tuple[Any, ...]]
 
 def shipped(days: Sequence[HostDay]) -> list[HostDay]:
     """Days as a cluster has them: their events, and no counters."""
-    uncounted = (TOTAL, SITE, *COUNTED)
     return [
-        each._replace(kept=Day("", archive=each.kept.archive, expired=each.kept.expired, uncounted=uncounted))
+        each._replace(kept=Day("", archive=each.kept.archive, expired=each.kept.expired, uncounted=ALL_COUNTED))
         for each in days
     ]
 

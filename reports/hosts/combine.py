@@ -13,11 +13,11 @@ from msgspec.structs import replace
 
 from reports.plan import HostDay, days_of
 from reports.query import Query
-from shared.generations.counter_schema import COUNTED, SITE, TOTAL
+from shared.generations.counter_schema import ALL_COUNTED, COUNTED
 from shared.generations.snapshot import Day, Snapshot
 
 # What a host has dropped, counters and all: whatever is asked of it has no answer.
-DROPPED = Day("", uncounted=(TOTAL, SITE, *COUNTED), expired=True)
+DROPPED = Day("", uncounted=ALL_COUNTED, expired=True)
 
 
 def combined_days(snapshots: Sequence[Snapshot], query: Query) -> list[HostDay]:

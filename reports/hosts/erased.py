@@ -13,13 +13,11 @@ from typing import TYPE_CHECKING, NamedTuple
 from msgspec.structs import replace
 
 from reports.sql.postgres import erased_statement
-from shared.generations.counter_schema import COUNTED, SITE, TOTAL
+from shared.generations.counter_schema import ALL_COUNTED
 from shared.generations.snapshot import Day, Snapshot
 
 if TYPE_CHECKING:
     from psycopg import Connection
-
-_NOT_COUNTED = (TOTAL, SITE, *COUNTED)
 
 
 class ErasedVisitor(NamedTuple):
@@ -51,4 +49,4 @@ def without_counters(snapshot: Snapshot) -> Snapshot:
 
 
 def _from_archive(kept: Day) -> Day:
-    return replace(kept, uncounted=_NOT_COUNTED, capped=()) if kept.archive else kept
+    return replace(kept, uncounted=ALL_COUNTED, capped=()) if kept.archive else kept

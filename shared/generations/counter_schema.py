@@ -19,6 +19,8 @@ BUCKET_S = 15 * 60
 
 # Each may be capped, counted by quarter of an hour, or not counted yet.
 COUNTED = (EVENT, *COUNTED_DIMENSIONS)
+# All that a day may not have counted: then each question is for its archive.
+ALL_COUNTED = (TOTAL, SITE, *COUNTED)
 
 # `events` counts one bucket. `visitors` is set only on the rows that remain when the
 # archive of a day expires: there `bucket` is the start of a calendar day, and a null
