@@ -9,6 +9,8 @@ from pathlib import Path
 from typing import Any
 from uuid import UUID
 
+import pytest
+
 from compactor.absorb.absorb import Done, absorb
 from compactor.publishing.publish import compare_store, retire_instance
 from compactor.repair.verify import verify
@@ -65,6 +67,21 @@ def absorbed(host: StoreHost, instance: UUID, address: str = "") -> Done:
     through = StoreHost(host.data.root, address or host.settings.store)
     store = open_store(through.settings, host.instance)
     return absorb(host.data, through.settings, store, SilentLog(), instance)
+
+
+def absorb_unpublished(host: StoreHost, instance: UUID) -> None:
+    """As a process that is killed once it has committed, and before it publishes."""
+    published = False
+
+    def publishes_once(*_: Any) -> None:
+        nonlocal published
+        if published:
+            raise KeyboardInterrupt
+        published = True
+
+    with pytest.MonkeyPatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr("compactor.absorb.absorb.publish_settled", publishes_once)
+        absorbed(host, instance)
 
 
 def check(tmp_path: Path, hosts: Iterable[StoreHost], numbers: Iterable[int]) -> None:

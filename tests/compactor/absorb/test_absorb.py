@@ -22,7 +22,18 @@ from shared.generations.load import load_snapshot
 from shared.status import read_status
 from shared.stores.ledger import StoreRefused
 from shared.stores.open_store import open_store
-from tests.builders.absorbing import ALL, DAY_MS, SERVER_IDS, absorbed, check, counted, hosts_of, lines, retired
+from tests.builders.absorbing import (
+    ALL,
+    DAY_MS,
+    SERVER_IDS,
+    absorb_unpublished,
+    absorbed,
+    check,
+    counted,
+    hosts_of,
+    lines,
+    retired,
+)
 from tests.builders.cut_connection import cutting
 from tests.builders.logs import NOON
 from tests.builders.postgres import Server
@@ -96,17 +107,7 @@ def test_killed_before_it_is_published(tmp_path: Path, store: str, monkeypatch: 
         patch.setattr("compactor.absorb.absorb._commit", killed)
         absorbed(host, instance)
     assert counted(store) == before
-    calls = 0
-
-    def publishes_once(*given: Any) -> None:
-        nonlocal calls
-        calls += 1
-        if calls > 1:
-            raise KeyboardInterrupt
-
-    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
-        patch.setattr("compactor.absorb.absorb.publish_settled", publishes_once)
-        absorbed(host, instance)
+    absorb_unpublished(host, instance)
     assert counted(store) == before
     host.receive(lines(60, 5))
     with pytest.raises(StoreRefused, match="lets another host absorb"):

@@ -6,7 +6,6 @@ from __future__ import annotations
 
 from contextlib import closing
 from pathlib import Path
-from typing import Any
 from uuid import UUID
 
 import duckdb
@@ -18,7 +17,7 @@ from reports.hosts.erased import erased_visitors
 from shared.erasures import create_request
 from shared.generations.load import load_snapshot
 from shared.stores.postgres.connection import connected
-from tests.builders.absorbing import ALL, SERVER_IDS, absorbed, check, hosts_of, retired
+from tests.builders.absorbing import ALL, SERVER_IDS, absorb_unpublished, absorbed, check, hosts_of, retired
 from tests.builders.logs import line
 from tests.builders.postgres import Server
 from tests.builders.store_hosts import StoreHost, counted_ids, totals
@@ -50,22 +49,12 @@ def has(host: StoreHost, visitor: str) -> int:
         )
 
 
-def test_who_was_erased_before_does_not_come_back(tmp_path: Path, store: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_who_was_erased_before_does_not_come_back(tmp_path: Path, store: str) -> None:
     gone, host, other = hosts_of(tmp_path, store)
     instance = retired(gone, other)
     erase("v0", other, host)
     assert queried(store, ORDERS) == [("v0", False)]  # it waits for the one that is gone
-    calls = 0
-
-    def publishes_once(*given: Any) -> None:
-        nonlocal calls
-        calls += 1
-        if calls > 1:
-            raise KeyboardInterrupt
-
-    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
-        patch.setattr("compactor.absorb.absorb.publish_settled", publishes_once)
-        absorbed(host, instance)
+    absorb_unpublished(host, instance)
     assert has(host, "v0") == 0
     with connected(store) as connection:
         assert [*erased_visitors(connection)] == [str(instance)]  # answers go on leaving them out
