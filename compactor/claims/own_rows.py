@@ -87,7 +87,7 @@ class OwnRows(NamedTuple):
 
     def order_rebuild(self) -> None:
         """Have all hosts fill a second table. What the store has of this instance is
-        this directory's to replace, whoever has published it.
+        this directory's to replace, whichever host has published it.
         """
         if self.store.rebuild.is_ending():
             raise StoreUnavailable(str(self.store), "the last rebuild has not ended: type `foldlog store publish`")

@@ -8,7 +8,7 @@ from contextlib import nullcontext
 from typing import TYPE_CHECKING
 from uuid import UUID
 
-from compactor.claims.writers import nobody_writing
+from compactor.claims.writers import no_other_writing
 from shared.stores.clickhouse.store import ClickHouseStore
 
 if TYPE_CHECKING:
@@ -21,7 +21,7 @@ def settle_cluster(store: ClickHouseStore, connection: Connection | None) -> Non
     """
     if not (_can_end(store) or store.forget_expired(dry_run=True)):
         return
-    alone = nobody_writing(connection, UUID(store.host.instance)) if connection else nullcontext(True)
+    alone = no_other_writing(connection, UUID(store.host.instance)) if connection else nullcontext(True)
     with alone as is_alone:
         if is_alone:
             if _can_end(store):

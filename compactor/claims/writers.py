@@ -2,7 +2,7 @@
 
 A cluster has no transaction: a month that one host deletes could be the one that
 another has just imported. So who is about to insert says so before, and what concerns
-all hosts is done while nobody does. A host that was killed meanwhile is waited for
+all hosts is done while no host does. A host that was killed meanwhile is waited for
 until it publishes again, or is retired.
 """
 
@@ -36,7 +36,7 @@ def end_writing(connection: Connection, instance: UUID) -> None:
 
 
 @contextmanager
-def nobody_writing(connection: Connection, instance: UUID) -> Iterator[bool]:
+def no_other_writing(connection: Connection, instance: UUID) -> Iterator[bool]:
     """Whether no other host writes; if so, none begins to during the block."""
     with connection.transaction():
         connection.execute("SELECT pg_advisory_xact_lock(%s)", (_LOCK,))

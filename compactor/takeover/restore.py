@@ -185,7 +185,7 @@ def _refuse_expired_events(host: Host, local: Snapshot, published: Snapshot, gen
 
 
 def _refuse_closed_days(host: Host, published: Snapshot, days: set[object]) -> None:
-    """Of a day whose archive is deleted nobody knows which ids count. Raises
+    """Of a day whose archive is deleted no file says which ids count. Raises
     StoreRefused.
     """
     expired = {day for day, kept in published.days.items() if kept.expired}

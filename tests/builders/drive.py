@@ -249,7 +249,7 @@ def share_ids(root: Path) -> None:
 
 
 def absorb_expired(host: StoreHost) -> None:
-    """A day of which nobody has the archive, with itself."""
+    """A day of which no host has the archive, with itself."""
     with (
         compactor_lock(host.data) as lock,
         pass_context(host.data, host.settings, SilentLog(), lock, NOON) as context,

@@ -2,7 +2,7 @@
 
 The rows of an expired day stay until its month is deleted as a whole, with its
 partition on each shard, which costs nothing. One host whose clock is wrong deletes only
-its own days, so that it deletes nobody's rows (P9). Pure.
+its own days, so that it deletes no other host's rows (P9). Pure.
 """
 
 from __future__ import annotations

@@ -1,5 +1,5 @@
--- The tables of tables.sql on shards of several replicas, for ClickHouse 24.8 and later with Keeper. Nobody has run this
--- file for Foldlog: docs/scale-out.md says what else is not known of replicas. Run it on each replica, in the database of
+-- The tables of tables.sql on shards of several replicas, for ClickHouse 24.8 and later with Keeper. This file has not
+-- been run for Foldlog: docs/scale-out.md says what else is not known of replicas. Run it on each replica, in the database of
 -- FOLDLOG_STORE, before the first publish; the servers put their macros {shard} and {replica} in. Instead of `analytics` in
 -- the last statement write the name of your cluster, as in `?cluster=`.
 

@@ -73,7 +73,7 @@ def test_a_month_goes_when_it_has_expired_on_every_host(tmp_path: Path, cluster:
         cluster.publish(data)
     expire(hosts[0])
     cluster.publish(hosts[0])
-    assert cluster.months() == {"202610": 18, "202611": 19}  # one host's clock deletes nobody's rows
+    assert cluster.months() == {"202610": 18, "202611": 19}  # one host's clock deletes no other's rows
     expire(hosts[1])
     cluster.publish(hosts[1])
     # Days of November have expired, and their month is not over.

@@ -281,7 +281,7 @@ def test_what_cannot_be_told_is_refused(tmp_path: Path, store: str) -> None:
 
 
 def test_a_day_whose_archive_is_deleted_is_refused(tmp_path: Path, store: str) -> None:
-    """Nobody knows which of its ids count."""
+    """No file says which of its ids count."""
     host = StoreHost(tmp_path / "host", store, archive_retention_days=7)
     for day in (*range(-9, 0, 2), 0):  # a clock that jumps deletes nothing
         host.receive(lines(-day, day=day), NOON + day * DAY_MS)
