@@ -12,12 +12,13 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from functools import lru_cache
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 from urllib.parse import urlsplit
 
 from multidict import MultiMapping
 
 from ingest.collect.body import ENCODINGS, MEDIA_TYPES
+from ingest.collect.consent import ConsentBasis, consent_from_headers
 from ingest.http.problem import Problem, body_too_large
 from shared.host_names import SITE
 from shared.settings import Settings
@@ -31,7 +32,6 @@ _LENGTH_DIGITS = 15
 _ORIGIN = re.compile(r"https?://[^/?#@%\s]+", re.IGNORECASE)
 
 Headers = MultiMapping[str]
-ConsentBasis = Literal["granted", "implied"]
 
 
 class BodyFormat(NamedTuple):
@@ -178,41 +178,6 @@ def site_of(netloc: str) -> str:
     if not SITE.fullmatch(site):
         raise Problem(403, "origin", "the request does not show which site it is from")
     return site
-
-
-def consent_from_headers(headers: Headers, settings: Settings) -> ConsentBasis | None:
-    """The consent that the head gives, or None. A signal against tracking overrides
-    every other header.
-    """
-    if (settings.honor_gpc and "Sec-GPC" in headers and "1" in headers.getall("Sec-GPC")) or (
-        settings.honor_dnt and "DNT" in headers and "1" in headers.getall("DNT")
-    ):  # one such value is enough, even if a proxy or a script added another
-        raise Problem(403, "consent", "the browser asks not to be tracked")
-    if "Foldlog-Consent" in headers:
-        for given in headers.getall("Foldlog-Consent"):
-            resolve_consent(given, None)
-        return "granted"
-    if "Cookie" in headers and _cookie(headers["Cookie"], settings.consent_cookie):
-        return "granted"
-    return "implied" if settings.consent == "implied" else None
-
-
-def resolve_consent(given: str | None, before: ConsentBasis | None) -> ConsentBasis:
-    """The consent of the batch, else that of the head. Raises Problem 403 when neither
-    gives it.
-    """
-    if given == "granted":
-        return "granted"
-    if given is not None or before is None:
-        raise Problem(
-            403, "consent", 'consent was not given: send "granted" in the cookie, the batch or Foldlog-Consent'
-        )
-    return before
-
-
-def _cookie(header: str, wanted: tuple[str, str]) -> bool:
-    pairs = (part.strip().partition("=") for part in header.split(";"))
-    return any((name, value.strip('"')) == wanted for name, _, value in pairs)
 
 
 def visitor_user_agent(ua: str | None, *, keyed: bool) -> str | None:

@@ -12,7 +12,8 @@ from aiohttp.web_request import BaseRequest
 
 from ingest.collect import admission, body, encode, native
 from ingest.collect.adapter import Adapter
-from ingest.collect.admission import ConsentBasis, Headers, Sender
+from ingest.collect.admission import Headers, Sender
+from ingest.collect.consent import ConsentBasis, resolve_consent
 from ingest.collect.validate import Accepted, validate_batch
 from ingest.collect.visitor_id import DailyVisitor
 from ingest.context import WorkerContext
@@ -38,7 +39,7 @@ async def post_events(worker: WorkerContext, request: BaseRequest, adapter: Adap
     plain = body.inflate(content, body_format.encoding, sender.body_max_bytes)
     batch = adapter.decode(plain, body_format.media_type, settings.max_events)
     admission.check_count(len(batch.events), settings.max_events)
-    consent = admission.resolve_consent(batch.consent, sender.consent)
+    consent = resolve_consent(batch.consent, sender.consent)
 
     received_ms = worker.now_ms()
     validated = validate_batch(batch.events, received_ms, batch.sent_at, batch.columns)

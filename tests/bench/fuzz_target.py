@@ -2,7 +2,7 @@
 with a 4xx or become whole log lines.
 
 This is the path of a body without HTTP and without the disk: admission.body_format,
-body.inflate, native.decode, admission.resolve_consent, validate.validate_batch,
+body.inflate, native.decode, consent.resolve_consent, validate.validate_batch,
 encode.encode_events.
 libFuzzer keeps the bodies that reach something new, and makes others of them. Every
 body goes to standard output as well, with what it should be answered:
@@ -31,7 +31,7 @@ from tests.bench.fuzz_mutate import mutated
 atheris: Any = import_module("atheris")
 
 with atheris.instrument_imports(include=["ingest", "shared"]):
-    from ingest.collect import admission, body, encode, native
+    from ingest.collect import admission, body, consent, encode, native
     from ingest.collect.event import Event
     from ingest.collect.validate import Accepted, validate_batch
     from ingest.collect.visitor_id import DailyVisitor
@@ -91,7 +91,7 @@ def answer_to(content_type: str, content_encoding: str, content: bytes) -> tuple
             return 400, 0  # read_body says so, before there is anything to inflate
         plain = body.inflate(content, form.encoding, SETTINGS.max_body_bytes)
         batch = native.decode(plain, form.media_type, SETTINGS.max_events)
-        admission.resolve_consent(batch.consent, "implied")
+        consent.resolve_consent(batch.consent, "implied")
     except Problem as refusal:
         demand(400 <= refusal.status < 500, f"refused with {refusal.status} {refusal.code}")
         return refusal.status, 0

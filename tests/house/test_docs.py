@@ -23,7 +23,7 @@ from multidict import CIMultiDict
 
 from compactor.fold.user_agents import parse_user_agent
 from foldlog.arguments import make_parser
-from ingest.collect import admission, body, native
+from ingest.collect import admission, body, consent, native
 from ingest.collect.encode import Line
 from ingest.collect.event import EVENT_MAX_BYTES, Batch, Event
 from ingest.collect.validate import validate_batch
@@ -376,7 +376,7 @@ def refused(text: str) -> str:
     try:
         form, sender = admission.admit(CIMultiDict(curl.headers), curl.headers["Host"], None, Settings())
         batch = native.decode(curl.data.encode("utf-8"), form.media_type, Settings().max_events)
-        admission.resolve_consent(batch.consent, sender.consent)
+        consent.resolve_consent(batch.consent, sender.consent)
     except Problem as refusal:
         return refusal.code
     if validate_batch(batch.events, now_ms(), batch.sent_at).rejected:
