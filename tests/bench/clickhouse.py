@@ -38,6 +38,7 @@ from tests.builders.silent_log import SilentLog
 
 SHIPPED = 100_000
 TURNS = 3
+MERGE_S = 1_800.0
 _SPAN = {"from": "2026-10-24", "to": "2026-11-22"}
 QUESTIONS: dict[str, dict[str, str]] = {
     "top paths": {"by": "path", "visitors": "none", "filter": "country!="},
@@ -68,10 +69,10 @@ def ship_generations(root: Path, kind: str) -> None:
         print(f"{kind}: {SHIPPED:,} events in {statistics.median(took[1:]):.2f} s, {_listed(took[1:])}")
 
 
-def ask_both(data: DataDirectory, address: str, given: Mapping[str, str]) -> None:
+def ask_both(data: DataDirectory, address: str, given: Mapping[str, str], spill: Path) -> None:
     query = parse({**_SPAN, **given}, datetime(2026, 12, 1, tzinfo=UTC), "UTC")
     cluster, snapshot = ClusterStore(data, address), load_snapshot(data)
-    with closing(connect(1 << 30, 2)) as database:
+    with closing(connect(1 << 30, 2, spill)) as database:
         asked: dict[str, Callable[[], object]] = {
             "ClickHouse": lambda: cluster.report(Asked(query, "UTC"))["rows"],
             "DuckDB": lambda: make_report(database, data, snapshot, query)["rows"],
@@ -105,12 +106,12 @@ def main() -> None:
             events, took = options.days * options.events, ship(data, address)
             print(f"today: {events:,} events in {took:.0f} s, {took / events * 1e7:.0f} s for 10,000,000")
             table = f"{parse_cluster(address).database}.analytics_events"
-            servers.ask(f"OPTIMIZE TABLE {table} FINAL")
+            servers.ask(f"OPTIMIZE TABLE {table} FINAL", MERGE_S)
             of = "FROM system.parts WHERE active AND table = 'analytics_events'"
             print(f"today: {float(servers.ask(f'SELECT sum(bytes_on_disk) / sum(rows) {of}')):.1f} bytes an event")
             for name, question in QUESTIONS.items():
                 print(name, end=":", flush=True)
-                ask_both(data, address, question)
+                ask_both(data, address, question, Path(scratch) / "spill")
 
 
 def _listed(took: list[float]) -> str:

@@ -96,10 +96,10 @@ class ClickHouseServer:
                 os.chown(path, identity["user"], identity["group"], follow_symlinks=False)
         self.start()
 
-    def ask(self, sql: str) -> str:
+    def ask(self, sql: str, timeout_s: float = TIMEOUT_S) -> str:
         """What it answers, as TabSeparated."""
         request = urllib.request.Request(f"http://127.0.0.1:{self.http}/", sql.encode())
-        with urllib.request.urlopen(request, timeout=TIMEOUT_S) as answer:  # noqa: S310
+        with urllib.request.urlopen(request, timeout=timeout_s) as answer:  # noqa: S310
             return str(answer.read().decode())
 
     @property
@@ -119,9 +119,9 @@ class Shards:
         self.servers = servers
         self._databases = 0
 
-    def ask(self, sql: str) -> str:
+    def ask(self, sql: str, timeout_s: float = TIMEOUT_S) -> str:
         """What the first one answers."""
-        return self.servers[0].ask(sql)
+        return self.servers[0].ask(sql, timeout_s)
 
     def database(self) -> str:
         """The address of a new, empty database on all shards."""

@@ -9,6 +9,7 @@ from typing import Protocol
 import pytest
 
 from tests.builders import clickhouse, clickhouse_today
+from tests.builders.waiting import TIMEOUT_S
 
 # Both show the same.
 KINDS = ("shards", pytest.param("today", marks=pytest.mark.long))
@@ -18,7 +19,7 @@ class ClickHouses(Protocol):
     def database(self) -> str:
         """FOLDLOG_STORE of a new, empty database."""
 
-    def ask(self, sql: str) -> str:
+    def ask(self, sql: str, timeout_s: float = TIMEOUT_S) -> str:
         """What the first server answers, as TabSeparated."""
 
 

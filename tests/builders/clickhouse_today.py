@@ -62,10 +62,10 @@ class TodaysClickHouse:
         self.ask(f"CREATE DATABASE {name}")
         return f"clickhouse://127.0.0.1:{self.http}/{name}"
 
-    def ask(self, sql: str) -> str:
+    def ask(self, sql: str, timeout_s: float = TIMEOUT_S) -> str:
         """What it answers, as TabSeparated."""
         request = urllib.request.Request(f"http://127.0.0.1:{self.http}/", sql.encode())
-        with urllib.request.urlopen(request, timeout=TIMEOUT_S) as answer:  # noqa: S310
+        with urllib.request.urlopen(request, timeout=timeout_s) as answer:  # noqa: S310
             return str(answer.read().decode())
 
 

@@ -288,10 +288,12 @@ def verify(data: DataDirectory, environ: Mapping[str, str]) -> None:
     assert findings == [], findings
 
 
-def run_foldlog(arguments: list[str], environ: Mapping[str, str]) -> subprocess.CompletedProcess[str]:
+def run_foldlog(
+    arguments: list[str], environ: Mapping[str, str], timeout_s: float = TIMEOUT_S
+) -> subprocess.CompletedProcess[str]:
     """Run one `foldlog` command to its end."""
     command = [sys.executable, "-m", "foldlog", *arguments]
-    return subprocess.run(command, env=dict(environ), capture_output=True, text=True, timeout=TIMEOUT_S, check=False)
+    return subprocess.run(command, env=dict(environ), capture_output=True, text=True, timeout=timeout_s, check=False)
 
 
 def lines_of(data: DataDirectory) -> list[dict[str, Any]]:

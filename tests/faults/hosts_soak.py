@@ -26,6 +26,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from http.client import HTTPException
 from pathlib import Path
+from subprocess import TimeoutExpired
 from typing import TypeVar
 
 import psycopg
@@ -220,7 +221,7 @@ def hold_lock(soak: Soak) -> None:
 
 def rebuild(soak: Soak) -> None:
     """It may find the database away, or wait for ids: then it is done later."""
-    run_foldlog(["store", "rebuild"], soak.server().environ)
+    run_foldlog(["store", "rebuild"], soak.server().environ, SETTLE_S)
 
 
 Fault = Callable[[Soak], None]
@@ -286,7 +287,7 @@ def keep_at_it(soak: S, load: Load, pace: Pace, faults: Sequence[Callable[[S], N
             time.sleep(soak.pick.uniform(*pace.every_s))
             try:
                 fault(soak)
-            except (OSError, AssertionError, psycopg.Error, HTTPException) as error:
+            except (OSError, AssertionError, psycopg.Error, HTTPException, TimeoutExpired) as error:
                 soak.failures.append(f"{fault.__name__}: {error}")
             soak.done[fault.__name__] += 1
         print(

@@ -9,36 +9,31 @@ bound from below: what it says is there.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
-from datetime import UTC, date, datetime, timedelta
+from collections.abc import Callable
+from datetime import UTC, date, datetime
 from functools import cached_property
 from pathlib import Path
 from typing import NamedTuple
-from uuid import UUID
 
 from shared.generations.snapshot import Snapshot, encode_snapshot
-from shared.lateness import DEDUPE_DAYS
 from shared.stores.clickhouse.client import ClickHouse
 from shared.stores.clickhouse.cluster import Cluster
-from shared.stores.clickhouse.columns import TEXT_COLUMNS, event_columns
 from shared.stores.clickhouse.forget_months import forget_expired
 from shared.stores.clickhouse.held_position import least_position, position_of, with_days
 from shared.stores.clickhouse.ledger_rows import HeldRow, held_rows, write_held
-from shared.stores.clickhouse.mutations import MUTATION_PATIENCE_S, wait_for_mutations
+from shared.stores.clickhouse.mutations import MUTATION_PATIENCE_S
+from shared.stores.clickhouse.own_events import OwnEvents
 from shared.stores.clickhouse.rebuild import Rebuild
 from shared.stores.clickhouse.table_names import CURRENT, REBUILT, TableNames
-from shared.stores.clickhouse.tables import FIRST_VERSION, events_table, make_tables, table_statements
+from shared.stores.clickhouse.tables import events_table, make_tables, table_statements
 from shared.stores.counter_rows import CounterRow
-from shared.stores.event_batches import EventBatch, Shipping
+from shared.stores.event_batches import Shipping
 from shared.stores.ledger import HeldInstance, Position, StoreRefused, StoreUnavailable
 from shared.stores.store import Changes, StoredPart
 from shared.stores.visitor_rows import VisitorDigest
 
 # Between two inserts of a long publish: what was sent by then is not sent again.
 NOTE_EVERY_S = 10.0
-# A list in a statement.
-REMOVED_MAX = 10_000
-_BLOCK = 1 << 20
 
 
 class HostOfStore(NamedTuple):
@@ -81,6 +76,10 @@ class ClickHouseStore:
     @cached_property
     def _servers(self) -> list[ClickHouse]:
         return [ClickHouse(self._cluster, endpoint) for endpoint in self._cluster.shards]
+
+    @cached_property
+    def _events(self) -> OwnEvents:
+        return OwnEvents(self._servers, self._names.events, self._instance, self._patience_s)
 
     def position(self) -> Position | None:
         """See Store; so for the other methods. What all shards hold."""
@@ -130,7 +129,7 @@ class ClickHouseStore:
         version = max((row.version for row in held if row), default=0)
         snapshot, noted_at = base.snapshot if base else Snapshot(), time.monotonic()
         for batch in changes.events(self._doubting(snapshot)):
-            self._send(batch, after.generation)
+            self._events.send(batch, after.generation)
             snapshot = with_days(snapshot, after.snapshot, batch.days)
             if time.monotonic() - noted_at > self._note_every_s:
                 version, noted_at = version + 1, time.monotonic()
@@ -144,72 +143,16 @@ class ClickHouseStore:
             self._instance,
             self._key(),
             len(self._servers),
-            self._write_hashes,
-            is_parquet=self._takes_parquet,
+            self._events.write_hashes,
+            is_parquet=self._events.takes_parquet,
         )
-
-    @property
-    def _takes_parquet(self) -> bool:
-        """Older servers do not know it, and take a form that costs three times as
-        much.
-        """
-        return all(server.version >= FIRST_VERSION for server in self._servers)
 
     def _doubting(self, held: Snapshot) -> Shipping:
-        """With the days that have rows of later generations than this snapshot, or that
-        it does not have.
-        """
-        if not self._has_more:
-            return self.shipping()
-        published = f"SELECT toString(day), max(generation) FROM {self._names.events} WHERE {self._own} GROUP BY day"
-        found = [(date.fromisoformat(day), last) for server in self._servers for day, last in server.rows(published)]
-        known = {*held.days, *held.dropped_days}
-        days = {day for day, last in found if last > held.generation or day not in known}
-        return self.shipping()._replace(doubtful=days)
-
-    def _write_hashes(self, utc_day: date, to: Path) -> None:
-        with to.open("wb") as file:
-            for server in self._servers:
-                file.write(server.lines(f"SELECT h FROM {self._names.events} WHERE {self._own} AND day = '{utc_day}'"))
-
-    @property
-    def _own(self) -> str:
-        return f"instance = '{UUID(self._instance)}'"
+        doubtful = self._events.doubtful_days(held) if self._has_more else set()
+        return self.shipping()._replace(doubtful=doubtful)
 
     def write_held_events(self, utc_day: date, to: Path) -> None:
-        own = f"{self._own} AND day = '{utc_day}'"
-        first, last = (utc_day + timedelta(days=days) for days in (-DEDUPE_DAYS, DEDUPE_DAYS))
-        text_bytes = " + ".join(f"length(ifNull({name}, ''))" for name in TEXT_COLUMNS)
-        sql = (
-            f"SELECT h, time_ms, {text_bytes}, {own} FROM {events_table(self._cluster)} FINAL "
-            f"WHERE day >= '{first}' AND day <= '{last}'"
-        )
-        to.write_bytes(self._servers[0].lines(sql))
-
-    def _send(self, batch: EventBatch, generation: int) -> None:
-        form = "Parquet" if self._takes_parquet else "TabSeparated"
-        insert = f"INSERT INTO {self._names.events} ({', '.join(event_columns(escaped=False))}) FORMAT {form}"
-        for server, files in zip(self._servers, batch.files, strict=True):
-            for path in files:
-                server.insert(insert, _blocks(path))
-        for day, hashes in batch.removed.items():
-            for first in range(0, len(hashes), REMOVED_MAX):
-                listed = ", ".join(map(str, hashes[first : first + REMOVED_MAX]))
-                self._delete(f"day = '{day}' AND h IN ({listed})")
-        for day in batch.replaced:
-            self._delete(f"day = '{day}' AND generation < {generation}")
-
-    def _delete(self, condition: str) -> None:
-        """Delete rows of this instance, and wait until they are gone. Numbers and dates
-        are no text of a client. A mutation that never ends gets no others behind it.
-        """
-        condition = f"{self._own} AND {condition}"
-        for server in self._servers:
-            wait_for_mutations(server, self._names.events, self._patience_s)
-            ((rows,),) = server.rows(f"SELECT count() FROM {self._names.events} WHERE {condition}")
-            if rows:
-                server.run(f"ALTER TABLE {self._names.events} DELETE WHERE {condition}")
-                wait_for_mutations(server, self._names.events, self._patience_s)
+        self._events.write_counted(events_table(self._cluster), utc_day, to)
 
     def _note(self, version: int, after: Position, content: bytes, sha256: str) -> None:
         row = HeldRow(
@@ -242,7 +185,7 @@ class ClickHouseStore:
             return
         version = max(row.version for row in held if row) + 1
         self._note(version, Position(self._instance, 0, "", Snapshot()), b"", "")
-        self._delete("1")
+        self._events.delete("1")
 
     def disown(self) -> None:
         """Leave what is there, as of a generation that no directory has."""
@@ -325,9 +268,3 @@ class ClickHouseStore:
 
     def visitors(self, utc_day: date) -> set[VisitorDigest]:
         return set()
-
-
-def _blocks(path: Path) -> Iterator[bytes]:
-    with path.open("rb") as file:
-        while block := file.read(_BLOCK):
-            yield block
