@@ -129,6 +129,7 @@ def test_secret_is_neither_in_the_copy_nor_in_the_store(host: Made, address: str
         assert secret not in str(connection.execute("SELECT * FROM analytics_tokens").fetchall())
 
 
+@pytest.mark.long
 def test_command_on_one_host_makes_and_revokes_tokens_of_a_running_one(tmp_path: Path, address: str) -> None:
     elsewhere = environment(tmp_path / "elsewhere", store=address)
     with Server(tmp_path, store=address) as serving:

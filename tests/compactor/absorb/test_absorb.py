@@ -170,6 +170,7 @@ def test_what_cannot_be_absorbed_is_refused(tmp_path: Path, store: str) -> None:
         absorbed(host, retired(berlin, other))
 
 
+@pytest.mark.long
 def test_the_command_says_what_it_did(tmp_path: Path, store: str) -> None:
     gone, host, other = hosts_of(tmp_path, store)
     instance = retired(gone, other)
@@ -200,6 +201,7 @@ def expire(host: StoreHost) -> StoreHost:
     return kept_for_a_week
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("gone_expires", "host_expires"),
     [(True, True), *(pytest.param(*each, marks=pytest.mark.long) for each in ((False, True), (True, False)))],

@@ -67,6 +67,7 @@ def assert_as_published(host: StoreHost) -> None:
     assert wrong(host.data, open_store(host.settings, host.instance)) == []
 
 
+@pytest.mark.long
 def test_hosts_that_publish_at_once_count_each_id_once(hosts: list[StoreHost], tmp_path: Path) -> None:
     for turn in range(2):
         first = 10 * turn
@@ -127,6 +128,7 @@ def test_clocks_that_are_hours_apart_double_nothing(hosts: list[StoreHost], tmp_
     assert counted_ids(hosts[0].settings.store, tmp_path) == once(0, 1, 2, 100, 110, 120)
 
 
+@pytest.mark.long
 def test_a_clock_that_jumps_a_month_prunes_nothing_of_others(server: Server, tmp_path: Path) -> None:
     """With retentions of a week; then the clock is right again."""
     address = server.database()

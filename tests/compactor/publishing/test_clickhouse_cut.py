@@ -92,6 +92,7 @@ def shards() -> Iterator[clickhouse.Shards]:
         yield found
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("is_published_between", [True, False])
 def test_an_erased_event_does_not_come_back_with_a_restored_shard(
     tmp_path: Path, shards: clickhouse.Shards, is_published_between: bool

@@ -23,7 +23,7 @@ from tests.builders.logs import NOON, data_directory, fold_all, line, sealed
 from tests.builders.postgres import Server
 from tests.builders.stores import publish, store_settings, wrong
 
-pytestmark = pytest.mark.component
+pytestmark = [pytest.mark.component, pytest.mark.long]
 
 
 @pytest.fixture(scope="module", params=KINDS)

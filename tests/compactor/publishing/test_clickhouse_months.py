@@ -67,6 +67,7 @@ def expire(data: DataDirectory) -> None:
     fold(data, NOW, archive_retention_days=7)
 
 
+@pytest.mark.long
 def test_a_month_goes_when_it_has_expired_on_every_host(tmp_path: Path, cluster: Cluster) -> None:
     hosts = [host(tmp_path / name, name) for name in "ab"]
     for data in hosts:

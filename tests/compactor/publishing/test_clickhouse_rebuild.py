@@ -72,6 +72,7 @@ def tables(servers: ClickHouses, address: str) -> set[str]:
     return set(servers.ask(sql).split()) - {"analytics_events_all"}
 
 
+@pytest.mark.long
 def test_answers_come_from_the_old_table_until_all_hosts_have_filled_the_new_one(
     tmp_path: Path, servers: ClickHouses, server: Server
 ) -> None:

@@ -15,7 +15,7 @@ from tests.builders.logs import NOON, data_directory, fold_all, line, sealed
 from tests.builders.postgres import Server
 from tests.builders.stores import publish, wrong
 
-pytestmark = pytest.mark.component
+pytestmark = [pytest.mark.component, pytest.mark.long]
 YEAR_MS = 365 * 86_400_000
 ODD = (
     "\0",

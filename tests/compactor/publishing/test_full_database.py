@@ -24,6 +24,7 @@ def receive(host: StoreHost, turn: int) -> None:
     host.receive([line(f"event-{turn}-{n}", url=f"https://example.com/{turn}/{n}") for n in range(500)])
 
 
+@pytest.mark.long
 def test_publishes_wait_for_room_on_the_disk_of_the_database(tmp_path: Path) -> None:
     with server_on_a_disk() as (server, disk):
         host = StoreHost(tmp_path / "a", server.database())

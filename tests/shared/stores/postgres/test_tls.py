@@ -27,6 +27,7 @@ def tls() -> Iterator[TlsServer]:
         yield found
 
 
+@pytest.mark.long
 def test_every_process_and_command_uses_a_store_whose_certificate_is_right(tmp_path: Path, tls: TlsServer) -> None:
     address = tls.address(tls.root)
     with psycopg.connect(address) as connection:
