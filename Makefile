@@ -10,7 +10,7 @@ PYTEST := PYTHONDONTWRITEBYTECODE= $(BIN)/python -m pytest --numprocesses $(shel
 SOURCE := foldlog ingest reports compactor shared tests
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run demo-postgres test test-pythons check format crash mutants soak soak-hosts soak-clickhouse bench load gate-cost hostile fuzz clean
+.PHONY: help setup run demo-postgres test test-pythons check format crash mutants soak soak-hosts soak-clickhouse bench load gate-cost hostile red-team fuzz clean
 
 help: ## Show this list
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 15
@@ -86,6 +86,9 @@ gate-cost: setup ## Measure what the gate costs a single event
 
 hostile: setup ## Measure what 1,000 slow clients, or bombs at once, do to others and to memory
 	$(BIN)/python -m tests.bench.hostile
+
+red-team: setup ## Try every known attack of one client, reader or neighbour beside its honest control: a quarter of an hour
+	$(BIN)/python -m tests.faults.hostile --write docs/hostile-results.md $(ARGS)
 
 fuzz: setup ## Post 1,000,000 fuzzed bodies to a worker and check what became of them
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev,fuzz]'
