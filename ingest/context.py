@@ -14,12 +14,13 @@ from ingest.collect.shared_salt import SharedSalt
 from ingest.collect.undeclared_proxy import UndeclaredProxyDetector
 from ingest.collect.validate import BatchOutcome
 from ingest.collect.visitor_id import VisitorHash
-from ingest.http.auth import Keyring
+from ingest.http.auth import Keyring, digest_of
 from ingest.http.body_reader import BodyBudget
 from ingest.http.client_address import Client, Headers, Proxies
 from ingest.http.token_copy import TokenCopy
 from ingest.rate_store.link import StoreLink
 from ingest.rate_store.open_store import rate_store_of
+from ingest.rate_store.store import Amounts
 from ingest.wal.commit_queue import CommitQueue
 from reports.reader.client import ReaderClient
 from shared.disk.layout import DataDirectory
@@ -93,14 +94,34 @@ class WorkerContext:
         """200 only where every accepted event was synced to disk (P1), else 202."""
         return 202 if self.settings.durability == "os" else 200
 
-    async def check_rate_limit(self, address: str) -> None:
-        """Count one request of a client without a key. Raises Problem 429."""
+    async def count_request(self, address: str, headers: Headers, *, keyed: bool) -> None:
+        """Count one request of a client, or of its key. Raises Problem 429."""
+        if keyed:
+            self.count_secret(headers, self.settings.rate_limit_key, "key")
+            return
         if not self.undeclared_proxy.ruled_out:
             self.undeclared_proxy.observe(address)
         if self.rate_limiter_over_hosts is None:
             self.rate_limiter.check(address)
         else:
             await self.rate_limiter_over_hosts.check(address)
+
+    async def count_events(self, address: str, events: int, log_bytes: int, *, keyed: bool) -> None:
+        """Count the events of a request without a key, and the bytes of their lines:
+        all, or none. Raises Problem 429, or 413.
+        """
+        if keyed:
+            return
+        amounts = Amounts(0, events, log_bytes)
+        if self.rate_limiter_over_hosts is None:
+            self.rate_limiter.charge(address, amounts)
+        else:
+            await self.rate_limiter_over_hosts.charge(address, amounts)
+
+    def count_secret(self, headers: Headers, limit: int, whose: str) -> None:
+        """Count one request with a valid key or token. Raises Problem 429."""
+        if limit:
+            self.rate_limiter.check_secret(f"{whose} {digest_of(headers).hex()}", limit, whose)
 
     def country_of(self, client: Client, headers: Headers) -> str | None:
         """The client's country, by a trusted proxy's header or the operator's file."""

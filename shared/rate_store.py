@@ -14,7 +14,7 @@ from shared.stores.address import POSTGRES, is_postgres
 
 LOCAL = "local"
 # What a store needs besides Foldlog: the extra is named like the kind of store.
-_PACKAGES = {"redis": "redis", "postgres": "psycopg"}
+_PACKAGES = {"redis": ("redis", "limits"), "postgres": ("psycopg",)}
 _REDIS = ("redis", "rediss", "unix")
 _ACCEPTED = "local, postgres, or the address of a Redis such as redis://HOST:6379/0, rediss://HOST or unix:///PATH"
 _NO_DATABASE = "postgres only where DATABASE_URL is set to postgresql://…"
@@ -23,9 +23,9 @@ _NO_DATABASE = "postgres only where DATABASE_URL is set to postgresql://…"
 class RateStorePackageMissing(UsageError):
     """The package of a store is not installed."""
 
-    def __init__(self, extra: str) -> None:
+    def __init__(self, extra: str, package: str) -> None:
         super().__init__(
-            f"FOLDLOG_RATE_STORE needs the package {_PACKAGES[extra]}, which is not installed: type "
+            f"FOLDLOG_RATE_STORE needs the package {package}, which is not installed: type "
             f"pip install 'foldlog[{extra}]'"
         )
 
@@ -69,8 +69,9 @@ def kind_of(rate_store: str) -> str:
 def require_package(rate_store: str) -> None:
     """Raises RateStorePackageMissing. Loads no package."""
     kind = kind_of(rate_store)
-    if kind != LOCAL and find_spec(_PACKAGES[kind]) is None:
-        raise RateStorePackageMissing(kind)
+    for package in _PACKAGES.get(kind, ()):
+        if find_spec(package) is None:
+            raise RateStorePackageMissing(kind, package)
 
 
 def without_secrets(rate_store: str) -> str:

@@ -1,8 +1,8 @@
-"""The layout of the memory in which all workers of one `serve` count requests per
-client.
+"""The layout of the memory in which all workers of one `serve` count what each client
+sent.
 
 The supervisor creates it and passes its descriptor to the workers, which use it in
-ingest/collect/rate_limit.py. It is never a file, because it identifies the networks of
+ingest/collect/rate_table.py. It is never a file, because it identifies the networks of
 clients.
 """
 
@@ -16,7 +16,9 @@ KEY_BYTES = 16
 WAYS = 8
 TAGS = struct.Struct(f"<{WAYS}Q")  # the clients of a set as keyed hashes; 0 is an empty slot
 TAG = struct.Struct("<Q")
-COUNTS = struct.Struct("<QII")  # of one client: number of the window, requests in it, requests in the previous one
+# Of one client: number of the window; requests, events and bytes of log in it; the same
+# of the previous one.
+COUNTS = struct.Struct("<Q3Q3Q")
 SET_BYTES = TAGS.size + WAYS * COUNTS.size
 SETS = 8192
 SECRETS_SIZE = 64

@@ -95,7 +95,11 @@ class Settings:
     admin_token: str = field(default="", repr=False)
     max_body_bytes: int = 64 << 10
     max_events: int = 500
-    rate_limit: int = 600
+    rate_limit: int = 6_000
+    rate_limit_events: int = 30_000
+    rate_limit_bytes: int = 20_000_000
+    rate_limit_key: int = 0
+    rate_limit_token: int = 600
     rate_window_ms: int = 60_000
     rate_store: str = field(default=LOCAL, repr=False)
     max_connections: int = 8192
@@ -179,6 +183,7 @@ _PARSE: dict[str, Callable[[str], Any]] = {
     "ingest_keys": setting_parsers.words,
     "admin_token": str.strip,
     "max_body_bytes": setting_parsers.size,
+    "rate_limit_bytes": setting_parsers.size,
     "worker_timeout": setting_parsers.duration,
     "durability": setting_parsers.one_of(Durability),
     "segment_max_bytes": setting_parsers.size,
@@ -211,6 +216,10 @@ _RANGE: dict[str, tuple[float, float]] = {
     "max_body_bytes": (1 << 10, 16 << 20),
     "max_events": (1, 10_000),
     "rate_limit": (0, 1_000_000_000),
+    "rate_limit_events": (0, 1_000_000_000),
+    "rate_limit_bytes": (0, 1 << 40),
+    "rate_limit_key": (0, 1_000_000_000),
+    "rate_limit_token": (0, 1_000_000_000),
     "rate_window_ms": (1_000, 3_600_000),
     "max_connections": (16, 1_000_000),
     "worker_timeout": (1, 3600),

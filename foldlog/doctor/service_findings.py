@@ -135,8 +135,10 @@ def _doubtful(settings: Settings) -> Iterator[tuple[str, str]]:
             )
     if settings.disk_reserve == 0:
         yield "FOLDLOG_DISK_RESERVE=0: the disk may fill up completely", "FOLDLOG_DISK_RESERVE=512MiB"
-    if settings.rate_limit == 0:
-        yield "FOLDLOG_RATE_LIMIT=0: one client may send without limit", "FOLDLOG_RATE_LIMIT=600"
+    for name in ("rate_limit", "rate_limit_events", "rate_limit_bytes"):
+        if getattr(settings, name) == 0:
+            setting = f"FOLDLOG_{name.upper()}"
+            yield f"{setting}=0: one client may send without limit", f"{setting}={getattr(Settings, name)}"
     if settings.durability == "os":
         yield (
             "FOLDLOG_DURABILITY=os: answers are 202, and a power cut loses the events of the last seconds",

@@ -1,5 +1,6 @@
 """POST /v1/events, top to bottom: admission → adapter.decode → validate → encode →
-append → adapter.answer. The answer is sent once the accepted events are on disk.
+rate limit → append → adapter.answer. The answer is sent once the accepted events are on
+disk.
 
 Origin, consent, limits and durability stay in `post_events`: an adapter cannot weaken
 them.
@@ -30,8 +31,7 @@ async def post_events(worker: WorkerContext, request: BaseRequest, adapter: Adap
     headers, settings = request.headers, worker.settings
     client = worker.proxies.identify(request.remote or "", headers)
     body_format, sender = admission.admit(headers, client.host, worker.keyring.scopes(headers), settings)
-    if not sender.keyed:
-        await worker.check_rate_limit(client.address)
+    await worker.count_request(client.address, headers, keyed=sender.keyed)
     admission.check_disk(worker.disk_free_bytes(), settings.disk_reserve)
     admission.check_queue(worker.commit_queue.is_full())
 
@@ -43,11 +43,14 @@ async def post_events(worker: WorkerContext, request: BaseRequest, adapter: Adap
 
     received_ms = worker.now_ms()
     validated = validate_batch(batch.events, received_ms, batch.sent_at, batch.columns)
-    outcome, size, dry_run = validated.outcome(), len(content), is_dry_run(request)
+    dry_run = is_dry_run(request)
+    outcome, size, count, lines = validated.outcome(), len(content), len(batch.events), b""
     if outcome.accepted and not dry_run:
         fields = request_fields(worker, headers, client, sender, consent)
         visitor = visitor_of(worker, headers, client, sender, validated.accepted, received_ms)
         lines = encode.encode_events(validated.accepted, fields, visitor, received_ms)
+    await worker.count_events(client.address, count, len(lines), keyed=sender.keyed)
+    if lines:
         del content, plain, batch, validated  # only the lines wait for the disk: other requests reuse this memory
         await append(worker, lines, outcome.accepted)
 

@@ -1,230 +1,132 @@
-"""The rate limit of one client: the sliding window of the `limits` library, over a
-table that all workers share.
+"""The rate limit of one client: how many requests and events it may send in a window,
+and how many bytes of log they may become.
 
-The library's own memory storage grows with the number of clients, and each worker would
-count by itself. The table has a fixed size; a new client replaces the one that sent
-nothing for longest. It is in memory that `foldlog serve` makes for its workers, not in
-a file, because it shows which networks sent requests. It has them only as a keyed hash,
-whose key ends with the process.
+A request is counted before its body is read. Its events and the bytes of their lines
+are counted once they are known, before anything is appended: all of a batch, or nothing
+of it. Only then it is known what a request costs, and what it costs is what is counted.
 """
 
 from __future__ import annotations
 
-import hashlib
-import mmap
-import secrets
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
-from functools import lru_cache
 from math import ceil
-from typing import NoReturn
 
-from limits import RateLimitItem
-from limits.limits import Granularity
-from limits.storage import SlidingWindowCounterSupport, Storage
-from limits.strategies import SlidingWindowCounterRateLimiter
-
-from ingest.http.client_address import WIDTHS, rate_limit_networks
+from ingest.collect.leases import Leases
+from ingest.collect.rate_table import Table
+from ingest.http.client_address import rate_limit_networks
 from ingest.http.problem import Problem
-from shared.rate_table import COUNTS, KEY_BYTES, SECRETS_SIZE, SET_BYTES, SETS, TABLE_BYTES, TAG, TAGS, WAYS
+from ingest.rate_store.store import NOTHING, Amounts, Refusal
 from shared.settings import Settings
 
 _NS_PER_MS = 1_000_000
-LEASES_MIN = 64
-LEASES_MAX = 4096
+_ONE = Amounts(requests=1)
+# Who has used up events or bytes is refused before a body is read.
+_ROOM = Amounts(requests=0, events=1, bytes=1)
+_ADVICE = {
+    "requests": "too many requests from this client; send several events in one",
+    "events": "too many events from this client",
+    "bytes": "too many bytes of log from this client",
+}
 
 
-class Table(Storage, SlidingWindowCounterSupport):
-    """Requests per client in this window and the one before, in `TABLE_BYTES` of
-    memory. Times are in nanoseconds.
-
-    Each client has a place in one set of eight. There is no lock, so no worker ever
-    waits for one that was stopped; when two workers count the same client in the same
-    microsecond, one count is lost.
-    """
-
-    STORAGE_SCHEME = None
-    base_exceptions = ()
-
-    def __init__(self, descriptor: int = -1, clock: Callable[[], int] = time.monotonic_ns) -> None:
-        super().__init__()
-        self._memory = mmap.mmap(descriptor, TABLE_BYTES)
-        if descriptor == -1:
-            self._memory[:KEY_BYTES] = secrets.token_bytes(KEY_BYTES)
-        self._clock = clock  # monotonic, and the same for all processes of this boot
-        key = bytes(self._memory[:KEY_BYTES])
-        # Cached, because a page sends a few requests in a row.
-        self._tag = lru_cache(maxsize=1024)(lambda client: _tag(key, client))
-
-    def acquire_sliding_window_entry(self, key: str, limit: int, expiry: int, amount: int = 1) -> bool:
-        """Count `amount` requests of a client if its limit allows them. `expiry` is the
-        length of the window.
-        """
-        tag, start = self._tag(key)
-        window, into = divmod(self._clock(), expiry)
-        way, window, current, previous = self._find(tag, start, window)
-        if previous * (expiry - into) // expiry + current + amount > limit:
-            return False
-        self._store(tag, start, way, window, current + amount, previous)
-        return True
-
-    def get_sliding_window(self, key: str, expiry: int) -> tuple[int, int, int, int]:
-        """(requests in the previous window, how long they still count, requests in this
-        one, how long they still count).
-        """
-        window, into = divmod(self._clock(), expiry)
-        _, _, current, previous = self._find(*self._tag(key), window)
-        left = expiry - into
-        return previous, left, current, left + expiry
-
-    def _find(self, tag: int, start: int, window: int) -> tuple[int, int, int, int]:
-        """(way, window, count in it, count in the previous one) of a client. A new one
-        gets the place of the least recent.
-        """
-        tags = TAGS.unpack_from(self._memory, start)
-        if tag not in tags:
-            return min(range(WAYS), key=lambda way: self._counts(start, way)[:2]), window, 0, 0
-        way = tags.index(tag)
-        then, current, previous = self._counts(start, way)
-        if then >= window:  # later: another worker reached the next window after our clock was read
-            return way, then, current, previous
-        return way, window, 0, current if then == window - 1 else 0
-
-    def _counts(self, start: int, way: int) -> tuple[int, int, int]:
-        return COUNTS.unpack_from(self._memory, start + TAGS.size + way * COUNTS.size)
-
-    def _store(self, tag: int, start: int, way: int, window: int, current: int, previous: int) -> None:
-        TAG.pack_into(self._memory, start + way * TAG.size, tag)
-        COUNTS.pack_into(self._memory, start + TAGS.size + way * COUNTS.size, window, current, previous)
-
-    def clear_sliding_window(self, key: str, expiry: int) -> None:
-        """Reset the counts of a client."""
-        tag, start = self._tag(key)
-        tags = TAGS.unpack_from(self._memory, start)
-        if tag in tags:
-            self._store(0, start, tags.index(tag), 0, 0, 0)
-
-    def check(self) -> bool:
-        """Memory is always available."""
-        return True
-
-    def _other_strategy(self, *_given: object, **_named: object) -> NoReturn:
-        raise NotImplementedError("this table supports sliding windows only")
-
-    # The library requires these of every storage; only its other strategies use them.
-    incr = get = get_expiry = reset = clear = _other_strategy
-
-
-def _tag(key: bytes, client: str) -> tuple[int, int]:
-    """The keyed hash of a client, and where its set begins."""
-    digest = hashlib.blake2b(client.encode("utf-8", "surrogateescape"), digest_size=8, key=key).digest()
-    tag = int.from_bytes(digest, "little") or 1
-    return tag, SECRETS_SIZE + (tag % SETS) * SET_BYTES
-
-
-class _Limit(RateLimitItem):
-    """A limit per nanoseconds. The library's own units begin with the second."""
-
-    GRANULARITY = Granularity(1, "nanosecond")
-
-    def key_for(self, *identifiers: str) -> str:  # type: ignore[override]
-        return identifiers[0]  # it contains the network's width, so limits of different size never share a key
-
-
-@dataclass(slots=True)
-class _Lease:
-    """`size` requests of one client, charged to the table in advance; `left` of them
-    are unused.
-    """
-
-    window: int
-    size: int
-    left: int
+def limits_of(settings: Settings) -> Amounts:
+    """What one client without a key may send in a window. 0: no limit."""
+    return Amounts(settings.rate_limit, settings.rate_limit_events, settings.rate_limit_bytes)
 
 
 class RateLimiter:
-    """The limit of `FOLDLOG_RATE_LIMIT`. `descriptor` is the table of the supervisor;
-    without it this worker counts alone.
-
-    The requests of a busy client are counted 2, 4, 8… at a time, up to a 64th of the
-    limit, so that a worker reads the table less often. Leased requests that are not
-    used within the window expire, so a client may get slightly less than its limit.
+    """The limits of this host. `descriptor` is the table of the supervisor; without it
+    this worker counts alone.
     """
 
     def __init__(self, settings: Settings, descriptor: int = -1, clock: Callable[[], int] = time.monotonic_ns) -> None:
-        self._amount = settings.rate_limit
+        self._limits = limits_of(settings)
+        self._is_off = not any(self._limits)
+        self._window_ms = settings.rate_window_ms
         self._window_ns = settings.rate_window_ms * _NS_PER_MS
-        self._table = Table(descriptor, clock)
-        self._limiter = SlidingWindowCounterRateLimiter(self._table)
-        self._lease_max = self._amount // LEASES_MIN
-        self._leases: dict[str, _Lease] = {}
         self._clock = clock
-        self._limits = {times: _Limit(max(1, self._amount * times), self._window_ns) for _, times in WIDTHS}
+        self._table = Table(self._window_ns, descriptor, clock)
+        self._requests, self._costs = Leases(self._limits), Leases(self._limits)
 
     def check(self, address: str) -> None:
         """Count one request. Raises Problem 429, with the time to wait for the next."""
-        if not self._amount:
-            return
-        lease = self._leases.get(address)
-        if lease is not None and lease.left and lease.window == self._clock() // self._window_ns:
-            lease.left -= 1
-            return
-        self._lease(address, lease)
+        now = self._clock()
+        if not self._is_off and not self._requests.use(address, _ONE, now):
+            room = NOTHING if any(self._costs.left(address, now)) else _ROOM
+            self._count(address, self._requests, _ONE, room, now)
 
-    def _lease(self, address: str, lease: _Lease | None) -> None:
-        """Count a request in the table; for a busy client the next few with it."""
-        window = self._clock() // self._window_ns
-        size = min(lease.size * 2, self._lease_max) if lease is not None and lease.window == window else 1
-        if size > 1:
-            try:
-                self._hit(address, size)
-            except Problem:
-                size = 1
-        if size <= 1:
-            self._hit(address, 1)
-        if len(self._leases) >= LEASES_MAX:
-            self._leases.clear()
-        self._leases[address] = _Lease(window, max(1, size), max(1, size) - 1)
+    def charge(self, address: str, amounts: Amounts) -> None:
+        """Count what a request has brought. Raises Problem 429, or 413 for what could
+        never be accepted.
+        """
+        check_size(amounts, self._limits)
+        now = self._clock()
+        if not self._is_off and not self._costs.use(address, amounts, now):
+            self._count(address, self._costs, amounts, NOTHING, now)
 
-    def _hit(self, address: str, cost: int) -> None:
-        networks = rate_limit_networks(address)
-        for network, times in networks[1:]:  # tested first, because a rejected request counts nowhere
-            if not self._limiter.test(self._limits[times], network, cost=cost):
-                raise self._too_many(network, self._amount * times)
-        for network, times in networks:
-            if not self._limiter.hit(self._limits[times], network, cost=cost):
-                raise self._too_many(network, self._amount * times)
+    def give_back(self, address: str, amounts: Amounts) -> None:
+        """What was counted here is refused elsewhere: the client may send as much."""
+        leases = self._costs if amounts.events or amounts.bytes else self._requests
+        now = self._clock()
+        leases.keep(address, amounts, NOTHING, now, self._window_ends(now))
 
-    def _too_many(self, network: str, amount: int) -> Problem:
-        previous, left_ns, current, _ = self._table.get_sliding_window(network, self._window_ns)
-        wait_ns = time_to_wait(previous, left_ns, current, amount, self._window_ns)
-        return too_many(amount, self._window_ns // _NS_PER_MS, wait_ns / 1e9)
+    def check_secret(self, name: str, limit: int, whose: str) -> None:
+        """Count one request with a key or a token. Raises Problem 429. `name` is its
+        digest, `whose` what it is.
+        """
+        if limit and (refusal := self._table.take([(name, 1)], Amounts(limit), _ONE)):
+            detail = f"too many requests with this {whose}"
+            raise too_many(refusal, self._window_ms, detail)
+
+    def _count(self, address: str, leases: Leases, amounts: Amounts, room: Amounts, now: int) -> None:
+        """Count in the table; for a busy client the next few with it."""
+        tries = [amounts]
+        if leases.is_busy(address, now):
+            missing = leases.missing(address, amounts, now)
+            # The last one is refused as the one before it is, but says when all of it
+            # is allowed: a lease ends meanwhile.
+            tries = [leases.more(address, missing, now), missing, amounts]
+        networks, refusal = rate_limit_networks(address), None
+        for counted in tries:
+            refusal = self._table.take(networks, self._limits, counted, room)
+            if refusal is None:
+                leases.keep(address, counted, amounts, now, self._window_ends(now))
+                return
+        if refusal is not None:
+            raise too_many(refusal, self._window_ms)
+
+    def _window_ends(self, now: int) -> int:
+        return (now // self._window_ns + 1) * self._window_ns
 
 
-def too_many(amount: int, window_ms: int, wait_s: float) -> Problem:
-    """The problem of a client that may send `amount` requests in a window, and one more
-    after `wait_s`.
+def check_size(amounts: Amounts, limits: Amounts) -> None:
+    """Raise Problem 413 for a batch that is more than the whole limit of a window: no
+    waiting would help.
     """
-    whole_s = max(1, ceil(wait_s))
+    if limits.events and amounts.events > limits.events:
+        raise Problem(413, "too_many_events", f"a batch may have at most {limits.events} events, the limit of a client")
+    if limits.bytes and amounts.bytes > limits.bytes:
+        detail = f"the lines of a batch may have at most {limits.bytes} bytes, the limit of a client: send fewer events"
+        raise Problem(413, "too_large", detail)
+
+
+def too_many(refusal: Refusal, window_ms: int, detail: str = "") -> Problem:
+    """The problem of a client that is over a limit: which, and when it is allowed
+    again.
+    """
+    kind, limit = refusal.charge.kind, refusal.charge.limit
+    whole_s = max(1, ceil(refusal.wait_s))
+    comment = "" if kind == "requests" else f';comment="{kind}"'
     return Problem(
         429,
         "rate_limit",
-        "too many requests from this client; send several events in one",
+        detail or _ADVICE[kind],
         retry_after_s=whole_s,
         headers={
-            "RateLimit-Limit": str(amount),
-            "RateLimit-Remaining": "0",
+            "RateLimit-Limit": str(limit),
+            "RateLimit-Remaining": str(refusal.left),
             "RateLimit-Reset": str(whole_s),
-            "RateLimit-Policy": f"{amount};w={ceil(window_ms / 1e3)}",
+            "RateLimit-Policy": f"{limit};w={ceil(window_ms / 1e3)}{comment}",
         },
     )
-
-
-def time_to_wait(previous: int, left: float, current: int, amount: int, window: float) -> float:
-    """How long until one more request is allowed, given the counts of both windows and
-    how much of this one is left.
-    """
-    if current >= amount:  # in the next window, once enough of this one has slid out
-        return left + window * (1 - amount / current)
-    return max(0.0, left - window * (amount - current) / previous) if previous else 0.0

@@ -12,13 +12,14 @@ down, it is the limit of each host.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 
-from ingest.collect.rate_limit import LEASES_MAX, LEASES_MIN, RateLimiter, too_many
+from ingest.collect.leases import LEASES_MAX, Leases
+from ingest.collect.rate_limit import RateLimiter, limits_of, too_many
 from ingest.http.client_address import rate_limit_networks
 from ingest.rate_store.link import ANSWER_S, StoreLink, Unanswered
-from ingest.rate_store.store import Amounts, Charge, Refusal, charges_of
+from ingest.rate_store.store import Amounts, Networks, Refusal, charges_of
 from shared.settings import Settings
 from shared.worker_stats import WorkerStats
 
@@ -26,29 +27,18 @@ LEASES_PER_WINDOW = 8
 # For how long a refusal of the store is remembered at most: it may have been emptied.
 REFUSAL_MAX_S = 5.0
 
-Networks = Sequence[tuple[str, int]]
-
-
-@dataclass(slots=True)
-class _Lease:
-    """`size` requests of one client, counted in the store in advance; `left` of them
-    are unused, and end at `until`.
-    """
-
-    until: float
-    size: int
-    left: int
+_ONE = Amounts(requests=1)
 
 
 @dataclass(slots=True)
 class _Refused:
-    """The store is not asked for a network before `until`; one more of the `limit`
-    requests is allowed at `allowed_at`.
+    """The store is not asked before `until` for as much of the kind and the network.
+    The refusal ends at `allowed_at`.
     """
 
     until: float
     allowed_at: float
-    limit: int
+    refusal: Refusal
 
 
 class RateLimiterOverHosts:
@@ -62,80 +52,83 @@ class RateLimiterOverHosts:
         stats: WorkerStats,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._limits = Amounts(requests=settings.rate_limit)
+        self._limits = limits_of(settings)
         self._window_ms = settings.rate_window_ms
         self._local, self._link, self._stats, self._clock = local, link, stats, clock
-        self._lease_max = settings.rate_limit // LEASES_MIN
         self._lease_s = settings.rate_window_ms / 1000 / LEASES_PER_WINDOW
-        self.leases: dict[str, _Lease] = {}
-        self._asking: set[str] = set()  # clients for whom several requests are being counted
+        self.leases, self._costs = Leases(self._limits), Leases(self._limits)
+        self._asking: set[tuple[int, str]] = set()  # leases and clients for which several are being counted
         self.refused: dict[str, _Refused] = {}
 
     async def check(self, address: str) -> None:
         """Count one request. Raises Problem 429, with the time to wait for the next."""
-        networks = rate_limit_networks(address)
-        now = self._clock()
-        if self.refused:
-            self._refuse_again(networks, now)
+        self._refuse_again(address, _ONE)
         self._local.check(address)
-        lease = self.leases.get(networks[0][0])
-        if lease is not None and lease.left and now < lease.until:
-            lease.left -= 1
+        await self._count_over_hosts(address, self.leases, _ONE)
+
+    async def charge(self, address: str, amounts: Amounts) -> None:
+        """Count what a request has brought. Raises Problem 429, or 413."""
+        self._refuse_again(address, amounts)
+        self._local.charge(address, amounts)
+        await self._count_over_hosts(address, self._costs, amounts)
+
+    def check_secret(self, name: str, limit: int, whose: str) -> None:
+        """Keys and tokens are counted on each host."""
+        self._local.check_secret(name, limit, whose)
+
+    async def _count_over_hosts(self, address: str, leases: Leases, amounts: Amounts) -> None:
+        networks, now = rate_limit_networks(address), self._clock()
+        client = networks[0][0]
+        if leases.use(client, amounts, now) or not charges_of(networks, self._limits, amounts):
             return
         try:
-            refusal = await self._count(networks, lease, now)
+            refusal = await self._count(networks, leases, amounts, now)
         except Unanswered:
             self._stats.rate_store_bypassed += 1
             return
         if refusal is not None:
+            self._local.give_back(address, amounts)
             self._remember(refusal)
 
-    async def _count(self, networks: Networks, lease: _Lease | None, now: float) -> Refusal | None:
-        """Count a request in the store; for a busy client the next few with it."""
+    async def _count(self, networks: Networks, leases: Leases, amounts: Amounts, now: float) -> Refusal | None:
+        """Count in the store; for a busy client the next few with it."""
         client, within_s = networks[0][0], ANSWER_S
-        if client in self._asking:  # another of its requests leases the next few
-            return await self._link.take(self._charges(networks, 1))
-        if lease is not None and now < lease.until and self._lease_max > 1:
-            size = min(lease.size * 2, self._lease_max)
-            if await self._take_several(networks, size) is None:
-                self._keep(client, size, now)
+        missing = leases.missing(client, amounts, now)
+        several, asking = leases.more(client, missing, now), (id(leases), client)
+        if asking in self._asking:  # another of its requests leases the next few
+            return await self._take(networks, amounts, within_s)
+        if several != missing:
+            self._asking.add(asking)
+            try:
+                refusal = await self._take(networks, several, within_s)
+            finally:
+                self._asking.discard(asking)
+            if refusal is None:
+                leases.keep(client, several, amounts, now, now + self._lease_s)
                 return None
             within_s = max(0.0, ANSWER_S - (self._clock() - now))  # both together take no longer than one
-        refusal = await self._link.take(self._charges(networks, 1), within_s)
+        refusal = await self._take(networks, amounts, within_s)
         if refusal is None:
-            self._keep(client, 1, now)
+            leases.keep(client, amounts, amounts, now, now + self._lease_s)
         return refusal
 
-    async def _take_several(self, networks: Networks, size: int) -> Refusal | None:
-        client = networks[0][0]
-        self._asking.add(client)
-        try:
-            return await self._link.take(self._charges(networks, size))
-        finally:
-            self._asking.discard(client)
-
-    def _charges(self, networks: Networks, size: int) -> list[Charge]:
-        return charges_of(networks, self._limits, Amounts(requests=size))
-
-    def _keep(self, client: str, size: int, now: float) -> None:
-        """Lease what was counted, less the request that is being answered."""
-        lease = self.leases.get(client)  # another request of the client may have made one meanwhile
-        left = lease.left if lease is not None and now < lease.until else 0
-        if len(self.leases) >= LEASES_MAX:
-            self.leases.clear()
-        self.leases[client] = _Lease(now + self._lease_s, size, left + size - 1)
+    async def _take(self, networks: Networks, amounts: Amounts, within_s: float) -> Refusal | None:
+        return await self._link.take(charges_of(networks, self._limits, amounts), within_s)
 
     def _remember(self, refusal: Refusal) -> None:
         """Raises Problem 429."""
         if len(self.refused) >= LEASES_MAX:
             self.refused.clear()
-        now, wait_s, charge = self._clock(), refusal.wait_s, refusal.charge
-        self.refused[charge.network] = _Refused(now + min(wait_s, REFUSAL_MAX_S), now + wait_s, charge.limit)
-        raise too_many(charge.limit, self._window_ms, wait_s)
+        now, wait_s = self._clock(), refusal.wait_s
+        self.refused[refusal.charge.client] = _Refused(now + min(wait_s, REFUSAL_MAX_S), now + wait_s, refusal)
+        raise too_many(refusal, self._window_ms)
 
-    def _refuse_again(self, networks: Networks, now: float) -> None:
-        """Raises Problem 429 where the store refused a moment ago."""
-        for network, _ in networks:
-            refused = self.refused.get(network)
-            if refused is not None and now < refused.until:
-                raise too_many(refused.limit, self._window_ms, refused.allowed_at - now)
+    def _refuse_again(self, address: str, amounts: Amounts) -> None:
+        """Raises Problem 429 where the store refused as much a moment ago."""
+        if not self.refused:
+            return
+        now = self._clock()
+        for charge in charges_of(rate_limit_networks(address), self._limits, amounts):
+            refused = self.refused.get(charge.client)
+            if refused is not None and now < refused.until and charge.amount >= refused.refusal.charge.amount:
+                raise too_many(refused.refusal._replace(wait_s=refused.allowed_at - now), self._window_ms)

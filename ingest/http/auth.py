@@ -86,7 +86,7 @@ def require_read(worker: WorkerContext, request: BaseRequest) -> frozenset[Scope
     """The scopes of a request that may read reports.
 
     Raises Problem 401 without a valid token, 403 for a token that may only write, or
-    for a page of another site.
+    for a page of another site, 429 for a token that asks too often.
     """
     require_same_site(worker, request)
     scopes = worker.keyring.scopes(request.headers)
@@ -96,6 +96,7 @@ def require_read(worker: WorkerContext, request: BaseRequest) -> frozenset[Scope
         raise Problem(401, "token", "invalid token; `foldlog token create` makes a new one")
     if not scopes & {"read", "admin"}:
         raise Problem(403, "scope", "this token may only write events")
+    worker.count_secret(request.headers, worker.settings.rate_limit_token, "token")
     return scopes
 
 
@@ -117,6 +118,11 @@ def require_same_site(worker: WorkerContext, request: BaseRequest) -> None:
         fetch_site = "same-origin" if origin.partition("//")[2].lower() == own else "cross-site"
     if fetch_site not in {None, "same-origin", "none"}:
         raise Problem(403, "origin", "pages of other sites may not use the admin API")
+
+
+def digest_of(headers: MultiMapping[str]) -> bytes:
+    """The digest of the request's secret, by which a valid one is counted."""
+    return digest(_secret(headers.get("Authorization", "")))
 
 
 def _secret(authorization: str) -> str:

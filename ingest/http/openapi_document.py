@@ -61,7 +61,7 @@ TYPES = (
     Health,
     Readiness,
 )
-_TOKEN_PROBLEMS = ("token", "scope", "origin", "tokens")
+_TOKEN_PROBLEMS = ("token", "scope", "origin", "tokens", "rate_limit")
 _READ_PROBLEMS = ("query", "snapshot", "part", "report_failed", "report_memory", "store_unavailable")
 _WRITE_PROBLEMS = (
     *("malformed", "key", "scope", "origin", "consent", "too_large", "too_many_events", "media_type"),

@@ -46,9 +46,10 @@ TEXT: Object = {"type": "string"}
 _NUMBER = {"type": "integer", "minimum": 0}
 RETRY_AFTER = {"Retry-After": header("Seconds to wait before a retry.", _NUMBER)}
 _RATE_LIMIT = {
-    "RateLimit-Limit": header("Requests that this client may send in one window.", _NUMBER),
-    "RateLimit-Remaining": header("Requests that are left of them.", _NUMBER),
-    "RateLimit-Reset": header("Seconds until the next request is allowed.", _NUMBER),
+    "RateLimit-Limit": header("What may be sent in one window: requests, or what the policy names.", _NUMBER),
+    "RateLimit-Remaining": header("How much of it is left.", _NUMBER),
+    "RateLimit-Policy": header("The limit, its window, and what it is of.", TEXT),
+    "RateLimit-Reset": header("Seconds until as much is allowed again.", _NUMBER),
 }
 _REQUEST_ID = {"X-Request-Id": header("Identifies the request in the log.", TEXT, required=False)}
 _PROBLEM_HEADERS: dict[int, Object] = {

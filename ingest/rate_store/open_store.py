@@ -10,7 +10,7 @@ from shared.settings import Settings
 def rate_store_of(settings: Settings) -> RateStore | None:
     """None where requests are counted on this host only, or not at all."""
     address, window_ms = settings.rate_store, settings.rate_window_ms
-    if address == LOCAL or not settings.rate_limit:
+    if address == LOCAL or not any((settings.rate_limit, settings.rate_limit_events, settings.rate_limit_bytes)):
         return None
     if kind_of(address) == "redis":
         from ingest.rate_store.redis_store import RedisStore

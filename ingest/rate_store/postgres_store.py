@@ -18,10 +18,9 @@ from typing import Any
 import psycopg
 from psycopg.rows import TupleRow
 
-from ingest.collect.rate_limit import time_to_wait
 from ingest.rate_store.failure import failed
 from ingest.rate_store.hash_key import KEY_LASTS_S, HashKey, make_key
-from ingest.rate_store.store import Charge, RateStoreFailed, Refusal
+from ingest.rate_store.store import Charge, RateStoreFailed, Refusal, longest, time_to_wait
 from shared.stores.postgres import migrate
 
 CONNECT_S = 2
@@ -89,7 +88,7 @@ class PostgresStore:
             return None
         refusals = (_refusal(charge, row, self._window_ms) for charge, row in zip(charges, rows, strict=True))
         # Without one, another host counted between the look and the lock.
-        return next(filter(None, refusals), None) or Refusal(charges[0], 0)
+        return longest(refusals) or Refusal(charges[0], 0)
 
     async def _rows(self, name: str, values: Mapping[str, object]) -> list[TupleRow]:
         """The answer to a statement. One runs at a time."""
@@ -129,7 +128,9 @@ def _statement(name: str) -> bytes:
 
 def _refusal(charge: Charge, row: TupleRow, window_ms: int) -> Refusal | None:
     """Whether a charge is over its limit, as the statement found it."""
-    previous, used, left_ms, _ = row
-    if previous * left_ms // window_ms + used + charge.amount <= charge.limit:
+    previous, current, left_ms, _ = row
+    used = previous * left_ms // window_ms + current
+    if used + charge.amount <= charge.limit:
         return None
-    return Refusal(charge, time_to_wait(previous, left_ms, used, charge.limit, window_ms) / 1000)
+    wait_ms = time_to_wait(previous, left_ms, current, charge.limit, window_ms, charge.amount)
+    return Refusal(charge, wait_ms / 1000, max(0, charge.limit - used))

@@ -18,10 +18,9 @@ from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
 
-from ingest.collect.rate_limit import time_to_wait
 from ingest.rate_store.failure import failed
 from ingest.rate_store.hash_key import KEY_LASTS_S, HashKey, make_key
-from ingest.rate_store.store import Charge, Refusal
+from ingest.rate_store.store import Charge, Refusal, longest, time_to_wait
 
 PREFIX = "foldlog:rate"
 KEY_NAME = f"{PREFIX}:key"
@@ -85,7 +84,7 @@ class RedisStore:
     async def _over(self, charges: Sequence[Charge], names: Sequence[str]) -> Refusal | None:
         windows = await gather(*(self._storage.get_sliding_window(name, self._window_s) for name in names))
         refusals = (_refusal(charge, window, self._window_s) for charge, window in zip(charges, windows, strict=True))
-        return next(filter(None, refusals), None)
+        return longest(refusals)
 
     async def close(self) -> None:
         if self._pool is not None:
@@ -106,6 +105,8 @@ def _refusal(charge: Charge, window: Window, window_s: int) -> Refusal | None:
     previous, previous_left_s, current, current_left_s = window
     # What is left of the previous window is what is left until this one ends.
     left_s = previous_left_s or max(0.0, current_left_s - window_s)
-    if int(previous * left_s / window_s) + current + charge.amount <= charge.limit:
+    used = int(previous * left_s / window_s) + current
+    if used + charge.amount <= charge.limit:
         return None
-    return Refusal(charge, time_to_wait(previous, left_s, current, charge.limit, window_s))
+    wait_s = time_to_wait(previous, left_s, current, charge.limit, window_s, charge.amount)
+    return Refusal(charge, wait_s, max(0, charge.limit - used))

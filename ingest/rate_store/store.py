@@ -5,8 +5,11 @@ A client's name in it is a keyed hash: no address is ever sent to a store (P11).
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import NamedTuple, Protocol
+
+# The networks of a client, narrowest first, each with its multiple of the limits.
+Networks = Sequence[tuple[str, int]]
 
 
 class Amounts(NamedTuple):
@@ -15,6 +18,12 @@ class Amounts(NamedTuple):
     requests: int
     events: int = 0
     bytes: int = 0
+
+    def plus(self, other: Amounts) -> Amounts:
+        return Amounts(self[0] + other[0], self[1] + other[1], self[2] + other[2])
+
+
+NOTHING = Amounts(0)
 
 
 class Charge(NamedTuple):
@@ -34,10 +43,13 @@ class Charge(NamedTuple):
 
 
 class Refusal(NamedTuple):
-    """The charge that is over its limit, and how long until one more is allowed."""
+    """The charge that is over its limit, how long until it is allowed, and how much of
+    the limit is left meanwhile.
+    """
 
     charge: Charge
     wait_s: float
+    left: int = 0
 
 
 class RateStoreFailed(Exception):
@@ -70,7 +82,7 @@ class RateStore(Protocol):
         ...
 
 
-def charges_of(networks: Sequence[tuple[str, int]], limits: Amounts, amounts: Amounts) -> list[Charge]:
+def charges_of(networks: Networks, limits: Amounts, amounts: Amounts) -> list[Charge]:
     """What a hit of `amounts` counts for each network and its multiple of the limits.
     A limit of 0 is none.
     """
@@ -80,3 +92,20 @@ def charges_of(networks: Sequence[tuple[str, int]], limits: Amounts, amounts: Am
         for kind, limit, amount in zip(Amounts._fields, limits, amounts, strict=True)
         if limit and amount
     ]
+
+
+def longest(refusals: Iterable[Refusal | None]) -> Refusal | None:
+    """The one that ends last: until then a client need not try again."""
+    return max(filter(None, refusals), key=lambda refusal: refusal.wait_s, default=None)
+
+
+def time_to_wait(previous: int, left: float, current: int, limit: int, window: float, amount: int = 1) -> float:
+    """How long until `amount` more is allowed, given the counts of both windows and
+    how much of this one is left. For ever, if that is more than the limit.
+    """
+    most = limit - amount + 1
+    if most <= 0:
+        return float("inf")
+    if current >= most:  # in the next window, once enough of this one has slid out
+        return left + window * (1 - most / current)
+    return max(0.0, left - window * (most - current) / previous) if previous else 0.0

@@ -42,12 +42,18 @@ class Checkout(NamedTuple):
             "FOLDLOG_DATA_DIR": str(data),
             "FOLDLOG_LISTEN": f"127.0.0.1:{port}",
             "FOLDLOG_ADMIN_TOKEN": ADMIN_TOKEN,
-            "FOLDLOG_RATE_LIMIT": "1000000000",
+            **self._unlimited(),
             "FOLDLOG_FOLD_INTERVAL": "3600",
             "FOLDLOG_LOG_RETENTION_DAYS": "36500",
             "FOLDLOG_ARCHIVE_RETENTION_DAYS": "36500",
             **settings,
         }
+
+    def _unlimited(self) -> dict[str, str]:
+        """No limit for one client; an older tree refuses the settings that it lacks."""
+        known = "".join(path.read_text("utf-8") for path in self.root.glob("*/settings.py"))
+        names = ("rate_limit", "rate_limit_events", "rate_limit_bytes", "rate_limit_token")
+        return {f"FOLDLOG_{name.upper()}": "0" for name in names if name == "rate_limit" or f" {name}: " in known}
 
     def line_version(self) -> int:
         """The version of the log lines that it writes."""

@@ -19,7 +19,7 @@ from tests.builders import floods
 from tests.builders.logs import NOON, sealed
 
 MINUTES = 10
-COMBINATIONS = 600 * 450  # events of a minute: the requests that one address may send
+COMBINATIONS = 600 * 450  # events of a minute: of nine addresses, each at its limit
 TEXTS = 60_000
 FAT = 1_200
 PASS_S = 600.0

@@ -53,12 +53,7 @@ def main() -> None:
     (root / "crashes").mkdir()
     write_first(root / "corpus")
     with (
-        worker(
-            root / "data", FOLDLOG_RATE_LIMIT="0", FOLDLOG_CONSENT="implied", FOLDLOG_LOG_FILE=str(root / "worker.log")
-        ) as (
-            process,
-            port,
-        ),
+        worker(root / "data", FOLDLOG_CONSENT="implied", FOLDLOG_LOG_FILE=str(root / "worker.log")) as (process, port),
         fuzzer(root, given) as fuzzing,
     ):
         tally = uvloop.run(post_all(fuzzing.stdout, port, process.pid, given.connections, given.max_seconds))

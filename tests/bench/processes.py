@@ -52,6 +52,8 @@ def worker(data: Path, **settings: str) -> Iterator[tuple[subprocess.Popen[bytes
         "FOLDLOG_DATA_DIR": str(data),
         "FOLDLOG_LISTEN": f"127.0.0.1:{port}",
         "FOLDLOG_RATE_LIMIT": "1000000000",
+        "FOLDLOG_RATE_LIMIT_EVENTS": "1000000000",
+        "FOLDLOG_RATE_LIMIT_BYTES": "1000000000000",
         **settings,
     }
     with running([sys.executable, "-m", "foldlog", "ingest"], port, environ) as process:
@@ -72,6 +74,7 @@ def serving(data: Path, **settings: str) -> Iterator[Target]:
         "FOLDLOG_LISTEN": f"127.0.0.1:{port}",
         "FOLDLOG_TRUSTED_PROXIES": "127.0.0.1",
         "FOLDLOG_ADMIN_TOKEN": ADMIN_TOKEN,
+        "FOLDLOG_RATE_LIMIT_TOKEN": "0",
         **settings,
     }
     with running([sys.executable, "-m", "foldlog", "serve"], port, environ) as process:

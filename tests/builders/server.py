@@ -265,6 +265,9 @@ def environment(root: Path, **settings: object) -> dict[str, str]:
         "ingest_keys": INGEST_KEY,
         "disk_reserve": 0,
         "rate_limit": 0,
+        "rate_limit_events": 0,
+        "rate_limit_bytes": 0,
+        "rate_limit_token": 0,
         "fold_interval": 3600,
     }
     inherited = {name: value for name, value in os.environ.items() if not name.startswith("FOLDLOG_")}

@@ -183,6 +183,8 @@ def _over_http(place: Place, name: str, *, wait: bool, prefix: list[str]) -> Ite
         "FOLD_INTERVAL": 1,
         "DISK_RESERVE": 0,
         "RATE_LIMIT": 0,
+        "RATE_LIMIT_EVENTS": 0,
+        "RATE_LIMIT_BYTES": 0,
         "SITES": "example.com",  # as in tests/faults/small_server.py: an id counts once a site
     }
     environ = os.environ | {f"FOLDLOG_{key}": str(value) for key, value in given.items()}

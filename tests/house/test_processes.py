@@ -33,11 +33,11 @@ atexit.register(write_modules)
 signal.signal(signal.SIGUSR2, write_modules)
 """
 # Everything of third parties that a process may do without, and the project's rooms.
-_SERVER = {"aiohttp", "uvloop", "limits", "prometheus_client"}
+_SERVER = {"aiohttp", "uvloop", "prometheus_client"}
 _SQL = {"duckdb"}
 _FOLD = {"apscheduler", "ua_parser", "crawleruseragents"}
 _SCREEN = {"rich", "pygments"}
-_RATE_STORES = {"redis", "psycopg", "psycopg_binary"}
+_RATE_STORES = {"redis", "limits", "psycopg", "psycopg_binary"}
 _ROOMS = {"ingest", "reports", "compactor", "web"}
 NOT_IN_SUPERVISOR = {*_SERVER, *_RATE_STORES, *_SQL, *_FOLD, *_SCREEN, *_ROOMS, "asyncio", "zstandard"}
 NOT_IN_WORKER = {*_RATE_STORES, *_SQL, *_FOLD, *_SCREEN, "compactor", "prometheus_client", "maxminddb"}
@@ -86,7 +86,7 @@ def test_only_a_worker_loads_the_rate_store(tmp_path: Path) -> None:
         with server:
             assert loaded(server, server.running.pid) & NOT_IN_SUPERVISOR == set()
             assert loaded(server, server.child("compact")) & _RATE_STORES == set()
-            assert loaded(server, server.child("ingest-0")) & _RATE_STORES == {"redis"}
+            assert loaded(server, server.child("ingest-0")) & _RATE_STORES == {"redis", "limits"}
 
 
 def test_compactor_loads_no_server(server: Server) -> None:

@@ -1,5 +1,5 @@
-"""A client may send exactly its limit, over all workers; the table does not grow and
-contains no address.
+"""A client may send exactly its limit of requests, over all workers; the table does not
+grow and contains no address.
 """
 
 from __future__ import annotations
@@ -18,8 +18,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ingest.collect.rate_limit import RateLimiter, Table
+from ingest.collect.rate_limit import RateLimiter
+from ingest.collect.rate_table import Table
 from ingest.http.problem import Problem
+from ingest.rate_store.store import Amounts
 from shared.rate_table import TABLE_BYTES, make_table
 from shared.settings import Settings
 from tests.builders.server import Server, keyed
@@ -41,7 +43,8 @@ class Clock:
 
 
 def limiter(clock: Clock, limit: int = 10, descriptor: int = -1, window_ms: int = WINDOW_MS) -> RateLimiter:
-    return RateLimiter(Settings(rate_limit=limit, rate_window_ms=window_ms), descriptor, clock)
+    settings = Settings(rate_limit=limit, rate_limit_events=0, rate_limit_bytes=0, rate_window_ms=window_ms)
+    return RateLimiter(settings, descriptor, clock)
 
 
 def problem(limited: RateLimiter, address: str = ADDRESS) -> Problem | None:
@@ -100,6 +103,11 @@ def test_clients_are_counted_apart() -> None:
     assert [accepted(limited, 5, f"203.0.113.{host}") for host in range(100)] == [2] * 100
 
 
+def take(table: Table, client: str, limit: int = 10) -> bool:
+    """Whether one request of a client was counted."""
+    return table.take([(client, 1)], Amounts(limit), Amounts(1)) is None
+
+
 class Unbounded:
     """The arithmetic of limits' own MemoryStorage, in whole numbers and without a bound
     on clients.
@@ -129,10 +137,10 @@ def test_table_counts_like_an_unbounded_storage(
     traffic: list[tuple[int, str]], limit: int, window: int, start: int
 ) -> None:
     clock = Clock(start)
-    table, reference = Table(clock=clock), Unbounded(limit, window)
+    table, reference = Table(window * PER_MS, clock=clock), Unbounded(limit, window)
     for waited, client in traffic:
         clock.now += waited
-        assert table.acquire_sliding_window_entry(client, limit, window * PER_MS) == reference.takes(client, clock.now)
+        assert take(table, client, limit) == reference.takes(client, clock.now)
 
 
 @given(
@@ -289,26 +297,26 @@ def ask(pipe: tuple[IO[str] | None, IO[str] | None], address: str) -> str:
 
 def fill(table: Table, clients: int) -> int:
     """Let `clients` clients send one request each. Returns how many were accepted."""
-    return sum(table.acquire_sliding_window_entry(f"client {number}", 10, WINDOW) for number in range(clients))
+    return sum(take(table, f"client {number}") for number in range(clients))
 
 
 def known(table: Table, client: str) -> tuple[int, int]:
     """The counts of a client in the table: in the previous window, and in this one."""
-    previous, _, current, _ = table.get_sliding_window(client, WINDOW)
-    return previous, current
+    previous, current = table.sent(client)
+    return previous.requests, current.requests
 
 
 @pytest.mark.long
 def test_million_clients_neither_grow_the_table_nor_free_a_limited_client(memory: int) -> None:
     clock = Clock(12_345)
-    table = Table(memory, clock)
-    table.acquire_sliding_window_entry("silent", 10, WINDOW)
+    table = Table(WINDOW, memory, clock)
+    take(table, "silent")
     clock.now += WINDOW_MS
-    assert sum(table.acquire_sliding_window_entry("greedy", 10, WINDOW) for _ in range(20)) == 10
+    assert sum(take(table, "greedy") for _ in range(20)) == 10
     assert fill(table, 1_000_000) == 1_000_000  # a new client is never rejected for lack of room
     size = os.fstat(memory)
     assert size.st_size == TABLE_BYTES and size.st_blocks * 512 <= TABLE_BYTES + (2 << 20)  # whole huge pages
-    assert not table.acquire_sliding_window_entry("greedy", 10, WINDOW)
+    assert not take(table, "greedy")
     assert known(table, "silent") == (0, 0)  # the most silent is forgotten first
     clock.now += WINDOW_MS
     assert known(table, "greedy") == (10, 0)
@@ -316,7 +324,7 @@ def test_million_clients_neither_grow_the_table_nor_free_a_limited_client(memory
 
 def test_no_client_is_evicted_while_there_is_room() -> None:
     clock, clients = Clock(), 2_000  # few enough that hardly ever more than eight share one set
-    table = Table(clock=clock)
+    table = Table(WINDOW, clock=clock)
     for _ in range(10):
         assert fill(table, clients) == clients
     assert fill(table, clients) == 0
@@ -324,21 +332,6 @@ def test_no_client_is_evicted_while_there_is_room() -> None:
     assert fill(table, clients) == 0
     clock.now += 2 * WINDOW_MS
     assert fill(table, clients) == clients
-
-
-def test_cleared_client_starts_at_zero() -> None:
-    table = Table(clock=Clock())
-    assert sum(table.acquire_sliding_window_entry("a", 2, WINDOW) for _ in range(5)) == 2
-    table.clear_sliding_window("a", WINDOW)
-    assert sum(table.acquire_sliding_window_entry("a", 2, WINDOW) for _ in range(5)) == 2
-
-
-def test_clearing_an_unknown_client_clears_no_other(memory: int) -> None:
-    table = Table(memory, Clock())
-    fill(table, 150_000)  # every place is in use
-    before = os.pread(memory, TABLE_BYTES, 0)
-    table.clear_sliding_window("absent", WINDOW)
-    assert os.pread(memory, TABLE_BYTES, 0) == before
 
 
 NAMED = {
@@ -389,7 +382,7 @@ def test_429_over_http_counts_over_all_workers_and_never_with_a_key(tmp_path: Pa
 
 
 def test_worker_without_a_table_counts_alone() -> None:
-    with closing(Table()._memory) as memory:
+    with closing(Table(WINDOW)._memory) as memory:
         assert len(memory) == TABLE_BYTES
     clock = Clock()
     assert [accepted(limiter(clock), 12) for _ in range(2)] == [10, 10]

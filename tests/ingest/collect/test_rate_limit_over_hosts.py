@@ -11,7 +11,8 @@ from contextlib import AsyncExitStack, asynccontextmanager
 
 import pytest
 
-from ingest.collect.rate_limit import LEASES_MAX, LEASES_MIN, RateLimiter
+from ingest.collect.leases import LEASES_MAX, LEASES_MIN
+from ingest.collect.rate_limit import RateLimiter
 from ingest.collect.rate_limit_over_hosts import LEASES_PER_WINDOW, REFUSAL_MAX_S, RateLimiterOverHosts
 from ingest.http.problem import Problem
 from ingest.rate_store.link import StoreLink
