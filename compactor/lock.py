@@ -1,19 +1,19 @@
 """The compactor's lock: one process at a time changes the snapshot and the parts (P5).
 
 A lock file alone is not enough: once it is deleted, a second process can lock a new
-one. So the directory itself is locked as well, and the lock file is checked again
-before each commit (generations/commit.py).
+one. So the directory `private/`, which only its owner may open, is locked as well, and
+the lock file is checked again before each commit (generations/commit.py).
 """
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from filelock import Timeout, UnixFileLock, lock_descriptor
+from filelock import Timeout
 
 from shared.disk.layout import DataDirectory
+from shared.disk.locks import locked_private_directory, owner_lock
 from shared.exit_codes import TemporaryFailure
 
 # How long a command waits for a running pass to end.
@@ -44,9 +44,9 @@ def compactor_lock(data: DataDirectory, timeout_s: float = 0) -> Iterator[Compac
     """Hold the compactor's lock. Raises CompactorBusy when another process holds it for
     longer than `timeout_s`.
     """
-    lock = UnixFileLock(data.compact_lock, fallback_to_soft=False)
+    lock = owner_lock(data.compact_lock, timeout_s)
     try:
-        lock.acquire(timeout=timeout_s)
+        lock.acquire()
     except Timeout:
         raise CompactorBusy(f"another process is compacting {data.root}") from None
     try:
@@ -58,16 +58,13 @@ def compactor_lock(data: DataDirectory, timeout_s: float = 0) -> Iterator[Compac
 
 @contextmanager
 def _locked_directory(data: DataDirectory) -> Iterator[None]:
-    """Lock the directory itself, which cannot be deleted as compact.lock can.
+    """Lock a directory besides, which is not deleted as easily as compact.lock.
 
     A check before the commit would come too late: parts are named by their generation,
     so a second process would overwrite parts that the first has committed or is about
     to commit.
     """
-    descriptor = os.open(data.root, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        if not lock_descriptor(descriptor, blocking=False):
+    with locked_private_directory(data.private) as is_locked:
+        if not is_locked:
             raise CompactorBusy(f"another process is compacting {data.root}; its {data.compact_lock.name} was deleted")
         yield
-    finally:
-        os.close(descriptor)

@@ -65,7 +65,7 @@ class WorkerContext:
     _disk_free: int | None = field(default=None, init=False)
 
     def __post_init__(self, rate_table: int) -> None:
-        self.keyring = Keyring(self.data, self.settings)
+        self.keyring = Keyring(self.data, self.settings, self.log)
         self.rate_limiter = RateLimiter(self.settings, rate_table)
         self._count_over_hosts()
         self.visitor_hash = VisitorHash(self.data, self.settings)

@@ -16,7 +16,7 @@ from shared.disk.layout import DataDirectory
 from shared.stores.address import is_postgres, shown_address
 from shared.stores.postgres.connection import connected
 from shared.stores.postgres.migrate import migrate_if_allowed
-from shared.tokens import Scope, Token, new_token
+from shared.tokens import Scope, Token, TokensFile, changing_tokens, new_token, read_private
 
 if TYPE_CHECKING:
     from psycopg import Connection
@@ -42,15 +42,26 @@ def load_shared_tokens(data: DataDirectory, store: str) -> tuple[Token, ...]:
     """Those of this store that this host knows. None of a damaged copy is valid, until
     the store says them again.
     """
+    return read_shared_tokens(data, store).tokens
+
+
+def read_shared_tokens(data: DataDirectory, store: str) -> TokensFile:
+    """What the copy holds of this store. Raises nothing for what is wrong with it."""
     try:
-        found = _COPY.decode(data.store_tokens.read_bytes())
-    except (FileNotFoundError, msgspec.DecodeError, UnicodeDecodeError):
-        return ()
-    return found.tokens if is_postgres(store) and found.store == shown_address(store) else ()
+        content = read_private(data.store_tokens)
+        found = None if content is None else _COPY.decode(content)
+    except OSError as error:
+        return TokensFile(damage=f"cannot be read ({error.strerror or error})")
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return TokensFile(damage="is damaged")
+    is_of_store = found is not None and is_postgres(store) and found.store == shown_address(store)
+    return TokensFile(found.tokens if found is not None and is_of_store else ())
 
 
 def fetch_shared_tokens(data: DataDirectory, store: str) -> None:
-    """Copy the valid tokens of the store. Raises StoreUnavailable and StoreRefused."""
+    """Copy the valid tokens of the store. Raises StoreUnavailable, StoreRefused and
+    TokensBusy.
+    """
     with _connected(store) as connection:
         _fetch(data, store, connection)
 
@@ -85,7 +96,19 @@ def _connected(store: str) -> Iterator[Connection]:
 
 
 def _fetch(data: DataDirectory, store: str, connection: Connection) -> None:
-    tokens = tuple(Token(*row) for row in connection.execute(_VALID).fetchall())
-    content = msgspec.json.encode(_Copy(shown_address(store), tokens)) + b"\n"
-    if not data.store_tokens.exists() or data.store_tokens.read_bytes() != content:
-        publish(data.store_tokens, content, PRIVATE_MODE)
+    """Under the lock, or a process that asked before a revocation would put its copy in
+    place of one that asked after it.
+    """
+    with changing_tokens(data):
+        tokens = tuple(Token(*row) for row in connection.execute(_VALID).fetchall())
+        content = msgspec.json.encode(_Copy(shown_address(store), tokens)) + b"\n"
+        if _stored(data) != content:
+            publish(data.store_tokens, content, PRIVATE_MODE)
+
+
+def _stored(data: DataDirectory) -> bytes | None:
+    """The bytes of the copy; None where they cannot be read: it is replaced."""
+    try:
+        return read_private(data.store_tokens)
+    except OSError:
+        return None

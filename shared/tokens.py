@@ -1,68 +1,158 @@
 """Tokens in private/tokens.json, which holds only the SHA-256 of each secret.
 
 `ingest` tokens may POST events, `read` tokens may GET reports, `admin` tokens may do
-everything.
+everything. Changes are made one at a time, under a lock: a token that was revoked
+meanwhile does not come back, and none that was made is lost.
+
+A damaged file costs what is in it, and no more: an entry that is no token is not valid,
+and stays in the file beside the others. Who asks is not told.
 """
 
 from __future__ import annotations
 
 import hashlib
+import os
 import secrets
+import stat
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal, NamedTuple
 
 import msgspec
+from filelock import Timeout
 
-from shared.disk.durable import PRIVATE_MODE, publish
+from shared.disk.durable import PRIVATE_DIRECTORY_MODE, PRIVATE_MODE, make_directory, move, publish
 from shared.disk.layout import DataDirectory
-from shared.exit_codes import UsageError
+from shared.disk.locks import owner_lock
+from shared.exit_codes import TemporaryFailure, UsageError
 from shared.timestamps import now_ms, rfc3339
 
 Scope = Literal["ingest", "read", "admin"]
+# Some 20,000 tokens. A file is read no further.
+FILE_MAX_BYTES = 4 << 20
+# A change takes milliseconds; a host of a store asks that first.
+LOCK_TIMEOUT_S = 60.0
 
 
 class Token(msgspec.Struct, frozen=True):
-    """A token without its secret."""
+    """A token without its secret. `sha256`: in hex."""
 
     id: str
     scope: Scope
-    sha256: str
+    sha256: Annotated[str, msgspec.Meta(pattern=r"\A[0-9a-f]{64}\Z")]
     created: str
 
 
-_TOKENS = msgspec.json.Decoder(tuple[Token, ...])
+class TokensFile(NamedTuple):
+    """What tokens.json holds: tokens, other entries as they stand, and what is wrong
+    with it (empty: nothing).
+    """
+
+    tokens: tuple[Token, ...] = ()
+    bad: tuple[msgspec.Raw, ...] = ()
+    damage: str = ""
+
+    @property
+    def is_lost(self) -> bool:
+        """Whether not even its entries can be told apart."""
+        return bool(self.damage) and not self.bad
+
+
+_TOKEN = msgspec.json.Decoder(Token)
+_ENTRIES = msgspec.json.Decoder(tuple[msgspec.Raw, ...])
 
 
 class TokensDamaged(UsageError):
-    """tokens.json exists and cannot be decoded."""
+    """tokens.json cannot be read, so no token in it can be revoked."""
 
-    def __init__(self, path: Path) -> None:
-        super().__init__(path)
-        self.path = path
+    def __init__(self, path: Path, damage: str) -> None:
+        super().__init__(path, damage)
+        self.path, self.damage = path, damage
 
     def __str__(self) -> str:
         return (
-            f"{self.path} cannot be read: restore it, or move it away and make new tokens with `foldlog token create`"
+            f"{self.path} {self.damage}: no token in it is valid; restore it, or make new ones with "
+            "`foldlog token create`"
         )
 
 
+class TokensBusy(TemporaryFailure):
+    """Another process keeps the lock."""
+
+    def __str__(self) -> str:
+        return f"another process has been changing tokens for {LOCK_TIMEOUT_S:g} s; try again"
+
+
 def load_tokens(data: DataDirectory) -> tuple[Token, ...]:
-    """The tokens that are not revoked. Raises TokensDamaged."""
+    """The tokens that are not revoked; of a damaged file those that can be read."""
+    return read_tokens(data).tokens
+
+
+def read_tokens(data: DataDirectory) -> TokensFile:
+    """What tokens.json holds. Raises nothing for what is wrong with it."""
     try:
-        return _TOKENS.decode(data.tokens.read_bytes())
+        content = read_private(data.tokens)
+        entries = _ENTRIES.decode(content) if content is not None else ()
+    except OSError as error:
+        return TokensFile(damage=f"cannot be read ({error.strerror or error})")
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return TokensFile(damage="is damaged")
+    found = [(_token(entry), entry) for entry in entries]
+    bad = tuple(msgspec.Raw(bytes(entry)) for token, entry in found if token is None)
+    damage = f"has {len(bad)} of {len(found)} entries that are no token" if bad else ""
+    return TokensFile(tuple(token for token, _ in found if token is not None), bad, damage)
+
+
+def _token(entry: msgspec.Raw) -> Token | None:
+    try:
+        return _TOKEN.decode(entry)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return None
+
+
+def read_private(path: Path) -> bytes | None:
+    """The bytes of a file of tokens; None if there is none. Raises OSError, also for
+    what is no file, and for more than FILE_MAX_BYTES.
+    """
+    try:
+        # A pipe in its place must not stop a worker, nor a link lead it elsewhere.
+        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
     except FileNotFoundError:
-        return ()
-    except (msgspec.DecodeError, UnicodeDecodeError):
-        raise TokensDamaged(data.tokens) from None
+        return None
+    try:
+        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+            raise OSError("it is no file")
+        with open(descriptor, "rb", closefd=False) as file:
+            content = file.read(FILE_MAX_BYTES + 1)
+    finally:
+        os.close(descriptor)
+    if len(content) > FILE_MAX_BYTES:
+        raise OSError(f"it is larger than {FILE_MAX_BYTES} bytes")
+    return content
 
 
 def create_token(data: DataDirectory, scope: Scope) -> tuple[Token, str]:
-    """Create a token. Its secret is returned once and not stored. Raises
-    TokensDamaged.
+    """Create a token. Its secret is returned once and not stored. A file that cannot be
+    read is kept under another name. Raises TokensBusy.
     """
     token, secret = new_token(scope)
-    _save(data, (*load_tokens(data), token))
+    with changing_tokens(data):
+        _add(data, token)
     return token, secret
+
+
+def create_first_admin(data: DataDirectory) -> str | None:
+    """The secret of a new admin token, if there is none. A file that is damaged may
+    have one: then none is made. Raises TokensBusy.
+    """
+    token, secret = new_token("admin")
+    with changing_tokens(data):
+        found = read_tokens(data)
+        if found.damage or any(each.scope == "admin" for each in found.tokens):
+            return None
+        _add(data, token)
+    return secret
 
 
 def new_token(scope: Scope) -> tuple[Token, str]:
@@ -72,17 +162,46 @@ def new_token(scope: Scope) -> tuple[Token, str]:
 
 
 def revoke_token(data: DataDirectory, token_id: str) -> bool:
-    """Delete a token. False if no token has that id. Raises TokensDamaged."""
-    tokens = load_tokens(data)
-    left = tuple(token for token in tokens if token.id != token_id)
-    if len(left) == len(tokens):
-        return False
-    _save(data, left)
+    """Delete a token. False if no token has that id. Raises TokensDamaged and
+    TokensBusy.
+    """
+    with changing_tokens(data):
+        found = read_tokens(data)
+        if found.is_lost:
+            raise TokensDamaged(data.tokens, found.damage)
+        left = tuple(token for token in found.tokens if token.id != token_id)
+        if len(left) == len(found.tokens):
+            return False
+        _save(data, left, found.bad)
     return True
 
 
-def _save(data: DataDirectory, tokens: tuple[Token, ...]) -> None:
-    publish(data.tokens, msgspec.json.encode(tokens) + b"\n", PRIVATE_MODE)
+@contextmanager
+def changing_tokens(data: DataDirectory) -> Iterator[None]:
+    """The right to read tokens, change them and write them, which one process at a time
+    has. Raises TokensBusy.
+    """
+    make_directory(data.private, PRIVATE_DIRECTORY_MODE)
+    lock = owner_lock(data.tokens_lock, LOCK_TIMEOUT_S)
+    try:
+        lock.acquire()
+    except Timeout:
+        raise TokensBusy from None
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def _add(data: DataDirectory, token: Token) -> None:
+    found = read_tokens(data)
+    if found.is_lost:
+        move(data.tokens, data.damaged_tokens(secrets.token_hex(4)))
+    _save(data, (*found.tokens, token), found.bad)
+
+
+def _save(data: DataDirectory, tokens: tuple[Token, ...], bad: tuple[msgspec.Raw, ...]) -> None:
+    publish(data.tokens, msgspec.json.encode((*tokens, *bad)) + b"\n", PRIVATE_MODE)
 
 
 def digest(secret: str) -> bytes:

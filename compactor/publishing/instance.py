@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 
-from filelock import FileLock, Timeout
+from filelock import Timeout
 
 from shared.disk.durable import PRIVATE_DIRECTORY_MODE, make_directory
 from shared.disk.layout import DataDirectory
+from shared.disk.locks import owner_lock
 from shared.stores.instance import LOCK_TIMEOUT_S, known_instance, own_instance
 from shared.stores.ledger import StoreUnavailable
 
@@ -33,7 +34,7 @@ def publishing_lock(data: DataDirectory, store: str) -> Iterator[None]:
     make_directory(data.run, PRIVATE_DIRECTORY_MODE)
     with ExitStack() as stack:
         try:
-            stack.enter_context(FileLock(data.store_lock, timeout=LOCK_TIMEOUT_S))
+            stack.enter_context(owner_lock(data.store_lock, LOCK_TIMEOUT_S))
         except Timeout:
             raise StoreUnavailable(store, "another process is publishing to it") from None
         yield

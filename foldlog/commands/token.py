@@ -13,10 +13,10 @@ from foldlog.commands import Invocation
 from foldlog.preflight import ensure_data_dir, require_data_dir
 from foldlog.terminal import table
 from shared.disk.layout import DataDirectory
-from shared.exit_codes import SUCCESS, UsageError
+from shared.exit_codes import PROBLEMS, SUCCESS, UsageError
 from shared.shared_tokens import create_shared_token, fetch_shared_tokens, load_shared_tokens, revoke_shared_token
 from shared.stores.ledger import StoreUnavailable
-from shared.tokens import Token, create_token, load_tokens, revoke_token
+from shared.tokens import Token, create_token, read_tokens, revoke_token
 
 
 def run(call: Invocation) -> int:
@@ -28,7 +28,11 @@ def run(call: Invocation) -> int:
     in_settings = bool(settings.admin_token or settings.ingest_keys)
     data = require_data_dir(call.data)
     shared = _shared(call, data)
-    show(Console(), load_tokens(data), in_settings=in_settings, shared=shared)
+    found = read_tokens(data)
+    show(Console(), found.tokens, in_settings=in_settings, shared=shared)
+    if found.damage:
+        print(f"foldlog: {data.tokens} {found.damage}; `foldlog doctor` says what to do", file=sys.stderr)
+        return PROBLEMS
     return SUCCESS
 
 

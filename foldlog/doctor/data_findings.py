@@ -4,12 +4,13 @@ data_probe.py reads.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 from foldlog.doctor.finding import Finding, and_more
 from shared.generations.snapshot import SetAside, Snapshot
+from shared.tokens import TokensFile
 
 
 class Permissions(NamedTuple):
@@ -57,6 +58,23 @@ def private(directory: Path, permissions: Permissions) -> Finding:
         found = f"other users may read {permissions.loose[0]}{and_more(permissions.loose)}"
         return Finding(name, "wrong", found, f"chmod 600 {directory}/*")
     return Finding(name, "ok", f"{directory}: only its owner may read it")
+
+
+def tokens(path: Path, found: TokensFile) -> Iterator[Finding]:
+    """What of tokens.json is not valid."""
+    if found.is_lost:
+        do = "restore it, or create new tokens with `foldlog token create`, which keeps it under another name"
+        yield Finding("tokens", "wrong", f"{path} {found.damage}: no token in it is valid", do)
+    elif found.damage:
+        do = "restore the file, or create new tokens for those with `foldlog token create`"
+        yield Finding("tokens", "wrong", f"{path} {found.damage}: they are not valid, the others are", do)
+
+
+def store_tokens(path: Path, found: TokensFile) -> Iterator[Finding]:
+    """Whether this host has a copy of the tokens of its store."""
+    if found.damage:
+        do = f"rm -r {path}: the service copies them from the store again, within half a minute"
+        yield Finding("tokens", "wrong", f"{path} {found.damage}: no token of the store is valid here", do)
 
 
 def ownership(root: Path, permissions: Permissions) -> Finding:

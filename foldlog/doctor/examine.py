@@ -36,17 +36,17 @@ from foldlog.doctor.file_systems import find_mount
 from foldlog.doctor.finding import Finding
 from foldlog.processes import Running, find_running
 from shared import undeclared_proxy
-from shared.disk.durable import publish, remove
+from shared.disk.durable import PRIVATE_MODE, publish, remove
 from shared.disk.layout import DataDirectory
 from shared.generations.last_look import last_pass_ms
 from shared.rate_store import LOCAL, RateStorePackageMissing, without_secrets
 from shared.segments.sealed import Segment, sealed_segments
 from shared.settings import Settings
-from shared.shared_tokens import load_shared_tokens
+from shared.shared_tokens import read_shared_tokens
 from shared.stores.address import is_clickhouse
 from shared.stores.clickhouse.cluster import parse_cluster
 from shared.stores.condition import store_status
-from shared.tokens import TokensDamaged, load_tokens
+from shared.tokens import read_tokens
 
 _ADVICE = {
     errno.EACCES: "run this as the user that Foldlog runs as; if you are that user, chown the directory to yourself",
@@ -101,7 +101,7 @@ def _writing(data: DataDirectory) -> Checks:
         return
     probe = data.probe(os.getpid())
     try:
-        publish(probe, b"")
+        publish(probe, b"", PRIVATE_MODE)  # no other user may lock it
         is_exclusive = _lock_is_exclusive(probe)
     except OSError as error:
         do = _ADVICE.get(error.errno or 0, "`dmesg` shows what the kernel reports about the disk")
@@ -224,15 +224,10 @@ def _rate_store(settings: Settings) -> Checks:
 
 
 def _settings(data: DataDirectory, settings: Settings) -> Checks:
-    try:
-        tokens = load_tokens(data)
-    except TokensDamaged:
-        do = "restore it, or move it away and create new tokens with `foldlog token create`"
-        yield Finding("tokens", "wrong", f"{data.tokens} cannot be read: no token in it is valid", do)
-        tokens = ()
-    except PermissionError:
-        tokens = ()  # of another user, which the check of permissions has reported
-    tokens = (*tokens, *load_shared_tokens(data, settings.store))
+    own, shared = read_tokens(data), read_shared_tokens(data, settings.store)
+    yield from data_findings.tokens(data.tokens, own)
+    yield from data_findings.store_tokens(data.store_tokens, shared)
+    tokens = (*own.tokens, *shared.tokens)
     yield from service_findings.settings_of(settings, sum(token.scope == "ingest" for token in tokens))
     yield from _paths(settings)
 

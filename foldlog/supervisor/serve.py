@@ -17,7 +17,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 
-from filelock import Timeout, UnixFileLock
+from filelock import Timeout
 
 from foldlog.supervisor.children import Child, make_children, stop_in_order, supervise
 from foldlog.supervisor.signals import flag_of, hangup_flag
@@ -26,6 +26,7 @@ from foldlog.supervisor.takeover import take_over_first
 from shared.disk.control_files import touch
 from shared.disk.durable import make_data_directory
 from shared.disk.layout import DataDirectory
+from shared.disk.locks import owner_lock
 from shared.exit_codes import SUCCESS, TemporaryFailure
 from shared.generations.load import load_snapshot
 from shared.log import Log
@@ -34,7 +35,7 @@ from shared.rate_table import make_table
 from shared.settings import Settings, reachable_host
 from shared.shared_tokens import load_shared_tokens
 from shared.systemd_notify import Notifier
-from shared.tokens import create_token, load_tokens
+from shared.tokens import create_first_admin, read_tokens
 from shared.undeclared_proxy import warning
 
 POLL_S = 0.1
@@ -66,6 +67,8 @@ def serve(
             check_address(settings.listen)
         take_over_first(data, settings, config)
         announce(data, settings)
+        if damage := read_tokens(data).damage:
+            log.error("tokens_damaged", path=str(data.tokens), reason=f"{damage}; `foldlog doctor` says what to do")
         remove_dead_sockets(data)
         if text := warning(data, settings):
             log.warning("undeclared_proxy", reason=text)
@@ -160,9 +163,9 @@ def serve_lock(data: DataDirectory) -> Iterator[None]:
         os.ftruncate(descriptor, 0)
         os.write(descriptor, f"process {os.getpid()} since {since}\n".encode())
 
-    lock = UnixFileLock(data.serve_lock, fallback_to_soft=False, on_acquired=sign)
+    lock = owner_lock(data.serve_lock, 0, sign)
     try:
-        lock.acquire(timeout=0)
+        lock.acquire()
     except Timeout:
         holder = data.serve_lock.read_text("utf-8").strip() or "another process"
         raise AlreadyServed(f"{data.root} is already served by {holder}; stop it, or set FOLDLOG_DATA_DIR") from None
@@ -177,8 +180,8 @@ def announce(data: DataDirectory, settings: Settings) -> None:
     print it, this once.
     """
     print(f"Foldlog serves {settings.dashboard} with its data in {data.root}", flush=True)
-    known = (*load_tokens(data), *load_shared_tokens(data, settings.store))
-    has_admin = settings.admin_token or any(token.scope == "admin" for token in known)
-    if not has_admin:
-        _, secret = create_token(data, "admin")
+    has_admin = settings.admin_token or any(
+        token.scope == "admin" for token in load_shared_tokens(data, settings.store)
+    )
+    if not has_admin and (secret := create_first_admin(data)):
         print(f"Admin token, shown once: {secret}\n(lost it? `foldlog token create` makes another)", flush=True)

@@ -15,11 +15,11 @@ from datetime import UTC, date, datetime, time, timedelta
 from zoneinfo import ZoneInfo
 
 import msgspec
-from filelock import UnixFileLock
 from msgspec.structs import replace
 
 from shared.disk.durable import PRIVATE_MODE, publish, remove
 from shared.disk.layout import DataDirectory
+from shared.disk.locks import owner_lock
 
 SALT_BYTES = 32
 
@@ -146,7 +146,7 @@ def _current(stored: Salt | None, day: str) -> Salt | None:
 
 @contextmanager
 def _locked(data: DataDirectory) -> Iterator[None]:
-    with UnixFileLock(data.salt_lock, fallback_to_soft=False, mode=PRIVATE_MODE):
+    with owner_lock(data.salt_lock):
         yield
 
 

@@ -13,7 +13,7 @@ import threading
 import time
 from collections.abc import Callable
 
-from filelock import Timeout, UnixFileLock
+from filelock import Timeout
 
 from ingest.collect.daily_salt import (
     Salt,
@@ -27,8 +27,8 @@ from ingest.collect.daily_salt import (
     remove_own_salt_days,
 )
 from ingest.collect.salt_rows import agree, expire, note_own_days
-from shared.disk.durable import PRIVATE_MODE
 from shared.disk.layout import DataDirectory
+from shared.disk.locks import owner_lock
 from shared.exit_codes import TemporaryFailure, UsageError
 from shared.log import Log
 from shared.settings import Settings
@@ -75,7 +75,7 @@ class SharedSalt:
         if not self._is_due(today):
             return
         try:
-            with UnixFileLock(self._data.salt_store_lock, timeout=0, fallback_to_soft=False, mode=PRIVATE_MODE):
+            with owner_lock(self._data.salt_store_lock, 0):
                 if self._is_due(today):  # another worker may have asked meanwhile
                     self._ask(today)
         except Timeout:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import base64
 import hmac
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -17,30 +18,35 @@ from multidict import MultiMapping
 
 from ingest.http.problem import Problem
 from shared.disk.layout import DataDirectory
+from shared.log import Log
 from shared.settings import Settings
-from shared.shared_tokens import load_shared_tokens
-from shared.tokens import Scope, Token, digest, load_tokens
+from shared.shared_tokens import read_shared_tokens
+from shared.tokens import Scope, TokensFile, digest, read_tokens
 
 if TYPE_CHECKING:
     from ingest.context import WorkerContext
 
 _Secret = tuple[bytes, Scope]
+# A damaged file is read again that soon, whatever requests ask: it may be large, and a
+# mend of its mode or of the disk shows in no stamp.
+DAMAGED_AGAIN_S = 5.0
 
 
 class Keyring:
     """All valid secrets with their scopes, from the settings, from tokens.json and from
     the copy of those that hosts share.
 
-    Each file is read again when it changes.
+    Each file is read again when it changes. A damaged one costs the secrets that are in
+    it: the log says so, the answers do not.
     """
 
-    def __init__(self, data: DataDirectory, settings: Settings) -> None:
+    def __init__(self, data: DataDirectory, settings: Settings, log: Log) -> None:
         self._fixed: list[_Secret] = [(digest(key), "ingest") for key in settings.ingest_keys]
         if settings.admin_token:
             self._fixed.append((digest(settings.admin_token), "admin"))
-        self._files = [_File(data.tokens, lambda: load_tokens(data))]
+        self._files = [_File(data.tokens, lambda: read_tokens(data), log)]
         if store := settings.hosts_database:
-            self._files.append(_File(data.store_tokens, lambda: load_shared_tokens(data, store)))
+            self._files.append(_File(data.store_tokens, lambda: read_shared_tokens(data, store), log))
 
     def scopes(self, headers: MultiMapping[str]) -> frozenset[Scope] | None:
         """The scopes of the request's secret.
@@ -62,24 +68,42 @@ class Keyring:
 class _File:
     """The secrets of a file of tokens."""
 
-    def __init__(self, path: Path, load: Callable[[], tuple[Token, ...]]) -> None:
-        self._path, self._load = path, load
-        self._stamp: tuple[int, int] | None = None
+    def __init__(self, path: Path, read: Callable[[], TokensFile], log: Log) -> None:
+        self._path, self._read, self._log = path, read, log
+        self._stamp: tuple[int, ...] | None = None
         self._kept: list[_Secret] = []
+        self._damage = ""
+        self._read_at = 0.0
 
     def secrets(self) -> list[_Secret]:
         """Those that it has now."""
-        try:
-            found = self._path.stat()
-        except FileNotFoundError:
-            self._stamp, self._kept = None, []
-            return self._kept
-        stamp = (found.st_ino, found.st_mtime_ns)
-        if stamp != self._stamp:
-            self._kept = []  # an unreadable file grants no access
-            self._kept = [(bytes.fromhex(token.sha256), token.scope) for token in self._load()]
-            self._stamp = stamp
+        stamp = self._stamp_of_file()
+        is_due = bool(self._damage) and time.monotonic() - self._read_at >= DAMAGED_AGAIN_S
+        if stamp != self._stamp or is_due:
+            self._stamp, self._read_at = stamp, time.monotonic()
+            found = self._read()
+            self._kept = [(bytes.fromhex(token.sha256), token.scope) for token in found.tokens]
+            self._report(found.damage)
         return self._kept
+
+    def _stamp_of_file(self) -> tuple[int, ...] | None:
+        """Changes whenever the file does; None without one."""
+        try:
+            found = self._path.lstat()
+        except OSError:
+            return None
+        return found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns
+
+    def _report(self, damage: str) -> None:
+        if damage == self._damage:
+            return
+        self._damage = damage
+        if damage:
+            self._log.error(
+                "tokens_damaged", path=str(self._path), reason=f"{damage}; `foldlog doctor` says what to do"
+            )
+        else:
+            self._log.info("tokens_readable", path=str(self._path))
 
 
 def require_read(worker: WorkerContext, request: BaseRequest) -> frozenset[Scope]:

@@ -26,7 +26,7 @@ PROBLEMS = {
     429: ("rate_limit",),
     500: ("internal",),
     503: (
-        *("busy", "connections", "stopping", "unavailable", "fold", "snapshot", "part", "tokens"),
+        *("busy", "connections", "stopping", "unavailable", "fold", "snapshot", "part"),
         *("report_timeout", "report_failed", "report_memory", "store_unavailable"),
     ),
     507: ("disk_reserve", "disk_full"),

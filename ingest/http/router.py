@@ -22,7 +22,6 @@ from ingest.http.problem import SERVER, Problem
 from reports.reader.client import ReportError
 from shared.generations.snapshot import SnapshotDamaged
 from shared.segments.line import DataFromNewerVersion
-from shared.tokens import TokensDamaged
 from shared.worker_stats import NO_ROUTE
 
 Handler = Callable[[WorkerContext, BaseRequest], Awaitable[web.StreamResponse]]
@@ -87,8 +86,6 @@ def as_problem(error: Exception) -> Problem:
     if isinstance(error, ReportError):
         status = _REPORT_STATUS.get(error.code, 503)
         return Problem(status, error.code, error.detail, retry_after_s=5 if status == 503 else None)
-    if isinstance(error, TokensDamaged):
-        return Problem(503, "tokens", str(error), retry_after_s=60)
     return Problem(500, "internal", "internal error; the server's log has details")
 
 

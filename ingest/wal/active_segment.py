@@ -21,7 +21,7 @@ from typing import Literal
 
 from filelock import lock_descriptor
 
-from shared.disk.durable import publish, publishing, remove, sync_directory
+from shared.disk.durable import FILE_MODE, PRIVATE_MODE, publish, publishing, remove, sync_directory
 from shared.disk.layout import DataDirectory, SegmentName
 from shared.segments.recovery import current_second, is_same_file
 from shared.segments.sealed import sealed_segments, sha256_line
@@ -288,12 +288,14 @@ def _create_locked(path: Path) -> int:
 
 def _try_to_create_locked(path: Path) -> int | None:
     """None when a recovery removed the empty file between open and lock, because
-    without a lock it looks abandoned.
+    without a lock it looks abandoned. Its group may read it only once it is locked: a
+    member of it could take the lock first.
     """
     flags = os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
-    descriptor = os.open(path, flags, 0o640)
+    descriptor = os.open(path, flags, PRIVATE_MODE)
     try:
         lock_descriptor(descriptor)
+        os.fchmod(descriptor, FILE_MODE)
         is_in_place = is_same_file(path, descriptor)
         if is_in_place:
             os.fsync(descriptor)

@@ -60,6 +60,14 @@ def _private_opener(path: str, flags: int) -> int:
     return os.open(path, flags | os.O_CLOEXEC | os.O_NOFOLLOW, PRIVATE_MODE)
 
 
+def move(source: Path, target: Path) -> None:
+    """Rename within a directory, whatever the entry is, also one that cannot be
+    read.
+    """
+    source.rename(target)
+    sync_directory(target.parent)
+
+
 def hard_link(source: Path, target: Path) -> None:
     """Give a published file a second name, which keeps the content when the first is
     replaced. The next publish syncs it.

@@ -270,6 +270,17 @@ class DataDirectory:
         return self.private / "tokens.json"
 
     @property
+    def tokens_lock(self) -> Path:
+        """Held while tokens, or the copy of those that hosts share, are changed."""
+        return self.private / "tokens.lock"
+
+    def damaged_tokens(self, mark: str) -> Path:
+        """Where a damaged tokens.json is kept when another one is begun. Hashes of
+        secrets stay in `private/`.
+        """
+        return self.private / f"tokens.{mark}.damaged"
+
+    @property
     def store_tokens(self) -> Path:
         """A copy of the tokens that the hosts of a store share."""
         return self.private / "store-tokens.json"

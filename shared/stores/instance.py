@@ -5,10 +5,10 @@ from __future__ import annotations
 import uuid
 
 import msgspec
-from filelock import FileLock
 
 from shared.disk.durable import PRIVATE_DIRECTORY_MODE, make_directory, publish
 from shared.disk.layout import DataDirectory
+from shared.disk.locks import owner_lock
 from shared.exit_codes import UsageError
 from shared.generations.load import newest_part_generation, was_published
 from shared.segments.sealed import active_segments, sealed_segments
@@ -104,7 +104,7 @@ def own_instance(data: DataDirectory) -> Instance:
     if (known := read_instance(data)) and known.tenure:
         return known
     make_directory(data.run, PRIVATE_DIRECTORY_MODE)
-    with FileLock(data.store_lock, timeout=LOCK_TIMEOUT_S):
+    with owner_lock(data.store_lock, LOCK_TIMEOUT_S):
         known = read_instance(data) or Instance(uuid.uuid4())
         return known if known.tenure else write_instance(data, msgspec.structs.replace(known, tenure=uuid.uuid4()))
 

@@ -212,8 +212,8 @@ MUTANTS = (
             Edit("compactor/generations/commit.py", "    if not lock.is_valid():", "    if not lock:"),
             Edit(
                 "compactor/lock.py",
-                "        if not lock_descriptor(descriptor, blocking=False):",
-                "        if not descriptor:",
+                "        if not is_locked:",
+                "        if not data:",
             ),
         ),
         (

@@ -126,6 +126,7 @@ def private_files() -> set[str]:
         *(path for path in paths if path.parent == data.private),
         data.erasure_request("<request>"),
         data.erasure_order("<request>"),
+        data.damaged_tokens("<mark>"),
     ]
     return {str(path.relative_to(ROOT)) for path in private}
 

@@ -51,7 +51,7 @@ def host(tmp_path: Path) -> Made:
 
 def scopes(data: DataDirectory, store: str, secret: str) -> set[str]:
     headers = CIMultiDict({"Authorization": f"Bearer {secret}"})
-    return set(Keyring(data, Settings(store=store)).scopes(headers) or ())
+    return set(Keyring(data, Settings(store=store), SilentLog()).scopes(headers) or ())
 
 
 def test_token_of_one_host_is_valid_on_all(host: Made, address: str) -> None:
@@ -74,7 +74,7 @@ def test_token_that_any_host_revoked_is_valid_on_none(host: Made, address: str) 
 
 def test_running_keyring_sees_what_is_fetched(host: Made, address: str) -> None:
     one, other = host("one"), host("other")
-    keyring = Keyring(other, Settings(store=address))
+    keyring = Keyring(other, Settings(store=address), SilentLog())
     token, secret = create_shared_token(one, address, "ingest")
     headers = CIMultiDict({"Authorization": f"Bearer {secret}"})
     copy = TokenCopy(other, address, SilentLog())

@@ -685,7 +685,7 @@ FAULTS = {
     "newer format": (newer_snapshot, "formats", "wrong", "made by a newer Foldlog (format 99"),
     "checksum lost": (lose_checksum, "segments", "warning", "has no .sha256"),
     "clock behind": (seal_in_the_future, "clock", "wrong", "behind 20991122T160000Z-7-0000000001.ndjson"),
-    "tokens damaged": (damage_tokens, "tokens", "wrong", "tokens.json cannot be read"),
+    "tokens damaged": (damage_tokens, "tokens", "wrong", "tokens.json is damaged: no token in it is valid"),
     "tokens readable": (loosen_tokens, "private files", "wrong", "other users may read"),
     "one address": (see_one_address, "proxies", "warning", "comes from one address"),
     "writable": (let_everybody_write, "data directory", "wrong", "every user may write there"),

@@ -15,7 +15,8 @@ from ingest.http.auth import Keyring
 from shared.disk.durable import make_data_directory
 from shared.disk.layout import DataDirectory
 from shared.settings import Settings
-from shared.tokens import Scope, TokensDamaged, create_token, load_tokens, revoke_token
+from shared.tokens import FILE_MAX_BYTES, Scope, TokensFile, create_token, load_tokens, read_tokens, revoke_token
+from tests.builders.silent_log import SilentLog
 
 ADMIN = "admin-secret"
 KEYS = ("first-key", "second-key")
@@ -56,7 +57,7 @@ VALID: dict[str, tuple[CIMultiDict[str], Scope]] = {
 
 @pytest.mark.parametrize(("headers", "scope"), VALID.values(), ids=VALID)
 def test_valid_secret_has_its_scope(data: DataDirectory, headers: CIMultiDict[str], scope: Scope) -> None:
-    assert Keyring(data, SETTINGS).scopes(headers) == frozenset([scope])
+    assert Keyring(data, SETTINGS, SilentLog()).scopes(headers) == frozenset([scope])
 
 
 INVALID: dict[str, CIMultiDict[str]] = {
@@ -84,53 +85,75 @@ INVALID: dict[str, CIMultiDict[str]] = {
 
 @pytest.mark.parametrize("headers", INVALID.values(), ids=INVALID)
 def test_any_other_secret_is_invalid(data: DataDirectory, headers: CIMultiDict[str]) -> None:
-    assert Keyring(data, SETTINGS).scopes(headers) == frozenset()
+    assert Keyring(data, SETTINGS, SilentLog()).scopes(headers) == frozenset()
 
 
 def test_two_authorization_headers_are_invalid_even_if_each_is_valid(data: DataDirectory) -> None:
     """A proxy in front may have checked the other one."""
-    assert Keyring(data, SETTINGS).scopes(given(f"Bearer {ADMIN}", f"Bearer {ADMIN}")) == frozenset()
+    assert Keyring(data, SETTINGS, SilentLog()).scopes(given(f"Bearer {ADMIN}", f"Bearer {ADMIN}")) == frozenset()
 
 
 @pytest.mark.parametrize("content", [b"", b"{", b"[1]", b"\xff"], ids=["empty", "cut", "another type", "bytes"])
-def test_damaged_tokens_file_grants_nothing_and_is_named(data: DataDirectory, content: bytes) -> None:
+def test_damaged_tokens_file_costs_what_is_in_it_and_is_logged_once(data: DataDirectory, content: bytes) -> None:
     _, secret = create_token(data, "admin")
-    keyring = Keyring(data, SETTINGS)
+    log = SilentLog()
+    keyring = Keyring(data, SETTINGS, log)
     assert keyring.scopes(bearer(secret))
+    whole = data.tokens.read_bytes()
     data.tokens.write_bytes(content)
     for _ in range(2):
-        with pytest.raises(TokensDamaged) as caught:
-            keyring.scopes(bearer(secret))
-        assert caught.value.path == data.tokens
+        assert keyring.scopes(bearer(secret)) == frozenset()
+        assert keyring.scopes(bearer(ADMIN)) == frozenset(["admin"])
+        assert keyring.scopes(bearer("first-key")) == frozenset(["ingest"])
+    assert log.events() == ["tokens_damaged"]
+    data.tokens.write_bytes(whole)
+    assert keyring.scopes(bearer(secret)) == frozenset(["admin"])
+    assert log.events() == ["tokens_damaged", "tokens_readable"]
+
+
+def test_damaged_file_is_not_read_for_every_request(data: DataDirectory, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It may be large, and anybody may send a token."""
+    data.tokens.write_bytes(b"{" * FILE_MAX_BYTES)
+    reads: list[TokensFile] = []
+
+    def read(data: DataDirectory) -> TokensFile:
+        reads.append(read_tokens(data))
+        return reads[-1]
+
+    monkeypatch.setattr("ingest.http.auth.read_tokens", read)
+    keyring = Keyring(data, SETTINGS, SilentLog())
+    for _ in range(100):
+        assert keyring.scopes(bearer("x")) == frozenset()
+    assert len(reads) < 10
 
 
 @pytest.mark.parametrize("text", ["é", "\udcff"])
 def test_basic_that_is_not_ascii_is_invalid(data: DataDirectory, text: str) -> None:
-    assert Keyring(data, SETTINGS).scopes(given(f"Basic {text}")) == frozenset()
+    assert Keyring(data, SETTINGS, SilentLog()).scopes(given(f"Basic {text}")) == frozenset()
 
 
 def test_absent_authorization_is_not_an_invalid_key(data: DataDirectory) -> None:
-    assert Keyring(data, SETTINGS).scopes(given()) is None
+    assert Keyring(data, SETTINGS, SilentLog()).scopes(given()) is None
 
 
 def test_without_secrets_in_the_settings_nothing_is_valid(data: DataDirectory) -> None:
-    keyring = Keyring(data, Settings())
+    keyring = Keyring(data, Settings(), SilentLog())
     assert [keyring.scopes(headers) for headers in (bearer(""), basic(":"), bearer("x"))] == [frozenset()] * 3
 
 
 @pytest.mark.parametrize("scope", ["ingest", "read", "admin"])
 def test_token_is_valid_at_once_and_until_it_is_revoked(data: DataDirectory, scope: Scope) -> None:
-    keyring = Keyring(data, SETTINGS)
+    keyring = Keyring(data, SETTINGS, SilentLog())
     token, secret = create_token(data, scope)
     assert keyring.scopes(bearer(secret)) == frozenset([scope])
-    assert Keyring(data, SETTINGS).scopes(bearer(secret)) == frozenset([scope])
+    assert Keyring(data, SETTINGS, SilentLog()).scopes(bearer(secret)) == frozenset([scope])
     assert revoke_token(data, token.id)
     assert keyring.scopes(bearer(secret)) == frozenset()
     assert keyring.scopes(bearer(ADMIN)) == frozenset(["admin"])
 
 
 def test_revoking_a_token_keeps_the_others(data: DataDirectory) -> None:
-    keyring = Keyring(data, SETTINGS)
+    keyring = Keyring(data, SETTINGS, SilentLog())
     (first, first_secret), (_, second_secret) = create_token(data, "read"), create_token(data, "admin")
     assert revoke_token(data, first.id)
     assert keyring.scopes(bearer(first_secret)) == frozenset()
@@ -150,7 +173,7 @@ def test_tokens_are_unique(data: DataDirectory) -> None:
 
 
 def test_deleted_tokens_file_grants_nothing(data: DataDirectory) -> None:
-    keyring = Keyring(data, SETTINGS)
+    keyring = Keyring(data, SETTINGS, SilentLog())
     _, secret = create_token(data, "admin")
     assert keyring.scopes(bearer(secret)) == frozenset(["admin"])
     data.tokens.unlink()
@@ -169,7 +192,7 @@ def test_tokens_file_has_hashes_only_and_is_readable_by_its_owner_only(data: Dat
 
 def test_hash_of_a_token_is_not_a_token(data: DataDirectory) -> None:
     token, _ = create_token(data, "admin")
-    assert Keyring(data, SETTINGS).scopes(bearer(token.sha256)) == frozenset()
+    assert Keyring(data, SETTINGS, SilentLog()).scopes(bearer(token.sha256)) == frozenset()
 
 
 def test_secret_begins_with_its_scope(data: DataDirectory) -> None:
