@@ -11,6 +11,7 @@ from typing import NoReturn
 
 from foldlog import __version__
 from foldlog.argument_types import between, count, day, duration, site, visitor
+from shared.control_chars import escape_controls
 from shared.exit_codes import USAGE
 
 QUERY_OPTIONS = ("from", "to", "tz", "interval", "by", "event", "site", "filter", "limit", "bots", "scope")
@@ -44,7 +45,7 @@ Add = Callable[[str, str], argparse.ArgumentParser]
 
 class _Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
-        self.exit(USAGE, f"foldlog: {message}\nTry: {self.prog} --help\n")
+        self.exit(USAGE, f"foldlog: {escape_controls(message)}\nTry: {self.prog} --help\n")
 
 
 class _HelpFormatter(argparse.HelpFormatter):
@@ -113,6 +114,7 @@ def _add_queries(add: Add) -> None:
     form = report.add_mutually_exclusive_group()
     form.add_argument("--json", action="store_true", help="as GET /admin/api/report answers")
     form.add_argument("--csv", action="store_true", help="the rows as CSV")
+    _add_raw(report)
 
     status = add("status", "show problems, then the balance of events and the disk")
     status.add_argument("--json", action="store_true", help="as GET /admin/api/status answers")
@@ -126,6 +128,10 @@ def _add_queries(add: Add) -> None:
     tail.add_argument("--event", metavar="NAME", action="append", default=[], help="only this event; repeatable")
     tail.add_argument("--site", metavar="HOST", action="append", default=[], help="only this site; repeatable")
     tail.add_argument("--json", action="store_true", help="the lines as they were written")
+
+
+def _add_raw(command: argparse.ArgumentParser) -> None:
+    command.add_argument("--raw", action="store_true", help="CSV for programs: formulas are not made harmless")
 
 
 def _add_maintenance(add: Add) -> None:
@@ -164,6 +170,7 @@ def _add_import_export(add: Add) -> None:
     export = add("export", "write the archived events to standard output")
     _add_query(export, ("from", "to", "tz", "scope"))
     export.add_argument("--format", choices=EXPORT_FORMATS, default="ndjson", help="default: ndjson")
+    _add_raw(export)
 
 
 def _add_setup(add: Add) -> None:

@@ -17,6 +17,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from foldlog.arguments import make_parser
+from foldlog.guarded_output import guarded_output
+from shared.control_chars import escape_controls
 from shared.disk.layout import DataDirectory
 from shared.exit_codes import SUCCESS, TRY_AGAIN, USAGE, TemporaryFailure, UsageError
 from shared.settings import Settings, SettingsError, load
@@ -37,6 +39,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command. Returns the exit code: 0 done, 1 found wrong, 2 usage or
     configuration, 75 try again.
     """
+    with guarded_output():
+        return _main(arguments)
+
+
+def _main(arguments: Sequence[str] | None) -> int:
     given = make_parser().parse_args(arguments)
     data: DataDirectory | None = None
     try:
@@ -113,5 +120,5 @@ def _describe(error: OSError, data: DataDirectory | None) -> str:
 
 
 def _report(message: str, code: int) -> int:
-    print(f"foldlog: {message}", file=sys.stderr)
+    print(f"foldlog: {escape_controls(message)}", file=sys.stderr)
     return code

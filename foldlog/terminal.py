@@ -1,22 +1,42 @@
 """What commands share on a terminal: tables, lines, progress.
 
-Text from outside is printed as text, never as markup or control characters.
+Text from outside is printed as text, never as markup or control characters. Commands
+draw on a Console of this module and on no other one.
 """
 
 from __future__ import annotations
 
+import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 
-from rich.console import Console
+import rich.console
 from rich.progress import BarColumn, DownloadColumn, Progress, TimeRemainingColumn, TransferSpeedColumn
+from rich.segment import Segment
 from rich.table import Table
 from rich.text import Text
 
+from foldlog.guarded_output import harmless, unguarded
 from shared.control_chars import printable
 
 SILENT_S = 1.0
+
+
+class Console(rich.console.Console):
+    """Standard output, or standard error, with colours and progress on a terminal. What
+    is drawn has its control characters escaped.
+    """
+
+    def __init__(self, *, stderr: bool = False, soft_wrap: bool = False) -> None:
+        # Only this console may move the terminal.
+        super().__init__(file=unguarded(sys.stderr if stderr else sys.stdout), soft_wrap=soft_wrap, markup=False)
+
+    def render(
+        self, renderable: rich.console.RenderableType, options: rich.console.ConsoleOptions | None = None
+    ) -> Iterator[Segment]:
+        for text, style, control in super().render(renderable, options):
+            yield Segment(text if control else harmless(text), style, control)
 
 
 def plain(value: object) -> Text:
@@ -52,7 +72,7 @@ def steps(console: Console, verb: str) -> Iterator[Callable[[str], None]]:
         yield lambda _step: None
         return
     with console.status("starting") as shown:
-        yield lambda step: shown.update(f"{verb} {step}")
+        yield lambda step: shown.update(plain(f"{verb} {step}"))
 
 
 @contextmanager

@@ -1,15 +1,14 @@
-"""Rows as JSON, NDJSON or CSV. A CSV cell that a spreadsheet would run as a formula
-gets an apostrophe in front.
-"""
+"""Rows as JSON, NDJSON or CSV, without characters that control a terminal."""
 
 from __future__ import annotations
 
-import csv
-import io
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import orjson
+
+from reports.csv_text import encode_csv
+from shared.control_chars import escape_control_chars
 
 REPORT_FORMATS = {"json": "application/json", "ndjson": "application/x-ndjson", "csv": "text/csv"}
 EXPORT_FORMATS = {
@@ -18,29 +17,22 @@ EXPORT_FORMATS = {
     "parquet": "application/vnd.apache.parquet",
 }
 
-# OWASP's list for CSV injection.
-_FORMULA_PREFIXES = ("=", "+", "-", "@", "\t", "\r")
+# Between a worker and its reader: CSV with the values as they are (`raw=1`).
+RAW_CSV = "csv-raw"
+
+
+def csv_format(format_: str, *, raw: bool) -> str:
+    """The format with what `raw` asks for: only CSV differs."""
+    return RAW_CSV if raw and format_ == "csv" else format_
 
 
 def encode_report(report: Mapping[str, Any], format_: str) -> bytes:
-    """A report in one of REPORT_FORMATS. CSV and NDJSON hold the rows only."""
+    """A report in one of REPORT_FORMATS or RAW_CSV. CSV and NDJSON hold the rows
+    only.
+    """
     if format_ == "json":
-        return orjson.dumps(report)
+        return escape_control_chars(orjson.dumps(report))
     if format_ == "ndjson":
-        return b"".join(orjson.dumps(row) + b"\n" for row in report["rows"])
+        return escape_control_chars(b"".join(orjson.dumps(row) + b"\n" for row in report["rows"]))
     columns = [name for name, shown in (("time", report["interval"] != "none"), ("value", report["by"])) if shown]
-    return encode_csv([*columns, *report["total"]], report["rows"]).encode("utf-8")
-
-
-def encode_csv(columns: list[str], rows: Iterable[Mapping[str, Any]], *, header: bool = True) -> str:
-    """CSV by RFC 4180. None, or a column that a row lacks, is an empty cell."""
-    text = io.StringIO()
-    writer = csv.writer(text)
-    if header:
-        writer.writerow(columns)
-    writer.writerows([[_cell(row.get(name)) for name in columns] for row in rows])
-    return text.getvalue()
-
-
-def _cell(value: Any) -> Any:
-    return f"'{value}" if isinstance(value, str) and value.startswith(_FORMULA_PREFIXES) else value
+    return encode_csv([*columns, *report["total"]], report["rows"], raw=format_ == RAW_CSV).encode("utf-8")

@@ -15,7 +15,8 @@ from typing import NamedTuple, Protocol
 import duckdb
 import orjson
 
-from reports.encode import encode_csv
+from reports.csv_text import encode_csv
+from reports.encode import RAW_CSV
 from reports.plan import EventsRead, events_read
 from reports.query import Query
 from reports.report import OpenParts, Source, execute, source_of
@@ -90,11 +91,12 @@ def export_of(room: Room, source: Source, query: Query, format_: str, out: Outpu
         return
     columns = list(ARCHIVE_COLUMNS)
     result = execute(room.database, open_parts, events)
-    if format_ == "csv":
+    is_csv, raw = format_ in ("csv", RAW_CSV), format_ == RAW_CSV
+    if is_csv:
         out.write(encode_csv(columns, []).encode("utf-8"))
     for rows in _batches(result):
-        if format_ == "csv":
-            out.write(encode_csv(columns, rows, header=False).encode("utf-8"))
+        if is_csv:
+            out.write(encode_csv(columns, rows, header=False, raw=raw).encode("utf-8"))
         else:
             out.write(escape_control_chars(b"".join(orjson.dumps(_without_absent(row)) + b"\n" for row in rows)))
 

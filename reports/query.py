@@ -36,6 +36,7 @@ PARAMETERS = (
     "bots",
     "visitors",
     "format",
+    "raw",
     "scope",
 )
 LIMIT_DEFAULT = 100

@@ -5,13 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from rich.console import Console
-
 from compactor.backup import Backup, backup, leftover_backups
 from foldlog.commands import Invocation
 from foldlog.preflight import require_data_dir
 from foldlog.quantities import size
-from foldlog.terminal import line
+from foldlog.terminal import Console, line
 from shared.exit_codes import SUCCESS
 
 

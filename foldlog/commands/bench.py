@@ -9,7 +9,6 @@ import sys
 from pathlib import Path
 
 import msgspec
-from rich.console import Console
 
 from foldlog.commands import Invocation
 from foldlog.load import EVENT_NAME
@@ -19,7 +18,7 @@ from foldlog.load.run import Result, make_plan
 from foldlog.load.run import run as run_load
 from foldlog.load.summary import summary
 from foldlog.load.target import Target, make_target
-from foldlog.terminal import pairs, table
+from foldlog.terminal import Console, pairs, table
 from shared.exit_codes import PROBLEMS, SUCCESS
 
 

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 from dataclasses import fields
 
-from rich.console import Console
-
 from foldlog.commands import Invocation
-from foldlog.terminal import pairs
+from foldlog.terminal import Console, pairs
 from shared.exit_codes import SUCCESS
 from shared.rate_store import require_package, without_secrets
 from shared.settings import SECRETS, Settings

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from rich.console import Console
-
 from compactor.compress import Compressed, compress
 from foldlog.commands import Invocation
 from foldlog.preflight import require_data_dir
 from foldlog.quantities import size
-from foldlog.terminal import plain, steps
+from foldlog.terminal import Console, plain, steps
 from shared.exit_codes import SUCCESS
 from shared.timestamps import now_ms
 

@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import os
-import sys
 import textwrap
 from collections.abc import Iterator, Sequence
 
 import orjson
-from rich.console import Console
 
 from foldlog.commands import Invocation
 from foldlog.database_url import ignored_database_url
 from foldlog.doctor.examine import examine
 from foldlog.doctor.finding import Finding
-from foldlog.terminal import plain
+from foldlog.guarded_output import program_output
+from foldlog.terminal import Console, plain
+from shared.control_chars import escape_control_chars
 from shared.exit_codes import PROBLEMS, SUCCESS
 
 _STYLES = {"ok": "", "warning": "yellow", "wrong": "bold red", "unknown": "dim"}
@@ -25,7 +25,7 @@ def run(call: Invocation) -> int:
     found = examine(call.data, call.settings, ignored_database_url(os.environ, call.options.config))
     if call.options.json:
         findings = [finding._asdict() for finding in found]
-        sys.stdout.buffer.write(orjson.dumps(findings, option=orjson.OPT_INDENT_2) + b"\n")
+        program_output().write(escape_control_chars(orjson.dumps(findings, option=orjson.OPT_INDENT_2) + b"\n"))
     else:
         show(Console(), found)
     return PROBLEMS if any(finding.level == "wrong" for finding in found) else SUCCESS

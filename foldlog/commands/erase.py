@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from rich.console import Console
-
 from compactor.erasure.footprint import VisitorFootprint
 from compactor.erasure.rewrite import preview_erasure
 from compactor.erasure.visitor_filter import VisitorFilter
@@ -14,7 +12,7 @@ from compactor.process import erase_now
 from foldlog.commands import Invocation
 from foldlog.preflight import require_data_dir
 from foldlog.quantities import counted
-from foldlog.terminal import plain
+from foldlog.terminal import Console, plain
 from shared.erasures import ErasureCompleted, ErasureStarted, create_request, progress_of
 from shared.exit_codes import PROBLEMS, SUCCESS, TemporaryFailure
 from shared.stores.address import is_postgres

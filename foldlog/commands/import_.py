@@ -4,12 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from rich.console import Console
-
 from foldlog.commands import Invocation
 from foldlog.importers.combined import Imported, import_combined
 from foldlog.preflight import ensure_data_dir
-from foldlog.terminal import bytes_done
+from foldlog.terminal import Console, bytes_done
 from shared.exit_codes import SUCCESS
 from shared.settings import SettingsError
 from shared.stores.instance import check_instance

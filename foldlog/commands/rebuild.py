@@ -4,13 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from rich.console import Console
-
 from compactor.repair.rebuild import rebuild
 from compactor.repair.rebuild_days import DayChange
 from foldlog.commands import Invocation
 from foldlog.preflight import require_data_dir
-from foldlog.terminal import plain, table
+from foldlog.terminal import Console, plain, table
 from shared.exit_codes import SUCCESS
 from shared.timestamps import now_ms
 

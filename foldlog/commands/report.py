@@ -3,23 +3,22 @@
 from __future__ import annotations
 
 import contextlib
-import sys
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
 
 import duckdb
-from rich.console import Console
 
 from foldlog.arguments import query_parameters
 from foldlog.commands import Invocation
+from foldlog.guarded_output import program_output
 from foldlog.preflight import require_data_dir
-from foldlog.terminal import plain, table
+from foldlog.terminal import Console, plain, table
 from reports.cluster.cluster_store import ClusterStore
-from reports.encode import encode_report
+from reports.encode import csv_format, encode_report
 from reports.hosts.asked import Asked, asks_all_hosts
 from reports.hosts.hosts_store import hosts_store
-from reports.query import Query, parse
+from reports.query import Query, QueryError, parse
 from reports.report import make_report, report_of
 from shared.disk.spill import own_spill, spill_max_bytes
 from shared.duckdb_engine import connect, limit_spill
@@ -30,6 +29,8 @@ from shared.stores.address import is_clickhouse
 
 def run(call: Invocation) -> int:
     given, data = call.options, call.data
+    if given.raw and not given.csv:
+        raise QueryError("raw", "--raw goes with --csv")
     query = parse(query_parameters(given), datetime.now(UTC), call.settings.timezone)
     with (
         own_spill(require_data_dir(data)) as spill,
@@ -38,7 +39,8 @@ def run(call: Invocation) -> int:
         limit_spill(database, spill_max_bytes(data, call.settings.disk_reserve))
         report = _report(call, database, query)
     if given.json or given.csv:
-        sys.stdout.buffer.write(encode_report(report, "json" if given.json else "csv"))
+        format_ = "json" if given.json else csv_format("csv", raw=given.raw)
+        program_output().write(encode_report(report, format_))
         return SUCCESS
     show(Console(), report)
     return SUCCESS

@@ -5,14 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from rich.console import Console
-
 from compactor.retention.command import preview_retention, retain_now
 from compactor.retention.plan import Item, KindPlan, RetentionPlan
 from foldlog.commands import Invocation
 from foldlog.preflight import require_data_dir
 from foldlog.quantities import size
-from foldlog.terminal import line
+from foldlog.terminal import Console, line
 from shared.exit_codes import SUCCESS, TRY_AGAIN
 from shared.settings import Settings
 from shared.timestamps import now_ms

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import msgspec
 import orjson
-from rich.console import Console
 
 from foldlog.commands import Invocation
 from foldlog.preflight import require_data_dir
 from foldlog.processes import Running, find_running
 from foldlog.status_screen import screen
-from foldlog.terminal import plain
+from foldlog.terminal import Console, plain
 from shared.exit_codes import SUCCESS
 from shared.settings import Settings
 from shared.status import Status, read_status

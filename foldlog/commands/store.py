@@ -6,8 +6,6 @@ import os
 from collections.abc import Callable
 from functools import partial
 
-from rich.console import Console
-
 from compactor.absorb.absorb import absorb
 from compactor.lock import LOCK_TIMEOUT_S, compactor_lock
 from compactor.publishing.instance import instance_id
@@ -20,7 +18,8 @@ from compactor.takeover.takeover import take_over
 from foldlog.commands import Invocation
 from foldlog.preflight import check_start, require_data_dir
 from foldlog.processes import find_running
-from foldlog.terminal import steps
+from foldlog.terminal import Console, steps
+from shared.control_chars import printable
 from shared.disk.durable import make_data_directory
 from shared.exit_codes import PROBLEMS, SUCCESS
 from shared.generations.load import load_snapshot
@@ -76,7 +75,7 @@ def _show_instances(store: PostgresStore | ClickHouseStore, own: str) -> None:
             continue
         held = f"generation {each.generation} of {each.as_of:%Y-%m-%dT%H:%M:%SZ}" if each.as_of else "nothing yet"
         gone = f", retired on {each.retired_at:%Y-%m-%d}" if each.retired_at else ""
-        print(f"  host {each.host}, instance {each.instance}: {held}{gone}")
+        print(f"  host {printable(each.host)}, instance {each.instance}: {held}{gone}")
 
 
 def _retire(call: Invocation) -> int:
@@ -132,7 +131,7 @@ def _rebuild(call: Invocation) -> int:
 
 
 def _show_rebuild(store: ClickHouseStore) -> None:
-    hosts = ", ".join(store.rebuild.waits_for()) or "a moment in which no host publishes"
+    hosts = ", ".join(map(printable, store.rebuild.waits_for())) or "a moment in which no host publishes"
     print(f"{store} is being rebuilt, and answers from what it had. It waits for: {hosts}")
 
 
@@ -176,7 +175,7 @@ def _check(call: Invocation) -> int:
     except PartDamaged as error:
         raise StoreUnavailable(str(store), f"{error}; type `foldlog store publish`, then check again") from None
     for text in found:
-        print(f"WRONG {text}")
+        print(f"WRONG {printable(text)}")
     if found:
         print("To do: `foldlog store rebuild` fills the store again from this directory.")
         return PROBLEMS

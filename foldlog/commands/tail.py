@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from rich.console import Console
-
 from foldlog.commands import Invocation
 from foldlog.preflight import require_data_dir
 from foldlog.tail.follower import Follower, TailFilter, in_order_of_arrival
 from foldlog.tail.printer import Printer, wait_for_more
-from foldlog.terminal import after_a_second
+from foldlog.terminal import Console, after_a_second
 from shared.exit_codes import SUCCESS
 
 

@@ -7,11 +7,9 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 
-from rich.console import Console
-
 from foldlog.commands import Invocation
 from foldlog.preflight import ensure_data_dir, require_data_dir
-from foldlog.terminal import table
+from foldlog.terminal import Console, table
 from shared.disk.layout import DataDirectory
 from shared.exit_codes import PROBLEMS, SUCCESS, UsageError
 from shared.shared_tokens import create_shared_token, fetch_shared_tokens, load_shared_tokens, revoke_shared_token

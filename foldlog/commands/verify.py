@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from rich.console import Console
-
 from compactor.repair.verify import Verified, verify
 from foldlog.commands import Invocation
 from foldlog.preflight import require_data_dir
-from foldlog.terminal import plain, steps
+from foldlog.terminal import Console, plain, steps
 from shared.exit_codes import PROBLEMS, SUCCESS
 
 

@@ -48,12 +48,15 @@ def make_target(url: str | None, key: str | None, origin: str | None, settings: 
     """The server, and how to write to it: with a key, or as a page of `origin`. Raises
     SettingsError.
     """
-    found = urlsplit(url or settings.dashboard)
-    if found.scheme != "http" or found.hostname not in LOOPBACK:
+    try:
+        found = urlsplit(url or settings.dashboard)
+        address = (found.hostname, found.port or 80)
+    except ValueError as error:
+        raise SettingsError(f"{url}: not the URL of a server ({error})") from None
+    if found.scheme != "http" or address[0] not in LOOPBACK:
         raise SettingsError(
             f"{url or settings.dashboard}: `foldlog bench` loads http servers on this host only ({LOOPBACK[0]})"
         )
-    address = (found.hostname, found.port or 80)
     own = [settings.admin_token, *settings.ingest_keys]
     given, key = key, key or next((secret for secret in own if secret), None)
     if not key and not origin:

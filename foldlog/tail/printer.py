@@ -11,7 +11,8 @@ from collections.abc import Iterable
 
 import msgspec
 
-from shared.control_chars import escape_control_chars, printable
+from foldlog.guarded_output import program_output
+from shared.control_chars import printable
 
 POLL_S = 0.2
 
@@ -23,7 +24,7 @@ class Printer:
 
     def __init__(self, *, raw: bool) -> None:
         self._raw = raw
-        self._is_terminal = sys.stdout.isatty()
+        self._bytes = program_output()
         self._damaged = 0
         sys.stdout.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]  # whatever the locale can show
 
@@ -33,7 +34,7 @@ class Printer:
             if not self._raw:
                 sys.stdout.write(readable(line) + "\n")
             else:
-                sys.stdout.buffer.write(escape_control_chars(line) if self._is_terminal else line)
+                self._bytes.write(line)
         sys.stdout.flush()
         if damaged > self._damaged:
             self._damaged = damaged

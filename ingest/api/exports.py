@@ -11,16 +11,18 @@ from ingest.http.auth import require_read
 from ingest.http.problem import SERVER
 from reports import encode
 
+_PARAMETERS = ("from", "to", "tz", "scope", "format", "raw")
+
 
 async def get_export(worker: WorkerContext, request: BaseRequest) -> web.StreamResponse:
     """The archived events of a time span."""
     require_read(worker, request)
-    parameters = given_parameters(request, tuple(encode.EXPORT_FORMATS), only=("from", "to", "tz", "scope", "format"))
-    format_ = parameters.pop("format", "ndjson")
+    parameters = given_parameters(request, tuple(encode.EXPORT_FORMATS), only=_PARAMETERS)
+    format_, raw = parameters.pop("format", "ndjson"), parameters.pop("raw", "0") == "1"
     response = web.StreamResponse(headers={"Cache-Control": "no-store", "Server": SERVER})
     response.content_type = encode.EXPORT_FORMATS[format_]
     response.headers["Content-Disposition"] = f'attachment; filename="foldlog.{format_}"'
-    blocks = worker.reader.export(parameters, format_)
+    blocks = worker.reader.export(parameters, encode.csv_format(format_, raw=raw))
     block = await anext(blocks, b"")  # before the head is sent: an error here still becomes a problem
     await response.prepare(request)
     while block:

@@ -23,8 +23,8 @@ async def get_report(worker: WorkerContext, request: BaseRequest) -> web.Respons
     """One report; reports/query.py defines its parameters."""
     require_read(worker, request)
     parameters = given_parameters(request, tuple(encode.REPORT_FORMATS))
-    format_ = parameters.pop("format", "json")
-    content = await _while_wanted(request, worker.reader.report(parameters, format_))
+    format_, raw = parameters.pop("format", "json"), parameters.pop("raw", "0") == "1"
+    content = await _while_wanted(request, worker.reader.report(parameters, encode.csv_format(format_, raw=raw)))
     return web.Response(
         body=content,
         content_type=encode.REPORT_FORMATS[format_],
@@ -52,8 +52,8 @@ async def _while_wanted(request: BaseRequest, report: Coroutine[Any, Any, bytes]
 def given_parameters(request: BaseRequest, formats: tuple[str, ...], only: tuple[str, ...] = ()) -> dict[str, str]:
     """The parameters of the URL, each given once; the reader process parses them.
 
-    `formats` are the values that `format` may have; `only` restricts the names. Raises
-    Problem 400.
+    `formats` are the values that `format` may have; `only` restricts the names. With
+    `raw=1` CSV has the values as they are. Raises Problem 400.
     """
     parameters = dict(request.query)
     if len(parameters) != len(request.query):
@@ -62,4 +62,6 @@ def given_parameters(request: BaseRequest, formats: tuple[str, ...], only: tuple
         raise Problem(400, "query", f"{unknown[0]}: unknown parameter; valid are {', '.join(only)}")
     if parameters.get("format", formats[0]) not in formats:
         raise Problem(400, "query", f"format: one of {', '.join(formats)}")
+    if parameters.get("raw", "0") not in ("0", "1"):
+        raise Problem(400, "query", "raw: 1 for CSV with the values as they are, or 0")
     return parameters

@@ -19,7 +19,7 @@ from ingest.api.visitors import ID_MAX_CHARS
 from ingest.collect.body import ENCODINGS, JSON, NDJSON
 from ingest.collect.body import TEXT as TEXT_PLAIN
 from ingest.collect.event import Batch, Event
-from ingest.http.openapi_parameters import SCOPE, SPAN, report_parameters
+from ingest.http.openapi_parameters import RAW, SCOPE, SPAN, report_parameters
 from ingest.http.openapi_parts import (
     RETRY_AFTER,
     TEXT,
@@ -143,7 +143,7 @@ def _get_export() -> Object:
         _media_types(encode.EXPORT_FORMATS),
         {"Content-Disposition": header("A file name.", TEXT)},
     )
-    parameters = [*SPAN, SCOPE, parameter("format", formats, "Format of the events.")]
+    parameters = [*SPAN, SCOPE, parameter("format", formats, "Format of the events."), RAW]
     problems = (*_TOKEN_PROBLEMS, *_READ_PROBLEMS)
     return operation("getExport", "Stream archived events", {"200": ok}, problems, parameters=parameters, token=True)
 

@@ -39,6 +39,11 @@ SCOPE = report_parameter(
     {"enum": list(get_args(Scope))},
     "`all`: over all hosts of a PostgreSQL store, the default with one, 400 without. `host`: this directory.",
 )
+RAW = parameter(
+    "raw",
+    {"enum": ["0", "1"], "default": "0"},
+    "`1`: CSV with the values as they are, for programs. Else no cell is a formula or has a control character.",
+)
 
 
 def _filter_pattern() -> str:
@@ -78,4 +83,5 @@ def report_parameters() -> list[Object]:
             {"enum": list(encode.REPORT_FORMATS), "default": "json"},
             "`csv` and `ndjson` contain the rows only.",
         ),
+        RAW,
     ]

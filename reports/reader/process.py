@@ -30,6 +30,7 @@ from reports.hosts.stored_parts import StoredPartMissing
 from reports.query import QueryError, parse
 from reports.reader.protocol import ReaderRequest, ReaderResponse
 from reports.report import make_report, report_of
+from shared.control_chars import escape_controls
 from shared.disk.layout import DataDirectory
 from shared.disk.spill import own_spill, spill_max_bytes
 from shared.duckdb_engine import connect, limit_spill
@@ -70,7 +71,7 @@ def write_export(request: ReaderRequest, out: BinaryIO) -> int:
     events = _AfterResponse(out)
     response, _ = _answer(lambda: _export(request, events))
     if events.began and response.code:
-        print(response.detail, file=sys.stderr)  # noqa: T201
+        print(escape_controls(response.detail), file=sys.stderr)  # noqa: T201
         return 1
     events.begin(response)
     out.flush()
@@ -109,10 +110,10 @@ def _answer(make: Callable[[], bytes]) -> tuple[ReaderResponse, bytes]:
     except TimezonesDiffer as error:
         return ReaderResponse("timezones", str(error), 0), b""
     except CannotAnswer as error:
-        print(error, file=sys.stderr)  # noqa: T201
+        print(escape_controls(str(error)), file=sys.stderr)  # noqa: T201
         return ReaderResponse("store_unavailable", error.detail, 0), b""
     except (StoreUnavailable, StoreRefused, DriverMissing) as error:
-        print(error, file=sys.stderr)  # noqa: T201  its address is for the log only
+        print(escape_controls(str(error)), file=sys.stderr)  # noqa: T201  its address is for the log only
         return ReaderResponse("store_unavailable", STORE_UNAVAILABLE, 0), b""
     except NoRoomForParts as error:
         return ReaderResponse("report_memory", str(error), 0), b""

@@ -11,9 +11,11 @@ from datetime import datetime
 import pytest
 
 from tests.builders.server import ADMIN_TOKEN
+from tests.builders.spreadsheet import FORMULAS, is_formula
 from tests.builders.visits import D1, D2, SITE, SPAN, TODAY, send_visits
 from tests.builders.worker import Worker
 
+CSV = {"format": "csv"}
 EXPORT = "/admin/api/export"
 
 
@@ -118,7 +120,9 @@ def test_report_names_its_span_and_its_snapshot(worker: Worker) -> None:
 def test_report_as_csv_disarms_formulas(worker: Worker) -> None:
     answer = worker.get("/admin/api/report", **SPAN, by="event", format="csv")
     assert answer.headers.get_content_type() == "text/csv"
-    assert answer.body == b"value,events,visitors\r\npageview,6,3\r\n'=1+1,1,1\r\norder,1,1\r\n"
+    assert answer.body == b'value,events,visitors\r\npageview,6,3\r\n"\'=1+1",1,1\r\norder,1,1\r\n'
+    raw = worker.get("/admin/api/report", **SPAN, by="event", format="csv", raw="1")
+    assert raw.body == b"value,events,visitors\r\npageview,6,3\r\n=1+1,1,1\r\norder,1,1\r\n"
 
 
 def test_report_as_ndjson_is_a_row_a_line(worker: Worker) -> None:
@@ -128,17 +132,28 @@ def test_report_as_ndjson_is_a_row_a_line(worker: Worker) -> None:
     assert rows == worker.get("/admin/api/report", **SPAN, by="path").json()["rows"]
 
 
-FORMULAS = ["=cmd|'/c calc'!A1", "+1", "-1", "@SUM(1)", "\t=1", "\r=1"]
-
-
 def test_no_text_of_a_client_is_a_formula_in_csv(worker: Worker) -> None:
-    worker.post([{"name": "formula", "props": {"formula": text}} for text in FORMULAS])
+    worker.post([{"name": "formula", "props": {"formula": text}} for text in FORMULAS.values()])
     worker.fold()
-    answer = worker.get("/admin/api/report", event="formula", by="props.formula", format="csv")
-    rows = list(csv.DictReader(io.StringIO(answer.body.decode("utf-8"), newline="")))
-    assert sorted(row["value"] for row in rows) == sorted(f"'{text}" for text in FORMULAS)
-    found = csv.reader(io.StringIO(worker.get(EXPORT, format="csv").body.decode("utf-8"), newline=""))
-    assert [cell for row in found for cell in row if cell.startswith(("=", "+", "-", "@", "\t", "\r"))] == []
+    asked = {"event": "formula", "by": "props.formula", "format": "csv"}
+    report, export = (worker.get(path, **given).body for path, given in (("/admin/api/report", asked), (EXPORT, CSV)))
+    for separator in ",;\t":
+        for text in (report.decode("utf-8"), export.decode("utf-8")):
+            lines = csv.reader(io.StringIO(text, newline=""), delimiter=separator)
+            assert [cell for line in lines for cell in line if is_formula(cell)] == []
+    raw = csv.DictReader(
+        io.StringIO(worker.get("/admin/api/report", **asked, raw="1").body.decode("utf-8"), newline="")
+    )
+    assert sorted(row["value"] for row in raw) == sorted(FORMULAS.values())
+    exported = csv.DictReader(io.StringIO(worker.get(EXPORT, **CSV, raw="1").body.decode("utf-8"), newline=""))
+    props = [json.loads(row["props"]) for row in exported if row["event"] == "formula"]
+    assert sorted(each["formula"] for each in props) == sorted(FORMULAS.values())
+
+
+def test_raw_is_0_or_1(worker: Worker) -> None:
+    assert worker.get("/admin/api/report", format="csv", raw="yes").status == 400
+    assert worker.get(EXPORT, format="csv", raw="").status == 400
+    assert worker.get("/admin/api/report", raw="1").json()["interval"] == "none"
 
 
 @pytest.mark.parametrize("key", ["__proto__", "constructor", "crc"])
