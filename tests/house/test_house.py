@@ -37,7 +37,13 @@ READS_DATABASE = {
 }
 SQL_WORDS = re.compile(r"\b(SELECT|FROM|WHERE|JOIN|COPY)\b")
 # What every command pays for, also `foldlog --version`.
-AT_EVERY_START = ("foldlog/cli.py", "foldlog/arguments.py", "foldlog/__main__.py", "foldlog/__init__.py")
+AT_EVERY_START = (
+    "foldlog/cli.py",
+    "foldlog/arguments.py",
+    "foldlog/guarded_output.py",
+    "foldlog/__main__.py",
+    "foldlog/__init__.py",
+)
 
 
 def modules(package: str) -> list[Path]:
@@ -136,7 +142,7 @@ def test_tests_share_through_builders_and_never_through_each_other() -> None:
 
 @pytest.mark.parametrize("file", AT_EVERY_START)
 def test_start_imports_only_shared_and_its_own_arguments(file: str) -> None:
-    allowed = {"foldlog", "foldlog.argument_types", "foldlog.arguments", "foldlog.cli"}
+    allowed = {"foldlog", "foldlog.argument_types", "foldlog.arguments", "foldlog.cli", "foldlog.guarded_output"}
     used = imports(ROOT / file, at_import_time=True)
     assert {name for name in used if not name.startswith("shared")} <= allowed
 
