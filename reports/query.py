@@ -93,9 +93,7 @@ class Query:
 
 def parse(parameters: Mapping[str, str], now: datetime, default_zone: str) -> Query:
     """Raises QueryError. Without `from` and `to`: the seven days that end today."""
-    for name in parameters:
-        if name not in PARAMETERS:
-            raise QueryError(name, f"unknown parameter; known are {', '.join(PARAMETERS)}")
+    _check_names_and_text(parameters)
     zone = _zone(parameters.get("tz") or default_zone)
     start, end = _span(parameters.get("from", ""), parameters.get("to", ""), now, zone)
     query = Query(
@@ -115,6 +113,23 @@ def parse(parameters: Mapping[str, str], now: datetime, default_zone: str) -> Qu
     if has_more_buckets(start, end, query.interval, zone, BUCKETS_MAX):
         raise QueryError("interval", f"more than {BUCKETS_MAX} rows; choose a longer interval or a shorter time")
     return query
+
+
+def _check_names_and_text(parameters: Mapping[str, str]) -> None:
+    for name, text in parameters.items():
+        if name not in PARAMETERS:
+            raise QueryError(name, f"unknown parameter; known are {', '.join(PARAMETERS)}")
+        if not _is_unicode(text):
+            raise QueryError(name, "must be UTF-8")
+
+
+def _is_unicode(text: str) -> bool:
+    """False where a byte of the command line, or half a character, stands in it."""
+    try:
+        text.encode("utf-8")
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _zone(name: str) -> ZoneInfo:

@@ -16,31 +16,36 @@ import hashlib
 import re
 import secrets
 import shutil
+import zlib
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from datetime import datetime
-from itertools import islice
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import BinaryIO, Literal, NamedTuple
 
 from ingest.collect.encode import Line, encode_lines
 from ingest.collect.visitor_id import hash_visitor
 from ingest.wal.commit_queue import CommitQueue
 from ingest.wal.unavailable import Unavailable
 from shared.disk.layout import IMPORT_WRITER, DataDirectory
+from shared.exit_codes import UsageError
 from shared.log import Log
 from shared.segments.line import SCHEMA_VERSION
 from shared.settings import Settings
 from shared.timestamps import DAY_S, now_ms, rfc3339
 
 _COMBINED = re.compile(
-    rb'(?P<address>\S+) \S+ (?P<user>.*?) \[(?P<time>[^\]]+)\] "(?P<request>(?:[^"\\]|\\.)*)" (?P<status>\d{3}) \S+'
+    # The time is short, so that a line of brackets is read once and not once for each.
+    rb"(?P<address>\S+) \S+ (?P<user>.*?) \[(?P<time>[^\]]{1,40})\] "
+    rb'"(?P<request>(?:[^"\\]|\\.)*)" (?P<status>\d{3}) \S+'
     rb'(?: "(?P<referrer>(?:[^"\\]|\\.)*)" "(?P<agent>(?:[^"\\]|\\.)*)")?\s*'
 )
 _TIME = "%d/%b/%Y:%H:%M:%S %z"
 _BATCH = 1000
 _TEXT_MAX = 2000
+# Longer than any that a web server writes: three headers of 8 KiB, each byte escaped.
+LINE_MAX_BYTES = 128 << 10
 # A server whose clock or zone is wrong by hours is imported; a year 9999 is not.
 FUTURE_MAX_MS = DAY_S * 1000
 
@@ -77,6 +82,22 @@ class LineRejected(ValueError):
     def __init__(self, reason: Reason) -> None:
         super().__init__(reason)
         self.reason: Reason = reason
+
+
+class AccessLogDamaged(UsageError):
+    """A compressed file is damaged, or ends early. What it had before is appended:
+    `events`.
+    """
+
+    def __init__(self, file: Path, events: int) -> None:
+        super().__init__(file, events)
+        self.file, self.events = file, events
+
+    def __str__(self) -> str:
+        return (
+            f"{self.file} is no complete gzip file: {self.events:,} events were appended, of the lines before the "
+            "damage. Import a whole copy of it, and each counts once"
+        )
 
 
 @dataclass(frozen=True)
@@ -143,7 +164,8 @@ def import_combined(
     bytes of the file that are done.
 
     Raises WriterAlive when another import is running, Unavailable when the disk is
-    nearly full, OSError when the file cannot be read or the log cannot be written.
+    nearly full, AccessLogDamaged, OSError when the file cannot be read or the log
+    cannot be written.
     """
     return asyncio.run(_import(file, site, data, settings, log, progress))
 
@@ -162,6 +184,8 @@ async def _import(
                 await writer.append(encode_lines(events), len(events))
             done.events += len(events)
             progress(position)
+    except (EOFError, zlib.error, gzip.BadGzipFile):
+        raise AccessLogDamaged(file, done.events) from None
     finally:
         await writer.close()
     return done
@@ -232,9 +256,29 @@ def _event(entry: AccessLogEntry, id_: str, site: str, salt: bytes) -> Line:
 
 def _batches(file: Path) -> Iterator[tuple[list[bytes], int]]:
     """Lines of the file, and how many of its bytes have been read (compressed ones for
-    .gz).
+    .gz). Lines before damage are returned before it is raised.
     """
     with file.open("rb") as raw:
-        text = gzip.GzipFile(fileobj=raw) if file.suffix == ".gz" else raw
-        while batch := list(islice(text, _BATCH)):
+        lines = _lines(gzip.GzipFile(fileobj=raw) if file.suffix == ".gz" else raw)
+        batch: list[bytes] = []
+        try:
+            for line in lines:
+                batch.append(line)
+                if len(batch) == _BATCH:
+                    yield batch, raw.tell()
+                    batch = []
+        except (EOFError, zlib.error, gzip.BadGzipFile):
             yield batch, raw.tell()
+            raise
+        yield batch, raw.tell()
+
+
+def _lines(file: BinaryIO | gzip.GzipFile) -> Iterator[bytes]:
+    """The lines of a file; an empty one, which is rejected, for one beyond
+    LINE_MAX_BYTES: a file without newlines need not fit into memory.
+    """
+    while line := file.readline(LINE_MAX_BYTES + 1):
+        is_long = len(line) > LINE_MAX_BYTES
+        while line and not line.endswith(b"\n") and is_long:
+            line = file.readline(LINE_MAX_BYTES)
+        yield b"\n" if is_long else line

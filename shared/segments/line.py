@@ -19,7 +19,7 @@ PIECE_MAX_BYTES = 4 * LINE_MAX_BYTES
 
 _CRC_FIELD = re.compile(rb',"crc":"([0-9a-f]{8})"}')
 _BEGIN = b'{"v":'
-_VERSION = re.compile(rb'{"v":(\d+),')
+_VERSION = re.compile(rb'{"v":(\d{1,9}),')  # int() raises for thousands of digits
 
 
 class DataFromNewerVersion(UsageError):
