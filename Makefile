@@ -90,7 +90,8 @@ hostile: setup ## Measure what 1,000 slow clients, or bombs at once, do to other
 red-team: setup ## Try every known attack of one client, reader or neighbour beside its honest control: a quarter of an hour
 	$(BIN)/python -m tests.faults.hostile --write docs/hostile-results.md $(ARGS)
 
-fuzz: setup ## Post 1,000,000 fuzzed bodies to a worker and check what became of them
+fuzz: setup ## Fuzz the door, lines, imports and parameters, then post 1,000,000 fuzzed bodies to a worker
+	$(PYTEST) --examples 5000 --timeout 3600 -k fuzz tests/ingest/http tests/shared/segments tests/foldlog/importers tests/reports
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev,fuzz]'
 	$(BIN)/python -m tests.bench.fuzz
 
