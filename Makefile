@@ -18,13 +18,18 @@ help: ## Show this list
 # Today's ClickHouse for tests: of its package only the engine is loaded, so that what it depends on (pyarrow, pandas) is
 # left out.
 CLICKHOUSE = chdb-core-lite
+# Lists of user agents that tests measure device classes with. Of the first only its data is read; the second comes by npm, and
+# its test is skipped where there is none.
+AGENTS = device-detector
+NPM_AGENTS = user-agents@2.1.198
 # pip 23 installs nothing from this file by itself, so it is brought up to date inside the environment first.
 $(VENV)/installed: pyproject.toml constraints.txt
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Foldlog needs Python 3.11 or later; try: make PYTHON=python3.11 setup")'
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --upgrade pip
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev]'
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --no-deps $(CLICKHOUSE)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --no-deps $(CLICKHOUSE) $(AGENTS)
+	@if command -v npm >/dev/null; then npm install --silent --no-audit --no-fund --ignore-scripts --prefix $(VENV) $(NPM_AGENTS); fi
 	@touch $@
 
 setup: $(VENV)/installed ## Make .venv and install everything into it

@@ -4,25 +4,22 @@ that a rebuild can apply better rules (P11).
 
 from __future__ import annotations
 
-import re
 import sys
 from collections import OrderedDict
 from functools import cache
 from typing import NamedTuple
 
-import crawleruseragents
 from ua_parser import BestAvailableResolver, Parser
 from ua_parser.loaders import load_lazy_builtins
+
+from compactor.fold.crawlers import is_tool
+from compactor.fold.device_class import LOOKED_AT_CHARS, device_class
 
 # A client chooses its user agent, so the cache is bounded by bytes: 16 MiB hold 30,000
 # ordinary ones. A longer one is a tool's or made up, and parsed again in each pass.
 CACHE_MAX_BYTES = 16 << 20
 CACHED_MAX_CHARS = 512
 _ENTRY_BYTES = 256  # the tuple, its place in the dictionary, the device class
-
-_TABLET = re.compile(r"iPad|Tablet|PlayBook|Silk(?!.*Mobile)|Android(?!.*Mobile)", re.IGNORECASE)
-_MOBILE = re.compile(r"Mobi|iPhone|iPod|Android|Opera Mini|IEMobile|BlackBerry", re.IGNORECASE)
-_DESKTOP = re.compile(r"Windows NT|Macintosh|X11|CrOS|Linux x86_64", re.IGNORECASE)
 
 
 class UserAgent(NamedTuple):
@@ -74,22 +71,18 @@ def parse_user_agent(ua: str) -> UserAgent:
 
 
 def _parse(ua: str) -> UserAgent:
-    parsed = _parser().parse(ua)
-    browser = parsed.user_agent.family if parsed.user_agent else None
-    system = parsed.os.family if parsed.os else None
-    spider = parsed.device is not None and parsed.device.family == "Spider"
-    return UserAgent(ua, browser, system, device_class(ua), spider or crawleruseragents.is_crawler(ua))
+    start = ua[:LOOKED_AT_CHARS]
+    browser, system, device = _parser().parse_user_agent(start), _parser().parse_os(start), device_class(start)
+    return UserAgent(
+        ua,
+        browser.family if browser else None,
+        system.family if system else None,
+        device,
+        is_tool(ua, device),
+    )
 
 
 @cache
 def _parser() -> Parser:
     """ua_parser.parse has a cache of its own, which is bounded by number."""
     return Parser(BestAvailableResolver(load_lazy_builtins()))
-
-
-def device_class(ua: str) -> str | None:
-    """`tablet`, `mobile` or `desktop`."""
-    for kind, pattern in (("tablet", _TABLET), ("mobile", _MOBILE), ("desktop", _DESKTOP)):
-        if pattern.search(ua):
-            return kind
-    return None

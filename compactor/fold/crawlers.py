@@ -1,0 +1,74 @@
+"""Which user agents are no person's: crawlers, monitors, and the tools and libraries of
+programs.
+
+Three things show one: a list of crawlers that others keep, what no browser would say
+of itself (an address to write to, a trade such as `scanner`), and a missing system,
+which every browser names. `okhttp`, `Dart` and `node` are bots for that
+reason: the apps of people that send them say no more than a server does. An app that
+names its phone (`Dalvik`, `CFNetwork`) is a person's.
+"""
+
+from __future__ import annotations
+
+import re
+from functools import cache
+
+import crawleruseragents
+
+from compactor.fold.device_class import LOOKED_AT_CHARS, MODEL_AND_BUILD
+
+# Browsers of people whose names hold that of a crawler.
+_PEOPLES_BROWSERS = re.compile(
+    r"SogouMSE|SogouMobileBrowser|SogouSearch|SGInfo[^ ]{0,60}|MetaSr [\d.]+|Caboto|CUBOT[^;)]{0,40}"
+    r"|(?<=\d )Viber/[\d.]+$"
+)
+# Feed readers and players that people run, and that name their own page.
+_PEOPLES_READERS = re.compile(
+    r"Reader;|^(?:Feed(?:Demon|Station)|Liferea|RssBandit|newsb(?:euter|oat)|NetNewsWire|XBMC|Kodi|Juice|Doughnut|Akregator)/"
+    r"|Podcast Client|bsalsa\.com|^ThePodcastApp/|^(?:Pulp|CoolerFM)/"
+)
+_CONTACT = re.compile(
+    r"https?://|www\.|[\w.-]{1,40}(?:@|\[at\]| at )[\w-]{1,64}\.[a-z]{2}|mailto:|contact[:;=]|\bref:|\{\{|jndi:|<\?"
+)
+# What a program does for its living. Each is looked for by itself: a text of many
+# alternatives would try them all at each character.
+_TRADES_TEXT = """
+crawl spider scanner scraper monitor checker fetcher validator prerender preview audit analyzer analyser research
+survey headless synthetic grabber harvest extractor lookup observatory diagnostic thumbnail transcoder inspector
+fingerprint detector proxy/ feed+parser feedparser google- -google googlead googlesites googleprober google_partner
+google+page+speed google+search+console whatcms builtwith functionize cybaaagent convertify assetnote
+"""
+_TRADES = tuple(trade.replace("+", " ") for trade in _TRADES_TEXT.split())
+_TOOL = re.compile(
+    r"^(?:postmanruntime|curl|wget|python|java/|go-http|node|deno|bun/|dart|okhttp|axios|undici|ruby|php|git/)"
+    r"|bot\b|\bscan(?:s|ning)?\b|\bcheck\b|prober?\b|recon\b|mail\.[\w.]{1,40} proxy|\btime/\d{10}|daumoa|iplabel"
+)
+_BARE = re.compile(r"Mozilla/[\d.]+ \((?:compatible|Windows|Macintosh|Linux)?\)?$", re.IGNORECASE)
+# They name a device that has no class: consoles, watches, cars, speakers, players.
+_OTHER_DEVICE = re.compile(
+    r"PlayStation|PS[345]|Nintendo|Xbox|watchOS|Watch\d|CFNetwork/|Darwin/|iOS|ipadOS|UPnP|Android|Linux;|Tesla/|QtCarBrowser"
+    r"|ExoPlayer|\(Linux|Linux arm|Echo|Alexa|Sonos|tpapi|Xiino|Opera|Mozilla/4\.0 \(|[A-Z][a-z]+[/ ][A-Z]?\d{3,4}$",
+    re.IGNORECASE,
+)
+
+
+def is_tool(ua: str, device: str | None) -> bool:
+    """Whether a program sent this, not a person; `device` is its class."""
+    looked_at = _PEOPLES_BROWSERS.sub("", ua[:LOOKED_AT_CHARS])
+    without_model = MODEL_AND_BUILD.sub("Android", looked_at)
+    if crawleruseragents.is_crawler(without_model) or ua in _listed():
+        return True
+    said = without_model.lower()
+    if any(trade in said for trade in _TRADES) or _TOOL.search(said):
+        return True
+    if _CONTACT.search(said) and not _PEOPLES_READERS.search(ua):
+        return True
+    return device is None and bool(ua) and (_BARE.match(ua) is not None or _OTHER_DEVICE.search(looked_at) is None)
+
+
+@cache
+def _listed() -> frozenset[str]:
+    """The agents that the list shows: they are crawlers even where what gave them away
+    is the name of a model, which people have, too.
+    """
+    return frozenset(ua for crawler in crawleruseragents.CRAWLER_USER_AGENTS_DATA for ua in crawler["instances"])
