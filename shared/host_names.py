@@ -1,8 +1,34 @@
-"""The form of a site: a host name."""
+"""The form of a site: a host name. Door, fold and settings compare hosts in this form:
+in lower case, without user, port and the dots that end a full name.
+"""
 
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 
 # In lower case. The last form is an IPv6 address.
 SITE = re.compile(r"[a-z0-9_]([a-z0-9._-]{0,251}[a-z0-9_])?|\[[0-9a-f:.]{2,45}\]")
+# As `host_name` of compactor/fold/working_tables.sql takes it apart.
+_NETLOC = re.compile(r"(?:[^?#]*@)?(\[[^\]?#@]*\]|[^?#:@\[]*)(?::[0-9]*)?")
+_DEFAULT_PORTS = {"http": ":80", "https": ":443"}
+
+
+def host_of(netloc: str) -> str:
+    """The host of `user@Host.:443`: `host`. What is no host and port stays as it is."""
+    match = _NETLOC.fullmatch(netloc)
+    return (match[1] if match else netloc).lower().rstrip(".")
+
+
+def comparable(netloc: str, scheme: str) -> str:
+    """Host and port in one spelling: without the port that `scheme` has anyway."""
+    lower = netloc.lower()
+    if lower.endswith(_DEFAULT_PORTS.get(scheme, " ")):
+        lower = lower.rpartition(":")[0]
+    host, colon, port = lower.rpartition(":")
+    return f"{host.rstrip('.')}:{port}" if colon and port.isdecimal() else lower.rstrip(".")
+
+
+def own_hosts(sites: Iterable[str]) -> list[str]:
+    """The hosts that are the operator's own: `sites`, each with and without `www.`."""
+    return sorted({host for site in sites for host in (site, f"www.{site}", site.removeprefix("www."))})

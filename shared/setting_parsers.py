@@ -74,11 +74,22 @@ def words(text: str) -> tuple[str, ...]:
 
 
 def sites(text: str) -> tuple[str, ...]:
-    found = tuple(part.lower() for part in words(text))
+    found = tuple(part.lower().removesuffix(".") for part in words(text))
     for site in found:
-        if not _HOST.fullmatch(site):
-            raise ValueError("host names such as example.com, www.example.com, without scheme, port and path")
+        if not _HOST.fullmatch(site) and not _is_ipv6(site):
+            raise ValueError(
+                "host names such as example.com, shop.example.com or [2001:db8::7], without scheme, port, path"
+            )
     return found
+
+
+def _is_ipv6(site: str) -> bool:
+    import ipaddress
+
+    try:
+        return site == f"[{ipaddress.IPv6Address(site[1:-1])}]"
+    except ValueError:
+        return False
 
 
 def networks(text: str) -> tuple[ipaddress.IPv4Network | ipaddress.IPv6Network, ...]:

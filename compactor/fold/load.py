@@ -13,6 +13,7 @@ from compactor.sql import sql_file
 from shared.disk.layout import COMPRESSED_SUFFIXES
 from shared.duckdb_engine import one_row
 from shared.event_ids import is_server_id_sql, server_id_time_sql
+from shared.host_names import own_hosts
 from shared.schema import INCOMING_COLUMNS, LINE_COLUMNS, REQUIRED
 from shared.segments.line import LINE_MAX_BYTES, SCHEMA_VERSION, newer_line
 from shared.sql.archive_events import id_number_sql
@@ -96,7 +97,7 @@ def _read_lines(
     )
     rows = sql_file(__file__, "url_parts.sql", lines=lines)
     try:
-        database.execute(_insert_sql(rows, numbers), {"files": files, "sites": list(sites)})
+        database.execute(_insert_sql(rows, numbers), {"files": files, "sites": own_hosts(sites)})
     except (duckdb.InvalidInputException, duckdb.ConversionException) as error:
         raise LinesDoNotParse(str(error)) from error
     except duckdb.IOException as error:

@@ -20,7 +20,7 @@ from multidict import MultiMapping
 from ingest.collect.body import ENCODINGS, MEDIA_TYPES
 from ingest.collect.consent import ConsentBasis, consent_from_headers
 from ingest.http.problem import Problem, body_too_large
-from shared.host_names import SITE
+from shared.host_names import SITE, comparable, host_of
 from shared.settings import Settings
 from shared.tokens import Scope
 
@@ -115,7 +115,10 @@ def same_origin(fetch_site: str | None, claimed: str | None, host: str, sites: t
     """
     netloc = _netloc(claimed) if claimed is not None else host
     site = site_of(netloc)
-    is_ours = netloc == host and (fetch_site == "same-origin" or (fetch_site is None and claimed is not None))
+    scheme = (claimed or "").partition(":")[0].lower()
+    is_ours = comparable(netloc, scheme) == comparable(host, scheme) and (
+        fetch_site == "same-origin" or (fetch_site is None and claimed is not None)
+    )
     # "none" is a navigation, which sends no events.
     is_known = claimed is not None and site in sites and fetch_site != "none"
     if not is_ours and not is_known:
@@ -173,8 +176,7 @@ def site_of(netloc: str) -> str:
     """The host name without its port. Raises Problem for anything else, because the
     site becomes a value in reports.
     """
-    name, colon, port = netloc.rpartition(":")
-    site = (name if colon and port.isdecimal() else netloc).removesuffix(".")
+    site = host_of(netloc)
     if not SITE.fullmatch(site):
         raise Problem(403, "origin", "the request does not show which site it is from")
     return site

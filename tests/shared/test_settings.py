@@ -21,6 +21,7 @@ GOOD: dict[str, tuple[str, str, object]] = {
     "listen on a name": ("LISTEN", " localhost:80 ", ("localhost", 80)),
     "workers": ("WORKERS", "4", 4),
     "sites": ("SITES", "example.com, WWW.Example.com shop.example", ("example.com", "www.example.com", "shop.example")),
+    "sites as full names and addresses": ("SITES", "example.com. [2001:DB8::7]", ("example.com", "[2001:db8::7]")),
     "no sites": ("SITES", " ", ()),
     "consent": ("CONSENT", "implied", "implied"),
     "consent cookie": ("CONSENT_COOKIE", "cc=a=b", ("cc", "a=b")),

@@ -7,11 +7,14 @@ from typing import Any
 
 import pytest
 
-from shared.duckdb_engine import connect
+from compactor.fold.working_tables import create_working_tables
+from shared.duckdb_engine import connect, one_row
 from shared.generations.load import load_snapshot
 from shared.sql.archive_events import from_archive_sql
+from shared.sql.texts import TextNumbers
 from tests.builders.archive import assert_verified
 from tests.builders.logs import GOOGLEBOT, data_directory, fold, line, sealed
+from tests.builders.netlocs import NETLOCS
 
 DERIVED: dict[str, tuple[dict[str, Any], str, object]] = {
     "path": ({"url": "https://example.com/a/b?c=d#e"}, "path", "/a/b"),
@@ -20,6 +23,15 @@ DERIVED: dict[str, tuple[dict[str, Any], str, object]] = {
     "path that holds a url": ({"url": "https://example.com/go/http://a.org/x"}, "path", "/go/http://a.org/x"),
     "no url": ({}, "path", None),
     "referrer host": ({"referrer": "https://user@Www.Google.COM:443/search?q=1"}, "referrer", "www.google.com"),
+    "referrer on an IPv6 address": ({"referrer": "http://[2001:db8::7]:8080/x"}, "referrer", "[2001:db8::7]"),
+    "own site on an IPv6 address": (
+        {"site": "[2001:db8::7]", "referrer": "http://[2001:db8::7]:8080/x"},
+        "referrer",
+        None,
+    ),
+    "own site as a full name": ({"referrer": "https://example.com./b"}, "referrer", None),
+    "own site as a full name with www and port": ({"referrer": "https://www.example.com.:8443?b"}, "referrer", None),
+    "other site as a full name": ({"referrer": "https://news.example.org./b"}, "referrer", "news.example.org"),
     "own site": ({"referrer": "https://example.com/x"}, "referrer", None),
     "own site with www": ({"referrer": "https://www.example.com/x"}, "referrer", None),
     "utm decoded": (
@@ -59,13 +71,24 @@ def test_column_is_derived_from_the_line(derived: Path, row: str) -> None:
         assert database.execute(query, [[str(derived)], id_]).fetchall() == [(expected,)]
 
 
+OWN = ["https://shop.example.com/cart", "https://www.shop.example.com./", "https://other.example/", "http://[::1]:80/"]
+
+
 def test_referrer_on_another_site_of_the_operator_is_not_counted(tmp_path: Path) -> None:
     data = data_directory(tmp_path)
-    sealed(data, [line("event-1", referrer="https://shop.example.com/cart")])
-    fold(data, sites=("example.com", "shop.example.com"))
+    sealed(data, [line(f"event-{number}", referrer=referrer) for number, referrer in enumerate(OWN)])
+    fold(data, sites=("example.com", "shop.example.com", "www.other.example", "[::1]"))
     path = next(data.archive.glob("*/*.parquet"))
     with connect(128 << 20, 1) as database:
-        assert database.execute("SELECT referrer FROM read_parquet($1)", [[str(path)]]).fetchall() == [(None,)]
+        query = "SELECT referrer FROM read_parquet($1) WHERE referrer IS NOT NULL"
+        assert database.execute(query, [[str(path)]]).fetchall() == []
+
+
+def test_fold_takes_hosts_as_the_door_does() -> None:
+    with connect(128 << 20, 1) as database:
+        create_working_tables(database, TextNumbers())
+        for netloc, host in NETLOCS.items():
+            assert one_row(database, "SELECT host_name($1)", [netloc]) == (host,)
 
 
 def test_hostile_values_are_only_values(tmp_path: Path) -> None:
