@@ -8,12 +8,14 @@ steps and cannot skip one.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime
 from typing import NamedTuple, Protocol
 
 from aiohttp import web
 from aiohttp.web_request import BaseRequest
 
+from ingest.collect.adjust import Adjustment
 from ingest.collect.event import Columns, Event
 from ingest.collect.validate import BatchOutcome, Rejection
 
@@ -22,7 +24,7 @@ class DecodedBatch(NamedTuple):
     """A batch: its events in order, each decoded or already rejected.
 
     `columns`: the events field by field, where there are many and all their text is
-    printable ASCII.
+    printable ASCII. `adjusted`: what was left out of events so that they decode.
     """
 
     events: list[Event] | list[Event | Rejection]
@@ -30,6 +32,7 @@ class DecodedBatch(NamedTuple):
     consent: str | None = None
     columns: Columns | None = None
     has_rejections: bool = False
+    adjusted: Sequence[Adjustment] = ()
 
 
 class Adapter(Protocol):

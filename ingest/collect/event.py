@@ -14,6 +14,8 @@ from msgspec.structs import astuple
 from shared.lateness import LATENESS_H
 
 EVENT_MAX_BYTES = 32 << 10
+URL_MAX = 2000
+SESSION_MAX = 100
 EPOCH_MS_MAX = 253_402_300_799_999  # 9999-12-31T23:59:59.999Z
 
 # Rules of validate.py, for the OpenAPI document only: as Meta(pattern=…) msgspec would
@@ -25,8 +27,10 @@ _ID = {"pattern": "^[A-Za-z0-9_-]*$"}
 
 Moment = Annotated[datetime, Meta(tz=True)] | Annotated[int, Meta(ge=0, le=EPOCH_MS_MAX)]
 EventId = Annotated[str, Meta(min_length=8, max_length=64, extra_json_schema=_ID)]
-Identity = Annotated[str, Meta(min_length=1, max_length=100, extra_json_schema=_WITHOUT_CONTROL_CHARS)]
-HttpUrl = Annotated[str, Meta(min_length=1, max_length=2000, extra_json_schema=_HTTP)]
+Identity = Annotated[str, Meta(min_length=1, max_length=SESSION_MAX, extra_json_schema=_WITHOUT_CONTROL_CHARS)]
+HttpUrl = Annotated[str, Meta(min_length=1, max_length=URL_MAX, extra_json_schema=_HTTP)]
+_PAGE_OR_APP = {"pattern": f"^([Hh][Tt][Tt][Pp][Ss]?://|(android|ios)-app://[^/?#]){_NO_CONTROL_CHARS}"}
+Referrer = Annotated[str, Meta(min_length=1, max_length=URL_MAX, extra_json_schema=_PAGE_OR_APP)]
 # Beyond these a reader that keeps numbers as doubles shows another number.
 WHOLE_MAX = 2**53 - 1
 Whole = Annotated[int, Meta(ge=-WHOLE_MAX, le=WHOLE_MAX)]
@@ -51,9 +55,15 @@ class Event(Struct, forbid_unknown_fields=True, omit_defaults=True, kw_only=True
         Moment | None, Meta(description=f"When it happened: at most {LATENESS_H} hours ago. Default: now.")
     ] = None
     visitor: Annotated[Identity | None, Meta(description="No placeholder such as `undefined` or `anonymous`.")] = None
-    session: Annotated[Identity | None, Meta(description="No placeholder, as for `visitor`.")] = None
-    url: HttpUrl | None = None
-    referrer: HttpUrl | None = None
+    session: Annotated[Identity | None, Meta(description="What does not fit is left out, and listed as adjusted.")] = (
+        None
+    )
+    url: Annotated[
+        HttpUrl | None, Meta(description="Of one that is too long the query is cut, and listed as adjusted.")
+    ] = None
+    referrer: Annotated[Referrer | None, Meta(description="What does not fit is left out, and listed as adjusted.")] = (
+        None
+    )
     value: Number | None = None
     props: Props | None = None
 

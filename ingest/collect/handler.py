@@ -42,7 +42,7 @@ async def post_events(worker: WorkerContext, request: BaseRequest, adapter: Adap
     consent = resolve_consent(batch.consent, sender.consent)
 
     received_ms = worker.now_ms()
-    validated = validate_batch(batch.events, received_ms, batch.sent_at, batch.columns)
+    validated = validate_batch(batch.events, received_ms, batch.sent_at, batch.columns, batch.adjusted)
     dry_run = is_dry_run(request)
     outcome, size, count, lines = validated.outcome(), len(content), len(batch.events), b""
     if outcome.accepted and not dry_run:

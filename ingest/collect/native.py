@@ -15,12 +15,13 @@ from aiohttp import web
 from aiohttp.web_request import BaseRequest
 
 from ingest.collect.adapter import DecodedBatch
+from ingest.collect.adjust import Adjustment, Change, adjust_text, with_whole_characters
 from ingest.collect.admission import check_count
-from ingest.collect.body import NDJSON, check_depth
+from ingest.collect.body import DEPTH_MAX, NDJSON, check_depth, depth
 from ingest.collect.duplicate_keys import keys_in, keys_of, keys_of_columns, outermost_repeats, repeated_key
 from ingest.collect.event import EVENT_MAX_BYTES, Batch, Event, RawBatch, columns_of
 from ingest.collect.fast_response import accepted_response
-from ingest.collect.type_errors import event_too_large, type_error
+from ingest.collect.type_errors import MALFORMED, event_too_deep, event_too_large, malformed, type_error
 from ingest.collect.validate import BatchOutcome, Rejection
 from ingest.http.problem import Problem
 
@@ -35,16 +36,19 @@ def decode(body: bytes, media_type: str, max_events: int) -> DecodedBatch:
     """Decode a plain body. Raises Problem 400 (not JSON), 413 (too many events) or 422
     (not a batch, or nested too deep).
     """
-    texts = _lines(body, max_events) if media_type == NDJSON else [body]
     try:
-        batch = _decode_events(texts) if media_type == NDJSON else _decode_json(body, max_events)
+        batch = _decode_ndjson(body, max_events) if media_type == NDJSON else _decode_json(body, max_events)
     except (Problem, msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        check_depth(texts)  # first, because how deep a parser gets depends on the interpreter
+        # Depth first, because how deep a parser gets depends on the interpreter.
+        check_depth(body.split(b"\n") if media_type == NDJSON else [body])
         if isinstance(error, Problem):
             raise
+        whole = with_whole_characters(body)
+        if whole != body:
+            return decode(whole, media_type, max_events)
         raise _not_a_batch(body, media_type, error) from None
-    if batch.has_rejections:
-        check_depth(texts)
+    if batch.has_rejections and media_type != NDJSON:
+        check_depth([body])
     if not batch.events:
         raise Problem(422, "batch_empty", "the batch has no events")
     return batch
@@ -52,11 +56,12 @@ def decode(body: bytes, media_type: str, max_events: int) -> DecodedBatch:
 
 def answer(request: BaseRequest, outcome: BatchOutcome, status: int, cors: dict[str, str]) -> web.StreamResponse:
     """`{"accepted":n,"rejected":[…]}`: every event that is not listed was stored."""
-    if not outcome.rejected and not cors:
+    if not (outcome.rejected or outcome.adjusted or cors):
         return accepted_response(request, status, outcome.accepted)
-    content = orjson.dumps(
-        {"accepted": outcome.accepted, "rejected": [_without_none(each) for each in outcome.rejected]}
-    )
+    said = {"accepted": outcome.accepted, "rejected": [_without_none(each) for each in outcome.rejected]}
+    if outcome.adjusted:
+        said["adjusted"] = outcome.adjusted
+    content = orjson.dumps(said)
     return web.Response(status=status, body=content, content_type="application/json", headers=cors)
 
 
@@ -65,10 +70,10 @@ def _without_none(rejection: Rejection) -> dict[str, Any]:
     return {name: value for name, value in fields.items() if value is not None}
 
 
-def _lines(body: bytes, max_events: int) -> list[bytes]:
+def _decode_ndjson(body: bytes, max_events: int) -> DecodedBatch:
     lines = [line for line in body.split(b"\n") if line.strip()]
     check_count(len(lines), max_events)
-    return lines
+    return _decode_events(lines)
 
 
 def _decode_json(body: bytes, max_events: int) -> DecodedBatch:
@@ -99,11 +104,14 @@ def _decode_events(raw: list[bytes], sent_at: datetime | int | None = None, cons
             batch = Batch([_EVENT.decode(event) for event in raw], sent_at, consent)
             if decoded := _accept_whole(b"".join(raw), batch, 0):
                 return decoded
-        except msgspec.ValidationError:
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
             pass  # below it shows which event is invalid
-    events = [_decode_event(index, event) for index, event in enumerate(raw)]
+    adjusted: list[Adjustment] = []
+    events = [_decode_event(index, event, adjusted) for index, event in enumerate(raw)]
+    if raw and all([isinstance(each, Rejection) and each.code == MALFORMED for each in events]):
+        raise msgspec.DecodeError("no event is JSON")
     has_rejections = any([isinstance(event, Rejection) for event in events])
-    return DecodedBatch(events, sent_at, consent, has_rejections=has_rejections)
+    return DecodedBatch(events, sent_at, consent, has_rejections=has_rejections, adjusted=adjusted)
 
 
 def _accept_whole(text: bytes, batch: Batch, outer_keys: int) -> DecodedBatch | None:
@@ -120,16 +128,32 @@ def _accept_whole(text: bytes, batch: Batch, outer_keys: int) -> DecodedBatch | 
     return DecodedBatch(events, batch.sent_at, batch.consent, columns)
 
 
-def _decode_event(index: int, raw: bytes) -> Event | Rejection:
+def _decode_event(index: int, raw: bytes, adjusted: list[Adjustment]) -> Event | Rejection:
+    """What is adjusted is added to the list."""
     if len(raw) > EVENT_MAX_BYTES:
         return event_too_large(index)
+    text, changes = raw, list[Change]()
     try:
-        event = _EVENT.decode(raw)
-    except msgspec.ValidationError as error:
-        return type_error(index, str(error))
-    if keys_in(raw) != keys_of([event]) and (key := repeated_key(raw)) is not None:
+        try:
+            event = _EVENT.decode(raw)
+        except msgspec.ValidationError:
+            text, changes = adjust_text(raw)
+            event = _EVENT.decode(text)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        return _undecoded(index, raw, error, adjusted)
+    adjusted += [Adjustment(index, *change) for change in changes]
+    if (text is not raw or keys_in(raw) != keys_of([event])) and (key := repeated_key(raw)) is not None:
         return Rejection(index, "key_repeated", key[:100], "the key is repeated in its object")
     return event
+
+
+def _undecoded(index: int, raw: bytes, error: Exception, adjusted: list[Adjustment]) -> Event | Rejection:
+    if depth(raw) > DEPTH_MAX:
+        return event_too_deep(index)
+    if isinstance(error, msgspec.ValidationError):
+        return type_error(index, str(error))
+    whole = with_whole_characters(raw)
+    return malformed(index) if whole == raw else _decode_event(index, whole, adjusted)
 
 
 def _not_a_batch(body: bytes, media_type: str, error: Exception) -> Problem:

@@ -9,8 +9,11 @@ from __future__ import annotations
 
 import re
 
+from ingest.collect.body import DEPTH_MAX
 from ingest.collect.event import EVENT_MAX_BYTES
 from ingest.collect.validate import Rejection
+
+MALFORMED = "malformed"
 
 _MESSAGE = re.compile(r"(?P<what>.*?)(?: - at (?P<where>.*))?", re.DOTALL)
 _NUMBERS = {"time", "value", "props"}
@@ -45,6 +48,14 @@ def type_error(index: int, message: str) -> Rejection:
             inside = f"a key of {field}" if "key" in where else f"a value of {field}" if "[" in where else field
             return Rejection(index, f"{field}_{kind}", field, detail.format(field=inside, limit=shown))
     raise AssertionError("the last pattern matches everything")
+
+
+def event_too_deep(index: int) -> Rejection:
+    return Rejection(index, "too_deep", None, f"the event is nested deeper than {DEPTH_MAX} levels")
+
+
+def malformed(index: int) -> Rejection:
+    return Rejection(index, MALFORMED, None, "the event is not valid JSON, in UTF-8")
 
 
 def event_too_large(index: int) -> Rejection:

@@ -13,43 +13,16 @@ from datetime import datetime
 from itertools import repeat
 from typing import NamedTuple, cast
 
+from ingest.collect.adjust import Adjustment, adjust_event
 from ingest.collect.event import Columns, Event
-from shared.control_chars import CONTROL_CHARS
+from ingest.collect.identity import PLACEHOLDER_IDS, identity_error, is_harmless
 from shared.lateness import LATENESS_H, LATENESS_MAX_MS
 
 FUTURE_MAX_MS = 5 * 60 * 1000
+SKEW_MAX_MS = 24 * 60 * 60 * 1000
 
 _ID_BYTES = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_-"
 _HTTP = ("http://", "https://")
-# Broken client code sends these in place of an id. If they counted, all its visitors
-# would be one.
-_PLACEHOLDER_IDS = frozenset(
-    [
-        "null",
-        "undefined",
-        "none",
-        "nil",
-        "nan",
-        "anonymous",
-        "anon",
-        "guest",
-        "unknown",
-        "undef",
-        "true",
-        "false",
-        "id",
-        "visitor",
-        "distinct_id",
-        "user_id",
-        "not_authenticated",
-        "[object",
-        "object]",
-        "{}",
-        "[]",
-        "0",
-        "-1",
-    ]
-) | {"[object object]"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,10 +41,13 @@ Accepted = tuple[Event, int]
 
 
 class BatchOutcome(NamedTuple):
-    """What the answer reports: how many events were accepted, and which were not."""
+    """What the answer reports: how many events were accepted, which were not, and what
+    was left out of those that were.
+    """
 
     accepted: int
     rejected: list[Rejection]
+    adjusted: Sequence[Adjustment] = ()
 
 
 class Validated(NamedTuple):
@@ -79,9 +55,10 @@ class Validated(NamedTuple):
 
     accepted: list[Accepted]
     rejected: list[Rejection]
+    adjusted: Sequence[Adjustment] = ()
 
     def outcome(self) -> BatchOutcome:
-        return BatchOutcome(len(self.accepted), self.rejected)
+        return BatchOutcome(len(self.accepted), self.rejected, self.adjusted)
 
 
 def validate_batch(
@@ -89,12 +66,14 @@ def validate_batch(
     received_ms: int,
     sent_at: datetime | int | None,
     columns: Columns | None = None,
+    adjusted: Sequence[Adjustment] = (),
 ) -> Validated:
     """Check decoded events; those that did not decode arrive as Rejections and stay so.
 
     `columns` of printable ASCII are checked together, event by event only if one fails.
+    `adjusted` is what was left out before.
     """
-    skew_ms = received_ms - to_ms(sent_at) if sent_at is not None else 0
+    skew_ms = _skew_ms(received_ms, sent_at)
     earliest_ms, latest_ms = received_ms - LATENESS_MAX_MS, received_ms + FUTURE_MAX_MS
     if columns is not None and columns_are_valid(columns):
         times_ms = _times_ms(cast(Sequence[Event], events), columns, received_ms, skew_ms)
@@ -102,6 +81,7 @@ def validate_batch(
             return Validated(list(zip(cast(Sequence[Event], events), times_ms, strict=True)), [])
     accepted: list[Accepted] = []
     rejected: list[Rejection] = []
+    changed = list(adjusted)
     for index, event in enumerate(events):
         if isinstance(event, Rejection):
             rejected.append(event)
@@ -109,12 +89,26 @@ def validate_batch(
         time_ms = received_ms if event.time is None else to_ms(event.time) + skew_ms
         if time_ms > latest_ms:
             time_ms = received_ms
+        changed += [Adjustment(index, *change) for change in adjust_event(event)]
         error = event_error(event) if time_ms >= earliest_ms else _TOO_OLD
         if error is None:
             accepted.append((event, time_ms))
         else:
             rejected.append(Rejection(index, *error))
-    return Validated(accepted, rejected)
+    return Validated(accepted, rejected, _of_accepted(changed, rejected))
+
+
+def _of_accepted(changed: list[Adjustment], rejected: list[Rejection]) -> tuple[Adjustment, ...]:
+    lost = {each.index for each in rejected}
+    return tuple(sorted([each for each in changed if each.index not in lost], key=lambda each: each.index))
+
+
+def _skew_ms(received_ms: int, sent_at: datetime | int | None) -> int:
+    """By how much the client's clock is behind. A greater difference than a wrong clock
+    has means that an old body is sent again.
+    """
+    skew_ms = received_ms - to_ms(sent_at) if sent_at is not None else 0
+    return skew_ms if abs(skew_ms) <= SKEW_MAX_MS else 0
 
 
 def columns_are_valid(columns: Columns) -> bool:
@@ -130,7 +124,7 @@ def columns_are_valid(columns: Columns) -> bool:
         return True
     # An id of only blanks, zeros and minus signs is a placeholder, too.
     is_empty = b"\n\n" in b"\n%b\n" % identities.encode("ascii").translate(None, b"0- ")
-    return not is_empty and _PLACEHOLDER_IDS.isdisjoint(identities.split("\n"))
+    return not is_empty and PLACEHOLDER_IDS.isdisjoint(identities.split("\n"))
 
 
 def _times_ms(events: Sequence[Event], columns: Columns, received_ms: int, skew_ms: int) -> list[int]:
@@ -158,45 +152,16 @@ def event_error(event: Event) -> EventError | None:
     Each condition begins with a cheap test that nearly every event passes; only after
     that fails is the exact one computed.
     """
-    name, id_, visitor, session, url, referrer = (
-        event.name, event.id, event.visitor, event.session, event.url, event.referrer
-    )  # fmt: skip
+    name, id_, visitor, url = event.name, event.id, event.visitor, event.url
     if not name.isprintable() and not is_harmless(name):
         return "name_invalid", "name", "a name must not have control or text-direction characters"
     if id_ is not None and not (id_.isascii() and (id_.isalnum() or is_id(id_))):
         return "id_invalid", "id", "an id must be 8 to 64 of A-Z, a-z, 0-9, _ and -"
-    if visitor is not None and (found := _identity_error("visitor", visitor)):
-        return found
-    if session is not None and (found := _identity_error("session", session)):
+    if visitor is not None and (found := identity_error("visitor", visitor)):
         return found
     if url is not None and not (url.startswith(_HTTP) and url.isprintable()) and not is_http_url(url):
         return "url_invalid", "url", "a url must begin with http:// or https:// and must not have control characters"
-    if (
-        referrer is not None
-        and not (referrer.startswith(_HTTP) and referrer.isprintable())
-        and not is_http_url(referrer)
-    ):
-        return (
-            "referrer_invalid",
-            "referrer",
-            "a referrer must begin with http:// or https:// and must not have control characters",
-        )
     return None
-
-
-def _identity_error(field: str, identity: str) -> EventError | None:
-    if not identity.isprintable() and not is_harmless(identity):
-        return f"{field}_invalid", field, f"a {field} must not have control or text-direction characters"
-    if not identity.strip("0- ") or identity.lower() in _PLACEHOLDER_IDS:
-        return f"{field}_junk", field, f"the {field} is a placeholder; leave the field out instead"
-    return None
-
-
-def is_harmless(text: str) -> bool:
-    """Whether no character may rewrite a terminal or hide text. True for every
-    printable text, and some others.
-    """
-    return CONTROL_CHARS.search(text) is None
 
 
 def is_id(text: str) -> bool:

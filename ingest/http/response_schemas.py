@@ -31,11 +31,22 @@ class Rejected(Response):
     field: str | UnsetType = UNSET
 
 
+class Adjusted(Response):
+    """What was left out of an event that was stored, or cut. `code` is stable."""
+
+    index: Count
+    field: str
+    code: str
+
+
 class Stored(Response):
-    """Every event that is not listed under `rejected` was stored."""
+    """Every event that is not listed under `rejected` was stored. `adjusted` is there
+    only where something was left out of one.
+    """
 
     accepted: Count
     rejected: list[Rejected]
+    adjusted: list[Adjusted] | UnsetType = UNSET
 
 
 class Problem(Response):

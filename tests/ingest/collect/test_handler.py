@@ -71,6 +71,8 @@ ACCEPTED: dict[str, tuple[bytes, list[str]]] = {
     "valid-event: with the admin token": (page(VALID, f"Authorization: Bearer {ADMIN_TOKEN}"), ONE),
     "ndjson: two lines": (page(FEED + b"\n", media_type=NDJSON), ["one", "two"]),
     "ndjson: no newline at the end": (page(FEED, media_type=NDJSON), ["one", "two"]),
+    "lone-surrogate: an escaped lone surrogate": (page(batch(rb'{"name":"a\ud800"}')), ["a\ufffd"]),
+    "lone-surrogate: in props": (page(batch(rb'{"name":"a","props":{"a":"\udc00"}}')), ["a"]),
     "media-type: text/plain, as sendBeacon sends it": (page(media_type="Content-Type: text/plain;charset=UTF-8"), ONE),
     "at-the-limit: page, exactly the limit": (page(padded(PAGE_LIMIT)), ONE),
     "at-the-limit: key, exactly the limit": (keyed(padded(KEY_LIMIT)), ONE),

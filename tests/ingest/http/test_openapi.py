@@ -46,7 +46,7 @@ DOCUMENT = make_document()
 # Files of the dashboard and the tracker, not part of the API.
 FILES = re.compile(r"GET (/admin(/(?!api/).*)?|/.*\.js)")
 # Codes that a schema cannot express: they need a clock, a list, or the source text.
-BEYOND_SCHEMAS = {"too_old", "visitor_junk", "session_junk", "key_repeated"}
+BEYOND_SCHEMAS = {"too_old", "visitor_junk", "key_repeated"}
 
 
 def validator(schema: dict[str, Any]) -> jsonschema_rs.Draft202012Validator:
@@ -316,7 +316,9 @@ def filter_failure(
     said = response.json()
     rejected = {each["code"] for each in said.get("rejected", [])}
     if isinstance(failure, AcceptedNegativeData):
-        return not rejected  # the valid events of a batch are stored, the others listed
+        # The valid events of a batch are stored, the others listed; so is what only
+        # decorates an event and was left out.
+        return not (rejected or said.get("adjusted"))
     if rejected:
         return not rejected <= BEYOND_SCHEMAS
     return not said["detail"].startswith(("from: must be before to", "interval: more than", "scope: all needs"))
