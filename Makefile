@@ -10,25 +10,23 @@ PYTEST := PYTHONDONTWRITEBYTECODE= $(BIN)/python -m pytest --numprocesses $(shel
 SOURCE := foldlog ingest reports compactor shared tests
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run demo-postgres test test-pythons check format crash mutants soak soak-hosts soak-clickhouse bench load gate-cost hostile red-team fuzz clean
+.PHONY: help setup run demo-postgres test test-pythons check audit lock format crash mutants soak soak-hosts soak-clickhouse bench load gate-cost hostile red-team fuzz clean
 
 help: ## Show this list
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 15
 
-# Today's ClickHouse for tests: of its package only the engine is loaded, so that what it depends on (pyarrow, pandas) is
-# left out.
-CLICKHOUSE = chdb-core-lite
-# Lists of user agents that tests measure device classes with. Of the first only its data is read; the second comes by npm, and
-# its test is skipped where there is none.
-AGENTS = device-detector
+# Every version with its hashes, and what is named there only: of today's ClickHouse (chdb-core-lite) the engine is loaded, and of
+# device-detector the data is read, so what else their packages depend on (pyarrow, pandas, …) is left out. pip refuses hashes beside
+# --editable, so the project goes in by itself.
+LOCKED := $(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes --no-deps
+LOCKS := locks/service.lock locks/stores.lock locks/build.lock locks/dev.lock
+# Another list of user agents that tests measure device classes with; its test is skipped where there is no npm.
 NPM_AGENTS = user-agents@2.1.198
-# pip 23 installs nothing from this file by itself, so it is brought up to date inside the environment first.
-$(VENV)/installed: pyproject.toml constraints.txt
+$(VENV)/installed: pyproject.toml $(LOCKS)
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Foldlog needs Python 3.11 or later; try: make PYTHON=python3.11 setup")'
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --upgrade pip
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev]'
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --no-deps $(CLICKHOUSE) $(AGENTS)
+	$(LOCKED) $(LOCKS:%=--requirement %)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
 	@if command -v npm >/dev/null; then npm install --silent --no-audit --no-fund --ignore-scripts --prefix $(VENV) $(NPM_AGENTS); fi
 	@touch $@
 
@@ -57,6 +55,14 @@ check: setup ## Format, lint, types and all tests, with faults and external prog
 	$(BIN)/ruff check $(SOURCE)
 	$(BIN)/mypy
 	$(PYTEST)
+
+audit: setup ## Ask whether flaws of the versions in locks/ are known: high ones fail
+	$(LOCKED) --requirement locks/tools.lock
+	$(BIN)/python -m tests.dependencies.audit
+
+lock: setup ## Write locks/ anew from constraints.txt and pyproject.toml
+	$(LOCKED) --requirement locks/tools.lock
+	$(BIN)/python -m tests.dependencies.locks
 
 format: setup ## Format the source and mend what ruff can mend
 	$(BIN)/ruff format $(SOURCE)
@@ -97,7 +103,7 @@ red-team: setup ## Try every known attack of one client, reader or neighbour bes
 
 fuzz: setup ## Fuzz the door, lines, imports and parameters, then post 1,000,000 fuzzed bodies to a worker
 	$(PYTEST) --examples 5000 --timeout 3600 -k fuzz tests/ingest/http tests/shared/segments tests/foldlog/importers tests/reports
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev,fuzz]'
+	$(LOCKED) --requirement locks/fuzz.lock
 	$(BIN)/python -m tests.bench.fuzz
 
 clean: ## Remove environments and caches; never touches ./data

@@ -92,7 +92,7 @@ def test_image_runs_as_nobody_who_matters() -> None:
 def test_base_can_be_chosen_for_both_stages() -> None:
     assert [rest.split()[0] for name, rest in instructions() if name == "FROM"] == ["${BASE}"] * STAGES
     assert next(instruction for instruction in instructions())[0] == "ARG"
-    assert "--no-cache-dir --constraint constraints.txt" in FILE
+    assert "--require-hashes --no-deps --requirement locks/service.lock" in FILE
 
 
 def variables() -> dict[str, str]:
