@@ -263,6 +263,8 @@ class ActiveSegment:
             raise SegmentDisplaced(
                 f"{self.path} was renamed or deleted while it was being sealed", written=False
             ) from None
+        with suppress(OSError):  # it is sealed either way
+            os.fchmod(self._descriptor, FILE_MODE)
         sync_directory(self._data.log)
 
     def _remove_empty(self) -> None:
@@ -288,14 +290,13 @@ def _create_locked(path: Path) -> int:
 
 def _try_to_create_locked(path: Path) -> int | None:
     """None when a recovery removed the empty file between open and lock, because
-    without a lock it looks abandoned. Its group may read it only once it is locked: a
-    member of it could take the lock first.
+    without a lock it looks abandoned. Its group may read it only once it is sealed: a
+    member of it could take the lock when the writer has died, and keep it.
     """
     flags = os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
     descriptor = os.open(path, flags, PRIVATE_MODE)
     try:
         lock_descriptor(descriptor)
-        os.fchmod(descriptor, FILE_MODE)
         is_in_place = is_same_file(path, descriptor)
         if is_in_place:
             os.fsync(descriptor)

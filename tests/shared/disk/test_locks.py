@@ -137,20 +137,12 @@ def test_member_of_the_group_opens_no_lock_file(tmp_path: Path) -> None:
         assert done.stdout.split() == ["note.txt"], "it may read, and locks of that mean nothing"
 
 
-def test_active_segment_is_readable_for_the_group_only_once_it_is_locked(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_group_may_read_a_segment_once_it_is_sealed(tmp_path: Path, umask: int) -> None:
+    """Before that, a lock on it is what says that its writer is alive."""
     data = DataDirectory(tmp_path / "data")
     make_data_directory(data)
-    seen = []
-
-    def lock(descriptor: int, *, blocking: bool = True) -> bool:
-        seen.append(stat.S_IMODE(os.fstat(descriptor).st_mode))
-        fcntl.flock(descriptor, fcntl.LOCK_EX)
-        return True
-
-    monkeypatch.setattr("ingest.wal.active_segment.lock_descriptor", lock)
     segment = ActiveSegment(data, "0", 1, "fsync")
-    assert seen == [0o600]
-    assert stat.S_IMODE(segment.path.stat().st_mode) == 0o640
-    segment.close()
+    assert stat.S_IMODE(segment.path.stat().st_mode) == 0o600 & ~umask
+    segment.commit(b"{}\n", 1)
+    name = segment.seal()
+    assert name and stat.S_IMODE((data.log / name.file).stat().st_mode) == 0o640
