@@ -21,6 +21,7 @@ from compactor.failures import is_of_the_data, safe_reason
 from compactor.fold.counters import count_new_events
 from compactor.fold.dedupe import deduplicate
 from compactor.fold.load import LinesDoNotParse, load_lines
+from compactor.fold.referrer_spam import flag_referrer_spam
 from compactor.fold.select_segments import PASS_MAX_BYTES, ledger_after, select_segments
 from compactor.fold.set_aside import entries_after, leave_out_days, totals_after
 from compactor.fold.verify_segments import Piece, verify_piece
@@ -136,6 +137,7 @@ def load_pieces(context: PassContext, chosen: Sequence[Piece]) -> IncomingLines:
     except LinesDoNotParse:
         verified = [verify_piece(context.data, piece, context.scratch, each_line=True) for piece in chosen]
         incoming = load_lines(context.database, verified, context.settings.sites)
+    flag_referrer_spam(context)
     return leave_out_days(context.database, incoming)
 
 

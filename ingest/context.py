@@ -8,6 +8,7 @@ from collections.abc import Callable
 from dataclasses import InitVar, dataclass, field
 
 from ingest.collect.country import CountryLookup
+from ingest.collect.own_traffic import OwnTraffic
 from ingest.collect.rate_limit import RateLimiter
 from ingest.collect.rate_limit_over_hosts import RateLimiterOverHosts
 from ingest.collect.shared_salt import SharedSalt
@@ -60,6 +61,7 @@ class WorkerContext:
     reader: ReaderClient = field(init=False)
     body_budget: BodyBudget = field(init=False)
     proxies: Proxies = field(init=False)
+    own_traffic: OwnTraffic = field(init=False)
     has_country_source: bool = field(init=False)
     _disk_polled_at: float = field(default=-DISK_POLL_S, init=False)
     _disk_free: int | None = field(default=None, init=False)
@@ -75,6 +77,7 @@ class WorkerContext:
         self.undeclared_proxy = UndeclaredProxyDetector(self.data, self.settings, self.log)
         self.reader = ReaderClient(self.settings)
         self.proxies = Proxies(self.settings)
+        self.own_traffic = OwnTraffic(self.settings.exclude_networks)
         self.body_budget = BodyBudget(self.settings.queue_max_bytes)
         self.has_country_source = bool(self.settings.country_header or self.settings.country_file)
 

@@ -91,6 +91,8 @@ class Settings:
     trusted_proxies: tuple[ipaddress.IPv4Network | ipaddress.IPv6Network, ...] = ()
     country_header: str = ""
     country_file: Path | None = None
+    exclude_networks: tuple[ipaddress.IPv4Network | ipaddress.IPv6Network, ...] = ()
+    referrer_spam_file: Path | None = None
     ingest_keys: tuple[str, ...] = field(default=(), repr=False)
     admin_token: str = field(default="", repr=False)
     max_body_bytes: int = 64 << 10
@@ -180,6 +182,8 @@ _PARSE: dict[str, Callable[[str], Any]] = {
     "trusted_proxies": setting_parsers.networks,
     "country_header": setting_parsers.header,
     "country_file": setting_parsers.optional_path,
+    "exclude_networks": setting_parsers.networks,
+    "referrer_spam_file": setting_parsers.optional_path,
     "ingest_keys": setting_parsers.words,
     "admin_token": str.strip,
     "max_body_bytes": setting_parsers.size,

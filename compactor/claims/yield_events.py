@@ -15,6 +15,7 @@ from compactor.context import PassContext, pass_context
 from compactor.fold.counters import count_new_events
 from compactor.fold.dedupe import deduplicate_rows
 from compactor.fold.load import load_events
+from compactor.fold.referrer_spam import flag_referrer_spam
 from compactor.fold.working_tables import NewEvents, create_working_tables
 from compactor.generations.archive import OpenedPart, open_archive, stored_events
 from compactor.generations.clustered import STORED_COLUMNS_SQL
@@ -150,6 +151,7 @@ def _count_again(context: PassContext, before: Snapshot, _key: str) -> Snapshot:
     if not count_rows(context.database, events):
         return before
     incoming = load_events(context.database, events)
+    flag_referrer_spam(context)
     counted = deduplicate_rows(context, before, incoming)
     return _next(context, before, counted, {day: _without_again(context, before, day) for day in days})
 

@@ -63,6 +63,7 @@ def load_events(database: duckdb.DuckDBPyConnection, events: str) -> IncomingLin
 def _insert_sql(rows: str, numbers: TextNumbers) -> str:
     made = [numbers.number("ua"), id_number_sql("site", "id"), is_server_id_sql("rows")]
     made.append(f"{server_id_time_sql('rows')} IS DISTINCT FROM received")
+    made.append("false")
     return f"INSERT INTO incoming SELECT *, {', '.join(made)} FROM ({rows}) rows"
 
 

@@ -4,14 +4,16 @@
 
 -- One row per log line that is folded; deduplication deletes from it.
 -- id_number: of site and id, as this process joins it; is_server_id: the id has the
--- form of one that the server makes; is_indexed: the archive stores it as a client's
+-- form of one that the server makes; is_indexed: the archive stores it as a client's;
+-- is_spam: its referrer is one that the operator named
 CREATE OR REPLACE TEMP TABLE incoming (
     v INTEGER,
     {incoming_columns},
     agent_number {number},
     id_number UBIGINT,
     is_server_id BOOLEAN,
-    is_indexed BOOLEAN
+    is_indexed BOOLEAN,
+    is_spam BOOLEAN
 );
 
 -- Browser, system, device class and bot flag of each user agent of `incoming`.
@@ -21,7 +23,9 @@ CREATE OR REPLACE TEMP TABLE user_agents (
 
 -- The events of `incoming`, with all columns of the archive.
 CREATE OR REPLACE TEMP VIEW new_events AS
-SELECT i.* EXCLUDE (v, is_server_id, is_indexed, agent_number, id_number), a.browser, a.os, a.device, coalesce(a.bot, false) AS bot
+SELECT
+    i.* EXCLUDE (v, is_server_id, is_indexed, is_spam, agent_number, id_number),
+    a.browser, a.os, a.device, i.is_spam OR coalesce(a.bot, false) AS bot
 FROM incoming i LEFT JOIN user_agents a ON i.agent_number = a.number;
 
 -- Archived events that an earlier received line of `incoming` replaces: as archived, with

@@ -31,6 +31,8 @@ async def post_events(worker: WorkerContext, request: BaseRequest, adapter: Adap
     headers, settings = request.headers, worker.settings
     client = worker.proxies.identify(request.remote or "", headers)
     body_format, sender = admission.admit(headers, client.host, worker.keyring.scopes(headers), settings)
+    if not sender.keyed:
+        worker.own_traffic.check(client.address)
     await worker.count_request(client.address, headers, keyed=sender.keyed)
     admission.check_disk(worker.disk_free_bytes(), settings.disk_reserve)
     admission.check_queue(worker.commit_queue.is_full())

@@ -19,6 +19,7 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 from ingest.collect.daily_salt import day_at, delete_expired_salt, salt_of_day
+from ingest.http.client_address import rate_limit_networks
 from shared.disk.layout import DataDirectory
 from shared.settings import Settings
 
@@ -65,7 +66,7 @@ class VisitorHash:
         def on(time_ms: int) -> str:
             day = day_at(self._zone, time_ms).day
             if day not in found:
-                found[day] = hash_visitor(today.salt, day, site, address, ua)
+                found[day] = hash_visitor(today.salt, site, address, ua, day=day)
             return found[day]
 
         return DailyVisitor(hash_visitor(today.salt, site, address, ua), today.start_ms, today.end_ms, on)
@@ -82,9 +83,12 @@ class VisitorHash:
         return _Today(day.start_ms, day.end_ms, bytes.fromhex(salt.salt))
 
 
-def hash_visitor(salt: bytes, *texts: str) -> str:
+def hash_visitor(salt: bytes, site: str, address: str, ua: str, *, day: str = "") -> str:
     """16 characters of HMAC-SHA-256 over site, address and user agent, for a late event
-    with its day before them. NUL, which no header has, separates the texts.
+    with its day before them. Of an IPv6 address the /64 counts, as for the rate limit:
+    a device changes the rest as often as it likes. NUL, which no header has, separates
+    the texts.
     """
-    message = "\x00".join(texts).encode("utf-8", "surrogateescape")
+    network, _ = rate_limit_networks(address)[0]
+    message = "\x00".join([*([day] if day else []), site, network, ua]).encode("utf-8", "surrogateescape")
     return base64.urlsafe_b64encode(hmac.digest(salt, message, hashlib.sha256)[:_HASH_BYTES]).decode("ascii")

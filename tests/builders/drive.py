@@ -142,7 +142,9 @@ def _fold(data: DataDirectory, now_ms: int, lines: Iterable[Line] = (), writer: 
     set_mark(data.last_pass, now_ms - 60_000)
     if lines:
         sealed(data, lines, writer)
-    fold_all(data, now_ms, **SETTINGS)
+    spam = data.root.with_name("spam.txt")
+    spam.write_text("referrer-1.example.org\n", encoding="ascii")
+    fold_all(data, now_ms, referrer_spam_file=spam, **SETTINGS)
 
 
 def _fill_a_day(data: DataDirectory, at_ms: int) -> None:

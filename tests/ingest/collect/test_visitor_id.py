@@ -316,3 +316,15 @@ def test_unreadable_salt_is_replaced(data: DataDirectory, content: bytes) -> Non
 
 def test_user_agent_that_is_not_utf_8_is_hashed() -> None:
     assert hash_visitor(b"salt", SITE, ADDRESS, "\udcff") != hash_visitor(b"salt", SITE, ADDRESS, "\udcfe")
+
+
+def test_addresses_of_one_ipv6_network_are_one_visitor(data: DataDirectory) -> None:
+    visitor = VisitorHash(data, Settings())
+    addresses = ["2001:db8:1:2::1", "2001:db8:1:2:aaaa:bbbb:cccc:dddd", "2001:DB8:1:2::", "2001:db8:1:2::1%eth0"]
+    assert len({visitor(NOON, SITE, address, UA).today for address in addresses}) == 1
+    assert visitor(NOON, SITE, "2001:db8:1:3::1", UA).today != visitor(NOON, SITE, addresses[0], UA).today
+
+
+def test_addresses_of_one_ipv4_network_are_different_visitors(data: DataDirectory) -> None:
+    visitor = VisitorHash(data, Settings())
+    assert visitor(NOON, SITE, "203.0.113.1", UA).today != visitor(NOON, SITE, "203.0.113.2", UA).today
