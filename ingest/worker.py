@@ -130,7 +130,7 @@ async def _serve(settings: Settings, writer: str, log: Log, start: Start) -> int
 async def _serve_requests(worker: WorkerContext, writer: str, start: Start, stop: _Stop) -> None:
     """Accept and answer requests until the stop, then drain."""
     settings, log = worker.settings, worker.log
-    server = Server(dispatch(worker, ROUTES), connection_limit(settings), worker.stats)
+    server = Server(dispatch(worker, ROUTES), connection_limit(settings), settings.keep_alive, worker.stats)
     runner = web.ServerRunner(server, shutdown_timeout=SHUTDOWN_S)
     await runner.setup()
     try:

@@ -105,6 +105,7 @@ class Settings:
     rate_window_ms: int = 60_000
     rate_store: str = field(default=LOCAL, repr=False)
     max_connections: int = 8192
+    keep_alive: float = 15.0
     worker_timeout: float = 30.0
     durability: Durability = "fsync"
     segment_max_bytes: int = 64 << 20
@@ -188,6 +189,7 @@ _PARSE: dict[str, Callable[[str], Any]] = {
     "admin_token": str.strip,
     "max_body_bytes": setting_parsers.size,
     "rate_limit_bytes": setting_parsers.size,
+    "keep_alive": setting_parsers.duration,
     "worker_timeout": setting_parsers.duration,
     "durability": setting_parsers.one_of(Durability),
     "segment_max_bytes": setting_parsers.size,
@@ -226,6 +228,7 @@ _RANGE: dict[str, tuple[float, float]] = {
     "rate_limit_token": (0, 1_000_000_000),
     "rate_window_ms": (1_000, 3_600_000),
     "max_connections": (16, 1_000_000),
+    "keep_alive": (1, 3600),
     "worker_timeout": (1, 3600),
     "segment_max_bytes": (64 << 10, 2 << 30),
     "segment_max_age": (1, DAY_S),

@@ -13,8 +13,8 @@ split_2 AS NOT MATERIALIZED (
         * REPLACE (before_first(host, '/') AS host),
         before_first(page, '?') AS place,
         CASE
-            WHEN contains(page, 'utm_') AND contains(page, '?')
-            THEN '&' || substr(page, instr(page, '?') + 1)
+            WHEN contains(lower(page), 'utm_') AND contains(page, '?')
+            THEN '&' || replace(substr(page, instr(page, '?') + 1), '&amp;', '&')
         END AS query
     FROM split_1
 ),
@@ -22,18 +22,11 @@ split_3 AS NOT MATERIALIZED (
     SELECT
         * EXCLUDE (page, query)
         REPLACE (host_name(host) AS host, substr(place, instr(page, '://') + 3) AS place),
-        after_first(query, '&utm_source=') AS utm_source,
-        after_first(query, '&utm_medium=') AS utm_medium,
-        after_first(query, '&utm_campaign=') AS utm_campaign
+        -- The first that is not empty, in whatever case its name is written.
+        regexp_extract(query, '(?i)&utm_source=([^&]+)', 1) AS utm_source,
+        regexp_extract(query, '(?i)&utm_medium=([^&]+)', 1) AS utm_medium,
+        regexp_extract(query, '(?i)&utm_campaign=([^&]+)', 1) AS utm_campaign
     FROM split_2
-),
-split_4 AS NOT MATERIALIZED (
-    SELECT * REPLACE (
-        before_first(utm_source, '&') AS utm_source,
-        before_first(utm_medium, '&') AS utm_medium,
-        before_first(utm_campaign, '&') AS utm_campaign
-    )
-    FROM split_3
 )
 SELECT
     * EXCLUDE (place, host, utm_source, utm_medium, utm_campaign),
@@ -50,4 +43,4 @@ SELECT
     form_value(utm_source) AS utm_source,
     form_value(utm_medium) AS utm_medium,
     form_value(utm_campaign) AS utm_campaign
-FROM split_4
+FROM split_3

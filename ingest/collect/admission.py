@@ -29,6 +29,11 @@ RETRY_AFTER_S = 30
 PREFLIGHT_S = 7200  # the longest that browsers keep it
 _CACHED = 1024
 _LENGTH_DIGITS = 15
+_CHARSET = re.compile(r"charset\s*=\s*[\"']?([^\s;\"',]*)")
+# ASCII is a part of it, and "utf8" is what many clients write.
+_UTF_8 = {"utf-8", "utf8", "us-ascii", "ascii"}
+_BROWSERS = ("Mozilla/", "Opera/")
+_BEFORE_A_VISIT = ("Sec-Purpose", "Purpose", "X-Purpose", "X-Moz")
 _ORIGIN = re.compile(r"https?://[^/?#@%\s]+", re.IGNORECASE)
 
 Headers = MultiMapping[str]
@@ -70,6 +75,7 @@ def admit(
         check_key(scopes)
         site, cross_origin = settings.sites[0] if settings.sites else site_of(host), False
     else:
+        check_seen(headers)
         site, cross_origin = same_origin(get("Sec-Fetch-Site"), get("Origin", get("Referer")), host, settings.sites)
     return fmt, Sender(site, scopes is not None, cross_origin, limit, consent_from_headers(headers, settings))
 
@@ -89,7 +95,7 @@ def body_format(content_type: str, content_encoding: str) -> BodyFormat:
     media_type = media_type.strip().lower()
     if media_type not in MEDIA_TYPES:
         raise Problem(415, "media_type", "send application/json, application/x-ndjson or text/plain")
-    if "charset" in parameters.lower() and "utf-8" not in parameters.lower():
+    if not set(_CHARSET.findall(parameters.lower())) <= _UTF_8:
         raise Problem(415, "media_type", "send UTF-8")
     encoding = content_encoding.strip().lower()
     if encoding and encoding not in ENCODINGS:
@@ -105,6 +111,16 @@ def check_key(scopes: frozenset[Scope]) -> None:
         raise Problem(403, "scope", "this key may not write events")
 
 
+def check_seen(headers: Headers) -> None:
+    """Refuse what a page sends that the browser loads in advance: perhaps its visitor
+    never sees it.
+    """
+    for name in _BEFORE_A_VISIT:
+        if (purpose := headers.get(name)) and ("prefetch" in purpose.lower() or "prerender" in purpose.lower()):
+            detail = "the page is loaded in advance; send its events once it is seen (prerenderingchange)"
+            raise Problem(403, "prerender", detail)
+
+
 @lru_cache(maxsize=_CACHED)
 def same_origin(fetch_site: str | None, claimed: str | None, host: str, sites: tuple[str, ...]) -> tuple[str, bool]:
     """The site whose page sent this, and whether that is on another host than ours.
@@ -113,6 +129,8 @@ def same_origin(fetch_site: str | None, claimed: str | None, host: str, sites: t
     `claimed` is the Origin header, else the Referer; `host` is our own, in lower case.
     A page cannot choose these headers.
     """
+    if claimed == "null" and fetch_site == "same-origin":
+        claimed = None  # Referrer-Policy: no-referrer hides the origin, and the browser says itself that it is ours
     netloc = _netloc(claimed) if claimed is not None else host
     site = site_of(netloc)
     scheme = (claimed or "").partition(":")[0].lower()
@@ -186,7 +204,7 @@ def visitor_user_agent(ua: str | None, *, keyed: bool) -> str | None:
     """The visitor's user agent. With a key the sender is a server, so only a browser's
     agent can be the visitor's, passed on.
     """
-    if ua is None or (keyed and not ua.startswith("Mozilla/")):
+    if ua is None or (keyed and not ua.startswith(_BROWSERS)):
         return None
     # Bytes that are not UTF-8 arrive as surrogates, which JSON cannot encode.
     return ua[:500] if ua.isascii() else ua[:500].encode("utf-8", "surrogateescape").decode("utf-8", "replace")

@@ -60,7 +60,9 @@ class Proxies:
             left, _, last = left.rpartition(",")
             hop = self._look_up(last.strip())
             address = hop.address or address
-        return Client(address, headers.get("X-Forwarded-Host", host).strip().lower(), through_proxy=True)
+        # The first proxy was asked for the first host of the list.
+        asked = headers.get("X-Forwarded-Host", host).partition(",")[0]
+        return Client(address, asked.strip().lower(), through_proxy=True)
 
     def is_trusted(self, peer: str) -> bool:
         return self._look_up(peer).is_trusted

@@ -32,7 +32,6 @@ from shared.worker_stats import NO_ROUTE, WorkerStats
 HEAD_TIMEOUT_S = 5.0
 HEAD_MAX_BYTES = 32 << 10
 SEND_TIMEOUT_S = 20.0
-KEEPALIVE_S = 15.0
 # How long a response to an unread body stays deliverable before the connection closes.
 LINGER_S = 2.0
 _TOO_MANY_CONNECTIONS = Problem(503, "connections", "too many open connections", retry_after_s=5)
@@ -176,9 +175,9 @@ class Connection(RequestHandler):
 class Server(web.Server):
     """aiohttp's server with bounded connections."""
 
-    def __init__(self, handler: Any, max_connections: int, stats: WorkerStats) -> None:
+    def __init__(self, handler: Any, max_connections: int, keep_alive_s: float, stats: WorkerStats) -> None:
         super().__init__(
-            handler, access_log=None, auto_decompress=False, keepalive_timeout=KEEPALIVE_S, lingering_time=LINGER_S
+            handler, access_log=None, auto_decompress=False, keepalive_timeout=keep_alive_s, lingering_time=LINGER_S
         )
         self._max_connections = max_connections
         self._stats = stats

@@ -64,7 +64,7 @@ TYPES = (
 _TOKEN_PROBLEMS = ("token", "scope", "origin", "rate_limit")
 _READ_PROBLEMS = ("query", "snapshot", "part", "report_failed", "report_memory", "store_unavailable")
 _WRITE_PROBLEMS = (
-    *("malformed", "key", "scope", "origin", "consent", "too_large", "too_many_events", "media_type"),
+    *("malformed", "key", "scope", "origin", "prerender", "consent", "too_large", "too_many_events", "media_type"),
     *("content_encoding", "batch_invalid", "batch_empty", "too_deep", "rate_limit", "busy", "unavailable"),
     *("disk_reserve", "disk_full"),
 )

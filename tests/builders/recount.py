@@ -216,12 +216,12 @@ def _referrer(url: str | None, site: str, sites: tuple[str, ...]) -> str | None:
 
 
 def _parameter(query: str, name: str) -> str | None:
-    """The first value of a parameter, decoded and cut; None where it is empty. One that
-    is no text once decoded stays as it was sent.
+    """The first value of a parameter that is not empty, decoded and cut. One that is no
+    text once decoded stays as it was sent.
     """
-    for pair in query.split("&"):
+    for pair in query.replace("&amp;", "&").split("&"):
         key, _, value = pair.partition("=")
-        if key == name and "=" in pair:
+        if key.lower() == name and value:
             spaced = value.replace("+", " ")
             try:
                 decoded = unquote_to_bytes(spaced).decode()

@@ -107,7 +107,10 @@ class Worker(HttpClient):
             stats=self.stats,
             country=CountryLookup(self.settings, self.log),
         )
-        self.server = HttpServer(dispatch(self.context, ROUTES), self.settings.max_connections, self.stats)
+        settings = self.settings
+        self.server = HttpServer(
+            dispatch(self.context, ROUTES), settings.max_connections, settings.keep_alive, self.stats
+        )
         runner = web.ServerRunner(self.server)
         await runner.setup()
         try:

@@ -17,7 +17,6 @@ from pathlib import Path
 import pytest
 
 from ingest.collect.admission import KEY_BODY_MAX_BYTES
-from ingest.http.connection import KEEPALIVE_S
 from shared.settings import Settings
 from tests.builders.caddy import PAGE, SITE, WHO_MAY, Caddy, program
 from tests.builders.nginx import SITE_PAGE
@@ -64,7 +63,7 @@ def test_caddy_finds_nothing_wrong_with_the_documented_file(caddy: Caddy) -> Non
 def test_limits_of_the_file_fit_those_of_foldlog() -> None:
     idle = re.search(r"keepalive (\d+)s", SITE)
     largest = re.search(r"max_size (\d+)MiB", SITE)
-    assert idle and int(idle[1]) < KEEPALIVE_S
+    assert idle and int(idle[1]) < Settings().keep_alive
     assert largest and int(largest[1]) << 20 == KEY_BODY_MAX_BYTES
 
 

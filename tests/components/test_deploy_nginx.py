@@ -20,7 +20,6 @@ from pathlib import Path
 import pytest
 
 from ingest.collect.admission import KEY_BODY_MAX_BYTES
-from ingest.http.connection import KEEPALIVE_S
 from shared.settings import Settings
 from tests.builders.nginx import INSIDE, PAGE, SHORTENED, SITE, SITE_PAGE, Nginx, program
 from tests.builders.pages import first_curl, page
@@ -66,7 +65,7 @@ def test_nginx_finds_nothing_wrong_with_the_documented_block(nginx: Nginx) -> No
 def test_limits_of_the_block_fit_those_of_foldlog() -> None:
     idle = re.search(r"keepalive_timeout (\d+)s;", SITE)
     largest = re.search(r"client_max_body_size (\d+)m;", SITE)
-    assert idle and int(idle[1]) < KEEPALIVE_S
+    assert idle and int(idle[1]) < Settings().keep_alive
     assert largest and int(largest[1]) << 20 == KEY_BODY_MAX_BYTES
 
 

@@ -137,7 +137,6 @@ def limits() -> set[str]:
         f"{connection.HEAD_TIMEOUT_S:g} s",
         f"{body_reader.BODY_TIMEOUT_S:g} s",
         f"{body_reader.BODY_MIN_RATE >> 10} KiB",
-        f"{connection.KEEPALIVE_S:g} s",
         f"{admission.KEY_BODY_MAX_BYTES >> 20} MiB",
         f"{body._RATIO_MAX} times",
         f"{body._RATIO_FREE_BYTES >> 10} KiB",

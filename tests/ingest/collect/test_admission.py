@@ -56,7 +56,6 @@ ORIGINS: dict[str, Row] = {
         {"Sec-Fetch-Site": "same-origin", "Origin": "https://evil.example"},
         None,
     ),
-    "same-origin from a sandbox": ({"Sec-Fetch-Site": "same-origin", "Origin": "null"}, None),
     "same-origin of a known site, behind a proxy that rewrites Host": (
         {"Sec-Fetch-Site": "same-origin", "Origin": "https://shop.example"},
         "shop.example",
@@ -77,6 +76,8 @@ ORIGINS: dict[str, Row] = {
     "same-site from another site": ({"Sec-Fetch-Site": "same-site", "Origin": "https://other.example.com"}, None),
     "cross-site that claims our host": ({"Sec-Fetch-Site": "cross-site", "Origin": f"https://{HOST}"}, None),
     "cross-site from a sandbox": ({"Sec-Fetch-Site": "cross-site", "Origin": "null"}, None),
+    "same-origin, whose page hides its origin": ({"Sec-Fetch-Site": "same-origin", "Origin": "null"}, HOST),
+    "same-site, whose page hides its origin": ({"Sec-Fetch-Site": "same-site", "Origin": "null"}, None),
     "cross-site with nothing else": ({"Sec-Fetch-Site": "cross-site"}, None),
     "typed into the address bar": ({"Sec-Fetch-Site": "none", "Origin": "https://shop.example"}, None),
     "a value that no browser sends": ({"Sec-Fetch-Site": "trust-me"}, None),
@@ -180,6 +181,12 @@ FORMS: dict[str, tuple[dict[str, str], BodyFormat | tuple[int, str]]] = {
     "text, as sendBeacon sends it": ({"Content-Type": "text/plain;charset=UTF-8"}, BodyFormat("text/plain", None)),
     "upper case": ({"Content-Type": "Application/JSON; Charset=UTF-8"}, BodyFormat("application/json", None)),
     "charset in quotes": ({"Content-Type": 'application/json; charset="utf-8"'}, BodyFormat("application/json", None)),
+    "charset as many write it": (
+        {"Content-Type": "application/json; charset=utf8"},
+        BodyFormat("application/json", None),
+    ),
+    "ASCII": ({"Content-Type": "text/plain; charset=us-ascii"}, BodyFormat("text/plain", None)),
+    "charset twice": ({"Content-Type": "text/plain; charset=utf-8; charset=utf-16"}, MEDIA_REFUSED),
     "another parameter": ({"Content-Type": "application/json; profile=x"}, BodyFormat("application/json", None)),
     "blanks": ({"Content-Type": "  application/json  ;"}, BodyFormat("application/json", None)),
     "UTF-16": ({"Content-Type": "application/json; charset=utf-16"}, MEDIA_REFUSED),
@@ -207,6 +214,20 @@ FORMS: dict[str, tuple[dict[str, str], BodyFormat | tuple[int, str]]] = {
 def test_media_type_and_encoding_of_the_body(headers: dict[str, str], expected: BodyFormat | tuple[int, str]) -> None:
     found = admit(SAME_ORIGIN | CONSENT | headers)
     assert expected in (found, found[0])
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {"Sec-Purpose": "prefetch;prerender"},
+        {"Sec-Purpose": "prefetch"},
+        {"Sec-Purpose": "Prefetch; Prerender"},
+        {"Purpose": "prefetch"},
+        {"X-Moz": "prefetch"},
+    ],
+)
+def test_page_that_is_loaded_in_advance_is_not_counted(headers: dict[str, str]) -> None:
+    assert admit(SAME_ORIGIN | CONSENT | JSON | headers) == (403, "prerender")
 
 
 KIB = 1 << 10
@@ -285,6 +306,7 @@ AGENTS = {
     "a page's own": (FIREFOX, False, FIREFOX),
     "a page's, whatever it is": ("curl/8.0", False, "curl/8.0"),
     "passed on by a server": (FIREFOX, True, FIREFOX),
+    "Opera, passed on by a server": ("Opera/9.80 (J2ME/MIDP)", True, "Opera/9.80 (J2ME/MIDP)"),
     "a server's own": ("python-requests/2.32", True, None),
     "none": (None, False, None),
     "none with a key": (None, True, None),

@@ -72,7 +72,7 @@ class Receiver:
 async def receiver(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Receiver]:
     monkeypatch.setattr(body_reader, "BODY_TIMEOUT_S", TIMEOUT_S)
     made = Receiver()
-    runner = web.ServerRunner(Server(made.handle, 100, WorkerStats()), shutdown_timeout=0.05)
+    runner = web.ServerRunner(Server(made.handle, 100, 15.0, WorkerStats()), shutdown_timeout=0.05)
     await runner.setup()
     await web.TCPSite(runner, "127.0.0.1", 0).start()
     made.port = runner.addresses[0][1]

@@ -81,6 +81,11 @@ def test_peer_on_a_dual_stack_socket_is_trusted_by_its_ipv4_network() -> None:
 HOSTS: dict[str, tuple[str, dict[str, str], str]] = {
     "as requested": ("203.0.113.9", {}, "stats.example.com:8443"),
     "a trusted proxy gives another": ("10.0.0.1", {"X-Forwarded-Host": " Shop.Example "}, "shop.example"),
+    "proxies give a list": (
+        "10.0.0.1",
+        {"X-Forwarded-Host": "shop.example, internal:8080"},
+        "shop.example",
+    ),
     "an untrusted client gives another": (
         "203.0.113.9",
         {"X-Forwarded-Host": "shop.example"},

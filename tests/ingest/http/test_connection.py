@@ -86,7 +86,7 @@ class Running:
 
     def __init__(self, max_connections: int) -> None:
         self.stats = WorkerStats()
-        self.server = Server(hello, max_connections, self.stats)
+        self.server = Server(hello, max_connections, 15.0, self.stats)
         self.port = 0
         self.clients: list[Client] = []
 
@@ -289,6 +289,8 @@ async def test_every_private_attribute_in_use_is_listed() -> None:
     tree = ast.parse((ROOT / "ingest/http/connection.py").read_text("utf-8"))
     used = {node.attr for node in ast.walk(tree) if isinstance(node, ast.Attribute)}
     used |= {alias.name for node in ast.walk(tree) if isinstance(node, ast.ImportFrom) for alias in node.names}
-    own = vars(Connection).keys() | (vars(Server(hello, 1, WorkerStats())).keys() - vars(web.Server(hello)).keys())
+    own = vars(Connection).keys() | (
+        vars(Server(hello, 1, 15.0, WorkerStats())).keys() - vars(web.Server(hello)).keys()
+    )
     private = {name for name in used if name.startswith("_") and not name.startswith("__")}
     assert private - own == {name for names in PRIVATE.values() for name in names}

@@ -32,13 +32,13 @@ from tests.builders.wire import (
 from tests.builders.worker import Worker
 
 SLOW_S = 5.0
-IDLE_S = 15.0
+IDLE_S = 8.0
 HEAD = page()[: -len(VALID)]
 
 
 @pytest.fixture(scope="module")
 def worker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Worker]:
-    with Worker(tmp_path_factory.mktemp("slow")) as running:
+    with Worker(tmp_path_factory.mktemp("slow"), keep_alive=IDLE_S) as running:
         yield running
 
 
