@@ -24,6 +24,7 @@ from shared.generations.part_integrity import verified_parts
 from shared.generations.snapshot import Day, Snapshot
 from shared.lateness import DEDUPE_DAYS, dedupe_window
 from shared.sql.archive_events import id_number_sql
+from shared.sql.parquet import parquet
 from shared.stores.instance import read_instance
 
 
@@ -66,7 +67,7 @@ def _with_yielded(context: PassContext, before: Snapshot, theirs: Theirs, day: d
     if not parts or own is None:
         return merged
     paths = sql_list(verified_parts(theirs.data, "yielded", day, parts))
-    rows = f"FROM read_parquet({paths}) e WHERE winner <> '{UUID(str(own.instance))}'::UUID"
+    rows = f"FROM {parquet(paths)} e WHERE winner <> '{UUID(str(own.instance))}'::UUID"
     sql = f"SELECT {STORED_COLUMNS_SQL}, {', '.join(CLAIM_COLUMNS)} {rows}"
     count = count_rows(context.database, f"(SELECT 1 {rows})")
     part = write_part(context, "yielded", day, before.generation + 1, sql, count)

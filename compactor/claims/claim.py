@@ -34,6 +34,7 @@ from shared.disk.layout import DataDirectory
 from shared.exit_codes import TemporaryFailure
 from shared.generations.part_integrity import verified_parts
 from shared.generations.snapshot import Day, Snapshot
+from shared.sql.parquet import parquet
 from shared.stores.ledger import StoreRefused, StoreUnavailable
 from shared.stores.postgres.shared_values import shared_bytes
 
@@ -182,7 +183,7 @@ def _read_yielded(host: Host, newest: Snapshot, pruned: date | None) -> None:
     for day, kept in _kept_days(newest, pruned):
         if kept.yielded:
             paths = sql_list(verified_parts(host.data, "yielded", day, kept.yielded))
-            sql = f"INSERT INTO yielded SELECT DISTINCT $1::DATE, {columns} FROM read_parquet({paths})"
+            sql = f"INSERT INTO yielded SELECT DISTINCT $1::DATE, {columns} FROM {parquet(paths)}"
             host.database.execute(sql, [day])
 
 

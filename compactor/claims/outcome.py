@@ -12,6 +12,7 @@ from compactor.sql import count_rows, sql_text
 from shared.disk.durable import publishing
 from shared.disk.layout import DataDirectory
 from shared.duckdb_engine import one_row
+from shared.sql.parquet import parquet
 
 if TYPE_CHECKING:
     import duckdb
@@ -31,7 +32,7 @@ def write_outcome(database: duckdb.DuckDBPyConnection, data: DataDirectory, key:
 
 def read_outcome(database: duckdb.DuckDBPyConnection, data: DataDirectory) -> str:
     """Create the tables `lost` and `again` from the file. Returns the key."""
-    source = f"read_parquet({sql_text(str(data.claim_outcome))})"
+    source = parquet(sql_text(str(data.claim_outcome)))
     database.execute(f"CREATE OR REPLACE TEMP TABLE lost AS FROM {source} WHERE winner IS NOT NULL")
     database.execute(
         f"CREATE OR REPLACE TEMP TABLE again AS SELECT DISTINCT day, hash FROM {source} WHERE winner IS NULL"

@@ -36,6 +36,7 @@ from shared.log import Log
 from shared.schema import ARCHIVE_COLUMNS
 from shared.settings import Settings
 from shared.sql.archive_events import from_archive_sql, to_archive_sql
+from shared.sql.parquet import parquet
 from shared.sql.texts import TextNumbers
 
 CLAIM_COLUMNS = ("hash", "winner", "winner_epoch", "winner_day")
@@ -132,7 +133,7 @@ def _write_yielded(context: PassContext, before: Snapshot, day: date) -> Day:
     sources = [f"FROM {to_archive_sql(new, *CLAIM_COLUMNS)}"]
     if absorbed:
         paths = verified_parts(context.data, "yielded", day, absorbed)
-        sources.append(f"SELECT {STORED_COLUMNS_SQL}, {claims} FROM read_parquet({sql_list(paths)}) e")
+        sources.append(f"SELECT {STORED_COLUMNS_SQL}, {claims} FROM {parquet(sql_list(paths))} e")
     rows += sum(part.rows for part in absorbed)
     part = write_part(context, "yielded", day, before.generation + 1, " UNION ALL ".join(sources), rows)
     others = (each for each in kept.yielded if each not in absorbed)
@@ -162,7 +163,7 @@ def _yielded(context: PassContext, before: Snapshot, day: date, join: str) -> st
     """
     paths = sql_list(verified_parts(context.data, "yielded", day, before.days[day].yielded))
     again = f"(SELECT hash FROM again WHERE day = DATE '{day}')"
-    return f"SELECT e.* FROM read_parquet({paths}) e {join} JOIN {again} a USING (hash)"
+    return f"SELECT e.* FROM {parquet(paths)} e {join} JOIN {again} a USING (hash)"
 
 
 def _without_again(context: PassContext, before: Snapshot, day: date) -> Day:

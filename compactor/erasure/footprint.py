@@ -22,6 +22,7 @@ from shared.duckdb_engine import one_number
 from shared.generations.snapshot import Snapshot
 from shared.schema import FREE_TEXT
 from shared.segments.sealed import Segment, active_segments, open_segment, readable_lines
+from shared.sql.parquet import parquet
 
 if TYPE_CHECKING:
     import duckdb
@@ -226,7 +227,7 @@ def _count_records(database: duckdb.DuckDBPyConnection, path: Path, visitor: Vis
     """
     if path.suffix != ".parquet":
         return sum(visitor.matches_record(line) for line in readable_lines(path))
-    source = f"read_parquet({sql_list([path])})"
+    source = parquet(sql_list([path]))
     columns = [name for (name, *_) in database.execute(f"DESCRIBE FROM {source}").fetchall()]
     if "visitor" not in columns:
         return 0  # counters contain no visitor ids

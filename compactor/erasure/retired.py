@@ -22,7 +22,9 @@ if TYPE_CHECKING:
 MEMORY_BYTES = 64 << 20
 # What it has yielded it may count again, or a host that absorbs it.
 _PARTS = "SELECT body FROM analytics_parts WHERE instance = %s AND kind IN ('archive', 'yielded')"
-_OF_VISITOR = "SELECT count(*) FROM read_parquet($1) WHERE visitor = $2 AND site = coalesce($3, site)"
+_OF_VISITOR = (
+    "SELECT count(*) FROM read_parquet($1, hive_partitioning = false) WHERE visitor = $2 AND site = coalesce($3, site)"
+)
 
 
 def confirm_for_retired(connection: Connection, order: ErasureRequest, scratch: Path) -> None:

@@ -58,6 +58,7 @@ from shared.log import Log
 from shared.segments.recovery import abandoned_temp_files
 from shared.segments.sealed import Segment, readable_lines, recorded_sha256, sha256_line
 from shared.settings import Settings
+from shared.sql.parquet import parquet
 
 # Of a relation `e` of stored events.
 _OF_VISITOR = "(e.visitor IS NOT DISTINCT FROM $visitor AND ($site IS NULL OR e.site = $site))"
@@ -172,7 +173,7 @@ def _rewrite_yielded(context: PassContext, before: Snapshot, day: date, visitor:
     """Publish the events that other hosts count anew, without the visitor's."""
     old = before.days[day]
     paths = sql_list(path for _, path in open_parts(context.data, "yielded", day, old.yielded))
-    sql = f"SELECT * FROM read_parquet({paths}) e WHERE NOT {_OF_VISITOR}"
+    sql = f"SELECT * FROM {parquet(paths)} e WHERE NOT {_OF_VISITOR}"
     rows = count_rows(context.database, f"({sql})", visitor._asdict())
     part = write_part(context, "yielded", day, before.generation + 1, sql, rows, values=visitor._asdict())
     return replace(old, yielded=(part,) if part else ())

@@ -94,7 +94,7 @@ def _read_lines(
     lines = (
         "SELECT * REPLACE (props::VARCHAR AS props, CASE WHEN v >= 2 THEN coalesce(sender, 'page') END AS sender) "
         f"FROM read_json($files, format = 'newline_delimited', columns = {{{columns}}}, "
-        f"maximum_object_size = {LINE_MAX_BYTES * 4})"
+        f"maximum_object_size = {LINE_MAX_BYTES * 4}, hive_partitioning = false)"
     )
     rows = sql_file(__file__, "url_parts.sql", lines=lines)
     try:

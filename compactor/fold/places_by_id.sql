@@ -9,7 +9,7 @@ sought AS MATERIALIZED (
 ),
 candidates AS MATERIALIZED (
     SELECT filename, file_row_number, site, client_id
-    FROM read_parquet({paths}, file_row_number = true)
+    FROM read_parquet({paths}, file_row_number = true, hive_partitioning = false)
     WHERE {archived_hash} IN (SELECT hash FROM sought)
 )
 SELECT s.line, c.filename, c.file_row_number AS file_row

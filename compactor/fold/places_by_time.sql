@@ -9,7 +9,7 @@ sought AS MATERIALIZED (
 ),
 candidates AS MATERIALIZED (
     SELECT filename, file_row_number, site, {archived_id} AS id
-    FROM read_parquet({paths}, file_row_number = true)
+    FROM read_parquet({paths}, file_row_number = true, hive_partitioning = false)
     WHERE random_id IS NOT NULL
         AND received >= (SELECT min(received) FROM sought)
         AND received <= (SELECT max(received) FROM sought)

@@ -16,6 +16,7 @@ from shared.duckdb_engine import one_number
 from shared.generations.snapshot import Part
 from shared.schema import STORED_COLUMNS
 from shared.sql.memory import SORTED_SHARE, row_bytes_sql
+from shared.sql.parquet import parquet
 from shared.sql.texts import TextNumbers
 
 # Each piece reads all rows once more, and all of them are on the disk meanwhile.
@@ -69,4 +70,4 @@ def _in_pieces(context: PassContext, events: str, most: int) -> str:
         database.execute(f"COPY ({rows}) TO {sql_text(str(paths[-1]))} ({COPY_OPTIONS})")
     database.execute("DROP TABLE unsorted")
     database.execute("DROP TABLE pieces")
-    return f"SELECT {STORED_COLUMNS_SQL} FROM read_parquet({sql_list(paths)}) e"
+    return f"SELECT {STORED_COLUMNS_SQL} FROM {parquet(sql_list(paths))} e"

@@ -20,6 +20,7 @@ from compactor.sql import count_rows, sql_list
 from shared.generations.part_integrity import PartDamaged, verified_part
 from shared.generations.snapshot import Part, Snapshot
 from shared.sql.archive_events import stored_id_number_sql
+from shared.sql.parquet import parquet
 
 
 @dataclass
@@ -69,8 +70,11 @@ def _is_intact(context: PassContext, day: date, index: Part) -> bool:
 def write_ids(context: PassContext, day: date, generation: int, archive: Iterable[Path]) -> Part | None:
     """Publish the index of archive parts, which are one part of that generation."""
     paths = sql_list(archive)
-    rows = count_rows(context.database, f"(SELECT client_id FROM read_parquet({paths}) WHERE client_id IS NOT NULL)")
-    numbers = f"SELECT {stored_id_number_sql('site', 'client_id')} AS number FROM read_parquet({paths})"
+    rows = count_rows(
+        context.database,
+        f"(SELECT client_id FROM {parquet(paths)} WHERE client_id IS NOT NULL)",
+    )
+    numbers = f"SELECT {stored_id_number_sql('site', 'client_id')} AS number FROM {parquet(paths)}"
     return write_part(context, "ids", day, generation, f"{numbers} WHERE client_id IS NOT NULL ORDER BY number", rows)
 
 

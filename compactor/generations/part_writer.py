@@ -24,6 +24,7 @@ from compactor.generations.tiers import parts_to_absorb
 from compactor.sql import count_rows, sql_list
 from shared.generations.snapshot import Day, Part, Snapshot
 from shared.sql.archive_events import to_archive_sql
+from shared.sql.parquet import parquet
 from shared.sql.texts import keyed_number
 
 
@@ -93,7 +94,7 @@ def _write_index(context: PassContext, day: date, kept: Day, absorbed: Sequence[
     new = f"SELECT {keyed_number('id_number')} AS number FROM incoming WHERE time::DATE = DATE '{day}' AND is_indexed"
     rows = count_rows(context.database, f"({new})") + sum(part.rows for part, _ in old)
     if old:
-        new += f" UNION ALL SELECT number FROM read_parquet({sql_list(path for _, path in old)})"
+        new += f" UNION ALL SELECT number FROM {parquet(sql_list(path for _, path in old))}"
     return write_part(context, "ids", day, generation, f"{new} ORDER BY number", rows)
 
 

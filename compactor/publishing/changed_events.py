@@ -151,7 +151,8 @@ def _find_events(source: EventSource, shipping: Shipping, change: _Change) -> No
 def _add_held(database: duckdb.DuckDBPyConnection, shipping: Shipping, day: date, path: Path) -> None:
     """To the events that are gone, unless they are new, all that the store has."""
     shipping.write_hashes(day, path)
-    found = f"read_csv({sql_text(str(path))}, header = false, auto_detect = false, columns = {{'h': 'UBIGINT'}})"
+    options = "header = false, auto_detect = false, columns = {'h': 'UBIGINT'}, hive_partitioning = false"
+    found = f"read_csv({sql_text(str(path))}, {options})"
     database.execute(f"INSERT INTO gone_events SELECT h, NULL FROM {found}")
 
 

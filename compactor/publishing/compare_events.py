@@ -58,5 +58,6 @@ def _read(
     events = hashed_events_sql(stored_events(parts)).replace("$key", sql_text(store.shipping().key))
     rows = f"SELECT h, epoch_ms(time) AS time_ms, {text_bytes} AS bytes FROM {events}"
     database.execute(f"CREATE OR REPLACE TEMP TABLE own_events AS {rows}")
-    found = f"read_csv({sql_text(str(held))}, delim = '\t', auto_detect = false, columns = {_COLUMNS})"
+    options = f"delim = '\t', auto_detect = false, columns = {_COLUMNS}, hive_partitioning = false"
+    found = f"read_csv({sql_text(str(held))}, {options})"
     database.execute(f"CREATE OR REPLACE TEMP TABLE held_events AS FROM {found}")

@@ -82,7 +82,9 @@ def _parts_on_disk(data: DataDirectory, kind: str) -> Iterator[tuple[date, Path,
 def read_part(database: duckdb.DuckDBPyConnection, path: Path, generation: int) -> Part | None:
     """A part as a snapshot would reference it, or None if it cannot be read."""
     try:  # hash() reads every value, count(*) alone only the footer
-        rows = one_number(database, "SELECT count(hash(p)) FROM read_parquet($1) p", [str(path)])
+        rows = one_number(
+            database, "SELECT count(hash(p)) FROM read_parquet($1, hive_partitioning = false) p", [str(path)]
+        )
     except duckdb.OutOfMemoryException:
         raise
     except duckdb.Error:
@@ -127,7 +129,11 @@ def _capped_dimensions(database: duckdb.DuckDBPyConnection, counters: Path) -> t
 
 
 def _has_rows(database: duckdb.DuckDBPyConnection, path: Path, where: str) -> bool:
-    return bool(database.execute(f"SELECT 1 FROM read_parquet($1) WHERE {where} LIMIT 1", [str(path)]).fetchall())
+    return bool(
+        database.execute(
+            f"SELECT 1 FROM read_parquet($1, hive_partitioning = false) WHERE {where} LIMIT 1", [str(path)]
+        ).fetchall()
+    )
 
 
 def _ledger(data: DataDirectory) -> tuple[dict[str, int], dict[str, tuple[int, ...]]]:

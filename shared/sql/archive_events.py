@@ -10,6 +10,7 @@ from collections.abc import Mapping
 
 from shared.event_ids import server_id_random_sql, server_id_sql, server_id_time_sql
 from shared.schema import ARCHIVE_COLUMNS, COLUMNS_OF_VERSION_2, STORED_COLUMNS
+from shared.sql.parquet import parquet
 from shared.sql.texts import keyed_number, stored_number
 
 
@@ -35,12 +36,12 @@ def stored_events_sql(paths: Mapping[int, str], *more: str) -> str:
     by version of the parts, SQL of a list of their paths.
     """
     if paths.keys() == {2} and not more:
-        return f"read_parquet({paths[2]})"
+        return parquet(paths[2])
     added = [f"NULL::{kind} AS {name}" for name, kind in COLUMNS_OF_VERSION_2.items()]
     common = [name for name in STORED_COLUMNS if name not in COLUMNS_OF_VERSION_2]
     last = {1: added, 2: list(COLUMNS_OF_VERSION_2)}
     sources = [
-        f"SELECT {', '.join((*common, *last[version], *more))} FROM read_parquet({files}, file_row_number = true)"
+        f"SELECT {', '.join((*common, *last[version], *more))} FROM {parquet(files, 'file_row_number = true')}"
         for version, files in sorted(paths.items())
     ]
     return f"({' UNION ALL '.join(sources)})" if sources else empty_relation_sql(STORED_COLUMNS)

@@ -10,6 +10,7 @@ from collections.abc import Iterable, Mapping
 
 from shared.generations.counter_schema import COUNTER_COLUMNS, DAY_ROWS_SUFFIX, EVENT, TOTAL
 from shared.sql.archive_events import empty_relation_sql
+from shared.sql.parquet import parquet
 
 _COLUMNS = ", ".join(COUNTER_COLUMNS)
 # The dimension that a row counts, whether by quarter of an hour or by day.
@@ -25,9 +26,9 @@ def counters_sql(paths: Mapping[int, str]) -> str:
     """A relation with COUNTER_COLUMNS over counters parts. `paths`: by version of the
     parts, SQL of a list of their paths.
     """
-    sources = [f"FROM read_parquet({paths[2]}) SELECT {_COLUMNS}"] if 2 in paths else []
+    sources = [f"FROM {parquet(paths[2])} SELECT {_COLUMNS}"] if 2 in paths else []
     if 1 in paths:
-        sources += _version_1(f"read_parquet({paths[1]})")
+        sources += _version_1(parquet(paths[1]))
     return f"({' UNION ALL '.join(sources)})" if sources else empty_relation_sql(COUNTER_COLUMNS)
 
 

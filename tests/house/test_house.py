@@ -180,6 +180,19 @@ def test_the_two_stories_stay_short() -> None:
         assert (story.end_lineno or 0) - story.lineno <= 34, name
 
 
+def test_no_statement_takes_a_folder_for_a_partition() -> None:
+    """`env=prod` above the data directory would be a column of every row."""
+    for package in ("shared", "reports", "compactor", "ingest", "foldlog"):
+        for path in [*(ROOT / package).rglob("*.py"), *(ROOT / package).rglob("*.sql")]:
+            text = path.read_text("utf-8")
+            for call in re.finditer(r"(?<![.\w])(?:read_(?:parquet|json|csv|ndjson|text|blob)|parquet_scan)\(", text):
+                rest = text[call.end() : call.end() + 400].partition("\n\n")[0]
+                assert "hive_partitioning = false" in rest or "{options}" in rest or "{', '.join(" in rest, (
+                    path,
+                    call[0],
+                )
+
+
 def test_sql_of_more_than_three_lines_has_a_file_of_its_own() -> None:
     """There it can be read, and explained by DuckDB."""
     for path in modules("compactor"):

@@ -15,6 +15,7 @@ from reports.sql.duckdb.relations import archived_events, utc_timestamp
 from reports.sql.statement import Parameters, Statement
 from shared.schema import ARCHIVE_COLUMNS
 from shared.sql.memory import row_bytes_sql
+from shared.sql.parquet import parquet
 
 _COLUMNS = ", ".join(ARCHIVE_COLUMNS)
 _BYTES = row_bytes_sql(ARCHIVE_COLUMNS)
@@ -56,7 +57,7 @@ def pieces_statement(pieces: Sequence[Path]) -> Statement:
     """The events of files that have them in order."""
     bound = Parameters()
     files = bound.value("pieces", [str(path) for path in pieces])
-    return Statement(f"SELECT {_COLUMNS} FROM read_parquet({files})", bound)
+    return Statement(f"SELECT {_COLUMNS} FROM {parquet(files)}", bound)
 
 
 def _events(read: EventsRead, bound: Parameters) -> str:
