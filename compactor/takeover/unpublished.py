@@ -18,7 +18,7 @@ import msgspec
 
 from compactor.generations.archive import OpenedPart, events_of, open_archive, open_parts
 from compactor.sql import sql_file
-from shared.control_chars import escape_control_chars
+from shared.control_chars import escape_in_log
 from shared.disk.compression import DecompressionError
 from shared.disk.durable import publish
 from shared.disk.layout import DataDirectory, SegmentName, parse_rotated
@@ -121,7 +121,7 @@ def write_lines(
 def _encode(names: list[str], rows: Iterable[tuple[Any, ...]]) -> bytes:
     """Log lines as the writers write them."""
     objects = _ENCODER.encode_lines([_line(dict(zip(names, row, strict=True))) for row in rows])
-    return append_crc(b"{", escape_control_chars(objects)[1:-2].split(b"}\n{"))
+    return append_crc(b"{", escape_in_log(objects)[1:-2].split(b"}\n{"))
 
 
 def _line(row: dict[str, Any]) -> dict[str, Any]:

@@ -34,6 +34,10 @@ _CHARSET = re.compile(r"charset\s*=\s*[\"']?([^\s;\"',]*)")
 _UTF_8 = {"utf-8", "utf8", "us-ascii", "ascii"}
 _BROWSERS = ("Mozilla/", "Opera/")
 _BEFORE_A_VISIT = ("Sec-Purpose", "Purpose", "X-Purpose", "X-Moz")
+# Those of browsers and apps are shorter, and stay whole.
+AGENT_MAX_BYTES = 500
+# Control characters become `?`.
+_VISIBLE = bytes(byte if 32 <= byte < 127 else ord("?") for byte in range(256))
 _ORIGIN = re.compile(r"https?://[^/?#@%\s]+", re.IGNORECASE)
 
 Headers = MultiMapping[str]
@@ -201,13 +205,27 @@ def site_of(netloc: str) -> str:
 
 
 def visitor_user_agent(ua: str | None, *, keyed: bool) -> str | None:
-    """The visitor's user agent. With a key the sender is a server, so only a browser's
-    agent can be the visitor's, passed on.
+    """The visitor's user agent, of at most `AGENT_MAX_BYTES` as it is written. With a
+    key the sender is a server, so only a browser's agent can be the visitor's, passed
+    on.
     """
     if ua is None or (keyed and not ua.startswith(_BROWSERS)):
         return None
-    # Bytes that are not UTF-8 arrive as surrogates, which JSON cannot encode.
-    return ua[:500] if ua.isascii() else ua[:500].encode("utf-8", "surrogateescape").decode("utf-8", "replace")
+    ua = ua[:AGENT_MAX_BYTES]
+    if not ua.isprintable():  # as are bytes that are not UTF-8: they arrive as surrogates
+        ua = ua.encode("ascii", "replace").translate(_VISIBLE).decode("ascii")
+    escapes = ua.count('"') + ua.count("\\")
+    if escapes or not ua.isascii():
+        ua = _cut(ua, escapes)
+    return ua
+
+
+def _cut(text: str, escapes: int) -> str:
+    """The beginning of a printable text that JSON writes in `AGENT_MAX_BYTES`."""
+    encoded = text.encode("utf-8")
+    if len(encoded) + escapes <= AGENT_MAX_BYTES:
+        return text
+    return encoded[: AGENT_MAX_BYTES - escapes].decode("utf-8", "ignore")
 
 
 @lru_cache(maxsize=_CACHED)

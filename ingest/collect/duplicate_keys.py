@@ -9,7 +9,8 @@ possible, is the text parsed again, by a parser that reports every key.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections import Counter
+from collections.abc import Sequence
 from typing import Any
 
 from msgspec.structs import astuple, fields
@@ -27,7 +28,10 @@ def keys_in(text: bytes) -> int:
     # of these.
     if b"\n" in text or b"\t" in text or b"\r" in text or (b" " in text and b'" ' in text):
         return -1
-    return text.count(b'":')  # one for each key, and some inside strings
+    found = text.count(b'":')  # one for each key, and some inside strings
+    if b"\\" in text and b"\\\\" not in text:  # else a key may end with a backslash
+        found -= text.count(b'\\":')
+    return found
 
 
 def keys_of(events: Sequence[Event]) -> int:
@@ -40,33 +44,36 @@ def keys_of_columns(columns: Columns) -> int:
     return sum(map(len, columns)) + sum(map(len, columns.props))
 
 
+class _Object(list[tuple[str, Any]]):
+    """The pairs of a JSON object, in order."""
+
+
+# Numbers stay text: int() raises for one of 5,000 digits. No function of ours is called
+# for an object or a key.
+_PAIRS = json.JSONDecoder(object_pairs_hook=_Object, parse_int=str, parse_float=str)
+
+
 def repeated_key(text: bytes) -> str | None:
-    """The first repeated key in an object of valid JSON, or None."""
-    found: list[str] = []
-
-    def note(pairs: list[tuple[str, Any]]) -> None:
-        seen: set[str] = set()
-        for key, _ in pairs:
-            if key in seen:
-                found.append(key)
-            seen.add(key)
-
-    _read(text, note)
-    return found[0] if found else None
+    """A repeated key in an object of valid JSON, of the innermost that has one, or
+    None.
+    """
+    found: str | None = None
+    waiting: list[list[Any]] = [_PAIRS.decode(text.decode("utf-8"))]
+    for value in waiting:  # which grows
+        insides = value
+        if isinstance(value, _Object):
+            insides = [inside for _, inside in value]
+            if len(dict(value)) < len(value):
+                found = _repeated(value)
+        waiting += [inside for inside in insides if isinstance(inside, list)]
+    return found
 
 
 def outermost_repeats(text: bytes) -> bool:
     """Whether a key is repeated in the outermost object of valid JSON."""
-    last: list[list[tuple[str, Any]]] = [[]]
-
-    def keep(pairs: list[tuple[str, Any]]) -> None:
-        last[0] = pairs  # inner objects end before the outermost one
-
-    _read(text, keep)
-    keys = [key for key, _ in last[0]]
-    return len(set(keys)) < len(keys)
+    pairs = _PAIRS.decode(text.decode("utf-8"))
+    return len(dict(pairs)) < len(pairs)
 
 
-def _read(text: bytes, on_object: Callable[[list[tuple[str, Any]]], None]) -> None:
-    # Numbers stay text: int() raises for one of 5,000 digits.
-    json.loads(text, object_pairs_hook=on_object, parse_int=str, parse_float=str)
+def _repeated(pairs: _Object) -> str:
+    return next(key for key, times in Counter([key for key, _ in pairs]).items() if times > 1)

@@ -11,13 +11,15 @@ from collections.abc import Sequence
 from functools import lru_cache
 
 import msgspec
+from msgspec import structs
 
 from ingest.collect.event import Property
 from ingest.collect.validate import Accepted
 from ingest.collect.visitor_id import DailyVisitor
-from shared.control_chars import escape_control_chars
+from ingest.http.problem import Problem
+from shared.control_chars import escape_in_log
 from shared.event_ids import make_event_ids
-from shared.segments.line import SCHEMA_VERSION, append_crc
+from shared.segments.line import CRC_BYTES, SCHEMA_VERSION, append_crc
 from shared.timestamps import rfc3339
 
 
@@ -64,14 +66,23 @@ class Line(msgspec.Struct, omit_defaults=True, kw_only=True, gc=False):
 
 _ENCODER = msgspec.json.Encoder()
 _CACHED = 1024
+# How many bytes of log a request may become: for each byte that it brought (the body as
+# inflated, the site, the agent), and for each event besides, which gets an id, times, a
+# visitor, the basis of its consent and a CRC.
+GROWTH_MAX = 3
+EVENT_BYTES = 320
 _BEGINNING = b'{"v":%d,"received":"' % SCHEMA_VERSION
 
 
 def encode_events(
-    accepted: list[Accepted], fields: RequestFields, visitor: DailyVisitor | None, received_ms: int
+    accepted: list[Accepted], fields: RequestFields, visitor: DailyVisitor | None, received_ms: int, body_bytes: int
 ) -> bytes:
     """The log lines of a request, in order. Changes the events: each gets an id,
     its time as text, and the daily `visitor` if it has none.
+
+    The lines are in proportion to what the request brought, whose inflated body has
+    `body_bytes`: an agent that stands on each of many small events is left out where
+    it would be most of them. Raises Problem 413 where the rest is out of proportion.
     """
     if not all([event.id for event, _ in accepted]):
         for (event, _), id_ in zip(accepted, make_event_ids(len(accepted), received_ms), strict=True):
@@ -80,8 +91,21 @@ def encode_events(
         _add_visitor(accepted, visitor)
     for event, time_ms in accepted:
         event.time = rfc3339(time_ms)  # type: ignore[assignment]  # only the encoder reads it from here on
-    beginning = _BEGINNING + rfc3339(received_ms).encode("ascii") + _encode_prefix(fields)
-    return append_crc(beginning, _encode_without_braces([event for event, _ in accepted]))
+    rests = _encode_without_braces([event for event, _ in accepted])
+    beginning = _BEGINNING + rfc3339(received_ms).encode("ascii")
+    prefix = _encode_prefix(fields)
+    left = _most(fields, len(rests), body_bytes) - sum(map(len, rests))
+    if len(rests) * (len(beginning) + len(prefix) + CRC_BYTES + 1) > left:
+        prefix = _encode_prefix(structs.replace(fields, ua=None))
+        if fields.sender is None and len(rests) * (len(beginning) + len(prefix) + CRC_BYTES + 1) > left:
+            raise Problem(413, "too_large", "the name of the site is too long for so many small events; send fewer")
+    return append_crc(beginning + prefix, rests)
+
+
+def _most(fields: RequestFields, events: int, body_bytes: int) -> int:
+    """How many bytes of log a request may become."""
+    brought = body_bytes + len(fields.site) + len(fields.ua or "")
+    return GROWTH_MAX * brought + EVENT_BYTES * events
 
 
 def _add_visitor(accepted: list[Accepted], visitor: DailyVisitor) -> None:
@@ -110,4 +134,4 @@ def _encode_prefix(fields: RequestFields) -> bytes:
 
 def _encode_without_braces(objects: Sequence[msgspec.Struct]) -> list[bytes]:
     # Every newline separates two objects: JSON escapes those inside a string.
-    return escape_control_chars(_ENCODER.encode_lines(objects))[1:-2].split(b"}\n{")
+    return escape_in_log(_ENCODER.encode_lines(objects))[1:-2].split(b"}\n{")

@@ -50,7 +50,7 @@ async def post_events(worker: WorkerContext, request: BaseRequest, adapter: Adap
     if outcome.accepted and not dry_run:
         fields = request_fields(worker, headers, client, sender, consent)
         visitor = visitor_of(worker, headers, client, sender, validated.accepted, received_ms)
-        lines = encode.encode_events(validated.accepted, fields, visitor, received_ms)
+        lines = encode.encode_events(validated.accepted, fields, visitor, received_ms, len(plain))
     await worker.count_events(client.address, count, len(lines), keyed=sender.keyed)
     if lines:
         del content, plain, batch, validated  # only the lines wait for the disk: other requests reuse this memory
@@ -69,8 +69,10 @@ async def preflight_events(worker: WorkerContext, request: BaseRequest) -> web.S
 
 
 def is_dry_run(request: BaseRequest) -> bool:
-    """Whether the URL has `dry_run=1`."""
-    return "?" in request.raw_path and request.query.get("dry_run") == "1"
+    """Whether the URL has `dry_run=1`, spelled like this: thousands of parameters cost
+    no more than their bytes.
+    """
+    return "dry_run=1" in request.raw_path.partition("?")[2].split("&")
 
 
 def request_fields(

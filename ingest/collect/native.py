@@ -87,9 +87,8 @@ def _decode_json(body: bytes, max_events: int) -> DecodedBatch:
     raw = _RAW_BATCH.decode(body)
     check_count(len(raw.events), max_events)
     events = [bytes(event) for event in raw.events]
-    if keys_in(body) != sum([event.count(b'":') for event in events]) + _count_outer_keys(raw) and outermost_repeats(
-        body
-    ):
+    outer = body.count(b'":') - sum([event.count(b'":') for event in events])
+    if (keys_in(body) < 0 or outer != _count_outer_keys(raw)) and outermost_repeats(body):
         raise Problem(400, "malformed", "a key of the batch is repeated")
     return _decode_events(events, raw.sent_at, raw.consent)
 

@@ -15,7 +15,6 @@ from ingest.collect.validate import Rejection
 
 MALFORMED = "malformed"
 
-_MESSAGE = re.compile(r"(?P<what>.*?)(?: - at (?P<where>.*))?", re.DOTALL)
 _NUMBERS = {"time", "value", "props"}
 _FIELD = re.compile(r"`\$\.(\w+)")
 _KINDS = (
@@ -29,8 +28,7 @@ _KINDS = (
 
 def type_error(index: int, message: str) -> Rejection:
     """The rejection of an event that did not decode, made from msgspec's message."""
-    match = _MESSAGE.fullmatch(message)
-    what, where = (match["what"], match["where"] or "") if match else (message, "")
+    what, _, where = message.partition(" - at ")
     if "unknown field" in what:
         return Rejection(index, "unknown_field", what.split("`")[1][:100], "there is no such field")
     if "missing required" in what:

@@ -311,6 +311,15 @@ AGENTS = {
     "none": (None, False, None),
     "none with a key": (None, True, None),
     "too long": ("Mozilla/" + "x" * 1000, False, ("Mozilla/" + "x" * 1000)[:500]),
+    "letters of two bytes": ("ä" * 1000, False, "ä" * 250),
+    "letters of four bytes": ("a" + "😀" * 1000, False, "a" + "😀" * 124),
+    "quotes, which are written as two bytes": ('"' * 100 + "x" * 900, False, '"' * 100 + "x" * 300),
+    "backslashes only": ("\\" * 1000, False, ""),
+    "C1, which would be written as six bytes": ("Moz\x80\x9f", False, "Moz??"),
+    "DEL and C0": ("Moz\x7f\x1b[31m", False, "Moz??[31m"),
+    "turned direction": ("Moz\u202eilla", False, "Moz?illa"),
+    "bytes that are not UTF-8": ("Moz\udcff\udc80", False, "Moz??"),
+    "a printable name": ("App/1 (Müller)", False, "App/1 (Müller)"),
 }
 
 
