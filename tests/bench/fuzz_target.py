@@ -104,7 +104,7 @@ def answer_to(content_type: str, content_encoding: str, content: bytes) -> tuple
     later = validate_batch(batch.events, received_ms + PATIENCE_MS, batch.sent_at)
     if validated.accepted:
         sent = [(copy(event), time_ms) for event, time_ms in validated.accepted]
-        check_lines(sent, encode.encode_events(validated.accepted, ORIGIN, DAILY_VISITOR, received_ms))
+        check_lines(sent, encode.encode_events(validated.accepted, ORIGIN, DAILY_VISITOR, received_ms, len(plain)))
     is_settled = len(later.accepted) == len(validated.accepted)
     return 200 if validated.accepted else 422, len(validated.accepted) if is_settled else -1
 
@@ -118,7 +118,10 @@ def check_lines(accepted: list[Accepted], blob: bytes) -> None:
     for (event, time_ms), line in zip(accepted, sealed, strict=True):
         demand(line_error(line) is None, f"a line with a flaw: {line_error(line)}")
         demand(len(line) <= LINE_MAX_BYTES, f"a line of {len(line)} bytes")
-        demand(CONTROL_CHARS.search(line[:-1].decode("utf-8")) is None, "a line that a terminal would act on")
+        demand(
+            CONTROL_CHARS.search(line[:-1].decode("utf-8").replace("\x7f", "")) is None,
+            "a line that a terminal would act on",
+        )
         check_line(event, time_ms, orjson.loads(line))
 
 
