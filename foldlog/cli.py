@@ -33,6 +33,8 @@ WITHOUT_DATA_DIR = {"bench", "check-config"}
 # These write to the data directory. They reject an unreliable file system and data of a
 # newer Foldlog.
 WRITERS = {"serve", "ingest", "compact", "compress", "import", "rebuild", "retain", "erase", "backup"}
+# Beside them, these leave files there.
+OWNERS = WRITERS | {"token", "rotate", "store", "verify"}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -97,6 +99,10 @@ def _preflight(name: str, data: DataDirectory) -> None:
     """Raises UsageError when the command must not use this data directory."""
     if name not in WITHOUT_DATA_DIR and data.root.exists() and not data.root.is_dir():
         raise SettingsError(f"{data.root} is not a directory; set FOLDLOG_DATA_DIR")
+    if name in OWNERS:
+        from foldlog.preflight import check_user
+
+        check_user(data, name, creates=name in SERVICES)
     if name in WRITERS:
         from foldlog.preflight import check_start
 

@@ -6,13 +6,16 @@ does not know. Nothing is written to a network file system.
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Iterable
 from pathlib import Path
 
 from foldlog.doctor.file_systems import reject_network
+from foldlog.users import as_user, me, user_name
 from shared.disk.durable import make_data_directory
 from shared.disk.layout import DataDirectory
+from shared.exit_codes import UsageError
 from shared.generations.load import kept_generations
 from shared.generations.snapshot import Snapshot, SnapshotDamaged, decode_snapshot
 from shared.segments.line import LINE_MAX_BYTES, DataFromNewerVersion, line_error, newer_line
@@ -87,3 +90,27 @@ def ensure_data_dir(data: DataDirectory) -> DataDirectory:
         text = f"created the data directory {data.root.resolve()}; to use another one, set FOLDLOG_DATA_DIR"
         print(f"foldlog: {text}", file=sys.stderr)
     return data
+
+
+def check_user(data: DataDirectory, command: str, *, creates: bool) -> None:
+    """Raises WrongUser when this user would write files that the owner of the directory
+    could not replace: a file of root in it ends all folding.
+
+    The owner is who made `log/`, because a container may mount a folder of another
+    user. Before that it is the owner of the folder, unless the command may create the
+    directory (`creates`).
+    """
+    try:
+        made = data.log.stat() if data.log.is_dir() else None if creates else data.root.stat()
+    except OSError:
+        return  # the command says what is wrong with the directory
+    if made is not None and made.st_uid != os.geteuid():
+        owner = user_name(made.st_uid)
+        raise WrongUser(
+            f"{data.root} belongs to {owner}, and you are {me()}: the service could not use what you write there. "
+            f"Type: {as_user(owner)} foldlog {command} …"
+        )
+
+
+class WrongUser(UsageError):
+    """Another user owns the data directory."""

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from foldlog.doctor.finding import Finding, and_more
+from foldlog.users import as_user, owner_and_group
 from shared.generations.snapshot import SetAside, Snapshot
 from shared.tokens import TokensFile
 
@@ -86,7 +87,7 @@ def ownership(root: Path, permissions: Permissions) -> Finding:
         found = (
             f"{foreign[0]} belongs to {permissions.foreign_owner}{and_more(foreign)}: a command was run as that user"
         )
-        do = f"chown -R {owner}: {root}; and from now on `sudo -u {owner} foldlog …`"
+        do = f"chown -R {owner_and_group(owner)} {root}; and from now on `{as_user(owner)} foldlog …`"
         return Finding("ownership", "wrong", found, do)
     return Finding("ownership", "ok", f"everything belongs to {owner}")
 
@@ -98,12 +99,9 @@ def user(me: str, owner: str, service: str | None) -> Finding:
         return Finding("user", "warning", "it runs as root: a vulnerability in it would affect the whole host", do)
     found = f"you are {me}, the data belongs to {owner}"
     if me not in {owner, "root"}:
-        return Finding("user", "warning", found, f"sudo -u {owner} foldlog doctor")
+        return Finding("user", "warning", found, f"{as_user(owner)} foldlog doctor")
     if me != owner:
-        do = (
-            f"`sudo -u {owner} foldlog …` for commands that write (import, erase, rebuild): files of root belong "
-            f"to root"
-        )
+        do = f"`{as_user(owner)} foldlog …` for commands that write (import, erase, rebuild): as root they are refused"
         return Finding("user", "warning", found, do)
     return Finding("user", "ok", me)
 

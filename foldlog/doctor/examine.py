@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import errno
 import os
-import pwd
 import stat
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -35,6 +34,7 @@ from foldlog.doctor.data_findings import Permissions
 from foldlog.doctor.file_systems import find_mount
 from foldlog.doctor.finding import Finding
 from foldlog.processes import Running, find_running
+from foldlog.users import me, user_name
 from shared import undeclared_proxy
 from shared.disk.durable import PRIVATE_MODE, publish, remove
 from shared.disk.layout import DataDirectory
@@ -125,8 +125,8 @@ def _not_created_yet(data: DataDirectory, name: str) -> Finding:
     parent = next(parent for parent in data.root.absolute().parents if parent.exists())
     if os.access(parent, os.W_OK | os.X_OK):
         return Finding(name, "ok", f"{data.root} does not exist yet; `foldlog serve` creates it")
-    do = f"install -d -m 750 -o {_me()} {data.root} (as root)"
-    return Finding(name, "wrong", f"{data.root} does not exist, and {_me()} may not create it in {parent}", do)
+    do = f"install -d -m 750 -o {me()} {data.root} (as root)"
+    return Finding(name, "wrong", f"{data.root} does not exist, and {me()} may not create it in {parent}", do)
 
 
 def _permissions(data: DataDirectory, running: Running) -> Checks:
@@ -136,7 +136,7 @@ def _permissions(data: DataDirectory, running: Running) -> Checks:
     yield data_findings.data_directory(data.root, permissions)
     yield data_findings.private(data.private, permissions)
     yield data_findings.ownership(data.root, permissions)
-    yield data_findings.user(_me(), permissions.owner, _user_of(running.serve))
+    yield data_findings.user(me(), permissions.owner, _user_of(running.serve))
 
 
 def _read_permissions(data: DataDirectory) -> Permissions:
@@ -144,12 +144,12 @@ def _read_permissions(data: DataDirectory) -> Permissions:
     foreign = [(Path(path), found.st_uid) for path, found in _below(data.root) if found.st_uid != root.st_uid]
     has_private = data.private.is_dir()
     return Permissions(
-        owner=_user_name(root.st_uid),
+        owner=user_name(root.st_uid),
         mode=stat.S_IMODE(root.st_mode),
         private_mode=stat.S_IMODE(data.private.stat().st_mode) if has_private else None,
         loose=[Path(path) for path, found in _below(data.private) if found.st_mode & 0o077] if has_private else [],
         foreign=[path for path, _ in foreign],
-        foreign_owner=_user_name(foreign[0][1]) if foreign else "",
+        foreign_owner=user_name(foreign[0][1]) if foreign else "",
     )
 
 
@@ -244,27 +244,16 @@ def _log_file(path: Path) -> Finding:
     name = "messages"
     target = path if path.exists() else path.absolute().parent
     if not target.exists():
-        do = f"install -d -o {_me()} {target}"
+        do = f"install -d -o {me()} {target}"
         return Finding(name, "wrong", f"FOLDLOG_LOG_FILE: there is no directory {target}", do)
     if not os.access(target, os.W_OK):
-        found = f"FOLDLOG_LOG_FILE: {_me()} may not write to {target}"
-        return Finding(name, "wrong", found, f"chown {_me()} {target}")
+        found = f"FOLDLOG_LOG_FILE: {me()} may not write to {target}"
+        return Finding(name, "wrong", found, f"chown {me()} {target}")
     return Finding(name, "ok", f"written to {path}")
-
-
-def _me() -> str:
-    return _user_name(os.geteuid())
-
-
-def _user_name(uid: int) -> str:
-    try:
-        return pwd.getpwuid(uid).pw_name
-    except KeyError:
-        return str(uid)
 
 
 def _user_of(pid: int | None) -> str | None:
     try:
-        return _user_name(os.stat(f"/proc/{pid}").st_uid) if pid else None
+        return user_name(os.stat(f"/proc/{pid}").st_uid) if pid else None
     except OSError:
         return None

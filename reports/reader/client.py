@@ -7,10 +7,11 @@ No parameter is parsed here: a range that is costly to parse would hold up the e
 from __future__ import annotations
 
 import asyncio
-import tempfile
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Literal
 
 import msgspec
@@ -23,7 +24,7 @@ from reports.reader.protocol import ReaderRequest
 from reports.reader.question import Question, question_of
 from shared.disk.file_identity import FileIdentity
 from shared.disk.layout import DataDirectory
-from shared.disk.spill import sweep_spill
+from shared.disk.spill import own_spill, sweep_spill
 from shared.settings import Settings
 from shared.stores.address import knows_hosts
 
@@ -85,8 +86,8 @@ class ReaderClient:
         """
         # A process that is killed removes no files, and they hold events: this process
         # removes them.
-        with tempfile.TemporaryDirectory(prefix="foldlog-export-") as directory:
-            process = await handle.start(directory)
+        with _scratch(self._settings) as directory:
+            process = await handle.start(str(directory))
             try:
                 request = self._request("export", parameters, format_, datetime.now(UTC))
                 async for block in handle.stream(process, request):
@@ -125,3 +126,15 @@ class ReaderClient:
             store_cache=settings.store_cache,
         )
         return msgspec.json.encode(request) + b"\n"
+
+
+@contextmanager
+def _scratch(settings: Settings) -> Iterator[Path]:
+    """An empty directory beside the data, which needs no /tmp. Raises ReportError."""
+    with ExitStack() as stack:
+        try:
+            directory = stack.enter_context(own_spill(DataDirectory(settings.data_dir)))
+        except OSError as error:
+            reason = error.strerror or type(error).__name__
+            raise ReportError("report_failed", f"there is no room for temporary files: {reason}") from error
+        yield directory

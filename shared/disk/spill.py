@@ -59,6 +59,8 @@ def spill_max_bytes(data: DataDirectory, disk_reserve: int) -> int:
 
 
 def _make(data: DataDirectory) -> tuple[Path, int]:
+    if data.root.stat().st_uid != os.geteuid() != data.log.stat().st_uid:
+        raise PermissionError(f"{data.root} belongs to another user")  # root's folder would be in its way
     data.report_spill.mkdir(mode=PRIVATE_DIRECTORY_MODE, exist_ok=True)
     sweep_spill(data)
     while True:
