@@ -24,6 +24,7 @@ from shared.settings import Settings
 from shared.timestamps import DAY_S, epoch_ms
 
 GROWTH_DAYS = 7
+HOUR_S = 3600
 FULL_SHARE = 0.9
 
 Checks = Iterator[Finding]
@@ -60,6 +61,13 @@ def growth(data: DataDirectory, sealed: Sequence[Segment], settings: Settings) -
         grown += sum(part.bytes for day in fresh for part in day.archive)
     grown += sum(part.bytes for day in fresh for part in day.counters)
     return grown / days
+
+
+def pace(sealed: Sequence[Segment]) -> float:
+    """Bytes a day that the log grows by, at the pace of the last hour."""
+    now_s = time.time()
+    written = sum(_bytes(segment) for segment in sealed if 0 <= now_s - segment.name.sealed_at.timestamp() <= HOUR_S)
+    return written * DAY_S / HOUR_S
 
 
 def _is_at(limit: int, size: int) -> bool:

@@ -180,6 +180,7 @@ def _space(data: DataDirectory, sealed: Sequence[Segment], settings: Settings) -
     disk = os.statvfs(next(path for path in (data.root, *data.root.absolute().parents) if path.exists()))
     free, total = disk.f_bavail * disk.f_frsize, disk.f_blocks * disk.f_frsize
     yield host_findings.space(free, total, settings, data_probe.growth(data, sealed, settings))
+    yield host_findings.pace(free, settings, data_probe.pace(sealed))
     yield host_findings.inodes(disk.f_favail, disk.f_files)
 
 

@@ -147,6 +147,17 @@ def space(free: int, total: int, settings: Settings, bytes_a_day: float | None) 
     return Finding("free space", "ok", found)
 
 
+def pace(free: int, settings: Settings, bytes_a_day: float) -> Finding:
+    """Whether the log, at the pace of the last hour, leaves room for another day."""
+    name, left = "log pace", free - settings.disk_reserve
+    found = f"{size(int(bytes_a_day))} a day, as in the last hour"
+    if bytes_a_day and left < bytes_a_day:
+        hours = max(0.0, left / bytes_a_day * 24)
+        do = "docs/runbook.md, A flood of bots, says who sends so much; FOLDLOG_RATE_LIMIT_BYTES bounds one address"
+        return Finding(name, "warning", f"{found}: in {hours:.1f} hours the disk is full", do)
+    return Finding(name, "ok", found)
+
+
 def synchronised(state: bool | None) -> Finding:
     """Whether a service keeps the clock synchronised. None: the kernel does not report
     it, as in some containers.

@@ -143,6 +143,20 @@ HOST: dict[str, tuple[Finding, str, str, str]] = {
         "never be used",
         "FOLDLOG_DISK_RESERVE",
     ),
+    "pace": (host_findings.pace(100 * GIB, Settings(), 20 * GIB), "ok", "20.0 GiB a day", ""),
+    "silent log": (host_findings.pace(GIB, Settings(), 0.0), "ok", "a day", ""),
+    "flood": (
+        host_findings.pace(10 * GIB, Settings(disk_reserve=0), 20 * GIB),
+        "warning",
+        "in 12.0 hours the disk is full",
+        "A flood of bots",
+    ),
+    "flood beyond the reserve": (
+        host_findings.pace(GIB, Settings(disk_reserve=2 * GIB), 20 * GIB),
+        "warning",
+        "in 0.0 hours",
+        "FOLDLOG_RATE_LIMIT_BYTES",
+    ),
     "no growth": (host_findings.space(100 * GIB, 200 * GIB, Settings(), 0.0), "ok", "512.0 MiB", ""),
     "synchronised": (host_findings.synchronised(True), "ok", "synchronised", ""),
     "unsynchronised": (host_findings.synchronised(False), "warning", "nothing synchronises", "timedatectl"),
@@ -566,7 +580,7 @@ def level(found: dict[str, dict[str, str]], check: str) -> str:
 
 CHECKS = [
     *("file system", "writing", "data directory", "private files", "ownership", "user"),
-    *("open files", "file size", "memory", "cores", "free space", "inodes", "clock sync", "clock"),
+    *("open files", "file size", "memory", "cores", "free space", "log pace", "inodes", "clock sync", "clock"),
     *("processes", "address", "proxies", "settings", "who may write", "snapshot", "parts", "segments"),
     *("set aside", "day merge", "erasures", "conflicts"),
 ]
