@@ -107,6 +107,12 @@ def test_forged_hop_does_not_change_the_visitor(caddy: Caddy, server: Server, ho
     assert honest["visitor"] == lying["visitor"]
 
 
+@pytest.mark.parametrize("given", ["chosen-by-the-client", "x" * 4_000])
+def test_request_id_is_caddys_own(caddy: Caddy, given: str) -> None:
+    answer = caddy.post([{"name": "refused"}], from_page("https://evil.example") | {"X-Request-Id": given})
+    assert re.fullmatch("[0-9a-f-]{36}", answer.headers["X-Request-Id"])
+
+
 def test_limit_is_for_each_client_and_no_forged_hop_gets_around_it(tmp_path: Path) -> None:
     program()
     with (

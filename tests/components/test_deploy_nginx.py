@@ -116,6 +116,13 @@ def test_forged_hop_does_not_change_the_visitor(nginx: Nginx, server: Server, ho
     assert honest["visitor"] == lying["visitor"]
 
 
+@pytest.mark.parametrize("given", ["chosen-by-the-client", "x" * 4_000, "\x1b[31mred"])
+def test_request_id_is_nginxs_own(nginx: Nginx, given: str) -> None:
+    answer = nginx.post([{"name": "refused"}], from_page("https://evil.example") | {"X-Request-Id": given})
+    if answer.status != 400:  # nginx itself refuses control characters
+        assert re.fullmatch("[0-9a-f]{32}", answer.headers["X-Request-Id"])
+
+
 def test_limit_is_for_each_client_and_no_forged_hop_gets_around_it(tmp_path: Path) -> None:
     program()
     with (

@@ -522,6 +522,16 @@ def test_clock_state_is_read() -> None:
     assert host_probe.is_clock_synchronised() in {True, False, None}
 
 
+def test_pace_is_that_of_the_last_hour(tmp_path: Path) -> None:
+    data = data_directory(tmp_path)
+    assert data_probe.pace(sealed_segments(data)) == 0
+    name = sealed(data, [line("event-0001", now_ms())])
+    for number, age_s in enumerate((600, 3_000, 3_900)):
+        at = name.sealed_at.fromtimestamp(name.sealed_at.timestamp() - age_s, name.sealed_at.tzinfo)
+        (data.log / SegmentName("1", number, at).file).write_bytes(bytes(1_000_000))
+    assert data_probe.pace(sealed_segments(data)) == pytest.approx(24 * 2_000_000, rel=0.01)
+
+
 def test_growth_is_the_mean_of_the_last_days_once_there_is_one(tmp_path: Path) -> None:
     data = data_directory(tmp_path)
     assert data_probe.growth(data, sealed_segments(data), Settings()) is None

@@ -80,6 +80,40 @@ def test_request_id_of_an_untrusted_client_is_ignored(worker: Worker) -> None:
     assert answer.headers["X-Request-Id"] != "0123456789abcdef0123"
 
 
+@pytest.fixture(scope="module")
+def behind_proxy(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Worker]:
+    directory = tmp_path_factory.mktemp("proxy")
+    with Worker(directory, trusted_proxies="127.0.0.1", log_level="debug") as running:
+        yield running
+
+
+REQUEST_IDS = {
+    "too long": "x" * 65,
+    "as long as a header may be": "x" * 8_000,
+    "too short": "x",
+    "colours": "abcdefgh\x1b[31m",
+    "C1": "abcdefgh\x9b31m",
+    "not ASCII": "abcdefghä",
+    "other signs": "abcdefgh;DROP",
+    "blanks": "abcdefgh ijkl",
+    "empty": "",
+}
+
+
+@pytest.mark.parametrize("given", REQUEST_IDS.values(), ids=REQUEST_IDS)
+def test_odd_request_id_of_a_trusted_proxy_is_neither_logged_nor_sent_back(behind_proxy: Worker, given: str) -> None:
+    answer = behind_proxy.exchange(page(b"{", f"X-Request-Id: {given}"))
+    id_ = answer.headers.get("X-Request-Id", "")
+    assert answer.status == 400 and len(id_) <= 64 and id_.isascii() and id_.isprintable()
+    assert not given or given not in id_
+    assert not any(given and given in str(entry) for entry in behind_proxy.log.entries)
+
+
+def test_ordinary_request_id_of_a_trusted_proxy_is_kept(behind_proxy: Worker) -> None:
+    for given in ("0123456789abcdef0123456789abcdef", "7d444840-9dc0-11d1-b245-5ffdce74fad2"):
+        assert behind_proxy.exchange(page(b"{", f"X-Request-Id: {given}")).headers["X-Request-Id"] == given
+
+
 @pytest.mark.parametrize(
     ("status", "title"), [(401, "Unauthorized"), (413, "Content Too Large"), (422, "Unprocessable Content")]
 )
