@@ -40,6 +40,9 @@ class Request(NamedTuple):
     is_packed: bool = True
     ask: str = ""  # a GET of this path instead
 
+    def head_bytes(self, port: int) -> int:
+        return self.wire(port).index(b"\r\n\r\n") + 4
+
     def wire(self, port: int) -> bytes:
         host = f"127.0.0.1:{port}"
         if self.ask:

@@ -21,9 +21,10 @@ class Cost:
     bytes: int = 0
     attacker_cpu_s: float = 0.0
     answers: str = ""
+    taken: int = 0  # requests that were answered with 200
     product_cpu_s: float | None = None
     log_bytes: int | None = None
-    inflated_bytes: int | None = None
+    brought_bytes: int = 0  # bodies as inflated, and heads, of the requests that were taken
     memory_mib: float | None = None  # above what it was before
     processes: int | None = None  # more than before, once all is over
     pass_cpu_s: float | None = None

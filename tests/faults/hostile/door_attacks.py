@@ -22,8 +22,9 @@ from tests.faults.hostile.trial import trial
 LOG_BYTES_MAX = 21_000_000  # of one address and minute: its limit, and what neighbours write
 LINE_BYTES = 320  # what an event may add to what the request brought
 AMPLIFICATION_MAX = 3.0
+NEIGHBOURS_BYTES = 200_000
 GUESSES, GUESSES_QUICK = 2_000, 900
-GUESSES_ALLOWED = 0.7
+GUESSES_ALLOWED = 300
 CONNECTIONS = 320
 HELD_S = 3.0
 
@@ -59,11 +60,10 @@ def amplified(attack: Cost, control: Cost) -> list[str]:
     """What is written against what was brought, and against the limit of a minute."""
     found = []
     for cost, whose in ((attack, ""), (control, "control: ")):
-        written, brought = cost.log_bytes or 0, cost.inflated_bytes or 1
-        events = brought / 13  # of 13 bytes each; fewer where some were refused
-        factor = (written - LINE_BYTES * events) / brought
-        if factor > AMPLIFICATION_MAX:
-            found.append(f"{whose}the log grew by {factor:.0f} bytes for each byte of the inflated requests")
+        written, brought = cost.log_bytes or 0, max(cost.brought_bytes, 1)
+        allowed = AMPLIFICATION_MAX * brought + LINE_BYTES * EVENTS_MAX * cost.taken + NEIGHBOURS_BYTES
+        if written > allowed:
+            found.append(f"{whose}{written:,} bytes of log for {brought:,} that were brought")
         if written > LOG_BYTES_MAX:
             found.append(f"{whose}{written / 1e6:.0f} MB of log from one address in a minute")
     return found
@@ -125,7 +125,7 @@ def guesses(place: Ground, cost: Cost, control: Cost, scene: Scene) -> None:
         during = place.ask("/admin/api/status")[0]
     record(cost, sent)
     compared = sent.statuses["401"]
-    cost.check(compared <= max(count * GUESSES_ALLOWED, 700), f"{compared} guesses of {count} were compared")
+    cost.check(compared <= GUESSES_ALLOWED, f"{compared} guesses of {count} were compared")
     cost.check(not sent.statuses["200"], "a guess was right")
     control.answers = str(during)
     control.check(during == 200, f"the operator was answered with {during}")

@@ -41,12 +41,14 @@ class Flood(NamedTuple):
         return self._run(scene, "attack", self.attack(count)), self._run(scene, "control", self.control(count))
 
     def _run(self, scene: Scene, kind: str, made: Sequence[Request]) -> Cost:
-        cost = Cost(inflated_bytes=sum(len(request.plain) for request in made))
+        cost = Cost()
         with ground(scene.checkout, scene.root / kind, self.settings) as place:
             cost.check(place.fold(), "the first pass did not end")
             with beside(place, cost, scene.quick):
                 sent = self._send(place, made, cost)
             record(cost, sent)
+            brought = sum(len(each.plain) + each.head_bytes(place.port) for each in made)
+            cost.brought_bytes = brought * cost.taken // max(len(made), 1)  # requests of a flood are equally large
         return cost
 
     def _send(self, place: Ground, made: Sequence[Request], cost: Cost) -> Sent:
@@ -109,6 +111,7 @@ def _record(place: Ground, cost: Cost, felt: Felt) -> None:
 def record(cost: Cost, sent: Sent) -> None:
     """What the attacker paid, and how it was answered."""
     cost.requests, cost.bytes, cost.attacker_cpu_s = sent.requests, sent.bytes, sent.cpu_s
+    cost.taken = sent.statuses["200"]
     cost.answers = ", ".join(f"{count:,} of {status}" for status, count in sorted(sent.statuses.items()))
     cost.check(not sent.statuses["500"], f"{sent.statuses['500']} requests were answered with 500")
 
