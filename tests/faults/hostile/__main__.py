@@ -19,7 +19,7 @@ from pathlib import Path
 
 from tests.bench.checkout import THIS, Checkout
 from tests.faults.hostile import door_attacks, fold_attacks, leaving_attacks, reader_attacks, secret_attacks, table
-from tests.faults.hostile.cost import Attack, Cost, Scene, wrong_with
+from tests.faults.hostile.cost import SLACK_MS, SLACK_QUICK_MS, Attack, Cost, Scene, wrong_with
 
 ATTACKS: list[Attack] = [
     *fold_attacks.ATTACKS,
@@ -65,7 +65,7 @@ def try_out(attack: Attack, scene: Scene) -> tuple[Cost, Cost, list[str]]:
     except Exception as error:  # noqa: BLE001  whatever fails is what the attack has done
         traceback.print_exc()
         return Cost(), Cost(), [f"ended with {type(error).__name__}: {error}"]
-    return *costs, wrong_with(*costs, attack.bounds)
+    return *costs, wrong_with(*costs, attack.bounds, SLACK_QUICK_MS if scene.quick else SLACK_MS)
 
 
 def write(page: Path, lines: list[str]) -> None:
