@@ -90,6 +90,9 @@ def _open_log(given: argparse.Namespace, settings: Settings) -> OperatorLog:
 
     log = open_log(settings, given.command)
     if given.command in SERVICES:
+        from shared.core_dumps import forbid_core_dumps
+
+        forbid_core_dumps()
         signal.signal(signal.SIGUSR1, signal.SIG_IGN)  # a request to seal; a process without a segment ignores it
         keep_open(log, supervised=given.supervised)
     return log

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import textwrap
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 
 import orjson
 
@@ -16,13 +17,16 @@ from foldlog.guarded_output import program_output
 from foldlog.terminal import Console, plain
 from shared.control_chars import escape_control_chars
 from shared.exit_codes import PROBLEMS, SUCCESS
+from shared.settings import CONFIG_FILE
 
 _STYLES = {"ok": "", "warning": "yellow", "wrong": "bold red", "unknown": "dim"}
 _TEXT_COLUMN = 25
 
 
 def run(call: Invocation) -> int:
-    found = examine(call.data, call.settings, ignored_database_url(os.environ, call.options.config))
+    config = call.options.config or os.environ.get(CONFIG_FILE)
+    ignored_url = ignored_database_url(os.environ, call.options.config)
+    found = examine(call.data, call.settings, ignored_url, Path(config) if config else None)
     if call.options.json:
         findings = [finding._asdict() for finding in found]
         program_output().write(escape_control_chars(orjson.dumps(findings, option=orjson.OPT_INDENT_2) + b"\n"))

@@ -61,6 +61,19 @@ def private(directory: Path, permissions: Permissions) -> Finding:
     return Finding(name, "ok", f"{directory}: only its owner may read it")
 
 
+def locks(loose: Sequence[Path], foreign: Sequence[tuple[Path, int, str]]) -> Iterator[Finding]:
+    """`loose`: lock files that others may open, and so lock. `foreign`: files that a
+    process of another user has locked, with its pid and user.
+    """
+    for path, pid, name in foreign:
+        found = f"process {pid} of {name} has locked {path}: the service waits for it, or does not start"
+        yield Finding("locks", "wrong", found, f"kill {pid}; chmod 600 {path}")
+    if loose:
+        found = f"other users may lock {loose[0]}{and_more(loose)}, and stop the service with it"
+        do = f"restart the service, which repairs that, or chmod 600 {loose[0]}"
+        yield Finding("locks", "warning", found, do)
+
+
 def tokens(path: Path, found: TokensFile) -> Iterator[Finding]:
     """What of tokens.json is not valid."""
     if found.is_lost:

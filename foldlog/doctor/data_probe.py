@@ -6,12 +6,14 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 
 from foldlog.doctor import data_findings, host_findings, host_probe
 from foldlog.doctor.data_findings import PartFiles
 from foldlog.doctor.finding import Finding
+from foldlog.doctor.host_probe import user_of
 from foldlog.preflight import check_formats
-from foldlog.processes import Running
+from foldlog.processes import Running, lock_holder
 from shared.disk.layout import DataDirectory
 from shared.erasures import count_pending
 from shared.generations.last_look import last_pass_ms
@@ -19,7 +21,7 @@ from shared.generations.load import find_snapshot, kept_generations
 from shared.generations.part_presence import is_present, referenced_parts
 from shared.generations.snapshot import Snapshot, SnapshotDamaged, decode_snapshot
 from shared.segments.line import DataFromNewerVersion
-from shared.segments.sealed import Segment
+from shared.segments.sealed import Segment, active_segments
 from shared.settings import Settings
 from shared.timestamps import DAY_S, epoch_ms
 
@@ -79,6 +81,35 @@ def _bytes(segment: Segment) -> int:
         return segment.bytes
     except FileNotFoundError:
         return 0
+
+
+def locks(data: DataDirectory) -> Iterator[Finding]:
+    """Locks that a process of another user has taken, or could take."""
+    files = [
+        data.compact_lock,
+        data.serve_lock,
+        data.tokens_lock,
+        data.salt_lock,
+        data.salt_store_lock,
+        data.store_lock,
+    ]
+    owner = data.root.stat().st_uid if data.root.is_dir() else 0
+    loose = [path for path in files if is_file(path) and path.stat().st_mode & 0o077]
+    foreign = []
+    for path in (*files, *active_segments(data).values()):
+        pid = lock_holder(path)
+        uid = user_of(pid) if pid else None
+        if pid and uid is not None and uid not in {owner, 0}:
+            foreign.append((path, pid, str(uid)))
+    yield from data_findings.locks(loose, foreign)
+
+
+def is_file(path: Path) -> bool:
+    """False also of what this user may not see, which the check of permissions says."""
+    try:
+        return path.is_file()
+    except PermissionError:
+        return False
 
 
 def clock(data: DataDirectory, sealed: Sequence[Segment]) -> Checks:

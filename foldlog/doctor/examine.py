@@ -27,6 +27,7 @@ from foldlog.doctor import (
     host_findings,
     host_probe,
     rate_store_probe,
+    secret_files,
     service_findings,
     store_findings,
 )
@@ -59,13 +60,15 @@ Checks = Iterator[Finding]
 Step = tuple[str, Callable[[], Checks]]
 
 
-def examine(data: DataDirectory, settings: Settings, ignored_url: IgnoredUrl | None = None) -> list[Finding]:
+def examine(
+    data: DataDirectory, settings: Settings, ignored_url: IgnoredUrl | None = None, config: Path | None = None
+) -> list[Finding]:
     """All findings. A check that cannot be done does not prevent the others.
-    `ignored_url`: why DATABASE_URL is not used.
+    `ignored_url`: why DATABASE_URL is not used. `config`: the TOML file of settings.
     """
     running = find_running(data)
     found: list[Finding] = []
-    for name, step in _steps(data, settings, running, ignored_url):
+    for name, step in _steps(data, settings, running, ignored_url, config):
         try:
             found += step()
         except OSError as error:
@@ -75,11 +78,15 @@ def examine(data: DataDirectory, settings: Settings, ignored_url: IgnoredUrl | N
     return found
 
 
-def _steps(data: DataDirectory, settings: Settings, running: Running, ignored_url: IgnoredUrl | None) -> Iterator[Step]:
+def _steps(
+    data: DataDirectory, settings: Settings, running: Running, ignored_url: IgnoredUrl | None, config: Path | None
+) -> Iterator[Step]:
     sealed = cache(lambda: sealed_segments(data))  # listed once: there may be a hundred thousand
     yield "file system", lambda: iter([host_findings.file_system(data.root, find_mount(data.root))])
     yield "probe", lambda: _writing(data)
     yield "permissions", lambda: _permissions(data, running)
+    yield "locks", lambda: data_probe.locks(data)
+    yield "settings file", lambda: secret_files.findings(secret_files.settings_files(config), _owner(data))
     yield "limits", lambda: _limits(settings, running)
     yield "free space", lambda: _space(data, sealed(), settings)
     yield "clock", lambda: data_probe.clock(data, sealed())
@@ -153,6 +160,11 @@ def _read_permissions(data: DataDirectory) -> Permissions:
     )
 
 
+def _owner(data: DataDirectory) -> int:
+    """The user of the service, as far as the data says."""
+    return data.root.stat().st_uid if data.root.is_dir() else os.geteuid()
+
+
 def _below(directory: Path) -> Iterator[tuple[str, os.stat_result]]:
     """All accessible entries below a directory. Does not follow links."""
     for folder, folders, files in os.walk(directory):
@@ -172,6 +184,7 @@ def _limits(settings: Settings, running: Running) -> Checks:
     if limits is not None:
         yield host_findings.open_files(limits.open_files, whose, settings)
         yield host_findings.file_size(limits.file_size, whose, settings)
+        yield host_findings.core_dumps(host_probe.core_pattern(), limits.core, whose)
     yield host_findings.memory(host_probe.memory_of(pid), settings)
     yield host_findings.cores(host_probe.cores(), settings)
 
@@ -254,7 +267,5 @@ def _log_file(path: Path) -> Finding:
 
 
 def _user_of(pid: int | None) -> str | None:
-    try:
-        return user_name(os.stat(f"/proc/{pid}").st_uid) if pid else None
-    except OSError:
-        return None
+    uid = host_probe.user_of(pid) if pid else None
+    return None if uid is None else user_name(uid)

@@ -78,6 +78,22 @@ def file_size(hard: float, whose: str, settings: Settings) -> Finding:
     )
 
 
+def core_dumps(pattern: str, limit: float, whose: str) -> Finding:
+    """Whether memory of a process that crashes stays on this host."""
+    name = "core dumps"
+    if pattern.startswith("|"):
+        program = pattern[1:].split()[0] if pattern[1:].split() else "a program"
+        found = f"the kernel hands memory of crashed processes to {program}, whatever their limit"
+        do = "`Storage=none` in /etc/systemd/coredump.conf, or `sysctl kernel.core_pattern=core`"
+        return Finding(name, "warning", f"{found}: that of the service is left out, that of commands is not", do)
+    if limit:
+        found = f"limit {size(int(limit)) if math.isfinite(limit) else 'none'} {whose}"
+        do = "set LimitCORE=0 in the unit (or `ulimit -c 0`)"
+        where = f": memory of a crashed command would be kept as {pattern}" if pattern else ""
+        return Finding(name, "warning", f"{found}{where}", do)
+    return Finding(name, "ok", f"none {whose}")
+
+
 def _limit(limit: float) -> str:
     return "no limit" if math.isinf(limit) else f"{limit:,.0f}"
 

@@ -24,10 +24,13 @@ _LISTEN = "0A"  # the state of a socket that listens
 
 
 class Limits(NamedTuple):
-    """Hard limits of a process; infinite where there is none."""
+    """Hard limits of a process, and its soft one of core dumps; infinite where there is
+    none.
+    """
 
     open_files: float
     file_size: float
+    core: float = 0.0
 
 
 def limits_of(pid: int | None = None, proc: Path = PROC) -> Limits | None:
@@ -46,7 +49,26 @@ def parse_limits(text: str) -> Limits:
         if match is None:
             raise ValueError(f"there is no {name}")
         found[name] = math.inf if match[2] == "unlimited" else float(match[2])
-    return Limits(found["Max open files"], found["Max file size"])
+    core = re.search(r"^Max core file size +(\S+)", text, re.MULTILINE)
+    kept = math.inf if core and core[1] == "unlimited" else float(core[1]) if core else 0.0
+    return Limits(found["Max open files"], found["Max file size"], kept)
+
+
+def core_pattern(proc: Path = PROC) -> str:
+    """Where the kernel leaves core dumps; empty where that is not visible."""
+    try:
+        return (proc / "sys/kernel/core_pattern").read_text("utf-8", "replace").strip()
+    except OSError:
+        return ""
+
+
+def user_of(pid: int, proc: Path = PROC) -> int | None:
+    """The user that a process runs as; None where that is not visible."""
+    try:
+        match = re.search(r"^Uid:\s+\d+\s+(\d+)", (proc / str(pid) / "status").read_text("utf-8"), re.MULTILINE)
+    except OSError:
+        return None
+    return int(match[1]) if match else None
 
 
 def memory_of(pid: int | None = None, proc: Path = PROC, cgroups: Path = CGROUPS) -> int | None:

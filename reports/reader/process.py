@@ -31,6 +31,7 @@ from reports.query import QueryError, parse
 from reports.reader.protocol import ReaderRequest, ReaderResponse
 from reports.report import make_report, report_of
 from shared.control_chars import escape_controls
+from shared.core_dumps import forbid_core_dumps
 from shared.disk.layout import DataDirectory
 from shared.disk.spill import own_spill, spill_max_bytes
 from shared.duckdb_engine import connect, limit_spill
@@ -48,6 +49,7 @@ THREADS = 2
 
 
 def main() -> None:
+    forbid_core_dumps()
     os.nice(NICENESS)
     decoder = msgspec.json.Decoder(ReaderRequest)
     for line in sys.stdin.buffer:

@@ -100,6 +100,20 @@ HOST: dict[str, tuple[Finding, str, str, str]] = {
         "accepts 896 connections",
         "LimitNOFILE=8320",
     ),
+    "no dumps": (host_findings.core_dumps("core", 0, "here"), "ok", "none here", ""),
+    "dumps": (
+        host_findings.core_dumps("/var/core.%p", math.inf, "here"),
+        "warning",
+        "kept as /var/core.%p",
+        "LimitCORE=0",
+    ),
+    "few dumps": (host_findings.core_dumps("core", 1 << 20, "here"), "warning", "limit 1.0 MiB here", "ulimit -c 0"),
+    "dumps in a pipe": (
+        host_findings.core_dumps("|/lib/systemd/systemd-coredump %P %u", 0, "here"),
+        "warning",
+        "to /lib/systemd/systemd-coredump, whatever",
+        "Storage=none",
+    ),
     "no size": (host_findings.file_size(math.inf, "here", Settings()), "ok", "no limit", ""),
     "some size": (host_findings.file_size(GIB, "here", Settings()), "warning", "1.0 GiB", "LimitFSIZE=infinity"),
     "small size": (host_findings.file_size(1 << 20, "here", Settings()), "wrong", "1.0 MiB", "LimitFSIZE=infinity"),
@@ -457,7 +471,7 @@ Max locked memory         8388608              8388608              bytes
 
 
 def test_limits_are_parsed() -> None:
-    assert host_probe.parse_limits(LIMITS) == (524288.0, math.inf)
+    assert host_probe.parse_limits(LIMITS)[:2] == (524288.0, math.inf)
     with pytest.raises(ValueError, match="Max open files"):
         host_probe.parse_limits("")
     assert host_probe.limits_of() is not None
@@ -590,7 +604,8 @@ def level(found: dict[str, dict[str, str]], check: str) -> str:
 
 CHECKS = [
     *("file system", "writing", "data directory", "private files", "ownership", "user"),
-    *("open files", "file size", "memory", "cores", "free space", "log pace", "inodes", "clock sync", "clock"),
+    *("open files", "file size", "core dumps", "memory", "cores", "free space", "log pace", "inodes"),
+    *("clock sync", "clock"),
     *("processes", "address", "proxies", "settings", "who may write", "snapshot", "parts", "segments"),
     *("set aside", "day merge", "erasures", "conflicts"),
 ]
