@@ -22,10 +22,7 @@ OPEN = {
     "left-exports",
     "many-exports",
     "slow-export",
-    "core-dumps",
     "environments",
-    "locks",
-    "settings-file",
 }
 
 
