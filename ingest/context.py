@@ -19,12 +19,14 @@ from ingest.http.auth import Keyring, digest_of
 from ingest.http.body_reader import BodyBudget
 from ingest.http.client_address import Client, Headers, Proxies
 from ingest.http.token_copy import TokenCopy
+from ingest.http.token_guesses import TokenGuesses
 from ingest.rate_store.link import StoreLink
 from ingest.rate_store.open_store import rate_store_of
 from ingest.rate_store.store import Amounts
 from ingest.wal.commit_queue import CommitQueue
 from reports.reader.client import ReaderClient
 from shared.disk.layout import DataDirectory
+from shared.disk.spill import sweep_spill
 from shared.log import Log
 from shared.rate_store import without_secrets
 from shared.settings import Settings
@@ -52,6 +54,7 @@ class WorkerContext:
     started_at: float = field(default_factory=time.monotonic)
     keyring: Keyring = field(init=False)
     rate_limiter: RateLimiter = field(init=False)
+    token_guesses: TokenGuesses = field(init=False)
     rate_link: StoreLink | None = field(default=None, init=False)  # None: this host counts alone
     rate_limiter_over_hosts: RateLimiterOverHosts | None = field(default=None, init=False)
     visitor_hash: VisitorHash = field(init=False)
@@ -69,13 +72,14 @@ class WorkerContext:
     def __post_init__(self, rate_table: int) -> None:
         self.keyring = Keyring(self.data, self.settings, self.log)
         self.rate_limiter = RateLimiter(self.settings, rate_table)
+        self.token_guesses = TokenGuesses(rate_table)
         self._count_over_hosts()
         self.visitor_hash = VisitorHash(self.data, self.settings)
         if store := self.settings.hosts_database:
             self.shared_salt = SharedSalt(self.data, self.settings, self.log, self.now_ms)
             self.token_copy = TokenCopy(self.data, store, self.log)
         self.undeclared_proxy = UndeclaredProxyDetector(self.data, self.settings, self.log)
-        self.reader = ReaderClient(self.settings)
+        self.reader = ReaderClient(self.settings, shared=rate_table)
         self.proxies = Proxies(self.settings)
         self.own_traffic = OwnTraffic(self.settings.exclude_networks)
         self.body_budget = BodyBudget(self.settings.queue_max_bytes)
@@ -141,8 +145,11 @@ class WorkerContext:
             stats.accepted += outcome.accepted
 
     def run_maintenance(self) -> None:
-        """Delete yesterday's salt and report an undeclared proxy. Writes files."""
+        """Delete yesterday's salt and what dead readers left, and report an undeclared
+        proxy. Writes files.
+        """
         self.visitor_hash.delete_expired_salt(self.now_ms())
+        sweep_spill(self.data)
         self.undeclared_proxy.report()
 
     def disk_free_bytes(self) -> int | None:

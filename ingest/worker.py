@@ -21,7 +21,7 @@ from aiohttp import web
 
 from ingest.collect.country import CountryLookup
 from ingest.context import WorkerContext
-from ingest.http.connection import Server, connection_limit
+from ingest.http.connection import Server, connection_limit, connections_by_address
 from ingest.http.drain import GRACE_S, drain
 from ingest.http.router import dispatch
 from ingest.observe.background import background_tasks, heartbeat
@@ -130,7 +130,9 @@ async def _serve(settings: Settings, writer: str, log: Log, start: Start) -> int
 async def _serve_requests(worker: WorkerContext, writer: str, start: Start, stop: _Stop) -> None:
     """Accept and answer requests until the stop, then drain."""
     settings, log = worker.settings, worker.log
-    server = Server(dispatch(worker, ROUTES), connection_limit(settings), settings.keep_alive, worker.stats)
+    limit = connection_limit(settings)
+    by_address = connections_by_address(settings, limit, worker.proxies.is_trusted)
+    server = Server(dispatch(worker, ROUTES), limit, settings.keep_alive, worker.stats, by_address)
     runner = web.ServerRunner(server, shutdown_timeout=SHUTDOWN_S)
     await runner.setup()
     try:

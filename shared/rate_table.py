@@ -1,9 +1,9 @@
-"""The layout of the memory in which all workers of one `serve` count what each client
-sent.
+"""The layout of the memory that all workers of one `serve` share: what each client
+sent, guesses of tokens, and the slots of questions that are being answered.
 
 The supervisor creates it and passes its descriptor to the workers, which use it in
-ingest/collect/rate_table.py. It is never a file, because it identifies the networks of
-clients.
+ingest/collect/rate_table.py and reports/reader/slots.py. It is never a file, because it
+identifies the networks of clients.
 """
 
 from __future__ import annotations
@@ -23,6 +23,12 @@ SET_BYTES = TAGS.size + WAYS * COUNTS.size
 SETS = 8192
 SECRETS_SIZE = 64
 TABLE_BYTES = SECRETS_SIZE + SETS * SET_BYTES
+# Behind the table: for each slot the token whose question holds it, as a hash. A lock
+# on its first byte holds the slot.
+SLOTS_START = TABLE_BYTES
+SLOTS_MAX = 64
+OWNER_BYTES = 8
+MEMORY_BYTES = SLOTS_START + SLOTS_MAX * OWNER_BYTES
 
 
 def make_table() -> int:
@@ -30,6 +36,13 @@ def make_table() -> int:
     them.
     """
     descriptor = os.memfd_create("foldlog-rate-limit", 0)
-    os.truncate(descriptor, TABLE_BYTES)
+    os.truncate(descriptor, MEMORY_BYTES)
     os.pwrite(descriptor, secrets.token_bytes(KEY_BYTES), 0)
     return descriptor
+
+
+def is_table(descriptor: int) -> bool:
+    """Whether it is such memory: a `serve` of another version starts the workers of
+    this one until it ends.
+    """
+    return descriptor != -1 and os.fstat(descriptor).st_size == MEMORY_BYTES

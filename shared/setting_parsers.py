@@ -12,6 +12,9 @@ if TYPE_CHECKING:
     from uuid import UUID
 
 LIMIT_MIN_BYTES = 1 << 20
+# A shorter one can be guessed.
+SECRET_MIN_CHARS = 20
+_LONG_ENOUGH = "{} of at least " + str(SECRET_MIN_CHARS) + " characters: `openssl rand -hex 16` makes one"
 _BYTES = {"": 1, "b": 1, "kib": 1 << 10, "mib": 1 << 20, "gib": 1 << 30}
 _SECONDS = {"": 1.0, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 _HOST = re.compile(r"(?=.{1,253}$)[a-z0-9_]([a-z0-9_-]*[a-z0-9_])?(\.[a-z0-9_]([a-z0-9_-]*[a-z0-9_])?)*")
@@ -71,6 +74,21 @@ def flag(text: str) -> bool:
 
 def words(text: str) -> tuple[str, ...]:
     return tuple(part for part in re.split(r"[\s,]+", text.strip()) if part)
+
+
+def secret(text: str) -> str:
+    """An empty one is none."""
+    found = text.strip()
+    if found and len(found) < SECRET_MIN_CHARS:
+        raise ValueError(_LONG_ENOUGH.format("a secret"))
+    return found
+
+
+def secrets(text: str) -> tuple[str, ...]:
+    found = words(text)
+    if any(len(each) < SECRET_MIN_CHARS for each in found):
+        raise ValueError(_LONG_ENOUGH.format("secrets"))
+    return found
 
 
 def sites(text: str) -> tuple[str, ...]:

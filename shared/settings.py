@@ -106,6 +106,7 @@ class Settings:
     rate_store: str = field(default=LOCAL, repr=False)
     max_connections: int = 8192
     keep_alive: float = 15.0
+    max_connections_per_address: int = 256
     worker_timeout: float = 30.0
     durability: Durability = "fsync"
     segment_max_bytes: int = 64 << 20
@@ -116,6 +117,7 @@ class Settings:
     fold_memory: int = 256 << 20
     report_memory: int = 256 << 20
     report_timeout: float = 60.0
+    max_readers: int = 4
     log_retention_days: int = 30
     archive_retention_days: int = 760
     counters_retention_days: int = 0
@@ -185,8 +187,8 @@ _PARSE: dict[str, Callable[[str], Any]] = {
     "country_file": setting_parsers.optional_path,
     "exclude_networks": setting_parsers.networks,
     "referrer_spam_file": setting_parsers.optional_path,
-    "ingest_keys": setting_parsers.words,
-    "admin_token": str.strip,
+    "ingest_keys": setting_parsers.secrets,
+    "admin_token": setting_parsers.secret,
     "max_body_bytes": setting_parsers.size,
     "rate_limit_bytes": setting_parsers.size,
     "keep_alive": setting_parsers.duration,
@@ -229,6 +231,7 @@ _RANGE: dict[str, tuple[float, float]] = {
     "rate_window_ms": (1_000, 3_600_000),
     "max_connections": (16, 1_000_000),
     "keep_alive": (1, 3600),
+    "max_connections_per_address": (0, 1_000_000),
     "worker_timeout": (1, 3600),
     "segment_max_bytes": (64 << 10, 2 << 30),
     "segment_max_age": (1, DAY_S),
@@ -239,6 +242,7 @@ _RANGE: dict[str, tuple[float, float]] = {
     "report_memory": (64 << 20, 1 << 40),
     "store_cache": (0, 1 << 50),
     "report_timeout": (1, 3600),
+    "max_readers": (1, 64),
     "log_retention_days": (0, RETENTION_MAX_DAYS),
     "archive_retention_days": (ARCHIVE_MIN_DAYS, RETENTION_MAX_DAYS),
     "counters_retention_days": (0, RETENTION_MAX_DAYS),

@@ -56,6 +56,7 @@ class WorkerStats(msgspec.Struct):
     queue_requests: int = 0
     queue_bytes: int = 0
     connections: int = 0
+    readers: int = 0  # reports and exports that are being made
     rate_store_up: int = 1  # 0 while FOLDLOG_RATE_STORE does not answer
 
     def record_response(self, route: str, status: int, code: str) -> None:

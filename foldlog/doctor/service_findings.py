@@ -13,7 +13,6 @@ from foldlog.quantities import ago, counted
 from shared.settings import Settings
 from shared.undeclared_proxy import WARNING
 
-SECRET_MIN_CHARS = 16
 _ANY_ADDRESS = (ipaddress.ip_network("0.0.0.0/0"), ipaddress.ip_network("::/0"))
 
 
@@ -127,12 +126,6 @@ def _doubtful(settings: Settings) -> Iterator[tuple[str, str]]:
             "FOLDLOG_CONSENT=implied: events are accepted without consent of the visitor",
             "FOLDLOG_CONSENT=required, unless your law allows it (docs/consent.md)",
         )
-    for name, secrets in _secrets(settings):
-        if any(len(secret) < SECRET_MIN_CHARS for secret in secrets):
-            yield (
-                f"{name} has fewer than {SECRET_MIN_CHARS} characters: it can be guessed",
-                "`foldlog token create` creates a strong one",
-            )
     if settings.disk_reserve == 0:
         yield "FOLDLOG_DISK_RESERVE=0: the disk may fill up completely", "FOLDLOG_DISK_RESERVE=512MiB"
     for name in ("rate_limit", "rate_limit_events", "rate_limit_bytes"):
@@ -163,8 +156,3 @@ def _doubtful_retention(settings: Settings) -> Iterator[tuple[str, str]]:
             "FOLDLOG_LOG_RETENTION_DAYS=0: a damaged part could not be rebuilt",
             "keep the log for a few days",
         )
-
-
-def _secrets(settings: Settings) -> list[tuple[str, tuple[str, ...]]]:
-    admin = (settings.admin_token,) if settings.admin_token else ()
-    return [("FOLDLOG_ADMIN_TOKEN", admin), ("a key in FOLDLOG_INGEST_KEYS", settings.ingest_keys)]

@@ -2,51 +2,29 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Coroutine
-from typing import Any
-
 from aiohttp import web
 from aiohttp.web_request import BaseRequest
 
+from ingest.api.while_wanted import while_wanted
 from ingest.context import WorkerContext
-from ingest.http.auth import require_read
-from ingest.http.connection import client_has_left
+from ingest.http.auth import digest_of, require_read
 from ingest.http.problem import Problem
 from reports import encode
-
-# How often a report that is being made looks whether its client still waits.
-GONE_POLL_S = 0.5
 
 
 async def get_report(worker: WorkerContext, request: BaseRequest) -> web.Response:
     """One report; reports/query.py defines its parameters."""
-    require_read(worker, request)
+    await require_read(worker, request)
     parameters = given_parameters(request, tuple(encode.REPORT_FORMATS))
     format_, raw = parameters.pop("format", "json"), parameters.pop("raw", "0") == "1"
-    content = await _while_wanted(request, worker.reader.report(parameters, encode.csv_format(format_, raw=raw)))
+    report = worker.reader.report(parameters, encode.csv_format(format_, raw=raw), digest_of(request.headers))
+    content = await while_wanted(request, report)
     return web.Response(
         body=content,
         content_type=encode.REPORT_FORMATS[format_],
         charset="utf-8",
         headers={"Cache-Control": "no-store"},
     )
-
-
-async def _while_wanted(request: BaseRequest, report: Coroutine[Any, Any, bytes]) -> bytes:
-    """The report. Raises ConnectionResetError, and cancels what makes it, once the
-    client has closed its connection: without a request body to read, nothing else
-    notices that.
-    """
-    making = asyncio.ensure_future(report)
-    try:
-        while not making.done():
-            await asyncio.wait((making,), timeout=GONE_POLL_S)
-            if not making.done() and client_has_left(request):
-                raise ConnectionResetError("the client has left")
-        return making.result()
-    finally:
-        making.cancel()
 
 
 def given_parameters(request: BaseRequest, formats: tuple[str, ...], only: tuple[str, ...] = ()) -> dict[str, str]:

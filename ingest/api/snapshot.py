@@ -20,7 +20,7 @@ async def get_snapshot(worker: WorkerContext, request: BaseRequest) -> web.Respo
 
     Raises Problem 404 before the first fold, and where there is no summary.
     """
-    require_read(worker, request)
+    await require_read(worker, request)
     is_summary = _wants_summary(request)
     snapshot, content, _ = find_snapshot(worker.data)
     if not content:

@@ -15,7 +15,7 @@ from shared.status import read_status
 
 async def get_status(worker: WorkerContext, request: BaseRequest) -> web.Response:
     """The event balance (P8), segments, lag and disk."""
-    require_read(worker, request)
+    await require_read(worker, request)
     status = await asyncio.to_thread(read_status, worker.data, worker.settings)
     return web.Response(
         body=msgspec.json.encode(status), content_type="application/json", headers={"Cache-Control": "no-store"}

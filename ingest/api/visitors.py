@@ -14,6 +14,7 @@ from aiohttp.web_request import BaseRequest
 from ingest.api.async_wait import until
 from ingest.context import WorkerContext
 from ingest.http.auth import require_admin
+from ingest.http.connection import client_has_left
 from ingest.http.problem import Problem
 from shared.disk.control_files import SEAL_TIMEOUT_S, request_seal, touch
 from shared.disk.layout import DataDirectory
@@ -30,18 +31,23 @@ _COUNTS = ("events", "days", "lines", "segments", "quarantined", "other_sites", 
 
 
 async def delete_visitor(worker: WorkerContext, request: BaseRequest) -> web.Response:
-    """200 with what was erased, or 202 when the next pass will do it.
+    """200 with what was erased, or 202 when the next pass will do it, also for a client
+    that has closed its side.
 
     Raises Problem 400 for an invalid id or site.
     """
-    require_admin(worker, request)
+    await require_admin(worker, request)
     visitor, site = parse_target(request)
+
+    def is_unwanted() -> bool:
+        return worker.is_drained() or client_has_left(request)
+
     erasure = await asyncio.to_thread(create_request, worker.data, visitor, site)
     # The visitor's events so far are sealed and folded first, so that the erasure finds
     # them. A stuck writer only delays it: the compactor retries with every pass.
-    await until(await asyncio.to_thread(request_seal, worker.data), SEAL_TIMEOUT_S, worker.is_drained)
+    await until(await asyncio.to_thread(request_seal, worker.data), SEAL_TIMEOUT_S, is_unwanted)
     await asyncio.to_thread(touch, worker.data.fold_request)
-    if not await until(lambda: is_done(worker.data, erasure), ERASE_TIMEOUT_S, worker.is_drained):
+    if not await until(lambda: is_done(worker.data, erasure), ERASE_TIMEOUT_S, is_unwanted):
         return web.json_response({"request": erasure.request, "state": "pending"}, status=202)
     retired = await _retired(worker, erasure)
     return web.json_response(completed(worker.data, erasure) | {"retired": retired})

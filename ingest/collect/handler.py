@@ -18,6 +18,7 @@ from ingest.collect.consent import ConsentBasis, resolve_consent
 from ingest.collect.validate import Accepted, validate_batch
 from ingest.collect.visitor_id import DailyVisitor
 from ingest.context import WorkerContext
+from ingest.http.auth import scopes_of
 from ingest.http.body_reader import read_body
 from ingest.http.client_address import Client
 from ingest.http.problem import Problem
@@ -30,7 +31,8 @@ async def post_events(worker: WorkerContext, request: BaseRequest, adapter: Adap
     """
     headers, settings = request.headers, worker.settings
     client = worker.proxies.identify(request.remote or "", headers)
-    body_format, sender = admission.admit(headers, client.host, worker.keyring.scopes(headers), settings)
+    scopes = await scopes_of(worker, request, client.address)
+    body_format, sender = admission.admit(headers, client.host, scopes, settings)
     if not sender.keyed:
         worker.own_traffic.check(client.address)
     await worker.count_request(client.address, headers, keyed=sender.keyed)

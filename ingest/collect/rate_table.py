@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import hashlib
 import mmap
-import os
 import secrets
 import time
 from collections.abc import Callable
@@ -19,7 +18,7 @@ from functools import lru_cache
 from typing import NamedTuple
 
 from ingest.rate_store.store import NOTHING, Amounts, Charge, Networks, Refusal, time_to_wait
-from shared.rate_table import COUNTS, KEY_BYTES, SECRETS_SIZE, SET_BYTES, SETS, TABLE_BYTES, TAG, TAGS, WAYS
+from shared.rate_table import COUNTS, KEY_BYTES, SECRETS_SIZE, SET_BYTES, SETS, TABLE_BYTES, TAG, TAGS, WAYS, is_table
 
 _NS_PER_S = 1_000_000_000
 
@@ -46,8 +45,8 @@ class Table:
     """
 
     def __init__(self, window_ns: int, descriptor: int = -1, clock: Callable[[], int] = time.monotonic_ns) -> None:
-        if descriptor != -1 and os.fstat(descriptor).st_size != TABLE_BYTES:
-            descriptor = -1  # of a `serve` of another version, which starts this one's workers until it ends
+        if not is_table(descriptor):
+            descriptor = -1
         self._memory = mmap.mmap(descriptor, TABLE_BYTES)
         if descriptor == -1:
             self._memory[:KEY_BYTES] = secrets.token_bytes(KEY_BYTES)

@@ -106,14 +106,26 @@ class _File:
             self._log.info("tokens_readable", path=str(self._path))
 
 
-def require_read(worker: WorkerContext, request: BaseRequest) -> frozenset[Scope]:
+async def scopes_of(worker: WorkerContext, request: BaseRequest, address: str) -> frozenset[Scope] | None:
+    """As `Keyring.scopes`, for a client at this address. Raises Problem 429 where too
+    many wrong secrets came from it.
+    """
+    scopes = worker.keyring.scopes(request.headers)
+    if scopes is not None:
+        await worker.token_guesses.admit(address, digest_of(request.headers), is_right=bool(scopes))
+    return scopes
+
+
+async def require_read(worker: WorkerContext, request: BaseRequest) -> frozenset[Scope]:
     """The scopes of a request that may read reports.
 
     Raises Problem 401 without a valid token, 403 for a token that may only write, or
-    for a page of another site, 429 for a token that asks too often.
+    for a page of another site, 429 for a token that asks too often, or where too many
+    were guessed.
     """
     require_same_site(worker, request)
-    scopes = worker.keyring.scopes(request.headers)
+    client = worker.proxies.identify(request.remote or "", request.headers)
+    scopes = await scopes_of(worker, request, client.address)
     if scopes is None:
         raise Problem(401, "token", "send a token as Authorization: Bearer <token>, or as the password of Basic")
     if not scopes:
@@ -124,9 +136,9 @@ def require_read(worker: WorkerContext, request: BaseRequest) -> frozenset[Scope
     return scopes
 
 
-def require_admin(worker: WorkerContext, request: BaseRequest) -> None:
+async def require_admin(worker: WorkerContext, request: BaseRequest) -> None:
     """Raises Problem 401 or 403 unless the request has an admin token."""
-    if "admin" not in require_read(worker, request):
+    if "admin" not in await require_read(worker, request):
         raise Problem(403, "scope", "this token may only read")
 
 

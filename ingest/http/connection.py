@@ -18,6 +18,7 @@ import resource
 import termios
 import time
 from array import array
+from collections.abc import Callable
 from typing import Any, cast
 
 from aiohttp import web
@@ -25,16 +26,18 @@ from aiohttp.http_exceptions import LineTooLong
 from aiohttp.web_protocol import RequestHandler, _ErrInfo
 from aiohttp.web_request import BaseRequest
 
+from ingest.http.connections_by_address import UNBOUNDED, ConnectionsByAddress
 from ingest.http.problem import Problem
+from ingest.http.send_progress import SendProgress
 from shared.settings import OTHER_DESCRIPTORS, Settings
 from shared.worker_stats import NO_ROUTE, WorkerStats
 
 HEAD_TIMEOUT_S = 5.0
 HEAD_MAX_BYTES = 32 << 10
-SEND_TIMEOUT_S = 20.0
 # How long a response to an unread body stays deliverable before the connection closes.
 LINGER_S = 2.0
 _TOO_MANY_CONNECTIONS = Problem(503, "connections", "too many open connections", retry_after_s=5)
+_TOO_MANY_OF_ADDRESS = Problem(503, "connections", "too many open connections of this address", retry_after_s=5)
 _SLOW_HEAD = Problem(408, "slow", f"the request head must arrive within {HEAD_TIMEOUT_S:g} seconds")
 _LONG_HEAD = Problem(400, "http", f"the request head must not exceed {HEAD_MAX_BYTES} bytes")
 _LONG_LINE = Problem(400, "http", "the URL or a header is longer than 8190 bytes", close=True)
@@ -45,25 +48,33 @@ class Connection(RequestHandler):
     """One connection.
 
     `head_since` is the monotonic time at which the incomplete head began to arrive, 0
-    without one. `unsent_since` is the time of the last progress in sending.
+    without one.
     """
 
-    __slots__ = ("_early_head", "_head_bytes", "_input_ended", "_unsent", "has_left", "head_since", "unsent_since")
+    __slots__ = ("_early_head", "_head_bytes", "_input_ended", "_peer", "_progress", "has_left", "head_since")
 
     def __init__(self, server: Server, **options: Any) -> None:
         super().__init__(server, **options)
         self.head_since = 0.0
-        self.unsent_since = 0.0
         self._head_bytes = 0
-        self._unsent = 0
+        self._progress = SendProgress()
+        self._peer = ""
         self._input_ended = False
         self.has_left = False  # the client has closed its side; it may still read
         self._early_head = False  # part of the next head arrived before the response was sent
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         super().connection_made(transport)
-        if self._server.is_full():
+        name = transport.get_extra_info("peername")
+        self._peer = name[0] if isinstance(name, tuple) else ""  # no address: a socket of this host
+        if not self._server.by_address.add(self, self._peer):
+            self.respond_and_close(_TOO_MANY_OF_ADDRESS)
+        elif self._server.is_full():
             self.respond_and_close(_TOO_MANY_CONNECTIONS)
+
+    def connection_lost(self, exc: BaseException | None) -> None:
+        self._server.by_address.remove(self, self._peer)
+        super().connection_lost(exc)
 
     def respond_and_close(self, problem: Problem) -> None:
         """Send a problem on a connection without a request, and close it."""
@@ -135,7 +146,7 @@ class Connection(RequestHandler):
             return
         if 0 < self.head_since < now - HEAD_TIMEOUT_S:
             self.respond_and_close(_SLOW_HEAD)
-        elif self._send_has_stalled(now):
+        elif self._progress.has_stalled(self.transport, now):
             self.transport.abort()
         elif self._input_ended and self._waits_for_head():
             self.force_close()
@@ -155,12 +166,6 @@ class Connection(RequestHandler):
         if self._is_reading_body():
             cast(BaseRequest, self._current_request).content.feed_eof()
 
-    def _send_has_stalled(self, now: float) -> bool:
-        unsent = cast(asyncio.Transport, self.transport).get_write_buffer_size()
-        if not unsent or unsent != self._unsent:
-            self._unsent, self.unsent_since = unsent, now
-        return unsent > 0 and self.unsent_since < now - SEND_TIMEOUT_S
-
     def handle_error(
         self, request: BaseRequest, status: int = 500, exc: BaseException | None = None, message: str | None = None
     ) -> web.StreamResponse:
@@ -173,14 +178,22 @@ class Connection(RequestHandler):
 
 
 class Server(web.Server):
-    """aiohttp's server with bounded connections."""
+    """aiohttp's server with bounded connections, in all and `by_address`."""
 
-    def __init__(self, handler: Any, max_connections: int, keep_alive_s: float, stats: WorkerStats) -> None:
+    def __init__(
+        self,
+        handler: Any,
+        max_connections: int,
+        keep_alive_s: float,
+        stats: WorkerStats,
+        by_address: ConnectionsByAddress = UNBOUNDED,
+    ) -> None:
         super().__init__(
             handler, access_log=None, auto_decompress=False, keepalive_timeout=keep_alive_s, lingering_time=LINGER_S
         )
         self._max_connections = max_connections
         self._stats = stats
+        self.by_address = by_address
 
     def __call__(self) -> RequestHandler:
         return Connection(self, loop=self._loop, **self._kwargs)
@@ -217,6 +230,14 @@ def client_has_left(request: BaseRequest) -> bool:
     connection, or the connection is lost.
     """
     return request.transport is None or cast(Connection, request.protocol).has_left
+
+
+def connections_by_address(settings: Settings, limit: int, is_trusted: Callable[[str], bool]) -> ConnectionsByAddress:
+    """The bound of FOLDLOG_MAX_CONNECTIONS_PER_ADDRESS; where the server may open few
+    connections, at most a quarter of them.
+    """
+    most = settings.max_connections_per_address
+    return ConnectionsByAddress(min(most, max(8, limit // 4)), is_trusted)
 
 
 def connection_limit(settings: Settings) -> int:

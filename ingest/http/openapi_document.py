@@ -61,11 +61,11 @@ TYPES = (
     Health,
     Readiness,
 )
-_TOKEN_PROBLEMS = ("token", "scope", "origin", "rate_limit")
-_READ_PROBLEMS = ("query", "snapshot", "part", "report_failed", "report_memory", "store_unavailable")
+_TOKEN_PROBLEMS = ("token", "scope", "origin", "rate_limit", "guesses")
+_READ_PROBLEMS = ("query", "snapshot", "part", "report_failed", "report_memory", "store_unavailable", "busy")
 _WRITE_PROBLEMS = (
     *("malformed", "key", "scope", "origin", "prerender", "consent", "too_large", "too_many_events", "media_type"),
-    *("content_encoding", "batch_invalid", "batch_empty", "too_deep", "rate_limit", "busy", "unavailable"),
+    *("content_encoding", "batch_invalid", "batch_empty", "too_deep", "rate_limit", "guesses", "busy", "unavailable"),
     *("disk_reserve", "disk_full"),
 )
 _ETAG = {"ETag": header("For If-None-Match.", TEXT)}

@@ -23,7 +23,7 @@ PROBLEMS = {
     415: ("media_type", "content_encoding"),
     417: ("expect",),
     422: ("batch_invalid", "batch_empty", "too_deep"),
-    429: ("rate_limit",),
+    429: ("rate_limit", "guesses"),
     500: ("internal",),
     503: (
         *("busy", "connections", "stopping", "unavailable", "fold", "snapshot", "part"),

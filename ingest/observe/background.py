@@ -42,6 +42,7 @@ async def background_tasks(worker: WorkerContext, server: Server, writer: str) -
         stats = worker.stats
         stats.queue_requests, stats.queue_bytes = worker.commit_queue.waiting
         stats.connections = server.open_connections
+        stats.readers = worker.reader.running
         return stats
 
     upkeep = asyncio.create_task(_upkeep(worker, server))

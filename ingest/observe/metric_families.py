@@ -130,6 +130,7 @@ _GAUGES = (
     ("queue_requests", "foldlog_queue_requests", "Requests waiting for a commit."),
     ("queue_bytes", "foldlog_queue_bytes", "Bytes waiting for a commit."),
     ("connections", "foldlog_connections", "Open connections."),
+    ("readers", "foldlog_readers", "Reports and exports that are being made."),
     ("rate_store_up", "foldlog_rate_store_up", "0 while FOLDLOG_RATE_STORE does not answer, else 1."),
 )
 _HISTOGRAMS = (

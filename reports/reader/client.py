@@ -7,24 +7,26 @@ No parameter is parsed here: a range that is costly to parse would hold up the e
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+import os
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Literal
 
 import msgspec
 
 from reports.reader import handle
 from reports.reader.cache import AnswerCache
+from reports.reader.environment import driver_environment
 from reports.reader.handle import ReportError
 from reports.reader.pool import ReaderPool
 from reports.reader.protocol import ReaderRequest
 from reports.reader.question import Question, question_of
+from reports.reader.slots import ReaderSlots
 from shared.disk.file_identity import FileIdentity
 from shared.disk.layout import DataDirectory
-from shared.disk.spill import own_spill, sweep_spill
+from shared.disk.spill import sweep_spill
 from shared.settings import Settings
 from shared.stores.address import knows_hosts
 
@@ -44,17 +46,28 @@ class _Asked:
 
 
 class ReaderClient:
-    """Reports and exports from processes of their own. Both raise ReportError."""
+    """Reports and exports from processes of their own. Both raise ReportError.
 
-    def __init__(self, settings: Settings, idle_timeout_s: float = IDLE_TIMEOUT_S) -> None:
+    `shared` is the memory of all workers of one `serve`. The `owner` of a question is a
+    hash of the token that asks.
+    """
+
+    def __init__(self, settings: Settings, idle_timeout_s: float = IDLE_TIMEOUT_S, shared: int = -1) -> None:
         self._settings = settings
+        self._driver_environment = driver_environment(os.environ)
+        self._slots = ReaderSlots(settings.max_readers, shared)
         data = DataDirectory(settings.data_dir)
         sweep_spill(data)  # what readers of a crashed worker left
-        self._pool = ReaderPool(data, settings.report_timeout, idle_timeout_s)
+        self._pool = ReaderPool(data, self._slots, settings.report_timeout, idle_timeout_s)
         self._cache = AnswerCache(data)
-        self._asked: dict[tuple[Question, FileIdentity | None], _Asked] = {}
+        self._asked: dict[tuple[Question, FileIdentity | None, bytes], _Asked] = {}
 
-    async def report(self, parameters: Mapping[str, str], format_: str) -> bytes:
+    @property
+    def running(self) -> int:
+        """How many reports and exports are being made."""
+        return self._slots.held
+
+    async def report(self, parameters: Mapping[str, str], format_: str, owner: bytes = b"") -> bytes:
         """The encoded report. When the last who asked for it is cancelled, the process
         that makes it is killed.
         """
@@ -64,13 +77,14 @@ class ReaderClient:
             return cached
         # Who asks after a new snapshot was published gets no answer of the old one.
         # Over hosts, who asks while an answer is made gets it; none is kept, as this
-        # process does not see when another host publishes.
-        key = question, self._cache.published()
+        # process does not see when another host publishes. One token does not wait in
+        # the line of another.
+        key = question, self._cache.published(), owner
         asked = self._asked.get(key)
         if asked is None:
             request = self._request("report", parameters, format_, now)
             kept_for = None if self._is_over_hosts(parameters) else key[1]
-            asked = self._asked[key] = _Asked(asyncio.ensure_future(self._answer(request, question, kept_for)))
+            asked = self._asked[key] = _Asked(asyncio.ensure_future(self._answer(request, owner, question, kept_for)))
         asked.askers += 1
         try:
             return await asyncio.shield(asked.answer)
@@ -80,27 +94,32 @@ class ReaderClient:
                 asked.answer.cancel()  # of no effect once it is there
                 self._asked.pop(key, None)
 
-    async def export(self, parameters: Mapping[str, str], format_: str) -> AsyncIterator[bytes]:
-        """The export in blocks. Raises ReportError before the first block,
-        ConnectionAbortedError after it.
+    @asynccontextmanager
+    async def export(
+        self, parameters: Mapping[str, str], format_: str, owner: bytes = b""
+    ) -> AsyncIterator[Callable[[], Awaitable[bytes]]]:
+        """What returns the next block, empty at the end. The first raises ReportError,
+        later ones ConnectionAbortedError. The export ends with the block of `with`.
         """
-        # A process that is killed removes no files, and they hold events: this process
-        # removes them.
-        with _scratch(self._settings) as directory:
-            process = await handle.start(str(directory))
-            try:
-                request = self._request("export", parameters, format_, datetime.now(UTC))
-                async for block in handle.stream(process, request):
-                    yield block
-            finally:
-                await handle.kill(process)
+        async with self._pool.own_reader(owner) as reader:
+            request = self._request("export", parameters, format_, datetime.now(UTC))
+            has_begun = False
+
+            async def next_block() -> bytes:
+                nonlocal has_begun
+                if not has_begun:
+                    await handle.begin_export(reader, request)
+                    has_begun = True
+                return await handle.read_block(reader)
+
+            yield next_block
 
     async def close(self) -> None:
         """End the processes, also in the middle of a report."""
         await self._pool.close()
 
-    async def _answer(self, request: bytes, question: Question, snapshot: FileIdentity | None) -> bytes:
-        response, content = await self._pool.answer(request)
+    async def _answer(self, request: bytes, owner: bytes, question: Question, snapshot: FileIdentity | None) -> bytes:
+        response, content = await self._pool.answer(request, owner)
         if response.code:
             raise ReportError(response.code, response.detail)
         self._cache.put(question, content, snapshot)
@@ -124,17 +143,6 @@ class ReaderClient:
             now=now,
             store=settings.store,
             store_cache=settings.store_cache,
+            environ=self._driver_environment,
         )
         return msgspec.json.encode(request) + b"\n"
-
-
-@contextmanager
-def _scratch(settings: Settings) -> Iterator[Path]:
-    """An empty directory beside the data, which needs no /tmp. Raises ReportError."""
-    with ExitStack() as stack:
-        try:
-            directory = stack.enter_context(own_spill(DataDirectory(settings.data_dir)))
-        except OSError as error:
-            reason = error.strerror or type(error).__name__
-            raise ReportError("report_failed", f"there is no room for temporary files: {reason}") from error
-        yield directory

@@ -7,10 +7,10 @@ from __future__ import annotations
 import asyncio
 import os
 import sys
-from collections.abc import AsyncIterator
 
 import msgspec
 
+from reports.reader.environment import reader_environment
 from reports.reader.protocol import ReaderResponse
 
 _STREAM_LIMIT = 1 << 20
@@ -31,8 +31,8 @@ class ReportError(Exception):
         self.detail = detail
 
 
-async def start(directory: str | None = None) -> Reader:
-    """A reader process; `directory` is for its temporary files."""
+async def start() -> Reader:
+    """A reader process, which knows no secret of the settings."""
     return await asyncio.create_subprocess_exec(
         sys.executable,
         "-m",
@@ -40,7 +40,7 @@ async def start(directory: str | None = None) -> Reader:
         stdin=asyncio.subprocess.PIPE,
         stdout=asyncio.subprocess.PIPE,
         limit=_STREAM_LIMIT,
-        env=os.environ | {"TMPDIR": directory} if directory else None,
+        env=reader_environment(os.environ),
     )
 
 
@@ -64,22 +64,25 @@ async def answer(reader: Reader, request: bytes) -> tuple[ReaderResponse, bytes]
     return response, await stdout.readexactly(response.bytes)
 
 
-async def stream(reader: Reader, request: bytes) -> AsyncIterator[bytes]:
-    """The export in blocks. Raises ReportError before the first block,
-    ConnectionAbortedError after it.
-    """
-    await _send(reader, request)
-    stdout = _stdout(reader)
+async def begin_export(reader: Reader, request: bytes) -> None:
+    """Ask for an export, and wait for its first byte. Raises ReportError."""
     try:
-        response = _RESPONSE.decode(await stdout.readuntil(b"\n"))
-    except asyncio.IncompleteReadError:
+        await _send(reader, request)
+        response = _RESPONSE.decode(await _stdout(reader).readuntil(b"\n"))
+    except (asyncio.IncompleteReadError, OSError):
         raise ReportError("report_failed", "the export failed; the log says why") from None
     if response.code:
         raise ReportError(response.code, response.detail)
-    while block := await stdout.read(_BLOCK):
-        yield block
-    if await reader.wait() != 0:
+
+
+async def read_block(reader: Reader) -> bytes:
+    """The next block of an export, empty at its end. Raises ConnectionAbortedError for
+    one that is not whole.
+    """
+    block = await _stdout(reader).read(_BLOCK)
+    if not block and await reader.wait() != 0:
         raise ConnectionAbortedError("the export failed")
+    return block
 
 
 async def _send(reader: Reader, request: bytes) -> None:

@@ -2,8 +2,7 @@
 output, or writes one export.
 
 Its memory is bounded and its priority low, so that a heavy report cannot delay the
-worker that takes events. It ends when its input does, so it does not outlive that
-worker.
+worker that takes events. It ends with that worker, also in the middle of a question.
 """
 
 from __future__ import annotations
@@ -28,7 +27,9 @@ from reports.hosts.hosts_store import HostsMoved, HostsStore, hosts_store
 from reports.hosts.part_cache import NoRoomForParts
 from reports.hosts.stored_parts import StoredPartMissing
 from reports.query import QueryError, parse
+from reports.reader.environment import adopt
 from reports.reader.protocol import ReaderRequest, ReaderResponse
+from reports.reader.worker_watch import end_with_worker
 from reports.report import make_report, report_of
 from shared.control_chars import escape_controls
 from shared.core_dumps import forbid_core_dumps
@@ -51,9 +52,11 @@ THREADS = 2
 def main() -> None:
     forbid_core_dumps()
     os.nice(NICENESS)
+    end_with_worker()
     decoder = msgspec.json.Decoder(ReaderRequest)
     for line in sys.stdin.buffer:
         request = decoder.decode(line)
+        adopt(request.environ)
         if request.kind == "export":
             sys.exit(write_export(request, sys.stdout.buffer))
         response, content = answer_report(request)

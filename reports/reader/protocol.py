@@ -19,7 +19,7 @@ class ReaderRequest(msgspec.Struct):
     """One report or export. `parameters` are those of the URL; a time without dates is
     counted from `now`. `disk_reserve`: the bytes that what it spills leaves free.
     `store` is FOLDLOG_STORE with its password; of parts of other hosts `store_cache`
-    bytes are kept.
+    bytes are kept. `environ` is what the driver of the store reads from there.
     """
 
     kind: Literal["report", "export"]
@@ -32,6 +32,7 @@ class ReaderRequest(msgspec.Struct):
     now: datetime
     store: str = FILE
     store_cache: int = 0
+    environ: dict[str, str] = {}
 
 
 class ReaderResponse(msgspec.Struct):

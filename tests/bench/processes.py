@@ -54,6 +54,7 @@ def worker(data: Path, **settings: str) -> Iterator[tuple[subprocess.Popen[bytes
         "FOLDLOG_RATE_LIMIT": "1000000000",
         "FOLDLOG_RATE_LIMIT_EVENTS": "1000000000",
         "FOLDLOG_RATE_LIMIT_BYTES": "1000000000000",
+        "FOLDLOG_MAX_CONNECTIONS_PER_ADDRESS": "0",
         **settings,
     }
     with running([sys.executable, "-m", "foldlog", "ingest"], port, environ) as process:

@@ -122,7 +122,7 @@ def test_report_before_the_first_fold_mentions_it(tmp_path: Path) -> None:
 
 
 def test_check_config_prints_no_secret(tmp_path: Path) -> None:
-    done = run_here(["check-config"], environment(tmp_path, admin_token="hidden-secret", workers=3))  # noqa: S106
+    done = run_here(["check-config"], environment(tmp_path, admin_token="hidden-secret-of-the-test", workers=3))  # noqa: S106
     assert "hidden-secret" not in done.stdout
     assert re.search(r"FOLDLOG_WORKERS +3", done.stdout)
     wrong = run_here(["check-config"], environment(tmp_path, workers=0))

@@ -14,6 +14,7 @@ import pytest
 from shared.settings import InvalidSetting, Settings, SettingsError, UnknownSetting, load
 from tests.builders.server import environment, run_foldlog
 
+KEYS = ("first-key-of-the-tests", "second-key-of-the-tests", "third-key-of-the-tests")
 GOOD: dict[str, tuple[str, str, object]] = {
     "data directory": ("DATA_DIR", "/srv/foldlog", Path("/srv/foldlog")),
     "listen": ("LISTEN", "0.0.0.0:9000", ("0.0.0.0", 9000)),  # noqa: S104
@@ -36,8 +37,8 @@ GOOD: dict[str, tuple[str, str, object]] = {
     "flag off": ("HONOR_DNT", "off", False),
     "flag yes": ("HONOR_DNT", "yes", True),
     "trusted proxies": ("TRUSTED_PROXIES", "127.0.0.1, fd00::/8", (ip_network("127.0.0.1/32"), ip_network("fd00::/8"))),
-    "ingest keys": ("INGEST_KEYS", "one,two three", ("one", "two", "three")),
-    "admin token": ("ADMIN_TOKEN", " secret ", "secret"),
+    "ingest keys": ("INGEST_KEYS", f"{KEYS[0]},{KEYS[1]} {KEYS[2]}", KEYS),
+    "admin token": ("ADMIN_TOKEN", f" {20 * 's'} ", 20 * "s"),
     "bytes": ("MAX_BODY_BYTES", "2048", 2048),
     "KiB": ("MAX_BODY_BYTES", "64KiB", 64 << 10),
     "MiB with a blank": ("SEGMENT_MAX_BYTES", "64 MiB", 64 << 20),
@@ -262,6 +263,29 @@ def test_secret_of_a_misspelt_setting_is_not_in_the_message(name: str) -> None:
     with pytest.raises(SettingsError) as caught:
         load({f"FOLDLOG_{name.upper()}S": SECRET})
     assert SECRET not in str(caught.value)
+
+
+SHORT: dict[str, tuple[str, str]] = {
+    "a token of one letter": ("admin_token", "x"),
+    "a token of 19": ("admin_token", 19 * "x"),
+    "a token of 19 and blanks": ("admin_token", f"  {19 * 'x'}  "),
+    "a key": ("ingest_keys", 19 * "x"),
+    "a key beside a long one": ("ingest_keys", f"{20 * 'x'}, {19 * 'y'}"),
+}
+
+
+@pytest.mark.parametrize(("name", "text"), SHORT.values(), ids=SHORT)
+def test_secret_that_can_be_guessed_is_refused_and_not_shown(name: str, text: str) -> None:
+    with pytest.raises(SettingsError) as caught:
+        load({f"FOLDLOG_{name.upper()}": text})
+    assert f"FOLDLOG_{name.upper()} takes" in str(caught.value)
+    assert "at least 20 characters" in str(caught.value)
+    assert "xxx" not in str(caught.value)
+
+
+def test_no_secret_at_all_is_accepted() -> None:
+    found = load({"FOLDLOG_ADMIN_TOKEN": " ", "FOLDLOG_INGEST_KEYS": ""})
+    assert (found.admin_token, found.ingest_keys) == ("", ())
 
 
 def test_secret_is_not_in_the_representation() -> None:

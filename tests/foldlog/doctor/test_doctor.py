@@ -434,8 +434,6 @@ def test_finding_has_a_level_and_what_to_do(finding: Finding, level: str, found:
 # A setting that may not be meant, and what is said of it.
 DOUBTFUL: dict[str, tuple[dict[str, Any], str]] = {
     "consent": ({"consent": "implied"}, "FOLDLOG_CONSENT=implied"),
-    "token": ({"admin_token": "short"}, "FOLDLOG_ADMIN_TOKEN has fewer"),
-    "key": ({"ingest_keys": ("long-enough-for-this", "short")}, "a key in FOLDLOG_INGEST_KEYS has fewer"),
     "reserve": ({"disk_reserve": 0}, "FOLDLOG_DISK_RESERVE=0"),
     "rate": ({"rate_limit": 0}, "FOLDLOG_RATE_LIMIT=0"),
     "durability": ({"durability": "os"}, "answers are 202"),

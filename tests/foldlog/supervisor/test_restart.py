@@ -334,7 +334,7 @@ async def test_request_after_the_drain_is_answered_with_503() -> None:
     )
     late.log = SimpleNamespace(debug=lambda *_, **__: None)
     late.proxies = SimpleNamespace(is_trusted=lambda _: False)
-    server = HttpServer(dispatch(cast(WorkerContext, late), [("GET", "/", hello)]), 10, late.stats)
+    server = HttpServer(dispatch(cast(WorkerContext, late), [("GET", "/", hello)]), 10, 15.0, late.stats)
     runner = web.ServerRunner(server)
     await runner.setup()
     await web.TCPSite(runner, "127.0.0.1", 0).start()

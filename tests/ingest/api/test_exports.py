@@ -140,23 +140,19 @@ def test_export_that_fails_midway_is_recognisably_incomplete(tmp_path: Path) -> 
     """
     data = data_directory(tmp_path / "data")
     sealed(data, [line(f"event-{number}", now_ms(), props={"x": "y" * 1000}) for number in range(20_000)])
-    server = Server(tmp_path)
-    temporary = tmp_path / "tmp"
-    temporary.mkdir()
-    server.environ["TMPDIR"] = str(temporary)
-    with server:
+    with Server(tmp_path) as server:
         server.fold()
         headers = f"Host: {SITE}\r\nAuthorization: Bearer {ADMIN_TOKEN}\r\n"
         with socket.create_connection(("127.0.0.1", server.port), 20) as connection:
             connection.sendall(f"GET {EXPORT} HTTP/1.1\r\n{headers}\r\n".encode())
             found = connection.recv(1000)
             (export,) = children(server.child("ingest-0"))
-            assert list(temporary.rglob("*"))
+            assert list(data.report_spill.iterdir())
             os.kill(export, signal.SIGKILL)
             with suppress(ConnectionResetError):
                 while block := connection.recv(65536):
                     found += block
-        until(lambda: not list(temporary.iterdir()))
+        until(lambda: not list(data.report_spill.iterdir()))
     assert found.count(b"HTTP/1.1 200 ") == 1, found[:1000]
     assert not found.endswith(b"\r\n0\r\n\r\n")
 

@@ -13,6 +13,11 @@ import pytest
 
 from tests.builders.server import ADMIN_TOKEN, Server, bearer
 from tests.builders.visits import SITE
+from tests.builders.waiting import until
+from tests.builders.worker import Worker
+
+# Less than any of these waits lasts, and enough for a busy machine.
+ENOUGH_S = 50.0
 
 
 @pytest.fixture(scope="module")
@@ -84,3 +89,14 @@ def test_empty_server_answers_with_empty_results(tmp_path: Path) -> None:
         assert set(status["balance"].values()) == {0}
         assert server.fold() == 0  # a pass that found nothing publishes nothing
         assert server.get("/admin/api/snapshot").code == "no_snapshot"
+
+
+@pytest.mark.parametrize("asked", ["POST /admin/api/fold", "DELETE /admin/api/visitors/someone"])
+def test_client_that_leaves_is_not_waited_for(tmp_path: Path, asked: str) -> None:
+    """There is no compactor, so each would wait for a minute or two."""
+    with Worker(tmp_path) as worker:
+        head = f"{asked} HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {ADMIN_TOKEN}\r\nContent-Length: 0\r\n\r\n"
+        with worker.connect() as connection:
+            connection.sendall(head.encode())
+            until(lambda: worker.context.in_flight == 1)
+        assert until(lambda: worker.context.in_flight == 0) < ENOUGH_S
