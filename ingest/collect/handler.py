@@ -31,8 +31,7 @@ async def post_events(worker: WorkerContext, request: BaseRequest, adapter: Adap
     """
     headers, settings = request.headers, worker.settings
     client = worker.proxies.identify(request.remote or "", headers)
-    scopes = await scopes_of(worker, request, client.address)
-    body_format, sender = admission.admit(headers, client.host, scopes, settings)
+    body_format, sender = admission.admit(headers, client.host, await scopes_of(worker, request), settings)
     if not sender.keyed:
         worker.own_traffic.check(client.address)
     await worker.count_request(client.address, headers, keyed=sender.keyed)

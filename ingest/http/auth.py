@@ -106,12 +106,13 @@ class _File:
             self._log.info("tokens_readable", path=str(self._path))
 
 
-async def scopes_of(worker: WorkerContext, request: BaseRequest, address: str) -> frozenset[Scope] | None:
-    """As `Keyring.scopes`, for a client at this address. Raises Problem 429 where too
-    many wrong secrets came from it.
+async def scopes_of(worker: WorkerContext, request: BaseRequest) -> frozenset[Scope] | None:
+    """As `Keyring.scopes`. Raises Problem 429 where too many wrong secrets came from
+    the address of the client.
     """
     scopes = worker.keyring.scopes(request.headers)
     if scopes is not None:
+        address = worker.proxies.identify(request.remote or "", request.headers).address
         await worker.token_guesses.admit(address, digest_of(request.headers), is_right=bool(scopes))
     return scopes
 
@@ -124,8 +125,7 @@ async def require_read(worker: WorkerContext, request: BaseRequest) -> frozenset
     were guessed.
     """
     require_same_site(worker, request)
-    client = worker.proxies.identify(request.remote or "", request.headers)
-    scopes = await scopes_of(worker, request, client.address)
+    scopes = await scopes_of(worker, request)
     if scopes is None:
         raise Problem(401, "token", "send a token as Authorization: Bearer <token>, or as the password of Basic")
     if not scopes:
