@@ -24,7 +24,8 @@ class DecodedBatch(NamedTuple):
     """A batch: its events in order, each decoded or already rejected.
 
     `columns`: the events field by field, where there are many and all their text is
-    printable ASCII. `adjusted`: what was left out of events so that they decode.
+    printable ASCII. `adjusted`: what was left out of events so that they
+    decode. `site`: of the events that name none.
     """
 
     events: list[Event] | list[Event | Rejection]
@@ -33,6 +34,7 @@ class DecodedBatch(NamedTuple):
     columns: Columns | None = None
     has_rejections: bool = False
     adjusted: Sequence[Adjustment] = ()
+    site: str | None = None
 
 
 class Adapter(Protocol):

@@ -36,7 +36,12 @@ def keys_in(text: bytes) -> int:
 
 def keys_of(events: Sequence[Event]) -> int:
     """From how many keys these events were decoded, if none was null or repeated."""
-    return sum([_FIELDS - astuple(event).count(None) + (len(event.props) if event.props else 0) for event in events])
+    return sum([_FIELDS - astuple(event).count(None) + _inner_keys(event) for event in events])
+
+
+def _inner_keys(event: Event) -> int:
+    of_client = len(fields(event.client)) - astuple(event.client).count(None) if event.client else 0
+    return of_client + (len(event.props) if event.props else 0)
 
 
 def keys_of_columns(columns: Columns) -> int:

@@ -41,6 +41,20 @@ Property = Annotated[str, Meta(max_length=2000)] | Number | bool | None
 Props = Annotated[dict[Annotated[str, Meta(min_length=1, max_length=100)], Property], Meta(max_length=30)]
 
 
+class VisitorBehind(Struct, forbid_unknown_fields=True, eq=True):
+    """The visitor for whom a server sends. `null` means absent."""
+
+    address: Annotated[str, Meta(min_length=1, max_length=64, description="IPv4 or IPv6; never stored.")]
+    user_agent: Annotated[str | None, Meta(description="The header that its browser sent.")] = None
+    language: Annotated[str | None, Meta(description="Its Accept-Language, or a tag such as `de`.")] = None
+
+    def __hash__(self) -> int:
+        return hash((self.address, self.user_agent, self.language))
+
+
+Site = Annotated[str, Meta(min_length=1, max_length=255)]
+
+
 class Event(Struct, forbid_unknown_fields=True, omit_defaults=True, kw_only=True, gc=False):
     """One event as the client sends it. `null` means absent. The order of the fields is
     the order in the log (encode.py).
@@ -66,6 +80,8 @@ class Event(Struct, forbid_unknown_fields=True, omit_defaults=True, kw_only=True
     )
     value: Number | None = None
     props: Props | None = None
+    site: Annotated[Site | None, Meta(description="With a key only: one of FOLDLOG_SITES, or any host.")] = None
+    client: Annotated[VisitorBehind | None, Meta(description="With a key only: the visitor behind a server.")] = None
 
 
 class Columns(NamedTuple):
@@ -84,9 +100,13 @@ class Columns(NamedTuple):
     props: list[dict[str, Property]]
 
 
-def columns_of(events: Sequence[Event]) -> Columns:
-    """The columns of one event or more."""
-    id_, name, time, visitor, session, url, referrer, value, props = zip(*map(astuple, events), strict=True)
+def columns_of(events: Sequence[Event]) -> Columns | None:
+    """The columns of one event or more; None where one names its site or client."""
+    id_, name, time, visitor, session, url, referrer, value, props, site, client = zip(
+        *map(astuple, events), strict=True
+    )
+    if any(site) or any(client):
+        return None
     present = [list(filter(None, texts)) for texts in (id_, visitor, session, url, referrer)]  # no valid text is empty
     rest = [[each for each in column if each is not None] for column in (time, value, props)]
     return Columns(present[0], name, rest[0], present[1], present[2], present[3], present[4], rest[1], rest[2])
@@ -105,6 +125,7 @@ class Batch(Struct, forbid_unknown_fields=True):
         Meta(description="The sender's clock. Its difference to the server's is subtracted from each `time`."),
     ] = None
     consent: Annotated[str | None, Meta(extra_json_schema={"enum": ["granted", None]})] = None
+    site: Annotated[Site | None, Meta(description="With a key only: that of the events that name none.")] = None
 
 
 class RawBatch(Struct, forbid_unknown_fields=True):
@@ -113,3 +134,4 @@ class RawBatch(Struct, forbid_unknown_fields=True):
     events: list[Raw]
     sent_at: Moment | None = None
     consent: str | None = None
+    site: Site | None = None

@@ -10,11 +10,14 @@ from __future__ import annotations
 
 from aiohttp import web
 from aiohttp.web_request import BaseRequest
+from msgspec.structs import replace
+from multidict import CIMultiDict
 
-from ingest.collect import admission, body, encode, native
+from ingest.collect import admission, body, encode, native, on_behalf
 from ingest.collect.adapter import Adapter
 from ingest.collect.admission import Headers, Sender
 from ingest.collect.consent import ConsentBasis, resolve_consent
+from ingest.collect.event import VisitorBehind
 from ingest.collect.validate import Accepted, validate_batch
 from ingest.collect.visitor_id import DailyVisitor
 from ingest.context import WorkerContext
@@ -46,12 +49,11 @@ async def post_events(worker: WorkerContext, request: BaseRequest, adapter: Adap
 
     received_ms = worker.now_ms()
     validated = validate_batch(batch.events, received_ms, batch.sent_at, batch.columns, batch.adjusted)
+    validated = on_behalf.check(validated, batch.site, sender, settings.sites, worker.own_traffic)
     dry_run = is_dry_run(request)
     outcome, size, count, lines = validated.outcome(), len(content), len(batch.events), b""
     if outcome.accepted and not dry_run:
-        fields = request_fields(worker, headers, client, sender, consent)
-        visitor = visitor_of(worker, headers, client, sender, validated.accepted, received_ms)
-        lines = encode.encode_events(validated.accepted, fields, visitor, received_ms, len(plain))
+        lines = encode_lines(worker, request, client, sender, consent, validated.accepted, received_ms, len(plain))
     await worker.count_events(client.address, count, len(lines), keyed=sender.keyed)
     if lines:
         del content, plain, batch, validated  # only the lines wait for the disk: other requests reuse this memory
@@ -76,33 +78,65 @@ def is_dry_run(request: BaseRequest) -> bool:
     return "dry_run=1" in request.raw_path.partition("?")[2].split("&")
 
 
-def request_fields(
-    worker: WorkerContext, headers: Headers, client: Client, sender: Sender, consent: ConsentBasis
-) -> encode.RequestFields:
-    """The fields that all lines of this request share. The address is used for the
-    country only, and is not stored (P11).
+def encode_lines(
+    worker: WorkerContext,
+    request: BaseRequest,
+    client: Client,
+    sender: Sender,
+    consent: ConsentBasis,
+    accepted: list[Accepted],
+    received_ms: int,
+    body_bytes: int,
+) -> bytes:
+    """The lines of a request. What its head says holds for all events for which a
+    server says nothing else.
     """
-    agent = admission.visitor_user_agent(headers.get("User-Agent"), keyed=sender.keyed)
-    is_server = sender.keyed and agent is None  # so its language is no visitor's
+    lines = b""
+    for said, events in on_behalf.by_context(accepted, sender.site):
+        headers: Headers = request.headers
+        place, behind = client, said.client
+        if behind is not None:
+            headers, place = _headers_of(behind), Client(behind.address, client.host, through_proxy=False)
+        keyed = sender.keyed and behind is None
+        fields = request_fields(worker, headers, place, said.site, consent, keyed=keyed)
+        visitor = visitor_of(worker, headers, place, said.site, events, received_ms)
+        if sender.keyed:
+            fields = replace(fields, sender="key")
+        lines += encode.encode_events(events, fields, visitor, received_ms, body_bytes)
+    return lines
+
+
+def _headers_of(behind: VisitorBehind) -> Headers:
+    given = {"User-Agent": behind.user_agent, "Accept-Language": behind.language}
+    return CIMultiDict({name: text for name, text in given.items() if text is not None})
+
+
+def request_fields(
+    worker: WorkerContext, headers: Headers, client: Client, site: str, consent: ConsentBasis, *, keyed: bool
+) -> encode.RequestFields:
+    """The fields that lines of a request share; `keyed`: those of a server itself. The
+    address is used for the country only, and is not stored (P11).
+    """
+    agent = admission.visitor_user_agent(headers.get("User-Agent"), keyed=keyed)
+    is_server = keyed and agent is None  # so its language is no visitor's
     return encode.RequestFields(
-        site=sender.site,
+        site=site,
         ua=agent,
         language=None if is_server else admission.language(headers.get("Accept-Language")),
-        country=worker.country_of(client, headers) if worker.has_country_source and not sender.keyed else None,
+        country=worker.country_of(client, headers) if worker.has_country_source and not keyed else None,
         consent=consent,
-        sender="key" if sender.keyed else None,
     )
 
 
 def visitor_of(
-    worker: WorkerContext, headers: Headers, client: Client, sender: Sender, accepted: list[Accepted], received_ms: int
+    worker: WorkerContext, headers: Headers, client: Client, site: str, accepted: list[Accepted], received_ms: int
 ) -> DailyVisitor | None:
     """The hash for events without a visitor id; None when all have one. The address is
     used for the hash only, and is not stored (P11).
     """
     if all([event.visitor for event, _ in accepted]):
         return None
-    return worker.visitor_hash(received_ms, sender.site, client.address, headers.get("User-Agent") or "")
+    return worker.visitor_hash(received_ms, site, client.address, headers.get("User-Agent") or "")
 
 
 async def append(worker: WorkerContext, lines: bytes, count: int) -> None:

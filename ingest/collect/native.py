@@ -6,7 +6,6 @@ that one bad event does not cost the others.
 
 from __future__ import annotations
 
-from datetime import datetime
 from typing import Any
 
 import msgspec
@@ -28,6 +27,7 @@ from ingest.http.problem import Problem
 _BATCH = msgspec.json.Decoder(Batch)
 _RAW_BATCH = msgspec.json.Decoder(RawBatch)
 _EVENT = msgspec.json.Decoder(Event)
+_NO_BATCH = RawBatch([])
 # From this many events on, checking their columns is cheaper than checking each event.
 _MANY = 8
 
@@ -90,17 +90,17 @@ def _decode_json(body: bytes, max_events: int) -> DecodedBatch:
     outer = body.count(b'":') - sum([event.count(b'":') for event in events])
     if (keys_in(body) < 0 or outer != _count_outer_keys(raw)) and outermost_repeats(body):
         raise Problem(400, "malformed", "a key of the batch is repeated")
-    return _decode_events(events, raw.sent_at, raw.consent)
+    return _decode_events(events, raw)
 
 
 def _count_outer_keys(batch: Batch | RawBatch) -> int:
-    return 1 + (batch.sent_at is not None) + (batch.consent is not None)
+    return 1 + (batch.sent_at is not None) + (batch.consent is not None) + (batch.site is not None)
 
 
-def _decode_events(raw: list[bytes], sent_at: datetime | int | None = None, consent: str | None = None) -> DecodedBatch:
+def _decode_events(raw: list[bytes], outer: RawBatch = _NO_BATCH) -> DecodedBatch:
     if raw and max(map(len, raw)) <= EVENT_MAX_BYTES:
         try:
-            batch = Batch([_EVENT.decode(event) for event in raw], sent_at, consent)
+            batch = Batch([_EVENT.decode(event) for event in raw], outer.sent_at, outer.consent, outer.site)
             if decoded := _accept_whole(b"".join(raw), batch, 0):
                 return decoded
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
@@ -110,7 +110,9 @@ def _decode_events(raw: list[bytes], sent_at: datetime | int | None = None, cons
     if raw and all([isinstance(each, Rejection) and each.code == MALFORMED for each in events]):
         raise msgspec.DecodeError("no event is JSON")
     has_rejections = any([isinstance(event, Rejection) for event in events])
-    return DecodedBatch(events, sent_at, consent, has_rejections=has_rejections, adjusted=adjusted)
+    return DecodedBatch(
+        events, outer.sent_at, outer.consent, has_rejections=has_rejections, adjusted=adjusted, site=outer.site
+    )
 
 
 def _accept_whole(text: bytes, batch: Batch, outer_keys: int) -> DecodedBatch | None:
@@ -124,7 +126,7 @@ def _accept_whole(text: bytes, batch: Batch, outer_keys: int) -> DecodedBatch | 
         return None
     if columns and not (text.isascii() and b"\\" not in text and b"\x7f" not in text):
         columns = None  # JSON has control characters only as escapes, so any other text is printable
-    return DecodedBatch(events, batch.sent_at, batch.consent, columns)
+    return DecodedBatch(events, batch.sent_at, batch.consent, columns, site=batch.site)
 
 
 def _decode_event(index: int, raw: bytes, adjusted: list[Adjustment]) -> Event | Rejection:

@@ -33,6 +33,8 @@ def type_error(index: int, message: str) -> Rejection:
         return Rejection(index, "unknown_field", what.split("`")[1][:100], "there is no such field")
     if "missing required" in what:
         field = what.split("`")[1]
+        if outer := _FIELD.search(where):
+            return Rejection(index, f"{outer[1]}_type", outer[1], f"{outer[1]} must have {field}")
         return Rejection(index, f"{field}_missing", field, f"{field} is required")
     found = _FIELD.search(where)
     if found is None:

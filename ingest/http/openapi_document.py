@@ -64,9 +64,9 @@ TYPES = (
 _TOKEN_PROBLEMS = ("token", "scope", "origin", "rate_limit", "guesses")
 _READ_PROBLEMS = ("query", "snapshot", "part", "report_failed", "report_memory", "store_unavailable", "busy")
 _WRITE_PROBLEMS = (
-    *("malformed", "key", "scope", "origin", "prerender", "consent", "too_large", "too_many_events", "media_type"),
-    *("content_encoding", "batch_invalid", "batch_empty", "too_deep", "rate_limit", "guesses", "busy", "unavailable"),
-    *("disk_reserve", "disk_full"),
+    *("malformed", "key", "scope", "origin", "prerender", "consent", "excluded_network", "too_large"),
+    *("too_many_events", "media_type", "content_encoding", "batch_invalid", "batch_empty", "too_deep", "rate_limit"),
+    *("guesses", "busy", "unavailable", "disk_reserve", "disk_full"),
 )
 _ETAG = {"ETag": header("For If-None-Match.", TEXT)}
 _IF_NONE_MATCH = parameter("If-None-Match", TEXT, "The ETag of a cached response.", "header")

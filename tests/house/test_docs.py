@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import ast
+import ipaddress
 import json
 import re
 from collections.abc import Callable, Iterator
@@ -23,9 +24,11 @@ from multidict import CIMultiDict
 
 from compactor.fold.user_agents import parse_user_agent
 from foldlog.arguments import make_parser
-from ingest.collect import admission, body, consent, native
+from ingest.collect import admission, body, consent, native, on_behalf
+from ingest.collect.admission import Sender
 from ingest.collect.encode import Line
 from ingest.collect.event import EVENT_MAX_BYTES, Batch, Event
+from ingest.collect.own_traffic import OwnTraffic
 from ingest.collect.validate import validate_batch
 from ingest.http import body_reader, connection
 from ingest.http.problem import Problem
@@ -276,6 +279,17 @@ def test_type_of_column_is_the_documented_one(heading: str, columns: dict[str, s
 # A bad event for each code that docs/api.md gives its field; "" is the event itself.
 BAD_EVENTS: dict[str, tuple[str, object]] = {
     "name_missing": ("name", {}),
+    "site_type": ("site", {"name": "a", "site": 1}),
+    "site_too_short": ("site", {"name": "a", "site": ""}),
+    "site_too_long": ("site", {"name": "a", "site": "s" * 256}),
+    "site_invalid": ("site", {"name": "a", "site": "a b"}),
+    "site_unknown": ("site", {"name": "a", "site": "b.example"}),
+    "key_needed": ("site", {"name": "a", "site": "a.example"}),
+    "client_type": ("client", {"name": "a", "client": {}}),
+    "client_too_short": ("client", {"name": "a", "client": {"address": ""}}),
+    "client_too_long": ("client", {"name": "a", "client": {"address": "1" * 65}}),
+    "client_invalid": ("client", {"name": "a", "client": {"address": "localhost"}}),
+    "excluded_network": ("client", {"name": "a", "client": {"address": "127.0.0.1"}}),
     "name_type": ("name", {"name": 1}),
     "name_too_short": ("name", {"name": ""}),
     "name_too_long": ("name", {"name": "n" * 121}),
@@ -310,6 +324,9 @@ BAD_EVENTS: dict[str, tuple[str, object]] = {
 }
 
 
+LOOPBACK = ipaddress.ip_network("127.0.0.0/8")
+
+
 def documented_rejections(text: str) -> dict[str, str]:
     """Code → field, from the table of event fields."""
     table = [cells for cells in rows(section(text, "The body")) if len(cells) == 4]
@@ -320,7 +337,9 @@ def documented_rejections(text: str) -> dict[str, str]:
 def test_rejection_is_the_documented_one(code: str, event: object) -> None:
     text = json.dumps({"events": [event]}).replace('"HUGE"', "1e400").replace('"AGAIN"', '"a"')
     decoded = native.decode(text.encode("utf-8"), body.JSON, 1)
-    (rejected,) = validate_batch(decoded.events, now_ms(), None).rejected
+    sender = Sender("a.example", code != "key_needed", cross_origin=False, body_max_bytes=0, consent=None)
+    validated = validate_batch(decoded.events, now_ms(), None)
+    (rejected,) = on_behalf.check(validated, None, sender, ("a.example",), OwnTraffic([LOOPBACK])).rejected
     assert rejected.code == code
 
 

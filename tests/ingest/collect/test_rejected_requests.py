@@ -284,7 +284,7 @@ REJECTED: dict[str, tuple[Sent, tuple[int, str]]] = {
     "consent: forged in another cookie": (wire(SAME_ORIGIN, JSON, "Cookie: x=granted", body=VALID), NO_CONSENT),
     "too-many-events: 501": (page(batch(*[event()] * 501)), (413, "too_many_events")),
     "no-events: an empty list": (page(b'{"events":[]}'), (422, "batch_empty")),
-    "unknown-batch-field: site": (page(b'{"events":[{"name":"x"}],"site":"x"}'), INVALID),
+    "unknown-batch-field: sites": (page(b'{"events":[{"name":"x"}],"sites":"x"}'), INVALID),
     "consent: DNT, with a key": (keyed(VALID, "DNT: 1"), NO_CONSENT),
     "consent: DNT said and unsaid": (page(VALID, "DNT: 0", "DNT: 1"), NO_CONSENT),
     "consent: GPC said and unsaid": (page(VALID, "Sec-GPC: 0", "Sec-GPC: 1"), NO_CONSENT),

@@ -46,7 +46,15 @@ DOCUMENT = make_document()
 # Files of the dashboard and the tracker, not part of the API.
 FILES = re.compile(r"GET (/admin(/(?!api/).*)?|/.*\.js)")
 # Codes that a schema cannot express: they need a clock, a list, or the source text.
-BEYOND_SCHEMAS = {"too_old", "visitor_junk", "key_repeated"}
+BEYOND_SCHEMAS = {
+    "too_old",
+    "visitor_junk",
+    "key_repeated",
+    "key_needed",
+    "site_invalid",
+    "site_unknown",
+    "client_invalid",
+}
 
 
 def validator(schema: dict[str, Any]) -> jsonschema_rs.Draft202012Validator:
