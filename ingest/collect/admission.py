@@ -128,10 +128,12 @@ def check_seen(headers: Headers) -> None:
 @lru_cache(maxsize=_CACHED)
 def same_origin(fetch_site: str | None, claimed: str | None, host: str, sites: tuple[str, ...]) -> tuple[str, bool]:
     """The site whose page sent this, and whether that is on another host than ours.
-    Raises Problem 403 when the headers do not show it.
+    Raises Problem 403 when the headers do not show it, or it is not one of `sites`,
+    where there are any.
 
     `claimed` is the Origin header, else the Referer; `host` is our own, in lower case.
-    A page cannot choose these headers.
+    A page cannot choose these headers, but any other client can, `Host` included: it
+    must not make sites by that.
     """
     if claimed == "null" and fetch_site == "same-origin":
         claimed = None  # Referrer-Policy: no-referrer hides the origin, and the browser says itself that it is ours
@@ -145,6 +147,8 @@ def same_origin(fetch_site: str | None, claimed: str | None, host: str, sites: t
     is_known = claimed is not None and site in sites and fetch_site != "none"
     if not is_ours and not is_known:
         raise Problem(403, "origin", "events must come from a page of this site or of FOLDLOG_SITES, or with a key")
+    if sites and site not in sites:
+        raise Problem(403, "origin", "this host is not one of FOLDLOG_SITES; where that is set it lists every site")
     return site, not is_ours
 
 

@@ -48,7 +48,8 @@ class Caddy(Proxy):
         (directory / "www" / "index.html").write_bytes(SITE_PAGE)
         places = {
             "{\n\tservers {": f"{{\n\tadmin off\n\thttp_port {self.port}\n\tservers {{",
-            "example.com {": f"http://{HOST} {{\n\tbind 127.0.0.1",
+            "\nexample.com {": f"\nhttp://{HOST} {{\n\tbind 127.0.0.1",
+            ":80, :443 {": "http:// {\n\tbind 127.0.0.1",
             "127.0.0.1:8080": upstream,
             "/var/log/caddy": str(directory),
             "/var/www/example.com": str(directory / "www"),

@@ -71,6 +71,10 @@ class Nginx(Proxy):
             "server 127.0.0.1:8080;": f"server {upstream};",
             "listen 80;": f"listen 127.0.0.1:{self.port};",
             "listen [::]:80;": f"listen 127.0.0.9:{self.port};",  # not every machine that runs tests has IPv6
+            "listen 80 default_server;": f"listen 127.0.0.1:{self.port} default_server;",
+            "listen [::]:80 default_server;": f"listen 127.0.0.9:{self.port} default_server;",
+            "listen 443 ssl default_server;": f"listen 127.0.0.10:{self.port} ssl default_server;",
+            "listen [::]:443 ssl default_server;": f"listen 127.0.0.11:{self.port} ssl default_server;",
             "/var/www/example.com": str(www),
             "/var/log/nginx": str(directory),
         }

@@ -117,6 +117,21 @@ def forged(header: str, value: str, origin: str = ORIGIN) -> dict[str, str]:
     return from_page(origin) | {header: value}
 
 
+# What a client asks for that does not mean this site.
+OTHER_HOSTS = ["evil.example", "evil.example:80", "127.0.0.1", f"{HOST}.evil.example", "foldlog", ""]
+
+
+def is_turned_away(proxy: Proxy, name: str, host: str, headers: Mapping[str, str]) -> bool:
+    """Whether a request to another host is cut, or refused as no HTTP where it has no
+    host at all.
+    """
+    origin = {"Origin": f"http://{host}"} if "Origin" in headers else {}
+    try:
+        return proxy.post([{"name": name}], {**headers, **origin, "Host": host}).status == 400
+    except (http.client.HTTPException, ConnectionError):
+        return True
+
+
 def stored(server: Server, name: str) -> list[dict[str, Any]]:
     return [line for line in server.lines() if line["name"] == name]
 

@@ -77,11 +77,11 @@ async def serving(server: Server, html: str) -> AsyncIterator[Site]:
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    """It asks for consent, as it does without settings, and knows pages of `localhost`,
-    which is another host than its own.
+    """It asks for consent, as it does without settings, and knows pages of its own
+    host and of `localhost`.
     """
     chromium()  # without a browser no server is started
-    with Server(tmp_path_factory.mktemp("server"), sites="localhost") as started:
+    with Server(tmp_path_factory.mktemp("server"), sites="localhost 127.0.0.1") as started:
         yield started
 
 

@@ -25,11 +25,13 @@ from tests.builders.proxy import (
     FIRST,
     HOST,
     ORIGIN,
+    OTHER_HOSTS,
     SECOND,
     accept,
     batch,
     forged,
     from_page,
+    is_turned_away,
     nobody_connects,
     padded,
     read_request,
@@ -73,6 +75,15 @@ def test_documented_check_is_answered_200(caddy: Caddy, server: Server) -> None:
     assert caddy.request("POST", "/v1/events", check.data.encode("utf-8"), check.headers).status == 200
     (line,) = stored(server, "proxy-check")
     assert line["site"] == HOST
+
+
+@pytest.mark.parametrize("host", OTHER_HOSTS)
+@pytest.mark.parametrize("headers", [from_page(), keyed()], ids=["page", "key"])
+def test_other_host_gets_no_answer_and_makes_no_site(
+    caddy: Caddy, server: Server, host: str, headers: dict[str, str]
+) -> None:
+    assert is_turned_away(caddy, "of-another-host", host, headers)
+    assert stored(server, "of-another-host") == []
 
 
 @pytest.mark.parametrize(

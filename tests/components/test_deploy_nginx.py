@@ -28,11 +28,13 @@ from tests.builders.proxy import (
     FIRST,
     HOST,
     ORIGIN,
+    OTHER_HOSTS,
     SECOND,
     accept,
     batch,
     forged,
     from_page,
+    is_turned_away,
     nobody_connects,
     padded,
     read_request,
@@ -81,6 +83,15 @@ def test_documented_check_is_answered_200(nginx: Nginx, server: Server) -> None:
     assert nginx.request("POST", "/v1/events", check.data.encode("utf-8"), check.headers).status == 200
     (line,) = stored(server, "proxy-check")
     assert line["site"] == HOST
+
+
+@pytest.mark.parametrize("host", OTHER_HOSTS)
+@pytest.mark.parametrize("headers", [from_page(), keyed()], ids=["page", "key"])
+def test_other_host_gets_no_answer_and_makes_no_site(
+    nginx: Nginx, server: Server, host: str, headers: dict[str, str]
+) -> None:
+    assert is_turned_away(nginx, "of-another-host", host, headers)
+    assert stored(server, "of-another-host") == []
 
 
 @pytest.mark.parametrize(

@@ -12,6 +12,7 @@ import pytest
 
 from tests.builders.nginx import SITE, Nginx
 from tests.builders.pages import fenced, page
+from tests.builders.proxy import HOST
 from tests.builders.server import Server, keyed
 from tests.builders.waiting import TIMEOUT_S
 
@@ -36,5 +37,5 @@ def status_of_post(client: str, port: int) -> int:
     """From an address of its own: nginx chooses the host by it."""
     body = json.dumps({"consent": "granted", "events": [{"name": "pageview"}]})
     with closing(http.client.HTTPConnection("127.0.0.1", port, TIMEOUT_S, source_address=(client, 0))) as connection:
-        connection.request("POST", "/v1/events", body, keyed())
+        connection.request("POST", "/v1/events", body, keyed() | {"Host": HOST})
         return connection.getresponse().status

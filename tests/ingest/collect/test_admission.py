@@ -18,7 +18,7 @@ from shared.tokens import Scope
 
 HOST = "stats.example.com"
 SITES = ("shop.example", "www.shop.example")
-SETTINGS = Settings(sites=SITES)
+SETTINGS = Settings(sites=(*SITES, HOST))
 NO_SITES = Settings()
 JSON = {"Content-Type": "application/json"}
 CONSENT = {"Foldlog-Consent": "granted"}
@@ -74,7 +74,7 @@ ORIGINS: dict[str, Row] = {
     ),
     "cross-site from another site": ({"Sec-Fetch-Site": "cross-site", "Origin": "https://evil.example"}, None),
     "same-site from another site": ({"Sec-Fetch-Site": "same-site", "Origin": "https://other.example.com"}, None),
-    "cross-site that claims our host": ({"Sec-Fetch-Site": "cross-site", "Origin": f"https://{HOST}"}, None),
+    "cross-site that claims our host": ({"Sec-Fetch-Site": "cross-site", "Origin": f"https://{HOST}"}, HOST),
     "cross-site from a sandbox": ({"Sec-Fetch-Site": "cross-site", "Origin": "null"}, None),
     "same-origin, whose page hides its origin": ({"Sec-Fetch-Site": "same-origin", "Origin": "null"}, HOST),
     "same-site, whose page hides its origin": ({"Sec-Fetch-Site": "same-site", "Origin": "null"}, None),
@@ -85,7 +85,6 @@ ORIGINS: dict[str, Row] = {
     "Origin is our host in upper case": ({"Origin": f"HTTPS://{HOST.upper()}"}, HOST),
     "Origin is a known site": ({"Origin": "https://shop.example"}, "shop.example"),
     "Origin is a known site on another port": ({"Origin": "https://shop.example:8443"}, "shop.example"),
-    "Origin is our host on another port": ({"Origin": f"https://{HOST}:8443"}, None),
     "Origin is a host that ends like a known one": ({"Origin": "https://evilshop.example"}, None),
     "Origin is a subdomain of a known site": ({"Origin": "https://evil.shop.example"}, None),
     "Origin is a host that begins like a known one": ({"Origin": "https://shop.example.evil.example"}, None),
@@ -124,6 +123,41 @@ def test_port_of_the_host_is_compared(headers: dict[str, str], site: str | None)
     }
     found = admit({"Host": f"{HOST}:8080"} | JSON | CONSENT | headers)
     assert found == REFUSED if site is None else isinstance(found[1], Sender) and found[1].site == site
+
+
+@pytest.mark.parametrize(
+    "headers", [{"Sec-Fetch-Site": "cross-site", "Origin": f"https://{HOST}"}, {"Origin": f"https://{HOST}:8443"}]
+)
+def test_our_host_elsewhere_counts_only_where_it_is_listed(headers: dict[str, str]) -> None:
+    assert admit({"Host": HOST} | JSON | CONSENT | headers, settings=NO_SITES) == REFUSED
+    assert admit({"Host": HOST} | JSON | CONSENT | headers, settings=Settings(sites=SITES)) == REFUSED
+
+
+# The host of a request and its headers about the origin: what any program can send.
+OTHER_HOSTS: dict[str, tuple[str, dict[str, str]]] = {
+    "same-origin": ("evil.example", {"Sec-Fetch-Site": "same-origin"}),
+    "its own Origin": ("evil.example", {"Origin": "https://evil.example"}),
+    "its own Referer": ("evil.example", {"Referer": "https://evil.example/a"}),
+    "with a port": ("evil.example:8080", {"Origin": "http://evil.example:8080"}),
+    "a part of a site": ("example", {"Origin": "https://example"}),
+    "below a site": ("a.shop.example", {"Origin": "https://a.shop.example"}),
+    "a site as its end": ("evilshop.example", {"Origin": "https://evilshop.example"}),
+    "an address": ("127.0.0.1:8080", {"Origin": "http://127.0.0.1:8080"}),
+    "an IPv6 address": ("[::1]:8080", {"Origin": "http://[::1]:8080"}),
+}
+
+
+@pytest.mark.parametrize(("host", "headers"), OTHER_HOSTS.values(), ids=OTHER_HOSTS)
+def test_host_that_is_not_listed_makes_no_site_where_sites_are_listed(host: str, headers: dict[str, str]) -> None:
+    assert admit({"Host": host} | JSON | CONSENT | headers) == REFUSED
+    assert sender({"Host": host} | JSON | CONSENT | headers, INGEST).site == "shop.example"
+    assert isinstance(admit({"Host": host} | JSON | CONSENT | headers, settings=NO_SITES)[1], Sender)
+
+
+@pytest.mark.parametrize("host", ["shop.example", "SHOP.example", "shop.example.", "shop.example:443"])
+def test_own_host_that_is_listed_is_the_site(host: str) -> None:
+    found = sender({"Host": host} | JSON | CONSENT | {"Sec-Fetch-Site": "same-origin"})
+    assert (found.site, found.cross_origin) == ("shop.example", False)
 
 
 @pytest.mark.parametrize("fetch_site", ["cross-site", "same-site"])

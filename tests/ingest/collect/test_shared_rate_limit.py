@@ -11,6 +11,7 @@ import pytest
 from tests.builders.server import Server
 from tests.builders.wire import (
     CONSENT,
+    HOST,
     JSON,
     VALID,
     keyed,
@@ -33,7 +34,7 @@ def limited(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     with Server(
         tmp_path_factory.mktemp("limited"),
         workers=2,
-        sites=SITE,
+        sites=f"{SITE} {HOST}",
         trusted_proxies="127.0.0.1",
         rate_limit=LIMIT,
         rate_window_ms=3_600_000,
