@@ -9,7 +9,7 @@ import re
 from collections.abc import Callable
 from datetime import date
 
-from shared.host_names import SITE
+from shared.host_names import SITE, lower_host
 
 _SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 
@@ -27,11 +27,11 @@ def visitor(text: str) -> str:
 
 def site(text: str) -> str:
     """A site as events carry it: a host name in lower case."""
-    if not SITE.fullmatch(text.lower()):
+    if not SITE.fullmatch(lower_host(text)):
         raise argparse.ArgumentTypeError(
             f"{text!r} is not a host name such as example.com, without scheme, port and path"
         )
-    return text.lower()
+    return lower_host(text)
 
 
 def between(low: float, high: float) -> Callable[[str], float]:

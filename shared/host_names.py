@@ -6,23 +6,34 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
+from string import ascii_uppercase
 
 # In lower case. The last form is an IPv6 address.
 SITE = re.compile(r"[a-z0-9_]([a-z0-9._-]{0,251}[a-z0-9_])?|\[[0-9a-f:.]{2,45}\]")
 # As `host_name` of compactor/fold/working_tables.sql takes it apart.
 _NETLOC = re.compile(r"(?:[^?#]*@)?(\[[^\]?#@]*\]|[^?#:@\[]*)(?::[0-9]*)?")
+_LOWER = {ord(char): char.lower() for char in ascii_uppercase}
 _DEFAULT_PORTS = {"http": ":80", "https": ":443"}
+
+
+def lower_host(text: str) -> str:
+    """In lower case as DNS compares names: A to Z alone. The lower case of other
+    letters may be longer, or be one of a to z (`İ`, the Kelvin sign), and then a host
+    would be taken for another one. `host_name` of compactor/fold/working_tables.sql
+    does the same.
+    """
+    return text.lower() if text.isascii() else text.translate(_LOWER)
 
 
 def host_of(netloc: str) -> str:
     """The host of `user@Host.:443`: `host`. What is no host and port stays as it is."""
     match = _NETLOC.fullmatch(netloc)
-    return (match[1] if match else netloc).lower().rstrip(".")
+    return lower_host(match[1] if match else netloc).rstrip(".")
 
 
 def comparable(netloc: str, scheme: str) -> str:
     """Host and port in one spelling: without the port that `scheme` has anyway."""
-    lower = netloc.lower()
+    lower = lower_host(netloc)
     if lower.endswith(_DEFAULT_PORTS.get(scheme, " ")):
         lower = lower.rpartition(":")[0]
     host, colon, port = lower.rpartition(":")

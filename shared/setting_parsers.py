@@ -7,6 +7,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
 
+from shared.host_names import lower_host
+
 if TYPE_CHECKING:
     import ipaddress
     from uuid import UUID
@@ -92,7 +94,7 @@ def secrets(text: str) -> tuple[str, ...]:
 
 
 def sites(text: str) -> tuple[str, ...]:
-    found = tuple(part.lower().removesuffix(".") for part in words(text))
+    found = tuple(lower_host(part).removesuffix(".") for part in words(text))
     for site in found:
         if not _HOST.fullmatch(site) and not _is_ipv6(site):
             raise ValueError(

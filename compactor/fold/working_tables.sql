@@ -48,17 +48,24 @@ CREATE OR REPLACE TEMP MACRO after_first(text, mark) AS
 
 CREATE OR REPLACE TEMP MACRO is_www_of(host, site) AS starts_with(host, 'www.') AND substr(host, 5) = site;
 
--- The host within what stands before the first '/': without query, fragment, user, port,
--- and the dots that end a full name. `host_of` of shared/host_names.py is the same at the
--- door.
-CREATE OR REPLACE TEMP MACRO host_name(text) AS lower(rtrim(
+-- The host within what stands before the first '/': without query, fragment, user, port
+-- and the dots that end a full name. `host_of` of shared/host_names.py is the same. A to Z
+-- alone have a lower case, as in DNS: `lower` makes an i of a dotted capital I, and with it
+-- one host of another.
+CREATE OR REPLACE TEMP MACRO host_as_written(text) AS rtrim(
     CASE
         WHEN contains(text, ':') OR contains(text, '@') OR contains(text, '?') OR contains(text, '#')
         THEN regexp_extract(text, '^(?:[^?#]*@)?(\[[^\]?#@]*\]|[^?#:@\[]*)', 1)
         ELSE text
     END,
     '.'
-));
+);
+
+CREATE OR REPLACE TEMP MACRO host_name(text) AS
+    CASE
+        WHEN strlen(text) = length(text) THEN lower(host_as_written(text))
+        ELSE translate(host_as_written(text), 'ABCDEFGHIJKLMNOPQRSTUVWXYZ', 'abcdefghijklmnopqrstuvwxyz')
+    END;
 
 -- A text that does not decode (a lone %, bytes that are not UTF-8) stays as it was sent:
 -- one odd URL must not stop the fold.

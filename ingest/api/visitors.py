@@ -19,7 +19,7 @@ from ingest.http.problem import Problem
 from shared.disk.control_files import SEAL_TIMEOUT_S, request_seal, touch
 from shared.disk.layout import DataDirectory
 from shared.erasures import ErasureRequest, create_request, has_order, is_done, progress_of
-from shared.host_names import SITE
+from shared.host_names import SITE, lower_host
 from shared.stores.address import is_postgres
 from shared.stores.ledger import StoreRefused, StoreUnavailable
 from shared.stores.postgres.retired import retired_holders
@@ -76,7 +76,7 @@ def parse_target(request: BaseRequest) -> tuple[str, str | None]:
     if unknown := sorted(set(request.query) - {"site"}):
         raise Problem(400, "query", f"{unknown[0]}: unknown parameter; valid is site")
     site = request.query.get("site")
-    if len(request.query) > 1 or (site is not None and not SITE.fullmatch(site.lower())):
+    if len(request.query) > 1 or (site is not None and not SITE.fullmatch(lower_host(site))):
         raise Problem(400, "query", "site: one host such as example.com; without it, all sites are erased")
     return visitor, site
 

@@ -20,7 +20,7 @@ from multidict import MultiMapping
 from ingest.collect.body import ENCODINGS, MEDIA_TYPES
 from ingest.collect.consent import ConsentBasis, consent_from_headers
 from ingest.http.problem import Problem, body_too_large
-from shared.host_names import SITE, comparable, host_of
+from shared.host_names import SITE, comparable, host_of, lower_host
 from shared.settings import Settings
 from shared.tokens import Scope
 
@@ -195,7 +195,7 @@ def _netloc(url: str) -> str:
         parts = urlsplit(url)
     except ValueError:
         return ""
-    return parts.netloc.rpartition("@")[2].lower() if parts.scheme in {"http", "https"} else ""
+    return lower_host(parts.netloc.rpartition("@")[2]) if parts.scheme in {"http", "https"} else ""
 
 
 def site_of(netloc: str) -> str:

@@ -13,6 +13,7 @@ from typing import NamedTuple
 
 from multidict import MultiMapping
 
+from shared.host_names import lower_host
 from shared.settings import Settings
 
 Headers = MultiMapping[str]
@@ -62,7 +63,7 @@ class Proxies:
             address = hop.address or address
         # The first proxy was asked for the first host of the list.
         asked = headers.get("X-Forwarded-Host", host).partition(",")[0]
-        return Client(address, asked.strip().lower(), through_proxy=True)
+        return Client(address, lower_host(asked.strip()), through_proxy=True)
 
     def is_trusted(self, peer: str) -> bool:
         return self._look_up(peer).is_trusted
@@ -79,7 +80,7 @@ _UNTRUSTED = _Hop(None, is_trusted=False)
 
 
 def _direct(peer: str, host: str) -> Client:
-    return Client(plain_address(peer) or peer, host.lower(), through_proxy=False)
+    return Client(plain_address(peer) or peer, lower_host(host), through_proxy=False)
 
 
 def plain_address(text: str) -> str | None:

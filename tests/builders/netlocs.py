@@ -21,3 +21,16 @@ NETLOCS = {
     "www.example.com.": "www.example.com",
     "xn--bcher-kva.example:8443": "xn--bcher-kva.example",
 }
+
+# Hosts that no browser sends: only A to Z have a lower case.
+ODD_NETLOCS: dict[str, str] = {
+    "\u0130nstagram.com": "\u0130nstagram.com",
+    "EXAMPLE\u0130.com": "example\u0130.com",
+    "\u212ayoto.example": "\u212ayoto.example",
+    "B\u00dcCHER.Example": "b\u00dccher.example",
+    "STRA\u1e9eE.example": "stra\u1e9ee.example",
+    "\u03a3\u03a3.GR:80": "\u03a3\u03a3.gr",
+    "\uff21.example": "\uff21.example",
+    "XN--Bcher-KVA.example.": "xn--bcher-kva.example",
+    "user@\u0130.Example:8080": "\u0130.example",
+}

@@ -210,7 +210,7 @@ def _referrer(url: str | None, site: str, sites: tuple[str, ...]) -> str | None:
     rest = (url or "").partition("://")[2]
     for mark in "/?#":
         rest = rest.partition(mark)[0]
-    host = rest.rpartition("@")[2].partition(":")[0].lower()
+    host = "".join(char.lower() if char.isascii() else char for char in rest.rpartition("@")[2].partition(":")[0])
     own = {site, f"www.{site}", site.removeprefix("www."), *sites}
     return None if not host or host in own else host
 

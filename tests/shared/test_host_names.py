@@ -5,13 +5,18 @@ from __future__ import annotations
 import pytest
 
 from shared.host_names import SITE, comparable, host_of, own_hosts
-from tests.builders.netlocs import NETLOCS
+from tests.builders.netlocs import NETLOCS, ODD_NETLOCS
 
 
 @pytest.mark.parametrize(("netloc", "host"), NETLOCS.items())
 def test_host_of_a_netloc(netloc: str, host: str) -> None:
     assert host_of(netloc) == host
     assert SITE.fullmatch(host)
+
+
+@pytest.mark.parametrize(("netloc", "host"), ODD_NETLOCS.items())
+def test_only_a_to_z_have_a_lower_case(netloc: str, host: str) -> None:
+    assert host_of(netloc) == host
 
 
 @pytest.mark.parametrize("netloc", ["example.com:port", "[2001", "[::1]x", "a b", "", "."])

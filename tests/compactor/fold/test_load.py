@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+from functools import cache
 from pathlib import Path
 from typing import Any
 
+import duckdb
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from compactor.fold.working_tables import create_working_tables
 from shared.duckdb_engine import connect, one_row
 from shared.generations.load import load_snapshot
+from shared.host_names import host_of
 from shared.sql.archive_events import from_archive_sql
 from shared.sql.texts import TextNumbers
 from tests.builders.archive import assert_verified
 from tests.builders.logs import GOOGLEBOT, data_directory, fold, line, sealed
-from tests.builders.netlocs import NETLOCS
+from tests.builders.netlocs import NETLOCS, ODD_NETLOCS
 
 DERIVED: dict[str, tuple[dict[str, Any], str, object]] = {
     "path": ({"url": "https://example.com/a/b?c=d#e"}, "path", "/a/b"),
@@ -23,6 +28,17 @@ DERIVED: dict[str, tuple[dict[str, Any], str, object]] = {
     "path that holds a url": ({"url": "https://example.com/go/http://a.org/x"}, "path", "/go/http://a.org/x"),
     "no url": ({}, "path", None),
     "referrer host": ({"referrer": "https://user@Www.Google.COM:443/search?q=1"}, "referrer", "www.google.com"),
+    "referrer whose host has no lower case in DNS": (
+        {"referrer": "https://\u0130nstaGRAM.com/a"},
+        "referrer",
+        "\u0130nstagram.com",
+    ),
+    "referrer with the Kelvin sign": ({"referrer": "https://\u212aYOTO.example/"}, "referrer", "\u212ayoto.example"),
+    "referrer that is no own site by another letter": (
+        {"referrer": "https://EXAMPLE.c\u00d6m/"},
+        "referrer",
+        "example.c\u00d6m",
+    ),
     "referrer on an IPv6 address": ({"referrer": "http://[2001:db8::7]:8080/x"}, "referrer", "[2001:db8::7]"),
     "own site on an IPv6 address": (
         {"site": "[2001:db8::7]", "referrer": "http://[2001:db8::7]:8080/x"},
@@ -93,8 +109,20 @@ def test_referrer_on_another_site_of_the_operator_is_not_counted(tmp_path: Path)
 def test_fold_takes_hosts_as_the_door_does() -> None:
     with connect(128 << 20, 1) as database:
         create_working_tables(database, TextNumbers())
-        for netloc, host in NETLOCS.items():
+        for netloc, host in (NETLOCS | ODD_NETLOCS).items():
             assert one_row(database, "SELECT host_name($1)", [netloc]) == (host,)
+
+
+@given(st.text(st.characters(exclude_categories=["Cs", "Cc"], exclude_characters="/:@?#[]"), max_size=8))
+def test_fold_takes_any_host_as_the_door_does(netloc: str) -> None:
+    assert one_row(_macros(), "SELECT host_name($1)", [netloc]) == (host_of(netloc),)
+
+
+@cache
+def _macros() -> duckdb.DuckDBPyConnection:
+    database = duckdb.connect()
+    create_working_tables(database, TextNumbers())
+    return database
 
 
 def test_hostile_values_are_only_values(tmp_path: Path) -> None:
