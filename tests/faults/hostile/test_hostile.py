@@ -16,13 +16,7 @@ from tests.faults.hostile.table import HEAD, rows
 # What is not mended yet.
 OPEN = {
     "other-hosts",
-    "connections",
-    "guesses",
-    "short-token",
-    "left-exports",
-    "many-exports",
     "slow-export",
-    "environments",
 }
 
 
