@@ -16,7 +16,6 @@ from tests.faults.hostile.table import HEAD, rows
 # What is not mended yet.
 OPEN = {
     "other-hosts",
-    "slow-export",
 }
 
 
