@@ -12,6 +12,7 @@ from reports.hosts.combine import combined_days
 from reports.hosts.ledger import Host
 from reports.hosts.listed import listed, oldest_as_of
 from reports.rows import Row
+from reports.sql.clickhouse.relations import WITHIN_MONTHS
 from shared.disk.layout import DataDirectory
 from shared.stores.clickhouse.client import ClickHouse
 from shared.stores.clickhouse.cluster import parse_cluster
@@ -50,7 +51,7 @@ class ClusterStore:
             raise TimezonesDiffer(asked.zone, others)
         own = next((host for host in hosts if host.instance == known_instance(self._data)), None)
         return report_of_cluster(
-            lambda statement: self._server.rows(statement.text, statement.bound),
+            lambda statement: self._server.rows(statement.text, statement.bound, WITHIN_MONTHS),
             events_table(self._cluster),
             query,
             shipped(days),

@@ -1,0 +1,56 @@
+"""Copies of an event on both sides of a month's end, where each side is a part of its
+own: the one that was received first counts.
+"""
+
+from __future__ import annotations
+
+import random
+from collections import Counter
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+
+from ingest.collect.encode import Line
+from reports.cluster.cluster_store import ClusterStore
+from reports.hosts.asked import Asked
+from reports.query import parse
+from shared.timestamps import epoch_ms
+from tests.builders.clickhouse_kinds import ClickHouses
+from tests.builders.logs import NOON, data_directory, fold_all, line, sealed
+from tests.builders.postgres import Server
+from tests.builders.stores import publish
+
+pytestmark = pytest.mark.component
+HOUR_MS = 3_600_000
+END = round(datetime(2026, 11, 1, tzinfo=UTC).timestamp() * 1000)
+
+
+def test_the_copy_received_first_counts(tmp_path: Path, clickhouse_today: ClickHouses, postgres: Server) -> None:
+    pick, address, database = random.Random(3), clickhouse_today.database(), postgres.database()
+    hosts = {name: data_directory(tmp_path / name) for name in "ab"}
+    copies = {name: [_copy(pick, name, n) for n in range(80)] for name in hosts}
+    for name, data in hosts.items():
+        sealed(data, copies[name])
+        fold_all(data, NOON)
+        publish(data, store=address, database_url=database)
+    first = [min(same, key=lambda each: each.received) for same in zip(*copies.values(), strict=True)]
+    assert {_month(each) for each in first} == {10, 11}
+    for begin, end in (("2026-10-20", "2026-11-10"), ("2026-11-01", "2026-11-02"), ("2026-10-29", "2026-10-31")):
+        asked = parse({"from": begin, "to": end, "interval": "day", "by": "event"}, datetime.now(UTC), "UTC")
+        found = ClusterStore(hosts["a"], address).report(Asked(asked, "UTC"))
+        days = Counter(each.time[:10] for each in first if begin <= each.time[:10] <= end)
+        by_day: Counter[str] = Counter()
+        for row in found["rows"]:
+            by_day[row["time"][:10]] += row["events"]
+        assert (+by_day, found["total"]["events"]) == (days, days.total()), (begin, end)
+
+
+def _copy(pick: random.Random, host: str, number: int) -> Line:
+    """Up to three days apart, around the month's end."""
+    at_ms = END + (number - 40) * HOUR_MS + pick.choice([-36, -20, 0, 20, 36]) * HOUR_MS
+    return line(f"event-{number}", at_ms, NOON - pick.randrange(HOUR_MS), visitor=host)
+
+
+def _month(each: Line) -> int:
+    return datetime.fromtimestamp(epoch_ms(each.time) / 1000, UTC).month
