@@ -69,6 +69,8 @@ def _main(arguments: Sequence[str] | None) -> int:
         if _is_out_of_memory(error):
             more = "raise FOLDLOG_REPORT_MEMORY (FOLDLOG_FOLD_MEMORY for the fold)"
             return _report(f"not enough memory: ask for less, or {more}", TRY_AGAIN)
+        if _is_from_database(error):
+            return _report(_sentence(error), TRY_AGAIN)
         raise
 
 
@@ -116,6 +118,20 @@ def _is_out_of_memory(error: Exception) -> bool:
     """Whether DuckDB raised it. Does not load DuckDB to find out."""
     duckdb = sys.modules.get("duckdb")
     return duckdb is not None and isinstance(error, duckdb.OutOfMemoryException)
+
+
+def _is_from_database(error: Exception) -> bool:
+    """Whether DuckDB met something that is not a fault of a statement: a full disk, a
+    file that is gone or may not be read.
+    """
+    duckdb = sys.modules.get("duckdb")
+    return duckdb is not None and isinstance(error, duckdb.OperationalError)
+
+
+def _sentence(error: Exception) -> str:
+    """What DuckDB says, in one line and without its kind of error."""
+    first = str(error).strip().partition("\n")[0]
+    return first.partition("Error: ")[2] or first
 
 
 def _describe(error: OSError, data: DataDirectory | None) -> str:

@@ -108,6 +108,9 @@ def program_output() -> BinaryIO:
 
 
 def _guarded(stream: TextIO) -> TextIO:
+    # What the encoding of a locale has no character for is escaped, by whatever writes.
+    if isinstance(stream, io.TextIOWrapper):
+        stream.reconfigure(errors="backslashreplace")
     # Without a descriptor 1 or 2 there is no stream.
     return cast(TextIO, GuardedText(stream)) if stream is not None else stream
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Callable
 from dataclasses import InitVar, dataclass, field
@@ -26,6 +25,7 @@ from ingest.rate_store.store import Amounts
 from ingest.wal.commit_queue import CommitQueue
 from reports.reader.client import ReaderClient
 from shared.disk.layout import DataDirectory
+from shared.disk.room import least_room
 from shared.disk.spill import sweep_spill
 from shared.log import Log
 from shared.rate_store import without_secrets
@@ -153,13 +153,14 @@ class WorkerContext:
         self.undeclared_proxy.report()
 
     def disk_free_bytes(self) -> int | None:
-        """Bytes free for the data directory, polled once a second; None if unknown."""
+        """Bytes free where the data directory has the least, polled once a second; None
+        if unknown.
+        """
         now = time.monotonic()
         if now - self._disk_polled_at >= DISK_POLL_S:
             self._disk_polled_at = now
             try:
-                found = os.statvfs(self.data.root)
-                self._disk_free = found.f_bavail * found.f_frsize
+                self._disk_free = least_room(self.data).free_bytes
             except OSError:
                 self._disk_free = None
         return self._disk_free

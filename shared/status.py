@@ -6,7 +6,6 @@ The types are both the answer and its schema in the OpenAPI document.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterable, Iterator
 from datetime import date
 from itertools import islice
@@ -15,6 +14,7 @@ import msgspec
 
 from shared.answer_types import Count, Instant
 from shared.disk.layout import DataDirectory
+from shared.disk.room import least_room
 from shared.erasures import count_pending
 from shared.generations.last_look import last_pass_ms, last_retention
 from shared.generations.load import find_snapshot
@@ -254,9 +254,8 @@ def _last_retention(run: Retention) -> LastRetention:
 
 
 def _disk(data: DataDirectory, settings: Settings, snapshot: Snapshot) -> Disk:
-    disk = os.statvfs(data.root)
     return Disk(
-        free_bytes=disk.f_bavail * disk.f_frsize,
+        free_bytes=least_room(data).free_bytes,
         reserve_bytes=settings.disk_reserve,
         log_bytes=sum(file_sizes(data).values()),
         archive_bytes=sum(part.bytes for day in snapshot.days.values() for part in day.archive),

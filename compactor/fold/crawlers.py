@@ -11,9 +11,12 @@ names its phone (`Dalvik`, `CFNetwork`) is a person's.
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from functools import cache
+from importlib.util import find_spec
+from pathlib import Path
 
-import crawleruseragents
+import msgspec
 
 from compactor.fold.device_class import LOOKED_AT_CHARS, MODEL_AND_BUILD
 
@@ -43,6 +46,7 @@ _TOOL = re.compile(
     r"^(?:postmanruntime|curl|wget|python|java/|go-http|node|deno|bun/|dart|okhttp|axios|undici|ruby|php|git/)"
     r"|bot\b|\bscan(?:s|ning)?\b|\bcheck\b|prober?\b|recon\b|mail\.[\w.]{1,40} proxy|\btime/\d{10}|daumoa|iplabel"
 )
+_AT_A_TIME = 25
 _BARE = re.compile(r"Mozilla/[\d.]+ \((?:compatible|Windows|Macintosh|Linux)?\)?$", re.IGNORECASE)
 # They name a device that has no class: consoles, watches, cars, speakers, players.
 _OTHER_DEVICE = re.compile(
@@ -56,7 +60,7 @@ def is_tool(ua: str, device: str | None) -> bool:
     """Whether a program sent this, not a person; `device` is its class."""
     looked_at = _PEOPLES_BROWSERS.sub("", ua[:LOOKED_AT_CHARS])
     without_model = MODEL_AND_BUILD.sub("Android", looked_at)
-    if crawleruseragents.is_crawler(without_model) or ua in _listed():
+    if any(some.search(without_model) for some in _patterns()) or ua in _listed():
         return True
     said = without_model.lower()
     if any(trade in said for trade in _TRADES) or _TOOL.search(said):
@@ -66,9 +70,34 @@ def is_tool(ua: str, device: str | None) -> bool:
     return device is None and bool(ua) and (_BARE.match(ua) is not None or _OTHER_DEVICE.search(looked_at) is None)
 
 
+class _Crawler(msgspec.Struct):
+    """An entry of the list: what gives a crawler away, and agents of it."""
+
+    pattern: str
+    instances: list[str]
+
+
+@cache
+def _crawlers() -> list[_Crawler]:
+    """The list of the package crawler-user-agents, read as UTF-8: the package itself
+    reads it in the encoding of the locale, in which it may not be readable.
+    """
+    package = find_spec("crawleruseragents")
+    folders: Sequence[str] = (package and package.submodule_search_locations) or ()
+    content = Path(folders[0]).joinpath("crawler-user-agents.json").read_bytes()
+    return msgspec.json.decode(content, type=list[_Crawler])
+
+
+@cache
+def _patterns() -> list[re.Pattern[str]]:
+    """Some at a time, as the package does: one expression of all is slower."""
+    texts = [crawler.pattern for crawler in _crawlers()]
+    return [re.compile("|".join(texts[first : first + _AT_A_TIME])) for first in range(0, len(texts), _AT_A_TIME)]
+
+
 @cache
 def _listed() -> frozenset[str]:
     """The agents that the list shows: they are crawlers even where what gave them away
     is the name of a model, which people have, too.
     """
-    return frozenset(ua for crawler in crawleruseragents.CRAWLER_USER_AGENTS_DATA for ua in crawler["instances"])
+    return frozenset(ua for crawler in _crawlers() for ua in crawler.instances)

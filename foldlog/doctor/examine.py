@@ -39,6 +39,7 @@ from foldlog.users import me, user_name
 from shared import undeclared_proxy
 from shared.disk.durable import PRIVATE_MODE, publish, remove
 from shared.disk.layout import DataDirectory
+from shared.disk.room import directories, least_room, room_in
 from shared.generations.last_look import last_pass_ms
 from shared.rate_store import LOCAL, RateStorePackageMissing, without_secrets
 from shared.segments.sealed import Segment, sealed_segments
@@ -82,7 +83,7 @@ def _steps(
     data: DataDirectory, settings: Settings, running: Running, ignored_url: IgnoredUrl | None, config: Path | None
 ) -> Iterator[Step]:
     sealed = cache(lambda: sealed_segments(data))  # listed once: there may be a hundred thousand
-    yield "file system", lambda: iter([host_findings.file_system(data.root, find_mount(data.root))])
+    yield "file system", lambda: _file_systems(data)
     yield "probe", lambda: _writing(data)
     yield "permissions", lambda: _permissions(data, running)
     yield "locks", lambda: data_probe.locks(data)
@@ -189,12 +190,25 @@ def _limits(settings: Settings, running: Running) -> Checks:
     yield host_findings.cores(host_probe.cores(), settings)
 
 
+def _file_systems(data: DataDirectory) -> Checks:
+    """That of the data directory, and of each directory in it that has another one."""
+    first = find_mount(data.root)
+    yield host_findings.file_system(data.root, first)
+    for directory in directories(data):
+        mount = find_mount(directory)
+        if mount is not None and mount != first:
+            yield host_findings.file_system(directory, mount)
+
+
 def _space(data: DataDirectory, sealed: Sequence[Segment], settings: Settings) -> Checks:
-    disk = os.statvfs(next(path for path in (data.root, *data.root.absolute().parents) if path.exists()))
-    free, total = disk.f_bavail * disk.f_frsize, disk.f_blocks * disk.f_frsize
-    yield host_findings.space(free, total, settings, data_probe.growth(data, sealed, settings))
-    yield host_findings.pace(free, settings, data_probe.pace(sealed))
-    yield host_findings.inodes(disk.f_favail, disk.f_files)
+    if os.path.isdir(data.root):
+        least = least_room(data)
+    else:
+        least = room_in(next(path for path in data.root.absolute().parents if path.exists()))
+    growth = data_probe.growth(data, sealed, settings)
+    yield host_findings.space(least.free_bytes, least.total_bytes, settings, growth)
+    yield host_findings.pace(least.free_bytes, settings, data_probe.pace(sealed))
+    yield host_findings.inodes(least.free_files, least.total_files)
 
 
 def _processes(data: DataDirectory, settings: Settings, running: Running) -> Checks:

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Literal, NamedTuple
 
 from shared.disk.layout import DataDirectory
+from shared.disk.room import directories
 from shared.exit_codes import UsageError
 
 MOUNTS = Path("/proc/self/mountinfo")
@@ -133,12 +134,13 @@ def network_reason(directory: Path, mount: Mount) -> str | None:
 
 
 def reject_network(data: DataDirectory) -> None:
-    """Raises NetworkFileSystem when the data directory is on one."""
-    mount = find_mount(data.root)
-    if mount is not None and (why := network_reason(data.root, mount)):
-        raise NetworkFileSystem(
-            f"{why}. Set FOLDLOG_DATA_DIR to a directory on a disk of this host. Nothing was changed."
-        )
+    """Raises NetworkFileSystem when the data directory, or one in it, is on one."""
+    for directory in directories(data) or [data.root]:
+        mount = find_mount(directory)
+        if mount is not None and (why := network_reason(directory, mount)):
+            raise NetworkFileSystem(
+                f"{why}. Set FOLDLOG_DATA_DIR to a directory on a disk of this host. Nothing was changed."
+            )
 
 
 def _is_below(path: str, point: str) -> bool:

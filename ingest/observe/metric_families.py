@@ -7,7 +7,6 @@ snapshot: the compactor needs no port, and its numbers survive a restart.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from importlib.metadata import version
 
@@ -16,6 +15,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Histo
 from prometheus_client.registry import Collector
 
 from shared.disk.layout import DataDirectory
+from shared.disk.room import least_room
 from shared.erasures import count_pending
 from shared.generations.last_look import last_pass_ms, last_retention
 from shared.generations.load import load_snapshot
@@ -253,8 +253,8 @@ def store_families(store: StoreStatus | None) -> Iterator[Metric]:
 
 def disk_families(data: DataDirectory, settings: Settings) -> Iterator[Metric]:
     """Free disk space, and the undeclared proxy."""
-    disk = os.statvfs(data.root)
-    yield _gauge("foldlog_disk_free_bytes", "Bytes free for the data directory.", {(): disk.f_bavail * disk.f_frsize})
+    free = least_room(data).free_bytes
+    yield _gauge("foldlog_disk_free_bytes", "Bytes free where the data directory has the least.", {(): free})
     yield _gauge(
         "foldlog_disk_reserve_bytes", "Below this many free bytes, events are rejected.", {(): settings.disk_reserve}
     )
