@@ -25,6 +25,7 @@ MIB_PER_READER = 260
 STALLED_S = 1.0
 SETTLED_S = 20.0
 LEFT_MIB_MAX = 40.0
+SLOW_BYTES = 4_096  # fewer would not move the window of TCP
 SLOW_S, SLOW_EVERY_S = 75.0, 9.0  # longer than a client may be too slow
 
 
@@ -114,7 +115,7 @@ def many_exports(place: Ground, cost: Cost, control: Cost, scene: Scene) -> None
 
 
 def slow_export(place: Ground, cost: Cost, control: Cost, _scene: Scene) -> None:
-    """A reader that takes a byte every nine seconds is moving, and holds a process."""
+    """A reader that takes a little every nine seconds moves, and holds a process."""
     fill(place)
     _read_to_the_end(place, control)
     before = len(place.processes())
@@ -124,7 +125,7 @@ def slow_export(place: Ground, cost: Cost, control: Cost, _scene: Scene) -> None
         while time.monotonic() < begun + SLOW_S and len(place.processes()) > before:
             time.sleep(SLOW_EVERY_S)
             with suppress(OSError):
-                connection.recv(1)
+                connection.recv(SLOW_BYTES)
         held = time.monotonic() - begun
     cost.requests, cost.said = 1, f"held its process for {held:.0f} s"
     cost.check(held < SLOW_S, f"still held after {SLOW_S:.0f} s")
@@ -161,7 +162,7 @@ ATTACKS: list[Attack] = [
     ),
     trial(
         "slow-export",
-        "an export of which a byte is taken every nine seconds",
+        "an export of which 4 KB are taken every nine seconds",
         "one export that is read to its end",
         slow_export,
         bounds=Bounds(cpu_ratio=20.0),

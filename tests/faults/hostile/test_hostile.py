@@ -13,18 +13,9 @@ from tests.faults.hostile.__main__ import ATTACKS, try_out, write
 from tests.faults.hostile.cost import BOUNDS, Attack, Cost, Scene, wrong_with
 from tests.faults.hostile.table import HEAD, rows
 
-# What is not mended yet.
-OPEN = {
-    "other-hosts",
-}
-
 
 @pytest.mark.long
-@pytest.mark.parametrize(
-    "attack",
-    [pytest.param(each, marks=[pytest.mark.xfail(strict=False)] * (each.name in OPEN)) for each in ATTACKS],
-    ids=[attack.name for attack in ATTACKS],
-)
+@pytest.mark.parametrize("attack", ATTACKS, ids=[attack.name for attack in ATTACKS])
 def test_attack_is_held(attack: Attack, tmp_path: Path) -> None:
     cost, control, wrong = try_out(attack, Scene(THIS, tmp_path, quick=True))
     assert wrong == [], (cost, control)
