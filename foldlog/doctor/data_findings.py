@@ -11,6 +11,7 @@ from typing import NamedTuple
 from foldlog.doctor.finding import Finding, and_more
 from foldlog.users import as_user, owner_and_group
 from shared.generations.snapshot import SetAside, Snapshot
+from shared.generations.summary import Summary
 from shared.tokens import TokensFile
 
 
@@ -166,6 +167,18 @@ def set_aside(entries: Sequence[SetAside]) -> Finding:
         "`foldlog compact --retry`; another version tries by itself"
     )
     return Finding("set aside", "warning", found, do)
+
+
+def sites(summary: Summary | None, configured: Sequence[str]) -> Finding:
+    """Whether clients may name sites, and whether more than one was named."""
+    name = "sites"
+    if configured:
+        return Finding(name, "ok", f"FOLDLOG_SITES lists them: {' '.join(configured)}")
+    named = [each.site for each in summary.sites] if summary else []
+    if len(named) < 2:
+        return Finding(name, "ok", "the host that a request asks for; FOLDLOG_SITES can list them")
+    found = f"{len(named)} or more hosts have events, {named[0]}{and_more(named)}: clients name them as they like"
+    return Finding(name, "warning", found, "FOLDLOG_SITES lists yours, and pages of other hosts are refused then")
 
 
 def day_merge(snapshot: Snapshot) -> Finding:

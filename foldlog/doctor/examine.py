@@ -96,6 +96,7 @@ def _steps(
     yield "cluster", lambda: _cluster(settings)
     yield "rate store", lambda: _rate_store(settings)
     yield "settings", lambda: _settings(data, settings)
+    yield "sites", lambda: iter([data_findings.sites(data_probe.snapshot_of(data).summary, settings.sites)])
     yield "files", lambda: data_probe.files(data, sealed(), running)
 
 

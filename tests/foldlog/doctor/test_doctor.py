@@ -35,6 +35,7 @@ from foldlog.processes import Running
 from shared.disk.layout import DataDirectory, SegmentName
 from shared.generations.load import load_snapshot
 from shared.generations.snapshot import Day, FailedMerge, SetAside, Snapshot
+from shared.generations.summary import SiteSummary, Summary
 from shared.segments.sealed import sealed_segments
 from shared.settings import Settings
 from shared.settings import load as load_settings
@@ -195,6 +196,11 @@ HOST: dict[str, tuple[Finding, str, str, str]] = {
 def permissions(**changes: Any) -> Permissions:
     given: dict[str, Any] = {"owner": "foldlog", "mode": 0o750, "private_mode": 0o700, "loose": [], "foreign": []}
     return Permissions(**(given | {"foreign_owner": "root"} | changes))
+
+
+def summary_of(*sites: str) -> Summary:
+    listed = tuple(SiteSummary(site, (1,), (None,)) for site in sites)
+    return Summary("UTC", (date(2026, 11, 22),), (len(sites),), (None,), listed, (0,))
 
 
 def store(*, newest: int = 4, **changes: Any) -> Finding:
@@ -407,6 +413,15 @@ DATA: dict[str, tuple[Finding, str, str, str]] = {
         "warning",
         "3 events of 20261122T120000Z-0-0000000001 could not be folded: Broken: so",
         "foldlog compact --retry",
+    ),
+    "sites listed": (data_findings.sites(summary_of("a.example", "b.example"), ["a.example"]), "ok", "a.example", ""),
+    "no site yet": (data_findings.sites(None, []), "ok", "FOLDLOG_SITES can list", ""),
+    "one site": (data_findings.sites(summary_of("a.example"), []), "ok", "FOLDLOG_SITES can list", ""),
+    "sites that clients named": (
+        data_findings.sites(summary_of("a.example", "b.example", "c.example"), []),
+        "warning",
+        "3 or more hosts have events, a.example",
+        "FOLDLOG_SITES lists yours",
     ),
     "days merged": (data_findings.day_merge(Snapshot()), "ok", "in vain", ""),
     "day not merged": (
@@ -715,7 +730,7 @@ def let_everybody_write(data: DataDirectory) -> None:
 
 
 FAULTS = {
-    "kept snapshot damaged": (damage_kept, "snapshot", "warning", "the newest kept one is not"),
+    "kept snapshot damaged": (damage_kept, "sites", "snapshot", "warning", "the newest kept one is not"),
     "part lost": (lose_part, "parts", "wrong", "is missing or has another size"),
     "snapshots lost": (lose_snapshots, "snapshot", "wrong", "snapshot.json is missing"),
     "snapshot damaged": (damage_snapshot, "snapshot", "warning", "is damaged"),
