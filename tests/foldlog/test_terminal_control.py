@@ -17,7 +17,7 @@ from foldlog.arguments import COMMANDS
 from shared.control_chars import CONTROL_CHARS
 from shared.disk.layout import DataDirectory
 from tests.builders.command import run_here
-from tests.builders.logs import NOON, data_directory, fold_all, line, sealed
+from tests.builders.logs import FIREFOX, NOON, data_directory, fold_all, line, sealed
 from tests.builders.server import environment
 from tests.builders.terminals import HOSTILE, harm, on_terminal
 
@@ -45,7 +45,7 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
         "session": PAYLOAD,
         "url": f"https://example.com/{PAYLOAD}?{utm}",
         "referrer": f"https://{PAYLOAD}/",
-        "ua": f"Mozilla/5.0 {PAYLOAD}",
+        "ua": f"{FIREFOX} {PAYLOAD}",
         "props": {"k": PAYLOAD, PAYLOAD: 1},
         "name": PAYLOAD,
         "site": PAYLOAD,

@@ -619,7 +619,7 @@ CHECKS = [
     *("file system", "writing", "data directory", "private files", "ownership", "user"),
     *("open files", "file size", "core dumps", "memory", "cores", "free space", "log pace", "inodes"),
     *("clock sync", "clock"),
-    *("processes", "address", "proxies", "settings", "who may write", "snapshot", "parts", "segments"),
+    *("processes", "address", "proxies", "settings", "who may write", "sites", "snapshot", "parts", "segments"),
     *("set aside", "day merge", "erasures", "conflicts"),
 ]
 
