@@ -30,13 +30,13 @@ from typing import NamedTuple
 from urllib.parse import urlencode
 
 import msgspec
-from rich.console import Console
 
 from foldlog import terminal
 from foldlog.load.plan import Plan
 from foldlog.load.run import Result, make_plan, run
 from foldlog.load.summary import summary
 from foldlog.load.target import Target, ask
+from foldlog.terminal import Console
 from tests.bench.processes import serving
 
 USERS = 100_000

@@ -5,14 +5,15 @@ has the visitor, and the command says what to type.
 from __future__ import annotations
 
 import io
+from contextlib import redirect_stdout
 from pathlib import Path
 from uuid import UUID
 
 import pytest
-from rich.console import Console
 
 from compactor.publishing.publish import retire_instance
 from foldlog.commands.erase import show_retired
+from foldlog.terminal import Console
 from shared.erasures import create_request
 from shared.stores.open_store import open_store
 from shared.stores.postgres.connection import connected
@@ -56,7 +57,10 @@ def test_an_order_stays_open_where_a_retired_instance_has_the_visitor(server: Se
     found = retired_holders(address, request)
     assert [str(each.instance) for each in found] == [retired.instance]
     out = io.StringIO()
-    show_retired(Console(file=out, width=1_000), found)
+    with redirect_stdout(out):
+        console = Console()
+        console.width = 1_000
+        show_retired(console, found)
     assert f"type `foldlog store absorb {retired.instance}`" in out.getvalue()
 
 

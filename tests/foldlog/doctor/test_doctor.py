@@ -730,7 +730,7 @@ def let_everybody_write(data: DataDirectory) -> None:
 
 
 FAULTS = {
-    "kept snapshot damaged": (damage_kept, "sites", "snapshot", "warning", "the newest kept one is not"),
+    "kept snapshot damaged": (damage_kept, "snapshot", "warning", "the newest kept one is not"),
     "part lost": (lose_part, "parts", "wrong", "is missing or has another size"),
     "snapshots lost": (lose_snapshots, "snapshot", "wrong", "snapshot.json is missing"),
     "snapshot damaged": (damage_snapshot, "snapshot", "warning", "is damaged"),
