@@ -44,7 +44,18 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
 
 
 def readers(server: Server) -> list[int]:
-    return [reader for child in children(server.running.pid) for reader in children(child)]
+    """Not what a worker has forked and is about to become one: stopped there, it would
+    stop its worker.
+    """
+    found = [reader for child in children(server.running.pid) for reader in children(child)]
+    return [pid for pid in found if b"reports.reader.process" in command_line(pid)]
+
+
+def command_line(pid: int) -> bytes:
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_bytes()
+    except (FileNotFoundError, ProcessLookupError):
+        return b""
 
 
 def files(server: Server) -> list[Path]:
