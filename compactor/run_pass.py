@@ -43,7 +43,7 @@ from shared.disk.layout import DataDirectory
 from shared.duckdb_engine import database_error
 from shared.generations.snapshot import Day, LastPass, Snapshot
 from shared.log import Log
-from shared.segments.recovery import WriterAlive, recover
+from shared.segments.recovery import NotASegment, WriterAlive, recover
 from shared.segments.sealed import Segment, active_segments, sealed_segments
 from shared.settings import Settings
 from shared.timestamps import rfc3339
@@ -120,6 +120,9 @@ def recover_abandoned_segments(data: DataDirectory, log: Log) -> None:
         try:
             recovered = recover(data, writer)
         except WriterAlive:
+            continue
+        except NotASegment as error:  # it stops its writer, and nothing else
+            log.warning("segment_not_a_file", writer=writer, reason=str(error))
             continue
         if recovered is not None:
             log.info("segment_recovered", writer=writer, lines=recovered.lines, quarantined=recovered.quarantined)

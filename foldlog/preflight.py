@@ -7,6 +7,7 @@ does not know. Nothing is written to a network file system.
 from __future__ import annotations
 
 import os
+import stat
 import sys
 from collections.abc import Iterable
 from pathlib import Path
@@ -62,6 +63,8 @@ def _segments_to_check(data: DataDirectory, snapshot: Snapshot) -> Iterable[Segm
 
 
 def _check_first_line(path: Path) -> None:
+    if not stat.S_ISREG(path.lstat().st_mode):
+        return  # a pipe would be waited for; what follows says what it is
     try:
         with open_segment(path) as file:
             line_error(file.readline(LINE_MAX_BYTES))  # other errors of the line are left to the fold

@@ -12,6 +12,7 @@ from foldlog.doctor.finding import Finding, and_more
 from foldlog.users import as_user, owner_and_group
 from shared.generations.snapshot import SetAside, Snapshot
 from shared.generations.summary import Summary
+from shared.segments.recovery import NotASegment
 from shared.tokens import TokensFile
 
 
@@ -131,6 +132,13 @@ def parts(generation: int, files: PartFiles) -> Finding:
         )
     found = f"all {files.referenced:,} of generation {generation:,} exist (`foldlog verify` reads them)"
     return Finding("parts", "ok", found)
+
+
+def active_segments(others: Sequence[NotASegment]) -> Iterator[Finding]:
+    """What has the name of an active segment and is no file."""
+    for other in others:
+        found = f"{other.path} is {other.kind}, not a file: its writer takes no events"
+        yield Finding("active segments", "wrong", found, f"mv {other.path} elsewhere; the writer begins a new one")
 
 
 def without_checksum(files: Sequence[str]) -> Finding:

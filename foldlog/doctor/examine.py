@@ -42,6 +42,7 @@ from shared.disk.layout import DataDirectory
 from shared.disk.room import directories, least_room, room_in
 from shared.generations.last_look import last_pass_ms
 from shared.rate_store import LOCAL, RateStorePackageMissing, without_secrets
+from shared.segments.recovery import not_segments
 from shared.segments.sealed import Segment, sealed_segments
 from shared.settings import Settings
 from shared.shared_tokens import read_shared_tokens
@@ -97,6 +98,7 @@ def _steps(
     yield "rate store", lambda: _rate_store(settings)
     yield "settings", lambda: _settings(data, settings)
     yield "sites", lambda: iter([data_findings.sites(data_probe.snapshot_of(data).summary, settings.sites)])
+    yield "active segments", lambda: data_findings.active_segments(not_segments(data))
     yield "files", lambda: data_probe.files(data, sealed(), running)
 
 

@@ -18,6 +18,7 @@ from shared.generations.last_look import last_pass_ms, last_retention
 from shared.generations.load import find_snapshot
 from shared.generations.snapshot import Retention, Snapshot, SnapshotDamaged
 from shared.segments.line import DataFromNewerVersion
+from shared.segments.recovery import NotASegment, not_segments
 from shared.segments.sealed import sealed_segments
 from shared.status import merge_warning
 from shared.stores.condition import store_status, store_warning
@@ -99,12 +100,14 @@ def directory_checks(worker: WorkerContext) -> list[Check]:
         *_set_aside(snapshot),
         *_day_merge(snapshot),
         *_publish(snapshot, worker),
-        Check(
-            "log",
-            not suspect,
-            f"no checksum: {', '.join(suspect)}" if suspect else "every sealed segment has a checksum",
-        ),
+        _log(suspect, not_segments(worker.data)),
     ]
+
+
+def _log(suspect: list[str], links: list[NotASegment]) -> Check:
+    """Segments without a checksum, and what stands in the place of an active one."""
+    wrong = [*([f"no checksum: {', '.join(suspect)}"] if suspect else []), *map(str, links)]
+    return Check("log", not wrong, "; ".join(wrong) or "every sealed segment has a checksum")
 
 
 def _set_aside(snapshot: Snapshot) -> Iterator[Check]:

@@ -115,7 +115,9 @@ def make_directory(path: Path, mode: int = 0o750) -> None:
             sync_directory(path.parent)
         return
     make_directory(path.parent)
-    path.mkdir(mode=mode, exist_ok=True)
+    with suppress(FileExistsError):
+        path.mkdir(mode=mode)
+        path.chmod(mode)  # whatever the umask leaves of it
     sync_directory(path.parent)
 
 

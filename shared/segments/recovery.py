@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import stat
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -29,7 +30,7 @@ from shared.exit_codes import TemporaryFailure
 from shared.generations.load import load_snapshot
 from shared.segments.line import ScannedLine, iter_lines, scan_lines
 from shared.segments.quarantine import RECOVERED_PREFIX, publish_quarantine
-from shared.segments.sealed import recorded_sha256, sealed_segments, sha256_line
+from shared.segments.sealed import active_segments, recorded_sha256, sealed_segments, sha256_line
 
 # Longer than copying a segment takes; a copy in progress modifies its file all the
 # time.
@@ -45,6 +46,20 @@ class WriterAlive(TemporaryFailure, BlockingIOError):
 
     def __str__(self) -> str:
         return f"{self.path} is open in a running process"
+
+
+class NotASegment(TemporaryFailure, OSError):
+    """Something else than a file has the name of an active segment: a link, a pipe. It
+    is not followed, and no event is appended, until an operator removes it.
+    """
+
+    def __init__(self, path: Path, kind: str) -> None:
+        super().__init__(path)
+        self.path = path
+        self.kind = kind
+
+    def __str__(self) -> str:
+        return f"{self.path} is {self.kind}, not a file: move it away, and its writer begins a new segment"
 
 
 @dataclass(frozen=True)
@@ -64,8 +79,10 @@ def recover(data: DataDirectory, writer: str) -> Recovered | None:
     WriterAlive.
     """
     path = data.active(writer)
+    if kind := _other_kind(path):
+        raise NotASegment(path, kind)
     try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
     except FileNotFoundError:
         return None
     try:
@@ -76,6 +93,24 @@ def recover(data: DataDirectory, writer: str) -> Recovered | None:
         return _seal_and_remove(data, writer, path, descriptor)
     finally:
         os.close(descriptor)
+
+
+def not_segments(data: DataDirectory) -> list[NotASegment]:
+    """What has the name of an active segment and is no file."""
+    found = ((path, _other_kind(path)) for path in active_segments(data).values())
+    return [NotASegment(path, kind) for path, kind in found if kind]
+
+
+def _other_kind(path: Path) -> str | None:
+    """What a path is that is no file; None for a file, and for nothing."""
+    try:
+        mode = path.lstat().st_mode
+    except FileNotFoundError:
+        return None
+    if stat.S_ISREG(mode):
+        return None
+    kinds = {stat.S_IFLNK: "a symbolic link", stat.S_IFDIR: "a directory", stat.S_IFIFO: "a pipe"}
+    return kinds.get(stat.S_IFMT(mode), "a special file")
 
 
 def is_same_file(path: Path, descriptor: int) -> bool:

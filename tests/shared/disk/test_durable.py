@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from shared.disk.durable import make_directory, publish
+from shared.disk.durable import make_data_directory, make_directory, publish
+from shared.disk.layout import DataDirectory
 from tests.faults.record import Recorder, SyncDirectory
 
 
@@ -43,3 +44,15 @@ def test_directory_in_use_costs_no_further_sync(tmp_path: Path) -> None:
     with Recorder(tmp_path) as recorder:
         make_directory(tmp_path / "day")
     assert recorder.operations == []
+
+
+@pytest.mark.parametrize("umask", [0o077, 0o022, 0o000])
+def test_modes_do_not_depend_on_the_umask(tmp_path: Path, umask: int) -> None:
+    data, before = DataDirectory(tmp_path / "data"), os.umask(umask)
+    try:
+        make_data_directory(data)
+        publish(data.log / "a", b"")
+    finally:
+        os.umask(before)
+    modes = {path.name: path.stat().st_mode & 0o777 for path in (data.root, data.log, data.private, data.log / "a")}
+    assert modes == {"data": 0o750, "log": 0o750, "private": 0o700, "a": 0o640}
