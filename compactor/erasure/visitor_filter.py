@@ -76,7 +76,7 @@ class VisitorFilter(NamedTuple):
         bad line that it keeps as base64.
         """
         with suppress(msgspec.DecodeError, UnicodeDecodeError, KeyError, TypeError, ValueError):
-            record = base64.b64decode(msgspec.json.decode(record)["base64"])
+            record = base64.b64decode(msgspec.json.decode(record).get("base64", ""))  # zeros have none
         return self.match(record).matches
 
 

@@ -29,7 +29,7 @@ from shared.disk.listing import list_files, temp_files
 from shared.exit_codes import TemporaryFailure
 from shared.generations.load import load_snapshot
 from shared.segments.line import ScannedLine, iter_lines, scan_lines
-from shared.segments.quarantine import RECOVERED_PREFIX, publish_quarantine
+from shared.segments.quarantine import RECOVERED_PREFIX, publish_quarantine, with_zeros_joined
 from shared.segments.sealed import active_segments, recorded_sha256, sealed_segments, sha256_line
 
 # Longer than copying a segment takes; a copy in progress modifies its file all the
@@ -163,14 +163,18 @@ def seal_valid_lines(
     sha256 = hashlib.sha256()
     source_sha256 = hashlib.sha256()
     lines = 0
-    bad = 0
-    for line in scanned():
-        source_sha256.update(line.content)
-        if line.reason is None:
-            sha256.update(line.content)
-            lines += 1
-        else:
-            bad += 1
+
+    def invalid() -> Iterator[ScannedLine]:
+        nonlocal lines
+        for line in scanned():
+            source_sha256.update(line.content)
+            if line.reason is None:
+                sha256.update(line.content)
+                lines += 1
+            else:
+                yield line
+
+    bad = sum(1 for _ in with_zeros_joined(invalid()))
     if bad:
         # The name follows from the content: the same if recovery runs again, another
         # for each other file.

@@ -158,9 +158,31 @@ def test_damage_of_any_size_is_recovered_in_little_memory(tmp_path: Path) -> Non
     assert peak < 32 << 20
     assert recovered is not None
     assert recovered.lines == 2
-    assert recovered.quarantined == 65  # pieces of a MiB, and the newline after them
+    assert recovered.quarantined == 2  # the zeros, and the newline after them
     (sealed,) = sealed_segments(data)
     assert sealed.path.read_bytes() == ONE + TWO
     (kept,) = data.quarantine.iterdir()
-    with kept.open("rb") as rows:
-        assert sum(len(base64.b64decode(json.loads(row)["base64"])) for row in rows) == (64 << 20) + 1
+    rows = [json.loads(row) for row in kept.read_bytes().splitlines()]
+    assert rows[0] == {"file": "active-0.ndjson", "offset": len(ONE), "reason": "zeros", "zeros": 64 << 20}
+    assert base64.b64decode(rows[1]["base64"]) == b"\n"
+
+
+def test_zeros_behind_the_last_line_are_noted_not_copied(tmp_path: Path) -> None:
+    data = data_directory(tmp_path)
+    with data.active("0").open("wb") as file:
+        file.write(ONE)
+        file.truncate(len(ONE) + (3 << 20) + 5)
+    recovered = recover(data, "0")
+    assert recovered is not None
+    assert (recovered.lines, recovered.quarantined) == (1, 1)
+    (kept,) = data.quarantine.iterdir()
+    assert json.loads(kept.read_bytes())["zeros"] == (3 << 20) + 5
+    assert kept.stat().st_size < 200
+
+
+def test_few_zeros_are_kept_byte_for_byte(tmp_path: Path) -> None:
+    data = data_directory(tmp_path)
+    data.active("0").write_bytes(ONE + bytes(99))
+    recover(data, "0")
+    (kept,) = data.quarantine.iterdir()
+    assert base64.b64decode(json.loads(kept.read_bytes())["base64"]) == bytes(99)
