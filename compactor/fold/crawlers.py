@@ -56,6 +56,16 @@ _OTHER_DEVICE = re.compile(
 )
 
 
+class _Crawler(msgspec.Struct):
+    """An entry of the list: what gives a crawler away, and agents of it."""
+
+    pattern: str
+    instances: list[str]
+
+
+_DECODER = msgspec.json.Decoder(list[_Crawler])
+
+
 def is_tool(ua: str, device: str | None) -> bool:
     """Whether a program sent this, not a person; `device` is its class."""
     looked_at = _PEOPLES_BROWSERS.sub("", ua[:LOOKED_AT_CHARS])
@@ -70,13 +80,6 @@ def is_tool(ua: str, device: str | None) -> bool:
     return device is None and bool(ua) and (_BARE.match(ua) is not None or _OTHER_DEVICE.search(looked_at) is None)
 
 
-class _Crawler(msgspec.Struct):
-    """An entry of the list: what gives a crawler away, and agents of it."""
-
-    pattern: str
-    instances: list[str]
-
-
 @cache
 def _crawlers() -> list[_Crawler]:
     """The list of the package crawler-user-agents, read as UTF-8: the package itself
@@ -85,7 +88,7 @@ def _crawlers() -> list[_Crawler]:
     package = find_spec("crawleruseragents")
     folders: Sequence[str] = (package and package.submodule_search_locations) or ()
     content = Path(folders[0]).joinpath("crawler-user-agents.json").read_bytes()
-    return msgspec.json.decode(content, type=list[_Crawler])
+    return _DECODER.decode(content)
 
 
 @cache
