@@ -162,10 +162,18 @@ def _add_maintenance(add: Add) -> None:
 
 
 def _add_import_export(add: Add) -> None:
-    import_ = add("import", "append an access log as pageviews; repeats count once")
-    import_.add_argument("--format", choices=["combined"], default="combined", help="Apache or nginx combined format")
-    import_.add_argument("--site", type=site, help="the site of the log (default: the first of FOLDLOG_SITES)")
-    import_.add_argument("file", metavar="FILE", help="the access log, plain or .gz")
+    import_ = add("import", "append access logs as pageviews; repeats count once")
+    import_.add_argument("--format", default="auto", help="combined, caddy, … or a pattern of nginx (default: auto)")
+    import_.add_argument("--site", type=site, help="the site of the log (default: its hosts, or FOLDLOG_SITES)")
+    hosts = "lines of another host: skip (default), keep as a site of its own, count"
+    import_.add_argument("--other-hosts", choices=["skip", "keep", "count"], default="skip", help=hosts)
+    import_.add_argument("--source", metavar="NAME", help="which log this is (default: by how it begins)")
+    import_.add_argument("--forwarded", action="store_true", help="the visitor is the first of X-Forwarded-For")
+    import_.add_argument("--pages-only", action="store_true", help="only pages that were answered: 2xx and 304")
+    import_.add_argument("--not-found", action="store_true", help="404 and 410 as events not_found")
+    import_.add_argument("--dry-run", action="store_true", help="show what would be appended, and append nothing")
+    import_.add_argument("--strict", action="store_true", help="end with 1 if a line is not understood")
+    import_.add_argument("file", metavar="FILE", nargs="+", help="plain or compressed, a glob, or - (standard input)")
 
     export = add("export", "write the archived events to standard output")
     _add_query(export, ("from", "to", "tz", "scope"))

@@ -1,38 +1,51 @@
-"""`foldlog import`: the requests of an access log become events."""
+"""`foldlog import`: the requests of access logs become events."""
 
 from __future__ import annotations
 
-from pathlib import Path
+import asyncio
+import sys
 
 from foldlog.commands import Invocation
-from foldlog.importers.combined import Imported, import_combined
+from foldlog.importers.block_parser import Rules
+from foldlog.importers.import_log import FUTURE_MAX_MS, Request, import_files, not_understood
+from foldlog.importers.inputs import inputs
+from foldlog.importers.outcome import REJECTED, Imported, summary
+from foldlog.importers.site_choice import SiteChoice
 from foldlog.preflight import ensure_data_dir
 from foldlog.terminal import Console, bytes_done
-from shared.exit_codes import SUCCESS
-from shared.settings import SettingsError
+from shared.exit_codes import PROBLEMS, SUCCESS
 from shared.stores.instance import check_instance
+from shared.timestamps import now_ms
 
 
 def run(call: Invocation) -> int:
-    site = call.options.site or next(iter(call.settings.sites), None)
-    if site is None:
-        raise SettingsError("an access log does not contain its site: add --site example.com")
-    file = Path(call.options.file)
-    if not file.is_file():
-        raise SettingsError(f"there is no file {file}")
-    check_instance(call.data, call.settings.instance)
-    ensure_data_dir(call.data)
-    with bytes_done(Console(stderr=True), file.stat().st_size) as progress:
-        done = import_combined(file, site, call.data, call.settings, call.log, progress)
-    print(summary(done))
-    return SUCCESS
+    files = inputs(call.options.file)
+    request = _request(call)
+    if not request.dry_run:
+        check_instance(call.data, call.settings.instance)
+        ensure_data_dir(call.data)
+    with bytes_done(Console(stderr=True), sum(each.size for each in files)) as progress:
+        done = asyncio.run(import_files(files, request, call.data, call.settings, call.log, progress))
+    print("\n".join(summary(done, dry_run=request.dry_run)))
+    return _exit_code(done, request, strict=call.options.strict)
 
 
-def summary(done: Imported) -> str:
-    """`9 lines: 6 events appended, 1 other requests, 2 rejected (2 not in combined
-    format, first line 4)`.
-    """
-    rejected = sum(each.lines for each in done.rejected.values())
-    reasons = "; ".join(f"{each.lines} {why}, first line {each.first}" for why, each in sorted(done.rejected.items()))
-    shown = f"{rejected} rejected ({reasons})" if reasons else "0 rejected"
-    return f"{done.lines} lines: {done.events} events appended, {done.skipped} other requests, {shown}"
+def _request(call: Invocation) -> Request:
+    given = call.options
+    site = SiteChoice(given.site, tuple(call.settings.sites), given.other_hosts)
+    rules = Rules(
+        site=site,
+        latest_ms=now_ms() + FUTURE_MAX_MS,
+        zone=call.settings.zone,
+        pages_only=given.pages_only,
+        not_found=given.not_found,
+        forwarded=given.forwarded,
+    )
+    return Request(given.format, rules, given.source, given.dry_run)
+
+
+def _exit_code(done: Imported, request: Request, *, strict: bool) -> int:
+    if done.strange:
+        print(f"foldlog: {not_understood(done, request.format)}", file=sys.stderr)
+        return PROBLEMS
+    return PROBLEMS if strict and done.count(*REJECTED) else SUCCESS

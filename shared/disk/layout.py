@@ -295,6 +295,13 @@ class DataDirectory:
         return self.private / "event-key"
 
     @property
+    def import_sources(self) -> Path:
+        """Which access logs were imported: their names, and keyed fingerprints of how
+        they begin.
+        """
+        return self.private / "import-sources.json"
+
+    @property
     def salt_lock(self) -> Path:
         return self.private / "salt.lock"
 

@@ -57,6 +57,7 @@ from shared.stores.open_store import open_store
 from shared.stores.postgres.connection import connected
 from shared.stores.store import EventStore
 from shared.timestamps import utc_day
+from tests.builders.access_logs import combined, import_logs, written
 from tests.builders.collisions import IDS_OF_ONE_NUMBER
 from tests.builders.erasure import VISITOR, erase
 from tests.builders.logs import NOON, data_directory, fold_all, line, sealed
@@ -126,6 +127,7 @@ def drive(root: Path) -> None:
     _fold(data, NOON, [line(id_, new) for id_ in IDS_OF_ONE_NUMBER])
     assert {utc_day(old)} == {day for day, kept in load_snapshot(data).days.items() if kept.expired}
     _fold(data, NOON + 1, visits(old, 40, 20, "late", NOON), "import")
+    import_logs(data, written(root / "access.log", [combined("2001:db8::1"), combined()]))
     read_everything(data)
     publish_everything(data)
     ship_events(data)

@@ -33,7 +33,8 @@ MISTAKES: list[tuple[list[str], str]] = [
     (["token", "revoke", "1f0c93ab"], "not a data directory"),
     (["import", "--site", "https://example.com", "access.log"], "not a host name"),
     (["import", "--site", "example.com", "missing.log"], "missing.log"),
-    (["import", "missing.log"], "--site"),
+    (["import", "missing.log"], "there is no file missing.log"),
+    (["import", "--format", "apache", "missing.log"], "there is no"),
     (["erase", "--visitor", "v-81f3", "--site", "example.com/"], "not a host name"),
 ]
 

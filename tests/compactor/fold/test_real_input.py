@@ -5,6 +5,7 @@ made from the file in plain Python.
 from __future__ import annotations
 
 import gzip
+import itertools
 import json
 import re
 import shutil
@@ -19,10 +20,10 @@ from urllib.parse import urlsplit
 import pytest
 
 from compactor.process import compact_once
-from foldlog.importers.combined import import_combined
 from ingest.wal.unavailable import Unavailable
 from shared.generations.load import load_snapshot
 from shared.settings import load as load_settings
+from tests.builders.access_logs import import_logs
 from tests.builders.disks import small_disk
 from tests.builders.logs import data_directory
 from tests.builders.server import Server, environment, lines_of, verify
@@ -142,22 +143,26 @@ def test_imported_file_has_its_real_times_and_counts_once(tmp_path: Path, real: 
 def test_import_leaves_the_reserve_to_the_server_and_goes_on_once_there_is_room(
     tmp_path: Path, real: list[Get]
 ) -> None:
-    with small_disk(tmp_path / "disk", "16m") as disk:
+    many = tmp_path / "access.log"  # several blocks
+    many.write_bytes(gzip.decompress(LOG.read_bytes()) * 10)
+    with small_disk(tmp_path / "disk", "128m") as disk:
         data, ballast = data_directory(disk / "data"), disk / "ballast"
         settings = load_settings(environment(data.root, disk_reserve=8 << 20))
+        calls = itertools.count()
 
         def fill(_position: int) -> None:
-            ballast.write_bytes(bytes(shutil.disk_usage(disk).free - (4 << 20)))
+            if next(calls) == 3:  # the first block is appended, because the fourth is begun
+                ballast.write_bytes(bytes(shutil.disk_usage(disk).free - (4 << 20)))
 
         with pytest.raises(
-            Unavailable, match=r"nearly full: .* FOLDLOG_DISK_RESERVE is 8,388,608\. [1-9]\d{2} events were appended"
+            Unavailable, match=r"nearly full: .* FOLDLOG_DISK_RESERVE is 8,388,608\. [1-9][\d,]+ events were appended"
         ):
-            import_combined(LOG, SITE, data, settings, SilentLog(), fill)
-        assert 0 < len(lines_of(data)) < 1000
+            import_logs(data, many, site=SITE, settings=settings, progress=fill)
+        assert 0 < len(lines_of(data)) < 10 * len(real)
         ballast.unlink()
-        import_combined(LOG, SITE, data, settings, SilentLog(), lambda _position: None)
+        import_logs(data, many, site=SITE, settings=settings)
         compact_once(data, settings, SilentLog())
-        assert load_snapshot(data).totals.counted == len(real)
+        assert load_snapshot(data).totals.counted == 10 * len(real)
 
 
 def by_day_visitors(found: list[Get], path: Any) -> dict[str, tuple[int, int]]:

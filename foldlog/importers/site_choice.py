@@ -1,0 +1,52 @@
+"""Which site a request counts for, where its log knows the host: `--site`, the hosts of
+FOLDLOG_SITES, or the host itself. `www.` and a port are no difference.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from foldlog.importers.formats import LineFormat
+from shared.settings import SettingsError
+
+OtherHosts = Literal["skip", "keep", "count"]
+OTHER_HOSTS: tuple[OtherHosts, ...] = ("skip", "keep", "count")
+
+
+@dataclass(frozen=True)
+class SiteChoice:
+    """`named` is that of --site; `sites` those of FOLDLOG_SITES. Lines of other hosts
+    are skipped, kept as sites of their own, or counted for the first of these.
+    """
+
+    named: str | None
+    sites: tuple[str, ...]
+    other_hosts: OtherHosts = "skip"
+
+    @property
+    def first(self) -> str | None:
+        return self.named or next(iter(self.sites), None)
+
+    def check(self, format_: LineFormat) -> None:
+        """Raises SettingsError where a line of this format would have no site."""
+        if self.first is None and not format_.knows_hosts:
+            raise SettingsError(f"a log in the format {format_.name} does not contain its site: add --site example.com")
+
+    def sql(self, format_: LineFormat) -> tuple[str, str]:
+        """SQL of the site, NULL for another host, and of the host as it is logged."""
+        first = f"'{self.first}'" if self.first else "NULL"
+        if not format_.knows_hosts:
+            return first, "''"
+        bare = "rtrim(regexp_replace(lower(trim(host)), ':[0-9]+$', ''), '.')"
+        valid = rf"regexp_full_match({bare}, '[a-z0-9_](?:[a-z0-9._-]{{0,251}}[a-z0-9_])?|\[[0-9a-f:.]{{2,45}}\]')"
+        host = f"CASE WHEN {valid} THEN {bare} END"
+        other = {"skip": "NULL", "keep": host, "count": first}[self.other_hosts]
+        own = [self.named] if self.named else list(self.sites)
+        cases = [f"WHEN {bare} IN ('{site}', '{_other_spelling(site)}') THEN '{site}'" for site in own]
+        rest = other if own else host
+        return f"CASE WHEN host IN ('', '-', '_') THEN {first} {' '.join(cases)} ELSE {rest} END", "host"
+
+
+def _other_spelling(site: str) -> str:
+    return site.removeprefix("www.") if site.startswith("www.") else f"www.{site}"
