@@ -53,9 +53,9 @@ def type_sql(*, by_content_type: bool) -> str:
     if by_content_type:
         cases += [f"WHEN starts_with(content_type, '{each}') THEN '{type_}'" for each, type_ in _CONTENT_TYPES.items()]
     cases.append("WHEN ending = '' THEN 'page'")
-    cases += [f"WHEN ending IN ({_list(texts)}) THEN '{type_}'" for type_, texts in _ENDINGS.items()]
+    # Not IN: DuckDB would join by the text's hash.
+    cases += [
+        f"WHEN regexp_full_match(ending, '{texts.replace(' ', '|')}') THEN '{type_}'"
+        for type_, texts in _ENDINGS.items()
+    ]
     return f"CASE {' '.join(cases)} ELSE 'page' END"
-
-
-def _list(texts: str) -> str:
-    return ", ".join(f"'{each}'" for each in texts.split())
