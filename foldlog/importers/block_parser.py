@@ -9,7 +9,7 @@ from __future__ import annotations
 import secrets
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from typing import TYPE_CHECKING, NamedTuple
 from zoneinfo import ZoneInfo
 
@@ -75,7 +75,10 @@ class BlockParser:
 
     def __init__(self, rules: Rules) -> None:
         self._rules = rules
-        self._database = connect(_MEMORY, threads=1)
+
+    @cached_property
+    def _database(self) -> duckdb.DuckDBPyConnection:
+        return connect(_MEMORY, threads=1)
 
     def parse(self, text: str, shape: Shape, source: str) -> Parsed:
         """The events of the lines in `text`, which have ids of this source."""

@@ -58,7 +58,7 @@ def try_one(content: bytes, *, packed: bool) -> None:
         done, events = Imported(), 0
         with suppress(DamagedInput):
             settings = Settings(data_dir=data.root, disk_reserve=0, durability="os")
-            done = import_logs(data, file, settings=settings)
+            done = import_logs(data, file, settings=settings, format_="combined")
             assert summary(done)[0].startswith(f"{done.lines} lines: ")
             assert done.lines == done.events + sum(each.lines for each in done.reasons.values())
             if not packed:
@@ -82,6 +82,7 @@ def test_any_log_is_imported_line_by_line(content: bytes) -> None:
         try_one(content, packed=False)
 
 
+@pytest.mark.long
 @given(logs, st.integers(0, 400), st.binary(max_size=4))
 def test_any_damage_to_a_compressed_log_is_an_error_that_says_so(content: bytes, at: int, by: bytes) -> None:
     whole = gzip.compress(content, mtime=0)
@@ -119,6 +120,5 @@ def test_line_of_brackets_costs_what_its_bytes_cost() -> None:
         begun = time.process_time()
         assert take_apart(f"a - x{piece * (MIB // 2)}", "combined").events == []
         seconds[name] = time.process_time() - begun
-    assert (
-        seconds["brackets"] < 100 * seconds["letters"] + 0.5
-    )  # a hundred thousand times where each bracket costs the rest of the line
+    # A hundred thousand times, if each bracket cost the rest of the line.
+    assert seconds["brackets"] < 100 * seconds["letters"] + 0.5
