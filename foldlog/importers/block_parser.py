@@ -26,7 +26,7 @@ from shared.control_chars import escape_control_chars
 from shared.duckdb_engine import connect, one_row
 
 if TYPE_CHECKING:
-    pass
+    import duckdb
 
 _MEMORY = 256 << 20
 _HOUR_MS = 3_600_000
