@@ -73,7 +73,7 @@ def try_one(content: bytes, *, fold: bool) -> None:
             orjson.loads(row) for path in data.quarantine.glob("*.ndjson") for row in path.read_bytes().splitlines()
         ]
         assert (recovered.lines, recovered.quarantined) == (sealed.count(b"\n"), len(kept))
-        assert all(line_error(each) is None for each in sealed.splitlines(keepends=True))
+        assert all(line_error(each + b"\n") is None for each in sealed.split(b"\n")[:-1])
         assert _put_together(sealed, kept) == content
         if fold:
             compact_once(data, Settings(data_dir=data.root), SilentLog())
