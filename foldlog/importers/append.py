@@ -17,6 +17,7 @@ from shared.settings import Settings
 from shared.timestamps import now_ms, rfc3339
 
 _APPEND_MAX = 4 << 20
+_AROUND = 128  # bytes of a line around an event
 
 
 class Target:
@@ -33,7 +34,7 @@ class Target:
         return self._writer is None
 
     async def append(self, events: list[bytes]) -> None:
-        if self._writer is None:
+        if self._writer is None or not events:
             self.done.events += len(events)
             return
         received = rfc3339(now_ms()).encode("ascii")
@@ -54,17 +55,13 @@ class Target:
 
 
 def _parts(events: list[bytes], max_bytes: int) -> Iterator[list[bytes]]:
-    """Events in parts whose lines have about `max_bytes`."""
-    part: list[bytes] = []
-    size = 0
-    for event in events:
-        if size + len(event) > max_bytes and part:
-            yield part
-            part, size = [], 0
-        part.append(event)
-        size += len(event) + 128
-    if part:
-        yield part
+    """Events in parts whose lines have at most `max_bytes`, or of one event."""
+    if sum(map(len, events)) + _AROUND * len(events) <= max_bytes or len(events) == 1:
+        yield events
+        return
+    middle = len(events) // 2
+    yield from _parts(events[:middle], max_bytes)
+    yield from _parts(events[middle:], max_bytes)
 
 
 def check_room(data: DataDirectory, settings: Settings, done: Imported) -> None:

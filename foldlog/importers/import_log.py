@@ -55,11 +55,14 @@ class Request:
 
 
 class _Begun(NamedTuple):
-    """A block that is being taken apart: how many lines of its file are before it."""
+    """A block that is being taken apart: how many lines of its file are before it.
+    `parsed` gets what comes of it, for futures form cycles, which would keep it.
+    """
 
     text: str
     before: int
-    parsed: Future[Parsed]
+    parsed: list[Parsed]
+    ended: Future[None]
 
 
 async def import_files(
@@ -150,8 +153,9 @@ class _FileImport:
             while not self._free:
                 await self._finish_block()
             parser = self._free.popleft()
-            parsed = self._pool.submit(_parse, parser, self._free, part, shape, self._source)
-            self._begun.append(_Begun(part, self._lines + before, parsed))
+            parsed: list[Parsed] = []
+            ended = self._pool.submit(_parse, parser, self._free, part, shape, self._source, parsed)
+            self._begun.append(_Begun(part, self._lines + before, parsed, ended))
         lines = text.count("\n") + 1
         self._lines += lines
         self._done.lines += lines
@@ -192,7 +196,8 @@ class _FileImport:
 
     async def _finish_block(self) -> None:
         begun = self._begun.popleft()
-        parsed = await asyncio.wrap_future(begun.parsed)
+        await asyncio.wrap_future(begun.ended)
+        parsed = begun.parsed.pop()
         for why, (lines, first) in enumerate(parsed.counts):
             if not lines:
                 continue
@@ -205,9 +210,11 @@ class _FileImport:
         await self._target.append(self._occurrences.number(parsed.events))
 
 
-def _parse(parser: BlockParser, free: deque[BlockParser], text: str, shape: Shape, source: str) -> Parsed:
+def _parse(
+    parser: BlockParser, free: deque[BlockParser], text: str, shape: Shape, source: str, parsed: list[Parsed]
+) -> None:
     try:
-        return parser.parse(text, shape, source)
+        parsed.append(parser.parse(text, shape, source))
     finally:
         free.append(parser)
 
