@@ -4,7 +4,6 @@ with pipes, damage and holes.
 
 from __future__ import annotations
 
-import gc
 import gzip
 import os
 import resource
@@ -15,8 +14,7 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from foldlog.importers import blocks
-from foldlog.importers.block_parser import Parsed, Rules
+from foldlog.importers.block_parser import Rules
 from foldlog.importers.blocks import LINE_MAX_BYTES
 from foldlog.importers.import_log import DamagedInput
 from foldlog.importers.outcome import summary
@@ -284,22 +282,3 @@ def test_pipes(how: str, tmp_path: Path) -> None:
     )
     assert done.returncode == 0, done.stderr
     assert counted(tmp_path) == 5
-
-
-def test_no_block_is_kept_after_it_was_appended(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Not even by cycles, which are collected late: memory is that of a few blocks."""
-    monkeypatch.setattr(blocks, "BLOCK_BYTES", 8 << 10)
-    kept: list[int] = []
-    file = written(tmp_path / "a.log", [combined(request=f"GET /{n} HTTP/1.1") for n in range(1000)])
-    gc.collect()
-    gc.disable()
-    try:
-        assert import_logs(tmp_path, file, progress=lambda _done: kept.append(_parsed())).events == 1000
-    finally:
-        gc.enable()
-    assert len(kept) > 1
-    assert max(kept) <= 4
-
-
-def _parsed() -> int:
-    return sum(1 for each in gc.get_objects() if isinstance(each, Parsed))
