@@ -17,6 +17,7 @@ import msgspec
 
 from shared.disk.durable import PRIVATE_MODE, publish
 from shared.disk.layout import DataDirectory
+from shared.exit_codes import UsageError
 
 LINES_MAX = 1024
 _NAME_BYTES = 16
@@ -39,8 +40,8 @@ _DECODER = msgspec.json.Decoder(_Kept)
 
 
 class Sources:
-    """The logs that were imported into a data directory. A damaged list is an error
-    (msgspec.DecodeError), since without it each line would count again.
+    """The logs that were imported into a data directory. A damaged list is an error,
+    since without it each line would count again: raises UsageError.
     """
 
     def __init__(self, data: DataDirectory) -> None:
@@ -49,6 +50,11 @@ class Sources:
             self._kept = _DECODER.decode(data.import_sources.read_bytes())
         except FileNotFoundError:
             self._kept = _Kept(secrets.token_hex(32), [])
+        except msgspec.DecodeError:
+            raise UsageError(
+                f"{data.import_sources} is damaged: without it logs that were imported count again. Restore it, or "
+                "delete it and import only new logs"
+            ) from None
 
     def name_of(self, lines: Sequence[str]) -> str:
         """The source of a file that begins with these lines (at most LINES_MAX of

@@ -17,6 +17,7 @@ import zstandard
 from foldlog.importers.occurrences import WINDOW, Occurrences
 from foldlog.importers.sources import Sources
 from shared.disk.layout import DataDirectory
+from shared.exit_codes import UsageError
 from tests.builders.access_logs import combined, counted, events_of, import_logs, written
 from tests.builders.logs import data_directory
 
@@ -170,3 +171,10 @@ def test_occurrences_are_numbered_alike_however_the_blocks_fall() -> None:
         assert len(occurrences._before) <= WINDOW
     assert made[0] == made[1] == made[2]
     assert len(set(made[0])) == len(events)
+
+
+def test_damaged_list_of_logs_is_an_error_that_says_what_to_do(tmp_path: Path) -> None:
+    data = data_directory(tmp_path / "data")
+    data.import_sources.write_text("{")
+    with pytest.raises(UsageError, match=r"import-sources\.json is damaged"):
+        Sources(data)
