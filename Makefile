@@ -10,7 +10,7 @@ PYTEST := PYTHONDONTWRITEBYTECODE= $(BIN)/python -m pytest --numprocesses $(shel
 SOURCE := foldlog ingest reports compactor shared tests
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run demo-postgres test test-pythons check audit lock format crash mutants soak soak-hosts soak-clickhouse bench load gate-cost hostile red-team fuzz clean
+.PHONY: help setup run demo-postgres test test-pythons check audit lock format crash mutants soak soak-hosts soak-clickhouse bench load gate-cost hostile red-team fuzz tracker clean
 
 help: ## Show this list
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 15
@@ -22,12 +22,14 @@ LOCKED := $(BIN)/python -m pip install --quiet --disable-pip-version-check --req
 LOCKS := locks/service.lock locks/stores.lock locks/build.lock locks/dev.lock
 # Another list of user agents that tests measure device classes with; its test is skipped where there is no npm.
 NPM_AGENTS = user-agents@2.1.198
+# It makes the served script of the readable one; the test that compares them is skipped where there is no npm.
+NPM_TERSER = terser@5.44.1
 $(VENV)/installed: pyproject.toml $(LOCKS)
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Foldlog needs Python 3.11 or later; try: make PYTHON=python3.11 setup")'
 	$(PYTHON) -m venv --clear $(VENV)
 	$(LOCKED) $(LOCKS:%=--requirement %)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
-	@if command -v npm >/dev/null; then npm install --silent --no-audit --no-fund --ignore-scripts --prefix $(VENV) $(NPM_AGENTS); fi
+	@if command -v npm >/dev/null; then npm install --silent --no-audit --no-fund --ignore-scripts --prefix $(VENV) $(NPM_AGENTS) $(NPM_TERSER); fi
 	@touch $@
 
 setup: $(VENV)/installed ## Make .venv and install everything into it
@@ -105,6 +107,9 @@ fuzz: setup ## Fuzz the door, lines, imports and parameters, then post 1,000,000
 	$(PYTEST) --examples 5000 --timeout 3600 -k fuzz tests/ingest/http tests/shared/segments tests/foldlog/importers tests/reports
 	$(LOCKED) --requirement locks/fuzz.lock
 	$(BIN)/python -m tests.bench.fuzz
+
+tracker: setup ## Make the served browser script of the readable one, web/tracker/tracker.js
+	$(VENV)/node_modules/.bin/terser web/tracker/tracker.js --config-file web/tracker/terser.json --output web/tracker/tracker.min.js
 
 clean: ## Remove environments and caches; never touches ./data
 	rm -rf .venv .venv-3.* .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ingest.api import dashboard
+from ingest.api import dashboard, tracker
 from ingest.api.exports import get_export
 from ingest.api.fold import post_fold
 from ingest.api.reports import get_report
@@ -14,6 +14,7 @@ from ingest.http.openapi import get_openapi
 from ingest.http.router import Route
 from ingest.observe.health import get_health, get_readiness
 from ingest.observe.metrics import get_metrics
+from shared.settings import Settings
 
 ROUTES: list[Route] = [
     ("POST", "/v1/events", post_events),
@@ -28,5 +29,16 @@ ROUTES: list[Route] = [
     ("GET", "/admin/api/status", get_status),
     ("POST", "/admin/api/fold", post_fold),
     ("DELETE", "/admin/api/visitors/{id}", delete_visitor),
+    *tracker.ROUTES,
     *dashboard.ROUTES,
 ]
+
+
+def routes_by_settings(settings: Settings) -> list[Route]:
+    """The paths besides these at which the operator wants events and the script."""
+    routes: list[Route] = []
+    for path in settings.collect_paths:
+        routes += [("POST", path, post_events), ("OPTIONS", path, preflight_events)]
+    if settings.script_path:
+        routes.append(("GET", settings.script_path, tracker.get_newest))
+    return routes

@@ -25,7 +25,7 @@ from ingest.http.connection import Server, connection_limit, connections_by_addr
 from ingest.http.drain import GRACE_S, drain
 from ingest.http.router import dispatch
 from ingest.observe.background import background_tasks, heartbeat
-from ingest.routes import ROUTES
+from ingest.routes import ROUTES, routes_by_settings
 from ingest.wal.commit_queue import CommitQueue
 from shared import exit_codes
 from shared.disk.durable import make_data_directory
@@ -132,7 +132,8 @@ async def _serve_requests(worker: WorkerContext, writer: str, start: Start, stop
     settings, log = worker.settings, worker.log
     limit = connection_limit(settings)
     by_address = connections_by_address(settings, limit, worker.proxies.is_trusted)
-    server = Server(dispatch(worker, ROUTES), limit, settings.keep_alive, worker.stats, by_address)
+    handle = dispatch(worker, [*ROUTES, *routes_by_settings(settings)])
+    server = Server(handle, limit, settings.keep_alive, worker.stats, by_address)
     runner = web.ServerRunner(server, shutdown_timeout=SHUTDOWN_S)
     await runner.setup()
     try:

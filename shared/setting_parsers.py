@@ -21,6 +21,10 @@ _BYTES = {"": 1, "b": 1, "kib": 1 << 10, "mib": 1 << 20, "gib": 1 << 30}
 _SECONDS = {"": 1.0, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 _HOST = re.compile(r"(?=.{1,253}$)[a-z0-9_]([a-z0-9_-]*[a-z0-9_])?(\.[a-z0-9_]([a-z0-9_-]*[a-z0-9_])?)*")
 
+_URL_PATH = re.compile(r"(/[A-Za-z0-9_~-][A-Za-z0-9._~-]*){1,8}")
+# What Foldlog answers itself, now or later.
+_RESERVED = re.compile(r"/(admin|v\d+|healthz|readyz|metrics|openapi\.json|tracker(\.v\d+)?\.js)(/|$)")
+
 
 def size(text: str) -> int:
     """Bytes from `512 MiB`, `64KiB` or a plain number."""
@@ -101,6 +105,20 @@ def sites(text: str) -> tuple[str, ...]:
                 "host names such as example.com, shop.example.com or [2001:db8::7], without scheme, port, path"
             )
     return found
+
+
+def url_path(text: str) -> str:
+    """A path of a URL that Foldlog has not given to anything else; an empty one is
+    none.
+    """
+    found = text.strip()
+    if found and (not _URL_PATH.fullmatch(found) or _RESERVED.match(found)):
+        raise ValueError("a path such as /api/analytics that is none of Foldlog's own")
+    return found
+
+
+def url_paths(text: str) -> tuple[str, ...]:
+    return tuple(url_path(part) for part in words(text))
 
 
 def _is_ipv6(site: str) -> bool:

@@ -84,6 +84,8 @@ class Settings:
     listen: tuple[str, int] = ("127.0.0.1", 8080)
     workers: int = 1
     sites: tuple[str, ...] = ()
+    collect_paths: tuple[str, ...] = ()
+    script_path: str = ""
     consent: Consent = "required"
     consent_cookie: tuple[str, str] = ("analytics_consent", "granted")
     honor_gpc: bool = True
@@ -178,6 +180,8 @@ _PARSE: dict[str, Callable[[str], Any]] = {
     "data_dir": Path,
     "listen": setting_parsers.listen,
     "sites": setting_parsers.sites,
+    "collect_paths": setting_parsers.url_paths,
+    "script_path": setting_parsers.url_path,
     "consent": setting_parsers.one_of(Consent),
     "consent_cookie": setting_parsers.cookie,
     "honor_gpc": setting_parsers.flag,

@@ -102,8 +102,11 @@ def problem_response(
     elif problem.code != "consent":
         worker.log.debug("request_rejected", **fields)
     response = problem.response(request_id)
-    if request.raw_path.startswith("/v1/events"):
+    if request.raw_path.startswith(("/v1/events", *worker.settings.collect_paths)):
         response.headers.update(admission.cors(request.headers, worker.settings))
+        if problem.code == "origin" and request.method == "POST":
+            # A script must tell this from a lost connection, which it tries again.
+            response.headers["Access-Control-Allow-Origin"] = "*"
     return response
 
 

@@ -28,7 +28,7 @@ from ingest.http.connection import Server as HttpServer
 from ingest.http.drain import drain
 from ingest.http.router import dispatch
 from ingest.observe.background import background_tasks
-from ingest.routes import ROUTES
+from ingest.routes import ROUTES, routes_by_settings
 from ingest.wal.commit_queue import CommitQueue
 from shared.disk.control_files import request_seal
 from shared.disk.durable import make_data_directory
@@ -108,9 +108,8 @@ class Worker(HttpClient):
             country=CountryLookup(self.settings, self.log),
         )
         settings = self.settings
-        self.server = HttpServer(
-            dispatch(self.context, ROUTES), settings.max_connections, settings.keep_alive, self.stats
-        )
+        handle = dispatch(self.context, [*ROUTES, *routes_by_settings(settings)])
+        self.server = HttpServer(handle, settings.max_connections, settings.keep_alive, self.stats)
         runner = web.ServerRunner(self.server)
         await runner.setup()
         try:

@@ -18,6 +18,7 @@ from ingest.context import WorkerContext
 from ingest.http.router import dispatch
 from ingest.routes import ROUTES
 from ingest.wal.commit_queue import CommitQueue
+from shared.setting_parsers import url_path
 from shared.settings import Settings
 from shared.worker_stats import WorkerStats
 from tests.builders.logs import data_directory
@@ -44,6 +45,12 @@ async def client(
     yield await aiohttp_client(await aiohttp_raw_server(dispatch(context, ROUTES)))
     await queue.close()
     assert "request_failed" not in log.events()
+
+
+@pytest.mark.parametrize("path", sorted({path for _, path, _ in ROUTES}))
+def test_settings_can_take_the_path_of_no_route(path: str) -> None:
+    with pytest.raises(ValueError, match="none of Foldlog's own"):
+        url_path(path)
 
 
 # What was asked, and the status, the code and the Allow header of the response.
