@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Container, Iterator
 from contextlib import contextmanager
 
 from aiohttp import ClientSession, web
@@ -18,15 +18,17 @@ OwnAnswer = Callable[[int], Awaitable[web.Response | None]]
 
 
 @contextmanager
-def front(port: int, own_answer: OwnAnswer) -> Iterator[str]:
-    """The URL of a proxy before the server at `port`, while the block runs."""
+def front(port: int, own_answer: OwnAnswer, lost: Container[int] = ()) -> Iterator[str]:
+    """The URL of a proxy before the server at `port`, while the block runs. The answers
+    to the requests with the numbers of `lost` never reach their client.
+    """
     loop = asyncio.new_event_loop()
     started: list[str] = []
     ready, ended = threading.Event(), asyncio.Event()
 
     async def serve() -> None:
         async with ClientSession(f"http://127.0.0.1:{port}") as session:
-            runner = web.ServerRunner(web.Server(_passing_on(session, own_answer)))
+            runner = web.ServerRunner(web.Server(_passing_on(session, own_answer, lost)))
             await runner.setup()
             site = web.TCPSite(runner, "127.0.0.1", 0)
             await site.start()
@@ -47,16 +49,19 @@ def front(port: int, own_answer: OwnAnswer) -> Iterator[str]:
 
 
 def _passing_on(
-    session: ClientSession, own_answer: OwnAnswer
+    session: ClientSession, own_answer: OwnAnswer, lost: Container[int]
 ) -> Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]:
     numbers = iter(range(1_000_000))
 
     async def handle(request: web.BaseRequest) -> web.StreamResponse:
         body = await request.read()
-        if request.path == "/v1/events" and (own := await own_answer(next(numbers))) is not None:
+        number = next(numbers) if request.path == "/v1/events" else -1
+        if number >= 0 and (own := await own_answer(number)) is not None:
             return own
         headers = {name: value for name, value in request.headers.items() if name != "Content-Length"}
         async with session.request(request.method, request.rel_url, data=body, headers=headers) as answer:
+            if number in lost and request.transport is not None:
+                request.transport.abort()
             return web.Response(status=answer.status, body=await answer.read())
 
     return handle
