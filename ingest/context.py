@@ -8,7 +8,7 @@ from dataclasses import InitVar, dataclass, field
 
 from ingest.collect.country import CountryLookup
 from ingest.collect.own_traffic import OwnTraffic
-from ingest.collect.rate_limit import RateLimiter
+from ingest.collect.rate_limit import RateLimiter, limits_of
 from ingest.collect.rate_limit_over_hosts import RateLimiterOverHosts
 from ingest.collect.shared_salt import SharedSalt
 from ingest.collect.undeclared_proxy import UndeclaredProxyDetector
@@ -114,8 +114,8 @@ class WorkerContext:
             await self.rate_limiter_over_hosts.check(address)
 
     async def count_events(self, address: str, events: int, log_bytes: int, *, keyed: bool) -> None:
-        """Count the events of a request without a key, and the bytes of their lines:
-        all, or none. Raises Problem 429, or 413.
+        """Count the events of a request without a key, and the bytes of their lines, or
+        of its body if that has more: all, or none. Raises Problem 429, or 413.
         """
         if keyed:
             return
@@ -124,6 +124,14 @@ class WorkerContext:
             self.rate_limiter.charge(address, amounts)
         else:
             await self.rate_limiter_over_hosts.charge(address, amounts)
+
+    async def count_refused(self, address: str, events: int, body_bytes: int, *, keyed: bool) -> None:
+        """Count what was refused as if it were stored, as far as a limit goes. Raises
+        Problem 429.
+        """
+        most = limits_of(self.settings)
+        counted = min(events, most.events or events), min(body_bytes, most.bytes or body_bytes)
+        await self.count_events(address, *counted, keyed=keyed)
 
     def count_secret(self, headers: Headers, limit: int, whose: str) -> None:
         """Count one request with a valid key or token. Raises Problem 429."""

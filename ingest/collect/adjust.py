@@ -36,6 +36,9 @@ class Adjustment:
 
 
 Change = tuple[str, str]  # field, code
+# The other fields are not decoded: whatever is in them may cost many times its bytes.
+_ADJUSTED = ("referrer", "session", "url", "time")
+_WHOLE = msgspec.json.Decoder(dict[str, msgspec.Raw])
 _NO_REFERRER = ("referrer", "referrer_left_out")
 _REFERRER_CUT = ("referrer", "referrer_cut")
 _NO_SESSION = ("session", "session_left_out")
@@ -47,12 +50,11 @@ def adjust_text(raw: bytes) -> tuple[bytes, list[Change]]:
     the same bytes where that is not why.
     """
     try:
-        fields = msgspec.json.decode(raw)
-        if not isinstance(fields, dict):
-            return raw, []
+        whole = _WHOLE.decode(raw)
+        fields = {name: msgspec.json.decode(whole[name]) for name in _ADJUSTED if name in whole}
         changes = [change for fit in (_fit_referrer, _fit_session, _fit_url) if (change := fit(fields))]
-        return (msgspec.json.encode(fields) if _fit_time(fields) or changes else raw), changes
-    except (msgspec.MsgspecError, OverflowError):  # a number that no decoder takes
+        return (msgspec.json.encode(whole | fields) if _fit_time(fields) or changes else raw), changes
+    except (msgspec.MsgspecError, OverflowError):  # no object, or a number that no decoder takes
         return raw, []
 
 

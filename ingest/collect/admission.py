@@ -28,6 +28,10 @@ KEY_BODY_MAX_BYTES = 1 << 20
 RETRY_AFTER_S = 30
 PREFLIGHT_S = 7200  # the longest that browsers keep it
 _CACHED = 1024
+# What is remembered of longer headers is worked out anew, so that what is remembered is
+# bounded in bytes.
+_CACHED_CHARS = 300
+_LANGUAGE_CHARS = 64
 _LENGTH_DIGITS = 15
 _CHARSET = re.compile(r"charset\s*=\s*[\"']?([^\s;\"',]*)")
 # ASCII is a part of it, and "utf8" is what many clients write.
@@ -73,21 +77,27 @@ def admit(
     """
     get = headers.get
     limit = settings.max_body_bytes if scopes is None else max(KEY_BODY_MAX_BYTES, settings.max_body_bytes)
-    check_length(get("Content-Length", ""), limit)
-    fmt = body_format(get("Content-Type", ""), get("Content-Encoding", ""))
+    check_length(get("Content-Length", "").lstrip("0"), limit)
+    content_type, encoding = get("Content-Type", ""), get("Content-Encoding", "")
+    is_short = len(content_type) + len(encoding) <= _CACHED_CHARS
+    fmt = (body_format if is_short else body_format.__wrapped__)(content_type, encoding)
     if scopes is not None:
         check_key(scopes)
         site, cross_origin = settings.sites[0] if settings.sites else site_of(host), False
     else:
         check_seen(headers)
-        site, cross_origin = same_origin(get("Sec-Fetch-Site"), get("Origin", get("Referer")), host, settings.sites)
+        fetch_site, claimed = get("Sec-Fetch-Site"), get("Origin", get("Referer"))
+        is_short = len(fetch_site or "") + len(claimed or "") + len(host) <= _CACHED_CHARS
+        find_site = same_origin if is_short else same_origin.__wrapped__
+        site, cross_origin = find_site(fetch_site, claimed, host, settings.sites)
     return fmt, Sender(site, scopes is not None, cross_origin, limit, consent_from_headers(headers, settings))
 
 
 @lru_cache(maxsize=_CACHED)
-def check_length(content_length: str, max_bytes: int) -> None:
-    """Reject a body by its Content-Length, before a byte of it is read."""
-    digits = content_length.lstrip("0")  # int() raises for thousands of them
+def check_length(digits: str, max_bytes: int) -> None:
+    """Reject a body by its Content-Length (without zeros in front), before a byte of it
+    is read.
+    """
     if len(digits) > _LENGTH_DIGITS or int(digits or "0") > max_bytes:
         raise body_too_large(max_bytes)
 
@@ -232,12 +242,14 @@ def _cut(text: str, escapes: int) -> str:
     return encoded[: AGENT_MAX_BYTES - escapes].decode("utf-8", "ignore")
 
 
-@lru_cache(maxsize=_CACHED)
 def language(accept: str | None) -> str | None:
     """The primary language of an Accept-Language header: `de` from `de-DE,en;q=0.5`."""
-    if not accept:
-        return None
-    tag = accept[:64].partition(",")[0].partition(";")[0].strip().partition("-")[0].lower()
+    return _language(accept[:_LANGUAGE_CHARS]) if accept else None
+
+
+@lru_cache(maxsize=_CACHED)
+def _language(accept: str) -> str | None:
+    tag = accept.partition(",")[0].partition(";")[0].strip().partition("-")[0].lower()
     return tag if 2 <= len(tag) <= 3 and tag.isascii() and tag.isalpha() else None
 
 

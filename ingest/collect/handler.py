@@ -43,18 +43,24 @@ async def post_events(worker: WorkerContext, request: BaseRequest, adapter: Adap
 
     content = await read_body(request, sender.body_max_bytes, worker.body_budget)
     plain = body.inflate(content, body_format.encoding, sender.body_max_bytes)
-    batch = adapter.decode(plain, body_format.media_type, settings.max_events)
-    admission.check_count(len(batch.events), settings.max_events)
-    consent = resolve_consent(batch.consent, sender.consent)
-
-    received_ms = worker.now_ms()
-    validated = validate_batch(batch.events, received_ms, batch.sent_at, batch.columns, batch.adjusted)
-    validated = on_behalf.check(validated, batch.site, sender, settings.sites, worker.own_traffic)
+    size, plain_size, count, lines = len(content), len(plain), 1, b""
     dry_run = is_dry_run(request)
-    outcome, size, count, lines = validated.outcome(), len(content), len(batch.events), b""
-    if outcome.accepted and not dry_run:
-        lines = encode_lines(worker, request, client, sender, consent, validated.accepted, received_ms, len(plain))
-    await worker.count_events(client.address, count, len(lines), keyed=sender.keyed)
+    try:
+        batch = adapter.decode(plain, body_format.media_type, settings.max_events)
+        count = len(batch.events)
+        admission.check_count(count, settings.max_events)
+        consent = resolve_consent(batch.consent, sender.consent)
+
+        received_ms = worker.now_ms()
+        validated = validate_batch(batch.events, received_ms, batch.sent_at, batch.columns, batch.adjusted)
+        validated = on_behalf.check(validated, batch.site, sender, settings.sites, worker.own_traffic)
+        outcome = validated.outcome()
+        if outcome.accepted and not dry_run:
+            lines = encode_lines(worker, request, client, sender, consent, validated.accepted, received_ms, plain_size)
+    except Problem:  # it has cost as much as one that is stored
+        await worker.count_refused(client.address, count, plain_size, keyed=sender.keyed)
+        raise
+    await worker.count_events(client.address, count, max(len(lines), plain_size), keyed=sender.keyed)
     if lines:
         del content, plain, batch, validated  # only the lines wait for the disk: other requests reuse this memory
         await append(worker, lines, outcome.accepted)

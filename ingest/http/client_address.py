@@ -19,6 +19,9 @@ from shared.settings import Settings
 Headers = MultiMapping[str]
 
 _REMEMBERED = 4096
+# Longer ones than any host and hop are looked up anew each time: what is remembered is
+# bounded in bytes.
+_REMEMBERED_CHARS = 300
 
 
 class Client(NamedTuple):
@@ -53,13 +56,13 @@ class Proxies:
         host = headers.get("Host", "")
         hop = self._look_up(peer) if self._trusted else _UNTRUSTED
         if not hop.is_trusted:
-            return self._direct(peer, host)
+            return self._direct(peer, host) if len(host) <= _REMEMBERED_CHARS else _direct(peer, host)
         # Proxies may append to the header or add another one: in order, they form one
         # list.
         address, left = peer, ",".join(headers.getall("X-Forwarded-For", []))
         while left and hop.is_trusted:
             left, _, last = left.rpartition(",")
-            hop = self._look_up(last.strip())
+            hop = self._look_up(last.strip()) if len(last) <= _REMEMBERED_CHARS else _UNTRUSTED
             address = hop.address or address
         # The first proxy was asked for the first host of the list.
         asked = headers.get("X-Forwarded-Host", host).partition(",")[0]

@@ -4,6 +4,7 @@ outcome.
 
 from __future__ import annotations
 
+import tracemalloc
 from collections.abc import Mapping
 from dataclasses import replace
 
@@ -392,3 +393,17 @@ def test_sender_does_not_depend_on_earlier_requests() -> None:
     assert admit(headers, settings=replace(SETTINGS, sites=("other.example",))) == REFUSED
     assert admit(headers, settings=NO_SITES) == REFUSED
     assert sender(headers).site == "shop.example"
+
+
+def test_long_headers_are_not_remembered() -> None:
+    """Else thousands of requests would leave their heads in memory, 8 KB each."""
+    tracemalloc.start()
+    for number in range(1_000):
+        long = f"{number}{'a' * 8_000}"
+        headers = SAME_ORIGIN | CONSENT | {"Content-Type": f"application/json; x={long}", "Content-Length": "0" * 8_000}
+        headers |= {"Referer": f"https://{HOST}/{long}"}
+        assert not isinstance(admit(headers)[0], int)
+        assert admission.language(f"de,{long}") == "de"
+    kept, _ = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert kept < 4 << 20  # urlsplit remembers the last 128 by itself

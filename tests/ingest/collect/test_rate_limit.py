@@ -22,7 +22,7 @@ from ingest.collect.rate_limit import RateLimiter
 from ingest.collect.rate_table import Table
 from ingest.http.problem import Problem
 from ingest.rate_store.store import Amounts
-from shared.rate_table import TABLE_BYTES, make_table
+from shared.rate_table import MEMORY_BYTES, TABLE_BYTES, make_table
 from shared.settings import Settings
 from tests.builders.server import Server, keyed
 
@@ -315,7 +315,7 @@ def test_million_clients_neither_grow_the_table_nor_free_a_limited_client(memory
     assert sum(take(table, "greedy") for _ in range(20)) == 10
     assert fill(table, 1_000_000) == 1_000_000  # a new client is never rejected for lack of room
     size = os.fstat(memory)
-    assert size.st_size == TABLE_BYTES and size.st_blocks * 512 <= TABLE_BYTES + (2 << 20)  # whole huge pages
+    assert size.st_size == MEMORY_BYTES and size.st_blocks * 512 <= MEMORY_BYTES + (2 << 20)  # whole huge pages
     assert not take(table, "greedy")
     assert known(table, "silent") == (0, 0)  # the most silent is forgotten first
     clock.now += WINDOW_MS

@@ -249,3 +249,24 @@ def test_token_has_a_limit_of_its_own(limited: Server) -> None:
     assert answers[-1].code == "rate_limit" and "this token" in answers[-1].json()["detail"]
     assert limited.request("GET", "/admin/api/status", b"", bearer("wrong")).status == 401
     assert limited.exchange(wire(method="GET", path="/admin/")).status == 200  # the page itself needs no token
+
+
+# What is refused after its body was read: its body, and its status before the limit.
+REFUSED = {
+    "a no in the batch": (b'{"events":[%b],"consent":"denied"}' % b",".join([b'{"name":"a"}'] * 20), 403),
+    "no JSON": (b'{"name":"' * 3_000, 400),
+    "no batch": (b'{"events":[%b],"more":1}' % b",".join([b'{"name":"%b"}' % (b"a" * 900)] * 30), 422),
+    "few bytes of log from a large body": (b'{"events":[{"name":"!!"%b}]}' % (b" " * 30_000), 200),
+    "an event that is rejected": (b'{"events":[{"name":"a","x":"%b"}]}' % (b"x" * 30_000), 422),
+}
+
+
+@pytest.mark.parametrize("number", range(len(REFUSED)), ids=list(REFUSED))
+def test_what_is_refused_or_becomes_no_log_counts_as_well(limited: Server, number: int) -> None:
+    """It has cost as much as what is stored, and may be sent a hundred times a
+    second.
+    """
+    body, status = list(REFUSED.values())[number]
+    statuses = pipelined(limited.port, [page(body, f"X-Forwarded-For: 192.0.2.{30 + number}")] * 8)
+    assert statuses == [status] * statuses.count(status) + [429] * statuses.count(429)
+    assert 2 <= statuses.count(status) <= 4

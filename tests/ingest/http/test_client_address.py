@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import tracemalloc
+
 import pytest
 from multidict import CIMultiDict
 
@@ -122,3 +124,17 @@ def test_wider_network_has_a_higher_limit() -> None:
 
 def test_peer_without_an_address_has_a_limit_too() -> None:
     assert rate_limit_networks("") == (("", 1),)
+
+
+def test_long_hosts_and_hops_are_not_remembered() -> None:
+    """Else thousands of requests would leave their heads in memory, 8 KB each."""
+    direct, behind = Proxies(DIRECT), Proxies(BEHIND_PROXIES)
+    tracemalloc.start()
+    for number in range(1_000):
+        long = f"{number}{'a' * 8_000}"
+        assert direct.identify("203.0.113.9", CIMultiDict({"Host": long})).host == long
+        assert behind.identify("203.0.113.9", CIMultiDict({"Host": long})).host == long
+        assert behind.identify("10.0.0.1", headers_of(long)).address == "10.0.0.1"
+    kept, _ = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert kept < 1 << 20
