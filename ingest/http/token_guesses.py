@@ -4,7 +4,10 @@ Once FREE wrong secrets came from an address within a minute, each further answe
 whether its secret is right or wrong: an answer that came at once would tell. Beyond
 MANY, one secret is looked at every INTERVAL_S, and the others are refused unseen. A
 secret that was right from an address before is never slowed there, and no other address
-is.
+is. The /64 of an IPv6 address is one address.
+
+All workers know at once which secrets were right within a minute, because they take
+turns in answering a page.
 """
 
 from __future__ import annotations
@@ -44,26 +47,38 @@ class TokenGuesses:
     ) -> None:
         self._table = Table(WINDOW_NS, descriptor, clock)
         self._clock, self._delay_s = clock, delay_s
-        self._known: OrderedDict[tuple[str, bytes], None] = OrderedDict()
+        self._known: OrderedDict[tuple[str, bytes], int] = OrderedDict()  # when all workers were told
         self._looked_at: OrderedDict[str, int] = OrderedDict()
         self._waiting: Counter[str] = Counter()
 
     async def admit(self, address: str, secret: bytes, *, is_right: bool) -> None:
         """Let a request with a secret, as its hash, go on. Raises Problem 429."""
-        known = address, secret
+        client = rate_limit_networks(address)[0][0]
+        known = client, secret
         if is_right and known in self._known:
-            self._known.move_to_end(known)
+            self._remember_right(known)
             return
         guesses = self._guesses(address)
-        if guesses >= FREE:
+        if guesses >= FREE and not (is_right and self._is_known_elsewhere(known)):
             if guesses >= MANY:
-                self._take_turn(address)
-            await self._wait(address)
+                self._take_turn(client)
+            await self._wait(client)
         if is_right:
-            _remember(self._known, known, None)
+            self._remember_right(known)
         else:
             networks = [(_key(network), times) for network, times in rate_limit_networks(address)]
             self._table.take(networks, NO_LIMIT, ONE)
+
+    def _remember_right(self, known: tuple[str, bytes]) -> None:
+        told, now = self._known.get(known, -WINDOW_NS), self._clock()
+        if now - told >= WINDOW_NS // 2:
+            self._table.take([(_right(known), 1)], NO_LIMIT, ONE)
+            told = now
+        _remember(self._known, known, told)
+
+    def _is_known_elsewhere(self, known: tuple[str, bytes]) -> bool:
+        before, now = self._table.sent(_right(known))
+        return bool(before.requests or now.requests)
 
     def _guesses(self, address: str) -> float:
         """Wrong secrets of the last minute; of a wide network its part for each
@@ -76,22 +91,22 @@ class TokenGuesses:
         into = self._clock() % WINDOW_NS
         return before.requests * (1 - into / WINDOW_NS) + now.requests
 
-    def _take_turn(self, address: str) -> None:
+    def _take_turn(self, client: str) -> None:
         now = self._clock()
-        if now - self._looked_at.get(address, -WINDOW_NS) < INTERVAL_S * 1e9:
+        if now - self._looked_at.get(client, -WINDOW_NS) < INTERVAL_S * 1e9:
             raise _refused()
-        _remember(self._looked_at, address, now)
+        _remember(self._looked_at, client, now)
 
-    async def _wait(self, address: str) -> None:
-        if self._waiting[address] >= WAITING_MAX:
+    async def _wait(self, client: str) -> None:
+        if self._waiting[client] >= WAITING_MAX:
             raise _refused()
-        self._waiting[address] += 1
+        self._waiting[client] += 1
         try:
             await asyncio.sleep(self._delay_s)
         finally:
-            self._waiting[address] -= 1
-            if not self._waiting[address]:
-                del self._waiting[address]
+            self._waiting[client] -= 1
+            if not self._waiting[client]:
+                del self._waiting[client]
 
 
 def _remember(memory: OrderedDict[_Key, _Value], key: _Key, value: _Value) -> None:
@@ -103,6 +118,11 @@ def _remember(memory: OrderedDict[_Key, _Value], key: _Key, value: _Value) -> No
 
 def _key(network: str) -> str:
     return f"guess {network}"  # in the table beside the requests of the same client
+
+
+def _right(known: tuple[str, bytes]) -> str:
+    client, secret = known
+    return f"right {client} {secret.hex()}"
 
 
 def _refused() -> Problem:

@@ -119,6 +119,37 @@ async def test_addresses_of_one_customer_are_slowed_together(clock: Clock) -> No
     assert await outcome(guesses, "2001:db8:8:ffff::1", WRONG, is_right=False) == "at once"
 
 
+async def test_addresses_of_one_network_have_no_turn_each(clock: Clock) -> None:
+    guesses = TokenGuesses(clock=clock, delay_s=0)
+    found: Counter[str] = Counter()
+    for number in range(1_000):
+        found[await outcome(guesses, f"2001:db8:7:1::{number:x}", WRONG, is_right=False)] += 1
+    assert found["refused"] == 999 - MANY
+    assert await outcome(guesses, "2001:db8:7:2::1", RIGHT, is_right=True) == "at once"
+
+
+async def test_right_secret_that_one_worker_saw_is_slowed_by_none(clock: Clock) -> None:
+    table = make_table()
+    first, second = (TokenGuesses(table, clock, DELAY_S) for _ in range(2))
+    assert await outcome(first, HERE, RIGHT, is_right=True) == "at once"
+    await guess(first, HERE, 200)
+    assert await outcome(second, HERE, b"another", is_right=True) == "waited"
+    assert await outcome(second, HERE, b"a third", is_right=True) == "refused"
+    assert await outcome(second, HERE, RIGHT, is_right=True) == "at once"
+    assert await outcome(second, ELSEWHERE, RIGHT, is_right=True) == "at once"
+    assert await outcome(second, HERE, RIGHT, is_right=False) == "refused"  # it was revoked
+
+
+async def test_right_secret_that_is_in_use_stays_known_to_all_workers(clock: Clock) -> None:
+    table = make_table()
+    first, second = (TokenGuesses(table, clock, DELAY_S) for _ in range(2))
+    for _ in range(20):
+        assert await outcome(first, HERE, RIGHT, is_right=True) == "at once"
+        clock.now += 30 * 10**9
+    await guess(first, HERE, 200)
+    assert await outcome(second, HERE, RIGHT, is_right=True) == "at once"
+
+
 def guesses_that_wait(guesses: TokenGuesses) -> TokenGuesses:
     guesses._delay_s = DELAY_S
     return guesses
