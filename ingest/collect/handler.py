@@ -8,6 +8,8 @@ them.
 
 from __future__ import annotations
 
+from typing import Self
+
 from aiohttp import web
 from aiohttp.web_request import BaseRequest
 from msgspec.structs import replace
@@ -43,24 +45,18 @@ async def post_events(worker: WorkerContext, request: BaseRequest, adapter: Adap
 
     content = await read_body(request, sender.body_max_bytes, worker.body_budget)
     plain = body.inflate(content, body_format.encoding, sender.body_max_bytes)
-    size, plain_size, count, lines = len(content), len(plain), 1, b""
-    dry_run = is_dry_run(request)
-    try:
+    size, dry_run, lines = len(content), is_dry_run(request), b""
+    async with _Cost(worker, client, sender, len(plain)) as cost:
         batch = adapter.decode(plain, body_format.media_type, settings.max_events)
-        count = len(batch.events)
-        admission.check_count(count, settings.max_events)
-        consent = resolve_consent(batch.consent, sender.consent)
-
-        received_ms = worker.now_ms()
+        cost.events = len(batch.events)
+        admission.check_count(cost.events, settings.max_events)
+        consent, received_ms = resolve_consent(batch.consent, sender.consent), worker.now_ms()
         validated = validate_batch(batch.events, received_ms, batch.sent_at, batch.columns, batch.adjusted)
         validated = on_behalf.check(validated, batch.site, sender, settings.sites, worker.own_traffic)
         outcome = validated.outcome()
         if outcome.accepted and not dry_run:
-            lines = encode_lines(worker, request, client, sender, consent, validated.accepted, received_ms, plain_size)
-    except Problem:  # it has cost as much as one that is stored
-        await worker.count_refused(client.address, count, plain_size, keyed=sender.keyed)
-        raise
-    await worker.count_events(client.address, count, max(len(lines), plain_size), keyed=sender.keyed)
+            lines = encode_lines(worker, request, client, sender, consent, validated.accepted, received_ms, len(plain))
+            cost.log_bytes = len(lines)
     if lines:
         del content, plain, batch, validated  # only the lines wait for the disk: other requests reuse this memory
         await append(worker, lines, outcome.accepted)
@@ -68,6 +64,27 @@ async def post_events(worker: WorkerContext, request: BaseRequest, adapter: Adap
     worker.record_request(size, outcome, dry_run=dry_run)
     cors = admission.cors(headers, settings) if sender.cross_origin else {}
     return adapter.answer(request, outcome, worker.success_status if outcome.accepted else 422, cors)
+
+
+class _Cost:
+    """What a request without a key has cost counts when the block ends, before anything
+    is stored: also what is refused or becomes no log, as it has cost as much. Raises
+    Problem 429, or 413.
+    """
+
+    def __init__(self, worker: WorkerContext, client: Client, sender: Sender, body_bytes: int) -> None:
+        self._worker, self._address, self._keyed, self._body_bytes = worker, client.address, sender.keyed, body_bytes
+        self.events, self.log_bytes = 1, 0
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, _: object, error: BaseException | None, __: object) -> None:
+        if error is None:
+            most = max(self.log_bytes, self._body_bytes)
+            await self._worker.count_events(self._address, self.events, most, keyed=self._keyed)
+        elif isinstance(error, Problem):
+            await self._worker.count_refused(self._address, self.events, self._body_bytes, keyed=self._keyed)
 
 
 async def preflight_events(worker: WorkerContext, request: BaseRequest) -> web.StreamResponse:
