@@ -14,7 +14,7 @@ split_2 AS NOT MATERIALIZED (
         before_first(page, '?') AS place,
         CASE
             WHEN contains(lower(page), 'utm_') AND contains(page, '?')
-            THEN '&' || replace(substr(page, instr(page, '?') + 1), '&amp;', '&')
+            THEN '&' || substr(page, instr(page, '?') + 1)
         END AS query
     FROM split_1
 ),
@@ -22,10 +22,11 @@ split_3 AS NOT MATERIALIZED (
     SELECT
         * EXCLUDE (page, query)
         REPLACE (host_name(host) AS host, substr(place, instr(page, '://') + 3) AS place),
-        -- The first that is not empty, in whatever case its name is written.
-        regexp_extract(query, '(?i)&utm_source=([^&]+)', 1) AS utm_source,
-        regexp_extract(query, '(?i)&utm_medium=([^&]+)', 1) AS utm_medium,
-        regexp_extract(query, '(?i)&utm_campaign=([^&]+)', 1) AS utm_campaign
+        -- The first that is not empty, in whatever case its name is written; behind
+        -- `&`, or behind a `;`, which older servers write, and which ends `&amp;`.
+        regexp_extract(query, '(?i)(?:[&;]|%3B)utm_source=([^&]+?)(?:&|;utm_|$)', 1) AS utm_source,
+        regexp_extract(query, '(?i)(?:[&;]|%3B)utm_medium=([^&]+?)(?:&|;utm_|$)', 1) AS utm_medium,
+        regexp_extract(query, '(?i)(?:[&;]|%3B)utm_campaign=([^&]+?)(?:&|;utm_|$)', 1) AS utm_campaign
     FROM split_2
 )
 SELECT

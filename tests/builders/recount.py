@@ -7,6 +7,7 @@ taken apart here a second time, and user agents are known from a table.
 
 from __future__ import annotations
 
+import re
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping
 from datetime import UTC, date, datetime, time, timedelta
@@ -219,7 +220,7 @@ def _parameter(query: str, name: str) -> str | None:
     """The first value of a parameter that is not empty, decoded and cut. One that is no
     text once decoded stays as it was sent.
     """
-    for pair in query.replace("&amp;", "&").split("&"):
+    for pair in re.split(r"&|(?:;|%3B)(?=utm_)", query, flags=re.IGNORECASE):
         key, _, value = pair.partition("=")
         if key.lower() == name and value:
             spaced = value.replace("+", " ")
