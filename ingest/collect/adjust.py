@@ -21,7 +21,11 @@ from shared.control_chars import CONTROL_CHARS
 _HTTP = ("http://", "https://")
 # What mobile systems give for a page that an app opened: android-app://<package>/….
 _APP = re.compile(r"(?:android|ios)-app://[^/?#\s]", re.IGNORECASE)
-_ORIGIN = re.compile(r"https?://[^/?#\s]{1,300}(?=[/?#])", re.IGNORECASE)
+# Scheme, and host with port; a user and a password before it are no part of an origin.
+_ORIGIN = re.compile(
+    r"(https?://|(?:android|ios)-app://)(?:[^/?#\s@]{0,300}@)?([^/?#\s@]{1,300})(?=[/?#])", re.IGNORECASE
+)
+_NO_PROPS = re.compile(rb"\[\s*\]")
 _LOW_ALONE = re.compile(rb"(?<!\\u[dD][89aAbB][0-9a-fA-F]{2})\\u[dD][c-fC-F][0-9a-fA-F]{2}")
 _HIGH_ALONE = re.compile(rb"\\u[dD][89aAbB][0-9a-fA-F]{2}(?!\\u[dD][c-fC-F][0-9a-fA-F]{2})")
 
@@ -53,8 +57,9 @@ def adjust_text(raw: bytes) -> tuple[bytes, list[Change]]:
         whole = _WHOLE.decode(raw)
         fields = {name: msgspec.json.decode(whole[name]) for name in _ADJUSTED if name in whole}
         changes = [change for fit in (_fit_referrer, _fit_session, _fit_url) if (change := fit(fields))]
-        return (msgspec.json.encode(whole | fields) if _fit_time(fields) or changes else raw), changes
-    except (msgspec.MsgspecError, OverflowError):  # no object, or a number that no decoder takes
+        silent = [_fit_time(fields), _fit_props(whole)]
+        return (msgspec.json.encode(whole | fields) if changes or any(silent) else raw), changes
+    except (msgspec.MsgspecError, OverflowError, RecursionError):  # no object, or what no decoder takes
         return raw, []
 
 
@@ -62,9 +67,10 @@ def _fit_referrer(fields: dict[str, Any]) -> Change | None:
     referrer = fields.get("referrer")
     if referrer is None or (isinstance(referrer, str) and 0 < len(referrer) <= URL_MAX):
         return None
-    origin = _ORIGIN.match(referrer) if isinstance(referrer, str) else None
-    fields["referrer"] = f"{origin[0]}/" if origin else None
-    return _REFERRER_CUT if origin else _NO_REFERRER
+    found = _ORIGIN.match(referrer) if isinstance(referrer, str) else None
+    origin = f"{found[1]}{found[2]}/" if found else ""
+    fields["referrer"] = origin if is_referrer(origin) else None
+    return _REFERRER_CUT if fields["referrer"] else _NO_REFERRER
 
 
 def _fit_session(fields: dict[str, Any]) -> Change | None:
@@ -97,6 +103,14 @@ def _fit_time(fields: dict[str, Any]) -> bool:
     if not (isinstance(time, float) and time.is_integer()):
         return False
     fields["time"] = int(time)
+    return True
+
+
+def _fit_props(whole: dict[str, msgspec.Raw]) -> bool:
+    """PHP writes `[]` for an array without keys."""
+    if _NO_PROPS.fullmatch(bytes(whole.get("props", b""))) is None:
+        return False
+    whole["props"] = msgspec.Raw(b"null")
     return True
 
 

@@ -18,6 +18,9 @@ URL_MAX = 2000
 SESSION_MAX = 100
 EPOCH_MS_MAX = 253_402_300_799_999  # 9999-12-31T23:59:59.999Z
 
+# Of events that are larger than one may be, those up to this size are adjusted.
+ADJUSTED_MAX_BYTES = 64 << 10
+
 # Rules of validate.py, for the OpenAPI document only: as Meta(pattern=…) msgspec would
 # match them here as well.
 _NO_CONTROL_CHARS = r"[^\u0000-\u001f\u007f-\u009f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]*$"
@@ -132,6 +135,7 @@ class RawBatch(Struct, forbid_unknown_fields=True):
     """A batch with undecoded events, so that one bad event does not cost the others."""
 
     events: list[Raw]
-    sent_at: Moment | None = None
+    # JSON has one kind of number: 1795960353442.0 is a whole one.
+    sent_at: Moment | Annotated[float, Meta(ge=0, le=EPOCH_MS_MAX, multiple_of=1)] | None = None
     consent: str | None = None
     site: Site | None = None

@@ -18,7 +18,7 @@ from ingest.collect.adjust import Adjustment, Change, adjust_text, with_whole_ch
 from ingest.collect.admission import check_count
 from ingest.collect.body import DEPTH_MAX, NDJSON, check_depth, depth
 from ingest.collect.duplicate_keys import keys_in, keys_of, keys_of_columns, outermost_repeats, repeated_key
-from ingest.collect.event import EVENT_MAX_BYTES, Batch, Event, RawBatch, columns_of
+from ingest.collect.event import ADJUSTED_MAX_BYTES, EVENT_MAX_BYTES, Batch, Event, RawBatch, columns_of
 from ingest.collect.fast_response import accepted_response
 from ingest.collect.type_errors import MALFORMED, event_too_deep, event_too_large, malformed, type_error
 from ingest.collect.validate import BatchOutcome, Rejection
@@ -98,9 +98,10 @@ def _count_outer_keys(batch: Batch | RawBatch) -> int:
 
 
 def _decode_events(raw: list[bytes], outer: RawBatch = _NO_BATCH) -> DecodedBatch:
+    sent_at = int(outer.sent_at) if isinstance(outer.sent_at, float) else outer.sent_at
     if raw and max(map(len, raw)) <= EVENT_MAX_BYTES:
         try:
-            batch = Batch([_EVENT.decode(event) for event in raw], outer.sent_at, outer.consent, outer.site)
+            batch = Batch([_EVENT.decode(event) for event in raw], sent_at, outer.consent, outer.site)
             if decoded := _accept_whole(b"".join(raw), batch, 0):
                 return decoded
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
@@ -111,7 +112,7 @@ def _decode_events(raw: list[bytes], outer: RawBatch = _NO_BATCH) -> DecodedBatc
         raise msgspec.DecodeError("no event is JSON")
     has_rejections = any([isinstance(event, Rejection) for event in events])
     return DecodedBatch(
-        events, outer.sent_at, outer.consent, has_rejections=has_rejections, adjusted=adjusted, site=outer.site
+        events, sent_at, outer.consent, has_rejections=has_rejections, adjusted=adjusted, site=outer.site
     )
 
 
@@ -131,12 +132,16 @@ def _accept_whole(text: bytes, batch: Batch, outer_keys: int) -> DecodedBatch | 
 
 def _decode_event(index: int, raw: bytes, adjusted: list[Adjustment]) -> Event | Rejection:
     """What is adjusted is added to the list."""
-    if len(raw) > EVENT_MAX_BYTES:
+    if len(raw) > ADJUSTED_MAX_BYTES:
         return event_too_large(index)
     text, changes = raw, list[Change]()
     try:
+        if len(raw) > EVENT_MAX_BYTES:
+            text, changes = adjust_text(raw)
+            if len(text) > EVENT_MAX_BYTES:
+                return event_too_large(index)
         try:
-            event = _EVENT.decode(raw)
+            event = _EVENT.decode(text)
         except msgspec.ValidationError:
             text, changes = adjust_text(raw)
             event = _EVENT.decode(text)

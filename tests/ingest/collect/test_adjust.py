@@ -12,6 +12,7 @@ from ingest.collect.adjust import with_whole_characters
 from ingest.collect.body import JSON, NDJSON
 from ingest.collect.native import decode
 from ingest.collect.validate import Validated, validate_batch
+from ingest.http.problem import Problem
 from tests.builders.events import RECEIVED_MS
 
 LIMIT = 500
@@ -43,6 +44,18 @@ DECORATIONS: dict[str, tuple[dict[str, Any], Any, str | None]] = {
     ),
     "too long, and no page": ({"referrer": f"data:{LONG}"}, None, "referrer_left_out"),
     "a host that is too long": ({"referrer": f"https://{LONG}/"}, None, "referrer_left_out"),
+    "too long, with a password": (
+        {"referrer": f"https://u:p@e.example:8443/{LONG}"},
+        "https://e.example:8443/",
+        "referrer_cut",
+    ),
+    "too long, of an app": ({"referrer": f"android-app://com.x/{LONG}"}, "android-app://com.x/", "referrer_cut"),
+    "too long, with a bidi mark in its host": (
+        {"referrer": f"https://e\u200e.example/{LONG}"},
+        None,
+        "referrer_left_out",
+    ),
+    "33 KB": ({"referrer": f"https://e.example/{LONG * 11}"}, "https://e.example/", "referrer_cut"),
     "session 0": ({"session": "0"}, None, "session_left_out"),
     "session null as text": ({"session": "null"}, None, "session_left_out"),
     "session empty": ({"session": ""}, None, "session_left_out"),
@@ -53,8 +66,11 @@ DECORATIONS: dict[str, tuple[dict[str, Any], Any, str | None]] = {
     "a long last parameter": ({"url": f"{PAGE}?utm_source=a&b=c&d={LONG}"}, f"{PAGE}?utm_source=a&b=c", "url_cut"),
     "a long fragment": ({"url": f"{PAGE}?b=c#{LONG}"}, f"{PAGE}?b=c", "url_cut"),
     "a fragment without a query": ({"url": f"{PAGE}&b#{LONG}"}, f"{PAGE}&b", "url_cut"),
+    "33 KB of a query": ({"url": f"{PAGE}?b=c&d={LONG * 11}"}, f"{PAGE}?b=c", "url_cut"),
+    "33 KB of a fragment": ({"url": f"{PAGE}#{LONG * 11}"}, PAGE, "url_cut"),
     "a path of 2,000 characters": ({"url": PAGE.ljust(2000, "&") + "?b"}, PAGE.ljust(2000, "&"), "url_cut"),
     "a whole number with a point": ({"time": float(RECEIVED_MS)}, RECEIVED_MS, None),
+    "props as PHP writes none": ({"props": []}, None, None),
 }
 
 
@@ -106,11 +122,37 @@ def test_several_fields_of_several_events_are_listed_in_order() -> None:
         ({"nope": 1}, "unknown_field"),
         ({"time": 1.5}, "time_type"),
         ({"time": 0.0}, "too_old"),
+        ({"props": [1]}, "props_type"),
+        ({"props": {"a": LONG * 11}}, "event_too_large"),
+        ({"url": f"{PAGE}?{LONG * 22}"}, "event_too_large"),
     ],
 )
 def test_an_event_that_is_rejected_all_the_same_says_why(sent: dict[str, Any], code: str) -> None:
     found = validate({"referrer": ""} | sent)
     assert ([each.code for each in found.rejected], adjusted(found)) == ([code], [])
+
+
+@pytest.mark.parametrize("size", [33 << 10, 80 << 10])
+def test_an_event_that_is_too_large_costs_no_neighbour(size: int) -> None:
+    deep = b'{"name":"a","x":%b}' % (b"[" * size)
+    body = b'{"events":[{"name":"a","url":"%b"},{"name":"b"}]}' % (b"x" * size)
+    assert [getattr(each, "code", "") for each in decode(body, JSON, LIMIT).events] == ["event_too_large", ""]
+    lines = decode(deep + b'\n{"name":"b"}', NDJSON, LIMIT).events
+    assert getattr(lines[0], "code", "") == "event_too_large"
+
+
+@pytest.mark.parametrize("sent_at", [float(RECEIVED_MS - 1000), RECEIVED_MS - 1000])
+def test_sent_at_may_have_a_point(sent_at: float) -> None:
+    body = json.dumps({"sent_at": sent_at, "events": [{"name": "a", "time": RECEIVED_MS - 5000}]}).encode()
+    batch = decode(body, JSON, LIMIT)
+    ((_, time_ms),) = validate_batch(batch.events, RECEIVED_MS, batch.sent_at).accepted
+    assert time_ms == RECEIVED_MS - 4000
+
+
+@pytest.mark.parametrize("sent_at", ["1.5", "-1.0", "1e400", "1e20", "true", '"1795960353442"'])
+def test_sent_at_that_is_no_time_is_named(sent_at: str) -> None:
+    with pytest.raises(Problem, match="sent_at"):
+        decode(b'{"sent_at":%b,"events":[{"name":"a"}]}' % sent_at.encode(), JSON, LIMIT)
 
 
 def test_a_repeated_key_is_still_rejected() -> None:
