@@ -33,11 +33,17 @@ _CACHED = 1024
 _CACHED_CHARS = 300
 _LANGUAGE_CHARS = 64
 _LENGTH_DIGITS = 15
-_CHARSET = re.compile(r"charset\s*=\s*[\"']?([^\s;\"',]*)")
-# ASCII is a part of it, and "utf8" is what many clients write.
-_UTF_8 = {"utf-8", "utf8", "us-ascii", "ascii"}
-_BROWSERS = ("Mozilla/", "Opera/")
+_CHARSET = re.compile(r"(?:^|[;\s])charset\s*=\s*[\"']?([^\s;\"',]*)")
+# Without hyphens, which clients write or not. ASCII is a part of it, 65001 its number
+# under Windows; an empty name says nothing.
+_UTF_8 = {"", "utf8", "utf8sig", "unicode11utf8", "cp65001", "usascii", "ascii"}
+_HYPHENS = str.maketrans("", "", "-_")
+# Names of RFC 9110 for what has another one, or is none.
+_ENCODINGS = {"x-gzip": "gzip", "identity": ""}
+# How agents of people begin; servers and their libraries begin otherwise.
+_BROWSERS = ("Mozilla/", "Opera/", "Dalvik/", "UCWEB/", "BlackBerry", "Nokia", "SAMSUNG-")
 _BEFORE_A_VISIT = ("Sec-Purpose", "Purpose", "X-Purpose", "X-Moz")
+_PURPOSES = ("prefetch", "prerender", "preview")
 # Those of browsers and apps are shorter, and stay whole.
 AGENT_MAX_BYTES = 500
 # Control characters become `?`.
@@ -109,9 +115,10 @@ def body_format(content_type: str, content_encoding: str) -> BodyFormat:
     media_type = media_type.strip().lower()
     if media_type not in MEDIA_TYPES:
         raise Problem(415, "media_type", "send application/json, application/x-ndjson or text/plain")
-    if not set(_CHARSET.findall(parameters.lower())) <= _UTF_8:
+    if not set(_CHARSET.findall(parameters.lower().translate(_HYPHENS))) <= _UTF_8:
         raise Problem(415, "media_type", "send UTF-8")
     encoding = content_encoding.strip().lower()
+    encoding = _ENCODINGS.get(encoding, encoding)
     if encoding and encoding not in ENCODINGS:
         raise Problem(415, "content_encoding", "send the body uncompressed, or compressed with gzip or zstd")
     return BodyFormat(media_type, encoding or None)
@@ -130,7 +137,7 @@ def check_seen(headers: Headers) -> None:
     never sees it.
     """
     for name in _BEFORE_A_VISIT:
-        if (purpose := headers.get(name)) and ("prefetch" in purpose.lower() or "prerender" in purpose.lower()):
+        if name in headers and any(purpose in ",".join(headers.getall(name)).lower() for purpose in _PURPOSES):
             detail = "the page is loaded in advance; send its events once it is seen (prerenderingchange)"
             raise Problem(403, "prerender", detail)
 
@@ -150,9 +157,10 @@ def same_origin(fetch_site: str | None, claimed: str | None, host: str, sites: t
     netloc = _netloc(claimed) if claimed is not None else host
     site = site_of(netloc)
     scheme = (claimed or "").partition(":")[0].lower()
-    is_ours = comparable(netloc, scheme) == comparable(host, scheme) and (
-        fetch_site == "same-origin" or (fetch_site is None and claimed is not None)
-    )
+    if fetch_site == "same-origin":
+        is_ours = site == host_of(host)  # the browser compared ports; proxies lose them
+    else:
+        is_ours = fetch_site is None and claimed is not None and comparable(netloc, scheme) == comparable(host, scheme)
     # "none" is a navigation, which sends no events.
     is_known = claimed is not None and site in sites and fetch_site != "none"
     if not is_ours and not is_known:
@@ -223,7 +231,7 @@ def visitor_user_agent(ua: str | None, *, keyed: bool) -> str | None:
     key the sender is a server, so only a browser's agent can be the visitor's, passed
     on.
     """
-    if ua is None or (keyed and not ua.startswith(_BROWSERS)):
+    if not ua or (keyed and not ua.startswith(_BROWSERS)):
         return None
     ua = ua[:AGENT_MAX_BYTES]
     if not ua.isprintable():  # as are bytes that are not UTF-8: they arrive as surrogates
@@ -243,13 +251,15 @@ def _cut(text: str, escapes: int) -> str:
 
 
 def language(accept: str | None) -> str | None:
-    """The primary language of an Accept-Language header: `de` from `de-DE,en;q=0.5`."""
+    """The primary language of an Accept-Language header, or of a locale: `de` from
+    `de-DE,en;q=0.5` and `de_DE.UTF-8`.
+    """
     return _language(accept[:_LANGUAGE_CHARS]) if accept else None
 
 
 @lru_cache(maxsize=_CACHED)
 def _language(accept: str) -> str | None:
-    tag = accept.partition(",")[0].partition(";")[0].strip().partition("-")[0].lower()
+    tag = accept.partition(",")[0].partition(";")[0].strip().replace("_", "-").partition("-")[0].lower()
     return tag if 2 <= len(tag) <= 3 and tag.isascii() and tag.isalpha() else None
 
 

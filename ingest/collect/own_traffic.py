@@ -30,7 +30,7 @@ class OwnTraffic:
 
     def _look_up(self, address: str) -> bool:
         try:
-            found = ipaddress.ip_address(address.partition("%")[0])
+            found = ipaddress.ip_address(address)
         except ValueError:
             return False
         return any(found in network for network in self._networks)

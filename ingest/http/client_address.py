@@ -62,11 +62,12 @@ class Proxies:
         address, left = peer, ",".join(headers.getall("X-Forwarded-For", []))
         while left and hop.is_trusted:
             left, _, last = left.rpartition(",")
-            hop = self._look_up(last.strip()) if len(last) <= _REMEMBERED_CHARS else _UNTRUSTED
+            hop = self._look_up(last) if len(last) <= _REMEMBERED_CHARS else _UNTRUSTED
             address = hop.address or address
-        # The first proxy was asked for the first host of the list.
-        asked = headers.get("X-Forwarded-Host", host).partition(",")[0]
-        return Client(address, lower_host(asked.strip()), through_proxy=True)
+        # The first proxy was asked for the first host of the list. Some send the header
+        # empty.
+        asked = headers.get("X-Forwarded-Host", "").partition(",")[0].strip()
+        return Client(address, lower_host(asked or host), through_proxy=True)
 
     def is_trusted(self, peer: str) -> bool:
         return self._look_up(peer).is_trusted
@@ -87,10 +88,13 @@ def _direct(peer: str, host: str) -> Client:
 
 
 def plain_address(text: str) -> str | None:
-    """The address without port and brackets, IPv4-mapped IPv6 as IPv4; None if
-    invalid.
+    """The address without blanks, port, brackets and zone, IPv4-mapped IPv6 as IPv4;
+    None if invalid.
     """
-    bare = text.partition("]")[0].lstrip("[") if text.startswith("[") else text
+    bare = text.strip()
+    if bare.startswith("["):
+        bare = bare[1:].partition("]")[0]
+    bare = bare.partition("%")[0]
     if bare.count(":") == 1:
         bare = bare.partition(":")[0]
     try:

@@ -221,6 +221,13 @@ FORMS: dict[str, tuple[dict[str, str], BodyFormat | tuple[int, str]]] = {
         BodyFormat("application/json", None),
     ),
     "ASCII": ({"Content-Type": "text/plain; charset=us-ascii"}, BodyFormat("text/plain", None)),
+    "charset with an underscore": ({"Content-Type": "text/plain; charset=UTF_8"}, BodyFormat("text/plain", None)),
+    "charset of Windows": ({"Content-Type": "application/json; charset=cp65001"}, BodyFormat("application/json", None)),
+    "charset empty": ({"Content-Type": "application/json; charset="}, BodyFormat("application/json", None)),
+    "charset as the end of a name": (
+        {"Content-Type": "text/plain; x-charset=latin1"},
+        BodyFormat("text/plain", None),
+    ),
     "charset twice": ({"Content-Type": "text/plain; charset=utf-8; charset=utf-16"}, MEDIA_REFUSED),
     "another parameter": ({"Content-Type": "application/json; profile=x"}, BodyFormat("application/json", None)),
     "blanks": ({"Content-Type": "  application/json  ;"}, BodyFormat("application/json", None)),
@@ -238,6 +245,8 @@ FORMS: dict[str, tuple[dict[str, str], BodyFormat | tuple[int, str]]] = {
     "gzip in upper case": (JSON | {"Content-Encoding": " GZIP "}, BodyFormat("application/json", "gzip")),
     "zstd": (JSON | {"Content-Encoding": "zstd"}, BodyFormat("application/json", "zstd")),
     "encoding empty": (JSON | {"Content-Encoding": ""}, BodyFormat("application/json", None)),
+    "encoding identity": (JSON | {"Content-Encoding": "identity"}, BodyFormat("application/json", None)),
+    "gzip by its old name": (JSON | {"Content-Encoding": "X-GZip"}, BodyFormat("application/json", "gzip")),
     "deflate": (JSON | {"Content-Encoding": "deflate"}, ENCODING_REFUSED),
     "br": (JSON | {"Content-Encoding": "br"}, ENCODING_REFUSED),
     "foo": (JSON | {"Content-Encoding": "foo"}, ENCODING_REFUSED),
@@ -259,10 +268,36 @@ def test_media_type_and_encoding_of_the_body(headers: dict[str, str], expected: 
         {"Sec-Purpose": "Prefetch; Prerender"},
         {"Purpose": "prefetch"},
         {"X-Moz": "prefetch"},
+        {"X-Purpose": "preview"},
     ],
 )
 def test_page_that_is_loaded_in_advance_is_not_counted(headers: dict[str, str]) -> None:
     assert admit(SAME_ORIGIN | CONSENT | JSON | headers) == (403, "prerender")
+
+
+def test_page_that_is_loaded_in_advance_may_say_so_in_a_second_line() -> None:
+    headers = CIMultiDict(SAME_ORIGIN | CONSENT | JSON | {"Sec-Purpose": "x"})
+    headers.add("Sec-Purpose", "prefetch")
+    with pytest.raises(Problem, match="in advance"):
+        admission.admit(headers, HOST, None, Settings())
+
+
+# The host that a proxy passed on, and the origin that the browser calls the same.
+LOST_PORTS = {
+    "a port that the proxy left out": ("stats.example.com", "https://stats.example.com:8443"),
+    "the port of the proxy": ("stats.example.com:8080", "https://stats.example.com"),
+    "the port before TLS ended": ("stats.example.com:80", "https://stats.example.com"),
+    "a colon alone": ("stats.example.com:", "https://stats.example.com"),
+    "an IPv6 address": ("[2001:DB8::7]:8080", "https://[2001:db8::7]"),
+}
+
+
+@pytest.mark.parametrize(("host", "origin"), LOST_PORTS.values(), ids=LOST_PORTS)
+def test_port_that_a_proxy_changed_is_no_other_origin(host: str, origin: str) -> None:
+    for said, site in (("same-origin", admission.site_of(host)), ("cross-site", None)):
+        headers = JSON | CONSENT | {"Host": host, "Sec-Fetch-Site": said, "Origin": origin}
+        found = admit(headers, settings=NO_SITES)
+        assert found == REFUSED if site is None else isinstance(found[1], Sender) and found[1].site == site
 
 
 KIB = 1 << 10
@@ -319,6 +354,7 @@ LANGUAGES = {
     "of three letters": ("gsw-CH", "gsw"),
     "upper case": ("DE-at", "de"),
     "with blanks": ("  fr ; q=1", "fr"),
+    "a locale": ("de_DE.UTF-8", "de"),
     "any": ("*", None),
     "empty": ("", None),
     "none": (None, None),
@@ -342,6 +378,12 @@ AGENTS = {
     "a page's, whatever it is": ("curl/8.0", False, "curl/8.0"),
     "passed on by a server": (FIREFOX, True, FIREFOX),
     "Opera, passed on by a server": ("Opera/9.80 (J2ME/MIDP)", True, "Opera/9.80 (J2ME/MIDP)"),
+    "an app, passed on by a server": (
+        "Dalvik/2.1.0 (Linux; U; Android 14)",
+        True,
+        "Dalvik/2.1.0 (Linux; U; Android 14)",
+    ),
+    "empty": ("", False, None),
     "a server's own": ("python-requests/2.32", True, None),
     "none": (None, False, None),
     "none with a key": (None, True, None),

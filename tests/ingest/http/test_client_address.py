@@ -61,6 +61,9 @@ PLAIN: dict[str, tuple[str, str | None]] = {
     "IPv6 in brackets with a port": ("[2001:db8::7]:443", "2001:db8::7"),
     "IPv4 mapped into IPv6": ("::ffff:203.0.113.9", "203.0.113.9"),
     "the same, in hexadecimal": ("::ffff:cb00:7109", "203.0.113.9"),
+    "with a zone": ("fe80::1%eth0", "fe80::1"),
+    "with a zone and a port": ("[fe80::1%eth0]:443", "fe80::1"),
+    "between blanks": (" 203.0.113.9 ", "203.0.113.9"),
     "a name": ("example.com", None),
     "a number": ("3405803785", None),
     "octal": ("0313.0.0161.011", None),
@@ -93,6 +96,7 @@ HOSTS: dict[str, tuple[str, dict[str, str], str]] = {
         {"X-Forwarded-Host": "shop.example"},
         "stats.example.com:8443",
     ),
+    "a trusted proxy gives an empty one": ("10.0.0.1", {"X-Forwarded-Host": ""}, "stats.example.com:8443"),
     "a trusted proxy gives none": ("10.0.0.1", {}, "stats.example.com:8443"),
 }
 
