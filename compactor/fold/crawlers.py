@@ -39,7 +39,7 @@ _TRADES_TEXT = """
 crawl spider scanner scraper monitor checker fetcher validator prerender preview audit analyzer analyser research
 survey headless synthetic grabber harvest extractor lookup observatory diagnostic thumbnail transcoder inspector
 fingerprint detector proxy/ feed+parser feedparser google- -google googlead googlesites googleprober google_partner
-google+page+speed google+search+console whatcms builtwith functionize cybaaagent convertify assetnote
+powershell google+page+speed google+search+console whatcms builtwith functionize cybaaagent convertify assetnote
 """
 _TRADES = tuple(trade.replace("+", " ") for trade in _TRADES_TEXT.split())
 _TOOL = re.compile(

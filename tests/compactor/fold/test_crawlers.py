@@ -16,6 +16,7 @@ TOOLS = [
     "curl/8.5.0", "Wget/1.21.3", "python-requests/2.32", "Python/3.11 aiohttp/3.14", "python-httpx/0.27", "Go-http-client/2.0",
     "Java/17.0.2", "Apache-HttpClient/4.5.13 (Java/17)", "Ruby", "PHP/8.2", "libwww-perl/6.67", "reqwest/0.12", "Guzzle/7",
     "insomnia/2023.5.8", "HTTPie/3.2", "k6/0.49 (https://k6.io/)", "ELB-HealthChecker/2.0", "UptimeThing/1.0",
+    "Mozilla/5.0 (Windows NT; Windows NT 10.0; de-DE) WindowsPowerShell/5.1.22621.2506",
     "some-scanner/1.0", "Mozilla/5.0", "Mozilla/5.0 (compatible)", "parser", "{{.agent}}",
     "Mozilla/5.0 (compatible; OurLinkChecker/2; +https://example.net/why)",
     f"Mozilla/5.0 (Windows NT 10.0; Win64; x64) {_KIT} Chrome/99.0.4844.51 Safari/537.36 (https://example.net/study)",

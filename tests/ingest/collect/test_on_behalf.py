@@ -86,6 +86,25 @@ def test_a_visitor_is_the_one_that_the_page_itself_would_be(tmp_path: Path) -> N
     assert (own["visitor"], own["site"]) == (behind["visitor"], behind["site"])
 
 
+def test_an_address_is_one_however_it_is_written(worker: Worker) -> None:
+    for spellings in (
+        ["203.0.113.7", "203.0.113.7:51234", "::ffff:203.0.113.7", "[::ffff:cb00:7107]:443", " 203.0.113.7 "],
+        ["2001:db8::7", "2001:DB8:0::7", "[2001:db8::7]:443", "2001:db8::7%eth0"],
+    ):
+        found = lines(worker, sent(*[{"client": {"address": each}} for each in spellings]))
+        assert len({line["visitor"] for line in found}) == 1
+
+
+def test_a_site_is_one_however_it_is_written(listed: Worker) -> None:
+    spellings = ["blog.example", "BLOG.Example", "blog.example.", "blog.example:443", "blog.example.:8443"]
+    assert {line["site"] for line in lines(listed, sent(*[{"site": each} for each in spellings]))} == {"blog.example"}
+
+
+def test_a_client_without_an_agent_has_none(worker: Worker) -> None:
+    events = [{"client": {"address": "203.0.113.7", "user_agent": agent, "language": ""}} for agent in (None, "")]
+    assert all("ua" not in line and "language" not in line for line in lines(worker, sent(*events), SERVER))
+
+
 def test_the_address_is_nowhere(worker: Worker) -> None:
     lines(worker, sent(*[{"client": each} for each in PEOPLE]))
     for path in worker.data.root.rglob("*"):
