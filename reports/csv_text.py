@@ -19,20 +19,22 @@ from typing import Any
 
 from shared.control_chars import CONTROL_CHARS, escape_controls
 
-# Also of full width and small, and the minus sign.
-_FORMULA = r"=+\-@\uff1d\uff0b\uff0d\uff20\ufe66\ufe62\ufe63\ufe6b\u2212"
+# Also of full width and small, above and below the line, doubled, the minus sign, and
+# the plus of Hebrew.
+_FORMULA = (
+    r"=+\-@\u207a\u207b\u207c\u208a\u208b\u208c\u2a75\u2a76\ufb29\uff1d\uff0b\uff0d\uff20\ufe66\ufe62\ufe63\ufe6b\u2212"
+)
 # Where another separator than the comma would begin a cell.
 _SEPARATORS = r";|\t\n\x0b\f\r\x1c-\x1e\x85\u2028\u2029"
-# What a spreadsheet may pass over at the beginning of a cell: other control characters,
-# blanks, what has no width, and quotes, which some take off.
-_UNSEEN = (
-    r"\x00-\x08\x0e-\x1b\x1f \"\x7f-\x84\x86-\xa0\xad\u034f\u061c\u115f\u1160\u1680\u17b4\u17b5\u180b-\u180f"
-    r"\u2000-\u200f\u202a-\u202f\u205f-\u206f\u2800\u3000\u3164\ufe00-\ufe0f\ufeff\uffa0\ufff0-\uffff"
-    r"\U000e0000-\U000e0fff"
-)
-_BEGINS_AS_FORMULA = re.compile(f"[{_UNSEEN}{_SEPARATORS}]*[{_FORMULA}]")
+# What a spreadsheet may pass over at the beginning of a cell: all that is neither a
+# letter, a digit nor a visible sign of ASCII, such as blanks, other control characters
+# and what has no width (some of it counts as letters); and quotes, which some take off.
+_FILLERS = r"\u115f\u1160\u3164\uffa0"
+_SEEN = r"!#$%&()*,./:<>?\[\\\]^`{}~"
+_UNSEEN = rf"(?:[{_FILLERS}]|[^\w{_SEEN}{_FORMULA}{_SEPARATORS}])"
+_BEGINS_AS_FORMULA = re.compile(f"(?:{_UNSEEN}|[{_SEPARATORS}])*[{_FORMULA}]")
 # The separators are not among what is passed over: each text is read once.
-_INNER_FORMULA = re.compile(f"([{_SEPARATORS}])(?=[{_UNSEEN}]*[{_FORMULA}])")
+_INNER_FORMULA = re.compile(f"([{_SEPARATORS}])(?={_UNSEEN}*[{_FORMULA}])")
 _HARMLESS = frozenset(f"{ascii_letters}{digits}/{{")
 _NEEDS_A_LOOK = re.compile(f'[",{_SEPARATORS}]|{CONTROL_CHARS.pattern}')
 

@@ -72,6 +72,25 @@ def test_no_text_is_a_formula_wherever_lines_are_split(value: str) -> None:
     check(value, '"')
 
 
+# Before a `=`, or in its place.
+ODD = {
+    "a character of a newer Unicode": "\U00018cd6=1",
+    "for private use": "\ue000=1",
+    "a beam of music": "\U0001d173=1",
+    "a joint of hieroglyphs": "\U00013430=1",
+    "a filler that counts as a letter": "\u3164=1",
+    "above the line": "\u207c1",
+    "below the line": "\u208a1",
+    "doubled": "\u2a751",
+    "of Hebrew": "\ufb291",
+}
+
+
+@pytest.mark.parametrize("value", ODD.values(), ids=ODD)
+def test_nothing_odd_hides_a_formula(value: str) -> None:
+    check(value, f"a;{value}")
+
+
 hostile = st.text("=+-@;,\t\r\n\"' a1\ufeff\u200b\uff1d|\0\x85\u2028\u3164", max_size=12)
 
 
