@@ -58,7 +58,7 @@ def _not_given() -> Problem:
 
 def _is_signalled(values: list[str]) -> bool:
     """Whether one of the values asks not to be tracked."""
-    words = (word.partition(";")[0].strip(_BLANKS_AND_QUOTES) for value in values for word in value.split(","))
+    words = (word.strip(_BLANKS_AND_QUOTES) for value in values for word in value.replace(";", ",").split(","))
     return any(word.lower() not in _NO_SIGNAL for word in words)
 
 
@@ -73,19 +73,21 @@ def _cookie(headers: Headers, wanted: tuple[str, str]) -> bool | None:
     """
     name, value = wanted
     said_yes = None
-    for mark, found, said in _named(name, "," in value).findall("; ".join(headers.getall("Cookie"))):
+    for mark, before, found, said in _named(name, "," in value).findall("; ".join(headers.getall("Cookie"))):
         if said.strip().strip('"') != value:
             return False
-        # After a comma it may be a part of another cookie's value, which is no yes.
-        if found == name and mark != ",":
+        # After a comma it may be a part of another cookie's value, which is no yes; nor
+        # is it one in another spelling.
+        if found == name and mark != "," and not before.strip(" \t"):
             said_yes = True
     return said_yes
 
 
 @lru_cache(maxsize=16)
 def _named(name: str, has_comma: bool) -> re.Pattern[str]:
-    """Matches a cookie of this name in any case: what stands before it, its name, its
-    value. Some proxies join lines of cookies with commas.
+    """Matches a cookie of this name in any case, behind any blanks and quotes: its
+    mark, these, its name, its value. Some proxies join lines of cookies with commas.
     """
-    marks = ";" if has_comma else ";,"
-    return re.compile(rf"(^|[{marks}])[ \t]*({re.escape(name)})[ \t]*(?:=([^{marks}]*)|(?=[{marks}]|$))", re.IGNORECASE)
+    marks, odd = ";" if has_comma else ";,", r"[\s\"']*"
+    pattern = rf"(^|[{marks}])({odd})({re.escape(name)}){odd}(?:=([^{marks}]*)|(?=[{marks}]|$))"
+    return re.compile(pattern, re.IGNORECASE)
