@@ -178,6 +178,12 @@ def test_site_itself_is_still_served(caddy: Caddy) -> None:
     assert caddy.request("GET", "/").body == SITE_PAGE
 
 
+@pytest.mark.parametrize("path", ["/tracker.js", "/tracker.v1.js"])
+def test_browser_script_is_passed_on(caddy: Caddy, path: str) -> None:
+    answer = caddy.request("GET", path)
+    assert (answer.status, answer.headers.get_content_type()) == (200, "text/javascript")
+
+
 def test_dashboard_works_with_the_token(caddy: Caddy) -> None:
     assert caddy.request("GET", "/admin").headers["Location"] == "/admin/"
     opened = caddy.request("GET", "/admin/")

@@ -239,6 +239,12 @@ def test_monitoring_host_alone_reaches_the_inside(tmp_path: Path, server: Server
         assert nginx.request("GET", "/openapi.json", client=SECOND).headers.get_content_type() == "text/html"
 
 
+@pytest.mark.parametrize("path", ["/tracker.js", "/tracker.v1.js"])
+def test_browser_script_is_passed_on(nginx: Nginx, path: str) -> None:
+    answer = nginx.request("GET", path)
+    assert (answer.status, answer.headers.get_content_type()) == (200, "text/javascript")
+
+
 def test_dashboard_works_with_the_token(nginx: Nginx) -> None:
     assert nginx.request("GET", "/admin").headers["Location"].endswith("/admin/")
     opened = nginx.request("GET", "/admin/")

@@ -14,6 +14,7 @@ import pytest
 
 from tests.builders.browser import Page, browse
 from tests.builders.customer_site import CustomerSite, page_with, serving
+from tests.builders.pages import fenced, page
 from tests.builders.waiting import until_async
 
 # How long something that must not happen is given to happen.
@@ -286,6 +287,34 @@ async def test_page_that_calls_before_the_script_loses_nothing(tmp_path: Path) -
     before = f"window.foldlog = {stub}; foldlog('early', {{ value: 1 }}); foldlog.consent(true)"
     async with visiting(tmp_path, TO_WAIT, before=before) as (site, _):
         assert [event["name"] for event in await has(site, 2)] == ["pageview", "early"]
+
+
+def documented(word: str) -> str:
+    """The script tag of docs/tracker.md that has this word."""
+    (found,) = [block for block in fenced(page("docs/tracker.md"), "html") if word in block]
+    return found
+
+
+@long
+@pytest.mark.parametrize(
+    ("platform", "says_no", "says_yes"),
+    [
+        ("Cookiebot", "Cookiebot = { consent: { statistics: false } }", "Cookiebot.consent.statistics = true"),
+        ("OneTrust", "OnetrustActiveGroups = ',C0001,'", "OnetrustActiveGroups = ',C0001,C0002,'"),
+    ],
+)
+async def test_documented_platform_is_heard(tmp_path: Path, platform: str, says_no: str, says_yes: str) -> None:
+    tell = {"Cookiebot": "CookiebotOnConsentReady", "OneTrust": "OneTrustGroupsUpdated"}[platform]
+    tag = f"<script defer {SCRIPT} {TO_WAIT}></script>"
+    html = documented("foldlog.said") + documented(tell) + f"<script>{says_no}; foldlog('early')</script>{tag}"
+    async with serving(html) as site, browse(tmp_path / "profile", "UTC") as shown:
+        await shown.open(site.url())
+        await has(site, 0)
+        await shown.evaluate(f"dispatchEvent(new Event('{tell}'))")
+        await has(site, 0)
+        await shown.evaluate(f"{says_yes}; dispatchEvent(new Event('{tell}'))")
+        assert [event["name"] for event in await has(site, 1)] == ["pageview"]
+        assert shown.complaints == []
 
 
 @long
