@@ -27,6 +27,7 @@ from shared.worker_stats import NO_ROUTE
 Handler = Callable[[WorkerContext, BaseRequest], Awaitable[web.StreamResponse]]
 Route = tuple[str, str, Handler]
 
+EVENTS = "/v1/events"
 # Replaces the id at the end of a path, also in logs and metrics: neither may contain a
 # visitor's id.
 ID_SUFFIX = "/{id}"
@@ -51,6 +52,8 @@ def dispatch(worker: WorkerContext, routes: Sequence[Route]) -> Callable[[BaseRe
             if request.version is not HttpVersion11:
                 check_old_http(request)
             route, handler = find(table, request)
+            if route in worker.settings.collect_paths:
+                route = EVENTS  # counted with it, as alerts want
             response = await handler(worker, request)
         except ConnectionError:  # the client disconnected, or the response cannot be completed
             if request.transport is not None:
@@ -102,7 +105,7 @@ def problem_response(
     elif problem.code != "consent":
         worker.log.debug("request_rejected", **fields)
     response = problem.response(request_id)
-    if request.raw_path.startswith(("/v1/events", *worker.settings.collect_paths)):
+    if request.raw_path.startswith((EVENTS, *worker.settings.collect_paths)):
         response.headers.update(admission.cors(request.headers, worker.settings))
         if problem.code == "origin" and request.method == "POST":
             # A script must tell this from a lost connection, which it tries again.

@@ -54,14 +54,14 @@ def paths(site: CustomerSite, events: list[dict[str, Any]]) -> list[str]:
 
 
 async def test_view_waits_for_a_yes_and_nothing_follows_a_no(tmp_path: Path) -> None:
-    query = "/a?token=7&utm_source=news&q=shoes#part"
+    query = "/a?token=7;utm_medium=mail&amp;UTM_source=news&q=shoes&#part"
     async with visiting(tmp_path, f'{TO_WAIT} data-query="q"', path=query) as (site, page):
         await page.evaluate("foldlog('early')")
         await has(site, 0)
         await page.evaluate("foldlog.consent(true)")
         arrival, early = await has(site, 2)
         assert (arrival["name"], early["name"]) == ("pageview", "early")
-        assert paths(site, [arrival]) == ["/a?utm_source=news&q=shoes"]
+        assert paths(site, [arrival]) == ["/a?utm_medium=mail&UTM_source=news&q=shoes"]
         assert [batch["consent"] for batch in site.batches] == ["granted"]
 
         await page.evaluate("foldlog('signup', { value: 9.5, props: { plan: 'half \\ud83d' } })")

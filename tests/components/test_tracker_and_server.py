@@ -201,24 +201,28 @@ async def test_prerendered_page_is_a_view_once_it_is_seen(
         assert [line["name"] for line in lines].count("pageview") == views
 
 
-async def test_every_view_is_counted_once_through_faults(server: Server, tmp_path: Path) -> None:
+async def test_every_view_is_counted_once_through_faults(
+    server: Server, tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
     """In turns, for ten views each: the server is killed; the connection is lost; the
-    server is killed and the tab of each view is closed.
+    server is killed and the tab of each view is closed. `--examples 10000 --timeout
+    7200` makes a long run of it.
     """
+    views = request.config.option.examples or VIEWS
     log = Log(server)
     server.fold()
     before = counted(server)
     async with site_of(server) as site, browse(tmp_path / "profile", "UTC") as page:
-        for view in range(VIEWS):
+        for view in range(views):
             fault, phase = FAULTS[view // BETWEEN % len(FAULTS)], view % BETWEEN
             if phase in BEGIN_AND_END:
                 await (offline(page, now=phase < BETWEEN // 2) if fault == "offline" else kill_or_start(server))
             is_faulty = BEGIN_AND_END[0] <= phase < BEGIN_AND_END[1]
             await see(site, page, tmp_path / "profile", f"/{view}", fault if is_faulty else "")
-        await log.has(VIEWS)
+        await log.has(views)
     server.fold()
-    assert counted(server) - before == VIEWS
-    assert {line["url"] for line in log.lines()} == {site.url(f"/{view}") for view in range(VIEWS)}
+    assert counted(server) - before == views
+    assert {line["url"] for line in log.lines()} == {site.url(f"/{view}") for view in range(views)}
 
 
 async def see(site: CustomerSite, page: Page, profile: Path, path: str, fault: str) -> None:

@@ -113,7 +113,7 @@
   };
   const address = ([path, query]) => {
     const named = (set.query || " ").split(",");
-    const parts = query.split("&").filter((part) => /^(amp;)?utm_/i.test(part) || named.includes(part.split("=")[0]));
+    const parts = query.split(/[&;]/).filter((part) => /^utm_/i.test(part) || named.includes(part.split("=")[0]));
     return location.origin + path + (parts[0] ? "?" + parts.join("&") : "");
   };
 

@@ -71,3 +71,5 @@ def test_other_path_takes_events_as_the_first_does(worker: Worker, path: str) ->
     assert (refused.status, refused.headers["Access-Control-Allow-Origin"]) == (400, f"https://{SITE}")
     assert worker.request("OPTIONS", path, headers=VISIT).status == 204
     assert worker.request("GET", path).status == 405
+    counted = {key.partition(" ")[0] for key in worker.stats.requests}
+    assert "/v1/events" in counted and path not in counted  # alerts know that route
