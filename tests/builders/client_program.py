@@ -13,7 +13,7 @@ _SOURCE = """
 import os, sys, time
 from foldlog.client import Client, SpoolFull
 url, key, spool, name, prefix, count = sys.argv[1:7]
-client = Client(url, key, spool=spool, consent="granted", interval_s=0.01)
+client = Client(url, key, spool=spool, consent="granted", interval_s=0.01, exit_timeout_s=60)
 for number in range(int(count)):
     print(client.track(name, id=f"{prefix}-{number:06d}", visitor="v-1"), flush=True)
 """
