@@ -58,7 +58,7 @@ class Rules:
     pages_only: bool = False
     not_found: bool = False
     forwarded: bool = False
-    salt: str = field(default_factory=lambda: secrets.token_hex(32))
+    salt: str = field(default_factory=lambda: secrets.token_urlsafe(16))
 
 
 class Parsed(NamedTuple):
@@ -88,10 +88,10 @@ class BlockParser:
         )
         if shape.format.time == LOCAL_TIME:
             self._to_utc()
-        self._mend(text, is_json=bool(shape.format.paths))
+        mended = self._mend(text, is_json=bool(shape.format.paths))
         events, reasons = one_row(
             database,
-            _events_sql(*rules.site.sql(shape.format), "content_type" in shape.format.paths),
+            _events_sql(*rules.site.sql(shape.format), "content_type" in shape.format.paths, mended > 0),
             {
                 "latest_ms": rules.latest_ms,
                 "not_found": rules.not_found,
@@ -108,9 +108,9 @@ class BlockParser:
         rows = self._database.execute(sql, {"text": text}).fetchall()
         return sum(1 for address, is_complete in rows if is_complete and network_of(address))
 
-    def _mend(self, text: str, *, is_json: bool) -> None:
+    def _mend(self, text: str, *, is_json: bool) -> int:
         """What SQL does not do: networks of unusual addresses, and texts that are
-        spelled otherwise than an event has them.
+        spelled otherwise than an event has them. Returns of how many lines.
         """
         database = self._database
         database.execute(
@@ -128,6 +128,7 @@ class BlockParser:
                 "unnest($4::VARCHAR[]), unnest($5::VARCHAR[])",
                 list(map(list, zip(*[_mended(row, is_json=is_json) for row in rows], strict=True))),
             )
+        return len(rows)
 
     def _to_utc(self) -> None:
         """Times without a zone are those of FOLDLOG_TIMEZONE."""
@@ -142,9 +143,10 @@ class BlockParser:
 
 
 @lru_cache(maxsize=64)
-def _events_sql(site: str, host: str, by_content_type: bool) -> str:
+def _events_sql(site: str, host: str, by_content_type: bool, any_mended: bool) -> str:
     type_ = type_sql(by_content_type=by_content_type)
-    return sql_file(__file__, "events.sql", site=site, host=host, type=type_)
+    is_mended = "mended.i = parsed.i" if any_mended else "false"
+    return sql_file(__file__, "events.sql", site=site, host=host, type=type_, is_mended=is_mended)
 
 
 def _parsed(events: str | None, reasons: str) -> Parsed:

@@ -13,6 +13,7 @@ from foldlog.importers.formats import (
     LineFormat,
 )
 from foldlog.importers.prefixes import PREFIX, Wrapping, unwrapped
+from foldlog.importers.usual_lines import V4, taken_apart, value
 
 _LINES = "(SELECT unnest(parts) AS line, generate_subscripts(parts, 1) AS i FROM (SELECT string_split($text, chr(10)) AS parts))"  # fmt: skip  # noqa: E501
 _CLF = "epoch_ms(try_strptime({}, '%d/%b/%Y:%H:%M:%S %z'))"
@@ -21,8 +22,6 @@ _EPOCH = r"CASE WHEN regexp_full_match({}, '\d{{1,13}}(?:\.\d+)?(?:[eE]\+?\d\d?)
 _W3C = r"CASE WHEN regexp_full_match({}, '\d{{4}}-\d\d-\d\d \d\d:\d\d:\d\d(?:\.\d+)?') THEN epoch_ms(try_cast({} AS TIMESTAMP)) END"  # noqa: E501
 _LOCAL = "epoch_ms(try_strptime({}, ['%d/%b/%Y:%H:%M:%S.%g', '%d/%b/%Y:%H:%M:%S']))"
 _REQUEST = "^([A-Za-z]{1,20}) (.*?)(?: HTTP/[0-9.]+)?$"
-_BYTE = r"(?:25[0-5]|2[0-4][0-9]|1[0-9][0-9]|[1-9]?[0-9])"
-_V4 = rf"(?:{_BYTE}\.){{3}}{_BYTE}"
 _SQL_OF_TIME = {CLF_TIME: _CLF, ISO_TIME: _ISO, EPOCH_TIME: _EPOCH, W3C_TIME: _W3C, LOCAL_TIME: _LOCAL}
 
 
@@ -43,7 +42,11 @@ def _text(format_: LineFormat, lines: str) -> str:
     groups = _groups(format_.pattern)
     names = ", ".join(map(literal, groups))
     pattern = literal("^(?:" + _unnamed(format_.pattern) + ")\r?$")
-    found = f"(SELECT i, line, regexp_extract(line, {pattern}, [{names}]) AS m FROM {lines})"
+    matched = f"regexp_extract(line, {pattern}, [{names}])"
+    if format_.is_combined:
+        values = {name: value(name) for name in groups}
+        return _select(values, _time(format_.time, values["time"]), taken_apart(lines, matched), "is_usual")
+    found = f"(SELECT i, line, {matched} AS m FROM {lines})"
     values = {name: f"m.{name}" for name in groups}
     if "stem" in values:
         query = values.get("query", "''")
@@ -76,9 +79,10 @@ def _json(format_: LineFormat, lines: str) -> str:
     return _select(values, _time(format_.time, "written_time"), found)
 
 
-def _select(values: dict[str, str], time_ms: str, found: str) -> str:
+def _select(values: dict[str, str], time_ms: str, found: str, is_v4: str = "false") -> str:
+    """`is_v4`: SQL of what is true only where the address is one of IPv4."""
     address = values["address"]
-    network = f"CASE WHEN regexp_full_match({address}, '{_V4}') THEN {address} ELSE '' END AS network"
+    network = f"CASE WHEN {is_v4} OR regexp_full_match({address}, '{V4}') THEN {address} ELSE '' END AS network"
     columns = ", ".join(f"{values.get(name) or chr(39) * 2} AS {name}" for name in COLUMNS)
     return (
         f"SELECT i, line IN ('', chr(13)) OR starts_with(line, '#') AS is_comment, {columns}, {network}, "

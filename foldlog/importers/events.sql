@@ -1,7 +1,8 @@
 -- What becomes of each line of a block: `why` is 0 for an event, else the place of its
 -- reason in REASONS. One row: for each reason how many lines and the first of them; ids
 -- (32 characters each) and the rest of each event's JSON, one a line, in the same order.
--- parsed: the columns of each line; site: SQL of the site, NULL for another host
+-- parsed: the columns of each line; site: SQL of the site, NULL for another host;
+-- is_mended: which row of `mended` is that of a line
 WITH
 mended_columns AS (
     SELECT
@@ -15,13 +16,21 @@ mended_columns AS (
         parsed.agent AS logged_agent,
         parsed.referrer AS logged_referrer
     FROM parsed
-    LEFT JOIN mended ON mended.i = parsed.i
+    LEFT JOIN mended ON {is_mended}
 ),
 typed AS (
     SELECT
         *,
-        regexp_extract(target, '^[^?#]*') AS path,
-        lower(regexp_extract(target, '^[^?#]*\.([A-Za-z0-9]{1,11})(?:[?#]|$)', 1)) AS ending
+        -- Most targets have no query and no dot: looking costs less than taking apart.
+        CASE
+            WHEN contains(target, '?') OR contains(target, '#') THEN regexp_extract(target, '^[^?#]*')
+            ELSE target
+        END AS path,
+        CASE
+            WHEN contains(target, '.')
+            THEN lower(regexp_extract(target, '^[^?#]*\.([A-Za-z0-9]{1,11})(?:[?#]|$)', 1))
+            ELSE ''
+        END AS ending
     FROM mended_columns
 ),
 sited AS (
@@ -61,7 +70,7 @@ events AS (
             )), 24))), '+/', '-_'),
             '","daily":true,"url":', to_json(left(concat('https://', site, target), 2000)),
             CASE
-                WHEN regexp_matches(referrer, '^(?i)(?:https?|android-app|ios-app)://')
+                WHEN referrer <> '-' AND regexp_matches(referrer, '^(?i)(?:https?|android-app|ios-app)://')
                 THEN concat(',"referrer":', to_json(left(referrer, 2000)))
             END,
             ',"props":{"status":', status, ',"type":"', type, '"},"site":"', site, '"',

@@ -19,8 +19,8 @@ QUOTED = r'(?:[^"\\]|\\.)*'
 REQUEST = rf'"(?:(?P<method>[A-Za-z]{{1,20}}) (?P<target>(?:[^"\\]|\\.)*?)(?: HTTP/[0-9.]+)?|{QUOTED})"'
 # One address, a list of X-Forwarded-For, or a load balancer's before the client's.
 ADDRESSES = r"(?:- )?(?P<address>[0-9A-Fa-f:.][0-9A-Fa-f:.,\[\] ]*)"
-_ZONE = r"[+-](?:[01]\d|2[0-3])[0-5]\d"
-TIME_LOCAL = rf"(?P<time>[^\]\"]+ {_ZONE})"
+ZONE = r"[+-](?:[01]\d|2[0-3])[0-5]\d"
+TIME_LOCAL = rf"(?P<time>[^\]\"]+ {ZONE})"
 _FIRST = rf"{ADDRESSES} \S+ .*?\[{TIME_LOCAL}\] {REQUEST} (?P<status>\d{{3}}) (?P<size>\S+)"
 _LAST = rf'"(?P<referrer>{QUOTED})" "(?P<agent>{QUOTED})"'
 _BEHIND = rf'(?: "(?P<forwarded>{QUOTED})")?(?:[ \t].*)?'
@@ -41,6 +41,8 @@ class LineFormat:
     paths: dict[str, tuple[str, ...]] = field(default_factory=dict)
     # SQL around a column `{}` of this format, such as an agent with + for blanks.
     around: dict[str, str] = field(default_factory=dict)
+    # Most of its lines are those of usual_lines.py.
+    is_combined: bool = False
 
     @property
     def knows_hosts(self) -> bool:
@@ -106,7 +108,7 @@ _TRAEFIK_JSON = {
 FORMATS = {
     each.name: each
     for each in (
-        LineFormat("combined", CLF_TIME, rf"{_FIRST} {_LAST}{_BEHIND}"),
+        LineFormat("combined", CLF_TIME, rf"{_FIRST} {_LAST}{_BEHIND}", is_combined=True),
         LineFormat("common", CLF_TIME, rf"{_FIRST}(?:[ \t].*)?"),
         LineFormat("vhost_combined", CLF_TIME, rf"{_HOST} {_FIRST}(?: {_LAST}{_BEHIND})?"),
         LineFormat("haproxy", LOCAL_TIME, _HAPROXY),

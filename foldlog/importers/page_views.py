@@ -41,6 +41,8 @@ _PROBE_PATHS = (
     "/(?:healthz?|livez|readyz|ready|live|ping|status|server-status|nginx_status|stub_status|metrics|alive|up|"
     "health[-_]?check|_health|actuator/health)/?"
 )
+# A look for a text costs less than the expression, which most paths do not match.
+_MAY_BE_FEED = "(contains(path, '/feed') OR contains(path, '/rss') OR contains(path, '/atom'))"
 _FEED_PATHS = "(?:/[^?]*)?/(?:feed|rss|atom)(?:\\.xml)?/?"
 
 
@@ -48,7 +50,7 @@ def type_sql(*, by_content_type: bool) -> str:
     """SQL of the type from the columns path, ending, agent and content_type."""
     cases = [
         f"WHEN regexp_matches(agent, '(?:{_AGENTS})') OR regexp_full_match(path, '{_PROBE_PATHS}') THEN 'probe'",
-        f"WHEN regexp_full_match(path, '{_FEED_PATHS}') THEN 'feed'",
+        f"WHEN {_MAY_BE_FEED} AND regexp_full_match(path, '{_FEED_PATHS}') THEN 'feed'",
     ]
     if by_content_type:
         cases += [f"WHEN starts_with(content_type, '{each}') THEN '{type_}'" for each, type_ in _CONTENT_TYPES.items()]
