@@ -15,6 +15,7 @@ import shutil
 import socket
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from datetime import date
@@ -816,15 +817,16 @@ sys.exit(main())
 
 
 @needs_root
-def test_user_without_permission_gets_findings_and_no_traceback(tmp_path: Path) -> None:
-    for above in [tmp_path, *tmp_path.parents][:-2]:
-        above.chmod(above.stat().st_mode | 0o011)
-    data = data_directory(tmp_path / "data")
-    as_of_now(data)
-    environ = environment(data.root, listen="127.0.0.1:1")
-    command = [sys.executable, "-c", AS_NOBODY, "doctor", "--json"]
-    done = subprocess.run(command, env=environ, capture_output=True, text=True, timeout=60, check=False)
-    found = printed(done)
+def test_user_without_permission_gets_findings_and_no_traceback() -> None:
+    # Not tmp_path: pytest closes what is above it to other users whenever a session starts.
+    with tempfile.TemporaryDirectory() as root:
+        Path(root).chmod(0o711)
+        data = data_directory(Path(root, "data"))
+        as_of_now(data)
+        environ = environment(data.root, listen="127.0.0.1:1")
+        command = [sys.executable, "-c", AS_NOBODY, "doctor", "--json"]
+        done = subprocess.run(command, env=environ, capture_output=True, text=True, timeout=60, check=False)
+        found = printed(done)
     assert level(found, "writing") == "wrong" and "Permission denied" in found["writing"]["found"]
     assert level(found, "files") == "unknown" and "as the user that Foldlog runs as" in found["files"]["do"]
     assert level(found, "processes") == "unknown"
