@@ -818,7 +818,7 @@ sys.exit(main())
 
 @needs_root
 def test_user_without_permission_gets_findings_and_no_traceback() -> None:
-    # Not tmp_path: pytest closes what is above it to other users whenever a session starts.
+    # Not tmp_path: whenever a session starts, pytest closes what is above it to others.
     with tempfile.TemporaryDirectory() as root:
         Path(root).chmod(0o711)
         data = data_directory(Path(root, "data"))
