@@ -12,7 +12,7 @@ from reports.hosts.combine import combined_days
 from reports.hosts.ledger import Host
 from reports.hosts.listed import listed, oldest_as_of
 from reports.rows import Row
-from reports.sql.clickhouse.relations import WITHIN_MONTHS
+from reports.sql.clickhouse.month_ends import final_settings
 from shared.disk.layout import DataDirectory
 from shared.stores.clickhouse.client import ClickHouse
 from shared.stores.clickhouse.cluster import parse_cluster
@@ -50,9 +50,13 @@ class ClusterStore:
         if others and query.visitors == "exact":
             raise TimezonesDiffer(asked.zone, others)
         own = next((host for host in hosts if host.instance == known_instance(self._data)), None)
+        table = events_table(self._cluster)
+        settings = final_settings(
+            lambda statement, given: self._server.rows(statement.text, settings=given), table, query.start, query.end
+        )
         return report_of_cluster(
-            lambda statement: self._server.rows(statement.text, statement.bound, WITHIN_MONTHS),
-            events_table(self._cluster),
+            lambda statement: self._server.rows(statement.text, statement.bound, settings),
+            table,
             query,
             shipped(days),
             own.generation if own else 0,

@@ -3,25 +3,18 @@
 Of an event that several hosts have, the copy that counts may be on another day: days on
 both sides are read, and the time is compared after FINAL has chosen. What stands in the
 key of the table may be compared before.
-
-FINAL chooses within a month (`WITHIN_MONTHS`), which costs nothing once a month is
-merged. Copies on both sides of a month's end are told from the days beside it.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 
 from reports.plan import ArchiveScan
 from reports.query import PROPS, Condition
 from shared.lateness import DEDUPE_DAYS
 from shared.schema import column_sql
-
-WITHIN_MONTHS = {"do_not_merge_across_partitions_select_final": "1", "optimize_aggregation_in_order": "1"}
-# Days that have a month's end within as many days as copies may be apart.
-_BESIDE_AN_END = f"toDayOfMonth(day + {DEDUPE_DAYS}) <= {2 * DEDUPE_DAYS}"
 
 
 @dataclass
@@ -62,8 +55,7 @@ def matching_events(scan: ArchiveScan, table: str, bound: Bound) -> str:
 
 def _events_that_count(scan: ArchiveScan, table: str, bound: Bound) -> str:
     """ClickHouse reads only the columns that are used outside."""
-    first = (scan.selection.start.astimezone(UTC) - timedelta(days=DEDUPE_DAYS)).date()
-    last = (scan.selection.end.astimezone(UTC) + timedelta(days=DEDUPE_DAYS)).date()
+    first, last = days_with_copies(scan.selection.start, scan.selection.end)
     within = (
         f"day >= {bound.value('first', 'Date', first.isoformat())} AND "
         f"day <= {bound.value('last', 'Date', last.isoformat())}"
@@ -71,19 +63,15 @@ def _events_that_count(scan: ArchiveScan, table: str, bound: Bound) -> str:
     site = scan.selection.site
     if site is not None:
         within += f" AND site = {bound.value('site', 'String', site)}"
-    if (first.year, first.month) != (last.year, last.month):
-        within += f" AND NOT ({_BESIDE_AN_END} AND (h, g, day) GLOBAL IN ({_later_copies(table, within)}))"
     return f"SELECT * FROM {table} FINAL WHERE {within}"
 
 
-def _later_copies(table: str, within: str) -> str:
-    """(h, g, day) of events that FINAL chose in a month, and of which the month beside
-    it has a copy that counts.
+def days_with_copies(start: datetime, end: datetime) -> tuple[date, date]:
+    """The first and the last UTC day on which an event of this time, or a copy of it,
+    may be.
     """
-    return (
-        f"SELECT h, g, argMin(day, (precedence, day)) FROM {table} FINAL WHERE {within} AND {_BESIDE_AN_END} "
-        f"GROUP BY h, g, toYYYYMM(day + {DEDUPE_DAYS}) HAVING count() > 1"
-    )
+    apart = timedelta(days=DEDUPE_DAYS)
+    return (start.astimezone(UTC) - apart).date(), (end.astimezone(UTC) + apart).date()
 
 
 def _bucket(scan: ArchiveScan) -> str:

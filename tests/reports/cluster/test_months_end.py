@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import random
 from collections import Counter
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from pathlib import Path
 
 import pytest
@@ -15,6 +15,7 @@ from ingest.collect.encode import Line
 from reports.cluster.cluster_store import ClusterStore
 from reports.hosts.asked import Asked
 from reports.query import parse
+from reports.sql.clickhouse.month_ends import WITHIN_MONTHS, final_settings, month_ends
 from shared.timestamps import epoch_ms
 from tests.builders.clickhouse_kinds import ClickHouses
 from tests.builders.logs import NOON, data_directory, fold_all, line, sealed
@@ -44,6 +45,27 @@ def test_the_copy_received_first_counts(tmp_path: Path, clickhouse_today: ClickH
         for row in found["rows"]:
             by_day[row["time"][:10]] += row["events"]
         assert (+by_day, found["total"]["events"]) == (days, days.total()), (begin, end)
+
+
+@pytest.mark.parametrize(
+    ("first", "last", "found"),
+    [
+        (date(2026, 11, 1), date(2026, 11, 30), []),
+        (date(2026, 10, 31), date(2026, 11, 1), [date(2026, 11, 1)]),
+        (date(2026, 11, 28), date(2027, 2, 1), [date(2026, 12, 1), date(2027, 1, 1), date(2027, 2, 1)]),
+    ],
+)
+def test_ends_of_months_are_those_between_two_days(first: date, last: date, found: list[date]) -> None:
+    assert [*month_ends(first, last)] == found
+
+
+@pytest.mark.parametrize(("answers", "settings"), [([[], []], WITHIN_MONTHS), ([[], [[1]]], {}), ([[[1]]], {})])
+def test_months_are_read_apart_where_no_event_has_copies_in_two(
+    answers: list[list[list[int]]], settings: dict[str, str]
+) -> None:
+    start, end = datetime(2026, 10, 20, tzinfo=UTC), datetime(2026, 12, 20, tzinfo=UTC)
+    assert final_settings(lambda _statement, _given: answers.pop(0), "events", start, end) == settings
+    assert answers == []
 
 
 def _copy(pick: random.Random, host: str, number: int) -> Line:
