@@ -216,6 +216,14 @@ class Server(web.Server):
             if connection.is_idle():
                 connection.force_close()
 
+    def cut_blocked(self) -> None:
+        """Cut connections whose client has not taken what was sent: it could hold up
+        the end of a worker for as long as it likes.
+        """
+        for connection in self.connections:
+            if (transport := connection.transport) and transport.get_write_buffer_size():
+                transport.abort()
+
     def close_stalled(self, share: slice = slice(None)) -> None:
         """Close the stalled connections of this share of all. Every connection needs a
         check once a second.

@@ -25,7 +25,7 @@ POLL_S = 0.02
 
 async def drain(worker: WorkerContext, server: Server, runner: web.ServerRunner, grace_s: float = GRACE_S) -> None:
     """Returns when no connection is left, or after DRAIN_S. Later requests get 503
-    `stopping`.
+    `stopping`, and a client that takes its answer more slowly than that is cut.
 
     A worker that can no longer store events passes a `grace_s` of 0, to restart sooner.
     """
@@ -38,6 +38,7 @@ async def drain(worker: WorkerContext, server: Server, runner: web.ServerRunner,
         if time.monotonic() - started >= grace_s:
             server.close_idle()
         await asyncio.sleep(POLL_S)
+    server.cut_blocked()
     worker.drained = True
 
 

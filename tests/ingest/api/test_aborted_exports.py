@@ -8,12 +8,15 @@ import os
 import signal
 import socket
 import struct
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
+from ingest.http.drain import DRAIN_S
+from ingest.worker import SHUTDOWN_S
 from shared.timestamps import now_ms
 from shared.tokens import create_token
 from tests.builders.logs import data_directory, line, sealed
@@ -226,6 +229,23 @@ def test_a_token_cannot_take_all_readers_of_all_workers(server: Server) -> None:
     until(lambda: not running(server))
     with asking(server) as connection:
         assert connection.recv(100).startswith(b"HTTP/1.1 200 ")
+
+
+@pytest.mark.long
+def test_client_that_takes_nothing_does_not_hold_up_a_worker_that_ends(server: Server) -> None:
+    with asking(server) as connection:
+        connection.recv(100)
+        (reader,) = exporting(server)
+        (worker,) = [child for child in children(server.running.pid) if reader in children(child)]
+        since = time.monotonic()
+        os.kill(worker, signal.SIGTERM)
+        until(lambda: not Path(f"/proc/{worker}").exists())
+        assert time.monotonic() - since < DRAIN_S + SHUTDOWN_S
+    until(lambda: len(workers(server)) == 2)
+
+
+def workers(server: Server) -> list[int]:
+    return [pid for pid in children(server.running.pid) if b" ingest" in command_line(pid).replace(b"\0", b" ")]
 
 
 def test_export_of_a_killed_worker_ends(server: Server) -> None:
