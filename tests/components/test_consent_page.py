@@ -275,7 +275,7 @@ async def test_page_of_an_unknown_host_is_not_counted(server: Server, tmp_path: 
     log = Log(server)
     html = on_another_host(f"http://localhost:{server.port}/v1/events")
     async with serving(server, html) as site, browse(tmp_path / "profile", "UTC") as page:
-        await visit(page, site)
+        await visit(page, site, "other.localhost")
         await page.click("#accept")
         assert await page.evaluate(f"{READ_THE_ANSWER}.catch((error) => error.message)") == "Failed to fetch"
         await log.has(0)
