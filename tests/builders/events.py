@@ -77,7 +77,7 @@ REJECTED = {
     "value of 2^53": (event(value=2**53), "value_out_of_range", "value"),
     "value of -2^53": (event(value=-(2**53)), "value_out_of_range", "value"),
     "value of 5000 digits": ('{"name":"x","value":%s}' % ("9" * 5000), "value_out_of_range", "value"),
-    "props an array": (event(props=[]), "props_type", "props"),
+    "props an array": (event(props=[1]), "props_type", "props"),
     "props nested object": (event(props={"a": {"b": 1}}), "props_type", "props"),
     "props nested array": (event(props={"a": [1]}), "props_type", "props"),
     "props of 31 keys": (event(props={f"k{n}": n for n in range(31)}), "props_too_long", "props"),
