@@ -15,8 +15,7 @@ from typing import Any
 import msgspec
 
 from ingest.collect.event import SESSION_MAX, URL_MAX, Event
-from ingest.collect.identity import identity_error
-from shared.control_chars import CONTROL_CHARS
+from ingest.collect.identity import identity_error, is_harmless
 
 _HTTP = ("http://", "https://")
 # What mobile systems give for a page that an app opened: android-app://<package>/….
@@ -129,7 +128,7 @@ def adjust_event(event: Event) -> list[Change]:
 
 def is_referrer(text: str) -> bool:
     """Whether it names a page, or an app."""
-    return (text.lower().startswith(_HTTP) or _APP.match(text) is not None) and CONTROL_CHARS.search(text) is None
+    return (text.lower().startswith(_HTTP) or _APP.match(text) is not None) and is_harmless(text)
 
 
 def with_whole_characters(text: bytes) -> bytes:

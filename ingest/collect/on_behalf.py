@@ -14,7 +14,7 @@ from typing import NamedTuple
 from ingest.collect.admission import Sender
 from ingest.collect.event import Event, VisitorBehind
 from ingest.collect.own_traffic import OwnTraffic
-from ingest.collect.validate import Accepted, Rejection, Validated
+from ingest.collect.validate import Accepted, Rejection, Validated, of_accepted
 from ingest.http.client_address import plain_address
 from ingest.http.problem import Problem
 from shared.host_names import SITE, host_of
@@ -47,9 +47,8 @@ def check(
             rejected.append(Rejection(index, *error))
         else:
             accepted.append((event, time_ms))
-    lost = {each.index for each in rejected}
-    adjusted = tuple(each for each in validated.adjusted if each.index not in lost)
-    return Validated(accepted, sorted(rejected, key=lambda each: each.index), adjusted)
+    rejected.sort(key=lambda each: each.index)
+    return Validated(accepted, rejected, of_accepted(validated.adjusted, rejected))
 
 
 def _indexes(validated: Validated) -> list[int]:

@@ -95,10 +95,11 @@ def validate_batch(
             accepted.append((event, time_ms))
         else:
             rejected.append(Rejection(index, *error))
-    return Validated(accepted, rejected, _of_accepted(changed, rejected))
+    return Validated(accepted, rejected, of_accepted(changed, rejected))
 
 
-def _of_accepted(changed: list[Adjustment], rejected: list[Rejection]) -> tuple[Adjustment, ...]:
+def of_accepted(changed: Sequence[Adjustment], rejected: Sequence[Rejection]) -> tuple[Adjustment, ...]:
+    """The changes of events that were not rejected, in the order of the batch."""
     lost = {each.index for each in rejected}
     return tuple(sorted([each for each in changed if each.index not in lost], key=lambda each: each.index))
 
