@@ -46,7 +46,7 @@ def written(path: Path, lines: Sequence[str]) -> Path:
 
 
 def nothing(_position: int) -> None:
-    """A progress that nobody watches."""
+    """A progress without a terminal."""
 
 
 def import_logs(

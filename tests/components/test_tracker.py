@@ -32,7 +32,7 @@ long = pytest.mark.long
 async def visiting(
     tmp_path: Path, attributes: str = "", body: str = "", path: str = "/", before: str = ""
 ) -> AsyncIterator[tuple[CustomerSite, Page]]:
-    """A page that somebody opened; `before` runs in it before any script of it."""
+    """A page that a visitor opened; `before` runs in it before any script of it."""
     async with serving(page_with(f"{SCRIPT} {attributes}", body)) as site, browse(tmp_path / "profile", "UTC") as page:
         if before:
             await page.send("Page.enable")

@@ -1,5 +1,6 @@
-"""Each attack at small size beside its control: nothing of a neighbour is lost, nobody
-gets a 5xx, passes end, and what the attack costs is a bounded multiple of its control.
+"""Each attack at small size beside its control: nothing of a neighbour is lost, no
+client gets a 5xx, passes end, and what the attack costs is a bounded multiple of its
+control.
 """
 
 from __future__ import annotations

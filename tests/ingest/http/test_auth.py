@@ -112,7 +112,7 @@ def test_damaged_tokens_file_costs_what_is_in_it_and_is_logged_once(data: DataDi
 
 
 def test_damaged_file_is_not_read_for_every_request(data: DataDirectory, monkeypatch: pytest.MonkeyPatch) -> None:
-    """It may be large, and anybody may send a token."""
+    """It may be large, and every client may send a token."""
     data.tokens.write_bytes(b"{" * FILE_MAX_BYTES)
     reads: list[TokensFile] = []
 
