@@ -8,7 +8,7 @@ reads each batch.
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -16,6 +16,7 @@ from typing import Any
 from aiohttp import web
 
 SCRIPT = Path(__file__).parents[2] / "web" / "tracker" / "tracker.min.js"
+Handler = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
 OK: tuple[int, dict[str, str], str] = (200, {}, '{"accepted":1,"rejected":[]}')
 
 
@@ -61,11 +62,17 @@ class CustomerSite:
 @asynccontextmanager
 async def serving(html: str, headers: Mapping[str, str] | None = None) -> AsyncIterator[CustomerSite]:
     site = CustomerSite(html, headers or {})
-    runner = web.ServerRunner(web.Server(site))
+    async with listening(site) as site.port:
+        yield site
+
+
+@asynccontextmanager
+async def listening(handler: Handler) -> AsyncIterator[int]:
+    """The port of a web server that answers as `handler` does."""
+    runner = web.ServerRunner(web.Server(handler))
     await runner.setup()
     try:
         await web.TCPSite(runner, "127.0.0.1", 0).start()
-        site.port = runner.addresses[0][1]
-        yield site
+        yield runner.addresses[0][1]
     finally:
         await runner.cleanup()

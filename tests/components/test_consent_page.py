@@ -20,6 +20,7 @@ import pytest
 from aiohttp import web
 
 from tests.builders.browser import Page, browse, chromium
+from tests.builders.customer_site import listening
 from tests.builders.server import Server
 from tests.builders.waiting import TIMEOUT_S
 
@@ -65,14 +66,8 @@ class Site:
 @asynccontextmanager
 async def serving(server: Server, html: str) -> AsyncIterator[Site]:
     site = Site(server, html)
-    runner = web.ServerRunner(web.Server(site))
-    await runner.setup()
-    try:
-        await web.TCPSite(runner, "127.0.0.1", 0).start()
-        site.port = runner.addresses[0][1]
+    async with listening(site) as site.port:
         yield site
-    finally:
-        await runner.cleanup()
 
 
 @pytest.fixture(scope="module")
