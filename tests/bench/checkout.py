@@ -35,15 +35,20 @@ class Checkout(NamedTuple):
     def command(self, *words: str) -> list[str]:
         return [self.python, "-m", "foldlog", *words]
 
-    def environ(self, data: Path, port: int = 8080, /, **settings: str) -> dict[str, str]:
+    def environ_of_defaults(self, data: Path, port: int) -> dict[str, str]:
+        """With the limits of the product, and passes only when they are asked for."""
         inherited = {name: value for name, value in os.environ.items() if not name.startswith("FOLDLOG_")}
         return inherited | {
             "PYTHONPATH": str(self.root),
             "FOLDLOG_DATA_DIR": str(data),
             "FOLDLOG_LISTEN": f"127.0.0.1:{port}",
             "FOLDLOG_ADMIN_TOKEN": ADMIN_TOKEN,
-            **self._unlimited(),
             "FOLDLOG_FOLD_INTERVAL": "3600",
+        }
+
+    def environ(self, data: Path, port: int = 8080, /, **settings: str) -> dict[str, str]:
+        return self.environ_of_defaults(data, port) | {
+            **self._unlimited(),
             "FOLDLOG_LOG_RETENTION_DAYS": "36500",
             "FOLDLOG_ARCHIVE_RETENTION_DAYS": "36500",
             **settings,

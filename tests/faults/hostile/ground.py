@@ -6,7 +6,6 @@ from __future__ import annotations
 
 import http.client
 import json
-import os
 import subprocess
 import threading
 import time
@@ -170,14 +169,8 @@ class Sampler:
 
 
 def _environ(checkout: Checkout, data: Path, port: int, settings: Mapping[str, str]) -> dict[str, str]:
-    inherited = {name: value for name, value in os.environ.items() if not name.startswith("FOLDLOG_")}
-    return inherited | {
-        "PYTHONPATH": str(checkout.root),
-        "FOLDLOG_DATA_DIR": str(data),
-        "FOLDLOG_LISTEN": f"127.0.0.1:{port}",
-        "FOLDLOG_ADMIN_TOKEN": ADMIN_TOKEN,
+    return checkout.environ_of_defaults(data, port) | {
         "FOLDLOG_INGEST_KEYS": INGEST_KEY,
-        "FOLDLOG_FOLD_INTERVAL": "3600",
         "FOLDLOG_DISK_RESERVE": "0",
         **settings,
     }
