@@ -19,6 +19,7 @@ from compactor.claims.claims_table import (
     claim,
     claiming,
     ledger,
+    locked_ledger,
     pruned_before,
     register,
 )
@@ -206,7 +207,7 @@ def _claim_wanted(host: Host, row: LedgerRow, note: StoreNote, *, renews: bool) 
     epoch = max(row.epoch, note.epoch) + renews
     note = write_note(host.data, replace(note, intended_epoch=epoch, intended_claims=name))
     with claiming(host.connection):
-        rows = ledger(host.connection)
+        rows = locked_ledger(host.connection, host.instance)
         row = rows[host.instance]
         if standing(place_of(row), note.place) is not (Standing.RENEW if renews else Standing.AS_NOTED):
             raise StoreUnavailable(host.name, "its ledger changed meanwhile")

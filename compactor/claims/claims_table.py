@@ -89,6 +89,15 @@ def ledger(connection: Connection) -> dict[UUID, LedgerRow]:
     return {row[0]: LedgerRow(*row) for row in rows}
 
 
+def locked_ledger(connection: Connection, instance: UUID) -> dict[UUID, LedgerRow]:
+    """The rows, the one of `instance` locked: its publish that is not committed yet, by
+    another host with the same identity, is waited for and seen. To be called in
+    `claiming`, before the row is compared and changed.
+    """
+    connection.execute("SELECT FROM analytics_folded WHERE instance = %s FOR NO KEY UPDATE", (instance,))
+    return ledger(connection)
+
+
 def register(connection: Connection, instance: UUID, host: str, timezone: str, epoch: int) -> None:
     """Add the row of an instance, if it has none, without a generation."""
     connection.execute(

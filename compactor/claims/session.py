@@ -14,7 +14,15 @@ from msgspec.structs import replace
 
 from compactor.absorb.note import read_absorb_note, unnamed
 from compactor.claims.claim import Host, claim_ids, open_host, place_in_store
-from compactor.claims.claims_table import begin_pruning, claiming, ledger, pruned_before, release, state_horizon
+from compactor.claims.claims_table import (
+    begin_pruning,
+    claiming,
+    ledger,
+    locked_ledger,
+    pruned_before,
+    release,
+    state_horizon,
+)
 from compactor.claims.compare import has_seen_all
 from compactor.claims.kept_claims import add_stored, create_stored, gone_claims
 from compactor.claims.known_claims import fetch, forget_own, new_name, open_known_claims
@@ -148,7 +156,7 @@ class HostClaims:
         write_note(host.data, replace(note, claimed={}, intended_epoch=row.epoch + 1, intended_claims=name))
         self._find_stored()
         with claiming(host.connection):
-            rows = ledger(host.connection)
+            rows = locked_ledger(host.connection, host.instance)
             if place_of(rows[host.instance]) != place_of(row):
                 raise StoreUnavailable(host.name, "its ledger changed meanwhile")
             fetch(host.database, host.connection, host.store, rows, host.instance)

@@ -22,6 +22,7 @@ from tests.builders.logs import NOON, line
 from tests.builders.postgres import Server
 from tests.builders.store_hosts import StoreHost, counted_ids
 from tests.builders.stores import wrong
+from tests.builders.waiting import until
 
 pytestmark = pytest.mark.component
 DAY_MS = 24 * HOUR_MS
@@ -110,6 +111,40 @@ def test_of_two_hosts_with_one_identity_one_publishes(hosts: list[StoreHost], tm
     theirs = [100 * (winner + 1) + turn for turn in range(3)]
     assert counted_ids(first.settings.store, tmp_path) == once(*range(5), *theirs)
     assert_as_published(pair[winner])
+
+
+def test_a_publish_of_the_same_identity_in_flight_is_not_taken_for_ones_own(hosts: list[StoreHost]) -> None:
+    """The other one has claimed, and its publish commits while this one waits to begin
+    an epoch.
+    """
+    first = hosts[0]
+    first.receive(lines(*range(5)))
+    first.settle()
+    first.receive(lines(10))
+    with psycopg.connect(first.settings.store, autocommit=True) as watching, watching.cursor() as other:
+        other.execute("UPDATE analytics_folded SET claims = gen_random_uuid()")
+        refused: list[BaseException] = []
+
+        def publish() -> None:
+            with pytest.raises((StoreRefused, StoreUnavailable)) as caught:
+                first.publish()
+            refused.append(caught.value)
+
+        with psycopg.connect(first.settings.store) as publishing:
+            publishing.execute("UPDATE analytics_folded SET generation = generation + 1, snapshot_sha256 = 'theirs'")
+            thread = threading.Thread(target=publish)
+            thread.start()
+            until(lambda: count_waiting(other))
+        thread.join()
+        row = other.execute("SELECT snapshot_sha256 FROM analytics_folded").fetchone()
+    assert refused and row == ("theirs",)
+
+
+def count_waiting(cursor: psycopg.Cursor[tuple[int]]) -> int:
+    """How many sessions of this database wait for a lock."""
+    sql = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
+    found = cursor.execute(sql).fetchone()
+    return found[0] if found else 0
 
 
 @pytest.mark.parametrize(
