@@ -21,11 +21,11 @@ EXAMPLES_OF_THE_SHORT_TIER = 60
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    parser.addoption("--examples", type=int, help="how often a property is tried (default: 500, with 'not long' 60)")
+    parser.addoption("--examples", type=int, help="how often a property is tried (default: 500, without the long tests 60)")
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    is_short = config.option.markexpr == "not long"
+    is_short = config.option.markexpr.startswith("not long")
     examples = config.option.examples or (EXAMPLES_OF_THE_SHORT_TIER if is_short else EXAMPLES)
     hypothesis.settings.register_profile("foldlog", max_examples=examples, deadline=None)
     hypothesis.settings.load_profile("foldlog")
