@@ -40,7 +40,7 @@ run: setup ## Serve on http://127.0.0.1:8080 with the data in ./data
 demo-postgres: setup ## Two hosts of one PostgreSQL, all on this machine; Ctrl-C ends and removes them
 	@$(BIN)/python -m tests.components.demo_postgres
 
-test: setup ## The laws, the units, a real process for each promise: some minutes on two cores
+test: setup ## The laws, the units, a real process for each promise: four minutes on two cores
 	$(PYTEST) -m 'not long and not component'
 
 test-pythons: $(PYTHONS:%=test-python-%) ## The same on each Python that this machine has: 3.11, 3.12, 3.13

@@ -96,7 +96,7 @@ def test_running_pass_ends_by_itself_when_it_can(tmp_path: Path, monkeypatch: py
     assert "pass_failed" not in log.events()
 
 
-@pytest.mark.parametrize("busy", ["database", "python"])
+@pytest.mark.parametrize("busy", ["database", pytest.param("python", marks=pytest.mark.long)])
 def test_sigterm_ends_the_process_in_a_pass_that_does_not_end(tmp_path: Path, busy: str) -> None:
     """An interrupt ends what DuckDB does; what else runs ends with the process."""
     begun = tmp_path / "begun"

@@ -31,21 +31,25 @@ def statements(tmp_path_factory: pytest.TempPathFactory) -> list[Recorded]:
     return found
 
 
+@pytest.mark.long
 def test_no_statement_hashes_the_texts_of_clients(statements: list[Recorded]) -> None:
     assert {each.text: found for each in statements if (found := each.texts_of_clients())} == {}
 
 
+@pytest.mark.long
 def test_every_statement_in_the_source_was_run(statements: list[Recorded]) -> None:
     texts = [normalized(each.text) for each in statements]
     never = [each.place for each in sources() if not any(each.is_in(text) for text in texts)]
     assert never == [], "have tests/builders/drive.py reach it, or delete it"
 
 
+@pytest.mark.long
 def test_each_exception_is_needed(statements: list[Recorded]) -> None:
     hashed = {text for each in statements for keys in each.hashed for text in keys.unnumbered()}
     assert hashed == NOT_OF_CLIENTS.keys()
 
 
+@pytest.mark.long
 def test_every_parquet_file_has_a_bounded_dictionary(statements: list[Recorded]) -> None:
     """Its writer looks each text up by the same hash."""
     copies = [each.text for each in statements if each.text.startswith("COPY") and "FORMAT csv" not in each.text]

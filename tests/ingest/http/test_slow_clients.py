@@ -91,7 +91,10 @@ async def converse(port: int, steps: Sequence[Step]) -> Conversation:
 
 
 def a_byte_a_second(sent: bytes) -> list[Step]:
-    return [step for byte in sent[:12] for step in (1.0, bytes([byte]))]
+    """For as long as the server waits: what comes after it has closed would have the
+    kernel throw away an answer that this busy process has not read yet.
+    """
+    return [step for byte in sent[:5] for step in (1.0, bytes([byte]))]
 
 
 def at_10_kb_a_second(body: bytes) -> list[Step]:

@@ -82,6 +82,7 @@ def test_one_query_of_one_snapshot_is_read_once(tmp_path: Path) -> None:
         first = worker.get("/admin/api/report")
         (reader,) = set(readers()) - before
         os.kill(reader, signal.SIGKILL)
+        until(lambda: not Path(f"/proc/{reader}").exists())  # the worker has seen it
         assert worker.get("/admin/api/report").body == first.body
         worker.post([EVENT])
         worker.fold()
