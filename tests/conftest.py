@@ -21,7 +21,9 @@ EXAMPLES_OF_THE_SHORT_TIER = 60
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    parser.addoption("--examples", type=int, help="how often a property is tried (default: 500, without the long tests 60)")
+    parser.addoption(
+        "--examples", type=int, help="how often a property is tried (default: 500, without the long tests 60)"
+    )
 
 
 def pytest_configure(config: pytest.Config) -> None:
