@@ -18,6 +18,7 @@ from pathlib import Path
 
 import msgspec
 
+from compactor.fold.alternatives import Alternatives
 from compactor.fold.device_class import LOOKED_AT_CHARS, MODEL_AND_BUILD
 
 # Browsers of people whose names hold that of a crawler.
@@ -26,15 +27,15 @@ _PEOPLES_BROWSERS = re.compile(
     r"|(?<=\d )Viber/[\d.]+$"
 )
 # Feed readers and players that people run, and that name their own page.
-_PEOPLES_READERS = re.compile(
+_PEOPLES_READERS = Alternatives(
     r"Reader;|^(?:Feed(?:Demon|Station)|Liferea|RssBandit|newsb(?:euter|oat)|NetNewsWire|XBMC|Kodi|Juice|Doughnut|Akregator)/"
     r"|Podcast Client|bsalsa\.com|^ThePodcastApp/|^(?:Pulp|CoolerFM)/"
 )
-_CONTACT = re.compile(
-    r"https?://|www\.|[\w.-]{1,40}(?:@|\[at\]| at )[\w-]{1,64}\.[a-z]{2}|mailto:|contact[:;=]|\bref:|\{\{|jndi:|<\?"
+_CONTACT = Alternatives(
+    r"https?://|www\.|mailto:|contact[:;=]|\bref:|\{\{|jndi:|<\?",
+    *(rf"[\w.-]{at}[\w-]{{1,64}}\.[a-z]{{2}}" for at in ("@", r"\[at\]", " at ")),
 )
-# What a program does for its living. Each is looked for by itself: a text of many
-# alternatives would try them all at each character.
+# What a program does for its living.
 _TRADES_TEXT = """
 crawl spider scanner scraper monitor checker fetcher validator prerender preview audit analyzer analyser research
 survey headless synthetic grabber harvest extractor lookup observatory diagnostic thumbnail transcoder inspector
@@ -42,17 +43,16 @@ fingerprint detector proxy/ feed+parser feedparser google- -google googlead goog
 powershell google+page+speed google+search+console whatcms builtwith functionize cybaaagent convertify assetnote
 """
 _TRADES = tuple(trade.replace("+", " ") for trade in _TRADES_TEXT.split())
-_TOOL = re.compile(
+_TOOL = Alternatives(
     r"^(?:postmanruntime|curl|wget|python|java/|go-http|node|deno|bun/|dart|okhttp|axios|undici|ruby|php|git/)"
     r"|bot\b|\bscan(?:s|ning)?\b|\bcheck\b|prober?\b|recon\b|mail\.[\w.]{1,40} proxy|\btime/\d{10}|daumoa|iplabel"
 )
-_AT_A_TIME = 25
 _BARE = re.compile(r"Mozilla/[\d.]+ \((?:compatible|Windows|Macintosh|Linux)?\)?$", re.IGNORECASE)
 # They name a device that has no class: consoles, watches, cars, speakers, players.
-_OTHER_DEVICE = re.compile(
+_OTHER_DEVICE = Alternatives(
     r"PlayStation|PS[345]|Nintendo|Xbox|watchOS|Watch\d|CFNetwork/|Darwin/|iOS|ipadOS|UPnP|Android|Linux;|Tesla/|QtCarBrowser"
-    r"|ExoPlayer|\(Linux|Linux arm|Echo|Alexa|Sonos|tpapi|Xiino|Opera|Mozilla/4\.0 \(|[A-Z][a-z]+[/ ][A-Z]?\d{3,4}$",
-    re.IGNORECASE,
+    r"|ExoPlayer|\(Linux|Linux arm|Echo|Alexa|Sonos|tpapi|Xiino|Opera|Mozilla/4\.0 \(|[a-z][a-z][/ ][a-z]?\d{3,4}$",
+    ignores_case=True,
 )
 
 
@@ -70,14 +70,14 @@ def is_tool(ua: str, device: str | None) -> bool:
     """Whether a program sent this, not a person; `device` is its class."""
     looked_at = _PEOPLES_BROWSERS.sub("", ua[:LOOKED_AT_CHARS])
     without_model = MODEL_AND_BUILD.sub("Android", looked_at)
-    if any(some.search(without_model) for some in _patterns()) or ua in _listed():
+    if _patterns().search(without_model) or ua in _listed():
         return True
     said = without_model.lower()
     if any(trade in said for trade in _TRADES) or _TOOL.search(said):
         return True
     if _CONTACT.search(said) and not _PEOPLES_READERS.search(ua):
         return True
-    return device is None and bool(ua) and (_BARE.match(ua) is not None or _OTHER_DEVICE.search(looked_at) is None)
+    return device is None and bool(ua) and (_BARE.match(ua) is not None or not _OTHER_DEVICE.search(looked_at))
 
 
 @cache
@@ -92,10 +92,8 @@ def _crawlers() -> list[_Crawler]:
 
 
 @cache
-def _patterns() -> list[re.Pattern[str]]:
-    """Some at a time, as the package does: one expression of all is slower."""
-    texts = [crawler.pattern for crawler in _crawlers()]
-    return [re.compile("|".join(texts[first : first + _AT_A_TIME])) for first in range(0, len(texts), _AT_A_TIME)]
+def _patterns() -> Alternatives:
+    return Alternatives(*(crawler.pattern for crawler in _crawlers()))
 
 
 @cache

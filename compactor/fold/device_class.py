@@ -13,6 +13,8 @@ import re
 from functools import cache
 from pathlib import Path
 
+from compactor.fold.alternatives import Alternatives
+
 # Longer ones are made up; what a browser says of its device comes first.
 LOOKED_AT_CHARS = 1000
 _MODEL_CHARS = 24
@@ -29,7 +31,7 @@ _NO_MODEL = re.compile(
 )
 _SEPARATORS = re.compile(r"[ _\-./]+")
 
-_TV = re.compile(
+_TV = Alternatives(
     r"(?<![a-z])TV(?![a-z])|Smart-?TV|HbbTV|Web0S|NetCast|Google_?TV|AndroidTV|Apple ?TV|tvOS|VIDAA|VIZIO|ViziOS"
     r"|(?<![a-z])OMI/|smarttv_|BRAVIA|CrKey|MiTV|MIBOX|\bAFT[A-Z]|Roku|NETTV|CE-HTML|SonyCEBrowser|DLNADOC|DuneHD"
     r"|Viera|AQUOS|Maple ?20|SmartHub|Espial|InettvBrowser|POV_TV|Freebox|olleh|NETRANGE|SamsungBD|LG-?BP|BDPlayer"
@@ -38,7 +40,7 @@ _TV = re.compile(
     r"|Unknown; Linux (?:mips|arm)|Tizen [\d.]+\) AppleWebKit"
     # Builds of Android for television sets have a T as their second letter.
     r"|Build/[L-U]T[A-Z]\d",
-    re.IGNORECASE,
+    ignores_case=True,
 )
 _TV_MODEL = re.compile(
     r"stick|led-?\d|uhd|dongle|chromecast|[-_]shell[- ]|streaming|stb|-box|(?<!x)box(?![a-z])|tv(?![a-z])"
@@ -50,33 +52,33 @@ _TV_MODEL = re.compile(
 )
 _LAPTOP_MODEL = re.compile(r"chromebook|netbook|laptop")
 _TABLET_MODEL = re.compile(r"(?:^|-|[a-z])tab(?:let)?(?![a-z])|[a-z-]pad(?![a-z])|^pad-|^[a-z]{3}\d?-w\d\d")
-_TABLET = re.compile(
+_TABLET = Alternatives(
     r"iPad|PlayBook|Silk(?!.{0,200}Mobile)|Kindle|PocketBook|TouchPad|hp-tablet|Nook|Xoom|Tablet(?! PC)|Tablet;",
-    re.IGNORECASE,
+    ignores_case=True,
 )
-_APPLE_PHONE = re.compile(r"iPhone|iPod|dv\(iPh|pr\(UCBrowser", re.IGNORECASE)
-_WINDOWS_PHONE = re.compile(
+_APPLE_PHONE = Alternatives(r"iPhone|iPod|dv\(iPh|pr\(UCBrowser", ignores_case=True)
+_WINDOWS_PHONE = Alternatives(
     r"Windows Phone|WPDesktop|XBLWP7|ZuneWP7|IEMobile|Windows CE|Windows NT [\d.]+; ARM; (?:Lumia|\d)"
 )
-_PHONE = re.compile(
+_PHONE = Alternatives(
     r"Mobi|Opera Mini|OPiOS|BlackBerry|BB10|Symbian|Series ?[46]0|MIDP|CLDC|UP\.Browser|UP\.Link|UP/\d|NetFront|Obigo"
     r"|MAUI|WAP|KaiOS|J2ME|MeeGo|Maemo|Nokia|SonyEricsson|SAMSUNG-|DoCoMo|KDDI-|webOS/\d|PalmOS|PalmSource|Palm OS"
     r"|Palmscape|BREW|POLARIS|Teleca|SEMC|Dorado|Bada|FB4A|UCWEB|OneBrowser|Danger hiptop|MQQBrowser/Mini|iOS[ /;)]"
     r"|Puffin/[\d.]+AP|Configuration/|^dv\(",
-    re.IGNORECASE,
+    ignores_case=True,
 )
-_DESKTOP = re.compile(
+_DESKTOP = Alternatives(
     r"Windows|Win(?:9|NT|32|64)|\(win\d|Macintosh|Mac ?OS|os=Mac|Mac_PowerPC|OSX|MacBook|iMac\d|Mac(?:mini|Pro)|X11"
     r"|CrOS|Wayland|Linux [xi]\d?86|Linux x86_64|Linux \d|; Linux[;)]|Linux; [a-z]{2}_[A-Z]{2}|Ubuntu|SUSE|Red Hat"
     r"|FreeBSD|OpenBSD|NetBSD|SunOS|OS/2|Amiga|BeOS|Haiku|OpenVMS|RISC OS|Inferno|Syllable|CYGWIN|Emacs|MSOffice"
     r"|^Safari|\(PC; OpenHarmony|\(2in1;|Darwin/[\d.]+ \((?:x86_64|i386)\)",
-    re.IGNORECASE,
+    ignores_case=True,
 )
 # The first that fits decides where the system is not Android.
 _BY_SYSTEM = (
     ("mobile", _WINDOWS_PHONE),
-    ("tablet", re.compile(r"Silk/|HTC_Flyer")),
-    ("desktop", re.compile(r"Windows NT|Macintosh|CrOS|\(X11; (?:U; )?Linux (?:x86_64|i\d86)[;)](?!.{0,200}TV)")),
+    ("tablet", Alternatives(r"Silk/|HTC_Flyer")),
+    ("desktop", Alternatives(r"Windows NT|Macintosh|CrOS|\(X11; (?:U; )?Linux (?:x86_64|i\d86)[;)](?!.{0,200}TV)")),
     ("tv", _TV),
     ("tablet", _TABLET),
     ("mobile", _APPLE_PHONE),
