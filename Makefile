@@ -10,7 +10,7 @@ PYTEST := PYTHONDONTWRITEBYTECODE= $(BIN)/python -m pytest --numprocesses $(shel
 SOURCE := foldlog ingest reports compactor shared tests
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run demo-postgres test test-pythons check audit lock format crash mutants soak soak-hosts soak-clickhouse bench load gate-cost hostile red-team fuzz tracker clean
+.PHONY: help setup run demo demo-postgres test test-pythons check audit lock format crash mutants soak soak-hosts soak-clickhouse bench load gate-cost hostile red-team fuzz tracker clean
 
 help: ## Show this list
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 15
@@ -36,6 +36,9 @@ setup: $(VENV)/installed ## Make .venv and install everything into it
 
 run: setup ## Serve on http://127.0.0.1:8080 with the data in ./data
 	$(BIN)/foldlog serve
+
+demo: setup ## Try it: made-up traffic of a quarter, a link that signs in; Ctrl-C ends and removes it
+	@$(BIN)/foldlog demo $(ARGS)
 
 demo-postgres: setup ## Two hosts of one PostgreSQL, all on this machine; Ctrl-C ends and removes them
 	@$(BIN)/python -m tests.components.demo_postgres

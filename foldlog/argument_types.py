@@ -45,6 +45,17 @@ def between(low: float, high: float) -> Callable[[str], float]:
     return number
 
 
+def whole(low: int, high: int) -> Callable[[str], int]:
+    """The type of a whole number from `low` to `high`."""
+
+    def number(text: str) -> int:
+        if not (text.isascii() and text.isdecimal() and low <= int(text[:20]) <= high):
+            raise argparse.ArgumentTypeError(f"{text[:20]} is not a whole number from {low:,} to {high:,}")
+        return int(text)
+
+    return number
+
+
 def count(text: str) -> int:
     if not text.isdecimal():
         raise argparse.ArgumentTypeError(f"{text} is not 0 or more")

@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from typing import NoReturn
 
 from foldlog import __version__
-from foldlog.argument_types import between, count, day, duration, site, visitor
+from foldlog.argument_types import between, count, day, duration, site, visitor, whole
 from shared.control_chars import escape_controls
 from shared.exit_codes import USAGE
 
@@ -36,6 +36,7 @@ COMMANDS = (
     "store",
     "token",
     "bench",
+    "demo",
     "check-config",
 )
 EXPORT_FORMATS = ("ndjson", "csv", "parquet")
@@ -215,6 +216,8 @@ def _add_setup(add: Add) -> None:
 
     _add_bench(add("bench", "put load on a server of this host and check its counts"))
 
+    _add_demo(add("demo", "try Foldlog with made-up traffic, and leave nothing behind"))
+
     add("check-config", "read the settings and show what is in force")
 
 
@@ -244,6 +247,16 @@ def _add_bench(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "url", metavar="URL", nargs="?", help="a server on this host (default: that of FOLDLOG_LISTEN)"
     )
+
+
+def _add_demo(command: argparse.ArgumentParser) -> None:
+    days = "days of traffic up to now (default: 90)"
+    command.add_argument("--days", type=whole(1, 365), default=90, metavar="N", help=days)
+    seed = "the same seed makes the same visitors (default: 1)"
+    command.add_argument("--seed", type=whole(0, 2**53), default=1, metavar="N", help=seed)
+    port = "on 127.0.0.1 (default: 8080, or another one if that is taken)"
+    command.add_argument("--port", type=whole(1, 65_535), metavar="N", help=port)
+    command.add_argument("--keep", metavar="DIR", help="a new directory that stays when the demo ends")
 
 
 _QUERY_HELP = {

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 # These run until they are stopped; the others end with their terminal.
 SERVICES = {"serve", "ingest", "compact"}
-WITHOUT_DATA_DIR = {"bench", "check-config"}
+WITHOUT_DATA_DIR = {"bench", "check-config", "demo"}
 # These write to the data directory. They reject an unreliable file system and data of a
 # newer Foldlog.
 WRITERS = {"serve", "ingest", "compact", "compress", "import", "rebuild", "retain", "erase", "backup"}

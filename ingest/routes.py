@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ingest.api import dashboard, tracker
+from ingest.api import dashboard, demo, tracker
 from ingest.api.exports import get_export
 from ingest.api.fold import post_fold
 from ingest.api.reports import get_report
@@ -35,10 +35,14 @@ ROUTES: list[Route] = [
 
 
 def routes_by_settings(settings: Settings) -> list[Route]:
-    """The paths besides these at which the operator wants events and the script."""
+    """The paths besides these: where the operator wants events and the script, and what
+    only a demo has.
+    """
     routes: list[Route] = []
     for path in settings.collect_paths:
         routes += [("POST", path, post_events), ("OPTIONS", path, preflight_events)]
     if settings.script_path:
         routes.append(("GET", settings.script_path, tracker.get_newest))
+    if settings.demo:
+        routes += demo.routes()
     return routes

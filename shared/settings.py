@@ -133,6 +133,7 @@ class Settings:
     store_cache: int = 4 << 30
     database_url: str = field(default="", repr=False)
     instance: UUID | None = None
+    demo: bool = False
     log_file: Path | None = None
     log_level: LogLevel = "info"
 
@@ -214,6 +215,7 @@ _PARSE: dict[str, Callable[[str], Any]] = {
     "store": parse_store,
     "database_url": parse_database_url,
     "instance": setting_parsers.instance,
+    "demo": setting_parsers.flag,
     "rate_store": parse_rate_store,
     "log_file": setting_parsers.optional_path,
     "log_level": setting_parsers.one_of(LogLevel),

@@ -50,10 +50,17 @@ class AddressInUse(TemporaryFailure):
 
 
 def serve(
-    settings: Settings, config: str | None, sockets: Sequence[socket.socket], notifier: Notifier, log: Log
+    settings: Settings,
+    config: str | None,
+    sockets: Sequence[socket.socket],
+    notifier: Notifier,
+    log: Log,
+    *,
+    is_announced: bool = True,
 ) -> int:
     """Run until SIGTERM or SIGINT. Workers accept from `sockets`, which listen already,
-    or else listen by themselves.
+    or else listen by themselves. The address is printed, and the first admin token,
+    unless something else says how to get in (not `is_announced`).
 
     Raises AlreadyServed, AddressInUse, SnapshotDamaged, OtherInstance, TakeoverFailed.
     """
@@ -66,7 +73,8 @@ def serve(
         else:
             check_address(settings.listen)
         take_over_first(data, settings, config)
-        announce(data, settings)
+        if is_announced:
+            announce(data, settings)
         if damage := read_tokens(data).damage:
             log.error("tokens_damaged", path=str(data.tokens), reason=f"{damage}; `foldlog doctor` says what to do")
         remove_dead_sockets(data)

@@ -27,6 +27,7 @@ _HEADERS = {
 }
 _MEDIA_TYPES = {
     "index.html": "text/html",
+    "code.js": "text/javascript",
     "page.js": "text/javascript",
     "page.css": "text/css",
     "uPlot.iife.min.js": "text/javascript",

@@ -281,6 +281,11 @@ class DataDirectory:
         return self.private / f"tokens.{mark}.damaged"
 
     @property
+    def sign_in_code(self) -> Path:
+        """The hash of the code that `foldlog demo` printed, until it is used."""
+        return self.private / "sign-in-code.json"
+
+    @property
     def store_tokens(self) -> Path:
         """A copy of the tokens that the hosts of a store share."""
         return self.private / "store-tokens.json"

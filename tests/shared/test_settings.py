@@ -33,6 +33,7 @@ GOOD: dict[str, tuple[str, str, object]] = {
     "other paths of events": ("COLLECT_PATHS", "/api/analytics, /notes_7", ("/api/analytics", "/notes_7")),
     "other path of the script": ("SCRIPT_PATH", " /assets/app-1.2.js ", "/assets/app-1.2.js"),
     "no other path of the script": ("SCRIPT_PATH", "", ""),
+    "demo": ("DEMO", "true", True),
     "consent": ("CONSENT", "implied", "implied"),
     "consent cookie": ("CONSENT_COOKIE", "cc=a=b", ("cc", "a=b")),
     "flag 0": ("HONOR_GPC", "0", False),

@@ -66,6 +66,23 @@ async function signIn(event) {
   if (await refresh()) $("dashboard").focus({ preventScroll: true });
 }
 
+/** Sign in by the code in the address. False where there is none. */
+async function signInByCode() {
+  let token;
+  try {
+    token = await tokenOfCode();
+  } catch (problem) {
+    showSignedIn(sessionStorage.getItem(TOKEN) !== null);
+    say(problem.message, "error");
+    return true;
+  }
+  if (!token) return false;
+  sessionStorage.setItem(TOKEN, token);
+  showSignedIn(true);
+  refresh();
+  return true;
+}
+
 function signOut(message, kind) {
   sessionStorage.removeItem(TOKEN);
   round += 1;
@@ -317,7 +334,7 @@ function bytes(number) {
 
 // ---- Beginning
 
-function start() {
+async function start() {
   $("sign-in").addEventListener("submit", signIn);
   $("sign-out").addEventListener("click", () => signOut("Signed out."));
   $("fold").addEventListener("click", fold);
@@ -326,6 +343,8 @@ function start() {
   matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => plot && refresh()); // in other colours
   document.addEventListener("visibilitychange", refreshIfDue);
   setInterval(refreshIfDue, REFRESH_MS);
+  addEventListener("hashchange", signInByCode);
+  if (await signInByCode()) return;
   const isSignedIn = sessionStorage.getItem(TOKEN) !== null;
   showSignedIn(isSignedIn);
   if (isSignedIn) refresh();

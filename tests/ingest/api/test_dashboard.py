@@ -18,7 +18,8 @@ def worker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Worker]:
         yield running
 
 
-PAGE = ["/admin/", "/admin/page.js", "/admin/page.css", "/admin/uPlot.iife.min.js", "/admin/uPlot.min.css"]
+SCRIPTS = ["/admin/code.js", "/admin/page.js", "/admin/uPlot.iife.min.js"]
+PAGE = ["/admin/", *SCRIPTS, "/admin/page.css", "/admin/uPlot.min.css"]
 
 
 @pytest.mark.parametrize("path", PAGE)
