@@ -14,6 +14,7 @@ from foldlog.argument_types import between, count, day, duration, site, visitor,
 from shared.control_chars import escape_controls
 from shared.exit_codes import USAGE
 
+KIND_OPTIONS = ("kind", "period", "return", "goal")
 QUERY_OPTIONS = ("from", "to", "tz", "interval", "by", "event", "site", "filter", "limit", "bots", "scope")
 
 COMMANDS = (
@@ -111,7 +112,7 @@ def _add_supervised(command: argparse.ArgumentParser) -> None:
 def _add_queries(add: Add) -> None:
     """Numbers, state, events."""
     report = add("report", "print a report (docs/reports.md explains the numbers)")
-    _add_query(report, QUERY_OPTIONS)
+    _add_query(report, (*QUERY_OPTIONS, *KIND_OPTIONS))
     form = report.add_mutually_exclusive_group()
     form.add_argument("--json", action="store_true", help="as GET /admin/api/report answers")
     form.add_argument("--csv", action="store_true", help="the rows as CSV")
@@ -260,6 +261,10 @@ def _add_demo(command: argparse.ArgumentParser) -> None:
 
 
 _QUERY_HELP = {
+    "kind": "live, cohorts or goals; without it, counts",
+    "period": "of cohorts: day, week or month (default: week)",
+    "return": "of cohorts: conditions that a returning event has",
+    "goal": "of goals: only this one",
     "from": "first date (2026-11-22) or instant (2026-11-22T16:00:00Z); default: six days before --to",
     "to": "last date, inclusive, or instant; default: today",
     "tz": "time zone of dates and intervals (default: FOLDLOG_TIMEZONE)",
@@ -281,5 +286,5 @@ def _add_query(command: argparse.ArgumentParser, names: Sequence[str]) -> None:
 
 def query_parameters(given: argparse.Namespace) -> dict[str, str]:
     """The query parameters that were typed, under the names that the URL has."""
-    options = {name: getattr(given, f"query_{name}", None) for name in QUERY_OPTIONS}
+    options = {name: getattr(given, f"query_{name}", None) for name in (*QUERY_OPTIONS, *KIND_OPTIONS)}
     return {name: value for name, value in options.items() if value is not None}

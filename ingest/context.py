@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable
 from dataclasses import InitVar, dataclass, field
 
+from ingest.api.kept_filters import KeptFilters
 from ingest.collect.country import CountryLookup
 from ingest.collect.own_traffic import OwnTraffic
 from ingest.collect.rate_limit import RateLimiter, limits_of
@@ -62,6 +63,7 @@ class WorkerContext:
     token_copy: TokenCopy | None = field(default=None, init=False)
     undeclared_proxy: UndeclaredProxyDetector = field(init=False)
     reader: ReaderClient = field(init=False)
+    kept_filters: KeptFilters = field(init=False)
     body_budget: BodyBudget = field(init=False)
     proxies: Proxies = field(init=False)
     own_traffic: OwnTraffic = field(init=False)
@@ -80,6 +82,7 @@ class WorkerContext:
             self.token_copy = TokenCopy(self.data, store, self.log)
         self.undeclared_proxy = UndeclaredProxyDetector(self.data, self.settings, self.log)
         self.reader = ReaderClient(self.settings, shared=rate_table)
+        self.kept_filters = KeptFilters(self.data, self.log)
         self.proxies = Proxies(self.settings)
         self.own_traffic = OwnTraffic(self.settings.exclude_networks)
         self.body_budget = BodyBudget(self.settings.queue_max_bytes)

@@ -5,6 +5,8 @@ from __future__ import annotations
 from ingest.api import dashboard, demo, tracker
 from ingest.api.exports import get_export
 from ingest.api.fold import post_fold
+from ingest.api.kinds import get_cohorts, get_goals_report, get_live
+from ingest.api.named_filters import delete_of, get_of, put_of
 from ingest.api.reports import get_report
 from ingest.api.snapshot import get_snapshot
 from ingest.api.status import get_status
@@ -25,6 +27,15 @@ ROUTES: list[Route] = [
     ("GET", "/openapi.json", get_openapi),
     ("GET", "/admin/api/snapshot", get_snapshot),
     ("GET", "/admin/api/report", get_report),
+    ("GET", "/admin/api/live", get_live),
+    ("GET", "/admin/api/cohorts", get_cohorts),
+    ("GET", "/admin/api/goals/report", get_goals_report),
+    ("GET", "/admin/api/goals", get_of("goal")),
+    ("PUT", "/admin/api/goals", put_of("goal")),
+    ("DELETE", "/admin/api/goals", delete_of("goal")),
+    ("GET", "/admin/api/filters", get_of("filter")),
+    ("PUT", "/admin/api/filters", put_of("filter")),
+    ("DELETE", "/admin/api/filters", delete_of("filter")),
     ("GET", "/admin/api/export", get_export),
     ("GET", "/admin/api/status", get_status),
     ("POST", "/admin/api/fold", post_fold),

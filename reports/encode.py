@@ -8,6 +8,7 @@ from typing import Any
 import orjson
 
 from reports.csv_text import encode_csv
+from reports.kinds import csv_table
 from shared.control_chars import escape_control_chars
 
 REPORT_FORMATS = {"json": "application/json", "ndjson": "application/x-ndjson", "csv": "text/csv"}
@@ -34,5 +35,8 @@ def encode_report(report: Mapping[str, Any], format_: str) -> bytes:
         return escape_control_chars(orjson.dumps(report))
     if format_ == "ndjson":
         return escape_control_chars(b"".join(orjson.dumps(row) + b"\n" for row in report["rows"]))
+    if "kind" in report:
+        columns, rows = csv_table(report)
+        return encode_csv(columns, rows, raw=format_ == RAW_CSV).encode("utf-8")
     columns = [name for name, shown in (("time", report["interval"] != "none"), ("value", report["by"])) if shown]
     return encode_csv([*columns, *report["total"]], report["rows"], raw=format_ == RAW_CSV).encode("utf-8")

@@ -236,7 +236,7 @@ class Plan:
 
 def days_of(snapshot: Snapshot, query: Query, host: int = 0) -> list[HostDay]:
     """The UTC days that a query touches, of those in a snapshot."""
-    first, last = query.start.date(), (query.end - timedelta(microseconds=1)).date()
+    first, last = query.reads_from.date(), (query.end - timedelta(microseconds=1)).date()
     return [HostDay(day, snapshot.days[day], host) for day in sorted(snapshot.days) if first <= day <= last]
 
 

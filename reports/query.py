@@ -86,6 +86,11 @@ class Query:
     visitors: Visitors = "exact"
     scope: Scope | None = None
 
+    @property
+    def reads_from(self) -> datetime:
+        """Of events before this nothing is read."""
+        return self.start
+
     def bucket_starts(self) -> list[datetime]:
         """In UTC, at most one more than BUCKETS_MAX."""
         return bucket_starts(self.start, self.end, self.interval, self.zone, BUCKETS_MAX + 1)
@@ -113,6 +118,18 @@ def parse(parameters: Mapping[str, str], now: datetime, default_zone: str) -> Qu
     if has_more_buckets(start, end, query.interval, zone, BUCKETS_MAX):
         raise QueryError("interval", f"more than {BUCKETS_MAX} rows; choose a longer interval or a shorter time")
     return query
+
+
+def parse_filter(text: str, parameter: str = "filter") -> tuple[Condition, ...]:
+    """The conditions of a filter that is none of a report's own. Raises QueryError,
+    with the name of `parameter`.
+    """
+    try:
+        if not _is_unicode(text):
+            raise QueryError(parameter, "must be UTF-8")
+        return tuple(_conditions(text))
+    except QueryError as error:
+        raise QueryError(parameter, str(error).partition(": ")[2]) from None
 
 
 def _check_names_and_text(parameters: Mapping[str, str]) -> None:

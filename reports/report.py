@@ -7,11 +7,11 @@ from typing import Any, NamedTuple
 
 import duckdb
 
-from reports.kinds import kind_of
+from reports.kinds import NamedKind, kind_of, named_kind
 from reports.plan import Days, Parts, TotalRead, days_of
 from reports.query import Query
 from reports.rows import Row, no_answer, with_header
-from reports.sql.duckdb import statement
+from reports.sql.duckdb import kind_statement, statement
 from reports.sql.statement import Statement
 from shared.disk.layout import DataDirectory
 from shared.duckdb_engine import one_thread
@@ -51,6 +51,8 @@ def make_report(database: duckdb.DuckDBPyConnection, data: DataDirectory, snapsh
 
 def report_of(database: duckdb.DuckDBPyConnection, source: Source, query: Query) -> Row:
     """The report of a source. Raises what its `open_parts` raises."""
+    if named := named_kind(query):
+        return _named_report(database, source, query, named)
     kind = kind_of(query)
     plan = kind.plan(query, source.days)
     fetched: dict[str, list[tuple[Any, ...]]] = {}
@@ -63,6 +65,20 @@ def report_of(database: duckdb.DuckDBPyConnection, source: Source, query: Query)
             visitors = TextNumbers(strong=True)
     rows, total = kind.shape(plan, fetched) if plan.has_answer else no_answer(plan)
     return with_header(plan, rows, total, source.generation, source.as_of, source.hosts)
+
+
+def _named_report(database: duckdb.DuckDBPyConnection, source: Source, query: Query, kind: NamedKind) -> Row:
+    """The report of a kind with a name."""
+    plan = kind.plan(query, source.days)
+    fetched = {name: _fetch(database, source.open_parts, kind_statement(read)) for name, read in plan.reads.items()}
+    return with_source(kind.shape(plan, fetched), query, source)
+
+
+def with_source(report: Row, query: Query, source: Source) -> Row:
+    """A report of a kind with a name, with that name and what it is from."""
+    hosts = {} if source.hosts is None else {"hosts": list(source.hosts)}
+    of = {"generation": source.generation, "as_of": source.as_of}
+    return {"kind": getattr(query, "kind", ""), **report, **of, **hosts}
 
 
 def _fetch(database: duckdb.DuckDBPyConnection, open_parts: OpenParts, sql: Statement) -> list[tuple[Any, ...]]:

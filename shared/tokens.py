@@ -11,9 +11,7 @@ and stays in the file beside the others. Who asks is not told.
 from __future__ import annotations
 
 import hashlib
-import os
 import secrets
-import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -22,6 +20,7 @@ from typing import Annotated, Literal, NamedTuple
 import msgspec
 from filelock import Timeout
 
+from shared.disk.bounded_read import read_bounded
 from shared.disk.durable import PRIVATE_DIRECTORY_MODE, PRIVATE_MODE, make_directory, move, publish
 from shared.disk.layout import DataDirectory
 from shared.disk.locks import owner_lock
@@ -115,21 +114,7 @@ def read_private(path: Path) -> bytes | None:
     """The bytes of a file of tokens; None if there is none. Raises OSError, also for
     what is no file, and for more than FILE_MAX_BYTES.
     """
-    try:
-        # A pipe in its place must not stop a worker, nor a link lead it elsewhere.
-        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
-    except FileNotFoundError:
-        return None
-    try:
-        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-            raise OSError("it is no file")
-        with open(descriptor, "rb", closefd=False) as file:
-            content = file.read(FILE_MAX_BYTES + 1)
-    finally:
-        os.close(descriptor)
-    if len(content) > FILE_MAX_BYTES:
-        raise OSError(f"it is larger than {FILE_MAX_BYTES} bytes")
-    return content
+    return read_bounded(path, FILE_MAX_BYTES)
 
 
 def create_token(data: DataDirectory, scope: Scope) -> tuple[Token, str]:

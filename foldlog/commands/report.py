@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import contextlib
 from collections.abc import Mapping
 from datetime import UTC, datetime
@@ -14,24 +15,30 @@ from foldlog.commands import Invocation
 from foldlog.guarded_output import program_output
 from foldlog.preflight import require_data_dir
 from foldlog.terminal import Console, plain, table
+from reports.cluster.cannot_answer import require_counts
 from reports.cluster.cluster_store import ClusterStore
 from reports.encode import csv_format, encode_report
 from reports.hosts.asked import Asked, asks_all_hosts
 from reports.hosts.hosts_store import hosts_store
-from reports.query import Query, QueryError, parse
+from reports.kinds import KIND, csv_table, goals, parse_question
+from reports.query import Query, QueryError
 from reports.report import make_report, report_of
+from shared.disk.layout import DataDirectory
+from shared.disk.marks import read_mark
 from shared.disk.spill import own_spill, spill_max_bytes
 from shared.duckdb_engine import connect, limit_spill
 from shared.exit_codes import SUCCESS
 from shared.generations.consistent_read import read_published
+from shared.named_filters import read_named_filters
 from shared.stores.address import is_clickhouse
+from shared.timestamps import rfc3339
 
 
 def run(call: Invocation) -> int:
     given, data = call.options, call.data
     if given.raw and not given.csv:
         raise QueryError("raw", "--raw goes with --csv")
-    query = parse(query_parameters(given), datetime.now(UTC), call.settings.timezone)
+    query = parse_question(_parameters(given, data), datetime.now(UTC), call.settings.timezone)
     with (
         own_spill(require_data_dir(data)) as spill,
         contextlib.closing(connect(call.settings.report_memory, 2, spill)) as database,
@@ -46,11 +53,22 @@ def run(call: Invocation) -> int:
     return SUCCESS
 
 
+def _parameters(given: argparse.Namespace, data: DataDirectory) -> dict[str, str]:
+    """What was typed, and what a kind needs of the directory."""
+    parameters = query_parameters(given)
+    if parameters.get(KIND) == "live" and (at_ms := read_mark(data.last_pass)):
+        parameters["at"] = rfc3339(at_ms)
+    if parameters.get(KIND) == "goals":
+        parameters["goals"] = goals.given(read_named_filters(data).of("goal"))
+    return parameters
+
+
 def _report(call: Invocation, database: duckdb.DuckDBPyConnection, query: Query) -> Mapping[str, Any]:
     data, settings = call.data, call.settings
     if not asks_all_hosts(query, settings.store):
         return read_published(data, lambda snapshot: make_report(database, data, snapshot, query))
     if is_clickhouse(settings.store):
+        require_counts(query)
         return ClusterStore(data, settings.store).report(Asked(query, settings.timezone))
     with hosts_store(data, settings.store, settings.store_cache, settings.disk_reserve) as store:
         asked = Asked(query, settings.timezone)
@@ -59,6 +77,29 @@ def _report(call: Invocation, database: duckdb.DuckDBPyConnection, query: Query)
 
 def show(console: Console, report: Mapping[str, Any]) -> None:
     """The report as a table, with the total in the last row."""
+    if KIND in report:
+        _show_kind(console, report)
+    else:
+        _show_counts(console, report)
+    as_of = f"as of {report['as_of']}" if report["generation"] else "nothing has been folded yet"
+    about = f"{report['from']} to {report['to']}" if "from" in report else f"until {report['at']}"
+    console.print(plain(f"{about}, {as_of}"), style="dim", soft_wrap=True)
+    for host in report.get("hosts", ()):
+        console.print(plain(_host_line(host)), style="dim", soft_wrap=True)
+    if "reason" in report:
+        console.print(plain(f"Left empty: {report['reason']}"))
+
+
+def _show_kind(console: Console, report: Mapping[str, Any]) -> None:
+    """The rows as CSV has them, and the numbers of the total."""
+    columns, rows = csv_table(report)
+    numbers = [not isinstance(rows[0].get(name), str | None) if rows else False for name in columns]
+    table(console, list(zip(columns, numbers, strict=True)), [[row.get(name) for name in columns] for row in rows])
+    total = ", ".join(f"{value} {name}" for name, value in report["total"].items() if value is not None)
+    console.print(plain(f"total: {total}"), soft_wrap=True)
+
+
+def _show_counts(console: Console, report: Mapping[str, Any]) -> None:
     columns = [
         (name, False) for name, given in (("time", report["interval"] != "none"), ("value", report["by"])) if given
     ]
@@ -69,12 +110,6 @@ def show(console: Console, report: Mapping[str, Any]) -> None:
         label = ["total", *[""] * (len(names) - 1)]
         rows.append([*label, total["events"], total["visitors"]])
     table(console, [*columns, ("events", True), ("visitors", True)], rows)
-    as_of = f"as of {report['as_of']}" if report["generation"] else "nothing has been folded yet"
-    console.print(plain(f"{report['from']} to {report['to']}, {as_of}"), style="dim", soft_wrap=True)
-    for host in report.get("hosts", ()):
-        console.print(plain(_host_line(host)), style="dim", soft_wrap=True)
-    if "reason" in report:
-        console.print(plain(f"Left empty: {report['reason']}"))
 
 
 def _host_line(host: Mapping[str, Any]) -> str:

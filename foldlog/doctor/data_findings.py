@@ -10,8 +10,10 @@ from typing import NamedTuple
 
 from foldlog.doctor.finding import Finding, and_more
 from foldlog.users import as_user, owner_and_group
+from shared.control_chars import printable
 from shared.generations.snapshot import SetAside, Snapshot
 from shared.generations.summary import Summary
+from shared.named_filters import NamedFiltersFile
 from shared.segments.recovery import NotASegment
 from shared.tokens import TokensFile
 
@@ -91,6 +93,21 @@ def store_tokens(path: Path, found: TokensFile) -> Iterator[Finding]:
     if found.damage:
         do = f"rm -r {path}: the service copies them from the store again, within half a minute"
         yield Finding("tokens", "wrong", f"{path} {found.damage}: no token of the store is valid here", do)
+
+
+def goals(path: Path, found: NamedFiltersFile, invalid: Sequence[str]) -> Iterator[Finding]:
+    """What of goals.json is not answered. `invalid`: names of entries whose filter is
+    none.
+    """
+    if found.is_lost:
+        do = f"restore {path}, or keep goals anew: the file is then kept under another name"
+        yield Finding("goals", "wrong", f"{path} {found.damage}: no goal and no saved filter in it is read", do)
+    elif found.damage:
+        do = f"mend them in {path}, or take them out"
+        yield Finding("goals", "wrong", f"{path} {found.damage}: no goals, repeated, or too many", do)
+    if invalid:
+        text = f"{path}: the filter of {printable(invalid[0])}{and_more(invalid)} is none of a report"
+        yield Finding("goals", "wrong", text, "change it, or delete it")
 
 
 def ownership(root: Path, permissions: Permissions) -> Finding:

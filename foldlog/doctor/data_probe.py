@@ -89,6 +89,7 @@ def locks(data: DataDirectory) -> Iterator[Finding]:
         data.compact_lock,
         data.serve_lock,
         data.tokens_lock,
+        data.goals_lock,
         data.salt_lock,
         data.salt_store_lock,
         data.store_lock,

@@ -41,6 +41,7 @@ from shared.disk.durable import PRIVATE_MODE, publish, remove
 from shared.disk.layout import DataDirectory
 from shared.disk.room import directories, least_room, room_in
 from shared.generations.last_look import last_pass_ms
+from shared.named_filters import NamedFilter, read_named_filters
 from shared.rate_store import LOCAL, RateStorePackageMissing, without_secrets
 from shared.segments.recovery import not_segments
 from shared.segments.sealed import Segment, sealed_segments
@@ -258,9 +259,24 @@ def _settings(data: DataDirectory, settings: Settings) -> Checks:
     own, shared = read_tokens(data), read_shared_tokens(data, settings.store)
     yield from data_findings.tokens(data.tokens, own)
     yield from data_findings.store_tokens(data.store_tokens, shared)
+    yield from _goals(data)
     tokens = (*own.tokens, *shared.tokens)
     yield from service_findings.settings_of(settings, sum(token.scope == "ingest" for token in tokens))
     yield from _paths(settings)
+
+
+def _goals(data: DataDirectory) -> Checks:
+    from reports.query import QueryError, parse_filter
+
+    def is_invalid(entry: NamedFilter) -> bool:
+        try:
+            parse_filter(entry.filter)
+        except QueryError:
+            return True
+        return False
+
+    found = read_named_filters(data)
+    yield from data_findings.goals(data.goals, found, [each.name for each in found.entries if is_invalid(each)])
 
 
 def _paths(settings: Settings) -> Checks:

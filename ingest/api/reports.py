@@ -10,12 +10,22 @@ from ingest.context import WorkerContext
 from ingest.http.auth import digest_of, require_read
 from ingest.http.problem import Problem
 from reports import encode
+from reports.kinds import KIND
 
 
 async def get_report(worker: WorkerContext, request: BaseRequest) -> web.Response:
     """One report; reports/query.py defines its parameters."""
     await require_read(worker, request)
     parameters = given_parameters(request, tuple(encode.REPORT_FORMATS))
+    if KIND in parameters:
+        raise Problem(400, "query", "kind: unknown parameter; each other kind of report has an address of its own")
+    return await answered(worker, request, parameters)
+
+
+async def answered(worker: WorkerContext, request: BaseRequest, parameters: dict[str, str]) -> web.Response:
+    """The answer to a question of any kind. `format` and `raw` are among the
+    parameters.
+    """
     format_, raw = parameters.pop("format", "json"), parameters.pop("raw", "0") == "1"
     report = worker.reader.report(parameters, encode.csv_format(format_, raw=raw), digest_of(request.headers))
     content = await while_wanted(request, report)

@@ -19,10 +19,13 @@ from ingest.api.visitors import ID_MAX_CHARS
 from ingest.collect.body import ENCODINGS, JSON, NDJSON
 from ingest.collect.body import TEXT as TEXT_PLAIN
 from ingest.collect.event import Batch, Event
+from ingest.http.openapi_kinds import KIND_PATHS, KIND_TYPES
 from ingest.http.openapi_parameters import RAW, SCOPE, SPAN, report_parameters
 from ingest.http.openapi_parts import (
+    READ_PROBLEMS,
     RETRY_AFTER,
     TEXT,
+    TOKEN_PROBLEMS,
     Object,
     header,
     operation,
@@ -60,9 +63,8 @@ TYPES = (
     ErasurePending,
     Health,
     Readiness,
+    *KIND_TYPES,
 )
-_TOKEN_PROBLEMS = ("token", "scope", "origin", "rate_limit", "guesses")
-_READ_PROBLEMS = ("query", "snapshot", "part", "report_failed", "report_memory", "store_unavailable", "busy")
 _WRITE_PROBLEMS = (
     *("malformed", "key", "scope", "origin", "prerender", "consent", "excluded_network", "too_large"),
     *("too_many_events", "media_type", "content_encoding", "batch_invalid", "batch_empty", "too_deep", "rate_limit"),
@@ -132,7 +134,7 @@ def _preflight() -> Object:
 def _get_report() -> Object:
     report = {encode.REPORT_FORMATS["json"]: ref(Report)}
     ok = response("The report, or its rows.", _media_types(encode.REPORT_FORMATS) | report)
-    problems = (*_TOKEN_PROBLEMS, *_READ_PROBLEMS, "timezones", "report_timeout")
+    problems = (*TOKEN_PROBLEMS, *READ_PROBLEMS, "timezones", "report_timeout")
     return operation("getReport", "One report", {"200": ok}, problems, parameters=report_parameters(), token=True)
 
 
@@ -144,14 +146,14 @@ def _get_export() -> Object:
         {"Content-Disposition": header("A file name.", TEXT)},
     )
     parameters = [*SPAN, SCOPE, parameter("format", formats, "Format of the events."), RAW]
-    problems = (*_TOKEN_PROBLEMS, *_READ_PROBLEMS)
+    problems = (*TOKEN_PROBLEMS, *READ_PROBLEMS)
     return operation("getExport", "Stream archived events", {"200": ok}, problems, parameters=parameters, token=True)
 
 
 def _get_snapshot() -> Object:
     either = {"anyOf": [ref(Snapshot), ref(Summary)]}
     responses = {"200": response("snapshot.json as it is on disk.", {JSON: either}, _ETAG), "304": _NOT_MODIFIED}
-    problems = (*_TOKEN_PROBLEMS, "query", "snapshot", "no_snapshot", "no_summary")
+    problems = (*TOKEN_PROBLEMS, "query", "snapshot", "no_snapshot", "no_summary")
     view = parameter("view", {"enum": ["summary"]}, "`summary`: only the summary of the snapshot.")
     parameters = [view, _IF_NONE_MATCH]
     return operation("getSnapshot", "The snapshot", responses, problems, parameters=parameters, token=True)
@@ -159,12 +161,12 @@ def _get_snapshot() -> Object:
 
 def _get_status() -> Object:
     ok = response("The event balance, segments, lag and disk.", {JSON: ref(Status)})
-    return operation("getStatus", "The state of the service", {"200": ok}, (*_TOKEN_PROBLEMS, "snapshot"), token=True)
+    return operation("getStatus", "The state of the service", {"200": ok}, (*TOKEN_PROBLEMS, "snapshot"), token=True)
 
 
 def _post_fold() -> Object:
     ok = response("The snapshot was published.", {JSON: ref(FoldResponse)})
-    return operation("postFold", "Seal and fold now", {"200": ok}, (*_TOKEN_PROBLEMS, "snapshot", "fold"), token=True)
+    return operation("postFold", "Seal and fold now", {"200": ok}, (*TOKEN_PROBLEMS, "snapshot", "fold"), token=True)
 
 
 def _delete_visitor() -> Object:
@@ -184,7 +186,7 @@ def _delete_visitor() -> Object:
         "deleteVisitor",
         "Erase a visitor",
         responses,
-        (*_TOKEN_PROBLEMS, "query"),
+        (*TOKEN_PROBLEMS, "query"),
         parameters=[visitor, site],
         token=True,
     )
@@ -229,6 +231,7 @@ def make_document() -> Object:
         "paths": {
             "/v1/events": {"post": _post_events(), "options": _preflight()},
             "/admin/api/report": {"get": _get_report()},
+            **KIND_PATHS,
             "/admin/api/export": {"get": _get_export()},
             "/admin/api/snapshot": {"get": _get_snapshot()},
             "/admin/api/status": {"get": _get_status()},

@@ -53,6 +53,12 @@ def _filter_pattern() -> str:
     return f"^;*(?:{condition}(?:;+{condition}){{0,{FILTERS_MAX - 1}}};*)?$"
 
 
+def named(names: tuple[str, ...]) -> list[Object]:
+    """The parameters of a report with these names."""
+    found = {each["name"]: each for each in report_parameters()}
+    return [found[name] for name in names]
+
+
 def report_parameters() -> list[Object]:
     by = {
         "anyOf": [

@@ -112,6 +112,138 @@ class Report(Response, rename={"from_": "from"}):
     reason: str | UnsetType = UNSET
 
 
+class LiveNumbers(Response):
+    """Of the last 5 and of the last 30 minutes before `at`."""
+
+    events_5: Count
+    visitors_5: Count
+    events_30: Count
+    visitors_30: Count
+
+
+class LiveRow(LiveNumbers):
+    """A site, path or source; `value` is null for events without one."""
+
+    by: Literal["site", "path", "source"]
+    value: str | None
+
+
+class Live(Response):
+    """`at`: when the last pass looked. The minutes before that are counted."""
+
+    kind: Literal["live"]
+    at: Instant
+    minutes: list[Count]
+    rows: list[LiveRow]
+    total: LiveNumbers
+    generation: Count
+    as_of: Instant
+    hosts: list[Host] | UnsetType = UNSET
+
+
+class Cohort(Response):
+    """`returned`: how many of the visitors came in each later period, in order."""
+
+    time: Instant
+    visitors: Count
+    returned: list[Count]
+
+
+class CohortsTotal(Response):
+    """`daily_visitors` are left out: each is the hash of a day. Null where unknown."""
+
+    visitors: Count | None
+    daily_visitors: Count | None
+
+
+class Cohorts(Response, rename={"from_": "from"}):
+    """`archive_since`: a visitor of before that day counts as new; null without
+    events. `reason` says why numbers are null.
+    """
+
+    kind: Literal["cohorts"]
+    from_: Instant
+    to: Instant
+    tz: str
+    period: Literal["day", "week", "month"]
+    archive_since: date | None
+    rows: list[Cohort]
+    total: CohortsTotal
+    generation: Count
+    as_of: Instant
+    hosts: list[Host] | UnsetType = UNSET
+    reason: str | UnsetType = UNSET
+
+
+class Conversions(Response):
+    """Events of a goal, visitors who had one, of all visitors, their share, and the sum
+    of values; null where its filter is invalid.
+    """
+
+    goal: str
+    events: Count | None
+    visitors: Count | None
+    all_visitors: Count
+    rate: float | None
+    value_sum: float | None
+
+
+class ConversionsRow(Conversions):
+    """`time` is present with `interval`."""
+
+    time: Instant | UnsetType = UNSET
+
+
+class GoalConversions(Conversions):
+    """A goal, and its conversions in the whole time."""
+
+    filter: str
+    value: float | None
+    reason: str | UnsetType = UNSET
+
+
+class GoalsReport(Response, rename={"from_": "from"}):
+    """`goals`: each of the whole time; `rows`: the same, or each in each interval."""
+
+    kind: Literal["goals"]
+    from_: Instant
+    to: Instant
+    tz: str
+    interval: Interval
+    goals: list[GoalConversions]
+    rows: list[ConversionsRow]
+    total: Total
+    generation: Count
+    as_of: Instant
+    hosts: list[Host] | UnsetType = UNSET
+    reason: str | UnsetType = UNSET
+
+
+class KeptGoal(Response):
+    name: str
+    filter: str
+    value: float | None
+
+
+class Goals(Response):
+    """`reason`: what of goals.json is not read."""
+
+    goals: list[KeptGoal]
+    reason: str | UnsetType = UNSET
+
+
+class KeptFilter(Response):
+    name: str
+    filter: str
+
+
+class Filters(Response):
+    """`reason`: what of goals.json is not read."""
+
+    filters: list[KeptFilter]
+    reason: str | UnsetType = UNSET
+
+
 class FoldResponse(Response):
     """The snapshot that counts every event accepted before the request."""
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from reports.query import Query, QueryError
 from shared.stores.clickhouse.client import ClickHouse
 from shared.stores.clickhouse.cluster import Cluster
 from shared.stores.clickhouse.tables import FIRST_VERSION
@@ -39,6 +40,14 @@ def naming_shards_away(cluster: Cluster) -> Iterator[None]:
     except StoreUnavailable:
         _require_shards(cluster)
         raise
+
+
+def require_counts(query: Query) -> None:
+    """Raises QueryError for a kind of report that has no statement of a cluster."""
+    if kind := getattr(query, "kind", ""):
+        raise QueryError(
+            "scope", f"a ClickHouse store does not answer {kind}: ask each host with scope=host, or ClickHouse itself"
+        )
 
 
 def require_version(cluster: Cluster, server: ClickHouse) -> None:

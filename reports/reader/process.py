@@ -19,13 +19,14 @@ from typing import BinaryIO
 import duckdb
 import msgspec
 
-from reports.cluster.cannot_answer import CannotAnswer
+from reports.cluster.cannot_answer import CannotAnswer, require_counts
 from reports.cluster.cluster_store import ClusterStore
 from reports.encode import encode_report
 from reports.hosts.asked import Asked, TimezonesDiffer, asks_all_hosts, require_parts
 from reports.hosts.hosts_store import HostsMoved, HostsStore, hosts_store
 from reports.hosts.part_cache import NoRoomForParts
 from reports.hosts.stored_parts import StoredPartMissing
+from reports.kinds import parse_question
 from reports.query import QueryError, parse
 from reports.reader.environment import adopt
 from reports.reader.protocol import ReaderRequest, ReaderResponse
@@ -148,10 +149,11 @@ def _export(request: ReaderRequest, out: _AfterResponse) -> bytes:
 
 def _report(request: ReaderRequest) -> bytes:
     data = DataDirectory(Path(request.data_dir))
-    query = parse(request.parameters, request.now, request.timezone)
+    query = parse_question(request.parameters, request.now, request.timezone)
     asked = Asked(query, request.timezone)
     over_hosts = asks_all_hosts(query, request.store)
     if over_hosts and is_clickhouse(request.store):
+        require_counts(query)
         return encode_report(ClusterStore(data, request.store).report(asked), request.format)
     database = _database(data, request.memory_bytes)
     limit_spill(database, spill_max_bytes(data, request.disk_reserve))

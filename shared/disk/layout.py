@@ -232,12 +232,26 @@ class DataDirectory:
     def snapshot(self) -> Path:
         return self.root / "snapshot.json"
 
+    @property
+    def goals(self) -> Path:
+        """Goals and saved filters, by name."""
+        return self.root / "goals.json"
+
+    @property
+    def goals_lock(self) -> Path:
+        """Held while goals and saved filters are changed."""
+        return self.root / "goals.lock"
+
+    def damaged_goals(self, mark: str) -> Path:
+        """Where a damaged goals.json is kept when another one is begun."""
+        return self.root / f"goals.{mark}.damaged"
+
     def kept_snapshot(self, generation: int) -> Path:
         return self.root / f"snapshot.{generation}.json"
 
     def record_files(self) -> tuple[Path, ...]:
         """Records of operations on this directory, which a backup includes."""
-        return self.erasures, self.instance, self.store_note, self.absorbing
+        return self.erasures, self.instance, self.store_note, self.absorbing, self.goals
 
     @property
     def compact_lock(self) -> Path:

@@ -39,6 +39,7 @@ from ingest.collect.encode import Line
 from reports.export import export, room_for_export
 from reports.hosts.asked import Asked
 from reports.hosts.hosts_store import hosts_store
+from reports.kinds import goals, parse_question
 from reports.query import parse
 from reports.report import make_report, report_of
 from shared.disk.layout import DataDirectory
@@ -50,6 +51,7 @@ from shared.event_ids import make_event_ids
 from shared.generations.load import load_snapshot
 from shared.generations.part_integrity import PartDamaged
 from shared.generations.snapshot import Snapshot
+from shared.named_filters import NamedFilter
 from shared.schema import DIMENSIONS
 from shared.settings import Settings
 from shared.stores.event_batches import Shipping
@@ -74,6 +76,7 @@ SETTINGS: dict[str, Any] = {
     "timezone": "Europe/Berlin",
     "archive_retention_days": 7,
 }
+GOALS = goals.given([NamedFilter("goal", "one", "path==/1"), NamedFilter("goal", "other", "props.plan!=pro", 2.0)])
 QUERIES: tuple[dict[str, str], ...] = (
     {},
     {"visitors": "none"},
@@ -84,6 +87,9 @@ QUERIES: tuple[dict[str, str], ...] = (
     *({"by": name, "visitors": "none", "interval": "day"} for name in ("path", "event", "site")),
     {"by": "path", "filter": "country==DE"},
     {"by": "path", "event": "name-1", "site": "example.com"},
+    {"kind": "cohorts", "period": "day", "event": "name-1", "return": "path!=/none"},
+    {"kind": "cohorts", "filter": "country==DE"},
+    *({"kind": "goals", "goals": GOALS, "interval": interval} for interval in ("none", "day")),
 )
 
 
@@ -168,7 +174,9 @@ def read_everything(data: DataDirectory, **settings: Any) -> None:
             for asked in QUERIES:
                 query = {"from": str(day), "to": str(day), **asked}
                 for zone in ("Europe/Berlin", "America/New_York"):
-                    make_report(database, data, snapshot, parse(query, now, zone))
+                    make_report(database, data, snapshot, parse_question(query, now, zone))
+        live = {"kind": "live", "at": f"{days[-1]}T23:59:00Z"}
+        make_report(database, data, snapshot, parse_question(live, now, "UTC"))
     of_all = parse({"from": str(days[0]), "to": str(days[-1])}, now, "UTC")
     with room_for_export(data, 256 << 20, 0) as room:
         for format_ in ("ndjson", "parquet"):

@@ -24,8 +24,12 @@ MAY_IMPORT = {
     "ingest": {"shared", "reports", "web"},
     "foldlog": {"shared", "reports", "compactor", "ingest", "web"},
 }
-# The types of parameters, for the OpenAPI document; the client of the reader.
-CLIENT_SIDE = {"reports.calendar", "reports.query", "reports.encode", "reports.reader.client"}
+# The types of parameters, for the OpenAPI document; the client of the reader; which
+# parameters each kind of report takes, and how goals are passed to it.
+CLIENT_SIDE = {
+    *("reports.calendar", "reports.query", "reports.encode", "reports.reader.client"),
+    *("reports.kinds", "reports.kinds.cohorts", "reports.kinds.goals", "reports.kinds.live"),
+}
 # The modules of `reports` that run queries; the others can be imported without DuckDB.
 READS_DATABASE = {
     "reports/report.py",

@@ -7,7 +7,7 @@ outside is bound.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime
 from itertools import pairwise
 
@@ -128,6 +128,20 @@ def archived_events(parts: Parts, bound: Parameters, name: str = "archive") -> s
     if not parts:
         return empty_relation_sql(ARCHIVE_COLUMNS)
     return from_archive_sql(stored_events_sql(_files_by_version(parts, bound, name)))
+
+
+def selected_events(selection: Selection, bound: Parameters) -> str:
+    """SQL of whether an event `a` is of the time, bots, event and site of a selection.
+    Its conditions are `all_hold`.
+    """
+    return f"{_within('a.time', selection, bound)} {_selected('a', selection, bound)}"
+
+
+def all_hold(conditions: Iterable[Condition], bound: Parameters, first: int = 0) -> str:
+    """SQL of whether an event `a` has all of these conditions. `first`: a number from
+    which on the names of their parameters are free.
+    """
+    return "true" + "".join(_condition(number, each, bound) for number, each in enumerate(conditions, first))
 
 
 def _files_by_version(parts: Parts, bound: Parameters, name: str) -> dict[int, str]:

@@ -6,13 +6,12 @@ they are put in front of its own, and by hand they can be views.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable
-from functools import cache
-from importlib import resources
 from typing import Any
 
 from reports.plan import ArchiveScan, BreakdownRead, EventsRead, KeptVisitorsRead, Read, Scan, SeriesRead, TotalRead
+from reports.sql.duckdb.composed import sql_file as _file
+from reports.sql.duckdb.composed import with_relations as _with
 from reports.sql.duckdb.relations import archived_events, matching_counters, matching_events, utc_timestamp
 from reports.sql.statement import Parameters, Statement
 from shared.schema import ARCHIVE_COLUMNS
@@ -115,16 +114,3 @@ _TEXTS: dict[type[Read], Callable[[Any, TextNumbers, Parameters], str]] = {
     TotalRead: _total,
     KeptVisitorsRead: _kept_visitors,
 }
-
-
-def _with(relations: dict[str, str], text: str) -> str:
-    """A statement with relations before its own. Each is expanded where it is used, so
-    that only the columns that are used there are read.
-    """
-    composed = "".join(f"{name} AS NOT MATERIALIZED ({sql}), " for name, sql in relations.items())
-    return re.sub(r"^WITH\b", lambda _: f"WITH {composed}", text, count=1, flags=re.MULTILINE)
-
-
-@cache
-def _file(name: str) -> str:
-    return resources.files(__package__).joinpath(name).read_text("utf-8")

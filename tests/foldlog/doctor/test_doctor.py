@@ -721,6 +721,18 @@ def loosen_tokens(data: DataDirectory) -> None:
     data.tokens.chmod(0o644)
 
 
+def damage_goals(data: DataDirectory) -> None:
+    data.goals.write_bytes(b"{")
+
+
+def edit_a_goal(data: DataDirectory) -> None:
+    data.goals.write_bytes(b'[{"kind":"goal","name":"a","filter":"path==/"},{"kind":"gaol"}]')
+
+
+def mistype_a_goal(data: DataDirectory) -> None:
+    data.goals.write_bytes(b'[{"kind":"goal","name":"a","filter":"path=/"}]')
+
+
 def see_one_address(data: DataDirectory) -> None:
     data.undeclared_proxy.write_text('{"since":"2026-11-22T16:00:00.000Z","requests":50,"trusted_proxies":""}')
     data.undeclared_proxy.chmod(0o600)
@@ -740,6 +752,9 @@ FAULTS = {
     "clock behind": (seal_in_the_future, "clock", "wrong", "behind 20991122T160000Z-7-0000000001.ndjson"),
     "tokens damaged": (damage_tokens, "tokens", "wrong", "tokens.json is damaged: no token in it is valid"),
     "tokens readable": (loosen_tokens, "private files", "wrong", "other users may read"),
+    "goals damaged": (damage_goals, "goals", "wrong", "goals.json is damaged: no goal and no saved filter"),
+    "a goal edited": (edit_a_goal, "goals", "wrong", "has 1 of 2 entries that are not read"),
+    "a goal mistyped": (mistype_a_goal, "goals", "wrong", "the filter of a is none of a report"),
     "one address": (see_one_address, "proxies", "warning", "comes from one address"),
     "writable": (let_everybody_write, "data directory", "wrong", "every user may write there"),
 }

@@ -30,7 +30,11 @@ def basic(userinfo: str) -> dict[str, str]:
     return {"Authorization": f"Basic {base64.b64encode(userinfo.encode()).decode()}"}
 
 
-ROUTES = ["GET /admin/api/snapshot", "GET /admin/api/report", "GET /admin/api/export", "GET /admin/api/status"]
+ROUTES = [
+    *("GET /admin/api/snapshot", "GET /admin/api/report", "GET /admin/api/export", "GET /admin/api/status"),
+    *("GET /admin/api/live", "GET /admin/api/cohorts", "GET /admin/api/goals/report"),
+    *("GET /admin/api/goals", "GET /admin/api/filters"),
+]
 FOLD = "POST /admin/api/fold"
 CREDENTIALS: dict[str, tuple[dict[str, str], int]] = {
     "none": ({}, 401),

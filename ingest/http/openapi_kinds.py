@@ -1,0 +1,102 @@
+"""The kinds of report with an address of their own, and goals and saved filters, in the
+OpenAPI document.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from ingest.api import named_filters
+from ingest.http.openapi_parameters import RAW, named
+from ingest.http.openapi_parts import (
+    READ_PROBLEMS,
+    TEXT,
+    TOKEN_PROBLEMS,
+    Object,
+    operation,
+    parameter,
+    ref,
+    report_parameter,
+    response,
+)
+from ingest.http.response_schemas import Cohorts, Filters, Goals, GoalsReport, KeptFilter, KeptGoal, Live
+from reports import encode
+from reports.kinds import cohorts, goals, live
+from shared.named_filters import NAME_MAX
+
+KIND_TYPES = (
+    *(Live, Cohorts, GoalsReport, Goals, Filters, KeptGoal, KeptFilter),
+    *(named_filters.Goal, named_filters.SavedFilter),
+)
+_FORMAT = parameter("format", {"enum": list(encode.REPORT_FORMATS), "default": "json"}, "The rows only, but for json.")
+_WRITE_PROBLEMS = ("query", "malformed", "media_type", "too_large", "filter_invalid", "too_many_filters")
+_DISK_PROBLEMS = ("busy", "unavailable", "disk_full")
+_KEPT: dict[str, tuple[str, type, type, type]] = {
+    "goals": ("Goal", Goals, named_filters.Goal, KeptGoal),
+    "filters": ("Filter", Filters, named_filters.SavedFilter, KeptFilter),
+}
+
+
+def _report(operation_id: str, summary: str, kind: type, parameters: list[Object]) -> Object:
+    content: Mapping[str, Any] = dict.fromkeys(encode.REPORT_FORMATS.values(), TEXT)
+    ok = response("The report, or its rows.", {**content, encode.REPORT_FORMATS["json"]: ref(kind)})
+    problems = (*TOKEN_PROBLEMS, *READ_PROBLEMS, "timezones", "report_timeout")
+    return operation(operation_id, summary, {"200": ok}, problems, parameters=[*parameters, _FORMAT, RAW], token=True)
+
+
+def _live() -> Object:
+    limit = {"type": "integer", "minimum": 1, "maximum": live.LIMIT_MAX, "default": live.LIMIT_DEFAULT}
+    common = tuple(name for name in live.COMMON if name != "limit")
+    parameters = [*named(common), report_parameter("limit", limit, "How many values of each dimension.")]
+    return _report("getLive", "The last minutes before the last pass", Live, parameters)
+
+
+def _cohorts() -> Object:
+    (conditions,) = named(("filter",))
+    parameters = [
+        *named(cohorts.COMMON),
+        report_parameter("period", {"enum": list(cohorts.PERIODS), "default": "week"}, "How long a period is."),
+        report_parameter("return", conditions["schema"], "What a returning event has. Default: what a first one has."),
+    ]
+    return _report("getCohorts", "Visitors by their first period, and who came back", Cohorts, parameters)
+
+
+def _conversions() -> Object:
+    goal = report_parameter("goal", TEXT | {"maxLength": NAME_MAX}, "Only this goal.")
+    return _report("getConversions", "Conversions of the goals", GoalsReport, [*named(goals.COMMON), goal])
+
+
+def _kept(kind: str) -> Object:
+    """Reading, keeping and deleting goals or filters."""
+    one, of_all, body, kept = _KEPT[kind]
+    listed = response("All of them, by name.", {named_filters.JSON: ref(of_all)})
+    done = {
+        "200": response("It replaces one of that name.", {named_filters.JSON: ref(kept)}),
+        "201": response("It is new.", {named_filters.JSON: ref(kept)}),
+    }
+    name = parameter("name", TEXT | {"minLength": 1, "maxLength": NAME_MAX}, "Which one.") | {"required": True}
+    put = operation(f"put{one}", "Keep one", done, (*TOKEN_PROBLEMS, *_WRITE_PROBLEMS, *_DISK_PROBLEMS), token=True)
+    return {
+        "get": operation(
+            f"get{one}s", f"The {kind} that are kept", {"200": listed}, (*TOKEN_PROBLEMS, "query"), token=True
+        ),
+        "put": put | {"requestBody": {"required": True, "content": {named_filters.JSON: {"schema": ref(body)}}}},
+        "delete": operation(
+            f"delete{one}",
+            "Delete one",
+            {"204": {"description": "It is deleted."}},
+            (*TOKEN_PROBLEMS, *_DISK_PROBLEMS, "query", "no_such_name"),
+            parameters=[name],
+            token=True,
+        ),
+    }
+
+
+KIND_PATHS: Object = {
+    "/admin/api/live": {"get": _live()},
+    "/admin/api/cohorts": {"get": _cohorts()},
+    "/admin/api/goals/report": {"get": _conversions()},
+    "/admin/api/goals": _kept("goals"),
+    "/admin/api/filters": _kept("filters"),
+}

@@ -1,0 +1,173 @@
+"""Conversions: events that match the filter of a goal, the visitors who had one, their
+share of all visitors, and what the events are worth.
+
+Which goals there are comes with the question (`goals`), so that equal questions have
+equal answers: who asks reads goals.json for it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, NamedTuple
+
+import msgspec
+
+from reports.kinds.kind_query import KindQuery, Parameters, common_query
+from reports.plan import Days, Parts, Selection, archive_scan
+from reports.query import Condition, QueryError, parse_filter
+from reports.rows import EXPIRED_FILTER, Fetched, Row, local_time
+from shared.named_filters import ENTRIES_MAX, NamedFilter
+
+OWN = ("goal", "goals")
+COMMON = ("from", "to", "tz", "interval", "event", "site", "filter", "bots", "scope")
+# What a client may ask besides COMMON.
+ASKED = ("goal",)
+ROWS_MAX = 10_000
+_INVALID = "its filter is none of a report; change or delete this goal"
+_COLUMNS = ("goal", "events", "visitors", "all_visitors", "rate", "value_sum")
+_GIVEN = msgspec.json.Decoder(list[tuple[str, str, float | None]])
+
+
+class Goal(NamedTuple):
+    """`conditions`: None where the filter is invalid. `value`: of each event; None: its
+    own.
+    """
+
+    name: str
+    filter: str
+    conditions: tuple[Condition, ...] | None
+    value: float | None
+
+
+@dataclass(frozen=True)
+class GoalsQuery(KindQuery):
+    kind = "goals"
+    goals: tuple[Goal, ...] = ()
+
+
+@dataclass(frozen=True)
+class GoalsRead:
+    """Rows (place of the bucket, place of the goal, events, visitors, sum of the values
+    of events). With NULL as goal: of all events.
+    """
+
+    parts: Parts
+    selection: Selection
+    bucket_starts: tuple[datetime, ...]
+    goals: tuple[tuple[Condition, ...], ...]
+
+
+@dataclass(frozen=True)
+class GoalsPlan:
+    """Without reads an archive of the time is past its retention."""
+
+    query: GoalsQuery
+    starts: tuple[datetime, ...]
+    reads: Mapping[str, GoalsRead]
+
+
+def given(goals: Iterable[NamedFilter]) -> str:
+    """The parameter `goals`."""
+    return msgspec.json.encode([(each.name, each.filter, each.value) for each in goals]).decode("utf-8")
+
+
+def parse(parameters: Parameters, now: datetime, zone: str) -> GoalsQuery:
+    found = common_query(parameters, OWN, COMMON, now, zone)
+    goals = [_goal(*each) for each in _GIVEN.decode(parameters.get("goals") or "[]")][:ENTRIES_MAX]
+    if name := parameters.get("goal", ""):
+        goals = [each for each in goals if each.name == name]
+        if not goals:
+            raise QueryError("goal", "there is none of this name")
+    query = GoalsQuery(**{**found, "goals": tuple(goals)})
+    if query.interval != "none" and len(query.bucket_starts()) * len(goals) > ROWS_MAX:
+        raise QueryError("interval", f"more than {ROWS_MAX} rows; choose a longer interval, a shorter time or one goal")
+    return query
+
+
+def _goal(name: str, text: str, value: float | None) -> Goal:
+    try:
+        return Goal(name, text, parse_filter(text), value)
+    except QueryError:
+        return Goal(name, text, None, value)
+
+
+def plan(query: GoalsQuery, days: Days) -> GoalsPlan:
+    starts = tuple(query.bucket_starts())
+    if any(each.kept.expired for each in days):
+        return GoalsPlan(query, starts, {})
+    scan = archive_scan(query, days, (), None)
+    goals = tuple(each.conditions for each in query.goals if each.conditions is not None)
+    reads = {"total": GoalsRead(scan.parts, scan.selection, (), goals)}
+    if query.interval != "none":
+        reads["buckets"] = GoalsRead(scan.parts, scan.selection, starts, goals)
+    return GoalsPlan(query, starts, reads)
+
+
+def shape(plan: GoalsPlan, fetched: Fetched) -> Row:
+    """A goal has a row, in each bucket of the interval if there is one, and one in
+    `goals` of the whole time.
+    """
+    query = plan.query
+    report: Row = {
+        "from": local_time(query.start, query),
+        "to": local_time(query.end, query),
+        "tz": query.zone.key,
+        "interval": query.interval,
+    }
+    if not plan.reads:
+        none = {"goals": [], "rows": [], "total": {"events": None, "visitors": None}}
+        return {**report, **none, "reason": EXPIRED_FILTER}
+    of_all = _Numbers(fetched["total"])
+    whole = [of_all.row(query.goals, place, 0) for place in range(len(query.goals))]
+    rows = whole
+    if "buckets" in fetched:
+        numbers = _Numbers(fetched["buckets"])
+        rows = [
+            {"time": local_time(start, query)} | numbers.row(query.goals, place, bucket)
+            for bucket, start in enumerate(plan.starts)
+            for place in range(len(query.goals))
+        ]
+    events, visitors, _ = of_all.all(0)
+    goals = [_described(goal) | row for goal, row in zip(query.goals, whole, strict=True)]
+    return {**report, "goals": goals, "rows": rows, "total": {"events": events, "visitors": visitors}}
+
+
+def _described(goal: Goal) -> Row:
+    why = {} if goal.conditions is not None else {"reason": _INVALID}
+    return {"filter": goal.filter, "value": goal.value, **why}
+
+
+class _Numbers:
+    """What a read fetched, by bucket and goal."""
+
+    def __init__(self, fetched: Iterable[tuple[Any, ...]]) -> None:
+        self._found = {(bucket, goal): tuple(numbers) for bucket, goal, *numbers in fetched}
+
+    def all(self, bucket: int) -> tuple[int, int, float]:
+        return self._found.get((bucket, None), (0, 0, 0.0))
+
+    def row(self, goals: tuple[Goal, ...], place: int, bucket: int) -> Row:
+        """The row of a goal. Only goals whose filter is valid have a place in the
+        read.
+        """
+        goal, (_, everybody, _) = goals[place], self.all(bucket)
+        if goal.conditions is None:
+            unknown: Row = dict.fromkeys(_COLUMNS[1:])
+            return {"goal": goal.name, **unknown, "all_visitors": everybody}
+        valid = sum(each.conditions is not None for each in goals[:place])
+        events, visitors, values = self._found.get((bucket, valid), (0, 0, 0.0))
+        return {
+            "goal": goal.name,
+            "events": events,
+            "visitors": visitors,
+            "all_visitors": everybody,
+            "rate": round(visitors / everybody, 6) if everybody else None,
+            "value_sum": round(values if goal.value is None else events * goal.value, 6),
+        }
+
+
+def table(report: Mapping[str, Any]) -> tuple[list[str], list[Row]]:
+    time = ["time"] if report["interval"] != "none" else []
+    return [*time, *_COLUMNS], report["rows"]

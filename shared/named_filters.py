@@ -1,0 +1,185 @@
+"""Goals and saved filters in goals.json: filters of reports under a name that people
+keep. A goal may have a value.
+
+Changes are made one at a time, under a lock, and published by rename: no reader sees a
+half of one. A damaged file costs what is in it, and no more: an entry that is none is
+not read, and stays in the file beside the others, as it stands.
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Annotated, Literal, NamedTuple
+
+import msgspec
+from filelock import Timeout
+from msgspec import Meta
+
+from shared.disk.bounded_read import read_bounded
+from shared.disk.durable import move, publish
+from shared.disk.layout import DataDirectory
+from shared.disk.locks import owner_lock
+from shared.exit_codes import TemporaryFailure, UsageError
+
+Kind = Literal["goal", "filter"]
+# A report asks about all goals in one statement, which has a bit for each.
+ENTRIES_MAX = 100
+NAME_MAX = 100
+FILTER_MAX = 1_000
+VALUE_MAX = 1e12
+# Both kinds of these lengths take less. A file is read no further.
+FILE_MAX_BYTES = 1 << 20
+LOOKED_AT_MAX = 1_000
+LOCK_TIMEOUT_S = 5.0
+
+# CONTROL_CHARS in the words of JSON Schema, too. $ of Python matches before a last \n.
+_NO_CONTROLS = r"^[^\u0000-\u001f\u007f-\u009f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]*$(?!\n)"
+Name = Annotated[str, Meta(min_length=1, max_length=NAME_MAX, pattern=_NO_CONTROLS)]
+Filter = Annotated[str, Meta(min_length=1, max_length=FILTER_MAX, pattern=_NO_CONTROLS)]
+Value = Annotated[float, Meta(ge=-VALUE_MAX, le=VALUE_MAX)]
+
+
+class NamedFilter(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_fields=True):
+    """A filter of reports under a name. `value`: what one event of a goal is worth;
+    None: what the event says.
+    """
+
+    kind: Kind
+    name: Name
+    filter: Filter
+    value: Value | None = None
+
+
+class NamedFiltersFile(NamedTuple):
+    """What goals.json holds: entries, others as they stand, and what is wrong with it
+    (empty: nothing).
+    """
+
+    entries: tuple[NamedFilter, ...] = ()
+    bad: tuple[msgspec.Raw, ...] = ()
+    damage: str = ""
+
+    def of(self, kind: Kind) -> tuple[NamedFilter, ...]:
+        return tuple(each for each in self.entries if each.kind == kind)
+
+    @property
+    def is_lost(self) -> bool:
+        """Whether not even its entries can be told apart."""
+        return bool(self.damage) and not self.bad
+
+
+class TooManyFilters(UsageError):
+    """There are ENTRIES_MAX of a kind."""
+
+    def __init__(self, kind: Kind) -> None:
+        super().__init__(kind)
+        self.kind = kind
+
+    def __str__(self) -> str:
+        return f"there are {ENTRIES_MAX} {self.kind}s already; delete one first"
+
+
+class NoRoomForFilters(UsageError):
+    """goals.json would become larger than it may be: entries that are not read stay in
+    it.
+    """
+
+    def __str__(self) -> str:
+        return "goals.json is full of entries that are not read; `foldlog doctor` says where it is"
+
+
+class NamedFiltersBusy(TemporaryFailure):
+    """Another process keeps the lock."""
+
+    def __str__(self) -> str:
+        return f"another process has been changing goals for {LOCK_TIMEOUT_S:g} s; try again"
+
+
+_ENTRY = msgspec.json.Decoder(NamedFilter)
+_ENTRIES = msgspec.json.Decoder(tuple[msgspec.Raw, ...])
+
+
+def read_named_filters(data: DataDirectory) -> NamedFiltersFile:
+    """What goals.json holds. Raises nothing for what is wrong with it."""
+    try:
+        content = read_bounded(data.goals, FILE_MAX_BYTES)
+        raw = _ENTRIES.decode(content) if content is not None else ()
+    except OSError as error:
+        return NamedFiltersFile(damage=f"cannot be read ({error.strerror or error})")
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return NamedFiltersFile(damage="is damaged")
+    return _sorted_out(raw)
+
+
+def _sorted_out(raw: tuple[msgspec.Raw, ...]) -> NamedFiltersFile:
+    """Of entries with one name the first is read, and ENTRIES_MAX of each kind."""
+    found: dict[tuple[Kind, str], NamedFilter] = {}
+    of_kind: Counter[Kind] = Counter()
+    bad = []
+    for number, each in enumerate(raw):
+        entry = _entry(each) if number < LOOKED_AT_MAX else None
+        if entry is None or of_kind[entry.kind] >= ENTRIES_MAX or (entry.kind, entry.name) in found:
+            bad.append(msgspec.Raw(bytes(each)))
+        else:
+            found[entry.kind, entry.name] = entry
+            of_kind[entry.kind] += 1
+    damage = f"has {len(bad)} of {len(raw)} entries that are not read" if bad else ""
+    return NamedFiltersFile(tuple(found.values()), tuple(bad), damage)
+
+
+def _entry(raw: msgspec.Raw) -> NamedFilter | None:
+    try:
+        return _ENTRY.decode(raw)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return None
+
+
+def put_named_filter(data: DataDirectory, entry: NamedFilter) -> bool:
+    """Keep an entry in the place of one with its name. Whether there was one. A file
+    that cannot be read is kept under another name. Raises TooManyFilters,
+    NoRoomForFilters and NamedFiltersBusy.
+    """
+    with _changing(data):
+        found = read_named_filters(data)
+        others = tuple(each for each in found.entries if (each.kind, each.name) != (entry.kind, entry.name))
+        if sum(each.kind == entry.kind for each in others) >= ENTRIES_MAX:
+            raise TooManyFilters(entry.kind)
+        if found.is_lost:
+            move(data.goals, data.damaged_goals(secrets.token_hex(4)))
+        _save(data, (*others, entry), found.bad)
+        return len(others) < len(found.entries)
+
+
+def delete_named_filter(data: DataDirectory, kind: Kind, name: str) -> bool:
+    """False if there is none with that name. Raises NamedFiltersBusy."""
+    with _changing(data):
+        found = read_named_filters(data)
+        left = tuple(each for each in found.entries if (each.kind, each.name) != (kind, name))
+        if len(left) == len(found.entries):
+            return False
+        _save(data, left, found.bad)
+        return True
+
+
+def _save(data: DataDirectory, entries: tuple[NamedFilter, ...], bad: tuple[msgspec.Raw, ...]) -> None:
+    lines = b",\n".join([*map(msgspec.json.encode, entries), *map(bytes, bad)])
+    content = b"[\n" + lines + b"\n]\n"
+    if len(content) > FILE_MAX_BYTES:
+        raise NoRoomForFilters
+    publish(data.goals, content)
+
+
+@contextmanager
+def _changing(data: DataDirectory) -> Iterator[None]:
+    lock = owner_lock(data.goals_lock, LOCK_TIMEOUT_S)
+    try:
+        lock.acquire()
+    except Timeout:
+        raise NamedFiltersBusy from None
+    try:
+        yield
+    finally:
+        lock.release()

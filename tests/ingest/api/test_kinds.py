@@ -1,0 +1,164 @@
+"""GET /admin/api/live, cohorts and goals/report: numbers that were counted by hand, and
+formats; and that a question is answered once until the next pass.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+
+from shared.disk.marks import set_mark
+from shared.named_filters import NamedFilter, put_named_filter
+from shared.timestamps import now_ms
+from tests.builders.visits import D1, SITE, SPAN, send_visits
+from tests.builders.worker import Worker
+
+LIVE, COHORTS, GOALS = "/admin/api/live", "/admin/api/cohorts", "/admin/api/goals/report"
+
+
+@pytest.fixture(scope="module")
+def worker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Worker]:
+    with Worker(tmp_path_factory.mktemp("kinds"), sites=SITE) as running:
+        send_visits(running)
+        for name, path in (("ann", "/"), ("ann", "/now"), ("eve", "/now")):
+            event = {"name": "pageview", "visitor": name, "url": f"https://{SITE}{path}"}
+            assert (
+                running.post([event], headers={"User-Agent": "Mozilla/5.0 (X11; Linux x86_64) Firefox/145.0"}).status
+                == 200
+            )
+        running.fold()
+        set_mark(running.data.last_pass, now_ms() + 1_000)
+        yield running
+
+
+def test_last_minutes_are_those_before_the_last_pass(worker: Worker) -> None:
+    answer = worker.get(LIVE)
+    assert answer.status == 200, answer.body
+    found = answer.json()
+    assert found["total"] == {"events_5": 3, "visitors_5": 2, "events_30": 3, "visitors_30": 2}
+    assert [(row["by"], row["value"], row["events_5"], row["visitors_30"]) for row in found["rows"]] == [
+        ("site", SITE, 3, 2),
+        ("path", "/now", 2, 2),
+        ("path", "/", 1, 1),
+        ("source", None, 3, 2),
+    ]
+    assert found["at"] > found["as_of"]
+    assert worker.get(LIVE, site="other.example").json()["total"]["events_30"] == 0
+
+
+def test_last_minutes_as_csv(worker: Worker) -> None:
+    assert worker.get(LIVE, format="csv", limit="1").body.decode().splitlines() == [
+        "by,value,events_5,visitors_5,events_30,visitors_30",
+        f"site,{SITE},3,2,3,2",
+        "path,/now,2,2,2,2",
+        "source,,3,2,3,2",
+    ]
+
+
+def test_live_is_answered_once_until_the_next_pass(worker: Worker, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A hundred at once, and a hundred more: one question reaches a reader. After a
+    pass that found nothing the minutes are others, and so is the question.
+    """
+    asked: list[bytes] = []
+    pool = worker.context.reader._pool
+    answer = pool.answer
+
+    async def counted(request: bytes, owner: bytes = b"") -> object:
+        asked.append(request)
+        return await answer(request, owner)
+
+    monkeypatch.setattr(pool, "answer", counted)
+    for _ in range(2):
+        with ThreadPoolExecutor(16) as threads:
+            found = set(threads.map(lambda _: worker.get(LIVE, limit="7").body, range(100)))
+        assert len(found) == 1
+    assert len(asked) == 1
+    set_mark(worker.data.last_pass, now_ms() + 2_000)
+    assert worker.get(LIVE, limit="7").json()["total"]["events_30"] == 3
+    assert len(asked) == 2
+
+
+def test_live_without_a_mark_is_that_of_the_snapshot(worker: Worker) -> None:
+    found = worker.data.last_pass.stat()
+    worker.data.last_pass.unlink()
+    try:
+        assert worker.get(LIVE).json()["total"]["events_30"] == 3
+    finally:
+        worker.data.last_pass.touch()
+        os.utime(worker.data.last_pass, ns=(found.st_atime_ns, found.st_mtime_ns))
+
+
+def test_cohorts_have_the_numbers_counted_by_hand(worker: Worker) -> None:
+    found = worker.get(COHORTS, **SPAN, period="day").json()
+    assert [(row["visitors"], row["returned"]) for row in found["rows"]] == [(2, [1]), (2, [])]
+    assert (found["total"], found["archive_since"]) == ({"visitors": 4, "daily_visitors": 0}, str(D1))
+    ordered = worker.get(COHORTS, **SPAN, period="day", **{"return": "event==order"}).json()
+    assert [row["returned"] for row in ordered["rows"]] == [[0], []]
+    csv = worker.get(COHORTS, **SPAN, period="day", format="csv").body.decode().splitlines()
+    assert csv[0] == "time,visitors,returned_1"
+    assert [line.partition(",")[2] for line in csv[1:]] == ["2,1", "2,"]
+
+
+def test_conversions_have_the_numbers_counted_by_hand(worker: Worker) -> None:
+    assert worker.get(GOALS, **SPAN).json()["goals"] == []
+    put_named_filter(worker.data, NamedFilter("goal", "order", "event==order"))
+    put_named_filter(worker.data, NamedFilter("goal", "=prices", "path==/pricing", 2.0))
+    found = worker.get(GOALS, **SPAN).json()
+    assert [tuple(row.values()) for row in found["rows"]] == [
+        ("order", 1, 1, 4, 0.25, 9.5),
+        ("=prices", 2, 2, 4, 0.5, 4.0),
+    ]
+    assert found["total"] == {"events": 8, "visitors": 4}
+    days = worker.get(GOALS, **SPAN, interval="day", goal="order", format="csv", raw="1").body.decode().splitlines()
+    assert days[0] == "time,goal,events,visitors,all_visitors,rate,value_sum"
+    assert [line.partition(",")[2] for line in days[1:]] == ["order,1,1,2,0.5,9.5", "order,0,0,3,0.0,0.0"]
+    assert b'"\'=prices"' in worker.get(GOALS, **SPAN, format="csv").body
+
+
+def test_goal_that_an_editor_changed_holds_from_the_next_question_on(worker: Worker) -> None:
+    before = worker.data.goals.read_bytes()
+    beside = worker.data.goals.with_name("edited")
+    beside.write_bytes(
+        b'[{"kind":"goal","name":"edited","filter":"event!=pageview"},{"kind":"goal","name":"bad","filter":"x"},7]'
+    )
+    beside.rename(worker.data.goals)
+    try:
+        edited, bad = worker.get(GOALS, **SPAN).json()["goals"]
+        assert (edited["events"], bad["events"]) == (2, None)
+        assert "reason" in bad
+        assert "goals_damaged" in worker.log.events()
+    finally:
+        beside.write_bytes(before)
+        beside.rename(worker.data.goals)
+    assert [row["goal"] for row in worker.get(GOALS, **SPAN).json()["goals"]] == ["order", "=prices"]
+
+
+REFUSED = {
+    "live, the time of the pass": (LIVE, {"at": "2026-11-22T12:00:00Z"}),
+    "live, a time": (LIVE, {"from": str(D1)}),
+    "live, a limit": (LIVE, {"limit": "1000"}),
+    "cohorts, a period": (COHORTS, {"period": "year"}),
+    "cohorts, too many periods": (COHORTS, {"period": "day", "from": "2020-01-01"}),
+    "cohorts, no conditions": (COHORTS, {"return": "x"}),
+    "cohorts, a limit": (COHORTS, {"limit": "3"}),
+    "goals, goals of the client": (GOALS, {"goals": "[]"}),
+    "goals, a goal that is not there": (GOALS, {"goal": "absent"}),
+    "goals, a dimension": (GOALS, {"by": "path"}),
+    "report, a kind": ("/admin/api/report", {"kind": "live"}),
+}
+
+
+@pytest.mark.parametrize(("path", "asked"), REFUSED.values(), ids=REFUSED)
+def test_question_that_cannot_be_is_refused(worker: Worker, path: str, asked: dict[str, str]) -> None:
+    answer = worker.get(path, **asked)
+    assert (answer.status, answer.code) == (400, "query"), answer.body
+
+
+def test_conversions_are_answered_again_after_a_change_alone(worker: Worker) -> None:
+    """The goals are a part of the question, which is remembered."""
+    assert worker.get(GOALS, **SPAN, goal="order").json()["rows"][0]["value_sum"] == 9.5
+    put_named_filter(worker.data, NamedFilter("goal", "order", "event==order", 100.0))
+    assert worker.get(GOALS, **SPAN, goal="order").json()["rows"][0]["value_sum"] == 100.0
