@@ -188,7 +188,11 @@ def _add_setup(add: Add) -> None:
     token = add("token", "create, list and revoke tokens")
     actions = token.add_subparsers(dest="action", metavar="ACTION", required=True)
     create = actions.add_parser("create", help="create a token and show it once")
-    create.add_argument("--scope", choices=["admin", "read", "ingest"], default="admin", help="default: admin")
+    create.add_argument("--scope", choices=["admin", "read", "ingest", "pixel"], default="admin", help="default: admin")
+    create.add_argument("--site", metavar="HOST", help="of a pixel: whose event it is")
+    create.add_argument(
+        "--use", metavar="NAME[/CAMPAIGN]", help="of a pixel: the name of its event, such as mail_open/may"
+    )
     actions.add_parser("list", help="list tokens, without their secrets")
     revoke = actions.add_parser("revoke", help="revoke a token")
     revoke.add_argument("id", help="as `foldlog token list` shows it")

@@ -12,15 +12,18 @@ from ingest.api.snapshot import get_snapshot
 from ingest.api.status import get_status
 from ingest.api.visitors import delete_visitor
 from ingest.collect.handler import post_events, preflight_events
+from ingest.collect.pixel import get_pixel
 from ingest.http.openapi import get_openapi
 from ingest.http.router import Route
 from ingest.observe.health import get_health, get_readiness
 from ingest.observe.metrics import get_metrics
+from shared.pixel_keys import PIXEL
 from shared.settings import Settings
 
 ROUTES: list[Route] = [
     ("POST", "/v1/events", post_events),
     ("OPTIONS", "/v1/events", preflight_events),
+    ("GET", PIXEL, get_pixel),
     ("GET", "/healthz", get_health),
     ("GET", "/readyz", get_readiness),
     ("GET", "/metrics", get_metrics),
@@ -46,14 +49,16 @@ ROUTES: list[Route] = [
 
 
 def routes_by_settings(settings: Settings) -> list[Route]:
-    """The paths besides these: where the operator wants events and the script, and what
-    only a demo has.
+    """The paths besides these: where the operator wants events, script and pixel, and
+    what only a demo has.
     """
     routes: list[Route] = []
     for path in settings.collect_paths:
         routes += [("POST", path, post_events), ("OPTIONS", path, preflight_events)]
     if settings.script_path:
         routes.append(("GET", settings.script_path, tracker.get_newest))
+    if settings.pixel_path:
+        routes.append(("GET", settings.pixel_path, get_pixel))
     if settings.demo:
         routes += demo.routes()
     return routes

@@ -86,6 +86,7 @@ class Settings:
     sites: tuple[str, ...] = ()
     collect_paths: tuple[str, ...] = ()
     script_path: str = ""
+    pixel_path: str = ""
     consent: Consent = "required"
     consent_cookie: tuple[str, str] = ("analytics_consent", "granted")
     honor_gpc: bool = True
@@ -104,6 +105,7 @@ class Settings:
     rate_limit_bytes: int = 20_000_000
     rate_limit_key: int = 0
     rate_limit_token: int = 600
+    rate_limit_pixel: int = 30_000
     rate_window_ms: int = 60_000
     rate_store: str = field(default=LOCAL, repr=False)
     max_connections: int = 8192
@@ -183,6 +185,7 @@ _PARSE: dict[str, Callable[[str], Any]] = {
     "sites": setting_parsers.sites,
     "collect_paths": setting_parsers.url_paths,
     "script_path": setting_parsers.url_path,
+    "pixel_path": setting_parsers.url_path,
     "consent": setting_parsers.one_of(Consent),
     "consent_cookie": setting_parsers.cookie,
     "honor_gpc": setting_parsers.flag,
@@ -234,6 +237,7 @@ _RANGE: dict[str, tuple[float, float]] = {
     "rate_limit_bytes": (0, 1 << 40),
     "rate_limit_key": (0, 1_000_000_000),
     "rate_limit_token": (0, 1_000_000_000),
+    "rate_limit_pixel": (0, 1_000_000_000),
     "rate_window_ms": (1_000, 3_600_000),
     "max_connections": (16, 1_000_000),
     "keep_alive": (1, 3600),
@@ -279,6 +283,8 @@ def load(environ: Mapping[str, str], config: Path | None = None) -> Settings:
     if "rate_store" in changes:
         changes["rate_store"] = _resolved(given["rate_store"][0], changes["rate_store"], database_url)
     _require_postgres(changes, given)
+    if changes.get("pixel_path") and changes["pixel_path"] == changes.get("script_path"):
+        raise InvalidSetting(given["pixel_path"][0], "another path than FOLDLOG_SCRIPT_PATH", None)
     return replace(Settings(), **changes)
 
 

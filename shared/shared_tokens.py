@@ -23,8 +23,10 @@ if TYPE_CHECKING:
 
 CONNECT_TIMEOUT_S = 5
 STATEMENT_TIMEOUT_MS = 30_000
-_VALID = "SELECT id, scope, sha256, created FROM analytics_tokens WHERE revoked_at IS NULL ORDER BY created, id"
-_ADD = "INSERT INTO analytics_tokens (id, scope, sha256, created) VALUES (%s, %s, %s, %s)"
+_VALID = """
+SELECT id, scope, sha256, created, site, use FROM analytics_tokens WHERE revoked_at IS NULL ORDER BY created, id"""
+_ADD = """
+INSERT INTO analytics_tokens (id, scope, sha256, created, site, use) VALUES (%s, %s, %s, %s, %s, %s)"""
 _REVOKE = "UPDATE analytics_tokens SET revoked_at = now() WHERE id = %s AND revoked_at IS NULL"
 
 
@@ -66,13 +68,15 @@ def fetch_shared_tokens(data: DataDirectory, store: str) -> None:
         _fetch(data, store, connection)
 
 
-def create_shared_token(data: DataDirectory, store: str, scope: Scope) -> tuple[Token, str]:
+def create_shared_token(
+    data: DataDirectory, store: str, scope: Scope, site: str | None = None, use: str | None = None
+) -> tuple[Token, str]:
     """Create a token for all hosts. Its secret is returned once and not stored. Raises
     StoreUnavailable and StoreRefused.
     """
-    token, secret = new_token(scope)
+    token, secret = new_token(scope, site, use)
     with _connected(store) as connection:
-        connection.execute(_ADD, (token.id, token.scope, token.sha256, token.created))
+        connection.execute(_ADD, (token.id, token.scope, token.sha256, token.created, token.site, token.use))
         _fetch(data, store, connection)
     return token, secret
 

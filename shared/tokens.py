@@ -1,8 +1,9 @@
 """Tokens in private/tokens.json, which holds only the SHA-256 of each secret.
 
 `ingest` tokens may POST events, `read` tokens may GET reports, `admin` tokens may do
-everything. Changes are made one at a time, under a lock: a token that was revoked
-meanwhile does not come back, and none that was made is lost.
+everything; a `pixel` token is the key of a pixel (pixel_keys.py). Changes are made one
+at a time, under a lock: a token that was revoked meanwhile does not come back, and none
+that was made is lost.
 
 A damaged file costs what is in it, and no more: an entry that is no token is not valid,
 and stays in the file beside the others. Who asks is not told.
@@ -25,22 +26,27 @@ from shared.disk.durable import PRIVATE_DIRECTORY_MODE, PRIVATE_MODE, make_direc
 from shared.disk.layout import DataDirectory
 from shared.disk.locks import owner_lock
 from shared.exit_codes import TemporaryFailure, UsageError
+from shared.pixel_keys import make_pixel_key
 from shared.timestamps import now_ms, rfc3339
 
-Scope = Literal["ingest", "read", "admin"]
+Scope = Literal["ingest", "read", "admin", "pixel"]
 # Some 20,000 tokens. A file is read no further.
 FILE_MAX_BYTES = 4 << 20
 # A change takes milliseconds; a host of a store asks that first.
 LOCK_TIMEOUT_S = 60.0
 
 
-class Token(msgspec.Struct, frozen=True):
-    """A token without its secret. `sha256`: in hex."""
+class Token(msgspec.Struct, frozen=True, omit_defaults=True):
+    """A token without its secret. `sha256`: in hex. `site` and `use` are those of a
+    pixel.
+    """
 
     id: str
     scope: Scope
     sha256: Annotated[str, msgspec.Meta(pattern=r"\A[0-9a-f]{64}\Z")]
     created: str
+    site: str | None = None
+    use: str | None = None
 
 
 class TokensFile(NamedTuple):
@@ -117,11 +123,13 @@ def read_private(path: Path) -> bytes | None:
     return read_bounded(path, FILE_MAX_BYTES)
 
 
-def create_token(data: DataDirectory, scope: Scope) -> tuple[Token, str]:
+def create_token(
+    data: DataDirectory, scope: Scope, site: str | None = None, use: str | None = None
+) -> tuple[Token, str]:
     """Create a token. Its secret is returned once and not stored. A file that cannot be
     read is kept under another name. Raises TokensBusy.
     """
-    token, secret = new_token(scope)
+    token, secret = new_token(scope, site, use)
     with changing_tokens(data):
         _add(data, token)
     return token, secret
@@ -140,10 +148,13 @@ def create_first_admin(data: DataDirectory) -> str | None:
     return secret
 
 
-def new_token(scope: Scope) -> tuple[Token, str]:
-    """A token that is nowhere yet, and its secret."""
-    secret = f"fl_{scope}_{secrets.token_urlsafe(24)}"
-    return Token(secrets.token_hex(4), scope, digest(secret).hex(), rfc3339(now_ms())), secret
+def new_token(scope: Scope, site: str | None = None, use: str | None = None) -> tuple[Token, str]:
+    """A token that is nowhere yet, and its secret; that of a pixel has a site and a
+    use.
+    """
+    id_ = secrets.token_hex(4)
+    secret = make_pixel_key(id_, site, use) if site and use else f"fl_{scope}_{secrets.token_urlsafe(24)}"
+    return Token(id_, scope, digest(secret).hex(), rfc3339(now_ms()), site, use), secret
 
 
 def revoke_token(data: DataDirectory, token_id: str) -> bool:

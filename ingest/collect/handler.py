@@ -3,12 +3,14 @@ rate limit → append → adapter.answer. The answer is sent once the accepted e
 disk.
 
 Origin, consent, limits and durability stay in `post_events`: an adapter cannot weaken
-them.
+them. Another door than that of a POST (pixel.py) says who sends, and where the body is;
+all that follows is the same.
 """
 
 from __future__ import annotations
 
-from typing import Self
+from collections.abc import Awaitable, Callable
+from typing import NamedTuple, Self
 
 from aiohttp import web
 from aiohttp.web_request import BaseRequest
@@ -17,7 +19,7 @@ from multidict import CIMultiDict
 
 from ingest.collect import admission, body, encode, native, on_behalf
 from ingest.collect.adapter import Adapter
-from ingest.collect.admission import Headers, Sender
+from ingest.collect.admission import BodyFormat, Headers, Sender
 from ingest.collect.consent import ConsentBasis, resolve_consent
 from ingest.collect.event import VisitorBehind
 from ingest.collect.validate import Accepted, validate_batch
@@ -30,20 +32,40 @@ from ingest.http.problem import Problem
 from ingest.wal.unavailable import Busy, DiskFull, Stopping, Unavailable
 
 
-async def post_events(worker: WorkerContext, request: BaseRequest, adapter: Adapter = native) -> web.StreamResponse:
-    """Store a batch of events and answer which were accepted. 200 means synced to disk
-    (202 with FOLDLOG_DURABILITY=os).
+class Door(NamedTuple):
+    """How a request comes in: `admit` decides from its head who sends, before anything
+    is counted; `read` returns its body.
     """
+
+    admit: Callable[[WorkerContext, BaseRequest, Client], Awaitable[tuple[BodyFormat, Sender]]]
+    read: Callable[[WorkerContext, BaseRequest, Sender], Awaitable[bytes]]
+
+
+async def _admit(worker: WorkerContext, request: BaseRequest, client: Client) -> tuple[BodyFormat, Sender]:
+    return admission.admit(request.headers, client.host, await scopes_of(worker, request), worker.settings)
+
+
+async def _read(worker: WorkerContext, request: BaseRequest, sender: Sender) -> bytes:
+    return await read_body(request, sender.body_max_bytes, worker.body_budget)
+
+
+POST = Door(_admit, _read)
+
+
+async def post_events(
+    worker: WorkerContext, request: BaseRequest, adapter: Adapter = native, door: Door = POST
+) -> web.StreamResponse:
+    """Store a batch of events. 200: synced to disk (202 with FOLDLOG_DURABILITY=os)."""
     headers, settings = request.headers, worker.settings
     client = worker.proxies.identify(request.remote or "", headers)
-    body_format, sender = admission.admit(headers, client.host, await scopes_of(worker, request), settings)
+    body_format, sender = await door.admit(worker, request, client)
     if not sender.keyed:
         worker.own_traffic.check(client.address)
     await worker.count_request(client.address, headers, keyed=sender.keyed)
     admission.check_disk(worker.disk_free_bytes(), settings.disk_reserve)
     admission.check_queue(worker.commit_queue.is_full())
 
-    content = await read_body(request, sender.body_max_bytes, worker.body_budget)
+    content = await door.read(worker, request, sender)
     plain = body.inflate(content, body_format.encoding, sender.body_max_bytes)
     size, dry_run, lines = len(content), is_dry_run(request), b""
     async with _Cost(worker, client, sender, len(plain)) as cost:

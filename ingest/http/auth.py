@@ -64,6 +64,12 @@ class Keyring:
         given = digest(secret)
         return frozenset([scope for digest, scope in (*self._fixed, *kept) if hmac.compare_digest(digest, given)])
 
+    def has_pixel(self, key_digest: bytes) -> bool:
+        """Whether this is the digest of a pixel's key that was made here, and not
+        revoked. As cheap for many pixels as for one.
+        """
+        return any([key_digest in file.pixels() for file in self._files])
+
 
 class _File:
     """The secrets of a file of tokens."""
@@ -72,19 +78,30 @@ class _File:
         self._path, self._read, self._log = path, read, log
         self._stamp: tuple[int, ...] | None = None
         self._kept: list[_Secret] = []
+        self._pixels: frozenset[bytes] = frozenset()
         self._damage = ""
         self._read_at = 0.0
 
     def secrets(self) -> list[_Secret]:
-        """Those that it has now."""
+        """Those that it has now, without keys of pixels: these open nothing else."""
+        self._read_if_changed()
+        return self._kept
+
+    def pixels(self) -> frozenset[bytes]:
+        """The digests of the keys of pixels that it has now."""
+        self._read_if_changed()
+        return self._pixels
+
+    def _read_if_changed(self) -> None:
         stamp = self._stamp_of_file()
         is_due = bool(self._damage) and time.monotonic() - self._read_at >= DAMAGED_AGAIN_S
         if stamp != self._stamp or is_due:
             self._stamp, self._read_at = stamp, time.monotonic()
             found = self._read()
-            self._kept = [(bytes.fromhex(token.sha256), token.scope) for token in found.tokens]
+            every: list[_Secret] = [(bytes.fromhex(token.sha256), token.scope) for token in found.tokens]
+            self._kept = [each for each in every if each[1] != "pixel"]
+            self._pixels = frozenset([digest for digest, scope in every if scope == "pixel"])
             self._report(found.damage)
-        return self._kept
 
     def _stamp_of_file(self) -> tuple[int, ...] | None:
         """Changes whenever the file does; None without one."""

@@ -47,6 +47,7 @@ from reports import encode
 from shared.generations.snapshot import Snapshot
 from shared.generations.summary import Summary
 from shared.host_names import SITE
+from shared.pixel_keys import KEY_MAX_CHARS, PIXEL
 from shared.status import Status
 
 TYPES = (
@@ -70,6 +71,11 @@ _WRITE_PROBLEMS = (
     *("too_many_events", "media_type", "content_encoding", "batch_invalid", "batch_empty", "too_deep", "rate_limit"),
     *("guesses", "busy", "unavailable", "disk_reserve", "disk_full"),
 )
+_PIXEL_PROBLEMS = (
+    *("query", "pixel", "origin", "prerender", "consent", "excluded_network"),
+    *("rate_limit", "busy", "unavailable", "disk_reserve", "disk_full"),
+)
+GIF: Object = {"image/gif": {}}
 _ETAG = {"ETag": header("For If-None-Match.", TEXT)}
 _IF_NONE_MATCH = parameter("If-None-Match", TEXT, "The ETag of a cached response.", "header")
 _NOT_MODIFIED: Object = {"description": "Unchanged.", "headers": _ETAG}
@@ -116,6 +122,33 @@ def _post_events() -> Object:
             },
         },
     }
+
+
+def _get_pixel() -> Object:
+    """Every answer is the image; a header has the code of a problem."""
+    described = operation(
+        "getPixel",
+        "Store one event of mail, or of a page without scripts",
+        {},
+        _PIXEL_PROBLEMS,
+        parameters=[
+            parameter("k", TEXT | {"maxLength": KEY_MAX_CHARS}, "The key of a pixel: its site and use.")
+            | {"required": True},
+            parameter("url", TEXT, "The page."),
+            parameter("consent", {"enum": ["granted"]}, "Consent, unless a cookie has it."),
+            parameter("Sec-GPC", TEXT, "`1`: rejected, unless FOLDLOG_HONOR_GPC=false.", "header"),
+            parameter("DNT", TEXT, "`1`: rejected, unless FOLDLOG_HONOR_DNT=false.", "header"),
+        ],
+    )
+    taken = {"200": "The event was synced to disk.", "202": "Written but not synced, with FOLDLOG_DURABILITY=os."}
+    described["responses"] |= {status: response(said, GIF) for status, said in taken.items()}
+    described["responses"]["422"] = response("The event was rejected.", GIF)
+    for status, found in described["responses"].items():
+        found["content"] = found["content"] | GIF
+        if status not in taken:
+            problem = header("The code of the problem, or of the rejection.", TEXT, required=False)
+            found["headers"] = found.get("headers", {}) | {"Foldlog-Problem": problem}
+    return described
 
 
 def _preflight() -> Object:
@@ -230,6 +263,7 @@ def make_document() -> Object:
         },
         "paths": {
             "/v1/events": {"post": _post_events(), "options": _preflight()},
+            PIXEL: {"get": _get_pixel()},
             "/admin/api/report": {"get": _get_report()},
             **KIND_PATHS,
             "/admin/api/export": {"get": _get_export()},

@@ -15,7 +15,7 @@ Object = dict[str, Any]
 PROBLEMS = {
     400: ("http", "malformed", "query"),
     401: ("key", "token"),
-    403: ("scope", "origin", "prerender", "consent", "excluded_network"),
+    403: ("scope", "origin", "prerender", "consent", "pixel", "excluded_network"),
     404: ("no_snapshot", "no_summary", "no_such_name"),
     408: ("slow",),
     409: ("timezones", "too_many_filters"),

@@ -18,9 +18,11 @@ from aiohttp.web_request import BaseRequest
 from ingest.collect import admission
 from ingest.context import WorkerContext
 from ingest.http.drain import closes_connection, reject_if_drained
+from ingest.http.image import image_of_problem
 from ingest.http.problem import SERVER, Problem
 from reports.reader.client import ReportError
 from shared.generations.snapshot import SnapshotDamaged
+from shared.pixel_keys import PIXEL
 from shared.segments.line import DataFromNewerVersion
 from shared.worker_stats import NO_ROUTE
 
@@ -44,6 +46,8 @@ def dispatch(worker: WorkerContext, routes: Sequence[Route]) -> Callable[[BaseRe
     for method, path, handler in routes:
         table.setdefault(path, {})[method] = handler
 
+    others = dict.fromkeys(worker.settings.collect_paths, EVENTS) | {worker.settings.pixel_path: PIXEL}
+
     async def handle(request: BaseRequest) -> web.StreamResponse:
         worker.in_flight += 1
         route, code = NO_ROUTE, "ok"
@@ -52,8 +56,7 @@ def dispatch(worker: WorkerContext, routes: Sequence[Route]) -> Callable[[BaseRe
             if request.version is not HttpVersion11:
                 check_old_http(request)
             route, handler = find(table, request)
-            if route in worker.settings.collect_paths:
-                route = EVENTS  # counted with it, as alerts want
+            route = others.get(route, route)  # counted with it, as alerts want
             response = await handler(worker, request)
         except ConnectionError:  # the client disconnected, or the response cannot be completed
             if request.transport is not None:
@@ -104,6 +107,8 @@ def problem_response(
         worker.log.error("request_failed", error=repr(error)[:1000], route=route, **fields)
     elif problem.code != "consent":
         worker.log.debug("request_rejected", **fields)
+    if route == PIXEL:
+        return image_of_problem(problem, request_id)
     response = problem.response(request_id)
     if request.raw_path.startswith((EVENTS, *worker.settings.collect_paths)):
         response.headers.update(admission.cors(request.headers, worker.settings))

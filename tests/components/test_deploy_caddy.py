@@ -184,6 +184,11 @@ def test_browser_script_is_passed_on(caddy: Caddy, path: str) -> None:
     assert (answer.status, answer.headers.get_content_type()) == (200, "text/javascript")
 
 
+def test_pixel_is_passed_on(caddy: Caddy) -> None:
+    answer = caddy.request("GET", "/v1/pixel.gif?k=x")
+    assert (answer.status, answer.headers["Foldlog-Problem"], len(answer.body)) == (403, "pixel", 43)
+
+
 def test_dashboard_works_with_the_token(caddy: Caddy) -> None:
     assert caddy.request("GET", "/admin").headers["Location"] == "/admin/"
     opened = caddy.request("GET", "/admin/")

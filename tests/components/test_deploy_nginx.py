@@ -245,6 +245,31 @@ def test_browser_script_is_passed_on(nginx: Nginx, path: str) -> None:
     assert (answer.status, answer.headers.get_content_type()) == (200, "text/javascript")
 
 
+def test_pixel_is_passed_on(nginx: Nginx) -> None:
+    answer = nginx.request("GET", "/v1/pixel.gif?k=x")
+    assert (answer.status, answer.headers["Foldlog-Problem"], len(answer.body)) == (403, "pixel", 43)
+
+
+def test_load_of_a_pixel_is_never_passed_on_twice(tmp_path: Path) -> None:
+    """Though a GET: a socket stands for a Foldlog that stores it and then dies."""
+    sent = f"GET /v1/pixel.gif?k=x HTTP/1.1\r\nHost: {HOST}\r\n\r\n".encode("ascii")
+    with (
+        socket.create_server(("127.0.0.1", 0)) as upstream,
+        Nginx(tmp_path / "nginx", f"127.0.0.1:{upstream.getsockname()[1]}") as nginx,
+        nginx.connect(FIRST) as connection,
+    ):
+        connection.sendall(sent)
+        kept = accept(upstream)
+        assert kept.recv(4096).startswith(b"GET /v1/pixel.gif")
+        kept.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
+        assert read_answer(connection).status == 200
+        connection.sendall(sent)
+        assert kept.recv(4096).startswith(b"GET ")  # over the connection that was kept, which nginx would try again
+        kept.close()
+        assert read_answer(connection).status == 502
+        assert nobody_connects(upstream)
+
+
 def test_dashboard_works_with_the_token(nginx: Nginx) -> None:
     assert nginx.request("GET", "/admin").headers["Location"].endswith("/admin/")
     opened = nginx.request("GET", "/admin/")

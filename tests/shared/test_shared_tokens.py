@@ -24,6 +24,7 @@ from shared.shared_tokens import (
     revoke_shared_token,
 )
 from shared.stores.ledger import StoreUnavailable
+from shared.tokens import digest
 from tests.builders.postgres import Server as Postgres
 from tests.builders.server import Server, bearer, environment, run_foldlog
 from tests.builders.silent_log import SilentLog
@@ -127,6 +128,19 @@ def test_secret_is_neither_in_the_copy_nor_in_the_store(host: Made, address: str
     assert stat.S_IMODE(one.store_tokens.stat().st_mode) == 0o600
     with psycopg.connect(address) as connection:
         assert secret not in str(connection.execute("SELECT * FROM analytics_tokens").fetchall())
+
+
+def test_key_of_a_pixel_is_one_of_all_hosts_until_any_revokes_it(host: Made, address: str) -> None:
+    one, other = host("one"), host("other")
+    token, key = create_shared_token(one, address, "pixel", "shop.example", "mail_open/may")
+    fetch_shared_tokens(other, address)
+    keyring = Keyring(other, Settings(store=address), SilentLog())
+    assert keyring.has_pixel(digest(key)) and not keyring.has_pixel(digest(f"{key}x"))
+    assert [(each.site, each.use) for each in load_shared_tokens(other, address)] == [("shop.example", "mail_open/may")]
+    assert scopes(other, address, key) == set()
+    assert revoke_shared_token(one, address, token.id)
+    fetch_shared_tokens(other, address)
+    assert not keyring.has_pixel(digest(key))
 
 
 @pytest.mark.long

@@ -197,3 +197,36 @@ def test_list_and_create_of_the_command_say_what_is_damaged(data: DataDirectory)
     assert run_here(["token", "revoke", token.id], environ).returncode == 2
     assert run_here(["token", "create", "--scope", "read"], environ).returncode == 0
     assert run_here(["token", "list"], environ).returncode == 0
+
+
+WITHOUT_USE: dict[str, list[str]] = {
+    "no site": ["--scope", "pixel", "--use", "mail_open"],
+    "no use": ["--scope", "pixel", "--site", "shop.example"],
+    "a site that is not listed": ["--scope", "pixel", "--site", "other.example", "--use", "mail_open"],
+    "a use that a URL would escape": ["--scope", "pixel", "--site", "shop.example", "--use", "mail open"],
+    "a use of three": ["--scope", "pixel", "--site", "shop.example", "--use", "a/b/c"],
+    "the sign between the parts": ["--scope", "pixel", "--site", "shop.example", "--use", "a~b"],
+    "a use of another token": ["--scope", "read", "--use", "mail_open"],
+}
+
+
+@pytest.mark.parametrize("options", WITHOUT_USE.values(), ids=WITHOUT_USE)
+def test_pixel_needs_a_site_and_a_use(data: DataDirectory, options: list[str]) -> None:
+    done = run_here(["token", "create", *options], environment(data.root, sites="shop.example"))
+    assert (done.returncode, done.stdout, "--" in done.stderr) == (2, "", True)
+    assert load_tokens(data) == ()
+
+
+def test_pixel_is_made_listed_and_revoked(data: DataDirectory) -> None:
+    environ = environment(data.root, sites="shop.example")
+    site = ["--site", "Shop.example", "--use", "mail_open/may-2026"]
+    made = run_here(["token", "create", "--scope", "pixel", *site], environ)
+    key = made.stdout.partition("\n")[0]
+    assert re.fullmatch(r"[0-9a-f]{8}~shop\.example~mail_open/may-2026~[\w-]{22}", key)
+    assert f"/v1/pixel.gif?k={key}" in made.stdout
+    assert key not in data.tokens.read_text("utf-8")
+    (token,) = load_tokens(data)
+    listed = run_here(["token", "list"], environ).stdout
+    assert {token.id, "pixel", "shop.example", "mail_open/may-2026"} <= set(listed.split()) and key not in listed
+    assert run_here(["token", "revoke", token.id], environ).returncode == 0
+    assert load_tokens(data) == ()

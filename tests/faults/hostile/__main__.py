@@ -18,12 +18,21 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from tests.bench.checkout import THIS, Checkout
-from tests.faults.hostile import door_attacks, fold_attacks, leaving_attacks, reader_attacks, secret_attacks, table
+from tests.faults.hostile import (
+    door_attacks,
+    fold_attacks,
+    leaving_attacks,
+    pixel_attacks,
+    reader_attacks,
+    secret_attacks,
+    table,
+)
 from tests.faults.hostile.cost import SLACK_MS, SLACK_QUICK_MS, Attack, Cost, Scene, wrong_with
 
 ATTACKS: list[Attack] = [
     *fold_attacks.ATTACKS,
     *door_attacks.ATTACKS,
+    *pixel_attacks.ATTACKS,
     *reader_attacks.ATTACKS,
     *leaving_attacks.ATTACKS,
     *secret_attacks.ATTACKS,

@@ -39,6 +39,7 @@ class Request(NamedTuple):
     headers: tuple[str, ...] = ("User-Agent: Mozilla/5.0 (X11; Linux x86_64) Firefox/130.0",)
     is_packed: bool = True
     ask: str = ""  # a GET of this path instead
+    method: str = "GET"
 
     def head_bytes(self, port: int) -> int:
         return self.wire(port).index(b"\r\n\r\n") + 4
@@ -46,7 +47,7 @@ class Request(NamedTuple):
     def wire(self, port: int) -> bytes:
         host = f"127.0.0.1:{port}"
         if self.ask:
-            lines = [f"GET {self.ask} HTTP/1.1", f"Host: {host}", *self.headers]
+            lines = [f"{self.method} {self.ask} HTTP/1.1", f"Host: {host}", *self.headers]
             return "\r\n".join([*lines, "", ""]).encode("latin-1")
         body = gzip.compress(self.plain, 9, mtime=0) if self.is_packed else self.plain
         lines = ["POST /v1/events HTTP/1.1", f"Host: {host}", f"Origin: http://{host}", "Foldlog-Consent: granted"]
@@ -103,7 +104,7 @@ def _exchange(
     try:
         with suppress(BrokenPipeError, ConnectionResetError):  # a refusal may come before everything is sent
             used.sendall(request)
-        with closing(http.client.HTTPResponse(used)) as answer:
+        with closing(http.client.HTTPResponse(used, method=request.partition(b" ")[0].decode())) as answer:
             answer.begin()
             answer.read()
         if answer.will_close:

@@ -6,11 +6,14 @@ from __future__ import annotations
 
 import gzip
 import json
+import time
 from collections.abc import Iterator
+from contextlib import suppress
 
 import pytest
+from aiohttp.test_utils import make_mocked_request
 
-from ingest.api.tracker import takes_gzip
+from ingest.api.tracker import get_newest, takes_gzip
 from tests.builders.visits import SITE
 from tests.builders.worker import Worker
 
@@ -55,11 +58,48 @@ def test_script_is_small_and_readable_for_pages_of_every_host(worker: Worker, pa
 
 
 ENCODINGS = {"gzip": True, "br;q=1, GZIP;q=0.5": True, "": False, "br": False, "gzip;q=0": False, "gzip; q=0.0": False}
+ENCODINGS["," * 8000 + "gzip"] = False  # no browser's, and not looked at to its end
 
 
 @pytest.mark.parametrize(("accept", "expected"), ENCODINGS.items(), ids=ENCODINGS)
 def test_script_is_compressed_for_those_who_take_it(accept: str, expected: bool) -> None:
     assert takes_gzip(accept) is expected
+
+
+ODD_HEADERS = {
+    "Accept-Encoding": "," * 8000,
+    "If-None-Match": '"x",' * 2000,
+    "Range": "bytes=" + "0-0," * 1900,
+}
+
+
+@pytest.mark.parametrize(("name", "text"), ODD_HEADERS.items(), ids=ODD_HEADERS)
+def test_cost_of_a_load_is_not_that_of_its_headers(worker: Worker, name: str, text: str) -> None:
+    """Against a header of as many bytes that nothing looks at, of which the handler
+    needs microseconds. Taken apart whole, commas are 260 times that.
+    """
+    cpu = {header: _cpu_of_handler(worker, {header: text}) for header in (name, "X-Padding")}
+    assert cpu[name] <= 20 * cpu["X-Padding"], cpu
+
+
+def _cpu_of_handler(worker: Worker, headers: dict[str, str]) -> float:
+    """Of the handler alone, best of some rounds."""
+    request = make_mocked_request("GET", "/tracker.js", headers)
+    rounds = []
+    for _ in range(7):
+        begun = time.process_time()
+        for _ in range(200):
+            with suppress(StopIteration):
+                get_newest(worker.context, request).send(None)  # type: ignore[attr-defined]
+        rounds.append(time.process_time() - begun)
+    return min(rounds)
+
+
+def test_script_has_no_head_and_is_sent_whole(worker: Worker) -> None:
+    assert worker.request("HEAD", "/tracker.js").status == 405
+    whole = worker.request("GET", "/tracker.js")
+    part = worker.request("GET", "/tracker.js", headers={"Range": "bytes=0-0"})
+    assert (part.status, part.body) == (200, whole.body)
 
 
 @pytest.mark.parametrize("path", ["/api/notes", "/notes"])
