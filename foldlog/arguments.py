@@ -15,7 +15,7 @@ from shared.control_chars import escape_controls
 from shared.exit_codes import USAGE
 
 KIND_OPTIONS = ("kind", "period", "return", "goal")
-QUERY_OPTIONS = ("from", "to", "tz", "interval", "by", "event", "site", "filter", "limit", "bots", "scope")
+QUERY_OPTIONS = ("from", "to", "tz", "interval", "by", "event", "site", "filter", "limit", "bots", "measures", "scope")
 
 COMMANDS = (
     "serve",
@@ -279,6 +279,7 @@ _QUERY_HELP = {
     "filter": "conditions such as 'path==/a;country!=DE'",
     "limit": "how many values at most (default: 100)",
     "bots": "exclude, include or only",
+    "measures": "events, visitors, ... separated by commas (default: events,visitors)",
     "scope": "all: over all hosts of a PostgreSQL store (then the default); host: this directory",
 }
 

@@ -9,15 +9,16 @@ has expired, from the visitors that were kept with its counters.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import UTC, date, datetime, time, timedelta
 from itertools import groupby
-from typing import Literal, NamedTuple, TypeVar
+from typing import Any, Literal, NamedTuple, TypeVar
 
 from reports.calendar import is_calendar_day, overlaps_utc_day
 from reports.day_pieces import DayRow, Span, asks_part_of_values, pieces_of
-from reports.query import PROPS, Bots, Condition, Query
+from reports.filters import PROPS, Condition
+from reports.query import Bots, Query
 from shared.generations.counter_schema import BUCKET_S, EVENT, SITE, TOTAL
 from shared.generations.snapshot import Day, Part, Snapshot
 from shared.schema import COUNTED_DIMENSIONS
@@ -182,14 +183,39 @@ class EventsRead:
     end: datetime
 
 
-Read = SeriesRead | BreakdownRead | TotalRead | KeptVisitorsRead
+@dataclass(frozen=True)
+class ValueSumsRead:
+    """Rows (bucket, value, power of two, sum of the whole multiples of it, count) of
+    the values of events. `of_groups`: of the dimension's values that the read of the
+    groups has found, which are then `shown`; else of all events together.
+    """
+
+    events: ArchiveScan
+    of_groups: bool
+    shown: tuple[str | None, ...] = (None,)
+
+
+@dataclass(frozen=True)
+class ValueQuantilesRead:
+    """Rows (bucket, value, p50, p95), as ValueSumsRead."""
+
+    events: ArchiveScan
+    of_groups: bool
+    shown: tuple[str | None, ...] = (None,)
+
+
+Read = SeriesRead | BreakdownRead | TotalRead | KeptVisitorsRead | ValueSumsRead | ValueQuantilesRead
+# The start of a bucket (that of the query without an interval), in UTC, and a value
+# (None without `by`, and for no value).
+Place = tuple[datetime, str | None]
 GroupRead = Callable[[Scan, ArchiveScan | None], SeriesRead | BreakdownRead]
 
 
 @dataclass(frozen=True)
 class Plan:
     """The reads of a report, and what its rows need to know. A report that needs an
-    expired archive has no read and no answer. `hosts`: which ones have a day.
+    expired archive has no read and no answer. `hosts`: which ones have a day. `others`:
+    the reads of measures beside events and visitors, by names of their own.
     """
 
     query: Query
@@ -199,6 +225,7 @@ class Plan:
     groups: SeriesRead | BreakdownRead | None = None
     total: TotalRead | None = None
     kept_visitors: KeptVisitorsRead | None = None
+    others: Mapping[str, Read] = field(default_factory=dict)
 
     @property
     def reads(self) -> dict[str, Read]:
@@ -207,6 +234,7 @@ class Plan:
             "total": self.total,
             "groups": self.groups,
             "kept_visitors": self.kept_visitors,
+            **self.others,
         }
         return {name: read for name, read in reads.items() if read is not None}
 
@@ -216,12 +244,18 @@ class Plan:
 
     @property
     def counts_visitors(self) -> bool:
-        return self.query.visitors == "exact"
+        return self.query.counts_visitors
 
     @property
     def buckets(self) -> list[tuple[datetime, datetime]]:
         """Start and end of each, in UTC."""
         return list(zip(self.bucket_starts, (*self.bucket_starts[1:], self.query.end), strict=True))
+
+    def place(self, start: datetime | None, value: str | None) -> Place:
+        """Where a row of a read belongs. `start`: as its column `bucket` has it."""
+        if start is None or self.query.interval == "none":
+            return self.bucket_starts[0], value
+        return as_utc(start), value
 
     def has_expired(self, start: datetime, end: datetime) -> bool:
         """Whether the archive of a part of this time is past its retention."""
@@ -354,6 +388,18 @@ def kept_visitors_read(plan: Plan, days: Days) -> KeptVisitorsRead | None:
     dimension = "event" if query.event else query.by or TOTAL
     bot = {"exclude": False, "only": True, "include": None}[query.bots]
     return KeptVisitorsRead(counters, dimension, query.site, bot)
+
+
+def of_shown(read: Read, groups: Iterable[tuple[Any, ...]]) -> Read:
+    """The read as it is made once the groups are fetched."""
+    if isinstance(read, ValueSumsRead | ValueQuantilesRead) and read.of_groups:
+        return replace(read, shown=_distinct(row[1] for row in groups))
+    return read
+
+
+def as_utc(timestamp: datetime) -> datetime:
+    """A TIMESTAMP column, which is UTC without a zone."""
+    return timestamp.replace(tzinfo=UTC)
 
 
 def events_read(query: Query, days: Days) -> EventsRead:

@@ -7,19 +7,19 @@ parameters.
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from typing import Literal, cast, get_args
 from zoneinfo import ZoneInfo
 
 from reports.calendar import Interval, bucket_starts, has_more_buckets, midnight
-from shared.exit_codes import UsageError
+from reports.filters import PROPS, Condition, is_unicode, parse_filter
+from reports.measures.names import DEFAULT, Measure, parse_measures
+from reports.query_error import QueryError
 from shared.schema import DIMENSIONS
 
 Bots = Literal["exclude", "include", "only"]
-Visitors = Literal["exact", "none"]
 # All hosts of the store, or this one.
 Scope = Literal["all", "host"]
 
@@ -35,6 +35,7 @@ PARAMETERS = (
     "limit",
     "bots",
     "visitors",
+    "measures",
     "format",
     "raw",
     "scope",
@@ -42,29 +43,6 @@ PARAMETERS = (
 LIMIT_DEFAULT = 100
 LIMIT_MAX = 10_000
 BUCKETS_MAX = 10_000
-FILTERS_MAX = 20
-PROPS = "props."
-
-_CONDITION = re.compile(r"(?P<field>[a-z_]+|props\.[^=!]{1,100}?)(?P<operator>==|!=)(?P<value>.*)", re.DOTALL)
-
-
-class QueryError(UsageError, ValueError):
-    """A parameter is invalid. The message begins with its name and shows valid
-    values.
-    """
-
-    def __init__(self, parameter: str, detail: str) -> None:
-        super().__init__(f"{parameter}: {detail}")
-        self.parameter = parameter
-
-
-@dataclass(frozen=True)
-class Condition:
-    """One comparison of a filter. An empty `value` matches events without one."""
-
-    field: str
-    equal: bool
-    value: str
 
 
 @dataclass(frozen=True)
@@ -83,13 +61,17 @@ class Query:
     conditions: tuple[Condition, ...] = ()
     limit: int = LIMIT_DEFAULT
     bots: Bots = "exclude"
-    visitors: Visitors = "exact"
+    measures: tuple[Measure, ...] = DEFAULT
     scope: Scope | None = None
 
     @property
     def reads_from(self) -> datetime:
         """Of events before this nothing is read."""
         return self.start
+
+    @property
+    def counts_visitors(self) -> bool:
+        return "visitors" in self.measures
 
     def bucket_starts(self) -> list[datetime]:
         """In UTC, at most one more than BUCKETS_MAX."""
@@ -109,10 +91,10 @@ def parse(parameters: Mapping[str, str], now: datetime, default_zone: str) -> Qu
         by=_by(parameters.get("by", "")),
         event=parameters.get("event") or None,
         site=parameters.get("site") or None,
-        conditions=tuple(_conditions(parameters.get("filter", ""))),
+        conditions=parse_filter(parameters.get("filter", "")),
         limit=_limit(parameters.get("limit", "")),
         bots=cast(Bots, _one_of("bots", parameters.get("bots") or "exclude", get_args(Bots))),
-        visitors=cast(Visitors, _one_of("visitors", parameters.get("visitors") or "exact", get_args(Visitors))),
+        measures=parse_measures(parameters.get("measures", ""), parameters.get("visitors", "")),
         scope=_scope(parameters.get("scope", "")),
     )
     if has_more_buckets(start, end, query.interval, zone, BUCKETS_MAX):
@@ -120,33 +102,12 @@ def parse(parameters: Mapping[str, str], now: datetime, default_zone: str) -> Qu
     return query
 
 
-def parse_filter(text: str, parameter: str = "filter") -> tuple[Condition, ...]:
-    """The conditions of a filter that is none of a report's own. Raises QueryError,
-    with the name of `parameter`.
-    """
-    try:
-        if not _is_unicode(text):
-            raise QueryError(parameter, "must be UTF-8")
-        return tuple(_conditions(text))
-    except QueryError as error:
-        raise QueryError(parameter, str(error).partition(": ")[2]) from None
-
-
 def _check_names_and_text(parameters: Mapping[str, str]) -> None:
     for name, text in parameters.items():
         if name not in PARAMETERS:
             raise QueryError(name, f"unknown parameter; known are {', '.join(PARAMETERS)}")
-        if not _is_unicode(text):
+        if not is_unicode(text):
             raise QueryError(name, "must be UTF-8")
-
-
-def _is_unicode(text: str) -> bool:
-    """False where a byte of the command line, or half a character, stands in it."""
-    try:
-        text.encode("utf-8")
-    except UnicodeEncodeError:
-        return False
-    return True
 
 
 def _zone(name: str) -> ZoneInfo:
@@ -201,16 +162,3 @@ def _limit(text: str) -> int:
     if text and not (text.isdecimal() and text.isascii() and len(text) < 9 and 1 <= int(text) <= LIMIT_MAX):
         raise QueryError("limit", f"must be a whole number from 1 to {LIMIT_MAX}")
     return int(text) if text else LIMIT_DEFAULT
-
-
-def _conditions(text: str) -> Iterator[Condition]:
-    parts = [part.replace("\\;", ";") for part in re.split(r"(?<!\\);", text) if part]
-    if len(parts) > FILTERS_MAX:
-        raise QueryError("filter", f"at most {FILTERS_MAX} conditions")
-    for part in parts:
-        match = _CONDITION.fullmatch(part)
-        if match is None or not (match["field"] in DIMENSIONS or match["field"].startswith(PROPS)):
-            raise QueryError(
-                "filter", f"must be conditions such as path==/a;country!=DE on {', '.join(DIMENSIONS)} or props.<key>"
-            )
-        yield Condition(match["field"], match["operator"] == "==", match["value"])

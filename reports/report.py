@@ -8,7 +8,8 @@ from typing import Any, NamedTuple
 import duckdb
 
 from reports.kinds import NamedKind, kind_of, named_kind
-from reports.plan import Days, Parts, TotalRead, days_of
+from reports.measures.families import reasons
+from reports.plan import Days, Parts, TotalRead, days_of, of_shown
 from reports.query import Query
 from reports.rows import Row, no_answer, with_header
 from reports.sql.duckdb import kind_statement, statement
@@ -60,11 +61,13 @@ def report_of(database: duckdb.DuckDBPyConnection, source: Source, query: Query)
     is_checked = plan.total is not None and plan.total.with_visitors
     visitors = TextNumbers(keyed=is_checked, strong=not is_checked)
     for name, read in plan.reads.items():
-        fetched[name] = _fetch(database, source.open_parts, statement(read, visitors))
+        asked = of_shown(read, fetched.get("groups", ()))
+        fetched[name] = _fetch(database, source.open_parts, statement(asked, visitors))
         if isinstance(read, TotalRead) and fetched[name][0][-1]:
             visitors = TextNumbers(strong=True)
     rows, total = kind.shape(plan, fetched) if plan.has_answer else no_answer(plan)
-    return with_header(plan, rows, total, source.generation, source.as_of, source.hosts)
+    missing = reasons(plan, [total, *rows]) if plan.has_answer else []
+    return with_header(plan, rows, total, source.generation, source.as_of, source.hosts, missing)
 
 
 def _named_report(database: duckdb.DuckDBPyConnection, source: Source, query: Query, kind: NamedKind) -> Row:

@@ -6,26 +6,35 @@ A number that the data no longer gives is None, and the report has the reason.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any
 
 from reports.calendar import is_calendar_day
-from reports.plan import Plan
+from reports.plan import Place, Plan, as_utc
 from reports.query import Query
 
 EXPIRED = "the archive of that time is past its retention, and visitors cannot be added up"
 EXPIRED_FILTER = "the archive of that time is past its retention, and this question needs it"
 
 Row = dict[str, Any]
+Number = int | float | None
 Fetched = Mapping[str, list[tuple[Any, ...]]]
+NONE: Mapping[str, Number] = {}
 KeptVisitors = Mapping[tuple[datetime, str | None], int]  # by start of a calendar day, and value
 
 
 def with_header(
-    plan: Plan, rows: list[Row], total: Row, generation: int, as_of: str, hosts: Sequence[Row] | None = None
+    plan: Plan,
+    rows: list[Row],
+    total: Row,
+    generation: int,
+    as_of: str,
+    hosts: Sequence[Row] | None = None,
+    others_missing: Sequence[str] = (),
 ) -> Row:
     """The report as it is answered; docs/api.md shows one. `hosts`: those that it is
-    of; None where only this one was asked.
+    of; None where only this one was asked. `others_missing`: why numbers beside events
+    and visitors are None.
     """
     query = plan.query
     report = {
@@ -41,23 +50,29 @@ def with_header(
     }
     if hosts is not None:
         report["hosts"] = list(hosts)
-    if total["events"] is None:
-        report["reason"] = EXPIRED_FILTER
-    elif any(row.get("visitors", 0) is None for row in (total, *rows)):
-        report["reason"] = EXPIRED
+    reasons = [EXPIRED_FILTER] if not plan.has_answer else [*_why_no_visitors(rows, total), *others_missing]
+    if reasons:
+        report["reason"] = "; ".join(reasons)
     return report
 
 
-def counts(plan: Plan, events: int | None, visitors: int | None) -> Row:
-    """The numbers of a row or of the total."""
-    return {"events": events} | ({"visitors": visitors} if plan.counts_visitors else {})
+def _why_no_visitors(rows: list[Row], total: Row) -> list[str]:
+    return [EXPIRED] if any(row.get("visitors", 0) is None for row in (total, *rows)) else []
+
+
+def counts(plan: Plan, events: int | None, visitors: int | None, others: Mapping[str, Number] = NONE) -> Row:
+    """The numbers of a row or of the total, in the order in which they were asked for.
+    `others`: those beside events and visitors; one that is missing is None.
+    """
+    known = {"events": events, "visitors": visitors, **others}
+    return {name: known.get(name) for name in plan.query.measures}
 
 
 def no_answer(plan: Plan) -> tuple[list[Row], Row]:
     return [], counts(plan, None, None)
 
 
-def total_counts(plan: Plan, fetched: Fetched, events_of_rows: int) -> Row:
+def total_counts(plan: Plan, fetched: Fetched, events_of_rows: int, others: Mapping[str, Number] = NONE) -> Row:
     """Over all rows, also those beyond the limit. A visitor of several rows is counted
     once.
     """
@@ -65,7 +80,13 @@ def total_counts(plan: Plan, fetched: Fetched, events_of_rows: int) -> Row:
     if plan.query.by is None:
         span = (plan.query.start, plan.query.end)
         visitors = visitors_of(plan, kept_visitors(plan, fetched), span, None, visitors)
-    return counts(plan, events, visitors)
+    return counts(plan, events, visitors, others)
+
+
+def places(plan: Plan, fetched: Fetched) -> list[Place]:
+    """The bucket and the value of each row with events."""
+    by = plan.query.by is not None
+    return [plan.place(row[0], row[1] if by else None) for row in fetched.get("groups", ())]
 
 
 def kept_visitors(plan: Plan, fetched: Fetched) -> KeptVisitors:
@@ -89,11 +110,6 @@ def visitors_of(
         return counted
     has_kept = is_calendar_day(start, end, plan.query.zone) and plan.is_of_one_host(start, end)
     return kept.get((start, value)) if has_kept else None
-
-
-def as_utc(timestamp: datetime) -> datetime:
-    """A TIMESTAMP column, which is UTC without a zone."""
-    return timestamp.replace(tzinfo=UTC)
 
 
 def local_time(moment: datetime, query: Query) -> str:

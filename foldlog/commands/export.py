@@ -13,7 +13,8 @@ from reports.encode import csv_format
 from reports.export import export, export_of, room_for_export
 from reports.hosts.asked import Asked, asks_all_hosts, require_parts
 from reports.hosts.hosts_store import hosts_store
-from reports.query import QueryError, parse
+from reports.query import parse
+from reports.query_error import QueryError
 from shared.exit_codes import SUCCESS
 from shared.generations.consistent_read import read_published
 

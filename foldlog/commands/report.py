@@ -21,7 +21,8 @@ from reports.encode import csv_format, encode_report
 from reports.hosts.asked import Asked, asks_all_hosts
 from reports.hosts.hosts_store import hosts_store
 from reports.kinds import KIND, csv_table, goals, parse_question
-from reports.query import Query, QueryError
+from reports.query import Query
+from reports.query_error import QueryError
 from reports.report import make_report, report_of
 from shared.disk.layout import DataDirectory
 from shared.disk.marks import read_mark
@@ -104,12 +105,12 @@ def _show_counts(console: Console, report: Mapping[str, Any]) -> None:
         (name, False) for name, given in (("time", report["interval"] != "none"), ("value", report["by"])) if given
     ]
     names = [name for name, _ in columns]
-    rows = [[_cell(row, name) for name in names] + [row["events"], row["visitors"]] for row in report["rows"]]
     total = report["total"]
+    rows = [[_cell(row, name) for name in (*names, *total)] for row in report["rows"]]
     if names:
         label = ["total", *[""] * (len(names) - 1)]
-        rows.append([*label, total["events"], total["visitors"]])
-    table(console, [*columns, ("events", True), ("visitors", True)], rows)
+        rows.append([*label, *total.values()])
+    table(console, [*columns, *((name, True) for name in total)], rows)
 
 
 def _host_line(host: Mapping[str, Any]) -> str:

@@ -266,7 +266,8 @@ def _settings(data: DataDirectory, settings: Settings) -> Checks:
 
 
 def _goals(data: DataDirectory) -> Checks:
-    from reports.query import QueryError, parse_filter
+    from reports.filters import parse_filter
+    from reports.query_error import QueryError
 
     def is_invalid(entry: NamedFilter) -> bool:
         try:

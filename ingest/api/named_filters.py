@@ -17,7 +17,8 @@ from ingest.context import WorkerContext
 from ingest.http.auth import require_admin, require_read
 from ingest.http.body_reader import read_body
 from ingest.http.problem import Problem
-from reports.query import QueryError, parse_filter
+from reports.filters import parse_filter
+from reports.query_error import QueryError
 from shared.disk.layout import DataDirectory
 from shared.named_filters import (
     Filter,

@@ -9,7 +9,9 @@ from typing import get_args
 from ingest.http.openapi_parts import TEXT, Object, parameter, report_parameter
 from reports import encode
 from reports.calendar import Interval
-from reports.query import FILTERS_MAX, LIMIT_DEFAULT, LIMIT_MAX, PROPS, Bots, Scope, Visitors
+from reports.filters import FILTERS_MAX, NUMBER_OPERATORS, PROPS, TEXT_OPERATORS
+from reports.measures.names import DEFAULT, MEASURES, Visitors
+from reports.query import LIMIT_DEFAULT, LIMIT_MAX, Bots, Scope
 from shared.schema import DIMENSIONS
 
 TIME_ZONE = "time-zone"  # a custom format: a name of the IANA database
@@ -47,9 +49,11 @@ RAW = parameter(
 
 
 def _filter_pattern() -> str:
-    """The grammar of query.py: conditions separated by `;`, escaped as `\\;`."""
+    """The grammar of filters.py: conditions separated by `;`, escaped as `\\;`."""
     key = rf"{PROPS.replace('.', '[.]')}(?:\\;|[^=!;]){{1,100}}"
-    condition = rf"(?:{'|'.join(DIMENSIONS)}|{key})(?:==|!=)(?:\\;|[^;])*"
+    text = rf"(?:{'|'.join(DIMENSIONS)}|{key})(?:{'|'.join(TEXT_OPERATORS)})(?:\\;|[^;])*"
+    number = rf"value[{''.join(NUMBER_OPERATORS)}][-+.0-9eE]+"
+    condition = f"(?:{text}|{number})"
     return f"^;*(?:{condition}(?:;+{condition}){{0,{FILTERS_MAX - 1}}};*)?$"
 
 
@@ -57,6 +61,11 @@ def named(names: tuple[str, ...]) -> list[Object]:
     """The parameters of a report with these names."""
     found = {each["name"]: each for each in report_parameters()}
     return [found[name] for name in names]
+
+
+def _measures() -> Object:
+    one = f"(?:{'|'.join(MEASURES)})"
+    return TEXT | {"pattern": f"^{one}(?:,{one})*$", "default": ",".join(DEFAULT)}
 
 
 def report_parameters() -> list[Object]:
@@ -74,7 +83,9 @@ def report_parameters() -> list[Object]:
         report_parameter("event", TEXT, "Only events of this name."),
         report_parameter("site", TEXT, "Only events of this site."),
         report_parameter(
-            "filter", TEXT | {"pattern": _filter_pattern(), "examples": ["path==/a;country!=DE"]}, "Conditions."
+            "filter",
+            TEXT | {"pattern": _filter_pattern(), "examples": ["path==/a;country!=DE|FR", "path=~/docs/*"]},
+            "Conditions.",
         ),
         report_parameter("limit", limit, "How many values of `by`."),
         report_parameter("bots", {"enum": list(get_args(Bots)), "default": "exclude"}, "Whether bots are counted."),
@@ -83,6 +94,7 @@ def report_parameters() -> list[Object]:
             {"enum": list(get_args(Visitors)), "default": "exact"},
             "`none`: leave them out, which is faster.",
         ),
+        report_parameter("measures", _measures(), "The numbers of each row and of the total, separated by commas."),
         SCOPE,
         parameter(
             "format",

@@ -60,13 +60,16 @@ class Problem(Response):
 
 
 class Row(Response):
-    """`time` is present with `interval`, `value` with `by`.
-
-    `visitors` is null where the number is no longer known, absent with `visitors=none`.
+    """`time` is present with `interval`, `value` with `by`; numbers are those of
+    `measures`, null where one is no longer known.
     """
 
-    events: Count
+    events: Count | UnsetType = UNSET
     visitors: Count | UnsetType | None = UNSET
+    value_sum: float | UnsetType | None = UNSET
+    value_avg: float | UnsetType | None = UNSET
+    value_p50: float | UnsetType | None = UNSET
+    value_p95: float | UnsetType | None = UNSET
     time: Instant | UnsetType = UNSET
     value: str | UnsetType | None = UNSET
 
@@ -74,8 +77,12 @@ class Row(Response):
 class Total(Response):
     """Totals of the whole query, including rows beyond `limit`; null where unknown."""
 
-    events: Count | None
+    events: Count | UnsetType | None = UNSET
     visitors: Count | UnsetType | None = UNSET
+    value_sum: float | UnsetType | None = UNSET
+    value_avg: float | UnsetType | None = UNSET
+    value_p50: float | UnsetType | None = UNSET
+    value_p95: float | UnsetType | None = UNSET
 
 
 class Host(Response):

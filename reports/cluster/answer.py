@@ -9,10 +9,22 @@ from datetime import UTC, datetime
 from typing import Any
 
 from reports.kinds import kind_of
-from reports.plan import ArchiveScan, BreakdownRead, HostDay, Read, Scan, SeriesRead, TotalRead
+from reports.measures.families import reasons
+from reports.plan import (
+    ArchiveScan,
+    BreakdownRead,
+    HostDay,
+    Read,
+    Scan,
+    SeriesRead,
+    TotalRead,
+    ValueQuantilesRead,
+    ValueSumsRead,
+    of_shown,
+)
 from reports.query import Query
 from reports.rows import Row, no_answer, with_header
-from reports.sql.clickhouse import Statement, Statements
+from reports.sql.clickhouse import HALF, Statement, Statements
 from shared.generations.counter_schema import ALL_COUNTED
 from shared.generations.snapshot import Day
 
@@ -35,9 +47,12 @@ def report_of_cluster(
     """The report as it is answered. Raises what `ask` raises."""
     kind, statements = kind_of(query), Statements(table)
     plan = kind.plan(query, days)
-    fetched = {name: _fetch(ask, statements, read) for name, read in plan.reads.items()}
+    fetched: dict[str, Rows] = {}
+    for name, read in plan.reads.items():
+        fetched[name] = _fetch(ask, statements, of_shown(read, fetched.get("groups", ())))
     rows, total = kind.shape(plan, fetched) if plan.has_answer else no_answer(plan)
-    return with_header(plan, rows, total, generation, as_of, hosts)
+    missing = reasons(plan, [total, *rows]) if plan.has_answer else []
+    return with_header(plan, rows, total, generation, as_of, hosts, missing)
 
 
 def _fetch(ask: Ask, statements: Statements, read: Read) -> Rows:
@@ -49,6 +64,15 @@ def _fetch(ask: Ask, statements: Statements, read: Read) -> Rows:
         return [(_moment(start), events, visitors) for start, events, visitors in found]
     if isinstance(read, BreakdownRead):
         return _breakdown(ask, statements, read)
+    if isinstance(read, ValueSumsRead):
+        found = ask(statements.value_sums(_events(read.events), read.shown))
+        return [
+            (_bucket(start, read.events), value, power, int(high) * HALF + int(low), count)
+            for start, value, power, high, low, count in found
+        ]
+    if isinstance(read, ValueQuantilesRead):
+        found = ask(statements.value_quantiles(_events(read.events), read.shown))
+        return [(_bucket(start, read.events), *row) for start, *row in found]
     raise AssertionError("kept visitors are in counters, which a cluster has none of")
 
 
@@ -59,6 +83,7 @@ def _breakdown(ask: Ask, statements: Statements, read: BreakdownRead) -> Rows:
         return []
     wanted, of_all = {(one, other) for one, other, _ in top}, top[0][2]
     found = ask(statements.values(scan, [one for one, _, _ in top], with_visitors=read.visitors is not None))
+    statements.remember((value, one) for one, _, _, value, *_ in found)
     return [
         (_moment(start), value, events, visitors, of_all)
         for one, other, start, value, events, visitors in found
@@ -69,6 +94,10 @@ def _breakdown(ask: Ask, statements: Statements, read: BreakdownRead) -> Rows:
 def _events(scan: Scan) -> ArchiveScan:
     """What counters would be summed for is counted from the events, as all else."""
     return ArchiveScan(scan.selection, scan.bucket_starts, scan.by, (), None)
+
+
+def _bucket(epoch_ms: int, scan: ArchiveScan) -> datetime | None:
+    return _moment(epoch_ms) if scan.bucket_starts else None
 
 
 def _moment(epoch_ms: int) -> datetime:

@@ -8,7 +8,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from reports.query import Query, QueryError
+from reports.query import Query
+from reports.query_error import QueryError
 from shared.stores.clickhouse.client import ClickHouse
 from shared.stores.clickhouse.cluster import Cluster
 from shared.stores.clickhouse.tables import FIRST_VERSION

@@ -47,7 +47,7 @@ class ClusterStore:
         days = combined_days([host.snapshot for host in hosts], query)
         touched = [hosts[number] for number in sorted({each.host for each in days})]
         others = [host for host in touched if host.timezone != asked.zone]
-        if others and query.visitors == "exact":
+        if others and query.counts_visitors:
             raise TimezonesDiffer(asked.zone, others)
         own = next((host for host in hosts if host.instance == known_instance(self._data)), None)
         table = events_table(self._cluster)

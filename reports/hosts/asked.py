@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from reports.hosts.ledger import Host
-from reports.query import Query, QueryError
+from reports.query import Query
+from reports.query_error import QueryError
 from shared.exit_codes import UsageError
 from shared.stores.address import is_clickhouse, knows_hosts
 

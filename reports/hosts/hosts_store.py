@@ -116,7 +116,7 @@ class HostsStore:
         days = combined_days([_counted(host) for host in hosts], asked.query)
         touched = [hosts[number] for number in sorted({each.host for each in days})]
         others = [host for host in touched if host.timezone != asked.zone and host.instance != seen.own]
-        if others and asked.query.visitors == "exact":
+        if others and asked.query.counts_visitors:
             raise TimezonesDiffer(asked.zone, others)
         own = next(host for host in hosts if host.instance == seen.own)
         rows = listed(hosts, asked.query)

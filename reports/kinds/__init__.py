@@ -14,7 +14,8 @@ from typing import Any, Protocol
 from reports.kinds import breakdown, cohorts, goals, live, time_series
 from reports.kinds.kind_query import KindQuery, Parameters
 from reports.plan import Days, Plan
-from reports.query import Query, QueryError, parse
+from reports.query import Query, parse
+from reports.query_error import QueryError
 from reports.rows import Fetched, Row
 
 KIND = "kind"

@@ -14,9 +14,10 @@ from datetime import date, datetime, timedelta
 from typing import Any, NamedTuple
 
 from reports.calendar import bucket_starts, has_more_buckets, midnight, overlaps_utc_day
+from reports.filters import Condition, parse_filter
 from reports.kinds.kind_query import EPOCH, KindQuery, Parameters, common_query, one_of
 from reports.plan import Days, Parts, Selection, archive_scan
-from reports.query import Condition, QueryError, parse_filter
+from reports.query_error import QueryError
 from reports.rows import EXPIRED_FILTER, Fetched, Row, local_time
 
 PERIODS = ("week", "day", "month")

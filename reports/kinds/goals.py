@@ -14,9 +14,10 @@ from typing import Any, NamedTuple
 
 import msgspec
 
+from reports.filters import Condition, parse_filter
 from reports.kinds.kind_query import KindQuery, Parameters, common_query
 from reports.plan import Days, Parts, Selection, archive_scan
-from reports.query import Condition, QueryError, parse_filter
+from reports.query_error import QueryError
 from reports.rows import EXPIRED_FILTER, Fetched, Row, local_time
 from shared.named_filters import ENTRIES_MAX, NamedFilter
 

@@ -9,7 +9,8 @@ from dataclasses import dataclass, fields
 from datetime import UTC, datetime
 from typing import Any, ClassVar
 
-from reports.query import Query, QueryError, parse
+from reports.query import Query, parse
+from reports.query_error import QueryError
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 

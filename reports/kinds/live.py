@@ -14,7 +14,7 @@ from typing import Any
 
 from reports.kinds.kind_query import EPOCH, KindQuery, Parameters, common_query
 from reports.plan import ArchiveScan, Days, archive_scan
-from reports.query import QueryError
+from reports.query_error import QueryError
 from reports.rows import Fetched, Row
 
 MINUTES = (5, 30)

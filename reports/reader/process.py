@@ -27,7 +27,8 @@ from reports.hosts.hosts_store import HostsMoved, HostsStore, hosts_store
 from reports.hosts.part_cache import NoRoomForParts
 from reports.hosts.stored_parts import StoredPartMissing
 from reports.kinds import parse_question
-from reports.query import QueryError, parse
+from reports.query import parse
+from reports.query_error import QueryError
 from reports.reader.environment import adopt
 from reports.reader.protocol import ReaderRequest, ReaderResponse
 from reports.reader.worker_watch import end_with_worker

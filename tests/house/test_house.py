@@ -26,8 +26,11 @@ MAY_IMPORT = {
 }
 # The types of parameters, for the OpenAPI document; the client of the reader; which
 # parameters each kind of report takes, and how goals are passed to it.
-CLIENT_SIDE = {
-    *("reports.calendar", "reports.query", "reports.encode", "reports.reader.client"),
+GRAMMAR = {
+    *("reports.calendar", "reports.query", "reports.query_error", "reports.filters", "reports.measures.names"),
+}
+CLIENT_SIDE = GRAMMAR | {
+    *("reports.encode", "reports.reader.client"),
     *("reports.kinds", "reports.kinds.cohorts", "reports.kinds.goals", "reports.kinds.live"),
 }
 # The modules of `reports` that run queries; the others can be imported without DuckDB.

@@ -11,7 +11,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from reports.query import BUCKETS_MAX, FILTERS_MAX, LIMIT_MAX, Condition, Query, QueryError, parse
+from reports.filters import FILTERS_MAX, STARS_MAX, VALUES_MAX, Condition
+from reports.measures.names import MEASURES
+from reports.query import BUCKETS_MAX, LIMIT_MAX, Query, parse
+from reports.query_error import QueryError
 from shared.schema import DIMENSIONS
 
 NOW = datetime(2026, 11, 22, 16, 0, tzinfo=UTC)
@@ -90,8 +93,14 @@ GOOD: dict[str, tuple[dict[str, str], str, object]] = {
     "bots include": ({"bots": "include"}, "bots", "include"),
     "bots only": ({"bots": "only"}, "bots", "only"),
     "bots by default": ({}, "bots", "exclude"),
-    "visitors none": ({"visitors": "none"}, "visitors", "none"),
-    "visitors by default": ({}, "visitors", "exact"),
+    "visitors none": ({"visitors": "none"}, "measures", ("events",)),
+    "visitors exact": ({"visitors": "exact"}, "measures", ("events", "visitors")),
+    "measures by default": ({}, "measures", ("events", "visitors")),
+    "measures empty": ({"measures": ""}, "measures", ("events", "visitors")),
+    "one measure": ({"measures": "visitors"}, "measures", ("visitors",)),
+    "measures in another order": ({"measures": "visitors,events"}, "measures", ("visitors", "events")),
+    "a measure named twice": ({"measures": "events,events"}, "measures", ("events",)),
+    "measures without visitors": ({"measures": "events", "visitors": "none"}, "measures", ("events",)),
     "format is not part of the query": ({"format": "csv"}, "interval", "none"),
 }
 
@@ -99,6 +108,12 @@ GOOD: dict[str, tuple[dict[str, str], str, object]] = {
 @pytest.mark.parametrize(("parameters", "field", "expected"), GOOD.values(), ids=GOOD)
 def test_valid_parameter(parameters: dict[str, str], field: str, expected: object) -> None:
     assert getattr(query(parameters), field) == expected
+
+
+def test_unknown_measure_is_answered_with_the_known_ones() -> None:
+    with pytest.raises(QueryError) as caught:
+        query(measures="clicks")
+    assert all(name in str(caught.value) for name in MEASURES)
 
 
 def test_every_dimension_is_valid() -> None:
@@ -143,6 +158,12 @@ BAD: dict[str, tuple[dict[str, str], str]] = {
     "limit in non-ASCII digits": ({"limit": "١٢"}, "limit"),
     "limit of 5000 digits": ({"limit": "9" * 5000}, "limit"),
     "bots unknown": ({"bots": "yes"}, "bots"),
+    "visitors unknown": ({"visitors": "some"}, "visitors"),
+    "visitors asked for and left out": ({"measures": "visitors", "visitors": "none"}, "visitors"),
+    "measures unknown": ({"measures": "events,clicks"}, "measures"),
+    "measures with an empty name": ({"measures": "events,"}, "measures"),
+    "measures with a blank": ({"measures": "events, visitors"}, "measures"),
+    "measures of 5000 names": ({"measures": "events," * 5000}, "measures"),
     "filter with one =": ({"filter": "path=/a"}, "filter"),
     "filter without a field": ({"filter": "==a"}, "filter"),
     "filter on an unknown field": ({"filter": "visitor==a"}, "filter"),
@@ -150,6 +171,20 @@ BAD: dict[str, tuple[dict[str, str], str]] = {
     "filter on a property of 101 characters": ({"filter": f"props.{'k' * 101}==a"}, "filter"),
     "filter with a good and a bad condition": ({"filter": "path==/a;x"}, "filter"),
     "filter with too many conditions": ({"filter": ";".join(["path==/a"] * (FILTERS_MAX + 1))}, "filter"),
+    "filter with too many values": ({"filter": "path==" + "|" * VALUES_MAX}, "filter"),
+    "filter with too many values of several conditions": (
+        {"filter": ";".join(["path==" + "|" * (VALUES_MAX // 10)] * 10)},
+        "filter",
+    ),
+    "filter with too many stars": ({"filter": "path=~" + "*a" * (STARS_MAX + 1)}, "filter"),
+    "filter with more than on a dimension": ({"filter": "path>1"}, "filter"),
+    "filter with a value that is equal": ({"filter": "value==1"}, "filter"),
+    "filter with more than a word": ({"filter": "value>x"}, "filter"),
+    "filter with more than infinity": ({"filter": "value>inf"}, "filter"),
+    "filter with more than the largest number": ({"filter": "value>1e999"}, "filter"),
+    "filter with more than nothing": ({"filter": "value>"}, "filter"),
+    "filter with at least a number": ({"filter": "value>=1"}, "filter"),
+    "filter with more than one of two numbers": ({"filter": "value>1|2"}, "filter"),
     "filter with SQL for a field": ({"filter": "1=1 OR path==/a"}, "filter"),
 }
 
@@ -178,26 +213,45 @@ def test_ends_of_the_calendar_are_invalid(parameters: dict[str, str]) -> None:
 
 # Name; filter; its conditions.
 FILTERS: dict[str, tuple[str, list[Condition]]] = {
-    "one": ("path==/a", [Condition("path", True, "/a")]),
-    "not": ("country!=DE", [Condition("country", False, "DE")]),
-    "two": ("path==/a;country!=DE", [Condition("path", True, "/a"), Condition("country", False, "DE")]),
+    "one": ("path==/a", [Condition("path", "==", ("/a",))]),
+    "not": ("country!=DE", [Condition("country", "!=", ("DE",))]),
+    "two": ("path==/a;country!=DE", [Condition("path", "==", ("/a",)), Condition("country", "!=", ("DE",))]),
     "empty": ("", []),
     "only semicolons": (";;", []),
-    "a last semicolon": ("path==/a;", [Condition("path", True, "/a")]),
-    "an escaped semicolon": (r"path==/a\;b", [Condition("path", True, "/a;b")]),
+    "a last semicolon": ("path==/a;", [Condition("path", "==", ("/a",))]),
+    "an escaped semicolon": (r"path==/a\;b", [Condition("path", "==", ("/a;b",))]),
     "escaped semicolons and a plain one": (
         r"path==\;a\;;browser==x",
-        [Condition("path", True, ";a;"), Condition("browser", True, "x")],
+        [Condition("path", "==", (";a;",)), Condition("browser", "==", ("x",))],
     ),
-    "a backslash of its own": (r"path==a\b", [Condition("path", True, r"a\b")]),
-    "empty value: events without one": ("referrer==", [Condition("referrer", True, "")]),
-    "not empty: events with any value": ("referrer!=", [Condition("referrer", False, "")]),
-    "a property": ("props.plan==pro", [Condition("props.plan", True, "pro")]),
-    "a property with spaces and dots": ("props.a b.c==d", [Condition("props.a b.c", True, "d")]),
-    "operators in the value": ("path==a==b!=c", [Condition("path", True, "a==b!=c")]),
-    "a newline in the value": ("path==a\nb", [Condition("path", True, "a\nb")]),
-    "quotes in the value": ("path==a'b\"c", [Condition("path", True, "a'b\"c")]),
-    "as many as allowed": (";".join(["path==/a"] * FILTERS_MAX), [Condition("path", True, "/a")] * FILTERS_MAX),
+    "a backslash of its own": (r"path==a\b", [Condition("path", "==", (r"a\b",))]),
+    "empty value: events without one": ("referrer==", [Condition("referrer", "==", ("",))]),
+    "not empty: events with any value": ("referrer!=", [Condition("referrer", "!=", ("",))]),
+    "a property": ("props.plan==pro", [Condition("props.plan", "==", ("pro",))]),
+    "a property with spaces and dots": ("props.a b.c==d", [Condition("props.a b.c", "==", ("d",))]),
+    "operators in the value": ("path==a==b!=c", [Condition("path", "==", ("a==b!=c",))]),
+    "several values": ("country==DE|FR", [Condition("country", "==", ("DE", "FR"))]),
+    "none of several values": ("country!=DE|FR", [Condition("country", "!=", ("DE", "FR"))]),
+    "a value or none": ("country==DE|", [Condition("country", "==", ("DE", ""))]),
+    "an escaped bar": (r"path==a\|b|c", [Condition("path", "==", ("a|b", "c"))]),
+    "an escaped bar and semicolon": (r"path==a\;\|b", [Condition("path", "==", ("a;|b",))]),
+    "a glob": ("path=~/docs/*", [Condition("path", "=~", ("/docs/*",))]),
+    "a glob that must not match": ("path!~/docs/*|/a", [Condition("path", "!~", ("/docs/*", "/a"))]),
+    "a glob with an escaped star": (r"path=~/a\**", [Condition("path", "=~", (r"/a\**",))]),
+    "a glob on a property": ("props.a~b=~x*", [Condition("props.a~b", "=~", ("x*",))]),
+    "a tilde in the value": ("path==~/a", [Condition("path", "==", ("~/a",))]),
+    "a star in a value that is compared": ("path==/a*", [Condition("path", "==", ("/a*",))]),
+    "more than a number": ("value>9.5", [Condition("value", ">", ("9.5",))]),
+    "less than a negative number": ("value<-1e3", [Condition("value", "<", ("-1e3",))]),
+    "a range": ("value>1;value<2", [Condition("value", ">", ("1",)), Condition("value", "<", ("2",))]),
+    "as many stars as allowed": ("path=~" + "*" * STARS_MAX, [Condition("path", "=~", ("*" * STARS_MAX,))]),
+    "as many values as allowed": (
+        "path==" + "|".join(["a"] * VALUES_MAX),
+        [Condition("path", "==", ("a",) * VALUES_MAX)],
+    ),
+    "a newline in the value": ("path==a\nb", [Condition("path", "==", ("a\nb",))]),
+    "quotes in the value": ("path==a'b\"c", [Condition("path", "==", ("a'b\"c",))]),
+    "as many as allowed": (";".join(["path==/a"] * FILTERS_MAX), [Condition("path", "==", ("/a",))] * FILTERS_MAX),
 }
 
 
@@ -208,10 +262,10 @@ def test_filter_grammar(text: str, expected: list[Condition]) -> None:
 
 @given(st.text(st.characters(exclude_characters="\\", exclude_categories=["Cs"]), min_size=1))
 def test_filter_can_match_any_value(value: str) -> None:
-    escaped = value.replace(";", r"\;")
+    escaped = value.replace(";", r"\;").replace("|", r"\|")
     assert query(filter=f"path=={escaped};os!=x").conditions == (
-        Condition("path", True, value),
-        Condition("os", False, "x"),
+        Condition("path", "==", (value,)),
+        Condition("os", "!=", ("x",)),
     )
 
 

@@ -49,6 +49,7 @@ def make_events() -> list[Line]:
                 ua=pick.choice([FIREFOX, FIREFOX, GOOGLEBOT]),
                 country=pick.choice(["DE", "FR", None]),
                 props=props,
+                value=pick.choice([None, -2, 0.5, 1, 9.75]),
             )
         )
     return events
@@ -154,6 +155,24 @@ CONDITIONS: list[tuple[str, Callable[[Line], bool]]] = [
     ("props.n==3", lambda e: value_of(e, "props.n") == "3"),
     ("props.a/b~c==true", lambda e: value_of(e, "props.a/b~c") == "true"),
     ("props.plan==", lambda e: value_of(e, "props.plan") is None),
+    ("country==DE|FR", lambda e: e.country is not None),
+    ("country!=DE|FR", lambda e: e.country is None),
+    ("country==DE|", lambda e: e.country in ("DE", None)),
+    ("country!=DE|", lambda e: e.country == "FR"),
+    ("path=~/*", lambda e: value_of(e, "path") is not None),
+    ("path=~/a|/c*d", lambda e: value_of(e, "path") in ("/a", "/c;d")),
+    (r"path=~*\;*", lambda e: value_of(e, "path") == "/c;d"),
+    (r"path=~/\*", lambda _: False),
+    ("path=~", lambda e: value_of(e, "path") is None),
+    ("path!~/?", lambda _: True),
+    ("path!~/*", lambda e: value_of(e, "path") is None),
+    ("path!~*a|*b", lambda e: value_of(e, "path") not in ("/a", "/b")),
+    ("path!~|*a", lambda e: value_of(e, "path") in ("/", "/b", "/c;d")),
+    ("event=~*up;referrer!~*news*", lambda e: e.name == "signup" and "news" not in (e.referrer or "")),
+    ("props.plan=~p*|f*", lambda e: value_of(e, "props.plan") is not None),
+    ("value>1", lambda e: e.value is not None and e.value > 1),
+    ("value<1;value>-1", lambda e: e.value is not None and -1 < e.value < 1),
+    ("value>1e300", lambda _: False),
 ]
 
 

@@ -8,25 +8,12 @@ key of the table may be compared before.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
 
 from reports.plan import ArchiveScan
-from reports.query import PROPS, Condition
+from reports.sql.clickhouse.bound import Bound
+from reports.sql.clickhouse.conditions import condition_sql, dimension_sql
 from shared.lateness import DEDUPE_DAYS
-from shared.schema import column_sql
-
-
-@dataclass
-class Bound:
-    """What a statement binds, collected while its text is composed."""
-
-    values: dict[str, object] = field(default_factory=dict)
-
-    def value(self, name: str, kind: str, value: object) -> str:
-        """The placeholder of a value of a ClickHouse type."""
-        self.values[name] = value
-        return f"{{{name}:{kind}}}"
 
 
 def numbers(values: Iterable[int], kind: str) -> str:
@@ -34,9 +21,9 @@ def numbers(values: Iterable[int], kind: str) -> str:
     return f"CAST([{', '.join(map(str, values))}], 'Array({kind})')"
 
 
-def matching_events(scan: ArchiveScan, table: str, bound: Bound) -> str:
-    """(bucket, value, visitor): `bucket` is the time at which one begins, in ms; 0
-    without buckets. `value` is NULL for none.
+def matching_events(scan: ArchiveScan, table: str, bound: Bound, column: str = "visitor") -> str:
+    """(bucket, value, and a column of the table): `bucket` is the time at which one
+    begins, in ms; 0 without buckets. `value` is NULL for none.
     """
     selection = scan.selection
     conditions = [
@@ -44,11 +31,11 @@ def matching_events(scan: ArchiveScan, table: str, bound: Bound) -> str:
         f"time_ms < {bound.value('end', 'Int64', _ms(selection.end))}",
         *{"exclude": ["NOT bot"], "only": ["bot"], "include": []}[selection.bots],
         *([f"event = {bound.value('event', 'String', selection.event)}"] if selection.event is not None else []),
-        *(_condition(number, each, bound) for number, each in enumerate(selection.conditions)),
+        *(condition_sql(each, f"condition{number}", bound) for number, each in enumerate(selection.conditions)),
     ]
-    value = "CAST(NULL, 'Nullable(String)')" if scan.by is None else _column(scan.by, "by", bound)
+    value = "CAST(NULL, 'Nullable(String)')" if scan.by is None else dimension_sql(scan.by, "by", bound)
     return (
-        f"SELECT {_bucket(scan)} AS bucket, {value} AS value, visitor "
+        f"SELECT {_bucket(scan)} AS bucket, {value} AS value, {column} "
         f"FROM ({_events_that_count(scan, table, bound)}) a WHERE {' AND '.join(conditions)}"
     )
 
@@ -78,23 +65,6 @@ def _bucket(scan: ArchiveScan) -> str:
     if not scan.bucket_starts:
         return "toInt64(0)"
     return f"roundDown(time_ms, {numbers(map(_ms, scan.bucket_starts), 'Int64')})"
-
-
-def _condition(number: int, condition: Condition, bound: Bound) -> str:
-    column = _column(condition.field, f"key{number}", bound)
-    if not condition.value:
-        return f"{column} IS {'' if condition.equal else 'NOT '}NULL"
-    value = bound.value(f"value{number}", "String", condition.value)
-    # Events without a value differ from every value.
-    return f"ifNull({column} = {value}, 0)" if condition.equal else f"ifNull({column} != {value}, 1)"
-
-
-def _column(name: str, key: str, bound: Bound) -> str:
-    """A dimension, or a property, whose key is bound as `key`."""
-    if not name.startswith(PROPS):
-        return f"toNullable(toString({column_sql(name)}))"
-    of = bound.value(key, "String", name.removeprefix(PROPS))
-    return f"if(has(prop_keys, {of}), prop_values[indexOf(prop_keys, {of})], NULL)"
 
 
 def _ms(moment: datetime) -> int:

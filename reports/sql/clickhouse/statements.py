@@ -7,13 +7,19 @@ secret of the question, as shared/sql/texts.py says of DuckDB.
 from __future__ import annotations
 
 import secrets
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 from reports.plan import ArchiveScan
-from reports.sql.clickhouse.relations import Bound, matching_events, numbers
+from reports.sql.clickhouse.bound import Bound
+from reports.sql.clickhouse.relations import matching_events, numbers
 
 _SECRET_BITS = 63
+# Of the 64 bits of a number with a point the lowest 52 are its digits, the highest its
+# sign. Its digits are summed in two halves, each of which 2^36 events do not overflow.
+_DIGITS = 1 << 52
+_SIGN = 1 << 63
+HALF = 1 << 26
 
 
 class Statement(NamedTuple):
@@ -29,6 +35,13 @@ class Statements:
     def __init__(self, table: str) -> None:
         self._table = table
         self._secret = (secrets.randbits(_SECRET_BITS), secrets.randbits(_SECRET_BITS))
+        self._known: dict[str | None, int] = {}
+
+    def remember(self, values: Iterable[tuple[str | None, int]]) -> None:
+        """The first numbers of values that were found: by these, not by their texts,
+        more is asked of them, since a parameter may not be as long as many texts.
+        """
+        self._known.update(values)
 
     def total(self, scan: ArchiveScan, *, with_visitors: bool) -> Statement:
         """One row (events, visitors)."""
@@ -69,6 +82,52 @@ class Statements:
             "GROUP BY one, other, bucket ORDER BY bucket, events DESC, people DESC, found ASC NULLS LAST"
         )
         return Statement(text, bound.values)
+
+    def value_sums(self, scan: ArchiveScan, shown: Sequence[str | None]) -> Statement:
+        """Rows (start of the bucket in ms, value, power of two, sum of the whole
+        multiples of it in two halves, count) of the values of events. A number's bits
+        say both.
+        """
+        bound = Bound()
+        exponent = f"intDiv(bits, {_DIGITS}) % 2048"
+        whole = f"(bits % {_DIGITS} + if({exponent} = 0, 0, {_DIGITS}))"
+        halves = (f"intDiv({whole}, {HALF})", f"{whole} % {HALF}")
+        sums = ", ".join(f"toString(sum(toInt64({half}) * if(bits >= {_SIGN}, -1, 1)))" for half in halves)
+        text = (
+            f"SELECT bucket, any(value) AS found, toInt32(greatest({exponent}, 1)) - 1075 AS power, {sums}, count() "
+            "FROM (SELECT *, reinterpretAsUInt64(assumeNotNull(amount)) AS bits "
+            f"FROM ({self._amounts(scan, shown, bound)})) GROUP BY bucket, one, other, power"
+        )
+        return Statement(text, bound.values)
+
+    def value_quantiles(self, scan: ArchiveScan, shown: Sequence[str | None]) -> Statement:
+        """Rows (start of the bucket in ms, value, p50, p95) of the values of events."""
+        bound = Bound()
+        place = "PARTITION BY bucket, one, other"
+        keys = ", ".join(bound.value(f"secret{n}", "UInt64", secret) for n, secret in enumerate(self._secret))
+        amount_number = f"sipHash64Keyed(({keys}), reinterpretAsUInt64(assumeNotNull(amount)))"
+        counted = (
+            f"SELECT bucket, one, other, any(value) AS value, {amount_number} AS number, amount, count() AS events "
+            f"FROM ({self._amounts(scan, shown, bound)}) GROUP BY bucket, one, other, number, amount"
+        )
+        ranked = (
+            f"SELECT *, sum(events) OVER ({place} ORDER BY amount) AS up_to, sum(events) OVER ({place}) AS of_all "
+            f"FROM ({counted})"
+        )
+        quantiles = ", ".join(f"minIf(amount, up_to * 100 >= of_all * {percent})" for percent in (50, 95))
+        text = f"SELECT bucket, any(value) AS found, {quantiles} FROM ({ranked}) GROUP BY bucket, one, other"
+        return Statement(text, bound.values)
+
+    def _amounts(self, scan: ArchiveScan, shown: Sequence[str | None], bound: Bound) -> str:
+        """(bucket, value, amount, two numbers of the value): values of events of the
+        dimension's values in `shown`.
+        """
+        events = matching_events(scan, self._table, bound, "a.value AS amount")
+        numbered = f"SELECT *, {self._numbers('value', bound)} FROM ({events}) WHERE amount IS NOT NULL"
+        if scan.by is None:
+            return numbered
+        known = [self._known[value] for value in shown if value in self._known]
+        return f"SELECT * FROM ({numbered}) WHERE one IN {numbers(known, 'UInt64')}"
 
     def _events(self, scan: ArchiveScan, bound: Bound) -> str:
         return matching_events(scan, self._table, bound)

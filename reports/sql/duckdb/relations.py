@@ -11,11 +11,12 @@ from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime
 from itertools import pairwise
 
+from reports.filters import Condition
 from reports.plan import ArchiveScan, CappedValues, CounterScan, PartOfDay, Parts, Selection
-from reports.query import PROPS, Condition
+from reports.sql.duckdb.conditions import condition_sql, dimension_sql
 from reports.sql.statement import Parameters
 from shared.generations.counter_schema import COUNTER_COLUMNS, DAY_ROWS_SUFFIX, EVENT, OTHER, TOTAL
-from shared.schema import ARCHIVE_COLUMNS, column_sql
+from shared.schema import ARCHIVE_COLUMNS
 from shared.sql.archive_events import empty_relation_sql, from_archive_sql, stored_events_sql
 from shared.sql.counters import counters_sql
 from shared.sql.texts import TextNumbers
@@ -67,19 +68,24 @@ def counters(parts: Parts, bound: Parameters, name: str) -> str:
     return counters_sql(_files_by_version(parts, bound, name))
 
 
-def matching_events(scan: ArchiveScan, bound: Parameters, name: str = "archive") -> str:
-    """(bucket, value, visitor): the archived events of a query. `name`: of the
-    parameters with its parts.
+def matching_events(
+    scan: ArchiveScan, bound: Parameters, name: str = "archive", columns: str = "a.visitor", where: str = "true"
+) -> str:
+    """(bucket, value, and `columns` of the archive `a`): the archived events of a
+    query. `name`: of the parameters with its parts. `where`: SQL of what they must
+    satisfy besides.
     """
     selection = scan.selection
     value, capped_join = _value(scan, bound)
     moment = "a.time" if scan.places is None else "s.place"
-    conditions = "".join(_condition(number, each, bound) for number, each in enumerate(selection.conditions))
+    conditions = "".join(
+        f" AND {condition_sql(each, f'condition{number}', bound)}" for number, each in enumerate(selection.conditions)
+    )
     return (
-        f"SELECT {_bucket(scan.bucket_starts)} AS bucket, {value} AS value, a.visitor "
+        f"SELECT {_bucket(scan.bucket_starts)} AS bucket, {value} AS value, {columns} "
         f"FROM {archived_events(scan.parts, bound, name)} a {_spans_join(scan, bound, name)} "
         f"{_bucket_join(moment, scan.bucket_starts, bound)} {capped_join} "
-        f"WHERE {_in_time(scan, bound, name)} {_selected('a', selection, bound)}{conditions}"
+        f"WHERE {_in_time(scan, bound, name)} {_selected('a', selection, bound)}{conditions} AND {where}"
     )
 
 
@@ -141,7 +147,8 @@ def all_hold(conditions: Iterable[Condition], bound: Parameters, first: int = 0)
     """SQL of whether an event `a` has all of these conditions. `first`: a number from
     which on the names of their parameters are free.
     """
-    return "true" + "".join(_condition(number, each, bound) for number, each in enumerate(conditions, first))
+    found = (condition_sql(each, f"condition{number}", bound) for number, each in enumerate(conditions, first))
+    return " AND ".join(("true", *found))
 
 
 def _files_by_version(parts: Parts, bound: Parameters, name: str) -> dict[int, str]:
@@ -173,7 +180,7 @@ def _value(scan: ArchiveScan, bound: Parameters) -> tuple[str, str]:
     """
     if scan.by is None:
         return "NULL", ""
-    column = _column(scan.by, "by", bound)
+    column = dimension_sql(scan.by, "by", bound)
     if scan.capped is None:
         return column, ""
     is_capped = f"list_contains({bound.value('capped_days', list(scan.capped.days))}::DATE[], a.time::DATE)"
@@ -209,20 +216,3 @@ def _within(moment: str, selection: Selection, bound: Parameters) -> str:
     start = bound.value("start", utc_timestamp(selection.start))
     end = bound.value("end", utc_timestamp(selection.end))
     return f"{moment} >= {start} AND {moment} < {end}"
-
-
-def _condition(number: int, condition: Condition, bound: Parameters) -> str:
-    column = _column(condition.field, f"key{number}", bound)
-    if not condition.value:
-        return f" AND {column} IS {'' if condition.equal else 'NOT'} NULL"
-    # Only a plain comparison lets DuckDB skip row groups.
-    operator = "=" if condition.equal else "IS DISTINCT FROM"
-    return f" AND {column} {operator} {bound.value(f'value{number}', condition.value)}"
-
-
-def _column(field: str, key: str, bound: Parameters) -> str:
-    """A dimension, or a property, whose JSON pointer is bound as `key`."""
-    if not field.startswith(PROPS):
-        return column_sql(field, "a")
-    pointer = "/" + field.removeprefix(PROPS).replace("~", "~0").replace("/", "~1")
-    return f"json_extract_string(a.props, {bound.value(key, pointer)})"

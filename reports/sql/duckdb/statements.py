@@ -9,7 +9,18 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from reports.plan import ArchiveScan, BreakdownRead, EventsRead, KeptVisitorsRead, Read, Scan, SeriesRead, TotalRead
+from reports.plan import (
+    ArchiveScan,
+    BreakdownRead,
+    EventsRead,
+    KeptVisitorsRead,
+    Read,
+    Scan,
+    SeriesRead,
+    TotalRead,
+    ValueQuantilesRead,
+    ValueSumsRead,
+)
 from reports.sql.duckdb.composed import sql_file as _file
 from reports.sql.duckdb.composed import with_relations as _with
 from reports.sql.duckdb.relations import archived_events, matching_counters, matching_events, utc_timestamp
@@ -101,6 +112,26 @@ def _total(read: TotalRead, visitors: TextNumbers, bound: Parameters) -> str:
     return _with({"visits": f"SELECT visitor, {number} AS number FROM ({events}) m"}, _file("total.sql"))
 
 
+def _value_sums(read: ValueSumsRead, _: TextNumbers, bound: Parameters) -> str:
+    return _with(_amounts_and_shown(read, bound), _file("value_sums.sql"))
+
+
+def _value_quantiles(read: ValueQuantilesRead, _: TextNumbers, bound: Parameters) -> str:
+    return _with(_amounts_and_shown(read, bound), _file("value_quantiles.sql"))
+
+
+def _amounts_and_shown(read: ValueSumsRead | ValueQuantilesRead, bound: Parameters) -> dict[str, str]:
+    """The relations of value_sums.sql and value_quantiles.sql."""
+    numbers = TextNumbers(keyed=True)
+    events = matching_events(read.events, bound, columns="a.value AS amount", where="a.value IS NOT NULL")
+    amount_number = f"xor(hash(amount), {numbers.secret})"
+    shown = f"SELECT unnest({bound.value('shown', list(read.shown))}::VARCHAR[]) AS value"
+    return {
+        "amounts": f"SELECT *, {numbers.number('value')} AS number, {amount_number} AS amount_number FROM ({events}) m",
+        "shown": f"SELECT {numbers.number('value')} AS number, value FROM ({shown}) s",
+    }
+
+
 def _kept_visitors(read: KeptVisitorsRead, _: TextNumbers, bound: Parameters) -> str:
     bound.files("counters", read.counters)
     for name in ("dimension", "site", "bot"):
@@ -113,4 +144,6 @@ _TEXTS: dict[type[Read], Callable[[Any, TextNumbers, Parameters], str]] = {
     BreakdownRead: _breakdown,
     TotalRead: _total,
     KeptVisitorsRead: _kept_visitors,
+    ValueSumsRead: _value_sums,
+    ValueQuantilesRead: _value_quantiles,
 }

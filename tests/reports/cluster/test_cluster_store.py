@@ -39,6 +39,14 @@ FILTERS = (
     "props.it's a/key~==\\N\t'",
     "referrer!=other.org",
     "source==news",
+    "path=~/*1|/2",
+    "path!~*1*",
+    "path=~",
+    "props.plan=~p*|",
+    "props.it's a/key~=~\\N*",
+    "country==DE|FR|",
+    "country!=DE|",
+    "value>3.5;value<1e2",
 )
 
 
@@ -79,6 +87,11 @@ def test_a_cluster_answers_as_duckdb_does(tmp_path: Path, clickhouse_today: Clic
     asked = questions(NOON, pick)
     span = {"from": "2026-11-15", "to": "2026-11-23"}
     asked += [{**span, "filter": each, "by": "event"} for each in FILTERS]
+    measures = "value_sum,events,value_avg,value_p50,value_p95"
+    asked += [
+        {**span, "measures": measures, **more} for more in ({}, {"by": "path"}, {"by": "props.plan", "limit": "2"})
+    ]
+    asked += [{**span, "measures": measures, "interval": "day", **more} for more in ({}, {"by": "country"})]
     asked += [
         {**span, "by": by, "limit": limit} for by in ("path", "props.plan", "props.it's a/key~") for limit in "12"
     ]

@@ -13,7 +13,7 @@ import pytest
 
 from ingest.collect.encode import Line
 from reports.kinds import goals, parse_question
-from reports.query import QueryError
+from reports.query_error import QueryError
 from reports.report import make_report
 from shared.duckdb_engine import connect
 from shared.generations.load import load_snapshot

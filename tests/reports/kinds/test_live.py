@@ -16,7 +16,7 @@ import pytest
 from compactor.generations.part_files import COPY_OPTIONS
 from ingest.collect.encode import Line
 from reports.kinds import parse_question
-from reports.query import QueryError
+from reports.query_error import QueryError
 from reports.report import make_report
 from shared.disk.layout import DataDirectory
 from shared.duckdb_engine import connect
