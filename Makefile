@@ -10,7 +10,7 @@ PYTEST := PYTHONDONTWRITEBYTECODE= $(BIN)/python -m pytest --numprocesses $(shel
 SOURCE := foldlog ingest reports compactor shared tests
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run demo demo-postgres test test-pythons check audit lock format crash mutants soak soak-hosts soak-clickhouse bench load gate-cost hostile red-team fuzz tracker clean
+.PHONY: help setup run demo pictures demo-postgres test test-pythons check audit lock format crash mutants soak soak-hosts soak-clickhouse bench load gate-cost hostile red-team fuzz tracker clean
 
 help: ## Show this list
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 15
@@ -39,6 +39,9 @@ run: setup ## Serve on http://127.0.0.1:8080 with the data in ./data
 
 demo: setup ## Try it: made-up traffic of a quarter, a link that signs in; Ctrl-C ends and removes it
 	@$(BIN)/foldlog demo $(ARGS)
+
+pictures: setup ## Take the pictures of README and docs/demo.md of a demo, with chromium
+	$(BIN)/python -m tests.components.pictures
 
 demo-postgres: setup ## Two hosts of one PostgreSQL, all on this machine; Ctrl-C ends and removes them
 	@$(BIN)/python -m tests.components.demo_postgres
