@@ -25,13 +25,13 @@ from tests.builders.server import Server
 from tests.builders.waiting import TIMEOUT_S
 
 DOCUMENT = Path(__file__).parents[2] / "docs" / "consent.md"
-ENDPOINT = "https://stats.example.com/v1/events"  # as the document writes it
+STATS = "https://stats.example.com"  # as the document writes it
 VISIT = "/pricing?utm_source=news&token={}#part"
 STORED = "/pricing?utm_source=news"
 PASSED_ON = ("Host", "Origin", "Referer", "Cookie", "Content-Type", "User-Agent", "Sec-Fetch-Site", "Sec-GPC", "DNT")
 READ_THE_ANSWER = """
-    batch = { consent: "granted", events: [{ name: "leaving" }] },
-    fetch(ENDPOINT, { method: "POST", headers: { "Content-Type": "application/json" }, body: JSON.stringify(batch) })
+    endpoint = "http://%s/v1/events", batch = { consent: "granted", events: [{ name: "leaving" }] },
+    fetch(endpoint, { method: "POST", headers: { "Content-Type": "application/json" }, body: JSON.stringify(batch) })
         .then((answer) => answer.json())
 """
 # How long something that must not happen is given to happen.
@@ -52,6 +52,9 @@ class Site:
         self.answers: list[int] = []
 
     async def __call__(self, request: web.BaseRequest) -> web.StreamResponse:
+        if request.path == "/tracker.js":
+            script = await asyncio.to_thread(self._server.request, "GET", "/tracker.js")
+            return web.Response(body=script.body, content_type="text/javascript")
         if request.path != "/v1/events":
             return web.Response(text=self._html, content_type="text/html")
         headers = {name: request.headers[name] for name in PASSED_ON if name in request.headers}
@@ -137,27 +140,23 @@ def example() -> str:
     return fenced("html", "A page with a banner")
 
 
-def on_another_host(endpoint: str) -> str:
-    """The example with the lines that the document changes for a page on another
+def on_another_host(host: str) -> str:
+    """The example with the line that the document changes for a page on another
     host.
     """
-    html = example()
-    for line in fenced("js", "Pages on another host").splitlines():
-        name, _, _ = line.partition("=")  # such as `const ENDPOINT `
-        (old,) = re.findall(rf"^ *{name.strip()} =.*$", html, re.MULTILINE)
-        html = html.replace(old, line)
-    assert ENDPOINT in html
-    return html.replace(ENDPOINT, endpoint)
+    line = fenced("html", "Pages on another host").rstrip()
+    (old,) = re.findall(r"^ *<script defer .*$", example(), re.MULTILINE)
+    assert STATS in line
+    return example().replace(old, line.replace(STATS, f"http://{host}"))
 
 
 def under_a_platform() -> str:
-    """The example without its second script: a platform that has asked calls what the
-    document says.
+    """The head of the example: a platform that has asked calls what the document
+    says.
     """
-    html = example()
-    _, banner = re.findall(r"<script>.*?</script>", html, re.DOTALL)
+    head, _, _ = example().partition("<body>")
     stub = "const platform = { onChange(listener) { window.choose = listener; } };"
-    return html.replace(banner, f"<script>{stub}\n{fenced('js', 'A consent platform')}</script>")
+    return f"{head}<body><script>{stub}\n{fenced('js', 'A consent platform')}</script></body>"
 
 
 async def test_nothing_is_sent_before_an_answer_nor_after_a_no(server: Server, tmp_path: Path) -> None:
@@ -204,12 +203,13 @@ async def test_visits_are_stored_from_the_yes_to_the_withdrawal(server: Server, 
         assert site.answers == [200] * 3
 
 
-async def test_cookie_alone_is_the_consent(server: Server, tmp_path: Path) -> None:
-    """A script that forgets to look at it is refused by the server."""
+async def test_no_of_the_cookie_wins_over_a_script(server: Server, tmp_path: Path) -> None:
+    """A page that forgets to look at it is refused by the server."""
     log = Log(server)
-    async with serving(server, example()) as site, visitor(tmp_path) as page:
+    async with serving(server, example()) as site, browse(tmp_path / "profile", "UTC") as page:
         await visit(page, site)
-        await page.evaluate("answer = () => 'granted'; pageview()")
+        await page.click("#decline")
+        await page.evaluate("foldlog.consent(true)")
         await log.has(0)
         assert site.answers == [403]
 
@@ -225,7 +225,7 @@ async def test_browser_that_says_no_is_neither_asked_nor_counted(server: Server,
         await visit(page, site)
         assert await sees(page) == ""
 
-        await page.evaluate("remember('granted'); grant(); pageview()")
+        await page.evaluate("choose(true); foldlog('x')")
         await visit(page, site)
         assert await sees(page) == ""
         await log.has(0)
@@ -237,7 +237,7 @@ async def test_header_of_a_browser_that_says_no_wins_over_the_cookie(
     server: Server, tmp_path: Path, signal: str
 ) -> None:
     log = Log(server)
-    async with serving(server, example()) as site, visitor(tmp_path) as page:
+    async with serving(server, example()) as site, browse(tmp_path / "profile", "UTC") as page:
         await page.send("Network.enable")
         await page.send("Network.setExtraHTTPHeaders", headers={signal: "1"})
         await visit(page, site)
@@ -248,7 +248,7 @@ async def test_header_of_a_browser_that_says_no_wins_over_the_cookie(
 
 async def test_page_on_another_host_is_counted_after_its_yes(server: Server, tmp_path: Path) -> None:
     log = Log(server)
-    async with serving(server, on_another_host(f"http://{server.host}/v1/events")) as site, visitor(tmp_path) as page:
+    async with serving(server, on_another_host(server.host)) as site, visitor(tmp_path) as page:
         await visit(page, site, "localhost")
         await log.has(0)
         await page.click("#accept")
@@ -257,8 +257,8 @@ async def test_page_on_another_host_is_counted_after_its_yes(server: Server, tmp
         lines = await log.has(2)
         assert {(line["site"], line["consent"]) for line in lines} == {("localhost", "granted")}
 
-        assert await page.evaluate(READ_THE_ANSWER) == {"accepted": 1, "rejected": []}
-        assert await page.evaluate("navigator.sendBeacon(ENDPOINT, JSON.stringify(batch))")
+        assert await page.evaluate(READ_THE_ANSWER % server.host) == {"accepted": 1, "rejected": []}
+        assert await page.evaluate("navigator.sendBeacon(endpoint, JSON.stringify(batch))")
         await log.has(4)
 
         await page.click("#change")
@@ -268,11 +268,13 @@ async def test_page_on_another_host_is_counted_after_its_yes(server: Server, tmp
 
 async def test_page_of_an_unknown_host_is_not_counted(server: Server, tmp_path: Path) -> None:
     log = Log(server)
-    html = on_another_host(f"http://localhost:{server.port}/v1/events")
+    html = on_another_host(server.host)
     async with serving(server, html) as site, browse(tmp_path / "profile", "UTC") as page:
         await visit(page, site, "other.localhost")
         await page.click("#accept")
-        assert await page.evaluate(f"{READ_THE_ANSWER}.catch((error) => error.message)") == "Failed to fetch"
+        assert (
+            await page.evaluate(f"{READ_THE_ANSWER % server.host}.catch((error) => error.message)") == "Failed to fetch"
+        )
         await log.has(0)
 
 

@@ -318,6 +318,23 @@ async def test_documented_platform_is_heard(tmp_path: Path, platform: str, says_
 
 
 @long
+async def test_documented_service_of_klaro_is_heard(tmp_path: Path) -> None:
+    """Klaro calls the callback of a service at each load and at each change."""
+    (services,) = [block for block in fenced(page("docs/tracker.md"), "js") if "services:" in block]
+    stub = documented("foldlog.said").replace("</script>", f"const config = {{ {services} }};</script>")
+    tag = f"<script defer {SCRIPT} {TO_WAIT}></script>"
+    said = "<script>config.services[0].callback(false); foldlog('early')</script>"
+    async with serving(stub + said + tag) as site, browse(tmp_path / "profile", "UTC") as shown:
+        await shown.open(site.url())
+        await has(site, 0)
+        await shown.evaluate("config.services[0].callback(true)")
+        assert [event["name"] for event in await has(site, 1)] == ["pageview"]
+        await shown.evaluate("config.services[0].callback(false); foldlog('late')")
+        await has(site, 1)
+        assert shown.complaints == []
+
+
+@long
 async def test_second_script_in_a_page_does_nothing(tmp_path: Path) -> None:
     async with visiting(tmp_path, body=f"<script {SCRIPT}></script>") as (site, _):
         await has(site, 1)

@@ -15,8 +15,11 @@ from typing import Any
 import aiohttp
 import pytest
 
+from shared.tokens import create_token
 from tests.builders.browser import FLAGS, Page, browse, chromium
 from tests.builders.customer_site import CustomerSite, page_with, serving
+from tests.builders.pages import fenced
+from tests.builders.pages import page as document
 from tests.builders.server import Server
 from tests.builders.waiting import until_async
 
@@ -111,6 +114,38 @@ async def test_script_with_its_hash_is_loaded_on_another_host(server: Server, tm
         await page.open(site.url())
         await log.has(1)
         assert page.complaints == []
+
+
+async def test_page_without_scripts_is_counted_by_the_documented_pixel(server: Server, tmp_path: Path) -> None:
+    """Under a strict policy, and from another host, which the browser does not name."""
+    log = Log(server)
+    (documented,) = [block for block in fenced(document("docs/tracker.md"), "html") if "<noscript>" in block]
+    key = create_token(server.data, "pixel", "localhost", "pageview")[1]
+    image = documented.replace("https://stats.example.com", f"http://{server.host}").replace("KEY", key)
+    page_html = f"<!doctype html><title>Example</title>{image.replace('&url=', '&consent=granted&url=')}"
+    policy = f"default-src 'none'; img-src http://{server.host}; connect-src http://{server.host}"
+    async with (
+        serving(page_html, {"Content-Security-Policy": policy, "Cross-Origin-Embedder-Policy": "require-corp"}) as site,
+        browse(tmp_path / "profile", "UTC") as page,
+    ):
+        await page.open(site.url("/with-scripts"))
+        await log.has(0)
+        await page.send("Emulation.setScriptExecutionDisabled", value=True)
+        await page.send("Page.navigate", url=site.url("/without"))
+        (line,) = await log.has(1)
+        assert (line["name"], line["url"], line["site"]) == ("pageview", "https://www.example.com/pricing", "localhost")
+        await page.send("Page.reload")
+        await log.has(2)
+
+
+async def test_refused_pixel_is_an_image_all_the_same(server: Server, tmp_path: Path) -> None:
+    log = Log(server)
+    image = f"<!doctype html><img src='http://{server.host}/v1/pixel.gif?k=altered' alt=''>"
+    async with serving(image) as site, browse(tmp_path / "profile", "UTC") as page:
+        await page.open(site.url())
+        await page.until("document.images[0].complete")
+        assert await page.evaluate("document.images[0].naturalWidth") == 1
+        await log.has(0)
 
 
 async def test_page_of_an_unknown_host_gives_up(server: Server, tmp_path: Path) -> None:
