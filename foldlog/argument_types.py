@@ -8,6 +8,7 @@ import argparse
 import re
 from collections.abc import Callable
 from datetime import date
+from zoneinfo import ZoneInfo
 
 from shared.host_names import SITE, lower_host
 
@@ -68,6 +69,14 @@ def day(text: str) -> date:
         return date.fromisoformat(text)
     except ValueError:
         raise argparse.ArgumentTypeError(f"{text} is not a day such as 2026-11-22") from None
+
+
+def zone(text: str) -> ZoneInfo:
+    """A time zone such as Europe/Berlin."""
+    try:
+        return ZoneInfo(text)
+    except (ValueError, OSError, LookupError):
+        raise argparse.ArgumentTypeError(f"{text!r} is not a time zone such as Europe/Berlin") from None
 
 
 def duration(text: str) -> float:

@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from typing import NoReturn
 
 from foldlog import __version__
-from foldlog.argument_types import between, count, day, duration, site, visitor, whole
+from foldlog.argument_types import between, count, day, duration, site, visitor, whole, zone
 from shared.control_chars import escape_controls
 from shared.exit_codes import USAGE
 
@@ -164,11 +164,13 @@ def _add_maintenance(add: Add) -> None:
 
 
 def _add_import_export(add: Add) -> None:
-    import_ = add("import", "append access logs as pageviews; repeats count once")
-    import_.add_argument("--format", default="auto", help="combined, caddy, … or a pattern of nginx (default: auto)")
+    import_ = add("import", "append access logs or exports of other tools; repeats count once")
+    formats = "combined, …, a pattern of nginx, goatcounter, umami, matomo, … (default: auto)"
+    import_.add_argument("--format", default="auto", help=formats)
     import_.add_argument("--site", type=site, help="the site of the log (default: its hosts, or FOLDLOG_SITES)")
     hosts = "lines of another host: skip (default), keep as a site of its own, count"
     import_.add_argument("--other-hosts", choices=["skip", "keep", "count"], default="skip", help=hosts)
+    import_.add_argument("--tz", type=zone, metavar="ZONE", help="of times without one (default: that of the format)")
     import_.add_argument("--source", metavar="NAME", help="which log this is (default: by how it begins)")
     import_.add_argument("--forwarded", action="store_true", help="the visitor is the first of X-Forwarded-For")
     import_.add_argument("--pages-only", action="store_true", help="only pages that were answered: 2xx and 304")

@@ -1,4 +1,6 @@
-"""`foldlog import`: the requests of access logs become events."""
+"""`foldlog import`: the requests of access logs, and what other tools export, become
+events.
+"""
 
 from __future__ import annotations
 
@@ -7,6 +9,7 @@ import sys
 
 from foldlog.commands import Invocation
 from foldlog.importers.block_parser import Rules
+from foldlog.importers.exports.sums import only_sums
 from foldlog.importers.import_log import FUTURE_MAX_MS, Request, import_files, not_understood
 from foldlog.importers.inputs import inputs
 from foldlog.importers.outcome import REJECTED, Imported, summary
@@ -36,16 +39,21 @@ def _request(call: Invocation) -> Request:
     rules = Rules(
         site=site,
         latest_ms=now_ms() + FUTURE_MAX_MS,
-        zone=call.settings.zone,
+        zone=given.tz or call.settings.zone,
         pages_only=given.pages_only,
         not_found=given.not_found,
         forwarded=given.forwarded,
     )
-    return Request(given.format, rules, given.source, given.dry_run)
+    zone = {"export_zone": given.tz} if given.tz else {}
+    return Request(given.format, rules, given.source, given.dry_run, **zone)
 
 
 def _exit_code(done: Imported, request: Request, *, strict: bool) -> int:
     if done.strange:
         print(f"foldlog: {not_understood(done, request.format)}", file=sys.stderr)
+        return PROBLEMS
+    for each in done.sums:
+        print(f"foldlog: {only_sums(each.file, each.tool)}", file=sys.stderr)
+    if done.sums:
         return PROBLEMS
     return PROBLEMS if strict and done.count(*REJECTED) else SUCCESS

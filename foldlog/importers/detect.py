@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from foldlog.importers.block_parser import BlockParser, Shape
+from foldlog.importers.exports.kinds import NAMES as EXPORTS
 from foldlog.importers.formats import AUTO, FORMATS, NAMES, W3C_NAMES, LineFormat
 from foldlog.importers.log_format import is_pattern, line_format
 from foldlog.importers.prefixes import WRAPPINGS
@@ -27,7 +28,9 @@ def candidates(name: str) -> tuple[LineFormat, ...]:
         return ()
     if name in FORMATS:
         return (FORMATS[name],)
-    raise SettingsError(f"there is no format {name}: one of {', '.join(NAMES)}, or a pattern as in nginx's log_format")
+    raise SettingsError(
+        f"there is no format {name}: one of {', '.join((*NAMES, *EXPORTS))}, or a pattern as in nginx's log_format"
+    )
 
 
 def detect(parser: BlockParser, head: list[str], name: str) -> Shape | None:

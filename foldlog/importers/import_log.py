@@ -1,5 +1,6 @@
 """`foldlog import`: the requests of access logs become events, appended by the writer
 `import`. docs/import.md says what becomes an event and how it is recognised again.
+Exports of other tools are read by exports/.
 
 A block of whole lines is read, taken apart in DuckDB, numbered, appended durably, in
 that order. While one block is appended, two others are taken apart. Memory is that of a
@@ -12,13 +13,17 @@ import asyncio
 from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
-from typing import NamedTuple
+from dataclasses import dataclass, field
+from typing import BinaryIO, NamedTuple
+from zoneinfo import ZoneInfo
 
 from foldlog.importers.append import Target
 from foldlog.importers.block_parser import BlockParser, Parsed, Rules, Shape
 from foldlog.importers.blocks import BLOCK_BYTES, Block, Blocks
 from foldlog.importers.detect import candidates, detect, tried
+from foldlog.importers.exports.event import Rules as ExportRules
+from foldlog.importers.exports.import_export import ExportImport, is_export
+from foldlog.importers.exports.kinds import NAMES as EXPORTS
 from foldlog.importers.formats import LineFormat
 from foldlog.importers.inputs import Input
 from foldlog.importers.occurrences import Occurrences
@@ -52,6 +57,8 @@ class Request:
     rules: Rules
     source: str | None = None
     dry_run: bool = False
+    # Of times in an export that say none; UTC unless the operator names one.
+    export_zone: ZoneInfo = field(default_factory=lambda: ZoneInfo("UTC"))
 
 
 class _Begun(NamedTuple):
@@ -76,7 +83,8 @@ async def import_files(
     file cannot be read or the log cannot be written.
     """
     done = Imported()
-    candidates(request.format)
+    if request.format not in EXPORTS:
+        candidates(request.format)
     writer = None if request.dry_run else CommitQueue(data, IMPORT_WRITER, settings, log)
     target = Target(writer, data, settings, done)
     try:
@@ -84,11 +92,31 @@ async def import_files(
             parsers = [BlockParser(request.rules) for _ in range(PARSERS)]
             sources = Sources(data)
             for file in files:
-                await _FileImport(file, request, parsers, pool, sources, target).run(progress)
+                with file.open() as raw:
+                    if is_export(raw, request.format):
+                        await _import_export(file, raw, request, target, progress)
+                    else:
+                        await _FileImport(file, request, parsers, pool, sources, target).run(raw, progress)
     finally:
         if writer is not None:
             await writer.close()
     return done
+
+
+async def _import_export(file: Input, raw: BinaryIO, request: Request, target: Target, progress: Progress) -> None:
+    rules = ExportRules(request.rules.site, request.rules.latest_ms, request.export_zone)
+    before = target.done.lines
+    try:
+        await ExportImport(file, request.format, rules, target).run(raw, progress)
+    except DecompressionError as error:
+        raise DamagedInput(_damage(file, error, target.done.lines - before, target.done)) from None
+
+
+def _damage(file: Input, damage: DecompressionError, lines: int, done: Imported) -> str:
+    return (
+        f"{file.name}: {damage}; {lines:,} lines of it could be read, and {done.events:,} events were appended. "
+        "Import the file again once it is whole: each counts once"
+    )
 
 
 class _FileImport:
@@ -115,26 +143,19 @@ class _FileImport:
         self._shape: Shape | None = None
         self._w3c: LineFormat | None = None
 
-    async def run(self, progress: Progress) -> None:
-        with self._file.open() as raw:
-            blocks = Blocks(raw)
-            for block in blocks:
-                await self._add(block)
-                progress(raw.tell() if self._file.size else 0)
-            while self._begun:
-                await self._finish_block()
+    async def run(self, raw: BinaryIO, progress: Progress) -> None:
+        blocks = Blocks(raw)
+        for block in blocks:
+            await self._add(block)
+            progress(raw.tell() if self._file.size else 0)
+        while self._begun:
+            await self._finish_block()
         await self._target.wait()
         self._done.unfinished += blocks.unfinished
         if self._strange and not self._understood:
             self._done.strange.append(self._file.name)
         if blocks.damage is not None:
-            raise DamagedInput(self._damage(blocks.damage))
-
-    def _damage(self, damage: DecompressionError) -> str:
-        return (
-            f"{self._file.name}: {damage}; {self._lines:,} lines of it could be read, and "
-            f"{self._done.events:,} events were appended. Import the file again once it is whole: each counts once"
-        )
+            raise DamagedInput(_damage(self._file, blocks.damage, self._lines, self._done))
 
     async def _add(self, block: Block) -> None:
         if block.too_long:

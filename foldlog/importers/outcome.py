@@ -7,11 +7,16 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from foldlog.importers.addresses import masked
+from foldlog.importers.exports.sums import Sums
+from foldlog.importers.exports.totals import Totals
 from shared.control_chars import printable
 
 EVENT = 0
 NOT_UNDERSTOOD = 1
+BEFORE_1970 = 2
+BEYOND_TOMORROW = 3
 OTHER_REQUEST = 4
+OTHER_HOST = 5
 COMMENT = 8
 TOO_LONG = 9
 REASONS = (
@@ -26,9 +31,18 @@ REASONS = (
     "comments",
     "longer than 1 MiB",
 )
-# They are faults of the log or of the format; the others were not asked for.
-REJECTED = (NOT_UNDERSTOOD, 2, 3, TOO_LONG)
-LEFT_OUT = (5, 6, 7)
+# Of exports of other tools, besides.
+NOT_UTF8, BOT, NO_VISITOR, OTHER_KIND, OTHER_WEBSITE = range(len(REASONS), len(REASONS) + 5)
+_REASONS_OF_EXPORTS = (
+    "not UTF-8",
+    "bots",
+    "without a visitor",
+    "neither page views nor events",
+    "of another website in the same export",
+)
+# They are faults of the file or of the format; the others were not asked for.
+REJECTED = (NOT_UNDERSTOOD, BEFORE_1970, BEYOND_TOMORROW, TOO_LONG, NOT_UTF8)
+LEFT_OUT = (OTHER_HOST, 6, 7, BOT, NO_VISITOR, OTHER_KIND, OTHER_WEBSITE)
 _SHOWN = 160
 
 
@@ -52,6 +66,10 @@ class Imported:
     reasons: dict[int, Reason] = field(default_factory=dict)
     # Files of which no line is understood, although they have some.
     strange: list[str] = field(default_factory=list)
+    # Of each export of another tool, what it says beside what was imported; of those
+    # that have sums alone, these.
+    totals: list[Totals] = field(default_factory=list)
+    sums: list[Sums] = field(default_factory=list)
 
     def add(self, why: int, lines: int, file: str, first: int, line: str) -> None:
         found = self.reasons.setdefault(why, Reason())
@@ -74,14 +92,19 @@ def summary(done: Imported, *, dry_run: bool = False) -> list[str]:
     reason.
     """
     verb = "would be appended" if dry_run else "appended"
-    head = f"{done.lines} lines: {done.events} events {verb}, {done.count(OTHER_REQUEST)} other requests, "
+    head = f"{done.lines} lines: {done.events} events {verb}, "
+    if not (done.totals or done.sums) or done.count(OTHER_REQUEST):
+        head += f"{done.count(OTHER_REQUEST)} other requests, "
     head += f"{done.count(*REJECTED)} rejected"
     if left_out := done.count(*LEFT_OUT):
         head += f", {left_out} left out"
     if done.unfinished:
         head += f", {done.unfinished} unfinished (waits for its end)"
-    return [head, *(_reason(why, done.reasons[why]) for why in (*REJECTED, *LEFT_OUT) if why in done.reasons)]
+    reasons = [_reason(why, done.reasons[why]) for why in (*REJECTED, *LEFT_OUT) if why in done.reasons]
+    totals = [line for each in done.totals for line in each.lines(dry_run=dry_run)]
+    return [head, *reasons, *totals, *(line for each in done.sums for line in each.lines())]
 
 
 def _reason(why: int, reason: Reason) -> str:
-    return f"  {reason.lines} {REASONS[why]}, first {reason.file} line {reason.first}: {reason.line}"
+    name = (*REASONS, *_REASONS_OF_EXPORTS)[why]
+    return f"  {reason.lines} {name}, first {reason.file} line {reason.first}: {reason.line}"

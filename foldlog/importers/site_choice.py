@@ -4,14 +4,18 @@ FOLDLOG_SITES, or the host itself. `www.` and a port are no difference.
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import Literal
 
 from foldlog.importers.formats import LineFormat
+from shared.host_names import SITE, lower_host
 from shared.settings import SettingsError
 
 OtherHosts = Literal["skip", "keep", "count"]
 OTHER_HOSTS: tuple[OtherHosts, ...] = ("skip", "keep", "count")
+_NO_HOSTS = ("", "-", "_")
+_PORT = re.compile(r":[0-9]+$")
 
 
 @dataclass(frozen=True)
@@ -32,6 +36,19 @@ class SiteChoice:
         """Raises SettingsError where a line of this format would have no site."""
         if self.first is None and not format_.knows_hosts:
             raise SettingsError(f"a log in the format {format_.name} does not contain its site: add --site example.com")
+
+    def of(self, host: str) -> str | None:
+        """The site of a host, None for another host: what `sql` says of one value."""
+        if host in _NO_HOSTS:
+            return self.first
+        bare = _PORT.sub("", lower_host(host.strip())).rstrip(".")
+        own = [self.named] if self.named else list(self.sites)
+        for site in own:
+            if bare in (site, _other_spelling(site)):
+                return site
+        if not own or self.other_hosts == "keep":
+            return bare if SITE.fullmatch(bare) else None
+        return self.first if self.other_hosts == "count" else None
 
     def sql(self, format_: LineFormat) -> tuple[str, str]:
         """SQL of the site, NULL for another host, and of the host as it is logged."""
