@@ -8,9 +8,12 @@ import argparse
 import re
 from collections.abc import Callable
 from datetime import date
-from zoneinfo import ZoneInfo
+from typing import TYPE_CHECKING
 
 from shared.host_names import SITE, lower_host
+
+if TYPE_CHECKING:
+    from zoneinfo import ZoneInfo
 
 _SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 
@@ -73,6 +76,8 @@ def day(text: str) -> date:
 
 def zone(text: str) -> ZoneInfo:
     """A time zone such as Europe/Berlin."""
+    from zoneinfo import ZoneInfo
+
     try:
         return ZoneInfo(text)
     except (ValueError, OSError, LookupError):
