@@ -5,44 +5,48 @@ The files are public; the page fetches its numbers with the operator's token.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from importlib import resources
+from importlib.resources.abc import Traversable
 
 from aiohttp import web
 from aiohttp.web_request import BaseRequest
 
+from ingest.api.static_file import static_file
 from ingest.context import WorkerContext
-from ingest.http.router import Handler, Route
+from ingest.http.router import Route
 
-# The page loads nothing from other hosts and cannot be framed.
+# The page loads nothing from other hosts, cannot be framed, and makes no markup of
+# texts (Trusted Types).
 _POLICY = (
-    "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; connect-src 'self'; img-src 'self' "
-    "data:; "
-    "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+    "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src 'self' data:; "
+    "base-uri 'none'; form-action 'none'; frame-ancestors 'none'; "
+    "require-trusted-types-for 'script'; trusted-types 'none'"
 )
 _HEADERS = {
     "Content-Security-Policy": _POLICY,
     "X-Content-Type-Options": "nosniff",
     "Referrer-Policy": "no-referrer",
+    "Cross-Origin-Opener-Policy": "same-origin",
+    "Cross-Origin-Resource-Policy": "same-origin",
     "Cache-Control": "no-cache",
 }
-_MEDIA_TYPES = {
-    "index.html": "text/html",
-    "code.js": "text/javascript",
-    "page.js": "text/javascript",
-    "page.css": "text/css",
-    "uPlot.iife.min.js": "text/javascript",
-    "uPlot.min.css": "text/css",
-}
+_PAGE = "index.html"
 
 
-def static_file(name: str) -> Handler:
-    """A handler that serves one file of web/dashboard/."""
-    content = resources.files("web").joinpath("dashboard", name).read_bytes()
+def files() -> Iterator[str]:
+    """The names of the files of web/dashboard/ that a page loads, with their
+    folders.
+    """
+    yield from _files(resources.files("web").joinpath("dashboard"), "")
 
-    async def get_static_file(_worker: WorkerContext, _request: BaseRequest) -> web.Response:
-        return web.Response(body=content, content_type=_MEDIA_TYPES[name], charset="utf-8", headers=_HEADERS)
 
-    return get_static_file
+def _files(folder: Traversable, within: str) -> Iterator[str]:
+    for each in sorted(folder.iterdir(), key=lambda found: found.name):
+        if each.is_dir():
+            yield from _files(each, f"{within}{each.name}/")
+        elif each.name.endswith((".html", ".js", ".css")):
+            yield within + each.name
 
 
 async def redirect_to_dashboard(_worker: WorkerContext, _request: BaseRequest) -> web.Response:
@@ -52,6 +56,8 @@ async def redirect_to_dashboard(_worker: WorkerContext, _request: BaseRequest) -
 
 ROUTES: list[Route] = [
     ("GET", "/admin", redirect_to_dashboard),
-    ("GET", "/admin/", static_file("index.html")),
-    *(("GET", f"/admin/{name}", static_file(name)) for name in _MEDIA_TYPES if name != "index.html"),
+    *(
+        ("GET", f"/admin/{'' if name == _PAGE else name}", static_file(f"dashboard/{name}", _HEADERS))
+        for name in files()
+    ),
 ]

@@ -39,12 +39,12 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
 
 
 @asynccontextmanager
-async def visit(server: Server, tmp_path: Path) -> AsyncIterator[Page]:
+async def visit(server: Server, tmp_path: Path, query: str = "") -> AsyncIterator[Page]:
     """The dashboard in a new browser, before signing in. Nothing that it does may be an
     error or against its policy.
     """
     async with browse(tmp_path / "profile", ZONE) as page:
-        await page.open(f"http://{server.host}/admin/")
+        await page.open(f"http://{server.host}/admin/{query}")
         yield page
         assert page.complaints == []
 
@@ -61,27 +61,73 @@ async def test_page_shows_numbers_by_the_hour_and_hostile_text_as_text(server: S
     )
     server.fold()
 
-    async with visit(server, tmp_path) as page:
+    async with visit(server, tmp_path, "?period=7d&interval=hour&measure=events") as page:
         await sign_in(page)
-        await page.until(
-            "document.querySelector('#chart canvas') && document.querySelector('#dashboard').ariaBusy === 'false'"
-        )
-        assert await page.text("#visitors") == "3"
-        assert await page.text("#events") == "5"
-        assert await cells(page, "#top-path") == [
+        await shown(page)
+        assert await number(page, "visitors") == "3"
+        assert await number(page, "events") == "5"
+        assert await cells(page, "#top-pages") == [
             ["/pricing", "2", "3"],
             [HOSTILE_PATH, "1", "1"],
             ["(none)", "1", "1"],
         ]
-        assert await cells(page, "#top-referrer") == [["(direct)", "2", "3"], ["www.google.com", "2", "2"]]
-        assert await cells(page, "#top-event") == [["pageview", "3", "4"], [HOSTILE_NAME, "1", "1"]]
+        assert await cells(page, "#top-sources") == [["Direct or unknown", "2", "3"], ["www.google.com", "2", "2"]]
+        assert await cells(page, "#top-events") == [["pageview", "3", "4"], [HOSTILE_NAME, "1", "1"]]
         assert await page.evaluate("document.querySelectorAll('main img, main script').length") == 0
         assert "no accepted event is missing" in await page.text("#verdict")
 
         hour = at.astimezone(ZoneInfo(ZONE)).replace(minute=0, second=0, microsecond=0)
         after = hour + timedelta(hours=1)
-        assert await legend_at(page, hour) == [f"{hour:%H}:00{DASH}{after:%H}:00", "3", "2"]
-        assert (await legend_at(page, after))[1:] == ["0", "0"]
+        label = f"{hour:%H}:00{DASH}{after:%H}:00"
+        rows = [row for row in await cells(page, "#chart-panel table") if row[0].endswith(label)]
+        assert [f"{hour:%-d}" in row[0] and row[1] for row in rows if row[1] != "0"] == ["3"]
+
+
+async def test_what_is_shown_stands_in_the_address(server: Server, tmp_path: Path) -> None:
+    """A click on a value keeps only its events; Back takes that back; a reload and
+    another tab show the same.
+    """
+    post(server, view(server, "/kept", "v-9"), view(server, "/other;|path", "v-9"), view(server, "/other;|path", "v-8"))
+    server.fold()
+    async with visit(server, tmp_path) as page:
+        await sign_in(page)
+        await shown(page)
+        await pick(page, "#top-pages", "/other;|path")
+        await page.until("document.querySelector('#chips').innerText.includes('/other;|path')")
+        await shown(page)
+        assert await number(page, "visitors") == "2"
+        assert [row[0] for row in await cells(page, "#top-pages")] == ["/other;|path"]
+        await page.evaluate("location.reload()")
+        await page.until("document.readyState === 'complete' && document.querySelector('#chips').children.length === 1")
+        await shown(page)
+        assert await number(page, "visitors") == "2"
+        await page.click("#period input[value=today] + span")
+        await page.until("location.search.includes('period=today')")
+        await page.evaluate("history.go(-2)")
+        await page.until("document.querySelector('#chips').children.length === 0")
+        await shown(page)
+        assert ["/kept", "1", "1"] in await cells(page, "#top-pages")
+
+
+async def test_a_panel_says_why_it_has_no_answer_and_the_others_go_on(server: Server, tmp_path: Path) -> None:
+    async with visit(server, tmp_path) as page:
+        await page.evaluate(
+            """
+            const honest = window.fetch;
+            window.fetch = (path, options) => path.includes("by=country") && !window.well
+              ? Promise.resolve(new Response('{"detail":"it is broken"}', {status: 500}))
+              : honest(path, options);
+            0
+            """
+        )
+        await sign_in(page)
+        await shown(page)
+        assert "It is broken" in await page.text("[data-panel=places] .problem")
+        assert len(await cells(page, "#top-pages")) > 0
+        await page.evaluate("window.well = true")
+        await page.click("[data-panel=places] .problem button")
+        await page.until("!document.querySelector('[data-panel=places] .problem')")
+        assert len(await cells(page, "#top-places")) > 0
 
 
 async def test_page_says_which_dimensions_have_too_many_values(tmp_path: Path) -> None:
@@ -91,10 +137,13 @@ async def test_page_says_which_dimensions_have_too_many_values(tmp_path: Path) -
         server.fold()
         async with visit(server, tmp_path) as page:
             await sign_in(page)
-            await page.until("!document.querySelector('#dashboard').hidden")
+            await shown(page)
             assert await page.evaluate("document.querySelector('#capped-line').hidden")
             post(server, *(view(server, f"/{number}", "v-1") for number in range(400)))
+            await page.click("#toolbar .menu summary")
             await page.click("#fold")
+            await page.until("document.querySelector('#message').innerText.startsWith('Folded')")
+            await page.click("#health summary")
             await page.until("!document.querySelector('#capped-line').hidden")
             assert (await page.text("#capped")).endswith(": path")
 
@@ -103,19 +152,20 @@ async def test_page_says_why_a_number_is_not_there_and_that_events_are_missing(s
     async with visit(server, tmp_path) as page:
         await page.evaluate(
             """
-            const honest = ask;
-            ask = async (...asked) => {
-              const answer = await honest(...asked);
-              if (asked[0] === "status") answer.balance.difference = 2;
+            const honest = window.fetch;
+            window.fetch = async (path, options) => {
+              const answer = await (await honest(path, options)).json();
+              if (path === "api/status") answer.balance.difference = 2;
               else answer.total.visitors = null, answer.reason = "it was long ago";
-              return answer;
+              return new Response(JSON.stringify(answer));
             };
             0
             """
         )
         await sign_in(page)
         await page.until("document.querySelector('#warnings').innerText.includes('2 accepted events are missing')")
-        assert await page.text("#visitors") == DASH
+        await shown(page)
+        assert await number(page, "visitors") == DASH
         assert "it was long ago" in await page.text("#reason")
 
 
@@ -128,23 +178,24 @@ async def test_first_visit_signs_in_folds_and_leaves_nothing_behind(tmp_path: Pa
             assert await page.evaluate("sessionStorage.length") == 0
 
             await sign_in(page)
-            await page.until("!document.querySelector('#dashboard').hidden")
+            await shown(page)
             assert await page.text("#empty-title") == "No events yet"
             assert ADMIN_TOKEN not in await page.evaluate(
                 "location.href + document.cookie + JSON.stringify(localStorage)"
             )
 
             post(server, view(server, "/", "v-1"))
+            await page.click("#toolbar .menu summary")
             await page.click("#fold")
             await page.until("document.querySelector('#message').innerText.startsWith('Folded')")
-            assert await page.text("#events") == "1"
+            assert await number(page, "events") == "1"
 
             await page.click("#sign-out")
             assert await page.evaluate(
                 "document.querySelector('#dashboard').hidden && !document.querySelector('#sign-in').hidden"
             )
             assert await page.evaluate("sessionStorage.length") == 0
-            assert await page.text("#events") == DASH
+            assert await page.evaluate("document.querySelectorAll('.total, .panel, #chart canvas').length") == 0
 
 
 def post(server: Server, *events: dict[str, Any]) -> None:
@@ -173,15 +224,18 @@ async def cells(page: Page, table: str) -> list[list[str]]:
     return list(await page.evaluate(f"{rows}.map((row) => [...row.cells].map((cell) => cell.innerText))"))
 
 
-async def legend_at(page: Page, hour: datetime) -> list[str]:
-    """What the legend says (time of day, events, visitors) while the pointer is in the
-    middle of an hour of the chart.
-    """
-    middle = (hour + timedelta(minutes=30)).timestamp()
-    await page.evaluate("document.querySelector('#chart').scrollIntoView({block: 'center'})")
-    box = await page.evaluate("(({x, y}) => ({x, y}))(document.querySelector('.u-over').getBoundingClientRect())")
-    await page.point_at(box["x"] + await page.evaluate(f"plot.valToPos({middle}, 'x')"), box["y"] + 50)
-    values = "[...document.querySelectorAll('.u-legend .u-value')].map((cell) => cell.innerText)"
-    await page.until(f"{values}[0].includes('{hour:%H}:00{DASH}')")
-    time, *numbers = await page.evaluate(values)
-    return [time.rpartition(", ")[2], *numbers]
+async def shown(page: Page) -> None:
+    """Wait until every panel has its answer."""
+    await page.until(
+        "!document.querySelector('#dashboard').hidden && document.querySelector('#dashboard').ariaBusy === 'false'"
+    )
+
+
+async def number(page: Page, measure: str) -> str:
+    return await page.text(f"[data-measure={measure}] .number")
+
+
+async def pick(page: Page, table: str, value: str) -> None:
+    """Click on a value of a table."""
+    buttons = f"[...document.querySelectorAll('{table} .pick')]"
+    await page.evaluate(f"{buttons}.find((each) => each.innerText === {json.dumps(value)}).click()")

@@ -193,7 +193,7 @@ def test_dashboard_works_with_the_token(caddy: Caddy) -> None:
     assert caddy.request("GET", "/admin").headers["Location"] == "/admin/"
     opened = caddy.request("GET", "/admin/")
     assert opened.status == 200 and "frame-ancestors 'none'" in opened.headers["Content-Security-Policy"]
-    assert caddy.request("GET", "/admin/page.js").status == 200
+    assert caddy.request("GET", "/admin/js/main.js").status == 200
     refused = caddy.request("GET", "/admin/api/status")
     assert (refused.status, refused.code) == (401, "token")
     token = bearer(ADMIN_TOKEN)

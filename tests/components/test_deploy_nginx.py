@@ -274,7 +274,7 @@ def test_dashboard_works_with_the_token(nginx: Nginx) -> None:
     assert nginx.request("GET", "/admin").headers["Location"].endswith("/admin/")
     opened = nginx.request("GET", "/admin/")
     assert opened.status == 200 and "frame-ancestors 'none'" in opened.headers["Content-Security-Policy"]
-    assert nginx.request("GET", "/admin/page.js").status == 200
+    assert nginx.request("GET", "/admin/js/main.js").status == 200
 
     refused = nginx.request("GET", "/admin/api/status")
     assert (refused.status, refused.code) == (401, "token") and "Bearer" in refused.headers["WWW-Authenticate"]

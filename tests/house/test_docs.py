@@ -24,6 +24,7 @@ from multidict import CIMultiDict
 
 from compactor.fold.user_agents import parse_user_agent
 from foldlog.arguments import make_parser
+from ingest.api.dashboard import files
 from ingest.collect import admission, body, consent, native, on_behalf
 from ingest.collect.admission import Sender
 from ingest.collect.encode import Line
@@ -189,11 +190,16 @@ class Claim(NamedTuple):
         return self.find(section(text, self.heading)) - self.names if self.exact else set()
 
 
+DASHBOARD_FILES = set(files()) - {"index.html"}
 CLAIMS = {
     "settings": Claim("docs/settings.md", "", {f"FOLDLOG_{field.name.upper()}" for field in fields(Settings)}),
     "settings in TOML": Claim("docs/settings.md", "", {field.name for field in fields(Settings)}, second_cells),
     "endpoints": Claim(
-        "docs/api.md", "HTTP and the command", {f"{m} {path}" for m, path, _ in ROUTES}, in_code_font, False
+        "docs/api.md",
+        "HTTP and the command",
+        {f"{m} {path}" for m, path, _ in ROUTES if path.removeprefix("/admin/") not in DASHBOARD_FILES},
+        in_code_font,
+        False,
     ),
     "event fields": Claim("docs/api.md", "The body", struct_fields(Event, Batch), exact=False),
     "report parameters": Claim("docs/api.md", "GET /admin/api/report", set(PARAMETERS), exact=False),

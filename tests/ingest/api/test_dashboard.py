@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from urllib.parse import urljoin
 
 import pytest
 
+from ingest.api.dashboard import files
 from tests.builders.server import ADMIN_TOKEN, INGEST_KEY, bearer
 from tests.builders.visits import SITE
 from tests.builders.worker import Worker
@@ -18,8 +20,31 @@ def worker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Worker]:
         yield running
 
 
-SCRIPTS = ["/admin/code.js", "/admin/page.js", "/admin/uPlot.iife.min.js"]
-PAGE = ["/admin/", *SCRIPTS, "/admin/page.css", "/admin/uPlot.min.css"]
+PAGE = [f"/admin/{'' if name == 'index.html' else name}" for name in files()]
+
+
+def test_every_file_that_the_page_names_is_served(worker: Worker) -> None:
+    page = worker.request("GET", "/admin/").body.decode("utf-8")
+    named = {f"/admin/{name}" for name in re.findall(r'(?:src|href)="([^":<]+)"', page)}
+    modules = {path for path in PAGE if path.startswith("/admin/js/")}
+    imported = {
+        urljoin(path, name)
+        for path in modules
+        for name in re.findall(r'from "([^"]+)"', worker.request("GET", path).body.decode("utf-8"))
+    }
+    assert named | imported <= set(PAGE)
+    assert modules == imported | {"/admin/js/main.js"}  # and none is left over
+
+
+def test_page_is_small_and_sent_once(worker: Worker) -> None:
+    packed = 0
+    for path in PAGE:
+        answer = worker.request("GET", path, headers={"Accept-Encoding": "gzip"})
+        assert answer.headers["Content-Encoding"] == "gzip"
+        packed += len(answer.body)
+        mark = {"Accept-Encoding": "gzip", "If-None-Match": answer.headers["ETag"]}
+        assert worker.request("GET", path, headers=mark).status == 304
+    assert packed <= 120_000
 
 
 @pytest.mark.parametrize("path", PAGE)
@@ -34,7 +59,9 @@ def test_page_loads_nothing_from_other_hosts_and_cannot_be_framed(worker: Worker
     assert (
         policy["default-src"] == policy["frame-ancestors"] == policy["base-uri"] == policy["form-action"] == ["'none'"]
     )
-    assert policy["script-src"] == policy["connect-src"] == ["'self'"]
+    assert policy["script-src"] == policy["style-src"] == policy["connect-src"] == ["'self'"]
+    assert policy["require-trusted-types-for"] == ["'script'"]
+    assert policy["trusted-types"] == ["'none'"]
     assert answer.headers["X-Content-Type-Options"] == "nosniff"
     assert answer.headers["Referrer-Policy"] == "no-referrer"
 
@@ -61,8 +88,8 @@ UNKNOWN_PATHS = [
     "/admin/%2e%2e/%2e%2e/etc/passwd",
     "/admin/..%5c..%5cetc%5cpasswd",
     "/admin//etc/passwd",
-    "/admin/page.js%00.css",
-    "/admin/page.js/",
+    "/admin/js/main.js%00.css",
+    "/admin/js/main.js/",
     "/admin/__init__.py",
     "/admin/uPlot.LICENSE",
     "/admin/api",

@@ -1,10 +1,9 @@
 // The one-time code of a sign-in link (`/admin/#code=…`, which `foldlog demo` prints): exchanged for a token by POST.
 // A fragment is sent to no server, and the code leaves the address before anything else happens.
 
-"use strict";
-
-/** The token for the code in the address; null where there is none. Throws an Error with what to show. */
-async function tokenOfCode() {
+/** The token for the code in the address; null where there is none. Throws an Error with what to show.
+ * @returns {Promise<string | null>} */
+export async function tokenOfCode() {
   const code = /^#code=([\w-]+)$/.exec(location.hash)?.[1];
   if (!code) return null;
   history.replaceState(null, "", location.pathname + location.search);

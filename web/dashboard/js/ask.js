@@ -1,0 +1,113 @@
+// The one place that asks the server. A new round aborts what the one before still asks; what was answered is shown again
+// at once, while the server is asked anew.
+//
+// The token is kept in sessionStorage and sent in the Authorization header, never in a URL.
+
+const TOKEN = "foldlog.token";
+const AT_ONCE = 3; // one token has as many places at the server
+const KEPT_MOST = 200;
+const TRIES = 4;
+
+/** An answer that is no answer. `status` 0: the server was not reached. */
+export class Problem extends Error {
+  /** @param {number} status @param {string} detail @param {string} code */
+  constructor(status, detail, code = "") {
+    super(detail.charAt(0).toUpperCase() + detail.slice(1));
+    this.status = status;
+    this.code = code;
+  }
+}
+
+export const token = {
+  get: () => sessionStorage.getItem(TOKEN),
+  set: (/** @type {string} */ value) => sessionStorage.setItem(TOKEN, value),
+  forget: () => {
+    sessionStorage.removeItem(TOKEN);
+    kept.clear();
+  },
+};
+
+/** @type {Map<string, any>} answers by their path */
+const kept = new Map();
+let asking = 0;
+/** @type {(() => void)[]} */
+const waiting = [];
+
+/** @typedef {{ method?: string, token?: string | null, signal?: AbortSignal, body?: unknown }} Options */
+
+/** The decoded answer. Throws Problem, and AbortError when the signal says so. @param {string} path @param {Options} options
+ * @returns {Promise<any>} */
+export async function ask(path, options = {}) {
+  const response = await fetched(path, options);
+  return response.status === 204 ? null : response.json();
+}
+
+/** @param {string} path @param {Options} options */
+export async function askBlob(path, options = {}) {
+  return (await fetched(path, options)).blob();
+}
+
+/** Show what is known of a path, then what the server says now. @param {string} path @param {AbortSignal} signal
+ * @param {(answer: any, isStale: boolean) => void} show */
+export async function askAndShow(path, signal, show) {
+  if (kept.has(path)) show(kept.get(path), true);
+  const answer = await ask(path, { signal });
+  kept.delete(path);
+  kept.set(path, answer);
+  if (kept.size > KEPT_MOST) kept.delete(kept.keys().next().value ?? "");
+  show(answer, false);
+}
+
+/** @param {string} path @param {Options} options */
+async function fetched(path, options) {
+  for (let tried = 1; ; tried += 1) {
+    const response = await inTurn(() => request(path, options), options.signal);
+    if (response.ok) return response;
+    if (response.status === 503 && tried < TRIES) await pause(Number(response.headers.get("Retry-After")) || 1, options.signal);
+    else throw await problemOf(response);
+  }
+}
+
+/** @param {string} path @param {Options} options */
+async function request(path, { method = "GET", token: given = token.get(), signal, body }) {
+  /** @type {Record<string, string>} */
+  const headers = { Authorization: `Bearer ${given}` };
+  if (body !== undefined) headers["Content-Type"] = "application/json";
+  try {
+    // Without `omit` the browser would answer a 401 by opening its own password window.
+    return await fetch(`api/${path}`, {
+      method, credentials: "omit", headers, signal, body: body === undefined ? undefined : JSON.stringify(body),
+    });
+  } catch (error) {
+    if (signal?.aborted) throw error;
+    throw new Problem(0, "The server cannot be reached. The page tries again every minute.");
+  }
+}
+
+/** @param {Response} response */
+async function problemOf(response) {
+  const said = await response.json().catch(() => ({})); // a proxy's answer need not be JSON
+  return new Problem(response.status, said.detail ?? `The server answered with status ${response.status}.`, said.code);
+}
+
+/** At most AT_ONCE at a time. @template T @param {() => Promise<T>} work @param {AbortSignal} [signal] @returns {Promise<T>} */
+async function inTurn(work, signal) {
+  if (asking >= AT_ONCE) await new Promise((ready) => waiting.push(() => ready(null)));
+  else asking += 1;
+  try {
+    signal?.throwIfAborted();
+    return await work();
+  } finally {
+    const next = waiting.shift();
+    if (next) next();
+    else asking -= 1;
+  }
+}
+
+/** @param {number} wait_s @param {AbortSignal} [signal] */
+function pause(wait_s, signal) {
+  return new Promise((ready, fail) => {
+    const timer = setTimeout(ready, 1000 * Math.min(wait_s, 30));
+    signal?.addEventListener("abort", () => (clearTimeout(timer), fail(signal.reason)), { once: true });
+  });
+}

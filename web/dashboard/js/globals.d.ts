@@ -1,0 +1,3 @@
+// What classic scripts define before the modules run.
+
+declare const uPlot: any;

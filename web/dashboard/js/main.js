@@ -1,0 +1,136 @@
+// The dashboard: the URL says what is shown (state.js), each panel asks for its own (panels/), and ask.js alone talks to the
+// server. Plain modules, no build step.
+
+import { Problem, ask, askAndShow, token } from "./ask.js";
+import { byId, setText } from "./dom.js";
+import { showFilters, startFilters } from "./filters.js";
+import { exact, seconds } from "./format.js";
+import { BREAKDOWNS } from "./measures.js";
+import { breakdown } from "./panels/breakdown.js";
+import { chart, drawAgain, forgetChart } from "./panels/chart.js";
+import { showEmpty } from "./panels/empty.js";
+import { showHealth } from "./panels/health.js";
+import { reportPath } from "./panels/panel.js";
+import { totals } from "./panels/totals.js";
+import { WRONG_TOKEN, say, showSignedIn, signOut, startSignIn } from "./sign_in.js";
+import { question, readState, writeState } from "./state.js";
+import { showSites, showToolbar, startToolbar } from "./toolbar.js";
+
+const REFRESH_MS = 60_000;
+
+let state = readState(location.search);
+let round = new AbortController();
+let refreshedAt = 0;
+/** @type {import("./panels/panel.js").Panel[]} */
+let panels = [];
+
+/** @param {Partial<import("./state.js").State>} changed */
+function change(changed) {
+  state = { ...state, ...changed };
+  history.pushState(null, "", location.pathname + writeState(state));
+  refresh();
+}
+
+/** Ask for everything that the state shows. What the round before still asks is aborted. */
+async function refresh() {
+  round.abort();
+  round = new AbortController();
+  const { signal } = round;
+  const now = new Date();
+  refreshedAt = now.getTime();
+  showToolbar(state, now);
+  showFilters(state, change);
+  byId("dashboard").ariaBusy = "true";
+  try {
+    const status = await ask("status", { signal });
+    showHealth(status);
+    const asked = { state, now, question: question(state, now), signal, status, until: countedUntil(status), change, complain };
+    await Promise.all([showEmpty(asked), ...panels.map((panel) => panel.load(asked)), sites(signal, now)]);
+    if (!signal.aborted) byId("dashboard").ariaBusy = "false";
+    return !signal.aborted;
+  } catch (problem) {
+    if (signal.aborted) return false;
+    if (!(problem instanceof Problem)) throw problem;
+    complain(problem);
+    return false;
+  }
+}
+
+/** Up to when events are counted, in seconds. A pass that found nothing makes no new generation, so `as_of` may be older.
+ * @param {any} status */
+function countedUntil(status) {
+  const lastPass = status.lag_s === null ? 0 : Date.now() / 1000 - status.lag_s;
+  return Math.max(status.as_of ? seconds(status.as_of) : 0, lastPass);
+}
+
+/** @param {AbortSignal} signal @param {Date} now */
+async function sites(signal, now) {
+  const { from, to, tz } = question({ ...state, period: "12mo" }, now);
+  const asked = { from, to, tz, by: "site", measures: "events", limit: "200" };
+  await askAndShow(reportPath(asked), signal, (report) => {
+    if (!signal.aborted) showSites(report.rows.map((/** @type {any} */ row) => row.value).filter(Boolean), state);
+  });
+}
+
+/** @param {Problem} problem */
+function complain(problem) {
+  if (problem.status === 401) {
+    forget();
+    signOut(`You were signed out. ${WRONG_TOKEN}`, "error");
+  } else say(problem.message, "error");
+}
+
+function refreshIfDue() {
+  const isDue = Date.now() - refreshedAt > REFRESH_MS / 2;
+  if (isDue && token.get() && !document.hidden) refresh();
+}
+
+async function fold() {
+  const button = byId("fold");
+  if (button.ariaDisabled === "true") return;
+  button.ariaDisabled = "true"; // `disabled` would take the keyboard's focus away
+  say("Folding…");
+  try {
+    const { generation } = await ask("fold", { method: "POST" });
+    if (await refresh()) say(`Folded: generation ${exact(generation)} counts every event accepted before.`);
+  } catch (problem) {
+    if (problem instanceof Problem && token.get()) complain(problem);
+  } finally {
+    button.ariaDisabled = "false";
+  }
+}
+
+/** No number is left in the page. */
+function forget() {
+  round.abort();
+  forgetChart();
+  for (const id of ["totals", "breakdowns", "warnings", "all-body", "chart-table-rows"]) byId(id).replaceChildren();
+  for (const id of ["reason", "as-of", "strip"]) setText(byId(id), "");
+}
+
+function begin() {
+  byId("breakdowns").replaceChildren();
+  panels = [totals, chart, ...BREAKDOWNS.map(breakdown)];
+  refresh().then((isShown) => isShown && byId("dashboard").focus({ preventScroll: true }));
+}
+
+function start() {
+  startSignIn(begin, forget);
+  startToolbar(() => state, change);
+  startFilters(() => state, change);
+  byId("fold").onclick = fold;
+  byId("all-close").onclick = () => /** @type {HTMLDialogElement} */ (byId("all")).close();
+  addEventListener("popstate", () => {
+    state = readState(location.search);
+    if (token.get()) refresh();
+  });
+  addEventListener("resize", drawAgain);
+  matchMedia("(prefers-color-scheme: dark)").addEventListener("change", drawAgain);
+  document.addEventListener("visibilitychange", refreshIfDue);
+  setInterval(refreshIfDue, REFRESH_MS);
+  const isSignedIn = token.get() !== null;
+  showSignedIn(isSignedIn);
+  if (isSignedIn) begin();
+}
+
+start();

@@ -1,0 +1,109 @@
+// A panel that breaks the visitors down by a dimension, with a tab for each. A click on a value keeps only its events.
+
+import { askBlob, Problem } from "../ask.js";
+import { byId, download, element, isolated } from "../dom.js";
+import { exact, short, valueName } from "../format.js";
+import { condition } from "../state.js";
+import { load, reportPath } from "./panel.js";
+
+/** @typedef {import("../measures.js").Tab} Tab */
+/** @typedef {import("./panel.js").Round} Round */
+
+const SHOWN = 9;
+const ALL = 500;
+const COLUMNS = [{ name: "visitors", label: "Visitors" }, { name: "events", label: "Events" }];
+const MEASURES = COLUMNS.map(({ name }) => name).join(",");
+
+/** @param {{ name: string, title: string, tabs: Tab[] }} described @returns {import("./panel.js").Panel} */
+export function breakdown({ name, title, tabs }) {
+  const body = element("tbody");
+  const first = element("th", { scope: "col" }, "");
+  const table = element("table", { class: "values", id: `top-${name}`, role: "tabpanel", "aria-label": title },
+    element("thead", {}, element("tr", {}, first, ...COLUMNS.map(({ label }) => element("th", { scope: "col" }, label)))), body);
+  const bar = element("div", { role: "tablist", "aria-label": title, class: "tabs" });
+  const all = element("button", { type: "button", class: "link" }, "All");
+  const csv = element("button", { type: "button", class: "link" }, "CSV");
+  const place = element("section", { class: "card loading panel", "data-panel": name, "aria-label": title },
+    element("div", { class: "head" }, element("h2", {}, title), bar), table, element("div", { class: "foot" }, all, csv));
+  byId("breakdowns").append(place);
+
+  return {
+    async load(round) {
+      const chosen = tabs.find((tab) => tab.dimension === round.state.tabs[name]) ?? tabs[0];
+      showTabs(bar, tabs, chosen, (tab) => round.change({ tabs: { ...round.state.tabs, [name]: tab.dimension } }));
+      const asked = { ...round.question, by: chosen.dimension, measures: MEASURES };
+      all.onclick = () => showAll(round, asked, chosen, title);
+      csv.onclick = () => saveCsv(round, asked, name);
+      await load(place, round, reportPath({ ...asked, limit: String(SHOWN) }), (report) => {
+        first.textContent = chosen.label;
+        body.replaceChildren(...rowsOf(report, chosen, round));
+        all.hidden = report.rows.length < SHOWN;
+        csv.hidden = !report.rows.length;
+      });
+    },
+  };
+}
+
+/** @param {HTMLElement} bar @param {Tab[]} tabs @param {Tab} chosen @param {(tab: Tab) => void} choose */
+function showTabs(bar, tabs, chosen, choose) {
+  bar.hidden = tabs.length < 2;
+  const had = bar.contains(document.activeElement);
+  bar.replaceChildren(...tabs.map((tab) => element("button", {
+    type: "button", role: "tab", "aria-selected": String(tab === chosen), tabindex: tab === chosen ? 0 : -1,
+    onclick: () => choose(tab),
+    onkeydown: (/** @type {KeyboardEvent} */ event) => {
+      const step = { ArrowRight: 1, ArrowLeft: -1 }[event.key];
+      if (step) choose(tabs[(tabs.indexOf(tab) + step + tabs.length) % tabs.length]);
+    },
+  }, tab.label)));
+  if (had) /** @type {HTMLElement} */ (bar.querySelector("[aria-selected=true]")).focus();
+}
+
+/** @param {any} report @param {Tab} tab @param {Round} round */
+function rowsOf(report, tab, round) {
+  const most = Math.max(1, ...report.rows.map((/** @type {any} */ row) => row.events));
+  return report.rows.map((/** @type {any} */ row) => {
+    const label = row.value === null ? tab.absent : valueName(tab.dimension, row.value);
+    const pick = element("button", { type: "button", class: "pick", title: `Only ${label}`,
+      onclick: () => addFilter(round, tab.dimension, row.value) }, isolated(label));
+    const head = element("th", { scope: "row", class: row.value === null ? "absent" : "" }, pick);
+    head.style.setProperty("--share-width", `${(100 * row.events) / most}%`);
+    return element("tr", {}, head, ...COLUMNS.map(({ name }) => element("td", { title: exact(row[name]) }, short(row[name]))));
+  });
+}
+
+/** @param {Round} round @param {string} dimension @param {string | null} value */
+function addFilter({ state, change }, dimension, value) {
+  const added = condition(dimension, value);
+  if (!state.filters.includes(added)) change({ filters: [...state.filters, added] });
+  const dialog = /** @type {HTMLDialogElement} */ (byId("all"));
+  if (dialog.open) dialog.close();
+}
+
+/** @param {Round} round @param {Record<string, string>} asked @param {Tab} tab @param {string} title */
+async function showAll(round, asked, tab, title) {
+  const dialog = /** @type {HTMLDialogElement} */ (byId("all"));
+  const body = element("tbody");
+  const search = element("input", { type: "search", placeholder: "Search", "aria-label": `Search ${tab.label.toLowerCase()}` });
+  search.oninput = () => {
+    for (const row of body.rows) row.hidden = !row.cells[0].innerText.toLowerCase().includes(search.value.toLowerCase());
+  };
+  const heads = [tab.label, ...COLUMNS.map(({ label }) => label)].map((label) => element("th", { scope: "col" }, label));
+  byId("all-title").textContent = `${title}: ${tab.label.toLowerCase()}`;
+  byId("all-body").replaceChildren(search,
+    element("table", { class: "values" }, element("thead", {}, element("tr", {}, ...heads)), body));
+  dialog.showModal();
+  await load(byId("all-body"), round, reportPath({ ...asked, limit: String(ALL) }), (report) => {
+    body.replaceChildren(...rowsOf(report, tab, round));
+  });
+}
+
+/** @param {Round} round @param {Record<string, string>} asked @param {string} name */
+async function saveCsv(round, asked, name) {
+  try {
+    const content = await askBlob(reportPath({ ...asked, limit: "10000", format: "csv" }));
+    download(content, `${name}-${asked.by}-${asked.from}-${asked.to}.csv`);
+  } catch (problem) {
+    if (problem instanceof Problem) round.complain(problem);
+  }
+}

@@ -1,0 +1,121 @@
+// The chart of one number over time, the period before behind it. What is not over yet is lighter; what is not known is a
+// gap. The same stands in a table below it.
+
+import { intervalLabel, seconds, short, tickLabel } from "../format.js";
+import { byId, element, isolated, setText } from "../dom.js";
+import { measureOf } from "../measures.js";
+import { COMPARISONS, intervalOf } from "../state.js";
+import { load, reportPath } from "./panel.js";
+import { withComparison } from "./totals.js";
+
+const place = byId("chart-panel");
+const canvas = byId("chart");
+const HEIGHT = 260;
+const WHOLE_STEPS = Array.from({ length: 10 }, (_, power) => [1, 2, 5].map((digit) => digit * 10 ** power)).flat();
+
+/** @type {any} */
+let plot = null;
+/** @type {(() => void) | null} */
+let redraw = null;
+
+/** @type {import("./panel.js").Panel} */
+export const chart = {
+  async load(round) {
+    const interval = intervalOf(round.state, round.now);
+    const asked = { ...round.question, interval, measures: round.state.measure };
+    await load(place, round, reportPath(withComparison(asked, round.state)), (report) => {
+      redraw = () => show(report, round);
+      redraw();
+    });
+  },
+};
+
+/** In the colours and the width of now. */
+export function drawAgain() {
+  redraw?.();
+}
+
+export function forgetChart() {
+  plot?.destroy();
+  plot = redraw = null;
+}
+
+/** @param {any} report @param {import("./panel.js").Round} round */
+function show(report, { state, until }) {
+  const measure = measureOf(state.measure);
+  const ends = [...report.rows.slice(1).map((/** @type {any} */ row) => row.time), report.to];
+  const before = report.compare?.rows ?? [];
+  const rows = report.rows.map((/** @type {any} */ row, /** @type {number} */ i) => {
+    const [from, to] = [seconds(row.time), seconds(ends[i])];
+    const number = from <= until ? row[measure.name] : null; // what has not come is unknown, not 0
+    return { from, label: intervalLabel(row.time, ends[i], report.interval, state.tz), number, isOver: to <= until,
+      before: before[i]?.[measure.name] ?? null };
+  });
+  setText(byId("chart-title"), `${measure.label} by ${report.interval}`);
+  setText(byId("chart-hint"), hint(rows, state));
+  fillTable(rows, measure, state);
+  plot?.destroy();
+  plot = new uPlot(options(report, rows, measure, state), dataOf(rows), canvas);
+}
+
+/** @param {any[]} rows @param {import("../state.js").State} state */
+function hint(rows, { compare }) {
+  const behind = compare === "none" ? "" : `The line is the ${COMPARISONS[/** @type {"year"} */ (compare)].toLowerCase()}. `;
+  return behind + (rows.some((row) => !row.isOver) ? "Lighter: not over yet." : "");
+}
+
+/** @param {any[]} rows */
+function dataOf(rows) {
+  const known = (/** @type {boolean} */ isOver) => rows.map((row) => (row.isOver === isOver ? row.number : null));
+  return [rows.map(({ from }) => from), known(true), known(false), rows.map(({ before }) => before)];
+}
+
+/** @param {any[]} rows @param {import("../measures.js").Measure} measure @param {import("../state.js").State} state */
+function fillTable(rows, measure, { compare }) {
+  const head = ["Time", measure.label, ...(compare === "none" ? [] : [COMPARISONS[/** @type {"year"} */ (compare)]])];
+  byId("chart-table-head").replaceChildren(...head.map((text) => element("th", { scope: "col" }, text)));
+  byId("chart-table-rows").replaceChildren(...rows.filter(({ number }) => number !== null).toReversed().map((row) =>
+    element("tr", {}, element("th", { scope: "row" }, isolated(row.label)), element("td", {}, measure.full(row.number)),
+      compare !== "none" && element("td", {}, measure.full(row.before)))));
+}
+
+/** @param {any} report @param {any[]} rows @param {import("../measures.js").Measure} measure @param {import("../state.js").State} state */
+function options({ from, to, interval }, rows, measure, state) {
+  const style = getComputedStyle(document.documentElement);
+  const colour = (/** @type {string} */ name) => style.getPropertyValue(`--${name}`).trim();
+  const axis = { stroke: colour("muted"), grid: { stroke: colour("line"), width: 1 }, ticks: { show: false } };
+  const bars = uPlot.paths.bars({ size: [0.82, Infinity], align: 1, radius: 0.08 }); // a bar begins where its hour begins
+  const said = (/** @type {any} */ _, /** @type {any} */ number) => (number === null ? "" : measure.full(number));
+  const series = { width: 0, paths: bars, points: { show: false }, value: said };
+  const least = ["visitors", "visits", "events", "views"].includes(measure.name) ? 4 : 0;
+  return {
+    width: canvas.clientWidth || 600,
+    height: HEIGHT,
+    scales: {
+      x: { range: () => [seconds(from), seconds(to)] },
+      y: { range: (/** @type {any} */ _, /** @type {any} */ __, /** @type {number} */ most) => [0, Math.max(least, most * 1.08) || 1] },
+    },
+    axes: [
+      { ...axis, size: 32, space: 64, grid: { show: false },
+        values: (/** @type {any} */ _, /** @type {number[]} */ at, /** @type {any} */ __, /** @type {any} */ ___, /** @type {number} */ step_s) =>
+          at.map((tick) => tickLabel(tick, step_s, state.tz)) },
+      { ...axis, size: 56, ...(least ? { incrs: WHOLE_STEPS } : {}),
+        values: (/** @type {any} */ _, /** @type {number[]} */ at) => at.map((number) => (least ? short(number) : measure.format(number))) },
+    ],
+    series: [
+      { label: interval, value: (/** @type {any} */ _, /** @type {any} */ __, /** @type {any} */ ___, /** @type {number} */ i) => rows[i]?.label ?? "" },
+      { ...series, label: measure.label, fill: colour("bar") },
+      { ...series, label: "So far", fill: colour("bar-unfinished") },
+      { label: "Before", stroke: colour("before"), width: 2, dash: [5, 4], points: { show: false }, spanGaps: false,
+        paths: uPlot.paths.stepped({ align: 1 }), value: said, show: state.compare !== "none" },
+    ],
+    cursor: {
+      y: false,
+      drag: { x: false, y: false },
+      points: { show: false },
+      // The bar under the pointer is the last that begins at or before it, not the one whose beginning is nearest.
+      dataIdx: (/** @type {any} */ drawn, /** @type {any} */ _, /** @type {number} */ nearest, /** @type {number} */ x) =>
+        Math.max(0, drawn.data[0][nearest] > x ? nearest - 1 : nearest),
+    },
+  };
+}

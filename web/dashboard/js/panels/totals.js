@@ -1,0 +1,71 @@
+// The numbers at the top, each with its change. A click makes the chart show that one.
+
+import { change, changeText, moment } from "../format.js";
+import { byId, element, setText } from "../dom.js";
+import { MEASURES } from "../measures.js";
+import { load, reportPath } from "./panel.js";
+
+/** @typedef {import("../measures.js").Measure} Measure */
+
+const place = byId("totals");
+/** @type {Map<string, HTMLElement>} */
+const cards = new Map();
+
+/** @type {import("./panel.js").Panel} */
+export const totals = {
+  async load(round) {
+    const { state, question } = round;
+    const asked = { ...question, measures: MEASURES.map(({ name }) => name).join(",") };
+    await load(place, round, reportPath(withComparison(asked, state)), (report) => {
+      for (const measure of MEASURES) show(measure, report, round);
+      setText(byId("reason"), report.reason ? `“–” stands where there is no exact number: ${report.reason}.` : "");
+      const asOf = report.generation ? `As of ${moment(round.until * 1000, state.tz)}.` : "Nothing has been folded yet.";
+      setText(byId("as-of"), `${asOf} Times are in ${state.tz}. ${botsText(state.bots)}`);
+    });
+  },
+};
+
+/** @param {Record<string, string>} asked @param {import("../state.js").State} state */
+export const withComparison = (asked, state) => (state.compare === "none" ? asked : { ...asked, compare: state.compare });
+
+/** @param {string} bots */
+const botsText = (bots) =>
+  bots === "only" ? "Only known bots." : bots === "include" ? "Known bots are included." : "Known bots are left out.";
+
+/** @param {Measure} measure @param {any} report @param {import("./panel.js").Round} round */
+function show(measure, report, round) {
+  const now = report.total[measure.name];
+  const before = report.compare?.total?.[measure.name];
+  const card = cardOf(measure, round);
+  card.hidden = measure.name === "value_sum" && !now && !before;
+  const isChosen = round.state.measure === measure.name;
+  card.setAttribute("aria-pressed", String(isChosen));
+  card.onclick = () => round.change({ measure: measure.name });
+  setText(part(card, ".number"), measure.format(now));
+  part(card, ".number").title = `${measure.meaning}: ${measure.full(now)}`;
+  const share = change(now, before);
+  const mark = part(card, ".change");
+  setText(mark, report.compare ? changeText(share) : "");
+  mark.title = report.compare ? `${measure.full(before)} before` : "";
+  mark.className = `change ${judge(measure, share)}`;
+}
+
+/** @param {Measure} measure @param {number | null} share */
+const judge = (measure, share) => (!share ? "" : share > 0 === (measure.isBetter === "more") ? "good" : "bad");
+
+/** @param {Measure} measure @param {import("./panel.js").Round} round */
+function cardOf(measure, round) {
+  let card = cards.get(measure.name);
+  if (!card || !card.isConnected) {
+    card = element("button", { type: "button", class: "card total", "data-measure": measure.name },
+      element("span", { class: "label" }, measure.label),
+      element("span", { class: "number" }, ""),
+      element("span", { class: "change" }, ""));
+    cards.set(measure.name, card);
+    place.append(card);
+  }
+  return card;
+}
+
+/** @param {HTMLElement} card @param {string} selector */
+const part = (card, selector) => /** @type {HTMLElement} */ (card.querySelector(selector));

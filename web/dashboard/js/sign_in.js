@@ -1,0 +1,56 @@
+// Signing in and out. What an operator types is tried before it is kept.
+
+import { Problem, ask, token } from "./ask.js";
+import { byId, setText } from "./dom.js";
+
+export const WRONG_TOKEN = "That token is not valid. Check that all of it was copied, or make another with: foldlog token create";
+
+const field = /** @type {HTMLInputElement} */ (byId("token"));
+
+/** @param {() => void} begin what follows a sign-in @param {() => void} forget what takes every number out of the page */
+export function startSignIn(begin, forget) {
+  byId("sign-in").onsubmit = (event) => {
+    event.preventDefault();
+    signIn(field.value.trim(), begin);
+  };
+  byId("sign-out").onclick = () => {
+    forget();
+    signOut("Signed out.");
+  };
+}
+
+/** @param {string} given @param {() => void} begin */
+async function signIn(given, begin) {
+  try {
+    if (!/^[\x21-\x7e]+$/.test(given)) throw new Problem(401, WRONG_TOKEN); // no header can carry it
+    await ask("status", { token: given });
+  } catch (problem) {
+    say(problem instanceof Problem && problem.status === 401 ? WRONG_TOKEN : String(/** @type {Error} */ (problem).message), "error");
+    return;
+  }
+  token.set(given);
+  showSignedIn(true);
+  begin();
+}
+
+/** @param {string} message @param {string} kind */
+export function signOut(message, kind = "") {
+  token.forget();
+  showSignedIn(false);
+  say(message, kind);
+  field.focus();
+}
+
+/** @param {boolean} isSignedIn */
+export function showSignedIn(isSignedIn) {
+  field.value = "";
+  byId("sign-in").hidden = isSignedIn;
+  for (const id of ["sign-out", "toolbar", "dashboard"]) byId(id).hidden = !isSignedIn;
+  say("");
+}
+
+/** @param {string} text @param {string} kind */
+export function say(text, kind = "") {
+  setText(byId("message"), text);
+  byId("message").className = kind;
+}
