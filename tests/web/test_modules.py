@@ -40,6 +40,6 @@ def test_there_are_tests_in_javascript() -> None:
 @pytest.mark.parametrize("test", TESTS, ids=lambda path: path.name)
 def test_pure_modules(test: Path) -> None:
     environ = {**os.environ, "LC_ALL": "en_US.UTF-8", "TZ": "UTC"}
-    command = [required("node"), "--test", test]
+    command = [required("node"), "--test", str(test)]
     done = subprocess.run(command, capture_output=True, text=True, env=environ, check=False)
     assert done.returncode == 0, done.stdout

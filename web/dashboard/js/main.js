@@ -8,8 +8,11 @@ import { exact, seconds } from "./format.js";
 import { BREAKDOWNS } from "./measures.js";
 import { breakdown } from "./panels/breakdown.js";
 import { chart, drawAgain, forgetChart } from "./panels/chart.js";
+import { cohorts, startCohorts } from "./panels/cohorts.js";
 import { showEmpty } from "./panels/empty.js";
+import { goals } from "./panels/goals.js";
 import { showHealth } from "./panels/health.js";
+import { forgetLive, startLive } from "./panels/live.js";
 import { reportPath } from "./panels/panel.js";
 import { totals } from "./panels/totals.js";
 import { WRONG_TOKEN, say, showSignedIn, signOut, startSignIn } from "./sign_in.js";
@@ -23,12 +26,14 @@ let round = new AbortController();
 let refreshedAt = 0;
 /** @type {import("./panels/panel.js").Panel[]} */
 let panels = [];
+const showLive = startLive(() => state);
 
 /** @param {Partial<import("./state.js").State>} changed */
 function change(changed) {
   state = { ...state, ...changed };
   history.pushState(null, "", location.pathname + writeState(state));
   refresh();
+  if ("site" in changed || "bots" in changed) showLive();
 }
 
 /** Ask for everything that the state shows. What the round before still asks is aborted. */
@@ -104,13 +109,15 @@ async function fold() {
 function forget() {
   round.abort();
   forgetChart();
-  for (const id of ["totals", "breakdowns", "warnings", "all-body", "chart-table-rows"]) byId(id).replaceChildren();
+  forgetLive();
+  for (const id of ["totals", "breakdowns", "warnings", "all-body", "chart-table-rows", "cohort-body", "cohort-note"]) byId(id).replaceChildren();
   for (const id of ["reason", "as-of", "strip"]) setText(byId(id), "");
 }
 
 function begin() {
   byId("breakdowns").replaceChildren();
-  panels = [totals, chart, ...BREAKDOWNS.map(breakdown)];
+  panels = [totals, chart, ...BREAKDOWNS.map(breakdown), goals, cohorts];
+  showLive();
   refresh().then((isShown) => isShown && byId("dashboard").focus({ preventScroll: true }));
 }
 
@@ -118,6 +125,7 @@ function start() {
   startSignIn(begin, forget);
   startToolbar(() => state, change);
   startFilters(() => state, change);
+  startCohorts();
   byId("fold").onclick = fold;
   byId("all-close").onclick = () => /** @type {HTMLDialogElement} */ (byId("all")).close();
   addEventListener("popstate", () => {

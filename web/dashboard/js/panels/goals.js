@@ -1,0 +1,76 @@
+// Goals: what visitors shall do, how many did, and what that was worth. A goal is kept from the filters that are shown, or
+// from a condition that is typed.
+
+import { Problem, ask } from "../ask.js";
+import { byId, element, isolated } from "../dom.js";
+import { exact, percent, short } from "../format.js";
+import { load } from "./panel.js";
+
+const HEADS = ["Goal", "Visitors", "Rate", "Events", "Value"];
+
+const body = element("tbody");
+const place = element("section", { class: "card loading panel", "data-panel": "goals", "aria-label": "Goals" });
+
+/** @type {import("./panel.js").Panel} */
+export const goals = {
+  async load(round) {
+    if (!place.isConnected) build();
+    const form = /** @type {HTMLFormElement} */ (place.querySelector("form"));
+    form.onsubmit = (event) => {
+      event.preventDefault();
+      keep(form, round);
+    };
+    await load(place, round, `goals/report?${new URLSearchParams(round.question)}`, (report) => {
+      body.replaceChildren(...report.goals.map((/** @type {any} */ goal) => row(goal, round)));
+    });
+  },
+};
+
+function build() {
+  place.replaceChildren(
+    element("div", { class: "head" }, element("h2", {}, "Goals")),
+    element("table", { class: "values", id: "top-goals" },
+      element("thead", {}, element("tr", {}, ...HEADS.map((text) => element("th", { scope: "col" }, text)))), body),
+    element("details", { class: "foot" }, element("summary", {}, "Add a goal"),
+      element("form", { class: "stack" },
+        element("label", {}, "Name ", element("input", { name: "name", required: true, maxlength: 100, autocomplete: "off" })),
+        element("label", {}, "Who ", element("input", { name: "filter", required: true, placeholder: "event==signup", autocomplete: "off", spellcheck: "false" })),
+        element("label", {}, "Worth ", element("input", { name: "value", type: "number", step: "any", placeholder: "as each event says" })),
+        element("button", { type: "submit" }, "Keep"))));
+  byId("breakdowns").append(place);
+}
+
+/** @param {any} goal @param {import("./panel.js").Round} round */
+function row(goal, round) {
+  const head = element("th", { scope: "row" },
+    element("button", { type: "button", class: "pick", title: `Only ${goal.filter}`,
+      onclick: () => round.change({ filters: [...new Set([...round.state.filters, goal.filter])] }) }, isolated(goal.goal)));
+  head.style.setProperty("--share-width", `${100 * (goal.rate ?? 0)}%`);
+  const remove = element("button", { type: "button", class: "link", "aria-label": `Delete the goal ${goal.goal}`,
+    onclick: () => change(() => ask(`goals?${new URLSearchParams({ name: goal.goal })}`, { method: "DELETE" }), round) }, "×");
+  return element("tr", {}, head, element("td", { title: exact(goal.visitors) }, short(goal.visitors)),
+    element("td", {}, percent(goal.rate)), element("td", { title: exact(goal.events) }, short(goal.events)),
+    element("td", {}, short(goal.value_sum), " ", remove));
+}
+
+/** @param {HTMLFormElement} form @param {import("./panel.js").Round} round */
+function keep(form, round) {
+  const given = new FormData(form);
+  const worth = given.get("value");
+  const goal = { name: given.get("name"), filter: given.get("filter"), ...(worth ? { value: Number(worth) } : {}) };
+  change(async () => {
+    await ask("goals", { method: "PUT", body: goal });
+    form.reset();
+  }, round);
+}
+
+/** @param {() => Promise<unknown>} work @param {import("./panel.js").Round} round */
+async function change(work, round) {
+  try {
+    await work();
+    await goals.load(round);
+  } catch (problem) {
+    if (problem instanceof Problem) round.complain(problem);
+    else throw problem;
+  }
+}
