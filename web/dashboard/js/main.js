@@ -15,7 +15,7 @@ import { showHealth } from "./panels/health.js";
 import { forgetLive, startLive } from "./panels/live.js";
 import { reportPath } from "./panels/panel.js";
 import { totals } from "./panels/totals.js";
-import { WRONG_TOKEN, say, showSignedIn, signOut, startSignIn } from "./sign_in.js";
+import { WRONG_TOKEN, say, showSignedIn, signInByCode, signOut, startSignIn } from "./sign_in.js";
 import { question, readState, writeState } from "./state.js";
 import { showSites, showToolbar, startToolbar } from "./toolbar.js";
 
@@ -136,9 +136,11 @@ function start() {
   matchMedia("(prefers-color-scheme: dark)").addEventListener("change", drawAgain);
   document.addEventListener("visibilitychange", refreshIfDue);
   setInterval(refreshIfDue, REFRESH_MS);
+  addEventListener("hashchange", () => signInByCode(begin));
   const isSignedIn = token.get() !== null;
   showSignedIn(isSignedIn);
   if (isSignedIn) begin();
+  signInByCode(begin);
 }
 
 start();

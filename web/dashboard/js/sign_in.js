@@ -1,6 +1,7 @@
 // Signing in and out. What an operator types is tried before it is kept.
 
 import { Problem, ask, token } from "./ask.js";
+import { tokenOfCode } from "./code.js";
 import { byId, setText } from "./dom.js";
 
 export const WRONG_TOKEN = "That token is not valid. Check that all of it was copied, or make another with: foldlog token create";
@@ -31,6 +32,19 @@ async function signIn(given, begin) {
   token.set(given);
   showSignedIn(true);
   begin();
+}
+
+/** Sign in by the code in the address, if there is one. @param {() => void} begin */
+export async function signInByCode(begin) {
+  try {
+    const given = await tokenOfCode();
+    if (!given) return;
+    token.set(given);
+    showSignedIn(true);
+    begin();
+  } catch (error) {
+    say(/** @type {Error} */ (error).message, "error");
+  }
 }
 
 /** @param {string} message @param {string} kind */
