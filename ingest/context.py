@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import InitVar, dataclass, field
 
 from ingest.api.kept_filters import KeptFilters
@@ -20,6 +20,7 @@ from ingest.http.body_reader import BodyBudget
 from ingest.http.client_address import Client, Headers, Proxies
 from ingest.http.token_copy import TokenCopy
 from ingest.http.token_guesses import TokenGuesses
+from ingest.observe.arrivals import Arrival, Arrivals
 from ingest.rate_store.link import StoreLink
 from ingest.rate_store.open_store import rate_store_of
 from ingest.rate_store.store import Amounts
@@ -51,11 +52,13 @@ class WorkerContext:
     now_ms: Callable[[], int] = now_ms
     in_flight: int = 0  # requests being answered
     draining: bool = False  # the worker stops: every response closes its connection
+    live_streams: int = 0  # open ones
     drained: bool = False  # the time for that is over: requests get 503 `stopping`
     started_at: float = field(default_factory=time.monotonic)
     keyring: Keyring = field(init=False)
     rate_limiter: RateLimiter = field(init=False)
     token_guesses: TokenGuesses = field(init=False)
+    arrivals: Arrivals = field(init=False)
     rate_link: StoreLink | None = field(default=None, init=False)  # None: this host counts alone
     rate_limiter_over_hosts: RateLimiterOverHosts | None = field(default=None, init=False)
     visitor_hash: VisitorHash = field(init=False)
@@ -75,6 +78,7 @@ class WorkerContext:
         self.keyring = Keyring(self.data, self.settings, self.log)
         self.rate_limiter = RateLimiter(self.settings, rate_table)
         self.token_guesses = TokenGuesses(rate_table)
+        self.arrivals = Arrivals(rate_table, self.now_ms)
         self._count_over_hosts()
         self.visitor_hash = VisitorHash(self.data, self.settings)
         if store := self.settings.hosts_database:
@@ -146,8 +150,13 @@ class WorkerContext:
         name = self.settings.country_header
         return self.country.of(client.address, headers.get(name) if name and client.through_proxy else None)
 
-    def record_request(self, body_bytes: int, outcome: BatchOutcome, *, dry_run: bool) -> None:
-        """Add one validated request to the stats."""
+    def record_request(
+        self, body_bytes: int, outcome: BatchOutcome, seen: Iterable[Arrival] = (), *, dry_run: bool
+    ) -> None:
+        """Add one validated request to the stats, and show what is to be `seen` of
+        it.
+        """
+        self.arrivals.add(seen)
         stats = self.stats
         stats.body_bytes += body_bytes
         for rejection in outcome.rejected:

@@ -6,6 +6,7 @@ from ingest.api import dashboard, demo, tracker
 from ingest.api.exports import get_export
 from ingest.api.fold import post_fold
 from ingest.api.kinds import get_cohorts, get_goals_report, get_live
+from ingest.api.live_stream import get_live_stream
 from ingest.api.named_filters import delete_of, get_of, put_of
 from ingest.api.reports import get_report
 from ingest.api.snapshot import get_snapshot
@@ -40,6 +41,7 @@ ROUTES: list[Route] = [
     ("PUT", "/admin/api/filters", put_of("filter")),
     ("DELETE", "/admin/api/filters", delete_of("filter")),
     ("GET", "/admin/api/export", get_export),
+    ("GET", "/admin/api/live/stream", get_live_stream),
     ("GET", "/admin/api/status", get_status),
     ("POST", "/admin/api/fold", post_fold),
     ("DELETE", "/admin/api/visitors/{id}", delete_visitor),

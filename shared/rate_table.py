@@ -1,9 +1,10 @@
 """The layout of the memory that all workers of one `serve` share: what each client
-sent, guesses of tokens, and the slots of questions that are being answered.
+sent, guesses of tokens, the slots of questions that are being answered, and what has
+just arrived.
 
 The supervisor creates it and passes its descriptor to the workers, which use it in
-ingest/collect/rate_table.py and reports/reader/slots.py. It is never a file, because it
-identifies the networks of clients.
+ingest/collect/rate_table.py, reports/reader/slots.py and ingest/observe/arrivals.py. It
+is never a file, because it identifies the networks of clients.
 """
 
 from __future__ import annotations
@@ -28,7 +29,14 @@ TABLE_BYTES = SECRETS_SIZE + SETS * SET_BYTES
 SLOTS_START = TABLE_BYTES
 SLOTS_MAX = 64
 OWNER_BYTES = 8
-MEMORY_BYTES = SLOTS_START + SLOTS_MAX * OWNER_BYTES
+# Behind them: until when an operator watches what arrives (monotonic nanoseconds), the
+# number of the next arrival, and a ring of them: number, length, text.
+ARRIVALS_START = SLOTS_START + SLOTS_MAX * OWNER_BYTES
+ARRIVALS_HEAD = struct.Struct("<QQ")
+ARRIVAL_HEAD = struct.Struct("<QI")
+ARRIVALS = 256
+ARRIVAL_BYTES = 1024
+MEMORY_BYTES = ARRIVALS_START + ARRIVALS_HEAD.size + ARRIVALS * ARRIVAL_BYTES
 
 
 def make_table() -> int:

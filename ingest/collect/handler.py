@@ -76,6 +76,7 @@ async def post_events(
         validated = validate_batch(batch.events, received_ms, batch.sent_at, batch.columns, batch.adjusted)
         validated = on_behalf.check(validated, batch.site, sender, settings.sites, worker.own_traffic)
         outcome = validated.outcome()
+        seen = worker.arrivals.of_batch(validated, sender.site, dry_run=dry_run)
         if outcome.accepted and not dry_run:
             lines = encode_lines(worker, request, client, sender, consent, validated.accepted, received_ms, len(plain))
             cost.log_bytes = len(lines)
@@ -83,7 +84,7 @@ async def post_events(
         del content, plain, batch, validated  # only the lines wait for the disk: other requests reuse this memory
         await append(worker, lines, outcome.accepted)
 
-    worker.record_request(size, outcome, dry_run=dry_run)
+    worker.record_request(size, outcome, seen, dry_run=dry_run)
     cors = admission.cors(headers, settings) if sender.cross_origin else {}
     return adapter.answer(request, outcome, worker.success_status if outcome.accepted else 422, cors)
 

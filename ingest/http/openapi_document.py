@@ -183,6 +183,14 @@ def _get_export() -> Object:
     return operation("getExport", "Stream archived events", {"200": ok}, problems, parameters=parameters, token=True)
 
 
+def _get_live_stream() -> Object:
+    events = {"type": "string", "description": "Server-sent events: one JSON object for each arrival, as `data`."}
+    ok = response("What arrives from now on.", {"text/event-stream": {"schema": events}})
+    parameters = [parameter("site", TEXT, "Only arrivals of this site.")]
+    problems = (*_TOKEN_PROBLEMS, "busy")
+    return operation("getLiveStream", "Watch what arrives", {"200": ok}, problems, parameters=parameters, token=True)
+
+
 def _get_snapshot() -> Object:
     either = {"anyOf": [ref(Snapshot), ref(Summary)]}
     responses = {"200": response("snapshot.json as it is on disk.", {JSON: either}, _ETAG), "304": _NOT_MODIFIED}
@@ -267,6 +275,7 @@ def make_document() -> Object:
             "/admin/api/report": {"get": _get_report()},
             **KIND_PATHS,
             "/admin/api/export": {"get": _get_export()},
+            "/admin/api/live/stream": {"get": _get_live_stream()},
             "/admin/api/snapshot": {"get": _get_snapshot()},
             "/admin/api/status": {"get": _get_status()},
             "/admin/api/fold": {"post": _post_fold()},

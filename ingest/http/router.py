@@ -107,6 +107,8 @@ def problem_response(
         worker.log.error("request_failed", error=repr(error)[:1000], route=route, **fields)
     elif problem.code != "consent":
         worker.log.debug("request_rejected", **fields)
+    if (route, request.method) in ((EVENTS, "POST"), (PIXEL, "GET")):
+        worker.arrivals.add(worker.arrivals.of_problem(problem, request.headers.get("Host", "")))
     if route == PIXEL:
         return image_of_problem(problem, request_id)
     response = problem.response(request_id)
