@@ -187,7 +187,7 @@ def _get_live_stream() -> Object:
     events = {"type": "string", "description": "Server-sent events: one JSON object for each arrival, as `data`."}
     ok = response("What arrives from now on.", {"text/event-stream": {"schema": events}})
     parameters = [parameter("site", TEXT, "Only arrivals of this site.")]
-    problems = (*_TOKEN_PROBLEMS, "busy")
+    problems = (*TOKEN_PROBLEMS, "busy")
     return operation("getLiveStream", "Watch what arrives", {"200": ok}, problems, parameters=parameters, token=True)
 
 

@@ -111,3 +111,19 @@ function pause(wait_s, signal) {
     signal?.addEventListener("abort", () => (clearTimeout(timer), fail(signal.reason)), { once: true });
   });
 }
+
+/** Read server-sent events until they end. An EventSource sends no token. @param {string} path @param {AbortSignal} signal
+ * @param {(data: any) => void} show */
+export async function openStream(path, signal, show) {
+  const response = await request(path, { signal });
+  if (!response.ok || !response.body) throw await problemOf(response);
+  const reader = response.body.pipeThrough(new TextDecoderStream()).getReader();
+  let text = "";
+  for (;;) {
+    const { done, value } = await reader.read();
+    if (done) return;
+    const events = (text + value).split("\n\n");
+    text = events.pop() ?? "";
+    for (const event of events) if (event.startsWith("data: ")) show(JSON.parse(event.slice(6)));
+  }
+}

@@ -39,6 +39,7 @@ export function showFilters(state, change) {
     }, text, element("b", {}, isolated(shown)), element("span", { "aria-hidden": "true" }, " ×")));
   });
   byId("chips").replaceChildren(...chips);
+  byId("save-details").hidden = state.filters.length === 0;
   byId("clear-filters").hidden = state.filters.length < 2;
   byId("clear-filters").onclick = () => change({ filters: [] });
 }

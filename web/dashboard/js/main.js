@@ -14,7 +14,9 @@ import { goals } from "./panels/goals.js";
 import { showHealth } from "./panels/health.js";
 import { forgetLive, startLive } from "./panels/live.js";
 import { reportPath } from "./panels/panel.js";
+import { forgetStream, startStream } from "./panels/stream.js";
 import { totals } from "./panels/totals.js";
+import { showSavedFilters, startSavedFilters } from "./saved_filters.js";
 import { WRONG_TOKEN, say, showSignedIn, signInByCode, signOut, startSignIn } from "./sign_in.js";
 import { question, readState, writeState } from "./state.js";
 import { showSites, showToolbar, startToolbar } from "./toolbar.js";
@@ -50,7 +52,7 @@ async function refresh() {
     const status = await ask("status", { signal });
     showHealth(status);
     const asked = { state, now, question: question(state, now), signal, status, until: countedUntil(status), change, complain };
-    await Promise.all([showEmpty(asked), ...panels.map((panel) => panel.load(asked)), sites(signal, now)]);
+    await Promise.all([showEmpty(asked), ...panels.map((panel) => panel.load(asked)), sites(signal, now), showSavedFilters(signal)]);
     if (!signal.aborted) byId("dashboard").ariaBusy = "false";
     return !signal.aborted;
   } catch (problem) {
@@ -110,6 +112,7 @@ function forget() {
   round.abort();
   forgetChart();
   forgetLive();
+  forgetStream();
   for (const id of ["totals", "breakdowns", "warnings", "all-body", "chart-table-rows", "cohort-body", "cohort-note"]) byId(id).replaceChildren();
   for (const id of ["reason", "as-of", "strip"]) setText(byId(id), "");
 }
@@ -125,7 +128,9 @@ function start() {
   startSignIn(begin, forget);
   startToolbar(() => state, change);
   startFilters(() => state, change);
+  startSavedFilters(() => state, change, complain);
   startCohorts();
+  startStream(() => state);
   byId("fold").onclick = fold;
   byId("all-close").onclick = () => /** @type {HTMLDialogElement} */ (byId("all")).close();
   addEventListener("popstate", () => {

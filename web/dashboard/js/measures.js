@@ -2,15 +2,16 @@
 
 import { duration, exact, percent, short } from "./format.js";
 
-/** @typedef {{ name: string, label: string, format: (number: import("./format.js").Known) => string,
+/** @typedef {{ name: string, of?: string, event?: string, label: string, format: (number: import("./format.js").Known) => string,
  *   full: (number: import("./format.js").Known) => string, isBetter: "more" | "less", meaning: string }} Measure
- * `format` is short, `full` has every digit. */
+ * `format` is short, `full` has every digit. `of`: the measure of the API where it has another name there, of the events
+ * named `event` only. */
 
 /** @type {Measure[]} */
 export const MEASURES = [
   { name: "visitors", label: "Visitors", format: short, full: exact, isBetter: "more", meaning: "Distinct visitors, each once" },
   { name: "visits", label: "Visits", format: short, full: exact, isBetter: "more", meaning: "A visit ends after 30 minutes without an event" },
-  { name: "views", label: "Views", format: short, full: exact, isBetter: "more", meaning: "Page views" },
+  { name: "views", of: "events", event: "pageview", label: "Views", format: short, full: exact, isBetter: "more", meaning: "Page views" },
   { name: "views_per_visit", label: "Views a visit", format: exact, full: exact, isBetter: "more", meaning: "Page views of a visit" },
   { name: "bounce_rate", label: "Bounce rate", format: percent, full: percent, isBetter: "less", meaning: "Visits with one view and nothing else" },
   { name: "visit_duration", label: "Duration", format: duration, full: duration, isBetter: "more", meaning: "From the first to the last event of a visit" },

@@ -6,7 +6,7 @@ import { byId, element, isolated, setText } from "../dom.js";
 import { measureOf } from "../measures.js";
 import { COMPARISONS, intervalOf } from "../state.js";
 import { load, reportPath } from "./panel.js";
-import { withComparison } from "./totals.js";
+import { askFor, withComparison } from "./totals.js";
 
 const place = byId("chart-panel");
 const canvas = byId("chart");
@@ -22,7 +22,7 @@ let redraw = null;
 export const chart = {
   async load(round) {
     const interval = intervalOf(round.state, round.now);
-    const asked = { ...round.question, interval, measures: round.state.measure };
+    const asked = askFor(measureOf(round.state.measure), { ...round.question, interval });
     await load(place, round, reportPath(withComparison(asked, round.state)), (report) => {
       redraw = () => show(report, round);
       redraw();
@@ -43,13 +43,14 @@ export function forgetChart() {
 /** @param {any} report @param {import("./panel.js").Round} round */
 function show(report, { state, until }) {
   const measure = measureOf(state.measure);
+  const name = measure.of ?? measure.name;
   const ends = [...report.rows.slice(1).map((/** @type {any} */ row) => row.time), report.to];
   const before = report.compare?.rows ?? [];
   const rows = report.rows.map((/** @type {any} */ row, /** @type {number} */ i) => {
     const [from, to] = [seconds(row.time), seconds(ends[i])];
-    const number = from <= until ? row[measure.name] : null; // what has not come is unknown, not 0
+    const number = from <= until ? row[name] : null; // what has not come is unknown, not 0
     return { from, label: intervalLabel(row.time, ends[i], report.interval, state.tz), number, isOver: to <= until,
-      before: before[i]?.[measure.name] ?? null };
+      before: before[i]?.[name] ?? null };
   });
   setText(byId("chart-title"), `${measure.label} by ${report.interval}`);
   setText(byId("chart-hint"), hint(rows, state));

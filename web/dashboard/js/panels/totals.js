@@ -15,15 +15,23 @@ const cards = new Map();
 export const totals = {
   async load(round) {
     const { state, question } = round;
-    const asked = { ...question, measures: MEASURES.map(({ name }) => name).join(",") };
-    await load(place, round, reportPath(withComparison(asked, state)), (report) => {
-      for (const measure of MEASURES) show(measure, report, round);
+    for (const measure of MEASURES) cardOf(measure);
+    const views = MEASURES.filter(({ event }) => event).map((measure) =>
+      load(cardOf(measure), round, reportPath(withComparison(askFor(measure, question), state)), (report) => show(measure, report, round)));
+    const others = MEASURES.filter(({ event }) => !event);
+    const asked = { ...question, measures: others.map(({ name }) => name).join(",") };
+    const rest = load(place, round, reportPath(withComparison(asked, state)), (report) => {
+      for (const measure of others) show(measure, report, round);
       setText(byId("reason"), report.reason ? `“–” stands where there is no exact number: ${report.reason}.` : "");
       const asOf = report.generation ? `As of ${moment(round.until * 1000, state.tz)}.` : "Nothing has been folded yet.";
       setText(byId("as-of"), `${asOf} Times are in ${state.tz}. ${botsText(state.bots)}`);
     });
+    await Promise.all([rest, ...views]);
   },
 };
+
+/** The question for one number. @param {Measure} measure @param {Record<string, string>} question */
+export const askFor = ({ name, of, event }, question) => ({ ...question, measures: of ?? name, ...(event ? { event } : {}) });
 
 /** @param {Record<string, string>} asked @param {import("../state.js").State} state */
 export const withComparison = (asked, state) => (state.compare === "none" ? asked : { ...asked, compare: state.compare });
@@ -34,9 +42,10 @@ const botsText = (bots) =>
 
 /** @param {Measure} measure @param {any} report @param {import("./panel.js").Round} round */
 function show(measure, report, round) {
-  const now = report.total[measure.name];
-  const before = report.compare?.total?.[measure.name];
-  const card = cardOf(measure, round);
+  const name = measure.of ?? measure.name;
+  const now = report.total[name];
+  const before = report.compare?.total?.[name];
+  const card = cardOf(measure);
   card.hidden = measure.name === "value_sum" && !now && !before;
   const isChosen = round.state.measure === measure.name;
   card.setAttribute("aria-pressed", String(isChosen));
@@ -53,8 +62,8 @@ function show(measure, report, round) {
 /** @param {Measure} measure @param {number | null} share */
 const judge = (measure, share) => (!share ? "" : share > 0 === (measure.isBetter === "more") ? "good" : "bad");
 
-/** @param {Measure} measure @param {import("./panel.js").Round} round */
-function cardOf(measure, round) {
+/** @param {Measure} measure */
+function cardOf(measure) {
   let card = cards.get(measure.name);
   if (!card || !card.isConnected) {
     card = element("button", { type: "button", class: "card total", "data-measure": measure.name },
