@@ -137,7 +137,7 @@ async def _change(data: DataDirectory, change: Callable[[DataDirectory], bool]) 
 
 def _require_parameters(request: BaseRequest, names: tuple[str, ...]) -> None:
     """Raises Problem 400 for others, and for one that is not given once."""
-    if sorted(request.query) != sorted(names):
+    if len(request.query) != len(names) or set(request.query) != set(names):
         raise Problem(400, "query", f"parameters are: {', '.join(names) or 'none'}")
 
 

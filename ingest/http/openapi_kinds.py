@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from ingest.api import named_filters
-from ingest.http.openapi_parameters import RAW, named
+from ingest.http.openapi_parameters import RAW, filter_pattern, named
 from ingest.http.openapi_parts import (
     READ_PROBLEMS,
     TEXT,
@@ -76,12 +76,13 @@ def _kept(kind: str) -> Object:
         "201": response("It is new.", {named_filters.JSON: ref(kept)}),
     }
     name = parameter("name", TEXT | {"minLength": 1, "maxLength": NAME_MAX}, "Which one.") | {"required": True}
+    conditions = {"allOf": [ref(body)], "properties": {"filter": {"pattern": filter_pattern()}}}
     put = operation(f"put{one}", "Keep one", done, (*TOKEN_PROBLEMS, *_WRITE_PROBLEMS, *_DISK_PROBLEMS), token=True)
     return {
         "get": operation(
             f"get{one}s", f"The {kind} that are kept", {"200": listed}, (*TOKEN_PROBLEMS, "query"), token=True
         ),
-        "put": put | {"requestBody": {"required": True, "content": {named_filters.JSON: {"schema": ref(body)}}}},
+        "put": put | {"requestBody": {"required": True, "content": {named_filters.JSON: {"schema": conditions}}}},
         "delete": operation(
             f"delete{one}",
             "Delete one",

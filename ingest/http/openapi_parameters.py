@@ -48,7 +48,7 @@ RAW = parameter(
 )
 
 
-def _filter_pattern() -> str:
+def filter_pattern() -> str:
     """The grammar of filters.py: conditions separated by `;`, escaped as `\\;`."""
     key = rf"{PROPS.replace('.', '[.]')}(?:\\;|[^=!;]){{1,100}}"
     text = rf"(?:{'|'.join(DIMENSIONS)}|{key})(?:{'|'.join(TEXT_OPERATORS)})(?:\\;|[^;])*"
@@ -84,7 +84,7 @@ def report_parameters() -> list[Object]:
         report_parameter("site", TEXT, "Only events of this site."),
         report_parameter(
             "filter",
-            TEXT | {"pattern": _filter_pattern(), "examples": ["path==/a;country!=DE|FR", "path=~/docs/*"]},
+            TEXT | {"pattern": filter_pattern(), "examples": ["path==/a;country!=DE|FR", "path=~/docs/*"]},
             "Conditions.",
         ),
         report_parameter("limit", limit, "How many values of `by`."),

@@ -21,6 +21,7 @@ from tests.bench.checkout import THIS, Checkout
 from tests.faults.hostile import (
     door_attacks,
     fold_attacks,
+    kind_attacks,
     leaving_attacks,
     pixel_attacks,
     reader_attacks,
@@ -34,6 +35,7 @@ ATTACKS: list[Attack] = [
     *door_attacks.ATTACKS,
     *pixel_attacks.ATTACKS,
     *reader_attacks.ATTACKS,
+    *kind_attacks.ATTACKS,
     *leaving_attacks.ATTACKS,
     *secret_attacks.ATTACKS,
 ]

@@ -25,7 +25,8 @@ Made = Callable[[int], Sequence[Request]]  # of how many requests
 
 class Flood(NamedTuple):
     """`attack` and `control` make as many requests of equal size. They are sent in
-    `passes` parts, with a pass after each; `questions` are reports that follow.
+    `passes` parts, with a pass after each; `questions` are reports, or paths, that
+    follow.
     """
 
     attack: Made
@@ -63,7 +64,8 @@ class Flood(NamedTuple):
             compactor += place.compactor_cpu_s() - before
         cost.pass_cpu_s = compactor
         for question in self.questions:
-            status, _ = place.ask(f"/admin/api/report?{question}", timeout_s=REPORT_S)
+            path = question if question.startswith("/") else f"/admin/api/report?{question}"
+            status, _ = place.ask(path, timeout_s=REPORT_S)
             cost.check(status == 200, f"a report was answered with {status}")
         return sent
 

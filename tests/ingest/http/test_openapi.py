@@ -335,4 +335,5 @@ def filter_failure(
         return not (rejected or said.get("adjusted"))
     if rejected:
         return not rejected <= BEYOND_SCHEMAS
-    return not said["detail"].startswith(("from: must be before to", "interval: more than", "scope: all needs"))
+    settings_and_sums = ("from: must be before to", "interval: more than", "period: more than", "scope: all needs")
+    return not said["detail"].startswith((*settings_and_sums, "goal: there is none"))

@@ -5,11 +5,14 @@ with a part of the sum; one that is too old says which version is needed.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 
-from reports.cluster.cannot_answer import CannotAnswer, naming_shards_away
+from reports.cluster.cannot_answer import CannotAnswer, naming_shards_away, require_counts
+from reports.kinds import NAMED, parse_question
+from reports.query import QueryError
 from shared.stores.clickhouse.client import ClickHouse
 from shared.stores.clickhouse.cluster import parse_cluster
 from shared.stores.ledger import StoreUnavailable
@@ -28,6 +31,16 @@ SPAN = {"from": "2026-11-01", "to": "2026-11-30"}
 def shards() -> Iterator[clickhouse.Shards]:
     with clickhouse.running(2) as found:
         yield found
+
+
+@pytest.mark.parametrize("kind", NAMED)
+def test_a_kind_without_a_statement_of_a_cluster_says_so(kind: str) -> None:
+    now = datetime(2026, 12, 1, tzinfo=UTC)
+    with pytest.raises(QueryError) as found:
+        require_counts(parse_question({"kind": kind}, now, "UTC"))
+    assert found.value.parameter == "scope"
+    assert f"a ClickHouse store does not answer {kind}: ask each host with scope=host" in str(found.value)
+    require_counts(parse_question({}, now, "UTC"))
 
 
 @pytest.mark.parametrize("fault", ["killed", "stopped"])

@@ -1,0 +1,69 @@
+"""Kinds of report with a name answer over all hosts of a store as one directory that
+has the events of all, in any form.
+"""
+
+from __future__ import annotations
+
+from contextlib import ExitStack
+from functools import partial
+from pathlib import Path
+
+import duckdb
+import pytest
+
+from reports.hosts.asked import Asked
+from reports.hosts.hosts_store import hosts_store
+from reports.kinds import goals, parse_question
+from reports.query import Query
+from reports.report import Source, make_report, report_of
+from reports.rows import Row
+from shared.duckdb_engine import connect
+from shared.generations.load import load_snapshot
+from shared.named_filters import NamedFilter
+from tests.builders.hosts import publish_as
+from tests.builders.kinds import LAST, NOW, make_events
+from tests.builders.logs import data_directory, fold, sealed
+from tests.builders.postgres import Server
+
+pytestmark = pytest.mark.component
+
+GOALS = goals.given([NamedFilter("goal", "sign up", "event==signup"), NamedFilter("goal", "a", "path==/a", 2.0)])
+SPAN = {"from": "2026-10-05", "to": "2026-10-16"}
+QUESTIONS: list[dict[str, str]] = [
+    {"kind": "cohorts", "period": "day", **SPAN},
+    {"kind": "cohorts", "event": "signup", "return": "event==pageview", "tz": "Europe/Berlin", **SPAN},
+    {"kind": "goals", "goals": GOALS, "interval": "week", **SPAN},
+    {"kind": "goals", "goals": GOALS, "filter": "country!=FR", "bots": "include", **SPAN},
+    *({"kind": "live", "at": f"2026-10-{day:02}T12:00:00Z", "limit": "100"} for day in range(8, 14)),
+]
+
+
+def _report(database: duckdb.DuckDBPyConnection, query: Query, source: Source) -> Row:
+    return report_of(database, source, query)
+
+
+def test_kinds_answer_over_hosts_as_one_directory_of_all(tmp_path: Path, server: Server) -> None:
+    events = [event for event in make_events(seed=3, count=900) if event.time < "2026-10-17"]
+    halves = {"one": events[::2], "other": events[1::2], "all": events}
+    directories = {}
+    for name, lines in halves.items():
+        directories[name] = data_directory(tmp_path / name)
+        sealed(directories[name], lines)
+        fold(directories[name], LAST)
+    address = server.database()
+    for name in ("one", "other"):
+        publish_as(name, directories[name], address)
+    with ExitStack() as closing:
+        store = closing.enter_context(hosts_store(directories["one"], address, 1 << 30, 0))
+        database = closing.enter_context(connect(256 << 20, 1))
+        whole = load_snapshot(directories["all"])
+        for asked in QUESTIONS:
+            query = parse_question(asked, NOW, "UTC")
+            found = store.read(Asked(query, "UTC"), partial(_report, database, query))
+            expected = make_report(database, directories["all"], whole, query)
+            assert {each["host"] for each in found["hosts"]} == {"one", "other"}
+            beside = ("hosts", "generation", "as_of")
+            assert {name: value for name, value in found.items() if name not in beside} == {
+                name: value for name, value in expected.items() if name not in beside
+            }
+            assert asked["kind"] == "live" or found["total"]["visitors"] > 10
