@@ -7,8 +7,9 @@ equal answers: who asks reads goals.json for it.
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any, NamedTuple
 
@@ -16,6 +17,7 @@ import msgspec
 
 from reports.filters import Condition, parse_filter
 from reports.kinds.kind_query import KindQuery, Parameters, common_query
+from reports.measures.values import TOO_LARGE, exact_sum
 from reports.plan import Days, Parts, Selection, archive_scan
 from reports.query_error import QueryError
 from reports.rows import EXPIRED_FILTER, Fetched, Row, local_time
@@ -50,14 +52,16 @@ class GoalsQuery(KindQuery):
 
 @dataclass(frozen=True)
 class GoalsRead:
-    """Rows (place of the bucket, place of the goal, events, visitors, sum of the values
-    of events). With NULL as goal: of all events.
+    """Rows (place of the bucket, place of the goal, events, visitors). With NULL as
+    goal: of all events. With `values` instead: rows (bucket, goal, power of two, whole
+    multiples of it), which add up to the sum of the values of events.
     """
 
     parts: Parts
     selection: Selection
     bucket_starts: tuple[datetime, ...]
     goals: tuple[tuple[Condition, ...], ...]
+    values: bool = False
 
 
 @dataclass(frozen=True)
@@ -103,6 +107,8 @@ def plan(query: GoalsQuery, days: Days) -> GoalsPlan:
     reads = {"total": GoalsRead(scan.parts, scan.selection, (), goals)}
     if query.interval != "none":
         reads["buckets"] = GoalsRead(scan.parts, scan.selection, starts, goals)
+    if any(each.value is None and each.conditions is not None for each in query.goals):
+        reads |= {f"values_of_{name}": replace(read, values=True) for name, read in reads.items()}
     return GoalsPlan(query, starts, reads)
 
 
@@ -120,19 +126,21 @@ def shape(plan: GoalsPlan, fetched: Fetched) -> Row:
     if not plan.reads:
         none = {"goals": [], "rows": [], "total": {"events": None, "visitors": None}}
         return {**report, **none, "reason": EXPIRED_FILTER}
-    of_all = _Numbers(fetched["total"])
+    of_all = _Numbers(fetched, "total")
     whole = [of_all.row(query.goals, place, 0) for place in range(len(query.goals))]
     rows = whole
     if "buckets" in fetched:
-        numbers = _Numbers(fetched["buckets"])
+        numbers = _Numbers(fetched, "buckets")
         rows = [
             {"time": local_time(start, query)} | numbers.row(query.goals, place, bucket)
             for bucket, start in enumerate(plan.starts)
             for place in range(len(query.goals))
         ]
-    events, visitors, _ = of_all.all(0)
+    events, visitors = of_all.counted(0, None)
     goals = [_described(goal) | row for goal, row in zip(query.goals, whole, strict=True)]
-    return {**report, "goals": goals, "rows": rows, "total": {"events": events, "visitors": visitors}}
+    report |= {"goals": goals, "rows": rows, "total": {"events": events, "visitors": visitors}}
+    is_too_large = any(row["value_sum"] is None and row["events"] is not None for row in (*whole, *rows))
+    return report | ({"reason": TOO_LARGE} if is_too_large else {})
 
 
 def _described(goal: Goal) -> Row:
@@ -141,31 +149,36 @@ def _described(goal: Goal) -> Row:
 
 
 class _Numbers:
-    """What a read fetched, by bucket and goal."""
+    """What the reads of one name fetched, by bucket and goal."""
 
-    def __init__(self, fetched: Iterable[tuple[Any, ...]]) -> None:
-        self._found = {(bucket, goal): tuple(numbers) for bucket, goal, *numbers in fetched}
+    def __init__(self, fetched: Fetched, name: str) -> None:
+        self._found = {(bucket, goal): (events, visitors) for bucket, goal, events, visitors in fetched[name]}
+        self._multiples: dict[tuple[int, int], list[tuple[int, int]]] = defaultdict(list)
+        for bucket, goal, power, multiples in fetched.get(f"values_of_{name}", ()):
+            self._multiples[bucket, goal].append((power, multiples))
 
-    def all(self, bucket: int) -> tuple[int, int, float]:
-        return self._found.get((bucket, None), (0, 0, 0.0))
+    def counted(self, bucket: int, goal: int | None) -> tuple[int, int]:
+        """Events and visitors; of all with None."""
+        return self._found.get((bucket, goal), (0, 0))
 
     def row(self, goals: tuple[Goal, ...], place: int, bucket: int) -> Row:
         """The row of a goal. Only goals whose filter is valid have a place in the
         read.
         """
-        goal, (_, everybody, _) = goals[place], self.all(bucket)
+        goal, (_, everybody) = goals[place], self.counted(bucket, None)
         if goal.conditions is None:
             unknown: Row = dict.fromkeys(_COLUMNS[1:])
             return {"goal": goal.name, **unknown, "all_visitors": everybody}
         valid = sum(each.conditions is not None for each in goals[:place])
-        events, visitors, values = self._found.get((bucket, valid), (0, 0, 0.0))
+        events, visitors = self.counted(bucket, valid)
+        values = exact_sum(self._multiples.get((bucket, valid), ())) if goal.value is None else events * goal.value
         return {
             "goal": goal.name,
             "events": events,
             "visitors": visitors,
             "all_visitors": everybody,
             "rate": round(visitors / everybody, 6) if everybody else None,
-            "value_sum": round(values if goal.value is None else events * goal.value, 6),
+            "value_sum": values,
         }
 
 

@@ -5,7 +5,7 @@ and its quantiles. They come from the archive.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from reports.measures.families import Numbers
 from reports.plan import Days, Place, Plan, Read, ValueQuantilesRead, ValueSumsRead, archive_scan
@@ -63,6 +63,13 @@ def why_missing(plan: Plan, rows: Sequence[Row]) -> str | None:
     if plan.expired and any(row.get(name, 0) is None for row in rows for name in MEASURES):
         return EXPIRED
     return TOO_LARGE if any(row.get("value_sum", 0) is None for row in rows) else None
+
+
+def exact_sum(multiples: Iterable[tuple[int, int]]) -> float | None:
+    """The sum of whole multiples of powers of two, as (power, multiple), rounded once;
+    None if it is too large for a number.
+    """
+    return _as_number(sum(int(multiple) << (_SHIFT + power) for power, multiple in multiples), 1)
 
 
 def _numbers(plan: Plan, fetched: Fetched, of: str) -> dict[Place, dict[str, Number]]:

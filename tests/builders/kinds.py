@@ -7,6 +7,7 @@ from __future__ import annotations
 import random
 from collections.abc import Callable
 from datetime import UTC, date, datetime, timedelta
+from fnmatch import fnmatchcase
 from typing import Any, NamedTuple
 from zoneinfo import ZoneInfo
 
@@ -102,13 +103,21 @@ def value_of(event: Line, field: str) -> str | None:
 
 
 def matches(event: Line, filter_: str) -> bool:
-    """Conditions such as `path==/a;country!=DE`; an empty value is none."""
-    for condition in filter(None, filter_.split(";")):
-        is_equality = "==" in condition
-        name, _, value = condition.partition("==" if is_equality else "!=")
-        if (value_of(event, name) == (value or None)) != is_equality:
-            return False
-    return True
+    """Conditions such as `path==/a|/b;country!=DE;path=~/*;value>2`; an empty value is
+    none.
+    """
+    return all(_holds(event, condition) for condition in filter(None, filter_.split(";")))
+
+
+def _holds(event: Line, condition: str) -> bool:
+    if condition.startswith("value>"):
+        return event.value is not None and event.value > float(condition[6:])
+    operator = next(each for each in ("==", "!=", "=~") if each in condition)
+    name, _, values = condition.partition(operator)
+    found = value_of(event, name)
+    if operator == "=~":
+        return found is not None and any(fnmatchcase(found, glob) for glob in values.split("|"))
+    return (found in [value or None for value in values.split("|")]) == (operator == "==")
 
 
 def in_days(zone: ZoneInfo, first: str, last: str) -> Callable[[Line], bool]:

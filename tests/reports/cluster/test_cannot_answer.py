@@ -12,7 +12,7 @@ import pytest
 
 from reports.cluster.cannot_answer import CannotAnswer, naming_shards_away, require_counts
 from reports.kinds import NAMED, parse_question
-from reports.query import QueryError
+from reports.query_error import QueryError
 from shared.stores.clickhouse.client import ClickHouse
 from shared.stores.clickhouse.cluster import parse_cluster
 from shared.stores.ledger import StoreUnavailable

@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 from collections import defaultdict
 from math import fsum
+from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -19,6 +20,7 @@ from shared.duckdb_engine import connect
 from shared.generations.load import load_snapshot
 from shared.named_filters import NamedFilter
 from tests.builders.kinds import NOW, Folded, ask, at, in_days, is_selected, matches
+from tests.builders.logs import data_directory, fold, line, sealed
 from tests.builders.recount import bucket_start
 
 GOALS = [
@@ -27,6 +29,7 @@ GOALS = [
     NamedFilter("goal", "everything", "event!="),
     NamedFilter("goal", "nothing", "path==/none"),
     NamedFilter("goal", "pro", "props.plan==pro", 0.0),
+    NamedFilter("goal", "any of several", "path=~/*|/a;value>2;country!=FR|"),
     NamedFilter("goal", "mail", "source==mail;event==pageview", -1.0),
 ]
 Numbers = tuple[int, int, int, float]  # events, visitors, all visitors, sum of values
@@ -34,8 +37,13 @@ Numbers = tuple[int, int, int, float]  # events, visitors, all visitors, sum of 
 
 def recount(events: list[Line], goal: NamedFilter) -> Numbers:
     matched = [event for event in events if matches(event, goal.filter)]
-    values = [(event.value or 0.0) if goal.value is None else goal.value for event in matched]
-    return len(matched), _visitors(matched), _visitors(events), round(fsum(values), 4)
+    values = [event.value for event in matched if event.value is not None]
+    return (
+        len(matched),
+        _visitors(matched),
+        _visitors(events),
+        fsum(values) if goal.value is None else len(matched) * goal.value,
+    )
 
 
 def _visitors(events: list[Line]) -> int:
@@ -47,7 +55,7 @@ def numbers_of(row: dict[str, Any]) -> Numbers:
         assert row["rate"] == round(row["visitors"] / row["all_visitors"], 6)
     else:
         assert row["rate"] is None
-    return row["events"], row["visitors"], row["all_visitors"], round(row["value_sum"], 4)
+    return row["events"], row["visitors"], row["all_visitors"], row["value_sum"]
 
 
 def asked_events(events: list[Line], asked: dict[str, str], first: str, last: str) -> list[Line]:
@@ -97,6 +105,16 @@ def test_conversions_equal_a_recount(folded: Folded, asked: dict[str, str]) -> N
     times = {row.get("time") for row in report["rows"]}
     assert set(by_bucket) <= {*times}
     assert len(report["rows"]) == len(GOALS) * len(times)
+
+
+def test_sum_of_values_beyond_any_number_is_null(tmp_path: Path) -> None:
+    data = data_directory(tmp_path)
+    sealed(data, [line(f"event-{n}", value=1.7e308) for n in range(3)])
+    fold(data)
+    goal = [NamedFilter("goal", "all", "event!="), NamedFilter("goal", "none", "event==none")]
+    report = ask(data, "goals", goals=goals.given(goal), **{"from": "2026-11-22", "to": "2026-11-22"})
+    assert [row["value_sum"] for row in report["rows"]] == [None, 0.0]
+    assert report["reason"] == "a sum of values is larger than a number can be"
 
 
 def test_one_goal_is_of_that_alone(folded: Folded) -> None:
