@@ -133,7 +133,7 @@ def _link_files(data: DataDirectory, partial: DataDirectory, snapshots: list[Sna
     _link(data, partial, [data.snapshot] if current.generation else [])
     _link_log(data, partial)
     _link(data, partial, (path for path in list_files(data.quarantine) if not path.name.endswith(TEMP_SUFFIX)))
-    _link(data, partial, (path for path in data.record_files() if path.exists()))
+    _link(data, partial, (path for path in data.record_files() if path.is_file()))
 
 
 def _link_log(data: DataDirectory, partial: DataDirectory) -> None:

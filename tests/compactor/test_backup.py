@@ -33,6 +33,7 @@ from shared.disk.layout import DataDirectory
 from shared.erasures import create_request
 from shared.generations.load import load_snapshot
 from shared.generations.snapshot import decode_snapshot, encode_snapshot
+from shared.named_filters import NamedFilter, put_named_filter, read_named_filters
 from shared.segments.recovery import next_sequence
 from shared.segments.sealed import active_segments, open_segment, sealed_segments
 from shared.settings import load as load_settings
@@ -306,6 +307,18 @@ def test_backup_is_the_same_files_without_what_is_private_or_open(data: DataDire
     fold_all(found, now_ms())
     assert {row[0] for row in archived(found)} == EVENTS
     assert load_snapshot(data).totals.counted == 6  # folding the backup does not change the original
+
+
+def test_backup_has_the_goals_of_its_time(tmp_path: Path) -> None:
+    data = data_directory(tmp_path / "data")
+    sealed(data, [line("event-1")])
+    put_named_filter(data, NamedFilter("goal", "a", "path==/"))
+    found = made(data, tmp_path / "backup")
+    put_named_filter(data, NamedFilter("goal", "a", "path==/changed"))
+    assert read_named_filters(found).entries == (NamedFilter("goal", "a", "path==/"),)
+    data.goals.unlink()
+    data.goals.mkdir()
+    assert not made(data, tmp_path / "another").goals.exists()
 
 
 def test_backup_of_a_directory_that_was_never_folded_is_its_log(tmp_path: Path) -> None:
