@@ -7,7 +7,7 @@ from functools import lru_cache
 from pathlib import Path
 
 from compactor.context import PassContext
-from compactor.generations.day_merge import days_to_merge
+from compactor.generations.day_merge import next_day
 from compactor.generations.kept import KEPT_SNAPSHOTS
 from compactor.retention.apply import plan_retention
 from compactor.retention.plan import RetentionPlan, is_too_old
@@ -25,7 +25,7 @@ def finds_nothing(
     data: DataDirectory, before: Snapshot, sealed: Sequence[Segment], now_ms: int, settings: Settings
 ) -> bool:
     """Whether a pass without new segments has nothing to publish."""
-    if any(days_to_merge(before, (), now_ms)):
+    if next_day(before, (), now_ms):
         return False
     plan = plan_retention(data, before, before, sealed, now_ms, settings)
     if plan.deletes or not same_finding(plan.record(before.retention), before.retention):

@@ -10,10 +10,13 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from datetime import date
 
+from msgspec.structs import replace
+
 from compactor.context import PassContext, pass_context
 from compactor.generations.commit import commit
-from compactor.generations.day_merge import CLUSTERED_BYTES_MAX, cluster, count_day, parts_to_cluster, replace_day
+from compactor.generations.day_merge import CLUSTERED_BYTES_MAX, cluster, count_day, parts_to_cluster
 from compactor.generations.history import load_or_restore_snapshot, prune_history
+from compactor.generations.visit_freshness import with_merged_part
 from compactor.lock import LOCK_TIMEOUT_S, CompactorLock, compactor_lock
 from compactor.next_generation import next_generation
 from compactor.repair.directory_check import check_directory
@@ -59,7 +62,9 @@ def _publish_step(
     data: DataDirectory, settings: Settings, log: Log, lock: CompactorLock, before: Snapshot, day: date, now_ms: int
 ) -> Snapshot:
     with pass_context(data, settings, log, lock, now_ms) as context:
-        after = replace_day(next_generation(context, before), day, _step(context, before, day))
+        after = next_generation(context, before)
+        changed = with_merged_part(before, day, _step(context, before, day))
+        after = replace(after, days={**after.days, **changed})
         after = with_summary(context, before, after)
         commit(data, before, after, lock)
     prune_history(data, after)

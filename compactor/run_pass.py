@@ -27,7 +27,7 @@ from compactor.fold.set_aside import entries_after, leave_out_days, totals_after
 from compactor.fold.verify_segments import Piece, verify_piece
 from compactor.fold.working_tables import IncomingLines, NewCounters, NewEvents
 from compactor.generations.commit import CommitLost, commit
-from compactor.generations.day_merge import days_to_merge, merge_step
+from compactor.generations.day_merge import merge_step, next_day
 from compactor.generations.history import load_or_restore_snapshot, prune_history
 from compactor.generations.id_index import with_made
 from compactor.generations.merge_failure import with_failure
@@ -157,11 +157,11 @@ def write_parts(context: PassContext, before: Snapshot, events: NewEvents, attem
 
 
 def merge_day(context: PassContext, before: Snapshot, touched: Container[date], attempt: Attempt) -> dict[date, Day]:
-    """Do one step of the merge of at most one finished day. A day that cannot be merged
-    is left as it is, whatever the reason: the merge is optional.
+    """Do one step of at most one finished day: of its merge, or its visits. A day that
+    cannot be merged is left as it is, whatever the reason: the merge is optional.
     """
     attempt.begins(None)
-    day = attempt.retried or next(days_to_merge(before, touched, context.now_ms), None)
+    day = attempt.retried or next_day(before, touched, context.now_ms)
     if day is None or day in touched:
         return {}
     attempt.merging = day
@@ -173,9 +173,9 @@ def merge_day(context: PassContext, before: Snapshot, touched: Container[date], 
     except Exception as error:  # noqa: BLE001 - whatever it is, the fold goes on
         context.log.warning("day_merge_failed", day=str(day), reason=safe_reason(error))
         is_of_day = is_of_the_data(error)
-        merged = with_failure(before.days[day], safe_reason(error), context.now_ms, is_of_day=is_of_day)
+        merged = {day: with_failure(before.days[day], safe_reason(error), context.now_ms, is_of_day=is_of_day)}
     attempt.merging = None
-    return {day: merged}
+    return {each: kept for each, kept in merged.items() if each not in touched}
 
 
 def expire(

@@ -14,6 +14,7 @@ from typing import Literal, cast
 
 from reports.query_error import QueryError
 from shared.schema import DIMENSIONS
+from shared.sql.visits import ENDS_OF_VISITS
 
 Operator = Literal["==", "!=", "=~", "!~", ">", "<"]
 
@@ -23,6 +24,8 @@ VALUES_MAX = 100
 STARS_MAX = 10
 PROPS = "props."
 VALUE = "value"
+# What has a value of its own: of an event, or of a visit.
+NAMES = (*DIMENSIONS, *ENDS_OF_VISITS)
 TEXT_OPERATORS: tuple[Operator, ...] = ("==", "!=", "=~", "!~")
 NUMBER_OPERATORS: tuple[Operator, ...] = (">", "<")
 
@@ -91,8 +94,8 @@ def _condition(part: str, parameter: str) -> Condition:
     match = _CONDITION.fullmatch(part)
     if match is not None and match["side"]:
         return Condition(VALUE, cast(Operator, match["side"]), (_number(match["number"], parameter),))
-    if match is None or not (match["field"] in DIMENSIONS or match["field"].startswith(PROPS)):
-        known = f"{', '.join(DIMENSIONS)} or props.<key>"
+    if match is None or not (match["field"] in NAMES or match["field"].startswith(PROPS)):
+        known = f"{', '.join(NAMES)} or props.<key>"
         raise QueryError(parameter, f"must be conditions such as path==/a;country!=DE|FR;path=~/docs/* on {known}")
     found = Condition(_unescaped(match["field"]), cast(Operator, match["operator"]), tuple(_values(match["text"])))
     if found.is_glob and max(len(glob_pieces(glob)) for glob in found.values) > STARS_MAX + 1:

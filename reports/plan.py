@@ -44,7 +44,7 @@ Days = Sequence[HostDay]
 class PartOfDay:
     """A part of a host that a read needs; its bytes are verified when it is opened."""
 
-    kind: Literal["archive", "counters"]
+    kind: Literal["archive", "counters", "sessions", "visits"]
     day: date
     part: Part
     host: int = 0
@@ -333,7 +333,7 @@ def counter_scan(query: Query, days: Days, bucket_starts: tuple[datetime, ...], 
     rows = _distinct(row for _, pieces in read for row in pieces.rows)
     remainder = [each for each in days if by in each.kept.capped and each.kept.expired]
     return CounterScan(
-        _selection(query),
+        selection_of(query),
         bucket_starts,
         by,
         dimension,
@@ -361,7 +361,7 @@ def _removed(scan: ArchiveScan, touched: Days, rows: Iterable[DayRow]) -> Archiv
 
 
 def archive_scan(query: Query, days: Days, bucket_starts: tuple[datetime, ...], by: str | None) -> ArchiveScan:
-    return ArchiveScan(_selection(query), bucket_starts, by, _archive(days), _capped_values(query, days, by))
+    return ArchiveScan(selection_of(query), bucket_starts, by, _archive(days), _capped_values(query, days, by))
 
 
 def _capped_values(query: Query, days: Days, by: str | None) -> CappedValues | None:
@@ -411,7 +411,7 @@ def _is_capped(dimension: str, days: Days) -> bool:
     return any(dimension in each.kept.capped for each in days)
 
 
-def _selection(query: Query) -> Selection:
+def selection_of(query: Query) -> Selection:
     return Selection(query.start, query.end, query.bots, query.event, query.site, query.conditions)
 
 

@@ -14,10 +14,10 @@ from typing import Literal, cast, get_args
 from zoneinfo import ZoneInfo
 
 from reports.calendar import Interval, bucket_starts, has_more_buckets, midnight
-from reports.filters import PROPS, Condition, is_unicode, parse_filter
-from reports.measures.names import DEFAULT, Measure, parse_measures
+from reports.filters import NAMES, PROPS, VALUE, Condition, is_unicode, parse_filter
+from reports.measures.names import DEFAULT, VISIT_MEASURES, Measure, parse_measures
 from reports.query_error import QueryError
-from shared.schema import DIMENSIONS
+from shared.sql.visits import ENDS_OF_VISITS, NOT_OF_VISITS
 
 Bots = Literal["exclude", "include", "only"]
 # All hosts of the store, or this one.
@@ -63,6 +63,8 @@ class Query:
     bots: Bots = "exclude"
     measures: tuple[Measure, ...] = DEFAULT
     scope: Scope | None = None
+    # FOLDLOG_TIMEZONE, at whose midnights hashes of visitors change.
+    home: str = "UTC"
 
     @property
     def reads_from(self) -> datetime:
@@ -72,6 +74,35 @@ class Query:
     @property
     def counts_visitors(self) -> bool:
         return "visitors" in self.measures
+
+    @property
+    def is_of_visits(self) -> bool:
+        """Whether it asks where visits begin or end: then all of it is of visits."""
+        return any(name in ENDS_OF_VISITS for name in self._fields)
+
+    @property
+    def asks_visits(self) -> bool:
+        return self.is_of_visits or any(name in VISIT_MEASURES for name in self.measures)
+
+    @property
+    def asks_events(self) -> bool:
+        """Whether it asks for what is counted of events."""
+        return not self.is_of_visits and any(name not in VISIT_MEASURES for name in self.measures)
+
+    @property
+    def tells_visitors(self) -> bool:
+        """Whether it depends on which events are of one visitor."""
+        return self.counts_visitors or self.asks_visits
+
+    @property
+    def names_no_visit(self) -> bool:
+        """Whether it asks for what no visit has, as it may have several."""
+        of_events = (*NOT_OF_VISITS, VALUE)
+        return self.event is not None or any(name in of_events or name.startswith(PROPS) for name in self._fields)
+
+    @property
+    def _fields(self) -> tuple[str, ...]:
+        return (*((self.by,) if self.by else ()), *(each.field for each in self.conditions))
 
     def bucket_starts(self) -> list[datetime]:
         """In UTC, at most one more than BUCKETS_MAX."""
@@ -96,10 +127,19 @@ def parse(parameters: Mapping[str, str], now: datetime, default_zone: str) -> Qu
         bots=cast(Bots, _one_of("bots", parameters.get("bots") or "exclude", get_args(Bots))),
         measures=parse_measures(parameters.get("measures", ""), parameters.get("visitors", "")),
         scope=_scope(parameters.get("scope", "")),
+        home=default_zone,
     )
+    _check_visits(query)
     if has_more_buckets(start, end, query.interval, zone, BUCKETS_MAX):
         raise QueryError("interval", f"more than {BUCKETS_MAX} rows; choose a longer interval or a shorter time")
     return query
+
+
+def _check_visits(query: Query) -> None:
+    if query.is_of_visits and query.names_no_visit:
+        raise QueryError("filter", "entry and exit are of visits, and go with no event, path, value or property")
+    if query.is_of_visits and any(name.startswith(VALUE) for name in query.measures):
+        raise QueryError("measures", "values are of events, and go with neither entry nor exit")
 
 
 def _check_names_and_text(parameters: Mapping[str, str]) -> None:
@@ -153,8 +193,8 @@ def _scope(text: str) -> Scope | None:
 
 def _by(text: str) -> str | None:
     is_property = text.startswith(PROPS) and len(PROPS) < len(text) <= len(PROPS) + 100
-    if text and text not in DIMENSIONS and not is_property:
-        raise QueryError("by", f"must be one of {', '.join(DIMENSIONS)} or props.<key>")
+    if text and text not in NAMES and not is_property:
+        raise QueryError("by", f"must be one of {', '.join(NAMES)} or props.<key>")
     return text or None
 
 

@@ -9,11 +9,12 @@ import duckdb
 
 from reports.kinds import NamedKind, kind_of, named_kind
 from reports.measures.families import reasons
-from reports.plan import Days, Parts, TotalRead, days_of, of_shown
+from reports.plan import Days, HostDay, Parts, Plan, TotalRead, days_of, of_shown
 from reports.query import Query
 from reports.rows import Row, no_answer, with_header
 from reports.sql.duckdb import kind_statement, statement
 from reports.sql.statement import Statement
+from reports.visits.answer import answer_visits, rows_of_visits, with_visits
 from shared.disk.layout import DataDirectory
 from shared.duckdb_engine import one_thread
 from shared.generations.part_integrity import verified_part
@@ -26,7 +27,7 @@ OpenParts = Callable[[Parts], list[str]]
 
 class Source(NamedTuple):
     """What a question is answered from: days that it touches, and where their parts
-    are. The rest is for the header of the answer.
+    are. The rest is for the header of the answer, but `all_days`.
     """
 
     days: Days
@@ -34,6 +35,8 @@ class Source(NamedTuple):
     generation: int
     as_of: str
     hosts: Sequence[Row] | None = None
+    # All days, of which visits depend on more than the question touches.
+    all_days: Days = ()
 
 
 def source_of(data: DataDirectory, snapshot: Snapshot, query: Query) -> Source:
@@ -42,7 +45,8 @@ def source_of(data: DataDirectory, snapshot: Snapshot, query: Query) -> Source:
     def open_parts(parts: Parts) -> list[str]:
         return [str(verified_part(data, each.kind, each.day, each.part)) for each in parts]
 
-    return Source(days_of(snapshot, query), open_parts, snapshot.generation, snapshot.as_of)
+    all_days = [HostDay(day, kept) for day, kept in snapshot.days.items()] if query.asks_visits else ()
+    return Source(days_of(snapshot, query), open_parts, snapshot.generation, snapshot.as_of, all_days=all_days)
 
 
 def make_report(database: duckdb.DuckDBPyConnection, data: DataDirectory, snapshot: Snapshot, query: Query) -> Row:
@@ -54,6 +58,25 @@ def report_of(database: duckdb.DuckDBPyConnection, source: Source, query: Query)
     """The report of a source. Raises what its `open_parts` raises."""
     if named := named_kind(query):
         return _named_report(database, source, query, named)
+    if not query.asks_events:
+        plan, rows, total, missing = Plan(query, (), (), ()), list[Row](), Row(), list[str]()
+    else:
+        plan, rows, total, missing = _of_events(database, source, query)
+    if query.asks_visits:
+        # Rows of values of events are those with the most events.
+        values = [row["value"] for row in rows] if query.asks_events and query.by else None
+        found = answer_visits(database, source.all_days, source.open_parts, query, values)
+        rows, total = with_visits(query, found, rows, total) if query.asks_events else rows_of_visits(query, found)
+        missing = [*missing, *([found.reason] if found.reason else [])]
+    return with_header(plan, rows, total, source.generation, source.as_of, source.hosts, missing)
+
+
+def _of_events(
+    database: duckdb.DuckDBPyConnection, source: Source, query: Query
+) -> tuple[Plan, list[Row], Row, list[str]]:
+    """The plan, rows and total of what is counted of events, and why some of it is
+    missing.
+    """
     kind = kind_of(query)
     plan = kind.plan(query, source.days)
     fetched: dict[str, list[tuple[Any, ...]]] = {}
@@ -66,8 +89,7 @@ def report_of(database: duckdb.DuckDBPyConnection, source: Source, query: Query)
         if isinstance(read, TotalRead) and fetched[name][0][-1]:
             visitors = TextNumbers(strong=True)
     rows, total = kind.shape(plan, fetched) if plan.has_answer else no_answer(plan)
-    missing = reasons(plan, [total, *rows]) if plan.has_answer else []
-    return with_header(plan, rows, total, source.generation, source.as_of, source.hosts, missing)
+    return plan, rows, total, reasons(plan, [total, *rows]) if plan.has_answer else []
 
 
 def _named_report(database: duckdb.DuckDBPyConnection, source: Source, query: Query, kind: NamedKind) -> Row:

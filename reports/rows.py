@@ -50,7 +50,8 @@ def with_header(
     }
     if hosts is not None:
         report["hosts"] = list(hosts)
-    reasons = [EXPIRED_FILTER] if not plan.has_answer else [*_why_no_visitors(rows, total), *others_missing]
+    is_answered = plan.has_answer or not query.asks_events
+    reasons = [*(_why_no_visitors(rows, total) if is_answered else [EXPIRED_FILTER]), *others_missing]
     if reasons:
         report["reason"] = "; ".join(reasons)
     return report

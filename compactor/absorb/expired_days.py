@@ -58,6 +58,8 @@ def expired_day(context: PassContext, before: Snapshot, theirs: Theirs, day: dat
         archive=ours.archive if ours else (),
         ids=ours.ids if ours else (),
         sessions=(),
+        visits=(),
+        visits_of=None,
         yielded=(),
         counters=(),
         quarters=tuple(name for name in found[0].quarters if name in quarters),

@@ -1,14 +1,16 @@
 """The day merge: once a day got no event for 24 hours, its archive becomes few
-clustered parts, and its counters are counted once more.
+clustered parts, and its counters are counted once more. Its visits are made once the
+following day is merged, too.
 
-A pass does one step of one day: it clusters some parts of the archive, or it counts.
+A pass does one step of one day: it clusters some parts of the archive, it counts, or it
+makes visits.
 So passes go on meanwhile, and memory is bounded however many events the day has.
 """
 
 from __future__ import annotations
 
 from collections.abc import Container, Iterator, Sequence
-from datetime import date
+from datetime import date, timedelta
 
 from msgspec.structs import replace
 
@@ -19,6 +21,8 @@ from compactor.generations.clustered import CLUSTERED_ROWS_MAX, write_clustered
 from compactor.generations.id_index import write_ids
 from compactor.generations.merge_failure import may_merge
 from compactor.generations.part_writer import count_whole_day, with_archive_part
+from compactor.generations.visit_freshness import days_to_make, with_merged_part
+from compactor.generations.visit_parts import make_visits
 from shared.generations.snapshot import Day, Part, Snapshot
 from shared.timestamps import DAY_S, epoch_ms
 
@@ -36,6 +40,18 @@ def days_to_merge(snapshot: Snapshot, touched: Container[date], now_ms: int) -> 
         is_over = day not in touched and not kept.expired and now_ms - epoch_ms(kept.added_at) >= DAY_S * 1000
         if is_over and not is_merged(kept) and may_merge(kept, now_ms):
             yield day
+
+
+def next_day(snapshot: Snapshot, touched: Container[date], now_ms: int) -> date | None:
+    """The day of which a pass does a step: one to merge, else one whose visits are to
+    be made. A pass that adds to the days around it would make them in vain.
+    """
+    for day in days_to_merge(snapshot, touched, now_ms):
+        return day
+    for day in days_to_make(snapshot, now_ms, is_merged):
+        if not any(day + timedelta(days=shift) in touched for shift in (-1, 0, 1)):
+            return day
+    return None
 
 
 def is_merged(kept: Day) -> bool:
@@ -63,8 +79,17 @@ def parts_to_cluster(parts: Sequence[Part]) -> list[Part]:
     return found if len(found) > 1 and found[-1].rows < MERGED_SHARE * rows else []
 
 
-def merge_step(context: PassContext, before: Snapshot, day: date) -> Day:
-    """Publish one step of the merge of a day. Its events do not change."""
+def merge_step(context: PassContext, before: Snapshot, day: date) -> dict[date, Day]:
+    """Publish one step of a day, whose events do not change. Returns it, and the one
+    before where that was made of it. Raises PartDamaged.
+    """
+    kept = before.days[day]
+    if kept.archive and kept.visits_of is None and is_merged(kept):
+        return {day: make_visits(context, before, day, before.generation + 1)}
+    return with_merged_part(before, day, _merge(context, before, day))
+
+
+def _merge(context: PassContext, before: Snapshot, day: date) -> Day:
     kept, generation = before.days[day], before.generation + 1
     if parts := parts_to_cluster(kept.archive):
         kept = cluster(context, day, kept, parts, generation)

@@ -115,5 +115,6 @@ def _fetched(source: Source, instance: UUID, before: Snapshot, after: Snapshot, 
 
 
 def _archive_only(snapshot: Snapshot) -> Snapshot:
-    days = {day: replace(kept, counters=(), ids=(), sessions=(), yielded=()) for day, kept in snapshot.days.items()}
+    without = {"counters": (), "ids": (), "sessions": (), "yielded": (), "visits": (), "visits_of": None}
+    days = {day: replace(kept, **without) for day, kept in snapshot.days.items()}
     return replace(snapshot, days=days, summary=None)

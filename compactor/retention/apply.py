@@ -21,15 +21,18 @@ from compactor.generations.archive import open_parts
 from compactor.generations.counter_parts import merge_counters, total_events
 from compactor.generations.day_merge import count_day, replace_day
 from compactor.generations.kept import kept_snapshots
+from compactor.generations.visit_freshness import without_stale_visits
+from compactor.generations.visit_parts import make_visits
 from compactor.retention.kept_visitors import count_visitors, create_kept_visitors
 from compactor.retention.plan import LogFiles, RetentionPlan, is_too_old, plan_expiry
 from shared.disk.durable import remove
 from shared.disk.layout import DataDirectory
 from shared.generations.last_look import at_last_look, last_retention
-from shared.generations.snapshot import Retention, Snapshot
+from shared.generations.snapshot import Day, Retention, Snapshot
 from shared.log import Log
 from shared.segments.sealed import Segment, file_sizes
 from shared.settings import Settings
+from shared.sql.visits import FIRST_DAY, LAST_DAY
 
 KEPT_QUARTER_ROWS_MAX = 10_000
 
@@ -123,7 +126,7 @@ def _expire_archive(context: PassContext, snapshot: Snapshot, day: date) -> Snap
     if not snapshot.days[day].expired:
         counted = count_day(context, snapshot, day, snapshot.generation, few_rows_to_keep)
         snapshot = replace_day(snapshot, day, counted)
-    kept = snapshot.days[day]
+    kept = _with_visits(context, snapshot, day)
     create_kept_visitors(context.database)
     for local in _local_days(day, context.settings):
         utc_days = list(_utc_days(*local))
@@ -132,9 +135,23 @@ def _expire_archive(context: PassContext, snapshot: Snapshot, day: date) -> Snap
         if not any(snapshot.days[each].expired for each in utc_days if each in snapshot.days):
             count_visitors(context, snapshot, day, local, utc_days)
     zone = context.settings.timezone
-    expired = replace(kept, archive=(), ids=(), yielded=(), expired=True, visitor_zone=zone, merge_failure=None)
+    gone = replace(kept, archive=(), ids=(), sessions=(), yielded=(), merge_failure=None)
+    expired = replace(gone, expired=True, visitor_zone=zone)
     written = merge_counters(context, day, expired, "(FROM kept_visitors)", snapshot.generation, all_parts=True)
     return replace_day(snapshot, day, replace(expired, counters=written))
+
+
+def _with_visits(context: PassContext, snapshot: Snapshot, day: date) -> Day:
+    """The day with the sums of its visits, which stay. They are not known where a part
+    of its archive has gone before, or of that of the following day.
+    """
+    kept, following = (snapshot.days.get(day + timedelta(days=shift)) for shift in (0, 1))
+    fresh = without_stale_visits(snapshot).days[day]
+    if kept is None or kept.expired or fresh.visits_of is not None:
+        return fresh
+    if (following and following.expired) or not FIRST_DAY < day < LAST_DAY:
+        return fresh
+    return make_visits(context, snapshot, day, snapshot.generation, sums_only=True)
 
 
 def few_rows_to_keep(events: int, rows: int) -> bool:

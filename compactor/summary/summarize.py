@@ -12,6 +12,7 @@ from msgspec.structs import replace
 
 from compactor.context import PassContext
 from compactor.failures import is_of_the_data, safe_reason
+from compactor.generations.visit_freshness import without_stale_visits
 from compactor.summary.recent_days import RecentDays, recent_days
 from compactor.summary.site_events import AddedEvents, count_sites, with_added
 from compactor.summary.top_values import is_due, with_top_values
@@ -21,9 +22,11 @@ from shared.generations.summary import Summary
 
 
 def with_summary(context: PassContext, before: Snapshot, after: Snapshot, added: AddedEvents | None = None) -> Snapshot:
-    """`after` with the summary of its days. Without one where they cannot be read:
-    nothing else depends on it, and the next generation tries again.
+    """`after` as it is committed: without visits that do not hold any more, and with
+    the summary of its days. Without one where they cannot be read: nothing else depends
+    on it, and the next generation tries again.
     """
+    after = without_stale_visits(after)
     try:
         return replace(after, summary=_summarize(context, before, after, added or AddedEvents()))
     except Exception as error:

@@ -9,10 +9,9 @@ from typing import get_args
 from ingest.http.openapi_parts import TEXT, Object, parameter, report_parameter
 from reports import encode
 from reports.calendar import Interval
-from reports.filters import FILTERS_MAX, NUMBER_OPERATORS, PROPS, TEXT_OPERATORS
+from reports.filters import FILTERS_MAX, NAMES, NUMBER_OPERATORS, PROPS, TEXT_OPERATORS
 from reports.measures.names import DEFAULT, MEASURES, Visitors
 from reports.query import LIMIT_DEFAULT, LIMIT_MAX, Bots, Scope
-from shared.schema import DIMENSIONS
 
 TIME_ZONE = "time-zone"  # a custom format: a name of the IANA database
 
@@ -51,7 +50,7 @@ RAW = parameter(
 def filter_pattern() -> str:
     """The grammar of filters.py: conditions separated by `;`, escaped as `\\;`."""
     key = rf"{PROPS.replace('.', '[.]')}(?:\\;|[^=!;]){{1,100}}"
-    text = rf"(?:{'|'.join(DIMENSIONS)}|{key})(?:{'|'.join(TEXT_OPERATORS)})(?:\\;|[^;])*"
+    text = rf"(?:{'|'.join(NAMES)}|{key})(?:{'|'.join(TEXT_OPERATORS)})(?:\\;|[^;])*"
     number = rf"value[{''.join(NUMBER_OPERATORS)}][-+.0-9eE]+"
     condition = f"(?:{text}|{number})"
     return f"^;*(?:{condition}(?:;+{condition}){{0,{FILTERS_MAX - 1}}};*)?$"
@@ -71,7 +70,7 @@ def _measures() -> Object:
 def report_parameters() -> list[Object]:
     by = {
         "anyOf": [
-            {"enum": list(DIMENSIONS)},
+            {"enum": list(NAMES)},
             TEXT | {"pattern": "^props[.]", "minLength": len(PROPS) + 1, "maxLength": len(PROPS) + 100},
         ]
     }

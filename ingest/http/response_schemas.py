@@ -66,6 +66,10 @@ class Row(Response):
 
     events: Count | UnsetType = UNSET
     visitors: Count | UnsetType | None = UNSET
+    visits: Count | UnsetType | None = UNSET
+    views_per_visit: float | UnsetType | None = UNSET
+    bounce_rate: float | UnsetType | None = UNSET
+    visit_duration: float | UnsetType | None = UNSET
     value_sum: float | UnsetType | None = UNSET
     value_avg: float | UnsetType | None = UNSET
     value_p50: float | UnsetType | None = UNSET
@@ -79,6 +83,10 @@ class Total(Response):
 
     events: Count | UnsetType | None = UNSET
     visitors: Count | UnsetType | None = UNSET
+    visits: Count | UnsetType | None = UNSET
+    views_per_visit: float | UnsetType | None = UNSET
+    bounce_rate: float | UnsetType | None = UNSET
+    visit_duration: float | UnsetType | None = UNSET
     value_sum: float | UnsetType | None = UNSET
     value_avg: float | UnsetType | None = UNSET
     value_p50: float | UnsetType | None = UNSET

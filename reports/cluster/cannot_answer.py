@@ -51,6 +51,12 @@ def require_counts(query: Query) -> None:
         )
 
 
+def visits_not_counted(cluster: Cluster) -> CannotAnswer:
+    """Hosts ship events, and no visits."""
+    detail = "a ClickHouse store counts no visits: ask with scope=host"
+    return CannotAnswer(cluster, "visits are not counted over all hosts", detail)
+
+
 def require_version(cluster: Cluster, server: ClickHouse) -> None:
     """Raises CannotAnswer."""
     if server.version >= FIRST_VERSION:

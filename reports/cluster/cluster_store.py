@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from functools import cached_property
 
 from reports.cluster.answer import report_of_cluster, shipped
-from reports.cluster.cannot_answer import naming_shards_away, require_version
+from reports.cluster.cannot_answer import naming_shards_away, require_version, visits_not_counted
 from reports.hosts.asked import Asked, TimezonesDiffer
 from reports.hosts.combine import combined_days
 from reports.hosts.ledger import Host
@@ -43,6 +43,8 @@ class ClusterStore:
 
     def _report(self, asked: Asked) -> Row:
         query = asked.query
+        if query.asks_visits:
+            raise visits_not_counted(self._cluster)
         hosts = [_host(row) for row in held_rows(self._server).values()]
         days = combined_days([host.snapshot for host in hosts], query)
         touched = [hosts[number] for number in sorted({each.host for each in days})]

@@ -34,6 +34,22 @@ def combined_days(snapshots: Sequence[Snapshot], query: Query) -> list[HostDay]:
     return combined
 
 
+def all_days_of(snapshots: Sequence[Snapshot], query: Query) -> list[HostDay]:
+    """All days of the hosts, each as it has them, and those that one of them has
+    dropped, of those that a query touches.
+    """
+    first, last = query.start.date(), query.end.date()
+    found = [HostDay(day, kept, host) for host, snapshot in enumerate(snapshots) for day, kept in snapshot.days.items()]
+    have = {day for day, _, _ in found}
+    dropped = (
+        HostDay(day, DROPPED, host)
+        for host, snapshot in enumerate(snapshots)
+        for day, events in snapshot.dropped_days.items()
+        if events and day in have and first <= day <= last and day not in snapshot.days
+    )
+    return [*found, *dropped]
+
+
 def _in_one_form(same: list[HostDay]) -> list[HostDay]:
     """The same day of several hosts. A dimension that one of them has not counted by
     all its values comes from the archives: what is `(other)` there another may have by

@@ -49,4 +49,6 @@ def without_counters(snapshot: Snapshot) -> Snapshot:
 
 
 def _from_archive(kept: Day) -> Day:
-    return replace(kept, uncounted=ALL_COUNTED, capped=()) if kept.archive else kept
+    if not kept.archive:
+        return kept
+    return replace(kept, uncounted=ALL_COUNTED, capped=(), sessions=(), visits=(), visits_of=None)

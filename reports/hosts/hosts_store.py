@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 from reports.hosts.asked import Asked, TimezonesDiffer
-from reports.hosts.combine import combined_days
+from reports.hosts.combine import all_days_of, combined_days
 from reports.hosts.erased import without_counters
 from reports.hosts.filtered_parts import without_visitors
 from reports.hosts.ledger import Host, Ledger
@@ -113,10 +113,11 @@ class HostsStore:
 
     def _source(self, seen: _Seen, asked: Asked) -> Source:
         hosts = seen.hosts
-        days = combined_days([_counted(host) for host in hosts], asked.query)
+        snapshots = [_counted(host) for host in hosts]
+        days = combined_days(snapshots, asked.query)
         touched = [hosts[number] for number in sorted({each.host for each in days})]
         others = [host for host in touched if host.timezone != asked.zone and host.instance != seen.own]
-        if others and asked.query.counts_visitors:
+        if others and asked.query.tells_visitors:
             raise TimezonesDiffer(asked.zone, others)
         own = next(host for host in hosts if host.instance == seen.own)
         rows = listed(hosts, asked.query)
@@ -124,7 +125,8 @@ class HostsStore:
         def open_parts(parts: Parts) -> list[str]:
             return self._packs.open(parts, lambda some: self._open(seen, some))
 
-        return Source(days, open_parts, own.generation, oldest_as_of(hosts), rows)
+        all_days = all_days_of(snapshots, asked.query) if asked.query.asks_visits else ()
+        return Source(days, open_parts, own.generation, oldest_as_of(hosts), rows, all_days)
 
     def _open(self, seen: _Seen, parts: Sequence[PartOfDay]) -> list[str]:
         """The paths of parts, of which the missing ones are fetched."""

@@ -2,7 +2,8 @@
 choose among them. Pure.
 
 docs/reports.md defines each number. Events and visitors are counted by every report;
-the other measures have reads of their own (families.py).
+the other measures have reads of their own (families.py), and those of visits come from
+visits (reports/visits).
 """
 
 from __future__ import annotations
@@ -11,10 +12,13 @@ from typing import Literal, cast, get_args
 
 from reports.query_error import QueryError
 
-Measure = Literal["events", "visitors", "value_sum", "value_avg", "value_p50", "value_p95"]
+VisitMeasure = Literal["visits", "views_per_visit", "bounce_rate", "visit_duration"]
+Measure = Literal["events", "visitors", VisitMeasure, "value_sum", "value_avg", "value_p50", "value_p95"]
 Visitors = Literal["exact", "none"]
 
 MEASURES: tuple[Measure, ...] = get_args(Measure)
+# Of visits (reports/visits); the others are counted of events.
+VISIT_MEASURES: tuple[Measure, ...] = get_args(VisitMeasure)
 DEFAULT: tuple[Measure, ...] = ("events", "visitors")
 
 

@@ -147,7 +147,7 @@ def parse_erasure_order(file: str) -> str | None:
 
 
 # The folders of parts; a day of the snapshot has a field for each.
-PART_KINDS = ("archive", "ids", "counters", "sessions", "yielded")
+PART_KINDS = ("archive", "ids", "counters", "sessions", "yielded", "visits")
 
 
 @dataclass(frozen=True)

@@ -72,13 +72,32 @@ class FailedMerge(msgspec.Struct, frozen=True, omit_defaults=True):
     given_up: bool = False
 
 
+class VisitsOf(msgspec.Struct, frozen=True, omit_defaults=True):
+    """What the visits of a day were made of: the generations of the archive parts of
+    the day and of the `following` one.
+
+    `reached` is the digest of the visits of the day before that go on on this one,
+    `reaches` that of its own that go on on the following one; empty for none. Visits of
+    daily hashes end at the midnights of `zone`. `capped`: sites with few visits are
+    counted as `(other)`.
+    """
+
+    archive: tuple[int, ...] = ()
+    following: tuple[int, ...] = ()
+    reached: str = ""
+    reaches: str = ""
+    zone: str = "UTC"
+    capped: bool = False
+
+
 class Day(msgspec.Struct, frozen=True, omit_defaults=True):
     """The data of one UTC day.
 
     `archive`: deduplicated events, by generation. `ids`: for each archive part the
     index of its ids, of the same generation. `counters`: a count is the sum over all
-    of these parts. `sessions`: visits that began on that day. `yielded`: events whose
-    ids another host of the store counts.
+    of these parts. `sessions`: visits that began on that day, `visits` their sums by
+    quarter of an hour, both made as `visits_of` says; None: not made. `yielded`: events
+    whose ids another host of the store counts.
 
     `added_at`: the last fold that added events. `quarters`: dimensions counted by
     quarter of an hour; the others have rows of a day, cut at the midnights of `zone`.
@@ -95,6 +114,8 @@ class Day(msgspec.Struct, frozen=True, omit_defaults=True):
     counters: tuple[Part, ...] = ()
     sessions: tuple[Part, ...] = ()
     yielded: tuple[Part, ...] = ()
+    visits: tuple[Part, ...] = ()
+    visits_of: VisitsOf | None = None
     quarters: tuple[str, ...] = ()
     zone: str = "UTC"
     uncounted: tuple[str, ...] = ()

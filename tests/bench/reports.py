@@ -162,7 +162,7 @@ def make_month(data: DataDirectory, days: int, events: int) -> duckdb.DuckDBPyCo
             with compactor_lock(data) as lock, pass_context(data, settings, SilentLog(), lock, now_ms()) as context:
                 later = replace(context, now_ms=context.now_ms + DAY_S * 1000)
                 day = next(days_to_merge(before, (), later.now_ms))
-                publish(context, before, NewEvents(), {day: merge_step(later, before, day)})
+                publish(context, before, NewEvents(), merge_step(later, before, day))
     return database
 
 

@@ -91,6 +91,9 @@ QUERIES: tuple[dict[str, str], ...] = (
     {"kind": "cohorts", "period": "day", "event": "name-1", "return": "path!=/none"},
     {"kind": "cohorts", "filter": "country==DE"},
     *({"kind": "goals", "goals": GOALS, "interval": interval} for interval in ("none", "day")),
+    *({"measures": "visits", "by": name} for name in ("site", "source", "entry")),
+    {"measures": "visits,visitors", "by": "exit", "filter": "country==DE"},
+    {"measures": "events,visits", "by": "country", "interval": "day"},
 )
 
 
@@ -135,6 +138,7 @@ def drive(root: Path) -> None:
     assert {utc_day(old)} == {day for day, kept in load_snapshot(data).days.items() if kept.expired}
     _fold(data, NOON + 1, visits(old, 40, 20, "late", NOON), "import")
     import_logs(data, written(root / "access.log", [combined("2001:db8::1"), combined()]))
+    _make_visits(data, utc_day(new))
     read_everything(data)
     publish_everything(data)
     ship_events(data)
@@ -154,6 +158,13 @@ def _fold(data: DataDirectory, now_ms: int, lines: Iterable[Line] = (), writer: 
     spam = data.root.with_name("spam.txt")
     spam.write_text("referrer-1.example.org\n", encoding="ascii")
     fold_all(data, now_ms, referrer_spam_file=spam, **SETTINGS)
+
+
+def _make_visits(data: DataDirectory, day: date) -> None:
+    """Passes once the day after is over, too."""
+    for number in range(4):
+        _fold(data, NOON + DAY_MS + number)
+    assert load_snapshot(data).days[day].sessions
 
 
 def _fill_a_day(data: DataDirectory, at_ms: int) -> None:

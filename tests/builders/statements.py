@@ -124,7 +124,8 @@ class Statements:
         """The statement with an empty table for each call that reads files."""
         while call := _FILES.search(text):
             source = text[call.start() : _closing(text, call.end())]
-            columns = "*, filename" if "filename" in text and call[1] == "read_parquet" else "*"
+            named = [name for name in ("filename", "file_index") if name in text and call[1] == "read_parquet"]
+            columns = ", ".join(("*", *named))
             name = f"files_{abs(hash((source, columns)))}"
             self._planner.execute(f"CREATE TABLE IF NOT EXISTS {name} AS SELECT {columns} FROM {source} LIMIT 0")
             text = text.replace(source, name)

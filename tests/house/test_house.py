@@ -41,6 +41,8 @@ READS_DATABASE = {
     "reports/hosts/hosts_store.py",
     "reports/hosts/part_packs.py",
     "reports/reader/process.py",
+    "reports/visits/answer.py",
+    "reports/visits/made.py",
 }
 SQL_WORDS = re.compile(r"\b(SELECT|FROM|WHERE|JOIN|COPY)\b")
 # What every command pays for, also `foldlog --version`.

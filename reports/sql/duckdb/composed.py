@@ -19,3 +19,9 @@ def with_relations(relations: dict[str, str], text: str) -> str:
 def sql_file(name: str) -> str:
     """The text of a `.sql` file of this folder."""
     return resources.files(__package__).joinpath(name).read_text("utf-8")
+
+
+def composed(name: str, relations: dict[str, str], **holes: str) -> str:
+    """The text of a `.sql` file with relations before its own, and SQL in its holes."""
+    text = re.sub(r"\{(\w+)\}", lambda found: holes[found[1]], sql_file(name))
+    return with_relations(relations, text)

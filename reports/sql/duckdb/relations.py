@@ -65,7 +65,7 @@ def _counter_sources(scan: CounterScan, bound: Parameters) -> Iterator[str]:
 
 def counters(parts: Parts, bound: Parameters, name: str) -> str:
     """The rows of counters parts, with COUNTER_COLUMNS."""
-    return counters_sql(_files_by_version(parts, bound, name))
+    return counters_sql(files_by_version(parts, bound, name))
 
 
 def matching_events(
@@ -129,11 +129,22 @@ def _in_time(scan: ArchiveScan, bound: Parameters, name: str) -> str:
     return f"a.time >= {since} AND a.time < {until}"
 
 
+def matches(selection: Selection, moment: str, bound: Parameters) -> str:
+    """SQL of whether a row `a`, with columns of events, is asked for."""
+    found = all_hold(selection.conditions, bound)
+    return f"{_within(moment, selection, bound)} {_selected('a', selection, bound)} AND {found}"
+
+
+def bucket_of(moment: str, bucket_starts: tuple[datetime, ...], bound: Parameters) -> tuple[str, str]:
+    """SQL of the bucket of a moment, and the join that it needs."""
+    return _bucket(bucket_starts), _bucket_join(moment, bucket_starts, bound)
+
+
 def archived_events(parts: Parts, bound: Parameters, name: str = "archive") -> str:
     """The events of archive parts, with ARCHIVE_COLUMNS."""
     if not parts:
         return empty_relation_sql(ARCHIVE_COLUMNS)
-    return from_archive_sql(stored_events_sql(_files_by_version(parts, bound, name)))
+    return from_archive_sql(stored_events_sql(files_by_version(parts, bound, name)))
 
 
 def selected_events(selection: Selection, bound: Parameters) -> str:
@@ -151,7 +162,8 @@ def all_hold(conditions: Iterable[Condition], bound: Parameters, first: int = 0)
     return " AND ".join(("true", *found))
 
 
-def _files_by_version(parts: Parts, bound: Parameters, name: str) -> dict[int, str]:
+def files_by_version(parts: Parts, bound: Parameters, name: str) -> dict[int, str]:
+    """By version of the parts, the placeholder of a list of their paths."""
     by_version: dict[int, list[PartOfDay]] = {}
     for each in parts:
         by_version.setdefault(each.part.version, []).append(each)

@@ -1,0 +1,175 @@
+"""Reports of visits say what a recount in plain Python says: while days are open, once
+they are merged, and where only sums are left.
+"""
+
+from __future__ import annotations
+
+import random
+from collections import defaultdict
+from collections.abc import Iterable
+from datetime import UTC, datetime
+from typing import Any
+
+import msgspec
+import pytest
+
+from ingest.collect.encode import Line
+from reports.query import parse
+from reports.report import make_report
+from shared.disk.layout import DataDirectory
+from shared.duckdb_engine import connect
+from shared.generations.load import load_snapshot
+from shared.timestamps import DAY_S, epoch_ms
+from tests.builders.logs import FIREFOX, GOOGLEBOT, data_directory, fold, line, sealed
+from tests.builders.recount import bucket_start, span
+from tests.builders.recount_visits import Event, Visit, visits_of
+
+DAY_MS = DAY_S * 1000
+START = epoch_ms("2026-10-23T00:00:00Z")
+DAYS = 4
+NOW = START + DAYS * DAY_MS
+ZONE = "Europe/Berlin"
+MEASURES = "visits,views_per_visit,bounce_rate,visit_duration"
+
+
+def make_lines(days: int = DAYS, count: int = 600) -> list[Line]:
+    pick = random.Random(7)
+    written = []
+    for number in range(count):
+        is_daily = pick.random() < 0.3
+        written.append(
+            line(
+                f"event-{number:05d}",
+                START + int(pick.triangular(0, days * DAY_MS)) // 60_000 * 60_000,
+                NOW + number // 100,
+                name=pick.choice(["pageview", "pageview", "signup"]),
+                site=pick.choice(["example.com", "example.com", "example.org"]),
+                visitor=f"{'hash' if is_daily else 'ann'}-{pick.randrange(12)}",
+                daily=True if is_daily else None,
+                session=pick.choice([None, None, None, f"s-{pick.randrange(3)}"]),
+                url=f"https://example.com/{pick.choice('abc')}",
+                ua=pick.choice([FIREFOX, FIREFOX, FIREFOX, GOOGLEBOT]),
+                country=pick.choice(["DE", "FR", None]),
+                referrer=pick.choice([None, "https://other.net/"]),
+            )
+        )
+    return written
+
+
+def as_event(each: Line) -> Event:
+    written = msgspec.to_builtins(each)
+    return Event(
+        datetime.fromisoformat(written["time"]),
+        datetime.fromisoformat(written["received"]),
+        written["id"],
+        written["site"],
+        written["visitor"],
+        written.get("session"),
+        written.get("daily"),
+        written["ua"] == GOOGLEBOT,
+        written["name"],
+        "/" + written["url"].rpartition("/")[2],
+        written.get("country"),
+    )
+
+
+class Made:
+    """A directory, and the visits of its events."""
+
+    def __init__(self, data: DataDirectory, lines: Iterable[Line]) -> None:
+        self.data, self.visits = data, visits_of(map(as_event, lines), ZONE)
+
+
+def folded(root: Any, lines: list[Line], *, passes: int) -> Made:
+    data = data_directory(root)
+    for first in range(0, len(lines), 200):
+        sealed(data, lines[first : first + 200])
+        fold(data, NOW, timezone=ZONE)
+    for number in range(passes):
+        fold(data, NOW + 4 * DAY_MS + number, timezone=ZONE)
+    return Made(data, lines)
+
+
+@pytest.fixture(scope="module", params=["open", "half", "made"])
+def made(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Made:
+    """Days that are not merged, some of whose visits are made, and all of them."""
+    passes = {"open": 0, "half": DAYS + 2, "made": 4 * DAYS}[request.param]
+    found = folded(tmp_path_factory.mktemp("visits"), make_lines(), passes=passes)
+    days = load_snapshot(found.data).days.values()
+    assert sum(day.visits_of is not None for day in days) == {"open": 0, "half": 2, "made": DAYS}[request.param]
+    return found
+
+
+def ask(data: DataDirectory, **asked: str) -> dict[str, Any]:
+    given = {"measures": MEASURES, "limit": "10000", **asked}
+    query = parse(given, datetime(2026, 12, 1, tzinfo=UTC), ZONE)
+    with connect(256 << 20, 1) as database:
+        return make_report(database, data, load_snapshot(data), query)
+
+
+ASKED: tuple[dict[str, str], ...] = (
+    {},
+    {"tz": "UTC", "interval": "day"},
+    {"tz": "Asia/Kathmandu", "interval": "hour"},
+    {"site": "example.org", "interval": "day"},
+    {"by": "site"},
+    {"bots": "include"},
+    {"bots": "only", "by": "country"},
+    {"by": "country", "interval": "day", "tz": ZONE},
+    {"by": "entry"},
+    {"by": "exit", "filter": "country==DE"},
+    {"filter": "country!=DE", "interval": "day"},
+    {"filter": "entry==/a"},
+    {"from": "2026-10-24T10:07:00.001Z", "to": "2026-10-25T23:59:00Z"},
+)
+
+
+@pytest.mark.parametrize("asked", ASKED, ids=map(str, ASKED))
+def test_visits_are_those_of_a_recount(made: Made, asked: dict[str, str]) -> None:
+    asked = {"from": "2026-10-23", "to": "2026-10-26", "tz": "UTC", **asked}
+    report = ask(made.data, **asked)
+    rows, total = expected(made.visits, asked)
+    found = {(row.get("time"), row.get("value")): measures(row) for row in report["rows"] if row["visits"]}
+    assert found == rows
+    assert measures(report["total"]) == total
+    assert "reason" not in report
+
+
+def measures(row: dict[str, Any]) -> tuple[Any, ...]:
+    return tuple(row[name] for name in MEASURES.split(","))
+
+
+def expected(visits: list[Visit], asked: dict[str, str]) -> tuple[dict[Any, Any], Any]:
+    from zoneinfo import ZoneInfo
+
+    zone = ZoneInfo(asked["tz"])
+    start, end = span(asked, zone)
+    rows: dict[Any, list[Visit]] = defaultdict(list)
+    chosen = [each for each in visits if start <= each.begun_at < end and is_asked(each, asked)]
+    for each in chosen:
+        key = bucket_start(each.begun_at, asked.get("interval", "none"), zone), value_of(each, asked.get("by"))
+        rows[key].append(each)
+    return {key: sums(found) for key, found in rows.items()}, sums(chosen)
+
+
+def value_of(visit: Visit, name: str | None) -> Any:
+    return getattr(visit, name) if name else None
+
+
+def is_asked(visit: Visit, asked: dict[str, str]) -> bool:
+    if visit.bot != {"only": True, "include": visit.bot, "exclude": False}[asked.get("bots", "exclude")]:
+        return False
+    if asked.get("site") not in (None, visit.site):
+        return False
+    condition = asked.get("filter", "")
+    name, _, value = condition.partition("==" if "==" in condition else "!=")
+    return not condition or (value_of(visit, name) == value) == ("==" in condition)
+
+
+def sums(visits: list[Visit]) -> tuple[Any, ...]:
+    count, views = len(visits), sum(each.views for each in visits)
+    seconds = sum((each.ended_at - each.begun_at).total_seconds() for each in visits)
+    bounces = sum(each.is_bounce for each in visits)
+    if not count:
+        return (0, None, None, None)
+    return (count, round(views / count, 4), round(bounces / count, 4), round(seconds / count, 3))
