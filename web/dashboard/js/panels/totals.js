@@ -17,7 +17,7 @@ export const totals = {
     const { state, question } = round;
     for (const measure of MEASURES) cardOf(measure);
     const views = MEASURES.filter(({ event }) => event).map((measure) =>
-      load(cardOf(measure), round, reportPath(withComparison(askFor(measure, question), state)), (report) => show(measure, report, round)));
+      load(place, round, reportPath(withComparison(askFor(measure, question), state)), (report) => show(measure, report, round)));
     const others = MEASURES.filter(({ event }) => !event);
     const asked = { ...question, measures: others.map(({ name }) => name).join(",") };
     const rest = load(place, round, reportPath(withComparison(asked, state)), (report) => {
