@@ -18,13 +18,15 @@ from shared.generations.counter_schema import BUCKET_S, SITE
 from shared.generations.snapshot import VisitsOf
 from shared.sql.visits import FIRST_DAY, LAST_DAY
 
-# A question makes the visits of so many days, each of which costs as much as reading
-# its events. More are left to the passes.
-MADE_MAX = 8
+# A question makes the visits of so many events, each of which costs as much as reading
+# it, and of so many days, each of which costs some statements. More are left to the
+# passes.
+MADE_EVENTS_MAX = 20_000_000
+MADE_DAYS_MAX = 100
 
 GONE = "the archive of that time is past its retention, and its visits were not counted before"
 GONE_FILTER = "the archive of that time is past its retention, and this question needs its visits"
-NOT_MADE = f"the visits of more than {MADE_MAX} of these days are not made yet; each pass makes some"
+NOT_MADE = "the visits of too many of these days are not made yet; each pass makes some"
 NOT_OF_VISITS = "a visit has no event, path or property of its own: ask by=entry, or without them"
 
 _ONE = timedelta(days=1)
@@ -74,7 +76,7 @@ def plan_visits(query: Query, days: Days) -> VisitPlan:
         return VisitPlan(reason=GONE_FILTER)
     needed = found.with_days_before(asked)
     unmade = [day for day in needed if found.state(day) == "open"]
-    if len(unmade) > MADE_MAX:
+    if len(unmade) > MADE_DAYS_MAX or sum(map(found.count_events, unmade)) > MADE_EVENTS_MAX:
         return VisitPlan(reason=NOT_MADE)
     # A day that follows one to be made may have to be made, too.
     by_rows = [day for day in sorted(needed) if day not in summed or day - _ONE in unmade]
@@ -125,6 +127,9 @@ class _Found:
     def _must_be_known(self, day: date) -> bool:
         is_after_open = self.state(day) == "made" and self.state(day - _ONE) == "open"
         return self.state(day) == "open" or is_after_open
+
+    def count_events(self, day: date) -> int:
+        return sum(part.rows for each in self.by_day.get(day, ()) for part in each.kept.archive)
 
     def piece(self, day: date, *, is_asked: bool) -> Piece:
         made = self.by_day[day][0].kept.visits_of if self.state(day) == "made" else None

@@ -2,7 +2,7 @@
 and kept in a file for the next question about the same events.
 
 The files are in the directory for what exceeds the memory, and go with it. The newest
-REMEMBERED_MAX stay: a visit takes less room than the events that it was made of.
+stay, as far as REMEMBERED_BYTES_MAX goes, and those of the last question.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import os
 import tempfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import date, timedelta
 from pathlib import Path
@@ -21,18 +21,18 @@ import duckdb
 from reports.plan import PartOfDay, Parts
 from reports.sql.duckdb.visits import FORGET_DAY, SPILL, create_statements, go_on_statement, kept_copy
 from reports.sql.statement import Statement
-from reports.visits.days import MADE_MAX, NOT_MADE, Piece
+from reports.visits.days import MADE_DAYS_MAX, MADE_EVENTS_MAX, NOT_MADE, Piece
 from shared.duckdb_engine import one_row, one_thread
 from shared.sql.texts import TextNumbers
 from shared.sql.visits import VisitDay, visits_digest
 
-REMEMBERED_MAX = 2 * MADE_MAX
+REMEMBERED_BYTES_MAX = 1 << 30
 _ONE = timedelta(days=1)
 OpenParts = Callable[[Parts], list[str]]
 
 
 class TooManyUnmade(Exception):
-    """More days would have to be made than a question may make."""
+    """More would have to be made than a question may make."""
 
     reason = NOT_MADE
 
@@ -62,7 +62,7 @@ class VisitFiles:
 
     def __init__(self, database: duckdb.DuckDBPyConnection, open_parts: OpenParts, room: Path, zone: str) -> None:
         self._database, self._open_parts, self._room, self._zone = database, open_parts, room, zone
-        self._unmade = 0
+        self._unmade_days = self._unmade_events = 0
 
     def collect(self, pieces: tuple[Piece, ...], before: Mapping[date, Parts]) -> list[str]:
         """The files with the visits that are asked for. Raises TooManyUnmade, and what
@@ -78,12 +78,13 @@ class VisitFiles:
             else:
                 went_on = before.get(piece.day, ())
                 known[piece.day] = self._make(piece, tuple(self._open_parts(went_on)), _names(went_on))
-        forget(self._room)
+        forget(self._room, sum((files.files for files in known.values()), ()))
         return [path for piece in pieces if piece.is_asked for path in known[piece.day].files]
 
     def _make(self, piece: Piece, went_on: tuple[str, ...], named: tuple[str, ...]) -> _Visits:
-        self._unmade += 1
-        if self._unmade > MADE_MAX:
+        self._unmade_days += 1
+        self._unmade_events += sum(each.part.rows for each in piece.own)
+        if self._unmade_days > MADE_DAYS_MAX or self._unmade_events > MADE_EVENTS_MAX:
             raise TooManyUnmade
         path = self._room / f"{_name(piece, named, self._zone)}.parquet"
         if not path.exists():
@@ -115,11 +116,16 @@ class VisitFiles:
         return count, number
 
 
-def forget(room: Path) -> None:
-    """Delete all but the newest files."""
-    newest = sorted(room.glob("*.parquet"), key=lambda path: path.stat().st_mtime_ns, reverse=True)
-    for path in newest[REMEMBERED_MAX:]:
-        path.unlink(missing_ok=True)
+def forget(room: Path, in_use: Collection[str] = ()) -> None:
+    """Delete the files that were used least recently, beyond the bytes that may
+    stay.
+    """
+    found = sorted(room.glob("*.parquet"), key=lambda path: path.stat().st_mtime_ns, reverse=True)
+    kept_bytes = 0
+    for path in found:
+        kept_bytes += path.stat().st_size
+        if kept_bytes > REMEMBERED_BYTES_MAX and str(path) not in in_use:
+            path.unlink(missing_ok=True)
 
 
 def _name(piece: Piece, went_on: tuple[str, ...], zone: str) -> str:

@@ -8,6 +8,7 @@ import random
 from collections import defaultdict
 from collections.abc import Iterable
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -16,6 +17,7 @@ import pytest
 from ingest.collect.encode import Line
 from reports.query import parse
 from reports.report import make_report
+from reports.visits import days
 from shared.disk.layout import DataDirectory
 from shared.duckdb_engine import connect
 from shared.generations.load import load_snapshot
@@ -95,8 +97,8 @@ def made(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
     """Days that are not merged, some of whose visits are made, and all of them."""
     passes = {"open": 0, "half": DAYS + 2, "made": 4 * DAYS}[request.param]
     found = folded(tmp_path_factory.mktemp("visits"), make_lines(), passes=passes)
-    days = load_snapshot(found.data).days.values()
-    assert sum(day.visits_of is not None for day in days) == {"open": 0, "half": 2, "made": DAYS}[request.param]
+    kept = load_snapshot(found.data).days.values()
+    assert sum(day.visits_of is not None for day in kept) == {"open": 0, "half": 2, "made": DAYS}[request.param]
     return found
 
 
@@ -133,6 +135,21 @@ def test_visits_are_those_of_a_recount(made: Made, asked: dict[str, str]) -> Non
     assert found == rows
     assert measures(report["total"]) == total
     assert "reason" not in report
+
+
+@pytest.mark.parametrize("bound", ["MADE_DAYS_MAX", "MADE_EVENTS_MAX"])
+def test_what_costs_too_much_to_make_is_left_to_the_passes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, bound: str
+) -> None:
+    most = {"MADE_DAYS_MAX": DAYS, "MADE_EVENTS_MAX": 600}[bound]
+    found = folded(tmp_path, make_lines(), passes=0)
+    asked = {"from": "2026-10-20", "to": "2026-10-30", "bots": "include"}
+    monkeypatch.setattr(days, bound, most)
+    assert ask(found.data, **asked)["total"]["visits"] == len(found.visits)
+    monkeypatch.setattr(days, bound, most - 1)
+    report = ask(found.data, **asked)
+    assert report["total"]["visits"] is None
+    assert "too many of these days" in report["reason"]
 
 
 def measures(row: dict[str, Any]) -> tuple[Any, ...]:
