@@ -6,6 +6,7 @@ import os
 import sys
 import threading
 import time
+from contextlib import suppress
 
 from foldlog.demo.journeys import HOSTS
 from foldlog.demo.made import Made
@@ -54,8 +55,9 @@ class Greeting(Notifier):
         return f"{self._settings.dashboard}#code={create_code(self._place.data)}"
 
     def _answer_enter(self) -> None:
-        while os.read(0, 4096):  # not sys.stdin, whose lock would be held at exit
-            say(f"  Dashboard  {self._link()}")
+        with suppress(OSError):  # the terminal was closed, or the disk is full
+            while os.read(0, 4096):  # not sys.stdin, whose lock would be held at exit
+                say(f"  Dashboard  {self._link()}")
 
 
 def farewell(place: Place) -> str:

@@ -5,6 +5,7 @@ test's.
 from __future__ import annotations
 
 import os
+import pty
 import re
 import signal
 import socket
@@ -21,25 +22,27 @@ from tests.builders.waiting import TIMEOUT_S, until
 
 
 class Demo(HttpClient):
-    """One demo in a session of its own. `directory` is its TMPDIR, or what --keep
-    names.
+    """One demo in a session of its own, with a terminal to type on. `directory` is its
+    TMPDIR, or what --keep names.
     """
 
     def __init__(self, directory: Path, *options: str, **environ: str) -> None:
         self.directory = directory
         self._output = directory.parent / f"{directory.name}.out"
         self.port = free_port()
+        self.terminal, stdin = pty.openpty()
         inherited = {name: value for name, value in os.environ.items() if not name.startswith("FOLDLOG_")}
         directory.mkdir(exist_ok=True)
         with self._output.open("wb") as output:
             self.process = subprocess.Popen(
                 [sys.executable, "-m", "foldlog", "demo", "--port", str(self.port), *options],
                 env=inherited | {"TMPDIR": str(directory)} | environ,
-                stdin=subprocess.DEVNULL,
+                stdin=stdin,
                 stdout=output,
                 stderr=output,
                 start_new_session=True,
             )
+        os.close(stdin)
 
     def __enter__(self) -> Demo:
         try:
@@ -57,15 +60,14 @@ class Demo(HttpClient):
     ) -> None:
         if self.process.poll() is None:
             self.kill()
+        os.close(self.terminal)
 
     def said(self) -> str:
         return self._output.read_text("utf-8")
 
-    def link(self) -> str:
-        """The sign-in link that it printed."""
-        found = re.search(r"http://\S+#code=\S+", self.said())
-        assert found, self.said()
-        return found[0]
+    def links(self) -> list[str]:
+        """The sign-in links that it printed."""
+        return re.findall(r"http://\S+#code=\S+", self.said())
 
     def stop(self, number: signal.Signals) -> int:
         """Send a signal as a terminal does it, to all of them, and wait for the end."""

@@ -5,6 +5,7 @@ nothing behind, however it ends.
 from __future__ import annotations
 
 import json
+import os
 import signal
 import stat
 import subprocess
@@ -52,7 +53,7 @@ def exchange(demo: Demo, code: str) -> Answer:
 @pytest.fixture(scope="module")
 def token(demo: Demo) -> str:
     """That of the link, which works once."""
-    code = demo.link().partition("#code=")[2]
+    code = demo.links()[0].partition("#code=")[2]
     answer = exchange(demo, code)
     assert answer.status == 200
     assert exchange(demo, code).status == 401
@@ -65,7 +66,7 @@ def made(demo: Demo) -> Made:
 
 
 def test_link_is_for_a_code_in_the_fragment_and_shows_no_token(demo: Demo, token: str) -> None:
-    address, _, code = demo.link().partition("#code=")
+    address, _, code = demo.links()[0].partition("#code=")
     assert address == f"http://127.0.0.1:{demo.port}/admin/"
     assert token not in demo.said()
     for path in (path for path in demo.root.rglob("*") if path.is_file()):
@@ -107,6 +108,13 @@ def test_visits_go_on_arriving_and_are_counted(demo: Demo, token: str, made: Mad
     lines = [line for line in demo.lines() if line["received"] > made.until]
     assert {line["site"] for line in lines} <= {SHOP, BLOG}
     assert all(line["country"] and line["consent"] == "granted" for line in lines)
+
+
+def test_enter_prints_another_link(demo: Demo, token: str) -> None:
+    os.write(demo.terminal, b"\n")
+    until(lambda: len(demo.links()) == 2, demo.said)
+    answer = exchange(demo, demo.links()[1].partition("#code=")[2])
+    assert (answer.status, answer.json()["token"] != token) == (200, True)
 
 
 def test_directory_is_for_its_owner_and_the_server_for_this_host(demo: Demo) -> None:
