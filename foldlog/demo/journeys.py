@@ -25,6 +25,10 @@ POSTS = (
 )  # fmt: skip
 POST_SHARES = (24, 15, 11, 14, 8, 9, 7, 5, 4, 3)
 
+# What a dashboard keeps as goals and as a filter, as their readers have made them.
+GOALS = {"order": "event==order", "newsletter signup": "event==newsletter_signup"}
+FILTERS = {"on phones": "device==mobile"}
+
 # Of those at one step of the shop, how many take the next.
 LOOKS, ADDS, CHECKS_OUT = 0.66, 0.3, 0.62
 BUYS = {"phone": 0.31, "desktop": 0.74}

@@ -23,6 +23,7 @@ from types import FrameType
 import msgspec
 
 from foldlog.demo.greeting import Greeting, farewell, say
+from foldlog.demo.journeys import FILTERS, GOALS
 from foldlog.demo.made import Made, Tally
 from foldlog.demo.people import People
 from foldlog.demo.place import Place, demo_place, forget_settings
@@ -34,6 +35,7 @@ from foldlog.supervisor.serve import AddressInUse, serve
 from shared.core_dumps import forbid_core_dumps
 from shared.disk.durable import make_data_directory
 from shared.exit_codes import SUCCESS, TemporaryFailure
+from shared.named_filters import NamedFilter, put_named_filter
 from shared.settings import Settings
 from shared.timestamps import now_ms
 
@@ -89,6 +91,7 @@ def run_demo(plan: Plan) -> int:
         people = people_of_sites(plan.seed)
         say(f"Making {plan.days} days of visits to two sites …")
         made = make(place, plan, people)
+        keep_goals(place)
         say(f"Counting {made.lines:,} events …")
         fold(place)
         trickle = Trickle(settings.listen[1], people, plan.seed, plan.days)
@@ -133,6 +136,13 @@ def make(place: Place, plan: Plan, people: dict[str, People]) -> Made:
     made = tally.made(plan.seed, plan.days, now)
     place.made.write_bytes(msgspec.json.format(msgspec.json.encode(made)) + b"\n")
     return made
+
+
+def keep_goals(place: Place) -> None:
+    for name, filter_ in GOALS.items():
+        put_named_filter(place.data, NamedFilter("goal", name, filter_))
+    for name, filter_ in FILTERS.items():
+        put_named_filter(place.data, NamedFilter("filter", name, filter_))
 
 
 def fold(place: Place) -> None:

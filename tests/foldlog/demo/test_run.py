@@ -98,6 +98,18 @@ def test_steps_of_the_funnel_are_what_was_made(demo: Demo, token: str, made: Mad
     assert {step: len(visitors) for step, visitors in reached.items()} == made.sites[SHOP].steps
 
 
+def test_goals_are_kept_and_count_what_was_made(demo: Demo, token: str, made: Made) -> None:
+    end = rfc3339(epoch_ms(made.until) + 1)
+    query = f"from=2000-01-01T00:00:00Z&to={end}&tz=UTC"
+    report = demo.request("GET", f"/admin/api/goals/report?{query}", headers=bearer(token)).json()
+    found = {goal["goal"]: (goal["events"], goal["visitors"]) for goal in report["goals"]}
+    orders, signups = made.sites[SHOP].events["order"], made.sites[BLOG].events["newsletter_signup"]
+    expected = {"order": orders, "newsletter signup": signups}
+    assert found == {name: (count.events, count.visitors) for name, count in expected.items()}
+    values = {goal["goal"]: goal["value_sum"] for goal in report["goals"]}
+    assert values["order"] == orders.value
+
+
 def test_visits_go_on_arriving_and_are_counted(demo: Demo, token: str, made: Made) -> None:
     def counted() -> int:
         status = demo.request("GET", "/admin/api/status", headers=bearer(token)).json()
