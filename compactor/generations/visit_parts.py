@@ -5,6 +5,7 @@ part, their sums by quarter of an hour. docs/formats.md has the columns.
 from __future__ import annotations
 
 from datetime import date, timedelta
+from typing import TYPE_CHECKING
 
 from msgspec.structs import replace
 
@@ -13,6 +14,7 @@ from compactor.generations.archive import lists_by_version, open_archive, open_p
 from compactor.generations.part_files import write_part
 from compactor.generations.visit_freshness import generations_of
 from compactor.sql import count_rows, sql_file, sql_list
+from shared.disk.layout import DataDirectory
 from shared.duckdb_engine import one_row
 from shared.generations.counter_schema import BUCKET_S, OTHER
 from shared.generations.snapshot import Day, Snapshot, VisitsOf
@@ -29,6 +31,9 @@ from shared.sql.visits import (
     visits_digest,
 )
 
+if TYPE_CHECKING:
+    import duckdb
+
 # Rows of a day: beyond these, sites with few visits are counted together.
 SUM_ROWS_MAX = 100_000
 _ONE = timedelta(days=1)
@@ -44,7 +49,7 @@ def make_visits(
     """
     kept, following = snapshot.days[day], snapshot.days.get(day + _ONE, _NONE)
     zone = context.settings.timezone
-    _collect(context, snapshot, VisitDay(day, zone, TextNumbers(strong=True)))
+    collect_visits(context.database, context.data, snapshot, day, zone)
     made = VisitsOf(
         generations_of(kept.archive),
         generations_of(following.archive),
@@ -55,7 +60,7 @@ def make_visits(
     rows = f"SELECT {_COLUMNS} FROM visits_of_day"
     count = 0 if sums_only else count_rows(context.database, "visits_of_day")
     sessions = write_part(context, "sessions", day, generation, rows, count)
-    capped = _sum(context)
+    capped = sum_visits(context.database)
     sums = "FROM visit_sums ORDER BY bucket, site, bot"
     visits = write_part(context, "visits", day, generation, sums, count_rows(context.database, "visit_sums"))
     context.database.execute("DROP TABLE visits_of_day")
@@ -68,18 +73,21 @@ def make_visits(
     )
 
 
-def _collect(context: PassContext, snapshot: Snapshot, of: VisitDay) -> None:
-    """Make the table `visits_of_day`."""
-    days = [each for each in (of.day, of.day + _ONE) if each in snapshot.days]
-    events = events_with_rows(lists_by_version(open_archive(context.data, snapshot, days)))
-    earlier = snapshot.days.get(of.day - _ONE, _NONE)
+def collect_visits(
+    database: duckdb.DuckDBPyConnection, data: DataDirectory, snapshot: Snapshot, day: date, zone: str
+) -> None:
+    """Make the table `visits_of_day`. Raises PartDamaged."""
+    of = VisitDay(day, zone, TextNumbers(strong=True))
+    days = [each for each in (day, day + _ONE) if each in snapshot.days]
+    events = events_with_rows(lists_by_version(open_archive(data, snapshot, days)))
+    earlier = snapshot.days.get(day - _ONE, _NONE)
     reached = NOT_REACHED
     if earlier.sessions and not earlier.expired:
-        opened = open_parts(context.data, "sessions", of.day - _ONE, earlier.sessions)
-        went_on = f"(FROM {parquet(sql_list(path for _, path in opened))} WHERE ended_at >= DATE '{of.day}')"
+        opened = open_parts(data, "sessions", day - _ONE, earlier.sessions)
+        went_on = f"(FROM {parquet(sql_list(path for _, path in opened))} WHERE ended_at >= DATE '{day}')"
         reached = of.reached_sql(went_on)
     for sql in of.statements(events, reached):
-        context.database.execute(sql)
+        database.execute(sql)
 
 
 def _reaches(earlier: Day) -> str:
@@ -91,7 +99,7 @@ def _digest(context: PassContext, day: date) -> str:
     return visits_digest(one_row(context.database, go_on_sql("visits_of_day", day)))
 
 
-def _sum(context: PassContext) -> bool:
+def sum_visits(database: duckdb.DuckDBPyConnection) -> bool:
     """Make the table `visit_sums`. Returns whether sites were counted together."""
     numbers = TextNumbers(keyed=True)
     text = sql_file(
@@ -104,6 +112,6 @@ def _sum(context: PassContext) -> bool:
         rows_max=str(SUM_ROWS_MAX),
         other=OTHER,
     )
-    context.database.execute(text)
+    database.execute(text)
     is_capped = f"(FROM visit_sums WHERE site = '{OTHER}')"
-    return count_rows(context.database, is_capped) > 0
+    return count_rows(database, is_capped) > 0

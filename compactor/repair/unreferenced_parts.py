@@ -90,7 +90,7 @@ def find_damaged_parts(data: DataDirectory, snapshot: Snapshot, log: Log) -> lis
 
 def without_damaged(snapshot: Snapshot, damaged: Iterable[DamagedPart]) -> Snapshot:
     """The snapshot without its damaged parts of events: those that it counts, and those
-    that other hosts count.
+    that other hosts count; and without visits of a day of which a part is damaged.
     """
     broken = {(each.kind, each.day, each.part) for each in damaged}
 
@@ -103,6 +103,8 @@ def without_damaged(snapshot: Snapshot, damaged: Iterable[DamagedPart]) -> Snaps
         )
         for day, kept in snapshot.days.items()
     }
+    for day in {day for kind, day, _ in broken if kind in {"sessions", "visits"}}:
+        days[day] = msgspec.structs.replace(days[day], sessions=(), visits=(), visits_of=None)
     return msgspec.structs.replace(snapshot, days=days)
 
 

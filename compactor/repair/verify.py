@@ -23,6 +23,7 @@ from compactor.repair.verify_snapshot import (
     check_snapshots,
     check_totals,
 )
+from compactor.repair.verify_visits import check_visits
 from compactor.threads import fold_threads
 from shared.disk.durable import scratch
 from shared.disk.layout import DataDirectory
@@ -70,6 +71,8 @@ def verify(data: DataDirectory, settings: Settings, progress: Callable[[str], No
         if not damaged:  # a damaged part cannot be counted
             progress("counters")
             findings += check_counters(database, data, snapshot, settings)
+            progress("visits")
+            findings += check_visits(database, data, snapshot)
             if not unfinished:
                 progress("log against archive")
                 findings += check_log(database, data, snapshot, verified, settings)
