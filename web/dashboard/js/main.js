@@ -10,6 +10,7 @@ import { breakdown } from "./panels/breakdown.js";
 import { chart, drawAgain, forgetChart } from "./panels/chart.js";
 import { cohorts, startCohorts } from "./panels/cohorts.js";
 import { showEmpty } from "./panels/empty.js";
+import { funnel, startFunnel } from "./panels/funnel.js";
 import { goals } from "./panels/goals.js";
 import { showHealth } from "./panels/health.js";
 import { forgetLive, startLive } from "./panels/live.js";
@@ -113,13 +114,13 @@ function forget() {
   forgetChart();
   forgetLive();
   forgetStream();
-  for (const id of ["totals", "breakdowns", "warnings", "all-body", "chart-table-rows", "cohort-body", "cohort-note"]) byId(id).replaceChildren();
+  for (const id of ["totals", "breakdowns", "warnings", "all-body", "chart-table-rows", "cohort-body", "cohort-note", "funnel-body", "funnel-note"]) byId(id).replaceChildren();
   for (const id of ["reason", "as-of", "strip"]) setText(byId(id), "");
 }
 
 function begin() {
   byId("breakdowns").replaceChildren();
-  panels = [totals, chart, ...BREAKDOWNS.map(breakdown), goals, cohorts];
+  panels = [totals, chart, ...BREAKDOWNS.map(breakdown), goals, funnel, cohorts];
   showLive();
   refresh().then((isShown) => isShown && byId("dashboard").focus({ preventScroll: true }));
 }
@@ -130,6 +131,7 @@ function start() {
   startFilters(() => state, change);
   startSavedFilters(() => state, change, complain);
   startCohorts();
+  startFunnel();
   startStream(() => state);
   byId("fold").onclick = fold;
   byId("all-close").onclick = () => /** @type {HTMLDialogElement} */ (byId("all")).close();

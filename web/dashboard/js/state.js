@@ -2,10 +2,11 @@
 
 /** @typedef {{
  *   period: string, from: string, to: string, interval: string, compare: string, site: string, tz: string,
- *   bots: string, filters: string[], measure: string, tabs: Record<string, string>
+ *   bots: string, filters: string[], measure: string, tabs: Record<string, string>, steps: string[], window: string
  * }} State
  * `from` and `to` are dates, both included, of the period "custom" only. `interval` "" is the one that fits.
- * `filters`: conditions as the API takes them. `tabs`: the dimension that each panel shows, where it is not its first. */
+ * `filters`: conditions as the API takes them. `tabs`: the dimension that each panel shows, where it is not its first. `steps`
+ * and `window` are those of the funnel. */
 
 /** @type {Record<string, string>} */
 export const PERIODS = {
@@ -30,14 +31,14 @@ export function ownZone() {
 /** @returns {State} */
 export const beginning = () => ({
   period: "28d", from: "", to: "", interval: "", compare: "previous", site: "", tz: ownZone(), bots: "exclude",
-  filters: [], measure: "visitors", tabs: {},
+  filters: [], measure: "visitors", tabs: {}, steps: [], window: "7d",
 });
 
 /** The state that a query string says. What it says wrong is left out. @param {string} search */
 export function readState(search) {
   const state = beginning();
   const given = new URLSearchParams(search);
-  /** @param {"period"|"interval"|"compare"|"bots"|"site"|"measure"} name @param {(value: string) => boolean} isGood */
+  /** @param {"period"|"interval"|"compare"|"bots"|"site"|"measure"|"window"} name @param {(value: string) => boolean} isGood */
   const take = (name, isGood) => {
     const value = given.get(name);
     if (value !== null && isGood(value)) state[name] = value;
@@ -48,11 +49,13 @@ export function readState(search) {
   take("bots", (value) => BOTS.includes(value));
   take("site", () => true);
   take("measure", (value) => /^[a-z_]+$/.test(value));
+  take("window", (value) => /^[1-9]\d{0,2}d$/.test(value));
   if (isZone(given.get("tz"))) state.tz = given.get("tz") ?? state.tz;
   const [from, to] = [given.get("from") ?? "", given.get("to") ?? ""];
   if (isDate(from) && isDate(to) && from <= to) Object.assign(state, { from, to });
   else if (state.period === "custom") state.period = beginning().period;
   state.filters = given.getAll("filter").filter(Boolean);
+  state.steps = given.getAll("step").filter(Boolean).slice(0, 8);
   for (const [name, value] of given) {
     const panel = TAB.exec(name);
     if (panel) state.tabs[panel[1]] = value;
@@ -64,10 +67,11 @@ export function readState(search) {
 export function writeState(state) {
   const usual = beginning();
   const said = new URLSearchParams();
-  for (const name of /** @type {const} */ (["site", "period", "interval", "compare", "tz", "bots", "measure"]))
+  for (const name of /** @type {const} */ (["site", "period", "interval", "compare", "tz", "bots", "measure", "window"]))
     if (state[name] !== usual[name]) said.set(name, state[name]);
   if (state.period === "custom") for (const name of /** @type {const} */ (["from", "to"])) said.set(name, state[name]);
   for (const filter of state.filters) said.append("filter", filter);
+  for (const step of state.steps) said.append("step", step);
   for (const [panel, dimension] of Object.entries(state.tabs)) said.set(`tab.${panel}`, dimension);
   return String(said) && `?${said}`;
 }
