@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 import duckdb
 
 from reports.kinds import NamedKind, kind_of, named_kind
+from reports.kinds.funnel import FunnelRead, is_ambiguous
 from reports.measures.families import reasons
 from reports.plan import Days, HostDay, Parts, Plan, TotalRead, days_of, of_shown
 from reports.query import Query
@@ -95,8 +97,16 @@ def _of_events(
 def _named_report(database: duckdb.DuckDBPyConnection, source: Source, query: Query, kind: NamedKind) -> Row:
     """The report of a kind with a name."""
     plan = kind.plan(query, source.days)
-    fetched = {name: _fetch(database, source.open_parts, kind_statement(read)) for name, read in plan.reads.items()}
+    fetched = {name: _fetch_of_kind(database, source.open_parts, read) for name, read in plan.reads.items()}
     return with_source(kind.shape(plan, fetched), query, source)
+
+
+def _fetch_of_kind(database: duckdb.DuckDBPyConnection, open_parts: OpenParts, read: Any) -> list[tuple[Any, ...]]:
+    """Once more, where a number stood for several visitors."""
+    found = _fetch(database, open_parts, kind_statement(read))
+    if isinstance(read, FunnelRead) and is_ambiguous(found):
+        return _fetch(database, open_parts, kind_statement(replace(read, is_strong=True)))
+    return found
 
 
 def with_source(report: Row, query: Query, source: Source) -> Row:

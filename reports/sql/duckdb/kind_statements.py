@@ -8,10 +8,12 @@ from collections.abc import Callable
 from typing import Any
 
 from reports.kinds.cohorts import CohortsRead, DailyRead, Entry
+from reports.kinds.funnel import FunnelRead
 from reports.kinds.goals import GoalsRead
 from reports.kinds.kind_query import EPOCH
 from reports.kinds.live import DIMENSIONS, LiveRead
 from reports.sql.duckdb.composed import sql_file, with_relations
+from reports.sql.duckdb.funnels import funnel_statement
 from reports.sql.duckdb.relations import all_hold, archived_events, selected_events, utc_timestamp
 from reports.sql.statement import Parameters, Statement
 from shared.named_filters import ENTRIES_MAX
@@ -97,6 +99,7 @@ def _goals(read: GoalsRead, bound: Parameters) -> str:
 _TEXTS: dict[type, Callable[[Any, Parameters], str]] = {
     CohortsRead: _cohorts,
     DailyRead: _daily,
+    FunnelRead: funnel_statement,
     GoalsRead: _goals,
     LiveRead: _live,
 }
