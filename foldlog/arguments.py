@@ -14,7 +14,7 @@ from foldlog.argument_types import between, count, day, duration, site, visitor,
 from shared.control_chars import escape_controls
 from shared.exit_codes import USAGE
 
-KIND_OPTIONS = ("kind", "period", "return", "goal")
+KIND_OPTIONS = ("kind", "period", "return", "goal", "steps", "window")
 QUERY_OPTIONS = ("from", "to", "tz", "interval", "by", "event", "site", "filter", "limit", "bots", "measures", "scope")
 
 COMMANDS = (
@@ -267,10 +267,12 @@ def _add_demo(command: argparse.ArgumentParser) -> None:
 
 
 _QUERY_HELP = {
-    "kind": "live, cohorts or goals; without it, counts",
+    "kind": "live, cohorts, funnel or goals; without it, counts",
     "period": "of cohorts: day, week or month (default: week)",
     "return": "of cohorts: conditions that a returning event has",
     "goal": "of goals: only this one",
+    "steps": "of a funnel: filters such as 'path==/pricing;;event==signup'",
+    "window": "of a funnel: days from the first step to the last (default: 7d)",
     "from": "first date (2026-11-22) or instant (2026-11-22T16:00:00Z); default: six days before --to",
     "to": "last date, inclusive, or instant; default: today",
     "tz": "time zone of dates and intervals (default: FOLDLOG_TIMEZONE)",

@@ -11,7 +11,7 @@ from ingest.api.reports import answered, given_parameters
 from ingest.context import WorkerContext
 from ingest.http.auth import require_read
 from reports import encode
-from reports.kinds import KIND, cohorts, goals, live
+from reports.kinds import KIND, cohorts, funnel, goals, live
 from shared.disk.marks import read_mark
 from shared.timestamps import rfc3339
 
@@ -30,6 +30,11 @@ async def get_live(worker: WorkerContext, request: BaseRequest) -> web.Response:
 async def get_cohorts(worker: WorkerContext, request: BaseRequest) -> web.Response:
     """Visitors by the period of their first event."""
     return await _answer(worker, request, "cohorts", (*cohorts.COMMON, *cohorts.OWN), {})
+
+
+async def get_funnel(worker: WorkerContext, request: BaseRequest) -> web.Response:
+    """Visitors who took some steps one after another."""
+    return await _answer(worker, request, "funnel", (*funnel.COMMON, *funnel.OWN), {})
 
 
 async def get_goals_report(worker: WorkerContext, request: BaseRequest) -> web.Response:

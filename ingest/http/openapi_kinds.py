@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from ingest.api import named_filters
-from ingest.http.openapi_parameters import RAW, filter_pattern, named
+from ingest.http.openapi_parameters import RAW, filter_pattern, named, steps_pattern
 from ingest.http.openapi_parts import (
     READ_PROBLEMS,
     TEXT,
@@ -20,13 +20,13 @@ from ingest.http.openapi_parts import (
     report_parameter,
     response,
 )
-from ingest.http.response_schemas import Cohorts, Filters, Goals, GoalsReport, KeptFilter, KeptGoal, Live
+from ingest.http.response_schemas import Cohorts, Filters, Funnel, Goals, GoalsReport, KeptFilter, KeptGoal, Live
 from reports import encode
-from reports.kinds import cohorts, goals, live
+from reports.kinds import cohorts, funnel, goals, live
 from shared.named_filters import NAME_MAX
 
 KIND_TYPES = (
-    *(Live, Cohorts, GoalsReport, Goals, Filters, KeptGoal, KeptFilter),
+    *(Live, Cohorts, Funnel, GoalsReport, Goals, Filters, KeptGoal, KeptFilter),
     *(named_filters.Goal, named_filters.SavedFilter),
 )
 _FORMAT = parameter("format", {"enum": list(encode.REPORT_FORMATS), "default": "json"}, "The rows only, but for json.")
@@ -60,6 +60,20 @@ def _cohorts() -> Object:
         report_parameter("return", conditions["schema"], "What a returning event has. Default: what a first one has."),
     ]
     return _report("getCohorts", "Visitors by their first period, and who came back", Cohorts, parameters)
+
+
+def _funnel() -> Object:
+    steps = TEXT | {
+        "pattern": steps_pattern(funnel.STEPS_MIN, funnel.STEPS_MAX),
+        "examples": ["path==/pricing;;event==signup"],
+    }
+    window = TEXT | {"pattern": "^([1-9][0-9]?|[12][0-9][0-9]|3[0-5][0-9]|36[0-5])d$", "default": funnel.WINDOW_DEFAULT}
+    parameters = [
+        *named(funnel.COMMON),
+        parameter("steps", steps, "Filters with `;;` between them.") | {"required": True},
+        report_parameter("window", window, "Days from the first step to the last."),
+    ]
+    return _report("getFunnel", "Visitors who took some steps one after another", Funnel, parameters)
 
 
 def _conversions() -> Object:
@@ -97,6 +111,7 @@ def _kept(kind: str) -> Object:
 KIND_PATHS: Object = {
     "/admin/api/live": {"get": _live()},
     "/admin/api/cohorts": {"get": _cohorts()},
+    "/admin/api/funnel": {"get": _funnel()},
     "/admin/api/goals/report": {"get": _conversions()},
     "/admin/api/goals": _kept("goals"),
     "/admin/api/filters": _kept("filters"),

@@ -47,13 +47,25 @@ RAW = parameter(
 )
 
 
-def filter_pattern() -> str:
-    """The grammar of filters.py: conditions separated by `;`, escaped as `\\;`."""
+def _condition() -> str:
+    """The grammar of a condition of filters.py; `;` is escaped as `\\;`."""
     key = rf"{PROPS.replace('.', '[.]')}(?:\\;|[^=!;]){{1,100}}"
     text = rf"(?:{'|'.join(NAMES)}|{key})(?:{'|'.join(TEXT_OPERATORS)})(?:\\;|[^;])*"
     number = rf"value[{''.join(NUMBER_OPERATORS)}][-+.0-9eE]+"
-    condition = f"(?:{text}|{number})"
+    return f"(?:{text}|{number})"
+
+
+def filter_pattern() -> str:
+    """Conditions separated by `;`."""
+    condition = _condition()
     return f"^;*(?:{condition}(?:;+{condition}){{0,{FILTERS_MAX - 1}}};*)?$"
+
+
+def steps_pattern(least: int, most: int) -> str:
+    """Filters separated by `;;`."""
+    condition = _condition()
+    step = f"{condition}(?:;{condition}){{0,{FILTERS_MAX - 1}}}"
+    return f"^(?:;;+)?{step}(?:;;+{step}){{{least - 1},{most - 1}}}(?:;;+)?$"
 
 
 def named(names: tuple[str, ...]) -> list[Object]:

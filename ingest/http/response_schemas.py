@@ -190,6 +190,65 @@ class Cohorts(Response, rename={"from_": "from"}):
     reason: str | UnsetType = UNSET
 
 
+class FunnelNumbers(Response):
+    """Visitors who reached a step, their shares of those of the first step and of the
+    step before, and medians of the seconds from these; null where there are none.
+    """
+
+    step: Count
+    visitors: Count | None
+    conversion: float | None
+    step_conversion: float | None
+    median_s: float | None
+    median_from_first_s: float | None
+
+
+class FunnelStep(FunnelNumbers):
+    """A step of all visitors."""
+
+    filter: str
+
+
+class FunnelRow(FunnelNumbers):
+    """`filter` is present without `by`, `value` with it. `others`: how many values
+    beyond the limit are together in this row.
+    """
+
+    filter: str | UnsetType = UNSET
+    value: str | UnsetType | None = UNSET
+    others: Count | UnsetType = UNSET
+
+
+class FunnelTotal(Response):
+    """Visitors who took the first step, those who took all, and how many of the first
+    are hashes of a day, which cannot be followed past midnight.
+    """
+
+    visitors: Count | None
+    converted: Count | None
+    daily_visitors: Count | None
+
+
+class Funnel(Response, rename={"from_": "from"}):
+    """`rows`: the steps, or with `by` those of each value. `reason`: why numbers are
+    null.
+    """
+
+    kind: Literal["funnel"]
+    from_: Instant
+    to: Instant
+    tz: str
+    window: str
+    by: str | None
+    steps: list[FunnelStep]
+    rows: list[FunnelRow]
+    total: FunnelTotal
+    generation: Count
+    as_of: Instant
+    hosts: list[Host] | UnsetType = UNSET
+    reason: str | UnsetType = UNSET
+
+
 class Conversions(Response):
     """Events of a goal, visitors who had one, of all visitors, their share, and the sum
     of values; null where its filter is invalid.

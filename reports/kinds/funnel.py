@@ -124,7 +124,7 @@ def shape(plan: FunnelPlan, fetched: Fetched) -> Row:
         "window": f"{query.window.days}d",
         "by": query.by,
         "steps": steps,
-        "rows": [row for place in sorted(found) if place for row in _rows(query, found[place])],
+        "rows": [row for place in sorted(found) if place for row in _rows(query, found[place])] if query.by else steps,
         "total": {
             "visitors": of_all[3][0] if plan.reads else None,
             "converted": of_all[3][-1] if plan.reads else None,
@@ -170,6 +170,5 @@ def _seconds(ms: float | None) -> float | None:
 
 
 def table(report: Mapping[str, Any]) -> tuple[list[str], list[Row]]:
-    if report["by"] is None:
-        return ["step", "filter", *NUMBERS], report["steps"]
-    return ["value", "others", "step", *NUMBERS], report["rows"]
+    names = ("step", "filter") if report["by"] is None else ("value", "others", "step")
+    return [*names, *NUMBERS], report["rows"]

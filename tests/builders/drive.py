@@ -90,6 +90,8 @@ QUERIES: tuple[dict[str, str], ...] = (
     {"by": "path", "event": "name-1", "site": "example.com"},
     {"kind": "cohorts", "period": "day", "event": "name-1", "return": "path!=/none"},
     {"kind": "cohorts", "filter": "country==DE"},
+    {"kind": "funnel", "steps": "path!=;;event==name-1;;country==DE"},
+    {"kind": "funnel", "steps": "path!=;;path!=/none", "by": "props.plan", "limit": "2"},
     *({"kind": "goals", "goals": GOALS, "interval": interval} for interval in ("none", "day")),
     *({"measures": "visits", "by": name} for name in ("site", "source", "entry")),
     {"measures": "visits,visitors", "by": "exit", "filter": "country==DE"},

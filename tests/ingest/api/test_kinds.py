@@ -17,6 +17,8 @@ from tests.builders.visits import D1, SITE, SPAN, send_visits
 from tests.builders.worker import Worker
 
 LIVE, COHORTS, GOALS = "/admin/api/live", "/admin/api/cohorts", "/admin/api/goals/report"
+FUNNEL = "/admin/api/funnel"
+ORDER_STEPS = "path==/;;path==/pricing"
 
 
 @pytest.fixture(scope="module")
@@ -102,6 +104,23 @@ def test_cohorts_have_the_numbers_counted_by_hand(worker: Worker) -> None:
     assert [line.partition(",")[2] for line in csv[1:]] == ["2,1", "2,"]
 
 
+def test_funnel_has_the_numbers_counted_by_hand(worker: Worker) -> None:
+    """Ann and Bob see the prices ten minutes after the front page, Dan never does."""
+    found = worker.get(FUNNEL, **SPAN, steps=ORDER_STEPS, window="1d").json()
+    numbers = [(row["visitors"], row["conversion"], row["median_s"], row["filter"]) for row in found["steps"]]
+    assert numbers == [(3, 1.0, None, "path==/"), (2, 0.666667, 600.0, "path==/pricing")]
+    assert found["rows"] == found["steps"]
+    assert found["total"] == {"visitors": 3, "converted": 2, "daily_visitors": 0}
+    csv = worker.get(FUNNEL, **SPAN, steps=ORDER_STEPS, by="referrer", format="csv").body.decode().splitlines()
+    assert csv == [
+        "value,others,step,visitors,conversion,step_conversion,median_s,median_from_first_s",
+        ",,1,2,1.0,1.0,,",
+        ",,2,1,0.5,0.5,600.0,600.0",
+        "search.example,,1,1,1.0,1.0,,",
+        "search.example,,2,1,1.0,1.0,600.0,600.0",
+    ]
+
+
 def test_conversions_have_the_numbers_counted_by_hand(worker: Worker) -> None:
     assert worker.get(GOALS, **SPAN).json()["goals"] == []
     put_named_filter(worker.data, NamedFilter("goal", "order", "event==order"))
@@ -144,6 +163,10 @@ REFUSED = {
     "cohorts, too many periods": (COHORTS, {"period": "day", "from": "2020-01-01"}),
     "cohorts, no conditions": (COHORTS, {"return": "x"}),
     "cohorts, a limit": (COHORTS, {"limit": "3"}),
+    "funnel, no steps": (FUNNEL, {}),
+    "funnel, one step": (FUNNEL, {"steps": "path==/"}),
+    "funnel, a window": (FUNNEL, {"steps": ORDER_STEPS, "window": "1h"}),
+    "funnel, an interval": (FUNNEL, {"steps": ORDER_STEPS, "interval": "day"}),
     "goals, goals of the client": (GOALS, {"goals": "[]"}),
     "goals, a goal that is not there": (GOALS, {"goal": "absent"}),
     "goals, a dimension": (GOALS, {"by": "path"}),

@@ -172,6 +172,8 @@ REQUESTS = {
     "report of nonsense": Request("GET", "/admin/api/report?by=nonsense", 400, ADMIN),
     "report without a token": Request("GET", "/admin/api/report", 401),
     "report with an ingest key": Request("GET", "/admin/api/report", 403, bearer(INGEST_KEY)),
+    "funnel": Request("GET", "/admin/api/funnel?steps=path==/a;;event==b&by=path", 200, ADMIN),
+    "funnel in CSV": Request("GET", "/admin/api/funnel?steps=path==/a;;event==b&format=csv", 200, ADMIN),
     "export": Request("GET", "/admin/api/export", 200, ADMIN),
     "export to CSV": Request("GET", "/admin/api/export?format=csv", 200, ADMIN),
     "export to Parquet": Request("GET", "/admin/api/export?format=parquet", 200, ADMIN),
