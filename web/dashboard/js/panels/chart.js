@@ -45,12 +45,11 @@ function show(report, { state, until }) {
   const measure = measureOf(state.measure);
   const name = measure.of ?? measure.name;
   const ends = [...report.rows.slice(1).map((/** @type {any} */ row) => row.time), report.to];
-  const before = report.compare?.rows ?? [];
   const rows = report.rows.map((/** @type {any} */ row, /** @type {number} */ i) => {
     const [from, to] = [seconds(row.time), seconds(ends[i])];
     const number = from <= until ? row[name] : null; // what has not come is unknown, not 0
     return { from, label: intervalLabel(row.time, ends[i], report.interval, state.tz), number, isOver: to <= until,
-      before: before[i]?.[name] ?? null };
+      before: row.previous?.[name] ?? null };
   });
   setText(byId("chart-title"), `${measure.label} by ${report.interval}`);
   setText(byId("chart-hint"), hint(rows, state));

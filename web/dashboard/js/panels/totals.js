@@ -44,7 +44,7 @@ const botsText = (bots) =>
 function show(measure, report, round) {
   const name = measure.of ?? measure.name;
   const now = report.total[name];
-  const before = report.compare?.total?.[name];
+  const before = report.total.previous?.[name];
   const card = cardOf(measure);
   card.hidden = measure.name === "value_sum" && !now && !before;
   const isChosen = round.state.measure === measure.name;
