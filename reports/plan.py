@@ -24,6 +24,8 @@ from shared.generations.snapshot import Day, Part, Snapshot
 from shared.schema import COUNTED_DIMENSIONS
 
 T = TypeVar("T")
+# An `engaged` event of more is none: no page is in sight for longer.
+STRETCH_MAX_S = 86_400
 
 
 class HostDay(NamedTuple):
@@ -204,7 +206,18 @@ class ValueQuantilesRead:
     shown: tuple[str | None, ...] = (None,)
 
 
-Read = SeriesRead | BreakdownRead | TotalRead | KeptVisitorsRead | ValueSumsRead | ValueQuantilesRead
+@dataclass(frozen=True)
+class EngagedRead:
+    """Rows (bucket, value, milliseconds, visitors, median of their milliseconds) of
+    `engaged` events, as ValueSumsRead.
+    """
+
+    events: ArchiveScan
+    of_groups: bool
+    shown: tuple[str | None, ...] = (None,)
+
+
+Read = SeriesRead | BreakdownRead | TotalRead | KeptVisitorsRead | ValueSumsRead | ValueQuantilesRead | EngagedRead
 # The start of a bucket (that of the query without an interval), in UTC, and a value
 # (None without `by`, and for no value).
 Place = tuple[datetime, str | None]
@@ -392,7 +405,7 @@ def kept_visitors_read(plan: Plan, days: Days) -> KeptVisitorsRead | None:
 
 def of_shown(read: Read, groups: Iterable[tuple[Any, ...]]) -> Read:
     """The read as it is made once the groups are fetched."""
-    if isinstance(read, ValueSumsRead | ValueQuantilesRead) and read.of_groups:
+    if isinstance(read, ValueSumsRead | ValueQuantilesRead | EngagedRead) and read.of_groups:
         return replace(read, shown=_distinct(row[1] for row in groups))
     return read
 

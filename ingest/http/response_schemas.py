@@ -74,6 +74,8 @@ class Row(Response):
     value_avg: float | UnsetType | None = UNSET
     value_p50: float | UnsetType | None = UNSET
     value_p95: float | UnsetType | None = UNSET
+    engaged_time: float | UnsetType | None = UNSET
+    engaged_p50: float | UnsetType | None = UNSET
     time: Instant | UnsetType = UNSET
     value: str | UnsetType | None = UNSET
 
@@ -91,6 +93,8 @@ class Total(Response):
     value_avg: float | UnsetType | None = UNSET
     value_p50: float | UnsetType | None = UNSET
     value_p95: float | UnsetType | None = UNSET
+    engaged_time: float | UnsetType | None = UNSET
+    engaged_p50: float | UnsetType | None = UNSET
 
 
 class Host(Response):

@@ -13,6 +13,7 @@ from reports.measures.families import reasons
 from reports.plan import (
     ArchiveScan,
     BreakdownRead,
+    EngagedRead,
     HostDay,
     Read,
     Scan,
@@ -73,6 +74,9 @@ def _fetch(ask: Ask, statements: Statements, read: Read) -> Rows:
     if isinstance(read, ValueQuantilesRead):
         found = ask(statements.value_quantiles(_events(read.events), read.shown))
         return [(_bucket(start, read.events), *row) for start, *row in found]
+    if isinstance(read, EngagedRead):
+        found = ask(statements.engaged(_events(read.events), read.shown))
+        return [(_bucket(start, read.events), value, int(ms), *rest) for start, value, ms, *rest in found]
     raise AssertionError("kept visitors are in counters, which a cluster has none of")
 
 

@@ -40,9 +40,9 @@ class Family(Protocol):
 
 
 def _families() -> tuple[Family, ...]:
-    from reports.measures import values  # which uses what is here
+    from reports.measures import engaged, values  # which use what is here
 
-    return (values,)
+    return (values, engaged)
 
 
 def families_of(query: Query) -> Iterator[Family]:

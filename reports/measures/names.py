@@ -13,7 +13,8 @@ from typing import Literal, cast, get_args
 from reports.query_error import QueryError
 
 VisitMeasure = Literal["visits", "views_per_visit", "bounce_rate", "visit_duration"]
-Measure = Literal["events", "visitors", VisitMeasure, "value_sum", "value_avg", "value_p50", "value_p95"]
+ValueMeasure = Literal["value_sum", "value_avg", "value_p50", "value_p95"]
+Measure = Literal["events", "visitors", VisitMeasure, ValueMeasure, "engaged_time", "engaged_p50"]
 Visitors = Literal["exact", "none"]
 
 MEASURES: tuple[Measure, ...] = get_args(Measure)

@@ -10,7 +10,7 @@ import secrets
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
-from reports.plan import ArchiveScan
+from reports.plan import STRETCH_MAX_S, ArchiveScan
 from reports.sql.clickhouse.bound import Bound
 from reports.sql.clickhouse.relations import matching_events, numbers
 
@@ -118,11 +118,35 @@ class Statements:
         text = f"SELECT bucket, any(value) AS found, {quantiles} FROM ({ranked}) GROUP BY bucket, one, other"
         return Statement(text, bound.values)
 
-    def _amounts(self, scan: ArchiveScan, shown: Sequence[str | None], bound: Bound) -> str:
+    def engaged(self, scan: ArchiveScan, shown: Sequence[str | None]) -> Statement:
+        """Rows (start of the bucket in ms, value, milliseconds, visitors, median of
+        their milliseconds) of `engaged` events.
+        """
+        bound = Bound()
+        place = "PARTITION BY bucket, one, other"
+        person, again = (self._hash("visitor", bound, turned=turned) for turned in (False, True))
+        stretches = f"amount > 0 AND amount <= {STRETCH_MAX_S} AND visitor IS NOT NULL"
+        of_visitors = (
+            f"SELECT bucket, one, other, any(value) AS value, {person} AS person, {again} AS again, "
+            f"sum(toInt64(floor(assumeNotNull(amount) * 1000))) AS ms "
+            f"FROM ({self._amounts(scan, shown, bound, 'a.value AS amount, a.visitor AS visitor')}) "
+            f"WHERE {stretches} GROUP BY bucket, one, other, person, again"
+        )
+        ranked = (
+            f"SELECT *, row_number() OVER ({place} ORDER BY ms) AS rank, count() OVER ({place}) AS visitors "
+            f"FROM ({of_visitors})"
+        )
+        numbers_ = "toString(sum(ms)), count(), minIf(ms, rank * 2 >= visitors)"
+        text = f"SELECT bucket, any(value) AS found, {numbers_} FROM ({ranked}) GROUP BY bucket, one, other"
+        return Statement(text, bound.values)
+
+    def _amounts(
+        self, scan: ArchiveScan, shown: Sequence[str | None], bound: Bound, columns: str = "a.value AS amount"
+    ) -> str:
         """(bucket, value, amount, two numbers of the value): values of events of the
         dimension's values in `shown`.
         """
-        events = matching_events(scan, self._table, bound, "a.value AS amount")
+        events = matching_events(scan, self._table, bound, columns)
         numbered = f"SELECT *, {self._numbers('value', bound)} FROM ({events}) WHERE amount IS NOT NULL"
         if scan.by is None:
             return numbered

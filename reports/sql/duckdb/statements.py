@@ -10,8 +10,10 @@ from collections.abc import Callable
 from typing import Any
 
 from reports.plan import (
+    STRETCH_MAX_S,
     ArchiveScan,
     BreakdownRead,
+    EngagedRead,
     EventsRead,
     KeptVisitorsRead,
     Read,
@@ -125,11 +127,29 @@ def _amounts_and_shown(read: ValueSumsRead | ValueQuantilesRead, bound: Paramete
     numbers = TextNumbers(keyed=True)
     events = matching_events(read.events, bound, columns="a.value AS amount", where="a.value IS NOT NULL")
     amount_number = f"xor(hash(amount), {numbers.secret})"
-    shown = f"SELECT unnest({bound.value('shown', list(read.shown))}::VARCHAR[]) AS value"
     return {
         "amounts": f"SELECT *, {numbers.number('value')} AS number, {amount_number} AS amount_number FROM ({events}) m",
-        "shown": f"SELECT {numbers.number('value')} AS number, value FROM ({shown}) s",
+        "shown": _shown(read.shown, numbers, bound),
     }
+
+
+def _shown(values: tuple[str | None, ...], numbers: TextNumbers, bound: Parameters) -> str:
+    """(number, value): the dimension's values that are asked for."""
+    shown = f"SELECT unnest({bound.value('shown', list(values))}::VARCHAR[]) AS value"
+    return f"SELECT {numbers.number('value')} AS number, value FROM ({shown}) s"
+
+
+def _engaged(read: EngagedRead, _: TextNumbers, bound: Parameters) -> str:
+    numbers, visitors = TextNumbers(keyed=True), TextNumbers(strong=True)
+    where = f"a.visitor IS NOT NULL AND a.value > 0 AND a.value <= {STRETCH_MAX_S}"
+    events = matching_events(read.events, bound, columns="a.visitor, a.value AS seconds", where=where)
+    columns = f"{numbers.number('value')} AS number, {visitors.number('visitor')} AS visitor"
+    ms = "floor(seconds * 1000)::BIGINT AS ms"
+    relations = {
+        "stretches": f"SELECT bucket, value, {columns}, {ms} FROM ({events}) m",
+        "shown": _shown(read.shown, numbers, bound),
+    }
+    return _with(relations, _file("engaged.sql"))
 
 
 def _kept_visitors(read: KeptVisitorsRead, _: TextNumbers, bound: Parameters) -> str:
@@ -146,4 +166,5 @@ _TEXTS: dict[type[Read], Callable[[Any, TextNumbers, Parameters], str]] = {
     KeptVisitorsRead: _kept_visitors,
     ValueSumsRead: _value_sums,
     ValueQuantilesRead: _value_quantiles,
+    EngagedRead: _engaged,
 }

@@ -80,6 +80,17 @@ def test_a_cluster_answers_as_duckdb_does(tmp_path: Path, clickhouse_today: Clic
         line(f"own-{n}", NOON - n * 7 * HOUR_MS // 5, props=props[n % 5], language="de" if n % 2 else None, value=n / 3)
         for n in range(25)
     ]
+    more += [
+        line(
+            f"seen-{n}",
+            NOON - n * HOUR_MS,
+            name="engaged",
+            visitor=f"v-{n % 4}",
+            url=f"https://a.example/{n % 3}",
+            value=s,
+        )
+        for n, s in enumerate([1, 2.0005, 17, 0.1, 0.7, 86_400, 86_401, -1, 0, 1e18, None, *range(20)])
+    ]
     for turn, written in enumerate((lines[:40], lines[40:], more, [line("bot", ua=GOOGLEBOT)])):
         sealed(data, written)
         fold_all(data, NOON + turn * 9 * HOUR_MS)
@@ -92,6 +103,11 @@ def test_a_cluster_answers_as_duckdb_does(tmp_path: Path, clickhouse_today: Clic
         {**span, "measures": measures, **more} for more in ({}, {"by": "path"}, {"by": "props.plan", "limit": "2"})
     ]
     asked += [{**span, "measures": measures, "interval": "day", **more} for more in ({}, {"by": "country"})]
+    measures = "engaged_time,visitors,engaged_p50"
+    asked += [
+        {**span, "measures": measures, **more}
+        for more in ({}, {"by": "path"}, {"interval": "day", "event": "pageview"})
+    ]
     asked += [
         {**span, "by": by, "limit": limit} for by in ("path", "props.plan", "props.it's a/key~") for limit in "12"
     ]
