@@ -15,7 +15,7 @@ from zoneinfo import ZoneInfo
 
 from reports.calendar import Interval, bucket_starts, has_more_buckets, midnight
 from reports.filters import NAMES, PROPS, VALUE, Condition, is_unicode, parse_filter
-from reports.measures.names import DEFAULT, VISIT_MEASURES, Measure, parse_measures
+from reports.measures.names import DEFAULT, ENGAGED_MEASURES, VISIT_MEASURES, Measure, parse_measures
 from reports.query_error import QueryError
 from shared.sql.visits import ENDS_OF_VISITS, NOT_OF_VISITS
 
@@ -92,7 +92,7 @@ class Query:
     @property
     def tells_visitors(self) -> bool:
         """Whether it depends on which events are of one visitor."""
-        return self.counts_visitors or self.asks_visits
+        return self.counts_visitors or self.asks_visits or any(name in ENGAGED_MEASURES for name in self.measures)
 
     @property
     def names_no_visit(self) -> bool:
@@ -138,8 +138,8 @@ def parse(parameters: Mapping[str, str], now: datetime, default_zone: str) -> Qu
 def _check_visits(query: Query) -> None:
     if query.is_of_visits and query.names_no_visit:
         raise QueryError("filter", "entry and exit are of visits, and go with no event, path, value or property")
-    if query.is_of_visits and any(name.startswith(VALUE) for name in query.measures):
-        raise QueryError("measures", "values are of events, and go with neither entry nor exit")
+    if query.is_of_visits and any(name.startswith(VALUE) or name in ENGAGED_MEASURES for name in query.measures):
+        raise QueryError("measures", "values and engaged time are of events, and go with neither entry nor exit")
 
 
 def _check_names_and_text(parameters: Mapping[str, str]) -> None:

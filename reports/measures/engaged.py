@@ -11,11 +11,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from reports.measures.families import Numbers
+from reports.measures.names import ENGAGED_MEASURES
 from reports.measures.values import EXPIRED
 from reports.plan import ArchiveScan, Days, EngagedRead, Place, Plan, Read, archive_scan
 from reports.rows import Fetched, Number, Row, places
 
-MEASURES: tuple[str, ...] = ("engaged_time", "engaged_p50")
+MEASURES: tuple[str, ...] = ENGAGED_MEASURES
 EVENT = "engaged"
 _NOTHING: Mapping[str, Number] = dict.fromkeys(MEASURES)
 

@@ -14,12 +14,15 @@ from reports.query_error import QueryError
 
 VisitMeasure = Literal["visits", "views_per_visit", "bounce_rate", "visit_duration"]
 ValueMeasure = Literal["value_sum", "value_avg", "value_p50", "value_p95"]
-Measure = Literal["events", "visitors", VisitMeasure, ValueMeasure, "engaged_time", "engaged_p50"]
+EngagedMeasure = Literal["engaged_time", "engaged_p50"]
+Measure = Literal["events", "visitors", VisitMeasure, ValueMeasure, EngagedMeasure]
 Visitors = Literal["exact", "none"]
 
 MEASURES: tuple[Measure, ...] = get_args(Measure)
 # Of visits (reports/visits); the others are counted of events.
 VISIT_MEASURES: tuple[Measure, ...] = get_args(VisitMeasure)
+# Of events of one visitor together.
+ENGAGED_MEASURES: tuple[Measure, ...] = get_args(EngagedMeasure)
 DEFAULT: tuple[Measure, ...] = ("events", "visitors")
 
 

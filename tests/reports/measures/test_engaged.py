@@ -17,6 +17,7 @@ import pytest
 from ingest.collect.encode import Line
 from reports.measures.values import EXPIRED
 from reports.query import parse
+from reports.query_error import QueryError
 from reports.report import make_report
 from shared.disk.layout import DataDirectory
 from shared.disk.marks import set_mark
@@ -152,3 +153,21 @@ def test_time_of_an_expired_day_is_null_with_the_reason(tmp_path: Path) -> None:
     rows = {row["time"][:10]: row["engaged_time"] for row in made["rows"]}
     assert (rows["2026-11-13"], rows["2026-11-22"]) == (None, 7.0)
     assert (made["total"]["engaged_time"], made["reason"]) == (None, EXPIRED)
+
+
+def test_ends_of_visits_have_no_engaged_time() -> None:
+    with pytest.raises(QueryError, match="engaged time"):
+        parse({**SPAN, **ENGAGED, "by": "entry"}, datetime.fromtimestamp(NOON / 1000, UTC), "UTC")
+
+
+def test_visits_stand_beside_engaged_time(folded: tuple[DataDirectory, list[Line]]) -> None:
+    data, events = folded
+    made = report(data, measures="visits,engaged_time")
+    assert made["total"]["visits"] > 0
+    assert made["total"]["engaged_time"] == engaged(events)["engaged_time"]
+
+
+def test_it_depends_on_which_events_are_of_one_visitor() -> None:
+    """So hosts whose hashes change at other midnights cannot answer it together."""
+    query = parse({"measures": "engaged_time"}, datetime.fromtimestamp(NOON / 1000, UTC), "UTC")
+    assert query.tells_visitors and not query.counts_visitors
