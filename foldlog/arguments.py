@@ -15,7 +15,10 @@ from shared.control_chars import escape_controls
 from shared.exit_codes import USAGE
 
 KIND_OPTIONS = ("kind", "period", "return", "goal", "steps", "window")
-QUERY_OPTIONS = ("from", "to", "tz", "interval", "by", "event", "site", "filter", "limit", "bots", "measures", "scope")
+QUERY_OPTIONS = (
+    *("from", "to", "tz", "interval", "week", "by", "event", "site", "filter", "limit", "bots"),
+    *("measures", "compare", "scope"),
+)
 
 COMMANDS = (
     "serve",
@@ -112,6 +115,7 @@ def _add_supervised(command: argparse.ArgumentParser) -> None:
 def _add_queries(add: Add) -> None:
     """Numbers, state, events."""
     report = add("report", "print a report (docs/reports.md explains the numbers)")
+    report.usage = "foldlog report [options]"
     _add_query(report, (*QUERY_OPTIONS, *KIND_OPTIONS))
     form = report.add_mutually_exclusive_group()
     form.add_argument("--json", action="store_true", help="as GET /admin/api/report answers")
@@ -273,17 +277,19 @@ _QUERY_HELP = {
     "goal": "of goals: only this one",
     "steps": "of a funnel: filters such as 'path==/pricing;;event==signup'",
     "window": "of a funnel: days from the first step to the last (default: 7d)",
-    "from": "first date (2026-11-22) or instant (2026-11-22T16:00:00Z); default: six days before --to",
-    "to": "last date, inclusive, or instant; default: today",
-    "tz": "time zone of dates and intervals (default: FOLDLOG_TIMEZONE)",
-    "interval": "none, 15m, hour, day, week or month",
+    "from": "first date or instant (default: six days before --to)",
+    "to": "last date, inclusive, or instant (default: today)",
+    "tz": "time zone of dates (default: FOLDLOG_TIMEZONE)",
+    "interval": "none, 15m, hour, day, week, month, quarter or year",
+    "week": "monday or sunday: when it begins (default: monday)",
     "by": "a dimension (path, referrer, country, ...) or props.<key>",
     "event": "only events of this name",
     "site": "only this site",
     "filter": "conditions such as 'path==/a;country!=DE'",
     "limit": "how many values at most (default: 100)",
     "bots": "exclude, include or only",
-    "measures": "events, visitors, ... separated by commas (default: events,visitors)",
+    "compare": "previous (the time before) or year (a year before)",
+    "measures": "such as events,value_sum (default: events,visitors)",
     "scope": "all: over all hosts of a PostgreSQL store (then the default); host: this directory",
 }
 

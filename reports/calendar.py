@@ -1,5 +1,5 @@
-"""Where the buckets of a report begin: quarters of an hour, hours, days, weeks and
-months of a time zone. Pure.
+"""Where the buckets of a report begin: quarters of an hour, hours, days, weeks, months,
+quarters and years of a time zone. Pure.
 
 A day has 23, 24 or 25 hours where clocks are changed, and a zone that crosses the date
 line skips one.
@@ -13,12 +13,17 @@ from itertools import islice, takewhile
 from typing import Literal
 from zoneinfo import ZoneInfo
 
-Interval = Literal["none", "15m", "hour", "day", "week", "month"]
+Interval = Literal["none", "15m", "hour", "day", "week", "month", "quarter", "year"]
+# The day on which a week begins, and how many days after Monday that is.
+Week = Literal["monday", "sunday"]
+WEEKDAY: dict[Week, int] = {"monday": 0, "sunday": 6}
 
 _QUARTER = timedelta(minutes=15)
 _HOUR = timedelta(hours=1)
 # No zone has changed its clocks twice in less than 90 hours.
 _DAY = timedelta(days=1)
+# Intervals that begin on the first day of a month: how many of them.
+_MONTHS = {"month": 1, "quarter": 3, "year": 12}
 # No bucket is longer, whatever is done to clocks or to the date line.
 _LONGEST = {
     "15m": _QUARTER,
@@ -26,10 +31,14 @@ _LONGEST = {
     "day": timedelta(days=3),
     "week": timedelta(days=9),
     "month": timedelta(days=33),
+    "quarter": timedelta(days=94),
+    "year": timedelta(days=368),
 }
 
 
-def bucket_starts(start: datetime, end: datetime, interval: Interval, zone: ZoneInfo, limit: int) -> list[datetime]:
+def bucket_starts(
+    start: datetime, end: datetime, interval: Interval, zone: ZoneInfo, limit: int, week: Week = "monday"
+) -> list[datetime]:
     """The first `limit` bucket starts before `end`, in UTC; the first is at or before
     `start`. Without an interval one bucket begins at `start`.
     """
@@ -40,17 +49,19 @@ def bucket_starts(start: datetime, end: datetime, interval: Interval, zone: Zone
     elif interval == "hour":
         starts = _hour_starts(start, zone)
     else:
-        starts = _day_starts(start, interval, zone)
+        starts = _day_starts(start, interval, zone, week)
     return list(islice(takewhile(lambda moment: moment < end, starts), limit))
 
 
-def has_more_buckets(start: datetime, end: datetime, interval: Interval, zone: ZoneInfo, limit: int) -> bool:
+def has_more_buckets(
+    start: datetime, end: datetime, interval: Interval, zone: ZoneInfo, limit: int, week: Week = "monday"
+) -> bool:
     """Whether there are more than `limit` bucket starts. Those of a time that is far
     too long are not made for this.
     """
     if interval != "none" and end - start > _LONGEST[interval] * limit:
         return True
-    return len(bucket_starts(start, end, interval, zone, limit + 1)) > limit
+    return len(bucket_starts(start, end, interval, zone, limit + 1, week)) > limit
 
 
 def midnight(day: date, zone: ZoneInfo) -> datetime:
@@ -112,12 +123,13 @@ def _offset(moment: datetime, zone: ZoneInfo) -> timedelta | None:
     return moment.astimezone(zone).utcoffset()
 
 
-def _day_starts(start: datetime, interval: Interval, zone: ZoneInfo) -> Iterator[datetime]:
+def _day_starts(start: datetime, interval: Interval, zone: ZoneInfo, week: Week) -> Iterator[datetime]:
     day = start.astimezone(zone).date()
     if interval == "week":
-        day -= timedelta(days=day.weekday())
-    if interval == "month":
-        day = day.replace(day=1)
+        day -= timedelta(days=(day.weekday() - WEEKDAY[week]) % 7)
+    if interval in _MONTHS:
+        months = _MONTHS[interval]
+        day = day.replace(month=(day.month - 1) // months * months + 1, day=1)
     moment = midnight(day, zone)
     while True:
         day = _next_day(day, interval)
@@ -128,6 +140,7 @@ def _day_starts(start: datetime, interval: Interval, zone: ZoneInfo) -> Iterator
 
 
 def _next_day(day: date, interval: Interval) -> date:
-    if interval == "month":
-        return (day + timedelta(days=32)).replace(day=1)
+    if interval in _MONTHS:
+        month = day.month - 1 + _MONTHS[interval]
+        return day.replace(year=day.year + month // 12, month=month % 12 + 1)
     return day + timedelta(days=7 if interval == "week" else 1)

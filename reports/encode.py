@@ -7,6 +7,7 @@ from typing import Any
 
 import orjson
 
+from reports.compared_rows import count_table
 from reports.csv_text import encode_csv
 from reports.kinds import csv_table
 from shared.control_chars import escape_control_chars
@@ -38,5 +39,5 @@ def encode_report(report: Mapping[str, Any], format_: str) -> bytes:
     if "kind" in report:
         columns, rows = csv_table(report)
         return encode_csv(columns, rows, raw=format_ == RAW_CSV).encode("utf-8")
-    columns = [name for name, shown in (("time", report["interval"] != "none"), ("value", report["by"])) if shown]
-    return encode_csv([*columns, *report["total"]], report["rows"], raw=format_ == RAW_CSV).encode("utf-8")
+    columns, rows = count_table(report)
+    return encode_csv(columns, rows, raw=format_ == RAW_CSV).encode("utf-8")

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import UTC, date, datetime, time, timedelta
+from datetime import UTC, date, datetime, time
 from itertools import groupby
 from typing import Any, Literal, NamedTuple, TypeVar
 
@@ -146,12 +146,13 @@ class SeriesRead:
 @dataclass(frozen=True)
 class BreakdownRead:
     """Rows (bucket, value, events, visitors, events of all values) of the `limit`
-    values with the most events.
+    values with the most events; with `shown` only of these values.
     """
 
     events: Scan
     visitors: ArchiveScan | None
     limit: int
+    shown: tuple[str | None, ...] | None = None
 
 
 @dataclass(frozen=True)
@@ -283,8 +284,12 @@ class Plan:
 
 def days_of(snapshot: Snapshot, query: Query, host: int = 0) -> list[HostDay]:
     """The UTC days that a query touches, of those in a snapshot."""
-    first, last = query.reads_from.date(), (query.end - timedelta(microseconds=1)).date()
-    return [HostDay(day, snapshot.days[day], host) for day in sorted(snapshot.days) if first <= day <= last]
+    return [HostDay(day, snapshot.days[day], host) for day in sorted(snapshot.days) if query.reads(day)]
+
+
+def days_within(days: Days, query: Query) -> list[HostDay]:
+    """Of the days of a question those of one of the times that it compares."""
+    return [each for each in days if overlaps_utc_day(each.day, query.start, query.end)]
 
 
 def plan_counts(query: Query, days: Days, group: GroupRead | None) -> Plan:
@@ -305,7 +310,7 @@ def plan_counts(query: Query, days: Days, group: GroupRead | None) -> Plan:
         groups = group(scan(query, days, buckets, query.by), visitors)
     if has_total_visitors:
         total = TotalRead(archive_scan(query, days, (), None), with_visitors=True)
-    elif group is None:
+    elif group is None or query.values is not None:
         total = TotalRead(scan(query, days, (), None), with_visitors=False)
     return replace(plan, groups=groups, total=total, kept_visitors=kept_visitors_read(plan, days))
 

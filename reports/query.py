@@ -8,12 +8,13 @@ parameters.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, timedelta
 from typing import Literal, cast, get_args
 from zoneinfo import ZoneInfo
 
-from reports.calendar import Interval, bucket_starts, has_more_buckets, midnight
+from reports.calendar import WEEKDAY, Interval, Week, bucket_starts, has_more_buckets, midnight, overlaps_utc_day
+from reports.compare import Compare, Compared, compared
 from reports.filters import NAMES, PROPS, VALUE, Condition, is_unicode, parse_filter
 from reports.measures.names import DEFAULT, ENGAGED_MEASURES, VISIT_MEASURES, Measure, parse_measures
 from reports.query_error import QueryError
@@ -28,6 +29,7 @@ PARAMETERS = (
     "to",
     "tz",
     "interval",
+    "week",
     "by",
     "event",
     "site",
@@ -36,6 +38,7 @@ PARAMETERS = (
     "bots",
     "visitors",
     "measures",
+    "compare",
     "format",
     "raw",
     "scope",
@@ -48,13 +51,18 @@ BUCKETS_MAX = 10_000
 @dataclass(frozen=True)
 class Query:
     """A report to make. `start` and `end` are UTC, half open; days, weeks and months
-    begin by the clock of `zone`. `scope`: None where it was not said.
+    begin by the clock of `zone`. `scope`: None where it was not said. `compared`: the
+    earlier time that is asked for besides.
+
+    A question about an earlier time has `starts`, where its buckets begin, and
+    `values`, the only ones of `by` that have a row.
     """
 
     start: datetime
     end: datetime
     zone: ZoneInfo
     interval: Interval = "none"
+    week: Week = "monday"
     by: str | None = None
     event: str | None = None
     site: str | None = None
@@ -65,11 +73,21 @@ class Query:
     scope: Scope | None = None
     # FOLDLOG_TIMEZONE, at whose midnights hashes of visitors change.
     home: str = "UTC"
+    compared: Compared | None = None
+    starts: tuple[datetime, ...] | None = None
+    values: tuple[str | None, ...] | None = None
 
     @property
     def reads_from(self) -> datetime:
         """Of events before this nothing is read."""
-        return self.start
+        return min(self.start, self.compared.start) if self.compared else self.start
+
+    def reads(self, day: date) -> bool:
+        """Whether events of a UTC day are read."""
+        if self.compared is None:
+            return overlaps_utc_day(day, self.reads_from, self.end)
+        spans = ((self.start, self.end), (self.compared.start, self.compared.end))
+        return any(start < end and overlaps_utc_day(day, start, end) for start, end in spans)
 
     @property
     def counts_visitors(self) -> bool:
@@ -106,7 +124,9 @@ class Query:
 
     def bucket_starts(self) -> list[datetime]:
         """In UTC, at most one more than BUCKETS_MAX."""
-        return bucket_starts(self.start, self.end, self.interval, self.zone, BUCKETS_MAX + 1)
+        if self.starts is not None:
+            return list(self.starts)
+        return bucket_starts(self.start, self.end, self.interval, self.zone, BUCKETS_MAX + 1, self.week)
 
 
 def parse(parameters: Mapping[str, str], now: datetime, default_zone: str) -> Query:
@@ -119,6 +139,7 @@ def parse(parameters: Mapping[str, str], now: datetime, default_zone: str) -> Qu
         end=end,
         zone=zone,
         interval=cast(Interval, _one_of("interval", parameters.get("interval") or "none", get_args(Interval))),
+        week=cast(Week, _one_of("week", parameters.get("week") or "monday", tuple(WEEKDAY))),
         by=_by(parameters.get("by", "")),
         event=parameters.get("event") or None,
         site=parameters.get("site") or None,
@@ -130,9 +151,16 @@ def parse(parameters: Mapping[str, str], now: datetime, default_zone: str) -> Qu
         home=default_zone,
     )
     _check_visits(query)
-    if has_more_buckets(start, end, query.interval, zone, BUCKETS_MAX):
+    if has_more_buckets(start, end, query.interval, zone, BUCKETS_MAX, query.week):
         raise QueryError("interval", f"more than {BUCKETS_MAX} rows; choose a longer interval or a shorter time")
-    return query
+    return replace(query, compared=_compared(parameters.get("compare", ""), query, now))
+
+
+def _compared(text: str, query: Query, now: datetime) -> Compared | None:
+    if not text:
+        return None
+    kind = cast(Compare, _one_of("compare", text, get_args(Compare)))
+    return compared(kind, query.start, query.end, query.bucket_starts(), query.zone, now)
 
 
 def _check_visits(query: Query) -> None:

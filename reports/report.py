@@ -8,10 +8,11 @@ from typing import Any, NamedTuple
 
 import duckdb
 
+from reports.compared_rows import with_previous
 from reports.kinds import NamedKind, kind_of, named_kind
 from reports.kinds.funnel import FunnelRead, is_ambiguous
 from reports.measures.families import reasons
-from reports.plan import Days, HostDay, Parts, Plan, TotalRead, days_of, of_shown
+from reports.plan import Days, HostDay, Parts, Plan, TotalRead, days_of, days_within, of_shown
 from reports.query import Query
 from reports.rows import Row, no_answer, with_header
 from reports.sql.duckdb import kind_statement, statement
@@ -60,13 +61,18 @@ def report_of(database: duckdb.DuckDBPyConnection, source: Source, query: Query)
     """The report of a source. Raises what its `open_parts` raises."""
     if named := named_kind(query):
         return _named_report(database, source, query, named)
+    return with_previous(query, lambda asked: _report_of_counts(database, source, asked))
+
+
+def _report_of_counts(database: duckdb.DuckDBPyConnection, source: Source, query: Query) -> Row:
+    """The report of one of the times that a question compares."""
     if not query.asks_events:
         plan, rows, total, missing = Plan(query, (), (), ()), list[Row](), Row(), list[str]()
     else:
         plan, rows, total, missing = _of_events(database, source, query)
     if query.asks_visits:
         # Rows of values of events are those with the most events.
-        values = [row["value"] for row in rows] if query.asks_events and query.by else None
+        values = [row["value"] for row in rows] if query.asks_events and query.by else query.values
         found = answer_visits(database, source.all_days, source.open_parts, query, values)
         rows, total = with_visits(query, found, rows, total) if query.asks_events else rows_of_visits(query, found)
         missing = [*missing, *([found.reason] if found.reason else [])]
@@ -80,7 +86,7 @@ def _of_events(
     missing.
     """
     kind = kind_of(query)
-    plan = kind.plan(query, source.days)
+    plan = kind.plan(query, days_within(source.days, query))
     fetched: dict[str, list[tuple[Any, ...]]] = {}
     # Numbers of visitors may be ambiguous where no total has looked at all visitors.
     is_checked = plan.total is not None and plan.total.with_visitors

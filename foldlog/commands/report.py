@@ -17,6 +17,7 @@ from foldlog.preflight import require_data_dir
 from foldlog.terminal import Console, plain, table
 from reports.cluster.cannot_answer import require_counts
 from reports.cluster.cluster_store import ClusterStore
+from reports.compared_rows import CHANGE, count_table, flat
 from reports.encode import csv_format, encode_report
 from reports.hosts.asked import Asked, asks_all_hosts
 from reports.hosts.hosts_store import hosts_store
@@ -85,6 +86,9 @@ def show(console: Console, report: Mapping[str, Any]) -> None:
     as_of = f"as of {report['as_of']}" if report["generation"] else "nothing has been folded yet"
     about = f"{report['from']} to {report['to']}" if "from" in report else f"until {report['at']}"
     console.print(plain(f"{about}, {as_of}"), style="dim", soft_wrap=True)
+    if "compare" in report:
+        compared = f"compared with {report['previous_from']} to {report['previous_to']}"
+        console.print(plain(compared), style="dim", soft_wrap=True)
     for host in report.get("hosts", ()):
         console.print(plain(_host_line(host)), style="dim", soft_wrap=True)
     if "reason" in report:
@@ -105,12 +109,13 @@ def _show_counts(console: Console, report: Mapping[str, Any]) -> None:
         (name, False) for name, given in (("time", report["interval"] != "none"), ("value", report["by"])) if given
     ]
     names = [name for name, _ in columns]
-    total = report["total"]
-    rows = [[_cell(row, name) for name in (*names, *total)] for row in report["rows"]]
+    numbers = [name for name in count_table(report)[0] if name not in names]
+    rows = [[_cell(row, name) for name in (*names, *numbers)] for row in map(flat, report["rows"])]
     if names:
         label = ["total", *[""] * (len(names) - 1)]
-        rows.append([*label, *total.values()])
-    table(console, [*columns, *((name, True) for name in total)], rows)
+        total = flat(report["total"])
+        rows.append([*label, *(_cell(total, name) for name in numbers)])
+    table(console, [*columns, *((name.replace("_", " "), True) for name in numbers)], rows)
 
 
 def _host_line(host: Mapping[str, Any]) -> str:
@@ -122,5 +127,7 @@ def _host_line(host: Mapping[str, Any]) -> str:
 
 
 def _cell(row: Mapping[str, Any], name: str) -> object:
-    value = row[name]
+    value = row.get(name)
+    if name.startswith(f"{CHANGE}_") and value is not None:
+        return f"{value:+.1%}"
     return "(none)" if name == "value" and value is None else value

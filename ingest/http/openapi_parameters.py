@@ -8,7 +8,8 @@ from typing import get_args
 
 from ingest.http.openapi_parts import TEXT, Object, parameter, report_parameter
 from reports import encode
-from reports.calendar import Interval
+from reports.calendar import WEEKDAY, Interval
+from reports.compare import Compare
 from reports.filters import FILTERS_MAX, NAMES, NUMBER_OPERATORS, PROPS, TEXT_OPERATORS
 from reports.measures.names import DEFAULT, MEASURES, Visitors
 from reports.query import LIMIT_DEFAULT, LIMIT_MAX, Bots, Scope
@@ -90,6 +91,7 @@ def report_parameters() -> list[Object]:
     return [
         *SPAN,
         report_parameter("interval", {"enum": list(get_args(Interval)), "default": "none"}, "One row per interval."),
+        report_parameter("week", {"enum": list(WEEKDAY), "default": "monday"}, "On which day a week begins."),
         report_parameter("by", by, "A dimension, or `props.<key>`: one row per value."),
         report_parameter("event", TEXT, "Only events of this name."),
         report_parameter("site", TEXT, "Only events of this site."),
@@ -106,6 +108,7 @@ def report_parameters() -> list[Object]:
             "`none`: leave them out, which is faster.",
         ),
         report_parameter("measures", _measures(), "The numbers of each row and of the total, separated by commas."),
+        report_parameter("compare", {"enum": list(get_args(Compare))}, "Each number beside that of an earlier time."),
         SCOPE,
         parameter(
             "format",

@@ -10,6 +10,7 @@ from typing import Annotated, Literal
 from msgspec import UNSET, Meta, Struct, UnsetType
 
 from reports.calendar import Interval
+from reports.compare import Compare
 
 Count = Annotated[int, Meta(ge=0)]
 Instant = Annotated[datetime, Meta(tz=True)]
@@ -59,9 +60,47 @@ class Problem(Response):
     detail: str
 
 
+class Previous(Response):
+    """The numbers of the earlier time; null where a row has no counterpart there."""
+
+    events: Count | UnsetType | None = UNSET
+    visitors: Count | UnsetType | None = UNSET
+    visits: Count | UnsetType | None = UNSET
+    views_per_visit: float | UnsetType | None = UNSET
+    bounce_rate: float | UnsetType | None = UNSET
+    visit_duration: float | UnsetType | None = UNSET
+    value_sum: float | UnsetType | None = UNSET
+    value_avg: float | UnsetType | None = UNSET
+    value_p50: float | UnsetType | None = UNSET
+    value_p95: float | UnsetType | None = UNSET
+    engaged_time: float | UnsetType | None = UNSET
+    engaged_p50: float | UnsetType | None = UNSET
+    time: Instant | UnsetType | None = UNSET
+
+
+class Change(Response):
+    """How much larger a number is, as a part of the earlier one; null where that is 0
+    or unknown.
+    """
+
+    events: float | UnsetType | None = UNSET
+    visitors: float | UnsetType | None = UNSET
+    visits: float | UnsetType | None = UNSET
+    views_per_visit: float | UnsetType | None = UNSET
+    bounce_rate: float | UnsetType | None = UNSET
+    visit_duration: float | UnsetType | None = UNSET
+    value_sum: float | UnsetType | None = UNSET
+    value_avg: float | UnsetType | None = UNSET
+    value_p50: float | UnsetType | None = UNSET
+    value_p95: float | UnsetType | None = UNSET
+    engaged_time: float | UnsetType | None = UNSET
+    engaged_p50: float | UnsetType | None = UNSET
+
+
 class Row(Response):
     """`time` is present with `interval`, `value` with `by`; numbers are those of
-    `measures`, null where one is no longer known.
+    `measures`, null where one is no longer known. `previous` and `change`: with
+    `compare`.
     """
 
     events: Count | UnsetType = UNSET
@@ -78,10 +117,14 @@ class Row(Response):
     engaged_p50: float | UnsetType | None = UNSET
     time: Instant | UnsetType = UNSET
     value: str | UnsetType | None = UNSET
+    previous: Previous | UnsetType = UNSET
+    change: Change | UnsetType = UNSET
 
 
 class Total(Response):
-    """Totals of the whole query, including rows beyond `limit`; null where unknown."""
+    """Totals of the whole query, including rows beyond `limit`; null where unknown.
+    `previous` and `change`: with `compare`.
+    """
 
     events: Count | UnsetType | None = UNSET
     visitors: Count | UnsetType | None = UNSET
@@ -95,6 +138,8 @@ class Total(Response):
     value_p95: float | UnsetType | None = UNSET
     engaged_time: float | UnsetType | None = UNSET
     engaged_p50: float | UnsetType | None = UNSET
+    previous: Previous | UnsetType = UNSET
+    change: Change | UnsetType = UNSET
 
 
 class Host(Response):
@@ -115,7 +160,8 @@ class Host(Response):
 
 class Report(Response, rename={"from_": "from"}):
     """`from` and `to` are the requested half-open span; `reason` says why a number is
-    null. `hosts`: only over all hosts of the store.
+    null. `hosts`: only over all hosts of the store. `compare` and the earlier time:
+    where it was asked for.
     """
 
     from_: Instant
@@ -127,6 +173,9 @@ class Report(Response, rename={"from_": "from"}):
     total: Total
     generation: Count
     as_of: Instant
+    compare: Compare | UnsetType = UNSET
+    previous_from: Instant | UnsetType = UNSET
+    previous_to: Instant | UnsetType = UNSET
     hosts: list[Host] | UnsetType = UNSET
     reason: str | UnsetType = UNSET
 

@@ -21,6 +21,7 @@ from reports.plan import (
     TotalRead,
     ValueQuantilesRead,
     ValueSumsRead,
+    days_within,
     of_shown,
 )
 from reports.query import Query
@@ -43,11 +44,17 @@ def shipped(days: Sequence[HostDay]) -> list[HostDay]:
 
 
 def report_of_cluster(
-    ask: Ask, table: str, query: Query, days: Sequence[HostDay], generation: int, as_of: str, hosts: Sequence[Row]
+    ask: Ask,
+    statements: Statements,
+    query: Query,
+    days: Sequence[HostDay],
+    generation: int,
+    as_of: str,
+    hosts: Sequence[Row],
 ) -> Row:
     """The report as it is answered. Raises what `ask` raises."""
-    kind, statements = kind_of(query), Statements(table)
-    plan = kind.plan(query, days)
+    kind = kind_of(query)
+    plan = kind.plan(query, days_within(days, query))
     fetched: dict[str, Rows] = {}
     for name, read in plan.reads.items():
         fetched[name] = _fetch(ask, statements, of_shown(read, fetched.get("groups", ())))
@@ -82,12 +89,12 @@ def _fetch(ask: Ask, statements: Statements, read: Read) -> Rows:
 
 def _breakdown(ask: Ask, statements: Statements, read: BreakdownRead) -> Rows:
     scan = _events(read.events)
-    top = ask(statements.top(scan, read.limit))
+    top = statements.known(read.shown) if read.shown is not None else ask(statements.top(scan, read.limit))
     if not top:
         return []
     wanted, of_all = {(one, other) for one, other, _ in top}, top[0][2]
     found = ask(statements.values(scan, [one for one, _, _ in top], with_visitors=read.visitors is not None))
-    statements.remember((value, one) for one, _, _, value, *_ in found)
+    statements.remember((value, (one, other)) for one, other, _, value, *_ in found)
     return [
         (_moment(start), value, events, visitors, of_all)
         for one, other, start, value, events, visitors in found

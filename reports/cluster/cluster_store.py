@@ -7,11 +7,14 @@ from functools import cached_property
 
 from reports.cluster.answer import report_of_cluster, shipped
 from reports.cluster.cannot_answer import naming_shards_away, require_version, visits_not_counted
+from reports.compared_rows import with_previous
 from reports.hosts.asked import Asked, TimezonesDiffer
 from reports.hosts.combine import combined_days
 from reports.hosts.ledger import Host
 from reports.hosts.listed import listed, oldest_as_of
+from reports.query import Query
 from reports.rows import Row
+from reports.sql.clickhouse import Statements
 from reports.sql.clickhouse.month_ends import final_settings
 from shared.disk.layout import DataDirectory
 from shared.stores.clickhouse.client import ClickHouse
@@ -53,18 +56,24 @@ class ClusterStore:
             raise TimezonesDiffer(asked.zone, others)
         own = next((host for host in hosts if host.instance == known_instance(self._data)), None)
         table = events_table(self._cluster)
-        settings = final_settings(
-            lambda statement, given: self._server.rows(statement.text, settings=given), table, query.start, query.end
-        )
-        return report_of_cluster(
-            lambda statement: self._server.rows(statement.text, statement.bound, settings),
-            table,
-            query,
-            shipped(days),
-            own.generation if own else 0,
-            oldest_as_of(hosts),
-            listed(hosts, query),
-        )
+        statements, of_all = Statements(table), shipped(days)
+
+        def make(one: Query) -> Row:
+            """The report of one of the times that the question compares."""
+            settings = final_settings(
+                lambda statement, given: self._server.rows(statement.text, settings=given), table, one.start, one.end
+            )
+            return report_of_cluster(
+                lambda statement: self._server.rows(statement.text, statement.bound, settings),
+                statements,
+                one,
+                of_all,
+                own.generation if own else 0,
+                oldest_as_of(hosts),
+                listed(hosts, query),
+            )
+
+        return with_previous(query, make)
 
 
 def _host(row: HeldRow) -> Host:

@@ -44,7 +44,7 @@ def oldest_as_of(hosts: Sequence[Host]) -> str:
 
 def _touches(query: Query, own: OwnSaltDay) -> bool:
     """Whether a query is of events that a host may have received on that day."""
-    return own.begins - timedelta(hours=LATENESS_H) < query.end and query.start < own.ends
+    return own.begins - timedelta(hours=LATENESS_H) < query.end and query.reads_from < own.ends
 
 
 def _is_behind(host: Host) -> bool:

@@ -13,7 +13,7 @@ from reports.rows import NONE, Fetched, Row, counts, kept_visitors, local_time, 
 
 
 def plan(query: Query, days: Days) -> Plan:
-    return with_families(plan_counts(query, days, partial(BreakdownRead, limit=query.limit)), days)
+    return with_families(plan_counts(query, days, partial(BreakdownRead, limit=query.limit, shown=query.values)), days)
 
 
 def shape(plan: Plan, fetched: Fetched) -> tuple[list[Row], Row]:

@@ -14,8 +14,8 @@ _QUARTER_S = 15 * 60
 
 class Question(NamedTuple):
     """Two equal questions have the same answer in one snapshot. `quarter` is the
-    quarter of an hour since 1970 in which a question was asked that is about today, 0
-    for any other.
+    quarter of an hour since 1970 in which a question was asked that is about today, or
+    compares times, 0 for any other.
     """
 
     parameters: tuple[tuple[str, str], ...]
@@ -26,7 +26,8 @@ class Question(NamedTuple):
 def question_of(parameters: Mapping[str, str], format_: str, now: datetime) -> Question:
     """`parameters` are those of the URL. Without `to` a report ends with today, which
     is another day from midnight in the zone of the question; its zone is not looked up
-    for this.
+    for this. How much of an earlier time is compared depends on the moment, too.
     """
-    quarter = 0 if parameters.get("to") else int(now.timestamp()) // _QUARTER_S
+    is_fixed = parameters.get("to") and not parameters.get("compare")
+    quarter = 0 if is_fixed else int(now.timestamp()) // _QUARTER_S
     return Question(tuple(sorted(parameters.items())), format_, quarter)

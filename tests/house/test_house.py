@@ -27,7 +27,14 @@ MAY_IMPORT = {
 # The types of parameters, for the OpenAPI document; the client of the reader; which
 # parameters each kind of report takes, and how goals are passed to it.
 GRAMMAR = {
-    *("reports.calendar", "reports.query", "reports.query_error", "reports.filters", "reports.measures.names"),
+    *(
+        "reports.calendar",
+        "reports.query",
+        "reports.query_error",
+        "reports.compare",
+        "reports.filters",
+        "reports.measures.names",
+    ),
 }
 CLIENT_SIDE = GRAMMAR | {
     *("reports.encode", "reports.reader.client"),

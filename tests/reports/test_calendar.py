@@ -112,6 +112,14 @@ STARTS: dict[str, tuple[tuple[str, str, Interval, str], list[str]]] = {
         ("2027-12-15", "2028-03-01", "month", "UTC"),
         ["2027-12-01T00:00Z", "2028-01-01T00:00Z", "2028-02-01T00:00Z", "2028-03-01T00:00Z"],
     ),
+    "quarters begin with four of the months": (
+        ("2027-11-15", "2028-07-01", "quarter", "Europe/Berlin"),
+        ["2027-10-01T00:00+02:00", "2028-01-01T00:00+01:00", "2028-04-01T00:00+02:00", "2028-07-01T00:00+02:00"],
+    ),
+    "years begin on the first of January": (
+        ("2027-12-31", "2029-01-01", "year", "America/New_York"),
+        ["2027-01-01T00:00-05:00", "2028-01-01T00:00-05:00", "2029-01-01T00:00-05:00"],
+    ),
     "no interval is one bucket": (("2026-11-18", "2026-12-01", "none", "UTC"), ["2026-11-18T00:00Z"]),
 }
 
@@ -119,6 +127,12 @@ STARTS: dict[str, tuple[tuple[str, str, Interval, str], list[str]]] = {
 @pytest.mark.parametrize(("days", "expected"), STARTS.values(), ids=STARTS)
 def test_bucket_starts(days: tuple[str, str, Interval, str], expected: list[str]) -> None:
     assert starts_of(*days) == [at(text) for text in expected]
+
+
+def test_week_begins_on_the_day_that_is_asked_for() -> None:
+    zone = ZoneInfo("Europe/Berlin")
+    sundays = bucket_starts(at("2026-11-22T12:00Z"), at("2026-12-01T00:00Z"), "week", zone, LIMIT, "sunday")
+    assert sundays == [at("2026-11-22T00:00+01:00"), at("2026-11-29T00:00+01:00")]
 
 
 @pytest.mark.parametrize("interval", get_args(Interval))
@@ -207,13 +221,13 @@ ODD_ZONES = st.sampled_from(
         ],
     ]
 )
-LONG_BUCKETS = {"day": 1, "week": 7, "month": 30}
+LONG_BUCKETS = {"day": 1, "week": 7, "month": 30, "quarter": 30, "year": 60}
 
 
 @given(
     st.datetimes(datetime(1971, 1, 1), datetime(2037, 1, 1)),  # noqa: DTZ001  UTC is set below
     st.timedeltas(timedelta(minutes=1), timedelta(days=400)),
-    st.sampled_from(["15m", "hour", "day", "week", "month"]),
+    st.sampled_from(["15m", "hour", "day", "week", "month", "quarter", "year"]),
     ODD_ZONES,
     st.integers(1, 3000),
 )
@@ -244,13 +258,26 @@ def walk(start: datetime, interval: Interval, zone: ZoneInfo) -> Iterator[dateti
 
 
 def walk_days(day: date, interval: Interval, zone: ZoneInfo) -> Iterator[datetime]:
-    day = {"week": day - timedelta(days=day.weekday()), "month": day.replace(day=1)}.get(interval, day)
+    while not begins(day, interval):
+        day -= timedelta(days=1)
     while True:
         moment = midnight(day, zone)
-        following = (day + timedelta(days=32)).replace(day=1)
-        day = {"week": day + timedelta(days=7), "month": following}.get(interval, day + timedelta(days=1))
+        day += timedelta(days=1)
+        while not begins(day, interval):
+            day += timedelta(days=1)
         if midnight(day, zone) > moment:
             yield moment
+
+
+def begins(day: date, interval: Interval) -> bool:
+    """Whether an interval begins on that day."""
+    first = day.day == 1
+    return {
+        "week": day.isoweekday() == 1,
+        "month": first,
+        "quarter": first and day.month in (1, 4, 7, 10),
+        "year": first and day.month == 1,
+    }.get(interval, True)
 
 
 class CountingZone(ZoneInfo):
@@ -271,7 +298,7 @@ def test_hours_are_computed_and_not_looked_for(tz: str) -> None:
     assert 0 < CountingZone.readings < 3_000
 
 
-@pytest.mark.parametrize("interval", ["15m", "hour", "day", "week", "month"])
+@pytest.mark.parametrize("interval", ["15m", "hour", "day", "week", "month", "quarter", "year"])
 def test_time_that_is_far_too_long_is_refused_without_its_buckets(interval: Interval) -> None:
     zone = CountingZone.no_cache("Australia/Lord_Howe")
     CountingZone.readings = 0

@@ -93,8 +93,14 @@ def bucket_of(event: Line, interval: str, zone: ZoneInfo) -> str | None:
     day = local.date()
     if interval == "week":
         day -= timedelta(days=day.weekday())
+    if interval == "sunday":
+        day -= timedelta(days=day.isoweekday() % 7)
     if interval == "month":
         day = day.replace(day=1)
+    if interval == "quarter":
+        day = day.replace(month={1: 1, 2: 4, 3: 7, 4: 10}[(day.month + 2) // 3], day=1)
+    if interval == "year":
+        day = day.replace(month=1, day=1)
     return datetime(day.year, day.month, day.day, tzinfo=zone).isoformat()
 
 
@@ -122,7 +128,7 @@ OTHER_ZONES = ["UTC", "America/New_York", "Asia/Kathmandu", "Australia/Lord_Howe
 
 
 @pytest.mark.parametrize("zone", [BERLIN, *(pytest.param(zone, marks=pytest.mark.long) for zone in OTHER_ZONES)])
-@pytest.mark.parametrize("interval", ["none", "15m", "hour", "day", "week", "month"])
+@pytest.mark.parametrize("interval", ["none", "15m", "hour", "day", "week", "sunday", "month", "quarter", "year"])
 @pytest.mark.parametrize(
     "by", [None, "path", *(pytest.param(by, marks=pytest.mark.long) for by in ("event", "props.plan"))]
 )
@@ -131,6 +137,8 @@ def test_every_interval_zone_and_dimension(
 ) -> None:
     data, events = folded
     parameters = {"from": "2026-10-25", "to": "2026-11-01", "tz": zone, "interval": interval, "limit": "1000"}
+    if interval == "sunday":
+        parameters |= {"interval": "week", "week": "sunday"}
     answer = report(data, **parameters, **({"by": by} if by else {}))
     is_in_time = in_days(ZoneInfo(zone), "2026-10-25", "2026-11-01")
     rows, total = recount(events, interval, ZoneInfo(zone), by, lambda e: is_in_time(e) and e.ua == FIREFOX)

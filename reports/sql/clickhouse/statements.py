@@ -35,13 +35,17 @@ class Statements:
     def __init__(self, table: str) -> None:
         self._table = table
         self._secret = (secrets.randbits(_SECRET_BITS), secrets.randbits(_SECRET_BITS))
-        self._known: dict[str | None, int] = {}
+        self._known: dict[str | None, tuple[int, int]] = {}
 
-    def remember(self, values: Iterable[tuple[str | None, int]]) -> None:
-        """The first numbers of values that were found: by these, not by their texts,
-        more is asked of them, since a parameter may not be as long as many texts.
+    def remember(self, values: Iterable[tuple[str | None, tuple[int, int]]]) -> None:
+        """The numbers of values that were found: by these, not by their texts, more is
+        asked of them, since a parameter may not be as long as many texts.
         """
         self._known.update(values)
+
+    def known(self, values: Iterable[str | None]) -> list[tuple[int, int, int]]:
+        """These values as rows of `top`; their events are not known."""
+        return [(*self._known[value], 0) for value in values if value in self._known]
 
     def total(self, scan: ArchiveScan, *, with_visitors: bool) -> Statement:
         """One row (events, visitors)."""
@@ -150,8 +154,8 @@ class Statements:
         numbered = f"SELECT *, {self._numbers('value', bound)} FROM ({events}) WHERE amount IS NOT NULL"
         if scan.by is None:
             return numbered
-        known = [self._known[value] for value in shown if value in self._known]
-        return f"SELECT * FROM ({numbered}) WHERE one IN {numbers(known, 'UInt64')}"
+        wanted = numbers((one for one, *_ in self.known(shown)), "UInt64")
+        return f"SELECT * FROM ({numbered}) WHERE one IN {wanted}"
 
     def _events(self, scan: ArchiveScan, bound: Bound) -> str:
         return matching_events(scan, self._table, bound)

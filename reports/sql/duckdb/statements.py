@@ -79,8 +79,14 @@ def _visits(scan: ArchiveScan, visitors: TextNumbers, bound: Parameters) -> str:
 
 def _breakdown(read: BreakdownRead, visitors: TextNumbers, bound: Parameters) -> str:
     bound.value("limit", read.limit)
-    number = TextNumbers(keyed=True).number("value")
+    numbers = TextNumbers(keyed=True)
+    number = numbers.number("value")
     relations = {"counts": _counts(read.events, number, bound)}
+    if read.shown is not None:
+        is_shown = "c.number IS NOT DISTINCT FROM s.number AND c.value IS NOT DISTINCT FROM s.value"
+        relations["counts"] = (
+            f"SELECT c.* FROM ({relations['counts']}) c JOIN ({_shown(read.shown, numbers, bound)}) s ON {is_shown}"
+        )
     if read.visitors is None:
         return _with(relations, _file("breakdown_events.sql"))
     events = matching_events(read.visitors, bound)
@@ -124,13 +130,10 @@ def _value_quantiles(read: ValueQuantilesRead, _: TextNumbers, bound: Parameters
 
 def _amounts_and_shown(read: ValueSumsRead | ValueQuantilesRead, bound: Parameters) -> dict[str, str]:
     """The relations of value_sums.sql and value_quantiles.sql."""
-    numbers = TextNumbers(keyed=True)
     events = matching_events(read.events, bound, columns="a.value AS amount", where="a.value IS NOT NULL")
-    amount_number = f"xor(hash(amount), {numbers.secret})"
-    return {
-        "amounts": f"SELECT *, {numbers.number('value')} AS number, {amount_number} AS amount_number FROM ({events}) m",
-        "shown": _shown(read.shown, numbers, bound),
-    }
+    numbers = TextNumbers(keyed=True)
+    numbered = f"{numbers.number('value')} AS number, xor(hash(amount), {numbers.secret}) AS amount_number"
+    return {"amounts": f"SELECT *, {numbered} FROM ({events}) m", "shown": _shown(read.shown, numbers, bound)}
 
 
 def _shown(values: tuple[str | None, ...], numbers: TextNumbers, bound: Parameters) -> str:

@@ -102,6 +102,17 @@ def test_a_cluster_answers_as_duckdb_does(tmp_path: Path, clickhouse_today: Clic
     asked += [
         {**span, "measures": measures, **more} for more in ({}, {"by": "path"}, {"by": "props.plan", "limit": "2"})
     ]
+    compared = {"from": "2026-11-22", "to": "2026-11-23", "compare": "previous", "limit": "2"}
+    asked += [
+        {**compared, "measures": f"{measures},visitors", **more}
+        for more in (
+            {},
+            {"by": "path"},
+            {"by": "country", "interval": "day"},
+            {"interval": "hour"},
+            {"filter": "path!="},
+        )
+    ]
     asked += [{**span, "measures": measures, "interval": "day", **more} for more in ({}, {"by": "country"})]
     measures = "engaged_time,visitors,engaged_p50"
     asked += [

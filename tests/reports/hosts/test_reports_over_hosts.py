@@ -120,6 +120,20 @@ def test_report_equals_the_recount_over_the_events_of_all(hosts: Hosts, seed: in
         assert_as_recounted(hosts, asked)
 
 
+@pytest.mark.parametrize("by", [{}, {"by": "path"}, {"by": "country", "filter": "path=~/*"}])
+def test_both_times_of_a_comparison_equal_the_recount(hosts: Hosts, by: dict[str, str]) -> None:
+    found = hosts.ask(**{"from": "2026-11-21", "to": "2026-11-22"}, compare="previous", limit="10000", **by)
+    now, before = (
+        recount(hosts.events, {"from": first, "to": last, **by, **({"filter": "path!="} if "filter" in by else {})})
+        for first, last in (("2026-11-21", "2026-11-22"), ("2026-11-19", "2026-11-20"))
+    )
+    assert as_answer(found) == now
+    assert (found["total"]["previous"]["events"], found["total"]["previous"]["visitors"]) == before.total
+    for row in found["rows"]:
+        earlier = before.rows.get((None, row.get("value")), (0, 0))
+        assert (row["previous"]["events"], row["previous"]["visitors"]) == earlier
+
+
 def test_report_from_packed_parts_equals_the_recount(hosts: Hosts, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(part_packs, "PARTS_MIN", 2)
     monkeypatch.setattr(part_packs, "CHANGING_DAYS", 1)

@@ -32,6 +32,12 @@ def test_question_with_an_end_is_the_same_at_any_time() -> None:
     assert question_of(asked, "json", NOON) == question_of(asked, "json", NOON + timedelta(days=3))
 
 
+def test_comparison_is_another_question_each_quarter_of_an_hour() -> None:
+    asked = {"from": "2026-11-22", "to": "2026-11-22", "compare": "previous"}
+    quarters = [question_of(asked, "json", NOON + timedelta(minutes=minutes)) for minutes in (0, 14, 15)]
+    assert quarters[0] == quarters[1] != quarters[2]
+
+
 @pytest.mark.parametrize("asked", [{}, {"to": ""}, {"from": "2026-11-20"}])
 def test_question_about_today_is_another_one_after_midnight(asked: dict[str, str]) -> None:
     midnight = datetime(2026, 11, 23, tzinfo=UTC)
@@ -46,7 +52,7 @@ def test_question_about_today_is_another_one_after_midnight(asked: dict[str, str
 )
 def test_equal_questions_are_about_the_same_time(now: datetime, later: timedelta, tz: str) -> None:
     now = now.replace(tzinfo=UTC)
-    asked = {"tz": tz}
+    asked = {"tz": tz, "compare": "previous"}
     if question_of(asked, "json", now) == question_of(asked, "json", now + later):
         assert parse(asked, now, "UTC") == parse(asked, now + later, "UTC")
 
