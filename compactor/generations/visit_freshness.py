@@ -16,8 +16,10 @@ from msgspec.structs import replace
 from compactor.generations.merge_failure import may_merge
 from shared.generations.snapshot import Day, Part, Snapshot
 from shared.sql.visits import FIRST_DAY, LAST_DAY
-from shared.timestamps import utc_day
+from shared.timestamps import epoch_ms, utc_day
 
+# After the last event that came to the following day.
+QUIET_MS = 3_600_000
 _ONE = timedelta(days=1)
 _NONE = Day("")
 
@@ -65,16 +67,25 @@ def with_merged_part(snapshot: Snapshot, day: date, merged: Day) -> dict[date, D
 
 
 def days_to_make(snapshot: Snapshot, now_ms: int, is_merged: Callable[[Day], bool]) -> Iterator[date]:
-    """Days whose visits can be made: merged, as is the following one, after the day
-    before. Oldest first.
+    """Days whose visits can be made: merged, once the following one is over, after the
+    day before. Oldest first.
     """
     for day, kept in sorted(snapshot.days.items()):
         is_due = kept.archive and kept.visits_of is None and not kept.expired and may_merge(kept, now_ms)
         if is_due and FIRST_DAY < day < LAST_DAY and is_merged(kept):
             following, earlier = (snapshot.days.get(day + shift) for shift in (_ONE, -_ONE))
-            is_over = following.expired or is_merged(following) if following else day + 2 * _ONE < utc_day(now_ms)
-            if is_over and (earlier is None or not is_waited_for(earlier)):
+            if _is_over(day, following, now_ms, is_merged) and (earlier is None or not is_waited_for(earlier)):
                 yield day
+
+
+def _is_over(day: date, following: Day | None, now_ms: int, is_merged: Callable[[Day], bool]) -> bool:
+    """Whether the following day has its events, as far as one can tell. Late events may
+    still come to it, and what is made is then made again: not while they do.
+    """
+    if following is None:
+        return day + 2 * _ONE < utc_day(now_ms)
+    is_quiet = day + 2 * _ONE <= utc_day(now_ms) and now_ms - epoch_ms(following.added_at) >= QUIET_MS
+    return is_quiet or following.expired or is_merged(following)
 
 
 def is_waited_for(earlier: Day) -> bool:

@@ -96,7 +96,8 @@ class VisitFiles:
     def _write(self, piece: Piece, went_on: tuple[str, ...], path: Path) -> None:
         of = VisitDay(piece.day, self._zone, TextNumbers(strong=True))
         beside = path.with_suffix(".part")
-        for statement in create_statements(of, (*piece.own, *piece.following), went_on):
+        made_of = (of, piece.own, piece.following, went_on)
+        for statement in create_statements(*made_of, only_going_on=not piece.is_asked):
             self._run(statement)
         self._run(kept_copy(str(beside)))
         self._run(FORGET_DAY)
@@ -130,7 +131,7 @@ def forget(room: Path, in_use: Collection[str] = ()) -> None:
 
 def _name(piece: Piece, went_on: tuple[str, ...], zone: str) -> str:
     """Another name for other events, another zone, or other visits that go on."""
-    made_of = (str(piece.day), zone, *_names(piece.own), *_names(piece.following), "|", *went_on)
+    made_of = (str(piece.day), str(piece.is_asked), zone, *_names(piece.own), *_names(piece.following), "|", *went_on)
     return hashlib.sha256("\n".join(made_of).encode("utf-8")).hexdigest()
 
 

@@ -78,6 +78,13 @@ class VisitDay(NamedTuple):
             longest_s=str(LONGEST_S),
         )
 
+    def going_on_sql(self, own: str, following: str) -> str:
+        """Events of the day, of visits that may go on on the following one, and all of
+        that one: enough to tell which do. Both with ARCHIVE_COLUMNS and `row`.
+        """
+        key = self.number_sql("e", "e.time")
+        return _composed("visits_going_on.sql", own=own, following=following, key=key)
+
     def statements(self, events: str, reached: str = NOT_REACHED) -> list[str]:
         """What makes the table `visits_of_day`, with VISIT_COLUMNS. `events`: of
         `events_with_rows`.

@@ -45,12 +45,21 @@ _COUNTED = {
 }
 
 
-def create_statements(of: VisitDay, archive: Parts, went_on: Sequence[str]) -> list[Statement]:
-    """What makes the table `visits_of_day`. `went_on`: files with visits of the day
-    before.
+def create_statements(
+    of: VisitDay, own: Parts, following: Parts, went_on: Sequence[str], *, only_going_on: bool
+) -> list[Statement]:
+    """What makes the table `visits_of_day`; `only_going_on`: with those that go on on
+    the following day at least. `went_on`: files with visits of the day before.
     """
     bound = Parameters()
-    events = events_with_rows(files_by_version(archive, bound, "archive"))
+    if only_going_on:
+        days = ((own, "own"), (following, "following"))
+        read = [events_with_rows(files_by_version(parts, bound, name)) for parts, name in days]
+        # The rows of the two must not have the same numbers.
+        later = f"(SELECT * REPLACE (-row AS row) FROM {read[1]})"
+        events = of.going_on_sql(read[0], later)
+    else:
+        events = events_with_rows(files_by_version((*own, *following), bound, "archive"))
     reached = NOT_REACHED
     if went_on:
         rows = f"(FROM {parquet(bound.value('went_on', list(went_on)))} WHERE ended_at >= DATE '{of.day}')"

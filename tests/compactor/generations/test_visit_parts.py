@@ -18,7 +18,7 @@ from compactor.repair.rebuild import rebuild
 from compactor.repair.verify import verify
 from reports.query import parse
 from reports.report import make_report
-from reports.visits.days import GONE_FILTER, MADE_MAX, NOT_MADE
+from reports.visits.days import GONE_FILTER
 from shared.disk.layout import DataDirectory
 from shared.disk.marks import set_mark
 from shared.duckdb_engine import connect
@@ -170,17 +170,6 @@ def test_visits_that_a_recount_does_not_confirm_are_found(data: DataDirectory) -
     data.snapshot.write_bytes(encode_snapshot(msgspec.structs.replace(snapshot, days=days)))
     found = verify(data, Settings(data_dir=data.root), lambda _: None).findings
     assert [each.where for each in found] == [f"visits/{DAYS[1]}"]
-
-
-def test_question_makes_visits_of_few_days_only(tmp_path: Path) -> None:
-    data = data_directory(tmp_path)
-    sealed(data, [line(f"event-{back:02}", NOON - back * DAY_MS) for back in range(MADE_MAX + 2)])
-    fold(data)
-    first = str(LAST - timedelta(days=MADE_MAX + 1))
-    refused = ask(data, **{"from": first})
-    assert refused["total"]["visits"] is None and refused["reason"] == NOT_MADE
-    passes(data, count=40)
-    assert ask(data, **{"from": first})["total"]["visits"] == MADE_MAX + 2
 
 
 OF = VisitsOf((1,), (2,), "", "1-a")
