@@ -12,6 +12,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from urllib.parse import urlencode
 
 import msgspec
 import pytest
@@ -84,6 +85,14 @@ def test_reports_count_what_was_made(demo: Demo, token: str, made: Made, site: s
     assert {row["value"]: (row["events"], row["visitors"]) for row in report["rows"]} == expected
     total = made.sites[site].total
     assert report["total"] == {"events": total.events, "visitors": total.visitors}
+
+
+def test_funnel_loses_at_each_step_whom_the_generator_lost(demo: Demo, token: str, made: Made) -> None:
+    steps = ["path=~/teas/*", *(f"event=={name}" for name in FUNNEL[1:])]
+    end = rfc3339(epoch_ms(made.until) + 1)
+    asked = {"from": "2000-01-01T00:00:00Z", "to": end, "site": SHOP, "window": "1d", "steps": ";;".join(steps)}
+    funnel = demo.request("GET", f"/admin/api/funnel?{urlencode(asked)}", headers=bearer(token)).json()
+    assert [step["visitors"] for step in funnel["steps"]] == [made.sites[SHOP].steps[step] for step in FUNNEL]
 
 
 def test_steps_of_the_funnel_are_what_was_made(demo: Demo, token: str, made: Made) -> None:
