@@ -35,7 +35,7 @@ from shared.disk.compression import DecompressionError
 from shared.disk.layout import IMPORT_WRITER, DataDirectory
 from shared.exit_codes import TemporaryFailure
 from shared.log import Log
-from shared.settings import Settings
+from shared.settings import Settings, SettingsError
 from shared.timestamps import DAY_S
 
 PARSERS = 2
@@ -104,7 +104,11 @@ async def import_files(
 
 
 async def _import_export(file: Input, raw: BinaryIO, request: Request, target: Target, progress: Progress) -> None:
-    rules = ExportRules(request.rules.site, request.rules.latest_ms, request.export_zone)
+    given = request.rules
+    if request.source or given.forwarded or given.pages_only or given.not_found:
+        options = "--source, --forwarded, --pages-only and --not-found"
+        raise SettingsError(f"{file.name} is an export of another tool: {options} are for access logs")
+    rules = ExportRules(given.site, given.latest_ms, request.export_zone)
     before = target.done.lines
     try:
         await ExportImport(file, request.format, rules, target).run(raw, progress)

@@ -21,12 +21,12 @@ _NO_COUNTRIES = ("XX", "ZZ")
 _KEPT = "".join(map(chr, range(0x21, 0x7F)))
 
 
-def time_ms(text: str, zone: ZoneInfo) -> int | None:
+def time_ms(text: str, zone: ZoneInfo | None) -> int | None:
     """Epoch milliseconds of `2026-03-01 10:00:00.123+00`, in `zone` where the text says
-    none.
+    none. None: it is no time, or needs a zone.
     """
     match = _TIME.fullmatch(text.strip())
-    if match is None:
+    if match is None or (zone is None and not match[4]):
         return None
     try:
         moment = datetime.fromisoformat(f"{match[1]}T{match[2]}{match[4] or ''}")

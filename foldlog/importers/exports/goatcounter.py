@@ -8,7 +8,6 @@ the format. Rows have no id: one is recognised by what does not change between e
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from zoneinfo import ZoneInfo
 
 from foldlog.importers.exports.cells import spelled, time_ms
 from foldlog.importers.exports.event import PAGE_VIEW, Hit, Row
@@ -23,12 +22,10 @@ _YES, _NO = ("true", "1"), ("false", "0")
 _APP = "android-app://"
 
 
-def rows(table: Table, zone: ZoneInfo) -> Iterator[Row]:
-    """The rows of an export; `zone` is that of times without one, which it has none
-    of.
-    """
+def rows(table: Table) -> Iterator[Row]:
+    """The rows of an export. A time without its zone is one that was cut off."""
     for record, values in table.rows():
-        yield _row(record, values, zone)
+        yield _row(record, values)
 
 
 def check_version(table: Table, name: str) -> None:
@@ -45,7 +42,7 @@ def check_version(table: Table, name: str) -> None:
     table.header[0] = first
 
 
-def _row(record: Record, values: Mapping[str, str] | None, zone: ZoneInfo) -> Row:
+def _row(record: Record, values: Mapping[str, str] | None) -> Row:
     if values is None or values["Event"] not in _YES + _NO or not values["Bot"].isdecimal():
         return Row(record.line, None, NOT_UNDERSTOOD, text=record.text or ",".join(record.values or ()))
     is_event = values["Event"] in _YES
@@ -56,11 +53,11 @@ def _row(record: Record, values: Mapping[str, str] | None, zone: ZoneInfo) -> Ro
     if values["Bot"].strip("0"):
         return Row(record.line, None, BOT, kind, text)
     also = FIRST_VISITS if values["FirstVisit"] in _YES else ""
-    return Row(record.line, _hit(values, zone, is_event=is_event), 0, kind, text, also)
+    return Row(record.line, _hit(values, is_event=is_event), 0, kind, text, also)
 
 
-def _hit(values: Mapping[str, str], zone: ZoneInfo, *, is_event: bool) -> Hit:
-    at = time_ms(values["Date"], zone)
+def _hit(values: Mapping[str, str], *, is_event: bool) -> Hit:
+    at = time_ms(values["Date"], None)
     referrer, scheme = values["Referrer"], values["Referrer scheme"]
     page = referrer_url(referrer, scheme)
     country, _, region = values.get("Location", "").partition("-")

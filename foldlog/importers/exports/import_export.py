@@ -182,7 +182,7 @@ def _rows(kind: str, text: Iterable[bytes], name: str, rules: Rules, totals: Tot
         return
     table = Table(Records(text, name))
     if kind == GOATCOUNTER:
-        yield from goatcounter.rows(_checked(table, kind, name, rules), rules.zone)
+        yield from goatcounter.rows(_checked(table, kind, name, rules))
     else:
         yield from umami.rows(_checked(table, kind, name, rules), rules.zone)
 

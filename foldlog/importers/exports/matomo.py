@@ -42,7 +42,7 @@ def visit_of(found: Found, name: str) -> Visit | None:
     """
     try:
         visit = msgspec.json.decode(found.content)
-    except (msgspec.DecodeError, RecursionError):
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return None
     if not isinstance(visit, dict):
         return None

@@ -98,8 +98,9 @@ def test_other_version_or_columns_are_refused_with_the_line(header: str, tmp_pat
 
 def test_row_that_is_none_does_not_cost_its_neighbours(tmp_path: Path) -> None:
     text = table(GOATCOUNTER_2, [hit(), hit("/b", Event="perhaps"), hit("/c", Date="yesterday"), hit("/d")])
-    done = import_exports(tmp_path, written_export(tmp_path / "hits.csv", text + "too,few\n"))
-    assert (done.events, done.reasons[NOT_UNDERSTOOD].lines, done.reasons[NOT_UNDERSTOOD].first) == (2, 3, 3)
+    cut = table(GOATCOUNTER_2, [hit("/e", Date="2026-03-01T10:00:00+02:00")]).splitlines()[1].removesuffix("+02:00")
+    done = import_exports(tmp_path, written_export(tmp_path / "hits.csv", f"{text}too,few\n{cut}"))
+    assert (done.events, done.reasons[NOT_UNDERSTOOD].lines, done.reasons[NOT_UNDERSTOOD].first) == (2, 4, 3)
 
 
 def test_site_must_be_named(tmp_path: Path) -> None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import gzip
 import json
+import subprocess
+import sys
 import zipfile
 from collections import Counter
 from pathlib import Path
@@ -143,11 +145,30 @@ def test_logs_and_exports_may_be_named_in_one_call(tmp_path: Path) -> None:
     assert import_exports(tmp_path, log, export).events == 61
 
 
+@pytest.mark.parametrize("content", [HITS, VISITS, gzip.compress(VIEWS.encode())], ids=["csv", "json", "gzip"])
+def test_export_may_come_from_a_pipe(content: str | bytes, tmp_path: Path) -> None:
+    file = written_export(tmp_path / "export", content)
+    done = subprocess.run(
+        ["/bin/bash", "-c", f"cat {file} | {sys.executable} -m foldlog import --site {SITE} - <(cat {file})"],
+        env=environment(tmp_path / "data", disk_reserve=0),
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert "120 events appended" in done.stdout and done.stdout.count(": equal") == 2
+    assert counted(tmp_path) == 60
+
+
 def test_wrong_options_end_with_2(tmp_path: Path) -> None:
     environ = environment(tmp_path / "data", disk_reserve=0)
     file = str(written_export(tmp_path / "hits.csv", HITS))
     assert run_here(["import", "--tz", "Mars/Olympus", file], environ).returncode == 2
     done = run_here(["import", "--format", "goatcounter", file], environ)
     assert done.returncode == 2 and "--site example.com" in done.stderr
+    for option in (["--source", "x"], ["--pages-only"], ["--not-found"], ["--forwarded"]):
+        done = run_here(["import", *option, "--site", SITE, file], environ)
+        assert done.returncode == 2 and "are for access logs" in done.stderr
     done = run_here(["import", "--format", "piwik", "--site", SITE, file], environ)
     assert done.returncode == 2 and "goatcounter, umami, matomo" in done.stderr

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import io
+import zipfile
 from pathlib import Path
+from typing import Any, BinaryIO, cast
 
 import pytest
 
@@ -11,6 +14,32 @@ from tests.builders.access_logs import events_of
 from tests.builders.command import run_here
 from tests.builders.exports import GA4, PLAUSIBLE, import_exports, written_export, written_zip
 from tests.builders.server import environment
+
+
+class Stream(io.RawIOBase):
+    """What Plausible writes its zip to: a stream without a way back."""
+
+    def __init__(self, path: Path) -> None:
+        self._file = path.open("wb")
+
+    def writable(self) -> bool:
+        return True
+
+    def write(self, content: Any) -> int:
+        return self._file.write(content)
+
+    def close(self) -> None:
+        self._file.close()
+        super().close()
+
+
+def test_zip_that_was_streamed_is_read(tmp_path: Path) -> None:
+    file = tmp_path / "streamed.zip"
+    with Stream(file) as stream, zipfile.ZipFile(cast("BinaryIO", stream), "w", zipfile.ZIP_STORED) as archive:
+        for name, content in PLAUSIBLE.items():
+            archive.writestr(name, content)
+    (sums,) = import_exports(tmp_path, file).sums
+    assert [each.rows for each in sums.tables] == [1, 3, 2]
 
 
 def test_plausible_is_added_up_and_compared(tmp_path: Path) -> None:
