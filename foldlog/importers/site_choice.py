@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from string import ascii_lowercase, ascii_uppercase
 from typing import Literal
 
 from foldlog.importers.formats import LineFormat
@@ -55,7 +56,8 @@ class SiteChoice:
         first = f"'{self.first}'" if self.first else "NULL"
         if not format_.knows_hosts:
             return first, "''"
-        bare = "rtrim(regexp_replace(lower(trim(host)), ':[0-9]+$', ''), '.')"
+        lower = f"translate(trim(host), '{ascii_uppercase}', '{ascii_lowercase}')"  # not İ, which would become i
+        bare = f"rtrim(regexp_replace({lower}, ':[0-9]+$', ''), '.')"
         valid = rf"regexp_full_match({bare}, '[a-z0-9_](?:[a-z0-9._-]{{0,251}}[a-z0-9_])?|\[[0-9a-f:.]{{2,45}}\]')"
         host = f"CASE WHEN {valid} THEN {bare} END"
         other = {"skip": "NULL", "keep": host, "count": first}[self.other_hosts]
