@@ -12,9 +12,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal, cast
 
+from reports.dimensions import KEY_MAX, NAMES, has_key
 from reports.query_error import QueryError
-from shared.schema import DIMENSIONS
-from shared.sql.visits import ENDS_OF_VISITS
 
 Operator = Literal["==", "!=", "=~", "!~", ">", "<"]
 
@@ -22,15 +21,12 @@ FILTERS_MAX = 20
 # Of all conditions together.
 VALUES_MAX = 100
 STARS_MAX = 10
-PROPS = "props."
 VALUE = "value"
-# What has a value of its own: of an event, or of a visit.
-NAMES = (*DIMENSIONS, *ENDS_OF_VISITS)
 TEXT_OPERATORS: tuple[Operator, ...] = ("==", "!=", "=~", "!~")
 NUMBER_OPERATORS: tuple[Operator, ...] = (">", "<")
 
 _CONDITION = re.compile(
-    r"(?P<field>[a-z_]+|props\.[^=!]{1,100}?)(?P<operator>==|!=|=~|!~)(?P<text>.*)|value(?P<side>[<>])(?P<number>.*)",
+    rf"(?P<field>[a-z_]+|(?:props|query)\.[^=!]{{1,{KEY_MAX}}}?)(?P<operator>==|!=|=~|!~)(?P<text>.*)|value(?P<side>[<>])(?P<number>.*)",
     re.DOTALL,
 )
 _NUMBER = re.compile(r"[+-]?[0-9]{1,30}(\.[0-9]{1,30})?([eE][+-]?[0-9]{1,3})?", re.ASCII)
@@ -94,8 +90,8 @@ def _condition(part: str, parameter: str) -> Condition:
     match = _CONDITION.fullmatch(part)
     if match is not None and match["side"]:
         return Condition(VALUE, cast(Operator, match["side"]), (_number(match["number"], parameter),))
-    if match is None or not (match["field"] in NAMES or match["field"].startswith(PROPS)):
-        known = f"{', '.join(NAMES)} or props.<key>"
+    if match is None or not (match["field"] in NAMES or has_key(match["field"])):
+        known = f"{', '.join(NAMES)}, props.<key> or query.<name>"
         raise QueryError(parameter, f"must be conditions such as path==/a;country!=DE|FR;path=~/docs/* on {known}")
     found = Condition(_unescaped(match["field"]), cast(Operator, match["operator"]), tuple(_values(match["text"])))
     if found.is_glob and max(len(glob_pieces(glob)) for glob in found.values) > STARS_MAX + 1:

@@ -17,7 +17,8 @@ from typing import Any, Literal, NamedTuple, TypeVar
 
 from reports.calendar import is_calendar_day, overlaps_utc_day
 from reports.day_pieces import DayRow, Span, asks_part_of_values, pieces_of
-from reports.filters import PROPS, Condition
+from reports.dimensions import is_uncounted
+from reports.filters import Condition
 from reports.query import Bots, Query
 from shared.generations.counter_schema import BUCKET_S, EVENT, SITE, TOTAL
 from shared.generations.snapshot import Day, Part, Snapshot
@@ -331,8 +332,7 @@ def counters_suffice(query: Query, days: Days) -> bool:
     """
     is_aligned = query.start.timestamp() % BUCKET_S == 0 == query.end.timestamp() % BUCKET_S
     needs_capped = (query.event and _is_capped(EVENT, days)) or (query.site and _is_capped(SITE, days))
-    needs_property = query.by is not None and query.by.startswith(PROPS)
-    return is_aligned and not query.conditions and not needs_property and not needs_capped
+    return is_aligned and not query.conditions and not is_uncounted(query.by) and not needs_capped
 
 
 def counters_have_expired(query: Query, days: Days, bucket_starts: tuple[datetime, ...]) -> bool:

@@ -15,7 +15,8 @@ from zoneinfo import ZoneInfo
 
 from reports.calendar import WEEKDAY, Interval, Week, bucket_starts, has_more_buckets, midnight, overlaps_utc_day
 from reports.compare import Compare, Compared, compared
-from reports.filters import NAMES, PROPS, VALUE, Condition, is_unicode, parse_filter
+from reports.dimensions import COMPUTED, KEY_MAX, NAMES, PROPS, QUERY, UNCOUNTED, has_key
+from reports.filters import VALUE, Condition, is_unicode, parse_filter
 from reports.measures.names import DEFAULT, ENGAGED_MEASURES, VISIT_MEASURES, Measure, parse_measures
 from reports.query_error import QueryError
 from shared.sql.visits import ENDS_OF_VISITS, NOT_OF_VISITS
@@ -115,8 +116,13 @@ class Query:
     @property
     def names_no_visit(self) -> bool:
         """Whether it asks for what no visit has, as it may have several."""
-        of_events = (*NOT_OF_VISITS, VALUE)
-        return self.event is not None or any(name in of_events or name.startswith(PROPS) for name in self._fields)
+        of_events = (*NOT_OF_VISITS, *UNCOUNTED, VALUE)
+        return self.event is not None or any(name in of_events or has_key(name) for name in self._fields)
+
+    @property
+    def asks_computed(self) -> bool:
+        """Whether it asks for a dimension that only DuckDB's SQL computes."""
+        return any(name in COMPUTED or name.startswith(QUERY) for name in self._fields)
 
     @property
     def _fields(self) -> tuple[str, ...]:
@@ -220,9 +226,9 @@ def _scope(text: str) -> Scope | None:
 
 
 def _by(text: str) -> str | None:
-    is_property = text.startswith(PROPS) and len(PROPS) < len(text) <= len(PROPS) + 100
-    if text and text not in NAMES and not is_property:
-        raise QueryError("by", f"must be one of {', '.join(NAMES)} or props.<key>")
+    is_key = has_key(text) and len(PROPS) < len(text) <= len(PROPS) + KEY_MAX
+    if text and text not in NAMES and not is_key:
+        raise QueryError("by", f"must be one of {', '.join(NAMES)}, props.<key> or query.<name>")
     return text or None
 
 

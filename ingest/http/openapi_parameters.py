@@ -10,7 +10,8 @@ from ingest.http.openapi_parts import TEXT, Object, parameter, report_parameter
 from reports import encode
 from reports.calendar import WEEKDAY, Interval
 from reports.compare import Compare
-from reports.filters import FILTERS_MAX, NAMES, NUMBER_OPERATORS, PROPS, TEXT_OPERATORS
+from reports.dimensions import KEY_MAX, NAMES, PROPS
+from reports.filters import FILTERS_MAX, NUMBER_OPERATORS, TEXT_OPERATORS
 from reports.measures.names import DEFAULT, MEASURES, Visitors
 from reports.query import LIMIT_DEFAULT, LIMIT_MAX, Bots, Scope
 
@@ -50,7 +51,7 @@ RAW = parameter(
 
 def _condition() -> str:
     """The grammar of a condition of filters.py; `;` is escaped as `\\;`."""
-    key = rf"{PROPS.replace('.', '[.]')}(?:\\;|[^=!;]){{1,100}}"
+    key = rf"(?:props|query)[.](?:\\;|[^=!;]){{1,{KEY_MAX}}}"
     text = rf"(?:{'|'.join(NAMES)}|{key})(?:{'|'.join(TEXT_OPERATORS)})(?:\\;|[^;])*"
     number = rf"value[{''.join(NUMBER_OPERATORS)}][-+.0-9eE]+"
     return f"(?:{text}|{number})"
@@ -84,7 +85,7 @@ def report_parameters() -> list[Object]:
     by = {
         "anyOf": [
             {"enum": list(NAMES)},
-            TEXT | {"pattern": "^props[.]", "minLength": len(PROPS) + 1, "maxLength": len(PROPS) + 100},
+            TEXT | {"pattern": "^(?:props|query)[.]", "minLength": len(PROPS) + 1, "maxLength": len(PROPS) + KEY_MAX},
         ]
     }
     limit = {"type": "integer", "minimum": 1, "maximum": LIMIT_MAX, "default": LIMIT_DEFAULT}
@@ -92,7 +93,7 @@ def report_parameters() -> list[Object]:
         *SPAN,
         report_parameter("interval", {"enum": list(get_args(Interval)), "default": "none"}, "One row per interval."),
         report_parameter("week", {"enum": list(WEEKDAY), "default": "monday"}, "On which day a week begins."),
-        report_parameter("by", by, "A dimension, or `props.<key>`: one row per value."),
+        report_parameter("by", by, "A dimension, `props.<key>` or `query.<name>`: one row per value."),
         report_parameter("event", TEXT, "Only events of this name."),
         report_parameter("site", TEXT, "Only events of this site."),
         report_parameter(

@@ -57,6 +57,12 @@ def visits_not_counted(cluster: Cluster) -> CannotAnswer:
     return CannotAnswer(cluster, "visits are not counted over all hosts", detail)
 
 
+def dimension_not_computed(cluster: Cluster) -> CannotAnswer:
+    """What DuckDB computes of the archive's columns stands in no column there."""
+    detail = "a ClickHouse store does not have that dimension: ask with scope=host"
+    return CannotAnswer(cluster, "that dimension is not computed over all hosts", detail)
+
+
 def require_version(cluster: Cluster, server: ClickHouse) -> None:
     """Raises CannotAnswer."""
     if server.version >= FIRST_VERSION:

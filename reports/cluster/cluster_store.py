@@ -6,7 +6,12 @@ from datetime import UTC, datetime
 from functools import cached_property
 
 from reports.cluster.answer import report_of_cluster, shipped
-from reports.cluster.cannot_answer import naming_shards_away, require_version, visits_not_counted
+from reports.cluster.cannot_answer import (
+    dimension_not_computed,
+    naming_shards_away,
+    require_version,
+    visits_not_counted,
+)
 from reports.compared_rows import with_previous
 from reports.hosts.asked import Asked, TimezonesDiffer
 from reports.hosts.combine import combined_days
@@ -42,12 +47,15 @@ class ClusterStore:
         """Raises StoreUnavailable, StoreRefused and TimezonesDiffer."""
         with naming_shards_away(self._cluster):
             require_version(self._cluster, self._server)
-            return self._report(asked)
+            return self.report_of_published(asked)
 
-    def _report(self, asked: Asked) -> Row:
+    def report_of_published(self, asked: Asked) -> Row:
+        """As `report`, of a server that is known to answer."""
         query = asked.query
         if query.asks_visits:
             raise visits_not_counted(self._cluster)
+        if query.asks_computed:
+            raise dimension_not_computed(self._cluster)
         hosts = [_host(row) for row in held_rows(self._server).values()]
         days = combined_days([host.snapshot for host in hosts], query)
         touched = [hosts[number] for number in sorted({each.host for each in days})]

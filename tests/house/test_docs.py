@@ -34,6 +34,7 @@ from ingest.collect.validate import validate_batch
 from ingest.http import body_reader, connection
 from ingest.http.problem import Problem
 from ingest.routes import ROUTES
+from reports.dimensions import UNCOUNTED
 from reports.query import PARAMETERS
 from shared import exit_codes, rate_table, status
 from shared.disk.layout import DataDirectory
@@ -208,7 +209,7 @@ CLAIMS = {
     "options of all commands": Claim("docs/api.md", "The command", {"--config FILE", "--version"}, in_code_font, False),
     "status": Claim("docs/api.md", "GET /admin/api/status", status_fields()),
     "readiness": Claim("docs/api.md", "GET /readyz", readiness_checks()),
-    "dimensions": Claim("docs/reports.md", "Dimensions", {*DIMENSIONS, "props.<key>"}),
+    "dimensions": Claim("docs/reports.md", "Dimensions", {*DIMENSIONS, *UNCOUNTED, "props.<key>", "query.<name>"}),
     "log line": Claim("docs/formats.md", "Log lines", {"v", *LINE_COLUMNS, "crc"}),
     "archive": Claim("docs/formats.md", "Archive", set(STORED_COLUMNS)),
     "counters": Claim("docs/formats.md", "Counters", set(COUNTER_COLUMNS)),

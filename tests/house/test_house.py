@@ -32,6 +32,7 @@ GRAMMAR = {
         "reports.query",
         "reports.query_error",
         "reports.compare",
+        "reports.dimensions",
         "reports.filters",
         "reports.measures.names",
     ),

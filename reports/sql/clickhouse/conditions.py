@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from reports.filters import PROPS, VALUE, Condition, glob_regex
+from reports.dimensions import PROPS
+from reports.filters import VALUE, Condition, glob_regex
 from reports.sql.clickhouse.bound import Bound
 from shared.schema import column_sql
 

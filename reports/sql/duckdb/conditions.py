@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from reports.filters import PROPS, VALUE, Condition, glob_regex
+from reports.filters import VALUE, Condition, glob_regex
+from reports.sql.duckdb.dimensions import dimension_sql
 from reports.sql.statement import Parameters
-from shared.schema import column_sql
 
 
 def condition_sql(condition: Condition, name: str, bound: Parameters, table: str = "a") -> str:
@@ -21,14 +21,6 @@ def condition_sql(condition: Condition, name: str, bound: Parameters, table: str
     if condition.is_negative:
         return " AND ".join(found)
     return f"({' OR '.join(found)})" if len(found) > 1 else found[0]
-
-
-def dimension_sql(name: str, key: str, bound: Parameters, table: str = "a") -> str:
-    """A dimension, or a property, whose JSON pointer is bound as `key`."""
-    if not name.startswith(PROPS):
-        return column_sql(name, table)
-    pointer = "/" + name.removeprefix(PROPS).replace("~", "~0").replace("/", "~1")
-    return f"json_extract_string({table}.props, {bound.value(key, pointer)})"
 
 
 def _matches(column: str, condition: Condition, value: str, name: str, bound: Parameters) -> str:

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 
 from reports.kinds.funnel import FunnelRead
 from reports.sql.duckdb.composed import sql_file
-from reports.sql.duckdb.conditions import dimension_sql
+from reports.sql.duckdb.dimensions import dimension_sql
 from reports.sql.duckdb.relations import all_hold, archived_events, selected_events
 from reports.sql.statement import Parameters
 from shared.sql.texts import TextNumbers

@@ -13,7 +13,8 @@ from itertools import pairwise
 
 from reports.filters import Condition
 from reports.plan import ArchiveScan, CappedValues, CounterScan, PartOfDay, Parts, Selection
-from reports.sql.duckdb.conditions import condition_sql, dimension_sql
+from reports.sql.duckdb.conditions import condition_sql
+from reports.sql.duckdb.dimensions import dimension_sql
 from reports.sql.statement import Parameters
 from shared.generations.counter_schema import COUNTER_COLUMNS, DAY_ROWS_SUFFIX, EVENT, OTHER, TOTAL
 from shared.schema import ARCHIVE_COLUMNS

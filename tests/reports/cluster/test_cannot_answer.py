@@ -11,6 +11,8 @@ from pathlib import Path
 import pytest
 
 from reports.cluster.cannot_answer import CannotAnswer, naming_shards_away, require_counts
+from reports.cluster.cluster_store import ClusterStore
+from reports.hosts.asked import Asked
 from reports.kinds import NAMED, parse_question
 from reports.query_error import QueryError
 from shared.stores.clickhouse.client import ClickHouse
@@ -41,6 +43,15 @@ def test_a_kind_without_a_statement_of_a_cluster_says_so(kind: str) -> None:
     assert found.value.parameter == "scope"
     assert f"a ClickHouse store does not answer {kind}: ask each host with scope=host" in str(found.value)
     require_counts(parse_question({}, now, "UTC"))
+
+
+@pytest.mark.parametrize("asked", [{"by": "channel"}, {"by": "query.q"}, {"filter": "hostname==example.com"}])
+def test_a_dimension_that_a_cluster_has_no_column_of_says_so(tmp_path: Path, asked: dict[str, str]) -> None:
+    query = parse_question({**SPAN, **asked}, datetime(2026, 12, 1, tzinfo=UTC), "UTC")
+    store = ClusterStore(data_directory(tmp_path / "data"), "clickhouse://127.0.0.1:1/none")
+    with pytest.raises(CannotAnswer) as found:
+        store.report_of_published(Asked(query, "UTC"))
+    assert "does not have that dimension: ask with scope=host" in found.value.detail
 
 
 @pytest.mark.parametrize("fault", ["killed", "stopped"])
