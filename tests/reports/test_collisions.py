@@ -21,12 +21,14 @@ import duckdb
 import pytest
 
 from reports.export import export, room_for_export
+from reports.kinds import goals, parse_question
 from reports.query import parse
 from reports.report import make_report
 from shared.disk.layout import DataDirectory
 from shared.duckdb_engine import connect
 from shared.generations.counter_schema import COUNTER_COLUMNS, DAY_ROWS_SUFFIX
 from shared.generations.snapshot import Day, Part, Snapshot
+from shared.named_filters import NamedFilter
 from shared.schema import ARCHIVE_COLUMNS
 from shared.sql.archive_events import to_archive_sql
 from tests.builders.collisions import colliding, colliding_under_any_prefix, random_texts
@@ -108,7 +110,8 @@ FROM_COUNTERS, FROM_ARCHIVE = "", "path!=/none"
 
 
 def ask(made: Made, **asked: str) -> dict[str, Any]:
-    query = parse({"from": str(DAY), "to": str(DAY), **asked}, datetime.now(UTC), "UTC")
+    span = {} if asked.get("kind") == "live" else {"from": str(DAY), "to": str(DAY)}
+    query = parse_question({**span, **asked}, datetime.now(UTC), "UTC")
     with closing(connect(MEMORY, 1)) as database:
         return make_report(database, made.data, made.snapshot, query)
 
@@ -161,7 +164,31 @@ def test_colliding_values_beside_the_kept_ones_are_other(tmp_path: Path) -> None
     assert found["(other)"] == (len(others), len({visitor for _, visitor in others} - {None}))
 
 
+LAST_MINUTES = {"kind": "live", "at": f"{DAY}T00:30:00Z", "limit": "100"}
+GOALS = goals.given([NamedFilter("goal", "articles", "path=~/article*"), NamedFilter("goal", "others", "path==/b")])
+
+
+def test_kinds_over_colliding_visitors_are_exact(made: Made) -> None:
+    everybody = {visitor for _, _, visitor in made.events} - {None}
+    (cohort,) = ask(made, kind="cohorts", period="day")["rows"]
+    assert (cohort["visitors"], cohort["returned"]) == (len(everybody), [])
+    articles, others = ask(made, kind="goals", goals=GOALS)["rows"]
+    assert (articles["events"], articles["visitors"]) == (len(made.events), len(everybody))
+    assert (others["events"], others["visitors"], others["all_visitors"]) == (0, 0, len(everybody))
+    first = [(path, visitor) for at, path, visitor in made.events if at == MIDNIGHT]
+    found = ask(made, **LAST_MINUTES)
+    assert found["total"]["visitors_30"] == len({visitor for _, visitor in first} - {None})
+    rows = {row["value"]: (row["events_30"], row["visitors_30"]) for row in found["rows"] if row["by"] == "path"}
+    assert len(rows) == 100
+    for path, numbers in rows.items():
+        of_path = [visitor for each, visitor in first if each == path]
+        assert numbers == (len(of_path), len({*of_path} - {None}))
+
+
 QUESTIONS = {
+    "cohorts": {"kind": "cohorts", "period": "day", "return": "path!=/none"},
+    "goals": {"kind": "goals", "goals": GOALS, "interval": "hour"},
+    "last minutes": LAST_MINUTES,
     "total": {},
     "hours": {"interval": "hour"},
     "paths": {"by": "path"},
