@@ -8,7 +8,7 @@ equal answers: who asks reads goals.json for it.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any, NamedTuple
@@ -28,20 +28,24 @@ COMMON = ("from", "to", "tz", "interval", "event", "site", "filter", "bots", "sc
 # What a client may ask besides COMMON.
 ASKED = ("goal",)
 ROWS_MAX = 10_000
+# Of the filters of all goals that one report answers: each costs for every event.
+COMPARISONS_MAX = 500
 _INVALID = "its filter is none of a report; change or delete this goal"
+_TOO_COSTLY = f"the filters of the goals before it compare with {COMPARISONS_MAX} values; ask for this goal alone"
 _COLUMNS = ("goal", "events", "visitors", "all_visitors", "rate", "value_sum")
 _GIVEN = msgspec.json.Decoder(list[tuple[str, str, float | None]])
 
 
 class Goal(NamedTuple):
-    """`conditions`: None where the filter is invalid. `value`: of each event; None: its
-    own.
+    """`conditions`: None where it is not answered, and `reason` says why. `value`: of
+    each event; None: its own.
     """
 
     name: str
     filter: str
     conditions: tuple[Condition, ...] | None
     value: float | None
+    reason: str = ""
 
 
 @dataclass(frozen=True)
@@ -85,7 +89,7 @@ def parse(parameters: Parameters, now: datetime, zone: str) -> GoalsQuery:
         goals = [each for each in goals if each.name == name]
         if not goals:
             raise QueryError("goal", "there is none of this name")
-    query = GoalsQuery(**{**found, "goals": tuple(goals)})
+    query = GoalsQuery(**{**found, "goals": tuple(_affordable(goals))})
     if query.interval != "none" and len(query.bucket_starts()) * len(goals) > ROWS_MAX:
         raise QueryError("interval", f"more than {ROWS_MAX} rows; choose a longer interval, a shorter time or one goal")
     return query
@@ -95,7 +99,19 @@ def _goal(name: str, text: str, value: float | None) -> Goal:
     try:
         return Goal(name, text, parse_filter(text), value)
     except QueryError:
-        return Goal(name, text, None, value)
+        return Goal(name, text, None, value, _INVALID)
+
+
+def _affordable(goals: Iterable[Goal]) -> Iterator[Goal]:
+    """The goals, in their order, without the conditions of those that are too much."""
+    left = COMPARISONS_MAX
+    for goal in goals:
+        comparisons = sum(len(condition.values) for condition in goal.conditions or ())
+        if comparisons <= left:
+            left -= comparisons
+            yield goal
+        else:
+            yield goal._replace(conditions=None, reason=_TOO_COSTLY)
 
 
 def plan(query: GoalsQuery, days: Days) -> GoalsPlan:
@@ -144,8 +160,7 @@ def shape(plan: GoalsPlan, fetched: Fetched) -> Row:
 
 
 def _described(goal: Goal) -> Row:
-    why = {} if goal.conditions is not None else {"reason": _INVALID}
-    return {"filter": goal.filter, "value": goal.value, **why}
+    return {"filter": goal.filter, "value": goal.value} | ({"reason": goal.reason} if goal.reason else {})
 
 
 class _Numbers:
@@ -162,7 +177,7 @@ class _Numbers:
         return self._found.get((bucket, goal), (0, 0))
 
     def row(self, goals: tuple[Goal, ...], place: int, bucket: int) -> Row:
-        """The row of a goal. Only goals whose filter is valid have a place in the
+        """The row of a goal. Only goals that are answered have a place in the
         read.
         """
         goal, (_, everybody) = goals[place], self.counted(bucket, None)

@@ -134,17 +134,23 @@ def test_goal_with_an_invalid_filter_costs_itself_alone(folded: Folded) -> None:
 
 
 def test_most_goals_fit_into_the_bits(folded: Folded) -> None:
-    """Many of them match the same events, and each by all the conditions that a filter
-    may have.
+    """Many of them match the same events, and all have as many comparisons as one
+    report may make; one more goal is not answered with them, and is alone.
     """
     pick = random.Random(5)
     many = [
-        NamedFilter("goal", f"goal {n}", ";".join([f"path!=/{pick.randrange(9)}" for _ in range(19)] + ["path!=/b"]))
-        for n in range(100)
+        NamedFilter("goal", f"goal {n}", ";".join([f"path!=/{pick.randrange(9)}" for _ in range(4)] + ["path!=/b"]))
+        for n in range(99)
     ]
-    report = ask(folded.data, "goals", goals=goals.given(many), **{"from": SPAN[0], "to": SPAN[1]})
+    last = NamedFilter("goal", "last", "path!=" + "|".join(f"/{n}" for n in range(9)))
+    asked = {"goals": goals.given([*many, last]), "from": SPAN[0], "to": SPAN[1]}
+    report = ask(folded.data, "goals", **asked)
     events = asked_events(folded.events, {}, *SPAN)
-    assert [numbers_of(row) for row in report["rows"]] == [recount(events, goal) for goal in many]
+    assert [numbers_of(row) for row in report["rows"][:-1]] == [recount(events, goal) for goal in many]
+    assert report["rows"][-1]["events"] is None
+    assert "compare with 500 values; ask for this goal alone" in report["goals"][-1]["reason"]
+    (alone,) = ask(folded.data, "goals", goal="last", **asked)["rows"]
+    assert numbers_of(alone) == recount(events, last)
 
 
 def test_without_goals_there_are_no_rows(folded: Folded) -> None:
