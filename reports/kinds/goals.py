@@ -7,11 +7,11 @@ equal answers: who asks reads goals.json for it.
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import msgspec
 
@@ -33,6 +33,8 @@ COMPARISONS_MAX = 500
 _INVALID = "its filter is none of a report; change or delete this goal"
 _TOO_COSTLY = f"the filters of the goals before it compare with {COMPARISONS_MAX} values; ask for this goal alone"
 _COLUMNS = ("goal", "events", "visitors", "all_visitors", "rate", "value_sum")
+_READS: tuple[Literal["visitors", "sums"], ...] = ("visitors", "sums")
+_Place = tuple[int, int | None]  # of the bucket, and of the goal
 _GIVEN = msgspec.json.Decoder(list[tuple[str, str, float | None]])
 
 
@@ -56,16 +58,16 @@ class GoalsQuery(KindQuery):
 
 @dataclass(frozen=True)
 class GoalsRead:
-    """Rows (place of the bucket, place of the goal, events, visitors). With NULL as
-    goal: of all events. With `values` instead: rows (bucket, goal, power of two, whole
-    multiples of it), which add up to the sum of the values of events.
+    """Rows (place of the bucket, place of the goal, visitors), or (bucket, goal, power
+    of two, events, whole multiples of it, which add up to the values of events). With
+    NULL as goal: of all events.
     """
 
     parts: Parts
     selection: Selection
     bucket_starts: tuple[datetime, ...]
     goals: tuple[tuple[Condition, ...], ...]
-    values: bool = False
+    of: Literal["visitors", "sums"]
 
 
 @dataclass(frozen=True)
@@ -120,11 +122,12 @@ def plan(query: GoalsQuery, days: Days) -> GoalsPlan:
         return GoalsPlan(query, starts, {})
     scan = archive_scan(query, days, (), None)
     goals = tuple(each.conditions for each in query.goals if each.conditions is not None)
-    reads = {"total": GoalsRead(scan.parts, scan.selection, (), goals)}
-    if query.interval != "none":
-        reads["buckets"] = GoalsRead(scan.parts, scan.selection, starts, goals)
-    if any(each.value is None and each.conditions is not None for each in query.goals):
-        reads |= {f"values_of_{name}": replace(read, values=True) for name, read in reads.items()}
+    buckets = {"total": ()} | ({"buckets": starts} if query.interval != "none" else {})
+    reads = {
+        f"{of}_of_{name}": GoalsRead(scan.parts, scan.selection, of_name, goals, of)
+        for name, of_name in buckets.items()
+        for of in _READS
+    }
     return GoalsPlan(query, starts, reads)
 
 
@@ -145,7 +148,7 @@ def shape(plan: GoalsPlan, fetched: Fetched) -> Row:
     of_all = _Numbers(fetched, "total")
     whole = [of_all.row(query.goals, place, 0) for place in range(len(query.goals))]
     rows = whole
-    if "buckets" in fetched:
+    if query.interval != "none":
         numbers = _Numbers(fetched, "buckets")
         rows = [
             {"time": local_time(start, query)} | numbers.row(query.goals, place, bucket)
@@ -167,14 +170,17 @@ class _Numbers:
     """What the reads of one name fetched, by bucket and goal."""
 
     def __init__(self, fetched: Fetched, name: str) -> None:
-        self._found = {(bucket, goal): (events, visitors) for bucket, goal, events, visitors in fetched[name]}
-        self._multiples: dict[tuple[int, int], list[tuple[int, int]]] = defaultdict(list)
-        for bucket, goal, power, multiples in fetched.get(f"values_of_{name}", ()):
-            self._multiples[bucket, goal].append((power, multiples))
+        self._visitors = {(bucket, goal): visitors for bucket, goal, visitors in fetched[f"visitors_of_{name}"]}
+        self._events: Counter[_Place] = Counter()
+        self._multiples: dict[_Place, list[tuple[int, int]]] = defaultdict(list)
+        for bucket, goal, power, events, multiples in fetched[f"sums_of_{name}"]:
+            self._events[bucket, goal] += events
+            if power is not None:
+                self._multiples[bucket, goal].append((power, multiples))
 
     def counted(self, bucket: int, goal: int | None) -> tuple[int, int]:
         """Events and visitors; of all with None."""
-        return self._found.get((bucket, goal), (0, 0))
+        return self._events[bucket, goal], self._visitors.get((bucket, goal), 0)
 
     def row(self, goals: tuple[Goal, ...], place: int, bucket: int) -> Row:
         """The row of a goal. Only goals that are answered have a place in the

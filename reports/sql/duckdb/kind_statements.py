@@ -93,7 +93,7 @@ def _goals(read: GoalsRead, bound: Parameters) -> str:
         f"WHERE {selected_events(read.selection, bound)} "
         f"AND {all_hold(read.selection.conditions, bound, ENTRIES_MAX * _OTHER_FILTER)}"
     )
-    return with_relations({"matched": matched}, sql_file("goal_values.sql" if read.values else "goals.sql"))
+    return with_relations({"matched": matched}, sql_file(f"goal_{read.of}.sql"))
 
 
 _TEXTS: dict[type, Callable[[Any, Parameters], str]] = {
