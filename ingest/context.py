@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import InitVar, dataclass, field
 
 from ingest.api.kept_filters import KeptFilters
-from ingest.collect.country import CountryLookup
+from ingest.collect.country import CountryLookup, Place
 from ingest.collect.own_traffic import OwnTraffic
 from ingest.collect.rate_limit import RateLimiter, limits_of
 from ingest.collect.rate_limit_over_hosts import RateLimiterOverHosts
@@ -145,10 +145,10 @@ class WorkerContext:
         if limit:
             self.rate_limiter.check_secret(f"{whose} {digest_of(headers).hex()}", limit, whose)
 
-    def country_of(self, client: Client, headers: Headers) -> str | None:
-        """The client's country, by a trusted proxy's header or the operator's file."""
+    def place_of(self, client: Client, headers: Headers) -> Place:
+        """Where the client is, by a trusted proxy's header or the operator's file."""
         name = self.settings.country_header
-        return self.country.of(client.address, headers.get(name) if name and client.through_proxy else None)
+        return self.country.place(client.address, headers.get(name) if name and client.through_proxy else None)
 
     def record_request(
         self, body_bytes: int, outcome: BatchOutcome, seen: Iterable[Arrival] = (), *, dry_run: bool

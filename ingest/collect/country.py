@@ -1,18 +1,31 @@
 """The visitor's country: two letters from a trusted proxy's header, else from the
-operator's MaxMind file, else absent.
+operator's MaxMind file, else absent; region and city where that file has them.
 """
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from shared.log import Log
 from shared.settings import Settings
 
 if TYPE_CHECKING:
     from ingest.collect.country_file import CountryFile
+
+
+class Place(NamedTuple):
+    """Where a visitor is, as far as it is known. `region`: the code of ISO 3166-2
+    without that of the country; `city`: its English name.
+    """
+
+    country: str | None = None
+    region: str | None = None
+    city: str | None = None
+
+
+NOWHERE = Place()
 
 
 class CountryLookup:
@@ -28,10 +41,13 @@ class CountryLookup:
 
     def of(self, address: str, header: str | None) -> str | None:
         """Two upper-case letters, or None. `header` is that of a trusted proxy."""
+        return self.place(address, header).country
+
+    def place(self, address: str, header: str | None) -> Place:
+        """Region and city of the file only where it says the country of the header."""
         country = country_code(header) if header is not None else None
-        if country is None and self._file is not None:
-            return self._file.country(address)
-        return country
+        found = self._file.place(address) if self._file is not None else NOWHERE
+        return found if country in (None, found.country) else Place(country)
 
 
 def country_code(text: object) -> str | None:

@@ -16,12 +16,13 @@ from pathlib import Path
 import maxminddb
 from maxminddb import InvalidDatabaseError, Reader
 
-from ingest.collect.country import country_code
+from ingest.collect.country import NOWHERE, Place, country_code
 from shared.log import Log
 from shared.settings import SettingsError
 
 POLL_S = 60.0
 _CACHED = 4096
+TEXT_MAX = 100
 
 Clock = Callable[[], float]
 Stamp = tuple[int, int, int]  # inode, mtime in ns, size
@@ -52,7 +53,7 @@ class CountryFile:
             ) from None
         self._cached = lru_cache(maxsize=_CACHED)(self._query)
 
-    def country(self, address: str) -> str | None:
+    def place(self, address: str) -> Place:
         now = self._clock()
         if now >= self._poll_at:
             self._poll_at = now + POLL_S
@@ -77,17 +78,17 @@ class CountryFile:
         self._reader, self._stamp = reader, stamp
         self._reported.clear()
 
-    def _query(self, address: str) -> str | None:
+    def _query(self, address: str) -> Place:
         ip = _parsed(address)
         if ip is None or (ip.version == 6 and self._reader.metadata().ip_version == 4):
-            return None
+            return NOWHERE
         try:
             record = self._reader.get(ip)
         except (InvalidDatabaseError, ValueError, TypeError):  # what damaged records raise
             # Without the error's text, which may contain the address.
             self._report(self._stamp, "a record is damaged")
-            return None
-        return _country_in(record)
+            return NOWHERE
+        return _place_in(record)
 
     def _report(self, stamp: Stamp | None, reason: str) -> None:
         """Log a defect of the file once, not once a minute or once a visitor."""
@@ -139,13 +140,27 @@ def _parsed(address: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | Non
     return (ip.ipv4_mapped or ip) if isinstance(ip, ipaddress.IPv6Address) else ip
 
 
-def _country_in(record: object) -> str | None:
-    """The country of the address, else of its network's registration (satellites)."""
+def _place_in(record: object) -> Place:
+    """Region and city only of the country in which the address is."""
     if not isinstance(record, dict):
-        return None
-    for part in ("country", "registered_country"):
-        place = record.get(part)
-        code = country_code(place.get("iso_code")) if isinstance(place, dict) else None
-        if code is not None:
-            return code
-    return None
+        return NOWHERE
+    country = _country_in(record, "country")
+    if country is None:
+        return Place(_country_in(record, "registered_country"))
+    regions = record.get("subdivisions")
+    region = regions[0] if isinstance(regions, list) and regions else None
+    city = record.get("city")
+    names = city.get("names") if isinstance(city, dict) else None
+    return Place(country, _text(region, "iso_code"), _text(names, "en"))
+
+
+def _text(of: object, name: str) -> str | None:
+    """A text of the operator's file, of bounded length."""
+    found = of.get(name) if isinstance(of, dict) else None
+    return found[:TEXT_MAX] or None if isinstance(found, str) else None
+
+
+def _country_in(record: dict[str, object], part: str) -> str | None:
+    """Of the address, or of its network's registration (satellites)."""
+    place = record.get(part)
+    return country_code(place.get("iso_code")) if isinstance(place, dict) else None

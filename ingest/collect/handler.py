@@ -21,6 +21,7 @@ from ingest.collect import admission, body, encode, native, on_behalf
 from ingest.collect.adapter import Adapter
 from ingest.collect.admission import BodyFormat, Headers, Sender
 from ingest.collect.consent import ConsentBasis, resolve_consent
+from ingest.collect.country import NOWHERE
 from ingest.collect.event import VisitorBehind
 from ingest.collect.validate import Accepted, validate_batch
 from ingest.collect.visitor_id import DailyVisitor
@@ -161,16 +162,19 @@ def request_fields(
     worker: WorkerContext, headers: Headers, client: Client, site: str, consent: ConsentBasis, *, keyed: bool
 ) -> encode.RequestFields:
     """The fields that lines of a request share; `keyed`: those of a server itself. The
-    address is used for the country only, and is not stored (P11).
+    address is used for country, region and city only, and is not stored (P11).
     """
     agent = admission.visitor_user_agent(headers.get("User-Agent"), keyed=keyed)
     is_server = keyed and agent is None  # so its language is no visitor's
+    place = worker.place_of(client, headers) if worker.has_country_source and not keyed else NOWHERE
     return encode.RequestFields(
         site=site,
         ua=agent,
         language=None if is_server else admission.language(headers.get("Accept-Language")),
-        country=worker.country_of(client, headers) if worker.has_country_source and not keyed else None,
+        country=place.country,
         consent=consent,
+        region=place.region,
+        city=place.city,
     )
 
 

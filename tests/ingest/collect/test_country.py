@@ -14,7 +14,7 @@ import pytest
 from mmdb_writer import MMDBWriter
 from netaddr import IPSet
 
-from ingest.collect.country import CountryLookup
+from ingest.collect.country import CountryLookup, Place
 from shared.settings import Settings, SettingsError
 from tests.builders.silent_log import SilentLog
 
@@ -107,6 +107,40 @@ def test_file_is_used_where_the_header_has_no_country(
     lookup: CountryLookup, header: str | None, expected: str | None
 ) -> None:
     assert lookup.of(FRENCH, header) == (expected or "FR")
+
+
+CITY: dict[str, object] = {
+    "country": {"iso_code": "DE"},
+    "subdivisions": [{"iso_code": "BB", "names": {"en": "Brandenburg"}}, {"iso_code": "P"}],
+    "city": {"names": {"de": "Potsdam", "en": "Potsdam"}},
+}
+# A record; where an address in it is.
+PLACES: dict[str, tuple[dict[str, object], Place]] = {
+    "a city": (CITY, Place("DE", "BB", "Potsdam")),
+    "a country alone": (country("DE"), Place("DE")),
+    "a region alone": ({**CITY, "city": {}}, Place("DE", "BB")),
+    "a city without an English name": ({**CITY, "city": {"names": {"de": "Potsdam"}}}, Place("DE", "BB")),
+    "no regions": ({**CITY, "subdivisions": []}, Place("DE", None, "Potsdam")),
+    "a country of registration": ({**CITY, "country": {}, "registered_country": {"iso_code": "FR"}}, Place("FR")),
+    "texts where others are expected": ({**CITY, "subdivisions": "BB", "city": "Potsdam"}, Place("DE")),
+    "numbers where texts are expected": (
+        {**CITY, "subdivisions": [{"iso_code": 7}], "city": {"names": {"en": 7}}},
+        Place("DE"),
+    ),
+    "a name that is too long": ({**CITY, "city": {"names": {"en": "x" * 5000}}}, Place("DE", "BB", "x" * 100)),
+}
+
+
+@pytest.mark.parametrize(("record", "expected"), PLACES.values(), ids=PLACES)
+def test_region_and_city_are_those_of_a_file_that_has_them(
+    tmp_path: Path, log: SilentLog, record: dict[str, object], expected: Place
+) -> None:
+    path = write(tmp_path / "city.mmdb", {"203.0.113.0/24": record})
+    lookup = CountryLookup(Settings(country_file=path), log)
+    assert lookup.place(GERMAN, None) == expected
+    assert lookup.place(GERMAN, "DE") == (expected if expected.country == "DE" else Place("DE"))
+    assert lookup.place(GERMAN, "JP") == Place("JP")
+    assert lookup.place(NOWHERE, "JP") == Place("JP")
 
 
 ADDRESSES = {
