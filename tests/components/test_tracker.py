@@ -201,6 +201,24 @@ async def test_time_in_sight_is_sent_when_the_page_is_left(tmp_path: Path) -> No
         assert (last["name"], last["value"], paths(site, [last])) == ("engaged", 7200, ["/b"])
 
 
+@long
+async def test_time_in_sight_is_sent_at_each_hiding_and_not_twice(tmp_path: Path) -> None:
+    before = """
+        let hours = 1, hidden = false;
+        performance.now = () => 36e5 * hours;
+        Document.prototype.hasFocus = () => true;
+        Object.defineProperty(Document.prototype, "hidden", { get: () => hidden });
+        const turn = (to) => { hidden = to; document.dispatchEvent(new Event("visibilitychange")); };"""
+    async with visiting(tmp_path, "data-engaged", before=before) as (site, page):
+        await has(site, 1)
+        await page.evaluate("hours += 2; turn(true)")
+        assert (await has(site, 2))[1]["value"] == 7200
+        await page.evaluate("hours += 5; turn(false)")  # out of sight
+        await has(site, 2)
+        await page.evaluate("hours += 1; turn(true); turn(true)")
+        assert [event.get("value") for event in await has(site, 3)] == [None, 7200, 3600]
+
+
 REFUSED: dict[str, tuple[int, dict[str, str], str]] = {
     "consent": (403, {}, PROBLEM % "consent"),
     "prerender": (403, {}, PROBLEM % "prerender"),
