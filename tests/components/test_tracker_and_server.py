@@ -138,6 +138,27 @@ async def test_page_without_scripts_is_counted_by_the_documented_pixel(server: S
         await log.has(2)
 
 
+async def test_time_in_sight_is_reported_of_each_page(server: Server, tmp_path: Path) -> None:
+    log = Log(server)
+    clock = "let seconds = 1; performance.now = () => 1e3 * seconds; Document.prototype.hasFocus = () => true;"
+    async with site_of(server, f"{AGREED} data-engaged") as site, browse(tmp_path / "profile", "UTC") as page:
+        await page.send("Page.enable")
+        await page.send("Page.addScriptToEvaluateOnNewDocument", source=clock)
+        await page.open(site.url("/read"))
+        await page.evaluate("seconds += 40; history.pushState(0, '', '/skimmed')")
+        await page.evaluate("seconds += 5; history.pushState(0, '', '/read')")
+        await page.evaluate("seconds += 20")
+        await page.open("about:blank")
+        await log.has(6)
+    server.fold()
+    asked = {"by": "path", "event": "pageview", "measures": "events,engaged_time", "filter": "path==/read|/skimmed"}
+    rows = server.get("/admin/api/report", bots="include", **asked).json()["rows"]
+    assert {row["value"]: (row["events"], row["engaged_time"]) for row in rows} == {
+        "/read": (2, 60.0),
+        "/skimmed": (1, 5.0),
+    }
+
+
 async def test_refused_pixel_is_an_image_all_the_same(server: Server, tmp_path: Path) -> None:
     log = Log(server)
     image = f"<!doctype html><img src='http://{server.host}/v1/pixel.gif?k=altered' alt=''>"
