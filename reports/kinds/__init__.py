@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any, Protocol
 
-from reports.kinds import breakdown, cohorts, funnel, goals, live, time_series
+from reports.kinds import breakdown, cohorts, funnel, goals, live, paths, time_series
 from reports.kinds.kind_query import KindQuery, Parameters
 from reports.plan import Days, Plan
 from reports.query import Query, parse
@@ -50,7 +50,7 @@ class NamedKind(Protocol):
     def table(self, report: Mapping[str, Any]) -> tuple[list[str], list[Row]]: ...
 
 
-NAMED: dict[str, NamedKind] = {"cohorts": cohorts, "funnel": funnel, "goals": goals, "live": live}
+NAMED: dict[str, NamedKind] = {"cohorts": cohorts, "funnel": funnel, "goals": goals, "live": live, "paths": paths}
 
 
 def kind_of(query: Query) -> Kind:

@@ -12,8 +12,10 @@ from reports.kinds.funnel import FunnelRead
 from reports.kinds.goals import GoalsRead
 from reports.kinds.kind_query import EPOCH
 from reports.kinds.live import DIMENSIONS, LiveRead
+from reports.kinds.paths import PathsRead
 from reports.sql.duckdb.composed import sql_file, with_relations
 from reports.sql.duckdb.funnels import funnel_statement
+from reports.sql.duckdb.paths import paths_statement
 from reports.sql.duckdb.relations import all_hold, archived_events, selected_events, utc_timestamp
 from reports.sql.statement import Parameters, Statement
 from shared.named_filters import ENTRIES_MAX
@@ -102,4 +104,5 @@ _TEXTS: dict[type, Callable[[Any, Parameters], str]] = {
     FunnelRead: funnel_statement,
     GoalsRead: _goals,
     LiveRead: _live,
+    PathsRead: paths_statement,
 }
