@@ -14,7 +14,7 @@ from foldlog.argument_types import between, count, day, duration, site, visitor,
 from shared.control_chars import escape_controls
 from shared.exit_codes import USAGE
 
-KIND_OPTIONS = ("kind", "period", "return", "goal", "steps", "window")
+KIND_OPTIONS = ("kind", "period", "return", "goal", "steps", "window", "at")
 QUERY_OPTIONS = (
     *("from", "to", "tz", "interval", "week", "by", "event", "site", "filter", "limit", "bots"),
     *("measures", "compare", "scope"),
@@ -271,11 +271,12 @@ def _add_demo(command: argparse.ArgumentParser) -> None:
 
 
 _QUERY_HELP = {
-    "kind": "live, cohorts, funnel or goals; without it, counts",
+    "kind": "live, cohorts, funnel, paths or goals; without it, counts",
     "period": "of cohorts: day, week or month (default: week)",
     "return": "of cohorts: conditions that a returning event has",
     "goal": "of goals: only this one",
     "steps": "of a funnel: filters such as 'path==/pricing;;event==signup'",
+    "at": "of paths: the page that others are before and after",
     "window": "of a funnel: days from the first step to the last (default: 7d)",
     "from": "first date or instant (default: six days before --to)",
     "to": "last date, inclusive, or instant (default: today)",

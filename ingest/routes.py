@@ -5,7 +5,7 @@ from __future__ import annotations
 from ingest.api import dashboard, demo, tracker
 from ingest.api.exports import get_export
 from ingest.api.fold import post_fold
-from ingest.api.kinds import get_cohorts, get_funnel, get_goals_report, get_live
+from ingest.api.kinds import get_cohorts, get_funnel, get_goals_report, get_live, get_paths
 from ingest.api.live_stream import get_live_stream
 from ingest.api.named_filters import delete_of, get_of, put_of
 from ingest.api.reports import get_report
@@ -34,6 +34,7 @@ ROUTES: list[Route] = [
     ("GET", "/admin/api/live", get_live),
     ("GET", "/admin/api/cohorts", get_cohorts),
     ("GET", "/admin/api/funnel", get_funnel),
+    ("GET", "/admin/api/paths", get_paths),
     ("GET", "/admin/api/goals/report", get_goals_report),
     ("GET", "/admin/api/goals", get_of("goal")),
     ("PUT", "/admin/api/goals", put_of("goal")),

@@ -58,8 +58,10 @@ def run(call: Invocation) -> int:
 def _parameters(given: argparse.Namespace, data: DataDirectory) -> dict[str, str]:
     """What was typed, and what a kind needs of the directory."""
     parameters = query_parameters(given)
-    if parameters.get(KIND) == "live" and (at_ms := read_mark(data.last_pass)):
-        parameters["at"] = rfc3339(at_ms)
+    if parameters.get(KIND) == "live":
+        parameters.pop("at", None)  # that of paths
+        if at_ms := read_mark(data.last_pass):
+            parameters["at"] = rfc3339(at_ms)
     if parameters.get(KIND) == "goals":
         parameters["goals"] = goals.given(read_named_filters(data).of("goal"))
     return parameters

@@ -11,7 +11,7 @@ from ingest.api.reports import answered, given_parameters
 from ingest.context import WorkerContext
 from ingest.http.auth import require_read
 from reports import encode
-from reports.kinds import KIND, cohorts, funnel, goals, live
+from reports.kinds import KIND, cohorts, funnel, goals, live, paths
 from shared.disk.marks import read_mark
 from shared.timestamps import rfc3339
 
@@ -35,6 +35,11 @@ async def get_cohorts(worker: WorkerContext, request: BaseRequest) -> web.Respon
 async def get_funnel(worker: WorkerContext, request: BaseRequest) -> web.Response:
     """Visitors who took some steps one after another."""
     return await _answer(worker, request, "funnel", (*funnel.COMMON, *funnel.OWN), {})
+
+
+async def get_paths(worker: WorkerContext, request: BaseRequest) -> web.Response:
+    """What visitors did before and after a page."""
+    return await _answer(worker, request, "paths", (*paths.COMMON, *paths.OWN), {})
 
 
 async def get_goals_report(worker: WorkerContext, request: BaseRequest) -> web.Response:

@@ -20,13 +20,13 @@ from ingest.http.openapi_parts import (
     report_parameter,
     response,
 )
-from ingest.http.response_schemas import Cohorts, Filters, Funnel, Goals, GoalsReport, KeptFilter, KeptGoal, Live
+from ingest.http.response_schemas import Cohorts, Filters, Funnel, Goals, GoalsReport, KeptFilter, KeptGoal, Live, Paths
 from reports import encode
-from reports.kinds import cohorts, funnel, goals, live
+from reports.kinds import cohorts, funnel, goals, live, paths
 from shared.named_filters import NAME_MAX
 
 KIND_TYPES = (
-    *(Live, Cohorts, Funnel, GoalsReport, Goals, Filters, KeptGoal, KeptFilter),
+    *(Live, Cohorts, Funnel, Paths, GoalsReport, Goals, Filters, KeptGoal, KeptFilter),
     *(named_filters.Goal, named_filters.SavedFilter),
 )
 _FORMAT = parameter("format", {"enum": list(encode.REPORT_FORMATS), "default": "json"}, "The rows only, but for json.")
@@ -76,6 +76,17 @@ def _funnel() -> Object:
     return _report("getFunnel", "Visitors who took some steps one after another", Funnel, parameters)
 
 
+def _paths() -> Object:
+    at = TEXT | {"minLength": 1, "maxLength": paths.AT_MAX, "examples": ["/pricing"]}
+    by = {"enum": list(paths.DIMENSIONS), "default": paths.DIMENSIONS[0]}
+    parameters = [
+        *named(paths.COMMON),
+        parameter("at", at, "The page, or event, that others are before and after.") | {"required": True},
+        report_parameter("by", by, "Of what visitors' ways are made."),
+    ]
+    return _report("getPaths", "What visitors did before and after", Paths, parameters)
+
+
 def _conversions() -> Object:
     goal = report_parameter("goal", TEXT | {"maxLength": NAME_MAX}, "Only this goal.")
     return _report("getConversions", "Conversions of the goals", GoalsReport, [*named(goals.COMMON), goal])
@@ -112,6 +123,7 @@ KIND_PATHS: Object = {
     "/admin/api/live": {"get": _live()},
     "/admin/api/cohorts": {"get": _cohorts()},
     "/admin/api/funnel": {"get": _funnel()},
+    "/admin/api/paths": {"get": _paths()},
     "/admin/api/goals/report": {"get": _conversions()},
     "/admin/api/goals": _kept("goals"),
     "/admin/api/filters": _kept("filters"),

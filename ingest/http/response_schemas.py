@@ -302,6 +302,44 @@ class Funnel(Response, rename={"from_": "from"}):
     reason: str | UnsetType = UNSET
 
 
+class PathsRow(Response):
+    """A stay one or two steps after (`position` 1, 2) or before (-1, -2), which is null
+    where the visit begins or ends there; `via`: the one between, of a second step.
+    `others`: how many of the position beyond the limit are together in this row.
+    """
+
+    position: Literal[-2, -1, 1, 2]
+    value: str | None
+    moves: Count
+    visitors: Count
+    via: str | UnsetType | None = UNSET
+    others: Count | UnsetType = UNSET
+
+
+class PathsTotal(Response):
+    """Stays at the page, and visitors who had one; null where unknown."""
+
+    stays: Count | None
+    visitors: Count | None
+
+
+class Paths(Response, rename={"from_": "from"}):
+    """`rows`: by position, then by moves. `reason`: why numbers are null."""
+
+    kind: Literal["paths"]
+    from_: Instant
+    to: Instant
+    tz: str
+    by: Literal["path", "event"]
+    at: str
+    rows: list[PathsRow]
+    total: PathsTotal
+    generation: Count
+    as_of: Instant
+    hosts: list[Host] | UnsetType = UNSET
+    reason: str | UnsetType = UNSET
+
+
 class Conversions(Response):
     """Events of a goal, visitors who had one, of all visitors, their share, and the sum
     of values; null where its filter is invalid.

@@ -39,7 +39,14 @@ GRAMMAR = {
 }
 CLIENT_SIDE = GRAMMAR | {
     *("reports.encode", "reports.reader.client"),
-    *("reports.kinds", "reports.kinds.cohorts", "reports.kinds.funnel", "reports.kinds.goals", "reports.kinds.live"),
+    *(
+        "reports.kinds",
+        "reports.kinds.cohorts",
+        "reports.kinds.funnel",
+        "reports.kinds.goals",
+        "reports.kinds.live",
+        "reports.kinds.paths",
+    ),
 }
 # The modules of `reports` that run queries; the others can be imported without DuckDB.
 READS_DATABASE = {

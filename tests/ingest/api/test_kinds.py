@@ -17,7 +17,7 @@ from tests.builders.visits import D1, SITE, SPAN, send_visits
 from tests.builders.worker import Worker
 
 LIVE, COHORTS, GOALS = "/admin/api/live", "/admin/api/cohorts", "/admin/api/goals/report"
-FUNNEL = "/admin/api/funnel"
+FUNNEL, PATHS = "/admin/api/funnel", "/admin/api/paths"
 ORDER_STEPS = "path==/;;path==/pricing"
 
 
@@ -121,6 +121,26 @@ def test_funnel_has_the_numbers_counted_by_hand(worker: Worker) -> None:
     ]
 
 
+def test_paths_have_the_numbers_counted_by_hand(worker: Worker) -> None:
+    """Ann and Bob go from the front page to the prices and leave; Ann comes back."""
+    found = worker.get(PATHS, **SPAN, at="/").json()
+    assert [tuple(row.values()) for row in found["rows"]] == [
+        (-1, None, 4, 3),
+        (1, None, 2, 2),
+        (1, "/pricing", 2, 2),
+        (2, "/pricing", None, 2, 2),
+    ]
+    assert (found["by"], found["at"], found["total"]) == ("path", "/", {"stays": 4, "visitors": 3})
+    csv = worker.get(PATHS, **SPAN, at="/", limit="1", format="csv").body.decode().splitlines()
+    assert csv == [
+        "position,via,value,others,moves,visitors",
+        "-1,,,,4,3",
+        "1,,/pricing,,2,2",
+        "1,,,1,2,2",
+        "2,/pricing,,,2,2",
+    ]
+
+
 def test_conversions_have_the_numbers_counted_by_hand(worker: Worker) -> None:
     assert worker.get(GOALS, **SPAN).json()["goals"] == []
     put_named_filter(worker.data, NamedFilter("goal", "order", "event==order"))
@@ -167,6 +187,8 @@ REFUSED = {
     "funnel, one step": (FUNNEL, {"steps": "path==/"}),
     "funnel, a window": (FUNNEL, {"steps": ORDER_STEPS, "window": "1h"}),
     "funnel, an interval": (FUNNEL, {"steps": ORDER_STEPS, "interval": "day"}),
+    "paths, no page": (PATHS, {}),
+    "paths, a dimension": (PATHS, {"at": "DE", "by": "country"}),
     "goals, goals of the client": (GOALS, {"goals": "[]"}),
     "goals, a goal that is not there": (GOALS, {"goal": "absent"}),
     "goals, a dimension": (GOALS, {"by": "path"}),

@@ -33,7 +33,7 @@ def basic(userinfo: str) -> dict[str, str]:
 ROUTES = [
     *("GET /admin/api/snapshot", "GET /admin/api/report", "GET /admin/api/export", "GET /admin/api/status"),
     *("GET /admin/api/live", "GET /admin/api/cohorts", "GET /admin/api/goals/report"),
-    "GET /admin/api/funnel?steps=event==a;;event==b",
+    *("GET /admin/api/funnel?steps=event==a;;event==b", "GET /admin/api/paths?at=/"),
     *("GET /admin/api/goals", "GET /admin/api/filters"),
 ]
 FOLD = "POST /admin/api/fold"

@@ -174,6 +174,7 @@ REQUESTS = {
     "report with an ingest key": Request("GET", "/admin/api/report", 403, bearer(INGEST_KEY)),
     "funnel": Request("GET", "/admin/api/funnel?steps=path==/a;;event==b&by=path", 200, ADMIN),
     "funnel in CSV": Request("GET", "/admin/api/funnel?steps=path==/a;;event==b&format=csv", 200, ADMIN),
+    "paths": Request("GET", "/admin/api/paths?at=/pricing", 200, ADMIN),
     "export": Request("GET", "/admin/api/export", 200, ADMIN),
     "export to CSV": Request("GET", "/admin/api/export?format=csv", 200, ADMIN),
     "export to Parquet": Request("GET", "/admin/api/export?format=parquet", 200, ADMIN),
