@@ -92,7 +92,7 @@ texts AS MATERIALIZED (
 ranked AS MATERIALIZED (
     SELECT
         c.position, c.via, c.value, c.moves, v.text AS via_text, t.text AS value_text,
-        row_number() OVER (PARTITION BY c.position ORDER BY c.moves DESC, v.text, t.text) AS rank
+        row_number() OVER (PARTITION BY c.position ORDER BY c.moves DESC, v.text NULLS LAST, t.text NULLS LAST) AS rank
     FROM counted c
     LEFT JOIN texts v ON c.via = v.number
     LEFT JOIN texts t ON c.value = t.number
