@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from reports.kinds.paths import PathsRead
 from reports.sql.duckdb.composed import sql_file, with_relations
-from reports.sql.duckdb.conditions import dimension_sql
+from reports.sql.duckdb.dimensions import dimension_sql
 from reports.sql.duckdb.relations import all_hold, archived_events, selected_events
 from reports.sql.statement import Parameters
 from shared.sql.texts import TextNumbers
