@@ -71,6 +71,8 @@ _CACHED = 1024
 # visitor, the basis of its consent and a CRC.
 GROWTH_MAX = 3
 EVENT_BYTES = 320
+# Of a key of a line with its quotes.
+_KEY_BYTES = 12
 _BEGINNING = b'{"v":%d,"received":"' % SCHEMA_VERSION
 
 
@@ -103,9 +105,12 @@ def encode_events(
 
 
 def _most(fields: RequestFields, events: int, body_bytes: int) -> int:
-    """How many bytes of log a request may become."""
+    """How many bytes of log a request may become. Region and city come from the
+    operator's file, and leave no less room for what the client sent.
+    """
     brought = body_bytes + len(fields.site) + len(fields.ua or "")
-    return GROWTH_MAX * brought + EVENT_BYTES * events
+    place = sum(len(text.encode("utf-8")) + _KEY_BYTES for text in (fields.region, fields.city) if text)
+    return GROWTH_MAX * brought + (EVENT_BYTES + place) * events
 
 
 def _add_visitor(accepted: list[Accepted], visitor: DailyVisitor) -> None:

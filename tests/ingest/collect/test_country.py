@@ -17,6 +17,8 @@ from netaddr import IPSet
 from ingest.collect.country import CountryLookup, Place
 from shared.settings import Settings, SettingsError
 from tests.builders.silent_log import SilentLog
+from tests.builders.wire import CONSENT, batch, event, page
+from tests.builders.worker import Worker
 
 GERMAN, FRENCH, NOWHERE = "203.0.113.77", "198.51.100.7", "192.0.2.1"
 JUST_BEFORE_S, LOOK_S = 59.5, 60.0
@@ -141,6 +143,19 @@ def test_region_and_city_are_those_of_a_file_that_has_them(
     assert lookup.place(GERMAN, "DE") == (expected if expected.country == "DE" else Place("DE"))
     assert lookup.place(GERMAN, "JP") == Place("JP")
     assert lookup.place(NOWHERE, "JP") == Place("JP")
+
+
+def test_line_has_region_and_city_and_keeps_its_agent(tmp_path: Path) -> None:
+    """The names come from the operator's file: they take no room from the client."""
+    path = write(tmp_path / "city.mmdb", {"203.0.113.0/24": {**CITY, "city": {"names": {"en": "Ж" * 100}}}})
+    events = batch(*[event()] * 200)
+    with Worker(tmp_path / "data", trusted_proxies="127.0.0.1", country_file=path) as worker:
+        since = worker.position()
+        answer = worker.exchange(page(events, CONSENT, f"X-Forwarded-For: {GERMAN}", "User-Agent: Mozilla/5.0 (X11)"))
+        assert answer.status == 200
+        lines = worker.appended(since)
+    assert {(each["country"], each["region"], each["city"]) for each in lines} == {("DE", "BB", "Ж" * 100)}
+    assert {each.get("ua") for each in lines} == {"Mozilla/5.0 (X11)"}
 
 
 ADDRESSES = {
