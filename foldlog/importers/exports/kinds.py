@@ -19,7 +19,8 @@ HEAD_BYTES = 4096
 _BOM = b"\xef\xbb\xbf"
 _GOATCOUNTER = re.compile(rb'"?[0-9]{1,3}Path"?,')
 _PLAUSIBLE = re.compile(rb'"?date"?,[^\n]*"?visitors"?')
-_GA4 = re.compile(rb"# ?-{10}")
+# Dashes, then comments of which one ends with a day, such as `# Start date: 20260101`.
+_GA4 = re.compile(rb"# ?-{10}[^\n]*\n(?:#[^\n]*\n){0,12}#[^\n]*[^0-9\n][0-9]{8}\s*\n")
 _TABLE = re.compile(
     r"(?:imported_)?(visitors|sources|pages|entry_pages|exit_pages|custom_events|locations|devices|browsers|"
     r"operating_systems)(?:_[0-9]{8}_[0-9]{8})?\.csv"
@@ -61,7 +62,7 @@ def kind_of_text(head: bytes) -> str | None:
         return UMAMI
     if text.lstrip()[:1] in (b"[", b"{") and b'"idVisit"' in text:
         return MATOMO
-    if _GA4.match(first):
+    if _GA4.match(text):
         return GA4
     return PLAUSIBLE if _PLAUSIBLE.match(first) else None
 

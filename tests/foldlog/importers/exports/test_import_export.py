@@ -44,8 +44,15 @@ BEGINNINGS = {
     "umami": [VIEWS],
     "matomo": [VISITS, f" {VISITS}", VISITS[1:-1]],
     "plausible": [*PLAUSIBLE.values()],
-    "ga4": [GA4],
-    None: [combined(), '{"remote_addr":"192.0.2.1","request":"GET / HTTP/1.1"}', "date,path\n", "", "#Software: IIS"],
+    "ga4": [GA4, GA4.replace("Start date: ", "Date de début : "), GA4.replace("\n", "\r\n")],
+    None: [
+        combined(),
+        '{"remote_addr":"192.0.2.1","request":"GET / HTTP/1.1"}',
+        "date,path\n",
+        "",
+        "#Software: IIS",
+        f"# ----------\n# rotated\n# ----------\n{combined()}\n",
+    ],
 }
 
 
