@@ -120,6 +120,8 @@ def _add_queries(add: Add) -> None:
     form = report.add_mutually_exclusive_group()
     form.add_argument("--json", action="store_true", help="as GET /admin/api/report answers")
     form.add_argument("--csv", action="store_true", help="the rows as CSV")
+    form.add_argument("--html", action="store_true", help="numbers, chart and tables as a page that stands by itself")
+    form.add_argument("--mail", metavar="ADDRESS", help="the same as a mail to this address, for sendmail -t")
     _add_raw(report)
 
     status = add("status", "show problems, then the balance of events and the disk")

@@ -18,6 +18,9 @@ from foldlog.terminal import Console, plain, table
 from reports.cluster.cannot_answer import require_counts
 from reports.cluster.cluster_store import ClusterStore
 from reports.compared_rows import CHANGE, count_table, flat
+from reports.digest.mail import mail
+from reports.digest.page import page
+from reports.digest.questions import Digest, questions
 from reports.encode import csv_format, encode_report
 from reports.hosts.asked import Asked, asks_all_hosts
 from reports.hosts.hosts_store import hosts_store
@@ -46,6 +49,9 @@ def run(call: Invocation) -> int:
         contextlib.closing(connect(call.settings.report_memory, 2, spill)) as database,
     ):
         limit_spill(database, spill_max_bytes(data, call.settings.disk_reserve))
+        if given.html or given.mail:
+            program_output().write(_digest(call, database, query))
+            return SUCCESS
         report = _report(call, database, query)
     if given.json or given.csv:
         format_ = "json" if given.json else csv_format("csv", raw=given.raw)
@@ -65,6 +71,15 @@ def _parameters(given: argparse.Namespace, data: DataDirectory) -> dict[str, str
     if parameters.get(KIND) == "goals":
         parameters["goals"] = goals.given(read_named_filters(data).of("goal"))
     return parameters
+
+
+def _digest(call: Invocation, database: duckdb.DuckDBPyConnection, query: Query) -> bytes:
+    """A page, or a mail. Raises QueryError and AddressInvalid."""
+    now, zone = datetime.now(UTC), call.settings.timezone
+    asked = [parse_question(each, now, zone) for each in questions(query_parameters(call.options), query)]
+    totals, chart, *tables = [_report(call, database, each) for each in asked]
+    digest = Digest(call.options.query_site or "All sites", totals, chart, tuple(tables))
+    return mail(digest, call.options.mail) if call.options.mail else page(digest).encode("utf-8")
 
 
 def _report(call: Invocation, database: duckdb.DuckDBPyConnection, query: Query) -> Mapping[str, Any]:
