@@ -5,11 +5,13 @@ stays out of the page.
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 from zoneinfo import ZoneInfo
 
 import pytest
@@ -23,6 +25,7 @@ HOSTILE_NAME = '"><img src=x onerror=alert(1)>'
 # Half an hour off UTC, so that an hour of the wrong zone is nowhere an hour of the
 # right one.
 ZONE = "Asia/Kolkata"
+AXE = Path(__file__).resolve().parents[2] / ".venv" / "node_modules" / "axe-core" / "axe.min.js"
 DASH = "\N{EN DASH}"
 
 pytestmark = [pytest.mark.component, pytest.mark.long]
@@ -128,6 +131,38 @@ async def test_a_panel_says_why_it_has_no_answer_and_the_others_go_on(server: Se
         await page.click("[data-panel=places] .problem button")
         await page.until("!document.querySelector('[data-panel=places] .problem')")
         assert len(await cells(page, "#top-places")) > 0
+
+
+@pytest.mark.parametrize(("width", "scheme"), [(1280, "light"), (1280, "dark"), (390, "dark"), (320, "light")])
+async def test_everyone_can_use_it(server: Server, tmp_path: Path, width: int, scheme: str) -> None:
+    """Nothing that axe calls serious or critical, before and after signing in, with
+    everything opened; nothing is wider than a phone, or than a screen at 400%.
+    """
+    if not AXE.exists():
+        (pytest.fail if os.environ.get("CI") else pytest.skip)("axe-core is not installed; make setup does it with npm")
+    post(server, view(server, "/" + "long" * 60, "v-1", referrer="https://www.example.org/"))
+    server.fold()
+    async with visit(server, tmp_path, f"?filter=path=~/*&step=path=~/*&step={quote('path!=/a')}") as page:
+        size = {"width": width, "height": 900, "deviceScaleFactor": 1, "mobile": width < 500}
+        await page.send("Emulation.setDeviceMetricsOverride", **size)
+        await page.send("Emulation.setEmulatedMedia", features=[{"name": "prefers-color-scheme", "value": scheme}])
+        assert await serious(page) == []
+        await sign_in(page)
+        await shown(page)
+        for summary in ("#cohorts", "#stream", "#health", "#chart-panel details"):
+            await page.evaluate(f"document.querySelector('{summary}').open = true")
+        await page.until("document.querySelectorAll('#cohort-body tr').length > 1")
+        assert await serious(page) == []
+        assert await page.evaluate("document.documentElement.scrollWidth") <= width
+
+
+async def serious(page: Page) -> list[Any]:
+    """What axe finds: https://dequeuniversity.com/rules/axe/4.10 describes each rule."""
+    await page.evaluate(AXE.read_text("utf-8") + ";0")
+    told = "each.nodes.map((node) => node.target.join(' '))"
+    found = f"found.violations.map((each) => [each.impact, each.id, {told}])"
+    rules = await page.evaluate(f"axe.run(document, {{resultTypes: ['violations']}}).then((found) => {found})")
+    return [each for each in rules if each[0] in {"serious", "critical"}]
 
 
 async def test_page_says_which_dimensions_have_too_many_values(tmp_path: Path) -> None:
