@@ -27,7 +27,7 @@ MADE_DAYS_MAX = 100
 GONE = "the archive of that time is past its retention, and its visits were not counted before"
 GONE_FILTER = "the archive of that time is past its retention, and this question needs its visits"
 NOT_MADE = "the visits of too many of these days are not made yet; each pass makes some"
-NOT_OF_VISITS = "a visit has no event, path or property of its own: ask by=entry, or without them"
+NOT_OF_VISITS = "a visit has no event, path, property or URL of its own: ask by=entry, or without them"
 
 _ONE = timedelta(days=1)
 # `kept`: only sums. `made`: as parts. `open`: to be made of the archive. `gone`:

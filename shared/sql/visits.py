@@ -16,7 +16,7 @@ from importlib import resources
 from typing import NamedTuple
 from zoneinfo import ZoneInfo
 
-from shared.schema import ARCHIVE_COLUMNS, DIMENSIONS, column_sql
+from shared.schema import ARCHIVE_COLUMNS, DIMENSIONS
 from shared.sql.archive_events import empty_relation_sql, from_archive_sql, stored_events_sql
 from shared.sql.texts import TextNumbers
 
@@ -28,7 +28,10 @@ NOT_OF_VISITS = ("event", "path")
 # Where visits begin and end: of a visit, and of no event.
 ENDS_OF_VISITS = ("entry", "exit")
 # Of the first event of a visit.
-VISIT_DIMENSIONS = tuple(name for name in DIMENSIONS if name not in NOT_OF_VISITS and name in ARCHIVE_COLUMNS)
+VISIT_DIMENSIONS = (
+    *(name for name in DIMENSIONS if name not in NOT_OF_VISITS and name in ARCHIVE_COLUMNS),
+    *("region", "city", "screen"),
+)
 # Days that have neighbours in every time zone.
 FIRST_DAY, LAST_DAY = date.min + timedelta(days=3), date.max - timedelta(days=3)
 
@@ -140,11 +143,6 @@ def events_with_rows(paths: Mapping[int, str]) -> str:
     )
     empty = empty_relation_sql({**ARCHIVE_COLUMNS, "row": "BIGINT"})
     return f"({' UNION ALL '.join(sources)})" if paths else empty
-
-
-def value_sql(name: str, table: str = "") -> str:
-    """SQL of a dimension over a relation with VISIT_COLUMNS."""
-    return column_sql(name, table)
 
 
 def _midnights(day: date, zone: ZoneInfo) -> Iterator[tuple[datetime, date]]:

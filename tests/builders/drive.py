@@ -8,7 +8,7 @@ import io
 from collections.abc import Iterable
 from contextlib import closing, suppress
 from dataclasses import replace
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any, cast
 from uuid import UUID
@@ -139,7 +139,8 @@ def drive(root: Path) -> None:
     _fill_a_day(data, old)
     _fold(data, old + 2 * DAY_MS)
     _fill_a_day(data, new)
-    _fold(data, NOON, [line(id_, new) for id_ in IDS_OF_ONE_NUMBER])
+    next_day = line("event-of-the-next-day", new + DAY_MS)
+    _fold(data, NOON, [*(line(id_, new) for id_ in IDS_OF_ONE_NUMBER), next_day])
     assert {utc_day(old)} == {day for day, kept in load_snapshot(data).days.items() if kept.expired}
     _fold(data, NOON + 1, visits(old, 40, 20, "late", NOON), "import")
     import_logs(data, written(root / "access.log", [combined("2001:db8::1"), combined()]))
@@ -166,7 +167,10 @@ def _fold(data: DataDirectory, now_ms: int, lines: Iterable[Line] = (), writer: 
 
 
 def _make_visits(data: DataDirectory, day: date) -> None:
-    """Passes once the day after is over, too."""
+    """A question while they are not made; then passes once the day after is over."""
+    query = {"from": str(day + timedelta(days=1)), "to": str(day + timedelta(days=1)), "measures": "visits"}
+    with closing(connect(256 << 20, 1)) as database:
+        make_report(database, data, load_snapshot(data), parse(query, datetime.fromtimestamp(NOON / 1000, UTC), "UTC"))
     for number in range(4):
         _fold(data, NOON + DAY_MS + number)
     assert load_snapshot(data).days[day].sessions

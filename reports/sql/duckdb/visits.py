@@ -10,6 +10,7 @@ from datetime import date
 from reports.plan import Parts, selection_of
 from reports.query import Query
 from reports.sql.duckdb.composed import composed
+from reports.sql.duckdb.dimensions import dimension_sql
 from reports.sql.duckdb.relations import bucket_of, files_by_version, matches
 from reports.sql.duckdb.statements import parquet_copy
 from reports.sql.statement import Parameters, Statement
@@ -25,7 +26,6 @@ from shared.sql.visits import (
     VisitDay,
     events_with_rows,
     go_on_sql,
-    value_sql,
 )
 
 _SUMS = "a.visits, a.bounces, a.views, a.duration_ms, NULL::BIGINT AS events, NULL::VARCHAR AS visitor"
@@ -124,7 +124,7 @@ def _matching(query: Query, sums: Parts, files: Sequence[str], bound: Parameters
         value = "a.site" if query.by == SITE else "NULL::VARCHAR"
         sources.append(_counted(query, "bucket", parquet(bound.files("sums", sums)), value, _SUMS, bound))
     if files:
-        value = value_sql(query.by, "a") if query.by else "NULL::VARCHAR"
+        value = dimension_sql(query.by, "by", bound) if query.by else "NULL::VARCHAR"
         visits = parquet(bound.value("files", list(files)))
         sources.append(_counted(query, "begun_at", visits, value, _ONE_VISIT, bound))
     return " UNION ALL ".join(sources) or f"FROM {empty_relation_sql(_COUNTED)}"
