@@ -20,16 +20,23 @@ from tests.builders.demo import Demo
 from tests.builders.pages import ROOT
 
 PICTURES = ROOT / "docs" / "pictures"
-WIDTH, HEIGHT = 1180, 900
+WIDTH, HEIGHT = 1180, 1500
 ZONE = "Europe/Berlin"
 DAYS = "90"
 SCHEMES = ("light", "dark")
+# A busy machine needs more than a test waits for.
+PAGE_S = 600.0
 IS_SHOWN = "!document.querySelector('#dashboard').hidden && document.querySelector('#dashboard').ariaBusy === 'false'"
 
 
 async def dashboard(demo: Demo, page: Page) -> None:
     """Signed in by a link, the last 28 days."""
     await page.open(f"http://127.0.0.1:{demo.port}/admin/?period=28d#code={create_code(demo.data)}")
+    deadline = time.monotonic() + PAGE_S
+    while not await page.evaluate(IS_SHOWN):
+        if time.monotonic() > deadline:
+            break
+        await asyncio.sleep(0.2)
     await page.until(f"{IS_SHOWN} && document.querySelector('#chart canvas')")
     await page.until("document.getAnimations().length === 0")
 
