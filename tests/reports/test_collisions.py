@@ -168,6 +168,20 @@ LAST_MINUTES = {"kind": "live", "at": f"{DAY}T00:30:00Z", "limit": "100"}
 GOALS = goals.given([NamedFilter("goal", "articles", "path=~/article*"), NamedFilter("goal", "others", "path==/b")])
 
 
+EIGHT_STEPS = ";;".join(["path!="] * 8)
+
+
+def test_sequences_of_colliding_visitors_are_exact(made: Made) -> None:
+    """Each visitor has two events of one time."""
+    everybody = {visitor for _, _, visitor in made.events} - {None}
+    steps = ask(made, kind="funnel", steps=EIGHT_STEPS)["steps"]
+    assert [step["visitors"] for step in steps] == [len(everybody), len(everybody), *[0] * 6]
+    by_path = ask(made, kind="funnel", steps=EIGHT_STEPS, by="path", limit="10000")["rows"]
+    assert sum(row["visitors"] for row in by_path if row["step"] == 2) == len(everybody)
+    stays = ask(made, kind="paths", by="event", at="view")
+    assert stays["total"] == {"stays": len(everybody), "visitors": len(everybody)}
+
+
 def test_kinds_over_colliding_visitors_are_exact(made: Made) -> None:
     everybody = {visitor for _, _, visitor in made.events} - {None}
     (cohort,) = ask(made, kind="cohorts", period="day")["rows"]
@@ -189,6 +203,9 @@ QUESTIONS = {
     "cohorts": {"kind": "cohorts", "period": "day", "return": "path!=/none"},
     "goals": {"kind": "goals", "goals": GOALS, "interval": "hour"},
     "last minutes": LAST_MINUTES,
+    "funnel": {"kind": "funnel", "steps": EIGHT_STEPS},
+    "funnel by path": {"kind": "funnel", "steps": EIGHT_STEPS, "by": "path"},
+    "ways": {"kind": "paths", "by": "event", "at": "view"},
     "total": {},
     "hours": {"interval": "hour"},
     "paths": {"by": "path"},

@@ -94,6 +94,8 @@ OVER_VISITORS = (
     f"/admin/api/cohorts?period=day&to={today()}",
     f"{CONVERSIONS}?from={today()}",
     "/admin/api/live?limit=100",
+    f"/admin/api/funnel?from={today()}&by=path&steps={';;'.join(['path!='] * 8)}",
+    f"/admin/api/paths?from={today()}&by=event&at=pageview",
 )
 ATTACKS: list[Attack] = [
     flood(

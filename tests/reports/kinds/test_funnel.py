@@ -5,9 +5,11 @@ window and the order of events of one time.
 from __future__ import annotations
 
 import random
+import time
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import duckdb
@@ -227,3 +229,27 @@ def test_recount_tries_every_chain() -> None:
     found = funnel_recount.reached_by(events, [named("view"), named("buy")], timedelta(days=1))
     assert found == [(0, 0), (0, 0)]
     assert funnel_recount.reached_by(events[:2], [named("view"), named("buy")], timedelta(days=1)) == [(0, 0)]
+
+
+MANY = 20_000
+
+
+def test_events_of_one_visitor_cost_what_those_of_many_do(tmp_path: Path) -> None:
+    """All match all of eight steps. In the square of them it would be 20,000 times as
+    much.
+    """
+    one_s, many_s = (_seconds_of_eight_steps(tmp_path / str(visitors), visitors) for visitors in (1, MANY // 8))
+    assert one_s < 5 * many_s
+
+
+def _seconds_of_eight_steps(root: Path, visitors: int) -> float:
+    data = data_directory(root)
+    sealed(data, [line(f"event-{n}", NOON - DAY_MS + n, visitor=f"visitor-{n % visitors}") for n in range(MANY)])
+    fold_all(data, NOON)
+    with closing(connect(256 << 20, 1)) as database:
+        made = Made(data, database, [])
+        started = time.process_time()
+        answer = made.ask(steps=";;".join(["event==pageview"] * 8))
+        seconds = time.process_time() - started
+    assert [row["visitors"] for row in answer["steps"]] == [visitors] * 8
+    return seconds
