@@ -36,7 +36,7 @@ def shards() -> Iterator[clickhouse.Shards]:
 
 
 # What a question of a kind cannot do without.
-NEEDED = {"funnel": {"steps": "path==/;;event==signup"}}
+NEEDED = {"paths": {"at": "/"}, "funnel": {"steps": "path==/;;event==signup"}}
 
 
 @pytest.mark.parametrize("kind", NAMED)
