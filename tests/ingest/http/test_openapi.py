@@ -40,7 +40,7 @@ from tests.builders.server import ADMIN_TOKEN, INGEST_KEY, Answer, Server, beare
 ROOT = Path(__file__).parents[3]
 SITE = "example.com"
 MAX_EXAMPLES = 40
-SCHEMATHESIS_TIMEOUT_S = 240
+SCHEMATHESIS_TIMEOUT_S = 480
 
 DOCUMENT = make_document()
 # Files of the dashboard and the tracker, not part of the API.
