@@ -87,7 +87,7 @@ QUERIES: tuple[dict[str, str], ...] = (
     *({"by": name, "visitors": "none", "interval": "day"} for name in ("path", "event", "site")),
     {"by": "path", "filter": "country==DE"},
     {"by": "path", "measures": "engaged_time"},
-    *({"by": name} for name in ("channel", "hostname", "query.utm_source", "browser_version")),
+    *({"by": name} for name in ("channel", "hostname", "query.utm_source", "not_found")),
     {"by": "path", "measures": "value_sum,value_p50", "filter": "path=~/*|/1;value>-1", "compare": "previous"},
     {"by": "path", "event": "name-1", "site": "example.com"},
     {"kind": "cohorts", "period": "day", "event": "name-1", "return": "path!=/none"},
