@@ -103,3 +103,16 @@ def test_numbers_of_one_bucket_are_in_many_once_they_are_keyed() -> None:
     assert numbers > 600
     assert buckets > 200
     assert again == (True,)
+
+
+def test_number_stays_a_key_beside_its_text() -> None:
+    """DuckDB would group by the text alone, of which the number follows: of counts that
+    it reads through a join.
+    """
+    joined = "(SELECT c.text, c.events FROM counts c JOIN (SELECT 1 AS day) d ON c.day = d.day)"
+    numbered = f"(SELECT *, {TextNumbers(keyed=True).number('text')} AS number FROM {joined})"
+    with closing(connect(128 << 20, 1)) as database:
+        database.execute("CREATE TABLE counts AS SELECT 'a' || range AS text, 1 AS events, 1 AS day FROM range(20_000)")
+        sql = f"EXPLAIN SELECT number, text, sum(events) FROM {numbered} GROUP BY number, text"
+        plan = database.execute(sql).fetchall()[0][1]
+    assert "Groups: #0, #1 " in plan
