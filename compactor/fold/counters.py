@@ -8,6 +8,7 @@ have too many rows is not counted until the day merge, and answered from the arc
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterable, Mapping
 from datetime import date
 
@@ -62,7 +63,8 @@ def count_new_events(context: PassContext, before: Snapshot, events: NewEvents) 
 
     by_numbers_of_columns(count)
     name_rows(database)
-    return found[-1]
+    rows = dict(database.execute("SELECT day, count(*) FROM new_counters GROUP BY day").fetchall())
+    return dataclasses.replace(found[-1], rows=rows)
 
 
 def _grouping(dimension: str, days: Mapping[date, Day]) -> Grouping:

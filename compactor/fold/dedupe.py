@@ -59,8 +59,11 @@ def deduplicate_rows(context: PassContext, before: Snapshot, incoming: IncomingL
     grouped = "SELECT time::DATE, generation, count(*) FROM replaced_events GROUP BY ALL"
     for day, generation, events in database.execute(grouped).fetchall():
         replaced.setdefault(day, {})[generation] = events
+    counts = "SELECT time::DATE, count(*), count(*) FILTER (is_indexed) FROM incoming GROUP BY ALL"
+    counted = database.execute(counts).fetchall()
     return NewEvents(
-        new=dict(database.execute("SELECT time::DATE, count(*) FROM incoming GROUP BY ALL").fetchall()),
+        new={day: events for day, events, _ in counted},
+        indexed={day: indexed for day, _, indexed in counted},
         replaced=replaced,
         duplicates=within.repeats + archived.repeats,
         conflicts=within.conflicts + archived.conflicts,

@@ -46,12 +46,14 @@ class NewEvents:
     that one of them replaces.
 
     `new` and `replaced` are their numbers by UTC day, `replaced` for each generation of
-    an archive part. `duplicates` are lines that are not counted, `conflicts` those of
-    them with another content. `made_ids`: indexes of ids that had to be made.
+    an archive part; `indexed` are new ones whose ids clients made. `duplicates` are
+    lines that are not counted, `conflicts` those of them with another content.
+    `made_ids`: indexes of ids that had to be made.
     """
 
     new: dict[date, int] = field(default_factory=dict)
     replaced: dict[date, dict[int, int]] = field(default_factory=dict)
+    indexed: dict[date, int] = field(default_factory=dict)
     duplicates: int = 0
     conflicts: int = 0
     made_ids: dict[date, list[Part]] = field(default_factory=dict)
@@ -71,10 +73,12 @@ class NewCounters:
     """Table `new_counters`: what the new events of all days add to the counters, with
     the `day` of each row.
 
-    `too_many`: dimensions of which a day has too many rows; they have none here.
-    `capped`: those of a day whose archive has expired; what is new is `(other)`.
+    `rows`: how many, by day. `too_many`: dimensions of which a day has too many rows;
+    they have none here. `capped`: those of a day whose archive has expired; what is new
+    is `(other)`.
     """
 
+    rows: dict[date, int] = field(default_factory=dict)
     too_many: dict[date, tuple[str, ...]] = field(default_factory=dict)
     capped: dict[date, tuple[str, ...]] = field(default_factory=dict)
 

@@ -21,10 +21,10 @@ CREATE OR REPLACE TEMP TABLE user_agents (
     number {number}, browser VARCHAR, os VARCHAR, device VARCHAR, bot BOOLEAN
 );
 
--- The events of `incoming`, with all columns of the archive.
+-- The events of `incoming`, with all columns of the archive and is_indexed.
 CREATE OR REPLACE TEMP VIEW new_events AS
 SELECT
-    i.* EXCLUDE (v, is_server_id, is_indexed, is_spam, agent_number, id_number),
+    i.* EXCLUDE (v, is_server_id, is_spam, agent_number, id_number),
     a.browser, a.os, a.device, i.is_spam OR coalesce(a.bot, false) AS bot
 FROM incoming i LEFT JOIN user_agents a ON i.agent_number = a.number;
 

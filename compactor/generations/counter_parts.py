@@ -28,15 +28,23 @@ _COLUMNS = ", ".join(COUNTER_COLUMNS)
 
 
 def merge_counters(
-    context: PassContext, day: date, kept: Day, added: str, generation: int, *, all_parts: bool = False
+    context: PassContext,
+    day: date,
+    kept: Day,
+    added: str,
+    generation: int,
+    *,
+    rows: int | None = None,
+    all_parts: bool = False,
 ) -> tuple[Part, ...]:
     """Publish the rows of `added`, a relation with COUNTER_COLUMNS, with the parts that
     they absorb, or with `all_parts` of the day. Returns the parts of the day
     afterwards. Raises PartDamaged.
 
-    Rows of dimensions that are not counted are left out.
+    `rows`: how many are added, if that is known. Rows of dimensions that are not
+    counted are left out.
     """
-    rows = count_rows(context.database, added)
+    rows = count_rows(context.database, added) if rows is None else rows
     absorbed = list(kept.counters) if all_parts else parts_to_absorb(kept.counters, rows)
     absorbed += [part for part in kept.counters if part.version == 1 and part not in absorbed and rows]
     opened = open_parts(context.data, "counters", day, absorbed)

@@ -25,6 +25,9 @@ _OPTIONS = {
     "ROW_GROUP_SIZE_BYTES": str(ROW_GROUP_BYTES),
     "DICTIONARY_SIZE_LIMIT": str(DICTIONARY_MAX),
 }
+# A Bloom filter says whether a row group can have a value. A part of few rows is read
+# in less time than its filters take to write.
+_FILTERED_ROWS_MIN = 20_000
 COPY_OPTIONS = ", ".join(f"{name} {value}" for name, value in _OPTIONS.items())
 
 
@@ -48,7 +51,8 @@ def write_part(
     # Parts of version 1 have no such note.
     noted = {"version": str(PART_VERSION), **(notes or {})}
     metadata = ", ".join(f"{name}: {sql_text(text)}" for name, text in noted.items())
-    options = f"{COPY_OPTIONS}, KV_METADATA {{{metadata}}}"
+    filters = str(rows >= _FILTERED_ROWS_MIN).lower()
+    options = f"{COPY_OPTIONS}, WRITE_BLOOM_FILTER {filters}, KV_METADATA {{{metadata}}}"
     with publishing(path) as beside:
         context.database.execute(f"COPY ({sql}) TO {sql_text(str(beside))} ({options})", values)
         with beside.open("rb") as file:

@@ -21,7 +21,7 @@ from compactor.generations.counter_parts import merge_counters
 from compactor.generations.id_index import with_made, write_ids
 from compactor.generations.part_files import write_part
 from compactor.generations.tiers import parts_to_absorb
-from compactor.sql import count_rows, sql_list
+from compactor.sql import sql_list
 from shared.generations.snapshot import Day, Part, Snapshot
 from shared.sql.archive_events import to_archive_sql
 from shared.sql.parquet import parquet
@@ -40,7 +40,8 @@ def write_day(
     capped = dict.fromkeys((*kept.capped, *new.capped.get(day, ())))
     kept = replace(kept, uncounted=tuple(uncounted), capped=tuple(capped))
     kept = _write_events(context, day, kept, events, generation)
-    counters = merge_counters(context, day, kept, f"(FROM new_counters WHERE day = DATE '{day}')", generation)
+    added = f"(FROM new_counters WHERE day = DATE '{day}')"
+    counters = merge_counters(context, day, kept, added, generation, rows=new.rows.get(day, 0))
     return replace(kept, added_at=context.now, counters=counters, merged=False, merge_failure=None)
 
 
@@ -54,13 +55,16 @@ def _write_events(context: PassContext, day: date, kept: Day, events: NewEvents,
     others = [part for part in kept.archive if part not in absorbed]
     absorbed += parts_to_absorb(others, new_rows + sum(part.rows for part in absorbed))
     opened = open_parts(context.data, "archive", day, absorbed)
-    sources = [to_archive_sql(f"(FROM new_events WHERE time::DATE = DATE '{day}')")] if new_rows else []
+    # What the id has in common with the time of receipt was found out as it was loaded.
+    new = f"(FROM new_events WHERE time::DATE = DATE '{day}')"
+    sources = [to_archive_sql(new, is_derived="NOT is_indexed")] if new_rows else []
     if opened:
         kept_events = _without_replaced(opened) if replaced else stored_events(opened)
         sources.append(f"(SELECT {STORED_COLUMNS_SQL} FROM {kept_events} e)")
     rows = new_rows + sum(part.rows for part in absorbed) - sum(replaced.values())
     part = write_part(context, "archive", day, generation, " UNION ALL ".join(f"FROM {each}" for each in sources), rows)
-    index = _write_index(context, day, kept, absorbed, generation) if part else None
+    indexed = events.indexed.get(day, 0)
+    index = _write_index(context, day, kept, absorbed, indexed, generation) if part else None
     return with_archive_part(kept, absorbed, part, index)
 
 
@@ -85,14 +89,17 @@ def _without_replaced(opened: Sequence[OpenedPart]) -> str:
     )
 
 
-def _write_index(context: PassContext, day: date, kept: Day, absorbed: Sequence[Part], generation: int) -> Part | None:
-    """Publish the index of the new archive part: the numbers of its new ids, and those
-    of the absorbed parts. A replaced event has the id of the event that replaces it.
+def _write_index(
+    context: PassContext, day: date, kept: Day, absorbed: Sequence[Part], indexed: int, generation: int
+) -> Part | None:
+    """Publish the index of the new archive part: the numbers of its new ids, of which
+    there are `indexed`, and those of the absorbed parts. A replaced event has the id of
+    the event that replaces it.
     """
     gone = {part.generation for part in absorbed}
     old = open_parts(context.data, "ids", day, [part for part in kept.ids if part.generation in gone])
     new = f"SELECT {keyed_number('id_number')} AS number FROM incoming WHERE time::DATE = DATE '{day}' AND is_indexed"
-    rows = count_rows(context.database, f"({new})") + sum(part.rows for part, _ in old)
+    rows = indexed + sum(part.rows for part, _ in old)
     if old:
         new += f" UNION ALL SELECT number FROM {parquet(sql_list(path for _, path in old))}"
     return write_part(context, "ids", day, generation, f"{new} ORDER BY number", rows)

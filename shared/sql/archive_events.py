@@ -60,11 +60,12 @@ def from_archive_sql(source: str, *more: str) -> str:
     return f"(SELECT {', '.join(columns)} FROM {source})"
 
 
-def to_archive_sql(events: str, *more: str) -> str:
+def to_archive_sql(events: str, *more: str, is_derived: str = "") -> str:
     """Rows of an archive part, with STORED_COLUMNS and `more`, from a relation with
-    ARCHIVE_COLUMNS and `more`.
+    ARCHIVE_COLUMNS and `more`. `is_derived`: SQL of whether the server made the id as
+    it received the event, where the relation knows it.
     """
-    is_derived = f"{server_id_random_sql('e')} IS NOT NULL AND {server_id_time_sql('e')} = received"
+    is_derived = is_derived or f"{server_id_random_sql('e')} IS NOT NULL AND {server_id_time_sql('e')} = received"
     encoded = {
         "client_id": f"CASE WHEN {is_derived} THEN NULL ELSE id END",
         "random_id": f"CASE WHEN {is_derived} THEN {server_id_random_sql('e')} END",

@@ -151,7 +151,7 @@ def make_month(data: DataDirectory, days: int, events: int) -> duckdb.DuckDBPyCo
                 is_new = back == days - 1 and not first
                 how = f"CREATE TABLE {table} AS" if is_new else f"INSERT INTO {table}"
                 database.execute(f"{how} SELECT {counted} GROUP BY ALL")
-            before, made = load_snapshot(data), NewEvents(new={day: end - first})
+            before, made = load_snapshot(data), NewEvents(new={day: end - first}, indexed={day: end - first})
             with compactor_lock(data) as lock:
                 context = PassContext(data, settings, SilentLog(), lock, now_ms(), spill, lambda: database)
                 counters = count_new_events(context, before, made)
