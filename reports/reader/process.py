@@ -36,7 +36,7 @@ from reports.report import make_report, report_of
 from shared.control_chars import escape_controls
 from shared.core_dumps import forbid_core_dumps
 from shared.disk.layout import DataDirectory
-from shared.disk.spill import own_spill, spill_max_bytes
+from shared.disk.spill import NoScratch, own_spill, spill_max_bytes
 from shared.duckdb_engine import connect, limit_spill
 from shared.generations.consistent_read import PartsReplaced, read_published
 from shared.generations.part_integrity import PartDamaged
@@ -124,7 +124,7 @@ def _answer(make: Callable[[], bytes]) -> tuple[ReaderResponse, bytes]:
         return ReaderResponse("store_unavailable", STORE_UNAVAILABLE, 0), b""
     except NoRoomForParts as error:
         return ReaderResponse("report_memory", str(error), 0), b""
-    except (PartsReplaced, HostsMoved) as error:
+    except (PartsReplaced, HostsMoved, NoScratch) as error:
         return ReaderResponse("report_failed", str(error), 0), b""
     except duckdb.OutOfMemoryException:
         detail = "the report needs more than FOLDLOG_REPORT_MEMORY and the free disk; ask for less"

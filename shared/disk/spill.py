@@ -19,15 +19,19 @@ from shared.disk.durable import PRIVATE_DIRECTORY_MODE
 from shared.disk.layout import DataDirectory
 
 
+class NoScratch(OSError):
+    """There is no directory for temporary files."""
+
+
 @contextmanager
 def own_spill(data: DataDirectory) -> Iterator[Path]:
     """An empty directory that is deleted afterwards. Where the data may only be read it
-    is one in TMPDIR.
+    is one in TMPDIR. Raises NoScratch where there is none either.
     """
     try:
         path, descriptor = _make(data)
-    except OSError:
-        with tempfile.TemporaryDirectory(prefix="foldlog-report-") as directory:
+    except OSError as error:
+        with _temporary(error) as directory:
             yield Path(directory)
         return
     try:
@@ -35,6 +39,16 @@ def own_spill(data: DataDirectory) -> Iterator[Path]:
     finally:
         shutil.rmtree(path, ignore_errors=True)
         os.close(descriptor)
+
+
+def _temporary(refused: OSError) -> tempfile.TemporaryDirectory[str]:
+    try:
+        return tempfile.TemporaryDirectory(prefix="foldlog-report-")
+    except OSError as error:
+        reason = refused.strerror or type(refused).__name__
+        raise NoScratch(
+            f"there is no directory for temporary files: not in FOLDLOG_DATA_DIR ({reason}), nor in TMPDIR"
+        ) from error
 
 
 def sweep_spill(data: DataDirectory) -> None:

@@ -157,6 +157,19 @@ def test_export_that_fails_midway_is_recognisably_incomplete(tmp_path: Path) -> 
     assert not found.endswith(b"\r\n0\r\n\r\n")
 
 
+@pytest.mark.parametrize("form", ["ndjson", "csv", "parquet"])
+def test_export_puts_nothing_into_the_directory_for_temporary_files(
+    worker: Worker, form: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A service may have no /tmp, or one in memory. Choosing it would make a file
+    there, and change the time of the directory.
+    """
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    before = tmp_path.stat().st_mtime_ns
+    assert exported(worker, form).status == 200
+    assert tmp_path.stat().st_mtime_ns == before
+
+
 def test_export_has_only_the_requested_span(worker: Worker) -> None:
     rows = exported(worker, "ndjson", **{"from": f"{D2}T08:00:00Z", "to": f"{D2}T08:15:00Z"}).body.splitlines()
     assert [json.loads(row)["id"] for row in rows] == ["event-05", "event-06"]

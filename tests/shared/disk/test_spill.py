@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import io
 import os
 import signal
 import stat
+import tempfile
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 
 from reports.reader.client import ReaderClient
+from reports.reader.process import write_export
+from reports.reader.protocol import ReaderRequest
 from shared.disk.layout import DataDirectory
-from shared.disk.spill import own_spill, spill_max_bytes, sweep_spill
+from shared.disk.spill import NoScratch, own_spill, spill_max_bytes, sweep_spill
 from shared.settings import Settings
 from tests.builders.logs import data_directory
 from tests.builders.processes import children
@@ -50,6 +55,18 @@ def test_data_that_cannot_be_written_to_is_not_needed(data: DataDirectory) -> No
     with own_spill(data) as spill:
         assert data.root not in spill.parents
     assert not spill.exists()
+
+
+def test_nowhere_for_temporary_files_is_said(data: DataDirectory, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As where the data may only be read and there is no /tmp."""
+    data.report_spill.write_bytes(b"not a directory")
+    monkeypatch.setattr(tempfile, "tempdir", str(data.root / "none"))
+    with pytest.raises(NoScratch, match=r"not in FOLDLOG_DATA_DIR .*, nor in TMPDIR"), own_spill(data):
+        pass
+    request = ReaderRequest("export", str(data.root), "UTC", 64 << 20, 0, "ndjson", {}, datetime.now(UTC))
+    out = io.BytesIO()
+    write_export(request, out)
+    assert b"report_failed" in out.getvalue() and b"no directory for temporary files" in out.getvalue()
 
 
 def test_reserve_of_the_disk_is_left_free(data: DataDirectory) -> None:
