@@ -5,7 +5,7 @@ in lower case, without user, port and the dots that end a full name.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from string import ascii_uppercase
 
 # In lower case. The last form is an IPv6 address.
@@ -42,4 +42,16 @@ def comparable(netloc: str, scheme: str) -> str:
 
 def own_hosts(sites: Iterable[str]) -> list[str]:
     """The hosts that are the operator's own: `sites`, each with and without `www.`."""
-    return sorted({host for site in sites for host in (site, f"www.{site}", site.removeprefix("www."))})
+    return sorted({host for site in sites for host in (site, other_spelling(site))})
+
+
+def listed_site(host: str, sites: Collection[str]) -> str | None:
+    """Which of `sites` a host is: itself, else the one that differs by `www.` alone;
+    None if it is none of them.
+    """
+    return next((each for each in (host, other_spelling(host)) if each in sites), None)
+
+
+def other_spelling(host: str) -> str:
+    """With `www.` if it is without, and the other way round."""
+    return host.removeprefix("www.") if host.startswith("www.") else f"www.{host}"

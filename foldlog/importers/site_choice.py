@@ -10,7 +10,7 @@ from string import ascii_lowercase, ascii_uppercase
 from typing import Literal
 
 from foldlog.importers.formats import LineFormat
-from shared.host_names import SITE, lower_host
+from shared.host_names import SITE, listed_site, lower_host, other_spelling
 from shared.settings import SettingsError
 
 OtherHosts = Literal["skip", "keep", "count"]
@@ -44,9 +44,8 @@ class SiteChoice:
             return self.first
         bare = _PORT.sub("", lower_host(host.strip())).rstrip(".")
         own = [self.named] if self.named else list(self.sites)
-        for site in own:
-            if bare in (site, _other_spelling(site)):
-                return site
+        if site := listed_site(bare, own):
+            return site
         if not own or self.other_hosts == "keep":
             return bare if SITE.fullmatch(bare) else None
         return self.first if self.other_hosts == "count" else None
@@ -62,10 +61,7 @@ class SiteChoice:
         host = f"CASE WHEN {valid} THEN {bare} END"
         other = {"skip": "NULL", "keep": host, "count": first}[self.other_hosts]
         own = [self.named] if self.named else list(self.sites)
-        cases = [f"WHEN {bare} IN ('{site}', '{_other_spelling(site)}') THEN '{site}'" for site in own]
+        spellings = [(spelled(site), site) for spelled in (str, other_spelling) for site in own]
+        cases = [f"WHEN {bare} = '{spelling}' THEN '{site}'" for spelling, site in spellings]
         rest = other if own else host
         return f"CASE WHEN host IN ('', '-', '_') THEN {first} {' '.join(cases)} ELSE {rest} END", "host"
-
-
-def _other_spelling(site: str) -> str:
-    return site.removeprefix("www.") if site.startswith("www.") else f"www.{site}"

@@ -20,7 +20,7 @@ from multidict import MultiMapping
 from ingest.collect.body import ENCODINGS, MEDIA_TYPES
 from ingest.collect.consent import ConsentBasis, consent_from_headers
 from ingest.http.problem import Problem, body_too_large
-from shared.host_names import SITE, comparable, host_of, lower_host
+from shared.host_names import SITE, comparable, host_of, listed_site, lower_host
 from shared.settings import Settings
 from shared.tokens import Scope
 
@@ -146,7 +146,7 @@ def check_seen(headers: Headers) -> None:
 def same_origin(fetch_site: str | None, claimed: str | None, host: str, sites: tuple[str, ...]) -> tuple[str, bool]:
     """The site whose page sent this, and whether that is on another host than ours.
     Raises Problem 403 when the headers do not show it, or it is not one of `sites`,
-    where there are any.
+    where there are any; `www.` is no difference.
 
     `claimed` is the Origin header, else the Referer; `host` is our own, in lower case.
     A page cannot choose these headers, but any other client can, `Host` included: it
@@ -156,18 +156,19 @@ def same_origin(fetch_site: str | None, claimed: str | None, host: str, sites: t
         claimed = None  # Referrer-Policy: no-referrer hides the origin, and the browser says itself that it is ours
     netloc = _netloc(claimed) if claimed is not None else host
     site = site_of(netloc)
+    listed = listed_site(site, sites)
     scheme = (claimed or "").partition(":")[0].lower()
     if fetch_site == "same-origin":
         is_ours = site == host_of(host)  # the browser compared ports; proxies lose them
     else:
         is_ours = fetch_site is None and claimed is not None and comparable(netloc, scheme) == comparable(host, scheme)
     # "none" is a navigation, which sends no events.
-    is_known = claimed is not None and site in sites and fetch_site != "none"
+    is_known = claimed is not None and listed is not None and fetch_site != "none"
     if not is_ours and not is_known:
         raise Problem(403, "origin", "events must come from a page of this site or of FOLDLOG_SITES, or with a key")
-    if sites and site not in sites:
+    if sites and listed is None:
         raise Problem(403, "origin", "this host is not one of FOLDLOG_SITES; where that is set it lists every site")
-    return site, not is_ours
+    return listed or site, not is_ours
 
 
 def cors(headers: Headers, settings: Settings) -> dict[str, str]:
@@ -178,7 +179,8 @@ def cors(headers: Headers, settings: Settings) -> dict[str, str]:
     if origin is None or not settings.sites or headers.get("Sec-Fetch-Site") == "same-origin":
         return {}
     try:
-        known = _ORIGIN.fullmatch(origin) is not None and site_of(_netloc(origin)) in settings.sites
+        site = site_of(_netloc(origin)) if _ORIGIN.fullmatch(origin) else ""
+        known = listed_site(site, settings.sites) is not None
     except Problem:
         known = False
     # Answers differ by Origin: without Vary a cache could serve one site's answer to

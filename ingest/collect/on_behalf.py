@@ -17,7 +17,7 @@ from ingest.collect.own_traffic import OwnTraffic
 from ingest.collect.validate import Accepted, Rejection, Validated, of_accepted
 from ingest.http.client_address import plain_address
 from ingest.http.problem import Problem
-from shared.host_names import SITE, host_of
+from shared.host_names import SITE, host_of, listed_site
 
 Error = tuple[str, str, str]  # code, field, detail
 _KEY_NEEDED = "only a server with a key may say it"
@@ -67,7 +67,8 @@ def _error(event: Event, sender: Sender, sites: tuple[str, ...], own_traffic: Ow
         event.site = host_of(event.site)
         if SITE.fullmatch(event.site) is None:
             return ("site_invalid", "site", "a site is a host name")
-        if sites and event.site not in sites:
+        event.site = listed_site(event.site, sites) if sites else event.site
+        if event.site is None:
             return ("site_unknown", "site", "the site is none of FOLDLOG_SITES")
     if event.client is None:
         return None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from shared.host_names import SITE, comparable, host_of, own_hosts
+from shared.host_names import SITE, comparable, host_of, listed_site, own_hosts
 from tests.builders.netlocs import NETLOCS, ODD_NETLOCS
 
 
@@ -46,5 +46,13 @@ def test_own_hosts_are_those_with_and_without_www() -> None:
         "shop.example",
         "www.example.com",
         "www.shop.example",
-        "www.www.shop.example",
     ]
+
+
+@pytest.mark.parametrize(
+    ("host", "site"),
+    [("example.com", "example.com"), ("www.example.com", "example.com"), ("www.a.example", "www.a.example"),
+     ("a.example", "www.a.example"), ("wwwexample.com", None), ("www.", None), ("", None)],
+)  # fmt: skip
+def test_listed_site_is_the_host_or_differs_by_www(host: str, site: str | None) -> None:
+    assert listed_site(host, ("example.com", "www.a.example")) == site

@@ -175,6 +175,27 @@ def test_key_needs_no_origin(headers: dict[str, str]) -> None:
     )
 
 
+WWW = {
+    "www. of a listed host": (("shop.example",), "www.shop.example", "shop.example"),
+    "listed with www.": (("www.shop.example",), "shop.example", "www.shop.example"),
+    "both are listed": (("shop.example", "www.shop.example"), "www.shop.example", "www.shop.example"),
+    "another subdomain": (("shop.example",), "www2.shop.example", None),
+    "www. twice": (("shop.example",), "www.www.shop.example", None),
+}
+
+
+@pytest.mark.parametrize(("sites", "host", "site"), WWW.values(), ids=WWW)
+@pytest.mark.parametrize("elsewhere", [False, True])
+def test_www_is_no_difference(sites: tuple[str, ...], host: str, site: str | None, *, elsewhere: bool) -> None:
+    """Of the page's host and of a listed one, on that host and on another."""
+    asked, fetch_site = ("stats.example", "cross-site") if elsewhere else (host, "same-origin")
+    headers = {"Host": asked, "Sec-Fetch-Site": fetch_site, "Origin": f"https://{host}"}
+    found = admit(headers | JSON | CONSENT, settings=Settings(sites=sites))
+    assert found == REFUSED if site is None else isinstance(found[1], Sender) and found[1].site == site
+    allowed = admission.cors(CIMultiDict({"Origin": f"https://{host}"}), Settings(sites=sites))
+    assert ("Access-Control-Allow-Origin" in allowed) == (site is not None)
+
+
 SITES_OF_KEYS = {
     "the first of FOLDLOG_SITES": (SETTINGS, HOST, "shop.example"),
     "else the host": (NO_SITES, HOST, HOST),

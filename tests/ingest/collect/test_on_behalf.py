@@ -88,7 +88,14 @@ def test_a_visitor_is_the_one_that_the_page_itself_would_be(tmp_path: Path) -> N
 
 def test_an_address_is_one_however_it_is_written(worker: Worker) -> None:
     for spellings in (
-        ["203.0.113.7", "203.0.113.7:51234", "::ffff:203.0.113.7", "[::ffff:cb00:7107]:443", " 203.0.113.7 "],
+        [
+            "203.0.113.7",
+            "203.0.113.7:51234",
+            "::ffff:203.0.113.7",
+            "[::ffff:cb00:7107]:443",
+            "64:ff9b::203.0.113.7",
+            " 203.0.113.7 ",
+        ],
         ["2001:db8::7", "2001:DB8:0::7", "[2001:db8::7]:443", "2001:db8::7%eth0"],
     ):
         found = lines(worker, sent(*[{"client": {"address": each}} for each in spellings]))
@@ -96,7 +103,14 @@ def test_an_address_is_one_however_it_is_written(worker: Worker) -> None:
 
 
 def test_a_site_is_one_however_it_is_written(listed: Worker) -> None:
-    spellings = ["blog.example", "BLOG.Example", "blog.example.", "blog.example:443", "blog.example.:8443"]
+    spellings = [
+        "blog.example",
+        "BLOG.Example",
+        "blog.example.",
+        "blog.example:443",
+        "blog.example.:8443",
+        "www.blog.example",
+    ]
     assert {line["site"] for line in lines(listed, sent(*[{"site": each} for each in spellings]))} == {"blog.example"}
 
 
