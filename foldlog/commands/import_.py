@@ -16,6 +16,7 @@ from foldlog.importers.outcome import REJECTED, Imported, summary
 from foldlog.importers.site_choice import SiteChoice
 from foldlog.preflight import ensure_data_dir
 from foldlog.terminal import Console, bytes_done
+from ingest.collect.own_traffic import OwnTraffic
 from shared.exit_codes import PROBLEMS, SUCCESS
 from shared.stores.instance import check_instance
 from shared.timestamps import now_ms
@@ -43,6 +44,7 @@ def _request(call: Invocation) -> Request:
         pages_only=given.pages_only,
         not_found=given.not_found,
         forwarded=given.forwarded,
+        own_traffic=OwnTraffic(call.settings.exclude_networks),
     )
     zone = {"export_zone": given.tz} if given.tz else {}
     return Request(given.format, rules, given.source, given.dry_run, **zone)

@@ -5,13 +5,13 @@ the disk while the next is made.
 from __future__ import annotations
 
 import asyncio
-import shutil
 from collections.abc import Iterator
 
 from foldlog.importers.outcome import Imported
 from ingest.wal.commit_queue import CommitQueue
 from ingest.wal.unavailable import Unavailable
 from shared.disk.layout import DataDirectory
+from shared.disk.room import least_room
 from shared.segments.line import SCHEMA_VERSION, append_crc
 from shared.settings import Settings
 from shared.timestamps import now_ms, rfc3339
@@ -68,9 +68,10 @@ def check_room(data: DataDirectory, settings: Settings, done: Imported) -> None:
     """P10: an import must not use up the room in which a server stores events. Raises
     Unavailable.
     """
-    free = shutil.disk_usage(data.log).free
-    if free < settings.disk_reserve:
+    room = least_room(data)
+    if room.free_bytes < settings.disk_reserve:
         raise Unavailable(
-            f"the disk is nearly full: {free:,} bytes are free, FOLDLOG_DISK_RESERVE is {settings.disk_reserve:,}. "
+            f"the disk of {room.directory} is nearly full: {room.free_bytes:,} bytes are free, "
+            f"FOLDLOG_DISK_RESERVE is {settings.disk_reserve:,}. "
             f"{done.events:,} events were appended; import the file again once there is room, and each counts once"
         )

@@ -7,6 +7,7 @@ blocks at once: DuckDB lets other threads run meanwhile.
 from __future__ import annotations
 
 import secrets
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import cached_property, lru_cache
@@ -14,7 +15,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from zoneinfo import ZoneInfo
 
 from compactor.sql import sql_file
-from foldlog.importers.addresses import first_forwarded, network_of
+from foldlog.importers.addresses import client_of, first_forwarded, network_of
 from foldlog.importers.columns import parsed_sql
 from foldlog.importers.formats import LOCAL_TIME, LineFormat
 from foldlog.importers.outcome import REASONS
@@ -22,6 +23,8 @@ from foldlog.importers.page_views import type_sql
 from foldlog.importers.prefixes import Wrapping
 from foldlog.importers.site_choice import SiteChoice
 from foldlog.importers.spelling import plain_text, spelled_target
+from ingest.collect.daily_salt import SALT_BYTES
+from ingest.collect.own_traffic import OwnTraffic
 from shared.control_chars import escape_control_chars
 from shared.duckdb_engine import connect, one_row
 
@@ -58,7 +61,8 @@ class Rules:
     pages_only: bool = False
     not_found: bool = False
     forwarded: bool = False
-    salt: str = field(default_factory=lambda: secrets.token_urlsafe(16))
+    own_traffic: OwnTraffic = field(default_factory=lambda: OwnTraffic(()))
+    salt: str = field(default_factory=lambda: secrets.token_urlsafe(SALT_BYTES))
 
 
 class Parsed(NamedTuple):
@@ -89,9 +93,15 @@ class BlockParser:
         if shape.format.time == LOCAL_TIME:
             self._to_utc()
         mended = self._mend(text, is_json=bool(shape.format.paths))
+        self._exclude(mended)
         events, reasons = one_row(
             database,
-            _events_sql(*rules.site.sql(shape.format), "content_type" in shape.format.paths, mended > 0),
+            _events_sql(
+                *rules.site.sql(shape.format),
+                "content_type" in shape.format.paths,
+                bool(mended),
+                bool(rules.own_traffic),
+            ),
             {
                 "latest_ms": rules.latest_ms,
                 "not_found": rules.not_found,
@@ -106,11 +116,11 @@ class BlockParser:
         """How many of the lines have an address, a time and a status."""
         sql = f"SELECT address, time_ms IS NOT NULL AND status <> '' FROM ({parsed_sql(shape.format, shape.wrapping)})"
         rows = self._database.execute(sql, {"text": text}).fetchall()
-        return sum(1 for address, is_complete in rows if is_complete and network_of(address))
+        return sum(1 for address, is_complete in rows if is_complete and client_of(address))
 
-    def _mend(self, text: str, *, is_json: bool) -> int:
+    def _mend(self, text: str, *, is_json: bool) -> dict[int, str]:
         """What SQL does not do: networks of unusual addresses, and texts that are
-        spelled otherwise than an event has them. Returns of how many lines.
+        spelled otherwise than an event has them. Returns the clients of these lines.
         """
         database = self._database
         database.execute(
@@ -122,13 +132,26 @@ class BlockParser:
         sql += "" if _is_plain(text) else f" OR {_SPELLED}"
         sql += " OR forwarded <> ''" if self._rules.forwarded else ""
         rows = database.execute(sql).fetchall()
+        clients = {row[0]: _client(*row[1:3]) for row in rows}
         if rows:
             database.execute(
                 "INSERT INTO mended SELECT unnest($1::BIGINT[]), unnest($2::VARCHAR[]), unnest($3::VARCHAR[]), "
                 "unnest($4::VARCHAR[]), unnest($5::VARCHAR[])",
-                list(map(list, zip(*[_mended(row, is_json=is_json) for row in rows], strict=True))),
+                list(map(list, zip(*[_mended(row, clients[row[0]], is_json=is_json) for row in rows], strict=True))),
             )
-        return len(rows)
+        return clients
+
+    def _exclude(self, mended: Mapping[int, str]) -> None:
+        """Make the table `excluded` of the lines of own traffic; `mended`: the clients
+        of lines that SQL does not know.
+        """
+        own_traffic = self._rules.own_traffic
+        if not own_traffic:
+            return
+        rows = self._database.execute("SELECT i, network FROM parsed WHERE network <> ''").fetchall()
+        clients = {**dict(rows), **mended}
+        excluded = [i for i, client in clients.items() if own_traffic.includes(client)]
+        self._database.execute("CREATE OR REPLACE TEMP TABLE excluded AS SELECT unnest($1::BIGINT[]) AS i", [excluded])
 
     def _to_utc(self) -> None:
         """Times without a zone are those of FOLDLOG_TIMEZONE."""
@@ -143,10 +166,11 @@ class BlockParser:
 
 
 @lru_cache(maxsize=64)
-def _events_sql(site: str, host: str, by_content_type: bool, any_mended: bool) -> str:
+def _events_sql(site: str, host: str, by_content_type: bool, any_mended: bool, any_excluded: bool) -> str:
     type_ = type_sql(by_content_type=by_content_type)
     is_mended = "mended.i = parsed.i" if any_mended else "false"
-    return sql_file(__file__, "events.sql", site=site, host=host, type=type_, is_mended=is_mended)
+    excluded = "i IN (FROM excluded)" if any_excluded else "false"
+    return sql_file(__file__, "events.sql", site=site, host=host, type=type_, is_mended=is_mended, is_excluded=excluded)
 
 
 def _parsed(events: str | None, reasons: str) -> Parsed:
@@ -160,12 +184,15 @@ def _is_plain(text: str) -> bool:
     return text.isascii() and not text.encode("ascii").translate(None, _PLAIN_BYTES)
 
 
-def _mended(row: tuple[int, str, str, str, str, str], *, is_json: bool) -> tuple[int, str, str, str, str]:
-    i, address, forwarded, target, referrer, agent = row
-    network = (first_forwarded(forwarded) if forwarded else "") or network_of(address)
+def _client(address: str, forwarded: str) -> str:
+    return (first_forwarded(forwarded) if forwarded else "") or client_of(address)
+
+
+def _mended(row: tuple[int, str, str, str, str, str], client: str, *, is_json: bool) -> tuple[int, str, str, str, str]:
+    i, _address, _forwarded, target, referrer, agent = row
     if not is_json:
         referrer, agent = plain_text(referrer), plain_text(agent)
-    return i, network, spelled_target(target, escaped=not is_json), referrer, agent
+    return i, network_of(client), spelled_target(target, escaped=not is_json), referrer, agent
 
 
 @lru_cache(maxsize=4096)

@@ -2,7 +2,8 @@
 -- reason in REASONS. One row: for each reason how many lines and the first of them; ids
 -- (32 characters each) and the rest of each event's JSON, one a line, in the same order.
 -- parsed: the columns of each line; site: SQL of the site, NULL for another host;
--- is_mended: which row of `mended` is that of a line
+-- is_mended: which row of `mended` is that of a line; is_excluded: whether it is of own
+-- traffic
 WITH
 mended_columns AS (
     SELECT
@@ -45,6 +46,7 @@ judged AS (
             WHEN time_ms < 0 THEN 2
             WHEN time_ms > $latest_ms THEN 3
             WHEN method <> 'GET' OR target = '' THEN 4
+            WHEN {is_excluded} THEN 9
             WHEN site IS NULL THEN 5
             WHEN $not_found AND status IN ('404', '410') THEN
                 CASE WHEN $pages_only AND type NOT IN ('page', 'document') THEN 7 ELSE 0 END

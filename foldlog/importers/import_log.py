@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from typing import BinaryIO, NamedTuple
 from zoneinfo import ZoneInfo
 
-from foldlog.importers.append import Target
+from foldlog.importers.append import Target, check_room
 from foldlog.importers.block_parser import BlockParser, Parsed, Rules, Shape
 from foldlog.importers.blocks import BLOCK_BYTES, Block, Blocks
 from foldlog.importers.detect import candidates, detect, tried
@@ -85,6 +85,8 @@ async def import_files(
     done = Imported()
     if request.format not in EXPORTS:
         candidates(request.format)
+    if not request.dry_run:
+        check_room(data, settings, done)
     writer = None if request.dry_run else CommitQueue(data, IMPORT_WRITER, settings, log)
     target = Target(writer, data, settings, done)
     try:

@@ -18,7 +18,8 @@ BEYOND_TOMORROW = 3
 OTHER_REQUEST = 4
 OTHER_HOST = 5
 COMMENT = 8
-TOO_LONG = 9
+OWN_TRAFFIC = 9
+TOO_LONG = 10
 REASONS = (
     "events",
     "not understood",
@@ -29,6 +30,7 @@ REASONS = (
     "not successful",
     "not pages",
     "comments",
+    "of FOLDLOG_EXCLUDE_NETWORKS",
     "longer than 1 MiB",
 )
 # Of exports of other tools, besides.
@@ -42,7 +44,7 @@ _REASONS_OF_EXPORTS = (
 )
 # They are faults of the file or of the format; the others were not asked for.
 REJECTED = (NOT_UNDERSTOOD, BEFORE_1970, BEYOND_TOMORROW, TOO_LONG, NOT_UTF8)
-LEFT_OUT = (OTHER_HOST, 6, 7, BOT, NO_VISITOR, OTHER_KIND, OTHER_WEBSITE)
+LEFT_OUT = (OTHER_HOST, 6, 7, OWN_TRAFFIC, BOT, NO_VISITOR, OTHER_KIND, OTHER_WEBSITE)
 _SHOWN = 160
 
 

@@ -41,6 +41,7 @@ _PROBE_PATHS = (
     "/(?:healthz?|livez|readyz|ready|live|ping|status|server-status|nginx_status|stub_status|metrics|alive|up|"
     "health[-_]?check|_health|actuator/health)/?"
 )
+_PROBE_CHARS = 20  # no such path is longer
 # A look for a text costs less than the expression, which most paths do not match.
 _MAY_BE_FEED = "(contains(path, '/feed') OR contains(path, '/rss') OR contains(path, '/atom'))"
 _FEED_PATHS = "(?:/[^?]*)?/(?:feed|rss|atom)(?:\\.xml)?/?"
@@ -49,7 +50,8 @@ _FEED_PATHS = "(?:/[^?]*)?/(?:feed|rss|atom)(?:\\.xml)?/?"
 def type_sql(*, by_content_type: bool) -> str:
     """SQL of the type from the columns path, ending, agent and content_type."""
     cases = [
-        f"WHEN regexp_matches(agent, '(?:{_AGENTS})') OR regexp_full_match(path, '{_PROBE_PATHS}') THEN 'probe'",
+        f"WHEN regexp_matches(agent, '(?:{_AGENTS})') THEN 'probe'",
+        f"WHEN strlen(path) <= {_PROBE_CHARS} AND regexp_full_match(path, '{_PROBE_PATHS}') THEN 'probe'",
         f"WHEN {_MAY_BE_FEED} AND regexp_full_match(path, '{_FEED_PATHS}') THEN 'feed'",
     ]
     if by_content_type:

@@ -19,14 +19,22 @@ _REMEMBERED = 4096
 class OwnTraffic:
     def __init__(self, networks: Sequence[ipaddress.IPv4Network | ipaddress.IPv6Network]) -> None:
         self._networks = networks
-        self._includes = lru_cache(maxsize=_REMEMBERED)(self._look_up)
+        self._remembered = lru_cache(maxsize=_REMEMBERED)(self._look_up)
+
+    def __bool__(self) -> bool:
+        """Whether any networks are named."""
+        return bool(self._networks)
 
     def check(self, address: str) -> None:
         """Raises Problem 403 for an address of these networks."""
-        if self._networks and self._includes(address):
+        if self.includes(address):
             raise Problem(
                 403, "excluded_network", "events from this address are not counted: it is in FOLDLOG_EXCLUDE_NETWORKS"
             )
+
+    def includes(self, address: str) -> bool:
+        """Whether an address in one spelling is in these networks."""
+        return bool(self._networks) and self._remembered(address)
 
     def _look_up(self, address: str) -> bool:
         try:

@@ -15,6 +15,7 @@ from multidict import MultiMapping
 
 from shared.host_names import lower_host
 from shared.settings import Settings
+from shared.translated_addresses import IPAddress, untranslated
 
 Headers = MultiMapping[str]
 
@@ -73,11 +74,11 @@ class Proxies:
         return self._look_up(peer).is_trusted
 
     def _hop(self, text: str) -> _Hop:
-        address = plain_address(text)
-        if address is None:
+        """An IPv4 address that a translator wrote is a client's: it makes no proxy."""
+        found = _parsed(text)
+        if found is None:
             return _UNTRUSTED
-        found = ipaddress.ip_address(address)
-        return _Hop(address, any(found in network for network in self._trusted))
+        return _Hop(str(untranslated(found)), any(found in network for network in self._trusted))
 
 
 _UNTRUSTED = _Hop(None, is_trusted=False)
@@ -88,9 +89,15 @@ def _direct(peer: str, host: str) -> Client:
 
 
 def plain_address(text: str) -> str | None:
-    """The address without blanks, port, brackets and zone, IPv4-mapped IPv6 as IPv4;
-    None if invalid.
+    """The address without blanks, port, brackets and zone, and an IPv4 address as such
+    that an IPv6 one stands for; None if invalid.
     """
+    found = _parsed(text)
+    return str(untranslated(found)) if found else None
+
+
+def _parsed(text: str) -> IPAddress | None:
+    """IPv4-mapped IPv6 is IPv4: so a socket for both writes it."""
     bare = text.strip()
     if bare.startswith("["):
         bare = bare[1:].partition("]")[0]
@@ -102,7 +109,7 @@ def plain_address(text: str) -> str | None:
     except ValueError:
         return None
     mapped = found.ipv4_mapped if isinstance(found, ipaddress.IPv6Address) else None
-    return str(mapped or found)
+    return mapped or found
 
 
 # A household or a host has a /64, a customer of a provider a /56 or a /48. Wider

@@ -63,7 +63,9 @@ def import_logs(
 ) -> Imported:
     """Import files into the data directory below `root`."""
     data = root if isinstance(root, DataDirectory) else data_directory(root / "data")
-    rules = {name: options.pop(name) for name in ("pages_only", "not_found", "forwarded") if name in options}
+    rules = {
+        name: options.pop(name) for name in ("pages_only", "not_found", "forwarded", "own_traffic") if name in options
+    }
     choice = SiteChoice(site, sites, other_hosts)
     request = Request(
         format_, Rules(choice, options.pop("latest_ms", now_ms() + FUTURE_MAX_MS), ZoneInfo(zone), **rules), **options

@@ -9,6 +9,7 @@ from collections.abc import Iterable
 from contextlib import closing, suppress
 from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
+from ipaddress import ip_network
 from pathlib import Path
 from typing import Any, cast
 from uuid import UUID
@@ -36,6 +37,7 @@ from compactor.repair.verify import verify
 from compactor.takeover.restore import restore
 from compactor.takeover.takeover import take_over
 from ingest.collect.encode import Line
+from ingest.collect.own_traffic import OwnTraffic
 from reports.export import export, room_for_export
 from reports.hosts.asked import Asked
 from reports.hosts.hosts_store import hosts_store
@@ -143,7 +145,8 @@ def drive(root: Path) -> None:
     _fold(data, NOON, [*(line(id_, new) for id_ in IDS_OF_ONE_NUMBER), next_day])
     assert {utc_day(old)} == {day for day, kept in load_snapshot(data).days.items() if kept.expired}
     _fold(data, NOON + 1, visits(old, 40, 20, "late", NOON), "import")
-    import_logs(data, written(root / "access.log", [combined("2001:db8::1"), combined()]))
+    log = written(root / "access.log", [combined("2001:db8::1"), combined()])
+    import_logs(data, log, own_traffic=OwnTraffic([ip_network("192.0.2.0/24")]))
     _make_visits(data, utc_day(new))
     read_everything(data)
     publish_everything(data)

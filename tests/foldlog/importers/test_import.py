@@ -9,6 +9,7 @@ import os
 import resource
 import subprocess
 import sys
+from ipaddress import ip_network
 from pathlib import Path
 from zoneinfo import ZoneInfo
 
@@ -17,16 +18,21 @@ import pytest
 from foldlog.importers.block_parser import Rules
 from foldlog.importers.blocks import LINE_MAX_BYTES
 from foldlog.importers.import_log import DamagedInput
-from foldlog.importers.outcome import summary
+from foldlog.importers.outcome import OWN_TRAFFIC, TOO_LONG, summary
 from foldlog.importers.site_choice import SiteChoice
-from shared.settings import SettingsError
+from ingest.collect.own_traffic import OwnTraffic
+from ingest.wal.unavailable import Unavailable
+from shared.settings import Settings, SettingsError
 from shared.timestamps import epoch_ms
 from tests.builders.access_logs import SITE, combined, counted, events_of, import_logs, take_apart, written
 from tests.builders.command import run_here
+from tests.builders.disks import scratch_directory, small_disk
+from tests.builders.logs import data_directory
 from tests.builders.server import environment
 
 NOON = epoch_ms("2026-11-22T12:00:00Z")
 DAY_MS = 86_400_000
+USER = 12345
 PATHS = {
     r"/caf\xC3\xA9": "/caf%C3%A9",
     r"/caf\xc3\xa9": "/caf%C3%A9",
@@ -175,6 +181,80 @@ def test_visitor_behind_a_proxy_if_the_operator_says_so() -> None:
     assert len({event["visitor"] for event in take_apart(text, rules=rules).events}) == 3
 
 
+NETWORKS = [ip_network(each) for each in ("192.0.2.7/32", "198.51.100.0/24", "2001:db8:7::1/128")]
+OWN = ("192.0.2.7", "198.51.100.200", "2001:db8:7::1", "::ffff:192.0.2.7", "64:ff9b::c633:6401", "192.0.2.7, 10.0.0.1")
+OTHERS = ("192.0.2.8", "2001:db8:7::2", "203.0.113.7")
+
+
+def test_own_traffic_is_left_out_and_counted(tmp_path: Path) -> None:
+    lines = [combined(each) for each in (*OWN, *OTHERS)]
+    own_traffic = OwnTraffic(NETWORKS)
+    done = import_logs(tmp_path, written(tmp_path / "a.log", lines), own_traffic=own_traffic)
+    assert (done.events, done.count(OWN_TRAFFIC)) == (len(OTHERS), len(OWN))
+    text = summary(done)
+    assert text[0].endswith(f"0 rejected, {len(OWN)} left out")
+    assert f"  {len(OWN)} of FOLDLOG_EXCLUDE_NETWORKS, first " in text[1] and "192.0.2" not in text[1]
+    forwarded = written(tmp_path / "b.log", [f'{combined("10.0.0.1")} "{each}"' for each in (OWN[0], OTHERS[0])])
+    assert import_logs(tmp_path, forwarded, own_traffic=own_traffic, forwarded=True).events == 1
+
+
+def test_command_leaves_own_traffic_out(tmp_path: Path) -> None:
+    file = written(tmp_path / "a.log", [combined("192.0.2.7"), combined("192.0.2.8")])
+    environ = environment(tmp_path / "data", disk_reserve=0, exclude_networks="192.0.2.7")
+    done = run_here(["import", "--site", SITE, str(file)], environ)
+    assert done.stdout.startswith("2 lines: 1 events appended, 0 other requests, 0 rejected, 1 left out\n")
+
+
+def test_ipv4_clients_behind_a_translator_are_as_many_visitors() -> None:
+    text = "\n".join(combined(each) for each in ("64:ff9b::203.0.113.7", "64:ff9b::cb00:7108", "203.0.113.8"))
+    visitors = [event["visitor"] for event in take_apart(text).events]
+    assert visitors[0] != visitors[1] == visitors[2]
+
+
+@pytest.mark.parametrize("directory", ["log", "private"])
+def test_room_of_each_directory_is_looked_at(directory: str, tmp_path: Path) -> None:
+    data = data_directory(tmp_path / "data")
+    target = data.root / directory
+    if target.is_dir():
+        target.rmdir()
+    file = written(tmp_path / "a.log", [combined()])
+    settings = Settings(data_dir=data.root, disk_reserve=4 << 20)
+    with small_disk(target, "2m"):
+        with pytest.raises(Unavailable, match=f"the disk of {target} is nearly full: .* 0 events were appended"):
+            import_logs(data, file, settings=settings)
+        assert list(target.iterdir()) == []
+    import_logs(data, file, settings=settings)
+    assert counted(data) == 1
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root may become another user")
+def test_log_that_the_service_user_cannot_read_comes_through_a_pipe() -> None:
+    """As docs/import.md says: `sudo cat … | sudo -u foldlog foldlog import -`."""
+    with scratch_directory() as folder:
+        root = Path(folder)
+        root.chmod(0o755)
+        file = written(root / "access.log", [combined()])
+        file.chmod(0o640)
+        data = root / "data"
+        data.mkdir()
+        os.chown(data, USER, USER)
+
+        def imported(name: str) -> subprocess.CompletedProcess[bytes]:
+            command = [sys.executable, "-m", "foldlog", "import", "--site", SITE, name]
+            with file.open("rb") as log, subprocess.Popen(["cat"], stdin=log, stdout=subprocess.PIPE) as cat:  # noqa: S607
+                return subprocess.run(
+                    command, stdin=cat.stdout, env=environment(data, disk_reserve=0), cwd="/", capture_output=True,
+                    user=USER, group=USER, extra_groups=[], check=False, timeout=60,
+                )  # fmt: skip
+
+        refused = imported(str(file))
+        assert refused.returncode == 75 and b"Permission denied" in refused.stderr, refused.stderr
+        piped = imported("-")
+        assert piped.returncode == 0, piped.stderr
+        assert counted(root) == 1
+        assert all(path.stat().st_uid == USER for path in data.rglob("*"))
+
+
 def test_summary_says_each_reason_with_its_first_line_without_addresses(tmp_path: Path) -> None:
     lines = [
         combined("203.0.113.9"),
@@ -211,7 +291,7 @@ def test_line_without_an_end_is_passed_over(tmp_path: Path) -> None:
     file.write_text(f"{combined()}\n{long}\n{combined('198.51.100.8')}\n")
     done = import_logs(tmp_path, file)
     assert (done.lines, done.events) == (3, 2)
-    assert done.reasons[9].first == 2
+    assert done.reasons[TOO_LONG].first == 2
 
 
 @pytest.mark.parametrize("damage", ["truncated", "flipped", "garbage"])

@@ -53,8 +53,21 @@ def test_second_forwarded_header_of_a_proxy_wins_over_the_client_s() -> None:
     assert Proxies(BEHIND_PROXIES).identify("10.0.0.1", headers).address == "198.51.100.7"
 
 
+def test_address_that_a_translator_wrote_is_no_proxy() -> None:
+    """`64:ff9b::10.0.0.1` says of itself that it is a proxy; its own notation, listed,
+    does.
+    """
+    headers = headers_of("198.51.100.7")
+    assert Proxies(BEHIND_PROXIES).identify("64:ff9b::a00:1", headers).address == "10.0.0.1"
+    listed = Proxies(load({"FOLDLOG_TRUSTED_PROXIES": "64:ff9b::a00:1"}))
+    assert listed.identify("64:ff9b::10.0.0.1", headers).address == "198.51.100.7"
+
+
 PLAIN: dict[str, tuple[str, str | None]] = {
     "IPv4": ("203.0.113.9", "203.0.113.9"),
+    "IPv4 by a translator": ("64:ff9b::cb00:7109", "203.0.113.9"),
+    "IPv4 by a translator, with a port": ("[64:ff9b::203.0.113.9]:443", "203.0.113.9"),
+    "prefix that a network chose": ("64:ff9b:1::cb00:7109", "64:ff9b:1::cb00:7109"),
     "IPv4 with a port": ("203.0.113.9:4711", "203.0.113.9"),
     "IPv6": ("2001:DB8:0::7", "2001:db8::7"),
     "IPv6 in brackets": ("[2001:db8::7]", "2001:db8::7"),
