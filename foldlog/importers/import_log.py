@@ -177,7 +177,9 @@ class _FileImport:
             if shape is None:
                 self._reject(part, self._lines + before)
                 continue
-            while not self._free:
+            # Where lines come slowly a parser is always free, and blocks would wait for
+            # the end.
+            while not self._free or len(self._begun) > PARSERS:
                 await self._finish_block()
             parser = self._free.popleft()
             parsed: list[Parsed] = []

@@ -246,7 +246,7 @@ MUTANTS = (
         (
             Edit(
                 "compactor/generations/part_writer.py",
-                "    index = _write_index(context, day, kept, absorbed, generation) if part else None\n",
+                "    index = _write_index(context, day, kept, absorbed, indexed, generation) if part else None\n",
                 "    index = None\n",
             ),
         ),

@@ -9,12 +9,16 @@ import os
 import resource
 import subprocess
 import sys
+import threading
+import time
+from contextlib import suppress
 from ipaddress import ip_network
 from pathlib import Path
 from zoneinfo import ZoneInfo
 
 import pytest
 
+from foldlog.importers import blocks
 from foldlog.importers.block_parser import Rules
 from foldlog.importers.blocks import LINE_MAX_BYTES
 from foldlog.importers.import_log import DamagedInput
@@ -29,6 +33,7 @@ from tests.builders.command import run_here
 from tests.builders.disks import scratch_directory, small_disk
 from tests.builders.logs import data_directory
 from tests.builders.server import environment
+from tests.builders.waiting import until
 
 NOON = epoch_ms("2026-11-22T12:00:00Z")
 DAY_MS = 86_400_000
@@ -313,6 +318,31 @@ def test_what_can_be_read_of_a_damaged_file_is_appended(damage: str, tmp_path: P
         file.write_bytes(content)
         import_logs(tmp_path, file)
         assert counted(tmp_path) == 5000
+
+
+def test_lines_that_come_slowly_are_appended_meanwhile(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Memory would grow with the log until its end."""
+    monkeypatch.setattr(blocks, "BLOCK_BYTES", 1 << 18)
+    data = data_directory(tmp_path / "data")
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    appended: list[int] = []
+
+    def write() -> None:
+        with pipe.open("wb", buffering=0) as file:
+            for number in range(8):
+                file.write("".join(f"{combined(request=f'GET /{number}/{n}')}\n" for n in range(1600)).encode())
+                time.sleep(0.5)
+            with suppress(AssertionError):
+                until(lambda: any(path.stat().st_size for path in data.log.iterdir()), timeout_s=20)
+            appended.append(sum(path.stat().st_size for path in data.log.iterdir()))
+
+    writer = threading.Thread(target=write)
+    writer.start()
+    import_logs(data, pipe)
+    writer.join()
+    assert appended[0] > 0
+    assert counted(data) == 8 * 1600
 
 
 def run(tmp_path: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
