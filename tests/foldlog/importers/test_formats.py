@@ -4,6 +4,7 @@ request, or is not understood.
 
 from __future__ import annotations
 
+import gzip
 import json
 from dataclasses import replace
 from pathlib import Path
@@ -14,7 +15,12 @@ import pytest
 from foldlog.importers.block_parser import Rules
 from foldlog.importers.outcome import NOT_UNDERSTOOD as NOT_UNDERSTOOD_LINE
 from foldlog.importers.site_choice import SiteChoice
+from shared.disk.layout import DataDirectory
+from shared.timestamps import now_ms
 from tests.builders.access_logs import SITE, TIME, UA, combined, events_of, import_logs, take_apart, written
+from tests.builders.command import run_here
+from tests.builders.logs import fold_all
+from tests.builders.server import environment
 
 LINE = combined("198.51.100.7", "GET /a?x=1 HTTP/1.1", referrer="https://other.example/b")
 COMMON = LINE.partition(' "https')[0]
@@ -278,3 +284,31 @@ def test_time_without_a_zone_is_that_of_the_setting() -> None:
     text, _ = PARTLY["HAProxy"]
     (event,) = take_apart(text, rules=replace(RULES, zone=ZoneInfo("Europe/Berlin"))).events
     assert event["time"] == "2026-11-22T08:00:00.000Z"
+
+
+END_TO_END = ("combined", "vhost_combined", "common", "docker's file", "nginx with escape=json", "Caddy", "Traefik",
+              "IIS", "CloudFront", "a balancer of AWS", "HAProxy that captures the agent")  # fmt: skip
+
+
+def test_logs_of_every_kind_from_file_to_report(tmp_path: Path) -> None:
+    """Three people each, two of whom ask the same in the same second; imported twice,
+    in another order and compressed.
+    """
+    files = []
+    for number, name in enumerate(END_TO_END):
+        shape = SHAPES[name][0]
+        assert "198.51.100.7" in shape
+        lines = [shape.replace("198.51.100.7", f"198.51.{number}.{client}") for client in (1, 2, 3)]
+        files.append((f"site{number}.example", written(tmp_path / f"{number}.log", lines)))
+    environ = environment(tmp_path / "data", disk_reserve=0)
+    for site, file in files:
+        assert run_here(["import", "--site", site, "--other-hosts", "count", str(file)], environ).returncode == 0
+    for site, file in reversed(files):
+        file.with_suffix(".gz").write_bytes(gzip.compress(file.read_bytes()))
+        again = ["import", "--site", site, "--other-hosts", "count", str(file.with_suffix(".gz"))]
+        assert run_here(again, environ).returncode == 0
+    fold_all(DataDirectory(tmp_path / "data"), now_ms())
+    asked = ["report", "--by", "site", "--from", "2026-11-22", "--to", "2026-11-22", "--bots", "include", "--json"]
+    report = json.loads(run_here(asked, environ).stdout)
+    found = {row["value"]: (row["events"], row["visitors"]) for row in report["rows"]}
+    assert found == {site: (3, 3) for site, _ in files}
