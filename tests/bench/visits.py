@@ -74,15 +74,8 @@ def step(data: DataDirectory, day: date | None = None) -> tuple[date | None, Cos
 
 
 def make_visits(data: DataDirectory) -> list[Cost]:
-    """Do what passes do until the visits of all days but the last are made."""
-    costs: list[Cost] = []
-    while True:
-        before = load_snapshot(data)
-        day, cost = step(data)
-        if day is None or day == LAST_DAY:
-            return costs
-        if load_snapshot(data).days[day].visits_of and not before.days[day].visits_of:
-            costs.append(cost)
+    """Make those of all days but the last, which the month has merged."""
+    return [step(data, day)[1] for day in sorted(load_snapshot(data).days)[:-1]]
 
 
 def repeat_days(data: DataDirectory, days: int) -> None:
@@ -133,8 +126,6 @@ def main() -> None:
 
 def run(data: DataDirectory, days: int, made: int, events: int) -> None:
     make_month(data, made, events).close()
-    counted = measured(lambda: step(data, LAST_DAY - timedelta(days=made - 1)))
-    print(f"counters of a day of {events} events, as the day merge counts them: {counted}")
     for cost in make_visits(data):
         print(f"visits of a day of {events} events, as the day merge makes them: {cost}")
     repeat_days(data, days)
