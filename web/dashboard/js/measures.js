@@ -56,7 +56,6 @@ export const BREAKDOWNS = [
       { dimension: "device", label: "Devices", absent: "Unknown" },
       { dimension: "browser", label: "Browsers", absent: "Unknown" },
       { dimension: "os", label: "Systems", absent: "Unknown" },
-      { dimension: "screen", label: "Screens", absent: "Unknown" },
     ],
   },
   {
