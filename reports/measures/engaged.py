@@ -15,9 +15,10 @@ from reports.measures.names import ENGAGED_MEASURES
 from reports.measures.values import EXPIRED
 from reports.plan import ArchiveScan, Days, EngagedRead, Place, Plan, Read, archive_scan
 from reports.rows import Fetched, Number, Row, places
+from shared.sql.visits import ENGAGED
 
 MEASURES: tuple[str, ...] = ENGAGED_MEASURES
-EVENT = "engaged"
+EVENT = ENGAGED
 _NOTHING: Mapping[str, Number] = dict.fromkeys(MEASURES)
 
 

@@ -23,6 +23,8 @@ from shared.sql.texts import TextNumbers
 GAP_S = 30 * 60
 LONGEST_S = 24 * 60 * 60
 PAGE_VIEW = "pageview"
+# What the browser script says of a page that is seen already: how long it was in sight.
+ENGAGED = "engaged"
 # What an event has and a visit has not: it may have several of each.
 NOT_OF_VISITS = ("event", "path")
 # Where visits begin and end: of a visit, and of no event.
@@ -40,6 +42,7 @@ VISIT_COLUMNS = {
     "ended_at": "TIMESTAMP",
     "events": "BIGINT",
     "views": "BIGINT",
+    "others": "BIGINT",
     "entry": "VARCHAR",
     "exit": "VARCHAR",
     "visitor": "VARCHAR",
@@ -48,10 +51,10 @@ VISIT_COLUMNS = {
     "bot": "BOOLEAN",
     **{name: ARCHIVE_COLUMNS[name] for name in VISIT_DIMENSIONS},
 }
-# A visit of one view and nothing else.
-BOUNCED_SQL = "events = 1 AND views = 1"
+# A visit of one view and nothing else; how long that was seen is nothing else.
+BOUNCED_SQL = "views = 1 AND others = 0"
 DURATION_MS_SQL = "epoch_ms(ended_at) - epoch_ms(begun_at)"
-_OF_FIRST_EVENT = tuple(VISIT_COLUMNS)[6:]
+_OF_FIRST_EVENT = tuple(VISIT_COLUMNS)[7:]
 _ROW = "file_row_number AS row"
 NOT_REACHED = "(SELECT NULL::UHUGEINT AS visit, NULL::TIMESTAMP AS until LIMIT 0)"
 
@@ -98,6 +101,7 @@ class VisitDay(NamedTuple):
             events=self.events_sql(events, reached, columns),
             read_events=events,
             is_view=f"event = '{PAGE_VIEW}'",
+            is_other=f"event NOT IN ('{PAGE_VIEW}', '{ENGAGED}')",
             of_first_event="".join(f", f.{name}" for name in _OF_FIRST_EVENT),
         )
         return text.split(";\n\n")

@@ -40,13 +40,14 @@ class Visit(NamedTuple):
     bot: bool
     events: int
     views: int
+    others: int
     entry: str | None
     exit: str | None
     country: str | None
 
     @property
     def is_bounce(self) -> bool:
-        return self.events == 1 == self.views
+        return self.views == 1 and not self.others
 
 
 def visits_of(events: Iterable[Event], timezone: str = "UTC") -> list[Visit]:
@@ -84,6 +85,7 @@ def _visit(events: list[Event]) -> Visit:
         first.bot,
         len(events),
         len(views),
+        sum(each.name not in {"pageview", "engaged"} for each in events),
         paths[0] if paths else None,
         paths[-1] if paths else None,
         first.country,

@@ -44,7 +44,7 @@ def make_lines(days: int = DAYS, count: int = 600) -> list[Line]:
                 f"event-{number:05d}",
                 START + int(pick.triangular(0, days * DAY_MS)) // 60_000 * 60_000,
                 NOW + number // 100,
-                name=pick.choice(["pageview", "pageview", "signup"]),
+                name=pick.choice(["pageview", "pageview", "signup", "engaged"]),
                 site=pick.choice(["example.com", "example.com", "example.org"]),
                 visitor=f"{'hash' if is_daily else 'ann'}-{pick.randrange(12)}",
                 daily=True if is_daily else None,

@@ -25,7 +25,7 @@ from tests.builders.recount_visits import Event, Visit, visits_of
 # Days on which Berlin puts its clocks back, and forward.
 FIRST_DAYS = (date(2026, 10, 24), date(2026, 3, 28))
 ZONES = ("UTC", "Europe/Berlin", "America/St_Johns", "Asia/Kathmandu")
-COLUMNS = "begun_at, ended_at, site, visitor, session, bot, events, views, entry, exit, country"
+COLUMNS = "begun_at, ended_at, site, visitor, session, bot, events, views, others, entry, exit, country"
 
 
 @pytest.fixture(scope="module")
@@ -98,7 +98,7 @@ def some_events(draw: st.DrawFn) -> list[Event]:
             draw(st.sampled_from([None, None, None, "s", "t"])),
             draw(st.sampled_from([None, None, True])),
             draw(st.sampled_from([False, False, False, True])),
-            draw(st.sampled_from(["pageview", "pageview", "click"])),
+            draw(st.sampled_from(["pageview", "pageview", "click", "engaged"])),
             draw(st.sampled_from(["/", "/a", None])),
             draw(st.sampled_from(["DE", None])),
             draw(st.sampled_from([None, "key"])),
