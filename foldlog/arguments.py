@@ -120,7 +120,7 @@ def _add_queries(add: Add) -> None:
     form = report.add_mutually_exclusive_group()
     form.add_argument("--json", action="store_true", help="as GET /admin/api/report answers")
     form.add_argument("--csv", action="store_true", help="the rows as CSV")
-    form.add_argument("--html", action="store_true", help="numbers, chart and tables as a page that stands by itself")
+    form.add_argument("--html", action="store_true", help="numbers, chart and tables as a page")
     form.add_argument("--mail", metavar="ADDRESS", help="the same as a mail to this address, for sendmail -t")
     _add_raw(report)
 
@@ -273,19 +273,19 @@ def _add_demo(command: argparse.ArgumentParser) -> None:
 
 
 _QUERY_HELP = {
-    "kind": "live, cohorts, funnel, paths or goals; without it, counts",
+    "kind": "live, cohorts, funnel, paths or goals; else counts",
     "period": "of cohorts: day, week or month (default: week)",
     "return": "of cohorts: conditions that a returning event has",
     "goal": "of goals: only this one",
-    "steps": "of a funnel: filters such as 'path==/pricing;;event==signup'",
+    "steps": "of a funnel, such as 'path==/pricing;;event==signup'",
     "at": "of paths: the page that others are before and after",
-    "window": "of a funnel: days from the first step to the last (default: 7d)",
+    "window": "of a funnel: days from first to last step (default: 7d)",
     "from": "first date or instant (default: six days before --to)",
     "to": "last date, inclusive, or instant (default: today)",
     "tz": "time zone of dates (default: FOLDLOG_TIMEZONE)",
     "interval": "none, 15m, hour, day, week, month, quarter or year",
     "week": "monday or sunday: when it begins (default: monday)",
-    "by": "a dimension (path, referrer, country, ...) or props.<key>",
+    "by": "a dimension (path, country, ...) or props.<key>",
     "event": "only events of this name",
     "site": "only this site",
     "filter": "conditions such as 'path==/a;country!=DE'",
@@ -293,7 +293,7 @@ _QUERY_HELP = {
     "bots": "exclude, include or only",
     "compare": "previous (the time before) or year (a year before)",
     "measures": "such as events,value_sum (default: events,visitors)",
-    "scope": "all: over all hosts of a PostgreSQL store (then the default); host: this directory",
+    "scope": "all: over all hosts of the store; host: this directory",
 }
 
 

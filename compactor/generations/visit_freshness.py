@@ -60,7 +60,7 @@ def with_merged_part(snapshot: Snapshot, day: date, merged: Day) -> dict[date, D
     days = {day: merged}
     if merged.visits_of and merged.visits_of.archive == old:
         days[day] = replace(merged, visits_of=replace(merged.visits_of, archive=new))
-    earlier = snapshot.days.get(day - _ONE, _NONE)
+    earlier = snapshot.days.get(day - _ONE, _NONE) if day > FIRST_DAY else _NONE
     if old != new and earlier.visits_of and earlier.visits_of.following == old:
         days[day - _ONE] = replace(earlier, visits_of=replace(earlier.visits_of, following=new))
     return days

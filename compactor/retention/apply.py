@@ -145,11 +145,11 @@ def _with_visits(context: PassContext, snapshot: Snapshot, day: date) -> Day:
     """The day with the sums of its visits, which stay. They are not known where a part
     of its archive has gone before, or of that of the following day.
     """
-    kept, following = (snapshot.days.get(day + timedelta(days=shift)) for shift in (0, 1))
-    fresh = without_stale_visits(snapshot).days[day]
-    if kept is None or kept.expired or fresh.visits_of is not None:
+    kept, fresh = snapshot.days[day], without_stale_visits(snapshot).days[day]
+    if kept.expired or fresh.visits_of is not None or not FIRST_DAY < day < LAST_DAY:
         return fresh
-    if (following and following.expired) or not FIRST_DAY < day < LAST_DAY:
+    following = snapshot.days.get(day + timedelta(days=1))
+    if following and following.expired:
         return fresh
     return make_visits(context, snapshot, day, snapshot.generation, sums_only=True)
 

@@ -98,10 +98,10 @@ class _Found:
         hosts = self.by_day.get(day)
         if hosts is None:
             return None
-        if any(each.kept.expired for each in hosts):
-            return "kept" if len(hosts) == 1 and hosts[0].kept.visits_of and self._is_of_one_host(day) else "gone"
         if not FIRST_DAY < day < LAST_DAY:
             return "gone"
+        if any(each.kept.expired for each in hosts):
+            return "kept" if len(hosts) == 1 and hosts[0].kept.visits_of and self._is_of_one_host(day) else "gone"
         return "made" if hosts[0].kept.visits_of and self._is_of_one_host(day) else "open"
 
     def _is_of_one_host(self, day: date) -> bool:

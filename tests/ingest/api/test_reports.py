@@ -175,7 +175,7 @@ BAD: dict[str, tuple[str, str]] = {
     "a parameter twice": ("tz=UTC&tz=UTC", "twice"),
 }
 BAD_REPORT: dict[str, tuple[str, str]] = BAD | {
-    "interval unknown": ("interval=year", "interval"),
+    "interval unknown": ("interval=decade", "interval"),
     "too many rows": ("from=2020-01-01&to=2026-01-01&interval=15m", "interval"),
     "by unknown": ("by=visitor", "by"),
     "by SQL": ("by=path%3B+DROP+TABLE+x", "by"),
