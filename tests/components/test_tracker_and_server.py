@@ -29,6 +29,8 @@ VIEWS = 300
 # In every so many views there is a fault, from one of them to another.
 BETWEEN = 25
 BEGIN_AND_END = (5, 15)
+# Fewer views than what a device keeps.
+TABS, TURNS = 8, 5
 FAULTS = ("killed", "offline", "closed")
 OLD_BROWSER = """
     delete Request.prototype.keepalive;
@@ -174,7 +176,7 @@ async def test_page_of_an_unknown_host_gives_up(server: Server, tmp_path: Path) 
     async with site_of(server) as site, browse(tmp_path / "profile", "UTC") as page:
         await page.open(site.url(host="127.0.0.1"))
         await page.until("performance.getEntriesByType('resource').some((entry) => entry.name.endsWith('/v1/events'))")
-        await page.until("!localStorage.foldlog")
+        await page.until("localStorage.length === 0")
         await log.has(0)
         assert "origin" in page.complaints[0]
 
@@ -279,6 +281,30 @@ async def test_every_view_is_counted_once_through_faults(
     server.fold()
     assert counted(server) - before == views
     assert {line["url"] for line in log.lines()} == {site.url(f"/{view}") for view in range(views)}
+
+
+async def test_tabs_that_open_and_close_at_once_lose_no_view(server: Server, tmp_path: Path) -> None:
+    """While the server is away, and beside a tab that stays. Each tab has a process of
+    its own, with a copy of what is on the device that lags behind the others'.
+    """
+    log = Log(server)
+    server.fold()
+    before = counted(server)
+    views = [f"/at-once/{view}" for view in range(TABS * TURNS)]
+    async with site_of(server) as site, browse(tmp_path / "profile", "UTC") as page:
+        await page.open(site.url("/stays"))
+        await log.has(1)
+        await kill_or_start(server)
+        for turn in range(TURNS):
+            seen = views[turn::TURNS]
+            await asyncio.gather(*(see(site, page, tmp_path / "profile", path, "closed") for path in seen))
+        await kill_or_start(server)
+        await page.open(site.url("/next"))
+        await log.has(len(views) + 2)
+        await page.until("localStorage.length === 0")
+    server.fold()
+    assert counted(server) - before == len(views) + 2
+    assert {line["url"] for line in log.lines()} == {site.url(path) for path in ("/stays", *views, "/next")}
 
 
 async def see(site: CustomerSite, page: Page, profile: Path, path: str, fault: str) -> None:
