@@ -149,7 +149,7 @@ async def test_everyone_can_use_it(server: Server, tmp_path: Path, width: int, s
         assert await serious(page) == []
         await sign_in(page)
         await shown(page)
-        for summary in ("#cohorts", "#stream", "#health", "#chart-panel details"):
+        for summary in ("#cohorts", "#stream", "#snippet", "#health", "#chart-panel details"):
             await page.evaluate(f"document.querySelector('{summary}').open = true")
         await page.until("document.querySelectorAll('#cohort-body tr').length > 1")
         assert await serious(page) == []

@@ -15,6 +15,7 @@ import { goals } from "./panels/goals.js";
 import { showHealth } from "./panels/health.js";
 import { forgetLive, startLive } from "./panels/live.js";
 import { reportPath } from "./panels/panel.js";
+import { startSnippet } from "./panels/snippet.js";
 import { forgetStream, startStream } from "./panels/stream.js";
 import { totals } from "./panels/totals.js";
 import { showSavedFilters, startSavedFilters } from "./saved_filters.js";
@@ -133,6 +134,7 @@ function start() {
   startCohorts();
   startFunnel();
   startStream(() => state);
+  startSnippet();
   byId("fold").onclick = fold;
   byId("all-close").onclick = () => /** @type {HTMLDialogElement} */ (byId("all")).close();
   addEventListener("popstate", () => {
