@@ -7,6 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from ingest.http.token_guesses import TokenGuesses
 from tests.builders.server import ADMIN_TOKEN, INGEST_KEY, Answer, bearer, run_foldlog
 from tests.builders.visits import SITE, send_visits
 from tests.builders.worker import Worker
@@ -17,6 +18,12 @@ def worker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Worker]:
     with Worker(tmp_path_factory.mktemp("access"), sites=SITE) as running:
         send_visits(running)
         yield running
+
+
+@pytest.fixture(autouse=True)
+def no_guesses_before(worker: Worker) -> None:
+    """All tests are one address, and many wrong tokens."""
+    worker.context.token_guesses = TokenGuesses(-1)
 
 
 @pytest.fixture(scope="module")
