@@ -74,7 +74,7 @@ _EVENTS = """
         '{"plan":"' || CASE hash(visitor || '#plan') % 4 WHEN 0 THEN 'pro' ELSE 'free' END || '"}' AS props,
         'page' AS sender, true AS daily, NULL::VARCHAR AS region, NULL::VARCHAR AS city, NULL::VARCHAR AS screen,
         path, referrer, NULL::VARCHAR AS utm_source, NULL::VARCHAR AS utm_medium, NULL::VARCHAR AS utm_campaign,
-        'Chrome' AS browser, 'Linux' AS os, 'desktop' AS device, agent % 50 = 0 AS bot
+        'Chrome' AS browser, 'Linux' AS os, 'desktop' AS device, agent % 50 = 0 AS bot, false AS is_indexed
     FROM (
         SELECT i, $day::TIMESTAMP + to_microseconds((i * 86399000000 // $count)::BIGINT // 1000 * 1000) AS time,
             time + INTERVAL 40 milliseconds AS received,
@@ -89,7 +89,7 @@ _EVENTS = """
 
 
 # The server made every id, so none of them is in the index of ids.
-_INCOMING = "CREATE OR REPLACE TEMP VIEW incoming AS SELECT *, 0 AS id_number, false AS is_indexed FROM new_events"
+_INCOMING = "CREATE OR REPLACE TEMP VIEW incoming AS SELECT *, 0 AS id_number FROM new_events"
 _AGENTS = "CREATE OR REPLACE TEMP VIEW user_agents AS SELECT browser, os, device FROM new_events"
 
 # What the answers are compared with: events, and the visitors of what will be asked
