@@ -10,18 +10,15 @@ from __future__ import annotations
 
 import secrets
 from collections import Counter
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Annotated, Literal, NamedTuple
 
 import msgspec
-from filelock import Timeout
 from msgspec import Meta
 
 from shared.disk.bounded_read import read_bounded
 from shared.disk.durable import move, publish
 from shared.disk.layout import DataDirectory
-from shared.disk.locks import owner_lock
+from shared.disk.locks import held
 from shared.exit_codes import TemporaryFailure, UsageError
 
 Kind = Literal["goal", "filter"]
@@ -142,7 +139,7 @@ def put_named_filter(data: DataDirectory, entry: NamedFilter) -> bool:
     that cannot be read is kept under another name. Raises TooManyFilters,
     NoRoomForFilters and NamedFiltersBusy.
     """
-    with _changing(data):
+    with held(data.goals_lock, LOCK_TIMEOUT_S, NamedFiltersBusy):
         found = read_named_filters(data)
         others = tuple(each for each in found.entries if (each.kind, each.name) != (entry.kind, entry.name))
         if sum(each.kind == entry.kind for each in others) >= ENTRIES_MAX:
@@ -155,7 +152,7 @@ def put_named_filter(data: DataDirectory, entry: NamedFilter) -> bool:
 
 def delete_named_filter(data: DataDirectory, kind: Kind, name: str) -> bool:
     """False if there is none with that name. Raises NamedFiltersBusy."""
-    with _changing(data):
+    with held(data.goals_lock, LOCK_TIMEOUT_S, NamedFiltersBusy):
         found = read_named_filters(data)
         left = tuple(each for each in found.entries if (each.kind, each.name) != (kind, name))
         if len(left) == len(found.entries):
@@ -170,16 +167,3 @@ def _save(data: DataDirectory, entries: tuple[NamedFilter, ...], bad: tuple[msgs
     if len(content) > FILE_MAX_BYTES:
         raise NoRoomForFilters
     publish(data.goals, content)
-
-
-@contextmanager
-def _changing(data: DataDirectory) -> Iterator[None]:
-    lock = owner_lock(data.goals_lock, LOCK_TIMEOUT_S)
-    try:
-        lock.acquire()
-    except Timeout:
-        raise NamedFiltersBusy from None
-    try:
-        yield
-    finally:
-        lock.release()

@@ -19,12 +19,11 @@ from pathlib import Path
 from typing import Annotated, Literal, NamedTuple
 
 import msgspec
-from filelock import Timeout
 
 from shared.disk.bounded_read import read_bounded
 from shared.disk.durable import PRIVATE_DIRECTORY_MODE, PRIVATE_MODE, make_directory, move, publish
 from shared.disk.layout import DataDirectory
-from shared.disk.locks import owner_lock
+from shared.disk.locks import held
 from shared.exit_codes import TemporaryFailure, UsageError
 from shared.pixel_keys import make_pixel_key
 from shared.timestamps import now_ms, rfc3339
@@ -178,15 +177,8 @@ def changing_tokens(data: DataDirectory) -> Iterator[None]:
     has. Raises TokensBusy.
     """
     make_directory(data.private, PRIVATE_DIRECTORY_MODE)
-    lock = owner_lock(data.tokens_lock, LOCK_TIMEOUT_S)
-    try:
-        lock.acquire()
-    except Timeout:
-        raise TokensBusy from None
-    try:
+    with held(data.tokens_lock, LOCK_TIMEOUT_S, TokensBusy):
         yield
-    finally:
-        lock.release()
 
 
 def _add(data: DataDirectory, token: Token) -> None:

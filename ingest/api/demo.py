@@ -5,18 +5,18 @@
 from __future__ import annotations
 
 import asyncio
-from importlib import resources
 from typing import Annotated
 
 import msgspec
 from aiohttp import web
 from aiohttp.web_request import BaseRequest
 
+from ingest.api.static_file import static_file
 from ingest.context import WorkerContext
 from ingest.http.auth import require_same_site
 from ingest.http.body_reader import read_body
 from ingest.http.problem import Problem
-from ingest.http.router import Handler, Route
+from ingest.http.router import Route
 from shared.sign_in_code import is_right, spend
 from shared.tokens import digest
 
@@ -29,7 +29,7 @@ _HEADERS = {
     "Referrer-Policy": "same-origin",
     "Cache-Control": "no-cache",
 }
-_MEDIA_TYPES = {"index.html": "text/html", "shop.js": "text/javascript", "shop.css": "text/css"}
+_FILES = ("shop.js", "shop.css")
 
 
 class _SignIn(msgspec.Struct, forbid_unknown_fields=True):
@@ -62,16 +62,6 @@ async def post_sign_in(worker: WorkerContext, request: BaseRequest) -> web.Respo
     return web.json_response({"token": secret}, headers={"Cache-Control": "no-store"})
 
 
-def _static_file(name: str) -> Handler:
-    """A handler that serves one file of web/demo/."""
-    content = resources.files("web").joinpath("demo", name).read_bytes()
-
-    async def get_static_file(_worker: WorkerContext, _request: BaseRequest) -> web.Response:
-        return web.Response(body=content, content_type=_MEDIA_TYPES[name], charset="utf-8", headers=_HEADERS)
-
-    return get_static_file
-
-
 async def _redirect(_worker: WorkerContext, _request: BaseRequest) -> web.Response:
     return web.Response(status=308, headers={"Location": "demo/"})
 
@@ -81,6 +71,6 @@ def routes() -> list[Route]:
     return [
         ("POST", "/admin/api/sign-in", post_sign_in),
         ("GET", "/demo", _redirect),
-        ("GET", "/demo/", _static_file("index.html")),
-        *(("GET", f"/demo/{name}", _static_file(name)) for name in _MEDIA_TYPES if name != "index.html"),
+        ("GET", "/demo/", static_file("demo/index.html", _HEADERS)),
+        *(("GET", f"/demo/{name}", static_file(f"demo/{name}", _HEADERS)) for name in _FILES),
     ]

@@ -60,12 +60,9 @@ class Problem(Response):
     detail: str
 
 
-class Previous(Response):
-    """The numbers of the earlier time; null where a row has no counterpart there."""
+class Rates(Response):
+    """The measures that need not be whole numbers."""
 
-    events: Count | UnsetType | None = UNSET
-    visitors: Count | UnsetType | None = UNSET
-    visits: Count | UnsetType | None = UNSET
     views_per_visit: float | UnsetType | None = UNSET
     bounce_rate: float | UnsetType | None = UNSET
     visit_duration: float | UnsetType | None = UNSET
@@ -75,10 +72,23 @@ class Previous(Response):
     value_p95: float | UnsetType | None = UNSET
     engaged_time: float | UnsetType | None = UNSET
     engaged_p50: float | UnsetType | None = UNSET
+
+
+class Numbers(Rates):
+    """All measures: those that were asked for, null where one is no longer known."""
+
+    events: Count | UnsetType | None = UNSET
+    visitors: Count | UnsetType | None = UNSET
+    visits: Count | UnsetType | None = UNSET
+
+
+class Previous(Numbers):
+    """The numbers of the earlier time; null where a row has no counterpart there."""
+
     time: Instant | UnsetType | None = UNSET
 
 
-class Change(Response):
+class Change(Rates):
     """How much larger a number is, as a part of the earlier one; null where that is 0
     or unknown.
     """
@@ -86,58 +96,26 @@ class Change(Response):
     events: float | UnsetType | None = UNSET
     visitors: float | UnsetType | None = UNSET
     visits: float | UnsetType | None = UNSET
-    views_per_visit: float | UnsetType | None = UNSET
-    bounce_rate: float | UnsetType | None = UNSET
-    visit_duration: float | UnsetType | None = UNSET
-    value_sum: float | UnsetType | None = UNSET
-    value_avg: float | UnsetType | None = UNSET
-    value_p50: float | UnsetType | None = UNSET
-    value_p95: float | UnsetType | None = UNSET
-    engaged_time: float | UnsetType | None = UNSET
-    engaged_p50: float | UnsetType | None = UNSET
 
 
-class Row(Response):
+class Row(Numbers):
     """`time` is present with `interval`, `value` with `by`; numbers are those of
     `measures`, null where one is no longer known. `previous` and `change`: with
     `compare`.
     """
 
     events: Count | UnsetType = UNSET
-    visitors: Count | UnsetType | None = UNSET
-    visits: Count | UnsetType | None = UNSET
-    views_per_visit: float | UnsetType | None = UNSET
-    bounce_rate: float | UnsetType | None = UNSET
-    visit_duration: float | UnsetType | None = UNSET
-    value_sum: float | UnsetType | None = UNSET
-    value_avg: float | UnsetType | None = UNSET
-    value_p50: float | UnsetType | None = UNSET
-    value_p95: float | UnsetType | None = UNSET
-    engaged_time: float | UnsetType | None = UNSET
-    engaged_p50: float | UnsetType | None = UNSET
     time: Instant | UnsetType = UNSET
     value: str | UnsetType | None = UNSET
     previous: Previous | UnsetType = UNSET
     change: Change | UnsetType = UNSET
 
 
-class Total(Response):
+class Total(Numbers):
     """Totals of the whole query, including rows beyond `limit`; null where unknown.
     `previous` and `change`: with `compare`.
     """
 
-    events: Count | UnsetType | None = UNSET
-    visitors: Count | UnsetType | None = UNSET
-    visits: Count | UnsetType | None = UNSET
-    views_per_visit: float | UnsetType | None = UNSET
-    bounce_rate: float | UnsetType | None = UNSET
-    visit_duration: float | UnsetType | None = UNSET
-    value_sum: float | UnsetType | None = UNSET
-    value_avg: float | UnsetType | None = UNSET
-    value_p50: float | UnsetType | None = UNSET
-    value_p95: float | UnsetType | None = UNSET
-    engaged_time: float | UnsetType | None = UNSET
-    engaged_p50: float | UnsetType | None = UNSET
     previous: Previous | UnsetType = UNSET
     change: Change | UnsetType = UNSET
 

@@ -63,7 +63,8 @@ class Arrivals:
         arrival.
         """
         _, following = self._head()
-        ARRIVALS_HEAD.pack_into(self._memory, ARRIVALS_START, self._clock() + round(WATCHED_S * _NS), self._head()[1])
+        until = self._clock() + round(WATCHED_S * _NS)
+        ARRIVALS_HEAD.pack_into(self._memory, ARRIVALS_START, until, following)
         return following
 
     def of_batch(self, validated: Validated, site: str, *, dry_run: bool) -> list[Arrival]:

@@ -10,11 +10,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
-from reports.measures.families import Numbers
+from reports.measures.families import Numbers, found_in_rows, found_in_total, scans_of
 from reports.measures.names import ENGAGED_MEASURES
 from reports.measures.values import EXPIRED
-from reports.plan import ArchiveScan, Days, EngagedRead, Place, Plan, Read, archive_scan
-from reports.rows import Fetched, Number, Row, places
+from reports.plan import ArchiveScan, Days, EngagedRead, Place, Plan, Read
+from reports.rows import Fetched, Number, Row
 from shared.sql.visits import ENGAGED
 
 MEASURES: tuple[str, ...] = ENGAGED_MEASURES
@@ -23,15 +23,10 @@ _NOTHING: Mapping[str, Number] = dict.fromkeys(MEASURES)
 
 
 def reads(plan: Plan, days: Days) -> dict[str, Read]:
-    query = plan.query
-    buckets = plan.bucket_starts if query.interval != "none" else ()
-    asked: dict[str, Read] = {
-        "engaged_of_total": EngagedRead(_of_stretches(archive_scan(query, days, (), None)), False)
+    return {
+        f"engaged_of_{name}": EngagedRead(_of_stretches(scan), name == "rows" and plan.query.by is not None)
+        for name, scan in scans_of(plan, days).items()
     }
-    if plan.groups is not None:
-        scan = _of_stretches(archive_scan(query, days, buckets, query.by))
-        asked["engaged_of_rows"] = EngagedRead(scan, query.by is not None)
-    return asked
 
 
 def _of_stretches(scan: ArchiveScan) -> ArchiveScan:
@@ -42,17 +37,11 @@ def _of_stretches(scan: ArchiveScan) -> ArchiveScan:
 
 
 def of_rows(plan: Plan, fetched: Fetched) -> Numbers:
-    found, ends = _numbers(plan, fetched, "rows"), dict(plan.buckets)
-    return {
-        place: {} if plan.has_expired(max(place[0], plan.query.start), ends[place[0]]) else found.get(place, _NOTHING)
-        for place in places(plan, fetched)
-    }
+    return found_in_rows(plan, fetched, _numbers(plan, fetched, "rows"), _NOTHING)
 
 
 def of_total(plan: Plan, fetched: Fetched) -> Mapping[str, Number]:
-    if plan.has_expired(plan.query.start, plan.query.end):
-        return {}
-    return _numbers(plan, fetched, "total").get((plan.bucket_starts[0], None), _NOTHING)
+    return found_in_total(plan, _numbers(plan, fetched, "total"), _NOTHING)
 
 
 def of_nothing() -> Mapping[str, Number]:

@@ -8,9 +8,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Protocol
 
-from reports.plan import Days, Place, Plan, Read
+from reports.plan import ArchiveScan, Days, Place, Plan, Read, archive_scan
 from reports.query import Query
-from reports.rows import Fetched, Number, Row
+from reports.rows import Fetched, Number, Row, places
 
 Numbers = Mapping[Place, Mapping[str, Number]]
 
@@ -37,6 +37,36 @@ class Family(Protocol):
         """Why some of its numbers in rows and total are None, where these have
         events.
         """
+
+
+def scans_of(plan: Plan, days: Days) -> dict[str, ArchiveScan]:
+    """What of the archive holds the events of the total, and of the rows where there
+    are any.
+    """
+    query = plan.query
+    scans = {"total": archive_scan(query, days, (), None)}
+    if plan.groups is not None:
+        buckets = plan.bucket_starts if query.interval != "none" else ()
+        scans["rows"] = archive_scan(query, days, buckets, query.by)
+    return scans
+
+
+def found_in_rows(plan: Plan, fetched: Fetched, found: Numbers, nothing: Mapping[str, Number]) -> Numbers:
+    """`found` for each row; `nothing` for one where nothing was found, and no numbers
+    where the archive of a part of it has expired.
+    """
+    ends = dict(plan.buckets)
+    return {
+        place: {} if plan.has_expired(max(place[0], plan.query.start), ends[place[0]]) else found.get(place, nothing)
+        for place in places(plan, fetched)
+    }
+
+
+def found_in_total(plan: Plan, found: Numbers, nothing: Mapping[str, Number]) -> Mapping[str, Number]:
+    """The same for the total."""
+    if plan.has_expired(plan.query.start, plan.query.end):
+        return {}
+    return found.get((plan.bucket_starts[0], None), nothing)
 
 
 def _families() -> tuple[Family, ...]:

@@ -7,9 +7,9 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 
-from reports.measures.families import Numbers
-from reports.plan import Days, Place, Plan, Read, ValueQuantilesRead, ValueSumsRead, archive_scan
-from reports.rows import Fetched, Number, Row, places
+from reports.measures.families import Numbers, found_in_rows, found_in_total, scans_of
+from reports.plan import Days, Place, Plan, Read, ValueQuantilesRead, ValueSumsRead
+from reports.rows import Fetched, Number, Row
 
 MEASURES: tuple[str, ...] = ("value_sum", "value_avg", "value_p50", "value_p95")
 _SUMS = ("value_sum", "value_avg")
@@ -26,12 +26,8 @@ _NOTHING: Mapping[str, Number] = {"value_sum": 0.0, "value_avg": None, "value_p5
 
 def reads(plan: Plan, days: Days) -> dict[str, Read]:
     query = plan.query
-    buckets = plan.bucket_starts if query.interval != "none" else ()
-    scans = {"total": archive_scan(query, days, (), None)}
-    if plan.groups is not None:
-        scans["rows"] = archive_scan(query, days, buckets, query.by)
     asked: dict[str, Read] = {}
-    for name, scan in scans.items():
+    for name, scan in scans_of(plan, days).items():
         is_of_groups = name == "rows" and query.by is not None
         if not set(_SUMS).isdisjoint(query.measures):
             asked[f"value_sums_of_{name}"] = ValueSumsRead(scan, is_of_groups)
@@ -41,18 +37,11 @@ def reads(plan: Plan, days: Days) -> dict[str, Read]:
 
 
 def of_rows(plan: Plan, fetched: Fetched) -> Numbers:
-    found = _numbers(plan, fetched, "rows")
-    ends = dict(plan.buckets)
-    return {
-        place: {} if plan.has_expired(max(place[0], plan.query.start), ends[place[0]]) else found.get(place, _NOTHING)
-        for place in places(plan, fetched)
-    }
+    return found_in_rows(plan, fetched, _numbers(plan, fetched, "rows"), _NOTHING)
 
 
 def of_total(plan: Plan, fetched: Fetched) -> Mapping[str, Number]:
-    if plan.has_expired(plan.query.start, plan.query.end):
-        return {}
-    return _numbers(plan, fetched, "total").get((plan.bucket_starts[0], None), _NOTHING)
+    return found_in_total(plan, _numbers(plan, fetched, "total"), _NOTHING)
 
 
 def of_nothing() -> Mapping[str, Number]:

@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from filelock import UnixFileLock, lock_descriptor
+from filelock import Timeout, UnixFileLock, lock_descriptor
 
 from shared.disk.durable import PRIVATE_DIRECTORY_MODE, PRIVATE_MODE, make_directory
 
@@ -26,6 +26,20 @@ def owner_lock(path: Path, timeout_s: float = -1, on_acquired: Callable[[int], N
     """
     make_private(path, PRIVATE_MODE)
     return UnixFileLock(path, timeout_s, PRIVATE_MODE, fallback_to_soft=False, on_acquired=on_acquired)
+
+
+@contextmanager
+def held(path: Path, timeout_s: float, busy: type[Exception]) -> Iterator[None]:
+    """Hold such a lock. Raises `busy` if another process has it for `timeout_s`."""
+    lock = owner_lock(path, timeout_s)
+    try:
+        lock.acquire()
+    except Timeout:
+        raise busy from None
+    try:
+        yield
+    finally:
+        lock.release()
 
 
 @contextmanager

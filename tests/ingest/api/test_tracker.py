@@ -13,7 +13,8 @@ from contextlib import suppress
 import pytest
 from aiohttp.test_utils import make_mocked_request
 
-from ingest.api.tracker import get_newest, takes_gzip
+from ingest.api.static_file import takes_gzip
+from ingest.api.tracker import get_newest
 from tests.builders.visits import SITE
 from tests.builders.worker import Worker
 

@@ -168,7 +168,7 @@ REQUESTS = {
     "preflight": Request("OPTIONS", "/v1/events", 204, {"Origin": f"https://{SITE}"}),
     "preflight of an unknown origin": Request("OPTIONS", "/v1/events", 403, {"Origin": "https://strange.example"}),
     "pixel without a key": Request("GET", "/v1/pixel.gif", 400),
-    "pixel of nobody": Request("GET", "/v1/pixel.gif?k=x", 403),
+    "pixel without a known key": Request("GET", "/v1/pixel.gif?k=x", 403),
     "pixel of a browser that says no": Request("GET", "/v1/pixel.gif?k=x", 403, {"DNT": "1"}),
     "report": Request("GET", "/admin/api/report", 200, ADMIN),
     "report of each day and page": Request(

@@ -82,7 +82,7 @@ QUESTIONS: dict[str, dict[str, str]] = {
     "by a filter": {"filter": "country==DE;path!=/a"},
     "who came back and signed up": {"return": "event==signup"},
     "who signed up and saw a page": {"event": "signup", "return": "event==pageview;props.plan!=pro"},
-    "nobody": {"filter": "path==/none"},
+    "no visitor": {"filter": "path==/none"},
 }
 SPANS = (("2026-10-01", "2026-11-29"), ("2026-10-14", "2026-11-10"))
 

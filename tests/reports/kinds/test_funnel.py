@@ -10,9 +10,8 @@ from collections.abc import Callable, Iterator
 from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
-import duckdb
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -20,18 +19,17 @@ from hypothesis import strategies as st
 from ingest.collect.encode import Line
 from reports.kinds import parse_question
 from reports.query_error import QueryError
-from reports.report import make_report
-from shared.disk.layout import DataDirectory
 from shared.duckdb_engine import connect
-from shared.generations.load import load_snapshot
 from shared.sql.texts import TextNumbers
 from tests.builders import funnel_recount
+from tests.builders.asked_kind import AskedKind
 from tests.builders.funnel_recount import Counted, as_counted, funnel, funnel_by
 from tests.builders.logs import FIREFOX, GOOGLEBOT, NOON, data_directory, fold_all, line, sealed
 
 NOW = datetime(2026, 11, 24, tzinfo=UTC)
 DAY_MS, HOUR_MS = 86_400_000, 3_600_000
 SPAN = {"from": "2026-11-15", "to": "2026-11-23"}
+ALWAYS = {"kind": "funnel", **SPAN}
 NAMES = ("view", "cart", "buy")
 VISITORS = 60
 
@@ -60,29 +58,15 @@ def make_events() -> list[Line]:
     ]
 
 
-class Made(NamedTuple):
-    data: DataDirectory
-    database: duckdb.DuckDBPyConnection
-    events: list[Line]
-
-    def ask(self, **parameters: str) -> dict[str, Any]:
-        query = parse_question({"kind": "funnel", **SPAN, **parameters}, NOW, "UTC")
-        return make_report(self.database, self.data, load_snapshot(self.data), query)
-
-    @property
-    def people(self) -> list[Line]:
-        return [event for event in self.events if event.ua == FIREFOX]
-
-
 @pytest.fixture(scope="module")
-def made(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Made]:
+def made(tmp_path_factory: pytest.TempPathFactory) -> Iterator[AskedKind]:
     data, events = data_directory(tmp_path_factory.mktemp("funnel")), make_events()
     sealed(data, events[::2])
     fold_all(data, NOON)
     sealed(data, events[1::2])
     fold_all(data, NOON + 2 * DAY_MS)
     with closing(connect(256 << 20, 1)) as database:
-        yield Made(data, database, events)
+        yield AskedKind(data, database, events, NOW, ALWAYS)
 
 
 def named(name: str) -> Callable[[Line], bool]:
@@ -102,7 +86,7 @@ FUNNELS = st.lists(st.sampled_from(list(STEPS)), min_size=2, max_size=4)
 
 
 @given(steps=FUNNELS, days=st.integers(1, 7))
-def test_visitors_and_times_of_each_step_are_those_of_every_chain(made: Made, steps: list[str], days: int) -> None:
+def test_visitors_and_times_of_each_step_are_those_of_every_chain(made: AskedKind, steps: list[str], days: int) -> None:
     answer = made.ask(steps=";;".join(steps), window=f"{days}d")
     expected = funnel(made.people, [STEPS[step] for step in steps], timedelta(days=days))
     assert as_counted(answer["steps"]) == expected
@@ -111,7 +95,7 @@ def test_visitors_and_times_of_each_step_are_those_of_every_chain(made: Made, st
 
 
 @given(steps=FUNNELS, limit=st.integers(1, 4))
-def test_values_are_those_of_the_first_event_of_the_first_step(made: Made, steps: list[str], limit: int) -> None:
+def test_values_are_those_of_the_first_event_of_the_first_step(made: AskedKind, steps: list[str], limit: int) -> None:
     answer = made.ask(steps=";;".join(steps), window="2d", by="country", limit=str(limit))
     expected = funnel_by(made.people, [STEPS[step] for step in steps], timedelta(days=2), lambda event: event.country)
     shown = _by_value(answer["rows"])
@@ -149,20 +133,20 @@ def _by_value(rows: list[dict[str, Any]]) -> dict[int, tuple[str | None, int, Co
     ids=["with bots", "bots", "site", "filter", "instants"],
 )
 def test_bots_site_filter_and_time_choose_the_events(
-    made: Made, parameters: dict[str, str], keep: Callable[[Line], bool]
+    made: AskedKind, parameters: dict[str, str], keep: Callable[[Line], bool]
 ) -> None:
     answer = made.ask(steps="event==view;;event==cart", **parameters)
     kept = [event for event in made.events if keep(event)]
     assert as_counted(answer["steps"]) == funnel(kept, [named("view"), named("cart")], timedelta(days=7))
 
 
-def test_visitors_of_a_daily_hash_are_counted(made: Made) -> None:
+def test_visitors_of_a_daily_hash_are_counted(made: AskedKind) -> None:
     answer = made.ask(steps="event==view;;event==cart")
     daily = {event.visitor for event in made.people if event.daily and event.name == "view"}
     assert answer["total"]["daily_visitors"] == len(daily) > 0
 
 
-def test_visitors_of_one_number_are_told_apart(made: Made, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_visitors_of_one_number_are_told_apart(made: AskedKind, monkeypatch: pytest.MonkeyPatch) -> None:
     """As if all visitors had one of eight numbers."""
     strong = TextNumbers.number
     monkeypatch.setattr(
@@ -211,7 +195,7 @@ def test_eight_steps_of_one_visitor(tmp_path_factory: pytest.TempPathFactory) ->
     sealed(data, events)
     fold_all(data, NOON)
     with closing(connect(256 << 20, 1)) as database:
-        answer = Made(data, database, events).ask(steps=";;".join(["event==view"] * 8))
+        answer = AskedKind(data, database, events, NOW, ALWAYS).ask(steps=";;".join(["event==view"] * 8))
     assert [row["visitors"] for row in answer["steps"]] == [1] * 7 + [0]
 
 
@@ -247,7 +231,7 @@ def _seconds_of_eight_steps(root: Path, visitors: int) -> float:
     sealed(data, [line(f"event-{n}", NOON - DAY_MS + n, visitor=f"visitor-{n % visitors}") for n in range(MANY)])
     fold_all(data, NOON)
     with closing(connect(256 << 20, 1)) as database:
-        made = Made(data, database, [])
+        made = AskedKind(data, database, [], NOW, ALWAYS)
         started = time.process_time()
         answer = made.ask(steps=";;".join(["event==pageview"] * 8))
         seconds = time.process_time() - started

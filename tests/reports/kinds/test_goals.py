@@ -80,7 +80,7 @@ QUESTIONS: dict[str, dict[str, str]] = {
     "with bots": {"bots": "include"},
     "a filter": {"filter": "country!=FR", "interval": "month"},
     "one event": {"event": "signup"},
-    "nobody": {"filter": "path==/none", "interval": "month"},
+    "no visitor": {"filter": "path==/none", "interval": "month"},
 }
 SPAN = ("2026-10-05", "2026-11-20")
 

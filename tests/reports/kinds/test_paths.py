@@ -6,18 +6,15 @@ import random
 from collections.abc import Iterator
 from contextlib import closing
 from datetime import UTC, datetime
-from typing import Any, NamedTuple
+from typing import Any
 
-import duckdb
 import pytest
 
 from ingest.collect.encode import Line
 from reports.kinds import parse_question
 from reports.query_error import QueryError
-from reports.report import make_report
-from shared.disk.layout import DataDirectory
 from shared.duckdb_engine import connect
-from shared.generations.load import load_snapshot
+from tests.builders.asked_kind import AskedKind
 from tests.builders.logs import FIREFOX, GOOGLEBOT, NOON, data_directory, fold_all, line, sealed
 from tests.builders.paths_recount import as_sides, paths
 
@@ -47,28 +44,14 @@ def make_events() -> list[Line]:
     ]
 
 
-class Made(NamedTuple):
-    data: DataDirectory
-    database: duckdb.DuckDBPyConnection
-    events: list[Line]
-
-    def ask(self, **parameters: str) -> dict[str, Any]:
-        query = parse_question({"kind": "paths", **SPAN, **parameters}, NOW, "UTC")
-        return make_report(self.database, self.data, load_snapshot(self.data), query)
-
-    @property
-    def people(self) -> list[Line]:
-        return [event for event in self.events if event.ua == FIREFOX]
-
-
 @pytest.fixture(scope="module")
-def made(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Made]:
+def made(tmp_path_factory: pytest.TempPathFactory) -> Iterator[AskedKind]:
     data, events = data_directory(tmp_path_factory.mktemp("paths")), make_events()
     for lines in (events[::2], events[1::2]):
         sealed(data, lines)
         fold_all(data, NOON)
     with closing(connect(256 << 20, 1)) as database:
-        yield Made(data, database, events)
+        yield AskedKind(data, database, events, NOW, {"kind": "paths", **SPAN})
 
 
 def path(event: Line) -> str | None:
@@ -76,7 +59,7 @@ def path(event: Line) -> str | None:
 
 
 @pytest.mark.parametrize("at", ["/a", "/d", "/none"])
-def test_stays_before_and_after_are_those_of_each_visit(made: Made, at: str) -> None:
+def test_stays_before_and_after_are_those_of_each_visit(made: AskedKind, at: str) -> None:
     answer = made.ask(at=at, limit="1000")
     sides, total = paths(made.people, at, path)
     assert as_sides(answer["rows"]) == sides
@@ -94,19 +77,19 @@ def test_stays_before_and_after_are_those_of_each_visit(made: Made, at: str) -> 
     ],
     ids=["with bots", "site", "filter"],
 )
-def test_bots_site_and_filter_choose_the_events(made: Made, parameters: dict[str, str], keep: Any) -> None:
+def test_bots_site_and_filter_choose_the_events(made: AskedKind, parameters: dict[str, str], keep: Any) -> None:
     answer = made.ask(at="/a", limit="1000", **parameters)
     sides, total = paths(filter(keep, made.events), "/a", path)
     assert (as_sides(answer["rows"]), tuple(answer["total"].values())) == (sides, total)
 
 
-def test_events_have_paths_by_their_names(made: Made) -> None:
+def test_events_have_paths_by_their_names(made: AskedKind) -> None:
     answer = made.ask(at="signup", by="event", limit="1000")
     sides, total = paths(made.people, "signup", lambda event: event.name)
     assert (as_sides(answer["rows"]), tuple(answer["total"].values())) == (sides, total)
 
 
-def test_moves_beyond_the_limit_are_together(made: Made) -> None:
+def test_moves_beyond_the_limit_are_together(made: AskedKind) -> None:
     whole, short = made.ask(at="/a", limit="1000")["rows"], made.ask(at="/a", limit="2")["rows"]
     for position in (-2, -1, 1, 2):
         all_of, some = ([row for row in rows if row["position"] == position] for rows in (whole, short))

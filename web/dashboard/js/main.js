@@ -30,20 +30,23 @@ let round = new AbortController();
 let refreshedAt = 0;
 /** @type {import("./panels/panel.js").Panel[]} */
 let panels = [];
+let knowsSites = false; // and saved filters: a round that is aborted has not asked for them
 const showLive = startLive(() => state);
 
 /** @param {Partial<import("./state.js").State>} changed */
 function change(changed) {
   state = { ...state, ...changed };
   history.pushState(null, "", location.pathname + writeState(state));
-  refresh();
+  refresh(false);
   if ("site" in changed || "bots" in changed) showLive();
 }
 
-/** Ask for everything that the state shows. What the round before still asks is aborted. */
-async function refresh() {
+/** Ask for everything that the state shows. What the round before still asks is aborted. @param {boolean} isWhole also for what
+ * is the same in every state: which sites and saved filters there are */
+async function refresh(isWhole = true) {
   round.abort();
   round = new AbortController();
+  const asksSites = isWhole || !knowsSites;
   const { signal } = round;
   const now = new Date();
   refreshedAt = now.getTime();
@@ -54,7 +57,9 @@ async function refresh() {
     const status = await ask("status", { signal });
     showHealth(status);
     const asked = { state, now, question: question(state, now), signal, status, until: countedUntil(status), change, complain };
-    await Promise.all([showEmpty(asked), ...panels.map((panel) => panel.load(asked)), sites(signal, now), showSavedFilters(signal)]);
+    await Promise.all([showEmpty(asked), ...panels.map((panel) => panel.load(asked)),
+      ...(asksSites ? [sites(signal, now), showSavedFilters(signal)] : [])]);
+    knowsSites ||= !signal.aborted;
     if (!signal.aborted) byId("dashboard").ariaBusy = "false";
     return !signal.aborted;
   } catch (problem) {
@@ -112,6 +117,7 @@ async function fold() {
 /** No number is left in the page. */
 function forget() {
   round.abort();
+  knowsSites = false;
   forgetChart();
   forgetLive();
   forgetStream();
@@ -139,7 +145,7 @@ function start() {
   byId("all-close").onclick = () => /** @type {HTMLDialogElement} */ (byId("all")).close();
   addEventListener("popstate", () => {
     state = readState(location.search);
-    if (token.get()) refresh();
+    if (token.get()) refresh(false);
   });
   addEventListener("resize", drawAgain);
   matchMedia("(prefers-color-scheme: dark)").addEventListener("change", drawAgain);
