@@ -44,7 +44,8 @@ from tests.faults.random_kills import COMPACTOR, kill_child
 HOSTS = 3
 BATCH = 10
 BOTH_HOSTS = 0.1
-SETTLE_S = 300.0
+SETTLE_S = 900.0  # on a busy machine a host that was off claims and publishes for minutes
+COMMAND_S = 900.0
 SETTINGS = {"segment_max_age": 1, "fold_interval": 2, "consent": "implied", "report_timeout": 300}
 
 
@@ -221,7 +222,7 @@ def hold_lock(soak: Soak) -> None:
 
 def rebuild(soak: Soak) -> None:
     """It may find the database away, or wait for ids: then it is done later."""
-    run_foldlog(["store", "rebuild"], soak.server().environ, SETTLE_S)
+    run_foldlog(["store", "rebuild"], soak.server().environ, COMMAND_S)
 
 
 Fault = Callable[[Soak], None]
