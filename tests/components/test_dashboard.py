@@ -4,10 +4,8 @@ stays out of the page.
 
 from __future__ import annotations
 
-import json
 import os
-from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager
+from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -16,15 +14,12 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from tests.builders.browser import Page, browse, chromium
+from tests.builders.browser import Page, chromium
+from tests.builders.dashboard_page import ZONE, cells, number, pick, post, screen, shown, sign_in, view, visit
 from tests.builders.server import ADMIN_TOKEN, Server
 
-AGENT = "Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/150.0.0.0 Safari/537.36"
 HOSTILE_PATH = "/<script>alert(1)</script>"
 HOSTILE_NAME = '"><img src=x onerror=alert(1)>'
-# Half an hour off UTC, so that an hour of the wrong zone is nowhere an hour of the
-# right one.
-ZONE = "Asia/Kolkata"
 AXE = Path(__file__).resolve().parents[2] / ".venv" / "node_modules" / "axe-core" / "axe.min.js"
 DASH = "\N{EN DASH}"
 
@@ -39,17 +34,6 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     chromium()  # without a browser no server is started
     with Server(tmp_path_factory.mktemp("server")) as started:
         yield started
-
-
-@asynccontextmanager
-async def visit(server: Server, tmp_path: Path, query: str = "") -> AsyncIterator[Page]:
-    """The dashboard in a new browser, before signing in. Nothing that it does may be an
-    error or against its policy.
-    """
-    async with browse(tmp_path / "profile", ZONE) as page:
-        await page.open(f"http://{server.host}/admin/{query}")
-        yield page
-        assert page.complaints == []
 
 
 async def test_page_shows_numbers_by_the_hour_and_hostile_text_as_text(server: Server, tmp_path: Path) -> None:
@@ -113,6 +97,8 @@ async def test_what_is_shown_stands_in_the_address(server: Server, tmp_path: Pat
 
 
 async def test_a_panel_says_why_it_has_no_answer_and_the_others_go_on(server: Server, tmp_path: Path) -> None:
+    post(server, view(server, "/well", "v-1"))
+    server.fold()
     async with visit(server, tmp_path) as page:
         await page.evaluate(
             """
@@ -143,9 +129,7 @@ async def test_everyone_can_use_it(server: Server, tmp_path: Path, width: int, s
     post(server, view(server, "/" + "long" * 60, "v-1", referrer="https://www.example.org/"))
     server.fold()
     async with visit(server, tmp_path, f"?filter=path=~/*&step=path=~/*&step={quote('path!=/a')}") as page:
-        size = {"width": width, "height": 900, "deviceScaleFactor": 1, "mobile": width < 500}
-        await page.send("Emulation.setDeviceMetricsOverride", **size)
-        await page.send("Emulation.setEmulatedMedia", features=[{"name": "prefers-color-scheme", "value": scheme}])
+        await screen(page, width, scheme)
         assert await serious(page) == []
         await sign_in(page)
         await shown(page)
@@ -240,45 +224,3 @@ async def test_first_visit_signs_in_folds_and_leaves_nothing_behind(tmp_path: Pa
             )
             assert await page.evaluate("sessionStorage.length") == 0
             assert await page.evaluate("document.querySelectorAll('.total, .panel, #chart canvas').length") == 0
-
-
-def post(server: Server, *events: dict[str, Any]) -> None:
-    """As a page of the server's own origin sends them. An agent that is no browser's
-    would be counted as a bot.
-    """
-    headers = {"Origin": f"http://{server.host}", "User-Agent": AGENT, "Content-Type": "application/json"}
-    answer = server.request(
-        "POST", "/v1/events", json.dumps({"events": events, "consent": "granted"}).encode(), headers
-    )
-    assert answer.status == 200, answer
-
-
-def view(server: Server, path: str, visitor: str, **fields: str) -> dict[str, Any]:
-    return {"name": "pageview", "url": f"http://{server.host}{path}", "visitor": visitor} | fields
-
-
-async def sign_in(page: Page, token: str = ADMIN_TOKEN) -> None:
-    await page.fill("#token", token)
-    await page.click("#sign-in button")
-
-
-async def cells(page: Page, table: str) -> list[list[str]]:
-    """The text of a table, row by row, without its head; also while it is closed."""
-    rows = f"[...document.querySelector('{table}').tBodies[0].rows]"
-    return list(await page.evaluate(f"{rows}.map((row) => [...row.cells].map((cell) => cell.textContent.trim()))"))
-
-
-async def shown(page: Page) -> None:
-    """Wait until every panel has its answer."""
-    place = "document.querySelector('#dashboard')"
-    await page.until(f"{place}?.hidden === false && {place}.ariaBusy === 'false'")
-
-
-async def number(page: Page, measure: str) -> str:
-    return await page.text(f"[data-measure={measure}] .number")
-
-
-async def pick(page: Page, table: str, value: str) -> None:
-    """Click on a value of a table."""
-    buttons = f"[...document.querySelectorAll('{table} .pick')]"
-    await page.evaluate(f"{buttons}.find((each) => each.innerText === {json.dumps(value)}).click()")
