@@ -186,7 +186,7 @@ def _add_import_export(add: Add) -> None:
     import_.add_argument("file", metavar="FILE", nargs="+", help="plain or compressed, a glob, or - (standard input)")
 
     export = add("export", "write the archived events to standard output")
-    _add_query(export, ("from", "to", "tz", "scope"))
+    _add_query(export, ("from", "to", "tz", "site", "scope"))
     export.add_argument("--format", choices=EXPORT_FORMATS, default="ndjson", help="default: ndjson")
     _add_raw(export)
 
@@ -197,7 +197,8 @@ def _add_setup(add: Add) -> None:
     actions = token.add_subparsers(dest="action", metavar="ACTION", required=True)
     create = actions.add_parser("create", help="create a token and show it once")
     create.add_argument("--scope", choices=["admin", "read", "ingest", "pixel"], default="admin", help="default: admin")
-    create.add_argument("--site", metavar="HOST", help="of a pixel: whose event it is")
+    sites = "only this site; several times for several (default: all). Of a pixel: whose event it is"
+    create.add_argument("--site", metavar="HOST", action="append", help=sites)
     create.add_argument(
         "--use", metavar="NAME[/CAMPAIGN]", help="of a pixel: the name of its event, such as mail_open/may"
     )

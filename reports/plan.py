@@ -180,11 +180,12 @@ class KeptVisitorsRead:
 
 @dataclass(frozen=True)
 class EventsRead:
-    """Every archived event of a time, in order of time."""
+    """Every archived event of a time, in order of time, of one site or (None) all."""
 
     parts: Parts
     start: datetime
     end: datetime
+    site: str | None = None
 
 
 @dataclass(frozen=True)
@@ -422,7 +423,7 @@ def as_utc(timestamp: datetime) -> datetime:
 
 def events_read(query: Query, days: Days) -> EventsRead:
     """The read of an export."""
-    return EventsRead(_archive(days), query.start, query.end)
+    return EventsRead(_archive(days), query.start, query.end, query.site)
 
 
 def _is_capped(dimension: str, days: Days) -> bool:

@@ -5,7 +5,7 @@ again.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
@@ -24,9 +24,10 @@ if TYPE_CHECKING:
 CONNECT_TIMEOUT_S = 5
 STATEMENT_TIMEOUT_MS = 30_000
 _VALID = """
-SELECT id, scope, sha256, created, site, use FROM analytics_tokens WHERE revoked_at IS NULL ORDER BY created, id"""
+SELECT id, scope, sha256, created, site, use, sites FROM analytics_tokens
+WHERE revoked_at IS NULL ORDER BY created, id"""
 _ADD = """
-INSERT INTO analytics_tokens (id, scope, sha256, created, site, use) VALUES (%s, %s, %s, %s, %s, %s)"""
+INSERT INTO analytics_tokens (id, scope, sha256, created, site, use, sites) VALUES (%s, %s, %s, %s, %s, %s, %s)"""
 _REVOKE = "UPDATE analytics_tokens SET revoked_at = now() WHERE id = %s AND revoked_at IS NULL"
 
 
@@ -69,14 +70,20 @@ def fetch_shared_tokens(data: DataDirectory, store: str) -> None:
 
 
 def create_shared_token(
-    data: DataDirectory, store: str, scope: Scope, site: str | None = None, use: str | None = None
+    data: DataDirectory,
+    store: str,
+    scope: Scope,
+    site: str | None = None,
+    use: str | None = None,
+    sites: Iterable[str] = (),
 ) -> tuple[Token, str]:
     """Create a token for all hosts. Its secret is returned once and not stored. Raises
     StoreUnavailable and StoreRefused.
     """
-    token, secret = new_token(scope, site, use)
+    token, secret = new_token(scope, site, use, sites)
     with _connected(store) as connection:
-        connection.execute(_ADD, (token.id, token.scope, token.sha256, token.created, token.site, token.use))
+        of_pixel = token.site, token.use
+        connection.execute(_ADD, (token.id, token.scope, token.sha256, token.created, *of_pixel, list(token.sites)))
         _fetch(data, store, connection)
     return token, secret
 
@@ -104,10 +111,16 @@ def _fetch(data: DataDirectory, store: str, connection: Connection) -> None:
     place of one that asked after it.
     """
     with changing_tokens(data):
-        tokens = tuple(Token(*row) for row in connection.execute(_VALID).fetchall())
+        tokens = tuple(_token(*row) for row in connection.execute(_VALID).fetchall())
         content = msgspec.json.encode(_Copy(shown_address(store), tokens)) + b"\n"
         if _stored(data) != content:
             publish(data.store_tokens, content, PRIVATE_MODE)
+
+
+def _token(
+    id_: str, scope: Scope, sha256: str, created: str, site: str | None, use: str | None, sites: list[str]
+) -> Token:
+    return Token(id_, scope, sha256, created, site, use, tuple(sites))
 
 
 def _stored(data: DataDirectory) -> bytes | None:

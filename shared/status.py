@@ -155,6 +155,21 @@ class Status(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     store: StoreStatus | None
 
 
+class Freshness(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Up to when events are counted, for a token of these `sites` only."""
+
+    sites: list[str]
+    generation: Count
+    as_of: Instant
+    lag_s: float | None
+
+
+def read_freshness(data: DataDirectory, sites: Iterable[str]) -> Freshness:
+    """What a status says of no site."""
+    snapshot, _, _ = find_snapshot(data)
+    return Freshness(list(sites), snapshot.generation, snapshot.as_of, _lag_s(data, snapshot))
+
+
 def read_status(data: DataDirectory, settings: Settings) -> Status:
     """The status now; docs/api.md explains each field. Of the log it reads only what is
     not folded.
@@ -165,6 +180,12 @@ def read_status(data: DataDirectory, settings: Settings) -> Status:
         except FileNotFoundError:
             continue  # a segment was sealed or removed after it was listed
     return _read_status(data, settings)
+
+
+def _lag_s(data: DataDirectory, snapshot: Snapshot) -> float | None:
+    """Seconds since the last pass; None before the first."""
+    last_ms = last_pass_ms(data, snapshot)
+    return max(0.0, (now_ms() - last_ms) / 1000) if last_ms else None
 
 
 def _read_status(data: DataDirectory, settings: Settings) -> Status:
@@ -183,7 +204,6 @@ def _read_status(data: DataDirectory, settings: Settings) -> Status:
         merge_warning(snapshot),
         store_warning(store, snapshot.generation, settings),
     ]
-    last_ms = last_pass_ms(data, snapshot)
     return Status(
         balance=make_balance(snapshot, lines, lines_quarantined_by_recovery(data)),
         segments=Segments(
@@ -194,7 +214,7 @@ def _read_status(data: DataDirectory, settings: Settings) -> Status:
         ),
         generation=snapshot.generation,
         as_of=snapshot.as_of,
-        lag_s=max(0.0, (now_ms() - last_ms) / 1000) if last_ms else None,
+        lag_s=_lag_s(data, snapshot),
         last_fold=LastFold(snapshot.last_pass.segments, snapshot.last_pass.lines, snapshot.last_pass.seconds),
         last_retention=_last_retention(last_retention(data, snapshot)),
         disk=_disk(data, settings, snapshot),

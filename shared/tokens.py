@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import hashlib
 import secrets
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Literal, NamedTuple
@@ -33,11 +33,15 @@ Scope = Literal["ingest", "read", "admin", "pixel"]
 FILE_MAX_BYTES = 4 << 20
 # A change takes milliseconds; a host of a store asks that first.
 LOCK_TIMEOUT_S = 60.0
+# Of one token.
+SITES_MAX = 100
+# What a token may be for some sites only: senders choose the site of each event.
+BY_SITE: tuple[Scope, ...] = ("admin", "read")
 
 
 class Token(msgspec.Struct, frozen=True, omit_defaults=True):
     """A token without its secret. `sha256`: in hex. `site` and `use` are those of a
-    pixel.
+    pixel; `sites` those that a token to read or administer is for, none for all.
     """
 
     id: str
@@ -46,6 +50,7 @@ class Token(msgspec.Struct, frozen=True, omit_defaults=True):
     created: str
     site: str | None = None
     use: str | None = None
+    sites: tuple[str, ...] = ()
 
 
 class TokensFile(NamedTuple):
@@ -123,12 +128,12 @@ def read_private(path: Path) -> bytes | None:
 
 
 def create_token(
-    data: DataDirectory, scope: Scope, site: str | None = None, use: str | None = None
+    data: DataDirectory, scope: Scope, site: str | None = None, use: str | None = None, sites: Iterable[str] = ()
 ) -> tuple[Token, str]:
     """Create a token. Its secret is returned once and not stored. A file that cannot be
     read is kept under another name. Raises TokensBusy.
     """
-    token, secret = new_token(scope, site, use)
+    token, secret = new_token(scope, site, use, sites)
     with changing_tokens(data):
         _add(data, token)
     return token, secret
@@ -147,13 +152,16 @@ def create_first_admin(data: DataDirectory) -> str | None:
     return secret
 
 
-def new_token(scope: Scope, site: str | None = None, use: str | None = None) -> tuple[Token, str]:
+def new_token(
+    scope: Scope, site: str | None = None, use: str | None = None, sites: Iterable[str] = ()
+) -> tuple[Token, str]:
     """A token that is nowhere yet, and its secret; that of a pixel has a site and a
-    use.
+    use. Without `sites` it is for all.
     """
     id_ = secrets.token_hex(4)
     secret = make_pixel_key(id_, site, use) if site and use else f"fl_{scope}_{secrets.token_urlsafe(24)}"
-    return Token(id_, scope, digest(secret).hex(), rfc3339(now_ms()), site, use), secret
+    of_sites = tuple(sorted(set(sites)))
+    return Token(id_, scope, digest(secret).hex(), rfc3339(now_ms()), site, use, of_sites), secret
 
 
 def revoke_token(data: DataDirectory, token_id: str) -> bool:

@@ -16,7 +16,7 @@ from shared.host_names import SITE, host_of
 from shared.pixel_keys import PIXEL, USE
 from shared.shared_tokens import create_shared_token, fetch_shared_tokens, load_shared_tokens, revoke_shared_token
 from shared.stores.ledger import StoreUnavailable
-from shared.tokens import Token, create_token, read_tokens, revoke_token
+from shared.tokens import BY_SITE, SITES_MAX, Token, create_token, read_tokens, revoke_token
 
 
 def run(call: Invocation) -> int:
@@ -37,13 +37,14 @@ def run(call: Invocation) -> int:
 
 
 def _create(call: Invocation) -> int:
-    scope, (site, use) = call.options.scope, _pixel_use(call)
+    scope, (site, use), sites = call.options.scope, _pixel_use(call), _sites(call)
     data, store = ensure_data_dir(call.data), call.settings.hosts_database
     if store:
-        token, secret = create_shared_token(data, store, scope, site, use)
+        token, secret = create_shared_token(data, store, scope, site, use, sites)
     else:
-        token, secret = create_token(data, scope, site, use)
-    print(f"{secret}\n(id {token.id}, scope {token.scope}; shown once, only its hash is kept)")
+        token, secret = create_token(data, scope, site, use, sites)
+    only = f" for {', '.join(token.sites)}" if token.sites else ""
+    print(f"{secret}\n(id {token.id}, scope {token.scope}{only}; shown once, only its hash is kept)")
     if token.scope == "pixel":
         print(f'For mail and <noscript>: <img src="https://stats.example.com{PIXEL}?k={secret}" alt="">')
     return SUCCESS
@@ -51,18 +52,38 @@ def _create(call: Invocation) -> int:
 
 def _pixel_use(call: Invocation) -> tuple[str | None, str | None]:
     """Site and use of a pixel; of other tokens there is none."""
-    site, use, sites = call.options.site, call.options.use, call.settings.sites
+    given, use = call.options.site or [], call.options.use
     if call.options.scope != "pixel":
-        if site is not None or use is not None:
-            raise UsageError("--site and --use are those of a pixel: add --scope pixel")
+        if use is not None:
+            raise UsageError("--use is that of a pixel: add --scope pixel")
         return None, None
-    site = host_of(site or "")
-    if not SITE.fullmatch(site) or (sites and site not in sites):
-        known = f"one of FOLDLOG_SITES ({', '.join(sites)})" if sites else "the host name of its site"
-        raise UsageError(f"--scope pixel needs --site: {known}")
+    if len(given) != 1 or not _is_site(call, site := host_of(given[0])):
+        raise UsageError(f"--scope pixel needs --site: {_known_sites(call)}")
     if not USE.fullmatch(use or ""):
         raise UsageError("--scope pixel needs --use: NAME or NAME/CAMPAIGN, each 1 to 60 of A-Z a-z 0-9 _ . -")
     return site, use
+
+
+def _sites(call: Invocation) -> tuple[str, ...]:
+    """Those that a token to read or administer is for; none for all."""
+    scope, given = call.options.scope, tuple(host_of(each) for each in call.options.site or ())
+    if not given or scope == "pixel":
+        return ()
+    if scope not in BY_SITE:
+        raise UsageError("--site goes with --scope read, admin or pixel: a sender says the site of each event")
+    if len(given) > SITES_MAX or not all(_is_site(call, each) for each in given):
+        raise UsageError(f"--site: up to {SITES_MAX} times {_known_sites(call)}")
+    return given
+
+
+def _is_site(call: Invocation, site: str) -> bool:
+    sites = call.settings.sites
+    return SITE.fullmatch(site) is not None and (not sites or site in sites)
+
+
+def _known_sites(call: Invocation) -> str:
+    sites = call.settings.sites
+    return f"one of FOLDLOG_SITES ({', '.join(sites)})" if sites else "the host name of its site"
 
 
 def _revoke(call: Invocation) -> int:
@@ -95,8 +116,11 @@ def show(
         rows = [_row(token, "this host") for token in tokens] + [_row(token, "all hosts") for token in shared]
     every = [*tokens, *(shared or ())]
     if any(token.use for token in every):
-        columns += [("site", False), ("use", False)]
-        rows = [(*row, token.site or "", token.use or "") for row, token in zip(rows, every, strict=True)]
+        columns.append(("use", False))
+        rows = [(*row, token.use or "") for row, token in zip(rows, every, strict=True)]
+    if any(token.site or token.sites for token in every):
+        columns.append(("site", False))
+        rows = [(*row, token.site or ", ".join(token.sites)) for row, token in zip(rows, every, strict=True)]
     table(console, columns, rows)
     if in_settings:
         console.print("and those in FOLDLOG_ADMIN_TOKEN and FOLDLOG_INGEST_KEYS")

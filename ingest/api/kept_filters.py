@@ -6,15 +6,35 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Iterable
 
+from reports.filters import parse_filter
 from reports.kinds import goals
+from reports.query_error import QueryError
 from shared.disk.layout import DataDirectory
 from shared.log import Log
-from shared.named_filters import NamedFiltersFile, read_named_filters
+from shared.named_filters import NamedFilter, NamedFiltersFile, read_named_filters
 
 # A damaged file is read again that soon, whatever requests ask: a mend of its mode or
 # of the disk shows in no stamp.
 DAMAGED_AGAIN_S = 5.0
+# For how many choices of sites the goals are kept as a text.
+_REMEMBERED = 100
+
+
+def of_sites(entries: Iterable[NamedFilter], sites: tuple[str, ...] | None) -> list[NamedFilter]:
+    """Those that may be seen where only some sites may be: their filter keeps events of
+    these sites alone (`site==`). Any other may be about another site. None: all.
+    """
+    return [each for each in entries if sites is None or _is_of_sites(each.filter, sites)]
+
+
+def _is_of_sites(text: str, sites: tuple[str, ...]) -> bool:
+    try:
+        conditions = parse_filter(text)
+    except QueryError:
+        return False
+    return any(each.field == "site" and each.operator == "==" and {*each.values} <= {*sites} for each in conditions)
 
 
 class KeptFilters:
@@ -24,7 +44,7 @@ class KeptFilters:
         self._data, self._log = data, log
         self._stamp: tuple[int, ...] | None = None
         self._found = NamedFiltersFile()
-        self._goals = goals.given(())
+        self._goals: dict[tuple[str, ...] | None, str] = {}
         self._read_at = 0.0
 
     async def read(self) -> NamedFiltersFile:
@@ -35,13 +55,19 @@ class KeptFilters:
             found = await asyncio.to_thread(read_named_filters, self._data)
             self._report(found.damage)
             self._stamp, self._found, self._read_at = stamp, found, time.monotonic()
-            self._goals = goals.given(found.of("goal"))
+            self._goals = {}
         return self._found
 
-    async def goals_parameter(self) -> str:
-        """The goals as a report gets them: one text for all questions about them."""
-        await self.read()
-        return self._goals
+    async def goals_parameter(self, sites: tuple[str, ...] | None) -> str:
+        """The goals as a report gets them, those of some sites only or all: one text
+        for all questions about them.
+        """
+        found = await self.read()
+        if sites not in self._goals:
+            if len(self._goals) >= _REMEMBERED:
+                self._goals.clear()
+            self._goals[sites] = goals.given(of_sites(found.of("goal"), sites))
+        return self._goals[sites]
 
     def _stamp_of_file(self) -> tuple[int, ...] | None:
         """Changes whenever the file does; None without one."""

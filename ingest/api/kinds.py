@@ -9,7 +9,7 @@ from aiohttp.web_request import BaseRequest
 
 from ingest.api.reports import answered, given_parameters
 from ingest.context import WorkerContext
-from ingest.http.auth import require_read
+from ingest.http.auth import Access, require_access
 from reports import encode
 from reports.kinds import KIND, cohorts, funnel, goals, live, paths
 from shared.disk.marks import read_mark
@@ -44,14 +44,22 @@ async def get_paths(worker: WorkerContext, request: BaseRequest) -> web.Response
 
 async def get_goals_report(worker: WorkerContext, request: BaseRequest) -> web.Response:
     """Conversions of the goals that are kept now."""
-    own = {"goals": await worker.kept_filters.goals_parameter()}
-    return await _answer(worker, request, "goals", (*goals.COMMON, *goals.ASKED), own)
+    access = await require_access(worker, request)
+    own = {"goals": await worker.kept_filters.goals_parameter(access.sites)}
+    return await _answer(worker, request, "goals", (*goals.COMMON, *goals.ASKED), own, access)
 
 
 async def _answer(
-    worker: WorkerContext, request: BaseRequest, kind: str, names: tuple[str, ...], own: dict[str, str]
+    worker: WorkerContext,
+    request: BaseRequest,
+    kind: str,
+    names: tuple[str, ...],
+    own: dict[str, str],
+    access: Access | None = None,
 ) -> web.Response:
-    """`names`: what a client may ask; `own`: what it may not."""
-    await require_read(worker, request)
+    """`names`: what a client may ask; `own`: what it may not; `access`: where it was
+    looked at already.
+    """
+    access = access or await require_access(worker, request)
     parameters = given_parameters(request, tuple(encode.REPORT_FORMATS), only=(*names, *_FORMAT))
-    return await answered(worker, request, {**parameters, **own, KIND: kind})
+    return await answered(worker, request, access, {**parameters, **own, KIND: kind})

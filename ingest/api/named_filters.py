@@ -1,5 +1,6 @@
 """/admin/api/goals and /admin/api/filters: what people keep under a name. A token that
-may read sees it; changing it takes an admin's.
+may read sees it, one of some sites what keeps to these (`site==`); changing it takes an
+admin's of all sites.
 """
 
 from __future__ import annotations
@@ -13,8 +14,9 @@ import msgspec
 from aiohttp import web
 from aiohttp.web_request import BaseRequest
 
+from ingest.api.kept_filters import of_sites
 from ingest.context import WorkerContext
-from ingest.http.auth import require_admin, require_read
+from ingest.http.auth import require_access, require_admin
 from ingest.http.body_reader import read_body
 from ingest.http.problem import Problem
 from reports.filters import parse_filter
@@ -65,13 +67,13 @@ _BODIES: dict[Kind, msgspec.json.Decoder[Any]] = {
 
 def get_of(kind: Kind) -> Handler:
     async def get(worker: WorkerContext, request: BaseRequest) -> web.Response:
-        """All of them, in the order of their names."""
-        await require_read(worker, request)
+        """All of them that may be seen, in the order of their names."""
+        access = await require_access(worker, request)
         _require_parameters(request, ())
         found = await worker.kept_filters.read()
-        entries = sorted(found.of(kind), key=lambda each: each.name)
+        entries = sorted(of_sites(found.of(kind), access.sites), key=lambda each: each.name)
         body: dict[str, Any] = {f"{kind}s": [_shown(each) for each in entries]}
-        if found.damage:
+        if found.damage and access.sites is None:
             body["reason"] = f"goals.json {found.damage}"
         return _answer(200, body)
 

@@ -7,7 +7,7 @@ from aiohttp.web_request import BaseRequest
 
 from ingest.api.while_wanted import while_wanted
 from ingest.context import WorkerContext
-from ingest.http.auth import digest_of, require_read
+from ingest.http.auth import Access, require_access
 from ingest.http.problem import Problem
 from reports import encode
 from reports.kinds import KIND
@@ -15,19 +15,22 @@ from reports.kinds import KIND
 
 async def get_report(worker: WorkerContext, request: BaseRequest) -> web.Response:
     """One report; reports/query.py defines its parameters."""
-    await require_read(worker, request)
+    access = await require_access(worker, request)
     parameters = given_parameters(request, tuple(encode.REPORT_FORMATS))
     if KIND in parameters:
         raise Problem(400, "query", "kind: unknown parameter; each other kind of report has an address of its own")
-    return await answered(worker, request, parameters)
+    return await answered(worker, request, access, parameters)
 
 
-async def answered(worker: WorkerContext, request: BaseRequest, parameters: dict[str, str]) -> web.Response:
-    """The answer to a question of any kind. `format` and `raw` are among the
-    parameters.
+async def answered(
+    worker: WorkerContext, request: BaseRequest, access: Access, parameters: dict[str, str]
+) -> web.Response:
+    """The answer to a question of any kind, as far as the token may see it. `format`
+    and `raw` are among the parameters. Raises Problem 403.
     """
+    parameters = access.question(parameters)
     format_, raw = parameters.pop("format", "json"), parameters.pop("raw", "0") == "1"
-    report = worker.reader.report(parameters, encode.csv_format(format_, raw=raw), digest_of(request.headers))
+    report = worker.reader.report(parameters, encode.csv_format(format_, raw=raw), access.owner)
     content = await while_wanted(request, report)
     return web.Response(
         body=content,

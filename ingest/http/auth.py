@@ -11,7 +11,7 @@ import hmac
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from aiohttp.web_request import BaseRequest
 from multidict import MultiMapping
@@ -26,7 +26,41 @@ from shared.tokens import Scope, TokensFile, digest, read_tokens
 if TYPE_CHECKING:
     from ingest.context import WorkerContext
 
-_Secret = tuple[bytes, Scope]
+
+class _Secret(NamedTuple):
+    """`sites`: those that it is for, none for all."""
+
+    digest: bytes
+    scope: Scope
+    sites: tuple[str, ...] = ()
+    id: str = ""
+
+
+class Access(NamedTuple):
+    """What a request may, by its secret: nothing without scopes.
+
+    `sites`: those that it may see, None for all. `owner`: by which its questions are
+    counted. `id`: of its token; empty for a secret of the settings.
+    """
+
+    scopes: frozenset[Scope] = frozenset()
+    sites: tuple[str, ...] | None = None
+    owner: bytes = b""
+    id: str = ""
+
+    def question(self, parameters: dict[str, str]) -> dict[str, str]:
+        """The question that is answered. Where only some sites may be seen it is about
+        one of them. Raises Problem 403 for any other, whether there is one or not.
+        """
+        if self.sites is None:
+            return parameters
+        only = self.sites[0] if len(self.sites) == 1 else ""
+        site = parameters.get("site") or only
+        if site not in self.sites:
+            raise Problem(403, "scope", f"this token is for {', '.join(self.sites)}: ask for one of these with site=")
+        return {**parameters, "site": site}
+
+
 # A damaged file is read again that soon, whatever requests ask: it may be large, and a
 # mend of its mode or of the disk shows in no stamp.
 DAMAGED_AGAIN_S = 5.0
@@ -41,17 +75,29 @@ class Keyring:
     """
 
     def __init__(self, data: DataDirectory, settings: Settings, log: Log) -> None:
-        self._fixed: list[_Secret] = [(digest(key), "ingest") for key in settings.ingest_keys]
+        self._fixed = [_Secret(digest(key), "ingest") for key in settings.ingest_keys]
         if settings.admin_token:
-            self._fixed.append((digest(settings.admin_token), "admin"))
+            self._fixed.append(_Secret(digest(settings.admin_token), "admin"))
         self._files = [_File(data.tokens, lambda: read_tokens(data), log)]
         if store := settings.hosts_database:
             self._files.append(_File(data.store_tokens, lambda: read_shared_tokens(data, store), log))
 
     def scopes(self, headers: MultiMapping[str]) -> frozenset[Scope] | None:
-        """The scopes of the request's secret.
+        """The scopes of the request's secret, as those who write are asked for them: a
+        token of some sites writes nothing, since an event says its site itself.
 
         None without an Authorization header, empty for an invalid or repeated one.
+        """
+        access = self.access(headers)
+        if access is None:
+            return None
+        return access.scopes if access.sites is None else access.scopes and frozenset[Scope](["read"])
+
+    def access(self, headers: MultiMapping[str]) -> Access | None:
+        """What the request's secret may.
+
+        None without an Authorization header, without scopes for an invalid or repeated
+        one.
         """
         authorization = headers.get("Authorization")
         if authorization is None:
@@ -59,10 +105,13 @@ class Keyring:
         secret = _secret(authorization)
         # With two headers, a proxy may have checked the other one.
         if not secret or len(headers.getall("Authorization")) > 1:
-            return frozenset()
+            return Access()
         kept = [each for file in self._files for each in file.secrets()]
         given = digest(secret)
-        return frozenset([scope for digest, scope in (*self._fixed, *kept) if hmac.compare_digest(digest, given)])
+        found = [each for each in (*self._fixed, *kept) if hmac.compare_digest(each.digest, given)]
+        scopes = frozenset([each.scope for each in found])
+        limits = [each.sites for each in found if each.sites]
+        return Access(scopes, limits[0] if limits else None, given, found[0].id if found else "")
 
     def has_pixel(self, key_digest: bytes) -> bool:
         """Whether this is the digest of a pixel's key that was made here, and not
@@ -98,9 +147,9 @@ class _File:
         if stamp != self._stamp or is_due:
             self._stamp, self._read_at = stamp, time.monotonic()
             found = self._read()
-            every: list[_Secret] = [(bytes.fromhex(token.sha256), token.scope) for token in found.tokens]
-            self._kept = [each for each in every if each[1] != "pixel"]
-            self._pixels = frozenset([digest for digest, scope in every if scope == "pixel"])
+            every = [_Secret(bytes.fromhex(each.sha256), each.scope, each.sites, each.id) for each in found.tokens]
+            self._kept = [each for each in every if each.scope != "pixel"]
+            self._pixels = frozenset([each.digest for each in every if each.scope == "pixel"])
             self._report(found.damage)
 
     def _stamp_of_file(self) -> tuple[int, ...] | None:
@@ -129,34 +178,62 @@ async def scopes_of(worker: WorkerContext, request: BaseRequest) -> frozenset[Sc
     """
     scopes = worker.keyring.scopes(request.headers)
     if scopes is not None:
-        address = worker.proxies.identify(request.remote or "", request.headers).address
-        await worker.token_guesses.admit(address, digest_of(request.headers), is_right=bool(scopes))
+        await _admit(worker, request, is_right=bool(scopes))
     return scopes
 
 
-async def require_read(worker: WorkerContext, request: BaseRequest) -> frozenset[Scope]:
-    """The scopes of a request that may read reports.
+async def _admit(worker: WorkerContext, request: BaseRequest, *, is_right: bool) -> None:
+    address = worker.proxies.identify(request.remote or "", request.headers).address
+    await worker.token_guesses.admit(address, digest_of(request.headers), is_right=is_right)
+
+
+async def require_access(worker: WorkerContext, request: BaseRequest) -> Access:
+    """What a request may that reads reports, perhaps of some sites only: the handler
+    answers about no others (`Access.question`).
 
     Raises Problem 401 without a valid token, 403 for a token that may only write, or
     for a page of another site, 429 for a token that asks too often, or where too many
     were guessed.
     """
     require_same_site(worker, request)
-    scopes = await scopes_of(worker, request)
-    if scopes is None:
+    access = worker.keyring.access(request.headers)
+    if access is None:
         raise Problem(401, "token", "send a token as Authorization: Bearer <token>, or as the password of Basic")
-    if not scopes:
+    await _admit(worker, request, is_right=bool(access.scopes))
+    if not access.scopes:
         raise Problem(401, "token", "invalid token; `foldlog token create` makes a new one")
-    if not scopes & {"read", "admin"}:
+    if not access.scopes & {"read", "admin"}:
         raise Problem(403, "scope", "this token may only write events")
     worker.count_secret(request.headers, worker.settings.rate_limit_token, "token")
-    return scopes
+    return access
 
 
-async def require_admin(worker: WorkerContext, request: BaseRequest) -> None:
-    """Raises Problem 401 or 403 unless the request has an admin token."""
-    if "admin" not in await require_read(worker, request):
+async def require_admin_access(worker: WorkerContext, request: BaseRequest) -> Access:
+    """As `require_access`. Raises Problem 401 or 403 unless it is an admin's, perhaps
+    of some sites only.
+    """
+    access = await require_access(worker, request)
+    if "admin" not in access.scopes:
         raise Problem(403, "scope", "this token may only read")
+    return access
+
+
+async def require_read(worker: WorkerContext, request: BaseRequest) -> Access:
+    """As `require_access`, for what is of all sites together. Raises Problem 403 for a
+    token of some sites, too.
+    """
+    return _of_all_sites(await require_access(worker, request))
+
+
+async def require_admin(worker: WorkerContext, request: BaseRequest) -> Access:
+    """Raises Problem 401 or 403 unless the request has an admin token of all sites."""
+    return _of_all_sites(await require_admin_access(worker, request))
+
+
+def _of_all_sites(access: Access) -> Access:
+    if access.sites is not None:
+        raise Problem(403, "scope", "this is of all sites, and this token is for some")
+    return access
 
 
 def require_same_site(worker: WorkerContext, request: BaseRequest) -> None:

@@ -20,7 +20,7 @@ from ingest.collect.body import ENCODINGS, JSON, NDJSON
 from ingest.collect.body import TEXT as TEXT_PLAIN
 from ingest.collect.event import Batch, Event
 from ingest.http.openapi_kinds import KIND_PATHS, KIND_TYPES
-from ingest.http.openapi_parameters import RAW, SCOPE, SPAN, report_parameters
+from ingest.http.openapi_parameters import RAW, SCOPE, SPAN, named, report_parameters
 from ingest.http.openapi_parts import (
     READ_PROBLEMS,
     RETRY_AFTER,
@@ -48,7 +48,7 @@ from shared.generations.snapshot import Snapshot
 from shared.generations.summary import Summary
 from shared.host_names import SITE
 from shared.pixel_keys import KEY_MAX_CHARS, PIXEL
-from shared.status import Status
+from shared.status import Freshness, Status
 
 TYPES = (
     Batch,
@@ -57,6 +57,7 @@ TYPES = (
     Problem,
     Report,
     Status,
+    Freshness,
     Snapshot,
     Summary,
     FoldResponse,
@@ -178,7 +179,7 @@ def _get_export() -> Object:
         _media_types(encode.EXPORT_FORMATS),
         {"Content-Disposition": header("A file name.", TEXT)},
     )
-    parameters = [*SPAN, SCOPE, parameter("format", formats, "Format of the events."), RAW]
+    parameters = [*SPAN, *named(("site",)), SCOPE, parameter("format", formats, "Format of the events."), RAW]
     problems = (*TOKEN_PROBLEMS, *READ_PROBLEMS)
     return operation("getExport", "Stream archived events", {"200": ok}, problems, parameters=parameters, token=True)
 
@@ -187,7 +188,7 @@ def _get_live_stream() -> Object:
     events = {"type": "string", "description": "Server-sent events: one JSON object for each arrival, as `data`."}
     ok = response("What arrives from now on.", {"text/event-stream": {"schema": events}})
     parameters = [parameter("site", TEXT, "Only arrivals of this site.")]
-    problems = (*TOKEN_PROBLEMS, "busy")
+    problems = (*TOKEN_PROBLEMS, "busy", "query")
     return operation("getLiveStream", "Watch what arrives", {"200": ok}, problems, parameters=parameters, token=True)
 
 
@@ -201,7 +202,8 @@ def _get_snapshot() -> Object:
 
 
 def _get_status() -> Object:
-    ok = response("The event balance, segments, lag and disk.", {JSON: ref(Status)})
+    either = {"anyOf": [ref(Status), ref(Freshness)]}
+    ok = response("The event balance, segments, lag and disk; of some sites, their freshness.", {JSON: either})
     return operation("getStatus", "The state of the service", {"200": ok}, (*TOKEN_PROBLEMS, "snapshot"), token=True)
 
 

@@ -403,7 +403,8 @@ class RetiredHost(Response):
 
 class Erased(Response):
     """What was erased. `other_sites`, `mentions` (null for a short id) and `unreadable`
-    are not, nor what the hosts in `retired` have published (null: unknown).
+    are not, nor what the hosts in `retired` have published (null: unknown). A token of
+    some sites gets null for these four.
     """
 
     request: str
@@ -414,9 +415,9 @@ class Erased(Response):
     lines: Count
     segments: Count
     quarantined: Count
-    other_sites: Count
+    other_sites: Count | None
     mentions: Count | None
-    unreadable: list[str]
+    unreadable: list[str] | None
     retired: list[RetiredHost] | None
 
 

@@ -143,6 +143,16 @@ def test_key_of_a_pixel_is_one_of_all_hosts_until_any_revokes_it(host: Made, add
     assert not keyring.has_pixel(digest(key))
 
 
+def test_sites_of_a_token_go_with_it_to_all_hosts(host: Made, address: str) -> None:
+    one, other = host("one"), host("other")
+    _, secret = create_shared_token(one, address, "read", sites=["shop.example", "blog.example"])
+    fetch_shared_tokens(other, address)
+    for data in (one, other):
+        headers = CIMultiDict({"Authorization": f"Bearer {secret}"})
+        access = Keyring(data, Settings(store=address), SilentLog()).access(headers)
+        assert access is not None and access.sites == ("blog.example", "shop.example")
+
+
 @pytest.mark.long
 def test_command_on_one_host_makes_and_revokes_tokens_of_a_running_one(tmp_path: Path, address: str) -> None:
     elsewhere = environment(tmp_path / "elsewhere", store=address)

@@ -230,3 +230,30 @@ def test_pixel_is_made_listed_and_revoked(data: DataDirectory) -> None:
     assert {token.id, "pixel", "shop.example", "mail_open/may-2026"} <= set(listed.split()) and key not in listed
     assert run_here(["token", "revoke", token.id], environ).returncode == 0
     assert load_tokens(data) == ()
+
+
+def test_token_of_some_sites_is_made_and_listed(data: DataDirectory) -> None:
+    environ = environment(data.root, sites="shop.example,blog.example,news.example")
+    sites = ["--site", "Shop.example:443", "--site", "blog.example"]
+    made = run_here(["token", "create", "--scope", "read", *sites], environ)
+    assert made.returncode == 0, made.stderr
+    assert "for blog.example, shop.example" in made.stdout
+    (token,) = load_tokens(data)
+    assert (token.scope, token.sites) == ("read", ("blog.example", "shop.example"))
+    assert "blog.example, shop.example" in run_here(["token", "list"], environ).stdout
+
+
+WITHOUT_SITES: dict[str, list[str]] = {
+    "of a sender": ["--scope", "ingest", "--site", "shop.example"],
+    "one that is not listed": ["--scope", "read", "--site", "other.example"],
+    "one of two that is not listed": ["--scope", "admin", "--site", "shop.example", "--site", "other.example"],
+    "none": ["--scope", "read", "--site", ""],
+    "two of a pixel": ["--scope", "pixel", "--use", "mail", "--site", "shop.example", "--site", "shop.example"],
+}
+
+
+@pytest.mark.parametrize("options", WITHOUT_SITES.values(), ids=WITHOUT_SITES)
+def test_token_is_for_sites_that_there_are(data: DataDirectory, options: list[str]) -> None:
+    done = run_here(["token", "create", *options], environment(data.root, sites="shop.example"))
+    assert (done.returncode, done.stdout, "--site" in done.stderr) == (2, "", True)
+    assert load_tokens(data) == ()

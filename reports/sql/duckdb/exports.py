@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from reports.plan import EventsRead
-from reports.sql.duckdb.relations import archived_events, utc_timestamp
+from reports.sql.duckdb.statements import exported
 from reports.sql.statement import Parameters, Statement
 from shared.schema import ARCHIVE_COLUMNS
 from shared.sql.memory import row_bytes_sql
@@ -32,7 +32,7 @@ class Place(NamedTuple):
 def size_statement(read: EventsRead) -> Statement:
     """How many bytes the events of an export take in memory."""
     bound = Parameters()
-    return Statement(f"SELECT coalesce(sum({_BYTES}), 0)::BIGINT FROM {_events(read, bound)}", bound)
+    return Statement(f"SELECT coalesce(sum({_BYTES}), 0)::BIGINT FROM {exported(read, bound)}", bound)
 
 
 def ends_statement(read: EventsRead, piece_bytes: int) -> Statement:
@@ -40,7 +40,7 @@ def ends_statement(read: EventsRead, piece_bytes: int) -> Statement:
     bound = Parameters()
     bound.value("piece_bytes", piece_bytes)
     text = resources.files(__package__).joinpath("piece_ends.sql").read_text("utf-8")
-    return Statement(text.replace("{bytes}", _BYTES).replace("{events}", _events(read, bound)), bound)
+    return Statement(text.replace("{bytes}", _BYTES).replace("{events}", exported(read, bound)), bound)
 
 
 def piece_statement(read: EventsRead, after: Place | None, last: Place) -> Statement:
@@ -49,7 +49,7 @@ def piece_statement(read: EventsRead, after: Place | None, last: Place) -> State
     conditions = [_beside("<", "last", last, bound, itself=True)]
     if after is not None:
         conditions.append(_beside(">", "after", after, bound))
-    events = f"SELECT {_COLUMNS} FROM {_events(read, bound)} WHERE {' AND '.join(conditions)}"
+    events = f"SELECT {_COLUMNS} FROM {exported(read, bound)} WHERE {' AND '.join(conditions)}"
     return Statement(f"{events} ORDER BY time, site, id", bound)
 
 
@@ -58,11 +58,6 @@ def pieces_statement(pieces: Sequence[Path]) -> Statement:
     bound = Parameters()
     files = bound.value("pieces", [str(path) for path in pieces])
     return Statement(f"SELECT {_COLUMNS} FROM {parquet(files)}", bound)
-
-
-def _events(read: EventsRead, bound: Parameters) -> str:
-    start, end = (bound.value(name, utc_timestamp(getattr(read, name))) for name in ("start", "end"))
-    return f"(FROM {archived_events(read.parts, bound)} WHERE time >= {start} AND time < {end})"
 
 
 def _beside(side: str, name: str, place: Place, bound: Parameters, *, itself: bool = False) -> str:

@@ -44,13 +44,15 @@ def statement(read: Read, visitors: TextNumbers) -> Statement:
 def events_statement(read: EventsRead) -> Statement:
     """The events of an export. It groups nothing."""
     bound = Parameters()
-    start, end = (bound.value(name, utc_timestamp(getattr(read, name))) for name in ("start", "end"))
-    source = archived_events(read.parts, bound)
-    text = (
-        f"SELECT {', '.join(ARCHIVE_COLUMNS)} FROM {source} "
-        f"WHERE time >= {start} AND time < {end} ORDER BY time, site, id"
-    )
+    text = f"SELECT {', '.join(ARCHIVE_COLUMNS)} FROM {exported(read, bound)} ORDER BY time, site, id"
     return Statement(text, bound)
+
+
+def exported(read: EventsRead, bound: Parameters) -> str:
+    """A relation of the events of an export."""
+    start, end = (bound.value(name, utc_timestamp(getattr(read, name))) for name in ("start", "end"))
+    of_site = f" AND site = {bound.value('of_site', read.site)}" if read.site is not None else ""
+    return f"(FROM {archived_events(read.parts, bound)} WHERE time >= {start} AND time < {end}{of_site})"
 
 
 def parquet_copy(events: Statement, path: str) -> Statement:

@@ -15,6 +15,7 @@ import pytest
 
 from shared.disk.layout import DataDirectory
 from shared.erasures import create_request, is_done, pending_requests, read_records
+from shared.tokens import create_token
 from tests.builders.command import run_here
 from tests.builders.erasure import files_with
 from tests.builders.server import ADMIN_TOKEN, INGEST_KEY, Answer, Server, bearer, run_foldlog
@@ -198,3 +199,17 @@ def test_request_outlives_the_compactor(tmp_path: Path) -> None:
 
 def tree(data: DataDirectory) -> dict[str, bytes]:
     return {str(path): path.read_bytes() for path in sorted(data.root.rglob("*")) if path.is_file()}
+
+
+def test_token_of_a_site_erases_there_and_learns_nothing_of_others(server: Server) -> None:
+    visitor = "visitor of two sites"
+    events = [{"name": "a", "visitor": visitor, "site": site} for site in ("one.example", "two.example", "two.example")]
+    assert server.post(events).json()["accepted"] == 3
+    secret = create_token(server.data, "admin", sites=["one.example"])[1]
+    assert delete(server, visitor, "?site=two.example", secret).code == "scope"
+    answer = delete(server, visitor, "", secret)
+    assert answer.status == 200, answer.body
+    said = answer.json()
+    assert said["events"] == 1
+    assert [said[name] for name in ("other_sites", "mentions", "unreadable", "retired")] == [None] * 4
+    assert delete(server, visitor).json()["events"] == 2
