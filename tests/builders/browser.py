@@ -98,6 +98,20 @@ class Page:
     async def click(self, selector: str) -> None:
         await self.evaluate(f"document.querySelector({json.dumps(selector)}).click()")
 
+    async def press(self, selector: str) -> None:
+        """Click as a hand does: with the mouse, at the middle of what is seen."""
+        place = f"document.querySelector({json.dumps(selector)})"
+        await self.evaluate(f"{place}.scrollIntoView({{block: 'nearest', behavior: 'instant'}})")
+        box = await self.evaluate(f"{place}.getBoundingClientRect().toJSON()")
+        at = {"x": box["x"] + box["width"] / 2, "y": box["y"] + box["height"] / 2}
+        for kind in ("mousePressed", "mouseReleased"):
+            await self.send("Input.dispatchMouseEvent", type=kind, **at, button="left", clickCount=1)
+
+    async def before_each_document(self, script: str) -> None:
+        """Run a script in every document before its own ones."""
+        await self.send("Page.enable")
+        await self.send("Page.addScriptToEvaluateOnNewDocument", source=script)
+
     async def point_at(self, x: float, y: float) -> None:
         await self.send("Input.dispatchMouseEvent", type="mouseMoved", x=x, y=y)
 

@@ -7,6 +7,7 @@ const TOKEN = "foldlog.token";
 const AT_ONCE = 3; // one token has as many places at the server
 const KEPT_MOST = 200;
 const TRIES = 4;
+const MADE_IN_VAIN = ["report_timeout", "report_failed", "report_memory"]; // asked again at once, they cost as much again
 
 /** An answer that is no answer. `status` 0: the server was not reached. */
 export class Problem extends Error {
@@ -63,8 +64,9 @@ async function fetched(path, options) {
   for (let tried = 1; ; tried += 1) {
     const response = await inTurn(() => request(path, options), options.signal);
     if (response.ok) return response;
-    if (response.status === 503 && tried < TRIES) await pause(Number(response.headers.get("Retry-After")) || 1, options.signal);
-    else throw await problemOf(response);
+    const problem = await problemOf(response);
+    if (response.status !== 503 || tried === TRIES || MADE_IN_VAIN.includes(problem.code)) throw problem;
+    await pause(Number(response.headers.get("Retry-After")) || 1, options.signal);
   }
 }
 

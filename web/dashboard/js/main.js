@@ -11,19 +11,20 @@ import { chart, drawAgain, forgetChart } from "./panels/chart.js";
 import { cohorts, startCohorts } from "./panels/cohorts.js";
 import { showEmpty } from "./panels/empty.js";
 import { funnel, startFunnel } from "./panels/funnel.js";
-import { goals } from "./panels/goals.js";
+import { buildGoals, goals } from "./panels/goals.js";
 import { showHealth } from "./panels/health.js";
 import { forgetLive, startLive } from "./panels/live.js";
 import { reportPath } from "./panels/panel.js";
 import { startSnippet } from "./panels/snippet.js";
 import { forgetStream, startStream } from "./panels/stream.js";
-import { totals } from "./panels/totals.js";
+import { buildTotals, totals } from "./panels/totals.js";
 import { showSavedFilters, startSavedFilters } from "./saved_filters.js";
-import { WRONG_TOKEN, say, showSignedIn, signInByCode, signOut, startSignIn } from "./sign_in.js";
+import { WRONG_TOKEN, say, showSignedIn, signInByCode, signOut, startSignIn, wellAgain } from "./sign_in.js";
 import { question, readState, writeState } from "./state.js";
 import { showSites, showToolbar, startToolbar } from "./toolbar.js";
 
 const REFRESH_MS = 60_000;
+const ROUND_MOST_MS = 10 * REFRESH_MS; // an answer that has not come by then does not come
 
 let state = readState(location.search);
 let round = new AbortController();
@@ -55,6 +56,7 @@ async function refresh(isWhole = true) {
   byId("dashboard").ariaBusy = "true";
   try {
     const status = await ask("status", { signal });
+    wellAgain();
     showHealth(status);
     const asked = { state, now, question: question(state, now), signal, status, until: countedUntil(status), change, complain };
     await Promise.all([showEmpty(asked), ...panels.map((panel) => panel.load(asked)),
@@ -66,6 +68,7 @@ async function refresh(isWhole = true) {
     if (signal.aborted) return false;
     if (!(problem instanceof Problem)) throw problem;
     complain(problem);
+    byId("dashboard").ariaBusy = "false";
     return false;
   }
 }
@@ -95,7 +98,9 @@ function complain(problem) {
 }
 
 function refreshIfDue() {
-  const isDue = Date.now() - refreshedAt > REFRESH_MS / 2;
+  // A round that is still asked is not aborted by the next one: on a slow host it would never end.
+  const isBusy = byId("dashboard").ariaBusy === "true";
+  const isDue = Date.now() - refreshedAt > (isBusy ? ROUND_MOST_MS : REFRESH_MS / 2);
   if (isDue && token.get() && !document.hidden) refresh();
 }
 
@@ -127,7 +132,9 @@ function forget() {
 
 function begin() {
   byId("breakdowns").replaceChildren();
+  buildTotals();
   panels = [totals, chart, ...BREAKDOWNS.map(breakdown), goals, funnel, cohorts];
+  buildGoals();
   showLive();
   refresh().then((isShown) => isShown && byId("dashboard").focus({ preventScroll: true }));
 }

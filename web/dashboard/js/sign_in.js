@@ -6,6 +6,7 @@ import { byId, setText } from "./dom.js";
 
 export const WRONG_TOKEN = "That token is not valid. Check that all of it was copied, or make another with: foldlog token create";
 
+const SAID_MS = 20_000;
 const field = /** @type {HTMLInputElement} */ (byId("token"));
 
 /** @param {() => void} begin what follows a sign-in @param {() => void} forget what takes every number out of the page */
@@ -59,12 +60,21 @@ export function signOut(message, kind = "") {
 export function showSignedIn(isSignedIn) {
   field.value = "";
   byId("sign-in").hidden = isSignedIn;
-  for (const id of ["sign-out", "toolbar", "dashboard"]) byId(id).hidden = !isSignedIn;
+  for (const id of ["site-choice", "sign-out", "toolbar", "dashboard"]) byId(id).hidden = !isSignedIn;
   say("");
 }
 
-/** @param {string} text @param {string} kind */
+let forgetting = 0;
+
+/** Say something of the whole page. An error stays until `wellAgain`. @param {string} text @param {string} kind */
 export function say(text, kind = "") {
+  clearTimeout(forgetting);
   setText(byId("message"), text);
   byId("message").className = kind;
+  if (text && !kind) forgetting = setTimeout(() => say(""), SAID_MS);
+}
+
+/** What was wrong with the whole page is no more. */
+export function wellAgain() {
+  if (byId("message").className === "error") say("");
 }

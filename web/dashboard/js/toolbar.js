@@ -61,7 +61,6 @@ export function showSites(known, state) {
   const all = [...new Set([...known, state.site].filter(Boolean))].sort();
   fill(select("site"), { "": "All sites", ...Object.fromEntries(all.map((site) => [site, site])) });
   select("site").value = state.site;
-  byId("site-choice").hidden = all.length < 2 && !state.site;
 }
 
 /** @param {HTMLSelectElement} place @param {Record<string, string>} options */

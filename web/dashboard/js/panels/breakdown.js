@@ -26,6 +26,7 @@ export function breakdown({ name, title, tabs }) {
   const place = element("section", { class: "card loading panel", "data-panel": name, "aria-label": title },
     element("div", { class: "head" }, element("h2", {}, title), bar), table, element("div", { class: "foot" }, all, csv));
   byId("breakdowns").append(place);
+  showTabs(bar, tabs, tabs[0], () => {});
 
   return {
     async load(round) {
@@ -64,7 +65,7 @@ function rowsOf(report, tab, round) {
   const most = Math.max(1, ...report.rows.map((/** @type {any} */ row) => row.events));
   return report.rows.map((/** @type {any} */ row) => {
     const label = row.value === null ? tab.absent : valueName(tab.dimension, row.value);
-    const pick = element("button", { type: "button", class: "pick", title: `Only ${label}`,
+    const pick = element("button", { type: "button", class: "pick", title: `Only ${label}`, // the whole of what is cut off
       onclick: () => addFilter(round, tab.dimension, row.value) }, isolated(label));
     const head = element("th", { scope: "row", class: row.value === null ? "absent" : "" }, pick);
     head.style.setProperty("--share-width", `${(100 * row.events) / most}%`);

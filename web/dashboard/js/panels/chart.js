@@ -4,13 +4,18 @@
 import { intervalLabel, seconds, short, tickLabel } from "../format.js";
 import { byId, element, isolated, setText } from "../dom.js";
 import { measureOf } from "../measures.js";
-import { COMPARISONS, intervalOf } from "../state.js";
+import { COMPARISONS, dateIn, datesOf, intervalOf } from "../state.js";
 import { load, reportPath } from "./panel.js";
 import { askFor, withComparison } from "./totals.js";
 
 const place = byId("chart-panel");
 const canvas = byId("chart");
 const HEIGHT = 260;
+/** @type {Record<string, number>} */
+const LENGTH_S = { "15m": 900, hour: 3600, day: 86_400, week: 7 * 86_400, month: 28 * 86_400, quarter: 90 * 86_400, year: 365 * 86_400 };
+// Seconds between two marks of the time: hours, days, months of 30 and years of 365 days, as uPlot counts them.
+const TIME_STEPS = [0.25, 0.5, 1, 2, 3, 4, 6, 8, 12, ...[1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 15, 30, 60, 90, 120, 180, 365, 730, 1825].map((days) => 24 * days)]
+  .map((hours) => 3600 * hours);
 const WHOLE_STEPS = Array.from({ length: 10 }, (_, power) => [1, 2, 5].map((digit) => digit * 10 ** power)).flat();
 
 /** @type {any} */
@@ -22,7 +27,10 @@ let redraw = null;
 export const chart = {
   async load(round) {
     const interval = intervalOf(round.state, round.now);
-    const asked = askFor(measureOf(round.state.measure), { ...round.question, interval });
+    const measure = measureOf(round.state.measure);
+    const asked = askFor(measure, { ...round.question, interval });
+    setText(byId("chart-title"), `${measure.label} by ${interval}`);
+    setText(byId("chart-hint"), hint(round));
     await load(place, round, reportPath(withComparison(asked, round.state)), (report) => {
       redraw = () => show(report, round);
       redraw();
@@ -51,17 +59,15 @@ function show(report, { state, until }) {
     return { from, label: intervalLabel(row.time, ends[i], report.interval, state.tz), number, isOver: to <= until,
       before: row.previous?.[name] ?? null };
   });
-  setText(byId("chart-title"), `${measure.label} by ${report.interval}`);
-  setText(byId("chart-hint"), hint(rows, state));
   fillTable(rows, measure, state);
   plot?.destroy();
   plot = new uPlot(options(report, rows, measure, state), dataOf(rows), canvas);
 }
 
-/** @param {any[]} rows @param {import("../state.js").State} state */
-function hint(rows, { compare }) {
-  const behind = compare === "none" ? "" : `The line is the ${COMPARISONS[/** @type {"year"} */ (compare)].toLowerCase()}. `;
-  return behind + (rows.some((row) => !row.isOver) ? "Lighter: not over yet." : "");
+/** @param {import("./panel.js").Round} round */
+function hint({ state, now }) {
+  const behind = state.compare === "none" ? "" : `The line is the ${COMPARISONS[/** @type {"year"} */ (state.compare)].toLowerCase()}. `;
+  return behind + (datesOf(state, now).to >= dateIn(now, state.tz) ? "Lighter: not over yet." : "");
 }
 
 /** @param {any[]} rows */
@@ -97,6 +103,7 @@ function options({ from, to, interval }, rows, measure, state) {
     },
     axes: [
       { ...axis, size: 32, space: 64, grid: { show: false },
+        incrs: TIME_STEPS.filter((step) => step >= LENGTH_S[interval]), // no mark within a bar
         values: (/** @type {any} */ _, /** @type {number[]} */ at, /** @type {any} */ __, /** @type {any} */ ___, /** @type {number} */ step_s) =>
           at.map((tick) => tickLabel(tick, step_s, state.tz)) },
       { ...axis, size: 56, ...(least ? { incrs: WHOLE_STEPS } : {}),

@@ -14,7 +14,6 @@ const place = element("section", { class: "card loading panel", "data-panel": "g
 /** @type {import("./panel.js").Panel} */
 export const goals = {
   async load(round) {
-    if (!place.isConnected) build();
     const form = /** @type {HTMLFormElement} */ (place.querySelector("form"));
     form.onsubmit = (event) => {
       event.preventDefault();
@@ -26,7 +25,9 @@ export const goals = {
   },
 };
 
-function build() {
+export function buildGoals() {
+  body.replaceChildren();
+  place.classList.add("loading");
   place.replaceChildren(
     element("div", { class: "head" }, element("h2", {}, "Goals")),
     element("table", { class: "values", id: "top-goals" },

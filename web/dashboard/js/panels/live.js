@@ -2,10 +2,11 @@
 
 import { Problem, ask, token } from "../ask.js";
 import { byId, element, isolated, setText } from "../dom.js";
-import { exact, moment, short } from "../format.js";
+import { UNKNOWN, exact, moment, short } from "../format.js";
 
 const AGAIN_MS = 15_000;
 const LISTS = { path: "Pages", source: "Sources" };
+const NOT_KNOWN = `${UNKNOWN} visitors in 5 minutes`;
 
 /** @param {() => import("../state.js").State} state */
 export function startLive(state) {
@@ -14,7 +15,11 @@ export function startLive(state) {
   };
   setInterval(again, AGAIN_MS);
   document.addEventListener("visibilitychange", again);
-  return again;
+  return () => {
+    if (byId("live").hidden) setText(byId("live-now"), NOT_KNOWN);
+    byId("live").hidden = false;
+    again();
+  };
 }
 
 /** @param {import("../state.js").State} state */
@@ -30,10 +35,11 @@ async function showLive({ site, bots, tz }) {
     byId("live").classList.toggle("quiet-now", !now);
     setText(byId("live-more"), `${exact(live.total.visitors_30)} in 30 minutes, ${exact(live.total.events_30)} events. Up to ${moment(live.at, tz)}.`);
     byId("live-lists").replaceChildren(...Object.entries(LISTS).map(([by, title]) => list(live, by, title)));
-    byId("live").hidden = false;
   } catch (problem) {
     if (!(problem instanceof Problem)) throw problem;
-    byId("live").hidden = true; // the page's own round says what is wrong
+    setText(byId("live-now"), NOT_KNOWN);
+    setText(byId("live-more"), problem.message);
+    byId("live-lists").replaceChildren();
   }
 }
 

@@ -11,11 +11,15 @@ const place = byId("totals");
 /** @type {Map<string, HTMLElement>} */
 const cards = new Map();
 
+/** The cards before they have numbers, so that nothing moves when these come. */
+export function buildTotals() {
+  for (const measure of MEASURES) cardOf(measure);
+}
+
 /** @type {import("./panel.js").Panel} */
 export const totals = {
   async load(round) {
     const { state, question } = round;
-    for (const measure of MEASURES) cardOf(measure);
     const views = MEASURES.filter(({ event }) => event).map((measure) =>
       load(place, round, reportPath(withComparison(askFor(measure, question), state)), (report) => show(measure, report, round)));
     const others = MEASURES.filter(({ event }) => !event);
@@ -46,12 +50,11 @@ function show(measure, report, round) {
   const now = report.total[name];
   const before = report.total.previous?.[name];
   const card = cardOf(measure);
-  card.hidden = measure.name === "value_sum" && !now && !before;
   const isChosen = round.state.measure === measure.name;
   card.setAttribute("aria-pressed", String(isChosen));
   card.onclick = () => round.change({ measure: measure.name });
   setText(part(card, ".number"), measure.format(now));
-  part(card, ".number").title = `${measure.meaning}: ${measure.full(now)}`;
+  part(card, ".number").title = now === null ? (report.reason ?? "") : `${measure.meaning}: ${measure.full(now)}`;
   const share = change(now, before);
   const mark = part(card, ".change");
   setText(mark, report.compare ? changeText(share) : "");
