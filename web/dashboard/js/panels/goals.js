@@ -6,7 +6,7 @@ import { byId, element, isolated } from "../dom.js";
 import { exact, percent, short } from "../format.js";
 import { load } from "./panel.js";
 
-const HEADS = ["Goal", "Visitors", "Rate", "Events", "Value"];
+const HEADS = ["Goal", "Visitors", "Rate", "Value"];
 
 const body = element("tbody");
 const place = element("section", { class: "card loading panel", "data-panel": "goals", "aria-label": "Goals" });
@@ -49,9 +49,8 @@ function row(goal, round) {
   head.style.setProperty("--share-width", `${100 * (goal.rate ?? 0)}%`);
   const remove = element("button", { type: "button", class: "link", "aria-label": `Delete the goal ${goal.goal}`,
     onclick: () => change(() => ask(`goals?${new URLSearchParams({ name: goal.goal })}`, { method: "DELETE" }), round) }, "×");
-  return element("tr", {}, head, element("td", { title: exact(goal.visitors) }, short(goal.visitors)),
-    element("td", {}, percent(goal.rate)), element("td", { title: exact(goal.events) }, short(goal.events)),
-    element("td", {}, short(goal.value_sum), " ", remove));
+  return element("tr", {}, head, element("td", { title: `${exact(goal.visitors)} by ${exact(goal.events)} events` }, short(goal.visitors)),
+    element("td", {}, percent(goal.rate)), element("td", { title: exact(goal.value_sum) }, short(goal.value_sum), " ", remove));
 }
 
 /** @param {HTMLFormElement} form @param {import("./panel.js").Round} round */

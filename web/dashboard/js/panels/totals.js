@@ -63,7 +63,8 @@ function show(measure, report, round) {
 }
 
 /** @param {Measure} measure @param {number | null} share */
-const judge = (measure, share) => (!share ? "" : share > 0 === (measure.isBetter === "more") ? "good" : "bad");
+const judge = (measure, share) => (!share || Math.abs(share) < 0.005 ? "" : // it is written as 0%
+  share > 0 === (measure.isBetter === "more") ? "good" : "bad");
 
 /** @param {Measure} measure */
 function cardOf(measure) {
