@@ -11,19 +11,18 @@ from ingest.collect.country import CountryLookup, Place
 from ingest.collect.own_traffic import OwnTraffic
 from ingest.collect.rate_limit import RateLimiter, limits_of
 from ingest.collect.rate_limit_over_hosts import RateLimiterOverHosts
-from ingest.collect.shared_salt import SharedSalt
 from ingest.collect.undeclared_proxy import UndeclaredProxyDetector
 from ingest.collect.validate import BatchOutcome
 from ingest.collect.visitor_id import VisitorHash
 from ingest.http.auth import Keyring, digest_of
 from ingest.http.body_reader import BodyBudget
 from ingest.http.client_address import Client, Headers, Proxies
-from ingest.http.token_copy import TokenCopy
 from ingest.http.token_guesses import TokenGuesses
 from ingest.observe.arrivals import Arrival, Arrivals
 from ingest.rate_store.link import StoreLink
 from ingest.rate_store.open_store import rate_store_of
 from ingest.rate_store.store import Amounts
+from ingest.sharing.with_hosts import Sharing
 from ingest.wal.commit_queue import CommitQueue
 from reports.reader.client import ReaderClient
 from shared.disk.layout import DataDirectory
@@ -62,8 +61,7 @@ class WorkerContext:
     rate_link: StoreLink | None = field(default=None, init=False)  # None: this host counts alone
     rate_limiter_over_hosts: RateLimiterOverHosts | None = field(default=None, init=False)
     visitor_hash: VisitorHash = field(init=False)
-    shared_salt: SharedSalt | None = field(default=None, init=False)  # None: no store of several hosts
-    token_copy: TokenCopy | None = field(default=None, init=False)
+    sharing: Sharing | None = field(default=None, init=False)  # None: no store of several hosts
     undeclared_proxy: UndeclaredProxyDetector = field(init=False)
     reader: ReaderClient = field(init=False)
     kept_filters: KeptFilters = field(init=False)
@@ -81,9 +79,8 @@ class WorkerContext:
         self.arrivals = Arrivals(rate_table, self.now_ms)
         self._count_over_hosts()
         self.visitor_hash = VisitorHash(self.data, self.settings)
-        if store := self.settings.hosts_database:
-            self.shared_salt = SharedSalt(self.data, self.settings, self.log, self.now_ms)
-            self.token_copy = TokenCopy(self.data, store, self.log)
+        if self.settings.hosts_database:
+            self.sharing = Sharing(self.data, self.settings, self.log, self.now_ms)
         self.undeclared_proxy = UndeclaredProxyDetector(self.data, self.settings, self.log)
         self.reader = ReaderClient(self.settings, shared=rate_table)
         self.kept_filters = KeptFilters(self.data, self.log)

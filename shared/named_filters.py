@@ -10,6 +10,9 @@ from __future__ import annotations
 
 import secrets
 from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from functools import partial
 from typing import Annotated, Literal, NamedTuple
 
 import msgspec
@@ -103,12 +106,31 @@ def read_named_filters(data: DataDirectory) -> NamedFiltersFile:
     """What goals.json holds. Raises nothing for what is wrong with it."""
     try:
         content = read_bounded(data.goals, FILE_MAX_BYTES)
-        raw = _ENTRIES.decode(content) if content is not None else ()
     except OSError as error:
         return NamedFiltersFile(damage=f"cannot be read ({error.strerror or error})")
+    return parse_named_filters(content) if content is not None else NamedFiltersFile()
+
+
+def parse_named_filters(content: bytes) -> NamedFiltersFile:
+    """What the bytes of a goals.json hold. Raises nothing for what is wrong with
+    them.
+    """
+    try:
+        return _sorted_out(_ENTRIES.decode(content))
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return NamedFiltersFile(damage="is damaged")
-    return _sorted_out(raw)
+
+
+def merge_named_filters(first: bytes, second: bytes) -> bytes:
+    """A goals.json with the entries of both; of one name that of the first. The first
+    alone, where both have no room in a file.
+    """
+    ours, theirs = parse_named_filters(first), parse_named_filters(second)
+    known = {(each.kind, each.name) for each in ours.entries}
+    more = tuple(each for each in theirs.entries if (each.kind, each.name) not in known)
+    bad = dict.fromkeys(map(bytes, (*ours.bad, *theirs.bad)))
+    content = _content((*ours.entries, *more), tuple(map(msgspec.Raw, bad)))
+    return content if len(content) <= FILE_MAX_BYTES else first
 
 
 def _sorted_out(raw: tuple[msgspec.Raw, ...]) -> NamedFiltersFile:
@@ -134,36 +156,67 @@ def _entry(raw: msgspec.Raw) -> NamedFilter | None:
         return None
 
 
-def put_named_filter(data: DataDirectory, entry: NamedFilter) -> bool:
+# The file is the newest within the block, which gives the bytes of the next one to what
+# it gets.
+Changing = Callable[[], AbstractContextManager[Callable[[bytes], None]]]
+
+
+def named_filters_lock(data: DataDirectory) -> AbstractContextManager[None]:
+    """Held by each process that changes the file. Raises NamedFiltersBusy."""
+    return held(data.goals_lock, LOCK_TIMEOUT_S, NamedFiltersBusy)
+
+
+def set_named_filters_aside(data: DataDirectory) -> None:
+    """Keep what stands in place of the file under another name."""
+    if data.goals.is_symlink() or data.goals.exists():
+        move(data.goals, data.damaged_goals(secrets.token_hex(4)))
+
+
+def put_named_filter(data: DataDirectory, entry: NamedFilter, changing: Changing | None = None) -> bool:
     """Keep an entry in the place of one with its name. Whether there was one. A file
     that cannot be read is kept under another name. Raises TooManyFilters,
-    NoRoomForFilters and NamedFiltersBusy.
+    NoRoomForFilters, NamedFiltersBusy, and what `changing` raises: without it, the
+    file is changed on this host alone.
     """
-    with held(data.goals_lock, LOCK_TIMEOUT_S, NamedFiltersBusy):
+    with named_filters_lock(data), (changing or _changing_here(data))() as save:
         found = read_named_filters(data)
         others = tuple(each for each in found.entries if (each.kind, each.name) != (entry.kind, entry.name))
         if sum(each.kind == entry.kind for each in others) >= ENTRIES_MAX:
             raise TooManyFilters(entry.kind)
         if found.is_lost:
-            move(data.goals, data.damaged_goals(secrets.token_hex(4)))
-        _save(data, (*others, entry), found.bad)
+            set_named_filters_aside(data)
+        save(_fitting((*others, entry), found.bad))
         return len(others) < len(found.entries)
 
 
-def delete_named_filter(data: DataDirectory, kind: Kind, name: str) -> bool:
-    """False if there is none with that name. Raises NamedFiltersBusy."""
-    with held(data.goals_lock, LOCK_TIMEOUT_S, NamedFiltersBusy):
+def delete_named_filter(data: DataDirectory, kind: Kind, name: str, changing: Changing | None = None) -> bool:
+    """False if there is none with that name. Raises NamedFiltersBusy, and what
+    `changing` raises.
+    """
+    with named_filters_lock(data), (changing or _changing_here(data))() as save:
         found = read_named_filters(data)
         left = tuple(each for each in found.entries if (each.kind, each.name) != (kind, name))
         if len(left) == len(found.entries):
             return False
-        _save(data, left, found.bad)
+        save(_fitting(left, found.bad))
         return True
 
 
-def _save(data: DataDirectory, entries: tuple[NamedFilter, ...], bad: tuple[msgspec.Raw, ...]) -> None:
-    lines = b",\n".join([*map(msgspec.json.encode, entries), *map(bytes, bad)])
-    content = b"[\n" + lines + b"\n]\n"
+def _changing_here(data: DataDirectory) -> Changing:
+    @contextmanager
+    def changing() -> Iterator[Callable[[bytes], None]]:
+        yield partial(publish, data.goals)
+
+    return changing
+
+
+def _fitting(entries: tuple[NamedFilter, ...], bad: tuple[msgspec.Raw, ...]) -> bytes:
+    content = _content(entries, bad)
     if len(content) > FILE_MAX_BYTES:
         raise NoRoomForFilters
-    publish(data.goals, content)
+    return content
+
+
+def _content(entries: tuple[NamedFilter, ...], bad: tuple[msgspec.Raw, ...]) -> bytes:
+    lines = b",\n".join([*map(msgspec.json.encode, entries), *map(bytes, bad)])
+    return b"[\n" + lines + b"\n]\n"

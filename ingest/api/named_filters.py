@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import errno
 from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import Any
 
 import msgspec
@@ -21,8 +22,8 @@ from ingest.http.body_reader import read_body
 from ingest.http.problem import Problem
 from reports.filters import parse_filter
 from reports.query_error import QueryError
-from shared.disk.layout import DataDirectory
 from shared.named_filters import (
+    Changing,
     Filter,
     Kind,
     Name,
@@ -34,6 +35,8 @@ from shared.named_filters import (
     delete_named_filter,
     put_named_filter,
 )
+from shared.stores.ledger import StoreRefused, StoreUnavailable
+from shared.stores.postgres.connection import DriverMissing
 
 JSON = "application/json"
 # The longest name and filter, each character as an escape.
@@ -91,7 +94,7 @@ def put_of(kind: Kind) -> Handler:
         if request.content_type != JSON:
             raise Problem(415, "media_type", f"send it as {JSON}")
         entry = _entry(kind, await read_body(request, BODY_MAX_BYTES, worker.body_budget))
-        is_replaced = await _change(worker.data, lambda data: put_named_filter(data, entry))
+        is_replaced = await _change(worker, partial(put_named_filter, worker.data, entry))
         return _answer(200 if is_replaced else 201, _shown(entry))
 
     return put
@@ -103,7 +106,7 @@ def delete_of(kind: Kind) -> Handler:
         await require_admin(worker, request)
         _require_parameters(request, ("name",))
         name = request.query.get("name", "")
-        if not await _change(worker.data, lambda data: delete_named_filter(data, kind, name)):
+        if not await _change(worker, partial(delete_named_filter, worker.data, kind, name)):
             raise Problem(404, "no_such_name", f"there is no {kind} of this name")
         return web.Response(status=204, headers={"Cache-Control": "no-store"})
 
@@ -124,11 +127,17 @@ def _entry(kind: Kind, content: bytes) -> NamedFilter:
     return NamedFilter(kind, given.name, given.filter, getattr(given, "value", None))
 
 
-async def _change(data: DataDirectory, change: Callable[[DataDirectory], bool]) -> bool:
+async def _change(worker: WorkerContext, change: Callable[[Changing | None], bool]) -> bool:
+    """Where hosts share a store, the change is one for all of them, or none."""
+    sharing = worker.sharing
+    changing = partial(sharing.documents.changing, sharing.goals) if sharing else None
     try:
-        return await asyncio.to_thread(change, data)
+        return await asyncio.to_thread(change, changing)
     except (TooManyFilters, NoRoomForFilters) as error:
         raise Problem(409, "too_many_filters", str(error)) from None
+    except (StoreUnavailable, StoreRefused, DriverMissing):
+        detail = "the store that hosts share does not take it; nothing was changed"
+        raise Problem(503, "store_unavailable", detail, retry_after_s=30) from None
     except NamedFiltersBusy as error:
         raise Problem(503, "busy", str(error), retry_after_s=5) from None
     except OSError as error:

@@ -2,7 +2,7 @@
 one where a store has said it ahead.
 
 A salt is replaced at midnight of FOLDLOG_TIMEZONE and deleted when its day is over.
-Where the hosts of a store share salts, shared_salt.py fetches them; a day for which
+Where the hosts of a store share salts, sharing/salt.py fetches them; a day for which
 this host had to make one is noted, so that answers over hosts can say so.
 """
 

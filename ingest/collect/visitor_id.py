@@ -2,7 +2,7 @@
 salt that lives one day (P11).
 
 All workers share the salt of the day (daily_salt.py), and all hosts of a store
-(shared_salt.py). Without it no hash can be traced to an address. The address itself is
+(sharing/salt.py). Without it no hash can be traced to an address. The address itself is
 never stored.
 
 An event that happened on another day than that of its receipt is hashed with its day,

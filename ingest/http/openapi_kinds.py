@@ -31,7 +31,7 @@ KIND_TYPES = (
 )
 _FORMAT = parameter("format", {"enum": list(encode.REPORT_FORMATS), "default": "json"}, "The rows only, but for json.")
 _WRITE_PROBLEMS = ("query", "malformed", "media_type", "too_large", "filter_invalid", "too_many_filters")
-_DISK_PROBLEMS = ("busy", "unavailable", "disk_full")
+_DISK_PROBLEMS = ("busy", "unavailable", "disk_full", "store_unavailable")
 _KEPT: dict[str, tuple[str, type, type, type]] = {
     "goals": ("Goal", Goals, named_filters.Goal, KeptGoal),
     "filters": ("Filter", Filters, named_filters.SavedFilter, KeptFilter),

@@ -1,6 +1,6 @@
 """Background tasks of a worker: close stalled connections, run maintenance, serve its
-stats, keep the store of the rate limit open, share the salt of the day and tokens,
-send heartbeats.
+stats, keep the store of the rate limit open, share with other hosts, send
+heartbeats.
 """
 
 from __future__ import annotations
@@ -11,12 +11,11 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from itertools import count
 
-from ingest.collect.shared_salt import SharedSalt
 from ingest.context import WorkerContext
 from ingest.http.connection import Server
-from ingest.http.token_copy import TokenCopy
 from ingest.observe.peers import serve_stats
 from ingest.rate_store.link import StoreLink
+from ingest.sharing.with_hosts import Sharing
 from shared.systemd_notify import Notifier
 from shared.worker_stats import WorkerStats
 
@@ -29,9 +28,6 @@ HEARTBEATS_PER_INTERVAL = 4
 # How long the first requests wait for the store of the rate limit: a restart should not
 # give a client its limit again.
 FIRST_OPEN_S = 1.0
-# How long they wait for the salt of the day, if this host has none: one of its own
-# would be in use until midnight.
-FIRST_SALT_S = 5.0
 
 
 @asynccontextmanager
@@ -52,7 +48,7 @@ async def background_tasks(worker: WorkerContext, server: Server, writer: str) -
         worker.log.error("stats_socket_failed", writer=writer, reason=str(error))
         stats_server = None
     try:
-        async with _open_link(worker.rate_link), _sharing(worker.shared_salt, worker.token_copy):
+        async with _open_link(worker.rate_link), _sharing(worker.sharing):
             yield
     finally:
         upkeep.cancel()
@@ -73,21 +69,13 @@ async def _open_link(link: StoreLink | None) -> AsyncIterator[None]:
 
 
 @asynccontextmanager
-async def _sharing(salt: SharedSalt | None, tokens: TokenCopy | None) -> AsyncIterator[None]:
-    """Share the salt of the day and tokens with other hosts, where they have a
-    store.
-    """
-    if salt is None or tokens is None:
+async def _sharing(sharing: Sharing | None) -> AsyncIterator[None]:
+    """Share with the other hosts, where there is a store for it."""
+    if sharing is None:
         yield
         return
-    salt.start()
-    tokens.start()
-    await asyncio.to_thread(salt.first_turn.wait, FIRST_SALT_S)
-    try:
+    async with sharing.running():
         yield
-    finally:
-        salt.stop()
-        tokens.stop()
 
 
 @asynccontextmanager

@@ -242,6 +242,12 @@ class DataDirectory:
         """Held while goals and saved filters are changed."""
         return self.root / "goals.lock"
 
+    def shared_note(self, document: Path) -> Path:
+        """Which version of a document this host has had in common with its store. A
+        backup includes it.
+        """
+        return document.with_suffix(".shared.json")
+
     def damaged_goals(self, mark: str) -> Path:
         """Where a damaged goals.json is kept when another one is begun."""
         return self.root / f"goals.{mark}.damaged"
@@ -251,7 +257,7 @@ class DataDirectory:
 
     def record_files(self) -> tuple[Path, ...]:
         """Records of operations on this directory, which a backup includes."""
-        return self.erasures, self.instance, self.store_note, self.absorbing, self.goals
+        return self.erasures, self.instance, self.store_note, self.absorbing, self.goals, self.shared_note(self.goals)
 
     @property
     def compact_lock(self) -> Path:

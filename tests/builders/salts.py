@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from compactor.publishing.instance import instance_id
-from ingest.collect.shared_salt import SharedSalt
 from ingest.collect.visitor_id import VisitorHash
+from ingest.sharing.salt import SharedSalt
 from shared.disk.durable import make_data_directory
 from shared.disk.layout import DataDirectory
 from shared.settings import Settings

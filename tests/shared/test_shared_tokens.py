@@ -13,7 +13,8 @@ import pytest
 from multidict import CIMultiDict
 
 from ingest.http.auth import Keyring
-from ingest.http.token_copy import TokenCopy
+from ingest.sharing.tokens import SharedTokens
+from ingest.sharing.turns import Turns
 from shared.disk.durable import make_data_directory
 from shared.disk.layout import DataDirectory
 from shared.settings import Settings
@@ -78,28 +79,28 @@ def test_running_keyring_sees_what_is_fetched(host: Made, address: str) -> None:
     keyring = Keyring(other, Settings(store=address), SilentLog())
     token, secret = create_shared_token(one, address, "ingest")
     headers = CIMultiDict({"Authorization": f"Bearer {secret}"})
-    copy = TokenCopy(other, address, SilentLog())
-    copy.fetch()
+    copy = Turns(SharedTokens(other, address), SilentLog())
+    copy.turn()
     assert set(keyring.scopes(headers) or ()) == {"ingest"}
     revoke_shared_token(one, address, token.id)
-    copy.fetch()
+    copy.turn()
     assert set(keyring.scopes(headers) or ()) == set()
 
 
 def test_last_copy_counts_while_the_store_is_down(host: Made, postgres: Postgres, address: str) -> None:
     one, log = host("one"), SilentLog()
     _, secret = create_shared_token(one, address, "read")
-    copy = TokenCopy(one, address, log)
+    copy = Turns(SharedTokens(one, address), log)
     postgres.stop()
     try:
-        copy.fetch()
-        copy.fetch()
+        copy.turn()
+        copy.turn()
         assert scopes(one, address, secret) == {"read"}
         with pytest.raises(StoreUnavailable):
             create_shared_token(one, address, "read")
     finally:
         postgres.start()
-    copy.fetch()
+    copy.turn()
     assert log.events() == ["store_tokens_failed", "store_tokens_shared"]
     assert len(load_shared_tokens(one, address)) == 1
 

@@ -24,6 +24,7 @@ GRANT SELECT, INSERT, UPDATE ON analytics_shared TO foldlog_publish;
 GRANT SELECT, INSERT, DELETE ON analytics_salts TO foldlog_publish;
 GRANT SELECT, INSERT, UPDATE ON analytics_tokens TO foldlog_publish;
 GRANT SELECT, INSERT, UPDATE ON analytics_orders TO foldlog_publish;
+GRANT SELECT, INSERT, UPDATE ON analytics_documents TO foldlog_publish;
 GRANT SELECT, INSERT ON analytics_own_salts TO foldlog_publish;
 GRANT SELECT, INSERT, UPDATE, DELETE ON analytics_rate TO foldlog_publish;
 GRANT SELECT, INSERT, UPDATE ON analytics_rate_key TO foldlog_publish;

@@ -92,6 +92,20 @@ def test_a_host_publishes_and_makes_nothing_but_months(tmp_path: Path, address: 
     assert queried(address, "SELECT FROM pg_class WHERE relname LIKE 'analytics_counters_20%'") == []
 
 
+def test_a_host_may_read_every_table_and_write_all_but_the_schema(address: str) -> None:
+    """A table that a migration adds and roles.sql forgets stops hosts of separate
+    roles.
+    """
+    with_roles(address)
+    sql = """
+        SELECT relname::text FROM pg_class
+        WHERE relname LIKE 'analytics_%' AND relkind IN ('r', 'p') AND NOT relispartition AND NOT (
+            has_table_privilege('foldlog_publish', oid, 'SELECT')
+            AND has_table_privilege('foldlog_publish', oid, 'INSERT'))
+    """
+    assert queried(address, sql) == [("analytics_schema",)]
+
+
 async def test_a_host_counts_requests_in_tables_of_the_owner(address: str) -> None:
     with_roles(address)
     store = RateStore(as_role(address, "host_1"), window_ms=3_600_000)
@@ -130,6 +144,7 @@ def test_a_person_reads_numbers_and_writes_nothing(tmp_path: Path, address: str)
         "SELECT value FROM analytics_shared",
         "SELECT salt FROM analytics_salts",
         "SELECT sha256 FROM analytics_tokens",
+        "SELECT content FROM analytics_documents",
         "SELECT body FROM analytics_parts",
         "SELECT client FROM analytics_rate",
         "SELECT key FROM analytics_rate_key",

@@ -26,10 +26,9 @@ from ingest.collect.daily_salt import (
     own_salt_days,
     remove_own_salt_days,
 )
-from ingest.collect.salt_rows import agree, expire, note_own_days
+from ingest.sharing.salt_rows import agree, expire, note_own_days
 from shared.disk.layout import DataDirectory
 from shared.disk.locks import owner_lock
-from shared.exit_codes import TemporaryFailure, UsageError
 from shared.log import Log
 from shared.settings import Settings
 from shared.stores.instance import known_instance
@@ -52,48 +51,40 @@ class SharedSalt:
     salt of today is there, or the store could not say it.
     """
 
+    failing = "store_salt_failed"
+    working = "store_salt_shared"
+
     def __init__(self, data: DataDirectory, settings: Settings, log: Log, now_ms: Callable[[], int]) -> None:
         self._data, self._settings, self._log, self._now_ms = data, settings, log, now_ms
         self._asked_at = float("-inf")
-        self._has_failed = False
-        self._stopped = threading.Event()
         self.first_turn = threading.Event()
-        # A daemon: the end of the worker does not wait for a store that is silent.
-        self._thread = threading.Thread(target=self._run, name="shared-salt", daemon=True)
 
-    def start(self) -> None:
-        self._thread.start()
-
-    def stop(self) -> None:
-        self._stopped.set()
-
-    def turn(self) -> None:
+    def turn(self) -> bool:
         """Ask the store, if something is due and no other worker does. Writes files."""
         today = day_at(self._settings.zone, self._now_ms())
         if known_salt(self._data, today.day) is not None:
             self.first_turn.set()  # no worker waits for the store
         if not self._is_due(today):
-            return
+            return False
+        has_answered = False
         try:
             with owner_lock(self._data.salt_store_lock, 0):
                 if self._is_due(today):  # another worker may have asked meanwhile
                     self._ask(today)
+                    has_answered = True
         except Timeout:
-            return  # this worker waits for what the other one gets
+            return False  # this worker waits for what the other one gets
         self.first_turn.set()
+        return has_answered
 
-    def _run(self) -> None:
-        while not self._stopped.is_set():
-            try:
-                self.turn()
-            except (TemporaryFailure, UsageError) as error:
-                self._failed(str(error))
-            except Exception as error:  # noqa: BLE001  such as a full disk: the next turn tries again
-                self._failed(type(error).__name__)
-            self._stopped.wait(TURN_S if self._has_salt() else URGENT_TURN_S)
+    def pause_s(self) -> float:
+        """Longer once the salt of today is there."""
+        has_salt = known_salt(self._data, day_at(self._settings.zone, self._now_ms()).day) is not None
+        return TURN_S if has_salt else URGENT_TURN_S
 
-    def _has_salt(self) -> bool:
-        return known_salt(self._data, day_at(self._settings.zone, self._now_ms()).day) is not None
+    def failed(self) -> None:
+        """No worker waits any longer for its first turn."""
+        self.first_turn.set()
 
     def _is_due(self, today: SaltDay) -> bool:
         current = known_salt(self._data, today.day)
@@ -124,7 +115,7 @@ class SharedSalt:
                 note_own_days(connection, instance, own)
                 remove_own_salt_days(self._data, own)
                 self._log.warning("store_salt_differs", days=[day.day for day in own])
-        self._succeeded()
+        self._asked_at = time.monotonic()
 
     def _proposed(self, today: SaltDay) -> dict[SaltDay, str]:
         """What this host would use, where the store has nothing."""
@@ -134,15 +125,3 @@ class SharedSalt:
             return {today: of_today}
         following = current.next.salt if current and current.next else new_salt()
         return {today: of_today, day_after(self._settings.zone, today): following}
-
-    def _succeeded(self) -> None:
-        self._asked_at = time.monotonic()
-        if self._has_failed:
-            self._log.info("store_salt_shared")
-        self._has_failed = False
-
-    def _failed(self, reason: str) -> None:
-        if not self._has_failed:
-            self._log.warning("store_salt_failed", reason=reason)
-        self._has_failed = True
-        self.first_turn.set()

@@ -1,0 +1,65 @@
+"""What a worker shares with the other hosts of its store: the salt of the day, tokens,
+and documents that people keep.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from functools import partial
+
+from ingest.sharing.documents import Document, SharedDocuments
+from ingest.sharing.salt import SharedSalt
+from ingest.sharing.tokens import SharedTokens
+from ingest.sharing.turns import Turns
+from shared.disk.layout import DataDirectory
+from shared.log import Log
+from shared.named_filters import (
+    merge_named_filters,
+    named_filters_lock,
+    parse_named_filters,
+    set_named_filters_aside,
+)
+from shared.settings import Settings
+
+# How long the first requests wait for the salt of the day, if this host has none: one
+# of its own would be in use until midnight.
+FIRST_SALT_S = 5.0
+
+
+class Sharing:
+    """A thread for each, so that one that is slow does not keep the others waiting."""
+
+    def __init__(self, data: DataDirectory, settings: Settings, log: Log, now_ms: Callable[[], int]) -> None:
+        store = settings.hosts_database
+        self.goals = goals_document(data)
+        self.documents = SharedDocuments(data, store, [self.goals])
+        self._salt = SharedSalt(data, settings, log, now_ms)
+        self._turns = [Turns(each, log) for each in (self._salt, SharedTokens(data, store), self.documents)]
+
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator[None]:
+        """Ask the store while the block runs, which begins with the salt of today if
+        that comes in time.
+        """
+        for each in self._turns:
+            each.start()
+        await asyncio.to_thread(self._salt.first_turn.wait, FIRST_SALT_S)
+        try:
+            yield
+        finally:
+            for each in self._turns:
+                each.stop()
+
+
+def goals_document(data: DataDirectory) -> Document:
+    """goals.json."""
+    return Document(
+        name="goals",
+        path=data.goals,
+        lock=partial(named_filters_lock, data),
+        is_lost=lambda content: parse_named_filters(content).is_lost,
+        set_aside=partial(set_named_filters_aside, data),
+        merged=merge_named_filters,
+    )
