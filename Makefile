@@ -28,12 +28,14 @@ NPM_TERSER = terser@5.44.1
 NPM_TYPESCRIPT = typescript@5.9.3
 # It looks whether everybody can use the dashboard.
 NPM_AXE = axe-core@4.10.3
+# It gives the page marks: for access, good practice and search, and for speed.
+NPM_LIGHTHOUSE = lighthouse@12.8.2
 $(VENV)/installed: pyproject.toml $(LOCKS)
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Foldlog needs Python 3.11 or later; try: make PYTHON=python3.11 setup")'
 	$(PYTHON) -m venv --clear $(VENV)
 	$(LOCKED) $(LOCKS:%=--requirement %)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
-	@if command -v npm >/dev/null; then npm install --silent --no-audit --no-fund --ignore-scripts --prefix $(VENV) $(NPM_AGENTS) $(NPM_TERSER) $(NPM_TYPESCRIPT) $(NPM_AXE); fi
+	@if command -v npm >/dev/null; then npm install --silent --no-audit --no-fund --ignore-scripts --prefix $(VENV) $(NPM_AGENTS) $(NPM_TERSER) $(NPM_TYPESCRIPT) $(NPM_AXE) $(NPM_LIGHTHOUSE); fi
 	@touch $@
 
 setup: $(VENV)/installed ## Make .venv and install everything into it
