@@ -15,7 +15,10 @@ from compactor.claims.note import StoreNote, read_note, write_note
 from compactor.claims.settle_cluster import settle_cluster
 from compactor.claims.writers import begin_writing, end_writing
 from compactor.erasure.orders import share_orders
+from compactor.erasure.orders_table import confirm_order, end_orders, open_orders
+from compactor.erasure.retired import confirm_for_retired
 from shared.disk.layout import DataDirectory
+from shared.disk.spill import own_spill
 from shared.generations.snapshot import Snapshot
 from shared.stores.clickhouse.store import ClickHouseStore
 from shared.stores.ledger import Position, StoreRefused, StoreUnavailable
@@ -113,8 +116,27 @@ class OwnRows(NamedTuple):
             if connection:
                 self._register(connection)
                 end_writing(connection, self._instance)
-                share_orders(self.data, connection, self._instance, newest.generation)
+                share_orders(self.data, connection, self._instance, newest.generation, has_retired=False)
+                self._erase_from_retired(connection)
             settle_cluster(self.store, connection)
+
+    def _erase_from_retired(self, connection: Connection) -> None:
+        """Carry out what is ordered of retired instances, after what is ordered of this
+        one. A rebuild copies their rows once every host has filled its table, so none
+        begins to while this host publishes; one that was begun is waited for.
+        """
+        retired = [row for row in ledger(connection).values() if row.is_retired]
+        orders = {order.request: order for row in retired for order in open_orders(connection, row.instance)}
+        if orders and (self.store.rebuild.is_filling() or self.store.rebuild.is_ending()):
+            return
+        for order in orders.values():
+            self.store.erase_from_retired(order.visitor, order.site)
+            for row in retired:
+                if not row.generation:  # it has published nothing to that database
+                    confirm_order(connection, order.request, row.instance)
+            with own_spill(self.data) as scratch:
+                confirm_for_retired(connection, order, scratch)
+        end_orders(connection)
 
     @property
     def _instance(self) -> UUID:

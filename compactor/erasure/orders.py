@@ -30,23 +30,28 @@ if TYPE_CHECKING:
     from psycopg import Connection
 
 
-def share_orders(data: DataDirectory, connection: Connection, instance: UUID, generation: int) -> None:
+def share_orders(
+    data: DataDirectory, connection: Connection, instance: UUID, generation: int, *, has_retired: bool = True
+) -> None:
     """Order what was asked here, have the next pass carry out what was asked elsewhere,
     and confirm what is in no published generation any more. `generation`: the published
-    one.
+    one. `has_retired`: whether what retired instances have published is in this
+    database alone, so that the order may be confirmed for them, and end.
     """
     for order in known_orders(data):
         add_order(connection, order)
         _, done = progress_of(data, order.request)
         if done and done.generation <= generation:
             confirm_order(connection, order.request, instance)
-            with own_spill(data) as scratch:
-                confirm_for_retired(connection, order, scratch)
+            if has_retired:
+                with own_spill(data) as scratch:
+                    confirm_for_retired(connection, order, scratch)
             delete_order(data, order)
     for order in open_orders(connection, instance):
         if not has_order(data, order):
             _carry_out(data, order)
-    end_orders(connection)
+    if has_retired:
+        end_orders(connection)
 
 
 def confirm_at_retirement(connection: Connection, instance: UUID, scratch: Path) -> None:

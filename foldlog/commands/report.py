@@ -15,7 +15,6 @@ from foldlog.commands import Invocation
 from foldlog.guarded_output import program_output
 from foldlog.preflight import require_data_dir
 from foldlog.terminal import Console, plain, table
-from reports.cluster.cannot_answer import require_counts
 from reports.cluster.cluster_store import ClusterStore
 from reports.compared_rows import CHANGE, count_table, flat
 from reports.digest.mail import mail
@@ -87,7 +86,6 @@ def _report(call: Invocation, database: duckdb.DuckDBPyConnection, query: Query)
     if not asks_all_hosts(query, settings.store):
         return read_published(data, lambda snapshot: make_report(database, data, snapshot, query))
     if is_clickhouse(settings.store):
-        require_counts(query)
         return ClusterStore(data, settings.store).report(Asked(query, settings.timezone))
     with hosts_store(data, settings.store, settings.store_cache, settings.disk_reserve) as store:
         asked = Asked(query, settings.timezone)

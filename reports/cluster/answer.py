@@ -4,6 +4,7 @@ every report; the days are those that its hosts have shipped.
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from typing import Any
@@ -80,7 +81,9 @@ def _fetch(ask: Ask, statements: Statements, read: Read) -> Rows:
         ]
     if isinstance(read, ValueQuantilesRead):
         found = ask(statements.value_quantiles(_events(read.events), read.shown))
-        return [(_bucket(start, read.events), *row) for start, *row in found]
+        return [
+            (_bucket(start, read.events), value, *map(_of_bits, percentiles)) for start, value, *percentiles in found
+        ]
     if isinstance(read, EngagedRead):
         found = ask(statements.engaged(_events(read.events), read.shown))
         return [(_bucket(start, read.events), value, int(ms), *rest) for start, value, ms, *rest in found]
@@ -89,6 +92,10 @@ def _fetch(ask: Ask, statements: Statements, read: Read) -> Rows:
 
 def _breakdown(ask: Ask, statements: Statements, read: BreakdownRead) -> Rows:
     scan = _events(read.events)
+    if read.shown is None and read.visitors is None and not scan.bucket_starts:
+        rows = ask(statements.top_values(scan, read.limit))
+        statements.remember((value, (one, other)) for one, other, value, *_ in rows)
+        return [(_moment(0), value, events, None, of_all) for _, _, value, events, of_all in rows]
     top = statements.known(read.shown) if read.shown is not None else ask(statements.top(scan, read.limit))
     if not top:
         return []
@@ -109,6 +116,13 @@ def _events(scan: Scan) -> ArchiveScan:
 
 def _bucket(epoch_ms: int, scan: ArchiveScan) -> datetime | None:
     return _moment(epoch_ms) if scan.bucket_starts else None
+
+
+def _of_bits(bits: int) -> float:
+    """The number of a Float64."""
+    found: float
+    (found,) = struct.unpack("<d", struct.pack("<Q", bits))
+    return found
 
 
 def _moment(epoch_ms: int) -> datetime:

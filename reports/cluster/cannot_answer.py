@@ -44,23 +44,18 @@ def naming_shards_away(cluster: Cluster) -> Iterator[None]:
 
 
 def require_counts(query: Query) -> None:
-    """Raises QueryError for a kind of report that has no statement of a cluster."""
+    """Raises QueryError for what has no statement of a cluster: kinds of report with a
+    name, visits, which hosts do not ship, and dimensions that are no column there.
+    """
     if kind := getattr(query, "kind", ""):
-        raise QueryError(
-            "scope", f"a ClickHouse store does not answer {kind}: ask each host with scope=host, or ClickHouse itself"
-        )
-
-
-def visits_not_counted(cluster: Cluster) -> CannotAnswer:
-    """Hosts ship events, and no visits."""
-    detail = "a ClickHouse store counts no visits: ask with scope=host"
-    return CannotAnswer(cluster, "visits are not counted over all hosts", detail)
-
-
-def dimension_not_computed(cluster: Cluster) -> CannotAnswer:
-    """What DuckDB computes of the archive's columns stands in no column there."""
-    detail = "a ClickHouse store does not have that dimension: ask with scope=host"
-    return CannotAnswer(cluster, "that dimension is not computed over all hosts", detail)
+        what = f"does not answer {kind}"
+    elif query.asks_visits:
+        what = "counts no visits"
+    elif query.asks_computed:
+        what = "has no such dimension"
+    else:
+        return
+    raise QueryError("scope", f"a ClickHouse store {what}: ask each host with scope=host, or ClickHouse itself")
 
 
 def require_version(cluster: Cluster, server: ClickHouse) -> None:

@@ -6,12 +6,7 @@ from datetime import UTC, datetime
 from functools import cached_property
 
 from reports.cluster.answer import report_of_cluster, shipped
-from reports.cluster.cannot_answer import (
-    dimension_not_computed,
-    naming_shards_away,
-    require_version,
-    visits_not_counted,
-)
+from reports.cluster.cannot_answer import naming_shards_away, require_counts, require_version
 from reports.compared_rows import with_previous
 from reports.hosts.asked import Asked, TimezonesDiffer
 from reports.hosts.combine import combined_days
@@ -20,13 +15,14 @@ from reports.hosts.listed import listed, oldest_as_of
 from reports.query import Query
 from reports.rows import Row
 from reports.sql.clickhouse import Statements
-from reports.sql.clickhouse.month_ends import final_settings
+from reports.sql.clickhouse.month_ends import WITHIN_MONTHS, Settings, final_settings
 from shared.disk.layout import DataDirectory
 from shared.stores.clickhouse.client import ClickHouse
 from shared.stores.clickhouse.cluster import parse_cluster
 from shared.stores.clickhouse.ledger_rows import HeldRow, held_rows
 from shared.stores.clickhouse.tables import events_table
 from shared.stores.instance import known_instance
+from shared.stores.ledger import StoreUnavailable
 
 TIMEOUT_S = 60.0
 
@@ -44,18 +40,19 @@ class ClusterStore:
         return ClickHouse(self._cluster, self._cluster.shards[0], TIMEOUT_S)
 
     def report(self, asked: Asked) -> Row:
-        """Raises StoreUnavailable, StoreRefused and TimezonesDiffer."""
-        with naming_shards_away(self._cluster):
-            require_version(self._cluster, self._server)
-            return self.report_of_published(asked)
+        """Raises QueryError, StoreUnavailable, StoreRefused and TimezonesDiffer."""
+        require_counts(asked.query)
+        try:
+            with naming_shards_away(self._cluster):
+                require_version(self._cluster, self._server)
+                return self.report_of_published(asked)
+        except StoreUnavailable:
+            self.__dict__.pop("_server", None)  # it may be another version when it is back
+            raise
 
     def report_of_published(self, asked: Asked) -> Row:
         """As `report`, of a server that is known to answer."""
         query = asked.query
-        if query.asks_visits:
-            raise visits_not_counted(self._cluster)
-        if query.asks_computed:
-            raise dimension_not_computed(self._cluster)
         hosts = [_host(row) for row in held_rows(self._server).values()]
         days = combined_days([host.snapshot for host in hosts], query)
         touched = [hosts[number] for number in sorted({each.host for each in days})]
@@ -67,10 +64,17 @@ class ClusterStore:
         statements, of_all = Statements(table), shipped(days)
 
         def make(one: Query) -> Row:
-            """The report of one of the times that the question compares."""
-            settings = final_settings(
-                lambda statement, given: self._server.rows(statement.text, settings=given), table, one.start, one.end
-            )
+            """The report of one of the times that are compared. One host has no copies
+            on two days.
+            """
+            settings: Settings = WITHIN_MONTHS
+            if len(hosts) > 1:
+                settings = final_settings(
+                    lambda statement, given: self._server.rows(statement.text, settings=given),
+                    table,
+                    one.start,
+                    one.end,
+                )
             return report_of_cluster(
                 lambda statement: self._server.rows(statement.text, statement.bound, settings),
                 statements,

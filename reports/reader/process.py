@@ -19,7 +19,7 @@ from typing import BinaryIO
 import duckdb
 import msgspec
 
-from reports.cluster.cannot_answer import CannotAnswer, require_counts
+from reports.cluster.cannot_answer import CannotAnswer
 from reports.cluster.cluster_store import ClusterStore
 from reports.encode import encode_report
 from reports.hosts.asked import Asked, TimezonesDiffer, asks_all_hosts, require_parts
@@ -154,8 +154,7 @@ def _report(request: ReaderRequest) -> bytes:
     asked = Asked(query, request.timezone)
     over_hosts = asks_all_hosts(query, request.store)
     if over_hosts and is_clickhouse(request.store):
-        require_counts(query)
-        return encode_report(ClusterStore(data, request.store).report(asked), request.format)
+        return encode_report(_cluster_store(data, request.store).report(asked), request.format)
     database = _database(data, request.memory_bytes)
     limit_spill(database, spill_max_bytes(data, request.disk_reserve))
     if over_hosts:
@@ -175,6 +174,12 @@ def _hosts_store(data: DataDirectory, address: str, cache_bytes: int, disk_reser
     closing = contextlib.ExitStack()
     atexit.register(closing.close)
     return closing.enter_context(hosts_store(data, address, cache_bytes, disk_reserve))
+
+
+@cache
+def _cluster_store(data: DataDirectory, address: str) -> ClusterStore:
+    """One for all reports: it remembers what the server's version can."""
+    return ClusterStore(data, address)
 
 
 @cache

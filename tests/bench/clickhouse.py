@@ -10,6 +10,7 @@ a shim, on the machine that ships and asks.
 from __future__ import annotations
 
 import argparse
+import os
 import statistics
 import tempfile
 import time
@@ -32,8 +33,10 @@ from shared.settings import Settings
 from shared.stores.clickhouse.cluster import parse_cluster
 from shared.stores.open_store import open_store
 from tests.bench import fold
+from tests.bench.processes import cpu_seconds
 from tests.bench.reports import make_month
 from tests.builders.clickhouse_kinds import running
+from tests.builders.clickhouse_today import TodaysClickHouse
 from tests.builders.silent_log import SilentLog
 
 SHIPPED = 100_000
@@ -69,7 +72,10 @@ def ship_generations(root: Path, kind: str) -> None:
         print(f"{kind}: {SHIPPED:,} events in {statistics.median(took[1:]):.2f} s, {_listed(took[1:])}")
 
 
-def ask_both(data: DataDirectory, address: str, given: Mapping[str, str], spill: Path) -> None:
+def ask_both(data: DataDirectory, address: str, given: Mapping[str, str], spill: Path, server: int) -> None:
+    """In turns. `server`: its process id. Where other programmes run the seconds of the
+    processors say more than those of the clock.
+    """
     query = parse({**_SPAN, **given}, datetime(2026, 12, 1, tzinfo=UTC), "UTC")
     cluster, snapshot = ClusterStore(data, address), load_snapshot(data)
     with closing(connect(1 << 30, 2, spill)) as database:
@@ -78,15 +84,23 @@ def ask_both(data: DataDirectory, address: str, given: Mapping[str, str], spill:
             "DuckDB": lambda: make_report(database, data, snapshot, query)["rows"],
         }
         took: dict[str, list[float]] = {name: [] for name in asked}
+        used: dict[str, list[float]] = {name: [] for name in asked}
         answers = {}
         for _ in range(TURNS):
             for name, ask in asked.items():
-                since = time.perf_counter()
+                since, cpu_since = time.perf_counter(), _cpu(server)
                 answers[name] = ask()
                 took[name].append(time.perf_counter() - since)
+                used[name].append(_cpu(server) - cpu_since)
     assert answers["ClickHouse"] == answers["DuckDB"], given
-    of_cluster, of_duckdb = (statistics.median(each) for each in took.values())
-    print(f"  {of_cluster:.2f} s / {of_duckdb:.2f} s = {of_cluster / of_duckdb:.2f}", flush=True)
+    for what, measured in (("of the clock", took), ("of processors", used)):
+        of_cluster, of_duckdb = (statistics.median(each) for each in measured.values())
+        print(f"  {of_cluster:.2f} s / {of_duckdb:.2f} s {what} = {of_cluster / of_duckdb:.2f}", flush=True)
+
+
+def _cpu(server: int) -> float:
+    """Of the server, and of this process, in which DuckDB runs."""
+    return cpu_seconds(server) + time.process_time()
 
 
 def main() -> None:
@@ -102,6 +116,7 @@ def main() -> None:
         if options.directory is None:
             make_month(data, options.days, options.events).close()
         with running("today") as servers:
+            assert isinstance(servers, TodaysClickHouse)
             address = servers.database()
             events, took = options.days * options.events, ship(data, address)
             print(f"today: {events:,} events in {took:.0f} s, {took / events * 1e7:.0f} s for 10,000,000")
@@ -109,9 +124,10 @@ def main() -> None:
             servers.ask(f"OPTIMIZE TABLE {table} FINAL", MERGE_S)
             of = "FROM system.parts WHERE active AND table = 'analytics_events'"
             print(f"today: {float(servers.ask(f'SELECT sum(bytes_on_disk) / sum(rows) {of}')):.1f} bytes an event")
+            print(f"load {os.getloadavg()[0]:.1f}")
             for name, question in QUESTIONS.items():
-                print(name, end=":", flush=True)
-                ask_both(data, address, question, Path(scratch) / "spill")
+                print(name, flush=True)
+                ask_both(data, address, question, Path(scratch) / "spill", servers.pid)
 
 
 def _listed(took: list[float]) -> str:

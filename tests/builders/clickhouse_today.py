@@ -49,6 +49,11 @@ class TodaysClickHouse:
         self.http = int(port.read_text())
         return self._process.pid
 
+    @property
+    def pid(self) -> int:
+        assert self._process is not None
+        return self._process.pid
+
     def kill(self) -> None:
         """SIGKILL."""
         assert self._process is not None

@@ -20,6 +20,8 @@ _SECRET_BITS = 63
 _DIGITS = 1 << 52
 _SIGN = 1 << 63
 HALF = 1 << 26
+# Of rows that are a visitor each, or none.
+_PEOPLE = "countIf(one != 0 OR other != 0)"
 
 
 class Statement(NamedTuple):
@@ -50,14 +52,18 @@ class Statements:
     def total(self, scan: ArchiveScan, *, with_visitors: bool) -> Statement:
         """One row (events, visitors)."""
         bound = Bound()
-        visitors = self._visitors(bound, is_asked=with_visitors)
-        return Statement(f"SELECT count(), {visitors} FROM ({self._events(scan, bound)})", bound.values)
+        events = self._events(scan, bound)
+        if not with_visitors:
+            return Statement(f"SELECT count(), NULL FROM ({events})", bound.values)
+        return Statement(f"SELECT sum(events), {_PEOPLE} FROM ({self._people(events, bound)})", bound.values)
 
     def series(self, scan: ArchiveScan, *, with_visitors: bool) -> Statement:
         """Rows (start of the bucket in ms, events, visitors)."""
         bound = Bound()
-        visitors = self._visitors(bound, is_asked=with_visitors)
-        text = f"SELECT bucket, count(), {visitors} FROM ({self._events(scan, bound)}) GROUP BY bucket"
+        events = self._events(scan, bound)
+        if not with_visitors:
+            return Statement(f"SELECT bucket, count(), NULL FROM ({events}) GROUP BY bucket", bound.values)
+        text = f"SELECT bucket, sum(events), {_PEOPLE} FROM ({self._people(events, bound, 'bucket, ')}) GROUP BY bucket"
         return Statement(text, bound.values)
 
     def top(self, scan: ArchiveScan, limit: int) -> Statement:
@@ -69,6 +75,19 @@ class Statements:
             "SELECT one, other, sum(count()) OVER () "
             f"FROM (SELECT value, {self._numbers('value', bound)} FROM ({self._events(scan, bound)})) "
             "GROUP BY one, other ORDER BY count() DESC, any(value) ASC NULLS LAST "
+            f"LIMIT {bound.value('limit', 'UInt32', limit)}"
+        )
+        return Statement(text, bound.values)
+
+    def top_values(self, scan: ArchiveScan, limit: int) -> Statement:
+        """Rows (two numbers, value, events, events of all values) of the values with
+        the most events, in their order: all there is without buckets and visitors.
+        """
+        bound = Bound()
+        text = (
+            "SELECT one, other, any(value) AS found, count() AS events, sum(count()) OVER () "
+            f"FROM (SELECT value, {self._numbers('value', bound)} FROM ({self._events(scan, bound)})) "
+            "GROUP BY one, other ORDER BY events DESC, found ASC NULLS LAST "
             f"LIMIT {bound.value('limit', 'UInt32', limit)}"
         )
         return Statement(text, bound.values)
@@ -105,7 +124,9 @@ class Statements:
         return Statement(text, bound.values)
 
     def value_quantiles(self, scan: ArchiveScan, shown: Sequence[str | None]) -> Statement:
-        """Rows (start of the bucket in ms, value, p50, p95) of the values of events."""
+        """Rows (start of the bucket in ms, value, p50, p95) of the values of events;
+        the percentiles as the bits of a Float64. Engines print 1e300 as 1e30 (26.5).
+        """
         bound = Bound()
         place = "PARTITION BY bucket, one, other"
         keys = ", ".join(bound.value(f"secret{n}", "UInt64", secret) for n, secret in enumerate(self._secret))
@@ -118,7 +139,10 @@ class Statements:
             f"SELECT *, sum(events) OVER ({place} ORDER BY amount) AS up_to, sum(events) OVER ({place}) AS of_all "
             f"FROM ({counted})"
         )
-        quantiles = ", ".join(f"minIf(amount, up_to * 100 >= of_all * {percent})" for percent in (50, 95))
+        quantiles = ", ".join(
+            f"reinterpretAsUInt64(assumeNotNull(minIf(amount, up_to * 100 >= of_all * {percent})))"
+            for percent in (50, 95)
+        )
         text = f"SELECT bucket, any(value) AS found, {quantiles} FROM ({ranked}) GROUP BY bucket, one, other"
         return Statement(text, bound.values)
 
@@ -160,6 +184,13 @@ class Statements:
     def _events(self, scan: ArchiveScan, bound: Bound) -> str:
         return matching_events(scan, self._table, bound)
 
+    def _people(self, events: str, bound: Bound, by: str = "") -> str:
+        """(what is named in `by`, one, other, events): a row for each visitor, and one
+        for the events of none. To group by two numbers costs half of uniqExact of them.
+        """
+        numbered = f"SELECT {by}{self._numbers('visitor', bound)} FROM ({events})"
+        return f"SELECT {by}one, other, count() AS events FROM ({numbered}) GROUP BY {by}one, other"
+
     def _visitors(self, bound: Bound, *, is_asked: bool) -> str:
         if not is_asked:
             return "NULL"
@@ -171,7 +202,7 @@ class Statements:
         return f"{one} AS one, {other} AS other"
 
     def _hash(self, text: str, bound: Bound, *, turned: bool) -> str:
-        """Of a text or NULL."""
+        """Of a text; 0 for NULL, which no text has twice."""
         keys = [bound.value(f"secret{n}", "UInt64", secret) for n, secret in enumerate(self._secret)]
         first, second = reversed(keys) if turned else keys
-        return f"sipHash64Keyed(({first}, {second}), ifNull({text}, ''), isNull({text}))"
+        return f"if(isNull({text}), 0, sipHash64Keyed(({first}, {second}), assumeNotNull({text})))"

@@ -20,6 +20,9 @@ from shared.stores.ledger import StoreRefused, StoreUnavailable
 
 CONNECT_TIMEOUT_S = 10.0
 STATEMENT_TIMEOUT_S = 600.0
+# An insert of half a million rows takes some seconds: a server that stands still in the
+# middle of one is not waited for as one that merges.
+INSERT_TIMEOUT_S = 120.0
 FIRST_ANSWER_S = 15.0
 # Those that the server knows are sent. An answer says what became of the statement; a
 # block that was deleted may be inserted again; a winner in another part is found. What
@@ -90,7 +93,8 @@ class ClickHouse:
         """`sql` ends with `FORMAT …`, of which `content` is. Raises as `rows`; what the
         server says of rows is left out: they are not for a log.
         """
-        answer = self._send(content, {"query": sql} | self._known(None), is_private=True)
+        patience_s = min(self._timeout_s, INSERT_TIMEOUT_S)
+        answer = self._send(content, {"query": sql} | self._known(None), patience_s, is_private=True)
         self._check_for_error(answer, is_private=True)
 
     def ping(self) -> None:

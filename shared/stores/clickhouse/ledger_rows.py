@@ -10,6 +10,7 @@ import json
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import NamedTuple
+from uuid import UUID
 
 from shared.generations.snapshot import Snapshot, decode_snapshot
 from shared.stores.clickhouse.client import UNKNOWN_TABLE, ClickHouse, ServerError
@@ -17,7 +18,7 @@ from shared.stores.clickhouse.table_names import CURRENT, TableNames
 
 _COLUMNS = "instance, version, host, timezone, generation, snapshot_sha256, as_of, snapshot, retired, published_at"
 _HELD = (
-    "SELECT toString(instance), version, host, timezone, generation, snapshot_sha256, as_of, snapshot, retired, "
+    "SELECT toString(instance), version, host, timezone, generation, snapshot_sha256, as_of, {snapshot}, retired, "
     "toUnixTimestamp(published_at) FROM {table} FINAL ORDER BY host, instance"
 )
 
@@ -44,10 +45,15 @@ class HeldRow(NamedTuple):
         return decode_snapshot(self.content.encode(), Path("the ledger of the store")) if self.content else Snapshot()
 
 
-def held_rows(server: ClickHouse, names: TableNames = CURRENT) -> dict[str, HeldRow]:
-    """By instance. A shard without the tables has none."""
+def held_rows(server: ClickHouse, names: TableNames = CURRENT, *, snapshot_of: str | None = None) -> dict[str, HeldRow]:
+    """By instance. A shard without the tables has none. `snapshot_of`: the instance
+    whose row has a snapshot, "" for no row; None for all. They are most of a ledger.
+    """
+    snapshot = "snapshot" if snapshot_of is None else "''"
+    if snapshot_of:
+        snapshot = f"if(instance = '{UUID(snapshot_of)}', snapshot, '')"
     try:
-        rows = server.rows(_HELD.format(table=names.folded))
+        rows = server.rows(_HELD.format(table=names.folded, snapshot=snapshot))
     except ServerError as error:
         if error.code == UNKNOWN_TABLE:
             return {}

@@ -18,6 +18,7 @@ from typing import NamedTuple
 from shared.generations.snapshot import Snapshot, encode_snapshot
 from shared.stores.clickhouse.client import ClickHouse
 from shared.stores.clickhouse.cluster import Cluster
+from shared.stores.clickhouse.erase_retired import erase_from_retired
 from shared.stores.clickhouse.forget_months import forget_expired
 from shared.stores.clickhouse.held_position import least_position, position_of, with_days
 from shared.stores.clickhouse.ledger_rows import HeldRow, held_rows, write_held
@@ -86,10 +87,10 @@ class ClickHouseStore:
         return least_position(self._held())
 
     def positions(self) -> list[Position]:
-        """What each shard holds that has something of this instance. Raises
-        StoreRefused where it was retired.
+        """What each shard holds that has something of this instance, without snapshots.
+        Raises StoreRefused where it was retired.
         """
-        rows = [row for row in self._held() if row]
+        rows = [row for row in self._held(snapshot_of="") if row]
         if any(row.is_retired for row in rows):
             raise StoreRefused(
                 str(self),
@@ -108,9 +109,12 @@ class ClickHouseStore:
         """The ledger of each shard, by instance."""
         return [held_rows(server, self._names) for server in self._servers]
 
-    def _held(self) -> list[HeldRow | None]:
-        """Raises StoreRefused where copies of other hosts could not be told."""
-        found = self.held_by_all()
+    def _held(self, snapshot_of: str | None = None) -> list[HeldRow | None]:
+        """With the snapshot of this instance, or of `snapshot_of`. Raises StoreRefused
+        where copies of other hosts could not be told.
+        """
+        of = self._instance if snapshot_of is None else snapshot_of
+        found = [held_rows(server, self._names, snapshot_of=of) for server in self._servers]
         others = {each.host for rows in found for each in rows.values() if each.instance != self._instance}
         if others and not self.hosts_database:
             raise StoreRefused(
@@ -121,12 +125,15 @@ class ClickHouseStore:
         return [rows.get(self._instance) for rows in found]
 
     def publish(self, base: Position | None, after: Position, content: bytes, changes: Changes) -> None:
-        held = self._held()
+        held = self._held(snapshot_of="")
         found = least_position(held)
         if (found and found.identity) != (base and base.identity):
             raise StoreUnavailable(str(self), "another process published meanwhile")
         self.make_tables()
         version = max((row.version for row in held if row), default=0)
+        if not any(held):  # before its first rows: reports look for copies where there are several hosts
+            version += 1
+            self._note(version, Position(self._instance, 0, "", Snapshot()), b"", "")
         snapshot, noted_at = base.snapshot if base else Snapshot(), time.monotonic()
         for batch in changes.events(self._doubting(snapshot)):
             self._events.send(batch, after.generation)
@@ -206,6 +213,10 @@ class ClickHouseStore:
         for server, rows in zip(self._servers, found, strict=True):
             if row := rows.get(instance):
                 write_held(server, row._replace(version=row.version + 1, is_retired=True))
+
+    def erase_from_retired(self, visitor: str, site: str | None) -> None:
+        """Delete a visitor from what retired instances have: see `erase_retired`."""
+        erase_from_retired(self._servers, visitor, site, self._patience_s)
 
     def forget_expired(self, *, dry_run: bool = False) -> list[str]:
         """Delete the months that have expired on every host: see `expired_months`."""

@@ -1,15 +1,16 @@
-"""An erasure whose mutation does not end: it is said, nothing is confirmed, and the
-next publish carries on.
+"""Erasures in a ClickHouse store: one whose mutation does not end is said, nothing is
+confirmed, and the next publish carries on; what a retired instance has is reached.
 """
 
 from __future__ import annotations
 
 from pathlib import Path
+from uuid import UUID
 
 import pytest
 
 from compactor.publishing.instance import instance_id
-from compactor.publishing.publish import publish_newest
+from compactor.publishing.publish import publish_newest, rebuild_store, retire_instance
 from shared.disk.layout import DataDirectory
 from shared.erasures import create_request, known_orders
 from shared.stores.clickhouse.cluster import parse_cluster
@@ -17,6 +18,7 @@ from shared.stores.clickhouse.event_key import event_key
 from shared.stores.clickhouse.store import ClickHouseStore, HostOfStore
 from shared.stores.clickhouse.tables import events_table
 from shared.stores.ledger import StoreUnavailable
+from shared.stores.postgres.connection import connected
 from tests.builders.clickhouse_kinds import KINDS, ClickHouses
 from tests.builders.erasure import erase
 from tests.builders.logs import NOON, data_directory, fold_all, line, sealed
@@ -61,3 +63,34 @@ def test_a_mutation_that_does_not_end_confirms_nothing_and_is_tried_again(
     assert servers.ask(f"SELECT id FROM {cluster.database}.{events_table(cluster)} FINAL") == "kept\n"
     assert list(known_orders(data)) == []
     assert wrong(data, store) == []
+
+
+# The text of a visitor ends no literal of the mutation.
+GONE = "o'gone\\' OR 1 = 1 -- 日"
+
+
+def test_an_erasure_reaches_what_a_retired_instance_has(tmp_path: Path, servers: ClickHouses, server: Server) -> None:
+    address, database = servers.database(), server.database()
+    retired, living = (data_directory(tmp_path / name) for name in ("retired", "living"))
+    for data in (retired, living):
+        events = [
+            line(f"{data.root.name}-{n}", visitor=visitor, site=site)
+            for n, (visitor, site) in enumerate([("stays", "a.example"), (GONE, "a.example"), (GONE, "b.example")])
+        ]
+        sealed(data, events)
+        fold_all(data)
+        publish(data, store=address, database_url=database)
+    settings = store_settings(living, store=address, database_url=database)
+    store = impatient(living, address, database)
+    retire_instance(living, settings, store, UUID(instance_id(retired)))
+    order = create_request(living, GONE, "a.example")
+    erase(living, NOON, database_url=database)
+    rebuild_store(living, settings, store)
+    publish(living, store=address, database_url=database)
+    cluster = parse_cluster(address)
+    left = servers.ask(f"SELECT id FROM {cluster.database}.{events_table(cluster)} FINAL")
+    assert sorted(left.split()) == ["living-0", "living-2", "retired-0", "retired-2"]
+    with connected(database) as connection:
+        sql = "SELECT visitor, ended_at IS NOT NULL FROM analytics_orders WHERE request = %s"
+        assert connection.execute(sql, (order.request,)).fetchall() == [(None, True)]
+    assert wrong(living, store) == []

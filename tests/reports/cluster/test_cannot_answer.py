@@ -10,11 +10,14 @@ from pathlib import Path
 
 import pytest
 
-from reports.cluster.cannot_answer import CannotAnswer, naming_shards_away, require_counts
+from reports.cluster.cannot_answer import CannotAnswer, naming_shards_away
 from reports.cluster.cluster_store import ClusterStore
+from reports.dimensions import COMPUTED
 from reports.hosts.asked import Asked
 from reports.kinds import NAMED, parse_question
+from reports.measures.names import VISIT_MEASURES
 from reports.query_error import QueryError
+from shared.sql.visits import ENDS_OF_VISITS
 from shared.stores.clickhouse.client import ClickHouse
 from shared.stores.clickhouse.cluster import parse_cluster
 from shared.stores.ledger import StoreUnavailable
@@ -40,22 +43,35 @@ NEEDED = {"paths": {"at": "/"}, "funnel": {"steps": "path==/;;event==signup"}}
 
 
 @pytest.mark.parametrize("kind", NAMED)
-def test_a_kind_without_a_statement_of_a_cluster_says_so(kind: str) -> None:
-    now = datetime(2026, 12, 1, tzinfo=UTC)
-    with pytest.raises(QueryError) as found:
-        require_counts(parse_question({"kind": kind, **NEEDED.get(kind, {})}, now, "UTC"))
-    assert found.value.parameter == "scope"
-    assert f"a ClickHouse store does not answer {kind}: ask each host with scope=host" in str(found.value)
-    require_counts(parse_question({}, now, "UTC"))
+def test_a_kind_without_a_statement_of_a_cluster_says_so(tmp_path: Path, kind: str) -> None:
+    assert _why_not(tmp_path, {"kind": kind, **NEEDED.get(kind, {})}) == f"does not answer {kind}"
 
 
-@pytest.mark.parametrize("asked", [{"by": "channel"}, {"by": "query.q"}, {"filter": "hostname==example.com"}])
-def test_a_dimension_that_a_cluster_has_no_column_of_says_so(tmp_path: Path, asked: dict[str, str]) -> None:
-    query = parse_question({**SPAN, **asked}, datetime(2026, 12, 1, tzinfo=UTC), "UTC")
+@pytest.mark.parametrize("name", COMPUTED)
+def test_a_dimension_that_a_cluster_has_no_column_of_says_so(tmp_path: Path, name: str) -> None:
+    assert _why_not(tmp_path, {"by": name}) == "has no such dimension"
+    assert _why_not(tmp_path, {"filter": f"{name}=="}) == "has no such dimension"
+    assert _why_not(tmp_path, {"filter": "query.q==a"}) == "has no such dimension"
+
+
+@pytest.mark.parametrize(
+    "asked", [*({"measures": f"events,{name}"} for name in VISIT_MEASURES), *({"by": name} for name in ENDS_OF_VISITS)]
+)
+def test_visits_which_no_host_ships_are_said_not_to_be_counted(tmp_path: Path, asked: dict[str, str]) -> None:
+    assert _why_not(tmp_path, asked) == "counts no visits"
+
+
+def _why_not(tmp_path: Path, asked: dict[str, str]) -> str:
+    """What is said without a word to the cluster."""
+    query = parse_question({**(SPAN if "kind" not in asked else {}), **asked}, datetime(2026, 12, 1, tzinfo=UTC), "UTC")
     store = ClusterStore(data_directory(tmp_path / "data"), "clickhouse://127.0.0.1:1/none")
-    with pytest.raises(CannotAnswer) as found:
-        store.report_of_published(Asked(query, "UTC"))
-    assert "does not have that dimension: ask with scope=host" in found.value.detail
+    with pytest.raises(QueryError) as found:
+        store.report(Asked(query, "UTC"))
+    assert found.value.parameter == "scope"
+    _, _, said = str(found.value).partition("a ClickHouse store ")
+    why, _, instead = said.partition(": ")
+    assert instead == "ask each host with scope=host, or ClickHouse itself"
+    return why
 
 
 @pytest.mark.parametrize("fault", ["killed", "stopped"])

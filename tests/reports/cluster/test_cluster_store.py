@@ -47,6 +47,8 @@ FILTERS = (
     "country==DE|FR|",
     "country!=DE|",
     "value>3.5;value<1e2",
+    "value>1e200",
+    "value<-1e200",
 )
 
 
@@ -91,6 +93,10 @@ def test_a_cluster_answers_as_duckdb_does(tmp_path: Path, clickhouse_today: Clic
         )
         for n, s in enumerate([1, 2.0005, 17, 0.1, 0.7, 86_400, 86_401, -1, 0, 1e18, None, *range(20)])
     ]
+    more += [
+        line(f"far-{n}", NOON - n * HOUR_MS, value=far, url="https://far.example/")
+        for n, far in enumerate([1e300, -1e300, 1.7976931348623157e308, 5e-324, 1e22, 0.1, 1e-5])
+    ]
     for turn, written in enumerate((lines[:40], lines[40:], more, [line("bot", ua=GOOGLEBOT)])):
         sealed(data, written)
         fold_all(data, NOON + turn * 9 * HOUR_MS)
@@ -120,7 +126,10 @@ def test_a_cluster_answers_as_duckdb_does(tmp_path: Path, clickhouse_today: Clic
         for more in ({}, {"by": "path"}, {"interval": "day", "event": "pageview"})
     ]
     asked += [
-        {**span, "by": by, "limit": limit} for by in ("path", "props.plan", "props.it's a/key~") for limit in "12"
+        {**span, "by": by, "limit": limit, **more}
+        for by in ("path", "props.plan", "props.it's a/key~")
+        for limit in "12"
+        for more in ({}, {"visitors": "none"})
     ]
     for question in asked:
         found, expected = both(data, address, question)

@@ -6,21 +6,29 @@ from __future__ import annotations
 
 import random
 from collections import Counter
+from collections.abc import Iterator
 from datetime import UTC, date, datetime
 from pathlib import Path
 
 import pytest
 
+from compactor.publishing.changes import SnapshotChanges
+from compactor.publishing.instance import instance_id
 from ingest.collect.encode import Line
 from reports.cluster.cluster_store import ClusterStore
 from reports.hosts.asked import Asked
 from reports.query import parse
 from reports.sql.clickhouse.month_ends import WITHIN_MONTHS, final_settings, month_ends
+from shared.generations.snapshot import Snapshot
+from shared.stores.clickhouse.store import ClickHouseStore
+from shared.stores.event_batches import EventBatch, Shipping
+from shared.stores.ledger import Position
+from shared.stores.open_store import open_store
 from shared.timestamps import epoch_ms
 from tests.builders.clickhouse_kinds import ClickHouses
 from tests.builders.logs import NOON, data_directory, fold_all, line, sealed
 from tests.builders.postgres import Server
-from tests.builders.stores import publish
+from tests.builders.stores import publish, store_settings
 
 pytestmark = pytest.mark.component
 HOUR_MS = 3_600_000
@@ -66,6 +74,29 @@ def test_months_are_read_apart_where_no_event_has_copies_in_two(
     start, end = datetime(2026, 10, 20, tzinfo=UTC), datetime(2026, 12, 20, tzinfo=UTC)
     assert final_settings(lambda _statement, _given: answers.pop(0), "events", start, end) == settings
     assert answers == []
+
+
+def test_a_host_is_in_the_ledger_before_its_first_rows(tmp_path: Path, clickhouse_today: ClickHouses) -> None:
+    """Reports look for copies where the ledger has several hosts."""
+    data, address = data_directory(tmp_path / "data"), clickhouse_today.database()
+    store = open_store(store_settings(data, store=address), instance_id(data))
+    assert isinstance(store, ClickHouseStore)
+    found = list[tuple[str, int]]()
+
+    class Changes(SnapshotChanges):
+        def __init__(self) -> None:
+            """Of nothing."""
+
+        def events(self, shipping: Shipping) -> Iterator[EventBatch]:
+            assert isinstance(store, ClickHouseStore)
+            found.extend((each.instance, each.generation) for each in store.instances())
+            return iter(())
+
+    after = Position(instance_id(data), 1, "sha", Snapshot())
+    store.publish(None, after, b"", Changes())
+    assert found == [(instance_id(data), 0)]
+    held = store.position()
+    assert held is not None and held.generation == 1
 
 
 def _copy(pick: random.Random, host: str, number: int) -> Line:

@@ -4,6 +4,7 @@ the password nor a text of an event.
 
 from __future__ import annotations
 
+import socket
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -84,6 +85,16 @@ def test_why_a_server_ends_an_insert_early_is_said() -> None:
             asked.__dict__["_known_settings"] = frozenset()
             with pytest.raises(StoreUnavailable, match=reason):
                 asked.insert("INSERT INTO t FORMAT TabSeparated", _slowly())
+
+
+def test_a_server_that_stands_still_in_an_insert_is_not_waited_for_long(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("shared.stores.clickhouse.client.INSERT_TIMEOUT_S", 0.2)
+    with socket.create_server(("127.0.0.1", 0)) as stands_still:
+        cluster = parse_cluster(f"clickhouse://127.0.0.1:{stands_still.getsockname()[1]}/default")
+        asked = ClickHouse(cluster, cluster.shards[0])
+        asked.__dict__["_known_settings"] = frozenset()
+        with pytest.raises(StoreUnavailable, match="timed out"):
+            asked.insert("INSERT INTO t FORMAT TabSeparated", [b"x"])
 
 
 def _slowly() -> Iterator[bytes]:
