@@ -19,9 +19,12 @@ from ingest.http.body_reader import BodyBudget
 from ingest.http.client_address import Client, Headers, Proxies
 from ingest.http.token_guesses import TokenGuesses
 from ingest.observe.arrivals import Arrival, Arrivals
+from ingest.observe.last_use import LastUse
 from ingest.rate_store.link import StoreLink
 from ingest.rate_store.open_store import rate_store_of
 from ingest.rate_store.store import Amounts
+from ingest.share_links.known_links import KnownLinks
+from ingest.share_links.password import PasswordTries
 from ingest.sharing.with_hosts import Sharing
 from ingest.wal.commit_queue import CommitQueue
 from reports.reader.client import ReaderClient
@@ -65,6 +68,9 @@ class WorkerContext:
     undeclared_proxy: UndeclaredProxyDetector = field(init=False)
     reader: ReaderClient = field(init=False)
     kept_filters: KeptFilters = field(init=False)
+    known_links: KnownLinks = field(init=False)
+    password_tries: PasswordTries = field(init=False)
+    last_use: LastUse = field(init=False)
     body_budget: BodyBudget = field(init=False)
     proxies: Proxies = field(init=False)
     own_traffic: OwnTraffic = field(init=False)
@@ -84,6 +90,8 @@ class WorkerContext:
         self.undeclared_proxy = UndeclaredProxyDetector(self.data, self.settings, self.log)
         self.reader = ReaderClient(self.settings, shared=rate_table)
         self.kept_filters = KeptFilters(self.data, self.log)
+        self.known_links = KnownLinks(self.data, self.log)
+        self.password_tries, self.last_use = PasswordTries(), LastUse(self.data)
         self.proxies = Proxies(self.settings)
         self.own_traffic = OwnTraffic(self.settings.exclude_networks)
         self.body_budget = BodyBudget(self.settings.queue_max_bytes)

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from ingest.api import dashboard, demo, tracker
+from ingest.api import dashboard, demo, share_page, tracker
 from ingest.api.exports import get_export
 from ingest.api.fold import post_fold
 from ingest.api.kinds import get_cohorts, get_funnel, get_goals_report, get_live, get_paths
 from ingest.api.live_stream import get_live_stream
 from ingest.api.named_filters import delete_of, get_of, put_of
 from ingest.api.reports import get_report
+from ingest.api.shares import delete_share, get_shares, post_share, post_share_session
 from ingest.api.snapshot import get_snapshot
 from ingest.api.status import get_status
+from ingest.api.tokens import delete_token, get_tokens, post_token
 from ingest.api.visitors import delete_visitor
 from ingest.collect.handler import post_events, preflight_events
 from ingest.collect.pixel import get_pixel
@@ -47,6 +49,14 @@ ROUTES: list[Route] = [
     ("GET", "/admin/api/status", get_status),
     ("POST", "/admin/api/fold", post_fold),
     ("DELETE", "/admin/api/visitors/{id}", delete_visitor),
+    ("GET", "/admin/api/tokens", get_tokens),
+    ("POST", "/admin/api/tokens", post_token),
+    ("DELETE", "/admin/api/tokens/{id}", delete_token),
+    ("GET", "/admin/api/shares", get_shares),
+    ("POST", "/admin/api/shares", post_share),
+    ("DELETE", "/admin/api/shares/{id}", delete_share),
+    ("POST", "/admin/api/share-session", post_share_session),
+    *share_page.ROUTES,
     *tracker.ROUTES,
     *dashboard.ROUTES,
 ]

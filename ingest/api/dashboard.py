@@ -18,20 +18,20 @@ from ingest.http.router import Route
 
 # The page loads nothing from other hosts, cannot be framed, and makes no markup of
 # texts (Trusted Types).
-_POLICY = (
+POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src 'self' data:; "
     "base-uri 'none'; form-action 'none'; frame-ancestors 'none'; "
     "require-trusted-types-for 'script'; trusted-types 'none'"
 )
-_HEADERS = {
-    "Content-Security-Policy": _POLICY,
+HEADERS = {
+    "Content-Security-Policy": POLICY,
     "X-Content-Type-Options": "nosniff",
     "Referrer-Policy": "no-referrer",
     "Cross-Origin-Opener-Policy": "same-origin",
     "Cross-Origin-Resource-Policy": "same-origin",
     "Cache-Control": "no-cache",
 }
-_PAGE = "index.html"
+PAGE = "index.html"
 
 
 def files() -> Iterator[str]:
@@ -56,8 +56,5 @@ async def redirect_to_dashboard(_worker: WorkerContext, _request: BaseRequest) -
 
 ROUTES: list[Route] = [
     ("GET", "/admin", redirect_to_dashboard),
-    *(
-        ("GET", f"/admin/{'' if name == _PAGE else name}", static_file(f"dashboard/{name}", _HEADERS))
-        for name in files()
-    ),
+    *(("GET", f"/admin/{'' if name == PAGE else name}", static_file(f"dashboard/{name}", HEADERS)) for name in files()),
 ]

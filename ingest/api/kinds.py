@@ -9,7 +9,8 @@ from aiohttp.web_request import BaseRequest
 
 from ingest.api.reports import answered, given_parameters
 from ingest.context import WorkerContext
-from ingest.http.auth import Access, require_access
+from ingest.http.auth import Access
+from ingest.share_links.access import require_reader
 from reports import encode
 from reports.kinds import KIND, cohorts, funnel, goals, live, paths
 from shared.disk.marks import read_mark
@@ -44,7 +45,7 @@ async def get_paths(worker: WorkerContext, request: BaseRequest) -> web.Response
 
 async def get_goals_report(worker: WorkerContext, request: BaseRequest) -> web.Response:
     """Conversions of the goals that are kept now."""
-    access = await require_access(worker, request)
+    access = await require_reader(worker, request)
     own = {"goals": await worker.kept_filters.goals_parameter(access.sites)}
     return await _answer(worker, request, "goals", (*goals.COMMON, *goals.ASKED), own, access)
 
@@ -60,6 +61,6 @@ async def _answer(
     """`names`: what a client may ask; `own`: what it may not; `access`: where it was
     looked at already.
     """
-    access = access or await require_access(worker, request)
+    access = access or await require_reader(worker, request)
     parameters = given_parameters(request, tuple(encode.REPORT_FORMATS), only=(*names, *_FORMAT))
     return await answered(worker, request, access, {**parameters, **own, KIND: kind})

@@ -7,15 +7,16 @@ from aiohttp.web_request import BaseRequest
 
 from ingest.api.while_wanted import while_wanted
 from ingest.context import WorkerContext
-from ingest.http.auth import Access, require_access
+from ingest.http.auth import Access
 from ingest.http.problem import Problem
+from ingest.share_links.access import require_reader
 from reports import encode
 from reports.kinds import KIND
 
 
 async def get_report(worker: WorkerContext, request: BaseRequest) -> web.Response:
     """One report; reports/query.py defines its parameters."""
-    access = await require_access(worker, request)
+    access = await require_reader(worker, request)
     parameters = given_parameters(request, tuple(encode.REPORT_FORMATS))
     if KIND in parameters:
         raise Problem(400, "query", "kind: unknown parameter; each other kind of report has an address of its own")

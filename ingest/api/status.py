@@ -9,7 +9,7 @@ from aiohttp import web
 from aiohttp.web_request import BaseRequest
 
 from ingest.context import WorkerContext
-from ingest.http.auth import require_access
+from ingest.share_links.access import require_reader
 from shared.status import Freshness, Status, read_freshness, read_status
 
 
@@ -17,7 +17,7 @@ async def get_status(worker: WorkerContext, request: BaseRequest) -> web.Respons
     """The event balance (P8), segments, lag and disk; for a token of some sites only up
     to when events are counted.
     """
-    access = await require_access(worker, request)
+    access = await require_reader(worker, request)
     status: Status | Freshness
     if access.sites is None:
         status = await asyncio.to_thread(read_status, worker.data, worker.settings)

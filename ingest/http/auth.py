@@ -205,6 +205,7 @@ async def require_access(worker: WorkerContext, request: BaseRequest) -> Access:
     if not access.scopes & {"read", "admin"}:
         raise Problem(403, "scope", "this token may only write events")
     worker.count_secret(request.headers, worker.settings.rate_limit_token, "token")
+    worker.last_use.note(access.id, worker.now_ms())
     return access
 
 

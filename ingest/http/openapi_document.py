@@ -20,9 +20,11 @@ from ingest.collect.body import ENCODINGS, JSON, NDJSON
 from ingest.collect.body import TEXT as TEXT_PLAIN
 from ingest.collect.event import Batch, Event
 from ingest.http.openapi_kinds import KIND_PATHS, KIND_TYPES
+from ingest.http.openapi_management import MANAGEMENT_PATHS, MANAGEMENT_TYPES, SHARE
 from ingest.http.openapi_parameters import RAW, SCOPE, SPAN, named, report_parameters
 from ingest.http.openapi_parts import (
     READ_PROBLEMS,
+    READER_PROBLEMS,
     RETRY_AFTER,
     TEXT,
     TOKEN_PROBLEMS,
@@ -66,6 +68,7 @@ TYPES = (
     Health,
     Readiness,
     *KIND_TYPES,
+    *MANAGEMENT_TYPES,
 )
 _WRITE_PROBLEMS = (
     *("malformed", "key", "scope", "origin", "prerender", "consent", "excluded_network", "too_large"),
@@ -168,8 +171,9 @@ def _preflight() -> Object:
 def _get_report() -> Object:
     report = {encode.REPORT_FORMATS["json"]: ref(Report)}
     ok = response("The report, or its rows.", _media_types(encode.REPORT_FORMATS) | report)
-    problems = (*TOKEN_PROBLEMS, *READ_PROBLEMS, "timezones", "report_timeout")
-    return operation("getReport", "One report", {"200": ok}, problems, parameters=report_parameters(), token=True)
+    problems = (*READER_PROBLEMS, *READ_PROBLEMS, "timezones", "report_timeout")
+    parameters = [*report_parameters(), SHARE]
+    return operation("getReport", "One report", {"200": ok}, problems, parameters=parameters, token=True)
 
 
 def _get_export() -> Object:
@@ -204,7 +208,14 @@ def _get_snapshot() -> Object:
 def _get_status() -> Object:
     either = {"anyOf": [ref(Status), ref(Freshness)]}
     ok = response("The event balance, segments, lag and disk; of some sites, their freshness.", {JSON: either})
-    return operation("getStatus", "The state of the service", {"200": ok}, (*TOKEN_PROBLEMS, "snapshot"), token=True)
+    return operation(
+        "getStatus",
+        "The state of the service",
+        {"200": ok},
+        (*READER_PROBLEMS, "snapshot"),
+        parameters=[SHARE],
+        token=True,
+    )
 
 
 def _post_fold() -> Object:
@@ -281,6 +292,7 @@ def make_document() -> Object:
             "/admin/api/snapshot": {"get": _get_snapshot()},
             "/admin/api/status": {"get": _get_status()},
             "/admin/api/fold": {"post": _post_fold()},
+            **MANAGEMENT_PATHS,
             "/admin/api/visitors/{id}": {"delete": _delete_visitor()},
             "/healthz": {"get": _get_health()},
             "/readyz": {"get": _get_ready()},

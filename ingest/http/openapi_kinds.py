@@ -8,9 +8,11 @@ from collections.abc import Mapping
 from typing import Any
 
 from ingest.api import named_filters
+from ingest.http.openapi_management import SHARE
 from ingest.http.openapi_parameters import RAW, filter_pattern, named, steps_pattern
 from ingest.http.openapi_parts import (
     READ_PROBLEMS,
+    READER_PROBLEMS,
     TEXT,
     TOKEN_PROBLEMS,
     Object,
@@ -41,8 +43,9 @@ _KEPT: dict[str, tuple[str, type, type, type]] = {
 def _report(operation_id: str, summary: str, kind: type, parameters: list[Object]) -> Object:
     content: Mapping[str, Any] = dict.fromkeys(encode.REPORT_FORMATS.values(), TEXT)
     ok = response("The report, or its rows.", {**content, encode.REPORT_FORMATS["json"]: ref(kind)})
-    problems = (*TOKEN_PROBLEMS, *READ_PROBLEMS, "timezones", "report_timeout")
-    return operation(operation_id, summary, {"200": ok}, problems, parameters=[*parameters, _FORMAT, RAW], token=True)
+    problems = (*READER_PROBLEMS, *READ_PROBLEMS, "timezones", "report_timeout")
+    every = [*parameters, _FORMAT, RAW, SHARE]
+    return operation(operation_id, summary, {"200": ok}, problems, parameters=every, token=True)
 
 
 def _live() -> Object:

@@ -15,14 +15,14 @@ Object = dict[str, Any]
 PROBLEMS = {
     400: ("http", "malformed", "query"),
     401: ("key", "token"),
-    403: ("scope", "origin", "prerender", "consent", "pixel", "excluded_network"),
+    403: ("scope", "origin", "prerender", "consent", "pixel", "excluded_network", "share", "password"),
     404: ("no_snapshot", "no_summary", "no_such_name"),
     408: ("slow",),
-    409: ("timezones", "too_many_filters"),
+    409: ("timezones", "too_many_filters", "too_many"),
     413: ("too_large", "too_many_events"),
     415: ("media_type", "content_encoding"),
     417: ("expect",),
-    422: ("batch_invalid", "batch_empty", "too_deep", "filter_invalid"),
+    422: ("batch_invalid", "batch_empty", "too_deep", "filter_invalid", "invalid"),
     429: ("rate_limit", "guesses"),
     500: ("internal",),
     503: (
@@ -32,6 +32,8 @@ PROBLEMS = {
     507: ("disk_reserve", "disk_full"),
 }
 TOKEN_PROBLEMS = ("token", "scope", "origin", "rate_limit", "guesses")
+# Of what a share link may ask, too.
+READER_PROBLEMS = (*TOKEN_PROBLEMS, "share")
 READ_PROBLEMS = ("query", "snapshot", "part", "report_failed", "report_memory", "store_unavailable", "busy")
 _ANYWHERE = ("http", "slow", "expect", "internal", "connections", "stopping")
 

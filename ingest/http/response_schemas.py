@@ -387,6 +387,73 @@ class Filters(Response):
     reason: str | UnsetType = UNSET
 
 
+class ListedToken(Response):
+    """`sites`: those that it is for, null for all. `use`: of a pixel. `last_used`: on
+    this host, to the minute; null where it is not known. `valid_on`: this host, or all
+    of the store.
+    """
+
+    id: str
+    scope: Literal["admin", "read", "ingest", "pixel"]
+    sites: list[str] | None
+    use: str | None
+    created: Instant
+    last_used: Instant | None
+    valid_on: Literal["host", "all"]
+
+
+class MadeToken(ListedToken):
+    """`token`: the secret, which is shown this once."""
+
+    token: str
+
+
+class Tokens(Response):
+    tokens: list[ListedToken]
+
+
+class ListedShare(Response):
+    """`embed`: hosts whose pages may frame it. `last_used`: on this host, to the
+    minute; null where it is not known.
+    """
+
+    id: str
+    site: str
+    name: str
+    created: Instant
+    expires: Instant | None
+    has_expired: bool
+    has_password: bool
+    embed: list[str]
+    last_used: Instant | None
+
+
+class MadeShare(ListedShare):
+    """`secret`: shown this once. `path`, and `embed_path` where it may be framed: where
+    the page is, from the address of this server.
+    """
+
+    secret: str
+    path: str
+    embed_path: str | UnsetType = UNSET
+
+
+class Shares(Response):
+    """`reason`: what of shares.json is not read."""
+
+    shares: list[ListedShare]
+    reason: str | UnsetType = UNSET
+
+
+class ShareSession(Response):
+    """`session`: what an embedded page sends; any other page has a cookie."""
+
+    site: str
+    name: str
+    lifetime_s: Count
+    session: str | UnsetType = UNSET
+
+
 class FoldResponse(Response):
     """The snapshot that counts every event accepted before the request."""
 

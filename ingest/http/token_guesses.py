@@ -15,7 +15,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import Counter, OrderedDict
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
 from ingest.collect.rate_table import Table
@@ -53,21 +53,35 @@ class TokenGuesses:
 
     async def admit(self, address: str, secret: bytes, *, is_right: bool) -> None:
         """Let a request with a secret, as its hash, go on. Raises Problem 429."""
+
+        async def look() -> bool:
+            return is_right
+
+        await self._admit(address, secret, look, is_right=is_right)
+
+    async def admit_after(self, address: str, secret: bytes, look: Callable[[], Awaitable[bool]]) -> bool:
+        """Whether a secret is right that is costly to look at: that is done after it
+        has waited, not before. Raises Problem 429.
+        """
+        return await self._admit(address, secret, look, is_right=True)
+
+    async def _admit(self, address: str, secret: bytes, look: Callable[[], Awaitable[bool]], *, is_right: bool) -> bool:
         client = rate_limit_networks(address)[0][0]
         known = client, secret
         if is_right and known in self._known:
             self._remember_right(known)
-            return
+            return True
         guesses = self._guesses(address)
         if guesses >= FREE and not (is_right and self._is_known_elsewhere(known)):
             if guesses >= MANY:
                 self._take_turn(client)
             await self._wait(client)
-        if is_right:
+        if await look():
             self._remember_right(known)
-        else:
-            networks = [(_key(network), times) for network, times in rate_limit_networks(address)]
-            self._table.take(networks, NO_LIMIT, ONE)
+            return True
+        networks = [(_key(network), times) for network, times in rate_limit_networks(address)]
+        self._table.take(networks, NO_LIMIT, ONE)
+        return False
 
     def _remember_right(self, known: tuple[str, bytes]) -> None:
         told, now = self._known.get(known, -WINDOW_NS), self._clock()

@@ -301,6 +301,20 @@ class DataDirectory:
         return self.private / f"tokens.{mark}.damaged"
 
     @property
+    def shares(self) -> Path:
+        """Share links, with hashes of their secrets and passwords."""
+        return self.private / "shares.json"
+
+    @property
+    def shares_lock(self) -> Path:
+        """Held while share links are changed."""
+        return self.private / "shares.lock"
+
+    def damaged_shares(self, mark: str) -> Path:
+        """Where a damaged shares.json is kept when another one is begun."""
+        return self.private / f"shares.{mark}.damaged"
+
+    @property
     def sign_in_code(self) -> Path:
         """The hash of the code that `foldlog demo` printed, until it is used."""
         return self.private / "sign-in-code.json"
@@ -408,6 +422,12 @@ class DataDirectory:
         if they found nothing.
         """
         return self.run / "last-pass"
+
+    def last_use(self, id_: str) -> Path:
+        """Its modification time is when the token or share link of this id was last
+        used on this host.
+        """
+        return self.run / f"used-{id_}"
 
     @property
     def tries(self) -> Path:

@@ -132,6 +132,7 @@ def private_files() -> set[str]:
         data.erasure_request("<request>"),
         data.erasure_order("<request>"),
         data.damaged_tokens("<mark>"),
+        data.damaged_shares("<mark>"),
     ]
     return {str(path.relative_to(ROOT)) for path in private}
 

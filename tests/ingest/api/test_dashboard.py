@@ -25,7 +25,7 @@ PAGE = [f"/admin/{'' if name == 'index.html' else name}" for name in files()]
 
 def test_every_file_that_the_page_names_is_served(worker: Worker) -> None:
     page = worker.request("GET", "/admin/").body.decode("utf-8")
-    named = {f"/admin/{name}" for name in re.findall(r'(?:src|href)="([^":<]+)"', page)}
+    named = {urljoin("/admin/", name) for name in re.findall(r'(?:src|href)="([^":<]+)"', page)}
     modules = {path for path in PAGE if path.startswith("/admin/js/")}
     imported = {
         urljoin(path, name)

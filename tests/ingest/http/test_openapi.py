@@ -44,7 +44,7 @@ SCHEMATHESIS_TIMEOUT_S = 480
 
 DOCUMENT = make_document()
 # Files of the dashboard and the tracker, not part of the API.
-FILES = re.compile(r"GET (/admin(/(?!api/).*)?|/.*\.js)")
+FILES = re.compile(r"GET (/admin(/(?!api/).*)?|/.*\.js|/(share|embed)/\{id\})")
 # Details of parameters that fit their schemas: of a setting, of a sum, of two of them
 # together, of what stands within a filter.
 BEYOND_PARAMETERS = re.compile(

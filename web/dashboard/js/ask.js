@@ -3,6 +3,8 @@
 //
 // The token is kept in sessionStorage and sent in the Authorization header, never in a URL.
 
+import { isShareOpen, openAgain, shareHeaders, shared } from "./share.js";
+
 const TOKEN = "foldlog.token";
 const AT_ONCE = 3; // one token has as many places at the server
 const KEPT_MOST = 200;
@@ -27,6 +29,9 @@ export const token = {
     kept.clear();
   },
 };
+
+/** Whether there is a token, or an open share link, to ask by. */
+export const mayAsk = () => (shared ? isShareOpen() : token.get() !== null);
 
 /** @type {Map<string, any>} answers by their path */
 const kept = new Map();
@@ -65,20 +70,21 @@ async function fetched(path, options) {
     const response = await inTurn(() => request(path, options), options.signal);
     if (response.ok) return response;
     const problem = await problemOf(response);
-    if (response.status !== 503 || tried === TRIES || MADE_IN_VAIN.includes(problem.code)) throw problem;
-    await pause(Number(response.headers.get("Retry-After")) || 1, options.signal);
+    if (shared && problem.code === "share" && tried === 1) await openAgain(); // its session is over
+    else if (response.status !== 503 || tried === TRIES || MADE_IN_VAIN.includes(problem.code)) throw problem;
+    else await pause(Number(response.headers.get("Retry-After")) || 1, options.signal);
   }
 }
 
 /** @param {string} path @param {Options} options */
 async function request(path, { method = "GET", token: given = token.get(), signal, body }) {
   /** @type {Record<string, string>} */
-  const headers = { Authorization: `Bearer ${given}` };
+  const headers = shared ? shareHeaders() : { Authorization: `Bearer ${given}` };
   if (body !== undefined) headers["Content-Type"] = "application/json";
   try {
-    // Without `omit` the browser would answer a 401 by opening its own password window.
-    return await fetch(`api/${path}`, {
-      method, credentials: "omit", headers, signal, body: body === undefined ? undefined : JSON.stringify(body),
+    // Without `omit` the browser would answer a 401 by opening its own password window. The answers to a link are none.
+    return await fetch(`../admin/api/${path}`, {
+      method, credentials: shared ? "same-origin" : "omit", headers, signal, body: body === undefined ? undefined : JSON.stringify(body),
     });
   } catch (error) {
     if (signal?.aborted) throw error;
@@ -87,7 +93,7 @@ async function request(path, { method = "GET", token: given = token.get(), signa
 }
 
 /** @param {Response} response */
-async function problemOf(response) {
+export async function problemOf(response) {
   const said = await response.json().catch(() => ({})); // a proxy's answer need not be JSON
   return new Problem(response.status, said.detail ?? `The server answered with status ${response.status}.`, said.code);
 }

@@ -10,7 +10,7 @@ export async function tokenOfCode() {
   let response;
   try {
     const headers = { "Content-Type": "application/json" };
-    response = await fetch("api/sign-in", { method: "POST", credentials: "omit", headers, body: JSON.stringify({ code }) });
+    response = await fetch("../admin/api/sign-in", { method: "POST", credentials: "omit", headers, body: JSON.stringify({ code }) });
   } catch {
     throw new Error("The server cannot be reached. Open the link again once it runs.");
   }

@@ -1,10 +1,11 @@
 // The dashboard: the URL says what is shown (state.js), each panel asks for its own (panels/), and ask.js alone talks to the
 // server. Plain modules, no build step.
 
-import { Problem, ask, askAndShow, token } from "./ask.js";
+import { Problem, ask, askAndShow, mayAsk, token } from "./ask.js";
 import { byId, setText } from "./dom.js";
 import { showFilters, startFilters } from "./filters.js";
 import { exact, seconds } from "./format.js";
+import { forgetAccess, startAccess } from "./manage/access.js";
 import { BREAKDOWNS } from "./measures.js";
 import { breakdown } from "./panels/breakdown.js";
 import { chart, drawAgain, forgetChart } from "./panels/chart.js";
@@ -19,6 +20,8 @@ import { startSnippet } from "./panels/snippet.js";
 import { forgetStream, startStream } from "./panels/stream.js";
 import { buildTotals, totals } from "./panels/totals.js";
 import { showSavedFilters, startSavedFilters } from "./saved_filters.js";
+import { shared } from "./share.js";
+import { startShared } from "./share_view.js";
 import { WRONG_TOKEN, say, showSignedIn, signInByCode, signOut, startSignIn, wellAgain } from "./sign_in.js";
 import { question, readState, writeState } from "./state.js";
 import { showSites, showToolbar, startToolbar } from "./toolbar.js";
@@ -37,7 +40,7 @@ const showLive = startLive(() => state);
 /** @param {Partial<import("./state.js").State>} changed */
 function change(changed) {
   state = { ...state, ...changed };
-  history.pushState(null, "", location.pathname + writeState(state));
+  history.pushState(null, "", location.pathname + writeState(state) + (shared ? location.hash : ""));
   refresh(false);
   if ("site" in changed || "bots" in changed) showLive();
 }
@@ -57,10 +60,12 @@ async function refresh(isWhole = true) {
   try {
     const status = await ask("status", { signal });
     wellAgain();
-    showHealth(status);
+    if (status.sites) limitTo(status.sites);
+    else showHealth(status);
+    document.body.classList.toggle("limited", Boolean(status.sites));
     const asked = { state, now, question: question(state, now), signal, status, until: countedUntil(status), change, complain };
     await Promise.all([showEmpty(asked), ...panels.map((panel) => panel.load(asked)),
-      ...(asksSites ? [sites(signal, now), showSavedFilters(signal)] : [])]);
+      ...(asksSites && !status.sites ? [sites(signal, now)] : []), ...(asksSites && !shared ? [showSavedFilters(signal)] : [])]);
     knowsSites ||= !signal.aborted;
     if (!signal.aborted) byId("dashboard").ariaBusy = "false";
     return !signal.aborted;
@@ -71,6 +76,12 @@ async function refresh(isWhole = true) {
     byId("dashboard").ariaBusy = "false";
     return false;
   }
+}
+
+/** A token of some sites, or a share link, sees one of these at a time. @param {string[]} of */
+function limitTo(of) {
+  if (!of.includes(state.site)) state = { ...state, site: of.length > 1 ? of[0] : "" };
+  showSites(of, state, true);
 }
 
 /** Up to when events are counted, in seconds. A pass that found nothing makes no new generation, so `as_of` may be older.
@@ -85,7 +96,7 @@ async function sites(signal, now) {
   const { from, to, tz } = question({ ...state, period: "12mo" }, now);
   const asked = { from, to, tz, by: "site", measures: "events", limit: "200" };
   await askAndShow(reportPath(asked), signal, (report) => {
-    if (!signal.aborted) showSites(report.rows.map((/** @type {any} */ row) => row.value).filter(Boolean), state);
+    if (!signal.aborted) showSites(report.rows.map((/** @type {any} */ row) => row.value).filter(Boolean), state, false);
   });
 }
 
@@ -101,7 +112,7 @@ function refreshIfDue() {
   // A round that is still asked is not aborted by the next one: on a slow host it would never end.
   const isBusy = byId("dashboard").ariaBusy === "true";
   const isDue = Date.now() - refreshedAt > (isBusy ? ROUND_MOST_MS : REFRESH_MS / 2);
-  if (isDue && token.get() && !document.hidden) refresh();
+  if (isDue && mayAsk() && !document.hidden) refresh();
 }
 
 async function fold() {
@@ -126,6 +137,7 @@ function forget() {
   forgetChart();
   forgetLive();
   forgetStream();
+  forgetAccess();
   for (const id of ["totals", "breakdowns", "warnings", "all-body", "chart-table-rows", "cohort-body", "cohort-note", "funnel-body", "funnel-note"]) byId(id).replaceChildren();
   for (const id of ["reason", "as-of", "strip"]) setText(byId(id), "");
 }
@@ -140,7 +152,7 @@ function begin() {
 }
 
 function start() {
-  startSignIn(begin, forget);
+  if (!shared) startSignIn(begin, forget);
   startToolbar(() => state, change);
   startFilters(() => state, change);
   startSavedFilters(() => state, change, complain);
@@ -148,16 +160,21 @@ function start() {
   startFunnel();
   startStream(() => state);
   startSnippet();
+  startAccess(() => state);
   byId("fold").onclick = fold;
   byId("all-close").onclick = () => /** @type {HTMLDialogElement} */ (byId("all")).close();
   addEventListener("popstate", () => {
     state = readState(location.search);
-    if (token.get()) refresh(false);
+    if (mayAsk()) refresh(false);
   });
   addEventListener("resize", drawAgain);
   matchMedia("(prefers-color-scheme: dark)").addEventListener("change", drawAgain);
   document.addEventListener("visibilitychange", refreshIfDue);
   setInterval(refreshIfDue, REFRESH_MS);
+  if (shared) {
+    startShared(begin);
+    return;
+  }
   addEventListener("hashchange", () => signInByCode(begin));
   const isSignedIn = token.get() !== null;
   showSignedIn(isSignedIn);

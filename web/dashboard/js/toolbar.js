@@ -9,6 +9,7 @@ const INTERVAL_LABELS = { "15m": "Quarter hours", hour: "Hours", day: "Days", we
 const BOTS_LABELS = { exclude: "Without bots", include: "With bots", only: "Bots only" };
 /** @type {string[]} */
 let sites = [];
+let limited = false;
 
 /** @param {string} id @returns {HTMLSelectElement} */
 const select = (id) => /** @type {HTMLSelectElement} */ (byId(id));
@@ -55,12 +56,14 @@ export function showToolbar(state, now) {
   showSites(sites, state);
 }
 
-/** The sites that have events. @param {string[]} known @param {State} state */
-export function showSites(known, state) {
+/** The sites that have events, or those that may be seen, one at a time. @param {string[]} known @param {State} state
+ * @param {boolean} isLimited */
+export function showSites(known, state, isLimited = limited) {
   sites = known;
+  limited = isLimited;
   const all = [...new Set([...known, state.site].filter(Boolean))].sort();
-  fill(select("site"), { "": "All sites", ...Object.fromEntries(all.map((site) => [site, site])) });
-  select("site").value = state.site;
+  fill(select("site"), { ...(limited ? {} : { "": "All sites" }), ...Object.fromEntries(all.map((site) => [site, site])) });
+  select("site").value = state.site || (limited ? all[0] : "");
 }
 
 /** @param {HTMLSelectElement} place @param {Record<string, string>} options */

@@ -32,7 +32,7 @@ export function buildGoals() {
     element("div", { class: "head" }, element("h2", {}, "Goals")),
     element("table", { class: "values", id: "top-goals" },
       element("thead", {}, element("tr", {}, ...HEADS.map((text) => element("th", { scope: "col" }, text)))), body),
-    element("details", { class: "foot" }, element("summary", {}, "Add a goal"),
+    element("details", { class: "foot", "data-all": true }, element("summary", {}, "Add a goal"),
       element("form", { class: "stack" },
         element("label", {}, "Name ", element("input", { name: "name", required: true, maxlength: 100, autocomplete: "off" })),
         element("label", {}, "Who ", element("input", { name: "filter", required: true, placeholder: "event==signup", autocomplete: "off", spellcheck: "false" })),
@@ -47,7 +47,7 @@ function row(goal, round) {
     element("button", { type: "button", class: "pick", title: `Only ${goal.filter}`,
       onclick: () => round.change({ filters: [...new Set([...round.state.filters, goal.filter])] }) }, isolated(goal.goal)));
   head.style.setProperty("--share-width", `${100 * (goal.rate ?? 0)}%`);
-  const remove = element("button", { type: "button", class: "link", "aria-label": `Delete the goal ${goal.goal}`,
+  const remove = element("button", { type: "button", class: "link", "data-all": true, "aria-label": `Delete the goal ${goal.goal}`,
     onclick: () => change(() => ask(`goals?${new URLSearchParams({ name: goal.goal })}`, { method: "DELETE" }), round) }, "×");
   return element("tr", {}, head, element("td", { title: `${exact(goal.visitors)} by ${exact(goal.events)} events` }, short(goal.visitors)),
     element("td", {}, percent(goal.rate)), element("td", { title: exact(goal.value_sum) }, short(goal.value_sum), " ", remove));

@@ -1,6 +1,6 @@
 // Who is here: visitors of the last minutes before the last pass, asked for anew every few seconds while the page is seen.
 
-import { Problem, ask, token } from "../ask.js";
+import { Problem, ask, mayAsk } from "../ask.js";
 import { byId, element, isolated, setText } from "../dom.js";
 import { UNKNOWN, exact, moment, short } from "../format.js";
 
@@ -11,7 +11,7 @@ const NOT_KNOWN = `${UNKNOWN} visitors in 5 minutes`;
 /** @param {() => import("../state.js").State} state */
 export function startLive(state) {
   const again = () => {
-    if (token.get() && !document.hidden) showLive(state());
+    if (mayAsk() && !document.hidden) showLive(state());
   };
   setInterval(again, AGAIN_MS);
   document.addEventListener("visibilitychange", again);
@@ -29,7 +29,7 @@ async function showLive({ site, bots, tz }) {
   if (bots !== "exclude") asked.set("bots", bots);
   try {
     const live = await ask(`live?${asked}`);
-    if (!token.get()) return;
+    if (!mayAsk()) return;
     const now = live.total.visitors_5;
     setText(byId("live-now"), `${short(now)} ${now === 1 ? "visitor" : "visitors"} in 5 minutes`);
     byId("live").classList.toggle("quiet-now", !now);
