@@ -9,7 +9,7 @@ from __future__ import annotations
 import time
 from collections.abc import Container, Sequence
 from dataclasses import dataclass
-from datetime import date
+from datetime import date, timedelta
 
 import msgspec
 from msgspec.structs import replace
@@ -46,12 +46,14 @@ from shared.log import Log
 from shared.segments.recovery import NotASegment, WriterAlive, recover
 from shared.segments.sealed import Segment, active_segments, sealed_segments
 from shared.settings import Settings
-from shared.timestamps import rfc3339
+from shared.timestamps import rfc3339, utc_day
 
 # What a pass may take: less than a slow disk and a large merge need would set good
 # segments aside, so this is only for a pass that would never end.
 TIME_LIMIT_S = 1800.0
 BYTES_PER_S_MIN = 20_000
+# How long a pass that folds nothing begins steps of further days.
+STEPS_S = 5.0
 
 
 @dataclass(frozen=True)
@@ -87,7 +89,7 @@ def run_pass(
             events = deduplicate(context, before, incoming)
             days = write_parts(context, before, events, attempt)
             added = added_events(context, events.days)
-            days |= merge_day(context, before, days, attempt)
+            days |= merge_days(context, before, days, attempt)
             after = next_snapshot(before, incoming, events, days, now_ms, time.monotonic() - started)
             after, expiring = expire(context, before, after, sealed, attempt)
         if not chosen and changes_nothing(context, before, after, expiring, sealed):
@@ -156,14 +158,34 @@ def write_parts(context: PassContext, before: Snapshot, events: NewEvents, attem
     return days
 
 
-def merge_day(context: PassContext, before: Snapshot, touched: Container[date], attempt: Attempt) -> dict[date, Day]:
-    """Do one step of at most one finished day: of its merge, or its visits. A day that
-    cannot be merged is left as it is, whatever the reason: the merge is optional.
+def merge_days(context: PassContext, before: Snapshot, touched: Container[date], attempt: Attempt) -> dict[date, Day]:
+    """Do one step of at most one finished day: of its merge, or its visits. A pass that
+    folds nothing goes on with other days for STEPS_S, and then ends, so that events
+    that come meanwhile wait for one step at most.
     """
     attempt.begins(None)
+    # What expires at the end of the pass would be made in vain.
+    first = utc_day(context.now_ms) - timedelta(days=context.settings.archive_retention_days)
+    ends, days, merged = time.monotonic() + STEPS_S, dict[date, Day](), set[date]()
     day = attempt.retried or next_day(before, touched, context.now_ms)
-    if day is None or day in touched:
-        return {}
+    while day is not None and day not in touched:
+        found = merge_day(context, replace(before, days={**before.days, **days}), day, attempt)
+        days |= {each: kept for each, kept in found.items() if each not in touched}
+        merged.add(day)
+        is_alone = not attempt.chosen and attempt.retried is None and not attempt.stop.is_asked
+        if not is_alone or found[day].merge_failure is not None or time.monotonic() >= ends:
+            break
+        after = replace(before, days={**before.days, **days})
+        day = next_day(after, touched, context.now_ms, merged)
+        if day is not None and day <= first:
+            break
+    return days
+
+
+def merge_day(context: PassContext, before: Snapshot, day: date, attempt: Attempt) -> dict[date, Day]:
+    """Do one step of a day. One that cannot be merged is left as it is, whatever the
+    reason: the merge is optional.
+    """
     attempt.merging = day
     note_merge(context.data, day, attempt.stop)
     try:
@@ -175,7 +197,7 @@ def merge_day(context: PassContext, before: Snapshot, touched: Container[date], 
         is_of_day = is_of_the_data(error)
         merged = {day: with_failure(before.days[day], safe_reason(error), context.now_ms, is_of_day=is_of_day)}
     attempt.merging = None
-    return {each: kept for each, kept in merged.items() if each not in touched}
+    return merged
 
 
 def expire(

@@ -2,9 +2,9 @@
 clustered parts, and its counters are counted once more. Its visits are made once the
 following day is merged, too.
 
-A pass does one step of one day: it clusters some parts of the archive, it counts, or it
-makes visits.
-So passes go on meanwhile, and memory is bounded however many events the day has.
+A step is of one day: it clusters some parts of the archive, it counts, or it makes
+visits. A pass that folds does one step, another one those for which it has time. So
+passes go on meanwhile, and memory is bounded however many events the day has.
 """
 
 from __future__ import annotations
@@ -42,12 +42,14 @@ def days_to_merge(snapshot: Snapshot, touched: Container[date], now_ms: int) -> 
             yield day
 
 
-def next_day(snapshot: Snapshot, touched: Container[date], now_ms: int) -> date | None:
-    """The day of which a pass does a step: one to merge, else one whose visits are to
-    be made. A pass that adds to the days around it would make them in vain.
+def next_day(snapshot: Snapshot, touched: Container[date], now_ms: int, merged: Container[date] = ()) -> date | None:
+    """The day of which a pass does a step: one to merge, but those that it has
+    `merged`, else one whose visits are to be made. A pass that adds to the days around
+    it would make them in vain.
     """
     for day in days_to_merge(snapshot, touched, now_ms):
-        return day
+        if day not in merged:
+            return day
     for day in days_to_make(snapshot, now_ms, is_merged):
         if not any(day + timedelta(days=shift) in touched for shift in (-1, 0, 1)):
             return day
