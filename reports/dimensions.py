@@ -79,10 +79,3 @@ def of_hosts(names: tuple[str, ...]) -> str:
     theirs below any country.
     """
     return f"(?i)^(?:.*\\.)?(?:{'|'.join(map(re.escape, names))})(?:\\.[a-z]{{2,4}}){{0,2}}$"
-
-
-def query_parameter(name: str) -> str:
-    """A regular expression of RE2 for the first value of a parameter of a URL that is
-    not empty, as the fold finds those of `utm_source`.
-    """
-    return f"(?i)^[^#?]*\\?(?:[^#]*?(?:[&;]|%3B))?{re.escape(name)}=([^&#]+?)(?:&|;utm_|#|$)"

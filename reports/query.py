@@ -19,7 +19,7 @@ from reports.dimensions import COMPUTED, KEY_MAX, NAMES, PROPS, QUERY, UNCOUNTED
 from reports.filters import VALUE, Condition, is_unicode, parse_filter
 from reports.measures.names import DEFAULT, ENGAGED_MEASURES, VISIT_MEASURES, Measure, parse_measures
 from reports.query_error import QueryError
-from shared.sql.visits import ENDS_OF_VISITS, NOT_OF_VISITS, VISIT_DIMENSIONS
+from shared.sql.visits import COLUMNS_OF_VISITS, ENDS_OF_VISITS, NOT_OF_VISITS, VISIT_DIMENSIONS
 
 Bots = Literal["exclude", "include", "only"]
 # All hosts of the store, or this one.
@@ -116,7 +116,7 @@ class Query:
     @property
     def names_no_visit(self) -> bool:
         """Whether it asks for what no visit has, as it may have several."""
-        of_visits = ("channel", *VISIT_DIMENSIONS)
+        of_visits = ("channel", "browser_version", "os_version", *VISIT_DIMENSIONS, *COLUMNS_OF_VISITS)
         of_events = (*NOT_OF_VISITS, *(name for name in UNCOUNTED if name not in of_visits), VALUE)
         return self.event is not None or any(name in of_events or has_key(name) for name in self._fields)
 

@@ -44,6 +44,15 @@ def limit_spill(database: duckdb.DuckDBPyConnection, max_bytes: int) -> None:
     database.execute(f"SET max_temp_directory_size = '{max_bytes}B'")
 
 
+def keep_free(database: duckdb.DuckDBPyConnection, free_bytes: int) -> None:
+    """How much of the disk what a question writes besides leaves free."""
+    database.execute(f"SET VARIABLE keep_free_bytes = {free_bytes}")
+
+
+def bytes_kept_free(database: duckdb.DuckDBPyConnection) -> int:
+    return one_number(database, "SELECT getvariable('keep_free_bytes')")
+
+
 def set_threads(database: duckdb.DuckDBPyConnection, threads: int) -> None:
     database.execute(f"SET threads = {threads}")
 

@@ -4,6 +4,7 @@ part, their sums by quarter of an hour. docs/formats.md has the columns.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from datetime import date, timedelta
 from typing import TYPE_CHECKING
 
@@ -13,29 +14,27 @@ from compactor.context import PassContext
 from compactor.generations.archive import lists_by_version, open_archive, open_parts
 from compactor.generations.part_files import write_part
 from compactor.generations.visit_freshness import generations_of
-from compactor.sql import count_rows, sql_file, sql_list
+from compactor.sql import count_rows, sql_list
 from shared.disk.layout import DataDirectory
 from shared.duckdb_engine import one_row
-from shared.generations.counter_schema import BUCKET_S, OTHER
+from shared.generations.counter_schema import OTHER
 from shared.generations.snapshot import Day, Snapshot, VisitsOf
 from shared.sql.parquet import parquet
 from shared.sql.texts import TextNumbers
 from shared.sql.visits import (
-    BOUNCED_SQL,
-    DURATION_MS_SQL,
-    NOT_REACHED,
+    NOT_CARRIED,
+    SUM_ROWS_MAX,
     VISIT_COLUMNS,
     VisitDay,
     events_with_rows,
     go_on_sql,
+    sums_sql,
     visits_digest,
 )
 
 if TYPE_CHECKING:
     import duckdb
 
-# Rows of a day: beyond these, sites with few visits are counted together.
-SUM_ROWS_MAX = 100_000
 _ONE = timedelta(days=1)
 _NONE = Day("")
 _COLUMNS = ", ".join(VISIT_COLUMNS)
@@ -78,15 +77,27 @@ def collect_visits(
 ) -> None:
     """Make the table `visits_of_day`. Raises PartDamaged."""
     of = VisitDay(day, zone, TextNumbers(strong=True))
-    days = [each for each in (day, day + _ONE) if each in snapshot.days]
-    events = events_with_rows(lists_by_version(open_archive(data, snapshot, days)))
+    carried = NOT_CARRIED
     earlier = snapshot.days.get(day - _ONE, _NONE)
-    reached = NOT_REACHED
     if earlier.sessions and not earlier.expired:
         opened = open_parts(data, "sessions", day - _ONE, earlier.sessions)
-        went_on = f"(FROM {parquet(sql_list(path for _, path in opened))} WHERE ended_at >= DATE '{day}')"
-        reached = of.reached_sql(went_on)
-    for sql in of.statements(events, reached):
+        carried = of.carried_sql(parquet(sql_list(path for _, path in opened)))
+    _run(database, of.statements(_events(data, snapshot, day), carried))
+    database.execute(f"CREATE OR REPLACE TEMP TABLE visits_begun AS FROM visits_of_day WHERE begun_at >= DATE '{day}'")
+    after = VisitDay(day + _ONE, zone, of.numbers)
+    carried = after.carried_sql("visits_begun")
+    _run(database, after.statements(_events(data, snapshot, day + _ONE), carried, among=carried))
+    pieces = f"(FROM visits_of_day WHERE begun_at < DATE '{day + _ONE}')"
+    database.execute(f"CREATE OR REPLACE TEMP TABLE visits_of_day AS {after.extended_sql('visits_begun', pieces)}")
+    database.execute("DROP TABLE visits_begun")
+
+
+def _events(data: DataDirectory, snapshot: Snapshot, day: date) -> str:
+    return events_with_rows(lists_by_version(open_archive(data, snapshot, [day] if day in snapshot.days else [])))
+
+
+def _run(database: duckdb.DuckDBPyConnection, statements: Iterable[str]) -> None:
+    for sql in statements:
         database.execute(sql)
 
 
@@ -101,17 +112,6 @@ def _digest(context: PassContext, day: date) -> str:
 
 def sum_visits(database: duckdb.DuckDBPyConnection) -> bool:
     """Make the table `visit_sums`. Returns whether sites were counted together."""
-    numbers = TextNumbers(keyed=True)
-    text = sql_file(
-        __file__,
-        "visit_sums.sql",
-        site_number=numbers.number("site"),
-        bounced=BOUNCED_SQL,
-        duration_ms=DURATION_MS_SQL,
-        bucket_s=str(BUCKET_S),
-        rows_max=str(SUM_ROWS_MAX),
-        other=OTHER,
-    )
-    database.execute(text)
+    database.execute(f"CREATE OR REPLACE TEMP TABLE visit_sums AS {sums_sql('visits_of_day', SUM_ROWS_MAX)}")
     is_capped = f"(FROM visit_sums WHERE site = '{OTHER}')"
     return count_rows(database, is_capped) > 0

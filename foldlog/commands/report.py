@@ -30,7 +30,7 @@ from reports.report import make_report, report_of
 from shared.disk.layout import DataDirectory
 from shared.disk.marks import read_mark
 from shared.disk.spill import own_spill, spill_max_bytes
-from shared.duckdb_engine import connect, limit_spill
+from shared.duckdb_engine import connect, keep_free, limit_spill
 from shared.exit_codes import SUCCESS
 from shared.generations.consistent_read import read_published
 from shared.named_filters import read_named_filters
@@ -48,6 +48,7 @@ def run(call: Invocation) -> int:
         contextlib.closing(connect(call.settings.report_memory, 2, spill)) as database,
     ):
         limit_spill(database, spill_max_bytes(data, call.settings.disk_reserve))
+        keep_free(database, call.settings.disk_reserve)
         if given.html or given.mail:
             program_output().write(_digest(call, database, query))
             return SUCCESS

@@ -37,7 +37,7 @@ from shared.control_chars import escape_controls
 from shared.core_dumps import forbid_core_dumps
 from shared.disk.layout import DataDirectory
 from shared.disk.spill import NoScratch, own_spill, spill_max_bytes
-from shared.duckdb_engine import connect, limit_spill
+from shared.duckdb_engine import connect, keep_free, limit_spill
 from shared.generations.consistent_read import PartsReplaced, read_published
 from shared.generations.part_integrity import PartDamaged
 from shared.generations.snapshot import SnapshotDamaged
@@ -157,6 +157,7 @@ def _report(request: ReaderRequest) -> bytes:
         return encode_report(_cluster_store(data, request.store).report(asked), request.format)
     database = _database(data, request.memory_bytes)
     limit_spill(database, spill_max_bytes(data, request.disk_reserve))
+    keep_free(database, request.disk_reserve)
     if over_hosts:
         report = _hosts(data, request).read(asked, lambda source: report_of(database, source, query))
     else:

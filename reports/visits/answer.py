@@ -17,7 +17,7 @@ from reports.rows import Row, local_time
 from reports.sql.duckdb.visits import numbers_statement, visitors_statement
 from reports.sql.statement import Statement
 from reports.visits.days import plan_visits
-from reports.visits.made import OpenParts, TooManyUnmade, VisitFiles, room_for_visits
+from reports.visits.made import OpenParts, VisitFiles, VisitsNotMade, room_for_visits
 from shared.duckdb_engine import one_thread
 from shared.generations.counter_schema import OTHER
 
@@ -58,13 +58,16 @@ def answer_visits(
     if plan.reason is not None:
         return VisitAnswer({}, Sums(), plan.reason)
     with room_for_visits(database) as room:
+        files = VisitFiles(database, open_parts, room, query.home, plan)
         try:
-            files = VisitFiles(database, open_parts, room, query.home).collect(plan.pieces, plan.before)
-        except TooManyUnmade as error:
+            reads = files.collect()
+            found = _fetch(database, open_parts, numbers_statement(query, reads, values))
+            counts_visitors = query.is_of_visits and "visitors" in query.measures
+            visitors = _fetch(database, open_parts, visitors_statement(query, reads)) if counts_visitors else []
+        except VisitsNotMade as error:
             return VisitAnswer({}, Sums(), error.reason)
-        found = _fetch(database, open_parts, numbers_statement(query, plan.sums, files, values))
-        counts_visitors = query.is_of_visits and "visitors" in query.measures
-        visitors = _fetch(database, open_parts, visitors_statement(query, files)) if counts_visitors else []
+        finally:
+            files.forget()
     return _answer(found, {(is_total, start, value): count for is_total, start, value, count in visitors})
 
 

@@ -1,16 +1,18 @@
 """Which days have their visits made, which have only their sums, and which are to be
 made for a question. Pure.
 
-The visits of a day depend on those that go on from the day before. So where that one is
-not made, it is made for the question, too, though nothing of it is asked.
+The visits of a day depend on those that go on from the day before, and so on the days
+before that, as far as one of them has late events (made.py).
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from bisect import bisect_left
+from collections.abc import Iterable
+from dataclasses import dataclass
 from datetime import date, timedelta
-from typing import Literal, NamedTuple
+from functools import cached_property
+from typing import Literal
 
 from reports.plan import Days, HostDay, PartOfDay, Parts
 from reports.query import Query
@@ -27,73 +29,56 @@ MADE_DAYS_MAX = 100
 GONE = "the archive of that time is past its retention, and its visits were not counted before"
 GONE_FILTER = "the archive of that time is past its retention, and this question needs its visits"
 NOT_MADE = "the visits of too many of these days are not made yet; each pass makes some"
-NOT_OF_VISITS = "a visit has no event, path, property or URL of its own: ask by=entry, or without them"
+NOT_OF_VISITS = "a visit has no event, path or property of its own: ask by=entry, or without them"
+NO_ROOM = "the disk has no room beyond its reserve for the visits that this question needs"
 
 _ONE = timedelta(days=1)
 # `kept`: only sums. `made`: as parts. `open`: to be made of the archive. `gone`:
 # nothing.
-_State = Literal["kept", "made", "open", "gone"]
-
-
-class Piece(NamedTuple):
-    """A day of a question. `made`: of what its parts were made, None without any; then
-    it is made of `own` and `following`, events of the day and the next. `is_asked`:
-    its visits are; otherwise only those that go on.
-    """
-
-    day: date
-    made: VisitsOf | None
-    sessions: Parts
-    own: Parts
-    following: Parts
-    is_asked: bool
+State = Literal["kept", "made", "open", "gone"]
 
 
 @dataclass(frozen=True)
 class VisitPlan:
-    """What a question about visits reads: sums, and visits of `pieces`, oldest first.
-    `before`: sessions of days before pieces. With a `reason` it has no answer.
+    """What a question about visits reads: those of the days `asked`, oldest first, and
+    of those in `summed` only sums. With a `reason` it has no answer.
     """
 
-    sums: Parts = ()
-    pieces: tuple[Piece, ...] = ()
-    before: Mapping[date, Parts] = field(default_factory=dict)
+    days: VisitDays
+    asked: tuple[date, ...] = ()
+    summed: frozenset[date] = frozenset()
     reason: str | None = None
 
 
-def plan_visits(query: Query, days: Days) -> VisitPlan:
-    """`days`: all that there are, not only those that the query touches."""
+def plan_visits(query: Query, given: Days) -> VisitPlan:
+    """`given`: all days that there are, not only those that the query touches."""
+    days = VisitDays(given)
     if query.names_no_visit:
-        return VisitPlan(reason=NOT_OF_VISITS)
-    found = _Found(days)
+        return VisitPlan(days, reason=NOT_OF_VISITS)
     first, last = query.start.date(), (query.end - timedelta(microseconds=1)).date()
-    asked = [day for day in sorted(found.by_day) if first <= day <= last]
-    states = {day: found.state(day) for day in asked}
+    asked = tuple(day for day in sorted(days.by_day) if first <= day <= last)
+    states = {day: days.state(day) for day in asked}
     if "gone" in states.values():
-        return VisitPlan(reason=GONE)
-    summed = [day for day in asked if states[day] != "open" and _sums_suffice(query, found.by_day[day])]
+        return VisitPlan(days, reason=GONE)
+    summed = frozenset(day for day in asked if _sums_suffice(query, days.by_day[day]))
     if any(states[day] == "kept" and day not in summed for day in asked):
-        return VisitPlan(reason=GONE_FILTER)
-    needed = found.with_days_before(asked)
-    unmade = [day for day in needed if found.state(day) == "open"]
-    if len(unmade) > MADE_DAYS_MAX or sum(map(found.count_events, unmade)) > MADE_EVENTS_MAX:
-        return VisitPlan(reason=NOT_MADE)
-    # A day that follows one to be made may have to be made, too.
-    by_rows = [day for day in sorted(needed) if day not in summed or day - _ONE in unmade]
-    return VisitPlan(
-        sums=_parts("visits", (each for day in summed if day not in by_rows for each in found.by_day[day])),
-        pieces=tuple(found.piece(day, is_asked=day in states) for day in by_rows),
-        before={day: found.sessions(day - _ONE) for day in by_rows},
-    )
+        return VisitPlan(days, reason=GONE_FILTER)
+    unmade = [day for day in asked if states[day] == "open"]
+    if len(unmade) > MADE_DAYS_MAX or sum(map(days.count_events, unmade)) > MADE_EVENTS_MAX:
+        return VisitPlan(days, reason=NOT_MADE)
+    return VisitPlan(days, asked, summed)
 
 
-class _Found:
+class VisitDays:
+    """What all days have of visits, of the hosts together."""
+
     def __init__(self, days: Days) -> None:
         self.by_day: dict[date, list[HostDay]] = {}
         for each in days:
             self.by_day.setdefault(each.day, []).append(each)
+        self._is_of_one_host = len({each.host for each in days}) < 2
 
-    def state(self, day: date) -> _State | None:
+    def state(self, day: date) -> State | None:
         """None for a day without events."""
         hosts = self.by_day.get(day)
         if hosts is None:
@@ -101,43 +86,46 @@ class _Found:
         if not FIRST_DAY < day < LAST_DAY:
             return "gone"
         if any(each.kept.expired for each in hosts):
-            return "kept" if len(hosts) == 1 and hosts[0].kept.visits_of and self._is_of_one_host(day) else "gone"
-        return "made" if hosts[0].kept.visits_of and self._is_of_one_host(day) else "open"
+            return "kept" if len(hosts) == 1 and hosts[0].kept.visits_of and self._is_apart(day) else "gone"
+        return "made" if hosts[0].kept.visits_of and self._is_apart(day) else "open"
 
-    def _is_of_one_host(self, day: date) -> bool:
+    def _is_apart(self, day: date) -> bool:
         """Visits that several hosts have made apart may be one."""
+        if self._is_of_one_host:
+            return True
         around = (each for shift in (-_ONE, timedelta(), _ONE) for each in self.by_day.get(day + shift, ()))
         return len({each.host for each in around}) == 1
 
-    def with_days_before(self, asked: Iterable[date]) -> set[date]:
-        """Days that are asked and not over, and those before that their visits depend
-        on.
-        """
-        needed: set[date] = set()
-        for each in asked:
-            day = each
-            if self.state(day) == "kept":
-                continue
-            needed.add(day)
-            while day - _ONE not in needed and self._must_be_known(day - _ONE):
-                day -= _ONE
-                needed.add(day)
-        return needed
+    @cached_property
+    def _open(self) -> list[date]:
+        return [day for day in sorted(self.by_day) if self.state(day) == "open"]
 
-    def _must_be_known(self, day: date) -> bool:
-        is_after_open = self.state(day) == "made" and self.state(day - _ONE) == "open"
-        return self.state(day) == "open" or is_after_open
+    def open_before(self, day: date) -> date | None:
+        """The last day before that is open, with only days between that are made: what
+        it has may reach this one.
+        """
+        place = bisect_left(self._open, day)
+        if not place:
+            return None
+        found, each = self._open[place - 1], day - _ONE
+        while each > found and self.state(each) == "made":
+            each -= _ONE
+        return found if each == found else None
+
+    def made(self, day: date) -> VisitsOf | None:
+        return self.by_day[day][0].kept.visits_of if self.state(day) == "made" else None
 
     def count_events(self, day: date) -> int:
         return sum(part.rows for each in self.by_day.get(day, ()) for part in each.kept.archive)
 
-    def piece(self, day: date, *, is_asked: bool) -> Piece:
-        made = self.by_day[day][0].kept.visits_of if self.state(day) == "made" else None
-        own, following = (_parts("archive", self.by_day.get(each, ())) for each in (day, day + _ONE))
-        return Piece(day, made, self.sessions(day), own, following, is_asked)
+    def events(self, day: date) -> Parts:
+        return _parts("archive", self.by_day.get(day, ()))
 
     def sessions(self, day: date) -> Parts:
-        return _parts("sessions", self.by_day[day]) if self.state(day) == "made" else ()
+        return _parts("sessions", self.by_day.get(day, ()))
+
+    def sums(self, day: date) -> Parts:
+        return _parts("visits", self.by_day.get(day, ()))
 
 
 def _sums_suffice(query: Query, hosts: list[HostDay]) -> bool:

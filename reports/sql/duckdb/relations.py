@@ -130,10 +130,12 @@ def _in_time(scan: ArchiveScan, bound: Parameters, name: str) -> str:
     return f"a.time >= {since} AND a.time < {until}"
 
 
-def matches(selection: Selection, moment: str, bound: Parameters) -> str:
-    """SQL of whether a row `a`, with columns of events, is asked for."""
-    found = all_hold(selection.conditions, bound)
-    return f"{_within(moment, selection, bound)} {_selected('a', selection, bound)} AND {found}"
+def matches(selection: Selection, table: str, moment: str, bound: Parameters) -> str:
+    """SQL of whether a row of `table`, with columns of events or of visits, is asked
+    for.
+    """
+    found = all_hold(selection.conditions, bound, table=table)
+    return f"{_within(moment, selection, bound)} {_selected(table, selection, bound)} AND {found}"
 
 
 def bucket_of(moment: str, bucket_starts: tuple[datetime, ...], bound: Parameters) -> tuple[str, str]:
@@ -155,11 +157,11 @@ def selected_events(selection: Selection, bound: Parameters) -> str:
     return f"{_within('a.time', selection, bound)} {_selected('a', selection, bound)}"
 
 
-def all_hold(conditions: Iterable[Condition], bound: Parameters, first: int = 0) -> str:
+def all_hold(conditions: Iterable[Condition], bound: Parameters, first: int = 0, table: str = "a") -> str:
     """SQL of whether an event `a` has all of these conditions. `first`: a number from
     which on the names of their parameters are free.
     """
-    found = (condition_sql(each, f"condition{number}", bound) for number, each in enumerate(conditions, first))
+    found = (condition_sql(each, f"condition{number}", bound, table) for number, each in enumerate(conditions, first))
     return " AND ".join(("true", *found))
 
 

@@ -12,6 +12,7 @@ from typing import Any
 import msgspec
 import pytest
 
+from compactor import run_pass
 from compactor.generations.visit_freshness import without_stale_visits
 from compactor.merge_command import merge_now
 from compactor.repair.rebuild import rebuild
@@ -102,6 +103,52 @@ def test_late_event_takes_the_visits_that_it_may_change(data: DataDirectory) -> 
     after = passes(data, LATER + 3 * DAY_MS)
     assert made_days(after) == set(after.days)
     assert by_day(data) == [3, 3, 3, 3, 0]
+    assert_verified(data)
+
+
+def test_late_event_moves_visits_of_a_chain_days_later(tmp_path: Path) -> None:
+    """A session goes on for days, and is cut every 24 hours after its first event: a
+    late one moves the cuts of days whose visits are made, at once.
+    """
+    data = data_directory(tmp_path)
+    midnight = noon(DAYS[0]) - 12 * HOUR_MS
+    hours = range(10, 96, 5)
+    sealed(data, [line(f"event-{hour:02}", midnight + hour * HOUR_MS, session="s") for hour in hours])
+    fold(data, noon(DAYS[3]) + 12 * HOUR_MS)
+    assert set(DAYS) <= made_days(passes(data))
+    assert hours_of(data) == [f"{DAYS[0]}T10", f"{DAYS[1]}T11", f"{DAYS[2]}T12", f"{DAYS[3]}T13"]
+    sealed(data, [line("event-late", midnight + 2 * HOUR_MS, LATER + DAY_MS, session="s")])
+    after = fold(data, LATER + DAY_MS).snapshot
+    assert made_days(after) >= set(DAYS[1:])
+    expected = [f"{DAYS[0]}T02", f"{DAYS[1]}T06", f"{DAYS[2]}T07", f"{DAYS[3]}T08"]
+    assert hours_of(data, **{"from": str(DAYS[3])}) == expected[3:]
+    assert hours_of(data) == expected
+    after = passes(data, LATER + 3 * DAY_MS, 20)
+    assert set(DAYS) <= made_days(after)
+    assert hours_of(data) == expected
+    assert_verified(data)
+
+
+def hours_of(data: DataDirectory, **asked: str) -> list[str]:
+    """The hours in which visits begin."""
+    return [row["time"][:13] for row in ask(data, interval="hour", **asked)["rows"] if row["visits"]]
+
+
+def test_pass_that_folds_nothing_makes_several_days(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One that folds, or has no time left, does one step."""
+    data = data_directory(tmp_path)
+    sealed(data, [line(f"event-{day}", noon(day)) for day in DAYS])
+    fold(data, noon(DAYS[3]))
+    monkeypatch.setattr(run_pass, "STEPS_S", 0.0)
+    merged = passes(data, LATER, 1).days
+    assert [kept.merged for kept in merged.values()] == [True, False, False, False]
+    monkeypatch.undo()
+    sealed(data, [line("event-today", LATER, LATER)])
+    merged = fold(data, LATER + PASS_MS).snapshot.days
+    assert [merged[day].merged for day in DAYS] == [True, True, False, False]
+    monkeypatch.setattr(run_pass, "STEPS_S", 600.0)
+    assert made_days(fold(data, LATER + 2 * PASS_MS).snapshot) >= set(DAYS)
+    assert by_day(data) == [1, 1, 1, 1, 0]
     assert_verified(data)
 
 

@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from shared.duckdb_engine import connect
 from shared.schema import ARCHIVE_COLUMNS
 from shared.sql.texts import TextNumbers
-from shared.sql.visits import NOT_REACHED, VisitDay, go_on_sql, visits_digest
+from shared.sql.visits import VISIT_COLUMNS, VisitDay, go_on_sql, visits_digest
 from tests.builders.collisions import colliding
 from tests.builders.recount_visits import Event, Visit, visits_of
 
@@ -55,22 +55,19 @@ def made(database: duckdb.DuckDBPyConnection, events: list[Event], zone: str) ->
     load(database, events)
     days = sorted({each.time.date() for each in events})
     rows: list[tuple[Any, ...]] = []
-    database.execute(f"CREATE OR REPLACE TEMP TABLE earlier ({COLUMNS_OF_EARLIER})")
-    for back in range((days[-1] - days[0]).days + 1):
+    database.execute(f"CREATE OR REPLACE TEMP TABLE earlier ({', '.join(map(' '.join, VISIT_COLUMNS.items()))})")
+    for back in range((days[-1] - days[0]).days + 2):
         day = days[0] + timedelta(days=back)
         of = VisitDay(day, zone, TextNumbers(strong=True))
-        both = f"(FROM events WHERE time::DATE >= DATE '{day}' AND time::DATE <= DATE '{day + timedelta(days=1)}')"
-        for statement in of.statements(both, of.reached_sql(f"(FROM earlier WHERE ended_at >= DATE '{day}')")):
+        own = f"(FROM events WHERE time::DATE = DATE '{day}')"
+        for statement in of.statements(own, of.carried_sql("earlier")):
             database.execute(statement)
-        rows += database.execute(f"SELECT {COLUMNS} FROM visits_of_day").fetchall()
-        database.execute("CREATE OR REPLACE TEMP TABLE earlier AS FROM visits_of_day")
+        pieces = f"(FROM visits_of_day WHERE begun_at < DATE '{day}')"
+        rows += database.execute(f"SELECT {COLUMNS} FROM ({of.extended_sql('earlier', pieces)})").fetchall()
+        database.execute(f"CREATE OR REPLACE TEMP TABLE earlier AS FROM visits_of_day WHERE begun_at >= DATE '{day}'")
     visits = [Visit(begun.replace(tzinfo=UTC), ended.replace(tzinfo=UTC), *rest) for begun, ended, *rest in rows]
     return sorted(visits, key=repr)
 
-
-COLUMNS_OF_EARLIER = (
-    "begun_at TIMESTAMP, ended_at TIMESTAMP, site VARCHAR, visitor VARCHAR, session VARCHAR, bot BOOLEAN, daily BOOLEAN"
-)
 
 # Minutes from the beginning of the first day: near midnights and limits, and anywhere.
 minutes = st.one_of(
@@ -165,7 +162,7 @@ def test_digest_tells_visits_that_go_on_apart(database: duckdb.DuckDBPyConnectio
     for count in (10, 37, 38, 39):
         load(database, chain(20, count))
         of = VisitDay(START.date(), "UTC", TextNumbers(strong=True))
-        for statement in of.statements("(FROM events)", NOT_REACHED):
+        for statement in of.statements("(FROM events)"):
             database.execute(statement)
         (row,) = database.execute(go_on_sql("visits_of_day", START.date())).fetchall()
         seen.add(visits_digest(row))

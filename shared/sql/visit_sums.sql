@@ -1,12 +1,10 @@
--- `visit_sums`: sums of `visits_of_day` by quarter of an hour, site and bot. Where these
--- are more than rows_max, the sites with the most visits keep rows of their own.
--- site_number: stands for the site; bounced, duration_ms: of a visit
-CREATE OR REPLACE TEMP TABLE visit_sums AS
+-- Sums of visits by quarter of an hour, site and bot. Where these are more than rows_max, the sites with the most visits keep rows of their own.
+-- visits: with VISIT_COLUMNS; site_number: stands for the site; bounced, duration_ms: of a visit
 WITH
 numbered AS NOT MATERIALIZED (
     SELECT *, time_bucket(INTERVAL {bucket_s} SECONDS, begun_at, TIMESTAMP '1970-01-01') AS bucket,
         {site_number} AS number
-    FROM visits_of_day
+    FROM {visits}
 ),
 summed AS MATERIALIZED (
     SELECT
