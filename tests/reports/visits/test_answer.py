@@ -151,6 +151,8 @@ ASKED: tuple[dict[str, str], ...] = (
     {"by": "exit", "filter": "country==DE"},
     {"filter": "country!=DE", "interval": "day"},
     {"filter": "entry==/a"},
+    {"from": "2026-10-25", "to": "2026-10-25", "interval": "hour"},
+    {"from": "2026-10-26", "to": "2026-10-26", "bots": "include", "by": "entry"},
     {"by": "hostname", "interval": "day"},
     {"by": "utm_term", "filter": "utm_content!="},
     {"by": "browser_version"},
