@@ -10,7 +10,7 @@ PYTEST := PYTHONDONTWRITEBYTECODE= $(BIN)/python -m pytest --numprocesses $(shel
 SOURCE := foldlog ingest reports compactor shared tests
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run demo pictures demo-postgres test test-pythons check audit lock format crash mutants soak soak-hosts soak-clickhouse bench load gate-cost hostile red-team fuzz tracker clean
+.PHONY: help setup run demo pictures demo-postgres test test-pythons check audit lock format crash properties mutants soak soak-hosts soak-clickhouse bench load gate-cost hostile red-team fuzz tracker clean
 
 help: ## Show this list
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 15
@@ -84,6 +84,9 @@ format: setup ## Format the source and mend what ruff can mend
 
 crash: setup ## Kill, cut the power, fail and damage at full size: hours; tests/faults/RESULTS.md says what came of it
 	$(BIN)/python -m tests.faults
+
+properties: setup ## Try each property 2,000 times: hours
+	$(PYTEST) -m hypothesis --examples 2000 --timeout 14400
 
 mutants: setup ## Break promises on purpose, and see that the tests notice
 	$(BIN)/python -m tests.faults.mutants

@@ -11,7 +11,7 @@ import pytest
 
 from tests.bench import against, colliding, flooding, fold, growing, idle, resident, unfiltered
 from tests.bench.__main__ import COMPARED, of_this_checkout
-from tests.bench.checkout import THIS
+from tests.bench.checkout import THIS, Checkout, Costs
 from tests.bench.compacting import NEVER, compacting
 from tests.builders.pages import ROOT
 
@@ -39,20 +39,29 @@ def _small(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.parametrize("part", against.PARTS)
 def test_each_part_prints_the_ratio_of_each_figure(
-    part: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    part: str, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """And, of those that are measured alone, too, that what they found has figures."""
+    measure, found = against.PARTS[part], list[Costs]()
+
+    def measured(checkout: Checkout, root: Path) -> Costs:
+        found.append(measure(checkout, root))
+        return found[-1]
+
+    monkeypatch.setitem(against.PARTS, part, measured)
     against.compare(ROOT, [part], 1, tmp_path)
     head, rule, *rows = capsys.readouterr().out.splitlines()
     assert [head, rule] == against.HEAD.splitlines()
     assert rows and all(re.search(r"\| \d+\.\d{3} \(of 1\) \|$", row) for row in rows)
     assert list(tmp_path.iterdir()) == []
+    if part in COMPARED:
+        made = COMPARED[part].figures(found[0])
+        assert len({figure.what for figure in made}) == len(made) > 0
+        assert all(0 <= figure.value < 1e9 for figure in made)
 
 
-@pytest.mark.parametrize("name", COMPARED)
-def test_each_part_has_figures_of_this_checkout_alone(name: str, tmp_path: Path) -> None:
-    made = of_this_checkout(COMPARED[name], tmp_path)
-    assert len({figure.what for figure in made}) == len(made) > 0
-    assert all(0 <= figure.value < 1e9 for figure in made)
+def test_a_part_is_measured_alone(tmp_path: Path) -> None:
+    assert of_this_checkout(COMPARED["idle"], tmp_path)
 
 
 def test_pass_that_lost_an_event_fails(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
