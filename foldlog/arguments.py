@@ -280,7 +280,7 @@ _QUERY_HELP = {
     "goal": "of goals: only this one",
     "steps": "of a funnel, such as 'path==/pricing;;event==signup'",
     "at": "of paths: the page that others are before and after",
-    "window": "of a funnel: days from first to last step (default: 7d)",
+    "window": "of a funnel: days from first to last step (7d), or visit",
     "from": "first date or instant (default: six days before --to)",
     "to": "last date, inclusive, or instant (default: today)",
     "tz": "time zone of dates (default: FOLDLOG_TIMEZONE)",

@@ -14,10 +14,12 @@ from typing import Literal, cast
 
 from reports.dimensions import KEY_MAX, NAMES, has_key
 from reports.query_error import QueryError
+from shared.sql.visits import ENDS_OF_VISITS
 
 Operator = Literal["==", "!=", "=~", "!~", ">", "<"]
 
 FILTERS_MAX = 20
+OF_VISITS = "entry and exit are of visits; this is about events"
 # Of all conditions together.
 VALUES_MAX = 100
 STARS_MAX = 10
@@ -64,6 +66,16 @@ def parse_filter(text: str, parameter: str = "filter") -> tuple[Condition, ...]:
     conditions = tuple(_condition(part, parameter) for part in parts)
     if sum(len(each.values) for each in conditions) > VALUES_MAX:
         raise QueryError(parameter, f"at most {VALUES_MAX} values, of all conditions together")
+    return conditions
+
+
+def event_filter(text: str, parameter: str) -> tuple[Condition, ...]:
+    """The conditions of a filter of events, which have no entry and no exit. Raises
+    QueryError.
+    """
+    conditions = parse_filter(text, parameter)
+    if any(each.field in ENDS_OF_VISITS for each in conditions):
+        raise QueryError(parameter, OF_VISITS)
     return conditions
 
 

@@ -9,8 +9,8 @@ from typing import Any, NamedTuple
 import duckdb
 
 from reports.compared_rows import with_previous
-from reports.kinds import NamedKind, kind_of, named_kind
-from reports.kinds.funnel import FunnelRead, is_ambiguous
+from reports.kinds import KindPlan, NamedKind, kind_of, named_kind
+from reports.kinds.funnel import FunnelPlan, FunnelRead, is_ambiguous, within_visits
 from reports.measures.families import reasons
 from reports.plan import Days, HostDay, Parts, Plan, TotalRead, days_of, days_within, of_shown
 from reports.query import Query
@@ -18,6 +18,7 @@ from reports.rows import Row, no_answer, with_header
 from reports.sql.duckdb import kind_statement, statement
 from reports.sql.statement import Statement
 from reports.visits.answer import answer_visits, rows_of_visits, with_visits
+from reports.visits.of_events import visits_of_events
 from shared.disk.layout import DataDirectory
 from shared.duckdb_engine import one_thread
 from shared.generations.part_integrity import verified_part
@@ -103,8 +104,15 @@ def _of_events(
 def _named_report(database: duckdb.DuckDBPyConnection, source: Source, query: Query, kind: NamedKind) -> Row:
     """The report of a kind with a name."""
     plan = kind.plan(query, source.days)
-    fetched = {name: _fetch_of_kind(database, source.open_parts, read) for name, read in plan.reads.items()}
-    return with_source(kind.shape(plan, fetched), query, source)
+    if isinstance(plan, FunnelPlan) and plan.query.window is None and plan.reads:
+        with visits_of_events(database, source.all_days, source.open_parts, query) as visits:
+            found = within_visits(plan, visits.files, visits.reason)
+            return with_source(kind.shape(found, _fetch_of_plan(database, source, found)), query, source)
+    return with_source(kind.shape(plan, _fetch_of_plan(database, source, plan)), query, source)
+
+
+def _fetch_of_plan(database: duckdb.DuckDBPyConnection, source: Source, plan: KindPlan) -> dict[str, Any]:
+    return {name: _fetch_of_kind(database, source.open_parts, read) for name, read in plan.reads.items()}
 
 
 def _fetch_of_kind(database: duckdb.DuckDBPyConnection, open_parts: OpenParts, read: Any) -> list[tuple[Any, ...]]:

@@ -80,7 +80,7 @@ FIELDS = (
     Field("sender", "key", by_request=True, by_server=True, since=2),
     Field("region", "context", by_request=True, by_server=True, since=2),
     Field("city", "context", by_request=True, by_server=True, since=2),
-    Field("screen", "context", by_server=True, since=2),
+    Field("screen", "context", free_text=True, by_server=True, since=2),
     Field("path", "url", dimension=3),
     Field("referrer", "url", dimension=4),
     Field("utm_source", "url", dimension=6),

@@ -1,7 +1,7 @@
 -- Log lines with what their URLs contain: path, host of the referrer (NULL for the site's
--- own), utm parameters. One subquery per step, because DuckDB re-evaluates a nested
--- expression at every occurrence; few steps, because each costs a small pass a
--- millisecond of planning.
+-- own), utm parameters; and with the property `screen`, where it is a size or names a class.
+-- One subquery per step, because DuckDB re-evaluates a nested expression at every
+-- occurrence; few steps, because each costs a small pass a millisecond of planning.
 -- lines: the lines as they are read; $sites: hosts that are the site's own
 WITH
 split_1 AS NOT MATERIALIZED (
@@ -30,7 +30,13 @@ split_3 AS NOT MATERIALIZED (
     FROM split_2
 )
 SELECT
-    * EXCLUDE (place, host, utm_source, utm_medium, utm_campaign),
+    * EXCLUDE (place, host, utm_source, utm_medium, utm_campaign) REPLACE (
+        -- Few events have the property: to search the text costs less than to parse it.
+        coalesce(screen, CASE
+            WHEN contains(props, '"screen"')
+            THEN nullif(regexp_extract(json_extract_string(props, '/screen'), '^[\pL\pN .:+_-]{1,32}$'), '')
+        END) AS screen
+    ),
     CASE
         WHEN url IS NULL THEN NULL
         WHEN contains(place, '/') THEN substr(place, instr(place, '/'))

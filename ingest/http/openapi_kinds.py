@@ -70,11 +70,12 @@ def _funnel() -> Object:
         "pattern": steps_pattern(funnel.STEPS_MIN, funnel.STEPS_MAX),
         "examples": ["path==/pricing;;event==signup"],
     }
-    window = TEXT | {"pattern": "^([1-9][0-9]?|[12][0-9][0-9]|3[0-5][0-9]|36[0-5])d$", "default": funnel.WINDOW_DEFAULT}
+    days = "([1-9][0-9]?|[12][0-9][0-9]|3[0-5][0-9]|36[0-5])d"
+    window = TEXT | {"pattern": f"^({funnel.VISIT}|{days})$", "default": funnel.WINDOW_DEFAULT}
     parameters = [
         *named(funnel.COMMON),
         parameter("steps", steps, "Filters with `;;` between them.") | {"required": True},
-        report_parameter("window", window, "Days from the first step to the last."),
+        report_parameter("window", window, "Days from the first step to the last; `visit`: all within one visit."),
     ]
     return _report("getFunnel", "Visitors who took some steps one after another", Funnel, parameters)
 

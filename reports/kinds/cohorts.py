@@ -14,7 +14,7 @@ from datetime import date, datetime, timedelta
 from typing import Any, NamedTuple
 
 from reports.calendar import bucket_starts, has_more_buckets, midnight, overlaps_utc_day
-from reports.filters import Condition, parse_filter
+from reports.filters import Condition, event_filter
 from reports.kinds.kind_query import EPOCH, KindQuery, Parameters, common_query, one_of
 from reports.plan import Days, Parts, Selection, archive_scan
 from reports.query_error import QueryError
@@ -94,7 +94,7 @@ def parse(parameters: Parameters, now: datetime, zone: str) -> CohortsQuery:
     if not parameters.get("from"):
         last = (found["end"] - timedelta(microseconds=1)).astimezone(found["zone"]).date()
         found["start"] = midnight(last - timedelta(days=_DEFAULT_DAYS[period]), found["zone"])
-    returning = parse_filter(text, "return") if (text := parameters.get("return", "")) else None
+    returning = event_filter(text, "return") if (text := parameters.get("return", "")) else None
     query = CohortsQuery(**{**found, "interval": period, "returning": returning})
     if has_more_buckets(query.start, query.end, query.interval, query.zone, PERIODS_MAX):
         raise QueryError("period", f"more than {PERIODS_MAX}; choose a longer period or a shorter time")

@@ -1,20 +1,20 @@
-"""How many visitors took some steps one after another, within a time from the first:
-over all visitors, and by the values of a dimension.
+"""How many visitors took some steps one after another, within a time from the first or
+within a visit: over all visitors, and by the values of a dimension.
 
 A visitor counts for step k where events e1 … ek exist, each after the one before and
-each matching its step, of which ek is at most the window after e1. docs/reports.md
-defines the rest.
+each matching its step, of which ek is at most the window after e1, or of the visit of
+e1. docs/reports.md defines the rest.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
 
-from reports.filters import Condition, parse_filter
+from reports.filters import Condition, event_filter
 from reports.kinds.kind_query import KindQuery, Parameters, common_query
 from reports.plan import Days, Parts, Selection, archive_scan
 from reports.query_error import QueryError
@@ -23,6 +23,7 @@ from reports.rows import EXPIRED_FILTER, Fetched, Row, local_time
 STEPS_MIN, STEPS_MAX = 2, 8
 WINDOW_DEFAULT = "7d"
 WINDOW_DAYS_MAX = 365
+VISIT = "visit"
 OWN = ("steps", "window")
 COMMON = ("from", "to", "tz", "by", "site", "filter", "limit", "bots", "scope")
 NUMBERS = ("visitors", "conversion", "step_conversion", "median_s", "median_from_first_s")
@@ -36,12 +37,16 @@ Steps = tuple[tuple[Condition, ...], ...]
 
 @dataclass(frozen=True)
 class FunnelQuery(KindQuery):
-    """`filters`: the steps as they were asked."""
+    """`filters`: the steps as they were asked; `window`: None for a visit."""
 
     kind = "funnel"
     filters: tuple[str, ...] = ()
     steps: Steps = ()
-    window: timedelta = timedelta(0)
+    window: timedelta | None = timedelta(0)
+
+    @property
+    def asks_visits(self) -> bool:
+        return self.window is None
 
 
 @dataclass(frozen=True)
@@ -53,24 +58,27 @@ class FunnelRead:
     1 to `limit`: values; `limit` + 1: the other values together. Medians are in
     milliseconds, numbered: 2 k - 3 from step k - 1 to k, 2 k - 2 from the first to k.
 
-    `is_strong`: visitors have strong numbers.
+    `is_strong`: visitors have strong numbers. `window`: None for a visit; then `visits`
+    are files with the visits that begin on the days of the parts.
     """
 
     selection: Selection
     steps: Steps
-    window: timedelta
+    window: timedelta | None
     by: str | None
     limit: int
     parts: Parts
     is_strong: bool = False
+    visits: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
 class FunnelPlan:
-    """Without a read an archive of the time is past its retention."""
+    """Without a read there is no answer, with the `reason`."""
 
     query: FunnelQuery
     reads: Mapping[str, FunnelRead]
+    reason: str = EXPIRED_FILTER
 
 
 def parse(parameters: Parameters, now: datetime, zone: str) -> FunnelQuery:
@@ -79,17 +87,19 @@ def parse(parameters: Parameters, now: datetime, zone: str) -> FunnelQuery:
     if not STEPS_MIN <= len(filters) <= STEPS_MAX:
         example = f"path==/pricing{BETWEEN_STEPS}event==signup"
         raise QueryError("steps", f"must be {STEPS_MIN} to {STEPS_MAX} filters, such as {example}")
-    steps = tuple(parse_filter(text, "steps") for text in filters)
+    steps = tuple(event_filter(text, "steps") for text in filters)
     if not all(steps):
         raise QueryError("steps", "each needs a condition")
     return FunnelQuery(**found, filters=filters, steps=steps, window=_window(parameters.get("window", "")))
 
 
-def _window(text: str) -> timedelta:
+def _window(text: str) -> timedelta | None:
+    if text == VISIT:
+        return None
     days = text or WINDOW_DEFAULT
     if _DAYS.fullmatch(days) and int(days[:-1]) <= WINDOW_DAYS_MAX:
         return timedelta(days=int(days[:-1]))
-    raise QueryError("window", f"must be a number of days from 1d to {WINDOW_DAYS_MAX}d")
+    raise QueryError("window", f"must be {VISIT}, or a number of days from 1d to {WINDOW_DAYS_MAX}d")
 
 
 def plan(query: FunnelQuery, days: Days) -> FunnelPlan:
@@ -98,6 +108,15 @@ def plan(query: FunnelQuery, days: Days) -> FunnelPlan:
     scan = archive_scan(query, days, (), None)
     read = FunnelRead(scan.selection, query.steps, query.window, query.by, query.limit, scan.parts)
     return FunnelPlan(query, {"funnel": read})
+
+
+def within_visits(plan: FunnelPlan, files: Sequence[str], reason: str | None) -> FunnelPlan:
+    """The plan with the visits that it needs, or with the reason why they are not
+    known.
+    """
+    if reason is not None:
+        return FunnelPlan(plan.query, {}, reason)
+    return replace(plan, reads={name: replace(read, visits=tuple(files)) for name, read in plan.reads.items()})
 
 
 def is_ambiguous(found: Sequence[Sequence[Any]]) -> bool:
@@ -121,7 +140,7 @@ def shape(plan: FunnelPlan, fetched: Fetched) -> Row:
         "from": local_time(query.start, query),
         "to": local_time(query.end, query),
         "tz": query.zone.key,
-        "window": f"{query.window.days}d",
+        "window": VISIT if query.window is None else f"{query.window.days}d",
         "by": query.by,
         "steps": steps,
         "rows": [row for place in sorted(found) if place for row in _rows(query, found[place])] if query.by else steps,
@@ -131,7 +150,7 @@ def shape(plan: FunnelPlan, fetched: Fetched) -> Row:
             "daily_visitors": of_all[2] if plan.reads else None,
         },
     }
-    return report if plan.reads else report | {"reason": EXPIRED_FILTER}
+    return report if plan.reads else report | {"reason": plan.reason}
 
 
 def _rows(query: FunnelQuery, found: Sequence[Any]) -> Iterable[Row]:

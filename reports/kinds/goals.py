@@ -15,7 +15,7 @@ from typing import Any, Literal, NamedTuple
 
 import msgspec
 
-from reports.filters import Condition, parse_filter
+from reports.filters import Condition, event_filter
 from reports.kinds.kind_query import KindQuery, Parameters, common_query
 from reports.measures.values import TOO_LARGE, exact_sum
 from reports.plan import Days, Parts, Selection, archive_scan
@@ -99,7 +99,7 @@ def parse(parameters: Parameters, now: datetime, zone: str) -> GoalsQuery:
 
 def _goal(name: str, text: str, value: float | None) -> Goal:
     try:
-        return Goal(name, text, parse_filter(text), value)
+        return Goal(name, text, event_filter(text, "filter"), value)
     except QueryError:
         return Goal(name, text, None, value, _INVALID)
 

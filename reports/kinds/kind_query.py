@@ -9,8 +9,10 @@ from dataclasses import dataclass, fields
 from datetime import UTC, datetime
 from typing import Any, ClassVar
 
+from reports.filters import OF_VISITS
 from reports.query import Query, parse
 from reports.query_error import QueryError
+from shared.sql.visits import ENDS_OF_VISITS
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -37,6 +39,8 @@ def common_query(
     for name in own:
         _require_unicode(name, parameters.get(name, ""))
     query = parse({name: text for name, text in parameters.items() if name in common}, now, zone)
+    if query.is_of_visits:
+        raise QueryError("by" if query.by in ENDS_OF_VISITS else "filter", OF_VISITS)
     return {field.name: getattr(query, field.name) for field in fields(Query)}
 
 

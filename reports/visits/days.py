@@ -50,17 +50,20 @@ class VisitPlan:
     reason: str | None = None
 
 
-def plan_visits(query: Query, given: Days) -> VisitPlan:
-    """`given`: all days that there are, not only those that the query touches."""
+def plan_visits(query: Query, given: Days, *, for_events: bool = False) -> VisitPlan:
+    """`given`: all days that there are, not only those that the query touches.
+    `for_events`: all visits that begin on days of the query, to tell of which of them
+    its events are.
+    """
     days = VisitDays(given)
-    if query.names_no_visit:
+    if query.names_no_visit and not for_events:
         return VisitPlan(days, reason=NOT_OF_VISITS)
     first, last = query.start.date(), (query.end - timedelta(microseconds=1)).date()
     asked = tuple(day for day in sorted(days.by_day) if first <= day <= last)
     states = {day: days.state(day) for day in asked}
     if "gone" in states.values():
         return VisitPlan(days, reason=GONE)
-    summed = frozenset(day for day in asked if _sums_suffice(query, days.by_day[day]))
+    summed = frozenset(day for day in asked if not for_events and _sums_suffice(query, days.by_day[day]))
     if any(states[day] == "kept" and day not in summed for day in asked):
         return VisitPlan(days, reason=GONE_FILTER)
     unmade = [day for day in asked if states[day] == "open"]

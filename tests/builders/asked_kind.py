@@ -24,6 +24,10 @@ class AskedKind(NamedTuple):
     now: datetime
     always: dict[str, str]
 
+    def __repr__(self) -> str:
+        """Short: hypothesis shows the arguments of what fails."""
+        return f"AskedKind({self.always})"
+
     def ask(self, **parameters: str) -> dict[str, Any]:
         query = parse_question({**self.always, **parameters}, self.now, "UTC")
         return make_report(self.database, self.data, load_snapshot(self.data), query)

@@ -96,6 +96,7 @@ QUERIES: tuple[dict[str, str], ...] = (
     {"kind": "cohorts", "filter": "country==DE"},
     {"kind": "funnel", "steps": "path!=;;event==name-1;;country==DE"},
     {"kind": "funnel", "steps": "path!=;;path!=/none", "by": "props.plan", "limit": "2"},
+    {"kind": "funnel", "steps": "path!=;;path!=/none", "by": "props.plan", "limit": "2", "window": "visit"},
     {"kind": "paths", "at": "/1", "limit": "1"},
     *({"kind": "goals", "goals": GOALS, "interval": interval} for interval in ("none", "day")),
     *({"measures": "visits", "by": name} for name in ("site", "source", "entry")),

@@ -116,3 +116,38 @@ def as_counted(rows: Iterable[Mapping[str, Any]]) -> Counted:
     """An answer in the same form."""
     found = list(rows)
     return Counted([row["visitors"] for row in found], [(row["median_s"], row["median_from_first_s"]) for row in found])
+
+
+def funnel_of_visits(
+    visits: Iterable[Sequence[Line]],
+    steps: Sequence[Matches],
+    value: Callable[[Line], str | None] = lambda _: None,
+) -> Mapping[str | None, Counted]:
+    """`visits`: their events that are asked for. Each visitor counts for a step if one
+    of the visits does; the one that reaches it first says how long it took.
+    """
+    whole = timedelta(days=2)
+    found: dict[str | None, list[list[tuple[tuple[str, ...], Reached]]]] = defaultdict(list)
+    first: dict[str | None, Line] = {}
+    for visit in visits:
+        if begins := [event for event in visit if steps[0](event)]:
+            visitor = begins[0].visitor
+            first[visitor] = min([*begins, *([first[visitor]] if visitor in first else [])], key=order)
+            reached = reached_by(visit, steps, whole)
+            found[visitor].append(list(zip(_ends(visit, steps[: len(reached)]), reached, strict=True)))
+    rows: dict[str | None, list[list[Reached]]] = defaultdict(list)
+    for visitor, of_visits in found.items():
+        of_steps = ([each[step] for each in of_visits if len(each) > step] for step in range(len(steps)))
+        # A visit that reached a step reached those before it.
+        best = [min(each, key=lambda one: one[0])[1] for each in of_steps if each]
+        rows[value(first[visitor])].append(best)
+    return {shown: _counted(each, len(steps)) for shown, each in rows.items()}
+
+
+def _ends(visit: Sequence[Line], steps: Sequence[Matches]) -> Iterable[tuple[str, ...]]:
+    """The first event with which each of these steps is reached."""
+    left = sorted(visit, key=order)
+    for step in steps:
+        at = next(place for place, event in enumerate(left) if step(event))
+        yield order(left[at])
+        left = left[at + 1 :]

@@ -55,12 +55,17 @@ class Visit(NamedTuple):
 
 def visits_of(events: Iterable[Event], timezone: str = "UTC") -> list[Visit]:
     """All visits, in order."""
+    return sorted(map(_visit, events_of_visits(events, timezone)), key=repr)
+
+
+def events_of_visits(events: Iterable[Event], timezone: str = "UTC") -> list[list[Event]]:
+    """The events of each visit, in order."""
     zone, chains = ZoneInfo(timezone), defaultdict(list)
     for each in events:
         if each.visitor is not None:
             day = each.time.astimezone(zone).date() if each.daily else None
             chains[each.site, each.visitor, each.bot, each.session, day].append(each)
-    return sorted(map(_visit, (visit for chain in chains.values() for visit in _cut(chain))), key=repr)
+    return [visit for chain in chains.values() for visit in _cut(chain)]
 
 
 def _cut(chain: list[Event]) -> list[list[Event]]:

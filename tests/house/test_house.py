@@ -57,6 +57,7 @@ READS_DATABASE = {
     "reports/hosts/part_packs.py",
     "reports/reader/process.py",
     "reports/visits/answer.py",
+    "reports/visits/of_events.py",
     "reports/visits/made.py",
 }
 SQL_WORDS = re.compile(r"\b(SELECT|FROM|WHERE|JOIN|COPY)\b")

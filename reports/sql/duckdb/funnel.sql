@@ -1,7 +1,7 @@
 -- Visitors of each place and step, and the medians of their times: of sorted times those
 -- in the middle, for an aggregate would keep all of them in memory.
 -- placed (place, daily, since_2, total_2, …); places (place, value); numbers: of values
--- counts, numbers_of_times, times: lists
+-- counts, numbers_of_times, times: lists; runs: the events of `funnel_reached.sql`
 WITH
 counts AS MATERIALIZED (
     SELECT place, count(*) FILTER (daily) AS hashes, {counts} AS reached
@@ -48,7 +48,7 @@ checks AS NOT MATERIALIZED (
     SELECT
         coalesce(bool_or(is_ambiguous), false) AS is_ambiguous,
         coalesce(bool_or(is_disordered), false) AS is_disordered
-    FROM (FROM once_reached UNION ALL FROM again_reached)
+    FROM ({runs})
 ),
 found AS NOT MATERIALIZED (
     SELECT c.place, p.value, c.hashes, c.reached, l.medians

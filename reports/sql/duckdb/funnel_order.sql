@@ -1,9 +1,10 @@
 -- The events of a funnel in the order of each visitor, with what tells whether the order
 -- of an event and the one before it is known.
 -- events (visitor, other, time, steps, value, daily): steps has bit n - 1 for step n
--- order: that of the events; $span: more ms than an event can be after another
+-- order: that of the events; $span: more ms than an event can be after another; carried:
+-- more of the events
 {run}_ordered AS NOT MATERIALIZED (
-    SELECT visitor, other, epoch_ms(time) - $begin_ms AS since_start, steps, value, daily
+    SELECT visitor, other, epoch_ms(time) - $begin_ms AS since_start, steps, value, daily{carried}
     FROM {events}
     ORDER BY {order}
 ),
@@ -24,7 +25,7 @@
         since_start,
         steps,
         value,
-        daily,
+        daily{carried},
         visitor IS DISTINCT FROM last_visitor AS is_first,
         NOT is_first AND other IS DISTINCT FROM last_other AS is_ambiguous,
         NOT is_first AND since_start = last_since

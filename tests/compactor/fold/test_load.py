@@ -81,6 +81,17 @@ DERIVED: dict[str, tuple[dict[str, Any], str, object]] = {
     "device": ({}, "device", "desktop"),
     "bot": ({"ua": GOOGLEBOT}, "bot", True),
     "no user agent is no bot": ({"ua": None}, "bot", False),
+    "screen of a property": ({"props": {"plan": "pro", "screen": "1920x1080"}}, "screen", "1920x1080"),
+    "screen with signs and letters of others": ({"props": {"screen": "groß 16:9"}}, "screen", "groß 16:9"),
+    "screen as a number": ({"props": {"screen": 1920}}, "screen", "1920"),
+    "screen of a line": ({"screen": "wide", "props": {"screen": "narrow"}}, "screen", "wide"),
+    "no screen": ({"props": {"plan": "screen"}}, "screen", None),
+    "empty screen": ({"props": {"screen": ""}}, "screen", None),
+    "screen that is null": ({"props": {"screen": None}}, "screen", None),
+    "screen as the name of another": ({"props": {'a"screen"': "wide"}}, "screen", None),
+    "screen that is too long": ({"props": {"screen": "x" * 33}}, "screen", None),
+    "screen on two lines": ({"props": {"screen": "wide\n"}}, "screen", None),
+    "screen that is an address": ({"props": {"screen": "ann@example.com"}}, "screen", None),
 }
 
 

@@ -21,6 +21,7 @@ from tests.bench.checkout import THIS, Checkout
 from tests.faults.hostile import (
     door_attacks,
     fold_attacks,
+    funnel_attacks,
     kind_attacks,
     leaving_attacks,
     pixel_attacks,
@@ -36,6 +37,7 @@ ATTACKS: list[Attack] = [
     *pixel_attacks.ATTACKS,
     *reader_attacks.ATTACKS,
     *kind_attacks.ATTACKS,
+    *funnel_attacks.ATTACKS,
     *leaving_attacks.ATTACKS,
     *secret_attacks.ATTACKS,
 ]

@@ -94,8 +94,9 @@ OVER_VISITORS = (
     f"/admin/api/cohorts?period=day&to={today()}",
     f"{CONVERSIONS}?from={today()}",
     "/admin/api/live?limit=100",
-    f"/admin/api/funnel?from={today()}&by=path&steps={';;'.join(['path!='] * 8)}",
-    f"/admin/api/paths?from={today()}&by=event&at=pageview",
+    f"/admin/api/funnel?from={today()}&by=event&steps={';;'.join(['event==p'] * 8)}",
+    f"/admin/api/funnel?from={today()}&window=visit&steps={';;'.join(['event==p'] * 8)}",
+    f"/admin/api/paths?from={today()}&by=event&at=p",
 )
 ATTACKS: list[Attack] = [
     flood(
@@ -113,7 +114,7 @@ ATTACKS: list[Attack] = [
     ),
     flood(
         "colliding-cohorts",
-        "visitor ids that DuckDB's hash maps to one value, then cohorts, conversions and the last minutes",
+        "visitor ids that DuckDB's hash maps to one value, then the kinds of report over visitors",
         "as many random ids",
         Flood(colliding_visitors, random_visitors, requests=40, quick=10, questions=OVER_VISITORS),
         BOUNDED,

@@ -121,6 +121,17 @@ def test_funnel_has_the_numbers_counted_by_hand(worker: Worker) -> None:
     ]
 
 
+def test_funnel_within_a_visit_has_the_numbers_counted_by_hand(worker: Worker) -> None:
+    """Ann is on the front page again after twenty hours."""
+    asked = SPAN | {"steps": "path==/;;path==/"}
+    within_a_day, within_a_visit = (worker.get(FUNNEL, **asked, window=window).json() for window in ("1d", "visit"))
+    assert [row["visitors"] for row in within_a_day["steps"]] == [3, 1]
+    assert [row["visitors"] for row in within_a_visit["steps"]] == [3, 0]
+    assert within_a_visit["window"] == "visit"
+    prices = worker.get(FUNNEL, **SPAN, steps=ORDER_STEPS, window="visit").json()
+    assert [(row["visitors"], row["median_s"]) for row in prices["steps"]] == [(3, None), (2, 600.0)]
+
+
 def test_paths_have_the_numbers_counted_by_hand(worker: Worker) -> None:
     """Ann and Bob go from the front page to the prices and leave; Ann comes back."""
     found = worker.get(PATHS, **SPAN, at="/").json()
@@ -186,6 +197,9 @@ REFUSED = {
     "funnel, no steps": (FUNNEL, {}),
     "funnel, one step": (FUNNEL, {"steps": "path==/"}),
     "funnel, a window": (FUNNEL, {"steps": ORDER_STEPS, "window": "1h"}),
+    "funnel, where visits begin": (FUNNEL, {"steps": ORDER_STEPS, "by": "entry"}),
+    "paths, where visits end": (PATHS, {"at": "/", "filter": "exit==/"}),
+    "cohorts, where visits begin": (COHORTS, {"period": "day", "return": "entry==/"}),
     "funnel, an interval": (FUNNEL, {"steps": ORDER_STEPS, "interval": "day"}),
     "paths, no page": (PATHS, {}),
     "paths, a dimension": (PATHS, {"at": "DE", "by": "country"}),

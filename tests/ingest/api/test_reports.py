@@ -7,6 +7,7 @@ import io
 import json
 from collections.abc import Iterator
 from datetime import datetime
+from pathlib import Path
 
 import pytest
 
@@ -65,6 +66,22 @@ REPORTS: dict[str, tuple[dict[str, str], list[tuple[str | None, int, int]], Numb
     "where it is D2 already": ({"from": str(D2), "tz": "Pacific/Kiritimati"}, [(None, 8, 4)], (8, 4)),
     "where it is D1 still": ({"to": str(D1), "tz": "Pacific/Pago_Pago"}, [(None, 8, 4)], (8, 4)),
 }
+
+
+def test_screen_that_a_page_sends_is_a_dimension(tmp_path: Path) -> None:
+    """Of events, and of visits: that of their first event."""
+    with Worker(tmp_path, sites=SITE) as worker:
+        sent = [("wide", "ann"), ("1920x1080", "bob"), ("wide", "cat"), ("w" * 40, "dan")]
+        events = [{"name": "screen", "visitor": who, "props": {"screen": screen}} for screen, who in sent]
+        assert worker.post(events).status == 200
+        worker.fold()
+        asked = {"from": str(D1), "to": str(TODAY), "by": "screen", "bots": "include"}
+        asked["measures"] = "events,visitors,visits"
+        rows = worker.get("/admin/api/report", **asked).json()["rows"]
+        found = [(row["value"], row["events"], row["visitors"], row["visits"]) for row in rows]
+        assert sorted(found, key=repr) == [("1920x1080", 1, 1, 1), ("wide", 2, 2, 2), (None, 1, 1, 1)]
+        filtered = worker.get("/admin/api/report", **asked, filter="screen==wide").json()
+        assert filtered["total"]["events"] == 2
 
 
 @pytest.mark.parametrize(("asked", "rows", "total"), REPORTS.values(), ids=REPORTS)

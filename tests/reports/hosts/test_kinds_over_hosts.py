@@ -36,6 +36,7 @@ QUESTIONS: list[dict[str, str]] = [
     {"kind": "goals", "goals": GOALS, "filter": "country!=FR", "bots": "include", **SPAN},
     {"kind": "funnel", "steps": "event==pageview;;path!=;;event==signup", "window": "3d", **SPAN},
     {"kind": "funnel", "steps": "path!=;;event==signup", "by": "country", "limit": "2", **SPAN},
+    {"kind": "funnel", "steps": "path!=;;event==signup", "window": "visit", **SPAN},
     {"kind": "paths", "at": "pageview", "by": "event", "limit": "3", **SPAN},
     *({"kind": "live", "at": f"2026-10-{day:02}T12:00:00Z", "limit": "100"} for day in range(8, 14)),
 ]

@@ -174,6 +174,9 @@ def test_visitors_of_one_number_are_told_apart(made: AskedKind, monkeypatch: pyt
         *({"steps": "event==a;;event==b", "window": window} for window in ("0d", "366d", "-1d", "7", "visits", "٣d")),
         {"steps": "event==a;;event==b", "interval": "day"},
         {"steps": "event==a;;event==b", "event": "a"},
+        {"steps": "event==a;;entry==/"},
+        {"steps": "event==a;;event==b", "by": "exit"},
+        {"steps": "event==a;;event==b", "filter": "entry==/"},
     ],
     ids=str,
 )

@@ -49,7 +49,7 @@ export function readState(search) {
   take("bots", (value) => BOTS.includes(value));
   take("site", () => true);
   take("measure", (value) => /^[a-z_]+$/.test(value));
-  take("window", (value) => /^[1-9]\d{0,2}d$/.test(value));
+  take("window", (value) => /^(visit|[1-9]\d{0,2}d)$/.test(value));
   if (isZone(given.get("tz"))) state.tz = given.get("tz") ?? state.tz;
   const [from, to] = [given.get("from") ?? "", given.get("to") ?? ""];
   if (isDate(from) && isDate(to) && from <= to) Object.assign(state, { from, to });
