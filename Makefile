@@ -46,8 +46,8 @@ run: setup ## Serve on http://127.0.0.1:8080 with the data in ./data
 demo: setup ## Try it: made-up traffic of a quarter, a link that signs in; Ctrl-C ends and removes it
 	@$(BIN)/foldlog demo $(ARGS)
 
-pictures: setup ## Take the pictures of README and docs/demo.md of a demo, with chromium
-	$(BIN)/python -m tests.components.pictures
+pictures: setup ## Take the pictures of README and docs/demo.md of a demo, with chromium; ARGS=DIR: of every view, into DIR
+	$(BIN)/python -m tests.components.pictures $(ARGS)
 
 demo-postgres: setup ## Two hosts of one PostgreSQL, all on this machine; Ctrl-C ends and removes them
 	@$(BIN)/python -m tests.components.demo_postgres

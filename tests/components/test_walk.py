@@ -1,0 +1,341 @@
+"""The stranger's walk: what people in marketing, developers and operators ask first,
+each answered on the page of a demo by clicks alone, and checked against the API.
+
+docs/dashboard.md lists the same questions with their clicks. A walk begins with
+yesterday's numbers, which do not change meanwhile.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import re
+from collections.abc import Awaitable, Callable, Iterator
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Any
+from zoneinfo import ZoneInfo
+
+import pytest
+
+from shared.sign_in_code import create_code
+from tests.builders.browser import Page, browse, chromium
+from tests.builders.dashboard_page import cells, screen, shown
+from tests.builders.demo import Demo
+from tests.builders.pages import ROOT
+from tests.builders.server import bearer
+from tests.builders.waiting import TIMEOUT_S
+
+ZONE = "Europe/Berlin"
+SITE = "shop.localhost"
+
+pytestmark = [pytest.mark.component, pytest.mark.long]
+
+
+@dataclass
+class Walk:
+    """One page of one demo: what is clicked on it, what it says, and what the API
+    says.
+    """
+
+    demo: Demo
+    page: Page
+    token: str
+    files: Path
+    clicks: int = 0
+    status: dict[str, Any] = field(default_factory=dict)
+
+    def api(self, path: str, **asked: str) -> Any:
+        query = "&".join(f"{name}={value}" for name, value in asked.items())
+        answer = self.demo.request("GET", f"/admin/api/{path}?{query}", headers=bearer(self.token))
+        assert answer.status == 200, answer
+        return json.loads(answer.body)
+
+    def yesterday(self, **asked: str) -> Any:
+        day = str(datetime.now(ZoneInfo(ZONE)).date() - timedelta(days=1))
+        return self.api("report", **{"from": day, "to": day, "tz": ZONE} | asked)
+
+    def total(self, measure: str, **asked: str) -> Any:
+        return self.yesterday(measures=measure, **asked)["total"][measure]
+
+    async def begin(self) -> None:
+        self.clicks, self.status = 0, self.api("status")
+        await self.page.open(f"http://127.0.0.1:{self.demo.port}/admin/?period=yesterday")
+        await shown(self.page)
+
+    async def click(self, selector: str) -> None:
+        """And wait for what it asks."""
+        self.clicks += 1
+        await self.page.press(selector)
+        await asyncio.sleep(0.1)
+        await shown(self.page)
+
+    async def choose(self, selector: str, value: str) -> None:
+        """One of a list: a click, as a choice with the mouse is one after the list has
+        opened.
+        """
+        self.clicks += 1
+        change = "dispatchEvent(new Event('change'))"
+        place = f"document.querySelector('{selector}')"
+        await self.page.evaluate(f"{place}.value = '{value}', {place}.{change}")
+        await asyncio.sleep(0.1)
+        await shown(self.page)
+
+    async def number(self, measure: str) -> str:
+        """The exact one, as it stands where the pointer rests."""
+        title = await self.page.evaluate(f"document.querySelector('[data-measure={measure}] .number').title")
+        return str(title).split(": ")[-1]
+
+    async def first(self, panel: str) -> list[str]:
+        """The exact numbers of the first row of a panel."""
+        cells = f"[...document.querySelector('#top-{panel} tbody tr').cells]"
+        return list(await self.page.evaluate(f"{cells}.slice(1).map((cell) => cell.title)"))
+
+    async def tab(self, panel: str, label: str) -> None:
+        tabs = f"[...document.querySelectorAll('[data-panel={panel}] [role=tab]')]"
+        await self.page.evaluate(f"{tabs}.find((tab) => tab.innerText === '{label}').id = 'wanted-tab'")
+        await self.click("#wanted-tab")
+
+    def top(self, dimension: str, **asked: str) -> list[str]:
+        """What `first` should say."""
+        row = self.yesterday(by=dimension, measures="visitors,events", limit="9", **asked)["rows"][0]
+        return [said(row["visitors"]), said(row["events"])]
+
+    async def opened(self, selector: str) -> None:
+        await self.click(f"{selector} > summary")
+
+
+def said(number: float) -> str:
+    return f"{number:,.2f}".rstrip("0").rstrip(".")
+
+
+async def how_many_visitors(walk: Walk) -> None:
+    assert await walk.number("visitors") == said(walk.total("visitors"))
+    assert re.fullmatch(r"[+-]?[\d,]+%", await walk.page.text("[data-measure=visitors] .change"))
+
+
+def top_of(panel: str, dimension: str, tab: str = "") -> Callable[[Walk], Awaitable[None]]:
+    async def first_row(walk: Walk) -> None:
+        if tab:
+            await walk.tab(panel, tab)
+        assert await walk.first(panel) == walk.top(dimension)
+
+    return first_row
+
+
+async def campaign(walk: Walk) -> None:
+    await walk.tab("sources", "Campaigns")
+    named = "[...document.querySelectorAll('#top-sources .pick')].find((each) => each.innerText !== '(none)')"
+    name = await walk.page.evaluate(f"{named}.innerText")
+    await walk.page.evaluate(f"{named}.id = 'wanted'")
+    await walk.click("#wanted")
+    assert await walk.number("visitors") == said(walk.total("visitors", filter=f"utm_campaign=={name}"))
+
+
+async def goal(walk: Walk) -> None:
+    rows = await cells(walk.page, "#top-goals")
+    assert [row[1] for row in rows if row[0] == "order"] == [said(walk.total("visitors", filter="event==order"))]
+
+
+async def sold(walk: Walk) -> None:
+    assert await walk.number("value_sum") == said(walk.total("value_sum"))
+
+
+async def country_of_buyers(walk: Walk) -> None:
+    await walk.page.evaluate(
+        "[...document.querySelectorAll('#top-goals .pick')].find((each) => each.innerText === 'order').id = 'wanted'"
+    )
+    await walk.click("#wanted")
+    assert await walk.first("places") == walk.top("country", filter="event==order")
+
+
+async def funnel(walk: Walk) -> None:
+    await walk.opened("#funnel")
+    for number, step in enumerate(("path==/teas", "event==order"), start=1):
+        await walk.page.fill(f"#funnel-steps label:nth-child({number}) input", step)
+    await walk.click("#funnel-form button[type=submit]")
+    await walk.page.until("document.querySelectorAll('#funnel-body tbody tr').length === 2")
+    day = walk.yesterday(measures="events")["from"][:10]
+    asked = {"from": day, "to": day, "tz": ZONE, "steps": "path==/teas;;event==order", "window": "7d"}
+    wanted = [said(step["visitors"]) for step in walk.api("funnel", **asked)["steps"]]
+    assert [row[1] for row in await cells(walk.page, "#funnel-body")] == wanted
+
+
+async def only_one_site(walk: Walk) -> None:
+    await walk.choose("#site", SITE)
+    assert await walk.number("views") == said(walk.total("events", site=SITE, event="pageview"))
+
+
+async def snippet(walk: Walk) -> None:
+    await walk.opened("#snippet")
+    assert f'<script src="http://127.0.0.1:{walk.demo.port}/tracker.js"' in await walk.page.text("#snippet-code")
+
+
+def arrives(events: list[dict[str, str]], mark: str) -> Callable[[Walk], Awaitable[None]]:
+    async def stream(walk: Walk) -> None:
+        await walk.opened("#stream")
+        wanted = json.dumps(mark)
+        deadline = asyncio.get_running_loop().time() + TIMEOUT_S
+        while not await walk.page.evaluate(f"document.querySelector('#stream-rows').innerText.includes({wanted})"):
+            assert asyncio.get_running_loop().time() < deadline
+            headers = {"Origin": f"http://{SITE}:{walk.demo.port}", "Content-Type": "application/json"}
+            body = json.dumps({"events": events, "consent": "granted"}).encode()
+            walk.demo.request("POST", "/v1/events", body, headers | {"Host": f"{SITE}:{walk.demo.port}"})
+            await asyncio.sleep(0.5)
+
+    return stream
+
+
+async def by_the_hour(walk: Walk) -> None:
+    await walk.click("[data-measure=events]")
+    assert await walk.page.text("#chart-title") == "Events by hour"
+    rows = await cells(walk.page, "#chart-panel table.values")
+    assert sum(int(row[1].replace(",", "")) for row in rows) == walk.total("events")
+
+
+async def one_event(walk: Walk) -> None:
+    rows = await cells(walk.page, "#top-events")
+    assert [row[2] for row in rows if row[0] == "add_to_cart"] == [
+        said(walk.total("events", filter="event==add_to_cart"))
+    ]
+
+
+async def bots(walk: Walk) -> None:
+    await walk.opened("#toolbar .menu")
+    await walk.choose("#bots", "only")
+    total = walk.total("events", bots="only")
+    # No bot came yesterday: then it says so instead of numbers.
+    is_empty = await walk.page.evaluate("!document.querySelector('#empty').hidden")
+    assert is_empty if total == 0 else await walk.number("events") == said(total)
+
+
+async def spreadsheet(walk: Walk) -> None:
+    await walk.page.send("Browser.setDownloadBehavior", behavior="allow", downloadPath=str(walk.files))
+    await walk.page.evaluate(
+        "[...document.querySelectorAll('[data-panel=pages] .foot button')].find((each) => each.innerText === 'CSV').id"
+        " = 'wanted'"
+    )
+    await walk.click("#wanted")
+    deadline = asyncio.get_running_loop().time() + TIMEOUT_S
+    while not (found := list(walk.files.glob("pages-path-*.csv"))):
+        assert asyncio.get_running_loop().time() < deadline
+        await asyncio.sleep(0.1)
+    assert len(found[0].read_text("utf-8-sig").splitlines()) > 9
+
+
+async def adds_up(walk: Walk) -> None:
+    assert walk.status["balance"]["difference"] == 0
+    assert await walk.page.text("#verdict") == "It adds up: no accepted event is missing."
+
+
+async def in_the_strip(walk: Walk) -> None:
+    strip = await walk.page.text("#strip")
+    assert re.fullmatch(r"[\d,]+ events counted · [\d,]+ waiting · [\d.,]+ [KMGT]iB free", strip)
+    assert int(strip.split(" ")[0].replace(",", "")) >= walk.status["balance"]["counted"]
+
+
+async def as_of(walk: Walk) -> None:
+    assert re.match(r"As of \d+ \w+ \d{4}, \d\d:\d\d\. Times are in Europe/Berlin\.", await walk.page.text("#as-of"))
+
+
+def in_health(place: str, *path: str) -> Callable[[Walk], Awaitable[None]]:
+    """A number that only grows while the demo runs."""
+
+    async def health(walk: Walk) -> None:
+        await walk.opened("#health")
+        shown_number = int((await walk.page.text(place)).replace(",", ""))
+        after = walk.api("status")
+        for name in path[:-1]:
+            walk.status, after = walk.status[name], after[name]
+        assert walk.status[path[-1]] <= shown_number <= after[path[-1]]
+
+    return health
+
+
+async def archive_size(walk: Walk) -> None:
+    await walk.opened("#health")
+    assert re.fullmatch(r"[\d.,]+ [KM]iB", await walk.page.text("[data-bytes='disk.archive_bytes']"))
+
+
+async def count_now(walk: Walk) -> None:
+    await walk.opened("#toolbar .menu")
+    await walk.click("#fold")
+    await walk.page.until("document.querySelector('#message').innerText.startsWith('Folded')")
+
+
+async def who_is_here(walk: Walk) -> None:
+    await walk.page.until("/^\\d/.test(document.querySelector('#live-now').innerText)")
+    await walk.opened("#live")
+    assert "in 30 minutes" in await walk.page.text("#live-more")
+
+
+QUESTIONS: dict[str, Callable[[Walk], Awaitable[None]]] = {
+    # marketing
+    "How many visitors came, and is that more than before?": how_many_visitors,
+    "Which page is read most?": top_of("pages", "path"),
+    "Where do visitors come from?": top_of("sources", "source"),
+    "Which channel brings most of them?": top_of("sources", "channel", "Channels"),
+    "How many came by one campaign?": campaign,
+    "How many reached the goal?": goal,
+    "What was sold?": sold,
+    "From which country are those who bought?": country_of_buyers,
+    "On which page do visits begin?": top_of("pages", "entry", "Entry"),
+    "How many of those who saw one page bought later?": funnel,
+    # developers
+    "What do I put into my pages?": snippet,
+    "Does my event arrive?": arrives([{"name": "walked", "url": f"http://{SITE}/walk"}], "walked"),
+    "Why is my event refused?": arrives([{"name": "", "url": f"http://{SITE}/walk"}], "(name)"),
+    "How often was one event sent?": one_event,
+    "Which browser do they use?": top_of("devices", "browser", "Browsers"),
+    "Which system?": top_of("devices", "os", "Systems"),
+    "How many use a phone?": top_of("devices", "device"),
+    "How many events came in each hour?": by_the_hour,
+    "How much is from bots?": bots,
+    "Can I have a panel as a file?": spreadsheet,
+    # operators
+    "Is every accepted event counted?": adds_up,
+    "How many wait, and how much room is left?": in_the_strip,
+    "Up to when do the numbers go?": as_of,
+    "How many copies were sent?": in_health("[data-count='balance.duplicates']", "balance", "duplicates"),
+    "Could something not be read?": in_health("[data-count='balance.quarantined']", "balance", "quarantined"),
+    "Was a visitor erased?": in_health("[data-count='balance.erased']", "balance", "erased"),
+    "How large is the archive?": archive_size,
+    "Count at once what has arrived": count_now,
+    "Who is on the site now?": who_is_here,
+    "What does one site send?": only_one_site,
+}
+
+
+@pytest.fixture(scope="module")
+def demo(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Demo]:
+    chromium()
+    with Demo(tmp_path_factory.mktemp("demo") / "tmp", "--days", "4") as started:
+        yield started
+
+
+async def test_every_question_is_answered_with_as_many_clicks_as_the_docs_say(demo: Demo, tmp_path: Path) -> None:
+    body = json.dumps({"code": create_code(demo.data)}).encode()
+    answer = demo.request("POST", "/admin/api/sign-in", body, {"Content-Type": "application/json"})
+    token = json.loads(answer.body)["token"]
+    clicks = {}
+    async with browse(tmp_path / "profile", ZONE) as page:
+        await screen(page, 1280)
+        await page.before_each_document(f"sessionStorage.setItem('foldlog.token', {json.dumps(token)})")
+        walk = Walk(demo, page, token, tmp_path)
+        for question, answered in QUESTIONS.items():
+            await walk.begin()
+            try:
+                await answered(walk)
+            except AssertionError as error:
+                error.add_note(question)
+                raise
+            clicks[question] = walk.clicks
+        assert page.complaints == []
+    assert clicks == in_docs()
+
+
+def in_docs() -> dict[str, int]:
+    """The clicks of each question in docs/dashboard.md."""
+    text = (ROOT / "docs" / "dashboard.md").read_text("utf-8").partition("## Thirty questions")[2]
+    return {found[1]: int(found[2]) for found in re.finditer(r"^\| ([^|]+?) \| [^|]+ \| (\d) \|$", text, re.MULTILINE)}
