@@ -183,8 +183,8 @@ async def test_page_says_why_a_number_is_not_there_and_that_events_are_missing(s
             const honest = window.fetch;
             window.fetch = async (path, options) => {
               const answer = await (await honest(path, options)).json();
-              if (path === "api/status") answer.balance.difference = 2;
-              else if (path.startsWith("api/report")) answer.total.visitors = null, answer.reason = "it was long ago";
+              if (path.endsWith("api/status")) answer.balance.difference = 2;
+              else if (path.includes("api/report")) answer.total.visitors = null, answer.reason = "it was long ago";
               return new Response(JSON.stringify(answer));
             };
             0

@@ -314,6 +314,7 @@ def demo(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Demo]:
         yield started
 
 
+@pytest.mark.timeout(1200)  # thirty pages, each asked as a whole
 async def test_every_question_is_answered_with_as_many_clicks_as_the_docs_say(demo: Demo, tmp_path: Path) -> None:
     body = json.dumps({"code": create_code(demo.data)}).encode()
     answer = demo.request("POST", "/admin/api/sign-in", body, {"Content-Type": "application/json"})
