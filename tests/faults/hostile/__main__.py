@@ -27,6 +27,7 @@ from tests.faults.hostile import (
     pixel_attacks,
     reader_attacks,
     secret_attacks,
+    share_attacks,
     table,
 )
 from tests.faults.hostile.cost import SLACK_MS, SLACK_QUICK_MS, Attack, Cost, Scene, wrong_with
@@ -40,6 +41,7 @@ ATTACKS: list[Attack] = [
     *funnel_attacks.ATTACKS,
     *leaving_attacks.ATTACKS,
     *secret_attacks.ATTACKS,
+    *share_attacks.ATTACKS,
 ]
 
 

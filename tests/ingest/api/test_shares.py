@@ -9,6 +9,7 @@ import re
 import threading
 import time
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -275,6 +276,22 @@ def test_wrong_passwords_at_once_delay_no_event_and_cost_one_hash_at_a_time(work
         thread.join()
     assert set(found) <= {403, 429, 503} and {429, 503} & set(found)
     assert len(found) == 100
+
+
+def test_pages_of_a_link_are_counted_for_each_address(tmp_path: Path) -> None:
+    """One that asks too often keeps no other reader of the link from it."""
+    proxies = {"trusted_proxies": "127.0.0.1", "rate_limit_token": 3}
+    with Worker(tmp_path, sites=OWN, **proxies) as limited:
+        link = make(limited)
+        by = by_link(link, cookie_of(open_link(limited, link)))
+
+        def asked(address: str) -> int:
+            headers = by | {"X-Forwarded-For": address}
+            return limited.request("GET", "/admin/api/status", headers=headers).status
+
+        often = [asked("203.0.113.7") for _ in range(8)]
+        assert often.count(429) >= 2 and set(often) == {200, 429}
+        assert asked("203.0.113.8") == 200
 
 
 REJECTED: dict[str, tuple[Any, tuple[int, str]]] = {
