@@ -132,10 +132,22 @@ def over_a_month(root: Path, days: int = DAYS, events: int = EVENTS_OF_DAY) -> R
     )
 
 
-def make_month(data: DataDirectory, days: int, events: int) -> duckdb.DuckDBPyConnection:
-    """Publish the days. Returns a database with the tables `counts` and `seen`, made of
-    the events before they were written.
+class Share(NamedTuple):
+    """What one of several hosts has of the events of each day."""
+
+    number: int
+    of: int
+
+
+ALL = Share(0, 1)
+
+
+def make_month(data: DataDirectory, days: int, events: int, share: Share = ALL) -> duckdb.DuckDBPyConnection:
+    """Publish the days, or a share of them. Returns a database with the tables `counts`
+    and `seen`, made of the events before they were written.
     """
+    begin, stop = (events * (share.number + n) // share.of for n in (0, 1))
+    middle = (begin + stop) // 2
     make_data_directory(data)
     spill = data.root.parent / "spill"
     database = connect(_MEMORY, 2, spill)
@@ -143,12 +155,12 @@ def make_month(data: DataDirectory, days: int, events: int) -> duckdb.DuckDBPyCo
     countries = {"countries": list(_COUNTRIES)}
     for back in range(days - 1, -1, -1):
         day = _LAST_DAY - timedelta(days=back)
-        for first, end in ((0, events // 2), (events // 2, events)):
+        for first, end in ((begin, middle), (middle, stop)):
             database.execute(_EVENTS, {"day": day, "count": events, "first": first, "end": end} | countries)
             database.execute(_INCOMING)
             database.execute(_AGENTS)
             for table, counted in _COUNTED.items():
-                is_new = back == days - 1 and not first
+                is_new = back == days - 1 and first == begin
                 how = f"CREATE TABLE {table} AS" if is_new else f"INSERT INTO {table}"
                 database.execute(f"{how} SELECT {counted} GROUP BY ALL")
             before, made = load_snapshot(data), NewEvents(new={day: end - first}, indexed={day: end - first})
