@@ -7,7 +7,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from compactor.claims.standing import Standing, horizon, standing
-from tests.claims.decisions import NOTHING, Block, kept_claims, lost_to
+from tests.claims.decisions import NOTHING, Block, Pair, kept_claims, lost_to
 from tests.claims.host import Host, PendingClaim, PendingPublish
 from tests.claims.store import Store
 
@@ -78,12 +78,20 @@ def commit_claim(host: Host, store: Store, *, is_answered: bool) -> None:
     blocks = list(host.blocks.values()) if host.rules.compares_all_blocks else came
     lost = lost_to(pending.wanted, blocks, host.instance, host.rules.window)
     won = pending.wanted - set(lost)
+    published: frozenset[Pair] = frozenset()
     if pending.is_renewal:
         won = kept_claims(store.claimed_by(host.instance), dict(won))
+        if host.rules.drop_keeps_erased:
+            published = frozenset(store.published_claims(host.instance))
         store.begin_epoch(host.instance, pending.epoch, pending.name)
-    seq = pending.seq or store.next_seq()
     epoch = store.epochs()[host.instance]
-    store.add_block(Block(seq, pending.name, host.instance, epoch, won))
+    if pending.is_renewal:
+        store.add_block(Block(store.next_seq(), pending.name, host.instance, epoch, published))
+        store.note_published(host.instance)
+    seq = pending.seq or store.next_seq()
+    store.add_block(Block(seq, pending.name, host.instance, epoch, frozenset(won) - published))
+    if not host.rules.notes_published_with_publish:
+        store.note_published(host.instance)
     host.order_again(store, [id_ for id_, _ in lost])
     if is_answered:
         _note_claims(host, store)

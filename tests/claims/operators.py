@@ -9,7 +9,6 @@ from dataclasses import replace
 
 from tests.claims.decisions import NOTHING, Pair, kept_claims
 from tests.claims.host import Host, Note
-from tests.claims.rules import Rules
 from tests.claims.store import Copy, Order, State, Store
 
 
@@ -50,13 +49,12 @@ def lose_disk(host: Host, names: Iterator[int]) -> Host:
 
 def rebuild(host: Host, store: Store) -> None:
     """Drop what the store has of an instance; its host then claims and publishes it
-    again. What it erased stays claimed: no other host may count it meanwhile.
+    again. What it published and has no more stays claimed: it was erased, and no other
+    host may count it.
     """
-    published = store.published.get(host.instance, State())
-    claimed = store.claimed_by(host.instance)
-    kept: frozenset[Pair] = frozenset()
+    kept: set[Pair] = set()
     if host.rules.drop_keeps_erased:
-        kept = kept_claims(claimed, published.own_erased(), host.state.erased)
+        kept = {pair for pair in store.published_claims(host.instance) if pair[0] not in host.state.counted}
     store.drop(host.instance, kept, next(host.names))
     row = store.rows[host.instance]
     row.position = replace(row.position, published=NOTHING)
@@ -80,14 +78,13 @@ def order_erasure(id_: int, store: Store, names: Iterator[int]) -> None:
 
 
 def _drop_but_published(instance: str, store: Store, name: int) -> None:
-    published = store.published.get(instance, State())
-    store.drop(instance, kept_claims(store.claimed_by(instance), _stays(published, store.rules)), name)
-
-
-def _stays(published: State, rules: Rules) -> dict[int, int]:
-    """Ids and days of a published generation whose claims are kept."""
-    counted = {id_: copy.day for id_, copy in published.counted.items()} if rules.drop_keeps_published else {}
-    return {**counted, **published.own_erased()} if rules.drop_keeps_erased else counted
+    """Release what the instance claimed and has not published."""
+    state, rules = store.published.get(instance, State()), store.rules
+    stays = {id_: copy.day for id_, copy in state.counted.items()} if rules.drop_keeps_published else {}
+    kept = kept_claims(store.claimed_by(instance), stays)
+    if rules.drop_keeps_erased:
+        kept |= {pair for pair in store.published_claims(instance) if pair[0] not in state.counted}
+    store.drop(instance, kept, name)
 
 
 def _begin_anew(host: Host, store: Store) -> None:

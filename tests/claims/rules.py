@@ -54,7 +54,10 @@ class Rules:
     drop_raises_epoch: bool = True
     """An instance has a new epoch whenever its claims are released."""
     drop_keeps_erased: bool = True
-    """The ids of erased events stay claimed."""
+    """What was published stays claimed, also where its event was erased since: the
+    ledger notes the last block that it is in."""
+    notes_published_with_publish: bool = True
+    """The ledger notes it when a generation is published, not when it is claimed."""
     takeover_renumbers: bool = True
     """A restored host folds its own lines anew, under numbers that were never used."""
     takeover_keeps_archive: bool = True

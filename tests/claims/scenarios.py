@@ -79,6 +79,13 @@ def retired_before_publishing(world: World) -> None:
     world.retire(world.hosts["a"])
 
 
+def retired_between_publishes(world: World) -> None:
+    """a has published something, and claimed X since, when it is gone."""
+    deliver(world, "a", 2)
+    publish(world, "a")
+    retired_before_publishing(world)
+
+
 def number_used_again(world: World) -> None:
     """c has fetched up to a number that the store, restored, gives to another block."""
     world.back_up_all()
@@ -194,6 +201,7 @@ SCENARIOS = (
     Scenario(store_restored_after_claiming, Rules(notes_claims=False)),
     Scenario(retired_with_what_counts, Rules(drop_keeps_published=False)),
     Scenario(retired_before_publishing, Rules(drop_releases=False)),
+    Scenario(retired_between_publishes, Rules(notes_published_with_publish=False)),
     Scenario(number_used_again, Rules(checks_cursor=False)),
     Scenario(released_and_restored, Rules(fetches_anew_after_epoch=False)),
     Scenario(pruned_before_claimed_again, Rules(drop_resets_horizons=False)),

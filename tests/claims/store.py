@@ -61,6 +61,10 @@ class Row:
     position: Position = field(default_factory=Position)
     horizon: int | None = None
     is_retired: bool = False
+    published_seq: int = 0
+    """The last block of ids that this instance has published: they count, or did until
+    they were erased. What it claimed after that, no published generation has had.
+    """
 
 
 @dataclass
@@ -101,6 +105,16 @@ class Store:
     def claimed_by(self, instance: str) -> set[Pair]:
         return {pair for block in self.blocks if block.instance == instance for pair in block.pairs}
 
+    def published_claims(self, instance: str) -> set[Pair]:
+        """What stays claimed whatever befalls its host."""
+        last = self.rows[instance].published_seq
+        return {pair for each in self.blocks if each.instance == instance and each.seq <= last for pair in each.pairs}
+
+    def note_published(self, instance: str) -> None:
+        """All that an instance has claimed until now is of ids that it published."""
+        own = [block.seq for block in self.blocks if block.instance == instance]
+        self.rows[instance].published_seq = max(own, default=0)
+
     def add_block(self, block: Block) -> None:
         """Claim: to be called with ids that no other instance has."""
         if block.pairs:
@@ -125,12 +139,14 @@ class Store:
         pairs = frozenset(kept) if self.rules.drop_releases else frozenset(kept) | self.claimed_by(instance)
         self.begin_epoch(instance, self.rows[instance].position.epoch + 1, name)
         self.add_block(Block(self.next_seq(), name, instance, self.epochs()[instance], pairs))
+        self.note_published(instance)
 
     def publish(self, instance: str, state: State, horizon: int | None, orders: Iterable[int]) -> None:
         """Put a generation in place of the one before, and confirm orders by name."""
         row = self.rows[instance]
         row.position = replace(row.position, published=state.published)
         row.horizon = horizon
+        self.note_published(instance)
         self.published[instance] = state
         for name in self.orders.keys() & set(orders):
             self.orders[name].confirmed.add(instance)
