@@ -88,6 +88,7 @@ def test_hosts_that_publish_at_once_count_each_id_once(hosts: list[StoreHost], t
 # psycopg cannot close a cursor whose connection is lost, and says so.
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 @pytest.mark.long
+@pytest.mark.timeout(1800)
 @pytest.mark.parametrize("side", ["request", "answer"])
 def test_a_claim_that_meets_others_is_cut_off_at_each_message(
     hosts: list[StoreHost], tmp_path: Path, side: Side

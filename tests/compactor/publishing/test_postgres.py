@@ -114,7 +114,7 @@ def test_a_host_that_has_lost_the_hashes_of_a_day_makes_the_sum_unknown(tmp_path
 # psycopg cannot close a cursor whose connection is lost, and says so.
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 @pytest.mark.parametrize("side", ["request", pytest.param("answer", marks=pytest.mark.long)])
-@pytest.mark.parametrize("step", [pytest.param(1, marks=pytest.mark.long), 7])
+@pytest.mark.parametrize("step", [pytest.param(1, marks=[pytest.mark.long, pytest.mark.timeout(1800)]), 7])
 def test_a_publish_that_is_cut_off_anywhere_did_all_or_nothing(
     tmp_path: Path, address: str, side: Side, step: int
 ) -> None:
