@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 
+from compactor import run_pass
 from compactor.process import compact_once
 from shared.disk.control_files import request_fold
 from shared.disk.layout import DataDirectory
@@ -102,19 +103,27 @@ def idle_until(data: DataDirectory, start: int, end: int, **settings: Any) -> No
         fold(data, at, **settings)
 
 
+@pytest.fixture
+def unhurried(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A pass has time for every step that waits, however busy the machine is."""
+    monkeypatch.setattr(run_pass, "STEPS_S", 600.0)
+
+
+@pytest.mark.usefixtures("unhurried")
 def test_after_three_idle_days_retention_runs_and_no_jump_is_seen(tmp_path: Path) -> None:
     data = data_directory(tmp_path)
     first = sealed(data, [line("event-1")])
     now = int(first.sealed_at.timestamp() * 1000)
     fold(data, now)
     idle_until(data, now, now + 3 * DAY_MS)
-    assert load_snapshot(data).generation == 3  # the day merge, and the visits
+    assert load_snapshot(data).generation == 2  # the day merge, with the visits
     sealed(data, [line("event-2", now + 3 * DAY_MS)])
     done = fold(data, now + 3 * DAY_MS)
     assert done.snapshot.totals.counted == 2
     assert done.snapshot.retention.skipped is None and done.snapshot.retention.clock_suspect_since is None
 
 
+@pytest.mark.usefixtures("unhurried")
 @pytest.mark.parametrize("jump_ms", [-2 * DAY_MS, 400 * DAY_MS])
 def test_a_jump_after_three_idle_days_is_still_seen(tmp_path: Path, jump_ms: int) -> None:
     data = data_directory(tmp_path)
@@ -125,10 +134,10 @@ def test_a_jump_after_three_idle_days_is_still_seen(tmp_path: Path, jump_ms: int
     jumped = now + 3 * DAY_MS + jump_ms
     done = fold(data, jumped, log_retention_days=1)
     assert done.snapshot.retention.skipped and done.snapshot.retention.clock_suspect_since
-    assert done.snapshot.generation == 4
+    assert done.snapshot.generation == 3
     for minutes in range(1, 20):  # the finding is the same, and is published once more at most
         done = fold(data, jumped + minutes * 60_000, log_retention_days=1)
-    assert done.snapshot.generation <= 5 and done.snapshot.retention.skipped
+    assert done.snapshot.generation <= 4 and done.snapshot.retention.skipped
     assert [each.name for each in sealed_segments(data)] == [first]
 
 
