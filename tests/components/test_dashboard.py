@@ -133,9 +133,10 @@ async def test_everyone_can_use_it(server: Server, tmp_path: Path, width: int, s
         assert await serious(page) == []
         await sign_in(page)
         await shown(page)
-        for summary in ("#cohorts", "#stream", "#snippet", "#health", "#chart-panel details"):
+        for summary in ("#access", "#cohorts", "#stream", "#snippet", "#health", "#chart-panel details"):
             await page.evaluate(f"document.querySelector('{summary}').open = true")
         await page.until("document.querySelectorAll('#cohort-body tr').length > 1")
+        await page.until("document.querySelectorAll('#access-body table').length === 2")
         assert await serious(page) == []
         assert await page.evaluate("document.documentElement.scrollWidth") <= width, await widest(page, width)
 
