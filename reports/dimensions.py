@@ -22,6 +22,13 @@ COMPUTED = (
     *("browser_version", "os_version", "not_found"),
 )
 UNCOUNTED = (*COMPUTED, *STORED)
+
+
+def is_computed(name: str) -> bool:
+    """Whether only DuckDB's SQL computes it."""
+    return name in COMPUTED or name.startswith(QUERY)
+
+
 # What has a value of its own: of an event, or of a visit.
 NAMES = (*DIMENSIONS, *UNCOUNTED, *ENDS_OF_VISITS)
 

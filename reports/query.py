@@ -15,7 +15,7 @@ from zoneinfo import ZoneInfo
 
 from reports.calendar import WEEKDAY, Interval, Week, bucket_starts, has_more_buckets, midnight, overlaps_utc_day
 from reports.compare import Compare, Compared, compared
-from reports.dimensions import COMPUTED, KEY_MAX, NAMES, PROPS, QUERY, UNCOUNTED, has_key
+from reports.dimensions import KEY_MAX, NAMES, PROPS, UNCOUNTED, has_key, is_computed
 from reports.filters import VALUE, Condition, is_unicode, parse_filter
 from reports.measures.names import DEFAULT, ENGAGED_MEASURES, VISIT_MEASURES, Measure, parse_measures
 from reports.query_error import QueryError
@@ -123,7 +123,7 @@ class Query:
     @property
     def asks_computed(self) -> bool:
         """Whether it asks for a dimension that only DuckDB's SQL computes."""
-        return any(name in COMPUTED or name.startswith(QUERY) for name in self._fields)
+        return any(map(is_computed, self._fields))
 
     @property
     def _fields(self) -> tuple[str, ...]:

@@ -9,7 +9,8 @@ from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
-from reports.kinds import kind_of
+from reports.kinds import goals, kind_of
+from reports.kinds.goals import GoalsQuery, GoalsRead
 from reports.measures.families import reasons
 from reports.plan import (
     ArchiveScan,
@@ -54,6 +55,11 @@ def report_of_cluster(
     hosts: Sequence[Row],
 ) -> Row:
     """The report as it is answered. Raises what `ask` raises."""
+    if isinstance(query, GoalsQuery):
+        of_goals = goals.plan(query, days)
+        converted = {name: _fetch_goals(ask, statements, read) for name, read in of_goals.reads.items()}
+        about = {"generation": generation, "as_of": as_of, "hosts": list(hosts)}
+        return {"kind": query.kind, **goals.shape(of_goals, converted), **about}
     kind = kind_of(query)
     plan = kind.plan(query, days_within(days, query))
     fetched: dict[str, Rows] = {}
@@ -88,6 +94,21 @@ def _fetch(ask: Ask, statements: Statements, read: Read) -> Rows:
         found = ask(statements.engaged(_events(read.events), read.shown))
         return [(_bucket(start, read.events), value, int(ms), *rest) for start, value, ms, *rest in found]
     raise AssertionError("kept visitors are in counters, which a cluster has none of")
+
+
+def _fetch_goals(ask: Ask, statements: Statements, read: GoalsRead) -> Rows:
+    """The rows as DuckDB's statements have them."""
+    places = {round(start.timestamp() * 1000): place for place, start in enumerate(read.bucket_starts)} or {0: 0}
+
+    def of(start: int, goal: int) -> tuple[int, int | None]:
+        return places[start], None if goal < 0 else goal
+
+    if read.of == "visitors":
+        return [(*of(start, goal), visitors) for start, goal, visitors in ask(statements.goal_visitors(read))]
+    return [
+        (*of(start, goal), power, count, int(high) * HALF + int(low))
+        for start, goal, power, high, low, count in ask(statements.goal_sums(read))
+    ]
 
 
 def _breakdown(ask: Ask, statements: Statements, read: BreakdownRead) -> Rows:

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from reports.kinds.goals import GoalsQuery
 from reports.query import Query
 from reports.query_error import QueryError
 from shared.stores.clickhouse.client import ClickHouse
@@ -16,6 +17,7 @@ from shared.stores.clickhouse.tables import FIRST_VERSION
 from shared.stores.ledger import StoreUnavailable
 
 PROBE_S = 5.0
+ANSWERED = ("goals",)
 _ELSE = "or with scope=host for this host alone"
 
 
@@ -44,14 +46,16 @@ def naming_shards_away(cluster: Cluster) -> Iterator[None]:
 
 
 def require_counts(query: Query) -> None:
-    """Raises QueryError for what has no statement of a cluster: kinds of report with a
-    name, visits, which hosts do not ship, and dimensions that are no column there.
+    """Raises QueryError for what has no statement of a cluster: most kinds of report
+    with a name, visits, which hosts do not ship, and dimensions that are no column
+    there.
     """
-    if kind := getattr(query, "kind", ""):
+    kind = getattr(query, "kind", "")
+    if kind not in ("", *ANSWERED):
         what = f"does not answer {kind}"
     elif query.asks_visits:
         what = "counts no visits"
-    elif query.asks_computed:
+    elif query.asks_computed or (isinstance(query, GoalsQuery) and query.goals_ask_computed):
         what = "has no such dimension"
     else:
         return

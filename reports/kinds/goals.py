@@ -15,6 +15,7 @@ from typing import Any, Literal, NamedTuple
 
 import msgspec
 
+from reports.dimensions import is_computed
 from reports.filters import Condition, event_filter
 from reports.kinds.kind_query import KindQuery, Parameters, common_query
 from reports.measures.values import TOO_LARGE, exact_sum
@@ -54,6 +55,11 @@ class Goal(NamedTuple):
 class GoalsQuery(KindQuery):
     kind = "goals"
     goals: tuple[Goal, ...] = ()
+
+    @property
+    def goals_ask_computed(self) -> bool:
+        """As `asks_computed`, of the filters of goals."""
+        return any(is_computed(condition.field) for goal in self.goals for condition in goal.conditions or ())
 
 
 @dataclass(frozen=True)

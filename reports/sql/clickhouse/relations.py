@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from datetime import UTC, date, datetime, timedelta
 
+from reports.kinds.goals import GoalsRead
 from reports.plan import ArchiveScan
 from reports.sql.clickhouse.bound import Bound
 from reports.sql.clickhouse.conditions import condition_sql, dimension_sql
@@ -38,6 +39,22 @@ def matching_events(scan: ArchiveScan, table: str, bound: Bound, column: str = "
         f"SELECT {_bucket(scan)} AS bucket, {value} AS value, {column} "
         f"FROM ({_events_that_count(scan, table, bound)}) a WHERE {' AND '.join(conditions)}"
     )
+
+
+def events_of_goals(read: GoalsRead, table: str, bound: Bound, column: str) -> str:
+    """(bucket, value, goal, and a column of the table): an event for each goal that it
+    matches, by the goal's place, and once for all of them (-1).
+    """
+    scan = ArchiveScan(read.selection, read.bucket_starts, None, (), None)
+    matches = [
+        " AND ".join(condition_sql(each, f"goal{place}_{n}", bound) for n, each in enumerate(conditions)) or "1"
+        for place, conditions in enumerate(read.goals)
+    ]
+    places = "[toInt16(-1)]"
+    if matches:
+        every, holds = numbers(range(len(matches)), "Int16"), ", ".join(f"toUInt8({each})" for each in matches)
+        places = f"arrayConcat({places}, arrayFilter((place, holds) -> holds, {every}, [{holds}]))"
+    return matching_events(scan, table, bound, f"arrayJoin({places}) AS goal, {column}")
 
 
 def _events_that_count(scan: ArchiveScan, table: str, bound: Bound) -> str:

@@ -10,9 +10,10 @@ import secrets
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
+from reports.kinds.goals import GoalsRead
 from reports.plan import STRETCH_MAX_S, ArchiveScan
 from reports.sql.clickhouse.bound import Bound
-from reports.sql.clickhouse.relations import matching_events, numbers
+from reports.sql.clickhouse.relations import events_of_goals, matching_events, numbers
 
 _SECRET_BITS = 63
 # Of the 64 bits of a number with a point the lowest 52 are its digits, the highest its
@@ -20,6 +21,13 @@ _SECRET_BITS = 63
 _DIGITS = 1 << 52
 _SIGN = 1 << 63
 HALF = 1 << 26
+_EXPONENT = f"intDiv(bits, {_DIGITS}) % 2048"
+_WHOLE = f"(bits % {_DIGITS} + if({_EXPONENT} = 0, 0, {_DIGITS}))"
+_POWER = f"toInt32(greatest({_EXPONENT}, 1)) - 1075"
+_SUMS = ", ".join(
+    f"toString(sum(toInt64({half}) * if(bits >= {_SIGN}, -1, 1)))"
+    for half in (f"intDiv({_WHOLE}, {HALF})", f"{_WHOLE} % {HALF}")
+)
 # Of rows that are a visitor each, or none.
 _PEOPLE = "countIf(one != 0 OR other != 0)"
 
@@ -112,14 +120,31 @@ class Statements:
         say both.
         """
         bound = Bound()
-        exponent = f"intDiv(bits, {_DIGITS}) % 2048"
-        whole = f"(bits % {_DIGITS} + if({exponent} = 0, 0, {_DIGITS}))"
-        halves = (f"intDiv({whole}, {HALF})", f"{whole} % {HALF}")
-        sums = ", ".join(f"toString(sum(toInt64({half}) * if(bits >= {_SIGN}, -1, 1)))" for half in halves)
         text = (
-            f"SELECT bucket, any(value) AS found, toInt32(greatest({exponent}, 1)) - 1075 AS power, {sums}, count() "
+            f"SELECT bucket, any(value) AS found, {_POWER} AS power, {_SUMS}, count() "
             "FROM (SELECT *, reinterpretAsUInt64(assumeNotNull(amount)) AS bits "
             f"FROM ({self._amounts(scan, shown, bound)})) GROUP BY bucket, one, other, power"
+        )
+        return Statement(text, bound.values)
+
+    def goal_visitors(self, read: GoalsRead) -> Statement:
+        """Rows (start of the bucket in ms, place of the goal, visitors); place -1: of
+        all events.
+        """
+        bound = Bound()
+        people = self._people(events_of_goals(read, self._table, bound, "visitor"), bound, "bucket, goal, ")
+        return Statement(f"SELECT bucket, goal, {_PEOPLE} FROM ({people}) GROUP BY bucket, goal", bound.values)
+
+    def goal_sums(self, read: GoalsRead) -> Statement:
+        """Rows (start of the bucket in ms, place of the goal, power of two or NULL for
+        events without a value, sum as in `value_sums`, count); place -1: of all.
+        """
+        bound = Bound()
+        events = events_of_goals(read, self._table, bound, "a.value AS amount")
+        text = (
+            f"SELECT bucket, goal, if(isNull(amount), NULL, {_POWER}) AS power, {_SUMS}, count() "
+            f"FROM (SELECT *, reinterpretAsUInt64(assumeNotNull(amount)) AS bits FROM ({events})) "
+            "GROUP BY bucket, goal, power"
         )
         return Statement(text, bound.values)
 
