@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from ingest.api import dashboard, demo, share_page, tracker
+from ingest.api.annotations import delete_annotation_, get_annotations, put_annotation_
 from ingest.api.exports import get_export
 from ingest.api.fold import post_fold
-from ingest.api.kinds import get_cohorts, get_funnel, get_goals_report, get_live, get_paths
+from ingest.api.kinds import get_breakdowns, get_cohorts, get_funnel, get_goals_report, get_live, get_paths
 from ingest.api.live_stream import get_live_stream
 from ingest.api.named_filters import delete_of, get_of, put_of
 from ingest.api.reports import get_report
@@ -13,7 +14,7 @@ from ingest.api.shares import delete_share, get_shares, post_share, post_share_s
 from ingest.api.snapshot import get_snapshot
 from ingest.api.status import get_status
 from ingest.api.tokens import delete_token, get_tokens, post_token
-from ingest.api.visitors import delete_visitor
+from ingest.api.visitors import delete_visitor, get_visitor
 from ingest.collect.handler import post_events, preflight_events
 from ingest.collect.pixel import get_pixel
 from ingest.http.openapi import get_openapi
@@ -33,6 +34,7 @@ ROUTES: list[Route] = [
     ("GET", "/openapi.json", get_openapi),
     ("GET", "/admin/api/snapshot", get_snapshot),
     ("GET", "/admin/api/report", get_report),
+    ("GET", "/admin/api/breakdowns", get_breakdowns),
     ("GET", "/admin/api/live", get_live),
     ("GET", "/admin/api/cohorts", get_cohorts),
     ("GET", "/admin/api/funnel", get_funnel),
@@ -44,10 +46,14 @@ ROUTES: list[Route] = [
     ("GET", "/admin/api/filters", get_of("filter")),
     ("PUT", "/admin/api/filters", put_of("filter")),
     ("DELETE", "/admin/api/filters", delete_of("filter")),
+    ("GET", "/admin/api/annotations", get_annotations),
+    ("PUT", "/admin/api/annotations", put_annotation_),
+    ("DELETE", "/admin/api/annotations", delete_annotation_),
     ("GET", "/admin/api/export", get_export),
     ("GET", "/admin/api/live/stream", get_live_stream),
     ("GET", "/admin/api/status", get_status),
     ("POST", "/admin/api/fold", post_fold),
+    ("GET", "/admin/api/visitors/{id}", get_visitor),
     ("DELETE", "/admin/api/visitors/{id}", delete_visitor),
     ("GET", "/admin/api/tokens", get_tokens),
     ("POST", "/admin/api/tokens", post_token),

@@ -12,11 +12,17 @@ from reports.csv_text import encode_csv
 from reports.kinds import csv_table
 from shared.control_chars import escape_control_chars
 
-REPORT_FORMATS = {"json": "application/json", "ndjson": "application/x-ndjson", "csv": "text/csv"}
+PARQUET = "parquet"
+REPORT_FORMATS = {
+    "json": "application/json",
+    "ndjson": "application/x-ndjson",
+    "csv": "text/csv",
+    PARQUET: "application/vnd.apache.parquet",
+}
 EXPORT_FORMATS = {
     "ndjson": "application/x-ndjson",
     "csv": "text/csv",
-    "parquet": "application/vnd.apache.parquet",
+    PARQUET: REPORT_FORMATS[PARQUET],
 }
 
 # Between a worker and its reader: CSV with the values as they are (`raw=1`).
@@ -29,8 +35,8 @@ def csv_format(format_: str, *, raw: bool) -> str:
 
 
 def encode_report(report: Mapping[str, Any], format_: str) -> bytes:
-    """A report in one of REPORT_FORMATS or RAW_CSV. CSV and NDJSON hold the rows
-    only.
+    """A report in one of REPORT_FORMATS but Parquet (parquet_rows.py), or RAW_CSV. CSV
+    and NDJSON hold the rows only.
     """
     if format_ == "json":
         return escape_control_chars(orjson.dumps(report))

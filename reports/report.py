@@ -41,6 +41,8 @@ class Source(NamedTuple):
     hosts: Sequence[Row] | None = None
     # All days, of which visits depend on more than the question touches.
     all_days: Days = ()
+    # Totals that were counted already: each breakdown of one question has the same.
+    totals: dict[TotalRead, list[tuple[Any, ...]]] | None = None
 
 
 def source_of(data: DataDirectory, snapshot: Snapshot, query: Query) -> Source:
@@ -94,7 +96,10 @@ def _of_events(
     visitors = TextNumbers(keyed=is_checked, strong=not is_checked)
     for name, read in plan.reads.items():
         asked = of_shown(read, fetched.get("groups", ()))
-        fetched[name] = _fetch(database, source.open_parts, statement(asked, visitors))
+        counted = source.totals.get(read) if isinstance(read, TotalRead) and source.totals else None
+        fetched[name] = counted or _fetch(database, source.open_parts, statement(asked, visitors))
+        if isinstance(read, TotalRead) and source.totals is not None:
+            source.totals[read] = fetched[name]
         if isinstance(read, TotalRead) and fetched[name][0][-1]:
             visitors = TextNumbers(strong=True)
     rows, total = kind.shape(plan, fetched) if plan.has_answer else no_answer(plan)

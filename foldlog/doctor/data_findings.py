@@ -10,9 +10,11 @@ from typing import NamedTuple
 
 from foldlog.doctor.finding import Finding, and_more
 from foldlog.users import as_user, owner_and_group
+from shared.annotations import Annotation
 from shared.control_chars import printable
 from shared.generations.snapshot import SetAside, Snapshot
 from shared.generations.summary import Summary
+from shared.kept_entries import Found
 from shared.named_filters import NamedFiltersFile
 from shared.segments.recovery import NotASegment
 from shared.tokens import TokensFile
@@ -108,6 +110,16 @@ def goals(path: Path, found: NamedFiltersFile, invalid: Sequence[str]) -> Iterat
     if invalid:
         text = f"{path}: the filter of {printable(invalid[0])}{and_more(invalid)} is none of a report"
         yield Finding("goals", "wrong", text, "change it, or delete it")
+
+
+def notes(path: Path, found: Found[Annotation]) -> Iterator[Finding]:
+    """What of annotations.json is not shown."""
+    if found.is_lost:
+        do = f"restore {path}, or keep one anew: the file is then kept under another name"
+        yield Finding("annotations", "wrong", f"{path} {found.damage}: no annotation is shown", do)
+    elif found.damage:
+        do = f"mend them in {path}, or take them out"
+        yield Finding("annotations", "wrong", f"{path} {found.damage}: no annotations, repeated, or too many", do)
 
 
 def ownership(root: Path, permissions: Permissions) -> Finding:

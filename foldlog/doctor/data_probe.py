@@ -90,6 +90,7 @@ def locks(data: DataDirectory) -> Iterator[Finding]:
         data.serve_lock,
         data.tokens_lock,
         data.goals_lock,
+        data.annotations_lock,
         data.salt_lock,
         data.salt_store_lock,
         data.store_lock,

@@ -37,6 +37,7 @@ from foldlog.doctor.finding import Finding
 from foldlog.processes import Running, find_running
 from foldlog.users import me, user_name
 from shared import undeclared_proxy
+from shared.annotations import read_annotations
 from shared.disk.durable import PRIVATE_MODE, publish, remove
 from shared.disk.layout import DataDirectory
 from shared.disk.room import directories, least_room, room_in
@@ -260,6 +261,7 @@ def _settings(data: DataDirectory, settings: Settings) -> Checks:
     yield from data_findings.tokens(data.tokens, own)
     yield from data_findings.store_tokens(data.store_tokens, shared)
     yield from _goals(data)
+    yield from data_findings.notes(data.annotations, read_annotations(data))
     tokens = (*own.tokens, *shared.tokens)
     yield from service_findings.settings_of(settings, sum(token.scope == "ingest" for token in tokens))
     yield from _paths(settings)

@@ -33,11 +33,14 @@ async def answered(
     format_, raw = parameters.pop("format", "json"), parameters.pop("raw", "0") == "1"
     report = worker.reader.report(parameters, encode.csv_format(format_, raw=raw), access.owner)
     content = await while_wanted(request, report)
+    headers = {"Cache-Control": "no-store"}
+    if format_ == encode.PARQUET:
+        headers["Content-Disposition"] = 'attachment; filename="foldlog.parquet"'
     return web.Response(
         body=content,
         content_type=encode.REPORT_FORMATS[format_],
-        charset="utf-8",
-        headers={"Cache-Control": "no-store"},
+        charset=None if format_ == encode.PARQUET else "utf-8",
+        headers=headers,
     )
 
 

@@ -1,5 +1,5 @@
-"""DELETE /admin/api/visitors/{id}: erase one visitor. The compactor erases; the handler
-requests it and waits for a limited time.
+"""/admin/api/visitors/{id}: look at one visitor, and erase them. The compactor erases;
+the handler requests it and waits for a limited time.
 """
 
 from __future__ import annotations
@@ -12,10 +12,12 @@ from aiohttp import web
 from aiohttp.web_request import BaseRequest
 
 from ingest.api.async_wait import until
+from ingest.api.while_wanted import while_wanted
 from ingest.context import WorkerContext
 from ingest.http.auth import require_admin_access
 from ingest.http.connection import client_has_left
 from ingest.http.problem import Problem
+from reports.kinds import KIND, visitor_events
 from shared.disk.control_files import SEAL_TIMEOUT_S, request_seal, touch
 from shared.disk.layout import DataDirectory
 from shared.erasures import ErasureRequest, create_request, has_order, is_done, progress_of
@@ -55,6 +57,20 @@ async def delete_visitor(worker: WorkerContext, request: BaseRequest) -> web.Res
     retired = await _retired(worker, erasure)
     found = completed(worker.data, erasure) | {"retired": retired}
     return web.json_response(found if access.sites is None else found | _OF_OTHERS)
+
+
+async def get_visitor(worker: WorkerContext, request: BaseRequest) -> web.Response:
+    """What an erasure would take out of the archive now: events by site, and on how
+    many days.
+
+    Raises Problem 400 for an invalid id or site.
+    """
+    access = await require_admin_access(worker, request)
+    visitor, site = parse_target(request)
+    site = access.question({"site": site or ""})["site"]
+    asked = {KIND: visitor_events.KIND, "visitor": visitor, "site": lower_host(site)}
+    content = await while_wanted(request, worker.reader.report(asked, "json", access.owner))
+    return web.Response(body=content, content_type="application/json", headers={"Cache-Control": "no-store"})
 
 
 async def _retired(worker: WorkerContext, erasure: ErasureRequest) -> list[dict[str, str]] | None:

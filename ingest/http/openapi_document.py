@@ -9,7 +9,6 @@ it.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from importlib.metadata import version
 
 import msgspec
@@ -30,6 +29,7 @@ from ingest.http.openapi_parts import (
     TOKEN_PROBLEMS,
     Object,
     header,
+    media_types,
     operation,
     parameter,
     ref,
@@ -44,6 +44,7 @@ from ingest.http.response_schemas import (
     Readiness,
     Report,
     Stored,
+    VisitorEvents,
 )
 from reports import encode
 from shared.generations.snapshot import Snapshot
@@ -65,6 +66,7 @@ TYPES = (
     FoldResponse,
     Erased,
     ErasurePending,
+    VisitorEvents,
     Health,
     Readiness,
     *KIND_TYPES,
@@ -83,11 +85,6 @@ GIF: Object = {"image/gif": {}}
 _ETAG = {"ETag": header("For If-None-Match.", TEXT)}
 _IF_NONE_MATCH = parameter("If-None-Match", TEXT, "The ETag of a cached response.", "header")
 _NOT_MODIFIED: Object = {"description": "Unchanged.", "headers": _ETAG}
-
-
-def _media_types(formats: Mapping[str, str]) -> dict[str, Object]:
-    """Media types that are text, or bytes for Parquet."""
-    return {media_type: {} if name == "parquet" else TEXT for name, media_type in formats.items()}
 
 
 def _post_events() -> Object:
@@ -170,7 +167,7 @@ def _preflight() -> Object:
 
 def _get_report() -> Object:
     report = {encode.REPORT_FORMATS["json"]: ref(Report)}
-    ok = response("The report, or its rows.", _media_types(encode.REPORT_FORMATS) | report)
+    ok = response("The report, or its rows.", media_types(encode.REPORT_FORMATS) | report)
     problems = (*READER_PROBLEMS, *READ_PROBLEMS, "timezones", "report_timeout")
     parameters = [*report_parameters(), SHARE]
     return operation("getReport", "One report", {"200": ok}, problems, parameters=parameters, token=True)
@@ -180,7 +177,7 @@ def _get_export() -> Object:
     formats = {"enum": list(encode.EXPORT_FORMATS), "default": "ndjson"}
     ok = response(
         "The archived events of a time span, ordered by time.",
-        _media_types(encode.EXPORT_FORMATS),
+        media_types(encode.EXPORT_FORMATS),
         {"Content-Disposition": header("A file name.", TEXT)},
     )
     parameters = [*SPAN, *named(("site",)), SCOPE, parameter("format", formats, "Format of the events."), RAW]
@@ -223,7 +220,7 @@ def _post_fold() -> Object:
     return operation("postFold", "Seal and fold now", {"200": ok}, (*TOKEN_PROBLEMS, "snapshot", "fold"), token=True)
 
 
-def _delete_visitor() -> Object:
+def _target() -> list[Object]:
     visitor = parameter(
         "id", TEXT | {"minLength": 1, "maxLength": ID_MAX_CHARS}, "The visitor id, as in events.", "path"
     ) | {"required": True}
@@ -232,6 +229,17 @@ def _delete_visitor() -> Object:
     site = parameter(
         "site", TEXT | {"pattern": host, "examples": ["example.com"]}, "Only events of this site. Default: all sites."
     )
+    return [visitor, site]
+
+
+def _get_visitor() -> Object:
+    ok = response("What the archive has of the visitor.", {JSON: ref(VisitorEvents)})
+    problems = (*TOKEN_PROBLEMS, *READ_PROBLEMS, "report_timeout")
+    summary = "What an erasure would take out"
+    return operation("getVisitor", summary, {"200": ok}, problems, parameters=_target(), token=True)
+
+
+def _delete_visitor() -> Object:
     responses = {
         "200": response("The visitor was erased.", {JSON: ref(Erased)}),
         "202": response("The next pass will erase the visitor.", {JSON: ref(ErasurePending)}),
@@ -241,7 +249,7 @@ def _delete_visitor() -> Object:
         "Erase a visitor",
         responses,
         (*TOKEN_PROBLEMS, "query"),
-        parameters=[visitor, site],
+        parameters=_target(),
         token=True,
     )
 
@@ -293,7 +301,7 @@ def make_document() -> Object:
             "/admin/api/status": {"get": _get_status()},
             "/admin/api/fold": {"post": _post_fold()},
             **MANAGEMENT_PATHS,
-            "/admin/api/visitors/{id}": {"delete": _delete_visitor()},
+            "/admin/api/visitors/{id}": {"get": _get_visitor(), "delete": _delete_visitor()},
             "/healthz": {"get": _get_health()},
             "/readyz": {"get": _get_ready()},
             "/metrics": {"get": _get_metrics()},

@@ -4,10 +4,8 @@ OpenAPI document.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
-
 from ingest.api import named_filters
+from ingest.api.kept_entries import JSON
 from ingest.http.openapi_management import SHARE
 from ingest.http.openapi_parameters import RAW, filter_pattern, named, steps_pattern
 from ingest.http.openapi_parts import (
@@ -16,19 +14,49 @@ from ingest.http.openapi_parts import (
     TEXT,
     TOKEN_PROBLEMS,
     Object,
+    media_types,
     operation,
     parameter,
     ref,
     report_parameter,
     response,
 )
-from ingest.http.response_schemas import Cohorts, Filters, Funnel, Goals, GoalsReport, KeptFilter, KeptGoal, Live, Paths
+from ingest.http.response_schemas import (
+    Annotations,
+    Breakdowns,
+    Cohorts,
+    Filters,
+    Funnel,
+    Goals,
+    GoalsReport,
+    KeptAnnotation,
+    KeptFilter,
+    KeptGoal,
+    Live,
+    Paths,
+)
 from reports import encode
-from reports.kinds import cohorts, funnel, goals, live, paths
+from reports.dimensions import KEY_MAX, NAMES
+from reports.kinds import breakdowns, cohorts, funnel, goals, live, paths
+from shared.annotations import ID_CHARS, Annotation
 from shared.named_filters import NAME_MAX
 
 KIND_TYPES = (
-    *(Live, Cohorts, Funnel, Paths, GoalsReport, Goals, Filters, KeptGoal, KeptFilter),
+    *(
+        Live,
+        Breakdowns,
+        Cohorts,
+        Funnel,
+        Paths,
+        GoalsReport,
+        Goals,
+        Filters,
+        KeptGoal,
+        KeptFilter,
+        Annotations,
+        KeptAnnotation,
+        Annotation,
+    ),
     *(named_filters.Goal, named_filters.SavedFilter),
 )
 _FORMAT = parameter("format", {"enum": list(encode.REPORT_FORMATS), "default": "json"}, "The rows only, but for json.")
@@ -41,8 +69,9 @@ _KEPT: dict[str, tuple[str, type, type, type]] = {
 
 
 def _report(operation_id: str, summary: str, kind: type, parameters: list[Object]) -> Object:
-    content: Mapping[str, Any] = dict.fromkeys(encode.REPORT_FORMATS.values(), TEXT)
-    ok = response("The report, or its rows.", {**content, encode.REPORT_FORMATS["json"]: ref(kind)})
+    ok = response(
+        "The report, or its rows.", media_types(encode.REPORT_FORMATS) | {encode.REPORT_FORMATS["json"]: ref(kind)}
+    )
     problems = (*READER_PROBLEMS, *READ_PROBLEMS, "timezones", "report_timeout")
     every = [*parameters, _FORMAT, RAW, SHARE]
     return operation(operation_id, summary, {"200": ok}, problems, parameters=every, token=True)
@@ -53,6 +82,27 @@ def _live() -> Object:
     common = tuple(name for name in live.COMMON if name != "limit")
     parameters = [*named(common), report_parameter("limit", limit, "How many values of each dimension.")]
     return _report("getLive", "The last minutes before the last pass", Live, parameters)
+
+
+def _breakdowns() -> Object:
+    one = f"(?:{'|'.join(NAMES)}|(?:props|query)[.][^,]{{1,{KEY_MAX}}})"
+    by = TEXT | {"pattern": f"^{one}(?:,{one}){{0,{breakdowns.BREAKDOWNS_MAX - 1}}}$", "examples": ["path,country"]}
+    parameters = [
+        *named(tuple(name for name in breakdowns.COMMON if name != "limit")),
+        report_parameter("limit", {"type": "integer", "minimum": 1, "maximum": 800}, "How many values of each."),
+        parameter("by", by, "Dimensions, separated by commas.") | {"required": True},
+    ]
+    ok = response("Each breakdown as the report of it alone.", {JSON: ref(Breakdowns)})
+    problems = (*READER_PROBLEMS, *READ_PROBLEMS, "timezones", "report_timeout")
+    json_only = parameter("format", {"enum": ["json"]}, "There is no other.")
+    return operation(
+        "getBreakdowns",
+        "Several breakdowns of one filter",
+        {"200": ok},
+        problems,
+        parameters=[*parameters, json_only, SHARE],
+        token=True,
+    )
 
 
 def _cohorts() -> Object:
@@ -99,10 +149,10 @@ def _conversions() -> Object:
 def _kept(kind: str) -> Object:
     """Reading, keeping and deleting goals or filters."""
     one, of_all, body, kept = _KEPT[kind]
-    listed = response("All of them, by name.", {named_filters.JSON: ref(of_all)})
+    listed = response("All of them, by name.", {JSON: ref(of_all)})
     done = {
-        "200": response("It replaces one of that name.", {named_filters.JSON: ref(kept)}),
-        "201": response("It is new.", {named_filters.JSON: ref(kept)}),
+        "200": response("It replaces one of that name.", {JSON: ref(kept)}),
+        "201": response("It is new.", {JSON: ref(kept)}),
     }
     name = parameter("name", TEXT | {"minLength": 1, "maxLength": NAME_MAX}, "Which one.") | {"required": True}
     conditions = {"allOf": [ref(body)], "properties": {"filter": {"pattern": filter_pattern()}}}
@@ -111,7 +161,7 @@ def _kept(kind: str) -> Object:
         "get": operation(
             f"get{one}s", f"The {kind} that are kept", {"200": listed}, (*TOKEN_PROBLEMS, "query"), token=True
         ),
-        "put": put | {"requestBody": {"required": True, "content": {named_filters.JSON: {"schema": conditions}}}},
+        "put": put | {"requestBody": {"required": True, "content": {JSON: {"schema": conditions}}}},
         "delete": operation(
             f"delete{one}",
             "Delete one",
@@ -123,7 +173,41 @@ def _kept(kind: str) -> Object:
     }
 
 
+def _annotations() -> Object:
+    """Reading, keeping and deleting what people note."""
+    listed = response("Those of a site and of all sites, by time.", {JSON: ref(Annotations)})
+    done = {
+        "200": response("It was kept already.", {JSON: ref(KeptAnnotation)}),
+        "201": response("It is new.", {JSON: ref(KeptAnnotation)}),
+    }
+    written = ("query", "malformed", "media_type", "too_large", "annotation_invalid", "too_many_annotations")
+    put = operation("putAnnotation", "Keep one", done, (*TOKEN_PROBLEMS, *written, *_DISK_PROBLEMS), token=True)
+    site = parameter("site", TEXT, "Only those of this site and of all sites.")
+    id_ = parameter("id", TEXT | {"minLength": ID_CHARS, "maxLength": ID_CHARS}, "Which one.") | {"required": True}
+    return {
+        "get": operation(
+            "getAnnotations",
+            "What people note beside the numbers",
+            {"200": listed},
+            (*TOKEN_PROBLEMS, "query"),
+            parameters=[site],
+            token=True,
+        ),
+        "put": put | {"requestBody": {"required": True, "content": {JSON: {"schema": ref(Annotation)}}}},
+        "delete": operation(
+            "deleteAnnotation",
+            "Delete one",
+            {"204": {"description": "It is deleted."}},
+            (*TOKEN_PROBLEMS, *_DISK_PROBLEMS, "query", "no_such_annotation"),
+            parameters=[id_],
+            token=True,
+        ),
+    }
+
+
 KIND_PATHS: Object = {
+    "/admin/api/annotations": _annotations(),
+    "/admin/api/breakdowns": {"get": _breakdowns()},
     "/admin/api/live": {"get": _live()},
     "/admin/api/cohorts": {"get": _cohorts()},
     "/admin/api/funnel": {"get": _funnel()},

@@ -114,7 +114,7 @@ def report_parameters() -> list[Object]:
         parameter(
             "format",
             {"enum": list(encode.REPORT_FORMATS), "default": "json"},
-            "`csv` and `ndjson` contain the rows only.",
+            "All but `json` contain the rows only.",
         ),
         RAW,
     ]

@@ -16,13 +16,13 @@ PROBLEMS = {
     400: ("http", "malformed", "query"),
     401: ("key", "token"),
     403: ("scope", "origin", "prerender", "consent", "pixel", "excluded_network", "share", "password"),
-    404: ("no_snapshot", "no_summary", "no_such_name"),
+    404: ("no_snapshot", "no_summary", "no_such_name", "no_such_annotation"),
     408: ("slow",),
-    409: ("timezones", "too_many_filters", "too_many"),
+    409: ("timezones", "too_many_filters", "too_many_annotations", "too_many"),
     413: ("too_large", "too_many_events"),
     415: ("media_type", "content_encoding"),
     417: ("expect",),
-    422: ("batch_invalid", "batch_empty", "too_deep", "filter_invalid", "invalid"),
+    422: ("batch_invalid", "batch_empty", "too_deep", "filter_invalid", "annotation_invalid", "invalid"),
     429: ("rate_limit", "guesses"),
     500: ("internal",),
     503: (
@@ -68,6 +68,11 @@ def response(description: str, content: Mapping[str, Any], headers: Mapping[str,
     """A response. `content` maps media types to schemas; an empty schema is bytes."""
     shown = {media_type: {"schema": schema} if schema else {} for media_type, schema in content.items()}
     return {"description": description, "content": shown} | ({"headers": headers} if headers else {})
+
+
+def media_types(formats: Mapping[str, str]) -> dict[str, Object]:
+    """Media types that are text, or bytes for Parquet."""
+    return {media_type: {} if name == "parquet" else TEXT for name, media_type in formats.items()}
 
 
 def problem_responses(codes: Iterable[str]) -> dict[str, Object]:

@@ -158,6 +158,50 @@ class Report(Response, rename={"from_": "from"}):
     reason: str | UnsetType = UNSET
 
 
+class VisitorSite(Response):
+    site: str | None
+    events: Count
+
+
+class VisitorEvents(Response):
+    """Of the archive. `days`: how many have events; null where there are too many to
+    look at.
+    """
+
+    events: Count
+    days: Count | None
+    first_day: str | None
+    last_day: str | None
+    sites: list[VisitorSite]
+    generation: Count
+    as_of: Instant
+
+
+class Breakdown(Response):
+    """As the report by this dimension alone."""
+
+    by: str
+    rows: list[Row]
+    total: Total
+    reason: str | UnsetType = UNSET
+
+
+class Breakdowns(Response, rename={"from_": "from"}):
+    """In the order in which they were asked for. The rest as in a report."""
+
+    kind: Literal["breakdowns"]
+    breakdowns: list[Breakdown]
+    from_: Instant
+    to: Instant
+    tz: str
+    generation: Count
+    as_of: Instant
+    compare: Compare | UnsetType = UNSET
+    previous_from: Instant | UnsetType = UNSET
+    previous_to: Instant | UnsetType = UNSET
+    hosts: list[Host] | UnsetType = UNSET
+
+
 class LiveNumbers(Response):
     """Of the last 5 and of the last 30 minutes before `at`."""
 
@@ -452,6 +496,22 @@ class ShareSession(Response):
     name: str
     lifetime_s: Count
     session: str | UnsetType = UNSET
+
+
+class KeptAnnotation(Response):
+    """`site`: null for all."""
+
+    id: str
+    at: str
+    text: str
+    site: str | None
+
+
+class Annotations(Response):
+    """`reason`: what of annotations.json is not read."""
+
+    annotations: list[KeptAnnotation]
+    reason: str | UnsetType = UNSET
 
 
 class FoldResponse(Response):

@@ -7,12 +7,16 @@ Kinds that have an address of their own, and a name (`foldlog report --kind`), a
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import datetime
 from typing import Any, Protocol
 
 from reports.kinds import breakdown, cohorts, funnel, goals, live, paths, time_series
+from reports.kinds.breakdowns import KIND as BREAKDOWNS
+from reports.kinds.breakdowns import parse_breakdowns
 from reports.kinds.kind_query import KindQuery, Parameters
+from reports.kinds.visitor_events import KIND as VISITOR
+from reports.kinds.visitor_events import parse_visitor
 from reports.plan import Days, Plan
 from reports.query import Query, parse
 from reports.query_error import QueryError
@@ -53,6 +57,13 @@ class NamedKind(Protocol):
 NAMED: dict[str, NamedKind] = {"cohorts": cohorts, "funnel": funnel, "goals": goals, "live": live, "paths": paths}
 
 
+# Of several reports each (reports/breakdowns.py); they are asked over HTTP alone.
+_SEVERAL: dict[str, Callable[[Parameters, datetime, str], KindQuery]] = {
+    BREAKDOWNS: parse_breakdowns,
+    VISITOR: parse_visitor,
+}
+
+
 def kind_of(query: Query) -> Kind:
     return breakdown if query.by else time_series
 
@@ -68,10 +79,13 @@ def parse_question(parameters: Parameters, now: datetime, zone: str) -> Query:
     """
     if KIND not in parameters:
         return parse(parameters, now, zone)
+    given = {name: text for name, text in parameters.items() if name != KIND}
+    if parse_several := _SEVERAL.get(parameters[KIND]):
+        return parse_several(given, now, zone)
     kind = NAMED.get(parameters[KIND])
     if kind is None:
         raise QueryError(KIND, f"must be one of {', '.join(NAMED)}")
-    return kind.parse({name: text for name, text in parameters.items() if name != KIND}, now, zone)
+    return kind.parse(given, now, zone)
 
 
 def csv_table(report: Mapping[str, Any]) -> tuple[list[str], list[Row]]:

@@ -19,20 +19,24 @@ from typing import BinaryIO
 import duckdb
 import msgspec
 
+from reports.breakdowns import answer_of
 from reports.cluster.cannot_answer import CannotAnswer
 from reports.cluster.cluster_store import ClusterStore
-from reports.encode import encode_report
+from reports.encode import PARQUET, encode_report
 from reports.hosts.asked import Asked, TimezonesDiffer, asks_all_hosts, require_parts
 from reports.hosts.hosts_store import HostsMoved, HostsStore, hosts_store
 from reports.hosts.part_cache import NoRoomForParts
 from reports.hosts.stored_parts import StoredPartMissing
 from reports.kinds import parse_question
+from reports.kinds.breakdowns import BreakdownsQuery, together
+from reports.parquet_rows import encode_parquet
 from reports.query import parse
 from reports.query_error import QueryError
 from reports.reader.environment import adopt
 from reports.reader.protocol import ReaderRequest, ReaderResponse
 from reports.reader.worker_watch import end_with_worker
-from reports.report import make_report, report_of
+from reports.report import source_of
+from reports.rows import Row
 from shared.control_chars import escape_controls
 from shared.core_dumps import forbid_core_dumps
 from shared.disk.layout import DataDirectory
@@ -154,15 +158,35 @@ def _report(request: ReaderRequest) -> bytes:
     asked = Asked(query, request.timezone)
     over_hosts = asks_all_hosts(query, request.store)
     if over_hosts and is_clickhouse(request.store):
-        return encode_report(_cluster_store(data, request.store).report(asked), request.format)
+        return _encoded(request, data, _report_of_cluster(_cluster_store(data, request.store), asked))
+    database = _bounded_database(request, data)
+    room_bytes = spill_max_bytes(data, request.disk_reserve) // 2
+    if over_hosts:
+        report = _hosts(data, request).read(asked, lambda source: answer_of(database, source, query, room_bytes))
+    else:
+        report = read_published(
+            data, lambda snapshot: answer_of(database, source_of(data, snapshot, query), query, room_bytes)
+        )
+    return _encoded(request, data, report)
+
+
+def _report_of_cluster(cluster: ClusterStore, asked: Asked) -> Row:
+    if isinstance(asked.query, BreakdownsQuery):
+        return together(asked.query, [cluster.report(asked._replace(query=each)) for each in asked.query.each])
+    return cluster.report(asked)
+
+
+def _encoded(request: ReaderRequest, data: DataDirectory, report: Row) -> bytes:
+    if request.format == PARQUET:
+        return encode_parquet(_bounded_database(request, data), report)
+    return encode_report(report, request.format)
+
+
+def _bounded_database(request: ReaderRequest, data: DataDirectory) -> duckdb.DuckDBPyConnection:
     database = _database(data, request.memory_bytes)
     limit_spill(database, spill_max_bytes(data, request.disk_reserve))
     keep_free(database, request.disk_reserve)
-    if over_hosts:
-        report = _hosts(data, request).read(asked, lambda source: report_of(database, source, query))
-    else:
-        report = read_published(data, lambda snapshot: make_report(database, data, snapshot, query))
-    return encode_report(report, request.format)
+    return database
 
 
 def _hosts(data: DataDirectory, request: ReaderRequest) -> HostsStore:

@@ -252,12 +252,27 @@ class DataDirectory:
         """Where a damaged goals.json is kept when another one is begun."""
         return self.root / f"goals.{mark}.damaged"
 
+    @property
+    def annotations(self) -> Path:
+        """What people note beside the numbers."""
+        return self.root / "annotations.json"
+
+    @property
+    def annotations_lock(self) -> Path:
+        """Held while annotations are changed."""
+        return self.root / "annotations.lock"
+
+    def damaged_annotations(self, mark: str) -> Path:
+        """Where a damaged annotations.json is kept when another one is begun."""
+        return self.root / f"annotations.{mark}.damaged"
+
     def kept_snapshot(self, generation: int) -> Path:
         return self.root / f"snapshot.{generation}.json"
 
     def record_files(self) -> tuple[Path, ...]:
         """Records of operations on this directory, which a backup includes."""
-        return self.erasures, self.instance, self.store_note, self.absorbing, self.goals, self.shared_note(self.goals)
+        goals = (self.goals, self.shared_note(self.goals))
+        return self.erasures, self.instance, self.store_note, self.absorbing, *goals, self.annotations
 
     @property
     def compact_lock(self) -> Path:

@@ -29,13 +29,15 @@ def owner_lock(path: Path, timeout_s: float = -1, on_acquired: Callable[[int], N
 
 
 @contextmanager
-def held(path: Path, timeout_s: float, busy: type[Exception]) -> Iterator[None]:
-    """Hold such a lock. Raises `busy` if another process has it for `timeout_s`."""
+def held(path: Path, timeout_s: float, busy: Callable[[], Exception]) -> Iterator[None]:
+    """Hold such a lock. Raises what `busy` makes if another process has it for
+    `timeout_s`.
+    """
     lock = owner_lock(path, timeout_s)
     try:
         lock.acquire()
     except Timeout:
-        raise busy from None
+        raise busy() from None
     try:
         yield
     finally:

@@ -42,6 +42,7 @@ from reports.export import export, room_for_export
 from reports.hosts.asked import Asked
 from reports.hosts.hosts_store import hosts_store
 from reports.kinds import goals, parse_question
+from reports.parquet_rows import encode_parquet
 from reports.query import parse
 from reports.report import make_report, report_of
 from shared.disk.layout import DataDirectory
@@ -201,7 +202,7 @@ def read_everything(data: DataDirectory, **settings: Any) -> None:
                 for zone in ("Europe/Berlin", "America/New_York"):
                     make_report(database, data, snapshot, parse_question(query, now, zone))
         live = {"kind": "live", "at": f"{days[-1]}T23:59:00Z"}
-        make_report(database, data, snapshot, parse_question(live, now, "UTC"))
+        encode_parquet(database, make_report(database, data, snapshot, parse_question(live, now, "UTC")))
     of_all = parse({"from": str(days[0]), "to": str(days[-1])}, now, "UTC")
     with room_for_export(data, 256 << 20, 0) as room:
         for format_ in ("ndjson", "parquet"):

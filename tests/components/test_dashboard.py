@@ -128,12 +128,21 @@ async def test_everyone_can_use_it(server: Server, tmp_path: Path, width: int, s
         (pytest.fail if os.environ.get("CI") else pytest.skip)("axe-core is not installed; make setup does it with npm")
     post(server, view(server, "/" + "long" * 60, "v-1", referrer="https://www.example.org/"))
     server.fold()
-    async with visit(server, tmp_path, f"?filter=path=~/*&step=path=~/*&step={quote('path!=/a')}") as page:
+    async with visit(server, tmp_path, f"?filter=path=~/*&step=path=~/*&step={quote('path!=/a')}&at=/a") as page:
         await screen(page, width, scheme)
         assert await serious(page) == []
         await sign_in(page)
         await shown(page)
-        for summary in ("#access", "#cohorts", "#stream", "#snippet", "#health", "#chart-panel details"):
+        for summary in (
+            "#access",
+            "#cohorts",
+            "#stream",
+            "#snippet",
+            "#health",
+            "#chart-panel details",
+            "#annotate-details",
+            "#erasure",
+        ):
             await page.evaluate(f"document.querySelector('{summary}').open = true")
         await page.until("document.querySelectorAll('#cohort-body tr').length > 1")
         await page.until("document.querySelectorAll('#access-body table').length === 2")

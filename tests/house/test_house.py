@@ -41,15 +41,19 @@ CLIENT_SIDE = GRAMMAR | {
     *("reports.encode", "reports.reader.client"),
     *(
         "reports.kinds",
+        "reports.kinds.breakdowns",
         "reports.kinds.cohorts",
         "reports.kinds.funnel",
         "reports.kinds.goals",
         "reports.kinds.live",
         "reports.kinds.paths",
+        "reports.kinds.visitor_events",
     ),
 }
 # The modules of `reports` that run queries; the others can be imported without DuckDB.
 READS_DATABASE = {
+    "reports/breakdowns.py",
+    "reports/parquet_rows.py",
     "reports/report.py",
     "reports/export.py",
     "reports/hosts/filtered_parts.py",

@@ -15,6 +15,7 @@ test("a state comes back from its URL", () => {
     { filters: ["path==/a\\;b&c=d", "country!=", "props.plan==pro"], tabs: { pages: "entry", sources: "utm_campaign" } },
     { tz: "Asia/Kolkata" },
     { steps: ["path==/a;;b", "event==signup"], window: "30d" },
+    { at: "/a?b=c&d", of: "path" }, { at: "signup", of: "event" },
   ]) {
     const state = shown(changed);
     assert.deepEqual(readState(writeState(state)), { ...state, from: state.period === "custom" ? state.from : "", to: state.to });
@@ -28,7 +29,7 @@ test("what is so by default is not in the URL", () => {
 test("what a URL says wrong is left out", () => {
   const usual = beginning();
   for (const search of ["?period=toString", "?period=custom&from=2026-02-30&to=2026-03-01", "?period=custom&from=2026-03-02&to=2026-03-01",
-    "?tz=Mars/Base", "?bots=all", "?interval=second", "?compare=never", "?measure=<b>", "?window=0d", "?window=7 days", "?step=", "?filter=", "?tab.=x"])
+    "?tz=Mars/Base", "?bots=all", "?interval=second", "?compare=never", "?measure=<b>", "?window=0d", "?window=7 days", "?step=", "?filter=", "?tab.=x", "?of=visit"])
     assert.deepEqual(readState(search), usual, search);
 });
 

@@ -733,6 +733,14 @@ def mistype_a_goal(data: DataDirectory) -> None:
     data.goals.write_bytes(b'[{"kind":"goal","name":"a","filter":"path=/"}]')
 
 
+def damage_annotations(data: DataDirectory) -> None:
+    data.annotations.write_bytes(b"[")
+
+
+def edit_an_annotation(data: DataDirectory) -> None:
+    data.annotations.write_bytes(b'[{"at":"2026-02-30","text":"a"},{"at":"2026-02-28","text":"b"}]')
+
+
 def see_one_address(data: DataDirectory) -> None:
     data.undeclared_proxy.write_text('{"since":"2026-11-22T16:00:00.000Z","requests":50,"trusted_proxies":""}')
     data.undeclared_proxy.chmod(0o600)
@@ -755,6 +763,8 @@ FAULTS = {
     "goals damaged": (damage_goals, "goals", "wrong", "goals.json is damaged: no goal and no saved filter"),
     "a goal edited": (edit_a_goal, "goals", "wrong", "has 1 of 2 entries that are not read"),
     "a goal mistyped": (mistype_a_goal, "goals", "wrong", "the filter of a is none of a report"),
+    "annotations damaged": (damage_annotations, "annotations", "wrong", "is damaged: no annotation is shown"),
+    "an annotation edited": (edit_an_annotation, "annotations", "wrong", "has 1 of 2 entries that are not read"),
     "one address": (see_one_address, "proxies", "warning", "comes from one address"),
     "writable": (let_everybody_write, "data directory", "wrong", "every user may write there"),
 }

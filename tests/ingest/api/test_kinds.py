@@ -4,14 +4,18 @@ formats; and that a question is answered once until the next pass.
 
 from __future__ import annotations
 
+import csv
 import os
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
+from pathlib import Path
 
+import duckdb
 import pytest
 
 from shared.disk.marks import set_mark
-from shared.named_filters import NamedFilter, put_named_filter
+from shared.named_filters import NamedFilter, delete_named_filter, put_named_filter
 from shared.timestamps import now_ms
 from tests.builders.visits import D1, SITE, SPAN, send_visits
 from tests.builders.worker import Worker
@@ -221,3 +225,40 @@ def test_conversions_are_answered_again_after_a_change_alone(worker: Worker) -> 
     assert worker.get(GOALS, **SPAN, goal="order").json()["rows"][0]["value_sum"] == 9.5
     put_named_filter(worker.data, NamedFilter("goal", "order", "event==order", 100.0))
     assert worker.get(GOALS, **SPAN, goal="order").json()["rows"][0]["value_sum"] == 100.0
+
+
+@pytest.mark.parametrize(
+    ("path", "asked"),
+    [
+        (LIVE, {}),
+        (COHORTS, SPAN | {"period": "day"}),
+        (FUNNEL, SPAN | {"steps": ORDER_STEPS}),
+        (PATHS, SPAN | {"at": "/pricing"}),
+        (GOALS, SPAN),
+        (
+            "/admin/api/report",
+            SPAN | {"by": "path", "interval": "day", "compare": "previous", "measures": "events,visits"},
+        ),
+    ],
+)
+def test_each_kind_is_answered_as_parquet_with_what_csv_has(
+    worker: Worker, tmp_path: Path, path: str, asked: dict[str, str]
+) -> None:
+    put_named_filter(worker.data, NamedFilter("goal", "orders", "event==order"))
+    answer = worker.get(path, format="parquet", **asked)
+    assert answer.status == 200, answer.body
+    assert answer.headers["Content-Type"] == "application/vnd.apache.parquet"
+    assert answer.headers["Content-Disposition"] == 'attachment; filename="foldlog.parquet"'
+    (tmp_path / "rows.parquet").write_bytes(answer.body)
+    with closing(duckdb.connect()) as database:
+        asked_rows = "SELECT COLUMNS(lambda name: NOT ends_with(name, 'time')) FROM read_parquet($path)"
+        found = database.execute(asked_rows, {"path": str(tmp_path / "rows.parquet")})
+        names, rows = [each[0] for each in found.description or ()], found.fetchall()
+    as_csv = list(csv.DictReader(worker.get(path, format="csv", raw="1", **asked).body.decode().splitlines()))
+    assert delete_named_filter(worker.data, "goal", "orders")
+    assert len(rows) == len(as_csv) > 0
+    assert names == [name for name in as_csv[0] if not name.endswith("time")]
+    for row, cells in zip(rows, as_csv, strict=True):
+        for value, name in zip(row, names, strict=True):
+            cell = cells[name]
+            assert ("" if value is None else value) == (cell if isinstance(value, str) or cell == "" else float(cell))

@@ -70,6 +70,10 @@ ATTEMPTS: dict[str, list[str]] = {
         ),
     ],
     "GET /admin/api/export": [*_REPORTS, "format=csv", "format=parquet", f"site={OTHER.upper()}"],
+    "GET /admin/api/breakdowns": [f"by=path,site,props.plan&{more}" for more in _REPORTS],
+    "GET /admin/api/annotations": ["", _ASIDE],
+    "PUT /admin/api/annotations": [""],
+    "DELETE /admin/api/annotations": ["id=0123456789abcdef"],
     "GET /admin/api/live": [*_REPORTS, "limit=100"],
     "GET /admin/api/cohorts": [*_REPORTS, f"return=path==/{MARK}", f"return={_FILTERED}"],
     "GET /admin/api/funnel": [
@@ -94,6 +98,7 @@ ATTEMPTS: dict[str, list[str]] = {
     "DELETE /admin/api/shares/{id}": [""],
     "POST /admin/api/share-session": [""],
     "POST /admin/api/fold": [""],
+    "GET /admin/api/visitors/{id}": ["", _ASIDE, f"site={OTHER.upper()}"],
     "DELETE /admin/api/visitors/{id}": [_ASIDE, f"site={OTHER.upper()}"],
 }
 _BODIES = {"PUT": json.dumps({"name": "mine", "filter": f"site=={OTHER}"}).encode(), "POST": b"{}"}

@@ -8,6 +8,7 @@ import signal
 import socket
 import threading
 from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from urllib.parse import quote
 
@@ -40,6 +41,54 @@ def send(server: Server, visitor: str, count: int) -> None:
 
 def delete(server: Server, visitor: str, query: str = "", token: str = ADMIN_TOKEN) -> Answer:
     return server.request("DELETE", f"/admin/api/visitors/{quote(visitor, safe='')}{query}", headers=bearer(token))
+
+
+def look(server: Server, visitor: str, query: str = "", token: str = ADMIN_TOKEN) -> Answer:
+    return server.request("GET", f"/admin/api/visitors/{quote(visitor, safe='')}{query}", headers=bearer(token))
+
+
+def test_what_an_erasure_would_take_out_is_shown_and_nothing_is_changed(server: Server) -> None:
+    visitor = "visitor | to; look==at"
+    at = datetime.now(UTC)
+    events = [
+        {"name": "pageview", "visitor": visitor, "site": site, "time": (at - timedelta(hours=hours)).isoformat()}
+        for site, hours in (("example.com", 0), ("example.com", 49), ("shop.example", 1), ("shop.example", 49))
+    ]
+    assert (
+        server.post([*events, {"name": "pageview", "visitor": "another", "site": "shop.example"}]).json()["accepted"]
+        == 5
+    )
+    server.fold()
+    days = sorted({(at - timedelta(hours=hours)).date().isoformat() for hours in (0, 1, 49)})
+    found = look(server, visitor)
+    assert found.status == 200, found.body
+    assert {name: found.json()[name] for name in ("events", "days", "first_day", "last_day", "sites")} == {
+        "events": 4,
+        "days": len(days),
+        "first_day": days[0],
+        "last_day": days[-1],
+        "sites": [{"site": "example.com", "events": 2}, {"site": "shop.example", "events": 2}],
+    }
+    of_site = look(server, visitor, "?site=Shop.example").json()
+    assert (of_site["events"], of_site["sites"]) == (2, [{"site": "shop.example", "events": 2}])
+    assert look(server, "visitor").json() | {"generation": 0, "as_of": ""} == {
+        "events": 0,
+        "days": 0,
+        "first_day": None,
+        "last_day": None,
+        "sites": [],
+        "generation": 0,
+        "as_of": "",
+    }
+    assert look(server, visitor).json()["events"] == 4
+    reader = create_token(server.data, "read")[1]
+    for token, code in ((reader, "scope"), (INGEST_KEY, "scope"), ("wrong", "token")):
+        assert look(server, visitor, token=token).code == code
+    for query in ("?site=a/b", "?limit=1", "?site=a.example&site=b.example"):
+        assert look(server, visitor, query).code == "query"
+    assert look(server, "a" * 101).code == "query"
+    assert delete(server, visitor).json()["events"] == 4
+    assert look(server, visitor).json()["events"] == 0
 
 
 def test_deleted_visitor_is_in_no_file(server: Server) -> None:

@@ -183,6 +183,8 @@ REQUESTS = {
     "funnel": Request("GET", "/admin/api/funnel?steps=path==/a;;event==b&by=path", 200, ADMIN),
     "funnel in CSV": Request("GET", "/admin/api/funnel?steps=path==/a;;event==b&format=csv", 200, ADMIN),
     "paths": Request("GET", "/admin/api/paths?at=/pricing", 200, ADMIN),
+    "breakdowns": Request("GET", "/admin/api/breakdowns?by=path,country&compare=previous", 200, ADMIN),
+    "annotations": Request("GET", "/admin/api/annotations", 200, ADMIN),
     "export": Request("GET", "/admin/api/export", 200, ADMIN),
     "export to CSV": Request("GET", "/admin/api/export?format=csv", 200, ADMIN),
     "export to Parquet": Request("GET", "/admin/api/export?format=parquet", 200, ADMIN),

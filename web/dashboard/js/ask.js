@@ -53,11 +53,25 @@ export async function askBlob(path, options = {}) {
   return (await fetched(path, options)).blob();
 }
 
+/** @type {Map<string, { signal: AbortSignal, answer: Promise<any> }>} questions that are asked now, by their path */
+const underway = new Map();
+
+/** Ask once what several panels of a round ask. @param {string} path @param {AbortSignal} signal @returns {Promise<any>} */
+function askOnce(path, signal) {
+  const known = underway.get(path);
+  if (known?.signal === signal) return known.answer;
+  const answer = ask(path, { signal }).finally(() => {
+    if (underway.get(path)?.answer === answer) underway.delete(path);
+  });
+  underway.set(path, { signal, answer });
+  return answer;
+}
+
 /** Show what is known of a path, then what the server says now. @param {string} path @param {AbortSignal} signal
  * @param {(answer: any, isStale: boolean) => void} show */
 export async function askAndShow(path, signal, show) {
   if (kept.has(path)) show(kept.get(path), true);
-  const answer = await ask(path, { signal });
+  const answer = await askOnce(path, signal);
   kept.delete(path);
   kept.set(path, answer);
   if (kept.size > KEPT_MOST) kept.delete(kept.keys().next().value ?? "");

@@ -11,11 +11,13 @@ import { breakdown } from "./panels/breakdown.js";
 import { chart, drawAgain, forgetChart } from "./panels/chart.js";
 import { cohorts, startCohorts } from "./panels/cohorts.js";
 import { showEmpty } from "./panels/empty.js";
+import { forgetErasure, startErasure } from "./panels/erasure.js";
 import { funnel, startFunnel } from "./panels/funnel.js";
 import { buildGoals, goals } from "./panels/goals.js";
 import { showHealth } from "./panels/health.js";
 import { forgetLive, startLive } from "./panels/live.js";
 import { reportPath } from "./panels/panel.js";
+import { paths, startPaths } from "./panels/paths.js";
 import { startSnippet } from "./panels/snippet.js";
 import { forgetStream, startStream } from "./panels/stream.js";
 import { buildTotals, totals } from "./panels/totals.js";
@@ -138,14 +140,15 @@ function forget() {
   forgetLive();
   forgetStream();
   forgetAccess();
-  for (const id of ["totals", "breakdowns", "warnings", "all-body", "chart-table-rows", "cohort-body", "cohort-note", "funnel-body", "funnel-note"]) byId(id).replaceChildren();
+  forgetErasure();
+  for (const id of ["totals", "breakdowns", "warnings", "all-body", "chart-table-rows", "annotations", "cohort-body", "cohort-note", "funnel-body", "funnel-note", "paths-body", "paths-note"]) byId(id).replaceChildren();
   for (const id of ["reason", "as-of", "strip"]) setText(byId(id), "");
 }
 
 function begin() {
   byId("breakdowns").replaceChildren();
   buildTotals();
-  panels = [totals, chart, ...BREAKDOWNS.map(breakdown), goals, funnel, cohorts];
+  panels = [totals, chart, ...BREAKDOWNS.map(breakdown), goals, funnel, paths, cohorts];
   buildGoals();
   showLive();
   refresh().then((isShown) => isShown && byId("dashboard").focus({ preventScroll: true }));
@@ -158,9 +161,11 @@ function start() {
   startSavedFilters(() => state, change, complain);
   startCohorts();
   startFunnel();
+  startPaths();
   startStream(() => state);
   startSnippet();
   startAccess(() => state);
+  startErasure(complain);
   byId("fold").onclick = fold;
   byId("all-close").onclick = () => /** @type {HTMLDialogElement} */ (byId("all")).close();
   addEventListener("popstate", () => {

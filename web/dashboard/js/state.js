@@ -2,11 +2,12 @@
 
 /** @typedef {{
  *   period: string, from: string, to: string, interval: string, compare: string, site: string, tz: string,
- *   bots: string, filters: string[], measure: string, tabs: Record<string, string>, steps: string[], window: string
+ *   bots: string, filters: string[], measure: string, tabs: Record<string, string>, steps: string[], window: string,
+ *   at: string, of: string
  * }} State
  * `from` and `to` are dates, both included, of the period "custom" only. `interval` "" is the one that fits.
  * `filters`: conditions as the API takes them. `tabs`: the dimension that each panel shows, where it is not its first. `steps`
- * and `window` are those of the funnel. */
+ * and `window` are those of the funnel; `at` and `of` what is in the middle of the paths: a path, or the name of an event. */
 
 /** @type {Record<string, string>} */
 export const PERIODS = {
@@ -20,6 +21,8 @@ const DATE = /^(19[7-9]\d|2\d{3})-\d\d-\d\d$/;
 const INTERVALS = ["15m", "hour", "day", "week", "month", "quarter", "year"];
 const LENGTH_DAYS = { "15m": 1 / 96, hour: 1 / 24, day: 1, week: 7, month: 28, quarter: 90, year: 365 };
 const BARS_MOST = 400;
+const WAYS = ["path", "event"];
+const AT_MOST = 2000;
 const TAB = /^tab\.([a-z]+)$/;
 
 /** The zone of the browser. */
@@ -31,14 +34,14 @@ export function ownZone() {
 /** @returns {State} */
 export const beginning = () => ({
   period: "28d", from: "", to: "", interval: "", compare: "previous", site: "", tz: ownZone(), bots: "exclude",
-  filters: [], measure: "visitors", tabs: {}, steps: [], window: "7d",
+  filters: [], measure: "visitors", tabs: {}, steps: [], window: "7d", at: "", of: "path",
 });
 
 /** The state that a query string says. What it says wrong is left out. @param {string} search */
 export function readState(search) {
   const state = beginning();
   const given = new URLSearchParams(search);
-  /** @param {"period"|"interval"|"compare"|"bots"|"site"|"measure"|"window"} name @param {(value: string) => boolean} isGood */
+  /** @param {"period"|"interval"|"compare"|"bots"|"site"|"measure"|"window"|"at"|"of"} name @param {(value: string) => boolean} isGood */
   const take = (name, isGood) => {
     const value = given.get(name);
     if (value !== null && isGood(value)) state[name] = value;
@@ -50,6 +53,8 @@ export function readState(search) {
   take("site", () => true);
   take("measure", (value) => /^[a-z_]+$/.test(value));
   take("window", (value) => /^(visit|[1-9]\d{0,2}d)$/.test(value));
+  take("at", (value) => value.length <= AT_MOST);
+  take("of", (value) => WAYS.includes(value));
   if (isZone(given.get("tz"))) state.tz = given.get("tz") ?? state.tz;
   const [from, to] = [given.get("from") ?? "", given.get("to") ?? ""];
   if (isDate(from) && isDate(to) && from <= to) Object.assign(state, { from, to });
@@ -67,7 +72,7 @@ export function readState(search) {
 export function writeState(state) {
   const usual = beginning();
   const said = new URLSearchParams();
-  for (const name of /** @type {const} */ (["site", "period", "interval", "compare", "tz", "bots", "measure", "window"]))
+  for (const name of /** @type {const} */ (["site", "period", "interval", "compare", "tz", "bots", "measure", "window", "at", "of"]))
     if (state[name] !== usual[name]) said.set(name, state[name]);
   if (state.period === "custom") for (const name of /** @type {const} */ (["from", "to"])) said.set(name, state[name]);
   for (const filter of state.filters) said.append("filter", filter);

@@ -1,9 +1,10 @@
 // A panel that breaks the visitors down by a dimension, with a tab for each. A click on a value keeps only its events.
 
-import { askBlob, Problem } from "../ask.js";
-import { byId, download, element, isolated } from "../dom.js";
+import { byId, element, isolated } from "../dom.js";
 import { exact, short, valueName } from "../format.js";
+import { BREAKDOWNS } from "../measures.js";
 import { condition } from "../state.js";
+import { saveButtons } from "./files.js";
 import { load, reportPath } from "./panel.js";
 
 /** @typedef {import("../measures.js").Tab} Tab */
@@ -11,6 +12,9 @@ import { load, reportPath } from "./panel.js";
 
 const SHOWN = 9;
 const ALL = 500;
+const MOST = "10000";
+// Of these a visitor's way can be asked.
+const WAYS = { path: "path", entry: "path", exit: "path", event: "event" };
 const COLUMNS = [{ name: "visitors", label: "Visitors" }, { name: "events", label: "Events" }];
 const MEASURES = COLUMNS.map(({ name }) => name).join(",");
 
@@ -22,9 +26,11 @@ export function breakdown({ name, title, tabs }) {
     element("thead", {}, element("tr", {}, first, ...COLUMNS.map(({ label }) => element("th", { scope: "col" }, label)))), body);
   const bar = element("div", { role: "tablist", "aria-label": title, class: "tabs" });
   const all = element("button", { type: "button", class: "link" }, "All");
-  const csv = element("button", { type: "button", class: "link" }, "CSV");
+  /** @type {import("./files.js").Saved | null} */
+  let saved = null;
+  const save = saveButtons(title, () => saved);
   const place = element("section", { class: "card loading panel", "data-panel": name, "aria-label": title },
-    element("div", { class: "head" }, element("h2", {}, title), bar), table, element("div", { class: "foot" }, all, csv));
+    element("div", { class: "head" }, element("h2", {}, title), bar), table, element("div", { class: "foot" }, all, ...save));
   byId("breakdowns").append(place);
   showTabs(bar, tabs, tabs[0], () => {});
 
@@ -34,14 +40,32 @@ export function breakdown({ name, title, tabs }) {
       showTabs(bar, tabs, chosen, (tab) => round.change({ tabs: { ...round.state.tabs, [name]: tab.dimension } }));
       const asked = { ...round.question, by: chosen.dimension, measures: MEASURES };
       all.onclick = () => showAll(round, asked, chosen, title);
-      csv.onclick = () => saveCsv(round, asked, name);
-      await load(place, round, reportPath({ ...asked, limit: String(SHOWN) }), (report) => {
+      saved = { path: "report", asked: { ...asked, limit: MOST }, name: `${name}-${chosen.dimension}`, round };
+      const { path, of } = asking({ ...round.question, measures: MEASURES, limit: String(SHOWN) }, round.state, chosen.dimension);
+      await load(place, round, path, (answer) => {
+        const report = of(answer);
         first.textContent = chosen.label;
         body.replaceChildren(...rowsOf(report, chosen, round));
         all.hidden = report.rows.length < SHOWN;
-        csv.hidden = !report.rows.length;
+        for (const button of save) button.hidden = !report.rows.length;
       });
     },
+  };
+}
+
+// Of visits alone: some filters go with none of these, and must not cost the other panels their answer.
+const ALONE = ["entry", "exit"];
+
+/** How a panel asks. With a filter all panels ask one question, for which the server reads the events that match once.
+ * @param {Record<string, string>} asked @param {import("../state.js").State} state @param {string} dimension
+ * @returns {{ path: string, of: (answer: any) => any }} `of`: the panel's own part of the answer */
+export function asking(asked, state, dimension) {
+  const shown = BREAKDOWNS.map(({ name, tabs }) => (tabs.find((tab) => tab.dimension === state.tabs[name]) ?? tabs[0]).dimension);
+  const together = shown.filter((each) => !ALONE.includes(each));
+  if (!state.filters.length || ALONE.includes(dimension)) return { path: reportPath({ ...asked, by: dimension }), of: (answer) => answer };
+  return {
+    path: `breakdowns?${new URLSearchParams({ ...asked, by: together.join(",") })}`,
+    of: ({ breakdowns }) => breakdowns.find((/** @type {any} */ { by }) => by === dimension),
   };
 }
 
@@ -67,16 +91,32 @@ function rowsOf(report, tab, round) {
     const label = row.value === null ? tab.absent : valueName(tab.dimension, row.value);
     const pick = element("button", { type: "button", class: "pick", title: `Only ${label}`, // the whole of what is cut off
       onclick: () => addFilter(round, tab.dimension, row.value) }, isolated(label));
-    const head = element("th", { scope: "row", class: row.value === null ? "absent" : "" }, pick);
+    const head = element("th", { scope: "row", class: row.value === null ? "absent" : "" }, pick, wayButton(tab, row.value, round));
     head.style.setProperty("--share-width", `${(100 * row.events) / most}%`);
     return element("tr", {}, head, ...COLUMNS.map(({ name }) => element("td", { title: exact(row[name]) }, short(row[name]))));
   });
+}
+
+/** Leads to what visitors did before and after a page or an event. @param {Tab} tab @param {string | null} value @param {Round} round */
+function wayButton({ dimension }, value, { change }) {
+  const of = WAYS[/** @type {"path"} */ (dimension)];
+  if (!of || !value) return null;
+  return element("button", { type: "button", class: "way", "aria-label": `Paths around ${value}`, title: "Before and after",
+    onclick: () => {
+      change({ at: value, of });
+      closeAll();
+      byId("paths").scrollIntoView();
+    } });
 }
 
 /** @param {Round} round @param {string} dimension @param {string | null} value */
 function addFilter({ state, change }, dimension, value) {
   const added = condition(dimension, value);
   if (!state.filters.includes(added)) change({ filters: [...state.filters, added] });
+  closeAll();
+}
+
+function closeAll() {
   const dialog = /** @type {HTMLDialogElement} */ (byId("all"));
   if (dialog.open) dialog.close();
 }
@@ -99,12 +139,3 @@ async function showAll(round, asked, tab, title) {
   });
 }
 
-/** @param {Round} round @param {Record<string, string>} asked @param {string} name */
-async function saveCsv(round, asked, name) {
-  try {
-    const content = await askBlob(reportPath({ ...asked, limit: "10000", format: "csv" }));
-    download(content, `${name}-${asked.by}-${asked.from}-${asked.to}.csv`);
-  } catch (problem) {
-    if (problem instanceof Problem) round.complain(problem);
-  }
-}

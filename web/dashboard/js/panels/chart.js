@@ -1,10 +1,12 @@
 // The chart of one number over time, the period before behind it. What is not over yet is lighter; what is not known is a
 // gap. The same stands in a table below it.
 
+import { annotationsOf, listAnnotations, placed } from "../annotations.js";
 import { intervalLabel, seconds, short, tickLabel } from "../format.js";
 import { byId, element, isolated, setText } from "../dom.js";
 import { measureOf } from "../measures.js";
 import { COMPARISONS, dateIn, datesOf, intervalOf } from "../state.js";
+import { saveButtons } from "./files.js";
 import { load, reportPath } from "./panel.js";
 import { askFor, withComparison } from "./totals.js";
 
@@ -28,13 +30,25 @@ export const chart = {
   async load(round) {
     const interval = intervalOf(round.state, round.now);
     const measure = measureOf(round.state.measure);
-    const asked = askFor(measure, { ...round.question, interval });
     setText(byId("chart-title"), `${measure.label} by ${interval}`);
     setText(byId("chart-hint"), hint(round));
-    await load(place, round, reportPath(withComparison(asked, round.state)), (report) => {
-      redraw = () => show(report, round);
-      redraw();
-    });
+    const asked = withComparison(askFor(measure, { ...round.question, interval }), round.state);
+    byId("chart-foot").replaceChildren(...saveButtons("Chart", () => ({ path: "report", asked, name: round.state.measure, round })));
+    /** @type {import("../annotations.js").Annotation[]} */
+    let notes = [];
+    /** @type {any} */
+    let shown = null;
+    redraw = () => shown && show(shown, notes, round, noteAgain);
+    const noteAgain = async () => {
+      const found = await annotationsOf(round);
+      if (round.signal.aborted) return;
+      notes = found;
+      redraw?.();
+    };
+    await Promise.all([noteAgain(), load(place, round, reportPath(asked), (report) => {
+      shown = report;
+      redraw?.();
+    })]);
   },
 };
 
@@ -48,20 +62,24 @@ export function forgetChart() {
   plot = redraw = null;
 }
 
-/** @param {any} report @param {import("./panel.js").Round} round */
-function show(report, { state, until }) {
+/** @param {any} report @param {import("../annotations.js").Annotation[]} notes @param {import("./panel.js").Round} round
+ * @param {() => void} noteAgain */
+function show(report, notes, round, noteAgain) {
+  const { state, until } = round;
   const measure = measureOf(state.measure);
   const name = measure.of ?? measure.name;
   const ends = [...report.rows.slice(1).map((/** @type {any} */ row) => row.time), report.to];
   const rows = report.rows.map((/** @type {any} */ row, /** @type {number} */ i) => {
     const [from, to] = [seconds(row.time), seconds(ends[i])];
     const number = from <= until ? row[name] : null; // what has not come is unknown, not 0
-    return { from, label: intervalLabel(row.time, ends[i], report.interval, state.tz), number, isOver: to <= until,
+    return { from, to, label: intervalLabel(row.time, ends[i], report.interval, state.tz), number, isOver: to <= until,
       before: row.previous?.[name] ?? null };
   });
-  fillTable(rows, measure, state);
+  const marked = placed(notes, rows, (time_s) => dateIn(new Date(1000 * time_s), state.tz));
+  listAnnotations(marked, rows, round, noteAgain);
+  fillTable(rows, measure, state, marked);
   plot?.destroy();
-  plot = new uPlot(options(report, rows, measure, state), dataOf(rows), canvas);
+  plot = new uPlot(options(report, rows, measure, state, marked), dataOf(rows), canvas);
 }
 
 /** @param {import("./panel.js").Round} round */
@@ -76,17 +94,22 @@ function dataOf(rows) {
   return [rows.map(({ from }) => from), known(true), known(false), rows.map(({ before }) => before)];
 }
 
-/** @param {any[]} rows @param {import("../measures.js").Measure} measure @param {import("../state.js").State} state */
-function fillTable(rows, measure, { compare }) {
-  const head = ["Time", measure.label, ...(compare === "none" ? [] : [COMPARISONS[/** @type {"year"} */ (compare)]])];
+/** @typedef {Map<number, import("../annotations.js").Annotation[]>} Marked by the place of the bar */
+
+/** @param {any[]} rows @param {import("../measures.js").Measure} measure @param {import("../state.js").State} state @param {Marked} marked */
+function fillTable(rows, measure, { compare }, marked) {
+  const said = new Map([...marked].map(([place, found]) => [rows[place], found.map(({ text }) => text).join("; ")]));
+  const head = ["Time", measure.label, ...(compare === "none" ? [] : [COMPARISONS[/** @type {"year"} */ (compare)]]), ...(marked.size ? ["Note"] : [])];
   byId("chart-table-head").replaceChildren(...head.map((text) => element("th", { scope: "col" }, text)));
   byId("chart-table-rows").replaceChildren(...rows.filter(({ number }) => number !== null).toReversed().map((row) =>
     element("tr", {}, element("th", { scope: "row" }, isolated(row.label)), element("td", {}, measure.full(row.number)),
-      compare !== "none" && element("td", {}, measure.full(row.before)))));
+      compare !== "none" && element("td", {}, measure.full(row.before)),
+      marked.size > 0 && element("td", { class: "note" }, isolated(said.get(row) ?? "")))));
 }
 
-/** @param {any} report @param {any[]} rows @param {import("../measures.js").Measure} measure @param {import("../state.js").State} state */
-function options({ from, to, interval }, rows, measure, state) {
+/** @param {any} report @param {any[]} rows @param {import("../measures.js").Measure} measure @param {import("../state.js").State} state
+ * @param {Marked} marked */
+function options({ from, to, interval }, rows, measure, state, marked) {
   const style = getComputedStyle(document.documentElement);
   const colour = (/** @type {string} */ name) => style.getPropertyValue(`--${name}`).trim();
   const axis = { stroke: colour("muted"), grid: { stroke: colour("line"), width: 1 }, ticks: { show: false } };
@@ -116,6 +139,7 @@ function options({ from, to, interval }, rows, measure, state) {
       { label: "Before", stroke: colour("before"), width: 2, dash: [5, 4], points: { show: false }, spanGaps: false,
         paths: uPlot.paths.stepped({ align: 1 }), value: said, show: state.compare !== "none" },
     ],
+    hooks: { draw: [(/** @type {any} */ drawn) => drawMarks(drawn, [...marked.keys()].map((place) => rows[place]), colour("note"))] },
     cursor: {
       y: false,
       drag: { x: false, y: false },
@@ -125,4 +149,24 @@ function options({ from, to, interval }, rows, measure, state) {
         Math.max(0, drawn.data[0][nearest] > x ? nearest - 1 : nearest),
     },
   };
+}
+
+/** A line at each bar with a note, with a flag on top. What it says stands below the chart. @param {any} drawn
+ * @param {import("../annotations.js").Bar[]} bars @param {string} colour */
+function drawMarks(drawn, bars, colour) {
+  const { ctx, bbox } = drawn;
+  const dot = devicePixelRatio;
+  ctx.save();
+  ctx.strokeStyle = ctx.fillStyle = colour;
+  ctx.lineWidth = 1.5 * dot;
+  ctx.setLineDash([2 * dot, 3 * dot]);
+  for (const { from, to } of bars) {
+    const x = Math.round(drawn.valToPos((from + to) / 2, "x", true));
+    ctx.beginPath();
+    ctx.moveTo(x, bbox.top);
+    ctx.lineTo(x, bbox.top + bbox.height);
+    ctx.stroke();
+    ctx.fillRect(x - 4 * dot, bbox.top, 8 * dot, 5 * dot);
+  }
+  ctx.restore();
 }

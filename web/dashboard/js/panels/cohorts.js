@@ -3,6 +3,7 @@
 
 import { byId, element } from "../dom.js";
 import { exact, intervalLabel, percent } from "../format.js";
+import { saveButtons } from "./files.js";
 import { load } from "./panel.js";
 
 const place = /** @type {HTMLDetailsElement} */ (byId("cohorts"));
@@ -25,14 +26,20 @@ export function startCohorts() {
     if (place.open && last) show(last);
   };
   choice.onchange = () => last && show(last);
+  byId("cohort-foot").replaceChildren(...saveButtons("Returning visitors", () =>
+    last && { path: "cohorts", asked: question(last), name: "returning", round: last }));
+}
+
+/** Without `from`: by default about twelve periods up to the last date. @param {import("./panel.js").Round} round
+ * @returns {Record<string, string>} */
+function question({ question: { from: _, ...others } }) {
+  return { ...others, period: choice.value };
 }
 
 /** @param {import("./panel.js").Round} round */
 async function show(round) {
   const period = choice.value;
-  const { from: _, to, ...others } = round.question; // by default about twelve periods up to the last date
-  const asked = { ...others, to, period };
-  await load(byId("cohort-panel"), round, `cohorts?${new URLSearchParams(asked)}`, (report) => {
+  await load(byId("cohort-panel"), round, `cohorts?${new URLSearchParams(question(round))}`, (report) => {
     const most = Math.max(0, ...report.rows.map((/** @type {any} */ row) => row.returned.length));
     const heads = ["First seen", "Visitors", ...Array.from({ length: most }, (__, i) => `+${i + 1}`)];
     body.replaceChildren(

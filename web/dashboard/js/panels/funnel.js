@@ -3,6 +3,7 @@
 
 import { byId, element, isolated } from "../dom.js";
 import { duration, exact, percent, short } from "../format.js";
+import { saveButtons } from "./files.js";
 import { load } from "./panel.js";
 
 const STEPS_MOST = 8;
@@ -33,6 +34,8 @@ export function startFunnel() {
     /** @type {HTMLInputElement} */ (fields.lastElementChild?.querySelector("input")).focus();
     limit();
   };
+  byId("funnel-foot").replaceChildren(...saveButtons("Funnel", () =>
+    last && last.state.steps.length > 1 ? { path: "funnel", asked: question(last), name: "funnel", round: last } : null));
   form.onsubmit = (event) => {
     event.preventDefault();
     const given = new FormData(form);
@@ -59,12 +62,15 @@ const field = (step, index) =>
     placeholder: ["path==/pricing", "event==signup"][index] ?? "event==…" }));
 
 /** @param {import("./panel.js").Round} round */
+const question = ({ question: asked, state: { steps, window } }) => ({ ...asked, steps: steps.join(";;"), window });
+
+/** @param {import("./panel.js").Round} round */
 async function show(round) {
   const { steps, window } = round.state;
+  byId("funnel-foot").hidden = steps.length < 2;
   if (steps.length < 2) return body.replaceChildren();
-  const asked = { ...round.question, steps: steps.join(";;"), window };
   /** @type {HTMLSelectElement} */ (byId("funnel-window")).value = window;
-  await load(byId("funnel-panel"), round, `funnel?${new URLSearchParams(asked)}`, (report) => {
+  await load(byId("funnel-panel"), round, `funnel?${new URLSearchParams(question(round))}`, (report) => {
     body.replaceChildren(
       element("thead", {}, element("tr", {}, ...["Step", "Visitors", "Of the first", "Of the one before", "Median time"].map((text) =>
         element("th", { scope: "col" }, text)))),

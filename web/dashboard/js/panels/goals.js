@@ -4,16 +4,20 @@
 import { Problem, ask } from "../ask.js";
 import { byId, element, isolated } from "../dom.js";
 import { exact, percent, short } from "../format.js";
+import { saveButtons } from "./files.js";
 import { load } from "./panel.js";
 
 const HEADS = ["Goal", "Visitors", "Rate", "Value"];
 
 const body = element("tbody");
+/** @type {import("./panel.js").Round | null} */
+let last = null;
 const place = element("section", { class: "card loading panel", "data-panel": "goals", "aria-label": "Goals" });
 
 /** @type {import("./panel.js").Panel} */
 export const goals = {
   async load(round) {
+    last = round;
     const form = /** @type {HTMLFormElement} */ (place.querySelector("form"));
     form.onsubmit = (event) => {
       event.preventDefault();
@@ -32,7 +36,9 @@ export function buildGoals() {
     element("div", { class: "head" }, element("h2", {}, "Goals")),
     element("table", { class: "values", id: "top-goals" },
       element("thead", {}, element("tr", {}, ...HEADS.map((text) => element("th", { scope: "col" }, text)))), body),
-    element("details", { class: "foot", "data-all": true }, element("summary", {}, "Add a goal"),
+    element("div", { class: "foot" }, ...saveButtons("Goals", () =>
+      last && { path: "goals/report", asked: last.question, name: "goals", round: last })),
+    element("details", { "data-all": true }, element("summary", {}, "Add a goal"),
       element("form", { class: "stack" },
         element("label", {}, "Name ", element("input", { name: "name", required: true, maxlength: 100, autocomplete: "off" })),
         element("label", {}, "Who ", element("input", { name: "filter", required: true, placeholder: "event==signup", autocomplete: "off", spellcheck: "false" })),

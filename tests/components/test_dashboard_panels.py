@@ -1,0 +1,157 @@
+"""Paths, annotations and files of the dashboard in a real browser: each used once as an
+operator would.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from urllib.parse import quote
+
+import pytest
+
+from tests.builders.browser import chromium
+from tests.builders.dashboard_page import cells, number, pick, post, shown, sign_in, view, visit
+from tests.builders.server import Server
+
+HOSTILE = "<img src=x onerror=alert(1)>"
+
+pytestmark = [pytest.mark.component, pytest.mark.long]
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """Two visitors by way of /pricing, one of whom came from a hostile page."""
+    chromium()
+    with Server(tmp_path_factory.mktemp("server")) as started:
+        at = datetime.now(UTC) - timedelta(hours=20)
+        for minute, path, visitor in (
+            (0, "/", "v-1"),
+            (1, "/pricing", "v-1"),
+            (2, "/signup", "v-1"),
+            (0, f"/{HOSTILE}", "v-2"),
+            (1, "/pricing", "v-2"),
+        ):
+            post(started, view(started, path, visitor, time=(at + timedelta(minutes=minute)).isoformat()))
+        started.fold()
+        yield started
+
+
+async def test_paths_lead_from_a_page_to_those_around_it(server: Server, tmp_path: Path) -> None:
+    async with visit(server, tmp_path) as page:
+        await sign_in(page)
+        await shown(page)
+        await page.click("#top-pages [aria-label='Paths around /pricing']")
+        await page.until("location.search.includes('at=%2Fpricing') && document.querySelector('#paths-after')")
+        assert await cells(page, "#paths-after") == [
+            ["/signup", "1", "50%", "1"],
+            ["By /signup: The visit ends", "1", "50%", "1"],
+            ["The visit ends", "1", "50%", "1"],
+        ]
+        before = await cells(page, "#paths-before")
+        assert sorted(row[0] for row in before if not row[0].startswith("By ")) == ["/", f"/{HOSTILE}"]
+        assert "2 visitors were there 2 times" in await page.text("#paths-note")
+        await pick(page, "#paths-after", "/signup")
+        await page.until("location.search.includes('at=%2Fsignup')")
+        await page.until("document.querySelector('#paths-before .pick')?.innerText === '/pricing'")
+        await page.evaluate("history.back()")
+        await page.until("document.querySelector('#paths-after .pick')?.innerText === '/signup'")
+        assert await page.evaluate("document.querySelector('#paths-form [name=at]').value") == "/pricing"
+
+
+async def test_note_is_kept_marked_told_and_deleted(server: Server, tmp_path: Path) -> None:
+    day = (datetime.now(UTC) - timedelta(days=1)).date()
+    async with visit(server, tmp_path, "?period=7d&tz=UTC") as page:
+        await sign_in(page)
+        await shown(page)
+        await page.click("#annotate-details summary")
+        await page.evaluate(f"document.querySelector('#annotate [name=at]').value = '{day}'")
+        await page.fill("#annotate [name=text]", f"Deploy {HOSTILE}")
+        await page.click("#annotate button")
+        await page.until("document.querySelector('#annotations').children.length === 1")
+        assert f"Deploy {HOSTILE}" in await page.text("#annotations")
+        notes = [row for row in await cells(page, "#chart-panel table.values") if row[-1] == f"Deploy {HOSTILE}"]
+        assert [f"{day:%-d}" in row[0] for row in notes] == [True]
+        await page.evaluate("window.isOld = true, location.reload()")
+        await page.until("!window.isOld && document.querySelector('#annotations')?.children.length === 1")
+        await page.click("#annotations button")
+        await page.until("document.querySelector('#annotations').children.length === 0")
+        assert await page.evaluate("document.querySelectorAll('main img').length") == 0
+
+
+async def test_each_panel_is_saved_as_csv_and_as_parquet(server: Server, tmp_path: Path) -> None:
+    asked = f"?at=/pricing&step={quote('path==/')}&step={quote('path==/pricing')}"
+    async with visit(server, tmp_path, asked) as page:
+        await page.evaluate(
+            """
+            window.saved = [];
+            let last = null;
+            URL.createObjectURL = (content) => (last = content, "#");
+            HTMLAnchorElement.prototype.click = function () { saved.push([this.download, last]); };
+            0
+            """
+        )
+        await sign_in(page)
+        await shown(page)
+        await page.evaluate("document.querySelector('#cohorts').open = true")
+        await page.until("document.querySelectorAll('#cohort-body tr').length > 1")
+        buttons = int(await page.evaluate("document.querySelectorAll('.save:not([hidden])').length"))
+        assert buttons == 2 * 10  # chart, five panels, goals, funnel, paths, returning visitors
+        await page.evaluate("[...document.querySelectorAll('.save:not([hidden])')].forEach((each) => each.click()), 0")
+        await page.until(f"saved.length === {buttons}")
+        read = "async ([name, content]) => [name, await content.slice(0, 4).text(), content.size]"
+        saved = await page.evaluate(f"Promise.all(saved.map({read}))")
+        assert len({name for name, *_ in saved}) == buttons
+        for name, begin, size in saved:
+            assert name.endswith((".csv", ".parquet")), name
+            assert size > 4
+            assert (begin == "PAR1") == name.endswith(".parquet"), name
+
+
+async def test_with_a_filter_all_panels_ask_once(server: Server, tmp_path: Path) -> None:
+    async with visit(server, tmp_path) as page:
+        await page.evaluate(
+            """
+            window.asked = [];
+            const honest = window.fetch;
+            window.fetch = (path, options) => (asked.push(path), honest(path, options));
+            0
+            """
+        )
+        await sign_in(page)
+        await shown(page)
+        await pick(page, "#top-pages", "/pricing")
+        await page.until("document.querySelector('#chips').children.length === 1")
+        await shown(page)
+        assert await number(page, "visitors") == "2"
+        assert await cells(page, "#top-pages") == [["/pricing", "2", "2"]]
+        assert await cells(page, "#top-events") == [["pageview", "2", "2"]]
+        filtered = "asked.filter((path) => path.includes('filter=') && "
+        assert await page.evaluate(filtered + "path.includes('api/breakdowns')).length") == 1
+        assert await page.evaluate(filtered + "path.includes('by=') && path.includes('api/report')).length") == 0
+
+
+async def test_visitor_is_erased_after_a_look_and_the_id_once_more(server: Server, tmp_path: Path) -> None:
+    gone = f"gone {HOSTILE}"
+    post(server, view(server, "/erased", gone), view(server, "/erased", gone))
+    server.fold()
+    async with visit(server, tmp_path) as page:
+        await sign_in(page)
+        await shown(page)
+        await page.click("#erasure summary")
+        await page.fill("#erasure-form [name=visitor]", gone)
+        await page.click("#erasure-form button")
+        await page.until(
+            "document.querySelector('#erasure-said').innerText.includes('2 events of this visitor on 1 day')"
+        )
+        await page.fill("#erasure-confirm [name=again]", "another")
+        await page.click("#erasure-confirm button")
+        await page.until("document.querySelector('#erasure-state').innerText.includes('Nothing was erased')")
+        assert server.get(f"/admin/api/visitors/{quote(gone, safe='')}").json()["events"] == 2
+        await page.fill("#erasure-confirm [name=again]", gone)
+        await page.click("#erasure-confirm button")
+        await page.until("document.querySelector('#erasure-state').innerText.startsWith('Erased: 2 events')")
+        assert server.get(f"/admin/api/visitors/{quote(gone, safe='')}").json()["events"] == 0
+        assert await page.evaluate("document.querySelector('#erasure-confirm').hidden")
+        assert await page.evaluate("document.querySelectorAll('main img').length") == 0

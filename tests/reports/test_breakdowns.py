@@ -1,0 +1,201 @@
+"""Several breakdowns in one question: each equals the report of it alone, whatever is
+asked; and nothing is left behind.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator
+from contextlib import closing
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import duckdb
+import pytest
+
+from ingest.collect.encode import Line
+from reports.breakdowns import answer_of
+from reports.kinds import parse_question
+from reports.kinds.breakdowns import BREAKDOWNS_MAX
+from reports.query_error import QueryError
+from reports.report import Source, source_of
+from shared.disk.layout import DataDirectory
+from shared.duckdb_engine import connect
+from shared.generations.load import load_snapshot
+from tests.builders.logs import FIREFOX, GOOGLEBOT, NOON, data_directory, fold_all, line, sealed
+from tests.builders.questions import ZONES, instant
+
+NOW = datetime(2026, 11, 24, tzinfo=UTC)
+DAY_MS, QUARTER_MS = 86_400_000, 15 * 60_000
+ROOM = 1 << 40
+NAMES = (
+    *("event", "site", "path", "referrer", "source", "channel", "utm_campaign", "utm_term", "country", "language"),
+    *("browser", "browser_version", "os", "device", "hostname", "not_found", "props.plan", "query.q", "entry", "exit"),
+)
+FILTERS = (
+    *("country==FR", "country!=FR;path=~/[ab]*", "path==/a|/b", "props.plan==pro", "value>2", "channel==Referral"),
+    *("utm_campaign==spring", "query.q!=", "browser==Firefox;event==signup", "path==/none", "source!~*.example.org"),
+)
+MEASURES = (
+    *("events", "events,visitors", "visitors", "events,value_sum,value_p95", "visitors,engaged_time"),
+    *("events,visitors,visits", "visits,bounce_rate"),
+)
+
+
+class World(NamedTuple):
+    data: DataDirectory
+    database: duckdb.DuckDBPyConnection
+    spill: Path
+
+    def source(self, asked: dict[str, str]) -> Source:
+        query = parse_question(asked, NOW, "UTC")
+        return source_of(self.data, load_snapshot(self.data), query)
+
+    def answer(self, asked: dict[str, str], room: int = ROOM) -> dict[str, Any]:
+        return answer_of(self.database, self.source(asked), parse_question(asked, NOW, "UTC"), room)
+
+
+def make_events() -> list[Line]:
+    pick = random.Random(22)
+    return [
+        line(
+            f"event-{number:06}",
+            NOON - pick.randrange(8 * 96) * QUARTER_MS - pick.choice([0, 0, 1]),
+            NOON + pick.randrange(2),
+            name=pick.choice(["pageview", "pageview", "signup", "engaged", "404"]),
+            visitor=pick.choice([None, *(f"visitor-{visitor}" for visitor in range(40))]),
+            url=f"https://{pick.choice(['example.com', 'www.example.com:8443'])}/{pick.choice('abcd')}"
+            + pick.choice(["", "?q=x", "?utm_campaign=spring&utm_term=a+b&utm_medium=cpc", "#q=y"]),
+            site=pick.choice(["example.com", "example.com", "www.other.org"]),
+            referrer=pick.choice([None, "https://www.google.com/search", "https://news.example.org/a/b"]),
+            ua=pick.choice([FIREFOX, FIREFOX, GOOGLEBOT]),
+            language=pick.choice([None, "de", "en"]),
+            country=pick.choice([None, "FR", "DE", "US"]),
+            value=pick.choice([None, 1.5, 10.0, -3.0]),
+            props=pick.choice([None, {"plan": "pro"}, {"plan": "free", "status": 404}]),
+        )
+        for number in range(1_500)
+    ]
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
+    root = tmp_path_factory.mktemp("breakdowns")
+    data, events = data_directory(root / "data"), make_events()
+    for lines in (events[::2], events[1::2]):
+        sealed(data, lines)
+        fold_all(data, NOON)
+    with closing(connect(256 << 20, 2, root / "spill")) as database:
+        yield World(data, database, root / "spill")
+
+
+def random_question(pick: random.Random) -> dict[str, str]:
+    edges = sorted(NOON - pick.randrange(8 * 96) * QUARTER_MS + pick.choice([0, 1, -1]) for _ in range(2))
+    days = {"from": f"2026-11-{pick.randrange(15, 19)}", "to": f"2026-11-{pick.randrange(19, 23)}"}
+    times = {"from": instant(edges[0]), "to": instant(edges[1] + 2)}
+    chosen: dict[str, str | None] = {
+        **pick.choice([days, days, times]),
+        "tz": pick.choice(ZONES),
+        "filter": pick.choice(FILTERS),
+        "measures": pick.choice(MEASURES),
+        "limit": pick.choice(["1", "3", "100"]),
+        "bots": pick.choice(["exclude", "include", "only"]),
+        "compare": pick.choice([None, "previous", "year"]),
+        "event": pick.choice([None, None, "pageview"]),
+        "site": pick.choice([None, None, "www.other.org"]),
+    }
+    return {name: value for name, value in chosen.items() if value is not None}
+
+
+@pytest.mark.parametrize("seed", [*range(8), *(pytest.param(seed, marks=pytest.mark.long) for seed in range(8, 40))])
+def test_each_breakdown_equals_the_report_of_it_alone(world: World, seed: int) -> None:
+    pick = random.Random(seed)
+    asked = random_question(pick)
+    of_events = not set(asked["measures"].split(",")) & {"value_sum", "engaged_time"} and "event" not in asked
+    may = (
+        NAMES
+        if of_events and not asked["filter"].startswith(("path", "value", "event", "props", "query"))
+        else NAMES[:-2]
+    )
+    names = pick.sample(may, pick.randrange(1, 7))
+    try:
+        alone = [world.answer({**asked, "by": name}) for name in names]
+    except QueryError:
+        with pytest.raises(QueryError):
+            world.answer({**asked, "by": ",".join(names), "kind": "breakdowns"})
+        return
+    together = world.answer({**asked, "by": ",".join(names), "kind": "breakdowns"})
+    once = {name: together[name] for name in together if name not in ("kind", "breakdowns")}
+    for single, found in zip(alone, together["breakdowns"], strict=True):
+        assert {**once, **found, "interval": "none"} == single
+    assert list(world.spill.rglob("matching-*")) == []
+
+
+def test_a_file_is_read_instead_of_the_archive_where_there_is_room(world: World) -> None:
+    """So that the test above compares what it is about."""
+    asked = {
+        "from": "2026-11-15",
+        "to": "2026-11-22",
+        "filter": "country==FR",
+        "by": "path,event,os",
+        "kind": "breakdowns",
+    }
+    opened: list[int] = []
+
+    def answer(room: int) -> dict[str, Any]:
+        source, query = world.source(asked), parse_question(asked, NOW, "UTC")
+
+        def open_parts(parts: Any) -> list[str]:
+            opened.append(len(parts))
+            return source.open_parts(parts)
+
+        opened.clear()
+        return answer_of(world.database, source._replace(open_parts=open_parts), query, room)
+
+    with_file = answer(ROOM)
+    assert len(opened) == 1
+    assert answer(1_000) == with_file  # each reads the archive, and one of them counts the total
+    assert len(opened) > 3
+
+
+def test_file_is_deleted_after_a_report_that_failed(world: World) -> None:
+    asked = {
+        "from": "2026-11-15",
+        "to": "2026-11-22",
+        "filter": "country==FR",
+        "by": "path,event,os",
+        "kind": "breakdowns",
+    }
+    source, query = world.source(asked), parse_question(asked, NOW, "UTC")
+
+    class Full(Exception):
+        pass
+
+    def interrupted(_: Any) -> list[str]:
+        raise Full
+
+    opened = iter([source.open_parts, interrupted])
+    with pytest.raises(Full):
+        answer_of(world.database, source._replace(open_parts=lambda parts: next(opened)(parts)), query, 1_000)
+    with pytest.raises(Full):
+        answer_of(world.database, source._replace(open_parts=interrupted), query, ROOM)
+    assert list(world.spill.rglob("matching-*")) == []
+
+
+@pytest.mark.parametrize(
+    ("asked", "parameter"),
+    [
+        ({}, "by"),
+        ({"by": ","}, "by"),
+        ({"by": "path,nothing"}, "by"),
+        ({"by": ",".join(f"props.{number}" for number in range(BREAKDOWNS_MAX + 1))}, "by"),
+        ({"by": "path,event", "limit": "5001"}, "limit"),
+        ({"by": "path", "interval": "day"}, "interval"),
+        ({"by": "entry", "event": "pageview"}, "filter"),
+    ],
+)
+def test_question_that_cannot_be_is_refused(asked: dict[str, str], parameter: str) -> None:
+    with pytest.raises(QueryError) as found:
+        parse_question({"kind": "breakdowns", **asked}, NOW, "UTC")
+    assert str(found.value).startswith(parameter)
