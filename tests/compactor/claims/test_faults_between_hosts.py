@@ -7,6 +7,7 @@ from __future__ import annotations
 import shutil
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 import psycopg
@@ -18,6 +19,7 @@ from shared.stores.open_store import open_store
 from shared.stores.postgres import connection as connections
 from shared.stores.postgres.absorb import CLAIM_LOCK
 from tests.builders.archive import HOUR_MS
+from tests.builders.cut_connection import Side, cutting
 from tests.builders.logs import NOON, line
 from tests.builders.postgres import Server
 from tests.builders.store_hosts import StoreHost, counted_ids
@@ -81,6 +83,40 @@ def test_hosts_that_publish_at_once_count_each_id_once(hosts: list[StoreHost], t
     assert counted_ids(hosts[0].settings.store, tmp_path) == once(*range(8), 9, *range(10, 18), 19)
     for host in hosts:
         assert_as_published(host)
+
+
+# psycopg cannot close a cursor whose connection is lost, and says so.
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+@pytest.mark.long
+@pytest.mark.timeout(1800)
+@pytest.mark.parametrize("side", ["request", "answer"])
+def test_a_claim_that_meets_others_is_cut_off_anywhere(hosts: list[StoreHost], tmp_path: Path, side: Side) -> None:
+    """One host has claimed some of the ids that another one has, which yields them: its
+    tries are cut, at each sixth message from the first claim to the publish after it.
+    """
+    first, second = hosts[0], hosts[1]
+    numbers, first_of = set[int](), 0
+    with cutting(first.settings.store) as cut:
+        through = StoreHost(second.data.root, cut.address)
+        for at in range(1, 1_000, 6):
+            shared, own = range(first_of, first_of + 2), range(first_of + 2, first_of + 4)
+            first_of += 4
+            first.receive(lines(*shared))
+            first.settle()
+            second.receive(lines(*shared, *own))
+            numbers |= {*shared, *own}
+            cut.next_at(at, side)
+            with suppress(StoreUnavailable):
+                through.settle()
+            is_whole = cut.messages < at
+            cut.next_at(None)
+            second.settle()
+            if at % 5 == 0 or is_whole:
+                assert counted_ids(first.settings.store, tmp_path) == once(*numbers), at
+                assert_as_published(second)
+            if is_whole:
+                break
+    assert at > 30
 
 
 def test_of_two_hosts_with_one_identity_one_publishes(hosts: list[StoreHost], tmp_path: Path) -> None:
