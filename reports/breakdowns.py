@@ -18,7 +18,7 @@ from reports.calendar import overlaps_utc_day
 from reports.kinds import visitor_events
 from reports.kinds.breakdowns import BreakdownsQuery, together
 from reports.kinds.visitor_events import VisitorQuery, questions
-from reports.measures.names import VISIT_MEASURES
+from reports.measures.names import ENGAGED_MEASURES, VISIT_MEASURES
 from reports.plan import Parts, archive_scan
 from reports.query import Query
 from reports.report import OpenParts, Source, execute, report_of
@@ -84,11 +84,13 @@ def _shared(
 
 
 def _columns(query: Query) -> set[str]:
-    """Of events, what the measures beside their number need."""
-    return {
-        *(("visitor",) if query.tells_visitors else ()),
-        *(("value",) if any(name not in ("events", "visitors", *VISIT_MEASURES) for name in query.measures) else ()),
-    }
+    """Of events, what the measures beside their number need: that of engaged time
+    chooses events by their names. None where it needs others than those of the query.
+    """
+    if query.event is not None and any(name in ENGAGED_MEASURES for name in query.measures):
+        return set()
+    others = any(name not in ("events", "visitors", *VISIT_MEASURES) for name in query.measures)
+    return {*(("visitor",) if query.tells_visitors else ()), *(("value", "event") if others else ())}
 
 
 def _times(query: BreakdownsQuery) -> Iterator[Query]:

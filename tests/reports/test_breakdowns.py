@@ -159,6 +159,16 @@ def test_a_file_is_read_instead_of_the_archive_where_there_is_room(world: World)
     assert len(opened) > 3
 
 
+def test_engaged_time_is_counted_beside_an_event(world: World) -> None:
+    """Of `engaged` events, which are none of those that are asked for."""
+    asked = {"from": "2026-11-15", "to": "2026-11-22", "filter": "country==FR", "event": "pageview"}
+    asked["measures"] = "visitors,engaged_time"
+    together = world.answer({**asked, "by": "path,os,country", "kind": "breakdowns"})
+    assert together["breakdowns"][0]["total"]["engaged_time"] > 0
+    for name, found in zip(("path", "os", "country"), together["breakdowns"], strict=True):
+        assert found["rows"] == world.answer({**asked, "by": name})["rows"]
+
+
 def test_file_is_deleted_after_a_report_that_failed(world: World) -> None:
     asked = {
         "from": "2026-11-15",
