@@ -1,5 +1,6 @@
 """/admin/api/shares: an admin of all sites lists share links, never their secrets,
-creates and revokes them. POST /admin/api/share-session opens one.
+creates and revokes them. With a PostgreSQL store they are those of all its hosts. POST
+/admin/api/share-session opens one.
 """
 
 from __future__ import annotations
@@ -21,16 +22,17 @@ from ingest.share_links import password as passwords
 from ingest.share_links.links import (
     EMBED_MAX,
     FramingHost,
-    LinksBusy,
+    NoRoomForLinks,
     ShareLink,
     TooManyLinks,
-    add_link,
     new_link,
-    revoke_link,
     shown_time,
     time_of,
 )
+from ingest.share_links.links_file import LinksBusy, add_link, revoke_link
 from ingest.share_links.session import LIFETIMES_S, Kind, make_session, no_link, set_cookie
+from ingest.sharing.share_links import NO_ANSWER
+from shared.disk.layout import DataDirectory
 from shared.named_filters import Name
 from shared.tokens import digest
 
@@ -87,7 +89,8 @@ def _shown(worker: WorkerContext, link: ShareLink) -> dict[str, Any]:
 
 
 async def post_share(worker: WorkerContext, request: BaseRequest) -> web.Response:
-    """201 with the new link and its secret, which is shown this once.
+    """201 with the new link and its secret, which is shown this once. Where hosts share
+    a store, it is one of all of them, or there is none.
 
     Raises Problem 400, 409, 413, 415, 422, 503 or 507.
     """
@@ -97,10 +100,21 @@ async def post_share(worker: WorkerContext, request: BaseRequest) -> web.Respons
     expires_ms = _expiry(given.expires, worker.now_ms())
     kept = None if given.password is None else await worker.password_tries.make(given.password)
     link, secret = new_link(site, given.name, expires_ms, kept, tuple(given.embed))
+    sharing = worker.sharing
+
+    def add(data: DataDirectory) -> None:
+        if sharing is None:
+            add_link(data, link)
+        else:
+            sharing.links.add(link)
+
     try:
-        await changed(worker.data, lambda data: add_link(data, link), "shares.json")
-    except TooManyLinks as error:
+        await changed(worker.data, add, "shares.json")
+    except (TooManyLinks, NoRoomForLinks) as error:
         raise Problem(409, "too_many", str(error)) from None
+    except NO_ANSWER:
+        detail = "the store that hosts share does not take it; nothing was changed"
+        raise Problem(503, "store_unavailable", detail, retry_after_s=30) from None
     except LinksBusy as error:
         raise Problem(503, "busy", str(error), retry_after_s=5) from None
     worker.log.info("share_created", id=link.id, site=link.site)
@@ -124,15 +138,24 @@ def _expiry(text: str | None, now_ms: int) -> int | None:
 
 
 async def delete_share(worker: WorkerContext, request: BaseRequest) -> web.Response:
-    """204. Raises Problem 404 where there is none with that id."""
+    """204, also while the store that hosts share is down: it learns of it when it
+    answers again. Raises Problem 404 where there is none with that id, 503 or 507.
+    """
     await require_admin(worker, request)
     link_id = request.raw_path.partition("?")[0].rpartition("/")[2]
+    sharing = worker.sharing
+
+    def revoke(data: DataDirectory) -> bool:
+        return revoke_link(data, link_id) if sharing is None else sharing.links.revoke(link_id)
+
     try:
-        is_revoked = await changed(worker.data, lambda data: revoke_link(data, link_id), "shares.json")
+        is_revoked = await changed(worker.data, revoke, "shares.json")
     except LinksBusy as error:
         raise Problem(503, "busy", str(error), retry_after_s=5) from None
     if not is_revoked:
         raise Problem(404, "no_such_name", "there is no share link with this id")
+    if sharing is not None:
+        sharing.turns_of_links.soon()
     worker.last_use.forget(link_id)
     worker.log.info("share_revoked", id=link_id)
     return web.Response(status=204, headers=_NO_STORE)

@@ -55,7 +55,7 @@ _OF_STORE = ("store_unavailable",)
 MANAGEMENT_PATHS: Object = {
     "/admin/api/tokens": _managed("Token", "The tokens", Tokens, tokens.NewToken, MadeToken, _OF_STORE),
     "/admin/api/tokens/{id}": _revoked("Token", _OF_STORE),
-    "/admin/api/shares": _managed("Share", "The share links", Shares, shares.NewShare, MadeShare, ()),
+    "/admin/api/shares": _managed("Share", "The share links", Shares, shares.NewShare, MadeShare, _OF_STORE),
     "/admin/api/shares/{id}": _revoked("Share", ()),
     "/admin/api/share-session": {"post": _post_share_session()},
 }

@@ -7,7 +7,8 @@ from __future__ import annotations
 import asyncio
 import time
 
-from ingest.share_links.links import LinksFile, ShareLink, read_links
+from ingest.share_links.links import LinksFile, ShareLink
+from ingest.share_links.links_file import read_links
 from shared.disk.layout import DataDirectory
 from shared.log import Log
 

@@ -18,27 +18,17 @@ from typing import TYPE_CHECKING, NamedTuple
 import msgspec
 from msgspec.structs import replace
 
+from ingest.sharing.document_rows import FETCH_S, Version, change, connected_to, hold, peek
 from shared.disk.bounded_read import read_bounded
 from shared.disk.durable import publish
 from shared.disk.layout import DataDirectory
 from shared.stores.address import shown_address
-from shared.stores.postgres.connection import connected
-from shared.stores.postgres.migrate import migrate_if_allowed
 
 if TYPE_CHECKING:
     from psycopg import Connection
 
-# What another host has changed is known here after about that long, while the store
-# answers.
-FETCH_S = 15.0
-CONNECT_TIMEOUT_S = 5
-STATEMENT_TIMEOUT_MS = 15_000
 DOCUMENT_MAX_BYTES = 1 << 20
 _NOTE_MAX_BYTES = 4096
-_PEEK = "SELECT version, encode(sha256(content), 'hex') FROM analytics_documents WHERE name = %s"
-_MAKE = "INSERT INTO analytics_documents (name, version, content) VALUES (%s, 0, '') ON CONFLICT DO NOTHING"
-_HOLD = "SELECT version, content FROM analytics_documents WHERE name = %s FOR UPDATE"
-_CHANGE = "UPDATE analytics_documents SET version = %s, content = %s WHERE name = %s"
 
 
 class Document(NamedTuple):
@@ -55,13 +45,6 @@ class Document(NamedTuple):
     is_lost: Callable[[bytes], bool]
     set_aside: Callable[[], None]
     merged: Callable[[bytes, bytes], bytes]
-
-
-class Version(NamedTuple):
-    """One version of a document."""
-
-    number: int
-    sha256: str
 
 
 class _Held(NamedTuple):
@@ -104,7 +87,7 @@ class SharedDocuments:
 
     def turn(self) -> bool:
         """Take what others changed, and publish what was changed here."""
-        with self._connected() as connection:
+        with connected_to(self._store) as connection:
             for document in self._documents:
                 with document.lock():
                     if self._is_settled(connection, document):
@@ -125,31 +108,22 @@ class SharedDocuments:
         becomes the next one, at its end. The caller holds the lock of the document.
         Raises StoreUnavailable and StoreRefused.
         """
-        with self._connected() as connection, self._changing(connection, document) as save:
+        with connected_to(self._store) as connection, self._changing(connection, document) as save:
             yield save
-
-    @contextmanager
-    def _connected(self) -> Iterator[Connection]:
-        timeouts = {"connect_timeout_s": CONNECT_TIMEOUT_S, "statement_timeout_ms": STATEMENT_TIMEOUT_MS}
-        with connected(self._store, **timeouts) as connection:
-            migrate_if_allowed(connection, self._store)
-            yield connection
 
     def _is_settled(self, connection: Connection, document: Document) -> bool:
         """Whether file, note and store are of one version, without a lock."""
-        found = connection.execute(_PEEK, (document.name,)).fetchone()
+        found = peek(connection, document.name)
         local, note = _local(document), self._note(document)
         if local is None or document.is_lost(local):
-            return not found or not found[0]
-        held = Version(*found) if found else Version(0, "")
+            return found is None
+        held = found or Version(0, "")
         return note == self._noted(held) and _digest(local) == held.sha256
 
     @contextmanager
     def _changing(self, connection: Connection, document: Document) -> Iterator[Callable[[bytes], None]]:
         with connection.transaction():
-            connection.execute(_MAKE, (document.name,))
-            number, content = connection.execute(_HOLD, (document.name,)).fetchone() or (0, b"")
-            held = _Held(number, bytes(content))
+            held = _Held(*hold(connection, document.name))
             newest = self._newest(document, held)
             _keep(document, newest)
             saved = list[bytes]()
@@ -157,7 +131,7 @@ class SharedDocuments:
             if saved:
                 newest = _Held(self._after(document, newest), saved[-1])
             if newest != held:
-                connection.execute(_CHANGE, (*newest, document.name))
+                change(connection, document.name, *newest)
         self._keep_noted(document, newest)
 
     def _newest(self, document: Document, held: _Held) -> _Held:

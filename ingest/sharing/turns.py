@@ -36,8 +36,8 @@ class Turns:
 
     def __init__(self, shared: Shared, log: Log) -> None:
         self._shared, self._log = shared, log
-        self._has_failed = False
-        self._stopped = threading.Event()
+        self._has_failed = self._is_stopped = False
+        self._is_due = threading.Event()
         # A daemon: the end of the worker does not wait for a store that is silent.
         self._thread = threading.Thread(target=self._run, name=type(shared).__name__, daemon=True)
 
@@ -45,12 +45,18 @@ class Turns:
         self._thread.start()
 
     def stop(self) -> None:
-        self._stopped.set()
+        self._is_stopped = True
+        self._is_due.set()
+
+    def soon(self) -> None:
+        """The next turn is now, or follows the one that runs."""
+        self._is_due.set()
 
     def _run(self) -> None:
-        while not self._stopped.is_set():
+        while not self._is_stopped:
             self.turn()
-            self._stopped.wait(self._shared.pause_s())
+            self._is_due.wait(self._shared.pause_s())
+            self._is_due.clear()
 
     def turn(self) -> None:
         """Ask now. Raises nothing."""

@@ -1,5 +1,5 @@
 """What a worker shares with the other hosts of its store: the salt of the day, tokens,
-and documents that people keep.
+documents that people keep, and share links.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from functools import partial
 
 from ingest.sharing.documents import Document, SharedDocuments
 from ingest.sharing.salt import SharedSalt
+from ingest.sharing.share_links import SharedLinks
 from ingest.sharing.tokens import SharedTokens
 from ingest.sharing.turns import Turns
 from shared.disk.layout import DataDirectory
@@ -35,8 +36,11 @@ class Sharing:
         store = settings.hosts_database
         self.goals = goals_document(data)
         self.documents = SharedDocuments(data, store, [self.goals])
+        self.links = SharedLinks(data, store)
+        self.turns_of_links = Turns(self.links, log)
         self._salt = SharedSalt(data, settings, log, now_ms)
-        self._turns = [Turns(each, log) for each in (self._salt, SharedTokens(data, store), self.documents)]
+        others = (self._salt, SharedTokens(data, store), self.documents)
+        self._turns = [*(Turns(each, log) for each in others), self.turns_of_links]
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:

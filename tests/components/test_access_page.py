@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from ingest.share_links.links import add_link, new_link
+from ingest.share_links.links import new_link
+from ingest.share_links.links_file import add_link
 from shared.tokens import create_token, load_tokens
 from tests.builders.browser import Page, browse, chromium
 from tests.builders.dashboard_page import ZONE, cells, number, post, shown, sign_in, view, visit

@@ -16,7 +16,8 @@ import pytest
 
 from ingest.http.token_guesses import MANY, TokenGuesses
 from ingest.routes import ROUTES
-from ingest.share_links.links import LINKS_MAX, add_link, new_link, read_links
+from ingest.share_links.links import LINKS_MAX, new_link
+from ingest.share_links.links_file import add_link, read_links
 from ingest.share_links.session import HEADER
 from shared.tokens import create_token
 from tests.builders.marked_sites import MARK, OTHER, OWN, send_marked

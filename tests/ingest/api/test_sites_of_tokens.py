@@ -12,7 +12,8 @@ from urllib.parse import quote
 import pytest
 
 from ingest.http.openapi_document import make_document
-from ingest.share_links.links import add_link, new_link
+from ingest.share_links.links import new_link
+from ingest.share_links.links_file import add_link
 from shared.tokens import create_token
 from tests.builders.marked_sites import MARK, OTHER, OWN, SECOND, marked_events, send_marked
 from tests.builders.server import ADMIN_TOKEN, Answer, bearer, keyed
