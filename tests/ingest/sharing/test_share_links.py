@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import json
 import random
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from importlib import resources
@@ -29,7 +30,7 @@ from ingest.share_links.links import (
     with_link,
     without_link,
 )
-from ingest.share_links.links_file import add_link, read_links, revoke_link
+from ingest.share_links.links_file import add_link, merge_into_links, read_links, revoke_link
 from ingest.share_links.session import HEADER
 from ingest.sharing.share_links import SharedLinks
 from ingest.sharing.turns import Turns
@@ -43,7 +44,7 @@ from tests.builders.postgres import running
 from tests.builders.postgres_kinds import required
 from tests.builders.server import ADMIN_TOKEN, Answer, bearer
 from tests.builders.silent_log import SilentLog
-from tests.builders.waiting import until
+from tests.builders.waiting import TIMEOUT_S, until
 from tests.builders.worker import Worker
 
 SHARES, SESSION, STATUS = "/admin/api/shares", "/admin/api/share-session", "/admin/api/status"
@@ -235,7 +236,13 @@ def is_revoked_in(address: str, link_id: str) -> bool:
 
 
 class RarelySharedLinks(SharedLinks):
+    def __init__(self, data: DataDirectory, store: str) -> None:
+        super().__init__(data, store)
+        self.taken = threading.Event()
+
     def pause_s(self) -> float:
+        """Called after each turn."""
+        self.taken.set()
         return 3600.0
 
 
@@ -243,8 +250,10 @@ class RarelySharedLinks(SharedLinks):
 def test_turn_that_is_wanted_soon_waits_for_no_other(host: Made, address: str) -> None:
     one = host("one")
     revoked = one.add()
-    turns = Turns(RarelySharedLinks(one.data, address), one.log)
+    rarely = RarelySharedLinks(one.data, address)
+    turns = Turns(rarely, one.log)
     turns.start()
+    assert rarely.taken.wait(TIMEOUT_S)
     assert one.shared.revoke(revoked)
     turns.soon()
     until(lambda: is_revoked_in(address, revoked))
@@ -324,6 +333,18 @@ def test_any_order_of_merges_ends_with_the_links_that_none_has_revoked(seed: int
     (merged,) = found
     assert {each.id for each in parse_links(merged).links} == added - revoked
     assert merge_links(merged, merged) == merged
+
+
+def test_what_changes_in_the_file_while_the_store_answers_is_kept(tmp_path: Path) -> None:
+    data = DataDirectory(tmp_path)
+    make_data_directory(data)
+    first, made = new_link(SITE, "first")[0], new_link(SITE, "made")[0]
+    add_link(data, first)
+    answered = data.shares.read_bytes()
+    assert revoke_link(data, first.id)
+    add_link(data, made)
+    merge_into_links(data, answered)
+    assert read_links(data).links == (made,) and read_links(data).has_revoked(first.id)
 
 
 def test_entries_that_are_none_are_kept_where_they_may_be_links_of_a_newer_version(tmp_path: Path) -> None:
