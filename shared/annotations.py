@@ -5,7 +5,7 @@ without power. Each has a date or a moment, a text, and maybe one site.
 from __future__ import annotations
 
 import hashlib
-from datetime import date, datetime
+from datetime import UTC, date, datetime
 from typing import Annotated
 
 import msgspec
@@ -21,10 +21,10 @@ ID_CHARS = 16
 _WHAT = "annotation"
 
 # A date is that of whoever reads it: it is marked at the bar of this date in each zone.
-At = Annotated[
-    str,
-    Meta(pattern=r"^(19[7-9]|[2-8][0-9]{2})[0-9]-[0-9]{2}-[0-9]{2}(T[0-9:.]{5,15}(Z|[-+][0-9]{2}:[0-9]{2}))?$(?!\n)"),
-]
+_DATE = "(19[7-9]|[2-8][0-9]{2})[0-9]-(0[1-9]|1[0-2])-(0[1-9]|[12][0-9]|3[01])"
+_TIME = r"([01][0-9]|2[0-3]):[0-5][0-9](:[0-5][0-9](\.[0-9]{1,6})?)?"
+_ZONE = "(Z|[-+]([01][0-9]|2[0-3]):[0-5][0-9])"
+At = Annotated[str, Meta(pattern=f"^{_DATE}(T{_TIME}{_ZONE})?$(?!\\n)")]
 Text = Annotated[str, Meta(min_length=1, max_length=TEXT_MAX, pattern=NO_CONTROLS)]
 Site = Annotated[str, Meta(pattern=f"^({SITE.pattern})$(?!\\n)")]
 
@@ -42,6 +42,12 @@ class Annotation(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown
             (date if len(self.at) == 10 else datetime).fromisoformat(self.at)
         except ValueError:
             raise ValueError("`at` must be a date, or a time with a zone such as 2026-11-22T16:00:00Z") from None
+
+    @property
+    def moment(self) -> datetime:
+        """By which they are in order: of a date, its beginning in UTC."""
+        parsed = datetime.fromisoformat(self.at)
+        return parsed if parsed.tzinfo else parsed.replace(tzinfo=UTC)
 
     @property
     def id(self) -> str:

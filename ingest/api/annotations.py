@@ -33,7 +33,7 @@ async def get_annotations(worker: WorkerContext, request: BaseRequest) -> web.Re
     if access.sites is not None:
         shown = [each for each in shown if each.site in access.sites]
     body: dict[str, Any] = {
-        "annotations": [_shown(each) for each in sorted(shown, key=lambda each: (each.at, each.text))]
+        "annotations": [_shown(each) for each in sorted(shown, key=lambda each: (each.moment, each.text))]
     }
     if found.damage and access.sites is None:
         body["reason"] = f"{_FILE} {found.damage}"

@@ -4,6 +4,7 @@ operator would.
 
 from __future__ import annotations
 
+import base64
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -12,7 +13,7 @@ from urllib.parse import quote
 import pytest
 
 from tests.builders.browser import chromium
-from tests.builders.dashboard_page import cells, number, pick, post, shown, sign_in, view, visit
+from tests.builders.dashboard_page import cells, number, pick, post, screen, shown, sign_in, view, visit
 from tests.builders.server import Server
 
 HOSTILE = "<img src=x onerror=alert(1)>"
@@ -155,3 +156,18 @@ async def test_visitor_is_erased_after_a_look_and_the_id_once_more(server: Serve
         assert server.get(f"/admin/api/visitors/{quote(gone, safe='')}").json()["events"] == 0
         assert await page.evaluate("document.querySelector('#erasure-confirm').hidden")
         assert await page.evaluate("document.querySelectorAll('main img').length") == 0
+
+
+async def test_printed_page_is_light_and_has_no_controls(server: Server, tmp_path: Path) -> None:
+    async with visit(server, tmp_path) as page:
+        await screen(page, 1280, "dark")
+        await sign_in(page)
+        await shown(page)
+        color = "getComputedStyle(document.querySelector('.card')).backgroundColor"
+        assert await page.evaluate(color) != "rgb(255, 255, 255)"
+        dark = [{"name": "prefers-color-scheme", "value": "dark"}]
+        await page.send("Emulation.setEmulatedMedia", media="print", features=dark)
+        assert await page.evaluate(color) == "rgb(255, 255, 255)"
+        assert await page.evaluate("getComputedStyle(document.querySelector('#toolbar')).display") == "none"
+        printed = await page.send("Page.printToPDF")
+        assert base64.b64decode(printed["data"]).startswith(b"%PDF-")

@@ -32,7 +32,7 @@ def colours(scheme: str) -> dict[str, str]:
     """The tokens of a theme, by their names; what the dark one does not say is the
     light one's.
     """
-    light, _, dark = TOKENS.partition("@media (prefers-color-scheme: dark)")
+    light, _, dark = TOKENS.partition("@media screen and (prefers-color-scheme: dark)")
     named = dict(re.findall(r"--([\w-]+): (#[0-9a-f]{3,6});", light))
     if scheme == "dark":
         named |= dict(re.findall(r"--([\w-]+): (#[0-9a-f]{3,6});", dark))

@@ -51,7 +51,7 @@ BEYOND_PARAMETERS = re.compile(
     "from: must be before to|interval: more than|period: more than|scope: all needs|goal: there is none"
     "|filter: entry and exit are|visitors: measures asks|measures: values and engaged time|steps: each needs"
     r"|compare: there is nothing before|a site is one of|expires: an instant|sites: a token to write|there are \d+"
-    r"|(filter|return|steps): (value is compared|at most \d+)"
+    r"|(filter|return|steps): (value is compared|at most \d+)|`at` must be a date"
 )
 # Codes that a schema cannot express: they need a clock, a list, or the source text.
 BEYOND_SCHEMAS = {
