@@ -156,10 +156,17 @@ def test_paths_have_the_numbers_counted_by_hand(worker: Worker) -> None:
     ]
 
 
-def test_conversions_have_the_numbers_counted_by_hand(worker: Worker) -> None:
+@pytest.fixture
+def goals(worker: Worker) -> None:
+    """Two goals, whatever a test before made of them."""
+    worker.data.goals.unlink(missing_ok=True)
     assert worker.get(GOALS, **SPAN).json()["goals"] == []
     put_named_filter(worker.data, NamedFilter("goal", "order", "event==order"))
     put_named_filter(worker.data, NamedFilter("goal", "=prices", "path==/pricing", 2.0))
+
+
+@pytest.mark.usefixtures("goals")
+def test_conversions_have_the_numbers_counted_by_hand(worker: Worker) -> None:
     found = worker.get(GOALS, **SPAN).json()
     assert [tuple(row.values()) for row in found["rows"]] == [
         ("order", 1, 1, 4, 0.25, 9.5),
@@ -172,6 +179,7 @@ def test_conversions_have_the_numbers_counted_by_hand(worker: Worker) -> None:
     assert b'"\'=prices"' in worker.get(GOALS, **SPAN, format="csv").body
 
 
+@pytest.mark.usefixtures("goals")
 def test_goal_that_an_editor_changed_holds_from_the_next_question_on(worker: Worker) -> None:
     before = worker.data.goals.read_bytes()
     beside = worker.data.goals.with_name("edited")
@@ -220,6 +228,7 @@ def test_question_that_cannot_be_is_refused(worker: Worker, path: str, asked: di
     assert (answer.status, answer.code) == (400, "query"), answer.body
 
 
+@pytest.mark.usefixtures("goals")
 def test_conversions_are_answered_again_after_a_change_alone(worker: Worker) -> None:
     """The goals are a part of the question, which is remembered."""
     assert worker.get(GOALS, **SPAN, goal="order").json()["rows"][0]["value_sum"] == 9.5
