@@ -125,8 +125,7 @@ def top_of(panel: str, dimension: str, tab: str = "") -> Callable[[Walk], Awaita
 
 
 async def campaign(walk: Walk) -> None:
-    await walk.tab("sources", "Campaigns")
-    named = "[...document.querySelectorAll('#top-sources .pick')].find((each) => each.innerText !== '(none)')"
+    named = "[...document.querySelectorAll('#top-campaigns .pick')].find((each) => each.innerText !== '(none)')"
     name = await walk.page.evaluate(f"{named}.innerText")
     await walk.page.evaluate(f"{named}.id = 'wanted'")
     await walk.click("#wanted")

@@ -13,9 +13,9 @@ const ASKED = { from: "2026-01-01", to: "2026-01-31", filter: "country==DE" };
 
 test("with a filter all panels ask one question, and each takes its part", () => {
   const filtered = state({ filters: ["country==DE"], tabs: { sources: "channel" } });
-  const asked = ["path", "channel", "country", "device", "event"].map((dimension) => asking(ASKED, filtered, dimension));
+  const asked = ["path", "channel", "utm_campaign", "country", "device", "event"].map((dimension) => asking(ASKED, filtered, dimension));
   assert.equal(new Set(asked.map(({ path }) => path)).size, 1);
-  assert.equal(new URLSearchParams(asked[0].path.split("?")[1]).get("by"), "path,channel,country,device,event");
+  assert.equal(new URLSearchParams(asked[0].path.split("?")[1]).get("by"), "path,channel,utm_campaign,country,device,event");
   assert.deepEqual(asked[1].of({ breakdowns: [{ by: "path" }, { by: "channel", rows: [1] }] }), { by: "channel", rows: [1] });
 });
 

@@ -12,7 +12,7 @@ test("a state comes back from its URL", () => {
     {},
     { period: "today", site: "shop.example", bots: "only", compare: "none", measure: "visits" },
     { period: "custom", from: "2026-01-01", to: "2026-02-28", interval: "week" },
-    { filters: ["path==/a\\;b&c=d", "country!=", "props.plan==pro"], tabs: { pages: "entry", sources: "utm_campaign" } },
+    { filters: ["path==/a\\;b&c=d", "country!=", "props.plan==pro"], tabs: { pages: "entry", campaigns: "utm_medium" } },
     { tz: "Asia/Kolkata" },
     { steps: ["path==/a;;b", "event==signup"], window: "30d" },
     { at: "/a?b=c&d", of: "path" }, { at: "signup", of: "event" },

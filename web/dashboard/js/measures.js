@@ -39,8 +39,14 @@ export const BREAKDOWNS = [
       { dimension: "source", label: "Sources", absent: "Direct or unknown" },
       { dimension: "channel", label: "Channels", absent: "Direct or unknown" },
       { dimension: "referrer", label: "Referrers", absent: "Direct or unknown" },
+    ],
+  },
+  {
+    name: "campaigns", title: "Campaigns", tabs: [
       { dimension: "utm_campaign", label: "Campaigns", absent: "(none)" },
       { dimension: "utm_medium", label: "Media", absent: "(none)" },
+      { dimension: "utm_term", label: "Terms", absent: "(none)" },
+      { dimension: "utm_content", label: "Contents", absent: "(none)" },
     ],
   },
   {
