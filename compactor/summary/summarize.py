@@ -49,7 +49,7 @@ def _summarize(context: PassContext, before: Snapshot, after: Snapshot, added: A
         is_top_due = True
     if old is not None:
         summary = with_known_visitors(summary, old, before, after, recent)
-    summary = with_next_visitors(context, after, recent, summary)
+    summary = with_next_visitors(context, before, after, recent, summary)
     return with_top_values(context, after, recent, summary) if is_top_due else summary
 
 

@@ -36,12 +36,20 @@ def with_known_visitors(
     return replace(new, visitors=keep(old.visitors), sites=sites)
 
 
-def with_next_visitors(context: PassContext, after: Snapshot, recent: RecentDays, summary: Summary) -> Summary:
-    """The visitors of the newest days that can be counted and are not yet, as many as a
-    merged UTC day can overlap. Raises PartDamaged.
+def with_next_visitors(
+    context: PassContext, before: Snapshot, after: Snapshot, recent: RecentDays, summary: Summary
+) -> Summary:
+    """The visitors of the newest days that can be counted and are not yet, as many as
+    the UTC days that this pass has merged can overlap, or one of them can. Raises
+    PartDamaged.
     """
+    merged = sum(
+        day.merged and day.archive != before.days.get(name, Day("")).archive for name, day in after.days.items()
+    )
     missing = (place for place in range(SUMMARY_DAYS) if summary.visitors[place] is None and summary.events[place])
-    for place in islice((place for place in missing if _can_be_counted(after, recent, place)), COUNTED_A_PASS):
+    for place in islice(
+        (place for place in missing if _can_be_counted(after, recent, place)), COUNTED_A_PASS * max(1, merged)
+    ):
         summary = _with_counts(summary, place, _count(context, after, recent, place))
     return summary
 

@@ -61,7 +61,7 @@ REJECTED = {
     "escaped slash": ("GET", "/admin/..%2f..%2fetc%2fpasswd", 404, "not_found", None),
     "wrong method": ("GET", "/v1/events", 405, "method", "OPTIONS, POST"),
     "no such method": ("TRACE", "/healthz", 405, "method", "GET"),
-    "id without a method": ("GET", "/admin/api/visitors/someone", 405, "method", "DELETE"),
+    "id without a method": ("PUT", "/admin/api/visitors/someone", 405, "method", "DELETE, GET"),
 }
 
 

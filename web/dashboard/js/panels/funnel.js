@@ -68,8 +68,8 @@ const question = ({ question: asked, state: { steps, window } }) => ({ ...asked,
 async function show(round) {
   const { steps, window } = round.state;
   byId("funnel-foot").hidden = steps.length < 2;
-  if (steps.length < 2) return body.replaceChildren();
   /** @type {HTMLSelectElement} */ (byId("funnel-window")).value = window;
+  if (steps.length < 2) return body.replaceChildren();
   await load(byId("funnel-panel"), round, `funnel?${new URLSearchParams(question(round))}`, (report) => {
     body.replaceChildren(
       element("thead", {}, element("tr", {}, ...["Step", "Visitors", "Of the first", "Of the one before", "Median time"].map((text) =>
