@@ -13,7 +13,7 @@ from msgspec import Meta
 
 from shared.disk.layout import DataDirectory
 from shared.host_names import SITE
-from shared.kept_entries import NO_CONTROLS, Found, KeptFile
+from shared.kept_entries import NO_CONTROLS, Entries, Found, KeptFile
 
 ENTRIES_MAX = 500
 TEXT_MAX = 200
@@ -70,19 +70,13 @@ def put_annotation(data: DataDirectory, entry: Annotation) -> bool:
 
 def delete_annotation(data: DataDirectory, id_: str) -> bool:
     """False if there is none with that id. Raises EntriesBusy."""
-    return _file(data).delete(id_, _WHAT)
+    return _file(data).delete(id_)
 
 
 def _file(data: DataDirectory) -> KeptFile[Annotation]:
-    return KeptFile(
-        data.annotations,
-        data.annotations_lock,
-        data.damaged_annotations,
-        _ENTRY,
-        lambda each: each.id,
-        lambda _: _WHAT,
-        ENTRIES_MAX,
-    )
+    return KeptFile(data.annotations, data.annotations_lock, data.damaged_annotations, _ENTRIES)
 
 
-_ENTRY = msgspec.json.Decoder(Annotation)
+_ENTRIES = Entries(
+    _WHAT, msgspec.json.Decoder(Annotation), key=lambda each: each.id, kind=lambda _: _WHAT, most=ENTRIES_MAX
+)

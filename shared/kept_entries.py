@@ -9,8 +9,10 @@ from __future__ import annotations
 
 import secrets
 from collections import Counter
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Iterable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Generic, NamedTuple, TypeVar
 
@@ -81,56 +83,40 @@ class Found(NamedTuple, Generic[E]):
         return bool(self.damage) and not self.bad
 
 
+# The file is the newest within the block, which gives the bytes of the next one to what
+# it gets.
+Changing = Callable[[], AbstractContextManager[Callable[[bytes], None]]]
+
+
 @dataclass(frozen=True)
-class KeptFile(Generic[E]):
-    """`damaged`: where a damaged one is kept when another is begun. Of entries with one
-    `key` the first is read, and `most` of each `kind`.
+class Entries(Generic[E]):
+    """What stands in a file, as bytes and as entries. `what`: what one of them is
+    called. Of entries with one `key` the first is read, and `most` of each `kind`.
     """
 
-    path: Path
-    lock: Path
-    damaged: Callable[[str], Path]
+    what: str
     decoder: msgspec.json.Decoder[E]
     key: Callable[[E], Hashable]
     kind: Callable[[E], str]
     most: int
 
-    def read(self) -> Found[E]:
-        """What the file holds. Raises nothing for what is wrong with it."""
+    def parse(self, content: bytes) -> Found[E]:
+        """What the bytes of a file hold. Raises nothing for what is wrong with them."""
         try:
-            content = read_bounded(self.path, FILE_MAX_BYTES)
-            raw = _ENTRIES.decode(content) if content is not None else ()
-        except OSError as error:
-            return Found(damage=f"cannot be read ({error.strerror or error})")
+            return self._sorted_out(_ENTRIES.decode(content))
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
             return Found(damage="is damaged")
-        return self._sorted_out(raw)
 
-    def put(self, entry: E) -> bool:
-        """Keep an entry in the place of one with its key. Whether there was one. A file
-        that cannot be read is kept under another name. Raises TooManyEntries,
-        NoRoomForEntries and EntriesBusy.
+    def merge(self, first: bytes, second: bytes) -> bytes:
+        """A file with the entries of both; of one key that of the first. The first
+        alone, where both have no room in a file.
         """
-        kind = self.kind(entry)
-        with held(self.lock, LOCK_TIMEOUT_S, lambda: EntriesBusy(kind)):
-            found = self.read()
-            others = tuple(each for each in found.entries if self.key(each) != self.key(entry))
-            if sum(self.kind(each) == kind for each in others) >= self.most:
-                raise TooManyEntries(self.most, kind)
-            if found.is_lost:
-                move(self.path, self.damaged(secrets.token_hex(4)))
-            self._save((*others, entry), found.bad)
-            return len(others) < len(found.entries)
-
-    def delete(self, key: Hashable, kind: str) -> bool:
-        """False if there is none with that key. Raises EntriesBusy."""
-        with held(self.lock, LOCK_TIMEOUT_S, lambda: EntriesBusy(kind)):
-            found = self.read()
-            left = tuple(each for each in found.entries if self.key(each) != key)
-            if len(left) == len(found.entries):
-                return False
-            self._save(left, found.bad)
-            return True
+        ours, theirs = self.parse(first), self.parse(second)
+        known = {self.key(each) for each in ours.entries}
+        more = tuple(each for each in theirs.entries if self.key(each) not in known)
+        bad = dict.fromkeys(map(bytes, (*ours.bad, *theirs.bad)))
+        content = _content((*ours.entries, *more), tuple(map(msgspec.Raw, bad)))
+        return content if len(content) <= FILE_MAX_BYTES else first
 
     def _sorted_out(self, raw: tuple[msgspec.Raw, ...]) -> Found[E]:
         found: dict[Hashable, E] = {}
@@ -152,12 +138,76 @@ class KeptFile(Generic[E]):
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
             return None
 
-    def _save(self, entries: tuple[E, ...], bad: tuple[msgspec.Raw, ...]) -> None:
-        lines = b",\n".join([*map(msgspec.json.encode, entries), *map(bytes, bad)])
-        content = b"[\n" + lines + b"\n]\n"
+
+@dataclass(frozen=True)
+class KeptFile(Generic[E]):
+    """`damaged`: where a damaged one is kept when another is begun."""
+
+    path: Path
+    lock_path: Path
+    damaged: Callable[[str], Path]
+    of: Entries[E]
+
+    def read(self) -> Found[E]:
+        """What the file holds. Raises nothing for what is wrong with it."""
+        try:
+            content = read_bounded(self.path, FILE_MAX_BYTES)
+        except OSError as error:
+            return Found(damage=f"cannot be read ({error.strerror or error})")
+        return Found() if content is None else self.of.parse(content)
+
+    def lock(self) -> AbstractContextManager[None]:
+        """Held by each process that changes the file. Raises EntriesBusy."""
+        return held(self.lock_path, LOCK_TIMEOUT_S, lambda: EntriesBusy(self.of.what))
+
+    def set_aside(self) -> None:
+        """Keep what stands in place of the file under another name."""
+        if self.path.is_symlink() or self.path.exists():
+            move(self.path, self.damaged(secrets.token_hex(4)))
+
+    def put(self, entry: E, changing: Changing | None = None) -> bool:
+        """Keep an entry in the place of one with its key. Whether there was one. A file
+        that cannot be read is kept under another name. Raises TooManyEntries,
+        NoRoomForEntries, EntriesBusy, and what `changing` raises: without it, the file
+        is changed on this host alone.
+        """
+        kind = self.of.kind(entry)
+        with self.lock(), (changing or self._changing_here)() as save:
+            found = self.read()
+            others = tuple(each for each in found.entries if self.of.key(each) != self.of.key(entry))
+            if sum(self.of.kind(each) == kind for each in others) >= self.of.most:
+                raise TooManyEntries(self.of.most, kind)
+            if found.is_lost:
+                self.set_aside()
+            save(self._fitting((*others, entry), found.bad))
+            return len(others) < len(found.entries)
+
+    def delete(self, key: Hashable, changing: Changing | None = None) -> bool:
+        """False if there is none with that key. Raises EntriesBusy, and what `changing`
+        raises.
+        """
+        with self.lock(), (changing or self._changing_here)() as save:
+            found = self.read()
+            left = tuple(each for each in found.entries if self.of.key(each) != key)
+            if len(left) == len(found.entries):
+                return False
+            save(self._fitting(left, found.bad))
+            return True
+
+    @contextmanager
+    def _changing_here(self) -> Iterator[Callable[[bytes], None]]:
+        yield partial(publish, self.path)
+
+    def _fitting(self, entries: tuple[E, ...], bad: tuple[msgspec.Raw, ...]) -> bytes:
+        content = _content(entries, bad)
         if len(content) > FILE_MAX_BYTES:
             raise NoRoomForEntries(self.path.name)
-        publish(self.path, content)
+        return content
+
+
+def _content(entries: Iterable[msgspec.Struct], bad: Iterable[msgspec.Raw]) -> bytes:
+    lines = b",\n".join([*map(msgspec.json.encode, entries), *map(bytes, bad)])
+    return b"[\n" + lines + b"\n]\n"
 
 
 _ENTRIES = msgspec.json.Decoder(tuple[msgspec.Raw, ...])

@@ -33,7 +33,7 @@ from shared.disk.spill import own_spill, spill_max_bytes
 from shared.duckdb_engine import connect, keep_free, limit_spill
 from shared.exit_codes import SUCCESS
 from shared.generations.consistent_read import read_published
-from shared.named_filters import read_named_filters
+from shared.named_filters import of_kind, read_named_filters
 from shared.stores.address import is_clickhouse
 from shared.timestamps import rfc3339
 
@@ -69,7 +69,7 @@ def _parameters(given: argparse.Namespace, data: DataDirectory) -> dict[str, str
         if at_ms := read_mark(data.last_pass):
             parameters["at"] = rfc3339(at_ms)
     if parameters.get(KIND) == "goals":
-        parameters["goals"] = goals.given(read_named_filters(data).of("goal"))
+        parameters["goals"] = goals.given(of_kind(read_named_filters(data), "goal"))
     return parameters
 
 

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from foldlog.doctor.finding import Finding, and_more
 from foldlog.users import as_user, owner_and_group
@@ -15,7 +15,7 @@ from shared.control_chars import printable
 from shared.generations.snapshot import SetAside, Snapshot
 from shared.generations.summary import Summary
 from shared.kept_entries import Found
-from shared.named_filters import NamedFiltersFile
+from shared.named_filters import NamedFilter
 from shared.segments.recovery import NotASegment
 from shared.tokens import TokensFile
 
@@ -97,16 +97,11 @@ def store_tokens(path: Path, found: TokensFile) -> Iterator[Finding]:
         yield Finding("tokens", "wrong", f"{path} {found.damage}: no token of the store is valid here", do)
 
 
-def goals(path: Path, found: NamedFiltersFile, invalid: Sequence[str]) -> Iterator[Finding]:
+def goals(path: Path, found: Found[NamedFilter], invalid: Sequence[str]) -> Iterator[Finding]:
     """What of goals.json is not answered. `invalid`: names of entries whose filter is
     none.
     """
-    if found.is_lost:
-        do = f"restore {path}, or keep goals anew: the file is then kept under another name"
-        yield Finding("goals", "wrong", f"{path} {found.damage}: no goal and no saved filter in it is read", do)
-    elif found.damage:
-        do = f"mend them in {path}, or take them out"
-        yield Finding("goals", "wrong", f"{path} {found.damage}: no goals, repeated, or too many", do)
+    yield from _kept_file("goals", path, found, "no goal and no saved filter in it is read", "goals")
     if invalid:
         text = f"{path}: the filter of {printable(invalid[0])}{and_more(invalid)} is none of a report"
         yield Finding("goals", "wrong", text, "change it, or delete it")
@@ -114,12 +109,16 @@ def goals(path: Path, found: NamedFiltersFile, invalid: Sequence[str]) -> Iterat
 
 def notes(path: Path, found: Found[Annotation]) -> Iterator[Finding]:
     """What of annotations.json is not shown."""
+    yield from _kept_file("annotations", path, found, "no annotation is shown", "one")
+
+
+def _kept_file(entries: str, path: Path, found: Found[Any], lost: str, anew: str) -> Iterator[Finding]:
     if found.is_lost:
-        do = f"restore {path}, or keep one anew: the file is then kept under another name"
-        yield Finding("annotations", "wrong", f"{path} {found.damage}: no annotation is shown", do)
+        do = f"restore {path}, or keep {anew} anew: the file is then kept under another name"
+        yield Finding(entries, "wrong", f"{path} {found.damage}: {lost}", do)
     elif found.damage:
         do = f"mend them in {path}, or take them out"
-        yield Finding("annotations", "wrong", f"{path} {found.damage}: no annotations, repeated, or too many", do)
+        yield Finding(entries, "wrong", f"{path} {found.damage}: no {entries}, repeated, or too many", do)
 
 
 def ownership(root: Path, permissions: Permissions) -> Finding:

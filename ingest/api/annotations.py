@@ -11,7 +11,7 @@ import msgspec
 from aiohttp import web
 from aiohttp.web_request import BaseRequest
 
-from ingest.api.kept_entries import answered, changed, read_entry, require_parameters
+from ingest.api.changing import answered, json_body, kept, require_parameters
 from ingest.context import WorkerContext
 from ingest.http.auth import require_access, require_admin
 from ingest.http.problem import Problem
@@ -47,8 +47,8 @@ async def put_annotation_(worker: WorkerContext, request: BaseRequest) -> web.Re
     """
     await require_admin(worker, request)
     require_parameters(request, ())
-    entry = await read_entry(worker, request, _BODY, _invalid)
-    is_known = await changed(lambda: put_annotation(worker.data, entry), _FILE, _too_many)
+    entry = await json_body(worker, request, _BODY, _invalid)
+    is_known = await kept(lambda: put_annotation(worker.data, entry), _FILE, _too_many)
     return answered(200 if is_known else 201, _shown(entry))
 
 
@@ -56,7 +56,7 @@ async def delete_annotation_(worker: WorkerContext, request: BaseRequest) -> web
     """204. Raises Problem 404 where there is none with that id."""
     await require_admin(worker, request)
     require_parameters(request, ("id",))
-    if not await changed(lambda: delete_annotation(worker.data, request.query["id"]), _FILE, _too_many):
+    if not await kept(lambda: delete_annotation(worker.data, request.query["id"]), _FILE):
         raise Problem(404, "no_such_annotation", "there is no annotation with this id")
     return web.Response(status=204, headers={"Cache-Control": "no-store"})
 

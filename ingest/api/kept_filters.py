@@ -12,8 +12,9 @@ from reports.filters import parse_filter
 from reports.kinds import goals
 from reports.query_error import QueryError
 from shared.disk.layout import DataDirectory
+from shared.kept_entries import Found
 from shared.log import Log
-from shared.named_filters import NamedFilter, NamedFiltersFile, read_named_filters
+from shared.named_filters import NamedFilter, of_kind, read_named_filters
 
 # A damaged file is read again that soon, whatever requests ask: a mend of its mode or
 # of the disk shows in no stamp.
@@ -43,11 +44,11 @@ class KeptFilters:
     def __init__(self, data: DataDirectory, log: Log) -> None:
         self._data, self._log = data, log
         self._stamp: tuple[int, ...] | None = None
-        self._found = NamedFiltersFile()
+        self._found = Found[NamedFilter]()
         self._goals: dict[tuple[str, ...] | None, str] = {}
         self._read_at = 0.0
 
-    async def read(self) -> NamedFiltersFile:
+    async def read(self) -> Found[NamedFilter]:
         """What the file holds now. Raises nothing for what is wrong with it."""
         stamp = self._stamp_of_file()
         is_due = bool(self._found.damage) and time.monotonic() - self._read_at >= DAMAGED_AGAIN_S
@@ -66,7 +67,7 @@ class KeptFilters:
         if sites not in self._goals:
             if len(self._goals) >= _REMEMBERED:
                 self._goals.clear()
-            self._goals[sites] = goals.given(of_sites(found.of("goal"), sites))
+            self._goals[sites] = goals.given(of_sites(of_kind(found, "goal"), sites))
         return self._goals[sites]
 
     def _stamp_of_file(self) -> tuple[int, ...] | None:

@@ -5,8 +5,6 @@ admin's of all sites.
 
 from __future__ import annotations
 
-import asyncio
-import errno
 from collections.abc import Awaitable, Callable
 from functools import partial
 from typing import Any
@@ -15,32 +13,24 @@ import msgspec
 from aiohttp import web
 from aiohttp.web_request import BaseRequest
 
+from ingest.api.changing import answered, json_body, kept, require_parameters
 from ingest.api.kept_filters import of_sites
 from ingest.context import WorkerContext
 from ingest.http.auth import require_access, require_admin
-from ingest.http.body_reader import read_body
 from ingest.http.problem import Problem
 from reports.filters import parse_filter
 from reports.query_error import QueryError
+from shared.kept_entries import Changing
 from shared.named_filters import (
-    Changing,
     Filter,
     Kind,
     Name,
     NamedFilter,
-    NamedFiltersBusy,
-    NoRoomForFilters,
-    TooManyFilters,
     Value,
     delete_named_filter,
+    of_kind,
     put_named_filter,
 )
-from shared.stores.ledger import StoreRefused, StoreUnavailable
-from shared.stores.postgres.connection import DriverMissing
-
-JSON = "application/json"
-# The longest name and filter, each character as an escape.
-BODY_MAX_BYTES = 16 << 10
 
 Handler = Callable[[WorkerContext, BaseRequest], Awaitable[web.StreamResponse]]
 
@@ -72,13 +62,13 @@ def get_of(kind: Kind) -> Handler:
     async def get(worker: WorkerContext, request: BaseRequest) -> web.Response:
         """All of them that may be seen, in the order of their names."""
         access = await require_access(worker, request)
-        _require_parameters(request, ())
+        require_parameters(request, ())
         found = await worker.kept_filters.read()
-        entries = sorted(of_sites(found.of(kind), access.sites), key=lambda each: each.name)
+        entries = sorted(of_sites(of_kind(found, kind), access.sites), key=lambda each: each.name)
         body: dict[str, Any] = {f"{kind}s": [_shown(each) for each in entries]}
         if found.damage and access.sites is None:
             body["reason"] = f"goals.json {found.damage}"
-        return _answer(200, body)
+        return answered(200, body)
 
     return get
 
@@ -90,12 +80,10 @@ def put_of(kind: Kind) -> Handler:
         Raises Problem 400, 409, 413, 415, 422, 503 or 507.
         """
         await require_admin(worker, request)
-        _require_parameters(request, ())
-        if request.content_type != JSON:
-            raise Problem(415, "media_type", f"send it as {JSON}")
-        entry = _entry(kind, await read_body(request, BODY_MAX_BYTES, worker.body_budget))
+        require_parameters(request, ())
+        entry = _entry(kind, await json_body(worker, request, _BODIES[kind], _invalid))
         is_replaced = await _change(worker, partial(put_named_filter, worker.data, entry))
-        return _answer(200 if is_replaced else 201, _shown(entry))
+        return answered(200 if is_replaced else 201, _shown(entry))
 
     return put
 
@@ -104,7 +92,7 @@ def delete_of(kind: Kind) -> Handler:
     async def delete(worker: WorkerContext, request: BaseRequest) -> web.Response:
         """204. Raises Problem 404 where there is none of that name."""
         await require_admin(worker, request)
-        _require_parameters(request, ("name",))
+        require_parameters(request, ("name",))
         name = request.query.get("name", "")
         if not await _change(worker, partial(delete_named_filter, worker.data, kind, name)):
             raise Problem(404, "no_such_name", f"there is no {kind} of this name")
@@ -113,17 +101,12 @@ def delete_of(kind: Kind) -> Handler:
     return delete
 
 
-def _entry(kind: Kind, content: bytes) -> NamedFilter:
-    """Raises Problem 400 and 422."""
+def _entry(kind: Kind, given: Any) -> NamedFilter:
+    """Raises Problem 422 for what is no filter of reports."""
     try:
-        given = _BODIES[kind].decode(content)
         parse_filter(given.filter)
-    except msgspec.ValidationError as error:
-        raise Problem(422, "filter_invalid", str(error)) from None
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        raise Problem(400, "malformed", "the body is no JSON") from None
     except QueryError as error:
-        raise Problem(422, "filter_invalid", str(error)) from None
+        raise _invalid(str(error)) from None
     return NamedFilter(kind, given.name, given.filter, getattr(given, "value", None))
 
 
@@ -131,33 +114,17 @@ async def _change(worker: WorkerContext, change: Callable[[Changing | None], boo
     """Where hosts share a store, the change is one for all of them, or none."""
     sharing = worker.sharing
     changing = partial(sharing.documents.changing, sharing.goals) if sharing else None
-    try:
-        return await asyncio.to_thread(change, changing)
-    except (TooManyFilters, NoRoomForFilters) as error:
-        raise Problem(409, "too_many_filters", str(error)) from None
-    except (StoreUnavailable, StoreRefused, DriverMissing):
-        detail = "the store that hosts share does not take it; nothing was changed"
-        raise Problem(503, "store_unavailable", detail, retry_after_s=30) from None
-    except NamedFiltersBusy as error:
-        raise Problem(503, "busy", str(error), retry_after_s=5) from None
-    except OSError as error:
-        if error.errno in {errno.ENOSPC, errno.EDQUOT}:
-            raise Problem(507, "disk_full", "there is no space for goals.json", retry_after_s=30) from None
-        raise Problem(503, "unavailable", "goals.json cannot be written", retry_after_s=30) from None
+    return await kept(lambda: change(changing), "goals.json", _too_many)
 
 
-def _require_parameters(request: BaseRequest, names: tuple[str, ...]) -> None:
-    """Raises Problem 400 for others, and for one that is not given once."""
-    if len(request.query) != len(names) or set(request.query) != set(names):
-        raise Problem(400, "query", f"parameters are: {', '.join(names) or 'none'}")
+def _invalid(detail: str) -> Problem:
+    return Problem(422, "filter_invalid", detail)
+
+
+def _too_many(detail: str) -> Problem:
+    return Problem(409, "too_many_filters", detail)
 
 
 def _shown(entry: NamedFilter) -> dict[str, Any]:
     shown: dict[str, Any] = {"name": entry.name, "filter": entry.filter}
     return shown | ({"value": entry.value} if entry.kind == "goal" else {})
-
-
-def _answer(status: int, body: dict[str, Any]) -> web.Response:
-    return web.Response(
-        status=status, body=msgspec.json.encode(body), content_type=JSON, headers={"Cache-Control": "no-store"}
-    )

@@ -12,8 +12,7 @@ from aiohttp import web
 from aiohttp.web_request import BaseRequest
 from msgspec import Meta
 
-from ingest.api.changing import changed
-from ingest.api.json_body import json_body
+from ingest.api.changing import json_body, kept
 from ingest.api.tokens import known_sites
 from ingest.context import WorkerContext
 from ingest.http.auth import require_admin, require_same_site
@@ -22,21 +21,16 @@ from ingest.share_links import password as passwords
 from ingest.share_links.links import (
     EMBED_MAX,
     FramingHost,
-    NoRoomForLinks,
     ShareLink,
-    TooManyLinks,
     new_link,
     shown_time,
     time_of,
 )
-from ingest.share_links.links_file import LinksBusy, add_link, revoke_link
+from ingest.share_links.links_file import add_link, revoke_link
 from ingest.share_links.session import LIFETIMES_S, Kind, make_session, no_link, set_cookie
-from ingest.sharing.share_links import NO_ANSWER
-from shared.disk.layout import DataDirectory
 from shared.named_filters import Name
 from shared.tokens import digest
 
-BODY_MAX_BYTES = 16 << 10
 _NO_STORE = {"Cache-Control": "no-store"}
 Password = Annotated[str, Meta(min_length=passwords.LENGTH_MIN, max_length=passwords.LENGTH_MAX)]
 
@@ -95,28 +89,13 @@ async def post_share(worker: WorkerContext, request: BaseRequest) -> web.Respons
     Raises Problem 400, 409, 413, 415, 422, 503 or 507.
     """
     await require_admin(worker, request)
-    given = await json_body(worker, request, _NEW, BODY_MAX_BYTES)
+    given = await json_body(worker, request, _NEW)
     (site,) = known_sites([given.site], worker.settings)
     expires_ms = _expiry(given.expires, worker.now_ms())
-    kept = None if given.password is None else await worker.password_tries.make(given.password)
-    link, secret = new_link(site, given.name, expires_ms, kept, tuple(given.embed))
+    password = None if given.password is None else await worker.password_tries.make(given.password)
+    link, secret = new_link(site, given.name, expires_ms, password, tuple(given.embed))
     sharing = worker.sharing
-
-    def add(data: DataDirectory) -> None:
-        if sharing is None:
-            add_link(data, link)
-        else:
-            sharing.links.add(link)
-
-    try:
-        await changed(worker.data, add, "shares.json")
-    except (TooManyLinks, NoRoomForLinks) as error:
-        raise Problem(409, "too_many", str(error)) from None
-    except NO_ANSWER:
-        detail = "the store that hosts share does not take it; nothing was changed"
-        raise Problem(503, "store_unavailable", detail, retry_after_s=30) from None
-    except LinksBusy as error:
-        raise Problem(503, "busy", str(error), retry_after_s=5) from None
+    await kept(lambda: sharing.links.add(link) if sharing else add_link(worker.data, link), "shares.json")
     worker.log.info("share_created", id=link.id, site=link.site)
     shown = _shown(worker, link) | {"secret": secret, "path": f"share/{link.id}#{secret}"}
     if link.embed:
@@ -145,14 +124,10 @@ async def delete_share(worker: WorkerContext, request: BaseRequest) -> web.Respo
     link_id = request.raw_path.partition("?")[0].rpartition("/")[2]
     sharing = worker.sharing
 
-    def revoke(data: DataDirectory) -> bool:
-        return revoke_link(data, link_id) if sharing is None else sharing.links.revoke(link_id)
+    def revoke() -> bool:
+        return sharing.links.revoke(link_id) if sharing else revoke_link(worker.data, link_id)
 
-    try:
-        is_revoked = await changed(worker.data, revoke, "shares.json")
-    except LinksBusy as error:
-        raise Problem(503, "busy", str(error), retry_after_s=5) from None
-    if not is_revoked:
+    if not await kept(revoke, "shares.json"):
         raise Problem(404, "no_such_name", "there is no share link with this id")
     if sharing is not None:
         sharing.turns_of_links.soon()
@@ -169,7 +144,7 @@ async def post_share_session(worker: WorkerContext, request: BaseRequest) -> web
     `origin`, 413, 415, 422, 429 where too many were guessed, 503.
     """
     require_same_site(worker, request)
-    given = await json_body(worker, request, _OPEN, BODY_MAX_BYTES)
+    given = await json_body(worker, request, _OPEN)
     address = worker.proxies.identify(request.remote or "", request.headers).address
     now = worker.now_ms()
     link = await worker.known_links.valid(given.id, now)

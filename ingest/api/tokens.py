@@ -13,8 +13,7 @@ from aiohttp import web
 from aiohttp.web_request import BaseRequest
 from msgspec import Meta
 
-from ingest.api.changing import changed
-from ingest.api.json_body import json_body
+from ingest.api.changing import changed, json_body
 from ingest.context import WorkerContext
 from ingest.http.auth import require_admin
 from ingest.http.problem import Problem
@@ -76,7 +75,7 @@ async def post_token(worker: WorkerContext, request: BaseRequest) -> web.Respons
     Raises Problem 400, 409, 413, 415, 422, 503 or 507.
     """
     await require_admin(worker, request)
-    given = await json_body(worker, request, _NEW, BODY_MAX_BYTES)
+    given = await json_body(worker, request, _NEW, max_bytes=BODY_MAX_BYTES)
     if given.sites and given.scope not in BY_SITE:
         raise Problem(422, "invalid", "sites: a token to write is for all, as a sender says the site of each event")
     sites = known_sites(given.sites, worker.settings)
@@ -122,6 +121,6 @@ def known_sites(given: list[str], settings: Settings) -> list[str]:
 
 async def _changed(worker: WorkerContext, change: Callable[[DataDirectory], _T]) -> _T:
     try:
-        return await changed(worker.data, change, "tokens")
+        return await changed(lambda: change(worker.data), "tokens")
     except TemporaryFailure as error:  # a store that cannot be reached, or a lock
         raise Problem(503, "store_unavailable", "tokens cannot be changed now; ask again", retry_after_s=15) from error

@@ -5,7 +5,7 @@ OpenAPI document.
 from __future__ import annotations
 
 from ingest.api import named_filters
-from ingest.api.kept_entries import JSON
+from ingest.api.changing import JSON
 from ingest.http.openapi_management import SHARE
 from ingest.http.openapi_parameters import RAW, filter_pattern, named, steps_pattern
 from ingest.http.openapi_parts import (

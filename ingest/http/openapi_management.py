@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from ingest.api import shares, tokens
-from ingest.api.json_body import JSON
+from ingest.api.changing import JSON
 from ingest.http.openapi_parts import TEXT, TOKEN_PROBLEMS, Object, header, operation, parameter, ref, response
 from ingest.http.response_schemas import ListedShare, ListedToken, MadeShare, MadeToken, Shares, ShareSession, Tokens
 from ingest.share_links.session import HEADER

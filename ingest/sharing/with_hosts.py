@@ -7,7 +7,6 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from functools import partial
 
 from ingest.sharing.documents import Document, SharedDocuments
 from ingest.sharing.salt import SharedSalt
@@ -16,12 +15,7 @@ from ingest.sharing.tokens import SharedTokens
 from ingest.sharing.turns import Turns
 from shared.disk.layout import DataDirectory
 from shared.log import Log
-from shared.named_filters import (
-    merge_named_filters,
-    named_filters_lock,
-    parse_named_filters,
-    set_named_filters_aside,
-)
+from shared.named_filters import NAMED_FILTERS, named_filters_file
 from shared.settings import Settings
 
 # How long the first requests wait for the salt of the day, if this host has none: one
@@ -59,11 +53,12 @@ class Sharing:
 
 def goals_document(data: DataDirectory) -> Document:
     """goals.json."""
+    file = named_filters_file(data)
     return Document(
         name="goals",
-        path=data.goals,
-        lock=partial(named_filters_lock, data),
-        is_lost=lambda content: parse_named_filters(content).is_lost,
-        set_aside=partial(set_named_filters_aside, data),
-        merged=merge_named_filters,
+        path=file.path,
+        lock=file.lock,
+        is_lost=lambda content: NAMED_FILTERS.parse(content).is_lost,
+        set_aside=file.set_aside,
+        merged=NAMED_FILTERS.merge,
     )

@@ -16,16 +16,14 @@ import pytest
 
 from shared.disk.layout import DataDirectory
 from shared.disk.locks import owner_lock
+from shared.kept_entries import FILE_MAX_BYTES, EntriesBusy, NoRoomForEntries, TooManyEntries
 from shared.named_filters import (
     ENTRIES_MAX,
-    FILE_MAX_BYTES,
     FILTER_MAX,
     NAME_MAX,
     NamedFilter,
-    NamedFiltersBusy,
-    NoRoomForFilters,
-    TooManyFilters,
     delete_named_filter,
+    of_kind,
     put_named_filter,
     read_named_filters,
 )
@@ -56,7 +54,7 @@ def test_none_that_was_kept_is_lost_by_another_process(data: DataDirectory) -> N
     makers = [subprocess.Popen([*command, name, str(EACH)]) for name in "abc"]
     assert [each.wait() for each in makers] == [0, 0, 0]
     found = read_named_filters(data)
-    assert {each.name for each in found.of("goal")} == {f"{name} {n}" for name in "abc" for n in range(EACH)}
+    assert {each.name for each in of_kind(found, "goal")} == {f"{name} {n}" for name in "abc" for n in range(EACH)}
     assert found.damage == ""
 
 
@@ -65,7 +63,7 @@ def test_entry_replaces_that_of_its_kind_and_name(data: DataDirectory) -> None:
     assert not put_named_filter(data, NamedFilter("filter", "a", "path==/f"))
     assert put_named_filter(data, goal("a", "path==/b", 2.5))
     found = read_named_filters(data)
-    assert (found.of("goal"), found.of("filter")) == (
+    assert (of_kind(found, "goal"), of_kind(found, "filter")) == (
         (goal("a", "path==/b", 2.5),),
         (NamedFilter("filter", "a", "path==/f"),),
     )
@@ -83,7 +81,7 @@ def test_largest_entries_of_both_kinds_fit(data: DataDirectory) -> None:
         for number in range(ENTRIES_MAX):
             name = f"{number:03}".ljust(NAME_MAX, "\U0001f600")
             put_named_filter(data, NamedFilter(kind, name, f"path=={text}"))
-        with pytest.raises(TooManyFilters):
+        with pytest.raises(TooManyEntries):
             put_named_filter(data, NamedFilter(kind, "one more", "path==/"))
     assert put_named_filter(data, goal("000".ljust(NAME_MAX, "\U0001f600"), "path==/"))
     assert data.goals.stat().st_size < FILE_MAX_BYTES
@@ -153,7 +151,7 @@ def test_file_that_is_full_of_the_unread_takes_no_more(data: DataDirectory) -> N
     unread = json.dumps("x" * (FILE_MAX_BYTES - 80))
     data.goals.write_text(f"[{unread}]", "utf-8")
     before = data.goals.read_bytes()
-    with pytest.raises(NoRoomForFilters):
+    with pytest.raises(NoRoomForEntries):
         put_named_filter(data, goal("a", "path==/" + "a" * 500))
     assert data.goals.read_bytes() == before
 
@@ -167,8 +165,8 @@ def test_costliest_file_takes_no_longer_than_a_request(data: DataDirectory) -> N
 
 
 def test_change_waits_for_another_one_and_not_for_ever(data: DataDirectory, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("shared.named_filters.LOCK_TIMEOUT_S", 0.05)
-    with owner_lock(data.goals_lock), pytest.raises(NamedFiltersBusy):
+    monkeypatch.setattr("shared.kept_entries.LOCK_TIMEOUT_S", 0.05)
+    with owner_lock(data.goals_lock), pytest.raises(EntriesBusy):
         put_named_filter(data, goal("a"))
     put_named_filter(data, goal("a"))
     assert (data.goals.stat().st_mode & 0o777, data.goals_lock.stat().st_mode & 0o777) == (0o640, 0o600)

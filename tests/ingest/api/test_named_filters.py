@@ -132,11 +132,11 @@ def test_one_more_than_may_be_is_refused(worker: Worker) -> None:
 
 
 def test_change_that_cannot_be_made_now_is_to_be_tried_again(worker: Worker, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("shared.named_filters.LOCK_TIMEOUT_S", 0.05)
+    monkeypatch.setattr("shared.kept_entries.LOCK_TIMEOUT_S", 0.05)
     with owner_lock(worker.data.goals_lock):
         answer = put(worker, GOALS, {"name": "a", "filter": "path==/"})
     assert (answer.status, answer.code, answer.headers["Retry-After"]) == (503, "busy", "5")
-    monkeypatch.setattr("shared.named_filters.publish", _no_space)
+    monkeypatch.setattr("shared.kept_entries.publish", _no_space)
     answer = put(worker, GOALS, {"name": "a", "filter": "path==/"})
     assert (answer.status, answer.code) == (507, "disk_full")
 

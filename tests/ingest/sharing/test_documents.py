@@ -20,14 +20,12 @@ from ingest.sharing.turns import Turns
 from ingest.sharing.with_hosts import goals_document
 from shared.disk.durable import make_data_directory
 from shared.disk.layout import DataDirectory
+from shared.kept_entries import EntriesBusy, TooManyEntries
 from shared.named_filters import (
     ENTRIES_MAX,
+    NAMED_FILTERS,
     NamedFilter,
-    NamedFiltersBusy,
-    TooManyFilters,
     delete_named_filter,
-    merge_named_filters,
-    parse_named_filters,
     put_named_filter,
     read_named_filters,
 )
@@ -135,7 +133,7 @@ def test_limit_is_that_of_all_hosts(host: Made) -> None:
     one, other = host("one"), host("other")
     one.edit({f"{number}": "path==/" for number in range(ENTRIES_MAX)})
     one.shared.turn()
-    with pytest.raises(TooManyFilters):
+    with pytest.raises(TooManyEntries):
         other.put("one more")
     assert len(other.goals) == ENTRIES_MAX
 
@@ -345,7 +343,7 @@ def test_store_that_is_down_changes_nothing_and_leaves_the_copy(host: Made, post
 def test_file_that_another_process_changes_is_left_alone(host: Made) -> None:
     one = host("one")
     one.put("a")
-    with goals_document(one.data).lock(), pytest.raises(NamedFiltersBusy):
+    with goals_document(one.data).lock(), pytest.raises(EntriesBusy):
         one.shared.turn()
 
 
@@ -364,8 +362,8 @@ def test_idle_turn_writes_nothing(host: Made, address: str) -> None:
 def test_merged_file_has_no_more_than_fits() -> None:
     entries = [{"kind": "goal", "name": f"{n}", "filter": "x" * 1_000, "note": "y" * 9_000} for n in range(90)]
     first, second = (json.dumps([each | {"of": of} for each in entries]).encode() for of in "ab")
-    assert merge_named_filters(first, second) == first
-    assert len(parse_named_filters(merge_named_filters(b"[1]", first)).bad) == 91
+    assert NAMED_FILTERS.merge(first, second) == first
+    assert len(NAMED_FILTERS.parse(NAMED_FILTERS.merge(b"[1]", first)).bad) == 91
 
 
 @pytest.fixture
