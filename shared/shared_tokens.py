@@ -5,8 +5,8 @@ again.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable
+from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -14,8 +14,7 @@ import msgspec
 from shared.disk.durable import PRIVATE_MODE, publish
 from shared.disk.layout import DataDirectory
 from shared.stores.address import is_postgres, shown_address
-from shared.stores.postgres.connection import connected
-from shared.stores.postgres.migrate import migrate_if_allowed
+from shared.stores.postgres.migrate import migrated
 from shared.tokens import Scope, Token, TokensFile, changing_tokens, new_token, read_private
 
 if TYPE_CHECKING:
@@ -98,12 +97,8 @@ def revoke_shared_token(data: DataDirectory, store: str, token_id: str) -> bool:
     return is_revoked
 
 
-@contextmanager
-def _connected(store: str) -> Iterator[Connection]:
-    timeouts = {"connect_timeout_s": CONNECT_TIMEOUT_S, "statement_timeout_ms": STATEMENT_TIMEOUT_MS}
-    with connected(store, **timeouts) as connection:
-        migrate_if_allowed(connection, store)
-        yield connection
+def _connected(store: str) -> AbstractContextManager[Connection]:
+    return migrated(store, connect_timeout_s=CONNECT_TIMEOUT_S, statement_timeout_ms=STATEMENT_TIMEOUT_MS)
 
 
 def _fetch(data: DataDirectory, store: str, connection: Connection) -> None:

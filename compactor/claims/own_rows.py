@@ -22,8 +22,7 @@ from shared.disk.spill import own_spill
 from shared.generations.snapshot import Snapshot
 from shared.stores.clickhouse.store import ClickHouseStore
 from shared.stores.ledger import Position, StoreRefused, StoreUnavailable
-from shared.stores.postgres.connection import connected
-from shared.stores.postgres.migrate import migrate_if_allowed
+from shared.stores.postgres.migrate import migrated
 
 if TYPE_CHECKING:
     from psycopg import Connection
@@ -153,8 +152,7 @@ class OwnRows(NamedTuple):
         if not self.store.hosts_database:
             yield None
             return
-        with connected(self.store.hosts_database) as connection:
-            migrate_if_allowed(connection, self.store.hosts_database)
+        with migrated(self.store.hosts_database) as connection:
             yield connection
 
 

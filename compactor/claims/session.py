@@ -40,8 +40,7 @@ from shared.generations.snapshot import Snapshot
 from shared.lateness import DEDUPE_DAYS
 from shared.stores.clickhouse.store import ClickHouseStore
 from shared.stores.ledger import Position, StoreRefused, StoreUnavailable
-from shared.stores.postgres.connection import connected
-from shared.stores.postgres.migrate import migrate_if_allowed
+from shared.stores.postgres.migrate import migrated
 from shared.stores.postgres.store import PostgresStore
 from shared.stores.store import Store
 
@@ -110,11 +109,13 @@ def claims_of(data: DataDirectory, store: Store, memory_bytes: int, today: date)
     if not isinstance(store, PostgresStore):
         yield NoClaims(store)
         return
-    with own_spill(data) as spill, connected(store.address) as connection:
-        migrate_if_allowed(connection, store.address)
-        with open_known_claims(data.known_claims, memory_bytes, spill) as database:
-            host = open_host(data, database, connection, UUID(store.instance), str(store))
-            yield HostClaims(host, store, today)
+    with (
+        own_spill(data) as spill,
+        migrated(store.address) as connection,
+        open_known_claims(data.known_claims, memory_bytes, spill) as database,
+    ):
+        host = open_host(data, database, connection, UUID(store.instance), str(store))
+        yield HostClaims(host, store, today)
 
 
 class HostClaims:

@@ -31,9 +31,9 @@ from shared.settings import Settings
 from shared.stores.instance import Instance, NotEmpty, OtherInstance, read_instance, wants_takeover, write_instance
 from shared.stores.ledger import StoreUnavailable
 from shared.stores.log_segments import restore_segments
-from shared.stores.postgres.connection import connected, store_name
+from shared.stores.postgres.connection import store_name
 from shared.stores.postgres.log_rows import begin_tenure, log_rows, unfolded_names, unfolded_numbers
-from shared.stores.postgres.migrate import migrate_if_allowed
+from shared.stores.postgres.migrate import migrated
 
 if TYPE_CHECKING:
     from psycopg import Connection
@@ -63,8 +63,7 @@ def take_over(
     StoreUnavailable and StoreRefused.
     """
     own = _begin(data, wanted)
-    with connected(settings.store) as connection:
-        migrate_if_allowed(connection, settings.store)
+    with migrated(settings.store) as connection:
         if held_generation(connection, wanted, store_name(settings.store)) is None:
             done = _begin_instance(connection, settings, own)
         else:

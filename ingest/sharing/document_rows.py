@@ -7,12 +7,10 @@ links.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, NamedTuple
 
-from shared.stores.postgres.connection import connected
-from shared.stores.postgres.migrate import migrate_if_allowed
+from shared.stores.postgres.migrate import migrated
 
 if TYPE_CHECKING:
     from psycopg import Connection
@@ -40,13 +38,9 @@ class Version(NamedTuple):
     sha256: str
 
 
-@contextmanager
-def connected_to(store: str) -> Iterator[Connection]:
+def connected_to(store: str) -> AbstractContextManager[Connection]:
     """Raises DriverMissing, StoreUnavailable and StoreRefused."""
-    timeouts = {"connect_timeout_s": CONNECT_TIMEOUT_S, "statement_timeout_ms": STATEMENT_TIMEOUT_MS}
-    with connected(store, **timeouts) as connection:
-        migrate_if_allowed(connection, store)
-        yield connection
+    return migrated(store, connect_timeout_s=CONNECT_TIMEOUT_S, statement_timeout_ms=STATEMENT_TIMEOUT_MS)
 
 
 def peek(connection: Connection, name: str) -> Version | None:

@@ -33,8 +33,8 @@ from shared.log import Log
 from shared.settings import Settings
 from shared.stores.instance import known_instance
 from shared.stores.ledger import StoreUnavailable
-from shared.stores.postgres.connection import connected, store_name
-from shared.stores.postgres.migrate import migrate_if_allowed
+from shared.stores.postgres.connection import store_name
+from shared.stores.postgres.migrate import migrated
 
 AHEAD_MS = 3_600_000
 # Between two looks at the file; the shorter one while it lacks the salt of today.
@@ -99,10 +99,9 @@ class SharedSalt:
 
     def _ask(self, today: SaltDay) -> None:
         address = self._settings.hosts_database
-        with connected(
+        with migrated(
             address, connect_timeout_s=CONNECT_TIMEOUT_S, statement_timeout_ms=STATEMENT_TIMEOUT_MS
         ) as connection:
-            migrate_if_allowed(connection, address)
             expire(connection)
             proposed = self._proposed(today)
             found = agree(connection, self._settings.timezone, proposed)

@@ -24,9 +24,9 @@ from shared.log import Log
 from shared.settings import Settings
 from shared.stores.instance import own_instance
 from shared.stores.ledger import StoreUnavailable
-from shared.stores.postgres.connection import connected, first_line, store_name
+from shared.stores.postgres.connection import first_line, store_name
 from shared.stores.postgres.log_rows import INSERT, LogRow, begin_tenure, delete_row, log_rows, renumber_rows
-from shared.stores.postgres.migrate import migrate_if_allowed
+from shared.stores.postgres.migrate import migrated
 
 if TYPE_CHECKING:
     from psycopg import Connection
@@ -154,13 +154,12 @@ class StoreLog:
         settings, own = self._settings, own_instance(self._data)
         assert own.tenure is not None  # noqa: S101 - `own_instance` writes one
         with ExitStack() as stack:
-            opened = connected(
+            opened = migrated(
                 settings.store,
                 connect_timeout_s=CONNECT_TIMEOUT_S,
                 statement_timeout_ms=round(COMMIT_TIMEOUT_S * 1000),
             )
             connection = stack.enter_context(opened)
-            migrate_if_allowed(connection, settings.store)
             if not begin_tenure(connection, own.instance, own.tenure, socket.gethostname(), settings.timezone):
                 self._take_leave()
             _require_ok(connection.pgconn.prepare(_STATEMENT, INSERT.encode()))

@@ -104,3 +104,10 @@ def queried(address: str, sql: str) -> list[tuple[Any, ...]]:
             return database.execute(sql).fetchall()
     with psycopg.connect(address) as connection:
         return connection.execute(sql.encode()).fetchall()
+
+
+def executed(address: str, sql: str) -> list[tuple[Any, ...]]:
+    """What a statement of another session to PostgreSQL returns, which commits it."""
+    with psycopg.connect(address, autocommit=True) as connection:
+        found = connection.execute(sql.encode())
+        return found.fetchall() if found.description else []

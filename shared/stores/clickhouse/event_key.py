@@ -8,8 +8,7 @@ import secrets
 
 from shared.disk.durable import PRIVATE_DIRECTORY_MODE, PRIVATE_MODE, make_directory, publish
 from shared.disk.layout import DataDirectory
-from shared.stores.postgres.connection import connected
-from shared.stores.postgres.migrate import migrate_if_allowed
+from shared.stores.postgres.migrate import migrated
 from shared.stores.postgres.shared_values import KEY_BYTES, shared_bytes
 
 _NAME = "event_key"
@@ -25,8 +24,7 @@ def event_key(data: DataDirectory, hosts_database: str) -> str:
     except FileNotFoundError:
         own = ""
     if hosts_database:
-        with connected(hosts_database) as connection:
-            migrate_if_allowed(connection, hosts_database)
+        with migrated(hosts_database) as connection:
             return shared_bytes(connection, _NAME, bytes.fromhex(own)).hex()
     if not own:
         own = secrets.token_hex(KEY_BYTES)

@@ -5,11 +5,17 @@ transaction under an advisory lock, so that hosts that start together do not col
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from shared.stores.ledger import StoreRefused
-from shared.stores.postgres.connection import store_name
+from shared.stores.postgres.connection import (
+    CONNECT_TIMEOUT_S,
+    STATEMENT_TIMEOUT_MS,
+    connected,
+    store_name,
+)
 
 if TYPE_CHECKING:
     from psycopg import Connection
@@ -68,6 +74,20 @@ def migrate(connection: Connection, address: str) -> list[Migration]:
         for statement, values in _statements(pending):
             connection.execute(statement, values)
     return pending
+
+
+@contextmanager
+def migrated(
+    address: str, *, connect_timeout_s: int = CONNECT_TIMEOUT_S, statement_timeout_ms: int = STATEMENT_TIMEOUT_MS
+) -> Iterator[Connection]:
+    """As `connected`, to a database with the tables of this version. Raises
+    StoreRefused, too.
+    """
+    with connected(
+        address, connect_timeout_s=connect_timeout_s, statement_timeout_ms=statement_timeout_ms
+    ) as connection:
+        migrate_if_allowed(connection, address)
+        yield connection
 
 
 def migrate_if_allowed(connection: Connection, address: str) -> None:

@@ -20,7 +20,7 @@ from shared.stores.postgres.absorb import take_in
 from shared.stores.postgres.connection import connected, store_name
 from shared.stores.postgres.counters import days_with_rows, rows_of_day, send_counters, write_counters
 from shared.stores.postgres.log_rows import delete_folded
-from shared.stores.postgres.migrate import Migration, migrate, migrate_if_allowed, pending_migrations
+from shared.stores.postgres.migrate import Migration, migrate, migrated, pending_migrations
 from shared.stores.postgres.parts import found_parts, write_parts
 from shared.stores.postgres.visitors import digests_of_day, known_key, send_visitors, shared_key, write_visitors
 from shared.stores.store import Changes, StoredPart
@@ -70,7 +70,7 @@ class PostgresStore(NamedTuple):
             return self._position(connection) if connection else None
 
     def publish(self, base: Position | None, after: Position, content: bytes, changes: Changes) -> None:
-        with self._migrated() as connection:
+        with migrated(self.address) as connection:
             whole = send_counters(connection, changes.counters())
             whole_visitors = send_visitors(connection, changes.visitors(shared_key(connection)))
             with connection.transaction():
@@ -100,7 +100,7 @@ class PostgresStore(NamedTuple):
                 connection.execute(_CONFIRMED, (self.instance, held.sha256))
 
     def empty(self) -> None:
-        with self._migrated() as connection:
+        with migrated(self.address) as connection:
             with connection.transaction():
                 self.take_back(connection)
             connection.execute("SELECT analytics_drop_empty_months()")
@@ -174,9 +174,3 @@ class PostgresStore(NamedTuple):
         with connected(self.address) as connection:
             pending = pending_migrations(connection, self.address)
             yield None if pending and pending[0].version == 1 else connection
-
-    @contextmanager
-    def _migrated(self) -> Iterator[Connection]:
-        with connected(self.address) as connection:
-            migrate_if_allowed(connection, self.address)
-            yield connection

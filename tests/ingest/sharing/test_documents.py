@@ -12,7 +12,6 @@ from functools import partial
 from hashlib import sha256
 from pathlib import Path
 
-import psycopg
 import pytest
 
 from ingest.sharing.documents import DOCUMENT_MAX_BYTES, SharedDocuments
@@ -33,6 +32,7 @@ from shared.stores.ledger import StoreUnavailable
 from tests.builders.postgres import Server as Postgres
 from tests.builders.server import ADMIN_TOKEN, bearer
 from tests.builders.silent_log import SilentLog
+from tests.builders.stores import executed
 from tests.builders.waiting import until
 from tests.builders.worker import Worker
 
@@ -75,22 +75,11 @@ Made = Callable[..., Host]
 
 
 @pytest.fixture
-def address(postgres: Postgres) -> str:
-    return postgres.database()
-
-
-@pytest.fixture
 def host(tmp_path: Path, address: str) -> Made:
     def make(name: str, store: str = address) -> Host:
         return Host(tmp_path / name, store)
 
     return make
-
-
-def execute(address: str, sql: str) -> list[tuple[object, ...]]:
-    with psycopg.connect(address, autocommit=True) as connection:
-        found = connection.execute(sql.encode())
-        return found.fetchall() if found.description else []
 
 
 def test_goal_of_one_host_is_one_of_all_until_any_deletes_it(host: Made) -> None:
@@ -217,14 +206,14 @@ def test_damaged_file_is_published_by_none(host: Made) -> None:
 def test_what_was_changed_by_hand_in_the_store_is_taken_if_it_can_be_read(host: Made, address: str) -> None:
     one = host("one")
     one.put("a")
-    execute(address, "UPDATE analytics_documents SET content = '[]'")
+    executed(address, "UPDATE analytics_documents SET content = '[]'")
     one.shared.turn()
     assert one.goals == {}
     one.put("b")
-    execute(address, "UPDATE analytics_documents SET content = 'no list', version = version + 1")
+    executed(address, "UPDATE analytics_documents SET content = 'no list', version = version + 1")
     one.shared.turn()
     assert one.goals == {"b": "path==/"}
-    assert [*execute(address, "SELECT content FROM analytics_documents")] == [(one.data.goals.read_bytes(),)]
+    assert [*executed(address, "SELECT content FROM analytics_documents")] == [(one.data.goals.read_bytes(),)]
 
 
 def test_directory_that_is_restored_takes_what_changed_since(host: Made) -> None:
@@ -243,15 +232,15 @@ def test_directory_that_is_restored_takes_what_changed_since(host: Made) -> None
 def test_restored_store_gets_the_newest_version_from_any_host(host: Made, address: str) -> None:
     one, other = host("one"), host("other")
     one.put("a")
-    execute(address, "CREATE TABLE backup AS TABLE analytics_documents")
+    executed(address, "CREATE TABLE backup AS TABLE analytics_documents")
     other.delete("a")
     other.put("b")
     one.shared.turn()
-    execute(address, "DELETE FROM analytics_documents; INSERT INTO analytics_documents TABLE backup")
+    executed(address, "DELETE FROM analytics_documents; INSERT INTO analytics_documents TABLE backup")
     one.shared.turn()
     other.shared.turn()
     assert one.goals == other.goals == {"b": "path==/"}
-    execute(address, "DELETE FROM analytics_documents")
+    executed(address, "DELETE FROM analytics_documents")
     other.put("c")
     one.shared.turn()
     assert one.goals == other.goals == {"b": "path==/", "c": "path==/"}
@@ -353,10 +342,10 @@ def test_idle_turn_writes_nothing(host: Made, address: str) -> None:
     one.shared.turn()
     files = (one.data.goals, one.data.shared_note(one.data.goals))
     before = [path.stat() for path in files]
-    version = execute(address, "SELECT version, xmin::text FROM analytics_documents")
+    version = executed(address, "SELECT version, xmin::text FROM analytics_documents")
     one.shared.turn()
     assert [path.stat() for path in files] == before
-    assert execute(address, "SELECT version, xmin::text FROM analytics_documents") == version
+    assert executed(address, "SELECT version, xmin::text FROM analytics_documents") == version
 
 
 def test_merged_file_has_no_more_than_fits() -> None:

@@ -15,10 +15,10 @@ import psycopg
 import pytest
 
 from shared.stores.ledger import StoreUnavailable
-from tests.builders.postgres import Server, running
+from tests.builders.postgres import running
 from tests.builders.postgres_kinds import required
 from tests.builders.salts import SaltHost, zone_before_midnight
-from tests.builders.stores import queried
+from tests.builders.stores import executed, queried
 
 pytestmark = pytest.mark.component
 
@@ -28,21 +28,11 @@ Made = Callable[..., SaltHost]
 
 
 @pytest.fixture
-def address(postgres: Server) -> str:
-    return postgres.database()
-
-
-@pytest.fixture
 def host(tmp_path: Path, address: str) -> Made:
     def make(name: str, store: str = address, timezone: str = "UTC") -> SaltHost:
         return SaltHost(tmp_path / name, store, timezone)
 
     return make
-
-
-def execute(address: str, sql: str) -> None:
-    with psycopg.connect(address, autocommit=True) as connection:
-        connection.execute(sql.encode())
 
 
 def own_days(address: str) -> list[tuple[str, str]]:
@@ -65,7 +55,7 @@ def test_visitor_without_an_id_is_one_visitor_on_two_hosts(host: Made) -> None:
 
 def test_hosts_that_ask_at_the_same_instant_get_one_salt(host: Made, address: str) -> None:
     host("first").ask()  # makes the tables
-    execute(address, "DELETE FROM analytics_salts")
+    executed(address, "DELETE FROM analytics_salts")
     hosts = [host(f"host-{number}") for number in range(8)]
     with ThreadPoolExecutor(8) as threads:
         list(threads.map(SaltHost.ask, hosts))
@@ -173,7 +163,7 @@ def test_own_salt_becomes_that_of_all_where_the_store_has_none(host: Made, addre
 def test_store_that_lost_its_salts_gets_them_again(host: Made, address: str) -> None:
     one, late = host("one"), host("late")
     one.ask()
-    execute(address, "TRUNCATE analytics_salts")
+    executed(address, "TRUNCATE analytics_salts")
     one.ask()
     late.ask()
     assert one.visitor() == late.visitor()
@@ -183,7 +173,7 @@ def test_host_whose_salt_was_replaced_in_the_store_is_named(host: Made, address:
     one, late = host("one"), host("late")
     one.ask()
     instance, before = one.instance, one.visitor()
-    execute(address, "TRUNCATE analytics_salts")
+    executed(address, "TRUNCATE analytics_salts")
     late.ask()
     one.ask()
     assert one.visitor() == before
@@ -197,12 +187,12 @@ def test_salt_leaves_the_store_soon_after_its_day(host: Made, address: str) -> N
     for minutes, stays in ((9, 1), (11, 0)):
         ended = f"day = '2026-01-01', ends_at = now() - interval '{minutes} minutes'"
         # Within an hour of midnight there is one of tomorrow, too.
-        execute(address, f"UPDATE analytics_salts SET {ended} WHERE salt = '\\x{salt}'")
+        executed(address, f"UPDATE analytics_salts SET {ended} WHERE salt = '\\x{salt}'")
         one.data.salt.unlink()
         one.ask()
         found = queried(address, f"SELECT count(*) FROM analytics_salts WHERE salt = '\\x{salt}'")
         assert found == [(stays,)]
-        execute(address, "DELETE FROM analytics_salts WHERE day <> '2026-01-01'")
+        executed(address, "DELETE FROM analytics_salts WHERE day <> '2026-01-01'")
 
 
 @pytest.mark.parametrize("hours", [-72, 72])
@@ -251,10 +241,10 @@ def test_database_that_logs_statements_and_parameters_logs_no_salt(tmp_path: Pat
 
 def test_role_of_a_host_may_share_salts(host: Made, address: str, tmp_path: Path) -> None:
     host("owner").ask()  # makes the tables
-    execute(address, "DELETE FROM analytics_salts")
-    execute(address, resources.files("shared.stores.postgres").joinpath("roles.sql").read_text("utf-8"))
+    executed(address, "DELETE FROM analytics_salts")
+    executed(address, resources.files("shared.stores.postgres").joinpath("roles.sql").read_text("utf-8"))
     with suppress(psycopg.errors.DuplicateObject):
-        execute(address, "CREATE ROLE salt_host LOGIN IN ROLE foldlog_publish")
+        executed(address, "CREATE ROLE salt_host LOGIN IN ROLE foldlog_publish")
     alone = host("alone", UNREACHABLE)
     alone.visitor()
     as_role = connect_again(alone, address.replace("//foldlog@", "//salt_host@"), tmp_path / "alone")

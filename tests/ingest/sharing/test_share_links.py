@@ -44,6 +44,7 @@ from tests.builders.postgres import running
 from tests.builders.postgres_kinds import required
 from tests.builders.server import ADMIN_TOKEN, Answer, bearer
 from tests.builders.silent_log import SilentLog
+from tests.builders.stores import executed
 from tests.builders.waiting import TIMEOUT_S, until
 from tests.builders.worker import Worker
 
@@ -76,22 +77,11 @@ Made = Callable[..., Host]
 
 
 @pytest.fixture
-def address(postgres: Postgres) -> str:
-    return postgres.database()
-
-
-@pytest.fixture
 def host(tmp_path: Path, address: str) -> Made:
     def make(name: str, store: str = address) -> Host:
         return Host(tmp_path / name, store)
 
     return make
-
-
-def execute(address: str, sql: str) -> list[tuple[Any, ...]]:
-    with psycopg.connect(address, autocommit=True) as connection:
-        found = connection.execute(sql.encode())
-        return found.fetchall() if found.description else []
 
 
 def link_bytes(*links: ShareLink) -> bytes:
@@ -153,18 +143,18 @@ def test_directory_that_is_restored_brings_no_revoked_link_back(host: Made) -> N
 def test_store_that_is_restored_brings_no_revoked_link_back(host: Made, address: str) -> None:
     one, other = host("one"), host("other")
     revoked = one.add()
-    execute(address, "CREATE TABLE backup AS TABLE analytics_documents")
+    executed(address, "CREATE TABLE backup AS TABLE analytics_documents")
     other.shared.turn()
     assert other.shared.revoke(revoked)
     other.shared.turn()
     made = other.add()
     restore = "DELETE FROM analytics_documents; INSERT INTO analytics_documents TABLE backup"
-    execute(address, restore)
+    executed(address, restore)
     one.shared.turn()
     other.shared.turn()
     one.shared.turn()
     assert one.ids == other.ids == {made}
-    execute(address, "DELETE FROM analytics_documents")
+    executed(address, "DELETE FROM analytics_documents")
     third = host("third").add()
     for each in (one, other, one):
         each.shared.turn()
@@ -222,7 +212,7 @@ def test_turn_that_waits_for_the_store_delays_no_revocation(host: Made, address:
         connection.execute("SELECT FROM analytics_documents FOR UPDATE")
         turns.start()
         waiting = "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock'"
-        until(lambda: execute(address, waiting) == [(1,)])
+        until(lambda: executed(address, waiting) == [(1,)])
         with owner_lock(one.data.shares_lock, 0):
             pass
         assert one.shared.revoke(revoked)
@@ -231,7 +221,7 @@ def test_turn_that_waits_for_the_store_delays_no_revocation(host: Made, address:
 
 
 def is_revoked_in(address: str, link_id: str) -> bool:
-    ((content,),) = execute(address, "SELECT content FROM analytics_documents")
+    ((content,),) = executed(address, "SELECT content FROM analytics_documents")
     return parse_links(content).has_revoked(link_id)
 
 
@@ -278,13 +268,13 @@ def test_damaged_file_is_kept_aside_and_the_links_come_back(host: Made) -> None:
 def test_idle_turn_writes_nothing(host: Made, address: str) -> None:
     one = host("one")
     one.shared.turn()
-    assert execute(address, "SELECT FROM analytics_documents") == []
+    assert executed(address, "SELECT FROM analytics_documents") == []
     one.shared.revoke(one.add())
     one.shared.turn()
     said = "SELECT version, xmin::text FROM analytics_documents"
-    before, version = one.data.shares.stat(), execute(address, said)
+    before, version = one.data.shares.stat(), executed(address, said)
     one.shared.turn()
-    assert (one.data.shares.stat(), execute(address, said)) == (before, version)
+    assert (one.data.shares.stat(), executed(address, said)) == (before, version)
 
 
 @pytest.mark.component
@@ -303,9 +293,9 @@ def test_database_that_logs_statements_and_parameters_logs_no_key_of_a_session(t
 @pytest.mark.component
 def test_role_of_a_host_may_share_links(host: Made, address: str) -> None:
     made = host("owner").add()  # makes the tables
-    execute(address, resources.files("shared.stores.postgres").joinpath("roles.sql").read_text("utf-8"))
+    executed(address, resources.files("shared.stores.postgres").joinpath("roles.sql").read_text("utf-8"))
     with suppress(psycopg.errors.DuplicateObject):
-        execute(address, "CREATE ROLE links_host LOGIN IN ROLE foldlog_publish")
+        executed(address, "CREATE ROLE links_host LOGIN IN ROLE foldlog_publish")
     one = host("one", address.replace("//foldlog@", "//links_host@"))
     assert {made, one.add()} == one.ids
 
