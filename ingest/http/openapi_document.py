@@ -35,6 +35,9 @@ from ingest.http.openapi_parts import (
     ref,
     response,
 )
+from ingest.http.report_schemas import (
+    Report,
+)
 from ingest.http.response_schemas import (
     Erased,
     ErasurePending,
@@ -42,7 +45,6 @@ from ingest.http.response_schemas import (
     Health,
     Problem,
     Readiness,
-    Report,
     Stored,
     VisitorEvents,
 )

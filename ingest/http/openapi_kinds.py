@@ -21,19 +21,21 @@ from ingest.http.openapi_parts import (
     report_parameter,
     response,
 )
-from ingest.http.response_schemas import (
-    Annotations,
+from ingest.http.report_schemas import (
     Breakdowns,
     Cohorts,
-    Filters,
     Funnel,
-    Goals,
     GoalsReport,
+    Live,
+    Paths,
+)
+from ingest.http.response_schemas import (
+    Annotations,
+    Filters,
+    Goals,
     KeptAnnotation,
     KeptFilter,
     KeptGoal,
-    Live,
-    Paths,
 )
 from reports import encode
 from reports.dimensions import KEY_MAX, NAMES
