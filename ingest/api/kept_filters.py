@@ -5,9 +5,9 @@ has changed, so that what one worker, or an editor, wrote is known to all.
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import Iterable
 
+from ingest.http.reread_file import RereadFile, logs_damage
 from reports.filters import parse_filter
 from reports.kinds import goals
 from reports.query_error import QueryError
@@ -16,9 +16,6 @@ from shared.kept_entries import Found
 from shared.log import Log
 from shared.named_filters import NamedFilter, of_kind, read_named_filters
 
-# A damaged file is read again that soon, whatever requests ask: a mend of its mode or
-# of the disk shows in no stamp.
-DAMAGED_AGAIN_S = 5.0
 # For how many choices of sites the goals are kept as a text.
 _REMEMBERED = 100
 
@@ -42,20 +39,17 @@ class KeptFilters:
     """What goals.json holds."""
 
     def __init__(self, data: DataDirectory, log: Log) -> None:
-        self._data, self._log = data, log
-        self._stamp: tuple[int, ...] | None = None
+        self._data = data
+        self._file = RereadFile(data.goals, logs_damage(log, data.goals, "goals_damaged", "goals_readable"))
         self._found = Found[NamedFilter]()
         self._goals: dict[tuple[str, ...] | None, str] = {}
-        self._read_at = 0.0
 
     async def read(self) -> Found[NamedFilter]:
         """What the file holds now. Raises nothing for what is wrong with it."""
-        stamp = self._stamp_of_file()
-        is_due = bool(self._found.damage) and time.monotonic() - self._read_at >= DAMAGED_AGAIN_S
-        if stamp != self._stamp or is_due:
-            found = await asyncio.to_thread(read_named_filters, self._data)
-            self._report(found.damage)
-            self._stamp, self._found, self._read_at = stamp, found, time.monotonic()
+        seen = self._file.due()
+        if seen is not None:
+            self._found = await asyncio.to_thread(read_named_filters, self._data)
+            self._file.was_read(seen, self._found.damage)
             self._goals = {}
         return self._found
 
@@ -69,20 +63,3 @@ class KeptFilters:
                 self._goals.clear()
             self._goals[sites] = goals.given(of_sites(of_kind(found, "goal"), sites))
         return self._goals[sites]
-
-    def _stamp_of_file(self) -> tuple[int, ...] | None:
-        """Changes whenever the file does; None without one."""
-        try:
-            found = self._data.goals.lstat()
-        except OSError:
-            return None
-        return found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns
-
-    def _report(self, damage: str) -> None:
-        if damage == self._found.damage:
-            return
-        path = str(self._data.goals)
-        if damage:
-            self._log.error("goals_damaged", path=path, reason=f"{damage}; `foldlog doctor` says what to do")
-        else:
-            self._log.info("goals_readable", path=path)

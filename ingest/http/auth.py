@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import base64
 import hmac
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
@@ -17,6 +16,7 @@ from aiohttp.web_request import BaseRequest
 from multidict import MultiMapping
 
 from ingest.http.problem import Problem
+from ingest.http.reread_file import RereadFile, logs_damage
 from shared.disk.layout import DataDirectory
 from shared.log import Log
 from shared.settings import Settings
@@ -59,11 +59,6 @@ class Access(NamedTuple):
         if site not in self.sites:
             raise Problem(403, "scope", f"this token is for {', '.join(self.sites)}: ask for one of these with site=")
         return {**parameters, "site": site}
-
-
-# A damaged file is read again that soon, whatever requests ask: it may be large, and a
-# mend of its mode or of the disk shows in no stamp.
-DAMAGED_AGAIN_S = 5.0
 
 
 class Keyring:
@@ -124,12 +119,10 @@ class _File:
     """The secrets of a file of tokens."""
 
     def __init__(self, path: Path, read: Callable[[], TokensFile], log: Log) -> None:
-        self._path, self._read, self._log = path, read, log
-        self._stamp: tuple[int, ...] | None = None
+        self._read = read
+        self._file = RereadFile(path, logs_damage(log, path, "tokens_damaged", "tokens_readable"))
         self._kept: list[_Secret] = []
         self._pixels: frozenset[bytes] = frozenset()
-        self._damage = ""
-        self._read_at = 0.0
 
     def secrets(self) -> list[_Secret]:
         """Those that it has now, without keys of pixels: these open nothing else."""
@@ -142,34 +135,13 @@ class _File:
         return self._pixels
 
     def _read_if_changed(self) -> None:
-        stamp = self._stamp_of_file()
-        is_due = bool(self._damage) and time.monotonic() - self._read_at >= DAMAGED_AGAIN_S
-        if stamp != self._stamp or is_due:
-            self._stamp, self._read_at = stamp, time.monotonic()
+        seen = self._file.due()
+        if seen is not None:
             found = self._read()
             every = [_Secret(bytes.fromhex(each.sha256), each.scope, each.sites, each.id) for each in found.tokens]
             self._kept = [each for each in every if each.scope != "pixel"]
             self._pixels = frozenset([each.digest for each in every if each.scope == "pixel"])
-            self._report(found.damage)
-
-    def _stamp_of_file(self) -> tuple[int, ...] | None:
-        """Changes whenever the file does; None without one."""
-        try:
-            found = self._path.lstat()
-        except OSError:
-            return None
-        return found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns
-
-    def _report(self, damage: str) -> None:
-        if damage == self._damage:
-            return
-        self._damage = damage
-        if damage:
-            self._log.error(
-                "tokens_damaged", path=str(self._path), reason=f"{damage}; `foldlog doctor` says what to do"
-            )
-        else:
-            self._log.info("tokens_readable", path=str(self._path))
+            self._file.was_read(seen, found.damage)
 
 
 async def scopes_of(worker: WorkerContext, request: BaseRequest) -> frozenset[Scope] | None:

@@ -8,6 +8,6 @@ from pathlib import Path
 FileIdentity = tuple[int, int, int, int]
 
 
-def file_identity(path: Path) -> FileIdentity:
-    found = path.stat()
+def file_identity(path: Path, *, follow_symlinks: bool = True) -> FileIdentity:
+    found = path.stat(follow_symlinks=follow_symlinks)
     return found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns
