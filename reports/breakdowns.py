@@ -85,7 +85,7 @@ def _shared(
 
 def _columns(query: Query) -> set[str]:
     """Of events, what the measures beside their number need: that of engaged time
-    chooses events by their names. None where it needs others than those of the query.
+    chooses events by their names. Empty where it needs others than those of the query.
     """
     if query.event is not None and any(name in ENGAGED_MEASURES for name in query.measures):
         return set()

@@ -11,31 +11,19 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import hashlib
 import json
 import os
-import tempfile
-from contextlib import closing
-from datetime import date, timedelta
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
-import duckdb
-import msgspec
-
 from foldlog.load.target import Target
-from shared.disk.layout import DataDirectory
-from shared.generations.load import load_snapshot
-from shared.generations.snapshot import Day, Part, encode_snapshot
 from tests.bench.checkout import cpu_seconds, family
 from tests.bench.processes import ADMIN_TOKEN, serving
-from tests.bench.reports import make_month
-from tests.bench.visits import make_visits
+from tests.bench.year import LAST_DAY, TIMES, asked_year
 from tests.builders.browser import Page, browse
 from tests.builders.dashboard_page import screen
 
-LAST_DAY = date(2026, 11, 22)
-MONTH_EVENTS = 1_000_000
 FILTERS = {"France": "FR", "Germany": "DE"}  # one sixteenth, and seven sixteenths of the visitors
 WAITS = 6000
 # When numbers came, by the page's clock. A round is over when the page is no longer
@@ -50,44 +38,6 @@ CLOCK = """
       if (document.querySelector("#dashboard")?.ariaBusy === "false") times.drawn ??= performance.now();
     }).observe(document, { subtree: true, childList: true, characterData: true, attributes: true });
 """
-# The columns of time of each kind of part.
-TIMES = {"archive": ("time", "received"), "counters": ("bucket",), "sessions": ("begun_at", "ended_at")}
-TIMES["visits"] = ("bucket",)
-
-
-def make_year(data: DataDirectory, days: int, made: int, month_events: int) -> None:
-    """The last day is as a backlog leaves it, all others are merged."""
-    make_month(data, made + 1, month_events // 30).close()
-    make_visits(data)
-    snapshot = load_snapshot(data)
-    patterns = sorted(snapshot.days)[:-1]
-    added: dict[date, Day] = {}
-    with closing(duckdb.connect()) as database:
-        for number in range(days - len(snapshot.days)):
-            day, pattern = min(snapshot.days) - timedelta(days=number + 1), patterns[number % made]
-            kept = snapshot.days[pattern]
-            parts = {
-                kind: tuple(_copied(database, data, kind, pattern, day, part) for part in getattr(kept, kind))
-                for kind in TIMES
-            }
-            added[day] = msgspec.structs.replace(kept, ids=(), **parts)
-    data.snapshot.write_bytes(encode_snapshot(msgspec.structs.replace(snapshot, days={**added, **snapshot.days})))
-
-
-def _copied(
-    database: duckdb.DuckDBPyConnection, data: DataDirectory, kind: str, made: date, day: date, part: Part
-) -> Part:
-    """A third of the visitors of a pattern come again on the days that copy it."""
-    path = data.part(kind, day, part.generation)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    changed = [f"({name} - INTERVAL {(made - day).days} DAYS) AS {name}" for name in TIMES[kind]]
-    if kind in {"archive", "sessions"}:
-        mine = f"left(md5(visitor || '{day}'), 16)"
-        changed.append(f"CASE WHEN hash(visitor) % 3 = 0 THEN visitor ELSE {mine} END AS visitor")
-    rows = f"SELECT * REPLACE ({', '.join(changed)}) FROM read_parquet('{data.part(kind, made, part.generation)}')"
-    database.execute(f"COPY ({rows}) TO '{path}' (FORMAT parquet, COMPRESSION zstd)")
-    content = path.read_bytes()
-    return Part(part.generation, part.rows, len(content), hashlib.sha256(content).hexdigest(), part.version)
 
 
 async def look(target: Target, profile: Path, days: int) -> None:
@@ -151,19 +101,10 @@ def _spent(target: Target, before: float) -> str:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--days", type=int, default=365)
-    parser.add_argument("--made", type=int, default=3, help="days of which the events are made")
-    parser.add_argument("--events", type=int, default=MONTH_EVENTS, help="events of a month")
-    parser.add_argument("--data", type=Path, help="where the events are made, or have been")
-    given = parser.parse_args()
-    with tempfile.TemporaryDirectory(dir=".") as place:
-        data = DataDirectory(given.data or Path(place) / "data")
-        if not data.snapshot.exists():
-            make_year(data, given.days, given.made, given.events)
+    with asked_year(argparse.ArgumentParser(description=__doc__), TIMES) as (given, data, place):
         for days in (28, given.days):
             with serving(data.root, FOLDLOG_FOLD_INTERVAL="86400") as target:
-                asyncio.run(look(target, Path(place) / f"profile-{days}", days))
+                asyncio.run(look(target, place / f"profile-{days}", days))
 
 
 if __name__ == "__main__":

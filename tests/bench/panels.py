@@ -10,16 +10,12 @@ shown, too. The answers are compared with each other.
 from __future__ import annotations
 
 import argparse
-import hashlib
 import resource
-import tempfile
 from contextlib import closing
-from datetime import UTC, date, datetime, timedelta
-from pathlib import Path
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import duckdb
-import msgspec
 
 from reports.breakdowns import answer_of
 from reports.kinds import parse_question
@@ -28,56 +24,19 @@ from shared.disk.layout import DataDirectory
 from shared.disk.spill import own_spill
 from shared.duckdb_engine import connect
 from shared.generations.load import load_snapshot
-from shared.generations.snapshot import Day, Part, encode_snapshot
-from tests.bench.reports import make_month
 from tests.bench.visits import measured
+from tests.bench.year import LAST_DAY, asked_year
 
-LAST_DAY = date(2026, 11, 22)
 MEMORY = 256 << 20
 THREADS = 2
-MONTH_EVENTS = 1_000_000
 # What the page shows at first, in the order of its panels.
 PANELS = ("path", "source", "country", "device", "event")
 
 
-def make_year(data: DataDirectory, days: int, made: int, month_events: int) -> None:
-    make_month(data, made + 1, month_events // 30).close()
-    snapshot = load_snapshot(data)
-    patterns = sorted(snapshot.days)[:-1]  # the last one is not merged
-    added: dict[date, Day] = {}
-    with closing(duckdb.connect()) as database:
-        for number in range(days - len(snapshot.days)):
-            day, pattern = min(snapshot.days) - timedelta(days=number + 1), patterns[number % made]
-            kept = snapshot.days[pattern]
-            parts = tuple(_copied(database, data, pattern, day, each) for each in kept.archive)
-            added[day] = msgspec.structs.replace(kept, archive=parts, ids=(), counters=(), sessions=(), visits=())
-    data.snapshot.write_bytes(encode_snapshot(msgspec.structs.replace(snapshot, days={**added, **snapshot.days})))
-
-
-def _copied(database: duckdb.DuckDBPyConnection, data: DataDirectory, made: date, day: date, part: Part) -> Part:
-    """A third of the visitors of a pattern come again on the days that copy it."""
-    path = data.part("archive", day, part.generation)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    visitor = f"CASE WHEN hash(visitor) % 3 = 0 THEN visitor ELSE left(md5(visitor || '{day}'), 16) END"
-    moved = f"{visitor} AS visitor, (time - INTERVAL {(made - day).days} DAYS) AS time"
-    rows = f"SELECT * REPLACE ({moved}) FROM read_parquet('{data.part('archive', made, part.generation)}')"
-    database.execute(f"COPY ({rows}) TO '{path}' (FORMAT parquet, COMPRESSION zstd)")
-    content = path.read_bytes()
-    return Part(part.generation, part.rows, len(content), hashlib.sha256(content).hexdigest(), part.version)
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--days", type=int, default=365)
-    parser.add_argument("--made", type=int, default=3, help="days of which the events are made")
-    parser.add_argument("--events", type=int, default=MONTH_EVENTS, help="events of a month")
     parser.add_argument("--filter", action="append", help="what is asked; default: three of them")
-    parser.add_argument("--data", type=Path, help="where the events are made, or have been")
-    given = parser.parse_args()
-    with tempfile.TemporaryDirectory(dir=".") as place:
-        data = DataDirectory(given.data or Path(place) / "data")
-        if not data.snapshot.exists():
-            make_year(data, given.days, given.made, given.events)
+    with asked_year(parser, ["archive"]) as (given, data, _):
         for filter_ in given.filter or ("country==FR", "country==DE", "event==pageview"):
             for days in (28, given.days):
                 for measures in ("events", "events,visitors"):

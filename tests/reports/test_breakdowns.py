@@ -29,6 +29,8 @@ from tests.builders.questions import ZONES, instant
 NOW = datetime(2026, 11, 24, tzinfo=UTC)
 DAY_MS, QUARTER_MS = 86_400_000, 15 * 60_000
 ROOM = 1 << 40
+OF_A_WEEK = {"from": "2026-11-15", "to": "2026-11-22", "filter": "country==FR"}
+TOGETHER = OF_A_WEEK | {"by": "path,event,os", "kind": "breakdowns"}
 NAMES = (
     *("event", "site", "path", "referrer", "source", "channel", "utm_campaign", "utm_term", "country", "language"),
     *("browser", "browser_version", "os", "device", "hostname", "not_found", "props.plan", "query.q", "entry", "exit"),
@@ -134,17 +136,10 @@ def test_each_breakdown_equals_the_report_of_it_alone(world: World, seed: int) -
 
 def test_a_file_is_read_instead_of_the_archive_where_there_is_room(world: World) -> None:
     """So that the test above compares what it is about."""
-    asked = {
-        "from": "2026-11-15",
-        "to": "2026-11-22",
-        "filter": "country==FR",
-        "by": "path,event,os",
-        "kind": "breakdowns",
-    }
     opened: list[int] = []
 
     def answer(room: int) -> dict[str, Any]:
-        source, query = world.source(asked), parse_question(asked, NOW, "UTC")
+        source, query = world.source(TOGETHER), parse_question(TOGETHER, NOW, "UTC")
 
         def open_parts(parts: Any) -> list[str]:
             opened.append(len(parts))
@@ -161,8 +156,7 @@ def test_a_file_is_read_instead_of_the_archive_where_there_is_room(world: World)
 
 def test_engaged_time_is_counted_beside_an_event(world: World) -> None:
     """Of `engaged` events, which are none of those that are asked for."""
-    asked = {"from": "2026-11-15", "to": "2026-11-22", "filter": "country==FR", "event": "pageview"}
-    asked["measures"] = "visitors,engaged_time"
+    asked = OF_A_WEEK | {"event": "pageview", "measures": "visitors,engaged_time"}
     together = world.answer({**asked, "by": "path,os,country", "kind": "breakdowns"})
     assert together["breakdowns"][0]["total"]["engaged_time"] > 0
     for name, found in zip(("path", "os", "country"), together["breakdowns"], strict=True):
@@ -170,14 +164,7 @@ def test_engaged_time_is_counted_beside_an_event(world: World) -> None:
 
 
 def test_file_is_deleted_after_a_report_that_failed(world: World) -> None:
-    asked = {
-        "from": "2026-11-15",
-        "to": "2026-11-22",
-        "filter": "country==FR",
-        "by": "path,event,os",
-        "kind": "breakdowns",
-    }
-    source, query = world.source(asked), parse_question(asked, NOW, "UTC")
+    source, query = world.source(TOGETHER), parse_question(TOGETHER, NOW, "UTC")
 
     class Full(Exception):
         pass
