@@ -52,6 +52,13 @@ def listed_site(host: str, sites: Collection[str]) -> str | None:
     return next((each for each in (host, other_spelling(host)) if each in sites), None)
 
 
+def is_site(host: str, sites: Collection[str]) -> bool:
+    """Whether events can be of it: it has the form, and is one of `sites` if these are
+    listed.
+    """
+    return SITE.fullmatch(host) is not None and (not sites or host in sites)
+
+
 def other_spelling(host: str) -> str:
     """With `www.` if it is without, and the other way round."""
     return host.removeprefix("www.") if host.startswith("www.") else f"www.{host}"

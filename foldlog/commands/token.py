@@ -12,7 +12,7 @@ from foldlog.preflight import ensure_data_dir, require_data_dir
 from foldlog.terminal import Console, table
 from shared.disk.layout import DataDirectory
 from shared.exit_codes import PROBLEMS, SUCCESS, UsageError
-from shared.host_names import SITE, host_of
+from shared.host_names import host_of, is_site
 from shared.pixel_keys import PIXEL, USE
 from shared.shared_tokens import create_shared_token, fetch_shared_tokens, load_shared_tokens, revoke_shared_token
 from shared.stores.ledger import StoreUnavailable
@@ -57,7 +57,7 @@ def _pixel_use(call: Invocation) -> tuple[str | None, str | None]:
         if use is not None:
             raise UsageError("--use is that of a pixel: add --scope pixel")
         return None, None
-    if len(given) != 1 or not _is_site(call, site := host_of(given[0])):
+    if len(given) != 1 or not is_site(site := host_of(given[0]), call.settings.sites):
         raise UsageError(f"--scope pixel needs --site: {_known_sites(call)}")
     if not USE.fullmatch(use or ""):
         raise UsageError("--scope pixel needs --use: NAME or NAME/CAMPAIGN, each 1 to 60 of A-Z a-z 0-9 _ . -")
@@ -71,14 +71,9 @@ def _sites(call: Invocation) -> tuple[str, ...]:
         return ()
     if scope not in BY_SITE:
         raise UsageError("--site goes with --scope read, admin or pixel: a sender says the site of each event")
-    if len(given) > SITES_MAX or not all(_is_site(call, each) for each in given):
+    if len(given) > SITES_MAX or not all(is_site(each, call.settings.sites) for each in given):
         raise UsageError(f"--site: up to {SITES_MAX} times {_known_sites(call)}")
     return given
-
-
-def _is_site(call: Invocation, site: str) -> bool:
-    sites = call.settings.sites
-    return SITE.fullmatch(site) is not None and (not sites or site in sites)
 
 
 def _known_sites(call: Invocation) -> str:

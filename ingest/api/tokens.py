@@ -19,7 +19,7 @@ from ingest.http.auth import require_admin
 from ingest.http.problem import Problem
 from shared.disk.layout import DataDirectory
 from shared.exit_codes import TemporaryFailure
-from shared.host_names import SITE, host_of
+from shared.host_names import host_of, is_site
 from shared.settings import Settings
 from shared.shared_tokens import create_shared_token, load_shared_tokens, revoke_shared_token
 from shared.timestamps import rfc3339
@@ -114,7 +114,7 @@ def known_sites(given: list[str], settings: Settings) -> list[str]:
     """Sites in the form that events have. Raises Problem 422 for what is none."""
     sites = [host_of(each) for each in given]
     known = settings.sites
-    if not all(SITE.fullmatch(each) and (not known or each in known) for each in sites):
+    if not all(is_site(each, known) for each in sites):
         raise Problem(422, "invalid", f"a site is one of {', '.join(known) or 'the hosts of your pages'}")
     return sites
 
