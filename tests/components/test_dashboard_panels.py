@@ -98,7 +98,7 @@ async def test_each_panel_is_saved_as_csv_and_as_parquet(server: Server, tmp_pat
         await page.evaluate("document.querySelector('#cohorts').open = true")
         await page.until("document.querySelectorAll('#cohort-body tr').length > 1")
         buttons = int(await page.evaluate("document.querySelectorAll('.save:not([hidden])').length"))
-        assert buttons == 2 * 10  # chart, five panels, goals, funnel, paths, returning visitors
+        assert buttons == 2 * 11  # chart, six panels, goals, funnel, paths, returning visitors
         await page.evaluate("[...document.querySelectorAll('.save:not([hidden])')].forEach((each) => each.click()), 0")
         await page.until(f"saved.length === {buttons}")
         read = "async ([name, content]) => [name, await content.slice(0, 4).text(), content.size]"
