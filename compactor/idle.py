@@ -28,7 +28,7 @@ def finds_nothing(
     if next_day(before, (), now_ms):
         return False
     plan = plan_retention(data, before, before, sealed, now_ms, settings)
-    if plan.deletes or not same_finding(plan.record(before.retention), before.retention):
+    if plan.deletes or plan.confirmed or not same_finding(plan.record(before.retention), before.retention):
         return False
     return not _waits_for_history(data, before, plan, sealed, now_ms, settings)
 
@@ -37,7 +37,12 @@ def changes_nothing(
     context: PassContext, before: Snapshot, after: Snapshot, plan: RetentionPlan, sealed: Sequence[Segment]
 ) -> bool:
     """The same of a pass that has tried to merge a day, or to delete one, in vain."""
-    if after.days != before.days or plan.deletes or not same_finding(after.retention, before.retention):
+    if (
+        after.days != before.days
+        or plan.deletes
+        or plan.confirmed
+        or not same_finding(after.retention, before.retention)
+    ):
         return False
     return not _waits_for_history(context.data, before, plan, sealed, context.now_ms, context.settings)
 

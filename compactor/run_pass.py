@@ -97,7 +97,7 @@ def run_pass(
         after = with_summary(context, before, after, added)
         commit(data, before, after, lock)
 
-    delete_expired(expiring)
+    delete_expired(data, expiring, log)
     prune_history(data, after)
     log_pass(log, after, incoming, events)
     more = bool(select_segments(after, sealed, 1, attempt.waiting))

@@ -201,8 +201,10 @@ def _last_retention(run: LastRetention) -> str:
         return f"skipped at {run.at}"
     counts = {"segments": run.segments, "archive days": run.archive_days, "counter days": run.counter_days}
     deleted = [f"{count:,} {noun} deleted" for noun, count in counts.items() if count]
-    on_hold = [f"on hold, to be confirmed: {', '.join(run.on_hold)}"] if run.on_hold else []
-    return f"{run.at}: {', '.join(deleted + on_hold) or 'nothing was due'}"
+    waiting = [kind for kind in run.on_hold if kind not in run.confirmed]
+    on_hold = [f"on hold, to be confirmed: {', '.join(waiting)}"] if waiting else []
+    confirmed = [f"confirmed, deleted by the next pass: {', '.join(run.confirmed)}"] if run.confirmed else []
+    return f"{run.at}: {', '.join(deleted + on_hold + confirmed) or 'nothing was due'}"
 
 
 def screen(status: Status, running: Running, settings: Settings, width: int, height: int | None) -> list[str]:

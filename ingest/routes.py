@@ -6,6 +6,7 @@ from ingest.api import dashboard, demo, share_page, tracker
 from ingest.api.annotations import delete_annotation_, get_annotations, put_annotation_
 from ingest.api.exports import get_export
 from ingest.api.fold import post_fold
+from ingest.api.holds import post_hold
 from ingest.api.kinds import get_breakdowns, get_cohorts, get_funnel, get_goals_report, get_live, get_paths
 from ingest.api.live_stream import get_live_stream
 from ingest.api.named_filters import delete_of, get_of, put_of
@@ -53,6 +54,7 @@ ROUTES: list[Route] = [
     ("GET", "/admin/api/live/stream", get_live_stream),
     ("GET", "/admin/api/status", get_status),
     ("POST", "/admin/api/fold", post_fold),
+    ("POST", "/admin/api/holds/{id}", post_hold),
     ("GET", "/admin/api/visitors/{id}", get_visitor),
     ("DELETE", "/admin/api/visitors/{id}", delete_visitor),
     ("GET", "/admin/api/tokens", get_tokens),

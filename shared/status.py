@@ -6,7 +6,7 @@ The types are both the answer and its schema in the OpenAPI document.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from datetime import date
 from itertools import islice
 
@@ -21,6 +21,7 @@ from shared.generations.load import find_snapshot
 from shared.generations.part_presence import missing_parts
 from shared.generations.snapshot import Retention, RetentionHold, Snapshot
 from shared.generations.summary import SUMMARY_DAYS, Summary
+from shared.holds import confirmed_kinds
 from shared.segments.quarantine import lines_quarantined_by_recovery
 from shared.segments.sealed import Segment, active_segments, count_lines, file_sizes, sealed_segments
 from shared.settings import Settings
@@ -67,7 +68,8 @@ class LastFold(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 class LastRetention(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """`skipped`: why nothing was deleted. `on_hold` and `over_limit` (bytes) are by
-    kind: log, archive, counters.
+    kind: log, archive, counters. `confirmed`: the kinds whose deletion on hold is
+    confirmed, and waits for the next pass.
     """
 
     at: Instant
@@ -78,6 +80,7 @@ class LastRetention(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     last_success: Instant
     on_hold: dict[str, RetentionHold]
     over_limit: dict[str, Count]
+    confirmed: list[str]
 
 
 class Disk(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -196,11 +199,12 @@ def _read_status(data: DataDirectory, settings: Settings) -> Status:
     unfolded = [segment for segment in sealed if not snapshot.has_passed(segment.name)]
     lines = sum(map(count_lines, active.values()))
     lines += sum(count_lines(segment.path, snapshot.partial.get(segment.name.stem, 0)) for segment in unfolded)
+    confirmed = confirmed_kinds(data, snapshot.retention.on_hold)
     warnings = [
         warning(data, settings),
         str(damage) if damage else None,
         missing_parts_warning(data, snapshot),
-        *_retention_warnings(snapshot.retention),
+        *_retention_warnings(snapshot.retention, confirmed),
         merge_warning(snapshot),
         store_warning(store, snapshot.generation, settings),
     ]
@@ -216,7 +220,7 @@ def _read_status(data: DataDirectory, settings: Settings) -> Status:
         as_of=snapshot.as_of,
         lag_s=_lag_s(data, snapshot),
         last_fold=LastFold(snapshot.last_pass.segments, snapshot.last_pass.lines, snapshot.last_pass.seconds),
-        last_retention=_last_retention(last_retention(data, snapshot)),
+        last_retention=_last_retention(last_retention(data, snapshot), confirmed),
         disk=_disk(data, settings, snapshot),
         erasures_pending=count_pending(data),
         warnings=[text for text in warnings if text],
@@ -260,7 +264,7 @@ def missing_segments(snapshot: Snapshot, sealed: Iterable[Segment]) -> dict[str,
     return {writer: numbers for writer, numbers in gaps.items() if numbers}
 
 
-def _last_retention(run: Retention) -> LastRetention:
+def _last_retention(run: Retention, confirmed: list[str]) -> LastRetention:
     return LastRetention(
         at=run.at,
         segments=run.segments,
@@ -270,6 +274,7 @@ def _last_retention(run: Retention) -> LastRetention:
         last_success=run.last_success,
         on_hold=run.on_hold,
         over_limit=run.over_limit,
+        confirmed=confirmed,
     )
 
 
@@ -283,12 +288,18 @@ def _disk(data: DataDirectory, settings: Settings, snapshot: Snapshot) -> Disk:
     )
 
 
-def _retention_warnings(run: Retention) -> Iterator[str]:
+def _retention_warnings(run: Retention, confirmed: Collection[str]) -> Iterator[str]:
     """A sentence for each kind with a deletion on hold or above its limit."""
     for kind, hold in run.on_hold.items():
+        action = "it is confirmed, and the next pass deletes them"
+        if kind not in confirmed:
+            action = (
+                "`foldlog retain --dry-run` shows the reason; `foldlog retain --confirm`, or Holds on the page, "
+                "deletes them"
+            )
         yield (
             f"a deletion by retention is on hold: {hold.days} of {hold.kept_days} days of the {kind}, {hold.first} to "
-            f"{hold.last}; `foldlog retain --dry-run` shows the reason, `foldlog retain --confirm` deletes them"
+            f"{hold.last}; {action}"
         )
     for kind, size in run.over_limit.items():
         limit = f"FOLDLOG_{kind.upper()}_MAX_BYTES"

@@ -24,11 +24,12 @@ from compactor.generations.kept import kept_snapshots
 from compactor.generations.visit_freshness import without_stale_visits
 from compactor.generations.visit_parts import make_visits
 from compactor.retention.kept_visitors import count_visitors, create_kept_visitors
-from compactor.retention.plan import LogFiles, RetentionPlan, is_too_old, plan_expiry
+from compactor.retention.plan import Confirmed, LogFiles, RetentionPlan, is_too_old, plan_expiry
 from shared.disk.durable import remove
 from shared.disk.layout import DataDirectory
 from shared.generations.last_look import at_last_look, last_retention
 from shared.generations.snapshot import Day, Retention, Snapshot
+from shared.holds import confirmed_holds, forget_confirmed, temp_confirmations
 from shared.log import Log
 from shared.segments.sealed import Segment, file_sizes
 from shared.settings import Settings
@@ -48,13 +49,15 @@ def plan_retention(
     confirmed: bool = False,
 ) -> RetentionPlan:
     """What is deleted with the snapshot `after`. A segment is kept for as long as a
-    snapshot that may have to replace the newest has not folded it.
+    snapshot that may have to replace the newest has not folded it. `confirmed`: so is
+    every deletion on hold, besides those that were confirmed one by one.
     """
     if not settings.log_max_bytes and not any(is_too_old(segment, now_ms, settings) for segment in sealed):
         log = LogFiles((), {}, ())  # no segment is due; the kept snapshots need not be read
     else:
         log = LogFiles(sealed, _sizes(data, sealed, now_ms, settings), [before, *kept_snapshots(data)])
-    return plan_expiry(at_last_look(data, before), after, log, now_ms, settings, confirmed=confirmed)
+    holds = Confirmed(confirmed, tuple(confirmed_holds(data)))
+    return plan_expiry(at_last_look(data, before), after, log, now_ms, settings, holds)
 
 
 def _sizes(data: DataDirectory, sealed: Sequence[Segment], now_ms: int, settings: Settings) -> dict[str, int]:
@@ -91,11 +94,30 @@ def apply_retention(context: PassContext, after: Snapshot, plan: RetentionPlan) 
     )
 
 
-def delete_expired(plan: RetentionPlan) -> None:
-    """Delete the expired segments, with all their copies. Call it only after the commit
-    of the snapshot that records this plan.
+def delete_expired(data: DataDirectory, plan: RetentionPlan, log: Log) -> None:
+    """Delete the expired segments, with all their copies, then what confirmed that.
+    Call it only after the commit of the snapshot that records this plan.
     """
     remove([path for item in plan.log.to_delete for path in (*item.target.copies, item.target.checksum)])
+    _settle_confirmed(data, plan, log)
+
+
+def _settle_confirmed(data: DataDirectory, plan: RetentionPlan, log: Log) -> None:
+    """Forget the confirmed holds that this plan has carried out, or that fit none.
+    Last: a run that is killed before repeats what is still confirmed.
+    """
+    done = {kind.kind for kind in plan.kinds if kind.is_confirmed}
+    for hold in plan.confirmed:
+        said = {"kind": hold.kind, "first": str(hold.first), "last": str(hold.last), "days": hold.days}
+        if hold.kind in done:
+            log.info("retention_confirmed", **said)
+        else:
+            reason = "nothing is on hold that it covers: what would be deleted is more, or nothing any more"
+            action = "`foldlog retain --dry-run` shows what is on hold now; confirm that"
+            log.warning("retention_confirmation_dropped", **said, reason=reason, action=action)
+    if plan.confirmed:
+        remove(temp_confirmations(data))
+        forget_confirmed(data, plan.confirmed)
 
 
 def warn_of_kept_data(log: Log, run: Retention) -> None:
@@ -103,7 +125,7 @@ def warn_of_kept_data(log: Log, run: Retention) -> None:
     if run.skipped:
         log.warning("retention_skipped", reason=run.skipped)
     for kind, hold in run.on_hold.items():
-        action = "`foldlog retain --dry-run` shows the deletion, `foldlog retain --confirm` carries it out"
+        action = "`foldlog retain --dry-run` shows it; `foldlog retain --confirm`, or the page, carries it out"
         days = {"first": str(hold.first), "last": str(hold.last), "days": hold.days, "kept_days": hold.kept_days}
         reason = "it would delete most of this kind at once"
         log.warning("retention_on_hold", kind=kind, **days, bytes=hold.bytes, reason=reason, action=action)

@@ -57,7 +57,7 @@ def retain_now(
         with pass_context(data, settings, log, lock, now_ms) as context:
             after = with_summary(context, before, apply_retention(context, after, plan))
             commit(data, before, after, lock)
-        delete_expired(plan)
+        delete_expired(data, plan, log)
         prune_history(data, after)
         warn_of_kept_data(log, after.retention)
         return plan

@@ -5,17 +5,19 @@ First everything older than its retention expires, then the oldest of the rest u
 kind fits into its limit of bytes. Three things never expire: what is not folded, what a
 kept snapshot would lack, and days that a late event may still be compared with. Two
 guards come first: while the clock is suspect nothing is deleted (clock_guard.py), and a
-deletion of most of a kind at once needs confirmation.
+deletion of most of a kind at once needs confirmation, of these days (shared/holds.py)
+or of whatever it is (`foldlog retain --confirm`).
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import date, timedelta
 from typing import Generic, Literal, NamedTuple, TypeVar
 
 from compactor.retention.clock_guard import DAY_MS, clock_anomaly, clock_suspect_since
+from shared.disk.layout import ConfirmedHold
 from shared.generations.snapshot import EMPTY_TIME, Retention, RetentionHold, Snapshot
 from shared.lateness import ARCHIVE_MIN_DAYS
 from shared.segments.sealed import Segment
@@ -49,7 +51,8 @@ class KindPlan(Generic[T]):
     """What expires of one kind, oldest first.
 
     `excess_bytes`: above its limit once everything too old is deleted.
-    `undeletable_bytes`: above its limit, but not evictable.
+    `undeletable_bytes`: above its limit, but not evictable. `is_confirmed`: it would be
+    on hold, and was confirmed.
     """
 
     kind: str
@@ -58,6 +61,7 @@ class KindPlan(Generic[T]):
     excess_bytes: int = 0
     undeletable_bytes: int = 0
     on_hold: bool = False
+    is_confirmed: bool = False
 
     @property
     def to_delete(self) -> tuple[Item[T], ...]:
@@ -79,7 +83,9 @@ class RetentionPlan:
     """What a pass deletes.
 
     `at` and `clock_suspect_since` are times in RFC 3339. `skipped` is why it deletes
-    nothing, or None.
+    nothing, or None. `confirmed`: the holds that were confirmed and are settled by this
+    run, whether it carries them out or finds that they fit none; a run that is skipped
+    settles none.
     """
 
     at: str
@@ -88,6 +94,7 @@ class RetentionPlan:
     log: KindPlan[Segment] = KindPlan("log")
     archive: KindPlan[date] = KindPlan("archive")
     counters: KindPlan[date] = KindPlan("counters")
+    confirmed: tuple[ConfirmedHold, ...] = ()
 
     @property
     def kinds(self) -> tuple[KindPlan[Segment], KindPlan[date], KindPlan[date]]:
@@ -115,6 +122,19 @@ class RetentionPlan:
         )
 
 
+class Confirmed(NamedTuple):
+    """What is confirmed: every deletion on hold, or these `holds`."""
+
+    every: bool = False
+    holds: tuple[ConfirmedHold, ...] = ()
+
+    def covers(self, kind: str, days: Collection[date]) -> bool:
+        return self.every or any(each.covers(kind, min(days), max(days), len(days)) for each in self.holds)
+
+
+NOTHING_CONFIRMED = Confirmed()
+
+
 class LogFiles(NamedTuple):
     """The log as the plan needs it.
 
@@ -129,10 +149,15 @@ class LogFiles(NamedTuple):
 
 
 def plan_expiry(
-    before: Snapshot, after: Snapshot, log: LogFiles, now_ms: int, settings: Settings, *, confirmed: bool = False
+    before: Snapshot,
+    after: Snapshot,
+    log: LogFiles,
+    now_ms: int,
+    settings: Settings,
+    confirmed: Confirmed = NOTHING_CONFIRMED,
 ) -> RetentionPlan:
-    """What expires between the published snapshot and the next one. `confirmed`: an
-    operator confirmed the deletions on hold.
+    """What expires between the published snapshot and the next one. A deletion on hold
+    that is larger than what was `confirmed` stays on hold.
     """
     if anomaly := clock_anomaly(before, now_ms):
         return RetentionPlan(rfc3339(now_ms), anomaly, clock_suspect_since(before, now_ms))
@@ -142,23 +167,26 @@ def plan_expiry(
         log=_plan_log(after, log, now_ms, settings, confirmed),
         archive=archive,
         counters=_plan_counters(after, archive, now_ms, settings, confirmed),
+        confirmed=confirmed.holds,
     )
 
 
-def _plan_log(after: Snapshot, log: LogFiles, now_ms: int, settings: Settings, confirmed: bool) -> KindPlan[Segment]:
+def _plan_log(
+    after: Snapshot, log: LogFiles, now_ms: int, settings: Settings, confirmed: Confirmed
+) -> KindPlan[Segment]:
     items = _deletable_segments(after, log, now_ms, settings)
     days = {segment.name.sealed_at.date() for segment in log.sealed}
     return _plan_kind("log", items, days, sum(log.sizes.values()), settings.log_max_bytes, confirmed)
 
 
-def _plan_archive(after: Snapshot, now_ms: int, settings: Settings, confirmed: bool) -> KindPlan[date]:
+def _plan_archive(after: Snapshot, now_ms: int, settings: Settings, confirmed: Confirmed) -> KindPlan[date]:
     sizes = {day: sum(part.bytes for part in kept.archive) for day, kept in after.days.items() if kept.archive}
     items = _archive_days(after, sizes, now_ms, settings)
     return _plan_kind("archive", items, sizes, sum(sizes.values()), settings.archive_max_bytes, confirmed)
 
 
 def _plan_counters(
-    after: Snapshot, archive: KindPlan[date], now_ms: int, settings: Settings, confirmed: bool
+    after: Snapshot, archive: KindPlan[date], now_ms: int, settings: Settings, confirmed: Confirmed
 ) -> KindPlan[date]:
     """The counters of a day are kept for as long as it has an archive."""
     sizes = {day: sum(part.bytes for part in kept.counters) for day, kept in after.days.items()}
@@ -168,7 +196,7 @@ def _plan_counters(
 
 
 def _plan_kind(
-    kind: str, items: Iterable[Item[T]], kept: Iterable[date], total: int, max_bytes: int, confirmed: bool
+    kind: str, items: Iterable[Item[T]], kept: Iterable[date], total: int, max_bytes: int, confirmed: Confirmed
 ) -> KindPlan[T]:
     """Of `items`, oldest first: those past their age, then more of them until the kind
     fits into its limit.
@@ -183,8 +211,18 @@ def _plan_kind(
     by_size = sum(item.bytes for item in expired if item.reason == "size")
     excess = max(0, over + by_size) if max_bytes else 0
     days, kept_days = {item.day for item in expired}, len(set(kept))
-    on_hold = len(days) > UNCONFIRMED_DAYS_MAX and 2 * len(days) > kept_days and not confirmed
-    return KindPlan(kind, kept_days, tuple(expired), excess, max(0, over) if max_bytes else 0, on_hold)
+    on_hold = len(days) > UNCONFIRMED_DAYS_MAX and 2 * len(days) > kept_days
+    is_confirmed = on_hold and confirmed.covers(kind, days)
+    undeletable = max(0, over) if max_bytes else 0
+    return KindPlan(
+        kind,
+        kept_days,
+        tuple(expired),
+        excess,
+        undeletable,
+        on_hold=on_hold and not is_confirmed,
+        is_confirmed=is_confirmed,
+    )
 
 
 def _deletable_segments(after: Snapshot, log: LogFiles, now_ms: int, settings: Settings) -> Iterator[Item[Segment]]:

@@ -4,7 +4,7 @@ data_probe.py reads.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -12,12 +12,16 @@ from foldlog.doctor.finding import Finding, and_more
 from foldlog.users import as_user, owner_and_group
 from shared.annotations import Annotation
 from shared.control_chars import printable
-from shared.generations.snapshot import SetAside, Snapshot
+from shared.generations.snapshot import RetentionHold, SetAside, Snapshot
 from shared.generations.summary import Summary
 from shared.kept_entries import Found
 from shared.named_filters import NamedFilter
 from shared.segments.recovery import NotASegment
 from shared.tokens import TokensFile
+
+# What to do where a pass does the rest.
+DONE_BY_NEXT = "nothing: the next pass completes it"
+DONE_BY_ANY = "`foldlog serve`, or `foldlog compact --once`: a pass completes it"
 
 
 class Permissions(NamedTuple):
@@ -230,11 +234,22 @@ def day_merge(snapshot: Snapshot) -> Finding:
     return Finding("day merge", "warning", f"{days[0]}{and_more(days)} could not be merged: {failure.reason}", do)
 
 
+def holds(on_hold: Mapping[str, RetentionHold], confirmed: Collection[str], is_folding: bool) -> Iterator[Finding]:
+    """Deletions by retention that wait for a confirmation, or for the pass after it."""
+    for kind, hold in on_hold.items():
+        found = f"the deletion of {hold.days:,} of {hold.kept_days:,} days of the {kind} is on hold"
+        do = "`foldlog retain --dry-run`; if it is meant, `foldlog retain --confirm`, or Holds on the page"
+        if kind in confirmed:
+            found += ", and confirmed"
+            do = DONE_BY_NEXT if is_folding else DONE_BY_ANY
+        yield Finding("retention holds", "warning", found, do)
+    if not on_hold:
+        yield Finding("retention holds", "ok", "none")
+
+
 def erasures(pending: int, is_folding: bool) -> Finding:
     """Erasures that were requested and are not completed."""
     if not pending:
         return Finding("erasures", "ok", "none pending")
-    do = "`foldlog serve`, or `foldlog compact --once`: a pass completes it"
-    if is_folding:
-        do = "nothing: the next pass completes it"
+    do = DONE_BY_NEXT if is_folding else DONE_BY_ANY
     return Finding("erasures", "warning", f"{pending:,} pending", do)

@@ -16,10 +16,11 @@ from foldlog.preflight import check_formats
 from foldlog.processes import Running, lock_holder
 from shared.disk.layout import DataDirectory
 from shared.erasures import count_pending
-from shared.generations.last_look import last_pass_ms
+from shared.generations.last_look import last_pass_ms, last_retention
 from shared.generations.load import find_snapshot, kept_generations
 from shared.generations.part_presence import is_present, referenced_parts
 from shared.generations.snapshot import Snapshot, SnapshotDamaged, decode_snapshot
+from shared.holds import confirmed_kinds
 from shared.segments.line import DataFromNewerVersion
 from shared.segments.sealed import Segment, active_segments
 from shared.settings import Settings
@@ -153,6 +154,8 @@ def files(data: DataDirectory, sealed: Sequence[Segment], running: Running) -> C
     )
     yield data_findings.set_aside(snapshot.set_aside)
     yield data_findings.day_merge(snapshot)
+    on_hold = last_retention(data, snapshot).on_hold
+    yield from data_findings.holds(on_hold, confirmed_kinds(data, on_hold), bool(running.serve))
     yield data_findings.erasures(count_pending(data), bool(running.serve))
     yield _conflicts(data, snapshot)
 

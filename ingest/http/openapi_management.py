@@ -1,18 +1,28 @@
-"""Tokens and share links in the OpenAPI document."""
+"""Tokens, share links and retention holds in the OpenAPI document."""
 
 from __future__ import annotations
 
 from typing import Any
 
-from ingest.api import shares, tokens
+from ingest.api import holds, shares, tokens
 from ingest.api.changing import JSON
 from ingest.http.openapi_parts import TEXT, TOKEN_PROBLEMS, Object, header, operation, parameter, ref, response
-from ingest.http.response_schemas import ListedShare, ListedToken, MadeShare, MadeToken, Shares, ShareSession, Tokens
+from ingest.http.response_schemas import (
+    ConfirmedDeletion,
+    ListedShare,
+    ListedToken,
+    MadeShare,
+    MadeToken,
+    Shares,
+    ShareSession,
+    Tokens,
+)
 from ingest.share_links.session import HEADER
 
 MANAGEMENT_TYPES = (
     *(Tokens, ListedToken, MadeToken, Shares, ListedShare, MadeShare, ShareSession),
     *(tokens.NewToken, shares.NewShare, shares.OpenShare),
+    *(holds.SeenHold, ConfirmedDeletion),
 )
 _BODY_PROBLEMS = ("malformed", "media_type", "too_large", "invalid", "busy")
 _DISK_PROBLEMS = ("busy", "unavailable", "disk_full")
@@ -51,11 +61,24 @@ def _post_share_session() -> Object:
     return operation("postShareSession", "Open a share link", {"200": ok}, problems) | _body(shares.OpenShare)
 
 
+def _post_hold() -> Object:
+    which = {"type": "string", "enum": ["log", "archive", "counters"]}
+    kind = parameter("id", which, "Of what the deletion is.", "path") | {"required": True}
+    ok = response("It is confirmed; the next pass deletes.", {JSON: ref(ConfirmedDeletion)})
+    problems = (
+        *(*TOKEN_PROBLEMS, *_BODY_PROBLEMS, *_DISK_PROBLEMS),
+        *("query", "no_such_hold", "hold_changed", "snapshot"),
+    )
+    post = operation("postHold", "Confirm a deletion on hold", {"202": ok}, problems, parameters=[kind], token=True)
+    return post | _body(holds.SeenHold)
+
+
 _OF_STORE = ("store_unavailable",)
 MANAGEMENT_PATHS: Object = {
     "/admin/api/tokens": _managed("Token", "The tokens", Tokens, tokens.NewToken, MadeToken, _OF_STORE),
     "/admin/api/tokens/{id}": _revoked("Token", _OF_STORE),
     "/admin/api/shares": _managed("Share", "The share links", Shares, shares.NewShare, MadeShare, _OF_STORE),
     "/admin/api/shares/{id}": _revoked("Share", ()),
+    "/admin/api/holds/{id}": {"post": _post_hold()},
     "/admin/api/share-session": {"post": _post_share_session()},
 }

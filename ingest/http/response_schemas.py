@@ -4,7 +4,7 @@ status is in shared/status.py.
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import date, datetime
 from typing import Annotated, Literal
 
 from msgspec import UNSET, Meta, Struct, UnsetType
@@ -99,6 +99,18 @@ class Filters(Response):
 
     filters: list[KeptFilter]
     reason: str | UnsetType = UNSET
+
+
+class ConfirmedDeletion(Response):
+    """A hold that is confirmed: `days` of `kept_days` UTC days, and their bytes."""
+
+    kind: Literal["log", "archive", "counters"]
+    first: date
+    last: date
+    days: Count
+    kept_days: Count
+    bytes: Count
+    state: Literal["confirmed"]
 
 
 class ListedToken(Response):

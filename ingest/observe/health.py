@@ -133,7 +133,7 @@ def _retention(run: Retention, worker: WorkerContext) -> Check:
     recent = _recent("retention", epoch_ms(run.at), worker)
     if not recent.ok or run.unsuccessful_s <= UNSUCCESSFUL_S:
         return recent
-    why = run.skipped or f"on hold until `foldlog retain --confirm`: {', '.join(run.on_hold)}"
+    why = run.skipped or f"on hold until `foldlog retain --confirm`, or the page, confirms it: {', '.join(run.on_hold)}"
     return Check("retention", False, f"last complete run at {run.last_success}; {why}")
 
 

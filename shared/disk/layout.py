@@ -26,6 +26,9 @@ _PART = re.compile(r"g(\d{10})\.parquet")
 _HOST_PART = re.compile(r"([0-9a-f]{64})\.parquet")
 _ERASURE_REQUEST = re.compile(r"erase-([0-9a-f]{16})\.json")
 _ERASURE_ORDER = re.compile(r"order-([0-9a-f]{16})\.json")
+_CONFIRMED_HOLD = re.compile(
+    r"confirm-(log|archive|counters)-(\d{4}-\d\d-\d\d)-(\d{4}-\d\d-\d\d)-(\d{1,9})\.json", re.ASCII
+)
 _SNAPSHOT = re.compile(r"snapshot\.(\d+)\.json")
 _STAMP = "%Y%m%dT%H%M%SZ"
 
@@ -62,6 +65,33 @@ class SegmentName:
     @property
     def checksum(self) -> str:
         return f"{self.stem}.sha256"
+
+
+@dataclass(frozen=True, order=True)
+class ConfirmedHold:
+    """A deletion on hold, as it was confirmed: of a kind `days` UTC days, from `first`
+    to `last`.
+    """
+
+    kind: str
+    first: date
+    last: date
+    days: int
+
+    @property
+    def file(self) -> str:
+        return f"confirm-{self.kind}-{self.first}-{self.last}-{self.days}.json"
+
+    def covers(self, kind: str, first: date, last: date, days: int) -> bool:
+        """Whether a deletion is within what was confirmed."""
+        return kind == self.kind and self.first <= first and last <= self.last and days <= self.days
+
+
+def parse_confirmed_hold(file: str) -> ConfirmedHold | None:
+    """The hold that a file confirms; None for any other file."""
+    match = _CONFIRMED_HOLD.fullmatch(file)
+    first, last = (parse_day(match[2]), parse_day(match[3])) if match else (None, None)
+    return ConfirmedHold(match[1], first, last, int(match[4])) if match and first and last else None
 
 
 def parse_segment(file: str) -> SegmentName | None:
@@ -387,6 +417,12 @@ class DataDirectory:
         one has confirmed it.
         """
         return self.private / f"order-{request}.json"
+
+    def confirmed_hold(self, hold: ConfirmedHold) -> Path:
+        """A deletion on hold that an administrator has confirmed; deleted once a pass
+        has carried it out, or has found that it fits none.
+        """
+        return self.private / hold.file
 
     @property
     def erasures(self) -> Path:

@@ -78,6 +78,7 @@ def found(**changes: Any) -> Status:
             "skipped": None,
             "last_success": "2026-11-22T22:18:06.550Z",
             "on_hold": {},
+            "confirmed": [],
             "over_limit": {},
         },
         "disk": {

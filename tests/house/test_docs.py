@@ -131,6 +131,7 @@ def private_files() -> set[str]:
         *(path for path in paths if path.parent == data.private),
         data.erasure_request("<request>"),
         data.erasure_order("<request>"),
+        data.private / "confirm-<kind>-<first>-<last>-<days>.json",
         data.damaged_tokens("<mark>"),
         data.damaged_shares("<mark>"),
     ]

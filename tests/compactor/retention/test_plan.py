@@ -11,8 +11,16 @@ from typing import Any
 import msgspec
 import pytest
 
-from compactor.retention.plan import Item, KindPlan, LogFiles, RetentionPlan, plan_expiry
-from shared.disk.layout import SegmentName
+from compactor.retention.plan import (
+    NOTHING_CONFIRMED,
+    Confirmed,
+    Item,
+    KindPlan,
+    LogFiles,
+    RetentionPlan,
+    plan_expiry,
+)
+from shared.disk.layout import ConfirmedHold, SegmentName
 from shared.generations.snapshot import EMPTY_TIME, Day, Part, Retention, Snapshot, decode_snapshot, encode_snapshot
 from shared.segments.sealed import Segment
 from shared.settings import Settings
@@ -162,7 +170,9 @@ def at(age: int) -> datetime:
     return datetime.fromtimestamp(NOON / 1000, UTC) - timedelta(days=age)
 
 
-def plan_of(given: Given, settings: Settings, *, confirmed: bool = False, after_ms: int = 60_000) -> RetentionPlan:
+def plan_of(
+    given: Given, settings: Settings, confirmed: Confirmed = NOTHING_CONFIRMED, after_ms: int = 60_000
+) -> RetentionPlan:
     """The plan of a pass over such a directory, `after_ms` after the last pass."""
     ages = sorted(given.log, reverse=True)
     names = {age: SegmentName("0", number, at(age)) for number, age in enumerate(ages, 1)}
@@ -182,7 +192,7 @@ def plan_of(given: Given, settings: Settings, *, confirmed: bool = False, after_
     before = Snapshot(generation=9, as_of=rfc3339(NOON), folded=folded, missing={"0": unfolded_before}, days=days)
     after = msgspec.structs.replace(before, missing={"0": unfolded})
     log = LogFiles(segments, sizes, [before])
-    return plan_expiry(before, after, log, NOON + after_ms, settings, confirmed=confirmed)
+    return plan_expiry(before, after, log, NOON + after_ms, settings, confirmed)
 
 
 def ages_to_delete(kind: KindPlan[Any], reason: str) -> list[int]:
@@ -204,16 +214,46 @@ def test_plan_deletes_what_is_past_its_retention(settings: dict[str, Any], given
 @pytest.mark.parametrize(("settings", "given"), [row[:2] for row in ROWS.values()], ids=ROWS)
 @pytest.mark.parametrize("after_ms", [-60_000, 2 * DAY_MS + 1], ids=["behind", "ahead"])
 def test_plan_deletes_nothing_while_the_clock_is_suspect(settings: dict[str, Any], given: Given, after_ms: int) -> None:
-    plan = plan_of(given, Settings(**settings), confirmed=True, after_ms=after_ms)
+    plan = plan_of(given, Settings(**settings), Confirmed(every=True), after_ms)
     assert plan.skipped
     assert not any(kind.expired for kind in plan.kinds)
 
 
 def test_confirmed_deletion_is_not_on_hold() -> None:
     given = Given(archive=dict.fromkeys(range(9, 30), 1))
-    plan = plan_of(given, Settings(archive_retention_days=8), confirmed=True)
+    plan = plan_of(given, Settings(archive_retention_days=8), Confirmed(every=True))
     assert len(plan.archive.to_delete) == 21
     assert plan.record(Retention()).succeeded_at == plan.at
+
+
+# What was confirmed, of a hold of 21 days that are 29 to 9 days old, and whether a pass
+# may carry the hold out.
+CONFIRMED: dict[str, tuple[ConfirmedHold, bool]] = {
+    "just that": (ConfirmedHold("archive", day(29), day(9), 21), True),
+    "more than that, as a hold that has shrunk since": (ConfirmedHold("archive", day(40), day(8), 33), True),
+    "another kind": (ConfirmedHold("log", day(29), day(9), 21), False),
+    "a younger day has expired since": (ConfirmedHold("archive", day(29), day(10), 20), False),
+    "an older day came since": (ConfirmedHold("archive", day(28), day(9), 21), False),
+    "a day between came since": (ConfirmedHold("archive", day(29), day(9), 20), False),
+}
+
+
+@pytest.mark.parametrize(("hold", "covers"), CONFIRMED.values(), ids=CONFIRMED)
+def test_no_more_is_deleted_than_was_confirmed(hold: ConfirmedHold, covers: bool) -> None:
+    given = Given(archive=dict.fromkeys(range(9, 30), 1), log=dict.fromkeys(range(9, 30), 1))
+    settings = Settings(archive_retention_days=8, log_retention_days=100)
+    plan = plan_of(given, settings, Confirmed(holds=(hold,)))
+    assert (len(plan.archive.to_delete), plan.archive.on_hold) == ((21, False) if covers else (0, True))
+    assert plan.archive.is_confirmed is covers
+    assert plan.confirmed == (hold,)
+
+
+def test_confirmed_hold_waits_while_the_clock_is_suspect() -> None:
+    given = Given(archive=dict.fromkeys(range(9, 30), 1))
+    confirmed = Confirmed(holds=(ConfirmedHold("archive", day(29), day(9), 21),))
+    plan = plan_of(given, Settings(archive_retention_days=8), confirmed, 2 * DAY_MS + 1)
+    assert plan.skipped and not plan.deletes
+    assert plan.confirmed == (), "settled by no run that is skipped"
 
 
 def test_steady_state_after_a_confirmed_deletion_needs_no_confirmation() -> None:

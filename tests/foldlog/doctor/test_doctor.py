@@ -33,10 +33,11 @@ from foldlog.doctor.examine import examine
 from foldlog.doctor.file_systems import Mount
 from foldlog.doctor.finding import Finding
 from foldlog.processes import Running
-from shared.disk.layout import DataDirectory, SegmentName
+from shared.disk.layout import ConfirmedHold, DataDirectory, SegmentName
 from shared.generations.load import load_snapshot
-from shared.generations.snapshot import Day, FailedMerge, SetAside, Snapshot
+from shared.generations.snapshot import Day, FailedMerge, RetentionHold, SetAside, Snapshot
 from shared.generations.summary import SiteSummary, Summary
+from shared.holds import confirm_hold
 from shared.segments.sealed import sealed_segments
 from shared.settings import Settings
 from shared.settings import load as load_settings
@@ -45,6 +46,7 @@ from shared.timestamps import DAY_S, now_ms
 from shared.undeclared_proxy import WARNING
 from tests.builders.command import run_here
 from tests.builders.disks import tree
+from tests.builders.history import history
 from tests.builders.logs import data_directory, fold, line, sealed
 from tests.builders.server import Server, environment
 
@@ -214,6 +216,8 @@ LATE, ON_TIME = 181.0, 60.0
 WELL = Running(4711, {"0": True, "1": True})
 NOTHING = Running(None, {})
 PROXIED = Settings(listen=("0.0.0.0", 8080), trusted_proxies=(ip_network("10.0.0.0/8"),))  # noqa: S104
+HOLD = RetentionHold(12, 14, 4711, date(2026, 11, 6), date(2026, 11, 17))
+
 DATA: dict[str, tuple[Finding, str, str, str]] = {
     "directory": (data_findings.data_directory(ROOT, permissions()), "ok", "mode 750, owner foldlog", ""),
     "readable": (
@@ -433,6 +437,25 @@ DATA: dict[str, tuple[Finding, str, str, str]] = {
         "2026-11-22 could not be merged: Full: so",
         "foldlog compact --retry",
     ),
+    "nothing on hold": (next(data_findings.holds({}, [], True)), "ok", "none", ""),
+    "on hold": (
+        next(data_findings.holds({"archive": HOLD}, [], True)),
+        "warning",
+        "the deletion of 12 of 14 days of the archive is on hold",
+        "foldlog retain --confirm",
+    ),
+    "on hold, confirmed": (
+        next(data_findings.holds({"archive": HOLD}, ["archive"], True)),
+        "warning",
+        "and confirmed",
+        "next pass",
+    ),
+    "on hold, confirmed, and nothing runs": (
+        next(data_findings.holds({"log": HOLD}, ["log"], False)),
+        "warning",
+        "and confirmed",
+        "foldlog compact --once",
+    ),
     "no erasure": (data_findings.erasures(0, True), "ok", "none", ""),
     "erasure": (data_findings.erasures(2, True), "warning", "2 pending", "next pass"),
     "erasure that waits": (data_findings.erasures(1, False), "warning", "1 pending", "foldlog compact --once"),
@@ -621,7 +644,7 @@ CHECKS = [
     *("open files", "file size", "core dumps", "memory", "cores", "free space", "log pace", "inodes"),
     *("clock sync", "clock"),
     *("processes", "address", "proxies", "settings", "who may write", "sites", "snapshot", "parts", "segments"),
-    *("set aside", "day merge", "erasures", "conflicts"),
+    *("set aside", "day merge", "retention holds", "erasures", "conflicts"),
 ]
 
 
@@ -650,6 +673,17 @@ def test_running_service_is_ok(tmp_path: Path) -> None:
         other = server.environ | {"FOLDLOG_LISTEN": "127.0.0.1:1"}
         found = printed(run_here(["doctor", "--json"], other))
         assert found["address"]["found"] == "workers are running, but nothing listens at 127.0.0.1:1"
+
+
+def test_hold_is_a_warning_until_a_pass_has_carried_out_what_was_confirmed(tmp_path: Path) -> None:
+    data = history(tmp_path / "data", 8, now_ms())
+    fold(data, now_ms(), archive_retention_days=7)
+    assert doctor(data)["retention holds"]["do"].startswith("`foldlog retain --dry-run`")
+    hold = load_snapshot(data).retention.on_hold["archive"]
+    confirm_hold(data, ConfirmedHold("archive", hold.first, hold.last, hold.days))
+    assert doctor(data)["retention holds"]["found"].endswith("and confirmed")
+    fold(data, now_ms(), archive_retention_days=7)
+    assert level(doctor(data), "retention holds") == "ok"
 
 
 def test_missing_directory_is_ok(tmp_path: Path) -> None:

@@ -99,6 +99,7 @@ ATTEMPTS: dict[str, list[str]] = {
     "DELETE /admin/api/shares/{id}": [""],
     "POST /admin/api/share-session": [""],
     "POST /admin/api/fold": [""],
+    "POST /admin/api/holds/{id}": ["", _ASIDE],
     "GET /admin/api/visitors/{id}": ["", _ASIDE, f"site={OTHER.upper()}"],
     "DELETE /admin/api/visitors/{id}": [_ASIDE, f"site={OTHER.upper()}"],
 }
