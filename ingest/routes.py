@@ -7,7 +7,7 @@ from ingest.api.annotations import delete_annotation_, get_annotations, put_anno
 from ingest.api.exports import get_export
 from ingest.api.fold import post_fold
 from ingest.api.holds import post_hold
-from ingest.api.kinds import get_breakdowns, get_cohorts, get_funnel, get_goals_report, get_live, get_paths
+from ingest.api.kinds import get_batch, get_cohorts, get_funnel, get_goals_report, get_live, get_paths
 from ingest.api.live_stream import get_live_stream
 from ingest.api.named_filters import delete_of, get_of, put_of
 from ingest.api.reports import get_report
@@ -35,7 +35,7 @@ ROUTES: list[Route] = [
     ("GET", "/openapi.json", get_openapi),
     ("GET", "/admin/api/snapshot", get_snapshot),
     ("GET", "/admin/api/report", get_report),
-    ("GET", "/admin/api/breakdowns", get_breakdowns),
+    ("GET", "/admin/api/batch", get_batch),
     ("GET", "/admin/api/live", get_live),
     ("GET", "/admin/api/cohorts", get_cohorts),
     ("GET", "/admin/api/funnel", get_funnel),

@@ -8,9 +8,9 @@ parameters.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from datetime import UTC, date, datetime, timedelta
-from typing import Literal, cast, get_args
+from typing import Any, Literal, cast, get_args
 from zoneinfo import ZoneInfo
 
 from reports.calendar import WEEKDAY, Interval, Week, bucket_starts, has_more_buckets, midnight, overlaps_utc_day
@@ -161,6 +161,11 @@ def parse(parameters: Mapping[str, str], now: datetime, default_zone: str) -> Qu
     if has_more_buckets(start, end, query.interval, zone, BUCKETS_MAX, query.week):
         raise QueryError("interval", f"more than {BUCKETS_MAX} rows; choose a longer interval or a shorter time")
     return replace(query, compared=_compared(parameters.get("compare", ""), query, now))
+
+
+def query_fields(query: Query) -> dict[str, Any]:
+    """The fields of a query by name, for one of a kind that has more."""
+    return {field.name: getattr(query, field.name) for field in fields(Query)}
 
 
 def _compared(text: str, query: Query, now: datetime) -> Compared | None:

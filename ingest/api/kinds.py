@@ -12,7 +12,7 @@ from ingest.context import WorkerContext
 from ingest.http.auth import Access
 from ingest.share_links.access import require_reader
 from reports import encode
-from reports.kinds import KIND, breakdowns, cohorts, funnel, goals, live, paths
+from reports.kinds import KIND, batch, cohorts, funnel, goals, live, paths
 from shared.disk.marks import read_mark
 from shared.timestamps import rfc3339
 
@@ -28,12 +28,12 @@ async def get_live(worker: WorkerContext, request: BaseRequest) -> web.Response:
     return await _answer(worker, request, "live", live.COMMON, own)
 
 
-async def get_breakdowns(worker: WorkerContext, request: BaseRequest) -> web.Response:
-    """Several breakdowns of one time, site and filter."""
+async def get_batch(worker: WorkerContext, request: BaseRequest) -> web.Response:
+    """Several reports of one time, site and filter."""
     access = await require_reader(worker, request)
-    names = (*breakdowns.COMMON, *breakdowns.OWN, "format")
+    names = (*batch.COMMON, *batch.OWN, "format")
     parameters = given_parameters(request, ("json",), only=names)
-    return await answered(worker, request, access, {**parameters, KIND: breakdowns.KIND})
+    return await answered(worker, request, access, {**parameters, KIND: batch.KIND})
 
 
 async def get_cohorts(worker: WorkerContext, request: BaseRequest) -> web.Response:

@@ -22,12 +22,12 @@ from ingest.http.openapi_parts import (
     response,
 )
 from ingest.http.report_schemas import (
-    Breakdowns,
     Cohorts,
     Funnel,
     GoalsReport,
     Live,
     Paths,
+    ReportBatch,
 )
 from ingest.http.response_schemas import (
     Annotations,
@@ -38,15 +38,14 @@ from ingest.http.response_schemas import (
     KeptGoal,
 )
 from reports import encode
-from reports.dimensions import KEY_MAX, NAMES
-from reports.kinds import breakdowns, cohorts, funnel, goals, live, paths
+from reports.kinds import batch, cohorts, funnel, goals, live, paths
 from shared.annotations import ID_CHARS, Annotation
 from shared.named_filters import NAME_MAX
 
 KIND_TYPES = (
     *(
         Live,
-        Breakdowns,
+        ReportBatch,
         Cohorts,
         Funnel,
         Paths,
@@ -86,20 +85,24 @@ def _live() -> Object:
     return _report("getLive", "The last minutes before the last pass", Live, parameters)
 
 
-def _breakdowns() -> Object:
-    one = f"(?:{'|'.join(NAMES)}|(?:props|query)[.][^,]{{1,{KEY_MAX}}})"
-    by = TEXT | {"pattern": f"^{one}(?:,{one}){{0,{breakdowns.BREAKDOWNS_MAX - 1}}}$", "examples": ["path,country"]}
-    parameters = [
-        *named(tuple(name for name in breakdowns.COMMON if name != "limit")),
-        report_parameter("limit", {"type": "integer", "minimum": 1, "maximum": 800}, "How many values of each."),
-        parameter("by", by, "Dimensions, separated by commas.") | {"required": True},
-    ]
-    ok = response("Each breakdown as the report of it alone.", {JSON: ref(Breakdowns)})
+def _batch() -> Object:
+    own = {"type": "object", "propertyNames": {"enum": list(batch.EACH)}, "additionalProperties": TEXT}
+    reports = {"type": "array", "items": own, "minItems": 1, "maxItems": batch.REPORTS_MAX}
+    example = [{"by": "path", "limit": "10"}, {"measures": "visitors", "compare": "previous"}]
+    asked = {
+        "name": "reports",
+        "in": "query",
+        "required": True,
+        "description": "What each report is asked beside the rest: parameters of a report.",
+        "content": {JSON: {"schema": reports, "example": example}},
+    }
+    parameters = [*named(batch.COMMON), asked]
+    ok = response("Each report as it would be alone.", {JSON: ref(ReportBatch)})
     problems = (*READER_PROBLEMS, *READ_PROBLEMS, "timezones", "report_timeout")
     json_only = parameter("format", {"enum": ["json"]}, "There is no other.")
     return operation(
-        "getBreakdowns",
-        "Several breakdowns of one filter",
+        "getBatch",
+        "Several reports of one time, site and filter",
         {"200": ok},
         problems,
         parameters=[*parameters, json_only, SHARE],
@@ -209,7 +212,7 @@ def _annotations() -> Object:
 
 KIND_PATHS: Object = {
     "/admin/api/annotations": _annotations(),
-    "/admin/api/breakdowns": {"get": _breakdowns()},
+    "/admin/api/batch": {"get": _batch()},
     "/admin/api/live": {"get": _live()},
     "/admin/api/cohorts": {"get": _cohorts()},
     "/admin/api/funnel": {"get": _funnel()},

@@ -125,20 +125,33 @@ class Report(Compared):
     reason: str | UnsetType = UNSET
 
 
-class Breakdown(Response):
-    """As the report by this dimension alone."""
+class BatchProblem(Response):
+    """Why a report cannot be asked for, as the report alone would say it."""
 
-    by: str
-    rows: list[Row]
-    total: Total
+    status: Literal[400]
+    code: Literal["query"]
+    detail: str
+
+
+class BatchReport(Response):
+    """As the report would be alone, or its `problem` and nothing else."""
+
+    problem: BatchProblem | UnsetType = UNSET
+    interval: Interval | UnsetType = UNSET
+    by: str | UnsetType | None = UNSET
+    rows: list[Row] | UnsetType = UNSET
+    total: Total | UnsetType = UNSET
+    compare: Compare | UnsetType = UNSET
+    previous_from: Instant | UnsetType = UNSET
+    previous_to: Instant | UnsetType = UNSET
     reason: str | UnsetType = UNSET
 
 
-class Breakdowns(Compared):
+class ReportBatch(OfTime):
     """In the order in which they were asked for. The rest as in a report."""
 
-    kind: Literal["breakdowns"]
-    breakdowns: list[Breakdown]
+    kind: Literal["batch"]
+    reports: list[BatchReport]
 
 
 class LiveNumbers(Response):

@@ -12,8 +12,8 @@ from datetime import datetime
 from typing import Any, Protocol
 
 from reports.kinds import breakdown, cohorts, funnel, goals, live, paths, time_series
-from reports.kinds.breakdowns import KIND as BREAKDOWNS
-from reports.kinds.breakdowns import parse_breakdowns
+from reports.kinds.batch import KIND as BATCH
+from reports.kinds.batch import parse_batch
 from reports.kinds.kind_query import KindQuery, Parameters
 from reports.kinds.visitor_events import KIND as VISITOR
 from reports.kinds.visitor_events import parse_visitor
@@ -57,9 +57,9 @@ class NamedKind(Protocol):
 NAMED: dict[str, NamedKind] = {"cohorts": cohorts, "funnel": funnel, "goals": goals, "live": live, "paths": paths}
 
 
-# Of several reports each (reports/breakdowns.py); they are asked over HTTP alone.
+# Of several reports each (reports/batch.py); they are asked over HTTP alone.
 _SEVERAL: dict[str, Callable[[Parameters, datetime, str], KindQuery]] = {
-    BREAKDOWNS: parse_breakdowns,
+    BATCH: parse_batch,
     VISITOR: parse_visitor,
 }
 

@@ -31,6 +31,7 @@ ASKED = ("goal",)
 ROWS_MAX = 10_000
 # Of the filters of all goals that one report answers: each costs for every event.
 COMPARISONS_MAX = 500
+NO_GOALS = "there are no goals"
 _INVALID = "its filter is none of a report; change or delete this goal"
 _TOO_COSTLY = f"the filters of the goals before it compare with {COMPARISONS_MAX} values; ask for this goal alone"
 _COLUMNS = ("goal", "events", "visitors", "all_visitors", "rate", "value_sum")
@@ -78,7 +79,9 @@ class GoalsRead:
 
 @dataclass(frozen=True)
 class GoalsPlan:
-    """Without reads an archive of the time is past its retention."""
+    """Without reads an archive of the time is past its retention, or there are no
+    goals: nothing is read to say so.
+    """
 
     query: GoalsQuery
     starts: tuple[datetime, ...]
@@ -124,7 +127,7 @@ def _affordable(goals: Iterable[Goal]) -> Iterator[Goal]:
 
 def plan(query: GoalsQuery, days: Days) -> GoalsPlan:
     starts = tuple(query.bucket_starts())
-    if any(each.kept.expired for each in days):
+    if not query.goals or any(each.kept.expired for each in days):
         return GoalsPlan(query, starts, {})
     scan = archive_scan(query, days, (), None)
     goals = tuple(each.conditions for each in query.goals if each.conditions is not None)
@@ -150,7 +153,7 @@ def shape(plan: GoalsPlan, fetched: Fetched) -> Row:
     }
     if not plan.reads:
         none = {"goals": [], "rows": [], "total": {"events": None, "visitors": None}}
-        return {**report, **none, "reason": EXPIRED_FILTER}
+        return {**report, **none, "reason": EXPIRED_FILTER if query.goals else NO_GOALS}
     of_all = _Numbers(fetched, "total")
     whole = [of_all.row(query.goals, place, 0) for place in range(len(query.goals))]
     rows = whole

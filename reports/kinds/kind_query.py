@@ -5,12 +5,12 @@ kind, made of the parameters that every report has and of its own.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, ClassVar
 
 from reports.filters import OF_VISITS
-from reports.query import Query, parse
+from reports.query import Query, parse, query_fields
 from reports.query_error import QueryError
 from shared.sql.visits import ENDS_OF_VISITS
 
@@ -41,7 +41,7 @@ def common_query(
     query = parse({name: text for name, text in parameters.items() if name in common}, now, zone)
     if query.is_of_visits:
         raise QueryError("by" if query.by in ENDS_OF_VISITS else "filter", OF_VISITS)
-    return {field.name: getattr(query, field.name) for field in fields(Query)}
+    return query_fields(query)
 
 
 def one_of(parameter: str, text: str, allowed: tuple[str, ...]) -> str:

@@ -19,7 +19,7 @@ from typing import BinaryIO
 import duckdb
 import msgspec
 
-from reports.breakdowns import answer_of
+from reports.batch import answer_of
 from reports.cluster.cannot_answer import CannotAnswer
 from reports.cluster.cluster_store import ClusterStore
 from reports.encode import PARQUET, encode_report
@@ -28,9 +28,9 @@ from reports.hosts.hosts_store import HostsMoved, HostsStore, hosts_store
 from reports.hosts.part_cache import NoRoomForParts
 from reports.hosts.stored_parts import StoredPartMissing
 from reports.kinds import parse_question
-from reports.kinds.breakdowns import BreakdownsQuery, together
+from reports.kinds.batch import BatchQuery, together
 from reports.parquet_rows import encode_parquet
-from reports.query import parse
+from reports.query import Query, parse
 from reports.query_error import QueryError
 from reports.reader.environment import adopt
 from reports.reader.protocol import ReaderRequest, ReaderResponse
@@ -171,9 +171,18 @@ def _report(request: ReaderRequest) -> bytes:
 
 
 def _report_of_cluster(cluster: ClusterStore, asked: Asked) -> Row:
-    if isinstance(asked.query, BreakdownsQuery):
-        return together(asked.query, [cluster.report(asked._replace(query=each)) for each in asked.query.each])
-    return cluster.report(asked)
+    if not isinstance(asked.query, BatchQuery):
+        return cluster.report(asked)
+
+    def one(query: Query | QueryError) -> Row | QueryError:
+        if isinstance(query, QueryError):
+            return query
+        try:
+            return cluster.report(asked._replace(query=query))
+        except QueryError as error:
+            return error
+
+    return together(asked.query, [one(each) for each in asked.query.each])
 
 
 def _encoded(request: ReaderRequest, data: DataDirectory, report: Row) -> bytes:

@@ -13,6 +13,9 @@ from shared.schema import ARCHIVE_COLUMNS, COLUMNS_OF_VERSION_2, STORED_COLUMNS
 from shared.sql.parquet import parquet
 from shared.sql.texts import keyed_number, stored_number
 
+# Of files that have only some of the columns, after one that has all and no rows.
+SOME_COLUMNS = 0
+
 
 def empty_relation_sql(columns: dict[str, str]) -> str:
     """A relation with these columns and no rows, for a query that has no part to
@@ -39,9 +42,11 @@ def stored_events_sql(paths: Mapping[int, str], *more: str) -> str:
         return parquet(paths[2])
     added = [f"NULL::{kind} AS {name}" for name, kind in COLUMNS_OF_VERSION_2.items()]
     common = [name for name in STORED_COLUMNS if name not in COLUMNS_OF_VERSION_2]
-    last = {1: added, 2: list(COLUMNS_OF_VERSION_2)}
+    last = {SOME_COLUMNS: list(COLUMNS_OF_VERSION_2), 1: added, 2: list(COLUMNS_OF_VERSION_2)}
+    options = {SOME_COLUMNS: "union_by_name = true"}
     sources = [
-        f"SELECT {', '.join((*common, *last[version], *more))} FROM {parquet(files, 'file_row_number = true')}"
+        f"SELECT {', '.join((*common, *last[version], *more))} "
+        f"FROM {parquet(files, options.get(version, 'file_row_number = true'))}"
         for version, files in sorted(paths.items())
     ]
     return f"({' UNION ALL '.join(sources)})" if sources else empty_relation_sql(STORED_COLUMNS)

@@ -129,8 +129,8 @@ async def test_with_a_filter_all_panels_ask_once(server: Server, tmp_path: Path)
         assert await cells(page, "#top-pages") == [["/pricing", "2", "2"]]
         assert await cells(page, "#top-events") == [["pageview", "2", "2"]]
         filtered = "asked.filter((path) => path.includes('filter=') && "
-        assert await page.evaluate(filtered + "path.includes('api/breakdowns')).length") == 1
-        assert await page.evaluate(filtered + "path.includes('by=') && path.includes('api/report')).length") == 0
+        assert await page.evaluate(filtered + "path.includes('api/batch')).length") == 1
+        assert await page.evaluate(filtered + "path.includes('api/report')).length") == 0
 
 
 async def test_visitor_is_erased_after_a_look_and_the_id_once_more(server: Server, tmp_path: Path) -> None:

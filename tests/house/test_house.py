@@ -41,7 +41,7 @@ CLIENT_SIDE = GRAMMAR | {
     *("reports.encode", "reports.reader.client"),
     *(
         "reports.kinds",
-        "reports.kinds.breakdowns",
+        "reports.kinds.batch",
         "reports.kinds.cohorts",
         "reports.kinds.funnel",
         "reports.kinds.goals",
@@ -52,7 +52,7 @@ CLIENT_SIDE = GRAMMAR | {
 }
 # The modules of `reports` that run queries; the others can be imported without DuckDB.
 READS_DATABASE = {
-    "reports/breakdowns.py",
+    "reports/batch.py",
     "reports/parquet_rows.py",
     "reports/report.py",
     "reports/export.py",

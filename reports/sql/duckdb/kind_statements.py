@@ -10,13 +10,13 @@ from typing import Any
 from reports.kinds.cohorts import CohortsRead, DailyRead, Entry
 from reports.kinds.funnel import FunnelRead
 from reports.kinds.goals import GoalsRead
-from reports.kinds.kind_query import EPOCH
 from reports.kinds.live import DIMENSIONS, LiveRead
 from reports.kinds.paths import PathsRead
+from reports.sql.duckdb.buckets import bucket_join, utc_timestamp
 from reports.sql.duckdb.composed import sql_file, with_relations
 from reports.sql.duckdb.funnels import funnel_statement
 from reports.sql.duckdb.paths import paths_statement
-from reports.sql.duckdb.relations import all_hold, archived_events, selected_events, utc_timestamp
+from reports.sql.duckdb.relations import all_hold, archived_events, selected_events
 from reports.sql.statement import Parameters, Statement
 from shared.named_filters import ENTRIES_MAX
 from shared.schema import column_sql
@@ -50,14 +50,13 @@ def _live(read: LiveRead, bound: Parameters) -> str:
 
 def _cohorts(read: CohortsRead, bound: Parameters) -> str:
     bound.value("periods", len(read.starts))
-    starts = bound.value("starts", [utc_timestamp(start) for start in (EPOCH, *read.starts)])
     is_entry = _is_entry(read.entry, bound)
     is_return = is_entry if read.returning is None else all_hold(read.returning, bound, _OTHER_FILTER)
     came = (
-        f"SELECT b.period, {_VISITOR} AS number, a.visitor, ({is_entry}) AS is_entry, ({is_return}) AS is_return "
+        f"SELECT coalesce(b.number, -1) AS period, {_VISITOR} AS number, a.visitor, "
+        f"({is_entry}) AS is_entry, ({is_return}) AS is_return "
         f"FROM {archived_events(read.parts, bound)} a "
-        f"ASOF JOIN (SELECT unnest({starts}::TIMESTAMP[]) AS start, unnest(range(-1, $periods)) AS period) b "
-        f"ON a.time >= b.start "
+        f"{bucket_join('a.time', read.starts, read.selection.end, bound, keeps_earlier=True)} "
         f"WHERE {selected_events(read.selection, bound)} AND a.visitor IS NOT NULL AND a.daily IS NOT TRUE "
         "AND (is_entry OR is_return)"
     )
@@ -86,9 +85,7 @@ def _goals(read: GoalsRead, bound: Parameters) -> str:
     ]
     bucket, join = "0::BIGINT", ""
     if read.bucket_starts:
-        starts = bound.value("starts", [utc_timestamp(start) for start in read.bucket_starts])
-        places = f"SELECT unnest({starts}::TIMESTAMP[]) AS start, unnest(range(len({starts}::TIMESTAMP[]))) AS bucket"
-        bucket, join = "b.bucket", f"ASOF JOIN ({places}) b ON a.time >= b.start"
+        bucket, join = "b.number", bucket_join("a.time", read.bucket_starts, read.selection.end, bound)
     matched = (
         f"SELECT {bucket} AS bucket, {' | '.join(['0::UHUGEINT', *bits])} AS goals, a.value, "
         f"{_VISITOR} AS number, a.visitor FROM {archived_events(read.parts, bound)} a {join} "

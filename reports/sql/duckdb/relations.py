@@ -8,11 +8,12 @@ outside is bound.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from datetime import UTC, datetime
+from datetime import datetime
 from itertools import pairwise
 
 from reports.filters import Condition
 from reports.plan import ArchiveScan, CappedValues, CounterScan, PartOfDay, Parts, Selection
+from reports.sql.duckdb.buckets import bucket_join, utc_timestamp
 from reports.sql.duckdb.conditions import condition_sql
 from reports.sql.duckdb.dimensions import dimension_sql
 from reports.sql.statement import Parameters
@@ -34,7 +35,7 @@ def matching_counters(scan: CounterScan, bound: Parameters) -> str:
     source = " UNION ALL ".join(_counter_sources(scan, bound)) or f"FROM {empty_relation_sql(COUNTER_COLUMNS)}"
     counters = (
         f"SELECT {_bucket(scan.bucket_starts)} AS bucket, {value} AS value, c.events "
-        f"FROM ({source}) c {_bucket_join('c.bucket', scan.bucket_starts, bound)} "
+        f"FROM ({source}) c {_bucket_join('c.bucket', scan.bucket_starts, selection.end, bound)} "
         f"WHERE c.visitors IS NULL {_selected('c', selection, bound)}"
     )
     for name, edge, weight in (("edges", scan.edges, 1), ("removed", scan.removed, -1)):
@@ -85,7 +86,7 @@ def matching_events(
     return (
         f"SELECT {_bucket(scan.bucket_starts)} AS bucket, {value} AS value, {columns} "
         f"FROM {archived_events(scan.parts, bound, name)} a {_spans_join(scan, bound, name)} "
-        f"{_bucket_join(moment, scan.bucket_starts, bound)} {capped_join} "
+        f"{_bucket_join(moment, scan.bucket_starts, selection.end, bound)} {capped_join} "
         f"WHERE {_in_time(scan, bound, name)} {_selected('a', selection, bound)}{conditions} AND {where}"
     )
 
@@ -138,9 +139,9 @@ def matches(selection: Selection, table: str, moment: str, bound: Parameters) ->
     return f"{_within(moment, selection, bound)} {_selected(table, selection, bound)} AND {found}"
 
 
-def bucket_of(moment: str, bucket_starts: tuple[datetime, ...], bound: Parameters) -> tuple[str, str]:
-    """SQL of the bucket of a moment, and the join that it needs."""
-    return _bucket(bucket_starts), _bucket_join(moment, bucket_starts, bound)
+def bucket_of(moment: str, bucket_starts: tuple[datetime, ...], until: datetime, bound: Parameters) -> tuple[str, str]:
+    """SQL of the bucket of a moment before `until`, and the join that it needs."""
+    return _bucket(bucket_starts), _bucket_join(moment, bucket_starts, until, bound)
 
 
 def archived_events(parts: Parts, bound: Parameters, name: str = "archive") -> str:
@@ -173,20 +174,12 @@ def files_by_version(parts: Parts, bound: Parameters, name: str) -> dict[int, st
     return {version: bound.files(f"{name}_{version}", tuple(found)) for version, found in by_version.items()}
 
 
-def utc_timestamp(moment: datetime) -> datetime:
-    """As a TIMESTAMP column holds it: UTC without a zone."""
-    return moment.astimezone(UTC).replace(tzinfo=None)
-
-
 def _bucket(bucket_starts: tuple[datetime, ...]) -> str:
     return "b.start" if bucket_starts else "NULL::TIMESTAMP"
 
 
-def _bucket_join(moment: str, bucket_starts: tuple[datetime, ...], bound: Parameters) -> str:
-    if not bucket_starts:
-        return ""
-    starts = bound.value("bucket_starts", [utc_timestamp(start) for start in bucket_starts])
-    return f"ASOF JOIN (SELECT unnest({starts}::TIMESTAMP[]) AS start) b ON {moment} >= b.start"
+def _bucket_join(moment: str, bucket_starts: tuple[datetime, ...], until: datetime, bound: Parameters) -> str:
+    return bucket_join(moment, bucket_starts, until, bound) if bucket_starts else ""
 
 
 def _value(scan: ArchiveScan, bound: Parameters) -> tuple[str, str]:

@@ -23,9 +23,10 @@ from reports.plan import (
     ValueQuantilesRead,
     ValueSumsRead,
 )
+from reports.sql.duckdb.buckets import utc_timestamp
 from reports.sql.duckdb.composed import sql_file as _file
 from reports.sql.duckdb.composed import with_relations as _with
-from reports.sql.duckdb.relations import archived_events, matching_counters, matching_events, utc_timestamp
+from reports.sql.duckdb.relations import archived_events, matching_counters, matching_events
 from reports.sql.statement import Parameters, Statement
 from shared.schema import ARCHIVE_COLUMNS
 from shared.sql.memory import ROW_GROUP_BYTES

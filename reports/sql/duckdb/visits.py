@@ -166,6 +166,6 @@ def _matching(query: Query, read: VisitReads, bound: Parameters) -> str:
 
 def _counted(query: Query, table: str, moment: str, rows: str, value: str, counts: str, bound: Parameters) -> str:
     starts = tuple(query.bucket_starts()) if query.interval != "none" else ()
-    bucket, join = bucket_of(f"{table}.{moment}", starts, bound)
+    bucket, join = bucket_of(f"{table}.{moment}", starts, query.end, bound)
     matching = matches(selection_of(query), table, f"{table}.{moment}", bound)
     return f"SELECT {bucket} AS bucket, {value} AS value, {counts} FROM {rows} {table} {join} WHERE {matching}"

@@ -84,7 +84,7 @@ def test_link_opens_the_reports_of_its_site_and_no_other(worker: Worker) -> None
 
 
 # What a link may ask.
-OPEN = {"breakdowns", "report", "live", "cohorts", "funnel", "paths", "goals/report", "status"}
+OPEN = {"batch", "report", "live", "cohorts", "funnel", "paths", "goals/report", "status"}
 
 
 def test_link_reaches_nothing_else_below_admin(worker: Worker) -> None:

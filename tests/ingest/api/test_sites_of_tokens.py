@@ -48,6 +48,9 @@ _ASIDE = f"site={OTHER}"
 _TWICE = f"site={OWN}&site={OTHER}"
 _FILTERED = quote(f"site=={OTHER}", safe="")
 _WITHIN = quote(f";site=={OTHER};", safe="")
+_BATCH = quote(
+    json.dumps([*({"by": name} for name in ("path", "site", "props.plan")), {"by": "entry"}, {"site": OTHER}])
+)
 _REPORTS = (
     "",
     _ASIDE,
@@ -71,7 +74,7 @@ ATTEMPTS: dict[str, list[str]] = {
         ),
     ],
     "GET /admin/api/export": [*_REPORTS, "format=csv", "format=parquet", f"site={OTHER.upper()}"],
-    "GET /admin/api/breakdowns": [f"by=path,site,props.plan&{more}" for more in _REPORTS],
+    "GET /admin/api/batch": [f"reports={_BATCH}&{more}" for more in _REPORTS],
     "GET /admin/api/annotations": ["", _ASIDE],
     "PUT /admin/api/annotations": [""],
     "DELETE /admin/api/annotations": ["id=0123456789abcdef"],

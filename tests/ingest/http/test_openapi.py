@@ -16,6 +16,7 @@ import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
+from urllib.parse import quote
 
 import jsonschema_rs
 import pytest
@@ -152,6 +153,7 @@ class Request(NamedTuple):
     body: bytes | None = None
 
 
+BATCH = '[{"by":"path","compare":"previous"},{"by":"nonsense"}]'
 ADMIN = bearer(ADMIN_TOKEN)
 REQUESTS = {
     "stored": Request("POST", "/v1/events", 200, keyed(), b'{"events":[{"name":"a"}]}'),
@@ -183,7 +185,8 @@ REQUESTS = {
     "funnel": Request("GET", "/admin/api/funnel?steps=path==/a;;event==b&by=path", 200, ADMIN),
     "funnel in CSV": Request("GET", "/admin/api/funnel?steps=path==/a;;event==b&format=csv", 200, ADMIN),
     "paths": Request("GET", "/admin/api/paths?at=/pricing", 200, ADMIN),
-    "breakdowns": Request("GET", "/admin/api/breakdowns?by=path,country&compare=previous", 200, ADMIN),
+    "batch": Request("GET", f"/admin/api/batch?reports={quote(BATCH)}", 200, ADMIN),
+    "batch of nothing": Request("GET", "/admin/api/batch?reports=[]", 400, ADMIN),
     "annotations": Request("GET", "/admin/api/annotations", 200, ADMIN),
     "export": Request("GET", "/admin/api/export", 200, ADMIN),
     "export to CSV": Request("GET", "/admin/api/export?format=csv", 200, ADMIN),

@@ -3,6 +3,7 @@
 //
 // The token is kept in sessionStorage and sent in the Authorization header, never in a URL.
 
+import { REPORTS_MOST, batchPath, commonOf, reportOf } from "./batch.js";
 import { isShareOpen, openAgain, shareHeaders, shared } from "./share.js";
 
 const TOKEN = "foldlog.token";
@@ -53,25 +54,53 @@ export async function askBlob(path, options = {}) {
   return (await fetched(path, options)).blob();
 }
 
-/** @type {Map<string, { signal: AbortSignal, answer: Promise<any> }>} questions that are asked now, by their path */
-const underway = new Map();
+/** @typedef {{ path: string, ready: (report: any) => void, fail: (problem: unknown) => void }} Waiting */
+/** @type {Map<string, { signal: AbortSignal, asked: Waiting[] }>} reports that this turn has asked for, by what they have in common */
+const gathered = new Map();
 
-/** Ask once what several panels of a round ask. @param {string} path @param {AbortSignal} signal @returns {Promise<any>} */
-function askOnce(path, signal) {
-  const known = underway.get(path);
-  if (known?.signal === signal) return known.answer;
-  const answer = ask(path, { signal }).finally(() => {
-    if (underway.get(path)?.answer === answer) underway.delete(path);
+/** Ask for a report with all others of this turn that have as much in common. @param {string} path @param {string} common
+ * @param {AbortSignal} signal @returns {Promise<any>} */
+function askTogether(path, common, signal) {
+  return new Promise((ready, fail) => {
+    const known = gathered.get(common);
+    if (known?.signal === signal && known.asked.length < REPORTS_MOST) {
+      known.asked.push({ path, ready, fail });
+      return;
+    }
+    const round = { signal, asked: [{ path, ready, fail }] };
+    gathered.set(common, round);
+    setTimeout(() => {
+      if (gathered.get(common) === round) gathered.delete(common);
+      askGathered(common, round.asked, signal);
+    });
   });
-  underway.set(path, { signal, answer });
-  return answer;
+}
+
+/** @param {string} common @param {Waiting[]} asked @param {AbortSignal} signal */
+async function askGathered(common, asked, signal) {
+  const batch = batchPath(common, asked.map(({ path }) => path));
+  if (!batch) {
+    for (const { path, ready, fail } of asked) ask(path, { signal }).then(ready, fail);
+    return;
+  }
+  try {
+    const answer = await ask(batch, { signal });
+    asked.forEach(({ ready, fail }, place) => {
+      const report = reportOf(answer, place);
+      if (report.problem) fail(new Problem(report.problem.status, report.problem.detail, report.problem.code));
+      else ready(report);
+    });
+  } catch (problem) {
+    for (const { fail } of asked) fail(problem);
+  }
 }
 
 /** Show what is known of a path, then what the server says now. @param {string} path @param {AbortSignal} signal
  * @param {(answer: any, isStale: boolean) => void} show */
 export async function askAndShow(path, signal, show) {
   if (kept.has(path)) show(kept.get(path), true);
-  const answer = await askOnce(path, signal);
+  const common = commonOf(path);
+  const answer = await (common === null ? ask(path, { signal }) : askTogether(path, common, signal));
   kept.delete(path);
   kept.set(path, answer);
   if (kept.size > KEPT_MOST) kept.delete(kept.keys().next().value ?? "");

@@ -2,7 +2,6 @@
 
 import { byId, element, isolated } from "../dom.js";
 import { exact, short, valueName } from "../format.js";
-import { BREAKDOWNS } from "../measures.js";
 import { condition } from "../state.js";
 import { saveButtons } from "./files.js";
 import { load, reportPath } from "./panel.js";
@@ -41,31 +40,13 @@ export function breakdown({ name, title, tabs }) {
       const asked = { ...round.question, by: chosen.dimension, measures: MEASURES };
       all.onclick = () => showAll(round, asked, chosen, title);
       saved = { path: "report", asked: { ...asked, limit: MOST }, name: `${name}-${chosen.dimension}`, round };
-      const { path, of } = asking({ ...round.question, measures: MEASURES, limit: String(SHOWN) }, round.state, chosen.dimension);
-      await load(place, round, path, (answer) => {
-        const report = of(answer);
+      await load(place, round, reportPath({ ...asked, limit: String(SHOWN) }), (report) => {
         first.textContent = chosen.label;
         body.replaceChildren(...rowsOf(report, chosen, round));
         all.hidden = report.rows.length < SHOWN;
         for (const button of save) button.hidden = !report.rows.length;
       });
     },
-  };
-}
-
-// Of visits alone: some filters go with none of these, and must not cost the other panels their answer.
-const ALONE = ["entry", "exit"];
-
-/** How a panel asks. With a filter all panels ask one question, for which the server reads the events that match once.
- * @param {Record<string, string>} asked @param {import("../state.js").State} state @param {string} dimension
- * @returns {{ path: string, of: (answer: any) => any }} `of`: the panel's own part of the answer */
-export function asking(asked, state, dimension) {
-  const shown = BREAKDOWNS.map(({ name, tabs }) => (tabs.find((tab) => tab.dimension === state.tabs[name]) ?? tabs[0]).dimension);
-  const together = shown.filter((each) => !ALONE.includes(each));
-  if (!state.filters.length || ALONE.includes(dimension)) return { path: reportPath({ ...asked, by: dimension }), of: (answer) => answer };
-  return {
-    path: `breakdowns?${new URLSearchParams({ ...asked, by: together.join(",") })}`,
-    of: ({ breakdowns }) => breakdowns.find((/** @type {any} */ { by }) => by === dimension),
   };
 }
 

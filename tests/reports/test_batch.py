@@ -1,9 +1,10 @@
-"""Several breakdowns in one question: each equals the report of it alone, whatever is
+"""Several reports in one question: each equals the report of it alone, whatever is
 asked; and nothing is left behind.
 """
 
 from __future__ import annotations
 
+import json
 import random
 from collections.abc import Iterator
 from contextlib import closing
@@ -15,9 +16,9 @@ import duckdb
 import pytest
 
 from ingest.collect.encode import Line
-from reports.breakdowns import answer_of
+from reports.batch import answer_of
 from reports.kinds import parse_question
-from reports.kinds.breakdowns import BREAKDOWNS_MAX
+from reports.kinds.batch import REPORTS_MAX
 from reports.query_error import QueryError
 from reports.report import Source, source_of
 from shared.disk.layout import DataDirectory
@@ -30,7 +31,13 @@ NOW = datetime(2026, 11, 24, tzinfo=UTC)
 DAY_MS, QUARTER_MS = 86_400_000, 15 * 60_000
 ROOM = 1 << 40
 OF_A_WEEK = {"from": "2026-11-15", "to": "2026-11-22", "filter": "country==FR"}
-TOGETHER = OF_A_WEEK | {"by": "path,event,os", "kind": "breakdowns"}
+
+
+def batch(common: dict[str, str], *each: dict[str, str]) -> dict[str, str]:
+    return common | {"kind": "batch", "reports": json.dumps(each)}
+
+
+TOGETHER = batch(OF_A_WEEK, *({"by": name} for name in ("path", "event", "os")))
 NAMES = (
     *("event", "site", "path", "referrer", "source", "channel", "utm_campaign", "utm_term", "country", "language"),
     *("browser", "browser_version", "os", "device", "hostname", "not_found", "props.plan", "query.q", "entry", "exit"),
@@ -83,7 +90,7 @@ def make_events() -> list[Line]:
 
 @pytest.fixture(scope="module")
 def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
-    root = tmp_path_factory.mktemp("breakdowns")
+    root = tmp_path_factory.mktemp("batch")
     data, events = data_directory(root / "data"), make_events()
     for lines in (events[::2], events[1::2]):
         sealed(data, lines)
@@ -92,46 +99,73 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
         yield World(data, database, root / "spill")
 
 
-def random_question(pick: random.Random) -> dict[str, str]:
+def random_common(pick: random.Random) -> dict[str, str]:
     edges = sorted(NOON - pick.randrange(8 * 96) * QUARTER_MS + pick.choice([0, 1, -1]) for _ in range(2))
     days = {"from": f"2026-11-{pick.randrange(15, 19)}", "to": f"2026-11-{pick.randrange(19, 23)}"}
     times = {"from": instant(edges[0]), "to": instant(edges[1] + 2)}
-    chosen: dict[str, str | None] = {
+    return given(
         **pick.choice([days, days, times]),
-        "tz": pick.choice(ZONES),
-        "filter": pick.choice(FILTERS),
-        "measures": pick.choice(MEASURES),
-        "limit": pick.choice(["1", "3", "100"]),
-        "bots": pick.choice(["exclude", "include", "only"]),
-        "compare": pick.choice([None, "previous", "year"]),
-        "event": pick.choice([None, None, "pageview"]),
-        "site": pick.choice([None, None, "www.other.org"]),
-    }
+        tz=pick.choice(ZONES),
+        filter=pick.choice(FILTERS),
+        bots=pick.choice(["exclude", "include", "only"]),
+        site=pick.choice([None, None, "www.other.org"]),
+    )
+
+
+def random_report(pick: random.Random) -> dict[str, str]:
+    return given(
+        by=pick.choice([None, *NAMES]),
+        interval=pick.choice([None, None, "day", "hour", "week"]),
+        measures=pick.choice(MEASURES),
+        limit=pick.choice(["1", "3", "20"]),
+        compare=pick.choice([None, "previous", "year"]),
+        event=pick.choice([None, None, "pageview"]),
+    )
+
+
+def given(**chosen: str | None) -> dict[str, str]:
     return {name: value for name, value in chosen.items() if value is not None}
 
 
-@pytest.mark.parametrize("seed", [*range(8), *(pytest.param(seed, marks=pytest.mark.long) for seed in range(8, 40))])
-def test_each_breakdown_equals_the_report_of_it_alone(world: World, seed: int) -> None:
-    pick = random.Random(seed)
-    asked = random_question(pick)
-    of_events = not set(asked["measures"].split(",")) & {"value_sum", "engaged_time"} and "event" not in asked
-    may = (
-        NAMES
-        if of_events and not asked["filter"].startswith(("path", "value", "event", "props", "query"))
-        else NAMES[:-2]
-    )
-    names = pick.sample(may, pick.randrange(1, 7))
+def alone(world: World, asked: dict[str, str]) -> dict[str, Any] | str:
+    """The report, or why it cannot be asked for."""
     try:
-        alone = [world.answer({**asked, "by": name}) for name in names]
-    except QueryError:
-        with pytest.raises(QueryError):
-            world.answer({**asked, "by": ",".join(names), "kind": "breakdowns"})
+        return world.answer(asked)
+    except QueryError as error:
+        return str(error)
+
+
+@pytest.mark.parametrize("seed", [*range(8), *(pytest.param(seed, marks=pytest.mark.long) for seed in range(8, 40))])
+def test_each_report_equals_the_report_of_it_alone(world: World, seed: int) -> None:
+    pick = random.Random(seed)
+    common, each = random_common(pick), [random_report(pick) for _ in range(pick.randrange(1, 8))]
+    single = [alone(world, common | own) for own in each]
+    if all(isinstance(one, str) for one in single):
+        assert alone(world, batch(common, *each)) == single[0]
         return
-    together = world.answer({**asked, "by": ",".join(names), "kind": "breakdowns"})
-    once = {name: together[name] for name in together if name not in ("kind", "breakdowns")}
-    for single, found in zip(alone, together["breakdowns"], strict=True):
-        assert {**once, **found, "interval": "none"} == single
+    together = world.answer(batch(common, *each))
+    once = {name: together[name] for name in together if name not in ("kind", "reports")}
+    for one, found in zip(single, together["reports"], strict=True):
+        if isinstance(one, str):
+            assert found == {"problem": {"status": 400, "code": "query", "detail": one}}
+        else:
+            assert {**once, **found} == one
     assert list(world.spill.rglob("matching-*")) == []
+
+
+def test_page_is_answered_as_its_parts_are(world: World) -> None:
+    """What the dashboard asks, over whole days: the files have times for the chart."""
+    each = [
+        {"measures": "visitors,visits,bounce_rate,events,value_sum", "compare": "previous"},
+        {"measures": "events", "event": "pageview", "compare": "previous"},
+        {"measures": "visitors", "interval": "day", "compare": "previous"},
+        *({"by": name, "measures": "visitors,events", "limit": "9"} for name in ("path", "source", "country", "entry")),
+    ]
+    common = {"from": "2026-11-19", "to": "2026-11-22", "filter": "country==FR"}
+    together = world.answer(batch(common, *each))
+    once = {name: together[name] for name in together if name not in ("kind", "reports")}
+    assert [{**once, **found} for found in together["reports"]] == [world.answer(common | own) for own in each]
+    assert together["reports"][2]["rows"][0]["previous"]["visitors"] > 0
 
 
 def test_a_file_is_read_instead_of_the_archive_where_there_is_room(world: World) -> None:
@@ -156,11 +190,13 @@ def test_a_file_is_read_instead_of_the_archive_where_there_is_room(world: World)
 
 def test_engaged_time_is_counted_beside_an_event(world: World) -> None:
     """Of `engaged` events, which are none of those that are asked for."""
-    asked = OF_A_WEEK | {"event": "pageview", "measures": "visitors,engaged_time"}
-    together = world.answer({**asked, "by": "path,os,country", "kind": "breakdowns"})
-    assert together["breakdowns"][0]["total"]["engaged_time"] > 0
-    for name, found in zip(("path", "os", "country"), together["breakdowns"], strict=True):
-        assert found["rows"] == world.answer({**asked, "by": name})["rows"]
+    each = [
+        {"by": name, "event": "pageview", "measures": "visitors,engaged_time"} for name in ("path", "os", "country")
+    ]
+    together = world.answer(batch(OF_A_WEEK, *each))
+    assert together["reports"][0]["total"]["engaged_time"] > 0
+    for own, found in zip(each, together["reports"], strict=True):
+        assert found["rows"] == world.answer(OF_A_WEEK | own)["rows"]
 
 
 def test_file_is_deleted_after_a_report_that_failed(world: World) -> None:
@@ -183,16 +219,32 @@ def test_file_is_deleted_after_a_report_that_failed(world: World) -> None:
 @pytest.mark.parametrize(
     ("asked", "parameter"),
     [
-        ({}, "by"),
-        ({"by": ","}, "by"),
-        ({"by": "path,nothing"}, "by"),
-        ({"by": ",".join(f"props.{number}" for number in range(BREAKDOWNS_MAX + 1))}, "by"),
-        ({"by": "path,event", "limit": "5001"}, "limit"),
-        ({"by": "path", "interval": "day"}, "interval"),
-        ({"by": "entry", "event": "pageview"}, "filter"),
+        ({}, "reports"),
+        ({"reports": "path"}, "reports"),
+        ({"reports": "[]"}, "reports"),
+        ({"reports": '["path"]'}, "reports"),
+        ({"reports": '[{"limit":9}]'}, "reports"),
+        ({"reports": "[" * 5000}, "reports"),
+        ({"reports": '[{"by":"\udcff"}]'}, "reports"),
+        ({"reports": '[{"by":"\\ud800"}]'}, "reports"),
+        ({"reports": json.dumps([{}] * (REPORTS_MAX + 1))}, "reports"),
+        ({"reports": json.dumps([{"by": "path", "limit": "5001"}] * 2)}, "reports"),
+        ({"reports": json.dumps([{"by": "path", "limit": "5001", "interval": "day"}])}, "reports"),
+        ({"reports": '[{"by":"nothing"}]'}, "by"),
+        ({"reports": '[{"site":"example.com"}]'}, "site"),
+        ({"reports": '[{"by":"entry","event":"pageview"}]'}, "filter"),
+        ({"reports": "[{}]", "filter": "path"}, "filter"),
+        ({"reports": "[{}]", "by": "path"}, "by"),
     ],
 )
 def test_question_that_cannot_be_is_refused(asked: dict[str, str], parameter: str) -> None:
     with pytest.raises(QueryError) as found:
-        parse_question({"kind": "breakdowns", **asked}, NOW, "UTC")
+        parse_question({"kind": "batch", **asked}, NOW, "UTC")
     assert str(found.value).startswith(parameter)
+
+
+def test_report_that_cannot_be_asked_costs_itself_alone(world: World) -> None:
+    together = world.answer(batch(OF_A_WEEK, {"by": "nothing"}, {"by": "path"}, {"site": "www.other.org"}))
+    bad, good, other = together["reports"]
+    assert bad["problem"]["detail"].startswith("by: ") and other["problem"]["detail"].startswith("site: ")
+    assert good["rows"] == world.answer(OF_A_WEEK | {"by": "path"})["rows"]
