@@ -42,6 +42,9 @@ from reports.kinds import batch, cohorts, funnel, goals, live, paths
 from shared.annotations import ID_CHARS, Annotation
 from shared.named_filters import NAME_MAX
 
+# The format of a parameter that is JSON itself.
+REPORTS = "reports"
+
 KIND_TYPES = (
     *(
         Live,
@@ -88,15 +91,10 @@ def _live() -> Object:
 def _batch() -> Object:
     own = {"type": "object", "propertyNames": {"enum": list(batch.EACH)}, "additionalProperties": TEXT}
     reports = {"type": "array", "items": own, "minItems": 1, "maxItems": batch.REPORTS_MAX}
-    example = [{"by": "path", "limit": "10"}, {"measures": "visitors", "compare": "previous"}]
-    asked = {
-        "name": "reports",
-        "in": "query",
-        "required": True,
-        "description": "What each report is asked beside the rest: parameters of a report.",
-        "content": {JSON: {"schema": reports, "example": example}},
-    }
-    parameters = [*named(batch.COMMON), asked]
+    example = '[{"by":"path","limit":"10"},{"measures":"visitors","compare":"previous"}]'
+    asked = TEXT | {"format": REPORTS, "contentMediaType": JSON, "contentSchema": reports, "examples": [example]}
+    about = "What each report is asked beside the rest: parameters of a report."
+    parameters = [*named(batch.COMMON), parameter("reports", asked, about) | {"required": True}]
     ok = response("Each report as it would be alone.", {JSON: ref(ReportBatch)})
     problems = (*READER_PROBLEMS, *READ_PROBLEMS, "timezones", "report_timeout")
     json_only = parameter("format", {"enum": ["json"]}, "There is no other.")

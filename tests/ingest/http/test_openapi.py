@@ -29,6 +29,7 @@ from schemathesis.specs.openapi.definitions import OPENAPI_31_VALIDATOR
 
 from ingest.collect.body import JSON, NDJSON, TEXT
 from ingest.http.openapi_document import make_document
+from ingest.http.openapi_kinds import REPORTS
 from ingest.http.openapi_parameters import TIME_ZONE
 from ingest.http.openapi_parts import PROBLEMS
 from ingest.http.problem import PROBLEM_TYPE
@@ -308,6 +309,7 @@ schemathesis.openapi.media_type(TEXT, EVENTS.map(lambda events: json.dumps({"eve
 schemathesis.openapi.media_type(
     NDJSON, EVENTS.map(lambda events: b"\n".join(json.dumps(each).encode() for each in events))
 )
+schemathesis.openapi.format(REPORTS, st.sampled_from([BATCH, "[{}]", '[{"interval":"day","limit":"3"}]']))
 schemathesis.openapi.format(TIME_ZONE, st.sampled_from(["UTC", "Europe/Berlin", "Asia/Kathmandu", "Pacific/Apia"]))
 
 
