@@ -19,6 +19,7 @@ from ingest.http.body_reader import BodyBudget
 from ingest.http.client_address import Client, Headers, Proxies
 from ingest.http.token_guesses import TokenGuesses
 from ingest.observe.arrivals import Arrival, Arrivals
+from ingest.observe.doctor import Doctor, DoctorCommand
 from ingest.observe.last_use import LastUse
 from ingest.rate_store.link import StoreLink
 from ingest.rate_store.open_store import rate_store_of
@@ -50,6 +51,7 @@ class WorkerContext:
     commit_queue: CommitQueue
     stats: WorkerStats
     country: CountryLookup
+    doctor_command: InitVar[DoctorCommand]
     rate_table: InitVar[int] = -1  # descriptor of the table shared by all workers; -1: this worker counts alone
     now_ms: Callable[[], int] = now_ms
     in_flight: int = 0  # requests being answered
@@ -72,13 +74,14 @@ class WorkerContext:
     password_tries: PasswordTries = field(init=False)
     last_use: LastUse = field(init=False)
     body_budget: BodyBudget = field(init=False)
+    doctor: Doctor = field(init=False)
     proxies: Proxies = field(init=False)
     own_traffic: OwnTraffic = field(init=False)
     has_country_source: bool = field(init=False)
     _disk_polled_at: float = field(default=-DISK_POLL_S, init=False)
     _disk_free: int | None = field(default=None, init=False)
 
-    def __post_init__(self, rate_table: int) -> None:
+    def __post_init__(self, doctor_command: DoctorCommand, rate_table: int) -> None:
         self.keyring = Keyring(self.data, self.settings, self.log)
         self.rate_limiter = RateLimiter(self.settings, rate_table)
         self.token_guesses = TokenGuesses(rate_table)
@@ -93,6 +96,7 @@ class WorkerContext:
         self.known_links = KnownLinks(self.data, self.log)
         self.password_tries, self.last_use = PasswordTries(), LastUse(self.data)
         self.proxies = Proxies(self.settings)
+        self.doctor = Doctor(doctor_command, self.data, self.log, self.now_ms, lambda: self.draining)
         self.own_traffic = OwnTraffic(self.settings.exclude_networks)
         self.body_budget = BodyBudget(self.settings.queue_max_bytes)
         self.has_country_source = bool(self.settings.country_header or self.settings.country_file)

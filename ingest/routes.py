@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from ingest.api import dashboard, demo, share_page, tracker
 from ingest.api.annotations import delete_annotation_, get_annotations, put_annotation_
+from ingest.api.doctor import get_doctor
 from ingest.api.exports import get_export
 from ingest.api.fold import post_fold
 from ingest.api.holds import post_hold
@@ -55,6 +56,7 @@ ROUTES: list[Route] = [
     ("GET", "/admin/api/status", get_status),
     ("POST", "/admin/api/fold", post_fold),
     ("POST", "/admin/api/holds/{id}", post_hold),
+    ("GET", "/admin/api/doctor", get_doctor),
     ("GET", "/admin/api/visitors/{id}", get_visitor),
     ("DELETE", "/admin/api/visitors/{id}", delete_visitor),
     ("GET", "/admin/api/tokens", get_tokens),

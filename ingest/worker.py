@@ -25,6 +25,7 @@ from ingest.http.connection import Server, connection_limit, connections_by_addr
 from ingest.http.drain import GRACE_S, drain
 from ingest.http.router import dispatch
 from ingest.observe.background import background_tasks, heartbeat
+from ingest.observe.doctor import DoctorCommand
 from ingest.routes import ROUTES, routes_by_settings
 from ingest.wal.commit_queue import CommitQueue
 from shared import exit_codes
@@ -54,7 +55,10 @@ class Start:
     `supervised`: the worker also stops at the end of standard input. `rate_table`:
     descriptor of the rate table shared by all workers, -1 without one. `sockets`:
     inherited listening sockets; without any, the worker listens on FOLDLOG_LISTEN.
+    `doctor`: how to examine this host with these settings.
     """
+
+    doctor: DoctorCommand
 
     supervised: bool = False
     rate_table: int = -1
@@ -116,6 +120,7 @@ async def _serve(settings: Settings, writer: str, log: Log, start: Start) -> int
         commit_queue=commit_queue,
         stats=stats,
         country=country,
+        doctor_command=start.doctor,
         rate_table=start.rate_table,
     )
     try:

@@ -8,6 +8,7 @@ import re
 from foldlog.commands import Invocation
 from foldlog.supervisor.notifier import notifier_for
 from foldlog.supervisor.socket_activation import inherited_sockets
+from ingest.observe.doctor import DoctorCommand
 from ingest.worker import Start, run_worker
 from shared.rate_store import require_package
 from shared.settings import SettingsError
@@ -21,5 +22,6 @@ def run(call: Invocation) -> int:
     require_package(call.settings.rate_store)
     check_instance(call.data, call.settings.instance)
     sockets = inherited_sockets(os.environ, os.getpid(), given.listen_fd)
-    start = Start(given.supervised, given.rate_table, sockets, notifier_for(given, call.settings))
+    doctor = DoctorCommand(("--config", given.config) if given.config else (), dict(os.environ))
+    start = Start(doctor, given.supervised, given.rate_table, sockets, notifier_for(given, call.settings))
     return run_worker(call.settings, given.writer, call.log, start)

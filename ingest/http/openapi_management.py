@@ -1,4 +1,4 @@
-"""Tokens, share links and retention holds in the OpenAPI document."""
+"""Tokens, share links, retention holds and the doctor in the OpenAPI document."""
 
 from __future__ import annotations
 
@@ -17,12 +17,13 @@ from ingest.http.response_schemas import (
     ShareSession,
     Tokens,
 )
+from ingest.observe.doctor import DoctorAnswer, DoctorFinding
 from ingest.share_links.session import HEADER
 
 MANAGEMENT_TYPES = (
     *(Tokens, ListedToken, MadeToken, Shares, ListedShare, MadeShare, ShareSession),
     *(tokens.NewToken, shares.NewShare, shares.OpenShare),
-    *(holds.SeenHold, ConfirmedDeletion),
+    *(holds.SeenHold, ConfirmedDeletion, DoctorAnswer, DoctorFinding),
 )
 _BODY_PROBLEMS = ("malformed", "media_type", "too_large", "invalid", "busy")
 _DISK_PROBLEMS = ("busy", "unavailable", "disk_full")
@@ -73,6 +74,12 @@ def _post_hold() -> Object:
     return post | _body(holds.SeenHold)
 
 
+def _get_doctor() -> Object:
+    ok = response("What it found, at most half a minute ago.", {JSON: ref(DoctorAnswer)})
+    problems = (*TOKEN_PROBLEMS, "query", "doctor_failed", "doctor_timeout")
+    return operation("getDoctor", "What `foldlog doctor` finds on this host", {"200": ok}, problems, token=True)
+
+
 _OF_STORE = ("store_unavailable",)
 MANAGEMENT_PATHS: Object = {
     "/admin/api/tokens": _managed("Token", "The tokens", Tokens, tokens.NewToken, MadeToken, _OF_STORE),
@@ -80,5 +87,6 @@ MANAGEMENT_PATHS: Object = {
     "/admin/api/shares": _managed("Share", "The share links", Shares, shares.NewShare, MadeShare, _OF_STORE),
     "/admin/api/shares/{id}": _revoked("Share", ()),
     "/admin/api/holds/{id}": {"post": _post_hold()},
+    "/admin/api/doctor": {"get": _get_doctor()},
     "/admin/api/share-session": {"post": _post_share_session()},
 }

@@ -28,6 +28,7 @@ PROBLEMS = {
     503: (
         *("busy", "connections", "stopping", "unavailable", "fold", "snapshot", "part"),
         *("report_timeout", "report_failed", "report_memory", "store_unavailable"),
+        *("doctor_failed", "doctor_timeout"),
     ),
     507: ("disk_reserve", "disk_full"),
 }

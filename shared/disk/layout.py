@@ -468,6 +468,11 @@ class DataDirectory:
         return self.run / "store-state.json"
 
     @property
+    def doctor_answer(self) -> Path:
+        """What the doctor found that a worker ran last, good for a short while."""
+        return self.run / "doctor.json"
+
+    @property
     def last_pass(self) -> Path:
         """Its modification time is that of the last pass and of its retention run, also
         if they found nothing.

@@ -59,13 +59,13 @@ def in_code_font(text: str) -> set[str]:
 
 def problem_codes() -> set[str]:
     """The code of every problem in the source: literals, the writer's
-    classes, the responses of the reader process.
+    classes, the responses of the reader process, the doctor that gave no answer.
     """
     codes: set[str] = set()
     for path in [*(ROOT / "ingest").rglob("*.py"), *(ROOT / "reports").rglob("*.py")]:
         for node in ast.walk(ast.parse(path.read_text("utf-8"))):
             if isinstance(node, ast.Call) and isinstance(node.func, ast.Name):
-                place = {"Problem": 1, "ReaderResponse": 0, "ReportError": 0}.get(node.func.id)
+                place = {"Problem": 1, "ReaderResponse": 0, "ReportError": 0, "NoAnswer": 0}.get(node.func.id)
                 if place is not None and len(node.args) > place:
                     codes |= set(_texts(node.args[place]))
             elif isinstance(node, ast.Assign) and [getattr(t, "id", "") for t in node.targets] == ["code"]:

@@ -28,6 +28,7 @@ from ingest.http.connection import Server as HttpServer
 from ingest.http.drain import drain
 from ingest.http.router import dispatch
 from ingest.observe.background import background_tasks
+from ingest.observe.doctor import DoctorCommand
 from ingest.routes import ROUTES, routes_by_settings
 from ingest.wal.commit_queue import CommitQueue
 from shared.disk.control_files import request_seal
@@ -55,6 +56,7 @@ class Worker(HttpClient):
         # Its one segment is not sealed before the end, so that `appended` can read it.
         self.environ = environment(self.data.root, **({"segment_max_age": "1d"} | settings))
         self.settings = load(self.environ)
+        self.doctor = DoctorCommand((), self.environ)
         self.log = SilentLog()
         self.stats = WorkerStats()
         self.context: WorkerContext
@@ -100,6 +102,7 @@ class Worker(HttpClient):
         self._loop, self._stop = asyncio.get_running_loop(), asyncio.Event()
         writer = CommitQueue(self.data, WRITER, self.settings, self.log, stats=self.stats)
         self.context = WorkerContext(
+            doctor_command=self.doctor,
             settings=self.settings,
             data=self.data,
             log=self.log,

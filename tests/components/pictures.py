@@ -71,6 +71,8 @@ PAGES: dict[str, tuple[str, str]] = {
     "returning": ("?period=28d", _OPEN.format("#cohorts")),
     "stream": ("?period=7d", _OPEN.format("#stream")),
     "snippet": ("?period=7d", _OPEN.format("#snippet")),
+    "holds": ("?period=7d", _OPEN.format("#holds")),
+    "doctor": ("?period=7d", _OPEN.format("#doctor")),
     "health": ("?period=7d", _OPEN.format("#health")),
 }
 

@@ -142,10 +142,13 @@ async def test_everyone_can_use_it(server: Server, tmp_path: Path, width: int, s
             "#chart-panel details",
             "#annotate-details",
             "#erasure",
+            "#holds",
+            "#doctor",
         ):
             await page.evaluate(f"document.querySelector('{summary}').open = true")
         await page.until("document.querySelectorAll('#cohort-body tr').length > 1")
         await page.until("document.querySelectorAll('#access-body table').length === 2")
+        await page.until("document.querySelector('#doctor-body details')")
         assert await serious(page) == []
         assert await page.evaluate("document.documentElement.scrollWidth") <= width, await widest(page, width)
 

@@ -103,6 +103,7 @@ ATTEMPTS: dict[str, list[str]] = {
     "POST /admin/api/share-session": [""],
     "POST /admin/api/fold": [""],
     "POST /admin/api/holds/{id}": ["", _ASIDE],
+    "GET /admin/api/doctor": ["", _ASIDE],
     "GET /admin/api/visitors/{id}": ["", _ASIDE, f"site={OTHER.upper()}"],
     "DELETE /admin/api/visitors/{id}": [_ASIDE, f"site={OTHER.upper()}"],
 }

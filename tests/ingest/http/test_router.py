@@ -16,12 +16,14 @@ from yarl import URL
 from ingest.collect.country import CountryLookup
 from ingest.context import WorkerContext
 from ingest.http.router import dispatch
+from ingest.observe.doctor import DoctorCommand
 from ingest.routes import ROUTES
 from ingest.wal.commit_queue import CommitQueue
 from shared.setting_parsers import url_path
 from shared.settings import Settings
 from shared.worker_stats import WorkerStats
 from tests.builders.logs import data_directory
+from tests.builders.server import environment
 from tests.builders.silent_log import SilentLog
 
 Client = TestClient[Any, Any]
@@ -41,6 +43,7 @@ async def client(
         commit_queue=queue,
         stats=stats,
         country=CountryLookup(settings, log),
+        doctor_command=DoctorCommand((), environment(data.root)),
     )
     yield await aiohttp_client(await aiohttp_raw_server(dispatch(context, ROUTES)))
     await queue.close()

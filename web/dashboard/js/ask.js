@@ -10,7 +10,7 @@ const TOKEN = "foldlog.token";
 const AT_ONCE = 3; // one token has as many places at the server
 const KEPT_MOST = 200;
 const TRIES = 4;
-const MADE_IN_VAIN = ["report_timeout", "report_failed", "report_memory"]; // asked again at once, they cost as much again
+const MADE_IN_VAIN = ["report_timeout", "report_failed", "report_memory", "doctor_failed", "doctor_timeout"]; // asked again at once, they cost as much again
 
 /** An answer that is no answer. `status` 0: the server was not reached. */
 export class Problem extends Error {

@@ -6,6 +6,8 @@ import { byId, setText } from "./dom.js";
 import { showFilters, startFilters } from "./filters.js";
 import { exact, seconds } from "./format.js";
 import { forgetAccess, startAccess } from "./manage/access.js";
+import { forgetDoctor, startDoctor } from "./manage/doctor.js";
+import { forgetHolds, showHolds, startHolds } from "./manage/holds.js";
 import { BREAKDOWNS } from "./measures.js";
 import { breakdown } from "./panels/breakdown.js";
 import { chart, drawAgain, forgetChart } from "./panels/chart.js";
@@ -63,7 +65,10 @@ async function refresh(isWhole = true) {
     const status = await ask("status", { signal });
     wellAgain();
     if (status.sites) limitTo(status.sites);
-    else showHealth(status);
+    else {
+      showHealth(status);
+      showHolds(status.last_retention);
+    }
     document.body.classList.toggle("limited", Boolean(status.sites));
     const asked = { state, now, question: question(state, now), signal, status, until: countedUntil(status), change, complain };
     await Promise.all([showEmpty(asked), ...panels.map((panel) => panel.load(asked)),
@@ -141,6 +146,8 @@ function forget() {
   forgetStream();
   forgetAccess();
   forgetErasure();
+  forgetHolds();
+  forgetDoctor();
   for (const id of ["totals", "breakdowns", "warnings", "all-body", "chart-table-rows", "annotations", "cohort-body", "cohort-note", "funnel-body", "funnel-note", "paths-body", "paths-note"]) byId(id).replaceChildren();
   for (const id of ["reason", "as-of", "strip"]) setText(byId(id), "");
 }
@@ -166,6 +173,8 @@ function start() {
   startSnippet();
   startAccess(() => state);
   startErasure(complain);
+  startHolds(complain);
+  startDoctor(() => state);
   byId("fold").onclick = fold;
   byId("all-close").onclick = () => /** @type {HTMLDialogElement} */ (byId("all")).close();
   addEventListener("popstate", () => {
