@@ -18,7 +18,7 @@ from shared.timestamps import now_ms
 from shared.tokens import create_token
 from tests.builders.archive import archived
 from tests.builders.browser import Page, browse, chromium
-from tests.builders.dashboard_page import ZONE, cells, shown, sign_in, visit
+from tests.builders.dashboard_page import ZONE, shown, sign_in, visit
 from tests.builders.history import history
 from tests.builders.logs import fold
 from tests.builders.server import Server
@@ -49,8 +49,10 @@ async def test_hold_is_confirmed_after_a_dialog_and_the_next_pass_deletes(server
         assert await page.text("#holds-count") == "1 deletion waits for an answer"
         assert "Holds on the page" in await page.text("#warnings")
         await open_section(page, "#holds")
-        (row,) = await cells(page, "#holds-body table")
-        assert row[:4] == ["archive", "the events themselves", "8 of 8 days", f"{hold.first} to {hold.last}"]
+        said = await page.text("#holds-body li p")
+        assert said.startswith(
+            f"archive: the events themselves. 8 of 8 days that are kept, {hold.first} to {hold.last} (UTC), "
+        )
 
         dialog = "document.querySelector('#hold-dialog')"
         await page.evaluate("document.querySelector('#holds-body button').focus()")

@@ -1,18 +1,19 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 
-const { bySeverity, commandsIn, holdQuestion, holdsText, kindText, spanText, verdictText } = await import("../../web/dashboard/js/manage/words.js");
+const { bySeverity, commandsIn, holdQuestion, holdsText, kindText, sizeText, verdictText } = await import("../../web/dashboard/js/manage/words.js");
 
 const hold = { days: 12, kept_days: 14, bytes: 44954, first: "2026-11-06", last: "2026-11-17" };
 const finding = (check, level) => ({ check, level, found: `${check} was looked at`, do: level === "ok" ? "" : "mend it" });
 
 test("the dialog says how much of what goes, which days, and what stays", () => {
-  const { title, text } = holdQuestion("archive", hold);
+  const { title, texts } = holdQuestion("archive", hold);
+  const text = texts.join(" ");
   assert.equal(title, "Delete 12 days of the archive for good?");
   for (const part of ["12 of 14 days that are kept", "2026-11-06 to 2026-11-17 (UTC)", "43.9 KiB", "the events themselves", "Counters stay", "cannot be taken back"])
     assert.ok(text.includes(part), part);
   assert.equal(holdQuestion("log", { ...hold, days: 1, last: hold.first }).title, "Delete 1 day of the log for good?");
-  assert.equal(spanText({ ...hold, last: hold.first }), "2026-11-06");
+  assert.equal(sizeText({ ...hold, days: 1, last: hold.first }), "1 of 14 days that are kept, 2026-11-06 (UTC), 43.9 KiB");
 });
 
 test("each kind says what stays, and a kind of a later version says nothing wrong", () => {

@@ -1,10 +1,9 @@
 // Deletions on hold: what would go, how much, and a button that confirms just that.
 
 import { Problem, ask } from "../ask.js";
-import { byId, element, setText } from "../dom.js";
-import { bytes, exact } from "../format.js";
-import { make, row, table } from "./secrets.js";
-import { daysText, holdQuestion, holdsText, kindText, spanText } from "./words.js";
+import { byId, element, isolated, setText } from "../dom.js";
+import { make } from "./secrets.js";
+import { daysText, holdQuestion, holdsText, kindText, sizeText } from "./words.js";
 
 /** @typedef {import("./words.js").Hold} Hold */
 
@@ -39,9 +38,9 @@ export function showHolds({ on_hold: onHold, confirmed }) {
   }
   body.replaceChildren(
     element("p", {}, "Retention would delete most of a kind at once, so it waits. Nothing is deleted before it is confirmed, and then no more than is shown."),
-    table("Deletions on hold", ["Of", "What that is", "Would go", "Days (UTC)", "Size", ""], kinds.map(([kind, hold]) => row(kind,
-      [kindText(kind).what, `${exact(hold.days)} of ${daysText(hold.kept_days)}`, spanText(hold), bytes(hold.bytes)],
-      confirmed.includes(kind) ? element("span", {}, "confirmed; the next pass deletes") : deleteButton(kind, hold)))),
+    element("ul", { "aria-label": "Deletions on hold" }, ...kinds.map(([kind, hold]) => element("li", { class: "row" },
+      element("p", {}, element("b", {}, isolated(kind)), `: ${kindText(kind).what}. ${sizeText(hold)}.`),
+      confirmed.includes(kind) ? element("span", { class: "good" }, "Confirmed; the next pass deletes.") : deleteButton(kind, hold)))),
   );
 }
 
@@ -59,9 +58,9 @@ function deleteButton(kind, hold) {
   const button = element("button", { type: "button", class: "quiet", "aria-haspopup": "dialog", "aria-label": `Delete ${daysText(hold.days)} of the ${kind} …` }, "Delete …");
   button.onclick = () => {
     asked = { kind, hold };
-    const { title, text } = holdQuestion(kind, hold);
+    const { title, texts } = holdQuestion(kind, hold);
     setText(byId("hold-title"), title);
-    setText(byId("hold-text"), text);
+    byId("hold-text").replaceChildren(...texts.map((text) => element("p", {}, text)));
     dialog.showModal();
   };
   return button;

@@ -15,8 +15,11 @@ const KINDS = {
 /** "1 day", "12 days". @param {number} count */
 export const daysText = (count) => `${exact(count)} ${count === 1 ? "day" : "days"}`;
 
-/** The days of a hold, in UTC. @param {Hold} hold */
-export const spanText = ({ first, last }) => (first === last ? first : `${first} to ${last}`);
+/** The days of a hold. @param {Hold} hold */
+const spanText = ({ first, last }) => (first === last ? first : `${first} to ${last}`);
+
+/** How much a hold is. @param {Hold} hold */
+export const sizeText = (hold) => `${exact(hold.days)} of ${exact(hold.kept_days)} days that are kept, ${spanText(hold)} (UTC), ${bytes(hold.bytes)}`;
 
 /** What a kind is, and what stays without it. @param {string} kind */
 export const kindText = (kind) => ({ what: KINDS[kind]?.[0] ?? "", stays: KINDS[kind]?.[1] ?? "" });
@@ -26,8 +29,11 @@ export function holdQuestion(kind, hold) {
   const { what, stays } = kindText(kind);
   return {
     title: `Delete ${daysText(hold.days)} of the ${kind} for good?`,
-    text: `${exact(hold.days)} of ${exact(hold.kept_days)} days that are kept, ${spanText(hold)} (UTC), ${bytes(hold.bytes)}: ${what}. ${stays} `
-      + "It cannot be taken back; a backup keeps what it has. If it is not meant, a setting is wrong: keep them, and look at the retention.",
+    texts: [
+      `${sizeText(hold)}: ${what}. It cannot be taken back; a backup keeps what it has.`,
+      stays,
+      "If this is not meant, a setting is wrong: keep them, and look at the retention.",
+    ],
   };
 }
 
