@@ -171,11 +171,6 @@ async def funnel(walk: Walk) -> None:
     assert [row[1] for row in await cells(walk.page, "#funnel-body")] in (before, wanted())
 
 
-async def only_one_site(walk: Walk) -> None:
-    await walk.choose("#site", SITE)
-    assert await walk.number("views") == said(walk.total("events", site=SITE, event="pageview"))
-
-
 async def snippet(walk: Walk) -> None:
     await walk.opened("#snippet")
     assert f'<script src="http://127.0.0.1:{walk.demo.port}/tracker.js"' in await walk.page.text("#snippet-code")
@@ -262,21 +257,83 @@ def in_health(place: str, *path: str) -> Callable[[Walk], Awaitable[None]]:
     return health
 
 
-async def archive_size(walk: Walk) -> None:
-    await walk.opened("#health")
-    assert re.fullmatch(r"[\d.,]+ [KM]iB", await walk.page.text("[data-bytes='disk.archive_bytes']"))
+async def open_access(walk: Walk) -> None:
+    await walk.opened("#access")
+    await walk.page.until("document.querySelectorAll('#access-body table').length === 2")
+
+
+async def token_for_a_script(walk: Walk) -> None:
+    await open_access(walk)
+    await walk.choose("#token-form [name=scope]", "ingest")
+    await walk.click("#token-form button[type=submit]")
+    await walk.page.until("document.querySelector('.made code')")
+    secret = await walk.page.text(".made code")
+    body = json.dumps(
+        {"events": [{"name": "by_a_script", "url": f"http://{SITE}/script"}], "consent": "granted"}
+    ).encode()
+    headers = bearer(secret) | {"Content-Type": "application/json"}
+    assert walk.demo.request("POST", "/v1/events", body, headers).status == 200
+
+
+async def who_has_a_token(walk: Walk) -> None:
+    await open_access(walk)
+    rows = await cells(walk.page, "#access-body section:first-child table")
+    tokens = walk.api("tokens")["tokens"]
+    assert [row[0] for row in rows] == [each["id"] for each in tokens]
+    used = {each["id"]: each["last_used"] for each in tokens if each["last_used"]}
+    assert any(row[4] == used.get(row[0], "")[:10] for row in rows), "those of walks before were used"
+
+
+async def share_link(walk: Walk) -> None:
+    await open_access(walk)
+    for name, text in (("site", SITE), ("name", "For the agency")):
+        await walk.page.fill(f"#share-link-form [name={name}]", text)
+    await walk.click("#share-link-form button[type=submit]")
+    await walk.page.until("document.querySelector('.made code')")
+    (link,) = walk.api("shares")["shares"]
+    assert (link["site"], link["name"]) == (SITE, "For the agency")
+    assert f"/share/{link['id']}#" in await walk.page.text(".made code")
+
+
+async def erasure(walk: Walk) -> None:
+    """Of a visitor whose two events are counted."""
+    gone = {"name": "pageview", "url": f"http://{SITE}/gone", "visitor": "visitor-of-the-walk"}
+    headers = {"Origin": f"http://{SITE}:{walk.demo.port}", "Content-Type": "application/json"}
+    body = json.dumps({"events": [gone, gone | {"name": "left"}], "consent": "granted"}).encode()
+    sent = walk.demo.request("POST", "/v1/events", body, headers | {"Host": f"{SITE}:{walk.demo.port}"})
+    assert sent.status == 200, sent
+    assert walk.demo.request("POST", "/admin/api/fold", headers=bearer(walk.token)).status == 200
+    await walk.opened("#erasure")
+    await walk.page.fill("#erasure-form [name=visitor]", gone["visitor"])
+    await walk.click("#erasure-form button")
+    await walk.page.until("document.querySelector('#erasure-said').innerText.includes('2 events')")
+    assert walk.api(f"visitors/{gone['visitor']}")["events"] == 2
+    await walk.page.fill("#erasure-confirm [name=again]", gone["visitor"])
+    await walk.click("#erasure-confirm button")
+    await walk.page.until("document.querySelector('#erasure-state').innerText.startsWith('Erased: 2 events')")
+    assert walk.api(f"visitors/{gone['visitor']}")["events"] == 0
+
+
+async def holds(walk: Walk) -> None:
+    assert walk.status["last_retention"]["on_hold"] == {}
+    assert await walk.page.text("#holds-count") == "none"
+
+
+async def findings(walk: Walk) -> None:
+    await walk.opened("#doctor")
+    await walk.page.until("document.querySelector('#doctor-body details')")
+    found = walk.api("doctor")["findings"]
+    items = "[...document.querySelectorAll('#doctor-body li')]"
+    checks = await walk.page.evaluate(f"{items}.map((each) => each.querySelector('b').textContent)")
+    assert sorted(checks) == sorted(each["check"] for each in found)
+    to_do = await walk.page.evaluate(f"{items}.filter((each) => each.textContent.includes('To do: ')).length")
+    assert to_do == sum(bool(each["do"]) for each in found)
 
 
 async def count_now(walk: Walk) -> None:
     await walk.opened("#toolbar .menu")
     await walk.click("#fold")
     await walk.page.until("document.querySelector('#message').innerText.startsWith('Folded')")
-
-
-async def who_is_here(walk: Walk) -> None:
-    await walk.page.until("/^\\d/.test(document.querySelector('#live-now').innerText)")
-    await walk.opened("#live")
-    assert "in 30 minutes" in await walk.page.text("#live-more")
 
 
 QUESTIONS: dict[str, Callable[[Walk], Awaitable[None]]] = {
@@ -297,7 +354,7 @@ QUESTIONS: dict[str, Callable[[Walk], Awaitable[None]]] = {
     "Why is my event refused?": arrives([{"name": "", "url": f"http://{SITE}/walk"}], "(name)"),
     "How often was one event sent?": one_event,
     "Which browser do they use?": top_of("devices", "browser", "Browsers"),
-    "Which system?": top_of("devices", "os", "Systems"),
+    "How does a script of mine send events?": token_for_a_script,
     "How many use a phone?": top_of("devices", "device"),
     "How many events came in each hour?": by_the_hour,
     "How much is from bots?": bots,
@@ -306,13 +363,13 @@ QUESTIONS: dict[str, Callable[[Walk], Awaitable[None]]] = {
     "Is every accepted event counted?": adds_up,
     "How many wait, and how much room is left?": in_the_strip,
     "Up to when do the numbers go?": as_of,
-    "How many copies were sent?": in_health("[data-count='balance.duplicates']", "balance", "duplicates"),
     "Could something not be read?": in_health("[data-count='balance.quarantined']", "balance", "quarantined"),
-    "Was a visitor erased?": in_health("[data-count='balance.erased']", "balance", "erased"),
-    "How large is the archive?": archive_size,
+    "Who has a token, and was it used?": who_has_a_token,
+    "Show one site to people without a token": share_link,
+    "Erase one visitor": erasure,
+    "Does a deletion wait for my answer?": holds,
+    "What would go wrong on this host?": findings,
     "Count at once what has arrived": count_now,
-    "Who is on the site now?": who_is_here,
-    "What does one site send?": only_one_site,
 }
 
 
