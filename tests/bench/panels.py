@@ -38,11 +38,11 @@ OF_VISITS = "visits,views_per_visit,bounce_rate,visit_duration"
 def asked_by_page(days: int, *, with_visitors: bool) -> list[dict[str, str]]:
     """The reports that the page asks for at a click; without visitors only events."""
     compare = {"compare": "previous"}
-    numbers = f"visitors,{OF_VISITS},events,value_sum" if with_visitors else "events,value_sum"
+    numbers = f"visitors,{OF_VISITS},value_sum" if with_visitors else "value_sum"
     chart = {"interval": "day" if days <= 92 else "month", "measures": "visitors" if with_visitors else "events"}
     panel = {"measures": "visitors,events" if with_visitors else "events", "limit": "9"}
     return [
-        {"measures": "events"},
+        {"measures": "events", **compare},
         {"measures": "events", "event": "pageview", **compare},
         {"measures": numbers, **compare},
         {**chart, **compare},
@@ -81,7 +81,7 @@ def compare(data: DataDirectory, days: int, filter_: str, reports: list[dict[str
             raise AssertionError(f"{own}: the answers differ")
     peak_mib = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
     print(
-        f"{days} days, {filter_}, {alone[0]['total']['events']} events match, {reports[2]['measures']}: "
+        f"{days} days, {filter_}, {alone[0]['total']['events']} events match, {reports[3]['measures']}: "
         f"each report alone {cost_alone}, all in one {cost_one}; at most {peak_mib} MiB"
     )
 

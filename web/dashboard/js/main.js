@@ -12,7 +12,6 @@ import { BREAKDOWNS } from "./measures.js";
 import { breakdown } from "./panels/breakdown.js";
 import { chart, drawAgain, forgetChart } from "./panels/chart.js";
 import { cohorts, startCohorts } from "./panels/cohorts.js";
-import { showEmpty } from "./panels/empty.js";
 import { forgetErasure, startErasure } from "./panels/erasure.js";
 import { funnel, startFunnel } from "./panels/funnel.js";
 import { buildGoals, goals } from "./panels/goals.js";
@@ -71,7 +70,7 @@ async function refresh(isWhole = true) {
     }
     document.body.classList.toggle("limited", Boolean(status.sites));
     const asked = { state, now, question: question(state, now), signal, status, until: countedUntil(status), change, complain };
-    await Promise.all([showEmpty(asked), ...panels.map((panel) => panel.load(asked)),
+    await Promise.all([...panels.map((panel) => panel.load(asked)),
       ...(asksSites && !status.sites ? [sites(signal, now)] : []), ...(asksSites && !shared ? [showSavedFilters(signal)] : [])]);
     knowsSites ||= !signal.aborted;
     if (!signal.aborted) byId("dashboard").ariaBusy = "false";

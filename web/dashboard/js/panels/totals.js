@@ -3,6 +3,7 @@
 import { change, changeText, moment } from "../format.js";
 import { byId, element, setText } from "../dom.js";
 import { MEASURES } from "../measures.js";
+import { showEmpty } from "./empty.js";
 import { load, reportPath } from "./panel.js";
 
 /** @typedef {import("../measures.js").Measure} Measure */
@@ -20,9 +21,13 @@ export function buildTotals() {
 export const totals = {
   async load(round) {
     const { state, question } = round;
-    const views = MEASURES.filter(({ event }) => event).map((measure) =>
-      load(place, round, reportPath(withComparison(askFor(measure, question), state)), (report) => show(measure, report, round)));
-    const others = MEASURES.filter(({ event }) => !event);
+    // Counters answer for these, long before visitors are counted.
+    const quick = MEASURES.filter(isOfEvents).map((measure) =>
+      load(place, round, reportPath(withComparison(askFor(measure, question), state)), (report) => {
+        show(measure, report, round);
+        if (!measure.event) showEmpty(round, report.total.events);
+      }));
+    const others = MEASURES.filter((measure) => !isOfEvents(measure));
     const asked = { ...question, measures: others.map(({ name }) => name).join(",") };
     const rest = load(place, round, reportPath(withComparison(asked, state)), (report) => {
       for (const measure of others) show(measure, report, round);
@@ -30,9 +35,12 @@ export const totals = {
       const asOf = report.generation ? `As of ${moment(round.until * 1000, state.tz)}.` : "Nothing has been folded yet.";
       setText(byId("as-of"), `${asOf} Times are in ${state.tz}. ${botsText(state.bots)}`);
     });
-    await Promise.all([rest, ...views]);
+    await Promise.all([...quick, rest]);
   },
 };
+
+/** @param {Measure} measure */
+const isOfEvents = ({ name, of }) => (of ?? name) === "events";
 
 /** The question for one number. @param {Measure} measure @param {Record<string, string>} question */
 export const askFor = ({ name, of, event }, question) => ({ ...question, measures: of ?? name, ...(event ? { event } : {}) });
