@@ -297,6 +297,11 @@ MUTANTS = (
         (RETENTION,),
     ),
     Mutant(
+        "carry out more than was confirmed",
+        (Edit("shared/disk/layout.py", " and last <= self.last and days", " and days"),),
+        (RETENTION,),
+    ),
+    Mutant(
         "delete what a kept snapshot has not folded",
         (Edit("compactor/retention/plan.py", "(after, *log.fallbacks)", "(after,)"),),
         (RETENTION,),

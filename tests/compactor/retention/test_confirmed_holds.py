@@ -6,6 +6,10 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
+import subprocess
+import sys
+from collections import Counter
 from datetime import date, timedelta
 from pathlib import Path
 from typing import Any
@@ -15,6 +19,7 @@ import pytest
 
 import compactor.retention.apply
 import compactor.run_pass
+from compactor.backup import backup
 from compactor.retention.command import preview_retention, retain_now
 from shared.disk.layout import ConfirmedHold, DataDirectory, parse_confirmed_hold
 from shared.generations.load import load_snapshot
@@ -22,11 +27,13 @@ from shared.holds import confirm_hold, confirmed_holds, confirmed_kinds
 from shared.segments.sealed import sealed_segments
 from shared.settings import Settings
 from shared.status import read_status
-from shared.timestamps import utc_day
+from shared.timestamps import now_ms, utc_day
 from tests.builders.archive import archived, assert_verified
 from tests.builders.history import DAY_MS, history
 from tests.builders.logs import NOON, fold
+from tests.builders.server import environment
 from tests.builders.silent_log import SilentLog
+from tests.faults.strace import is_there
 
 KEEP: dict[str, Any] = {"archive_retention_days": 7}
 
@@ -191,6 +198,59 @@ def test_pass_killed_at_any_step_leaves_the_deletion_done_or_confirmed(
     assert_verified(data)
 
 
+CALLS = ("rename", "link", "unlink")
+
+
+def traced(data: DataDirectory, environ: dict[str, str], report: Path, *options: str) -> int:
+    """Run `foldlog compact --once` under strace. Returns its exit code, negative for a
+    signal.
+    """
+    command = [sys.executable, "-m", "foldlog", "compact", "--once"]
+    strace = ["strace", "-f", "-qq", "-o", str(report), "-e", f"trace={','.join(CALLS)}", *options]
+    return subprocess.run([*strace, *command], env=os.environ | environ, capture_output=True, check=False).returncode
+
+
+@pytest.mark.crash
+@pytest.mark.component
+@pytest.mark.long
+def test_process_killed_before_a_call_leaves_the_deletion_done_or_confirmed(tmp_path: Path) -> None:
+    if not is_there():
+        (pytest.fail if os.environ.get("CI") == "true" else pytest.skip)("strace is not installed")
+    settings: dict[str, Any] = {**KEEP, "log_retention_days": 5}
+    first = history(tmp_path / "first", 8, now_ms())
+    for _ in range(5):
+        fold(first, now_ms(), **settings)
+    for kind in ("archive", "log"):
+        confirm_hold(first, hold_of(first, kind))
+    days = archived(first)
+
+    def copied(name: str) -> tuple[DataDirectory, dict[str, str]]:
+        data = DataDirectory(Path(shutil.copytree(first.root, tmp_path / name)))
+        return data, environment(data.root, **settings)
+
+    report = tmp_path / "calls"
+    data, environ = copied("undisturbed")
+    assert traced(data, environ, report) == 0
+    assert (archived(data), sealed_segments(data), confirmed_holds(data)) == ([], [], [])
+    found = Counter(line.split("(")[0].split()[-1] for line in report.read_text("utf-8").splitlines())
+    # From the last parts to the end: the commit, the segments, the confirmations.
+    points = [(call, number) for call in CALLS for number in range(max(1, found[call] - 20), found[call] + 1)]
+    killed = 0
+    for number, (call, when) in enumerate(points[:: max(1, len(points) // 10)]):
+        data, environ = copied(f"killed-{number}")
+        inject = f"inject={call}:signal=SIGKILL:when={when}"
+        killed += traced(data, environ, report, "-e", inject) != 0
+        is_committed = load_snapshot(data).retention.archive_days > 0
+        assert archived(data) == ([] if is_committed else days), inject
+        if not is_committed:
+            assert len(confirmed_holds(data)) == 2, inject
+        for _ in range(2):
+            fold(data, now_ms(), **settings)
+        assert (archived(data), sealed_segments(data), confirmed_holds(data)) == ([], [], []), inject
+        assert_verified(data)
+    assert killed >= 8
+
+
 def test_confirmation_is_in_no_backup_and_half_a_one_is_swept(tmp_path: Path) -> None:
     data = on_hold(tmp_path)
     hold = hold_of(data)
@@ -198,7 +258,9 @@ def test_confirmation_is_in_no_backup_and_half_a_one_is_swept(tmp_path: Path) ->
     half = data.private / f".{hold.file}.1.1.tmp"
     half.write_bytes(b"{")
     os.utime(half, (0, 0))
-    assert data.confirmed_hold(hold).parent == data.private  # which no backup takes
+    backup(data, tmp_path / "backup", SilentLog())
+    assert confirmed_holds(DataDirectory(tmp_path / "backup")) == []
+    assert len(confirmed_holds(data)) == 1
     fold(data, NOON + 1, **KEEP)
     assert not half.exists()
 

@@ -68,7 +68,7 @@ def doctor_flood(place: Ground, cost: Cost, control: Cost, scene: Scene) -> None
             at_once = max(at_once, len(found))
             time.sleep(0.02)
         record(cost, sending.result())
-    cost.said = f"{len(runs)} processes of the doctor"
+    cost.said = f"runs of the doctor: {len(runs)}"
     cost.check(at_once <= 1, f"{at_once} doctors ran at once")
     most = 1 + int((time.monotonic() - began) / KEPT_S)
     cost.check(1 <= len(runs) <= most, f"{len(runs)} doctors ran, not 1 to {most}")

@@ -13,12 +13,20 @@ from pathlib import Path
 
 import pytest
 
+import foldlog.commands.ingest
 import ingest.observe.doctor
+from foldlog.arguments import make_parser
+from foldlog.commands import Invocation
+from foldlog.log_output import open_log
 from ingest.observe.doctor import Doctor, DoctorAnswer, DoctorCommand, NoAnswer
+from ingest.worker import Start
+from shared.disk.layout import DataDirectory
+from shared.log import Log
+from shared.settings import Settings, load
 from shared.timestamps import epoch_ms, now_ms
 from shared.tokens import create_token
 from tests.builders.logs import data_directory
-from tests.builders.server import ADMIN_TOKEN, INGEST_KEY, Answer, bearer
+from tests.builders.server import ADMIN_TOKEN, INGEST_KEY, Answer, bearer, environment
 from tests.builders.silent_log import SilentLog
 from tests.builders.waiting import TIMEOUT_S, until
 from tests.builders.worker import Worker
@@ -164,6 +172,29 @@ async def test_damaged_or_future_answer_of_another_worker_is_not_shown(tmp_path:
         found = await Doctor(stand_in(tmp_path / "runs"), data, log, now_ms, lambda: False).answer()
         assert not isinstance(found, NoAnswer) and [each.check for each in found.findings] == ["writing"]
     assert len(runs(tmp_path)) == 3
+
+
+@pytest.mark.parametrize("config", [[], ["--config", "/etc/foldlog.toml"]], ids=["environment", "file"])
+def test_doctor_has_the_settings_of_its_worker(
+    tmp_path: Path, config: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A worker hands on where its settings come from: a file, and its environment."""
+    started: list[Start] = []
+
+    def kept(_settings: Settings, _writer: str, _log: Log, start: Start) -> int:
+        started.append(start)
+        return 0
+
+    monkeypatch.setattr(foldlog.commands.ingest, "run_worker", kept)
+    monkeypatch.setenv("FOLDLOG_SITES", "shop.example")
+    settings = load(environment(tmp_path / "data"))
+    options = make_parser().parse_args([*config, "ingest", "--writer", "0"])
+    foldlog.commands.ingest.run(
+        Invocation(options, settings, DataDirectory(settings.data_dir), open_log(settings, "ingest"))
+    )
+    (start,) = started
+    assert start.doctor.arguments == (sys.executable, "-m", "foldlog", *config, "doctor", "--json")
+    assert start.doctor.environ["FOLDLOG_SITES"] == "shop.example"
 
 
 def test_only_an_admin_of_all_sites_asks_and_no_parameter_is_taken(tmp_path: Path) -> None:
