@@ -26,8 +26,8 @@ from shared.timestamps import DAY_S
 
 # More conditions than a filter may have.
 _CONDITIONS = 1_000
-_BY_TIME = "visitor, time"
-_IN_FULL = "visitor, time, received, id, sender, site"
+_BY_TIME = "visitor, since_start"
+_IN_FULL = "visitor, since_start, received, id, sender, site"
 
 
 # The columns of `a` beside the steps, and what events within visits have besides.
@@ -85,7 +85,7 @@ def _key(table: str) -> str:
 
 
 def _value_of_first(read: FunnelRead, number: str) -> str:
-    return "NULL::UHUGEINT" if read.by is None else f"CASE WHEN m.steps & 1 <> 0 THEN {number} END"
+    return "NULL::UTINYINT" if read.by is None else f"CASE WHEN m.steps & 1 <> 0 THEN {number} END"
 
 
 def _matched(read: FunnelRead, bound: Parameters) -> str:
@@ -97,7 +97,8 @@ def _matched(read: FunnelRead, bound: Parameters) -> str:
     value = "NULL::VARCHAR" if read.by is None else dimension_sql(read.by, "by", bound)
     columns = ", ".join(f"a.{name}" for name in (*_COLUMNS, *(_OF_VISITS if read.window is None else ())))
     matched = (
-        f"SELECT {columns}, {value} AS value, {' | '.join(bits)} AS steps FROM {archived_events(read.parts, bound)} a "
+        f"SELECT {columns}, {value} AS value, ({' | '.join(bits)})::USMALLINT AS steps "
+        f"FROM {archived_events(read.parts, bound)} a "
         f"WHERE {selected_events(read.selection, bound)} AND {all_hold(read.selection.conditions, bound)} "
         "AND a.visitor IS NOT NULL"
     )
