@@ -233,6 +233,7 @@ CONFIRMED: dict[str, tuple[ConfirmedHold, bool]] = {
     "more than that, as a hold that has shrunk since": (ConfirmedHold("archive", day(40), day(8), 33), True),
     "another kind": (ConfirmedHold("log", day(29), day(9), 21), False),
     "a younger day has expired since": (ConfirmedHold("archive", day(29), day(10), 20), False),
+    "a younger day has expired since, and the oldest went": (ConfirmedHold("archive", day(30), day(10), 21), False),
     "an older day came since": (ConfirmedHold("archive", day(28), day(9), 21), False),
     "a day between came since": (ConfirmedHold("archive", day(29), day(9), 20), False),
 }
