@@ -10,7 +10,7 @@ PYTEST := PYTHONDONTWRITEBYTECODE= $(BIN)/python -m pytest --numprocesses $(shel
 SOURCE := foldlog ingest reports compactor shared tests
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run demo pictures demo-postgres test test-pythons check audit lock format crash properties mutants soak soak-hosts soak-clickhouse bench load gate-cost hostile red-team fuzz tracker clean
+.PHONY: help setup run demo pictures demo-postgres test test-pythons check programmes audit lock format crash properties mutants soak soak-hosts soak-clickhouse bench load gate-cost hostile red-team fuzz tracker clean
 
 help: ## Show this list
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 15
@@ -53,7 +53,7 @@ demo-postgres: setup ## Two hosts of one PostgreSQL, all on this machine; Ctrl-C
 	@$(BIN)/python -m tests.components.demo_postgres
 
 test: setup ## The laws, the units, a real process for each promise: four minutes on two cores
-	$(PYTEST) -m 'not long and not component'
+	$(PYTEST) -m 'not long and not component and not whole'
 
 test-pythons: $(PYTHONS:%=test-python-%) ## The same on each Python that this machine has: 3.11, 3.12, 3.13
 
@@ -64,11 +64,14 @@ test-python-%:
 	  if $$python -c 'import ssl, venv' 2>/dev/null; then exec $(MAKE) --no-print-directory PYTHON=$$python VENV=.venv-$* test; fi; \
 	done; echo 'Python $*: not on this machine, skipped'
 
-check: setup ## Format, lint, types and all tests, with faults and external programs: what CI runs
+check: setup ## Format, lint, types and the tests, with faults and external programs: what CI runs
 	$(BIN)/ruff format --check $(SOURCE)
 	$(BIN)/ruff check $(SOURCE)
 	$(BIN)/mypy
-	$(PYTEST)
+	$(PYTEST) -m 'not whole'
+
+programmes: setup ## Each point, message and seed of what check tries a sample of: a quarter of an hour
+	$(PYTEST) -m whole --timeout 1800
 
 audit: setup ## Ask whether flaws of the versions in locks/ are known: high ones fail
 	$(LOCKED) --requirement locks/tools.lock

@@ -16,13 +16,13 @@ from tests.builders.clickhouse_kinds import ClickHouses
 from tests.builders.postgres import Server, running
 from tests.builders.postgres_kinds import required
 
-EXAMPLES = 200
-EXAMPLES_OF_THE_SHORT_TIER = 60
+EXAMPLES = 100
+EXAMPLES_OF_THE_SHORT_TIER = 40
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
-        "--examples", type=int, help="how often a property is tried (default: 200, without the long tests 60)"
+        "--examples", type=int, help="how often a property is tried (default: 100, without the long tests 40)"
     )
 
 

@@ -41,9 +41,10 @@ from compactor.threads import fold_threads
 from shared.disk.compression import DecompressionError, compressing
 from shared.disk.durable import publish, publishing, remove
 from shared.disk.layout import DataDirectory, parse_segment
-from shared.duckdb_engine import connect
+from shared.duckdb_engine import connect, database_error, one_thread
 from shared.erasures import (
     ErasureRequest,
+    ErasureStarted,
     delete_request,
     pending_requests,
     progress_of,
@@ -117,15 +118,14 @@ def _erase(
         reason = f"{min(unfolded)} contains the visitor and is not folded yet"
         log.warning("erasure_pending", request=request.request, reason=reason, action="nothing: each pass retries")
         return
-    with pass_context(data, settings, log, lock, now_ms) as context:
-        before = load_or_restore_snapshot(data, log, lock)
-        found = search(context.database, data, before, visitor)
-        started = record_start(data, request, before, found)
-        current = remove_from_archive(context, before, found, visitor)
-        current = widen_entries(before, current, found.segments, lambda line: visitor.match(line).matches)
-        if current is not before:
-            current = with_summary(context, before, current)
-            commit(data, before, current, lock)
+    try:
+        with pass_context(data, settings, log, lock, now_ms) as context:
+            found, started, current = _commit_without(context, request, visitor)
+    except database_error("OutOfMemoryException"):
+        # Each of several threads wants memory of its own. What the first try has left
+        # is what a crash would leave; its database is gone with its tables.
+        with pass_context(data, settings, log, lock, now_ms) as context, one_thread(context.database):
+            found, started, current = _commit_without(context, request, visitor)
     purge_history(data, current)
     for segment in found.segments:
         _rewrite_segment(segment, visitor)
@@ -135,6 +135,24 @@ def _erase(
     delete_request(data, request)
     counts = {"events": started.events, "lines": started.lines}
     log.info("visitor_erased", request=request.request, **counts, generation=current.generation)
+
+
+def _commit_without(
+    context: PassContext, request: ErasureRequest, visitor: VisitorFilter
+) -> tuple[VisitorFootprint, ErasureStarted, Snapshot]:
+    """What was found, the record of that, and the committed snapshot without it.
+    Raises OutOfMemoryException.
+    """
+    data, lock = context.data, context.lock
+    before = load_or_restore_snapshot(data, context.log, lock)
+    found = search(context.database, data, before, visitor)
+    started = record_start(data, request, before, found)
+    current = remove_from_archive(context, before, found, visitor)
+    current = widen_entries(before, current, found.segments, lambda line: visitor.match(line).matches)
+    if current is not before:
+        current = with_summary(context, before, current)
+        commit(data, before, current, lock)
+    return found, started, current
 
 
 # --- the archive

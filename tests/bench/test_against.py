@@ -37,7 +37,13 @@ def _small(monkeypatch: pytest.MonkeyPatch) -> None:
             monkeypatch.setattr(part, size, small)
 
 
-@pytest.mark.parametrize("part", against.PARTS)
+# Those that take longest.
+WHOLE = ("colliding", "floods")
+
+
+@pytest.mark.parametrize(
+    "part", [pytest.param(part, marks=[pytest.mark.whole] if part in WHOLE else []) for part in against.PARTS]
+)
 def test_each_part_prints_the_ratio_of_each_figure(
     part: str, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

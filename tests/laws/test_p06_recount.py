@@ -92,7 +92,7 @@ SOME = settings(
     max_examples=max(2, settings().max_examples // 50), deadline=None, suppress_health_check=list(HealthCheck)
 )
 # Of each day in the long tier.
-DAYS_BACK = (0, 1, 2) if settings().max_examples > 100 else (1,)
+DAYS_BACK = (0, 1, 2) if settings().max_examples >= 100 else (1,)
 CUTS = st.lists(st.booleans(), min_size=1, max_size=6)
 
 

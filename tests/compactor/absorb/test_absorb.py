@@ -78,7 +78,8 @@ def test_copies_that_come_later_are_duplicates(tmp_path: Path, store: str) -> No
     ("cut", "commit"),
     [
         ("answer", 3),
-        *(pytest.param("answer", n, marks=pytest.mark.long) for n in (1, 2, 4, 5, 6)),
+        *(pytest.param("answer", n, marks=pytest.mark.long) for n in (2, 5)),
+        *(pytest.param("answer", n, marks=[pytest.mark.long, pytest.mark.whole]) for n in (1, 4, 6)),
         pytest.param("request", 3, marks=pytest.mark.long),
     ],
 )

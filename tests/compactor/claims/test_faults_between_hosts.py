@@ -90,15 +90,19 @@ def test_hosts_that_publish_at_once_count_each_id_once(hosts: list[StoreHost], t
 @pytest.mark.long
 @pytest.mark.timeout(1800)
 @pytest.mark.parametrize("side", ["request", "answer"])
-def test_a_claim_that_meets_others_is_cut_off_anywhere(hosts: list[StoreHost], tmp_path: Path, side: Side) -> None:
+@pytest.mark.parametrize("step", [pytest.param(6, marks=pytest.mark.whole), 20])
+def test_a_claim_that_meets_others_is_cut_off_anywhere(
+    hosts: list[StoreHost], tmp_path: Path, side: Side, step: int
+) -> None:
     """One host has claimed some of the ids that another one has, which yields them: its
-    tries are cut, at each sixth message from the first claim to the publish after it.
+    tries are cut, at each sixth message from the first claim to the publish after it,
+    in the sample at each twentieth.
     """
     first, second = hosts[0], hosts[1]
     numbers, first_of = set[int](), 0
     with cutting(first.settings.store) as cut:
         through = StoreHost(second.data.root, cut.address)
-        for at in range(1, 1_000, 6):
+        for at in range(1, 1_000, step):
             shared, own = range(first_of, first_of + 2), range(first_of + 2, first_of + 4)
             first_of += 4
             first.receive(lines(*shared))

@@ -16,8 +16,10 @@ from contextlib import closing
 from pathlib import Path
 from unittest.mock import Mock
 
+import duckdb
 import pytest
 
+from compactor.context import PassContext
 from compactor.erasure import footprint
 from compactor.erasure.rewrite import preview_erasure
 from compactor.erasure.visitor_filter import VisitorFilter
@@ -25,12 +27,13 @@ from compactor.process import compact_once
 from compactor.repair.rebuild import rebuild
 from compactor.repair.rotated_files import recover_rotated_files
 from compactor.repair.verify import verify as verify_directory
+from compactor.summary.summarize import with_summary
 from ingest.collect.encode import encode_lines
 from ingest.wal.active_segment import ActiveSegment
 from shared.disk.compression import compressing
 from shared.disk.durable import make_data_directory
 from shared.disk.layout import TEMP_SUFFIX, DataDirectory
-from shared.duckdb_engine import connect
+from shared.duckdb_engine import connect, one_number
 from shared.erasures import (
     ErasureCompleted,
     ErasureRequest,
@@ -40,6 +43,7 @@ from shared.erasures import (
     read_records,
 )
 from shared.generations.load import load_snapshot
+from shared.generations.snapshot import Snapshot
 from shared.segments.sealed import sealed_segments
 from shared.settings import Settings
 from shared.timestamps import epoch_ms, now_ms
@@ -470,8 +474,32 @@ def test_request_that_was_never_published_leaves_nothing(data: DataDirectory) ->
     assert not left.exists()
 
 
+def test_out_of_memory_is_tried_again_with_one_thread(data: DataDirectory, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Only once parts of the next generation are there: they are written anew."""
+    threads = list[int]()
+
+    def hungry(context: PassContext, before: Snapshot, current: Snapshot) -> Snapshot:
+        threads.append(one_number(context.database, "SELECT current_setting('threads')"))
+        if threads[-1] > 1:
+            raise duckdb.OutOfMemoryException("several threads")
+        return with_summary(context, before, current)
+
+    monkeypatch.setattr("compactor.context.fold_threads", lambda _data, _settings: 2)
+    monkeypatch.setattr("compactor.erasure.rewrite.with_summary", hungry)
+    expected = load_snapshot(data).totals
+    create_request(data, VISITOR, None)
+    erase(data)
+    assert threads == [2, 1]
+    assert files_with(data) == []
+    totals = load_snapshot(data).totals
+    assert (totals.counted, totals.erased) == (expected.counted - 24, 24)
+    assert [type(record) for record in read_records(data)] == [ErasureStarted, ErasureCompleted]
+
+
 @pytest.mark.long
-def test_crash_at_any_point_only_delays_it(tmp_path: Path) -> None:
+@pytest.mark.parametrize("step", [pytest.param(1, marks=pytest.mark.whole), 5])
+def test_crash_at_any_point_only_delays_it(tmp_path: Path, step: int) -> None:
+    """At each crash that is made up, in the sample at each fifth of them."""
     data = data_directory(tmp_path / "data")
     for number in range(2):
         visits = [line(f"event-{number}-{n}", NOON + n, visitor=VISITOR if n % 2 else "b") for n in range(4)]
@@ -485,7 +513,7 @@ def test_crash_at_any_point_only_delays_it(tmp_path: Path) -> None:
         erase(data)
     tried = list(crashes(recorder, 6, ("kept", "lost", "some")))
     assert len(tried) > 40
-    for crash, tree in tried:
+    for crash, tree in tried[::step]:
         clone = DataDirectory(tmp_path / "clone")
         make_tree(clone.root, tree)
         make_data_directory(clone)

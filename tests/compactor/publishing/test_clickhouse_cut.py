@@ -17,7 +17,7 @@ from shared.stores.clickhouse.tables import events_table
 from shared.stores.ledger import StoreUnavailable
 from tests.builders import clickhouse
 from tests.builders.clickhouse_kinds import KINDS, ClickHouses
-from tests.builders.cut_requests import CutRequests, Side, cutting
+from tests.builders.cut_requests import SIDES, CutRequests, Side, cutting
 from tests.builders.erasure import erase
 from tests.builders.logs import NOON, data_directory, fold_all, line, sealed
 from tests.builders.stores import publish, wrong
@@ -50,19 +50,24 @@ def erase_visitor(data: DataDirectory, visitor: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("side", "step"),
-    [("answer", 3), *(pytest.param(side, 1, marks=pytest.mark.long) for side in ("answer", "request", "middle"))],
+    ("side", "first", "step"),
+    [
+        *((side, first, 6) for first, side in enumerate(SIDES, 1)),
+        *(pytest.param(side, 1, 1, marks=pytest.mark.whole) for side in SIDES),
+    ],
 )
 @pytest.mark.long
-def test_what_a_cut_publish_left_is_put_right(tmp_path: Path, servers: ClickHouses, side: Side, step: int) -> None:
-    """Each request in turn is cut, in the short tier each third, and what was sent by
-    then is erased before the next publish.
+def test_what_a_cut_publish_left_is_put_right(
+    tmp_path: Path, servers: ClickHouses, side: Side, first: int, step: int
+) -> None:
+    """Each request in turn is cut, in the sample each sixth on each side, half of them
+    together, and what was sent by then is erased before the next publish.
     """
     data, kept = data_directory(tmp_path / "data"), ["kept"]
     with cutting(servers.database()) as cut:
         receive(data, "kept")
         store = publish(data, store=cut.address)
-        for number in count(1, step):
+        for number in count(first, step):
             receive(data, f"gone-{number}", f"gone-{number}-too", visitor=f"gone-{number}")
             receive(data, f"kept-{number}", f"kept-{number}-too", day=1 + number % 2)
             kept += [f"kept-{number}", f"kept-{number}-too"]

@@ -156,11 +156,13 @@ class Failing(ClickHouse):
 
 
 @pytest.mark.long
-def test_an_end_that_is_cut_off_anywhere_goes_on(tmp_path: Path, servers: ClickHouses) -> None:
+@pytest.mark.parametrize("step", [pytest.param(1, marks=pytest.mark.whole), 2])
+def test_an_end_that_is_cut_off_anywhere_goes_on(tmp_path: Path, servers: ClickHouses, step: int) -> None:
+    """After each statement, in the sample after each second."""
     address, data = servers.database(), host(tmp_path, "a")
     publish(data, store=address)
     before, cluster = counted(servers, address), parse_cluster(address)
-    for statements in range(3 * len(cluster.shards)):
+    for statements in range(0, 3 * len(cluster.shards), step):
         store = opened(data, address)
         _damage(store, "a-1")
         OwnRows(data, store).order_rebuild()

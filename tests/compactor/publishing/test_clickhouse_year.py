@@ -32,9 +32,11 @@ DAYS = 365
 A_DAY = 8
 
 
-def test_a_year_is_moved_into_a_cluster(tmp_path: Path, clickhouse_today: ClickHouses) -> None:
+@pytest.mark.parametrize("days", [pytest.param(365, marks=pytest.mark.whole), 100])
+def test_a_year_is_moved_into_a_cluster(tmp_path: Path, clickhouse_today: ClickHouses, days: int) -> None:
+    """In the sample, a quarter of one."""
     data, address = data_directory(tmp_path / "data"), clickhouse_today.database()
-    lines = [_line(day, number) for day in range(DAYS) for number in range(A_DAY)]
+    lines = [_line(day, number) for day in range(DAYS - days, DAYS) for number in range(A_DAY)]
     half = len(lines) // 2
     for written in (lines[:half], lines[half - 20 :]):  # what stands in both counts once
         sealed(data, written)

@@ -114,13 +114,13 @@ def test_a_host_that_has_lost_the_hashes_of_a_day_makes_the_sum_unknown(tmp_path
 # psycopg cannot close a cursor whose connection is lost, and says so.
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 @pytest.mark.parametrize("side", ["request", pytest.param("answer", marks=pytest.mark.long)])
-@pytest.mark.parametrize("step", [pytest.param(1, marks=[pytest.mark.long, pytest.mark.timeout(1800)]), 7])
+@pytest.mark.parametrize(
+    "step", [pytest.param(1, marks=[pytest.mark.long, pytest.mark.whole, pytest.mark.timeout(1800)]), 7]
+)
 def test_a_publish_that_is_cut_off_anywhere_did_all_or_nothing(
     tmp_path: Path, address: str, side: Side, step: int
 ) -> None:
-    """At each message of a publish and its claims, in the short tier at each
-    seventh.
-    """
+    """At each message of a publish and its claims, in the sample at each seventh."""
     data = filled(tmp_path / "data")
     publish(data, store=address)
     with cutting(address) as cut:

@@ -106,7 +106,7 @@ def assert_counted_once(store: str, tmp_path: Path, load: Load) -> None:
     assert set(found.values()) == {1}
 
 
-@pytest.mark.parametrize("lives", [2, pytest.param(10, marks=pytest.mark.long)])
+@pytest.mark.parametrize("lives", [2, pytest.param(10, marks=[pytest.mark.long, pytest.mark.whole])])
 def test_nothing_acknowledged_is_lost_with_the_disk(tmp_path: Path, store: str, lives: int) -> None:
     instance, load = uuid.uuid4(), Load()
     for life in range(lives):

@@ -41,7 +41,7 @@ from tests.builders.server import ADMIN_TOKEN, INGEST_KEY, Answer, Server, beare
 
 ROOT = Path(__file__).parents[3]
 SITE = "example.com"
-MAX_EXAMPLES = 40
+EXAMPLES, EXAMPLES_OF_THE_WHOLE = 10, 40
 SCHEMATHESIS_TIMEOUT_S = 480
 
 DOCUMENT = make_document()
@@ -267,7 +267,8 @@ def test_429_has_the_documented_headers(tmp_path: Path) -> None:
 
 @pytest.mark.timeout(SCHEMATHESIS_TIMEOUT_S + 30)
 @pytest.mark.long
-def test_schemathesis_finds_nothing(server: Server, tmp_path: Path) -> None:
+@pytest.mark.parametrize("examples", [EXAMPLES, pytest.param(EXAMPLES_OF_THE_WHOLE, marks=pytest.mark.whole)])
+def test_schemathesis_finds_nothing(server: Server, tmp_path: Path, examples: int) -> None:
     """All of its checks, with valid and invalid requests generated from the
     document.
     """
@@ -279,7 +280,7 @@ def test_schemathesis_finds_nothing(server: Server, tmp_path: Path) -> None:
         "--exclude-path=/admin/api/live/stream",  # it ends after ten minutes; test_live_stream.py has it
         "--phases=examples,coverage,fuzzing,stateful",
         "--mode=all",
-        f"--max-examples={MAX_EXAMPLES}",
+        f"--max-examples={examples}",
         "--seed=1",
         "--generation-database=none",
         "--no-color",

@@ -73,7 +73,7 @@ def test_a_report_has_ten_thousand_buckets_and_values(tmp_path: Path, clickhouse
     assert found == expected
 
 
-@pytest.mark.parametrize("seed", [5, pytest.param(6, marks=pytest.mark.long)])
+@pytest.mark.parametrize("seed", [5, pytest.param(6, marks=[pytest.mark.long, pytest.mark.whole])])
 def test_a_cluster_answers_as_duckdb_does(tmp_path: Path, clickhouse_today: ClickHouses, seed: int) -> None:
     pick, data, address = random.Random(seed), data_directory(tmp_path / "data"), clickhouse_today.database()
     lines = random_lines(pick, NOON, 80, 0)
