@@ -131,7 +131,7 @@ async function request(path, { method = "GET", token: given = token.get(), signa
     });
   } catch (error) {
     if (signal?.aborted) throw error;
-    throw new Problem(0, "The server cannot be reached. The page tries again every minute.");
+    throw new Problem(0, "The server cannot be reached. The numbers are those of before; the page tries again every minute.");
   }
 }
 

@@ -111,7 +111,7 @@ async function showAll(round, asked, tab, title) {
     for (const row of body.rows) row.hidden = !row.cells[0].innerText.toLowerCase().includes(search.value.toLowerCase());
   };
   const heads = [tab.label, ...COLUMNS.map(({ label }) => label)].map((label) => element("th", { scope: "col" }, label));
-  byId("all-title").textContent = `${title}: ${tab.label.toLowerCase()}`;
+  byId("all-title").textContent = tab.label === title ? title : `${title}: ${tab.label.toLowerCase()}`;
   byId("all-body").replaceChildren(search,
     element("table", { class: "values" }, element("thead", {}, element("tr", {}, ...heads)), body));
   dialog.showModal();

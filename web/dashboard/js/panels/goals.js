@@ -13,6 +13,7 @@ const body = element("tbody");
 /** @type {import("./panel.js").Round | null} */
 let last = null;
 const place = element("section", { class: "card loading panel", "data-panel": "goals", "aria-label": "Goals" });
+const save = saveButtons("Goals", () => last && { path: "goals/report", asked: last.question, name: "goals", round: last });
 
 /** @type {import("./panel.js").Panel} */
 export const goals = {
@@ -25,6 +26,7 @@ export const goals = {
     };
     await load(place, round, `goals/report?${new URLSearchParams(round.question)}`, (report) => {
       body.replaceChildren(...report.goals.map((/** @type {any} */ goal) => row(goal, round)));
+      for (const button of save) button.hidden = !report.goals.length;
     });
   },
 };
@@ -36,8 +38,7 @@ export function buildGoals() {
     element("div", { class: "head" }, element("h2", {}, "Goals")),
     element("table", { class: "values", id: "top-goals" },
       element("thead", {}, element("tr", {}, ...HEADS.map((text) => element("th", { scope: "col" }, text)))), body),
-    element("div", { class: "foot" }, ...saveButtons("Goals", () =>
-      last && { path: "goals/report", asked: last.question, name: "goals", round: last })),
+    element("div", { class: "foot" }, ...save),
     element("details", { "data-all": true }, element("summary", {}, "Add a goal"),
       element("form", { class: "stack" },
         element("label", {}, "Name ", element("input", { name: "name", required: true, maxlength: 100, autocomplete: "off" })),

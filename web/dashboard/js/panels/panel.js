@@ -28,16 +28,22 @@ export async function load(place, round, path, show) {
     if (round.signal.aborted) return;
     if (!(problem instanceof Problem)) throw problem;
     if (problem.status === 401 || problem.status === 0) round.complain(problem);
-    else saySo(place, problem, () => load(place, round, path, show));
+    else if (isOfFilter(problem)) { // every panel would say the same: it is said once
+      round.complain(new Problem(problem.status, `A filter cannot be asked: remove it above, or add it anew. ${problem.message}`));
+      saySo(place, "No answer: a filter above cannot be asked.");
+    } else saySo(place, problem.message, () => load(place, round, path, show));
   }
   if (round.signal.aborted) return; // the next round is busy with it
   place.setAttribute("aria-busy", "false");
   place.classList.remove("loading");
 }
 
-/** @param {HTMLElement} place @param {Problem} problem @param {() => void} again */
-function saySo(place, problem, again) {
+/** @param {Problem} problem */
+const isOfFilter = ({ status, code, message }) => status === 400 && code === "query" && /^filter\b/i.test(message);
+
+/** @param {HTMLElement} place @param {string} text @param {() => void} [again] absent where the same question has the same answer */
+function saySo(place, text, again) {
   place.querySelector(":scope > .problem")?.remove();
-  const button = element("button", { type: "button", class: "quiet", onclick: again }, "Try again");
-  place.prepend(element("p", { class: "problem", role: "alert" }, problem.message, " ", button));
+  const button = again && element("button", { type: "button", class: "quiet", onclick: again }, "Try again");
+  place.prepend(element("p", { class: "problem", role: again ? "alert" : null }, text, " ", button));
 }
