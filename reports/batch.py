@@ -11,19 +11,21 @@ from contextlib import contextmanager
 from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
+from typing import Any
 
 import duckdb
 from msgspec import structs
 
 from reports.calendar import overlaps_utc_day
-from reports.kinds import visitor_events
+from reports.kinds import kind_of, visitor_events
 from reports.kinds.batch import BatchQuery, together
 from reports.kinds.visitor_events import VisitorQuery, questions
 from reports.measures.names import VISIT_MEASURES
-from reports.plan import Parts, archive_scan
+from reports.plan import ArchiveScan, BreakdownRead, Parts, Read, archive_scan, days_within
 from reports.query import Query
-from reports.report import OpenParts, Source, execute, report_of
+from reports.report import OpenParts, Source, execute, fetch, report_of
 from reports.rows import Row
+from reports.sql.duckdb.breakdown_batch import breakdown_batch
 from reports.sql.duckdb.matching_file import all_columns, matching_copy
 from reports.visits.made import room_for_visits
 from shared.generations.snapshot import Part
@@ -48,10 +50,33 @@ def answer_of(database: duckdb.DuckDBPyConnection, source: Source, query: Query,
     if not isinstance(query, BatchQuery):
         return report_of(database, source, query)
     with _shared(database, source, query, room_bytes) as shared:
-        once = shared._replace(totals={})
+        once = shared._replace(known=_counted_together(database, shared, query))
         return together(
             query, [report_of(database, once, each) if isinstance(each, Query) else each for each in query.each]
         )
+
+
+def _counted_together(
+    database: duckdb.DuckDBPyConnection, source: Source, query: BatchQuery
+) -> dict[Read, list[tuple[Any, ...]]]:
+    """What is read for several breakdowns at once, where these count events alone."""
+    found: dict[ArchiveScan, list[tuple[str, BreakdownRead]]] = {}
+    for each in query.queries:
+        if each.by is None or not each.asks_events or each.interval != "none":
+            continue
+        read = kind_of(each).plan(each, days_within(source.days, each)).groups
+        if not isinstance(read, BreakdownRead) or read.visitors is not None:
+            continue
+        if isinstance(read.events, ArchiveScan) and read.events.capped is None:
+            found.setdefault(replace(read.events, by=None), []).append((each.by, read))
+    known: dict[Read, list[tuple[Any, ...]]] = {}
+    for scan, reads in found.items():
+        if len(reads) > 1:
+            names, limits = [name for name, _ in reads], [read.limit for _, read in reads]
+            rows = fetch(database, source.open_parts, breakdown_batch(scan, names, limits))
+            for place, (_, read) in enumerate(reads, 1):
+                known[read] = [(None, value, events, None, of_all) for at, value, events, of_all in rows if at == place]
+    return known
 
 
 @contextmanager

@@ -12,7 +12,7 @@ from reports.compared_rows import with_previous
 from reports.kinds import KindPlan, NamedKind, kind_of, named_kind
 from reports.kinds.funnel import FunnelPlan, FunnelRead, is_ambiguous, within_visits
 from reports.measures.families import reasons
-from reports.plan import Days, HostDay, Parts, Plan, TotalRead, days_of, days_within, of_shown
+from reports.plan import Days, HostDay, Parts, Plan, Read, TotalRead, days_of, days_within, of_shown
 from reports.query import Query
 from reports.rows import Row, no_answer, with_header
 from reports.sql.duckdb import kind_statement, statement
@@ -41,8 +41,8 @@ class Source(NamedTuple):
     hosts: Sequence[Row] | None = None
     # All days, of which visits depend on more than the question touches.
     all_days: Days = ()
-    # Totals that were counted already: each breakdown of one question has the same.
-    totals: dict[TotalRead, list[tuple[Any, ...]]] | None = None
+    # What was read already, of what reports of one question have in common.
+    known: dict[Read, list[tuple[Any, ...]]] | None = None
 
 
 def source_of(data: DataDirectory, snapshot: Snapshot, query: Query) -> Source:
@@ -96,10 +96,10 @@ def _of_events(
     visitors = TextNumbers(keyed=is_checked, strong=not is_checked)
     for name, read in plan.reads.items():
         asked = of_shown(read, fetched.get("groups", ()))
-        counted = source.totals.get(read) if isinstance(read, TotalRead) and source.totals else None
-        fetched[name] = counted or _fetch(database, source.open_parts, statement(asked, visitors))
-        if isinstance(read, TotalRead) and source.totals is not None:
-            source.totals[read] = fetched[name]
+        known = source.known.get(read) if source.known else None
+        fetched[name] = fetch(database, source.open_parts, statement(asked, visitors)) if known is None else known
+        if isinstance(read, TotalRead) and source.known is not None:
+            source.known[read] = fetched[name]
         if isinstance(read, TotalRead) and fetched[name][0][-1]:
             visitors = TextNumbers(strong=True)
     rows, total = kind.shape(plan, fetched) if plan.has_answer else no_answer(plan)
@@ -122,9 +122,9 @@ def _fetch_of_plan(database: duckdb.DuckDBPyConnection, source: Source, plan: Ki
 
 def _fetch_of_kind(database: duckdb.DuckDBPyConnection, open_parts: OpenParts, read: Any) -> list[tuple[Any, ...]]:
     """Once more, where a number stood for several visitors."""
-    found = _fetch(database, open_parts, kind_statement(read))
+    found = fetch(database, open_parts, kind_statement(read))
     if isinstance(read, FunnelRead) and is_ambiguous(found):
-        return _fetch(database, open_parts, kind_statement(replace(read, is_strong=True)))
+        return fetch(database, open_parts, kind_statement(replace(read, is_strong=True)))
     return found
 
 
@@ -135,7 +135,7 @@ def with_source(report: Row, query: Query, source: Source) -> Row:
     return {"kind": getattr(query, "kind", ""), **report, **of, **hosts}
 
 
-def _fetch(database: duckdb.DuckDBPyConnection, open_parts: OpenParts, sql: Statement) -> list[tuple[Any, ...]]:
+def fetch(database: duckdb.DuckDBPyConnection, open_parts: OpenParts, sql: Statement) -> list[tuple[Any, ...]]:
     """All rows; with one thread where more of them do not get along with the memory."""
     try:
         return execute(database, open_parts, sql).fetchall()

@@ -5,6 +5,7 @@ passes, day merges, retention, reports, exports, verify, erasure and rebuilds.
 from __future__ import annotations
 
 import io
+import json
 from collections.abc import Iterable
 from contextlib import closing, suppress
 from dataclasses import replace
@@ -38,13 +39,14 @@ from compactor.takeover.restore import restore
 from compactor.takeover.takeover import take_over
 from ingest.collect.encode import Line
 from ingest.collect.own_traffic import OwnTraffic
+from reports.batch import answer_of
 from reports.export import export, room_for_export
 from reports.hosts.asked import Asked
 from reports.hosts.hosts_store import hosts_store
 from reports.kinds import goals, parse_question
 from reports.parquet_rows import encode_parquet
 from reports.query import parse
-from reports.report import make_report, report_of
+from reports.report import make_report, report_of, source_of
 from shared.disk.layout import DataDirectory
 from shared.disk.marks import set_mark
 from shared.disk.spill import own_spill
@@ -202,6 +204,11 @@ def read_everything(data: DataDirectory, **settings: Any) -> None:
                 for zone in ("Europe/Berlin", "America/New_York"):
                     make_report(database, data, snapshot, parse_question(query, now, zone))
         live = {"kind": "live", "at": f"{days[-1]}T23:59:00Z"}
+        counted = {"by": "path", "measures": "events"}, {"by": "os", "measures": "events"}, {"by": "path"}
+        for filter_ in ("", "country==DE"):
+            batch = {"kind": "batch", "filter": filter_, "reports": json.dumps(counted)}
+            several = parse_question(batch, now, "UTC")
+            answer_of(database, source_of(data, snapshot, several), several, 1 << 40)
         encode_parquet(database, make_report(database, data, snapshot, parse_question(live, now, "UTC")))
     of_all = parse({"from": str(days[0]), "to": str(days[-1])}, now, "UTC")
     with room_for_export(data, 256 << 20, 0) as room:

@@ -168,6 +168,20 @@ def test_page_is_answered_as_its_parts_are(world: World) -> None:
     assert together["reports"][2]["rows"][0]["previous"]["visitors"] > 0
 
 
+@pytest.mark.parametrize("limit", ["1", "3", "100"])
+@pytest.mark.parametrize("site", ["example.com", ""])
+def test_events_alone_by_several_dimensions_are_those_of_each(world: World, limit: str, site: str) -> None:
+    """Also of values of different kinds, some of which many events have none of."""
+    names = ("path", "props.plan", "props.status", "query.q", "channel", "utm_term", "country", "not_found")
+    each = [{"by": name, "measures": "events", "limit": limit} for name in names]
+    each += [{"by": "path", "measures": "events", "event": event, "limit": "2"} for event in ("signup", "pageview")]
+    each += [{"by": "os", "measures": "events", "event": "signup", "compare": "previous"}]
+    common = {"from": "2026-11-17", "to": "2026-11-22", "filter": "country==FR|DE", "site": site}
+    together = world.answer(batch(common, *each))
+    once = {name: together[name] for name in together if name not in ("kind", "reports")}
+    assert [{**once, **found} for found in together["reports"]] == [world.answer(common | own) for own in each]
+
+
 def test_a_file_is_read_instead_of_the_archive_where_there_is_room(world: World) -> None:
     """So that the test above compares what it is about."""
     opened: list[int] = []

@@ -52,3 +52,16 @@ test("a round asks once, anew in the next, and a problem of one is not that of t
   const { shown } = await round();
   assert.deepEqual(shown, [["path", 1, true], ["country", 1, true], ["path", 3, false], ["country", 3, false]]);
 });
+
+test("reports of events alone wait for none of visitors", async () => {
+  const paths = [];
+  globalThis.fetch = async (path) => {
+    paths.push(path);
+    return new Response(JSON.stringify({ kind: "batch", reports: JSON.parse(new URLSearchParams(path.split("?")[1]).get("reports")) }));
+  };
+  const { signal } = new AbortController();
+  const asked = ["events", "visitors,events"].flatMap((measures) => ["city", "region"].map((by) => `${FILTERED}&by=${by}&measures=${measures}`));
+  await Promise.all(asked.map((path) => askAndShow(path, signal, () => {})));
+  assert.equal(paths.length, 2);
+  assert.ok(!paths[0].includes("visitors") && paths[1].includes("visitors"));
+});

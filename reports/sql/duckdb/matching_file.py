@@ -42,7 +42,8 @@ def matching_copy(scan: ArchiveScan, names: Iterable[str], columns: Collection[s
 
 def all_columns(path: str) -> Statement:
     """Writes the file without events that stands before those (SOME_COLUMNS)."""
-    return Statement(f"COPY (FROM {empty_relation_sql(STORED_COLUMNS)}) TO '{path}' (FORMAT parquet)", Parameters())
+    options = f"FORMAT parquet, DICTIONARY_SIZE_LIMIT {DICTIONARY_MAX}"
+    return Statement(f"COPY (FROM {empty_relation_sql(STORED_COLUMNS)}) TO '{path}' ({options})", Parameters())
 
 
 def _stored_columns(used: Iterable[str]) -> frozenset[str]:

@@ -3,7 +3,7 @@
 //
 // The token is kept in sessionStorage and sent in the Authorization header, never in a URL.
 
-import { REPORTS_MOST, batchPath, commonOf, reportOf } from "./batch.js";
+import { REPORTS_MOST, batchPath, commonOf, isQuick, reportOf } from "./batch.js";
 import { isShareOpen, openAgain, shareHeaders, shared } from "./share.js";
 
 const TOKEN = "foldlog.token";
@@ -58,19 +58,23 @@ export async function askBlob(path, options = {}) {
 /** @type {Map<string, { signal: AbortSignal, asked: Waiting[] }>} reports that this turn has asked for, by what they have in common */
 const gathered = new Map();
 
-/** Ask for a report with all others of this turn that have as much in common. @param {string} path @param {string} common
+/** Whether something is known of a path. @param {string} path */
+export const isKept = (path) => kept.has(path);
+
+/** Ask for a report with all others of this turn that have as much in common, and are as quick. @param {string} path @param {string} common
  * @param {AbortSignal} signal @returns {Promise<any>} */
 function askTogether(path, common, signal) {
   return new Promise((ready, fail) => {
-    const known = gathered.get(common);
+    const of = `${isQuick(path)} ${common}`;
+    const known = gathered.get(of);
     if (known?.signal === signal && known.asked.length < REPORTS_MOST) {
       known.asked.push({ path, ready, fail });
       return;
     }
     const round = { signal, asked: [{ path, ready, fail }] };
-    gathered.set(common, round);
+    gathered.set(of, round);
     setTimeout(() => {
-      if (gathered.get(common) === round) gathered.delete(common);
+      if (gathered.get(of) === round) gathered.delete(of);
       askGathered(common, round.asked, signal);
     });
   });

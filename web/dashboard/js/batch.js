@@ -16,6 +16,9 @@ export function commonOf(path) {
   return String(asked);
 }
 
+/** Whether a report needs no visitors: it is answered long before those that do, and must not wait for them. @param {string} path */
+export const isQuick = (path) => askedBy(path).get("measures") === "events";
+
 /** The question for several reports that have `common` in common; null where it is not one, or too long. @param {string} common
  * @param {string[]} paths */
 export function batchPath(common, paths) {

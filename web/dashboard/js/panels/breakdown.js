@@ -1,5 +1,6 @@
 // A panel that breaks the visitors down by a dimension, with a tab for each. A click on a value keeps only its events.
 
+import { Problem, askAndShow, isKept } from "../ask.js";
 import { byId, element, isolated } from "../dom.js";
 import { exact, short, valueName } from "../format.js";
 import { condition } from "../state.js";
@@ -15,6 +16,7 @@ const MOST = "10000";
 // Of these a visitor's way can be asked.
 const WAYS = { path: "path", entry: "path", exit: "path", event: "event" };
 const COLUMNS = [{ name: "visitors", label: "Visitors" }, { name: "events", label: "Events" }];
+const LONG_MS = 92 * 86_400_000;
 const MEASURES = COLUMNS.map(({ name }) => name).join(",");
 
 /** @param {{ name: string, title: string, tabs: Tab[] }} described @returns {import("./panel.js").Panel} */
@@ -40,14 +42,35 @@ export function breakdown({ name, title, tabs }) {
       const asked = { ...round.question, by: chosen.dimension, measures: MEASURES };
       all.onclick = () => showAll(round, asked, chosen, title);
       saved = { path: "report", asked: { ...asked, limit: MOST }, name: `${name}-${chosen.dimension}`, round };
-      await load(place, round, reportPath({ ...asked, limit: String(SHOWN) }), (report) => {
+      const path = reportPath({ ...asked, limit: String(SHOWN) });
+      let isWhole = false;
+      /** @param {any} report */
+      const show = (report) => {
         first.textContent = chosen.label;
         body.replaceChildren(...rowsOf(report, chosen, round));
         all.hidden = report.rows.length < SHOWN;
         for (const button of save) button.hidden = !report.rows.length;
+      };
+      const whole = load(place, round, path, (report) => {
+        isWhole = true;
+        show(report);
       });
+      if (isLong(round.question) && round.state.filters.length && !isKept(path)) {
+        showEvents(round, reportPath({ ...asked, limit: String(SHOWN), measures: "events" }), (report) => isWhole || show(report));
+      }
+      await whole;
     },
   };
+}
+
+/** Over a long time visitors that match take seconds to count: events are shown before. @param {Record<string, string>} question */
+const isLong = ({ from, to }) => Date.parse(to) - Date.parse(from) > LONG_MS;
+
+/** What goes wrong here, the question for both says. @param {Round} round @param {string} path @param {(report: any) => void} show */
+function showEvents({ signal }, path, show) {
+  askAndShow(path, signal, (report) => signal.aborted || show(report)).catch((problem) => {
+    if (!signal.aborted && !(problem instanceof Problem)) throw problem;
+  });
 }
 
 /** @param {HTMLElement} bar @param {Tab[]} tabs @param {Tab} chosen @param {(tab: Tab) => void} choose */
@@ -74,7 +97,8 @@ function rowsOf(report, tab, round) {
       onclick: () => addFilter(round, tab.dimension, row.value) }, isolated(label));
     const head = element("th", { scope: "row", class: row.value === null ? "absent" : "" }, pick, wayButton(tab, row.value, round));
     head.style.setProperty("--share-width", `${(100 * row.events) / most}%`);
-    return element("tr", {}, head, ...COLUMNS.map(({ name }) => element("td", { title: exact(row[name]) }, short(row[name]))));
+    return element("tr", {}, head, ...COLUMNS.map(({ name }) =>
+      name in row ? element("td", { title: exact(row[name]) }, short(row[name])) : element("td", { class: "muted", title: "Being counted" }, "…")));
   });
 }
 
