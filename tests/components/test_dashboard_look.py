@@ -21,6 +21,7 @@ SITES = [
 ]
 HEBREW, ARABIC, LONG = "/שלום/עולם", "/مرحبا/بالعالم", "/" + "very-long-path/" * 20
 CAMPAIGNS = ["מבצע חורף 2026", "حملة الشتاء (50%)", "spring" + "-sale" * 40]
+SAID_OF_NO_GOALS = "getComputedStyle(document.querySelector('#top-goals tbody'), '::after').content"
 # Rows in which a name and its arrow are not on one line.
 BROKEN_ROWS = """[...document.querySelectorAll('.panel tbody th')].filter((head) => {
   const [pick, way] = [head.querySelector('.pick'), head.querySelector('.way')];
@@ -75,6 +76,8 @@ async def test_values_of_every_kind_fit_on_every_screen(
             "[...document.querySelectorAll('.chip b')].every((each) => each.querySelector('bdi'))"
         )
         assert "24,691,357.8" in await page.evaluate("document.querySelector('[data-measure=value_sum] .number').title")
+        longest = "(each) => { each.textContent = '22m 15s'; return each.scrollWidth <= each.clientWidth }"
+        assert await page.evaluate(f"[...document.querySelectorAll('.total .number')].every({longest})")
         numbers = "[...document.querySelectorAll('.panel:not([data-panel=goals]) tbody td')]"
         assert await page.evaluate(f"{numbers}.length > 8 && {numbers}.every(({{title}}) => /^[\\d,.]+$/.test(title))")
 
@@ -101,6 +104,7 @@ async def test_a_wrong_filter_is_told_once_with_what_to_do(server: Server, tmp_p
         await shown(page)
         assert "remove it above" in await page.text("#message")
         assert await page.evaluate("document.querySelectorAll('.problem button').length") == 0
+        assert await page.evaluate(SAID_OF_NO_GOALS) == '""'
         assert await texts(page, ".panel .problem") == {"No answer: a filter above cannot be asked."}
         await page.click("#chips button")
         await page.until("!document.querySelector('.problem') && document.querySelector('#top-pages .pick')")
@@ -122,8 +126,7 @@ async def test_a_place_for_goals_says_that_there_are_none(server: Server, tmp_pa
     async with visit(server, tmp_path) as page:
         await sign_in(page)
         await shown(page)
-        said = "getComputedStyle(document.querySelector('#top-goals tbody'), '::after').content"
-        assert await page.evaluate(said) == '"No goals yet"'
+        assert await page.evaluate(SAID_OF_NO_GOALS) == '"No goals yet"'
         buttons = "[...document.querySelectorAll('[data-panel=goals] .foot button')]"
         assert await page.evaluate(f"{buttons}.length === 2 && {buttons}.every(({{hidden}}) => hidden)")
 

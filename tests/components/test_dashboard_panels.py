@@ -197,5 +197,7 @@ async def test_printed_page_is_light_and_has_no_controls(server: Server, tmp_pat
         await page.send("Emulation.setEmulatedMedia", media="print", features=dark)
         assert await page.evaluate(color) == "rgb(255, 255, 255)"
         assert await page.evaluate("getComputedStyle(document.querySelector('#toolbar')).display") == "none"
+        for control in ("#live", "#funnel", "[data-panel=goals] details"):
+            assert not await page.evaluate(f"document.querySelector('{control}').checkVisibility()"), control
         printed = await page.send("Page.printToPDF")
         assert base64.b64decode(printed["data"]).startswith(b"%PDF-")
