@@ -116,6 +116,16 @@ def notes(path: Path, found: Found[Annotation]) -> Iterator[Finding]:
     yield from _kept_file("annotations", path, found, "no annotation is shown", "one")
 
 
+def share_links(path: Path, damage: str, *, is_lost: bool) -> Iterator[Finding]:
+    """What of shares.json opens nothing. No backup has it."""
+    if is_lost:
+        do = "make new links on the page: the file is then kept under another name"
+        yield Finding("share links", "wrong", f"{path} {damage}: no link in it opens anything", do)
+    elif damage:
+        do = "make new links for those on the page, or mend their entries in the file"
+        yield Finding("share links", "wrong", f"{path} {damage}: they open nothing, the others do", do)
+
+
 def _kept_file(entries: str, path: Path, found: Found[Any], lost: str, anew: str) -> Iterator[Finding]:
     if found.is_lost:
         do = f"restore {path}, or keep {anew} anew: the file is then kept under another name"

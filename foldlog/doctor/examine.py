@@ -262,18 +262,26 @@ def _settings(data: DataDirectory, settings: Settings) -> Checks:
     yield from data_findings.store_tokens(data.store_tokens, shared)
     yield from _goals(data)
     yield from data_findings.notes(data.annotations, read_annotations(data))
+    yield from _share_links(data)
     tokens = (*own.tokens, *shared.tokens)
     yield from service_findings.settings_of(settings, sum(token.scope == "ingest" for token in tokens))
     yield from _paths(settings)
 
 
+def _share_links(data: DataDirectory) -> Checks:
+    from ingest.share_links.links_file import read_links
+
+    links = read_links(data)
+    yield from data_findings.share_links(data.shares, links.damage, is_lost=links.is_lost)
+
+
 def _goals(data: DataDirectory) -> Checks:
-    from reports.filters import parse_filter
+    from reports.filters import event_filter, parse_filter
     from reports.query_error import QueryError
 
     def is_invalid(entry: NamedFilter) -> bool:
         try:
-            parse_filter(entry.filter)
+            (event_filter if entry.kind == "goal" else parse_filter)(entry.filter, "filter")
         except QueryError:
             return True
         return False

@@ -18,7 +18,7 @@ from ingest.api.kept_filters import of_sites
 from ingest.context import WorkerContext
 from ingest.http.auth import require_access, require_admin
 from ingest.http.problem import Problem
-from reports.filters import parse_filter
+from reports.filters import event_filter, parse_filter
 from reports.query_error import QueryError
 from shared.kept_entries import Changing
 from shared.named_filters import (
@@ -104,7 +104,7 @@ def delete_of(kind: Kind) -> Handler:
 def _entry(kind: Kind, given: Any) -> NamedFilter:
     """Raises Problem 422 for what is no filter of reports."""
     try:
-        parse_filter(given.filter)
+        (event_filter if kind == "goal" else parse_filter)(given.filter, "filter")
     except QueryError as error:
         raise _invalid(str(error)) from None
     return NamedFilter(kind, given.name, given.filter, getattr(given, "value", None))

@@ -755,6 +755,22 @@ def loosen_tokens(data: DataDirectory) -> None:
     data.tokens.chmod(0o644)
 
 
+def keep_a_goal_of_visits(data: DataDirectory) -> None:
+    of_visits = ({"kind": kind, "name": name, "filter": "entry==/a"} for kind, name in (("goal", "a"), ("filter", "b")))
+    data.goals.write_bytes(json.dumps(list(of_visits)).encode())
+
+
+def damage_shares(data: DataDirectory) -> None:
+    data.private.mkdir(mode=0o700, exist_ok=True)
+    data.shares.write_bytes(b"{")
+    data.shares.chmod(0o600)
+
+
+def edit_a_share(data: DataDirectory) -> None:
+    damage_shares(data)
+    data.shares.write_bytes(b'[{"id":"none"}]')
+
+
 def damage_goals(data: DataDirectory) -> None:
     data.goals.write_bytes(b"{")
 
@@ -796,6 +812,9 @@ FAULTS = {
     "tokens readable": (loosen_tokens, "private files", "wrong", "other users may read"),
     "goals damaged": (damage_goals, "goals", "wrong", "goals.json is damaged: no goal and no saved filter"),
     "a goal edited": (edit_a_goal, "goals", "wrong", "has 1 of 2 entries that are not read"),
+    "a goal of visits": (keep_a_goal_of_visits, "goals", "wrong", "the filter of a is none of a report"),
+    "share links damaged": (damage_shares, "share links", "wrong", "no link in it opens anything"),
+    "a share link edited": (edit_a_share, "share links", "wrong", "they open nothing, the others do"),
     "a goal mistyped": (mistype_a_goal, "goals", "wrong", "the filter of a is none of a report"),
     "annotations damaged": (damage_annotations, "annotations", "wrong", "is damaged: no annotation is shown"),
     "an annotation edited": (edit_an_annotation, "annotations", "wrong", "has 1 of 2 entries that are not read"),

@@ -88,6 +88,7 @@ REJECTED: dict[str, tuple[Any, int, str]] = {
     "named-filter: a name with a line break": ({"name": "a\n", "filter": "path==/"}, 422, "filter_invalid"),
     "named-filter: a name that moves a terminal": ({"name": "a\x9b2J", "filter": "path==/"}, 422, "filter_invalid"),
     "named-filter: no filter": ({"name": "a"}, 422, "filter_invalid"),
+    "named-filter: a goal of visits": ({"name": "a", "filter": "entry==/a"}, 422, "filter_invalid"),
     "named-filter: a filter that is none": ({"name": "a", "filter": "path"}, 422, "filter_invalid"),
     "named-filter: a long filter": ({"name": "a", "filter": LONG_FILTER}, 422, "filter_invalid"),
     "named-filter: many conditions": ({"name": "a", "filter": "path!=/;" * 21}, 422, "filter_invalid"),
@@ -104,6 +105,11 @@ def test_what_is_no_goal_is_refused_and_changes_nothing(worker: Worker, body: An
     answer = put(worker, GOALS, body)
     assert (answer.status, answer.code) == (status, code), answer.body
     assert not worker.data.goals.exists() or worker.get(GOALS).json()["goals"] == []
+
+
+def test_saved_filter_may_be_of_visits(worker: Worker) -> None:
+    assert put(worker, FILTERS, {"name": "from a", "filter": "entry==/a"}).status == 201
+    assert delete(worker, FILTERS, "name=from%20a").status == 204
 
 
 def test_saved_filter_has_no_value(worker: Worker) -> None:
