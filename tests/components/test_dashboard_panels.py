@@ -5,6 +5,7 @@ operator would.
 from __future__ import annotations
 
 import base64
+import json
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -14,7 +15,7 @@ import pytest
 
 from tests.builders.browser import chromium
 from tests.builders.dashboard_page import cells, number, pick, post, screen, shown, sign_in, view, visit
-from tests.builders.server import Server
+from tests.builders.server import ADMIN_TOKEN, Server, bearer
 
 HOSTILE = "<img src=x onerror=alert(1)>"
 
@@ -82,6 +83,9 @@ async def test_note_is_kept_marked_told_and_deleted(server: Server, tmp_path: Pa
 
 
 async def test_each_panel_is_saved_as_csv_and_as_parquet(server: Server, tmp_path: Path) -> None:
+    goal = json.dumps({"name": "Priced", "filter": "path==/pricing"}).encode()
+    made = server.request("PUT", "/admin/api/goals", goal, bearer(ADMIN_TOKEN) | {"Content-Type": "application/json"})
+    assert made.status in {200, 201, 204}, made.body
     asked = f"?at=/pricing&step={quote('path==/')}&step={quote('path==/pricing')}"
     async with visit(server, tmp_path, asked) as page:
         await page.evaluate(
