@@ -132,7 +132,11 @@ def _day_starts(start: datetime, interval: Interval, zone: ZoneInfo, week: Week)
         day = day.replace(month=(day.month - 1) // months * months + 1, day=1)
     moment = midnight(day, zone)
     while True:
-        day = _next_day(day, interval)
+        try:
+            day = _next_day(day, interval)
+        except (ValueError, OverflowError):  # the calendar ends here
+            yield moment
+            return
         following = midnight(day, zone)
         if following > moment:  # false for a day that the zone skipped
             yield moment

@@ -304,3 +304,16 @@ def test_time_that_is_far_too_long_is_refused_without_its_buckets(interval: Inte
     CountingZone.readings = 0
     assert has_more_buckets(at("1970-01-01T00:00Z"), at("9998-01-01T00:00Z"), interval, zone, 1000)
     assert CountingZone.readings == 0
+
+
+@pytest.mark.parametrize(
+    "zone", [ZoneInfo("UTC"), ZoneInfo("Australia/Lord_Howe"), ZoneInfo("America/New_York")], ids=str
+)
+@pytest.mark.parametrize("interval", ["day", "week", "month", "quarter", "year"])
+def test_buckets_end_with_the_last_year_that_can_be_asked(interval: Interval, zone: ZoneInfo) -> None:
+    """`to` may be 9998-12-31: the bucket after it would begin in the year 10000."""
+    start, end = (midnight(date(year, 1, 1), zone) for year in (9997, 9999))
+    found = bucket_starts(start, end, interval, zone, 10_000)
+    assert found[0] <= start and found[-1] < end
+    if interval == "year":
+        assert found == [start, midnight(date(9998, 1, 1), zone)]
