@@ -13,7 +13,7 @@ from msgspec import Meta
 
 from shared.disk.layout import DataDirectory
 from shared.host_names import SITE
-from shared.kept_entries import NO_CONTROLS, Entries, Found, KeptFile
+from shared.kept_entries import NO_CONTROLS, Changing, Entries, Found, KeptFile
 
 ENTRIES_MAX = 500
 TEXT_MAX = 200
@@ -56,27 +56,25 @@ class Annotation(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown
         return hashlib.sha256(said.encode("utf-8")).hexdigest()[:ID_CHARS]
 
 
-def read_annotations(data: DataDirectory) -> Found[Annotation]:
-    """What annotations.json holds. Raises nothing for what is wrong with it."""
-    return _file(data).read()
-
-
-def put_annotation(data: DataDirectory, entry: Annotation) -> bool:
-    """Whether it was there already. Raises TooManyEntries, NoRoomForEntries and
-    EntriesBusy.
-    """
-    return _file(data).put(entry)
-
-
-def delete_annotation(data: DataDirectory, id_: str) -> bool:
-    """False if there is none with that id. Raises EntriesBusy."""
-    return _file(data).delete(id_)
-
-
-def _file(data: DataDirectory) -> KeptFile[Annotation]:
-    return KeptFile(data.annotations, data.annotations_lock, data.damaged_annotations, _ENTRIES)
-
-
 _ENTRIES = Entries(
     _WHAT, msgspec.json.Decoder(Annotation), key=lambda each: each.id, kind=lambda _: _WHAT, most=ENTRIES_MAX
 )
+
+
+def annotations_file(data: DataDirectory) -> KeptFile[Annotation]:
+    return KeptFile(data.annotations, data.annotations_lock, data.damaged_annotations, _ENTRIES)
+
+
+def read_annotations(data: DataDirectory) -> Found[Annotation]:
+    """What annotations.json holds. Raises nothing for what is wrong with it."""
+    return annotations_file(data).read()
+
+
+def put_annotation(data: DataDirectory, entry: Annotation, changing: Changing | None = None) -> bool:
+    """Whether it was there already. Raises as KeptFile.put."""
+    return annotations_file(data).put(entry, changing)
+
+
+def delete_annotation(data: DataDirectory, id_: str, changing: Changing | None = None) -> bool:
+    """False if there is none with that id. Raises as KeptFile.delete."""
+    return annotations_file(data).delete(id_, changing)

@@ -11,7 +11,7 @@ import msgspec
 from aiohttp import web
 from aiohttp.web_request import BaseRequest
 
-from ingest.api.changing import answered, json_body, kept, require_parameters
+from ingest.api.changing import answered, changing_of, json_body, kept, require_parameters
 from ingest.context import WorkerContext
 from ingest.http.auth import require_access, require_admin
 from ingest.http.problem import Problem
@@ -48,7 +48,8 @@ async def put_annotation_(worker: WorkerContext, request: BaseRequest) -> web.Re
     await require_admin(worker, request)
     require_parameters(request, ())
     entry = await json_body(worker, request, _BODY, _invalid)
-    is_known = await kept(lambda: put_annotation(worker.data, entry), _FILE, _too_many)
+    changing = changing_of(worker, lambda sharing: sharing.annotations)
+    is_known = await kept(lambda: put_annotation(worker.data, entry, changing), _FILE, _too_many)
     return answered(200 if is_known else 201, _shown(entry))
 
 
@@ -56,7 +57,8 @@ async def delete_annotation_(worker: WorkerContext, request: BaseRequest) -> web
     """204. Raises Problem 404 where there is none with that id."""
     await require_admin(worker, request)
     require_parameters(request, ("id",))
-    if not await kept(lambda: delete_annotation(worker.data, request.query["id"]), _FILE):
+    changing = changing_of(worker, lambda sharing: sharing.annotations)
+    if not await kept(lambda: delete_annotation(worker.data, request.query["id"], changing), _FILE):
         raise Problem(404, "no_such_annotation", "there is no annotation with this id")
     return web.Response(status=204, headers={"Cache-Control": "no-store"})
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 import asyncio
 import errno
 from collections.abc import Callable
+from functools import partial
 from typing import Any, TypeVar
 
 import msgspec
@@ -18,8 +19,10 @@ from ingest.http.body_reader import read_body
 from ingest.http.problem import Problem
 from ingest.share_links.links import NoRoomForLinks, TooManyLinks
 from ingest.share_links.links_file import LinksBusy
+from ingest.sharing.documents import Document
 from ingest.sharing.share_links import NO_ANSWER
-from shared.kept_entries import EntriesBusy, NoRoomForEntries, TooManyEntries
+from ingest.sharing.with_hosts import Sharing
+from shared.kept_entries import Changing, EntriesBusy, NoRoomForEntries, TooManyEntries
 
 JSON = "application/json"
 # The longest entry of a file, each character as an escape.
@@ -61,6 +64,12 @@ async def json_body(
         raise invalid(str(error)) from None
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         raise Problem(400, "malformed", "the body is no JSON") from None
+
+
+def changing_of(worker: WorkerContext, document: Callable[[Sharing], Document]) -> Changing | None:
+    """How a document is changed for all hosts of a store; None where there is none."""
+    sharing = worker.sharing
+    return partial(sharing.documents.changing, document(sharing)) if sharing else None
 
 
 async def kept(change: Callable[[], _T], file: str, too_many: Callable[[str], Problem] = _too_many) -> _T:

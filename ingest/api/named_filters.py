@@ -13,7 +13,7 @@ import msgspec
 from aiohttp import web
 from aiohttp.web_request import BaseRequest
 
-from ingest.api.changing import answered, json_body, kept, require_parameters
+from ingest.api.changing import answered, changing_of, json_body, kept, require_parameters
 from ingest.api.kept_filters import of_sites
 from ingest.context import WorkerContext
 from ingest.http.auth import require_access, require_admin
@@ -112,8 +112,7 @@ def _entry(kind: Kind, given: Any) -> NamedFilter:
 
 async def _change(worker: WorkerContext, change: Callable[[Changing | None], bool]) -> bool:
     """Where hosts share a store, the change is one for all of them, or none."""
-    sharing = worker.sharing
-    changing = partial(sharing.documents.changing, sharing.goals) if sharing else None
+    changing = changing_of(worker, lambda sharing: sharing.goals)
     return await kept(lambda: change(changing), "goals.json", _too_many)
 
 

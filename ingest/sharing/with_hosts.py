@@ -7,15 +7,18 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from typing import Any
 
 from ingest.sharing.documents import Document, SharedDocuments
 from ingest.sharing.salt import SharedSalt
 from ingest.sharing.share_links import SharedLinks
 from ingest.sharing.tokens import SharedTokens
 from ingest.sharing.turns import Turns
+from shared.annotations import annotations_file
 from shared.disk.layout import DataDirectory
+from shared.kept_entries import KeptFile
 from shared.log import Log
-from shared.named_filters import NAMED_FILTERS, named_filters_file
+from shared.named_filters import named_filters_file
 from shared.settings import Settings
 
 # How long the first requests wait for the salt of the day, if this host has none: one
@@ -29,7 +32,8 @@ class Sharing:
     def __init__(self, data: DataDirectory, settings: Settings, log: Log, now_ms: Callable[[], int]) -> None:
         store = settings.hosts_database
         self.goals = goals_document(data)
-        self.documents = SharedDocuments(data, store, [self.goals])
+        self.annotations = annotations_document(data)
+        self.documents = SharedDocuments(data, store, [self.goals, self.annotations])
         self.links = SharedLinks(data, store)
         self.turns_of_links = Turns(self.links, log)
         self._salt = SharedSalt(data, settings, log, now_ms)
@@ -53,12 +57,20 @@ class Sharing:
 
 def goals_document(data: DataDirectory) -> Document:
     """goals.json."""
-    file = named_filters_file(data)
+    return _document("goals", named_filters_file(data))
+
+
+def annotations_document(data: DataDirectory) -> Document:
+    """annotations.json."""
+    return _document("annotations", annotations_file(data))
+
+
+def _document(name: str, file: KeptFile[Any]) -> Document:
     return Document(
-        name="goals",
+        name=name,
         path=file.path,
         lock=file.lock,
-        is_lost=lambda content: NAMED_FILTERS.parse(content).is_lost,
+        is_lost=lambda content: file.of.parse(content).is_lost,
         set_aside=file.set_aside,
-        merged=NAMED_FILTERS.merge,
+        merged=file.of.merge,
     )

@@ -301,8 +301,8 @@ class DataDirectory:
 
     def record_files(self) -> tuple[Path, ...]:
         """Records of operations on this directory, which a backup includes."""
-        goals = (self.goals, self.shared_note(self.goals))
-        return self.erasures, self.instance, self.store_note, self.absorbing, *goals, self.annotations
+        kept = (each for path in (self.goals, self.annotations) for each in (path, self.shared_note(path)))
+        return self.erasures, self.instance, self.store_note, self.absorbing, *kept
 
     @property
     def compact_lock(self) -> Path:

@@ -16,7 +16,8 @@ import pytest
 
 from ingest.sharing.documents import DOCUMENT_MAX_BYTES, SharedDocuments
 from ingest.sharing.turns import Turns
-from ingest.sharing.with_hosts import goals_document
+from ingest.sharing.with_hosts import annotations_document, goals_document
+from shared.annotations import Annotation, put_annotation, read_annotations
 from shared.disk.durable import make_data_directory
 from shared.disk.layout import DataDirectory
 from shared.kept_entries import EntriesBusy, TooManyEntries
@@ -38,6 +39,7 @@ from tests.builders.worker import Worker
 
 pytestmark = pytest.mark.component
 GOALS = "/admin/api/goals"
+ANNOTATIONS = "/admin/api/annotations"
 
 
 class Host:
@@ -361,6 +363,34 @@ def workers(tmp_path: Path, address: str) -> Iterator[list[Worker]]:
         (tmp_path / name).mkdir()
     with Worker(tmp_path / "a", store=address) as one, Worker(tmp_path / "b", store=address) as other:
         yield [one, other]
+
+
+def test_annotation_of_one_host_is_one_of_all_until_any_deletes_it(workers: list[Worker]) -> None:
+    one, other = workers
+    headers = {"Content-Type": "application/json"} | bearer(ADMIN_TOKEN)
+
+    def put(worker: Worker, text: str) -> int:
+        body = json.dumps({"at": "2026-11-22", "text": text}).encode()
+        return worker.request("PUT", ANNOTATIONS, body, headers).status
+
+    def texts(worker: Worker) -> dict[str, str]:
+        return {each["text"]: each["id"] for each in worker.get(ANNOTATIONS).json()["annotations"]}
+
+    assert put(one, "Deploy") == 201
+    until(lambda: texts(other).keys() == {"Deploy"})
+    assert (put(other, "Deploy"), put(other, "Newsletter")) == (200, 201)
+    assert other.request("DELETE", f"{ANNOTATIONS}?id={texts(other)['Deploy']}", headers=headers).status == 204
+    until(lambda: texts(one).keys() == {"Newsletter"})
+
+
+def test_annotations_before_the_store_are_those_of_all_after_it(tmp_path: Path, address: str) -> None:
+    hosts = [DataDirectory(tmp_path / name) for name in "ab"]
+    for number, data in enumerate(hosts):
+        make_data_directory(data)
+        put_annotation(data, Annotation("2026-11-22", f"of {number}"))
+    for data in (*hosts, hosts[0]):
+        SharedDocuments(data, address, [annotations_document(data)]).turn()
+    assert [{each.text for each in read_annotations(data).entries} for data in hosts] == [{"of 0", "of 1"}] * 2
 
 
 def test_worker_knows_what_was_put_to_another_host(workers: list[Worker], postgres: Postgres) -> None:
