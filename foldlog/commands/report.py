@@ -27,6 +27,7 @@ from reports.kinds import KIND, csv_table, goals, parse_question
 from reports.query import Query
 from reports.query_error import QueryError
 from reports.report import make_report, report_of
+from shared.annotations import read_annotations
 from shared.disk.layout import DataDirectory
 from shared.disk.marks import read_mark
 from shared.disk.spill import own_spill, spill_max_bytes
@@ -78,7 +79,8 @@ def _digest(call: Invocation, database: duckdb.DuckDBPyConnection, query: Query)
     now, zone = datetime.now(UTC), call.settings.timezone
     asked = [parse_question(each, now, zone) for each in questions(query_parameters(call.options), query)]
     totals, chart, *tables = [_report(call, database, each) for each in asked]
-    digest = Digest(call.options.query_site or "All sites", totals, chart, tuple(tables))
+    site, kept = call.options.query_site, read_annotations(call.data).entries
+    digest = Digest(site or "All sites", totals, chart, tuple(tables), kept, site or None)
     return mail(digest, call.options.mail) if call.options.mail else page(digest).encode("utf-8")
 
 

@@ -7,20 +7,28 @@ from __future__ import annotations
 from collections.abc import Sequence
 from html import escape
 
+from reports.digest.notes import Note
 from reports.digest.questions import Report
+from shared.control_chars import escape_controls
 
 WIDTH, HEIGHT, LEFT, BELOW = 640, 180, 48, 22
-_BAR, _BEFORE, _LINE, _TEXT = "#4a80bf", "#8a6d1f", "#dfe4ea", "#566170"
+_BAR, _BEFORE, _LINE, _TEXT, _NOTE = "#4a80bf", "#8a6d1f", "#dfe4ea", "#566170", "#9c2f6b"
 
 
-def svg(report: Report, measure: str) -> str:
-    """What is None has no bar."""
+def svg(report: Report, measure: str, notes: Sequence[Note] = ()) -> str:
+    """What is None has no bar. A bar with notes has a line through it."""
     rows = report["rows"]
     now = [row[measure] for row in rows]
     before = [row.get("previous", {}).get(measure) for row in rows]
     top = _round_up(max([number for number in (*now, *before) if number is not None], default=0))
     step = (WIDTH - LEFT) / max(1, len(rows))
-    parts = [*_axis(top), *_bars(rows, now, top, step), *_before(before, top, step), *_dates(rows, step)]
+    parts = [
+        *_axis(top),
+        *_bars(rows, now, top, step),
+        *_before(before, top, step),
+        *_marks(notes, step),
+        *_dates(rows, step),
+    ]
     label = escape(
         f"{measure} by {report['interval']}: {rows[0]['time'][:10]} to {rows[-1]['time'][:10]}" if rows else ""
     )
@@ -71,6 +79,16 @@ def _before(numbers: Sequence[float | None], top: float, step: float) -> list[st
     ]
     look = f'fill="none" stroke="{_BEFORE}" stroke-width="2" stroke-dasharray="5 4"'
     return [f'<polyline points="{" ".join(points)}" {look}/>'] if points else []
+
+
+def _marks(notes: Sequence[Note], step: float) -> list[str]:
+    found = []
+    for bar in sorted({note.bar for note in notes}):
+        x = LEFT + (bar + 0.5) * step
+        said = escape(escape_controls("; ".join(note.text for note in notes if note.bar == bar)))
+        look = f'stroke="{_NOTE}" stroke-width="1.5" stroke-dasharray="2 3"'
+        found.append(f'<line x1="{x:.1f}" x2="{x:.1f}" y1="0" y2="{HEIGHT}" {look}><title>{said}</title></line>')
+    return found
 
 
 def _dates(rows: Sequence[Report], step: float) -> list[str]:

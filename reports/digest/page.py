@@ -9,6 +9,7 @@ from datetime import date, timedelta
 from html import escape
 
 from reports.digest.chart import svg
+from reports.digest.notes import notes_of
 from reports.digest.numbers import change, written
 from reports.digest.questions import NUMBERS, TABLES, Digest, Report
 from shared.control_chars import escape_controls
@@ -20,6 +21,7 @@ table { border-collapse: collapse; width: 100%; font-variant-numeric: tabular-nu
 td, th { text-align: right; padding: 3px 8px; border-bottom: 1px solid #dfe4ea; font-weight: 400; white-space: nowrap; }
 td:first-child, th:first-child { text-align: left; white-space: normal; overflow-wrap: anywhere; width: 100%; }
 thead th, p { color: #566170; font-size: 13px; } svg { max-width: 100%; height: auto; margin-top: 16px; }
+ul { font-size: 13px; padding-left: 18px; }
 @media print { body { margin: 0 auto; } table, svg { break-inside: avoid; } }
 """
 
@@ -52,8 +54,12 @@ def _body(digest: Digest) -> Iterator[str]:
     yield f"<h1>{_text(digest.about)}</h1>\n<p>{_text(dates(totals))}, {_text(totals['tz'])}. Compared with "
     yield f"{'the year before' if totals['compare'] == 'year' else 'the time before'}. Known bots are left out.</p>\n"
     yield from _table("", ("", "now", "before", ""), _number_rows(totals))
-    yield f"{svg(digest.chart, 'visitors')}\n"
+    notes = notes_of(digest.chart, digest.annotations, digest.site)
+    yield f"{svg(digest.chart, 'visitors', notes)}\n"
     yield f"<p>Visitors by {_text(digest.chart['interval'])}; the line is the time before.</p>\n"
+    if notes:
+        items = "".join(f"<li>{_text(note.at)} <bdi>{_text(note.text)}</bdi></li>" for note in notes)
+        yield f'<ul aria-label="Notes">{items}</ul>\n'
     for (_, name), report in zip(TABLES, digest.tables, strict=True):
         yield f"<h2>{name}</h2>\n"
         rows = [_row(row) for row in report["rows"]]

@@ -8,6 +8,7 @@ from typing import Any
 
 from reports.query import Query
 from reports.query_error import QueryError
+from shared.annotations import Annotation
 
 # What of a report's parameters a digest takes.
 COMMON = ("from", "to", "tz", "event", "site", "filter", "bots", "scope", "limit")
@@ -37,13 +38,15 @@ Report = Mapping[str, Any]
 @dataclass(frozen=True)
 class Digest:
     """The answers. `about` is the site, or what stands for all; `tables` are in the
-    order of TABLES.
+    order of TABLES. `annotations`: those that there are.
     """
 
     about: str
     totals: Report
     chart: Report
     tables: tuple[Report, ...]
+    annotations: tuple[Annotation, ...] = ()
+    site: str | None = None
 
 
 def questions(parameters: Mapping[str, str], query: Query) -> list[dict[str, str]]:

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import re
 import xml.etree.ElementTree as ET  # of our own making
+from dataclasses import replace
 from datetime import UTC, datetime
 from email import message_from_bytes, policy
 from html.parser import HTMLParser
@@ -13,11 +14,14 @@ from typing import Any
 
 import pytest
 
+from reports.digest.chart import svg
 from reports.digest.mail import AddressInvalid, mail, text
+from reports.digest.notes import notes_of
 from reports.digest.page import page
 from reports.digest.questions import NUMBERS, TABLES, Digest, questions
 from reports.query import parse
 from reports.query_error import QueryError
+from shared.annotations import Annotation
 
 NOW = datetime(2026, 11, 30, 12, tzinfo=UTC)
 HOSTILE = [
@@ -67,6 +71,44 @@ def test_page_has_the_numbers_their_change_and_the_tables() -> None:
     assert "1,200" in words and "1,000" in words and "+20%" in words and "40.0%" in words
     assert all(name in words for _, name in TABLES)
     assert "12,345" in words and "(none)" in words
+
+
+def annotated(*kept: Annotation, site: str | None = None) -> Digest:
+    return replace(digest(), annotations=kept, site=site)
+
+
+def test_notes_of_the_time_are_marked_and_told() -> None:
+    kept = (
+        Annotation("2026-11-24", "Deploy 2.1"),
+        Annotation("2026-11-29T23:59:59Z", "the last second"),
+        Annotation("2026-11-22", "the day before"),
+        Annotation("2026-11-30", "the day after"),
+        Annotation("2026-11-30T00:00:00Z", "the second after"),
+        Annotation("2026-11-25", "of another", "other.example"),
+    )
+    notes = notes_of(digest().chart, kept, "shop.example")
+    assert notes == ((1, "2026-11-24", "Deploy 2.1"), (6, "2026-11-29 23:59", "the last second"))
+    assert [note.text for note in notes_of(digest().chart, kept, None)][1] == "of another"
+    shown = annotated(*kept, site="shop.example")
+    words = " ".join(Seen(page(shown)).text.split())
+    assert "2026-11-24 Deploy 2.1" in words and "the day" not in words and "of another" not in words
+    assert page(shown).count('stroke-dasharray="2 3"') == 2
+    assert "2026-11-24  Deploy 2.1" in text(shown)
+    assert "Notes" not in text(digest()) and "<ul" not in page(digest())
+
+
+def test_note_of_a_date_is_of_that_date_in_the_zone_of_the_chart() -> None:
+    times = [f"2026-11-{day}T00:00:00+13:00" for day in (23, 24)]
+    chart = {"rows": [{"time": time} for time in times], "to": "2026-11-25T00:00:00+13:00"}
+    kept = (Annotation("2026-11-24", "a"), Annotation("2026-11-23T12:00:00Z", "b"))
+    assert [(note.bar, note.at) for note in notes_of(chart, kept, None)] == [(1, "2026-11-24"), (1, "2026-11-24 01:00")]
+
+
+@pytest.mark.parametrize("hostile", HOSTILE[:2] + HOSTILE[3:4])
+def test_note_is_text(hostile: str) -> None:
+    shown = annotated(Annotation("2026-11-24", hostile))
+    assert hostile in Seen(page(shown)).text
+    ET.fromstring(svg(shown.chart, "visitors", notes_of(shown.chart, shown.annotations, None)))  # noqa: S314 - of our own making
 
 
 def test_what_cannot_be_known_is_a_dash_and_says_why() -> None:
