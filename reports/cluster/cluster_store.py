@@ -12,7 +12,9 @@ from reports.hosts.asked import Asked, TimezonesDiffer
 from reports.hosts.combine import combined_days
 from reports.hosts.ledger import Host
 from reports.hosts.listed import listed, oldest_as_of
+from reports.kinds.batch import BatchQuery, together
 from reports.query import Query
+from reports.query_error import QueryError
 from reports.rows import Row
 from reports.sql.clickhouse import Statements
 from reports.sql.clickhouse.month_ends import WITHIN_MONTHS, Settings, final_settings
@@ -38,6 +40,23 @@ class ClusterStore:
     @cached_property
     def _server(self) -> ClickHouse:
         return ClickHouse(self._cluster, self._cluster.shards[0], TIMEOUT_S)
+
+    def answer(self, asked: Asked) -> Row:
+        """The report, or those of a batch, each of its own moment: one that cannot be
+        asked has its problem. Raises as `report`.
+        """
+        query = asked.query
+        if not isinstance(query, BatchQuery):
+            return self.report(asked)
+        return together(query, [self._report_or_problem(asked, each) for each in query.each])
+
+    def _report_or_problem(self, asked: Asked, query: Query | QueryError) -> Row | QueryError:
+        if isinstance(query, QueryError):
+            return query
+        try:
+            return self.report(asked._replace(query=query))
+        except QueryError as error:
+            return error
 
     def report(self, asked: Asked) -> Row:
         """Raises QueryError, StoreUnavailable, StoreRefused and TimezonesDiffer."""

@@ -28,9 +28,8 @@ from reports.hosts.hosts_store import HostsMoved, HostsStore, hosts_store
 from reports.hosts.part_cache import NoRoomForParts
 from reports.hosts.stored_parts import StoredPartMissing
 from reports.kinds import parse_question
-from reports.kinds.batch import BatchQuery, together
 from reports.parquet_rows import encode_parquet
-from reports.query import Query, parse
+from reports.query import parse
 from reports.query_error import QueryError
 from reports.reader.environment import adopt
 from reports.reader.protocol import ReaderRequest, ReaderResponse
@@ -158,7 +157,7 @@ def _report(request: ReaderRequest) -> bytes:
     asked = Asked(query, request.timezone)
     over_hosts = asks_all_hosts(query, request.store)
     if over_hosts and is_clickhouse(request.store):
-        return _encoded(request, data, _report_of_cluster(_cluster_store(data, request.store), asked))
+        return _encoded(request, data, _cluster_store(data, request.store).answer(asked))
     database = _bounded_database(request, data)
     room_bytes = spill_max_bytes(data, request.disk_reserve) // 2
     if over_hosts:
@@ -168,21 +167,6 @@ def _report(request: ReaderRequest) -> bytes:
             data, lambda snapshot: answer_of(database, source_of(data, snapshot, query), query, room_bytes)
         )
     return _encoded(request, data, report)
-
-
-def _report_of_cluster(cluster: ClusterStore, asked: Asked) -> Row:
-    if not isinstance(asked.query, BatchQuery):
-        return cluster.report(asked)
-
-    def one(query: Query | QueryError) -> Row | QueryError:
-        if isinstance(query, QueryError):
-            return query
-        try:
-            return cluster.report(asked._replace(query=query))
-        except QueryError as error:
-            return error
-
-    return together(asked.query, [one(each) for each in asked.query.each])
 
 
 def _encoded(request: ReaderRequest, data: DataDirectory, report: Row) -> bytes:

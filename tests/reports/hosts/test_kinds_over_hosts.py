@@ -4,6 +4,7 @@ has the events of all, in any form.
 
 from __future__ import annotations
 
+import json
 from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
@@ -11,11 +12,12 @@ from pathlib import Path
 import duckdb
 import pytest
 
+from reports.batch import answer_of
 from reports.hosts.asked import Asked
 from reports.hosts.hosts_store import hosts_store
 from reports.kinds import goals, parse_question
 from reports.query import Query
-from reports.report import Source, make_report, report_of
+from reports.report import Source, source_of
 from reports.rows import Row
 from shared.duckdb_engine import connect
 from shared.generations.load import load_snapshot
@@ -42,8 +44,23 @@ QUESTIONS: list[dict[str, str]] = [
 ]
 
 
+BATCHED = (
+    {"by": "path", "limit": "3"},
+    {"by": "country", "measures": "events"},
+    {"by": "event", "measures": "events"},
+    {"by": "nothing"},
+    {"by": "entry", "measures": "visits"},
+    {"measures": "visitors,visits,bounce_rate,value_sum", "compare": "previous"},
+    {"interval": "day", "measures": "visitors", "compare": "previous"},
+)
+BATCHES: list[dict[str, str]] = [
+    {"kind": "batch", "reports": json.dumps(BATCHED), **more, **SPAN}
+    for more in ({}, {"filter": "country!=FR"}, {"tz": "Europe/Berlin", "filter": "country!=FR", "bots": "include"})
+]
+
+
 def _report(database: duckdb.DuckDBPyConnection, query: Query, source: Source) -> Row:
-    return report_of(database, source, query)
+    return answer_of(database, source, query, 1 << 30)
 
 
 def test_kinds_answer_over_hosts_as_one_directory_of_all(tmp_path: Path, server: Server) -> None:
@@ -61,13 +78,14 @@ def test_kinds_answer_over_hosts_as_one_directory_of_all(tmp_path: Path, server:
         store = closing.enter_context(hosts_store(directories["one"], address, 1 << 30, 0))
         database = closing.enter_context(connect(256 << 20, 1))
         whole = load_snapshot(directories["all"])
-        for asked in QUESTIONS:
+        for asked in (*QUESTIONS, *BATCHES):
             query = parse_question(asked, NOW, "UTC")
             found = store.read(Asked(query, "UTC"), partial(_report, database, query))
-            expected = make_report(database, directories["all"], whole, query)
+            expected = answer_of(database, source_of(directories["all"], whole, query), query, 1 << 30)
             assert {each["host"] for each in found["hosts"]} == {"one", "other"}
             beside = ("hosts", "generation", "as_of")
             assert {name: value for name, value in found.items() if name not in beside} == {
                 name: value for name, value in expected.items() if name not in beside
             }
-            assert asked["kind"] == "live" or found["total"]["visitors"] > 10
+            total = (found["reports"][0] if asked["kind"] == "batch" else found)["total"]
+            assert asked["kind"] == "live" or total["visitors"] > 10
