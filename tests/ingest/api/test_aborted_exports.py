@@ -185,12 +185,19 @@ def test_a_hundred_aborted_exports_leave_neither_processes_nor_memory(server: Se
 
 
 def assert_nothing_grows(server: Server, exports: int) -> None:
+    """Once more where memory has grown: what is used for the first time grows once, and
+    what is never given back grows again.
+    """
     workers = [server.child("ingest-0"), server.child("ingest-1")]
-    processes, memory = len(readers(server)), mib(workers)
-    abort(server, exports)
-    assert len(readers(server)) - processes <= PROCESSES_MAX
-    assert mib(workers) - memory <= (MIB_MAX if exports >= 100 else MIB_OF_FEW_MAX)
-    assert files(server) == []
+    most_mib = MIB_MAX if exports >= 100 else MIB_OF_FEW_MAX
+    processes, grown_mib = len(readers(server)), []
+    while len(grown_mib) < 2 and (not grown_mib or grown_mib[-1] > most_mib):
+        before_mib = mib(workers)
+        abort(server, exports)
+        grown_mib.append(mib(workers) - before_mib)
+        assert len(readers(server)) - processes <= PROCESSES_MAX
+        assert files(server) == []
+    assert grown_mib[-1] <= most_mib, grown_mib
 
 
 def abort(server: Server, exports: int) -> None:
