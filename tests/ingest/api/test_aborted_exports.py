@@ -190,7 +190,8 @@ def assert_nothing_grows(server: Server, exports: int) -> None:
     """
     workers = [server.child("ingest-0"), server.child("ingest-1")]
     most_mib = MIB_MAX if exports >= 100 else MIB_OF_FEW_MAX
-    processes, grown_mib = len(readers(server)), []
+    processes = len(readers(server))
+    grown_mib: list[float] = []
     while len(grown_mib) < 2 and (not grown_mib or grown_mib[-1] > most_mib):
         before_mib = mib(workers)
         abort(server, exports)
