@@ -23,8 +23,10 @@ const MEASURES = COLUMNS.map(({ name }) => name).join(",");
 export function breakdown({ name, title, tabs }) {
   const body = element("tbody");
   const first = element("th", { scope: "col" }, "");
-  const table = element("table", { class: "values", id: `top-${name}`, role: "tabpanel", "aria-label": title },
-    element("thead", {}, element("tr", {}, first, ...COLUMNS.map(({ label }) => element("th", { scope: "col" }, label)))), body);
+  const heads = element("tr", {}, first, ...COLUMNS.map(({ label }) => element("th", { scope: "col" }, label)));
+  // A table whose role is another one is no table to a screen reader.
+  const table = element("div", { role: "tabpanel", "aria-label": title },
+    element("table", { class: "values", id: `top-${name}` }, element("thead", {}, heads), body));
   const bar = element("div", { role: "tablist", "aria-label": title, class: "tabs" });
   const all = element("button", { type: "button", class: "link" }, "All");
   /** @type {import("./files.js").Saved | null} */
