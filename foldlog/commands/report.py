@@ -18,6 +18,7 @@ from foldlog.terminal import Console, plain, table
 from reports.cluster.cluster_store import ClusterStore
 from reports.compared_rows import CHANGE, count_table, flat
 from reports.digest.mail import mail
+from reports.digest.notes import notes_of
 from reports.digest.page import page
 from reports.digest.questions import Digest, questions
 from reports.encode import csv_format, encode_report
@@ -79,8 +80,9 @@ def _digest(call: Invocation, database: duckdb.DuckDBPyConnection, query: Query)
     now, zone = datetime.now(UTC), call.settings.timezone
     asked = [parse_question(each, now, zone) for each in questions(query_parameters(call.options), query)]
     totals, chart, *tables = [_report(call, database, each) for each in asked]
-    site, kept = call.options.query_site, read_annotations(call.data).entries
-    digest = Digest(site or "All sites", totals, chart, tuple(tables), kept, site or None)
+    site = call.options.query_site or None
+    notes = notes_of(chart, read_annotations(call.data).entries, site)
+    digest = Digest(site or "All sites", totals, chart, tuple(tables), notes)
     return mail(digest, call.options.mail) if call.options.mail else page(digest).encode("utf-8")
 
 

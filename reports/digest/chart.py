@@ -7,8 +7,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from html import escape
 
-from reports.digest.notes import Note
-from reports.digest.questions import Report
+from reports.digest.questions import Note, Report
 from shared.control_chars import escape_controls
 
 WIDTH, HEIGHT, LEFT, BELOW = 640, 180, 48, 22

@@ -7,7 +7,6 @@ from email.policy import SMTP
 from email.utils import formatdate, make_msgid
 
 from reports.digest.chart import svg
-from reports.digest.notes import notes_of
 from reports.digest.numbers import change, written
 from reports.digest.page import page, title
 from reports.digest.questions import NUMBERS, TABLES, Digest
@@ -42,7 +41,7 @@ def mail(digest: Digest, to: str) -> bytes:
     message["Auto-Submitted"] = "auto-generated"
     message.set_content(text(digest))
     message.add_alternative(page(digest), subtype="html")
-    chart = svg(digest.chart, "visitors", notes_of(digest.chart, digest.annotations, digest.site)).encode("utf-8")
+    chart = svg(digest.chart, "visitors", digest.notes).encode("utf-8")
     message.add_attachment(chart, maintype="image", subtype="svg+xml", filename="visitors.svg")
     return message.as_bytes()
 
@@ -54,8 +53,8 @@ def text(digest: Digest) -> str:
     for name, label, form in NUMBERS:
         shown = written(now[name], form)
         lines.append(f"{label:{_LABEL_WIDTH}}{shown:>14}  {change(now[name], before.get(name))}".rstrip())
-    if notes := notes_of(digest.chart, digest.annotations, digest.site):
-        lines += ["", "Notes", *(f"  {note.at}  {note.text}" for note in notes)]
+    if digest.notes:
+        lines += ["", "Notes", *(f"  {note.at}  {note.text}" for note in digest.notes)]
     for (_, name), report in zip(TABLES, digest.tables, strict=True):
         lines += ["", name]
         lines += [f"{row['visitors'] or 0:>10,}  {row['value'] or '(none)'}" for row in report["rows"]]

@@ -5,20 +5,9 @@ from __future__ import annotations
 from bisect import bisect_right
 from collections.abc import Iterable, Sequence
 from datetime import date, datetime, timedelta
-from typing import NamedTuple
 
-from reports.digest.questions import Report
+from reports.digest.questions import Note, Report
 from shared.annotations import Annotation
-
-
-class Note(NamedTuple):
-    """`bar`: the number of its bar, from 0 on. `at`: the date, or the moment in the
-    zone of the chart.
-    """
-
-    bar: int
-    at: str
-    text: str
 
 
 def notes_of(chart: Report, kept: Iterable[Annotation], site: str | None) -> tuple[Note, ...]:

@@ -9,7 +9,6 @@ from datetime import date, timedelta
 from html import escape
 
 from reports.digest.chart import svg
-from reports.digest.notes import notes_of
 from reports.digest.numbers import change, written
 from reports.digest.questions import NUMBERS, TABLES, Digest, Report
 from shared.control_chars import escape_controls
@@ -54,11 +53,10 @@ def _body(digest: Digest) -> Iterator[str]:
     yield f"<h1>{_text(digest.about)}</h1>\n<p>{_text(dates(totals))}, {_text(totals['tz'])}. Compared with "
     yield f"{'the year before' if totals['compare'] == 'year' else 'the time before'}. Known bots are left out.</p>\n"
     yield from _table("", ("", "now", "before", ""), _number_rows(totals))
-    notes = notes_of(digest.chart, digest.annotations, digest.site)
-    yield f"{svg(digest.chart, 'visitors', notes)}\n"
+    yield f"{svg(digest.chart, 'visitors', digest.notes)}\n"
     yield f"<p>Visitors by {_text(digest.chart['interval'])}; the line is the time before.</p>\n"
-    if notes:
-        items = "".join(f"<li>{_text(note.at)} <bdi>{_text(note.text)}</bdi></li>" for note in notes)
+    if digest.notes:
+        items = "".join(f"<li>{_text(note.at)} <bdi>{_text(note.text)}</bdi></li>" for note in digest.notes)
         yield f'<ul aria-label="Notes">{items}</ul>\n'
     for (_, name), report in zip(TABLES, digest.tables, strict=True):
         yield f"<h2>{name}</h2>\n"

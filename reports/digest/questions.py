@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from reports.query import Query
 from reports.query_error import QueryError
-from shared.annotations import Annotation
 
 # What of a report's parameters a digest takes.
 COMMON = ("from", "to", "tz", "event", "site", "filter", "bots", "scope", "limit")
@@ -35,18 +34,27 @@ _HOURS_UP_TO_DAYS, _DAYS_UP_TO_DAYS = 2, 92
 Report = Mapping[str, Any]
 
 
+class Note(NamedTuple):
+    """An annotation at the chart. `bar`: the number of its bar, from 0 on. `at`: the
+    date, or the moment in the zone of the chart.
+    """
+
+    bar: int
+    at: str
+    text: str
+
+
 @dataclass(frozen=True)
 class Digest:
     """The answers. `about` is the site, or what stands for all; `tables` are in the
-    order of TABLES. `annotations`: those that there are.
+    order of TABLES. `notes`: the annotations of that time, in order.
     """
 
     about: str
     totals: Report
     chart: Report
     tables: tuple[Report, ...]
-    annotations: tuple[Annotation, ...] = ()
-    site: str | None = None
+    notes: tuple[Note, ...] = ()
 
 
 def questions(parameters: Mapping[str, str], query: Query) -> list[dict[str, str]]:

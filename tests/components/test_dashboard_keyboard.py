@@ -5,7 +5,8 @@ reached, seen and named, and a dialog gives the focus back.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -54,6 +55,17 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
         yield started
 
 
+@asynccontextmanager
+async def signed_in(server: Server, tmp_path: Path) -> AsyncIterator[Page]:
+    """All of the page, as wide as a desk has it."""
+    async with visit(server, tmp_path) as page:
+        await screen(page, 1280)
+        await sign_in(page)
+        await shown(page)
+        await page.evaluate(CONTROLS)
+        yield page
+
+
 async def press(page: Page, key: str, modifiers: int = 0) -> None:
     code = {"key": key, "code": key, "windowsVirtualKeyCode": KEYS[key], "modifiers": modifiers}
     text = {"text": "\r"} if key == "Enter" else {}
@@ -66,11 +78,7 @@ async def focused(page: Page) -> str:
 
 
 async def test_each_control_is_reached_in_its_order_and_seen(server: Server, tmp_path: Path) -> None:
-    async with visit(server, tmp_path) as page:
-        await screen(page, 1280)
-        await sign_in(page)
-        await shown(page)
-        await page.evaluate(CONTROLS)
+    async with signed_in(server, tmp_path) as page:
         await page.evaluate("document.body.tabIndex = -1; document.body.focus(); 0")
         wanted = await page.evaluate("controls().map(described)")
         reached: list[str] = []
@@ -92,11 +100,7 @@ async def test_each_control_is_reached_in_its_order_and_seen(server: Server, tmp
 
 
 async def test_dialog_opens_and_closes_by_keys_and_gives_the_focus_back(server: Server, tmp_path: Path) -> None:
-    async with visit(server, tmp_path) as page:
-        await screen(page, 1280)
-        await sign_in(page)
-        await shown(page)
-        await page.evaluate(CONTROLS)
+    async with signed_in(server, tmp_path) as page:
         all_ = "document.querySelector('[data-panel=pages] .foot .link')"
         await page.evaluate(f"{all_}.focus(); 0")
         await press(page, "Enter")
@@ -113,10 +117,7 @@ async def test_dialog_opens_and_closes_by_keys_and_gives_the_focus_back(server: 
 
 
 async def test_arrows_go_along_the_tabs(server: Server, tmp_path: Path) -> None:
-    async with visit(server, tmp_path) as page:
-        await screen(page, 1280)
-        await sign_in(page)
-        await shown(page)
+    async with signed_in(server, tmp_path) as page:
         chosen = "document.querySelector('[data-panel=sources] [aria-selected=true]')"
         await page.evaluate(f"{chosen}.focus(); 0")
         for key, label in (("ArrowRight", "Channels"), ("ArrowLeft", "Sources"), ("ArrowLeft", "Referrers")):
@@ -128,10 +129,7 @@ async def test_arrows_go_along_the_tabs(server: Server, tmp_path: Path) -> None:
 
 async def test_each_control_has_a_name_and_what_changes_is_told(server: Server, tmp_path: Path) -> None:
     """By the tree that a screen reader gets."""
-    async with visit(server, tmp_path) as page:
-        await screen(page, 1280)
-        await sign_in(page)
-        await shown(page)
+    async with signed_in(server, tmp_path) as page:
         await page.evaluate("document.querySelectorAll('details').forEach((each) => (each.open = true)); 0")
         await shown(page)
         nodes: list[dict[str, Any]] = (await page.send("Accessibility.getFullAXTree"))["nodes"]

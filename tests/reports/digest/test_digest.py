@@ -74,7 +74,7 @@ def test_page_has_the_numbers_their_change_and_the_tables() -> None:
 
 
 def annotated(*kept: Annotation, site: str | None = None) -> Digest:
-    return replace(digest(), annotations=kept, site=site)
+    return replace(digest(), notes=notes_of(digest().chart, kept, site))
 
 
 def test_notes_of_the_time_are_marked_and_told() -> None:
@@ -108,7 +108,7 @@ def test_note_of_a_date_is_of_that_date_in_the_zone_of_the_chart() -> None:
 def test_note_is_text(hostile: str) -> None:
     shown = annotated(Annotation("2026-11-24", hostile))
     assert hostile in Seen(page(shown)).text
-    ET.fromstring(svg(shown.chart, "visitors", notes_of(shown.chart, shown.annotations, None)))  # noqa: S314 - of our own making
+    ET.fromstring(svg(shown.chart, "visitors", shown.notes))  # noqa: S314 - of our own making
 
 
 def test_what_cannot_be_known_is_a_dash_and_says_why() -> None:
