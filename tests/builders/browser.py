@@ -33,6 +33,10 @@ FLAGS = (
 )
 
 
+class Navigated(AssertionError):
+    """The page became another document while a command was carried out in the old one."""
+
+
 class Page:
     """One tab. `complaints` are its uncaught errors and the messages of its console,
     such as what its policy blocked.
@@ -50,6 +54,8 @@ class Page:
         while True:
             message = await self._socket.receive_json(timeout=TIMEOUT_S)
             if message.get("id") == self._sent:
+                if "navigated" in message.get("error", {}).get("message", ""):
+                    raise Navigated(f"{method}: {message['error']}")
                 assert "error" not in message, f"{method}: {message['error']}"
                 return dict(message["result"])
             self._note(message)
@@ -75,16 +81,23 @@ class Page:
         return answer["result"].get("value")
 
     async def until(self, expression: str) -> None:
-        """Wait until an expression is true; when it does not become so, the failure
-        shows the page's text.
+        """Wait until an expression is true, or a promise of it; the page may become
+        another document meanwhile. When it does not become so, the failure shows the
+        page's text.
         """
         deadline = asyncio.get_running_loop().time() + TIMEOUT_S
-        while not await self.evaluate(f"Boolean({expression})"):
+        while not await self._is_true(expression):
             if asyncio.get_running_loop().time() > deadline:
                 pytest.fail(
                     f"never true: {expression}\n{await self.evaluate('document.body.innerText')}\n{self.complaints}"
                 )
             await asyncio.sleep(0.05)
+
+    async def _is_true(self, expression: str) -> bool:
+        try:
+            return bool(await self.evaluate(f"Promise.resolve({expression}).then(Boolean)"))
+        except Navigated:
+            return False
 
     async def text(self, selector: str) -> str:
         """The text of an element as it is seen."""
