@@ -34,7 +34,7 @@ FLAGS = (
 
 
 class Navigated(AssertionError):
-    """The page became another document while a command was carried out in the old one."""
+    """The page became another document while a command ran in the old one."""
 
 
 class Page:
